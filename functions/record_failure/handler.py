@@ -1,0 +1,26 @@
+"""RecordFailure: write down why an execution failed, and give it the failure's own name."""
+
+import json
+
+from milvus_vault.adapters.s3 import S3ObjectStore
+from milvus_vault.failures import record_failure
+from milvus_vault.model.messages import RecordFailureRequest, RecordFailureResult
+from milvus_vault.runtime import task
+from milvus_vault.settings import StorageSettings
+
+
+@task
+def handler(event: RecordFailureRequest) -> RecordFailureResult:
+    """Write the record. Safe to repeat: there is one for each execution."""
+    storage = StorageSettings.from_env()
+    record = record_failure(
+        S3ObjectStore.connect(),
+        storage.backup_bucket_name,
+        storage.backup_prefix,
+        machine=event.machine,
+        execution_arn=event.execution_arn,
+        error=event.error,
+        cause=event.cause,
+        request=json.dumps(event.request),
+    )
+    return RecordFailureResult(error=record.error, cause=record.cause)

@@ -1,0 +1,39 @@
+"""ReportRestore: write what became of each collection."""
+
+from datetime import UTC, datetime
+
+from milvus_vault.failures import outcome_error
+from milvus_vault.model.messages import ReportRestoreResult, RestoreStepRequest
+from milvus_vault.restore.documents import PLAN, REPORT, RestorePlan
+from milvus_vault.restore.report import report_restore
+from milvus_vault.runtime import task
+from milvus_vault.settings import StorageSettings
+from milvus_vault.wiring import open_workspace
+
+
+@task
+def handler(event: RestoreStepRequest) -> ReportRestoreResult:
+    """Write and summarise the report. Safe to repeat: it is made anew from the journal."""
+    run = open_workspace(StorageSettings.from_env(), event.run)
+    report = report_restore(run, run.read(PLAN, RestorePlan), datetime.now(UTC))
+    failed = [collection for collection in report.collections if collection.status != "restored"]
+    restored = len(report.collections) - len(failed)
+    return ReportRestoreResult(
+        backup_name=report.backup_name,
+        status=report.status,
+        error=outcome_error(
+            [collection.error for collection in failed],
+            some_succeeded=restored > 0,
+            partial="RestorePartialError",
+            failed="RestoreFailedError",
+        )
+        if failed
+        else "",
+        cause="; ".join(f"{c.target}: {c.error}: {c.message}" for c in failed[:5]),
+        restored_count=restored,
+        failed_count=len(failed),
+        row_count=sum(collection.row_count for collection in report.collections),
+        content_checked=report.content_checked,
+        report_key=run.key(REPORT),
+        warnings=(*report.warnings, *(w for collection in report.collections for w in collection.warnings)),
+    )

@@ -1,0 +1,29 @@
+"""SnapshotBatch: flush the collections of a batch and record what each is made of."""
+
+from milvus_vault.archive.layout import BackupLayout
+from milvus_vault.backup.documents import PLAN, BackupPlan
+from milvus_vault.backup.snapshot import SnapshotBatch
+from milvus_vault.model.messages import SnapshotBatchRequest, SnapshotBatchResult
+from milvus_vault.runtime import task
+from milvus_vault.settings import MilvusSettings, StorageSettings
+from milvus_vault.wiring import connect_milvus, milvus_storage, open_workspace
+
+
+@task
+def handler(event: SnapshotBatchRequest) -> SnapshotBatchResult:
+    """Take the batch. Safe to repeat: a collection that this round has recorded is left alone."""
+    storage, milvus = StorageSettings.from_env(), MilvusSettings.from_env()
+    run = open_workspace(storage, event.run)
+    plan = run.read(PLAN, BackupPlan)
+    with connect_milvus(milvus) as database:
+        batch = SnapshotBatch(
+            run=run,
+            plan=plan,
+            layout=BackupLayout(storage.backup_prefix, plan.backup_name),
+            database=database,
+            storage=milvus_storage(storage),
+            attempt=event.attempt,
+            round=event.round,
+            threads=milvus.milvus_concurrency,
+        )
+        return SnapshotBatchResult(collection_count=batch.take(event.batch))

@@ -1,0 +1,34 @@
+"""VerifyCopy: compare the destination with what was to be copied.
+
+Runs as state VerifyCopy of backup.asl.yaml and restore.asl.yaml. It alone decides that a copy is done: the
+name of an error in a distributed Map's child does not reach the parent.
+"""
+
+from milvus_vault.adapters.s3 import S3ObjectStore
+from milvus_vault.copying.verify import raise_if_source_is_gone, verify_copy
+from milvus_vault.model.messages import MAX_ROUNDS, Round
+from milvus_vault.model.messages_copy import VerifyCopyRequest, VerifyCopyResult
+from milvus_vault.model.names import COLLECTIONS_PER_BATCH
+from milvus_vault.runtime import logger, task
+from milvus_vault.settings import StorageSettings
+from milvus_vault.workspace import Workspace
+
+
+@task
+def handler(request: VerifyCopyRequest) -> VerifyCopyResult:
+    """Return which targets have to go another round. Idempotent: it lists, and deletes what does not belong."""
+    storage = StorageSettings.from_env()
+    run = Workspace(S3ObjectStore.connect(), storage.backup_bucket_name, storage.backup_prefix, request.run)
+    found = verify_copy(run, request.attempt, request.round)
+    for problem in (*found.missing_source, *found.incomplete):
+        logger.warning("not complete", **problem.model_dump(mode="json", exclude={"name"}), target=problem.name)
+    if request.purpose == "restore":
+        raise_if_source_is_gone(found)
+    is_last = request.round >= MAX_ROUNDS
+    return VerifyCopyResult(
+        status="complete" if not found.again else "exhausted" if is_last else "again",
+        incomplete_count=len(found.again),
+        next=Round(
+            number=request.round + 1, batches=tuple(sorted({index // COLLECTIONS_PER_BATCH for index in found.again}))
+        ),
+    )

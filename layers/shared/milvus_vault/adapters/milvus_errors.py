@@ -1,0 +1,85 @@
+"""Milvus' answers to our errors.
+
+A call can fail in three ways: the gRPC status says so, the answer's `code` does (2.3 on), or only its older
+`error_code`. Numbers are those of Milvus' `merr` package, as real servers of 2.3 to 2.6 answered.
+"""
+
+from typing import Any
+
+import grpc
+
+from milvus_vault.errors import (
+    CollectionExistsError,
+    CollectionNotFoundError,
+    DatabaseNotFoundError,
+    MilvusAuthenticationError,
+    MilvusPermissionError,
+    MilvusRequestError,
+    MilvusUnavailableError,
+    VaultError,
+)
+
+NOT_FOUND = 100
+NOT_LOADED = 101
+INDEX_NOT_FOUND = 700
+
+# Not ready, unavailable, memory or disk or rate limits, node offline: they pass.
+_PASSING = {1, 2, 5, 8, 9, 901}
+_DATABASE_NOT_FOUND = 800
+_NAME_TAKEN = {1601, 1602}
+_LEGACY_COLLECTION_NOT_FOUND = 4
+_LEGACY_RATE_LIMIT = 49
+
+_UNREACHABLE_HINT = (
+    "Check MilvusUri, that Milvus runs, and that the functions' subnets and security groups let them reach it."
+)
+
+
+def from_rpc(err: grpc.RpcError, call: str, uri: str) -> VaultError:
+    """Return our error for a call that failed on its way."""
+    status = err.code() if isinstance(err, grpc.Call) else grpc.StatusCode.UNKNOWN
+    details = (err.details() if isinstance(err, grpc.Call) else None) or str(err)
+    if status is grpc.StatusCode.UNAUTHENTICATED:
+        return MilvusAuthenticationError(
+            f"Milvus at {uri} refuses the credentials: {details}",
+            hint="Correct the user and password in the secret that MilvusSecretArn names.",
+        )
+    if status is grpc.StatusCode.PERMISSION_DENIED:
+        return MilvusPermissionError(
+            f"{call} is not allowed to this Milvus user: {details}",
+            hint="Grant the user the privileges listed in docs/operations.md, or the role 'admin'.",
+        )
+    if status in {
+        grpc.StatusCode.UNAVAILABLE,
+        grpc.StatusCode.DEADLINE_EXCEEDED,
+        grpc.StatusCode.RESOURCE_EXHAUSTED,
+        grpc.StatusCode.CANCELLED,
+    }:
+        return MilvusUnavailableError(f"{call} at {uri} got no answer: {details}", hint=_UNREACHABLE_HINT)
+    return MilvusRequestError(f"{call} at {uri} failed: {status.name}: {details}")
+
+
+def unreachable(uri: str, seconds: float) -> VaultError:
+    """Return the error for a server that takes no connection."""
+    return MilvusUnavailableError(f"no connection to Milvus at {uri} within {seconds:.0f} s", hint=_UNREACHABLE_HINT)
+
+
+def check(status: Any, call: str, subject: str) -> None:
+    """Raise our error where an answer's status is not success. `subject` names the object concerned."""
+    code, legacy, reason = getattr(status, "code", 0), status.error_code, status.reason
+    if not code and not legacy:
+        return
+    text = f"{call} of {subject}: {reason or 'no reason given'} (code {code or legacy})"
+    if code == NOT_FOUND or (not code and legacy == _LEGACY_COLLECTION_NOT_FOUND):
+        raise CollectionNotFoundError(
+            f"collection {subject} does not exist", hint="Check the spelling; names are case sensitive."
+        )
+    if code == _DATABASE_NOT_FOUND or ("database" in reason and "not found" in reason and "collection" not in reason):
+        raise DatabaseNotFoundError(
+            f"the database of {subject} does not exist", hint="Check the spelling; names are case sensitive."
+        )
+    if code in _NAME_TAKEN or "duplicated new collection name" in reason:
+        raise CollectionExistsError(text, hint="Choose another name, or drop what has it.")
+    if code in _PASSING or legacy == _LEGACY_RATE_LIMIT or "rate limit" in reason.lower():
+        raise MilvusUnavailableError(text, hint="The server is busy or starting; the task is tried again.")
+    raise MilvusRequestError(text)

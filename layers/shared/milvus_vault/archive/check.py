@@ -1,0 +1,91 @@
+"""Check that a backup's objects and documents are all there, and are the ones that were written."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from milvus_vault.archive.contents import ArchivedCollection
+from milvus_vault.archive.layout import BackupLayout
+from milvus_vault.archive.reader import read_document, read_manifest
+from milvus_vault.errors import BackupDamagedError
+from milvus_vault.model.objects import ArchivedObject
+from milvus_vault.ports import ObjectStore
+
+_NAMED_OBJECTS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectCheck:
+    """How a collection's objects differ from its object list; keys are full keys in the backup's bucket."""
+
+    missing: list[str] = field(default_factory=list)
+    wrong_size: list[str] = field(default_factory=list)
+    changed: list[str] = field(default_factory=list)
+    """Of the right size, but with another ETag; only where one was recorded."""
+    extra: list[str] = field(default_factory=list)
+    """Not in the list. They damage nothing, but an import in place would take them, too."""
+
+    @property
+    def is_damaged(self) -> bool:
+        """Return whether an object that the backup needs is not as it was."""
+        return bool(self.missing or self.wrong_size or self.changed)
+
+
+def check_objects(
+    store: ObjectStore,
+    bucket: str,
+    layout: BackupLayout,
+    collection: ArchivedCollection,
+    objects: Iterable[ArchivedObject],
+) -> ObjectCheck:
+    """Compare a collection's objects with one listing of its two folders, whatever the order of either."""
+    expected = {item.stored_key: item for item in objects}
+    check = ObjectCheck()
+    for folder in layout.collection_folders(collection.collection_id):
+        for listed in store.list_objects(bucket, folder):
+            item = expected.pop(listed.key, None)
+            if item is None:
+                check.extra.append(listed.key)
+            elif item.size_bytes != listed.size_bytes:
+                check.wrong_size.append(listed.key)
+            elif item.etag and item.etag != listed.etag:
+                check.changed.append(listed.key)
+    check.missing.extend(expected)
+    return check
+
+
+def raise_if_damaged(collection: ArchivedCollection, check: ObjectCheck) -> None:
+    """Return if the backup has all objects of the collection as they were.
+
+    Raises:
+        BackupDamagedError: It has not; the message names the first objects.
+    """
+    if not check.is_damaged:
+        return
+    wrong = {"missing": check.missing, "of another size": check.wrong_size, "changed": check.changed}
+    counts = ", ".join(f"{len(keys)} {how}" for how, keys in wrong.items() if keys)
+    named = [f"{key} ({how})" for how, keys in wrong.items() for key in keys]
+    more = f" and {len(named) - _NAMED_OBJECTS} more" if len(named) > _NAMED_OBJECTS else ""
+    msg = f"objects of collection {collection.name} are damaged: {counts}: {', '.join(named[:_NAMED_OBJECTS])}{more}"
+    raise BackupDamagedError(
+        msg, hint="Bring the objects back from a copy or an older version of them, or leave the collection out."
+    )
+
+
+def check_metadata(store: ObjectStore, bucket: str, layout: BackupLayout) -> None:
+    """Read every metadata object of a backup of ours, and return if each is the one that was written.
+
+    A backup of milvus-backup has no digests: there is nothing to compare.
+
+    Raises:
+        BackupNotFoundError: There is no commit marker.
+        BackupDamagedError: A metadata object is missing, or its content has another digest.
+        BackupFormatError: A newer release wrote the backup.
+    """
+    manifest = read_manifest(store, bucket, layout)
+    if manifest is None:
+        return
+    for expected in manifest.files:
+        read_document(store, bucket, layout, expected)
+    for entry in manifest.collections:
+        read_document(store, bucket, layout, entry.document)
+        read_document(store, bucket, layout, entry.objects)

@@ -1,0 +1,96 @@
+"""What a reader finds in a backup, whichever tool wrote it."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+from milvus_vault.archive.layout import DELTA_LOG, parse_log_key
+from milvus_vault.archive.manifest import CollectionFailure, FileDigest
+from milvus_vault.model.collections import CollectionLayout, CollectionName, IndexDescription, LoadState, SegmentLevel
+from milvus_vault.model.objects import ArchivedObject
+from milvus_vault.model.versions import ServerVersion
+
+
+@dataclass(frozen=True, slots=True)
+class ArchivedSegment:
+    """A segment. Deletes are not subtracted from its rows."""
+
+    segment_id: int
+    partition_id: int
+    """`ALL_PARTITIONS` for an L0 segment of the whole collection."""
+    group_id: int
+    """The folder between partition and segment; 0 where there is none."""
+    row_count: int
+    level: SegmentLevel
+    storage_version: int
+
+
+@dataclass(frozen=True, slots=True)
+class ArchivedPartition:
+    """A partition and its segments, L0 segments of the partition included."""
+
+    partition_id: int
+    name: str
+    is_loaded: bool
+    segments: tuple[ArchivedSegment, ...]
+
+    @property
+    def row_count(self) -> int:
+        """Return the rows in its segments, deleted ones included."""
+        return sum(segment.row_count for segment in self.segments)
+
+
+@dataclass(frozen=True, slots=True)
+class ArchivedCollection:
+    """What is needed to make a collection again. `read_objects` returns its objects."""
+
+    name: CollectionName
+    collection_id: int
+    layout: CollectionLayout
+    indexes: tuple[IndexDescription, ...]
+    aliases: tuple[str, ...]
+    load_state: LoadState
+    replicas: int
+    """How many replicas were loaded: 0 if not loaded, 1 if loaded and nobody recorded how many."""
+    partitions: tuple[ArchivedPartition, ...]
+    l0_segments: tuple[ArchivedSegment, ...]
+    """Segments of deletes from all partitions."""
+    live_row_count: int | None
+    """Rows that a query saw at the time of the backup, if one was made."""
+    object_list: FileDigest | None
+    """The document that lists the objects; None where the metadata already read lists them."""
+    listed_objects: tuple[ArchivedObject, ...] = ()
+
+    @property
+    def row_count(self) -> int:
+        """Return the rows in its segments, deleted ones included."""
+        return sum(partition.row_count for partition in self.partitions)
+
+    @property
+    def segments(self) -> tuple[ArchivedSegment, ...]:
+        """Return all segments, partition by partition, then the L0 segments of all partitions."""
+        return (*(segment for partition in self.partitions for segment in partition.segments), *self.l0_segments)
+
+
+@dataclass(frozen=True, slots=True)
+class Archive:
+    """A backup that can be restored."""
+
+    name: str
+    milvus_version: ServerVersion
+    origin: Literal["milvus_vault", "milvus_backup"]
+    has_checksums: bool
+    """Whether metadata has digests and objects have ETags to compare with."""
+    meta_only: bool
+    databases: tuple[str, ...]
+    collections: tuple[ArchivedCollection, ...]
+    failures: tuple[CollectionFailure, ...] = ()
+    """Collections that were to be in the backup and are not."""
+    warnings: tuple[str, ...] = ()
+    """What the backup does not hold as it should, for the restore's report."""
+
+
+def segments_with_deletes(objects: Iterable[ArchivedObject]) -> frozenset[int]:
+    """Return the IDs of the segments that have delta logs."""
+    keys = (parse_log_key(item.source_key) for item in objects)
+    return frozenset(key.segment_id for key in keys if key is not None and key.kind == DELTA_LOG)

@@ -1,0 +1,118 @@
+"""Where each part of a backup lies. All keys are full keys in the backup bucket.
+
+    <prefix>/<backup name>/meta/*.json               milvus-backup's metadata; backup_meta.json is the marker
+    <prefix>/<backup name>/meta/vault/...            ours
+    <prefix>/<backup name>/binlogs/insert_log/<collection>/<partition>/<segment>/<segment>/<field>/<log>
+    <prefix>/<backup name>/binlogs/delta_log/<collection>/<partition>/<segment>/<segment>/<log>
+    <prefix>/.runs/<run>/...                         working files of runs
+
+Nothing but binlogs may lie below `binlogs/`: Milvus parses each path element there as a number.
+"""
+
+import re
+from dataclasses import dataclass
+
+from milvus_vault.model.collections import ALL_PARTITIONS
+
+RUNS_FOLDER = ".runs"
+
+INSERT_LOG = "insert_log"
+DELTA_LOG = "delta_log"
+
+
+_LOG_KEY = re.compile(r"(?:^|/)(insert_log|delta_log)/(-?[0-9]+(?:/-?[0-9]+)*)$")
+_INSERT_LOG_IDS = 5
+_DELTA_LOG_IDS = 4
+
+
+@dataclass(frozen=True, slots=True)
+class LogKey:
+    """What the key of a log in Milvus' own bucket says."""
+
+    kind: str
+    """`INSERT_LOG` or `DELTA_LOG`."""
+    collection_id: int
+    partition_id: int
+    segment_id: int
+    field_id: int
+    """The field, or the column group in storage version 2; 0 for a delta log."""
+    log_id: int
+
+
+def parse_log_key(key: str) -> LogKey | None:
+    """Return what the key of an insert or delta log in Milvus' bucket says; None for any other key."""
+    found = _LOG_KEY.search(key)
+    if found is None:
+        return None
+    ids = [int(part) for part in found[2].split("/")]
+    if found[1] == INSERT_LOG and len(ids) == _INSERT_LOG_IDS:
+        collection, partition, segment, field, log = ids
+        return LogKey(INSERT_LOG, collection, partition, segment, field, log)
+    if found[1] == DELTA_LOG and len(ids) == _DELTA_LOG_IDS:
+        collection, partition, segment, log = ids
+        return LogKey(DELTA_LOG, collection, partition, segment, 0, log)
+    return None
+
+
+def join(*parts: str) -> str:
+    """Join key parts with single slashes, leaving out empty ones."""
+    return "/".join(stripped for part in parts if (stripped := part.strip("/")))
+
+
+@dataclass(frozen=True, slots=True)
+class BackupLayout:
+    """The keys of one backup."""
+
+    prefix: str
+    """The backup prefix of the deployment; may be empty."""
+    name: str
+
+    @property
+    def root(self) -> str:
+        """Return the backup's folder, with a slash at its end."""
+        return join(self.prefix, self.name) + "/"
+
+    @property
+    def binlogs(self) -> str:
+        """Return the folder of the copied objects, with a slash at its end."""
+        return f"{self.root}binlogs/"
+
+    @property
+    def marker(self) -> str:
+        """Return the key of the commit marker: the backup exists if and only if this object does."""
+        return self.meta("backup_meta.json")
+
+    @property
+    def manifest(self) -> str:
+        """Return the key of our manifest."""
+        return self.vault("manifest.json")
+
+    def meta(self, file_name: str) -> str:
+        """Return the key of one of milvus-backup's metadata files."""
+        return f"{self.root}meta/{file_name}"
+
+    def vault(self, file_name: str) -> str:
+        """Return the key of one of our own metadata files."""
+        return f"{self.root}meta/vault/{file_name}"
+
+    def collection_document(self, collection_id: int) -> str:
+        """Return the key of a collection's description."""
+        return self.vault(f"collections/{collection_id}.json")
+
+    def object_list(self, collection_id: int) -> str:
+        """Return the key of a collection's object list."""
+        return self.vault(f"objects/{collection_id}.jsonl")
+
+    def collection_folders(self, collection_id: int) -> tuple[str, str]:
+        """Return the two folders that hold a collection's objects, each with a slash at its end."""
+        return (f"{self.binlogs}{INSERT_LOG}/{collection_id}/", f"{self.binlogs}{DELTA_LOG}/{collection_id}/")
+
+    def insert_log(self, collection: int, partition: int, group: int, segment: int, field: int, log: int) -> str:
+        """Return the key of an insert log. Group 0 means a backup without group folders."""
+        grouped = f"{group}/{segment}" if group else f"{segment}"
+        return f"{self.binlogs}{INSERT_LOG}/{collection}/{partition}/{grouped}/{field}/{log}"
+
+    def delta_log(self, collection: int, partition: int, group: int, segment: int, log: int) -> str:
+        """Return the key of a delta log. Those of all partitions (L0) have no group folder."""
+        grouped = f"{group}/{segment}" if group and partition != ALL_PARTITIONS else f"{segment}"
+        return f"{self.binlogs}{DELTA_LOG}/{collection}/{partition}/{grouped}/{log}"

@@ -1,0 +1,141 @@
+"""Our own metadata of a backup: what it holds, and how to know that it is whole.
+
+Three kinds of documents below `meta/vault/`, chained by SHA-256 from the commit marker down:
+
+    backup_meta.json (the marker)  names the manifest's digest
+    manifest.json                  names the digest of each collection's two documents
+    collections/<id>.json          a `CollectionDocument`
+    objects/<id>.jsonl             the collection's objects with size, ETag and checksum, one a line
+"""
+
+import hashlib
+import io
+import json
+from collections.abc import Iterable, Iterator
+from datetime import datetime
+
+from pydantic import Field
+
+from milvus_vault.model.base import Model
+from milvus_vault.model.collections import CollectionDescription, CollectionName, Segment
+from milvus_vault.model.objects import ArchivedObject
+
+FORMAT_VERSION = 1
+
+
+class FileDigest(Model):
+    """A metadata object and what its content must be."""
+
+    key: str
+    """Relative to the backup's folder, for example `meta/vault/collections/123.json`."""
+    size_bytes: int
+    sha256: str
+
+
+class CollectionEntry(Model):
+    """A collection in the manifest."""
+
+    name: CollectionName
+    collection_id: int
+    segment_count: int
+    row_count: int
+    """Rows in its segments; rows deleted since are not subtracted."""
+    live_row_count: int | None
+    """Rows that a query saw at the time of the backup; None where the collection was not loaded or was changing."""
+    object_count: int
+    size_bytes: int
+    document: FileDigest
+    objects: FileDigest
+
+
+class CollectionFailure(Model):
+    """A collection that is not in the backup, and why."""
+
+    name: CollectionName
+    error: str
+    message: str
+
+
+class Source(Model):
+    """Where the backup was taken from. Holds no credentials."""
+
+    milvus_version: str
+    bucket: str
+    root_path: str
+
+
+class Manifest(Model):
+    """What a backup holds."""
+
+    format_version: int = FORMAT_VERSION
+    backup_name: str
+    backup_id: str
+    created_by: str
+    """Program and version that wrote the backup."""
+    execution_arn: str
+    started_at: datetime
+    finished_at: datetime
+    mode: str = "full"
+    meta_only: bool = False
+    source: Source
+    databases: tuple[str, ...]
+    collections: tuple[CollectionEntry, ...]
+    failures: tuple[CollectionFailure, ...] = ()
+    warnings: tuple[str, ...] = ()
+    object_count: int
+    size_bytes: int
+    files: tuple[FileDigest, ...] = ()
+    """The files in milvus-backup's format, but for the marker."""
+
+    @property
+    def is_partial(self) -> bool:
+        """Return whether a collection that was asked for is missing."""
+        return bool(self.failures)
+
+
+class CollectionDocument(Model):
+    """A collection in full: description and segments, at one point in time."""
+
+    description: CollectionDescription
+    segments: tuple[Segment, ...]
+    flush_timestamp: int = Field(default=0)
+    """Hybrid timestamp up to which every row is in the segments; 0 where nothing was flushed."""
+    flushed_at_seconds: int = 0
+    live_row_count: int | None = None
+
+
+class VaultMark(Model):
+    """What the commit marker says of our documents, under its key `vault`."""
+
+    format_version: int
+    manifest_sha256: str
+    manifest_size_bytes: int
+    status: str
+    """`complete` or `partial`."""
+
+
+def digest(key: str, body: bytes) -> FileDigest:
+    """Return the digest of a document."""
+    return FileDigest(key=key, size_bytes=len(body), sha256=hashlib.sha256(body).hexdigest())
+
+
+def write_object_list(objects: Iterable[ArchivedObject]) -> bytes:
+    """Return an object list: a JSON array a line, `[stored key, source key, bytes, etag, checksum]`.
+
+    Arrays, since a list may have a million lines and the names of the five columns would be half of it.
+    """
+    lines = [
+        json.dumps([o.stored_key, o.source_key, o.size_bytes, o.etag, o.checksum], separators=(",", ":"))
+        for o in objects
+    ]
+    return "".join(f"{line}\n" for line in lines).encode()
+
+
+def read_object_list(body: bytes) -> Iterator[ArchivedObject]:
+    """Yield the entries of an object list. Raises `ValueError` where a line is not one."""
+    for line in io.BytesIO(body):
+        columns = json.loads(line)
+        if not isinstance(columns, list) or [type(column) for column in columns] != [str, str, int, str, str]:
+            msg = f"not an entry of an object list: {line[:120]!r}"
+            raise ValueError(msg)
+        yield ArchivedObject(*columns)

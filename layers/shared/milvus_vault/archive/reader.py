@@ -1,0 +1,269 @@
+"""Read a backup, ours or milvus-backup's, and find the backups there are.
+
+Ours is read from the marker down: the marker names the digest of the manifest, the manifest those of all
+other documents, so that no damage goes unnoticed.
+"""
+
+import json
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+from pydantic import ValidationError
+
+from milvus_vault.archive.contents import (
+    Archive,
+    ArchivedCollection,
+    ArchivedPartition,
+    ArchivedSegment,
+    segments_with_deletes,
+)
+from milvus_vault.archive.layout import RUNS_FOLDER, BackupLayout, join
+from milvus_vault.archive.manifest import (
+    FORMAT_VERSION,
+    CollectionDocument,
+    CollectionEntry,
+    FileDigest,
+    Manifest,
+    VaultMark,
+    digest,
+    read_object_list,
+)
+from milvus_vault.archive.reference_reader import read_reference_archive
+from milvus_vault.archive.reference_writer import marker_file
+from milvus_vault.errors import BackupDamagedError, BackupFormatError, BackupNotFoundError, ObjectNotFoundError
+from milvus_vault.model.collections import ALL_PARTITIONS, CollectionLayout, Segment
+from milvus_vault.model.objects import ArchivedObject
+from milvus_vault.model.versions import parse_version
+from milvus_vault.ports import ObjectStore
+
+__all__ = [
+    "Archive",
+    "ArchivedCollection",
+    "ArchivedPartition",
+    "ArchivedSegment",
+    "find_manifest",
+    "list_backups",
+    "read_archive",
+    "read_document",
+    "read_manifest",
+    "read_objects",
+    "segments_with_deletes",
+]
+
+_HINT = "Restore this object from a copy or an older version of it, or use another backup."
+
+# Documents are small, and there is one for each collection.
+_CONCURRENT_READS = 16
+
+
+def list_backups(store: ObjectStore, bucket: str, prefix: str) -> Iterator[str]:
+    """Yield the names of the backups below a prefix: of the folders that have a commit marker."""
+    folder = join(prefix)
+    for name in store.list_folders(bucket, f"{folder}/" if folder else ""):
+        if name == RUNS_FOLDER:
+            continue
+        try:
+            store.get(bucket, BackupLayout(prefix, name).marker)
+        except ObjectNotFoundError:
+            continue
+        yield name
+
+
+def read_archive(store: ObjectStore, bucket: str, layout: BackupLayout) -> Archive:
+    """Return what a backup holds, but for the object lists of ours: `read_objects` reads those.
+
+    Raises:
+        BackupNotFoundError: There is no commit marker.
+        BackupDamagedError: A metadata object is missing, or is not the one that was written.
+        BackupFormatError: A newer release wrote the backup, or milvus-backup in another format.
+    """
+    marker, manifest = _open(store, bucket, layout)
+    if manifest is None:
+        return read_reference_archive(store, bucket, layout, marker)
+    with ThreadPoolExecutor(_CONCURRENT_READS) as pool:
+        collections = tuple(
+            pool.map(lambda entry: _read_collection(store, bucket, layout, entry), manifest.collections)
+        )
+    return Archive(
+        name=layout.name,
+        milvus_version=parse_version(manifest.source.milvus_version),
+        origin="milvus_vault",
+        has_checksums=True,
+        meta_only=manifest.meta_only,
+        databases=manifest.databases,
+        collections=collections,
+        failures=manifest.failures,
+        warnings=manifest.warnings,
+    )
+
+
+def read_manifest(store: ObjectStore, bucket: str, layout: BackupLayout) -> Manifest | None:
+    """Return the manifest of a backup of ours, or None for one of milvus-backup.
+
+    Raises:
+        BackupNotFoundError: There is no commit marker.
+        BackupDamagedError: Marker or manifest is missing, or is not the one that was written.
+        BackupFormatError: A newer release wrote the backup.
+    """
+    return _open(store, bucket, layout)[1]
+
+
+def find_manifest(store: ObjectStore, bucket: str, layout: BackupLayout) -> Manifest | None:
+    """Return the manifest of a backup of ours, or None where there is no backup of this name."""
+    try:
+        return read_manifest(store, bucket, layout)
+    except BackupNotFoundError:
+        return None
+
+
+def read_objects(
+    store: ObjectStore, bucket: str, layout: BackupLayout, collection: ArchivedCollection
+) -> list[ArchivedObject]:
+    """Return the objects of a collection.
+
+    Raises:
+        BackupDamagedError: The object list is missing, or is not the one that was written.
+    """
+    if collection.object_list is None:
+        return list(collection.listed_objects)
+    body = read_document(store, bucket, layout, collection.object_list)
+    try:
+        return list(read_object_list(body))
+    except ValueError as err:
+        raise _unreadable(layout.root + collection.object_list.key, str(err)) from err
+
+
+def read_document(store: ObjectStore, bucket: str, layout: BackupLayout, expected: FileDigest) -> bytes:
+    """Return a metadata object that has a digest.
+
+    Raises:
+        BackupDamagedError: The object is missing, or its content has another digest.
+    """
+    key = layout.root + expected.key
+    try:
+        body = store.get(bucket, key)
+    except ObjectNotFoundError as err:
+        msg = f"{key} is missing from backup {layout.name}"
+        raise BackupDamagedError(msg, hint=_HINT) from err
+    found = digest(expected.key, body)
+    if found.size_bytes != expected.size_bytes:
+        msg = f"{key} has {found.size_bytes} bytes instead of {expected.size_bytes}"
+        raise BackupDamagedError(msg, hint=_HINT)
+    if found.sha256 != expected.sha256:
+        msg = f"{key} has another content than was written: its SHA-256 is {found.sha256} instead of {expected.sha256}"
+        raise BackupDamagedError(msg, hint=_HINT)
+    return body
+
+
+def _open(store: ObjectStore, bucket: str, layout: BackupLayout) -> tuple[bytes, Manifest | None]:
+    marker = _read_marker(store, bucket, layout)
+    members = _read_members(layout.marker, marker)
+    if "vault" not in members:
+        if any(store.list_objects(bucket, layout.manifest)):
+            raise _unreadable(layout.marker, f"it does not refer to {layout.manifest}, which is beside it")
+        return marker, None
+
+    mark = _validate(VaultMark, layout.marker, members["vault"])
+    manifest_digest = FileDigest(
+        key=layout.manifest.removeprefix(layout.root), size_bytes=mark.manifest_size_bytes, sha256=mark.manifest_sha256
+    )
+    body = read_document(store, bucket, layout, manifest_digest)
+    manifest = _validate(Manifest, layout.manifest, _read_members(layout.manifest, body))
+    if marker != marker_file(manifest, body):
+        raise _unreadable(layout.marker, f"it does not fit {layout.manifest}")
+    return marker, manifest
+
+
+def _read_marker(store: ObjectStore, bucket: str, layout: BackupLayout) -> bytes:
+    try:
+        return store.get(bucket, layout.marker)
+    except ObjectNotFoundError as err:
+        if any(store.list_objects(bucket, layout.root)):
+            msg = f"{layout.root} in bucket {bucket} is an unfinished or failed backup: {layout.marker} is missing"
+            raise BackupNotFoundError(msg, hint="Start the backup again with the same name, or delete it.") from err
+        msg = f"there is no backup {layout.name}: {layout.marker} is not in bucket {bucket}"
+        raise BackupNotFoundError(msg, hint="Check the name, the bucket and the backup prefix.") from err
+
+
+def _read_members(key: str, body: bytes) -> dict[str, object]:
+    try:
+        members = json.loads(body)
+    except ValueError as err:
+        raise _unreadable(key, f"it is not JSON: {err}") from err
+    if not isinstance(members, dict):
+        raise _unreadable(key, "it is not a JSON object")
+    return members
+
+
+def _validate[T: (VaultMark, Manifest)](model: type[T], key: str, members: object) -> T:
+    # A newer format may have any fields, so its version is looked at first.
+    version = members.get("format_version") if isinstance(members, dict) else None
+    if isinstance(version, int) and version > FORMAT_VERSION:
+        msg = f"{key} has format version {version}; this release reads up to {FORMAT_VERSION}"
+        raise BackupFormatError(msg, hint="Restore it with a newer release of Milvus Vault.")
+    try:
+        return model.model_validate(members)
+    except ValidationError as err:
+        first = err.errors()[0]
+        raise _unreadable(key, f"{'.'.join(str(part) for part in first['loc'])}: {first['msg']}") from err
+
+
+def _unreadable(key: str, reason: str) -> BackupDamagedError:
+    return BackupDamagedError(f"{key} cannot be read: {reason}", hint=_HINT)
+
+
+def _read_collection(
+    store: ObjectStore, bucket: str, layout: BackupLayout, entry: CollectionEntry
+) -> ArchivedCollection:
+    body = read_document(store, bucket, layout, entry.document)
+    try:
+        document = CollectionDocument.model_validate_json(body)
+    except ValidationError as err:
+        raise _unreadable(layout.root + entry.document.key, err.errors()[0]["msg"]) from err
+    description = document.description
+    by_partition: dict[int, list[ArchivedSegment]] = {p.partition_id: [] for p in description.partitions}
+    by_partition[ALL_PARTITIONS] = []
+    for segment in document.segments:
+        if segment.partition_id not in by_partition:
+            reason = f"segment {segment.segment_id} is in an unknown partition {segment.partition_id}"
+            raise _unreadable(layout.root + entry.document.key, reason)
+        by_partition[segment.partition_id].append(_segment(segment))
+    return ArchivedCollection(
+        name=description.name,
+        collection_id=description.collection_id,
+        layout=CollectionLayout(
+            collection_schema=description.collection_schema,
+            schema_proto=description.schema_proto,
+            shards=description.shards,
+            consistency_level=description.consistency_level,
+            properties=description.properties,
+            partitions=tuple(partition.name for partition in description.partitions),
+        ),
+        indexes=description.indexes,
+        aliases=description.aliases,
+        load_state=description.load_state,
+        replicas=description.replicas,
+        partitions=tuple(
+            ArchivedPartition(
+                partition_id=partition.partition_id,
+                name=partition.name,
+                is_loaded=partition.is_loaded,
+                segments=tuple(by_partition[partition.partition_id]),
+            )
+            for partition in description.partitions
+        ),
+        l0_segments=tuple(by_partition[ALL_PARTITIONS]),
+        live_row_count=document.live_row_count,
+        object_list=entry.objects,
+    )
+
+
+def _segment(segment: Segment) -> ArchivedSegment:
+    return ArchivedSegment(
+        segment_id=segment.segment_id,
+        partition_id=segment.partition_id,
+        group_id=0 if segment.partition_id == ALL_PARTITIONS else segment.segment_id,
+        row_count=segment.row_count,
+        level=segment.level,
+        storage_version=segment.storage_version,
+    )

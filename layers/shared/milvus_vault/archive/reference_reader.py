@@ -1,0 +1,145 @@
+"""Read a backup that milvus-backup made.
+
+`full_meta.json` holds everything. Where it is missing, the other files do together, but for the L0 segments
+of whole collections: without them deleted rows would live again, so those are looked up by listing.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterator
+
+from pydantic import BaseModel, ValidationError
+
+from milvus_vault.archive.contents import Archive
+from milvus_vault.archive.layout import BackupLayout, parse_log_key
+from milvus_vault.archive.reference_messages import (
+    BackupMessage,
+    BinlogMessage,
+    CollectionsMessage,
+    FieldBinlogMessage,
+    PartitionMessage,
+    PartitionsMessage,
+    SegmentMessage,
+    SegmentsMessage,
+)
+from milvus_vault.archive.reference_translate import lost_default_values, translate_collection
+from milvus_vault.archive.reference_writer import COLLECTION_META, FULL_META, PARTITION_META, SEGMENT_META
+from milvus_vault.errors import BackupDamagedError, BackupFormatError, ObjectNotFoundError
+from milvus_vault.model.collections import ALL_PARTITIONS, DEFAULT_DATABASE
+from milvus_vault.model.versions import parse_version
+from milvus_vault.ports import ObjectStore
+
+
+def read_reference_archive(store: ObjectStore, bucket: str, layout: BackupLayout, marker: bytes) -> Archive:
+    """Return a backup of milvus-backup, whose `backup_meta.json` is `marker`.
+
+    Raises:
+        BackupFormatError: The backup is not one of copied binlogs.
+        BackupDamagedError: A metadata file is missing, or is not what it should be.
+    """
+    _check_format(layout, _parse(BackupMessage, layout.marker, marker))
+    try:
+        backup = _parse(BackupMessage, layout.meta(FULL_META), store.get(bucket, layout.meta(FULL_META)))
+        warnings = []
+    except ObjectNotFoundError:
+        backup = _read_levels(store, bucket, layout, marker)
+        warnings = [f"{layout.meta(FULL_META)} is missing; the backup is read from the files beside it"]
+    _check_format(layout, backup)
+    warnings += [
+        f"database {database.db_name} is encrypted; Milvus needs its key to import from this backup"
+        for database in backup.database_backups
+        if database.ezk
+    ]
+    warnings += [warning for collection in backup.collection_backups for warning in lost_default_values(collection)]
+    collections = tuple(translate_collection(layout, collection) for collection in backup.collection_backups)
+    return Archive(
+        name=layout.name,
+        milvus_version=parse_version(backup.milvus_version),
+        origin="milvus_backup",
+        has_checksums=False,
+        # milvus-backup does not record it: without any segment there is nothing but metadata.
+        meta_only=not any(collection.segments for collection in collections),
+        databases=tuple(
+            dict.fromkeys(
+                [
+                    *(database.db_name or DEFAULT_DATABASE for database in backup.database_backups),
+                    *(collection.name.database for collection in collections),
+                ]
+            )
+        ),
+        collections=collections,
+        warnings=tuple(warnings),
+    )
+
+
+def _parse[T: BaseModel](model: type[T], key: str, body: bytes) -> T:
+    try:
+        return model.model_validate_json(body)
+    except ValidationError as err:
+        first = err.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        msg = f"{key} is not metadata of milvus-backup: {where or 'file'}: {first['msg']}"
+        raise BackupDamagedError(msg, hint="Restore this object from a copy, or use another backup.") from err
+
+
+def _check_format(layout: BackupLayout, backup: BackupMessage) -> None:
+    if backup.format:
+        msg = f"backup {layout.name} is of milvus-backup's format '{backup.format}', not of copied binlogs"
+        raise BackupFormatError(msg, hint="Restore it with milvus-backup.")
+
+
+def _read_levels(store: ObjectStore, bucket: str, layout: BackupLayout, marker: bytes) -> BackupMessage:
+    def read[T: BaseModel](model: type[T], file_name: str) -> T:
+        key = layout.meta(file_name)
+        try:
+            return _parse(model, key, store.get(bucket, key))
+        except ObjectNotFoundError as err:
+            msg = f"backup {layout.name} has neither {layout.meta(FULL_META)} nor {key}"
+            raise BackupDamagedError(msg, hint="Restore one of them from a copy, or use another backup.") from err
+
+    collections = read(CollectionsMessage, COLLECTION_META).infos
+    segments: defaultdict[tuple[int, int], list[SegmentMessage]] = defaultdict(list)
+    for segment in read(SegmentsMessage, SEGMENT_META).infos:
+        segments[segment.collection_id, segment.partition_id].append(segment)
+    partitions: defaultdict[int, list[PartitionMessage]] = defaultdict(list)
+    for partition in read(PartitionsMessage, PARTITION_META).infos:
+        found = segments.pop((partition.collection_id, partition.partition_id), [])
+        partitions[partition.collection_id].append(partition.model_copy(update={"segment_backups": found}))
+    if segments:
+        collection_id, partition_id = next(iter(segments))
+        msg = f"{layout.meta(SEGMENT_META)} has segments of partition {partition_id} of collection {collection_id}"
+        msg += f", which {layout.meta(PARTITION_META)} does not know"
+        raise BackupDamagedError(msg, hint="Restore the metadata from a copy, or use another backup.")
+    return _parse(BackupMessage, layout.marker, marker).model_copy(
+        update={
+            "collection_backups": [
+                collection.model_copy(
+                    update={
+                        "partition_backups": partitions[collection.collection_id],
+                        "l0_segments": list(_list_l0_segments(store, bucket, layout, collection.collection_id)),
+                    }
+                )
+                for collection in collections
+            ]
+        }
+    )
+
+
+def _list_l0_segments(
+    store: ObjectStore, bucket: str, layout: BackupLayout, collection_id: int
+) -> Iterator[SegmentMessage]:
+    folder = f"{layout.collection_folders(collection_id)[1]}{ALL_PARTITIONS}/"
+    logs: defaultdict[int, list[BinlogMessage]] = defaultdict(list)
+    for listed in store.list_objects(bucket, folder):
+        # Objects of all partitions have no group folder: their keys are as in Milvus' bucket.
+        key = parse_log_key(listed.key)
+        if key is not None:
+            log_path = listed.key.removeprefix(layout.binlogs)
+            logs[key.segment_id].append(BinlogMessage(log_path=log_path, log_size=listed.size_bytes, log_id=key.log_id))
+    for segment_id in sorted(logs):
+        yield SegmentMessage(
+            segment_id=segment_id,
+            collection_id=collection_id,
+            partition_id=ALL_PARTITIONS,
+            deltalogs=[FieldBinlogMessage(binlogs=logs[segment_id])],
+            is_l0=True,
+        )

@@ -1,0 +1,215 @@
+"""Translate what milvus-backup recorded of a collection into our terms."""
+
+import base64
+from collections.abc import Iterable, Iterator
+
+from milvus_vault.archive.contents import ArchivedCollection, ArchivedPartition, ArchivedSegment
+from milvus_vault.archive.layout import BackupLayout
+from milvus_vault.archive.reference_messages import (
+    BinlogMessage,
+    CollectionMessage,
+    FieldMessage,
+    IndexMessage,
+    KeyValueMessage,
+    PartitionMessage,
+    SchemaMessage,
+    SegmentMessage,
+)
+from milvus_vault.errors import BackupDamagedError
+from milvus_vault.model.collections import (
+    DEFAULT_DATABASE,
+    CollectionLayout,
+    CollectionName,
+    CollectionSchema,
+    FieldSchema,
+    FunctionSchema,
+    IndexDescription,
+    KeyValue,
+    LoadState,
+    SegmentLevel,
+    StructArraySchema,
+)
+from milvus_vault.model.objects import ArchivedObject
+
+# Milvus hides the field of dynamic values, and adds it by itself to a new collection.
+_DYNAMIC_FIELD = "$meta"
+
+# What an encoder of JSON writes for bytes that are no text.
+_REPLACEMENT_CHARACTER = "\ufffd"
+
+
+def translate_collection(layout: BackupLayout, collection: CollectionMessage) -> ArchivedCollection:
+    """Return a collection with all its objects.
+
+    Raises:
+        BackupDamagedError: A value is none that milvus-backup writes.
+    """
+    try:
+        return _collection(layout, collection)
+    except ValueError as err:
+        name = collection.collection_name
+        msg = f"backup {layout.name} does not describe collection {name} as milvus-backup does: {err}"
+        raise BackupDamagedError(msg, hint="Restore the metadata from a copy, or use another backup.") from err
+
+
+def lost_default_values(collection: CollectionMessage) -> Iterator[str]:
+    """Yield a warning for each default value that an old milvus-backup did not record in full."""
+    for field in collection.collection_schema.fields:
+        if not field.default_value_base64 and _REPLACEMENT_CHARACTER in field.default_value_proto:
+            name = f"{collection.db_name or DEFAULT_DATABASE}.{collection.collection_name}"
+            yield f"the default value of field {field.name} of {name} was not recorded in full, and is left out"
+
+
+def _collection(layout: BackupLayout, collection: CollectionMessage) -> ArchivedCollection:
+    load_state = LoadState(collection.load_state or LoadState.NOT_LOADED)
+    segments = [segment for partition in collection.partition_backups for segment in partition.segment_backups]
+    return ArchivedCollection(
+        name=CollectionName(database=collection.db_name or DEFAULT_DATABASE, name=collection.collection_name),
+        collection_id=collection.collection_id,
+        layout=_layout(collection),
+        indexes=tuple(_index(index) for index in collection.index_infos),
+        aliases=tuple(collection.aliases),
+        load_state=load_state,
+        replicas=0 if load_state is LoadState.NOT_LOADED else 1,
+        partitions=tuple(_partition(partition) for partition in collection.partition_backups),
+        l0_segments=tuple(_segment(segment) for segment in collection.l0_segments),
+        live_row_count=None,
+        object_list=None,
+        listed_objects=tuple(
+            item
+            for segment in [*segments, *collection.l0_segments]
+            for item in _objects(layout, collection.collection_id, segment)
+        ),
+    )
+
+
+def _layout(collection: CollectionMessage) -> CollectionLayout:
+    schema = _schema(collection.collection_schema, collection.collection_name)
+    # From a server before 2.5 only the collection has its properties.
+    properties = {item.key: item for item in (*schema.properties, *_key_values(collection.properties))}
+    return CollectionLayout(
+        collection_schema=schema,
+        shards=max(1, collection.shards_num),
+        consistency_level=collection.consistency_level,
+        properties=tuple(properties.values()),
+        partitions=tuple(partition.partition_name for partition in collection.partition_backups),
+    )
+
+
+def _schema(schema: SchemaMessage, name: str) -> CollectionSchema:
+    return CollectionSchema(
+        name=schema.name or name,
+        description=schema.description,
+        auto_id=schema.auto_id,
+        fields=_fields(schema.fields),
+        enable_dynamic_field=schema.enable_dynamic_field,
+        properties=_key_values(schema.properties),
+        functions=tuple(
+            FunctionSchema(
+                name=function.name,
+                function_id=function.function_id,
+                function_type=function.function_type,
+                description=function.description,
+                input_field_names=tuple(function.input_field_names),
+                input_field_ids=tuple(function.input_field_ids),
+                output_field_names=tuple(function.output_field_names),
+                output_field_ids=tuple(function.output_field_ids),
+                params=_key_values(function.params),
+            )
+            for function in schema.functions
+        ),
+        struct_array_fields=tuple(
+            StructArraySchema(
+                field_id=struct.field_id,
+                name=struct.name,
+                description=struct.description,
+                fields=_fields(struct.fields),
+            )
+            for struct in schema.struct_array_fields
+        ),
+    )
+
+
+def _fields(fields: Iterable[FieldMessage]) -> tuple[FieldSchema, ...]:
+    return tuple(_field(field) for field in fields if field.name != _DYNAMIC_FIELD and not field.is_dynamic)
+
+
+def _field(field: FieldMessage) -> FieldSchema:
+    return FieldSchema.model_validate(
+        {
+            "field_id": field.field_id,
+            "name": field.name,
+            "data_type": field.data_type,
+            "description": field.description,
+            "is_primary_key": field.is_primary_key,
+            "auto_id": field.auto_id,
+            "type_params": _key_values(field.type_params),
+            "index_params": _key_values(field.index_params),
+            "element_type": field.element_type,
+            "is_partition_key": field.is_partition_key,
+            "nullable": field.nullable,
+            "is_function_output": field.is_function_output,
+            "default_value": _default_value(field),
+        }
+    )
+
+
+def _default_value(field: FieldMessage) -> bytes | None:
+    """Return the default value: from Base64, or from the raw text that older releases wrote."""
+    if field.default_value_base64:
+        return base64.b64decode(field.default_value_base64, validate=True)
+    if field.default_value_proto and _REPLACEMENT_CHARACTER not in field.default_value_proto:
+        return field.default_value_proto.encode()
+    return None
+
+
+def _index(index: IndexMessage) -> IndexDescription:
+    params = {"index_type": index.index_type} | index.params if index.index_type else index.params
+    return IndexDescription(
+        index_id=index.index_id,
+        name=index.index_name,
+        field_name=index.field_name,
+        params=tuple(KeyValue(key=key, value=value) for key, value in sorted(params.items())),
+    )
+
+
+def _key_values(items: Iterable[KeyValueMessage]) -> tuple[KeyValue, ...]:
+    return tuple(KeyValue(key=item.key, value=item.value) for item in items)
+
+
+def _partition(partition: PartitionMessage) -> ArchivedPartition:
+    return ArchivedPartition(
+        partition_id=partition.partition_id,
+        name=partition.partition_name,
+        is_loaded=partition.load_state == LoadState.LOADED,
+        segments=tuple(_segment(segment) for segment in partition.segment_backups),
+    )
+
+
+def _segment(segment: SegmentMessage) -> ArchivedSegment:
+    return ArchivedSegment(
+        segment_id=segment.segment_id,
+        partition_id=segment.partition_id,
+        group_id=segment.group_id,
+        row_count=segment.num_of_rows,
+        level=SegmentLevel.L0 if segment.is_l0 else SegmentLevel.LEGACY,
+        storage_version=segment.storage_version,
+    )
+
+
+def _objects(layout: BackupLayout, collection_id: int, segment: SegmentMessage) -> Iterator[ArchivedObject]:
+    partition_id, group_id, segment_id = segment.partition_id, segment.group_id, segment.segment_id
+    for field in segment.binlogs:
+        for log in field.binlogs:
+            key = layout.insert_log(collection_id, partition_id, group_id, segment_id, field.field_id, _log_id(log))
+            yield ArchivedObject(key, log.log_path, log.log_size, etag="")
+    # What delta logs have for a field says nothing: one entry without a field, or with the primary key's.
+    for field in segment.deltalogs:
+        for log in field.binlogs:
+            key = layout.delta_log(collection_id, partition_id, group_id, segment_id, _log_id(log))
+            yield ArchivedObject(key, log.log_path, log.log_size, etag="")
+
+
+def _log_id(log: BinlogMessage) -> int:
+    # Old releases recorded the path only.
+    return log.log_id or int(log.log_path.rpartition("/")[2])

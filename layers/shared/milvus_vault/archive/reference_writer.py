@@ -1,0 +1,269 @@
+"""Write a backup's metadata as milvus-backup does, so that this tool can restore it.
+
+The text of a segment goes into two files, and a backup of a million objects has a quarter of a gigabyte
+of them: so texts are made per collection and appended, never collected as a tree.
+"""
+
+import io
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import chain
+
+from milvus_vault.archive.go_json import Encoded, Value, array, message
+from milvus_vault.archive.layout import INSERT_LOG, parse_log_key
+from milvus_vault.archive.manifest import CollectionDocument, Manifest, VaultMark, digest
+from milvus_vault.archive.reference_schema import encode_index, encode_key_values, encode_schema
+from milvus_vault.model.collections import (
+    ALL_PARTITIONS,
+    CollectionDescription,
+    LoadState,
+    Segment,
+    SegmentLevel,
+)
+from milvus_vault.model.objects import ArchivedObject
+
+COLLECTION_META = "collection_meta.json"
+PARTITION_META = "partition_meta.json"
+SEGMENT_META = "segment_meta.json"
+FULL_META = "full_meta.json"
+
+
+def reference_files(
+    *,
+    backup_id: str,
+    backup_name: str,
+    milvus_version: str,
+    databases: Sequence[str],
+    collections: Iterable[tuple[CollectionDocument, Iterable[ArchivedObject]]],
+) -> dict[str, bytes]:
+    """Return milvus-backup's metadata files but for the marker, by file name.
+
+    `collections` is read once, one collection at a time, so that a generator need not hold the object
+    lists of all. A segment without objects is left out: milvus-backup would import an empty folder.
+
+    Raises:
+        ValueError: An object belongs to no segment of its collection, or a segment to no partition.
+    """
+    before = message({"id": backup_id, "state_code": 0, "name": backup_name}).removesuffix("}") + ","
+    full = _ArrayFile("collection_backups", before)
+    collection_infos, partition_infos, segment_infos = _ArrayFile("infos"), _ArrayFile("infos"), _ArrayFile("infos")
+    size_bytes = 0
+    for document, objects in collections:
+        texts = _collection(backup_id, document, objects)
+        size_bytes += texts.size_bytes
+        full.append(texts.full)
+        collection_infos.append([texts.without_segments])
+        for partition in texts.partitions:
+            partition_infos.append([partition])
+        for segment in texts.segments:
+            segment_infos.append([segment])
+    after = message(
+        {
+            "size": size_bytes,
+            "milvus_version": milvus_version,
+            "database_backups": array(message({"db_name": database}) for database in databases),
+        }
+    ).removeprefix("{")
+    return {
+        COLLECTION_META: collection_infos.body(),
+        PARTITION_META: partition_infos.body(),
+        SEGMENT_META: segment_infos.body(),
+        FULL_META: full.body(after),
+    }
+
+
+def marker_file(manifest: Manifest, manifest_body: bytes) -> bytes:
+    """Return the commit marker of a backup: milvus-backup's summary, and our manifest's digest.
+
+    It follows from the manifest alone, so that a reader can tell a damaged marker.
+    """
+    manifest_digest = digest("", manifest_body)
+    mark = VaultMark(
+        format_version=manifest.format_version,
+        manifest_sha256=manifest_digest.sha256,
+        manifest_size_bytes=manifest_digest.size_bytes,
+        status="partial" if manifest.is_partial else "complete",
+    )
+    return message(
+        {
+            "id": manifest.backup_id,
+            "state_code": 0,
+            "name": manifest.backup_name,
+            "size": manifest.size_bytes,
+            "milvus_version": manifest.source.milvus_version,
+            "vault": Encoded(mark.model_dump_json()),
+        }
+    ).encode()
+
+
+class _ArrayFile:
+    """A struct with one long array, encoded while the array grows."""
+
+    def __init__(self, key: str, before: str = "{") -> None:
+        self._file = io.BytesIO()
+        self._file.write(before.encode())
+        self._separator = f'"{key}":['.encode()
+        self._is_empty = True
+
+    def append(self, pieces: Iterable[str]) -> None:
+        self._file.write(self._separator)
+        for piece in pieces:
+            self._file.write(piece.encode())
+        self._separator = b","
+        self._is_empty = False
+
+    def body(self, after: str = "}") -> bytes:
+        if not self._is_empty:
+            self._file.write(b"]" if after == "}" else b"],")
+        self._file.write(after.encode())
+        return self._file.getvalue()
+
+
+# Where items are put into a text later. Nothing else in a JSON text can look like this.
+_HOLE = Encoded("\0")
+
+
+def _fill(outline: Encoded, items: Iterable[Iterable[str]]) -> Iterator[str]:
+    before, _, after = outline.partition(_HOLE)
+    yield before
+    for number, pieces in enumerate(items):
+        if number:
+            yield ","
+        yield from pieces
+    yield after
+
+
+@dataclass(frozen=True, slots=True)
+class _CollectionTexts:
+    full: Iterator[str]
+    """In pieces: of a large collection it is a large text."""
+    without_segments: Encoded
+    partitions: list[Encoded]
+    """Without segments, too."""
+    segments: list[Encoded]
+    """Those of partitions; the ones of all partitions are in `full` only."""
+    size_bytes: int
+
+
+def _collection(backup_id: str, document: CollectionDocument, objects: Iterable[ArchivedObject]) -> _CollectionTexts:
+    description = document.description
+    logs = _logs_by_segment(description, objects)
+    by_partition: dict[int, list[Encoded]] = {p.partition_id: [] for p in description.partitions}
+    by_partition[ALL_PARTITIONS] = []
+    sizes: defaultdict[int, int] = defaultdict(int)
+    for segment in document.segments:
+        if segment.partition_id not in by_partition:
+            msg = (
+                f"segment {segment.segment_id} of {description.name} is in an unknown partition {segment.partition_id}"
+            )
+            raise ValueError(msg)
+        if segment_logs := logs.pop(segment.segment_id, None):
+            by_partition[segment.partition_id].append(_segment(description.collection_id, segment, segment_logs))
+            sizes[segment.partition_id] += segment_logs.size_bytes
+    if logs:
+        msg = f"objects of {description.name} belong to no segment of it: {sorted(logs)[:5]}"
+        raise ValueError(msg)
+
+    l0_segments = by_partition.pop(ALL_PARTITIONS)
+    size_bytes = sum(sizes.values())
+    partitions: list[Encoded] = []
+    full_partitions: list[Iterable[str]] = []
+    for partition in description.partitions:
+        members: dict[str, Value] = {
+            "partition_id": partition.partition_id,
+            "partition_name": partition.name,
+            "collection_id": description.collection_id,
+        }
+        rest: dict[str, Value] = {
+            "size": sizes[partition.partition_id],
+            "load_state": LoadState.LOADED if partition.is_loaded else LoadState.NOT_LOADED,
+        }
+        partitions.append(message(members | rest))
+        segments = by_partition[partition.partition_id]
+        outline = message(members | {"segment_backups": array([_HOLE] if segments else [])} | rest)
+        full_partitions.append(_fill(outline, [[segment] for segment in segments]))
+    hole = array([_HOLE] if partitions else [])
+    return _CollectionTexts(
+        full=_fill(_collection_info(backup_id, document, hole, array(l0_segments), size_bytes), full_partitions),
+        without_segments=_collection_info(backup_id, document, array(partitions), Encoded(), size_bytes),
+        partitions=partitions,
+        segments=list(chain.from_iterable(by_partition.values())),
+        size_bytes=size_bytes,
+    )
+
+
+def _collection_info(
+    backup_id: str, document: CollectionDocument, partitions: Encoded, l0_segments: Encoded, size_bytes: int
+) -> Encoded:
+    description = document.description
+    return message(
+        {
+            "id": backup_id,
+            "collection_id": description.collection_id,
+            "db_name": description.name.database,
+            "collection_name": description.name.name,
+            "schema": encode_schema(description),
+            "shards_num": description.shards,
+            "consistency_level": description.consistency_level,
+            "partition_backups": partitions,
+            "backup_timestamp": document.flush_timestamp,
+            "size": size_bytes,
+            "has_index": bool(description.indexes),
+            "index_infos": array(encode_index(index) for index in description.indexes),
+            "load_state": description.load_state,
+            "backup_physical_timestamp": document.flushed_at_seconds,
+            "l0_segments": l0_segments,
+            "properties": encode_key_values(description.properties),
+            "created_timestamp": description.created_timestamp,
+            "virtual_channel_names": description.virtual_channels,
+            "physical_channel_names": description.physical_channels,
+            "aliases": description.aliases,
+        }
+    )
+
+
+class _SegmentLogs:
+    """The logs of one segment, encoded: a million of them must not be a million trees."""
+
+    def __init__(self) -> None:
+        self.inserts: defaultdict[int, list[Encoded]] = defaultdict(list)
+        self.deletes: list[Encoded] = []
+        self.size_bytes = 0
+
+
+def _logs_by_segment(
+    description: CollectionDescription, objects: Iterable[ArchivedObject]
+) -> defaultdict[int, _SegmentLogs]:
+    logs: defaultdict[int, _SegmentLogs] = defaultdict(_SegmentLogs)
+    for item in objects:
+        key = parse_log_key(item.source_key)
+        if key is None or key.collection_id != description.collection_id:
+            msg = f"not the key of a log of {description.name}: {item.source_key}"
+            raise ValueError(msg)
+        segment_logs = logs[key.segment_id]
+        binlog = message({"log_path": item.source_key, "log_size": item.size_bytes, "log_id": key.log_id})
+        (segment_logs.inserts[key.field_id] if key.kind == INSERT_LOG else segment_logs.deletes).append(binlog)
+        segment_logs.size_bytes += item.size_bytes
+    return logs
+
+
+def _segment(collection_id: int, segment: Segment, logs: _SegmentLogs) -> Encoded:
+    inserts = array(
+        message({"fieldID": field, "binlogs": array(logs.inserts[field])}) for field in sorted(logs.inserts)
+    )
+    return message(
+        {
+            "segment_id": segment.segment_id,
+            "collection_id": collection_id,
+            "partition_id": segment.partition_id,
+            "num_of_rows": segment.row_count,
+            "binlogs": inserts,
+            # One entry without a field, and an empty one where nothing was deleted: as from a listing.
+            "deltalogs": array([message({"binlogs": array(logs.deletes)})]),
+            "size": logs.size_bytes,
+            "group_id": 0 if segment.partition_id == ALL_PARTITIONS else segment.segment_id,
+            "is_l0": segment.level is SegmentLevel.L0,
+            "storage_version": segment.storage_version,
+        }
+    )

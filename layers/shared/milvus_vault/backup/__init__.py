@@ -1,0 +1,1 @@
+"""Backing up: what to capture of a collection, in which order, and when a backup is one."""

@@ -1,0 +1,140 @@
+"""PrepareBackup: refuse what cannot work, claim the name, and write down what is to be done."""
+
+from datetime import UTC, datetime
+
+from milvus_vault.archive.layout import BackupLayout
+from milvus_vault.archive.manifest import Source
+from milvus_vault.backup.documents import CLAIM, PLAN, BackupPlan
+from milvus_vault.backup.selection import select_collections
+from milvus_vault.claims import DIED, RUNNING, Claim, ClaimHeldError, Claims
+from milvus_vault.copying.documents import CopyJob, write_job
+from milvus_vault.errors import (
+    BackupExistsError,
+    BackupInProgressError,
+    MilvusRequestError,
+    MilvusUnavailableError,
+    ObjectNotFoundError,
+    VaultError,
+    VersionUnsupportedError,
+)
+from milvus_vault.model.names import attempt_of, short_hash
+from milvus_vault.model.requests import BackupRequest
+from milvus_vault.model.versions import ServerVersion, can_back_up
+from milvus_vault.ports import Executions, GarbageCollector, ObjectStore, VectorDatabase
+from milvus_vault.source import MilvusStorage, prove_storage
+from milvus_vault.workspace import Workspace
+
+# Milvus' GC deletes a replaced segment 3 h after it was replaced (dataCoord.gc.dropTolerance 10,800 s), so an hour
+# more than doubles what a default server allows; longer backups have the rounds of VerifyCopy.
+GC_PAUSE_SECONDS = 3600
+
+# What this release captures; from 2.4 on deletes lie in L0 segments, which it does not handle yet.
+NEWEST_CAPTURED = (2, 3)
+
+
+def default_name(started_at: datetime, execution_arn: str) -> str:
+    """Return a name that is the same each time one execution asks: `backup_2026_11_22_03_00_00_1a2b`."""
+    return f"backup_{started_at.astimezone(UTC):%Y_%m_%d_%H_%M_%S}_{short_hash(execution_arn, 4)}"
+
+
+def check_source_version(server: ServerVersion) -> None:
+    """Raise `VersionUnsupportedError` for a server that cannot be backed up."""
+    if not can_back_up(server):
+        msg = f"Milvus {server} cannot be backed up; 2.2 to 2.6 can"
+        raise VersionUnsupportedError(msg, hint="Upgrade Milvus, or this program.")
+    if server.minor_line > NEWEST_CAPTURED:
+        msg = f"this release backs up Milvus 2.2 and 2.3, and the server is {server}"
+        raise VersionUnsupportedError(msg, hint="Support for 2.4 to 2.6 is the next step; see CHANGELOG.md.")
+
+
+def prepare_backup(
+    run: Workspace,
+    request: BackupRequest,
+    *,
+    layout: BackupLayout,
+    database: VectorDatabase,
+    executions: Executions,
+    storage: MilvusStorage,
+    garbage_collector: GarbageCollector | None,
+    execution_arn: str,
+    started_at: datetime,
+) -> BackupPlan | None:
+    """Return what to do, or None where this very backup is published already.
+
+    That is so where an execution was killed after the commit marker was written and before it ended.
+    Raises what is wrong with the request or the deployment, and then leaves nothing behind.
+    """
+    store = run.store
+    claims = Claims(store, executions, run.bucket, execution_arn=execution_arn, run=run.run)
+    if _is_published(store, run, layout, claims, execution_arn):
+        return None
+    server = database.server_version()
+    check_source_version(server)
+    databases = database.list_databases()
+    collections = select_collections(request.collections, databases, database.list_collections)
+    store.check_bucket(storage.bucket)
+    warnings = []
+    if not request.meta_only and not prove_storage(store, database, storage, collections):
+        warnings.append(
+            "No collection had flushed rows when the backup began: bucket and root path could not be proven then."
+        )
+    _claim(claims, run.key(CLAIM), layout.name)
+    try:
+        if garbage_collector and request.gc_pause and not request.meta_only:
+            warnings += _pause(garbage_collector)
+        plan = BackupPlan(
+            request=request,
+            backup_name=layout.name,
+            backup_id=f"{short_hash(execution_arn, 32)}",
+            execution_arn=execution_arn,
+            started_at=started_at,
+            source=Source(milvus_version=str(server), bucket=storage.bucket, root_path=storage.root_path),
+            databases=tuple(databases),
+            collections=tuple(collections),
+            warnings=tuple(warnings),
+        )
+        job = CopyJob(source_bucket=storage.bucket, destination_bucket=run.bucket)
+        write_job(run, attempt_of(execution_arn), job)
+        run.write(PLAN, plan)
+    except VaultError:
+        claims.give_back()
+        raise
+    return plan
+
+
+def _is_published(store: ObjectStore, run: Workspace, layout: BackupLayout, claims: Claims, execution_arn: str) -> bool:
+    """Return whether the marker is there and of an execution that died after writing it (or of this one)."""
+    try:
+        store.get(run.bucket, layout.marker)
+    except ObjectNotFoundError:
+        return False
+    found = claims.holder(run.key(CLAIM))
+    if found and (found[0].execution_arn == execution_arn or found[1] in DIED):
+        _claim(claims, run.key(CLAIM), layout.name)
+        return True
+    if found and found[1] in RUNNING:
+        raise _in_progress(layout.name, found[0])
+    msg = f"backup '{layout.name}' exists already: s3://{run.bucket}/{layout.root}"
+    raise BackupExistsError(msg, hint="Choose another backup_name, or leave it out and get one with date and time.")
+
+
+def _claim(claims: Claims, key: str, name: str) -> None:
+    try:
+        claims.take(key)
+    except ClaimHeldError as err:
+        raise _in_progress(name, err.holder) from err
+
+
+def _in_progress(name: str, holder: Claim) -> BackupInProgressError:
+    since = f"{holder.claimed_at:%Y-%m-%d %H:%M:%S} UTC"
+    msg = f"execution {holder.execution_arn} is working on backup '{name}' since {since}"
+    return BackupInProgressError(msg, hint="Wait for it, stop it, or choose another backup_name.")
+
+
+def _pause(garbage_collector: GarbageCollector) -> list[str]:
+    """Pause garbage collection; without it the backup is as right, only slower where segments vanish."""
+    try:
+        garbage_collector.pause(GC_PAUSE_SECONDS)
+    except (MilvusRequestError, MilvusUnavailableError) as err:
+        return [f"Garbage collection was not paused: {err.message}"]
+    return []

@@ -1,0 +1,145 @@
+"""PublishBackup: write the metadata, and the commit marker last."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from milvus_vault import __version__
+from milvus_vault.archive.layout import BackupLayout
+from milvus_vault.archive.manifest import (
+    CollectionDocument,
+    CollectionEntry,
+    CollectionFailure,
+    Manifest,
+    digest,
+    write_object_list,
+)
+from milvus_vault.archive.reference_writer import marker_file, reference_files
+from milvus_vault.backup.documents import BackupPlan, Snapshot, snapshot_name
+from milvus_vault.copying.documents import read_items, read_verified
+from milvus_vault.copying.verify import read_verification
+from milvus_vault.errors import BackupFailedError, VaultError, leaf_named
+from milvus_vault.model.collections import CollectionName
+from milvus_vault.model.objects import ArchivedObject
+from milvus_vault.workspace import Workspace
+
+
+@dataclass(frozen=True, slots=True)
+class CapturedCollection:
+    """A collection whose objects are all in the backup."""
+
+    document: CollectionDocument
+    objects: tuple[ArchivedObject, ...]
+
+
+def publish_backup(
+    run: Workspace, plan: BackupPlan, layout: BackupLayout, attempt: str, last_round: int, finished_at: datetime
+) -> Manifest:
+    """Publish what was captured, and return its manifest.
+
+    Collections that the last round of copies left incomplete are left out. Until the
+    marker is written a listing shows no backup, so a run that dies here leaves garbage to clean up, never a
+    backup that cannot be restored. Raises `BackupFailedError` where there is nothing to publish.
+    """
+    captured, failures = _collect(run, plan, attempt, last_round)
+    if failures and (not captured or plan.request.on_collection_failure == "fail"):
+        raise failed(failures)
+    store, bucket = run.store, run.bucket
+
+    def put(key: str, body: bytes) -> None:
+        store.put(bucket, key, body)
+
+    entries = []
+    for collection in captured:
+        description = collection.document.description
+        number = description.collection_id
+        document = collection.document.model_dump_json().encode()
+        objects = write_object_list(collection.objects)
+        put(layout.collection_document(number), document)
+        put(layout.object_list(number), objects)
+        entries.append(
+            CollectionEntry(
+                name=description.name,
+                collection_id=number,
+                segment_count=len(collection.document.segments),
+                row_count=sum(segment.row_count for segment in collection.document.segments),
+                live_row_count=collection.document.live_row_count,
+                object_count=len(collection.objects),
+                size_bytes=sum(o.size_bytes for o in collection.objects),
+                document=digest(layout.collection_document(number).removeprefix(layout.root), document),
+                objects=digest(layout.object_list(number).removeprefix(layout.root), objects),
+            )
+        )
+    reference = reference_files(
+        backup_id=plan.backup_id,
+        backup_name=plan.backup_name,
+        milvus_version=plan.source.milvus_version,
+        databases=plan.databases,
+        collections=[(collection.document, collection.objects) for collection in captured],
+    )
+    for name, body in reference.items():
+        put(layout.meta(name), body)
+    manifest = Manifest(
+        backup_name=plan.backup_name,
+        backup_id=plan.backup_id,
+        created_by=f"milvus-vault {__version__}",
+        execution_arn=plan.execution_arn,
+        started_at=plan.started_at,
+        finished_at=finished_at,
+        mode=plan.request.mode,
+        meta_only=plan.request.meta_only,
+        source=plan.source,
+        databases=plan.databases,
+        collections=tuple(entries),
+        failures=tuple(failures),
+        warnings=plan.warnings,
+        object_count=sum(entry.object_count for entry in entries),
+        size_bytes=sum(entry.size_bytes for entry in entries),
+        files=tuple(digest(f"meta/{name}", body) for name, body in sorted(reference.items())),
+    )
+    body = manifest.model_dump_json(indent=1).encode()
+    put(layout.manifest, body)
+    put(layout.marker, marker_file(manifest, body))
+    return manifest
+
+
+def failed(failures: Sequence[CollectionFailure]) -> VaultError:
+    """Return the error for a backup that is not published: the collections' own where all failed alike."""
+    listed = "; ".join(f"{failure.name}: {failure.error}: {failure.message}" for failure in failures[:5])
+    more = f"; and {len(failures) - 5} more" if len(failures) > 5 else ""  # noqa: PLR2004 - the five just listed
+    names = {failure.error for failure in failures}
+    leaf = leaf_named(names.pop()) if len(names) == 1 else BackupFailedError
+    return leaf(
+        f"nothing is published, since {len(failures)} collection(s) failed: {listed}{more}",
+        hint="Start the backup again with the same input once the cause is gone: it copies only what is missing.",
+    )
+
+
+def _incomplete(name: CollectionName) -> CollectionFailure:
+    text = "its objects kept vanishing while they were copied, or could not be copied"
+    return CollectionFailure(name=name, error="CopyIncompleteError", message=text)
+
+
+def _collect(
+    run: Workspace, plan: BackupPlan, attempt: str, last_round: int
+) -> tuple[list[CapturedCollection], list[CollectionFailure]]:
+    meta_only = plan.request.meta_only
+    unfinished = () if meta_only else read_verification(run, attempt, last_round).again
+    captured: list[CapturedCollection] = []
+    failures: list[CollectionFailure] = []
+    for index, name in enumerate(plan.collections):
+        snapshot = run.read(snapshot_name(attempt, index), Snapshot)
+        if snapshot.failure or not snapshot.document:
+            failures.append(snapshot.failure or _incomplete(name))
+        elif index in unfinished:
+            failures.append(_incomplete(name))
+        elif meta_only:
+            captured.append(CapturedCollection(document=snapshot.document, objects=()))
+        else:
+            verified = read_verified(run, attempt, index)
+            objects = tuple(
+                ArchivedObject(item.key, item.source_key, item.size_bytes, *verified[item.key])
+                for item in read_items(run, attempt, index)
+            )
+            captured.append(CapturedCollection(document=snapshot.document, objects=objects))
+    return captured, failures

@@ -1,0 +1,93 @@
+"""Claims: which execution owns a backup's name, or a restore's target.
+
+A claim is an object written with a condition, so that of two executions one gets it. Claims are never
+given back: one whose execution has ended is worthless and may be taken over, so that a run that was
+killed cannot block anything.
+"""
+
+from datetime import UTC, datetime
+
+from pydantic import ValidationError
+
+from milvus_vault.errors import ObjectNotFoundError
+from milvus_vault.model.base import Model
+from milvus_vault.ports import Executions, ObjectStore
+
+# Executions that ended without success: their run may be resumed.
+DIED = frozenset({"FAILED", "TIMED_OUT", "ABORTED", "PENDING_REDRIVE"})
+
+# UNKNOWN counts as running: nobody may be robbed on a guess.
+RUNNING = frozenset({"RUNNING", "UNKNOWN"})
+
+
+class Claim(Model):
+    """Who owns something, and for which run."""
+
+    execution_arn: str
+    run: str
+    claimed_at: datetime
+
+
+class ClaimHeldError(Exception):
+    """Another execution, which still runs, holds the claim. Callers turn it into an error of theirs."""
+
+    def __init__(self, holder: Claim, key: str) -> None:
+        super().__init__(holder.execution_arn)
+        self.holder = holder
+        self.key = key
+
+
+class Claims:
+    """The claims in one bucket, taken in the name of one execution and run."""
+
+    def __init__(
+        self, store: ObjectStore, executions: Executions, bucket: str, *, execution_arn: str, run: str
+    ) -> None:
+        self._store = store
+        self._executions = executions
+        self._bucket = bucket
+        self._mine = Claim(execution_arn=execution_arn, run=run, claimed_at=datetime.now(UTC))
+        self._taken: list[str] = []
+
+    def holder(self, key: str) -> tuple[Claim, str] | None:
+        """Return the claim at a key with its execution's status, or None where nobody holds it."""
+        found = self._read(key)
+        return (found[0], self._executions.status(found[0].execution_arn)) if found else None
+
+    def take(self, key: str) -> Claim | None:
+        """Take a claim, and return that of the ended execution which held it before, if any.
+
+        Taking it twice in one execution is fine, and returns that execution's own claim. Raises `ClaimHeldError`.
+        """
+        body = self._mine.model_dump_json().encode()
+        if self._store.put_if_absent(self._bucket, key, body):
+            self._taken.append(key)
+            return None
+        found = self._read(key)
+        if found is None:
+            return self.take(key)
+        claim, etag = found
+        if claim.execution_arn == self._mine.execution_arn:
+            return claim
+        if self._executions.status(claim.execution_arn) in RUNNING:
+            raise ClaimHeldError(claim, key)
+        if not self._store.put_if_unchanged(self._bucket, key, body, etag):
+            # Somebody else was faster: look again, and most likely find it held.
+            return self.take(key)
+        return claim
+
+    def give_back(self) -> None:
+        """Delete the claims that this object was the first to take, so that a refused request leaves nothing."""
+        self._store.delete(self._bucket, self._taken)
+        self._taken = []
+
+    def _read(self, key: str) -> tuple[Claim, str] | None:
+        try:
+            body, etag = self._store.get_with_etag(self._bucket, key)
+        except ObjectNotFoundError:
+            return None
+        try:
+            return Claim.model_validate_json(body), etag
+        except ValidationError:
+            # Not ours to interpret: say whose it is not, and let the operator look.
+            return Claim(execution_arn="(unreadable claim)", run="", claimed_at=datetime.now(UTC)), etag

@@ -1,0 +1,402 @@
+"""The working files of the copy machine, by names relative to the run's folder.
+
+    copy/current.json                        the `CopyPlan` that was made last
+    copy/<attempt>/job.json                  `CopyJob`: from which bucket to which
+    copy/<attempt>/targets/<index>.json      `CopyTarget`
+    copy/<attempt>/items/<index>.jsonl       what to copy for a target, a `CopyItem` a line
+    copy/<attempt>/verified/<index>.jsonl    the objects of a complete target, with ETag and checksum
+    copy/<attempt>/r<round>/plan.json        `CopyPlan`
+    copy/<attempt>/r<round>/batches.json     the batches as Step Functions reads them
+    copy/<attempt>/r<round>/batch-<n>.jsonl  what to copy in a batch, a `PlannedItem` a line
+    copy/<attempt>/r<round>/copied-<n>.<objects>.<bytes>.jsonl    what became of them so far, a `CopyRecord` a line
+    copy/<attempt>/r<round>/error-<n>.json   `BatchError`: why a batch gave up
+    copy/<attempt>/r<round>/verification.json    `Verification`
+
+A target is one collection in one place. An attempt is one execution of a state machine: what a function of
+a stopped execution still writes never meets its successor's files. Only the records of copies are read from
+all attempts: a copy that is there need not be made again. The figures in the name of a `copied` file let one
+LIST tell the progress.
+
+Lists are JSON arrays a line, since a run may have a million objects.
+"""
+
+import io
+import json
+import re
+from collections.abc import Iterable, Iterator
+from itertools import pairwise
+from typing import Any, Literal, NamedTuple, Self
+
+from pydantic import Field, model_validator
+
+from milvus_vault.copying.batches import PlannedItem
+from milvus_vault.copying.concurrently import each
+from milvus_vault.errors import WorkingFileError
+from milvus_vault.model.base import Model
+from milvus_vault.model.objects import CopyItem
+from milvus_vault.workspace import Workspace
+
+CURRENT = "copy/current.json"
+
+# The columns of the lists, which each line is checked against.
+_ITEM = (str, str, int, str)
+_PLANNED_ITEM = (*_ITEM, int)
+_RECORD = (str, str, str, str, str)
+_VERIFIED = (str, int, str, str)
+
+_BATCH_NAME = re.compile(r"^(?P<folder>copy/[^/]+/r\d+)/batch-(?P<number>\d+)\.jsonl$")
+_COPIED_NAME = re.compile(
+    r"^(?P<folder>copy/[^/]+/r\d+)/copied-(?P<number>\d+)\.(?P<objects>\d+)\.(?P<bytes>\d+)\.jsonl$"
+)
+
+
+class CopyTarget(Model):
+    """One collection in one place, and the folders that hold its objects and nothing else."""
+
+    index: int = Field(ge=0)
+    name: str
+    """How messages name it, for example `db.collection`."""
+    folders: tuple[str, ...] = Field(min_length=1)
+    """Full key prefixes in the destination bucket. What is found there and is not to be there is deleted."""
+
+    @model_validator(mode="after")
+    def _check_folders(self) -> Self:
+        for folder in self.folders:
+            if not folder.endswith("/") or not folder.strip("/"):
+                msg = f"folder {folder!r} of target {self.name} does not name a folder: it has to end with a slash"
+                raise ValueError(msg)
+        return self
+
+    def contains(self, key: str) -> bool:
+        """Return whether a key lies in one of the target's folders."""
+        return key.startswith(self.folders)
+
+
+class CopyJob(Model):
+    """From where to where a run copies."""
+
+    source_bucket: str
+    destination_bucket: str
+
+
+class CopyPlan(Model):
+    """What one round copies, and what it found done."""
+
+    attempt: str
+    round_number: int
+    source_bucket: str
+    destination_bucket: str
+    bucket: str
+    """Where `batches_key` lies: the bucket of the working files."""
+    batches_key: str
+    """Full key of the list of batches: a JSON array of `{"batch": <name>}`."""
+    batch_count: int
+    object_count: int
+    """Objects that this round copies."""
+    size_bytes: int
+    present_object_count: int
+    """Objects that were there when the round was planned."""
+    present_size_bytes: int
+
+
+class BatchError(Model):
+    """The failure that made a batch give up: the name, message and hint of an error of `errors.py`."""
+
+    error: str
+    message: str
+    hint: str = ""
+
+
+class BatchResult(Model):
+    """What became of the objects of a batch."""
+
+    batch: str
+    copied_count: int
+    missing_count: int
+    """Objects whose source is gone."""
+    changed_count: int
+    """Objects whose source is not the one that was listed."""
+    copied_bytes: int
+    error: BatchError | None = None
+
+
+class TargetProblem(Model):
+    """A target that is not complete."""
+
+    index: int
+    name: str
+    missing_source_count: int
+    """Objects whose source vanished or changed: new items have to be listed."""
+    incomplete_count: int
+    """Objects whose copy did not happen: copying again is enough."""
+    example_key: str
+    """One of the keys that are not as they should be."""
+
+
+class Verification(Model):
+    """What the destination holds, compared with what it should hold."""
+
+    complete: tuple[int, ...]
+    """Indices of the targets whose objects are all there."""
+    missing_source: tuple[TargetProblem, ...]
+    """Targets that lack objects whose source vanished or changed."""
+    incomplete: tuple[TargetProblem, ...]
+    """Targets that lack only objects whose copy did not happen."""
+    object_count: int
+    """Objects of the complete targets."""
+    size_bytes: int
+    deleted_count: int
+    """Objects that were in the targets' folders and did not belong there."""
+
+    @property
+    def again(self) -> tuple[int, ...]:
+        """Return the indices of the targets that are not complete, sorted."""
+        return tuple(sorted(problem.index for problem in (*self.missing_source, *self.incomplete)))
+
+
+class CopyProgress(Model):
+    """How far the copying of a run is."""
+
+    objects_done: int
+    objects_total: int
+    bytes_done: int
+    bytes_total: int
+
+
+class CopyRecord(NamedTuple):
+    """What became of one object; a line of a `copied` file."""
+
+    key: str
+    status: Literal["copied", "missing", "changed"]
+    etag: str
+    """ETag of the copy; empty where there is none."""
+    checksum: str
+    source_etag: str
+    """What the source had to be: the record says nothing about a copy of another source."""
+
+
+class VerifiedObject(NamedTuple):
+    """An object of a complete target; a line of a `verified` file."""
+
+    key: str
+    size_bytes: int
+    etag: str
+    checksum: str
+
+
+class CopiedName(NamedTuple):
+    """The name of a `copied` file, read."""
+
+    name: str
+    folder: str
+    number: int
+    objects: int
+    """Objects that are settled: copied, or found missing or changed."""
+    bytes: int
+    """Bytes that are copied."""
+
+
+# --- names ----------------------------------------------------------------------------------------
+
+
+def _job_name(attempt: str) -> str:
+    return f"copy/{attempt}/job.json"
+
+
+def _target_name(attempt: str, index: int) -> str:
+    return f"copy/{attempt}/targets/{index}.json"
+
+
+def _items_name(attempt: str, index: int) -> str:
+    return f"copy/{attempt}/items/{index}.jsonl"
+
+
+def verified_name(attempt: str, index: int) -> str:
+    """Return the name of the list of a complete target's objects."""
+    return f"copy/{attempt}/verified/{index}.jsonl"
+
+
+def round_folder(attempt: str, round_number: int) -> str:
+    """Return the folder of a round, without a slash at its end."""
+    return f"copy/{attempt}/r{round_number}"
+
+
+def batch_name(folder: str, number: int) -> str:
+    """Return the name of a batch of the round in `folder`."""
+    return f"{folder}/batch-{number}.jsonl"
+
+
+def parse_batch_name(name: str) -> tuple[str, int]:
+    """Return the round's folder and the number in the name of a batch.
+
+    Raises:
+        WorkingFileError: The name is not one of a batch.
+    """
+    if not (match := _BATCH_NAME.match(name)):
+        msg = f"{name!r} is not the name of a batch"
+        raise WorkingFileError(msg, hint="Batches are named copy/<attempt>/r<round>/batch-<number>.jsonl.")
+    return match["folder"], int(match["number"])
+
+
+def copied_name(folder: str, number: int, objects: int, copied_bytes: int) -> str:
+    """Return the name of what became of a batch, when so many objects are settled."""
+    return f"{folder}/copied-{number}.{objects}.{copied_bytes}.jsonl"
+
+
+def error_name(folder: str, number: int) -> str:
+    """Return the name of the reason why a batch gave up."""
+    return f"{folder}/error-{number}.json"
+
+
+def most_complete(names: Iterable[str]) -> list[CopiedName]:
+    """Return the `copied` file of each batch that settles most objects; other names are left out.
+
+    A batch writes one as it goes, again after each retry, and two invocations may have been at it: each
+    file is true, and the longest is the best.
+    """
+    best: dict[tuple[str, int], CopiedName] = {}
+    for name in names:
+        if match := _COPIED_NAME.match(name):
+            found = CopiedName(name, match["folder"], int(match["number"]), int(match["objects"]), int(match["bytes"]))
+            batch = (found.folder, found.number)
+            if batch not in best or found.objects > best[batch].objects:
+                best[batch] = found
+    return list(best.values())
+
+
+# --- documents ------------------------------------------------------------------------------------
+
+
+def write_job(run: Workspace, attempt: str, job: CopyJob) -> None:
+    """Write from where to where an attempt copies."""
+    run.write(_job_name(attempt), job)
+
+
+def read_job(run: Workspace, attempt: str) -> CopyJob:
+    """Return from where to where an attempt copies.
+
+    Raises:
+        ObjectNotFoundError: There is no job.
+        WorkingFileError: The document is not one.
+    """
+    return run.read(_job_name(attempt), CopyJob)
+
+
+def write_target(run: Workspace, attempt: str, target: CopyTarget, items: Iterable[CopyItem]) -> None:
+    """Write a target and its item list, replacing an older one."""
+    lines = _lines((i.source_key, i.key, i.size_bytes, i.source_etag) for i in items)
+    run.write_bytes(_items_name(attempt, target.index), lines)
+    run.write(_target_name(attempt, target.index), target)
+
+
+def drop_target(run: Workspace, attempt: str, index: int) -> None:
+    """Take a target out of an attempt; one that is not in it is no error."""
+    run.delete([_target_name(attempt, index), _items_name(attempt, index), verified_name(attempt, index)])
+
+
+def read_targets(run: Workspace, attempt: str) -> list[CopyTarget]:
+    """Return the targets of an attempt.
+
+    Raises:
+        WorkingFileError: A document is not one of a target, or a folder of one lies in a folder of another.
+    """
+    targets = list(each(lambda name: run.read(name, CopyTarget), run.names(f"copy/{attempt}/targets/")))
+    # Verification would take the inner target's objects for surplus of the outer one, and delete them. Sorted,
+    # a folder comes right before those inside it.
+    folders = sorted(folder for target in targets for folder in target.folders)
+    for outer, inner in pairwise(folders):
+        if inner.startswith(outer):
+            msg = f"folder {inner} of a target lies in folder {outer} of another: each has to belong to one"
+            raise WorkingFileError(msg, hint="This is a fault of Milvus Vault: please report it.")
+    return targets
+
+
+def read_items(run: Workspace, attempt: str, index: int) -> Iterator[CopyItem]:
+    """Yield the item list of a target.
+
+    Raises:
+        ObjectNotFoundError: There is no list.
+        WorkingFileError: A line is not an item.
+    """
+    for source_key, key, size_bytes, source_etag in _rows(run, _items_name(attempt, index), _ITEM):
+        yield CopyItem(source_key, key, size_bytes, source_etag)
+
+
+def batch_body(batch: Iterable[PlannedItem]) -> bytes:
+    """Return the content of a batch."""
+    return _lines((p.item.source_key, p.item.key, p.item.size_bytes, p.item.source_etag, p.target) for p in batch)
+
+
+def read_batch(run: Workspace, name: str) -> list[CopyItem]:
+    """Return what to copy in a batch.
+
+    Raises:
+        ObjectNotFoundError: There is no such batch.
+        WorkingFileError: A line is not a planned item.
+    """
+    return [
+        CopyItem(source_key, key, size_bytes, source_etag)
+        for source_key, key, size_bytes, source_etag, _ in _rows(run, name, _PLANNED_ITEM)
+    ]
+
+
+def records_body(records: Iterable[CopyRecord]) -> bytes:
+    """Return the content of a `copied` file."""
+    return _lines(records)
+
+
+def read_records(run: Workspace, name: str) -> Iterator[CopyRecord]:
+    """Yield what became of the objects of a batch.
+
+    Raises:
+        ObjectNotFoundError: There is no such file.
+        WorkingFileError: A line is not a record.
+    """
+    for row in _rows(run, name, _RECORD):
+        yield CopyRecord(*row)
+
+
+def write_verified(run: Workspace, attempt: str, index: int, objects: Iterable[VerifiedObject]) -> None:
+    """Write the objects of a complete target."""
+    run.write_bytes(verified_name(attempt, index), _lines(objects))
+
+
+def read_verified(run: Workspace, attempt: str, index: int) -> dict[str, tuple[str, str]]:
+    """Return ETag and checksum of each object of a complete target, by key.
+
+    Raises:
+        ObjectNotFoundError: The target was not found complete.
+        WorkingFileError: A line is not one of an object.
+    """
+    return {key: (etag, checksum) for key, _, etag, checksum in _rows(run, verified_name(attempt, index), _VERIFIED)}
+
+
+def _lines(rows: Iterable[tuple[str | int, ...]]) -> bytes:
+    """Return rows as JSON lines.
+
+    Encoded one by one: a list of a million lines is 300 MB, and joining it would hold it three times.
+    """
+    encode = json.JSONEncoder(separators=(",", ":")).encode
+    body = io.BytesIO()
+    for row in rows:
+        body.write(encode(row).encode())
+        body.write(b"\n")
+    return body.getvalue()
+
+
+def _rows(run: Workspace, name: str, columns: tuple[type, ...]) -> Iterator[list[Any]]:
+    for number, line in enumerate(io.BytesIO(run.read_bytes(name)), start=1):
+        try:
+            row = json.loads(line)
+        except ValueError as err:
+            raise _damaged(run, name, number) from err
+        if not isinstance(row, list) or tuple(map(type, row)) != columns:
+            raise _damaged(run, name, number)
+        yield row
+
+
+def _damaged(run: Workspace, name: str, line: int) -> WorkingFileError:
+    return WorkingFileError(
+        f"working file s3://{run.bucket}/{run.key(name)} is damaged in line {line}",
+        hint="Delete the run's folder and start the run again.",
+    )

@@ -1,0 +1,122 @@
+"""What one round has to copy: what is listed, but for what is there already."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+
+from milvus_vault.copying.batches import BatchLimits, PlannedItem, cut_batches
+from milvus_vault.copying.concurrently import each
+from milvus_vault.copying.documents import (
+    CURRENT,
+    CopyJob,
+    CopyPlan,
+    CopyTarget,
+    batch_body,
+    batch_name,
+    read_items,
+    read_job,
+    read_targets,
+    round_folder,
+)
+from milvus_vault.copying.records import Records
+from milvus_vault.errors import WorkingFileError
+from milvus_vault.model.objects import CopyItem
+from milvus_vault.workspace import Workspace
+
+
+@dataclass(slots=True)
+class _Count:
+    """Objects and bytes, added up."""
+
+    objects: int = 0
+    size_bytes: int = 0
+
+    def add(self, size_bytes: int) -> None:
+        self.objects += 1
+        self.size_bytes += size_bytes
+
+
+@dataclass(frozen=True, slots=True)
+class _TargetPlan:
+    """What is to do for one target."""
+
+    items: list[PlannedItem]
+    present: _Count
+
+
+def plan_copy(run: Workspace, attempt: str, round_number: int, limits: BatchLimits) -> CopyPlan:
+    """Return what a round copies, after writing its batches to the run's workspace.
+
+    An object that is there is left out: right size, and an ETag that is the source's or one that an
+    earlier batch recorded for this source. Planning the same round again overwrites its batches with
+    what is still missing.
+
+    Raises:
+        ObjectNotFoundError: The job or a target's item list was not written.
+        WorkingFileError: A working file is damaged, or an item lies outside its target's folders.
+    """
+    job = read_job(run, attempt)
+    records = Records.load(run)
+    folder = round_folder(attempt, round_number)
+    present, planned = _Count(), _Count()
+
+    def to_copy() -> Iterator[PlannedItem]:
+        for target in each(partial(_plan_target, run, attempt, job, records), read_targets(run, attempt)):
+            present.objects += target.present.objects
+            present.size_bytes += target.present.size_bytes
+            for item in target.items:
+                planned.add(item.size_bytes)
+                yield item
+
+    def write_batch(numbered: tuple[int, list[PlannedItem]]) -> str:
+        number, batch = numbered
+        name = batch_name(folder, number)
+        run.write_bytes(name, batch_body(batch))
+        return name
+
+    names = list(each(write_batch, enumerate(cut_batches(to_copy(), limits))))
+    run.write_bytes(f"{folder}/batches.json", json.dumps([{"batch": name} for name in names]).encode())
+    plan = CopyPlan(
+        attempt=attempt,
+        round_number=round_number,
+        source_bucket=job.source_bucket,
+        destination_bucket=job.destination_bucket,
+        bucket=run.bucket,
+        batches_key=run.key(f"{folder}/batches.json"),
+        batch_count=len(names),
+        object_count=planned.objects,
+        size_bytes=planned.size_bytes,
+        present_object_count=present.objects,
+        present_size_bytes=present.size_bytes,
+    )
+    run.write(f"{folder}/plan.json", plan)
+    run.write(CURRENT, plan)
+    return plan
+
+
+def items_by_key(run: Workspace, attempt: str, target: CopyTarget) -> dict[str, CopyItem]:
+    """Return what a target has to hold, by destination key.
+
+    Raises:
+        ObjectNotFoundError: The target's item list was not written.
+        WorkingFileError: The list is damaged, or an item lies outside the target's folders.
+    """
+    items = {item.key: item for item in read_items(run, attempt, target.index)}
+    for key in items:
+        if not target.contains(key):
+            msg = f"object {key} of target {target.name} lies outside its folders {', '.join(target.folders)}"
+            raise WorkingFileError(msg, hint="Verifying lists the folders only; it would never find the object.")
+    return items
+
+
+def _plan_target(run: Workspace, attempt: str, job: CopyJob, records: Records, target: CopyTarget) -> _TargetPlan:
+    items = items_by_key(run, attempt, target)
+    present = _Count()
+    for folder in target.folders:
+        for found in run.store.list_objects(job.destination_bucket, folder):
+            item = items.get(found.key)
+            if item is not None and records.is_copy(item, found):
+                del items[found.key]
+                present.add(found.size_bytes)
+    return _TargetPlan([PlannedItem(item, target.index) for item in items.values()], present)

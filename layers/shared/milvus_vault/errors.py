@@ -1,0 +1,208 @@
+"""Every failure that Milvus Vault names.
+
+A leaf class is the contract: Lambda reports an exception to Step Functions by class name, so the name
+is what Retry and Catch match on, what a failed execution shows, and what `docs/errors.md` (generated
+from this file) explains. Raise a leaf with a message that names the object concerned, and a hint that
+tells the operator what to do.
+"""
+
+from typing import ClassVar
+
+
+class VaultError(Exception):
+    """Base of every named failure; never raised itself.
+
+    `str(error)` is the message, followed by the hint on a line of its own where there is one.
+    """
+
+    retryable: ClassVar[bool] = False
+    """Whether the state machines run the task again (with the same input) after this error."""
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(f"{message}\nHint: {hint}" if hint else message)
+        self.message = message
+        self.hint = hint
+
+
+# --- requests and settings ------------------------------------------------------------------------
+
+
+class InvalidRequestError(VaultError):
+    """The request has an unknown field, a value that is not allowed, or options that exclude each other."""
+
+
+class NameConflictError(VaultError):
+    """Renaming would give a collection its own name again, or bring two sources onto one target."""
+
+
+class EmptySelectionError(VaultError):
+    """The selection matches no collection at all."""
+
+
+class SettingsError(VaultError):
+    """A function's environment or secret lacks a value or holds one that cannot be used."""
+
+
+class WorkingFileError(VaultError):
+    """A run's working file cannot be read; it was damaged or written by another release."""
+
+
+# --- Milvus ---------------------------------------------------------------------------------------
+
+
+class MilvusUnavailableError(VaultError):
+    """Milvus cannot be reached, is not ready, or limits the rate of requests."""
+
+    retryable = True
+
+
+class MilvusAuthenticationError(VaultError):
+    """Milvus refuses the user or the password."""
+
+
+class MilvusPermissionError(VaultError):
+    """The Milvus user lacks a privilege that this work needs."""
+
+
+class MilvusRequestError(VaultError):
+    """Milvus refuses a call for a reason of its own, which the message quotes."""
+
+
+class VersionUnsupportedError(VaultError):
+    """The server's version cannot be backed up, or cannot take a backup made on another version."""
+
+
+class DatabaseNotFoundError(VaultError):
+    """A database named in the selection does not exist."""
+
+
+class CollectionNotFoundError(VaultError):
+    """A collection named in the selection does not exist, or was dropped meanwhile."""
+
+
+class FlushTimeoutError(VaultError):
+    """A collection's rows were not flushed within the time allowed."""
+
+
+# --- object storage -------------------------------------------------------------------------------
+
+
+class StorageThrottledError(VaultError):
+    """S3 asks to slow down for longer than one invocation can wait."""
+
+    retryable = True
+
+
+class StorageUnavailableError(VaultError):
+    """S3 does not answer, or answers with an error of its own."""
+
+    retryable = True
+
+
+class StorageAccessDeniedError(VaultError):
+    """S3 or KMS refuses access to a bucket or an object."""
+
+
+class BucketNotFoundError(VaultError):
+    """A bucket does not exist."""
+
+
+class ObjectNotFoundError(VaultError):
+    """An object does not exist."""
+
+
+class ObjectChangedError(VaultError):
+    """An object is not the one that was listed: its ETag differs."""
+
+
+class StorageRequestError(VaultError):
+    """S3 refuses a request for a reason of its own, which the message quotes."""
+
+
+class WrongRootPathError(VaultError):
+    """The bucket and root path are not where this Milvus keeps its data."""
+
+
+# --- backups --------------------------------------------------------------------------------------
+
+
+class BackupExistsError(VaultError):
+    """The backup name is taken by a complete backup."""
+
+
+class BackupInProgressError(VaultError):
+    """Another execution is working on the backup of this name."""
+
+
+class BackupNotFoundError(VaultError):
+    """No backup of this name: its commit marker is not there."""
+
+
+class BackupDamagedError(VaultError):
+    """A part of the backup is missing, has another size or content, or cannot be read."""
+
+
+class BackupFormatError(VaultError):
+    """The backup is in a format that this release cannot read."""
+
+
+class BackupPartialError(VaultError):
+    """The backup is published, but lacks at least one collection; the others can be restored."""
+
+
+class BackupFailedError(VaultError):
+    """Nothing is published: collections failed, for different reasons or where all were asked for."""
+
+
+class SourceChangedError(VaultError):
+    """A collection's segments kept being replaced faster than they could be copied."""
+
+
+class CopyUnfinishedError(VaultError):
+    """A batch of copies ran out of time; what is done is recorded, and a retry goes on from there."""
+
+    retryable = True
+
+
+class CopyIncompleteError(VaultError):
+    """After the last round the destination still lacks objects, or holds them with another content."""
+
+
+# --- restores -------------------------------------------------------------------------------------
+
+
+class CollectionExistsError(VaultError):
+    """A collection or alias of the target's name exists already."""
+
+
+class TargetClaimedError(VaultError):
+    """Another restore that is still running owns the target."""
+
+
+class FieldIdMismatchError(VaultError):
+    """The target's fields have other IDs than the backup's, so its files would not match them."""
+
+
+class ImportFailedError(VaultError):
+    """Milvus gave up an import job; the message quotes its reason."""
+
+
+class RowCountMismatchError(VaultError):
+    """The restored collection does not hold the rows that the backup holds."""
+
+
+class LoadFailedError(VaultError):
+    """A restored collection could not be loaded as it was."""
+
+
+class RestorePartialError(VaultError):
+    """At least one collection was not restored; the others are complete."""
+
+
+class RestoreFailedError(VaultError):
+    """No collection was restored, for more than one reason."""
+
+
+def leaf_named(name: str) -> type[VaultError]:
+    """Return the leaf of a name; raises `KeyError` for a name that is none."""
+    return {leaf.__name__: leaf for leaf in VaultError.__subclasses__()}[name]

@@ -1,0 +1,217 @@
+"""What Milvus tells of a collection, and what it needs to make one."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from pydantic import Field
+
+from milvus_vault.model.base import Blob, Model
+
+DEFAULT_DATABASE = "default"
+
+# The number that Milvus gives an "all partitions" L0 segment as its partition.
+ALL_PARTITIONS = -1
+
+
+class CollectionName(Model):
+    """A collection's full name."""
+
+    database: str
+    name: str
+
+    def __str__(self) -> str:
+        """Return `database.name`."""
+        return f"{self.database}.{self.name}"
+
+
+class KeyValue(Model):
+    """A parameter as Milvus keeps it: both sides are text."""
+
+    key: str
+    value: str
+
+
+class FieldSchema(Model):
+    """A field. Numbers of types are those of Milvus' `DataType` (5 Int64, 21 VarChar, 101 FloatVector, ...)."""
+
+    field_id: int
+    name: str
+    data_type: int
+    description: str = ""
+    is_primary_key: bool = False
+    auto_id: bool = False
+    type_params: tuple[KeyValue, ...] = ()
+    index_params: tuple[KeyValue, ...] = ()
+    element_type: int = 0
+    is_dynamic: bool = False
+    is_partition_key: bool = False
+    nullable: bool = False
+    is_function_output: bool = False
+    is_clustering_key: bool = False
+    default_value: Blob | None = None
+    """The protobuf `schema.ValueField`."""
+
+
+class FunctionSchema(Model):
+    """A function that computes a field from others (BM25 is type 1)."""
+
+    name: str
+    function_id: int
+    function_type: int
+    description: str = ""
+    input_field_names: tuple[str, ...] = ()
+    input_field_ids: tuple[int, ...] = ()
+    output_field_names: tuple[str, ...] = ()
+    output_field_ids: tuple[int, ...] = ()
+    params: tuple[KeyValue, ...] = ()
+
+
+class StructArraySchema(Model):
+    """A field whose values are arrays of structs (Milvus 2.6), and the fields inside."""
+
+    field_id: int
+    name: str
+    description: str = ""
+    fields: tuple[FieldSchema, ...]
+
+
+class CollectionSchema(Model):
+    """A collection's schema, as far as milvus-backup's metadata has a place for it."""
+
+    name: str
+    fields: tuple[FieldSchema, ...]
+    description: str = ""
+    auto_id: bool = False
+    enable_dynamic_field: bool = False
+    properties: tuple[KeyValue, ...] = ()
+    functions: tuple[FunctionSchema, ...] = ()
+    struct_array_fields: tuple[StructArraySchema, ...] = ()
+
+
+class Partition(Model):
+    """A partition and whether it is loaded by itself or with its collection."""
+
+    partition_id: int
+    name: str
+    is_loaded: bool = False
+
+
+class IndexDescription(Model):
+    """An index as DescribeIndex tells it; `params` hold its type and metric as well."""
+
+    index_id: int
+    name: str
+    field_name: str
+    params: tuple[KeyValue, ...]
+
+    def param(self, key: str) -> str:
+        """Return one parameter's value, or an empty text."""
+        return next((item.value for item in self.params if item.key == key), "")
+
+
+class LoadState(StrEnum):
+    """Whether a collection is in memory; the spelling is milvus-backup's."""
+
+    NOT_LOADED = "NotLoad"
+    LOADING = "Loading"
+    LOADED = "Loaded"
+
+
+class CollectionDescription(Model):
+    """Everything that a backup records of a collection but its segments."""
+
+    collection_id: int
+    name: CollectionName
+    schema_proto: Blob
+    """The server's own `schema.CollectionSchema` message, so that nothing of it is lost."""
+    collection_schema: CollectionSchema
+    shards: int
+    consistency_level: int
+    """Milvus' number: 0 Strong, 1 Session, 2 Bounded, 3 Eventually, 4 Customized."""
+    properties: tuple[KeyValue, ...]
+    partitions: tuple[Partition, ...]
+    indexes: tuple[IndexDescription, ...]
+    aliases: tuple[str, ...]
+    load_state: LoadState
+    replicas: int = 0
+    """How many replicas are loaded; 0 where the collection is not loaded."""
+    created_timestamp: int = 0
+    virtual_channels: tuple[str, ...] = ()
+    physical_channels: tuple[str, ...] = ()
+
+    @property
+    def has_partition_key(self) -> bool:
+        """Return whether rows are spread over the partitions by a key."""
+        return any(field.is_partition_key for field in self.collection_schema.fields)
+
+
+class CollectionLayout(Model):
+    """What CreateCollection needs. `schema_proto` wins over `collection_schema` where both are there."""
+
+    collection_schema: CollectionSchema
+    schema_proto: Blob | None = None
+    shards: int = Field(ge=1)
+    consistency_level: int
+    properties: tuple[KeyValue, ...] = ()
+    partitions: tuple[str, ...] = ()
+
+    @property
+    def has_partition_key(self) -> bool:
+        """Return whether Milvus makes the partitions by itself, from their number."""
+        return any(field.is_partition_key for field in self.collection_schema.fields)
+
+
+class SegmentLevel(StrEnum):
+    """A segment's level; `L0` holds deletes only."""
+
+    LEGACY = "legacy"
+    L0 = "L0"
+    L1 = "L1"
+    L2 = "L2"
+
+
+class Segment(Model):
+    """A flushed segment, as GetPersistentSegmentInfo tells it. Deletes are not subtracted from its rows."""
+
+    segment_id: int
+    partition_id: int
+    row_count: int
+    level: SegmentLevel = SegmentLevel.LEGACY
+    storage_version: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ImportPair:
+    """The two prefixes of an import: insert logs, and delta logs (empty where there are none).
+
+    Full keys in Milvus' own bucket; both end in `/`, since Milvus takes them as bare prefixes and would
+    import a neighbour whose number begins alike.
+    """
+
+    insert_prefix: str
+    delta_prefix: str
+
+    def __post_init__(self) -> None:
+        """Check the slashes."""
+        for prefix in (self.insert_prefix, self.delta_prefix):
+            if prefix and not prefix.endswith("/"):
+                msg = f"an import prefix must end in '/': {prefix}"
+                raise ValueError(msg)
+
+
+class ImportStatus(StrEnum):
+    """Where an import job stands."""
+
+    RUNNING = "running"
+    COMPLETED = "completed"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class ImportJobState:
+    """An import job. `row_count` is the number of rows after deletes were applied."""
+
+    status: ImportStatus
+    row_count: int
+    percent: int
+    reason: str = ""

@@ -1,0 +1,186 @@
+"""What the state machines and their functions tell each other.
+
+Small on purpose: a payload may have 256 KiB, so that lists travel as the names of working files.
+"""
+
+from datetime import datetime
+from typing import Any, Literal
+
+from pydantic import Field
+
+from milvus_vault.model.base import Model
+
+# Rounds of snapshot and copy. Each costs a listing; segments that are still replaced in the fifth will be in the sixth.
+MAX_ROUNDS = 5
+
+
+class Round(Model):
+    """One turn of the loop that lists, copies and verifies."""
+
+    number: int = Field(ge=1)
+    batches: tuple[int, ...] = ()
+    """Numbers of the collection batches that SnapshotBatch is to take; not used by a restore."""
+
+
+class Execution(Model):
+    """The execution that a task belongs to, as Step Functions' context object tells it."""
+
+    arn: str
+    started_at: datetime
+
+
+class PrepareBackupRequest(Model):
+    """Input of PrepareBackup."""
+
+    execution: Execution
+    request: dict[str, Any]
+    """The execution's input, not yet validated: `BackupRequest`."""
+
+
+class PrepareBackupResult(Model):
+    """What the states of one round of a backup need."""
+
+    run: str
+    attempt: str
+    round: Round
+    backup_name: str
+    collection_count: int
+    meta_only: bool
+    is_published: bool
+    """True where an earlier execution published this very backup and was killed before it ended."""
+
+
+class SnapshotBatchRequest(Model):
+    """Input of SnapshotBatch."""
+
+    run: str
+    attempt: str
+    round: int
+    batch: int
+
+
+class SnapshotBatchResult(Model):
+    """How many collections a SnapshotBatch took."""
+
+    collection_count: int
+
+
+class PublishBackupRequest(Model):
+    """Input of PublishBackup."""
+
+    run: str
+    attempt: str
+    round: int
+    """The last round of copies."""
+
+
+class PublishBackupResult(Model):
+    """Output of the backup machine."""
+
+    backup_name: str
+    status: Literal["complete", "partial"]
+    error: str = ""
+    """With `partial`, the error under which the execution ends."""
+    cause: str = ""
+    collection_count: int
+    failed_count: int
+    object_count: int
+    size_bytes: int
+    warnings: tuple[str, ...] = ()
+
+
+class PrepareRestoreRequest(Model):
+    """Input of PrepareRestore."""
+
+    execution: Execution
+    request: dict[str, Any]
+    """The execution's input, not yet validated: `RestoreRequest`."""
+
+
+class PrepareRestoreResult(Model):
+    """What the states of a restore need."""
+
+    run: str
+    attempt: str
+    round: Round
+    collection_count: int
+    is_staged: bool
+    meta_only: bool
+
+
+class RestoreStepRequest(Model):
+    """Input of the tasks of a restore that need nothing but to know whose they are."""
+
+    run: str
+    execution_arn: str
+
+
+class CreateCollectionsResult(Model):
+    """How many collections there are to go on with."""
+
+    collection_count: int
+
+
+class StartImportsResult(Model):
+    """How many jobs run, and when to ask for them first."""
+
+    job_count: int
+    wait_seconds: int
+
+
+class GetImportProgressResult(Model):
+    """How far the import jobs are."""
+
+    is_done: bool
+    job_count: int
+    done_count: int
+    wait_seconds: int
+
+
+class FinishCollectionsResult(Model):
+    """How many collections are where they should be."""
+
+    is_done: bool
+    finished_count: int
+    failed_count: int
+    wait_seconds: int
+
+
+class CleanUpRestoreResult(Model):
+    """What was removed."""
+
+    object_count: int
+    collection_count: int
+
+
+class ReportRestoreResult(Model):
+    """Output of the restore machine."""
+
+    backup_name: str
+    status: Literal["complete", "partial", "failed"]
+    error: str = ""
+    """Unless `complete`, the error under which the execution ends."""
+    cause: str = ""
+    restored_count: int
+    failed_count: int
+    row_count: int
+    content_checked: bool
+    report_key: str
+    warnings: tuple[str, ...] = ()
+
+
+class RecordFailureRequest(Model):
+    """Input of RecordFailure."""
+
+    machine: Literal["backup", "restore"]
+    execution_arn: str
+    error: str
+    cause: str = Field(default="")
+    request: Any = None
+
+
+class RecordFailureResult(Model):
+    """The name and the text under which the execution ends."""
+
+    error: str
+    cause: str

@@ -1,0 +1,53 @@
+"""S3 objects: what a listing shows, what a copy needs, what a copy returned."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class ListedObject:
+    """One object as a listing shows it. The ETag is without quotes, whatever the server sends."""
+
+    key: str
+    size_bytes: int
+    etag: str
+
+
+@dataclass(frozen=True, slots=True)
+class CopyItem:
+    """One object to copy. Buckets belong to the batch, since all its items share them.
+
+    `source_etag` is what the source must still be (empty: not known, any content is taken).
+    """
+
+    source_key: str
+    key: str
+    size_bytes: int
+    source_etag: str
+
+
+@dataclass(frozen=True, slots=True)
+class CopiedObject:
+    """What the server said of a finished copy.
+
+    `checksum` is `<algorithm>:<base64>` where the server returns one (AWS does), else empty.
+    """
+
+    key: str
+    etag: str
+    checksum: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ArchivedObject:
+    """An entry of a collection's object list in a backup.
+
+    `stored_key` is where the object is stored, relative to the backup's bucket; `source_key` is where
+    Milvus kept it. `etag` and `checksum` are those of the stored object, and empty where nobody
+    recorded them (an archive of another tool).
+    """
+
+    stored_key: str
+    source_key: str
+    size_bytes: int
+    etag: str
+    checksum: str = ""

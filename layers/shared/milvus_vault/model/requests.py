@@ -1,0 +1,127 @@
+"""What a user asks for: the inputs of the two state machines.
+
+Descriptions and defaults here are the only ones: documentation is made from them.
+"""
+
+import re
+from typing import Annotated, Literal, Self
+
+from pydantic import AfterValidator, Field, model_validator
+
+from milvus_vault.model.base import Model
+
+# milvus-backup's rule, so that each tool can name the other's backups.
+BACKUP_NAME_PATTERN = r"^[A-Za-z_][A-Za-z0-9_]{0,127}$"
+
+_SELECTOR = re.compile(r"^[^.\s*]+\.(\*|[^.\s*]+)$")
+
+
+def _check_selector(text: str) -> str:
+    if not _SELECTOR.match(text):
+        msg = f"'{text}' is not '<database>.<collection>' or '<database>.*'"
+        raise ValueError(msg)
+    return text
+
+
+Selector = Annotated[str, AfterValidator(_check_selector)]
+"""`<database>.<collection>`, or `<database>.*` for all of a database's collections."""
+
+BackupName = Annotated[str, Field(pattern=BACKUP_NAME_PATTERN)]
+
+
+class BackupRequest(Model):
+    """Input of the backup state machine. `{}` backs up everything under a name of its own."""
+
+    backup_name: BackupName | None = Field(
+        default=None,
+        description="Name of the backup: letters, digits and underscores, at most 128, not starting with a digit. "
+        "Default: `backup_<UTC date and time>_<4 characters of the execution>`.",
+    )
+    collections: tuple[Selector, ...] | None = Field(
+        default=None,
+        min_length=1,
+        description="What to back up: `db.collection` or `db.*`. Default: all collections of all databases.",
+    )
+    mode: Literal["full"] = Field(
+        default="full",
+        description="`full`: the backup holds a copy of each object, in milvus-backup's layout.",
+    )
+    meta_only: bool = Field(default=False, description="Record schemas, indexes and the like, but copy no rows.")
+    skip_flush: bool = Field(
+        default=False,
+        description="Do not flush first: rows that Milvus has not yet written to storage are then not in the backup.",
+    )
+    gc_pause: bool = Field(
+        default=True,
+        description="Ask Milvus to pause garbage collection for an hour, where a management endpoint is configured.",
+    )
+    on_collection_failure: Literal["publish_partial", "fail"] = Field(
+        default="publish_partial",
+        description="What to do where a collection cannot be backed up: publish the others (the execution still ends "
+        "failed, with BackupPartialError), or publish nothing.",
+    )
+
+
+class RestoreRequest(Model):
+    """Input of the restore state machine."""
+
+    backup_name: BackupName = Field(description="Name of the backup to restore from.")
+    collections: tuple[Selector, ...] | None = Field(
+        default=None,
+        min_length=1,
+        description="What to restore, by its name in the backup: `db.collection` or `db.*`. Default: all of it.",
+    )
+    suffix: str = Field(
+        default="",
+        pattern=r"^[A-Za-z0-9_]{0,128}$",
+        description="Text to add to each restored collection's name. Excludes `rename`.",
+    )
+    rename: dict[Selector, Selector] = Field(
+        default_factory=dict,
+        description='New names: `{"db.a": "db.b"}` for a collection, `{"db1.*": "db2.*"}` for a whole database. '
+        "Excludes `suffix`.",
+    )
+    drop_existing: bool = Field(
+        default=False,
+        description="Replace targets that exist. Each is dropped only when its replacement is complete. "
+        "Excludes `skip_create`.",
+    )
+    skip_create: bool = Field(
+        default=False,
+        description="Restore into targets that exist already, with equal fields, and are empty. "
+        "Excludes `drop_existing`.",
+    )
+    meta_only: bool = Field(default=False, description="Create the collections and their indexes, but restore no rows.")
+    restore_index: bool = Field(default=True, description="Create the indexes that the collections had.")
+    load: bool = Field(
+        default=True,
+        description="Load the collections that were loaded, with as many replicas as they had. Needs `restore_index`.",
+    )
+    restore_aliases: bool = Field(
+        default=True,
+        description="Create the aliases that the collections had. One in use elsewhere stays there, with a warning.",
+    )
+    max_shards: int | None = Field(
+        default=None, ge=1, le=64, description="Upper limit for the number of shards of a restored collection."
+    )
+    allow_version: bool = Field(
+        default=False,
+        description="Restore into a server that the version matrix does not list (2.2, 2.3). "
+        "A server of an older version than the backup's is refused all the same.",
+    )
+
+    @model_validator(mode="after")
+    def _check_combinations(self) -> Self:
+        if self.suffix and self.rename:
+            msg = "'suffix' and 'rename' exclude each other"
+            raise ValueError(msg)
+        if self.drop_existing and self.skip_create:
+            msg = "'drop_existing' and 'skip_create' exclude each other"
+            raise ValueError(msg)
+        for source, target in self.rename.items():
+            if source.endswith(".*") != target.endswith(".*"):
+                msg = (
+                    f"'rename' must map a collection to a collection or a database to a database: {source} -> {target}"
+                )
+                raise ValueError(msg)
+        return self

@@ -1,0 +1,70 @@
+"""Milvus versions, and which backup may be restored into which server.
+
+The matrix is the one that milvus-backup publishes (2.2, 2.3 and 2.4 to 2.4 and 2.5; 2.5 to 2.5), drawn on
+by the same rule to 2.6: a backup goes to a server of the same or a newer minor version, from 2.4 on.
+"""
+
+import re
+from typing import NamedTuple
+
+OLDEST_SOURCE = (2, 2)
+OLDEST_TARGET = (2, 4)
+NEWEST = (2, 6)
+
+# `2.6-20260404-31fb3fc` is the head of a branch: newer than each of its releases.
+BRANCH_HEAD_PATCH = 9999
+
+_RELEASE = re.compile(r"v?(\d+)\.(\d+)\.(\d+)")
+_BRANCH = re.compile(r"(?:^|Milvus )v?(\d+)\.(\d+)\b")
+
+
+class ServerVersion(NamedTuple):
+    """A Milvus version, ordered. Compare `minor_line` where patches do not matter."""
+
+    major: int
+    minor: int
+    patch: int
+    text: str = ""
+    """The version as the server spells it."""
+
+    @property
+    def minor_line(self) -> tuple[int, int]:
+        """Return (major, minor)."""
+        return (self.major, self.minor)
+
+    def __str__(self) -> str:
+        """Return the version as the server spells it."""
+        return self.text or f"{self.major}.{self.minor}.{self.patch}"
+
+
+def parse_version(text: str) -> ServerVersion:
+    """Return the version that a server's answer names.
+
+    Accepts a leading `v`, suffixes (`v2.3.5-lite`), four parts, branch heads (`2.6-20260404-31fb3fc`) and
+    "Compatible with Milvus 2.6". Anything else, such as `master-2026…`, counts as newer than all
+    (99.0.0), so that it is refused where a version is too new and never taken for an old one.
+    """
+    if found := _RELEASE.search(text):
+        return ServerVersion(int(found[1]), int(found[2]), int(found[3]), text)
+    if found := _BRANCH.search(text):
+        return ServerVersion(int(found[1]), int(found[2]), BRANCH_HEAD_PATCH, text)
+    return ServerVersion(99, 0, 0, text)
+
+
+def can_back_up(server: ServerVersion) -> bool:
+    """Return whether the matrix knows this server as a source."""
+    return OLDEST_SOURCE <= server.minor_line <= NEWEST
+
+
+def can_restore(backup: ServerVersion, target: ServerVersion) -> bool:
+    """Return whether the matrix lets a backup of one version go to a server of another."""
+    return (
+        OLDEST_SOURCE <= backup.minor_line <= NEWEST
+        and OLDEST_TARGET <= target.minor_line <= NEWEST
+        and backup.minor_line <= target.minor_line
+    )
+
+
+def is_older(target: ServerVersion, backup: ServerVersion) -> bool:
+    """Return whether the target is of an older minor version than the backup's server was."""
+    return target.minor_line < backup.minor_line

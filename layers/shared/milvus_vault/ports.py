@@ -1,0 +1,166 @@
+"""What the domain needs from outside, as protocols. Adapters implement them; nothing else does I/O."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Protocol
+
+from milvus_vault.model.collections import (
+    CollectionDescription,
+    CollectionLayout,
+    ImportJobState,
+    ImportPair,
+    IndexDescription,
+    Segment,
+)
+from milvus_vault.model.objects import CopiedObject, CopyItem, ListedObject
+from milvus_vault.model.versions import ServerVersion
+
+
+class ObjectStore(Protocol):
+    """S3, as far as we use it.
+
+    Every method raises `StorageThrottledError`, `StorageUnavailableError`, `StorageAccessDeniedError`,
+    `BucketNotFoundError` or `StorageRequestError`; others are named at the method.
+    """
+
+    def check_bucket(self, bucket: str) -> None:
+        """Return if the bucket exists and may be listed."""
+
+    def list_objects(self, bucket: str, prefix: str) -> Iterator[ListedObject]:
+        """Yield every object below the prefix, in the server's order (not always bytewise)."""
+
+    def list_folders(self, bucket: str, prefix: str) -> Iterator[str]:
+        """Yield the names directly below `prefix` that have something below them, without the slash."""
+
+    def get(self, bucket: str, key: str) -> bytes:
+        """Return an object's content. Raises `ObjectNotFoundError`."""
+
+    def get_with_etag(self, bucket: str, key: str) -> tuple[bytes, str]:
+        """Return an object's content and its ETag without quotes. Raises `ObjectNotFoundError`."""
+
+    def put(self, bucket: str, key: str, body: bytes) -> None:
+        """Write an object, replacing one that is there."""
+
+    def put_if_absent(self, bucket: str, key: str, body: bytes) -> bool:
+        """Write an object unless the key is taken; return whether it was written. Atomic."""
+
+    def put_if_unchanged(self, bucket: str, key: str, body: bytes, etag: str) -> bool:
+        """Replace an object if it still has this ETag; return whether it was replaced. Atomic."""
+
+    def copy(self, source_bucket: str, bucket: str, item: CopyItem) -> CopiedObject:
+        """Copy one object inside S3, in parts where its size asks for it.
+
+        Raises `ObjectNotFoundError` where the source is gone and `ObjectChangedError` where its ETag
+        is not `item.source_etag`. Nothing is left behind by a copy that failed.
+        """
+
+    def delete(self, bucket: str, keys: Iterable[str]) -> None:
+        """Delete objects, 1,000 a request. Keys that are not there are no error."""
+
+
+class Executions(Protocol):
+    """The Step Functions executions that claims refer to."""
+
+    def status(self, execution_arn: str) -> str:
+        """Return RUNNING, SUCCEEDED, FAILED, TIMED_OUT, ABORTED, PENDING_REDRIVE, GONE or UNKNOWN.
+
+        GONE: Step Functions knows no such execution (it forgets them after 90 days). UNKNOWN: it may
+        not be asked, as for an execution of another stack.
+        """
+
+
+class VectorDatabase(Protocol):
+    """Milvus, as far as we use it.
+
+    Every method raises `MilvusUnavailableError`, `MilvusAuthenticationError`,
+    `MilvusPermissionError` or `MilvusRequestError`; calls that name a collection also
+    `CollectionNotFoundError`, and those that name a database `DatabaseNotFoundError`.
+    """
+
+    def server_version(self) -> ServerVersion:
+        """Return the server's version."""
+
+    def list_databases(self) -> list[str]:
+        """Return all database names; `["default"]` from a server that has no databases (before 2.2.9)."""
+
+    def list_collections(self, database: str) -> list[str]:
+        """Return the names of a database's collections, sorted."""
+
+    def describe_collection(self, database: str, name: str) -> CollectionDescription:
+        """Return everything that a backup records of a collection but its segments."""
+
+    def collection_id(self, database: str, name: str) -> int | None:
+        """Return the ID of a collection, or None where there is none of this name or alias."""
+
+    def list_aliases(self, database: str) -> frozenset[str]:
+        """Return all aliases of a database's collections."""
+
+    def flush(self, database: str, name: str, *, timeout_seconds: float) -> int:
+        """Flush a collection, wait for it, and return the hybrid timestamp up to which all is flushed.
+
+        Raises `FlushTimeoutError`.
+        """
+
+    def list_segments(self, database: str, name: str) -> list[Segment]:
+        """Return the flushed segments of a collection, from one answer of the server."""
+
+    def count_rows(self, database: str, name: str, partitions: Sequence[str] = ()) -> int:
+        """Return the number of live rows (`count(*)`, strong consistency) of a loaded collection."""
+
+    def create_database(self, name: str) -> None:
+        """Create a database; one that exists already is no error."""
+
+    def create_collection(self, database: str, name: str, layout: CollectionLayout) -> int:
+        """Create a collection with its partitions, and return its ID."""
+
+    def field_ids(self, database: str, name: str) -> dict[str, int]:
+        """Return the field IDs of a collection, by field name."""
+
+    def create_missing_partitions(self, database: str, name: str, partitions: Sequence[str]) -> None:
+        """Create those of the partitions that the collection lacks."""
+
+    def rename_collection(self, database: str, name: str, new_name: str) -> None:
+        """Rename a collection. Raises `CollectionExistsError` where the new name is taken."""
+
+    def drop_collection(self, database: str, name: str) -> None:
+        """Drop a collection and its aliases; one that does not exist is no error."""
+
+    def list_indexes(self, database: str, name: str) -> tuple[IndexDescription, ...]:
+        """Return the indexes of a collection."""
+
+    def create_index(self, database: str, name: str, index: IndexDescription) -> None:
+        """Create an index (Milvus builds it in the background); an equal one that exists is no error."""
+
+    def request_load(self, database: str, name: str, *, replicas: int, partitions: Sequence[str] = ()) -> None:
+        """Ask Milvus to load a collection, or only some partitions of it; do not wait.
+
+        Raises `LoadFailedError`.
+        """
+
+    def load_percent(self, database: str, name: str, partitions: Sequence[str] = ()) -> int:
+        """Return how much of a collection is loaded: 0 to 100, where 0 also means not loaded at all."""
+
+    def create_alias(self, database: str, name: str, alias: str) -> None:
+        """Give a collection an alias; the same alias on the same collection is no error.
+
+        Raises `CollectionExistsError` where another collection has the alias or the name.
+        """
+
+    def start_import(self, database: str, name: str, partition: str, pair: ImportPair) -> str:
+        """Start a job that imports the binlogs of one partition, and return its ID."""
+
+    def import_state(self, job_id: str) -> ImportJobState:
+        """Return the state of an import job."""
+
+    def find_import(self, database: str, name: str, partition: str, pair: ImportPair) -> str | None:
+        """Return the ID of the newest import job of just these files that has not failed, if there is one."""
+
+
+class GarbageCollector(Protocol):
+    """Milvus' management endpoint, as far as we use it."""
+
+    def pause(self, seconds: int) -> None:
+        """Pause garbage collection; the pause ends by itself.
+
+        Raises `MilvusUnavailableError` where the endpoint does not answer, and `MilvusRequestError` where
+        it cannot pause (2.3 has no such call).
+        """

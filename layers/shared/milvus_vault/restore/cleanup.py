@@ -1,0 +1,51 @@
+"""CleanUpRestore: remove what a restore leaves in Milvus and in its bucket."""
+
+from dataclasses import dataclass
+
+from milvus_vault.model.names import temporary_prefix
+from milvus_vault.ports import VectorDatabase
+from milvus_vault.restore.documents import Attempt, RestorePlan
+from milvus_vault.restore.journal import Journal
+from milvus_vault.source import MilvusStorage
+from milvus_vault.workspace import Workspace
+
+
+@dataclass(frozen=True, slots=True)
+class CleanUp:
+    """Removes staged objects and temporary collections. Both belong to this run alone, by their names."""
+
+    run: Workspace
+    plan: RestorePlan
+    storage: MilvusStorage
+    execution_arn: str
+
+    def remove_staged_objects(self) -> int:
+        """Delete what was copied into Milvus' bucket, and return how many objects that were.
+
+        First of all: a damaged object among them would kill a server that tries its import again on each start.
+        """
+        if not self.plan.is_staged:
+            return 0
+        store, bucket = self.run.store, self.storage.bucket
+        keys = [listed.key for listed in store.list_objects(bucket, self.plan.staging_folder)]
+        store.delete(bucket, keys)
+        return len(keys)
+
+    def abandon_unfinished(self) -> None:
+        """Write down that no later execution may go on with what is dropped now."""
+        journal = Journal(self.run)
+        for index, entry in journal.read().items():
+            if entry.attempts and not entry.is_finished:
+                mark = Attempt(number=entry.latest, name="", execution_arn=self.execution_arn)
+                journal.note(index, "abandoned", mark, entry.latest)
+
+    def drop_temporary_collections(self, database: VectorDatabase) -> int:
+        """Drop the collections that did not get their real name, and return how many there were."""
+        dropped = 0
+        there = set(database.list_databases())
+        for name in sorted({target.database for target in self.plan.targets} & there):
+            for collection in database.list_collections(name):
+                if collection.startswith(temporary_prefix(self.run.run)):
+                    database.drop_collection(name, collection)
+                    dropped += 1
+        return dropped

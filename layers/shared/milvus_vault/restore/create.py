@@ -1,0 +1,84 @@
+"""CreateCollections: make the collections to fill, each under a temporary name of its own."""
+
+from dataclasses import dataclass
+
+from milvus_vault.model.names import temporary_name
+from milvus_vault.parallel import for_each
+from milvus_vault.ports import VectorDatabase
+from milvus_vault.restore.documents import Attempt, Created, RestorePlan, Target, target_name
+from milvus_vault.restore.journal import Journal, Progress
+from milvus_vault.restore.targets import compare_field_ids
+from milvus_vault.workspace import Workspace
+
+
+@dataclass(frozen=True, slots=True)
+class Creation:
+    """Makes the collections of a run."""
+
+    run: Workspace
+    plan: RestorePlan
+    database: VectorDatabase
+    execution_arn: str
+    threads: int
+
+    def create_all(self) -> int:
+        """Create what is not yet there, and return for how many collections there is something to go on with.
+
+        A collection that cannot be created is written down as failed. Done again, it keeps what this execution
+        made, and attempts of an earlier one whose import jobs are all known.
+        """
+        for database in sorted({name.database for name in self.plan.targets}):
+            self.database.create_database(database)
+        journal = Journal(self.run)
+        progress = journal.read()
+        indexes = [i for i in range(len(self.plan.targets)) if not (progress[i].has_failed or progress[i].is_finished)]
+
+        def create(index: int) -> None:
+            if not self._is_usable(journal, index, progress[index]):
+                self.new_attempt(index, progress[index].latest)
+
+        for_each(indexes, create, threads=self.threads, on_failure=journal.fail)
+        return sum(not entry.has_failed for entry in journal.read().values())
+
+    def _is_usable(self, journal: Journal, index: int, entry: Progress) -> bool:
+        """Return whether the latest attempt can be gone on with: nobody else can import into it any more."""
+        if not entry.has("created") or entry.has("abandoned"):
+            return False
+        if entry.has("jobs") or entry.has("imported"):
+            return True
+        mine = journal.get(index, "attempt", Attempt, entry.latest).execution_arn == self.execution_arn
+        return mine and not entry.has("importing")
+
+    def new_attempt(self, index: int, latest: int) -> int:
+        """Create a collection for a new attempt, drop those of older ones, and return the new one's number.
+
+        Raises `FieldIdMismatchError` where the server numbers the fields in another way than the source did.
+        """
+        journal = Journal(self.run)
+        target = self.run.read(target_name(index), Target)
+        skip_create = self.plan.request.skip_create
+        number = latest + 1
+        while not journal.note(index, "attempt", self._attempt(target, number, skip_create=skip_create), number):
+            number += 1
+        if skip_create:
+            self.database.create_missing_partitions(target.name.database, target.name.name, target.layout.partitions)
+            collection_id = self.database.collection_id(target.name.database, target.name.name)
+        else:
+            for older in range(1, number):
+                self.database.drop_collection(target.name.database, temporary_name(self.run.run, index, older))
+            collection_id = self._create(target, number)
+        journal.note(index, "created", Created(collection_id=collection_id or 0), number)
+        return number
+
+    def _attempt(self, target: Target, number: int, *, skip_create: bool) -> Attempt:
+        name = target.name.name if skip_create else temporary_name(self.run.run, target.index, number)
+        return Attempt(number=number, name=name, execution_arn=self.execution_arn)
+
+    def _create(self, target: Target, number: int) -> int:
+        database, name = target.name.database, temporary_name(self.run.run, target.index, number)
+        # Left by a call of this same number that died in between.
+        self.database.drop_collection(database, name)
+        collection_id = self.database.create_collection(database, name, target.layout)
+        wanted = {field.name: field.field_id for field in target.layout.collection_schema.fields}
+        compare_field_ids(wanted, self.database.field_ids(database, name), target.name)
+        return collection_id

@@ -1,0 +1,164 @@
+"""The working files of a restore run, by their names in its workspace.
+
+restore.json                         `RestorePlan`
+collections/<index>/target.json      `Target`: what is to become of one collection
+collections/<index>/...              its journal, see `journal.py`
+report.json                          `RestoreReport`
+"""
+
+from datetime import datetime
+
+from milvus_vault.model.base import Model
+from milvus_vault.model.collections import CollectionLayout, CollectionName, IndexDescription, LoadState
+from milvus_vault.model.requests import RestoreRequest
+
+PLAN = "restore.json"
+CLAIM = "claim.json"
+REPORT = "report.json"
+
+
+class ImportSource(Model):
+    """A partition's rows: where their objects lie in Milvus' bucket, and how many rows there must be."""
+
+    partition: str
+    insert_prefix: str
+    delta_prefix: str
+    """Empty where nothing was deleted."""
+    row_count: int
+    """Rows in the segments, deleted ones included."""
+
+
+class Target(Model):
+    """A collection to restore."""
+
+    index: int
+    source: CollectionName
+    name: CollectionName
+    collection_id: int
+    """The ID that it had in the backup."""
+    layout: CollectionLayout
+    indexes: tuple[IndexDescription, ...]
+    aliases: tuple[str, ...]
+    load_state: LoadState
+    replicas: int
+    loaded_partitions: tuple[str, ...]
+    """Partitions to load; empty: the whole collection, if any."""
+    imports: tuple[ImportSource, ...]
+    live_row_count: int | None
+    replaces: int | None = None
+    """ID of the collection that has the target's name now, and will be dropped."""
+
+    @property
+    def has_time_to_live(self) -> bool:
+        """Return whether rows expire, so that fewer may be found than were restored."""
+        return any(item.key == "collection.ttl.seconds" and item.value != "0" for item in self.layout.properties)
+
+    @property
+    def row_count(self) -> int:
+        """Return the rows to import, deleted ones included."""
+        return sum(source.row_count for source in self.imports)
+
+
+class RestorePlan(Model):
+    """What one execution restores. Written by PrepareRestore, read by all later tasks."""
+
+    request: RestoreRequest
+    execution_arn: str
+    started_at: datetime
+    backup_origin: str
+    backup_version: str
+    server_version: str
+    content_checked: bool
+    """Whether the objects could be compared with recorded ETags; else only presence and size were."""
+    is_staged: bool
+    """Whether objects are copied into Milvus' bucket, or imported from where they lie."""
+    staging_folder: str
+    targets: tuple[CollectionName, ...]
+    """Their positions are the indexes by which all other files name them."""
+    warnings: tuple[str, ...] = ()
+
+
+class Attempt(Model):
+    """One try to restore a collection, into a collection of its own."""
+
+    number: int
+    name: str
+    """The name to create and fill; the target's own with skip_create."""
+    execution_arn: str
+
+
+class Created(Model):
+    """The collection of an attempt exists and has the right fields."""
+
+    collection_id: int
+
+
+class ImportJob(Model):
+    """An import job that Milvus has accepted."""
+
+    job_id: str
+    partition: str
+    row_count: int
+    has_deletes: bool
+
+
+class ImportJobs(Model):
+    """All import jobs of an attempt."""
+
+    jobs: tuple[ImportJob, ...]
+    submitted_at: datetime
+
+
+class Imported(Model):
+    """All rows of an attempt are imported and their number is right."""
+
+    row_count: int
+
+
+class Finished(Model):
+    """The collection has its name, its indexes and its rows."""
+
+    collection_id: int
+    row_count: int
+    warnings: tuple[str, ...] = ()
+
+
+class Failed(Model):
+    """The collection cannot be restored."""
+
+    error: str
+    message: str
+
+
+class RestoredCollection(Model):
+    """A collection in the report."""
+
+    source: CollectionName
+    target: CollectionName
+    status: str
+    """`restored` or `failed`."""
+    row_count: int = 0
+    warnings: tuple[str, ...] = ()
+    error: str = ""
+    message: str = ""
+
+
+class RestoreReport(Model):
+    """What a restore did."""
+
+    backup_name: str
+    status: str
+    """`complete`, `partial` or `failed`."""
+    started_at: datetime
+    finished_at: datetime
+    backup_version: str
+    server_version: str
+    content_checked: bool
+    is_staged: bool
+    collections: tuple[RestoredCollection, ...]
+    warnings: tuple[str, ...] = ()
+
+
+def target_name(index: int) -> str:
+    """Return the name of a collection's target document."""
+    return f"collections/{index}/target.json"

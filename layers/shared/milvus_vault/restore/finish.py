@@ -1,0 +1,147 @@
+"""FinishCollections: indexes, load, a last count, and then the collection's real name."""
+
+from dataclasses import dataclass
+
+from milvus_vault.errors import CollectionExistsError, RowCountMismatchError
+from milvus_vault.model.collections import LoadState
+from milvus_vault.parallel import for_each
+from milvus_vault.ports import VectorDatabase
+from milvus_vault.restore.documents import (
+    Attempt,
+    Created,
+    Finished,
+    Imported,
+    RestorePlan,
+    Target,
+    target_name,
+)
+from milvus_vault.restore.journal import Journal, Progress
+from milvus_vault.workspace import Workspace
+
+FULLY_LOADED = 100
+
+
+@dataclass(frozen=True, slots=True)
+class FinishProgress:
+    """How many collections are where they should be."""
+
+    finished: int
+    failed: int
+    pending: int
+
+
+@dataclass(frozen=True, slots=True)
+class Finishing:
+    """Brings imported collections to their end, a step further with each call."""
+
+    run: Workspace
+    plan: RestorePlan
+    database: VectorDatabase
+    threads: int
+
+    def advance(self) -> FinishProgress:
+        """Bring every imported collection as far as it goes without waiting for Milvus."""
+        journal = Journal(self.run)
+        progress = journal.read()
+        ready = [
+            index
+            for index, entry in progress.items()
+            if entry.has("created")
+            and (entry.has("imported") or not self._has_rows)
+            and not (entry.is_finished or entry.has_failed)
+        ]
+        for_each(
+            ready,
+            lambda index: self._advance(journal, index, progress[index]),
+            threads=self.threads,
+            on_failure=journal.fail,
+        )
+        entries = journal.read().values()
+        finished = sum(entry.is_finished for entry in entries)
+        failed = sum(entry.has_failed and not entry.is_finished for entry in entries)
+        return FinishProgress(finished=finished, failed=failed, pending=len(self.plan.targets) - finished - failed)
+
+    @property
+    def _has_rows(self) -> bool:
+        return not self.plan.request.meta_only
+
+    def _advance(self, journal: Journal, index: int, entry: Progress) -> None:
+        target = self.run.read(target_name(index), Target)
+        made = {
+            journal.get(index, "created", Created, attempt).collection_id: attempt
+            for attempt, steps in entry.attempts.items()
+            if "created" in steps
+        }
+        current = self.database.collection_id(target.name.database, target.name.name)
+        # Found under its real name, it is an existing target (skip_create), or one that an execution named
+        # and was killed before it could say so.
+        attempt = made.get(current, entry.latest) if current is not None else entry.latest
+        name = journal.get(index, "attempt", Attempt, attempt).name if current not in made else target.name.name
+        rows = journal.get(index, "imported", Imported, attempt).row_count if self._has_rows else 0
+        if not self._is_served(target, name, rows):
+            return
+        if current not in made:
+            self._take_name(target, name, current)
+        warnings = self._create_aliases(target) if self.plan.request.restore_aliases else []
+        collection_id = next(number for number, made_by in made.items() if made_by == attempt)
+        finished = Finished(collection_id=collection_id, row_count=rows, warnings=tuple(warnings))
+        journal.note(index, "finished", finished)
+
+    def _is_served(self, target: Target, name: str, rows: int) -> bool:
+        """Bring indexes and load state to what they were; return whether Milvus has got there."""
+        if self.plan.request.restore_index:
+            self._create_indexes(target, name)
+        if not self._wants_load(target):
+            return True
+        if not self._is_loaded(target, name):
+            return False
+        if self._has_rows and not target.loaded_partitions:
+            self._check_count(target, name, rows)
+        return True
+
+    def _create_indexes(self, target: Target, name: str) -> None:
+        there = {index.name for index in self.database.list_indexes(target.name.database, name)}
+        for index in target.indexes:
+            if index.name not in there:
+                self.database.create_index(target.name.database, name, index)
+
+    def _wants_load(self, target: Target) -> bool:
+        request = self.plan.request
+        return request.load and request.restore_index and target.load_state is LoadState.LOADED
+
+    def _is_loaded(self, target: Target, name: str) -> bool:
+        """Return whether the collection is loaded; where it is not, ask for it."""
+        database, partitions = target.name.database, target.loaded_partitions
+        percent = self.database.load_percent(database, name, partitions)
+        if percent == 0:
+            self.database.request_load(database, name, replicas=max(1, target.replicas), partitions=partitions)
+        return percent == FULLY_LOADED
+
+    def _check_count(self, target: Target, name: str, rows: int) -> None:
+        found = self.database.count_rows(target.name.database, name)
+        if found != rows and not (target.has_time_to_live and found < rows):
+            msg = f"{target.name} was restored with {rows} row(s), and a query finds {found}"
+            raise RowCountMismatchError(msg, hint="Do not use the restored collection; start the restore again.")
+
+    def _take_name(self, target: Target, name: str, current: int | None) -> None:
+        """Give the collection its real name; what it replaces is dropped only now that this one is whole.
+
+        Milvus refuses a name that is taken, so of two restores that get here only one has it.
+        """
+        database, real = target.name.database, target.name.name
+        if current is not None and current == target.replaces:
+            self.database.drop_collection(database, real)
+        elif current is not None:
+            msg = f"{target.name} was created by somebody else during the restore"
+            raise CollectionExistsError(msg, hint="Rename or drop it, and start the restore again.")
+        self.database.rename_collection(database, name, real)
+
+    def _create_aliases(self, target: Target) -> list[str]:
+        """Create the aliases; one in use elsewhere stays where it is, since somebody reads through it."""
+        warnings = []
+        for alias in target.aliases:
+            try:
+                self.database.create_alias(target.name.database, target.name.name, alias)
+            except CollectionExistsError as err:
+                warnings.append(f"Alias {alias} was not created: {err.message}")
+        return warnings

@@ -1,0 +1,173 @@
+"""StartImports and GetImportProgress: the rows, and the proof that they are all there."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from milvus_vault.errors import ImportFailedError, RowCountMismatchError
+from milvus_vault.model.collections import ImportPair, ImportStatus
+from milvus_vault.parallel import for_each
+from milvus_vault.ports import VectorDatabase
+from milvus_vault.restore.create import Creation
+from milvus_vault.restore.documents import Attempt, Imported, ImportJob, ImportJobs, RestorePlan, Target, target_name
+from milvus_vault.restore.journal import Journal, Progress
+from milvus_vault.workspace import Workspace
+
+# A 2.3 server looks at its jobs every 2 s and works through them one by one; for long ones ask less often.
+SHORTEST_WAIT_SECONDS = 1
+LONGEST_WAIT_SECONDS = 30
+
+
+@dataclass(frozen=True, slots=True)
+class ImportProgress:
+    """How far the imports of a run are."""
+
+    is_done: bool
+    jobs_total: int
+    jobs_done: int
+    wait_seconds: int
+    """When to ask again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Imports:
+    """The import jobs of a run."""
+
+    run: Workspace
+    plan: RestorePlan
+    database: VectorDatabase
+    execution_arn: str
+    threads: int
+
+    def start_all(self) -> int:
+        """Start all jobs of all collections before any is waited for, and return how many there are.
+
+        One job a partition: a 2.2 or 2.3 server takes 2 s for each, whatever is in it.
+        """
+        journal = Journal(self.run)
+        progress = journal.read()
+        waiting = [
+            index
+            for index, entry in progress.items()
+            if entry.has("created") and not (entry.has("jobs") or entry.has_failed or entry.is_finished)
+        ]
+        for_each(
+            waiting,
+            lambda index: self._start(journal, index, progress[index]),
+            threads=self.threads,
+            on_failure=journal.fail,
+        )
+        entries = journal.read()
+        return sum(len(self._jobs(journal, i, e).jobs) for i, e in entries.items() if e.has("jobs"))
+
+    def _start(self, journal: Journal, index: int, entry: Progress) -> None:
+        target = self.run.read(target_name(index), Target)
+        attempt, may_have_started = entry.latest, False
+        while not journal.note(index, "importing", self._mark(attempt), attempt):
+            # Somebody was here before and did not write down what was started.
+            if self.plan.request.skip_create:
+                may_have_started = True
+                break
+            attempt = Creation(self.run, self.plan, self.database, self.execution_arn, self.threads).new_attempt(
+                index, attempt
+            )
+        name = journal.get(index, "attempt", Attempt, attempt).name
+        jobs = []
+        for source in target.imports:
+            pair = ImportPair(source.insert_prefix, source.delta_prefix)
+            database = target.name.database
+            job = self.database.find_import(database, name, source.partition, pair) if may_have_started else None
+            jobs.append(
+                ImportJob(
+                    job_id=job or self.database.start_import(database, name, source.partition, pair),
+                    partition=source.partition,
+                    row_count=source.row_count,
+                    has_deletes=bool(source.delta_prefix),
+                )
+            )
+        journal.note(index, "jobs", ImportJobs(jobs=tuple(jobs), submitted_at=datetime.now(UTC)), attempt)
+
+    def _mark(self, attempt: int) -> Attempt:
+        return Attempt(number=attempt, name="", execution_arn=self.execution_arn)
+
+    def poll(self) -> ImportProgress:
+        """Ask for every job that is not done, and check the rows of each collection whose jobs all are."""
+        journal = Journal(self.run)
+        progress = journal.read()
+        running = [
+            index
+            for index, entry in progress.items()
+            if entry.has("jobs") and not (entry.has("imported") or entry.has_failed or entry.is_finished)
+        ]
+        counts = dict.fromkeys(running, (0, 0))
+        oldest = datetime.now(UTC)
+
+        def poll(index: int) -> None:
+            nonlocal oldest
+            submitted = self._jobs(journal, index, progress[index])
+            oldest = min(oldest, submitted.submitted_at)
+            counts[index] = self._poll(journal, index, progress[index], submitted.jobs)
+
+        for_each(running, poll, threads=self.threads, on_failure=journal.fail)
+        failed = {index for index, entry in journal.read().items() if entry.has_failed}
+        done = sum(done for done, _ in counts.values())
+        total = sum(total for _, total in counts.values())
+        waited = (datetime.now(UTC) - oldest).total_seconds()
+        return ImportProgress(
+            is_done=all(done == total or index in failed for index, (done, total) in counts.items()),
+            jobs_total=total,
+            jobs_done=done,
+            # A tenth of the time it has taken so far: at most a tenth is lost by looking too late.
+            wait_seconds=min(LONGEST_WAIT_SECONDS, max(SHORTEST_WAIT_SECONDS, int(waited / 10))),
+        )
+
+    def _poll(self, journal: Journal, index: int, entry: Progress, jobs: Sequence[ImportJob]) -> tuple[int, int]:
+        """Return how many of a collection's jobs are done, and how many there are."""
+        target = self.run.read(target_name(index), Target)
+        rows = []
+        for job in jobs:
+            state = self.database.import_state(job.job_id)
+            if state.status is ImportStatus.FAILED:
+                msg = (
+                    f"Milvus gave up import job {job.job_id} of {target.name} partition {job.partition}: {state.reason}"
+                )
+                raise ImportFailedError(msg, hint="See Milvus' log; start the restore again with the same input.")
+            if state.status is ImportStatus.COMPLETED:
+                check_imported_rows(target, job, state.row_count)
+                rows.append(state.row_count)
+        if len(rows) == len(jobs):
+            check_live_rows(target, sum(rows))
+            journal.note(index, "imported", Imported(row_count=sum(rows)), entry.latest)
+        return len(rows), len(jobs)
+
+    @staticmethod
+    def _jobs(journal: Journal, index: int, entry: Progress) -> ImportJobs:
+        return journal.get(index, "jobs", ImportJobs, entry.latest)
+
+
+def check_imported_rows(target: Target, job: ImportJob, imported: int) -> None:
+    """Raise `RowCountMismatchError` unless a partition got the rows of its segments, less what was deleted.
+
+    "Completed" alone proves nothing: a path that Milvus cannot see is imported with 0 rows and no error.
+    """
+    if imported == job.row_count or (job.has_deletes and imported < job.row_count):
+        return
+    msg = f"{target.name} partition {job.partition} got {imported} of {job.row_count} row(s)"
+    raise RowCountMismatchError(
+        msg,
+        hint="Check that MilvusBucketName is the target Milvus' own bucket, and that its role may read the objects.",
+    )
+
+
+def check_live_rows(target: Target, imported: int) -> None:
+    """Raise `RowCountMismatchError` unless as many rows came back as were alive when the backup was made."""
+    alive = target.live_row_count
+    if alive is None or alive == imported:
+        return
+    if target.has_time_to_live and imported > alive:
+        # Expired rows are still in the segments until a compaction; queries leave them out.
+        return
+    msg = f"{target.name} got {imported} row(s); {alive} were alive when the backup was made"
+    raise RowCountMismatchError(
+        msg, hint="Do not use the restored collection. Please report this with the run's files."
+    )

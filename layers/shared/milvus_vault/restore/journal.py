@@ -1,0 +1,89 @@
+"""How far each collection of a restore has come: small documents, each written once.
+
+    collections/<index>/attempt-<n>.json     `Attempt`: this name is going to be created
+    collections/<index>/created-<n>.json     `Created`: it exists, with the right fields
+    collections/<index>/importing-<n>.json   `Attempt`: from now on jobs may have been started
+    collections/<index>/jobs-<n>.json        `ImportJobs`: these are all of them
+    collections/<index>/imported-<n>.json    `Imported`: they are done, and the rows are all there
+    collections/<index>/abandoned-<n>.json   `Attempt`: its collection was dropped
+    collections/<index>/finished.json        `Finished`
+    collections/<index>/failed.json          `Failed`
+
+Importing the same files twice doubles the rows, and a killed execution can have started jobs of which
+nobody knows (its function may even still run). So a successor never goes on with an attempt whose jobs
+are not all written down: it makes a new collection under another name, where nobody else imports.
+"""
+
+import re
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from milvus_vault.errors import VaultError
+from milvus_vault.model.base import Model
+from milvus_vault.restore.documents import Failed
+from milvus_vault.workspace import Workspace
+
+_NAME = re.compile(
+    r"collections/(\d+)/(?:(attempt|created|importing|jobs|imported|abandoned)-(\d+)|(finished|failed))\.json"
+)
+
+
+@dataclass(slots=True)
+class Progress:
+    """Which documents a collection has."""
+
+    attempts: dict[int, set[str]] = field(default_factory=lambda: defaultdict(set))
+    is_finished: bool = False
+    has_failed: bool = False
+
+    @property
+    def latest(self) -> int:
+        """Return the number of the latest attempt; 0 where there is none."""
+        return max(self.attempts, default=0)
+
+    def has(self, step: str) -> bool:
+        """Return whether the latest attempt has got to a step."""
+        return step in self.attempts[self.latest] if self.attempts else False
+
+
+@dataclass(frozen=True, slots=True)
+class Journal:
+    """The journal of all collections of a run."""
+
+    run: Workspace
+
+    def read(self) -> dict[int, Progress]:
+        """Return the progress of every collection that has any, by one listing."""
+        progress: dict[int, Progress] = defaultdict(Progress)
+        for name in self.run.names("collections/"):
+            if not (found := _NAME.fullmatch(name)):
+                continue
+            entry = progress[int(found[1])]
+            if found[2]:
+                entry.attempts[int(found[3])].add(found[2])
+            elif found[4] == "finished":
+                entry.is_finished = True
+            else:
+                entry.has_failed = True
+        return progress
+
+    def note(self, index: int, step: str, document: Model, attempt: int | None = None) -> bool:
+        """Write a step down unless it was before; return whether it was written. Atomic."""
+        return self.run.write_new(self._name(index, step, attempt), document)
+
+    def get[T: Model](self, index: int, step: str, model: type[T], attempt: int | None = None) -> T:
+        """Return what was written of a step. Raises `ObjectNotFoundError`."""
+        return self.run.read(self._name(index, step, attempt), model)
+
+    def fail(self, index: int, error: VaultError) -> None:
+        """Write down why a collection cannot be restored."""
+        self.run.write(self._name(index, "failed"), Failed(error=type(error).__name__, message=error.message))
+
+    def forget_failures(self, indexes: Iterable[int]) -> None:
+        """Give failed collections another chance, in a run that is started again."""
+        self.run.delete([self._name(index, "failed") for index in indexes])
+
+    @staticmethod
+    def _name(index: int, step: str, attempt: int | None = None) -> str:
+        return f"collections/{index}/{step}{'' if attempt is None else f'-{attempt}'}.json"

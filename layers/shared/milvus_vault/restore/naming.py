@@ -1,0 +1,55 @@
+"""Which collections are restored, and under which names."""
+
+from collections import defaultdict
+from collections.abc import Iterable
+
+from milvus_vault.backup.selection import select_collections
+from milvus_vault.errors import InvalidRequestError, NameConflictError
+from milvus_vault.model.collections import CollectionName
+from milvus_vault.model.requests import RestoreRequest
+
+
+def resolve_targets(
+    request: RestoreRequest, archived: Iterable[CollectionName]
+) -> dict[CollectionName, CollectionName]:
+    """Return the target of each selected collection of a backup, in the order of their names.
+
+    Raises `CollectionNotFoundError`, `DatabaseNotFoundError` or `EmptySelectionError` for a selection that
+    the backup does not hold, `InvalidRequestError` for a renaming of something that is not restored, and
+    `NameConflictError` for one that changes nothing or brings two collections onto one target.
+    """
+    names: dict[str, list[str]] = defaultdict(list)
+    for collection in archived:
+        names[collection.database].append(collection.name)
+    selected = select_collections(request.collections, sorted(names), lambda database: names[database])
+    targets = {source: _target(request, source) for source in selected}
+    _check_renames(request, selected)
+    by_target: dict[CollectionName, list[CollectionName]] = defaultdict(list)
+    for source, target in targets.items():
+        by_target[target].append(source)
+    for target, sources in by_target.items():
+        if len(sources) > 1:
+            msg = f"{' and '.join(map(str, sources))} would both be restored as {target}"
+            raise NameConflictError(msg, hint="Give one of them another name in 'rename', or restore only one.")
+    return targets
+
+
+def _target(request: RestoreRequest, source: CollectionName) -> CollectionName:
+    """Return the new name: the collection's own rule, or its database's, or the suffix."""
+    if new := request.rename.get(str(source)):
+        database, _, name = new.partition(".")
+        return CollectionName(database=database, name=name)
+    if new := request.rename.get(f"{source.database}.*"):
+        return CollectionName(database=new.removesuffix(".*"), name=source.name)
+    return CollectionName(database=source.database, name=source.name + request.suffix)
+
+
+def _check_renames(request: RestoreRequest, selected: list[CollectionName]) -> None:
+    there = {str(name) for name in selected} | {f"{name.database}.*" for name in selected}
+    for old, new in request.rename.items():
+        if old == new:
+            msg = f"'rename' gives {old} its own name"
+            raise NameConflictError(msg, hint="Leave it out: without a rule a collection keeps its name.")
+        if old not in there:
+            msg = f"'rename' names {old}, which is not among the collections to restore"
+            raise InvalidRequestError(msg, hint=f"To be restored are: {', '.join(sorted(map(str, selected))[:10])}.")

@@ -1,0 +1,62 @@
+"""ReportRestore: what became of each collection."""
+
+from datetime import datetime
+
+from milvus_vault.restore.documents import (
+    REPORT,
+    Failed,
+    Finished,
+    RestoredCollection,
+    RestorePlan,
+    RestoreReport,
+    Target,
+    target_name,
+)
+from milvus_vault.restore.journal import Journal
+from milvus_vault.workspace import Workspace
+
+
+def report_restore(run: Workspace, plan: RestorePlan, finished_at: datetime) -> RestoreReport:
+    """Write and return the report of a restore."""
+    journal = Journal(run)
+    progress = journal.read()
+    collections = []
+    for index, name in enumerate(plan.targets):
+        source = run.read(target_name(index), Target).source
+        if progress[index].is_finished:
+            finished = journal.get(index, "finished", Finished)
+            collections.append(
+                RestoredCollection(
+                    source=source,
+                    target=name,
+                    status="restored",
+                    row_count=finished.row_count,
+                    warnings=finished.warnings,
+                )
+            )
+        else:
+            failed = (
+                journal.get(index, "failed", Failed)
+                if progress[index].has_failed
+                else Failed(error="RestoreFailedError", message="it was not finished")
+            )
+            collections.append(
+                RestoredCollection(
+                    source=source, target=name, status="failed", error=failed.error, message=failed.message
+                )
+            )
+    restored = sum(collection.status == "restored" for collection in collections)
+    report = RestoreReport(
+        backup_name=plan.request.backup_name,
+        status="complete" if restored == len(collections) else "partial" if restored else "failed",
+        started_at=plan.started_at,
+        finished_at=finished_at,
+        backup_version=plan.backup_version,
+        server_version=plan.server_version,
+        content_checked=plan.content_checked,
+        is_staged=plan.is_staged,
+        collections=tuple(collections),
+        warnings=plan.warnings,
+    )
+    run.write(REPORT, report)
+    return report

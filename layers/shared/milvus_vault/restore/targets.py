@@ -1,0 +1,111 @@
+"""What stands in the way of a restore in the target Milvus, and what a run may replace."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from milvus_vault.archive.contents import ArchivedCollection
+from milvus_vault.errors import CollectionExistsError, CollectionNotFoundError, FieldIdMismatchError
+from milvus_vault.model.collections import CollectionName
+from milvus_vault.model.requests import RestoreRequest
+from milvus_vault.ports import VectorDatabase
+from milvus_vault.restore.documents import Created, Finished
+from milvus_vault.restore.journal import Journal, Progress
+
+NAMED_IN_MESSAGE = 5
+EMPTINESS_FLUSH_SECONDS = 120.0
+
+
+@dataclass(frozen=True, slots=True)
+class TargetCheck:
+    """Compares the wanted targets with what is there."""
+
+    request: RestoreRequest
+    database: VectorDatabase
+    journal: Journal
+
+    def replaced(
+        self, collections: list[tuple[ArchivedCollection, CollectionName]], progress: Mapping[int, Progress]
+    ) -> list[int | None]:
+        """Return for each target the ID of the collection that it replaces, if any.
+
+        What an earlier, killed execution of this very run made does not count. Raises
+        `CollectionExistsError`, or with skip_create `CollectionNotFoundError` and `FieldIdMismatchError`.
+        """
+        databases = set(self.database.list_databases())
+        wanted = {name.database for _, name in collections} & databases
+        there = {database: set(self.database.list_collections(database)) for database in wanted}
+        aliases = {database: self.database.list_aliases(database) for database in wanted}
+        replaced: list[int | None] = []
+        taken: list[str] = []
+        for index, (collection, name) in enumerate(collections):
+            if name.name in aliases.get(name.database, ()):
+                taken.append(f"{name} (an alias)")
+            elif name.name not in there.get(name.database, ()):
+                if self.request.skip_create:
+                    msg = f"skip_create restores into collections that exist, and {name} does not"
+                    raise CollectionNotFoundError(
+                        msg, hint="Create it with the backup's fields, or leave out skip_create."
+                    )
+            else:
+                current = self.database.collection_id(name.database, name.name)
+                if self.request.skip_create:
+                    self._check_existing(collection, name, progress.get(index))
+                elif current not in self._made(index, progress.get(index)):
+                    if self.request.drop_existing:
+                        replaced.append(current)
+                        continue
+                    taken.append(str(name))
+            replaced.append(None)
+        if taken:
+            more = f" and {len(taken) - NAMED_IN_MESSAGE} more" if len(taken) > NAMED_IN_MESSAGE else ""
+            msg = f"the target has {', '.join(taken[:NAMED_IN_MESSAGE])}{more} already"
+            raise CollectionExistsError(
+                msg, hint="Restore under other names (suffix, rename), or replace what is there with drop_existing."
+            )
+        return replaced
+
+    def _made(self, index: int, progress: Progress | None) -> set[int]:
+        """Return the IDs of the collections that earlier executions of this run made for an index."""
+        if progress is None:
+            return set()
+        made = {
+            self.journal.get(index, "created", Created, attempt).collection_id
+            for attempt, steps in progress.attempts.items()
+            if "created" in steps
+        }
+        if progress.is_finished:
+            made.add(self.journal.get(index, "finished", Finished).collection_id)
+        return made
+
+    def _check_existing(self, collection: ArchivedCollection, name: CollectionName, progress: Progress | None) -> None:
+        """Check that a collection made by the user is empty and has the backup's fields."""
+        check_field_ids(self.database, collection, name)
+        if progress is not None and any("importing" in steps for steps in progress.attempts.values()):
+            return
+        # Rows that are still in memory are not listed.
+        self.database.flush(name.database, name.name, timeout_seconds=EMPTINESS_FLUSH_SECONDS)
+        rows = sum(segment.row_count for segment in self.database.list_segments(name.database, name.name))
+        if rows:
+            msg = f"skip_create restores into empty collections, and {name} has {rows} row(s)"
+            raise CollectionExistsError(
+                msg, hint="Restore under another name: merging could double rows whose keys are in both."
+            )
+
+
+def check_field_ids(database: VectorDatabase, collection: ArchivedCollection, name: CollectionName) -> None:
+    """Raise `FieldIdMismatchError` unless the fields have the backup's IDs: binlogs are matched by them."""
+    wanted = {field.name: field.field_id for field in collection.layout.collection_schema.fields}
+    compare_field_ids(wanted, database.field_ids(name.database, name.name), name)
+
+
+def compare_field_ids(wanted: Mapping[str, int], found: Mapping[str, int], name: CollectionName) -> None:
+    """Raise `FieldIdMismatchError` unless two collections' fields have equal names and IDs."""
+    if wanted == found:
+        return
+    different = sorted({*wanted.items()} ^ {*found.items()}, key=lambda pair: pair[1])
+    listed = ", ".join(f"{field} ({number})" for field, number in different[:NAMED_IN_MESSAGE])
+    msg = f"the fields of {name} are not the backup's; they differ in {listed}"
+    raise FieldIdMismatchError(
+        msg,
+        hint="Fields were added or dropped since the source was created; create the target alike and use skip_create.",
+    )

@@ -1,0 +1,77 @@
+"""What every function has around its work: validation, logging with correlation, tracing, metrics.
+
+    @task
+    def handler(request: PlanCopyRequest) -> PlanCopyResult: ...
+
+is a Lambda handler that takes the event as `request`, and returns the result as JSON.
+"""
+
+import inspect
+from collections.abc import Callable
+from functools import wraps
+from typing import cast, get_type_hints
+
+from aws_lambda_powertools import Logger, Metrics, Tracer
+from aws_lambda_powertools.metrics import MetricUnit
+from aws_lambda_powertools.utilities.typing import LambdaContext
+from pydantic import BaseModel, ValidationError
+
+from milvus_vault.errors import InvalidRequestError, VaultError
+
+logger = Logger()
+metrics = Metrics()
+tracer = Tracer()
+
+type Json = dict[str, "Json"] | list["Json"] | str | int | float | bool | None
+type LambdaHandler = Callable[[dict[str, Json], LambdaContext], Json]
+
+
+def explain(error: ValidationError, what: str) -> InvalidRequestError:
+    """Return the error that tells a user what is wrong with a request, field by field."""
+    wrong = []
+    for item in error.errors():
+        field = ".".join(str(part) for part in item["loc"]) or what
+        text = "unknown field" if item["type"] == "extra_forbidden" else item["msg"].removeprefix("Value error, ")
+        wrong.append(f"{field}: {text}")
+    return InvalidRequestError(
+        f"the {what} is not valid: {'; '.join(wrong)}", hint="The fields and their defaults are in docs/requests.md."
+    )
+
+
+def task[Request: BaseModel, Result: BaseModel](
+    function: Callable[[Request], Result] | Callable[[Request, LambdaContext], Result],
+) -> LambdaHandler:
+    """Make a Lambda handler of a function from one model to another.
+
+    The event is validated into the function's first parameter (`InvalidRequestError` where it does not
+    fit); the function gets the Lambda context too if it has a second one. A `VaultError` is logged with
+    its class name and raised: its name is what the state machine acts on.
+    """
+    model: type[Request] = get_type_hints(function)[next(iter(inspect.signature(function).parameters))]
+    wants_context = len(inspect.signature(function).parameters) > 1
+
+    def call(request: Request, context: LambdaContext) -> Result:
+        arguments = (request, context) if wants_context else (request,)
+        return cast("Callable[..., Result]", function)(*arguments)
+
+    @wraps(function)
+    @logger.inject_lambda_context(clear_state=True)
+    @tracer.capture_lambda_handler(capture_response=False)
+    @metrics.log_metrics
+    def handler(event: dict[str, Json], context: LambdaContext) -> Json:
+        try:
+            request = model.model_validate(event)
+        except ValidationError as err:
+            raise explain(err, "request") from err
+        if run := getattr(request, "run", ""):
+            logger.set_correlation_id(str(run))
+        try:
+            result = call(request, context)
+        except VaultError as err:
+            logger.exception("failed", error_name=type(err).__name__, error_message=err.message, hint=err.hint)
+            metrics.add_metric(name=f"{type(err).__name__}", unit=MetricUnit.Count, value=1)
+            raise
+        dumped: Json = result.model_dump(mode="json")
+        return dumped
+
+    return handler

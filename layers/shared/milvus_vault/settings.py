@@ -1,0 +1,61 @@
+"""What the template tells the functions, by environment variables.
+
+Read inside the handler, so that a handler imports without any environment. Nothing that names data
+has a default.
+"""
+
+import os
+from typing import Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from milvus_vault.errors import SettingsError
+
+
+class Settings(BaseModel):
+    """Base of the settings: a field `milvus_uri` is read from `MILVUS_URI`."""
+
+    model_config = ConfigDict(frozen=True)
+
+    @classmethod
+    def from_env(cls) -> Self:
+        """Read the environment. Raises `SettingsError` naming every variable that is missing or wrong."""
+        # CloudFormation passes a parameter that is not given as an empty text: the same as absent.
+        given = {name: value for name in cls.model_fields if (value := os.environ.get(name.upper(), "").strip())}
+        try:
+            return cls.model_validate(given)
+        except ValidationError as err:
+            wrong = "; ".join(f"{str(e['loc'][0]).upper()}: {e['msg']}" for e in err.errors())
+            msg = f"the function's environment is not complete: {wrong}"
+            raise SettingsError(msg, hint="Deploy the stack again with the parameter that sets it.") from err
+
+
+class StorageSettings(Settings):
+    """Where backups lie, and where Milvus keeps its data."""
+
+    backup_bucket_name: str
+    backup_prefix: str = ""
+    milvus_bucket_name: str
+    milvus_root_path: str = "files"
+    staging_prefix: str
+    """Folder of the Milvus bucket for the objects of running restores and for their claims."""
+
+
+class MilvusSettings(Settings):
+    """How to reach Milvus."""
+
+    milvus_uri: str
+    milvus_management_uri: str = ""
+    """Endpoint of Milvus' management port (9091); empty: garbage collection is not paused."""
+    milvus_secret_arn: str = ""
+    """Secret with `{"username": ..., "password": ...}`; empty: Milvus asks for no credentials."""
+    milvus_concurrency: int = Field(default=8, ge=1, le=64)
+    """How many collections one function works on at a time."""
+
+
+class CopySettings(Settings):
+    """How copies are cut into batches and run."""
+
+    copy_batch_objects: int = Field(default=1000, ge=1)
+    copy_batch_bytes: int = Field(default=50 * 1024**3, ge=1)
+    copy_threads: int = Field(default=64, ge=1, le=256)

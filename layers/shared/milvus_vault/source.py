@@ -1,0 +1,57 @@
+"""Where a Milvus keeps its data in S3, and the proof that it does."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from milvus_vault.archive.layout import DELTA_LOG, INSERT_LOG, join
+from milvus_vault.errors import WrongRootPathError
+from milvus_vault.model.collections import CollectionName
+from milvus_vault.ports import ObjectStore, VectorDatabase
+
+# The first few collections that have rows decide; each costs two calls.
+PROBED_COLLECTIONS = 20
+
+
+@dataclass(frozen=True, slots=True)
+class MilvusStorage:
+    """Milvus' own bucket and root path."""
+
+    bucket: str
+    root_path: str
+
+    def insert_logs(self, collection_id: int) -> str:
+        """Return the folder of a collection's insert logs, with a slash at its end."""
+        return join(self.root_path, INSERT_LOG, str(collection_id)) + "/"
+
+    def delta_logs(self, collection_id: int) -> str:
+        """Return the folder of a collection's delta logs, with a slash at its end."""
+        return join(self.root_path, DELTA_LOG, str(collection_id)) + "/"
+
+    def wrong(self, collection: CollectionName, collection_id: int) -> WrongRootPathError:
+        """Return the error for a collection that has rows, but no objects where they should be."""
+        return WrongRootPathError(
+            f"s3://{self.bucket}/{self.insert_logs(collection_id)} is empty, but {collection} has flushed rows",
+            hint="Set MilvusBucketName and MilvusRootPath to minio.bucketName and rootPath of Milvus' settings.",
+        )
+
+
+def prove_storage(
+    store: ObjectStore, database: VectorDatabase, storage: MilvusStorage, collections: Iterable[CollectionName]
+) -> bool:
+    """Return whether the bucket and root path are proven to be this Milvus' own.
+
+    A collection with flushed segments must have objects below `insert_log/<its ID>/`: IDs are unique, so
+    nothing else can have put them there. False: none of the collections looked at has flushed rows yet, so
+    there is nothing to tell by. Raises `WrongRootPathError`.
+    """
+    for probed, name in enumerate(collections):
+        if probed == PROBED_COLLECTIONS:
+            break
+        if any(segment.row_count for segment in database.list_segments(name.database, name.name)):
+            number = database.collection_id(name.database, name.name)
+            if number is None:
+                continue
+            if next(store.list_objects(storage.bucket, storage.insert_logs(number)), None) is None:
+                raise storage.wrong(name, number)
+            return True
+    return False

@@ -1,0 +1,85 @@
+"""The working files of a run: small documents below `<prefix>/.runs/<run>/`.
+
+They are what makes a run resumable. A run's name follows from what it is about (the backup's name, or
+the restore's request), so that starting it again finds them.
+"""
+
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from pydantic import BaseModel, ValidationError
+
+from milvus_vault.archive.layout import RUNS_FOLDER, join
+from milvus_vault.errors import ObjectNotFoundError, WorkingFileError
+from milvus_vault.ports import ObjectStore
+
+
+@dataclass(frozen=True, slots=True)
+class Workspace:
+    """The documents of one run, by names relative to its folder."""
+
+    store: ObjectStore
+    bucket: str
+    prefix: str
+    """The backup prefix of the deployment; may be empty."""
+    run: str
+
+    @property
+    def folder(self) -> str:
+        """Return the key of the run's folder, with a slash at its end."""
+        return join(self.prefix, RUNS_FOLDER, self.run) + "/"
+
+    def key(self, name: str) -> str:
+        """Return the full key of a document."""
+        return self.folder + name
+
+    def write(self, name: str, document: BaseModel) -> None:
+        """Write a document, replacing an older one."""
+        self.write_bytes(name, document.model_dump_json().encode())
+
+    def write_new(self, name: str, document: BaseModel) -> bool:
+        """Write a document unless it is there; return whether it was written. Atomic."""
+        return self.store.put_if_absent(self.bucket, self.key(name), document.model_dump_json().encode())
+
+    def write_bytes(self, name: str, body: bytes) -> None:
+        """Write a document that is not a model."""
+        self.store.put(self.bucket, self.key(name), body)
+
+    def read_bytes(self, name: str) -> bytes:
+        """Return a document's content. Raises `ObjectNotFoundError`."""
+        return self.store.get(self.bucket, self.key(name))
+
+    def read[T: BaseModel](self, name: str, model: type[T]) -> T:
+        """Return a document. Raises `ObjectNotFoundError`, or `WorkingFileError` where it is not one."""
+        try:
+            return model.model_validate_json(self.read_bytes(name))
+        except ValidationError as err:
+            msg = f"working file {self.key(name)} is not a {model.__name__}: {err.errors()[0]['msg']}"
+            raise WorkingFileError(msg, hint="Delete the run's folder and start the run again.") from err
+
+    def find[T: BaseModel](self, name: str, model: type[T]) -> T | None:
+        """Return a document, or None where it is not there."""
+        try:
+            return self.read(name, model)
+        except ObjectNotFoundError:
+            return None
+
+    def names(self, folder: str = "") -> Iterator[str]:
+        """Yield the names of the documents whose name begins with `folder`."""
+        skip = len(self.folder)
+        for listed in self.store.list_objects(self.bucket, self.folder + folder):
+            yield listed.key[skip:]
+
+    def delete(self, names: Iterable[str]) -> None:
+        """Delete documents; names that are not there are no error."""
+        self.store.delete(self.bucket, [self.key(name) for name in names])
+
+    def clear(self) -> None:
+        """Delete all the run's documents."""
+        self.delete(list(self.names()))
+
+
+def json_lines(rows: Iterable[list[str | int]]) -> bytes:
+    """Return rows as JSON lines without blanks, for lists that may be long."""
+    return "".join(f"{json.dumps(row, separators=(',', ':'))}\n" for row in rows).encode()

@@ -1,0 +1,106 @@
+"""Deploy what `sam build` made, as `sam deploy` would, in two seconds instead of eight."""
+
+import hashlib
+import io
+import json
+import time
+import zipfile
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from mypy_boto3_cloudformation import CloudFormationClient
+from mypy_boto3_cloudformation.type_defs import StackTypeDef
+from mypy_boto3_s3 import S3Client
+from samtranslator.yaml_helper import yaml_parse
+
+# Where each type of resource names the local file or folder that belongs to it.
+_LOCAL_PATHS = {
+    "AWS::Serverless::Function": "CodeUri",
+    "AWS::Serverless::LayerVersion": "ContentUri",
+    "AWS::Serverless::StateMachine": "DefinitionUri",
+}
+
+
+class DeploymentError(RuntimeError):
+    """CloudFormation did not create or update the stack; the message lists its reasons."""
+
+
+def package(build_folder: Path, s3: S3Client, bucket: str) -> dict[str, Any]:
+    """Upload the built code, layers and state machines, and return the template that refers to them.
+
+    State machines stay YAML, as `sam package` leaves them.
+    """
+    template = read_template(build_folder)
+    for resource in template["Resources"].values():
+        name = _LOCAL_PATHS.get(resource["Type"])
+        path = resource.get("Properties", {}).get(name)
+        if isinstance(path, str):
+            source = build_folder / path
+            content = _zip(source) if source.is_dir() else source.read_bytes()
+            key = hashlib.sha256(content).hexdigest()
+            s3.put_object(Bucket=bucket, Key=key, Body=content)
+            resource["Properties"][name] = f"s3://{bucket}/{key}"
+    return template
+
+
+def read_template(build_folder: Path) -> dict[str, Any]:
+    """Return the built template, its short forms such as `!Ref` written out."""
+    template: dict[str, Any] = yaml_parse((build_folder / "template.yaml").read_text())
+    return template
+
+
+@cache
+def _zip(folder: Path) -> bytes:
+    """Return the folder as a zip that is the same whenever the folder is, so that its hash is too.
+
+    Kept, because the layers take seconds; what is built does not change while a process deploys it.
+    """
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+            entry = zipfile.ZipInfo(path.relative_to(folder).as_posix())  # dated 1980
+            entry.external_attr = path.stat().st_mode << 16
+            entry.compress_type = zipfile.ZIP_DEFLATED
+            archive.writestr(entry, path.read_bytes(), compresslevel=1)
+    return buffer.getvalue()
+
+
+def deploy(
+    cloudformation: CloudFormationClient, template: Mapping[str, Any], stack_name: str, parameters: Mapping[str, str]
+) -> dict[str, str]:
+    """Create the stack, or update it if it exists, and return its outputs."""
+    request: Any = {
+        "StackName": stack_name,
+        "TemplateBody": json.dumps(template, default=str),
+        "Capabilities": ["CAPABILITY_NAMED_IAM", "CAPABILITY_AUTO_EXPAND"],
+        "Parameters": [{"ParameterKey": key, "ParameterValue": value} for key, value in parameters.items()],
+    }
+    try:
+        cloudformation.create_stack(**request)
+    except cloudformation.exceptions.AlreadyExistsException:
+        try:
+            cloudformation.update_stack(**request)
+        except cloudformation.exceptions.ClientError as err:
+            if "No updates" not in str(err):
+                raise
+    stack = _wait(cloudformation, stack_name)
+    if stack["StackStatus"] not in {"CREATE_COMPLETE", "UPDATE_COMPLETE"}:
+        events = cloudformation.describe_stack_events(StackName=stack_name)["StackEvents"]
+        reasons = [
+            f"{event['LogicalResourceId']}: {event['ResourceStatusReason']}"
+            for event in events
+            if event.get("ResourceStatusReason")
+        ]
+        msg = f"stack {stack_name} is {stack['StackStatus']}: {'; '.join(reversed(reasons))}"
+        raise DeploymentError(msg)
+    return {output["OutputKey"]: output["OutputValue"] for output in stack.get("Outputs", [])}
+
+
+def _wait(cloudformation: CloudFormationClient, stack_name: str) -> StackTypeDef:
+    while True:
+        stack = cloudformation.describe_stacks(StackName=stack_name)["Stacks"][0]
+        if not stack["StackStatus"].endswith("IN_PROGRESS"):
+            return stack
+        time.sleep(0.05)

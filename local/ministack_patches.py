@@ -1,0 +1,217 @@
+"""Start ministack with its differences from AWS that matter here patched away.
+
+Each patch replaces private names, so the version is asserted, and each has its contract test in
+`tests/contract/test_emulator_patches.py`. Run as a program (`python -P local/ministack_patches.py`); the
+settings are ministack's own environment variables.
+"""
+
+# ruff: noqa: SLF001 - replacing private names is what it is for
+
+import contextvars
+import importlib.metadata
+import json
+from collections.abc import Callable
+from typing import Any
+
+import yaml
+from ministack.app import main
+from ministack.core import iam_evaluator, lambda_runtime
+from ministack.services import lambda_svc, stepfunctions
+from ministack.services.cloudformation import provisioners
+
+MINISTACK_VERSION = "1.5.33"
+
+Json = dict[str, Any]
+
+# A result with this one key is an exception on its way through ministack's worker protocol.
+_RAISED = "__raised__"
+
+_WORKER_REPORTS_AN_ERROR = """\
+        except Exception as e:
+            _real_stdout.write(json.dumps({"status": "error", "error": str(e), "trace": traceback.format_exc()}) + "\\n")
+"""  # noqa: E501 - ministack's own line
+_WORKER_RETURNS_AWS_ERROR_PAYLOAD = """\
+        except Exception as e:
+            traceback.print_exc()
+            _real_stdout.write(json.dumps({"status": "ok", "result": {"__raised__": {
+                "errorMessage": str(e), "errorType": type(e).__name__, "requestId": context.aws_request_id,
+                "stackTrace": traceback.format_tb(e.__traceback__)}}}) + "\\n")
+"""
+
+
+def patch_lambda_error_type() -> None:
+    """Report an exception of a handler by its class name, and keep the worker that raised it.
+
+    ministack calls every exception `Runtime.HandlerError` and throws the worker away, so no Retry or Catch
+    by name ever matches.
+    """
+    script = lambda_runtime._PYTHON_WORKER_SCRIPT
+    if _WORKER_REPORTS_AN_ERROR not in script:
+        msg = "ministack's Python worker is not the one that the patch is for"
+        raise RuntimeError(msg)
+    lambda_runtime._PYTHON_WORKER_SCRIPT = script.replace(_WORKER_REPORTS_AN_ERROR, _WORKER_RETURNS_AWS_ERROR_PAYLOAD)
+    execute = lambda_svc._execute_function_warm
+
+    def execute_and_unwrap(func: Json, event: object, request_id: str) -> Json:
+        result: Json = execute(func, event, request_id)
+        body = result.get("body")
+        if isinstance(body, dict) and body.keys() == {_RAISED}:
+            return {**result, "body": body[_RAISED], "error": True}
+        return result
+
+    lambda_svc._execute_function_warm = execute_and_unwrap
+
+
+def patch_throttle_name() -> None:
+    """Name a throttled invocation `Lambda.TooManyRequestsException`; ministack names it `Lambda.Unknown`."""
+    call = stepfunctions._call_lambda
+
+    def call_and_rename(func_ref: str, event: object) -> object:
+        try:
+            return call(func_ref, event)
+        except stepfunctions._ExecutionError as err:
+            if err.error == "Lambda.Unknown" and "TooManyRequestsException" in str(err.cause):
+                name = "Lambda.TooManyRequestsException"
+                raise stepfunctions._ExecutionError(name, err.cause) from None
+            raise
+
+    stepfunctions._call_lambda = call_and_rename
+
+
+def patch_yaml_definitions() -> None:
+    """Accept a state machine definition in YAML, as CloudFormation does; ministack stores it as it is.
+
+    Read after the substitutions, as on AWS: `MaxConcurrency: ${CopyConcurrency}` becomes a number.
+    """
+    read = provisioners._sfn_definition
+
+    def read_as_json(props: Json) -> str:
+        return json.dumps(yaml.safe_load(read(props)))
+
+    provisioners._sfn_definition = read_as_json
+
+
+def patch_nested_failure() -> None:
+    """Fail a state that runs another machine with `States.TaskFailed` and a cause that describes that execution.
+
+    ministack lets the child's own error name through, which on AWS never crosses the border.
+    """
+
+    def failure(child: Json) -> tuple[str, str]:
+        kept = ("executionArn", "input", "name", "startDate", "stateMachineArn", "status", "stopDate", "error", "cause")
+        described = {name[0].upper() + name[1:]: child[name] for name in kept if name in child}
+        return "States.TaskFailed", json.dumps(described)
+
+    stepfunctions._nested_execution_failure = failure
+
+
+# The execution whose states the thread runs, and the execution that waits for each nested one.
+_current = contextvars.ContextVar("current", default="")
+_parent_of: dict[str, str] = {}
+
+
+def _is_stopped(arn: str) -> bool:
+    execution = stepfunctions._executions.get(arn)
+    return execution is not None and execution["status"] == "ABORTED"
+
+
+def _raise_if_stopped(arn: str) -> None:
+    if _is_stopped(arn):
+        name = "ExecutionAborted"
+        raise stepfunctions._ExecutionError(name, "the execution was stopped")
+
+
+def patch_stop_of_states() -> None:
+    """Let no state and no retry start once their execution has been stopped, and leave it ABORTED.
+
+    ministack only marks the execution: the states of a Parallel or a Map and the retries of a task go on, and
+    a failure among them turns ABORTED into FAILED.
+    """
+
+    def unless_stopped(run_state: Callable[..., object]) -> Callable[..., object]:
+        def guarded(state: Json, state_input: object, *rest: Any) -> object:
+            # The context is last. Of a distributed Map's child it is a copy of its parent's, which is the
+            # execution that can be stopped.
+            arn = rest[-1]["Execution"]["Id"]
+            _raise_if_stopped(arn)
+            _current.set(arn)
+            return run_state(state, state_input, *rest)
+
+        return guarded
+
+    for kind in ("pass", "task", "choice", "wait", "parallel", "map"):
+        name = f"_execute_{kind}"
+        setattr(stepfunctions, name, unless_stopped(getattr(stepfunctions, name)))
+
+    invoke, find_retrier = stepfunctions._invoke_resource, stepfunctions._find_matching_retrier
+    fail = stepfunctions._fail_execution
+
+    def invoke_unless_stopped(resource: str, state_input: object) -> object:
+        _raise_if_stopped(_current.get())
+        return invoke(resource, state_input)
+
+    def find_retrier_unless_stopped(retriers: list[Json], error: str, counts: Json) -> object:
+        return (None, -1) if _is_stopped(_current.get()) else find_retrier(retriers, error, counts)
+
+    def fail_unless_stopped(execution: Json, error: str, cause: str) -> None:
+        if execution["status"] != "ABORTED":
+            fail(execution, error, cause)
+
+    stepfunctions._invoke_resource = invoke_unless_stopped
+    stepfunctions._find_matching_retrier = find_retrier_unless_stopped
+    stepfunctions._fail_execution = fail_unless_stopped
+
+
+def patch_stop_of_nested_executions() -> None:
+    """Stop the executions that a stopped one waits for, as AWS does; ministack lets them run to their end."""
+    run, stop = stepfunctions._run_execution, stepfunctions._stop_execution
+
+    def run_and_remember_parent(arn: str) -> None:
+        if stepfunctions._executions[arn].get("sync") and _current.get():
+            _parent_of[arn] = _current.get()
+        # In a context of its own: when the child has ended, the thread is the parent's again.
+        contextvars.copy_context().run(run, arn)
+
+    def stop_with_children(request: Json) -> object:
+        answer = stop(request)
+        for child, parent in list(_parent_of.items()):
+            if parent == request.get("executionArn") and stepfunctions._executions[child]["status"] == "RUNNING":
+                stop_with_children({**request, "executionArn": child})
+        return answer
+
+    stepfunctions._run_execution = run_and_remember_parent
+    stepfunctions._stop_execution = stop_with_children
+
+
+def patch_secure_transport() -> None:
+    """Count every request as one over TLS.
+
+    On AWS they all are. Here none is, and the bucket policy that refuses the others would refuse everything
+    when policies are enforced.
+    """
+    resolve = iam_evaluator._resolve_condition_key
+
+    def resolve_as_over_tls(key: str, context: object) -> object:
+        return "true" if key.lower() == "aws:securetransport" else resolve(key, context)
+
+    iam_evaluator._resolve_condition_key = resolve_as_over_tls
+
+
+def apply() -> None:
+    """Apply all patches. Raises `RuntimeError` for another version of ministack."""
+    found = importlib.metadata.version("ministack")
+    if found != MINISTACK_VERSION:
+        msg = f"the patches are for ministack {MINISTACK_VERSION}, not {found}"
+        raise RuntimeError(msg)
+    patch_lambda_error_type()
+    patch_throttle_name()
+    patch_yaml_definitions()
+    patch_nested_failure()
+    patch_stop_of_states()
+    patch_stop_of_nested_executions()
+    patch_secure_transport()
+
+
+if __name__ == "__main__":
+    apply()
+    main()

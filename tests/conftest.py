@@ -1,0 +1,39 @@
+"""Servers for the tests that need real ones: each starts when the first test asks for it, and ends with the session."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from local.aws import Ministack
+from local.processes import exit_on_signals
+from local.seaweedfs import SeaweedFS
+from local.stack import LocalStack
+
+# Waits and the pauses of retries as long as they are on AWS: tests of timing must mean something.
+WAIT_SCALE = 1.0
+
+
+def pytest_configure() -> None:
+    """Stop all servers in order when the test run is told to end."""
+    exit_on_signals()
+
+
+@pytest.fixture(scope="session")
+def ministack() -> Iterator[Ministack]:
+    """Run an emulator of AWS with nothing deployed."""
+    with Ministack(wait_scale=WAIT_SCALE) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def seaweedfs() -> Iterator[SeaweedFS]:
+    """Run the stricter S3 server."""
+    with SeaweedFS() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def stack() -> Iterator[LocalStack]:
+    """Run a Milvus and the deployed template; what `make build` made must be there."""
+    with LocalStack(wait_scale=WAIT_SCALE) as running:
+        yield running

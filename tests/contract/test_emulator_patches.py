@@ -1,0 +1,603 @@
+"""What the patched emulator must do as AWS does: the patches, and the behaviour the state machines rely on."""
+
+import json
+import time
+import uuid
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+
+from local import deployment
+from local.aws import Ministack
+from tests.support.servers import create_function, create_machine, create_role, run, start, wait
+
+RAISES = """
+    class BrokenThing(Exception):
+        pass
+
+    def handler(event, context):
+        raise BrokenThing(f"cannot mend {event['name']}")
+"""
+
+# Fails until the object counts `successes_after` calls, which it does across workers.
+FAILS_AT_FIRST = """
+    import boto3
+
+    class NotYetError(Exception):
+        pass
+
+    def handler(event, context):
+        s3 = boto3.client("s3")
+        calls = s3.list_objects_v2(Bucket=event["bucket"])["KeyCount"] + 1
+        s3.put_object(Bucket=event["bucket"], Key=str(calls))
+        if calls < event["succeeds_at"]:
+            raise NotYetError(f"call {calls}")
+        return calls
+"""
+
+
+@pytest.fixture
+def bucket(ministack: Ministack) -> str:
+    """Create a bucket, and return its name."""
+    name = f"contract-{uuid.uuid4()}"
+    ministack.client("s3").create_bucket(Bucket=name)
+    return name
+
+
+def keys(ministack: Ministack, bucket: str) -> list[str]:
+    """Return the keys of the bucket, sorted."""
+    return sorted(entry["Key"] for entry in ministack.client("s3").list_objects_v2(Bucket=bucket).get("Contents", []))
+
+
+class TestLambdaErrorType:
+    """Patch 1."""
+
+    def test_a_catch_by_class_name_gets_the_exception(self, ministack: Ministack) -> None:
+        function = create_function(ministack, RAISES)
+        states = {
+            "Mend": {
+                "Type": "Task",
+                "Resource": function,
+                "Catch": [
+                    {"ErrorEquals": ["OtherError"], "Next": "Wrong"},
+                    {"ErrorEquals": ["BrokenThing"], "ResultPath": "$.failure", "Next": "Caught"},
+                ],
+                "End": True,
+            },
+            "Wrong": {"Type": "Fail"},
+            "Caught": {"Type": "Succeed"},
+        }
+
+        described = run(ministack, states, {"name": "vase"})
+
+        failure = json.loads(described["output"])["failure"]
+        assert failure["Error"] == "BrokenThing"
+        assert json.loads(failure["Cause"])["errorMessage"] == "cannot mend vase"
+        assert json.loads(failure["Cause"])["errorType"] == "BrokenThing"
+
+    def test_a_retry_by_class_name_calls_again(self, ministack: Ministack, bucket: str) -> None:
+        function = create_function(ministack, FAILS_AT_FIRST)
+        retry = {"ErrorEquals": ["NotYetError"], "IntervalSeconds": 1, "BackoffRate": 1, "MaxAttempts": 2}
+        states = {"Try": {"Type": "Task", "Resource": function, "Retry": [retry], "End": True}}
+
+        described = run(ministack, states, {"bucket": bucket, "succeeds_at": 3})
+
+        assert (described["status"], described["output"]) == ("SUCCEEDED", "3")
+
+    def test_an_invocation_answers_with_the_error_payload(self, ministack: Ministack) -> None:
+        function = create_function(ministack, RAISES)
+
+        answer = ministack.client("lambda").invoke(FunctionName=function, Payload=b'{"name": "cup"}')
+
+        assert answer["FunctionError"] == "Unhandled"
+        payload = json.load(answer["Payload"])
+        assert (payload["errorType"], payload["errorMessage"]) == ("BrokenThing", "cannot mend cup")
+
+    def test_the_worker_survives_an_exception(self, ministack: Ministack) -> None:
+        function = create_function(
+            ministack,
+            """
+            import os
+
+            def handler(event, context):
+                if event["fail"]:
+                    raise ValueError("told to")
+                return os.getpid()
+            """,
+        )
+        functions = ministack.client("lambda")
+
+        def call(*, fail: bool) -> Any:
+            answer = functions.invoke(FunctionName=function, Payload=json.dumps({"fail": fail}))
+            return json.load(answer["Payload"])
+
+        before = call(fail=False)
+        call(fail=True)
+
+        assert call(fail=False) == before
+
+
+def test_a_throttled_invocation_has_the_name_that_lambda_gives_it(ministack: Ministack) -> None:
+    function = create_function(ministack, "def handler(event, context): return 1")
+    ministack.client("lambda").put_function_concurrency(FunctionName=function, ReservedConcurrentExecutions=0)
+
+    described = run(ministack, {"Call": {"Type": "Task", "Resource": function, "End": True}}, {})
+
+    assert (described["status"], described["error"]) == ("FAILED", "Lambda.TooManyRequestsException")
+
+
+def test_a_definition_in_yaml_is_read_after_its_substitutions(ministack: Ministack, bucket: str) -> None:
+    definition = """
+        # Comments are why the machines are YAML.
+        StartAt: Pass
+        States:
+          Pass:
+            Type: Pass
+            Result: {text: "${Text}", plain: ${Text}, number: ${Number}}
+            End: true
+    """
+    ministack.client("s3").put_object(Bucket=bucket, Key="machine.asl.yaml", Body=definition.encode())
+    template = {
+        "Transform": "AWS::Serverless-2016-10-31",
+        "Resources": {
+            "Machine": {
+                "Type": "AWS::Serverless::StateMachine",
+                "Properties": {
+                    "DefinitionUri": f"s3://{bucket}/machine.asl.yaml",
+                    "DefinitionSubstitutions": {"Text": "arn:aws:lambda:x", "Number": "7"},
+                },
+            }
+        },
+        "Outputs": {"Arn": {"Value": {"Ref": "Machine"}}},
+    }
+
+    outputs = deployment.deploy(ministack.client("cloudformation"), template, f"yaml-{uuid.uuid4()}", {})
+
+    described = wait(ministack, start(ministack, outputs["Arn"], {}))
+    assert json.loads(described["output"]) == {"text": "arn:aws:lambda:x", "plain": "arn:aws:lambda:x", "number": 7}
+
+
+def nested(machine_arn: str, **more: object) -> dict[str, Any]:
+    """Return a state that runs another machine and waits for it."""
+    return {
+        "Type": "Task",
+        "Resource": "arn:aws:states:::states:startExecution.sync:2",
+        "Parameters": {
+            "StateMachineArn": machine_arn,
+            "Input": {"AWS_STEP_FUNCTIONS_STARTED_BY_EXECUTION_ID.$": "$$.Execution.Id", "plan.$": "$.plan"},
+        },
+        "End": True,
+    } | more
+
+
+class TestNestedExecution:
+    """Patch 4, and what works without one."""
+
+    def test_its_output_is_json(self, ministack: Ministack) -> None:
+        child = create_machine(ministack, {"Echo": {"Type": "Pass", "OutputPath": "$.plan", "End": True}})
+        states = {"Nest": nested(child, ResultSelector={"result.$": "$.Output"}, ResultPath="$.copied")}
+
+        described = run(ministack, states, {"plan": {"batches": 3}})
+
+        assert json.loads(described["output"]) == {"plan": {"batches": 3}, "copied": {"result": {"batches": 3}}}
+
+    def test_its_failure_is_a_failed_task_whose_cause_describes_it(self, ministack: Ministack) -> None:
+        child = create_machine(ministack, {"Stop": {"Type": "Fail", "Error": "CopyFailed", "Cause": "disk full"}})
+
+        described = run(ministack, {"Nest": nested(child)}, {"plan": 1})
+
+        assert (described["status"], described["error"]) == ("FAILED", "States.TaskFailed")
+        cause = json.loads(described["cause"])
+        assert (cause["Status"], cause["Error"], cause["Cause"]) == ("FAILED", "CopyFailed", "disk full")
+        assert cause["StateMachineArn"] == child
+
+
+class TestStop:
+    """Patch 5."""
+
+    def test_no_state_follows_in_a_branch(self, ministack: Ministack, bucket: str) -> None:
+        note = create_function(ministack, WRITES_NAME)
+        branch = {
+            "StartAt": "First",
+            "States": {
+                "First": note_state(note, bucket, "first", Next="Rest"),
+                "Rest": {"Type": "Wait", "Seconds": 2, "Next": "Second"},
+                "Second": note_state(note, bucket, "second", End=True),
+            },
+        }
+        catch = [{"ErrorEquals": ["States.ALL"], "ResultPath": "$.failure", "Next": "Cleanup"}]
+        retry = [{"ErrorEquals": ["States.ALL"], "MaxAttempts": 2}]
+        states = {
+            "Attempt": {"Type": "Parallel", "Branches": [branch], "Retry": retry, "Catch": catch, "End": True},
+            "Cleanup": note_state(note, bucket, "cleanup", End=True),
+        }
+        execution = start(ministack, create_machine(ministack, states), {})
+        self.wait_for(ministack, bucket, "first")
+
+        ministack.client("stepfunctions").stop_execution(executionArn=execution, error="Enough", cause="by hand")
+        time.sleep(4)
+
+        described = wait(ministack, execution)
+        assert (described["status"], described["error"], described["cause"]) == ("ABORTED", "Enough", "by hand")
+        assert keys(ministack, bucket) == ["first"]
+
+    def test_no_retry_follows(self, ministack: Ministack, bucket: str) -> None:
+        function = create_function(ministack, FAILS_AT_FIRST)
+        retry = [{"ErrorEquals": ["NotYetError"], "IntervalSeconds": 1, "MaxAttempts": 5}]
+        states = {"Try": {"Type": "Task", "Resource": function, "Retry": retry, "End": True}}
+        execution = start(ministack, create_machine(ministack, states), {"bucket": bucket, "succeeds_at": 9})
+        self.wait_for(ministack, bucket, "1")
+
+        ministack.client("stepfunctions").stop_execution(executionArn=execution)
+        time.sleep(3)
+
+        assert wait(ministack, execution)["status"] == "ABORTED"
+        assert keys(ministack, bucket) == ["1"]
+
+    def test_a_nested_execution_is_stopped_too(self, ministack: Ministack, bucket: str) -> None:
+        note = create_function(ministack, WRITES_NAME)
+        child = create_machine(
+            ministack,
+            {
+                "First": note_state(note, bucket, "first", Next="Rest"),
+                "Rest": {"Type": "Wait", "Seconds": 2, "Next": "Second"},
+                "Second": note_state(note, bucket, "second", End=True),
+            },
+        )
+        execution = start(ministack, create_machine(ministack, {"Nest": nested(child)}), {"plan": 1})
+        self.wait_for(ministack, bucket, "first")
+        states = ministack.client("stepfunctions")
+
+        states.stop_execution(executionArn=execution)
+
+        [of_child] = states.list_executions(stateMachineArn=child)["executions"]
+        assert of_child["status"] == "ABORTED"
+        time.sleep(3)
+        assert wait(ministack, execution)["status"] == "ABORTED"
+        assert keys(ministack, bucket) == ["first"]
+
+    def test_no_child_of_a_distributed_map_follows(self, ministack: Ministack, bucket: str) -> None:
+        note = create_function(ministack, WRITES_NAME)
+        child = {
+            "StartAt": "Note",
+            "States": {
+                "Note": {"Type": "Task", "Resource": note, "Next": "Rest"},
+                "Rest": {"Type": "Wait", "Seconds": 1, "End": True},
+            },
+        }
+        each = {
+            "Type": "Map",
+            "ItemSelector": {"bucket": bucket, "name.$": "$$.Map.Item.Value"},
+            "ItemProcessor": {"ProcessorConfig": {"Mode": "DISTRIBUTED", "ExecutionType": "STANDARD"}} | child,
+            "MaxConcurrency": 1,
+            "ToleratedFailurePercentage": 100,
+            "End": True,
+        }
+        execution = start(ministack, create_machine(ministack, {"Each": each}), ["first", "second", "third"])
+        self.wait_for(ministack, bucket, "first")
+
+        ministack.client("stepfunctions").stop_execution(executionArn=execution)
+        time.sleep(3)
+
+        assert wait(ministack, execution)["status"] == "ABORTED"
+        assert keys(ministack, bucket) == ["first"]
+
+    def wait_for(self, ministack: Ministack, bucket: str, key: str) -> None:
+        """Return when the bucket has the key."""
+        deadline = time.monotonic() + 15
+        while key not in keys(ministack, bucket):
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+
+
+WRITES_NAME = """
+    import boto3
+
+    def handler(event, context):
+        boto3.client("s3").put_object(Bucket=event["bucket"], Key=event["name"])
+"""
+
+
+def note_state(function: str, bucket: str, name: str, **more: object) -> dict[str, Any]:
+    """Return a state that writes an object of the given name, and passes its input on."""
+    parameters = {"bucket": bucket, "name": name}
+    return {"Type": "Task", "Resource": function, "Parameters": parameters, "ResultPath": None} | more
+
+
+class TestStates:
+    """Behaviour without patches that the state machines rely on."""
+
+    def test_a_parallel_of_one_branch_catches_the_task_error_by_its_own_name(self, ministack: Ministack) -> None:
+        function = create_function(ministack, RAISES)
+        branch = {"StartAt": "Mend", "States": {"Mend": {"Type": "Task", "Resource": function, "End": True}}}
+        catch = {"ErrorEquals": ["States.ALL"], "ResultPath": "$.failure", "Next": "Report"}
+        states = {
+            "Attempt": {"Type": "Parallel", "Branches": [branch], "OutputPath": "$[0]", "Catch": [catch], "End": True},
+            "Report": {"Type": "Fail", "ErrorPath": "$.failure.Error", "CausePath": "$.failure.Cause"},
+        }
+
+        described = run(ministack, states, {"name": "vase"})
+
+        assert (described["status"], described["error"]) == ("FAILED", "BrokenThing")
+        assert json.loads(described["cause"])["errorMessage"] == "cannot mend vase"
+
+    def test_a_parallel_of_one_branch_gives_the_output_of_the_branch(self, ministack: Ministack) -> None:
+        branch = {"StartAt": "Give", "States": {"Give": {"Type": "Pass", "Result": {"rows": 5}, "End": True}}}
+        states = {"Attempt": {"Type": "Parallel", "Branches": [branch], "OutputPath": "$[0]", "End": True}}
+
+        assert json.loads(run(ministack, states, {})["output"]) == {"rows": 5}
+
+    def test_a_cause_can_be_made_with_a_format(self, ministack: Ministack) -> None:
+        states = {"Report": {"Type": "Fail", "Error": "Partial", "CausePath": "States.Format('{} failed', $.name)"}}
+
+        described = run(ministack, states, {"name": "db.a"})
+
+        assert (described["error"], described["cause"]) == ("Partial", "db.a failed")
+
+    def test_a_wait_takes_its_seconds_from_the_input(self, ministack: Ministack) -> None:
+        states = {"Pause": {"Type": "Wait", "SecondsPath": "$.poll.seconds", "End": True}}
+
+        described = run(ministack, states, {"poll": {"seconds": 2}})
+
+        assert 2 <= (described["stopDate"] - described["startDate"]).total_seconds() < 4
+        assert json.loads(described["output"]) == {"poll": {"seconds": 2}}
+
+    @pytest.mark.parametrize(
+        ("request_", "expected"),
+        [({"n": 3, "flag": True}, "both"), ({"n": 3, "flag": False}, "number"), ({"flag": True}, "neither")],
+    )
+    def test_a_choice_combines_conditions(self, ministack: Ministack, request_: object, expected: str) -> None:
+        number = [
+            {"Variable": "$.n", "IsPresent": True},
+            {"Variable": "$.n", "NumericGreaterThanEquals": 3},
+        ]
+        states: dict[str, Any] = {
+            "Which": {
+                "Type": "Choice",
+                "Choices": [
+                    {"And": [*number, {"Variable": "$.flag", "BooleanEquals": True}], "Next": "both"},
+                    {"And": number, "Next": "number"},
+                ],
+                "Default": "neither",
+            }
+        }
+        states |= {name: {"Type": "Pass", "Result": name, "End": True} for name in ("both", "number", "neither")}
+
+        assert json.loads(run(ministack, states, request_)["output"]) == expected
+
+    def test_an_inline_map_keeps_order_and_its_limit(self, ministack: Ministack, bucket: str) -> None:
+        function = create_function(
+            ministack,
+            """
+            import time, uuid
+            import boto3
+
+            def handler(event, context):
+                s3 = boto3.client("s3")
+                key = str(uuid.uuid4())
+                s3.put_object(Bucket=event["bucket"], Key=key)
+                running = s3.list_objects_v2(Bucket=event["bucket"])["KeyCount"]
+                time.sleep(0.3)
+                s3.delete_object(Bucket=event["bucket"], Key=key)
+                return {"item": event["item"], "index": event["index"], "running": running}
+            """,
+        )
+        states = {
+            "Each": {
+                "Type": "Map",
+                "ItemsPath": "$.items",
+                "ItemSelector": {"bucket.$": "$.bucket", "item.$": "$$.Map.Item.Value", "index.$": "$$.Map.Item.Index"},
+                "MaxConcurrency": 2,
+                "ItemProcessor": {
+                    "ProcessorConfig": {"Mode": "INLINE"},
+                    "StartAt": "Call",
+                    "States": {"Call": {"Type": "Task", "Resource": function, "End": True}},
+                },
+                "End": True,
+            }
+        }
+
+        results = json.loads(run(ministack, states, {"bucket": bucket, "items": ["a", "b", "c", "d", "e"]})["output"])
+
+        assert [(result["item"], result["index"]) for result in results] == list(zip("abcde", range(5), strict=True))
+        assert max(result["running"] for result in results) == 2
+
+    def test_a_map_over_nothing_succeeds(self, ministack: Ministack) -> None:
+        processor = {"StartAt": "P", "States": {"P": {"Type": "Pass", "End": True}}}
+        states = {"Each": {"Type": "Map", "ItemsPath": "$.items", "ItemProcessor": processor, "End": True}}
+
+        assert json.loads(run(ministack, states, {"items": []})["output"]) == []
+
+
+class TestDistributedMap:
+    """The copy machine's Map: items from a JSON file in S3, standard children."""
+
+    def states(self, processor: dict[str, Any], **more: object) -> dict[str, Any]:
+        """Return a machine of one distributed Map."""
+        config = {"ProcessorConfig": {"Mode": "DISTRIBUTED", "ExecutionType": "STANDARD"}}
+        return {
+            "Each": {
+                "Type": "Map",
+                "ItemReader": {
+                    "Resource": "arn:aws:states:::s3:getObject",
+                    "ReaderConfig": {"InputType": "JSON"},
+                    "Parameters": {"Bucket.$": "$.bucket", "Key.$": "$.key"},
+                },
+                "ItemSelector": {"batch.$": "$$.Map.Item.Value", "run.$": "$.run"},
+                "ItemProcessor": config | processor,
+                "MaxConcurrency": 2,
+                "ResultPath": None,
+                "End": True,
+            }
+            | more
+        }
+
+    def request(self, ministack: Ministack, bucket: str, items: list[Any]) -> dict[str, str]:
+        """Write the items to S3, and return the machine's input."""
+        ministack.client("s3").put_object(Bucket=bucket, Key="plan.json", Body=json.dumps(items).encode())
+        return {"bucket": bucket, "key": "plan.json", "run": "r1"}
+
+    def test_it_reads_items_from_s3_and_selects_the_input_of_each(self, ministack: Ministack, bucket: str) -> None:
+        echo = {"StartAt": "Echo", "States": {"Echo": {"Type": "Pass", "End": True}}}
+        request = self.request(ministack, bucket, [{"n": 1}, {"n": 2}])
+
+        described = run(ministack, self.states(echo, ResultPath="$.results"), request)
+
+        expected = [{"batch": {"n": 1}, "run": "r1"}, {"batch": {"n": 2}, "run": "r1"}]
+        assert json.loads(described["output"])["results"] == expected
+
+    def test_it_selects_a_field_of_an_item_and_gives_nothing(self, ministack: Ministack, bucket: str) -> None:
+        check = {
+            "StartAt": "Check",
+            "States": {
+                "Check": {
+                    "Type": "Choice",
+                    "Choices": [{"Variable": "$.n", "NumericEquals": 7, "Next": "Good"}],
+                    "Default": "Bad",
+                },
+                "Good": {"Type": "Pass", "OutputPath": None, "End": True},
+                "Bad": {"Type": "Fail"},
+            },
+        }
+        request = self.request(ministack, bucket, [{"n": 7}])
+        states = self.states(check, ItemSelector={"n.$": "$$.Map.Item.Value.n"}, OutputPath=None)
+
+        described = run(ministack, states, request)
+
+        assert (described["status"], described["output"]) == ("SUCCEEDED", "{}")
+
+    def test_it_succeeds_over_an_empty_file(self, ministack: Ministack, bucket: str) -> None:
+        echo = {"StartAt": "Echo", "States": {"Echo": {"Type": "Pass", "End": True}}}
+        request = self.request(ministack, bucket, [])
+
+        described = run(ministack, self.states(echo), request)
+
+        assert (described["status"], json.loads(described["output"])) == ("SUCCEEDED", request)
+
+    def test_it_tolerates_every_failure_when_told_to(self, ministack: Ministack, bucket: str) -> None:
+        fail = {"StartAt": "Fail", "States": {"Fail": {"Type": "Fail", "Error": "Broken"}}}
+        request = self.request(ministack, bucket, [1, 2])
+
+        described = run(ministack, self.states(fail, ToleratedFailurePercentage=100), request)
+
+        assert (described["status"], json.loads(described["output"])) == ("SUCCEEDED", request)
+
+    def test_one_failure_fails_it_by_default_under_a_name_of_its_own(self, ministack: Ministack, bucket: str) -> None:
+        choose = {
+            "StartAt": "Choose",
+            "States": {
+                "Choose": {
+                    "Type": "Choice",
+                    "Choices": [{"Variable": "$.batch", "NumericEquals": 2, "Next": "Fail"}],
+                    "Default": "Pass",
+                },
+                "Fail": {"Type": "Fail", "Error": "Broken"},
+                "Pass": {"Type": "Pass", "End": True},
+            },
+        }
+        request = self.request(ministack, bucket, [1, 2, 3])
+
+        described = run(ministack, self.states(choose), request)
+
+        assert (described["status"], described["error"]) == ("FAILED", "States.ExceedToleratedFailureThreshold")
+
+
+def test_a_function_can_describe_an_execution(ministack: Ministack) -> None:
+    function = create_function(
+        ministack,
+        """
+        import boto3
+
+        def handler(event, context):
+            states = boto3.client("stepfunctions")
+            return {
+                "status": states.describe_execution(executionArn=event["execution"])["status"],
+                "missing": describe_error(states, event["execution"] + "x"),
+            }
+
+        def describe_error(states, arn):
+            try:
+                states.describe_execution(executionArn=arn)
+            except states.exceptions.ExecutionDoesNotExist as err:
+                return err.response["Error"]["Code"]
+        """,
+    )
+    parameters = {"execution.$": "$$.Execution.Id"}
+    states = {"Ask": {"Type": "Task", "Resource": function, "Parameters": parameters, "End": True}}
+
+    described = run(ministack, states, {})
+
+    assert json.loads(described["output"]) == {"status": "RUNNING", "missing": "ExecutionDoesNotExist"}
+
+
+class TestPolicies:
+    """With policies enforced, a function may do what its role says; and patch 7."""
+
+    @pytest.mark.parametrize(
+        ("action", "is_allowed"), [("s3:PutObject", True), ("s3:GetObject", False)], ids=["allowed", "not allowed"]
+    )
+    def test_a_bucket_for_tls_only_takes_what_the_role_allows(self, action: str, *, is_allowed: bool) -> None:
+        with Ministack(enforce_policies=True) as server:
+            s3 = server.client("s3")
+            s3.create_bucket(Bucket="guarded")
+            over_tls = {
+                "Effect": "Deny",
+                "Principal": "*",
+                "Action": "s3:*",
+                "Resource": ["arn:aws:s3:::guarded", "arn:aws:s3:::guarded/*"],
+                "Condition": {"Bool": {"aws:SecureTransport": "false"}},
+            }
+            s3.put_bucket_policy(
+                Bucket="guarded", Policy=json.dumps({"Version": "2012-10-17", "Statement": [over_tls]})
+            )
+            role = create_role(server, {"Effect": "Allow", "Action": action, "Resource": "arn:aws:s3:::guarded/*"})
+            function = create_function(server, WRITES_NAME, role=role)
+
+            event = json.dumps({"bucket": "guarded", "name": "note"})
+            answer = server.client("lambda").invoke(FunctionName=function, Payload=event)
+
+            if is_allowed:
+                assert "FunctionError" not in answer
+                assert keys(server, "guarded") == ["note"]
+            else:
+                assert "AccessDenied" in json.load(answer["Payload"])["errorMessage"]
+
+
+class TestConditionalWrites:
+    """What claims and the commit marker rest on."""
+
+    def test_a_put_if_none_match_has_one_winner(self, ministack: Ministack, bucket: str) -> None:
+        s3 = ministack.client("s3")
+
+        s3.put_object(Bucket=bucket, Key="claim", Body=b"first", IfNoneMatch="*")
+        with pytest.raises(ClientError) as refused:
+            s3.put_object(Bucket=bucket, Key="claim", Body=b"second", IfNoneMatch="*")
+
+        assert refused.value.response["Error"]["Code"] == "PreconditionFailed"
+        assert refused.value.response["ResponseMetadata"]["HTTPStatusCode"] == 412
+        assert s3.get_object(Bucket=bucket, Key="claim")["Body"].read() == b"first"
+
+    def test_a_put_if_match_refuses_another_state_of_the_object(self, ministack: Ministack, bucket: str) -> None:
+        s3 = ministack.client("s3")
+        etag = s3.put_object(Bucket=bucket, Key="claim", Body=b"first")["ETag"]
+
+        s3.put_object(Bucket=bucket, Key="claim", Body=b"second", IfMatch=etag)
+        with pytest.raises(ClientError) as refused:
+            s3.put_object(Bucket=bucket, Key="claim", Body=b"third", IfMatch=etag)
+
+        assert refused.value.response["Error"]["Code"] == "PreconditionFailed"
+        assert s3.get_object(Bucket=bucket, Key="claim")["Body"].read() == b"second"
+
+    def test_a_copy_refuses_a_source_that_has_changed(self, ministack: Ministack, bucket: str) -> None:
+        s3 = ministack.client("s3")
+        etag = s3.put_object(Bucket=bucket, Key="source", Body=b"old")["ETag"]
+        s3.put_object(Bucket=bucket, Key="source", Body=b"new")
+
+        with pytest.raises(ClientError) as refused:
+            s3.copy_object(
+                Bucket=bucket, Key="copy", CopySource={"Bucket": bucket, "Key": "source"}, CopySourceIfMatch=etag
+            )
+
+        assert refused.value.response["Error"]["Code"] == "PreconditionFailed"
+        assert keys(ministack, bucket) == ["source"]

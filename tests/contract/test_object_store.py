@@ -1,0 +1,453 @@
+"""One suite for every `ObjectStore`, on four servers. What the domain relies on has to hold on all of them."""
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import boto3
+import pytest
+from moto import mock_aws
+from mypy_boto3_s3 import S3Client
+
+from local.seaweedfs import ACCESS_KEY as SEAWEEDFS_ACCESS_KEY
+from local.seaweedfs import SECRET_KEY as SEAWEEDFS_SECRET_KEY
+from milvus_vault.adapters import s3 as adapter
+from milvus_vault.adapters.s3 import S3ObjectStore
+from milvus_vault.copying import parts
+from milvus_vault.copying.batches import BatchLimits
+from milvus_vault.copying.documents import CopyJob, CopyTarget, read_verified, write_job, write_target
+from milvus_vault.copying.engine import copy_batch
+from milvus_vault.copying.parts import MIB
+from milvus_vault.copying.plan import plan_copy
+from milvus_vault.copying.verify import copy_progress, verify_copy
+from milvus_vault.errors import (
+    BucketNotFoundError,
+    ObjectChangedError,
+    ObjectNotFoundError,
+    StorageAccessDeniedError,
+    StorageUnavailableError,
+    VaultError,
+)
+from milvus_vault.model.objects import CopyItem, ListedObject
+from milvus_vault.ports import ObjectStore
+from milvus_vault.workspace import Workspace
+from tests.support.memory_store import InMemoryObjectStore
+
+# Where a server is known not to do as S3 does. The tests check what it does instead, so that a server that
+# learns it is noticed. S3 itself does all of it.
+DEVIATIONS = {
+    ("moto", "changed source"): "ignores CopySourceIfMatch: the copy succeeds",
+    ("seaweedfs", "emptied folder"): "is still listed for a while",
+    ("seaweedfs", "write to no bucket"): "makes the bucket",
+    ("seaweedfs", "copy to no bucket"): "answers 500 InternalError",
+    ("memory", "wrong secret"): "has no credentials",
+    ("moto", "wrong secret"): "does not check credentials",
+    ("ministack", "wrong secret"): "does not check credentials",
+    ("memory", "tags"): "has no tags",
+    ("memory", "checksum"): "returns an MD5",
+    ("ministack", "checksum"): "returns none for a copy",
+    ("seaweedfs", "checksum"): "returns none for a copy",
+}
+
+SOURCE = "contract-source"
+DESTINATION = "contract-destination"
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """A store on one server, with two empty buckets of its own."""
+
+    server: str
+    store: ObjectStore
+    source: str
+    destination: str
+    client: S3Client | None
+    """A client of the same server; none where there is no server."""
+
+    def deviates(self, point: str) -> bool:
+        """Return whether the server is known to do otherwise."""
+        return (self.server, point) in DEVIATIONS
+
+    def listed(self, bucket: str, prefix: str = "") -> dict[str, ListedObject]:
+        """Return a listing by key."""
+        return {found.key: found for found in self.store.list_objects(bucket, prefix)}
+
+    def add(self, key: str, body: bytes) -> CopyItem:
+        """Put an object into the source and return the item that copies it below `copies/`."""
+        self.store.put(self.source, key, body)
+        return CopyItem(key, f"copies/{key}", len(body), self.listed(self.source, key)[key].etag)
+
+
+def use_server(monkeypatch: pytest.MonkeyPatch, endpoint_url: str, key: str, secret: str) -> None:
+    """Let the environment lead to a server, as the functions' environment does."""
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", key)
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", secret)
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    if endpoint_url:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", endpoint_url)
+    else:
+        monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
+
+
+@pytest.fixture(params=["memory", "moto", "ministack", "seaweedfs"])
+def subject(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Subject]:
+    """Each of the stores in turn."""
+    server: str = request.param
+    if server == "memory":
+        yield Subject(server, InMemoryObjectStore(SOURCE, DESTINATION), SOURCE, DESTINATION, None)
+    elif server == "moto":
+        use_server(monkeypatch, "", "any", "any")
+        with mock_aws():
+            yield _on_server(server)
+    else:
+        running = request.getfixturevalue(server)
+        if server == "seaweedfs":
+            use_server(monkeypatch, running.url, SEAWEEDFS_ACCESS_KEY, SEAWEEDFS_SECRET_KEY)
+        else:
+            use_server(monkeypatch, running.url, "any", "any")
+        yield _on_server(server)
+
+
+def _on_server(server: str) -> Subject:
+    client: S3Client = boto3.session.Session().client("s3")  # the default session would keep other credentials
+    store = S3ObjectStore.connect(max_connections=16)
+    for bucket in (SOURCE, DESTINATION):
+        # The same buckets for all tests: SeaweedFS reserves volumes for each.
+        if bucket not in {found["Name"] for found in client.list_buckets()["Buckets"]}:
+            client.create_bucket(Bucket=bucket)
+        store.delete(bucket, [listed.key for listed in store.list_objects(bucket, "")])
+    return Subject(server, store, SOURCE, DESTINATION, client)
+
+
+# --- read, write, list ----------------------------------------------------------------------------
+
+
+def test_reads_what_was_written_last(subject: Subject) -> None:
+    subject.store.put(subject.source, "a/b", b"old")
+    subject.store.put(subject.source, "a/b", b"new")
+
+    assert subject.store.get(subject.source, "a/b") == b"new"
+
+
+def test_gives_the_same_bare_etag_everywhere(subject: Subject) -> None:
+    item = subject.add("a/b", b"body")
+
+    body, etag = subject.store.get_with_etag(subject.source, "a/b")
+    copied = subject.store.copy(subject.source, subject.destination, item)
+
+    assert body == b"body"
+    assert etag == item.source_etag == copied.etag
+    assert '"' not in etag
+
+
+def test_names_an_object_that_is_missing(subject: Subject) -> None:
+    with pytest.raises(ObjectNotFoundError, match=f"s3://{subject.source}/no/such") as caught:
+        subject.store.get(subject.source, "no/such")
+
+    assert caught.value.hint
+
+
+def test_names_a_bucket_that_is_missing(subject: Subject) -> None:
+    with pytest.raises(BucketNotFoundError, match="no-such-bucket"):
+        subject.store.check_bucket("no-such-bucket")
+    with pytest.raises(BucketNotFoundError, match="no-such-bucket"):
+        list(subject.store.list_objects("no-such-bucket", ""))
+    with pytest.raises(BucketNotFoundError, match="no-such-bucket"):
+        subject.store.get("no-such-bucket", "key")
+    if subject.deviates("write to no bucket"):
+        subject.store.put("made-by-writing", "key", b"")
+        subject.store.check_bucket("made-by-writing")
+    else:
+        with pytest.raises(BucketNotFoundError, match="no-such-bucket"):
+            subject.store.put("no-such-bucket", "key", b"")
+
+
+def test_accepts_a_bucket_that_is_there(subject: Subject) -> None:
+    subject.store.check_bucket(subject.source)
+
+
+def test_lists_more_than_one_page(subject: Subject) -> None:
+    keys = {f"page/{number}" for number in range(1005)}
+    with ThreadPoolExecutor(16) as executor:
+        list(executor.map(lambda key: subject.store.put(subject.source, key, b"1"), keys))
+    subject.store.put(subject.source, "other", b"1")
+
+    found = list(subject.store.list_objects(subject.source, "page/"))
+
+    assert len(found) == len(keys)
+    assert {listed.key for listed in found} == keys
+    assert {listed.size_bytes for listed in found} == {1}
+
+
+def test_lists_by_prefix_of_the_text_not_by_folder(subject: Subject) -> None:
+    for key in ("x/k", "x-1/k", "x.y", "y"):
+        subject.store.put(subject.source, key, b"")
+
+    assert set(subject.listed(subject.source, "x")) == {"x/k", "x-1/k", "x.y"}
+    assert set(subject.listed(subject.source, "x/")) == {"x/k"}
+    assert not subject.listed(subject.source, "z/")
+
+
+def test_lists_the_folders_directly_below_a_prefix(subject: Subject) -> None:
+    for key in ("root/1/a/b", "root/1/c", "root/2/d", "root/file", "rooted/3/e"):
+        subject.store.put(subject.source, key, b"")
+
+    assert sorted(subject.store.list_folders(subject.source, "root/")) == ["1", "2"]
+    assert sorted(subject.store.list_folders(subject.source, "root")) == ["1", "2"]
+    everything = set(subject.store.list_folders(subject.source, ""))
+    assert everything >= {"root", "rooted"} if subject.deviates("emptied folder") else everything == {"root", "rooted"}
+
+
+def test_lists_no_folder_that_has_become_empty(subject: Subject) -> None:
+    subject.store.put(subject.source, "emptied/1/a", b"")
+    subject.store.delete(subject.source, ["emptied/1/a"])
+
+    folders = list(subject.store.list_folders(subject.source, "emptied/"))
+
+    assert folders in ([], ["1"]) if subject.deviates("emptied folder") else folders == []
+
+
+def test_deletes_more_than_one_request_takes_and_keys_that_are_not_there(subject: Subject) -> None:
+    for number in range(3):
+        subject.store.put(subject.source, f"gone/{number}", b"")
+    subject.store.put(subject.source, "kept", b"")
+
+    subject.store.delete(subject.source, (f"gone/{number}" for number in range(1001)))
+    subject.store.delete(subject.source, [])
+
+    assert set(subject.listed(subject.source)) == {"kept"}
+
+
+# --- conditional writes ---------------------------------------------------------------------------
+
+
+def test_writes_if_absent_only_once(subject: Subject) -> None:
+    assert subject.store.put_if_absent(subject.source, "claim", b"first")
+    assert not subject.store.put_if_absent(subject.source, "claim", b"second")
+
+    assert subject.store.get(subject.source, "claim") == b"first"
+
+
+def test_lets_one_of_many_writers_win(subject: Subject) -> None:
+    bodies = [f"writer {number}".encode() for number in range(16)]
+    with ThreadPoolExecutor(16) as executor:
+        written = list(executor.map(lambda b: subject.store.put_if_absent(subject.source, "claim", b), bodies))
+
+    assert written.count(True) == 1
+    assert subject.store.get(subject.source, "claim") == bodies[written.index(True)]
+
+
+def test_replaces_only_what_is_unchanged(subject: Subject) -> None:
+    subject.store.put(subject.source, "claim", b"first")
+    _, etag = subject.store.get_with_etag(subject.source, "claim")
+
+    assert subject.store.put_if_unchanged(subject.source, "claim", b"second", etag)
+    assert not subject.store.put_if_unchanged(subject.source, "claim", b"third", etag)
+
+    assert subject.store.get(subject.source, "claim") == b"second"
+
+
+def test_does_not_replace_what_is_gone(subject: Subject) -> None:
+    assert not subject.store.put_if_unchanged(subject.source, "claim", b"body", "0" * 32)
+
+    assert not subject.listed(subject.source)
+
+
+# --- copies ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("key", ["plain", "with space/and+plus", "ünïcode/日本", "100%/a&b=c?d#e", "a'b(c)~!*"])
+def test_copies_objects_of_any_name(subject: Subject, key: str) -> None:
+    item = subject.add(key, key.encode())
+
+    copied = subject.store.copy(subject.source, subject.destination, item)
+
+    assert copied.key == item.key
+    assert subject.store.get(subject.destination, item.key) == key.encode()
+    found = subject.listed(subject.destination)[item.key]
+    assert (found.size_bytes, found.etag) == (item.size_bytes, copied.etag)
+
+
+def test_copies_an_empty_object(subject: Subject) -> None:
+    item = subject.add("empty", b"")
+
+    subject.store.copy(subject.source, subject.destination, item)
+
+    assert subject.store.get(subject.destination, item.key) == b""
+
+
+def test_copies_whatever_is_there_if_no_etag_is_known(subject: Subject) -> None:
+    subject.add("key", b"body")
+
+    subject.store.copy(subject.source, subject.destination, CopyItem("key", "copy", 4, ""))
+
+    assert subject.store.get(subject.destination, "copy") == b"body"
+
+
+def test_returns_the_checksum_that_the_server_knows(subject: Subject) -> None:
+    copied = subject.store.copy(subject.source, subject.destination, subject.add("key", b"body"))
+
+    if subject.deviates("checksum"):
+        assert copied.checksum == "" or copied.checksum.startswith("MD5:")
+    else:
+        algorithm, _, value = copied.checksum.partition(":")
+        assert algorithm.startswith("CRC")
+        assert value
+
+
+def test_says_that_a_source_is_gone(subject: Subject) -> None:
+    item = CopyItem("no/such", "copy", 4, "0" * 32)
+
+    with pytest.raises(ObjectNotFoundError, match=f"s3://{subject.source}/no/such"):
+        subject.store.copy(subject.source, subject.destination, item)
+
+    assert not subject.listed(subject.destination)
+
+
+def test_says_that_a_source_has_changed(subject: Subject) -> None:
+    item = subject.add("key", b"old")
+    subject.store.put(subject.source, "key", b"new")
+
+    if subject.deviates("changed source"):
+        subject.store.copy(subject.source, subject.destination, item)
+        assert subject.store.get(subject.destination, item.key) == b"new"
+    else:
+        with pytest.raises(ObjectChangedError, match=f"s3://{subject.source}/key"):
+            subject.store.copy(subject.source, subject.destination, item)
+        assert not subject.listed(subject.destination)
+
+
+def test_says_which_buckets_a_copy_lacks(subject: Subject) -> None:
+    item = subject.add("key", b"body")
+
+    to_error: type[VaultError] = BucketNotFoundError
+    if subject.deviates("copy to no bucket"):
+        to_error = StorageUnavailableError
+
+    with pytest.raises(BucketNotFoundError, match="no-such-bucket"):
+        subject.store.copy("no-such-bucket", subject.destination, item)
+    with pytest.raises(to_error, match="no-such-bucket"):
+        subject.store.copy(subject.source, "no-such-bucket", item)
+
+
+def test_does_not_copy_tags(subject: Subject) -> None:
+    item = subject.add("key", b"body")
+    if subject.client is None:
+        assert subject.deviates("tags")
+        return
+    subject.client.put_object_tagging(
+        Bucket=subject.source, Key="key", Tagging={"TagSet": [{"Key": "expire", "Value": "soon"}]}
+    )
+
+    subject.store.copy(subject.source, subject.destination, item)
+
+    tags = subject.client.get_object_tagging(Bucket=subject.destination, Key=item.key)["TagSet"]
+    assert tags == []
+
+
+# --- copies in parts ------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def _small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Copy in parts of 5 MiB, the smallest that S3 takes, whatever is larger than 8 MiB."""
+    monkeypatch.setattr(adapter, "MAX_SINGLE_COPY_BYTES", 8 * MIB)
+    monkeypatch.setattr(parts, "PART_BYTES", 5 * MIB)
+
+
+LARGE = b"".join(number.to_bytes(4) for number in range(3 * MIB + 1))  # 12 MiB and 4 bytes: 3 parts
+
+
+def assert_no_upload_is_left(subject: Subject) -> None:
+    """Fail if parts of an unfinished copy are still stored."""
+    if subject.client is not None:
+        assert not subject.client.list_multipart_uploads(Bucket=subject.destination).get("Uploads")
+
+
+@pytest.mark.usefixtures("_small_parts")
+@pytest.mark.parametrize("is_etag_known", [True, False])
+def test_copies_in_parts(subject: Subject, *, is_etag_known: bool) -> None:
+    item = subject.add("large", LARGE)
+    if not is_etag_known:
+        item = CopyItem(item.source_key, item.key, item.size_bytes, "")
+
+    copied = subject.store.copy(subject.source, subject.destination, item)
+
+    assert subject.store.get(subject.destination, item.key) == LARGE
+    found = subject.listed(subject.destination)[item.key]
+    assert (found.size_bytes, found.etag) == (len(LARGE), copied.etag)
+    assert_no_upload_is_left(subject)
+
+
+@pytest.mark.usefixtures("_small_parts")
+def test_leaves_nothing_behind_if_a_source_in_parts_is_gone(subject: Subject) -> None:
+    item = CopyItem("no/such", "copy", len(LARGE), "0" * 32)
+
+    with pytest.raises(ObjectNotFoundError, match="no/such"):
+        subject.store.copy(subject.source, subject.destination, item)
+
+    assert not subject.listed(subject.destination)
+    assert_no_upload_is_left(subject)
+
+
+@pytest.mark.usefixtures("_small_parts")
+def test_leaves_nothing_behind_if_a_source_in_parts_has_changed(subject: Subject) -> None:
+    item = subject.add("large", LARGE)
+    changed = LARGE[:-1] + b"!"
+    subject.store.put(subject.source, "large", changed)
+
+    if subject.deviates("changed source"):
+        subject.store.copy(subject.source, subject.destination, item)
+        assert subject.store.get(subject.destination, item.key) == changed
+    else:
+        with pytest.raises(ObjectChangedError, match="large"):
+            subject.store.copy(subject.source, subject.destination, item)
+        assert not subject.listed(subject.destination)
+    assert_no_upload_is_left(subject)
+
+
+# --- credentials ----------------------------------------------------------------------------------
+
+
+def test_says_that_access_is_denied(subject: Subject, monkeypatch: pytest.MonkeyPatch) -> None:
+    if isinstance(subject.store, InMemoryObjectStore):
+        assert subject.deviates("wrong secret")
+        return
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "not-the-secret")
+    stranger = S3ObjectStore.connect()
+
+    if subject.deviates("wrong secret"):
+        stranger.check_bucket(subject.source)
+    else:
+        with pytest.raises(StorageAccessDeniedError, match=subject.source) as caught:
+            stranger.check_bucket(subject.source)
+        assert "s3:ListBucket" in caught.value.hint
+
+
+# --- the copy machine on each server --------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("_small_parts")
+def test_copies_verifies_and_recognises_a_job(subject: Subject) -> None:
+    run = Workspace(subject.store, subject.destination, "prefix", "run")
+    items = [subject.add(f"insert_log/1/{number}", b"x" * number) for number in range(30)]
+    items.append(subject.add("insert_log/1/large", LARGE))
+    target = CopyTarget(index=0, name="default.a", folders=("copies/insert_log/1/", "copies/delta_log/1/"))
+    for attempt in ("first", "second"):
+        write_target(run, attempt, target, items)
+        write_job(run, attempt, CopyJob(source_bucket=subject.source, destination_bucket=subject.destination))
+    limits = BatchLimits(max_objects=10, max_bytes=1024**3)
+    subject.store.put(subject.destination, "copies/insert_log/1/surplus", b"")
+
+    plan = plan_copy(run, "first", 1, limits)
+    for number in range(plan.batch_count):
+        copy_batch(run, f"copy/first/r1/batch-{number}.jsonl", threads=8, deadline_seconds_left=lambda: 600.0)
+    found = verify_copy(run, "first", 1)
+
+    assert (plan.object_count, plan.batch_count) == (31, 4)
+    assert (found.complete, found.object_count, found.deleted_count) == ((0,), 31, 1)
+    assert set(read_verified(run, "first", 0)) == {item.key for item in items}
+    progress = copy_progress(run)
+    assert (progress.objects_done, progress.bytes_done) == (progress.objects_total, progress.bytes_total)
+    # Also where the copy in parts has another ETag than its source.
+    assert plan_copy(run, "second", 1, limits).object_count == 0

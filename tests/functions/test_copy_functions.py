@@ -1,0 +1,192 @@
+"""The copy machine's handlers, from event to result, on moto."""
+
+from collections.abc import Iterator
+from typing import Any, override
+
+import boto3
+import pytest
+from aws_lambda_powertools.utilities.typing import LambdaContext
+from copy_batch.handler import handler as copy_batch
+from moto import mock_aws
+from mypy_boto3_s3 import S3Client
+from plan_copy.handler import handler as plan_copy
+from verify_copy.handler import handler as verify_copy
+
+from milvus_vault import runtime
+from milvus_vault.adapters.s3 import S3ObjectStore
+from milvus_vault.copying.documents import CopyJob, CopyTarget, read_verified, write_job, write_target
+from milvus_vault.errors import BackupDamagedError, CopyUnfinishedError, InvalidRequestError, SettingsError
+from milvus_vault.model.messages import MAX_ROUNDS
+from milvus_vault.model.objects import CopyItem
+from milvus_vault.runtime import LambdaHandler
+from milvus_vault.workspace import Workspace
+
+type Event = dict[str, Any]
+
+# Not every invocation has something to count.
+pytestmark = pytest.mark.filterwarnings("ignore:No application metrics to publish")
+
+ENVIRONMENT = {
+    "AWS_ACCESS_KEY_ID": "test",
+    "AWS_SECRET_ACCESS_KEY": "test",
+    "AWS_DEFAULT_REGION": "us-east-1",
+    "BACKUP_BUCKET_NAME": "backups",
+    "BACKUP_PREFIX": "team",
+    "MILVUS_BUCKET_NAME": "milvus",
+    "MILVUS_ROOT_PATH": "files",
+    "STAGING_PREFIX": "staging",
+    "COPY_BATCH_OBJECTS": "2",
+    "COPY_THREADS": "4",
+}
+ROUND: Event = {"run": "nightly", "attempt": "a1", "round": 1}
+VERIFY: Event = ROUND | {"purpose": "backup"}
+BATCH: Event = {"run": "nightly", "batch": "copy/a1/r1/batch-0.jsonl"}
+DONE = {"copied_count": 2, "missing_count": 0, "changed_count": 0, "copied_bytes": 10, "error": ""}
+FOLDER = "team/nightly/binlogs/insert_log/1/"
+
+
+class Context(LambdaContext):
+    """What Lambda tells a handler about its invocation."""
+
+    def __init__(self) -> None:
+        """Name the function."""
+        self._function_name = "function"
+        self._memory_limit_in_mb = 1024
+        self._invoked_function_arn = "arn:aws:lambda:us-east-1:123456789012:function:function"
+        self._aws_request_id = "request"
+
+    @staticmethod
+    @override
+    def get_remaining_time_in_millis() -> int:
+        return 900_000
+
+
+class LateContext(Context):
+    """The context of an invocation that is nearly over."""
+
+    @staticmethod
+    @override
+    def get_remaining_time_in_millis() -> int:
+        return 1_000
+
+
+@pytest.fixture
+def environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The environment that the template gives the functions."""
+    monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
+    for name, value in ENVIRONMENT.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(runtime.metrics, "namespace", "MilvusVault")  # read when it was imported
+
+
+@pytest.fixture
+def s3(environment: None) -> Iterator[S3Client]:  # noqa: ARG001 - fixtures are asked for by name
+    """Two buckets, and a job of one target with five objects."""
+    with mock_aws():
+        client: S3Client = boto3.session.Session().client("s3")
+        for bucket in ("milvus", "backups"):
+            client.create_bucket(Bucket=bucket)
+        run = workspace()
+        items = []
+        for number in range(5):
+            key = f"files/insert_log/1/{number}"
+            etag = client.put_object(Bucket="milvus", Key=key, Body=b"12345")["ETag"].strip('"')
+            items.append(CopyItem(key, f"{FOLDER}{number}", 5, etag))
+        write_target(run, "a1", CopyTarget(index=0, name="default.a", folders=(FOLDER,)), items)
+        write_job(run, "a1", CopyJob(source_bucket="milvus", destination_bucket="backups"))
+        yield client
+
+
+def workspace() -> Workspace:
+    """Return the run's working files."""
+    return Workspace(S3ObjectStore.connect(), "backups", "team", "nightly")
+
+
+@pytest.mark.usefixtures("s3")
+def test_plan_copy_verify() -> None:
+    plan = plan_copy(ROUND, Context())
+    copied = [copy_batch(BATCH | {"batch": f"copy/a1/r1/batch-{n}.jsonl"}, Context()) for n in range(3)]
+    verified = verify_copy(VERIFY, Context())
+
+    assert plan == {
+        "bucket": "backups",
+        "batches_key": "team/.runs/nightly/copy/a1/r1/batches.json",
+        "batch_count": 3,
+        "object_count": 5,
+        "size_bytes": 25,
+        "present_object_count": 0,
+        "present_size_bytes": 0,
+    }
+    assert copied == [DONE, DONE, DONE | {"copied_count": 1, "copied_bytes": 5}]
+    assert verified == {"status": "complete", "incomplete_count": 0, "next": {"number": 2, "batches": []}}
+    assert set(read_verified(workspace(), "a1", 0)) == {f"{FOLDER}{number}" for number in range(5)}
+
+
+def test_sends_a_target_round_again_whose_source_vanished(s3: S3Client) -> None:
+    plan_copy(ROUND, Context())
+    s3.delete_object(Bucket="milvus", Key="files/insert_log/1/0")
+    for number in range(3):
+        copy_batch(BATCH | {"batch": f"copy/a1/r1/batch-{number}.jsonl"}, Context())
+
+    verified = verify_copy(VERIFY, Context())
+
+    assert verified == {"status": "again", "incomplete_count": 1, "next": {"number": 2, "batches": [0]}}
+
+
+def test_gives_up_after_the_last_round(s3: S3Client) -> None:
+    last = ROUND | {"round": MAX_ROUNDS}
+    plan_copy(last, Context())
+    s3.delete_object(Bucket="milvus", Key="files/insert_log/1/0")
+
+    verified = verify_copy(last | {"purpose": "backup"}, Context())
+
+    assert isinstance(verified, dict)
+    assert verified["status"] == "exhausted"
+
+
+def test_refuses_to_restore_where_the_backups_objects_vanish(s3: S3Client) -> None:
+    plan_copy(ROUND, Context())
+    s3.delete_object(Bucket="milvus", Key="files/insert_log/1/0")
+    for number in range(3):
+        copy_batch(BATCH | {"batch": f"copy/a1/r1/batch-{number}.jsonl"}, Context())
+
+    with pytest.raises(BackupDamagedError, match="vanished or changed"):
+        verify_copy(ROUND | {"purpose": "restore"}, Context())
+
+
+@pytest.mark.usefixtures("s3")
+def test_goes_on_where_an_invocation_ran_out_of_time() -> None:
+    plan_copy(ROUND, Context())
+
+    with pytest.raises(CopyUnfinishedError, match="2 of 2 objects"):
+        copy_batch(BATCH, LateContext())
+
+    assert copy_batch(BATCH, Context()) == DONE
+
+
+EVENTS = [(plan_copy, ROUND), (copy_batch, BATCH), (verify_copy, VERIFY)]
+
+
+@pytest.mark.usefixtures("environment")
+@pytest.mark.parametrize(("handler", "event"), EVENTS)
+def test_names_an_environment_variable_that_is_missing(
+    handler: LambdaHandler, event: Event, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("BACKUP_BUCKET_NAME")
+
+    with pytest.raises(SettingsError, match="BACKUP_BUCKET_NAME"):
+        handler(event, Context())
+
+
+@pytest.mark.usefixtures("environment")
+@pytest.mark.parametrize(("handler", "event"), EVENTS)
+def test_refuses_a_field_that_it_does_not_know(handler: LambdaHandler, event: Event) -> None:
+    with pytest.raises(InvalidRequestError, match="force: unknown field"):
+        handler(event | {"force": True}, Context())
+
+
+@pytest.mark.usefixtures("environment")
+@pytest.mark.parametrize(("handler", "event"), EVENTS)
+def test_refuses_a_request_without_a_run(handler: LambdaHandler, event: Event) -> None:
+    with pytest.raises(InvalidRequestError, match="run"):
+        handler({name: value for name, value in event.items() if name != "run"}, Context())

@@ -1,0 +1,130 @@
+"""An `ObjectStore` in memory, with a place to make it fail."""
+
+import hashlib
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from itertools import count
+
+from milvus_vault.errors import BucketNotFoundError, ObjectChangedError, ObjectNotFoundError
+from milvus_vault.model.objects import CopiedObject, CopyItem, ListedObject
+
+
+@dataclass(frozen=True, slots=True)
+class StoredObject:
+    """An object's content and ETag."""
+
+    body: bytes
+    etag: str
+
+
+class InMemoryObjectStore:
+    """Buckets as dictionaries. Listings are in reverse order, since no order may be relied on.
+
+    `before` is called ahead of each request with the operation, the bucket and the key (for a copy the
+    source's, for a deletion the first), and may raise what the request is to fail with. `requests` counts
+    the requests of each operation.
+    """
+
+    def __init__(self, *buckets: str, has_random_etags: bool = False) -> None:
+        """Begin with empty buckets. Random ETags are those of a bucket under KMS: each write has another."""
+        self.buckets: dict[str, dict[str, StoredObject]] = {bucket: {} for bucket in buckets}
+        self.before: Callable[[str, str, str], None] = lambda *_: None
+        self.requests: Counter[str] = Counter()
+        self._salts = (f"{number}-".encode() if has_random_etags else b"" for number in count())
+        self._lock = threading.RLock()
+
+    def check_bucket(self, bucket: str) -> None:
+        """Return if the bucket exists."""
+        self._request("check_bucket", bucket)
+
+    def list_objects(self, bucket: str, prefix: str) -> Iterator[ListedObject]:
+        """Yield every object below the prefix."""
+        with self._lock:
+            objects = dict(self._request("list_objects", bucket, prefix))
+        for key in sorted(objects, reverse=True):
+            if key.startswith(prefix):
+                yield ListedObject(key, len(objects[key].body), objects[key].etag)
+
+    def list_folders(self, bucket: str, prefix: str) -> Iterator[str]:
+        """Yield the names directly below `prefix` that have something below them."""
+        folder = f"{prefix.rstrip('/')}/" if prefix else ""
+        objects = self._request("list_folders", bucket, folder)
+        below = {key.removeprefix(folder) for key in objects if key.startswith(folder)}
+        yield from {rest.split("/", 1)[0] for rest in below if "/" in rest}
+
+    def get(self, bucket: str, key: str) -> bytes:
+        """Return an object's content."""
+        return self.get_with_etag(bucket, key)[0]
+
+    def get_with_etag(self, bucket: str, key: str) -> tuple[bytes, str]:
+        """Return an object's content and its ETag."""
+        with self._lock:
+            found = self._find(self._request("get", bucket, key), bucket, key)
+        return found.body, found.etag
+
+    def put(self, bucket: str, key: str, body: bytes) -> None:
+        """Write an object."""
+        with self._lock:
+            self._store(self._request("put", bucket, key), key, body)
+
+    def put_if_absent(self, bucket: str, key: str, body: bytes) -> bool:
+        """Write an object unless the key is taken; return whether it was written."""
+        with self._lock:
+            objects = self._request("put", bucket, key)
+            if key in objects:
+                return False
+            self._store(objects, key, body)
+            return True
+
+    def put_if_unchanged(self, bucket: str, key: str, body: bytes, etag: str) -> bool:
+        """Replace an object if it still has this ETag; return whether it was replaced."""
+        with self._lock:
+            objects = self._request("put", bucket, key)
+            if key not in objects or objects[key].etag != etag:
+                return False
+            self._store(objects, key, body)
+            return True
+
+    def copy(self, source_bucket: str, bucket: str, item: CopyItem) -> CopiedObject:
+        """Copy one object."""
+        self.before("copy", source_bucket, item.source_key)
+        with self._lock:
+            self.requests["copy"] += 1
+            source = self._find(self._bucket(source_bucket), source_bucket, item.source_key)
+            if item.source_etag and source.etag != item.source_etag:
+                msg = f"s3://{source_bucket}/{item.source_key} is not the object that was listed"
+                raise ObjectChangedError(msg)
+            stored = self._store(self._bucket(bucket), item.key, source.body)
+            return CopiedObject(item.key, stored.etag, f"MD5:{hashlib.md5(source.body).hexdigest()}")  # noqa: S324
+
+    def delete(self, bucket: str, keys: Iterable[str]) -> None:
+        """Delete objects."""
+        some = list(keys)
+        if some:
+            with self._lock:
+                objects = self._request("delete", bucket, some[0])
+                for key in some:
+                    objects.pop(key, None)
+
+    def _request(self, operation: str, bucket: str, key: str = "") -> dict[str, StoredObject]:
+        self.before(operation, bucket, key)
+        self.requests[operation] += 1
+        return self._bucket(bucket)
+
+    def _bucket(self, bucket: str) -> dict[str, StoredObject]:
+        if bucket not in self.buckets:
+            msg = f"bucket s3://{bucket}/ does not exist"
+            raise BucketNotFoundError(msg, hint="Name one of the buckets that the test made.")
+        return self.buckets[bucket]
+
+    def _find(self, objects: dict[str, StoredObject], bucket: str, key: str) -> StoredObject:
+        if key not in objects:
+            msg = f"object s3://{bucket}/{key} does not exist"
+            raise ObjectNotFoundError(msg, hint="Put it first.")
+        return objects[key]
+
+    def _store(self, objects: dict[str, StoredObject], key: str, body: bytes) -> StoredObject:
+        objects[key] = StoredObject(body, hashlib.md5(next(self._salts) + body).hexdigest())  # noqa: S324
+        return objects[key]

@@ -1,0 +1,93 @@
+"""The layers hold what was tested and nothing else, and are small enough. Run `make build` first."""
+
+import importlib.util
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.template.loading import BUILD, ROOT, functions, snake_case
+
+LAYERS = ("SharedLayer", "PymilvusLayer")
+REQUIREMENTS = {
+    layer: ROOT / "layers" / snake_case(layer.removesuffix("Layer")) / "requirements.txt" for layer in LAYERS
+}
+
+# Lambda allows 250 MB for a function with its layers; the rest is for what is yet to come.
+MAX_UNZIPPED_BYTES = 200 * 1024**2
+
+# In the flags of a .pyc: it is found by a hash of its source, and Python does not check the hash.
+UNCHECKED_HASH = 0b01
+
+
+def pins(path: Path) -> dict[str, str]:
+    """Return the versions that a requirements file pins, by normalised name."""
+    lines = [line.partition(";")[0].strip() for line in path.read_text().splitlines()]
+    wanted = [line for line in lines if line and not line.startswith("#")]
+    assert all(re.fullmatch(r"[\w.-]+==[\w.]+", line) for line in wanted)
+    return {normalised(line.partition("==")[0]): line.partition("==")[2] for line in wanted}
+
+
+def normalised(name: str) -> str:
+    """Return a package's name as package indexes compare it."""
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def installed(layer: str) -> dict[str, str]:
+    """Return the versions of the packages in a built layer, by normalised name."""
+    names = [path.stem.rpartition("-") for path in folder(layer).glob("*.dist-info")]
+    return {normalised(name): version for name, _, version in names}
+
+
+def folder(layer: str) -> Path:
+    """Return where a built layer's modules are."""
+    return BUILD / layer / "python"
+
+
+@pytest.mark.parametrize("layer", LAYERS)
+def test_a_layer_has_the_versions_that_the_tests_run_with(layer: str) -> None:
+    tested = pins(ROOT / "requirements" / "dev.txt")
+    shipped = pins(REQUIREMENTS[layer])
+    assert shipped == {name: tested.get(name) for name in shipped}
+
+
+def test_packages_that_both_layers_have_are_of_one_version() -> None:
+    shared, pymilvus = (pins(REQUIREMENTS[layer]) for layer in LAYERS)
+    assert {name: shared[name] for name in shared.keys() & pymilvus.keys()} == {
+        name: pymilvus[name] for name in shared.keys() & pymilvus.keys()
+    }
+
+
+@pytest.mark.parametrize("layer", LAYERS)
+def test_a_built_layer_holds_exactly_the_pinned_packages(layer: str) -> None:
+    assert installed(layer) == pins(REQUIREMENTS[layer])
+
+
+def test_both_layers_together_are_far_from_lambdas_limit() -> None:
+    files = [path for layer in LAYERS for path in folder(layer).rglob("*") if path.is_file()]
+    largest_function = max(
+        sum(path.stat().st_size for path in (BUILD / name).rglob("*") if path.is_file()) for name in functions()
+    )
+    assert sum(path.stat().st_size for path in files) + largest_function < MAX_UNZIPPED_BYTES
+
+
+@pytest.mark.parametrize("built", [*LAYERS, *functions()])
+def test_everything_is_compiled_in_a_way_that_survives_zipping(built: str) -> None:
+    sources = list((BUILD / built).rglob("*.py"))
+    assert sources
+    for source in sources:
+        compiled = Path(importlib.util.cache_from_source(str(source)))
+        with compiled.open("rb") as stream:
+            header = stream.read(8)
+        assert header[:4] == importlib.util.MAGIC_NUMBER
+        assert int.from_bytes(header[4:], "little") == UNCHECKED_HASH, source
+
+
+def test_the_tests_of_pandas_are_left_out() -> None:
+    assert (folder("PymilvusLayer") / "pandas" / "__init__.py").exists()
+    assert not (folder("PymilvusLayer") / "pandas" / "tests").exists()
+
+
+def test_the_package_is_in_the_shared_layer_and_nowhere_else() -> None:
+    assert (folder("SharedLayer") / "milvus_vault" / "py.typed").exists()
+    assert not (folder("PymilvusLayer") / "milvus_vault").exists()

@@ -1,0 +1,155 @@
+"""How functions, machines and buckets are run: limits, networks, logs, and what outlives the stack."""
+
+import re
+
+import pytest
+
+from milvus_vault.settings import CopySettings, MilvusSettings, StorageSettings
+from tests.template.loading import (
+    ROOT,
+    Data,
+    Machine,
+    environment,
+    functions,
+    machines,
+    resources,
+    snake_case,
+    talks_to_milvus,
+    template,
+)
+
+LAMBDA_MAX_SECONDS = 900
+LAMBDA_MEMORY_MB = range(128, 10_241)
+SETTINGS = (StorageSettings, MilvusSettings, CopySettings)
+
+# Read by powertools itself.
+POWERTOOLS = {"POWERTOOLS_SERVICE_NAME", "POWERTOOLS_METRICS_NAMESPACE"}
+
+FUNCTIONS = [pytest.param(name, function, id=name) for name, function in functions().items()]
+MACHINES = [pytest.param(machine, id=machine.name) for machine in machines()]
+
+
+@pytest.mark.parametrize(("name", "function"), FUNCTIONS)
+def test_a_function_runs_on_the_python_and_the_processor_of_the_layers(name: str, function: Data) -> None:  # noqa: ARG001
+    assert function["Runtime"] == "python3.13"
+    assert function["Architectures"] == [{"Ref": "Architecture"}]
+
+
+@pytest.mark.parametrize(("name", "layer"), resources("AWS::Serverless::LayerVersion").items())
+def test_a_layer_is_built_for_the_functions_that_have_it(name: str, layer: Data) -> None:
+    assert layer["Properties"]["ContentUri"] == f"layers/{snake_case(name.removesuffix('Layer'))}"
+    assert layer["Properties"]["CompatibleRuntimes"] == ["python3.13"]
+    assert layer["Properties"]["CompatibleArchitectures"] == [{"Ref": "Architecture"}]
+    # Without it SAM builds for x86_64 whatever the functions are.
+    assert layer["Metadata"] == {"BuildMethod": "python3.13", "BuildArchitecture": {"Ref": "Architecture"}}
+
+
+def test_the_python_of_the_functions_is_that_of_development() -> None:
+    assert (ROOT / ".python-version").read_text().startswith("3.13")
+
+
+@pytest.mark.parametrize(("name", "function"), FUNCTIONS)
+def test_who_talks_to_milvus_has_its_network_and_its_client_and_nobody_else_has(name: str, function: Data) -> None:  # noqa: ARG001
+    client = [{"Ref": "PymilvusLayer"}] if talks_to_milvus(function) else []
+    assert function["Layers"] == [{"Ref": "SharedLayer"}, *client]
+    assert ("VpcConfig" in function) == talks_to_milvus(function)
+    if talks_to_milvus(function):
+        network = {
+            "SubnetIds": {"Ref": "VpcSubnetIds"},
+            "SecurityGroupIds": {"Ref": "VpcSecurityGroupIds"},
+        }
+        assert function["VpcConfig"] == {"Fn::If": ["HasVpc", network, {"Ref": "AWS::NoValue"}]}
+
+
+@pytest.mark.parametrize(("name", "function"), FUNCTIONS)
+def test_a_function_is_within_the_limits_of_lambda(name: str, function: Data) -> None:  # noqa: ARG001
+    assert 0 < function["Timeout"] <= LAMBDA_MAX_SECONDS
+    assert function["MemorySize"] in LAMBDA_MEMORY_MB
+    assert function["Description"]
+
+
+@pytest.mark.parametrize(("name", "function"), FUNCTIONS)
+def test_a_function_is_traced_and_logs_to_the_group_of_all(name: str, function: Data) -> None:  # noqa: ARG001
+    assert function["Tracing"] == "Active"
+    assert function["LoggingConfig"] == {"LogGroup": {"Ref": "FunctionLogs"}}
+
+
+@pytest.mark.parametrize(("name", "function"), FUNCTIONS)
+def test_a_function_gets_the_settings_that_it_reads(name: str, function: Data) -> None:
+    known = {field.upper() for settings in SETTINGS for field in settings.model_fields}
+    assert environment(function).keys() <= known | POWERTOOLS
+    handler = (ROOT / "functions" / snake_case(name.removesuffix("Function")) / "handler.py").read_text()
+    for settings in SETTINGS:
+        if re.search(rf"\b{settings.__name__}\b", handler):
+            needed = {field.upper() for field, info in settings.model_fields.items() if info.is_required()}
+            assert needed <= environment(function).keys()
+    assert talks_to_milvus(function) == (MilvusSettings.__name__ in handler)
+
+
+@pytest.mark.parametrize(("name", "group"), resources("AWS::Logs::LogGroup").items())
+def test_logs_are_kept_as_long_as_the_parameter_says(name: str, group: Data) -> None:  # noqa: ARG001
+    assert group["Properties"]["RetentionInDays"] == {"Ref": "LogRetentionDays"}
+
+
+@pytest.mark.parametrize("machine", MACHINES)
+def test_a_machine_is_traced_logs_its_failures_and_ends_in_a_day(machine: Machine) -> None:
+    destination = {"CloudWatchLogsLogGroup": {"LogGroupArn": {"Fn::GetAtt": ["StateMachineLogs", "Arn"]}}}
+    assert machine.properties["Tracing"] == {"Enabled": True}
+    assert machine.properties["Logging"] == {
+        "Level": "ERROR",
+        "IncludeExecutionData": True,
+        "Destinations": [destination],
+    }
+    assert 0 < machine.definition["TimeoutSeconds"] <= 24 * 3600
+
+
+@pytest.mark.parametrize("machine", MACHINES)
+def test_a_machine_is_standard_since_express_ends_after_five_minutes(machine: Machine) -> None:
+    assert machine.properties.get("Type", "STANDARD") == "STANDARD"
+    for state in machine.states():
+        config = state.body.get("ItemProcessor", {}).get("ProcessorConfig", {})
+        assert config.get("ExecutionType", "STANDARD") == "STANDARD"
+
+
+def test_the_backup_bucket_outlives_the_stack() -> None:
+    (bucket,) = resources("AWS::S3::Bucket").values()
+    # Not after a creation that failed, when it is empty and would block the next one.
+    assert bucket["DeletionPolicy"] == "RetainExceptOnCreate"
+    assert bucket["UpdateReplacePolicy"] == "Retain"
+
+
+def test_the_backup_bucket_is_private_and_encrypted() -> None:
+    (bucket,) = resources("AWS::S3::Bucket").values()
+    properties = bucket["Properties"]
+    assert properties["PublicAccessBlockConfiguration"] == {
+        "BlockPublicAcls": True,
+        "BlockPublicPolicy": True,
+        "IgnorePublicAcls": True,
+        "RestrictPublicBuckets": True,
+    }
+    (rule,) = properties["BucketEncryption"]["ServerSideEncryptionConfiguration"]
+    assert rule["ServerSideEncryptionByDefault"]["SSEAlgorithm"] == {"Fn::If": ["HasKmsKey", "aws:kms", "AES256"]}
+
+
+def test_what_is_deleted_by_mistake_can_be_brought_back_and_unfinished_uploads_end() -> None:
+    (bucket,) = resources("AWS::S3::Bucket").values()
+    assert bucket["Properties"]["VersioningConfiguration"] == {"Status": "Enabled"}
+    rules = bucket["Properties"]["LifecycleConfiguration"]["Rules"]
+    assert all(rule["Status"] == "Enabled" for rule in rules)
+    assert any("NoncurrentVersionExpiration" in rule for rule in rules)
+    assert any("AbortIncompleteMultipartUpload" in rule for rule in rules)
+
+
+def test_every_parameter_is_described_and_used() -> None:
+    parameters = template()["Parameters"]
+    assert all(parameter["Description"] for parameter in parameters.values())
+    text = (ROOT / "template.yaml").read_text()
+    for name in parameters:
+        assert re.search(rf"!Ref {name}\b|\$\{{{name}\}}", text), name
+    groups = template()["Metadata"]["AWS::CloudFormation::Interface"]["ParameterGroups"]
+    assert sorted(name for group in groups for name in group["Parameters"]) == sorted(parameters)
+
+
+def test_nothing_that_names_data_has_a_default() -> None:
+    parameters = template()["Parameters"]
+    assert all("Default" not in parameters[name] for name in ("MilvusUri", "MilvusBucketName"))

@@ -1,0 +1,194 @@
+"""Least privilege: what each role may do, and where."""
+
+import re
+from collections.abc import Iterator
+
+import pytest
+
+from tests.template.loading import (
+    Data,
+    Machine,
+    actions_of,
+    as_list,
+    environment,
+    functions,
+    machines,
+    resources,
+    resources_of,
+    statements,
+    talks_to_milvus,
+)
+
+_BUCKET = r"arn:\$\{AWS::Partition\}:s3:::\$\{%s\}"
+_BACKUPS = _BUCKET % "BackupBucketName" + r"/\$\{BackupPrefix\}/"
+_MILVUS = _BUCKET % "MilvusBucketName"
+_STATES = r"arn:\$\{AWS::Partition\}:states:\$\{AWS::Region\}:\$\{AWS::AccountId\}:"
+
+# The places that there are, each with the parameters that name it.
+PLACES = {
+    "working files": _BACKUPS + r"\.runs/\*",
+    "metadata": _BACKUPS + r"\*/meta/\*",
+    "archived objects": _BACKUPS + r"\*/binlogs/\*",
+    "Milvus' objects": _MILVUS + r"/\$\{MilvusRootPath\}/(?:insert|delta)_log/\*",
+    "staged objects": _MILVUS + r"/\$\{StagingPrefix\}/\*",
+    "target claims": _MILVUS + r"/\$\{StagingPrefix\}/claims/\*",
+    "backup bucket": _BUCKET % "BackupBucketName",
+    "Milvus' bucket": _MILVUS,
+    "backup key": r"\$\{KmsKeyArn\}",
+    "Milvus' key": r"\$\{MilvusKmsKeyArn\}",
+    "secret": r"\$\{MilvusSecretArn\}",
+    "executions": _STATES + r"execution:\$\{AWS::StackName\}-(?:backup|restore|copy-objects)(?::|/)\*",
+    "copy machine": _STATES + r"stateMachine:\$\{AWS::StackName\}-copy-objects|\$\{CopyObjectsStateMachine\}",
+    "rule of nested executions": r"arn:\$\{AWS::Partition\}:events:\$\{AWS::Region\}:\$\{AWS::AccountId\}:"
+    r"rule/StepFunctionsGetEventsForStepFunctionsExecutionRule",
+}
+LOG_DELIVERY = {
+    f"logs:{action}"
+    for action in (
+        "CreateLogDelivery",
+        "GetLogDelivery",
+        "UpdateLogDelivery",
+        "DeleteLogDelivery",
+        "ListLogDeliveries",
+        "PutResourcePolicy",
+        "DescribeResourcePolicies",
+        "DescribeLogGroups",
+    )
+}
+
+FUNCTIONS = [pytest.param(name, function, id=name) for name, function in functions().items()]
+MACHINES = [pytest.param(machine, id=machine.name) for machine in machines()]
+
+
+def place(resource: str) -> str:
+    """Return what a resource is; an unknown one is an error, since it may be anything."""
+    return next((name for name, pattern in PLACES.items() if re.fullmatch(pattern, resource)), f"unknown: {resource}")
+
+
+def grants(policies: list[Data]) -> Iterator[tuple[str, str]]:
+    """Yield each action with the place that it is allowed at."""
+    for statement in statements(policies):
+        for action in actions_of(statement):
+            yield from ((action, place(resource)) for resource in resources_of(statement))
+
+
+def granted(function: Data) -> set[tuple[str, str]]:
+    """Return what a function may do."""
+    return set(grants(function["Policies"]))
+
+
+def who_may(*wanted: tuple[str, str]) -> set[str]:
+    """Return the functions, without the word, that have at least one of these grants."""
+    return {name.removesuffix("Function") for name, function in functions().items() if granted(function) & set(wanted)}
+
+
+@pytest.mark.parametrize(("name", "function"), FUNCTIONS)
+def test_a_function_has_no_policy_but_written_statements(name: str, function: Data) -> None:  # noqa: ARG001
+    assert all(policy.keys() == {"Version", "Statement"} for policy in function["Policies"])
+    assert all(statement["Effect"] == "Allow" for statement in statements(function["Policies"]))
+
+
+@pytest.mark.parametrize(("name", "function"), FUNCTIONS)
+def test_a_function_is_allowed_no_action_by_a_wildcard(name: str, function: Data) -> None:  # noqa: ARG001
+    assert [action for action, _ in granted(function) if not re.fullmatch(r"[a-z0-9]+:[A-Z][A-Za-z]+", action)] == []
+
+
+@pytest.mark.parametrize(("name", "function"), FUNCTIONS)
+def test_a_function_is_allowed_no_resource_that_parameters_do_not_name(name: str, function: Data) -> None:  # noqa: ARG001
+    assert [where for _, where in granted(function) if where.startswith("unknown")] == []
+
+
+@pytest.mark.parametrize(("name", "function"), FUNCTIONS)
+def test_every_statement_says_in_one_word_what_it_is_for(name: str, function: Data) -> None:  # noqa: ARG001
+    names = [statement["Sid"] for statement in statements(function["Policies"])]
+    assert all(re.fullmatch(r"[A-Z][A-Za-z]+", name) for name in names)
+    assert len(names) == len(set(names))
+
+
+@pytest.mark.parametrize(("name", "function"), FUNCTIONS)
+def test_actions_are_allowed_on_the_kind_of_thing_that_they_are_for(name: str, function: Data) -> None:  # noqa: ARG001
+    for action, where in granted(function):
+        service = action.partition(":")[0]
+        assert (action == "s3:ListBucket") == (where in {"backup bucket", "Milvus' bucket"})
+        assert (service == "kms") == where.endswith("key")
+        assert (service == "secretsmanager") == (where == "secret")
+        assert (service == "states") == (where == "executions")
+
+
+def test_nobody_writes_or_deletes_what_is_milvus_own() -> None:
+    changes = {
+        action for function in functions().values() for action, where in granted(function) if "Get" not in action
+    }
+    assert who_may(*((action, "Milvus' objects") for action in changes)) == set()
+
+
+def test_only_copy_batch_reads_rows() -> None:
+    assert who_may(("s3:GetObject", "Milvus' objects"), ("s3:GetObject", "archived objects")) == {"CopyBatch"}
+
+
+def test_only_publish_backup_writes_metadata_and_nobody_deletes_it() -> None:
+    assert who_may(("s3:PutObject", "metadata")) == {"PublishBackup"}
+    assert who_may(("s3:DeleteObject", "metadata")) == set()
+
+
+def test_only_copy_batch_writes_copies_and_only_verify_copy_deletes_archived_ones() -> None:
+    assert who_may(("s3:PutObject", "archived objects"), ("s3:PutObject", "staged objects")) == {"CopyBatch"}
+    assert who_may(("s3:DeleteObject", "archived objects")) == {"VerifyCopy"}
+
+
+def test_who_asks_for_the_holders_of_claims_are_those_that_claim() -> None:
+    assert who_may(("states:DescribeExecution", "executions")) == {"PrepareBackup", "PrepareRestore"}
+    assert who_may(("s3:PutObject", "target claims")) == {"PrepareRestore"}
+
+
+def test_the_secret_is_read_by_those_that_log_in_to_milvus() -> None:
+    told = {name.removesuffix("Function") for name, function in functions().items() if talks_to_milvus(function)}
+    assert who_may(("secretsmanager:GetSecretValue", "secret")) == told
+    assert all(
+        ("MILVUS_SECRET_ARN" in environment(function)) == talks_to_milvus(function) for function in functions().values()
+    )
+
+
+@pytest.mark.parametrize(
+    ("key", "places"),
+    [
+        ("backup key", {"working files", "metadata", "archived objects"}),
+        ("Milvus' key", {"Milvus' objects", "staged objects", "target claims"}),
+    ],
+)
+def test_a_key_is_used_by_those_that_read_or_write_what_it_encrypts(key: str, places: set[str]) -> None:
+    content = [(action, where) for action in ("s3:GetObject", "s3:PutObject") for where in places]
+    assert who_may(("kms:Decrypt", key)) == who_may(*content)
+    assert who_may(("kms:GenerateDataKey", key)) == who_may(*content)
+
+
+@pytest.mark.parametrize("machine", MACHINES)
+def test_only_log_delivery_is_allowed_to_a_machine_on_everything(machine: Machine) -> None:
+    everywhere = [s for s in statements(machine.properties["Policies"]) if "*" in as_list(s["Resource"])]
+    assert [set(actions_of(statement)) for statement in everywhere] == [LOG_DELIVERY]
+    rest = [grant for grant in grants(machine.properties["Policies"]) if grant[0] not in LOG_DELIVERY]
+    assert [where for _, where in rest if where.startswith("unknown")] == []
+    assert [action for action, _ in rest if "*" in action] == []
+
+
+@pytest.mark.parametrize("machine", MACHINES)
+def test_a_machine_may_invoke_exactly_its_functions(machine: Machine) -> None:
+    policies = [p["LambdaInvokePolicy"] for p in machine.properties["Policies"] if "LambdaInvokePolicy" in p]
+    invoked = {policy["FunctionName"]["Ref"] for policy in policies}
+    assert invoked == {f"{state.name}Function" for state in machine.states() if state.is_lambda}
+    assert len(policies) == len(invoked)
+
+
+def test_the_schedule_may_start_the_backup_and_nothing_else() -> None:
+    (role,) = resources("AWS::IAM::Role").values()
+    (policy,) = role["Properties"]["Policies"]
+    assert policy["PolicyDocument"]["Statement"] == [
+        {"Effect": "Allow", "Action": "states:StartExecution", "Resource": {"Ref": "BackupStateMachine"}}
+    ]
+
+
+def test_the_bucket_policy_only_denies() -> None:
+    (policy,) = resources("AWS::S3::BucketPolicy").values()
+    found = policy["Properties"]["PolicyDocument"]["Statement"]
+    assert [statement["Effect"] for statement in found] == ["Deny"]
+    assert found[0]["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}

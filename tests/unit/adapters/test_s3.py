@@ -1,0 +1,196 @@
+"""How answers of S3 that no test server gives become our errors."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from botocore.awsrequest import AWSPreparedRequest, AWSResponse
+from botocore.compat import HTTPHeaders
+from botocore.stub import Stubber
+from mypy_boto3_s3 import S3Client
+
+from milvus_vault.adapters.s3 import S3ObjectStore
+from milvus_vault.errors import (
+    BucketNotFoundError,
+    ObjectChangedError,
+    ObjectNotFoundError,
+    StorageAccessDeniedError,
+    StorageRequestError,
+    StorageThrottledError,
+    StorageUnavailableError,
+    VaultError,
+)
+from milvus_vault.model.objects import CopiedObject, CopyItem
+
+ITEM = CopyItem("files/a", "copies/a", 5, "etag")
+
+
+class RawAnswer:
+    """The body of an answer, as botocore reads it."""
+
+    def __init__(self, body: bytes) -> None:
+        """Hold the body."""
+        self._body = body
+
+    def stream(self, *_: object, **__: object) -> Iterator[bytes]:
+        """Yield the body."""
+        yield self._body
+
+    def read(self, *_: object) -> bytes:
+        """Return the body once, then nothing."""
+        body, self._body = self._body, b""
+        return body
+
+
+def answer(client: S3Client, operation: str, *answers: tuple[int, bytes]) -> list[str]:
+    """Let a client get these answers in place of a server's, and return a list of the URLs that it asks for."""
+    waiting, asked = list(answers), list[str]()
+
+    def send(request: AWSPreparedRequest, **_: object) -> AWSResponse:
+        asked.append(request.url)
+        status, body = waiting.pop(0)
+        return AWSResponse(request.url, status, HTTPHeaders.from_dict({"ETag": '"e"'}), RawAnswer(body))
+
+    handler: Any = send  # the stubs say that a handler returns nothing
+    client.meta.events.register(f"before-send.s3.{operation}", handler)
+    return asked
+
+
+def error_body(code: str) -> bytes:
+    """Return what S3 sends with an error."""
+    return f"<Error><Code>{code}</Code><Message>The reason.</Message></Error>".encode()
+
+
+@pytest.fixture
+def store(monkeypatch: pytest.MonkeyPatch) -> S3ObjectStore:
+    """A store that must not reach any server."""
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
+    return S3ObjectStore.connect()
+
+
+@pytest.mark.parametrize(
+    ("code", "status", "error"),
+    [
+        ("SlowDown", 503, StorageThrottledError),
+        ("ServiceUnavailable", 503, StorageThrottledError),
+        ("503", 503, StorageThrottledError),
+        ("RequestTimeout", 400, StorageThrottledError),
+        ("TooManyRequests", 429, StorageThrottledError),
+        ("KMS.ThrottlingException", 400, StorageThrottledError),
+        ("InternalError", 500, StorageUnavailableError),
+        ("502", 502, StorageUnavailableError),
+        ("NoSuchUpload", 404, StorageUnavailableError),
+        ("OperationAborted", 409, StorageUnavailableError),
+        ("AccessDenied", 403, StorageAccessDeniedError),
+        ("403", 403, StorageAccessDeniedError),
+        ("ExpiredToken", 400, StorageAccessDeniedError),
+        ("SignatureDoesNotMatch", 403, StorageAccessDeniedError),
+        ("KMS.DisabledException", 400, StorageAccessDeniedError),
+        ("NoSuchBucket", 404, BucketNotFoundError),
+        ("NoSuchKey", 404, ObjectNotFoundError),
+        ("404", 404, ObjectNotFoundError),
+        ("PreconditionFailed", 412, ObjectChangedError),
+        ("InvalidObjectState", 403, StorageRequestError),
+        ("PermanentRedirect", 301, StorageRequestError),
+        ("NotImplemented", 501, StorageRequestError),
+        ("InvalidRequest", 400, StorageRequestError),
+    ],
+)
+def test_names_what_an_answer_means(store: S3ObjectStore, code: str, status: int, error: type[VaultError]) -> None:
+    with Stubber(store.copier) as stub:
+        stub.add_client_error("copy_object", code, "the reason", status)
+
+        with pytest.raises(error, match=f"s3://milvus/files/a to s3://backups/copies/a: {code} the reason") as caught:
+            store.copy("milvus", "backups", ITEM)
+
+    assert caught.value.hint
+    assert caught.value.__cause__ is not None
+
+
+def test_sends_the_condition_and_returns_etag_and_checksum(store: S3ObjectStore) -> None:
+    with Stubber(store.copier) as stub:
+        stub.add_response(
+            "copy_object",
+            {"CopyObjectResult": {"ETag": '"copied"', "ChecksumCRC64NVME": "AAAAAAAAAAA="}},
+            {
+                "Bucket": "backups",
+                "Key": "copies/a",
+                "CopySource": {"Bucket": "milvus", "Key": "files/a"},
+                "CopySourceIfMatch": "etag",
+                "TaggingDirective": "REPLACE",
+            },
+        )
+
+        assert store.copy("milvus", "backups", ITEM) == CopiedObject("copies/a", "copied", "CRC64NVME:AAAAAAAAAAA=")
+
+
+@pytest.mark.parametrize(
+    ("code", "error"), [("SlowDown", StorageThrottledError), ("InternalError", StorageUnavailableError)]
+)
+def test_notices_an_error_inside_a_200_answer(store: S3ObjectStore, code: str, error: type[VaultError]) -> None:
+    answer(store.copier, "CopyObject", (200, error_body(code)))
+
+    with pytest.raises(error, match=f"{code} The reason"):
+        store.copy("milvus", "backups", ITEM)
+
+
+def test_asks_once_for_a_copy_that_is_throttled(store: S3ObjectStore) -> None:
+    asked = answer(store.copier, "CopyObject", (503, error_body("SlowDown")))
+
+    with pytest.raises(StorageThrottledError):
+        store.copy("milvus", "backups", ITEM)
+    assert len(asked) == 1
+
+
+def test_says_that_s3_does_not_answer(store: S3ObjectStore) -> None:
+    with pytest.raises(StorageUnavailableError, match="s3://milvus/files/a") as caught:
+        store.copy("milvus", "backups", ITEM)
+
+    assert "gateway endpoint" in caught.value.hint
+
+
+@pytest.mark.usefixtures("store")
+def test_says_that_there_are_no_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/nonexistent")
+    monkeypatch.setenv("AWS_CONFIG_FILE", "/nonexistent")
+
+    with pytest.raises(StorageAccessDeniedError, match="Unable to locate credentials"):
+        S3ObjectStore.connect().get("milvus", "files/a")
+
+
+def test_says_that_a_bucket_name_is_not_one(store: S3ObjectStore) -> None:
+    with pytest.raises(StorageRequestError, match="Invalid bucket name"):
+        store.get("not a bucket", "key")
+
+
+@pytest.mark.parametrize(
+    ("code", "error"), [("AccessDenied", StorageAccessDeniedError), ("InternalError", StorageUnavailableError)]
+)
+def test_raises_what_a_deletion_says_of_one_object(store: S3ObjectStore, code: str, error: type[VaultError]) -> None:
+    with Stubber(store.client) as stub:
+        stub.add_response("delete_objects", {"Errors": [{"Key": "b", "Code": code, "Message": "no"}]})
+
+        with pytest.raises(error, match="cannot delete s3://backups/b"):
+            store.delete("backups", ["a", "b"])
+
+
+def test_writes_again_after_a_conflict(store: S3ObjectStore) -> None:
+    with Stubber(store.client) as stub:
+        stub.add_client_error("put_object", "ConditionalRequestConflict", "again", 409)
+        stub.add_response("put_object", {"ETag": '"e"'})
+
+        assert store.put_if_absent("backups", "claim", b"mine")
+
+
+@pytest.mark.parametrize(("found", "is_ours"), [(b"mine", True), (b"theirs", False)])
+def test_knows_its_own_write_whose_answer_got_lost(store: S3ObjectStore, found: bytes, *, is_ours: bool) -> None:
+    answer(store.client, "PutObject", (500, error_body("InternalError")), (412, error_body("PreconditionFailed")))
+    answer(store.client, "GetObject", (200, found))
+
+    assert store.put_if_absent("backups", "claim", b"mine") is is_ours

@@ -1,0 +1,259 @@
+"""Backups for the tests: copies of what milvus-backup made, and one of ours."""
+
+import json
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from milvus_vault.archive.layout import BackupLayout
+from milvus_vault.archive.manifest import (
+    CollectionDocument,
+    CollectionEntry,
+    CollectionFailure,
+    FileDigest,
+    Manifest,
+    Source,
+    digest,
+    write_object_list,
+)
+from milvus_vault.archive.reference_writer import marker_file, reference_files
+from milvus_vault.model.collections import ALL_PARTITIONS, SegmentLevel
+from milvus_vault.model.objects import ArchivedObject
+from milvus_vault.ports import ObjectStore
+from tests.support.memory_store import InMemoryObjectStore
+
+GOLDEN = Path(__file__).parents[2] / "data" / "golden"
+BUCKET = "backups"
+PREFIX = "nightly"
+
+# Above 2^53, as Milvus' IDs are: a float would change it.
+COLLECTION_ID = 470642820001452533
+PARTITION_ID = 470642820001452534
+OTHER_PARTITION_ID = 470642820001452535
+SEGMENT_ID = 470642820001452545
+
+type Contents = list[tuple[CollectionDocument, list[ArchivedObject]]]
+
+
+def golden_layout(name: str) -> BackupLayout:
+    """Return where `golden_store` puts an archive."""
+    return BackupLayout(PREFIX, name)
+
+
+def golden_files(name: str) -> dict[str, bytes]:
+    """Return all objects of a golden archive, by keys relative to its folder."""
+    folder = GOLDEN / name
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def new_store() -> InMemoryObjectStore:
+    """Return a store with an empty backup bucket."""
+    return InMemoryObjectStore(BUCKET)
+
+
+def golden_store(*names: str) -> InMemoryObjectStore:
+    """Return a store that holds golden archives."""
+    store = new_store()
+    for name in names:
+        for key, body in golden_files(name).items():
+            store.put(BUCKET, golden_layout(name).root + key, body)
+    return store
+
+
+def full_meta(name: str) -> dict[str, Any]:
+    """Return a golden archive's `full_meta.json`."""
+    meta: dict[str, Any] = json.loads((GOLDEN / name / "meta" / "full_meta.json").read_bytes())
+    return meta
+
+
+def stored_objects(
+    layout: BackupLayout, collection_id: int, segments: Sequence[dict[str, Any]]
+) -> list[ArchivedObject]:
+    """Return objects of a field and a timestamp, or of deletes only, for each segment."""
+    objects = []
+    for number, segment in enumerate(segments):
+        partition_id, segment_id = segment["partition_id"], segment["segment_id"]
+        group_id = 0 if partition_id == ALL_PARTITIONS else segment_id
+        fields = [] if segment.get("level") == SegmentLevel.L0 else [0, 1, 100]
+        for field in fields:
+            log_id = 900 + 10 * number + field
+            stored = layout.insert_log(collection_id, partition_id, group_id, segment_id, field, log_id)
+            source = f"files/insert_log/{collection_id}/{partition_id}/{segment_id}/{field}/{log_id}"
+            objects.append(ArchivedObject(stored, source, 40 + field, f"etag-{number}-{field}", "CRC64NVME:AAA="))
+        if not fields or segment.get("has_deletes"):
+            log_id = 800 + number
+            stored = layout.delta_log(collection_id, partition_id, group_id, segment_id, log_id)
+            source = f"files/delta_log/{collection_id}/{partition_id}/{segment_id}/{log_id}"
+            objects.append(ArchivedObject(stored, source, 7, f"etag-{number}-delta"))
+    return objects
+
+
+def sample_contents(layout: BackupLayout) -> Contents:
+    """Return two collections: one with all that a collection can have, and an empty one."""
+    segments: list[dict[str, Any]] = [
+        {"segment_id": SEGMENT_ID, "partition_id": PARTITION_ID, "row_count": 60, "level": "L1", "has_deletes": True},
+        {"segment_id": SEGMENT_ID + 1, "partition_id": PARTITION_ID, "row_count": 40, "level": "L2"},
+        {"segment_id": SEGMENT_ID + 2, "partition_id": PARTITION_ID, "row_count": 0, "level": "L0"},
+        {"segment_id": SEGMENT_ID + 3, "partition_id": OTHER_PARTITION_ID, "row_count": 5, "storage_version": 2},
+        {"segment_id": SEGMENT_ID + 4, "partition_id": ALL_PARTITIONS, "row_count": 0, "level": "L0"},
+    ]
+    rich = CollectionDocument.model_validate(
+        {
+            "description": {
+                "collection_id": COLLECTION_ID,
+                "name": {"database": "books", "name": "works"},
+                "schema_proto": b"\x0a\x05works\xff",
+                "collection_schema": {
+                    "name": "works",
+                    "description": 'a < b && c > d, \u2028\u2029 \u00fc \U0001f4da "quoted" \\ \n',
+                    "enable_dynamic_field": True,
+                    "fields": [
+                        {"field_id": 100, "name": "id", "data_type": 5, "is_primary_key": True, "auto_id": True},
+                        {
+                            "field_id": 101,
+                            "name": "title",
+                            "data_type": 21,
+                            "type_params": [{"key": "max_length", "value": "64"}],
+                            "nullable": True,
+                            "default_value": b"\x32\x07unknown",
+                        },
+                        {"field_id": 102, "name": "sparse", "data_type": 104, "is_function_output": True},
+                        {"field_id": 103, "name": "tags", "data_type": 22, "element_type": 21},
+                        {"field_id": 104, "name": "tenant", "data_type": 21, "is_partition_key": True},
+                        {"field_id": 105, "name": "$meta", "data_type": 23, "is_dynamic": True},
+                    ],
+                    "functions": [
+                        {
+                            "name": "bm25",
+                            "function_id": 100,
+                            "function_type": 1,
+                            "input_field_names": ["title"],
+                            "input_field_ids": [101],
+                            "output_field_names": ["sparse"],
+                            "output_field_ids": [102],
+                            "params": [{"key": "b", "value": "0.75"}],
+                        }
+                    ],
+                    "struct_array_fields": [
+                        {
+                            "field_id": 110,
+                            "name": "pages",
+                            "fields": [{"field_id": 111, "name": "text", "data_type": 22}],
+                        }
+                    ],
+                    "properties": [{"key": "mmap.enabled", "value": "true"}],
+                },
+                "shards": 2,
+                "consistency_level": 0,
+                "properties": [{"key": "collection.ttl.seconds", "value": "3600"}],
+                "partitions": [
+                    {"partition_id": PARTITION_ID, "name": "_default", "is_loaded": True},
+                    {"partition_id": OTHER_PARTITION_ID, "name": "north"},
+                ],
+                "indexes": [
+                    {
+                        "index_id": COLLECTION_ID + 9,
+                        "name": "by_title",
+                        "field_name": "sparse",
+                        "params": [
+                            {"key": "metric_type", "value": "BM25"},
+                            {"key": "index_type", "value": "SPARSE_INVERTED_INDEX"},
+                        ],
+                    }
+                ],
+                "aliases": ["current"],
+                "load_state": "Loaded",
+                "replicas": 2,
+                "created_timestamp": 470643281800462339,
+                "virtual_channels": ["dml_0v0", "dml_1v1"],
+                "physical_channels": ["dml_0", "dml_1"],
+            },
+            "segments": [{key: value for key, value in item.items() if key != "has_deletes"} for item in segments],
+            "flush_timestamp": 470643281900462339,
+            "flushed_at_seconds": 1795361683,
+            "live_row_count": 97,
+        }
+    )
+    empty = CollectionDocument.model_validate(
+        {
+            "description": {
+                "collection_id": COLLECTION_ID + 100,
+                "name": {"database": "default", "name": "empty"},
+                "schema_proto": "",
+                "collection_schema": {
+                    "name": "empty",
+                    "fields": [{"field_id": 100, "name": "id", "data_type": 5, "is_primary_key": True}],
+                },
+                "shards": 1,
+                "consistency_level": 2,
+                "properties": [],
+                "partitions": [{"partition_id": COLLECTION_ID + 101, "name": "_default"}],
+                "indexes": [],
+                "aliases": [],
+                "load_state": "NotLoad",
+            },
+            "segments": [],
+        }
+    )
+    return [(rich, stored_objects(layout, COLLECTION_ID, segments)), (empty, [])]
+
+
+def write_backup(
+    store: ObjectStore, layout: BackupLayout, contents: Contents, *, failures: tuple[CollectionFailure, ...] = ()
+) -> Manifest:
+    """Write a backup of ours with its objects, marker last, and return its manifest."""
+    entries, files = [], {}
+    for document, objects in contents:
+        description = document.description
+        for item in objects:
+            store.put(BUCKET, item.stored_key, b"." * item.size_bytes)
+        files[layout.collection_document(description.collection_id)] = document.model_dump_json().encode()
+        files[layout.object_list(description.collection_id)] = write_object_list(objects)
+        entries.append(
+            CollectionEntry(
+                name=description.name,
+                collection_id=description.collection_id,
+                segment_count=len(document.segments),
+                row_count=sum(segment.row_count for segment in document.segments),
+                live_row_count=document.live_row_count,
+                object_count=len(objects),
+                size_bytes=sum(item.size_bytes for item in objects),
+                document=_digest(files, layout, layout.collection_document(description.collection_id)),
+                objects=_digest(files, layout, layout.object_list(description.collection_id)),
+            )
+        )
+    reference = reference_files(
+        backup_id="run-1",
+        backup_name=layout.name,
+        milvus_version="v2.5.20",
+        databases=("default", "books"),
+        collections=contents,
+    )
+    files |= {layout.meta(name): body for name, body in reference.items()}
+    manifest = Manifest(
+        backup_name=layout.name,
+        backup_id="run-1",
+        created_by="milvus-vault 0.1.0",
+        execution_arn="arn:aws:states:eu-west-1:123456789012:execution:backup:run-1",
+        started_at=datetime(2026, 3, 1, 2, tzinfo=UTC),
+        finished_at=datetime(2026, 3, 1, 3, tzinfo=UTC),
+        source=Source(milvus_version="v2.5.20", bucket="milvus", root_path="files"),
+        databases=("default", "books"),
+        collections=tuple(entries),
+        failures=failures,
+        warnings=("garbage collection was not paused",),
+        object_count=sum(entry.object_count for entry in entries),
+        size_bytes=sum(entry.size_bytes for entry in entries),
+        files=tuple(_digest(files, layout, layout.meta(name)) for name in reference),
+    )
+    body = manifest.model_dump_json().encode()
+    files[layout.manifest] = body
+    files[layout.marker] = marker_file(manifest, body)
+    for key, content in files.items():
+        store.put(BUCKET, key, content)
+    return manifest
+
+
+def _digest(files: dict[str, bytes], layout: BackupLayout, key: str) -> FileDigest:
+    return digest(key.removeprefix(layout.root), files[key])

@@ -1,0 +1,293 @@
+"""Backups of ours, read back; no byte of their metadata can change unnoticed."""
+
+import json
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from milvus_vault.archive.check import check_metadata
+from milvus_vault.archive.layout import BackupLayout
+from milvus_vault.archive.manifest import CollectionFailure, digest
+from milvus_vault.archive.reader import (
+    Archive,
+    list_backups,
+    read_archive,
+    read_manifest,
+    read_objects,
+    segments_with_deletes,
+)
+from milvus_vault.archive.reference_writer import marker_file
+from milvus_vault.errors import BackupDamagedError, BackupFormatError, BackupNotFoundError, VaultError
+from milvus_vault.model.collections import ALL_PARTITIONS, CollectionName
+from tests.support.memory_store import InMemoryObjectStore
+from tests.unit.archive.samples import (
+    BUCKET,
+    COLLECTION_ID,
+    PARTITION_ID,
+    PREFIX,
+    SEGMENT_ID,
+    golden_layout,
+    golden_store,
+    new_store,
+    sample_contents,
+    write_backup,
+)
+
+LAYOUT = BackupLayout(PREFIX, "ours")
+CONTENTS = sample_contents(LAYOUT)
+FAILURE = CollectionFailure(name=CollectionName(database="books", name="lost"), error="FlushTimeoutError", message="m")
+
+
+def our_store() -> InMemoryObjectStore:
+    store = new_store()
+    write_backup(store, LAYOUT, CONTENTS, failures=(FAILURE,))
+    return store
+
+
+def read_all(store: InMemoryObjectStore) -> Archive:
+    """Read everything that has a digest."""
+    archive = read_archive(store, BUCKET, LAYOUT)
+    for collection in archive.collections:
+        read_objects(store, BUCKET, LAYOUT, collection)
+    check_metadata(store, BUCKET, LAYOUT)
+    return archive
+
+
+METADATA = {
+    listed.key: our_store().get(BUCKET, listed.key) for listed in our_store().list_objects(BUCKET, LAYOUT.meta(""))
+}
+
+
+def test_what_was_written_is_read() -> None:
+    store = our_store()
+
+    archive = read_all(store)
+
+    assert archive.name == "ours"
+    assert archive.origin == "milvus_vault"
+    assert archive.has_checksums
+    assert not archive.meta_only
+    assert archive.milvus_version[:3] == (2, 5, 20)
+    assert archive.databases == ("default", "books")
+    assert archive.failures == (FAILURE,)
+    assert archive.warnings == ("garbage collection was not paused",)
+    assert len(archive.collections) == len(CONTENTS)
+    for collection, (document, objects) in zip(archive.collections, CONTENTS, strict=True):
+        description = document.description
+        assert collection.name == description.name
+        assert collection.collection_id == description.collection_id
+        assert collection.layout.schema_proto == description.schema_proto
+        assert collection.layout.collection_schema == description.collection_schema
+        assert collection.layout.shards == description.shards
+        assert collection.layout.properties == description.properties
+        assert collection.layout.partitions == tuple(partition.name for partition in description.partitions)
+        assert collection.indexes == description.indexes
+        assert collection.aliases == description.aliases
+        assert collection.load_state == description.load_state
+        assert collection.replicas == description.replicas
+        assert collection.live_row_count == document.live_row_count
+        assert sorted(segment.segment_id for segment in collection.segments) == sorted(
+            segment.segment_id for segment in document.segments
+        )
+        assert read_objects(store, BUCKET, LAYOUT, collection) == objects
+
+
+def test_segments_are_sorted_to_their_partitions() -> None:
+    store = our_store()
+
+    collection = read_archive(store, BUCKET, LAYOUT).collections[0]
+
+    assert [(partition.name, partition.is_loaded) for partition in collection.partitions] == [
+        ("_default", True),
+        ("north", False),
+    ]
+    assert [partition.row_count for partition in collection.partitions] == [100, 5]
+    assert collection.row_count == 105
+    assert [(segment.segment_id, segment.group_id) for segment in collection.partitions[0].segments] == [
+        (SEGMENT_ID + number, SEGMENT_ID + number) for number in range(3)
+    ]
+    assert [(s.segment_id, s.partition_id, s.group_id) for s in collection.l0_segments] == [
+        (SEGMENT_ID + 4, ALL_PARTITIONS, 0)
+    ]
+    assert collection.partitions[1].segments[0].storage_version == 2
+    assert segments_with_deletes(read_objects(store, BUCKET, LAYOUT, collection)) == {
+        SEGMENT_ID,
+        SEGMENT_ID + 2,
+        SEGMENT_ID + 4,
+    }
+
+
+def test_milvus_backups_reader_finds_the_same_in_ours() -> None:
+    store = our_store()
+    ours = read_archive(store, BUCKET, LAYOUT)
+    # Without our documents it is an archive of milvus-backup.
+    marker = json.loads(store.get(BUCKET, LAYOUT.marker))
+    del marker["vault"]
+    store.put(BUCKET, LAYOUT.marker, json.dumps(marker).encode())
+    store.delete(BUCKET, [listed.key for listed in store.list_objects(BUCKET, LAYOUT.vault(""))])
+
+    theirs = read_archive(store, BUCKET, LAYOUT)
+
+    assert theirs.origin == "milvus_backup"
+    for collection, expected, (_, objects) in zip(theirs.collections, ours.collections, CONTENTS, strict=True):
+        assert collection.name == expected.name
+        assert collection.row_count == expected.row_count
+        assert {s.segment_id: s.group_id for s in collection.segments} == {
+            s.segment_id: s.group_id for s in expected.segments
+        }
+        assert {(o.stored_key, o.source_key, o.size_bytes) for o in collection.listed_objects} == {
+            (o.stored_key, o.source_key, o.size_bytes) for o in objects
+        }
+
+
+@pytest.mark.parametrize("key", METADATA)
+def test_no_byte_of_the_metadata_changes_unnoticed(key: str) -> None:
+    store = our_store()
+    body = METADATA[key]
+    # Every byte of short files, every 97th of long ones: reading all of it again takes a millisecond.
+    for position in range(0, len(body), 1 if len(body) < 600 else 97):
+        for flipped in (body[position] ^ 1, body[position] ^ 0x20, 0):
+            store.put(BUCKET, key, body[:position] + bytes([flipped]) + body[position + 1 :])
+
+            with pytest.raises((BackupDamagedError, BackupFormatError)):
+                read_all(store)
+
+
+@given(st.data())
+@settings(max_examples=200, deadline=None)
+def test_no_cut_and_no_addition_goes_unnoticed(data: st.DataObject) -> None:
+    store = our_store()
+    key = data.draw(st.sampled_from(sorted(METADATA)))
+    body = METADATA[key]
+    start = data.draw(st.integers(0, len(body)))
+    end = data.draw(st.integers(start, len(body)))
+    damaged = body[:start] + data.draw(st.binary(max_size=8)) + body[end:]
+    store.put(BUCKET, key, damaged)
+
+    if damaged == body:
+        read_all(store)
+    else:
+        with pytest.raises((BackupDamagedError, BackupFormatError)):
+            read_all(store)
+
+
+@pytest.mark.parametrize("key", [key for key in METADATA if key != LAYOUT.marker])
+def test_a_missing_document_is_damage_and_named(key: str) -> None:
+    store = our_store()
+    store.delete(BUCKET, [key])
+
+    with pytest.raises(BackupDamagedError, match=key):
+        read_all(store)
+
+
+def test_the_message_says_what_differs() -> None:
+    store = our_store()
+    key = LAYOUT.collection_document(COLLECTION_ID)
+    body = METADATA[key]
+
+    store.put(BUCKET, key, body[:-1])
+    with pytest.raises(BackupDamagedError, match=f"{key} has {len(body) - 1} bytes instead of {len(body)}"):
+        read_archive(store, BUCKET, LAYOUT)
+
+    store.put(BUCKET, key, body[:-1] + b" ")
+    with pytest.raises(BackupDamagedError, match=f"SHA-256 is .* instead of {digest(key, body).sha256}"):
+        read_archive(store, BUCKET, LAYOUT)
+
+
+def test_without_a_marker_there_is_no_backup() -> None:
+    store = our_store()
+    store.delete(BUCKET, [LAYOUT.marker])
+
+    with pytest.raises(BackupNotFoundError, match="unfinished or failed"):
+        read_archive(store, BUCKET, LAYOUT)
+    with pytest.raises(BackupNotFoundError, match="there is no backup other"):
+        read_archive(store, BUCKET, BackupLayout(PREFIX, "other"))
+    assert list(list_backups(store, BUCKET, PREFIX)) == []
+
+
+def test_a_newer_format_is_refused_whatever_else_it_says() -> None:
+    store = our_store()
+    marker = json.loads(METADATA[LAYOUT.marker])
+    marker["vault"] = {"format_version": 2, "merkle_root": "abc"}
+    store.put(BUCKET, LAYOUT.marker, json.dumps(marker).encode())
+
+    with pytest.raises(BackupFormatError, match="format version 2; this release reads up to 1"):
+        read_archive(store, BUCKET, LAYOUT)
+
+
+@pytest.mark.parametrize("mark", [None, 7, {}, {"format_version": 0}, {"format_version": "1"}])
+def test_a_reference_to_the_manifest_that_is_none_is_damage(mark: object) -> None:
+    store = our_store()
+    marker = json.loads(METADATA[LAYOUT.marker])
+    marker["vault"] = mark
+    store.put(BUCKET, LAYOUT.marker, json.dumps(marker).encode())
+
+    with pytest.raises(BackupDamagedError, match=r"backup_meta\.json cannot be read"):
+        read_archive(store, BUCKET, LAYOUT)
+
+
+@pytest.mark.parametrize("body", [b"[]", b"null", b"", b"{", b"\xff"])
+def test_a_marker_that_is_no_object_is_damage(body: bytes) -> None:
+    store = our_store()
+    store.put(BUCKET, LAYOUT.marker, body)
+
+    with pytest.raises(BackupDamagedError, match=r"backup_meta\.json cannot be read"):
+        read_archive(store, BUCKET, LAYOUT)
+
+
+def _rewrite(store: InMemoryObjectStore, key: str, body: bytes) -> None:
+    """Replace a collection's document together with all digests above it, as a faulty writer would."""
+    manifest = read_manifest(store, BUCKET, LAYOUT)
+    assert manifest is not None
+    written = digest(key.removeprefix(LAYOUT.root), body)
+    entries = [
+        entry.model_copy(
+            update={name: written for name in ("document", "objects") if getattr(entry, name).key == written.key}
+        )
+        for entry in manifest.collections
+    ]
+    manifest = manifest.model_copy(update={"collections": tuple(entries)})
+    store.put(BUCKET, key, body)
+    store.put(BUCKET, LAYOUT.manifest, manifest.model_dump_json().encode())
+    store.put(BUCKET, LAYOUT.marker, marker_file(manifest, manifest.model_dump_json().encode()))
+
+
+@pytest.mark.parametrize(
+    ("key", "body"),
+    [
+        (LAYOUT.collection_document(COLLECTION_ID), b"{}"),
+        (
+            LAYOUT.collection_document(COLLECTION_ID),
+            METADATA[LAYOUT.collection_document(COLLECTION_ID)].replace(str(PARTITION_ID).encode(), b"5", 1),
+        ),
+        (LAYOUT.object_list(COLLECTION_ID), b"{}\n"),
+        (LAYOUT.object_list(COLLECTION_ID), b'["a","b",1.0,"",""]\n'),
+        (LAYOUT.object_list(COLLECTION_ID), b'["a","b"'),
+        (LAYOUT.object_list(COLLECTION_ID), b"\xff\n"),
+    ],
+)
+def test_a_document_that_was_written_wrong_is_damage(key: str, body: bytes) -> None:
+    store = our_store()
+    _rewrite(store, key, body)
+
+    with pytest.raises(BackupDamagedError, match=key):
+        read_all(store)
+
+
+def test_a_backup_of_milvus_backup_has_no_manifest() -> None:
+    store = golden_store("golden_meta")
+
+    assert read_manifest(store, BUCKET, golden_layout("golden_meta")) is None
+    check_metadata(store, BUCKET, golden_layout("golden_meta"))
+
+
+def test_every_failure_names_the_backup_and_tells_what_to_do() -> None:
+    store = our_store()
+    store.delete(BUCKET, [LAYOUT.manifest])
+
+    with pytest.raises(VaultError) as caught:
+        read_archive(store, BUCKET, LAYOUT)
+
+    assert "ours" in caught.value.message
+    assert caught.value.hint

@@ -1,0 +1,263 @@
+"""How a batch is copied: what is recorded, retried, waited out and given up."""
+
+from collections import Counter
+
+import pytest
+
+from milvus_vault.copying import engine
+from milvus_vault.copying.documents import BatchError, read_records
+from milvus_vault.copying.engine import copy_batch
+from milvus_vault.copying.pacer import Pacer
+from milvus_vault.errors import (
+    BucketNotFoundError,
+    CopyUnfinishedError,
+    ObjectNotFoundError,
+    StorageAccessDeniedError,
+    StorageRequestError,
+    StorageThrottledError,
+    StorageUnavailableError,
+    VaultError,
+    WorkingFileError,
+)
+from tests.unit.copying.job import AN_HOUR, BACKUPS, SOURCE, Job
+
+BATCH = "copy/first/r1/batch-0.jsonl"
+
+
+class StallingPacer(Pacer):
+    """A pacer that makes everybody wait after a number of requests."""
+
+    def __init__(self, after: int, seconds: float) -> None:
+        """Let `after` requests pass at once, and make each later one wait so long."""
+        super().__init__()
+        self._after, self._seconds = after, seconds
+
+    def reserve(self) -> float:
+        """Return the wait."""
+        self._after -= 1
+        return 0.0 if self._after >= 0 else self._seconds
+
+
+def copied_files(job: Job) -> list[str]:
+    """Return the names of what became of the batches, without their folder."""
+    return sorted(name.removeprefix("copy/first/r1/") for name in job.run.names("copy/first/r1/copied-"))
+
+
+def test_copies_all_objects_and_records_them(job: Job) -> None:
+    job.write_sources(t0=5, t1=3)
+    job.plan()
+
+    results = job.copy()
+
+    assert job.copied_bodies() == job.expected_bodies()
+    assert [(r.copied_count, r.missing_count, r.changed_count, r.copied_bytes) for r in results] == [(4, 0, 0, 4)] * 2
+    assert copied_files(job) == ["copied-0.4.4.jsonl", "copied-1.4.4.jsonl"]
+    record = next(iter(read_records(job.run, "copy/first/r1/copied-0.4.4.jsonl")))
+    assert record.etag == job.store.buckets[BACKUPS][record.key].etag
+    assert record.checksum.startswith("MD5:")
+
+
+def test_records_a_missing_and_a_changed_source(job: Job) -> None:
+    job.write_sources(t0=4)
+    job.plan()
+    job.store.delete(SOURCE, [job.source_key(0, 1)])
+    job.store.put(SOURCE, job.source_key(0, 2), b"!")
+
+    (result,) = job.copy()
+
+    assert (result.copied_count, result.missing_count, result.changed_count, result.copied_bytes) == (2, 1, 1, 2)
+    records = {record.key: record.status for record in read_records(job.run, "copy/first/r1/copied-0.4.2.jsonl")}
+    assert records == {
+        job.key(0, 0): "copied",
+        job.key(0, 1): "missing",
+        job.key(0, 2): "changed",
+        job.key(0, 3): "copied",
+    }
+
+
+def test_waits_throttling_out(job: Job) -> None:
+    job.write_sources(t0=4)
+    job.plan()
+    refused: Counter[str] = Counter()
+
+    def throttle(operation: str, _: str, key: str) -> None:
+        if operation == "copy" and refused[key] < 3:
+            refused[key] += 1
+            msg = "SlowDown"
+            raise StorageThrottledError(msg)
+
+    job.store.before = throttle
+
+    (result,) = job.copy()
+
+    assert result.copied_count == 4
+    assert refused.total() == 12
+
+
+def test_repeats_a_copy_that_s3_failed_on(job: Job) -> None:
+    job.write_sources(t0=4)
+    job.plan()
+    failures: Counter[str] = Counter()
+
+    def fail(operation: str, _: str, key: str) -> None:
+        if operation == "copy" and failures[key] < engine.UNAVAILABLE_ATTEMPTS - 1:
+            failures[key] += 1
+            msg = "InternalError"
+            raise StorageUnavailableError(msg)
+
+    job.store.before = fail
+
+    (result,) = job.copy()
+
+    assert result.copied_count == 4
+
+
+def test_copies_the_others_before_it_reports_an_object_that_s3_fails_on(job: Job) -> None:
+    job.write_sources(t0=4)
+    job.plan()
+
+    def fail(operation: str, _: str, key: str) -> None:
+        if operation == "copy" and key == job.source_key(0, 2):
+            msg = f"cannot copy {key}: InternalError"
+            raise StorageUnavailableError(msg)
+
+    job.store.before = fail
+
+    with pytest.raises(StorageUnavailableError, match=job.source_key(0, 2)):
+        job.copy()
+
+    assert copied_files(job) == ["copied-0.3.3.jsonl"]
+
+
+def test_stops_soon_if_s3_fails_on_everything(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine, "UNAVAILABLE_OBJECTS", 2)
+    job.write_sources(t0=4)
+    job.plan()
+    tried: Counter[str] = Counter()
+
+    def fail(operation: str, _: str, key: str) -> None:
+        if operation == "copy":
+            tried[key] += 1
+            msg = "cannot reach S3"
+            raise StorageUnavailableError(msg)
+
+    job.store.before = fail
+
+    with pytest.raises(StorageUnavailableError):
+        job.copy(threads=1)
+
+    assert len(tried) == 2
+
+
+def test_writes_down_what_is_done_when_time_runs_out_and_goes_on_from_there(job: Job) -> None:
+    job.write_sources(t0=4)
+    job.plan()
+    # Asked twice for how long it may take, it hears "not long"; asked again, that time is over.
+    answers = iter([engine.RESERVE_SECONDS + 0.2] * 2)
+
+    with pytest.raises(CopyUnfinishedError, match="2 of 4 objects"):
+        copy_batch(
+            job.run,
+            BATCH,
+            threads=1,
+            deadline_seconds_left=lambda: next(answers, 0.0),
+            pacer=StallingPacer(after=2, seconds=60),
+        )
+    assert copied_files(job) == ["copied-0.2.2.jsonl"]
+
+    (result,) = job.copy()
+
+    assert result.copied_count == 4
+    assert job.copied_bodies() == job.expected_bodies()
+    assert job.store.requests["copy"] == 4
+    assert copied_files(job) == ["copied-0.2.2.jsonl", "copied-0.4.4.jsonl"]
+
+
+def test_does_nothing_for_a_batch_that_is_done(job: Job) -> None:
+    job.write_sources(t0=4)
+    job.plan()
+    first = job.copy()
+    job.store.requests.clear()
+
+    assert job.copy() == first
+    assert job.store.requests["copy"] == 0
+
+
+@pytest.mark.parametrize("error", [StorageAccessDeniedError, BucketNotFoundError, StorageRequestError])
+def test_records_a_refusal_and_stops(job: Job, error: type[VaultError]) -> None:
+    job.write_sources(t0=4)
+    job.plan()
+
+    def refuse(operation: str, _: str, key: str) -> None:
+        if operation == "copy" and key != job.source_key(0, 3):
+            raise error(f"cannot copy {key}", hint="Ask for it.")
+
+    job.store.before = refuse
+
+    (result,) = job.copy(threads=1)
+
+    assert result.error is not None
+    assert result.error.error == error.__name__
+    assert result.error == job.run.read("copy/first/r1/error-0.json", BatchError)
+    assert result.error.hint == "Ask for it."
+    assert job.store.requests["copy"] == result.copied_count
+
+
+def test_forgets_a_refusal_that_a_retry_does_not_meet(job: Job) -> None:
+    job.write_sources(t0=4)
+    job.plan()
+
+    def refuse(operation: str, *_: str) -> None:
+        if operation == "copy":
+            msg = "AccessDenied"
+            raise StorageAccessDeniedError(msg)
+
+    job.store.before = refuse
+    job.copy()
+    job.store.before = lambda *_: None
+
+    (result,) = job.copy()
+
+    assert result.error is None
+    assert list(job.run.names("copy/first/r1/error-")) == []
+    assert job.verify().complete == (0,)
+
+
+def test_raises_a_bug_in_a_thread(job: Job) -> None:
+    job.write_sources(t0=4)
+    job.plan()
+
+    def break_down(operation: str, *_: str) -> None:
+        if operation == "copy":
+            msg = "a bug"
+            raise ZeroDivisionError(msg)
+
+    job.store.before = break_down
+
+    with pytest.raises(ZeroDivisionError, match="a bug"):
+        job.copy()
+
+
+def test_writes_down_what_is_done_from_time_to_time(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine, "CHECKPOINT_SECONDS", 0.05)
+    job.write_sources(t0=4)
+    job.plan()
+
+    copy_batch(
+        job.run, BATCH, threads=1, deadline_seconds_left=lambda: AN_HOUR, pacer=StallingPacer(after=2, seconds=0.3)
+    )
+
+    assert copied_files(job) == ["copied-0.2.2.jsonl", "copied-0.3.3.jsonl", "copied-0.4.4.jsonl"]
+
+
+@pytest.mark.parametrize("name", ["batch-0.jsonl", "copy/first/r1/plan.json", "copy/first/r1/batch-0.jsonl/x"])
+def test_refuses_a_name_that_is_not_a_batch(job: Job, name: str) -> None:
+    with pytest.raises(WorkingFileError, match="not the name of a batch"):
+        copy_batch(job.run, name, threads=1, deadline_seconds_left=lambda: AN_HOUR)
+
+
+def test_names_a_batch_that_was_not_planned(job: Job) -> None:
+    job.write_sources(t0=1)
+
+    with pytest.raises(ObjectNotFoundError, match=r"copy/first/r1/plan\.json"):
+        copy_batch(job.run, BATCH, threads=1, deadline_seconds_left=lambda: AN_HOUR)

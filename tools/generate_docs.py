@@ -1,0 +1,399 @@
+"""Make the documents that follow from the code: `python -m tools.generate_docs [--check]`.
+
+docs/errors.md       every error: its meaning from `errors.py`, its retries from `statemachine/`, what to do about
+                     it from `docs/errors_actions.yaml`
+docs/requests.md     the fields of the two requests, from their models, with examples that the models accept
+docs/schemas/*.json  JSON schemas of requests, results and the manifest
+
+With `--check` nothing is written: it names the files that are not what the code says, and ends with 1 if there
+are any. `make check-docs` runs it; the package must be importable (PYTHONPATH=layers/shared).
+"""
+
+import argparse
+import ast
+import inspect
+import json
+import sys
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict
+
+from milvus_vault import errors
+from milvus_vault.archive.manifest import Manifest
+from milvus_vault.errors import VaultError
+from milvus_vault.model.base import Model
+from milvus_vault.model.messages import PublishBackupResult, ReportRestoreResult
+from milvus_vault.model.requests import BackupRequest, RestoreRequest
+
+ROOT = Path(__file__).parent.parent
+DOCS = ROOT / "docs"
+ACTIONS = DOCS / "errors_actions.yaml"
+
+GENERATED = "<!-- Made by `python -m tools.generate_docs`; edit what it is made from instead. -->"
+
+type Schema = Mapping[str, Any]
+type State = Mapping[str, Any]
+
+
+class SourceError(Exception):
+    """What the documents are made from is not complete, or contradicts itself."""
+
+
+# --- errors ---------------------------------------------------------------------------------------
+
+
+class ForeignError(BaseModel):
+    """A name that a failed execution can show and that is not one of ours."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    meaning: str
+    action: str
+
+
+class Actions(BaseModel):
+    """`docs/errors_actions.yaml`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    actions: dict[str, str]
+    foreign: dict[str, ForeignError]
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """A section of `errors.py`: its title, and the leaves in their order."""
+
+    title: str
+    leaves: tuple[type[VaultError], ...]
+
+
+def error_sections(source: str) -> list[Section]:
+    """Return the leaves of `errors.py` by the comments that divide it."""
+    titles = {
+        number: line.strip("# -")
+        for number, line in enumerate(source.splitlines(), start=1)
+        if line.startswith("# --- ")
+    }
+    leaves: dict[str, list[type[VaultError]]] = {title: [] for title in titles.values()}
+    for node in ast.parse(source).body:
+        found = getattr(errors, node.name) if isinstance(node, ast.ClassDef) else None
+        if found is None or found is VaultError:
+            continue
+        above = [number for number in titles if number < node.lineno]
+        if not above:
+            msg = f"{found.__name__} stands in no section of errors.py"
+            raise SourceError(msg)
+        leaves[titles[max(above)]].append(found)
+    return [Section(title, tuple(found)) for title, found in leaves.items()]
+
+
+def retries(definitions: Mapping[str, State]) -> dict[str, dict[str, int]]:
+    """Return for each error name the states that retry it, and how often.
+
+    Raises `SourceError` where two states of one name retry an error differently: the documents name states only.
+    """
+    found: dict[str, dict[str, int]] = defaultdict(dict)
+    for file_name, definition in definitions.items():
+        for state_name, state in _states(definition):
+            for retrier in state.get("Retry", ()):
+                for error in retrier["ErrorEquals"]:
+                    attempts = int(retrier["MaxAttempts"])
+                    if found[error].setdefault(state_name, attempts) != attempts:
+                        msg = f"{state_name} of {file_name} retries {error} {attempts} times, and elsewhere differently"
+                        raise SourceError(msg)
+    return found
+
+
+def _states(machine: State) -> Iterator[tuple[str, State]]:
+    for name, state in machine["States"].items():
+        yield name, state
+        for branch in state.get("Branches", ()):
+            yield from _states(branch)
+        if "ItemProcessor" in state:
+            yield from _states(state["ItemProcessor"])
+
+
+def errors_document(sections: Sequence[Section], retried: Mapping[str, Mapping[str, int]], actions: Actions) -> str:
+    """Return docs/errors.md. Raises `SourceError` where a leaf lacks an action, or an action its leaf."""
+    names = {leaf.__name__ for section in sections for leaf in section.leaves}
+    if missing := sorted(names - actions.actions.keys()):
+        msg = f"docs/errors_actions.yaml says nothing of {', '.join(missing)}"
+        raise SourceError(msg)
+    if unknown := sorted(actions.actions.keys() - names):
+        msg = f"docs/errors_actions.yaml speaks of {', '.join(unknown)}, which errors.py does not have"
+        raise SourceError(msg)
+    lines = [
+        GENERATED,
+        "",
+        "# Errors",
+        "",
+        "A failed execution ends with one of these names and a text: the message names the object concerned, and a",
+        "line that begins with `Hint:` says what usually helps. The same name is in the function's log (`error_name`),",
+        "is counted as a metric in the namespace `MilvusVault`, and stands in the run's failure record",
+        "([operations.md](operations.md)). Names are part of the interface: see",
+        "[ADR 0007](adr/0007-error-names-are-api.md).",
+        "",
+        '"Retried" is what the state machines do by themselves before they give up. "Start again" means a new',
+        "execution with the same input and the same `backup_name`, which resumes.",
+    ]
+    for section in sections:
+        lines += ["", f"## {section.title[:1].upper()}{section.title[1:]}"]
+        for leaf in section.leaves:
+            lines += [
+                "",
+                f"### {leaf.__name__}",
+                "",
+                _meaning(leaf),
+                "",
+                f"* Retried: {_retried(leaf, retried.get(leaf.__name__, {}))}",
+                f"* What to do: {_one_line(actions.actions[leaf.__name__])}",
+            ]
+    lines += [
+        "",
+        "## Names that are not ours",
+        "",
+        "They come from Step Functions, Lambda or Python.",
+        "",
+        "| name | meaning | what to do |",
+        "|---|---|---|",
+    ]
+    lines += [
+        f"| `{name}` | {_one_line(foreign.meaning)} | {_one_line(foreign.action)} |"
+        for name, foreign in actions.foreign.items()
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _meaning(leaf: type[VaultError]) -> str:
+    if not leaf.__doc__:
+        msg = f"{leaf.__name__} has no docstring"
+        raise SourceError(msg)
+    return _one_line(leaf.__doc__)
+
+
+def _retried(leaf: type[VaultError], states: Mapping[str, int]) -> str:
+    if bool(states) != leaf.retryable:
+        msg = f"{leaf.__name__}.retryable is {leaf.retryable}, and the states that retry it are {sorted(states)}"
+        raise SourceError(msg)
+    if not states:
+        return "no."
+    by_attempts: dict[int, list[str]] = defaultdict(list)
+    for state, attempts in sorted(states.items()):
+        by_attempts[attempts].append(state)
+    counts = [f"{attempts} times by {', '.join(named)}" for attempts, named in sorted(by_attempts.items())]
+    return f"up to {'; '.join(counts)}."
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
+
+
+# --- requests -------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """A request that the document shows. The models check it."""
+
+    title: str
+    model: type[Model]
+    request: Mapping[str, Any]
+
+
+EXAMPLES = (
+    Example("Everything, under a name made of date and time", BackupRequest, {}),
+    Example(
+        "One collection and one whole database",
+        BackupRequest,
+        {"backup_name": "before_upgrade", "collections": ["default.products", "shop.*"]},
+    ),
+    Example(
+        "All or nothing, as they are on storage now",
+        BackupRequest,
+        {"backup_name": "nightly_1", "skip_flush": True, "on_collection_failure": "fail"},
+    ),
+    Example("Everything, under its own names", RestoreRequest, {"backup_name": "before_upgrade"}),
+    Example(
+        "Beside what is there, into a 2.3 server",
+        RestoreRequest,
+        {"backup_name": "before_upgrade", "suffix": "_restored", "allow_version": True},
+    ),
+    Example(
+        "One collection into another database, and a whole database under another name",
+        RestoreRequest,
+        {
+            "backup_name": "before_upgrade",
+            "collections": ["default.products", "shop.*"],
+            "rename": {"default.products": "test.products", "shop.*": "shop_test.*"},
+        },
+    ),
+    Example(
+        "In place of what is there",
+        RestoreRequest,
+        {"backup_name": "before_upgrade", "collections": ["default.products"], "drop_existing": True},
+    ),
+)
+
+
+def requests_document(examples: Sequence[Example]) -> str:
+    """Return docs/requests.md. Raises pydantic's `ValidationError` where a model refuses an example."""
+    lines = [
+        GENERATED,
+        "",
+        "# Requests",
+        "",
+        "The input of an execution is a JSON object with these fields. All but the required ones may be left out.",
+        "Unknown fields and wrong values are refused with [InvalidRequestError](errors.md#invalidrequesterror) before",
+        "anything is done. JSON schemas of requests and results are in [schemas/](schemas/).",
+        "",
+        "A selector is `<database>.<collection>`, or `<database>.*` for all collections of a database. The database",
+        "that Milvus makes by itself is called `default`. Selectors name collections, never aliases.",
+    ]
+    titles = (
+        (BackupRequest, "Backup", "[backup-result](schemas/backup-result.schema.json)"),
+        (RestoreRequest, "Restore", "[restore-result](schemas/restore-result.schema.json)"),
+    )
+    for model, title, result in titles:
+        schema = model.model_json_schema()
+        lines += [
+            "",
+            f"## {title}",
+            "",
+            f"{_one_line(schema['description'])} The output of an execution that succeeds is a {result}.",
+            "",
+            "| field | type | default | description |",
+            "|---|---|---|---|",
+        ]
+        required = schema.get("required", ())
+        lines += [
+            f"| `{name}` | {_type(field)} | {_default(field, is_required=name in required)} | {field['description']} |"
+            for name, field in schema["properties"].items()
+        ]
+        for example in examples:
+            if example.model is model:
+                model.model_validate(example.request)
+                lines += ["", f"{example.title}:", "", "```json", json.dumps(example.request, indent=2), "```"]
+    return "\n".join(lines) + "\n"
+
+
+def _type(field: Schema) -> str:
+    """Return a field's type in words."""
+    if "anyOf" in field:
+        return " or ".join(_type(option) for option in field["anyOf"] if option.get("type") != "null")
+    if options := field.get("enum", [field["const"]] if "const" in field else []):
+        return " or ".join(f"`{json.dumps(option)}`" for option in options)
+    if field["type"] == "array":
+        return "list of selectors, not empty" if field.get("minItems") else "list of selectors"
+    if field["type"] == "object":
+        return "object: selector to selector"
+    if field["type"] == "integer" and "maximum" in field:
+        return f"integer, {field['minimum']} to {field['maximum']}"
+    return {"boolean": "true or false", "string": "text"}.get(field["type"], str(field["type"]))
+
+
+def _default(field: Schema, *, is_required: bool) -> str:
+    if is_required:
+        return "required"
+    return "none" if field.get("default") is None else f"`{json.dumps(field['default'])}`"
+
+
+# --- schemas --------------------------------------------------------------------------------------
+
+SCHEMAS: Mapping[str, tuple[type[Model], Literal["validation", "serialization"]]] = {
+    "backup-request": (BackupRequest, "validation"),
+    "restore-request": (RestoreRequest, "validation"),
+    "backup-result": (PublishBackupResult, "serialization"),
+    "restore-result": (ReportRestoreResult, "serialization"),
+    "manifest": (Manifest, "serialization"),
+}
+
+
+def schema_document(model: type[Model], mode: Literal["validation", "serialization"]) -> str:
+    """Return the JSON schema of a model, with its fields' docstrings as their descriptions."""
+    schema = model.model_json_schema(mode=mode)
+    for name, definition in {model.__name__: schema, **schema.get("$defs", {})}.items():
+        described = _field_docstrings(_model_named(name))
+        for field, text in described.items():
+            definition["properties"][field].setdefault("description", text)
+    return json.dumps({"$schema": "https://json-schema.org/draft/2020-12/schema"} | schema, indent=2) + "\n"
+
+
+def _model_named(name: str) -> type[Model]:
+    found = [model for model in Model.__subclasses__() if model.__name__ == name]
+    if len(found) != 1:
+        msg = f"there are {len(found)} models of the name {name}; a schema can have only one"
+        raise SourceError(msg)
+    return found[0]
+
+
+def _field_docstrings(model: type[Model]) -> dict[str, str]:
+    """Return the text that follows each field of a class."""
+    tree = ast.parse(inspect.getsource(model)).body[0]
+    if not isinstance(tree, ast.ClassDef):
+        return {}
+    described = {}
+    for node, after in zip(tree.body, tree.body[1:], strict=False):
+        if not (isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name)):
+            continue
+        if isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant) and isinstance(after.value.value, str):
+            described[node.target.id] = _one_line(after.value.value)
+    return described
+
+
+# --- files ----------------------------------------------------------------------------------------
+
+
+def documents() -> dict[Path, str]:
+    """Return the content of every generated file."""
+    sections = error_sections(Path(errors.__file__).read_text())
+    machines = {path.name: yaml.safe_load(path.read_text()) for path in sorted(ROOT.glob("statemachine/*.asl.yaml"))}
+    actions = Actions.model_validate(yaml.safe_load(ACTIONS.read_text()))
+    made = {
+        DOCS / "errors.md": errors_document(sections, retries(machines), actions),
+        DOCS / "requests.md": requests_document(EXAMPLES),
+    }
+    for name, (model, mode) in SCHEMAS.items():
+        made[DOCS / "schemas" / f"{name}.schema.json"] = schema_document(model, mode)
+    return made
+
+
+def stale_files(made: Mapping[Path, str]) -> list[Path]:
+    """Return the files that are missing, are not as they should be, or should not be there."""
+    wrong = [path for path, text in made.items() if not path.exists() or path.read_text() != text]
+    return sorted([*wrong, *(path for path in (DOCS / "schemas").glob("*") if path not in made)])
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Write or check the documents; return 1 where one is stale."""
+    parser = argparse.ArgumentParser(prog="python -m tools.generate_docs", description=__doc__)
+    parser.add_argument("--check", action="store_true", help="write nothing; name the files that are stale")
+    check = parser.parse_args(arguments).check
+    try:
+        made = documents()
+    except SourceError as err:
+        print(f"the documents cannot be made: {err}", file=sys.stderr)
+        return 1
+    stale = stale_files(made)
+    if check:
+        for path in stale:
+            print(f"{path.relative_to(ROOT)} is stale; run `python -m tools.generate_docs`", file=sys.stderr)
+        return 1 if stale else 0
+    for path in stale:
+        if path in made:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(made[path])
+            print(f"wrote {path.relative_to(ROOT)}")
+        else:
+            path.unlink()
+            print(f"removed {path.relative_to(ROOT)}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
