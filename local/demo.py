@@ -25,7 +25,7 @@ from milvus_vault.workspace import Workspace
 
 BACKUP_NAME = "demo"
 TIMEOUT_SECONDS = 300.0
-MIB = 1024**2
+WIDEST_VALUE = 18
 
 console = Console(highlight=False)
 
@@ -100,7 +100,7 @@ def _run(
 ) -> dict[str, Any]:
     """Start a machine and follow it to its end, with bars for collections, objects and bytes."""
     execution = stack.start(machine, request)
-    console.print(f"  {title}: [dim]{execution}[/]")
+    console.print(f"[bold]{title}[/] [dim]execution {execution.rpartition(':')[2]}[/]")
     with Progress(
         TextColumn("  {task.description:<22}"),
         BarColumn(),
@@ -159,9 +159,7 @@ def _print_outcome(title: str, described: dict[str, Any]) -> None:
         return
     output = json.loads(described["output"])
     shown = ", ".join(
-        f"{value:,} {key.removesuffix('_count').replace('_', ' ')}(s)"
-        for key, value in output.items()
-        if key.endswith("_count")
+        f"{key.removesuffix('_count')} {value:,}" for key, value in output.items() if key.endswith("_count")
     )
     console.print(f"[green]✓[/] {title}: {output['status']}, {shown} [dim]{seconds:.1f} s[/]")
     for warning in output["warnings"]:
@@ -187,10 +185,9 @@ def _print_comparison(before: dict[str, Fingerprint], after: dict[str, Fingerpri
 def _short(value: object) -> str:
     if isinstance(value, list):
         if value and isinstance(value[0], list):
-            return f"{len(value)} searches of {len(value[0])}"
-        if len(value) > 3 or any(len(str(item)) > 20 for item in value):  # noqa: PLR2004 - what fits into a column
-            return f"{len(value)} entries"
-        return ", ".join(map(str, value)) or "none"
+            return f"{len(value)} x top {len(value[0])}"
+        text = ", ".join(map(str, value)) or "none"
+        return text if len(text) <= WIDEST_VALUE else f"{len(value)} entries"
     return f"{value:,}" if isinstance(value, int) else str(value)
 
 

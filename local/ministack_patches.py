@@ -8,9 +8,14 @@ settings are ministack's own environment variables.
 # ruff: noqa: SLF001 - replacing private names is what it is for
 
 import contextvars
+import hashlib
 import importlib.metadata
 import json
+import threading
+import types
+import zipfile
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -197,6 +202,35 @@ def patch_secure_transport() -> None:
     iam_evaluator._resolve_condition_key = resolve_as_over_tls
 
 
+class _SharedLayerZip(zipfile.ZipFile):
+    """A zip file that extracts a layer once, and from then on links to what it extracted."""
+
+    _lock = threading.Lock()
+
+    def extractall(self, path: Any = None, members: Any = None, pwd: bytes | None = None) -> None:
+        """Extract into `path`, or make it a link to where an equal layer was extracted."""
+        target = Path(path)
+        if not target.name.startswith("layer_"):
+            super().extractall(path, members, pwd)
+            return
+        content = hashlib.sha256(repr([(info.filename, info.CRC) for info in self.infolist()]).encode())
+        shared = target.parent.parent / f"layer-{content.hexdigest()[:16]}"
+        with self._lock:
+            if not shared.exists():
+                super().extractall(shared, members, pwd)
+        target.rmdir()
+        target.symlink_to(shared)
+
+
+def patch_layer_extraction() -> None:
+    """Extract each layer once for all workers.
+
+    ministack does it for each worker: 170 MB and 6,000 files for a function that talks to Milvus, which took
+    longer than all else in its cold start, and gigabytes of disk.
+    """
+    lambda_runtime.zipfile = types.SimpleNamespace(**vars(zipfile) | {"ZipFile": _SharedLayerZip})
+
+
 def apply() -> None:
     """Apply all patches. Raises `RuntimeError` for another version of ministack."""
     found = importlib.metadata.version("ministack")
@@ -210,6 +244,7 @@ def apply() -> None:
     patch_stop_of_states()
     patch_stop_of_nested_executions()
     patch_secure_transport()
+    patch_layer_extraction()
 
 
 if __name__ == "__main__":

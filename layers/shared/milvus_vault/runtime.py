@@ -19,7 +19,7 @@ from pydantic import BaseModel, ValidationError
 from milvus_vault.errors import InvalidRequestError, VaultError
 
 logger = Logger()
-metrics = Metrics()
+metrics = Metrics(namespace="MilvusVault", service="milvus-vault")
 tracer = Tracer()
 
 type Json = dict[str, "Json"] | list["Json"] | str | int | float | bool | None
@@ -71,6 +71,7 @@ def task[Request: BaseModel, Result: BaseModel](
             logger.exception("failed", error_name=type(err).__name__, error_message=err.message, hint=err.hint)
             metrics.add_metric(name=f"{type(err).__name__}", unit=MetricUnit.Count, value=1)
             raise
+        metrics.add_metric(name="TasksSucceeded", unit=MetricUnit.Count, value=1)
         dumped: Json = result.model_dump(mode="json")
         return dumped
 

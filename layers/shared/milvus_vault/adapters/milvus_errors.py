@@ -22,11 +22,12 @@ from milvus_vault.errors import (
 NOT_FOUND = 100
 NOT_LOADED = 101
 INDEX_NOT_FOUND = 700
+ALIAS_TAKEN = 1602
 
 # Not ready, unavailable, memory or disk or rate limits, node offline: they pass.
 _PASSING = {1, 2, 5, 8, 9, 901}
 _DATABASE_NOT_FOUND = 800
-_NAME_TAKEN = {1601, 1602}
+_NAME_TAKEN = {1601, ALIAS_TAKEN}
 _LEGACY_COLLECTION_NOT_FOUND = 4
 _LEGACY_RATE_LIMIT = 49
 

@@ -93,8 +93,14 @@ def read_archive(store: ObjectStore, bucket: str, layout: BackupLayout) -> Archi
         databases=manifest.databases,
         collections=collections,
         failures=manifest.failures,
-        warnings=manifest.warnings,
+        warnings=_warnings(manifest),
     )
+
+
+def _warnings(manifest: Manifest) -> tuple[str, ...]:
+    """Return what a restore has to say of the backup; what went on while it was made is not for its report."""
+    missing = ", ".join(str(failure.name) for failure in manifest.failures)
+    return (f"The backup is partial, it lacks: {missing}",) if missing else ()
 
 
 def read_manifest(store: ObjectStore, bucket: str, layout: BackupLayout) -> Manifest | None:

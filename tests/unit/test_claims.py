@@ -1,0 +1,177 @@
+"""Claims: of two executions one gets it, and a dead one keeps nobody out."""
+
+from datetime import UTC, datetime
+
+import pytest
+
+from milvus_vault.claims import DIED, RUNNING, Claim, ClaimHeldError, Claims
+from milvus_vault.errors import StorageUnavailableError
+from tests.support.memory_store import InMemoryObjectStore
+
+BUCKET = "backups"
+KEY = "team/.runs/backup-nightly/claim.json"
+
+ENDED = ["SUCCEEDED", "FAILED", "TIMED_OUT", "ABORTED", "PENDING_REDRIVE", "GONE"]
+
+
+class FakeExecutions:
+    """Executions with the statuses that a test gives them; `RUNNING` where it gives none."""
+
+    def __init__(self, **statuses: str) -> None:
+        """Give executions their statuses, by ARN."""
+        self.statuses = statuses
+        self.asked: list[str] = []
+
+    def status(self, execution_arn: str) -> str:
+        """Return the status of an execution."""
+        self.asked.append(execution_arn)
+        return self.statuses.get(execution_arn, "RUNNING")
+
+
+@pytest.fixture
+def store() -> InMemoryObjectStore:
+    """An empty bucket."""
+    return InMemoryObjectStore(BUCKET)
+
+
+def claims(store: InMemoryObjectStore, arn: str, **statuses: str) -> Claims:
+    """Return the claims of an execution, which sees others with these statuses."""
+    return Claims(store, FakeExecutions(**statuses), BUCKET, execution_arn=arn, run=f"run-of-{arn}")
+
+
+def holder(store: InMemoryObjectStore, key: str = KEY) -> str:
+    """Return the execution that a claim names."""
+    return Claim.model_validate_json(store.get(BUCKET, key)).execution_arn
+
+
+def test_a_claim_that_nobody_has_is_taken(store: InMemoryObjectStore) -> None:
+    before = datetime.now(UTC)
+    assert claims(store, "me").take(KEY) is None
+    claim = Claim.model_validate_json(store.get(BUCKET, KEY))
+    assert (claim.execution_arn, claim.run) == ("me", "run-of-me")
+    assert before <= claim.claimed_at <= datetime.now(UTC)
+
+
+def test_taking_it_again_is_fine_and_asks_for_nobody(store: InMemoryObjectStore) -> None:
+    claims(store, "me").take(KEY)
+    executions = FakeExecutions()
+    again = Claims(store, executions, BUCKET, execution_arn="me", run="run-of-me").take(KEY)
+    assert again is not None
+    assert again.execution_arn == "me"
+    assert executions.asked == []
+
+
+@pytest.mark.parametrize("status", ["RUNNING", "UNKNOWN"])
+def test_a_claim_is_held_by_an_execution_that_runs_or_may_run(store: InMemoryObjectStore, status: str) -> None:
+    claims(store, "other").take(KEY)
+    with pytest.raises(ClaimHeldError) as caught:
+        claims(store, "me", other=status).take(KEY)
+    assert caught.value.holder.execution_arn == "other"
+    assert caught.value.key == KEY
+    assert holder(store) == "other"
+
+
+@pytest.mark.parametrize("status", ENDED)
+def test_a_claim_of_an_execution_that_ended_is_taken_over_and_told(store: InMemoryObjectStore, status: str) -> None:
+    claims(store, "dead").take(KEY)
+    previous = claims(store, "me", dead=status).take(KEY)
+    assert previous is not None
+    assert (previous.execution_arn, previous.run) == ("dead", "run-of-dead")
+    assert holder(store) == "me"
+
+
+def test_what_died_ended_without_success_and_does_not_run() -> None:
+    assert set(ENDED) > DIED
+    assert {"SUCCEEDED", "GONE"} & DIED == set()
+    assert {"RUNNING", "UNKNOWN"} == RUNNING
+
+
+def test_of_two_that_take_over_at_once_the_slower_finds_it_held(store: InMemoryObjectStore) -> None:
+    claims(store, "dead").take(KEY)
+    faster, slower = claims(store, "faster", dead="FAILED"), claims(store, "slower", dead="FAILED")
+    puts = 0
+
+    def overtake(operation: str, _bucket: str, _key: str) -> None:
+        # The slower one's first put finds the key taken; ahead of its second, which replaces, the faster one is done.
+        nonlocal puts
+        puts += operation == "put"
+        if puts == 2:
+            store.before = lambda *_: None
+            faster.take(KEY)
+
+    store.before = overtake
+    with pytest.raises(ClaimHeldError) as caught:
+        slower.take(KEY)
+    assert caught.value.holder.execution_arn == "faster"
+    assert holder(store) == "faster"
+
+
+def test_a_claim_that_vanishes_while_it_is_looked_at_is_taken(store: InMemoryObjectStore) -> None:
+    claims(store, "other").take(KEY)
+
+    def vanish(operation: str, _bucket: str, _key: str) -> None:
+        if operation == "get":
+            store.before = lambda *_: None
+            store.delete(BUCKET, [KEY])
+
+    store.before = vanish
+    assert claims(store, "me").take(KEY) is None
+    assert holder(store) == "me"
+
+
+def test_only_what_was_free_before_is_given_back(store: InMemoryObjectStore) -> None:
+    claims(store, "other").take("held")
+    claims(store, "dead").take("left")
+    mine = claims(store, "me", dead="ABORTED")
+    mine.take("free")
+    mine.take("left")
+    with pytest.raises(ClaimHeldError):
+        mine.take("held")
+    mine.give_back()
+    assert set(store.buckets[BUCKET]) == {"held", "left"}
+    assert (holder(store, "held"), holder(store, "left")) == ("other", "me")
+
+
+def test_what_was_given_back_is_not_given_back_twice(store: InMemoryObjectStore) -> None:
+    mine = claims(store, "me")
+    mine.take(KEY)
+    mine.give_back()
+    claims(store, "other").take(KEY)
+    mine.give_back()
+    assert holder(store) == "other"
+
+
+def test_giving_back_nothing_asks_nothing_of_the_store(store: InMemoryObjectStore) -> None:
+    claims(store, "me").give_back()
+    assert store.requests.total() == 0
+
+
+def test_the_holder_is_told_with_its_status(store: InMemoryObjectStore) -> None:
+    assert claims(store, "me").holder(KEY) is None
+    claims(store, "other").take(KEY)
+    found = claims(store, "me", other="TIMED_OUT").holder(KEY)
+    assert found is not None
+    assert (found[0].execution_arn, found[1]) == ("other", "TIMED_OUT")
+
+
+@pytest.mark.parametrize("body", [b"", b"{}", b"not JSON"])
+def test_a_claim_that_cannot_be_read_is_nobodys_to_take_while_its_holder_may_run(
+    store: InMemoryObjectStore, body: bytes
+) -> None:
+    store.put(BUCKET, KEY, body)
+    with pytest.raises(ClaimHeldError, match="unreadable"):
+        claims(store, "me").take(KEY)
+    assert store.get(BUCKET, KEY) == body
+
+
+def test_a_store_that_does_not_answer_is_not_taken_for_a_free_claim(store: InMemoryObjectStore) -> None:
+    claims(store, "other").take(KEY)
+
+    def fail(operation: str, _bucket: str, _key: str) -> None:
+        if operation == "get":
+            msg = "no answer"
+            raise StorageUnavailableError(msg)
+
+    store.before = fail
+    with pytest.raises(StorageUnavailableError):
+        claims(store, "me").take(KEY)

@@ -1,0 +1,58 @@
+"""Errors: their names are what state machines match and operators read."""
+
+import re
+
+import pytest
+
+from milvus_vault import errors
+from milvus_vault.errors import BackupNotFoundError, StorageThrottledError, VaultError, leaf_named
+
+LEAVES = [leaf for leaf in VaultError.__subclasses__() if leaf.__module__ == errors.__name__]
+
+
+@pytest.mark.parametrize("leaf", LEAVES)
+def test_a_leaf_is_named_as_an_error_and_explained_in_one_sentence(leaf: type[VaultError]) -> None:
+    assert leaf.__name__.endswith("Error")
+    assert leaf.__doc__
+    assert re.fullmatch(r"[A-Z][^\n]+\.", leaf.__doc__)
+
+
+@pytest.mark.parametrize("leaf", LEAVES)
+def test_a_leaf_has_nothing_below_it_since_names_know_no_inheritance(leaf: type[VaultError]) -> None:
+    assert leaf.__bases__ == (VaultError,)
+    assert leaf.__subclasses__() == []
+
+
+def test_every_public_class_is_a_leaf_or_their_base() -> None:
+    classes = {value for value in vars(errors).values() if isinstance(value, type)}
+    assert classes == {VaultError, *LEAVES}
+
+
+def test_what_passes_by_itself_is_retried_and_nothing_else() -> None:
+    assert {leaf.__name__ for leaf in LEAVES if leaf.retryable} == {
+        "CopyUnfinishedError",
+        "MilvusUnavailableError",
+        "StorageThrottledError",
+        "StorageUnavailableError",
+    }
+
+
+def test_the_hint_follows_the_message_on_a_line_of_its_own() -> None:
+    error = BackupNotFoundError("backup 'x' is not there", hint="Look at the list.")
+    assert str(error) == "backup 'x' is not there\nHint: Look at the list."
+    assert (error.message, error.hint) == ("backup 'x' is not there", "Look at the list.")
+
+
+def test_without_a_hint_there_is_only_the_message() -> None:
+    assert str(StorageThrottledError("slow down")) == "slow down"
+
+
+@pytest.mark.parametrize("leaf", LEAVES)
+def test_a_leaf_is_found_by_its_name(leaf: type[VaultError]) -> None:
+    assert leaf_named(leaf.__name__) is leaf
+
+
+@pytest.mark.parametrize("name", ["VaultError", "KeyError", "States.Timeout", ""])
+def test_another_name_is_no_leaf(name: str) -> None:
+    with pytest.raises(KeyError):
+        leaf_named(name)

@@ -1,0 +1,97 @@
+"""Failures: what a failed execution is called, and what it leaves to read."""
+
+import json
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from milvus_vault.failures import FailureRecord, outcome_error, read_failure, record_failure
+from tests.support.memory_store import InMemoryObjectStore
+
+ARN = "arn:aws:states:us-east-1:123456789012:execution:vault-backup:monday"
+LAMBDA_CAUSE = json.dumps({"errorType": "BackupExistsError", "errorMessage": "backup 'x' exists", "stackTrace": []})
+
+
+def test_the_name_and_the_message_of_an_exception_come_out_of_the_cause() -> None:
+    assert read_failure("BackupExistsError", LAMBDA_CAUSE) == ("BackupExistsError", "backup 'x' exists")
+
+
+def test_a_name_that_a_state_machine_put_instead_is_undone() -> None:
+    assert read_failure("States.TaskFailed", LAMBDA_CAUSE)[0] == "BackupExistsError"
+
+
+@pytest.mark.parametrize("depth", [1, 3])
+def test_the_failure_of_a_machine_inside_another_is_found(depth: int) -> None:
+    cause = LAMBDA_CAUSE
+    for _ in range(depth):
+        cause = json.dumps({"Error": "States.TaskFailed", "Cause": cause, "Status": "FAILED"})
+    assert read_failure("States.TaskFailed", cause) == ("BackupExistsError", "backup 'x' exists")
+
+
+def test_a_failure_inside_another_machine_that_is_no_exception_keeps_its_own_name() -> None:
+    cause = json.dumps({"Error": "CopyIncompleteError", "Cause": "objects are missing"})
+    assert read_failure("States.TaskFailed", cause) == ("CopyIncompleteError", "objects are missing")
+
+
+@pytest.mark.parametrize("cause", ["", "Task timed out", "[]", "7", '"text"', "null", '{"Status": "FAILED"}', "{"])
+def test_a_cause_of_another_kind_is_kept_as_it_is(cause: str) -> None:
+    assert read_failure("States.Timeout", cause) == ("States.Timeout", cause)
+
+
+def test_an_exception_without_a_message_has_an_empty_one() -> None:
+    assert read_failure("KeyError", '{"errorType": "KeyError"}') == ("KeyError", "")
+
+
+@given(st.text(), st.text() | st.recursive(st.text(), lambda inner: st.dictionaries(st.text(), inner)).map(json.dumps))
+def test_no_failure_makes_it_fail(error: str, cause: str) -> None:
+    name, text = read_failure(error, cause)
+    assert isinstance(name, str)
+    assert isinstance(text, str)
+
+
+def test_the_record_is_written_under_the_executions_name_and_says_everything() -> None:
+    store = InMemoryObjectStore("backups")
+    before = datetime.now(UTC)
+    record = record_failure(
+        store,
+        "backups",
+        "team",
+        machine="backup",
+        execution_arn=ARN,
+        error="States.TaskFailed",
+        cause=LAMBDA_CAUSE,
+        request='{"backup_name": "x"}',
+    )
+    (key,) = store.buckets["backups"]
+    assert key == "team/.runs/failures/monday.json"
+    assert FailureRecord.model_validate_json(store.get("backups", key)) == record
+    assert (record.machine, record.execution_arn, record.request) == ("backup", ARN, '{"backup_name": "x"}')
+    assert (record.error, record.cause) == ("BackupExistsError", "backup 'x' exists")
+    assert before <= record.failed_at <= datetime.now(UTC)
+
+
+def test_a_record_that_is_written_again_is_still_one() -> None:
+    store = InMemoryObjectStore("backups")
+    for _ in range(2):
+        record_failure(
+            store, "backups", "", machine="restore", execution_arn=ARN, error="KeyError", cause="", request="{}"
+        )
+    assert list(store.buckets["backups"]) == [".runs/failures/monday.json"]
+
+
+@pytest.mark.parametrize(
+    ("errors", "some_succeeded", "expected"),
+    [
+        (["ImportFailedError"], True, "PartialError"),
+        (["ImportFailedError", "LoadFailedError"], True, "PartialError"),
+        (["ImportFailedError", "ImportFailedError"], False, "ImportFailedError"),
+        (["ImportFailedError", "LoadFailedError"], False, "FailedError"),
+    ],
+)
+def test_a_run_ends_under_its_collections_own_error_only_where_all_have_it(
+    errors: list[str], *, some_succeeded: bool, expected: str
+) -> None:
+    named = outcome_error(errors, some_succeeded=some_succeeded, partial="PartialError", failed="FailedError")
+    assert named == expected

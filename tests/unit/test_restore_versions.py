@@ -1,0 +1,41 @@
+"""Which server may take which backup, as PrepareRestore refuses it."""
+
+import pytest
+
+from milvus_vault.errors import VersionUnsupportedError
+from milvus_vault.model.versions import parse_version
+from milvus_vault.restore.versions import check_target_version
+
+
+def check(backup: str, target: str, *, allow_version: bool = False) -> None:
+    """Check a pair of versions."""
+    check_target_version(parse_version(backup), parse_version(target), allow_version=allow_version)
+
+
+@pytest.mark.parametrize(("backup", "target"), [("2.2.16", "2.2.16"), ("2.2.16", "2.3.5"), ("v2.3.4", "v2.3.5-lite")])
+def test_2_2_and_2_3_take_a_backup_only_if_they_are_told_to(backup: str, target: str) -> None:
+    check(backup, target, allow_version=True)
+    with pytest.raises(VersionUnsupportedError, match="not in the version matrix") as caught:
+        check(backup, target)
+    assert "allow_version" in caught.value.hint
+
+
+def test_an_older_patch_of_the_same_minor_version_is_not_older() -> None:
+    check("2.3.9", "2.3.1", allow_version=True)
+
+
+@pytest.mark.parametrize("allow_version", [False, True])
+def test_an_older_server_is_refused_whatever_is_allowed(*, allow_version: bool) -> None:
+    with pytest.raises(
+        VersionUnsupportedError, match=r"2\.3\.5 cannot be restored into Milvus 2\.2\.16, which is older"
+    ):
+        check("2.3.5", "2.2.16", allow_version=allow_version)
+
+
+@pytest.mark.parametrize("allow_version", [False, True])
+@pytest.mark.parametrize(("backup", "target"), [("2.1.4", "2.3.5"), ("2.3.5", "3.0.0"), ("2.3.5", "master-2026")])
+def test_a_version_that_nobody_knows_is_refused_whatever_is_allowed(
+    backup: str, target: str, *, allow_version: bool
+) -> None:
+    with pytest.raises(VersionUnsupportedError, match=r"only 2\.2 to 2\.6 are known"):
+        check(backup, target, allow_version=allow_version)

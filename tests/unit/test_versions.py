@@ -1,0 +1,114 @@
+"""Versions: reading what servers answer, and which backup may go where."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from milvus_vault.model.versions import ServerVersion, can_back_up, can_restore, is_older, parse_version
+
+numbers = st.integers(0, 99)
+lines = st.tuples(st.integers(1, 4), st.integers(0, 9))
+
+
+def line(major: int, minor: int) -> ServerVersion:
+    """Return a release of a minor version."""
+    return ServerVersion(major, minor, 1)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("2.3.5", (2, 3, 5)),
+        ("v2.3.5", (2, 3, 5)),
+        ("v2.3.5-lite", (2, 3, 5)),
+        ("v2.4.13-hotfix", (2, 4, 13)),
+        ("2.5.10.1", (2, 5, 10)),
+        ("v2.6.0-rc1", (2, 6, 0)),
+        ("2.6-20260404-31fb3fc", (2, 6, 9999)),
+        ("v2.6-20260404-31fb3fc-arm64", (2, 6, 9999)),
+        ("Zilliz Cloud Vector Database(Compatible with Milvus 2.6)", (2, 6, 9999)),
+        ("master-20260404-31fb3fc", (99, 0, 0)),
+        ("unknown-20260404", (99, 0, 0)),
+        ("", (99, 0, 0)),
+    ],
+)
+def test_what_servers_answer_is_understood(text: str, expected: tuple[int, int, int]) -> None:
+    version = parse_version(text)
+    assert version[:3] == expected
+    assert version.text == text
+
+
+@given(st.text())
+def test_no_answer_makes_it_fail(text: str) -> None:
+    version = parse_version(text)
+    assert version.text == text
+    assert all(number >= 0 for number in version[:3])
+
+
+@given(numbers, numbers, numbers)
+def test_a_version_is_read_as_it_is_written(major: int, minor: int, patch: int) -> None:
+    written = str(ServerVersion(major, minor, patch))
+    assert parse_version(written)[:3] == (major, minor, patch)
+    assert parse_version(f"v{written}-anything")[:3] == (major, minor, patch)
+
+
+@given(st.text(alphabet=st.characters(exclude_categories=["Nd"])))
+def test_an_answer_without_a_number_is_newer_than_all_and_goes_nowhere(text: str) -> None:
+    version = parse_version(text)
+    assert version > ServerVersion(98, 99, 99)
+    assert not can_back_up(version)
+    assert not can_restore(version, version)
+
+
+def test_versions_are_ordered_by_number_and_not_by_letter() -> None:
+    assert parse_version("2.10.0") > parse_version("v2.9.9")
+    assert parse_version("2.6-20260404-31fb3fc") > parse_version("2.6.98")
+    assert parse_version("2.6-20260404-31fb3fc") < parse_version("2.7.0")
+
+
+def test_a_version_is_shown_as_the_server_spells_it() -> None:
+    assert str(parse_version("v2.3.5-lite")) == "v2.3.5-lite"
+    assert str(ServerVersion(2, 3, 5)) == "2.3.5"
+
+
+@pytest.mark.parametrize(
+    ("server", "expected"),
+    [((2, 1), False), ((2, 2), True), ((2, 3), True), ((2, 6), True), ((2, 7), False), ((3, 0), False)],
+)
+def test_servers_from_2_2_to_2_6_can_be_backed_up(server: tuple[int, int], *, expected: bool) -> None:
+    assert can_back_up(line(*server)) is expected
+
+
+@pytest.mark.parametrize(
+    ("backup", "target", "expected"),
+    [
+        ((2, 2), (2, 4), True),
+        ((2, 3), (2, 4), True),
+        ((2, 3), (2, 6), True),
+        ((2, 4), (2, 4), True),
+        ((2, 5), (2, 4), False),
+        ((2, 2), (2, 2), False),
+        ((2, 2), (2, 3), False),
+        ((2, 6), (2, 7), False),
+        ((2, 1), (2, 4), False),
+        ((3, 0), (3, 0), False),
+    ],
+)
+def test_a_backup_goes_to_the_same_or_a_newer_minor_version_from_2_4_on(
+    backup: tuple[int, int], target: tuple[int, int], *, expected: bool
+) -> None:
+    assert can_restore(line(*backup), line(*target)) is expected
+
+
+@given(lines, lines)
+def test_a_backup_never_goes_to_an_older_server(backup: tuple[int, int], target: tuple[int, int]) -> None:
+    if is_older(line(*target), line(*backup)):
+        assert not can_restore(line(*backup), line(*target))
+
+
+@given(lines, numbers, numbers)
+def test_patches_do_not_matter(minor_line: tuple[int, int], one: int, other: int) -> None:
+    first, second = ServerVersion(*minor_line, one), ServerVersion(*minor_line, other)
+    assert not is_older(first, second)
+    assert can_back_up(first) == can_back_up(second)
+    assert can_restore(first, second) == can_restore(second, first)
