@@ -16,9 +16,9 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from milvus_vault.adapters.s3 import S3ObjectStore
 from local.sample_data import Fingerprint, fill, fingerprint
 from local.stack import LocalStack
+from milvus_vault.adapters.s3 import S3ObjectStore
 from milvus_vault.model.names import backup_run
 from milvus_vault.progress import RunProgress, backup_progress, restore_progress
 from milvus_vault.workspace import Workspace
@@ -196,7 +196,8 @@ def _print_what_next(stack: LocalStack) -> None:
         f"""
 [bold]Everything keeps running until Ctrl-C.[/] To try, in another terminal:
 
-  export AWS_ENDPOINT_URL={stack.ministack.url} AWS_DEFAULT_REGION=us-east-1 AWS_ACCESS_KEY_ID=test AWS_SECRET_ACCESS_KEY=test
+  export AWS_ENDPOINT_URL={stack.ministack.url} AWS_DEFAULT_REGION=us-east-1
+  export AWS_ACCESS_KEY_ID=test AWS_SECRET_ACCESS_KEY=test
 
   a restore beside the original, with the AWS CLI
     aws stepfunctions start-execution --state-machine-arn {stack.outputs["RestoreStateMachineArn"]} \\

@@ -14,6 +14,7 @@ import ast
 import inspect
 import json
 import sys
+import textwrap
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -33,6 +34,8 @@ from milvus_vault.model.requests import BackupRequest, RestoreRequest
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
 ACTIONS = DOCS / "errors_actions.yaml"
+
+LINE_LENGTH = 118
 
 GENERATED = "<!-- Made by `python -m tools.generate_docs`; edit what it is made from instead. -->"
 
@@ -149,10 +152,10 @@ def errors_document(sections: Sequence[Section], retried: Mapping[str, Mapping[s
                 "",
                 f"### {leaf.__name__}",
                 "",
-                _meaning(leaf),
+                _wrap(_meaning(leaf)),
                 "",
-                f"* Retried: {_retried(leaf, retried.get(leaf.__name__, {}))}",
-                f"* What to do: {_one_line(actions.actions[leaf.__name__])}",
+                _wrap(f"* Retried: {_retried(leaf, retried.get(leaf.__name__, {}))}"),
+                _wrap(f"* What to do: {_one_line(actions.actions[leaf.__name__])}"),
             ]
     lines += [
         "",
@@ -192,6 +195,11 @@ def _retried(leaf: type[VaultError], states: Mapping[str, int]) -> str:
 
 def _one_line(text: str) -> str:
     return " ".join(text.split())
+
+
+def _wrap(text: str) -> str:
+    indent = "  " if text.startswith("* ") else ""
+    return textwrap.fill(text, LINE_LENGTH, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
 
 
 # --- requests -------------------------------------------------------------------------------------
@@ -265,7 +273,7 @@ def requests_document(examples: Sequence[Example]) -> str:
             "",
             f"## {title}",
             "",
-            f"{_one_line(schema['description'])} The output of an execution that succeeds is a {result}.",
+            _wrap(f"{_one_line(schema['description'])} The output of an execution that succeeds is a {result}."),
             "",
             "| field | type | default | description |",
             "|---|---|---|---|",

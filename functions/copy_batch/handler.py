@@ -6,13 +6,12 @@ Runs as state CopyBatch in the distributed Map CopyObjects of backup.asl.yaml an
 from aws_lambda_powertools.metrics import MetricUnit
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from milvus_vault.adapters.s3 import S3ObjectStore
 from milvus_vault.copying.engine import copy_batch
 from milvus_vault.copying.pacer import Pacer
 from milvus_vault.model.messages_copy import CopyBatchRequest, CopyBatchResult
 from milvus_vault.runtime import logger, metrics, task
 from milvus_vault.settings import CopySettings, StorageSettings
-from milvus_vault.workspace import Workspace
+from milvus_vault.wiring import open_workspace
 
 # Lives as long as the environment, so that a batch starts at the rate that the one before it found.
 PACER = Pacer()
@@ -22,8 +21,7 @@ PACER = Pacer()
 def handler(request: CopyBatchRequest, context: LambdaContext) -> CopyBatchResult:
     """Return what became of a batch. Idempotent: objects that are recorded as copied are left out."""
     storage, copying = StorageSettings.from_env(), CopySettings.from_env()
-    store = S3ObjectStore.connect(max_connections=copying.copy_threads)
-    run = Workspace(store, storage.backup_bucket_name, storage.backup_prefix, request.run)
+    run = open_workspace(storage, request.run, max_connections=copying.copy_threads)
     result = copy_batch(
         run,
         request.batch,

@@ -1,11 +1,12 @@
 """CreateCollections: create the collections to restore, under temporary names."""
 
+from milvus_vault.connection import connect_milvus
 from milvus_vault.model.messages import CreateCollectionsResult, RestoreStepRequest
 from milvus_vault.restore.create import Creation
 from milvus_vault.restore.documents import PLAN, RestorePlan
 from milvus_vault.runtime import task
 from milvus_vault.settings import MilvusSettings, StorageSettings
-from milvus_vault.wiring import connect_milvus, open_workspace
+from milvus_vault.wiring import open_workspace
 
 
 @task

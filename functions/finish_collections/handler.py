@@ -1,11 +1,12 @@
 """FinishCollections: indexes, load, a last count, and the collections' real names."""
 
+from milvus_vault.connection import connect_milvus
 from milvus_vault.model.messages import FinishCollectionsResult, RestoreStepRequest
 from milvus_vault.restore.documents import PLAN, RestorePlan
 from milvus_vault.restore.finish import Finishing
 from milvus_vault.runtime import task
 from milvus_vault.settings import MilvusSettings, StorageSettings
-from milvus_vault.wiring import connect_milvus, open_workspace
+from milvus_vault.wiring import open_workspace
 
 # A small collection is loaded in 1 to 2 s; large ones take minutes, and 25,000 events allow some 4,000 rounds.
 WAIT_SECONDS = 2

@@ -1,11 +1,12 @@
 """GetImportProgress: ask for the import jobs, and check the rows of the collections that are through."""
 
+from milvus_vault.connection import connect_milvus
 from milvus_vault.model.messages import GetImportProgressResult, RestoreStepRequest
 from milvus_vault.restore.documents import PLAN, RestorePlan
 from milvus_vault.restore.imports import Imports
 from milvus_vault.runtime import task
 from milvus_vault.settings import MilvusSettings, StorageSettings
-from milvus_vault.wiring import connect_milvus, open_workspace
+from milvus_vault.wiring import open_workspace
 
 
 @task

@@ -3,20 +3,19 @@
 Runs as state PlanCopy of backup.asl.yaml and restore.asl.yaml.
 """
 
-from milvus_vault.adapters.s3 import S3ObjectStore
 from milvus_vault.copying.batches import BatchLimits
 from milvus_vault.copying.plan import plan_copy
 from milvus_vault.model.messages_copy import PlanCopyRequest, PlanCopyResult
 from milvus_vault.runtime import task
 from milvus_vault.settings import CopySettings, StorageSettings
-from milvus_vault.workspace import Workspace
+from milvus_vault.wiring import open_workspace
 
 
 @task
 def handler(request: PlanCopyRequest) -> PlanCopyResult:
     """Return the batches of a round. Idempotent: objects that are there are left out."""
     storage, copying = StorageSettings.from_env(), CopySettings.from_env()
-    run = Workspace(S3ObjectStore.connect(), storage.backup_bucket_name, storage.backup_prefix, request.run)
+    run = open_workspace(storage, request.run)
     limits = BatchLimits(max_objects=copying.copy_batch_objects, max_bytes=copying.copy_batch_bytes)
     plan = plan_copy(run, request.attempt, request.round, limits)
     return PlanCopyResult(

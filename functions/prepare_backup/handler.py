@@ -6,12 +6,13 @@ from milvus_vault.adapters.executions import StepFunctionsExecutions
 from milvus_vault.adapters.management import MilvusGarbageCollector
 from milvus_vault.archive.layout import BackupLayout
 from milvus_vault.backup.prepare import default_name, prepare_backup
+from milvus_vault.connection import connect_milvus
 from milvus_vault.model.messages import PrepareBackupRequest, PrepareBackupResult, Round
 from milvus_vault.model.names import attempt_of, backup_run
 from milvus_vault.model.requests import BackupRequest
 from milvus_vault.runtime import explain, task
 from milvus_vault.settings import MilvusSettings, StorageSettings
-from milvus_vault.wiring import connect_milvus, milvus_storage, open_workspace
+from milvus_vault.wiring import milvus_storage, open_workspace
 
 
 @task

@@ -4,13 +4,14 @@ from pydantic import ValidationError
 
 from milvus_vault.adapters.executions import StepFunctionsExecutions
 from milvus_vault.archive.layout import BackupLayout
+from milvus_vault.connection import connect_milvus
 from milvus_vault.model.messages import PrepareRestoreRequest, PrepareRestoreResult, Round
 from milvus_vault.model.names import attempt_of, restore_run
 from milvus_vault.model.requests import RestoreRequest
 from milvus_vault.restore.prepare import RestorePreparation
 from milvus_vault.runtime import explain, task
 from milvus_vault.settings import MilvusSettings, StorageSettings
-from milvus_vault.wiring import connect_milvus, milvus_storage, open_workspace
+from milvus_vault.wiring import milvus_storage, open_workspace
 
 
 @task

@@ -3,10 +3,11 @@
 from milvus_vault.archive.layout import BackupLayout
 from milvus_vault.backup.documents import PLAN, BackupPlan
 from milvus_vault.backup.snapshot import SnapshotBatch
+from milvus_vault.connection import connect_milvus
 from milvus_vault.model.messages import SnapshotBatchRequest, SnapshotBatchResult
 from milvus_vault.runtime import task
 from milvus_vault.settings import MilvusSettings, StorageSettings
-from milvus_vault.wiring import connect_milvus, milvus_storage, open_workspace
+from milvus_vault.wiring import milvus_storage, open_workspace
 
 
 @task

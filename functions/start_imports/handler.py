@@ -1,11 +1,12 @@
 """StartImports: hand all import jobs to Milvus before any of them is waited for."""
 
+from milvus_vault.connection import connect_milvus
 from milvus_vault.model.messages import RestoreStepRequest, StartImportsResult
 from milvus_vault.restore.documents import PLAN, RestorePlan
 from milvus_vault.restore.imports import SHORTEST_WAIT_SECONDS, Imports
 from milvus_vault.runtime import task
 from milvus_vault.settings import MilvusSettings, StorageSettings
-from milvus_vault.wiring import connect_milvus, open_workspace
+from milvus_vault.wiring import open_workspace
 
 
 @task

@@ -4,25 +4,25 @@ Runs as state VerifyCopy of backup.asl.yaml and restore.asl.yaml. It alone decid
 name of an error in a distributed Map's child does not reach the parent.
 """
 
-from milvus_vault.adapters.s3 import S3ObjectStore
-from milvus_vault.copying.verify import raise_if_source_is_gone, verify_copy
+from milvus_vault.copying.verify import raise_if_refused, raise_if_source_is_gone, verify_copy
 from milvus_vault.model.messages import MAX_ROUNDS, Round
 from milvus_vault.model.messages_copy import VerifyCopyRequest, VerifyCopyResult
 from milvus_vault.model.names import COLLECTIONS_PER_BATCH
 from milvus_vault.runtime import logger, task
 from milvus_vault.settings import StorageSettings
-from milvus_vault.workspace import Workspace
+from milvus_vault.wiring import open_workspace
 
 
 @task
 def handler(request: VerifyCopyRequest) -> VerifyCopyResult:
     """Return which targets have to go another round. Idempotent: it lists, and deletes what does not belong."""
     storage = StorageSettings.from_env()
-    run = Workspace(S3ObjectStore.connect(), storage.backup_bucket_name, storage.backup_prefix, request.run)
+    run = open_workspace(storage, request.run)
     found = verify_copy(run, request.attempt, request.round)
     for problem in (*found.missing_source, *found.incomplete):
         logger.warning("not complete", **problem.model_dump(mode="json", exclude={"name"}), target=problem.name)
     if request.purpose == "restore":
+        raise_if_refused(found)
         raise_if_source_is_gone(found)
     is_last = request.round >= MAX_ROUNDS
     return VerifyCopyResult(

@@ -11,13 +11,14 @@ from tests.template.loading import ROOT, Machine, State, functions, lambda_state
 
 # What Lambda's own failures are called in a state machine; every task is idempotent, so that all of them retry these.
 PASSING_LAMBDA_FAILURES = {
+    "Lambda.ClientExecutionTimeoutException",
     "Lambda.ServiceException",
     "Lambda.AWSLambdaException",
     "Lambda.SdkClientException",
     "Lambda.TooManyRequestsException",
     "Sandbox.Timedout",
 }
-KNOWN = PASSING_LAMBDA_FAILURES | {"Lambda.ClientExecutionTimeoutException", "Lambda.Unknown", "States.ALL"}
+KNOWN = PASSING_LAMBDA_FAILURES | {"Lambda.Unknown", "States.ALL"}
 STORAGE_FAILURES = {"StorageThrottledError", "StorageUnavailableError"}
 
 CODE = ROOT / "layers" / "shared" / "milvus_vault"

@@ -17,6 +17,7 @@ from tests.template.loading import (
     resources_of,
     statements,
     talks_to_milvus,
+    template,
 )
 
 _BUCKET = r"arn:\$\{AWS::Partition\}:s3:::\$\{%s\}"
@@ -131,9 +132,9 @@ def test_only_publish_backup_writes_metadata_and_nobody_deletes_it() -> None:
     assert who_may(("s3:DeleteObject", "metadata")) == set()
 
 
-def test_only_copy_batch_writes_copies_and_only_verify_copy_deletes_archived_ones() -> None:
+def test_only_copy_batch_writes_copies_and_only_those_that_compare_lists_delete_archived_ones() -> None:
     assert who_may(("s3:PutObject", "archived objects"), ("s3:PutObject", "staged objects")) == {"CopyBatch"}
-    assert who_may(("s3:DeleteObject", "archived objects")) == {"VerifyCopy"}
+    assert who_may(("s3:DeleteObject", "archived objects")) == {"VerifyCopy", "PublishBackup"}
 
 
 def test_who_asks_for_the_holders_of_claims_are_those_that_claim() -> None:
@@ -160,6 +161,22 @@ def test_a_key_is_used_by_those_that_read_or_write_what_it_encrypts(key: str, pl
     content = [(action, where) for action in ("s3:GetObject", "s3:PutObject") for where in places]
     assert who_may(("kms:Decrypt", key)) == who_may(*content)
     assert who_may(("kms:GenerateDataKey", key)) == who_may(*content)
+
+
+@pytest.mark.parametrize(
+    ("parameter", "condition"),
+    [("KmsKeyArn", "HasKmsKey"), ("MilvusKmsKeyArn", "HasMilvusKmsKey"), ("MilvusSecretArn", "HasSecret")],
+)
+def test_what_need_not_be_given_is_allowed_only_where_it_is_given(parameter: str, condition: str) -> None:
+    policies = [policy for function in functions().values() for policy in function["Policies"]]
+    policies += [policy for machine in machines() for policy in machine.properties["Policies"]]
+    written = [statement for policy in policies for statement in policy.get("Statement", [])]
+    assert all(statement.get("Resource") != {"Ref": parameter} for statement in written)
+    optional = [statement["Fn::If"] for statement in written if "Fn::If" in statement]
+    conditions = {asked for asked, statement, _ in optional if statement["Resource"] == {"Ref": parameter}}
+    assert conditions == {condition}
+    given = {"Fn::Not": [{"Fn::Equals": [{"Ref": parameter}, ""]}]}
+    assert template()["Conditions"][condition] == given
 
 
 @pytest.mark.parametrize("machine", MACHINES)

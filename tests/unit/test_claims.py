@@ -28,6 +28,14 @@ class FakeExecutions:
         return self.statuses.get(execution_arn, "RUNNING")
 
 
+class GoneExecutions:
+    """Executions of which Step Functions knows none."""
+
+    def status(self, execution_arn: str) -> str:  # noqa: ARG002 - the port's signature
+        """Return GONE."""
+        return "GONE"
+
+
 @pytest.fixture
 def store() -> InMemoryObjectStore:
     """An empty bucket."""
@@ -155,12 +163,11 @@ def test_the_holder_is_told_with_its_status(store: InMemoryObjectStore) -> None:
 
 
 @pytest.mark.parametrize("body", [b"", b"{}", b"not JSON"])
-def test_a_claim_that_cannot_be_read_is_nobodys_to_take_while_its_holder_may_run(
-    store: InMemoryObjectStore, body: bytes
-) -> None:
+def test_a_claim_that_cannot_be_read_is_never_taken_over(store: InMemoryObjectStore, body: bytes) -> None:
     store.put(BUCKET, KEY, body)
+    # GONE is what Step Functions' answer to anything that is no ARN comes to.
     with pytest.raises(ClaimHeldError, match="unreadable"):
-        claims(store, "me").take(KEY)
+        Claims(store, GoneExecutions(), BUCKET, execution_arn="me", run="mine").take(KEY)
     assert store.get(BUCKET, KEY) == body
 
 

@@ -6,7 +6,12 @@ from pydantic import ValidationError
 from milvus_vault.errors import SettingsError
 from milvus_vault.settings import CopySettings, MilvusSettings, Settings, StorageSettings
 
-STORAGE = {"BACKUP_BUCKET_NAME": "backups", "MILVUS_BUCKET_NAME": "milvus", "STAGING_PREFIX": "staging"}
+STORAGE = {
+    "BACKUP_BUCKET_NAME": "backups",
+    "MILVUS_BUCKET_NAME": "milvus",
+    "MILVUS_ROOT_PATH": "files",
+    "STAGING_PREFIX": "staging",
+}
 ALL: tuple[type[Settings], ...] = (StorageSettings, MilvusSettings, CopySettings)
 
 
@@ -80,7 +85,7 @@ def test_copying_has_defaults_for_everything() -> None:
 
 def test_nothing_that_tells_where_data_is_has_a_default() -> None:
     required = {name for settings in ALL for name, field in settings.model_fields.items() if field.is_required()}
-    assert required == {"backup_bucket_name", "milvus_bucket_name", "staging_prefix", "milvus_uri"}
+    assert required == {"backup_bucket_name", "milvus_bucket_name", "milvus_root_path", "staging_prefix", "milvus_uri"}
 
 
 @pytest.mark.usefixtures("environment")

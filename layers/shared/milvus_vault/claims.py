@@ -1,8 +1,8 @@
 """Claims: which execution owns a backup's name, or a restore's target.
 
-A claim is an object written with a condition, so that of two executions one gets it. Claims are never
-given back: one whose execution has ended is worthless and may be taken over, so that a run that was
-killed cannot block anything.
+A claim is an object written with a condition, so that of two executions one gets it. One whose execution has
+ended is worthless and may be taken over, so that a run that was killed cannot block anything; for that reason
+nobody gives claims back, but an execution that refuses its request.
 """
 
 from datetime import UTC, datetime
@@ -18,6 +18,10 @@ DIED = frozenset({"FAILED", "TIMED_OUT", "ABORTED", "PENDING_REDRIVE"})
 
 # UNKNOWN counts as running: nobody may be robbed on a guess.
 RUNNING = frozenset({"RUNNING", "UNKNOWN"})
+
+
+# Stands for the holder of a claim that cannot be read.
+UNREADABLE = "(unreadable claim)"
 
 
 class Claim(Model):
@@ -52,7 +56,11 @@ class Claims:
     def holder(self, key: str) -> tuple[Claim, str] | None:
         """Return the claim at a key with its execution's status, or None where nobody holds it."""
         found = self._read(key)
-        return (found[0], self._executions.status(found[0].execution_arn)) if found else None
+        if found is None:
+            return None
+        claim, _ = found
+        is_readable = claim.execution_arn != UNREADABLE
+        return claim, self._executions.status(claim.execution_arn) if is_readable else "UNKNOWN"
 
     def take(self, key: str) -> Claim | None:
         """Take a claim, and return that of the ended execution which held it before, if any.
@@ -69,7 +77,7 @@ class Claims:
         claim, etag = found
         if claim.execution_arn == self._mine.execution_arn:
             return claim
-        if self._executions.status(claim.execution_arn) in RUNNING:
+        if claim.execution_arn == UNREADABLE or self._executions.status(claim.execution_arn) in RUNNING:
             raise ClaimHeldError(claim, key)
         if not self._store.put_if_unchanged(self._bucket, key, body, etag):
             # Somebody else was faster: look again, and most likely find it held.
@@ -89,5 +97,5 @@ class Claims:
         try:
             return Claim.model_validate_json(body), etag
         except ValidationError:
-            # Not ours to interpret: say whose it is not, and let the operator look.
-            return Claim(execution_arn="(unreadable claim)", run="", claimed_at=datetime.now(UTC)), etag
+            # Not ours to interpret: it holds, until an operator has looked at it.
+            return Claim(execution_arn=UNREADABLE, run="", claimed_at=datetime.now(UTC)), etag

@@ -38,6 +38,13 @@ def explain(error: ValidationError, what: str) -> InvalidRequestError:
     )
 
 
+def _validate[Request: BaseModel](model: type[Request], event: object) -> Request:
+    try:
+        return model.model_validate(event)
+    except ValidationError as err:
+        raise explain(err, "request") from err
+
+
 def task[Request: BaseModel, Result: BaseModel](
     function: Callable[[Request], Result] | Callable[[Request, LambdaContext], Result],
 ) -> LambdaHandler:
@@ -60,16 +67,13 @@ def task[Request: BaseModel, Result: BaseModel](
     @metrics.log_metrics
     def handler(event: dict[str, Json], context: LambdaContext) -> Json:
         try:
-            request = model.model_validate(event)
-        except ValidationError as err:
-            raise explain(err, "request") from err
-        if run := getattr(request, "run", ""):
-            logger.set_correlation_id(str(run))
-        try:
+            request = _validate(model, event)
+            if run := getattr(request, "run", ""):
+                logger.set_correlation_id(str(run))
             result = call(request, context)
         except VaultError as err:
             logger.exception("failed", error_name=type(err).__name__, error_message=err.message, hint=err.hint)
-            metrics.add_metric(name=f"{type(err).__name__}", unit=MetricUnit.Count, value=1)
+            metrics.add_metric(name=type(err).__name__, unit=MetricUnit.Count, value=1)
             raise
         metrics.add_metric(name="TasksSucceeded", unit=MetricUnit.Count, value=1)
         dumped: Json = result.model_dump(mode="json")

@@ -1,7 +1,7 @@
 """What the template tells the functions, by environment variables.
 
-Read inside the handler, so that a handler imports without any environment. Nothing that names data
-has a default.
+Read inside the handler, so that a handler imports without any environment. Nothing that names data has a
+default, but a backup prefix may be empty: then backups lie at the top of their bucket.
 """
 
 import os
@@ -36,7 +36,7 @@ class StorageSettings(Settings):
     backup_bucket_name: str
     backup_prefix: str = ""
     milvus_bucket_name: str
-    milvus_root_path: str = "files"
+    milvus_root_path: str
     staging_prefix: str
     """Folder of the Milvus bucket for the objects of running restores and for their claims."""
 

@@ -130,7 +130,7 @@ def test_copies_the_others_before_it_reports_an_object_that_s3_fails_on(job: Job
 
 
 def test_stops_soon_if_s3_fails_on_everything(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engine, "UNAVAILABLE_OBJECTS", 2)
+    monkeypatch.setattr(engine, "FAILED_OBJECTS", 2)
     job.write_sources(t0=4)
     job.plan()
     tried: Counter[str] = Counter()
@@ -184,7 +184,7 @@ def test_does_nothing_for_a_batch_that_is_done(job: Job) -> None:
 
 
 @pytest.mark.parametrize("error", [StorageAccessDeniedError, BucketNotFoundError, StorageRequestError])
-def test_records_a_refusal_and_stops(job: Job, error: type[VaultError]) -> None:
+def test_records_a_refusal_and_copies_the_others(job: Job, error: type[VaultError]) -> None:
     job.write_sources(t0=4)
     job.plan()
 
@@ -200,7 +200,26 @@ def test_records_a_refusal_and_stops(job: Job, error: type[VaultError]) -> None:
     assert result.error.error == error.__name__
     assert result.error == job.run.read("copy/first/r1/error-0.json", BatchError)
     assert result.error.hint == "Ask for it."
-    assert job.store.requests["copy"] == result.copied_count
+    assert result.copied_count == 1
+
+
+def test_stops_soon_if_s3_refuses_everything(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine, "FAILED_OBJECTS", 2)
+    job.write_sources(t0=4)
+    job.plan()
+    tried: list[str] = []
+
+    def refuse(operation: str, _: str, key: str) -> None:
+        if operation == "copy":
+            tried.append(key)
+            msg = f"cannot copy {key}"
+            raise StorageAccessDeniedError(msg)
+
+    job.store.before = refuse
+
+    job.copy(threads=1)
+
+    assert len(tried) == 2
 
 
 def test_forgets_a_refusal_that_a_retry_does_not_meet(job: Job) -> None:

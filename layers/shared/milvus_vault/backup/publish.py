@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from milvus_vault import __version__
-from milvus_vault.archive.layout import BackupLayout
+from milvus_vault.archive.layout import DELTA_LOG, INSERT_LOG, BackupLayout
 from milvus_vault.archive.manifest import (
     CollectionDocument,
     CollectionEntry,
@@ -16,7 +16,7 @@ from milvus_vault.archive.manifest import (
 )
 from milvus_vault.archive.reference_writer import marker_file, reference_files
 from milvus_vault.backup.documents import BackupPlan, Snapshot, snapshot_name
-from milvus_vault.copying.documents import read_items, read_verified
+from milvus_vault.copying.documents import Verification, read_items, read_verified
 from milvus_vault.copying.verify import read_verification
 from milvus_vault.errors import BackupFailedError, VaultError, leaf_named
 from milvus_vault.model.collections import CollectionName
@@ -37,13 +37,14 @@ def publish_backup(
 ) -> Manifest:
     """Publish what was captured, and return its manifest.
 
-    Collections that the last round of copies left incomplete are left out. Until the
-    marker is written a listing shows no backup, so a run that dies here leaves garbage to clean up, never a
-    backup that cannot be restored. Raises `BackupFailedError` where there is nothing to publish.
+    Collections that the last round of copies left incomplete are left out. Until the marker is written a listing
+    shows no backup, so a run that dies here leaves garbage to clean up, never a backup that cannot be restored.
+    Raises `BackupFailedError`, or the collections' own error, where there is nothing to publish.
     """
     captured, failures = _collect(run, plan, attempt, last_round)
     if failures and (not captured or plan.request.on_collection_failure == "fail"):
         raise failed(failures)
+    _remove_leftovers(run, layout, captured)
     store, bucket = run.store, run.bucket
 
     def put(key: str, body: bytes) -> None:
@@ -115,26 +116,27 @@ def failed(failures: Sequence[CollectionFailure]) -> VaultError:
     )
 
 
-def _incomplete(name: CollectionName) -> CollectionFailure:
-    text = "its objects kept vanishing while they were copied, or could not be copied"
+def _incomplete(name: CollectionName, found: Verification | None) -> CollectionFailure:
+    text = "its objects kept vanishing while they were copied"
+    if found and found.refusal:
+        text = f"S3 refused to copy objects: {found.refusal.error}: {found.refusal.message}"
     return CollectionFailure(name=name, error="CopyIncompleteError", message=text)
 
 
 def _collect(
     run: Workspace, plan: BackupPlan, attempt: str, last_round: int
 ) -> tuple[list[CapturedCollection], list[CollectionFailure]]:
-    meta_only = plan.request.meta_only
-    unfinished = () if meta_only else read_verification(run, attempt, last_round).again
+    found = None if plan.request.meta_only else read_verification(run, attempt, last_round)
     captured: list[CapturedCollection] = []
     failures: list[CollectionFailure] = []
     for index, name in enumerate(plan.collections):
         snapshot = run.read(snapshot_name(attempt, index), Snapshot)
         if snapshot.failure or not snapshot.document:
-            failures.append(snapshot.failure or _incomplete(name))
-        elif index in unfinished:
-            failures.append(_incomplete(name))
-        elif meta_only:
+            failures.append(snapshot.failure or _incomplete(name, found))
+        elif found is None:
             captured.append(CapturedCollection(document=snapshot.document, objects=()))
+        elif index in found.again:
+            failures.append(_incomplete(name, found))
         else:
             verified = read_verified(run, attempt, index)
             objects = tuple(
@@ -143,3 +145,17 @@ def _collect(
             )
             captured.append(CapturedCollection(document=snapshot.document, objects=objects))
     return captured, failures
+
+
+def _remove_leftovers(run: Workspace, layout: BackupLayout, captured: list[CapturedCollection]) -> None:
+    """Delete the objects of collections that are not in the backup.
+
+    They failed half way, were left out by another attempt, or were dropped and created again in between, which
+    gave them another ID. Nobody would restore them, nor delete them by the backup's lists.
+    """
+    ids = {str(collection.document.description.collection_id) for collection in captured}
+    for kind in (INSERT_LOG, DELTA_LOG):
+        for folder in run.store.list_folders(run.bucket, f"{layout.binlogs}{kind}/"):
+            if folder not in ids:
+                left = run.store.list_objects(run.bucket, f"{layout.binlogs}{kind}/{folder}/")
+                run.store.delete(run.bucket, (listed.key for listed in left))

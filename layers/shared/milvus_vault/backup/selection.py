@@ -30,7 +30,7 @@ def select_collections(
             msg = f"collection '{selector}' does not exist"
             raise CollectionNotFoundError(
                 msg,
-                hint=f"Database '{database}' has {len(there)} collection(s). Names are case sensitive; aliases are not taken.",
+                hint=f"'{database}' has {len(there)}. Names are case sensitive; aliases do not count.",
             )
     if not chosen:
         what = ", ".join(selectors) if selectors is not None else "everything"

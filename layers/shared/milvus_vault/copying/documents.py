@@ -147,6 +147,8 @@ class Verification(Model):
     size_bytes: int
     deleted_count: int
     """Objects that were in the targets' folders and did not belong there."""
+    refusal: BatchError | None = None
+    """Why S3 refused to copy objects, if it did."""
 
     @property
     def again(self) -> tuple[int, ...]:

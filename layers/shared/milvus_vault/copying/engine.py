@@ -49,8 +49,8 @@ UNAVAILABLE_ATTEMPTS = 4
 UNAVAILABLE_WAIT_SECONDS = 0.5
 """Wait before the second attempt; doubled each time: 0.5 + 1 + 2 s in all."""
 
-UNAVAILABLE_OBJECTS = 16
-"""Objects that may use up their attempts before the batch gives up: by then it is not the objects."""
+FAILED_OBJECTS = 16
+"""Objects that may be refused, or use up their attempts, before the batch stops: by then it is not the objects."""
 
 
 @dataclass(slots=True)
@@ -68,8 +68,8 @@ class _Work:
     """Items that are not settled."""
     lock: threading.Lock = field(default_factory=threading.Lock)
     stop: threading.Event = field(default_factory=threading.Event)
-    refused: VaultError | None = None
-    """The first error that no retry can help."""
+    refused: list[VaultError] = field(default_factory=list)
+    """One error for each item that S3 refuses to copy; no retry can help them."""
     unavailable: list[StorageUnavailableError] = field(default_factory=list)
     """One error for each item that used up its attempts."""
 
@@ -109,7 +109,7 @@ class _Work:
                 self._record(CopyRecord(item.key, "changed", "", "", item.source_etag))
                 return
             except (StorageAccessDeniedError, BucketNotFoundError, StorageRequestError) as err:
-                self._give_up(err)
+                self._refuse(err)
                 return
             else:
                 record = CopyRecord(item.key, "copied", copied.etag, copied.checksum, item.source_etag)
@@ -125,13 +125,14 @@ class _Work:
     def _leave(self, err: StorageUnavailableError) -> None:
         with self.lock:
             self.unavailable.append(err)
-            if len(self.unavailable) >= UNAVAILABLE_OBJECTS:
+            if len(self.unavailable) >= FAILED_OBJECTS:
                 self.stop.set()
 
-    def _give_up(self, err: VaultError) -> None:
+    def _refuse(self, err: VaultError) -> None:
         with self.lock:
-            self.refused = self.refused or err
-            self.stop.set()
+            self.refused.append(err)
+            if len(self.refused) >= FAILED_OBJECTS:
+                self.stop.set()
 
 
 def copy_batch(
@@ -148,7 +149,7 @@ def copy_batch(
     Idempotent: what an earlier invocation wrote down is not copied again, and copying an object again
     gives the same object. A source that is missing or is another one is recorded, not raised: compaction
     replaced the segment, and verification sends the collection round again. Throttling is waited out. A
-    refusal that no retry helps is recorded beside the result and returned: verification raises it.
+    refusal that no retry helps is recorded beside the result and returned: it must not cost the other objects.
 
     Args:
         run: The run's working files.
@@ -193,8 +194,9 @@ def copy_batch(
     _run_threads(work, threads, deadline_seconds_left, write_down)
     write_down()
     error = None
-    if work.refused is not None:
-        error = BatchError(error=type(work.refused).__name__, message=work.refused.message, hint=work.refused.hint)
+    if work.refused:
+        first = work.refused[0]
+        error = BatchError(error=type(first).__name__, message=first.message, hint=first.hint)
         run.write(error_name(folder, number), error)
     elif work.unavailable:
         raise work.unavailable[0]

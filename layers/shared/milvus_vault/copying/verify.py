@@ -60,13 +60,14 @@ def verify_copy(run: Workspace, attempt: str, round_number: int) -> Verification
     would be imported as doubled rows. The objects of complete targets are written down.
 
     Raises:
-        StorageAccessDeniedError: A batch recorded that it gave up for this; likewise every other error
-            that a batch can record, since an error's name does not come out of a distributed Map.
+        StorageAccessDeniedError: Nothing is complete, and a batch recorded that S3 refused it for this;
+            likewise every other error that a batch can record, since an error's name does not come out of a
+            distributed Map.
         ObjectNotFoundError: The job or a target's item list was not written.
         WorkingFileError: A working file is damaged.
     """
     folder = round_folder(attempt, round_number)
-    _raise_recorded_error(run, folder)
+    refusal = _first_refusal(run, folder)
     job = read_job(run, attempt)
     records = Records.load(run)
     lost = _lost_sources(run, folder)
@@ -82,11 +83,20 @@ def verify_copy(run: Workspace, attempt: str, round_number: int) -> Verification
         object_count=sum(check.object_count for check in complete),
         size_bytes=sum(check.size_bytes for check in complete),
         deleted_count=sum(check.deleted_count for check in checks),
+        refusal=refusal,
     )
+    if not complete:
+        raise_if_refused(verification)
     # Lists of an earlier round, when a target was complete with other items.
     run.delete([verified_name(attempt, index) for index in verification.again])
     run.write(f"{folder}/verification.json", verification)
     return verification
+
+
+def raise_if_refused(found: Verification) -> None:
+    """Raise what S3 refused copies for, if it did."""
+    if found.refusal is not None:
+        raise leaf_named(found.refusal.error)(found.refusal.message, hint=found.refusal.hint)
 
 
 def raise_if_source_is_gone(found: Verification) -> None:
@@ -126,13 +136,13 @@ def copy_progress(run: Workspace) -> CopyProgress:
     )
 
 
-def _raise_recorded_error(run: Workspace, folder: str) -> None:
+def _first_refusal(run: Workspace, folder: str) -> BatchError | None:
     names = sorted(run.names(f"{folder}/error-"))
     if not names:
-        return
+        return None
     recorded = run.read(names[0], BatchError)
     others = f" (batches that gave up: {len(names)})" if len(names) > 1 else ""
-    raise leaf_named(recorded.error)(recorded.message + others, hint=recorded.hint)
+    return recorded.model_copy(update={"message": recorded.message + others})
 
 
 def _lost_sources(run: Workspace, folder: str) -> set[str]:

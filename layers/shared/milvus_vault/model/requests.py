@@ -13,11 +13,11 @@ from milvus_vault.model.base import Model
 # milvus-backup's rule, so that each tool can name the other's backups.
 BACKUP_NAME_PATTERN = r"^[A-Za-z_][A-Za-z0-9_]{0,127}$"
 
-_SELECTOR = re.compile(r"^[^.\s*]+\.(\*|[^.\s*]+)$")
+_SELECTOR = re.compile(r"[^.\s*]+\.(\*|[^.\s*]+)")
 
 
 def _check_selector(text: str) -> str:
-    if not _SELECTOR.match(text):
+    if not _SELECTOR.fullmatch(text):
         msg = f"'{text}' is not '<database>.<collection>' or '<database>.*'"
         raise ValueError(msg)
     return text
@@ -95,7 +95,7 @@ class RestoreRequest(Model):
     restore_index: bool = Field(default=True, description="Create the indexes that the collections had.")
     load: bool = Field(
         default=True,
-        description="Load the collections that were loaded, with as many replicas as they had. Needs `restore_index`.",
+        description="Load the collections that were loaded, with as many replicas. None without `restore_index`.",
     )
     restore_aliases: bool = Field(
         default=True,
@@ -117,6 +117,9 @@ class RestoreRequest(Model):
             raise ValueError(msg)
         if self.drop_existing and self.skip_create:
             msg = "'drop_existing' and 'skip_create' exclude each other"
+            raise ValueError(msg)
+        if "load" in self.model_fields_set and self.load and not self.restore_index:
+            msg = "'load' needs 'restore_index': Milvus loads no collection without an index"
             raise ValueError(msg)
         for source, target in self.rename.items():
             if source.endswith(".*") != target.endswith(".*"):
