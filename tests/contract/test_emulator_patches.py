@@ -10,7 +10,7 @@ from botocore.exceptions import ClientError
 
 from local import deployment
 from local.aws import Ministack
-from tests.support.servers import create_function, create_machine, create_role, run, start, wait
+from tests.support.servers import create_function, create_layer, create_machine, create_role, run, start, wait
 
 RAISES = """
     class BrokenThing(Exception):
@@ -501,6 +501,28 @@ class TestDistributedMap:
         described = run(ministack, self.states(choose), request)
 
         assert (described["status"], described["error"]) == ("FAILED", "States.ExceedToleratedFailureThreshold")
+
+
+def test_functions_with_equal_layers_read_one_extracted_copy(ministack: Ministack) -> None:
+    says_where = """
+        import os
+        import colour
+
+        def handler(event, context):
+            return [colour.NAME, os.path.realpath(colour.__file__)]
+    """
+    blue, green = (create_layer(ministack, "colour", f"NAME = '{name}'") for name in ("blue", "green"))
+
+    def ask(layer: str) -> Any:
+        function = create_function(ministack, says_where, layers=[layer])
+        described = run(ministack, {"Ask": {"Type": "Task", "Resource": function, "End": True}}, {})
+        return json.loads(described["output"])
+
+    first, second, other = ask(blue), ask(blue), ask(green)
+
+    assert first == second
+    assert (first[0], other[0]) == ("blue", "green")
+    assert first[1] != other[1]
 
 
 def test_a_function_can_describe_an_execution(ministack: Ministack) -> None:

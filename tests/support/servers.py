@@ -6,6 +6,7 @@ import textwrap
 import time
 import uuid
 import zipfile
+from collections.abc import Sequence
 from typing import Any
 
 from mypy_boto3_stepfunctions.type_defs import DescribeExecutionOutputTypeDef
@@ -29,18 +30,33 @@ def _policy(statement: dict[str, Any]) -> str:
     return json.dumps({"Version": "2012-10-17", "Statement": [statement]})
 
 
-def create_function(ministack: Ministack, code: str, *, role: str = _ROLE, timeout_seconds: int = 10) -> str:
-    """Create a Lambda function with the given `handler.py`, and return its ARN."""
+def create_layer(ministack: Ministack, module: str, code: str) -> str:
+    """Publish a layer with one module, and return the version's ARN."""
+    published = ministack.client("lambda").publish_layer_version(
+        LayerName=f"contract-{uuid.uuid4()}", Content={"ZipFile": _zipped(f"python/{module}.py", code)}
+    )
+    return published["LayerVersionArn"]
+
+
+def _zipped(name: str, code: str) -> bytes:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
-        archive.writestr("handler.py", textwrap.dedent(code))
+        archive.writestr(name, textwrap.dedent(code))
+    return buffer.getvalue()
+
+
+def create_function(
+    ministack: Ministack, code: str, *, role: str = _ROLE, timeout_seconds: int = 10, layers: Sequence[str] = ()
+) -> str:
+    """Create a Lambda function with the given `handler.py`, and return its ARN."""
     created = ministack.client("lambda").create_function(
         FunctionName=f"contract-{uuid.uuid4()}",
         Runtime="python3.13",
         Handler="handler.handler",
         Role=role,
         Timeout=timeout_seconds,
-        Code={"ZipFile": buffer.getvalue()},
+        Layers=layers,
+        Code={"ZipFile": _zipped("handler.py", code)},
     )
     return created["FunctionArn"]
 
