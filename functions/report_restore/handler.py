@@ -4,8 +4,8 @@ from datetime import UTC, datetime
 
 from milvus_vault.failures import outcome_error
 from milvus_vault.model.messages import ReportRestoreResult, RestoreStepRequest
-from milvus_vault.restore.documents import PLAN, REPORT, RestorePlan
-from milvus_vault.restore.report import report_restore
+from milvus_vault.restore.documents import PLAN, RestorePlan
+from milvus_vault.restore.report import report_key, report_restore
 from milvus_vault.runtime import task
 from milvus_vault.settings import StorageSettings
 from milvus_vault.wiring import open_workspace
@@ -34,6 +34,6 @@ def handler(event: RestoreStepRequest) -> ReportRestoreResult:
         failed_count=len(failed),
         row_count=sum(collection.row_count for collection in report.collections),
         content_checked=report.content_checked,
-        report_key=run.key(REPORT),
+        report_key=report_key(run, event.execution_arn),
         warnings=(*report.warnings, *(w for collection in report.collections for w in collection.warnings)),
     )

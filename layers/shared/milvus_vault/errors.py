@@ -191,6 +191,10 @@ class RowCountMismatchError(VaultError):
     """The restored collection does not hold the rows that the backup holds."""
 
 
+class IndexFailedError(VaultError):
+    """Milvus gave up building an index of a restored collection."""
+
+
 class LoadFailedError(VaultError):
     """A restored collection could not be loaded as it was."""
 

@@ -130,6 +130,9 @@ class VectorDatabase(Protocol):
     def create_index(self, database: str, name: str, index: IndexDescription) -> None:
         """Create an index (Milvus builds it in the background); an equal one that exists is no error."""
 
+    def index_failure(self, database: str, name: str) -> str:
+        """Return why Milvus gave up building an index of a collection; an empty text if it did not."""
+
     def request_load(self, database: str, name: str, *, replicas: int, partitions: Sequence[str] = ()) -> None:
         """Ask Milvus to load a collection, or only some partitions of it; do not wait.
 

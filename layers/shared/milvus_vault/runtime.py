@@ -20,7 +20,8 @@ from milvus_vault.errors import InvalidRequestError, VaultError
 
 logger = Logger()
 metrics = Metrics(namespace="MilvusVault", service="milvus-vault")
-tracer = Tracer()
+# Without patching boto3: a segment for each of a batch's thousand copies would drown the trace.
+tracer = Tracer(service="milvus-vault", auto_patch=False)
 
 type Json = dict[str, "Json"] | list["Json"] | str | int | float | bool | None
 type LambdaHandler = Callable[[dict[str, Json], LambdaContext], Json]

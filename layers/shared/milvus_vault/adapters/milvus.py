@@ -58,6 +58,7 @@ LISTED_IMPORT_JOBS = 65_536
 _FLUSHED = 4  # common.SegmentState
 _LEVELS = {0: SegmentLevel.LEGACY, 1: SegmentLevel.L0, 2: SegmentLevel.L1, 3: SegmentLevel.L2}
 _LOADED, _LOADING = 3, 2  # common.LoadState
+_INDEX_FAILED = 4  # common.IndexState
 _IN_MEMORY = 1  # milvus.ShowType
 _IMPORT_FAILED = {1, 7}  # common.ImportState: Failed, FailedAndCleaned
 _IMPORT_COMPLETED = 6
@@ -182,11 +183,6 @@ class MilvusDatabase:
 
     def list_indexes(self, database: str, name: str) -> tuple[IndexDescription, ...]:
         """Return the indexes of a collection."""
-        request = milvus_pb2.DescribeIndexRequest(db_name=database, collection_name=name)
-        answer = self._call("DescribeIndex", request, database)
-        if answer.status.code == milvus_errors.INDEX_NOT_FOUND or "index not found" in answer.status.reason:
-            return ()
-        check(answer.status, "DescribeIndex", f"{database}.{name}")
         return tuple(
             IndexDescription(
                 index_id=index.indexID,
@@ -194,7 +190,7 @@ class MilvusDatabase:
                 field_name=index.field_name,
                 params=key_values(index.params),
             )
-            for index in answer.index_descriptions
+            for index in self._describe_indexes(database, name)
         )
 
     def list_segments(self, database: str, name: str) -> list[Segment]:
@@ -331,6 +327,13 @@ class MilvusDatabase:
             self._call("CreateIndex", request, database), "CreateIndex", f"{database}.{name} field {index.field_name}"
         )
 
+    def index_failure(self, database: str, name: str) -> str:
+        """Return why Milvus gave up building an index of a collection; an empty text if it did not."""
+        for index in self._describe_indexes(database, name):
+            if index.state == _INDEX_FAILED:
+                return f"index {index.index_name}: {index.index_state_fail_reason or 'no reason given'}"
+        return ""
+
     def request_load(self, database: str, name: str, *, replicas: int, partitions: Sequence[str] = ()) -> None:
         """Ask Milvus to load a collection, or only some partitions of it; do not wait.
 
@@ -356,7 +359,7 @@ class MilvusDatabase:
             db_name=database, collection_name=name, partition_names=partitions
         )
         answer = self._call("GetLoadingProgress", request, database)
-        if answer.status.code == milvus_errors.NOT_LOADED:
+        if answer.status.code in milvus_errors.NOT_LOADED:
             return 0
         check(answer.status, "GetLoadingProgress", f"{database}.{name}")
         return int(answer.progress)
@@ -437,6 +440,15 @@ class MilvusDatabase:
         )
         check(answer.status, "DescribeCollection", f"{database}.{name}")
         return answer
+
+    def _describe_indexes(self, database: str, name: str) -> Sequence[_Message]:
+        request = milvus_pb2.DescribeIndexRequest(db_name=database, collection_name=name)
+        answer = self._call("DescribeIndex", request, database)
+        if answer.status.code == milvus_errors.INDEX_NOT_FOUND or "index not found" in answer.status.reason:
+            return ()
+        check(answer.status, "DescribeIndex", f"{database}.{name}")
+        indexes: Sequence[_Message] = answer.index_descriptions
+        return indexes
 
     def _partitions(self, database: str, name: str) -> dict[str, int]:
         request = milvus_pb2.ShowPartitionsRequest(db_name=database, collection_name=name)

@@ -20,7 +20,7 @@ from milvus_vault.errors import (
 )
 
 NOT_FOUND = 100
-NOT_LOADED = 101
+NOT_LOADED = {101, 201}  # a collection, a partition
 INDEX_NOT_FOUND = 700
 ALIAS_TAKEN = 1602
 

@@ -1,9 +1,10 @@
 """The working files of a restore run, by their names in its workspace.
 
-restore.json                         `RestorePlan`
-collections/<index>/target.json      `Target`: what is to become of one collection
-collections/<index>/...              its journal, see `journal.py`
-report.json                          `RestoreReport`
+    restore.json                         `RestorePlan`
+    collections/<index>/target.json      `Target`: what is to become of one collection
+    collections/<index>/...              its journal, see `journal.py`
+
+The `RestoreReport` lies outside, so that the next restore of the same request leaves it alone.
 """
 
 from datetime import datetime
@@ -14,7 +15,6 @@ from milvus_vault.model.requests import RestoreRequest
 
 PLAN = "restore.json"
 CLAIM = "claim.json"
-REPORT = "report.json"
 
 
 class ImportSource(Model):

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from milvus_vault.errors import CollectionExistsError, RowCountMismatchError
+from milvus_vault.errors import CollectionExistsError, IndexFailedError, RowCountMismatchError
 from milvus_vault.model.collections import LoadState
 from milvus_vault.parallel import for_each
 from milvus_vault.ports import VectorDatabase
@@ -93,6 +93,9 @@ class Finishing:
             self._create_indexes(target, name)
         if not self._wants_load(target):
             return True
+        if reason := self.database.index_failure(target.name.database, name):
+            msg = f"Milvus cannot build what {target.name} needs to be loaded: {reason}"
+            raise IndexFailedError(msg, hint="Restore with restore_index=false, and build the index by hand.")
         if not self._is_loaded(target, name):
             return False
         if self._has_rows and not target.loaded_partitions:

@@ -42,6 +42,11 @@ class Progress:
         """Return the number of the latest attempt; 0 where there is none."""
         return max(self.attempts, default=0)
 
+    @property
+    def is_imported(self) -> bool:
+        """Return whether the rows are in a collection that is still there."""
+        return self.is_finished or (self.has("imported") and not self.has("abandoned"))
+
     def has(self, step: str) -> bool:
         """Return whether the latest attempt has got to a step."""
         return step in self.attempts[self.latest] if self.attempts else False

@@ -2,8 +2,8 @@
 
 from datetime import datetime
 
+from milvus_vault.archive.layout import RUNS_FOLDER, join
 from milvus_vault.restore.documents import (
-    REPORT,
     Failed,
     Finished,
     RestoredCollection,
@@ -14,6 +14,11 @@ from milvus_vault.restore.documents import (
 )
 from milvus_vault.restore.journal import Journal
 from milvus_vault.workspace import Workspace
+
+
+def report_key(run: Workspace, execution_arn: str) -> str:
+    """Return where an execution's report is: not among the run's files, which the next restore clears away."""
+    return join(run.prefix, RUNS_FOLDER, "reports", f"{execution_arn.rpartition(':')[2]}.json")
 
 
 def report_restore(run: Workspace, plan: RestorePlan, finished_at: datetime) -> RestoreReport:
@@ -58,5 +63,5 @@ def report_restore(run: Workspace, plan: RestorePlan, finished_at: datetime) -> 
         collections=tuple(collections),
         warnings=plan.warnings,
     )
-    run.write(REPORT, report)
+    run.store.put(run.bucket, report_key(run, plan.execution_arn), report.model_dump_json(indent=1).encode())
     return report

@@ -1,6 +1,6 @@
 """What stands in the way of a restore in the target Milvus, and what a run may replace."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from milvus_vault.archive.contents import ArchivedCollection
@@ -24,7 +24,7 @@ class TargetCheck:
     journal: Journal
 
     def replaced(
-        self, collections: list[tuple[ArchivedCollection, CollectionName]], progress: Mapping[int, Progress]
+        self, collections: Sequence[tuple[ArchivedCollection, CollectionName]], progress: Mapping[int, Progress]
     ) -> list[int | None]:
         """Return for each target the ID of the collection that it replaces, if any.
 
