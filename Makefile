@@ -7,7 +7,7 @@ SHELL := bash
 MAKEFLAGS += --no-builtin-rules --no-print-directory
 
 PYTHON ?= python3.13
-ARCHITECTURE := $(if $(filter aarch64 arm64,$(shell uname -m)),arm64,x86_64)
+ARCHITECTURE ?= $(if $(filter aarch64 arm64,$(shell uname -m)),arm64,x86_64)
 BIN := .venv/bin
 # The package lies in the layer that ships it. It is not installed into .venv, where the functions of the local
 # stack would find it even if they lacked the layer.
@@ -30,15 +30,15 @@ help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: demo
-demo: .make/build ## start Milvus and an emulated AWS, back up a collection, lose it, restore it
+demo: .make/build-$(ARCHITECTURE) ## start Milvus and an emulated AWS, back up a collection, lose it, restore it
 	$(RUN) -m local.demo
 
 .PHONY: demo-keep
-demo-keep: .make/build ## the same, and keep everything running to look at until Ctrl-C
+demo-keep: .make/build-$(ARCHITECTURE) ## the same, and keep everything running to look at until Ctrl-C
 	$(RUN) -m local.demo --keep
 
 .PHONY: test
-test: .make/build ## run the tests
+test: .make/build-$(ARCHITECTURE) ## run the tests
 	$(BIN)/python -m pytest $(ARGS)
 	$(if $(ARGS),,@touch .make/test)
 
@@ -69,7 +69,7 @@ check-docs: .make/venv ## generated documents say what the code says
 	$(RUN) -m tools.generate_docs --check
 
 .PHONY: build
-build: .make/build ## what is deployed, in .aws-sam/build
+build: .make/build-$(ARCHITECTURE) ## what is deployed, in .aws-sam/build
 
 .PHONY: clean
 clean: ## remove all that make made
@@ -78,16 +78,17 @@ clean: ## remove all that make made
 
 # Stamps.
 
-.make/test: $(CODE) | .make/build
+.make/test: $(CODE) | .make/build-$(ARCHITECTURE)
 	@$(MAKE) test ARGS=
 
 # Bytecode with unchecked hashes: zipping loses the times that Python would compare, and Lambda's folders
 # are read-only, so that every cold start would compile everything again. The tests of pandas are 43 of the
 # 250 MB that a function's code may have, and nothing imports them.
-.make/build: $(DEPLOYED) .make/venv .make/venv-sam
+.make/build-$(ARCHITECTURE): $(DEPLOYED) .make/venv .make/venv-sam
 	$(SAM_ENV) $(SAM) build --cached --parallel --parameter-overrides Architecture=$(ARCHITECTURE)
 	rm -rf .aws-sam/build/PymilvusLayer/python/pandas/tests
 	$(BIN)/python -m compileall -q -j 2 --invalidation-mode unchecked-hash .aws-sam/build
+	@rm -f .make/build-*
 	@touch $@
 
 .make/venv: requirements/dev.txt

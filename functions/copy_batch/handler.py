@@ -6,6 +6,8 @@ Runs as state CopyBatch in the distributed Map CopyObjects of backup.asl.yaml an
 from aws_lambda_powertools.metrics import MetricUnit
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
+from milvus_vault.claims import check_owner
+from milvus_vault.copying.documents import attempt_of_batch
 from milvus_vault.copying.engine import copy_batch
 from milvus_vault.copying.pacer import Pacer
 from milvus_vault.model.messages_copy import CopyBatchRequest, CopyBatchResult
@@ -22,11 +24,17 @@ def handler(request: CopyBatchRequest, context: LambdaContext) -> CopyBatchResul
     """Return what became of a batch. Idempotent: objects that are recorded as copied are left out."""
     storage, copying = StorageSettings.from_env(), CopySettings.from_env()
     run = open_workspace(storage, request.run, max_connections=copying.copy_threads)
+
+    def seconds_left() -> float:
+        # Asked for at the beginning and every 20 s. Copies that nobody waits for any more would come too late.
+        check_owner(run, attempt_of_batch(request.batch))
+        return context.get_remaining_time_in_millis() / 1000
+
     result = copy_batch(
         run,
         request.batch,
         threads=copying.copy_threads,
-        deadline_seconds_left=lambda: context.get_remaining_time_in_millis() / 1000,
+        deadline_seconds_left=seconds_left,
         pacer=PACER,
     )
     logger.info("copied", requests_per_second=round(PACER.rate), **result.model_dump(mode="json"))

@@ -1,15 +1,15 @@
 """FinishCollections: indexes, load, a last count, and the collections' real names."""
 
+from datetime import UTC, datetime
+
 from milvus_vault.connection import connect_milvus
 from milvus_vault.model.messages import FinishCollectionsResult, RestoreStepRequest
 from milvus_vault.restore.documents import PLAN, RestorePlan
 from milvus_vault.restore.finish import Finishing
+from milvus_vault.restore.waiting import seconds_to_wait
 from milvus_vault.runtime import task
 from milvus_vault.settings import MilvusSettings, StorageSettings
 from milvus_vault.wiring import open_workspace
-
-# A small collection is loaded in 1 to 2 s; large ones take minutes, and 25,000 events allow some 4,000 rounds.
-WAIT_SECONDS = 2
 
 
 @task
@@ -19,10 +19,10 @@ def handler(event: RestoreStepRequest) -> FinishCollectionsResult:
     run = open_workspace(StorageSettings.from_env(), event.run)
     plan = run.read(PLAN, RestorePlan)
     with connect_milvus(milvus) as database:
-        progress = Finishing(run, plan, database, milvus.milvus_concurrency).advance()
+        progress = Finishing(run, plan, database, event.execution_arn, milvus.milvus_concurrency).advance()
     return FinishCollectionsResult(
         is_done=progress.pending == 0,
         finished_count=progress.finished,
         failed_count=progress.failed,
-        wait_seconds=WAIT_SECONDS,
+        wait_seconds=seconds_to_wait((datetime.now(UTC) - plan.started_at).total_seconds()),
     )

@@ -3,6 +3,7 @@
 Runs as state PlanCopy of backup.asl.yaml and restore.asl.yaml.
 """
 
+from milvus_vault.claims import check_owner
 from milvus_vault.copying.batches import BatchLimits
 from milvus_vault.copying.plan import plan_copy
 from milvus_vault.model.messages_copy import PlanCopyRequest, PlanCopyResult
@@ -16,6 +17,7 @@ def handler(request: PlanCopyRequest) -> PlanCopyResult:
     """Return the batches of a round. Idempotent: objects that are there are left out."""
     storage, copying = StorageSettings.from_env(), CopySettings.from_env()
     run = open_workspace(storage, request.run)
+    check_owner(run, request.attempt)
     limits = BatchLimits(max_objects=copying.copy_batch_objects, max_bytes=copying.copy_batch_bytes)
     plan = plan_copy(run, request.attempt, request.round, limits)
     return PlanCopyResult(

@@ -10,7 +10,7 @@ from milvus_vault.connection import connect_milvus
 from milvus_vault.model.messages import PrepareBackupRequest, PrepareBackupResult, Round
 from milvus_vault.model.names import attempt_of, backup_run
 from milvus_vault.model.requests import BackupRequest
-from milvus_vault.runtime import explain, task
+from milvus_vault.runtime import explain, logger, task
 from milvus_vault.settings import MilvusSettings, StorageSettings
 from milvus_vault.wiring import milvus_storage, open_workspace
 
@@ -25,6 +25,7 @@ def handler(event: PrepareBackupRequest) -> PrepareBackupResult:
     storage, milvus = StorageSettings.from_env(), MilvusSettings.from_env()
     name = request.backup_name or default_name(event.execution.started_at, event.execution.arn)
     run = open_workspace(storage, backup_run(name))
+    logger.set_correlation_id(run.run)
     run.store.check_bucket(run.bucket)
     management = milvus.milvus_management_uri
     with connect_milvus(milvus) as database:

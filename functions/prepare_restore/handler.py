@@ -9,7 +9,7 @@ from milvus_vault.model.messages import PrepareRestoreRequest, PrepareRestoreRes
 from milvus_vault.model.names import attempt_of, restore_run
 from milvus_vault.model.requests import RestoreRequest
 from milvus_vault.restore.prepare import RestorePreparation
-from milvus_vault.runtime import explain, task
+from milvus_vault.runtime import explain, logger, task
 from milvus_vault.settings import MilvusSettings, StorageSettings
 from milvus_vault.wiring import milvus_storage, open_workspace
 
@@ -25,6 +25,7 @@ def handler(event: PrepareRestoreRequest) -> PrepareRestoreResult:
     target = milvus_storage(storage)
     identity = f"{milvus.milvus_uri} {target.bucket} {target.root_path}"
     run = open_workspace(storage, restore_run(request.backup_name, request.model_dump_json(), identity))
+    logger.set_correlation_id(run.run)
     with connect_milvus(milvus) as database:
         plan = RestorePreparation(
             run=run,

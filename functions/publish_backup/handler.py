@@ -3,9 +3,8 @@
 from datetime import UTC, datetime
 
 from milvus_vault.archive.layout import BackupLayout
-from milvus_vault.archive.reader import find_manifest
 from milvus_vault.backup.documents import PLAN, BackupPlan
-from milvus_vault.backup.publish import publish_backup
+from milvus_vault.backup.publish import find_published, publish_backup
 from milvus_vault.model.messages import PublishBackupRequest, PublishBackupResult
 from milvus_vault.runtime import task
 from milvus_vault.settings import StorageSettings
@@ -14,7 +13,7 @@ from milvus_vault.wiring import open_workspace
 
 @task
 def handler(event: PublishBackupRequest) -> PublishBackupResult:
-    """Publish, unless this backup is published already, and say what is in it.
+    """Publish, unless this run has done so already, and say what is in the backup.
 
     Safe to repeat: a published backup is never written again.
     """
@@ -22,7 +21,7 @@ def handler(event: PublishBackupRequest) -> PublishBackupResult:
     run = open_workspace(storage, event.run)
     plan = run.read(PLAN, BackupPlan)
     layout = BackupLayout(storage.backup_prefix, plan.backup_name)
-    manifest = find_manifest(run.store, run.bucket, layout) or publish_backup(
+    manifest = find_published(run, plan, layout) or publish_backup(
         run, plan, layout, event.attempt, event.round, datetime.now(UTC)
     )
     failures = [f"{failure.name}: {failure.error}: {failure.message}" for failure in manifest.failures]

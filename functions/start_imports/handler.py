@@ -3,7 +3,8 @@
 from milvus_vault.connection import connect_milvus
 from milvus_vault.model.messages import RestoreStepRequest, StartImportsResult
 from milvus_vault.restore.documents import PLAN, RestorePlan
-from milvus_vault.restore.imports import SHORTEST_WAIT_SECONDS, Imports
+from milvus_vault.restore.imports import Imports
+from milvus_vault.restore.waiting import SHORTEST_SECONDS
 from milvus_vault.runtime import task
 from milvus_vault.settings import MilvusSettings, StorageSettings
 from milvus_vault.wiring import open_workspace
@@ -17,4 +18,4 @@ def handler(event: RestoreStepRequest) -> StartImportsResult:
     plan = run.read(PLAN, RestorePlan)
     with connect_milvus(milvus) as database:
         imports = Imports(run, plan, database, event.execution_arn, milvus.milvus_concurrency)
-        return StartImportsResult(job_count=imports.start_all(), wait_seconds=SHORTEST_WAIT_SECONDS)
+        return StartImportsResult(job_count=imports.start_all(), wait_seconds=SHORTEST_SECONDS)

@@ -4,6 +4,9 @@ Runs as state VerifyCopy of backup.asl.yaml and restore.asl.yaml. It alone decid
 name of an error in a distributed Map's child does not reach the parent.
 """
 
+from functools import partial
+
+from milvus_vault.claims import check_owner
 from milvus_vault.copying.verify import raise_if_refused, raise_if_source_is_gone, verify_copy
 from milvus_vault.model.messages import MAX_ROUNDS, Round
 from milvus_vault.model.messages_copy import VerifyCopyRequest, VerifyCopyResult
@@ -18,7 +21,9 @@ def handler(request: VerifyCopyRequest) -> VerifyCopyResult:
     """Return which targets have to go another round. Idempotent: it lists, and deletes what does not belong."""
     storage = StorageSettings.from_env()
     run = open_workspace(storage, request.run)
-    found = verify_copy(run, request.attempt, request.round)
+    owner = partial(check_owner, run, request.attempt)
+    owner()
+    found = verify_copy(run, request.attempt, request.round, before_deleting=owner)
     for problem in (*found.missing_source, *found.incomplete):
         logger.warning("not complete", **problem.model_dump(mode="json", exclude={"name"}), target=problem.name)
     if request.purpose == "restore":

@@ -9,9 +9,14 @@ from datetime import UTC, datetime
 
 from pydantic import ValidationError
 
-from milvus_vault.errors import ObjectNotFoundError
+from milvus_vault.errors import ObjectNotFoundError, RunTakenOverError
 from milvus_vault.model.base import Model
+from milvus_vault.model.names import attempt_of
 from milvus_vault.ports import Executions, ObjectStore
+from milvus_vault.workspace import Workspace
+
+CLAIM = "claim.json"
+"""Name of a run's own claim among its working files."""
 
 # Executions that ended without success: their run may be resumed.
 DIED = frozenset({"FAILED", "TIMED_OUT", "ABORTED", "PENDING_REDRIVE"})
@@ -86,7 +91,9 @@ class Claims:
 
     def give_back(self) -> None:
         """Delete the claims that this object was the first to take, so that a refused request leaves nothing."""
-        self._store.delete(self._bucket, self._taken)
+        found = [(key, self._read(key)) for key in self._taken]
+        mine = [key for key, held in found if held and held[0].execution_arn == self._mine.execution_arn]
+        self._store.delete(self._bucket, mine)
         self._taken = []
 
     def _read(self, key: str) -> tuple[Claim, str] | None:
@@ -99,3 +106,15 @@ class Claims:
         except ValidationError:
             # Not ours to interpret: it holds, until an operator has looked at it.
             return Claim(execution_arn=UNREADABLE, run="", claimed_at=datetime.now(UTC)), etag
+
+
+def check_owner(run: Workspace, attempt: str) -> None:
+    """Raise `RunTakenOverError` where another execution than the attempt's holds the claim of a run.
+
+    Stopping an execution does not stop its functions: they go on for up to 15 minutes, while the same input may
+    have been started again. What they would delete or publish then belongs to that execution.
+    """
+    claim = run.find(CLAIM, Claim)
+    if claim is not None and attempt_of(claim.execution_arn) != attempt:
+        msg = f"execution {claim.execution_arn} has taken over {run.run} since {claim.claimed_at:%Y-%m-%d %H:%M:%S} UTC"
+        raise RunTakenOverError(msg, hint="Wait for it; then start again with the same input if need be.")

@@ -130,8 +130,8 @@ class VectorDatabase(Protocol):
     def create_index(self, database: str, name: str, index: IndexDescription) -> None:
         """Create an index (Milvus builds it in the background); an equal one that exists is no error."""
 
-    def index_failure(self, database: str, name: str) -> str:
-        """Return why Milvus gave up building an index of a collection; an empty text if it did not."""
+    def are_indexes_built(self, database: str, name: str) -> bool:
+        """Return whether Milvus has built all indexes of a collection. Raises `IndexFailedError` where it gave up."""
 
     def request_load(self, database: str, name: str, *, replicas: int, partitions: Sequence[str] = ()) -> None:
         """Ask Milvus to load a collection, or only some partitions of it; do not wait.

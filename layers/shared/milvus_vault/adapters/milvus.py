@@ -20,6 +20,7 @@ from milvus_vault.adapters.milvus_schema import key_values, schema_from_proto, s
 from milvus_vault.errors import (
     CollectionNotFoundError,
     FlushTimeoutError,
+    IndexFailedError,
     LoadFailedError,
     MilvusRequestError,
     MilvusUnavailableError,
@@ -58,7 +59,7 @@ LISTED_IMPORT_JOBS = 65_536
 _FLUSHED = 4  # common.SegmentState
 _LEVELS = {0: SegmentLevel.LEGACY, 1: SegmentLevel.L0, 2: SegmentLevel.L1, 3: SegmentLevel.L2}
 _LOADED, _LOADING = 3, 2  # common.LoadState
-_INDEX_FAILED = 4  # common.IndexState
+_INDEX_FINISHED, _INDEX_FAILED = 3, 4  # common.IndexState
 _IN_MEMORY = 1  # milvus.ShowType
 _IMPORT_FAILED = {1, 7}  # common.ImportState: Failed, FailedAndCleaned
 _IMPORT_COMPLETED = 6
@@ -327,12 +328,15 @@ class MilvusDatabase:
             self._call("CreateIndex", request, database), "CreateIndex", f"{database}.{name} field {index.field_name}"
         )
 
-    def index_failure(self, database: str, name: str) -> str:
-        """Return why Milvus gave up building an index of a collection; an empty text if it did not."""
-        for index in self._describe_indexes(database, name):
+    def are_indexes_built(self, database: str, name: str) -> bool:
+        """Return whether Milvus has built all indexes of a collection. Raises `IndexFailedError` where it gave up."""
+        indexes = self._describe_indexes(database, name)
+        for index in indexes:
             if index.state == _INDEX_FAILED:
-                return f"index {index.index_name}: {index.index_state_fail_reason or 'no reason given'}"
-        return ""
+                reason = index.index_state_fail_reason or "no reason given"
+                msg = f"Milvus cannot build index {index.index_name} of {database}.{name}: {reason}"
+                raise IndexFailedError(msg, hint="Restore with restore_index=false, and build the index by hand.")
+        return all(index.state == _INDEX_FINISHED for index in indexes)
 
     def request_load(self, database: str, name: str, *, replicas: int, partitions: Sequence[str] = ()) -> None:
         """Ask Milvus to load a collection, or only some partitions of it; do not wait.

@@ -9,7 +9,6 @@ from milvus_vault.model.names import COLLECTIONS_PER_BATCH
 from milvus_vault.model.requests import BackupRequest
 
 PLAN = "backup.json"
-CLAIM = "claim.json"
 
 
 class BackupPlan(Model):

@@ -4,9 +4,10 @@ from datetime import UTC, datetime
 
 from milvus_vault.archive.layout import BackupLayout
 from milvus_vault.archive.manifest import Source
-from milvus_vault.backup.documents import CLAIM, PLAN, BackupPlan
+from milvus_vault.backup.documents import PLAN, BackupPlan
+from milvus_vault.backup.publish import find_published
 from milvus_vault.backup.selection import select_collections
-from milvus_vault.claims import DIED, RUNNING, Claim, ClaimHeldError, Claims
+from milvus_vault.claims import CLAIM, DIED, Claim, ClaimHeldError, Claims
 from milvus_vault.copying.documents import CopyJob, write_job
 from milvus_vault.errors import (
     BackupExistsError,
@@ -111,8 +112,9 @@ def _is_published(store: ObjectStore, run: Workspace, layout: BackupLayout, clai
     found = claims.holder(run.key(CLAIM))
     if found and (found[0].execution_arn == execution_arn or found[1] in DIED):
         _claim(claims, run.key(CLAIM), layout.name)
-        return True
-    if found and found[1] in RUNNING:
+        plan = run.find(PLAN, BackupPlan)
+        return plan is None or find_published(run, plan, layout) is not None
+    if found and found[1] == "RUNNING":
         raise _in_progress(layout.name, found[0])
     msg = f"backup '{layout.name}' exists already: s3://{run.bucket}/{layout.root}"
     raise BackupExistsError(msg, hint="Choose another backup_name, or leave it out and get one with date and time.")

@@ -14,11 +14,13 @@ from milvus_vault.archive.manifest import (
     digest,
     write_object_list,
 )
+from milvus_vault.archive.reader import find_manifest
 from milvus_vault.archive.reference_writer import marker_file, reference_files
 from milvus_vault.backup.documents import BackupPlan, Snapshot, snapshot_name
+from milvus_vault.claims import check_owner
 from milvus_vault.copying.documents import Verification, read_items, read_verified
 from milvus_vault.copying.verify import read_verification
-from milvus_vault.errors import BackupFailedError, VaultError, leaf_named
+from milvus_vault.errors import BackupDamagedError, BackupFailedError, VaultError, leaf_named
 from milvus_vault.model.collections import CollectionName
 from milvus_vault.model.objects import ArchivedObject
 from milvus_vault.workspace import Workspace
@@ -39,8 +41,10 @@ def publish_backup(
 
     Collections that the last round of copies left incomplete are left out. Until the marker is written a listing
     shows no backup, so a run that dies here leaves garbage to clean up, never a backup that cannot be restored.
-    Raises `BackupFailedError`, or the collections' own error, where there is nothing to publish.
+    Raises `BackupFailedError`, or the collections' own error, where there is nothing to publish, and
+    `RunTakenOverError` where another execution works on the backup by now.
     """
+    check_owner(run, attempt)
     captured, failures = _collect(run, plan, attempt, last_round)
     if failures and (not captured or plan.request.on_collection_failure == "fail"):
         raise failed(failures)
@@ -52,6 +56,7 @@ def publish_backup(
 
     entries = []
     for collection in captured:
+        check_owner(run, attempt)
         description = collection.document.description
         number = description.collection_id
         document = collection.document.model_dump_json().encode()
@@ -99,9 +104,23 @@ def publish_backup(
         files=tuple(digest(f"meta/{name}", body) for name, body in sorted(reference.items())),
     )
     body = manifest.model_dump_json(indent=1).encode()
+    check_owner(run, attempt)
     put(layout.manifest, body)
     put(layout.marker, marker_file(manifest, body))
     return manifest
+
+
+def find_published(run: Workspace, plan: BackupPlan, layout: BackupLayout) -> Manifest | None:
+    """Return the manifest of the backup that was published by this plan, or None where none was.
+
+    A function of a stopped execution can write its marker after another execution has made a plan and has begun
+    to replace the objects: what that marker promises is no longer there, and it counts for nothing.
+    """
+    try:
+        manifest = find_manifest(run.store, run.bucket, layout)
+    except BackupDamagedError:
+        return None
+    return manifest if manifest and manifest.execution_arn == plan.execution_arn else None
 
 
 def failed(failures: Sequence[CollectionFailure]) -> VaultError:

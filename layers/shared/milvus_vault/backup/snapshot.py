@@ -8,7 +8,7 @@ from milvus_vault.backup.documents import BackupPlan, Snapshot, snapshot_name
 from milvus_vault.backup.segments import capture_objects
 from milvus_vault.copying.documents import CopyTarget, drop_target, write_target
 from milvus_vault.copying.verify import read_verification
-from milvus_vault.errors import MilvusRequestError, VaultError
+from milvus_vault.errors import MilvusPermissionError, MilvusRequestError, VaultError
 from milvus_vault.model.collections import CollectionDescription, CollectionName, LoadState
 from milvus_vault.model.names import COLLECTIONS_PER_BATCH
 from milvus_vault.model.objects import CopyItem, ListedObject
@@ -101,8 +101,8 @@ class SnapshotBatch:
             return None
         try:
             return self.database.count_rows(description.name.database, description.name.name)
-        except MilvusRequestError:
-            # Released since, or a query node is down: the backup needs no query, so do without the number.
+        except (MilvusRequestError, MilvusPermissionError):
+            # Released since, a query node is down, or the user may not query: a backup can do without the number.
             return None
 
     def _stored_key(self, listed: ListedObject) -> str:

@@ -240,6 +240,16 @@ def parse_batch_name(name: str) -> tuple[str, int]:
     return match["folder"], int(match["number"])
 
 
+def attempt_of_batch(name: str) -> str:
+    """Return the attempt that a batch belongs to.
+
+    Raises:
+        WorkingFileError: The name is not one of a batch.
+    """
+    folder, _ = parse_batch_name(name)
+    return folder.split("/")[1]
+
+
 def copied_name(folder: str, number: int, objects: int, copied_bytes: int) -> str:
     """Return the name of what became of a batch, when so many objects are settled."""
     return f"{folder}/copied-{number}.{objects}.{copied_bytes}.jsonl"

@@ -1,5 +1,6 @@
 """What the destination holds, compared with what it should hold. Only this decides that a copy is done."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import batched
@@ -52,12 +53,21 @@ class _TargetCheck:
         )
 
 
-def verify_copy(run: Workspace, attempt: str, round_number: int) -> Verification:
+def verify_copy(
+    run: Workspace, attempt: str, round_number: int, *, before_deleting: Callable[[], None] = lambda: None
+) -> Verification:
     """Return which targets are complete, after listing the destination.
 
     Complete means: each item's object is there with its size, and with the source's ETag or the one that
     the copy's answer gave. What else lies in a target's folders is deleted, since a segment too many
     would be imported as doubled rows. The objects of complete targets are written down.
+
+    Args:
+        run: The run's working files.
+        attempt: Whose items are to be there.
+        round_number: The round of copies that is verified.
+        before_deleting: Called ahead of each deletion, to raise where another attempt has taken over: what this
+            one does not know may be that one's.
 
     Raises:
         StorageAccessDeniedError: Nothing is complete, and a batch recorded that S3 refused it for this;
@@ -72,7 +82,8 @@ def verify_copy(run: Workspace, attempt: str, round_number: int) -> Verification
     records = Records.load(run)
     lost = _lost_sources(run, folder)
 
-    checks = list(each(partial(_check_target, run, attempt, job, records, lost), read_targets(run, attempt)))
+    check = partial(_check_target, run, attempt, job, records, lost, before_deleting)
+    checks = list(each(check, read_targets(run, attempt)))
     # Listed in the order of their names, where 10 comes before 2.
     checks.sort(key=lambda check: check.target.index)
     complete = [check for check in checks if not check.missing_source and not check.incomplete]
@@ -154,7 +165,13 @@ def _lost_sources(run: Workspace, folder: str) -> set[str]:
 
 
 def _check_target(
-    run: Workspace, attempt: str, job: CopyJob, records: Records, lost: set[str], target: CopyTarget
+    run: Workspace,
+    attempt: str,
+    job: CopyJob,
+    records: Records,
+    lost: set[str],
+    before_deleting: Callable[[], None],
+    target: CopyTarget,
 ) -> _TargetCheck:
     check = _TargetCheck(target)
     items = items_by_key(run, attempt, target)
@@ -170,6 +187,7 @@ def _check_target(
                 checksum = records.checksum(found)
                 verified[item.key] = VerifiedObject(item.key, item.size_bytes, found.etag, checksum)
     for keys in batched(surplus, DELETE_AT_A_TIME, strict=False):
+        before_deleting()
         run.store.delete(job.destination_bucket, keys)
     check.object_count = len(verified)
     check.size_bytes = sum(found.size_bytes for found in verified.values())

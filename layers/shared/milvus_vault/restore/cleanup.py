@@ -1,8 +1,12 @@
-"""CleanUpRestore: remove what a restore leaves in Milvus and in its bucket."""
+"""CleanUpRestore: remove what a restore leaves in Milvus and in its bucket.
+
+Only what is this execution's: one that was started since with the same input uses the same names.
+"""
 
 from dataclasses import dataclass
 
-from milvus_vault.model.names import temporary_prefix
+from milvus_vault.claims import check_owner
+from milvus_vault.model.names import attempt_of, temporary_prefix
 from milvus_vault.ports import VectorDatabase
 from milvus_vault.restore.documents import Attempt, RestorePlan
 from milvus_vault.restore.journal import Journal
@@ -12,7 +16,10 @@ from milvus_vault.workspace import Workspace
 
 @dataclass(frozen=True, slots=True)
 class CleanUp:
-    """Removes staged objects and temporary collections. Both belong to this run alone, by their names."""
+    """Removes staged objects and temporary collections. Both belong to this run alone, by their names.
+
+    Each step raises `RunTakenOverError` once another execution has the run.
+    """
 
     run: Workspace
     plan: RestorePlan
@@ -28,11 +35,16 @@ class CleanUp:
             return 0
         store, bucket = self.run.store, self.storage.bucket
         keys = [listed.key for listed in store.list_objects(bucket, self.plan.staging_folder)]
+        self._check_owner()
         store.delete(bucket, keys)
         return len(keys)
 
     def abandon_unfinished(self) -> None:
         """Write down that no later execution may go on with what is dropped now."""
+        if self.plan.request.skip_create:
+            # Nothing is dropped: the collection is the user's, and what was imported stays in it.
+            return
+        self._check_owner()
         journal = Journal(self.run)
         for index, entry in journal.read().items():
             if entry.attempts and not entry.is_finished:
@@ -46,6 +58,10 @@ class CleanUp:
         for name in sorted({target.database for target in self.plan.targets} & there):
             for collection in database.list_collections(name):
                 if collection.startswith(temporary_prefix(self.run.run)):
+                    self._check_owner()
                     database.drop_collection(name, collection)
                     dropped += 1
         return dropped
+
+    def _check_owner(self) -> None:
+        check_owner(self.run, attempt_of(self.execution_arn))

@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 
 from milvus_vault.model.names import temporary_name
-from milvus_vault.parallel import for_each
 from milvus_vault.ports import VectorDatabase
 from milvus_vault.restore.documents import Attempt, Created, RestorePlan, Target, target_name
 from milvus_vault.restore.journal import Journal, Progress
@@ -34,10 +33,11 @@ class Creation:
         indexes = [i for i in range(len(self.plan.targets)) if not (progress[i].has_failed or progress[i].is_finished)]
 
         def create(index: int) -> None:
-            if not self._is_usable(journal, index, progress[index]):
+            is_usable = self._is_still_there if self.plan.request.skip_create else self._is_usable
+            if not is_usable(journal, index, progress[index]):
                 self.new_attempt(index, progress[index].latest)
 
-        for_each(indexes, create, threads=self.threads, on_failure=journal.fail)
+        journal.work_on(indexes, create, execution_arn=self.execution_arn, threads=self.threads)
         return sum(not entry.has_failed for entry in journal.read().values())
 
     def _is_usable(self, journal: Journal, index: int, entry: Progress) -> bool:
@@ -48,6 +48,18 @@ class Creation:
             return True
         mine = journal.get(index, "attempt", Attempt, entry.latest).execution_arn == self.execution_arn
         return mine and not entry.has("importing")
+
+    def _is_still_there(self, journal: Journal, index: int, entry: Progress) -> bool:
+        """Return whether the latest attempt is for the collection that the target's name has now.
+
+        With skip_create a second attempt would import into the same collection. There is one only where the user
+        has dropped that collection and made another.
+        """
+        if not entry.has("created"):
+            return False
+        name = self.plan.targets[index]
+        created = journal.get(index, "created", Created, entry.latest).collection_id
+        return created == self.database.collection_id(name.database, name.name)
 
     def new_attempt(self, index: int, latest: int) -> int:
         """Create a collection for a new attempt, drop those of older ones, and return the new one's number.

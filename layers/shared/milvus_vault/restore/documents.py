@@ -14,7 +14,6 @@ from milvus_vault.model.collections import CollectionLayout, CollectionName, Ind
 from milvus_vault.model.requests import RestoreRequest
 
 PLAN = "restore.json"
-CLAIM = "claim.json"
 
 
 class ImportSource(Model):

@@ -2,9 +2,8 @@
 
 from dataclasses import dataclass
 
-from milvus_vault.errors import CollectionExistsError, IndexFailedError, RowCountMismatchError
+from milvus_vault.errors import CollectionExistsError, RowCountMismatchError
 from milvus_vault.model.collections import LoadState
-from milvus_vault.parallel import for_each
 from milvus_vault.ports import VectorDatabase
 from milvus_vault.restore.documents import (
     Attempt,
@@ -37,6 +36,7 @@ class Finishing:
     run: Workspace
     plan: RestorePlan
     database: VectorDatabase
+    execution_arn: str
     threads: int
 
     def advance(self) -> FinishProgress:
@@ -50,11 +50,11 @@ class Finishing:
             and (entry.has("imported") or not self._has_rows)
             and not (entry.is_finished or entry.has_failed)
         ]
-        for_each(
+        journal.work_on(
             ready,
             lambda index: self._advance(journal, index, progress[index]),
+            execution_arn=self.execution_arn,
             threads=self.threads,
-            on_failure=journal.fail,
         )
         entries = journal.read().values()
         finished = sum(entry.is_finished for entry in entries)
@@ -93,10 +93,8 @@ class Finishing:
             self._create_indexes(target, name)
         if not self._wants_load(target):
             return True
-        if reason := self.database.index_failure(target.name.database, name):
-            msg = f"Milvus cannot build what {target.name} needs to be loaded: {reason}"
-            raise IndexFailedError(msg, hint="Restore with restore_index=false, and build the index by hand.")
-        if not self._is_loaded(target, name):
+        # Loaded before its index is built, a segment answers searches from a makeshift index for a while, less exactly.
+        if not self.database.are_indexes_built(target.name.database, name) or not self._is_loaded(target, name):
             return False
         if self._has_rows and not target.loaded_partitions:
             self._check_count(target, name, rows)

@@ -4,18 +4,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from milvus_vault.claims import check_owner
 from milvus_vault.errors import ImportFailedError, RowCountMismatchError
 from milvus_vault.model.collections import ImportPair, ImportStatus
-from milvus_vault.parallel import for_each
+from milvus_vault.model.names import attempt_of
 from milvus_vault.ports import VectorDatabase
 from milvus_vault.restore.create import Creation
 from milvus_vault.restore.documents import Attempt, Imported, ImportJob, ImportJobs, RestorePlan, Target, target_name
 from milvus_vault.restore.journal import Journal, Progress
+from milvus_vault.restore.waiting import seconds_to_wait
 from milvus_vault.workspace import Workspace
-
-# A 2.3 server looks at its jobs every 2 s and works through them one by one; for long ones ask less often.
-SHORTEST_WAIT_SECONDS = 1
-LONGEST_WAIT_SECONDS = 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,11 +49,11 @@ class Imports:
             for index, entry in progress.items()
             if entry.has("created") and not (entry.has("jobs") or entry.has_failed or entry.is_finished)
         ]
-        for_each(
+        journal.work_on(
             waiting,
             lambda index: self._start(journal, index, progress[index]),
+            execution_arn=self.execution_arn,
             threads=self.threads,
-            on_failure=journal.fail,
         )
         entries = journal.read()
         return sum(len(self._jobs(journal, i, e).jobs) for i, e in entries.items() if e.has("jobs"))
@@ -76,6 +74,8 @@ class Imports:
         for source in target.imports:
             pair = ImportPair(source.insert_prefix, source.delta_prefix)
             database = target.name.database
+            # With skip_create another execution imports into this same collection.
+            check_owner(self.run, attempt_of(self.execution_arn))
             job = self.database.find_import(database, name, source.partition, pair) if may_have_started else None
             jobs.append(
                 ImportJob(
@@ -108,7 +108,7 @@ class Imports:
             oldest = min(oldest, submitted.submitted_at)
             counts[index] = self._poll(journal, index, progress[index], submitted.jobs)
 
-        for_each(running, poll, threads=self.threads, on_failure=journal.fail)
+        journal.work_on(running, poll, execution_arn=self.execution_arn, threads=self.threads)
         failed = {index for index, entry in journal.read().items() if entry.has_failed}
         done = sum(done for done, _ in counts.values())
         total = sum(total for _, total in counts.values())
@@ -117,8 +117,7 @@ class Imports:
             is_done=all(done == total or index in failed for index, (done, total) in counts.items()),
             jobs_total=total,
             jobs_done=done,
-            # A tenth of the time it has taken so far: at most a tenth is lost by looking too late.
-            wait_seconds=min(LONGEST_WAIT_SECONDS, max(SHORTEST_WAIT_SECONDS, int(waited / 10))),
+            wait_seconds=seconds_to_wait(waited),
         )
 
     def _poll(self, journal: Journal, index: int, entry: Progress, jobs: Sequence[ImportJob]) -> tuple[int, int]:
@@ -137,8 +136,21 @@ class Imports:
                 rows.append(state.row_count)
         if len(rows) == len(jobs):
             check_live_rows(target, sum(rows))
+            if self.plan.request.skip_create:
+                self._check_not_doubled(target, sum(rows))
             journal.note(index, "imported", Imported(row_count=sum(rows)), entry.latest)
         return len(rows), len(jobs)
+
+    def _check_not_doubled(self, target: Target, imported: int) -> None:
+        """Raise `RowCountMismatchError` where the user's collection, empty before, has other rows than this run's.
+
+        A function of a killed execution may have started jobs after its successor had looked for them.
+        """
+        segments = self.database.list_segments(target.name.database, target.name.name)
+        found = sum(segment.row_count for segment in segments)
+        if found != imported:
+            msg = f"{target.name} has {found} row(s) in its segments, and {imported} were imported"
+            raise RowCountMismatchError(msg, hint="Drop and create the collection, and start the restore again.")
 
     @staticmethod
     def _jobs(journal: Journal, index: int, entry: Progress) -> ImportJobs:

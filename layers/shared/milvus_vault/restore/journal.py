@@ -16,11 +16,14 @@ are not all written down: it makes a new collection under another name, where no
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
+from milvus_vault.claims import check_owner
 from milvus_vault.errors import VaultError
 from milvus_vault.model.base import Model
+from milvus_vault.model.names import attempt_of
+from milvus_vault.parallel import for_each
 from milvus_vault.restore.documents import Failed
 from milvus_vault.workspace import Workspace
 
@@ -80,6 +83,23 @@ class Journal:
     def get[T: Model](self, index: int, step: str, model: type[T], attempt: int | None = None) -> T:
         """Return what was written of a step. Raises `ObjectNotFoundError`."""
         return self.run.read(self._name(index, step, attempt), model)
+
+    def work_on(self, indexes: Iterable[int], work: Callable[[int], None], *, execution_arn: str, threads: int) -> None:
+        """Do the work for each collection, in threads, and write down each failure that lasts.
+
+        Raises `RunTakenOverError` once another execution has the run: it may have dropped what fails here.
+        """
+        attempt = attempt_of(execution_arn)
+
+        def work_as_owner(index: int) -> None:
+            check_owner(self.run, attempt)
+            work(index)
+
+        def fail_as_owner(index: int, error: VaultError) -> None:
+            check_owner(self.run, attempt)
+            self.fail(index, error)
+
+        for_each(indexes, work_as_owner, threads=threads, on_failure=fail_as_owner)
 
     def fail(self, index: int, error: VaultError) -> None:
         """Write down why a collection cannot be restored."""

@@ -8,7 +8,7 @@ from milvus_vault.archive.check import check_objects, raise_if_damaged
 from milvus_vault.archive.contents import Archive, ArchivedCollection
 from milvus_vault.archive.layout import BackupLayout, join
 from milvus_vault.archive.reader import read_archive, read_objects
-from milvus_vault.claims import DIED, ClaimHeldError, Claims
+from milvus_vault.claims import CLAIM, DIED, ClaimHeldError, Claims
 from milvus_vault.copying.documents import CopyJob, CopyTarget, write_job, write_target
 from milvus_vault.errors import TargetClaimedError, VaultError
 from milvus_vault.model.collections import CollectionName
@@ -16,7 +16,7 @@ from milvus_vault.model.names import attempt_of, short_hash
 from milvus_vault.model.objects import ArchivedObject
 from milvus_vault.model.requests import RestoreRequest
 from milvus_vault.ports import Executions, ObjectStore, VectorDatabase
-from milvus_vault.restore.documents import CLAIM, PLAN, ImportSource, RestorePlan, Target, target_name
+from milvus_vault.restore.documents import PLAN, ImportSource, RestorePlan, Target, target_name
 from milvus_vault.restore.journal import Journal
 from milvus_vault.restore.naming import resolve_targets
 from milvus_vault.restore.staging import import_sources, staged_items

@@ -48,9 +48,10 @@ class TargetCheck:
                     )
             else:
                 current = self.database.collection_id(name.database, name.name)
+                made = self._made(index, progress.get(index))
                 if self.request.skip_create:
-                    self._check_existing(collection, name, progress.get(index))
-                elif current not in self._made(index, progress.get(index)):
+                    self._check_existing(collection, name, current, made)
+                elif current not in made:
                     if self.request.drop_existing:
                         replaced.append(current)
                         continue
@@ -77,10 +78,12 @@ class TargetCheck:
             made.add(self.journal.get(index, "finished", Finished).collection_id)
         return made
 
-    def _check_existing(self, collection: ArchivedCollection, name: CollectionName, progress: Progress | None) -> None:
-        """Check that a collection made by the user is empty and has the backup's fields."""
+    def _check_existing(
+        self, collection: ArchivedCollection, name: CollectionName, current: int | None, made: set[int]
+    ) -> None:
+        """Check that a collection made by the user has the backup's fields, and no rows but this run's."""
         check_field_ids(self.database, collection, name)
-        if progress is not None and any("importing" in steps for steps in progress.attempts.values()):
+        if current in made:
             return
         # Rows that are still in memory are not listed.
         self.database.flush(name.database, name.name, timeout_seconds=EMPTINESS_FLUSH_SECONDS)
