@@ -5,16 +5,19 @@ that is not loaded is loaded for a moment, and is as it was afterwards.
 """
 
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any
 
 import grpc
-from google.protobuf.json_format import MessageToDict
+from google.protobuf.json_format import MessageToDict  # type: ignore[import-untyped]
 from pymilvus import MilvusClient
 from pymilvus.grpc_gen import milvus_pb2, milvus_pb2_grpc
 
-# Members that oracles made by another program do not have.
-NOT_IN_GOLDEN = ("loaded_partitions", "replicas")
+# What a snapshot has of a collection.
+MADE_OF = ("schema", "shards", "consistency", "properties", "partitions", "num_partitions", "indexes")
+STATE = ("aliases", "loaded", "loaded_partitions", "replicas")
+ROWS = ("count", "count_by_partition", "rows")
 
 _INDEX_NAME = "of_the_oracle"
 _FIRST_VECTOR_TYPE = 100
@@ -27,12 +30,15 @@ type Snapshot = dict[str, Collection]
 
 def snapshot(uri: str) -> Snapshot:
     """Return all collections of all databases."""
-    with _connect(uri) as (client, stub):
-        return {
-            f"{database}.{name}": _Reader(MilvusClient(uri, db_name=database), stub, database, name).read()
+    with _connect(uri) as (client, stub), ThreadPoolExecutor() as pool:
+        # All at once, since loading is waiting.
+        readers = {
+            f"{database}.{name}": pool.submit(_Reader(inside, stub, database, name).read)
             for database in client.list_databases()
-            for name in sorted(MilvusClient(uri, db_name=database).list_collections())
+            for inside in [MilvusClient(uri, db_name=database)]
+            for name in inside.list_collections()
         }
+        return {name: reader.result() for name, reader in sorted(readers.items())}
 
 
 def drop_everything(uri: str, *, aliases: bool = True) -> None:
@@ -48,27 +54,9 @@ def drop_everything(uri: str, *, aliases: bool = True) -> None:
                 client.drop_database(database)
 
 
-def differences(expected: Mapping[str, Collection], found: Mapping[str, Collection]) -> list[str]:
-    """Return in which members of which collections two snapshots differ, with the first two values that do.
-
-    Members that `expected` does not have are not looked at.
-    """
-    problems = [f"{name} is missing" for name in expected.keys() - found.keys()]
-    problems += [f"{name} should not be there" for name in found.keys() - expected.keys()]
-    for name in sorted(expected.keys() & found.keys()):
-        for member, value in expected[name].items():
-            problems += [f"{name}: {problem}" for problem in _difference(member, value, found[name][member])]
-    return problems
-
-
-def _difference(member: str, expected: Any, found: Any) -> Iterator[str]:
-    if expected == found:
-        return
-    if isinstance(expected, list) and isinstance(found, list):
-        if len(expected) != len(found):
-            yield f"{member}: {len(found)} instead of {len(expected)}"
-        expected, found = next((pair for pair in zip(expected, found, strict=False) if pair[0] != pair[1]), ("", ""))
-    yield f"{member}: {found} instead of {expected}"
+def renamed(collection: Collection, name: str) -> Collection:
+    """Return a collection under another name, which its schema repeats."""
+    return collection | {"schema": collection["schema"] | {"name": name.partition(".")[2]}}
 
 
 @contextmanager
@@ -133,8 +121,7 @@ class _Reader:
     @contextmanager
     def _readable(self, schema: Any, partitions: list[str], loaded: list[str]) -> Iterator[None]:
         """Load what is not loaded, and release it afterwards. What has no index gets one for that time."""
-        missing = sorted({*partitions} - {*loaded})
-        if not missing:
+        if loaded == partitions:
             yield
             return
         is_indexed = bool(self._indexes())
@@ -143,15 +130,14 @@ class _Reader:
             index = self.client.prepare_index_params()
             index.add_index(vector, index_type="FLAT", metric_type="L2", index_name=_INDEX_NAME)
             self.client.create_index(self.name, index)
+        # As a whole: of a partition that is added to loaded ones, rows are seen only seconds later.
         if loaded:
-            self.client.load_partitions(self.name, missing)
-        else:
-            self.client.load_collection(self.name)
-        yield
-        if loaded:
-            self.client.release_partitions(self.name, missing)
-        else:
             self.client.release_collection(self.name)
+        self.client.load_collection(self.name)
+        yield
+        self.client.release_collection(self.name)
+        if loaded:
+            self.client.load_partitions(self.name, loaded)
         if not is_indexed:
             self.client.drop_index(self.name, _INDEX_NAME)
 
