@@ -1,12 +1,9 @@
 """FinishCollections: indexes, load, a last count, and the collections' real names."""
 
-from datetime import UTC, datetime
-
 from milvus_vault.connection import connect_milvus
 from milvus_vault.model.messages import FinishCollectionsResult, RestoreStepRequest
 from milvus_vault.restore.documents import PLAN, RestorePlan
 from milvus_vault.restore.finish import Finishing
-from milvus_vault.restore.waiting import seconds_to_wait
 from milvus_vault.runtime import task
 from milvus_vault.settings import MilvusSettings, StorageSettings
 from milvus_vault.wiring import open_workspace
@@ -24,5 +21,5 @@ def handler(event: RestoreStepRequest) -> FinishCollectionsResult:
         is_done=progress.pending == 0,
         finished_count=progress.finished,
         failed_count=progress.failed,
-        wait_seconds=seconds_to_wait((datetime.now(UTC) - plan.started_at).total_seconds()),
+        wait_seconds=progress.wait_seconds,
     )

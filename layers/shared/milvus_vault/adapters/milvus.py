@@ -336,7 +336,8 @@ class MilvusDatabase:
                 reason = index.index_state_fail_reason or "no reason given"
                 msg = f"Milvus cannot build index {index.index_name} of {database}.{name}: {reason}"
                 raise IndexFailedError(msg, hint="Restore with restore_index=false, and build the index by hand.")
-        return all(index.state == _INDEX_FINISHED for index in indexes)
+        # The state alone is "finished" as well while no segment has been looked at: count the rows.
+        return all(index.state == _INDEX_FINISHED and index.indexed_rows >= index.total_rows for index in indexes)
 
     def request_load(self, database: str, name: str, *, replicas: int, partitions: Sequence[str] = ()) -> None:
         """Ask Milvus to load a collection, or only some partitions of it; do not wait.

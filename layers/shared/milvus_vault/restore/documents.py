@@ -3,6 +3,7 @@
     restore.json                         `RestorePlan`
     collections/<index>/target.json      `Target`: what is to become of one collection
     collections/<index>/...              its journal, see `journal.py`
+    finishing/<attempt>.json             `FinishingSince`
 
 The `RestoreReport` lies outside, so that the next restore of the same request leaves it alone.
 """
@@ -112,6 +113,12 @@ class Imported(Model):
     """All rows of an attempt are imported and their number is right."""
 
     row_count: int
+
+
+class FinishingSince(Model):
+    """When an execution began to build indexes and to load."""
+
+    since: datetime
 
 
 class Finished(Model):

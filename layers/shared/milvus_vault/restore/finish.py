@@ -1,20 +1,24 @@
 """FinishCollections: indexes, load, a last count, and then the collection's real name."""
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from milvus_vault.errors import CollectionExistsError, RowCountMismatchError
 from milvus_vault.model.collections import LoadState
+from milvus_vault.model.names import attempt_of
 from milvus_vault.ports import VectorDatabase
 from milvus_vault.restore.documents import (
     Attempt,
     Created,
     Finished,
+    FinishingSince,
     Imported,
     RestorePlan,
     Target,
     target_name,
 )
 from milvus_vault.restore.journal import Journal, Progress
+from milvus_vault.restore.waiting import seconds_to_wait
 from milvus_vault.workspace import Workspace
 
 FULLY_LOADED = 100
@@ -27,6 +31,8 @@ class FinishProgress:
     finished: int
     failed: int
     pending: int
+    wait_seconds: int
+    """When to look again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +65,18 @@ class Finishing:
         entries = journal.read().values()
         finished = sum(entry.is_finished for entry in entries)
         failed = sum(entry.has_failed and not entry.is_finished for entry in entries)
-        return FinishProgress(finished=finished, failed=failed, pending=len(self.plan.targets) - finished - failed)
+        return FinishProgress(
+            finished=finished,
+            failed=failed,
+            pending=len(self.plan.targets) - finished - failed,
+            wait_seconds=seconds_to_wait(self._elapsed_seconds()),
+        )
+
+    def _elapsed_seconds(self) -> float:
+        """Return for how long this execution has been at it."""
+        name = f"finishing/{attempt_of(self.plan.execution_arn)}.json"
+        self.run.write_new(name, FinishingSince(since=datetime.now(UTC)))
+        return (datetime.now(UTC) - self.run.read(name, FinishingSince).since).total_seconds()
 
     @property
     def _has_rows(self) -> bool:
