@@ -205,7 +205,8 @@ def patch_secure_transport() -> None:
 class _SharedLayerZip(zipfile.ZipFile):
     """A zip file that extracts a layer once, and from then on links to what it extracted."""
 
-    _lock = threading.Lock()
+    # Not `_lock`, which every ZipFile has as an attribute of its own.
+    _one_at_a_time = threading.Lock()
 
     def extractall(self, path: Any = None, members: Any = None, pwd: bytes | None = None) -> None:
         """Extract into `path`, or make it a link to where an equal layer was extracted."""
@@ -215,7 +216,7 @@ class _SharedLayerZip(zipfile.ZipFile):
             return
         content = hashlib.sha256(repr([(info.filename, info.CRC) for info in self.infolist()]).encode())
         shared = target.parent.parent / f"layer-{content.hexdigest()[:16]}"
-        with self._lock:
+        with self._one_at_a_time:
             if not shared.exists():
                 super().extractall(shared, members, pwd)
         target.rmdir()

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from milvus_vault.model.names import temporary_name
 from milvus_vault.ports import VectorDatabase
 from milvus_vault.restore.documents import Attempt, Created, RestorePlan, Target, target_name
+from milvus_vault.restore.indexes import create_missing_indexes
 from milvus_vault.restore.journal import Journal, Progress
 from milvus_vault.restore.targets import compare_field_ids
 from milvus_vault.workspace import Workspace
@@ -79,6 +80,10 @@ class Creation:
             for older in range(1, number):
                 self.database.drop_collection(target.name.database, temporary_name(self.run.run, index, older))
             collection_id = self._create(target, number)
+            if self.plan.request.restore_index:
+                # Before the import: each segment is then indexed as it comes. For an index that is created afterwards,
+                # 2.3 may begin only at its next look around, up to a minute later.
+                create_missing_indexes(self.database, target, temporary_name(self.run.run, index, number))
         journal.note(index, "created", Created(collection_id=collection_id or 0), number)
         return number
 

@@ -9,6 +9,9 @@ The `RestoreReport` lies outside, so that the next restore of the same request l
 """
 
 from datetime import datetime
+from typing import Any
+
+from pydantic import field_serializer
 
 from milvus_vault.model.base import Model
 from milvus_vault.model.collections import CollectionLayout, CollectionName, IndexDescription, LoadState
@@ -76,6 +79,11 @@ class RestorePlan(Model):
     targets: tuple[CollectionName, ...]
     """Their positions are the indexes by which all other files name them."""
     warnings: tuple[str, ...] = ()
+
+    @field_serializer("request")
+    def _as_asked(self, request: RestoreRequest) -> dict[str, Any]:
+        # Without defaults: `load` that was asked for and `load` by default differ where there is no index.
+        return request.model_dump(mode="json", exclude_unset=True)
 
 
 class Attempt(Model):

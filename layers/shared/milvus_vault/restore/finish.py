@@ -17,11 +17,15 @@ from milvus_vault.restore.documents import (
     Target,
     target_name,
 )
+from milvus_vault.restore.indexes import create_missing_indexes
 from milvus_vault.restore.journal import Journal, Progress
 from milvus_vault.restore.waiting import seconds_to_wait
 from milvus_vault.workspace import Workspace
 
 FULLY_LOADED = 100
+
+# In a collection that was loaded before the import, a 2.3 server shows the rows 12 to 15 s after it (measured).
+LATE_ROWS_SECONDS = 300
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,21 +111,13 @@ class Finishing:
     def _is_served(self, target: Target, name: str, rows: int) -> bool:
         """Bring indexes and load state to what they were; return whether Milvus has got there."""
         if self.plan.request.restore_index:
-            self._create_indexes(target, name)
+            create_missing_indexes(self.database, target, name)
         if not self._wants_load(target):
             return True
         # Loaded before its index is built, a segment answers searches from a makeshift index for a while, less exactly.
         if not self.database.are_indexes_built(target.name.database, name) or not self._is_loaded(target, name):
             return False
-        if self._has_rows and not target.loaded_partitions:
-            self._check_count(target, name, rows)
-        return True
-
-    def _create_indexes(self, target: Target, name: str) -> None:
-        there = {index.name for index in self.database.list_indexes(target.name.database, name)}
-        for index in target.indexes:
-            if index.name not in there:
-                self.database.create_index(target.name.database, name, index)
+        return not self._has_rows or bool(target.loaded_partitions) or self._shows_all_rows(target, name, rows)
 
     def _wants_load(self, target: Target) -> bool:
         request = self.plan.request
@@ -135,11 +131,16 @@ class Finishing:
             self.database.request_load(database, name, replicas=max(1, target.replicas), partitions=partitions)
         return percent == FULLY_LOADED
 
-    def _check_count(self, target: Target, name: str, rows: int) -> None:
+    def _shows_all_rows(self, target: Target, name: str, rows: int) -> bool:
+        """Return whether a query finds all rows; raises `RowCountMismatchError` where it will not."""
         found = self.database.count_rows(target.name.database, name)
-        if found != rows and not (target.has_time_to_live and found < rows):
-            msg = f"{target.name} was restored with {rows} row(s), and a query finds {found}"
-            raise RowCountMismatchError(msg, hint="Do not use the restored collection; start the restore again.")
+        if found == rows or (target.has_time_to_live and found < rows):
+            return True
+        # With skip_create the user may have loaded the collection already.
+        if self.plan.request.skip_create and found < rows and self._elapsed_seconds() < LATE_ROWS_SECONDS:
+            return False
+        msg = f"{target.name} was restored with {rows} row(s), and a query finds {found}"
+        raise RowCountMismatchError(msg, hint="Do not use the restored collection; start the restore again.")
 
     def _take_name(self, target: Target, name: str, current: int | None) -> None:
         """Give the collection its real name; what it replaces is dropped only now that this one is whole.
