@@ -37,9 +37,10 @@ demo: .make/build-$(ARCHITECTURE) ## start Milvus and an emulated AWS, back up a
 demo-keep: .make/build-$(ARCHITECTURE) ## the same, and keep everything running to look at until Ctrl-C
 	$(RUN) -m local.demo --keep
 
+# Two at a time, each with servers of its own: most of a test's time goes into waiting for Milvus.
 .PHONY: test
 test: .make/build-$(ARCHITECTURE) ## run the tests
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest --numprocesses=2 --dist=loadfile $(ARGS)
 	$(if $(ARGS),,@touch .make/test)
 
 .PHONY: check

@@ -42,7 +42,7 @@ from milvus_vault.model.collections import (
 )
 from milvus_vault.model.versions import ServerVersion, parse_version
 
-CONNECT_SECONDS = 10.0
+CONNECT_SECONDS = 5.0
 CALL_SECONDS = 60.0
 
 # GetFlushState is true 0.4 to 3 s after a Flush on servers of 2.3 to 2.6: ask often at first.

@@ -1,0 +1,521 @@
+"""Runs that are stopped at every state and started again with the same input: nothing is lost, doubled or left.
+
+The function that a stopped execution was in goes on beside the next execution, or even begins only then. The
+cases run some at a time: mostly they wait, for Milvus to import and to load.
+"""
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import grpc
+import pytest
+from pymilvus import MilvusClient
+
+from local.demo import local_store
+from local.stack import MILVUS_BUCKET, MILVUS_ROOT_PATH, LocalStack
+from milvus_vault.adapters.milvus import MilvusDatabase
+from milvus_vault.backup import documents as backup_documents
+from milvus_vault.claims import CLAIM
+from milvus_vault.model.names import restore_run
+from milvus_vault.model.requests import RestoreRequest
+from milvus_vault.restore import documents as restore_documents
+from milvus_vault.restore.documents import RestorePlan
+from milvus_vault.restore.finish import Finishing
+from milvus_vault.workspace import Workspace
+from tests.support import library, vault_runs
+from tests.support.killing import (
+    Arrival,
+    GatedMachine,
+    invoke,
+    kill,
+    kill_inside,
+    read_machine,
+    states_of_failure,
+    states_towards_success,
+    tasks,
+)
+from tests.support.library import Contents
+
+AT_A_TIME = 5
+SOURCE = "library"
+
+BACKUP, RESTORE = read_machine("backup"), read_machine("restore")
+
+
+# --- what the cases have in common ----------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Library:
+    """The stack, a filled source in it, and a backup of that."""
+
+    stack: LocalStack
+    contents: Contents
+    backup: str
+    objects: Mapping[str, Any]
+    """Source key, size and ETag of what the backup holds, by the key it has below the backup's folder."""
+
+    def restore_request(self, database: str, **more: Any) -> dict[str, Any]:
+        """Return a request for a restore into a database of its own."""
+        return {"backup_name": self.backup, "rename": {f"{SOURCE}.*": f"{database}.*"}, "allow_version": True, **more}
+
+    def look(self, database: str) -> Contents:
+        """Return what there is in a database."""
+        return library.look(self.stack.milvus_uri, database)
+
+    @contextmanager
+    def database(self, name: str) -> Iterator[str]:
+        """Yield the name of a database that is dropped in the end: a server has at most 64."""
+        try:
+            yield name
+        finally:
+            library.drop(self.stack.milvus_uri, name)
+
+    def run(self, name: str) -> Workspace:
+        """Return the working files of a run."""
+        outputs = self.stack.outputs
+        return Workspace(local_store(self.stack), outputs["BackupBucketName"], outputs["BackupPrefix"], name)
+
+
+@pytest.fixture(scope="module")
+def filled(stack: LocalStack) -> Iterator[Library]:
+    """Fill the source and back it up, without any interruption."""
+    library.fill(stack.milvus_uri, SOURCE)
+    vault_runs.succeed(stack, "Backup", backup_request("undisturbed"))
+    contents = library.look(stack.milvus_uri, SOURCE)
+    yield Library(stack, contents, "undisturbed", listed_objects(stack, "undisturbed"))
+    library.drop(stack.milvus_uri, SOURCE)
+
+
+def backup_request(name: str, database: str = SOURCE) -> dict[str, Any]:
+    """Return a request for a backup of a database."""
+    return {"backup_name": name, "collections": [f"{database}.*"]}
+
+
+def backup_folder(stack: LocalStack, name: str) -> str:
+    """Return the folder of a backup, with a slash at its end."""
+    return f"{stack.outputs['BackupPrefix']}/{name}/"
+
+
+def listed_objects(stack: LocalStack, name: str) -> dict[str, Any]:
+    """Return what a backup's object lists say is in it: source key, size and ETag, by the key below its folder."""
+    s3, bucket, folder = stack.client("s3"), stack.outputs["BackupBucketName"], backup_folder(stack, name)
+    found = {}
+    for key in vault_runs.listing(stack, bucket, f"{folder}meta/vault/objects/"):
+        for line in s3.get_object(Bucket=bucket, Key=key)["Body"].read().splitlines():
+            stored, *rest, _ = json.loads(line)
+            found[stored.removeprefix(folder)] = rest
+    return found
+
+
+def stored_objects(stack: LocalStack, name: str) -> dict[str, str]:
+    """Return the ETags of what lies below a backup's `binlogs/`, by the key below its folder."""
+    folder = backup_folder(stack, name)
+    stored = vault_runs.listing(stack, stack.outputs["BackupBucketName"], f"{folder}binlogs/")
+    return {key.removeprefix(folder): etag.strip('"') for key, etag in stored.items()}
+
+
+def etags(objects: Mapping[str, Any]) -> dict[str, str]:
+    """Return the ETags of listed objects."""
+    return {key: etag for key, (_, _, etag) in objects.items()}
+
+
+def run_of(stack: LocalStack, request: Mapping[str, Any]) -> str:
+    """Return the name of the run of a restore."""
+    target = f"{stack.milvus_uri} {MILVUS_BUCKET} {MILVUS_ROOT_PATH}"
+    return restore_run(request["backup_name"], RestoreRequest.model_validate(request).model_dump_json(), target)
+
+
+def staged_objects(stack: LocalStack, run: str) -> list[str]:
+    """Return what a run has staged in Milvus' bucket."""
+    return [key for key in vault_runs.listing(stack, MILVUS_BUCKET) if f"/{run}/" in key]
+
+
+def assert_restored(filled: Library, database: str, request: Mapping[str, Any], *only: str) -> None:
+    """Check that a database holds the source's collections, or some, and that nothing else is left of the restore."""
+    assert filled.look(database) == filled.contents.of(*only or filled.contents.collections)
+    assert staged_objects(filled.stack, run_of(filled.stack, request)) == []
+
+
+# --- the cases, some at a time --------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """What one test does; it raises what is wrong."""
+
+    name: str
+    body: Callable[[Library], None]
+
+
+@pytest.fixture(scope="module")
+def under_way(filled: Library, request: pytest.FixtureRequest) -> Iterator[dict[str, Future[None]]]:
+    """Begin with the cases of all selected tests, so that each test has only to wait for its own."""
+    mine = [
+        item for item in request.session.items if isinstance(item, pytest.Function) and item.module is request.module
+    ]
+    chosen: list[Any] = [item.callspec.params["case"] for item in mine if hasattr(item, "callspec")]
+    pool = ThreadPoolExecutor(AT_A_TIME)
+    yield {case.name: pool.submit(case.body, filled) for case in chosen}
+    pool.shutdown(cancel_futures=True)
+
+
+def cases(body: Callable[[Library, str], None], names: list[str]) -> pytest.MarkDecorator:
+    """Return the parameters of a test: a case for each name."""
+
+    def case(name: str) -> Case:
+        return Case(f"{body.__name__} {name}", lambda filled: body(filled, name))
+
+    return pytest.mark.parametrize("case", [pytest.param(case(name), id=name.replace(" ", "-")) for name in names])
+
+
+# --- restores -------------------------------------------------------------------------------------
+
+
+def stop_restore_after(filled: Library, state: str) -> None:
+    with filled.database(f"after_{state}") as database:
+        request = filled.restore_request(database)
+        on_the_way = {"before VerifyCopy": lambda here: unstage(filled, here)} if state == "NextRound" else {}
+        kill(filled.stack.deployment, "Restore", f"after {state}", request, on_the_way=on_the_way)
+
+        vault_runs.restore(filled.stack, request)
+
+        assert_restored(filled, database, request)
+
+
+def unstage(filled: Library, here: Arrival) -> None:
+    """Remove one of the objects that a restore has staged, so that it takes another round."""
+    key = staged_objects(filled.stack, here.payload["run"])[0]
+    filled.stack.client("s3").delete_object(Bucket=MILVUS_BUCKET, Key=key)
+
+
+@cases(stop_restore_after, states_towards_success(RESTORE))
+def test_a_restore_stopped_after_a_state_is_completed_by_the_next(
+    case: Case, under_way: Mapping[str, Future[None]]
+) -> None:
+    under_way[case.name].result()
+
+
+def stop_restore_inside(filled: Library, task: str) -> None:
+    with filled.database(f"inside_{task}") as database:
+        request = filled.restore_request(database, collections=[f"{SOURCE}.books"])
+        function = kill_inside(filled.stack.deployment, "Restore", task, request)
+
+        vault_runs.restore(filled.stack, request)
+
+        function.result()
+        assert_restored(filled, database, request, "books")
+
+
+@cases(stop_restore_inside, tasks(RESTORE))
+def test_a_restore_stopped_inside_a_task_is_completed_by_the_next(
+    case: Case, under_way: Mapping[str, Future[None]]
+) -> None:
+    under_way[case.name].result()
+
+
+def stop_failing_restore_after(filled: Library, state: str) -> None:
+    with filled.database(f"failing_{state}") as database:
+        request = filled.restore_request(database, collections=[f"{SOURCE}.drafts"])
+        taken: list[bytes] = []
+
+        def take_plan(here: Arrival) -> None:
+            run = filled.run(here.payload["run"])
+            taken.append(run.read_bytes(restore_documents.PLAN))
+            run.delete([restore_documents.PLAN])
+
+        def give_plan_back(here: Arrival) -> None:
+            filled.run(here.payload["run"]).write_bytes(restore_documents.PLAN, taken[0])
+
+        on_the_way = {"before GetImportProgress": take_plan, "before CleanUpRestore": give_plan_back}
+        kill(filled.stack.deployment, "Restore", f"after {state}", request, on_the_way=on_the_way)
+
+        vault_runs.restore(filled.stack, request)
+
+        assert_restored(filled, database, request, "drafts")
+
+
+@cases(stop_failing_restore_after, ["CleanUpRestore", "HasFailed", *states_of_failure(RESTORE)])
+def test_a_failing_restore_stopped_after_a_state_is_completed_by_the_next(
+    case: Case, under_way: Mapping[str, Future[None]]
+) -> None:
+    under_way[case.name].result()
+
+
+def let_functions_of_a_restore_come_late(filled: Library, gate: str) -> None:
+    with filled.database(f"late_{gate.replace(' ', '_')}") as database:
+        deployment = filled.stack.deployment
+        request = filled.restore_request(database, collections=[f"{SOURCE}.drafts"])
+        stopped = kill(deployment, "Restore", "before StartImports", request)
+        following = GatedMachine(deployment, "Restore", [gate])
+        execution = following.start(request)
+        here = following.arrival(execution)
+
+        for task in ("CreateCollections", "StartImports", "GetImportProgress", "FinishCollections", "CleanUpRestore"):
+            invoke(deployment, "Restore", task, stopped.payload)
+
+        following.let_through(here)
+        described = filled.stack.wait(execution)
+        assert described["status"] == "SUCCEEDED", described
+        assert_restored(filled, database, request, "drafts")
+
+
+@cases(let_functions_of_a_restore_come_late, ["after VerifyCopy", "after CreateCollections", "after StartImports"])
+def test_functions_of_a_stopped_restore_that_come_late_do_no_harm(
+    case: Case, under_way: Mapping[str, Future[None]]
+) -> None:
+    under_way[case.name].result()
+
+
+# --- restores that replace what is there ----------------------------------------------------------
+
+
+class ProgramKilledError(Exception):
+    """The function ends here."""
+
+
+class DiesAfterDropping(MilvusDatabase):
+    """Milvus for a function that is killed as soon as it has dropped a collection."""
+
+    def drop_collection(self, database: str, name: str) -> None:
+        """Drop a collection; it is the last thing that happens."""
+        super().drop_collection(database, name)
+        raise ProgramKilledError
+
+
+def die_between_dropping_and_renaming(filled: Library, _: str) -> None:
+    with filled.database("replaced") as database:
+        stack, name = filled.stack, "drafts"
+        client = filled_with_other_rows(stack.milvus_uri, database)
+        request = filled.restore_request(database, collections=[f"{SOURCE}.{name}"], drop_existing=True)
+        stopped = kill(stack.deployment, "Restore", "before FinishCollections", request)
+        run = filled.run(stopped.payload["run"])
+        plan = run.read(restore_documents.PLAN, RestorePlan)
+
+        with grpc.insecure_channel(stack.milvus_uri.removeprefix("http://")) as channel:
+            server = DiesAfterDropping(channel, stack.milvus_uri, username="", password="")
+            finishing = Finishing(run, plan, server, stopped.payload["execution_arn"], threads=1)
+            with pytest.raises(ProgramKilledError):
+                finishing.advance()
+
+        (whole,) = client.list_collections()
+        assert whole.startswith("vault_restoring_")
+        client.load_collection(whole)
+        found = client.query(whole, "id >= 0", output_fields=["id"], consistency_level="Strong")
+        assert len(found) == filled.contents.counts[name]
+        client.release_collection(whole)
+        vault_runs.restore(stack, request)
+        assert_restored(filled, database, request, name)
+
+
+def die_inside_finishing(filled: Library, _: str) -> None:
+    with filled.database("replacing") as database:
+        stack = filled.stack
+        filled_with_other_rows(stack.milvus_uri, database)
+        before = filled.look(database)
+        request = filled.restore_request(database, collections=[f"{SOURCE}.drafts"], drop_existing=True)
+        function = kill_inside(stack.deployment, "Restore", "FinishCollections", request)
+        function.result()
+
+        assert filled.look(database).rows["drafts"] in (before.rows["drafts"], filled.contents.rows["drafts"])
+        vault_runs.restore(stack, request)
+        assert_restored(filled, database, request, "drafts")
+
+
+def filled_with_other_rows(uri: str, database: str) -> MilvusClient:
+    """Create `drafts` with rows that the source has not, and return a client of its database."""
+    MilvusClient(uri).create_database(database)
+    client = MilvusClient(uri, db_name=database)
+    library.create(client, "drafts")
+    client.insert("drafts", library.rows(range(20), ", first edition"))
+    client.flush("drafts")
+    return client
+
+
+@cases(die_between_dropping_and_renaming, ["between dropping and renaming"])
+def test_a_restore_that_dies_after_it_dropped_the_old_has_the_new_one_whole(
+    case: Case, under_way: Mapping[str, Future[None]]
+) -> None:
+    under_way[case.name].result()
+
+
+@cases(die_inside_finishing, ["inside FinishCollections"])
+def test_a_restore_that_dies_while_it_replaces_leaves_the_old_or_the_new_one_whole(
+    case: Case, under_way: Mapping[str, Future[None]]
+) -> None:
+    under_way[case.name].result()
+
+
+def restore_again(filled: Library, _: str) -> None:
+    with filled.database("again") as database:
+        request = filled.restore_request(database)
+        vault_runs.restore(filled.stack, request)
+
+        refused = vault_runs.fail(filled.stack, "Restore", request)
+
+        assert refused.error == "CollectionExistsError"
+        assert_restored(filled, database, request)
+        replacing = filled.restore_request(database, drop_existing=True)
+        vault_runs.restore(filled.stack, replacing)
+        assert_restored(filled, database, replacing)
+        vault_runs.restore(filled.stack, replacing)
+        assert_restored(filled, database, replacing)
+
+
+@cases(restore_again, ["with and without drop_existing"])
+def test_a_restore_that_succeeded_is_refused_or_replaces_when_started_again(
+    case: Case, under_way: Mapping[str, Future[None]]
+) -> None:
+    under_way[case.name].result()
+
+
+# --- backups --------------------------------------------------------------------------------------
+
+
+def stop_backup_after(filled: Library, state: str) -> None:
+    name = f"after_{state}"
+    on_the_way = {"before VerifyCopy": lambda _: uncopy(filled.stack, name)} if state == "NextRound" else {}
+    kill(filled.stack.deployment, "Backup", f"after {state}", backup_request(name), on_the_way=on_the_way)
+
+    finish_backup(filled, name)
+
+
+def uncopy(stack: LocalStack, name: str) -> None:
+    """Remove one of a backup's objects, so that it takes another round."""
+    key = backup_folder(stack, name) + next(iter(stored_objects(stack, name)))
+    stack.client("s3").delete_object(Bucket=stack.outputs["BackupBucketName"], Key=key)
+
+
+def finish_backup(filled: Library, name: str, function: Future[str | None] | None = None) -> None:
+    """Start a backup of the source again, and check that it holds just what the undisturbed one does."""
+    output = vault_runs.succeed(filled.stack, "Backup", backup_request(name))
+
+    if function:
+        function.result()
+    assert output["status"] == "complete"
+    assert listed_objects(filled.stack, name) == filled.objects
+    assert stored_objects(filled.stack, name) == etags(filled.objects)
+
+
+@cases(stop_backup_after, states_towards_success(BACKUP))
+def test_a_backup_stopped_after_a_state_is_completed_by_the_next(
+    case: Case, under_way: Mapping[str, Future[None]]
+) -> None:
+    under_way[case.name].result()
+
+
+def stop_backup_inside(filled: Library, task: str) -> None:
+    name = f"inside_{task}"
+    function = kill_inside(filled.stack.deployment, "Backup", task, backup_request(name))
+
+    finish_backup(filled, name, function)
+
+
+@cases(stop_backup_inside, tasks(BACKUP))
+def test_a_backup_stopped_inside_a_task_is_completed_by_the_next(
+    case: Case, under_way: Mapping[str, Future[None]]
+) -> None:
+    under_way[case.name].result()
+
+
+def stop_failing_backup_after(filled: Library, state: str) -> None:
+    with filled.database(f"not_yet_before_{state}") as database:
+        request = backup_request(f"failing_{state}", database)
+        kill(filled.stack.deployment, "Backup", f"after {state}", request)
+        filled_with_other_rows(filled.stack.milvus_uri, database)
+
+        output = vault_runs.succeed(filled.stack, "Backup", request)
+
+        assert (output["status"], output["collection_count"]) == ("complete", 1)
+
+
+@cases(stop_failing_backup_after, states_of_failure(BACKUP))
+def test_a_failing_backup_stopped_after_a_state_is_completed_by_the_next(
+    case: Case, under_way: Mapping[str, Future[None]]
+) -> None:
+    under_way[case.name].result()
+
+
+def let_functions_of_a_backup_come_late(filled: Library, _: str) -> None:
+    with filled.database("moving") as database, filled.database("moved") as restored:
+        stack, deployment, name = filled.stack, filled.stack.deployment, "late"
+        library.fill(stack.milvus_uri, database)
+        request = backup_request(name, database)
+        copying = stopped_before_copying(stack, request)
+        payloads: dict[str, Any] = {}
+        remember = {"before VerifyCopy": lambda here: payloads.update(VerifyCopy=here.payload)}
+        stopped = kill(deployment, "Backup", "before PublishBackup", request, on_the_way=remember)
+        payloads |= {"CopyBatch": copying.payload, "PlanCopy": stopped.payload, "PublishBackup": stopped.payload}
+        run = filled.run(stopped.payload["run"])
+        its_files = {file: run.read_bytes(file) for file in (CLAIM, backup_documents.PLAN)}
+        replace_segments(stack.milvus_uri, database)
+        following = GatedMachine(deployment, "Backup", ["after VerifyCopy"])
+        execution = following.start(request)
+        here = following.arrival(execution)
+
+        for task, payload in payloads.items():
+            assert invoke(deployment, "Backup", task, payload) == "RunTakenOverError"
+        # As if it had looked who owns the run right before the other execution began.
+        with swapped(run, its_files):
+            assert invoke(deployment, "Backup", "PublishBackup", stopped.payload) is None
+
+        following.let_through(here)
+        described = stack.wait(execution)
+        assert described["status"] == "SUCCEEDED", described
+        assert stored_objects(stack, name) == etags(listed_objects(stack, name))
+        vault_runs.restore(stack, {"backup_name": name, "rename": {f"{database}.*": f"{restored}.*"}})
+        assert filled.look(restored) == filled.look(database)
+
+
+def stopped_before_copying(stack: LocalStack, request: Mapping[str, Any]) -> Arrival:
+    """Start a backup, stop it before it copies anything, and return where."""
+    copying = GatedMachine(stack.deployment, "CopyObjects", ["before CopyBatch"])
+    machine = GatedMachine(
+        stack.deployment, "Backup", [], substitutions={stack.outputs["CopyObjectsStateMachineArn"]: copying.arn}
+    )
+    execution = machine.start(request)
+    here = copying.arrival(execution)
+    machine.stop(execution, here)
+    return here
+
+
+def replace_segments(uri: str, database: str) -> None:
+    """Take segments away from `books`, and add one."""
+    client = MilvusClient(uri, db_name=database)
+    client.release_collection("books")
+    client.drop_partition("books", "novels")
+    client.insert("books", library.rows(range(1000, 1020)))
+    client.load_collection("books")
+
+
+@contextmanager
+def swapped(run: Workspace, files: Mapping[str, bytes]) -> Iterator[None]:
+    """Have other contents in working files for a while."""
+    present = {name: run.read_bytes(name) for name in files}
+    for name, body in files.items():
+        run.write_bytes(name, body)
+    yield
+    for name, body in present.items():
+        run.write_bytes(name, body)
+
+
+@cases(let_functions_of_a_backup_come_late, ["while the next one is about to publish"])
+def test_functions_of_a_stopped_backup_that_come_late_do_no_harm(
+    case: Case, under_way: Mapping[str, Future[None]]
+) -> None:
+    under_way[case.name].result()
+
+
+def test_a_backup_that_succeeded_is_refused_when_started_again(filled: Library) -> None:
+    stack = filled.stack
+    before = vault_runs.listing(stack, stack.outputs["BackupBucketName"], backup_folder(stack, filled.backup))
+
+    refused = vault_runs.fail(stack, "Backup", backup_request(filled.backup))
+
+    assert refused.error == "BackupExistsError"
+    after = vault_runs.listing(stack, stack.outputs["BackupBucketName"], backup_folder(stack, filled.backup))
+    assert after == before

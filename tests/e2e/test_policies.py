@@ -1,0 +1,90 @@
+"""The functions' own roles suffice, and are enforced."""
+
+import json
+from collections.abc import Iterator
+
+import pytest
+from pymilvus import DataType, MilvusClient
+
+from local.milvus import ROOT_CREDENTIALS, Milvus
+from local.stack import LocalStack
+from tests.conftest import WAIT_SCALE
+from tests.support.vault_runs import fail, restore, succeed
+
+ROWS = 120
+
+
+@pytest.fixture(scope="module")
+def guarded() -> Iterator[LocalStack]:
+    """Yield a stack whose functions may do only what the template allows them."""
+    with LocalStack(wait_scale=WAIT_SCALE, enforce_policies=True) as stack:
+        yield stack
+
+
+@pytest.fixture(scope="module")
+def milvus(guarded: LocalStack) -> Milvus:
+    """Return a Milvus that asks for a password, with two collections, one of them loaded."""
+    milvus = guarded.add_milvus("guarded", "files", authorization=True)
+    client = _client(milvus)
+    for name in ("books", "pens"):
+        schema = client.create_schema(auto_id=False)
+        schema.add_field("id", DataType.INT64, is_primary=True)
+        schema.add_field("vector", DataType.FLOAT_VECTOR, dim=4)
+        client.create_collection(name, schema=schema, num_shards=1)
+        index = client.prepare_index_params()
+        index.add_index("vector", index_type="FLAT", metric_type="L2")
+        client.create_index(name, index)
+        client.insert(name, [{"id": i, "vector": [i, 1.0, 2.0, 3.0]} for i in range(ROWS)])
+        client.flush(name)
+    client.load_collection("books")
+    client.delete("books", ids=[1, 2, 3])
+    return milvus
+
+
+def test_a_backup_and_a_restore_need_no_more_than_the_functions_roles(guarded: LocalStack, milvus: Milvus) -> None:
+    deployment = guarded.deploy("guarded", milvus)
+
+    backup = succeed(deployment, "Backup", {"backup_name": "guarded"})
+    output = restore(deployment, {"backup_name": "guarded", "suffix": "_back"})
+
+    assert (backup["status"], backup["collection_count"]) == ("complete", 2)
+    assert (output["status"], output["row_count"]) == ("complete", ROWS - 3 + ROWS)
+    counted = _client(milvus).query("books_back", "", output_fields=["count(*)"])
+    assert counted[0]["count(*)"] == ROWS - 3
+
+
+@pytest.mark.parametrize(
+    ("function", "statement"),
+    [("CopyBatch", "WriteCopies"), ("PublishBackup", "WriteMetadata"), ("PrepareBackup", "ListMilvusData")],
+)
+def test_without_a_statement_access_is_denied_by_name(
+    guarded: LocalStack, milvus: Milvus, function: str, statement: str
+) -> None:
+    deployment = guarded.deploy(f"lacks-{statement.lower()}", milvus)
+    _take_away(guarded, f"lacks-{statement.lower()}", function, statement)
+
+    failure = fail(deployment, "Backup", {"collections": ["default.pens"]})
+
+    assert failure.error == "StorageAccessDeniedError", failure
+    assert "Hint:" in failure.cause
+
+
+def _take_away(stack: LocalStack, stack_name: str, function: str, sid: str) -> None:
+    """Remove one statement from what a deployed function's role may do."""
+    resource = stack.client("cloudformation").describe_stack_resource(
+        StackName=stack_name, LogicalResourceId=f"{function}FunctionRole"
+    )
+    role = resource["StackResourceDetail"]["PhysicalResourceId"]
+    iam = stack.ministack.client("iam")
+    for name in iam.list_role_policies(RoleName=role)["PolicyNames"]:
+        document = iam.get_role_policy(RoleName=role, PolicyName=name)["PolicyDocument"]
+        kept = [statement for statement in document["Statement"] if statement.get("Sid") != sid]
+        if len(kept) < len(document["Statement"]):
+            changed = json.dumps(document | {"Statement": kept})
+            iam.put_role_policy(RoleName=role, PolicyName=name, PolicyDocument=changed)
+            return
+    pytest.fail(f"{function} has no statement {sid}")
+
+
+def _client(milvus: Milvus) -> MilvusClient:
+    return MilvusClient(milvus.uri, user=ROOT_CREDENTIALS["username"], password=ROOT_CREDENTIALS["password"])

@@ -1,0 +1,271 @@
+"""Stop executions of the real state machines at a chosen state, and let functions come too late.
+
+A gate is a task that a test has to let through, put into a copy of a deployed machine. Who stands at a gate can
+be stopped there, or waits while something happens.
+"""
+
+import copy
+import json
+import time
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from local.stack import Deployment
+from tests.support import vault_runs
+
+type State = dict[str, Any]
+type Machine = dict[str, Any]
+"""`StartAt` and `States`: a state machine, a branch of a Parallel, or the item processor of a Map."""
+
+FOLDER = Path(__file__).parents[2] / "statemachine"
+REACH_SECONDS = 90.0
+
+
+# --- which states there are -----------------------------------------------------------------------
+
+
+def read_machine(name: str) -> Machine:
+    """Return `statemachine/<name>.asl.yaml`."""
+    machine: Machine = yaml.safe_load((FOLDER / f"{name}.asl.yaml").read_text())
+    return machine
+
+
+def part_of(machine: Machine, name: str) -> Machine:
+    """Return the part of a machine that a state lies in. State names are unique in a machine."""
+    return next(part for part in _parts(machine) if name in part["States"])
+
+
+def states_towards_success(machine: Machine) -> list[str]:
+    """Return the states that an execution which succeeds can pass, without those where one ends."""
+    return [
+        name
+        for part in _parts(machine)
+        for name in part["States"]
+        if name in _reachable(part) and _can_succeed(part, name) and part["States"][name]["Type"] != "Succeed"
+    ]
+
+
+def states_of_failure(machine: Machine) -> list[str]:
+    """Return the other states, without those where an execution ends."""
+    passed = states_towards_success(machine)
+    return [
+        name
+        for part in _parts(machine)
+        for name, state in part["States"].items()
+        if name not in passed and state["Type"] not in {"Fail", "Succeed"}
+    ]
+
+
+def tasks(machine: Machine) -> list[str]:
+    """Return those states towards success that are tasks."""
+    return [n for n in states_towards_success(machine) if part_of(machine, n)["States"][n]["Type"] == "Task"]
+
+
+def _parts(machine: Machine) -> Iterator[Machine]:
+    """Yield the machine and all branches and item processors in it."""
+    yield machine
+    for state in machine["States"].values():
+        for inner in (*state.get("Branches", ()), *filter(None, [state.get("ItemProcessor")])):
+            yield from _parts(inner)
+
+
+def _followers(state: State) -> list[str]:
+    ways = [state, *state.get("Choices", ())]
+    return [way[key] for way in ways for key in ("Next", "Default") if key in way]
+
+
+def _reachable(part: Machine) -> set[str]:
+    """Return the states of a part that are reached without a failure."""
+    found, waiting = set[str](), [part["StartAt"]]
+    while waiting:
+        if (name := waiting.pop()) not in found:
+            found.add(name)
+            waiting += _followers(part["States"][name])
+    return found
+
+
+def _can_succeed(part: Machine, name: str, passed: frozenset[str] = frozenset()) -> bool:
+    state = part["States"][name]
+    if state["Type"] == "Succeed" or state.get("End"):
+        return True
+    return any(_can_succeed(part, other, passed | {name}) for other in _followers(state) if other not in passed)
+
+
+# --- gates ----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """An execution that stands at a gate."""
+
+    gate: str
+    """`after <state>` or `before <state>`."""
+    payload: Any
+    """Before a task, what its function is going to be given."""
+    token: str
+
+
+class GatedMachine:
+    """A copy of a deployed state machine with gates in it. One execution at a time."""
+
+    def __init__(
+        self,
+        deployment: Deployment,
+        machine: vault_runs.Machine | str,
+        gates: Iterable[str],
+        *,
+        substitutions: Mapping[str, str] | None = None,
+    ) -> None:
+        """Deploy the copy.
+
+        Args:
+            deployment: where the original is deployed.
+            machine: the original: `Backup`, `Restore` or `CopyObjects`.
+            gates: where they are to be: `after <state>`, for a choice on each of its ways, or `before <task>`.
+            substitutions: texts of the definition to replace, such as the ARN of a machine that it starts.
+        """
+        self._states = deployment.ministack.client("stepfunctions")
+        self._messages = deployment.ministack.client("sqs")
+        described = self._states.describe_state_machine(stateMachineArn=deployment.outputs[f"{machine}StateMachineArn"])
+        text = described["definition"]
+        for old, new in (substitutions or {}).items():
+            text = text.replace(old, new)
+        definition: Machine = json.loads(text)
+        name = f"gated-{uuid.uuid4()}"
+        self._queue = self._messages.create_queue(QueueName=name)["QueueUrl"]
+        for gate in gates:
+            where, _, state = gate.partition(" ")
+            put = {"after": self._put_after, "before": self._put_before}[where]
+            put(part_of(definition, state), state)
+        self.arn = self._states.create_state_machine(
+            name=name, roleArn=described["roleArn"], definition=json.dumps(definition)
+        )["stateMachineArn"]
+
+    def start(self, request: Mapping[str, Any]) -> str:
+        """Start the machine and return the execution's ARN."""
+        return self._states.start_execution(stateMachineArn=self.arn, input=json.dumps(request))["executionArn"]
+
+    def arrival(self, execution_arn: str) -> Arrival:
+        """Wait until the execution stands at a gate. Raises `AssertionError` where it has ended before."""
+        end = time.monotonic() + REACH_SECONDS
+        while True:
+            described = self._states.describe_execution(executionArn=execution_arn)
+            received = self._messages.receive_message(QueueUrl=self._queue, WaitTimeSeconds=1).get("Messages")
+            if received:
+                self._messages.delete_message(QueueUrl=self._queue, ReceiptHandle=received[0]["ReceiptHandle"])
+                return Arrival(**json.loads(received[0]["Body"]))
+            assert described["status"] == "RUNNING", described
+            assert time.monotonic() < end, "no gate was reached"
+
+    def let_through(self, arrival: Arrival) -> None:
+        """Open the gate for the one who stands there."""
+        self._states.send_task_success(taskToken=arrival.token, output="{}")
+
+    def stop(self, execution_arn: str, arrival: Arrival) -> None:
+        """Stop the execution where it stands."""
+        self._states.stop_execution(executionArn=execution_arn)
+        # Otherwise a thread of the emulator would stand there for a day.
+        self._states.send_task_failure(taskToken=arrival.token, error="Stopped")
+
+    def _gate(self, gate: str, payload: Mapping[str, Any]) -> State:
+        body = {"gate": gate, "token.$": "$$.Task.Token", **payload}
+        return {
+            "Type": "Task",
+            "Resource": "arn:aws:states:::sqs:sendMessage.waitForTaskToken",
+            "Parameters": {"QueueUrl": self._queue, "MessageBody": body},
+            "ResultPath": None,
+        }
+
+    def _put_after(self, part: Machine, name: str) -> None:
+        states = part["States"]
+        state = states[name]
+        gate = self._gate(f"after {name}", {"payload": None})
+        if state["Type"] != "Choice":
+            states[f"After{name}"] = gate | ({"Next": state["Next"]} if "Next" in state else {"End": state.pop("End")})
+            state["Next"] = f"After{name}"
+            return
+        for way in (*state["Choices"], state):
+            key = "Default" if way is state else "Next"
+            states[f"After{name}To{way[key]}"] = gate | {"Next": way[key]}
+            way[key] = f"After{name}To{way[key]}"
+
+    def _put_before(self, part: Machine, name: str) -> None:
+        states = part["States"]
+        for way in (part, *(w for s in states.values() for w in (s, *s.get("Choices", ()), *s.get("Catch", ())))):
+            way.update({key: f"Before{name}" for key in ("StartAt", "Next", "Default") if way.get(key) == name})
+        # A task without parameters is given what comes.
+        parameters = copy.deepcopy(states[name].get("Parameters"))
+        payload = {"payload": parameters} if parameters else {"payload.$": "$"}
+        states[f"Before{name}"] = self._gate(f"before {name}", payload) | {"Next": name}
+
+
+# --- kills ----------------------------------------------------------------------------------------
+
+
+def kill(
+    deployment: Deployment,
+    machine: vault_runs.Machine,
+    gate: str,
+    request: Mapping[str, Any],
+    *,
+    on_the_way: Mapping[str, Callable[[Arrival], None]] | None = None,
+) -> Arrival:
+    """Start a machine, stop it at a gate, and return the arrival there.
+
+    `on_the_way` holds what to do before, by the gate at which it is done.
+    """
+    on_the_way = on_the_way or {}
+    gated = GatedMachine(deployment, machine, {gate, *on_the_way})
+    execution = gated.start(request)
+    while (arrival := gated.arrival(execution)).gate != gate:
+        on_the_way[arrival.gate](arrival)
+        gated.let_through(arrival)
+    gated.stop(execution, arrival)
+    return arrival
+
+
+def kill_inside(
+    deployment: Deployment, machine: vault_runs.Machine, task: str, request: Mapping[str, Any]
+) -> Future[str | None]:
+    """Start a machine, stop it when it has entered a task, and return what becomes of the task's function.
+
+    Nothing stops a Lambda function that runs: it begins now, and goes on beside whatever is started next.
+    """
+    inner = task
+    if task == "CopyObjects":
+        inner = "CopyBatch"
+        copying = GatedMachine(deployment, "CopyObjects", ["before CopyBatch"])
+        original = deployment.outputs["CopyObjectsStateMachineArn"]
+        outer = GatedMachine(deployment, machine, [], substitutions={original: copying.arn})
+        execution = outer.start(request)
+        arrival = copying.arrival(execution)
+        outer.stop(execution, arrival)
+    else:
+        arrival = kill(deployment, machine, f"before {task}", request)
+    with_thread = ThreadPoolExecutor(1)
+    running = with_thread.submit(invoke, deployment, machine, inner, arrival.payload)
+    with_thread.shutdown(wait=False)
+    return running
+
+
+def invoke(deployment: Deployment, machine: vault_runs.Machine, task: str, payload: Any) -> str | None:
+    """Call a task's function as its machine would, and return the name of the error that it raises, if any."""
+    answer = deployment.ministack.client("lambda").invoke(
+        FunctionName=_resource(deployment, machine, task), Payload=json.dumps(payload)
+    )
+    result = json.load(answer["Payload"])
+    return str(result["errorType"]) if "FunctionError" in answer else None
+
+
+def _resource(deployment: Deployment, machine: vault_runs.Machine, task: str) -> str:
+    """Return the function that a task of a machine calls, or of the machine that copies for it."""
+    described = deployment.ministack.client("stepfunctions").describe_state_machine(
+        stateMachineArn=deployment.outputs[f"{'CopyObjects' if task == 'CopyBatch' else machine}StateMachineArn"]
+    )
+    return str(part_of(json.loads(described["definition"]), task)["States"][task]["Resource"])

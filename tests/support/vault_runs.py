@@ -1,0 +1,114 @@
+"""Run the state machines to their end, and look at what they leave in the buckets."""
+
+import json
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from local.stack import Deployment, LocalStack
+
+type Machine = Literal["Backup", "Restore"]
+type Stack = Deployment | LocalStack
+
+TIMEOUT_SECONDS = 300.0
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """How an execution failed: the name of its error, and what it says of it."""
+
+    error: str
+    cause: str
+    execution: str
+    """Name of the execution."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How an execution ended, either way."""
+
+    execution: str
+    """Name of the execution."""
+    status: str
+    raw_output: str
+    error: str
+    cause: str
+
+    @property
+    def output(self) -> dict[str, Any]:
+        """Return the output of an execution that must have succeeded."""
+        assert self.status == "SUCCEEDED", (self.error, self.cause)
+        output: dict[str, Any] = json.loads(self.raw_output)
+        return output
+
+    @property
+    def failure(self) -> Failure:
+        """Return how an execution failed that must have failed."""
+        assert self.status == "FAILED", (self.status, self.raw_output)
+        return Failure(self.error, self.cause, self.execution)
+
+
+def start(stack: Stack, machine: Machine, request: Mapping[str, Any]) -> str:
+    """Start a machine, and return the execution's ARN."""
+    return stack.start(f"{machine}StateMachineArn", request)
+
+
+def run(stack: Stack, machine: Machine, request: Mapping[str, Any]) -> Ended:
+    """Run a machine to its end."""
+    arn = start(stack, machine, request)
+    described = stack.wait(arn, TIMEOUT_SECONDS)
+    return Ended(
+        execution=arn.rpartition(":")[2],
+        status=described["status"],
+        raw_output=described.get("output", ""),
+        error=described.get("error", ""),
+        cause=described.get("cause", ""),
+    )
+
+
+def run_all(
+    stack: Stack, machine: Machine, requests: Mapping[str, Mapping[str, Any]], at_a_time: int = 3
+) -> dict[str, Ended]:
+    """Run a machine for many requests, some at a time, and return how each ended, by the request's name.
+
+    Few at a time: each worker of a function costs a second of processor time to start.
+    """
+    with ThreadPoolExecutor(at_a_time) as pool:
+        ended = pool.map(lambda request: run(stack, machine, request), requests.values())
+        return dict(zip(requests, ended, strict=True))
+
+
+def succeed(stack: Stack, machine: Machine, request: Mapping[str, Any]) -> dict[str, Any]:
+    """Run a machine that must succeed, and return its output."""
+    return run(stack, machine, request).output
+
+
+def fail(stack: Stack, machine: Machine, request: Mapping[str, Any]) -> Failure:
+    """Run a machine that must fail, and return how."""
+    return run(stack, machine, request).failure
+
+
+def restore(stack: Stack, request: Mapping[str, Any]) -> dict[str, Any]:
+    """Run a restore that must succeed. The server of these tests is older than the version matrix begins."""
+    return succeed(stack, "Restore", {"allow_version": True, **request})
+
+
+def restore_all(stack: Stack, requests: Mapping[str, Mapping[str, Any]], at_a_time: int = 3) -> dict[str, Any]:
+    """Run restores that must all succeed, some at a time, and return their outputs by name."""
+    allowed = {name: {"allow_version": True, **request} for name, request in requests.items()}
+    return {name: ended.output for name, ended in run_all(stack, "Restore", allowed, at_a_time).items()}
+
+
+def report(stack: Stack, output: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the report that a restore wrote."""
+    s3 = stack.ministack.client("s3")
+    answer = s3.get_object(Bucket=stack.outputs["BackupBucketName"], Key=output["report_key"])
+    document: dict[str, Any] = json.loads(answer["Body"].read())
+    return document
+
+
+def listing(stack: Stack, bucket: str, prefix: str = "") -> dict[str, str]:
+    """Return the ETags of all objects by key."""
+    pages = stack.ministack.client("s3").get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
+    return {found["Key"]: found["ETag"] for page in pages for found in page.get("Contents", ())}
