@@ -3,7 +3,8 @@
 import json
 
 from milvus_vault.adapters.s3 import S3ObjectStore
-from milvus_vault.failures import record_failure
+from milvus_vault.errors import VaultError
+from milvus_vault.failures import read_failure, record_failure
 from milvus_vault.model.messages import RecordFailureRequest, RecordFailureResult
 from milvus_vault.runtime import task
 from milvus_vault.settings import StorageSettings
@@ -13,14 +14,21 @@ from milvus_vault.settings import StorageSettings
 def handler(event: RecordFailureRequest) -> RecordFailureResult:
     """Write the record. Safe to repeat: there is one for each execution."""
     storage = StorageSettings.from_env()
-    record = record_failure(
-        S3ObjectStore.connect(),
-        storage.backup_bucket_name,
-        storage.backup_prefix,
-        machine=event.machine,
-        execution_arn=event.execution_arn,
-        error=event.error,
-        cause=event.cause,
-        request=json.dumps(event.request),
-    )
+    try:
+        record = record_failure(
+            S3ObjectStore.connect(),
+            storage.backup_bucket_name,
+            storage.backup_prefix,
+            machine=event.machine,
+            execution_arn=event.execution_arn,
+            error=event.error,
+            cause=event.cause,
+            request=json.dumps(event.request),
+        )
+    except VaultError as err:
+        if err.retryable:
+            raise
+        # Where it cannot be written is often what failed in the first place; either way the first failure counts.
+        error, cause = read_failure(event.error, event.cause)
+        return RecordFailureResult(error=error, cause=f"{cause}\nNor could this be recorded: {err.message}")
     return RecordFailureResult(error=record.error, cause=record.cause)

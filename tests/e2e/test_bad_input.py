@@ -1,247 +1,296 @@
-"""What is refused, under which name, and that nothing is left of it but a failure record."""
+"""What is refused, under which name, and that nothing is left of it but a failure record.
+
+All cases run in one fixture, a few at a time; what is in the buckets and in Milvus is compared before and after.
+"""
 
 import json
 from collections.abc import Iterator
-from typing import Any
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import pytest
-from pymilvus import MilvusClient
 
 from local.stack import Deployment, LocalStack
-from tests.support.library import drop, fill
+from tests.support.milvus_data import Sample, client_of, collections_of, drop_databases, import_jobs, make
 from tests.support.tampering import Json, StoredBackup, upload_golden
-from tests.support.vault_runs import Failure, Stack, fail, listing, succeed
+from tests.support.vault_runs import Ended, Machine, Stack, listing, run
 
-DATABASE = "refused"
+DATABASE, EMPTY_DATABASE = "refused", "refused_empty"
 BACKUP = "refused"
-BOOKS, DRAFTS = f"{DATABASE}.books", f"{DATABASE}.drafts"
-
-BACKUP_REQUESTS: list[tuple[str, Json, str, str]] = [
-    ("a misspelt field", {"colections": [BOOKS]}, "InvalidRequestError", "colections: unknown field"),
-    ("a wrong type", {"meta_only": "perhaps"}, "InvalidRequestError", "meta_only"),
-    ("a name with a blank", {"backup_name": "my backup"}, "InvalidRequestError", "backup_name"),
-    ("a selector without a database", {"collections": ["books"]}, "InvalidRequestError", "<database>.<collection>"),
-    ("no selector at all", {"collections": []}, "InvalidRequestError", "collections"),
-    ("a taken name", {"backup_name": BACKUP, "collections": [BOOKS]}, "BackupExistsError", "exists already"),
-    ("an unknown database", {"collections": ["nowhere.books"]}, "DatabaseNotFoundError", "'nowhere'"),
-    ("an unknown collection", {"collections": [f"{DATABASE}.Books"]}, "CollectionNotFoundError", "'refused.Books'"),
-    ("an empty database", {"collections": ["refused_empty.*"]}, "EmptySelectionError", "refused_empty.*"),
+BOOKS, DRAFTS, MAGAZINES = (f"{DATABASE}.{name}" for name in ("books", "drafts", "magazines"))
+COLLECTIONS = [
+    Sample("books", aliases=("shelf",)),
+    Sample("drafts", is_loaded=False),
+    Sample("magazines", has_text_key=True, rows=0),
 ]
 
-RESTORE_REQUESTS: list[tuple[str, Json, str, str]] = [
-    ("no backup name", {}, "InvalidRequestError", "backup_name: Field required"),
-    ("a misspelt field", {"backup_name": BACKUP, "sufix": "_x"}, "InvalidRequestError", "sufix: unknown field"),
-    (
-        "suffix and rename",
-        {"backup_name": BACKUP, "suffix": "_x", "rename": {BOOKS: f"{DATABASE}.b"}},
-        "InvalidRequestError",
-        "'suffix' and 'rename'",
+# Parameters of the deployments that cannot work, by their names.
+BROKEN = {
+    "nowhere": {"MilvusUri": "http://127.0.0.1:9"},
+    "no-milvus-bucket": {"MilvusBucketName": "not-there-at-all"},
+    "no-backup-bucket": {"BackupBucketName": "neither-is-this-one"},
+    "wrong-root": {"MilvusRootPath": "somewhere/else"},
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A request that must be refused."""
+
+    machine: Machine
+    request: Any
+    error: str
+    words: str
+    """Some of what the cause must say."""
+    deployment: str = ""
+    """One of `BROKEN`; empty: the one that works."""
+
+
+def backup(request: Any, error: str, words: str, deployment: str = "") -> Case:
+    """Return a case of the backup machine."""
+    return Case("Backup", request, error, words, deployment)
+
+
+def restore(request: Json, error: str, words: str, deployment: str = "") -> Case:
+    """Return a case of the restore machine, of the sound backup unless the request names another."""
+    return Case("Restore", {"backup_name": BACKUP, "allow_version": True, **request}, error, words, deployment)
+
+
+def restore_copy(name: str, error: str, words: str) -> Case:
+    """Return a case of the restore machine for a damaged copy, whose names in Milvus are free."""
+    return restore({"backup_name": f"refused_{name}", "suffix": "_x"}, error, words)
+
+
+REQUESTS = {
+    "no object": backup(["books"], "InvalidRequestError", "valid dictionary"),
+    "a misspelt field": backup({"colections": [BOOKS]}, "InvalidRequestError", "colections: unknown field"),
+    "a wrong type": backup({"meta_only": "perhaps"}, "InvalidRequestError", "meta_only: "),
+    "an unknown mode": backup({"mode": "quick"}, "InvalidRequestError", "mode: "),
+    "a name with a blank": backup({"backup_name": "my backup"}, "InvalidRequestError", "backup_name: "),
+    "a selector without a database": backup(
+        {"collections": ["books"]}, "InvalidRequestError", "'books' is not '<database>.<collection>'"
     ),
-    (
-        "drop_existing and skip_create",
-        {"backup_name": BACKUP, "drop_existing": True, "skip_create": True},
-        "InvalidRequestError",
-        "exclude each other",
+    "no selector at all": backup({"collections": []}, "InvalidRequestError", "collections: "),
+    "two mistakes": backup({"mode": "quick", "gc_pause": 7}, "InvalidRequestError", "gc_pause: "),
+    "a taken name": backup({"backup_name": BACKUP, "collections": [BOOKS]}, "BackupExistsError", "'refused' exists"),
+    "an unknown database": backup({"collections": ["nowhere.books"]}, "DatabaseNotFoundError", "'nowhere'"),
+    "an unknown collection": backup(
+        {"collections": [f"{DATABASE}.Books"]}, "CollectionNotFoundError", "'refused.Books'"
     ),
-    (
-        "load without indexes",
-        {"backup_name": BACKUP, "restore_index": False, "load": True},
-        "InvalidRequestError",
-        "load",
+    "an alias for a collection": backup({"collections": [f"{DATABASE}.shelf"]}, "CollectionNotFoundError", "aliases"),
+    "an empty database": backup({"collections": [f"{EMPTY_DATABASE}.*"]}, "EmptySelectionError", "refused_empty.*"),
+    "no name of a backup": Case("Restore", {"suffix": "_x"}, "InvalidRequestError", "backup_name: Field required"),
+    "a misspelt field of a restore": restore({"sufix": "_x"}, "InvalidRequestError", "sufix: unknown field"),
+    "no shards": restore({"max_shards": 0, "suffix": "_x"}, "InvalidRequestError", "max_shards: "),
+    "suffix and rename": restore(
+        {"suffix": "_x", "rename": {BOOKS: f"{DATABASE}.b"}}, "InvalidRequestError", "'suffix' and 'rename'"
     ),
-    ("a rename to itself", {"backup_name": BACKUP, "rename": {BOOKS: BOOKS}}, "NameConflictError", "its own name"),
-    (
-        "two sources onto one target",
-        {"backup_name": BACKUP, "rename": {BOOKS: DRAFTS}},
-        "NameConflictError",
-        "would both be restored",
+    "drop_existing and skip_create": restore(
+        {"drop_existing": True, "skip_create": True}, "InvalidRequestError", "'drop_existing' and 'skip_create'"
     ),
-    (
-        "a rename of what is not restored",
-        {"backup_name": BACKUP, "collections": [BOOKS], "rename": {DRAFTS: f"{DATABASE}.x"}},
-        "InvalidRequestError",
-        "not among the collections",
+    "load without indexes": restore(
+        {"restore_index": False, "load": True, "suffix": "_x"}, "InvalidRequestError", "'load' needs 'restore_index'"
     ),
-    ("an unknown backup", {"backup_name": "never_made", "suffix": "_x"}, "BackupNotFoundError", "never_made"),
-    (
-        "an unknown collection",
-        {"backup_name": BACKUP, "collections": [f"{DATABASE}.nothing"]},
-        "CollectionNotFoundError",
-        "refused.nothing",
+    "a rename of a collection to a database": restore(
+        {"rename": {BOOKS: "elsewhere.*"}}, "InvalidRequestError", f"{BOOKS} -> elsewhere.*"
     ),
-    ("a target that exists", {"backup_name": BACKUP}, "CollectionExistsError", "refused.books"),
-    (
-        "a target that is an alias",
-        {"backup_name": BACKUP, "collections": [DRAFTS], "rename": {DRAFTS: f"{DATABASE}.shelf"}},
+    "a rename of what is not restored": restore(
+        {"collections": [BOOKS], "rename": {DRAFTS: f"{DATABASE}.x"}}, "InvalidRequestError", DRAFTS
+    ),
+    "a rename to itself": restore({"rename": {BOOKS: BOOKS}}, "NameConflictError", "its own name"),
+    "two sources onto one target": restore(
+        {"rename": {BOOKS: DRAFTS}}, "NameConflictError", f"{BOOKS} and {DRAFTS} would both"
+    ),
+    "an unknown backup": restore({"backup_name": "never_made"}, "BackupNotFoundError", "never_made"),
+    "a collection that is not in the backup": restore(
+        {"collections": [f"{DATABASE}.nothing"]}, "CollectionNotFoundError", "refused.nothing"
+    ),
+    "a database that is not in the backup": restore(
+        {"collections": ["nowhere.*"]}, "DatabaseNotFoundError", "'nowhere'"
+    ),
+    "a target that exists": restore({}, "CollectionExistsError", f"the target has {BOOKS}, {DRAFTS} already"),
+    "a target that is an alias": restore(
+        {"collections": [DRAFTS], "rename": {DRAFTS: f"{DATABASE}.shelf"}},
         "CollectionExistsError",
-        "an alias",
+        "refused.shelf (an alias)",
     ),
-    (
-        "skip_create without a target",
-        {"backup_name": BACKUP, "suffix": "_x", "skip_create": True},
-        "CollectionNotFoundError",
-        "skip_create",
-    ),
-    (
-        "skip_create into rows",
-        {"backup_name": BACKUP, "collections": [BOOKS], "skip_create": True},
+    "an alias to be replaced": restore(
+        {"collections": [DRAFTS], "rename": {DRAFTS: f"{DATABASE}.shelf"}, "drop_existing": True},
         "CollectionExistsError",
-        "empty collections",
+        "refused.shelf (an alias)",
     ),
-    (
-        "a backup without its marker",
-        {"backup_name": "refused_unmarked", "suffix": "_x"},
-        "BackupNotFoundError",
-        "unfinished",
+    "skip_create without a target": restore(
+        {"suffix": "_x", "skip_create": True}, "CollectionNotFoundError", "refused.books_x does not"
     ),
-    ("a damaged marker", {"backup_name": "refused_marker", "suffix": "_x"}, "BackupDamagedError", "backup_meta.json"),
-    ("a damaged manifest", {"backup_name": "refused_manifest", "suffix": "_x"}, "BackupDamagedError", "manifest.json"),
-    (
-        "a damaged description",
-        {"backup_name": "refused_document", "suffix": "_x"},
-        "BackupDamagedError",
-        "collections/",
+    "skip_create into rows": restore(
+        {"collections": [BOOKS], "skip_create": True}, "CollectionExistsError", "refused.books has 20 row(s)"
     ),
-    ("a damaged object list", {"backup_name": "refused_list", "suffix": "_x"}, "BackupDamagedError", "objects/"),
-    ("a newer format", {"backup_name": "refused_newer", "suffix": "_x"}, "BackupFormatError", "format"),
-    ("a newer server's backup", {"backup_name": "refused_25", "suffix": "_x"}, "VersionUnsupportedError", "older"),
-    (
-        "a truncated archive of the other tool",
-        {"backup_name": "refused_golden"},
-        "BackupDamagedError",
-        "full_meta.json",
+    "skip_create into other fields": restore(
+        {"collections": [BOOKS], "rename": {BOOKS: MAGAZINES}, "skip_create": True},
+        "FieldIdMismatchError",
+        "text_key (100)",
     ),
-    ("the other tool's unfinished run", {"backup_name": "golden_rbac"}, "BackupNotFoundError", "golden_rbac"),
-]
+    "a server outside the matrix": Case(
+        "Restore", {"backup_name": BACKUP, "suffix": "_x"}, "VersionUnsupportedError", "allow_version"
+    ),
+    "a backup of a newer server": restore_copy("newer_server", "VersionUnsupportedError", "v2.5.0"),
+    "a backup without its marker": restore_copy("unmarked", "BackupNotFoundError", "backup_meta.json is missing"),
+    "a damaged marker": restore_copy("marker", "BackupDamagedError", "meta/backup_meta.json"),
+    "a damaged manifest": restore_copy("manifest", "BackupDamagedError", "meta/vault/manifest.json"),
+    "a missing manifest": restore_copy("no_manifest", "BackupDamagedError", "meta/vault/manifest.json is missing"),
+    "a damaged description": restore_copy("description", "BackupDamagedError", "meta/vault/collections/"),
+    "a damaged object list": restore_copy("list", "BackupDamagedError", "meta/vault/objects/"),
+    "a newer format": restore_copy("newer_format", "BackupFormatError", "format version 99"),
+    "a truncated archive of milvus-backup": restore_copy("golden", "BackupDamagedError", "full_meta.json"),
+    "an unfinished archive of milvus-backup": restore_copy("golden_rbac", "BackupNotFoundError", "is missing"),
+}
+DEPLOYMENTS = {
+    "Milvus does not answer": backup(
+        {"collections": [BOOKS]}, "MilvusUnavailableError", "http://127.0.0.1:9", "nowhere"
+    ),
+    "Milvus' bucket does not exist": backup(
+        {"collections": [BOOKS]}, "BucketNotFoundError", "not-there-at-all", "no-milvus-bucket"
+    ),
+    "a restore's bucket does not exist": restore(
+        {"suffix": "_x"}, "BucketNotFoundError", "not-there-at-all", "no-milvus-bucket"
+    ),
+    "the root path is not Milvus'": backup(
+        {"collections": [BOOKS]}, "WrongRootPathError", "/somewhere/else/insert_log/", "wrong-root"
+    ),
+    "a restore's root path is not Milvus'": restore(
+        {"suffix": "_x"}, "WrongRootPathError", "/somewhere/else/insert_log/", "wrong-root"
+    ),
+    "the backup bucket does not exist": backup(
+        {"collections": [BOOKS]}, "BucketNotFoundError", "Nor could this be recorded", "no-backup-bucket"
+    ),
+}
+CASES = REQUESTS | DEPLOYMENTS
+# Last, since it takes a minute to give up: the others run meanwhile.
+SLOW = "Milvus does not answer"
+UNRECORDED = "the backup bucket does not exist"
+
+
+class Traces(NamedTuple):
+    """What a refusal must not change; the backup bucket may get failure records."""
+
+    backups: dict[str, str]
+    others: dict[str, str]
+    """Objects in Milvus' bucket that are not Milvus' own."""
+    collections: set[str]
+    import_jobs: set[int]
+
+
+class Refusals(NamedTuple):
+    """How each case ended, and what there was before and after all of them."""
+
+    ended: dict[str, Ended]
+    before: Traces
+    after: Traces
 
 
 @pytest.fixture(scope="module")
-def filled(stack: LocalStack) -> Iterator[LocalStack]:
-    """Yield the stack with a database, a backup of it, and damaged copies of that backup."""
-    fill(stack.milvus_uri, DATABASE)
-    MilvusClient(stack.milvus_uri).create_database("refused_empty")
-    succeed(stack, "Backup", {"backup_name": BACKUP, "collections": [f"{DATABASE}.*"]})
-    backup = StoredBackup(stack, BACKUP)
-    unmarked = backup.copy("refused_unmarked")
+def refusals(stack: LocalStack) -> Iterator[Refusals]:
+    """Make a backup and damaged copies of it, and run all cases."""
+    uri = stack.milvus_uri
+    try:
+        make(uri, DATABASE, COLLECTIONS)
+        make(uri, EMPTY_DATABASE, [])
+        selection = {"backup_name": BACKUP, "collections": [BOOKS, DRAFTS]}
+        assert run(stack, "Backup", selection).output["collection_count"] == 2
+        _damage_copies(stack)
+        shared = {name: stack.outputs[name] for name in ("BackupBucketName", "BackupPrefix")}
+        deployments: dict[str, Deployment | LocalStack] = {
+            name: stack.deploy(f"refusing-{name}", stack.milvus, shared | parameters)
+            for name, parameters in BROKEN.items()
+        }
+
+        def run_case(name: str) -> Ended:
+            case = CASES[name]
+            return run(deployments.get(case.deployment, stack), case.machine, case.request)
+
+        before = _traces(stack)
+        with ThreadPoolExecutor(1) as aside, ThreadPoolExecutor(2) as pool:
+            slow = aside.submit(run_case, SLOW)
+            names = [name for name in CASES if name != SLOW]
+            ended = dict(zip(names, pool.map(run_case, names), strict=True)) | {SLOW: slow.result()}
+        yield Refusals(ended, before, _traces(stack))
+    finally:
+        drop_databases(uri, DATABASE, EMPTY_DATABASE)
+
+
+def _damage_copies(stack: LocalStack) -> None:
+    sound = StoredBackup(stack, BACKUP)
+    number = sound.collection_id(BOOKS)
+
+    def copy(name: str) -> StoredBackup:
+        return sound.copy(f"refused_{name}")
+
+    unmarked = copy("unmarked")
     unmarked.delete(unmarked.layout.marker)
-    for name, part in (("refused_marker", "marker"), ("refused_manifest", "manifest")):
-        copy = backup.copy(name)
-        copy.truncate(getattr(copy.layout, part))
-    number = backup.collection_id(BOOKS)
-    copy = backup.copy("refused_document")
-    copy.flip_a_byte(copy.layout.collection_document(number))
-    copy = backup.copy("refused_list")
-    copy.flip_a_byte(copy.layout.object_list(number))
-    backup.copy("refused_newer", _newer_format)
-    backup.copy("refused_25", _newer_server)
+    marker = copy("marker")
+    marker.truncate(marker.layout.marker)
+    manifest = copy("manifest")
+    manifest.flip_a_byte(manifest.layout.manifest)
+    no_manifest = copy("no_manifest")
+    no_manifest.delete(no_manifest.layout.manifest)
+    description = copy("description")
+    description.truncate(description.layout.collection_document(number))
+    objects = copy("list")
+    objects.flip_a_byte(objects.layout.object_list(number))
+    sound.copy("refused_newer_format", lambda manifest: manifest.update(format_version=99))
+    sound.copy("refused_newer_server", lambda manifest: manifest["source"].update(milvus_version="v2.5.0"))
     golden = upload_golden(stack, "golden_0516", "refused_golden")
     golden.truncate(golden.layout.meta("full_meta.json"))
-    upload_golden(stack, "golden_rbac")
-    yield stack
-    drop(stack.milvus_uri, DATABASE)
-    drop(stack.milvus_uri, "refused_empty")
+    upload_golden(stack, "golden_rbac", "refused_golden_rbac")
 
 
-def _newer_format(manifest: Json) -> None:
-    manifest["format_version"] = 99
+def _traces(stack: Stack) -> Traces:
+    milvus = stack.milvus
+    own = f"{milvus.root_path}/"
+    return Traces(
+        backups=listing(stack, stack.outputs["BackupBucketName"]),
+        others={key: etag for key, etag in listing(stack, milvus.bucket).items() if not key.startswith(own)},
+        collections=collections_of(milvus.uri),
+        import_jobs=import_jobs(milvus.uri),
+    )
 
 
-def _newer_server(manifest: Json) -> None:
-    manifest["source"]["milvus_version"] = "v2.5.0"
+def _record_key(stack: LocalStack, ended: Ended) -> str:
+    return f"{stack.outputs['BackupPrefix']}/.runs/failures/{ended.execution}.json"
 
 
-@pytest.mark.parametrize(("request_", "error", "words"), [pytest.param(*c[1:], id=c[0]) for c in BACKUP_REQUESTS])
-def test_a_backup_is_refused_by_name_and_leaves_nothing(
-    filled: LocalStack, request_: Json, error: str, words: str
-) -> None:
-    _check_refusal(filled, "Backup", request_, error, words)
+@pytest.mark.parametrize("name", CASES)
+def test_it_is_refused_by_name_and_says_what_and_where_and_what_to_do(refusals: Refusals, name: str) -> None:
+    failure = refusals.ended[name].failure
+
+    assert failure.error == CASES[name].error
+    assert CASES[name].words in failure.cause
+    assert "Hint: " in failure.cause
 
 
-@pytest.mark.parametrize(("request_", "error", "words"), [pytest.param(*c[1:], id=c[0]) for c in RESTORE_REQUESTS])
-def test_a_restore_is_refused_by_name_and_leaves_nothing(
-    filled: LocalStack, request_: Json, error: str, words: str
-) -> None:
-    _check_refusal(filled, "Restore", {"allow_version": True} | request_, error, words)
+@pytest.mark.parametrize("name", [name for name in CASES if name != UNRECORDED])
+def test_a_record_is_left_that_says_why_and_of_what(refusals: Refusals, stack: LocalStack, name: str) -> None:
+    ended = refusals.ended[name]
+    s3 = stack.client("s3")
+    answer = s3.get_object(Bucket=stack.outputs["BackupBucketName"], Key=_record_key(stack, ended))
+    record = json.loads(answer["Body"].read())
+
+    assert (record["error"], record["cause"]) == (ended.error, ended.cause)
+    assert record["machine"] == CASES[name].machine.lower()
+    assert json.loads(record["request"]) == CASES[name].request
 
 
-def test_a_restore_into_a_server_outside_the_matrix_is_refused(filled: LocalStack) -> None:
-    request = {"backup_name": BACKUP, "suffix": "_x"}
-    _check_refusal(filled, "Restore", request, "VersionUnsupportedError", "allow_version")
+def test_nothing_is_left_in_the_buckets_but_the_records(refusals: Refusals, stack: LocalStack) -> None:
+    records = {_record_key(stack, ended) for name, ended in refusals.ended.items() if name != UNRECORDED}
+    changed = {key for key, _ in refusals.before.backups.items() ^ refusals.after.backups.items()}
+
+    assert changed == records
+    assert refusals.after.others == refusals.before.others
 
 
-def test_a_milvus_that_does_not_answer_is_named(filled: LocalStack) -> None:
-    nowhere = _deploy(filled, "nowhere", MilvusUri="http://127.0.0.1:9")
-    _check_refusal(nowhere, "Backup", {"collections": [BOOKS]}, "MilvusUnavailableError", "127.0.0.1:9")
-
-
-def test_a_wrong_password_is_named(filled: LocalStack) -> None:
-    guarded = filled.add_milvus("refused-guarded", "files", authorization=True)
-    secrets = filled.client("secretsmanager")
-    wrong = secrets.create_secret(Name="wrong", SecretString=json.dumps({"username": "root", "password": "wrong"}))
-    deployment = filled.deploy("wrong-password", guarded, {"MilvusSecretArn": wrong["ARN"]})
-    failure = fail(deployment, "Backup", {})
-    assert failure.error == "MilvusAuthenticationError"
-    assert "Hint:" in failure.cause
-    assert '"wrong"' not in failure.cause
-    guarded.stop()
-
-
-def test_a_milvus_bucket_that_does_not_exist_is_named(filled: LocalStack) -> None:
-    deployment = _deploy(filled, "no-milvus-bucket", MilvusBucketName="not-there-at-all")
-    failure = fail(deployment, "Backup", {"collections": [BOOKS]})
-    assert (failure.error, "not-there-at-all" in failure.cause) == ("BucketNotFoundError", True)
-
-
-def test_a_backup_bucket_that_does_not_exist_is_named(filled: LocalStack) -> None:
-    deployment = _deploy(filled, "no-backup-bucket", BackupBucketName="neither-is-this-one")
-    failure = fail(deployment, "Backup", {"collections": [BOOKS]})
-    # The failure record cannot be written there either; that must not hide the name.
-    assert (failure.error, "neither-is-this-one" in failure.cause) == ("BucketNotFoundError", True)
-
-
-def test_a_root_path_that_is_not_milvus_own_is_named(filled: LocalStack) -> None:
-    deployment = _deploy(filled, "wrong-root", MilvusRootPath="somewhere")
-    _check_refusal(deployment, "Backup", {"collections": [BOOKS]}, "WrongRootPathError", "somewhere/insert_log/")
-    request = {"backup_name": BACKUP, "suffix": "_x", "allow_version": True}
-    _check_refusal(deployment, "Restore", request, "WrongRootPathError", "somewhere/insert_log/")
-
-
-def _deploy(stack: LocalStack, name: str, **parameters: str) -> Deployment:
-    """Deploy a stack of its own with other parameters, on the first one's backups unless they say otherwise."""
-    shared = {name: stack.outputs[name] for name in ("BackupBucketName", "BackupPrefix")}
-    return stack.deploy(name, stack.milvus, shared | parameters)
-
-
-def _check_refusal(stack: Stack, machine: Any, request: Json, error: str, words: str) -> None:
-    """Run a machine that must refuse its request, and see what it says and leaves."""
-    before = _everything(stack)
-
-    failure = fail(stack, machine, request)
-
-    assert (failure.error, words in failure.cause) == (error, True), failure
-    assert "Hint:" in failure.cause
-    assert _everything(stack) == before
-    record = json.loads(_failure_record(stack, failure))
-    assert (record["error"], json.loads(record["request"])) == (error, request)
-
-
-def _everything(stack: Stack) -> dict[str, Any]:
-    """Return all objects of both buckets but failure records, and all collections of Milvus."""
-    prefix, bucket = stack.outputs["BackupPrefix"], stack.outputs["BackupBucketName"]
-    failures = f"{prefix}/.runs/failures/"
-    root = MilvusClient(stack.milvus.uri)
-    return {
-        "backups": {key: etag for key, etag in listing(stack, bucket).items() if not key.startswith(failures)},
-        "staged": listing(stack, stack.milvus.bucket, "milvus-vault-staging/"),
-        "collections": {
-            database: sorted(MilvusClient(stack.milvus.uri, db_name=database).list_collections())
-            for database in root.list_databases()
-        },
-    }
-
-
-def _failure_record(stack: Stack, failure: Failure) -> bytes:
-    key = f"{stack.outputs['BackupPrefix']}/.runs/failures/{failure.execution}.json"
-    bucket = stack.outputs["BackupBucketName"]
-    body: bytes = stack.ministack.client("s3").get_object(Bucket=bucket, Key=key)["Body"].read()
-    return body
+def test_milvus_has_seen_no_import_and_no_new_collection(refusals: Refusals, stack: LocalStack) -> None:
+    assert refusals.after.import_jobs == refusals.before.import_jobs
+    assert refusals.after.collections == refusals.before.collections
+    with client_of(stack.milvus_uri, DATABASE) as client:
+        assert len(client.query("books", "key >= 0", consistency_level="Strong")) == COLLECTIONS[0].rows

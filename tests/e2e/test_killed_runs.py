@@ -350,6 +350,57 @@ def test_a_restore_that_dies_while_it_replaces_leaves_the_old_or_the_new_one_who
     under_way[case.name].result()
 
 
+def lose_what_was_restored(filled: Library, _: str) -> None:
+    with filled.database("lost_again") as database:
+        request = filled.restore_request(database)
+        kill(filled.stack.deployment, "Restore", "after ReportRestore", request)
+        client = MilvusClient(filled.stack.milvus_uri, db_name=database)
+        client.drop_collection("drafts")
+
+        vault_runs.restore(filled.stack, request)
+
+        assert_restored(filled, database, request)
+
+
+def replace_the_backup(filled: Library, _: str) -> None:
+    stack, name = filled.stack, "replaced"
+    with filled.database("first_source") as source, filled.database("first_target") as target:
+        client = filled_with_other_rows(stack.milvus_uri, source)
+        vault_runs.succeed(stack, "Backup", backup_request(name, source))
+        request = {"backup_name": name, "rename": {f"{source}.*": f"{target}.*"}, "allow_version": True}
+        kill(stack.deployment, "Restore", "after AreImportsDone", request)
+        delete_backup(stack, name)
+        client.drop_collection("drafts")
+        library.create(client, "drafts")
+        client.insert("drafts", library.rows(range(20), ", second edition"))
+        vault_runs.succeed(stack, "Backup", backup_request(name, source))
+
+        vault_runs.restore(stack, request)
+
+        assert filled.look(target) == filled.look(source)
+
+
+def delete_backup(stack: LocalStack, name: str) -> None:
+    """Delete a backup as an operator would."""
+    bucket = stack.outputs["BackupBucketName"]
+    for key in vault_runs.listing(stack, bucket, backup_folder(stack, name)):
+        stack.client("s3").delete_object(Bucket=bucket, Key=key)
+
+
+@cases(lose_what_was_restored, ["by the stopped one"])
+def test_what_was_restored_and_is_gone_is_restored_by_the_next(
+    case: Case, under_way: Mapping[str, Future[None]]
+) -> None:
+    under_way[case.name].result()
+
+
+@cases(replace_the_backup, ["under its name"])
+def test_a_restore_begins_anew_where_the_backup_was_made_anew(
+    case: Case, under_way: Mapping[str, Future[None]]
+) -> None:
+    under_way[case.name].result()
+
+
 def restore_again(filled: Library, _: str) -> None:
     with filled.database("again") as database:
         request = filled.restore_request(database)

@@ -1,4 +1,4 @@
-"""Runs that begin at the same moment, and functions of stopped runs beside their successors: one wins, rows stay single."""
+"""Runs that begin at the same moment, or beside functions of stopped ones: one wins, and no row is doubled."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping

@@ -146,6 +146,17 @@ def all_rows(uri: str, database: str, samples: Iterable[Sample], suffix: str = "
         return {sample.name: found for sample, found in zip(samples, rows, strict=True)}
 
 
+def collections_of(uri: str) -> set[str]:
+    """Return the full names of all collections of a server."""
+    with client_of(uri) as client:
+        databases = client.list_databases()
+    found = set()
+    for database in databases:
+        with client_of(uri, database) as client:
+            found |= {f"{database}.{name}" for name in client.list_collections()}
+    return found
+
+
 def import_jobs(uri: str) -> set[int]:
     """Return the IDs of all import jobs that a server has ever been given."""
     with grpc.insecure_channel(urlsplit(uri).netloc) as channel:

@@ -68,6 +68,8 @@ class RestorePlan(Model):
     request: RestoreRequest
     execution_arn: str
     started_at: datetime
+    backup_etag: str
+    """ETag of the backup's marker, by which a backup that was made anew under the same name is told."""
     backup_origin: str
     backup_version: str
     server_version: str

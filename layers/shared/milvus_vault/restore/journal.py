@@ -105,6 +105,10 @@ class Journal:
         """Write down why a collection cannot be restored."""
         self.run.write(self._name(index, "failed"), Failed(error=type(error).__name__, message=error.message))
 
+    def forget(self, index: int) -> None:
+        """Begin anew with a collection."""
+        self.run.delete(list(self.run.names(f"collections/{index}/")))
+
     def forget_failures(self, indexes: Iterable[int]) -> None:
         """Give failed collections another chance, in a run that is started again."""
         self.run.delete([self._name(index, "failed") for index in indexes])

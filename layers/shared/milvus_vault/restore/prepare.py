@@ -8,7 +8,7 @@ from milvus_vault.archive.check import check_objects, raise_if_damaged
 from milvus_vault.archive.contents import Archive, ArchivedCollection
 from milvus_vault.archive.layout import BackupLayout, join
 from milvus_vault.archive.reader import read_archive, read_objects
-from milvus_vault.claims import CLAIM, DIED, ClaimHeldError, Claims
+from milvus_vault.claims import CLAIM, DIED, Claim, ClaimHeldError, Claims
 from milvus_vault.copying.documents import CopyJob, CopyTarget, write_job, write_target
 from milvus_vault.errors import TargetClaimedError, VaultError
 from milvus_vault.model.collections import CollectionName
@@ -65,6 +65,7 @@ class RestorePreparation:
             request=self.request,
             execution_arn=self.execution_arn,
             started_at=self.started_at,
+            backup_etag=self._backup_etag(),
             backup_origin=archive.origin,
             backup_version=str(archive.milvus_version),
             server_version=str(server),
@@ -117,7 +118,11 @@ class RestorePreparation:
         """Write down what is to become of each collection, and what to copy for it."""
         journal = Journal(self.run)
         progress = journal.read()
-        replaced = TargetCheck(self.request, self.database, journal).replaced(chosen, progress)
+        check = TargetCheck(self.request, self.database, journal)
+        for index in check.gone(chosen, progress):
+            journal.forget(index)
+            del progress[index]
+        replaced = check.replaced(chosen, progress)
         journal.forget_failures(index for index, entry in progress.items() if entry.has_failed)
         if plan.is_staged:
             job = CopyJob(source_bucket=self.run.bucket, destination_bucket=self.storage.bucket)
@@ -147,9 +152,15 @@ class RestorePreparation:
         return Claims(self._store, self.executions, bucket, execution_arn=self.execution_arn, run=self.run.run)
 
     def _claim(self, claims: Claims, target_claims: Claims, targets: Iterable[CollectionName]) -> None:
-        """Claim the run and its targets; forget what an earlier run of the same request did, unless it was killed."""
+        """Claim the run and its targets; forget what an earlier execution of it did, unless that can be gone on with.
+
+        It is forgotten even if a target is refused then: the next execution finds a failed one, and would go on
+        with what that one found.
+        """
         try:
             previous = claims.take(self.run.key(CLAIM))
+            if previous is None or not self._can_resume(previous):
+                self.run.delete([name for name in self.run.names() if name != CLAIM])
             for target in targets:
                 target_claims.take(claim_key(self.staging_prefix, self.storage, target))
         except ClaimHeldError as err:
@@ -158,10 +169,17 @@ class RestorePreparation:
             raise TargetClaimedError(
                 msg, hint=f"Wait for it, or stop it. If it is long gone, delete the claim {err.key}."
             ) from err
-        if previous is None or (
-            previous.execution_arn != self.execution_arn and self.executions.status(previous.execution_arn) not in DIED
-        ):
-            self.run.delete([name for name in self.run.names() if name != CLAIM])
+
+    def _can_resume(self, previous: Claim) -> bool:
+        """Return whether an earlier execution died, and the backup is still the one that it restored."""
+        if previous.execution_arn != self.execution_arn and self.executions.status(previous.execution_arn) not in DIED:
+            return False
+        plan = self.run.find(PLAN, RestorePlan)
+        return plan is None or plan.backup_etag == self._backup_etag()
+
+    def _backup_etag(self) -> str:
+        _, etag = self._store.get_with_etag(self.run.bucket, self.layout.marker)
+        return etag
 
     def _sources(
         self, plan: RestorePlan, index: int, collection: ArchivedCollection, *, is_staged: bool

@@ -65,6 +65,24 @@ class TargetCheck:
             )
         return replaced
 
+    def gone(
+        self, collections: Sequence[tuple[ArchivedCollection, CollectionName]], progress: Mapping[int, Progress]
+    ) -> list[int]:
+        """Return which collections an earlier execution of this run finished, and somebody has removed since."""
+        finished = [(index, name) for index, (_, name) in enumerate(collections) if self._is_finished(progress, index)]
+        databases = set(self.database.list_databases()) if finished else set()
+        return [
+            index
+            for index, name in finished
+            if name.database not in databases
+            or self.database.collection_id(name.database, name.name)
+            != self.journal.get(index, "finished", Finished).collection_id
+        ]
+
+    @staticmethod
+    def _is_finished(progress: Mapping[int, Progress], index: int) -> bool:
+        return index in progress and progress[index].is_finished
+
     def _made(self, index: int, progress: Progress | None) -> set[int]:
         """Return the IDs of the collections that earlier executions of this run made for an index."""
         if progress is None:
