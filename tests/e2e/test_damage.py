@@ -4,6 +4,7 @@ Each case is a copy of one sound backup with one object changed. All machines ru
 """
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 import pytest
@@ -61,6 +62,33 @@ IN_PLACE = {
 DAMAGES = OURS | OF_MILVUS_BACKUP | IN_PLACE
 
 
+# Restores that must succeed.
+SOUND: dict[str, Json] = {
+    "with a stray segment": {"backup_name": "damage_stray", "suffix": "_stray", "allow_version": True},
+    "of what is sound": {
+        "backup_name": "damage_0",
+        "collections": [f"{DATABASE}.pens"],
+        "suffix": "_sound",
+        "allow_version": True,
+    },
+    "of milvus-backup": {
+        "backup_name": "damage_golden",
+        "collections": ["books.growing"],
+        "rename": {"books.*": f"{DATABASE}.*"},
+        "allow_version": True,
+    },
+}
+SOUND_IN_PLACE: dict[str, Json] = {
+    name: {
+        "backup_name": backup_name,
+        "collections": [f"{DATABASE}.books"],
+        "suffix": f"_in_place_{backup_name}",
+        "allow_version": True,
+    }
+    for name, backup_name in (("sound", BACKUP), ("with a stray segment", "damage_stray"))
+}
+
+
 class Seen(NamedTuple):
     """How all executions ended, and what came into Milvus and its bucket by those that were to be refused."""
 
@@ -104,34 +132,14 @@ def seen(stack: LocalStack, in_place: Deployment) -> Iterator[Seen]:
         for deployment in (stack, in_place):
             _add_a_segment(StoredBackup(deployment, BACKUP).copy("damage_stray"))
         upload_golden(stack, "golden_0516", "damage_golden")
-        restored = run_all(
-            stack,
-            "Restore",
-            {
-                "with a stray segment": _request("damage_stray"),
-                "of what is sound": _request("damage_0") | {"collections": [f"{DATABASE}.pens"]},
-                "of milvus-backup": {
-                    "backup_name": "damage_golden",
-                    "collections": ["books.growing"],
-                    "rename": {"books.*": f"{DATABASE}.*"},
-                    "allow_version": True,
-                },
-            },
-        )
-        books = {"collections": [f"{DATABASE}.books"]}
-        restored_in_place = run_all(
-            in_place,
-            "Restore",
-            {
-                "sound": _request(BACKUP) | books | {"suffix": "_sound_in_place"},
-                "with a stray segment": _request("damage_stray") | books | {"suffix": "_stray_in_place"},
-            },
-        )
+        with ThreadPoolExecutor() as pool:
+            restored = pool.submit(run_all, stack, "Restore", SOUND)
+            restored_in_place = pool.submit(run_all, in_place, "Restore", SOUND_IN_PLACE)
         yield Seen(
             refused,
             keys,
-            restored,
-            restored_in_place,
+            restored.result(),
+            restored_in_place.result(),
             staged,
             new_imports=after[0] - before[0],
             new_collections=after[1] - before[1],
@@ -184,14 +192,14 @@ def test_milvus_hears_nothing_of_a_damaged_backup(seen: Seen, stack: LocalStack)
 
 def test_what_is_sound_of_a_damaged_backup_can_be_restored(seen: Seen, stack: LocalStack) -> None:
     assert seen.restored["of what is sound"].output["restored_count"] == 1
-    assert rows_of(stack.milvus_uri, DATABASE, "pens_damage_0") == rows_of(stack.milvus_uri, DATABASE, "pens")
+    assert rows_of(stack.milvus_uri, DATABASE, "pens_sound") == rows_of(stack.milvus_uri, DATABASE, "pens")
 
 
 def test_a_segment_that_nobody_listed_is_not_restored(seen: Seen, stack: LocalStack) -> None:
     output = seen.restored["with a stray segment"].output
 
     assert output["row_count"] == ALIVE + PENS.rows
-    restored = rows_of(stack.milvus_uri, DATABASE, "books_damage_stray")
+    restored = rows_of(stack.milvus_uri, DATABASE, "books_stray")
     assert restored == rows_of(stack.milvus_uri, DATABASE, "books")
 
 
@@ -202,7 +210,7 @@ def test_a_backup_in_milvus_own_bucket_is_imported_where_it_lies(
 
     assert not report(in_place, output)["is_staged"]
     assert output["row_count"] == ALIVE
-    restored = rows_of(stack.milvus_uri, DATABASE, "books_sound_in_place")
+    restored = rows_of(stack.milvus_uri, DATABASE, "books_in_place_damage")
     assert restored == rows_of(stack.milvus_uri, DATABASE, "books")
 
 
@@ -213,7 +221,7 @@ def test_with_a_segment_that_nobody_listed_it_is_staged_all_the_same(
 
     assert report(in_place, output)["is_staged"]
     assert output["row_count"] == ALIVE
-    restored = rows_of(stack.milvus_uri, DATABASE, "books_stray_in_place")
+    restored = rows_of(stack.milvus_uri, DATABASE, "books_in_place_damage_stray")
     assert restored == rows_of(stack.milvus_uri, DATABASE, "books")
 
 
