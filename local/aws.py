@@ -53,6 +53,8 @@ class Ministack(Server):
             "AUTH": str(enforce_policies).lower(),
             "SFN_WAIT_SCALE": str(wait_scale),
             "LAMBDA_ACCOUNT_CONCURRENCY": str(lambda_concurrency),
+            # Workers of 70 to 250 MB stay for later calls; after many at once, 5 minutes of that are too much memory.
+            "LAMBDA_WARM_TTL_SECONDS": "30",
             # Listeners on all interfaces, for services that nothing here uses.
             "IOT_MTLS_ENABLED": "0",
             "SFTP_ENABLED": "0",

@@ -10,8 +10,8 @@ from milvus_vault.errors import SettingsError
 class MilvusCredentials(BaseModel):
     """User and password; both empty where Milvus asks for none."""
 
-    username: str = ""
-    password: str = ""
+    username: str
+    password: str
 
 
 def read_credentials(secret_arn: str) -> MilvusCredentials:
@@ -20,7 +20,7 @@ def read_credentials(secret_arn: str) -> MilvusCredentials:
     An empty ARN gives empty credentials. Raises `SettingsError`, which never quotes the secret.
     """
     if not secret_arn:
-        return MilvusCredentials()
+        return MilvusCredentials(username="", password="")
     try:
         text = boto3.client("secretsmanager").get_secret_value(SecretId=secret_arn)["SecretString"]
     except (ClientError, BotoCoreError, KeyError) as err:
