@@ -138,9 +138,9 @@ class Milvus(Server):
             "minio.region": "us-east-1",
             # SIGTERM with a loaded collection otherwise waits up to 1800 s.
             "common.gracefulStopTimeout": 3,
-            # Sessions of a killed server linger this long in etcd: with the default 30 s, the first load
-            # after a restart takes as long.
-            "common.session.ttl": 5,
+            # Milvus ends itself when its session in etcd was not renewed for so long, which on a machine with too much
+            # to do happens well within 5 s. Sessions of a killed server linger as long, and delay its first load.
+            "common.session.ttl": 30,
             **{f"{component}.ip": LOOPBACK for component in components},
         }
 
