@@ -40,7 +40,7 @@ from tests.support.killing import (
 )
 from tests.support.library import Contents
 
-AT_A_TIME = 5
+AT_A_TIME = 3
 SOURCE = "library"
 
 BACKUP, RESTORE = read_machine("backup"), read_machine("restore")

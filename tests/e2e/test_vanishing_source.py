@@ -14,8 +14,13 @@ from tests.support.killing import GatedMachine
 
 BUCKET, ROOT_PATH = "vanishing-bucket", "files"
 
-# What a compaction replaced is deleted within 10 s, and not after 3 h.
-IMPATIENT_COLLECTOR = {"dataCoord.gc.interval": 5, "dataCoord.gc.dropTolerance": 5, "dataCoord.gc.missingTolerance": 10}
+# Compactions only when asked for; what they replaced is deleted within 10 s, and not after 3 h.
+SETTINGS = {
+    "dataCoord.compaction.enableAutoCompaction": False,
+    "dataCoord.gc.interval": 5,
+    "dataCoord.gc.dropTolerance": 5,
+    "dataCoord.gc.missingTolerance": 10,
+}
 
 SEGMENTS = 4
 ROWS_OF_A_SEGMENT = 25
@@ -25,7 +30,7 @@ VANISHED_SECONDS = 60.0
 @pytest.fixture(scope="module")
 def server(stack: LocalStack) -> Iterator[Milvus]:
     """Run a Milvus that deletes replaced segments at once."""
-    milvus = stack.add_milvus(BUCKET, ROOT_PATH, settings=IMPATIENT_COLLECTOR)
+    milvus = stack.add_milvus(BUCKET, ROOT_PATH, settings=SETTINGS)
     yield milvus
     milvus.stop()
 

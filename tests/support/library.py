@@ -89,12 +89,12 @@ def look(uri: str, database: str) -> Contents:
         if not is_loaded[name]:
             client.load_collection(name)
         counts[name] = _count(client, name)
+        for partition in client.list_partitions(name) if name == "books" else ():
+            counts[f"{name}/{partition}"] = _count(client, name, partition)
         listed = client.query(name, "id >= 0", output_fields=["*"], consistency_level="Strong")
         found[name] = tuple(sorted(f"{row['id']:04} {row['title']} {list(row['vector'])}" for row in listed))
         if not is_loaded[name]:
             client.release_collection(name)
-    for partition in client.list_partitions("books") if "books" in names else ():
-        counts[f"books/{partition}"] = _count(client, "books", partition)
     return Contents(
         collections=tuple(names),
         aliases=tuple(sorted(client.describe_collection("books")["aliases"])) if "books" in names else (),

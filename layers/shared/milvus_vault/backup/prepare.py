@@ -7,7 +7,7 @@ from milvus_vault.archive.manifest import Source
 from milvus_vault.backup.documents import PLAN, BackupPlan
 from milvus_vault.backup.publish import find_published
 from milvus_vault.backup.selection import select_collections
-from milvus_vault.claims import CLAIM, DIED, Claim, ClaimHeldError, Claims
+from milvus_vault.claims import CLAIM, DIED, Claim, ClaimHeldError, Claims, check_owner
 from milvus_vault.copying.documents import CopyJob, write_job
 from milvus_vault.errors import (
     BackupExistsError,
@@ -96,6 +96,7 @@ def prepare_backup(
         )
         job = CopyJob(source_bucket=storage.bucket, destination_bucket=run.bucket)
         write_job(run, attempt_of(execution_arn), job)
+        check_owner(run, attempt_of(execution_arn))
         run.write(PLAN, plan)
     except VaultError:
         claims.give_back()

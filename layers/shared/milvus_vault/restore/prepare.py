@@ -8,7 +8,7 @@ from milvus_vault.archive.check import check_objects, raise_if_damaged
 from milvus_vault.archive.contents import Archive, ArchivedCollection
 from milvus_vault.archive.layout import BackupLayout, join
 from milvus_vault.archive.reader import read_archive, read_objects
-from milvus_vault.claims import CLAIM, DIED, Claim, ClaimHeldError, Claims
+from milvus_vault.claims import CLAIM, DIED, Claim, ClaimHeldError, Claims, check_owner
 from milvus_vault.copying.documents import CopyJob, CopyTarget, write_job, write_target
 from milvus_vault.errors import TargetClaimedError, VaultError
 from milvus_vault.model.collections import CollectionName
@@ -119,7 +119,9 @@ class RestorePreparation:
         journal = Journal(self.run)
         progress = journal.read()
         check = TargetCheck(self.request, self.database, journal)
-        for index in check.gone(chosen, progress):
+        gone = check.gone(chosen, progress)
+        check_owner(self.run, self._attempt)
+        for index in gone:
             journal.forget(index)
             del progress[index]
         replaced = check.replaced(chosen, progress)
@@ -135,6 +137,7 @@ class RestorePreparation:
                 sources = self._sources(plan, index, collection, is_staged=is_staged)
             target = self._target(index, collection, name, replaced[index], sources)
             self.run.write(target_name(index), target)
+        check_owner(self.run, self._attempt)
         self.run.write(PLAN, plan)
 
     def _has_rows(self, archive: Archive) -> bool:
