@@ -172,6 +172,18 @@ class CopyIncompleteError(VaultError):
     """After the last round the destination still lacks objects, or holds them with another content."""
 
 
+class BackupHeldError(VaultError):
+    """The backup has a hold, so that it cannot be deleted."""
+
+
+class BackupInUseError(VaultError):
+    """A running restore reads the backup, so that it cannot be deleted now."""
+
+
+class PruneFailedError(VaultError):
+    """At least one backup that should be deleted could not be; the others are gone."""
+
+
 # --- restores -------------------------------------------------------------------------------------
 
 
@@ -209,6 +221,74 @@ class RestorePartialError(VaultError):
 
 class RestoreFailedError(VaultError):
     """No collection was restored, for more than one reason."""
+
+
+# --- runs, schedules and the API ------------------------------------------------------------------
+
+
+class RunNotFoundError(VaultError):
+    """Step Functions knows no execution of this ID; it forgets them after 90 days."""
+
+
+class RunEndedError(VaultError):
+    """The run cannot be stopped, since it has ended."""
+
+
+class RunStoppedError(VaultError):
+    """Somebody stopped the run before it ended."""
+
+
+class RunTimedOutError(VaultError):
+    """The run took longer than its state machine allows."""
+
+
+class IdempotencyConflictError(VaultError):
+    """The idempotency key was used for another request before."""
+
+
+class ScheduleNotFoundError(VaultError):
+    """There is no schedule of this name."""
+
+
+class ScheduleManagedError(VaultError):
+    """The schedule comes from the stack's parameters, and is changed by deploying the stack again."""
+
+
+class ServiceUnavailableError(VaultError):
+    """An AWS service other than S3 does not answer, or limits the rate of requests."""
+
+    retryable = True
+
+
+class ServiceRequestError(VaultError):
+    """An AWS service other than S3 refuses a request for a reason of its own, which the message quotes."""
+
+
+class RouteNotFoundError(VaultError):
+    """The API has no such path, or the path has no such method."""
+
+
+# --- the client and the CLI -----------------------------------------------------------------------
+
+
+class ApiNotFoundError(VaultError):
+    """Neither a stack, nor an address, nor a running local stack tells where the API is."""
+
+
+class ApiUnavailableError(VaultError):
+    """The API cannot be reached, or does not answer as Milvus Vault's API does."""
+
+
+class ApiAccessDeniedError(VaultError):
+    """The caller's AWS credentials are missing, or may not call the API."""
+
+
+class WaitTimeoutError(VaultError):
+    """The run was still going on when the time to wait for it was over; it goes on."""
+
+
+class LocalStackError(VaultError):
+    """The local stack could not be started, found or stopped."""
 
 
 def leaf_named(name: str) -> type[VaultError]:

@@ -19,6 +19,7 @@ from pydantic import Field
 from milvus_vault.model.base import Model
 from milvus_vault.model.collections import CollectionDescription, CollectionName, Segment
 from milvus_vault.model.objects import ArchivedObject
+from milvus_vault.model.requests import ScheduleTag
 
 FORMAT_VERSION = 1
 
@@ -77,6 +78,10 @@ class Manifest(Model):
     finished_at: datetime
     mode: str = "full"
     meta_only: bool = False
+    schedule: ScheduleTag | None = None
+    """The schedule that asked for the backup, with its policy at that time."""
+    expires_at: datetime | None = None
+    """When the backup may be deleted; None: by its schedule's policy, or by hand."""
     source: Source
     databases: tuple[str, ...]
     collections: tuple[CollectionEntry, ...]

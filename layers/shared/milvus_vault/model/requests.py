@@ -9,6 +9,7 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, Field, model_validator
 
 from milvus_vault.model.base import Model
+from milvus_vault.model.retention import Duration, Retention
 
 # milvus-backup's rule, so that each tool can name the other's backups.
 BACKUP_NAME_PATTERN = r"^[A-Za-z_][A-Za-z0-9_]{0,127}$"
@@ -27,6 +28,16 @@ Selector = Annotated[str, AfterValidator(_check_selector)]
 """`<database>.<collection>`, or `<database>.*` for all of a database's collections."""
 
 BackupName = Annotated[str, Field(pattern=BACKUP_NAME_PATTERN)]
+
+ScheduleName = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_-]{0,47}$", examples=["nightly"])]
+
+
+class ScheduleTag(Model):
+    """The schedule that asks for a backup. Set by the schedule itself, so that each of its backups tells."""
+
+    name: ScheduleName
+    timezone: str = Field(default="UTC", description="IANA time zone in which its days and months are counted.")
+    retention: Retention | None = Field(default=None, description="Which of its backups are kept. Default: all.")
 
 
 class BackupRequest(Model):
@@ -60,6 +71,12 @@ class BackupRequest(Model):
         description="What to do where a collection cannot be backed up: publish the others (the execution still ends "
         "failed, with BackupPartialError), or publish nothing.",
     )
+    expire_after: Duration | None = Field(
+        default=None,
+        description="Delete the backup so long after it was begun: `30d`, `12h`, `4w`. Default: never, unless its "
+        "schedule's retention says so.",
+    )
+    schedule: ScheduleTag | None = Field(default=None, description="Set by schedules; leave it out.")
 
 
 class RestoreRequest(Model):
@@ -128,3 +145,26 @@ class RestoreRequest(Model):
                 )
                 raise ValueError(msg)
         return self
+
+
+class VerifyRequest(Model):
+    """Input of the verify state machine."""
+
+    backup_name: BackupName = Field(description="Name of the backup to check.")
+
+
+class PruneRequest(Model):
+    """Input of the prune state machine. `{}` deletes what no policy keeps, and what dead runs left behind."""
+
+    backup_names: tuple[BackupName, ...] | None = Field(
+        default=None,
+        min_length=1,
+        max_length=1000,
+        description="Delete just these backups, whatever any policy says. Default: those that no policy keeps.",
+    )
+    dry_run: bool = Field(default=False, description="Only say what would be deleted, and why.")
+    sweep: bool = Field(
+        default=True,
+        description="Also remove the working files, staged objects, claims and unfinished uploads of dead runs. "
+        "Not with `backup_names`.",
+    )

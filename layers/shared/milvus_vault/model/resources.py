@@ -1,0 +1,318 @@
+"""What the API takes and answers, and what the client returns. OpenAPI is made from these models."""
+
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from milvus_vault.model.base import Model
+from milvus_vault.model.requests import BackupRequest, ScheduleName
+from milvus_vault.model.retention import Retention
+
+type RunKind = Literal["backup", "restore", "verify", "prune"]
+type RunStatus = Literal["running", "succeeded", "partial", "failed", "stopped", "timed_out"]
+type BackupStatus = Literal["complete", "partial"]
+
+RunId = Annotated[
+    str, Field(pattern=r"^(backup|restore|verify|prune)-[A-Za-z0-9_-]{1,80}$", examples=["backup-9d1c7a52"])
+]
+"""The kind of a run and the name of its execution, with a dash between them."""
+
+
+class Problem(Model):
+    """An error, as RFC 9457 (`application/problem+json`) has it."""
+
+    type: str
+    """URI of the error's explanation."""
+    title: str
+    """What the error's name stands for, in a sentence."""
+    status: int
+    detail: str
+    """The message, which names the object concerned."""
+    instance: str = ""
+    """ID of the request, by which the function's log is found."""
+    error: str
+    """The error's name, see docs/errors.md."""
+    hint: str = ""
+
+
+class Page[Item](Model):
+    """Some items of a list, newest first (schedules and collections: by name)."""
+
+    items: tuple[Item, ...]
+    next_token: str | None = Field(default=None, description="Ask with this token for what follows; null: that is all.")
+
+
+# --- backups --------------------------------------------------------------------------------------
+
+
+class BackupSummary(Model):
+    """A backup in a list."""
+
+    name: str
+    status: BackupStatus
+    created_at: datetime
+    """When the backup was begun, UTC."""
+    finished_at: datetime | None
+    size_bytes: int
+    object_count: int
+    collection_count: int
+    row_count: int
+    """Rows in segments; deleted rows that were not yet compacted away count."""
+    milvus_version: str
+    meta_only: bool = False
+    schedule: str | None = None
+    """The schedule that asked for it."""
+    expires_at: datetime | None = None
+    is_held: bool = False
+    origin: str = "milvus-vault"
+    """The program that made it."""
+
+
+class BackedUpCollection(Model):
+    """A collection in a backup."""
+
+    database: str
+    name: str
+    row_count: int
+    live_row_count: int | None = None
+    """Rows that a query saw at the time; null where the collection was not loaded or was changing."""
+    segment_count: int
+    object_count: int
+    size_bytes: int
+
+
+class FailedCollection(Model):
+    """A collection that is not in a backup, and why."""
+
+    database: str
+    name: str
+    error: str
+    message: str
+
+
+class Hold(Model):
+    """A ban on deleting a backup, by hand or by policy, until it is lifted or has run out."""
+
+    reason: str = Field(default="", max_length=500, description="Why it must stay.")
+    until: datetime | None = Field(
+        default=None, description="When the hold ends by itself, with time zone; null: never."
+    )
+
+
+class HoldState(Hold):
+    """A hold as it is kept."""
+
+    since: datetime
+    by: str = ""
+    """ARN of the caller who placed it."""
+
+
+class Verification(Model):
+    """What the last check of a backup found."""
+
+    verified_at: datetime
+    status: Literal["intact", "damaged"]
+    run: str
+    """ID of the run that checked."""
+    object_count: int
+    size_bytes: int
+    content_checked: bool
+    """Whether objects could be compared with recorded ETags and checksums; else only presence and size were."""
+    problems: tuple[str, ...] = ()
+    """The first hundred things that are wrong."""
+
+
+class Backup(BackupSummary):
+    """A backup in full."""
+
+    location: str
+    """`s3://bucket/prefix/` of the backup."""
+    source: str
+    """`s3://bucket/root path` that it was taken from; empty where another tool made it."""
+    run: str | None = None
+    """ID of the run that made it; null where another tool did, or another stack."""
+    collections: tuple[BackedUpCollection, ...]
+    failures: tuple[FailedCollection, ...] = ()
+    warnings: tuple[str, ...] = ()
+    hold: HoldState | None = None
+    verification: Verification | None = None
+    retention: Retention | None = None
+    """Policy of its schedule when it was made."""
+    report_url: str | None = None
+    """Where the HTML report can be read for an hour, without credentials; null where there is none."""
+
+
+# --- runs -----------------------------------------------------------------------------------------
+
+
+class RunSummary(Model):
+    """A run in a list: one execution of a state machine."""
+
+    id: str
+    kind: RunKind
+    status: RunStatus
+    started_at: datetime
+    ended_at: datetime | None = None
+
+
+class RunCollection(Model):
+    """A collection in a run."""
+
+    database: str
+    name: str
+    status: Literal["waiting", "running", "done", "failed"]
+    target: str | None = None
+    """Restores: the full name that it gets."""
+    objects_done: int = 0
+    objects_total: int | None = None
+    bytes_done: int = 0
+    bytes_total: int | None = None
+    row_count: int | None = None
+    error: str = ""
+    message: str = ""
+
+
+class Progress(Model):
+    """How far a run is. Totals are null as long as they are not known."""
+
+    collections_done: int = 0
+    collections_total: int | None = None
+    objects_done: int = 0
+    objects_total: int | None = None
+    bytes_done: int = 0
+    bytes_total: int | None = None
+    bytes_per_second: float | None = None
+    """Mean since copying began; null before."""
+    eta_seconds: float | None = None
+    """What is left at that rate; null where nothing can be said."""
+
+
+class Run(RunSummary):
+    """A run in full."""
+
+    execution_arn: str
+    backup_name: str | None = None
+    schedule: str | None = None
+    phase: str = ""
+    """What it does now, for example `copying`; empty once it has ended."""
+    progress: Progress = Field(default_factory=Progress)
+    collections: tuple[RunCollection, ...] = ()
+    """The first hundred, failed ones first; `/runs/{id}/collections` has all."""
+    request: dict[str, Any]
+    """The input of the execution."""
+    result: dict[str, Any] | None = None
+    """The output of the execution, where it succeeded."""
+    error: str = ""
+    message: str = ""
+    hint: str = ""
+    warnings: tuple[str, ...] = ()
+    report_url: str | None = None
+    """Where the HTML report can be read for an hour, without credentials; null where there is none."""
+
+
+class Started(Model):
+    """Answer to a request for long work: `202` with `Location: /runs/{id}`."""
+
+    id: str
+    kind: RunKind
+    execution_arn: str
+    backup_name: str | None = None
+    """The name that a backup gets, where the request left it out."""
+
+
+# --- schedules ------------------------------------------------------------------------------------
+
+
+class ScheduleSpec(Model):
+    """A schedule as it is asked for: `PUT /schedules/{name}`."""
+
+    expression: str = Field(
+        min_length=1,
+        max_length=256,
+        description="EventBridge Scheduler's `rate(1 day)` or `cron(0 3 * * ? *)`.",
+        examples=["rate(1 day)", "cron(0 3 * * ? *)"],
+    )
+    timezone: str = Field(
+        default="UTC", max_length=50, description="IANA time zone of a cron expression, for example Europe/Berlin."
+    )
+    enabled: bool = Field(default=True, description="Whether it fires.")
+    request: BackupRequest = Field(
+        default_factory=BackupRequest, description="What to back up. `backup_name` and `schedule` must be left out."
+    )
+    retention: Retention | None = Field(default=None, description="Which of its backups are kept. Default: all.")
+
+
+class Schedule(ScheduleSpec):
+    """A schedule as it is."""
+
+    name: ScheduleName
+    is_deployed: bool = False
+    """Whether it comes from the stack's parameters, so that the API cannot change it."""
+    next_run_at: datetime | None = None
+    """Null where it is off, or will never fire again."""
+    last_success_at: datetime | None = None
+    """When the newest complete backup of this schedule was begun."""
+
+
+# --- looking before leaping -----------------------------------------------------------------------
+
+
+class CollectionInfo(Model):
+    """A collection that could be backed up."""
+
+    database: str
+    name: str
+    row_count: int
+    """Rows in flushed segments; deleted rows that were not yet compacted away count."""
+    size_bytes: int | None = None
+    """Bytes of its objects in S3, from a listing; null where it was not asked for."""
+    object_count: int | None = None
+    segment_count: int
+    is_loaded: bool
+
+
+class CheckItem(Model):
+    """One thing that a backup or a restore needs."""
+
+    name: str
+    """For example `milvus_connection`."""
+    verdict: Literal["ok", "warning", "failed", "skipped"]
+    message: str
+    error: str = ""
+    """The error's name, with `failed`."""
+    hint: str = ""
+
+
+class CheckReport(Model):
+    """What `POST /check` found. The deployment can work if no verdict is `failed`."""
+
+    is_ok: bool
+    milvus_version: str | None = None
+    checks: tuple[CheckItem, ...]
+
+
+class EstimateRequest(Model):
+    """What a backup would take: `POST /estimate`."""
+
+    backup: BackupRequest = Field(default_factory=BackupRequest, description="The backup to estimate.")
+
+
+class Estimate(Model):
+    """What a backup would take. Nothing is copied, nothing flushed."""
+
+    collection_count: int
+    object_count: int
+    size_bytes: int
+    row_count: int
+    copy_requests: int
+    """CopyObject and UploadPartCopy requests, the bulk of the price."""
+    list_requests: int
+    request_cost_usd: float
+    """Price of the requests in us-east-1, S3 Standard."""
+    storage_cost_usd_per_month: float
+    """Price of keeping the backup for a month in us-east-1, S3 Standard."""
+    expected_seconds: float
+    """At the rates in docs/performance.md; an order of magnitude."""
+    largest: tuple[CollectionInfo, ...]
+    """The ten largest collections."""
