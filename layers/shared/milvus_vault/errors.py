@@ -257,8 +257,6 @@ class ScheduleManagedError(VaultError):
 class ServiceUnavailableError(VaultError):
     """An AWS service other than S3 does not answer, or limits the rate of requests."""
 
-    retryable = True
-
 
 class ServiceRequestError(VaultError):
     """An AWS service other than S3 refuses a request for a reason of its own, which the message quotes."""
