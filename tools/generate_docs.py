@@ -294,6 +294,8 @@ def _type(field: Schema) -> str:
     """Return a field's type in words."""
     if "anyOf" in field:
         return " or ".join(_type(option) for option in field["anyOf"] if option.get("type") != "null")
+    if "$ref" in field:
+        return f"`{field['$ref'].rpartition('/')[2]}`"
     if options := field.get("enum", [field["const"]] if "const" in field else []):
         return " or ".join(f"`{json.dumps(option)}`" for option in options)
     if field["type"] == "array":
