@@ -290,7 +290,7 @@ def requests_document(examples: Sequence[Example]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _type(field: Schema) -> str:
+def _type(field: Schema) -> str:  # noqa: PLR0911 - one for each kind of field
     """Return a field's type in words."""
     if "anyOf" in field:
         return " or ".join(_type(option) for option in field["anyOf"] if option.get("type") != "null")

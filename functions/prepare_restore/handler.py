@@ -5,6 +5,7 @@ from pydantic import ValidationError
 from milvus_vault.adapters.executions import StepFunctionsExecutions
 from milvus_vault.archive.layout import BackupLayout
 from milvus_vault.connection import connect_milvus
+from milvus_vault.execution_records import ExecutionRecord, record_execution
 from milvus_vault.model.messages import PrepareRestoreRequest, PrepareRestoreResult, Round
 from milvus_vault.model.names import attempt_of, restore_run
 from milvus_vault.model.requests import RestoreRequest
@@ -26,6 +27,14 @@ def handler(event: PrepareRestoreRequest) -> PrepareRestoreResult:
     identity = f"{milvus.milvus_uri} {target.bucket} {target.root_path}"
     run = open_workspace(storage, restore_run(request.backup_name, request.model_dump_json(), identity))
     logger.set_correlation_id(run.run)
+    record = ExecutionRecord(
+        execution_arn=event.execution.arn,
+        kind="restore",
+        run=run.run,
+        backup_name=request.backup_name,
+        started_at=event.execution.started_at,
+    )
+    record_execution(run.store, run.bucket, run.prefix, record)
     with connect_milvus(milvus) as database:
         plan = RestorePreparation(
             run=run,

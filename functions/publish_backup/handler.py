@@ -5,6 +5,8 @@ from datetime import UTC, datetime
 from milvus_vault.archive.layout import BackupLayout
 from milvus_vault.backup.documents import PLAN, BackupPlan
 from milvus_vault.backup.publish import find_published, publish_backup
+from milvus_vault.catalogue.catalogue import Catalogue
+from milvus_vault.catalogue.describe import summary_of
 from milvus_vault.model.messages import PublishBackupRequest, PublishBackupResult
 from milvus_vault.runtime import task
 from milvus_vault.settings import StorageSettings
@@ -24,6 +26,7 @@ def handler(event: PublishBackupRequest) -> PublishBackupResult:
     manifest = find_published(run, plan, layout) or publish_backup(
         run, plan, layout, event.attempt, event.round, datetime.now(UTC)
     )
+    Catalogue(run.store, run.bucket, run.prefix).publish(summary_of(manifest))
     failures = [f"{failure.name}: {failure.error}: {failure.message}" for failure in manifest.failures]
     return PublishBackupResult(
         backup_name=manifest.backup_name,

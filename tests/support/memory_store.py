@@ -5,6 +5,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from itertools import count
 
 from milvus_vault.errors import BucketNotFoundError, ObjectChangedError, ObjectNotFoundError
@@ -17,6 +18,7 @@ class StoredObject:
 
     body: bytes
     etag: str
+    modified_at: datetime
 
 
 class InMemoryObjectStore:
@@ -24,7 +26,7 @@ class InMemoryObjectStore:
 
     `before` is called ahead of each request with the operation, the bucket and the key (for a copy the
     source's, for a deletion the first), and may raise what the request is to fail with. `requests` counts
-    the requests of each operation.
+    the requests of each operation. `clock` says when something is written.
     """
 
     def __init__(self, *buckets: str, has_random_etags: bool = False) -> None:
@@ -32,6 +34,7 @@ class InMemoryObjectStore:
         self.buckets: dict[str, dict[str, StoredObject]] = {bucket: {} for bucket in buckets}
         self.before: Callable[[str, str, str], None] = lambda *_: None
         self.requests: Counter[str] = Counter()
+        self.clock: Callable[[], datetime] = lambda: datetime.now(UTC)
         self._salts = (f"{number}-".encode() if has_random_etags else b"" for number in count())
         self._lock = threading.RLock()
 
@@ -45,7 +48,7 @@ class InMemoryObjectStore:
             objects = dict(self._request("list_objects", bucket, prefix))
         for key in sorted(objects, reverse=True):
             if key.startswith(prefix):
-                yield ListedObject(key, len(objects[key].body), objects[key].etag)
+                yield ListedObject(key, len(objects[key].body), objects[key].etag, objects[key].modified_at)
 
     def list_folders(self, bucket: str, prefix: str) -> Iterator[str]:
         """Yield the names directly below `prefix` that have something below them."""
@@ -126,5 +129,6 @@ class InMemoryObjectStore:
         return objects[key]
 
     def _store(self, objects: dict[str, StoredObject], key: str, body: bytes) -> StoredObject:
-        objects[key] = StoredObject(body, hashlib.md5(next(self._salts) + body).hexdigest())  # noqa: S324
+        etag = hashlib.md5(next(self._salts) + body).hexdigest()  # noqa: S324
+        objects[key] = StoredObject(body, etag, self.clock())
         return objects[key]

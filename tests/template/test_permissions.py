@@ -28,6 +28,7 @@ _STATES = r"arn:\$\{AWS::Partition\}:states:\$\{AWS::Region\}:\$\{AWS::AccountId
 # The places that there are, each with the parameters that name it.
 PLACES = {
     "working files": _BACKUPS + r"\.runs/\*",
+    "catalogue": _BACKUPS + r"\.catalogue/(?:[a-z]+/)?\*",
     "metadata": _BACKUPS + r"\*/meta/\*",
     "archived objects": _BACKUPS + r"\*/binlogs/\*",
     "Milvus' objects": _MILVUS + r"/\$\{MilvusRootPath\}/(?:insert|delta)_log/\*",
@@ -153,7 +154,7 @@ def test_the_secret_is_read_by_those_that_log_in_to_milvus() -> None:
 @pytest.mark.parametrize(
     ("key", "places"),
     [
-        ("backup key", {"working files", "metadata", "archived objects"}),
+        ("backup key", {"working files", "catalogue", "metadata", "archived objects"}),
         ("Milvus' key", {"Milvus' objects", "staged objects", "target claims"}),
     ],
 )

@@ -200,9 +200,14 @@ def sample_contents(layout: BackupLayout) -> Contents:
 
 
 def write_backup(
-    store: ObjectStore, layout: BackupLayout, contents: Contents, *, failures: tuple[CollectionFailure, ...] = ()
+    store: ObjectStore,
+    layout: BackupLayout,
+    contents: Contents,
+    *,
+    failures: tuple[CollectionFailure, ...] = (),
+    **changes: object,
 ) -> Manifest:
-    """Write a backup of ours with its objects, marker last, and return its manifest."""
+    """Write a backup of ours with its objects, marker last, and return its manifest with these fields changed."""
     entries, files = [], {}
     for document, objects in contents:
         description = document.description
@@ -246,7 +251,7 @@ def write_backup(
         object_count=sum(entry.object_count for entry in entries),
         size_bytes=sum(entry.size_bytes for entry in entries),
         files=tuple(_digest(files, layout, layout.meta(name)) for name in reference),
-    )
+    ).model_copy(update=changes)
     body = manifest.model_dump_json().encode()
     files[layout.manifest] = body
     files[layout.marker] = marker_file(manifest, body)

@@ -206,7 +206,7 @@ class S3ObjectStore:
             if page is None:
                 return
             for found in page.get("Contents", ()):
-                yield ListedObject(found["Key"], found["Size"], found["ETag"].strip('"'))
+                yield ListedObject(found["Key"], found["Size"], found["ETag"].strip('"'), found["LastModified"])
 
     def list_folders(self, bucket: str, prefix: str) -> Iterator[str]:
         """Yield the names directly below `prefix` that have something below them, without the slash."""

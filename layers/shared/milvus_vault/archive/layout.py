@@ -5,6 +5,7 @@
     <prefix>/<backup name>/binlogs/insert_log/<collection>/<partition>/<segment>/<segment>/<field>/<log>
     <prefix>/<backup name>/binlogs/delta_log/<collection>/<partition>/<segment>/<segment>/<log>
     <prefix>/.runs/<run>/...                         working files of runs
+    <prefix>/.catalogue/...                          entries, holds, tombstones and verifications of backups
 
 Nothing but binlogs may lie below `binlogs/`: Milvus parses each path element there as a number.
 """
@@ -15,6 +16,7 @@ from dataclasses import dataclass
 from milvus_vault.model.collections import ALL_PARTITIONS
 
 RUNS_FOLDER = ".runs"
+CATALOGUE_FOLDER = ".catalogue"
 
 INSERT_LOG = "insert_log"
 DELTA_LOG = "delta_log"

@@ -17,7 +17,7 @@ from milvus_vault.archive.contents import (
     ArchivedSegment,
     segments_with_deletes,
 )
-from milvus_vault.archive.layout import RUNS_FOLDER, BackupLayout, join
+from milvus_vault.archive.layout import CATALOGUE_FOLDER, RUNS_FOLDER, BackupLayout, join
 from milvus_vault.archive.manifest import (
     FORMAT_VERSION,
     CollectionDocument,
@@ -60,7 +60,7 @@ def list_backups(store: ObjectStore, bucket: str, prefix: str) -> Iterator[str]:
     """Yield the names of the backups below a prefix: of the folders that have a commit marker."""
     folder = join(prefix)
     for name in store.list_folders(bucket, f"{folder}/" if folder else ""):
-        if name == RUNS_FOLDER:
+        if name in {RUNS_FOLDER, CATALOGUE_FOLDER}:
             continue
         try:
             store.get(bucket, BackupLayout(prefix, name).marker)

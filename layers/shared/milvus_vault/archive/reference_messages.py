@@ -159,6 +159,9 @@ class DatabaseMessage(_Message):
 class BackupMessage(_Message):
     """A backup: `full_meta.json`, and without collections `backup_meta.json`."""
 
+    start_time: int = 0
+    """Milliseconds since 1970, as the next; 0 from old releases."""
+    end_time: int = 0
     milvus_version: str = ""
     collection_backups: list[CollectionMessage] = []
     database_backups: list[DatabaseMessage] = []

@@ -23,6 +23,7 @@ from milvus_vault.copying.verify import read_verification
 from milvus_vault.errors import BackupDamagedError, BackupFailedError, VaultError, leaf_named
 from milvus_vault.model.collections import CollectionName
 from milvus_vault.model.objects import ArchivedObject
+from milvus_vault.model.retention import parse_duration
 from milvus_vault.workspace import Workspace
 
 
@@ -94,6 +95,8 @@ def publish_backup(
         finished_at=finished_at,
         mode=plan.request.mode,
         meta_only=plan.request.meta_only,
+        schedule=plan.request.schedule,
+        expires_at=plan.started_at + parse_duration(plan.request.expire_after) if plan.request.expire_after else None,
         source=plan.source,
         databases=plan.databases,
         collections=tuple(entries),

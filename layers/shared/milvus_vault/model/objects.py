@@ -1,6 +1,7 @@
 """S3 objects: what a listing shows, what a copy needs, what a copy returned."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -10,6 +11,8 @@ class ListedObject:
     key: str
     size_bytes: int
     etag: str
+    modified_at: datetime | None = field(default=None, compare=False)
+    """When it was last written, UTC; every server says so."""
 
 
 @dataclass(frozen=True, slots=True)

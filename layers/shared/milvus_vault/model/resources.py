@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import AwareDatetime, Field
 
 from milvus_vault.model.base import Model
 from milvus_vault.model.requests import BackupRequest, ScheduleName
@@ -95,7 +95,7 @@ class Hold(Model):
     """A ban on deleting a backup, by hand or by policy, until it is lifted or has run out."""
 
     reason: str = Field(default="", max_length=500, description="Why it must stay.")
-    until: datetime | None = Field(
+    until: AwareDatetime | None = Field(
         default=None, description="When the hold ends by itself, with time zone; null: never."
     )
 

@@ -1,0 +1,38 @@
+"""Tombstones: a backup that has one is being deleted.
+
+It is written before anything of the backup is deleted, and looked for by whoever begins to read the backup. Both
+write their own sign first and look for the other's then, so that at least one of them sees the other.
+"""
+
+from datetime import datetime
+
+from milvus_vault.archive.layout import CATALOGUE_FOLDER, join
+from milvus_vault.errors import BackupNotFoundError
+from milvus_vault.model.base import Model
+from milvus_vault.ports import ObjectStore
+
+
+class Tombstone(Model):
+    """Who began to delete a backup."""
+
+    backup_name: str
+    execution_arn: str
+    since: datetime
+
+
+def tombstone_key(prefix: str, backup_name: str) -> str:
+    """Return the key of a backup's tombstone."""
+    return join(prefix, CATALOGUE_FOLDER, "deleting", f"{backup_name}.json")
+
+
+def is_being_deleted(store: ObjectStore, bucket: str, prefix: str, backup_name: str) -> bool:
+    """Return whether a backup has a tombstone."""
+    key = tombstone_key(prefix, backup_name)
+    return any(listed.key == key for listed in store.list_objects(bucket, key))
+
+
+def check_not_being_deleted(store: ObjectStore, bucket: str, prefix: str, backup_name: str) -> None:
+    """Raise `BackupNotFoundError` for a backup that is being deleted."""
+    if is_being_deleted(store, bucket, prefix, backup_name):
+        msg = f"backup '{backup_name}' is being deleted"
+        raise BackupNotFoundError(msg, hint="Use another backup.")

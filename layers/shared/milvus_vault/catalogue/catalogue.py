@@ -1,0 +1,196 @@
+"""The catalogue of a backup prefix. The markers decide what backups there are; entries only make a list cheap.
+
+Entries are written after the marker, and a listing repairs them: a folder with a marker and without an entry is
+taken in, an entry without its folder is dropped.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from datetime import UTC, datetime
+
+from pydantic import BaseModel, ValidationError
+
+from milvus_vault.archive.layout import CATALOGUE_FOLDER, RUNS_FOLDER, BackupLayout, join
+from milvus_vault.archive.tombstones import check_not_being_deleted
+from milvus_vault.catalogue.describe import describe
+from milvus_vault.catalogue.entries import CatalogueKeys, EntryKey, read_token, write_token
+from milvus_vault.claims import CLAIM, RUNNING, Claims
+from milvus_vault.copying.concurrently import each
+from milvus_vault.errors import BackupDamagedError, BackupFormatError, BackupNotFoundError, ObjectNotFoundError
+from milvus_vault.model.resources import Backup, BackupSummary, Hold, HoldState, Page, Verification
+from milvus_vault.ports import Executions, ObjectStore
+
+# Backups of other tools are read whole once, so not many at a time: one may have a quarter of a gigabyte of metadata.
+_ADOPT_AT_A_TIME = 4
+
+
+def utc_now() -> datetime:
+    """Return the time."""
+    return datetime.now(UTC)
+
+
+class Catalogue:
+    """The backups of one prefix."""
+
+    def __init__(
+        self,
+        store: ObjectStore,
+        bucket: str,
+        prefix: str,
+        *,
+        clock: Callable[[], datetime] = utc_now,
+    ) -> None:
+        self._store = store
+        self._bucket = bucket
+        self._prefix = prefix
+        self._clock = clock
+        self._keys = CatalogueKeys(prefix)
+
+    def list(self, limit: int, token: str | None, schedule: str | None = None) -> Page[BackupSummary]:
+        """Return a page of backups, newest first: all, or those of a schedule.
+
+        It takes four listings (of 1,000 keys a request), a read for each backup on the page and for each hold on it,
+        and on the first page one for each folder that has no entry, as that of a running backup. A backup whose
+        metadata is damaged is left out. Raises `InvalidRequestError` for a token that is none.
+        """
+        after = read_token(token) if token is not None else None
+        entries = [
+            entry
+            for entry in self.entries(adopt=after is None)
+            if (after is None or entry > after) and (schedule is None or entry.schedule == schedule)
+        ]
+        return Page[BackupSummary](
+            items=tuple(self.read(entries[:limit])),
+            next_token=write_token(entries[limit - 1]) if len(entries) > limit else None,
+        )
+
+    def entries(self, *, adopt: bool) -> Sequence[EntryKey]:
+        """Return the entries of all backups, newest first, after having repaired them.
+
+        Backups that are being deleted are left out. Without `adopt` no folder is looked into.
+        """
+        # In this order: what has an entry has a folder by the time that these are listed.
+        found = self._listed_entries()
+        deleting = set(self._names(self._keys.tombstones))
+        folders = self._folders()
+        newest: dict[str, EntryKey] = {}
+        for entry in found:
+            newest.setdefault(entry.name, entry)
+        gone = [entry for entry in found if entry.name not in folders or newest[entry.name] != entry]
+        self._store.delete(self._bucket, [self._keys.entry(entry) for entry in gone])
+        kept = [entry for name, entry in newest.items() if name in folders and name not in deleting]
+        if adopt:
+            new = sorted(folders - newest.keys() - deleting)
+            kept += [EntryKey.of(s) for s in each(self._adopt, new, threads=_ADOPT_AT_A_TIME) if s]
+        return sorted(kept)
+
+    def read(self, entries: Iterable[EntryKey]) -> Iterator[BackupSummary]:
+        """Yield the summaries of entries, in their order; what has vanished meanwhile is left out."""
+        held = set(self._names(self._keys.holds))
+        for summary in each(self._read_entry, entries):
+            if summary and summary.name in held and self.hold(summary.name):
+                yield summary.model_copy(update={"is_held": True})
+            elif summary:
+                yield summary
+
+    def get(self, name: str) -> Backup:
+        """Return a backup in full, but for `report_url`.
+
+        Raises:
+            BackupNotFoundError: There is no such backup.
+            BackupDamagedError: Its metadata is missing or damaged.
+            BackupFormatError: It is in a format that cannot be read.
+        """
+        backup = describe(self._store, self._bucket, BackupLayout(self._prefix, name))
+        hold = self.hold(name)
+        verification = self._find(self._keys.verification(name), Verification)
+        return backup.model_copy(update={"hold": hold, "is_held": hold is not None, "verification": verification})
+
+    def publish(self, summary: BackupSummary) -> None:
+        """Write the entry of a backup whose marker is there, replacing an older one. Safe to repeat."""
+        self._store.put(self._bucket, self._keys.entry(EntryKey.of(summary)), summary.model_dump_json().encode())
+
+    def last_success(self, schedule: str) -> datetime | None:
+        """Return when the newest complete backup of a schedule was begun; None where there is none.
+
+        One listing, and a read for each partial backup that is newer.
+        """
+        for entry in self._listed_entries():
+            if entry.schedule == schedule:
+                summary = self._find(self._keys.entry(entry), BackupSummary)
+                if summary and summary.status == "complete":
+                    return summary.created_at
+        return None
+
+    def hold(self, name: str) -> HoldState | None:
+        """Return the hold of a backup; None where it has none, or one that has run out."""
+        found = self._find(self._keys.hold(name), HoldState)
+        return found if found and (found.until is None or found.until > self._clock()) else None
+
+    def place_hold(self, name: str, hold: Hold, by: str) -> HoldState:
+        """Place a hold on a backup, replacing one that it has. Raises `BackupNotFoundError`."""
+        self._require(name)
+        state = HoldState(reason=hold.reason, until=hold.until, since=self._clock(), by=by)
+        self._store.put(self._bucket, self._keys.hold(name), state.model_dump_json().encode())
+        try:
+            # A prune looks for holds after it has written its tombstone: one of the two sees the other.
+            check_not_being_deleted(self._store, self._bucket, self._prefix, name)
+        except BackupNotFoundError:
+            self._store.delete(self._bucket, [self._keys.hold(name)])
+            raise
+        return state
+
+    def lift_hold(self, name: str) -> None:
+        """Remove the hold of a backup; that it has none is no error. Raises `BackupNotFoundError`."""
+        self._require(name)
+        self._store.delete(self._bucket, [self._keys.hold(name)])
+
+    def in_use(self, name: str, executions: Executions) -> str | None:
+        """Return the ARN of a running restore (or one that may run) which reads a backup, or None."""
+        claims = Claims(self._store, executions, self._bucket, execution_arn="", run="")
+        runs = join(self._prefix, RUNS_FOLDER)
+        for run in self._store.list_folders(self._bucket, f"{runs}/"):
+            # The rest of the run's name is a hash without a dash.
+            if run.rpartition("-")[0] == f"restore-{name}":
+                found = claims.holder(f"{runs}/{run}/{CLAIM}")
+                if found and found[1] in RUNNING:
+                    return found[0].execution_arn
+        return None
+
+    def _require(self, name: str) -> None:
+        marker = BackupLayout(self._prefix, name).marker
+        if not any(listed.key == marker for listed in self._store.list_objects(self._bucket, marker)):
+            msg = f"there is no backup {name}: {marker} is not in bucket {self._bucket}"
+            raise BackupNotFoundError(msg, hint="Check the name.")
+
+    def _adopt(self, name: str) -> BackupSummary | None:
+        """Write and return the entry of a backup that has none; None where there is no backup that can be read."""
+        try:
+            backup = describe(self._store, self._bucket, BackupLayout(self._prefix, name))
+        except (BackupNotFoundError, BackupDamagedError, BackupFormatError):
+            return None
+        summary = BackupSummary(**{field: getattr(backup, field) for field in BackupSummary.model_fields})
+        self.publish(summary)
+        return summary
+
+    def _read_entry(self, entry: EntryKey) -> BackupSummary | None:
+        # An entry of another release, or one that somebody has damaged, is made anew.
+        return self._find(self._keys.entry(entry), BackupSummary) or self._adopt(entry.name)
+
+    def _find[T: BaseModel](self, key: str, model: type[T]) -> T | None:
+        try:
+            return model.model_validate_json(self._store.get(self._bucket, key))
+        except (ObjectNotFoundError, ValidationError):
+            return None
+
+    def _listed_entries(self) -> Sequence[EntryKey]:
+        names = (listed.key.rpartition("/")[2] for listed in self._store.list_objects(self._bucket, self._keys.entries))
+        return sorted(entry for name in names if (entry := EntryKey.parse(name)))
+
+    def _names(self, folder: str) -> Iterator[str]:
+        for listed in self._store.list_objects(self._bucket, folder):
+            yield listed.key.removeprefix(folder).removesuffix(".json")
+
+    def _folders(self) -> frozenset[str]:
+        folder = join(self._prefix)
+        names = self._store.list_folders(self._bucket, f"{folder}/" if folder else "")
+        return frozenset(names) - {RUNS_FOLDER, CATALOGUE_FOLDER}

@@ -1,0 +1,128 @@
+"""What the catalogue says of a backup: from our manifest, or from the metadata of another tool's backup."""
+
+from datetime import UTC, datetime
+
+from pydantic import ValidationError
+
+from milvus_vault.archive.contents import Archive, ArchivedCollection
+from milvus_vault.archive.layout import BackupLayout
+from milvus_vault.archive.manifest import Manifest
+from milvus_vault.archive.reader import read_archive, read_manifest, read_objects
+from milvus_vault.archive.reference_messages import BackupMessage
+from milvus_vault.model.resources import BackedUpCollection, Backup, BackupSummary, FailedCollection
+from milvus_vault.ports import ObjectStore
+
+
+def summary_of(manifest: Manifest) -> BackupSummary:
+    """Return the summary of a backup of ours."""
+    return BackupSummary(
+        name=manifest.backup_name,
+        status="partial" if manifest.is_partial else "complete",
+        created_at=manifest.started_at,
+        finished_at=manifest.finished_at,
+        size_bytes=manifest.size_bytes,
+        object_count=manifest.object_count,
+        collection_count=len(manifest.collections),
+        row_count=sum(entry.row_count for entry in manifest.collections),
+        milvus_version=manifest.source.milvus_version,
+        meta_only=manifest.meta_only,
+        schedule=manifest.schedule.name if manifest.schedule else None,
+        expires_at=manifest.expires_at,
+    )
+
+
+def describe(store: ObjectStore, bucket: str, layout: BackupLayout) -> Backup:
+    """Return a backup in full, but for its hold, its verification and its report.
+
+    Raises:
+        BackupNotFoundError: There is no commit marker.
+        BackupDamagedError: Its metadata is missing or damaged.
+        BackupFormatError: It is in a format that cannot be read.
+    """
+    manifest = read_manifest(store, bucket, layout)
+    location = f"s3://{bucket}/{layout.root}"
+    return _of_manifest(manifest, location) if manifest else _of_another_tool(store, bucket, layout, location)
+
+
+def _of_manifest(manifest: Manifest, location: str) -> Backup:
+    return Backup(
+        **summary_of(manifest).model_dump(),
+        location=location,
+        source=f"s3://{manifest.source.bucket}/{manifest.source.root_path}",
+        run=f"backup-{manifest.execution_arn.rsplit(':', 1)[-1]}",
+        collections=tuple(
+            BackedUpCollection(
+                database=entry.name.database,
+                name=entry.name.name,
+                row_count=entry.row_count,
+                live_row_count=entry.live_row_count,
+                segment_count=entry.segment_count,
+                object_count=entry.object_count,
+                size_bytes=entry.size_bytes,
+            )
+            for entry in manifest.collections
+        ),
+        failures=tuple(
+            FailedCollection(
+                database=failure.name.database, name=failure.name.name, error=failure.error, message=failure.message
+            )
+            for failure in manifest.failures
+        ),
+        warnings=manifest.warnings,
+        retention=manifest.schedule.retention if manifest.schedule else None,
+    )
+
+
+def _of_another_tool(store: ObjectStore, bucket: str, layout: BackupLayout, location: str) -> Backup:
+    archive = read_archive(store, bucket, layout)
+    collections = tuple(_collection(store, bucket, layout, collection) for collection in archive.collections)
+    created_at, finished_at = _times(store, bucket, layout)
+    return Backup(
+        name=layout.name,
+        status="complete",
+        created_at=created_at,
+        finished_at=finished_at,
+        size_bytes=sum(collection.size_bytes for collection in collections),
+        object_count=sum(collection.object_count for collection in collections),
+        collection_count=len(collections),
+        row_count=sum(collection.row_count for collection in collections),
+        milvus_version=str(archive.milvus_version),
+        meta_only=archive.meta_only,
+        origin=_origin(archive),
+        location=location,
+        source="",
+        collections=collections,
+        warnings=archive.warnings,
+    )
+
+
+def _origin(archive: Archive) -> str:
+    return archive.origin.replace("_", "-")
+
+
+def _collection(
+    store: ObjectStore, bucket: str, layout: BackupLayout, collection: ArchivedCollection
+) -> BackedUpCollection:
+    objects = read_objects(store, bucket, layout, collection)
+    return BackedUpCollection(
+        database=collection.name.database,
+        name=collection.name.name,
+        row_count=collection.row_count,
+        live_row_count=collection.live_row_count,
+        segment_count=len(collection.segments),
+        object_count=len(objects),
+        size_bytes=sum(item.size_bytes for item in objects),
+    )
+
+
+def _times(store: ObjectStore, bucket: str, layout: BackupLayout) -> tuple[datetime, datetime | None]:
+    """Return when a backup of another tool was begun and finished; old releases do not say: then its marker's time."""
+    try:
+        said = BackupMessage.model_validate_json(store.get(bucket, layout.marker))
+    except ValidationError:
+        said = BackupMessage()
+    finished_at = datetime.fromtimestamp(said.end_time / 1000, UTC) if said.end_time else None
+    if said.start_time:
+        return datetime.fromtimestamp(said.start_time / 1000, UTC), finished_at
+    written = [listed.modified_at for listed in store.list_objects(bucket, layout.marker) if listed.modified_at]
+    return (written[0] if written else datetime.fromtimestamp(0, UTC)), finished_at

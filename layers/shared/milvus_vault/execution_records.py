@@ -1,0 +1,30 @@
+"""Which run an execution works on, and so where its working files are."""
+
+from datetime import datetime
+
+from milvus_vault.archive.layout import RUNS_FOLDER, join
+from milvus_vault.model.base import Model
+from milvus_vault.model.resources import RunKind
+from milvus_vault.ports import ObjectStore
+
+
+class ExecutionRecord(Model):
+    """What an execution works on: `<prefix>/.runs/executions/<execution name>.json`."""
+
+    execution_arn: str
+    kind: RunKind
+    run: str
+    """Name of its working files' folder."""
+    backup_name: str | None
+    """None for a prune of all backups."""
+    started_at: datetime
+
+
+def execution_record_key(prefix: str, execution_arn: str) -> str:
+    """Return the key of an execution's record."""
+    return join(prefix, RUNS_FOLDER, "executions", f"{execution_arn.rsplit(':', 1)[-1]}.json")
+
+
+def record_execution(store: ObjectStore, bucket: str, prefix: str, record: ExecutionRecord) -> None:
+    """Write an execution's record. The first function of each machine does, also if it then refuses the request."""
+    store.put(bucket, execution_record_key(prefix, record.execution_arn), record.model_dump_json().encode())

@@ -1,0 +1,333 @@
+"""The catalogue lists with few requests, repairs itself, and never shows what is no backup."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from milvus_vault.archive.layout import BackupLayout
+from milvus_vault.archive.manifest import CollectionFailure, Manifest
+from milvus_vault.archive.tombstones import tombstone_key
+from milvus_vault.catalogue import Catalogue
+from milvus_vault.catalogue.describe import summary_of
+from milvus_vault.catalogue.entries import EntryKey, read_token, write_token
+from milvus_vault.claims import Claims
+from milvus_vault.errors import BackupNotFoundError, InvalidRequestError, StorageUnavailableError
+from milvus_vault.model.collections import CollectionName
+from milvus_vault.model.requests import ScheduleTag
+from milvus_vault.model.resources import BackupSummary, Hold, Verification
+from milvus_vault.model.retention import Retention
+from tests.support.memory_store import InMemoryObjectStore
+from tests.unit.archive.samples import BUCKET, PREFIX, golden_store, sample_contents, write_backup
+from tests.unit.test_claims import FakeExecutions
+
+START = datetime(2026, 11, 1, 3, tzinfo=UTC)
+NIGHTLY = ScheduleTag(name="nightly", retention=Retention(keep_last=3))
+FAILURE = CollectionFailure(
+    name=CollectionName(database="default", name="broken"), error="CopyIncompleteError", message="gone"
+)
+
+
+@pytest.fixture
+def store() -> InMemoryObjectStore:
+    """An empty backup bucket."""
+    return InMemoryObjectStore(BUCKET)
+
+
+def catalogue(store: InMemoryObjectStore, now: datetime = START) -> Catalogue:
+    """Return the catalogue at a time."""
+    return Catalogue(store, BUCKET, PREFIX, clock=lambda: now)
+
+
+def marker(name: str) -> str:
+    """Return the key of a backup's marker."""
+    return BackupLayout(PREFIX, name).marker
+
+
+def add(store: InMemoryObjectStore, name: str, day: int = 0, **changes: Any) -> BackupSummary:
+    """Write a backup without objects, begun some days after START, and its entry."""
+    summary = summary_of(add_without_entry(store, name, day, **changes))
+    catalogue(store).publish(summary)
+    return summary
+
+
+def add_without_entry(store: InMemoryObjectStore, name: str, day: int = 0, **changes: Any) -> Manifest:
+    """Write a backup without objects, as PublishBackup leaves it when it dies after the marker."""
+    started_at = START + timedelta(days=day)
+    return write_backup(store, BackupLayout(PREFIX, name), [], started_at=started_at, **changes)
+
+
+def add_many(store: InMemoryObjectStore, count: int) -> None:
+    """Write markers and entries of many backups, an hour apart; those with a higher number are newer."""
+    for number in range(count):
+        name = f"backup_{number:04}"
+        store.put(BUCKET, marker(name), b"{}")
+        summary = BackupSummary(
+            name=name,
+            status="complete",
+            created_at=START + timedelta(hours=number),
+            finished_at=None,
+            size_bytes=1,
+            object_count=1,
+            collection_count=1,
+            row_count=1,
+            milvus_version="v2.3.5",
+            schedule="nightly" if number % 2 else None,
+        )
+        catalogue(store).publish(summary)
+
+
+def names(store: InMemoryObjectStore, schedule: str | None = None) -> list[str]:
+    """Return the names on the first page."""
+    page = catalogue(store).list(100, None, schedule)
+    return [item.name for item in page.items]
+
+
+def test_the_newest_is_first_however_names_sort(store: InMemoryObjectStore) -> None:
+    for name, day in (("b", 1), ("a", 3), ("c", 2)):
+        add(store, name, day)
+    assert names(store) == ["a", "c", "b"]
+
+
+def test_an_entry_says_what_the_manifest_says(store: InMemoryObjectStore) -> None:
+    expires_at = START + timedelta(days=30)
+    add(store, "nightly_1", schedule=NIGHTLY, expires_at=expires_at, failures=(FAILURE,))
+    (found,) = catalogue(store).list(1, None).items
+    assert (found.status, found.schedule, found.expires_at, found.origin) == (
+        "partial",
+        "nightly",
+        expires_at,
+        "milvus-vault",
+    )
+
+
+def test_pages_join_to_the_whole_list_without_repeating(store: InMemoryObjectStore) -> None:
+    add_many(store, 25)
+    found, token = [], None
+    while True:
+        page = catalogue(store).list(10, token)
+        found += [item.name for item in page.items]
+        token = page.next_token
+        if token is None:
+            break
+    assert found == [f"backup_{number:04}" for number in reversed(range(25))]
+
+
+def test_a_page_goes_on_where_the_last_one_ended_though_backups_came_and_went(store: InMemoryObjectStore) -> None:
+    add_many(store, 6)
+    first = catalogue(store).list(3, None)
+    add(store, "newer", day=30)
+    store.delete(BUCKET, [marker("backup_0003"), marker("backup_0001")])
+    second = catalogue(store).list(3, first.next_token)
+    assert [item.name for item in second.items] == ["backup_0002", "backup_0000"]
+
+
+def test_a_list_of_a_schedule_has_its_backups_only(store: InMemoryObjectStore) -> None:
+    add_many(store, 6)
+    assert names(store, schedule="nightly") == ["backup_0005", "backup_0003", "backup_0001"]
+    assert names(store, schedule="weekly") == []
+
+
+def test_a_page_of_a_thousand_backups_takes_four_listings_and_a_read_for_each_of_the_page(
+    store: InMemoryObjectStore,
+) -> None:
+    add_many(store, 1000)
+    store.requests.clear()
+    page = catalogue(store).list(20, None)
+    assert len(page.items) == 20
+    assert store.requests == {"list_objects": 3, "list_folders": 1, "get": 20}
+
+
+def test_folders_of_running_backups_are_looked_into_once_and_on_the_first_page_only(store: InMemoryObjectStore) -> None:
+    add_many(store, 4)
+    for number in range(5):
+        store.put(BUCKET, f"{BackupLayout(PREFIX, f'running_{number}').binlogs}insert_log/1/2/3/4/5", b".")
+    token = catalogue(store).list(2, None).next_token
+    store.requests.clear()
+    assert names(store)[0] == "backup_0003"
+    assert store.requests["get"] == 4 + 5
+    store.requests.clear()
+    catalogue(store).list(2, token)
+    assert store.requests["get"] == 2
+
+
+def test_a_backup_without_an_entry_is_taken_in_once(store: InMemoryObjectStore) -> None:
+    add(store, "known", 2)
+    add_without_entry(store, "forgotten", 1, schedule=NIGHTLY)
+    assert names(store) == ["known", "forgotten"]
+    store.requests.clear()
+    assert names(store, schedule="nightly") == ["forgotten"]
+    assert store.requests["get"] == 1
+
+
+@pytest.mark.parametrize("name", ["golden_057", "golden_0516"])
+def test_a_backup_of_another_tool_is_taken_in_with_its_sizes(name: str) -> None:
+    store = golden_store(name)
+    (found,) = catalogue(store).list(10, None).items
+    assert (found.name, found.origin, found.status) == (name, "milvus-backup", "complete")
+    written_at = store.buckets[BUCKET][marker(name)].modified_at
+    assert found.created_at == (datetime.fromtimestamp(1795361685.704, UTC) if name == "golden_057" else written_at)
+    detail = catalogue(store).get(name)
+    stored = [key for key in store.buckets[BUCKET] if "/binlogs/" in key]
+    assert detail.object_count == len(stored)
+    assert detail.size_bytes == sum(len(store.buckets[BUCKET][key].body) for key in stored)
+    assert detail.row_count == sum(collection.row_count for collection in detail.collections) > 0
+    assert detail.model_dump(include=set(BackupSummary.model_fields)) == found.model_dump()
+    assert detail.run is None
+
+
+def test_an_entry_whose_folder_is_gone_is_dropped(store: InMemoryObjectStore) -> None:
+    add(store, "deleted")
+    store.delete(BUCKET, [key for key in store.buckets[BUCKET] if f"{PREFIX}/deleted/" in key])
+    assert names(store) == []
+    assert [key for key in store.buckets[BUCKET] if "/.catalogue/" in key] == []
+
+
+def test_of_two_entries_of_a_name_the_newer_counts(store: InMemoryObjectStore) -> None:
+    add(store, "again", 1)
+    newer = add(store, "again", 2)
+    assert names(store) == ["again"]
+    entries = [key for key in store.buckets[BUCKET] if "/.catalogue/backups/" in key]
+    assert [key.rpartition("/")[2] for key in entries] == [f"{EntryKey.of(newer).stem}.json"]
+
+
+def test_a_backup_that_is_being_deleted_is_not_listed_and_not_taken_in_again(store: InMemoryObjectStore) -> None:
+    add(store, "with_entry", 1)
+    add_without_entry(store, "without_entry", 2)
+    for name in ("with_entry", "without_entry"):
+        store.put(BUCKET, tombstone_key(PREFIX, name), b"{}")
+    assert names(store) == []
+
+
+def test_a_damaged_backup_does_not_keep_the_others_from_being_listed(store: InMemoryObjectStore) -> None:
+    add(store, "good")
+    add_without_entry(store, "bad")
+    store.put(BUCKET, BackupLayout(PREFIX, "bad").manifest, b"{}")
+    assert names(store) == ["good"]
+
+
+def test_an_entry_that_cannot_be_read_is_made_anew(store: InMemoryObjectStore) -> None:
+    summary = add(store, "nightly_1")
+    key = next(key for key in store.buckets[BUCKET] if "/.catalogue/backups/" in key)
+    store.put(BUCKET, key, b'{"from": "the future"}')
+    assert catalogue(store).list(1, None).items == (summary,)
+
+
+def test_a_store_that_does_not_answer_is_not_taken_for_an_empty_list(store: InMemoryObjectStore) -> None:
+    add(store, "good")
+
+    def fail(operation: str, _bucket: str, _key: str) -> None:
+        if operation == "get":
+            msg = "no answer"
+            raise StorageUnavailableError(msg)
+
+    store.before = fail
+    with pytest.raises(StorageUnavailableError):
+        names(store)
+
+
+@pytest.mark.parametrize("token", ["", "x", "bm90IGFuIGVudHJ5", "ü", "////", "a" * 5000])
+def test_a_text_that_is_no_token_is_refused(store: InMemoryObjectStore, token: str) -> None:
+    with pytest.raises(InvalidRequestError, match="not a token"):
+        catalogue(store).list(1, token)
+
+
+def test_a_token_is_safe_in_an_address_and_comes_back() -> None:
+    entry = EntryKey("8237654321.odd ? name/ü.nightly")
+    token = write_token(entry)
+    assert token.replace("-", "").replace("_", "").isalnum()
+    assert read_token(token) == entry
+    assert (entry.name, entry.schedule) == ("odd ? name/ü", "nightly")
+
+
+def test_detail_names_collections_failures_run_and_policy(store: InMemoryObjectStore) -> None:
+    layout = BackupLayout(PREFIX, "nightly_1")
+    write_backup(store, layout, sample_contents(layout), failures=(FAILURE,), schedule=NIGHTLY)
+    found = catalogue(store).get("nightly_1")
+    assert [(c.database, c.name, c.row_count, c.live_row_count) for c in found.collections] == [
+        ("books", "works", 105, 97),
+        ("default", "empty", 0, None),
+    ]
+    assert [failure.error for failure in found.failures] == ["CopyIncompleteError"]
+    assert (found.location, found.source) == (f"s3://{BUCKET}/{layout.root}", "s3://milvus/files")
+    assert (found.run, found.retention) == ("backup-run-1", NIGHTLY.retention)
+    assert (found.hold, found.verification, found.report_url) == (None, None, None)
+
+
+def test_detail_has_the_last_verification(store: InMemoryObjectStore) -> None:
+    add(store, "nightly_1")
+    verification = Verification(
+        verified_at=START, status="intact", run="verify-1", object_count=0, size_bytes=0, content_checked=True
+    )
+    store.put(BUCKET, f"{PREFIX}/.catalogue/verifications/nightly_1.json", verification.model_dump_json().encode())
+    assert catalogue(store).get("nightly_1").verification == verification
+
+
+@pytest.mark.parametrize("name", ["nothing", ".runs", ".catalogue", "", "a/b"])
+def test_what_is_no_backup_is_not_found(store: InMemoryObjectStore, name: str) -> None:
+    add(store, "nightly_1")
+    with pytest.raises(BackupNotFoundError):
+        catalogue(store).get(name)
+    with pytest.raises(BackupNotFoundError):
+        catalogue(store).place_hold(name, Hold(), "me")
+    with pytest.raises(BackupNotFoundError):
+        catalogue(store).lift_hold(name)
+
+
+def test_a_hold_is_kept_shown_and_lifted(store: InMemoryObjectStore) -> None:
+    add(store, "nightly_1", 1)
+    add(store, "nightly_2", 2)
+    placed = catalogue(store).place_hold("nightly_1", Hold(reason="audit"), "arn:aws:iam::1:user/ann")
+    assert (placed.reason, placed.by, placed.since, placed.until) == ("audit", "arn:aws:iam::1:user/ann", START, None)
+    assert catalogue(store).hold("nightly_1") == placed == catalogue(store).get("nightly_1").hold
+    assert [item.is_held for item in catalogue(store).list(10, None).items] == [False, True]
+    catalogue(store).lift_hold("nightly_1")
+    catalogue(store).lift_hold("nightly_1")
+    assert catalogue(store).hold("nightly_1") is None
+
+
+def test_a_hold_ends_by_itself(store: InMemoryObjectStore) -> None:
+    add(store, "nightly_1")
+    until = START + timedelta(days=1)
+    catalogue(store).place_hold("nightly_1", Hold(until=until), "me")
+    assert catalogue(store, until - timedelta(seconds=1)).get("nightly_1").is_held
+    assert not catalogue(store, until).get("nightly_1").is_held
+    assert [item.is_held for item in catalogue(store, until).list(10, None).items] == [False]
+
+
+def test_a_hold_that_meets_a_deletion_is_refused_and_leaves_nothing(store: InMemoryObjectStore) -> None:
+    add(store, "nightly_1")
+
+    def delete_meanwhile(operation: str, _bucket: str, key: str) -> None:
+        if operation == "put" and "/holds/" in key:
+            store.before = lambda *_: None
+            store.put(BUCKET, tombstone_key(PREFIX, "nightly_1"), b"{}")
+
+    store.before = delete_meanwhile
+    with pytest.raises(BackupNotFoundError, match="being deleted"):
+        catalogue(store).place_hold("nightly_1", Hold(), "me")
+    assert catalogue(store).hold("nightly_1") is None
+
+
+def test_the_last_success_is_the_newest_complete_backup_of_the_schedule(store: InMemoryObjectStore) -> None:
+    add(store, "old", 1, schedule=NIGHTLY)
+    add(store, "good", 2, schedule=NIGHTLY)
+    add(store, "partial", 3, schedule=NIGHTLY, failures=(FAILURE,))
+    add(store, "by_hand", 4)
+    store.requests.clear()
+    assert catalogue(store).last_success("nightly") == START + timedelta(days=2)
+    assert store.requests == {"list_objects": 1, "get": 2}
+    assert catalogue(store).last_success("weekly") is None
+
+
+@pytest.mark.parametrize(("status", "is_used"), [("RUNNING", True), ("UNKNOWN", True), ("SUCCEEDED", False)])
+def test_a_backup_is_in_use_while_a_restore_of_it_runs(
+    store: InMemoryObjectStore, status: str, *, is_used: bool
+) -> None:
+    executions = FakeExecutions(arn=status)
+    for run in ("restore-nightly-0123456789ab", "restore-nightly_1-0123456789ab", "backup-nightly"):
+        key = f"{PREFIX}/.runs/{run}/claim.json"
+        Claims(store, executions, BUCKET, execution_arn="arn", run=run).take(key)
+    assert catalogue(store).in_use("nightly", executions) == ("arn" if is_used else None)
+    assert catalogue(store).in_use("night", executions) is None
+    assert executions.asked == ["arn"]
