@@ -12,6 +12,7 @@ from milvus_vault.model.collections import (
     Segment,
 )
 from milvus_vault.model.objects import CopiedObject, CopyItem, ListedObject
+from milvus_vault.model.schedules import StoredSchedule
 from milvus_vault.model.versions import ServerVersion
 
 
@@ -66,6 +67,25 @@ class Executions(Protocol):
         GONE: Step Functions knows no such execution (it forgets them after 90 days). UNKNOWN: it may
         not be asked, as for an execution of another stack.
         """
+
+
+class Scheduler(Protocol):
+    """The schedules of a stack, each of which starts the backup machine.
+
+    Every method raises `ServiceUnavailableError` or `ServiceRequestError`.
+    """
+
+    def names(self) -> list[str]:
+        """Return the names of all schedules, in no order."""
+
+    def find(self, name: str) -> StoredSchedule | None:
+        """Return a schedule, or None where there is none."""
+
+    def put(self, name: str, *, expression: str, timezone: str, is_enabled: bool, request: str) -> None:
+        """Create a schedule, or replace the one of this name."""
+
+    def delete(self, name: str) -> bool:
+        """Delete a schedule; return whether there was one."""
 
 
 class VectorDatabase(Protocol):

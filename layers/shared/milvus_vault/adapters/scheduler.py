@@ -1,0 +1,95 @@
+"""EventBridge Scheduler: the schedules of one group, all of which start the backup machine."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import UTC
+from typing import TYPE_CHECKING
+
+import boto3
+
+from milvus_vault.adapters.aws_errors import CONFIG, service_errors
+from milvus_vault.model.schedules import StoredSchedule
+
+if TYPE_CHECKING:
+    from mypy_boto3_scheduler import EventBridgeSchedulerClient
+    from mypy_boto3_scheduler.type_defs import CreateScheduleInputTypeDef, TargetTypeDef
+
+_SERVICE = "EventBridge Scheduler"
+
+# A backup that could not be started for an hour is missed: the next one comes, and the dead-letter queue tells.
+RETRY_SECONDS = 3600
+RETRY_ATTEMPTS = 30
+
+
+def _connect() -> EventBridgeSchedulerClient:
+    return boto3.client("scheduler", config=CONFIG)
+
+
+@dataclass(frozen=True, slots=True)
+class EventBridgeScheduler:
+    """The port `Scheduler` over a schedule group."""
+
+    group: str
+    machine_arn: str
+    """What every schedule starts."""
+    role_arn: str
+    """The role that Scheduler takes to start it."""
+    dead_letter_arn: str
+    """The queue for what could not be started."""
+    _client: EventBridgeSchedulerClient = field(default_factory=_connect)
+
+    def names(self) -> list[str]:
+        """Return the names of all schedules, in no order."""
+        with service_errors(_SERVICE):
+            pages = self._client.get_paginator("list_schedules").paginate(GroupName=self.group)
+            return [found["Name"] for page in pages for found in page["Schedules"]]
+
+    def find(self, name: str) -> StoredSchedule | None:
+        """Return a schedule, or None where there is none."""
+        with service_errors(_SERVICE):
+            try:
+                found = self._client.get_schedule(GroupName=self.group, Name=name)
+            except self._client.exceptions.ResourceNotFoundException:
+                return None
+        return StoredSchedule(
+            name=found["Name"],
+            expression=found["ScheduleExpression"],
+            timezone=found.get("ScheduleExpressionTimezone", "UTC"),
+            is_enabled=found["State"] == "ENABLED",
+            request=found["Target"].get("Input", "{}"),
+            changed_at=found["LastModificationDate"].astimezone(UTC),
+        )
+
+    def put(self, name: str, *, expression: str, timezone: str, is_enabled: bool, request: str) -> None:
+        """Create a schedule, or replace the one of this name."""
+        target: TargetTypeDef = {
+            "Arn": self.machine_arn,
+            "RoleArn": self.role_arn,
+            "Input": request,
+            "DeadLetterConfig": {"Arn": self.dead_letter_arn},
+            "RetryPolicy": {"MaximumEventAgeInSeconds": RETRY_SECONDS, "MaximumRetryAttempts": RETRY_ATTEMPTS},
+        }
+        parameters: CreateScheduleInputTypeDef = {
+            "GroupName": self.group,
+            "Name": name,
+            "ScheduleExpression": expression,
+            "ScheduleExpressionTimezone": timezone,
+            "FlexibleTimeWindow": {"Mode": "OFF"},
+            "State": "ENABLED" if is_enabled else "DISABLED",
+            "Target": target,
+        }
+        with service_errors(_SERVICE):
+            try:
+                self._client.create_schedule(**parameters)
+            except self._client.exceptions.ConflictException:
+                self._client.update_schedule(**parameters)
+
+    def delete(self, name: str) -> bool:
+        """Delete a schedule; return whether there was one."""
+        with service_errors(_SERVICE):
+            try:
+                self._client.delete_schedule(GroupName=self.group, Name=name)
+            except self._client.exceptions.ResourceNotFoundException:
+                return False
+        return True

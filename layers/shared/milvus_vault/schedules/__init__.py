@@ -1,0 +1,5 @@
+"""Schedules: when backups are made by themselves. EventBridge Scheduler keeps them; there is no copy of ours."""
+
+from milvus_vault.schedules.service import DEPLOYED, Schedules
+
+__all__ = ["DEPLOYED", "Schedules"]

@@ -1,0 +1,140 @@
+"""What can be done with schedules."""
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Protocol
+
+from pydantic import ValidationError
+
+from milvus_vault.errors import InvalidRequestError, ScheduleManagedError, ScheduleNotFoundError, SettingsError
+from milvus_vault.model.requests import BackupRequest, ScheduleTag
+from milvus_vault.model.resources import Page, Schedule, ScheduleSpec
+from milvus_vault.model.retention import Retention
+from milvus_vault.model.schedules import StoredSchedule
+from milvus_vault.ports import Scheduler
+from milvus_vault.schedules.expressions import parse_expression
+
+DEPLOYED = "deployed"
+"""The schedule that the stack's parameters describe. Only a deployment changes it."""
+
+
+class Successes(Protocol):
+    """The catalogue, as far as schedules use it."""
+
+    def last_success(self, schedule: str) -> datetime | None:
+        """Return when the newest complete backup of a schedule was begun."""
+
+
+class Schedules:
+    """The schedules of a stack.
+
+    Every method raises `ServiceUnavailableError` and `ServiceRequestError`, and `SettingsError` where a schedule's
+    input is not a backup request.
+    """
+
+    def __init__(self, scheduler: Scheduler, successes: Successes, clock: Callable[[], datetime]) -> None:
+        """Take where they are kept, what knows their backups, and what says how late it is (UTC)."""
+        self._scheduler = scheduler
+        self._successes = successes
+        self._clock = clock
+
+    def list(self, limit: int, token: str | None = None) -> Page[Schedule]:
+        """Return a page of schedules by name; `token` is the name that the page before ended with."""
+        names = [name for name in sorted(self._scheduler.names()) if token is None or name > token]
+        page = names[:limit]
+        found = [self._scheduler.find(name) for name in page]
+        return Page(
+            # One that was deleted since the names were listed is left out.
+            items=tuple(self._describe(stored) for stored in found if stored),
+            next_token=page[-1] if len(names) > limit else None,
+        )
+
+    def get(self, name: str) -> Schedule:
+        """Return a schedule. Raises `ScheduleNotFoundError`."""
+        stored = self._scheduler.find(name)
+        if stored is None:
+            raise _not_found(name)
+        return self._describe(stored)
+
+    def put(self, name: str, spec: ScheduleSpec) -> tuple[Schedule, bool]:
+        """Create a schedule or change it, and return it with whether it is new.
+
+        Where nothing differs nothing is written, so that a rate goes on counting. Raises `InvalidRequestError`, and
+        `ScheduleManagedError` for the one that comes from the stack.
+        """
+        _check_unmanaged(name)
+        parse_expression(spec.expression, spec.timezone)
+        for field in ("backup_name", "schedule"):
+            if getattr(spec.request, field) is not None:
+                msg = f"request.{field}: the request of a schedule must not have it"
+                raise InvalidRequestError(msg, hint="Each backup gets a name of its own, and the schedule's tag.")
+        tag = ScheduleTag(name=name, timezone=spec.timezone, retention=spec.retention)
+        request = spec.request.model_copy(update={"schedule": tag}).model_dump_json(exclude_defaults=True)
+        wanted = (spec.expression, spec.timezone, spec.enabled, request)
+        stored = self._scheduler.find(name)
+        if stored is None or wanted != (stored.expression, stored.timezone, stored.is_enabled, stored.request):
+            self._scheduler.put(
+                name, expression=spec.expression, timezone=spec.timezone, is_enabled=spec.enabled, request=request
+            )
+        return self.get(name), stored is None
+
+    def delete(self, name: str) -> None:
+        """Delete a schedule; its backups stay. Raises `ScheduleNotFoundError` and `ScheduleManagedError`."""
+        _check_unmanaged(name)
+        if not self._scheduler.delete(name):
+            raise _not_found(name)
+
+    def retentions(self) -> dict[str, Retention | None]:
+        """Return the retention of each schedule that exists, by name."""
+        found = [self._scheduler.find(name) for name in self._scheduler.names()]
+        return {stored.name: _request_of(stored).retention for stored in found if stored}
+
+    def stored(self) -> tuple[StoredSchedule, ...]:
+        """Return all schedules as Scheduler keeps them, by name."""
+        found = [self._scheduler.find(name) for name in sorted(self._scheduler.names())]
+        return tuple(stored for stored in found if stored)
+
+    def _describe(self, stored: StoredSchedule) -> Schedule:
+        spec = _request_of(stored)
+        expression = parse_expression(stored.expression, stored.timezone)
+        now = self._clock()
+        return Schedule(
+            **{name: getattr(spec, name) for name in ScheduleSpec.model_fields},
+            name=stored.name,
+            is_deployed=stored.name == DEPLOYED,
+            next_run_at=expression.next_after(now, stored.changed_at) if stored.is_enabled else None,
+            last_success_at=self._successes.last_success(stored.name),
+        )
+
+
+def _request_of(stored: StoredSchedule) -> ScheduleSpec:
+    try:
+        request = BackupRequest.model_validate_json(stored.request)
+    except ValidationError as err:
+        wrong = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'input'}: {e['msg']}" for e in err.errors())
+        msg = f"the input of schedule {stored.name} is not a backup request: {wrong}"
+        raise SettingsError(msg, hint=_HINT_OF_INPUT) from err
+    return ScheduleSpec(
+        expression=stored.expression,
+        timezone=stored.timezone,
+        enabled=stored.is_enabled,
+        request=request.model_copy(update={"schedule": None}),
+        retention=request.schedule.retention if request.schedule else None,
+    )
+
+
+_HINT_OF_INPUT = (
+    "Correct ScheduleRequest and ScheduleRetention and deploy the stack again; put other schedules once more."
+)
+
+
+def _check_unmanaged(name: str) -> None:
+    if name == DEPLOYED:
+        msg = f"schedule {name} belongs to the stack's parameters"
+        raise ScheduleManagedError(
+            msg, hint="Change ScheduleExpression and its neighbours, and deploy the stack again."
+        )
+
+
+def _not_found(name: str) -> ScheduleNotFoundError:
+    return ScheduleNotFoundError(f"there is no schedule {name}", hint="Names are case sensitive.")

@@ -1,0 +1,188 @@
+"""What can be done with schedules, on a Scheduler in memory."""
+
+import json
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from milvus_vault.errors import (
+    InvalidRequestError,
+    ScheduleManagedError,
+    ScheduleNotFoundError,
+    SettingsError,
+    VaultError,
+)
+from milvus_vault.model.requests import BackupRequest, ScheduleTag
+from milvus_vault.model.resources import ScheduleSpec
+from milvus_vault.model.retention import Retention
+from milvus_vault.schedules import Schedules
+from tests.support.fake_scheduler import EPOCH, FakeScheduler, FakeSuccesses
+
+NOW = EPOCH + timedelta(days=10, hours=12)
+NIGHTLY = ScheduleSpec(
+    expression="cron(0 3 * * ? *)",
+    timezone="Europe/Berlin",
+    request=BackupRequest(collections=("shop.*",), skip_flush=True),
+    retention=Retention(keep_last=3),
+)
+
+
+@pytest.fixture
+def scheduler() -> FakeScheduler:
+    """No schedules yet."""
+    return FakeScheduler()
+
+
+@pytest.fixture
+def schedules(scheduler: FakeScheduler) -> Schedules:
+    """The schedules at noon of 11 January, when `nightly` has succeeded once."""
+    return Schedules(scheduler, FakeSuccesses({"nightly": EPOCH}), lambda: NOW)
+
+
+def test_a_schedule_is_found_as_it_was_put(schedules: Schedules) -> None:
+    put, is_new = schedules.put("nightly", NIGHTLY)
+    assert is_new
+    assert put == schedules.get("nightly")
+    assert {name: getattr(put, name) for name in ScheduleSpec.model_fields} == {
+        name: getattr(NIGHTLY, name) for name in ScheduleSpec.model_fields
+    }
+    assert put.next_run_at == datetime(2026, 1, 12, 2, 0, tzinfo=UTC)
+    assert put.last_success_at == EPOCH
+    assert not put.is_deployed
+
+
+def test_the_backups_of_a_schedule_carry_its_name_zone_and_retention(
+    schedules: Schedules, scheduler: FakeScheduler
+) -> None:
+    schedules.put("nightly", NIGHTLY)
+    request = BackupRequest.model_validate_json(scheduler.kept["nightly"].request)
+    tag = ScheduleTag(name="nightly", timezone="Europe/Berlin", retention=NIGHTLY.retention)
+    assert request == NIGHTLY.request.model_copy(update={"schedule": tag})
+    # The machine gets what the user asked for, and the defaults of the release that runs then.
+    assert json.loads(scheduler.kept["nightly"].request).keys() == {"collections", "skip_flush", "schedule"}
+
+
+def test_putting_the_same_again_changes_nothing_so_that_a_rate_goes_on_counting(
+    schedules: Schedules, scheduler: FakeScheduler
+) -> None:
+    schedules.put("nightly", NIGHTLY)
+    again, is_new = schedules.put("nightly", NIGHTLY)
+    assert not is_new
+    assert again == schedules.get("nightly")
+    assert scheduler.changes == 1
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"expression": "rate(2 hours)"},
+        {"timezone": "UTC"},
+        {"enabled": False},
+        {"retention": None},
+        {"request": BackupRequest()},
+    ],
+    ids=lambda change: next(iter(change)),
+)
+def test_any_difference_is_written(schedules: Schedules, scheduler: FakeScheduler, change: dict[str, object]) -> None:
+    schedules.put("nightly", NIGHTLY)
+    changed, is_new = schedules.put("nightly", NIGHTLY.model_copy(update=change))
+    assert not is_new
+    assert scheduler.changes == 2
+    assert all(getattr(changed, name) == value for name, value in change.items())
+
+
+def test_a_schedule_that_is_off_has_no_next_run(schedules: Schedules) -> None:
+    off, _ = schedules.put("nightly", NIGHTLY.model_copy(update={"enabled": False}))
+    assert off.next_run_at is None
+
+
+@pytest.mark.parametrize(
+    ("spec", "reason"),
+    [
+        (ScheduleSpec(expression="daily"), "neither rate"),
+        (ScheduleSpec(expression="rate(1 day)", timezone="Berlin"), "'Berlin' is not a time zone"),
+        (
+            ScheduleSpec(expression="rate(1 day)", request=BackupRequest(backup_name="mine")),
+            "request.backup_name: the request of a schedule must not have it",
+        ),
+        (
+            ScheduleSpec(expression="rate(1 day)", request=BackupRequest(schedule=ScheduleTag(name="other"))),
+            "request.schedule: the request of a schedule must not have it",
+        ),
+    ],
+)
+def test_what_cannot_work_is_refused_before_anything_is_written(
+    schedules: Schedules, scheduler: FakeScheduler, spec: ScheduleSpec, reason: str
+) -> None:
+    with pytest.raises(InvalidRequestError, match=reason):
+        schedules.put("nightly", spec)
+    assert not scheduler.kept
+
+
+def test_pages_follow_each_other_by_name(schedules: Schedules) -> None:
+    for name in ("weekly", "nightly", "hourly", "yearly", "monthly"):
+        schedules.put(name, NIGHTLY)
+    pages = [schedules.list(2)]
+    while pages[-1].next_token:
+        pages.append(schedules.list(2, pages[-1].next_token))
+    assert [[found.name for found in page.items] for page in pages] == [
+        ["hourly", "monthly"],
+        ["nightly", "weekly"],
+        ["yearly"],
+    ]
+
+
+def test_a_deleted_schedule_is_gone(schedules: Schedules) -> None:
+    schedules.put("nightly", NIGHTLY)
+    schedules.delete("nightly")
+    for call in (schedules.get, schedules.delete):
+        with pytest.raises(ScheduleNotFoundError, match="nightly"):
+            call("nightly")
+
+
+def deployed(scheduler: FakeScheduler, request: str) -> None:
+    """Do what a deployment does."""
+    scheduler.put("deployed", expression="rate(1 day)", timezone="UTC", is_enabled=True, request=request)
+
+
+def test_what_the_stack_deployed_is_listed_and_not_changed(schedules: Schedules, scheduler: FakeScheduler) -> None:
+    deployed(scheduler, '{"schedule": {"name": "deployed", "retention": {"keep_last": 7}}, "skip_flush": true}')
+    found = schedules.get("deployed")
+    assert (found.is_deployed, found.retention, found.request) == (
+        True,
+        Retention(keep_last=7),
+        BackupRequest(skip_flush=True),
+    )
+    with pytest.raises(ScheduleManagedError, match="deployed"):
+        schedules.put("deployed", NIGHTLY)
+    with pytest.raises(ScheduleManagedError, match="deployed"):
+        schedules.delete("deployed")
+    assert schedules.get("deployed") == found
+
+
+def test_retentions_are_those_of_the_schedules_that_exist(schedules: Schedules, scheduler: FakeScheduler) -> None:
+    schedules.put("nightly", NIGHTLY)
+    schedules.put("all", ScheduleSpec(expression="rate(1 day)"))
+    deployed(scheduler, '{"schedule": {"name": "deployed", "retention": {"expire_after": "30d"}}}')
+    assert schedules.retentions() == {
+        "nightly": Retention(keep_last=3),
+        "all": None,
+        "deployed": Retention(expire_after="30d"),
+    }
+
+
+@pytest.mark.parametrize("request_json", ["{", "[]", '{"colections": []}'])
+@pytest.mark.parametrize("call", ["get", "retentions"])
+def test_an_input_that_is_no_request_is_named_rather_than_taken_for_no_retention(
+    schedules: Schedules, scheduler: FakeScheduler, request_json: str, call: str
+) -> None:
+    deployed(scheduler, request_json)
+    with pytest.raises(SettingsError, match="the input of schedule deployed is not a backup request"):
+        _ = schedules.get("deployed") if call == "get" else schedules.retentions()
+
+
+def test_every_refusal_says_what_to_do(schedules: Schedules) -> None:
+    for call in (schedules.get, schedules.delete):
+        with pytest.raises(VaultError) as refused:
+            call("none")
+        assert refused.value.hint
