@@ -1,6 +1,7 @@
 """PublishBackup: write the backup's metadata, and its commit marker last."""
 
 from datetime import UTC, datetime
+from functools import partial
 
 from milvus_vault.archive.layout import BackupLayout
 from milvus_vault.backup.documents import PLAN, BackupPlan
@@ -8,6 +9,7 @@ from milvus_vault.backup.publish import find_published, publish_backup
 from milvus_vault.catalogue.catalogue import Catalogue
 from milvus_vault.catalogue.describe import summary_of
 from milvus_vault.model.messages import PublishBackupRequest, PublishBackupResult
+from milvus_vault.reports.backup import render_backup_report
 from milvus_vault.runtime import task
 from milvus_vault.settings import StorageSettings
 from milvus_vault.wiring import open_workspace
@@ -24,7 +26,13 @@ def handler(event: PublishBackupRequest) -> PublishBackupResult:
     plan = run.read(PLAN, BackupPlan)
     layout = BackupLayout(storage.backup_prefix, plan.backup_name)
     manifest = find_published(run, plan, layout) or publish_backup(
-        run, plan, layout, event.attempt, event.round, datetime.now(UTC)
+        run,
+        plan,
+        layout,
+        event.attempt,
+        event.round,
+        finished_at=datetime.now(UTC),
+        render_report=partial(render_backup_report, location=f"s3://{run.bucket}/{layout.root}"),
     )
     Catalogue(run.store, run.bucket, run.prefix).publish(summary_of(manifest))
     failures = [f"{failure.name}: {failure.error}: {failure.message}" for failure in manifest.failures]

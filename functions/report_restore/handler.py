@@ -1,11 +1,13 @@
-"""ReportRestore: write what became of each collection."""
+"""ReportRestore: write what became of each collection, for programs and to read."""
 
 from datetime import UTC, datetime
 
 from milvus_vault.failures import outcome_error
 from milvus_vault.model.messages import ReportRestoreResult, RestoreStepRequest
+from milvus_vault.ports import HTML
+from milvus_vault.reports.restore import render_restore_report
 from milvus_vault.restore.documents import PLAN, RestorePlan
-from milvus_vault.restore.report import report_key, report_restore
+from milvus_vault.restore.report import report_key, report_page_key, report_restore
 from milvus_vault.runtime import task
 from milvus_vault.settings import StorageSettings
 from milvus_vault.wiring import open_workspace
@@ -15,7 +17,10 @@ from milvus_vault.wiring import open_workspace
 def handler(event: RestoreStepRequest) -> ReportRestoreResult:
     """Write and summarise the report. Safe to repeat: it is made anew from the journal."""
     run = open_workspace(StorageSettings.from_env(), event.run)
-    report = report_restore(run, run.read(PLAN, RestorePlan), datetime.now(UTC))
+    plan = run.read(PLAN, RestorePlan)
+    report = report_restore(run, plan, datetime.now(UTC))
+    page = render_restore_report(report, plan.execution_arn)
+    run.store.put(run.bucket, report_page_key(run, plan.execution_arn), page, content_type=HTML)
     failed = [collection for collection in report.collections if collection.status != "restored"]
     restored = len(report.collections) - len(failed)
     return ReportRestoreResult(

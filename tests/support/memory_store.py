@@ -67,7 +67,7 @@ class InMemoryObjectStore:
             found = self._find(self._request("get", bucket, key), bucket, key)
         return found.body, found.etag
 
-    def put(self, bucket: str, key: str, body: bytes) -> None:
+    def put(self, bucket: str, key: str, body: bytes, *, content_type: str = "") -> None:  # noqa: ARG002
         """Write an object."""
         with self._lock:
             self._store(self._request("put", bucket, key), key, body)

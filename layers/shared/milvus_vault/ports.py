@@ -15,6 +15,9 @@ from milvus_vault.model.objects import CopiedObject, CopyItem, ListedObject
 from milvus_vault.model.schedules import StoredSchedule
 from milvus_vault.model.versions import ServerVersion
 
+HTML = "text/html; charset=utf-8"
+"""Content type of reports."""
+
 
 class ObjectStore(Protocol):
     """S3, as far as we use it.
@@ -38,8 +41,8 @@ class ObjectStore(Protocol):
     def get_with_etag(self, bucket: str, key: str) -> tuple[bytes, str]:
         """Return an object's content and its ETag without quotes. Raises `ObjectNotFoundError`."""
 
-    def put(self, bucket: str, key: str, body: bytes) -> None:
-        """Write an object, replacing one that is there."""
+    def put(self, bucket: str, key: str, body: bytes, *, content_type: str = "") -> None:
+        """Write an object, replacing one that is there. A browser shows it only if it has the right content type."""
 
     def put_if_absent(self, bucket: str, key: str, body: bytes) -> bool:
         """Write an object unless the key is taken; return whether it was written. Atomic."""

@@ -239,10 +239,13 @@ class S3ObjectStore:
             answer = self.client.get_object(Bucket=bucket, Key=key)
             return answer["Body"].read(), answer["ETag"].strip('"')
 
-    def put(self, bucket: str, key: str, body: bytes) -> None:
-        """Write an object, replacing one that is there."""
+    def put(self, bucket: str, key: str, body: bytes, *, content_type: str = "") -> None:
+        """Write an object, replacing one that is there. A browser shows it only if it has the right content type."""
+        request: PutObjectRequestTypeDef = {"Bucket": bucket, "Key": key, "Body": body}
+        if content_type:
+            request["ContentType"] = content_type
         with _translated("write", bucket, key):
-            self.client.put_object(Bucket=bucket, Key=key, Body=body)
+            self.client.put_object(**request)
 
     def put_if_absent(self, bucket: str, key: str, body: bytes) -> bool:
         """Write an object unless the key is taken; return whether it was written. Atomic."""

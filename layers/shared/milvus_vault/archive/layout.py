@@ -89,6 +89,11 @@ class BackupLayout:
         """Return the key of our manifest."""
         return self.vault("manifest.json")
 
+    @property
+    def report(self) -> str:
+        """Return the key of the report to read, an HTML page; backups of release 0.1 have none."""
+        return self.vault("report.html")
+
     def meta(self, file_name: str) -> str:
         """Return the key of one of milvus-backup's metadata files."""
         return f"{self.root}meta/{file_name}"

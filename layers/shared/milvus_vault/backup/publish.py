@@ -1,6 +1,6 @@
 """PublishBackup: write the metadata, and the commit marker last."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -24,6 +24,7 @@ from milvus_vault.errors import BackupDamagedError, BackupFailedError, VaultErro
 from milvus_vault.model.collections import CollectionName
 from milvus_vault.model.objects import ArchivedObject
 from milvus_vault.model.retention import parse_duration
+from milvus_vault.ports import HTML
 from milvus_vault.workspace import Workspace
 
 
@@ -36,7 +37,14 @@ class CapturedCollection:
 
 
 def publish_backup(
-    run: Workspace, plan: BackupPlan, layout: BackupLayout, attempt: str, last_round: int, finished_at: datetime
+    run: Workspace,
+    plan: BackupPlan,
+    layout: BackupLayout,
+    attempt: str,
+    last_round: int,
+    *,
+    finished_at: datetime,
+    render_report: Callable[[Manifest], bytes],
 ) -> Manifest:
     """Publish what was captured, and return its manifest.
 
@@ -107,7 +115,9 @@ def publish_backup(
         files=tuple(digest(f"meta/{name}", body) for name, body in sorted(reference.items())),
     )
     body = manifest.model_dump_json(indent=1).encode()
+    report = render_report(manifest)
     check_owner(run, attempt)
+    store.put(bucket, layout.report, report, content_type=HTML)
     put(layout.manifest, body)
     put(layout.marker, marker_file(manifest, body))
     return manifest

@@ -21,6 +21,11 @@ def report_key(run: Workspace, execution_arn: str) -> str:
     return join(run.prefix, RUNS_FOLDER, "reports", f"{execution_arn.rpartition(':')[2]}.json")
 
 
+def report_page_key(run: Workspace, execution_arn: str) -> str:
+    """Return where the same report lies as an HTML page."""
+    return report_key(run, execution_arn).removesuffix(".json") + ".html"
+
+
 def report_restore(run: Workspace, plan: RestorePlan, finished_at: datetime) -> RestoreReport:
     """Write and return the report of a restore."""
     journal = Journal(run)

@@ -1,0 +1,56 @@
+"""The report of a backup."""
+
+from milvus_vault.archive.manifest import Manifest
+from milvus_vault.model.retention import Retention
+from milvus_vault.reports.charts import bar_chart
+from milvus_vault.reports.pages import MAX_ROWS, failure, render
+from milvus_vault.reports.text import bytes_text, count_text, rate_text, time_text
+
+
+def render_backup_report(manifest: Manifest, location: str) -> bytes:
+    """Return a backup's report, an HTML page in UTF-8.
+
+    The table has the thousand largest collections, and as many failed ones are listed; the manifest has all.
+
+    Args:
+        manifest: What the backup holds.
+        location: Where it lies, as `s3://bucket/prefix/name/`.
+    """
+    largest = sorted(manifest.collections, key=lambda entry: (-entry.size_bytes, -entry.row_count, str(entry.name)))
+    duration = manifest.finished_at - manifest.started_at
+    charts = (
+        bar_chart("size", ((str(entry.name), entry.size_bytes) for entry in largest), bytes_text),
+        bar_chart("rows", ((str(entry.name), entry.row_count) for entry in largest), count_text),
+    )
+    return render(
+        "backup.html.j2",
+        {
+            "manifest": manifest,
+            "location": location,
+            "status": "partial" if manifest.is_partial else "complete",
+            "duration": duration,
+            "rate": rate_text(manifest.size_bytes, duration),
+            "row_count": sum(entry.row_count for entry in largest),
+            "segment_count": sum(entry.segment_count for entry in largest),
+            "keeping": _keeping(manifest),
+            "charts": [chart for chart in charts if chart],
+            "failures": [failure(str(f.name), f.error, f.message) for f in manifest.failures[:MAX_ROWS]],
+            "rows": largest[:MAX_ROWS],
+            "others": largest[MAX_ROWS:],
+        },
+    )
+
+
+def _keeping(manifest: Manifest) -> str:
+    """Return how long the backup is kept."""
+    said = []
+    if manifest.expires_at:
+        said.append(f"may be deleted after {time_text(manifest.expires_at)}")
+    if manifest.schedule and manifest.schedule.retention:
+        said.append(f"policy of its schedule: {_rules(manifest.schedule.retention)} ({manifest.schedule.timezone})")
+    return "; ".join(said) or "until somebody deletes it"
+
+
+def _rules(retention: Retention) -> str:
+    given = retention.model_dump(exclude_none=True)
+    return ", ".join(f"{rule.replace('_', ' ')} {value}" for rule, value in given.items())

@@ -1,0 +1,41 @@
+"""The report of a restore."""
+
+from milvus_vault.reports.charts import bar_chart
+from milvus_vault.reports.pages import MAX_ROWS, failure, render
+from milvus_vault.reports.text import count_text
+from milvus_vault.restore.documents import RestoreReport
+
+
+def render_restore_report(report: RestoreReport, execution_arn: str) -> bytes:
+    """Return a restore's report, an HTML page in UTF-8.
+
+    The table has a thousand collections, failed ones first; the report in JSON has all.
+
+    Args:
+        report: What the restore did.
+        execution_arn: The execution that did it.
+    """
+    failed = [collection for collection in report.collections if collection.status != "restored"]
+    restored = [collection for collection in report.collections if collection.status == "restored"]
+    listed = sorted(restored, key=lambda collection: (-collection.row_count, str(collection.target)))
+    rows = [*failed, *listed]
+    chart = bar_chart("rows", ((str(c.target), c.row_count) for c in restored), count_text)
+    return render(
+        "restore.html.j2",
+        {
+            "report": report,
+            "execution_arn": execution_arn,
+            "duration": report.finished_at - report.started_at,
+            "row_count": sum(collection.row_count for collection in restored),
+            "restored_count": len(restored),
+            "failed_count": len(failed),
+            "charts": [chart] if chart else [],
+            "failures": [failure(str(c.target), c.error, c.message) for c in failed[:MAX_ROWS]],
+            "warnings": [
+                *report.warnings,
+                *(f"{c.target}: {warning}" for c in report.collections for warning in c.warnings),
+            ],
+            "rows": rows[:MAX_ROWS],
+            "others": rows[MAX_ROWS:],
+        },
+    )

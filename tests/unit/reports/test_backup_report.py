@@ -1,0 +1,186 @@
+"""The HTML report of a backup."""
+
+from datetime import timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from milvus_vault.errors import CopyIncompleteError
+from milvus_vault.model.requests import ScheduleTag
+from milvus_vault.model.retention import Retention
+from milvus_vault.reports.backup import render_backup_report
+from tests.support.html_page import Page
+from tests.unit.reports.samples import BEGUN, LOCATION, entry, failure, manifest
+
+MALICIOUS = '"><script>alert(1)</script><img src=x onerror=alert(1)>{{ 7*7 }}'
+
+
+def test_says_what_was_saved_from_where_when_and_how_much() -> None:
+    backup = manifest([entry("small", 1024, 10, 9), entry("large", 5 * 1024**3, 1_234_567)], databases=("db", "other"))
+
+    page = Page(render_backup_report(backup, LOCATION))
+
+    assert page.texts["h1"] == ["nightly complete"]
+    assert page.texts["title"][0] == "Backup nightly: complete"
+    assert page.texts["dd"] == [
+        "5.0 GiB5,368,710,144 bytes",
+        "1,234,577in 4 segments",
+        "2in 2 databases",
+        "6",
+        "1 min 30 s56.9 MiB/s on average",
+    ]
+    facts = {row[0]: row[1] for row in page.tables[0].rows}
+    assert facts == {
+        "Taken from": "Milvus v2.3.5, s3://milvus/files/",
+        "Lies in": LOCATION,
+        "Begun": "2026-03-01 02:00:05 UTC",
+        "Finished": "2026-03-01 02:01:35 UTC",
+        "Kept": "until somebody deletes it",
+        "Schedule": "none, it was asked for",
+        "Databases": "db, other",
+        "Backup ID": "7d865e95",
+        "Execution": "arn:aws:states:eu-west-1:123456789012:execution:vault-backup:run-1",
+    }
+    assert "milvus-vault restore -n nightly" in page.texts["pre"]
+
+
+def test_the_table_has_all_collections_largest_first_and_their_sum() -> None:
+    page = Page(render_backup_report(manifest([entry("a", 1024, 10, 9), entry("b", 3072, 2000)]), LOCATION))
+
+    table = page.tables[1]
+    assert table.rows == [
+        ["Collection", "Size", "Share", "Objects", "Segments", "Rows", "Live rows"],
+        ["db.b", "3.0 KiB", "75.0 %", "3", "2", "2,000", "not known"],
+        ["db.a", "1.0 KiB", "25.0 %", "3", "2", "10", "9"],
+        ["All 2", "4.0 KiB", "", "6", "4", "2,010", ""],
+    ]
+    assert table.scopes["col"] == 7
+    assert table.scopes["row"] == 3
+    assert table.scopes["th"] == 0  # each header says what it is the header of
+
+
+def test_each_chart_shows_its_ten_largest() -> None:
+    entries = [entry(f"c{number:02}", (number + 1) * 1024, 1000 - number) for number in range(12)]
+
+    page = Page(render_backup_report(manifest(entries), LOCATION))
+
+    assert page.texts["figcaption"] == ["Largest collections by size", "Largest collections by rows"]
+    labels = page.texts["text"]
+    assert labels[:4] == ["db.c11", "12.0 KiB", "db.c10", "11.0 KiB"]
+    assert labels[20:24] == ["db.c00", "1,000", "db.c01", "999"]
+    assert len(labels) == 40
+    assert "db.c11: 12.0 KiB; db.c10: 11.0 KiB" in page.texts["desc"][0]
+    widths = [value for name, value in page.attributes if name == "width" and value not in {"100%"}]
+    assert "91.67%" in widths  # 11 of 12
+    assert all(0 < float(width.rstrip("%")) <= 100 for width in widths if width.endswith("%"))
+
+
+def test_a_backup_without_rows_has_no_charts_and_says_why() -> None:
+    page = Page(render_backup_report(manifest([entry("a")], meta_only=True), LOCATION))
+
+    assert page.tags["svg"] == 0
+    assert "no rows: it was asked for with meta_only" in page.text
+    assert "on average" not in page.text
+
+
+def test_failures_come_first_with_what_their_errors_mean() -> None:
+    failures = (failure("a"), failure("b", "CopyIncompleteError", "S3 refused"), failure("c", "ErrorOfLater", "?"))
+    backup = manifest([entry("d")], failures=failures, warnings=("garbage collection was not paused",))
+
+    page = Page(render_backup_report(backup, LOCATION))
+
+    assert page.texts["h1"] == ["nightly partial"]
+    assert page.texts["h2"][:2] == ["3 collections are not in this backup", "1 warning"]
+    assert page.texts["li"][1] == f"db.b: CopyIncompleteError{CopyIncompleteError.__doc__}S3 refused"
+    assert page.texts["li"][2] == "db.c: ErrorOfLater?"
+    assert page.texts["li"][3] == "garbage collection was not paused"
+    assert page.text.index("CopyIncompleteError") < page.text.index("Restore it")
+
+
+def test_says_how_long_it_is_kept() -> None:
+    tag = ScheduleTag(name="daily", timezone="Europe/Berlin", retention=Retention(keep_daily=7, expire_after="90d"))
+    backup = manifest([entry("a")], schedule=tag, expires_at=BEGUN + timedelta(days=30))
+
+    facts = {row[0]: row[1] for row in Page(render_backup_report(backup, LOCATION)).tables[0].rows}
+
+    assert facts["Schedule"] == "daily"
+    assert facts["Kept"] == (
+        "may be deleted after 2026-03-31 02:00:05 UTC; "
+        "policy of its schedule: keep daily 7, keep at least 1, expire after 90d (Europe/Berlin)"
+    )
+
+
+def test_ten_thousand_collections_make_a_page_that_a_telephone_can_show() -> None:
+    entries = [entry(f"collection_{number:05}", number * 1024, number) for number in range(10_000)]
+    failures = tuple(failure(f"failed_{number:05}") for number in range(10_000))
+
+    body = render_backup_report(manifest(entries, failures=failures), LOCATION)
+
+    page = Page(body)
+    assert len(body) < 1024**2
+    assert page.tags["rect"] == 2 * 2 * 10
+    assert len(page.tables[1].rows) == 1 + 1000 + 2
+    assert page.tables[1].rows[1001] == [
+        "9,000 smaller ones",
+        "38.6 GiB",
+        "81.0 %",
+        "27,000",
+        "18,000",
+        "40,495,500",
+        "",
+    ]
+    assert "The 1,000 largest of 10,000; meta/vault/manifest.json has all." in page.text
+    assert page.texts["h2"][0] == "10,000 collections are not in this backup"
+    assert page.tags["li"] == 1000
+
+
+def test_a_name_that_is_markup_stays_text() -> None:
+    harmless = Page(render_backup_report(manifest([entry("a", 1, 1)], failures=(failure("b"),)), LOCATION))
+    backup = manifest(
+        [entry(MALICIOUS, 1, 1, database=MALICIOUS)],
+        failures=(failure(MALICIOUS, message=MALICIOUS),),
+        warnings=(MALICIOUS,),
+        databases=(MALICIOUS,),
+    )
+
+    body = render_backup_report(backup, LOCATION)
+
+    page = Page(body)
+    assert page.tags - harmless.tags == {"section": 1, "h2": 1, "ul": 1, "li": 1}  # of the warning
+    assert b"<script" not in body
+    assert page.tables[1].rows[1][0] == f"{MALICIOUS}.{MALICIOUS}"
+    assert not [name for name, _ in page.attributes if name.startswith("on")]
+
+
+# Not control characters, which HTML has no way to write; Milvus allows letters, digits, underscores and dollars.
+_NAMES = st.text(st.characters(exclude_categories=("Cc", "Cs")), min_size=1, max_size=80)
+
+
+@given(st.lists(_NAMES, min_size=1, max_size=5, unique=True))
+def test_every_name_can_be_read_on_the_page(names: list[str]) -> None:
+    page = Page(render_backup_report(manifest([entry(name, 1) for name in names]), LOCATION))
+
+    assert {row[0] for row in page.tables[1].rows[1:-1]} == {f"db.{name}" for name in names}
+
+
+@pytest.mark.parametrize("forbidden", ["script", "link", "img", "iframe", "object"])
+def test_nothing_is_loaded_from_outside(forbidden: str) -> None:
+    page = Page(render_backup_report(manifest([entry("a", 1, 1)]), LOCATION))
+
+    assert page.tags[forbidden] == 0
+    assert not [value for name, value in page.attributes if name in {"src", "href", "style"}]
+    assert "url(" not in page.texts["style"][0]
+    assert "@import" not in page.texts["style"][0]
+
+
+def test_it_fits_light_and_dark_screens_telephones_and_paper() -> None:
+    page = Page(render_backup_report(manifest([entry("a", 1, 1)]), LOCATION))
+
+    assert ("name", "viewport") in page.attributes
+    assert ("lang", "en") in page.attributes
+    for media in ("prefers-color-scheme: dark", "max-width", "@media print"):
+        assert media in page.texts["style"][0]
+    named = {value for name, value in page.attributes if name == "id"}
+    referred = {part for name, value in page.attributes if name == "aria-labelledby" for part in value.split()}
+    assert referred <= named

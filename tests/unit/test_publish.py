@@ -1,0 +1,155 @@
+"""PublishBackup: what is written, and in which order."""
+
+from datetime import UTC, datetime
+
+import pytest
+
+from milvus_vault.archive.layout import BackupLayout
+from milvus_vault.archive.manifest import CollectionFailure, Manifest, Source, write_object_list
+from milvus_vault.archive.reader import read_archive, read_manifest
+from milvus_vault.archive.reference_writer import reference_files
+from milvus_vault.backup.documents import BackupPlan, Snapshot, snapshot_name
+from milvus_vault.backup.publish import publish_backup
+from milvus_vault.copying.documents import CopyTarget, Verification, VerifiedObject, write_target, write_verified
+from milvus_vault.errors import SourceChangedError
+from milvus_vault.model.collections import CollectionName
+from milvus_vault.model.objects import CopyItem
+from milvus_vault.model.requests import BackupRequest
+from milvus_vault.workspace import Workspace
+from tests.support.memory_store import InMemoryObjectStore
+from tests.unit.archive.samples import BUCKET, COLLECTION_ID, PREFIX, Contents, new_store, sample_contents
+
+ATTEMPT = "attempt"
+BEGUN, FINISHED = datetime(2026, 3, 1, 2, tzinfo=UTC), datetime(2026, 3, 1, 3, tzinfo=UTC)
+LAYOUT = BackupLayout(PREFIX, "monday")
+CHANGED = CollectionFailure(
+    name=CollectionName(database="books", name="works"), error="SourceChangedError", message="again"
+)
+
+
+def write_run(store: InMemoryObjectStore, contents: Contents, *, failed: tuple[int, ...] = ()) -> Workspace:
+    """Write the working files of a run whose collections are copied and verified, but for the failed ones."""
+    run = Workspace(store, BUCKET, PREFIX, "backup-monday")
+    for index, (document, objects) in enumerate(contents):
+        if index in failed:
+            run.write(snapshot_name(ATTEMPT, index), Snapshot(round=1, failure=CHANGED))
+            continue
+        run.write(snapshot_name(ATTEMPT, index), Snapshot(round=1, document=document))
+        items = [CopyItem(item.source_key, item.stored_key, item.size_bytes, "source-etag") for item in objects]
+        folders = LAYOUT.collection_folders(document.description.collection_id)
+        write_target(run, ATTEMPT, CopyTarget(index=index, name="any", folders=folders), items)
+        verified = [VerifiedObject(item.stored_key, item.size_bytes, item.etag, item.checksum) for item in objects]
+        write_verified(run, ATTEMPT, index, reversed(verified))
+        for item in objects:
+            store.put(BUCKET, item.stored_key, b"." * item.size_bytes)
+    found = Verification(
+        complete=(0, 1), missing_source=(), incomplete=(), object_count=0, size_bytes=0, deleted_count=0
+    )
+    run.write(f"copy/{ATTEMPT}/r1/verification.json", found)
+    return run
+
+
+def plan(contents: Contents, request: BackupRequest | None = None) -> BackupPlan:
+    """Return the plan of the run."""
+    return BackupPlan(
+        request=request or BackupRequest(),
+        backup_name="monday",
+        backup_id="run-1",
+        execution_arn="arn:aws:states:eu-west-1:123456789012:execution:backup:run-1",
+        started_at=BEGUN,
+        source=Source(milvus_version="v2.3.5", bucket="milvus", root_path="files"),
+        databases=("default", "books"),
+        collections=tuple(document.description.name for document, _ in contents),
+    )
+
+
+def publish(run: Workspace, of: BackupPlan) -> Manifest:
+    """Publish with a report that only says whose it is."""
+    return publish_backup(
+        run,
+        of,
+        LAYOUT,
+        ATTEMPT,
+        1,
+        finished_at=FINISHED,
+        render_report=lambda manifest: f"report of {manifest.backup_name}".encode(),
+    )
+
+
+def test_documents_are_those_that_the_lists_of_all_collections_would_give() -> None:
+    store, contents = new_store(), sample_contents(LAYOUT)
+
+    publish(write_run(store, contents), plan(contents))
+
+    for document, objects in contents:
+        number = document.description.collection_id
+        assert store.get(BUCKET, LAYOUT.collection_document(number)) == document.model_dump_json().encode()
+        assert store.get(BUCKET, LAYOUT.object_list(number)) == write_object_list(objects)
+    expected = reference_files(
+        backup_id="run-1",
+        backup_name="monday",
+        milvus_version="v2.3.5",
+        databases=("default", "books"),
+        collections=contents,
+    )
+    assert {name: store.get(BUCKET, LAYOUT.meta(name)) for name in expected} == expected
+
+
+def test_what_is_published_can_be_read() -> None:
+    store, contents = new_store(), sample_contents(LAYOUT)
+
+    manifest = publish(write_run(store, contents), plan(contents))
+
+    assert read_manifest(store, BUCKET, LAYOUT) == manifest
+    assert manifest.object_count == sum(len(objects) for _, objects in contents)
+    assert manifest.size_bytes == sum(item.size_bytes for _, objects in contents for item in objects)
+    assert [entry.row_count for entry in manifest.collections] == [105, 0]
+    assert len(read_archive(store, BUCKET, LAYOUT).collections) == 2
+
+
+def test_the_report_is_there_before_the_marker_and_the_marker_is_last() -> None:
+    store, contents = new_store(), sample_contents(LAYOUT)
+    run = write_run(store, contents)
+    written: list[str] = []
+    store.before = lambda operation, _, key: written.append(key) if operation == "put" else None
+
+    publish(run, plan(contents))
+
+    assert written[-3:] == [LAYOUT.report, LAYOUT.manifest, LAYOUT.marker]
+    assert store.get(BUCKET, LAYOUT.report) == b"report of monday"
+
+
+def test_a_changed_report_is_no_damage() -> None:
+    store, contents = new_store(), sample_contents(LAYOUT)
+    publish(write_run(store, contents), plan(contents))
+
+    store.delete(BUCKET, [LAYOUT.report])
+
+    assert len(read_archive(store, BUCKET, LAYOUT).collections) == 2
+
+
+def test_objects_of_a_collection_that_failed_are_removed() -> None:
+    store, contents = new_store(), sample_contents(LAYOUT)
+    run = write_run(store, contents)
+    run.write(snapshot_name(ATTEMPT, 0), Snapshot(round=1, failure=CHANGED))
+
+    manifest = publish(run, plan(contents))
+
+    assert manifest.failures == (CHANGED,)
+    assert not list(store.list_objects(BUCKET, LAYOUT.binlogs))
+    assert [entry.collection_id for entry in manifest.collections] == [COLLECTION_ID + 100]
+
+
+@pytest.mark.parametrize(
+    ("failed", "request_"),
+    [((0, 1), BackupRequest()), ((0,), BackupRequest(on_collection_failure="fail"))],
+    ids=["all failed", "all were asked for"],
+)
+def test_nothing_is_written_where_nothing_is_published(failed: tuple[int, ...], request_: BackupRequest) -> None:
+    store, contents = new_store(), sample_contents(LAYOUT)
+    run = write_run(store, contents, failed=failed)
+
+    with pytest.raises(SourceChangedError, match="nothing is published"):
+        publish(run, plan(contents, request_))
+
+    assert not list(store.list_objects(BUCKET, f"{LAYOUT.root}meta/"))
