@@ -21,7 +21,7 @@ from typing import Any
 import yaml
 from ministack.app import main
 from ministack.core import iam_evaluator, lambda_runtime
-from ministack.services import lambda_svc, stepfunctions
+from ministack.services import apigateway_v1, lambda_svc, stepfunctions
 from ministack.services.cloudformation import provisioners
 
 MINISTACK_VERSION = "1.5.33"
@@ -232,6 +232,23 @@ def patch_layer_extraction() -> None:
     lambda_runtime.zipfile = types.SimpleNamespace(**vars(zipfile) | {"ZipFile": _SharedLayerZip})
 
 
+def patch_any_method() -> None:
+    """Import `x-amazon-apigateway-any-method`, which is how SAM writes an event with the method ANY.
+
+    ministack leaves it out, so that such an API has no route at all.
+    """
+    import_item = apigateway_v1._import_path_item
+
+    def import_item_with_any(api_id: str, path: str, path_item: Json, *security: Any) -> None:
+        import_item(api_id, path, path_item, *security)
+        if operation := path_item.get("x-amazon-apigateway-any-method"):
+            resources = apigateway_v1._resources[api_id]
+            (resource,) = (name for name, found in resources.items() if found.get("path") == path)
+            apigateway_v1._import_operation(api_id, resource, "ANY", operation, *security)
+
+    apigateway_v1._import_path_item = import_item_with_any
+
+
 def apply() -> None:
     """Apply all patches. Raises `RuntimeError` for another version of ministack."""
     found = importlib.metadata.version("ministack")
@@ -246,6 +263,7 @@ def apply() -> None:
     patch_stop_of_nested_executions()
     patch_secure_transport()
     patch_layer_extraction()
+    patch_any_method()
 
 
 if __name__ == "__main__":

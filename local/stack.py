@@ -34,6 +34,12 @@ class Deployment:
         self.stack_name = stack_name
         self.outputs = dict(outputs)
 
+    @property
+    def api_url(self) -> str:
+        """Address of the API. The stack's output names AWS' own host, which does not resolve here."""
+        host, stage = self.outputs["ApiUrl"].removeprefix("https://").split("/")
+        return f"{self.ministack.url}/_aws/execute-api/{host.partition('.')[0]}/{stage}"
+
     def start(self, machine_output_key: str, request: Mapping[str, Any], name: str | None = None) -> str:
         """Start a state machine and return the execution's ARN.
 
@@ -185,6 +191,11 @@ class LocalStack:
     def outputs(self) -> dict[str, str]:
         """Outputs of the first deployment."""
         return self.deployment.outputs
+
+    @property
+    def api_url(self) -> str:
+        """Address of the first deployment's API."""
+        return self.deployment.api_url
 
     def start(self, machine_output_key: str, request: Mapping[str, Any], name: str | None = None) -> str:
         """Start a machine of the first deployment, see `Deployment.start`."""

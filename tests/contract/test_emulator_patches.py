@@ -10,6 +10,7 @@ from botocore.exceptions import ClientError
 
 from local import deployment
 from local.aws import Ministack
+from tests.support.api_calls import call
 from tests.support.servers import create_function, create_layer, create_machine, create_role, run, start, wait
 
 RAISES = """
@@ -623,3 +624,36 @@ class TestConditionalWrites:
 
         assert refused.value.response["Error"]["Code"] == "PreconditionFailed"
         assert keys(ministack, bucket) == ["source"]
+
+
+ECHOES = """
+    def handler(event, context):
+        return {"statusCode": 200, "body": event["httpMethod"] + " " + event["path"]}
+"""
+
+
+class TestAnyMethod:
+    """Patch of the import of REST APIs."""
+
+    def test_an_api_made_by_sam_answers_every_method_on_every_path(self, ministack: Ministack) -> None:
+        name = f"any-method-{uuid.uuid4()}"
+        function = create_function(ministack, ECHOES)
+        uri = f"arn:aws:apigateway:us-east-1:lambda:path/2015-03-31/functions/{function}/invocations"
+        integration = {"type": "aws_proxy", "httpMethod": "POST", "uri": uri}
+        operation = {"x-amazon-apigateway-integration": integration}
+        paths = {"/{proxy+}": {"x-amazon-apigateway-any-method": operation}}
+        api = {"Type": "AWS::ApiGateway::RestApi", "Properties": {"Name": name, "Body": {"paths": paths}}}
+        resources = {
+            "Api": api,
+            "Deployment": {"Type": "AWS::ApiGateway::Deployment", "Properties": {"RestApiId": {"Ref": "Api"}}},
+            "Stage": {
+                "Type": "AWS::ApiGateway::Stage",
+                "Properties": {"RestApiId": {"Ref": "Api"}, "DeploymentId": {"Ref": "Deployment"}, "StageName": "v1"},
+            },
+        }
+        template = {"Resources": resources, "Outputs": {"Api": {"Value": {"Ref": "Api"}}}}
+        outputs = deployment.deploy(ministack.client("cloudformation"), template, name, {})
+        url = f"{ministack.url}/_aws/execute-api/{outputs['Api']}/v1"
+
+        assert call(url, "GET", "/backups").text == "GET /backups"
+        assert call(url, "DELETE", "/backups/a/hold").text == "DELETE /backups/a/hold"

@@ -19,6 +19,9 @@ BUILD = ROOT / ".aws-sam" / "build"
 LAMBDA_STATE = re.compile(r"\$\{(\w+)FunctionArn\}")
 SUBSTITUTION = re.compile(r"\$\{(\w+)\}")
 
+# Functions that are no state of a machine: somebody else calls them. No machine may invoke them.
+DOORS = frozenset({"ApiFunction"})
+
 type Data = dict[str, Any]
 
 

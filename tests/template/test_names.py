@@ -6,6 +6,7 @@ import re
 import pytest
 
 from tests.template.loading import (
+    DOORS,
     LAMBDA_STATE,
     ROOT,
     SUBSTITUTION,
@@ -52,8 +53,10 @@ def test_every_folder_is_a_functions() -> None:
     assert folders == {snake_case(name.removesuffix("Function")) for name in FUNCTION_NAMES}
 
 
-def test_every_function_is_a_states() -> None:
-    assert {f"{state.name}Function" for _, state in lambda_states()} == set(FUNCTION_NAMES)
+def test_every_function_is_a_states_or_a_door() -> None:
+    of_states = {f"{state.name}Function" for _, state in lambda_states()}
+    assert of_states | DOORS == set(FUNCTION_NAMES)
+    assert of_states & DOORS == set()
 
 
 def test_every_state_machine_file_is_in_the_template() -> None:

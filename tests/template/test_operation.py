@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from milvus_vault.settings import CopySettings, MilvusSettings, StorageSettings
+from milvus_vault.settings import ApiSettings, CopySettings, MilvusSettings, StorageSettings
 from tests.template.loading import (
     ROOT,
     Data,
@@ -20,7 +20,7 @@ from tests.template.loading import (
 
 LAMBDA_MAX_SECONDS = 900
 LAMBDA_MEMORY_MB = range(128, 10_241)
-SETTINGS = (StorageSettings, MilvusSettings, CopySettings)
+SETTINGS = (StorageSettings, MilvusSettings, CopySettings, ApiSettings)
 
 # Read by powertools itself.
 POWERTOOLS = {"POWERTOOLS_SERVICE_NAME", "POWERTOOLS_METRICS_NAMESPACE"}

@@ -40,6 +40,7 @@ PLACES = {
     "Milvus' key": r"\$\{MilvusKmsKeyArn\}",
     "secret": r"\$\{MilvusSecretArn\}",
     "executions": _STATES + r"execution:\$\{AWS::StackName\}-(?:backup|restore|copy-objects)(?::|/)\*",
+    "machines of runs": r"\$\{(?:Backup|Restore)StateMachine\}",
     "copy machine": _STATES + r"stateMachine:\$\{AWS::StackName\}-copy-objects|\$\{CopyObjectsStateMachine\}",
     "rule of nested executions": r"arn:\$\{AWS::Partition\}:events:\$\{AWS::Region\}:\$\{AWS::AccountId\}:"
     r"rule/StepFunctionsGetEventsForStepFunctionsExecutionRule",
@@ -114,7 +115,7 @@ def test_actions_are_allowed_on_the_kind_of_thing_that_they_are_for(name: str, f
         assert (action == "s3:ListBucket") == (where in {"backup bucket", "Milvus' bucket"})
         assert (service == "kms") == where.endswith("key")
         assert (service == "secretsmanager") == (where == "secret")
-        assert (service == "states") == (where == "executions")
+        assert (service == "states") == (where in {"executions", "machines of runs"})
 
 
 def test_nobody_writes_or_deletes_what_is_milvus_own() -> None:
@@ -139,8 +140,12 @@ def test_only_copy_batch_writes_copies_and_only_those_that_compare_lists_delete_
 
 
 def test_who_asks_for_the_holders_of_claims_are_those_that_claim() -> None:
-    assert who_may(("states:DescribeExecution", "executions")) == {"PrepareBackup", "PrepareRestore"}
+    assert who_may(("states:DescribeExecution", "executions")) == {"PrepareBackup", "PrepareRestore", "Api"}
     assert who_may(("s3:PutObject", "target claims")) == {"PrepareRestore"}
+
+
+def test_only_the_api_starts_and_stops_runs() -> None:
+    assert who_may(("states:StartExecution", "machines of runs"), ("states:StopExecution", "executions")) == {"Api"}
 
 
 def test_the_secret_is_read_by_those_that_log_in_to_milvus() -> None:

@@ -11,6 +11,7 @@ from milvus_vault.model.collections import (
     IndexDescription,
     Segment,
 )
+from milvus_vault.model.executions import ExecutionDescription, ExecutionPage, StartedExecution
 from milvus_vault.model.objects import CopiedObject, CopyItem, ListedObject
 from milvus_vault.model.schedules import StoredSchedule
 from milvus_vault.model.versions import ServerVersion
@@ -89,6 +90,28 @@ class Scheduler(Protocol):
 
     def delete(self, name: str) -> bool:
         """Delete a schedule; return whether there was one."""
+
+
+class StateMachines(Protocol):
+    """Step Functions, as far as the API uses it.
+
+    Every method raises `ServiceUnavailableError` or `ServiceRequestError`; others are named at the method.
+    """
+
+    def start(self, machine_arn: str, name: str, request_json: str) -> StartedExecution | None:
+        """Start an execution; None where the machine has or had one of this name."""
+
+    def describe(self, execution_arn: str) -> ExecutionDescription:
+        """Return an execution. Raises `RunNotFoundError`."""
+
+    def list_executions(self, machine_arn: str, *, status: str | None, limit: int, token: str | None) -> ExecutionPage:
+        """Return some executions of a machine, newest first."""
+
+    def stop(self, execution_arn: str, cause: str) -> None:
+        """Stop an execution; one that has ended is no error. Raises `RunNotFoundError`."""
+
+    def last_state(self, execution_arn: str) -> str:
+        """Return the name of the state that was entered last, or an empty text."""
 
 
 class VectorDatabase(Protocol):

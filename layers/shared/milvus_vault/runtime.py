@@ -27,15 +27,15 @@ type Json = dict[str, "Json"] | list["Json"] | str | int | float | bool | None
 type LambdaHandler = Callable[[dict[str, Json], LambdaContext], Json]
 
 
-def explain(error: ValidationError, what: str) -> InvalidRequestError:
-    """Return the error that tells a user what is wrong with a request, field by field."""
+def explain(error: ValidationError, what: str, *, document: str = "docs/requests.md") -> InvalidRequestError:
+    """Return the error that tells a user what is wrong with a request, field by field, and where it is described."""
     wrong = []
     for item in error.errors():
         field = ".".join(str(part) for part in item["loc"]) or what
         text = "unknown field" if item["type"] == "extra_forbidden" else item["msg"].removeprefix("Value error, ")
         wrong.append(f"{field}: {text}")
     return InvalidRequestError(
-        f"the {what} is not valid: {'; '.join(wrong)}", hint="The fields and their defaults are in docs/requests.md."
+        f"the {what} is not valid: {'; '.join(wrong)}", hint=f"The fields and their defaults are in {document}."
     )
 
 

@@ -59,3 +59,10 @@ class CopySettings(Settings):
     copy_batch_objects: int = Field(default=1000, ge=1)
     copy_batch_bytes: int = Field(default=50 * 1024**3, ge=1)
     copy_threads: int = Field(default=64, ge=1, le=256)
+
+
+class ApiSettings(Settings):
+    """What the API's function starts and asks."""
+
+    backup_state_machine_arn: str
+    restore_state_machine_arn: str

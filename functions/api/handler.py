@@ -1,0 +1,44 @@
+"""Api: answer the requests that API Gateway hands over.
+
+Not a state of a machine but a door. It needs no Milvus: what long work there is, it starts.
+"""
+
+from typing import Any
+
+from aws_lambda_powertools.utilities.typing import LambdaContext
+
+from milvus_vault.adapters.s3 import S3ObjectStore
+from milvus_vault.adapters.state_machines import StepFunctionsMachines
+from milvus_vault.api.app import Api
+from milvus_vault.api.routes import ENDPOINTS
+from milvus_vault.api.services import Services
+from milvus_vault.catalogue import Catalogue
+from milvus_vault.runs.machines import Machines
+from milvus_vault.runtime import logger, tracer
+from milvus_vault.settings import ApiSettings, StorageSettings
+
+
+def open_services() -> Services:
+    """Return the deployment that the environment names."""
+    storage, api = StorageSettings.from_env(), ApiSettings.from_env()
+    store, bucket, prefix = S3ObjectStore.connect(), storage.backup_bucket_name, storage.backup_prefix
+    return Services(
+        store=store,
+        bucket=bucket,
+        prefix=prefix,
+        catalogue=Catalogue(store, bucket, prefix),
+        machines=Machines(
+            StepFunctionsMachines(),
+            {"backup": api.backup_state_machine_arn, "restore": api.restore_state_machine_arn},
+        ),
+    )
+
+
+_api = Api(ENDPOINTS, open_services)
+
+
+@logger.inject_lambda_context(clear_state=True)
+@tracer.capture_lambda_handler(capture_response=False)
+def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
+    """Return the answer to a request. What starts work may be repeated with the same idempotency key."""
+    return _api.handle(event, context)

@@ -1,0 +1,103 @@
+"""Answer a request: find its route, check what it says, call the route's function, and write what comes of it."""
+
+from collections.abc import Callable, Mapping, Sequence
+from http import HTTPStatus
+from typing import Any
+
+from aws_lambda_powertools.event_handler import APIGatewayRestResolver, Response
+from aws_lambda_powertools.event_handler.exceptions import NotFoundError
+from pydantic import TypeAdapter
+
+from milvus_vault.api import problems
+from milvus_vault.api.endpoints import Endpoint
+from milvus_vault.api.parsing import arguments
+from milvus_vault.api.services import Services
+from milvus_vault.errors import RouteNotFoundError, VaultError
+from milvus_vault.model.resources import Problem, Started
+from milvus_vault.runtime import logger
+
+JSON = "application/json"
+
+
+class Api:
+    """The routes, ready to answer events of API Gateway (REST, Lambda proxy)."""
+
+    def __init__(self, endpoints: Sequence[Endpoint], open_services: Callable[[], Services]) -> None:
+        """Register the routes.
+
+        Args:
+            endpoints: the routes.
+            open_services: gives what they work with; called once a request, so that settings that are wrong
+                are an answer too.
+        """
+        self._endpoints = tuple(endpoints)
+        self._open_services = open_services
+        self._resolver = APIGatewayRestResolver()
+        for endpoint in self._endpoints:
+            rule = endpoint.path.replace("{", "<").replace("}", ">")
+            self._resolver.route(rule, method=endpoint.method)(self._route(endpoint))
+        self._resolver.not_found(self._not_found)
+        self._resolver.exception_handler(VaultError)(self._problem)
+        self._resolver.exception_handler(Exception)(self._fault)
+
+    def handle(self, event: dict[str, Any], context: Any) -> dict[str, Any]:
+        """Return the answer to an event of API Gateway. Raises nothing: every error is a problem."""
+        return self._resolver.resolve(event, context)
+
+    def _route(self, endpoint: Endpoint) -> Callable[..., Response[str]]:
+        def answer(**path_values: str) -> Response[str]:
+            return self._answer(endpoint, path_values)
+
+        return answer
+
+    def _answer(self, endpoint: Endpoint, path_values: Mapping[str, str]) -> Response[str]:
+        values = arguments(endpoint, self._event, path_values)
+        result = endpoint.call(services=self._open_services(), **values)
+        if endpoint.answer is None:
+            return Response(endpoint.status)
+        headers = {"Location": f"/runs/{result.id}"} if isinstance(result, Started) else {}
+        body = TypeAdapter(endpoint.answer).dump_json(result).decode()
+        return Response(endpoint.status, content_type=JSON, body=body, headers=headers)
+
+    def _not_found(self, _: NotFoundError) -> Response[str]:
+        method, path = self._event.get("httpMethod", ""), self._event.get("path", "")
+        allowed = sorted({endpoint.method for endpoint in self._endpoints if _matches(endpoint.path, path)})
+        error = RouteNotFoundError(
+            f"there is no {method} {path}" + (f", but {', '.join(allowed)}" if allowed else ""),
+            hint="`GET /openapi.json` describes all routes.",
+        )
+        problem = problems.problem_of(error, self._request_id)
+        if not allowed:
+            return _response(problem)
+        problem = problem.model_copy(update={"status": HTTPStatus.METHOD_NOT_ALLOWED})
+        return _response(problem, {"Allow": ", ".join(allowed)})
+
+    def _problem(self, error: VaultError) -> Response[str]:
+        logger.info("refused", error_name=type(error).__name__, error_message=error.message)
+        return _response(problems.problem_of(error, self._request_id))
+
+    def _fault(self, error: Exception) -> Response[str]:
+        logger.error("fault", exc_info=error)
+        return _response(problems.internal_problem(self._request_id))
+
+    @property
+    def _event(self) -> Mapping[str, Any]:
+        event: Mapping[str, Any] = self._resolver.current_event.raw_event
+        return event
+
+    @property
+    def _request_id(self) -> str:
+        return str((self._event.get("requestContext") or {}).get("requestId") or "")
+
+
+def _matches(pattern: str, path: str) -> bool:
+    parts, given = pattern.split("/"), path.split("/")
+    return len(parts) == len(given) and all(
+        bool(value) if part.startswith("{") else part == value for part, value in zip(parts, given, strict=True)
+    )
+
+
+def _response(problem: Problem, headers: dict[str, Any] | None = None) -> Response[str]:
+    return Response(
+        problem.status, content_type=problems.CONTENT_TYPE, body=problem.model_dump_json(), headers=headers or {}
+    )

@@ -1,0 +1,84 @@
+"""Backups: make, list, read, verify, hold, delete."""
+
+from pydantic import Field
+
+from milvus_vault.api.endpoints import Caller, Paging, Routes
+from milvus_vault.api.services import Services
+from milvus_vault.archive.layout import BackupLayout
+from milvus_vault.backup.prepare import default_name
+from milvus_vault.errors import (
+    BackupDamagedError,
+    BackupExistsError,
+    BackupFormatError,
+    BackupNotFoundError,
+    IdempotencyConflictError,
+    InvalidRequestError,
+    ObjectNotFoundError,
+)
+from milvus_vault.model.requests import BackupName, BackupRequest, ScheduleName
+from milvus_vault.model.resources import Backup, BackupSummary, Hold, HoldState, Page, Started
+from milvus_vault.runs.starting import find_started, start
+
+routes = Routes("backups")
+
+
+@routes.post("/backups", errors=[BackupExistsError, IdempotencyConflictError])
+def post_backup(services: Services, body: BackupRequest, caller: Caller) -> Started:
+    """Start a backup."""
+    if body.schedule is not None:
+        msg = "the body is not valid: schedule: only schedules set it"
+        raise InvalidRequestError(msg, hint="Leave it out; `PUT /schedules/{name}` makes a schedule.")
+    # First, so that a request that is sent again after its backup is complete is not told that the name is taken.
+    started = find_started(services.machines, "backup", body, caller.idempotency_key)
+    if started is None:
+        if body.backup_name and backup_exists(services, body.backup_name):
+            msg = f"backup '{body.backup_name}' exists already"
+            raise BackupExistsError(
+                msg, hint="Choose another backup_name, or leave it out and get one of date and time."
+            )
+        started = start(services.machines, "backup", body, caller.idempotency_key)
+    return Started(
+        id=started.id,
+        kind="backup",
+        execution_arn=started.execution_arn,
+        backup_name=body.backup_name or default_name(started.started_at, started.execution_arn),
+    )
+
+
+class BackupFilter(Paging):
+    """Which backups."""
+
+    schedule: ScheduleName | None = Field(default=None, description="Only backups that this schedule asked for.")
+
+
+@routes.get("/backups")
+def get_backups(services: Services, query: BackupFilter) -> Page[BackupSummary]:
+    """List the backups, newest first."""
+    return services.catalogue.list(query.limit, query.token, query.schedule)
+
+
+@routes.get("/backups/{name}", errors=[BackupNotFoundError, BackupDamagedError, BackupFormatError])
+def get_backup(services: Services, name: BackupName) -> Backup:
+    """Tell what a backup holds."""
+    return services.catalogue.get(name)
+
+
+@routes.put("/backups/{name}/hold", errors=[BackupNotFoundError])
+def put_hold(services: Services, name: BackupName, body: Hold, caller: Caller) -> HoldState:
+    """Hold a backup: until then nobody can delete it. Replaces an older hold."""
+    return services.catalogue.place_hold(name, body, caller.arn)
+
+
+@routes.delete("/backups/{name}/hold", errors=[BackupNotFoundError])
+def delete_hold(services: Services, name: BackupName) -> None:
+    """Lift the hold of a backup; one without a hold is no error."""
+    services.catalogue.lift_hold(name)
+
+
+def backup_exists(services: Services, name: str) -> bool:
+    """Return whether a backup has its commit marker."""
+    try:
+        services.store.get(services.bucket, BackupLayout(services.prefix, name).marker)
+    except ObjectNotFoundError:
+        return False
+    return True

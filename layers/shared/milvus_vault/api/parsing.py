@@ -1,0 +1,68 @@
+"""From a request of API Gateway to the values that a route's function takes."""
+
+import base64
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from milvus_vault.api.endpoints import Caller, Endpoint, IdempotencyKey
+from milvus_vault.errors import InvalidRequestError
+from milvus_vault.model.base import Model
+from milvus_vault.runtime import explain
+
+IDEMPOTENCY_HEADER = "Idempotency-Key"
+
+_DOCUMENT = "docs/api.md"
+_KEY = TypeAdapter[str](IdempotencyKey)
+
+
+def arguments(endpoint: Endpoint, event: Mapping[str, Any], path_values: Mapping[str, str]) -> dict[str, Any]:
+    """Return what the route's function takes of a request. Raises `InvalidRequestError` naming what is wrong."""
+    found: dict[str, Any] = {"caller": _caller(endpoint, event)}
+    for name, kind in endpoint.path_types.items():
+        found[name] = _checked(kind, path_values[name], name)
+    if endpoint.query is not None:
+        found["query"] = _query(endpoint.query, event.get("multiValueQueryStringParameters") or {})
+    if endpoint.body is not None:
+        found["body"] = _body(endpoint, endpoint.body, event)
+    return found
+
+
+def _caller(endpoint: Endpoint, event: Mapping[str, Any]) -> Caller:
+    identity = (event.get("requestContext") or {}).get("identity") or {}
+    headers = {name.lower(): value for name, value in (event.get("headers") or {}).items()}
+    key = headers.get(IDEMPOTENCY_HEADER.lower()) if endpoint.starts_run else None
+    checked = None if key is None else _checked(_KEY, key, IDEMPOTENCY_HEADER)
+    return Caller(arn=identity.get("userArn") or "", idempotency_key=checked)
+
+
+def _query(model: type[Model], given: Mapping[str, list[str]]) -> Model:
+    if repeated := sorted(name for name, values in given.items() if len(values) > 1):
+        msg = f"the query is not valid: {', '.join(repeated)} given more than once"
+        raise InvalidRequestError(msg, hint=f"The parameters are in {_DOCUMENT}.")
+    try:
+        return model.model_validate({name: values[0] for name, values in given.items()})
+    except ValidationError as err:
+        raise explain(err, "query", document=_DOCUMENT) from err
+
+
+def _body(endpoint: Endpoint, model: type[Model], event: Mapping[str, Any]) -> Model:
+    text = event.get("body") or ""
+    if event.get("isBase64Encoded"):
+        text = base64.b64decode(text)
+    if not text and endpoint.has_optional_body:
+        text = "{}"
+    try:
+        # Strict: a text is no number, and 1 is not true.
+        return model.model_validate_json(text, strict=True)
+    except ValidationError as err:
+        raise explain(err, "body", document=_DOCUMENT) from err
+
+
+def _checked[T](kind: TypeAdapter[T], value: str, name: str) -> T:
+    try:
+        return kind.validate_python(value)
+    except ValidationError as err:
+        msg = f"{name} is not valid: {err.errors()[0]['msg']}"
+        raise InvalidRequestError(msg, hint=f"What it may look like is in {_DOCUMENT}.") from err

@@ -1,0 +1,43 @@
+"""Restores: runs that make collections from a backup."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from milvus_vault.api.backups import backup_exists
+from milvus_vault.api.endpoints import Caller, Paging, Routes
+from milvus_vault.api.services import Services
+from milvus_vault.errors import BackupNotFoundError, IdempotencyConflictError, RunNotFoundError
+from milvus_vault.model.requests import RestoreRequest
+from milvus_vault.model.resources import Page, Run, RunSummary, Started
+from milvus_vault.runs.describing import describe_run
+from milvus_vault.runs.listing import list_runs
+from milvus_vault.runs.starting import find_started, start
+
+routes = Routes("restores")
+
+RestoreId = Annotated[str, Field(pattern=r"^restore-[A-Za-z0-9_-]{1,80}$", examples=["restore-9d1c7a52"])]
+
+
+@routes.post("/restores", errors=[BackupNotFoundError, IdempotencyConflictError])
+def post_restore(services: Services, body: RestoreRequest, caller: Caller) -> Started:
+    """Start a restore."""
+    started = find_started(services.machines, "restore", body, caller.idempotency_key)
+    if started is None:
+        if not backup_exists(services, body.backup_name):
+            msg = f"there is no backup '{body.backup_name}' in s3://{services.bucket}/{services.prefix}"
+            raise BackupNotFoundError(msg, hint="`GET /backups` lists those that there are.")
+        started = start(services.machines, "restore", body, caller.idempotency_key)
+    return Started(id=started.id, kind="restore", execution_arn=started.execution_arn, backup_name=body.backup_name)
+
+
+@routes.get("/restores")
+def get_restores(services: Services, query: Paging) -> Page[RunSummary]:
+    """List the restores of the last 90 days, newest first."""
+    return list_runs(services.machines, limit=query.limit, token=query.token, kinds=["restore"])
+
+
+@routes.get("/restores/{restore_id}", errors=[RunNotFoundError])
+def get_restore(services: Services, restore_id: RestoreId) -> Run:
+    """Tell how far a restore is, or what came of it."""
+    return describe_run(services.machines, restore_id)

@@ -1,0 +1,19 @@
+"""What the routes work with."""
+
+from dataclasses import dataclass
+
+from milvus_vault.catalogue import Catalogue
+from milvus_vault.ports import ObjectStore
+from milvus_vault.runs.machines import Machines
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """The deployment, as the routes see it."""
+
+    store: ObjectStore
+    bucket: str
+    prefix: str
+    """The backup prefix of the deployment; may be empty."""
+    catalogue: Catalogue
+    machines: Machines

@@ -1,0 +1,1 @@
+"""Runs as the API shows them: executions of the state machines, joined with what their functions wrote down."""

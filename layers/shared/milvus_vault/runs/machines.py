@@ -1,0 +1,66 @@
+"""Which state machine does which kind of run, and how executions are named as runs."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import get_args
+
+from milvus_vault.errors import RunNotFoundError
+from milvus_vault.model.executions import ExecutionDescription
+from milvus_vault.model.resources import RunKind, RunStatus
+from milvus_vault.ports import StateMachines
+
+KINDS: tuple[RunKind, ...] = get_args(RunKind.__value__)
+
+# Something good came of these, and somebody should look all the same.
+PARTIAL_ERRORS = frozenset({"BackupPartialError", "RestorePartialError"})
+
+_STATUS: Mapping[str, RunStatus] = {
+    "RUNNING": "running",
+    "SUCCEEDED": "succeeded",
+    "FAILED": "failed",
+    "TIMED_OUT": "timed_out",
+    "ABORTED": "stopped",
+    # Somebody redrives it by hand; until then it has failed.
+    "PENDING_REDRIVE": "failed",
+}
+
+# What to ask Step Functions for, by our word. It cannot tell partial from failed.
+FILTERS: Mapping[RunStatus, str] = {
+    "running": "RUNNING",
+    "succeeded": "SUCCEEDED",
+    "partial": "FAILED",
+    "failed": "FAILED",
+    "stopped": "ABORTED",
+    "timed_out": "TIMED_OUT",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Machines:
+    """The deployment's state machines, by kind of run."""
+
+    states: StateMachines
+    arns: Mapping[RunKind, str]
+
+    def execution_arn(self, run_id: str) -> tuple[RunKind, str]:
+        """Return the kind of a run and the ARN of its execution. Raises `RunNotFoundError`."""
+        kind, _, name = run_id.partition("-")
+        for known, arn in self.arns.items():
+            if known == kind and name:
+                return known, f"{arn.replace(':stateMachine:', ':execution:')}:{name}"
+        msg = f"there is no run {run_id}"
+        raise RunNotFoundError(msg, hint="`GET /runs` lists the runs of the last 90 days.")
+
+    def describe(self, run_id: str) -> ExecutionDescription:
+        """Return the execution of a run. Raises `RunNotFoundError`."""
+        return self.states.describe(self.execution_arn(run_id)[1])
+
+
+def run_id(kind: RunKind, execution_name: str) -> str:
+    """Return the ID of a run."""
+    return f"{kind}-{execution_name}"
+
+
+def run_status(status: str, error: str) -> RunStatus:
+    """Return the status of a run, from that of its execution and the error under which it ended."""
+    return "partial" if error in PARTIAL_ERRORS else _STATUS[status]
