@@ -1,0 +1,1 @@
+"""The command line `milvus-vault`, on top of the client."""

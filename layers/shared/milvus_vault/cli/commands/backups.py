@@ -1,0 +1,221 @@
+"""Commands about backups."""
+
+import itertools
+from typing import Annotated, Literal
+
+import typer
+
+from milvus_vault.cli.exit_codes import ExitCode
+from milvus_vault.cli.options import (
+    Databases,
+    Filter,
+    Key,
+    Limit,
+    NameArgument,
+    NameOption,
+    Timeout,
+    Wait,
+    backup_name,
+    point_in_time,
+    selectors,
+)
+from milvus_vault.cli.session import Session, session_of
+from milvus_vault.errors import InvalidRequestError
+
+
+def create(
+    context: typer.Context,
+    argument: NameArgument = "",
+    name: NameOption = "",
+    filters: Filter = [],
+    databases: Databases = [],
+    strategy: Annotated[
+        Literal["auto", "meta_only", "skip_flush"],
+        typer.Option(
+            help="[bold]meta_only[/]: no rows; [bold]skip_flush[/]: only rows that Milvus has written already."
+        ),
+    ] = "auto",
+    meta_only: Annotated[bool, typer.Option("--meta-only", help="The same as --strategy meta_only.")] = False,
+    skip_flush: Annotated[bool, typer.Option("--skip-flush", help="The same as --strategy skip_flush.")] = False,
+    no_gc_pause: Annotated[
+        bool, typer.Option("--no-gc-pause", help="Do not ask Milvus to pause garbage collection.")
+    ] = False,
+    all_or_nothing: Annotated[
+        bool,
+        typer.Option("--all-or-nothing", help="Publish no backup where a collection cannot be backed up."),
+    ] = False,
+    expire_after: Annotated[
+        str, typer.Option(metavar="DURATION", help="Delete it so long after now: 30d, 12h, 4w.", show_default=False)
+    ] = "",
+    wait: Wait = False,
+    timeout: Timeout = 0,
+    key: Key = "",
+) -> None:
+    """Back up all collections, or those that are named.
+
+    [dim]milvus-vault create -n before_upgrade --wait[/]
+    [dim]milvus-vault create -n shop_only --filter 'shop.*,default.articles' --expire-after 30d[/]
+    """
+    from milvus_vault.cli.following import start_or_follow
+    from milvus_vault.cli.requests import backup_request
+
+    session = session_of(context)
+    request = backup_request(
+        backup_name=backup_name(argument, name) if argument or name else None,
+        collections=selectors(filters, databases),
+        meta_only=meta_only or strategy == "meta_only" or None,
+        skip_flush=skip_flush or strategy == "skip_flush" or None,
+        gc_pause=False if no_gc_pause else None,
+        on_collection_failure="fail" if all_or_nothing else None,
+        expire_after=expire_after or None,
+    )
+    started = session.vault().create_backup(request, idempotency_key=key)
+    done = f"backup of [bold]{started.backup_name or request.backup_name}[/] started,"
+    start_or_follow(session, started, wait=wait, timeout_seconds=timeout, done=done)
+
+
+def list_backups(
+    context: typer.Context,
+    limit: Limit = 20,
+    schedule: Annotated[
+        str, typer.Option(metavar="NAME", help="Only backups of this schedule.", show_default=False)
+    ] = "",
+) -> None:
+    """List the backups, newest first.
+
+    [dim]milvus-vault list --limit 100[/]
+    [dim]milvus-vault --output json list | jq -r '.items[].name'[/]
+    """
+    from milvus_vault.cli import tables
+    from milvus_vault.cli.listing import show_list
+
+    session = session_of(context)
+    items = itertools.islice(session.vault().list_backups(schedule=schedule, page_size=min(limit, 100)), limit + 1)
+    show_list(
+        session.output, items, limit, tables.backups, "There is no backup yet: milvus-vault create -n NAME --wait"
+    )
+
+
+def get(context: typer.Context, argument: NameArgument = "", name: NameOption = "") -> None:
+    """Show a backup: its collections, sizes, holds and the last verification.
+
+    [dim]milvus-vault get before_upgrade[/]
+    """
+    from milvus_vault.cli import details
+
+    session = session_of(context)
+    chosen = backup_name(argument, name)
+    found = session.vault().get_backup(chosen)
+    if session.output.is_json:
+        session.output.document(found)
+    else:
+        session.output.show(details.backup(session.output, found))
+
+
+def delete(
+    context: typer.Context,
+    argument: NameArgument = "",
+    name: NameOption = "",
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    wait: Wait = False,
+    timeout: Timeout = 0,
+    key: Key = "",
+) -> None:
+    """Delete a backup, after asking. Refused while it has a hold or a restore reads it.
+
+    [dim]milvus-vault delete before_upgrade[/]
+    [dim]milvus-vault delete before_upgrade --yes --wait[/]
+    """
+    from milvus_vault.cli.following import start_or_follow
+
+    session = session_of(context)
+    chosen = backup_name(argument, name)
+    if not yes:
+        _ask_before_deleting(session, chosen)
+    started = session.vault().delete_backup(chosen, idempotency_key=key)
+    done = f"deletion of [bold]{chosen}[/] started,"
+    start_or_follow(session, started, wait=wait, timeout_seconds=timeout, done=done)
+
+
+def _ask_before_deleting(session: Session, name: str) -> None:
+    import sys
+
+    from milvus_vault.cli import formats
+
+    if not sys.stdin.isatty():
+        msg = f"'{name}' is not deleted without being asked for, and here is no terminal to ask on"
+        raise InvalidRequestError(
+            msg,
+            hint="Give --yes.",
+        )
+    found = session.vault().get_backup(name)
+    session.output.errors.print(
+        f"Backup [bold]{name}[/] of {formats.moment(found.created_at)} holds "
+        f"{formats.number_of(found.collection_count, 'collection')}, {formats.number_of(found.row_count, 'row')}, "
+        f"{formats.size(found.size_bytes)}. Deleting it cannot be undone."
+    )
+    if typer.prompt("Type its name to delete it", err=True, default="", show_default=False) != name:
+        session.output.errors.print("That is another name. Nothing is deleted.")
+        raise typer.Exit(ExitCode.INTERRUPTED)
+
+
+def verify(
+    context: typer.Context,
+    argument: NameArgument = "",
+    name: NameOption = "",
+    wait: Wait = False,
+    timeout: Timeout = 0,
+    key: Key = "",
+) -> None:
+    """Check that all objects of a backup are there and unchanged. Nothing is restored.
+
+    [dim]milvus-vault verify before_upgrade --wait[/]
+    """
+    from milvus_vault.cli.following import start_or_follow
+
+    session = session_of(context)
+    chosen = backup_name(argument, name)
+    started = session.vault().verify_backup(chosen, idempotency_key=key)
+    done = f"check of [bold]{chosen}[/] started,"
+    start_or_follow(session, started, wait=wait, timeout_seconds=timeout, done=done)
+
+
+def hold(
+    context: typer.Context,
+    argument: NameArgument = "",
+    name: NameOption = "",
+    reason: Annotated[str, typer.Option(metavar="TEXT", help="Why it must stay.", show_default=False)] = "",
+    until: Annotated[
+        str,
+        typer.Option(
+            metavar="WHEN", help="When the hold ends by itself: 2027-01-31, or 30d from now.", show_default=False
+        ),
+    ] = "",
+    lift: Annotated[bool, typer.Option("--lift", help="Take the hold away.")] = False,
+) -> None:
+    """Forbid that a backup is deleted, by hand or by retention; or allow it again.
+
+    [dim]milvus-vault hold before_upgrade --reason 'audit 2027' --until 2027-12-31[/]
+    [dim]milvus-vault hold before_upgrade --lift[/]
+    """
+    from milvus_vault.cli import formats
+
+    session = session_of(context)
+    output = session.output
+    chosen = backup_name(argument, name)
+    if lift:
+        if reason or until:
+            msg = "--lift goes with neither --reason nor --until"
+            raise InvalidRequestError(msg)
+        session.vault().lift_hold(chosen)
+        if output.is_json:
+            output.document({"name": chosen, "is_held": False})
+        else:
+            output.say(f"[green]✓[/] [bold]{chosen}[/] has no hold; it can be deleted.")
+        return
+    placed = session.vault().place_hold(chosen, reason=reason, until=point_in_time(until) if until else None)
+    if output.is_json:
+        output.document(placed)
+    else:
+        ending = f" until {formats.moment(placed.until)}" if placed.until else " until the hold is lifted"
+        output.say(f"[green]✓[/] [bold]{chosen}[/] cannot be deleted{ending}.")

@@ -1,0 +1,94 @@
+"""Commands that look before anything is done."""
+
+from typing import Annotated
+
+import typer
+
+from milvus_vault.cli.exit_codes import ExitCode
+from milvus_vault.cli.options import Databases, Filter, Timeout, selectors
+from milvus_vault.cli.session import session_of
+
+
+def check(context: typer.Context) -> None:
+    """Try every connection and permission that a backup and a restore need. Nothing is changed.
+
+    [dim]milvus-vault check[/]
+    """
+    from milvus_vault.cli import details
+
+    session = session_of(context)
+    report = session.vault().check()
+    if session.output.is_json:
+        session.output.document(report)
+    else:
+        session.output.show(details.check(report))
+    if not report.is_ok:
+        raise typer.Exit(ExitCode.FAILED)
+
+
+def collections(context: typer.Context) -> None:
+    """List the collections in Milvus that could be backed up, with their sizes.
+
+    [dim]milvus-vault collections[/]
+    """
+    from milvus_vault.cli import tables
+    from milvus_vault.cli.listing import show_list
+
+    session = session_of(context)
+    items = list(session.vault().list_collections())
+    show_list(session.output, items, len(items), tables.collections, "Milvus has no collection.")
+
+
+def estimate(
+    context: typer.Context,
+    filters: Filter = [],
+    databases: Databases = [],
+    meta_only: Annotated[bool, typer.Option("--meta-only", help="Of a backup without rows.")] = False,
+) -> None:
+    """Say what a backup would take: objects, bytes, requests, cost and time. Nothing is copied.
+
+    [dim]milvus-vault estimate --filter 'shop.*'[/]
+    """
+    from milvus_vault.cli import details
+    from milvus_vault.cli.requests import backup_request
+
+    session = session_of(context)
+    request = backup_request(collections=selectors(filters, databases), meta_only=meta_only or None)
+    found = session.vault().estimate(request)
+    if session.output.is_json:
+        session.output.document(found)
+    else:
+        session.output.show(details.estimate(session.output, found))
+
+
+def prune(
+    context: typer.Context,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Delete nothing; say of each backup whether it would go, and why.")
+    ] = False,
+    no_sweep: Annotated[
+        bool, typer.Option("--no-sweep", help="Leave working files and uploads of dead runs alone.")
+    ] = False,
+    wait: Annotated[
+        bool, typer.Option("--wait", "-w", help="Follow the run to its end. --dry-run always does.")
+    ] = False,
+    timeout: Timeout = 0,
+) -> None:
+    """Delete what no policy keeps. This also happens by itself, after scheduled backups and every day.
+
+    [dim]milvus-vault prune --dry-run[/]
+    [dim]milvus-vault prune --wait[/]
+    """
+    from milvus_vault.cli.following import finish, follow, start_or_follow
+    from milvus_vault.cli.pruning import show_decisions
+    from milvus_vault.cli.requests import prune_request
+
+    session = session_of(context)
+    started = session.vault().prune(prune_request(dry_run=dry_run or None, sweep=False if no_sweep else None))
+    if not (dry_run or wait):
+        start_or_follow(session, started, wait=False, timeout_seconds=0, done="prune started,")
+        return
+    run = follow(session, started.id, timeout)
+    if not session.output.is_json:
+        show_decisions(session.output, run)
+    finish(session.output, run)

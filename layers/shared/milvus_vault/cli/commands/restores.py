@@ -1,0 +1,90 @@
+"""The command `restore`."""
+
+from typing import Annotated
+
+import typer
+
+from milvus_vault.cli.options import (
+    Databases,
+    Filter,
+    Key,
+    NameArgument,
+    NameOption,
+    Timeout,
+    Wait,
+    backup_name,
+    renames,
+    selectors,
+)
+from milvus_vault.cli.session import session_of
+
+
+def restore(
+    context: typer.Context,
+    argument: NameArgument = "",
+    name: NameOption = "",
+    filters: Filter = [],
+    databases: Databases = [],
+    suffix: Annotated[
+        str, typer.Option("--suffix", "-s", metavar="TEXT", help="Add this to each name.", show_default=False)
+    ] = "",
+    rename: Annotated[
+        list[str],
+        typer.Option(
+            "--rename",
+            "-r",
+            metavar="OLD:NEW,...",
+            help="New names: db.a:db.b for a collection, db1.*:db2.* for a database.",
+            show_default=False,
+        ),
+    ] = [],
+    drop_existing: Annotated[
+        bool, typer.Option("--drop-existing", help="Replace targets that exist, each when its replacement is whole.")
+    ] = False,
+    skip_create: Annotated[
+        bool, typer.Option("--skip-create", help="Fill targets that exist, with equal fields and empty.")
+    ] = False,
+    meta_only: Annotated[
+        bool, typer.Option("--meta-only", help="Create collections and indexes, but no rows.")
+    ] = False,
+    no_index: Annotated[bool, typer.Option("--no-index", help="Create no indexes (and load nothing).")] = False,
+    no_load: Annotated[bool, typer.Option("--no-load", help="Load nothing.")] = False,
+    no_aliases: Annotated[bool, typer.Option("--no-aliases", help="Create no aliases.")] = False,
+    max_shards: Annotated[
+        int | None, typer.Option(metavar="N", help="At most so many shards for a collection.", show_default=False)
+    ] = None,
+    allow_version: Annotated[
+        bool, typer.Option("--allow-version", help="Restore into a Milvus that the matrix does not list (2.2, 2.3).")
+    ] = False,
+    wait: Wait = False,
+    timeout: Timeout = 0,
+    key: Key = "",
+) -> None:
+    """Make collections from a backup, under their own or other names.
+
+    Names after [bold]--filter[/] and left of [bold]--rename[/] are those in the backup.
+
+    [dim]milvus-vault restore before_upgrade --suffix _restored --wait[/]
+    [dim]milvus-vault restore -n before_upgrade -r 'shop.orders:shop.orders_old' --allow-version[/]
+    """
+    from milvus_vault.cli.following import start_or_follow
+    from milvus_vault.cli.requests import restore_request
+
+    session = session_of(context)
+    request = restore_request(
+        backup_name=backup_name(argument, name),
+        collections=selectors(filters, databases),
+        suffix=suffix or None,
+        rename=renames(rename) or None,
+        drop_existing=drop_existing or None,
+        skip_create=skip_create or None,
+        meta_only=meta_only or None,
+        restore_index=False if no_index else None,
+        load=False if no_load or no_index else None,
+        restore_aliases=False if no_aliases else None,
+        max_shards=max_shards,
+        allow_version=allow_version or None,
+    )
+    started = session.vault().restore(request, idempotency_key=key)
+    done = f"restore of [bold]{request.backup_name}[/] started,"
+    start_or_follow(session, started, wait=wait, timeout_seconds=timeout, done=done)

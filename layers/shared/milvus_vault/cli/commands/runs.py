@@ -1,0 +1,132 @@
+"""Commands about runs, and the reports that backups and restores leave."""
+
+import itertools
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from milvus_vault.cli.options import Limit, NameArgument, NameOption, Timeout, backup_name
+from milvus_vault.cli.session import Session, session_of
+from milvus_vault.errors import BackupNotFoundError, RunNotFoundError
+
+
+def runs(
+    context: typer.Context,
+    limit: Limit = 20,
+    kind: Annotated[
+        Literal["backup", "restore", "verify", "prune"] | None,
+        typer.Option(help="Only runs of this kind.", show_default=False),
+    ] = None,
+    status: Annotated[
+        Literal["running", "succeeded", "partial", "failed", "stopped", "timed_out"] | None,
+        typer.Option(help="Only runs that are like this.", show_default=False),
+    ] = None,
+) -> None:
+    """List the runs of the last 90 days, newest first.
+
+    [dim]milvus-vault runs --kind backup --status failed[/]
+    """
+    from milvus_vault.cli import tables
+    from milvus_vault.cli.listing import show_list
+
+    session = session_of(context)
+    items = session.vault().list_runs(kind=kind, status=status, page_size=min(limit, 100))
+    show_list(session.output, itertools.islice(items, limit + 1), limit, tables.runs, "There is no such run.")
+
+
+def watch(
+    context: typer.Context,
+    run_id: Annotated[
+        str, typer.Argument(metavar="RUN", help="ID of the run. Default: the newest.", show_default=False)
+    ] = "",
+    timeout: Timeout = 0,
+) -> None:
+    """Follow a run to its end; the exit code is that of its outcome. Ctrl-C leaves the run going.
+
+    With [bold]--output json[/], each change is one line: a document of its own.
+
+    [dim]milvus-vault watch[/]
+    [dim]milvus-vault watch backup-9d1c7a52 --timeout 600[/]
+    """
+    from milvus_vault.cli.following import finish, follow
+
+    session = session_of(context)
+    chosen = run_id or _newest(session)
+    run = follow(session, chosen, timeout, each_as_json=True)
+    finish(session.output, run, is_document_written=True)
+
+
+def _newest(session: Session) -> str:
+    for run in session.vault().list_runs(page_size=1):
+        return run.id
+    msg = "there is no run yet"
+    raise RunNotFoundError(msg, hint="Start one: milvus-vault create -n NAME --wait")
+
+
+def stop(
+    context: typer.Context,
+    run_id: Annotated[str, typer.Argument(metavar="RUN", help="ID of the run, see 'milvus-vault runs'.")],
+) -> None:
+    """Stop a run. A backup or restore that is started again with the same input resumes.
+
+    [dim]milvus-vault stop backup-9d1c7a52[/]
+    """
+    session = session_of(context)
+    session.vault().stop_run(run_id)
+    if session.output.is_json:
+        session.output.document({"id": run_id, "is_stopped": True})
+    else:
+        session.output.say(f"[green]✓[/] {run_id} is stopped.")
+
+
+def report(
+    context: typer.Context,
+    argument: NameArgument = "",
+    name: NameOption = "",
+    save: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write the HTML to this file instead.", show_default=False)
+    ] = None,
+    no_browser: Annotated[bool, typer.Option("--no-browser", help="Only print the address.")] = False,
+) -> None:
+    """Open the HTML report of a backup, or of a run, in the browser.
+
+    Where there is no browser, its address is printed; it can be read there for an hour.
+
+    [dim]milvus-vault report before_upgrade[/]
+    [dim]milvus-vault report restore-5f0e --save report.html[/]
+    """
+    from milvus_vault.cli.opening import open_in_browser
+
+    session = session_of(context)
+    output = session.output
+    chosen = backup_name(argument, name)
+    url = _report_url(session, chosen)
+    is_opened = False
+    if save is not None:
+        save.write_bytes(session.vault().download(url))
+    elif not (no_browser or output.is_json):
+        is_opened = open_in_browser(url)
+    if output.is_json:
+        output.document({"url": url, "file": str(save) if save else None})
+    elif save is not None:
+        output.say(f"[green]✓[/] written to {save}")
+    elif is_opened:
+        output.say(f"[green]✓[/] opened in the browser: {url}")
+    else:
+        output.say(url)
+
+
+def _report_url(session: Session, name: str) -> str:
+    # Names of backups have no dash, IDs of runs always have.
+    if "-" in name:
+        url = session.vault().get_run(name).report_url
+        if url is None:
+            msg = f"run {name} has left no report"
+            raise RunNotFoundError(msg, hint="Backups and restores do, when they end.")
+        return url
+    url = session.vault().get_backup(name).report_url
+    if url is None:
+        msg = f"backup '{name}' has no report"
+        raise BackupNotFoundError(msg, hint="Those that other tools or older releases made have none.")
+    return url

@@ -1,0 +1,131 @@
+"""The commands `schedule ...`."""
+
+from typing import Annotated
+
+import typer
+
+from milvus_vault.cli.options import Databases, Filter, selectors
+from milvus_vault.cli.session import session_of
+
+app = typer.Typer(help="Back up by itself, and keep what a policy says.", rich_markup_mode="rich")
+
+ScheduleNameArgument = Annotated[str, typer.Argument(metavar="NAME", help="Name of the schedule.")]
+
+
+def _keep(what: str) -> typer.models.OptionInfo:
+    option: typer.models.OptionInfo = typer.Option(
+        metavar="N", min=1, help=what, show_default=False, rich_help_panel="What is kept (default: all)"
+    )
+    return option
+
+
+@app.command("list")
+def list_schedules(context: typer.Context) -> None:
+    """List the schedules, with their next run and last success.
+
+    [dim]milvus-vault schedule list[/]
+    """
+    from milvus_vault.cli import tables
+    from milvus_vault.cli.listing import show_list
+
+    session = session_of(context)
+    items = list(session.vault().list_schedules())
+    none = "There is no schedule yet: milvus-vault schedule put NAME 'rate(1 day)' --keep-last 7"
+    show_list(session.output, items, len(items), tables.schedules, none)
+
+
+@app.command()
+def get(context: typer.Context, name: ScheduleNameArgument) -> None:
+    """Show a schedule.
+
+    [dim]milvus-vault schedule get nightly[/]
+    """
+    from milvus_vault.cli import details
+
+    session = session_of(context)
+    found = session.vault().get_schedule(name)
+    if session.output.is_json:
+        session.output.document(found)
+    else:
+        session.output.show(details.schedule(found))
+
+
+@app.command()
+def put(
+    context: typer.Context,
+    name: ScheduleNameArgument,
+    expression: Annotated[
+        str, typer.Argument(metavar="WHEN", help="'rate(1 day)', or 'cron(0 3 * * ? *)': at 3 o'clock each day.")
+    ],
+    timezone: Annotated[
+        str, typer.Option(metavar="ZONE", help="Time zone of a cron expression: Europe/Berlin.")
+    ] = "UTC",
+    off: Annotated[bool, typer.Option("--off", help="Keep it, but do not let it fire.")] = False,
+    filters: Filter = [],
+    databases: Databases = [],
+    meta_only: Annotated[bool, typer.Option("--meta-only", help="Back up no rows.")] = False,
+    skip_flush: Annotated[
+        bool, typer.Option("--skip-flush", help="Only rows that Milvus has written already.")
+    ] = False,
+    keep_last: Annotated[int | None, _keep("The newest N.")] = None,
+    keep_daily: Annotated[int | None, _keep("The newest of each of the last N days.")] = None,
+    keep_weekly: Annotated[int | None, _keep("The newest of each of the last N weeks.")] = None,
+    keep_monthly: Annotated[int | None, _keep("The newest of each of the last N months.")] = None,
+    keep_yearly: Annotated[int | None, _keep("The newest of each of the last N years.")] = None,
+    keep_at_least: Annotated[int | None, _keep("Never fewer complete ones than this. Default: 1.")] = None,
+    expire_after: Annotated[
+        str,
+        typer.Option(
+            metavar="DURATION",
+            help="None older than this: 30d, 12h, 4w.",
+            show_default=False,
+            rich_help_panel="What is kept (default: all)",
+        ),
+    ] = "",
+) -> None:
+    """Make a schedule, or replace the one of that name.
+
+    [dim]milvus-vault schedule put nightly 'cron(0 3 * * ? *)' --timezone Europe/Berlin --keep-daily 7[/]
+    [dim]milvus-vault schedule put often 'rate(1 hour)' --filter 'shop.*' --keep-last 24[/]
+    """
+    from milvus_vault.cli import details, requests
+
+    session = session_of(context)
+    request = requests.backup_request(
+        collections=selectors(filters, databases), meta_only=meta_only or None, skip_flush=skip_flush or None
+    )
+    retention = requests.retention(
+        keep_last=keep_last,
+        keep_daily=keep_daily,
+        keep_weekly=keep_weekly,
+        keep_monthly=keep_monthly,
+        keep_yearly=keep_yearly,
+        keep_at_least=keep_at_least,
+        expire_after=expire_after or None,
+    )
+    spec = requests.schedule_spec(
+        expression=expression, timezone=timezone, enabled=not off, request=request, retention=retention
+    )
+    made = session.vault().put_schedule(name, spec)
+    if session.output.is_json:
+        session.output.document(made)
+    else:
+        session.output.say("[green]✓[/] This schedule is set:")
+        session.output.show(details.schedule(made))
+
+
+@app.command()
+def delete(
+    context: typer.Context,
+    name: ScheduleNameArgument,
+) -> None:
+    """Delete a schedule. Its backups stay, and are pruned no more.
+
+    [dim]milvus-vault schedule delete nightly[/]
+    """
+    session = session_of(context)
+    session.vault().delete_schedule(name)
+    if session.output.is_json:
+        session.output.document({"name": name, "is_deleted": True})
+    else:
+        session.output.say(f"[green]✓[/] schedule [bold]{name}[/] is deleted; its backups stay.")

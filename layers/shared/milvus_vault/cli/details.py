@@ -1,0 +1,171 @@
+"""One thing in full, as a person reads it."""
+
+from collections.abc import Iterable
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from milvus_vault.cli import formats, tables
+from milvus_vault.cli.session import Output
+from milvus_vault.model.resources import Backup, CheckReport, Estimate, Schedule
+
+_MARKS = {"ok": ("✓", "green"), "warning": ("!", "yellow"), "failed": ("✗", "red"), "skipped": ("-", "dim")}
+
+
+def facts(pairs: Iterable[tuple[str, str | Text]]) -> Table:
+    """Return names and values in two columns, without the pairs that have no value."""
+    grid = Table.grid(padding=(0, 2))
+    grid.add_column(style="dim", no_wrap=True)
+    grid.add_column(overflow="fold")
+    for name, value in pairs:
+        if str(value) not in {"", "-"}:
+            grid.add_row(name, value if isinstance(value, Text) else Text(value))
+    return grid
+
+
+def backup(output: Output, item: Backup) -> RenderableType:
+    """Return a backup in full."""
+    rows = formats.number_of(item.row_count, "row")
+    parts: list[RenderableType] = [
+        facts(
+            [
+                ("backup", Text(item.name, style="bold")),
+                ("status", tables.word(item.status)),
+                ("created", f"{formats.moment(item.created_at)} ({formats.distance(item.created_at)})"),
+                ("finished", formats.moment(item.finished_at)),
+                ("holds", rows if item.meta_only else f"{rows}, {_objects(item.object_count, item.size_bytes)}"),
+                ("Milvus", item.milvus_version),
+                ("made by", item.origin),
+                ("run", item.run or ""),
+                ("schedule", item.schedule or ""),
+                ("expires", _expiry(item)),
+                ("hold", _hold(item)),
+                ("verified", _verification(item)),
+                ("location", item.location),
+                ("source", item.source),
+            ]
+        ),
+        Text(),
+        _collections(output, item),
+    ]
+    parts += [Text.assemble(("! ", "yellow"), warning) for warning in item.warnings]
+    for failure in item.failures:
+        parts.append(Text.assemble(("✗ ", "red"), f"{failure.database}.{failure.name}: {failure.error}"))
+        parts.append(Text(f"  {failure.message}"))
+    if item.verification:
+        parts += [Text.assemble(("✗ ", "red"), problem) for problem in item.verification.problems]
+    return Group(*parts)
+
+
+def _collections(output: Output, item: Backup) -> Table:
+    made = tables.table(output, "collection", ">rows", ">live rows", ">segments", ">objects", ">size")
+    for collection in item.collections:
+        made.add_row(
+            Text(f"{collection.database}.{collection.name}"),
+            formats.count(collection.row_count),
+            formats.count(collection.live_row_count),
+            formats.count(collection.segment_count),
+            formats.count(collection.object_count),
+            formats.size(collection.size_bytes),
+        )
+    return made
+
+
+def _objects(objects: int, size_bytes: int) -> str:
+    return f"{formats.number_of(objects, 'object')}, {formats.size(size_bytes)}"
+
+
+def _expiry(item: Backup) -> str:
+    if item.expires_at is None:
+        return f"by retention: keeps {tables.retention(item.retention)}" if item.retention else ""
+    return f"{formats.moment(item.expires_at)} ({formats.distance(item.expires_at)})"
+
+
+def _hold(item: Backup) -> Text:
+    if item.hold is None:
+        return Text()
+    until = f" until {formats.moment(item.hold.until)}" if item.hold.until else ""
+    reason = f": {item.hold.reason}" if item.hold.reason else ""
+    return Text(f"held{until}{reason}", style="yellow")
+
+
+def _verification(item: Backup) -> Text:
+    found = item.verification
+    if found is None:
+        return Text("never", style="dim")
+    how = "ETags and checksums" if found.content_checked else "presence and sizes only"
+    when = formats.moment(found.verified_at)
+    return Text.assemble(
+        tables.word(found.status), f", {when}, {_objects(found.object_count, found.size_bytes)}, {how}"
+    )
+
+
+def check(report: CheckReport) -> RenderableType:
+    """Return each thing that was tried, with its verdict."""
+    parts: list[RenderableType] = []
+    for item in report.checks:
+        mark, style = _MARKS[item.verdict]
+        name = item.name.replace("_", " ")
+        parts.append(Text.assemble((f"{mark} ", style), (f"{name}: ", "bold"), item.message))
+        if item.hint:
+            parts.append(Text.assemble(("  hint: ", "bold"), item.hint))
+    failed = sum(item.verdict == "failed" for item in report.checks)
+    warned = sum(item.verdict == "warning" for item in report.checks)
+    ending = Text("Everything that a backup and a restore need is there.", style="green")
+    if not report.is_ok:
+        ending = Text(f"{formats.number_of(failed, 'check')} failed.", style="red")
+    elif warned:
+        ending.append(f" ({formats.number_of(warned, 'warning')})", style="yellow")
+    return Group(*parts, ending)
+
+
+def estimate(output: Output, item: Estimate) -> RenderableType:
+    """Return what a backup would take."""
+    requests = f"{formats.count(item.copy_requests)} copies, {formats.count(item.list_requests)} listings"
+    grid = facts(
+        [
+            ("collections", formats.count(item.collection_count)),
+            ("rows", formats.count(item.row_count)),
+            ("objects", formats.count(item.object_count)),
+            ("size", formats.size(item.size_bytes)),
+            ("requests", requests),
+            ("cost of requests", f"{item.request_cost_usd:,.4f} USD"),
+            ("cost of storage", f"{item.storage_cost_usd_per_month:,.4f} USD a month"),
+            ("expected time", f"about {formats.duration(item.expected_seconds)}"),
+        ]
+    )
+    parts: list[RenderableType] = [grid]
+    if item.largest:
+        parts += [Text(), tables.collections(output, item.largest)]
+    parts.append(Text("Prices of us-east-1, S3 Standard. Nothing was copied.", style="dim"))
+    return Group(*parts)
+
+
+def schedule(item: Schedule) -> RenderableType:
+    """Return a schedule in full."""
+    asked = item.request.model_dump(mode="json", exclude_unset=True, exclude_none=True)
+    return facts(
+        [
+            ("schedule", Text(item.name, style="bold")),
+            ("when", f"{item.expression} ({item.timezone})"),
+            (
+                "state",
+                ("on" if item.enabled else "off") + (", from the stack's parameters" if item.is_deployed else ""),
+            ),
+            (
+                "next run",
+                f"{formats.moment(item.next_run_at)} ({formats.distance(item.next_run_at)})"
+                if item.next_run_at
+                else "",
+            ),
+            (
+                "last success",
+                f"{formats.moment(item.last_success_at)} ({formats.distance(item.last_success_at)})"
+                if item.last_success_at
+                else "never",
+            ),
+            ("keeps", tables.retention(item.retention)),
+            ("request", ", ".join(f"{key}: {value}" for key, value in asked.items()) or "everything"),
+        ]
+    )

@@ -1,0 +1,154 @@
+"""Following a run to its end, and what is said then."""
+
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+
+import typer
+from rich.live import Live
+from rich.markup import escape
+
+from milvus_vault.cli import formats
+from milvus_vault.cli.exit_codes import ExitCode, code_of
+from milvus_vault.cli.progress import RunBars, RunLines
+from milvus_vault.cli.session import Output, Session
+from milvus_vault.errors import WaitTimeoutError
+from milvus_vault.model.resources import Run, Started
+
+_REFRESHES_PER_SECOND = 4
+
+
+def start_or_follow(session: Session, started: Started, *, wait: bool, timeout_seconds: float, done: str) -> None:
+    """Say that a run was started, or follow it to its end; exit with the code of its outcome.
+
+    Args:
+        session: says where to write.
+        started: what the API answered.
+        wait: whether to follow.
+        timeout_seconds: when to stop following; 0: never.
+        done: what was started, for a person.
+    """
+    output = session.output
+    if wait:
+        finish(output, follow(session, started.id, timeout_seconds))
+        return
+    if output.is_json:
+        output.document(started)
+        return
+    output.say(f"[green]✓[/] {done} [dim]run[/] {started.id}")
+    output.say(f"[dim]Follow it with[/] milvus-vault watch {started.id}")
+
+
+def follow(session: Session, run_id: str, timeout_seconds: float = 0, *, each_as_json: bool = False) -> Run:
+    """Return a run once it has ended, and show on the way how far it is.
+
+    Ctrl-C ends the following only: the run goes on, and the exit code is 130. Raises WaitTimeoutError.
+
+    Args:
+        session: says where to write.
+        run_id: of the run.
+        timeout_seconds: when to stop; 0: never.
+        each_as_json: with JSON, write a document for each change instead of none.
+    """
+    output = session.output
+    last: list[Run] = []
+    with ExitStack() as on_screen:
+        show = _json_lines(output) if output.is_json and each_as_json else _shown(output, on_screen)
+
+        def remember(run: Run) -> None:
+            last[:] = [run]
+            show(run)
+
+        try:
+            return session.vault().wait_for_run(run_id, timeout_seconds=timeout_seconds or None, on_progress=remember)
+        except KeyboardInterrupt:
+            on_screen.close()
+            _tell_that_it_goes_on(output, run_id)
+            if output.is_json and last and not each_as_json:
+                output.document(last[0])
+            raise typer.Exit(ExitCode.INTERRUPTED) from None
+        except WaitTimeoutError:
+            on_screen.close()
+            raise
+
+
+def finish(output: Output, run: Run, *, is_document_written: bool = False) -> None:
+    """Say how a run ended, and exit with the code of that unless all is well."""
+    if output.is_json:
+        if not is_document_written:
+            output.document(run)
+    else:
+        _tell_outcome(output, run)
+    code = outcome_code(run)
+    if code is ExitCode.OK:
+        return
+    message = run.message or f"the run ended as '{run.status}'"
+    output.error(run.error, f"{run.error}: {message}" if run.error else message, run.hint, code)
+    raise typer.Exit(code)
+
+
+def outcome_code(run: Run) -> ExitCode:
+    """Return the exit code of a run that has ended."""
+    if run.status == "succeeded":
+        return ExitCode.OK
+    return ExitCode.PARTIAL if run.status == "partial" else code_of(run.error)
+
+
+def _shown(output: Output, on_screen: ExitStack) -> Callable[[Run], None]:
+    if output.is_live:
+        bars = RunBars()
+        on_screen.enter_context(
+            Live(bars, console=output.text, refresh_per_second=_REFRESHES_PER_SECOND, transient=True)
+        )
+        return bars.update
+    lines = RunLines()
+
+    def say(run: Run) -> None:
+        for line in lines.lines(run, time.monotonic()):
+            output.say(escape(line))
+
+    return say
+
+
+def _json_lines(output: Output) -> Callable[[Run], None]:
+    before: list[Run] = []
+
+    def write(run: Run) -> None:
+        if before != [run]:
+            before[:] = [run]
+            output.document(run, compact=True)
+
+    return write
+
+
+def _tell_that_it_goes_on(output: Output, run_id: str) -> None:
+    output.errors.print(f"\nThe run goes on. Follow it with [bold]milvus-vault watch {run_id}[/],")
+    output.errors.print(f"or stop it with [bold]milvus-vault stop {run_id}[/].")
+
+
+def _tell_outcome(output: Output, run: Run) -> None:
+    took = formats.duration((run.ended_at - run.started_at).total_seconds()) if run.ended_at else ""
+    mark = {"succeeded": "[green]✓[/]", "partial": "[yellow]![/]"}.get(run.status, "[red]✗[/]")
+    name = f" of [bold]{run.backup_name}[/]" if run.backup_name else ""
+    how = run.status.replace("_", " ") + (f" in {took}" if took else "")
+    output.say(f"{mark} {run.kind}{name} {how}{_numbers(run)} [dim]{run.id}[/]")
+    for warning in run.warnings:
+        output.say(f"  [yellow]![/] {escape(warning)}")
+    for item in run.collections:
+        if item.status == "failed":
+            output.say(escape(f"  {item.database}.{item.name}: {item.error}: {item.message}"))
+
+
+def _numbers(run: Run) -> str:
+    now = run.progress
+    parts = []
+    if now.collections_total:
+        parts.append(f"{now.collections_done:,} of {formats.number_of(now.collections_total, 'collection')}")
+    rows = (run.result or {}).get("row_count")
+    if isinstance(rows, int):
+        parts.append(formats.number_of(rows, "row"))
+    if now.objects_total:
+        parts.append(formats.number_of(now.objects_total, "object"))
+    if now.bytes_total:
+        parts.append(formats.size(now.bytes_total))
+    return f": {', '.join(parts)}" if parts else ""

@@ -1,0 +1,122 @@
+"""Starting and stopping the local stack from the command line.
+
+What runs it is `local/background.py` of a clone of the repository: the emulator and Milvus are no part of what
+`pip install` brings.
+"""
+
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from milvus_vault.cli.session import Output
+from milvus_vault.client.local_state import (
+    LocalState,
+    is_alive,
+    lock_path,
+    log_path,
+    running_stack,
+    state_folder,
+    state_path,
+)
+from milvus_vault.errors import LocalStackError
+
+_PYTHON = "python3.13"
+_MARK = Path("local", "background.py")
+_STOP_TIMEOUT_SECONDS = 40.0
+_KILL_TIMEOUT_SECONDS = 10.0
+
+
+def start(output: Output, repository: Path | None, *, with_sample: bool) -> LocalState:
+    """Start the local stack, unless it runs, and return it once it is ready. Raises LocalStackError."""
+    running = running_stack()
+    if running is not None and not with_sample:
+        return running
+    clone = find_repository(repository or (Path(running.repository) if running else None))
+    code = make(output, clone, "local-up", "ARGS=--sample" if with_sample else "ARGS=")
+    state = running_stack()
+    if code != 0 or state is None:
+        msg = "the local stack did not start"
+        raise LocalStackError(msg, hint="The lines above say why.")
+    return state
+
+
+def find_repository(given: Path | None) -> Path:
+    """Return the folder of a clone: the given one, or the one that the current folder is in.
+
+    Raises LocalStackError.
+    """
+    looked_at = [given.absolute()] if given else [Path.cwd(), *Path.cwd().parents]
+    for folder in looked_at:
+        if (folder / _MARK).is_file():
+            return folder
+    msg = f"{looked_at[0]} is not in a clone of Milvus Vault's repository"
+    raise LocalStackError(
+        msg,
+        hint="The local stack is started from one: change into it, or name it with --repo.",
+    )
+
+
+def make(output: Output, repository: Path, target: str, *arguments: str) -> int:
+    """Run `make`, and return its exit code. Beside JSON, what it writes goes to standard error.
+
+    Raises LocalStackError where there is no `make`. Ctrl-C reaches it as well, and it is waited for.
+    """
+    program = shutil.which("make")
+    if program is None:
+        msg = "there is no 'make' on this machine"
+        raise LocalStackError(msg, hint="Install it, for example with apt or dnf.")
+    python = shutil.which(_PYTHON) or sys.executable
+    command = [program, "--directory", str(repository), target, f"PYTHON={python}", *arguments]
+    # The repository's own environment is used, not the one that this program is installed in.
+    environment = {name: value for name, value in os.environ.items() if name not in {"PYTHONPATH", "VIRTUAL_ENV"}}
+    with subprocess.Popen(command, env=environment, stdout=sys.stderr if output.is_json else None) as process:  # noqa: S603 - a Makefile that the user named
+        try:
+            return process.wait()
+        except KeyboardInterrupt:
+            process.wait()
+            raise
+
+
+def stop() -> bool:
+    """Stop the local stack, remove its files, and return whether it ran. Raises LocalStackError."""
+    was_running = is_alive()
+    if was_running:
+        _signal(signal.SIGTERM)
+        if not _wait_until_gone(_STOP_TIMEOUT_SECONDS):
+            # Its servers end with it all the same: each has a watchdog.
+            _signal(signal.SIGKILL)
+            if not _wait_until_gone(_KILL_TIMEOUT_SECONDS):
+                msg = f"process {_pid()} of the local stack does not end"
+                raise LocalStackError(msg, hint="Kill it by hand.")
+    for path in (state_path(), lock_path(), log_path()):
+        path.unlink(missing_ok=True)
+    with contextlib.suppress(OSError):  # there is something else in it, or it was never made
+        state_folder().rmdir()
+    return was_running
+
+
+def _pid() -> int:
+    try:
+        return int(lock_path().read_text())
+    except (OSError, ValueError) as err:
+        msg = "the local stack is just starting or stopping"
+        raise LocalStackError(msg, hint="Try again in a few seconds.") from err
+
+
+def _signal(number: signal.Signals) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(_pid(), number)
+
+
+def _wait_until_gone(timeout_seconds: float) -> bool:
+    deadline = time.monotonic() + timeout_seconds
+    while is_alive():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.1)
+    return True

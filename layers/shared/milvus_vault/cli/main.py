@@ -1,0 +1,99 @@
+"""The program: reads the command line, runs the command, and turns every error into a message and an exit code."""
+
+import signal
+import sys
+from collections.abc import Iterator, Sequence
+from types import FrameType
+
+import typer
+
+from milvus_vault.cli.app import app
+from milvus_vault.cli.exit_codes import ExitCode, code_of
+from milvus_vault.cli.session import Output
+from milvus_vault.errors import VaultError
+
+# Options of milvus-backup whose meaning is the same, and of which ours have other names. Underscores need no entry.
+_PEER_OPTIONS = {
+    "--colls": "--filter",
+    "--collections": "--filter",
+    "--drop-exist-collection": "--drop-existing",
+    "--skip-create-collection": "--skip-create",
+}
+# Its options for what is always done here.
+_PEER_DEFAULTS = {"--rebuild-index", "--restore-index", "--use-v2-restore"}
+_GLOBAL_OPTIONS = {"--url", "--stack", "--region", "--profile", "--output", "-o"}
+
+
+def main() -> None:
+    """Run the command line of this process, and exit."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _interrupt)
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command line and return its exit code."""
+    arranged = arrange(arguments)
+    output = Output(is_json=_asks_for_json(arranged))
+    try:
+        result = app(args=arranged, prog_name="milvus-vault", standalone_mode=False)
+    except VaultError as err:
+        code = code_of(type(err).__name__)
+        output.error(type(err).__name__, err.message, err.hint, code)
+        return code
+    except typer.TyperException as err:
+        output.error("InvalidRequestError", err.format_message(), _usage_hint(err), ExitCode.USAGE)
+        return ExitCode.USAGE
+    except (KeyboardInterrupt, typer.Abort):
+        output.errors.print()
+        return ExitCode.INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read our output has had enough, as `head` has.
+        sys.stdout = None
+        return ExitCode.OK
+    return result if isinstance(result, int) else ExitCode.OK
+
+
+def arrange(arguments: Sequence[str]) -> list[str]:
+    """Return a command line in our spelling: global options first, and milvus-backup's words replaced."""
+    found_globals, rest = [], []
+    remaining = iter(arguments)
+    for argument in remaining:
+        if argument == "--":
+            rest += [argument, *remaining]
+            break
+        name, equals, value = argument.partition("=")
+        if name in _GLOBAL_OPTIONS:
+            found_globals += [argument] if equals else [argument, *_next_of(remaining)]
+            continue
+        if name.startswith("--"):
+            name = name.replace("_", "-")
+            if name in _PEER_DEFAULTS:
+                continue
+            name = _PEER_OPTIONS.get(name, name)
+        rest.append(f"{name}{equals}{value}")
+    return found_globals + rest
+
+
+def _next_of(remaining: Iterator[str]) -> list[str]:
+    value = next(remaining, None)
+    return [] if value is None else [value]
+
+
+def _asks_for_json(arranged: Sequence[str]) -> bool:
+    pairs = zip(arranged, [*arranged[1:], ""], strict=True)
+    return any((one in {"--output", "-o"} and two == "json") or one == "--output=json" for one, two in pairs)
+
+
+def _usage_hint(err: typer.TyperException) -> str:
+    context = getattr(err, "ctx", None)
+    path = context.command_path if context is not None else "milvus-vault"
+    return f"'{path} --help' explains the options."
+
+
+def _interrupt(number: int, _: FrameType | None) -> None:
+    raise KeyboardInterrupt(number)
+
+
+if __name__ == "__main__":
+    main()

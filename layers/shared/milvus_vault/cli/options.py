@@ -1,0 +1,106 @@
+"""Options and arguments that several commands have, and what their texts mean."""
+
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import Annotated
+
+import typer
+
+from milvus_vault.errors import InvalidRequestError
+
+NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="Name of the backup.", show_default=False)]
+NameOption = Annotated[
+    str, typer.Option("--name", "-n", metavar="NAME", help="The same, as milvus-backup has it.", show_default=False)
+]
+Filter = Annotated[
+    list[str],
+    typer.Option(
+        "--filter",
+        "-c",
+        metavar="DB.COLLECTION,...",
+        help="Which collections: [bold]db.collection[/], [bold]db.*[/], or [bold]collection[/] of the database "
+        "'default'. May be repeated. Default: all.",
+        show_default=False,
+    ),
+]
+Databases = Annotated[
+    list[str],
+    typer.Option("--databases", "-d", metavar="DB,...", help="All collections of these databases.", show_default=False),
+]
+Wait = Annotated[bool, typer.Option("--wait", "-w", help="Follow the run to its end.")]
+Timeout = Annotated[
+    float,
+    typer.Option(
+        "--timeout",
+        metavar="SECONDS",
+        min=0,
+        help="With --wait: stop waiting after so long. 0: never.",
+        show_default=False,
+    ),
+]
+Limit = Annotated[int, typer.Option("--limit", "-l", min=1, help="How many at most, newest first.")]
+Key = Annotated[
+    str,
+    typer.Option(
+        "--idempotency-key",
+        metavar="KEY",
+        help="Starting again with the same key starts nothing a second time.",
+        show_default=False,
+    ),
+]
+
+
+def backup_name(argument: str, option: str) -> str:
+    """Return the name that was given, as argument or with `-n`. Raises InvalidRequestError."""
+    if argument and option and argument != option:
+        msg = f"two names are given: '{argument}' and '{option}'"
+        raise InvalidRequestError(msg, hint="Give one.")
+    if not (argument or option):
+        msg = "no name is given"
+        raise InvalidRequestError(msg, hint="'milvus-vault list' shows the backups.")
+    return argument or option
+
+
+def selectors(filters: Iterable[str], databases: Iterable[str] = ()) -> tuple[str, ...] | None:
+    """Return the selection as requests have it, or nothing for all collections."""
+    named = [_full(name) for name in _split(filters)]
+    whole = [f"{database}.*" for database in _split(databases)]
+    return tuple(named + whole) or None
+
+
+def renames(texts: Iterable[str]) -> dict[str, str]:
+    """Return old and new names of `db.a:db.b,db1.*:db2.*`. Raises InvalidRequestError."""
+    found = {}
+    for text in _split(texts):
+        old, colon, new = text.partition(":")
+        if not (old and colon and new):
+            msg = f"'{text}' is not OLD:NEW"
+            raise InvalidRequestError(msg, hint="For example --rename db.a:db.b,db1.*:db2.*")
+        found[_full(old)] = _full(new)
+    return found
+
+
+def point_in_time(text: str) -> datetime:
+    """Return the time that a date, a time, or a length of time from now such as `30d` means."""
+    from milvus_vault.model.retention import parse_duration  # noqa: PLC0415 - pydantic takes its time
+
+    try:
+        return datetime.now(UTC) + parse_duration(text)
+    except ValueError:
+        pass
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError as err:
+        msg = f"'{text}' is no point in time"
+        raise InvalidRequestError(
+            msg, hint="Give a date (2027-01-31), a time, or a length of time (30d, 12h)."
+        ) from err
+    return found if found.tzinfo else found.astimezone()
+
+
+def _split(texts: Iterable[str]) -> list[str]:
+    return [name.strip() for text in texts for name in text.split(",") if name.strip()]
+
+
+def _full(name: str) -> str:
+    return name if "." in name else f"default.{name}"

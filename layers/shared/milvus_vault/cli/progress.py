@@ -1,0 +1,137 @@
+"""A run that goes on: bars on a terminal, lines in a file."""
+
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
+
+from rich.console import Group, RenderableType
+from rich.progress import BarColumn, Progress, ProgressColumn, TextColumn
+from rich.table import Table
+from rich.text import Text
+
+from milvus_vault.cli import formats, tables
+from milvus_vault.model.resources import Run, RunCollection
+
+# What fits a small terminal beside the bars.
+_SHOWN_COLLECTIONS = 10
+_LINE_EVERY_SECONDS = 10.0
+
+
+class RunBars:
+    """The bars of one run, and lines for the collections that are running or have failed."""
+
+    def __init__(self) -> None:
+        """Make bars without numbers."""
+        columns: tuple[ProgressColumn, ...] = (
+            TextColumn("  {task.description:<12}"),
+            BarColumn(bar_width=28),
+            TextColumn("{task.fields[done]:>18}"),
+            TextColumn("[dim]{task.fields[more]}"),
+        )
+        self._bars = Progress(*columns)
+        self._tasks = {
+            name: self._bars.add_task(name, total=None, done="", more="") for name in ("collections", "objects", "data")
+        }
+        self._run: Run | None = None
+
+    def update(self, run: Run) -> None:
+        """Show what is known now."""
+        self._run = run
+        now = run.progress
+        left = f"{formats.duration(now.eta_seconds)} left" if now.eta_seconds is not None else ""
+        self._set("collections", now.collections_done, now.collections_total, formats.count)
+        self._set("objects", now.objects_done, now.objects_total, formats.count)
+        more = "  ".join(text for text in (formats.rate(now.bytes_per_second), left) if text)
+        self._set("data", now.bytes_done, now.bytes_total, formats.size, more)
+
+    def _set(self, name: str, done: int, total: int | None, text: Callable[[int | None], str], more: str = "") -> None:
+        shown = f"{text(done)} of {text(total)}" if total is not None else ""
+        # A total of 0 would be a bar that never fills.
+        known = None if total is None else max(total, 1)
+        completed = done if total else (1 if total == 0 else 0)
+        self._bars.update(self._tasks[name], total=known, completed=completed, done=shown, more=more)
+
+    def __rich__(self) -> RenderableType:
+        """Return what is on the screen."""
+        run = self._run
+        if run is None:
+            return Text("asking the API ...", style="dim")
+        parts: list[RenderableType] = [headline(run)]
+        # What has ended is told by its outcome; a check or a prune has no collections.
+        if run.status == "running":
+            parts.append(self._bars)
+        parts.append(_collections(run.collections))
+        return Group(*parts)
+
+
+def headline(run: Run) -> Text:
+    """Return what runs, what it does, and for how long."""
+    seconds = ((run.ended_at or datetime.now(UTC)) - run.started_at).total_seconds()
+    name = f" of {run.backup_name}" if run.backup_name else ""
+    doing = run.phase.replace("_", " ") if run.status == "running" and run.phase else run.status.replace("_", " ")
+    return Text.assemble(
+        (f"{run.kind}{name}", "bold"),
+        "  ",
+        (doing, tables.STYLES.get(run.status, "")),
+        (f"  {formats.duration(seconds)}  {run.id}", "dim"),
+    )
+
+
+def _collections(items: Iterable[RunCollection]) -> Table:
+    grid = Table.grid(padding=(0, 2))
+    looked_at = [item for item in items if item.status in {"running", "failed"}]
+    for item in looked_at[:_SHOWN_COLLECTIONS]:
+        name = f"  {item.database}.{item.name}" + (f" → {item.target}" if item.target else "")
+        objects = "" if item.objects_total is None else f"{item.objects_done:,} of {item.objects_total:,} objects"
+        sizes = "" if not item.bytes_total else f"{formats.size(item.bytes_done)} of {formats.size(item.bytes_total)}"
+        told = (
+            Text(item.error, style="red")
+            if item.status == "failed"
+            else Text("  ".join(filter(None, (objects, sizes))))
+        )
+        grid.add_row(Text(name), tables.word(item.status), told)
+    if len(looked_at) > _SHOWN_COLLECTIONS:
+        grid.add_row(Text(f"  and {len(looked_at) - _SHOWN_COLLECTIONS} more", style="dim"), "", "")
+    return grid
+
+
+class RunLines:
+    """The same as lines: one for each change of phase or of a collection, and one now and then in between."""
+
+    def __init__(self) -> None:
+        """Nothing was told yet."""
+        self._told: tuple[object, ...] = ()
+        self._told_at = 0.0
+        self._numbers: tuple[int, ...] = ()
+        self._collections: dict[str, str] = {}
+
+    def lines(self, run: Run, now_seconds: float) -> list[str]:
+        """Return what is new in an answer, given a clock that goes on in seconds."""
+        new = []
+        progress = run.progress
+        told = (run.status, run.phase, progress.collections_done, progress.collections_total)
+        numbers = (progress.objects_done, progress.bytes_done)
+        is_due = numbers != self._numbers and now_seconds - self._told_at >= _LINE_EVERY_SECONDS
+        if told != self._told or is_due:
+            self._told, self._told_at, self._numbers = told, now_seconds, numbers
+            new.append(_line(run))
+        for item in run.collections:
+            name = f"{item.database}.{item.name}"
+            if item.status == "failed" and self._collections.get(name) != "failed":
+                new.append(f"{run.id}  {name} failed: {item.error}: {item.message}")
+            self._collections[name] = item.status
+        return new
+
+
+def _line(run: Run) -> str:
+    now = run.progress
+    parts = [run.id, (run.phase or run.status).replace("_", " ") if run.status == "running" else run.status]
+    if now.collections_total is not None:
+        parts.append(f"{now.collections_done}/{now.collections_total} collections")
+    if now.objects_total is not None:
+        parts.append(f"{now.objects_done:,}/{now.objects_total:,} objects")
+    if now.bytes_total is not None:
+        parts.append(f"{formats.size(now.bytes_done)}/{formats.size(now.bytes_total)}")
+    if run.status == "running":
+        parts.append(formats.rate(now.bytes_per_second))
+        parts.append(f"{formats.duration(now.eta_seconds)} left" if now.eta_seconds is not None else "")
+    return "  ".join(part for part in parts if part)

@@ -1,0 +1,45 @@
+"""Requests from options: what was not given is left out, so that the API's defaults hold."""
+
+from pydantic import ValidationError
+
+from milvus_vault.errors import InvalidRequestError
+from milvus_vault.model.base import Model
+from milvus_vault.model.requests import BackupRequest, PruneRequest, RestoreRequest
+from milvus_vault.model.resources import ScheduleSpec
+from milvus_vault.model.retention import Retention
+
+
+def backup_request(**fields: object) -> BackupRequest:
+    """Return a backup's request. Raises InvalidRequestError, which names the wrong fields."""
+    return _made(BackupRequest, fields)
+
+
+def restore_request(**fields: object) -> RestoreRequest:
+    """Return a restore's request. Raises InvalidRequestError."""
+    return _made(RestoreRequest, fields)
+
+
+def prune_request(**fields: object) -> PruneRequest:
+    """Return a prune's request. Raises InvalidRequestError."""
+    return _made(PruneRequest, fields)
+
+
+def retention(**fields: object) -> Retention | None:
+    """Return a policy, or nothing where no rule is given. Raises InvalidRequestError."""
+    return _made(Retention, fields) if any(value is not None for value in fields.values()) else None
+
+
+def schedule_spec(**fields: object) -> ScheduleSpec:
+    """Return a schedule. Raises InvalidRequestError."""
+    return _made(ScheduleSpec, fields)
+
+
+def _made[Request: Model](request: type[Request], fields: dict[str, object]) -> Request:
+    try:
+        return request(**{name: value for name, value in fields.items() if value is not None})
+    except ValidationError as err:
+        wrong = [
+            f"{'.'.join(map(str, error['loc']))}: {error['msg']}" if error["loc"] else error["msg"]
+            for error in err.errors()
+        ]
+        raise InvalidRequestError("; ".join(wrong), hint="docs/requests.md explains the fields.") from err

@@ -1,0 +1,141 @@
+"""Where the API is, and who calls it."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import boto3
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    CredentialRetrievalError,
+    NoCredentialsError,
+    NoRegionError,
+    PartialCredentialsError,
+    ProfileNotFound,
+    SSOError,
+    TokenRetrievalError,
+)
+
+from milvus_vault.client.local_state import LOCAL_ACCESS_KEY, LOCAL_REGION, LOCAL_SECRET_KEY, LocalState, running_stack
+from milvus_vault.client.vault import VaultClient
+from milvus_vault.errors import ApiAccessDeniedError, ApiNotFoundError, ApiUnavailableError
+
+URL_VARIABLE = "MILVUS_VAULT_URL"
+STACK_VARIABLE = "MILVUS_VAULT_STACK"
+OUTPUT_KEY = "ApiUrl"
+
+_CREDENTIALS = (NoCredentialsError, PartialCredentialsError, CredentialRetrievalError, SSOError, TokenRetrievalError)
+
+
+@dataclass(frozen=True, slots=True)
+class Door:
+    """An API, and the session that signs requests to it."""
+
+    url: str
+    session: boto3.Session
+    found_by: Literal["url", "stack", "local"]
+
+
+def connect(*, url: str = "", stack: str = "", region: str = "", profile: str = "") -> VaultClient:
+    """Return a client of the API that `find_door` finds; raises as that does."""
+    door = find_door(url=url, stack=stack, region=region, profile=profile)
+    return VaultClient(door.url, door.session)
+
+
+def find_door(
+    *, url: str = "", stack: str = "", region: str = "", profile: str = "", environment: Mapping[str, str] = os.environ
+) -> Door:
+    """Return the API that is meant: what is given, else what the environment names, else the running local stack.
+
+    Args:
+        url: address of the API.
+        stack: CloudFormation stack whose output `ApiUrl` is the address.
+        region: Region of the stack; default: that of the profile or of the environment.
+        profile: profile of the AWS configuration.
+        environment: has `MILVUS_VAULT_URL` or `MILVUS_VAULT_STACK`, where neither is given.
+
+    Raises:
+        ApiNotFoundError: nothing tells where the API is, or the stack does not have one.
+        ApiAccessDeniedError: CloudFormation may not be asked, or there is no such profile.
+        ApiUnavailableError: CloudFormation does not answer.
+    """
+    if not url and not stack:
+        url, stack = environment.get(URL_VARIABLE, ""), environment.get(STACK_VARIABLE, "")
+    if url:
+        return Door(_checked(url), _session(region, profile), "url")
+    if stack:
+        session = _session(region, profile)
+        return Door(_url_of_stack(stack, session), session, "stack")
+    local = running_stack()
+    if local is None:
+        msg = "nothing tells where the API is"
+        raise ApiNotFoundError(
+            msg,
+            hint=f"Name a stack (--stack or {STACK_VARIABLE}) or an address (--url or {URL_VARIABLE}), or start the "
+            "local stack with 'milvus-vault local up'.",
+        )
+    return local_door(local)
+
+
+def local_door(local: LocalState) -> Door:
+    """Return the API of the local stack."""
+    session = boto3.Session(
+        aws_access_key_id=LOCAL_ACCESS_KEY, aws_secret_access_key=LOCAL_SECRET_KEY, region_name=LOCAL_REGION
+    )
+    return Door(local.api_url, session, "local")
+
+
+def _checked(url: str) -> str:
+    if not url.startswith(("https://", "http://")):
+        msg = f"'{url}' is no address of an API"
+        raise ApiNotFoundError(msg, hint="Give the stack's output ApiUrl: https://...")
+    return url
+
+
+def _session(region: str, profile: str) -> boto3.Session:
+    try:
+        return boto3.Session(region_name=region or None, profile_name=profile or None)
+    except ProfileNotFound as err:
+        msg = f"there is no AWS profile '{profile or os.environ.get('AWS_PROFILE', '')}'"
+        raise ApiAccessDeniedError(
+            msg,
+            hint="'aws configure list-profiles' lists them.",
+        ) from err
+
+
+def _url_of_stack(stack: str, session: boto3.Session) -> str:
+    where = f"stack '{stack}' in {session.region_name or 'no Region'}"
+    try:
+        described = session.client("cloudformation").describe_stacks(StackName=stack)["Stacks"][0]
+    except ClientError as err:
+        text = err.response["Error"].get("Message", str(err))
+        if "does not exist" in text:
+            msg = f"there is no {where}"
+            raise ApiNotFoundError(
+                msg, hint="See that --stack, --region and --profile are those of its deployment."
+            ) from err
+        msg = f"CloudFormation does not describe the {where}: {text}"
+        raise ApiAccessDeniedError(
+            msg,
+            hint="Give the API's address with --url, or sign in as somebody who may describe stacks.",
+        ) from err
+    except BotoCoreError as err:
+        raise _error_of_boto(where, err) from err
+    for output in described.get("Outputs", []):
+        if output.get("OutputKey") == OUTPUT_KEY:
+            return output["OutputValue"]
+    msg = f"the {where} has no output {OUTPUT_KEY}"
+    raise ApiNotFoundError(msg, hint="Deploy this release, or name another stack.")
+
+
+def _error_of_boto(where: str, err: BotoCoreError) -> ApiAccessDeniedError | ApiNotFoundError | ApiUnavailableError:
+    if isinstance(err, NoRegionError):
+        return ApiNotFoundError(f"no Region says where the {where} is", hint="Give --region, or set AWS_REGION.")
+    if isinstance(err, _CREDENTIALS):
+        return ApiAccessDeniedError(
+            f"cannot ask CloudFormation for the {where}: {err}",
+            hint="Sign in, for example with 'aws sso login', or choose a profile with --profile or AWS_PROFILE.",
+        )
+    return ApiUnavailableError(f"cannot ask CloudFormation for the {where}: {err}", hint="Check the network.")

@@ -1,0 +1,219 @@
+"""The client: one method for each thing that the API can do."""
+
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from datetime import datetime
+from typing import Any
+
+import boto3
+from pydantic import TypeAdapter, ValidationError
+
+from milvus_vault.client.transport import Transport
+from milvus_vault.client.waiting import wait_for_run
+from milvus_vault.errors import ApiUnavailableError
+from milvus_vault.model.base import Model
+from milvus_vault.model.requests import BackupRequest, PruneRequest, RestoreRequest
+from milvus_vault.model.resources import (
+    Backup,
+    BackupSummary,
+    CheckReport,
+    CollectionInfo,
+    Estimate,
+    EstimateRequest,
+    Hold,
+    HoldState,
+    Page,
+    Run,
+    RunCollection,
+    RunKind,
+    RunStatus,
+    RunSummary,
+    Schedule,
+    ScheduleSpec,
+    Started,
+)
+
+MAX_PAGE = 100
+
+
+class VaultClient:
+    """A client of one API. Its methods raise the leaves of `errors.py` that the API names.
+
+    Lists are iterators that ask for the next page when it is needed. What starts long work returns at once with the
+    run's ID, for `wait_for_run`; it carries an idempotency key, so that a repetition after a broken connection
+    starts nothing twice. Give a key of your own to be able to repeat it yourself.
+    """
+
+    def __init__(self, url: str, session: boto3.Session | None = None) -> None:
+        """Describe it; nothing is sent. See `connect` for ways to find the address.
+
+        Args:
+            url: the stack's output `ApiUrl`.
+            session: whose credentials sign; default: that of the environment.
+        """
+        self.url = url
+        self._transport = Transport(url, session or boto3.Session())
+
+    # --- backups ------------------------------------------------------------------------------
+
+    def create_backup(self, request: BackupRequest | None = None, *, idempotency_key: str = "") -> Started:
+        """Start a backup; without a request, of everything."""
+        return self._start("POST", "/backups", request or BackupRequest(), idempotency_key)
+
+    def list_backups(self, *, schedule: str = "", page_size: int = MAX_PAGE) -> Iterator[BackupSummary]:
+        """Yield the backups, newest first; `schedule`: only those that it made."""
+        return self._pages("/backups", BackupSummary, page_size, {"schedule": schedule})
+
+    def get_backup(self, name: str) -> Backup:
+        """Return a backup in full. Raises BackupNotFoundError."""
+        return self._ask("GET", f"/backups/{name}", Backup)
+
+    def delete_backup(self, name: str, *, idempotency_key: str = "") -> Started:
+        """Start to delete a backup. Raises BackupNotFoundError, BackupHeldError or BackupInUseError."""
+        return self._start("DELETE", f"/backups/{name}", None, idempotency_key)
+
+    def verify_backup(self, name: str, *, idempotency_key: str = "") -> Started:
+        """Start to check all objects of a backup. Raises BackupNotFoundError."""
+        return self._start("POST", f"/backups/{name}/verify", None, idempotency_key)
+
+    def place_hold(self, name: str, *, reason: str = "", until: datetime | None = None) -> HoldState:
+        """Forbid to delete a backup, until the hold is lifted or its time has come. Raises BackupNotFoundError."""
+        return self._ask("PUT", f"/backups/{name}/hold", HoldState, body=Hold(reason=reason, until=until))
+
+    def lift_hold(self, name: str) -> None:
+        """Allow again to delete a backup; nothing happens where it has no hold. Raises BackupNotFoundError."""
+        self._transport.request("DELETE", f"/backups/{name}/hold")
+
+    # --- restores -----------------------------------------------------------------------------
+
+    def restore(self, request: RestoreRequest, *, idempotency_key: str = "") -> Started:
+        """Start a restore. Raises BackupNotFoundError."""
+        return self._start("POST", "/restores", request, idempotency_key)
+
+    # --- runs ---------------------------------------------------------------------------------
+
+    def list_runs(
+        self, *, kind: RunKind | None = None, status: RunStatus | None = None, page_size: int = MAX_PAGE
+    ) -> Iterator[RunSummary]:
+        """Yield the runs, newest first."""
+        return self._pages("/runs", RunSummary, page_size, {"kind": kind or "", "status": status or ""})
+
+    def get_run(self, run_id: str) -> Run:
+        """Return a run: how far it is, or how it ended. Raises RunNotFoundError."""
+        return self._ask("GET", f"/runs/{run_id}", Run)
+
+    def list_run_collections(self, run_id: str, *, page_size: int = MAX_PAGE) -> Iterator[RunCollection]:
+        """Yield all collections of a run. Raises RunNotFoundError."""
+        return self._pages(f"/runs/{run_id}/collections", RunCollection, page_size, {})
+
+    def stop_run(self, run_id: str) -> None:
+        """Stop a run. Raises RunNotFoundError or RunEndedError."""
+        self._transport.request("DELETE", f"/runs/{run_id}")
+
+    def wait_for_run(
+        self,
+        run_id: str,
+        *,
+        timeout_seconds: float | None = None,
+        on_progress: Callable[[Run], None] | None = None,
+        poll_seconds: float | None = None,
+    ) -> Run:
+        """Return a run once it has ended, however it ended.
+
+        Args:
+            run_id: from `Started`.
+            timeout_seconds: when to give up; default: never.
+            on_progress: called with each answer, the last one too.
+            poll_seconds: time between questions; default: one second, later up to five.
+
+        Raises:
+            WaitTimeoutError: it was still going on; it goes on.
+            RunNotFoundError: there is no such run.
+        """
+        return wait_for_run(
+            self.get_run, run_id, timeout_seconds=timeout_seconds, on_progress=on_progress, poll_seconds=poll_seconds
+        )
+
+    # --- retention and schedules --------------------------------------------------------------
+
+    def prune(self, request: PruneRequest | None = None, *, idempotency_key: str = "") -> Started:
+        """Start to delete what no policy keeps; with `dry_run`, only to say what that would be."""
+        return self._start("POST", "/prune", request or PruneRequest(), idempotency_key)
+
+    def list_schedules(self, *, page_size: int = MAX_PAGE) -> Iterator[Schedule]:
+        """Yield the schedules, by name."""
+        return self._pages("/schedules", Schedule, page_size, {})
+
+    def get_schedule(self, name: str) -> Schedule:
+        """Return a schedule. Raises ScheduleNotFoundError."""
+        return self._ask("GET", f"/schedules/{name}", Schedule)
+
+    def put_schedule(self, name: str, spec: ScheduleSpec) -> Schedule:
+        """Make a schedule, or replace the one of that name. Raises ScheduleManagedError."""
+        return self._ask("PUT", f"/schedules/{name}", Schedule, body=spec)
+
+    def delete_schedule(self, name: str) -> None:
+        """Delete a schedule; its backups stay. Raises ScheduleNotFoundError or ScheduleManagedError."""
+        self._transport.request("DELETE", f"/schedules/{name}")
+
+    # --- looking before leaping ---------------------------------------------------------------
+
+    def list_collections(self, *, page_size: int = MAX_PAGE) -> Iterator[CollectionInfo]:
+        """Yield the collections that could be backed up, by name."""
+        return self._pages("/collections", CollectionInfo, page_size, {})
+
+    def check(self) -> CheckReport:
+        """Try everything that a backup and a restore need. Nothing is changed."""
+        return self._ask("POST", "/check", CheckReport, only_reads=True)
+
+    def estimate(self, request: BackupRequest | None = None) -> Estimate:
+        """Return what a backup would take. Nothing is copied."""
+        body = EstimateRequest(backup=request or BackupRequest())
+        return self._ask("POST", "/estimate", Estimate, body=body, only_reads=True)
+
+    # --- reports ------------------------------------------------------------------------------
+
+    def download(self, url: str) -> bytes:
+        """Return what lies at a `report_url`. Raises ApiUnavailableError, also when its hour is over."""
+        return self._transport.download(url)
+
+    # --- in common ----------------------------------------------------------------------------
+
+    def _start(self, method: str, path: str, request: Model | None, idempotency_key: str) -> Started:
+        return self._ask(method, path, Started, body=request, idempotency_key=idempotency_key or uuid.uuid4().hex)
+
+    def _ask[Answer: Model](
+        self,
+        method: str,
+        path: str,
+        answer: type[Answer],
+        *,
+        query: Mapping[str, str] | None = None,
+        body: Model | None = None,
+        idempotency_key: str = "",
+        only_reads: bool = False,
+    ) -> Answer:
+        document: dict[str, Any] | None = None if body is None else body.model_dump(mode="json", exclude_unset=True)
+        content = self._transport.request(
+            method, path, query=query, body=document, idempotency_key=idempotency_key, only_reads=only_reads
+        )
+        try:
+            # A newer API may tell more than this client knows.
+            return TypeAdapter(answer).validate_json(content, extra="ignore")
+        except ValidationError as err:
+            msg = f"{self.url}{path} does not answer as Milvus Vault's API does: {err.errors()[0]['msg']}"
+            raise ApiUnavailableError(
+                msg,
+                hint="See that the address is the stack's output ApiUrl, and that the client is not too old for it.",
+            ) from err
+
+    def _pages[Item: Model](
+        self, path: str, item: type[Item], page_size: int, query: Mapping[str, str]
+    ) -> Iterator[Item]:
+        asked = {"limit": str(min(page_size, MAX_PAGE))} | {name: value for name, value in query.items() if value}
+        while True:
+            page = self._ask("GET", path, Page[item], query=asked)  # type: ignore[valid-type]
+            yield from page.items
+            if page.next_token is None:
+                return
+            asked = asked | {"token": page.next_token}

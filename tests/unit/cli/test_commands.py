@@ -1,0 +1,387 @@
+"""Each command asks the API for the right thing, and shows the answer as text and as one JSON document."""
+
+import json
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from milvus_vault.model.resources import CheckItem, CollectionInfo, RunCollection
+from tests.support.fake_api import FakeApi, backup, problem, run, stages
+from tests.unit.cli.conftest import Cli
+
+ARTICLES = CollectionInfo(
+    database="default", name="articles", row_count=50_000, size_bytes=42_000_000, object_count=612, segment_count=6,
+    is_loaded=True,
+)  # fmt: skip
+
+
+class TestCreate:
+    def test_it_says_how_to_follow_what_it_started(self, api: FakeApi, cli: Cli) -> None:
+        done = cli("create", "-n", "first")
+        assert done.code == 0
+        assert "milvus-vault watch backup-1" in done.out
+        assert api.asked[0].body == {"backup_name": "first"}
+
+    def test_it_follows_to_the_end_when_asked(self, api: FakeApi, cli: Cli) -> None:
+        api.outcomes["backup"] = {"result": {"row_count": 50_000}}
+        done = cli("create", "first", "--wait")
+        assert done.code == 0
+        assert "preparing" in done.out
+        assert "1/2 collections  300/612 objects  19.1 MiB/40.1 MiB  3.81 MiB/s  6 s left" in done.out
+        assert "backup of first succeeded in 12 s: 2 of 2 collections, 50,000 rows, 612 objects, 40.1 MiB" in done.out
+
+    def test_as_json_it_writes_one_document_and_tells_progress_beside_it(self, api: FakeApi, cli: Cli) -> None:
+        done = cli("create", "first", "--wait", "--output", "json")
+        assert done.document["status"] == "succeeded"
+        assert "preparing" in done.err
+        assert api.runs
+
+    def test_its_options_become_the_request(self, api: FakeApi, cli: Cli) -> None:
+        cli(
+            "create", "-n", "b", "-c", "shop.*,articles", "--filter", "default.drafts", "-d", "logs", "--meta-only",
+            "--skip-flush", "--no-gc-pause", "--all-or-nothing", "--expire-after", "30d",
+        )  # fmt: skip
+        assert api.asked[0].body == {
+            "backup_name": "b",
+            "collections": ["shop.*", "default.articles", "default.drafts", "logs.*"],
+            "meta_only": True,
+            "skip_flush": True,
+            "gc_pause": False,
+            "on_collection_failure": "fail",
+            "expire_after": "30d",
+        }
+
+    def test_it_takes_the_words_of_milvus_backup(self, api: FakeApi, cli: Cli) -> None:
+        cli("create", "--name", "b", "--colls", "articles", "--strategy", "meta_only")
+        cli("create", "--name", "c", "--meta_only")
+        assert api.asked[0].body == {"backup_name": "b", "collections": ["default.articles"], "meta_only": True}
+        assert api.asked[1].body == {"backup_name": "c", "meta_only": True}
+
+    def test_starting_again_with_one_key_starts_once(self, api: FakeApi, cli: Cli) -> None:
+        cli("create", "--idempotency-key", "k1")
+        cli("create", "--idempotency-key", "k1")
+        assert list(api.starts) == ["k1"]
+
+    def test_a_wrong_name_is_told_before_anything_is_asked(self, api: FakeApi, cli: Cli) -> None:
+        done = cli("create", "-n", "no spaces")
+        assert done.code == 2
+        assert "error: backup_name:" in done.err
+        assert not api.asked
+
+
+class TestRestore:
+    def test_its_options_become_the_request(self, api: FakeApi, cli: Cli) -> None:
+        api.backups = {"b": backup("b")}
+        done = cli(
+            "restore", "b", "-r", "shop.orders:shop.old,articles:articles2", "--drop_exist_collection", "--no-index",
+            "--no-aliases", "--max-shards", "2", "--allow-version", "--rebuild_index",
+        )  # fmt: skip
+        assert done.code == 0
+        assert api.asked[0].body == {
+            "backup_name": "b",
+            "rename": {"shop.orders": "shop.old", "default.articles": "default.articles2"},
+            "drop_existing": True,
+            "restore_index": False,
+            "load": False,
+            "restore_aliases": False,
+            "max_shards": 2,
+            "allow_version": True,
+        }
+
+    def test_suffix_and_selection(self, api: FakeApi, cli: Cli) -> None:
+        api.backups = {"b": backup("b")}
+        cli("restore", "-n", "b", "-s", "_copy", "--filter", "articles", "--skip_create_collection")
+        assert api.asked[0].body == {
+            "backup_name": "b", "collections": ["default.articles"], "suffix": "_copy", "skip_create": True
+        }  # fmt: skip
+
+    def test_a_rename_without_colon_is_wrong_usage(self, api: FakeApi, cli: Cli) -> None:
+        done = cli("restore", "b", "--rename", "a")
+        assert (done.code, api.asked) == (2, [])
+        assert "'a' is not OLD:NEW" in done.err
+
+    def test_a_partial_restore_names_what_is_missing(self, api: FakeApi, cli: Cli) -> None:
+        api.backups = {"b": backup("b")}
+        broken = RunCollection(
+            database="shop", name="orders", status="failed", error="ImportFailedError", message="no such file"
+        )
+        api.outcomes["restore"] = {
+            "status": "partial", "error": "RestorePartialError", "message": "1 of 2", "hint": "Start again.",
+            "collections": [broken],
+        }  # fmt: skip
+        done = cli("restore", "b", "--wait")
+        assert done.code == 3
+        assert "shop.orders: ImportFailedError: no such file" in done.out
+        assert "error: RestorePartialError: 1 of 2" in done.err
+        assert "hint: Start again." in done.err
+
+
+class TestList:
+    def test_backups_are_columns_without_lines_where_nobody_looks(self, api: FakeApi, cli: Cli) -> None:
+        api.backups = {"b1": backup("b1", schedule="nightly"), "b2": backup("b2", 1, status="partial")}
+        lines = cli("list").out.splitlines()
+        assert lines[0].split() == ["NAME", "STATUS", "CREATED", "COLLECTIONS", "ROWS", "SIZE", "SCHEDULE"]
+        assert lines[1].split()[::2] == ["b1", lines[1].split()[2], "1", "40.1", "nightly"]
+        assert not any(line.endswith(" ") for line in lines)
+
+    def test_no_more_is_shown_than_was_asked_for(self, api: FakeApi, cli: Cli) -> None:
+        api.backups = {f"b{number}": backup(f"b{number}", number) for number in range(5)}
+        done = cli("list", "--limit", "3", "-o", "json")
+        assert [item["name"] for item in done.document["items"]] == ["b0", "b1", "b2"]
+        assert done.document["has_more"] is True
+        assert "There are more" in cli("list", "--limit", "3").err
+
+    def test_backups_of_one_schedule(self, api: FakeApi, cli: Cli) -> None:
+        api.backups = {"b1": backup("b1", schedule="nightly"), "b2": backup("b2")}
+        assert [item["name"] for item in cli("-o", "json", "list", "--schedule", "nightly").document["items"]] == ["b1"]
+
+    def test_an_empty_list_says_what_to_do(self, api: FakeApi, cli: Cli) -> None:
+        assert "milvus-vault create" in cli("list").out
+        assert cli("list", "-o", "json").document == {"items": [], "has_more": False}
+        assert api.asked
+
+
+class TestGet:
+    def test_everything_is_shown(self, api: FakeApi, cli: Cli) -> None:
+        warned = backup("b", warnings=["garbage collection was not paused"], schedule="nightly")
+        api.backups = {"b": warned}
+        text = cli("get", "b").out
+        for part in ("2.3.5", "50,000 rows", "612", "40.1 MiB", "s3://backups/milvus-vault/b/", "default.articles",
+                     "49,857", "! garbage collection was not paused", "nightly", "never"):  # fmt: skip
+            assert part in text
+        assert cli("get", "b", "-o", "json").document == json.loads(warned.model_dump_json())
+
+    def test_a_name_is_needed(self, cli: Cli) -> None:
+        assert cli("get").code == 2
+        assert cli("get", "a", "-n", "b").code == 2
+
+
+class TestDelete:
+    def test_without_a_terminal_it_wants_yes(self, api: FakeApi, cli: Cli) -> None:
+        api.backups = {"b": backup("b")}
+        done = cli("delete", "b")
+        assert done.code == 2
+        assert "--yes" in done.err
+        assert not api.starts
+
+    def test_with_yes_it_does_not_ask(self, api: FakeApi, cli: Cli) -> None:
+        api.backups = {"b": backup("b")}
+        assert cli("delete", "b", "--yes").code == 0
+        assert [started.kind for started in api.starts.values()] == ["prune"]
+
+    def test_a_hold_refuses(self, api: FakeApi, cli: Cli) -> None:
+        api.backups = {"b": backup("b", is_held=True)}
+        done = cli("delete", "b", "-y", "-o", "json")
+        assert done.code == 5
+        assert done.document == {
+            "error": "BackupHeldError", "message": "backup 'b' has a hold", "hint": "Lift it.", "exit_code": 5
+        }  # fmt: skip
+        assert "error: backup 'b' has a hold\nhint: Lift it." in done.err
+
+
+def test_a_hold_is_placed_until_a_time_and_lifted(api: FakeApi, cli: Cli) -> None:
+    api.backups = {"b": backup("b")}
+    done = cli("hold", "b", "--reason", "audit", "--until", "30d", "-o", "json")
+    ends = datetime.fromisoformat(done.document["until"])
+    assert abs(ends - datetime.now(UTC) - timedelta(days=30)) < timedelta(minutes=1)
+    assert "held" in cli("get", "b").out
+    assert cli("hold", "b", "--lift").code == 0
+    assert not api.backups["b"].is_held
+    assert cli("hold", "b", "--until", "soon").code == 2
+    assert cli("hold", "b", "--lift", "--reason", "x").code == 2
+
+
+def test_a_verification_that_finds_damage_is_a_failure(api: FakeApi, cli: Cli) -> None:
+    api.backups = {"b": backup("b")}
+    api.outcomes["verify"] = {"status": "failed", "error": "BackupDamagedError", "message": "an object is missing"}
+    done = cli("verify", "b", "--wait")
+    assert done.code == 1
+    assert "error: BackupDamagedError: an object is missing" in done.err
+
+
+class TestRuns:
+    def test_they_are_listed_by_kind_and_status(self, api: FakeApi, cli: Cli) -> None:
+        api.runs = {"backup-1": [run("backup-1")], "restore-2": [run("restore-2", "failed")]}
+        assert cli("runs").out.splitlines()[1].split()[:3] == ["restore-2", "restore", "failed"]
+        assert [r["id"] for r in cli("runs", "--kind", "backup", "-o", "json").document["items"]] == ["backup-1"]
+        assert [r["id"] for r in cli("runs", "--status", "failed", "-o", "json").document["items"]] == ["restore-2"]
+
+    def test_without_an_id_the_newest_is_watched(self, api: FakeApi, cli: Cli) -> None:
+        api.runs = {"backup-1": [run("backup-1")], "backup-2": stages("backup-2", backup_name="b")}
+        assert "backup of b succeeded" in cli("watch").out
+
+    def test_each_change_is_a_json_line(self, api: FakeApi, cli: Cli) -> None:
+        steps = stages("backup-1")
+        api.runs = {"backup-1": [steps[0], steps[0], *steps[1:]]}
+        lines = [json.loads(line) for line in cli("watch", "backup-1", "-o", "json").out.splitlines()]
+        assert [line["phase"] for line in lines] == ["preparing", "copying", ""]
+
+    def test_a_failed_run_is_one_document_and_one_error(self, api: FakeApi, cli: Cli) -> None:
+        api.outcomes["backup"] = {"status": "failed", "error": "BackupExistsError", "message": "there is one"}
+        done = cli("create", "b", "--wait", "-o", "json")
+        assert done.code == 5
+        assert done.document["error"] == "BackupExistsError"
+        assert "error: BackupExistsError: there is one" in done.err
+
+    def test_a_run_is_stopped_once(self, api: FakeApi, cli: Cli) -> None:
+        api.runs = {"backup-1": stages("backup-1")}
+        assert cli("stop", "backup-1").code == 0
+        assert cli("stop", "backup-1").code == 5
+        assert cli("stop", "backup-9").code == 4
+
+    def test_no_run_at_all_is_not_found(self, api: FakeApi, cli: Cli) -> None:
+        assert cli("watch").code == 4
+        assert api.asked
+
+
+class TestLookingFirst:
+    def test_checks_have_verdicts_and_hints(self, api: FakeApi, cli: Cli) -> None:
+        api.checks = [
+            CheckItem(name="milvus_connection", verdict="ok", message="Milvus 2.3.5 answers"),
+            CheckItem(name="backup_bucket", verdict="failed", message="no such bucket", error="BucketNotFoundError",
+                      hint="Create it."),
+        ]  # fmt: skip
+        done = cli("check")
+        assert done.code == 1
+        assert "✓ milvus connection: Milvus 2.3.5 answers" in done.out
+        assert "✗ backup bucket: no such bucket\n  hint: Create it." in done.out
+        assert cli("check", "-o", "json").document["is_ok"] is False
+
+    def test_a_deployment_that_works_passes(self, api: FakeApi, cli: Cli) -> None:
+        api.checks = [CheckItem(name="milvus_connection", verdict="ok", message="Milvus 2.3.5 answers")]
+        assert cli("check").code == 0
+
+    def test_collections_and_the_estimate_show_sizes(self, api: FakeApi, cli: Cli) -> None:
+        api.collections = [ARTICLES]
+        assert cli("collections").out.splitlines()[1].split() == [
+            "default.articles", "50,000", "6", "612", "40.1", "MiB", "yes"
+        ]  # fmt: skip
+        text = cli("estimate", "--filter", "articles").out
+        assert "0.0031 USD" in text
+        assert "about 9 s" in text
+        assert api.asked[-1].body == {"backup": {"collections": ["default.articles"]}}
+
+
+class TestSchedules:
+    def test_one_is_put_shown_listed_and_deleted(self, api: FakeApi, cli: Cli) -> None:
+        done = cli(
+            "schedule", "put", "nightly", "cron(0 3 * * ? *)", "--timezone", "Europe/Berlin", "-c", "shop.*",
+            "--keep-last", "3", "--keep-monthly", "12", "--expire-after", "90d",
+        )  # fmt: skip
+        assert done.code == 0
+        assert api.asked[0].body == {
+            "expression": "cron(0 3 * * ? *)",
+            "timezone": "Europe/Berlin",
+            "enabled": True,
+            "request": {"collections": ["shop.*"]},
+            "retention": {"keep_last": 3, "keep_monthly": 12, "expire_after": "90d"},
+        }
+        assert "last 3, monthly 12, for 90d" in cli("schedule", "list").out
+        assert "cron(0 3 * * ? *) (Europe/Berlin)" in cli("schedule", "get", "nightly").out
+        assert cli("schedule", "delete", "nightly").code == 0
+        assert cli("schedule", "delete", "nightly").code == 4
+        assert cli("schedule", "list", "-o", "json").document["items"] == []
+
+    def test_without_rules_everything_is_kept(self, api: FakeApi, cli: Cli) -> None:
+        assert cli("schedule", "put", "often", "rate(1 hour)", "--off", "-o", "json").document["enabled"] is False
+        assert "retention" not in api.asked[0].body
+
+
+class TestPrune:
+    def test_a_dry_run_says_why_of_each_backup(self, api: FakeApi, cli: Cli) -> None:
+        api.outcomes["prune"] = {
+            "result": {
+                "decisions": [
+                    {"backup_name": "b1", "schedule": "nightly", "verdict": "keep", "reason": "newest of 3"},
+                    {"backup_name": "b2", "schedule": None, "verdict": "delete", "reason": "expired"},
+                ]
+            }
+        }
+        done = cli("prune", "--dry-run")
+        assert done.code == 0
+        assert api.asked[0].body == {"dry_run": True}
+        assert "b1      nightly   keep      newest of 3" in done.out
+        assert "b2                delete    expired" in done.out
+
+    def test_some_left_over_is_partial(self, api: FakeApi, cli: Cli) -> None:
+        api.outcomes["prune"] = {"status": "failed", "error": "PruneFailedError", "message": "1 of 2"}
+        assert cli("prune", "--wait", "--no-sweep").code == 3
+        assert api.asked[0].body == {"sweep": False}
+
+
+class TestReport:
+    def test_it_is_saved_or_its_address_printed(self, api: FakeApi, cli: Cli, tmp_path: Path) -> None:
+        url = f"{api.url}/report.html"
+        api.backups = {"b": backup("b", report_url=url)}
+        api.runs = {"restore-1": [run("restore-1", report_url=url)]}
+        assert cli("report", "b", "--save", str(tmp_path / "b.html")).code == 0
+        assert (tmp_path / "b.html").read_text() == "<html>report</html>"
+        assert cli("report", "restore-1", "--no-browser").out.strip() == url
+        assert cli("report", "b", "-o", "json").document == {"url": url, "file": None}
+
+    def test_a_backup_without_one_is_told(self, api: FakeApi, cli: Cli) -> None:
+        api.backups = {"b": backup("b")}
+        api.runs = {"backup-1": [run("backup-1")]}
+        assert cli("report", "b").code == 4
+        assert cli("report", "backup-1").code == 4
+
+
+class TestErrors:
+    @pytest.mark.parametrize(
+        ("error", "status", "code"),
+        [
+            ("BackupDamagedError", 500, 1),
+            ("InvalidRequestError", 400, 2),
+            ("BackupPartialError", 500, 3),
+            ("BackupNotFoundError", 404, 4),
+            ("IdempotencyConflictError", 409, 5),
+            ("StorageAccessDeniedError", 500, 6),
+            ("ServiceUnavailableError", 500, 7),
+        ],
+    )
+    def test_an_error_of_the_api_has_its_exit_code(
+        self, api: FakeApi, cli: Cli, error: str, status: int, code: int
+    ) -> None:
+        api.answers = [problem(error, "because", status, "do this")]
+        done = cli("create")
+        assert (done.code, done.out) == (code, "")
+        assert done.err == "error: because\nhint: do this\n"
+
+    def test_a_wait_that_is_over_has_its_exit_code(self, api: FakeApi, cli: Cli) -> None:
+        api.runs = {"backup-1": stages("backup-1")[:1]}
+        done = cli("watch", "backup-1", "--timeout", "0.05")
+        assert done.code == 8
+        assert "goes on" in done.err
+
+    def test_ctrl_c_leaves_the_run_and_says_how_to_stop_it(
+        self, api: FakeApi, cli: Cli, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def interrupt(*_: object, **__: object) -> None:
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr("milvus_vault.client.vault.wait_for_run", interrupt)
+        done = cli("create", "b", "--wait")
+        assert done.code == 130
+        assert "milvus-vault stop backup-1" in done.err
+        assert len(api.asked) == 1
+
+    def test_without_any_api_it_says_what_to_name(
+        self, api: FakeApi, cli: Cli, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.delenv("MILVUS_VAULT_URL")
+        done = cli("list")
+        assert done.code == 7
+        assert "milvus-vault local up" in done.err
+        assert not api.asked
+
+    def test_an_unknown_command_and_an_unknown_option_are_wrong_usage(self, cli: Cli) -> None:
+        assert cli("lst").code == 2
+        assert "milvus-vault create --help" in cli("create", "--nam", "b").err
+        assert cli("create", "--nam", "b", "-o", "json").document["exit_code"] == 2
+
+    def test_an_api_that_is_not_there_is_unavailable(self, api: FakeApi, cli: Cli) -> None:
+        done = cli("list", "--url", "http://127.0.0.1:1/live")
+        assert done.code == 7
+        assert "http://127.0.0.1:1/live" in done.err
+        assert not api.asked

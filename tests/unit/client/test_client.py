@@ -1,0 +1,208 @@
+"""The client asks as the API wants to be asked, repeats only what may be repeated, and names every error."""
+
+import json
+from collections.abc import Iterator
+
+import boto3
+import pytest
+
+from milvus_vault.client import VaultClient, transport
+from milvus_vault.errors import (
+    ApiAccessDeniedError,
+    ApiUnavailableError,
+    BackupHeldError,
+    BackupNotFoundError,
+    WaitTimeoutError,
+)
+from milvus_vault.model.requests import BackupRequest
+from milvus_vault.model.resources import Run
+from tests.support.fake_api import Answer, FakeApi, backup, problem, stages
+
+
+@pytest.fixture
+def api(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeApi]:
+    """Run a fake API, and let the client repeat at once."""
+    monkeypatch.setattr("milvus_vault.client.transport.time.sleep", lambda _: None)
+    with FakeApi() as running:
+        yield running
+
+
+@pytest.fixture
+def client(api: FakeApi) -> VaultClient:
+    """Return a client of the fake API."""
+    return VaultClient(api.url, session())
+
+
+def session() -> boto3.Session:
+    """Return a session with credentials of its own."""
+    return boto3.Session(aws_access_key_id="AKIAEXAMPLE", aws_secret_access_key="secret", region_name="eu-west-1")
+
+
+def test_requests_are_signed_for_the_api_in_the_sessions_region(api: FakeApi, client: VaultClient) -> None:
+    list(client.list_backups())
+
+    signed = api.asked[0].headers["Authorization"]
+    assert signed.startswith("AWS4-HMAC-SHA256 Credential=AKIAEXAMPLE/")
+    assert "/eu-west-1/execute-api/aws4_request" in signed
+
+
+def test_lists_go_on_over_pages(api: FakeApi, client: VaultClient) -> None:
+    api.backups = {f"b{number}": backup(f"b{number}", number) for number in range(7)}
+
+    found = [item.name for item in client.list_backups(page_size=3)]
+
+    assert found == list(api.backups)
+    assert [asked.query.get("token") for asked in api.asked] == [None, "3", "6"]
+
+
+def test_a_page_is_asked_for_only_when_it_is_needed(api: FakeApi, client: VaultClient) -> None:
+    api.backups = {f"b{number}": backup(f"b{number}", number) for number in range(7)}
+
+    assert next(client.list_backups(page_size=3)).name == "b0"
+    assert len(api.asked) == 1
+
+
+def test_a_start_that_is_repeated_after_a_lost_answer_starts_once(api: FakeApi, client: VaultClient) -> None:
+    api.answers = [Answer(0, closes=True), Answer(504, b"{}"), Answer(503, b"{}")]
+
+    started = client.create_backup(BackupRequest(backup_name="once"))
+
+    assert started.backup_name == "once"
+    keys = {asked.headers["Idempotency-Key"] for asked in api.asked}
+    assert len(api.asked) == 4
+    assert len(keys) == 1
+    assert len(api.starts) == 1
+
+
+def test_two_starts_have_keys_of_their_own(api: FakeApi, client: VaultClient) -> None:
+    assert client.create_backup().id != client.create_backup().id
+    assert len(api.starts) == 2
+
+
+def test_only_fields_that_were_given_are_sent(api: FakeApi, client: VaultClient) -> None:
+    client.create_backup(BackupRequest(backup_name="lean", meta_only=True))
+
+    assert api.asked[0].body == {"backup_name": "lean", "meta_only": True}
+
+
+def test_stopping_a_run_is_not_repeated_after_a_lost_answer(api: FakeApi, client: VaultClient) -> None:
+    api.answers = [Answer(0, closes=True)]
+
+    with pytest.raises(ApiUnavailableError):
+        client.stop_run("backup-1")
+
+    assert len(api.asked) == 1
+
+
+def test_stopping_a_run_is_repeated_when_the_api_was_busy(api: FakeApi, client: VaultClient) -> None:
+    api.runs = {"backup-1": stages("backup-1")}
+    api.answers = [Answer(429, b"{}")]
+
+    client.stop_run("backup-1")
+
+    assert len(api.asked) == 2
+
+
+def test_an_api_that_stays_busy_is_an_error_after_some_attempts(api: FakeApi, client: VaultClient) -> None:
+    api.answers = [Answer(503, b'{"message": "Service Unavailable"}')] * 9
+
+    with pytest.raises(ApiUnavailableError, match="status 503: Service Unavailable"):
+        client.get_backup("any")
+
+    assert len(api.asked) == transport.ATTEMPTS
+
+
+def test_a_problem_is_the_error_that_it_names(api: FakeApi, client: VaultClient) -> None:
+    api.answers = [problem("BackupHeldError", "backup 'b' has a hold", 409, "Lift it.")]
+
+    with pytest.raises(BackupHeldError) as raised:
+        client.delete_backup("b")
+
+    assert (raised.value.message, raised.value.hint) == ("backup 'b' has a hold", "Lift it.")
+
+
+def test_a_problem_with_an_unknown_name_is_told_all_the_same(api: FakeApi, client: VaultClient) -> None:
+    api.answers = [problem("MoonFullError", "the moon is full", 400)]
+
+    with pytest.raises(ApiUnavailableError, match="MoonFullError: the moon is full"):
+        client.get_backup("b")
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_a_refusal_of_the_gateway_is_access_denied(api: FakeApi, client: VaultClient, status: int) -> None:
+    api.answers = [Answer(status, b'{"message": "Missing Authentication Token"}')]
+
+    with pytest.raises(ApiAccessDeniedError, match="Missing Authentication Token"):
+        client.get_backup("b")
+
+    assert len(api.asked) == 1
+
+
+def test_missing_credentials_are_access_denied(api: FakeApi, monkeypatch: pytest.MonkeyPatch) -> None:
+    nobody = boto3.Session(region_name="eu-west-1")
+    monkeypatch.setattr(nobody, "get_credentials", lambda: None)
+
+    with pytest.raises(ApiAccessDeniedError, match="there are none"):
+        VaultClient(api.url, nobody).get_backup("b")
+
+    assert not api.asked
+
+
+def test_an_address_where_nothing_listens_is_named(api: FakeApi) -> None:
+    url = api.url
+    api.__exit__()
+    try:
+        with pytest.raises(ApiUnavailableError, match=url):
+            VaultClient(url, session()).get_backup("b")
+    finally:
+        api.__enter__()
+
+
+def test_something_else_at_the_address_is_told(api: FakeApi, client: VaultClient) -> None:
+    api.answers = [Answer(200, b"<html>It works!</html>")]
+
+    with pytest.raises(ApiUnavailableError, match="does not answer as Milvus Vault's API does"):
+        client.get_backup("b")
+
+
+def test_fields_of_a_newer_api_are_ignored(api: FakeApi, client: VaultClient) -> None:
+    document = backup("b").model_dump(mode="json") | {"colour": "blue"}
+    document["collections"][0]["shade"] = "dark"
+    api.answers = [Answer(200, json.dumps(document).encode())]
+
+    assert client.get_backup("b").collections[0].name == "articles"
+
+
+def test_a_missing_backup_is_a_named_error(client: VaultClient) -> None:
+    with pytest.raises(BackupNotFoundError):
+        client.get_backup("nothing")
+
+
+def test_holds_are_placed_and_lifted(api: FakeApi, client: VaultClient) -> None:
+    api.backups = {"b": backup("b")}
+
+    assert client.place_hold("b", reason="audit").reason == "audit"
+    with pytest.raises(BackupHeldError):
+        client.delete_backup("b")
+    client.lift_hold("b")
+    assert client.delete_backup("b").kind == "prune"
+
+
+class TestWaiting:
+    def test_the_last_answer_is_returned_and_each_is_told(self, api: FakeApi, client: VaultClient) -> None:
+        api.runs = {"backup-1": stages("backup-1")}
+        told: list[Run] = []
+
+        ended = client.wait_for_run("backup-1", on_progress=told.append, poll_seconds=0.01)
+
+        assert ended.status == "succeeded"
+        assert [run.phase for run in told] == ["preparing", "copying", ""]
+        assert told[-1] == ended
+
+    def test_a_run_that_takes_longer_than_the_timeout_is_an_error_that_says_that_it_goes_on(
+        self, api: FakeApi, client: VaultClient
+    ) -> None:
+        api.runs = {"backup-1": stages("backup-1")[:1]}
+
+        with pytest.raises(WaitTimeoutError, match="goes on"):
+            client.wait_for_run("backup-1", timeout_seconds=0.05, poll_seconds=0.02)
