@@ -16,7 +16,7 @@ def handler(event: RecordFailureRequest) -> RecordFailureResult:
     storage = StorageSettings.from_env()
     try:
         record = record_failure(
-            S3ObjectStore.connect(),
+            S3ObjectStore.shared(),
             storage.backup_bucket_name,
             storage.backup_prefix,
             machine=event.machine,

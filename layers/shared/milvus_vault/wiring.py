@@ -8,7 +8,7 @@ from milvus_vault.workspace import Workspace
 
 def open_workspace(settings: StorageSettings, run: str, *, max_connections: int = 64) -> Workspace:
     """Return the working files of a run."""
-    store = S3ObjectStore.connect(max_connections=max_connections)
+    store = S3ObjectStore.shared(max_connections)
     return Workspace(store, settings.backup_bucket_name, settings.backup_prefix, run)
 
 

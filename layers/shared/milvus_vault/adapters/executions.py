@@ -1,8 +1,17 @@
 """Step Functions executions: whether the holder of a claim still runs."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
+
+from milvus_vault.adapters.kept import kept
+
+if TYPE_CHECKING:
+    from mypy_boto3_stepfunctions import SFNClient
 
 
 class StepFunctionsExecutions:
@@ -14,11 +23,15 @@ class StepFunctionsExecutions:
         GONE: Step Functions knows no such execution (it forgets them after 90 days). UNKNOWN: it may
         not be asked, as for an execution of another stack.
         """
-        # Without a way to Step Functions a function in a VPC would wait for minutes.
-        config = Config(connect_timeout=5, read_timeout=5, retries={"mode": "standard", "total_max_attempts": 3})
         try:
-            return boto3.client("stepfunctions", config=config).describe_execution(executionArn=execution_arn)["status"]
+            return kept(_client, "stepfunctions").describe_execution(executionArn=execution_arn)["status"]
         except ClientError as err:
             return "GONE" if err.response["Error"]["Code"] in {"ExecutionDoesNotExist", "InvalidArn"} else "UNKNOWN"
         except BotoCoreError:
             return "UNKNOWN"
+
+
+def _client() -> SFNClient:
+    # Without a way to Step Functions a function in a VPC would wait for minutes.
+    config = Config(connect_timeout=5, read_timeout=5, retries={"mode": "standard", "total_max_attempts": 3})
+    return boto3.session.Session().client("stepfunctions", config=config)

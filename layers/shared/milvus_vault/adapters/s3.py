@@ -17,6 +17,7 @@ from botocore.config import Config
 from botocore.parsers import ResponseParserError
 
 from milvus_vault import __version__
+from milvus_vault.adapters.kept import kept
 from milvus_vault.copying.parts import MAX_SINGLE_COPY_BYTES, part_ranges
 from milvus_vault.errors import (
     BucketNotFoundError,
@@ -188,6 +189,11 @@ class S3ObjectStore:
             "s3", config=shared.merge(Config(read_timeout=60, retries={"mode": "standard", "total_max_attempts": 1}))
         )
         return cls(client, copier, ThreadPoolExecutor(max_connections, thread_name_prefix="part"))
+
+    @classmethod
+    def shared(cls, max_connections: int = 64) -> Self:
+        """Return the store that this process has for its environment; as `connect`, but made once."""
+        return kept(lambda: cls.connect(max_connections), "s3", max_connections)
 
     def check_bucket(self, bucket: str) -> None:
         """Return if the bucket exists and may be listed.

@@ -4,6 +4,7 @@ import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 from pydantic import BaseModel, ValidationError
 
+from milvus_vault.adapters.kept import kept
 from milvus_vault.errors import SettingsError
 
 
@@ -22,7 +23,8 @@ def read_credentials(secret_arn: str) -> MilvusCredentials:
     if not secret_arn:
         return MilvusCredentials(username="", password="")
     try:
-        text = boto3.client("secretsmanager").get_secret_value(SecretId=secret_arn)["SecretString"]
+        client = kept(lambda: boto3.session.Session().client("secretsmanager"), "secretsmanager")
+        text = client.get_secret_value(SecretId=secret_arn)["SecretString"]
     except (ClientError, BotoCoreError, KeyError) as err:
         msg = f"the secret {secret_arn} cannot be read: {type(err).__name__}"
         raise SettingsError(msg, hint="Check MilvusSecretArn, its KMS key and that it holds text.") from err
