@@ -129,11 +129,11 @@ def write_object_list(objects: Iterable[ArchivedObject]) -> bytes:
 
     Arrays, since a list may have a million lines and the names of the five columns would be half of it.
     """
-    lines = [
-        json.dumps([o.stored_key, o.source_key, o.size_bytes, o.etag, o.checksum], separators=(",", ":"))
-        for o in objects
-    ]
-    return "".join(f"{line}\n" for line in lines).encode()
+    encode = json.JSONEncoder(separators=(",", ":")).encode
+    body = io.BytesIO()
+    for o in objects:
+        body.write(f"{encode([o.stored_key, o.source_key, o.size_bytes, o.etag, o.checksum])}\n".encode())
+    return body.getvalue()
 
 
 def read_object_list(body: bytes) -> Iterator[ArchivedObject]:

@@ -1,6 +1,6 @@
 """PublishBackup: write the metadata, and the commit marker last."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -12,6 +12,7 @@ from milvus_vault.archive.manifest import (
     CollectionFailure,
     Manifest,
     digest,
+    read_object_list,
     write_object_list,
 )
 from milvus_vault.archive.reader import find_manifest
@@ -32,8 +33,8 @@ from milvus_vault.workspace import Workspace
 class CapturedCollection:
     """A collection whose objects are all in the backup."""
 
+    index: int
     document: CollectionDocument
-    objects: tuple[ArchivedObject, ...]
 
 
 def publish_backup(
@@ -60,40 +61,25 @@ def publish_backup(
     _remove_leftovers(run, layout, captured)
     store, bucket = run.store, run.bucket
 
-    def put(key: str, body: bytes) -> None:
-        store.put(bucket, key, body)
+    entries: list[CollectionEntry] = []
 
-    entries = []
-    for collection in captured:
-        check_owner(run, attempt)
-        description = collection.document.description
-        number = description.collection_id
-        document = collection.document.model_dump_json().encode()
-        objects = write_object_list(collection.objects)
-        put(layout.collection_document(number), document)
-        put(layout.object_list(number), objects)
-        entries.append(
-            CollectionEntry(
-                name=description.name,
-                collection_id=number,
-                segment_count=len(collection.document.segments),
-                row_count=sum(segment.row_count for segment in collection.document.segments),
-                live_row_count=collection.document.live_row_count,
-                object_count=len(collection.objects),
-                size_bytes=sum(o.size_bytes for o in collection.objects),
-                document=digest(layout.collection_document(number).removeprefix(layout.root), document),
-                objects=digest(layout.object_list(number).removeprefix(layout.root), objects),
-            )
-        )
+    def contents() -> Iterator[tuple[CollectionDocument, Iterator[ArchivedObject]]]:
+        # One at a time: the objects of all collections would be gigabytes.
+        for collection in captured:
+            check_owner(run, attempt)
+            objects = write_object_list(_objects(run, plan, attempt, collection.index))
+            entries.append(_write_collection(run, layout, collection.document, objects))
+            yield collection.document, read_object_list(objects)
+
     reference = reference_files(
         backup_id=plan.backup_id,
         backup_name=plan.backup_name,
         milvus_version=plan.source.milvus_version,
         databases=plan.databases,
-        collections=[(collection.document, collection.objects) for collection in captured],
+        collections=contents(),
     )
     for name, body in reference.items():
-        put(layout.meta(name), body)
+        store.put(bucket, layout.meta(name), body)
     manifest = Manifest(
         backup_name=plan.backup_name,
         backup_id=plan.backup_id,
@@ -118,8 +104,8 @@ def publish_backup(
     report = render_report(manifest)
     check_owner(run, attempt)
     store.put(bucket, layout.report, report, content_type=HTML)
-    put(layout.manifest, body)
-    put(layout.marker, marker_file(manifest, body))
+    store.put(bucket, layout.manifest, body)
+    store.put(bucket, layout.marker, marker_file(manifest, body))
     return manifest
 
 
@@ -165,18 +151,41 @@ def _collect(
         snapshot = run.read(snapshot_name(attempt, index), Snapshot)
         if snapshot.failure or not snapshot.document:
             failures.append(snapshot.failure or _incomplete(name, found))
-        elif found is None:
-            captured.append(CapturedCollection(document=snapshot.document, objects=()))
-        elif index in found.again:
+        elif found is not None and index in found.again:
             failures.append(_incomplete(name, found))
         else:
-            verified = read_verified(run, attempt, index)
-            objects = tuple(
-                ArchivedObject(item.key, item.source_key, item.size_bytes, *verified[item.key])
-                for item in read_items(run, attempt, index)
-            )
-            captured.append(CapturedCollection(document=snapshot.document, objects=objects))
+            captured.append(CapturedCollection(index, snapshot.document))
     return captured, failures
+
+
+def _objects(run: Workspace, plan: BackupPlan, attempt: str, index: int) -> Iterator[ArchivedObject]:
+    if plan.request.meta_only:
+        return
+    verified = read_verified(run, attempt, index)
+    for item in read_items(run, attempt, index):
+        yield ArchivedObject(item.key, item.source_key, item.size_bytes, *verified[item.key])
+
+
+def _write_collection(
+    run: Workspace, layout: BackupLayout, document: CollectionDocument, objects: bytes
+) -> CollectionEntry:
+    """Write a collection's description and its object list, and return its entry in the manifest."""
+    number = document.description.collection_id
+    body = document.model_dump_json().encode()
+    run.store.put(run.bucket, layout.collection_document(number), body)
+    run.store.put(run.bucket, layout.object_list(number), objects)
+    sizes = [item.size_bytes for item in read_object_list(objects)]
+    return CollectionEntry(
+        name=document.description.name,
+        collection_id=number,
+        segment_count=len(document.segments),
+        row_count=sum(segment.row_count for segment in document.segments),
+        live_row_count=document.live_row_count,
+        object_count=len(sizes),
+        size_bytes=sum(sizes),
+        document=digest(layout.collection_document(number).removeprefix(layout.root), body),
+        objects=digest(layout.object_list(number).removeprefix(layout.root), objects),
+    )
 
 
 def _remove_leftovers(run: Workspace, layout: BackupLayout, captured: list[CapturedCollection]) -> None:
