@@ -37,6 +37,17 @@ demo: .make/build-$(ARCHITECTURE) ## start Milvus and an emulated AWS, back up a
 demo-keep: .make/build-$(ARCHITECTURE) ## the same, and keep everything running to look at until Ctrl-C
 	$(RUN) -m local.demo --keep
 
+.PHONY: cli
+cli: .make/venv-cli ## the command line, in .venv-cli/bin/milvus-vault
+
+.PHONY: local-up
+local-up: .make/build-$(ARCHITECTURE) ## start the local stack in the background; ARGS=--sample fills collections
+	@PYTHONPATH=layers/shared $(BIN)/python -m local.background $(ARGS)
+
+.PHONY: local-down
+local-down: .make/venv ## stop it, and remove all that it holds
+	@PYTHONPATH=layers/shared $(BIN)/python -m milvus_vault.cli.main local down
+
 # Two at a time, each with servers of its own: most of a test's time goes into waiting for Milvus.
 .PHONY: test
 test: .make/build-$(ARCHITECTURE) ## run the tests
@@ -74,7 +85,7 @@ build: .make/build-$(ARCHITECTURE) ## what is deployed, in .aws-sam/build
 
 .PHONY: clean
 clean: ## remove all that make made
-	rm -rf .make .venv .venv-sam .venv-node .local-cache .aws-sam
+	rm -rf .make .venv .venv-cli .venv-sam .venv-node .local-cache build milvus_vault.egg-info .aws-sam
 	rm -rf .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
 
 # Stamps.
@@ -97,6 +108,15 @@ clean: ## remove all that make made
 
 .make/venv-sam: requirements/sam.txt
 	$(call make_venv,.venv-sam)
+
+# Not editable, as users have it; the stamp makes it anew when the code has changed.
+.make/venv-cli: $(call files,pyproject.toml layers/shared/milvus_vault)
+	rm -rf .venv-cli
+	$(PYTHON) -m venv .venv-cli
+	.venv-cli/bin/python -m pip install --quiet --disable-pip-version-check .
+	rm -rf build milvus_vault.egg-info
+	@mkdir -p .make
+	@touch $@
 
 .make/node: requirements/package.json requirements/package-lock.json .make/venv
 	rm -rf .venv-node

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from pymilvus import DataType, MilvusClient
 
+NAMES = ("default.articles", "default.drafts", "shop.customers", "shop.orders")
 ARTICLES = 50_000
 DIMENSIONS = 128
 INSERTED_AT_ONCE = 5_000
@@ -36,7 +37,7 @@ def fill(uri: str) -> list[str]:
     schema.add_field("id", DataType.INT64, is_primary=True)
     schema.add_field("vector", DataType.FLOAT_VECTOR, dim=8)
     default.create_collection("drafts", schema=schema)
-    return ["default.articles", "default.drafts", "shop.customers", "shop.orders"]
+    return list(NAMES)
 
 
 def _articles(client: MilvusClient, rng: np.random.Generator) -> None:

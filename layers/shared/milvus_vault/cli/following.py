@@ -132,7 +132,7 @@ def _tell_outcome(output: Output, run: Run) -> None:
     name = f" of [bold]{run.backup_name}[/]" if run.backup_name else ""
     how = run.status.replace("_", " ") + (f" in {took}" if took else "")
     output.say(f"{mark} {run.kind}{name} {how}{_numbers(run)} [dim]{run.id}[/]")
-    for warning in run.warnings:
+    for warning in run.warnings or (run.result or {}).get("warnings", ()):
         output.say(f"  [yellow]![/] {escape(warning)}")
     for item in run.collections:
         if item.status == "failed":
@@ -140,15 +140,15 @@ def _tell_outcome(output: Output, run: Run) -> None:
 
 
 def _numbers(run: Run) -> str:
-    now = run.progress
-    parts = []
-    if now.collections_total:
-        parts.append(f"{now.collections_done:,} of {formats.number_of(now.collections_total, 'collection')}")
-    rows = (run.result or {}).get("row_count")
-    if isinstance(rows, int):
-        parts.append(formats.number_of(rows, "row"))
-    if now.objects_total:
-        parts.append(formats.number_of(now.objects_total, "object"))
-    if now.bytes_total:
-        parts.append(formats.size(now.bytes_total))
+    result, now = run.result or {}, run.progress
+    collections = result.get("collection_count", result.get("restored_count", now.collections_total))
+    counts = {
+        "collection": collections,
+        "row": result.get("row_count"),
+        "object": result.get("object_count", now.objects_total),
+    }
+    parts = [formats.number_of(number, noun) for noun, number in counts.items() if isinstance(number, int) and number]
+    size = result.get("size_bytes", now.bytes_total)
+    if isinstance(size, int) and size:
+        parts.append(formats.size(size))
     return f": {', '.join(parts)}" if parts else ""

@@ -27,6 +27,8 @@ from milvus_vault.errors import LocalStackError
 
 _PYTHON = "python3.13"
 _MARK = Path("local", "background.py")
+# The repository has a Python of its own; and a `make` that this program runs in is none of its business.
+_NOT_FOR_MAKE = {"PYTHONPATH", "VIRTUAL_ENV", "MAKEFLAGS", "MAKELEVEL", "MFLAGS"}
 _STOP_TIMEOUT_SECONDS = 40.0
 _KILL_TIMEOUT_SECONDS = 10.0
 
@@ -35,6 +37,7 @@ def start(output: Output, repository: Path | None, *, with_sample: bool) -> Loca
     """Start the local stack, unless it runs, and return it once it is ready. Raises LocalStackError."""
     running = running_stack()
     if running is not None and not with_sample:
+        output.say("It runs already:")
         return running
     clone = find_repository(repository or (Path(running.repository) if running else None))
     code = make(output, clone, "local-up", "ARGS=--sample" if with_sample else "ARGS=")
@@ -71,9 +74,8 @@ def make(output: Output, repository: Path, target: str, *arguments: str) -> int:
         msg = "there is no 'make' on this machine"
         raise LocalStackError(msg, hint="Install it, for example with apt or dnf.")
     python = shutil.which(_PYTHON) or sys.executable
-    command = [program, "--directory", str(repository), target, f"PYTHON={python}", *arguments]
-    # The repository's own environment is used, not the one that this program is installed in.
-    environment = {name: value for name, value in os.environ.items() if name not in {"PYTHONPATH", "VIRTUAL_ENV"}}
+    command = [program, "--no-print-directory", "--directory", str(repository), target, f"PYTHON={python}", *arguments]
+    environment = {name: value for name, value in os.environ.items() if name not in _NOT_FOR_MAKE}
     with subprocess.Popen(command, env=environment, stdout=sys.stderr if output.is_json else None) as process:  # noqa: S603 - a Makefile that the user named
         try:
             return process.wait()

@@ -38,7 +38,7 @@ def up(
 
     output = session_of(context).output
     state = local_stack.start(output, repo, with_sample=sample)
-    _show(output, "The local stack is ready.", state.model_dump())
+    _show(output, state.model_dump())
     if not output.is_json:
         output.say("\nTry [bold]milvus-vault check[/], then [bold]milvus-vault create -n first --wait[/]")
         output.say("Stop it with [bold]milvus-vault local down[/]")
@@ -55,7 +55,8 @@ def status(context: typer.Context) -> None:
     output = session_of(context).output
     state = running_stack()
     if state is not None:
-        _show(output, "The local stack runs.", state.model_dump())
+        output.say("The local stack runs:")
+        _show(output, state.model_dump())
         return
     text = "The local stack is starting or stopping." if is_alive() else "The local stack does not run."
     if output.is_json:
@@ -95,12 +96,11 @@ def demo(context: typer.Context, repo: Repo = None) -> None:
     raise typer.Exit(code)
 
 
-def _show(output: Output, title: str, facts: dict[str, object]) -> None:
+def _show(output: Output, facts: dict[str, object]) -> None:
     from milvus_vault.cli import details
 
     if output.is_json:
         output.document({"is_running": True, **facts})
         return
-    output.say(f"[green]✓[/] {title}")
     names = {"api_url": "API", "aws_url": "AWS", "milvus_uri": "Milvus", "pid": "process", "repository": "started from"}
     output.show(details.facts((name, str(facts[key])) for key, name in names.items()))

@@ -1,0 +1,174 @@
+"""The local stack is found, started and stopped by its files, whatever state they were left in."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from milvus_vault.cli import local_stack
+from milvus_vault.client.local_state import LocalState, is_alive, lock_path, log_path, running_stack, state_path
+from milvus_vault.errors import LocalStackError
+from tests.support.fake_api import FakeApi, backup
+from tests.unit.cli.conftest import Cli
+
+HOLDER = """
+import fcntl, os, signal, sys, time
+if "stubborn" in sys.argv:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+lock = open(sys.argv[1], "a+")
+fcntl.flock(lock, fcntl.LOCK_EX)
+lock.write(str(os.getpid()))
+lock.flush()
+print("held", flush=True)
+time.sleep(60)
+"""
+
+
+@pytest.fixture
+def holders(api: FakeApi, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[subprocess.Popen[str]]]:
+    """Give a list for processes that stand for a local stack's; those that are left are killed."""
+    assert api.url
+    monkeypatch.delenv("MILVUS_VAULT_URL")
+    started: list[subprocess.Popen[str]] = []
+    yield started
+    for process in started:
+        process.kill()
+        process.wait()
+        assert process.stdout is not None
+        process.stdout.close()
+
+
+def hold(holders: list[subprocess.Popen[str]], url: str, how: str = "") -> subprocess.Popen[str]:
+    """Start a process that holds the lock, and write the file of a stack that is ready."""
+    lock_path().parent.mkdir(parents=True, exist_ok=True)
+    process = subprocess.Popen(
+        [sys.executable, "-c", HOLDER, str(lock_path()), how], stdout=subprocess.PIPE, text=True
+    )  # fmt: skip
+    holders.append(process)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "held\n"
+    state = LocalState(
+        pid=process.pid, repository="/nowhere", api_url=url, aws_url="http://127.0.0.1:1",
+        milvus_uri="http://127.0.0.1:2", stack_name="milvus-vault",
+    )  # fmt: skip
+    state_path().write_text(state.model_dump_json())
+    log_path().touch()
+    return process
+
+
+def test_commands_use_the_local_stack_that_runs(
+    api: FakeApi, cli: Cli, holders: list[subprocess.Popen[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name)
+    hold(holders, api.url)
+    api.backups = {"b": backup("b")}
+
+    assert cli("get", "b", "-o", "json").document["name"] == "b"
+    assert "Credential=test/" in api.asked[0].headers["Authorization"]
+    assert api.url in cli("local", "status").out
+    assert cli("local", "up", "-o", "json").document["api_url"] == api.url
+
+
+def test_an_address_in_the_environment_goes_before_the_local_stack(
+    api: FakeApi, cli: Cli, holders: list[subprocess.Popen[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hold(holders, "http://127.0.0.1:1/live")
+    monkeypatch.setenv("MILVUS_VAULT_URL", api.url)
+
+    assert cli("list").code == 0
+
+
+def test_going_down_ends_the_process_and_removes_all_files(
+    api: FakeApi, cli: Cli, holders: list[subprocess.Popen[str]]
+) -> None:
+    process = hold(holders, api.url)
+
+    assert "stopped" in cli("local", "down").out
+    assert process.wait(5) == -signal.SIGTERM
+    assert not lock_path().parent.exists()
+    assert "does not run" in cli("local", "down").out
+
+
+def test_a_process_that_does_not_listen_is_killed(
+    api: FakeApi, cli: Cli, holders: list[subprocess.Popen[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(local_stack, "_STOP_TIMEOUT_SECONDS", 0.3)
+    process = hold(holders, api.url, "stubborn")
+
+    assert cli("local", "down").code == 0
+    assert process.wait(5) == -signal.SIGKILL
+    assert not state_path().exists()
+
+
+def test_files_of_a_stack_that_was_killed_do_not_count_and_are_removed(
+    api: FakeApi, cli: Cli, holders: list[subprocess.Popen[str]]
+) -> None:
+    process = hold(holders, api.url)
+    process.kill()
+    process.wait()
+
+    assert state_path().exists()
+    assert running_stack() is None
+    done = cli("local", "status", "-o", "json")
+    assert (done.code, done.document["is_running"]) == (4, False)
+    assert cli("list").code == 7
+    assert cli("local", "down", "-o", "json").document == {"is_running": False, "was_running": False}
+    assert not state_path().exists()
+
+
+def test_an_unreadable_file_is_no_stack(api: FakeApi, cli: Cli, holders: list[subprocess.Popen[str]]) -> None:
+    hold(holders, api.url)
+    state_path().write_text("{")
+
+    assert running_stack() is None
+    assert "starting or stopping" in cli("local", "status").out
+
+
+def test_looking_whether_it_lives_does_not_hinder_its_start(holders: list[subprocess.Popen[str]]) -> None:
+    lock_path().parent.mkdir(parents=True)
+    lock_path().touch()
+
+    assert not is_alive()
+    hold(holders, "http://127.0.0.1:1")
+    assert is_alive()
+
+
+def test_outside_of_a_clone_nothing_is_started(
+    cli: Cli, holders: list[subprocess.Popen[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    done = cli("local", "up")
+    assert (done.code, holders) == (1, [])
+    assert "--repo" in done.err
+
+
+def test_a_clone_is_found_from_a_folder_inside() -> None:
+    root = Path(__file__).parents[3]
+    assert local_stack.find_repository(root) == root
+    before = Path.cwd()
+    os.chdir(root / "docs" / "adr")
+    try:
+        assert local_stack.find_repository(None) == root
+    finally:
+        os.chdir(before)
+
+
+def test_a_make_that_fails_is_told(cli: Cli, holders: list[subprocess.Popen[str]], tmp_path: Path) -> None:
+    (tmp_path / "local").mkdir()
+    (tmp_path / "local" / "background.py").touch()
+    (tmp_path / "Makefile").write_text("local-up:\n\t@echo no disk >&2; exit 3\n")
+
+    done = cli("local", "up", "--repo", str(tmp_path))
+
+    assert (done.code, holders) == (1, [])
+    assert "did not start" in done.err
+
+
+def test_a_missing_clone_is_named(tmp_path: Path) -> None:
+    with pytest.raises(LocalStackError, match=str(tmp_path)):
+        local_stack.find_repository(tmp_path)
