@@ -202,6 +202,41 @@ def patch_secure_transport() -> None:
     iam_evaluator._resolve_condition_key = resolve_as_over_tls
 
 
+_is_in_branch = contextvars.ContextVar("is_in_branch", default=False)
+
+
+def patch_history_of_branches() -> None:
+    """Write into an execution's history that a state inside a Parallel or a Map was entered, as AWS does.
+
+    ministack records the states of the outermost level only, so that nobody could tell what a running backup does.
+    """
+    run_branch = stepfunctions._run_sub_machine
+
+    def run_branch_recorded(*arguments: Any) -> object:
+        token = _is_in_branch.set(True)
+        try:
+            return run_branch(*arguments)
+        finally:
+            _is_in_branch.reset(token)
+
+    def recorded(run_state: Callable[..., object], kind: str) -> Callable[..., object]:
+        def entered(state: Json, state_input: object, *rest: Any) -> object:
+            context = rest[-1]
+            execution = stepfunctions._executions.get(context["Execution"]["Id"])
+            if _is_in_branch.get() and execution is not None:
+                details = {"name": context["State"]["Name"], "input": json.dumps(state_input)}
+                event = f"{kind.capitalize()}StateEntered"
+                stepfunctions._add_event(execution, event, {"stateEnteredEventDetails": details})
+            return run_state(state, state_input, *rest)
+
+        return entered
+
+    stepfunctions._run_sub_machine = run_branch_recorded
+    for kind in ("pass", "task", "choice", "wait", "parallel", "map"):
+        name = f"_execute_{kind}"
+        setattr(stepfunctions, name, recorded(getattr(stepfunctions, name), kind))
+
+
 class _SharedLayerZip(zipfile.ZipFile):
     """A zip file that extracts a layer once, and from then on links to what it extracted."""
 
@@ -264,6 +299,7 @@ def apply() -> None:
     patch_secure_transport()
     patch_layer_extraction()
     patch_any_method()
+    patch_history_of_branches()
 
 
 if __name__ == "__main__":

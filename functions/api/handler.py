@@ -3,6 +3,7 @@
 Not a state of a machine but a door. It needs no Milvus: what long work there is, it starts.
 """
 
+from datetime import UTC, datetime
 from typing import Any
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
@@ -26,6 +27,7 @@ def open_services() -> Services:
         store=store,
         bucket=bucket,
         prefix=prefix,
+        now=datetime.now(UTC),
         catalogue=Catalogue(store, bucket, prefix),
         machines=Machines(
             StepFunctionsMachines(),

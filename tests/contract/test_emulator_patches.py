@@ -657,3 +657,19 @@ class TestAnyMethod:
 
         assert call(url, "GET", "/backups").text == "GET /backups"
         assert call(url, "DELETE", "/backups/a/hold").text == "DELETE /backups/a/hold"
+
+
+class TestHistoryOfBranches:
+    """Patch of the history."""
+
+    def test_a_state_in_a_branch_is_in_the_history(self, ministack: Ministack) -> None:
+        inner = {"StartAt": "Inner", "States": {"Inner": {"Type": "Pass", "End": True}}}
+        outer = {"Type": "Parallel", "Branches": [inner], "End": True}
+        described = run(ministack, {"Outer": outer}, {})
+
+        states = ministack.client("stepfunctions")
+        history = states.get_execution_history(executionArn=described["executionArn"])["events"]
+        entered = [
+            event["stateEnteredEventDetails"]["name"] for event in history if "stateEnteredEventDetails" in event
+        ]
+        assert entered == ["Outer", "Inner"]

@@ -54,7 +54,7 @@ class Api:
         values = arguments(endpoint, self._event, path_values)
         result = endpoint.call(services=self._open_services(), **values)
         if endpoint.answer is None:
-            return Response(endpoint.status)
+            return Response(int(endpoint.status), body="")
         headers = {"Location": f"/runs/{result.id}"} if isinstance(result, Started) else {}
         body = TypeAdapter(endpoint.answer).dump_json(result).decode()
         return Response(endpoint.status, content_type=JSON, body=body, headers=headers)

@@ -40,4 +40,4 @@ def get_restores(services: Services, query: Paging) -> Page[RunSummary]:
 @routes.get("/restores/{restore_id}", errors=[RunNotFoundError])
 def get_restore(services: Services, restore_id: RestoreId) -> Run:
     """Tell how far a restore is, or what came of it."""
-    return describe_run(services.machines, restore_id)
+    return describe_run(services.machines, services.working_files, restore_id, services.now)

@@ -5,8 +5,8 @@ from pydantic import Field
 from milvus_vault.api.endpoints import Caller, Paging, Routes
 from milvus_vault.api.services import Services
 from milvus_vault.errors import RunEndedError, RunNotFoundError
-from milvus_vault.model.resources import Page, Run, RunId, RunKind, RunStatus, RunSummary
-from milvus_vault.runs.describing import describe_run
+from milvus_vault.model.resources import Page, Run, RunCollection, RunId, RunKind, RunStatus, RunSummary
+from milvus_vault.runs.describing import describe_run, list_run_collections
 from milvus_vault.runs.listing import list_runs
 from milvus_vault.runs.stopping import stop_run
 
@@ -35,7 +35,13 @@ def get_runs(services: Services, query: RunFilter) -> Page[RunSummary]:
 @routes.get("/runs/{run_id}", errors=[RunNotFoundError])
 def get_run(services: Services, run_id: RunId) -> Run:
     """Tell how far a run is, or what came of it."""
-    return describe_run(services.machines, run_id)
+    return describe_run(services.machines, services.working_files, run_id, services.now)
+
+
+@routes.get("/runs/{run_id}/collections", errors=[RunNotFoundError])
+def get_run_collections(services: Services, run_id: RunId, query: Paging) -> Page[RunCollection]:
+    """List the collections of a run, in the order in which it takes them."""
+    return list_run_collections(services.machines, services.working_files, run_id, limit=query.limit, token=query.token)
 
 
 @routes.delete("/runs/{run_id}", errors=[RunNotFoundError, RunEndedError])

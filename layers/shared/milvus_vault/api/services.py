@@ -1,9 +1,11 @@
 """What the routes work with."""
 
 from dataclasses import dataclass
+from datetime import datetime
 
 from milvus_vault.catalogue import Catalogue
 from milvus_vault.ports import ObjectStore
+from milvus_vault.runs.describing import WorkingFiles
 from milvus_vault.runs.machines import Machines
 
 
@@ -17,3 +19,10 @@ class Services:
     """The backup prefix of the deployment; may be empty."""
     catalogue: Catalogue
     machines: Machines
+    now: datetime
+    """When the request came."""
+
+    @property
+    def working_files(self) -> WorkingFiles:
+        """Return where the working files of runs lie."""
+        return WorkingFiles(self.store, self.bucket, self.prefix)

@@ -7,6 +7,7 @@
     copy/<attempt>/verified/<index>.jsonl    the objects of a complete target, with ETag and checksum
     copy/<attempt>/r<round>/plan.json        `CopyPlan`
     copy/<attempt>/r<round>/batches.json     the batches as Step Functions reads them
+    copy/<attempt>/r<round>/shares.json      `CopyShares`: which targets have how much of each batch
     copy/<attempt>/r<round>/batch-<n>.jsonl  what to copy in a batch, a `PlannedItem` a line
     copy/<attempt>/r<round>/copied-<n>.<objects>.<bytes>.jsonl    what became of them so far, a `CopyRecord` a line
     copy/<attempt>/r<round>/error-<n>.json   `BatchError`: why a batch gave up
@@ -97,6 +98,22 @@ class CopyPlan(Model):
     present_object_count: int
     """Objects that were there when the round was planned."""
     present_size_bytes: int
+
+
+class Share(NamedTuple):
+    """Objects and bytes of one target."""
+
+    target: int
+    objects: int
+    bytes: int
+
+
+class CopyShares(Model):
+    """Which targets have how much of what a round found and of what it copies."""
+
+    present: tuple[Share, ...]
+    """What was there when the round was planned; a target without anything stands here too."""
+    batches: tuple[tuple[Share, ...], ...]
 
 
 class BatchError(Model):

@@ -11,7 +11,9 @@ from milvus_vault.copying.documents import (
     CURRENT,
     CopyJob,
     CopyPlan,
+    CopyShares,
     CopyTarget,
+    Share,
     batch_body,
     batch_name,
     read_items,
@@ -41,6 +43,7 @@ class _Count:
 class _TargetPlan:
     """What is to do for one target."""
 
+    index: int
     items: list[PlannedItem]
     present: _Count
 
@@ -60,22 +63,26 @@ def plan_copy(run: Workspace, attempt: str, round_number: int, limits: BatchLimi
     records = Records.load(run)
     folder = round_folder(attempt, round_number)
     present, planned = _Count(), _Count()
+    found: list[Share] = []
 
     def to_copy() -> Iterator[PlannedItem]:
         for target in each(partial(_plan_target, run, attempt, job, records), read_targets(run, attempt)):
             present.objects += target.present.objects
             present.size_bytes += target.present.size_bytes
+            found.append(Share(target.index, target.present.objects, target.present.size_bytes))
             for item in target.items:
                 planned.add(item.size_bytes)
                 yield item
 
-    def write_batch(numbered: tuple[int, list[PlannedItem]]) -> str:
+    def write_batch(numbered: tuple[int, list[PlannedItem]]) -> tuple[str, tuple[Share, ...]]:
         number, batch = numbered
         name = batch_name(folder, number)
         run.write_bytes(name, batch_body(batch))
-        return name
+        return name, _shares(batch)
 
-    names = list(each(write_batch, enumerate(cut_batches(to_copy(), limits))))
+    written = list(each(write_batch, enumerate(cut_batches(to_copy(), limits))))
+    names = [name for name, _ in written]
+    run.write(f"{folder}/shares.json", CopyShares(present=tuple(found), batches=tuple(shares for _, shares in written)))
     run.write_bytes(f"{folder}/batches.json", json.dumps([{"batch": name} for name in names]).encode())
     plan = CopyPlan(
         attempt=attempt,
@@ -93,6 +100,13 @@ def plan_copy(run: Workspace, attempt: str, round_number: int, limits: BatchLimi
     run.write(f"{folder}/plan.json", plan)
     run.write(CURRENT, plan)
     return plan
+
+
+def _shares(batch: list[PlannedItem]) -> tuple[Share, ...]:
+    counts: dict[int, _Count] = {}
+    for item in batch:
+        counts.setdefault(item.target, _Count()).add(item.size_bytes)
+    return tuple(Share(target, count.objects, count.size_bytes) for target, count in counts.items())
 
 
 def items_by_key(run: Workspace, attempt: str, target: CopyTarget) -> dict[str, CopyItem]:
@@ -119,4 +133,4 @@ def _plan_target(run: Workspace, attempt: str, job: CopyJob, records: Records, t
             if item is not None and records.is_copy(item, found):
                 del items[found.key]
                 present.add(found.size_bytes)
-    return _TargetPlan([PlannedItem(item, target.index) for item in items.values()], present)
+    return _TargetPlan(target.index, [PlannedItem(item, target.index) for item in items.values()], present)

@@ -1,13 +1,31 @@
 """One run in full."""
 
 import json
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from milvus_vault.backup.prepare import default_name
+from milvus_vault.errors import InvalidRequestError, ObjectNotFoundError
+from milvus_vault.execution_records import ExecutionRecord, execution_record_key
 from milvus_vault.model.executions import ExecutionDescription
-from milvus_vault.model.resources import Run, RunKind
+from milvus_vault.model.resources import Page, Progress, Run, RunCollection, RunKind
+from milvus_vault.ports import ObjectStore
+from milvus_vault.runs.collections import Followed, follow_backup, follow_restore
 from milvus_vault.runs.machines import Machines, run_id, run_status
 from milvus_vault.runs.phases import phase_of
+from milvus_vault.workspace import Workspace
+
+# That many are in a run's description; `list_run_collections` has all.
+FIRST_COLLECTIONS = 100
+
+# The kinds of run that work on collections.
+_FOLLOW: Mapping[RunKind, Callable[[Workspace, str], Followed | None]] = {
+    "backup": follow_backup,
+    "restore": follow_restore,
+}
 
 _HINT = "\nHint: "
 
@@ -18,13 +36,33 @@ _ENDINGS = {
 }
 
 
-def describe_run(machines: Machines, wanted: str) -> Run:
+@dataclass(frozen=True, slots=True)
+class WorkingFiles:
+    """Where the working files of all runs lie."""
+
+    store: ObjectStore
+    bucket: str
+    prefix: str
+
+    def follow(self, kind: RunKind, execution_arn: str) -> Followed | None:
+        """Return the collections of a run; None where it has none, or its working files are gone or another's."""
+        try:
+            body = self.store.get(self.bucket, execution_record_key(self.prefix, execution_arn))
+        except ObjectNotFoundError:
+            return None
+        record = ExecutionRecord.model_validate_json(body)
+        run = Workspace(self.store, self.bucket, self.prefix, record.run)
+        return _FOLLOW[kind](run, execution_arn) if kind in _FOLLOW else None
+
+
+def describe_run(machines: Machines, files: WorkingFiles, wanted: str, now: datetime) -> Run:
     """Return a run in full. Raises `RunNotFoundError`."""
     kind, _ = machines.execution_arn(wanted)
     execution = machines.describe(wanted)
     status = run_status(execution.status, execution.error)
     request = _object(execution.input_json)
     error, message, hint = _failure(execution, status)
+    followed = files.follow(kind, execution.arn)
     return Run(
         id=run_id(kind, execution.name),
         kind=kind,
@@ -35,12 +73,38 @@ def describe_run(machines: Machines, wanted: str) -> Run:
         backup_name=backup_name(kind, execution, request),
         schedule=(request.get("schedule") or {}).get("name"),
         phase=phase_of(kind, machines.states.last_state(execution.arn)) if status == "running" else "",
+        progress=followed.progress(execution.ended_at or now) if followed else Progress(),
+        collections=followed.first(FIRST_COLLECTIONS) if followed else (),
+        warnings=followed.warnings if followed else (),
         request=request,
         result=_object(execution.output_json or "{}") if status == "succeeded" else None,
         error=error,
         message=message,
         hint=hint,
     )
+
+
+def list_run_collections(
+    machines: Machines, files: WorkingFiles, wanted: str, *, limit: int, token: str | None
+) -> Page[RunCollection]:
+    """Return some collections of a run, in the order in which it takes them.
+
+    Raises `RunNotFoundError`, and `InvalidRequestError` for a token that is none.
+    """
+    kind, _ = machines.execution_arn(wanted)
+    followed = files.follow(kind, machines.describe(wanted).arn)
+    first = 0 if token is None else _index(token)
+    count = len(followed.names) if followed else 0
+    behind = min(first + limit, count)
+    items = followed.collections(range(first, behind)) if followed else ()
+    return Page[RunCollection](items=items, next_token=str(behind) if behind < count else None)
+
+
+def _index(token: str) -> int:
+    if not re.fullmatch(r"[0-9]{1,6}", token):
+        msg = f"token '{token[:80]}' is not one of this list"
+        raise InvalidRequestError(msg, hint="Use next_token of the page before, or none.")
+    return int(token)
 
 
 def backup_name(kind: RunKind, execution: ExecutionDescription, request: dict[str, Any]) -> str | None:

@@ -1,0 +1,155 @@
+"""What has become of each collection of a run so far.
+
+Names of working files tell the status of all by a few listings; documents are read only of those that are asked for.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+
+from milvus_vault.backup import documents as backup
+from milvus_vault.copying.concurrently import each
+from milvus_vault.copying.progress import CopyState, TargetProgress, copy_state
+from milvus_vault.model.collections import CollectionName
+from milvus_vault.model.names import attempt_of
+from milvus_vault.model.resources import Progress, RunCollection
+from milvus_vault.restore import documents as restore
+from milvus_vault.restore.journal import Journal
+from milvus_vault.workspace import Workspace
+
+type Status = Literal["waiting", "running", "done", "failed"]
+
+
+@dataclass(frozen=True, slots=True)
+class Followed:
+    """The collections of a run, by their indexes in its plan."""
+
+    names: tuple[CollectionName, ...]
+    warnings: tuple[str, ...]
+    statuses: Sequence[Status]
+    copying: CopyState | None
+    read: Callable[[int, RunCollection], RunCollection]
+    """Adds to a collection what its documents say."""
+
+    def collections(self, indexes: Iterable[int]) -> tuple[RunCollection, ...]:
+        """Return some collections in full."""
+        return tuple(each(self._collection, indexes))
+
+    def first(self, count: int) -> tuple[RunCollection, ...]:
+        """Return the first few: failed ones, then those at work, then the others."""
+        order: Sequence[Status] = ("failed", "running", "waiting", "done")
+        indexes = sorted(range(len(self.names)), key=lambda index: order.index(self.statuses[index]))
+        return self.collections(indexes[:count])
+
+    def _collection(self, index: int) -> RunCollection:
+        name = self.names[index]
+        found = self.copying.by_target.get(index) if self.copying else None
+        copied = found or TargetProgress()
+        collection = RunCollection(
+            database=name.database,
+            name=name.name,
+            status=self.statuses[index],
+            objects_done=int(copied.objects_done),
+            objects_total=copied.objects_total if found else None,
+            bytes_done=int(copied.bytes_done),
+            bytes_total=copied.bytes_total if found else None,
+        )
+        return self.read(index, collection)
+
+    def progress(self, now: datetime) -> Progress:
+        """Return how far the run is as a whole."""
+        counted = Progress(collections_done=self.statuses.count("done"), collections_total=len(self.names))
+        if self.copying is None:
+            return counted
+        total, rate = self.copying.total, _rate(self.copying, now)
+        left = total.bytes_total - total.bytes_done
+        return counted.model_copy(
+            update={
+                "objects_done": total.objects_done,
+                "objects_total": total.objects_total,
+                "bytes_done": total.bytes_done,
+                "bytes_total": total.bytes_total,
+                "bytes_per_second": rate,
+                "eta_seconds": left / rate if rate and left > 0 else None,
+            }
+        )
+
+
+def _rate(copying: CopyState, now: datetime) -> float | None:
+    """Return the bytes a second since the round was planned, as long as it copies; what was there does not count."""
+    if copying.planned_at is None or not copying.copied_bytes:
+        return None
+    seconds = (now - copying.planned_at).total_seconds()
+    return copying.copied_bytes / seconds if seconds > 0 else None
+
+
+def follow_backup(run: Workspace, execution_arn: str) -> Followed | None:
+    """Return the collections of a backup run, or None where the files are another execution's by now."""
+    plan = run.find(backup.PLAN, backup.BackupPlan)
+    if plan is None or plan.execution_arn != execution_arn:
+        return None
+    attempt = attempt_of(execution_arn)
+    snapshots = _indexes(run, backup.snapshot_folder(attempt))
+    targets = _indexes(run, f"copy/{attempt}/targets/")
+    verified = _indexes(run, f"copy/{attempt}/verified/")
+
+    def status(index: int) -> Status:
+        if index in snapshots and index not in targets:
+            return "failed"
+        if index in verified or (plan.request.meta_only and index in snapshots):
+            return "done"
+        return "running" if index in targets else "waiting"
+
+    def read(index: int, collection: RunCollection) -> RunCollection:
+        if collection.status == "waiting":
+            return collection
+        snapshot = run.read(backup.snapshot_name(attempt, index), backup.Snapshot)
+        if snapshot.failure:
+            return collection.model_copy(update={"error": snapshot.failure.error, "message": snapshot.failure.message})
+        rows = sum(segment.row_count for segment in snapshot.document.segments) if snapshot.document else None
+        return collection.model_copy(update={"row_count": rows})
+
+    statuses = [status(index) for index in range(len(plan.collections))]
+    return Followed(plan.collections, plan.warnings, statuses, copy_state(run, attempt), read)
+
+
+def follow_restore(run: Workspace, execution_arn: str) -> Followed | None:
+    """Return the collections of a restore run, or None where the files are another execution's by now."""
+    plan = run.find(restore.PLAN, restore.RestorePlan)
+    if plan is None or plan.execution_arn != execution_arn:
+        return None
+    journal = Journal(run)
+    progress = journal.read()
+    copying = copy_state(run, attempt_of(execution_arn))
+
+    def status(index: int) -> Status:
+        entry = progress[index]
+        if entry.is_finished:
+            return "done"
+        if entry.has_failed:
+            return "failed"
+        is_copied = copying is not None and copying.by_target[index].objects_done > 0
+        return "running" if entry.attempts or is_copied else "waiting"
+
+    def read(index: int, collection: RunCollection) -> RunCollection:
+        target = run.read(restore.target_name(index), restore.Target)
+        update: dict[str, object] = {
+            "database": target.source.database,
+            "name": target.source.name,
+            "target": str(target.name),
+        }
+        if collection.status == "done":
+            update["row_count"] = journal.get(index, "finished", restore.Finished).row_count
+        if collection.status == "failed":
+            failed = journal.get(index, "failed", restore.Failed)
+            update |= {"error": failed.error, "message": failed.message}
+        return collection.model_copy(update=update)
+
+    statuses = [status(index) for index in range(len(plan.targets))]
+    return Followed(plan.targets, plan.warnings, statuses, copying, read)
+
+
+def _indexes(run: Workspace, folder: str) -> frozenset[int]:
+    """Return the indexes that the names of a folder's documents are."""
+    return frozenset(int(name.removeprefix(folder).partition(".")[0]) for name in run.names(folder))

@@ -1,0 +1,229 @@
+"""The API on the local stack, route by route: what is answered, and what comes of it."""
+
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+from pymilvus import DataType, MilvusClient
+
+from local.stack import LocalStack
+from tests.conftest import WAIT_SCALE
+from tests.support.api_calls import Answer, call
+
+ROWS = 300
+COLLECTIONS = ("books", "pens", "shelves")
+TIMEOUT_SECONDS = 120
+
+
+@pytest.fixture(scope="module")
+def stack() -> Iterator[LocalStack]:
+    """Yield a stack with three collections, whose functions may do only what the template allows them."""
+    with LocalStack(wait_scale=WAIT_SCALE, enforce_policies=True) as running:
+        client = MilvusClient(running.milvus_uri)
+        for name in COLLECTIONS:
+            schema = client.create_schema(auto_id=False)
+            schema.add_field("id", DataType.INT64, is_primary=True)
+            schema.add_field("vector", DataType.FLOAT_VECTOR, dim=4)
+            client.create_collection(name, schema=schema, num_shards=1)
+            client.insert(name, [{"id": i, "vector": [i, 1.0, 2.0, 3.0]} for i in range(ROWS)])
+            client.flush(name)
+        client.close()
+        yield running
+
+
+@pytest.fixture(scope="module")
+def backup(stack: LocalStack) -> dict[str, Any]:
+    """Return a run that made the backup `first`."""
+    started = send(stack, "POST", "/backups", {"backup_name": "first"})
+    assert started.status == 202
+    return ended(stack, started.json["id"])
+
+
+def send(stack: LocalStack, method: str, path: str, body: object = None, key: str | None = None) -> Answer:
+    """Send a request to the stack's API."""
+    return call(stack.api_url, method, path, body, headers={"Idempotency-Key": key} if key else {})
+
+
+def ended(stack: LocalStack, run_id: str, seen: list[dict[str, Any]] | None = None) -> dict[str, Any]:
+    """Return a run once it has ended; `seen` gets what was told of it on the way."""
+    deadline = time.monotonic() + TIMEOUT_SECONDS
+    while time.monotonic() < deadline:
+        answer = send(stack, "GET", f"/runs/{run_id}")
+        assert answer.status == 200, answer.text
+        run: dict[str, Any] = answer.json
+        if run["status"] != "running":
+            return run
+        if seen is not None:
+            seen.append(run)
+        time.sleep(0.3)
+    pytest.fail(f"{run_id} did not end")
+
+
+def assert_problem(answer: Answer, status: int, error: str) -> None:
+    """Check that an answer is a problem of this status and name."""
+    assert (answer.status, answer.json["status"], answer.json["error"]) == (status, status, error), answer.text
+    assert answer.is_problem
+    assert answer.json["title"]
+    assert answer.json["detail"]
+    assert answer.json["instance"].startswith("urn:uuid:")
+
+
+def test_a_backup_is_started_followed_and_found(stack: LocalStack) -> None:
+    started = send(stack, "POST", "/backups", {"backup_name": "followed"})
+    seen: list[dict[str, Any]] = []
+    run = ended(stack, started.json["id"], seen)
+
+    assert started.headers["location"] == f"/runs/{started.json['id']}"
+    assert (run["status"], run["backup_name"], run["phase"]) == ("succeeded", "followed", "")
+    assert len({told["phase"] for told in seen} & {"flushing and listing", "copying", "verifying the copy"}) > 1
+    progress = run["progress"]
+    assert (progress["collections_done"], progress["collections_total"]) == (3, 3)
+    assert progress["objects_done"] == progress["objects_total"] == run["result"]["object_count"]
+    assert progress["bytes_done"] == progress["bytes_total"] == run["result"]["size_bytes"]
+    assert {c["name"]: (c["status"], c["row_count"]) for c in run["collections"]} == dict.fromkeys(
+        COLLECTIONS, ("done", ROWS)
+    )
+    assert sum(c["objects_done"] for c in run["collections"]) == progress["objects_total"]
+
+    found = send(stack, "GET", "/backups/followed").json
+    assert (found["status"], found["collection_count"], found["run"]) == ("complete", 3, run["id"])
+
+
+def test_a_backup_without_a_name_is_told_its_name(stack: LocalStack) -> None:
+    started = send(stack, "POST", "/backups").json
+    run = ended(stack, started["id"])
+    assert run["result"]["backup_name"] == started["backup_name"] == run["backup_name"]
+
+
+def test_starting_twice_at_once_with_one_key_starts_once(stack: LocalStack) -> None:
+    request = {"backup_name": "only_once"}
+    with ThreadPoolExecutor(4) as pool:
+        answers = list(pool.map(lambda _: send(stack, "POST", "/backups", request, "only-once"), range(4)))
+    assert [answer.status for answer in answers] == [202] * 4
+    assert {answer.json["id"] for answer in answers} == {"backup-only-once"}
+    assert ended(stack, "backup-only-once")["status"] == "succeeded"
+
+    again = send(stack, "POST", "/backups", request, "only-once")
+    assert (again.status, again.json) == (202, answers[0].json)
+    other = send(stack, "POST", "/backups", {"backup_name": "another"}, "only-once")
+    assert_problem(other, 409, "IdempotencyConflictError")
+
+
+def test_a_name_that_is_taken_is_refused_at_once(stack: LocalStack, backup: dict[str, Any]) -> None:
+    assert_problem(send(stack, "POST", "/backups", {"backup_name": backup["backup_name"]}), 409, "BackupExistsError")
+
+
+def test_bad_requests_are_refused_field_by_field(stack: LocalStack) -> None:
+    answer = send(stack, "POST", "/backups", {"backup_name": "1", "collection": [], "meta_only": "yes"})
+    assert_problem(answer, 400, "InvalidRequestError")
+    assert all(field in answer.json["detail"] for field in ("backup_name: ", "collection: ", "meta_only: "))
+    assert_problem(send(stack, "POST", "/backups", "{"), 400, "InvalidRequestError")
+    tagged = {"schedule": {"name": "nightly"}}
+    assert_problem(send(stack, "POST", "/backups", tagged), 400, "InvalidRequestError")
+    assert_problem(send(stack, "GET", "/runs?limit=101"), 400, "InvalidRequestError")
+    assert_problem(send(stack, "GET", "/runs?token=x"), 400, "InvalidRequestError")
+    assert_problem(send(stack, "GET", "/backups?colour=red"), 400, "InvalidRequestError")
+
+
+def test_unknown_paths_and_methods_are_problems(stack: LocalStack) -> None:
+    assert_problem(send(stack, "GET", "/nothing"), 404, "RouteNotFoundError")
+    answer = send(stack, "DELETE", "/backups")
+    assert_problem(answer, 405, "RouteNotFoundError")
+    assert answer.headers["allow"] == "GET, POST"
+
+
+def test_without_a_signature_nobody_gets_in(stack: LocalStack) -> None:
+    unsigned = call(stack.api_url, "GET", "/backups", signed=False)
+    assert (unsigned.status, unsigned.json) == (403, {"message": "Missing Authentication Token"})
+
+
+def test_backups_are_listed_newest_first_and_page_by_page(stack: LocalStack, backup: dict[str, Any]) -> None:
+    ended(stack, send(stack, "POST", "/backups", {"backup_name": "second", "meta_only": True}).json["id"])
+    listed = send(stack, "GET", "/backups?limit=100").json["items"]
+    names = [item["name"] for item in listed]
+    assert names.index("second") < names.index(backup["backup_name"])
+    assert paged(stack, "/backups?limit=1") == listed
+
+
+def test_runs_are_listed_newest_first_and_page_by_page(stack: LocalStack, backup: dict[str, Any]) -> None:
+    listed = send(stack, "GET", "/runs?limit=100").json["items"]
+    assert backup["id"] in {item["id"] for item in listed}
+    started = [item["started_at"] for item in listed]
+    assert started == sorted(started, reverse=True)
+    assert paged(stack, "/runs?limit=2") == listed
+    succeeded = [item for item in listed if item["status"] == "succeeded"]
+    assert send(stack, "GET", "/runs?limit=100&status=succeeded&kind=backup").json["items"] == [
+        item for item in succeeded if item["kind"] == "backup"
+    ]
+
+
+def paged(stack: LocalStack, path: str) -> list[Any]:
+    """Return all items of a list, asked for page by page."""
+    items: list[Any] = []
+    token = ""
+    while True:
+        page = send(stack, "GET", f"{path}&token={token}" if token else path).json
+        items += page["items"]
+        token = page["next_token"]
+        if not token:
+            return items
+
+
+def test_the_collections_of_a_run_come_page_by_page(stack: LocalStack, backup: dict[str, Any]) -> None:
+    collections = paged(stack, f"/runs/{backup['id']}/collections?limit=2")
+    assert [collection["name"] for collection in collections] == list(COLLECTIONS)
+
+
+def test_a_restore_is_started_and_followed(stack: LocalStack, backup: dict[str, Any]) -> None:
+    chosen = {"collections": ["default.books"], "suffix": "_back", "allow_version": True}
+    request = {"backup_name": backup["backup_name"], **chosen}
+    started = send(stack, "POST", "/restores", request)
+    run = ended(stack, started.json["id"])
+
+    assert (run["status"], run["backup_name"]) == ("succeeded", backup["backup_name"])
+    (collection,) = run["collections"]
+    assert (collection["name"], collection["target"]) == ("books", "default.books_back")
+    assert (collection["status"], collection["row_count"]) == ("done", ROWS)
+    assert send(stack, "GET", f"/restores/{run['id']}").json == run
+    assert run["id"] in {item["id"] for item in send(stack, "GET", "/restores").json["items"]}
+
+
+def test_a_restore_of_an_unknown_backup_is_refused_at_once(stack: LocalStack) -> None:
+    assert_problem(send(stack, "POST", "/restores", {"backup_name": "nowhere"}), 404, "BackupNotFoundError")
+
+
+def test_what_is_not_there_is_not_found(stack: LocalStack) -> None:
+    assert_problem(send(stack, "GET", "/runs/backup-nobody"), 404, "RunNotFoundError")
+    assert_problem(send(stack, "GET", "/restores/restore-nobody"), 404, "RunNotFoundError")
+    assert_problem(send(stack, "DELETE", "/runs/backup-nobody"), 404, "RunNotFoundError")
+    assert_problem(send(stack, "GET", "/backups/nowhere"), 404, "BackupNotFoundError")
+    assert_problem(send(stack, "PUT", "/backups/nowhere/hold", {}), 404, "BackupNotFoundError")
+
+
+def test_a_run_is_stopped_once(stack: LocalStack) -> None:
+    started = send(stack, "POST", "/backups", {"backup_name": "stopped"}).json
+    stopped = send(stack, "DELETE", f"/runs/{started['id']}")
+    assert (stopped.status, stopped.text) == (204, "")
+    run = ended(stack, started["id"])
+    assert (run["status"], run["error"]) == ("stopped", "RunStoppedError")
+    assert_problem(send(stack, "DELETE", f"/runs/{started['id']}"), 409, "RunEndedError")
+
+
+def test_a_run_that_failed_tells_why(stack: LocalStack) -> None:
+    started = send(stack, "POST", "/backups", {"collections": ["default.nobody"]}).json
+    run = ended(stack, started["id"])
+    assert (run["status"], run["error"]) == ("failed", "CollectionNotFoundError")
+    assert "default.nobody" in run["message"]
+    assert run["hint"]
+    assert run["id"] in {item["id"] for item in send(stack, "GET", "/runs?status=failed").json["items"]}
+
+
+def test_a_hold_is_placed_and_lifted(stack: LocalStack, backup: dict[str, Any]) -> None:
+    path = f"/backups/{backup['backup_name']}"
+    placed = send(stack, "PUT", f"{path}/hold", {"reason": "audit"})
+    assert (placed.status, placed.json["reason"], placed.json["until"]) == (200, "audit", None)
+    assert send(stack, "GET", path).json["is_held"]
+    assert send(stack, "DELETE", f"{path}/hold").status == 204
+    assert not send(stack, "GET", path).json["is_held"]
