@@ -9,6 +9,7 @@ from pymilvus import DataType, MilvusClient
 from local.milvus import ROOT_CREDENTIALS, Milvus
 from local.stack import LocalStack
 from tests.conftest import WAIT_SCALE
+from tests.support.html_page import Page
 from tests.support.vault_runs import fail, restore, succeed
 
 ROWS = 120
@@ -51,6 +52,14 @@ def test_a_backup_and_a_restore_need_no_more_than_the_functions_roles(guarded: L
     assert (output["status"], output["row_count"]) == ("complete", ROWS - 3 + ROWS)
     counted = _client(milvus).query("books_back", "", output_fields=["count(*)"])
     assert counted[0]["count(*)"] == ROWS - 3
+
+    bucket, prefix = deployment.outputs["BackupBucketName"], "milvus-vault"
+    pages = [f"{prefix}/guarded/meta/vault/report.html", output["report_key"].removesuffix(".json") + ".html"]
+    for key in pages:
+        found = deployment.ministack.client("s3").get_object(Bucket=bucket, Key=key)
+        assert found["ContentType"] == "text/html; charset=utf-8"
+        page = Page(found["Body"].read())
+        assert sorted(row[0] for row in page.tables[1].rows[1:-1]) == ["default.books", "default.pens"]
 
 
 @pytest.mark.parametrize(

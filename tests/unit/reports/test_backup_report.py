@@ -50,10 +50,10 @@ def test_the_table_has_all_collections_largest_first_and_their_sum() -> None:
 
     table = page.tables[1]
     assert table.rows == [
-        ["Collection", "Size", "Share", "Objects", "Segments", "Rows", "Live rows"],
-        ["db.b", "3.0 KiB", "75.0 %", "3", "2", "2,000", "not known"],
-        ["db.a", "1.0 KiB", "25.0 %", "3", "2", "10", "9"],
-        ["All 2", "4.0 KiB", "", "6", "4", "2,010", ""],
+        ["Collection", "Size", "Rows", "Live rows", "Segments", "Objects", "Share of size"],
+        ["db.b", "3.0 KiB", "2,000", "not known", "2", "3", "75.0 %"],
+        ["db.a", "1.0 KiB", "10", "9", "2", "3", "25.0 %"],
+        ["All 2", "4.0 KiB", "2,010", "", "4", "6", ""],
     ]
     assert table.scopes["col"] == 7
     assert table.scopes["row"] == 3
@@ -124,11 +124,11 @@ def test_ten_thousand_collections_make_a_page_that_a_telephone_can_show() -> Non
     assert page.tables[1].rows[1001] == [
         "9,000 smaller ones",
         "38.6 GiB",
-        "81.0 %",
-        "27,000",
-        "18,000",
         "40,495,500",
         "",
+        "18,000",
+        "27,000",
+        "81.0 %",
     ]
     assert "The 1,000 largest of 10,000; meta/vault/manifest.json has all." in page.text
     assert page.texts["h2"][0] == "10,000 collections are not in this backup"
