@@ -6,6 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from milvus_vault.cli.exit_codes import ExitCode
+from milvus_vault.cli.main import run
 from milvus_vault.errors import CopyIncompleteError
 from milvus_vault.model.requests import ScheduleTag
 from milvus_vault.model.retention import Retention
@@ -43,6 +45,19 @@ def test_says_what_was_saved_from_where_when_and_how_much() -> None:
         "Execution": "arn:aws:states:eu-west-1:123456789012:execution:vault-backup:run-1",
     }
     assert "milvus-vault restore -n nightly" in page.texts["pre"]
+
+
+def test_the_command_line_knows_the_commands_of_the_page(capsys: pytest.CaptureFixture[str]) -> None:
+    page = Page(render_backup_report(manifest([entry("a")]), LOCATION))
+
+    program, *arguments = page.texts["pre"][0].split()
+    options = [word for text in page.texts["code"] if text.startswith("--") for word in text.split()]
+
+    assert program == "milvus-vault"
+    assert options == ["--suffix", "_restored", "--allow-version"]
+    assert run([*arguments, *options, "--help"]) == ExitCode.OK
+    assert run([*arguments, "--not-an-option", "--help"]) == ExitCode.USAGE
+    assert "milvus-vault restore" in capsys.readouterr().out
 
 
 def test_the_table_has_all_collections_largest_first_and_their_sum() -> None:
