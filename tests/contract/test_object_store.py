@@ -29,7 +29,7 @@ from milvus_vault.errors import (
     VaultError,
 )
 from milvus_vault.model.objects import CopyItem, ListedObject
-from milvus_vault.ports import ObjectStore
+from milvus_vault.ports import HTML, ObjectStore
 from milvus_vault.workspace import Workspace
 from tests.support.memory_store import InMemoryObjectStore
 
@@ -120,6 +120,14 @@ def _on_server(server: str) -> Subject:
 
 
 # --- read, write, list ----------------------------------------------------------------------------
+
+
+def test_writes_the_content_type_that_a_browser_needs(subject: Subject) -> None:
+    subject.store.put(subject.source, "page", b"<!DOCTYPE html>", content_type=HTML)
+
+    assert subject.store.get(subject.source, "page") == b"<!DOCTYPE html>"
+    if subject.client:
+        assert subject.client.head_object(Bucket=subject.source, Key="page")["ContentType"] == HTML
 
 
 def test_reads_what_was_written_last(subject: Subject) -> None:

@@ -91,7 +91,7 @@ class BackupLayout:
 
     @property
     def report(self) -> str:
-        """Return the key of the report to read, an HTML page; backups of release 0.1 have none."""
+        """Return the key of the report to read, an HTML page. Not every backup has one."""
         return self.vault("report.html")
 
     def meta(self, file_name: str) -> str:
