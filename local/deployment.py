@@ -27,8 +27,8 @@ class DeploymentError(RuntimeError):
     """CloudFormation did not create or update the stack; the message lists its reasons."""
 
 
-def package(build_folder: Path, s3: S3Client, bucket: str) -> dict[str, Any]:
-    """Upload the built code, layers and state machines, and return the template that refers to them.
+def package(build_folder: Path, s3: S3Client, bucket: str) -> str:
+    """Upload the built code, layers and state machines, and the template that refers to them; return its URL.
 
     State machines stay YAML, as `sam package` leaves them.
     """
@@ -39,10 +39,16 @@ def package(build_folder: Path, s3: S3Client, bucket: str) -> dict[str, Any]:
         if isinstance(path, str):
             source = build_folder / path
             content = _zip(source) if source.is_dir() else source.read_bytes()
-            key = hashlib.sha256(content).hexdigest()
-            s3.put_object(Bucket=bucket, Key=key, Body=content)
-            resource["Properties"][name] = f"s3://{bucket}/{key}"
-    return template
+            resource["Properties"][name] = f"s3://{bucket}/{_upload(s3, bucket, content)}"
+    # It is longer than the 51,200 bytes that CloudFormation takes in a request.
+    key = _upload(s3, bucket, json.dumps(template, default=str).encode())
+    return f"{s3.meta.endpoint_url}/{bucket}/{key}"
+
+
+def _upload(s3: S3Client, bucket: str, content: bytes) -> str:
+    key = hashlib.sha256(content).hexdigest()
+    s3.put_object(Bucket=bucket, Key=key, Body=content)
+    return key
 
 
 def read_template(build_folder: Path) -> dict[str, Any]:
@@ -68,12 +74,19 @@ def _zip(folder: Path) -> bytes:
 
 
 def deploy(
-    cloudformation: CloudFormationClient, template: Mapping[str, Any], stack_name: str, parameters: Mapping[str, str]
+    cloudformation: CloudFormationClient,
+    template: Mapping[str, Any] | str,
+    stack_name: str,
+    parameters: Mapping[str, str],
 ) -> dict[str, str]:
-    """Create the stack, or update it if it exists, and return its outputs."""
+    """Create the stack, or update it if it exists, and return its outputs. A template is given as it is, or by URL."""
     request: Any = {
         "StackName": stack_name,
-        "TemplateBody": json.dumps(template, default=str),
+        **(
+            {"TemplateURL": template}
+            if isinstance(template, str)
+            else {"TemplateBody": json.dumps(template, default=str)}
+        ),
         "Capabilities": ["CAPABILITY_NAMED_IAM", "CAPABILITY_AUTO_EXPAND"],
         "Parameters": [{"ParameterKey": key, "ParameterValue": value} for key, value in parameters.items()],
     }

@@ -3,7 +3,7 @@
 docs/errors.md       every error: its meaning from `errors.py`, its retries from `statemachine/`, what to do about
                      it from `docs/errors_actions.yaml`
 docs/requests.md     the fields of the two requests, from their models, with examples that the models accept
-docs/schemas/*.json  JSON schemas of requests, results and the manifest
+docs/schemas/*.json  JSON schemas of requests, results, events and the manifest
 
 With `--check` nothing is written: it names the files that are not what the code says, and ends with 1 if there
 are any. `make check-docs` runs it; the package must be importable (PYTHONPATH=layers/shared).
@@ -28,6 +28,7 @@ from milvus_vault import errors
 from milvus_vault.archive.manifest import Manifest
 from milvus_vault.errors import VaultError
 from milvus_vault.model.base import Model
+from milvus_vault.model.events import RunEvent
 from milvus_vault.model.messages import PublishBackupResult, ReportRestoreResult
 from milvus_vault.model.requests import BackupRequest, RestoreRequest
 
@@ -321,13 +322,16 @@ SCHEMAS: Mapping[str, tuple[type[Model], Literal["validation", "serialization"]]
     "backup-result": (PublishBackupResult, "serialization"),
     "restore-result": (ReportRestoreResult, "serialization"),
     "manifest": (Manifest, "serialization"),
+    "run-event": (RunEvent, "serialization"),
 }
 
 
 def schema_document(model: type[Model], mode: Literal["validation", "serialization"]) -> str:
     """Return the JSON schema of a model, with its fields' docstrings as their descriptions."""
     schema = model.model_json_schema(mode=mode)
-    for name, definition in {model.__name__: schema, **schema.get("$defs", {})}.items():
+    # Aliases such as RunKind are definitions, too, and have no fields.
+    models = {name: found for name, found in schema.get("$defs", {}).items() if "properties" in found}
+    for name, definition in {model.__name__: schema, **models}.items():
         described = _field_docstrings(_model_named(name))
         for field, text in described.items():
             definition["properties"][field].setdefault("description", text)

@@ -16,23 +16,27 @@ from milvus_vault.api.services import Services
 from milvus_vault.catalogue import Catalogue
 from milvus_vault.runs.machines import Machines
 from milvus_vault.runtime import logger, tracer
-from milvus_vault.settings import ApiSettings, StorageSettings
+from milvus_vault.schedules import Schedules
+from milvus_vault.settings import ApiSettings, ScheduleSettings, StorageSettings
+from milvus_vault.wiring import open_scheduler
 
 
 def open_services() -> Services:
     """Return the deployment that the environment names."""
     storage, api = StorageSettings.from_env(), ApiSettings.from_env()
     store, bucket, prefix = S3ObjectStore.connect(), storage.backup_bucket_name, storage.backup_prefix
+    catalogue, now = Catalogue(store, bucket, prefix), datetime.now(UTC)
     return Services(
         store=store,
         bucket=bucket,
         prefix=prefix,
-        now=datetime.now(UTC),
-        catalogue=Catalogue(store, bucket, prefix),
+        now=now,
+        catalogue=catalogue,
         machines=Machines(
             StepFunctionsMachines(),
             {"backup": api.backup_state_machine_arn, "restore": api.restore_state_machine_arn},
         ),
+        schedules=Schedules(open_scheduler(ScheduleSettings.from_env()), catalogue, lambda: now),
     )
 
 

@@ -1,10 +1,23 @@
 """How functions, machines and buckets are run: limits, networks, logs, and what outlives the stack."""
 
+import json
 import re
+from typing import get_args
 
 import pytest
 
-from milvus_vault.settings import ApiSettings, CopySettings, MilvusSettings, StorageSettings
+from milvus_vault.adapters import scheduler
+from milvus_vault.model.events import EVENT_SOURCE, Metric
+from milvus_vault.model.resources import RunKind
+from milvus_vault.schedules import DEPLOYED
+from milvus_vault.settings import (
+    AnnounceSettings,
+    ApiSettings,
+    CopySettings,
+    MilvusSettings,
+    ScheduleSettings,
+    StorageSettings,
+)
 from tests.template.loading import (
     ROOT,
     Data,
@@ -16,11 +29,12 @@ from tests.template.loading import (
     snake_case,
     talks_to_milvus,
     template,
+    text_of,
 )
 
 LAMBDA_MAX_SECONDS = 900
 LAMBDA_MEMORY_MB = range(128, 10_241)
-SETTINGS = (StorageSettings, MilvusSettings, CopySettings, ApiSettings)
+SETTINGS = (StorageSettings, MilvusSettings, CopySettings, ApiSettings, AnnounceSettings, ScheduleSettings)
 
 # Read by powertools itself.
 POWERTOOLS = {"POWERTOOLS_SERVICE_NAME", "POWERTOOLS_METRICS_NAMESPACE"}
@@ -153,3 +167,118 @@ def test_every_parameter_is_described_and_used() -> None:
 def test_nothing_that_names_data_has_a_default() -> None:
     parameters = template()["Parameters"]
     assert all("Default" not in parameters[name] for name in ("MilvusUri", "MilvusBucketName"))
+
+
+# --- telling ----------------------------------------------------------------------------------------
+
+ALARMS = [pytest.param(alarm["Properties"], id=name) for name, alarm in resources("AWS::CloudWatch::Alarm").items()]
+
+# Who makes a metric that is none of ours.
+AWS_NAMESPACES = {"AWS/SQS", "AWS/Lambda", "AWS/States"}
+DIMENSIONS_OF_STACK = [
+    {"Name": "service", "Value": "milvus-vault"},
+    {"Name": "stack", "Value": {"Ref": "AWS::StackName"}},
+]
+DEAD_LETTERS = {"Fn::GetAtt": ["DeadLetterQueue", "Arn"]}
+
+
+def dashboard() -> Data:
+    """Return the dashboard's body."""
+    (found,) = resources("AWS::CloudWatch::Dashboard").values()
+    body: Data = json.loads(text_of(found["Properties"]["DashboardBody"]))
+    return body
+
+
+@pytest.mark.parametrize("alarm", ALARMS)
+def test_an_alarm_says_what_it_means_and_tells_the_topic(alarm: Data) -> None:
+    assert alarm["AlarmActions"] == [{"Ref": "AlarmTopic"}]
+    assert alarm["AlarmDescription"].endswith(".")
+
+
+@pytest.mark.parametrize("alarm", ALARMS)
+def test_an_alarm_is_quiet_where_nothing_ran(alarm: Data) -> None:
+    assert alarm["TreatMissingData"] == "notBreaching"
+
+
+@pytest.mark.parametrize("alarm", ALARMS)
+def test_an_alarm_watches_what_is_there(alarm: Data) -> None:
+    if alarm["Namespace"] in AWS_NAMESPACES:
+        (dimension,) = alarm["Dimensions"]
+        referred = dimension["Value"].get("Ref") or dimension["Value"]["Fn::GetAtt"][0]
+        assert referred in template()["Resources"]
+    else:
+        assert alarm["Namespace"] == "MilvusVault"
+        assert alarm["MetricName"] in list(Metric)
+        assert alarm["Dimensions"] == DIMENSIONS_OF_STACK
+
+
+def test_every_alarm_of_the_issue_is_there() -> None:
+    watched = {alarm["Properties"]["MetricName"] for alarm in resources("AWS::CloudWatch::Alarm").values()}
+    assert watched == {
+        Metric.RUNS_FAILED,
+        Metric.RUNS_PARTIAL,
+        Metric.BACKUPS_DAMAGED,
+        Metric.SCHEDULES_OVERDUE,
+        "ApproximateNumberOfMessagesVisible",
+        "Errors",
+    }
+
+
+def test_the_dashboard_shows_every_metric_and_only_those_that_are_emitted() -> None:
+    text = json.dumps(dashboard())
+    assert {name for name in Metric if name in text} == set(Metric)
+    searched = re.findall(r'\{MilvusVault,[a-z,]+\}[^\']*MetricName=\\"(\w+)\\"', text)
+    named = [metric[1] for w in dashboard()["widgets"] for metric in w["properties"]["metrics"] if len(metric) > 1]
+    assert {*searched, *named} - set(Metric) == {"ExecutionsStarted", "ApproximateNumberOfMessagesVisible"}
+
+
+def test_every_metric_is_emitted_somewhere() -> None:
+    code = "".join(path.read_text() for path in (ROOT / "layers" / "shared" / "milvus_vault").rglob("*.py"))
+    assert [metric for metric in Metric if f"Metric.{metric.name}" not in code] == []
+
+
+def test_widgets_do_not_cover_each_other() -> None:
+    places = [(w["x"], w["y"]) for w in dashboard()["widgets"]]
+    assert len(places) == len(set(places))
+    assert all(
+        w["width"] == 8 and w["height"] == 6 and w["x"] % 8 == 0 and w["y"] % 6 == 0 for w in dashboard()["widgets"]
+    )
+
+
+def events_of(function: Data) -> list[Data]:
+    """Return what calls a function without waiting for it."""
+    return [event for event in function.get("Events", {}).values() if event["Type"] != "Api"]
+
+
+@pytest.mark.parametrize(("name", "function"), FUNCTIONS)
+def test_what_is_called_by_nobody_who_waits_has_a_dead_letter_queue(name: str, function: Data) -> None:  # noqa: ARG001
+    if events_of(function):
+        assert function["DeadLetterQueue"] == {"Type": "SQS", "TargetArn": DEAD_LETTERS}
+    for event in events_of(function):
+        # Of EventBridge, for what it could not hand over.
+        assert event["Properties"]["DeadLetterConfig"] == {"Arn": DEAD_LETTERS}
+
+
+def test_dead_letters_are_encrypted_and_kept_as_long_as_possible() -> None:
+    (queue,) = resources("AWS::SQS::Queue").values()
+    assert queue["Properties"] == {"SqsManagedSseEnabled": True, "MessageRetentionPeriod": 14 * 24 * 3600}
+
+
+def test_the_deployed_schedule_is_kept_like_those_of_the_api() -> None:
+    (schedule,) = resources("AWS::Scheduler::Schedule").values()
+    properties = schedule["Properties"]
+    assert (properties["Name"], properties["GroupName"]) == (DEPLOYED, {"Ref": "ScheduleGroup"})
+    assert properties["ScheduleExpressionTimezone"] == {"Ref": "ScheduleTimezone"}
+    assert properties["Target"]["DeadLetterConfig"] == {"Arn": DEAD_LETTERS}
+    assert properties["Target"]["RetryPolicy"] == {
+        "MaximumEventAgeInSeconds": scheduler.RETRY_SECONDS,
+        "MaximumRetryAttempts": scheduler.RETRY_ATTEMPTS,
+    }
+
+
+def test_runs_of_every_kind_are_announced_and_our_own_events_are_not_announced_again() -> None:
+    (rule,) = events_of(functions()["AnnounceRunFunction"])
+    pattern = rule["Properties"]["Pattern"]
+    assert EVENT_SOURCE not in pattern["source"]
+    machines_heard = [text_of(arn).rpartition(":stateMachine:")[2] for arn in pattern["detail"]["stateMachineArn"]]
+    assert machines_heard == [f"${{AWS::StackName}}-{kind}" for kind in get_args(RunKind.__value__)]

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from milvus_vault.model.events import EVENT_SOURCE
 from tests.template.loading import (
     Data,
     Machine,
@@ -42,9 +43,16 @@ PLACES = {
     "executions": _STATES + r"execution:\$\{AWS::StackName\}-(?:backup|restore|copy-objects)(?::|/)\*",
     "machines of runs": r"\$\{(?:Backup|Restore)StateMachine\}",
     "copy machine": _STATES + r"stateMachine:\$\{AWS::StackName\}-copy-objects|\$\{CopyObjectsStateMachine\}",
+    "schedules": r"arn:\$\{AWS::Partition\}:scheduler:\$\{AWS::Region\}:\$\{AWS::AccountId\}:"
+    r"schedule/\$\{AWS::StackName\}/\*",
+    "role of schedules": r"\$\{ScheduleRole.Arn\}",
+    "alarm topic": r"\$\{AlarmTopic\}",
+    "event bus": r"arn:\$\{AWS::Partition\}:events:\$\{AWS::Region\}:\$\{AWS::AccountId\}:event-bus/default",
     "rule of nested executions": r"arn:\$\{AWS::Partition\}:events:\$\{AWS::Region\}:\$\{AWS::AccountId\}:"
     r"rule/StepFunctionsGetEventsForStepFunctionsExecutionRule",
 }
+# The only action of a function that has no resource of its own.
+LIST_SCHEDULES = ("scheduler:ListSchedules", "unknown: *")
 LOG_DELIVERY = {
     f"logs:{action}"
     for action in (
@@ -77,7 +85,7 @@ def grants(policies: list[Data]) -> Iterator[tuple[str, str]]:
 
 def granted(function: Data) -> set[tuple[str, str]]:
     """Return what a function may do."""
-    return set(grants(function["Policies"]))
+    return set(grants(function["Policies"])) - {LIST_SCHEDULES}
 
 
 def who_may(*wanted: tuple[str, str]) -> set[str]:
@@ -116,6 +124,7 @@ def test_actions_are_allowed_on_the_kind_of_thing_that_they_are_for(name: str, f
         assert (service == "kms") == where.endswith("key")
         assert (service == "secretsmanager") == (where == "secret")
         assert (service == "states") == (where in {"executions", "machines of runs"})
+        assert (service == "scheduler") == (where == "schedules")
 
 
 def test_nobody_writes_or_deletes_what_is_milvus_own() -> None:
@@ -202,12 +211,42 @@ def test_a_machine_may_invoke_exactly_its_functions(machine: Machine) -> None:
     assert len(policies) == len(invoked)
 
 
-def test_the_schedule_may_start_the_backup_and_nothing_else() -> None:
-    (role,) = resources("AWS::IAM::Role").values()
-    (policy,) = role["Properties"]["Policies"]
+def test_schedules_may_start_the_backup_and_say_what_could_not_be_started_and_nothing_else() -> None:
+    role = resources("AWS::IAM::Role")["ScheduleRole"]["Properties"]
+    (policy,) = role["Policies"]
     assert policy["PolicyDocument"]["Statement"] == [
-        {"Effect": "Allow", "Action": "states:StartExecution", "Resource": {"Ref": "BackupStateMachine"}}
+        {"Effect": "Allow", "Action": "states:StartExecution", "Resource": {"Ref": "BackupStateMachine"}},
+        {"Effect": "Allow", "Action": "sqs:SendMessage", "Resource": {"Fn::GetAtt": ["DeadLetterQueue", "Arn"]}},
     ]
+    (trust,) = role["AssumeRolePolicyDocument"]["Statement"]
+    assert trust["Principal"] == {"Service": "scheduler.amazonaws.com"}
+    # Else Scheduler would take the role for schedules of another account.
+    assert trust["Condition"] == {"StringEquals": {"aws:SourceAccount": {"Ref": "AWS::AccountId"}}}
+
+
+def test_only_the_api_changes_schedules_and_hands_their_role_to_scheduler_alone() -> None:
+    changes = [(f"scheduler:{verb}Schedule", "schedules") for verb in ("Create", "Update", "Delete")]
+    assert who_may(*changes) == who_may(("iam:PassRole", "role of schedules")) == {"Api"}
+    passing = [s for s in statements(functions()["ApiFunction"]["Policies"]) if "iam:PassRole" in actions_of(s)]
+    assert [s["Condition"] for s in passing] == [{"StringEquals": {"iam:PassedToService": "scheduler.amazonaws.com"}}]
+
+
+def test_who_reads_schedules_may_also_list_them_and_nobody_else() -> None:
+    readers = who_may(("scheduler:GetSchedule", "schedules"))
+    listers = {n for n, f in functions().items() if LIST_SCHEDULES in grants(f["Policies"])}
+    assert listers == {f"{name}Function" for name in readers}
+
+
+def test_events_are_put_under_our_own_source_only() -> None:
+    assert who_may(("events:PutEvents", "event bus")) == {"AnnounceRun"}
+    putting = [
+        s for s in statements(functions()["AnnounceRunFunction"]["Policies"]) if "events:PutEvents" in actions_of(s)
+    ]
+    assert [s["Condition"] for s in putting] == [{"StringEquals": {"events:source": EVENT_SOURCE}}]
+
+
+def test_people_are_told_by_the_two_functions_that_watch() -> None:
+    assert who_may(("sns:Publish", "alarm topic")) == {"AnnounceRun", "WatchSchedules"}
 
 
 def test_the_bucket_policy_only_denies() -> None:

@@ -66,3 +66,20 @@ class ApiSettings(Settings):
 
     backup_state_machine_arn: str
     restore_state_machine_arn: str
+
+
+class AnnounceSettings(Settings):
+    """Who speaks, and to whom."""
+
+    stack_name: str
+    alarm_topic_arn: str
+
+
+class ScheduleSettings(Settings):
+    """Where schedules are kept, and what they start."""
+
+    schedule_group: str
+    backup_state_machine_arn: str
+    schedule_role_arn: str
+    """The role that EventBridge Scheduler takes to start a backup."""
+    dead_letter_queue_arn: str

@@ -40,8 +40,7 @@ def schedules(scheduler: FakeScheduler) -> Schedules:
 
 
 def test_a_schedule_is_found_as_it_was_put(schedules: Schedules) -> None:
-    put, is_new = schedules.put("nightly", NIGHTLY)
-    assert is_new
+    put = schedules.put("nightly", NIGHTLY)
     assert put == schedules.get("nightly")
     assert {name: getattr(put, name) for name in ScheduleSpec.model_fields} == {
         name: getattr(NIGHTLY, name) for name in ScheduleSpec.model_fields
@@ -66,8 +65,7 @@ def test_putting_the_same_again_changes_nothing_so_that_a_rate_goes_on_counting(
     schedules: Schedules, scheduler: FakeScheduler
 ) -> None:
     schedules.put("nightly", NIGHTLY)
-    again, is_new = schedules.put("nightly", NIGHTLY)
-    assert not is_new
+    again = schedules.put("nightly", NIGHTLY)
     assert again == schedules.get("nightly")
     assert scheduler.changes == 1
 
@@ -85,14 +83,13 @@ def test_putting_the_same_again_changes_nothing_so_that_a_rate_goes_on_counting(
 )
 def test_any_difference_is_written(schedules: Schedules, scheduler: FakeScheduler, change: dict[str, object]) -> None:
     schedules.put("nightly", NIGHTLY)
-    changed, is_new = schedules.put("nightly", NIGHTLY.model_copy(update=change))
-    assert not is_new
+    changed = schedules.put("nightly", NIGHTLY.model_copy(update=change))
     assert scheduler.changes == 2
     assert all(getattr(changed, name) == value for name, value in change.items())
 
 
 def test_a_schedule_that_is_off_has_no_next_run(schedules: Schedules) -> None:
-    off, _ = schedules.put("nightly", NIGHTLY.model_copy(update={"enabled": False}))
+    off = schedules.put("nightly", NIGHTLY.model_copy(update={"enabled": False}))
     assert off.next_run_at is None
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import boto3
 
 from milvus_vault.adapters.aws_errors import CONFIG, service_errors
+from milvus_vault.adapters.kept import kept
 from milvus_vault.model.schedules import StoredSchedule
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ RETRY_ATTEMPTS = 30
 
 
 def _connect() -> EventBridgeSchedulerClient:
-    return boto3.client("scheduler", config=CONFIG)
+    return kept(lambda: boto3.session.Session().client("scheduler", config=CONFIG), "scheduler")
 
 
 @dataclass(frozen=True, slots=True)

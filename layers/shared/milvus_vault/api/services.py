@@ -7,6 +7,7 @@ from milvus_vault.catalogue import Catalogue
 from milvus_vault.ports import ObjectStore
 from milvus_vault.runs.describing import WorkingFiles
 from milvus_vault.runs.machines import Machines
+from milvus_vault.schedules import Schedules
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +20,7 @@ class Services:
     """The backup prefix of the deployment; may be empty."""
     catalogue: Catalogue
     machines: Machines
+    schedules: Schedules
     now: datetime
     """When the request came."""
 

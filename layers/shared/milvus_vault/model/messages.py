@@ -6,7 +6,8 @@ Small on purpose: a payload may have 256 KiB, so that lists travel as the names 
 from datetime import datetime
 from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic.alias_generators import to_camel
 
 from milvus_vault.model.base import Model
 
@@ -184,3 +185,44 @@ class RecordFailureResult(Model):
 
     error: str
     cause: str
+
+
+class StatusChange(BaseModel):
+    """What Step Functions says of an execution's new status: `detail` of its event, as far as we read it."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", alias_generator=to_camel)
+
+    execution_arn: str
+    state_machine_arn: str
+    name: str
+    status: str
+    start_date: int
+    """Milliseconds since 1970, as the next."""
+    stop_date: int | None = None
+    input: str | None = None
+    """JSON; null where it is too large for an event, as the next."""
+    output: str | None = None
+    error: str | None = None
+    cause: str | None = None
+
+
+class AnnounceRunRequest(BaseModel):
+    """Input of AnnounceRun: an event of Step Functions, as EventBridge delivers it."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    detail: StatusChange
+
+
+class WatchSchedulesRequest(BaseModel):
+    """Input of WatchSchedules: nothing that matters."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class WatchSchedulesResult(Model):
+    """What WatchSchedules found."""
+
+    schedule_count: int
+    overdue: tuple[str, ...]
+    """Names of the schedules whose newest backup should be there and is not."""

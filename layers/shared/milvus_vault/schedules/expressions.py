@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from milvus_vault.errors import InvalidRequestError
+from milvus_vault.errors import InvalidRequestError, SettingsError
+from milvus_vault.model.schedules import StoredSchedule
 from milvus_vault.schedules.cron import CronFields, parse_fields
 
 _RATE = re.compile(r"rate\(\s*([1-9][0-9]{0,5})\s+(minute|hour|day)s?\s*\)")
@@ -99,6 +100,15 @@ def parse_expression(text: str, timezone: str) -> Expression:
         raise InvalidRequestError(msg, hint="Start a backup at that time, or use cron() with a year.")
     msg = f"the schedule expression '{text}' is neither rate(<number> <unit>) nor cron(<six fields>)"
     raise InvalidRequestError(msg, hint="For example rate(12 hours), or cron(0 3 * * ? *) for every day at 3:00.")
+
+
+def expression_of(stored: StoredSchedule) -> Expression:
+    """Return when a schedule that exists fires. Raises `SettingsError` for an expression that we cannot read."""
+    try:
+        return parse_expression(stored.expression, stored.timezone)
+    except InvalidRequestError as err:
+        msg = f"schedule {stored.name} cannot be read: {err.message}"
+        raise SettingsError(msg, hint=err.hint) from err
 
 
 def _zone(name: str) -> ZoneInfo:

@@ -12,7 +12,7 @@ from milvus_vault.model.resources import Page, Schedule, ScheduleSpec
 from milvus_vault.model.retention import Retention
 from milvus_vault.model.schedules import StoredSchedule
 from milvus_vault.ports import Scheduler
-from milvus_vault.schedules.expressions import parse_expression
+from milvus_vault.schedules.expressions import expression_of, parse_expression
 
 DEPLOYED = "deployed"
 """The schedule that the stack's parameters describe. Only a deployment changes it."""
@@ -28,8 +28,8 @@ class Successes(Protocol):
 class Schedules:
     """The schedules of a stack.
 
-    Every method raises `ServiceUnavailableError` and `ServiceRequestError`, and `SettingsError` where a schedule's
-    input is not a backup request.
+    Every method raises `ServiceUnavailableError` and `ServiceRequestError`, and `SettingsError` where a schedule
+    has an input that is not a backup request, or an expression that is none.
     """
 
     def __init__(self, scheduler: Scheduler, successes: Successes, clock: Callable[[], datetime]) -> None:
@@ -56,8 +56,8 @@ class Schedules:
             raise _not_found(name)
         return self._describe(stored)
 
-    def put(self, name: str, spec: ScheduleSpec) -> tuple[Schedule, bool]:
-        """Create a schedule or change it, and return it with whether it is new.
+    def put(self, name: str, spec: ScheduleSpec) -> Schedule:
+        """Create a schedule or change it, and return it.
 
         Where nothing differs nothing is written, so that a rate goes on counting. Raises `InvalidRequestError`, and
         `ScheduleManagedError` for the one that comes from the stack.
@@ -76,7 +76,7 @@ class Schedules:
             self._scheduler.put(
                 name, expression=spec.expression, timezone=spec.timezone, is_enabled=spec.enabled, request=request
             )
-        return self.get(name), stored is None
+        return self.get(name)
 
     def delete(self, name: str) -> None:
         """Delete a schedule; its backups stay. Raises `ScheduleNotFoundError` and `ScheduleManagedError`."""
@@ -96,7 +96,7 @@ class Schedules:
 
     def _describe(self, stored: StoredSchedule) -> Schedule:
         spec = _request_of(stored)
-        expression = parse_expression(stored.expression, stored.timezone)
+        expression = expression_of(stored)
         now = self._clock()
         return Schedule(
             **{name: getattr(spec, name) for name in ScheduleSpec.model_fields},

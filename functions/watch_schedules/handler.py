@@ -1,0 +1,36 @@
+"""WatchSchedules: every quarter of an hour, see whether the backups of all schedules come when they should."""
+
+from datetime import UTC, datetime
+from functools import partial
+
+from milvus_vault.adapters.announcements import emit, publish
+from milvus_vault.adapters.s3 import S3ObjectStore
+from milvus_vault.announcing.overdue import OverdueMemory, overdue_totals, schedule_measures, tell_of_overdue
+from milvus_vault.catalogue import Catalogue
+from milvus_vault.model.messages import WatchSchedulesRequest, WatchSchedulesResult
+from milvus_vault.runtime import task
+from milvus_vault.schedules import Schedules
+from milvus_vault.schedules.watching import look_at
+from milvus_vault.settings import AnnounceSettings, ScheduleSettings, StorageSettings
+from milvus_vault.wiring import open_scheduler
+
+
+@task
+def handler(_: WatchSchedulesRequest) -> WatchSchedulesResult:
+    """Tell of schedules that became overdue or well again. Safe to repeat: what was told is remembered."""
+    now = datetime.now(UTC)
+    storage, told = StorageSettings.from_env(), AnnounceSettings.from_env()
+    store = S3ObjectStore.connect()
+    place = (store, storage.backup_bucket_name, storage.backup_prefix)
+    catalogue = Catalogue(*place)
+    schedules = Schedules(open_scheduler(ScheduleSettings.from_env()), catalogue, lambda: now)
+    found = look_at(schedules.stored(), catalogue, now)
+    tell_of_overdue(
+        found, OverdueMemory(*place), partial(publish, told.alarm_topic_arn), stack=told.stack_name, now=now
+    )
+    emit(overdue_totals(found), stack=told.stack_name)
+    for health in found:
+        emit(schedule_measures(health), stack=told.stack_name, schedule=health.name)
+    return WatchSchedulesResult(
+        schedule_count=len(found), overdue=tuple(health.name for health in found if health.overdue_since)
+    )

@@ -1,0 +1,39 @@
+"""What a run's end measures."""
+
+from milvus_vault.model.events import Measure, MeasureUnit, Metric, RunEvent
+from milvus_vault.model.resources import RunStatus
+
+_COUNTED: dict[RunStatus, Metric] = {
+    "succeeded": Metric.RUNS_SUCCEEDED,
+    "partial": Metric.RUNS_PARTIAL,
+    "failed": Metric.RUNS_FAILED,
+    "timed_out": Metric.RUNS_FAILED,
+    "stopped": Metric.RUNS_FAILED,
+}
+DAMAGE = "BackupDamagedError"
+
+
+def run_totals(event: RunEvent) -> tuple[Measure, ...]:
+    """Return what counts for the whole stack: alarms watch these, so that one without data has a zero."""
+    if event.ended_at is None:
+        return ()
+    counted = _COUNTED[event.status]
+    values = {metric: metric == counted for metric in dict.fromkeys(_COUNTED.values())}
+    values[Metric.BACKUPS_DAMAGED] = event.error == DAMAGE
+    return tuple(Measure(metric, MeasureUnit.COUNT, value) for metric, value in values.items())
+
+
+def run_measures(event: RunEvent) -> tuple[Measure, ...]:
+    """Return what counts for the run's kind and schedule."""
+    if event.ended_at is None or event.duration_seconds is None:
+        return ()
+    found = [
+        Measure(_COUNTED[event.status], MeasureUnit.COUNT, 1),
+        Measure(Metric.RUN_DURATION, MeasureUnit.SECONDS, event.duration_seconds),
+    ]
+    if event.kind == "backup" and event.size_bytes is not None:
+        found.append(Measure(Metric.COPIED_BYTES, MeasureUnit.BYTES, event.size_bytes))
+    if event.kind == "backup" and event.object_count and event.duration_seconds > 0:
+        rate = event.object_count / event.duration_seconds
+        found.append(Measure(Metric.OBJECTS_PER_SECOND, MeasureUnit.PER_SECOND, rate))
+    return tuple(found)

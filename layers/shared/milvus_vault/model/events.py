@@ -1,0 +1,98 @@
+"""What a stack tells others: events on EventBridge, notifications, and the names of its metrics."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from pydantic import ConfigDict
+
+from milvus_vault.model.base import Model
+from milvus_vault.model.resources import RunId, RunKind, RunStatus
+
+EVENT_SOURCE = "milvus-vault"
+RUN_EVENT_TYPE = "Milvus Vault Run State Change"
+
+
+class Metric(StrEnum):
+    """Every metric that alarms and the dashboard may name, in the namespace MilvusVault."""
+
+    RUN_DURATION = "RunDurationSeconds"
+    COPIED_BYTES = "CopiedBytes"
+    OBJECTS_PER_SECOND = "ObjectsPerSecond"
+    RUNS_SUCCEEDED = "RunsSucceeded"
+    RUNS_PARTIAL = "RunsPartial"
+    RUNS_FAILED = "RunsFailed"
+    BACKUPS_DAMAGED = "BackupsDamaged"
+    LAST_SUCCESS_AGE = "LastSuccessAgeSeconds"
+    SCHEDULES_OVERDUE = "SchedulesOverdue"
+
+
+class RunEvent(Model):
+    """A change of a run's state: `detail` of an event with source `milvus-vault`.
+
+    Events may come twice and out of order; those of one change have the same `id`. Later releases may add fields.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    id: str
+    """The same whenever the event of this change comes: the run's ID and its status."""
+    stack: str
+    """Name of the stack."""
+    run: RunId
+    kind: RunKind
+    status: RunStatus
+    execution_arn: str
+    started_at: datetime
+    ended_at: datetime | None = None
+    """Null while it runs."""
+    duration_seconds: float | None = None
+    backup_name: str | None = None
+    """The backup that is made, read or checked; null where there are several."""
+    schedule: str | None = None
+    """The schedule that asked for it; null where a person or a program did."""
+    collection_count: int | None = None
+    """Collections backed up or restored; this and the next four are known of runs that succeeded."""
+    failed_count: int | None = None
+    """Collections that could not be restored."""
+    object_count: int | None = None
+    size_bytes: int | None = None
+    row_count: int | None = None
+    error: str = ""
+    """The error's name, see docs/errors.md; empty while it runs and where it succeeded."""
+    message: str = ""
+    hint: str = ""
+    warnings: tuple[str, ...] = ()
+    """The first twenty."""
+    report_key: str | None = None
+    """Key in the backup bucket of what was written down about a restore."""
+    console_url: str
+    """The execution in the AWS console."""
+
+
+@dataclass(frozen=True, slots=True)
+class Notification:
+    """A message to people, by e-mail for example."""
+
+    subject: str
+    body: str
+    attributes: tuple[tuple[str, str], ...]
+    """By which a subscription may choose."""
+
+
+class MeasureUnit(StrEnum):
+    """Units of CloudWatch."""
+
+    COUNT = "Count"
+    SECONDS = "Seconds"
+    BYTES = "Bytes"
+    PER_SECOND = "Count/Second"
+
+
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """A value of a metric."""
+
+    metric: Metric
+    unit: MeasureUnit
+    value: float

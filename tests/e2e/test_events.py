@@ -1,0 +1,221 @@
+"""What others are told on the running stack: events, notifications, and schedules that fire by themselves.
+
+One fixture does everything at once, since a schedule takes a minute to fire; the tests look at what came of it.
+"""
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from jsonschema import Draft202012Validator
+
+from local.stack import LocalStack
+from milvus_vault.model.events import EVENT_SOURCE, RUN_EVENT_TYPE
+from tests.support import library, vault_runs
+from tests.support.api_calls import Answer, call
+
+SCHEMA = json.loads((Path(__file__).parents[2] / "docs" / "schemas" / "run-event.schema.json").read_text())
+DATABASE = "telling"
+SCHEDULE = "each_minute"
+SPEC = {
+    "expression": "rate(1 minute)",
+    "request": {"collections": [f"{DATABASE}.drafts"], "gc_pause": False},
+    "retention": {"keep_last": 2},
+}
+FIRES_WITHIN_SECONDS = 120
+
+
+@dataclass
+class Ear:
+    """A queue, and what came out of it so far."""
+
+    stack: LocalStack
+    url: str
+    arn: str
+    heard: list[dict[str, Any]] = field(default_factory=list)
+
+    def wait_for(self, is_it: Callable[[dict[str, Any]], bool], timeout_seconds: float = 30) -> dict[str, Any]:
+        """Return the first message that is the one, whenever it came."""
+        deadline = time.monotonic() + timeout_seconds
+        while True:
+            for found in filter(is_it, self.heard):
+                return found
+            assert time.monotonic() < deadline, [message.get("detail", message) for message in self.heard]
+            self.listen()
+
+    def listen(self) -> None:
+        """Take what is in the queue."""
+        sqs = self.stack.client("sqs")
+        for message in sqs.receive_message(QueueUrl=self.url, MaxNumberOfMessages=10, WaitTimeSeconds=1).get(
+            "Messages", []
+        ):
+            self.heard.append(json.loads(message["Body"]))
+            sqs.delete_message(QueueUrl=self.url, ReceiptHandle=message["ReceiptHandle"])
+
+
+def ear(stack: LocalStack, name: str) -> Ear:
+    """Make a queue."""
+    sqs = stack.client("sqs")
+    url: str = sqs.create_queue(QueueName=name)["QueueUrl"]
+    arn: str = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+    return Ear(stack, url, arn)
+
+
+@dataclass(frozen=True)
+class Told:
+    """What happened, and who heard of it."""
+
+    events: Ear
+    notifications: Ear
+    put: Answer
+    succeeded: str
+    """Name of the execution, as the next."""
+    failed: str
+    fired: dict[str, Any]
+    """The backup that the schedule made, as the API lists it."""
+
+    def event(self, execution: str, status: str) -> dict[str, Any]:
+        """Return the event of a run's status."""
+        return self.events.wait_for(lambda event: event["detail"]["id"] == f"backup-{execution}/{status}")
+
+
+@pytest.fixture(scope="module")
+def told(stack: LocalStack) -> Iterator[Told]:
+    """Make a schedule, a backup and a failure, and wait for the schedule to fire."""
+    library.fill(stack.milvus_uri, DATABASE)
+    events, notifications = ear(stack, "events"), ear(stack, "notifications")
+    rules = stack.client("events")
+    rules.put_rule(Name="everything-of-ours", EventPattern=json.dumps({"source": [EVENT_SOURCE]}))
+    rules.put_targets(Rule="everything-of-ours", Targets=[{"Id": "queue", "Arn": events.arn}])
+    stack.client("sns").subscribe(
+        TopicArn=stack.outputs["AlarmTopicArn"], Protocol="sqs", Endpoint=notifications.arn, ReturnSubscriptionArn=True
+    )
+    put = call(stack.api_url, "PUT", f"/schedules/{SCHEDULE}", SPEC)
+    try:
+        succeeded = vault_runs.run(stack, "Backup", {"collections": [f"{DATABASE}.*"], "backup_name": "telling_1"})
+        failed = vault_runs.run(stack, "Backup", {"collections": [f"{DATABASE}.nothing"], "backup_name": "telling_2"})
+        assert (succeeded.status, failed.error) == ("SUCCEEDED", "CollectionNotFoundError")
+        yield Told(events, notifications, put, succeeded.execution, failed.execution, wait_until_fired(stack))
+    finally:
+        call(stack.api_url, "DELETE", f"/schedules/{SCHEDULE}")
+        library.drop(stack.milvus_uri, DATABASE)
+
+
+def wait_until_fired(stack: LocalStack) -> dict[str, Any]:
+    """Return the first backup of the schedule."""
+    deadline = time.monotonic() + FIRES_WITHIN_SECONDS
+    while time.monotonic() < deadline:
+        listed = call(stack.api_url, "GET", f"/backups?schedule={SCHEDULE}").json["items"]
+        if listed:
+            found: dict[str, Any] = listed[-1]
+            return found
+        time.sleep(2)
+    msg = f"schedule {SCHEDULE} did not fire within {FIRES_WITHIN_SECONDS} s"
+    raise AssertionError(msg)
+
+
+def test_every_state_of_a_run_is_an_event_as_the_schema_says(told: Told) -> None:
+    ends = [told.event(told.succeeded, "succeeded"), told.event(told.failed, "failed")]
+    begins = [told.event(told.succeeded, "running"), told.event(told.failed, "running")]
+    for event in begins + ends:
+        assert (event["source"], event["detail-type"]) == (EVENT_SOURCE, RUN_EVENT_TYPE)
+        assert event["resources"] == [event["detail"]["execution_arn"]]
+        Draft202012Validator(SCHEMA).validate(event["detail"])
+
+
+def test_a_success_says_how_much_it_was(told: Told) -> None:
+    detail = told.event(told.succeeded, "succeeded")["detail"]
+    assert (detail["kind"], detail["backup_name"], detail["schedule"]) == ("backup", "telling_1", None)
+    assert detail["object_count"] > 0
+    assert detail["size_bytes"] > 0
+    assert detail["collection_count"] == 2
+
+
+def test_a_failure_says_why(told: Told) -> None:
+    detail = told.event(told.failed, "failed")["detail"]
+    assert (detail["error"], detail["backup_name"]) == ("CollectionNotFoundError", "telling_2")
+    assert "telling.nothing" in detail["message"]
+
+
+def test_people_are_told_of_the_failure_and_not_of_the_success(told: Told) -> None:
+    heard = told.notifications.wait_for(lambda message: "telling_2" in message["Subject"])
+    assert heard["Subject"] == "[milvus-vault] backup of telling_2 failed: CollectionNotFoundError"
+    assert "What to do: " in heard["Message"]
+    assert heard["MessageAttributes"]["status"]["Value"] == "failed"
+    told.notifications.listen()
+    assert [message["Subject"] for message in told.notifications.heard] == [heard["Subject"]]
+
+
+def test_a_schedule_fires_and_its_backup_says_whose_it_is(told: Told) -> None:
+    assert (told.fired["schedule"], told.fired["status"]) == (SCHEDULE, "complete")
+    event = told.events.wait_for(
+        lambda event: event["detail"]["schedule"] == SCHEDULE and event["detail"]["status"] == "succeeded"
+    )
+    assert event["detail"]["backup_name"] == told.fired["name"]
+
+
+def test_the_routes_show_the_schedule_with_its_last_success(stack: LocalStack, told: Told) -> None:
+    assert told.put.status == 200
+    found = call(stack.api_url, "GET", f"/schedules/{SCHEDULE}").json
+    assert {name: found[name] for name in ("expression", "timezone", "enabled", "is_deployed")} == {
+        "expression": "rate(1 minute)",
+        "timezone": "UTC",
+        "enabled": True,
+        "is_deployed": False,
+    }
+    assert found["request"]["collections"] == SPEC["request"]["collections"]  # type: ignore[index]
+    assert found["retention"]["keep_last"] == 2
+    assert found["last_success_at"] >= told.fired["created_at"]
+    assert found["next_run_at"] is not None
+    assert found in call(stack.api_url, "GET", "/schedules").json["items"]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "status", "error"),
+    [
+        ("GET", "/schedules/none", None, 404, "ScheduleNotFoundError"),
+        ("DELETE", "/schedules/none", None, 404, "ScheduleNotFoundError"),
+        ("PUT", "/schedules/deployed", SPEC, 409, "ScheduleManagedError"),
+        ("PUT", "/schedules/daily", {"expression": "each day"}, 400, "InvalidRequestError"),
+        ("PUT", "/schedules/0day", SPEC, 400, "InvalidRequestError"),
+    ],
+)
+def test_what_cannot_be_is_a_problem(
+    stack: LocalStack, method: str, path: str, body: object, status: int, error: str
+) -> None:
+    answer = call(stack.api_url, method, path, body)
+    assert (answer.status, answer.is_problem, answer.json["error"]) == (status, True, error)
+
+
+def test_a_deleted_schedule_is_gone(stack: LocalStack) -> None:
+    assert call(stack.api_url, "PUT", "/schedules/daily", {"expression": "rate(1 day)"}).status == 200
+    assert call(stack.api_url, "DELETE", "/schedules/daily").status == 204
+    assert call(stack.api_url, "GET", "/schedules/daily").status == 404
+
+
+@pytest.mark.parametrize(
+    ("parameters", "request_fields", "retention"),
+    [
+        ({}, {}, None),
+        (
+            {"ScheduleRequest": '{"skip_flush": true, "collections": ["a.*"]}', "ScheduleRetention": '{"keep_last":3}'},
+            {"skip_flush": True, "collections": ["a.*"]},
+            3,
+        ),
+    ],
+    ids=["defaults", "all-parameters"],
+)
+def test_the_deployed_schedule_is_read_from_the_parameters(
+    stack: LocalStack, parameters: dict[str, str], request_fields: dict[str, Any], retention: int | None
+) -> None:
+    # Not before the stack is gone.
+    given = {"ScheduleExpression": "cron(0 3 1 1 ? 2199)", "ScheduleTimezone": "Europe/Berlin", **parameters}
+    deployed = stack.deploy("telling-deployed", stack.milvus, given)
+    found = call(deployed.api_url, "GET", "/schedules/deployed").json
+    assert found["is_deployed"]
+    assert {name: found["request"][name] for name in request_fields} == request_fields
+    assert (found["retention"] or {}).get("keep_last") == retention

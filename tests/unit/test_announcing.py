@@ -1,0 +1,228 @@
+"""What is told of runs: events, notifications and metrics."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from jsonschema import Draft202012Validator
+
+from milvus_vault.announcing import needs_attention, run_event, run_measures, run_notification, run_totals
+from milvus_vault.errors import MilvusUnavailableError, VaultError
+from milvus_vault.model.events import Metric, RunEvent
+from milvus_vault.model.messages import AnnounceRunRequest
+
+ROOT = Path(__file__).parents[2]
+SCHEMA = json.loads((ROOT / "docs" / "schemas" / "run-event.schema.json").read_text())
+EXECUTION = "arn:aws:states:eu-central-1:123456789012:execution:vault-{kind}:9d1c7a52-aa"
+OUTPUT = {
+    "backup_name": "nightly_1",
+    "status": "complete",
+    "collection_count": 3,
+    "failed_count": 0,
+    "object_count": 500,
+    "size_bytes": 4096,
+    "warnings": ["odd"],
+}
+TAG = {"schedule": {"name": "nightly", "timezone": "UTC"}}
+
+
+def change(
+    status: str = "SUCCEEDED", kind: str = "backup", request: object = TAG, output: object = OUTPUT, **more: Any
+) -> RunEvent:
+    """Return the event of a change of a run that began at 2026-11-22 03:00:00 and took 250 s."""
+    detail = {
+        "executionArn": EXECUTION.format(kind=kind),
+        "stateMachineArn": f"arn:aws:states:eu-central-1:123456789012:stateMachine:vault-{kind}",
+        "name": "9d1c7a52-aa",
+        "status": status,
+        "startDate": 1795316400000,
+        "stopDate": None if status == "RUNNING" else 1795316650000,
+        "input": json.dumps(request) if request is not None else None,
+        "inputDetails": {"included": request is not None},
+        "output": json.dumps(output) if status == "SUCCEEDED" else None,
+        "error": None,
+        "cause": None,
+        "redriveCount": 0,
+        **more,
+    }
+    event = {"id": "6a7e", "source": "aws.states", "detail": detail, "account": "123456789012"}
+    return run_event(AnnounceRunRequest.model_validate(event).detail, "vault")
+
+
+def failed(error: VaultError | None = None, **more: Any) -> RunEvent:
+    """Return the event of a run that failed with an error."""
+    shown = error or MilvusUnavailableError(
+        "Milvus does not answer at http://milvus:19530", hint="See whether it runs."
+    )
+    return change("FAILED", error=type(shown).__name__, cause=str(shown), **more)
+
+
+def test_a_backup_that_succeeded_says_what_how_much_and_how_long() -> None:
+    event = change()
+    assert event.model_dump(mode="json", exclude_defaults=True) == {
+        "id": "backup-9d1c7a52-aa/succeeded",
+        "stack": "vault",
+        "run": "backup-9d1c7a52-aa",
+        "kind": "backup",
+        "status": "succeeded",
+        "execution_arn": EXECUTION.format(kind="backup"),
+        "started_at": "2026-11-22T03:00:00Z",
+        "ended_at": "2026-11-22T03:04:10Z",
+        "duration_seconds": 250.0,
+        "backup_name": "backup_2026_11_22_03_00_00_" + (event.backup_name or "")[-4:],
+        "schedule": "nightly",
+        "collection_count": 3,
+        "failed_count": 0,
+        "object_count": 500,
+        "size_bytes": 4096,
+        "warnings": ["odd"],
+        "console_url": "https://eu-central-1.console.aws.amazon.com/states/home?region=eu-central-1"
+        f"#/v2/executions/details/{EXECUTION.format(kind='backup')}",
+    }
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        change(),
+        change("RUNNING"),
+        change("TIMED_OUT"),
+        change("ABORTED", error="RunStoppedError", cause="stopped by somebody"),
+        failed(),
+        change(kind="restore", request={"backup_name": "a"}, output={"restored_count": 2, "report_key": "k"}),
+        change(kind="prune", request={}, output={}),
+        change(request=None),
+    ],
+    ids=lambda event: event.id,
+)
+def test_every_event_is_as_the_committed_schema_says(event: RunEvent) -> None:
+    Draft202012Validator(SCHEMA).validate(json.loads(event.model_dump_json()))
+    # EventBridge takes 256 KiB.
+    assert len(event.model_dump_json()) < 20_000
+
+
+def test_the_same_change_gives_the_same_event() -> None:
+    assert change() == change()
+    assert change().id != change("RUNNING").id
+
+
+def test_a_run_that_goes_on_has_neither_an_end_nor_measures() -> None:
+    event = change("RUNNING")
+    assert (event.status, event.ended_at, event.duration_seconds) == ("running", None, None)
+    assert run_totals(event) == run_measures(event) == ()
+    assert not needs_attention(event)
+
+
+def test_a_failure_is_told_with_its_name_its_message_and_its_hint() -> None:
+    event = failed()
+    assert (event.status, event.error) == ("failed", "MilvusUnavailableError")
+    assert event.message == "Milvus does not answer at http://milvus:19530"
+    assert event.hint == "See whether it runs."
+
+
+@pytest.mark.parametrize(
+    ("status", "error", "expected", "name"),
+    [
+        ("FAILED", "BackupPartialError", "partial", "BackupPartialError"),
+        ("FAILED", "RestorePartialError", "partial", "RestorePartialError"),
+        ("FAILED", "States.Runtime", "failed", "States.Runtime"),
+        ("FAILED", None, "failed", "States.Unknown"),
+        ("TIMED_OUT", None, "timed_out", "RunTimedOutError"),
+        ("ABORTED", None, "stopped", "RunStoppedError"),
+    ],
+)
+def test_how_a_run_ended_has_a_word_and_a_name(status: str, error: str | None, expected: str, name: str) -> None:
+    event = change(status, error=error)
+    assert (event.status, event.error) == (expected, name)
+    assert needs_attention(event)
+
+
+@pytest.mark.parametrize(
+    "request_given", [7, [], {"backup_name": 7, "schedule": "nightly"}, {"schedule": {"name": []}}]
+)
+def test_an_input_that_is_none_of_ours_is_announced_all_the_same(request_given: object) -> None:
+    event = change("FAILED", request=request_given, error="InvalidRequestError", cause="no")
+    assert event.schedule is None
+    assert event.error == "InvalidRequestError"
+
+
+def test_what_is_too_long_for_an_event_is_cut() -> None:
+    event = change("FAILED", error="BackupFailedError", cause="x" * 200_000)
+    assert len(event.message) == 10_000
+    assert len(change(output={**OUTPUT, "warnings": ["w"] * 5000}).warnings) == 20
+
+
+def measured(event: RunEvent) -> dict[Metric, float]:
+    """Return what is measured for the run's kind and schedule."""
+    return {measure.metric: measure.value for measure in run_measures(event)}
+
+
+def test_a_backup_that_succeeded_is_measured() -> None:
+    assert measured(change()) == {
+        Metric.RUNS_SUCCEEDED: 1,
+        Metric.RUN_DURATION: 250,
+        Metric.COPIED_BYTES: 4096,
+        Metric.OBJECTS_PER_SECOND: 2,
+    }
+
+
+def test_a_run_that_failed_is_measured_without_what_nobody_knows() -> None:
+    assert measured(failed()) == {Metric.RUNS_FAILED: 1, Metric.RUN_DURATION: 250}
+
+
+@pytest.mark.parametrize(
+    ("event", "counted"),
+    [
+        (change(), {Metric.RUNS_SUCCEEDED}),
+        (failed(), {Metric.RUNS_FAILED}),
+        (change("TIMED_OUT"), {Metric.RUNS_FAILED}),
+        (change("FAILED", error="BackupPartialError"), {Metric.RUNS_PARTIAL}),
+        (
+            change("FAILED", kind="verify", error="BackupDamagedError"),
+            {Metric.RUNS_FAILED, Metric.BACKUPS_DAMAGED},
+        ),
+    ],
+    ids=lambda value: value.id if isinstance(value, RunEvent) else "",
+)
+def test_alarms_get_a_zero_for_everything_that_did_not_happen(event: RunEvent, counted: set[Metric]) -> None:
+    totals = {measure.metric: measure.value for measure in run_totals(event)}
+    assert totals.keys() == {
+        Metric.RUNS_SUCCEEDED,
+        Metric.RUNS_PARTIAL,
+        Metric.RUNS_FAILED,
+        Metric.BACKUPS_DAMAGED,
+    }
+    assert {metric for metric, value in totals.items() if value} == counted
+
+
+def test_people_are_told_what_why_and_what_to_do() -> None:
+    told = run_notification(failed(request={"backup_name": "nightly_1", **TAG}))
+    assert told.subject == "[vault] backup of nightly_1 failed: MilvusUnavailableError"
+    assert told.body.splitlines()[:6] == [
+        "Stack vault: the backup of nightly_1 failed, asked for by schedule nightly.",
+        "",
+        "Error:      MilvusUnavailableError",
+        "Why:        Milvus does not answer at http://milvus:19530",
+        "Hint:       See whether it runs.",
+        (
+            "What to do: Once the cause is mended, start it again with the same request, or wait for the schedule. "
+            "What is copied stays copied."
+        ),
+    ]
+    assert "Ended:      2026-11-22 03:04:10 UTC, after 0:04:10" in told.body
+    assert "Console:    https://eu-central-1.console.aws.amazon.com/" in told.body
+    assert dict(told.attributes) == {"kind": "backup", "status": "failed", "stack": "vault", "schedule": "nightly"}
+
+
+def test_of_a_damaged_backup_people_are_told_to_make_another() -> None:
+    told = run_notification(change("FAILED", kind="verify", error="BackupDamagedError", cause="a is missing"))
+    assert "What to do: Make another backup now" in told.body
+
+
+def test_a_subject_is_one_short_line_of_ascii() -> None:
+    event = failed(request={"backup_name": "ünïcode\n" + "x" * 200})
+    subject = run_notification(event).subject
+    assert subject.isascii()
+    assert "\n" not in subject
+    assert len(subject) == 100
