@@ -144,7 +144,7 @@ def estimate(output: Output, item: Estimate) -> RenderableType:
 
 def schedule(item: Schedule) -> RenderableType:
     """Return a schedule in full."""
-    asked = item.request.model_dump(mode="json", exclude_unset=True, exclude_none=True)
+    asked = item.request.model_dump(mode="json", exclude_defaults=True)
     return facts(
         [
             ("schedule", Text(item.name, style="bold")),
@@ -166,6 +166,10 @@ def schedule(item: Schedule) -> RenderableType:
                 else "never",
             ),
             ("keeps", tables.retention(item.retention)),
-            ("request", ", ".join(f"{key}: {value}" for key, value in asked.items()) or "everything"),
+            ("request", ", ".join(f"{key}: {_value(value)}" for key, value in asked.items()) or "everything"),
         ]
     )
+
+
+def _value(value: object) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)

@@ -43,12 +43,22 @@ def moment(time: datetime | None) -> str:
     return "-" if time is None else time.astimezone().strftime("%Y-%m-%d %H:%M:%S")
 
 
+def minute(time: datetime) -> str:
+    """Return a time in the time zone of this machine, to the minute."""
+    return time.astimezone().strftime("%Y-%m-%d %H:%M")
+
+
+def roughly(seconds: float) -> str:
+    """Return a length of time in its largest unit, such as `3 min`."""
+    return " ".join(duration(seconds).split()[:2])
+
+
 def distance(time: datetime | None, now: datetime | None = None) -> str:
-    """Return how far a time is, such as `in 2 h 5 min` or `3 s ago`; a dash for none."""
+    """Return how far a time is, such as `in 2 h` or `3 s ago`; a dash for none."""
     if time is None:
         return "-"
     seconds = (time - (now or datetime.now(UTC))).total_seconds()
-    return f"in {duration(seconds)}" if seconds > 0 else f"{duration(-seconds)} ago"
+    return f"in {roughly(seconds)}" if seconds > 0 else f"{roughly(-seconds)} ago"
 
 
 def rate(bytes_per_second: float | None) -> str:

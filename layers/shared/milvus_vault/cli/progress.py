@@ -23,8 +23,8 @@ class RunBars:
         """Make bars without numbers."""
         columns: tuple[ProgressColumn, ...] = (
             TextColumn("  {task.description:<12}"),
-            BarColumn(bar_width=28),
-            TextColumn("{task.fields[done]:>18}"),
+            BarColumn(bar_width=20),
+            TextColumn("{task.fields[done]:>20}"),
             TextColumn("[dim]{task.fields[more]}"),
         )
         self._bars = Progress(*columns)
@@ -81,17 +81,19 @@ def _collections(items: Iterable[RunCollection]) -> Table:
     looked_at = [item for item in items if item.status in {"running", "failed"}]
     for item in looked_at[:_SHOWN_COLLECTIONS]:
         name = f"  {item.database}.{item.name}" + (f" → {item.target}" if item.target else "")
-        objects = "" if item.objects_total is None else f"{item.objects_done:,} of {item.objects_total:,} objects"
-        sizes = "" if not item.bytes_total else f"{formats.size(item.bytes_done)} of {formats.size(item.bytes_total)}"
-        told = (
-            Text(item.error, style="red")
-            if item.status == "failed"
-            else Text("  ".join(filter(None, (objects, sizes))))
-        )
+        told = Text(item.error, style="red") if item.status == "failed" else Text(_share(item))
         grid.add_row(Text(name), tables.word(item.status), told)
     if len(looked_at) > _SHOWN_COLLECTIONS:
         grid.add_row(Text(f"  and {len(looked_at) - _SHOWN_COLLECTIONS} more", style="dim"), "", "")
     return grid
+
+
+def _share(item: RunCollection) -> str:
+    done, total = (item.bytes_done, item.bytes_total) if item.bytes_total else (item.objects_done, item.objects_total)
+    if not total:
+        return ""
+    objects = "" if item.objects_total is None else f"  {item.objects_done:,} of {item.objects_total:,} objects"
+    return f"{100 * done // total:3}%{objects}"
 
 
 class RunLines:

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 
 from rich import box
+from rich.console import JustifyMethod
 from rich.table import Table
 from rich.text import Text
 
@@ -10,6 +11,9 @@ from milvus_vault.cli import formats
 from milvus_vault.cli.session import Output
 from milvus_vault.model.resources import BackupSummary, CollectionInfo, RunSummary, Schedule
 from milvus_vault.model.retention import Retention
+
+# Columns.
+_ENOUGH = 1000
 
 STYLES = {
     "complete": "green",
@@ -35,22 +39,44 @@ def word(status: str) -> Text:
 
 
 def table(output: Output, *headings: str) -> Table:
-    """Return an empty table; a heading that begins with `>` is of numbers."""
+    """Return an empty table; a heading that begins with `>` is of numbers. Cells are kept on one line."""
     lines = box.SIMPLE_HEAD if output.text.is_terminal else None
     made = Table(box=lines, pad_edge=False, header_style="bold", show_edge=False)
     for heading in headings:
-        made.add_column(
-            heading.removeprefix(">").upper(), justify="right" if heading.startswith(">") else "left", overflow="fold"
-        )
+        justify: JustifyMethod = "right" if heading.startswith(">") else "left"
+        made.add_column(heading.removeprefix(">").upper(), justify=justify, no_wrap=True)
     return made
 
 
-def _filled(output: Output, headings: Sequence[str], rows: Iterable[Sequence[str | Text]]) -> Table:
-    """Return a table without the columns in which no row has anything."""
+def _filled(
+    output: Output, headings: Sequence[str], rows: Iterable[Sequence[str | Text]], less_needed: Sequence[str] = ()
+) -> Table:
+    """Return a table without the columns in which no row has anything.
+
+    Where a terminal is too narrow, the columns of `less_needed` are left out, one after the other.
+    """
     kept = list(rows)
     shown = [number for number in range(len(headings)) if any(str(row[number]) not in {"", "-"} for row in kept)]
+    made = _with_columns(output, headings, kept, shown)
+    for heading in less_needed:
+        if not output.text.is_terminal or _width(output, made) <= output.text.width:
+            break
+        shown = [number for number in shown if headings[number].removeprefix(">") != heading]
+        made = _with_columns(output, headings, kept, shown)
+    return made
+
+
+def _width(output: Output, made: Table) -> int:
+    """Return how wide a table is where there is room for it."""
+    console = output.text
+    return console.measure(made, options=console.options.update(width=_ENOUGH, max_width=_ENOUGH)).maximum
+
+
+def _with_columns(
+    output: Output, headings: Sequence[str], rows: Iterable[Sequence[str | Text]], shown: Sequence[int]
+) -> Table:
     made = table(output, *(headings[number] for number in shown))
-    for row in kept:
+    for row in rows:
         cells = (row[number] for number in shown)
         made.add_row(*(cell if isinstance(cell, Text) else Text(cell) for cell in cells))
     return made
@@ -66,7 +92,7 @@ def backups(output: Output, items: Iterable[BackupSummary]) -> Table:
             (
                 Text(item.name, style="bold"),
                 word(item.status),
-                formats.moment(item.created_at),
+                formats.minute(item.created_at),
                 formats.count(item.collection_count),
                 formats.count(item.row_count),
                 "no rows" if item.meta_only else formats.size(item.size_bytes),
@@ -76,6 +102,7 @@ def backups(output: Output, items: Iterable[BackupSummary]) -> Table:
             )
             for item in items
         ),
+        less_needed=("collections", "schedule", "rows", "expires", "created"),
     )
 
 
@@ -89,11 +116,12 @@ def runs(output: Output, items: Iterable[RunSummary]) -> Table:
                 Text(item.id, style="bold"),
                 item.kind,
                 word(item.status),
-                formats.moment(item.started_at),
+                formats.minute(item.started_at),
                 formats.duration((item.ended_at - item.started_at).total_seconds() if item.ended_at else None),
             )
             for item in items
         ),
+        less_needed=("kind", "took", "started"),
     )
 
 
@@ -115,6 +143,7 @@ def schedules(output: Output, items: Iterable[Schedule]) -> Table:
             )
             for item in items
         ),
+        less_needed=("time zone", "last success", "keeps", "state"),
     )
 
 
@@ -134,6 +163,7 @@ def collections(output: Output, items: Iterable[CollectionInfo]) -> Table:
             )
             for item in items
         ),
+        less_needed=("segments", "loaded", "objects", "rows"),
     )
 
 
