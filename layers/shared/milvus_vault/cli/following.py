@@ -35,8 +35,8 @@ def start_or_follow(session: Session, started: Started, *, wait: bool, timeout_s
     if output.is_json:
         output.document(started)
         return
-    output.say(f"[green]✓[/] {done} [dim]run[/] {started.id}")
-    output.say(f"[dim]Follow it with[/] milvus-vault watch {started.id}")
+    output.say(f"[green]✓[/] {done} run {started.id}")
+    output.say(f"[dim]Follow it with[/] milvus-vault watch {started.id}", is_whole=True)
 
 
 def follow(session: Session, run_id: str, timeout_seconds: float = 0, *, each_as_json: bool = False) -> Run:
@@ -122,8 +122,9 @@ def _json_lines(output: Output) -> Callable[[Run], None]:
 
 
 def _tell_that_it_goes_on(output: Output, run_id: str) -> None:
-    output.errors.print(f"\nThe run goes on. Follow it with [bold]milvus-vault watch {run_id}[/],")
-    output.errors.print(f"or stop it with [bold]milvus-vault stop {run_id}[/].")
+    output.errors.print("\nThe run goes on. To follow it again, or to stop it:")
+    output.errors.print(f"  [bold]milvus-vault watch {run_id}[/]", soft_wrap=True)
+    output.errors.print(f"  [bold]milvus-vault stop {run_id}[/]", soft_wrap=True)
 
 
 def _tell_outcome(output: Output, run: Run) -> None:
@@ -131,7 +132,8 @@ def _tell_outcome(output: Output, run: Run) -> None:
     mark = {"succeeded": "[green]✓[/]", "partial": "[yellow]![/]"}.get(run.status, "[red]✗[/]")
     name = f" of [bold]{run.backup_name}[/]" if run.backup_name else ""
     how = run.status.replace("_", " ") + (f" in {took}" if took else "")
-    output.say(f"{mark} {run.kind}{name} {how}{_numbers(run)} [dim]{run.id}[/]")
+    output.say(f"{mark} {run.kind}{name} {how}{_numbers(run)}")
+    output.say(f"  [dim]run {run.id}[/]")
     for warning in run.warnings or (run.result or {}).get("warnings", ()):
         output.say(f"  [yellow]![/] {escape(warning)}")
     for item in run.collections:

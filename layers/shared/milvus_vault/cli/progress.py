@@ -37,10 +37,12 @@ class RunBars:
         """Show what is known now."""
         self._run = run
         now = run.progress
-        left = f"{formats.duration(now.eta_seconds)} left" if now.eta_seconds is not None else ""
+        is_copying = now.bytes_done != now.bytes_total
+        left = f"{formats.duration(now.eta_seconds)} left" if now.eta_seconds and is_copying else ""
         self._set("collections", now.collections_done, now.collections_total, formats.count)
         self._set("objects", now.objects_done, now.objects_total, formats.count)
-        more = "  ".join(text for text in (formats.rate(now.bytes_per_second), left) if text)
+        rate = formats.rate(now.bytes_per_second) if is_copying else ""
+        more = "  ".join(text for text in (rate, left) if text)
         self._set("data", now.bytes_done, now.bytes_total, formats.size, more)
 
     def _set(self, name: str, done: int, total: int | None, text: Callable[[int | None], str], more: str = "") -> None:
@@ -72,7 +74,8 @@ def headline(run: Run) -> Text:
         (f"{run.kind}{name}", "bold"),
         "  ",
         (doing, tables.STYLES.get(run.status, "")),
-        (f"  {formats.duration(seconds)}  {run.id}", "dim"),
+        (f"  {formats.duration(seconds)}", "dim"),
+        (f"\n  run {run.id}", "dim"),
     )
 
 
@@ -133,7 +136,7 @@ def _line(run: Run) -> str:
         parts.append(f"{now.objects_done:,}/{now.objects_total:,} objects")
     if now.bytes_total is not None:
         parts.append(f"{formats.size(now.bytes_done)}/{formats.size(now.bytes_total)}")
-    if run.status == "running":
+    if run.status == "running" and now.bytes_done != now.bytes_total:
         parts.append(formats.rate(now.bytes_per_second))
-        parts.append(f"{formats.duration(now.eta_seconds)} left" if now.eta_seconds is not None else "")
+        parts.append(f"{formats.duration(now.eta_seconds)} left" if now.eta_seconds else "")
     return "  ".join(part for part in parts if part)

@@ -29,7 +29,9 @@ class Output:
         """Write JSON, or text for people."""
         self.is_json = is_json
         self.has_written_document = False
-        self.errors = Console(stderr=True, highlight=False, soft_wrap=True)
+        self.errors = Console(stderr=True, highlight=False)
+        if not self.errors.is_terminal:
+            self.errors.soft_wrap = True
         out = Console(highlight=False)
         self.text = out if out.is_terminal else Console(highlight=False, width=_WIDTH_OF_FILES)
 
@@ -47,9 +49,13 @@ class Output:
             self.text.print(renderable)
         print(*(line.rstrip() for line in captured.get().splitlines()), sep="\n", flush=True)
 
-    def say(self, markup: str) -> None:
-        """Write a remark: to standard output as text, to standard error beside JSON."""
-        (self.errors if self.is_json else self.text).print(markup, soft_wrap=True)
+    def say(self, markup: str, *, is_whole: bool = False) -> None:
+        """Write a remark: to standard output as text, to standard error beside JSON.
+
+        With `is_whole` it is not broken into lines, so that an address can be copied from a terminal.
+        """
+        console = self.errors if self.is_json else self.text
+        console.print(markup, soft_wrap=is_whole or not console.is_terminal)
         sys.stdout.flush()
 
     def document(self, content: "BaseModel | dict[str, Any] | list[Any]", *, compact: bool = False) -> None:

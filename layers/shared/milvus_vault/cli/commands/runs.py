@@ -112,9 +112,9 @@ def report(
     elif save is not None:
         output.say(f"[green]✓[/] written to {save}")
     elif is_opened:
-        output.say(f"[green]✓[/] opened in the browser: {url}")
+        output.say(f"[green]✓[/] opened in the browser: {url}", is_whole=True)
     else:
-        output.say(url)
+        output.say(url, is_whole=True)
 
 
 def _report_url(session: Session, name: str) -> str:
