@@ -8,6 +8,7 @@ from typing import Any
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
+from milvus_vault.adapters.inspector import LambdaInspector
 from milvus_vault.adapters.s3 import S3ObjectStore
 from milvus_vault.adapters.state_machines import StepFunctionsMachines
 from milvus_vault.api.app import Api
@@ -24,12 +25,13 @@ from milvus_vault.wiring import open_scheduler
 def open_services() -> Services:
     """Return the deployment that the environment names."""
     storage, api = StorageSettings.from_env(), ApiSettings.from_env()
-    store, bucket, prefix = S3ObjectStore.connect(), storage.backup_bucket_name, storage.backup_prefix
+    store, bucket, prefix = S3ObjectStore.shared(), storage.backup_bucket_name, storage.backup_prefix
     catalogue, now = Catalogue(store, bucket, prefix), datetime.now(UTC)
     return Services(
         store=store,
         bucket=bucket,
         prefix=prefix,
+        inspector=LambdaInspector(api.inspect_milvus_function_name),
         now=now,
         catalogue=catalogue,
         machines=Machines(

@@ -227,3 +227,50 @@ def test_a_hold_is_placed_and_lifted(stack: LocalStack, backup: dict[str, Any]) 
     assert send(stack, "GET", path).json["is_held"]
     assert send(stack, "DELETE", f"{path}/hold").status == 204
     assert not send(stack, "GET", path).json["is_held"]
+
+
+def test_collections_are_listed_by_name_and_page_by_page(stack: LocalStack) -> None:
+    page = send(stack, "GET", "/collections?limit=100&sizes=true&database=default").json
+    found = {item["name"]: item for item in page["items"]}
+    assert tuple(name for name in found if name in COLLECTIONS) == COLLECTIONS
+    books = found["books"]
+    assert (books["row_count"], books["is_loaded"], books["segment_count"]) == (ROWS, False, 1)
+    assert books["object_count"] > 0
+    assert books["size_bytes"] > ROWS
+    assert paged(stack, "/collections?limit=1&sizes=true") == page["items"]
+    assert_problem(send(stack, "GET", "/collections?database=nowhere"), 404, "DatabaseNotFoundError")
+    assert_problem(send(stack, "GET", "/collections?sizes=yes"), 400, "InvalidRequestError")
+
+
+def test_a_check_has_a_verdict_on_each_thing(stack: LocalStack) -> None:
+    report = send(stack, "POST", "/check").json
+    verdicts = {item["name"]: item["verdict"] for item in report["checks"]}
+    assert report["is_ok"], report
+    assert "2.3.5" in report["milvus_version"]
+    # 2.3 cannot pause garbage collection.
+    assert verdicts.pop("management_endpoint") == "warning"
+    assert set(verdicts.values()) == {"ok"}, report
+
+
+def test_a_check_of_what_is_wrong_still_looks_at_everything_else(stack: LocalStack) -> None:
+    wrong = {"MilvusUri": "http://127.0.0.1:9", "MilvusManagementUri": ""}
+    deployment = stack.deploy("wrong", stack.milvus, wrong)
+    report = call(deployment.api_url, "POST", "/check").json
+    found = {item["name"]: item for item in report["checks"]}
+    assert not report["is_ok"]
+    assert found["milvus_connection"]["error"] == "MilvusUnavailableError"
+    assert found["milvus_connection"]["hint"]
+    assert found["backup_bucket_write"]["verdict"] == "ok"
+    assert found["root_path"]["verdict"] == found["management_endpoint"]["verdict"] == "skipped"
+    assert_problem(call(deployment.api_url, "GET", "/collections"), 503, "MilvusUnavailableError")
+
+
+def test_an_estimate_says_what_the_backup_then_takes(stack: LocalStack, backup: dict[str, Any]) -> None:
+    chosen = {"backup": {"collections": [f"default.{name}" for name in COLLECTIONS]}}
+    estimate = send(stack, "POST", "/estimate", chosen).json
+    assert estimate["object_count"] == estimate["copy_requests"] == backup["result"]["object_count"]
+    assert (estimate["size_bytes"], estimate["row_count"]) == (backup["result"]["size_bytes"], 3 * ROWS)
+    assert estimate["request_cost_usd"] > 0
+    assert len(estimate["largest"]) == 3
+    unknown = {"backup": {"collections": ["default.nobody"]}}
+    assert_problem(send(stack, "POST", "/estimate", unknown), 404, "CollectionNotFoundError")

@@ -28,7 +28,7 @@ _STATES = r"arn:\$\{AWS::Partition\}:states:\$\{AWS::Region\}:\$\{AWS::AccountId
 
 # The places that there are, each with the parameters that name it.
 PLACES = {
-    "working files": _BACKUPS + r"\.runs/\*",
+    "working files": _BACKUPS + r"\.runs/(?:checks/)?\*",
     "catalogue": _BACKUPS + r"\.catalogue/(?:[a-z]+/)?\*",
     "metadata": _BACKUPS + r"\*/meta/\*",
     "archived objects": _BACKUPS + r"\*/binlogs/\*",
@@ -41,6 +41,7 @@ PLACES = {
     "Milvus' key": r"\$\{MilvusKmsKeyArn\}",
     "secret": r"\$\{MilvusSecretArn\}",
     "executions": _STATES + r"execution:\$\{AWS::StackName\}-(?:backup|restore|copy-objects)(?::|/)\*",
+    "inspecting function": r"\$\{InspectMilvusFunction.Arn\}",
     "machines of runs": r"\$\{(?:Backup|Restore)StateMachine\}",
     "copy machine": _STATES + r"stateMachine:\$\{AWS::StackName\}-copy-objects|\$\{CopyObjectsStateMachine\}",
     "schedules": r"arn:\$\{AWS::Partition\}:scheduler:\$\{AWS::Region\}:\$\{AWS::AccountId\}:"
@@ -123,6 +124,7 @@ def test_actions_are_allowed_on_the_kind_of_thing_that_they_are_for(name: str, f
         assert (action == "s3:ListBucket") == (where in {"backup bucket", "Milvus' bucket"})
         assert (service == "kms") == where.endswith("key")
         assert (service == "secretsmanager") == (where == "secret")
+        assert (service == "lambda") == (where == "inspecting function")
         assert (service == "states") == (where in {"executions", "machines of runs"})
         assert (service == "scheduler") == (where == "schedules")
 

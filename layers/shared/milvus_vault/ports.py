@@ -1,7 +1,7 @@
 """What the domain needs from outside, as protocols. Adapters implement them; nothing else does I/O."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 from milvus_vault.model.collections import (
     CollectionDescription,
@@ -12,6 +12,7 @@ from milvus_vault.model.collections import (
     Segment,
 )
 from milvus_vault.model.executions import ExecutionDescription, ExecutionPage, StartedExecution
+from milvus_vault.model.messages import InspectMilvusRequest
 from milvus_vault.model.objects import CopiedObject, CopyItem, ListedObject
 from milvus_vault.model.schedules import StoredSchedule
 from milvus_vault.model.versions import ServerVersion
@@ -112,6 +113,16 @@ class StateMachines(Protocol):
 
     def last_state(self, execution_arn: str) -> str:
         """Return the name of the state that was entered last, or an empty text."""
+
+
+class Inspector(Protocol):
+    """The function that looks at Milvus for those that cannot reach it."""
+
+    def inspect(self, request: InspectMilvusRequest) -> dict[str, Any]:
+        """Return what was found.
+
+        Raises what the function raised, `ServiceUnavailableError` where it took too long, or `ServiceRequestError`.
+        """
 
 
 class VectorDatabase(Protocol):

@@ -66,6 +66,7 @@ class ApiSettings(Settings):
 
     backup_state_machine_arn: str
     restore_state_machine_arn: str
+    inspect_milvus_function_name: str
 
 
 class AnnounceSettings(Settings):

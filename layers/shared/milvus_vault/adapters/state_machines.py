@@ -5,6 +5,7 @@ from typing import Any
 import boto3
 
 from milvus_vault.adapters.aws_errors import CONFIG, service_errors
+from milvus_vault.adapters.kept import kept
 from milvus_vault.errors import RunNotFoundError
 from milvus_vault.model.executions import ExecutionDescription, ExecutionPage, ExecutionSummary, StartedExecution
 
@@ -16,7 +17,7 @@ class StepFunctionsMachines:
     """The port `StateMachines` over Step Functions."""
 
     def __init__(self) -> None:
-        self._client = boto3.client("stepfunctions", config=CONFIG)
+        self._client = kept(lambda: boto3.session.Session().client("stepfunctions", config=CONFIG), "state machines")
 
     def start(self, machine_arn: str, name: str, request_json: str) -> StartedExecution | None:
         """Start an execution; None where the machine has or had one of this name."""

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Annotated, Any, get_type_hints
 
-from pydantic import Field, TypeAdapter
+from pydantic import BeforeValidator, Field, Strict, TypeAdapter
 
 from milvus_vault.errors import VaultError
 from milvus_vault.model.base import Model
@@ -30,6 +30,15 @@ class Paging(Model):
 
     limit: int = Field(default=20, ge=1, le=100, description="How many at most.")
     token: str | None = Field(default=None, max_length=4096, description="`next_token` of the page before.")
+
+
+def _flag(value: object) -> object:
+    """Return what a query's text says; a bool takes more spellings than anybody documents."""
+    return {"true": True, "false": False}.get(value, value) if isinstance(value, str) else value
+
+
+QueryFlag = Annotated[bool, Strict(), BeforeValidator(_flag)]
+"""`true` or `false` in a query."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from milvus_vault.catalogue import Catalogue
-from milvus_vault.ports import ObjectStore
+from milvus_vault.ports import Inspector, ObjectStore
 from milvus_vault.runs.describing import WorkingFiles
 from milvus_vault.runs.machines import Machines
 from milvus_vault.schedules import Schedules
@@ -21,6 +21,7 @@ class Services:
     catalogue: Catalogue
     machines: Machines
     schedules: Schedules
+    inspector: Inspector
     now: datetime
     """When the request came."""
 

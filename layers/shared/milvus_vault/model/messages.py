@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
 from milvus_vault.model.base import Model
+from milvus_vault.model.requests import BackupRequest
 
 # Rounds of snapshot and copy. Each costs a listing; segments that are still replaced in the fifth will be in the sixth.
 MAX_ROUNDS = 5
@@ -168,6 +169,25 @@ class ReportRestoreResult(Model):
     content_checked: bool
     report_key: str
     warnings: tuple[str, ...] = ()
+
+
+class InspectMilvusRequest(Model):
+    """Input of InspectMilvus, which the API's function invokes."""
+
+    inspection: Literal["collections", "check", "estimate"]
+    limit: int = 20
+    token: str | None = None
+    database: str | None = None
+    """Of `collections`, as the next."""
+    sizes: bool = False
+    backup: BackupRequest = Field(default_factory=BackupRequest)
+    """Of `estimate`."""
+
+
+class InspectMilvusResult(Model):
+    """What was found: a page of `CollectionInfo`, a `CheckReport` or an `Estimate`."""
+
+    found: dict[str, Any]
 
 
 class RecordFailureRequest(Model):

@@ -1,0 +1,68 @@
+"""InspectMilvus: look at Milvus and its bucket for the API, whose function can reach neither.
+
+Not a state of a machine but a door: the API's function invokes it and waits.
+"""
+
+from collections.abc import Callable, Mapping
+
+from milvus_vault.adapters.management import MilvusGarbageCollector
+from milvus_vault.adapters.s3 import S3ObjectStore
+from milvus_vault.adapters.secrets import read_credentials
+from milvus_vault.connection import connect_milvus
+from milvus_vault.inspection.check import Deployment, check_deployment
+from milvus_vault.inspection.collections import Source
+from milvus_vault.inspection.estimate import estimate_backup
+from milvus_vault.model.base import Model
+from milvus_vault.model.messages import InspectMilvusRequest, InspectMilvusResult
+from milvus_vault.runtime import task
+from milvus_vault.settings import MilvusSettings, StorageSettings
+from milvus_vault.wiring import milvus_storage
+
+
+@task
+def handler(event: InspectMilvusRequest) -> InspectMilvusResult:
+    """Return what was found. Safe to repeat: it changes nothing but a probe that it removes."""
+    return InspectMilvusResult(found=_INSPECTIONS[event.inspection](event).model_dump(mode="json"))
+
+
+def _collections(event: InspectMilvusRequest) -> Model:
+    storage, milvus = StorageSettings.from_env(), MilvusSettings.from_env()
+    with connect_milvus(milvus) as database:
+        source = Source(database, S3ObjectStore.shared(), milvus_storage(storage))
+        return source.list(limit=event.limit, token=event.token, database=event.database, sizes=event.sizes)
+
+
+def _estimate(event: InspectMilvusRequest) -> Model:
+    storage, milvus = StorageSettings.from_env(), MilvusSettings.from_env()
+    with connect_milvus(milvus) as database:
+        return estimate_backup(Source(database, S3ObjectStore.shared(), milvus_storage(storage)), event.backup)
+
+
+def _check(_: InspectMilvusRequest) -> Model:
+    storage, milvus = StorageSettings.from_env(), MilvusSettings.from_env()
+
+    def read_secret() -> str:
+        if not milvus.milvus_secret_arn:
+            return "none is configured: Milvus is to ask for no password"
+        return f"the password of {read_credentials(milvus.milvus_secret_arn).username} can be read"
+
+    management = milvus.milvus_management_uri
+    return check_deployment(
+        Deployment(
+            store=S3ObjectStore.shared(),
+            bucket=storage.backup_bucket_name,
+            prefix=storage.backup_prefix,
+            storage=milvus_storage(storage),
+            staging_prefix=storage.staging_prefix,
+            read_secret=read_secret,
+            connect=lambda: connect_milvus(milvus),
+            garbage_collector=MilvusGarbageCollector(management) if management else None,
+        )
+    )
+
+
+_INSPECTIONS: Mapping[str, Callable[[InspectMilvusRequest], Model]] = {
+    "collections": _collections,
+    "check": _check,
+    "estimate": _estimate,
+}

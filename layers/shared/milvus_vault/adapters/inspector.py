@@ -1,0 +1,53 @@
+"""The function that looks at Milvus, invoked by another one."""
+
+import json
+from typing import Any
+
+import boto3
+from botocore.config import Config
+
+from milvus_vault.adapters.aws_errors import service_errors
+from milvus_vault.adapters.kept import kept
+from milvus_vault.errors import ServiceRequestError, ServiceUnavailableError, VaultError, leaf_named
+from milvus_vault.model.messages import InspectMilvusRequest
+
+_SERVICE = "Lambda"
+_HINT = "\nHint: "
+# The function has 25 s, and API Gateway waits for 29. No retry: there is no time for one.
+_CONFIG = Config(connect_timeout=2, read_timeout=27, retries={"mode": "standard", "total_max_attempts": 1})
+
+
+class LambdaInspector:
+    """The port `Inspector` over a Lambda function."""
+
+    def __init__(self, function_name: str) -> None:
+        self._client = kept(lambda: boto3.session.Session().client("lambda", config=_CONFIG), "lambda")
+        self._function_name = function_name
+
+    def inspect(self, request: InspectMilvusRequest) -> dict[str, Any]:
+        """Return what was found.
+
+        Raises what the function raised, `ServiceUnavailableError` where it took too long, or `ServiceRequestError`.
+        """
+        with service_errors(_SERVICE):
+            answer = self._client.invoke(FunctionName=self._function_name, Payload=request.model_dump_json().encode())
+            payload: dict[str, Any] = json.loads(answer["Payload"].read())
+        if "FunctionError" in answer:
+            raise _error(str(payload.get("errorType", "")), str(payload.get("errorMessage", "")))
+        found: dict[str, Any] = payload["found"]
+        return found
+
+
+def _error(name: str, text: str) -> VaultError:
+    """Return the error that the function raised; str() of ours is the message and a line with the hint."""
+    message, _, hint = text.partition(_HINT)
+    try:
+        return leaf_named(name)(message, hint=hint)
+    except KeyError:
+        pass
+    if "timed out" in text.lower() or name == "Sandbox.Timedout":
+        return ServiceUnavailableError(
+            "looking at Milvus and its bucket took longer than an answer of the API may take",
+            hint="Ask for fewer collections at a time.",
+        )
+    return ServiceRequestError(f"the function that looks at Milvus failed: {name}: {text}", hint="See its log.")

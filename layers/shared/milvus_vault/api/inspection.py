@@ -1,0 +1,56 @@
+"""Looking before leaping: collections, checks and estimates. A function that reaches Milvus does the work."""
+
+from pydantic import Field
+
+from milvus_vault.api.endpoints import Paging, QueryFlag, Routes
+from milvus_vault.api.services import Services
+from milvus_vault.errors import (
+    CollectionNotFoundError,
+    DatabaseNotFoundError,
+    EmptySelectionError,
+    MilvusAuthenticationError,
+    MilvusUnavailableError,
+)
+from milvus_vault.model.messages import InspectMilvusRequest
+from milvus_vault.model.resources import CheckReport, CollectionInfo, Estimate, EstimateRequest, Page
+
+routes = Routes("inspection")
+
+_MILVUS = (MilvusAuthenticationError, MilvusUnavailableError)
+
+
+class CollectionFilter(Paging):
+    """Which collections, and what of them."""
+
+    database: str | None = Field(
+        default=None, pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,254}$", description="Only collections of this database."
+    )
+    sizes: QueryFlag = Field(default=False, description="Also list their objects, which takes its time.")
+
+
+@routes.get("/collections", errors=[DatabaseNotFoundError, *_MILVUS])
+def get_collections(services: Services, query: CollectionFilter) -> Page[CollectionInfo]:
+    """List the collections that could be backed up, by name. Rows are those that were flushed."""
+    found = services.inspector.inspect(
+        InspectMilvusRequest(
+            inspection="collections",
+            limit=query.limit,
+            token=query.token,
+            database=query.database,
+            sizes=query.sizes,
+        )
+    )
+    return Page[CollectionInfo].model_validate(found)
+
+
+@routes.post("/check")
+def post_check(services: Services) -> CheckReport:
+    """Check all that backups and restores need. Each thing has a verdict of its own; nothing is changed."""
+    return CheckReport.model_validate(services.inspector.inspect(InspectMilvusRequest(inspection="check")))
+
+
+@routes.post("/estimate", errors=[CollectionNotFoundError, DatabaseNotFoundError, EmptySelectionError, *_MILVUS])
+def post_estimate(services: Services, body: EstimateRequest) -> Estimate:
+    """Estimate what a backup would take. Nothing is copied, nothing flushed."""
+    request = InspectMilvusRequest(inspection="estimate", backup=body.backup)
+    return Estimate.model_validate(services.inspector.inspect(request))

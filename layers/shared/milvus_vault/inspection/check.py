@@ -1,0 +1,194 @@
+"""Whether all that a backup or a restore needs is there: each thing with a verdict of its own.
+
+What is found is true of the role and the network of the function that looks, which are those of the functions that
+talk to Milvus.
+"""
+
+import uuid
+from collections.abc import Callable
+from contextlib import AbstractContextManager, ExitStack
+from dataclasses import dataclass, field
+
+from milvus_vault.archive.layout import RUNS_FOLDER, join
+from milvus_vault.backup.prepare import check_source_version
+from milvus_vault.errors import MilvusRequestError, VaultError
+from milvus_vault.model.collections import CollectionName
+from milvus_vault.model.names import TEMPORARY_PREFIX
+from milvus_vault.model.resources import CheckItem, CheckReport
+from milvus_vault.model.versions import ServerVersion, can_restore
+from milvus_vault.ports import GarbageCollector, ObjectStore, VectorDatabase
+from milvus_vault.restore.versions import check_target_version
+from milvus_vault.source import MilvusStorage, prove_storage
+
+PROBE = b"Milvus Vault was here to see whether it may write. It deletes this at once."
+
+
+class Warned(Exception):  # noqa: N818 - no failure
+    """A check found something that somebody should know of, and that stops nothing."""
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+
+@dataclass(frozen=True, slots=True)
+class Deployment:
+    """What is looked at."""
+
+    store: ObjectStore
+    bucket: str
+    prefix: str
+    storage: MilvusStorage
+    staging_prefix: str
+    read_secret: Callable[[], str]
+    """Reads the credentials, and returns what to say of them."""
+    connect: Callable[[], AbstractContextManager[VectorDatabase]]
+    garbage_collector: GarbageCollector | None
+
+
+@dataclass(slots=True)
+class _Findings:
+    """The verdicts so far."""
+
+    items: list[CheckItem] = field(default_factory=list)
+
+    def check(self, name: str, look: Callable[[], str]) -> bool:
+        """Look at one thing, and note the verdict; return whether it is not failed."""
+        try:
+            self.items.append(CheckItem(name=name, verdict="ok", message=look()))
+        except Warned as found:
+            self.items.append(CheckItem(name=name, verdict="warning", message=found.message, hint=found.hint))
+        except VaultError as err:
+            self.items.append(
+                CheckItem(name=name, verdict="failed", message=err.message, error=type(err).__name__, hint=err.hint)
+            )
+            return False
+        return True
+
+    def skip(self, names: tuple[str, ...], why: str) -> None:
+        """Note things that cannot be looked at."""
+        self.items += [CheckItem(name=name, verdict="skipped", message=why) for name in names]
+
+
+# What only a Milvus that answers can tell.
+_ASKED = ("source_version", "target_version", "collections", "describe_collection", "root_path", "leftovers")
+
+
+def check_deployment(deployment: Deployment) -> CheckReport:
+    """Return a verdict on each thing; one that fails never hides the others."""
+    findings = _Findings()
+    version: ServerVersion | None = None
+    findings.check("milvus_bucket", lambda: _list(deployment.store, deployment.storage.bucket))
+    findings.check("staging_folder", lambda: _staging(deployment))
+    findings.check("backup_bucket", lambda: _list(deployment.store, deployment.bucket))
+    findings.check("backup_bucket_write", lambda: _probe(deployment))
+    has_secret = findings.check("secret", deployment.read_secret)
+    with ExitStack() as stack:
+        connected: list[tuple[VectorDatabase, ServerVersion]] = []
+
+        def connect() -> str:
+            database = stack.enter_context(deployment.connect())
+            server = database.server_version()
+            connected.append((database, server))
+            return f"Milvus {server} answers"
+
+        if not has_secret:
+            findings.skip(("milvus_connection", *_ASKED), "there are no credentials to connect with")
+        elif not findings.check("milvus_connection", connect):
+            findings.skip(_ASKED, "Milvus cannot be asked")
+        else:
+            database, version = connected[0]
+            _ask(deployment, findings, database, version)
+    if deployment.garbage_collector is None:
+        findings.skip(("management_endpoint",), "none is configured: garbage collection goes on during backups")
+    else:
+        collector = deployment.garbage_collector
+        findings.check("management_endpoint", lambda: _pause(collector))
+    return CheckReport(
+        is_ok=all(item.verdict != "failed" for item in findings.items),
+        milvus_version=str(version) if version else None,
+        checks=tuple(findings.items),
+    )
+
+
+def _ask(deployment: Deployment, findings: _Findings, database: VectorDatabase, server: ServerVersion) -> None:
+    findings.check("source_version", lambda: _source_version(server))
+    findings.check("target_version", lambda: _target_version(server))
+    names: list[CollectionName] = []
+
+    def list_all() -> str:
+        databases = database.list_databases()
+        for found in databases:
+            names.extend(CollectionName(database=found, name=name) for name in database.list_collections(found))
+        return f"{len(databases)} databases with {len(names)} collections"
+
+    if not findings.check("collections", list_all):
+        findings.skip(("describe_collection", "root_path", "leftovers"), "the collections cannot be listed")
+        return
+    findings.check("describe_collection", lambda: _describe(database, names))
+    findings.check("root_path", lambda: _prove(deployment, database, names))
+    findings.check("leftovers", lambda: _leftovers(names))
+
+
+def _list(store: ObjectStore, bucket: str) -> str:
+    store.check_bucket(bucket)
+    return f"s3://{bucket} can be listed"
+
+
+def _staging(deployment: Deployment) -> str:
+    folder = join(deployment.staging_prefix) + "/"
+    next(deployment.store.list_objects(deployment.storage.bucket, folder), None)
+    return f"s3://{deployment.storage.bucket}/{folder} can be listed"
+
+
+def _probe(deployment: Deployment) -> str:
+    key = join(deployment.prefix, RUNS_FOLDER, "checks", f"{uuid.uuid4()}.txt")
+    deployment.store.put(deployment.bucket, key, PROBE)
+    deployment.store.get(deployment.bucket, key)
+    deployment.store.delete(deployment.bucket, [key])
+    return f"s3://{deployment.bucket}/{key} was written, read and deleted"
+
+
+def _source_version(server: ServerVersion) -> str:
+    check_source_version(server)
+    return f"Milvus {server} can be backed up"
+
+
+def _target_version(server: ServerVersion) -> str:
+    check_target_version(server, server, allow_version=True)
+    how = "" if can_restore(server, server) else " with allow_version"
+    return f"its backups can be restored into Milvus {server}{how}"
+
+
+def _describe(database: VectorDatabase, names: list[CollectionName]) -> str:
+    if not names:
+        msg = "there is no collection to describe"
+        raise Warned(msg)
+    described = database.describe_collection(names[0].database, names[0].name)
+    return f"{described.name} can be described"
+
+
+def _prove(deployment: Deployment, database: VectorDatabase, names: list[CollectionName]) -> str:
+    where = f"s3://{deployment.storage.bucket}/{deployment.storage.root_path}"
+    if not prove_storage(deployment.store, database, deployment.storage, names):
+        msg = f"no collection has flushed rows yet, so that {where} cannot be proven to be this Milvus' own"
+        raise Warned(msg, "Flush a collection, and check again.")
+    return f"{where} is where this Milvus keeps its data"
+
+
+def _leftovers(names: list[CollectionName]) -> str:
+    found = [str(name) for name in names if name.name.startswith(TEMPORARY_PREFIX)]
+    if found:
+        msg = f"{len(found)} collections of restores that are running or were stopped: {', '.join(found[:10])}"
+        raise Warned(msg, "Start the stopped restores again with the same requests, or drop the collections.")
+    return "no restore has left a collection behind"
+
+
+def _pause(garbage_collector: GarbageCollector) -> str:
+    try:
+        garbage_collector.pause(1)
+    except MilvusRequestError as err:
+        msg = f"garbage collection cannot be paused: {err.message}"
+        raise Warned(msg, err.hint) from err
+    return "garbage collection can be paused"
