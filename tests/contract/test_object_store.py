@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from urllib.request import urlopen
 
 import boto3
 import pytest
@@ -43,6 +44,9 @@ DEVIATIONS = {
     ("memory", "wrong secret"): "has no credentials",
     ("moto", "wrong secret"): "does not check credentials",
     ("ministack", "wrong secret"): "does not check credentials",
+    ("memory", "link"): "has no address",
+    ("moto", "link"): "has no address",
+    ("ministack", "link"): "knows only keys that it gave out itself, see tests/e2e/test_api.py",
     ("memory", "tags"): "has no tags",
     ("memory", "checksum"): "returns an MD5",
     ("ministack", "checksum"): "returns none for a copy",
@@ -120,6 +124,19 @@ def _on_server(server: str) -> Subject:
 
 
 # --- read, write, list ----------------------------------------------------------------------------
+
+
+def test_a_link_opens_an_object_without_credentials(subject: Subject) -> None:
+    subject.store.put(subject.source, "folder/page", b"<!DOCTYPE html>", content_type=HTML)
+
+    link = subject.store.link(subject.source, "folder/page", 60)
+
+    assert "folder/page" in link
+    if not subject.deviates("link"):
+        with urlopen(link) as answer:  # noqa: S310 - of a server that the test started
+            assert answer.read() == b"<!DOCTYPE html>"
+            assert answer.headers["Content-Type"] == HTML
+        assert "X-Amz-Signature" in link
 
 
 def test_writes_the_content_type_that_a_browser_needs(subject: Subject) -> None:

@@ -4,13 +4,16 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
+from urllib.request import urlopen
 
 import pytest
 from pymilvus import DataType, MilvusClient
 
 from local.stack import LocalStack
+from milvus_vault.ports import HTML
 from tests.conftest import WAIT_SCALE
 from tests.support.api_calls import Answer, call
+from tests.support.html_page import Page
 
 ROWS = 300
 COLLECTIONS = ("books", "pens", "shelves")
@@ -188,6 +191,21 @@ def test_a_restore_is_started_and_followed(stack: LocalStack, backup: dict[str, 
     assert (collection["status"], collection["row_count"]) == ("done", ROWS)
     assert send(stack, "GET", f"/restores/{run['id']}").json == run
     assert run["id"] in {item["id"] for item in send(stack, "GET", "/restores").json["items"]}
+
+
+def test_reports_can_be_read_without_credentials(stack: LocalStack, backup: dict[str, Any]) -> None:
+    name = backup["backup_name"]
+    started = send(stack, "POST", "/restores", {"backup_name": name, "suffix": "_reported", "allow_version": True})
+    restored = ended(stack, started.json["id"])
+
+    links = [send(stack, "GET", f"/backups/{name}").json["report_url"], backup["report_url"], restored["report_url"]]
+
+    titles = []
+    for link in links:
+        with urlopen(link) as answer:  # noqa: S310 - of the stack that the tests started
+            assert answer.headers["Content-Type"] == HTML
+            titles.append(Page(answer.read()).texts["title"][0])
+    assert titles == [f"Backup {name}: complete"] * 2 + [f"Restore of {name}: complete"]
 
 
 def test_a_restore_of_an_unknown_backup_is_refused_at_once(stack: LocalStack) -> None:

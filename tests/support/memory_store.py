@@ -72,6 +72,10 @@ class InMemoryObjectStore:
         with self._lock:
             self._store(self._request("put", bucket, key), key, body)
 
+    def link(self, bucket: str, key: str, seconds: int) -> str:
+        """Return what would be a link."""
+        return f"memory://{bucket}/{key}?seconds={seconds}"
+
     def put_if_absent(self, bucket: str, key: str, body: bytes) -> bool:
         """Write an object unless the key is taken; return whether it was written."""
         with self._lock:

@@ -46,6 +46,9 @@ class ObjectStore(Protocol):
     def put(self, bucket: str, key: str, body: bytes, *, content_type: str = "") -> None:
         """Write an object, replacing one that is there. A browser shows it only if it has the right content type."""
 
+    def link(self, bucket: str, key: str, seconds: int) -> str:
+        """Return an address under which whoever has it can read the object for so long. Asks no server."""
+
     def put_if_absent(self, bucket: str, key: str, body: bytes) -> bool:
         """Write an object unless the key is taken; return whether it was written. Atomic."""
 

@@ -60,7 +60,8 @@ def get_backups(services: Services, query: BackupFilter) -> Page[BackupSummary]:
 @routes.get("/backups/{name}", errors=[BackupNotFoundError, BackupDamagedError, BackupFormatError])
 def get_backup(services: Services, name: BackupName) -> Backup:
     """Tell what a backup holds."""
-    return services.catalogue.get(name)
+    backup = services.catalogue.get(name)
+    return backup.model_copy(update={"report_url": services.working_files.report_link("backup", "", name)})
 
 
 @routes.put("/backups/{name}/hold", errors=[BackupNotFoundError])

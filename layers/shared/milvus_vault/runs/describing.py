@@ -7,12 +7,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from milvus_vault.archive.layout import BackupLayout
 from milvus_vault.backup.prepare import default_name
 from milvus_vault.errors import InvalidRequestError, ObjectNotFoundError
 from milvus_vault.execution_records import ExecutionRecord, execution_record_key
 from milvus_vault.model.executions import ExecutionDescription
 from milvus_vault.model.resources import Page, Progress, Run, RunCollection, RunKind
 from milvus_vault.ports import ObjectStore
+from milvus_vault.restore.report import report_page_key
 from milvus_vault.runs.collections import Followed, follow_backup, follow_restore
 from milvus_vault.runs.machines import Machines, run_id, run_status
 from milvus_vault.runs.phases import phase_of
@@ -20,6 +22,8 @@ from milvus_vault.workspace import Workspace
 
 # That many are in a run's description; `list_run_collections` has all.
 FIRST_COLLECTIONS = 100
+
+LINK_SECONDS = 3600
 
 # The kinds of run that work on collections.
 _FOLLOW: Mapping[RunKind, Callable[[Workspace, str], Followed | None]] = {
@@ -54,6 +58,17 @@ class WorkingFiles:
         run = Workspace(self.store, self.bucket, self.prefix, record.run)
         return _FOLLOW[kind](run, execution_arn) if kind in _FOLLOW else None
 
+    def report_link(self, kind: RunKind, execution_arn: str, backup: str | None) -> str | None:
+        """Return where the HTML report of a run that has ended can be read for an hour; None where there is none."""
+        if kind == "restore":
+            key = report_page_key(Workspace(self.store, self.bucket, self.prefix, ""), execution_arn)
+        elif kind == "backup" and backup:
+            key = BackupLayout(self.prefix, backup).report
+        else:
+            return None
+        is_there = any(listed.key == key for listed in self.store.list_objects(self.bucket, key))
+        return self.store.link(self.bucket, key, LINK_SECONDS) if is_there else None
+
 
 def describe_run(machines: Machines, files: WorkingFiles, wanted: str, now: datetime) -> Run:
     """Return a run in full. Raises `RunNotFoundError`."""
@@ -63,6 +78,9 @@ def describe_run(machines: Machines, files: WorkingFiles, wanted: str, now: date
     request = _object(execution.input_json)
     error, message, hint = _failure(execution, status)
     followed = files.follow(kind, execution.arn)
+    backup = backup_name(kind, execution, request)
+    # A backup that failed has no report, but another one of its name may have.
+    has_report = status in {"succeeded", "partial"} or (kind == "restore" and status == "failed")
     return Run(
         id=run_id(kind, execution.name),
         kind=kind,
@@ -70,7 +88,7 @@ def describe_run(machines: Machines, files: WorkingFiles, wanted: str, now: date
         started_at=execution.started_at,
         ended_at=execution.ended_at,
         execution_arn=execution.arn,
-        backup_name=backup_name(kind, execution, request),
+        backup_name=backup,
         schedule=(request.get("schedule") or {}).get("name"),
         phase=phase_of(kind, machines.states.last_state(execution.arn)) if status == "running" else "",
         progress=followed.progress(execution.ended_at or now) if followed else Progress(),
@@ -81,6 +99,7 @@ def describe_run(machines: Machines, files: WorkingFiles, wanted: str, now: date
         error=error,
         message=message,
         hint=hint,
+        report_url=files.report_link(kind, execution.arn, backup) if has_report else None,
     )
 
 
