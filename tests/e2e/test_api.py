@@ -189,7 +189,8 @@ def test_a_restore_is_started_and_followed(stack: LocalStack, backup: dict[str, 
     (collection,) = run["collections"]
     assert (collection["name"], collection["target"]) == ("books", "default.books_back")
     assert (collection["status"], collection["row_count"]) == ("done", ROWS)
-    assert send(stack, "GET", f"/restores/{run['id']}").json == run
+    # Each answer has links of its own.
+    assert send(stack, "GET", f"/restores/{run['id']}").json | {"report_url": ""} == run | {"report_url": ""}
     assert run["id"] in {item["id"] for item in send(stack, "GET", "/restores").json["items"]}
 
 
