@@ -1,33 +1,34 @@
-"""`make demo`: fill a real Milvus, back it up with the state machines, lose it, restore it, and compare."""
+"""`make demo`: fill a real Milvus, back it up, lose it, restore it, and compare; all by the command line."""
 
 import argparse
-import json
+import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from types import FrameType
-from typing import Any
 
 from pymilvus import MilvusClient
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from local.clients import REGION
 from local.sample_data import Fingerprint, fill, fingerprint
 from local.stack import LocalStack
-from milvus_vault.adapters.s3 import S3ObjectStore
-from milvus_vault.model.names import backup_run
-from milvus_vault.progress import RunProgress, backup_progress, restore_progress
-from milvus_vault.workspace import Workspace
+from milvus_vault.cli.main import run
+from milvus_vault.client.local_state import LOCAL_ACCESS_KEY, LOCAL_SECRET_KEY
 
 BACKUP_NAME = "demo"
-TIMEOUT_SECONDS = 300.0
 WIDEST_VALUE = 18
+REPORT = Path(__file__).parent.parent / ".local-cache" / "demo-report.html"
 
 console = Console(highlight=False)
+
+
+class CommandFailedError(RuntimeError):
+    """A command of the demo ended with an exit code other than 0."""
 
 
 def main() -> int:
@@ -39,6 +40,9 @@ def main() -> int:
         signal.signal(number, _interrupt)
     try:
         return _demo(keep=arguments.keep)
+    except CommandFailedError as err:
+        console.print(f"[red]✗[/] {err}", soft_wrap=True)
+        return 1
     except KeyboardInterrupt:
         console.print("\n[yellow]Interrupted; everything is stopped and removed.[/]")
         return 130
@@ -52,26 +56,21 @@ def _demo(*, keep: bool) -> int:
     with _step("Start Milvus 2.3.5 and an emulated AWS, deploy the template"):
         stack = LocalStack().__enter__()
     try:
+        _talk_to(stack)
         with _step("Fill four collections in two databases"):
             names = fill(stack.milvus_uri)
         with _step("Record what is in them"):
             before = {name: fingerprint(stack.milvus_uri, name) for name in names}
-
-        backup = _run(stack, "Backup", "BackupStateMachineArn", {"backup_name": BACKUP_NAME}, backup_progress)
-        _print_outcome("Backup", backup)
-        if backup["status"] != "SUCCEEDED":
-            return 1
-
+        _type("check")
+        _type("create", "-n", BACKUP_NAME, "--wait")
+        _type("list")
         with _step("Drop all collections from Milvus"):
             _drop(stack.milvus_uri, names)
-
         # 2.3 is older than the version matrix allows as a target; it is the newest that runs here.
-        request = {"backup_name": BACKUP_NAME, "allow_version": True}
-        restore = _run(stack, "Restore", "RestoreStateMachineArn", request, restore_progress)
-        _print_outcome("Restore", restore)
-        if restore["status"] != "SUCCEEDED":
-            return 1
-
+        _type("restore", BACKUP_NAME, "--allow-version", "--wait")
+        _type("verify", BACKUP_NAME, "--wait")
+        REPORT.parent.mkdir(exist_ok=True)
+        _type("report", BACKUP_NAME, "--save", str(REPORT))
         with _step("Look again"):
             after = {name: fingerprint(stack.milvus_uri, name) for name in names}
         is_equal = _print_comparison(before, after)
@@ -83,6 +82,30 @@ def _demo(*, keep: bool) -> int:
         stack.__exit__(None, None, None)
 
 
+def _talk_to(stack: LocalStack) -> None:
+    """Let the command line find this stack, whatever account the person at the keyboard uses."""
+    for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN"):
+        os.environ.pop(name, None)
+    os.environ |= {
+        "MILVUS_VAULT_URL": stack.api_url,
+        "AWS_ACCESS_KEY_ID": LOCAL_ACCESS_KEY,
+        "AWS_SECRET_ACCESS_KEY": LOCAL_SECRET_KEY,
+        "AWS_DEFAULT_REGION": REGION,
+    }
+
+
+def _type(*arguments: str) -> None:
+    """Show a command line and run it, as a person would."""
+    line = " ".join(["milvus-vault", *arguments])
+    console.print(f"\n[bold cyan]$ {line}[/]", soft_wrap=True)
+    code = run(arguments)
+    if code == 130:  # noqa: PLR2004 - Ctrl-C, as shells have it
+        raise KeyboardInterrupt
+    if code != 0:
+        msg = f"'{line}' ended with exit code {code}"
+        raise CommandFailedError(msg)
+
+
 @contextmanager
 def _step(text: str) -> Iterator[None]:
     started = time.monotonic()
@@ -91,79 +114,10 @@ def _step(text: str) -> Iterator[None]:
     console.print(f"[green]✓[/] {text} [dim]{time.monotonic() - started:.1f} s[/]")
 
 
-def _run(
-    stack: LocalStack,
-    title: str,
-    machine: str,
-    request: dict[str, Any],
-    progress_of: Callable[[Workspace], RunProgress],
-) -> dict[str, Any]:
-    """Start a machine and follow it to its end, with bars for collections, objects and bytes."""
-    execution = stack.start(machine, request)
-    console.print(f"[bold]{title}[/] [dim]execution {execution.rpartition(':')[2]}[/]")
-    with Progress(
-        TextColumn("  {task.description:<22}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[unit]}"),
-        TimeElapsedColumn(),
-        console=console,
-    ) as bars:
-        collections = bars.add_task("collections", total=None, unit="")
-        objects = bars.add_task("objects", total=None, unit="")
-        size = bars.add_task("data", total=None, unit="KiB")
-        run: Workspace | None = None
-
-        def show(_: object = None) -> None:
-            nonlocal run
-            run = run or _find_run(stack, title)
-            if run is None:
-                return
-            progress = progress_of(run)
-            bars.update(collections, completed=progress.collections_done, total=progress.collections_total or None)
-            bars.update(objects, completed=progress.copy.objects_done, total=progress.copy.objects_total or None)
-            bars.update(
-                size, completed=progress.copy.bytes_done // 1024, total=progress.copy.bytes_total // 1024 or None
-            )
-
-        described = stack.wait(execution, TIMEOUT_SECONDS, show)
-        show()
-    return dict(described)
-
-
-def _find_run(stack: LocalStack, title: str) -> Workspace | None:
-    """Return the working files of the run that was started last, once they are there."""
-    store = local_store(stack)
-    bucket, prefix = stack.outputs["BackupBucketName"], stack.outputs["BackupPrefix"]
-    begins = backup_run(BACKUP_NAME) if title == "Backup" else f"restore-{BACKUP_NAME}-"
-    names = [name for name in store.list_folders(bucket, f"{prefix}/.runs/") if name.startswith(begins)]
-    return Workspace(store, bucket, prefix, names[-1]) if names else None
-
-
-def local_store(stack: LocalStack) -> S3ObjectStore:
-    """Return the store of the local stack's S3."""
-    client = stack.client("s3")
-    return S3ObjectStore(client, client, ThreadPoolExecutor(1))
-
-
 def _drop(uri: str, names: list[str]) -> None:
     for full_name in names:
         database, _, name = full_name.partition(".")
         MilvusClient(uri=uri, db_name=database).drop_collection(name)
-
-
-def _print_outcome(title: str, described: dict[str, Any]) -> None:
-    seconds = (described["stopDate"] - described["startDate"]).total_seconds()
-    if described["status"] != "SUCCEEDED":
-        console.print(f"[red]✗ {title}: {described['status']}: {described.get('error')}[/]\n{described.get('cause')}")
-        return
-    output = json.loads(described["output"])
-    shown = ", ".join(
-        f"{key.removesuffix('_count')} {value:,}" for key, value in output.items() if key.endswith("_count")
-    )
-    console.print(f"[green]✓[/] {title}: {output['status']}, {shown} [dim]{seconds:.1f} s[/]")
-    for warning in output["warnings"]:
-        console.print(f"  [yellow]![/] {warning}")
 
 
 def _print_comparison(before: dict[str, Fingerprint], after: dict[str, Fingerprint]) -> bool:
@@ -196,12 +150,12 @@ def _print_what_next(stack: LocalStack) -> None:
         f"""
 [bold]Everything keeps running until Ctrl-C.[/] To try, in another terminal:
 
-  export AWS_ENDPOINT_URL={stack.ministack.url} AWS_DEFAULT_REGION=us-east-1
-  export AWS_ACCESS_KEY_ID=test AWS_SECRET_ACCESS_KEY=test
+  export MILVUS_VAULT_URL={stack.api_url}
+  export AWS_ENDPOINT_URL={stack.ministack.url} AWS_DEFAULT_REGION={REGION}
+  export AWS_ACCESS_KEY_ID={LOCAL_ACCESS_KEY} AWS_SECRET_ACCESS_KEY={LOCAL_SECRET_KEY}
 
-  a restore beside the original, with the AWS CLI
-    aws stepfunctions start-execution --state-machine-arn {stack.outputs["RestoreStateMachineArn"]} \\
-      --input '{{"backup_name": "{BACKUP_NAME}", "suffix": "_copy", "allow_version": true}}'
+  a restore beside the original
+    milvus-vault restore {BACKUP_NAME} --suffix _copy --allow-version --wait
 
   what the backup consists of
     aws s3 ls --recursive s3://{stack.outputs["BackupBucketName"]}/{stack.outputs["BackupPrefix"]}/{BACKUP_NAME}/

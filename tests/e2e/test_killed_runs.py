@@ -15,7 +15,6 @@ import grpc
 import pytest
 from pymilvus import MilvusClient
 
-from local.demo import local_store
 from local.stack import MILVUS_BUCKET, MILVUS_ROOT_PATH, LocalStack
 from milvus_vault.adapters.milvus import MilvusDatabase
 from milvus_vault.backup import documents as backup_documents
@@ -78,7 +77,7 @@ class Library:
     def run(self, name: str) -> Workspace:
         """Return the working files of a run."""
         outputs = self.stack.outputs
-        return Workspace(local_store(self.stack), outputs["BackupBucketName"], outputs["BackupPrefix"], name)
+        return Workspace(vault_runs.local_store(self.stack), outputs["BackupBucketName"], outputs["BackupPrefix"], name)
 
 
 @pytest.fixture(scope="module")

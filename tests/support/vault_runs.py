@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from local.stack import Deployment, LocalStack
+from milvus_vault.adapters.s3 import S3ObjectStore
 
 type Machine = Literal["Backup", "Restore"]
 type Stack = Deployment | LocalStack
@@ -112,3 +113,9 @@ def listing(stack: Stack, bucket: str, prefix: str = "") -> dict[str, str]:
     """Return the ETags of all objects by key."""
     pages = stack.ministack.client("s3").get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
     return {found["Key"]: found["ETag"] for page in pages for found in page.get("Contents", ())}
+
+
+def local_store(stack: LocalStack) -> S3ObjectStore:
+    """Return the store of the local stack's S3."""
+    client = stack.client("s3")
+    return S3ObjectStore(client, client, ThreadPoolExecutor(1))

@@ -18,7 +18,7 @@ from botocore.exceptions import (
     TokenRetrievalError,
 )
 
-from milvus_vault.client.local_state import LOCAL_ACCESS_KEY, LOCAL_REGION, LOCAL_SECRET_KEY, LocalState, running_stack
+from milvus_vault.client.local_state import LOCAL_ACCESS_KEY, LOCAL_REGION, LOCAL_SECRET_KEY, running_stack
 from milvus_vault.client.vault import VaultClient
 from milvus_vault.errors import ApiAccessDeniedError, ApiNotFoundError, ApiUnavailableError
 
@@ -76,15 +76,15 @@ def find_door(
             hint=f"Name a stack (--stack or {STACK_VARIABLE}) or an address (--url or {URL_VARIABLE}), or start the "
             "local stack with 'milvus-vault local up'.",
         )
-    return local_door(local)
+    return local_door(local.api_url)
 
 
-def local_door(local: LocalState) -> Door:
-    """Return the API of the local stack."""
+def local_door(api_url: str) -> Door:
+    """Return the API of a local stack, with the credentials that it takes."""
     session = boto3.Session(
         aws_access_key_id=LOCAL_ACCESS_KEY, aws_secret_access_key=LOCAL_SECRET_KEY, region_name=LOCAL_REGION
     )
-    return Door(local.api_url, session, "local")
+    return Door(api_url, session, "local")
 
 
 def _checked(url: str) -> str:
