@@ -254,9 +254,10 @@ class TestLookingFirst:
 
     def test_collections_and_the_estimate_show_sizes(self, api: FakeApi, cli: Cli) -> None:
         api.collections = [ARTICLES]
-        assert cli("collections").out.splitlines()[1].split() == [
+        assert cli("collections", "--sizes", "--database", "default").out.splitlines()[1].split() == [
             "default.articles", "50,000", "6", "612", "40.1", "MiB", "yes"
         ]  # fmt: skip
+        assert api.asked[-1].query == {"limit": "100", "database": "default", "sizes": "true"}
         text = cli("estimate", "--filter", "articles").out
         assert "0.0031 USD" in text
         assert "about 9 s" in text

@@ -90,6 +90,14 @@ class VaultClient:
         """Start a restore. Raises BackupNotFoundError."""
         return self._start("POST", "/restores", request, idempotency_key)
 
+    def list_restores(self, *, page_size: int = MAX_PAGE) -> Iterator[RunSummary]:
+        """Yield the restores, newest first."""
+        return self._pages("/restores", RunSummary, page_size, {})
+
+    def get_restore(self, run_id: str) -> Run:
+        """Return a restore: how far it is, or how it ended. Raises RunNotFoundError."""
+        return self._ask("GET", f"/restores/{run_id}", Run)
+
     # --- runs ---------------------------------------------------------------------------------
 
     def list_runs(
@@ -158,9 +166,12 @@ class VaultClient:
 
     # --- looking before leaping ---------------------------------------------------------------
 
-    def list_collections(self, *, page_size: int = MAX_PAGE) -> Iterator[CollectionInfo]:
-        """Yield the collections that could be backed up, by name."""
-        return self._pages("/collections", CollectionInfo, page_size, {})
+    def list_collections(
+        self, *, database: str = "", sizes: bool = False, page_size: int = MAX_PAGE
+    ) -> Iterator[CollectionInfo]:
+        """Yield the collections that could be backed up, by name; with `sizes`, their objects are listed."""
+        query = {"database": database, "sizes": "true" if sizes else ""}
+        return self._pages("/collections", CollectionInfo, page_size, query)
 
     def check(self) -> CheckReport:
         """Try everything that a backup and a restore need. Nothing is changed."""

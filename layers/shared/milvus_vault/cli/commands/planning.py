@@ -26,16 +26,22 @@ def check(context: typer.Context) -> None:
         raise typer.Exit(ExitCode.FAILED)
 
 
-def collections(context: typer.Context) -> None:
-    """List the collections in Milvus that could be backed up, with their sizes.
+def collections(
+    context: typer.Context,
+    database: Annotated[
+        str, typer.Option(metavar="NAME", help="Only those of this database.", show_default=False)
+    ] = "",
+    sizes: Annotated[bool, typer.Option("--sizes", help="Also their objects, which must be listed for that.")] = False,
+) -> None:
+    """List the collections in Milvus that could be backed up.
 
-    [dim]milvus-vault collections[/]
+    [dim]milvus-vault collections --sizes[/]
     """
     from milvus_vault.cli import tables
     from milvus_vault.cli.listing import show_list
 
     session = session_of(context)
-    items = list(session.vault().list_collections())
+    items = list(session.vault().list_collections(database=database, sizes=sizes))
     show_list(session.output, items, len(items), tables.collections, "Milvus has no collection.")
 
 
