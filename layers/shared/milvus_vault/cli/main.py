@@ -3,6 +3,7 @@
 import signal
 import sys
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from types import FrameType
 
 import typer
@@ -81,8 +82,8 @@ def _next_of(remaining: Iterator[str]) -> list[str]:
 
 
 def _asks_for_json(arranged: Sequence[str]) -> bool:
-    pairs = zip(arranged, [*arranged[1:], ""], strict=True)
-    return any((one in {"--output", "-o"} and two == "json") or one == "--output=json" for one, two in pairs)
+    is_apart = any(one in {"--output", "-o"} and two == "json" for one, two in pairwise(arranged))
+    return is_apart or "--output=json" in arranged
 
 
 def _usage_hint(err: typer.TyperException) -> str:

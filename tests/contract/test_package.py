@@ -1,0 +1,60 @@
+"""What users install is the client and the command line, with all that they need and nothing of the functions."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Install a copy of the repository into an environment of its own, as pipx does, and return its programs."""
+    folder = tmp_path_factory.mktemp("package")
+    source = folder / "source"
+    (source / "layers").mkdir(parents=True)
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(REPOSITORY / name, source)
+    shutil.copytree(
+        REPOSITORY / "layers" / "shared", source / "layers" / "shared", ignore=shutil.ignore_patterns("__pycache__")
+    )
+    subprocess.run([sys.executable, "-m", "venv", folder / "venv"], check=True)
+    pip: list[str | Path] = [
+        folder / "venv" / "bin" / "python",
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--disable-pip-version-check",
+    ]
+    subprocess.run([*pip, source], check=True, cwd=folder)
+    assert not list((source / "layers" / "shared").glob("*.egg-info"))
+    return folder / "venv" / "bin"
+
+
+def test_the_command_runs(installed: Path) -> None:
+    done = subprocess.run([installed / "milvus-vault", "--version"], capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("milvus-vault ")
+
+
+def test_the_client_and_every_command_can_be_imported(installed: Path, tmp_path: Path) -> None:
+    lost = subprocess.run(
+        [installed / "milvus-vault", "list"], env={"XDG_STATE_HOME": str(tmp_path)}, capture_output=True, text=True,
+        check=False,
+    )  # fmt: skip
+    assert lost.returncode == 7
+    modules = sorted((REPOSITORY / "layers/shared/milvus_vault/cli").rglob("*.py"))
+    names = [".".join(path.relative_to(REPOSITORY / "layers/shared").with_suffix("").parts) for path in modules]
+    imports = "; ".join(f"import {name.removesuffix('.__init__')}" for name in [*names, "milvus_vault.client"])
+    subprocess.run([installed / "python", "-c", imports], check=True, cwd=tmp_path)
+
+
+def test_nothing_of_the_functions_is_needed(installed: Path) -> None:
+    listed = subprocess.run(
+        [installed / "python", "-m", "pip", "list", "--format=freeze"], capture_output=True, text=True, check=True
+    ).stdout.lower()
+    assert "pymilvus" not in listed
+    assert "aws-lambda-powertools" not in listed

@@ -1,0 +1,81 @@
+"""Help teaches, answers at once, and says what the documents say."""
+
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import typer
+from typer.core import TyperCommand, TyperGroup
+
+from milvus_vault.cli.app import app
+from milvus_vault.cli.exit_codes import ExitCode
+from tests.unit.cli.conftest import Cli
+
+REPOSITORY = Path(__file__).parents[3]
+DOCUMENT = (REPOSITORY / "docs" / "cli.md").read_text()
+
+
+def commands(group: TyperGroup, before: str = "") -> Iterator[tuple[str, TyperCommand]]:
+    """Yield each command with its words."""
+    for name, command in group.commands.items():
+        if isinstance(command, TyperGroup):
+            yield from commands(command, f"{before}{name} ")
+        else:
+            assert isinstance(command, TyperCommand)
+            yield f"{before}{name}", command
+
+
+ROOT = typer.main.get_command(app)
+assert isinstance(ROOT, TyperGroup)
+COMMANDS = dict(commands(ROOT))
+
+
+@pytest.mark.parametrize("words", COMMANDS)
+def test_each_command_has_a_sentence_and_an_example_that_it_would_take(words: str) -> None:
+    command = COMMANDS[words]
+    assert command.help is not None
+    assert command.help.splitlines()[0].endswith(".")
+    examples = re.findall(r"\[dim\]milvus-vault (.*?)\[/\]", command.help)
+    assert any(words in example for example in examples)
+    known = {option for parameter in [*command.params, *ROOT.params] for option in parameter.opts}
+    used = {
+        option for example in examples for option in re.findall(r"(?<!\S)--?[a-z][a-z-]*", example.partition("|")[0])
+    }
+    assert used <= known
+
+
+@pytest.mark.parametrize("words", COMMANDS)
+def test_each_option_is_explained(words: str) -> None:
+    assert all(getattr(parameter, "help", None) for parameter in COMMANDS[words].params if parameter.name != "help")
+
+
+@pytest.mark.parametrize("words", COMMANDS)
+def test_the_document_has_each_command(words: str) -> None:
+    group, _, name = words.rpartition(" ")
+    line = next(line for line in DOCUMENT.splitlines() if line.startswith(f"| `{group or name}"))
+    rows = [row for row in DOCUMENT.splitlines() if row.startswith("| `") and (group or name) in row]
+    assert line
+    assert any(f"`{name}" in row or f"{words}" in row for row in rows)
+
+
+def test_the_document_has_each_exit_code() -> None:
+    table = DOCUMENT.partition("## Exit codes")[2].partition("## Scripts")[0]
+    assert [int(code) for code in re.findall(r"^\| (\d+) \|", table, re.M)] == [code.value for code in ExitCode]
+
+
+def test_help_and_version_are_asked_for_in_both_ways(cli: Cli) -> None:
+    for arguments in (("--help",), ("-h",), ()):
+        assert "restore" in cli(*arguments).out
+    assert re.fullmatch(r"milvus-vault \d+\.\d+\.\d+\n", cli("--version").out)
+
+
+def test_help_loads_nothing_that_takes_its_time() -> None:
+    code = "import sys; from milvus_vault.cli.main import run; run(['create', '--help']); print(*sorted(sys.modules))"
+    done = subprocess.run(
+        [sys.executable, "-c", code], env={"PYTHONPATH": str(REPOSITORY / "layers" / "shared")},
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert {"boto3", "botocore", "milvus_vault.model", "urllib3"}.isdisjoint(done.stdout.splitlines()[-1].split())
