@@ -2,7 +2,7 @@
 
 docs/errors.md       every error: its meaning from `errors.py`, its retries from `statemachine/`, what to do about
                      it from `docs/errors_actions.yaml`
-docs/requests.md     the fields of the two requests, from their models, with examples that the models accept
+docs/requests.md     the fields of the requests, from their models, with examples that the models accept
 docs/schemas/*.json  JSON schemas of requests, results, events and the manifest
 
 With `--check` nothing is written: it names the files that are not what the code says, and ends with 1 if there
@@ -30,7 +30,8 @@ from milvus_vault.errors import VaultError
 from milvus_vault.model.base import Model
 from milvus_vault.model.events import RunEvent
 from milvus_vault.model.messages import PublishBackupResult, ReportRestoreResult
-from milvus_vault.model.requests import BackupRequest, RestoreRequest
+from milvus_vault.model.messages_retention import ReportPruneResult, VerifyBackupResult
+from milvus_vault.model.requests import BackupRequest, PruneRequest, RestoreRequest, VerifyRequest
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
@@ -247,6 +248,9 @@ EXAMPLES = (
         RestoreRequest,
         {"backup_name": "before_upgrade", "collections": ["default.products"], "drop_existing": True},
     ),
+    Example("Check a backup", VerifyRequest, {"backup_name": "before_upgrade"}),
+    Example("What would be deleted, and why", PruneRequest, {"dry_run": True}),
+    Example("Delete a backup", PruneRequest, {"backup_names": ["before_upgrade"]}),
 )
 
 
@@ -267,6 +271,8 @@ def requests_document(examples: Sequence[Example]) -> str:
     titles = (
         (BackupRequest, "Backup", "[backup-result](schemas/backup-result.schema.json)"),
         (RestoreRequest, "Restore", "[restore-result](schemas/restore-result.schema.json)"),
+        (VerifyRequest, "Verify", "[verify-result](schemas/verify-result.schema.json)"),
+        (PruneRequest, "Prune", "[prune-result](schemas/prune-result.schema.json)"),
     )
     for model, title, result in titles:
         schema = model.model_json_schema()
@@ -300,7 +306,8 @@ def _type(field: Schema) -> str:  # noqa: PLR0911 - one for each kind of field
     if options := field.get("enum", [field["const"]] if "const" in field else []):
         return " or ".join(f"`{json.dumps(option)}`" for option in options)
     if field["type"] == "array":
-        return "list of selectors, not empty" if field.get("minItems") else "list of selectors"
+        things = "names" if "pattern" in field["items"] else "selectors"
+        return f"list of {things}, not empty" if field.get("minItems") else f"list of {things}"
     if field["type"] == "object":
         return "object: selector to selector"
     if field["type"] == "integer" and "maximum" in field:
@@ -319,8 +326,12 @@ def _default(field: Schema, *, is_required: bool) -> str:
 SCHEMAS: Mapping[str, tuple[type[Model], Literal["validation", "serialization"]]] = {
     "backup-request": (BackupRequest, "validation"),
     "restore-request": (RestoreRequest, "validation"),
+    "verify-request": (VerifyRequest, "validation"),
+    "prune-request": (PruneRequest, "validation"),
     "backup-result": (PublishBackupResult, "serialization"),
     "restore-result": (ReportRestoreResult, "serialization"),
+    "verify-result": (VerifyBackupResult, "serialization"),
+    "prune-result": (ReportPruneResult, "serialization"),
     "manifest": (Manifest, "serialization"),
     "run-event": (RunEvent, "serialization"),
 }

@@ -39,6 +39,7 @@ def handler(event: PublishBackupRequest) -> PublishBackupResult:
     return PublishBackupResult(
         backup_name=manifest.backup_name,
         status="partial" if manifest.is_partial else "complete",
+        has_retention=bool(manifest.schedule and manifest.schedule.retention),
         error="BackupPartialError" if manifest.is_partial else "",
         cause=f"backup '{manifest.backup_name}' lacks {len(failures)} collection(s): {'; '.join(failures[:5])}"
         if failures

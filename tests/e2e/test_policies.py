@@ -62,6 +62,15 @@ def test_a_backup_and_a_restore_need_no_more_than_the_functions_roles(guarded: L
         assert sorted(row[0] for row in page.tables[1].rows[1:-1]) == ["default.books", "default.pens"]
 
 
+def test_a_check_and_a_prune_need_no_more_than_the_functions_roles(guarded: LocalStack, milvus: Milvus) -> None:
+    deployment = guarded.deploy("guarded", milvus)
+    succeed(deployment, "Backup", {"backup_name": "checked"})
+
+    assert succeed(deployment, "Verify", {"backup_name": "checked"})["status"] == "intact"
+    assert succeed(deployment, "Prune", {})["failed_count"] == 0
+    assert succeed(deployment, "Prune", {"backup_names": ["checked"]})["deleted_count"] == 1
+
+
 @pytest.mark.parametrize(
     ("function", "statement"),
     [("CopyBatch", "WriteCopies"), ("PublishBackup", "WriteMetadata"), ("PrepareBackup", "ListMilvusData")],

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from itertools import count
 
 from milvus_vault.errors import BucketNotFoundError, ObjectChangedError, ObjectNotFoundError
-from milvus_vault.model.objects import CopiedObject, CopyItem, ListedObject
+from milvus_vault.model.objects import CopiedObject, CopyItem, ListedObject, UnfinishedUpload
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +32,7 @@ class InMemoryObjectStore:
     def __init__(self, *buckets: str, has_random_etags: bool = False) -> None:
         """Begin with empty buckets. Random ETags are those of a bucket under KMS: each write has another."""
         self.buckets: dict[str, dict[str, StoredObject]] = {bucket: {} for bucket in buckets}
+        self.uploads: dict[str, list[UnfinishedUpload]] = {}
         self.before: Callable[[str, str, str], None] = lambda *_: None
         self.requests: Counter[str] = Counter()
         self.clock: Callable[[], datetime] = lambda: datetime.now(UTC)
@@ -114,6 +115,16 @@ class InMemoryObjectStore:
                 objects = self._request("delete", bucket, some[0])
                 for key in some:
                     objects.pop(key, None)
+
+    def list_uploads(self, bucket: str, prefix: str) -> Iterator[UnfinishedUpload]:
+        """Yield the uploads below the prefix that `uploads` has."""
+        self._request("list_uploads", bucket, prefix)
+        yield from [upload for upload in self.uploads.get(bucket, ()) if upload.key.startswith(prefix)]
+
+    def abort_upload(self, bucket: str, upload: UnfinishedUpload) -> None:
+        """Forget an upload."""
+        self._request("abort_upload", bucket, upload.key)
+        self.uploads[bucket] = [other for other in self.uploads.get(bucket, ()) if other != upload]
 
     def _request(self, operation: str, bucket: str, key: str = "") -> dict[str, StoredObject]:
         self.before(operation, bucket, key)

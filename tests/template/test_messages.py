@@ -46,11 +46,13 @@ def test_every_choice_compares_with_a_value_that_there_can_be(machine: Machine) 
 
 
 @pytest.mark.parametrize("machine", MACHINES)
-def test_tasks_in_a_map_read_what_its_item_selector_gives(machine: Machine) -> None:
+def test_states_in_a_map_read_what_its_item_selector_gives_or_its_tasks_put_there(machine: Machine) -> None:
     for state in machine.states():
         if state.map_state:
-            given = dict.fromkeys(key.removesuffix(".$") for key in state.map_state["ItemSelector"])
-            assert {path.split(".")[1] for path in paths_of(state.body)} <= given.keys()
+            given = {key.removesuffix(".$") for key in state.map_state["ItemSelector"]}
+            inside = [other.body for other in machine.states() if other.map_state is state.map_state]
+            put = {body["ResultPath"].removeprefix("$.") for body in inside if body.get("ResultPath")}
+            assert {path.split(".")[1] for path in paths_of(state.body)} <= given | put
 
 
 def document_of(machine: Machine) -> Shape:
@@ -63,7 +65,8 @@ def document_of(machine: Machine) -> Shape:
         document[name].append(str)
     for state in machine.states():
         for catch in state.entries("Catch"):
-            document[catch["ResultPath"].removeprefix("$.")].append(CAUGHT)
+            if catch["ResultPath"]:
+                document[catch["ResultPath"].removeprefix("$.")].append(CAUGHT)
         if state.is_lambda and "ResultPath" not in state.body:
             for name, field in result_model(state.name).model_fields.items():
                 document[name].append(field.annotation)

@@ -15,8 +15,10 @@ from milvus_vault.settings import (
     ApiSettings,
     CopySettings,
     MilvusSettings,
+    PolicySettings,
     ScheduleSettings,
     StorageSettings,
+    SweepSettings,
 )
 from tests.template.loading import (
     ROOT,
@@ -34,7 +36,16 @@ from tests.template.loading import (
 
 LAMBDA_MAX_SECONDS = 900
 LAMBDA_MEMORY_MB = range(128, 10_241)
-SETTINGS = (StorageSettings, MilvusSettings, CopySettings, ApiSettings, AnnounceSettings, ScheduleSettings)
+SETTINGS = (
+    StorageSettings,
+    MilvusSettings,
+    CopySettings,
+    ApiSettings,
+    AnnounceSettings,
+    ScheduleSettings,
+    PolicySettings,
+    SweepSettings,
+)
 
 # Read by powertools itself.
 POWERTOOLS = {"POWERTOOLS_SERVICE_NAME", "POWERTOOLS_METRICS_NAMESPACE"}
@@ -265,7 +276,7 @@ def test_dead_letters_are_encrypted_and_kept_as_long_as_possible() -> None:
 
 
 def test_the_deployed_schedule_is_kept_like_those_of_the_api() -> None:
-    (schedule,) = resources("AWS::Scheduler::Schedule").values()
+    schedule = resources("AWS::Scheduler::Schedule")["BackupSchedule"]
     properties = schedule["Properties"]
     assert (properties["Name"], properties["GroupName"]) == (DEPLOYED, {"Ref": "ScheduleGroup"})
     assert properties["ScheduleExpressionTimezone"] == {"Ref": "ScheduleTimezone"}

@@ -40,7 +40,7 @@ PLACES = {
     "backup key": r"\$\{KmsKeyArn\}",
     "Milvus' key": r"\$\{MilvusKmsKeyArn\}",
     "secret": r"\$\{MilvusSecretArn\}",
-    "executions": _STATES + r"execution:\$\{AWS::StackName\}-(?:backup|restore|copy-objects)(?::|/)\*",
+    "executions": _STATES + r"execution:\$\{AWS::StackName\}-(?:backup|restore|verify|prune|copy-objects)(?::|/)\*",
     "inspecting function": r"\$\{InspectMilvusFunction.Arn\}",
     "machines of runs": r"\$\{(?:Backup|Restore)StateMachine\}",
     "copy machine": _STATES + r"stateMachine:\$\{AWS::StackName\}-copy-objects|\$\{CopyObjectsStateMachine\}",
@@ -49,6 +49,7 @@ PLACES = {
     "role of schedules": r"\$\{ScheduleRole.Arn\}",
     "alarm topic": r"\$\{AlarmTopic\}",
     "event bus": r"arn:\$\{AWS::Partition\}:events:\$\{AWS::Region\}:\$\{AWS::AccountId\}:event-bus/default",
+    "prune machine": r"\$\{PruneStateMachine\}",
     "rule of nested executions": r"arn:\$\{AWS::Partition\}:events:\$\{AWS::Region\}:\$\{AWS::AccountId\}:"
     r"rule/StepFunctionsGetEventsForStepFunctionsExecutionRule",
 }
@@ -121,7 +122,9 @@ def test_every_statement_says_in_one_word_what_it_is_for(name: str, function: Da
 def test_actions_are_allowed_on_the_kind_of_thing_that_they_are_for(name: str, function: Data) -> None:  # noqa: ARG001
     for action, where in granted(function):
         service = action.partition(":")[0]
-        assert (action == "s3:ListBucket") == (where in {"backup bucket", "Milvus' bucket"})
+        assert (action in {"s3:ListBucket", "s3:ListBucketMultipartUploads"}) == (
+            where in {"backup bucket", "Milvus' bucket"}
+        )
         assert (service == "kms") == where.endswith("key")
         assert (service == "secretsmanager") == (where == "secret")
         assert (service == "lambda") == (where == "inspecting function")
@@ -140,19 +143,25 @@ def test_only_copy_batch_reads_rows() -> None:
     assert who_may(("s3:GetObject", "Milvus' objects"), ("s3:GetObject", "archived objects")) == {"CopyBatch"}
 
 
-def test_only_publish_backup_writes_metadata_and_nobody_deletes_it() -> None:
+def test_only_publish_backup_writes_metadata_and_only_a_prune_deletes_it() -> None:
     assert who_may(("s3:PutObject", "metadata")) == {"PublishBackup"}
-    assert who_may(("s3:DeleteObject", "metadata")) == set()
+    assert who_may(("s3:DeleteObject", "metadata")) == {"DeleteBackup", "SweepLeftovers"}
 
 
 def test_only_copy_batch_writes_copies_and_only_those_that_compare_lists_delete_archived_ones() -> None:
     assert who_may(("s3:PutObject", "archived objects"), ("s3:PutObject", "staged objects")) == {"CopyBatch"}
-    assert who_may(("s3:DeleteObject", "archived objects")) == {"VerifyCopy", "PublishBackup"}
+    assert who_may(("s3:DeleteObject", "archived objects")) == {
+        "VerifyCopy",
+        "PublishBackup",
+        "DeleteBackup",
+        "SweepLeftovers",
+    }
 
 
 def test_who_asks_for_the_holders_of_claims_are_those_that_claim() -> None:
-    assert who_may(("states:DescribeExecution", "executions")) == {"PrepareBackup", "PrepareRestore", "Api"}
-    assert who_may(("s3:PutObject", "target claims")) == {"PrepareRestore"}
+    claim = {"PrepareBackup", "PrepareRestore", "PlanPrune", "DeleteBackup", "SweepLeftovers", "VerifyBackup"}
+    assert who_may(("states:DescribeExecution", "executions")) == claim | {"Api"}
+    assert who_may(("s3:PutObject", "target claims")) == {"PrepareRestore", "SweepLeftovers"}
 
 
 def test_only_the_api_starts_and_stops_runs() -> None:
@@ -224,6 +233,13 @@ def test_schedules_may_start_the_backup_and_say_what_could_not_be_started_and_no
     assert trust["Principal"] == {"Service": "scheduler.amazonaws.com"}
     # Else Scheduler would take the role for schedules of another account.
     assert trust["Condition"] == {"StringEquals": {"aws:SourceAccount": {"Ref": "AWS::AccountId"}}}
+
+
+def test_the_daily_prune_may_be_started_and_nothing_else() -> None:
+    (policy,) = resources("AWS::IAM::Role")["PruneScheduleRole"]["Properties"]["Policies"]
+    assert policy["PolicyDocument"]["Statement"] == [
+        {"Effect": "Allow", "Action": "states:StartExecution", "Resource": {"Ref": "PruneStateMachine"}}
+    ]
 
 
 def test_only_the_api_changes_schedules_and_hands_their_role_to_scheduler_alone() -> None:

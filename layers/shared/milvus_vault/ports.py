@@ -13,7 +13,7 @@ from milvus_vault.model.collections import (
 )
 from milvus_vault.model.executions import ExecutionDescription, ExecutionPage, StartedExecution
 from milvus_vault.model.messages import InspectMilvusRequest
-from milvus_vault.model.objects import CopiedObject, CopyItem, ListedObject
+from milvus_vault.model.objects import CopiedObject, CopyItem, ListedObject, UnfinishedUpload
 from milvus_vault.model.schedules import StoredSchedule
 from milvus_vault.model.versions import ServerVersion
 
@@ -64,6 +64,12 @@ class ObjectStore(Protocol):
 
     def delete(self, bucket: str, keys: Iterable[str]) -> None:
         """Delete objects, 1,000 a request. Keys that are not there are no error."""
+
+    def list_uploads(self, bucket: str, prefix: str) -> Iterator[UnfinishedUpload]:
+        """Yield the multipart uploads below the prefix that were neither completed nor aborted."""
+
+    def abort_upload(self, bucket: str, upload: UnfinishedUpload) -> None:
+        """Abort an upload and delete its parts. One that is not there any more is no error."""
 
 
 class Executions(Protocol):

@@ -84,3 +84,16 @@ class ScheduleSettings(Settings):
     schedule_role_arn: str
     """The role that EventBridge Scheduler takes to start a backup."""
     dead_letter_queue_arn: str
+
+
+class PolicySettings(Settings):
+    """Where the policies are that decide which backups are kept."""
+
+    schedule_group: str
+    """Group of the schedules whose policies count."""
+
+
+class SweepSettings(Settings):
+    """What ended executions leave behind, and for how long."""
+
+    keep_working_files_days: int = Field(default=7, ge=1)

@@ -29,7 +29,7 @@ from milvus_vault.errors import (
     StorageUnavailableError,
     VaultError,
 )
-from milvus_vault.model.objects import CopiedObject, CopyItem, ListedObject
+from milvus_vault.model.objects import CopiedObject, CopyItem, ListedObject, UnfinishedUpload
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -108,6 +108,7 @@ _HINT_BY_ERROR: dict[type[VaultError], str] = {
 }
 _PERMISSIONS = {
     "AbortMultipartUpload": "s3:AbortMultipartUpload on the destination",
+    "ListMultipartUploads": "s3:ListBucketMultipartUploads",
     "CompleteMultipartUpload": "s3:PutObject on the destination",
     "CopyObject": "s3:GetObject on the source (with s3:ListBucket, without which a missing object looks like a "
     "forbidden one) and s3:PutObject on the destination",
@@ -308,6 +309,22 @@ class S3ObjectStore:
                     {"Error": {"Code": failed.get("Code", ""), "Message": failed.get("Message", "")}}, "DeleteObjects"
                 )
                 raise _error_for(err, f"cannot delete s3://{bucket}/{failed.get('Key', '')}")
+
+    def list_uploads(self, bucket: str, prefix: str) -> Iterator[UnfinishedUpload]:
+        """Yield the multipart uploads below the prefix that were neither completed nor aborted."""
+        pages = iter(self.client.get_paginator("list_multipart_uploads").paginate(Bucket=bucket, Prefix=prefix))
+        while True:
+            with _translated("list uploads of", bucket, prefix):
+                page = next(pages, None)
+            if page is None:
+                return
+            for found in page.get("Uploads", ()):
+                yield UnfinishedUpload(found["Key"], found["UploadId"], found["Initiated"])
+
+    def abort_upload(self, bucket: str, upload: UnfinishedUpload) -> None:
+        """Abort an upload and delete its parts. One that is not there any more is no error."""
+        with _translated("abort the upload of", bucket, upload.key):
+            self._abort(bucket, upload.key, upload.upload_id)
 
     def _put_if(self, bucket: str, key: str, body: bytes, *, etag: str | None) -> bool:
         request: PutObjectRequestTypeDef = {"Bucket": bucket, "Key": key, "Body": body}

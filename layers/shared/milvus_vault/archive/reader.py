@@ -41,6 +41,7 @@ __all__ = [
     "ArchivedCollection",
     "ArchivedPartition",
     "ArchivedSegment",
+    "check_backup_exists",
     "find_manifest",
     "list_backups",
     "read_archive",
@@ -120,6 +121,11 @@ def find_manifest(store: ObjectStore, bucket: str, layout: BackupLayout) -> Mani
         return read_manifest(store, bucket, layout)
     except BackupNotFoundError:
         return None
+
+
+def check_backup_exists(store: ObjectStore, bucket: str, layout: BackupLayout) -> None:
+    """Raise `BackupNotFoundError` where there is no commit marker."""
+    _read_marker(store, bucket, layout)
 
 
 def read_objects(

@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 
 from milvus_vault.archive.layout import BackupLayout
 from milvus_vault.archive.manifest import Source
+from milvus_vault.archive.tombstones import tombstone_key
 from milvus_vault.backup.documents import PLAN, BackupPlan
 from milvus_vault.backup.publish import find_published
 from milvus_vault.backup.selection import select_collections
@@ -80,6 +81,8 @@ def prepare_backup(
             "No collection had flushed rows when the backup began: bucket and root path could not be proven then."
         )
     _claim(claims, run.key(CLAIM), layout.name)
+    # A prune that died left it, with objects that VerifyCopy deletes. One that lives would hold the claim.
+    store.delete(run.bucket, [tombstone_key(layout.prefix, layout.name)])
     try:
         if garbage_collector and request.gc_pause and not request.meta_only:
             warnings += _pause(garbage_collector)

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from pydantic import BaseModel, ValidationError
 
 from milvus_vault.archive.layout import CATALOGUE_FOLDER, RUNS_FOLDER, BackupLayout, join
+from milvus_vault.archive.reader import check_backup_exists
 from milvus_vault.archive.tombstones import check_not_being_deleted
 from milvus_vault.catalogue.describe import describe
 from milvus_vault.catalogue.entries import CatalogueKeys, EntryKey, read_token, write_token
@@ -128,7 +129,7 @@ class Catalogue:
 
     def place_hold(self, name: str, hold: Hold, by: str) -> HoldState:
         """Place a hold on a backup, replacing one that it has. Raises `BackupNotFoundError`."""
-        self._require(name)
+        check_backup_exists(self._store, self._bucket, BackupLayout(self._prefix, name))
         state = HoldState(reason=hold.reason, until=hold.until, since=self._clock(), by=by)
         self._store.put(self._bucket, self._keys.hold(name), state.model_dump_json().encode())
         try:
@@ -141,8 +142,22 @@ class Catalogue:
 
     def lift_hold(self, name: str) -> None:
         """Remove the hold of a backup; that it has none is no error. Raises `BackupNotFoundError`."""
-        self._require(name)
+        check_backup_exists(self._store, self._bucket, BackupLayout(self._prefix, name))
         self._store.delete(self._bucket, [self._keys.hold(name)])
+
+    def being_deleted(self) -> Sequence[str]:
+        """Return the names of the backups that a prune began to delete."""
+        return sorted(self._names(self._keys.tombstones))
+
+    def forget(self, name: str) -> None:
+        """Delete the entries of a backup whose marker is gone."""
+        entries = [entry for entry in self._listed_entries() if entry.name == name]
+        self._store.delete(self._bucket, [self._keys.entry(entry) for entry in entries])
+
+    def forget_traces(self, name: str) -> None:
+        """Delete what else is kept of a backup that is gone: its hold, its verification, and its entries."""
+        self.forget(name)
+        self._store.delete(self._bucket, [self._keys.hold(name), self._keys.verification(name)])
 
     def in_use(self, name: str, executions: Executions) -> str | None:
         """Return the ARN of a running restore (or one that may run) which reads a backup, or None."""
@@ -155,12 +170,6 @@ class Catalogue:
                 if found and found[1] in RUNNING:
                     return found[0].execution_arn
         return None
-
-    def _require(self, name: str) -> None:
-        marker = BackupLayout(self._prefix, name).marker
-        if not any(listed.key == marker for listed in self._store.list_objects(self._bucket, marker)):
-            msg = f"there is no backup {name}: {marker} is not in bucket {self._bucket}"
-            raise BackupNotFoundError(msg, hint="Check the name.")
 
     def _adopt(self, name: str) -> BackupSummary | None:
         """Write and return the entry of a backup that has none; None where there is no backup that can be read."""

@@ -11,6 +11,7 @@ from pydantic.alias_generators import to_camel
 
 from milvus_vault.model.base import Model
 from milvus_vault.model.requests import BackupRequest
+from milvus_vault.model.resources import RunKind
 
 # Rounds of snapshot and copy. Each costs a listing; segments that are still replaced in the fifth will be in the sixth.
 MAX_ROUNDS = 5
@@ -88,6 +89,8 @@ class PublishBackupResult(Model):
     failed_count: int
     object_count: int
     size_bytes: int
+    has_retention: bool = False
+    """Whether a schedule with a policy asked for it, so that a prune follows."""
     warnings: tuple[str, ...] = ()
 
 
@@ -193,7 +196,7 @@ class InspectMilvusResult(Model):
 class RecordFailureRequest(Model):
     """Input of RecordFailure."""
 
-    machine: Literal["backup", "restore"]
+    machine: RunKind
     execution_arn: str
     error: str
     cause: str = Field(default="")

@@ -16,6 +16,15 @@ class ListedObject:
 
 
 @dataclass(frozen=True, slots=True)
+class UnfinishedUpload:
+    """A multipart upload that somebody began."""
+
+    key: str
+    upload_id: str
+    begun_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class CopyItem:
     """One object to copy. Buckets belong to the batch, since all its items share them.
 

@@ -8,9 +8,10 @@ from milvus_vault.archive.check import check_objects, raise_if_damaged
 from milvus_vault.archive.contents import Archive, ArchivedCollection
 from milvus_vault.archive.layout import BackupLayout, join
 from milvus_vault.archive.reader import read_archive, read_objects
+from milvus_vault.archive.tombstones import check_not_being_deleted
 from milvus_vault.claims import CLAIM, DIED, Claim, ClaimHeldError, Claims, check_owner
 from milvus_vault.copying.documents import CopyJob, CopyTarget, write_job, write_target
-from milvus_vault.errors import TargetClaimedError, VaultError
+from milvus_vault.errors import BackupNotFoundError, ObjectNotFoundError, TargetClaimedError, VaultError
 from milvus_vault.model.collections import CollectionName
 from milvus_vault.model.names import attempt_of, short_hash
 from milvus_vault.model.objects import ArchivedObject
@@ -78,12 +79,28 @@ class RestorePreparation:
         claims, target_claims = self._claims(self.run.bucket), self._claims(self.storage.bucket)
         try:
             self._claim(claims, target_claims, plan.targets)
+            self._check_backup_stays(plan)
             self._write(plan, archive, chosen)
         except VaultError:
             target_claims.give_back()
             claims.give_back()
             raise
         return plan
+
+    def _check_backup_stays(self, plan: RestorePlan) -> None:
+        """Return if nobody began to delete the backup, or made it anew, before this run was claimed.
+
+        A prune writes its tombstone before it looks for claims, and deletes the marker afterwards: of a prune and a
+        restore that begin together, at least one sees the other.
+        """
+        check_not_being_deleted(self._store, self.run.bucket, self.layout.prefix, self.layout.name)
+        try:
+            is_the_same = self._backup_etag() == plan.backup_etag
+        except ObjectNotFoundError:
+            is_the_same = False
+        if not is_the_same:
+            msg = f"backup '{self.layout.name}' was deleted while the restore began"
+            raise BackupNotFoundError(msg, hint="Use another backup.")
 
     def _check_objects(self, archive: Archive, collections: Sequence[ArchivedCollection]) -> bool:
         """Check that all objects are there and unchanged; return whether they can be imported where they lie.

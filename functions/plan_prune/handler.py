@@ -1,0 +1,52 @@
+"""PlanPrune: decide which backups are deleted, and write down why."""
+
+from pydantic import ValidationError
+
+from milvus_vault.adapters.executions import StepFunctionsExecutions
+from milvus_vault.adapters.scheduler import EventBridgeScheduler
+from milvus_vault.catalogue import Catalogue
+from milvus_vault.execution_records import ExecutionRecord, record_execution
+from milvus_vault.model.messages_retention import PlanPruneRequest, PlanPruneResult
+from milvus_vault.model.requests import PruneRequest
+from milvus_vault.retention.plan import PrunePreparation
+from milvus_vault.runtime import explain, logger, task
+from milvus_vault.settings import PolicySettings, StorageSettings
+from milvus_vault.wiring import open_workspace
+
+
+@task
+def handler(event: PlanPruneRequest) -> PlanPruneResult:
+    """Return what is to be deleted. Safe to repeat: the plan of an execution is made once."""
+    try:
+        request = PruneRequest.model_validate(event.request)
+    except ValidationError as err:
+        raise explain(err, "prune request") from err
+    storage, policies = StorageSettings.from_env(), PolicySettings.from_env()
+    run = open_workspace(storage, f"prune-{event.execution.arn.rsplit(':', 1)[-1]}")
+    logger.set_correlation_id(run.run)
+    names = request.backup_names or ()
+    record = ExecutionRecord(
+        execution_arn=event.execution.arn,
+        kind="prune",
+        run=run.run,
+        backup_name=names[0] if len(names) == 1 else None,
+        started_at=event.execution.started_at,
+    )
+    record_execution(run.store, run.bucket, run.prefix, record)
+    plan = PrunePreparation(
+        run=run,
+        request=request,
+        catalogue=Catalogue(run.store, run.bucket, run.prefix),
+        # It only reads, and needs none of what a schedule is made with.
+        scheduler=EventBridgeScheduler(policies.schedule_group, machine_arn="", role_arn="", dead_letter_arn=""),
+        executions=StepFunctionsExecutions(),
+        execution_arn=event.execution.arn,
+        started_at=event.execution.started_at,
+    ).prepare()
+    for decision in plan.decisions:
+        logger.info("decided", backup=decision.name, keep=decision.keep, reason=decision.reason)
+    return PlanPruneResult(
+        run=run.run,
+        deletions=tuple(range(len(plan.deletions))),
+        sweep=request.sweep and not request.dry_run and request.backup_names is None,
+    )

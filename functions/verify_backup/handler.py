@@ -1,0 +1,61 @@
+"""VerifyBackup: check that a backup is whole, without restoring it."""
+
+from datetime import UTC, datetime
+
+from aws_lambda_powertools.utilities.typing import LambdaContext
+from pydantic import ValidationError
+
+from milvus_vault.adapters.executions import StepFunctionsExecutions
+from milvus_vault.archive.layout import BackupLayout
+from milvus_vault.execution_records import ExecutionRecord, record_execution
+from milvus_vault.model.messages_retention import VerifyBackupRequest, VerifyBackupResult
+from milvus_vault.model.requests import VerifyRequest
+from milvus_vault.runtime import explain, logger, task
+from milvus_vault.settings import StorageSettings
+from milvus_vault.verifying.verify import BackupVerification, record_verification
+from milvus_vault.wiring import open_workspace
+
+_NAMED = 5
+
+
+@task
+def handler(event: VerifyBackupRequest, context: LambdaContext) -> VerifyBackupResult:
+    """Check as much as there is time for. Safe to repeat: it goes on where the call before ended."""
+    try:
+        request = VerifyRequest.model_validate(event.request)
+    except ValidationError as err:
+        raise explain(err, "verify request") from err
+    storage = StorageSettings.from_env()
+    run = open_workspace(storage, f"verify-{event.execution.arn.rsplit(':', 1)[-1]}")
+    logger.set_correlation_id(run.run)
+    record = ExecutionRecord(
+        execution_arn=event.execution.arn,
+        kind="verify",
+        run=run.run,
+        backup_name=request.backup_name,
+        started_at=event.execution.started_at,
+    )
+    record_execution(run.store, run.bucket, run.prefix, record)
+    found = BackupVerification(
+        run=run,
+        layout=BackupLayout(storage.backup_prefix, request.backup_name),
+        executions=StepFunctionsExecutions(),
+        execution_arn=event.execution.arn,
+        seconds_left=lambda: context.get_remaining_time_in_millis() / 1000,
+    ).verify()
+    if found.is_done:
+        record_verification(run, request.backup_name, run.run, found, datetime.now(UTC))
+    more = f"; and {len(found.problems) - _NAMED} more" if len(found.problems) > _NAMED else ""
+    return VerifyBackupResult(
+        is_done=found.is_done,
+        backup_name=request.backup_name,
+        status="damaged" if found.problems else "intact",
+        error="BackupDamagedError" if found.problems else "",
+        cause=f"backup '{request.backup_name}' is damaged: {'; '.join(found.problems[:_NAMED])}{more}"
+        if found.problems
+        else "",
+        object_count=found.object_count,
+        size_bytes=found.size_bytes,
+        content_checked=found.content_checked,
+        problem_count=len(found.problems),
+    )

@@ -1,0 +1,179 @@
+"""DeleteBackup: delete one backup, so that nobody ever finds half of one.
+
+The claim keeps a new backup of the name away, the tombstone a restore. Then the marker goes, and with it the
+backup; what is left is rubbish that may be removed in any order, by this execution or a later one.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import batched
+
+from milvus_vault.archive.layout import BackupLayout
+from milvus_vault.archive.tombstones import Tombstone, is_being_deleted, tombstone_key
+from milvus_vault.catalogue import Catalogue
+from milvus_vault.claims import CLAIM, ClaimHeldError, Claims, check_owner
+from milvus_vault.errors import (
+    BackupHeldError,
+    BackupInProgressError,
+    BackupInUseError,
+    ObjectNotFoundError,
+    VaultError,
+)
+from milvus_vault.model.names import attempt_of, backup_run
+from milvus_vault.ports import Executions
+from milvus_vault.retention.documents import Deletion, Outcome, PrunePlan, outcome_name
+from milvus_vault.workspace import Workspace
+
+# A batch of 1,000 takes about a second, and a SlowDown that S3 insists on up to half a minute.
+STOP_SECONDS = 60
+
+_BATCH = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class BackupDeletion:
+    """The deletion of one backup of a plan."""
+
+    run: Workspace
+    plan: PrunePlan
+    index: int
+    catalogue: Catalogue
+    executions: Executions
+    now: datetime
+    seconds_left: Callable[[], float]
+
+    @property
+    def _deletion(self) -> Deletion:
+        return self.plan.deletions[self.index]
+
+    @property
+    def _layout(self) -> BackupLayout:
+        return BackupLayout(self.run.prefix, self._deletion.name)
+
+    @property
+    def _backup_run(self) -> Workspace:
+        """Return the working files of the backup's own run."""
+        return Workspace(self.run.store, self.run.bucket, self.run.prefix, backup_run(self._deletion.name))
+
+    def delete(self) -> bool:
+        """Delete the backup, or write down why not; return whether that is done, or time ran short.
+
+        A hold, a running restore and a running backup or prune of the name make it skip the backup. Safe to repeat,
+        and to go on with by a later execution.
+        """
+        if self.run.find(outcome_name(self.index), Outcome) is not None:
+            return True
+        try:
+            is_done = self._delete()
+        except (BackupHeldError, BackupInUseError, BackupInProgressError) as err:
+            self._write("skipped", err)
+            return True
+        except VaultError as err:
+            if err.retryable:
+                raise
+            self._write("failed", err)
+            return True
+        if is_done:
+            self._write("deleted")
+        return is_done
+
+    def _delete(self) -> bool:
+        self._claim()
+        try:
+            if self._marker_exists():
+                self._bury()
+            elif not self._is_buried():
+                # Somebody else has deleted it since it was planned. What lies there now may be a backup to be resumed.
+                self._give_claim_back()
+                return True
+        except (BackupHeldError, BackupInUseError, BackupInProgressError):
+            self._give_claim_back()
+            raise
+        if not self._remove_objects():
+            return False
+        self._remove_traces()
+        return True
+
+    def _claim(self) -> None:
+        claims = Claims(
+            self.run.store,
+            self.executions,
+            self.run.bucket,
+            execution_arn=self.plan.execution_arn,
+            run=self.run.run,
+        )
+        try:
+            claims.take(self._backup_run.key(CLAIM))
+        except ClaimHeldError as err:
+            msg = f"execution {err.holder.execution_arn} is working on backup {self._deletion.name}"
+            raise BackupInProgressError(msg, hint="The next prune tries again.") from err
+
+    def _give_claim_back(self) -> None:
+        self._check_owner()
+        self._backup_run.delete([CLAIM])
+
+    def _check_owner(self) -> None:
+        check_owner(self._backup_run, attempt_of(self.plan.execution_arn))
+
+    def _marker_exists(self) -> bool:
+        try:
+            _, etag = self.run.store.get_with_etag(self.run.bucket, self._layout.marker)
+        except ObjectNotFoundError:
+            return False
+        if self._deletion.marker_etag and etag != self._deletion.marker_etag:
+            msg = f"backup {self._deletion.name} was made anew since it was decided to delete it"
+            raise BackupInProgressError(msg, hint="The next prune decides again.")
+        return True
+
+    def _is_buried(self) -> bool:
+        return is_being_deleted(self.run.store, self.run.bucket, self.run.prefix, self._deletion.name)
+
+    def _bury(self) -> None:
+        """Write the tombstone, look who needs the backup, and delete marker and entry where nobody does."""
+        name, store, bucket = self._deletion.name, self.run.store, self.run.bucket
+        tombstone = Tombstone(backup_name=name, execution_arn=self.plan.execution_arn, since=self.now)
+        key = tombstone_key(self.run.prefix, name)
+        store.put(bucket, key, tombstone.model_dump_json().encode())
+        if self.catalogue.hold(name) is not None:
+            store.delete(bucket, [key])
+            msg = f"backup {name} has a hold"
+            raise BackupHeldError(msg, hint="Lift the hold, and prune again.")
+        if (restore := self.catalogue.in_use(name, self.executions)) is not None:
+            store.delete(bucket, [key])
+            msg = f"backup {name} is being read by restore {restore}"
+            raise BackupInUseError(msg, hint="The next prune tries again.")
+        self._check_owner()
+        store.delete(bucket, [self._layout.marker])
+        self.catalogue.forget(name)
+
+    def _remove_objects(self) -> bool:
+        keys = (listed.key for listed in self.run.store.list_objects(self.run.bucket, self._layout.root))
+        for some in batched(keys, _BATCH, strict=False):
+            if self.seconds_left() < STOP_SECONDS:
+                return False
+            # Functions of a stopped execution go on: what is there by then may be the successor's.
+            self._check_owner()
+            self.run.store.delete(self.run.bucket, some)
+        return True
+
+    def _remove_traces(self) -> None:
+        """Remove what else is known of the backup: the tombstone after all that it stands for, and the claim last."""
+        self._check_owner()
+        self.catalogue.forget_traces(self._deletion.name)
+        files = [name for name in self._backup_run.names() if name != CLAIM]
+        self._backup_run.delete(files)
+        self.run.store.delete(self.run.bucket, [tombstone_key(self.run.prefix, self._deletion.name)])
+        self._give_claim_back()
+
+    def _write(self, status: str, error: VaultError | None = None) -> None:
+        outcome = Outcome.model_validate(
+            {
+                "name": self._deletion.name,
+                "status": status,
+                "size_bytes": self._deletion.size_bytes if error is None else 0,
+                "error": type(error).__name__ if error else "",
+                "message": error.message if error else "",
+            }
+        )
+        self.run.write(outcome_name(self.index), outcome)

@@ -1,0 +1,85 @@
+"""The working files of a prune, by their names in its workspace, and its report.
+
+    plan.json                `PrunePlan`
+    outcomes/<index>.json    `Outcome` of one deletion
+    swept.json               `Swept`
+
+The report is `<prefix>/.runs/reports/<execution name>.json`, a `PruneReport`.
+"""
+
+from datetime import datetime
+from typing import Literal
+
+from milvus_vault.model.base import Model
+from milvus_vault.model.requests import PruneRequest
+from milvus_vault.retention.policy import Decision
+
+PLAN = "plan.json"
+SWEPT = "swept.json"
+
+
+class Deletion(Model):
+    """A backup that is to be deleted."""
+
+    name: str
+    size_bytes: int
+    marker_etag: str
+    """By which a backup that was made anew under the name is told; empty where an earlier prune deleted the marker."""
+
+
+class PrunePlan(Model):
+    """What one execution deletes. Written by PlanPrune, read by all later tasks."""
+
+    request: PruneRequest
+    execution_arn: str
+    started_at: datetime
+    decisions: tuple[Decision, ...]
+    deletions: tuple[Deletion, ...]
+    """Their positions are the indexes by which outcomes name them; none with `dry_run`."""
+
+
+class Outcome(Model):
+    """What became of one deletion."""
+
+    name: str
+    status: Literal["deleted", "skipped", "failed"]
+    size_bytes: int = 0
+    error: str = ""
+    """Unless deleted, the error's name."""
+    message: str = ""
+
+
+class Swept(Model):
+    """What a sweep removed."""
+
+    runs: tuple[str, ...] = ()
+    """Runs whose working files, and where they had any unfinished backups and staged objects, are gone."""
+    folders: tuple[str, ...] = ()
+    """Folders, in the form `s3://bucket/key/`, that belonged to no run any more."""
+    record_count: int = 0
+    claim_count: int = 0
+    catalogue_count: int = 0
+    upload_count: int = 0
+    object_count: int = 0
+    """Objects in all, working files included."""
+    size_bytes: int = 0
+
+    def plus(self, more: "Swept") -> "Swept":
+        """Return what both sweeps removed together."""
+        return Swept.model_validate({name: getattr(self, name) + getattr(more, name) for name in Swept.model_fields})
+
+
+class PruneReport(Model):
+    """What a prune did, or would do."""
+
+    dry_run: bool
+    started_at: datetime
+    finished_at: datetime
+    decisions: tuple[Decision, ...]
+    outcomes: tuple[Outcome, ...]
+    swept: Swept
+
+
+def outcome_name(index: int) -> str:
+    """Return the name of a deletion's outcome."""
+    return f"outcomes/{index}.json"

@@ -1,0 +1,49 @@
+"""ReportPrune: say what was deleted, kept and skipped, and why."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from milvus_vault.archive.layout import RUNS_FOLDER, join
+from milvus_vault.copying.concurrently import each
+from milvus_vault.retention.documents import SWEPT, Outcome, PrunePlan, PruneReport, Swept, outcome_name
+from milvus_vault.workspace import Workspace
+
+_NAMED = 5
+
+
+@dataclass(frozen=True, slots=True)
+class PruneEnd:
+    """How a prune ended."""
+
+    report: PruneReport
+    report_key: str
+    error: str
+    """The error under which the execution ends; empty where it succeeds."""
+    cause: str
+
+
+def report_prune(run: Workspace, plan: PrunePlan, finished_at: datetime) -> PruneEnd:
+    """Write the report, and return it with how the execution ends. Safe to repeat.
+
+    A backup that could not be deleted fails it, and so does one that was asked for by name and is in use meanwhile.
+    """
+    outcomes = tuple(each(lambda index: run.read(outcome_name(index), Outcome), range(len(plan.deletions))))
+    report = PruneReport(
+        dry_run=plan.request.dry_run,
+        started_at=plan.started_at,
+        finished_at=finished_at,
+        decisions=plan.decisions,
+        outcomes=outcomes,
+        swept=run.find(SWEPT, Swept) or Swept(),
+    )
+    key = join(run.prefix, RUNS_FOLDER, "reports", f"{plan.execution_arn.rsplit(':', 1)[-1]}.json")
+    run.store.put(run.bucket, key, report.model_dump_json(indent=1).encode())
+    failed = [outcome for outcome in outcomes if outcome.status == "failed"]
+    skipped = [outcome for outcome in outcomes if outcome.status == "skipped"]
+    error, named = ("PruneFailedError", failed) if failed else ("", [])
+    if not failed and skipped and plan.request.backup_names is not None:
+        error, named = skipped[0].error, skipped
+    cause = "; ".join(f"{outcome.name}: {outcome.error}: {outcome.message}" for outcome in named[:_NAMED])
+    return PruneEnd(
+        report, key, error, f"{len(named)} of {len(outcomes)} backups were not deleted: {cause}" if named else ""
+    )

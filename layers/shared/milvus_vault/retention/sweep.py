@@ -1,0 +1,236 @@
+"""SweepLeftovers: remove what ended executions left behind.
+
+Nothing of an execution that runs, or may run, is touched: what belongs to a run is removed under the run's claim.
+Nothing outside the backup prefix and the staging prefix is touched, and nothing of a backup that has its marker.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from milvus_vault.archive.layout import CATALOGUE_FOLDER, RUNS_FOLDER, BackupLayout, join
+from milvus_vault.catalogue import Catalogue
+from milvus_vault.catalogue.entries import CatalogueKeys
+from milvus_vault.claims import CLAIM, RUNNING, Claim, ClaimHeldError, Claims
+from milvus_vault.model.names import backup_run
+from milvus_vault.model.objects import ListedObject
+from milvus_vault.ports import Executions, ObjectStore
+from milvus_vault.retention.documents import Swept
+
+# Step Functions forgets executions after 90 days; so long their records are good for something.
+KEEP_RECORDS = timedelta(days=90)
+RECORDS = ("executions", "failures", "reports")
+RUN_KINDS = ("backup-", "restore-", "verify-", "prune-")
+
+# A run with a million objects takes a quarter of an hour at 1,000 a second, so it is asked before each.
+STOP_SECONDS = 120
+
+_CLAIMS = "claims"
+
+
+class KnownExecutions:
+    """Executions that are asked for once: a restore may have a thousand claims."""
+
+    def __init__(self, executions: Executions) -> None:
+        self._executions = executions
+        self._known: dict[str, str] = {}
+
+    def status(self, execution_arn: str) -> str:
+        """Return an execution's status, as it was when it was first asked for."""
+        if execution_arn not in self._known:
+            self._known[execution_arn] = self._executions.status(execution_arn)
+        return self._known[execution_arn]
+
+
+@dataclass
+class Sweep:
+    """One sweep of both buckets. It may be stopped and repeated at any point."""
+
+    store: ObjectStore
+    executions: Executions
+    bucket: str
+    prefix: str
+    milvus_bucket: str
+    staging_prefix: str
+    run: str
+    execution_arn: str
+    now: datetime
+    grace: timedelta
+    seconds_left: Callable[[], float]
+    _runs: list[str] = field(default_factory=list)
+    _folders: list[str] = field(default_factory=list)
+    _counts: Counter[str] = field(default_factory=Counter)
+    _backup_claims: Claims = field(init=False)
+    _target_claims: Claims = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Ask for each execution once."""
+        executions = KnownExecutions(self.executions)
+        self._backup_claims = self._claims(executions, self.bucket)
+        self._target_claims = self._claims(executions, self.milvus_bucket)
+
+    def sweep(self) -> tuple[Swept, bool]:
+        """Remove what may be removed; return what that was, and whether it was all."""
+        is_all = self._sweep_all()
+        swept = Swept(
+            runs=tuple(self._runs),
+            folders=tuple(self._folders),
+            record_count=self._counts["records"],
+            claim_count=self._counts["claims"],
+            catalogue_count=self._counts["catalogue"],
+            upload_count=self._counts["uploads"],
+            object_count=self._counts["objects"],
+            size_bytes=self._counts["bytes"],
+        )
+        return swept, is_all
+
+    def _sweep_all(self) -> bool:
+        # Staged objects and unfinished backups go under the claim of their run, and so before the run's folder.
+        for step in (self._sweep_runs, self._sweep_staging, self._sweep_target_claims, self._sweep_backups):
+            for _ in step():
+                if self.seconds_left() < STOP_SECONDS:
+                    return False
+        self._sweep_records()
+        self._sweep_catalogue()
+        self._sweep_uploads()
+        return True
+
+    # --- runs -------------------------------------------------------------------------------------
+
+    def _sweep_runs(self) -> Iterator[str]:
+        for run in list(self.store.list_folders(self.bucket, self._run_folder())):
+            if run.startswith(RUN_KINDS) and run != self.run and self._sweep_run(run):
+                self._runs.append(run)
+            yield run
+
+    def _sweep_run(self, run: str) -> bool:
+        folder = self._run_folder(run)
+        files = list(self.store.list_objects(self.bucket, folder))
+        staged = list(self.store.list_objects(self.milvus_bucket, self._staging(run)))
+        rest = list(self._unfinished_backup(run))
+        if not self._are_old([*files, *staged, *rest]) or not self._take(self._backup_claims, folder + CLAIM):
+            return False
+        # A backup may have been published since: under the claim nobody can begin to.
+        rest = list(self._unfinished_backup(run))
+        self._delete(self.milvus_bucket, staged)
+        self._delete(self.bucket, rest)
+        self._delete(self.bucket, [file for file in files if file.key != folder + CLAIM])
+        self.store.delete(self.bucket, [folder + CLAIM])
+        return True
+
+    def _unfinished_backup(self, run: str) -> Iterator[ListedObject]:
+        name = run.removeprefix("backup-")
+        return self._parts_without_marker(name) if name != run else iter(())
+
+    def _parts_without_marker(self, name: str) -> Iterator[ListedObject]:
+        """Yield the objects of an unfinished backup: nothing if it has its marker or is being deleted by a prune."""
+        layout = BackupLayout(self.prefix, name)
+        if self._exists(layout.marker) or self._exists(CatalogueKeys(self.prefix).tombstones + f"{name}.json"):
+            return
+        for folder in (layout.binlogs, f"{layout.root}meta/"):
+            yield from self.store.list_objects(self.bucket, folder)
+
+    # --- what belongs to no run any more ----------------------------------------------------------
+
+    def _sweep_backups(self) -> Iterator[str]:
+        """Remove folders of backups that have neither a marker nor a run."""
+        runs = set(self.store.list_folders(self.bucket, self._run_folder()))
+        folder = join(self.prefix)
+        for name in list(self.store.list_folders(self.bucket, f"{folder}/" if folder else "")):
+            if name in {RUNS_FOLDER, CATALOGUE_FOLDER} or backup_run(name) in runs:
+                continue
+            parts = list(self._parts_without_marker(name))
+            claim = self._run_folder(backup_run(name)) + CLAIM
+            if parts and self._are_old(parts) and self._take(self._backup_claims, claim):
+                self._delete(self.bucket, list(self._parts_without_marker(name)))
+                self.store.delete(self.bucket, [claim])
+                self._folders.append(f"s3://{self.bucket}/{BackupLayout(self.prefix, name).root}")
+            yield name
+
+    def _sweep_staging(self) -> Iterator[str]:
+        """Remove staged objects of runs that are gone. Runs of other stacks are known by their targets' claims."""
+        runs = set(self.store.list_folders(self.bucket, self._run_folder()))
+        held = {claim.run for claim, status in self._all_target_claims() if status in RUNNING}
+        for run in list(self.store.list_folders(self.milvus_bucket, self._staging())):
+            if run == _CLAIMS or run in runs or run in held:
+                continue
+            staged = list(self.store.list_objects(self.milvus_bucket, self._staging(run)))
+            if self._are_old(staged):
+                self._delete(self.milvus_bucket, staged)
+                self._folders.append(f"s3://{self.milvus_bucket}/{self._staging(run)}")
+            yield run
+
+    def _all_target_claims(self) -> Iterator[tuple[Claim, str]]:
+        for listed in self.store.list_objects(self.milvus_bucket, self._staging(_CLAIMS)):
+            if found := self._target_claims.holder(listed.key):
+                yield found
+
+    def _sweep_target_claims(self) -> Iterator[str]:
+        for listed in list(self.store.list_objects(self.milvus_bucket, self._staging(_CLAIMS))):
+            if self._are_old([listed]) and self._take(self._target_claims, listed.key):
+                self._delete(self.milvus_bucket, [listed])
+                self._counts["claims"] += 1
+            yield listed.key
+
+    def _sweep_records(self) -> None:
+        for kind in RECORDS:
+            listed = self.store.list_objects(self.bucket, self._run_folder(kind))
+            old = [record for record in listed if self._is_older(record, KEEP_RECORDS)]
+            self._delete(self.bucket, old)
+            self._counts["records"] += len(old)
+
+    def _sweep_catalogue(self) -> None:
+        """Remove what is kept of backups that are gone: entries (which a listing does), holds, verifications."""
+        keys = CatalogueKeys(self.prefix)
+        Catalogue(self.store, self.bucket, self.prefix).entries(adopt=False)
+        folder = join(self.prefix)
+        names = set(self.store.list_folders(self.bucket, f"{folder}/" if folder else ""))
+        for place in (keys.holds, keys.verifications, keys.tombstones):
+            gone = [
+                listed
+                for listed in self.store.list_objects(self.bucket, place)
+                if self._are_old([listed]) and listed.key.removeprefix(place).removesuffix(".json") not in names
+            ]
+            self._delete(self.bucket, gone)
+            self._counts["catalogue"] += len(gone)
+
+    def _sweep_uploads(self) -> None:
+        for bucket, prefix in ((self.bucket, join(self.prefix)), (self.milvus_bucket, join(self.staging_prefix))):
+            # Without a prefix the whole bucket would be ours.
+            for upload in list(self.store.list_uploads(bucket, f"{prefix}/")) if prefix else ():
+                if upload.begun_at <= self.now - self.grace:
+                    self.store.abort_upload(bucket, upload)
+                    self._counts["uploads"] += 1
+
+    # --- helpers ----------------------------------------------------------------------------------
+
+    def _run_folder(self, run: str = "") -> str:
+        return join(self.prefix, RUNS_FOLDER, run) + "/"
+
+    def _staging(self, run: str = "") -> str:
+        return join(self.staging_prefix, run) + "/"
+
+    def _claims(self, executions: Executions, bucket: str) -> Claims:
+        return Claims(self.store, executions, bucket, execution_arn=self.execution_arn, run=self.run)
+
+    def _take(self, claims: Claims, key: str) -> bool:
+        try:
+            claims.take(key)
+        except ClaimHeldError:
+            return False
+        return True
+
+    def _exists(self, key: str) -> bool:
+        return any(listed.key == key for listed in self.store.list_objects(self.bucket, key))
+
+    def _are_old(self, objects: list[ListedObject]) -> bool:
+        return all(self._is_older(listed, self.grace) for listed in objects)
+
+    def _is_older(self, listed: ListedObject, age: timedelta) -> bool:
+        return listed.modified_at is not None and listed.modified_at <= self.now - age
+
+    def _delete(self, bucket: str, objects: list[ListedObject]) -> None:
+        self.store.delete(bucket, [listed.key for listed in objects])
+        self._counts["objects"] += len(objects)
+        self._counts["bytes"] += sum(listed.size_bytes for listed in objects)

@@ -1,0 +1,1 @@
+"""Check a backup without restoring it."""

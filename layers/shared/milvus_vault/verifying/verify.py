@@ -1,0 +1,143 @@
+"""VerifyBackup: compare a backup's documents with their digests, and its objects with its lists of them."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import batched
+
+from milvus_vault.archive.check import ObjectCheck, check_objects
+from milvus_vault.archive.contents import ArchivedCollection
+from milvus_vault.archive.layout import BackupLayout
+from milvus_vault.archive.reader import check_backup_exists, read_archive, read_document, read_manifest, read_objects
+from milvus_vault.archive.tombstones import check_not_being_deleted
+from milvus_vault.catalogue.entries import CatalogueKeys
+from milvus_vault.claims import CLAIM, Claims
+from milvus_vault.copying.concurrently import REQUESTS_AT_A_TIME, each
+from milvus_vault.errors import BackupDamagedError
+from milvus_vault.model.base import Model
+from milvus_vault.model.resources import Verification
+from milvus_vault.ports import Executions
+from milvus_vault.workspace import Workspace
+
+PROGRESS = "verified.json"
+
+MAX_PROBLEMS = 100
+
+# Collections of a million objects take minutes to list; between two the time that is left is looked at.
+STOP_SECONDS = 300
+
+
+class VerifyProgress(Model):
+    """What is checked so far: the documents, and the first of the collections."""
+
+    next_collection: int = 0
+    is_done: bool = False
+    object_count: int = 0
+    size_bytes: int = 0
+    content_checked: bool = False
+    problems: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class BackupVerification:
+    """The check of one backup by one execution."""
+
+    run: Workspace
+    layout: BackupLayout
+    executions: Executions
+    execution_arn: str
+    seconds_left: Callable[[], float]
+
+    def verify(self) -> VerifyProgress:
+        """Check as much as there is time for, going on where the call before ended. Safe to repeat.
+
+        Raises:
+            BackupNotFoundError: There is no such backup, or it is being deleted.
+            BackupFormatError: It is in a format that cannot be read.
+        """
+        progress = self.run.find(PROGRESS, VerifyProgress) or self._begin()
+        if progress.is_done:
+            return progress
+        store, bucket = self.run.store, self.run.bucket
+        try:
+            archive = read_archive(store, bucket, self.layout)
+        except BackupDamagedError as err:
+            return self._end(progress.model_copy(update={"problems": (*progress.problems, err.message)}))
+        rest = archive.collections[progress.next_collection :]
+        progress = progress.model_copy(update={"content_checked": archive.has_checksums})
+        for some in batched(rest, REQUESTS_AT_A_TIME, strict=False):
+            if self.seconds_left() < STOP_SECONDS:
+                return progress
+            for object_count, size_bytes, problems in each(self._check, some):
+                progress = progress.model_copy(
+                    update={
+                        "next_collection": progress.next_collection + 1,
+                        "object_count": progress.object_count + object_count,
+                        "size_bytes": progress.size_bytes + size_bytes,
+                        "problems": (*progress.problems, *problems)[:MAX_PROBLEMS],
+                    }
+                )
+            self.run.write(PROGRESS, progress)
+        return self._end(progress)
+
+    def _begin(self) -> VerifyProgress:
+        """Claim the run, so that nobody sweeps it away, and check the documents that belong to no collection."""
+        store, bucket = self.run.store, self.run.bucket
+        Claims(store, self.executions, bucket, execution_arn=self.execution_arn, run=self.run.run).take(
+            self.run.key(CLAIM)
+        )
+        problems = []
+        try:
+            manifest = read_manifest(store, bucket, self.layout)
+        except BackupDamagedError as err:
+            return VerifyProgress(problems=(err.message,))
+        for expected in manifest.files if manifest else ():
+            try:
+                read_document(store, bucket, self.layout, expected)
+            except BackupDamagedError as err:
+                problems.append(err.message)
+        return VerifyProgress(problems=tuple(problems))
+
+    def _check(self, collection: ArchivedCollection) -> tuple[int, int, list[str]]:
+        """Return the number and the bytes of a collection's objects, and what is wrong with them."""
+        store, bucket = self.run.store, self.run.bucket
+        try:
+            objects = read_objects(store, bucket, self.layout, collection)
+        except BackupDamagedError as err:
+            return 0, 0, [err.message]
+        check = check_objects(store, bucket, self.layout, collection, objects)
+        return len(objects), sum(item.size_bytes for item in objects), list(_problems(collection, check))
+
+    def _end(self, progress: VerifyProgress) -> VerifyProgress:
+        if progress.problems:
+            # What is missing may just have been deleted.
+            check_not_being_deleted(self.run.store, self.run.bucket, self.run.prefix, self.layout.name)
+            check_backup_exists(self.run.store, self.run.bucket, self.layout)
+        ended = progress.model_copy(update={"is_done": True, "problems": tuple(dict.fromkeys(progress.problems))})
+        self.run.write(PROGRESS, ended)
+        return ended
+
+
+def _problems(collection: ArchivedCollection, check: ObjectCheck) -> Iterator[str]:
+    for how, keys in (
+        ("is missing", check.missing),
+        ("has another size", check.wrong_size),
+        ("changed", check.changed),
+    ):
+        for key in keys[:MAX_PROBLEMS]:
+            yield f"{collection.name}: {key} {how}"
+
+
+def record_verification(run: Workspace, backup_name: str, run_id: str, found: VerifyProgress, now: datetime) -> None:
+    """Write what was found into the catalogue, in place of an earlier verification."""
+    verification = Verification(
+        verified_at=now,
+        status="damaged" if found.problems else "intact",
+        run=run_id,
+        object_count=found.object_count,
+        size_bytes=found.size_bytes,
+        content_checked=found.content_checked,
+        problems=found.problems,
+    )
+    key = CatalogueKeys(run.prefix).verification(backup_name)
+    run.store.put(run.bucket, key, verification.model_dump_json().encode())

@@ -1,0 +1,292 @@
+"""What a sweep may touch: nothing of a backup, of a running execution, or of anybody else; and what it does remove."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from milvus_vault.archive.layout import BackupLayout
+from milvus_vault.claims import Claim
+from milvus_vault.errors import StorageUnavailableError
+from milvus_vault.model.objects import UnfinishedUpload
+from milvus_vault.retention.documents import Swept
+from milvus_vault.retention.sweep import Sweep
+from tests.support.memory_store import InMemoryObjectStore
+from tests.unit.test_claims import FakeExecutions
+
+NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
+OLD, FRESH, ANCIENT = NOW - timedelta(days=8), NOW - timedelta(days=6), NOW - timedelta(days=91)
+BACKUPS, MILVUS = "backups", "milvus"
+STATUSES = {"ran": "RUNNING", "unknown": "UNKNOWN", "dead": "ABORTED", "done": "SUCCEEDED", "gone": "GONE"}
+
+
+@pytest.fixture
+def store() -> InMemoryObjectStore:
+    """Two empty buckets."""
+    return InMemoryObjectStore(BACKUPS, MILVUS)
+
+
+def put(store: InMemoryObjectStore, bucket: str, key: str, at: datetime = OLD, body: bytes = b"{}") -> None:
+    """Write an object at a time."""
+    store.clock = lambda: at
+    store.put(bucket, key, body)
+    store.clock = lambda: NOW
+
+
+def put_claim(store: InMemoryObjectStore, bucket: str, key: str, arn: str, run: str, at: datetime = OLD) -> None:
+    """Write the claim of an execution."""
+    put(store, bucket, key, at, Claim(execution_arn=arn, run=run, claimed_at=at).model_dump_json().encode())
+
+
+def put_run(store: InMemoryObjectStore, run: str, arn: str, at: datetime = OLD) -> None:
+    """Write a run with a claim and another working file."""
+    put_claim(store, BACKUPS, f"team/.runs/{run}/claim.json", arn, run, at)
+    put(store, BACKUPS, f"team/.runs/{run}/plan.json", at)
+
+
+def sweep(store: InMemoryObjectStore, prefix: str = "team", seconds_left: float = 900.0) -> tuple[Swept, bool]:
+    """Sweep with a grace of a week."""
+    return Sweep(
+        store=store,
+        executions=FakeExecutions(**STATUSES),
+        bucket=BACKUPS,
+        prefix=prefix,
+        milvus_bucket=MILVUS,
+        staging_prefix="staging",
+        run="prune-me",
+        execution_arn="me",
+        now=NOW,
+        grace=timedelta(days=7),
+        seconds_left=lambda: seconds_left,
+    ).sweep()
+
+
+def keys(store: InMemoryObjectStore) -> set[str]:
+    """Return all keys in both buckets."""
+    return {f"{bucket}:{key}" for bucket, objects in store.buckets.items() for key in objects}
+
+
+@pytest.mark.parametrize("kind", ["backup", "restore", "verify", "prune"])
+@pytest.mark.parametrize("arn", ["dead", "done", "gone"])
+def test_working_files_of_an_ended_run_go_when_they_are_old(store: InMemoryObjectStore, kind: str, arn: str) -> None:
+    put_run(store, f"{kind}-books", arn)
+    swept, is_all = sweep(store)
+    assert keys(store) == set()
+    assert (swept.runs, swept.object_count, is_all) == ((f"{kind}-books",), 1, True)
+
+
+@pytest.mark.parametrize("arn", ["ran", "unknown"])
+def test_a_run_that_may_be_running_is_left_alone_with_all_that_is_its_own(store: InMemoryObjectStore, arn: str) -> None:
+    put_run(store, "backup-books", arn)
+    put_run(store, "restore-books-1", arn)
+    put(store, BACKUPS, "team/books/binlogs/insert_log/1/2/3/4/5")
+    put(store, MILVUS, "staging/restore-books-1/1")
+    put_claim(store, MILVUS, "staging/claims/1/default/books.json", arn, "restore-books-1")
+    before = keys(store)
+    assert sweep(store)[0] == Swept()
+    assert keys(store) == before
+
+
+def test_a_run_of_which_anything_is_fresh_can_still_be_resumed(store: InMemoryObjectStore) -> None:
+    put_run(store, "restore-books-1", "dead")
+    put(store, MILVUS, "staging/restore-books-1/1", FRESH)
+    put_run(store, "backup-books", "dead")
+    put(store, BACKUPS, "team/books/binlogs/1", FRESH)
+    put_run(store, "backup-shop", "dead", FRESH)
+    before = keys(store)
+    sweep(store)
+    assert keys(store) == before
+
+
+def test_a_dead_run_goes_with_its_unfinished_backup_or_its_staged_objects(store: InMemoryObjectStore) -> None:
+    put_run(store, "backup-books", "dead")
+    put(store, BACKUPS, "team/books/binlogs/insert_log/1/2/3/4/5")
+    put(store, BACKUPS, "team/books/meta/vault/collections/1.json")
+    put_run(store, "restore-shop-1", "dead")
+    put(store, MILVUS, "staging/restore-shop-1/insert_log/1")
+    put_claim(store, MILVUS, "staging/claims/1/default/shop.json", "dead", "restore-shop-1")
+    sweep(store)
+    assert keys(store) == set()
+
+
+def test_of_a_published_backup_only_the_working_files_go(store: InMemoryObjectStore) -> None:
+    put_run(store, "backup-books", "done")
+    for key in (BackupLayout("team", "books").marker, "team/books/binlogs/insert_log/1"):
+        put(store, BACKUPS, key)
+    sweep(store)
+    assert keys(store) == {"backups:team/books/binlogs/insert_log/1", "backups:team/books/meta/backup_meta.json"}
+
+
+def test_a_backup_that_is_being_deleted_is_left_to_the_prune(store: InMemoryObjectStore) -> None:
+    put(store, BACKUPS, "team/.catalogue/deleting/books.json")
+    put(store, BACKUPS, "team/books/binlogs/insert_log/1")
+    before = keys(store)
+    sweep(store)
+    assert keys(store) == before
+
+
+def test_a_folder_without_marker_and_run_goes_but_not_what_is_no_part_of_a_backup(store: InMemoryObjectStore) -> None:
+    put(store, BACKUPS, "team/books/binlogs/insert_log/1")
+    put(store, BACKUPS, "team/books/notes.txt")
+    put(store, BACKUPS, "team/fresh/binlogs/insert_log/1", FRESH)
+    swept, _ = sweep(store)
+    assert keys(store) == {"backups:team/books/notes.txt", "backups:team/fresh/binlogs/insert_log/1"}
+    assert swept.folders == ("s3://backups/team/books/",)
+
+
+def test_a_backup_that_begins_while_it_is_swept_keeps_its_objects(store: InMemoryObjectStore) -> None:
+    put(store, BACKUPS, "team/books/binlogs/insert_log/1")
+    claim = "team/.runs/backup-books/claim.json"
+
+    def begin(operation: str, _bucket: str, key: str) -> None:
+        if operation == "put" and key == claim:
+            store.before = lambda *_: None
+            put_claim(store, BACKUPS, claim, "ran", "backup-books", NOW)
+
+    store.before = begin
+    sweep(store)
+    assert "backups:team/books/binlogs/insert_log/1" in keys(store)
+
+
+def test_staged_objects_of_another_stacks_running_restore_stay(store: InMemoryObjectStore) -> None:
+    put(store, MILVUS, "staging/restore-theirs-1/1")
+    put(store, MILVUS, "staging/restore-nobodys-1/1")
+    put_claim(store, MILVUS, "staging/claims/1/default/theirs.json", "unknown", "restore-theirs-1")
+    sweep(store)
+    assert keys(store) == {"milvus:staging/restore-theirs-1/1", "milvus:staging/claims/1/default/theirs.json"}
+
+
+def test_records_go_after_ninety_days(store: InMemoryObjectStore) -> None:
+    for kind in ("executions", "failures", "reports"):
+        put(store, BACKUPS, f"team/.runs/{kind}/old.json", ANCIENT)
+        put(store, BACKUPS, f"team/.runs/{kind}/new.json", OLD)
+    swept, _ = sweep(store)
+    assert {key.rpartition("/")[2] for key in keys(store)} == {"new.json"}
+    assert swept.record_count == 3
+
+
+def test_what_the_catalogue_keeps_of_backups_that_are_gone_goes(store: InMemoryObjectStore) -> None:
+    put(store, BACKUPS, BackupLayout("team", "here").marker)
+    for folder in ("holds", "verifications", "deleting"):
+        for name in ("here", "gone"):
+            put(store, BACKUPS, f"team/.catalogue/{folder}/{name}.json")
+    swept, _ = sweep(store)
+    assert {key for key in keys(store) if "gone" in key} == set()
+    assert len([key for key in keys(store) if key.endswith("here.json")]) == 3
+    assert swept.catalogue_count == 3
+
+
+def test_unfinished_uploads_go_below_our_prefixes_and_when_they_are_old(store: InMemoryObjectStore) -> None:
+    def uploads(*found: tuple[str, datetime]) -> list[UnfinishedUpload]:
+        return [UnfinishedUpload(key, key, at) for key, at in found]
+
+    store.uploads[BACKUPS] = uploads(("team/a", OLD), ("team/b", FRESH), ("teams/c", OLD), ("d", OLD))
+    store.uploads[MILVUS] = uploads(("staging/a", OLD), ("files/insert_log/b", OLD), ("staging-2/c", OLD))
+    swept, _ = sweep(store)
+    assert [upload.key for upload in store.uploads[BACKUPS]] == ["team/b", "teams/c", "d"]
+    assert [upload.key for upload in store.uploads[MILVUS]] == ["files/insert_log/b", "staging-2/c"]
+    assert swept.upload_count == 2
+
+
+def test_without_a_prefix_no_upload_is_ours(store: InMemoryObjectStore) -> None:
+    store.uploads[BACKUPS] = [UnfinishedUpload("a", "a", OLD)]
+    sweep(store, prefix="")
+    assert len(store.uploads[BACKUPS]) == 1
+
+
+def test_a_sweep_that_runs_out_of_time_says_so_and_the_next_goes_on(store: InMemoryObjectStore) -> None:
+    for number in range(3):
+        put_run(store, f"verify-{number}", "done")
+    swept, is_all = sweep(store, seconds_left=1.0)
+    assert (len(swept.runs), is_all) == (1, False)
+    assert sweep(store)[1]
+    assert keys(store) == set()
+
+
+@pytest.mark.parametrize("operation", ["put", "get", "delete", "list_objects", "list_folders"])
+def test_a_sweep_that_dies_at_any_request_is_completed_by_the_next(store: InMemoryObjectStore, operation: str) -> None:
+    for step in range(100):
+        put_run(store, "backup-books", "dead")
+        put(store, BACKUPS, "team/books/binlogs/insert_log/1")
+        put_claim(store, MILVUS, "staging/claims/1/default/shop.json", "dead", "restore-shop-1")
+        left = [step]
+
+        def die(found: str, _bucket: str, _key: str, left: list[int] = left) -> None:
+            if found == operation:
+                left[0] -= 1
+                if left[0] < 0:
+                    msg = "no answer"
+                    raise StorageUnavailableError(msg)
+
+        store.before = die
+        try:
+            sweep(store)
+        except StorageUnavailableError:
+            store.before = lambda *_: None
+        else:
+            store.before = lambda *_: None
+            break
+        # Claims that the dead sweep had taken are fresh, and go with the next one after a week.
+        for bucket in (BACKUPS, MILVUS):
+            for key, found in list(store.buckets[bucket].items()):
+                put(store, bucket, key, OLD, found.body)
+        sweep(store)
+        assert keys(store) == set()
+    assert keys(store) == set()
+
+
+NAMES = st.sampled_from(["a", "b"])
+ARNS = st.sampled_from(sorted(STATUSES))
+TIMES = st.sampled_from([OLD, FRESH, ANCIENT])
+
+
+@given(
+    runs=st.dictionaries(
+        st.tuples(st.sampled_from(["backup-", "restore-", "verify-", "prune-", "other-"]), NAMES),
+        st.tuples(ARNS, TIMES),
+    ),
+    parts=st.dictionaries(st.tuples(NAMES, st.sampled_from(["marker", "object", "note", "tombstone"])), TIMES),
+    staged=st.dictionaries(NAMES, TIMES),
+    claims=st.dictionaries(st.tuples(NAMES, NAMES), st.tuples(ARNS, TIMES)),
+)
+def test_whatever_there_is_the_sweep_keeps_to_its_rules(
+    runs: Mapping[tuple[str, str], tuple[str, datetime]],
+    parts: Mapping[tuple[str, str], datetime],
+    staged: Mapping[str, datetime],
+    claims: Mapping[tuple[str, str], tuple[str, datetime]],
+) -> None:
+    store = InMemoryObjectStore(BACKUPS, MILVUS)
+    for (kind, name), (arn, at) in runs.items():
+        put_run(store, f"{kind}{name}", arn, at)
+    places = {"marker": "{}/meta/backup_meta.json", "object": "{}/binlogs/1", "note": "{}/note"}
+    places["tombstone"] = ".catalogue/deleting/{}.json"
+    for (name, part), at in parts.items():
+        put(store, BACKUPS, f"team/{places[part].format(name)}", at)
+    for name, at in staged.items():
+        put(store, MILVUS, f"staging/restore-{name}/1", at)
+    for (name, target), (arn, at) in claims.items():
+        put_claim(store, MILVUS, f"staging/claims/1/{name}/{target}.json", arn, f"restore-{name}", at)
+    others = ["backups:elsewhere", "backups:teams/a/binlogs/1", "milvus:files/insert_log/1", "milvus:staging-2/x/1"]
+    for other in others:
+        bucket, _, key = other.partition(":")
+        put(store, bucket, key, ANCIENT)
+    before = keys(store)
+
+    sweep(store)
+
+    gone = before - keys(store)
+    alive = {f"{kind}{name}" for (kind, name), (arn, _) in runs.items() if STATUSES[arn] in {"RUNNING", "UNKNOWN"}}
+    published = {name for name, part in parts if part in {"marker", "tombstone"}}
+    running = {f"restore-{name}" for (name, _), (arn, _) in claims.items() if STATUSES[arn] in {"RUNNING", "UNKNOWN"}}
+    assert gone & set(others) == set()
+    for key in gone:
+        assert not any(f"/.runs/{run}/" in key or f"staging/{run}/" in key for run in alive), key
+        assert not any(f"team/{name}/" in key for name in published), key
+        assert not key.endswith("/note"), key
+        assert "/other-" not in key, key
+        if "staging/restore-" in key:
+            # With a run of its own it goes by that one's claim, else by those of its targets.
+            run = key.split("/")[1]
+            assert run not in running or ("restore-", run[-1]) in runs, key
