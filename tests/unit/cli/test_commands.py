@@ -294,16 +294,21 @@ class TestPrune:
         api.outcomes["prune"] = {
             "result": {
                 "decisions": [
-                    {"backup_name": "b1", "schedule": "nightly", "verdict": "keep", "reason": "newest of 3"},
-                    {"backup_name": "b2", "schedule": None, "verdict": "delete", "reason": "expired"},
-                ]
+                    {"name": "b1", "keep": True, "reason": "kept: newest of 3"},
+                    {"name": "b2", "keep": False, "reason": "deleted: expired"},
+                ],
+                "dry_run": True,
+                "kept_count": 1,
+                "deleted_count": 1,
+                "deleted_bytes": 42_000_000,
             }
         }
         done = cli("prune", "--dry-run")
         assert done.code == 0
         assert api.asked[0].body == {"dry_run": True}
-        assert "b1      nightly   keep      newest of 3" in done.out
-        assert "b2                delete    expired" in done.out
+        assert "b1      keep      newest of 3" in done.out
+        assert "b2      delete    expired" in done.out
+        assert "1 backup would be deleted (40.1 MiB), 1 kept" in done.out
 
     def test_some_left_over_is_partial(self, api: FakeApi, cli: Cli) -> None:
         api.outcomes["prune"] = {"status": "failed", "error": "PruneFailedError", "message": "1 of 2"}

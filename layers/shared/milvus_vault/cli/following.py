@@ -143,6 +143,12 @@ def _tell_outcome(output: Output, run: Run) -> None:
 
 def _numbers(run: Run) -> str:
     result, now = run.result or {}, run.progress
+    if run.kind == "prune" and "deleted_count" in result:
+        verb = "would be deleted" if result.get("dry_run") else "deleted"
+        sizes = f" ({formats.size(result.get('deleted_bytes'))})"
+        return (
+            f": {formats.number_of(result['deleted_count'], 'backup')} {verb}{sizes}, {result.get('kept_count')} kept"
+        )
     collections = result.get("collection_count", result.get("restored_count", now.collections_total))
     counts = {
         "collection": collections,

@@ -12,13 +12,10 @@ def show_decisions(output: Output, run: Run) -> None:
     decisions = (run.result or {}).get("decisions") or ()
     if not decisions:
         return
-    made = tables.table(output, "backup", "schedule", "decision", "why")
+    made = tables.table(output, "backup", "decision", "why")
+    made.columns[-1].no_wrap = False
     for decision in decisions:
-        verdict = str(decision.get("verdict", ""))
-        made.add_row(
-            Text(str(decision.get("backup_name", "")), style="bold"),
-            str(decision.get("schedule") or ""),
-            Text(verdict, style="red" if verdict == "delete" else "green"),
-            str(decision.get("reason", "")),
-        )
+        verdict = Text("keep", style="green") if decision["keep"] else Text("delete", style="red")
+        reason = str(decision["reason"]).removeprefix("kept: ").removeprefix("deleted: ")
+        made.add_row(Text(str(decision["name"]), style="bold"), verdict, Text(reason))
     output.show(made)

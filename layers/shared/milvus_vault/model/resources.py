@@ -202,7 +202,8 @@ class Run(RunSummary):
     request: dict[str, Any]
     """The input of the execution."""
     result: dict[str, Any] | None = None
-    """The output of the execution, where it succeeded."""
+    """The output of the execution, where it succeeded. Of a prune, also its decisions, their outcomes, and what was
+    swept, even where it failed."""
     error: str = ""
     message: str = ""
     hint: str = ""

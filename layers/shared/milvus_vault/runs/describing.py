@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from milvus_vault.archive.layout import BackupLayout
+from milvus_vault.archive.layout import RUNS_FOLDER, BackupLayout, join
 from milvus_vault.backup.prepare import default_name
 from milvus_vault.errors import InvalidRequestError, ObjectNotFoundError
 from milvus_vault.execution_records import ExecutionRecord, execution_record_key
@@ -15,6 +15,7 @@ from milvus_vault.model.executions import ExecutionDescription
 from milvus_vault.model.resources import Page, Progress, Run, RunCollection, RunKind
 from milvus_vault.ports import ObjectStore
 from milvus_vault.restore.report import report_page_key
+from milvus_vault.retention.documents import PruneReport
 from milvus_vault.runs.collections import Followed, follow_backup, follow_restore
 from milvus_vault.runs.machines import Machines, run_id, run_status
 from milvus_vault.runs.phases import phase_of
@@ -69,6 +70,15 @@ class WorkingFiles:
         is_there = any(listed.key == key for listed in self.store.list_objects(self.bucket, key))
         return self.store.link(self.bucket, key, LINK_SECONDS) if is_there else None
 
+    def prune_report(self, execution_arn: str) -> dict[str, Any]:
+        """Return what a prune decided of each backup, what became of it, and what was swept; empty where it is gone."""
+        key = join(self.prefix, RUNS_FOLDER, "reports", f"{execution_arn.rsplit(':', 1)[-1]}.json")
+        try:
+            report = PruneReport.model_validate_json(self.store.get(self.bucket, key))
+        except ObjectNotFoundError:
+            return {}
+        return report.model_dump(mode="json", include={"decisions", "outcomes", "swept"})
+
 
 def describe_run(machines: Machines, files: WorkingFiles, wanted: str, now: datetime) -> Run:
     """Return a run in full. Raises `RunNotFoundError`."""
@@ -95,7 +105,7 @@ def describe_run(machines: Machines, files: WorkingFiles, wanted: str, now: date
         collections=followed.first(FIRST_COLLECTIONS) if followed else (),
         warnings=followed.warnings if followed else (),
         request=request,
-        result=_object(execution.output_json or "{}") if status == "succeeded" else None,
+        result=_result(files, kind, execution, status),
         error=error,
         message=message,
         hint=hint,
@@ -132,6 +142,13 @@ def backup_name(kind: RunKind, execution: ExecutionDescription, request: dict[st
     if kind == "backup" and not given:
         return default_name(execution.started_at, execution.arn)
     return str(given) if given else None
+
+
+def _result(files: WorkingFiles, kind: RunKind, execution: ExecutionDescription, status: str) -> dict[str, Any] | None:
+    output = _object(execution.output_json or "{}") if status == "succeeded" else {}
+    if kind == "prune" and status in {"succeeded", "failed"}:
+        output |= files.prune_report(execution.arn)
+    return output if output or status == "succeeded" else None
 
 
 def _failure(execution: ExecutionDescription, status: str) -> tuple[str, str, str]:
