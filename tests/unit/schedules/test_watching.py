@@ -1,0 +1,206 @@
+"""Which schedules are overdue, and that people are told once of each."""
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from milvus_vault.announcing.overdue import OverdueMemory, overdue_totals, schedule_measures, tell_of_overdue
+from milvus_vault.errors import ServiceUnavailableError, SettingsError
+from milvus_vault.model.events import Metric, Notification
+from milvus_vault.model.resources import BackupStatus, BackupSummary, Page
+from milvus_vault.model.schedules import StoredSchedule
+from milvus_vault.schedules.watching import ScheduleHealth, look_at
+from tests.support.memory_store import InMemoryObjectStore
+
+LONG_AGO = datetime(2026, 1, 1, tzinfo=UTC)
+BUCKET = "backups"
+
+
+@dataclass
+class FakeHistory:
+    """Backups of one schedule, newest first; those beyond ten are known by their success only."""
+
+    backups: list[BackupSummary] = field(default_factory=list)
+    older_success: datetime | None = None
+
+    def list(self, limit: int, token: str | None, schedule: str | None = None) -> Page[BackupSummary]:
+        """Return the newest."""
+        assert (token, schedule) == (None, "nightly")
+        return Page(items=tuple(self.backups[:limit]))
+
+    def last_success(self, schedule: str) -> datetime | None:
+        """Return the newest success."""
+        assert schedule == "nightly"
+        return self.older_success
+
+
+def nightly(
+    expression: str = "cron(0 3 * * ? *)", *, is_enabled: bool = True, changed_at: datetime = LONG_AGO
+) -> StoredSchedule:
+    """Return a schedule."""
+    return StoredSchedule("nightly", expression, "UTC", is_enabled, "{}", changed_at)
+
+
+def backup(begun: datetime, minutes: int = 0, status: BackupStatus = "complete") -> BackupSummary:
+    """Return a backup that took some minutes."""
+    return BackupSummary(
+        name="a",
+        status=status,
+        created_at=begun,
+        finished_at=begun + timedelta(minutes=minutes),
+        size_bytes=0,
+        object_count=0,
+        collection_count=0,
+        row_count=0,
+        milvus_version="2.5.0",
+    )
+
+
+def at(day: int, hour: int, minute: int = 0) -> datetime:
+    """Return a time in May."""
+    return datetime(2026, 5, day, hour, minute, tzinfo=UTC)
+
+
+def health(stored: StoredSchedule, now: datetime, *backups: BackupSummary) -> ScheduleHealth:
+    """Return how the one schedule is doing."""
+    (found,) = look_at([stored], FakeHistory(list(backups)), now)
+    return found
+
+
+def test_a_schedule_whose_newest_backup_is_of_the_newest_firing_is_well() -> None:
+    found = health(nightly(), at(5, 12), backup(at(5, 3, 1)))
+    assert found == ScheduleHealth("nightly", at(5, 3, 1), timedelta(hours=8, minutes=59), None)
+
+
+@pytest.mark.parametrize(
+    ("now", "overdue_since"),
+    [
+        # A tenth of a day is 2 h 24 min.
+        (at(5, 5, 23), None),
+        (at(5, 5, 25), at(5, 3)),
+        (at(6, 2, 59), at(5, 3)),
+        (at(6, 12), at(6, 3)),
+    ],
+)
+def test_a_daily_backup_may_be_late_by_a_tenth_of_a_day(now: datetime, overdue_since: datetime | None) -> None:
+    assert health(nightly(), now, backup(at(4, 3))).overdue_since == overdue_since
+
+
+def test_backups_that_take_long_are_waited_for_longer() -> None:
+    usual = [backup(at(4, 3), minutes=90), backup(at(3, 3), minutes=30)]
+    assert health(nightly(), at(5, 6, 50), *usual).overdue_since is None
+    assert health(nightly(), at(5, 6, 55), *usual).overdue_since == at(5, 3)
+
+
+def test_a_backup_each_minute_may_be_half_an_hour_late() -> None:
+    each_minute = nightly("rate(1 minute)")
+    assert health(each_minute, at(5, 3, 30), backup(at(5, 3))).overdue_since is None
+    assert health(each_minute, at(5, 3, 32), backup(at(5, 3))).overdue_since == at(5, 3, 1)
+
+
+def test_a_partial_backup_is_no_success() -> None:
+    found = health(nightly(), at(5, 12), backup(at(5, 3), status="partial"), backup(at(4, 3)))
+    assert (found.last_success_at, found.overdue_since) == (at(4, 3), at(5, 3))
+
+
+def test_a_success_before_many_partial_ones_is_found() -> None:
+    history = FakeHistory([backup(at(5, 3), status="partial")], older_success=at(1, 3))
+    (found,) = look_at([nightly()], history, at(5, 12))
+    assert found.last_success_at == at(1, 3)
+
+
+def test_a_schedule_is_not_overdue_for_what_was_before_its_last_change() -> None:
+    changed = nightly(changed_at=at(5, 4))
+    assert health(changed, at(5, 12)).overdue_since is None
+    assert health(changed, at(5, 12)).age == timedelta(hours=8)
+    assert health(changed, at(6, 12)).overdue_since == at(6, 3)
+
+
+def test_a_schedule_that_is_off_is_not_looked_at() -> None:
+    assert look_at([nightly(is_enabled=False)], FakeHistory(), at(5, 12)) == ()
+
+
+def test_an_expression_that_cannot_be_read_is_named() -> None:
+    with pytest.raises(SettingsError, match="schedule nightly cannot be read"):
+        look_at([nightly("cron(0 3 * * *)")], FakeHistory(), at(5, 12))
+
+
+class Told:
+    """People who are told, and what is remembered of it."""
+
+    def __init__(self) -> None:
+        """Begin with nothing told."""
+        self.memory = OverdueMemory(InMemoryObjectStore(BUCKET), BUCKET, "team")
+        self.heard: list[Notification] = []
+        self.is_deaf = False
+
+    def look(self, *found: ScheduleHealth) -> list[str]:
+        """Do what happens each quarter of an hour, and return the subjects of what was heard."""
+        before = len(self.heard)
+        tell_of_overdue(found, self.memory, self.publish, stack="vault", now=at(5, 12))
+        return [notification.subject for notification in self.heard[before:]]
+
+    def publish(self, notification: Notification) -> None:
+        """Hear something."""
+        if self.is_deaf:
+            msg = "SNS does not answer"
+            raise ServiceUnavailableError(msg)
+        self.heard.append(notification)
+
+
+WELL = ScheduleHealth("nightly", at(5, 3), timedelta(hours=9), None)
+OVERDUE = ScheduleHealth("nightly", at(4, 3), timedelta(hours=33), at(5, 3))
+NEVER = ScheduleHealth("weekly", None, timedelta(days=9), at(3, 3))
+
+
+def test_of_an_overdue_schedule_people_are_told_once_and_again_when_it_is_well() -> None:
+    told = Told()
+    assert told.look(WELL) == []
+    assert told.look(OVERDUE) == ["[vault] schedule nightly is overdue"]
+    assert told.look(OVERDUE) == []
+    assert told.look(WELL) == ["[vault] schedule nightly is well again"]
+    assert told.look(WELL) == []
+    assert told.look(OVERDUE) == ["[vault] schedule nightly is overdue"]
+
+
+def test_each_overdue_schedule_is_told_of_by_itself() -> None:
+    told = Told()
+    assert told.look(OVERDUE, NEVER) == ["[vault] schedule nightly is overdue", "[vault] schedule weekly is overdue"]
+    assert told.look(WELL, NEVER) == ["[vault] schedule nightly is well again"]
+
+
+def test_the_message_says_what_is_missing_and_what_there_is() -> None:
+    told = Told()
+    told.look(OVERDUE, NEVER)
+    told.look(WELL, NEVER)
+    overdue, never, well = (notification.body for notification in told.heard)
+    assert "A complete backup should have begun at 2026-05-05 03:00 UTC or after" in overdue
+    assert "Its newest complete backup began on 2026-05-04 03:00 UTC." in overdue
+    assert "Its newest complete backup does not exist." in never
+    assert "It was overdue since 2026-05-05 03:00 UTC." in well
+
+
+def test_what_could_not_be_told_is_told_the_next_time() -> None:
+    told = Told()
+    told.is_deaf = True
+    with pytest.raises(ServiceUnavailableError):
+        told.look(OVERDUE)
+    told.is_deaf = False
+    assert told.look(OVERDUE) == ["[vault] schedule nightly is overdue"]
+
+
+def test_a_schedule_that_is_deleted_or_turned_off_is_forgotten() -> None:
+    told = Told()
+    told.look(OVERDUE)
+    assert told.look() == []
+    assert told.memory.names() == []
+
+
+def test_what_is_found_is_measured() -> None:
+    (total,) = overdue_totals([OVERDUE, NEVER, WELL])
+    assert (total.metric, total.value) == (Metric.SCHEDULES_OVERDUE, 2)
+    (total,) = overdue_totals([])
+    assert total.value == 0
+    (age,) = schedule_measures(OVERDUE)
+    assert (age.metric, age.value) == (Metric.LAST_SUCCESS_AGE, 33 * 3600)
