@@ -9,7 +9,7 @@ from jsonschema import Draft202012Validator
 
 from milvus_vault.announcing import needs_attention, run_event, run_measures, run_notification, run_totals
 from milvus_vault.errors import MilvusUnavailableError, VaultError
-from milvus_vault.model.events import Metric, RunEvent
+from milvus_vault.model.events import EVENT_SOURCE, RUN_EVENT_TYPE, Metric, RunEvent
 from milvus_vault.model.messages import AnnounceRunRequest
 
 ROOT = Path(__file__).parents[2]
@@ -100,6 +100,19 @@ def test_every_event_is_as_the_committed_schema_says(event: RunEvent) -> None:
     Draft202012Validator(SCHEMA).validate(json.loads(event.model_dump_json()))
     # EventBridge takes 256 KiB.
     assert len(event.model_dump_json()) < 20_000
+
+
+def test_the_example_of_the_documents_is_an_event_as_the_schema_says() -> None:
+    document = (ROOT / "docs" / "events.md").read_text()
+    example = json.loads(document.partition("```json\n")[2].partition("```")[0])
+    Draft202012Validator(SCHEMA).validate(example["detail"])
+    assert (example["source"], example["detail-type"]) == (EVENT_SOURCE, RUN_EVENT_TYPE)
+    assert example["detail"].keys() == RunEvent.model_fields.keys()
+
+
+def test_every_metric_is_in_the_documents() -> None:
+    document = (ROOT / "docs" / "events.md").read_text()
+    assert [metric for metric in Metric if f"`{metric}`" not in document] == []
 
 
 def test_the_same_change_gives_the_same_event() -> None:
