@@ -20,8 +20,8 @@ from typing import Any
 
 import yaml
 from ministack.app import main
-from ministack.core import iam_evaluator, lambda_runtime
-from ministack.services import apigateway_v1, lambda_svc, stepfunctions
+from ministack.core import iam_actions, iam_evaluator, lambda_runtime
+from ministack.services import apigateway_v1, lambda_svc, scheduler, stepfunctions
 from ministack.services.cloudformation import provisioners
 
 MINISTACK_VERSION = "1.5.33"
@@ -188,18 +188,22 @@ def patch_stop_of_nested_executions() -> None:
     stepfunctions._stop_execution = stop_with_children
 
 
-def patch_secure_transport() -> None:
-    """Count every request as one over TLS.
+# `events:source` is the source of the events that are put; ministack never looks at them. Ours is the only one here.
+_CONDITION_KEYS = {"aws:securetransport": "true", "events:source": "milvus-vault"}
 
-    On AWS they all are. Here none is, and the bucket policy that refuses the others would refuse everything
-    when policies are enforced.
+
+def patch_condition_keys() -> None:
+    """Count every request as one over TLS, and every event that is put as one of ours.
+
+    On AWS all requests are over TLS. Here none is, and the bucket policy that refuses the others would refuse
+    everything when policies are enforced; so would the condition on the source of events.
     """
     resolve = iam_evaluator._resolve_condition_key
 
-    def resolve_as_over_tls(key: str, context: object) -> object:
-        return "true" if key.lower() == "aws:securetransport" else resolve(key, context)
+    def resolve_also(key: str, context: object) -> object:
+        return _CONDITION_KEYS.get(key.lower()) or resolve(key, context)
 
-    iam_evaluator._resolve_condition_key = resolve_as_over_tls
+    iam_evaluator._resolve_condition_key = resolve_also
 
 
 _is_in_branch = contextvars.ContextVar("is_in_branch", default=False)
@@ -284,6 +288,35 @@ def patch_any_method() -> None:
     apigateway_v1._import_path_item = import_item_with_any
 
 
+def patch_schedule_groups() -> None:
+    """Check requests about a schedule against policies under the ARN that it has; ministack takes the default group.
+
+    Create a stack's schedule in its time zone, too, which ministack leaves out.
+    """
+    extract = iam_actions.extract_resource_arn
+
+    def extract_with_group(
+        service: str, method: str, path: str, headers: Json, body: bytes, query: Json, *rest: Any
+    ) -> str:
+        arn: str = extract(service, method, path, headers, body, query, *rest)
+        if service != "scheduler" or ":schedule/default/" not in arn:
+            return arn
+        given = query.get("groupName") or (json.loads(body).get("GroupName") if body else None) or "default"
+        return arn.replace(":schedule/default/", f":schedule/{given[0] if isinstance(given, list) else given}/")
+
+    iam_actions.extract_resource_arn = extract_with_group
+    handlers = provisioners._RESOURCE_HANDLERS["AWS::Scheduler::Schedule"]
+    create = handlers["create"]
+
+    def create_in_zone(logical_id: str, props: Json, stack_name: str) -> tuple[str, Json]:
+        name, attributes = create(logical_id, props, stack_name)
+        stored = scheduler._schedules[f"{props.get('GroupName', 'default')}/{name}"]
+        stored["ScheduleExpressionTimezone"] = props.get("ScheduleExpressionTimezone", "UTC")
+        return name, attributes
+
+    handlers["create"] = create_in_zone
+
+
 def apply() -> None:
     """Apply all patches. Raises `RuntimeError` for another version of ministack."""
     found = importlib.metadata.version("ministack")
@@ -296,10 +329,11 @@ def apply() -> None:
     patch_nested_failure()
     patch_stop_of_states()
     patch_stop_of_nested_executions()
-    patch_secure_transport()
+    patch_condition_keys()
     patch_layer_extraction()
     patch_any_method()
     patch_history_of_branches()
+    patch_schedule_groups()
 
 
 if __name__ == "__main__":

@@ -586,6 +586,68 @@ class TestPolicies:
             else:
                 assert "AccessDenied" in json.load(answer["Payload"])["errorMessage"]
 
+    def test_events_may_be_put_by_who_may_put_ours(self) -> None:
+        with Ministack(enforce_policies=True) as server:
+            allowed = {
+                "Effect": "Allow",
+                "Action": "events:PutEvents",
+                "Resource": "arn:aws:events:us-east-1:000000000000:event-bus/default",
+                "Condition": {"StringEquals": {"events:source": "milvus-vault"}},
+            }
+            function = create_function(server, PUTS_EVENT, role=create_role(server, allowed))
+            answer = server.client("lambda").invoke(FunctionName=function, Payload="{}")
+            assert json.load(answer["Payload"]) == 0
+
+
+PUTS_EVENT = """
+    import boto3
+
+    def handler(event, context):
+        entry = {"Source": "milvus-vault", "DetailType": "test", "Detail": "{}"}
+        return boto3.client("events").put_events(Entries=[entry])["FailedEntryCount"]
+"""
+
+READS_SCHEDULE = """
+    import boto3
+
+    def handler(event, context):
+        return boto3.client("scheduler").get_schedule(**event)["ScheduleExpressionTimezone"]
+"""
+
+
+class TestScheduleGroups:
+    """Patch of schedules."""
+
+    def test_a_stack_s_schedule_has_its_time_zone_and_is_read_by_who_may_read_its_group(self) -> None:
+        with Ministack(enforce_policies=True) as server:
+            schedule = {
+                "Name": "nightly",
+                "GroupName": {"Ref": "Group"},
+                "ScheduleExpression": "rate(1 day)",
+                "ScheduleExpressionTimezone": "Europe/Berlin",
+                "FlexibleTimeWindow": {"Mode": "OFF"},
+                "Target": {
+                    "Arn": "arn:aws:sqs:us-east-1:000000000000:q",
+                    "RoleArn": "arn:aws:iam::000000000000:role/r",
+                },
+            }
+            resources = {
+                "Group": {"Type": "AWS::Scheduler::ScheduleGroup", "Properties": {"Name": "vault"}},
+                "Schedule": {"Type": "AWS::Scheduler::Schedule", "Properties": schedule},
+            }
+            deployment.deploy(server.client("cloudformation"), {"Resources": resources}, "grouped", {})
+            answers = {}
+            for group in ("vault", "other"):
+                allowed = f"arn:aws:scheduler:us-east-1:000000000000:schedule/{group}/*"
+                role = create_role(server, {"Effect": "Allow", "Action": "scheduler:GetSchedule", "Resource": allowed})
+                function = create_function(server, READS_SCHEDULE, role=role)
+                event = json.dumps({"Name": "nightly", "GroupName": "vault"})
+                answer = server.client("lambda").invoke(FunctionName=function, Payload=event)
+                answers[group] = json.load(answer["Payload"])
+
+        assert answers["vault"] == "Europe/Berlin"
+        assert "AccessDenied" in answers["other"]["errorMessage"]
+
 
 class TestConditionalWrites:
     """What claims and the commit marker rest on."""

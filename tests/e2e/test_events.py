@@ -84,6 +84,13 @@ class Told:
 
 
 @pytest.fixture(scope="module")
+def stack() -> Iterator[LocalStack]:
+    """Run a stack whose functions may do only what their roles say."""
+    with LocalStack(enforce_policies=True) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
 def told(stack: LocalStack) -> Iterator[Told]:
     """Make a schedule, a backup and a failure, and wait for the schedule to fire."""
     library.fill(stack.milvus_uri, DATABASE)
@@ -191,6 +198,13 @@ def test_what_cannot_be_is_a_problem(
     assert (answer.status, answer.is_problem, answer.json["error"]) == (status, True, error)
 
 
+def test_a_look_at_the_schedules_finds_them_well(stack: LocalStack, told: Told) -> None:  # noqa: ARG001
+    functions = stack.client("lambda").list_functions()["Functions"]
+    (name,) = (found["FunctionName"] for found in functions if "WatchSchedulesFunction" in found["FunctionName"])
+    answer = stack.client("lambda").invoke(FunctionName=name, Payload=json.dumps({"source": "aws.events"}))
+    assert json.load(answer["Payload"]) == {"schedule_count": 1, "overdue": []}
+
+
 def test_a_deleted_schedule_is_gone(stack: LocalStack) -> None:
     assert call(stack.api_url, "PUT", "/schedules/daily", {"expression": "rate(1 day)"}).status == 200
     assert call(stack.api_url, "DELETE", "/schedules/daily").status == 204
@@ -212,10 +226,11 @@ def test_a_deleted_schedule_is_gone(stack: LocalStack) -> None:
 def test_the_deployed_schedule_is_read_from_the_parameters(
     stack: LocalStack, parameters: dict[str, str], request_fields: dict[str, Any], retention: int | None
 ) -> None:
-    # Not before the stack is gone.
-    given = {"ScheduleExpression": "cron(0 3 1 1 ? 2199)", "ScheduleTimezone": "Europe/Berlin", **parameters}
+    # Long after the stack is gone.
+    given = {"ScheduleExpression": "cron(0 0 1 1 ? 2199)", "ScheduleTimezone": "Europe/Berlin", **parameters}
     deployed = stack.deploy("telling-deployed", stack.milvus, given)
     found = call(deployed.api_url, "GET", "/schedules/deployed").json
-    assert found["is_deployed"]
+    assert (found["is_deployed"], found["timezone"]) == (True, "Europe/Berlin")
+    assert found["next_run_at"] == "2198-12-31T23:00:00Z"
     assert {name: found["request"][name] for name in request_fields} == request_fields
     assert (found["retention"] or {}).get("keep_last") == retention
