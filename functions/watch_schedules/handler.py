@@ -6,8 +6,10 @@ from functools import partial
 from milvus_vault.adapters.announcements import emit, publish
 from milvus_vault.adapters.s3 import S3ObjectStore
 from milvus_vault.announcing.overdue import OverdueMemory, overdue_totals, schedule_measures, tell_of_overdue
+from milvus_vault.announcing.unpruned import unpruned_totals
 from milvus_vault.catalogue import Catalogue
 from milvus_vault.model.messages import WatchSchedulesRequest, WatchSchedulesResult
+from milvus_vault.retention.policies import schedule_policies
 from milvus_vault.runtime import task
 from milvus_vault.schedules import Schedules
 from milvus_vault.schedules.watching import look_at
@@ -23,12 +25,14 @@ def handler(_: WatchSchedulesRequest) -> WatchSchedulesResult:
     store = S3ObjectStore.connect()
     place = (store, storage.backup_bucket_name, storage.backup_prefix)
     catalogue = Catalogue(*place)
-    schedules = Schedules(open_scheduler(ScheduleSettings.from_env()), catalogue, lambda: now)
-    found = look_at(schedules.stored(), catalogue, now)
+    scheduler = open_scheduler(ScheduleSettings.from_env())
+    found = look_at(Schedules(scheduler, catalogue, lambda: now).stored(), catalogue, now)
     tell_of_overdue(
         found, OverdueMemory(*place), partial(publish, told.alarm_topic_arn), stack=told.stack_name, now=now
     )
-    emit(overdue_totals(found), stack=told.stack_name)
+    backups = list(catalogue.read(catalogue.entries(adopt=False)))
+    unpruned = unpruned_totals(backups, schedule_policies(scheduler), now)
+    emit((*overdue_totals(found), *unpruned), stack=told.stack_name)
     for health in found:
         emit(schedule_measures(health), stack=told.stack_name, schedule=health.name)
     return WatchSchedulesResult(

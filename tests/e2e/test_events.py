@@ -58,10 +58,14 @@ class Ear:
 
 
 def ear(stack: LocalStack, name: str) -> Ear:
-    """Make a queue."""
+    """Make a queue that EventBridge and SNS may send to."""
     sqs = stack.client("sqs")
     url: str = sqs.create_queue(QueueName=name)["QueueUrl"]
     arn: str = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+    senders = {"Service": ["events.amazonaws.com", "sns.amazonaws.com"]}
+    allowed = {"Effect": "Allow", "Principal": senders, "Action": "sqs:SendMessage", "Resource": arn}
+    policy = json.dumps({"Version": "2012-10-17", "Statement": [allowed]})
+    sqs.set_queue_attributes(QueueUrl=url, Attributes={"Policy": policy})
     return Ear(stack, url, arn)
 
 

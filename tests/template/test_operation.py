@@ -184,6 +184,8 @@ def test_nothing_that_names_data_has_a_default() -> None:
 
 ALARMS = [pytest.param(alarm["Properties"], id=name) for name, alarm in resources("AWS::CloudWatch::Alarm").items()]
 
+SCHEDULES = [pytest.param(found["Properties"], id=n) for n, found in resources("AWS::Scheduler::Schedule").items()]
+
 # Who makes a metric that is none of ours.
 AWS_NAMESPACES = {"AWS/SQS", "AWS/Lambda", "AWS/States"}
 DIMENSIONS_OF_STACK = [
@@ -280,8 +282,12 @@ def test_the_deployed_schedule_is_kept_like_those_of_the_api() -> None:
     properties = schedule["Properties"]
     assert (properties["Name"], properties["GroupName"]) == (DEPLOYED, {"Ref": "ScheduleGroup"})
     assert properties["ScheduleExpressionTimezone"] == {"Ref": "ScheduleTimezone"}
-    assert properties["Target"]["DeadLetterConfig"] == {"Arn": DEAD_LETTERS}
-    assert properties["Target"]["RetryPolicy"] == {
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES)
+def test_what_a_schedule_cannot_start_is_tried_again_and_then_kept(schedule: Data) -> None:
+    assert schedule["Target"]["DeadLetterConfig"] == {"Arn": DEAD_LETTERS}
+    assert schedule["Target"]["RetryPolicy"] == {
         "MaximumEventAgeInSeconds": scheduler.RETRY_SECONDS,
         "MaximumRetryAttempts": scheduler.RETRY_ATTEMPTS,
     }

@@ -238,7 +238,8 @@ def test_schedules_may_start_the_backup_and_say_what_could_not_be_started_and_no
 def test_the_daily_prune_may_be_started_and_nothing_else() -> None:
     (policy,) = resources("AWS::IAM::Role")["PruneScheduleRole"]["Properties"]["Policies"]
     assert policy["PolicyDocument"]["Statement"] == [
-        {"Effect": "Allow", "Action": "states:StartExecution", "Resource": {"Ref": "PruneStateMachine"}}
+        {"Effect": "Allow", "Action": "states:StartExecution", "Resource": {"Ref": "PruneStateMachine"}},
+        {"Effect": "Allow", "Action": "sqs:SendMessage", "Resource": {"Fn::GetAtt": ["DeadLetterQueue", "Arn"]}},
     ]
 
 

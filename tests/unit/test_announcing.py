@@ -102,6 +102,11 @@ def test_every_event_is_as_the_committed_schema_says(event: RunEvent) -> None:
     assert len(event.model_dump_json()) < 20_000
 
 
+def test_a_prune_s_counts_are_not_taken_for_counts_of_collections() -> None:
+    event = change(kind="prune", request={}, output={"failed_count": 2, "deleted_count": 3, "report_key": "k"})
+    assert (event.failed_count, event.backup_name, event.report_key) == (None, None, "k")
+
+
 def test_the_example_of_the_documents_is_an_event_as_the_schema_says() -> None:
     document = (ROOT / "docs" / "events.md").read_text()
     example = json.loads(document.partition("```json\n")[2].partition("```")[0])

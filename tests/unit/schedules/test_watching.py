@@ -6,9 +6,12 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from milvus_vault.announcing.overdue import OverdueMemory, overdue_totals, schedule_measures, tell_of_overdue
+from milvus_vault.announcing.unpruned import unpruned_totals
 from milvus_vault.errors import ServiceUnavailableError, SettingsError
 from milvus_vault.model.events import Metric, Notification
+from milvus_vault.model.requests import ScheduleTag
 from milvus_vault.model.resources import BackupStatus, BackupSummary, Page
+from milvus_vault.model.retention import Retention
 from milvus_vault.model.schedules import StoredSchedule
 from milvus_vault.schedules.watching import ScheduleHealth, look_at
 from tests.support.memory_store import InMemoryObjectStore
@@ -204,3 +207,15 @@ def test_what_is_found_is_measured() -> None:
     assert total.value == 0
     (age,) = schedule_measures(OVERDUE)
     assert (age.metric, age.value) == (Metric.LAST_SUCCESS_AGE, 33 * 3600)
+
+
+def test_the_oldest_backup_that_no_policy_keeps_is_measured() -> None:
+    tags = {"nightly": ScheduleTag(name="nightly", retention=Retention(keep_last=1))}
+    newest_first = [
+        backup(at(day, 3)).model_copy(update={"name": f"backup_{day}", "schedule": "nightly"}) for day in (5, 4, 3)
+    ]
+    (age,) = unpruned_totals(newest_first, tags, at(5, 12))
+    assert (age.metric, age.value) == (Metric.OLDEST_UNPRUNED_AGE, 57 * 3600)
+    for kept in (newest_first[:1], [backup(at(1, 3))], []):
+        (age,) = unpruned_totals(kept, tags, at(5, 12))
+        assert age.value == 0

@@ -37,6 +37,8 @@ def run_event(change: StatusChange, stack: str) -> RunEvent:
     request, output = _object(change.input), _object(change.output)
     error, message, hint = _failure(change, status)
     warnings = output.get("warnings", [])
+    # A prune's counts are of backups.
+    counts = {} if kind == "prune" else output
     return RunEvent(
         id=f"{run_id(kind, change.name)}/{status}",
         stack=stack,
@@ -49,8 +51,8 @@ def run_event(change: StatusChange, stack: str) -> RunEvent:
         duration_seconds=(ended_at - started_at).total_seconds() if ended_at else None,
         backup_name=_backup_name(kind, change, request, started_at),
         schedule=_schedule(request),
-        collection_count=output.get("collection_count", output.get("restored_count")),
-        failed_count=output.get("failed_count"),
+        collection_count=counts.get("collection_count", counts.get("restored_count")),
+        failed_count=counts.get("failed_count"),
         object_count=output.get("object_count"),
         size_bytes=output.get("size_bytes"),
         row_count=output.get("row_count"),

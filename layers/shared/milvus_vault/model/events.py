@@ -25,6 +25,7 @@ class Metric(StrEnum):
     BACKUPS_DAMAGED = "BackupsDamaged"
     LAST_SUCCESS_AGE = "LastSuccessAgeSeconds"
     SCHEDULES_OVERDUE = "SchedulesOverdue"
+    OLDEST_UNPRUNED_AGE = "OldestUnprunedAgeSeconds"
 
 
 class RunEvent(Model):
