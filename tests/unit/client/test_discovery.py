@@ -1,0 +1,150 @@
+"""The API is found by what is given, then by the environment, then by the local stack; else it is said what to give."""
+
+import re
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from urllib.parse import parse_qs
+
+import boto3
+import pytest
+
+from milvus_vault.client import connect, find_door
+from milvus_vault.client.transport import Transport
+from milvus_vault.errors import ApiAccessDeniedError, ApiNotFoundError, ApiUnavailableError
+
+URL = "https://abc123.execute-api.eu-west-1.amazonaws.com/v1"
+FOUND = """<DescribeStacksResponse xmlns="http://cloudformation.amazonaws.com/doc/2010-05-15/"><DescribeStacksResult>
+<Stacks><member><StackName>vault</StackName><CreationTime>2026-01-01T00:00:00Z</CreationTime>
+<StackStatus>CREATE_COMPLETE</StackStatus><Outputs><member><OutputKey>{}</OutputKey><OutputValue>{}</OutputValue>
+</member></Outputs></member></Stacks></DescribeStacksResult></DescribeStacksResponse>"""
+REFUSED = "<ErrorResponse><Error><Type>Sender</Type><Code>{}</Code><Message>{}</Message></Error></ErrorResponse>"
+
+# Outputs of the stacks that there are, by Region and name.
+STACKS: dict[tuple[str, str], str] = {}
+
+
+class CloudFormation(BaseHTTPRequestHandler):
+    """As much of the service as describes a stack."""
+
+    def do_POST(self) -> None:
+        """Answer DescribeStacks."""
+        asked = parse_qs(self.rfile.read(int(self.headers["Content-Length"])).decode())
+        region = re.findall(r"Credential=\w+/\d+/([a-z0-9-]+)/", self.headers["Authorization"])[0]
+        name = asked["StackName"][0]
+        status, text = 400, REFUSED.format("ValidationError", f"Stack with id {name} does not exist")
+        if name == "forbidden":
+            status, text = 403, REFUSED.format("AccessDenied", "no cloudformation:DescribeStacks for you")
+        if (region, name) in STACKS:
+            status, text = 200, FOUND.format(STACKS[region, name], URL)
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(text)))
+        self.end_headers()
+        self.wfile.write(text.encode())
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture(autouse=True)
+def aws(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+    """Use a CloudFormation of our own, and no local stack."""
+    for name in ("AWS_PROFILE", "AWS_REGION", "MILVUS_VAULT_URL", "MILVUS_VAULT_STACK"):
+        monkeypatch.delenv(name, raising=False)
+    server = ThreadingHTTPServer(("127.0.0.1", 0), CloudFormation)
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,))
+    thread.start()
+    monkeypatch.setenv("AWS_ENDPOINT_URL_CLOUDFORMATION", f"http://127.0.0.1:{server.server_address[1]}")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIAEXAMPLE")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-west-1")
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "credentials"))
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    yield
+    STACKS.clear()
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def deploy(name: str, output: str = "ApiUrl", region: str = "eu-west-1") -> None:
+    """Let there be a stack with one output."""
+    STACKS[region, name] = output
+
+
+def test_a_stack_is_asked_for_its_output() -> None:
+    deploy("vault")
+    door = find_door(stack="vault")
+    assert (door.url, door.found_by) == (URL, "stack")
+    assert connect(stack="vault").url == URL
+
+
+def test_a_stack_is_looked_for_in_the_given_region() -> None:
+    deploy("vault", region="us-west-2")
+    assert find_door(stack="vault", region="us-west-2").url == URL
+    with pytest.raises(ApiNotFoundError, match="no stack 'vault' in eu-west-1"):
+        find_door(stack="vault")
+
+
+def test_a_stack_without_an_api_is_told() -> None:
+    deploy("other", "Something")
+    with pytest.raises(ApiNotFoundError, match="no output ApiUrl"):
+        find_door(stack="other")
+
+
+def test_a_caller_who_may_not_describe_stacks_is_told() -> None:
+    with pytest.raises(ApiAccessDeniedError, match="no cloudformation:DescribeStacks for you") as raised:
+        find_door(stack="forbidden")
+    assert "--url" in raised.value.hint
+
+
+def test_what_is_given_goes_before_the_environment() -> None:
+    deploy("vault")
+    environment = {"MILVUS_VAULT_URL": "https://elsewhere", "MILVUS_VAULT_STACK": "nowhere"}
+    assert find_door(stack="vault", environment=environment).url == URL
+    assert find_door(url="https://given", environment=environment).url == "https://given"
+    assert find_door(environment=environment).url == "https://elsewhere"
+
+
+def test_the_environment_may_name_a_stack() -> None:
+    deploy("vault")
+    assert find_door(environment={"MILVUS_VAULT_STACK": "vault"}).url == URL
+
+
+def test_without_anything_it_is_said_what_to_give() -> None:
+    with pytest.raises(ApiNotFoundError) as raised:
+        find_door(environment={})
+    assert "--stack" in raised.value.hint
+
+
+def test_an_address_without_a_scheme_is_refused() -> None:
+    with pytest.raises(ApiNotFoundError, match="is no address"):
+        find_door(url="abc123.execute-api.eu-west-1.amazonaws.com/v1")
+
+
+def test_a_profile_that_is_not_there_is_named() -> None:
+    with pytest.raises(ApiAccessDeniedError, match="no AWS profile 'nobody'"):
+        find_door(url=URL, profile="nobody")
+
+
+def test_a_missing_region_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("AWS_DEFAULT_REGION")
+    with pytest.raises(ApiNotFoundError) as raised:
+        find_door(stack="vault")
+    assert "--region" in raised.value.hint
+
+
+def test_requests_are_signed_for_the_region_in_the_address() -> None:
+    session = boto3.Session(aws_access_key_id="a", aws_secret_access_key="b", region_name="us-east-1")
+    assert Transport(URL, session)._region() == "eu-west-1"
+    assert Transport("https://vault.example.org/v1", session)._region() == "us-east-1"
+
+
+def test_an_aws_that_does_not_answer_is_unavailable(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL_CLOUDFORMATION", "http://127.0.0.1:1")
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+    with pytest.raises(ApiUnavailableError, match="cannot ask CloudFormation"):
+        find_door(stack="vault")
