@@ -3,6 +3,7 @@
 docs/errors.md       every error: its meaning from `errors.py`, its retries from `statemachine/`, what to do about
                      it from `docs/errors_actions.yaml`
 docs/requests.md     the fields of the requests, from their models, with examples that the models accept
+docs/openapi.json    the API, from its routes and their models
 docs/schemas/*.json  JSON schemas of requests, results, events and the manifest
 
 With `--check` nothing is written: it names the files that are not what the code says, and ends with 1 if there
@@ -25,6 +26,8 @@ import yaml
 from pydantic import BaseModel, ConfigDict
 
 from milvus_vault import errors
+from milvus_vault.api.openapi import openapi_document
+from milvus_vault.api.routes import ENDPOINTS
 from milvus_vault.archive.manifest import Manifest
 from milvus_vault.errors import VaultError
 from milvus_vault.model.base import Model
@@ -382,6 +385,7 @@ def documents() -> dict[Path, str]:
     made = {
         DOCS / "errors.md": errors_document(sections, retries(machines), actions),
         DOCS / "requests.md": requests_document(EXAMPLES),
+        DOCS / "openapi.json": json.dumps(openapi_document(ENDPOINTS), indent=2) + "\n",
     }
     for name, (model, mode) in SCHEMAS.items():
         made[DOCS / "schemas" / f"{name}.schema.json"] = schema_document(model, mode)

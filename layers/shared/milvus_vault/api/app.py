@@ -12,7 +12,7 @@ from milvus_vault.api import problems
 from milvus_vault.api.endpoints import Endpoint
 from milvus_vault.api.parsing import arguments
 from milvus_vault.api.services import Services
-from milvus_vault.errors import RouteNotFoundError, VaultError
+from milvus_vault.errors import InvalidRequestError, RouteNotFoundError, VaultError
 from milvus_vault.model.resources import Problem, Started
 from milvus_vault.runtime import logger
 
@@ -62,6 +62,10 @@ class Api:
     def _not_found(self, _: NotFoundError) -> Response[str]:
         method, path = self._event.get("httpMethod", ""), self._event.get("path", "")
         allowed = sorted({endpoint.method for endpoint in self._endpoints if _matches(endpoint.path, path)})
+        if method in allowed:
+            # The resolver finds no route for a part with a character that none of our names can have.
+            msg = f"the path {path!r} has a character that is in no name"
+            return self._problem(InvalidRequestError(msg, hint="Names have letters, digits, dashes and underscores."))
         error = RouteNotFoundError(
             f"there is no {method} {path}" + (f", but {', '.join(allowed)}" if allowed else ""),
             hint="`GET /openapi.json` describes all routes.",

@@ -16,7 +16,7 @@ from milvus_vault.errors import (
     ObjectNotFoundError,
 )
 from milvus_vault.model.requests import BackupName, BackupRequest, ScheduleName
-from milvus_vault.model.resources import Backup, BackupSummary, Hold, HoldState, Page, Started
+from milvus_vault.model.resources import Backup, BackupSummary, Hold, HoldState, Link, Page, Started
 from milvus_vault.runs.starting import find_started, start
 
 routes = Routes("backups")
@@ -64,6 +64,18 @@ def get_backup(services: Services, name: BackupName) -> Backup:
     return backup.model_copy(update={"report_url": services.working_files.report_link("backup", "", name)})
 
 
+@routes.get("/backups/{name}/report", errors=[BackupNotFoundError, ObjectNotFoundError])
+def get_backup_report(services: Services, name: BackupName) -> Link:
+    """Tell where the HTML report of a backup can be read for an hour, without credentials."""
+    if not backup_exists(services, name):
+        raise no_backup(services, name)
+    url = services.working_files.report_link("backup", "", name)
+    if url is None:
+        msg = f"backup '{name}' has no report: another program made it, or an older release"
+        raise ObjectNotFoundError(msg, hint=f"`GET /backups/{name}` tells what is in it.")
+    return Link(url=url)
+
+
 @routes.put("/backups/{name}/hold", errors=[BackupNotFoundError])
 def put_hold(services: Services, name: BackupName, body: Hold, caller: Caller) -> HoldState:
     """Hold a backup: until then nobody can delete it. Replaces an older hold."""
@@ -74,6 +86,12 @@ def put_hold(services: Services, name: BackupName, body: Hold, caller: Caller) -
 def delete_hold(services: Services, name: BackupName) -> None:
     """Lift the hold of a backup; one without a hold is no error."""
     services.catalogue.lift_hold(name)
+
+
+def no_backup(services: Services, name: str) -> BackupNotFoundError:
+    """Return the error for a backup that is not there."""
+    msg = f"there is no backup '{name}' in s3://{services.bucket}/{services.prefix}"
+    return BackupNotFoundError(msg, hint="`GET /backups` lists those that there are.")
 
 
 def backup_exists(services: Services, name: str) -> bool:

@@ -4,13 +4,13 @@ from typing import Annotated
 
 from pydantic import Field
 
-from milvus_vault.api.backups import backup_exists
+from milvus_vault.api.backups import backup_exists, no_backup
 from milvus_vault.api.endpoints import Caller, Paging, Routes
+from milvus_vault.api.runs import get_run
 from milvus_vault.api.services import Services
 from milvus_vault.errors import BackupNotFoundError, IdempotencyConflictError, RunNotFoundError
 from milvus_vault.model.requests import RestoreRequest
 from milvus_vault.model.resources import Page, Run, RunSummary, Started
-from milvus_vault.runs.describing import describe_run
 from milvus_vault.runs.listing import list_runs
 from milvus_vault.runs.starting import find_started, start
 
@@ -25,8 +25,7 @@ def post_restore(services: Services, body: RestoreRequest, caller: Caller) -> St
     started = find_started(services.machines, "restore", body, caller.idempotency_key)
     if started is None:
         if not backup_exists(services, body.backup_name):
-            msg = f"there is no backup '{body.backup_name}' in s3://{services.bucket}/{services.prefix}"
-            raise BackupNotFoundError(msg, hint="`GET /backups` lists those that there are.")
+            raise no_backup(services, body.backup_name)
         started = start(services.machines, "restore", body, caller.idempotency_key)
     return Started(id=started.id, kind="restore", execution_arn=started.execution_arn, backup_name=body.backup_name)
 
@@ -40,4 +39,4 @@ def get_restores(services: Services, query: Paging) -> Page[RunSummary]:
 @routes.get("/restores/{restore_id}", errors=[RunNotFoundError])
 def get_restore(services: Services, restore_id: RestoreId) -> Run:
     """Tell how far a restore is, or what came of it."""
-    return describe_run(services.machines, services.working_files, restore_id, services.now)
+    return get_run(services, restore_id)

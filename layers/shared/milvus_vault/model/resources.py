@@ -69,6 +69,13 @@ class BackupSummary(Model):
     """The program that made it."""
 
 
+class Link(Model):
+    """Where something can be read."""
+
+    url: str
+    """For an hour, without credentials."""
+
+
 class BackedUpCollection(Model):
     """A collection in a backup."""
 
