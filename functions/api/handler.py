@@ -8,6 +8,7 @@ from typing import Any
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
+from milvus_vault.adapters.executions import StepFunctionsExecutions
 from milvus_vault.adapters.inspector import LambdaInspector
 from milvus_vault.adapters.s3 import S3ObjectStore
 from milvus_vault.adapters.state_machines import StepFunctionsMachines
@@ -34,9 +35,15 @@ def open_services() -> Services:
         inspector=LambdaInspector(api.inspect_milvus_function_name),
         now=now,
         catalogue=catalogue,
+        executions=StepFunctionsExecutions(),
         machines=Machines(
             StepFunctionsMachines(),
-            {"backup": api.backup_state_machine_arn, "restore": api.restore_state_machine_arn},
+            {
+                "backup": api.backup_state_machine_arn,
+                "restore": api.restore_state_machine_arn,
+                "verify": api.verify_state_machine_arn,
+                "prune": api.prune_state_machine_arn,
+            },
         ),
         schedules=Schedules(open_scheduler(ScheduleSettings.from_env()), catalogue, lambda: now),
     )

@@ -293,3 +293,35 @@ def test_an_estimate_says_what_the_backup_then_takes(stack: LocalStack, backup: 
     assert len(estimate["largest"]) == 3
     unknown = {"backup": {"collections": ["default.nobody"]}}
     assert_problem(send(stack, "POST", "/estimate", unknown), 404, "CollectionNotFoundError")
+
+
+def test_a_backup_is_verified_and_its_report_can_be_read(stack: LocalStack, backup: dict[str, Any]) -> None:
+    path = f"/backups/{backup['backup_name']}"
+    started = send(stack, "POST", f"{path}/verify")
+    assert started.status == 202
+    run = ended(stack, started.json["id"])
+    assert (run["status"], run["kind"]) == ("succeeded", "verify")
+    verification = send(stack, "GET", path).json["verification"]
+    assert (verification["status"], verification["run"]) == ("intact", run["id"])
+    assert send(stack, "GET", f"{path}/report").json["url"].startswith("http")
+    assert_problem(send(stack, "POST", "/backups/nowhere/verify"), 404, "BackupNotFoundError")
+
+
+def test_a_backup_is_deleted_unless_it_has_a_hold(stack: LocalStack) -> None:
+    ended(stack, send(stack, "POST", "/backups", {"backup_name": "deleted", "meta_only": True}).json["id"])
+    assert send(stack, "PUT", "/backups/deleted/hold", {"reason": "audit"}).status == 200
+    assert_problem(send(stack, "DELETE", "/backups/deleted"), 409, "BackupHeldError")
+    assert send(stack, "DELETE", "/backups/deleted/hold").status == 204
+
+    started = send(stack, "DELETE", "/backups/deleted")
+    assert (started.status, started.json["kind"]) == (202, "prune")
+    assert ended(stack, started.json["id"])["status"] == "succeeded"
+    assert_problem(send(stack, "GET", "/backups/deleted"), 404, "BackupNotFoundError")
+    assert_problem(send(stack, "DELETE", "/backups/deleted"), 404, "BackupNotFoundError")
+
+
+def test_a_prune_tells_what_it_would_delete(stack: LocalStack) -> None:
+    started = send(stack, "POST", "/prune", {"dry_run": True})
+    assert started.status == 202
+    run = ended(stack, started.json["id"])
+    assert (run["status"], run["kind"]) == ("succeeded", "prune")

@@ -42,7 +42,7 @@ PLACES = {
     "secret": r"\$\{MilvusSecretArn\}",
     "executions": _STATES + r"execution:\$\{AWS::StackName\}-(?:backup|restore|verify|prune|copy-objects)(?::|/)\*",
     "inspecting function": r"\$\{InspectMilvusFunction.Arn\}",
-    "machines of runs": r"\$\{(?:Backup|Restore)StateMachine\}",
+    "machines of runs": r"\$\{(?:Backup|Restore|Verify|Prune)StateMachine\}",
     "copy machine": _STATES + r"stateMachine:\$\{AWS::StackName\}-copy-objects|\$\{CopyObjectsStateMachine\}",
     "schedules": r"arn:\$\{AWS::Partition\}:scheduler:\$\{AWS::Region\}:\$\{AWS::AccountId\}:"
     r"schedule/\$\{AWS::StackName\}/\*",

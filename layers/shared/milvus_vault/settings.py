@@ -66,6 +66,8 @@ class ApiSettings(Settings):
 
     backup_state_machine_arn: str
     restore_state_machine_arn: str
+    verify_state_machine_arn: str
+    prune_state_machine_arn: str
     inspect_milvus_function_name: str
 
 

@@ -10,12 +10,14 @@ from milvus_vault.errors import (
     BackupDamagedError,
     BackupExistsError,
     BackupFormatError,
+    BackupHeldError,
+    BackupInUseError,
     BackupNotFoundError,
     IdempotencyConflictError,
     InvalidRequestError,
     ObjectNotFoundError,
 )
-from milvus_vault.model.requests import BackupName, BackupRequest, ScheduleName
+from milvus_vault.model.requests import BackupName, BackupRequest, PruneRequest, ScheduleName, VerifyRequest
 from milvus_vault.model.resources import Backup, BackupSummary, Hold, HoldState, Link, Page, Started
 from milvus_vault.runs.starting import find_started, start
 
@@ -86,6 +88,45 @@ def put_hold(services: Services, name: BackupName, body: Hold, caller: Caller) -
 def delete_hold(services: Services, name: BackupName) -> None:
     """Lift the hold of a backup; one without a hold is no error."""
     services.catalogue.lift_hold(name)
+
+
+@routes.post("/backups/{name}/verify", errors=[BackupNotFoundError, IdempotencyConflictError])
+def post_verify(services: Services, name: BackupName, caller: Caller) -> Started:
+    """Start a check of a backup: whether each of its objects is there, and is what was copied."""
+    request = VerifyRequest(backup_name=name)
+    started = find_started(services.machines, "verify", request, caller.idempotency_key)
+    if started is None:
+        if not backup_exists(services, name):
+            raise no_backup(services, name)
+        started = start(services.machines, "verify", request, caller.idempotency_key)
+    return Started(id=started.id, kind="verify", execution_arn=started.execution_arn, backup_name=name)
+
+
+@routes.delete(
+    "/backups/{name}", errors=[BackupNotFoundError, BackupHeldError, BackupInUseError, IdempotencyConflictError]
+)
+def delete_backup(services: Services, name: BackupName, caller: Caller) -> Started:
+    """Start deleting a backup, whatever any policy says. Refused while it has a hold or a restore reads it."""
+    request = PruneRequest(backup_names=(name,))
+    started = find_started(services.machines, "prune", request, caller.idempotency_key)
+    if started is None:
+        _check_deletable(services, name)
+        started = start(services.machines, "prune", request, caller.idempotency_key)
+    return Started(id=started.id, kind="prune", execution_arn=started.execution_arn, backup_name=name)
+
+
+def _check_deletable(services: Services, name: str) -> None:
+    if not backup_exists(services, name):
+        raise no_backup(services, name)
+    hold = services.catalogue.hold(name)
+    if hold is not None:
+        until = f"until {hold.until:%Y-%m-%d %H:%M:%S} UTC" if hold.until else "without an end"
+        msg = f"backup '{name}' has a hold {until}: {hold.reason or 'no reason given'}"
+        raise BackupHeldError(msg, hint="`DELETE /backups/{name}/hold` lifts it.")
+    restore = services.catalogue.in_use(name, services.executions)
+    if restore is not None:
+        msg = f"backup '{name}' is read by {restore}, which is running"
+        raise BackupInUseError(msg, hint="Wait until the restore has ended, or stop it.")
 
 
 def no_backup(services: Services, name: str) -> BackupNotFoundError:

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from milvus_vault.api import backups, inspection, restores, runs, schedules
+from milvus_vault.api import backups, inspection, prunes, restores, runs, schedules
 from milvus_vault.api.endpoints import Endpoint, Routes
 from milvus_vault.api.openapi import openapi_document
 
@@ -17,6 +17,14 @@ def get_openapi() -> dict[str, Any]:
 
 ENDPOINTS: tuple[Endpoint, ...] = tuple(
     endpoint
-    for routes in (backups.routes, restores.routes, runs.routes, schedules.routes, inspection.routes, _self)
+    for routes in (
+        backups.routes,
+        restores.routes,
+        runs.routes,
+        prunes.routes,
+        schedules.routes,
+        inspection.routes,
+        _self,
+    )
     for endpoint in routes.endpoints
 )

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from milvus_vault.catalogue import Catalogue
-from milvus_vault.ports import Inspector, ObjectStore
+from milvus_vault.ports import Executions, Inspector, ObjectStore
 from milvus_vault.runs.describing import WorkingFiles
 from milvus_vault.runs.machines import Machines
 from milvus_vault.schedules import Schedules
@@ -20,6 +20,7 @@ class Services:
     """The backup prefix of the deployment; may be empty."""
     catalogue: Catalogue
     machines: Machines
+    executions: Executions
     schedules: Schedules
     inspector: Inspector
     now: datetime
