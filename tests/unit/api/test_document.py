@@ -1,0 +1,40 @@
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from milvus_vault.api.endpoints import Endpoint
+from milvus_vault.api.openapi import openapi_document
+from milvus_vault.api.problems import CONTENT_TYPE
+from milvus_vault.api.routes import ENDPOINTS
+
+DOCUMENT = openapi_document(ENDPOINTS)
+API = Path(__file__).parents[3] / "docs" / "api.md"
+
+
+def test_the_routes_are_those_of_the_document_for_people() -> None:
+    written = re.findall(r"^\| `([A-Z]+ \S+)` \|", API.read_text(), re.MULTILINE)
+    assert sorted(written) == sorted(f"{endpoint.method} {endpoint.path}" for endpoint in ENDPOINTS)
+
+
+@pytest.mark.parametrize("endpoint", ENDPOINTS, ids=lambda e: f"{e.method} {e.path}")
+def test_a_route_is_described_in_full(endpoint: Endpoint) -> None:
+    operation = DOCUMENT["paths"][endpoint.path][endpoint.method.lower()]
+    assert operation["summary"]
+    assert all(parameter["schema"] for parameter in operation["parameters"])
+    assert {p["name"] for p in operation["parameters"] if p["in"] == "path"} == endpoint.path_types.keys()
+    responses = operation["responses"]
+    assert {"400", "404", "500", "503"} <= responses.keys()
+    assert all(CONTENT_TYPE in responses[status]["content"] for status in responses if status >= "400")
+    assert ("Location" in responses.get("202", {}).get("headers", {})) == endpoint.starts_run
+
+
+def test_all_references_lead_somewhere() -> None:
+    asked = set(re.findall(r'"#/components/schemas/([^"]+)"', json.dumps(DOCUMENT)))
+    assert asked <= DOCUMENT["components"]["schemas"].keys()
+
+
+def test_fields_have_the_docstrings_of_the_models() -> None:
+    fields = DOCUMENT["components"]["schemas"]["Run"]["properties"]
+    assert fields["phase"]["description"] == "What it does now, for example `copying`; empty once it has ended."

@@ -1,0 +1,52 @@
+import pytest
+
+from milvus_vault.errors import IdempotencyConflictError, RunEndedError, RunNotFoundError
+from milvus_vault.model.requests import BackupRequest
+from milvus_vault.runs.starting import find_started, start
+from milvus_vault.runs.stopping import stop_run
+from tests.support.fake_machines import FakeMachines, machines
+
+REQUEST = BackupRequest(backup_name="a")
+
+
+def test_the_same_key_and_request_start_once() -> None:
+    found = machines(FakeMachines())
+    first = start(found, "backup", REQUEST, "key")
+    assert start(found, "backup", REQUEST, "key") == first == find_started(found, "backup", REQUEST, "key")
+    assert first.id == "backup-key"
+
+
+def test_the_same_key_for_another_request_is_refused() -> None:
+    found = machines(FakeMachines())
+    start(found, "backup", REQUEST, "key")
+    for again in (find_started, start):
+        with pytest.raises(IdempotencyConflictError):
+            again(found, "backup", BackupRequest(backup_name="b"), "key")
+
+
+def test_a_key_holds_for_each_kind_by_itself() -> None:
+    found = machines(FakeMachines())
+    start(found, "backup", REQUEST, "key")
+    assert start(found, "verify", REQUEST, "key").id == "verify-key"
+
+
+def test_without_a_key_each_request_starts_a_run() -> None:
+    found = machines(FakeMachines())
+    assert start(found, "backup", REQUEST).id != start(found, "backup", REQUEST).id
+    assert find_started(found, "backup", REQUEST, None) is None
+
+
+def test_the_input_is_the_request_as_it_was_made() -> None:
+    states = FakeMachines()
+    started = start(machines(states), "backup", BackupRequest.model_validate({"meta_only": True}))
+    assert states.describe(started.execution_arn).input_json == '{"meta_only":true}'
+
+
+def test_a_run_is_stopped_once() -> None:
+    found = machines(FakeMachines())
+    start(found, "backup", REQUEST, "key")
+    stop_run(found, "backup-key", "enough")
+    with pytest.raises(RunEndedError):
+        stop_run(found, "backup-key", "enough")
+    with pytest.raises(RunNotFoundError):
+        stop_run(found, "backup-other", "enough")
