@@ -39,7 +39,7 @@ CHECKS = [
 ]
 
 # Of each route.
-EXAMPLES = 5
+EXAMPLES = 3
 
 # Without the signature among its parameters: every request here has a good one.
 _DOCUMENT = {name: part for name, part in openapi_document(ENDPOINTS).items() if name != "security"}
