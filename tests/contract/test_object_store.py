@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from urllib.request import urlopen
 
 import boto3
@@ -29,7 +30,7 @@ from milvus_vault.errors import (
     StorageUnavailableError,
     VaultError,
 )
-from milvus_vault.model.objects import CopyItem, ListedObject
+from milvus_vault.model.objects import CopyItem, ListedObject, UnfinishedUpload
 from milvus_vault.ports import HTML, ObjectStore
 from milvus_vault.workspace import Workspace
 from tests.support.memory_store import InMemoryObjectStore
@@ -37,6 +38,7 @@ from tests.support.memory_store import InMemoryObjectStore
 # Where a server is known not to do as S3 does. The tests check what it does instead, so that a server that
 # learns it is noticed. S3 itself does all of it.
 DEVIATIONS = {
+    ("moto", "begin of uploads"): "says 2010",
     ("moto", "changed source"): "ignores CopySourceIfMatch: the copy succeeds",
     ("seaweedfs", "emptied folder"): "is still listed for a while",
     ("seaweedfs", "write to no bucket"): "makes the bucket",
@@ -202,6 +204,38 @@ def test_lists_more_than_one_page(subject: Subject) -> None:
     assert len(found) == len(keys)
     assert {listed.key for listed in found} == keys
     assert {listed.size_bytes for listed in found} == {1}
+
+
+def test_says_when_an_object_was_written(subject: Subject) -> None:
+    subject.store.put(subject.source, "timed", b"1")
+
+    written_at = subject.listed(subject.source)["timed"].modified_at
+
+    # Servers give whole seconds.
+    assert written_at is not None
+    assert abs(datetime.now(UTC) - written_at) < timedelta(seconds=60)
+
+
+def test_lists_and_aborts_unfinished_uploads_below_a_prefix(subject: Subject) -> None:
+    keys = ("ours/a", "ours/b", "theirs/c")
+    if subject.client:
+        for key in keys:
+            subject.client.create_multipart_upload(Bucket=subject.source, Key=key)
+    else:
+        assert isinstance(subject.store, InMemoryObjectStore)
+        subject.store.uploads[subject.source] = [UnfinishedUpload(key, key, datetime.now(UTC)) for key in keys]
+
+    found = list(subject.store.list_uploads(subject.source, "ours/"))
+
+    assert sorted(upload.key for upload in found) == ["ours/a", "ours/b"]
+    is_recent = all(abs(datetime.now(UTC) - upload.begun_at) < timedelta(seconds=60) for upload in found)
+    assert is_recent != subject.deviates("begin of uploads")
+    for upload in found:
+        subject.store.abort_upload(subject.source, upload)
+        subject.store.abort_upload(subject.source, upload)
+    left = list(subject.store.list_uploads(subject.source, ""))
+    assert [upload.key for upload in left] == ["theirs/c"]
+    subject.store.abort_upload(subject.source, left[0])
 
 
 def test_lists_by_prefix_of_the_text_not_by_folder(subject: Subject) -> None:

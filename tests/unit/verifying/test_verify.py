@@ -1,0 +1,118 @@
+"""A backup is called intact if and only if all that belongs to it is there as it was written."""
+
+from itertools import count
+
+import pytest
+
+from milvus_vault.archive.layout import BackupLayout
+from milvus_vault.archive.tombstones import tombstone_key
+from milvus_vault.errors import BackupFormatError, BackupNotFoundError
+from milvus_vault.model.objects import ArchivedObject
+from milvus_vault.verifying.verify import BackupVerification, VerifyProgress
+from milvus_vault.workspace import Workspace
+from tests.support.memory_store import InMemoryObjectStore
+from tests.unit.archive.samples import BUCKET, PREFIX, golden_store, sample_contents, write_backup
+from tests.unit.test_claims import FakeExecutions
+
+LAYOUT = BackupLayout(PREFIX, "books")
+
+
+@pytest.fixture
+def store() -> InMemoryObjectStore:
+    """A bucket with a backup whose lists have the ETags that its objects have."""
+    store = InMemoryObjectStore(BUCKET)
+    contents = []
+    for document, objects in sample_contents(LAYOUT):
+        etags = []
+        for item in objects:
+            store.put(BUCKET, item.stored_key, b"." * item.size_bytes)
+            etag = store.get_with_etag(BUCKET, item.stored_key)[1]
+            etags.append(ArchivedObject(item.stored_key, item.source_key, item.size_bytes, etag, item.checksum))
+        contents.append((document, etags))
+    write_backup(store, LAYOUT, contents)
+    return store
+
+
+def verify(store: InMemoryObjectStore, name: str = "books", seconds_left: float = 900.0) -> VerifyProgress:
+    """Run VerifyBackup."""
+    return BackupVerification(
+        run=Workspace(store, BUCKET, PREFIX, "verify-1"),
+        layout=BackupLayout(PREFIX, name),
+        executions=FakeExecutions(),
+        execution_arn="verify",
+        seconds_left=lambda: seconds_left,
+    ).verify()
+
+
+def test_a_whole_backup_has_no_problems(store: InMemoryObjectStore) -> None:
+    found = verify(store)
+    objects = [key for key in store.buckets[BUCKET] if "/binlogs/" in key]
+    assert (found.is_done, found.problems, found.content_checked) == (True, (), True)
+    assert found.object_count == len(objects)
+    assert found.size_bytes == sum(len(store.buckets[BUCKET][key].body) for key in objects)
+
+
+@pytest.mark.parametrize("damage", ["delete", "change", "truncate"])
+def test_damage_of_any_object_or_document_is_found_and_named(store: InMemoryObjectStore, damage: str) -> None:
+    whole = dict(store.buckets[BUCKET])
+    # The object list of an empty collection is empty.
+    damageable = [key for key, found in whole.items() if key != LAYOUT.marker and (found.body or damage == "delete")]
+    for key in damageable:
+        store.buckets[BUCKET] = dict(whole)
+        body = whole[key].body
+        if damage == "delete":
+            store.delete(BUCKET, [key])
+        else:
+            store.put(BUCKET, key, body[:-1] if damage == "truncate" else bytes([body[0] ^ 1]) + body[1:])
+        found = verify(store)
+        assert found.is_done, key
+        assert any(key in problem for problem in found.problems), (key, found.problems)
+
+
+def test_all_problems_are_found_not_only_the_first(store: InMemoryObjectStore) -> None:
+    objects = [key for key in store.buckets[BUCKET] if "/binlogs/" in key]
+    store.delete(BUCKET, objects)
+    assert len(verify(store).problems) == len(objects)
+
+
+def test_a_backup_of_another_tool_is_checked_without_etags() -> None:
+    store = golden_store("golden_057")
+    found = verify(store, "golden_057")
+    assert (found.is_done, found.problems, found.content_checked) == (True, (), False)
+    assert found.object_count == sum("/binlogs/" in key for key in store.buckets[BUCKET])
+    gone = next(key for key in store.buckets[BUCKET] if "/insert_log/" in key)
+    store.delete(BUCKET, [gone, f"{PREFIX}/.runs/verify-1/verified.json"])
+    assert any(gone in problem for problem in verify(store, "golden_057").problems)
+
+
+def test_what_runs_short_of_time_goes_on_and_counts_nothing_twice(store: InMemoryObjectStore) -> None:
+    assert not verify(store, seconds_left=1.0).is_done
+    first = verify(store)
+    assert first.is_done
+    reads = store.requests.total()
+    assert verify(store) == first
+    assert store.requests.total() == reads + 1
+
+
+def test_what_is_no_backup_is_not_found(store: InMemoryObjectStore) -> None:
+    with pytest.raises(BackupNotFoundError):
+        verify(store, "nothing")
+
+
+def test_a_backup_that_is_deleted_meanwhile_is_not_called_damaged(store: InMemoryObjectStore) -> None:
+    steps = count()
+
+    def delete_meanwhile(operation: str, _bucket: str, key: str) -> None:
+        if operation == "list_objects" and "/binlogs/" in key and next(steps) == 0:
+            store.put(BUCKET, tombstone_key(PREFIX, "books"), b"{}")
+            store.delete(BUCKET, [found for found in store.buckets[BUCKET] if f"{PREFIX}/books/" in found])
+
+    store.before = delete_meanwhile
+    with pytest.raises(BackupNotFoundError, match="being deleted"):
+        verify(store)
+
+
+def test_a_backup_of_a_newer_format_is_not_called_damaged(store: InMemoryObjectStore) -> None:
+    store.put(BUCKET, LAYOUT.marker, b'{"vault": {"format_version": 99}}')
+    with pytest.raises(BackupFormatError):
+        verify(store)
