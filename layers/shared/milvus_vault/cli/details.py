@@ -49,6 +49,8 @@ def backup(output: Output, item: Backup) -> RenderableType:
         Text(),
         _collections(output, item),
     ]
+    if item.warnings or item.failures:
+        parts.append(Text())
     parts += [Text.assemble(("! ", "yellow"), warning) for warning in item.warnings]
     for failure in item.failures:
         parts.append(Text.assemble(("✗ ", "red"), f"{failure.database}.{failure.name}: {failure.error}"))
@@ -103,13 +105,15 @@ def _verification(item: Backup) -> Text:
 
 def check(report: CheckReport) -> RenderableType:
     """Return each thing that was tried, with its verdict."""
-    parts: list[RenderableType] = []
+    grid = Table.grid(padding=(0, 1))
+    grid.add_column(no_wrap=True)
+    grid.add_column(overflow="fold")
     for item in report.checks:
         mark, style = _MARKS[item.verdict]
         name = item.name.replace("_", " ")
-        parts.append(Text.assemble((f"{mark} ", style), (f"{name}: ", "bold"), item.message))
+        grid.add_row(Text(mark, style=style), Text.assemble((f"{name}: ", "bold"), item.message))
         if item.hint:
-            parts.append(Text.assemble(("  hint: ", "bold"), item.hint))
+            grid.add_row("", Text.assemble(("hint: ", "bold"), item.hint))
     failed = sum(item.verdict == "failed" for item in report.checks)
     warned = sum(item.verdict == "warning" for item in report.checks)
     ending = Text("Everything that a backup and a restore need is there.", style="green")
@@ -117,7 +121,7 @@ def check(report: CheckReport) -> RenderableType:
         ending = Text(f"{formats.number_of(failed, 'check')} failed.", style="red")
     elif warned:
         ending.append(f" ({formats.number_of(warned, 'warning')})", style="yellow")
-    return Group(*parts, ending)
+    return Group(grid, ending)
 
 
 def estimate(output: Output, item: Estimate) -> RenderableType:

@@ -23,7 +23,7 @@ class RunBars:
         """Make bars without numbers."""
         columns: tuple[ProgressColumn, ...] = (
             TextColumn("  {task.description:<12}"),
-            BarColumn(bar_width=20),
+            BarColumn(bar_width=20, complete_style="cyan", finished_style="green", pulse_style="cyan"),
             TextColumn("{task.fields[done]:>20}"),
             TextColumn("[dim]{task.fields[more]}"),
         )
