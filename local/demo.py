@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from types import FrameType
 
 from pymilvus import MilvusClient
@@ -21,6 +22,7 @@ from milvus_vault.client.local_state import LOCAL_ACCESS_KEY, LOCAL_SECRET_KEY
 
 BACKUP_NAME = "demo"
 WIDEST_VALUE = 18
+REPORT = Path(__file__).parent.parent / ".local-cache" / "demo-report.html"
 
 console = Console(highlight=False)
 
@@ -66,6 +68,9 @@ def _demo(*, keep: bool) -> int:
             _drop(stack.milvus_uri, names)
         # 2.3 is older than the version matrix allows as a target; it is the newest that runs here.
         _type("restore", BACKUP_NAME, "--allow-version", "--wait")
+        _type("verify", BACKUP_NAME, "--wait")
+        REPORT.parent.mkdir(exist_ok=True)
+        _type("report", BACKUP_NAME, "--save", str(REPORT))
         with _step("Look again"):
             after = {name: fingerprint(stack.milvus_uri, name) for name in names}
         is_equal = _print_comparison(before, after)

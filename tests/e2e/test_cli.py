@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -178,11 +179,67 @@ def test_a_restore_brings_collections_back_under_other_names(newcomer: Newcomer,
     assert "CollectionExistsError" in refused.screen
 
 
+def test_a_backup_is_verified(newcomer: Newcomer, first: Session) -> None:
+    assert first.code == 0
+    verified = newcomer.type("verify", "first", "--wait")
+    assert verified.code == 0, verified.screen
+    assert "intact" in newcomer.type("get", "first").screen
+
+
 def test_its_report_can_be_read(newcomer: Newcomer, first: Session, tmp_path: Path) -> None:
     assert first.code == 0
     assert newcomer.type("report", "first", "--save", str(tmp_path / "report.html")).code == 0
     assert "default.articles" in (tmp_path / "report.html").read_text()
     assert "http" in newcomer.type("report", "first").screen
+
+
+def test_a_held_backup_is_not_deleted_and_a_question_is_asked_first(newcomer: Newcomer, first: Session) -> None:
+    assert first.code == 0
+    newcomer.script("create", "-n", "short_lived", "-c", "shop.customers", "--wait")
+    assert newcomer.type("hold", "short_lived", "--reason", "wait").code == 0
+    assert newcomer.type("delete", "short_lived", "--yes").code == 5
+    assert newcomer.type("hold", "short_lived", "--lift").code == 0
+
+    question = "Type its name to delete it"
+    assert newcomer.type("delete", "short_lived", answers={question: "another"}).code == 130
+    assert newcomer.script("get", "short_lived")["status"] == "complete"
+    assert newcomer.run("delete", "short_lived").returncode == 2
+
+    deleted = newcomer.type("delete", "short_lived", "--wait", answers={question: "short_lived"})
+    assert deleted.code == 0, deleted.screen
+    gone = newcomer.type("get", "short_lived")
+    assert gone.code == 4
+    assert "error: " in gone.screen
+
+
+def test_a_schedule_of_each_minute_holds_at_three(newcomer: Newcomer, first: Session) -> None:
+    assert first.code == 0
+    made = newcomer.type("schedule", "put", "often", "rate(1 minute)", "-c", "shop.customers", "--keep-last", "3")
+    assert made.code == 0, made.screen
+    assert "last 3" in newcomer.type("schedule", "list").screen
+    assert newcomer.script("schedule", "get", "often")["retention"]["keep_last"] == 3
+
+    seen: set[str] = set()
+    deadline = time.monotonic() + 420
+    while len(seen) < 4:
+        assert time.monotonic() < deadline, seen
+        seen |= {item["name"] for item in newcomer.script("list", "--schedule", "often")["items"]}
+        time.sleep(2)
+    assert newcomer.type("schedule", "delete", "often").code == 0
+    while newcomer.script("runs", "--status", "running")["items"]:
+        assert time.monotonic() < deadline
+        time.sleep(1)
+    assert len(newcomer.script("list", "--schedule", "often")["items"]) == 3
+    assert newcomer.type("schedule", "get", "often").code == 4
+
+
+def test_a_prune_says_why_before_it_deletes(newcomer: Newcomer, first: Session) -> None:
+    assert first.code == 0
+    explained = newcomer.type("prune", "--dry-run")
+    assert explained.code == 0, explained.screen
+    assert any("first" in line and "keep" in line for line in explained.screen.splitlines())
+    assert newcomer.type("prune", "--wait").code == 0
+    assert newcomer.script("get", "first")["name"] == "first"
 
 
 def test_without_the_local_stack_the_same_commands_say_what_to_do(newcomer: Newcomer, tmp_path: Path) -> None:
