@@ -21,7 +21,8 @@ from milvus_vault.copying.documents import CopyJob, CopyTarget, read_verified, w
 from milvus_vault.copying.engine import copy_batch
 from milvus_vault.copying.parts import MIB
 from milvus_vault.copying.plan import plan_copy
-from milvus_vault.copying.verify import copy_progress, verify_copy
+from milvus_vault.copying.progress import copy_state
+from milvus_vault.copying.verify import verify_copy
 from milvus_vault.errors import (
     BucketNotFoundError,
     ObjectChangedError,
@@ -506,7 +507,8 @@ def test_copies_verifies_and_recognises_a_job(subject: Subject) -> None:
     assert (plan.object_count, plan.batch_count) == (31, 4)
     assert (found.complete, found.object_count, found.deleted_count) == ((0,), 31, 1)
     assert set(read_verified(run, "first", 0)) == {item.key for item in items}
-    progress = copy_progress(run)
-    assert (progress.objects_done, progress.bytes_done) == (progress.objects_total, progress.bytes_total)
+    state = copy_state(run, "first")
+    assert state is not None
+    assert (state.total.objects_done, state.total.bytes_done) == (state.total.objects_total, state.total.bytes_total)
     # Also where the copy in parts has another ETag than its source.
     assert plan_copy(run, "second", 1, limits).object_count == 0

@@ -2,8 +2,9 @@
 
 import pytest
 
-from milvus_vault.copying.documents import VerifiedObject, read_verified, write_verified
-from milvus_vault.copying.verify import copy_progress, read_verification
+from milvus_vault.copying.documents import CopyProgress, VerifiedObject, read_verified, write_verified
+from milvus_vault.copying.progress import TargetProgress, copy_state
+from milvus_vault.copying.verify import read_verification
 from milvus_vault.errors import ObjectNotFoundError, StorageAccessDeniedError, StorageRequestError, VaultError
 from milvus_vault.model.objects import CopyItem
 from tests.support.memory_store import InMemoryObjectStore
@@ -191,17 +192,23 @@ def test_does_not_raise_what_an_earlier_attempt_met(job: Job) -> None:
 
 
 def test_tells_the_progress_of_the_latest_round(job: Job) -> None:
-    nothing = copy_progress(job.run)
+    nothing = copy_state(job.run, job.attempt)
     job.write_sources(t0=6)
     job.plan()
-    planned = copy_progress(job.run)
+    planned = copy_state(job.run, job.attempt)
     job.copy()
-    copied = copy_progress(job.run)
+    copied = copy_state(job.run, job.attempt)
     job.store.delete(BACKUPS, [job.key(0, 5)])
     job.plan(round_number=2)
-    again = copy_progress(job.run)
+    again = copy_state(job.run, job.attempt)
 
-    assert (nothing.objects_done, nothing.objects_total) == (0, 0)
-    assert (planned.objects_done, planned.objects_total, planned.bytes_total) == (0, 6, 6)
-    assert (copied.objects_done, copied.objects_total, copied.bytes_done) == (6, 6, 6)
-    assert (again.objects_done, again.objects_total, again.bytes_done) == (5, 6, 5)
+    assert nothing is None
+    assert planned is not None
+    assert copied is not None
+    assert again is not None
+    assert planned.total == CopyProgress(objects_done=0, objects_total=6, bytes_done=0, bytes_total=6)
+    assert copied.total == CopyProgress(objects_done=6, objects_total=6, bytes_done=6, bytes_total=6)
+    assert again.total == CopyProgress(objects_done=5, objects_total=6, bytes_done=5, bytes_total=6)
+    assert copied.by_target[0] == TargetProgress(objects_done=6, objects_total=6, bytes_done=6, bytes_total=6)
+    assert (again.by_target[0].objects_done, again.copied_bytes) == (5, 0)
+    assert copy_state(job.run, "another") is None

@@ -7,11 +7,8 @@ from itertools import batched
 
 from milvus_vault.copying.concurrently import each
 from milvus_vault.copying.documents import (
-    CURRENT,
     BatchError,
     CopyJob,
-    CopyPlan,
-    CopyProgress,
     CopyTarget,
     TargetProblem,
     Verification,
@@ -127,24 +124,6 @@ def read_verification(run: Workspace, attempt: str, round_number: int) -> Verifi
         WorkingFileError: The document is not one.
     """
     return run.read(f"{round_folder(attempt, round_number)}/verification.json", Verification)
-
-
-def copy_progress(run: Workspace) -> CopyProgress:
-    """Return how far copying is, from the plan made last and one listing of names.
-
-    All zero while nothing is planned. Objects whose source vanished count as done, since nothing more is
-    to be waited for; their bytes do not.
-    """
-    plan = run.find(CURRENT, CopyPlan)
-    if plan is None:
-        return CopyProgress(objects_done=0, objects_total=0, bytes_done=0, bytes_total=0)
-    copied = most_complete(run.names(f"{round_folder(plan.attempt, plan.round_number)}/copied-"))
-    return CopyProgress(
-        objects_done=plan.present_object_count + sum(name.objects for name in copied),
-        objects_total=plan.present_object_count + plan.object_count,
-        bytes_done=plan.present_size_bytes + sum(name.bytes for name in copied),
-        bytes_total=plan.present_size_bytes + plan.size_bytes,
-    )
 
 
 def _first_refusal(run: Workspace, folder: str) -> BatchError | None:
