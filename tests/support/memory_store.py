@@ -41,12 +41,14 @@ class InMemoryObjectStore:
 
     def check_bucket(self, bucket: str) -> None:
         """Return if the bucket exists."""
+        self.before("check_bucket", bucket, "")
         self._request("check_bucket", bucket)
 
     def list_objects(self, bucket: str, prefix: str) -> Iterator[ListedObject]:
         """Yield every object below the prefix."""
+        self.before("list_objects", bucket, prefix)
         with self._lock:
-            objects = dict(self._request("list_objects", bucket, prefix))
+            objects = dict(self._request("list_objects", bucket))
         for key in sorted(objects, reverse=True):
             if key.startswith(prefix):
                 yield ListedObject(key, len(objects[key].body), objects[key].etag, objects[key].modified_at)
@@ -54,7 +56,8 @@ class InMemoryObjectStore:
     def list_folders(self, bucket: str, prefix: str) -> Iterator[str]:
         """Yield the names directly below `prefix` that have something below them."""
         folder = f"{prefix.rstrip('/')}/" if prefix else ""
-        objects = self._request("list_folders", bucket, folder)
+        self.before("list_folders", bucket, folder)
+        objects = self._request("list_folders", bucket)
         below = {key.removeprefix(folder) for key in objects if key.startswith(folder)}
         yield from {rest.split("/", 1)[0] for rest in below if "/" in rest}
 
@@ -64,14 +67,16 @@ class InMemoryObjectStore:
 
     def get_with_etag(self, bucket: str, key: str) -> tuple[bytes, str]:
         """Return an object's content and its ETag."""
+        self.before("get", bucket, key)
         with self._lock:
-            found = self._find(self._request("get", bucket, key), bucket, key)
+            found = self._find(self._request("get", bucket), bucket, key)
         return found.body, found.etag
 
     def put(self, bucket: str, key: str, body: bytes, *, content_type: str = "") -> None:  # noqa: ARG002
         """Write an object."""
+        self.before("put", bucket, key)
         with self._lock:
-            self._store(self._request("put", bucket, key), key, body)
+            self._store(self._request("put", bucket), key, body)
 
     def link(self, bucket: str, key: str, seconds: int) -> str:
         """Return what would be a link."""
@@ -79,8 +84,9 @@ class InMemoryObjectStore:
 
     def put_if_absent(self, bucket: str, key: str, body: bytes) -> bool:
         """Write an object unless the key is taken; return whether it was written."""
+        self.before("put", bucket, key)
         with self._lock:
-            objects = self._request("put", bucket, key)
+            objects = self._request("put", bucket)
             if key in objects:
                 return False
             self._store(objects, key, body)
@@ -88,8 +94,9 @@ class InMemoryObjectStore:
 
     def put_if_unchanged(self, bucket: str, key: str, body: bytes, etag: str) -> bool:
         """Replace an object if it still has this ETag; return whether it was replaced."""
+        self.before("put", bucket, key)
         with self._lock:
-            objects = self._request("put", bucket, key)
+            objects = self._request("put", bucket)
             if key not in objects or objects[key].etag != etag:
                 return False
             self._store(objects, key, body)
@@ -111,23 +118,25 @@ class InMemoryObjectStore:
         """Delete objects."""
         some = list(keys)
         if some:
+            self.before("delete", bucket, some[0])
             with self._lock:
-                objects = self._request("delete", bucket, some[0])
+                objects = self._request("delete", bucket)
                 for key in some:
                     objects.pop(key, None)
 
     def list_uploads(self, bucket: str, prefix: str) -> Iterator[UnfinishedUpload]:
         """Yield the uploads below the prefix that `uploads` has."""
-        self._request("list_uploads", bucket, prefix)
+        self.before("list_uploads", bucket, prefix)
+        self._request("list_uploads", bucket)
         yield from [upload for upload in self.uploads.get(bucket, ()) if upload.key.startswith(prefix)]
 
     def abort_upload(self, bucket: str, upload: UnfinishedUpload) -> None:
         """Forget an upload."""
-        self._request("abort_upload", bucket, upload.key)
+        self.before("abort_upload", bucket, upload.key)
+        self._request("abort_upload", bucket)
         self.uploads[bucket] = [other for other in self.uploads.get(bucket, ()) if other != upload]
 
-    def _request(self, operation: str, bucket: str, key: str = "") -> dict[str, StoredObject]:
-        self.before(operation, bucket, key)
+    def _request(self, operation: str, bucket: str) -> dict[str, StoredObject]:
         self.requests[operation] += 1
         return self._bucket(bucket)
 

@@ -94,13 +94,8 @@ class RestorePreparation:
         restore that begin together, at least one sees the other.
         """
         check_not_being_deleted(self._store, self.run.bucket, self.layout.prefix, self.layout.name)
-        try:
-            is_the_same = self._backup_etag() == plan.backup_etag
-        except ObjectNotFoundError:
-            is_the_same = False
-        if not is_the_same:
-            msg = f"backup '{self.layout.name}' was deleted while the restore began"
-            raise BackupNotFoundError(msg, hint="Use another backup.")
+        if self._backup_etag() != plan.backup_etag:
+            raise self._deleted()
 
     def _check_objects(self, archive: Archive, collections: Sequence[ArchivedCollection]) -> bool:
         """Check that all objects are there and unchanged; return whether they can be imported where they lie.
@@ -198,8 +193,14 @@ class RestorePreparation:
         return plan is None or plan.backup_etag == self._backup_etag()
 
     def _backup_etag(self) -> str:
-        _, etag = self._store.get_with_etag(self.run.bucket, self.layout.marker)
-        return etag
+        try:
+            return self._store.get_with_etag(self.run.bucket, self.layout.marker)[1]
+        except ObjectNotFoundError as err:
+            raise self._deleted() from err
+
+    def _deleted(self) -> BackupNotFoundError:
+        msg = f"backup '{self.layout.name}' was deleted while the restore began"
+        return BackupNotFoundError(msg, hint="Use another backup.")
 
     def _sources(
         self, plan: RestorePlan, index: int, collection: ArchivedCollection, *, is_staged: bool
