@@ -19,6 +19,7 @@ from tests.unit.test_claims import FakeExecutions
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
 OLD, FRESH, ANCIENT = NOW - timedelta(days=8), NOW - timedelta(days=6), NOW - timedelta(days=91)
 BACKUPS, MILVUS = "backups", "milvus"
+ORPHAN_NOTE = "team/.catalogue/orphans/books.json"
 STATUSES = {"ran": "RUNNING", "unknown": "UNKNOWN", "dead": "ABORTED", "done": "SUCCEEDED", "gone": "GONE"}
 
 
@@ -128,6 +129,7 @@ def test_a_backup_that_is_being_deleted_is_left_to_the_prune(store: InMemoryObje
 
 
 def test_a_folder_without_marker_and_run_goes_but_not_what_is_no_part_of_a_backup(store: InMemoryObjectStore) -> None:
+    put(store, BACKUPS, ORPHAN_NOTE)
     put(store, BACKUPS, "team/books/binlogs/insert_log/1")
     put(store, BACKUPS, "team/books/notes.txt")
     put(store, BACKUPS, "team/fresh/binlogs/insert_log/1", FRESH)
@@ -136,7 +138,26 @@ def test_a_folder_without_marker_and_run_goes_but_not_what_is_no_part_of_a_backu
     assert swept.folders == ("s3://backups/team/books/",)
 
 
+def test_a_backup_whose_marker_was_just_lost_is_noted_and_goes_after_the_grace(store: InMemoryObjectStore) -> None:
+    put(store, BACKUPS, "team/books/binlogs/insert_log/1", ANCIENT)
+    for _ in range(2):
+        sweep(store)
+        assert keys(store) == {"backups:team/books/binlogs/insert_log/1", f"backups:{ORPHAN_NOTE}"}
+    put(store, BACKUPS, ORPHAN_NOTE)
+    sweep(store)
+    assert keys(store) == set()
+
+
+def test_a_backup_whose_marker_came_back_is_not_noted_any_more(store: InMemoryObjectStore) -> None:
+    put(store, BACKUPS, ORPHAN_NOTE)
+    put(store, BACKUPS, "team/books/binlogs/insert_log/1")
+    put(store, BACKUPS, "team/books/meta/backup_meta.json")
+    sweep(store)
+    assert keys(store) == {"backups:team/books/binlogs/insert_log/1", "backups:team/books/meta/backup_meta.json"}
+
+
 def test_a_backup_that_begins_while_it_is_swept_keeps_its_objects(store: InMemoryObjectStore) -> None:
+    put(store, BACKUPS, ORPHAN_NOTE)
     put(store, BACKUPS, "team/books/binlogs/insert_log/1")
     claim = "team/.runs/backup-books/claim.json"
 
@@ -208,6 +229,7 @@ def test_a_sweep_that_runs_out_of_time_says_so_and_the_next_goes_on(store: InMem
 @pytest.mark.parametrize("operation", ["put", "get", "delete", "list_objects", "list_folders"])
 def test_a_sweep_that_dies_at_any_request_is_completed_by_the_next(store: InMemoryObjectStore, operation: str) -> None:
     for step in range(100):
+        put(store, BACKUPS, ORPHAN_NOTE)
         put_run(store, "backup-books", "dead")
         put(store, BACKUPS, "team/books/binlogs/insert_log/1")
         put_claim(store, MILVUS, "staging/claims/1/default/shop.json", "dead", "restore-shop-1")
@@ -247,7 +269,9 @@ TIMES = st.sampled_from([OLD, FRESH, ANCIENT])
         st.tuples(st.sampled_from(["backup-", "restore-", "verify-", "prune-", "other-"]), NAMES),
         st.tuples(ARNS, TIMES),
     ),
-    parts=st.dictionaries(st.tuples(NAMES, st.sampled_from(["marker", "object", "note", "tombstone"])), TIMES),
+    parts=st.dictionaries(
+        st.tuples(NAMES, st.sampled_from(["marker", "object", "note", "tombstone", "orphan"])), TIMES
+    ),
     staged=st.dictionaries(NAMES, TIMES),
     claims=st.dictionaries(st.tuples(NAMES, NAMES), st.tuples(ARNS, TIMES)),
 )
@@ -261,7 +285,7 @@ def test_whatever_there_is_the_sweep_keeps_to_its_rules(
     for (kind, name), (arn, at) in runs.items():
         put_run(store, f"{kind}{name}", arn, at)
     places = {"marker": "{}/meta/backup_meta.json", "object": "{}/binlogs/1", "note": "{}/note"}
-    places["tombstone"] = ".catalogue/deleting/{}.json"
+    places |= {"tombstone": ".catalogue/deleting/{}.json", "orphan": ".catalogue/orphans/{}.json"}
     for (name, part), at in parts.items():
         put(store, BACKUPS, f"team/{places[part].format(name)}", at)
     for name, at in staged.items():

@@ -4,6 +4,7 @@
 <prefix>/.catalogue/holds/<backup name>.json                                            `HoldState`
 <prefix>/.catalogue/verifications/<backup name>.json                                    `Verification`
 <prefix>/.catalogue/deleting/<backup name>.json                                         `Tombstone`
+<prefix>/.catalogue/orphans/<backup name>.json                                          empty: found without a marker
 """
 
 import base64
@@ -85,6 +86,15 @@ class CatalogueKeys:
     def verifications(self) -> str:
         """Return the folder of the verifications, with a slash at its end."""
         return self.folder("verifications")
+
+    @property
+    def orphans(self) -> str:
+        """Return the folder of the notes on backups without a marker, with a slash at its end."""
+        return self.folder("orphans")
+
+    def orphan(self, name: str) -> str:
+        """Return the key of the note on a backup that was found without a marker; its time says since when."""
+        return f"{self.orphans}{name}.json"
 
     def folder(self, name: str) -> str:
         """Return one of the catalogue's folders, with a slash at its end."""

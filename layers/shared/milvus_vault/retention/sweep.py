@@ -134,19 +134,35 @@ class Sweep:
     # --- what belongs to no run any more ----------------------------------------------------------
 
     def _sweep_backups(self) -> Iterator[str]:
-        """Remove folders of backups that have neither a marker nor a run."""
+        """Remove folders of backups that have had neither a marker nor a run for the time of grace.
+
+        Since when is noted: the objects of a backup whose marker somebody has just lost are as old as the backup.
+        """
         runs = set(self.store.list_folders(self.bucket, self._run_folder()))
         folder = join(self.prefix)
         for name in list(self.store.list_folders(self.bucket, f"{folder}/" if folder else "")):
             if name in {RUNS_FOLDER, CATALOGUE_FOLDER} or backup_run(name) in runs:
                 continue
             parts = list(self._parts_without_marker(name))
-            claim = self._run_folder(backup_run(name)) + CLAIM
-            if parts and self._are_old(parts) and self._take(self._backup_claims, claim):
-                self._delete(self.bucket, list(self._parts_without_marker(name)))
-                self.store.delete(self.bucket, [claim])
-                self._folders.append(f"s3://{self.bucket}/{BackupLayout(self.prefix, name).root}")
+            note = CatalogueKeys(self.prefix).orphan(name)
+            if not parts:
+                self.store.delete(self.bucket, [note])
+            elif self._are_old(parts):
+                self._sweep_orphan(name, note)
             yield name
+
+    def _sweep_orphan(self, name: str, note: str) -> None:
+        noted = self._find(note)
+        if noted is None:
+            self.store.put(self.bucket, note, b"{}")
+        if noted is None or not self._is_older(noted, self.grace):
+            return
+        claim = self._run_folder(backup_run(name)) + CLAIM
+        if self._take(self._backup_claims, claim):
+            # Under the claim nobody can begin to make it a backup: only what has no marker by now goes.
+            self._delete(self.bucket, list(self._parts_without_marker(name)))
+            self.store.delete(self.bucket, [note, claim])
+            self._folders.append(f"s3://{self.bucket}/{BackupLayout(self.prefix, name).root}")
 
     def _sweep_staging(self) -> Iterator[str]:
         """Remove staged objects of runs that are gone. Runs of other stacks are known by their targets' claims."""
@@ -186,7 +202,7 @@ class Sweep:
         Catalogue(self.store, self.bucket, self.prefix).entries(adopt=False)
         folder = join(self.prefix)
         names = set(self.store.list_folders(self.bucket, f"{folder}/" if folder else ""))
-        for place in (keys.holds, keys.verifications, keys.tombstones):
+        for place in (keys.holds, keys.verifications, keys.tombstones, keys.orphans):
             gone = [
                 listed
                 for listed in self.store.list_objects(self.bucket, place)
@@ -221,8 +237,11 @@ class Sweep:
             return False
         return True
 
+    def _find(self, key: str) -> ListedObject | None:
+        return next((listed for listed in self.store.list_objects(self.bucket, key) if listed.key == key), None)
+
     def _exists(self, key: str) -> bool:
-        return any(listed.key == key for listed in self.store.list_objects(self.bucket, key))
+        return self._find(key) is not None
 
     def _are_old(self, objects: list[ListedObject]) -> bool:
         return all(self._is_older(listed, self.grace) for listed in objects)
