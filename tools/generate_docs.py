@@ -12,7 +12,6 @@ are any. `make check-docs` runs it; the package must be importable (PYTHONPATH=l
 
 import argparse
 import ast
-import inspect
 import json
 import sys
 import textwrap
@@ -26,7 +25,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict
 
 from milvus_vault import errors
-from milvus_vault.api.openapi import openapi_document
+from milvus_vault.api.openapi import field_docstrings, openapi_document
 from milvus_vault.api.routes import ENDPOINTS
 from milvus_vault.archive.manifest import Manifest
 from milvus_vault.errors import VaultError
@@ -346,7 +345,7 @@ def schema_document(model: type[Model], mode: Literal["validation", "serializati
     # Aliases such as RunKind are definitions, too, and have no fields.
     models = {name: found for name, found in schema.get("$defs", {}).items() if "properties" in found}
     for name, definition in {model.__name__: schema, **models}.items():
-        described = _field_docstrings(_model_named(name))
+        described = field_docstrings(_model_named(name))
         for field, text in described.items():
             definition["properties"][field].setdefault("description", text)
     return json.dumps({"$schema": "https://json-schema.org/draft/2020-12/schema"} | schema, indent=2) + "\n"
@@ -358,20 +357,6 @@ def _model_named(name: str) -> type[Model]:
         msg = f"there are {len(found)} models of the name {name}; a schema can have only one"
         raise SourceError(msg)
     return found[0]
-
-
-def _field_docstrings(model: type[Model]) -> dict[str, str]:
-    """Return the text that follows each field of a class."""
-    tree = ast.parse(inspect.getsource(model)).body[0]
-    if not isinstance(tree, ast.ClassDef):
-        return {}
-    described = {}
-    for node, after in zip(tree.body, tree.body[1:], strict=False):
-        if not (isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name)):
-            continue
-        if isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant) and isinstance(after.value.value, str):
-            described[node.target.id] = _one_line(after.value.value)
-    return described
 
 
 # --- files ----------------------------------------------------------------------------------------
