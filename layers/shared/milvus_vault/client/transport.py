@@ -126,7 +126,7 @@ class Transport:
     def _signed(
         self, method: str, path: str, query: Mapping[str, str], body: Mapping[str, Any] | None, idempotency_key: str
     ) -> AWSRequest:
-        url = self.url + quote(path) + (f"?{urlencode(query)}" if query else "")
+        url = self.url + quote(path) + (f"?{urlencode(query, quote_via=quote)}" if query else "")
         headers = {"Accept": "application/json", "User-Agent": f"milvus-vault/{__version__}"}
         if body is not None:
             headers["Content-Type"] = "application/json"
