@@ -225,7 +225,7 @@ def test_an_alarm_watches_what_is_there(alarm: Data) -> None:
         assert alarm["Dimensions"] == DIMENSIONS_OF_STACK
 
 
-def test_every_alarm_of_the_issue_is_there() -> None:
+def test_there_is_an_alarm_for_whatever_somebody_must_look_at() -> None:
     watched = {alarm["Properties"]["MetricName"] for alarm in resources("AWS::CloudWatch::Alarm").values()}
     assert watched == {
         Metric.RUNS_FAILED,
@@ -299,3 +299,14 @@ def test_runs_of_every_kind_are_announced_and_our_own_events_are_not_announced_a
     assert EVENT_SOURCE not in pattern["source"]
     machines_heard = [text_of(arn).rpartition(":stateMachine:")[2] for arn in pattern["detail"]["stateMachineArn"]]
     assert machines_heard == [f"${{AWS::StackName}}-{kind}" for kind in get_args(RunKind.__value__)]
+
+
+def test_the_api_is_closed_to_who_does_not_sign_and_asks_for_no_right_on_its_function() -> None:
+    (api,) = resources("AWS::Serverless::Api").values()
+    assert api["Properties"]["Auth"] == {"DefaultAuthorizer": "AWS_IAM", "InvokeRole": "NONE"}
+
+
+def test_the_api_deploys_where_the_account_has_no_role_for_its_logs() -> None:
+    (api,) = resources("AWS::Serverless::Api").values()
+    assert template()["Parameters"]["ApiAccessLogs"]["Default"] == "false"
+    assert api["Properties"]["AccessLogSetting"]["Fn::If"][0] == "HasApiAccessLogs"
