@@ -7,6 +7,7 @@
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from pymilvus.grpc_gen import schema_pb2
 
@@ -70,7 +71,7 @@ class Writer:
         for number, content in files.items():
             self._put("insert_log", place, number, content, logs.insert)
         key = next(item for item in schema.fields if item.is_primary_key)
-        values = columns[key.fieldID]
+        values: list[Any] = list(columns[key.fieldID])
         stats = {"fieldID": key.fieldID, "pkType": key.data_type, "min": min(values), "max": max(values)}
         content = json.dumps(stats).encode()
         self._put("stats_log", place, key.fieldID, content, logs.stats)

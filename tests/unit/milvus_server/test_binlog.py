@@ -84,6 +84,10 @@ def _schema(*, nullable: bool = False) -> schema_pb2.CollectionSchema:
     return schema
 
 
+def _vectors(*sizes: int) -> list[list[Value]]:
+    return [[bytes([row]) * size for row in range(ROWS)] for size in sizes]
+
+
 def _columns(*, nullable: bool = False) -> Columns:
     values: list[list[Value]] = [
         [7, -(2**63), 2**63 - 1],
@@ -96,7 +100,7 @@ def _columns(*, nullable: bool = False) -> Columns:
         ["", "é 日本", "a\nb"],
         [b"{}", b'{"a":[1,null]}', b"null"],
         [b"\x1a\x00", b"\x1a\x03\n\x01\x07", b""],
-        *([bytes([row]) * size for row in range(ROWS)] for size in (1, 32, 16, 16, 8, 8)),
+        *_vectors(1, 32, 16, 16, 8, 8),
     ]
     columns: Columns = {0: [1, 2, 3], 1: [1 << 60, (1 << 60) + 1, 5]}
     columns |= {100 + number: column for number, column in enumerate(values)}

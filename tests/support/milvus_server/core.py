@@ -1,0 +1,113 @@
+"""One Milvus: its parts, and the settings that tests turn."""
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from tests.support.milvus_server.catalog import FLUSHED, Catalog, Collection, Segment
+from tests.support.milvus_server.clock import Agenda, Clock
+from tests.support.milvus_server.objects import Objects
+from tests.support.milvus_server.segment_files import Writer
+from tests.support.milvus_server.versions import Durations, Version
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What an operator could have set, and how fast time goes."""
+
+    speed: float = 20.0
+    """A server that takes a twentieth of the time for everything; 1 for the durations of a real one."""
+    durations: Durations | None = None
+    """Instead of the version's own."""
+    authorization: bool = False
+    auto_compaction: bool = True
+    """Fold deletes at level 0 into the segments that they concern, by and by."""
+    waits_for_index: bool = True
+    """Import jobs stay at 70 % until the new segments are indexed."""
+    flush_all_since: tuple[int, int, int] = (2, 6, 11)
+    most_import_files: int = 1024
+
+
+@dataclass
+class Faults:
+    """What goes wrong, switched on by tests while the server runs."""
+
+    unavailable_calls: int = 0
+    """So many calls are answered with UNAVAILABLE, before anything is done."""
+    unavailable_names: frozenset[str] = frozenset()
+    """Only these calls are; empty: all."""
+    lost_answers: int = 0
+    """So many calls are done, and then answered with UNAVAILABLE: the client cannot know."""
+    dies_of_damage: bool = False
+    """A damaged binlog ends the server as it ends 2.3 to 2.5, instead of failing the import."""
+    empties_damaged: bool = False
+    """A damaged binlog is imported as no rows at all, as 2.6 does with some."""
+    stuck_at_index: bool = False
+    """Import jobs stay at 70 %."""
+    forgets_imports: bool = False
+    """Records of import jobs vanish at once when they end."""
+    moves_leader: int = 0
+    """So many calls are answered as by a coordinator that has just lost its lead."""
+
+
+@dataclass
+class Core:
+    """All parts of one server. Whoever reads or changes any of them holds the lock."""
+
+    version: Version
+    settings: Settings
+    objects: Objects
+    root: str
+    clock: Clock = field(init=False)
+    agenda: Agenda = field(init=False)
+    catalog: Catalog = field(init=False)
+    writer: Writer = field(init=False)
+    faults: Faults = field(default_factory=Faults)
+    lock: threading.RLock = field(default_factory=threading.RLock)
+    die: Callable[[], None] = lambda: None
+    """What a fault calls that ends the server."""
+
+    def __post_init__(self) -> None:
+        """Make the parts."""
+        self.clock = Clock(self.settings.speed)
+        self.agenda = Agenda(self.clock)
+        self.catalog = Catalog(self.version)
+        self.writer = Writer(
+            self.objects, self.root, self.version.storage, self.version.names_fields, self.clock.new_id
+        )
+
+    @property
+    def durations(self) -> Durations:
+        """How long things take."""
+        return self.settings.durations or self.version.durations
+
+    def after(self, seconds: float, work: Callable[[], None]) -> None:
+        """Do something later, with the lock held."""
+
+        def locked() -> None:
+            with self.lock:
+                work()
+
+        self.agenda.after(seconds, locked)
+
+    def new_segment(self, collection: Collection, partition_id: int, channel: str, level: int) -> Segment:
+        """Add an empty segment."""
+        segment = Segment(self.clock.new_id(), collection.collection_id, partition_id, channel, level)
+        segment.storage_version = self.version.storage
+        collection.segments[segment.segment_id] = segment
+        return segment
+
+    def mark_flushed(self, segment: Segment) -> None:
+        """Say that a segment's files are written."""
+        segment.state = FLUSHED
+        segment.flushed_at = self.clock.now()
+
+    @contextmanager
+    def unlocked(self) -> Iterator[None]:
+        """Let others in while files are read."""
+        self.lock.release()
+        try:
+            yield
+        finally:
+            self.lock.acquire()

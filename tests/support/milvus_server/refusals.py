@@ -1,0 +1,69 @@
+"""How Milvus says no: the codes and words of each version."""
+
+from typing import Any
+
+from pymilvus.grpc_gen import common_pb2
+
+from tests.support.milvus_server.versions import Version
+
+UNEXPECTED = 65535
+_UNEXPECTED_LEGACY = 1
+_COLLECTION_GONE_LEGACY = 4
+_ALIAS_TAKEN, _NOT_LOADED, _PARTITION_NOT_FOUND = 1602, 101, 200
+IMPORT_FAILED = 2100
+RATE_LIMITED = 8
+INVALID = 1100
+
+Message = Any
+
+
+class Refusal(Exception):  # noqa: N818 - it is an answer, not a failure of ours
+    """An answer other than success."""
+
+    def __init__(self, code: int, reason: str, legacy: int = _UNEXPECTED_LEGACY) -> None:
+        """Say no with a code, the older `error_code`, and words."""
+        super().__init__(reason)
+        self.code, self.reason, self.legacy = code, reason, legacy
+
+    def status(self, version: Version) -> Message:
+        """Return the answer's status."""
+        code = self.code if version.has_codes else 0
+        return common_pb2.Status(code=code, error_code=self.legacy, reason=self.reason)
+
+
+def invalid(version: Version, reason: str) -> Refusal:
+    """Refuse a request whose form is right; 2.6 has a code for it."""
+    return Refusal(INVALID, f"{reason}: invalid parameter") if version.at_least(2, 6) else Refusal(UNEXPECTED, reason)
+
+
+def collection_not_found(version: Version, database: str, name: str, *, described: bool = False) -> Refusal:
+    """Refuse for a collection that is not there; DescribeCollection has words of its own."""
+    where = f"[database={database}][collection={name}]"
+    if not described:
+        return Refusal(100, f"collection not found{where}", _COLLECTION_GONE_LEGACY)
+    if version.at_least(2, 5):
+        return Refusal(0, f"can't find collection{where}", _COLLECTION_GONE_LEGACY)
+    found = "" if version.at_least(2, 4) else " collection not found"
+    return Refusal(100, f"can't find collection{found}{where}", _COLLECTION_GONE_LEGACY)
+
+
+def database_not_found(version: Version, name: str) -> Refusal:
+    """Refuse for a database that is not there."""
+    if version.at_least(2, 4):
+        return Refusal(800, f"database not found[database={name}]")
+    return Refusal(UNEXPECTED, f"database:{name} not found")
+
+
+def partition_not_found(name: str) -> Refusal:
+    """Refuse for a partition that is not there."""
+    return Refusal(_PARTITION_NOT_FOUND, f"partition not found[partition={name}]")
+
+
+def not_loaded(name: str) -> Refusal:
+    """Refuse to read what is not in memory."""
+    return Refusal(_NOT_LOADED, f"collection not loaded[collection={name}]")
+
+
+def alias_taken(database: str, alias: str, name: str) -> Refusal:
+    """Refuse an alias that another collection has."""
+    return Refusal(_ALIAS_TAKEN, f"alias already exist[database={database}][alias={alias}]: {alias} is of {name}")

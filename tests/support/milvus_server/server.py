@@ -1,0 +1,164 @@
+"""A Milvus of a chosen version, in this process: its calls on loopback, its files in a bucket."""
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from http.server import ThreadingHTTPServer
+from pathlib import Path
+from ssl import CERT_REQUIRED, PROTOCOL_TLS_SERVER, SSLContext
+from typing import Self
+
+import grpc
+from pymilvus.grpc_gen import milvus_pb2_grpc
+
+from tests.support.milvus_server import management, rest
+from tests.support.milvus_server.binlog import Delete
+from tests.support.milvus_server.core import Core, Faults, Settings
+from tests.support.milvus_server.door import Door
+from tests.support.milvus_server.management import GarbageCollection
+from tests.support.milvus_server.objects import Objects, S3Objects
+from tests.support.milvus_server.rows import live_rows
+from tests.support.milvus_server.service import Service, Servicer
+from tests.support.milvus_server.values import Columns
+from tests.support.milvus_server.versions import VERSIONS
+
+_HOST = "127.0.0.1"
+_WORKERS = 32
+_LARGEST_MESSAGE = 2**31 - 1
+
+
+class MilvusServer:
+    """A protocol server that behaves as one version of Milvus does.
+
+    A context manager. It answers on one port by gRPC and REST (`uri`), and on the management port
+    (`management_uri`). What it knows is in memory, what it stores in real binlogs below `root_path` of `bucket`.
+    """
+
+    def __init__(
+        self,
+        s3_endpoint: str,
+        *,
+        version: str = "2.3.5",
+        bucket: str = "milvus-bucket",
+        root_path: str = "files",
+        access_key: str = "test",
+        secret_key: str = "test",  # noqa: S107 - the emulator's own
+        settings: Settings | None = None,
+        tls: tuple[Path, Path] | None = None,
+        client_ca: Path | None = None,
+    ) -> None:
+        """Describe the server; nothing runs before it is entered.
+
+        Args:
+            s3_endpoint: URL of an S3 server.
+            version: one of `versions.VERSIONS`.
+            bucket: where its files are; created if it is not there.
+            root_path: the folder of its files.
+            access_key: for the S3 server.
+            secret_key: for the S3 server.
+            settings: speed, authorization, and what else an operator sets.
+            tls: certificate and key, both PEM.
+            client_ca: what signs the certificates of clients, which must then have one.
+        """
+        self.bucket, self.root_path = bucket, root_path
+        self._endpoint, self._keys = s3_endpoint, (access_key, secret_key)
+        self._version, self._settings = VERSIONS[version], settings or Settings()
+        self._context = _tls_context(tls, client_ca) if tls else None
+        self._stack = ExitStack()
+
+    def __enter__(self) -> Self:
+        """Start."""
+        with ExitStack() as starting:
+            access_key, secret_key = self._keys
+            objects = S3Objects(self._endpoint, self.bucket, access_key=access_key, secret_key=secret_key)
+            starting.callback(objects.close)
+            self._start(starting, objects)
+            self._stack = starting.pop_all()
+        return self
+
+    def _start(self, starting: ExitStack, objects: Objects) -> None:
+        self.core = Core(self._version, self._settings, objects, self.root_path)
+        starting.callback(self.core.agenda.close)
+        self.service = Service(self.core)
+        self.garbage_collection = GarbageCollection(self.core)
+        rest_port = _run(starting, rest.serve(self.service, _HOST))
+        self._management_port = _run(starting, management.serve(self.core, self.garbage_collection, _HOST))
+        options = [("grpc.max_receive_message_length", _LARGEST_MESSAGE), ("grpc.so_reuseport", 0)]
+        server = grpc.server(ThreadPoolExecutor(_WORKERS), options=options)
+        milvus_pb2_grpc.add_MilvusServiceServicer_to_server(Servicer(self.service), server)
+        grpc_port = server.add_insecure_port(f"{_HOST}:0")
+        server.start()
+        starting.callback(lambda: server.stop(None).wait())
+        self._door = Door(_HOST, grpc_port, rest_port, self._context)
+        starting.callback(self._door.close)
+        self._door.open()
+        self.core.die = self._door.shut_soon
+
+    def __exit__(self, *_: object) -> None:
+        """Stop; raises what went wrong in the background."""
+        self._stack.close()
+        if self.core.agenda.failures:
+            raise ExceptionGroup("the protocol server failed in the background", self.core.agenda.failures)
+
+    @property
+    def uri(self) -> str:
+        """Where clients connect, by gRPC and by REST."""
+        return f"{'https' if self._context else 'http'}://{_HOST}:{self._door.port}"
+
+    @property
+    def management_uri(self) -> str:
+        """The management endpoint."""
+        return f"http://{_HOST}:{self._management_port}"
+
+    @property
+    def faults(self) -> Faults:
+        """What goes wrong, for tests to set."""
+        return self.core.faults
+
+    def seconds(self, server_seconds: float) -> float:
+        """Return how long so many seconds of a real server take here."""
+        return self.core.clock.real(server_seconds)
+
+    def crash(self) -> None:
+        """End as by a signal: all connections break. What it knows it will know again, as from its log."""
+        self._door.shut()
+
+    def restart(self) -> None:
+        """Answer again, at the same address; jobs that had not ended go on."""
+        with self.core.lock:
+            self.service.imports.run_again()
+        self._door.open()
+
+    def live_rows(self, database: str, name: str, partition: str | None = None) -> Columns:
+        """Return the rows that are not deleted, by field ID, for comparisons that no query could make."""
+        with self.core.lock:
+            collection = self.core.catalog.collection(database, name)
+            wanted = [collection.partition(partition).partition_id] if partition else []
+            return live_rows(collection, wanted)
+
+    def deletes(self, database: str, name: str) -> list[Delete]:
+        """Return all deletes that segments of any level keep."""
+        with self.core.lock:
+            collection = self.core.catalog.collection(database, name)
+            segments = [segment for segment in collection.segments.values() if segment.state != 6]
+            return sorted(delete for segment in segments for delete in segment.deletes.items())
+
+
+def _run(starting: ExitStack, server: ThreadingHTTPServer) -> int:
+    server.daemon_threads = True
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
+    thread.start()
+    starting.callback(thread.join)
+    starting.callback(server.server_close)
+    starting.callback(server.shutdown)
+    return int(server.server_address[1])
+
+
+def _tls_context(files: tuple[Path, Path], client_ca: Path | None) -> SSLContext:
+    context = SSLContext(PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*files)
+    context.set_alpn_protocols(["h2", "http/1.1"])
+    if client_ca is not None:
+        context.verify_mode = CERT_REQUIRED
+        context.load_verify_locations(client_ca)
+    return context
