@@ -1,0 +1,49 @@
+"""The protocol server, in each version's mode, answers what the real server of that version answered."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+
+from local.aws import Ministack
+from tests.conformance.asking import Milvus
+from tests.conformance.comparing import EXCEPTIONS, ask, flat, known
+from tests.conformance.questions import SCENARIOS
+from tests.support.milvus_server.core import Settings
+from tests.support.milvus_server.server import MilvusServer
+from tests.support.milvus_server.versions import VERSIONS
+
+# 2.2 was never asked.
+ASKED = ["2.3.5", "2.4.23", "2.5.27", "2.6.19"]
+SPEED = 40
+SETTLE_SECONDS = 2
+POLL_SECONDS = 0.02
+
+# Here some seconds pass between questions that followed each other at once on the real servers, whose deletes are
+# folded into segments 20 to 60 s after a flush.
+LONG_AFTER = 6000
+
+
+@pytest.fixture(scope="module", params=ASKED)
+def version(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture(scope="module")
+def milvus(ministack: Ministack, version: str) -> Iterator[Milvus]:
+    s3 = ministack.client("s3")
+    settings = Settings(speed=SPEED, durations=replace(VERSIONS[version].durations, l0_compaction=LONG_AFTER))
+    bucket = f"conformance-{version.replace('.', '-')}"
+    with MilvusServer(s3.meta.endpoint_url, version=version, bucket=bucket, settings=settings) as server:
+        settle_seconds = server.seconds(SETTLE_SECONDS)
+        yield Milvus(server.uri, server.management_uri, s3, bucket, server.root_path, settle_seconds, POLL_SECONDS)
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS)
+def test_the_protocol_server_answers_as_the_real_one_did(milvus: Milvus, version: str, scenario: str) -> None:
+    expected = flat(known(version)[scenario], scenario)
+    found = flat(ask(milvus, scenario), scenario)
+    differing = {fact for fact in expected.keys() | found.keys() if expected.get(fact) != found.get(fact)}
+    excepted = {fact for of, fact in EXCEPTIONS if of == version and fact.startswith(f"{scenario} /")}
+    assert {fact: (expected.get(fact), found.get(fact)) for fact in differing - excepted} == {}
+    assert excepted - differing == set(), "these are exceptions no longer"
