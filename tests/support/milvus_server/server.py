@@ -24,7 +24,15 @@ from tests.support.milvus_server.versions import VERSIONS
 
 _HOST = "127.0.0.1"
 _WORKERS = 32
-_LARGEST_MESSAGE = 2**31 - 1
+_OPTIONS = [
+    ("grpc.max_receive_message_length", -1),
+    ("grpc.max_send_message_length", -1),
+    ("grpc.so_reuseport", 0),
+    # Clients of Milvus ping more often than a server of gRPC likes by default.
+    ("grpc.keepalive_permit_without_calls", 1),
+    ("grpc.http2.max_ping_strikes", 0),
+    ("grpc.http2.min_ping_interval_without_data_ms", 1000),
+]
 
 
 class MilvusServer:
@@ -83,8 +91,7 @@ class MilvusServer:
         self.garbage_collection = GarbageCollection(self.core)
         rest_port = _run(starting, rest.serve(self.service, _HOST))
         self._management_port = _run(starting, management.serve(self.core, self.garbage_collection, _HOST))
-        options = [("grpc.max_receive_message_length", _LARGEST_MESSAGE), ("grpc.so_reuseport", 0)]
-        server = grpc.server(ThreadPoolExecutor(_WORKERS), options=options)
+        server = grpc.server(ThreadPoolExecutor(_WORKERS), options=_OPTIONS)
         milvus_pb2_grpc.add_MilvusServiceServicer_to_server(Servicer(self.service), server)
         grpc_port = server.add_insecure_port(f"{_HOST}:0")
         server.start()
