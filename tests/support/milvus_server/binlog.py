@@ -101,7 +101,7 @@ def _extra(rest: bytes) -> dict[str, object]:
 
 def read_parquet(content: bytes) -> dict[str, list[Value]]:
     """Return the columns of a Parquet file."""
-    table = pq.read_table(io.BytesIO(content), use_threads=False)
+    table = pq.read_table(io.BytesIO(content), use_threads=False, page_checksum_verification=True)
     return {name: table.column(name).to_pylist() for name in table.column_names}
 
 
@@ -157,7 +157,13 @@ def _delete(line: str) -> Delete:
 def _parquet(name: str, values: pa.Array, *, may_be_null: bool) -> bytes:
     schema = pa.schema([pa.field(name, values.type, nullable=may_be_null)])
     sink = io.BytesIO()
-    pq.write_table(pa.Table.from_arrays([values], schema=schema), sink, compression="zstd", store_schema=False)
+    pq.write_table(
+        pa.Table.from_arrays([values], schema=schema),
+        sink,
+        compression="zstd",
+        store_schema=False,
+        write_page_checksum=True,
+    )
     return sink.getvalue()
 
 

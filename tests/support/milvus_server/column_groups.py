@@ -55,14 +55,14 @@ def _write_group(fields: Mapping[int, Message], columns: Columns, members: Seque
         }
     )
     sink = io.BytesIO()
-    pq.write_table(table, sink, compression="zstd")
+    pq.write_table(table, sink, compression="zstd", write_page_checksum=True)
     return sink.getvalue()
 
 
 def read(content: bytes) -> Columns:
     """Return a group's columns by field ID. Raises `DamagedBinlogError`."""
     try:
-        table = pq.read_table(io.BytesIO(content), use_threads=False)
+        table = pq.read_table(io.BytesIO(content), use_threads=False, page_checksum_verification=True)
         return {
             int((table.schema.field(index).metadata or {})[_FIELD_ID]): table.column(index).to_pylist()
             for index in range(table.num_columns)

@@ -17,15 +17,15 @@ _CHUNK = 65_536
 class Door:
     """Passes connections on, until it is shut."""
 
-    def __init__(self, host: str, grpc_port: int, rest_port: int, context: ssl.SSLContext | None) -> None:
+    def __init__(self, host: str, port: int, grpc_port: int, rest_port: int, context: ssl.SSLContext | None) -> None:
         """Describe it; it is shut at first."""
+        self.port = port
         self._host, self._backends, self._context = host, (grpc_port, rest_port), context
         self._loop = asyncio.new_event_loop()
         self._tasks: set[asyncio.Task[Any]] = set()
         self._server: asyncio.Server | None = None
         self._thread = threading.Thread(target=self._loop.run_forever, name="milvus-door", daemon=True)
         self._thread.start()
-        self.port = 0
 
     def open(self) -> None:
         """Take connections, at the same port as before."""
@@ -50,8 +50,9 @@ class Door:
         asyncio.run_coroutine_threadsafe(work, self._loop).result()
 
     async def _open(self) -> None:
+        if self._server is not None:
+            return
         self._server = await asyncio.start_server(self._enter, self._host, self.port, ssl=self._context)
-        self.port = self._server.sockets[0].getsockname()[1]
 
     async def _shut(self) -> None:
         if self._server is not None:

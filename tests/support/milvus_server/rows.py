@@ -1,7 +1,6 @@
 """Rows on their way in: which partition, which channel, which segment."""
 
 import json
-import re
 import struct
 import zlib
 from collections import Counter
@@ -117,9 +116,7 @@ def _run_functions(collection: Collection, columns: Columns) -> None:
         if function.type != schema_pb2.FunctionType.Value("BM25"):
             continue
         texts = columns[function.input_field_ids[0]]
-        weights = [
-            Counter(zlib.crc32(word.encode()) for word in re.findall(r"\w+", str(text).lower())) for text in texts
-        ]
+        weights = [Counter(zlib.crc32(word.encode()) for word in str(text).lower().split()) for text in texts]
         columns[function.output_field_ids[0]] = [
             b"".join(struct.pack("<If", *pair) for pair in sorted(found.items())) for found in weights
         ]
@@ -155,6 +152,12 @@ def live_rows(collection: Collection, partitions: Sequence[int] = (), *, is_stro
         if segment.columns and (not partitions or segment.partition_id in partitions)
     ]
     return join(parts)
+
+
+def expired_before(collection: Collection, now: int) -> int:
+    """Return the timestamp before which rows do not show any more, for their time to live."""
+    seconds = int(collection.properties.get("collection.ttl.seconds", 0))
+    return now - (seconds * 1000 << 18) if seconds > 0 else 0
 
 
 def _with_all_fields(collection: Collection, columns: Columns) -> Columns:

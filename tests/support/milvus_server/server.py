@@ -11,6 +11,7 @@ from typing import Self
 import grpc
 from pymilvus.grpc_gen import milvus_pb2_grpc
 
+from local.processes import LOOPBACK, free_ports
 from tests.support.milvus_server import management, rest
 from tests.support.milvus_server.binlog import Delete
 from tests.support.milvus_server.core import Core, Faults, Settings
@@ -22,7 +23,6 @@ from tests.support.milvus_server.service import Service, Servicer
 from tests.support.milvus_server.values import Columns
 from tests.support.milvus_server.versions import VERSIONS
 
-_HOST = "127.0.0.1"
 _WORKERS = 32
 _OPTIONS = [
     ("grpc.max_receive_message_length", -1),
@@ -89,14 +89,15 @@ class MilvusServer:
         starting.callback(self.core.agenda.close)
         self.service = Service(self.core)
         self.garbage_collection = GarbageCollection(self.core)
-        rest_port = _run(starting, rest.serve(self.service, _HOST))
-        self._management_port = _run(starting, management.serve(self.core, self.garbage_collection, _HOST))
+        rest_port = _run(starting, rest.serve(self.service, LOOPBACK))
+        self._management_port = _run(starting, management.serve(self.core, self.garbage_collection, LOOPBACK))
         server = grpc.server(ThreadPoolExecutor(_WORKERS), options=_OPTIONS)
         milvus_pb2_grpc.add_MilvusServiceServicer_to_server(Servicer(self.service), server)
-        grpc_port = server.add_insecure_port(f"{_HOST}:0")
+        grpc_port = server.add_insecure_port(f"{LOOPBACK}:0")
         server.start()
         starting.callback(lambda: server.stop(None).wait())
-        self._door = Door(_HOST, grpc_port, rest_port, self._context)
+        # Not any free port: while it is shut, a client that tries again could be given it for its own end.
+        self._door = Door(LOOPBACK, free_ports(), grpc_port, rest_port, self._context)
         starting.callback(self._door.close)
         self._door.open()
         self.core.die = self._door.shut_soon
@@ -110,12 +111,12 @@ class MilvusServer:
     @property
     def uri(self) -> str:
         """Where clients connect, by gRPC and by REST."""
-        return f"{'https' if self._context else 'http'}://{_HOST}:{self._door.port}"
+        return f"{'https' if self._context else 'http'}://{LOOPBACK}:{self._door.port}"
 
     @property
     def management_uri(self) -> str:
         """The management endpoint."""
-        return f"http://{_HOST}:{self._management_port}"
+        return f"http://{LOOPBACK}:{self._management_port}"
 
     @property
     def faults(self) -> Faults:
@@ -132,9 +133,9 @@ class MilvusServer:
 
     def restart(self) -> None:
         """Answer again, at the same address; jobs that had not ended go on."""
+        self._door.open()
         with self.core.lock:
             self.service.imports.run_again()
-        self._door.open()
 
     def live_rows(self, database: str, name: str, partition: str | None = None) -> Columns:
         """Return the rows that are not deleted, by field ID, for comparisons that no query could make."""

@@ -74,7 +74,10 @@ def _acknowledge(answer: Message, keys: list[Value], timestamp: int) -> None:
 def query(call: Call, request: Message, answer: Message) -> None:
     """Return rows that a filter fits, or how many there are."""
     collection = call.collection(request)
-    found = _matching(collection, rows.live_rows(collection, _partitions(call, collection, request)), request.expr)
+    there = rows.live_rows(collection, _partitions(call, collection, request))
+    first = rows.expired_before(collection, call.core.clock.timestamp())
+    shown = [row for row, time in enumerate(there.get(TIMESTAMP, [])) if isinstance(time, int) and time >= first]
+    found = _matching(collection, take(there, shown), request.expr)
     options = as_dict(request.query_params)
     answer.collection_name, answer.session_ts = collection.name, call.core.clock.timestamp()
     answer.primary_field_name = collection.key_field.name
