@@ -25,7 +25,8 @@ class Settings:
     """Fold deletes at level 0 into the segments that they concern, by and by."""
     waits_for_index: bool = True
     """Import jobs stay at 70 % until the new segments are indexed."""
-    flush_all_since: tuple[int, int, int] = (2, 6, 11)
+    query_nodes: int = 1
+    """In the default resource group; each takes one replica of a collection."""
     most_import_files: int = 1024
 
 

@@ -5,10 +5,10 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import grpc
-from pymilvus.grpc_gen import common_pb2, milvus_pb2
+from pymilvus.grpc_gen import common_pb2, milvus_pb2, rg_pb2
 
 from tests.support.milvus_server.calls import access, collections, imports, indexes, rows, segments, server
-from tests.support.milvus_server.calls.table import CALLS, Call
+from tests.support.milvus_server.calls.table import CALLS, DEFAULT_GROUP, Call
 from tests.support.milvus_server.core import Core
 from tests.support.milvus_server.importing import Imports
 from tests.support.milvus_server.rbac import Rbac
@@ -47,7 +47,8 @@ class Service:
         self.core = core
         self.rbac = Rbac()
         self.imports = Imports(core)
-        self.groups: dict[str, Any] = {}
+        limit = rg_pb2.ResourceGroupLimit(node_num=core.settings.query_nodes)
+        self.groups: dict[str, Message] = {DEFAULT_GROUP: rg_pb2.ResourceGroupConfig(requests=limit)}
 
     def caller(self, name: str, user: str, password: str, database: str = "") -> Call:
         """Return who calls. Raises `DeniedError`."""

@@ -1,7 +1,7 @@
 """Calls about indexes, and about what is in memory."""
 
 from tests.support.milvus_server import refusals
-from tests.support.milvus_server.calls.table import Call, answers, as_dict, pairs
+from tests.support.milvus_server.calls.table import DEFAULT_GROUP, Call, answers, as_dict, pairs
 from tests.support.milvus_server.catalog import FLUSHED, L0, Collection, Index, Load
 from tests.support.milvus_server.refusals import INVALID, UNEXPECTED, Refusal
 from tests.support.milvus_server.values import VECTORS, Message
@@ -122,13 +122,12 @@ def _load(call: Call, collection: Collection, request: Message, names: set[str])
     # From 2.4 on every vector needs its index; before, there is only one.
     if not set(vectors) <= indexed:
         raise Refusal(_NO_INDEX, f"index not found[collection={collection.name}]")
-    groups = tuple(request.resource_groups)
+    groups = tuple(request.resource_groups) or (DEFAULT_GROUP,)
     replicas = request.replica_number or 1
-    nodes = sum(call.groups[group].requests.node_num for group in groups if group in call.groups)
     missing = [group for group in groups if group not in call.groups]
     if missing:
         raise Refusal(300, f"resource group not found[rg={missing[0]}]")
-    if replicas > max(nodes, 1):
+    if replicas > sum(call.groups[group].requests.node_num for group in groups):
         reason = f"when load {replicas} replica count: resource group node not enough"
         raise Refusal(301, reason)
     if collection.load and collection.load.replicas != replicas:
@@ -189,7 +188,7 @@ def get_replicas(call: Call, request: Message, answer: Message) -> None:
     collection = call.collection(request)
     if collection.load is None:
         raise Refusal(400, f"replica not found[collection={collection.collection_id}]")
-    groups = collection.load.resource_groups or ("__default_resource_group",)
+    groups = collection.load.resource_groups
     for number in range(collection.load.replicas):
         answer.replicas.add(
             replicaID=number + 1,

@@ -14,6 +14,8 @@ from tests.support.milvus_server.values import Message
 type Handler = Callable[["Call", Message, Message], None]
 """Takes the call, its request and the answer to fill; raises `Refusal`."""
 
+DEFAULT_GROUP = "__default_resource_group"
+
 CALLS: dict[str, Handler] = {}
 
 
