@@ -1,0 +1,144 @@
+"""What our own adapter does with each version: the calls that backup and restore are made of."""
+
+import time
+from collections.abc import Callable
+
+import pytest
+
+from milvus_vault.adapters.milvus import MilvusDatabase, connect
+from milvus_vault.errors import CollectionExistsError, CollectionNotFoundError
+from milvus_vault.model.collections import (
+    CollectionLayout,
+    CollectionName,
+    ImportPair,
+    ImportStatus,
+    IndexDescription,
+    KeyValue,
+    LoadState,
+    SegmentLevel,
+)
+from tests.conformance.asking import Milvus, base_fields
+from tests.conformance.conftest import Start
+
+DATABASE, NAME, TARGET = "default", "c", "target"
+ROWS, DELETED = 50, 5
+ALL = ["2.2.16", "2.3.5", "2.4.23", "2.5.27", "2.6.19"]
+INDEX = IndexDescription(
+    index_id=0,
+    name="by_v",
+    field_name="v",
+    params=(KeyValue(key="index_type", value="FLAT"), KeyValue(key="metric_type", value="L2")),
+)
+
+
+def _until(is_right: Callable[[], object]) -> None:
+    end = time.monotonic() + 15
+    while not is_right():
+        assert time.monotonic() < end, "it does not happen"
+        time.sleep(0.02)
+
+
+def _fill(milvus: Milvus, database: MilvusDatabase) -> None:
+    milvus.make(NAME, *base_fields(), shards=2, partitions=("p",))
+    milvus.insert(NAME, range(ROWS))
+    database.flush(DATABASE, NAME, timeout_seconds=30)
+    milvus.settle()
+
+
+def _layout(database: MilvusDatabase) -> CollectionLayout:
+    described = database.describe_collection(DATABASE, NAME)
+    return CollectionLayout(
+        collection_schema=described.collection_schema,
+        schema_proto=described.schema_proto,
+        shards=described.shards,
+        consistency_level=described.consistency_level,
+        partitions=tuple(partition.name for partition in described.partitions),
+    )
+
+
+@pytest.mark.parametrize("version", ALL)
+def test_a_collection_is_described_indexed_loaded_counted_renamed_and_dropped(start: Start, version: str) -> None:
+    milvus = start(version).milvus
+    with connect(milvus.uri) as database:
+        assert version in str(database.server_version())
+        assert database.list_databases() == [DATABASE]
+        _fill(milvus, database)
+        database.create_index(DATABASE, NAME, INDEX)
+        _until(lambda: database.are_indexes_built(DATABASE, NAME))
+        database.request_load(DATABASE, NAME, replicas=1)
+        _until(lambda: database.load_percent(DATABASE, NAME) == 100)
+        assert database.count_rows(DATABASE, NAME) == ROWS
+        database.create_alias(DATABASE, NAME, "alias")
+        database.create_alias(DATABASE, NAME, "alias")
+        database.rename_collection(DATABASE, NAME, "renamed")
+        described = database.describe_collection(DATABASE, "renamed")
+        assert described.name == CollectionName(database=DATABASE, name="renamed")
+        assert (described.load_state, described.replicas, described.aliases) == (LoadState.LOADED, 1, ("alias",))
+        assert [(index.name, index.field_name) for index in described.indexes] == [("by_v", "v")]
+        assert [partition.is_loaded for partition in described.partitions] == [True, True]
+        database.drop_collection(DATABASE, "renamed")
+        assert database.list_collections(DATABASE) == []
+        with pytest.raises(CollectionNotFoundError):
+            database.describe_collection(DATABASE, "renamed")
+
+
+@pytest.mark.parametrize("version", ALL)
+def test_segments_are_listed_with_their_levels_and_rows(start: Start, version: str) -> None:
+    milvus = start(version, {"flush_limit": 0}).milvus
+    with connect(milvus.uri) as database:
+        _fill(milvus, database)
+        milvus.delete(NAME, range(DELETED))
+        database.flush(DATABASE, NAME, timeout_seconds=30)
+        segments = database.list_segments(DATABASE, NAME)
+        of_rows = SegmentLevel.L1 if version >= "2.4" else SegmentLevel.LEGACY
+        assert sum(segment.row_count for segment in segments if segment.level is of_rows) == ROWS
+        assert any(segment.level is SegmentLevel.L0 for segment in segments) == (version >= "2.4")
+        storage = {segment.storage_version for segment in segments if segment.level is of_rows}
+        assert storage == {2 if version == "2.6.19" else 0}
+
+
+@pytest.mark.parametrize("version", ALL)
+def test_a_rate_limit_is_waited_for(start: Start, version: str) -> None:
+    milvus = start(version).milvus
+    with connect(milvus.uri) as database:
+        _fill(milvus, database)
+        database.flush(DATABASE, NAME, timeout_seconds=30)
+
+
+@pytest.mark.parametrize("version", ["2.2.16", "2.3.5", "2.4.23", "2.5.27"])
+def test_rows_are_imported_into_an_equal_collection(start: Start, version: str) -> None:
+    running = start(version)
+    milvus = running.milvus
+    with connect(milvus.uri) as database:
+        _fill(milvus, database)
+        database.create_collection(DATABASE, TARGET, _layout(database))
+        assert database.field_ids(DATABASE, TARGET) == database.field_ids(DATABASE, NAME)
+        segments = {str(segment.segment_id) for segment in database.list_segments(DATABASE, NAME)}
+        for key in milvus.keys(f"{milvus.root}/insert_log/"):
+            if (segment := key.split("/")[4]) in segments:
+                name = f"stage/{segment}/{key.split('/', 5)[5]}"
+                milvus.s3.copy_object(Bucket=milvus.bucket, Key=name, CopySource=f"{milvus.bucket}/{key}")
+        pair = ImportPair(insert_prefix="stage/", delta_prefix="")
+        job = database.start_import(DATABASE, TARGET, "p", pair)
+        _until(lambda: database.import_state(job).status is not ImportStatus.RUNNING)
+        state = database.import_state(job)
+        assert (state.status, state.row_count, state.percent) == (ImportStatus.COMPLETED, ROWS, 100)
+        assert sorted(str(key) for key in running.server.live_rows(DATABASE, TARGET, "p")[100]) == sorted(
+            str(key) for key in range(ROWS)
+        )
+        if version < "2.4":
+            assert database.find_import(DATABASE, TARGET, "p", pair) == job
+
+
+@pytest.mark.parametrize("version", ALL)
+def test_names_that_are_taken_are_refused_by_name(start: Start, version: str) -> None:
+    milvus = start(version).milvus
+    with connect(milvus.uri) as database:
+        for name in (NAME, TARGET):
+            milvus.make(name, *base_fields())
+        with pytest.raises(CollectionExistsError):
+            database.rename_collection(DATABASE, NAME, TARGET)
+        database.create_alias(DATABASE, NAME, "alias")
+        if version != "2.2.16":
+            with pytest.raises(CollectionExistsError):
+                database.create_alias(DATABASE, TARGET, "alias")
