@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tests.support.milvus_server.binlog import SYSTEM_FIELDS, DamagedBinlogError
-from tests.support.milvus_server.values import ROW_ID, TIMESTAMP, VECTORS, Columns, Message, arrow_type
+from tests.support.milvus_server.values import ROW_ID, TIMESTAMP, VECTOR_ARRAY, VECTORS, Columns, Message, arrow_type
 
 _FIELD_ID = b"PARQUET:field_id"
 
@@ -23,7 +23,7 @@ def groups_of(fields: Sequence[Message]) -> Groups:
     """Return how the columns of a collection are grouped."""
     groups: Groups = {0: [], 1: []}
     for field in fields:
-        if field.data_type in VECTORS:
+        if field.data_type in VECTORS or field.data_type == VECTOR_ARRAY:
             groups[field.fieldID] = [field.fieldID]
         else:
             leads = field.is_primary_key or field.is_partition_key or field.is_clustering_key

@@ -25,6 +25,7 @@ from tests.support.milvus_server.values import (
     default_of,
     parameter,
     rows_in,
+    stored_fields,
     take,
     width,
 )
@@ -130,7 +131,7 @@ def _may_lack(version: Version, field: Message) -> bool:
 
 
 def _check_fields(version: Version, collection: Collection, there: Iterable[int]) -> None:
-    for field in collection.schema.fields:
+    for field in stored_fields(collection.schema):
         if field.fieldID in there or _may_lack(version, field):
             continue
         if version.has_import_v2:
@@ -143,10 +144,10 @@ def _check_fields(version: Version, collection: Collection, there: Iterable[int]
 def _complete(version: Version, collection: Collection, columns: Columns, *, is_packed: bool) -> None:
     """Fill the columns that may be missing, and take away those that the collection does not have."""
     count = rows_in(columns)
-    known = {ROW_ID, TIMESTAMP} | {field.fieldID for field in collection.schema.fields}
+    known = {ROW_ID, TIMESTAMP} | {field.fieldID for field in stored_fields(collection.schema)}
     for number in [number for number in columns if number >= FIRST_FIELD and number not in known]:
         del columns[number]
-    for field in collection.schema.fields:
+    for field in stored_fields(collection.schema):
         if field.fieldID in columns:
             continue
         if is_packed and not _may_lack(version, field):
@@ -160,7 +161,7 @@ def _complete(version: Version, collection: Collection, columns: Columns, *, is_
 def _check_lengths(version: Version, collection: Collection, columns: Columns) -> None:
     """Refuse vectors of another dimension, which look like another number of rows."""
     count = rows_in(columns)
-    for field in collection.schema.fields:
+    for field in stored_fields(collection.schema):
         values = columns[field.fieldID]
         if field.data_type in VECTORS and field.data_type != SPARSE_VECTOR and values:
             size = len(values[0]) if isinstance(values[0], bytes) else 0

@@ -59,8 +59,10 @@ def partition_not_found(name: str) -> Refusal:
     return Refusal(_PARTITION_NOT_FOUND, f"partition not found[partition={name}]")
 
 
-def not_loaded(name: str) -> Refusal:
-    """Refuse to read what is not in memory."""
+def not_loaded(version: Version, name: str) -> Refusal:
+    """Refuse to read what is not in memory; 2.2 has no code for it, as its source says."""
+    if not version.has_codes:
+        return Refusal(UNEXPECTED, f"collection {name} has not been loaded to memory or load failed")
     return Refusal(_NOT_LOADED, f"collection not loaded[collection={name}]")
 
 

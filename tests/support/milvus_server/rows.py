@@ -33,6 +33,7 @@ from tests.support.milvus_server.values import (
     from_message,
     join,
     rows_in,
+    stored_fields,
     take,
 )
 
@@ -89,9 +90,11 @@ def insert(core: Core, collection: Collection, request: Message, timestamp: int)
 
 def _columns(core: Core, collection: Collection, request: Message, count: int) -> Columns:
     given = {data.field_name: data for data in request.fields_data}
+    for data in request.fields_data:
+        given |= {inner.field_name: inner for inner in data.struct_arrays.fields}
     dynamic = next((data for data in request.fields_data if data.is_dynamic), None)
     columns: Columns = {}
-    for field in collection.schema.fields:
+    for field in stored_fields(collection.schema):
         data = dynamic if field.is_dynamic else given.get(field.name)
         if field.is_function_output or (field.is_primary_key and field.autoID and data is None):
             continue
@@ -163,7 +166,7 @@ def expired_before(collection: Collection, now: int) -> int:
 def _with_all_fields(collection: Collection, columns: Columns) -> Columns:
     """Return rows with what they have in fields that were added after them."""
     count = rows_in(columns)
-    for field in collection.schema.fields:
+    for field in stored_fields(collection.schema):
         columns.setdefault(field.fieldID, [b"{}" if field.is_dynamic else default_of(field)] * count)
     return columns
 

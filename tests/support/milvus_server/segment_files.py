@@ -21,6 +21,7 @@ from tests.support.milvus_server.values import (
     Message,
     join,
     rows_in,
+    stored_fields,
 )
 
 MERGED_STATS = 1  # the name of the stats of a whole segment, beside those of its logs
@@ -105,12 +106,12 @@ class Writer:
             item.fieldID: binlog.write_insert_log(
                 place, item, columns[item.fieldID], timestamps, names_fields=self.names_fields
             )
-            for item in (*system, *schema.fields)
+            for item in (*system, *stored_fields(schema))
             if item.fieldID in columns
         }
 
     def _column_groups(self, schema: Message, columns: Columns) -> dict[int, bytes]:
-        fields = {item.fieldID: item for item in schema.fields if item.fieldID in columns}
+        fields = {item.fieldID: item for item in stored_fields(schema) if item.fieldID in columns}
         return column_groups.write(fields, columns, column_groups.groups_of(list(fields.values())))
 
 

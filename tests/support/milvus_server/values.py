@@ -61,6 +61,11 @@ _VECTOR_BYTES = {
 }
 
 
+def stored_fields(schema: Message) -> list[Message]:
+    """Return all fields that have columns, those of struct arrays among them."""
+    return [*schema.fields, *(field for struct in schema.struct_array_fields for field in struct.fields)]
+
+
 def parameter(field: Message, name: str) -> str:
     """Return a type parameter of a field, or nothing."""
     return next((item.value for item in field.type_params if item.key == name), "")
@@ -86,7 +91,10 @@ def default_of(field: Message) -> Value:
 
 def from_message(data: Message, field: Message, rows: int) -> list[Value]:
     """Return the values of a field as a client sent them; raises `ValueError` where their number is not `rows`."""
-    values = _vectors(data.vectors, field) if field.data_type in VECTORS else _scalars(data.scalars, field)
+    if field.data_type == VECTOR_ARRAY:
+        values: list[Value] = [vectors.SerializeToString() for vectors in data.vectors.vector_array.data]
+    else:
+        values = _vectors(data.vectors, field) if field.data_type in VECTORS else _scalars(data.scalars, field)
     if data.valid_data:
         fallback = default_of(field)
         given = iter(values)
@@ -134,6 +142,9 @@ def to_message(field: Message, values: Sequence[Value]) -> Message:
     )
     if field.nullable:
         data.valid_data.extend(value is not None for value in values)
+    if field.data_type == VECTOR_ARRAY:
+        _fill_vector_array(data.vectors, field, values)
+        return data
     if field.data_type in VECTORS:
         _fill_vectors(data.vectors, field, values)
         return data
@@ -162,6 +173,13 @@ def _fill_vectors(vectors: Message, field: Message, values: Sequence[Value]) -> 
         vectors.float_vector.data.extend(np.frombuffer(b"".join(there), dtype="<f4").tolist())
     else:
         setattr(vectors, _VECTOR_BYTES[field.data_type], b"".join(there))
+
+
+def _fill_vector_array(vectors: Message, field: Message, values: Sequence[Value]) -> None:
+    vectors.dim = vectors.vector_array.dim = int(parameter(field, "dim"))
+    vectors.vector_array.element_type = field.element_type
+    for value in values:
+        vectors.vector_array.data.add().ParseFromString(value or b"")
 
 
 def rows_in(columns: Columns) -> int:

@@ -206,7 +206,7 @@ def show_partitions(call: Call, request: Message, answer: Message) -> None:
     collection = call.collection(request)
     loaded = collection.load.partitions if collection.load else set()
     if request.type == _IN_MEMORY and not collection.load:
-        raise refusals.not_loaded(collection.name)
+        raise refusals.not_loaded(call.core.version, collection.name)
     for partition in collection.partitions.values():
         if request.type == _IN_MEMORY and partition.name not in loaded:
             continue

@@ -17,6 +17,8 @@ def create_index(call: Call, request: Message, _: Message) -> None:
     """Create an index; an equal one that is there is no error."""
     collection = call.collection(request)
     fields = {field.name for field in collection.schema.fields}
+    for struct in collection.schema.struct_array_fields:
+        fields |= {f"{struct.name}[{field.name}]" for field in struct.fields}
     field_name = request.field_name
     if field_name not in fields and not any(field.is_dynamic for field in collection.schema.fields):
         raise Refusal(UNEXPECTED, f"cannot create index on non-exist field: {field_name}")
@@ -178,7 +180,7 @@ def get_loading_progress(call: Call, request: Message, answer: Message) -> None:
     collection = call.collection(request)
     state = _state(call, collection, list(request.partition_names))
     if state == _NOT_LOADED:
-        raise refusals.not_loaded(collection.name)
+        raise refusals.not_loaded(call.core.version, collection.name)
     answer.progress = answer.refresh_progress = 100 if state == _LOADED else 50
 
 

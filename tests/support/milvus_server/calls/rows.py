@@ -55,7 +55,7 @@ def delete(call: Call, request: Message, answer: Message) -> None:
     keys: list[Value] | None = keys_in(request.expr, collection.key_field.name)
     if keys is None:
         if collection.load is None:
-            raise refusals.not_loaded(collection.name)
+            raise refusals.not_loaded(call.core.version, collection.name)
         found = _matching(collection, rows.live_rows(collection), request.expr)
         keys = found[collection.key_field.fieldID]
     rows.delete(collection, keys, request.partition_name, timestamp)
@@ -99,7 +99,7 @@ def _partitions(call: Call, collection: Collection, request: Message) -> list[in
     """Return the partitions to look into, which must be loaded."""
     load = collection.load
     if load is None or load.ready_at > call.core.clock.now():
-        raise refusals.not_loaded(collection.name)
+        raise refusals.not_loaded(call.core.version, collection.name)
     if request.partition_names and collection.partition_key is not None:
         reason = "not support manually specifying the partition names if partition key mode is used"
         raise Refusal(INVALID, f"{reason}: invalid parameter")
@@ -140,6 +140,7 @@ def _newest_of_each_key(collection: Collection, columns: Columns) -> list[int]:
 
 def _fill(collection: Collection, columns: Columns, wanted: list[str], answer: Message) -> None:
     names = {field.name for field in collection.schema.fields}
+    names |= {struct.name for struct in collection.schema.struct_array_fields}
     everything = "*" in wanted
     for field in collection.schema.fields:
         is_asked = everything or field.name in wanted or field.is_primary_key
@@ -149,4 +150,9 @@ def _fill(collection: Collection, columns: Columns, wanted: list[str], answer: M
             continue
         answer.fields_data.append(to_message(field, columns.get(field.fieldID, [])))
         answer.output_fields.append(field.name)
+    for struct in collection.schema.struct_array_fields:
+        if everything or struct.name in wanted:
+            data = answer.fields_data.add(field_name=struct.name, field_id=struct.fieldID, type="ArrayOfStruct")
+            data.struct_arrays.fields.extend(to_message(item, columns.get(item.fieldID, [])) for item in struct.fields)
+            answer.output_fields.append(struct.name)
     answer.output_fields.extend(name for name in wanted if name not in names and name != "*")
