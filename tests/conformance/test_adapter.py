@@ -97,6 +97,14 @@ def test_segments_are_listed_with_their_levels_and_rows(start: Start, version: s
         assert storage == {2 if version == "2.6.19" else 0}
 
 
+def test_segments_are_listed_again_where_a_compaction_swaps_them(start: Start) -> None:
+    running = start("2.5.27")
+    with connect(running.milvus.uri) as database:
+        _fill(running.milvus, database)
+        running.server.faults.loses_segments = 2
+        assert len(database.list_segments(DATABASE, NAME)) == 2
+
+
 @pytest.mark.parametrize("version", ALL)
 def test_a_rate_limit_is_waited_for(start: Start, version: str) -> None:
     milvus = start(version).milvus

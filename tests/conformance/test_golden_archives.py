@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
+from google.protobuf.json_format import MessageToDict  # type: ignore[import-untyped]
 
 from local.aws import Ministack
 from tests.conformance.asking import Milvus
@@ -53,6 +54,9 @@ def test_an_archive_becomes_just_the_rows_of_its_oracle(
                 found = list(rows_of(server.live_rows(database, collection, partition)))
                 wanted = [row for versions in expected["rows"].get(partition, []) for row in versions]
                 assert in_order(found) == in_order(wanted), (name, partition)
+            if version.startswith(archive.version.replace("_", ".")):
+                shown = milvus.must("DescribeCollection", db_name=database, collection_name=collection)
+                assert MessageToDict(shown.schema, preserving_proto_field_name=True) == expected["schema"]
             if folds:
                 assert imported[name] == expected["count"], name
 

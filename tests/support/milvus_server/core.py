@@ -48,6 +48,8 @@ class Faults:
     """Import jobs stay at 70 %."""
     forgets_imports: bool = False
     """Records of import jobs vanish at once when they end."""
+    loses_segments: int = 0
+    """So many times the list of segments fails, as it does while a compaction swaps them."""
     moves_leader: int = 0
     """So many calls are answered as by a coordinator that has just lost its lead."""
 

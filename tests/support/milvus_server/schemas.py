@@ -14,6 +14,9 @@ DYNAMIC = "$meta"
 def accept(version: Version, raw: bytes) -> Message:
     """Return a schema as the server keeps it, or refuse it."""
     schema = schema_pb2.CollectionSchema.FromString(raw)
+    # These it has from elsewhere.
+    schema.ClearField("properties")
+    schema.ClearField("dbName")
     _check(version, schema.fields)
     for field in schema.fields:
         # What a version does not know it drops in silence.

@@ -30,8 +30,6 @@ def create_collection(call: Call, request: Message, _: Message) -> None:
             return
         raise invalid(version, f"create duplicate collection with different parameters, collection: {name}")
     schema.name = name
-    if version.at_least(2, 6):
-        schema.dbName = database.name
     created = Collection(
         collection_id=call.core.clock.new_id(),
         database=database.name,
@@ -103,6 +101,10 @@ def describe_collection(call: Call, request: Message, answer: Message) -> None:
     version = call.core.version
     collection = call.collection(request, described=True)
     answer.schema.CopyFrom(schemas.shown(collection.schema))
+    if version.at_least(2, 5):
+        answer.schema.properties.extend(pairs(collection.properties))
+    if version.at_least(2, 6):
+        answer.schema.dbName = collection.database
     answer.collectionID = collection.collection_id
     # By an alias, 2.4 and 2.5 answer with that.
     by_alias = version.at_least(2, 4) and not version.at_least(2, 6) and request.collection_name

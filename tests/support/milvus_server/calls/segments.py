@@ -10,6 +10,7 @@ from tests.support.milvus_server.refusals import Refusal
 from tests.support.milvus_server.values import Message
 
 _MISSING_PARAMETER = 1101
+_SEGMENT_NOT_FOUND = 600
 _COMPLETED = 2  # common.CompactionState
 
 
@@ -92,6 +93,9 @@ def get_flush_all_state(call: Call, request: Message, answer: Message) -> None:
 def get_persistent_segment_info(call: Call, request: Message, answer: Message) -> None:
     """List segments; a sealed one shows no rows before its files are written."""
     collection = call.collection(request)
+    if call.core.faults.loses_segments:
+        call.core.faults.loses_segments -= 1
+        raise Refusal(_SEGMENT_NOT_FOUND, f"segment not found[segment={call.core.clock.new_id()}]")
     for segment in collection.of_state(SEALED, FLUSHED):
         answer.infos.add(
             segmentID=segment.segment_id,

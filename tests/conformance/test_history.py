@@ -1,0 +1,184 @@
+"""Whatever happens to a collection, it holds just the rows that it should, and so does what is made of its files.
+
+A property of the protocol server itself: tests of backup and restore rely on it.
+"""
+
+import itertools
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from local.aws import Ministack
+from tests.conformance.asking import Milvus, base_fields, numbers, vectors
+from tests.conformance.asking import field as schema_field
+from tests.support.milvus_server.catalog import L0
+from tests.support.milvus_server.compaction import fold_deletes
+from tests.support.milvus_server.core import Settings
+from tests.support.milvus_server.server import MilvusServer
+from tests.support.milvus_server.versions import VERSIONS
+
+EXAMPLES = 12
+PARTITIONS = ("_default", "p")
+SHARDS = 2
+SPEED = 40
+QUICK = {"flush": 0.2, "sort": 0.1, "import_job": 1.0, "flush_limit": 0.0, "l0_compaction": 10.0**6}
+_names = itertools.count()
+
+KEYS = st.sets(st.integers(-30, 30), min_size=1, max_size=12)
+STEPS = st.lists(
+    st.one_of(
+        st.tuples(st.just("write"), KEYS, st.sampled_from(PARTITIONS)),
+        st.tuples(st.just("delete"), KEYS, st.sampled_from((*PARTITIONS, ""))),
+        st.tuples(st.sampled_from(("flush", "fold", "compact")), st.just(set[int]()), st.just("")),
+    ),
+    min_size=1,
+    max_size=14,
+)
+
+type Step = tuple[str, set[int], str]
+type Rows = dict[str, dict[int, int]]
+"""Values by key, by partition."""
+
+
+@pytest.fixture(scope="module", params=list(VERSIONS))
+def server(ministack: Ministack, request: pytest.FixtureRequest) -> Iterator[MilvusServer]:
+    version = str(request.param)
+    chosen = Settings(speed=SPEED, durations=replace(VERSIONS[version].durations, **QUICK))
+    endpoint = ministack.client("s3").meta.endpoint_url
+    bucket = f"history-{version.replace('.', '-')}"
+    with MilvusServer(endpoint, version=version, bucket=bucket, settings=chosen) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def milvus(ministack: Ministack, server: MilvusServer) -> Milvus:
+    s3 = ministack.client("s3")
+    return Milvus(server.uri, server.management_uri, s3, server.bucket, server.root_path, 0.02, 0.005)
+
+
+@dataclass
+class _Collection:
+    """A collection and what it should hold."""
+
+    milvus: Milvus
+    server: MilvusServer
+    name: str
+    expected: Rows = field(default_factory=lambda: {name: {} for name in PARTITIONS})
+    _values: Iterator[int] = field(default_factory=itertools.count)
+
+    def create(self) -> None:
+        self.milvus.make(self.name, *base_fields(), schema_field("n", "Int64"), shards=SHARDS, partitions=("p",))
+
+    def take(self, step: Step) -> None:
+        kind, keys, partition = step
+        match kind:
+            case "write":
+                self._write(keys, partition)
+            case "delete":
+                self.milvus.must(
+                    "Delete", collection_name=self.name, partition_name=partition, expr=f"id in {sorted(keys)}"
+                )
+                for name in [partition] if partition else PARTITIONS:
+                    for key in keys:
+                        self.expected[name].pop(key, None)
+            case "flush":
+                self.milvus.flush(self.name)
+            case "fold":
+                self._fold()
+            case "compact":
+                self.milvus.must("ManualCompaction", collection_name=self.name)
+
+    def _write(self, keys: set[int], partition: str) -> None:
+        """Upsert, so that a key is there at most once in a partition."""
+        ordered = sorted(keys)
+        values = [next(self._values) for _ in ordered]
+        fields = [numbers("id", ordered), vectors("v", len(ordered)), numbers("n", values)]
+        self.milvus.must(
+            "Upsert", collection_name=self.name, partition_name=partition, num_rows=len(ordered), fields_data=fields
+        )
+        self.expected[partition] |= dict(zip(ordered, values, strict=True))
+
+    def _fold(self) -> None:
+        with self.server.core.lock:
+            collection = self.server.core.catalog.collection("default", self.name)
+            for segment in list(collection.segments.values()):
+                if segment.level == L0 and self.server.core.version.has_l0:
+                    fold_deletes(self.server.core, collection, segment)
+
+    def found(self) -> Rows:
+        rows: Rows = {}
+        for partition in PARTITIONS:
+            columns = self.server.live_rows("default", self.name, partition)
+            pairs = list(zip(columns.get(100, []), columns.get(102, []), strict=True))
+            assert len(pairs) == len(dict(pairs)), "a key is there twice"
+            rows[partition] = {int(key): int(value) for key, value in pairs if key is not None and value is not None}
+        return rows
+
+    def copy_to(self, name: str) -> "_Collection":
+        """Make another collection of this one's files, deletes of level 0 laid beside every segment."""
+        copy = _Collection(self.milvus, self.server, name, self.expected)
+        copy.create()
+        self.milvus.flush(self.name)
+        self.milvus.settle()
+        infos = self.milvus.infos(self.name)
+        names = dict(zip(*self._partitions(), strict=True))
+        for partition_id, partition in names.items():
+            segments = [info.segmentID for info in infos if info.partitionID == partition_id and info.level != 1]
+            folder = f"staged/{name}/{partition}"
+            for segment in segments:
+                place = f"{infos[0].collectionID}/{partition_id}/{segment}"
+                self._stage(f"insert_log/{place}/", f"{folder}/insert/{segment}/")
+                self._stage(f"delta_log/{place}/", f"{folder}/delta/{segment}/")
+                for info in infos:
+                    if info.level == 1 and info.partitionID in {-1, partition_id}:
+                        place = f"{infos[0].collectionID}/{info.partitionID}/{info.segmentID}"
+                        self._stage(f"delta_log/{place}/", f"{folder}/delta/{segment}/")
+            if segments:
+                self._import(name, partition, [f"{folder}/insert/", f"{folder}/delta/"])
+        return copy
+
+    def _partitions(self) -> tuple[list[int], list[str]]:
+        answer = self.milvus.must("ShowPartitions", collection_name=self.name)
+        return list(answer.partitionIDs), list(answer.partition_names)
+
+    def _stage(self, source: str, target: str) -> None:
+        folder = f"{self.milvus.root}/{source}"
+        for key in self.milvus.keys(folder):
+            copied = f"{target}{key.removeprefix(folder)}"
+            origin = f"{self.milvus.bucket}/{key}"
+            self.milvus.s3.copy_object(Bucket=self.milvus.bucket, Key=copied, CopySource=origin)
+
+    def _import(self, name: str, partition: str, files: list[str]) -> None:
+        options = [{"key": "backup", "value": "true"}]
+        if self.server.core.version.storage:
+            options.append({"key": "storage_version", "value": "2"})
+        names = {"collection_name": name, "partition_name": partition}
+        task = self.milvus.must("Import", **names, files=files, options=options).tasks[0]
+        end = time.monotonic() + 20
+        while (answer := self.milvus.must("GetImportState", task=task)).state != 6:
+            assert time.monotonic() < end, answer
+            assert answer.state != 1, answer
+            time.sleep(self.milvus.poll_seconds)
+        assert answer.row_count == len(self.expected[partition])
+
+
+@settings(
+    max_examples=EXAMPLES,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+@given(steps=STEPS)
+def test_a_collection_holds_what_was_written_and_not_deleted_since(
+    milvus: Milvus, server: MilvusServer, steps: list[Step]
+) -> None:
+    collection = _Collection(milvus, server, f"c{next(_names)}")
+    collection.create()
+    for step in steps:
+        collection.take(step)
+        assert collection.found() == collection.expected
+    assert collection.copy_to(f"{collection.name}_copy").found() == collection.expected
