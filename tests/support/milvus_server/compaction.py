@@ -69,6 +69,13 @@ def _drop(core: Core, segment: Segment) -> None:
     segment.dropped_at = core.clock.now()
 
 
+def drop_partition(core: Core, collection: Collection, partition_id: int) -> None:
+    """Give a partition's files to the garbage collection."""
+    for segment in collection.segments.values():
+        if segment.partition_id == partition_id:
+            _drop(core, segment)
+
+
 def drop_collection(core: Core, collection: Collection) -> None:
     """Give a collection's files to the garbage collection."""
     for segment in collection.segments.values():

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 ROOT, ADMIN, PUBLIC = "root", "admin", "public"
 ROOT_PASSWORD = "Milvus"
-_HASH_START = "$2a$10$"
+_HASH_START, _HASH_LENGTH = "$2a$10$", 53
 
 # What anybody may call, seen on real servers with authorization on.
 _FREE = {
@@ -56,13 +56,8 @@ class Grant:
 
 def encrypt(password: str) -> str:
     """Return what stands for a password in a backup: of the form of bcrypt's hashes."""
-    digest = hashlib.sha256(password.encode()).digest() + hashlib.sha256(digest_salt(password)).digest()
-    return _HASH_START + base64.b64encode(digest).decode()[:53]
-
-
-def digest_salt(password: str) -> bytes:
-    """Return more bytes, since a hash of bcrypt is longer than one of SHA-256."""
-    return b"more of " + password.encode()
+    digest = hashlib.sha512(password.encode()).digest()
+    return _HASH_START + base64.b64encode(digest).decode()[:_HASH_LENGTH]
 
 
 @dataclass

@@ -1,9 +1,8 @@
 """How Milvus says no: the codes and words of each version."""
 
-from typing import Any
-
 from pymilvus.grpc_gen import common_pb2
 
+from tests.support.milvus_server.values import Message
 from tests.support.milvus_server.versions import Version
 
 UNEXPECTED = 65535
@@ -13,8 +12,6 @@ _ALIAS_TAKEN, _NOT_LOADED, _PARTITION_NOT_FOUND = 1602, 101, 200
 IMPORT_FAILED = 2100
 RATE_LIMITED = 8
 INVALID = 1100
-
-Message = Any
 
 
 class Refusal(Exception):  # noqa: N818 - it is an answer, not a failure of ours

@@ -146,12 +146,11 @@ def delete(collection: Collection, keys: Sequence[Value], partition: str, timest
     collection.pending += [Pending(key, timestamp, number, channel_of(collection, key)) for key in keys]
 
 
-def live_rows(collection: Collection, partitions: Sequence[int] = (), *, is_strong: bool = True) -> Columns:
+def live_rows(collection: Collection, partitions: Sequence[int] = ()) -> Columns:
     """Return all rows that are not deleted, of some partitions or of all, in the order of their segments."""
-    states = (GROWING, SEALED, FLUSHED) if is_strong else (FLUSHED,)
     parts = [
         _with_all_fields(collection, take(segment.columns, collection.alive(segment)))
-        for segment in collection.of_state(*states)
+        for segment in collection.of_state(GROWING, SEALED, FLUSHED)
         if segment.columns and (not partitions or segment.partition_id in partitions)
     ]
     return join(parts)

@@ -13,7 +13,6 @@ from pymilvus.grpc_gen import milvus_pb2_grpc
 
 from local.processes import LOOPBACK, free_ports
 from tests.support.milvus_server import management, rest
-from tests.support.milvus_server.binlog import Delete
 from tests.support.milvus_server.core import Core, Faults, Settings
 from tests.support.milvus_server.door import Door
 from tests.support.milvus_server.management import GarbageCollection
@@ -119,6 +118,11 @@ class MilvusServer:
         return f"http://{LOOPBACK}:{self._management_port}"
 
     @property
+    def authorization(self) -> bool:
+        """Whether clients must have a user and a password."""
+        return self._settings.authorization
+
+    @property
     def faults(self) -> Faults:
         """What goes wrong, for tests to set."""
         return self.core.faults
@@ -143,13 +147,6 @@ class MilvusServer:
             collection = self.core.catalog.collection(database, name)
             wanted = [collection.partition(partition).partition_id] if partition else []
             return live_rows(collection, wanted)
-
-    def deletes(self, database: str, name: str) -> list[Delete]:
-        """Return all deletes that segments of any level keep."""
-        with self.core.lock:
-            collection = self.core.catalog.collection(database, name)
-            segments = [segment for segment in collection.segments.values() if segment.state != 6]
-            return sorted(delete for segment in segments for delete in segment.deletes.items())
 
 
 def _run(starting: ExitStack, server: ThreadingHTTPServer) -> int:

@@ -5,7 +5,6 @@ from dataclasses import dataclass, field
 
 type Minor = tuple[int, int]
 
-DATABASE_CALLS = {"CreateDatabase", "DropDatabase", "ListDatabases"}
 # By the version that first answers them; what is not here and not in `calls.py` does not exist in any.
 _CALLS_SINCE: Mapping[str, Minor] = {
     **dict.fromkeys(("AllocTimestamp", "ListAliases", "DescribeAlias"), (2, 3)),

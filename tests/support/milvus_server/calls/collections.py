@@ -4,6 +4,7 @@ from tests.support.milvus_server import refusals, schemas
 from tests.support.milvus_server.calls.table import Call, answers, as_dict, pairs
 from tests.support.milvus_server.catalog import DEFAULT_PARTITION, FLUSHED, Collection, Partition
 from tests.support.milvus_server.compaction import drop_collection as drop_files
+from tests.support.milvus_server.compaction import drop_partition as drop_files_of_partition
 from tests.support.milvus_server.refusals import INVALID, UNEXPECTED, Refusal, invalid
 from tests.support.milvus_server.values import Message
 
@@ -191,9 +192,7 @@ def drop_partition(call: Call, request: Message, _: Message) -> None:
     collection = call.collection(request)
     partition = collection.partitions.pop(request.partition_name, None)
     if partition is not None:
-        for number, segment in list(collection.segments.items()):
-            if segment.partition_id == partition.partition_id:
-                del collection.segments[number]
+        drop_files_of_partition(call.core, collection, partition.partition_id)
 
 
 @answers("HasPartition")
