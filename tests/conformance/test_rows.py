@@ -101,6 +101,15 @@ def test_filters_find_rows(client: MilvusClient, expression: str, expected: list
     assert [row["id"] for row in client.query(NAME, expression)] == expected
 
 
+@pytest.mark.parametrize(("metric", "nearest"), [("L2", 3), ("IP", 9), ("COSINE", 9)])
+def test_a_search_finds_the_nearest_rows(client: MilvusClient, metric: str, nearest: int) -> None:
+    client.create_collection(NAME, dimension=2, metric_type=metric)
+    client.insert(NAME, [{"id": i, "vector": [float(i), 1.0], "n": i} for i in range(10)])
+    client.load_collection(NAME)
+    (hits,) = client.search(NAME, [[3.0, 0.5 if metric == "L2" else 0.0]], limit=4, output_fields=["n"])
+    assert (hits[0]["id"], hits[0]["entity"]["n"], len(hits)) == (nearest, nearest, 4)
+
+
 def _live(milvus: Milvus, running: Running) -> list[Any]:
     assert milvus.bucket == running.server.bucket
     return sorted(running.server.live_rows("default", NAME)[100], key=int)

@@ -194,3 +194,13 @@ def test_a_field_that_was_added_reads_its_default_in_older_rows(start: Start) ->
     milvus.must("AddCollectionField", collection_name=NAME, schema=added.SerializeToString())
     milvus.insert(NAME, range(ROWS, ROWS + 1), extra=[numbers("later", [7])])
     assert set(running.server.live_rows("default", NAME)[102]) == {5, 7}
+
+
+@pytest.mark.parametrize("version", ["2.4.23", "2.5.27", "2.6.19"])
+def test_a_major_compaction_makes_segments_of_level_2(start: Start, version: str) -> None:
+    running = start(version)
+    milvus = running.milvus
+    _fill(milvus)
+    milvus.must("ManualCompaction", collection_name=NAME, majorCompaction=True)
+    assert [segment[:3] for segment in milvus.segments(NAME)] == [["L2", "Flushed", ROWS]]
+    assert sorted(map(str, running.server.live_rows("default", NAME)[100])) == sorted(map(str, range(ROWS)))

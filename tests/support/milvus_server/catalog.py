@@ -14,7 +14,7 @@ DEFAULT = "default"
 DEFAULT_PARTITION = "_default"
 ALL_PARTITIONS = -1
 
-LEGACY, L0, L1 = 0, 1, 2  # common.SegmentLevel
+LEGACY, L0, L1, L2 = 0, 1, 2, 3  # common.SegmentLevel
 GROWING, SEALED, FLUSHED, DROPPED = 2, 3, 4, 6  # common.SegmentState
 
 

@@ -5,6 +5,7 @@ from tests.support.milvus_server.catalog import (
     DROPPED,
     FLUSHED,
     L0,
+    L2,
     Collection,
     Segment,
 )
@@ -39,8 +40,11 @@ def fold_deletes(core: Core, collection: Collection, level_zero: Segment) -> Non
     _drop(core, level_zero)
 
 
-def compact(core: Core, collection: Collection) -> None:
-    """Merge all segments of each partition and channel into one, without the rows that were deleted."""
+def compact(core: Core, collection: Collection, *, is_major: bool = False) -> None:
+    """Merge all segments of each partition and channel into one, without the rows that were deleted.
+
+    A major compaction arranges rows by the clustering key, and its segments are of level 2.
+    """
     for segment in collection.of_state(FLUSHED):
         if segment.level == L0:
             fold_deletes(core, collection, segment)
@@ -49,13 +53,21 @@ def compact(core: Core, collection: Collection) -> None:
         homes.setdefault((segment.partition_id, segment.channel), []).append(segment)
     for segments in homes.values():
         live = join([take(segment.columns, collection.alive(segment)) for segment in segments])
-        _replace(core, collection, segments, live, is_sorted=core.version.sorts)
+        _replace(core, collection, segments, live, is_sorted=core.version.sorts, level=L2 if is_major else None)
 
 
-def _replace(core: Core, collection: Collection, segments: list[Segment], live: Columns, *, is_sorted: bool) -> None:
+def _replace(
+    core: Core,
+    collection: Collection,
+    segments: list[Segment],
+    live: Columns,
+    *,
+    is_sorted: bool,
+    level: int | None = None,
+) -> None:
     first = segments[0]
     if rows_in(live):
-        merged = core.new_segment(collection, first.partition_id, first.channel, first.level)
+        merged = core.new_segment(collection, first.partition_id, first.channel, level or first.level)
         merged.columns, merged.is_sorted = live, is_sorted
         merged.compacted_from = tuple(segment.segment_id for segment in segments)
         core.writer.write_rows(merged.place, collection.schema, live, merged.logs, merges=False)

@@ -7,7 +7,7 @@ from typing import Any
 import grpc
 from pymilvus.grpc_gen import common_pb2, milvus_pb2, rg_pb2
 
-from tests.support.milvus_server.calls import access, collections, imports, indexes, rows, segments, server
+from tests.support.milvus_server.calls import access, collections, imports, indexes, rows, search, segments, server
 from tests.support.milvus_server.calls.table import CALLS, DEFAULT_GROUP, Call
 from tests.support.milvus_server.core import Core
 from tests.support.milvus_server.importing import Imports
@@ -15,7 +15,7 @@ from tests.support.milvus_server.rbac import Rbac
 from tests.support.milvus_server.refusals import Refusal
 from tests.support.milvus_server.values import Message
 
-SUBJECTS = (access, collections, imports, indexes, rows, segments, server)
+SUBJECTS = (access, collections, imports, indexes, rows, search, segments, server)
 """The modules that fill the table of calls."""
 
 _ANSWERS = {

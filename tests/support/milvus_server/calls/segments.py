@@ -36,7 +36,8 @@ def _add_checkpoints(call: Call, collection: Collection, checkpoints: Message, t
     for channel in collection.channels:
         position = checkpoints[channel]
         position.channel_name, position.timestamp = channel, timestamp
-        position.msgID = timestamp.to_bytes(8, "little")
+        if collection.segments:  # before the first row there is no message
+            position.msgID = timestamp.to_bytes(8, "little")
         position.msgGroup = f"datanode-{channel}"
         if call.core.version.at_least(2, 6):
             position.WAL_name = 1
@@ -128,7 +129,8 @@ def get_query_segment_info(call: Call, request: Message, answer: Message) -> Non
 def manual_compaction(call: Call, request: Message, answer: Message) -> None:
     """Merge the segments of a collection."""
     collection = call.core.catalog.by_id(request.collectionID) if request.collectionID else call.collection(request)
-    compact(call.core, collection)
+    has_levels = call.core.version.has_l0
+    compact(call.core, collection, is_major=request.majorCompaction and has_levels)
     answer.compactionID = call.core.clock.new_id()
     answer.compactionPlanCount = sum(1 for segment in collection.of_state(DROPPED))
 
