@@ -16,7 +16,7 @@ from rich.table import Table
 
 from local.clients import REGION
 from local.sample_data import Fingerprint, fill, fingerprint
-from local.stack import LocalStack
+from local.stack import QUIET, LocalStack
 from milvus_vault.cli.main import run
 from milvus_vault.client.local_state import LOCAL_ACCESS_KEY, LOCAL_SECRET_KEY
 
@@ -54,7 +54,7 @@ def _interrupt(number: int, _: FrameType | None) -> None:
 
 def _demo(*, keep: bool) -> int:
     with _step("Start Milvus 2.3.5 and an emulated AWS, deploy the template"):
-        stack = LocalStack().__enter__()
+        stack = LocalStack(QUIET).__enter__()
     try:
         _talk_to(stack)
         with _step("Fill four collections in two databases"):

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from local.processes import exit_on_signals
-from local.stack import LocalStack
+from local.stack import QUIET, LocalStack
 from milvus_vault.client.local_state import LocalState, lock_path, state_folder, state_path
 
 _LOOK_EVERY_SECONDS = 1.0
@@ -29,7 +29,7 @@ def main() -> int:
         return ALREADY_RUNNING
     os.truncate(lock, 0)
     os.write(lock, str(os.getpid()).encode())
-    with LocalStack() as stack, _published(stack):
+    with LocalStack(QUIET) as stack, _published(stack):
         while stack.ministack.is_running() and stack.milvus.is_running():
             time.sleep(_LOOK_EVERY_SECONDS)
         ended = "Milvus" if stack.ministack.is_running() else "the emulated AWS"

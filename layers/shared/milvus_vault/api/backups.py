@@ -74,7 +74,7 @@ def get_backup_report(services: Services, name: BackupName) -> Link:
     url = services.working_files.report_link("backup", "", name)
     if url is None:
         msg = f"backup '{name}' has no report: another program made it, or an older release"
-        raise ObjectNotFoundError(msg, hint=f"`GET /backups/{name}` tells what is in it.")
+        raise ObjectNotFoundError(msg, hint="The backup itself tells what is in it.")
     return Link(url=url)
 
 
@@ -122,7 +122,7 @@ def _check_deletable(services: Services, name: str) -> None:
     if hold is not None:
         until = f"until {hold.until:%Y-%m-%d %H:%M:%S} UTC" if hold.until else "without an end"
         msg = f"backup '{name}' has a hold {until}: {hold.reason or 'no reason given'}"
-        raise BackupHeldError(msg, hint="`DELETE /backups/{name}/hold` lifts it.")
+        raise BackupHeldError(msg, hint="Lift the hold first.")
     restore = services.catalogue.in_use(name, services.executions)
     if restore is not None:
         msg = f"backup '{name}' is read by {restore}, which is running"
@@ -132,7 +132,7 @@ def _check_deletable(services: Services, name: str) -> None:
 def no_backup(services: Services, name: str) -> BackupNotFoundError:
     """Return the error for a backup that is not there."""
     msg = f"there is no backup '{name}' in s3://{services.bucket}/{services.prefix}"
-    return BackupNotFoundError(msg, hint="`GET /backups` lists those that there are.")
+    return BackupNotFoundError(msg, hint="The list of backups has the names.")
 
 
 def backup_exists(services: Services, name: str) -> bool:

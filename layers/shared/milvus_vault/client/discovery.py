@@ -106,7 +106,7 @@ def _session(region: str, profile: str) -> boto3.Session:
 
 
 def _url_of_stack(stack: str, session: boto3.Session) -> str:
-    where = f"stack '{stack}' in {session.region_name or 'no Region'}"
+    where = f"stack '{stack}' in {session.region_name}" if session.region_name else f"stack '{stack}'"
     try:
         described = session.client("cloudformation").describe_stacks(StackName=stack)["Stacks"][0]
     except ClientError as err:
@@ -132,7 +132,9 @@ def _url_of_stack(stack: str, session: boto3.Session) -> str:
 
 def _error_of_boto(where: str, err: BotoCoreError) -> ApiAccessDeniedError | ApiNotFoundError | ApiUnavailableError:
     if isinstance(err, NoRegionError):
-        return ApiNotFoundError(f"no Region says where the {where} is", hint="Give --region, or set AWS_REGION.")
+        return ApiNotFoundError(
+            f"cannot look for the {where} without a Region", hint="Give --region, or set AWS_REGION."
+        )
     if isinstance(err, _CREDENTIALS):
         return ApiAccessDeniedError(
             f"cannot ask CloudFormation for the {where}: {err}",

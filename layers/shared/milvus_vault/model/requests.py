@@ -6,7 +6,7 @@ Descriptions and defaults here are the only ones: documentation is made from the
 import re
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field, WithJsonSchema, model_validator
 
 from milvus_vault.model.base import Model
 from milvus_vault.model.retention import Duration, Retention
@@ -27,7 +27,17 @@ def _check_selector(text: str) -> str:
 Selector = Annotated[str, AfterValidator(_check_selector)]
 """`<database>.<collection>`, or `<database>.*` for all of a database's collections."""
 
-BackupName = Annotated[str, Field(pattern=BACKUP_NAME_PATTERN)]
+
+def _check_backup_name(name: str) -> str:
+    if not re.fullmatch(BACKUP_NAME_PATTERN.removesuffix("$"), name):
+        msg = f"'{name}' is no name for a backup: letters, digits and underscores, at most 128, no digit first"
+        raise ValueError(msg)
+    return name
+
+
+BackupName = Annotated[
+    str, AfterValidator(_check_backup_name), WithJsonSchema({"type": "string", "pattern": BACKUP_NAME_PATTERN})
+]
 
 ScheduleName = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_-]{0,47}$", examples=["nightly"])]
 
