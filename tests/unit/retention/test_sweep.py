@@ -12,7 +12,7 @@ from milvus_vault.claims import Claim
 from milvus_vault.errors import StorageUnavailableError
 from milvus_vault.model.objects import UnfinishedUpload
 from milvus_vault.retention.documents import Swept
-from milvus_vault.retention.sweep import Sweep
+from milvus_vault.retention.sweep import RECORDS, Sweep
 from tests.support.memory_store import InMemoryObjectStore
 from tests.unit.test_claims import FakeExecutions
 
@@ -180,12 +180,12 @@ def test_staged_objects_of_another_stacks_running_restore_stay(store: InMemoryOb
 
 
 def test_records_go_after_ninety_days(store: InMemoryObjectStore) -> None:
-    for kind in ("executions", "failures", "reports"):
+    for kind in RECORDS:
         put(store, BACKUPS, f"team/.runs/{kind}/old.json", ANCIENT)
         put(store, BACKUPS, f"team/.runs/{kind}/new.json", OLD)
     swept, _ = sweep(store)
     assert {key.rpartition("/")[2] for key in keys(store)} == {"new.json"}
-    assert swept.record_count == 3
+    assert swept.record_count == len(RECORDS) == 4
 
 
 def test_what_the_catalogue_keeps_of_backups_that_are_gone_goes(store: InMemoryObjectStore) -> None:

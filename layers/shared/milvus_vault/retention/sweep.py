@@ -20,7 +20,7 @@ from milvus_vault.retention.documents import Swept
 
 # Step Functions forgets executions after 90 days; so long their records are good for something.
 KEEP_RECORDS = timedelta(days=90)
-RECORDS = ("executions", "failures", "reports")
+RECORDS = ("executions", "failures", "reports", "checks")
 RUN_KINDS = ("backup-", "restore-", "verify-", "prune-")
 
 # A run with a million objects takes a quarter of an hour at 1,000 a second, so it is asked before each.
