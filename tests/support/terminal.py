@@ -94,5 +94,5 @@ class Terminal:
         finally:
             child.close(force=True)
         code = child.exitstatus
-        assert code is not None, f"{arguments} was ended by signal {child.signalstatus}"
+        assert code is not None, f"{arguments} was ended by signal {child.signalstatus}:\n{screens[-1:]}"
         return Session(code, tuple(screens))

@@ -15,8 +15,6 @@ from milvus_vault.cli.session import Output, Session
 from milvus_vault.errors import WaitTimeoutError
 from milvus_vault.model.resources import Run, Started
 
-_REFRESHES_PER_SECOND = 4
-
 
 def start_or_follow(session: Session, started: Started, *, wait: bool, timeout_seconds: float, done: str) -> None:
     """Say that a run was started, or follow it to its end; exit with the code of its outcome.
@@ -97,10 +95,15 @@ def outcome_code(run: Run) -> ExitCode:
 def _shown(output: Output, on_screen: ExitStack) -> Callable[[Run], None]:
     if output.is_live:
         bars = RunBars()
-        on_screen.enter_context(
-            Live(bars, console=output.text, refresh_per_second=_REFRESHES_PER_SECOND, transient=True)
-        )
-        return bars.update
+        # Drawn with each answer of the API. Rich's own thread for it is not joined, and a thread that wakes up while
+        # Python ends can abort the process.
+        live = on_screen.enter_context(Live(bars, console=output.text, auto_refresh=False, transient=True))
+
+        def draw(run: Run) -> None:
+            bars.update(run)
+            live.refresh()
+
+        return draw
     lines = RunLines()
 
     def say(run: Run) -> None:
