@@ -110,11 +110,17 @@ class Ministack(Server):
         return [sys.executable, "-P", str(Path(__file__).parent / "ministack_patches.py")]
 
     @override
+    def _prepare(self) -> None:
+        self._temporary.mkdir()
+
+    @override
     def _environment(self) -> Mapping[str, str]:
+        return host_environment(HOME=str(self.folder), TMPDIR=str(self._temporary), **self._variables)
+
+    @property
+    def _temporary(self) -> Path:
         # Workers unpack about 18 MB each into TMPDIR and leave it there; here it goes away with the folder.
-        temporary = self.folder / "tmp"
-        temporary.mkdir(exist_ok=True)
-        return host_environment(HOME=str(self.folder), TMPDIR=str(temporary), **self._variables)
+        return self.folder / "tmp"
 
     @override
     def _is_ready(self) -> bool:

@@ -70,11 +70,11 @@ def _start() -> LocalState:
             # It outlives this process and the terminal's Ctrl-C.
             start_new_session=True,
         )
-        try:
-            return _wait(supervisor)
-        except BaseException:  # also for Ctrl-C
-            _end(supervisor)
-            raise
+        with contextlib.ExitStack() as unless_ready:
+            unless_ready.callback(_end, supervisor)
+            state = _wait(supervisor)
+            unless_ready.pop_all()
+            return state
 
 
 def _wait(supervisor: subprocess.Popen[bytes]) -> LocalState:

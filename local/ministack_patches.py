@@ -31,6 +31,8 @@ Json = dict[str, Any]
 # A result with this one key is an exception on its way through ministack's worker protocol.
 _RAISED = "__raised__"
 
+# Text of ministack's own worker, and what takes its place there. Both catch everything, since a worker has to
+# answer whatever a handler raises: AWS does the same, and tells the error's class.
 _WORKER_REPORTS_AN_ERROR = """\
         except Exception as e:
             _real_stdout.write(json.dumps({"status": "error", "error": str(e), "trace": traceback.format_exc()}) + "\\n")

@@ -11,6 +11,7 @@ import sys
 import tempfile
 import time
 import urllib.request
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import FrameType
@@ -82,7 +83,7 @@ def fetch(url: str) -> bytes | None:
         return None
 
 
-class Server:
+class Server(ABC):
     """One server process in a process group of its own, with a folder that is removed with it.
 
     A context manager: entering starts it and waits until it is ready, leaving stops it. Subclasses say
@@ -126,14 +127,13 @@ class Server:
             msg = f"{self.name} is running already"
             raise ServerError(msg)
         self._folder = Path(tempfile.mkdtemp(prefix=f"milvus-vault-{self.name}-"))
-        try:
+        with contextlib.ExitStack() as unless_ready:
+            unless_ready.callback(self.stop)
             self._prepare()
             with self.log_path.open("ab") as log:
                 self._spawn(log)
             self._wait_until_ready()
-        except BaseException:  # also for Ctrl-C during the start
-            self.stop()
-            raise
+            unless_ready.pop_all()
         return self
 
     def stop(self) -> None:
@@ -169,17 +169,20 @@ class Server:
         if self._process is not None:
             self._process.wait()
 
+    @abstractmethod
     def _prepare(self) -> None:
         """Write what the server needs into its folder before it starts."""
 
+    @abstractmethod
     def _command(self) -> Sequence[str]:
-        raise NotImplementedError
+        """Return the command line of the server."""
 
     def _environment(self) -> Mapping[str, str]:
         return host_environment(HOME=str(self.folder), TMPDIR=str(self.folder))
 
+    @abstractmethod
     def _is_ready(self) -> bool:
-        raise NotImplementedError
+        """Tell whether the server answers."""
 
     def _spawn(self, log: IO[bytes]) -> None:
         self._process = subprocess.Popen(

@@ -123,13 +123,12 @@ class LocalStack:
 
     def __enter__(self) -> Self:
         """Start both servers and deploy the template."""
-        try:
+        with ExitStack() as unless_deployed:
+            unless_deployed.callback(self._running.close)
             self._running.enter_context(self.ministack)
             self.milvus = self.add_milvus(MILVUS_BUCKET, MILVUS_ROOT_PATH, settings=self._milvus_settings)
             self.deployment = self.deploy("milvus-vault", self.milvus, self._parameters)
-        except BaseException:  # also for Ctrl-C during the start
-            self._running.close()
-            raise
+            unless_deployed.pop_all()
         return self
 
     def __exit__(self, *_: object) -> None:

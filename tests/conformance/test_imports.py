@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -105,7 +106,7 @@ def test_jobs_of_2_3_run_one_after_the_other(start: Start) -> None:
     request = {"collection_name": TARGET, "partition_name": "_default", "files": [insert, delta], "options": options}
     tasks = [milvus.must("Import", **request).tasks[0] for _ in range(8)]
     for task in tasks:
-        _until(lambda task=task: milvus.must("GetImportState", task=task).state, lambda state: state == 6)  # type: ignore[misc]
+        _until(partial(milvus.must, "GetImportState", task=task), lambda answer: answer.state == 6)
     assert time.monotonic() - begin > running.server.seconds(2 * 8)
 
 

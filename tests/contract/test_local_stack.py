@@ -46,6 +46,9 @@ class Sleeper(Server):
         super().__init__()
         self.command = command
 
+    def _prepare(self) -> None:
+        """Write nothing: a shell needs no files."""
+
     def _command(self) -> Sequence[str]:
         return ["/bin/sh", "-c", self.command]
 

@@ -12,12 +12,17 @@ from milvus_vault.errors import ServiceRequestError, ServiceUnavailableError
 MACHINE = "arn:aws:states:us-east-1:000000000000:stateMachine:vault-backup"
 ROLE = "arn:aws:iam::000000000000:role/vault-scheduler"
 QUEUE = "arn:aws:sqs:us-east-1:000000000000:vault-dead-letters"
-NIGHTLY = {"expression": "cron(0 3 * * ? *)", "timezone": "Europe/Berlin", "is_enabled": True, "request": '{"a": 1}'}
+EXPRESSION, TIMEZONE, REQUEST = "cron(0 3 * * ? *)", "Europe/Berlin", '{"a": 1}'
 
 
 def connect(ministack: Ministack, group: str) -> EventBridgeScheduler:
     """Return the adapter of a group."""
     return EventBridgeScheduler(group, MACHINE, ROLE, QUEUE, ministack.client("scheduler"))
+
+
+def put_nightly(scheduler: EventBridgeScheduler) -> None:
+    """Put the schedule nightly."""
+    scheduler.put("nightly", expression=EXPRESSION, timezone=TIMEZONE, is_enabled=True, request=REQUEST)
 
 
 @pytest.fixture
@@ -30,16 +35,16 @@ def scheduler(ministack: Ministack) -> EventBridgeScheduler:
 
 def test_a_schedule_is_found_as_it_was_put(scheduler: EventBridgeScheduler) -> None:
     assert scheduler.find("nightly") is None
-    scheduler.put("nightly", **NIGHTLY)  # type: ignore[arg-type]
+    put_nightly(scheduler)
     found = scheduler.find("nightly")
     assert found is not None
-    assert (found.expression, found.timezone, found.is_enabled, found.request) == tuple(NIGHTLY.values())
+    assert (found.expression, found.timezone, found.is_enabled, found.request) == (EXPRESSION, TIMEZONE, True, REQUEST)
     assert abs(datetime.now(UTC) - found.changed_at) < timedelta(minutes=1)
     assert scheduler.names() == ["nightly"]
 
 
 def test_putting_it_again_replaces_all_of_it(scheduler: EventBridgeScheduler) -> None:
-    scheduler.put("nightly", **NIGHTLY)  # type: ignore[arg-type]
+    put_nightly(scheduler)
     scheduler.put("nightly", expression="rate(1 day)", timezone="UTC", is_enabled=False, request="{}")
     found = scheduler.find("nightly")
     assert found is not None
@@ -49,7 +54,7 @@ def test_putting_it_again_replaces_all_of_it(scheduler: EventBridgeScheduler) ->
 def test_a_schedule_starts_the_machine_and_what_cannot_be_started_goes_to_the_queue(
     ministack: Ministack, scheduler: EventBridgeScheduler
 ) -> None:
-    scheduler.put("nightly", **NIGHTLY)  # type: ignore[arg-type]
+    put_nightly(scheduler)
     kept = ministack.client("scheduler").get_schedule(GroupName=scheduler.group, Name="nightly")
     assert kept["Target"] == {
         "Arn": MACHINE,
@@ -62,7 +67,7 @@ def test_a_schedule_starts_the_machine_and_what_cannot_be_started_goes_to_the_qu
 
 
 def test_a_group_has_only_its_own_schedules(ministack: Ministack, scheduler: EventBridgeScheduler) -> None:
-    scheduler.put("nightly", **NIGHTLY)  # type: ignore[arg-type]
+    put_nightly(scheduler)
     group = f"vault-{uuid.uuid4()}"
     ministack.client("scheduler").create_schedule_group(Name=group)
     other = connect(ministack, group)
@@ -75,7 +80,7 @@ def test_a_group_has_only_its_own_schedules(ministack: Ministack, scheduler: Eve
 
 def test_a_refusal_is_named(ministack: Ministack) -> None:
     with pytest.raises(ServiceRequestError, match="EventBridge Scheduler refuses CreateSchedule"):
-        connect(ministack, "no-such-group").put("nightly", **NIGHTLY)  # type: ignore[arg-type]
+        put_nightly(connect(ministack, "no-such-group"))
 
 
 def test_no_answer_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -178,7 +178,7 @@ def test_the_routes_show_the_schedule_with_its_last_success(stack: LocalStack, t
         "enabled": True,
         "is_deployed": False,
     }
-    assert found["request"]["collections"] == SPEC["request"]["collections"]  # type: ignore[index]
+    assert found["request"]["collections"] == [f"{DATABASE}.drafts"]
     assert found["retention"]["keep_last"] == 2
     assert found["last_success_at"] >= told.fired["created_at"]
     assert found["next_run_at"] is not None

@@ -10,7 +10,7 @@ import pytest
 
 from local.stack import LocalStack
 from milvus_vault.adapters.s3 import S3ObjectStore
-from milvus_vault.archive.reader import list_backups
+from milvus_vault.catalogue import Catalogue
 from tests.support.oracle import MADE_OF, ROWS, Snapshot, drop_everything, renamed, snapshot
 from tests.support.vault_runs import Failure, fail, listing, report, restore_all
 
@@ -178,8 +178,9 @@ def test_what_a_failed_run_left_behind_is_not_listed(stack: LocalStack, restored
     assert restored.outputs
     s3 = stack.client("s3")
     store = S3ObjectStore(s3, s3, ThreadPoolExecutor(1))
+    catalogue = Catalogue(store, stack.outputs["BackupBucketName"], stack.outputs["BackupPrefix"])
 
-    listed = list(list_backups(store, stack.outputs["BackupBucketName"], stack.outputs["BackupPrefix"]))
+    listed = [item.name for item in catalogue.list(100, None).items]
 
     assert set(REQUESTS) <= set(listed)
     assert NO_BACKUP not in listed

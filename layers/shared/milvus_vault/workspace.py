@@ -4,7 +4,6 @@ They are what makes a run resumable. A run's name follows from what it is about 
 the restore's request), so that starting it again finds them.
 """
 
-import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
@@ -74,12 +73,3 @@ class Workspace:
     def delete(self, names: Iterable[str]) -> None:
         """Delete documents; names that are not there are no error."""
         self.store.delete(self.bucket, [self.key(name) for name in names])
-
-    def clear(self) -> None:
-        """Delete all the run's documents."""
-        self.delete(list(self.names()))
-
-
-def json_lines(rows: Iterable[list[str | int]]) -> bytes:
-    """Return rows as JSON lines without blanks, for lists that may be long."""
-    return "".join(f"{json.dumps(row, separators=(',', ':'))}\n" for row in rows).encode()

@@ -1,5 +1,7 @@
 """Flush: growing rows and deletes become files, a while later."""
 
+from functools import partial
+
 from tests.support.milvus_server.binlog import Delete
 from tests.support.milvus_server.catalog import (
     FLUSHED,
@@ -47,7 +49,7 @@ def _finish(core: Core, collection: Collection, timestamp: int, sealed: list[Seg
         core.writer.write_rows(segment.place, collection.schema, segment.columns, segment.logs, merges=True)
         core.mark_flushed(segment)
         if core.version.sorts:
-            core.after(core.durations.sort, lambda segment=segment: sort(core, collection, segment))  # type: ignore[misc]
+            core.after(core.durations.sort, partial(sort, core, collection, segment))
     if core.version.has_l0:
         _write_level_zero(core, collection, deletes)
     else:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 
 from tests.support.milvus_server import import_checks
 from tests.support.milvus_server.binlog import DamagedBinlogError, Delete
@@ -130,7 +131,7 @@ class Imports:
         """Take up the jobs that had not ended when the server did."""
         for job in self._jobs.values():
             if job.ended_at is None:
-                self._at(job, self._core.clock.now(), lambda job=job: self._run(job))  # type: ignore[misc]
+                self._at(job, self._core.clock.now(), partial(self._run, job))
 
     def _run(self, job: Job) -> None:
         core = self._core

@@ -121,6 +121,7 @@ class Servicer:
         except UnavailableError:
             context.abort(grpc.StatusCode.UNAVAILABLE, "connection error: desc = transport is closing")
         except Exception as err:
+            # A mistake of this server: the client gets UNKNOWN, and the test fails when the server stops.
             service.core.agenda.failures.append(err)
             raise
 

@@ -10,7 +10,6 @@ from milvus_vault.archive.check import check_objects, raise_if_damaged
 from milvus_vault.archive.reader import (
     Archive,
     ArchivedCollection,
-    list_backups,
     read_archive,
     read_objects,
     segments_with_deletes,
@@ -191,16 +190,6 @@ def test_leftovers_of_a_failed_run_are_no_backup() -> None:
 
     with pytest.raises(BackupNotFoundError, match="unfinished or failed backup"):
         read_archive(store, BUCKET, golden_layout("golden_rbac"))
-
-
-def test_backups_are_the_folders_with_a_marker() -> None:
-    store = golden_store("golden_0516", "golden_rbac", "golden_meta")
-    store.put(BUCKET, f"{PREFIX}/.runs/meta/backup_meta.json", b"{}")
-    store.put(BUCKET, f"{PREFIX}-other/b/meta/backup_meta.json", b"{}")
-
-    assert sorted(list_backups(store, BUCKET, PREFIX)) == ["golden_0516", "golden_meta"]
-    assert sorted(list_backups(store, BUCKET, f"/{PREFIX}/")) == ["golden_0516", "golden_meta"]
-    assert list(list_backups(store, BUCKET, "")) == []
 
 
 @pytest.mark.parametrize("name", ALL)

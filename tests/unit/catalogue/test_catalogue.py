@@ -176,6 +176,15 @@ def test_a_backup_of_another_tool_is_taken_in_with_its_sizes(name: str) -> None:
     assert detail.run is None
 
 
+@pytest.mark.parametrize("prefix", [PREFIX, f"/{PREFIX}/"])
+def test_backups_are_the_folders_with_a_marker_whoever_made_them(prefix: str) -> None:
+    store = golden_store("golden_0516", "golden_rbac", "golden_meta")
+    store.put(BUCKET, f"{PREFIX}/.runs/meta/backup_meta.json", b"{}")
+    store.put(BUCKET, f"{PREFIX}-other/b/meta/backup_meta.json", b"{}")
+    listed = Catalogue(store, BUCKET, prefix).list(20, None).items
+    assert sorted(item.name for item in listed) == ["golden_0516", "golden_meta"]
+
+
 def test_an_entry_whose_folder_is_gone_is_dropped(store: InMemoryObjectStore) -> None:
     add(store, "deleted")
     store.delete(BUCKET, [key for key in store.buckets[BUCKET] if f"{PREFIX}/deleted/" in key])

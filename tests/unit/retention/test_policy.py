@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
+from random import Random
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -280,11 +281,11 @@ def test_to_decide_again_on_what_is_kept_deletes_nothing(
 
 @given(backup_lists(), RETENTIONS, ZONES, st.randoms())
 def test_the_order_does_not_matter_and_each_gets_one_reason(
-    backups: list[BackupSummary], retention: Retention, zone: str, random: object
+    backups: list[BackupSummary], retention: Retention, zone: str, random: Random
 ) -> None:
     decisions = decide(backups, retention, zone, NOW)
     shuffled = list(backups)
-    random.shuffle(shuffled)  # type: ignore[attr-defined]
+    random.shuffle(shuffled)
     assert decide(shuffled, retention, zone, NOW) == decisions
     assert sorted(decision.name for decision in decisions) == sorted(item.name for item in backups)
     assert all(d.reason.startswith("kept: " if d.keep else "deleted: ") for d in decisions)

@@ -20,12 +20,12 @@ from milvus_vault.errors import (
 from milvus_vault.model.requests import BackupRequest, PruneRequest, ScheduleTag
 from milvus_vault.model.resources import Hold
 from milvus_vault.model.retention import Retention
-from milvus_vault.model.schedules import StoredSchedule
 from milvus_vault.retention.delete import BackupDeletion
 from milvus_vault.retention.documents import Outcome, PrunePlan, outcome_name
 from milvus_vault.retention.plan import PrunePreparation
 from milvus_vault.retention.report import report_prune
 from milvus_vault.workspace import Workspace
+from tests.support.fake_scheduler import FakeScheduler
 from tests.support.memory_store import InMemoryObjectStore
 from tests.unit.archive.samples import BUCKET, PREFIX, sample_contents, write_backup
 from tests.unit.test_claims import FakeExecutions
@@ -34,25 +34,12 @@ NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
 NIGHTLY = ScheduleTag(name="nightly", retention=Retention(keep_last=1))
 
 
-class OneSchedule:
-    """A scheduler with the schedule nightly, which keeps one backup."""
-
-    def names(self) -> list[str]:
-        """Return its name."""
-        return [NIGHTLY.name]
-
-    def find(self, name: str) -> StoredSchedule | None:
-        """Return it."""
-        request = BackupRequest(schedule=NIGHTLY).model_dump_json()
-        return StoredSchedule(name, "rate(1 day)", "UTC", is_enabled=True, request=request, changed_at=NOW)
-
-    def put(self, name: str, *, expression: str, timezone: str, is_enabled: bool, request: str) -> None:
-        """Fail: a prune changes no schedule."""
-        raise NotImplementedError
-
-    def delete(self, name: str) -> bool:
-        """Fail: a prune deletes no schedule."""
-        raise NotImplementedError
+def one_schedule() -> FakeScheduler:
+    """Return a scheduler with the schedule nightly, which keeps one backup."""
+    scheduler = FakeScheduler()
+    request = BackupRequest(schedule=NIGHTLY).model_dump_json()
+    scheduler.put(NIGHTLY.name, expression="rate(1 day)", timezone="UTC", is_enabled=True, request=request)
+    return scheduler
 
 
 class Pruner:
@@ -72,7 +59,7 @@ class Pruner:
             run=self.run,
             request=PruneRequest.model_validate(request),
             catalogue=self.catalogue,
-            scheduler=OneSchedule(),
+            scheduler=one_schedule(),
             executions=self.executions,
             execution_arn=self.arn,
             started_at=NOW,

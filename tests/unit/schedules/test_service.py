@@ -157,25 +157,13 @@ def test_what_the_stack_deployed_is_listed_and_not_changed(schedules: Schedules,
     assert schedules.get("deployed") == found
 
 
-def test_retentions_are_those_of_the_schedules_that_exist(schedules: Schedules, scheduler: FakeScheduler) -> None:
-    schedules.put("nightly", NIGHTLY)
-    schedules.put("all", ScheduleSpec(expression="rate(1 day)"))
-    deployed(scheduler, '{"schedule": {"name": "deployed", "retention": {"expire_after": "30d"}}}')
-    assert schedules.retentions() == {
-        "nightly": Retention(keep_last=3),
-        "all": None,
-        "deployed": Retention(expire_after="30d"),
-    }
-
-
 @pytest.mark.parametrize("request_json", ["{", "[]", '{"colections": []}'])
-@pytest.mark.parametrize("call", ["get", "retentions"])
-def test_an_input_that_is_no_request_is_named_rather_than_taken_for_no_retention(
-    schedules: Schedules, scheduler: FakeScheduler, request_json: str, call: str
+def test_an_input_that_is_no_request_is_named(
+    schedules: Schedules, scheduler: FakeScheduler, request_json: str
 ) -> None:
     deployed(scheduler, request_json)
     with pytest.raises(SettingsError, match="the input of schedule deployed is not a backup request"):
-        _ = schedules.get("deployed") if call == "get" else schedules.retentions()
+        schedules.get("deployed")
 
 
 def test_every_refusal_says_what_to_do(schedules: Schedules) -> None:

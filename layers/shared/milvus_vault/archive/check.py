@@ -5,7 +5,6 @@ from dataclasses import dataclass, field
 
 from milvus_vault.archive.contents import ArchivedCollection
 from milvus_vault.archive.layout import BackupLayout
-from milvus_vault.archive.reader import read_document, read_manifest
 from milvus_vault.errors import BackupDamagedError
 from milvus_vault.model.objects import ArchivedObject
 from milvus_vault.ports import ObjectStore
@@ -69,23 +68,3 @@ def raise_if_damaged(collection: ArchivedCollection, check: ObjectCheck) -> None
     raise BackupDamagedError(
         msg, hint="Bring the objects back from a copy or an older version of them, or leave the collection out."
     )
-
-
-def check_metadata(store: ObjectStore, bucket: str, layout: BackupLayout) -> None:
-    """Read every metadata object of a backup of ours, and return if each is the one that was written.
-
-    A backup of milvus-backup has no digests: there is nothing to compare.
-
-    Raises:
-        BackupNotFoundError: There is no commit marker.
-        BackupDamagedError: A metadata object is missing, or its content has another digest.
-        BackupFormatError: A newer release wrote the backup.
-    """
-    manifest = read_manifest(store, bucket, layout)
-    if manifest is None:
-        return
-    for expected in manifest.files:
-        read_document(store, bucket, layout, expected)
-    for entry in manifest.collections:
-        read_document(store, bucket, layout, entry.document)
-        read_document(store, bucket, layout, entry.objects)

@@ -1,11 +1,10 @@
-"""Read a backup, ours or milvus-backup's, and find the backups there are.
+"""Read a backup, ours or milvus-backup's.
 
 Ours is read from the marker down: the marker names the digest of the manifest, the manifest those of all
 other documents, so that no damage goes unnoticed.
 """
 
 import json
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 from pydantic import ValidationError
@@ -17,7 +16,7 @@ from milvus_vault.archive.contents import (
     ArchivedSegment,
     segments_with_deletes,
 )
-from milvus_vault.archive.layout import CATALOGUE_FOLDER, RUNS_FOLDER, BackupLayout, join
+from milvus_vault.archive.layout import BackupLayout
 from milvus_vault.archive.manifest import (
     FORMAT_VERSION,
     CollectionDocument,
@@ -43,7 +42,6 @@ __all__ = [
     "ArchivedSegment",
     "check_backup_exists",
     "find_manifest",
-    "list_backups",
     "read_archive",
     "read_document",
     "read_manifest",
@@ -55,19 +53,6 @@ _HINT = "Restore this object from a copy or an older version of it, or use anoth
 
 # Documents are small, and there is one for each collection.
 _CONCURRENT_READS = 16
-
-
-def list_backups(store: ObjectStore, bucket: str, prefix: str) -> Iterator[str]:
-    """Yield the names of the backups below a prefix: of the folders that have a commit marker."""
-    folder = join(prefix)
-    for name in store.list_folders(bucket, f"{folder}/" if folder else ""):
-        if name in {RUNS_FOLDER, CATALOGUE_FOLDER}:
-            continue
-        try:
-            store.get(bucket, BackupLayout(prefix, name).marker)
-        except ObjectNotFoundError:
-            continue
-        yield name
 
 
 def read_archive(store: ObjectStore, bucket: str, layout: BackupLayout) -> Archive:

@@ -62,7 +62,7 @@ class VaultClient:
 
     def list_backups(self, *, schedule: str = "", page_size: int = MAX_PAGE) -> Iterator[BackupSummary]:
         """Yield the backups, newest first; `schedule`: only those that it made."""
-        return self._pages("/backups", BackupSummary, page_size, {"schedule": schedule})
+        return self._pages("/backups", Page[BackupSummary], page_size, {"schedule": schedule})
 
     def get_backup(self, name: str) -> Backup:
         """Return a backup in full. Raises BackupNotFoundError."""
@@ -92,7 +92,7 @@ class VaultClient:
 
     def list_restores(self, *, page_size: int = MAX_PAGE) -> Iterator[RunSummary]:
         """Yield the restores, newest first."""
-        return self._pages("/restores", RunSummary, page_size, {})
+        return self._pages("/restores", Page[RunSummary], page_size, {})
 
     def get_restore(self, run_id: str) -> Run:
         """Return a restore: how far it is, or how it ended. Raises RunNotFoundError."""
@@ -104,7 +104,7 @@ class VaultClient:
         self, *, kind: RunKind | None = None, status: RunStatus | None = None, page_size: int = MAX_PAGE
     ) -> Iterator[RunSummary]:
         """Yield the runs, newest first."""
-        return self._pages("/runs", RunSummary, page_size, {"kind": kind or "", "status": status or ""})
+        return self._pages("/runs", Page[RunSummary], page_size, {"kind": kind or "", "status": status or ""})
 
     def get_run(self, run_id: str) -> Run:
         """Return a run: how far it is, or how it ended. Raises RunNotFoundError."""
@@ -112,7 +112,7 @@ class VaultClient:
 
     def list_run_collections(self, run_id: str, *, page_size: int = MAX_PAGE) -> Iterator[RunCollection]:
         """Yield all collections of a run. Raises RunNotFoundError."""
-        return self._pages(f"/runs/{run_id}/collections", RunCollection, page_size, {})
+        return self._pages(f"/runs/{run_id}/collections", Page[RunCollection], page_size, {})
 
     def stop_run(self, run_id: str) -> None:
         """Stop a run. Raises RunNotFoundError or RunEndedError."""
@@ -150,7 +150,7 @@ class VaultClient:
 
     def list_schedules(self, *, page_size: int = MAX_PAGE) -> Iterator[Schedule]:
         """Yield the schedules, by name."""
-        return self._pages("/schedules", Schedule, page_size, {})
+        return self._pages("/schedules", Page[Schedule], page_size, {})
 
     def get_schedule(self, name: str) -> Schedule:
         """Return a schedule. Raises ScheduleNotFoundError."""
@@ -171,7 +171,7 @@ class VaultClient:
     ) -> Iterator[CollectionInfo]:
         """Yield the collections that could be backed up, by name; with `sizes`, their objects are listed."""
         query = {"database": database, "sizes": "true" if sizes else ""}
-        return self._pages("/collections", CollectionInfo, page_size, query)
+        return self._pages("/collections", Page[CollectionInfo], page_size, query)
 
     def check(self) -> CheckReport:
         """Try everything that a backup and a restore need. Nothing is changed."""
@@ -219,11 +219,11 @@ class VaultClient:
             ) from err
 
     def _pages[Item: Model](
-        self, path: str, item: type[Item], page_size: int, query: Mapping[str, str]
+        self, path: str, page_type: type[Page[Item]], page_size: int, query: Mapping[str, str]
     ) -> Iterator[Item]:
         asked = {"limit": str(min(page_size, MAX_PAGE))} | {name: value for name, value in query.items() if value}
         while True:
-            page = self._ask("GET", path, Page[item], query=asked)  # type: ignore[valid-type]
+            page = self._ask("GET", path, page_type, query=asked)
             yield from page.items
             if page.next_token is None:
                 return

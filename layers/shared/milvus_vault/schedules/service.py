@@ -9,7 +9,6 @@ from pydantic import ValidationError
 from milvus_vault.errors import InvalidRequestError, ScheduleManagedError, ScheduleNotFoundError, SettingsError
 from milvus_vault.model.requests import BackupRequest, ScheduleTag
 from milvus_vault.model.resources import Page, Schedule, ScheduleSpec
-from milvus_vault.model.retention import Retention
 from milvus_vault.model.schedules import StoredSchedule
 from milvus_vault.ports import Scheduler
 from milvus_vault.schedules.expressions import expression_of, parse_expression
@@ -83,11 +82,6 @@ class Schedules:
         _check_unmanaged(name)
         if not self._scheduler.delete(name):
             raise _not_found(name)
-
-    def retentions(self) -> dict[str, Retention | None]:
-        """Return the retention of each schedule that exists, by name."""
-        found = [self._scheduler.find(name) for name in self._scheduler.names()]
-        return {stored.name: _request_of(stored).retention for stored in found if stored}
 
     def stored(self) -> tuple[StoredSchedule, ...]:
         """Return all schedules as Scheduler keeps them, by name."""
