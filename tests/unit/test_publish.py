@@ -17,7 +17,16 @@ from milvus_vault.model.objects import CopyItem
 from milvus_vault.model.requests import BackupRequest
 from milvus_vault.workspace import Workspace
 from tests.support.memory_store import InMemoryObjectStore
-from tests.unit.archive.samples import BUCKET, COLLECTION_ID, PREFIX, Contents, new_store, sample_contents
+from tests.unit.archive.samples import (
+    BUCKET,
+    COLLECTION_ID,
+    DATABASES,
+    FLUSH_ALL,
+    PREFIX,
+    Contents,
+    new_store,
+    sample_contents,
+)
 
 ATTEMPT = "attempt"
 BEGUN, FINISHED = datetime(2026, 3, 1, 2, tzinfo=UTC), datetime(2026, 3, 1, 3, tzinfo=UTC)
@@ -58,7 +67,8 @@ def plan(contents: Contents, request: BackupRequest | None = None) -> BackupPlan
         execution_arn="arn:aws:states:eu-west-1:123456789012:execution:backup:run-1",
         started_at=BEGUN,
         source=Source(milvus_version="v2.3.5", bucket="milvus", root_path="files"),
-        databases=("default", "books"),
+        databases=DATABASES,
+        flush_all=FLUSH_ALL,
         collections=tuple(document.description.name for document, _ in contents),
     )
 
@@ -89,7 +99,8 @@ def test_documents_are_those_that_the_lists_of_all_collections_would_give() -> N
         backup_id="run-1",
         backup_name="monday",
         milvus_version="v2.3.5",
-        databases=("default", "books"),
+        databases=DATABASES,
+        flush_all=FLUSH_ALL,
         collections=contents,
     )
     assert {name: store.get(BUCKET, LAYOUT.meta(name)) for name in expected} == expected

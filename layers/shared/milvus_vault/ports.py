@@ -6,12 +6,15 @@ from typing import Any, Protocol
 from milvus_vault.model.collections import (
     CollectionDescription,
     CollectionLayout,
+    DatabaseDescription,
     ImportJobState,
     ImportPair,
     IndexDescription,
     Segment,
+    SegmentLogs,
 )
 from milvus_vault.model.executions import ExecutionDescription, ExecutionPage, StartedExecution
+from milvus_vault.model.flushes import FlushAllPoint, FlushPoint
 from milvus_vault.model.messages import InspectMilvusRequest
 from milvus_vault.model.objects import CopiedObject, CopyItem, ListedObject, UnfinishedUpload
 from milvus_vault.model.schedules import StoredSchedule
@@ -148,6 +151,9 @@ class VectorDatabase(Protocol):
     def list_databases(self) -> list[str]:
         """Return all database names; `["default"]` from a server that has no databases (before 2.2.9)."""
 
+    def describe_database(self, name: str) -> DatabaseDescription:
+        """Return a database; its name alone from a server that tells no more (before 2.4.3)."""
+
     def list_collections(self, database: str) -> list[str]:
         """Return the names of a database's collections, sorted."""
 
@@ -160,14 +166,28 @@ class VectorDatabase(Protocol):
     def list_aliases(self, database: str) -> frozenset[str]:
         """Return all aliases of a database's collections."""
 
-    def flush(self, database: str, name: str, *, timeout_seconds: float) -> int:
-        """Flush a collection, wait for it, and return the hybrid timestamp up to which all is flushed.
+    def flush(self, database: str, name: str, *, timeout_seconds: float) -> FlushPoint:
+        """Flush a collection, wait for it, and return up to which point in time all is flushed.
+
+        Raises `FlushTimeoutError`.
+        """
+
+    def flush_all(self, *, timeout_seconds: float) -> FlushAllPoint | None:
+        """Flush all collections of all databases; None from a server that does not say up to where (before 2.6.11).
 
         Raises `FlushTimeoutError`.
         """
 
     def list_segments(self, database: str, name: str) -> list[Segment]:
         """Return the flushed segments of a collection, from one answer of the server."""
+
+    def describe_segments(
+        self, database: str, collection_id: int, segment_ids: Sequence[int]
+    ) -> dict[int, SegmentLogs]:
+        """Return the logs of segments, by their IDs, as far as the server tells them.
+
+        Servers from 2.5.8 on do, by REST. What is not in the answer must be listed; nothing is raised.
+        """
 
     def count_rows(self, database: str, name: str, partitions: Sequence[str] = ()) -> int:
         """Return the number of live rows (`count(*)`, strong consistency) of a loaded collection."""

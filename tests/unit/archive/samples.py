@@ -18,7 +18,8 @@ from milvus_vault.archive.manifest import (
     write_object_list,
 )
 from milvus_vault.archive.reference_writer import marker_file, reference_files
-from milvus_vault.model.collections import ALL_PARTITIONS, SegmentLevel
+from milvus_vault.model.collections import ALL_PARTITIONS, DatabaseDescription, KeyValue, SegmentLevel
+from milvus_vault.model.flushes import FlushAllPoint, FlushedChannel
 from milvus_vault.model.objects import ArchivedObject
 from milvus_vault.ports import ObjectStore
 from tests.support.memory_store import InMemoryObjectStore
@@ -32,6 +33,21 @@ COLLECTION_ID = 470642820001452533
 PARTITION_ID = 470642820001452534
 OTHER_PARTITION_ID = 470642820001452535
 SEGMENT_ID = 470642820001452545
+
+DATABASES = (
+    DatabaseDescription(name="default", database_id=1),
+    DatabaseDescription(
+        name="books",
+        database_id=COLLECTION_ID - 1,
+        properties=(KeyValue(key="database.max.collections", value="50"),),
+    ),
+)
+FLUSH_ALL = FlushAllPoint(
+    timestamp=470643281900462339,
+    channels=(FlushedChannel(channel="dml_0", timestamp=470643281900462340, message=b"\x0a\x02\xff"),),
+    control_channel="dml_0_vcchan",
+    physical_channels=("dml_1", "dml_0"),
+)
 
 type Contents = list[tuple[CollectionDocument, list[ArchivedObject]]]
 
@@ -91,9 +107,10 @@ def stored_objects(
 
 def sample_contents(layout: BackupLayout) -> Contents:
     """Return two collections: one with all that a collection can have, and an empty one."""
+    channel = {"virtual_channel": "dml_1v1"}
     segments: list[dict[str, Any]] = [
         {"segment_id": SEGMENT_ID, "partition_id": PARTITION_ID, "row_count": 60, "level": "L1", "has_deletes": True},
-        {"segment_id": SEGMENT_ID + 1, "partition_id": PARTITION_ID, "row_count": 40, "level": "L2"},
+        {"segment_id": SEGMENT_ID + 1, "partition_id": PARTITION_ID, "row_count": 40, "level": "L2", **channel},
         {"segment_id": SEGMENT_ID + 2, "partition_id": PARTITION_ID, "row_count": 0, "level": "L0"},
         {"segment_id": SEGMENT_ID + 3, "partition_id": OTHER_PARTITION_ID, "row_count": 5, "storage_version": 2},
         {"segment_id": SEGMENT_ID + 4, "partition_id": ALL_PARTITIONS, "row_count": 0, "level": "L0"},
@@ -172,6 +189,10 @@ def sample_contents(layout: BackupLayout) -> Contents:
             "segments": [{key: value for key, value in item.items() if key != "has_deletes"} for item in segments],
             "flush_timestamp": 470643281900462339,
             "flushed_at_seconds": 1795361683,
+            "channel_checkpoints": [
+                {"channel": "dml_0v0", "timestamp": 470643281900462338, "position": b"\x0a\x07dml_0v0"},
+                {"channel": "dml_1v1", "timestamp": 470643281900462339},
+            ],
             "live_row_count": 97,
         }
     )
@@ -232,7 +253,8 @@ def write_backup(
         backup_id="run-1",
         backup_name=layout.name,
         milvus_version="v2.5.20",
-        databases=("default", "books"),
+        databases=DATABASES,
+        flush_all=FLUSH_ALL,
         collections=contents,
     )
     files |= {layout.meta(name): body for name, body in reference.items()}
@@ -244,7 +266,9 @@ def write_backup(
         started_at=datetime(2026, 3, 1, 2, tzinfo=UTC),
         finished_at=datetime(2026, 3, 1, 3, tzinfo=UTC),
         source=Source(milvus_version="v2.5.20", bucket="milvus", root_path="files"),
-        databases=("default", "books"),
+        databases=tuple(database.name for database in DATABASES),
+        database_descriptions=DATABASES,
+        flush_all=FLUSH_ALL,
         collections=tuple(entries),
         failures=failures,
         warnings=("garbage collection was not paused",),

@@ -1,5 +1,6 @@
 """Metadata that milvus-backup can read, judged by an oracle that is held against its own archives."""
 
+import base64
 import json
 from typing import Any
 
@@ -9,10 +10,13 @@ from milvus_vault.archive.layout import BackupLayout
 from milvus_vault.archive.manifest import CollectionDocument
 from milvus_vault.archive.reader import read_archive, read_objects
 from milvus_vault.archive.reference_writer import reference_files
+from milvus_vault.model.collections import DatabaseDescription
+from milvus_vault.model.flushes import FlushAllPoint, FlushedChannel
 from milvus_vault.model.objects import ArchivedObject
 from tests.support.go_json import FILES, check_archive, check_properties
 from tests.unit.archive.samples import (
     BUCKET,
+    DATABASES,
     PARTITION_ID,
     SEGMENT_ID,
     full_meta,
@@ -157,9 +161,32 @@ def without(value: Any, dropped: set[str]) -> Any:
     return value
 
 
-# Names and numbers that a collection of ours does not record.
-NOT_OURS = {"channel_checkpoints", "v_channel", "db_id", "rbac_meta", "rpc_channel_info", "control_channel_name"}
-NOT_OURS |= {"flush_all_msgs_base64", "properties", "id"}
+# For replication to another server of 2.5; and what the collections and their schemas have in another order.
+NOT_OURS = {"rbac_meta", "rpc_channel_info", "properties", "id"}
+
+
+def described_databases(meta: dict[str, Any]) -> list[DatabaseDescription]:
+    return [
+        DatabaseDescription.model_validate(
+            {"name": found["db_name"], "database_id": found.get("db_id", 0), "properties": found.get("properties", [])}
+        )
+        for found in meta["database_backups"]
+    ]
+
+
+def flush_all(meta: dict[str, Any]) -> FlushAllPoint | None:
+    messages = meta.get("flush_all_msgs_base64")
+    if messages is None:
+        return None
+    return FlushAllPoint(
+        timestamp=1,
+        channels=tuple(
+            FlushedChannel(channel=channel, timestamp=1, message=base64.b64decode(message))
+            for channel, message in messages.items()
+        ),
+        control_channel=meta["control_channel_name"],
+        physical_channels=tuple(meta["physical_channel_names"]),
+    )
 
 
 @pytest.mark.parametrize("name", ["golden_0516", "golden_2_4", "golden_2_5", "golden_2_6"])
@@ -169,9 +196,13 @@ def test_an_archive_of_milvus_backup_written_again_says_the_same(name: str) -> N
     original = full_meta(name)
     contents = []
     for collection, info in zip(archive.collections, original["collection_backups"], strict=True):
+        partitions = [*info["partition_backups"], {"segment_backups": info.get("l0_segments", [])}]
+        told = [segment for partition in partitions for segment in partition.get("segment_backups", [])]
+        channels = {segment["segment_id"]: segment.get("v_channel", "") for segment in told}
         document = CollectionDocument.model_validate(
             {
                 "description": {
+                    "database_id": info.get("db_id", 0),
                     "collection_id": collection.collection_id,
                     "name": collection.name,
                     "schema_proto": "",
@@ -197,11 +228,16 @@ def test_an_archive_of_milvus_backup_written_again_says_the_same(name: str) -> N
                         "row_count": segment.row_count,
                         "level": segment.level,
                         "storage_version": segment.storage_version,
+                        "virtual_channel": channels.get(segment.segment_id, ""),
                     }
                     for segment in collection.segments
                 ],
                 "flush_timestamp": info.get("backup_timestamp", 0),
                 "flushed_at_seconds": info.get("backup_physical_timestamp", 0),
+                "channel_checkpoints": [
+                    {"channel": channel, "timestamp": 1, "position": position}
+                    for channel, position in info.get("channel_checkpoints", {}).items()
+                ],
             }
         )
         contents.append((document, read_objects(store, BUCKET, golden_layout(name), collection)))
@@ -210,14 +246,14 @@ def test_an_archive_of_milvus_backup_written_again_says_the_same(name: str) -> N
         backup_id=original["id"],
         backup_name=name,
         milvus_version=original["milvus_version"],
-        databases=archive.databases,
+        databases=described_databases(original),
+        flush_all=flush_all(original),
         collections=contents,
     )
 
     ours = without(json.loads(files["full_meta.json"]), NOT_OURS)
     theirs = without(original, NOT_OURS)
     for meta in (ours, theirs):
-        meta.pop("physical_channel_names", None)
         for collection in meta["collection_backups"]:
             for partition in [*collection["partition_backups"], {"segment_backups": collection.get("l0_segments", [])}]:
                 for segment in partition.get("segment_backups", []):
@@ -225,6 +261,7 @@ def test_an_archive_of_milvus_backup_written_again_says_the_same(name: str) -> N
                     logs = [log for field in segment.pop("deltalogs", []) for log in field.get("binlogs", [])]
                     segment["deletes"] = logs
     assert ours == theirs
+    assert json.loads(files["full_meta.json"])["database_backups"] == original["database_backups"]
 
 
 def test_a_segment_without_objects_is_left_out() -> None:
@@ -232,7 +269,7 @@ def test_a_segment_without_objects_is_left_out() -> None:
     kept = [item for item in objects if f"/{SEGMENT_ID}/" not in item.stored_key]
 
     files = reference_files(
-        backup_id="1", backup_name="b", milvus_version="v2.5.0", databases=["books"], collections=[(document, kept)]
+        backup_id="1", backup_name="b", milvus_version="v2.5.0", databases=DATABASES, collections=[(document, kept)]
     )
 
     partitions = json.loads(files["full_meta.json"])["collection_backups"][0]["partition_backups"]

@@ -16,7 +16,9 @@ from pymilvus.grpc_gen import common_pb2, milvus_pb2, milvus_pb2_grpc
 
 from milvus_vault.adapters import milvus_errors
 from milvus_vault.adapters.milvus_errors import check
+from milvus_vault.adapters.milvus_flushes import flush_all_point, flush_point
 from milvus_vault.adapters.milvus_schema import key_values, schema_from_proto, schema_to_proto
+from milvus_vault.adapters.milvus_segments import SegmentDescriber
 from milvus_vault.errors import (
     CollectionNotFoundError,
     FlushTimeoutError,
@@ -31,6 +33,7 @@ from milvus_vault.model.collections import (
     CollectionDescription,
     CollectionLayout,
     CollectionName,
+    DatabaseDescription,
     ImportJobState,
     ImportPair,
     ImportStatus,
@@ -39,7 +42,9 @@ from milvus_vault.model.collections import (
     Partition,
     Segment,
     SegmentLevel,
+    SegmentLogs,
 )
+from milvus_vault.model.flushes import FlushAllPoint, FlushPoint
 from milvus_vault.model.versions import ServerVersion, parse_version
 
 CONNECT_SECONDS = 5.0
@@ -68,8 +73,10 @@ type _Message = Any
 
 
 @contextmanager
-def connect(uri: str, *, username: str = "", password: str = "") -> Iterator["MilvusDatabase"]:
+def connect(uri: str, *, username: str = "", password: str = "", rest_uri: str = "") -> Iterator["MilvusDatabase"]:
     """Yield a connection to Milvus at `http://host:port` or `https://host:port`, closed at the end.
+
+    REST is asked at the same address unless `rest_uri` is another.
 
     Raises `SettingsError` for another form of URI, and `MilvusUnavailableError` where nothing answers.
     """
@@ -90,7 +97,7 @@ def connect(uri: str, *, username: str = "", password: str = "") -> Iterator["Mi
             grpc.channel_ready_future(channel).result(timeout=CONNECT_SECONDS)
         except grpc.FutureTimeoutError as err:
             raise milvus_errors.unreachable(uri, CONNECT_SECONDS) from err
-        yield MilvusDatabase(channel, uri, username=username, password=password)
+        yield MilvusDatabase(channel, uri, username=username, password=password, rest_uri=rest_uri)
     finally:
         channel.close()
 
@@ -98,7 +105,8 @@ def connect(uri: str, *, username: str = "", password: str = "") -> Iterator["Mi
 class MilvusDatabase:
     """Milvus behind the port `VectorDatabase`. Safe to use from several threads."""
 
-    def __init__(self, channel: grpc.Channel, uri: str, *, username: str, password: str) -> None:
+    def __init__(self, channel: grpc.Channel, uri: str, *, username: str, password: str, rest_uri: str = "") -> None:
+        self._describer = SegmentDescriber(rest_uri or uri, username=username, password=password)
         self._stub = milvus_pb2_grpc.MilvusServiceStub(channel)
         self._uri = uri
         token = base64.b64encode(f"{username}:{password}".encode()).decode()
@@ -119,6 +127,14 @@ class MilvusDatabase:
             return [DEFAULT_DATABASE]
         check(answer.status, "ListDatabases", self._uri)
         return sorted(answer.db_names)
+
+    def describe_database(self, name: str) -> DatabaseDescription:
+        """Return a database; its name alone from a server that tells no more (before 2.4.3)."""
+        answer = self._call("DescribeDatabase", milvus_pb2.DescribeDatabaseRequest(db_name=name), name, optional=True)
+        if answer is None:
+            return DatabaseDescription(name=name)
+        check(answer.status, "DescribeDatabase", f"database {name}")
+        return DatabaseDescription(name=name, database_id=answer.dbID, properties=key_values(answer.properties))
 
     def create_database(self, name: str) -> None:
         """Create a database; one that exists already is no error."""
@@ -169,6 +185,7 @@ class MilvusDatabase:
             load_state=load_state,
             replicas=self._replicas(database, name, answer.collectionID) if load_state is LoadState.LOADED else 0,
             created_timestamp=answer.created_timestamp,
+            database_id=answer.db_id,
             virtual_channels=tuple(answer.virtual_channel_names),
             physical_channels=tuple(answer.physical_channel_names),
         )
@@ -216,8 +233,17 @@ class MilvusDatabase:
             if info.state == _FLUSHED
         ]
 
-    def flush(self, database: str, name: str, *, timeout_seconds: float) -> int:
-        """Flush a collection, wait for it, and return the hybrid timestamp up to which all is flushed.
+    def describe_segments(
+        self, database: str, collection_id: int, segment_ids: Sequence[int]
+    ) -> dict[int, SegmentLogs]:
+        """Return the logs of segments, by their IDs, as far as the server tells them.
+
+        Servers from 2.5.8 on do, by REST. What is not in the answer must be listed; nothing is raised.
+        """
+        return self._describer.describe_segments(database, collection_id, segment_ids)
+
+    def flush(self, database: str, name: str, *, timeout_seconds: float) -> FlushPoint:
+        """Flush a collection, wait for it, and return up to which point in time all is flushed.
 
         Raises `FlushTimeoutError`.
         """
@@ -232,20 +258,42 @@ class MilvusDatabase:
 
         # From 2.4 on a collection may be flushed once in 10 s; within that the server asks to come back.
         answer = _until(end, flush, retry_on=MilvusUnavailableError)
-        sealed = list(answer.coll_segIDs[name].data)
-        timestamp = int(answer.coll_flush_ts[name])
+        point = flush_point(answer, name)
         # The timestamp covers what the segment IDs cannot: a flush of deletes only has none.
         asked = milvus_pb2.GetFlushStateRequest(
-            segmentIDs=sealed, flush_ts=timestamp, db_name=database, collection_name=name
+            segmentIDs=answer.coll_segIDs[name].data, flush_ts=point.timestamp, db_name=database, collection_name=name
         )
+        self._wait_for_flush("GetFlushState", asked, database, subject, end)
+        return point
+
+    def flush_all(self, *, timeout_seconds: float) -> FlushAllPoint | None:
+        """Flush all collections of all databases; None from a server that does not say up to where (before 2.6.11).
+
+        Raises `FlushTimeoutError`.
+        """
+        end = time.monotonic() + timeout_seconds
+        answer = self._call("FlushAll", milvus_pb2.FlushAllRequest(), optional=True)
+        if answer is None:
+            return None
+        check(answer.status, "FlushAll", self._uri)
+        point = flush_all_point(answer)
+        if point is None:
+            return None
+        asked = milvus_pb2.GetFlushAllStateRequest(
+            flush_all_ts=point.timestamp, flush_all_tss={item.channel: item.timestamp for item in point.channels}
+        )
+        self._wait_for_flush("GetFlushAllState", asked, "", self._uri, end)
+        return point
+
+    def _wait_for_flush(self, call: str, asked: _Message, database: str, subject: str, end: float) -> None:
         pause = FIRST_POLL_SECONDS
         while True:
-            state = self._call("GetFlushState", asked, database)
-            check(state.status, "GetFlushState", subject)
+            state = self._call(call, asked, database)
+            check(state.status, call, subject)
             if state.flushed:
-                return timestamp
+                return
             if time.monotonic() >= end:
-                msg = f"{subject} was not flushed within {timeout_seconds:.0f} s"
+                msg = f"{subject} was not flushed in time"
                 raise FlushTimeoutError(msg, hint="Milvus is overloaded; try again later, or set skip_flush.")
             time.sleep(pause)
             pause = min(pause * 2, LONGEST_POLL_SECONDS)

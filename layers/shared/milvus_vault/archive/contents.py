@@ -7,6 +7,7 @@ from typing import Literal
 from milvus_vault.archive.layout import DELTA_LOG, parse_log_key
 from milvus_vault.archive.manifest import CollectionFailure, FileDigest
 from milvus_vault.model.collections import CollectionLayout, CollectionName, IndexDescription, LoadState, SegmentLevel
+from milvus_vault.model.flushes import ChannelCheckpoint
 from milvus_vault.model.objects import ArchivedObject
 from milvus_vault.model.versions import ServerVersion
 
@@ -23,6 +24,8 @@ class ArchivedSegment:
     row_count: int
     level: SegmentLevel
     storage_version: int
+    virtual_channel: str = ""
+    """Channel that its rows came by; empty where nobody recorded it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +63,8 @@ class ArchivedCollection:
     object_list: FileDigest | None
     """The document that lists the objects; None where the metadata already read lists them."""
     listed_objects: tuple[ArchivedObject, ...] = ()
+    channel_checkpoints: tuple[ChannelCheckpoint, ...] = ()
+    """Up to where each channel is in the backup for sure; none where nobody recorded it."""
 
     @property
     def row_count(self) -> int:

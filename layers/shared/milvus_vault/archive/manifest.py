@@ -17,7 +17,8 @@ from datetime import datetime
 from pydantic import Field
 
 from milvus_vault.model.base import Model
-from milvus_vault.model.collections import CollectionDescription, CollectionName, Segment
+from milvus_vault.model.collections import CollectionDescription, CollectionName, DatabaseDescription, Segment
+from milvus_vault.model.flushes import ChannelCheckpoint, FlushAllPoint
 from milvus_vault.model.objects import ArchivedObject
 from milvus_vault.model.requests import ScheduleTag
 
@@ -84,7 +85,11 @@ class Manifest(Model):
     """When the backup may be deleted; None: by its schedule's policy, or by hand."""
     source: Source
     databases: tuple[str, ...]
+    database_descriptions: tuple[DatabaseDescription, ...] = ()
+    """The databases with their properties, from servers that tell them (2.4.3 and newer)."""
     collections: tuple[CollectionEntry, ...]
+    flush_all: FlushAllPoint | None = None
+    """The one flush of all collections, where there was one (2.6.11 and newer, everything selected)."""
     failures: tuple[CollectionFailure, ...] = ()
     warnings: tuple[str, ...] = ()
     object_count: int
@@ -106,6 +111,8 @@ class CollectionDocument(Model):
     flush_timestamp: int = Field(default=0)
     """Hybrid timestamp up to which every row is in the segments; 0 where nothing was flushed."""
     flushed_at_seconds: int = 0
+    channel_checkpoints: tuple[ChannelCheckpoint, ...] = ()
+    """The same by channel, for a restore of exactly this point in time; none from servers before 2.4."""
     live_row_count: int | None = None
 
 

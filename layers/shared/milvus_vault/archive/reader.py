@@ -252,6 +252,7 @@ def _read_collection(
         l0_segments=tuple(by_partition[ALL_PARTITIONS]),
         live_row_count=document.live_row_count,
         object_list=entry.objects,
+        channel_checkpoints=document.channel_checkpoints,
     )
 
 
@@ -263,4 +264,5 @@ def _segment(segment: Segment) -> ArchivedSegment:
         row_count=segment.row_count,
         level=segment.level,
         storage_version=segment.storage_version,
+        virtual_channel=segment.virtual_channel,
     )

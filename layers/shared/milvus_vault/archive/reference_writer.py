@@ -4,6 +4,7 @@ The text of a segment goes into two files, and a backup of a million objects has
 of them: so texts are made per collection and appended, never collected as a tree.
 """
 
+import base64
 import io
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
@@ -17,10 +18,12 @@ from milvus_vault.archive.reference_schema import encode_index, encode_key_value
 from milvus_vault.model.collections import (
     ALL_PARTITIONS,
     CollectionDescription,
+    DatabaseDescription,
     LoadState,
     Segment,
     SegmentLevel,
 )
+from milvus_vault.model.flushes import FlushAllPoint
 from milvus_vault.model.objects import ArchivedObject
 
 COLLECTION_META = "collection_meta.json"
@@ -34,7 +37,8 @@ def reference_files(
     backup_id: str,
     backup_name: str,
     milvus_version: str,
-    databases: Sequence[str],
+    databases: Sequence[DatabaseDescription],
+    flush_all: FlushAllPoint | None = None,
     collections: Iterable[tuple[CollectionDocument, Iterable[ArchivedObject]]],
 ) -> dict[str, bytes]:
     """Return milvus-backup's metadata files but for the marker, by file name.
@@ -58,19 +62,42 @@ def reference_files(
             partition_infos.append([partition])
         for segment in texts.segments:
             segment_infos.append([segment])
-    after = message(
-        {
-            "size": size_bytes,
-            "milvus_version": milvus_version,
-            "database_backups": array(message({"db_name": database}) for database in databases),
-        }
-    ).removeprefix("{")
+    rest: dict[str, Value] = {
+        "size": size_bytes,
+        "milvus_version": milvus_version,
+        "database_backups": array(_database(database) for database in databases),
+    }
+    after = message(rest | _flush_all(flush_all)).removeprefix("{")
     return {
         COLLECTION_META: collection_infos.body(),
         PARTITION_META: partition_infos.body(),
         SEGMENT_META: segment_infos.body(),
         FULL_META: full.body(after),
     }
+
+
+def _database(database: DatabaseDescription) -> Encoded:
+    return message(
+        {
+            "db_name": database.name,
+            "db_id": database.database_id,
+            "properties": encode_key_values(database.properties),
+        }
+    )
+
+
+def _flush_all(point: FlushAllPoint | None) -> dict[str, Value]:
+    if point is None:
+        return {}
+    return {
+        "flush_all_msgs_base64": {item.channel: _base64(item.message) for item in point.channels},
+        "control_channel_name": point.control_channel,
+        "physical_channel_names": point.physical_channels,
+    }
+
+
+def _base64(body: bytes) -> str:
+    return base64.b64encode(body).decode()
 
 
 def marker_file(manifest: Manifest, manifest_body: bytes) -> bytes:
@@ -213,8 +240,13 @@ def _collection_info(
             "index_infos": array(encode_index(index) for index in description.indexes),
             "load_state": description.load_state,
             "backup_physical_timestamp": document.flushed_at_seconds,
+            # That of FlushAll has no position; milvus-backup takes it from the messages of the backup.
+            "channel_checkpoints": {
+                item.channel: _base64(item.position) for item in document.channel_checkpoints if item.position
+            },
             "l0_segments": l0_segments,
             "properties": encode_key_values(description.properties),
+            "db_id": description.database_id,
             "created_timestamp": description.created_timestamp,
             "virtual_channel_names": description.virtual_channels,
             "physical_channel_names": description.physical_channels,
@@ -264,6 +296,7 @@ def _segment(collection_id: int, segment: Segment, logs: _SegmentLogs) -> Encode
             "size": logs.size_bytes,
             "group_id": 0 if segment.partition_id == ALL_PARTITIONS else segment.segment_id,
             "is_l0": segment.level is SegmentLevel.L0,
+            "v_channel": segment.virtual_channel,
             "storage_version": segment.storage_version,
         }
     )

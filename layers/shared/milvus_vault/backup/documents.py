@@ -4,7 +4,8 @@ from datetime import datetime
 
 from milvus_vault.archive.manifest import CollectionDocument, CollectionFailure, Source
 from milvus_vault.model.base import Model
-from milvus_vault.model.collections import CollectionName
+from milvus_vault.model.collections import CollectionName, DatabaseDescription
+from milvus_vault.model.flushes import FlushAllPoint
 from milvus_vault.model.names import COLLECTIONS_PER_BATCH
 from milvus_vault.model.requests import BackupRequest
 
@@ -20,9 +21,11 @@ class BackupPlan(Model):
     execution_arn: str
     started_at: datetime
     source: Source
-    databases: tuple[str, ...]
+    databases: tuple[DatabaseDescription, ...]
     collections: tuple[CollectionName, ...]
     """Their positions here are the indexes by which all other files name them."""
+    flush_all: FlushAllPoint | None = None
+    """The one flush of all collections, where the server has it; else each is flushed by itself."""
     warnings: tuple[str, ...] = ()
 
     @property

@@ -1,5 +1,6 @@
 """PrepareBackup: refuse what cannot work, claim the name, and write down what is to be done."""
 
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 
 from milvus_vault.archive.layout import BackupLayout
@@ -13,15 +14,18 @@ from milvus_vault.copying.documents import CopyJob, write_job
 from milvus_vault.errors import (
     BackupExistsError,
     BackupInProgressError,
+    MilvusPermissionError,
     MilvusRequestError,
     MilvusUnavailableError,
     ObjectNotFoundError,
     VaultError,
     VersionUnsupportedError,
 )
+from milvus_vault.model.collections import DatabaseDescription
+from milvus_vault.model.flushes import FlushAllPoint
 from milvus_vault.model.names import attempt_of, short_hash
 from milvus_vault.model.requests import BackupRequest
-from milvus_vault.model.versions import ServerVersion, can_back_up
+from milvus_vault.model.versions import ServerVersion, can_back_up, has_flush_all
 from milvus_vault.ports import Executions, GarbageCollector, ObjectStore, VectorDatabase
 from milvus_vault.source import MilvusStorage, prove_storage
 from milvus_vault.workspace import Workspace
@@ -30,8 +34,8 @@ from milvus_vault.workspace import Workspace
 # more than doubles what a default server allows; longer backups have the rounds of VerifyCopy.
 GC_PAUSE_SECONDS = 3600
 
-# What this release captures; from 2.4 on deletes lie in L0 segments, which it does not handle yet.
-NEWEST_CAPTURED = (2, 3)
+# FlushAll waits for all collections at once; PrepareBackup may run as long as SnapshotBatch.
+FLUSH_ALL_TIMEOUT_SECONDS = 600.0
 
 
 def default_name(started_at: datetime, execution_arn: str) -> str:
@@ -44,9 +48,6 @@ def check_source_version(server: ServerVersion) -> None:
     if not can_back_up(server):
         msg = f"Milvus {server} cannot be backed up; 2.2 to 2.6 can"
         raise VersionUnsupportedError(msg, hint="Upgrade Milvus, or this program.")
-    if server.minor_line > NEWEST_CAPTURED:
-        msg = f"this release backs up Milvus 2.2 and 2.3, and the server is {server}"
-        raise VersionUnsupportedError(msg, hint="Support for 2.4 to 2.6 is the next step; see CHANGELOG.md.")
 
 
 def prepare_backup(
@@ -93,8 +94,9 @@ def prepare_backup(
             execution_arn=execution_arn,
             started_at=started_at,
             source=Source(milvus_version=str(server), bucket=storage.bucket, root_path=storage.root_path),
-            databases=tuple(databases),
+            databases=tuple(_describe_databases(database, databases, warnings)),
             collections=tuple(collections),
+            flush_all=_flush_all(database, server, request),
             warnings=tuple(warnings),
         )
         job = CopyJob(source_bucket=storage.bucket, destination_bucket=run.bucket)
@@ -135,6 +137,30 @@ def _in_progress(name: str, holder: Claim) -> BackupInProgressError:
     since = f"{holder.claimed_at:%Y-%m-%d %H:%M:%S} UTC"
     msg = f"execution {holder.execution_arn} is working on backup '{name}' since {since}"
     return BackupInProgressError(msg, hint="Wait for it, stop it, or choose another backup_name.")
+
+
+def _describe_databases(
+    database: VectorDatabase, names: Sequence[str], warnings: list[str]
+) -> Iterator[DatabaseDescription]:
+    """Yield the databases; one that this user may not describe is recorded by its name, with a warning."""
+    for name in names:
+        try:
+            yield database.describe_database(name)
+        except MilvusPermissionError as err:
+            warnings.append(f"The properties of database {name} are not in the backup: {err.message}")
+            yield DatabaseDescription(name=name)
+
+
+def _flush_all(database: VectorDatabase, server: ServerVersion, request: BackupRequest) -> FlushAllPoint | None:
+    """Flush all collections in one call, which no rate limits; None where each is to be flushed by itself."""
+    is_wanted = request.collections is None and not request.skip_flush and not request.meta_only
+    if not is_wanted or not has_flush_all(server):
+        return None
+    try:
+        return database.flush_all(timeout_seconds=FLUSH_ALL_TIMEOUT_SECONDS)
+    except MilvusPermissionError:
+        # A right of its own: the collections may all be allowed to be flushed one by one.
+        return None
 
 
 def _pause(garbage_collector: GarbageCollector) -> list[str]:

@@ -76,6 +76,7 @@ def publish_backup(
         backup_name=plan.backup_name,
         milvus_version=plan.source.milvus_version,
         databases=plan.databases,
+        flush_all=plan.flush_all,
         collections=contents(),
     )
     for name, body in reference.items():
@@ -92,8 +93,10 @@ def publish_backup(
         schedule=plan.request.schedule,
         expires_at=plan.started_at + parse_duration(plan.request.expire_after) if plan.request.expire_after else None,
         source=plan.source,
-        databases=plan.databases,
+        databases=tuple(database.name for database in plan.databases),
+        database_descriptions=plan.databases,
         collections=tuple(entries),
+        flush_all=plan.flush_all,
         failures=tuple(failures),
         warnings=plan.warnings,
         object_count=sum(entry.object_count for entry in entries),

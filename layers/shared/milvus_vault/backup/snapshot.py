@@ -10,6 +10,7 @@ from milvus_vault.copying.documents import CopyTarget, drop_target, write_target
 from milvus_vault.copying.verify import read_verification
 from milvus_vault.errors import MilvusPermissionError, MilvusRequestError, VaultError
 from milvus_vault.model.collections import CollectionDescription, CollectionName, LoadState
+from milvus_vault.model.flushes import FlushPoint
 from milvus_vault.model.names import COLLECTIONS_PER_BATCH
 from milvus_vault.model.objects import CopyItem, ListedObject
 from milvus_vault.parallel import for_each
@@ -77,23 +78,31 @@ class SnapshotBatch:
         if request.meta_only:
             return CollectionDocument(description=description, segments=()), ()
         before = self._live_rows(description)
-        timestamp = 0
-        if not request.skip_flush:
-            timestamp = self.database.flush(name.database, name.name, timeout_seconds=FLUSH_TIMEOUT_SECONDS)
+        point = self._flush(description)
         captured = capture_objects(self.database, self.run.store, self.storage, name, description.collection_id)
         # A partition that came since the first look has segments; one that went took its rows with it.
         description = self.database.describe_collection(name.database, name.name)
         captured = captured.within({partition.partition_id for partition in description.partitions})
         # Only a number that did not move while the rows were captured says what was captured.
-        is_still = timestamp and before is not None and before == self._live_rows(description)
+        is_still = point.timestamp and before is not None and before == self._live_rows(description)
         document = CollectionDocument(
             description=description,
             segments=captured.segments,
-            flush_timestamp=timestamp,
-            flushed_at_seconds=(timestamp >> _TIMESTAMP_BITS) // 1000,
+            flush_timestamp=point.timestamp,
+            flushed_at_seconds=(point.timestamp >> _TIMESTAMP_BITS) // 1000,
+            channel_checkpoints=point.checkpoints,
             live_row_count=before if is_still else None,
         )
         return document, captured.objects
+
+    def _flush(self, description: CollectionDescription) -> FlushPoint:
+        """Flush a collection, unless it is not wanted or PrepareBackup has flushed all of them at once."""
+        if self.plan.request.skip_flush:
+            return FlushPoint()
+        if self.plan.flush_all is not None:
+            return self.plan.flush_all.of(description.virtual_channels)
+        name = description.name
+        return self.database.flush(name.database, name.name, timeout_seconds=FLUSH_TIMEOUT_SECONDS)
 
     def _live_rows(self, description: CollectionDescription) -> int | None:
         """Return the number of live rows, where the server can tell: in a collection loaded as a whole."""

@@ -13,6 +13,22 @@ DEFAULT_DATABASE = "default"
 ALL_PARTITIONS = -1
 
 
+class KeyValue(Model):
+    """A parameter as Milvus keeps it: both sides are text."""
+
+    key: str
+    value: str
+
+
+class DatabaseDescription(Model):
+    """A database, as DescribeDatabase tells it."""
+
+    name: str
+    database_id: int = 0
+    """0 where the server does not tell it (before 2.4.3)."""
+    properties: tuple[KeyValue, ...] = ()
+
+
 class CollectionName(Model):
     """A collection's full name."""
 
@@ -22,13 +38,6 @@ class CollectionName(Model):
     def __str__(self) -> str:
         """Return `database.name`."""
         return f"{self.database}.{self.name}"
-
-
-class KeyValue(Model):
-    """A parameter as Milvus keeps it: both sides are text."""
-
-    key: str
-    value: str
 
 
 class FieldSchema(Model):
@@ -136,6 +145,7 @@ class CollectionDescription(Model):
     replicas: int = 0
     """How many replicas are loaded; 0 where the collection is not loaded."""
     created_timestamp: int = 0
+    database_id: int = 0
     virtual_channels: tuple[str, ...] = ()
     physical_channels: tuple[str, ...] = ()
 
@@ -178,6 +188,19 @@ class Segment(Model):
     row_count: int
     level: SegmentLevel = SegmentLevel.LEGACY
     storage_version: int = 0
+    """0 and 1: one object a field; 2: one a group of columns. Servers before 2.6 tell none."""
+    virtual_channel: str = ""
+    """Channel that its rows came by; empty where the server does not tell (before 2.5.8)."""
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentLogs:
+    """The logs that make up a segment, as the server names them one by one."""
+
+    virtual_channel: str
+    insert_logs: frozenset[tuple[int, int]]
+    """Field (or column group, in storage version 2) and log."""
+    delta_logs: frozenset[int]
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,9 @@ OLDEST_SOURCE = (2, 2)
 OLDEST_TARGET = (2, 4)
 NEWEST = (2, 6)
 
+# From then on FlushAll says for each channel up to where it has flushed.
+_FLUSH_ALL_SINCE = (2, 6, 11)
+
 # `2.6-20260404-31fb3fc` is the head of a branch: newer than each of its releases.
 BRANCH_HEAD_PATCH = 9999
 
@@ -68,3 +71,8 @@ def can_restore(backup: ServerVersion, target: ServerVersion) -> bool:
 def is_older(target: ServerVersion, backup: ServerVersion) -> bool:
     """Return whether the target is of an older minor version than the backup's server was."""
     return target.minor_line < backup.minor_line
+
+
+def has_flush_all(server: ServerVersion) -> bool:
+    """Return whether one call can flush a whole server, and says up to where."""
+    return (server.major, server.minor, server.patch) >= _FLUSH_ALL_SINCE

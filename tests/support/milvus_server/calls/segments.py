@@ -65,7 +65,16 @@ def flush_all(call: Call, request: Message, answer: Message) -> None:
             _add_result(call, answer, collection, timestamp, [segment.segment_id for segment in sealed])
         if version.at_least(2, 6):
             for channel in collection.channels:
-                answer.flush_all_msgs[channel.rpartition("_")[0]].properties["_tt"] = str(timestamp)
+                answer.flush_all_msgs[channel.rpartition("_")[0]].properties["_tt"] = _in_base_36(timestamp)
+
+
+def _in_base_36(number: int) -> str:
+    digits = "0123456789abcdefghijklmnopqrstuvwxyz"
+    text = ""
+    while number:
+        number, digit = divmod(number, len(digits))
+        text = digits[digit] + text
+    return text
 
 
 def _add_result(call: Call, answer: Message, collection: Collection, timestamp: int, sealed: list[int]) -> None:

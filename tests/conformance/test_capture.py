@@ -1,0 +1,99 @@
+"""What a backup captures of each version: every row once, deletes included, whatever the server does meanwhile."""
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+
+import pytest
+
+from local.aws import Ministack
+from milvus_vault.adapters.milvus import connect
+from milvus_vault.archive.layout import BackupLayout
+from milvus_vault.model.collections import SegmentLevel
+from tests.conformance.asking import Milvus, base_fields
+from tests.conformance.conftest import Running, Start
+from tests.support.capturing import Backups
+
+ALL = ["2.2.16", "2.3.5", "2.4.23", "2.5.27", "2.6.19"]
+WITH_L0 = ["2.4.23", "2.5.27", "2.6.19"]
+NAME, FULL_NAME = "c", "default.c"
+ROWS = 40
+
+type Open = Callable[..., Backups]
+
+
+def _nothing() -> None:
+    """Do nothing."""
+
+
+@pytest.fixture
+def backups(ministack: Ministack) -> Iterator[Open]:
+    """Return what makes backups of a server: `backups(running, …)`."""
+    with ExitStack() as open_connections:
+
+        def open_one(running: Running, before_copies: Callable[[], None] = _nothing) -> Backups:
+            database = open_connections.enter_context(connect(running.server.uri))
+            return Backups(running.server, database, ministack.client("s3"), before_copies=before_copies)
+
+        yield open_one
+
+
+def _fill(milvus: Milvus) -> None:
+    """Make a collection of two partitions with deletes in both, of one and of all partitions."""
+    milvus.make(NAME, *base_fields(), shards=2, partitions=("p",))
+    milvus.insert(NAME, range(ROWS))
+    milvus.insert(NAME, range(ROWS, 2 * ROWS), "p")
+    milvus.flush(NAME)
+    milvus.delete(NAME, range(5))
+    milvus.must("Delete", collection_name=NAME, partition_name="p", expr=f"id in {[ROWS, ROWS + 1]}")
+    milvus.insert(NAME, range(2 * ROWS, 2 * ROWS + 3))
+
+
+def _levels(backups: Backups) -> set[tuple[SegmentLevel, bool]]:
+    (collection,) = backups.archive("b").collections
+    return {(segment.level, segment.partition_id == -1) for segment in collection.segments}
+
+
+@pytest.mark.parametrize("version", ALL)
+def test_a_backup_holds_every_live_row_once(start: Start, backups: Open, version: str) -> None:
+    running = start(version)
+    _fill(running.milvus)
+    taken = backups(running)
+
+    manifest = taken.take("b")
+
+    assert manifest.failures == ()
+    assert taken.rows("b", FULL_NAME) == taken.live_rows(FULL_NAME)
+    assert len(taken.rows("b", FULL_NAME)) == 2 * ROWS + 3 - 7
+
+
+@pytest.mark.parametrize("version", WITH_L0)
+def test_deletes_of_level_zero_are_captured_of_partitions_and_of_all(start: Start, backups: Open, version: str) -> None:
+    running = start(version)
+    _fill(running.milvus)
+    taken = backups(running)
+    taken.take("b")
+    assert {(SegmentLevel.L0, True), (SegmentLevel.L0, False), (SegmentLevel.L1, False)} <= _levels(taken)
+    (collection,) = taken.archive("b").collections
+    storage = {segment.storage_version for segment in collection.segments if segment.level is SegmentLevel.L1}
+    assert storage == {2 if version == "2.6.19" else 0}
+
+
+@pytest.mark.parametrize("version", WITH_L0)
+def test_level_zero_is_in_the_metadata_of_milvus_backup_as_that_tool_has_it(
+    start: Start, backups: Open, version: str
+) -> None:
+    running = start(version)
+    _fill(running.milvus)
+    taken = backups(running)
+    taken.take("b", collections=[FULL_NAME])
+    body = taken.store.get(taken.bucket, BackupLayout("backups", "b").meta("full_meta.json"))
+    (collection,) = json.loads(body)["collection_backups"]
+    of_all = collection["l0_segments"]
+    assert all((s["partition_id"], s["is_l0"], s.get("group_id")) == (-1, True, None) for s in of_all)
+    of_one = [s for p in collection["partition_backups"] for s in p["segment_backups"] if s.get("is_l0")]
+    assert of_one
+    assert all(s["group_id"] == s["segment_id"] for s in of_one)
+    assert len(collection["channel_checkpoints"]) == 2
+    has_channels = all("v_channel" in segment for segment in [*of_all, *of_one])
+    assert has_channels == (version != "2.4.23")
