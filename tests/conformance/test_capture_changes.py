@@ -1,0 +1,214 @@
+"""Captures while the server flushes, sorts, folds, compacts and collects; and what a flush says."""
+
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from milvus_vault.adapters.milvus import connect
+from milvus_vault.adapters.s3 import S3ObjectStore
+from milvus_vault.backup.segments import capture_objects
+from milvus_vault.errors import VersionUnsupportedError
+from milvus_vault.model.collections import CollectionName, SegmentLevel
+from milvus_vault.model.objects import ListedObject
+from milvus_vault.ports import ObjectStore
+from tests.conformance.asking import Milvus, base_fields
+from tests.conformance.conftest import Running, Start
+from tests.conformance.test_capture import ALL, FULL_NAME, NAME, ROWS, WITH_L0, Open, backups
+from tests.support.capturing import Backups
+from tests.support.milvus_server import compaction
+from tests.support.milvus_server.catalog import FLUSHED, L0
+
+COLLECTION = CollectionName(database="default", name=NAME)
+__all__ = ["backups"]
+
+
+def _insert(milvus: Milvus) -> None:
+    milvus.make(NAME, *base_fields(), shards=2, partitions=("p",))
+    milvus.insert(NAME, range(ROWS))
+    milvus.insert(NAME, range(ROWS, 2 * ROWS), "p")
+    milvus.flush(NAME)
+
+
+def _meddling(taken: Backups, folder: str, work: Callable[[], None]) -> ObjectStore:
+    """Return S3 where something happens before the first listing of a collection's logs of one kind."""
+    waiting = [work]
+
+    class Meddling(S3ObjectStore):
+        def list_objects(self, bucket: str, prefix: str) -> Iterator[ListedObject]:
+            if folder in prefix and waiting:
+                waiting.pop()()
+            return super().list_objects(bucket, prefix)
+
+    store = taken.store
+    return Meddling(store.client, store.copier, store.parts)
+
+
+def _fold(running: Running) -> None:
+    core = running.server.core
+    with core.lock:
+        collection = core.catalog.collection("default", NAME)
+        for segment in collection.of_state(FLUSHED):
+            if segment.level == L0:
+                compaction.fold_deletes(core, collection, segment)
+
+
+def _compact_and_collect(running: Running) -> None:
+    core = running.server.core
+    with core.lock:
+        compaction.compact(core, core.catalog.collection("default", NAME))
+        compaction.collect_garbage(core)
+
+
+@pytest.mark.parametrize("folder", ["delta_log", "insert_log"])
+@pytest.mark.parametrize("version", WITH_L0)
+def test_deletes_that_are_folded_while_objects_are_listed_are_not_lost(
+    start: Start, backups: Open, version: str, folder: str
+) -> None:
+    running = start(version)
+    _insert(running.milvus)
+    running.milvus.delete(NAME, range(5))
+    running.milvus.flush(NAME)
+    running.milvus.settle()
+    taken = backups(running)
+    number = taken.database.collection_id("default", NAME) or 0
+    store = _meddling(taken, folder, lambda: _fold(running))
+
+    captured = capture_objects(taken.database, store, taken.storage, COLLECTION, number)
+
+    assert {segment.level for segment in captured.segments} == {SegmentLevel.L1}
+    assert [item for item in captured.objects if "/delta_log/" in item.key]
+
+
+@pytest.mark.parametrize("sort_seconds", [0.2, 4, 40])
+@pytest.mark.parametrize("version", ["2.5.27", "2.6.19"])
+def test_no_row_is_captured_twice_whenever_its_segment_is_sorted(
+    start: Start, backups: Open, version: str, sort_seconds: float
+) -> None:
+    running = start(version, {"sort": sort_seconds})
+    _insert(running.milvus)
+    taken = backups(running)
+    assert taken.take("b").failures == ()
+    assert taken.rows("b", FULL_NAME) == taken.live_rows(FULL_NAME)
+
+
+@pytest.mark.parametrize("version", ["2.3.5", *WITH_L0])
+def test_objects_that_are_collected_before_they_are_copied_are_captured_anew(
+    start: Start, backups: Open, version: str
+) -> None:
+    running = start(version, {"gc_tolerance": 0})
+    _insert(running.milvus)
+    running.milvus.delete(NAME, range(5))
+    waiting = [_compact_and_collect]
+
+    def meddle() -> None:
+        if waiting:
+            waiting.pop()(running)
+
+    taken = backups(running, before_copies=meddle)
+    assert taken.take("b").failures == ()
+    assert taken.rows("b", FULL_NAME) == taken.live_rows(FULL_NAME)
+    assert len(taken.rows("b", FULL_NAME)) == 2 * ROWS - 5
+
+
+@pytest.mark.parametrize("version", ["2.5.27", "2.6.19"])
+def test_logs_that_the_server_does_not_name_are_left_out(start: Start, backups: Open, version: str) -> None:
+    running = start(version)
+    _insert(running.milvus)
+    running.milvus.settle()
+    taken = backups(running)
+    keys = list(running.milvus.keys(f"{running.milvus.root}/insert_log/"))
+    stray = f"{keys[-1].rpartition('/')[0]}/999"
+    taken.s3.put_object(Bucket=running.server.bucket, Key=stray, Body=b"left by a flush that was repeated")
+    assert taken.take("b").failures == ()
+    assert taken.rows("b", FULL_NAME) == taken.live_rows(FULL_NAME)
+
+
+@pytest.mark.parametrize("version", ["2.5.27", "2.6.19"])
+def test_a_server_whose_rest_cannot_be_reached_is_backed_up_by_listing(
+    start: Start, backups: Open, version: str
+) -> None:
+    running = start(version)
+    _insert(running.milvus)
+    taken = backups(running)
+    with connect(running.server.uri, rest_uri="http://127.0.0.1:9") as database:
+        without_rest = Backups(running.server, database, taken.s3)
+        assert without_rest.take("b").failures == ()
+    assert without_rest.rows("b", FULL_NAME) == without_rest.live_rows(FULL_NAME)
+    (collection,) = without_rest.archive("b").collections
+    assert {segment.virtual_channel for segment in collection.segments} == {""}
+
+
+@pytest.mark.parametrize("version", ["2.5.27", "2.6.19"])
+def test_each_segment_names_its_channel(start: Start, backups: Open, version: str) -> None:
+    running = start(version)
+    _insert(running.milvus)
+    taken = backups(running)
+    taken.take("b")
+    described = taken.database.describe_collection("default", NAME)
+    (collection,) = taken.archive("b").collections
+    assert {segment.virtual_channel for segment in collection.segments} == set(described.virtual_channels)
+
+
+@pytest.mark.parametrize("version", WITH_L0)
+def test_a_limit_on_flushes_is_waited_for(start: Start, backups: Open, version: str) -> None:
+    running = start(version, {"flush_limit": 100})
+    _insert(running.milvus)
+    taken = backups(running)
+    assert taken.take("b", collections=[FULL_NAME]).failures == ()
+    assert len(taken.rows("b", FULL_NAME)) == 2 * ROWS
+
+
+@pytest.mark.parametrize("version", ALL)
+def test_without_a_flush_only_flushed_rows_are_captured(start: Start, backups: Open, version: str) -> None:
+    running = start(version)
+    _insert(running.milvus)
+    running.milvus.insert(NAME, range(2 * ROWS, 2 * ROWS + 3))
+    taken = backups(running)
+    manifest = taken.take("b", skip_flush=True)
+    (collection,) = taken.archive("b").collections
+    assert (manifest.flush_all, collection.channel_checkpoints) == (None, ())
+    assert len(taken.rows("b", FULL_NAME)) == 2 * ROWS
+
+
+@pytest.mark.parametrize("version", ALL)
+def test_a_flush_is_recorded_with_the_checkpoint_of_each_channel(start: Start, backups: Open, version: str) -> None:
+    running = start(version)
+    _insert(running.milvus)
+    taken = backups(running)
+    manifest = taken.take("b", collections=[FULL_NAME])
+    (collection,) = taken.archive("b").collections
+    assert manifest.flush_all is None
+    assert len(collection.channel_checkpoints) == (2 if version >= "2.4" else 0)
+    assert all(item.position and item.timestamp for item in collection.channel_checkpoints)
+
+
+def test_one_flush_of_everything_tells_the_time_of_each_channel(start: Start, backups: Open) -> None:
+    running = start("2.6.19")
+    _insert(running.milvus)
+    running.milvus.make("other", *base_fields())
+    taken = backups(running)
+    manifest = taken.take("b")
+    assert manifest.flush_all is not None
+    assert [len(found.channel_checkpoints) for found in taken.archive("b").collections] == [2, 1]
+    times = {item.timestamp for found in taken.archive("b").collections for item in found.channel_checkpoints}
+    assert times == {channel.timestamp for channel in manifest.flush_all.channels}
+    assert all(time >= manifest.flush_all.timestamp for time in times)
+
+
+def test_an_older_server_is_not_flushed_twice(start: Start, backups: Open) -> None:
+    running = start("2.5.27")
+    _insert(running.milvus)
+    assert backups(running).take("b").flush_all is None
+
+
+def test_a_storage_version_that_is_not_known_is_refused_by_name(
+    start: Start, backups: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    running = start("2.6.19")
+    _insert(running.milvus)
+    taken = backups(running)
+    number = taken.database.collection_id("default", NAME) or 0
+    segment = taken.database.list_segments("default", NAME)[0].model_copy(update={"storage_version": 3})
+    monkeypatch.setattr(taken.database, "list_segments", lambda *_: [segment])
+    with pytest.raises(VersionUnsupportedError, match="storage version 3"):
+        capture_objects(taken.database, taken.store, taken.storage, COLLECTION, number)
