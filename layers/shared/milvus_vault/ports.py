@@ -247,9 +247,15 @@ class VectorDatabase(Protocol):
 class GarbageCollector(Protocol):
     """Milvus' management endpoint, as far as we use it."""
 
-    def pause(self, seconds: int) -> None:
-        """Pause garbage collection; the pause ends by itself.
+    def pause(self, seconds: int) -> str:
+        """Pause garbage collection, and return the pause's ticket; empty where there is one pause for all.
 
-        Raises `MilvusUnavailableError` where the endpoint does not answer, and `MilvusRequestError` where
-        it cannot pause (2.3 has no such call).
+        The pause ends by itself. Raises `MilvusUnavailableError` where the endpoint does not answer, and
+        `MilvusRequestError` where it cannot pause (2.3 has no such call).
+        """
+
+    def resume(self, ticket: str) -> None:
+        """End the pause of a ticket, or the one for all.
+
+        Raises `MilvusUnavailableError` or `MilvusRequestError`: a ticket that has ended is refused.
         """

@@ -7,6 +7,7 @@ from milvus_vault.archive.layout import BackupLayout
 from milvus_vault.archive.manifest import Source
 from milvus_vault.archive.tombstones import tombstone_key
 from milvus_vault.backup.documents import PLAN, BackupPlan
+from milvus_vault.backup.pauses import Pauses
 from milvus_vault.backup.publish import find_published
 from milvus_vault.backup.selection import select_collections
 from milvus_vault.claims import CLAIM, DIED, Claim, ClaimHeldError, Claims, check_owner
@@ -15,8 +16,6 @@ from milvus_vault.errors import (
     BackupExistsError,
     BackupInProgressError,
     MilvusPermissionError,
-    MilvusRequestError,
-    MilvusUnavailableError,
     ObjectNotFoundError,
     VaultError,
     VersionUnsupportedError,
@@ -29,10 +28,6 @@ from milvus_vault.model.versions import ServerVersion, can_back_up, has_flush_al
 from milvus_vault.ports import Executions, GarbageCollector, ObjectStore, VectorDatabase
 from milvus_vault.source import MilvusStorage, prove_storage
 from milvus_vault.workspace import Workspace
-
-# Milvus' GC deletes a replaced segment 3 h after it was replaced (dataCoord.gc.dropTolerance 10,800 s), so an hour
-# more than doubles what a default server allows; longer backups have the rounds of VerifyCopy.
-GC_PAUSE_SECONDS = 3600
 
 # FlushAll waits for all collections at once; PrepareBackup may run as long as SnapshotBatch.
 FLUSH_ALL_TIMEOUT_SECONDS = 600.0
@@ -86,7 +81,7 @@ def prepare_backup(
     store.delete(run.bucket, [tombstone_key(layout.prefix, layout.name)])
     try:
         if garbage_collector and request.gc_pause and not request.meta_only:
-            warnings += _pause(garbage_collector)
+            warnings += Pauses(store, run.bucket, run.prefix).begin(garbage_collector, execution_arn, datetime.now(UTC))
         plan = BackupPlan(
             request=request,
             backup_name=layout.name,
@@ -161,12 +156,3 @@ def _flush_all(database: VectorDatabase, server: ServerVersion, request: BackupR
     except MilvusPermissionError:
         # A right of its own: the collections may all be allowed to be flushed one by one.
         return None
-
-
-def _pause(garbage_collector: GarbageCollector) -> list[str]:
-    """Pause garbage collection; without it the backup is as right, only slower where segments vanish."""
-    try:
-        garbage_collector.pause(GC_PAUSE_SECONDS)
-    except (MilvusRequestError, MilvusUnavailableError) as err:
-        return [f"Garbage collection was not paused: {err.message}"]
-    return []

@@ -94,6 +94,18 @@ class PublishBackupResult(Model):
     warnings: tuple[str, ...] = ()
 
 
+class ResumeGarbageCollectionRequest(Model):
+    """Input of ResumeGarbageCollection."""
+
+    execution_arn: str
+
+
+class ResumeGarbageCollectionResult(Model):
+    """Whether there was a pause to give back, and Milvus was told."""
+
+    is_resumed: bool
+
+
 class PrepareRestoreRequest(Model):
     """Input of PrepareRestore."""
 

@@ -24,6 +24,8 @@ PHASES: Mapping[RunKind, Mapping[str, str]] = {
         "SnapshotBatch": "flushing and listing",
         "HasObjects": "flushing and listing",
         "PublishBackup": "publishing",
+        "ResumeGarbageCollection": "ending",
+        "HasFailed": "ending",
         "IsBackupComplete": "ending",
         "HasRetention": "ending",
         "StartPrune": "ending",

@@ -1,0 +1,28 @@
+"""ResumeGarbageCollection: give back the pause that PrepareBackup has asked for, however the backup ended."""
+
+from datetime import UTC, datetime
+
+from milvus_vault.adapters.management import MilvusGarbageCollector
+from milvus_vault.adapters.s3 import S3ObjectStore
+from milvus_vault.backup.pauses import Pauses
+from milvus_vault.errors import MilvusRequestError
+from milvus_vault.model.messages import ResumeGarbageCollectionRequest, ResumeGarbageCollectionResult
+from milvus_vault.runtime import logger, task
+from milvus_vault.settings import MilvusSettings, StorageSettings
+
+
+@task
+def handler(event: ResumeGarbageCollectionRequest) -> ResumeGarbageCollectionResult:
+    """Return whether Milvus was told. Safe to repeat: a pause is given back once."""
+    storage, milvus = StorageSettings.from_env(), MilvusSettings.from_env()
+    if not milvus.milvus_management_uri:
+        return ResumeGarbageCollectionResult(is_resumed=False)
+    pauses = Pauses(S3ObjectStore.shared(), storage.backup_bucket_name, storage.backup_prefix)
+    collector = MilvusGarbageCollector(milvus.milvus_management_uri)
+    try:
+        is_resumed = pauses.end(collector, event.execution_arn, datetime.now(UTC))
+    except MilvusRequestError as err:
+        # Milvus was restarted, and knows the ticket no more; or it has changed hands.
+        logger.warning("the pause was not given back", reason=err.message)
+        is_resumed = False
+    return ResumeGarbageCollectionResult(is_resumed=is_resumed)

@@ -1,0 +1,99 @@
+"""The pause of Milvus' garbage collection during a backup: asked for, written down, and given back.
+
+From 2.6.8 on each pause has a ticket of its own. Before, there is one pause for all, which whoever resumes ends for
+everybody; so that is left to the last of the executions that asked for it. What nobody gives back, since an execution
+was killed, ends by itself.
+"""
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+
+from milvus_vault.archive.layout import RUNS_FOLDER, join
+from milvus_vault.errors import MilvusRequestError, MilvusUnavailableError, ObjectNotFoundError
+from milvus_vault.model.base import Model
+from milvus_vault.model.names import attempt_of
+from milvus_vault.ports import GarbageCollector, ObjectStore
+
+# Milvus' GC deletes a replaced segment 3 h after it was replaced (dataCoord.gc.dropTolerance 10,800 s), so an hour
+# more than doubles what a default server allows; longer backups have the rounds of VerifyCopy.
+GC_PAUSE_SECONDS = 3600
+
+_FOLDER = "pauses"
+
+
+class Pause(Model):
+    """A pause that an execution has asked for: `<prefix>/.runs/pauses/<attempt>.json`."""
+
+    execution_arn: str
+    ticket: str
+    """Names it to the server; empty where the server has one pause for all."""
+    ends_at: datetime
+    """When it ends by itself."""
+
+
+class Pauses:
+    """The pauses that backups have asked for."""
+
+    def __init__(self, store: ObjectStore, bucket: str, prefix: str) -> None:
+        self._store = store
+        self._bucket = bucket
+        self._folder = join(prefix, RUNS_FOLDER, _FOLDER) + "/"
+
+    def begin(self, collector: GarbageCollector, execution_arn: str, now: datetime) -> list[str]:
+        """Pause garbage collection, unless this execution has; return a warning where that is not possible.
+
+        Without a pause a backup is as right, only slower where segments vanish.
+        """
+        mine = self._find(self._key(execution_arn))
+        if mine is not None and mine.ends_at > now:
+            return []
+        try:
+            ticket = collector.pause(GC_PAUSE_SECONDS)
+        except (MilvusRequestError, MilvusUnavailableError) as err:
+            return [f"Garbage collection was not paused: {err.message}"]
+        pause = Pause(execution_arn=execution_arn, ticket=ticket, ends_at=now + timedelta(seconds=GC_PAUSE_SECONDS))
+        self._store.put(self._bucket, self._key(execution_arn), pause.model_dump_json().encode())
+        return []
+
+    def end(self, collector: GarbageCollector, execution_arn: str, now: datetime) -> bool:
+        """Give the execution's pause back; return whether the server was told.
+
+        Raises `MilvusUnavailableError` or `MilvusRequestError` where it could not be told.
+        """
+        key = self._key(execution_arn)
+        mine = self._find(key)
+        if mine is None:
+            return False
+        if mine.ticket:
+            if mine.ends_at > now:
+                collector.resume(mine.ticket)
+            self._store.delete(self._bucket, [key])
+            return mine.ends_at > now
+        # First: of two executions that end at once, the second sees nothing but its own.
+        self._store.delete(self._bucket, [key])
+        if any(not other.ticket for other in self._others(now)):
+            return False
+        try:
+            collector.resume("")
+        except MilvusUnavailableError:
+            self._store.put(self._bucket, key, mine.model_dump_json().encode())
+            raise
+        return True
+
+    def _others(self, now: datetime) -> Iterator[Pause]:
+        """Yield the pauses that have not ended, and forget those that have."""
+        for listed in list(self._store.list_objects(self._bucket, self._folder)):
+            found = self._find(listed.key)
+            if found is not None and found.ends_at > now:
+                yield found
+            else:
+                self._store.delete(self._bucket, [listed.key])
+
+    def _key(self, execution_arn: str) -> str:
+        return f"{self._folder}{attempt_of(execution_arn)}.json"
+
+    def _find(self, key: str) -> Pause | None:
+        try:
+            return Pause.model_validate_json(self._store.get(self._bucket, key))
+        except ObjectNotFoundError:
+            return None

@@ -1,0 +1,116 @@
+"""The pause of garbage collection: asked for by each backup, given back by it, never left behind."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from milvus_vault.adapters.management import MilvusGarbageCollector
+from milvus_vault.backup.pauses import GC_PAUSE_SECONDS, Pauses
+from milvus_vault.errors import MilvusRequestError, MilvusUnavailableError
+from tests.conformance.asking import base_fields
+from tests.conformance.conftest import Running, Start
+from tests.conformance.test_capture import NAME, WITH_L0, Open, backups
+from tests.support.memory_store import InMemoryObjectStore
+
+__all__ = ["backups"]
+FIRST, SECOND = (f"arn:aws:states:eu-west-1:123456789012:execution:backup:{name}" for name in ("one", "two"))
+NOW = datetime(2026, 3, 1, 2, tzinfo=UTC)
+BUCKET = "backups"
+
+
+def _begin(running: Running) -> tuple[Pauses, MilvusGarbageCollector]:
+    """Begin the pauses of two executions."""
+    pauses, collector = (
+        Pauses(InMemoryObjectStore(BUCKET), BUCKET, "p"),
+        MilvusGarbageCollector(running.server.management_uri),
+    )
+    for execution in (FIRST, SECOND):
+        assert pauses.begin(collector, execution, NOW) == []
+    return pauses, collector
+
+
+@pytest.mark.parametrize("version", WITH_L0)
+def test_garbage_collection_goes_on_when_the_last_backup_has_ended_and_not_before(start: Start, version: str) -> None:
+    running = start(version)
+    pauses, collector = _begin(running)
+    told_first = pauses.end(collector, FIRST, NOW)
+    assert running.server.garbage_collection.pauses == 1
+    assert pauses.end(collector, SECOND, NOW)
+    assert running.server.garbage_collection.pauses == 0
+    # Before tickets the first left it to the second.
+    assert told_first == (version == "2.6.19")
+
+
+@pytest.mark.parametrize("version", WITH_L0)
+def test_a_pause_is_given_back_once(start: Start, version: str) -> None:
+    running = start(version)
+    pauses, collector = _begin(running)
+    for execution in (FIRST, SECOND, FIRST, SECOND):
+        pauses.end(collector, execution, NOW)
+    assert not pauses.end(collector, FIRST, NOW)
+    assert running.server.garbage_collection.pauses == 0
+
+
+def test_a_task_that_is_repeated_does_not_pause_again(start: Start) -> None:
+    running = start("2.6.19")
+    pauses, collector = _begin(running)
+    assert pauses.begin(collector, FIRST, NOW) == []
+    assert running.server.garbage_collection.pauses == 2
+
+
+@pytest.mark.parametrize("version", ["2.4.23", "2.5.27"])
+def test_the_pause_of_an_execution_that_was_killed_counts_until_it_has_ended(start: Start, version: str) -> None:
+    running = start(version)
+    pauses, collector = _begin(running)
+    assert not pauses.end(collector, FIRST, NOW)
+    later = NOW + timedelta(seconds=GC_PAUSE_SECONDS)
+    third = SECOND.replace("two", "three")
+    assert pauses.begin(collector, third, later) == []
+    assert pauses.end(collector, third, later)
+    assert running.server.garbage_collection.pauses == 0
+
+
+def test_a_pause_that_has_ended_by_itself_is_not_given_back(start: Start) -> None:
+    pauses, collector = _begin(start("2.6.19"))
+    assert not pauses.end(collector, FIRST, NOW + timedelta(seconds=GC_PAUSE_SECONDS))
+
+
+def test_a_ticket_that_the_server_does_not_know_is_refused(start: Start) -> None:
+    collector = MilvusGarbageCollector(start("2.6.19").server.management_uri)
+    with pytest.raises(MilvusRequestError, match="answers 500"):
+        collector.resume("bm8=")
+
+
+def test_an_endpoint_that_does_not_answer_is_asked_again_by_the_task_that_is_repeated(start: Start) -> None:
+    running = start("2.5.27")
+    pauses, collector = _begin(running)
+    pauses.end(collector, FIRST, NOW)
+    with pytest.raises(MilvusUnavailableError):
+        pauses.end(MilvusGarbageCollector("http://127.0.0.1:9"), SECOND, NOW)
+    assert pauses.end(collector, SECOND, NOW)
+    assert running.server.garbage_collection.pauses == 0
+
+
+@pytest.mark.parametrize(
+    ("version", "pauses"), [("2.2.16", 0), ("2.3.5", 0), ("2.4.23", 1), ("2.5.27", 1), ("2.6.19", 1)]
+)
+def test_a_backup_pauses_where_the_server_can_and_warns_where_it_cannot(
+    start: Start, backups: Open, version: str, pauses: int
+) -> None:
+    running = start(version)
+    running.milvus.make(NAME, *base_fields())
+    taken = backups(running)
+    run, plan = taken.prepare("b")
+    assert running.server.garbage_collection.pauses == pauses
+    assert any("not paused" in warning for warning in plan.warnings) == (pauses == 0)
+    collector = MilvusGarbageCollector(running.server.management_uri)
+    Pauses(run.store, run.bucket, run.prefix).end(collector, plan.execution_arn, datetime.now(UTC))
+    assert running.server.garbage_collection.pauses == 0
+
+
+@pytest.mark.parametrize("option", [{"gc_pause": False}, {"meta_only": True}])
+def test_a_backup_that_needs_no_pause_asks_for_none(start: Start, backups: Open, option: dict[str, bool]) -> None:
+    running = start("2.6.19")
+    running.milvus.make(NAME, *base_fields())
+    backups(running).prepare("b", **option)
+    assert running.server.garbage_collection.pauses == 0
