@@ -17,6 +17,7 @@ from milvus_vault.model.executions import ExecutionDescription, ExecutionPage, S
 from milvus_vault.model.flushes import FlushAllPoint, FlushPoint
 from milvus_vault.model.messages import InspectMilvusRequest
 from milvus_vault.model.objects import CopiedObject, CopyItem, ListedObject, UnfinishedUpload
+from milvus_vault.model.rbac import Rbac
 from milvus_vault.model.schedules import StoredSchedule
 from milvus_vault.model.versions import ServerVersion
 
@@ -153,6 +154,12 @@ class VectorDatabase(Protocol):
 
     def describe_database(self, name: str) -> DatabaseDescription:
         """Return a database; its name alone from a server that tells no more (before 2.4.3)."""
+
+    def backup_rbac(self) -> Rbac:
+        """Return users, roles, grants and privilege groups of the server, but for those that every server has.
+
+        Raises `VersionUnsupportedError` where the server does not tell them (before 2.4.10).
+        """
 
     def list_collections(self, database: str) -> list[str]:
         """Return the names of a database's collections, sorted."""

@@ -21,6 +21,7 @@ from milvus_vault.archive.reference_writer import marker_file, reference_files
 from milvus_vault.model.collections import ALL_PARTITIONS, DatabaseDescription, KeyValue, SegmentLevel
 from milvus_vault.model.flushes import FlushAllPoint, FlushedChannel
 from milvus_vault.model.objects import ArchivedObject
+from milvus_vault.model.rbac import PrivilegeGroup, Rbac, RbacGrant, RbacRole, RbacUser
 from milvus_vault.ports import ObjectStore
 from tests.support.memory_store import InMemoryObjectStore
 
@@ -42,9 +43,27 @@ DATABASES = (
         properties=(KeyValue(key="database.max.collections", value="50"),),
     ),
 )
+# A `common.ImmutableMessage` with this timestamp as its property, and a `msg.MsgPosition`.
+FLUSH_MESSAGE = b"\x1a\x13\n\x03_tt\x12\x0c3kq54avu3jt0"
+POSITION = b"\n\x07dml_0v0 \x82\xc2\xe7\x8c\xa4\xf2\x83\xc4\x06"
+RBAC = Rbac(
+    users=(RbacUser(name="ann", password_hash="$2a$10$hash", roles=("reader",)),),
+    roles=(RbacRole(name="reader"),),
+    grants=(
+        RbacGrant(
+            role="reader",
+            object_type="Collection",
+            object_name="works",
+            privilege="books_group",
+            grantor="root",
+            database="books",
+        ),
+    ),
+    privilege_groups=(PrivilegeGroup(name="books_group", privileges=("Query", "Search")),),
+)
 FLUSH_ALL = FlushAllPoint(
     timestamp=470643281900462339,
-    channels=(FlushedChannel(channel="dml_0", timestamp=470643281900462340, message=b"\x0a\x02\xff"),),
+    channels=(FlushedChannel(channel="dml_0", timestamp=470643281900462340, message=FLUSH_MESSAGE),),
     control_channel="dml_0_vcchan",
     physical_channels=("dml_1", "dml_0"),
 )
@@ -190,7 +209,7 @@ def sample_contents(layout: BackupLayout) -> Contents:
             "flush_timestamp": 470643281900462339,
             "flushed_at_seconds": 1795361683,
             "channel_checkpoints": [
-                {"channel": "dml_0v0", "timestamp": 470643281900462338, "position": b"\x0a\x07dml_0v0"},
+                {"channel": "dml_0v0", "timestamp": 470643281900462338, "position": POSITION},
                 {"channel": "dml_1v1", "timestamp": 470643281900462339},
             ],
             "live_row_count": 97,
@@ -255,9 +274,11 @@ def write_backup(
         milvus_version="v2.5.20",
         databases=DATABASES,
         flush_all=FLUSH_ALL,
+        rbac=RBAC,
         collections=contents,
     )
     files |= {layout.meta(name): body for name, body in reference.items()}
+    files[layout.rbac] = RBAC.model_dump_json().encode()
     manifest = Manifest(
         backup_name=layout.name,
         backup_id="run-1",
@@ -272,6 +293,7 @@ def write_backup(
         collections=tuple(entries),
         failures=failures,
         warnings=("garbage collection was not paused",),
+        rbac=_digest(files, layout, layout.rbac),
         object_count=sum(entry.object_count for entry in entries),
         size_bytes=sum(entry.size_bytes for entry in entries),
         files=tuple(_digest(files, layout, layout.meta(name)) for name in reference),

@@ -130,6 +130,7 @@ def test_milvus_backups_reader_finds_the_same_in_ours() -> None:
     theirs = read_archive(store, BUCKET, LAYOUT)
 
     assert theirs.origin == "milvus_backup"
+    assert (theirs.rbac, theirs.database_descriptions) == (ours.rbac, ours.database_descriptions)
     for collection, expected, (_, objects) in zip(theirs.collections, ours.collections, CONTENTS, strict=True):
         assert collection.name == expected.name
         assert collection.row_count == expected.row_count

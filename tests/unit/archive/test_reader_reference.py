@@ -1,5 +1,6 @@
 """Backups of milvus-backup, read: archives that it made from real servers, and what older releases left out."""
 
+import dataclasses
 import json
 from collections.abc import Callable
 from typing import Any
@@ -210,7 +211,9 @@ def test_without_full_meta_the_other_files_say_the_same(name: str) -> None:
         expected = whole[collection_name]
         assert collection.partitions == expected.partitions
         assert collection.layout == expected.layout
-        assert sorted(collection.l0_segments, key=str) == sorted(expected.l0_segments, key=str)
+        # Those of a whole collection are found by their objects, which tell no channel.
+        level_zero = [dataclasses.replace(segment, virtual_channel="") for segment in expected.l0_segments]
+        assert sorted(collection.l0_segments, key=str) == sorted(level_zero, key=str)
         assert {(item.stored_key, item.size_bytes) for item in collection.listed_objects} == {
             (item.stored_key, item.size_bytes) for item in expected.listed_objects
         }
@@ -377,3 +380,48 @@ def test_structs_and_encrypted_databases_are_told() -> None:
     assert (struct.name, [field.name for field in struct.fields]) == ("pages", ["text"])
     assert len(archive.warnings) == 1
     assert archive.warnings[0].startswith("database books is encrypted")
+
+
+def test_the_checkpoints_of_the_flush_are_those_of_each_collections_channels() -> None:
+    for name in ("golden_2_4", "golden_2_5", "golden_2_6"):
+        archive = read_archive(golden_store(name), BUCKET, golden_layout(name))
+        for collection, info in zip(archive.collections, full_meta(name)["collection_backups"], strict=True):
+            found = {item.channel: item.timestamp for item in collection.channel_checkpoints}
+            assert list(found) == sorted(info["virtual_channel_names"])
+            # Of 2.4 and 2.5 the highest is what the collection's own timestamp says; 2.6 was flushed as a whole.
+            assert max(found.values()) == info.get("backup_timestamp", max(found.values()))
+            assert min(found.values()) >= info["created_timestamp"]
+
+
+def test_segments_name_the_channel_that_their_rows_came_by_where_milvus_told_it() -> None:
+    archive = read_archive(golden_store("golden_2_6"), BUCKET, golden_layout("golden_2_6"))
+    for collection in archive.collections:
+        channels = {item.channel for item in collection.channel_checkpoints}
+        assert {segment.virtual_channel for segment in collection.segments} <= channels
+
+
+def test_databases_have_their_properties() -> None:
+    archive = read_archive(golden_store("golden_2_4"), BUCKET, golden_layout("golden_2_4"))
+    gold = next(found for found in archive.database_descriptions if found.name == "gold")
+    assert [(item.key, item.value) for item in gold.properties] == [("database.max.collections", "50")]
+    assert gold.database_id == 470644557325008950
+
+
+def test_users_and_roles_are_read_with_their_hashes() -> None:
+    archive = read_archive(golden_store("golden_2_4"), BUCKET, golden_layout("golden_2_4"))
+    assert archive.rbac is not None
+    (user,) = archive.rbac.users
+    assert (user.name, user.roles, user.password_hash[:4]) == ("ann", ("reader",), "$2a$")
+    assert [role.name for role in archive.rbac.roles] == ["reader"]
+    assert read_archive(golden_store("golden_0516"), BUCKET, golden_layout("golden_0516")).rbac is None
+
+
+@pytest.mark.parametrize("message", ["CAQ=", "not Base64", "Zg==", "CP8="])
+def test_a_checkpoint_that_is_no_position_is_refused(message: str) -> None:
+    store = golden_store("golden_2_4")
+    key = golden_layout("golden_2_4").meta("full_meta.json")
+    meta = json.loads(store.get(BUCKET, key))
+    meta["collection_backups"][0]["channel_checkpoints"] = {"channel": message}
+    store.put(BUCKET, key, json.dumps(meta).encode())
+    with pytest.raises(BackupDamagedError):
+        read_archive(store, BUCKET, golden_layout("golden_2_4"))

@@ -162,7 +162,7 @@ def without(value: Any, dropped: set[str]) -> Any:
 
 
 # For replication to another server of 2.5; and what the collections and their schemas have in another order.
-NOT_OURS = {"rbac_meta", "rpc_channel_info", "properties", "id"}
+NOT_OURS = {"rpc_channel_info", "properties", "id"}
 
 
 def described_databases(meta: dict[str, Any]) -> list[DatabaseDescription]:
@@ -248,6 +248,7 @@ def test_an_archive_of_milvus_backup_written_again_says_the_same(name: str) -> N
         milvus_version=original["milvus_version"],
         databases=described_databases(original),
         flush_all=flush_all(original),
+        rbac=archive.rbac,
         collections=contents,
     )
 

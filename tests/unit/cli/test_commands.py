@@ -40,7 +40,7 @@ class TestCreate:
     def test_its_options_become_the_request(self, api: FakeApi, cli: Cli) -> None:
         cli(
             "create", "-n", "b", "-c", "shop.*,articles", "--filter", "default.drafts", "-d", "logs", "--meta-only",
-            "--skip-flush", "--no-gc-pause", "--all-or-nothing", "--expire-after", "30d",
+            "--skip-flush", "--no-gc-pause", "--rbac", "--all-or-nothing", "--expire-after", "30d",
         )  # fmt: skip
         assert api.asked[0].body == {
             "backup_name": "b",
@@ -48,6 +48,7 @@ class TestCreate:
             "meta_only": True,
             "skip_flush": True,
             "gc_pause": False,
+            "include_rbac": True,
             "on_collection_failure": "fail",
             "expire_after": "30d",
         }

@@ -17,6 +17,7 @@ from pymilvus.grpc_gen import common_pb2, milvus_pb2, milvus_pb2_grpc
 from milvus_vault.adapters import milvus_errors
 from milvus_vault.adapters.milvus_errors import check
 from milvus_vault.adapters.milvus_flushes import flush_all_point, flush_point
+from milvus_vault.adapters.milvus_rbac import rbac_from_proto
 from milvus_vault.adapters.milvus_schema import key_values, schema_from_proto, schema_to_proto
 from milvus_vault.adapters.milvus_segments import SegmentDescriber
 from milvus_vault.errors import (
@@ -27,6 +28,7 @@ from milvus_vault.errors import (
     MilvusRequestError,
     MilvusUnavailableError,
     SettingsError,
+    VersionUnsupportedError,
 )
 from milvus_vault.model.collections import (
     DEFAULT_DATABASE,
@@ -45,6 +47,7 @@ from milvus_vault.model.collections import (
     SegmentLogs,
 )
 from milvus_vault.model.flushes import FlushAllPoint, FlushPoint
+from milvus_vault.model.rbac import Rbac
 from milvus_vault.model.versions import ServerVersion, parse_version
 
 CONNECT_SECONDS = 5.0
@@ -135,6 +138,18 @@ class MilvusDatabase:
             return DatabaseDescription(name=name)
         check(answer.status, "DescribeDatabase", f"database {name}")
         return DatabaseDescription(name=name, database_id=answer.dbID, properties=key_values(answer.properties))
+
+    def backup_rbac(self) -> Rbac:
+        """Return users, roles, grants and privilege groups of the server, but for those that every server has.
+
+        Raises `VersionUnsupportedError` where the server does not tell them (before 2.4.10).
+        """
+        answer = self._call("BackupRBAC", milvus_pb2.BackupRBACMetaRequest(), optional=True)
+        if answer is None:
+            msg = f"Milvus {self.server_version()} does not tell its users and roles; 2.4.10 and newer do"
+            raise VersionUnsupportedError(msg, hint="Set include_rbac to false, or upgrade Milvus.")
+        check(answer.status, "BackupRBAC", self._uri)
+        return rbac_from_proto(answer.RBAC_meta)
 
     def create_database(self, name: str) -> None:
         """Create a database; one that exists already is no error."""

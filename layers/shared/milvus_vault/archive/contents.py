@@ -6,9 +6,17 @@ from typing import Literal
 
 from milvus_vault.archive.layout import DELTA_LOG, parse_log_key
 from milvus_vault.archive.manifest import CollectionFailure, FileDigest
-from milvus_vault.model.collections import CollectionLayout, CollectionName, IndexDescription, LoadState, SegmentLevel
+from milvus_vault.model.collections import (
+    CollectionLayout,
+    CollectionName,
+    DatabaseDescription,
+    IndexDescription,
+    LoadState,
+    SegmentLevel,
+)
 from milvus_vault.model.flushes import ChannelCheckpoint
 from milvus_vault.model.objects import ArchivedObject
+from milvus_vault.model.rbac import Rbac
 from milvus_vault.model.versions import ServerVersion
 
 
@@ -88,11 +96,15 @@ class Archive:
     """Whether metadata has digests and objects have ETags to compare with."""
     meta_only: bool
     databases: tuple[str, ...]
+    database_descriptions: tuple[DatabaseDescription, ...]
+    """Databases with their properties, as far as somebody recorded them."""
     collections: tuple[ArchivedCollection, ...]
     failures: tuple[CollectionFailure, ...] = ()
     """Collections that were to be in the backup and are not."""
     warnings: tuple[str, ...] = ()
     """What the backup does not hold as it should, for the restore's report."""
+    rbac: Rbac | None = None
+    """Users and rights of the server, with hashes of passwords; None where nobody asked for them."""
 
 
 def segments_with_deletes(objects: Iterable[ArchivedObject]) -> frozenset[int]:

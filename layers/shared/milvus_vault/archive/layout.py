@@ -94,6 +94,11 @@ class BackupLayout:
         """Return the key of the report to read, an HTML page. Not every backup has one."""
         return self.vault("report.html")
 
+    @property
+    def rbac(self) -> str:
+        """Return the key of the users and rights of the server, which few backups have."""
+        return self.vault("rbac.json")
+
     def meta(self, file_name: str) -> str:
         """Return the key of one of milvus-backup's metadata files."""
         return f"{self.root}meta/{file_name}"

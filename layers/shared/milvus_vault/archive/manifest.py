@@ -92,10 +92,17 @@ class Manifest(Model):
     """The one flush of all collections, where there was one (2.6.11 and newer, everything selected)."""
     failures: tuple[CollectionFailure, ...] = ()
     warnings: tuple[str, ...] = ()
+    rbac: FileDigest | None = None
+    """Users and rights of the server; they hold hashes of passwords. None where nobody asked for them."""
     object_count: int
     size_bytes: int
     files: tuple[FileDigest, ...] = ()
     """The files in milvus-backup's format, but for the marker."""
+
+    @property
+    def holds_secrets(self) -> bool:
+        """Return whether whoever may read the backup may read hashes of passwords."""
+        return self.rbac is not None
 
     @property
     def is_partial(self) -> bool:
@@ -122,6 +129,8 @@ class VaultMark(Model):
     format_version: int
     manifest_sha256: str
     manifest_size_bytes: int
+    holds_secrets: bool = False
+    """Whether there are hashes of passwords in the backup, in ours and in milvus-backup's metadata."""
     status: str
     """`complete` or `partial`."""
 

@@ -32,6 +32,7 @@ from milvus_vault.archive.reference_writer import marker_file
 from milvus_vault.errors import BackupDamagedError, BackupFormatError, BackupNotFoundError, ObjectNotFoundError
 from milvus_vault.model.collections import ALL_PARTITIONS, CollectionLayout, Segment
 from milvus_vault.model.objects import ArchivedObject
+from milvus_vault.model.rbac import Rbac
 from milvus_vault.model.versions import parse_version
 from milvus_vault.ports import ObjectStore
 
@@ -77,10 +78,21 @@ def read_archive(store: ObjectStore, bucket: str, layout: BackupLayout) -> Archi
         has_checksums=True,
         meta_only=manifest.meta_only,
         databases=manifest.databases,
+        database_descriptions=manifest.database_descriptions,
         collections=collections,
         failures=manifest.failures,
         warnings=_warnings(manifest),
+        rbac=_read_rbac(store, bucket, layout, manifest.rbac) if manifest.rbac else None,
     )
+
+
+def _read_rbac(store: ObjectStore, bucket: str, layout: BackupLayout, expected: FileDigest) -> Rbac:
+    body = read_document(store, bucket, layout, expected)
+    try:
+        return Rbac.model_validate_json(body)
+    except ValidationError as err:
+        # Not pydantic's message, which quotes values: they are secrets.
+        raise _unreadable(layout.root + expected.key, "it does not describe users and rights") from err
 
 
 def _warnings(manifest: Manifest) -> tuple[str, ...]:

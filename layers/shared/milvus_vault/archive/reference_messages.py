@@ -43,6 +43,7 @@ class SegmentMessage(_Message):
     deltalogs: list[FieldBinlogMessage] = []
     group_id: int = 0
     is_l0: bool = False
+    v_channel: str = ""
     storage_version: int = 0
 
 
@@ -146,6 +147,9 @@ class CollectionMessage(_Message):
     load_state: str = ""
     l0_segments: list[SegmentMessage] = []
     properties: list[KeyValueMessage] = []
+    channel_checkpoints: dict[str, str] = {}
+    """Messages in Base64, by virtual channel."""
+    virtual_channel_names: list[str] = []
     aliases: list[str] = []
 
 
@@ -153,7 +157,56 @@ class DatabaseMessage(_Message):
     """A database; `ezk` is the key of one whose data is encrypted."""
 
     db_name: str = ""
+    db_id: int = 0
+    properties: list[KeyValueMessage] = []
     ezk: str = ""
+
+
+class NameMessage(_Message):
+    """A role, a privilege, a type of objects, or a user who grants."""
+
+    name: str = ""
+
+
+class UserMessage(_Message):
+    """A user with the hash of its password."""
+
+    user: str = ""
+    password: str = ""
+    roles: list[NameMessage] = []
+
+
+class GrantorMessage(_Message):
+    """Who granted what."""
+
+    user: NameMessage = NameMessage()
+    privilege: NameMessage = NameMessage()
+
+
+class GrantMessage(_Message):
+    """A privilege of a role."""
+
+    role: NameMessage = NameMessage()
+    object_type: NameMessage = Field(default=NameMessage(), alias="object")
+    object_name: str = ""
+    grantor: GrantorMessage = GrantorMessage()
+    db_name: str = ""
+
+
+class PrivilegeGroupMessage(_Message):
+    """Privileges that are granted together."""
+
+    group_name: str = ""
+    privileges: list[NameMessage] = []
+
+
+class RbacMessage(_Message):
+    """Users and rights of a whole server."""
+
+    users: list[UserMessage] = []
+    roles: list[NameMessage] = []
+    grants: list[GrantMessage] = []
+    privilege_groups: list[PrivilegeGroupMessage] = []
 
 
 class BackupMessage(_Message):
@@ -164,7 +217,10 @@ class BackupMessage(_Message):
     end_time: int = 0
     milvus_version: str = ""
     collection_backups: list[CollectionMessage] = []
+    rbac_meta: RbacMessage | None = None
     database_backups: list[DatabaseMessage] = []
+    flush_all_msgs_base64: dict[str, str] = {}
+    """Messages in Base64, by physical channel; then collections have no checkpoints of their own."""
     format: str = ""
     """Empty for copied binlogs."""
 

@@ -21,7 +21,13 @@ from milvus_vault.archive.reference_messages import (
     SegmentMessage,
     SegmentsMessage,
 )
-from milvus_vault.archive.reference_translate import lost_default_values, translate_collection
+from milvus_vault.archive.reference_rbac import translate_rbac
+from milvus_vault.archive.reference_translate import (
+    lost_default_values,
+    translate_collection,
+    translate_database,
+    translate_flush_all,
+)
 from milvus_vault.archive.reference_writer import COLLECTION_META, FULL_META, PARTITION_META, SEGMENT_META
 from milvus_vault.errors import BackupDamagedError, BackupFormatError, ObjectNotFoundError
 from milvus_vault.model.collections import ALL_PARTITIONS, DEFAULT_DATABASE
@@ -50,7 +56,8 @@ def read_reference_archive(store: ObjectStore, bucket: str, layout: BackupLayout
         if database.ezk
     ]
     warnings += [warning for collection in backup.collection_backups for warning in lost_default_values(collection)]
-    collections = tuple(translate_collection(layout, collection) for collection in backup.collection_backups)
+    flush_all = translate_flush_all(layout, backup.flush_all_msgs_base64)
+    collections = tuple(translate_collection(layout, collection, flush_all) for collection in backup.collection_backups)
     return Archive(
         name=layout.name,
         milvus_version=parse_version(backup.milvus_version),
@@ -66,8 +73,10 @@ def read_reference_archive(store: ObjectStore, bucket: str, layout: BackupLayout
                 ]
             )
         ),
+        database_descriptions=tuple(translate_database(database) for database in backup.database_backups),
         collections=collections,
         warnings=tuple(warnings),
+        rbac=translate_rbac(backup.rbac_meta) if backup.rbac_meta else None,
     )
 
 

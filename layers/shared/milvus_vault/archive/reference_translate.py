@@ -1,13 +1,15 @@
 """Translate what milvus-backup recorded of a collection into our terms."""
 
 import base64
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 from milvus_vault.archive.contents import ArchivedCollection, ArchivedPartition, ArchivedSegment
 from milvus_vault.archive.layout import BackupLayout
+from milvus_vault.archive.positions import flush_timestamp, position_timestamp
 from milvus_vault.archive.reference_messages import (
     BinlogMessage,
     CollectionMessage,
+    DatabaseMessage,
     FieldMessage,
     IndexMessage,
     KeyValueMessage,
@@ -21,6 +23,7 @@ from milvus_vault.model.collections import (
     CollectionLayout,
     CollectionName,
     CollectionSchema,
+    DatabaseDescription,
     FieldSchema,
     FunctionSchema,
     IndexDescription,
@@ -29,6 +32,7 @@ from milvus_vault.model.collections import (
     SegmentLevel,
     StructArraySchema,
 )
+from milvus_vault.model.flushes import ChannelCheckpoint, FlushAllPoint, FlushedChannel
 from milvus_vault.model.objects import ArchivedObject
 
 # Milvus hides the field of dynamic values, and adds it by itself to a new collection.
@@ -38,14 +42,34 @@ _DYNAMIC_FIELD = "$meta"
 _REPLACEMENT_CHARACTER = "\ufffd"
 
 
-def translate_collection(layout: BackupLayout, collection: CollectionMessage) -> ArchivedCollection:
-    """Return a collection with all its objects.
+def translate_flush_all(layout: BackupLayout, messages: Mapping[str, str]) -> FlushAllPoint | None:
+    """Return the one flush of all collections, or None where each was flushed by itself.
+
+    Raises:
+        BackupDamagedError: A message is none that Milvus answers with.
+    """
+    try:
+        channels = [(channel, base64.b64decode(message, validate=True)) for channel, message in messages.items()]
+        flushed = tuple(
+            FlushedChannel(channel=channel, timestamp=flush_timestamp(message), message=message)
+            for channel, message in channels
+        )
+    except ValueError as err:
+        msg = f"backup {layout.name} does not say up to where it was flushed as milvus-backup does: {err}"
+        raise BackupDamagedError(msg, hint="Restore the metadata from a copy, or use another backup.") from err
+    return FlushAllPoint(timestamp=min(item.timestamp for item in flushed), channels=flushed) if flushed else None
+
+
+def translate_collection(
+    layout: BackupLayout, collection: CollectionMessage, flush_all: FlushAllPoint | None = None
+) -> ArchivedCollection:
+    """Return a collection with all its objects; its checkpoints are its own, or those of a flush of all.
 
     Raises:
         BackupDamagedError: A value is none that milvus-backup writes.
     """
     try:
-        return _collection(layout, collection)
+        return _collection(layout, collection, flush_all)
     except ValueError as err:
         name = collection.collection_name
         msg = f"backup {layout.name} does not describe collection {name} as milvus-backup does: {err}"
@@ -60,7 +84,9 @@ def lost_default_values(collection: CollectionMessage) -> Iterator[str]:
             yield f"the default value of field {field.name} of {name} was not recorded in full, and is left out"
 
 
-def _collection(layout: BackupLayout, collection: CollectionMessage) -> ArchivedCollection:
+def _collection(
+    layout: BackupLayout, collection: CollectionMessage, flush_all: FlushAllPoint | None
+) -> ArchivedCollection:
     load_state = LoadState(collection.load_state or LoadState.NOT_LOADED)
     segments = [segment for partition in collection.partition_backups for segment in partition.segment_backups]
     return ArchivedCollection(
@@ -80,6 +106,19 @@ def _collection(layout: BackupLayout, collection: CollectionMessage) -> Archived
             for segment in [*segments, *collection.l0_segments]
             for item in _objects(layout, collection.collection_id, segment)
         ),
+        channel_checkpoints=_checkpoints(collection)
+        or (flush_all.of(tuple(collection.virtual_channel_names)).checkpoints if flush_all else ()),
+    )
+
+
+def _checkpoints(collection: CollectionMessage) -> tuple[ChannelCheckpoint, ...]:
+    positions = [
+        (channel, base64.b64decode(position, validate=True))
+        for channel, position in sorted(collection.channel_checkpoints.items())
+    ]
+    return tuple(
+        ChannelCheckpoint(channel=channel, timestamp=position_timestamp(position), position=position)
+        for channel, position in positions
     )
 
 
@@ -194,6 +233,7 @@ def _segment(segment: SegmentMessage) -> ArchivedSegment:
         row_count=segment.num_of_rows,
         level=SegmentLevel.L0 if segment.is_l0 else SegmentLevel.LEGACY,
         storage_version=segment.storage_version,
+        virtual_channel=segment.v_channel,
     )
 
 
@@ -213,3 +253,12 @@ def _objects(layout: BackupLayout, collection_id: int, segment: SegmentMessage) 
 def _log_id(log: BinlogMessage) -> int:
     # Old releases recorded the path only.
     return log.log_id or int(log.log_path.rpartition("/")[2])
+
+
+def translate_database(database: DatabaseMessage) -> DatabaseDescription:
+    """Return a database with its properties."""
+    return DatabaseDescription(
+        name=database.db_name or DEFAULT_DATABASE,
+        database_id=database.db_id,
+        properties=_key_values(database.properties),
+    )

@@ -14,6 +14,7 @@ from itertools import chain
 from milvus_vault.archive.go_json import Encoded, Value, array, message
 from milvus_vault.archive.layout import INSERT_LOG, parse_log_key
 from milvus_vault.archive.manifest import CollectionDocument, Manifest, VaultMark, digest
+from milvus_vault.archive.reference_rbac import encode_rbac
 from milvus_vault.archive.reference_schema import encode_index, encode_key_values, encode_schema
 from milvus_vault.model.collections import (
     ALL_PARTITIONS,
@@ -25,6 +26,7 @@ from milvus_vault.model.collections import (
 )
 from milvus_vault.model.flushes import FlushAllPoint
 from milvus_vault.model.objects import ArchivedObject
+from milvus_vault.model.rbac import Rbac
 
 COLLECTION_META = "collection_meta.json"
 PARTITION_META = "partition_meta.json"
@@ -39,6 +41,7 @@ def reference_files(
     milvus_version: str,
     databases: Sequence[DatabaseDescription],
     flush_all: FlushAllPoint | None = None,
+    rbac: Rbac | None = None,
     collections: Iterable[tuple[CollectionDocument, Iterable[ArchivedObject]]],
 ) -> dict[str, bytes]:
     """Return milvus-backup's metadata files but for the marker, by file name.
@@ -65,6 +68,7 @@ def reference_files(
     rest: dict[str, Value] = {
         "size": size_bytes,
         "milvus_version": milvus_version,
+        "rbac_meta": encode_rbac(rbac) if rbac else Encoded(),
         "database_backups": array(_database(database) for database in databases),
     }
     after = message(rest | _flush_all(flush_all)).removeprefix("{")
@@ -110,6 +114,7 @@ def marker_file(manifest: Manifest, manifest_body: bytes) -> bytes:
         format_version=manifest.format_version,
         manifest_sha256=manifest_digest.sha256,
         manifest_size_bytes=manifest_digest.size_bytes,
+        holds_secrets=manifest.holds_secrets,
         status="partial" if manifest.is_partial else "complete",
     )
     return message(
@@ -119,7 +124,8 @@ def marker_file(manifest: Manifest, manifest_body: bytes) -> bytes:
             "name": manifest.backup_name,
             "size": manifest.size_bytes,
             "milvus_version": manifest.source.milvus_version,
-            "vault": Encoded(mark.model_dump_json()),
+            # Without members of no value: the marker of a backup without secrets does not speak of them.
+            "vault": Encoded(mark.model_dump_json(exclude_defaults=True)),
         }
     ).encode()
 

@@ -11,6 +11,9 @@ from milvus_vault.model.requests import BackupRequest
 
 PLAN = "backup.json"
 
+RBAC = "rbac.json"
+"""The server's users and rights, where the request asks for them. Deleted when they are in the backup."""
+
 
 class BackupPlan(Model):
     """What one execution backs up. Written once by PrepareBackup, read by all later tasks."""

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from milvus_vault.archive.layout import BackupLayout
 from milvus_vault.archive.manifest import Source
 from milvus_vault.archive.tombstones import tombstone_key
-from milvus_vault.backup.documents import PLAN, BackupPlan
+from milvus_vault.backup.documents import PLAN, RBAC, BackupPlan
 from milvus_vault.backup.pauses import Pauses
 from milvus_vault.backup.publish import find_published
 from milvus_vault.backup.selection import select_collections
@@ -69,6 +69,7 @@ def prepare_backup(
     server = database.server_version()
     check_source_version(server)
     databases = database.list_databases()
+    rbac = database.backup_rbac() if request.include_rbac else None
     collections = select_collections(request.collections, databases, database.list_collections)
     store.check_bucket(storage.bucket)
     warnings = []
@@ -97,6 +98,8 @@ def prepare_backup(
         job = CopyJob(source_bucket=storage.bucket, destination_bucket=run.bucket)
         write_job(run, attempt_of(execution_arn), job)
         check_owner(run, attempt_of(execution_arn))
+        if rbac is not None:
+            run.write(RBAC, rbac)
         run.write(PLAN, plan)
     except VaultError:
         claims.give_back()

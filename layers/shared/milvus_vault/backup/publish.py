@@ -10,6 +10,7 @@ from milvus_vault.archive.manifest import (
     CollectionDocument,
     CollectionEntry,
     CollectionFailure,
+    FileDigest,
     Manifest,
     digest,
     read_object_list,
@@ -17,13 +18,14 @@ from milvus_vault.archive.manifest import (
 )
 from milvus_vault.archive.reader import find_manifest
 from milvus_vault.archive.reference_writer import marker_file, reference_files
-from milvus_vault.backup.documents import BackupPlan, Snapshot, snapshot_name
+from milvus_vault.backup.documents import RBAC, BackupPlan, Snapshot, snapshot_name
 from milvus_vault.claims import check_owner
 from milvus_vault.copying.documents import Verification, read_items, read_verified
 from milvus_vault.copying.verify import read_verification
 from milvus_vault.errors import BackupDamagedError, BackupFailedError, VaultError, leaf_named
 from milvus_vault.model.collections import CollectionName
 from milvus_vault.model.objects import ArchivedObject
+from milvus_vault.model.rbac import Rbac
 from milvus_vault.model.retention import parse_duration
 from milvus_vault.ports import HTML
 from milvus_vault.workspace import Workspace
@@ -71,12 +73,14 @@ def publish_backup(
             entries.append(_write_collection(run, layout, collection.document, objects))
             yield collection.document, read_object_list(objects)
 
+    rbac = run.read(RBAC, Rbac) if plan.request.include_rbac else None
     reference = reference_files(
         backup_id=plan.backup_id,
         backup_name=plan.backup_name,
         milvus_version=plan.source.milvus_version,
         databases=plan.databases,
         flush_all=plan.flush_all,
+        rbac=rbac,
         collections=contents(),
     )
     for name, body in reference.items():
@@ -99,6 +103,7 @@ def publish_backup(
         flush_all=plan.flush_all,
         failures=tuple(failures),
         warnings=plan.warnings,
+        rbac=_write_rbac(run, layout, rbac) if rbac else None,
         object_count=sum(entry.object_count for entry in entries),
         size_bytes=sum(entry.size_bytes for entry in entries),
         files=tuple(digest(f"meta/{name}", body) for name, body in sorted(reference.items())),
@@ -109,6 +114,7 @@ def publish_backup(
     store.put(bucket, layout.report, report, content_type=HTML)
     store.put(bucket, layout.manifest, body)
     store.put(bucket, layout.marker, marker_file(manifest, body))
+    run.delete([RBAC])
     return manifest
 
 
@@ -189,6 +195,12 @@ def _write_collection(
         document=digest(layout.collection_document(number).removeprefix(layout.root), body),
         objects=digest(layout.object_list(number).removeprefix(layout.root), objects),
     )
+
+
+def _write_rbac(run: Workspace, layout: BackupLayout, rbac: Rbac) -> FileDigest:
+    body = rbac.model_dump_json().encode()
+    run.store.put(run.bucket, layout.rbac, body)
+    return digest(layout.rbac.removeprefix(layout.root), body)
 
 
 def _remove_leftovers(run: Workspace, layout: BackupLayout, captured: list[CapturedCollection]) -> None:

@@ -76,6 +76,11 @@ class BackupRequest(Model):
         default=True,
         description="Ask Milvus to pause garbage collection for an hour, where a management endpoint is configured.",
     )
+    include_rbac: bool = Field(
+        default=False,
+        description="Record users, roles, grants and privilege groups of the whole server as well (Milvus 2.4.10 and "
+        "newer; needs the role `admin`). The backup then holds hashes of passwords.",
+    )
     on_collection_failure: Literal["publish_partial", "fail"] = Field(
         default="publish_partial",
         description="What to do where a collection cannot be backed up: publish the others (the execution still ends "

@@ -40,6 +40,10 @@ def create(
     no_gc_pause: Annotated[
         bool, typer.Option("--no-gc-pause", help="Do not ask Milvus to pause garbage collection.")
     ] = False,
+    rbac: Annotated[
+        bool,
+        typer.Option("--rbac", help="Record users, roles and grants as well, with hashes of passwords."),
+    ] = False,
     all_or_nothing: Annotated[
         bool,
         typer.Option("--all-or-nothing", help="Publish no backup where a collection cannot be backed up."),
@@ -66,6 +70,7 @@ def create(
         meta_only=meta_only or strategy == "meta_only" or None,
         skip_flush=skip_flush or strategy == "skip_flush" or None,
         gc_pause=False if no_gc_pause else None,
+        include_rbac=rbac or None,
         on_collection_failure="fail" if all_or_nothing else None,
         expire_after=expire_after or None,
     )

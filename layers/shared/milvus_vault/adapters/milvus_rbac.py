@@ -1,0 +1,41 @@
+"""Milvus' messages about users and rights to our models."""
+
+from typing import Any
+
+from milvus_vault.model.rbac import PrivilegeGroup, Rbac, RbacGrant, RbacRole, RbacUser
+
+# Message classes are built when pymilvus is imported, so that no type checker knows them.
+type Message = Any
+
+
+def rbac_from_proto(meta: Message) -> Rbac:
+    """Return a `milvus.RBACMeta` message as a model.
+
+    A user whose name begins another's may be told with a role that has no name; it is none.
+    """
+    return Rbac(
+        users=tuple(
+            RbacUser(
+                name=user.user,
+                password_hash=user.password,
+                roles=tuple(role.name for role in user.roles if role.name),
+            )
+            for user in meta.users
+        ),
+        roles=tuple(RbacRole(name=role.name, description=role.description) for role in meta.roles if role.name),
+        grants=tuple(
+            RbacGrant(
+                role=grant.role.name,
+                object_type=grant.object.name,
+                object_name=grant.object_name,
+                privilege=grant.grantor.privilege.name,
+                grantor=grant.grantor.user.name,
+                database=grant.db_name,
+            )
+            for grant in meta.grants
+        ),
+        privilege_groups=tuple(
+            PrivilegeGroup(name=group.group_name, privileges=tuple(item.name for item in group.privileges))
+            for group in meta.privilege_groups
+        ),
+    )
