@@ -6,7 +6,7 @@ schema message, load progress by partition), and its import drops options.
 
 import base64
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 from urllib.parse import urlsplit
@@ -16,17 +16,15 @@ from pymilvus.grpc_gen import common_pb2, milvus_pb2, milvus_pb2_grpc
 
 from milvus_vault.adapters import milvus_errors
 from milvus_vault.adapters.milvus_errors import check
-from milvus_vault.adapters.milvus_flushes import flush_all_point, flush_point
+from milvus_vault.adapters.milvus_flushes import Flusher
 from milvus_vault.adapters.milvus_rbac import rbac_from_proto
 from milvus_vault.adapters.milvus_schema import key_values, schema_from_proto, schema_to_proto
 from milvus_vault.adapters.milvus_segments import SegmentDescriber
 from milvus_vault.errors import (
     CollectionNotFoundError,
-    FlushTimeoutError,
     IndexFailedError,
     LoadFailedError,
     MilvusRequestError,
-    MilvusUnavailableError,
     SettingsError,
     VersionUnsupportedError,
 )
@@ -52,10 +50,6 @@ from milvus_vault.model.versions import ServerVersion, parse_version
 
 CONNECT_SECONDS = 5.0
 CALL_SECONDS = 60.0
-
-# GetFlushState is true 0.4 to 3 s after a Flush on servers of 2.3 to 2.6: ask often at first.
-FIRST_POLL_SECONDS = 0.1
-LONGEST_POLL_SECONDS = 2.0
 
 # GetPersistentSegmentInfo can fail with "segment not found" while a compaction swaps segments, for well below 1 s.
 SEGMENT_INFO_TRIES = 20
@@ -112,6 +106,7 @@ class MilvusDatabase:
         self._describer = SegmentDescriber(rest_uri or uri, username=username, password=password)
         self._stub = milvus_pb2_grpc.MilvusServiceStub(channel)
         self._uri = uri
+        self._flusher = Flusher(self._call, uri)
         token = base64.b64encode(f"{username}:{password}".encode()).decode()
         self._credentials = (("authorization", token),) if username else ()
 
@@ -262,56 +257,14 @@ class MilvusDatabase:
 
         Raises `FlushTimeoutError`.
         """
-        subject = f"{database}.{name}"
-        end = time.monotonic() + timeout_seconds
-        request = milvus_pb2.FlushRequest(db_name=database, collection_names=[name])
-
-        def flush() -> _Message:
-            answer = self._call("Flush", request, database)
-            check(answer.status, "Flush", subject)
-            return answer
-
-        # From 2.4 on a collection may be flushed once in 10 s; within that the server asks to come back.
-        answer = _until(end, flush, retry_on=MilvusUnavailableError)
-        point = flush_point(answer, name)
-        # The timestamp covers what the segment IDs cannot: a flush of deletes only has none.
-        asked = milvus_pb2.GetFlushStateRequest(
-            segmentIDs=answer.coll_segIDs[name].data, flush_ts=point.timestamp, db_name=database, collection_name=name
-        )
-        self._wait_for_flush("GetFlushState", asked, database, subject, end)
-        return point
+        return self._flusher.flush(database, name, timeout_seconds=timeout_seconds)
 
     def flush_all(self, *, timeout_seconds: float) -> FlushAllPoint | None:
         """Flush all collections of all databases; None from a server that does not say up to where (before 2.6.11).
 
         Raises `FlushTimeoutError`.
         """
-        end = time.monotonic() + timeout_seconds
-        answer = self._call("FlushAll", milvus_pb2.FlushAllRequest(), optional=True)
-        if answer is None:
-            return None
-        check(answer.status, "FlushAll", self._uri)
-        point = flush_all_point(answer)
-        if point is None:
-            return None
-        asked = milvus_pb2.GetFlushAllStateRequest(
-            flush_all_ts=point.timestamp, flush_all_tss={item.channel: item.timestamp for item in point.channels}
-        )
-        self._wait_for_flush("GetFlushAllState", asked, "", self._uri, end)
-        return point
-
-    def _wait_for_flush(self, call: str, asked: _Message, database: str, subject: str, end: float) -> None:
-        pause = FIRST_POLL_SECONDS
-        while True:
-            state = self._call(call, asked, database)
-            check(state.status, call, subject)
-            if state.flushed:
-                return
-            if time.monotonic() >= end:
-                msg = f"{subject} was not flushed in time"
-                raise FlushTimeoutError(msg, hint="Milvus is overloaded; try again later, or set skip_flush.")
-            time.sleep(pause)
-            pause = min(pause * 2, LONGEST_POLL_SECONDS)
+        return self._flusher.flush_all(timeout_seconds=timeout_seconds)
 
     def count_rows(self, database: str, name: str, partitions: Sequence[str] = ()) -> int:
         """Return the number of live rows (`count(*)`, strong consistency) of a loaded collection."""
@@ -565,16 +518,3 @@ def _job_state(answer: _Message) -> ImportJobState:
         percent=int(infos.get("progress_percent") or 0),
         reason=infos.get("failed_reason", ""),
     )
-
-
-def _until[Result](end: float, work: Callable[[], Result], *, retry_on: type[Exception]) -> Result:
-    """Return what `work` returns, again after a pause while it raises `retry_on` and the time `end` is not there."""
-    pause = FIRST_POLL_SECONDS
-    while True:
-        try:
-            return work()
-        except retry_on:
-            if time.monotonic() + pause >= end:
-                raise
-        time.sleep(pause)
-        pause = min(pause * 2, LONGEST_POLL_SECONDS)
