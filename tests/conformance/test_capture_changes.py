@@ -1,5 +1,6 @@
 """Captures while the server flushes, sorts, folds, compacts and collects; and what a flush says."""
 
+import time
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -212,3 +213,44 @@ def test_a_storage_version_that_is_not_known_is_refused_by_name(
     monkeypatch.setattr(taken.database, "list_segments", lambda *_: [segment])
     with pytest.raises(VersionUnsupportedError, match="storage version 3"):
         capture_objects(taken.database, taken.store, taken.storage, COLLECTION, number)
+
+
+def _load(running: Running) -> None:
+    milvus = running.milvus
+    pairs = [{"key": "index_type", "value": "FLAT"}, {"key": "metric_type", "value": "L2"}]
+    milvus.must("CreateIndex", collection_name=NAME, field_name="v", extra_params=pairs)
+    milvus.must("LoadCollection", collection_name=NAME, replica_number=1)
+    end = time.monotonic() + 10
+    while milvus.must("GetLoadingProgress", collection_name=NAME).progress < 100:
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
+@pytest.mark.parametrize("version", ALL)
+def test_the_number_of_live_rows_is_that_of_the_rows_in_the_backup(start: Start, backups: Open, version: str) -> None:
+    running = start(version)
+    _insert(running.milvus)
+    running.milvus.delete(NAME, range(5))
+    _load(running)
+    taken = backups(running)
+    (entry,) = taken.take("b", collections=[FULL_NAME]).collections
+    assert entry.live_row_count == len(taken.rows("b", FULL_NAME)) == 2 * ROWS - 5
+
+
+@pytest.mark.parametrize(("later_rows", "deletes", "expected"), [(0, 0, 2 * ROWS), (3, 0, None), (0, 3, None)])
+def test_rows_that_came_after_the_flush_of_all_are_not_counted(
+    start: Start, backups: Open, later_rows: int, deletes: int, expected: int | None
+) -> None:
+    running = start("2.6.19")
+    _insert(running.milvus)
+    _load(running)
+    running.milvus.settle()
+    if deletes:
+        running.milvus.delete(NAME, range(deletes))
+    taken = backups(running)
+    run, plan = taken.prepare("b")
+    if later_rows:
+        running.milvus.insert(NAME, range(2 * ROWS, 2 * ROWS + later_rows))
+    (entry,) = taken.finish(run, plan).collections
+    assert entry.live_row_count == expected
+    assert len(taken.rows("b", FULL_NAME)) == 2 * ROWS - deletes

@@ -77,6 +77,14 @@ class CollectionObjects:
     segments: tuple[Segment, ...]
     objects: tuple[ListedObject, ...]
 
+    @property
+    def undeleted_row_count(self) -> int | None:
+        """Return the number of rows where none is deleted; None where some may be."""
+        keys = (parse_log_key(listed.key) for listed in self.objects)
+        if any(key is not None and key.kind == DELTA_LOG for key in keys):
+            return None
+        return sum(segment.row_count for segment in self.segments)
+
     def within(self, partitions: set[int]) -> "CollectionObjects":
         """Return what lies in these partitions, and the deletes that lie in none (L0)."""
         kept = partitions | {ALL_PARTITIONS}
