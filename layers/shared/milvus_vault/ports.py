@@ -185,6 +185,9 @@ class VectorDatabase(Protocol):
         Raises `FlushTimeoutError`.
         """
 
+    def may_flush(self, database: str) -> bool:
+        """Return whether the user may flush all collections of a database; nothing is flushed."""
+
     def list_segments(self, database: str, name: str) -> list[Segment]:
         """Return the flushed segments of a collection, from one answer of the server."""
 

@@ -266,6 +266,10 @@ class MilvusDatabase:
         """
         return self._flusher.flush_all(timeout_seconds=timeout_seconds)
 
+    def may_flush(self, database: str) -> bool:
+        """Return whether the user may flush all collections of a database; nothing is flushed."""
+        return self._flusher.may_flush(database)
+
     def count_rows(self, database: str, name: str, partitions: Sequence[str] = ()) -> int:
         """Return the number of live rows (`count(*)`, strong consistency) of a loaded collection."""
         request = milvus_pb2.QueryRequest(

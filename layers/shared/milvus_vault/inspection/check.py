@@ -72,7 +72,15 @@ class _Findings:
 
 
 # What only a Milvus that answers can tell.
-_ASKED = ("source_version", "target_version", "collections", "describe_collection", "root_path", "leftovers")
+_ASKED = (
+    "source_version",
+    "target_version",
+    "collections",
+    "describe_collection",
+    "backup_rights",
+    "root_path",
+    "leftovers",
+)
 
 
 def check_deployment(deployment: Deployment) -> CheckReport:
@@ -124,9 +132,12 @@ def _ask(deployment: Deployment, findings: _Findings, database: VectorDatabase, 
         return f"{len(databases)} databases with {len(names)} collections"
 
     if not findings.check("collections", list_all):
-        findings.skip(("describe_collection", "root_path", "leftovers"), "the collections cannot be listed")
+        findings.skip(
+            ("describe_collection", "backup_rights", "root_path", "leftovers"), "the collections cannot be listed"
+        )
         return
     findings.check("describe_collection", lambda: _describe(database, names))
+    findings.check("backup_rights", lambda: _rights(database, names))
     findings.check("root_path", lambda: _prove(deployment, database, names))
     findings.check("leftovers", lambda: _leftovers(names))
 
@@ -167,6 +178,15 @@ def _describe(database: VectorDatabase, names: list[CollectionName]) -> str:
         raise Warned(msg)
     described = database.describe_collection(names[0].database, names[0].name)
     return f"{described.name} can be described"
+
+
+def _rights(database: VectorDatabase, names: list[CollectionName]) -> str:
+    # Milvus answers most questions without any right: what is missing would show in the middle of a backup.
+    denied = [found for found in sorted({name.database for name in names}) if not database.may_flush(found)]
+    if denied:
+        msg = f"this Milvus user may not flush all collections of {', '.join(denied)}"
+        raise Warned(msg, "Grant Flush and GetFlushState (docs/operations.md), or back up with skip_flush.")
+    return "collections can be flushed"
 
 
 def _prove(deployment: Deployment, database: VectorDatabase, names: list[CollectionName]) -> str:
