@@ -13,8 +13,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from local.aws import Ministack
+from milvus_vault.adapters.milvus import connect
 from tests.conformance.asking import Milvus, base_fields, numbers, vectors
 from tests.conformance.asking import field as schema_field
+from tests.support.capturing import Backups
 from tests.support.milvus_server.catalog import L0
 from tests.support.milvus_server.compaction import fold_deletes
 from tests.support.milvus_server.core import Settings
@@ -182,3 +184,41 @@ def test_a_collection_holds_what_was_written_and_not_deleted_since(
         collection.take(step)
         assert collection.found() == collection.expected
     assert collection.copy_to(f"{collection.name}_copy").found() == collection.expected
+
+
+@settings(
+    max_examples=EXAMPLES,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+@given(steps=STEPS, last=st.sampled_from(("none", "fold", "compact")))
+def test_a_backup_holds_what_was_written_and_not_deleted_since(
+    ministack: Ministack, milvus: Milvus, server: MilvusServer, steps: list[Step], last: str
+) -> None:
+    collection = _Collection(milvus, server, f"c{next(_names)}")
+    collection.create()
+    for step in steps:
+        collection.take(step)
+    with connect(server.uri) as database:
+        # What happens between the listing and the copying: what was listed stays until it is collected.
+        meddle = _Meddling(collection, last)
+        taken = Backups(server, database, ministack.client("s3"), before_copies=meddle)
+        manifest = taken.take("b", collections=[f"default.{collection.name}"], gc_pause=False)
+        rows = taken.rows("b", f"default.{collection.name}")
+    assert manifest.failures == ()
+    expected = [pair for pairs in collection.expected.values() for pair in pairs.items()]
+    assert sorted((key, value) for key, _, value in rows) == sorted(expected)
+
+
+@dataclass
+class _Meddling:
+    """Changes the segments of a collection once."""
+
+    collection: _Collection
+    how: str
+
+    def __call__(self) -> None:
+        if self.how != "none":
+            self.collection.take((self.how, set(), ""))
+        self.how = "none"
