@@ -8,17 +8,17 @@ from milvus_vault.backup.pauses import Pauses
 from milvus_vault.errors import MilvusRequestError
 from milvus_vault.model.messages import ResumeGarbageCollectionRequest, ResumeGarbageCollectionResult
 from milvus_vault.runtime import logger, task
-from milvus_vault.settings import MilvusSettings, StorageSettings
+from milvus_vault.settings import ManagementSettings, StorageSettings
 
 
 @task
 def handler(event: ResumeGarbageCollectionRequest) -> ResumeGarbageCollectionResult:
     """Return whether Milvus was told. Safe to repeat: a pause is given back once."""
-    storage, milvus = StorageSettings.from_env(), MilvusSettings.from_env()
-    if not milvus.milvus_management_uri:
+    storage, uri = StorageSettings.from_env(), ManagementSettings.from_env().milvus_management_uri
+    if not uri:
         return ResumeGarbageCollectionResult(is_resumed=False)
     pauses = Pauses(S3ObjectStore.shared(), storage.backup_bucket_name, storage.backup_prefix)
-    collector = MilvusGarbageCollector(milvus.milvus_management_uri)
+    collector = MilvusGarbageCollector(uri)
     try:
         is_resumed = pauses.end(collector, event.execution_arn, datetime.now(UTC))
     except MilvusRequestError as err:

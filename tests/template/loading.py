@@ -68,6 +68,11 @@ def talks_to_milvus(function: Data) -> bool:
     return "MILVUS_URI" in environment(function)
 
 
+def reaches_milvus(function: Data) -> bool:
+    """Return whether the function is told where Milvus is, or its management port."""
+    return talks_to_milvus(function) or "MILVUS_MANAGEMENT_URI" in environment(function)
+
+
 @dataclass(frozen=True, slots=True)
 class State:
     """A state, and the Map whose items it works on, if it is in one."""

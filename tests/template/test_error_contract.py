@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.template.loading import ROOT, Machine, State, functions, lambda_states, leaves, machines, talks_to_milvus
+from tests.template.loading import ROOT, Machine, State, functions, lambda_states, leaves, machines, reaches_milvus
 
 # What Lambda's own failures are called in a state machine; every task is idempotent, so that all of them retry these.
 PASSING_LAMBDA_FAILURES = {
@@ -52,7 +52,7 @@ def test_the_machines_retry_exactly_the_retryable_errors() -> None:
 @pytest.mark.parametrize("state", LAMBDA_STATES)
 def test_a_task_retries_what_its_function_can_meet(state: State) -> None:
     expected = set(STORAGE_FAILURES)
-    if talks_to_milvus(functions()[f"{state.name}Function"]):
+    if reaches_milvus(functions()[f"{state.name}Function"]):
         expected.add("MilvusUnavailableError")
     if state.name == "CopyBatch":
         expected.add("CopyUnfinishedError")

@@ -14,6 +14,7 @@ from milvus_vault.settings import (
     AnnounceSettings,
     ApiSettings,
     CopySettings,
+    ManagementSettings,
     MilvusSettings,
     PolicySettings,
     ScheduleSettings,
@@ -27,6 +28,7 @@ from tests.template.loading import (
     environment,
     functions,
     machines,
+    reaches_milvus,
     resources,
     snake_case,
     talks_to_milvus,
@@ -39,6 +41,7 @@ LAMBDA_MEMORY_MB = range(128, 10_241)
 SETTINGS = (
     StorageSettings,
     MilvusSettings,
+    ManagementSettings,
     CopySettings,
     ApiSettings,
     AnnounceSettings,
@@ -77,8 +80,8 @@ def test_the_python_of_the_functions_is_that_of_development() -> None:
 def test_who_talks_to_milvus_has_its_network_and_its_client_and_nobody_else_has(name: str, function: Data) -> None:  # noqa: ARG001
     client = [{"Ref": "PymilvusLayer"}] if talks_to_milvus(function) else []
     assert function["Layers"] == [{"Ref": "SharedLayer"}, *client]
-    assert ("VpcConfig" in function) == talks_to_milvus(function)
-    if talks_to_milvus(function):
+    assert ("VpcConfig" in function) == reaches_milvus(function)
+    if reaches_milvus(function):
         network = {
             "SubnetIds": {"Ref": "VpcSubnetIds"},
             "SecurityGroupIds": {"Ref": "VpcSecurityGroupIds"},

@@ -53,6 +53,13 @@ class MilvusSettings(Settings):
     """How many collections one function works on at a time."""
 
 
+class ManagementSettings(Settings):
+    """Milvus' management port alone, for who asks nothing else of Milvus."""
+
+    milvus_management_uri: str = ""
+    """As in `MilvusSettings`."""
+
+
 class CopySettings(Settings):
     """How copies are cut into batches and run."""
 
