@@ -4,7 +4,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from milvus_vault.model.versions import ServerVersion, can_back_up, can_restore, is_older, parse_version
+from milvus_vault.backup.prepare import check_source_version
+from milvus_vault.errors import VersionUnsupportedError
+from milvus_vault.model.versions import (
+    ServerVersion,
+    can_back_up,
+    can_restore,
+    has_flush_all,
+    is_older,
+    parse_version,
+)
 
 numbers = st.integers(0, 99)
 lines = st.tuples(st.integers(1, 4), st.integers(0, 9))
@@ -112,3 +121,22 @@ def test_patches_do_not_matter(minor_line: tuple[int, int], one: int, other: int
     assert not is_older(first, second)
     assert can_back_up(first) == can_back_up(second)
     assert can_restore(first, second) == can_restore(second, first)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("2.3.5", False), ("v2.5.27", False), ("2.6.10", False), ("2.6.11", True), ("v2.6.19-dev", True)],
+)
+def test_one_flush_of_all_says_up_to_where_from_2_6_11_on(text: str, *, expected: bool) -> None:
+    assert has_flush_all(parse_version(text)) is expected
+
+
+@pytest.mark.parametrize("text", ["v2.2.16", "v2.3.5-lite", "v2.4.23", "2.5.27", "2.6-20260404-31fb3fc"])
+def test_a_server_of_a_known_version_is_no_reason_to_refuse_a_backup(text: str) -> None:
+    check_source_version(parse_version(text))
+
+
+@pytest.mark.parametrize("text", ["v2.1.4", "v3.0.0", "master-20260404-31fb3fc", ""])
+def test_another_server_is_refused_by_its_version(text: str) -> None:
+    with pytest.raises(VersionUnsupportedError, match=f"Milvus {text or '99'}"):
+        check_source_version(parse_version(text))

@@ -28,6 +28,7 @@ def summary_of(manifest: Manifest) -> BackupSummary:
         meta_only=manifest.meta_only,
         schedule=manifest.schedule.name if manifest.schedule else None,
         expires_at=manifest.expires_at,
+        holds_secrets=manifest.holds_secrets,
     )
 
 
@@ -88,6 +89,7 @@ def _of_another_tool(store: ObjectStore, bucket: str, layout: BackupLayout, loca
         row_count=sum(collection.row_count for collection in collections),
         milvus_version=str(archive.milvus_version),
         meta_only=archive.meta_only,
+        holds_secrets=archive.rbac is not None,
         origin=_origin(archive),
         location=location,
         source="",

@@ -65,6 +65,8 @@ class BackupSummary(Model):
     """The schedule that asked for it."""
     expires_at: datetime | None = None
     is_held: bool = False
+    holds_secrets: bool = False
+    """Whether it has users with hashes of their passwords."""
     origin: str = "milvus-vault"
     """The program that made it."""
 
