@@ -168,3 +168,14 @@ def test_a_field_that_was_added_later_keeps_its_place(start: Start, backups: Ope
     (collection,) = taken.archive("b").collections
     # 102 is the hidden field of dynamic values, which the server does not tell.
     assert [item.field_id for item in collection.layout.collection_schema.fields] == [100, 101, 103]
+
+
+@pytest.mark.parametrize(("zone", "count"), [("42", 1), ("", 0)])
+def test_a_warning_tells_that_the_key_of_an_encrypted_database_is_not_in_the_backup(
+    start: Start, backups: Open, zone: str, count: int
+) -> None:
+    running = start("2.6.19")
+    properties = [{"key": "cipher.ezID", "value": zone}]
+    running.milvus.must("CreateDatabase", db_name=DATABASE, properties=properties)
+    running.milvus.make("c", *base_fields())
+    assert len([text for text in backups(running).take("b").warnings if "gold is encrypted" in text]) == count

@@ -32,6 +32,9 @@ from milvus_vault.workspace import Workspace
 # FlushAll waits for all collections at once; PrepareBackup may run as long as SnapshotBatch.
 FLUSH_ALL_TIMEOUT_SECONDS = 600.0
 
+# Property of a database whose data Milvus encrypts with a key of the database's own.
+_ENCRYPTED = "cipher.ezID"
+
 
 def default_name(started_at: datetime, execution_arn: str) -> str:
     """Return a name that is the same each time one execution asks: `backup_2026_11_22_03_00_00_1a2b`."""
@@ -143,7 +146,10 @@ def _describe_databases(
     """Yield the databases; one that this user may not describe is recorded by its name, with a warning."""
     for name in names:
         try:
-            yield database.describe_database(name)
+            described = database.describe_database(name)
+            if any(item.key == _ENCRYPTED and item.value for item in described.properties):
+                warnings.append(f"Database {name} is encrypted, and its key is not in the backup")
+            yield described
         except MilvusPermissionError as err:
             warnings.append(f"The properties of database {name} are not in the backup: {err.message}")
             yield DatabaseDescription(name=name)
