@@ -47,7 +47,7 @@ def our_store() -> InMemoryObjectStore:
 def read_all(store: InMemoryObjectStore) -> Archive:
     """Read everything that has a digest."""
     manifest, archive = read_manifest(store, BUCKET, LAYOUT), read_archive(store, BUCKET, LAYOUT)
-    for expected in manifest.files if manifest else ():
+    for expected in manifest.documents if manifest else ():
         read_document(store, BUCKET, LAYOUT, expected)
     for collection in archive.collections:
         read_objects(store, BUCKET, LAYOUT, collection)

@@ -100,6 +100,11 @@ class Manifest(Model):
     """The files in milvus-backup's format, but for the marker."""
 
     @property
+    def documents(self) -> tuple[FileDigest, ...]:
+        """Return the documents that belong to no collection, but for the marker."""
+        return (*self.files, self.rbac) if self.rbac else self.files
+
+    @property
     def holds_secrets(self) -> bool:
         """Return whether whoever may read the backup may read hashes of passwords."""
         return self.rbac is not None

@@ -91,7 +91,7 @@ class BackupVerification:
             manifest = read_manifest(store, bucket, self.layout)
         except BackupDamagedError as err:
             return VerifyProgress(problems=(err.message,))
-        for expected in manifest.files if manifest else ():
+        for expected in manifest.documents if manifest else ():
             try:
                 read_document(store, bucket, self.layout, expected)
             except BackupDamagedError as err:
