@@ -1,6 +1,6 @@
 """GetImportProgress: ask for the import jobs, and check the rows of the collections that are through."""
 
-from milvus_vault.connection import connect_milvus
+from milvus_vault.connection import connect_for_imports
 from milvus_vault.model.messages import GetImportProgressResult, RestoreStepRequest
 from milvus_vault.restore.documents import PLAN, RestorePlan
 from milvus_vault.restore.imports import Imports
@@ -15,8 +15,8 @@ def handler(event: RestoreStepRequest) -> GetImportProgressResult:
     milvus = MilvusSettings.from_env()
     run = open_workspace(StorageSettings.from_env(), event.run)
     plan = run.read(PLAN, RestorePlan)
-    with connect_milvus(milvus) as database:
-        progress = Imports(run, plan, database, event.execution_arn, milvus.milvus_concurrency).poll()
+    with connect_for_imports(milvus) as connected:
+        progress = Imports(run, plan, *connected, event.execution_arn, milvus.milvus_concurrency).poll()
     return GetImportProgressResult(
         is_done=progress.is_done,
         job_count=progress.jobs_total,

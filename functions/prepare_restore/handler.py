@@ -10,8 +10,9 @@ from milvus_vault.model.messages import PrepareRestoreRequest, PrepareRestoreRes
 from milvus_vault.model.names import attempt_of, restore_run
 from milvus_vault.model.requests import RestoreRequest
 from milvus_vault.restore.prepare import RestorePreparation
+from milvus_vault.restore.staging import FoldLimits
 from milvus_vault.runtime import explain, logger, task
-from milvus_vault.settings import MilvusSettings, StorageSettings
+from milvus_vault.settings import MilvusSettings, RestoreSettings, StorageSettings
 from milvus_vault.wiring import milvus_storage, open_workspace
 
 
@@ -23,6 +24,7 @@ def handler(event: PrepareRestoreRequest) -> PrepareRestoreResult:
     except ValidationError as err:
         raise explain(err, "restore request") from err
     storage, milvus = StorageSettings.from_env(), MilvusSettings.from_env()
+    fold = RestoreSettings.from_env()
     target = milvus_storage(storage)
     identity = f"{milvus.milvus_uri} {target.bucket} {target.root_path}"
     run = open_workspace(storage, restore_run(request.backup_name, request.model_dump_json(), identity))
@@ -46,6 +48,7 @@ def handler(event: PrepareRestoreRequest) -> PrepareRestoreResult:
             staging_prefix=storage.staging_prefix,
             execution_arn=event.execution.arn,
             started_at=event.execution.started_at,
+            fold_limits=FoldLimits(fold.fold_copies, fold.fold_segment_bytes),
         ).prepare()
     return PrepareRestoreResult(
         run=run.run,

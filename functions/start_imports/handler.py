@@ -1,6 +1,6 @@
 """StartImports: hand all import jobs to Milvus before any of them is waited for."""
 
-from milvus_vault.connection import connect_milvus
+from milvus_vault.connection import connect_for_imports
 from milvus_vault.model.messages import RestoreStepRequest, StartImportsResult
 from milvus_vault.restore.documents import PLAN, RestorePlan
 from milvus_vault.restore.imports import Imports
@@ -16,6 +16,6 @@ def handler(event: RestoreStepRequest) -> StartImportsResult:
     milvus = MilvusSettings.from_env()
     run = open_workspace(StorageSettings.from_env(), event.run)
     plan = run.read(PLAN, RestorePlan)
-    with connect_milvus(milvus) as database:
-        imports = Imports(run, plan, database, event.execution_arn, milvus.milvus_concurrency)
+    with connect_for_imports(milvus) as connected:
+        imports = Imports(run, plan, *connected, event.execution_arn, milvus.milvus_concurrency)
         return StartImportsResult(job_count=imports.start_all(), wait_seconds=SHORTEST_SECONDS)

@@ -2,16 +2,24 @@
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
 from milvus_vault.adapters.milvus import MilvusDatabase, connect
-from milvus_vault.errors import CollectionExistsError, CollectionNotFoundError
+from milvus_vault.adapters.milvus_rest import RestImporter
+from milvus_vault.errors import (
+    CollectionExistsError,
+    CollectionNotFoundError,
+    MilvusAuthenticationError,
+    MilvusRequestError,
+)
 from milvus_vault.model.collections import (
     CollectionLayout,
     CollectionName,
     ImportPair,
     ImportStatus,
+    ImportTask,
     IndexDescription,
     KeyValue,
     LoadState,
@@ -113,8 +121,11 @@ def test_a_rate_limit_is_waited_for(start: Start, version: str) -> None:
         database.flush(DATABASE, NAME, timeout_seconds=30)
 
 
-@pytest.mark.parametrize("version", ["2.2.16", "2.3.5", "2.4.23", "2.5.27"])
-def test_rows_are_imported_into_an_equal_collection(start: Start, version: str) -> None:
+@pytest.mark.parametrize(
+    ("version", "way"),
+    [*((version, "gRPC") for version in ALL), *((version, "REST") for version in ("2.4.23", "2.5.27", "2.6.19"))],
+)
+def test_rows_are_imported_into_an_equal_collection(start: Start, version: str, way: str) -> None:
     running = start(version)
     milvus = running.milvus
     with connect(milvus.uri) as database:
@@ -126,16 +137,49 @@ def test_rows_are_imported_into_an_equal_collection(start: Start, version: str) 
             if (segment := key.split("/")[4]) in segments:
                 name = f"stage/{segment}/{key.split('/', 5)[5]}"
                 milvus.s3.copy_object(Bucket=milvus.bucket, Key=name, CopySource=f"{milvus.bucket}/{key}")
-        pair = ImportPair(insert_prefix="stage/", delta_prefix="")
-        job = database.start_import(DATABASE, TARGET, "p", pair)
-        _until(lambda: database.import_state(job).status is not ImportStatus.RUNNING)
-        state = database.import_state(job)
+        task = ImportTask(
+            partition="p",
+            pairs=(ImportPair(insert_prefix="stage/", delta_prefix=""),),
+            storage_version=2 if version == "2.6.19" else 0,
+        )
+        importer = database.importer() if way == "gRPC" else RestImporter(milvus.uri)
+        job = importer.start_import(DATABASE, TARGET, task)
+        _until(lambda: importer.import_state(job).status is not ImportStatus.RUNNING)
+        state = importer.import_state(job)
         assert (state.status, state.row_count, state.percent) == (ImportStatus.COMPLETED, ROWS, 100)
         assert sorted(str(key) for key in running.server.live_rows(DATABASE, TARGET, "p")[100]) == sorted(
             str(key) for key in range(ROWS)
         )
-        if version < "2.4":
-            assert database.find_import(DATABASE, TARGET, "p", pair) == job
+        if way == "REST" or version < "2.4":
+            assert importer.find_import(DATABASE, TARGET, task) == job
+            other = replace(task, pairs=(ImportPair(insert_prefix="elsewhere/", delta_prefix=""),))
+            assert importer.find_import(DATABASE, TARGET, other) is None
+        else:
+            with pytest.raises(MilvusRequestError, match="tells no files"):
+                importer.find_import(DATABASE, TARGET, task)
+
+
+@pytest.mark.parametrize("way", ["gRPC", "REST"])
+@pytest.mark.parametrize("version", ["2.4.23", "2.5.27", "2.6.19"])
+def test_a_job_that_milvus_has_forgotten_is_told_from_one_that_runs(start: Start, version: str, way: str) -> None:
+    milvus = start(version).milvus
+    with connect(milvus.uri) as database:
+        importer = database.importer() if way == "gRPC" else RestImporter(milvus.uri)
+        assert importer.import_state("42").status is ImportStatus.FORGOTTEN
+
+
+@pytest.mark.parametrize("version", ALL)
+def test_rest_answers_from_2_4_on(start: Start, version: str) -> None:
+    milvus = start(version, authorization=True).milvus
+    assert RestImporter(milvus.uri).answers() is (version >= "2.4")
+
+
+def test_rest_takes_user_and_password_and_refuses_by_name(start: Start) -> None:
+    milvus = start("2.5.27", authorization=True).milvus
+    assert RestImporter(milvus.uri, username="root", password="Milvus").import_state("42").reason
+    for user, error in (("", MilvusAuthenticationError), ("nobody", MilvusAuthenticationError)):
+        with pytest.raises(error):
+            RestImporter(milvus.uri, username=user, password="x").import_state("42")
 
 
 @pytest.mark.parametrize("version", ALL)

@@ -15,7 +15,9 @@ def check(backup: str, target: str, *, allow_version: bool = False) -> None:
 @pytest.mark.parametrize(("backup", "target"), [("2.2.16", "2.2.16"), ("2.2.16", "2.3.5"), ("v2.3.4", "v2.3.5-lite")])
 def test_2_2_and_2_3_take_a_backup_only_if_they_are_told_to(backup: str, target: str) -> None:
     check(backup, target, allow_version=True)
-    with pytest.raises(VersionUnsupportedError, match="not in the version matrix") as caught:
+    with pytest.raises(
+        VersionUnsupportedError, match=rf"{backup} into Milvus {target} is not in the version matrix"
+    ) as caught:
         check(backup, target)
     assert "allow_version" in caught.value.hint
 
@@ -39,3 +41,16 @@ def test_a_version_that_nobody_knows_is_refused_whatever_is_allowed(
 ) -> None:
     with pytest.raises(VersionUnsupportedError, match=r"only 2\.2 to 2\.6 are known"):
         check(backup, target, allow_version=allow_version)
+
+
+LINES = ["2.2.16", "2.3.5", "2.4.23", "2.5.27", "2.6.19"]
+
+
+@pytest.mark.parametrize("backup", LINES)
+@pytest.mark.parametrize("target", LINES[2:])
+def test_from_2_4_on_a_backup_goes_to_its_own_version_and_to_newer_ones(backup: str, target: str) -> None:
+    if backup <= target:
+        check(backup, target)
+    else:
+        with pytest.raises(VersionUnsupportedError, match=f"{backup} cannot be restored into Milvus {target}"):
+            check(backup, target, allow_version=True)

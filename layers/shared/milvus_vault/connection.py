@@ -2,16 +2,44 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import NamedTuple
 
 from milvus_vault.adapters import milvus
+from milvus_vault.adapters.milvus import MilvusDatabase
+from milvus_vault.adapters.milvus_rest import RestImporter
 from milvus_vault.adapters.secrets import read_credentials
-from milvus_vault.ports import VectorDatabase
+from milvus_vault.model.versions import has_import_jobs
+from milvus_vault.ports import Importer, VectorDatabase
 from milvus_vault.settings import MilvusSettings
+
+
+class MilvusForImports(NamedTuple):
+    """A connection, and the way to import."""
+
+    database: VectorDatabase
+    importer: Importer
 
 
 @contextmanager
 def connect_milvus(settings: MilvusSettings) -> Iterator[VectorDatabase]:
     """Yield a connection to the deployment's Milvus, with the credentials of its secret."""
-    credentials = read_credentials(settings.milvus_secret_arn)
-    with milvus.connect(settings.milvus_uri, username=credentials.username, password=credentials.password) as database:
+    with _connect(settings) as (database, _):
         yield database
+
+
+@contextmanager
+def connect_for_imports(settings: MilvusSettings) -> Iterator[MilvusForImports]:
+    """Yield a connection, and the import by REST; by gRPC, one pair a job, where there is no REST."""
+    with _connect(settings) as (database, rest):
+        has_answer = has_import_jobs(database.server_version()) and rest.answers()
+        yield MilvusForImports(database, rest if has_answer else database.importer())
+
+
+@contextmanager
+def _connect(settings: MilvusSettings) -> Iterator[tuple[MilvusDatabase, RestImporter]]:
+    user = read_credentials(settings.milvus_secret_arn)
+    rest = RestImporter(settings.milvus_rest_uri or settings.milvus_uri, username=user.username, password=user.password)
+    with milvus.connect(
+        settings.milvus_uri, username=user.username, password=user.password, rest_uri=settings.milvus_rest_uri
+    ) as database:
+        yield database, rest

@@ -8,7 +8,7 @@ from milvus_vault.model.collections import (
     CollectionLayout,
     DatabaseDescription,
     ImportJobState,
-    ImportPair,
+    ImportTask,
     IndexDescription,
     Segment,
     SegmentLogs,
@@ -244,14 +244,29 @@ class VectorDatabase(Protocol):
         Raises `CollectionExistsError` where another collection has the alias or the name.
         """
 
-    def start_import(self, database: str, name: str, partition: str, pair: ImportPair) -> str:
-        """Start a job that imports the binlogs of one partition, and return its ID."""
+
+class Importer(Protocol):
+    """Milvus' import of binlogs, by whichever way the server has.
+
+    Every method raises `MilvusUnavailableError`, `MilvusAuthenticationError`, `MilvusPermissionError` or
+    `MilvusRequestError`.
+    """
+
+    @property
+    def pairs_a_job(self) -> int:
+        """Return how many pairs of prefixes one job takes."""
+
+    def start_import(self, database: str, name: str, task: ImportTask) -> str:
+        """Start a job, and return its ID. Raises `CollectionNotFoundError`."""
 
     def import_state(self, job_id: str) -> ImportJobState:
         """Return the state of an import job."""
 
-    def find_import(self, database: str, name: str, partition: str, pair: ImportPair) -> str | None:
-        """Return the ID of the newest import job of just these files that has not failed, if there is one."""
+    def find_import(self, database: str, name: str, task: ImportTask) -> str | None:
+        """Return the ID of the newest job for just this that has not failed, if there is one.
+
+        Raises `MilvusUnavailableError` while there is a job of which the server does not yet tell what it imports.
+        """
 
 
 class GarbageCollector(Protocol):

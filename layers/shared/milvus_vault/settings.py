@@ -45,6 +45,8 @@ class MilvusSettings(Settings):
     """How to reach Milvus."""
 
     milvus_uri: str
+    milvus_rest_uri: str = ""
+    """Where Milvus answers REST; empty: at `milvus_uri`, as it does by itself from 2.4 on."""
     milvus_management_uri: str = ""
     """Endpoint of Milvus' management port (9091); empty: garbage collection is not paused."""
     milvus_secret_arn: str = ""
@@ -66,6 +68,15 @@ class CopySettings(Settings):
     copy_batch_objects: int = Field(default=1000, ge=1)
     copy_batch_bytes: int = Field(default=50 * 1024**3, ge=1)
     copy_threads: int = Field(default=64, ge=1, le=256)
+
+
+class RestoreSettings(Settings):
+    """Up to where deletes of level 0 are imported with the rows that they concern."""
+
+    fold_copies: int = Field(default=20_000, ge=0)
+    """Extra copies of one collection: 100 s at 200 a second, with which copying begins. 0: none."""
+    fold_segment_bytes: int = Field(default=256 * 1024**2, ge=0)
+    """Bytes of deletes that concern one segment; Milvus holds them in memory while it imports it."""
 
 
 class ApiSettings(Settings):

@@ -15,6 +15,7 @@ from milvus_vault.model.requests import PruneRequest, RestoreRequest
 from milvus_vault.model.versions import parse_version
 from milvus_vault.ports import VectorDatabase
 from milvus_vault.restore.prepare import RestorePreparation
+from milvus_vault.restore.staging import FoldLimits
 from milvus_vault.retention.delete import BackupDeletion
 from milvus_vault.retention.documents import Deletion, Outcome, PrunePlan, outcome_name
 from milvus_vault.source import MilvusStorage
@@ -56,6 +57,7 @@ def restore(store: InMemoryObjectStore) -> None:
         storage=MilvusStorage("milvus", "files"),
         staging_prefix="staging",
         execution_arn="restore",
+        fold_limits=FoldLimits(copies=0, segment_bytes=0),
         started_at=NOW,
     ).prepare()
 

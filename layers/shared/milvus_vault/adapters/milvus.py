@@ -18,6 +18,7 @@ from milvus_vault.adapters import milvus_errors
 from milvus_vault.adapters.milvus_errors import check
 from milvus_vault.adapters.milvus_flushes import Flusher
 from milvus_vault.adapters.milvus_rbac import rbac_from_proto
+from milvus_vault.adapters.milvus_imports import GrpcImporter
 from milvus_vault.adapters.milvus_schema import key_values, schema_from_proto, schema_to_proto
 from milvus_vault.adapters.milvus_segments import SegmentDescriber
 from milvus_vault.errors import (
@@ -34,9 +35,6 @@ from milvus_vault.model.collections import (
     CollectionLayout,
     CollectionName,
     DatabaseDescription,
-    ImportJobState,
-    ImportPair,
-    ImportStatus,
     IndexDescription,
     LoadState,
     Partition,
@@ -55,16 +53,11 @@ CALL_SECONDS = 60.0
 SEGMENT_INFO_TRIES = 20
 SEGMENT_INFO_PAUSE_SECONDS = 0.3
 
-# A server may hold 65,536 pending import jobs; the newest come first in the list.
-LISTED_IMPORT_JOBS = 65_536
-
 _FLUSHED = 4  # common.SegmentState
 _LEVELS = {0: SegmentLevel.LEGACY, 1: SegmentLevel.L0, 2: SegmentLevel.L1, 3: SegmentLevel.L2}
 _LOADED, _LOADING = 3, 2  # common.LoadState
 _INDEX_FINISHED, _INDEX_FAILED = 3, 4  # common.IndexState
 _IN_MEMORY = 1  # milvus.ShowType
-_IMPORT_FAILED = {1, 7}  # common.ImportState: Failed, FailedAndCleaned
-_IMPORT_COMPLETED = 6
 
 type _Message = Any
 
@@ -402,49 +395,9 @@ class MilvusDatabase:
             status = self._call("AlterAlias", milvus_pb2.AlterAliasRequest(**names), database)
         check(status, "CreateAlias", subject)
 
-    # --- import -----------------------------------------------------------------------------------
-
-    def start_import(self, database: str, name: str, partition: str, pair: ImportPair) -> str:
-        """Start a job that imports the binlogs of one partition, and return its ID.
-
-        The legacy form: two prefixes, where the second may be empty but must be there (with only one,
-        2.3 says "unsupported file type").
-        """
-        request = milvus_pb2.ImportRequest(
-            db_name=database,
-            collection_name=name,
-            partition_name=partition,
-            files=[pair.insert_prefix, pair.delta_prefix],
-            options=[{"key": "backup", "value": "true"}],
-        )
-        subject = f"{database}.{name} partition {partition}"
-        answer = self._call("Import", request, database)
-        check(answer.status, "Import", subject)
-        if len(answer.tasks) != 1:
-            msg = f"Import of {subject} started {len(answer.tasks)} jobs instead of one"
-            raise MilvusRequestError(msg)
-        return str(answer.tasks[0])
-
-    def import_state(self, job_id: str) -> ImportJobState:
-        """Return the state of an import job."""
-        answer = self._call("GetImportState", milvus_pb2.GetImportStateRequest(task=int(job_id)))
-        check(answer.status, "GetImportState", f"import job {job_id}")
-        return _job_state(answer)
-
-    def find_import(self, database: str, name: str, partition: str, pair: ImportPair) -> str | None:
-        """Return the ID of the newest import job of just these files that has not failed, if there is one."""
-        request = milvus_pb2.ListImportTasksRequest(db_name=database, collection_name=name, limit=LISTED_IMPORT_JOBS)
-        answer = self._call("ListImportTasks", request, database)
-        check(answer.status, "ListImportTasks", f"{database}.{name}")
-        wanted = (partition, f"{pair.insert_prefix},{pair.delta_prefix}")
-        found = [
-            task.id
-            for task in answer.tasks
-            if task.state not in _IMPORT_FAILED
-            and wanted
-            == tuple(next((i.value for i in task.infos if i.key == key), "") for key in ("partition", "files"))
-        ]
-        return str(max(found)) if found else None
+    def importer(self) -> GrpcImporter:
+        """Return the import by this connection."""
+        return GrpcImporter(self._call)
 
     # --- internals --------------------------------------------------------------------------------
 
@@ -507,18 +460,3 @@ class MilvusDatabase:
         answer = self._call("GetReplicas", request, database)
         check(answer.status, "GetReplicas", f"{database}.{name}")
         return len(answer.replicas)
-
-
-def _job_state(answer: _Message) -> ImportJobState:
-    infos = {item.key: item.value for item in answer.infos}
-    status = ImportStatus.RUNNING
-    if answer.state == _IMPORT_COMPLETED:
-        status = ImportStatus.COMPLETED
-    elif answer.state in _IMPORT_FAILED:
-        status = ImportStatus.FAILED
-    return ImportJobState(
-        status=status,
-        row_count=answer.row_count,
-        percent=int(infos.get("progress_percent") or 0),
-        reason=infos.get("failed_reason", ""),
-    )

@@ -4,6 +4,7 @@ A call can fail in three ways: the gRPC status says so, the answer's `code` does
 `error_code`. Numbers are those of Milvus' `merr` package, as real servers of 2.3 to 2.6 answered.
 """
 
+from dataclasses import dataclass
 from typing import Any
 
 import grpc
@@ -23,6 +24,7 @@ NOT_FOUND = 100
 NOT_LOADED = {101, 201}  # a collection, a partition
 INDEX_NOT_FOUND = 700
 ALIAS_TAKEN = 1602
+JOB_NOT_FOUND = {2100, 2101}  # up to 2.5, from 2.6 on; 2100 is whatever goes wrong with an import
 
 # Not ready, unavailable, memory or disk or rate limits, node offline: they pass.
 _PASSING = {1, 2, 5, 8, 9, 901}
@@ -31,9 +33,20 @@ _NAME_TAKEN = {1601, ALIAS_TAKEN}
 _LEGACY_COLLECTION_NOT_FOUND = 4
 _LEGACY_RATE_LIMIT = 49
 
-_UNREACHABLE_HINT = (
+UNREACHABLE_HINT = (
     "Check MilvusUri, that Milvus runs, and that the functions' subnets and security groups let them reach it."
 )
+CREDENTIALS_HINT = "Correct the user and password in the secret that MilvusSecretArn names."
+PERMISSION_HINT = "Grant the user the privileges listed in docs/operations.md, or the role 'admin'."
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The status of an answer that came by another way than gRPC."""
+
+    code: int
+    reason: str
+    error_code: int = 0
 
 
 def from_rpc(err: grpc.RpcError, call: str, uri: str) -> VaultError:
@@ -43,12 +56,12 @@ def from_rpc(err: grpc.RpcError, call: str, uri: str) -> VaultError:
     if status is grpc.StatusCode.UNAUTHENTICATED:
         return MilvusAuthenticationError(
             f"Milvus at {uri} refuses the credentials: {details}",
-            hint="Correct the user and password in the secret that MilvusSecretArn names.",
+            hint=CREDENTIALS_HINT,
         )
     if status is grpc.StatusCode.PERMISSION_DENIED:
         return MilvusPermissionError(
             f"{call} is not allowed to this Milvus user: {details}",
-            hint="Grant the user the privileges listed in docs/operations.md, or the role 'admin'.",
+            hint=PERMISSION_HINT,
         )
     if status in {
         grpc.StatusCode.UNAVAILABLE,
@@ -56,13 +69,13 @@ def from_rpc(err: grpc.RpcError, call: str, uri: str) -> VaultError:
         grpc.StatusCode.RESOURCE_EXHAUSTED,
         grpc.StatusCode.CANCELLED,
     }:
-        return MilvusUnavailableError(f"{call} at {uri} got no answer: {details}", hint=_UNREACHABLE_HINT)
+        return MilvusUnavailableError(f"{call} at {uri} got no answer: {details}", hint=UNREACHABLE_HINT)
     return MilvusRequestError(f"{call} at {uri} failed: {status.name}: {details}")
 
 
 def unreachable(uri: str, seconds: float) -> VaultError:
     """Return the error for a server that takes no connection."""
-    return MilvusUnavailableError(f"no connection to Milvus at {uri} within {seconds:.0f} s", hint=_UNREACHABLE_HINT)
+    return MilvusUnavailableError(f"no connection to Milvus at {uri} within {seconds:.0f} s", hint=UNREACHABLE_HINT)
 
 
 def check(status: Any, call: str, subject: str) -> None:

@@ -222,12 +222,27 @@ class ImportPair:
                 raise ValueError(msg)
 
 
+@dataclass(frozen=True, slots=True)
+class ImportTask:
+    """What one import job is to do."""
+
+    partition: str
+    """Empty for deletes that concern all partitions."""
+    pairs: tuple[ImportPair, ...]
+    storage_version: int = 0
+    """Of the insert logs, as the backup's server told it."""
+    is_deletes: bool = False
+    """Whether the prefixes hold deletes of level 0 only; there is then no insert prefix."""
+
+
 class ImportStatus(StrEnum):
     """Where an import job stands."""
 
     RUNNING = "running"
     COMPLETED = "completed"
     FAILED = "failed"
+    FORGOTTEN = "forgotten"
+    """Milvus has no record of it any more; it keeps those of ended jobs for some hours."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,9 @@ _FLUSH_ALL_SINCE = (2, 6, 11)
 # `2.6-20260404-31fb3fc` is the head of a branch: newer than each of its releases.
 BRANCH_HEAD_PATCH = 9999
 
+# From then on imports are jobs of many files, reached by REST as well, and deletes lie in segments of their own.
+_IMPORT_JOBS_SINCE = (2, 4)
+
 _RELEASE = re.compile(r"v?(\d+)\.(\d+)\.(\d+)")
 _BRANCH = re.compile(r"(?:^|Milvus )v?(\d+)\.(\d+)\b")
 
@@ -76,3 +79,8 @@ def is_older(target: ServerVersion, backup: ServerVersion) -> bool:
 def has_flush_all(server: ServerVersion) -> bool:
     """Return whether one call can flush a whole server, and says up to where."""
     return (server.major, server.minor, server.patch) >= _FLUSH_ALL_SINCE
+
+
+def has_import_jobs(server: ServerVersion) -> bool:
+    """Return whether imports are jobs of many files, which REST can reach; before, only gRPC starts one of a pair."""
+    return server.minor_line >= _IMPORT_JOBS_SINCE

@@ -20,15 +20,30 @@ from milvus_vault.model.requests import RestoreRequest
 PLAN = "restore.json"
 
 
-class ImportSource(Model):
-    """A partition's rows: where their objects lie in Milvus' bucket, and how many rows there must be."""
+class ImportPaths(Model):
+    """A pair of prefixes in Milvus' bucket, and how many rows lie there."""
 
-    partition: str
     insert_prefix: str
+    """Empty where only deletes are imported."""
     delta_prefix: str
     """Empty where nothing was deleted."""
     row_count: int
     """Rows in the segments, deleted ones included."""
+
+
+class ImportSource(Model):
+    """Rows of a partition, or deletes of level 0, that one job can take where it takes many pairs."""
+
+    partition: str
+    """Empty for deletes that concern all partitions."""
+    pairs: tuple[ImportPaths, ...]
+    storage_version: int = 0
+    is_deletes: bool = False
+
+    @property
+    def row_count(self) -> int:
+        """Return the rows to import, deleted ones included."""
+        return sum(pair.row_count for pair in self.pairs)
 
 
 class Target(Model):
@@ -47,6 +62,8 @@ class Target(Model):
     loaded_partitions: tuple[str, ...]
     """Partitions to load; empty: the whole collection, if any."""
     imports: tuple[ImportSource, ...]
+    deletes: tuple[ImportSource, ...] = ()
+    """What is imported when all rows are: deletes that could not be imported beside them."""
     live_row_count: int | None
     replaces: int | None = None
     """ID of the collection that has the target's name now, and will be dropped."""
@@ -113,7 +130,7 @@ class ImportJob(Model):
 
 
 class ImportJobs(Model):
-    """All import jobs of an attempt."""
+    """All import jobs of an attempt for rows, or all for deletes."""
 
     jobs: tuple[ImportJob, ...]
     submitted_at: datetime
@@ -123,6 +140,9 @@ class Imported(Model):
     """All rows of an attempt are imported and their number is right."""
 
     row_count: int
+    """Rows that must be found; with `has_deletes_after` at most so many."""
+    has_deletes_after: bool = False
+    """Whether deletes were imported after the rows, so that the jobs did not tell how many are left."""
 
 
 class FinishingSince(Model):

@@ -98,17 +98,17 @@ class Finishing:
         # and was killed before it could say so.
         attempt = made.get(current, entry.latest) if current is not None else entry.latest
         name = journal.get(index, "attempt", Attempt, attempt).name if current not in made else target.name.name
-        rows = journal.get(index, "imported", Imported, attempt).row_count if self._has_rows else 0
-        if not self._is_served(target, name, rows):
+        imported = journal.get(index, "imported", Imported, attempt) if self._has_rows else Imported(row_count=0)
+        if not self._is_served(target, name, imported):
             return
         if current not in made:
             self._take_name(target, name, current)
         warnings = self._create_aliases(target) if self.plan.request.restore_aliases else []
         collection_id = next(number for number, made_by in made.items() if made_by == attempt)
-        finished = Finished(collection_id=collection_id, row_count=rows, warnings=tuple(warnings))
+        finished = Finished(collection_id=collection_id, row_count=imported.row_count, warnings=tuple(warnings))
         journal.note(index, "finished", finished)
 
-    def _is_served(self, target: Target, name: str, rows: int) -> bool:
+    def _is_served(self, target: Target, name: str, imported: Imported) -> bool:
         """Bring indexes and load state to what they were; return whether Milvus has got there."""
         if self.plan.request.restore_index:
             create_missing_indexes(self.database, target, name)
@@ -117,7 +117,7 @@ class Finishing:
         # Loaded before its index is built, a segment answers searches from a makeshift index for a while, less exactly.
         if not self.database.are_indexes_built(target.name.database, name) or not self._is_loaded(target, name):
             return False
-        return not self._has_rows or bool(target.loaded_partitions) or self._shows_all_rows(target, name, rows)
+        return not self._has_rows or bool(target.loaded_partitions) or self._shows_all_rows(target, name, imported)
 
     def _wants_load(self, target: Target) -> bool:
         request = self.plan.request
@@ -131,10 +131,11 @@ class Finishing:
             self.database.request_load(database, name, replicas=max(1, target.replicas), partitions=partitions)
         return percent == FULLY_LOADED
 
-    def _shows_all_rows(self, target: Target, name: str, rows: int) -> bool:
+    def _shows_all_rows(self, target: Target, name: str, imported: Imported) -> bool:
         """Return whether a query finds all rows; raises `RowCountMismatchError` where it will not."""
-        found = self.database.count_rows(target.name.database, name)
-        if found == rows or (target.has_time_to_live and found < rows):
+        found, rows = self.database.count_rows(target.name.database, name), imported.row_count
+        may_be_fewer = target.has_time_to_live or imported.has_deletes_after
+        if found == rows or (may_be_fewer and found < rows):
             return True
         # With skip_create the user may have loaded the collection already.
         if self.plan.request.skip_create and found < rows and self._elapsed_seconds() < LATE_ROWS_SECONDS:

@@ -3,15 +3,26 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import batched
 
 from milvus_vault.claims import check_owner
 from milvus_vault.errors import ImportFailedError, RowCountMismatchError
-from milvus_vault.model.collections import ImportPair, ImportStatus
+from milvus_vault.model.collections import ImportJobState, ImportStatus, ImportTask
 from milvus_vault.model.names import attempt_of
-from milvus_vault.ports import VectorDatabase
+from milvus_vault.ports import Importer, VectorDatabase
 from milvus_vault.restore.create import Creation
-from milvus_vault.restore.documents import Attempt, Imported, ImportJob, ImportJobs, RestorePlan, Target, target_name
+from milvus_vault.restore.documents import (
+    Attempt,
+    Imported,
+    ImportJob,
+    ImportJobs,
+    ImportSource,
+    RestorePlan,
+    Target,
+    target_name,
+)
 from milvus_vault.restore.journal import Journal, Progress
+from milvus_vault.restore.staging import import_pair
 from milvus_vault.restore.waiting import seconds_to_wait
 from milvus_vault.workspace import Workspace
 
@@ -34,13 +45,14 @@ class Imports:
     run: Workspace
     plan: RestorePlan
     database: VectorDatabase
+    importer: Importer
     execution_arn: str
     threads: int
 
     def start_all(self) -> int:
         """Start all jobs of all collections before any is waited for, and return how many there are.
 
-        One job a partition: a 2.2 or 2.3 server takes 2 s for each, whatever is in it.
+        Jobs of 2.4 and newer overlap, those of 2.2 and 2.3 wait for each other.
         """
         journal = Journal(self.run)
         progress = journal.read()
@@ -70,22 +82,34 @@ class Imports:
                 index, attempt
             )
         name = journal.get(index, "attempt", Attempt, attempt).name
+        jobs = self._submit(target.name.database, name, target.imports, may_have_started=may_have_started)
+        journal.note(index, "jobs", ImportJobs(jobs=jobs, submitted_at=datetime.now(UTC)), attempt)
+
+    def _submit(
+        self, database: str, name: str, sources: Sequence[ImportSource], *, may_have_started: bool = False
+    ) -> tuple[ImportJob, ...]:
+        """Start the jobs for some sources, and return them."""
         jobs = []
-        for source in target.imports:
-            pair = ImportPair(source.insert_prefix, source.delta_prefix)
-            database = target.name.database
-            # With skip_create another execution imports into this same collection.
-            check_owner(self.run, attempt_of(self.execution_arn))
-            job = self.database.find_import(database, name, source.partition, pair) if may_have_started else None
-            jobs.append(
-                ImportJob(
-                    job_id=job or self.database.start_import(database, name, source.partition, pair),
+        for source in sources:
+            for pairs in batched(source.pairs, self.importer.pairs_a_job, strict=False):
+                task = ImportTask(
                     partition=source.partition,
-                    row_count=source.row_count,
-                    has_deletes=bool(source.delta_prefix),
+                    pairs=tuple(import_pair(pair) for pair in pairs),
+                    storage_version=source.storage_version,
+                    is_deletes=source.is_deletes,
                 )
-            )
-        journal.note(index, "jobs", ImportJobs(jobs=tuple(jobs), submitted_at=datetime.now(UTC)), attempt)
+                # With skip_create another execution imports into this same collection.
+                check_owner(self.run, attempt_of(self.execution_arn))
+                job = self.importer.find_import(database, name, task) if may_have_started else None
+                jobs.append(
+                    ImportJob(
+                        job_id=job or self.importer.start_import(database, name, task),
+                        partition=source.partition,
+                        row_count=sum(pair.row_count for pair in pairs),
+                        has_deletes=any(pair.delta_prefix for pair in pairs),
+                    )
+                )
+        return tuple(jobs)
 
     def _mark(self, attempt: int) -> Attempt:
         return Attempt(number=attempt, name="", execution_arn=self.execution_arn)
@@ -125,21 +149,59 @@ class Imports:
         target = self.run.read(target_name(index), Target)
         rows = []
         for job in jobs:
-            state = self.database.import_state(job.job_id)
-            if state.status is ImportStatus.FAILED:
-                msg = (
-                    f"Milvus gave up import job {job.job_id} of {target.name} partition {job.partition}: {state.reason}"
-                )
-                raise ImportFailedError(msg, hint="See Milvus' log; start the restore again with the same input.")
-            if state.status is ImportStatus.COMPLETED:
+            state = self._completed(target, job)
+            if state is not None:
                 check_imported_rows(target, job, state.row_count)
                 rows.append(state.row_count)
-        if len(rows) == len(jobs):
-            check_live_rows(target, sum(rows))
-            if self.plan.request.skip_create:
-                self._check_not_doubled(target, sum(rows))
-            journal.note(index, "imported", Imported(row_count=sum(rows)), entry.latest)
-        return len(rows), len(jobs)
+        if len(rows) < len(jobs):
+            return len(rows), len(jobs) + len(target.deletes)
+        done = len(rows)
+        if target.deletes:
+            deletes = self._deletes(journal, index, entry, target)
+            done += sum(self._completed(target, job) is not None for job in deletes)
+            if done < len(jobs) + len(deletes):
+                return done, len(jobs) + len(deletes)
+        self._note_imported(journal, index, entry, target, sum(rows))
+        return done, done
+
+    def _note_imported(self, journal: Journal, index: int, entry: Progress, target: Target, rows: int) -> None:
+        if self.plan.request.skip_create:
+            self._check_not_doubled(target, rows)
+        if target.deletes:
+            # How many rows they left, no job tells: a query does, where the collection gets loaded.
+            rows = rows if target.live_row_count is None else target.live_row_count
+            is_known = target.live_row_count is not None
+            imported = Imported(row_count=rows, has_deletes_after=not is_known)
+        else:
+            check_live_rows(target, rows)
+            imported = Imported(row_count=rows)
+        journal.note(index, "imported", imported, entry.latest)
+
+    def _deletes(self, journal: Journal, index: int, entry: Progress, target: Target) -> Sequence[ImportJob]:
+        """Return the jobs for deletes, which are started when all rows are in.
+
+        Not beside or before them: a compaction in between would spend the deletes on nothing. Started twice they
+        change nothing, so that there is no mark before the start.
+        """
+        if not entry.has("deletes"):
+            name = journal.get(index, "attempt", Attempt, entry.latest).name
+            jobs = self._submit(target.name.database, name, target.deletes)
+            journal.note(index, "deletes", ImportJobs(jobs=jobs, submitted_at=datetime.now(UTC)), entry.latest)
+        return journal.get(index, "deletes", ImportJobs, entry.latest).jobs
+
+    def _completed(self, target: Target, job: ImportJob) -> ImportJobState | None:
+        """Return the state of a job that is completed; None for one that still runs."""
+        state = self.importer.import_state(job.job_id)
+        named = f"import job {job.job_id} of {target.name} partition {job.partition or '(all)'}"
+        if state.status is ImportStatus.FAILED:
+            msg = f"Milvus gave up {named}: {state.reason}"
+            raise ImportFailedError(msg, hint="See Milvus' log; start the restore again with the same input.")
+        if state.status is ImportStatus.FORGOTTEN:
+            msg = f"Milvus no longer knows {named}, so that its rows cannot be proven"
+            raise ImportFailedError(
+                msg, hint="It keeps the records of ended jobs for some hours. Start the restore again."
+            )
+        return state if state.status is ImportStatus.COMPLETED else None
 
     def _check_not_doubled(self, target: Target, imported: int) -> None:
         """Raise `RowCountMismatchError` where the user's collection, empty before, has other rows than this run's.

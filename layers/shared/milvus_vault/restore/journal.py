@@ -4,6 +4,7 @@
     collections/<index>/created-<n>.json     `Created`: it exists, with the right fields
     collections/<index>/importing-<n>.json   `Attempt`: from now on jobs may have been started
     collections/<index>/jobs-<n>.json        `ImportJobs`: these are all of them
+    collections/<index>/deletes-<n>.json     `ImportJobs`: those for deletes, which come after all rows
     collections/<index>/imported-<n>.json    `Imported`: they are done, and the rows are all there
     collections/<index>/abandoned-<n>.json   `Attempt`: its collection was dropped
     collections/<index>/finished.json        `Finished`
@@ -28,7 +29,7 @@ from milvus_vault.restore.documents import Failed
 from milvus_vault.workspace import Workspace
 
 _NAME = re.compile(
-    r"collections/(\d+)/(?:(attempt|created|importing|jobs|imported|abandoned)-(\d+)|(finished|failed))\.json"
+    r"collections/(\d+)/(?:(attempt|created|importing|jobs|deletes|imported|abandoned)-(\d+)|(finished|failed))\.json"
 )
 
 

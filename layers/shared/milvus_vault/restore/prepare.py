@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 
 from milvus_vault.archive.check import check_objects, raise_if_damaged
 from milvus_vault.archive.contents import Archive, ArchivedCollection
@@ -16,15 +17,24 @@ from milvus_vault.model.collections import CollectionName
 from milvus_vault.model.names import attempt_of, short_hash
 from milvus_vault.model.objects import ArchivedObject
 from milvus_vault.model.requests import RestoreRequest
+from milvus_vault.model.versions import ServerVersion, has_import_jobs, parse_version
 from milvus_vault.ports import Executions, ObjectStore, VectorDatabase
 from milvus_vault.restore.documents import PLAN, ImportSource, RestorePlan, Target, target_name
 from milvus_vault.restore.journal import Journal
 from milvus_vault.restore.naming import resolve_targets
-from milvus_vault.restore.staging import import_sources, staged_items
+from milvus_vault.restore.staging import CollectionImport, FoldLimits
+from milvus_vault.restore.staging_legacy import import_sources, staged_items
 from milvus_vault.restore.targets import TargetCheck
 from milvus_vault.restore.versions import check_target_version
 from milvus_vault.source import MilvusStorage, prove_storage
 from milvus_vault.workspace import Workspace
+
+
+class _Sources(NamedTuple):
+    """What to import of a collection: rows, and what deletes come after them."""
+
+    rows: tuple[ImportSource, ...] = ()
+    deletes: tuple[ImportSource, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +51,7 @@ class RestorePreparation:
     staging_prefix: str
     execution_arn: str
     started_at: datetime
+    fold_limits: FoldLimits
 
     @property
     def _store(self) -> ObjectStore:
@@ -61,7 +72,7 @@ class RestorePreparation:
         ]
         server = self.database.server_version()
         check_target_version(archive.milvus_version, server, allow_version=self.request.allow_version)
-        can_import_in_place = self._check_objects(archive, [collection for collection, _ in chosen])
+        can_import_in_place = self._check_objects(archive, [collection for collection, _ in chosen], server)
         plan = RestorePlan(
             request=self.request,
             execution_arn=self.execution_arn,
@@ -97,7 +108,9 @@ class RestorePreparation:
         if self._backup_etag() != plan.backup_etag:
             raise self._deleted()
 
-    def _check_objects(self, archive: Archive, collections: Sequence[ArchivedCollection]) -> bool:
+    def _check_objects(
+        self, archive: Archive, collections: Sequence[ArchivedCollection], server: ServerVersion
+    ) -> bool:
         """Check that all objects are there and unchanged; return whether they can be imported where they lie.
 
         Each list of objects is read again when the targets are written: kept until then, a million of them
@@ -106,10 +119,13 @@ class RestorePreparation:
         can_import_in_place = self.run.bucket == self.storage.bucket
         if self._has_rows(archive):
             for collection in collections:
-                check = check_objects(self._store, self.run.bucket, self.layout, collection, self._objects(collection))
+                objects = self._objects(collection)
+                check = check_objects(self._store, self.run.bucket, self.layout, collection, objects)
                 raise_if_damaged(collection, check)
                 # An import takes all that lies in a folder, so one with anything else in it has to be staged.
                 can_import_in_place &= not check.extra
+                if can_import_in_place and has_import_jobs(server):
+                    can_import_in_place = CollectionImport(collection, objects, self.fold_limits).can_lie
         return can_import_in_place
 
     def _warnings(self, archive: Archive) -> Iterator[str]:
@@ -142,7 +158,7 @@ class RestorePreparation:
             job = CopyJob(source_bucket=self.run.bucket, destination_bucket=self.storage.bucket)
             write_job(self.run, self._attempt, job)
         for index, (collection, name) in enumerate(chosen):
-            sources: tuple[ImportSource, ...] = ()
+            sources = _Sources()
             if self._has_rows(archive):
                 # What an earlier execution of this run imported needs no objects any more.
                 is_staged = plan.is_staged and not progress[index].is_imported
@@ -202,16 +218,24 @@ class RestorePreparation:
         msg = f"backup '{self.layout.name}' was deleted while the restore began"
         return BackupNotFoundError(msg, hint="Use another backup.")
 
-    def _sources(
-        self, plan: RestorePlan, index: int, collection: ArchivedCollection, *, is_staged: bool
-    ) -> tuple[ImportSource, ...]:
+    def _sources(self, plan: RestorePlan, index: int, collection: ArchivedCollection, *, is_staged: bool) -> _Sources:
         """Return what to import of a collection; where that is staged, write down what to copy."""
         objects = self._objects(collection)
         base = f"{plan.staging_folder}{collection.collection_id}/" if plan.is_staged else self.layout.binlogs
+        if has_import_jobs(parse_version(plan.server_version)):
+            whole = CollectionImport(collection, objects, self.fold_limits)
+            items = whole.staged_items(base)
+            if plan.is_staged:
+                sources = _Sources(whole.sources_staged(base), whole.deletes_staged(base))
+            else:
+                sources = _Sources(whole.sources_in(base))
+        else:
+            items = staged_items(base, objects)
+            sources = _Sources(import_sources(base, collection, objects))
         if is_staged:
             target = CopyTarget(index=index, name=str(collection.name), folders=(base,))
-            write_target(self.run, self._attempt, target, staged_items(base, objects))
-        return import_sources(base, collection, objects)
+            write_target(self.run, self._attempt, target, items)
+        return sources
 
     def _target(
         self,
@@ -219,7 +243,7 @@ class RestorePreparation:
         collection: ArchivedCollection,
         name: CollectionName,
         replaces: int | None,
-        sources: tuple[ImportSource, ...],
+        sources: _Sources,
     ) -> Target:
         loaded = tuple(partition.name for partition in collection.partitions if partition.is_loaded)
         shards = min(collection.layout.shards, self.request.max_shards or collection.layout.shards)
@@ -234,7 +258,8 @@ class RestorePreparation:
             load_state=collection.load_state,
             replicas=collection.replicas,
             loaded_partitions=loaded if 0 < len(loaded) < len(collection.partitions) else (),
-            imports=sources,
+            imports=sources.rows,
+            deletes=sources.deletes,
             live_row_count=collection.live_row_count,
             replaces=replaces,
         )

@@ -1,48 +1,205 @@
-"""Where a backup's objects are imported from: where they lie, or staged in Milvus' own bucket."""
+"""What is imported of a collection, and from where: where its objects lie, or staged in Milvus' own bucket.
 
-from collections.abc import Iterable, Sequence
+Staged for a server of 2.4 or newer, with segments in groups of what one job takes:
 
-from milvus_vault.archive.contents import ArchivedCollection
-from milvus_vault.archive.layout import DELTA_LOG, INSERT_LOG, parse_log_key
+    <base>insert_log/<collection>/<partition>/<group>/<segment>/<field>/<log>
+    <base>delta_log/<collection>/<partition>/<group>/<segment>/<log>
+    <base>level_zero/<collection>/<partition or -1>/<log>       only where deletes are imported by themselves
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+from milvus_vault.archive.contents import ArchivedCollection, ArchivedPartition, ArchivedSegment
+from milvus_vault.archive.layout import DELTA_LOG, INSERT_LOG, LogKey, parse_log_key
+from milvus_vault.model.collections import ALL_PARTITIONS, ImportPair, SegmentLevel
 from milvus_vault.model.objects import ArchivedObject, CopyItem
-from milvus_vault.restore.documents import ImportSource
+from milvus_vault.restore.documents import ImportPaths, ImportSource
+
+LEVEL_ZERO = "level_zero"
+
+# What milvus-backup gives one job; a server takes 1,024 segments.
+SEGMENTS_A_JOB = 256
+BYTES_A_JOB = 16 * 1024**3
 
 
-def import_sources(
-    base: str, collection: ArchivedCollection, objects: Iterable[ArchivedObject]
-) -> tuple[ImportSource, ...]:
-    """Return what to import of a collection whose logs lie below `base`: one source for each partition with rows.
+@dataclass(frozen=True, slots=True)
+class FoldLimits:
+    """Up to where deletes of level 0 are copied beside the segments that they concern."""
 
-    A whole partition at once, since a 2.2 or 2.3 server takes 2 s for each import job, whatever is in it.
-    """
-    keys = [key for item in objects if (key := parse_log_key(item.source_key))]
-    with_deletes = {key.partition_id for key in keys if key.kind == DELTA_LOG}
-    sources = []
-    for partition in collection.partitions:
-        if partition.row_count:
-            below = f"{collection.collection_id}/{partition.partition_id}/"
-            has_deletes = partition.partition_id in with_deletes
-            sources.append(
-                ImportSource(
-                    partition=partition.name,
-                    insert_prefix=f"{base}{INSERT_LOG}/{below}",
-                    delta_prefix=f"{base}{DELTA_LOG}/{below}" if has_deletes else "",
-                    row_count=partition.row_count,
-                )
+    copies: int
+    """Of one collection."""
+    segment_bytes: int
+    """Of deletes that concern one segment: Milvus holds all of them in memory while it imports the segment."""
+
+
+@dataclass(slots=True)
+class _Segment:
+    """A segment with rows, and its objects."""
+
+    found: ArchivedSegment
+    inserts: list[ArchivedObject] = field(default_factory=list)
+    deletes: list[ArchivedObject] = field(default_factory=list)
+    folded: list[ArchivedObject] = field(default_factory=list)
+
+    @property
+    def size_bytes(self) -> int:
+        return sum(item.size_bytes for item in self.inserts)
+
+    @property
+    def has_deletes(self) -> bool:
+        return bool(self.deletes or self.folded)
+
+
+type _Group = Sequence[_Segment]
+
+
+class CollectionImport:
+    """What one collection needs to be imported into a server of 2.4 or newer."""
+
+    def __init__(self, collection: ArchivedCollection, objects: Iterable[ArchivedObject], limits: FoldLimits) -> None:
+        self._collection = collection
+        self._segments: dict[int, _Segment] = {}
+        for found in collection.segments:
+            if found.row_count and found.level is not SegmentLevel.L0:
+                self._segments[found.segment_id] = _Segment(found)
+        self._level_zero: dict[int, list[ArchivedObject]] = defaultdict(list)
+        level_zero = {each.segment_id for each in collection.segments if each.level is SegmentLevel.L0}
+        for item in objects:
+            key = _log_key(item)
+            segment_of = self._segments.get(key.segment_id)
+            if key.kind == DELTA_LOG and (key.segment_id in level_zero or key.partition_id == ALL_PARTITIONS):
+                self._level_zero[key.partition_id].append(item)
+            elif segment_of is not None:
+                (segment_of.deletes if key.kind == DELTA_LOG else segment_of.inserts).append(item)
+        self.folds = self._can_fold(limits)
+        """Whether deletes of level 0 are imported with the rows that they concern, and not after them."""
+        if self.folds:
+            for segment in self._segments.values():
+                segment.folded = list(self._concerning(segment.found.partition_id))
+
+    @property
+    def can_lie(self) -> bool:
+        """Whether it can be imported from the backup's folders: each segment in one of its own, no deletes beside."""
+        groups = [segment.found.group_id for segment in self._segments.values()]
+        return not self._level_zero and all(groups) and len(groups) == len(set(groups))
+
+    def sources_in(self, base: str) -> tuple[ImportSource, ...]:
+        """Return what to import from a backup's folder for binlogs: a pair of prefixes for each segment."""
+        return tuple(
+            ImportSource(
+                partition=partition.name,
+                pairs=tuple(self._paths(base, partition, str(item.found.group_id), [item]) for item in group),
+                storage_version=group[0].found.storage_version,
             )
-    return tuple(sources)
+            for partition, _, group in self._groups()
+        )
+
+    def sources_staged(self, base: str) -> tuple[ImportSource, ...]:
+        """Return what to import of what is staged below `base`: a pair of prefixes for each group of segments."""
+        return tuple(
+            ImportSource(
+                partition=partition.name,
+                pairs=(self._paths(base, partition, str(number), group),),
+                storage_version=group[0].found.storage_version,
+            )
+            for partition, number, group in self._groups()
+        )
+
+    def deletes_staged(self, base: str) -> tuple[ImportSource, ...]:
+        """Return what to import after all rows: the deletes that are not folded, those of partitions first."""
+        if self.folds:
+            return ()
+        names = {found.partition_id: found.name for found in self._collection.partitions} | {ALL_PARTITIONS: ""}
+        return tuple(
+            ImportSource(
+                partition=names[number],
+                pairs=(ImportPaths(insert_prefix="", delta_prefix=self._level_zero_folder(base, number), row_count=0),),
+                is_deletes=True,
+            )
+            for number in sorted(self._level_zero, reverse=True)
+        )
+
+    def staged_items(self, base: str) -> Iterator[CopyItem]:
+        """Yield what to copy so that all of this lies below `base`."""
+        for partition, number, group in self._groups():
+            for segment in group:
+                below = f"{self._collection.collection_id}/{partition.partition_id}/{number}/{segment.found.segment_id}"
+                for item in segment.inserts:
+                    key = _log_key(item)
+                    yield _copy(item, f"{base}{INSERT_LOG}/{below}/{key.field_id}/{key.log_id}")
+                for item in (*segment.deletes, *segment.folded):
+                    yield _copy(item, f"{base}{DELTA_LOG}/{below}/{_log_key(item).log_id}")
+        if not self.folds:
+            for partition_id, items in self._level_zero.items():
+                for item in items:
+                    yield _copy(item, f"{self._level_zero_folder(base, partition_id)}{_log_key(item).log_id}")
+
+    def _can_fold(self, limits: FoldLimits) -> bool:
+        copies = 0
+        for segment in self._segments.values():
+            concerning = list(self._concerning(segment.found.partition_id))
+            copies += len(concerning)
+            if sum(item.size_bytes for item in concerning) > limits.segment_bytes or copies > limits.copies:
+                return False
+        return True
+
+    def _concerning(self, partition_id: int) -> Iterator[ArchivedObject]:
+        """Yield the deletes of level 0 that may concern rows of a partition; which they do, key and time tell."""
+        yield from self._level_zero.get(partition_id, ())
+        yield from self._level_zero.get(ALL_PARTITIONS, ())
+
+    def _groups(self) -> Iterator[tuple[ArchivedPartition, int, _Group]]:
+        """Yield partition, number and segments of each job."""
+        for partition in self._collection.partitions:
+            of_version: dict[int, list[_Segment]] = defaultdict(list)
+            for found in partition.segments:
+                if (segment := self._segments.get(found.segment_id)) is not None:
+                    of_version[found.storage_version].append(segment)
+            groups = [group for segments in of_version.values() for group in _cut(segments)]
+            for number, group in enumerate(groups, start=1):
+                yield partition, number, group
+
+    def _paths(self, base: str, partition: ArchivedPartition, group: str, segments: _Group) -> ImportPaths:
+        below = f"{self._collection.collection_id}/{partition.partition_id}/{group}/"
+        has_deletes = any(segment.has_deletes for segment in segments)
+        return ImportPaths(
+            insert_prefix=f"{base}{INSERT_LOG}/{below}",
+            delta_prefix=f"{base}{DELTA_LOG}/{below}" if has_deletes else "",
+            row_count=sum(segment.found.row_count for segment in segments),
+        )
+
+    def _level_zero_folder(self, base: str, partition_id: int) -> str:
+        return f"{base}{LEVEL_ZERO}/{self._collection.collection_id}/{partition_id}/"
 
 
-def staged_items(base: str, objects: Sequence[ArchivedObject]) -> list[CopyItem]:
-    """Return what to copy so that a collection's logs lie below `base`."""
-    return [CopyItem(o.stored_key, _staged_key(base, o), o.size_bytes, o.etag) for o in objects]
+def _cut(segments: Iterable[_Segment]) -> Iterator[list[_Segment]]:
+    """Cut segments into what one job takes."""
+    group: list[_Segment] = []
+    size_bytes = 0
+    for segment in segments:
+        if group and (len(group) == SEGMENTS_A_JOB or size_bytes + segment.size_bytes > BYTES_A_JOB):
+            yield group
+            group, size_bytes = [], 0
+        group.append(segment)
+        size_bytes += segment.size_bytes
+    if group:
+        yield group
 
 
-def _staged_key(base: str, item: ArchivedObject) -> str:
-    """Return where an object is staged: as Milvus itself lays it out, without the backup's group folders."""
+def _copy(item: ArchivedObject, key: str) -> CopyItem:
+    return CopyItem(item.stored_key, key, item.size_bytes, item.etag)
+
+
+def _log_key(item: ArchivedObject) -> LogKey:
     key = parse_log_key(item.source_key)
     if key is None:
         msg = f"not a log of Milvus: {item.source_key}"
         raise ValueError(msg)
-    below = f"{base}{key.kind}/{key.collection_id}/{key.partition_id}/{key.segment_id}/"
-    return f"{below}{key.log_id}" if key.kind == DELTA_LOG else f"{below}{key.field_id}/{key.log_id}"
+    return key
+
+
+def import_pair(paths: ImportPaths) -> ImportPair:
+    """Return the prefixes as an import takes them."""
+    return ImportPair(paths.insert_prefix, paths.delta_prefix)

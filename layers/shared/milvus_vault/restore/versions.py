@@ -3,9 +3,6 @@
 from milvus_vault.errors import VersionUnsupportedError
 from milvus_vault.model.versions import NEWEST, OLDEST_SOURCE, ServerVersion, can_restore, is_older
 
-# What this release restores into: the import of 2.2 and 2.3. From 2.4 on jobs have another form.
-NEWEST_RESTORED = (2, 3)
-
 
 def check_target_version(backup: ServerVersion, target: ServerVersion, *, allow_version: bool) -> None:
     """Raise `VersionUnsupportedError` unless the matrix, or `allow_version`, lets the backup go to the server."""
@@ -16,8 +13,6 @@ def check_target_version(backup: ServerVersion, target: ServerVersion, *, allow_
         msg = f"a backup of Milvus {backup} cannot be restored into Milvus {target}; only 2.2 to 2.6 are known"
         raise VersionUnsupportedError(msg, hint="See the version matrix in README.md.")
     if not can_restore(backup, target) and not allow_version:
-        msg = f"restoring into Milvus {target} is not in the version matrix, which begins at 2.4"
+        msg = f"restoring a backup of Milvus {backup} into Milvus {target} is not in the version matrix, which begins"
+        msg += " at 2.4"
         raise VersionUnsupportedError(msg, hint="Set allow_version to true to restore into 2.2 or 2.3 all the same.")
-    if target.minor_line > NEWEST_RESTORED:
-        msg = f"this release restores into Milvus 2.2 and 2.3, and the server is {target}"
-        raise VersionUnsupportedError(msg, hint="Support for 2.4 to 2.6 is the next step; see CHANGELOG.md.")

@@ -1,0 +1,119 @@
+"""Milvus' import of binlogs by gRPC: one pair of prefixes a job. The only way on 2.2 and 2.3, and there on all."""
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from pymilvus.grpc_gen import milvus_pb2
+
+from milvus_vault.adapters import milvus_errors
+from milvus_vault.adapters.milvus_errors import check
+from milvus_vault.errors import MilvusRequestError
+from milvus_vault.model.collections import ImportJobState, ImportStatus, ImportTask
+
+# A server may hold 65,536 pending import jobs; the newest come first in the list.
+LISTED_IMPORT_JOBS = 65_536
+
+# The number from which on storage has another layout, of which an import must be told.
+_FIRST_PACKED_VERSION = 2
+
+_FAILED = {1, 7}  # common.ImportState: Failed, FailedAndCleaned
+_COMPLETED = 6
+
+type _Message = Any
+
+
+class Call(Protocol):
+    """Calls one RPC of Milvus by its name."""
+
+    def __call__(self, name: str, request: _Message, database: str = "") -> _Message:
+        """Return the answer; raises our error where there is none."""
+
+
+def import_options(task: ImportTask) -> Mapping[str, str]:
+    """Return the options that every way of importing takes."""
+    # With `backup` beside it, an import of deletes would ask for a partition.
+    options = {"l0_import" if task.is_deletes else "backup": "true"}
+    if task.storage_version >= _FIRST_PACKED_VERSION:
+        options["storage_version"] = str(task.storage_version)
+    return options
+
+
+def subject_of(database: str, name: str, task: ImportTask) -> str:
+    """Return how messages name what is imported."""
+    return f"{database}.{name} partition {task.partition or '(all)'}"
+
+
+class GrpcImporter:
+    """The port `Importer` by gRPC."""
+
+    def __init__(self, call: Call) -> None:
+        self._call = call
+
+    @property
+    def pairs_a_job(self) -> int:
+        """Return how many pairs of prefixes one job takes: more are refused by every version."""
+        return 1
+
+    def start_import(self, database: str, name: str, task: ImportTask) -> str:
+        """Start a job, and return its ID.
+
+        Of the two prefixes of rows the second may be empty but must be there (with only one, 2.3 says
+        "unsupported file type").
+        """
+        request = milvus_pb2.ImportRequest(
+            db_name=database,
+            collection_name=name,
+            partition_name=task.partition,
+            files=_files(task),
+            options=[{"key": key, "value": value} for key, value in import_options(task).items()],
+        )
+        subject = subject_of(database, name, task)
+        answer = self._call("Import", request, database)
+        check(answer.status, "Import", subject)
+        if len(answer.tasks) != 1:
+            msg = f"Import of {subject} started {len(answer.tasks)} jobs instead of one"
+            raise MilvusRequestError(msg)
+        return str(answer.tasks[0])
+
+    def import_state(self, job_id: str) -> ImportJobState:
+        """Return the state of an import job."""
+        answer = self._call("GetImportState", milvus_pb2.GetImportStateRequest(task=int(job_id)))
+        if answer.status.code in milvus_errors.JOB_NOT_FOUND and "cannot find" in answer.status.reason:
+            return ImportJobState(ImportStatus.FORGOTTEN, 0, 0, answer.status.reason)
+        check(answer.status, "GetImportState", f"import job {job_id}")
+        infos = {item.key: item.value for item in answer.infos}
+        status = ImportStatus.RUNNING
+        if answer.state == _COMPLETED:
+            status = ImportStatus.COMPLETED
+        elif answer.state in _FAILED:
+            status = ImportStatus.FAILED
+        return ImportJobState(
+            status=status,
+            row_count=answer.row_count,
+            percent=int(infos.get("progress_percent") or 0),
+            reason=infos.get("failed_reason", ""),
+        )
+
+    def find_import(self, database: str, name: str, task: ImportTask) -> str | None:
+        """Return the ID of the newest import job of just these files that has not failed, if there is one.
+
+        Raises `MilvusRequestError` where there is a job that does not tell its files, as from 2.4 on.
+        """
+        request = milvus_pb2.ListImportTasksRequest(db_name=database, collection_name=name, limit=LISTED_IMPORT_JOBS)
+        answer = self._call("ListImportTasks", request, database)
+        check(answer.status, "ListImportTasks", f"{database}.{name}")
+        wanted = {"partition": task.partition, "files": ",".join(_files(task))}
+        found = []
+        for job in answer.tasks:
+            infos = {item.key: item.value for item in job.infos}
+            if job.state not in _FAILED and "files" not in infos:
+                msg = f"import job {job.id} of {database}.{name} is not this execution's, and tells no files"
+                raise MilvusRequestError(msg, hint="Drop and create the collection, and start the restore again.")
+            if job.state not in _FAILED and wanted.items() <= infos.items():
+                found.append(job.id)
+        return str(max(found)) if found else None
+
+
+def _files(task: ImportTask) -> list[str]:
+    (pair,) = task.pairs
+    return [pair.delta_prefix] if task.is_deletes else [pair.insert_prefix, pair.delta_prefix]

@@ -1,0 +1,181 @@
+"""Milvus' import of binlogs by REST, which servers from 2.4 on answer at the port of gRPC: many pairs a job."""
+
+import json
+import urllib.error
+import urllib.request
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic.alias_generators import to_camel
+
+from milvus_vault.adapters import milvus_errors
+from milvus_vault.adapters.milvus_errors import Answer, check
+from milvus_vault.adapters.milvus_imports import import_options, subject_of
+from milvus_vault.errors import (
+    MilvusAuthenticationError,
+    MilvusPermissionError,
+    MilvusRequestError,
+    MilvusUnavailableError,
+)
+from milvus_vault.model.collections import ImportJobState, ImportStatus, ImportTask
+
+CALL_SECONDS = 60.0
+PROBE_SECONDS = 5.0
+
+# milvus-backup's limit; servers take 1,024 segments a job.
+PAIRS_A_JOB = 256
+
+_UNAUTHORIZED, _FORBIDDEN = 401, 403
+_BUSY = {429, 500, 502, 503, 504}
+_STATES = {"Completed": ImportStatus.COMPLETED, "Failed": ImportStatus.FAILED}
+
+
+class _Answer(BaseModel):
+    """Every answer, whatever it is about."""
+
+    code: int
+    message: str = ""
+    data: Any = None
+
+
+class _Camel(BaseModel):
+    model_config = ConfigDict(alias_generator=to_camel)
+
+
+class _Started(_Camel):
+    job_id: str
+
+
+class _File(_Camel):
+    file_name: str = ""
+
+
+class _Job(_Camel):
+    job_id: str
+    state: str
+    progress: int = 0
+    imported_rows: int = 0
+    reason: str = ""
+    details: list[_File] = Field(default_factory=list)
+
+
+class _Jobs(_Camel):
+    records: list[_Job] = Field(default_factory=list)
+
+
+class RestImporter:
+    """The port `Importer` by REST."""
+
+    def __init__(self, uri: str, *, username: str = "", password: str = "") -> None:
+        """Name the server by `http://host:port` or `https://host:port`; the certificate of TLS is checked."""
+        self._uri = uri.rstrip("/")
+        self._headers = {"Content-Type": "application/json", "Request-Timeout": f"{CALL_SECONDS:.0f}"}
+        if username:
+            self._headers["Authorization"] = f"Bearer {username}:{password}"
+
+    def answers(self) -> bool:
+        """Return whether there is somebody at this address who knows these calls, whatever the credentials."""
+        try:
+            self._send("jobs/import/list", {"dbName": "default"}, seconds=PROBE_SECONDS)
+        except (MilvusAuthenticationError, MilvusPermissionError):
+            return True
+        except (MilvusUnavailableError, MilvusRequestError):
+            return False
+        return True
+
+    @property
+    def pairs_a_job(self) -> int:
+        """Return how many pairs of prefixes one job takes."""
+        return PAIRS_A_JOB
+
+    def start_import(self, database: str, name: str, task: ImportTask) -> str:
+        """Start a job, and return its ID."""
+        body = {
+            "dbName": database,
+            "collectionName": name,
+            "files": [[prefix for prefix in (pair.insert_prefix, pair.delta_prefix) if prefix] for pair in task.pairs],
+            "options": dict(import_options(task)),
+        }
+        if task.partition:
+            body["partitionName"] = task.partition
+        answer = self._send("jobs/import/create", body)
+        check(_status(answer), "Import", subject_of(database, name, task))
+        return self._read(_Started, answer).job_id
+
+    def import_state(self, job_id: str) -> ImportJobState:
+        """Return the state of an import job."""
+        answer = self._send("jobs/import/get_progress", {"jobId": job_id})
+        if answer.code in milvus_errors.JOB_NOT_FOUND and "cannot find" in answer.message:
+            return ImportJobState(ImportStatus.FORGOTTEN, 0, 0, answer.message)
+        check(_status(answer), "Import", f"import job {job_id}")
+        job = self._read(_Job, answer)
+        status = _STATES.get(job.state, ImportStatus.RUNNING)
+        return ImportJobState(status, job.imported_rows, job.progress, job.reason)
+
+    def find_import(self, database: str, name: str, task: ImportTask) -> str | None:
+        """Return the ID of the newest job for just these prefixes that has not failed, if there is one.
+
+        Raises `MilvusUnavailableError` while there is a job of which the server does not yet tell what it imports.
+        """
+        answer = self._send("jobs/import/list", {"dbName": database, "collectionName": name})
+        check(_status(answer), "Import", f"the jobs of {database}.{name}")
+        prefixes = {prefix for pair in task.pairs for prefix in (pair.insert_prefix, pair.delta_prefix) if prefix}
+        found = []
+        for job in self._read(_Jobs, answer).records:
+            described = self._describe(job.job_id)
+            if described is None or described.state == "Failed":
+                continue
+            if not described.details:
+                msg = f"import job {job.job_id} of {database}.{name} does not yet tell what it imports"
+                raise MilvusUnavailableError(msg, hint="It does when it has begun; the task is tried again.")
+            # Told are the folders of segments, below the prefixes of the request.
+            if any(prefix in item.file_name for item in described.details for prefix in prefixes):
+                found.append(int(job.job_id))
+        return str(max(found)) if found else None
+
+    def _describe(self, job_id: str) -> _Job | None:
+        """Return a job, or None where it was forgotten meanwhile."""
+        answer = self._send("jobs/import/get_progress", {"jobId": job_id})
+        if answer.code in milvus_errors.JOB_NOT_FOUND:
+            return None
+        check(_status(answer), "Import", f"import job {job_id}")
+        return self._read(_Job, answer)
+
+    def _read[T: BaseModel](self, model: type[T], answer: _Answer) -> T:
+        try:
+            return model.model_validate(answer.data)
+        except ValidationError as err:
+            msg = f"{self._uri} answers an import call with something else: {err.errors()[0]['msg']}"
+            raise MilvusRequestError(msg, hint="Check that MilvusRestUri is Milvus' own.") from err
+
+    def _send(self, route: str, body: dict[str, Any], *, seconds: float = CALL_SECONDS) -> _Answer:
+        url = f"{self._uri}/v2/vectordb/{route}"
+        request = urllib.request.Request(url, json.dumps(body).encode(), self._headers)  # noqa: S310 - the operator's
+        try:
+            with urllib.request.urlopen(request, timeout=seconds) as response:  # noqa: S310 - the operator's own
+                content = response.read()
+        except urllib.error.HTTPError as err:
+            raise self._refusal(err, url) from err
+        except OSError as err:
+            msg = f"{url} does not answer: {err}"
+            raise MilvusUnavailableError(msg, hint=milvus_errors.UNREACHABLE_HINT) from err
+        try:
+            return _Answer.model_validate_json(content)
+        except ValidationError as err:
+            msg = f"{url} answers with something that is not Milvus'"
+            raise MilvusRequestError(msg, hint="Check that MilvusRestUri is Milvus' own.") from err
+
+    def _refusal(self, err: urllib.error.HTTPError, url: str) -> Exception:
+        if err.code == _UNAUTHORIZED:
+            msg = f"Milvus at {self._uri} refuses the credentials"
+            return MilvusAuthenticationError(msg, hint=milvus_errors.CREDENTIALS_HINT)
+        if err.code == _FORBIDDEN:
+            msg = f"{url} is not allowed to this Milvus user"
+            return MilvusPermissionError(msg, hint=milvus_errors.PERMISSION_HINT)
+        if err.code in _BUSY:
+            return MilvusUnavailableError(f"{url} answers {err.code}", hint=milvus_errors.UNREACHABLE_HINT)
+        return MilvusRequestError(f"{url} answers {err.code}")
+
+
+def _status(answer: _Answer) -> Answer:
+    return Answer(code=answer.code, reason=answer.message)

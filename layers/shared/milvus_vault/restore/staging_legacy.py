@@ -1,0 +1,49 @@
+"""What is imported of a collection into Milvus 2.2 or 2.3, which read each file's own folders, however deep.
+
+Staged as Milvus itself lays objects out:
+
+    <base>insert_log/<collection>/<partition>/<segment>/<field>/<log>
+    <base>delta_log/<collection>/<partition>/<segment>/<log>
+"""
+
+from collections.abc import Iterable, Iterator
+
+from milvus_vault.archive.contents import ArchivedCollection
+from milvus_vault.archive.layout import DELTA_LOG, INSERT_LOG, parse_log_key
+from milvus_vault.model.objects import ArchivedObject, CopyItem
+from milvus_vault.restore.documents import ImportPaths, ImportSource
+
+
+def import_sources(
+    base: str, collection: ArchivedCollection, objects: Iterable[ArchivedObject]
+) -> tuple[ImportSource, ...]:
+    """Return what to import of a collection whose logs lie below `base`: one source for each partition with rows.
+
+    A whole partition at once, since these servers take 2 s for each import job, whatever is in it.
+    """
+    keys = [key for item in objects if (key := parse_log_key(item.source_key))]
+    with_deletes = {key.partition_id for key in keys if key.kind == DELTA_LOG}
+    sources = []
+    for partition in collection.partitions:
+        if partition.row_count:
+            below = f"{collection.collection_id}/{partition.partition_id}/"
+            has_deletes = partition.partition_id in with_deletes
+            paths = ImportPaths(
+                insert_prefix=f"{base}{INSERT_LOG}/{below}",
+                delta_prefix=f"{base}{DELTA_LOG}/{below}" if has_deletes else "",
+                row_count=partition.row_count,
+            )
+            sources.append(ImportSource(partition=partition.name, pairs=(paths,)))
+    return tuple(sources)
+
+
+def staged_items(base: str, objects: Iterable[ArchivedObject]) -> Iterator[CopyItem]:
+    """Yield what to copy so that a collection's logs lie below `base`, without the backup's group folders."""
+    for item in objects:
+        key = parse_log_key(item.source_key)
+        if key is None:
+            msg = f"not a log of Milvus: {item.source_key}"
+            raise ValueError(msg)
+        below = f"{base}{key.kind}/{key.collection_id}/{key.partition_id}/{key.segment_id}/"
+        name = f"{below}{key.log_id}" if key.kind == DELTA_LOG else f"{below}{key.field_id}/{key.log_id}"
+        yield CopyItem(item.stored_key, name, item.size_bytes, item.etag)

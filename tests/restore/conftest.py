@@ -1,0 +1,44 @@
+"""Restores through the handlers, into protocol servers of each version."""
+
+import itertools
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from local.aws import Ministack
+from tests.support.milvus_server.core import Settings
+from tests.support.milvus_server.server import MilvusServer
+from tests.support.milvus_server.versions import VERSIONS
+from tests.support.restoring import Restoring
+
+SPEED = 60
+_NEVER = 10**6
+_numbers = itertools.count()
+
+type Deploy = Callable[..., Restoring]
+
+# Not every invocation has something to count.
+pytestmark = pytest.mark.filterwarnings("ignore:No application metrics to publish")
+
+
+@pytest.fixture
+def deploy(ministack: Ministack) -> Iterator[Deploy]:
+    """Start a server of a version: `deploy(version, environment, server settings by name)`."""
+    with ExitStack() as running:
+
+        def deploy_one(version: str, environment: dict[str, str] | None = None, **settings: Any) -> Restoring:
+            s3 = ministack.client("s3")
+            durations = replace(VERSIONS[version].durations, l0_compaction=_NEVER)
+            server = MilvusServer(
+                s3.meta.endpoint_url,
+                version=version,
+                bucket=f"restore-{next(_numbers)}",
+                settings=Settings(**{"speed": SPEED, "durations": durations, **settings}),
+            )
+            running.enter_context(server)
+            return Restoring(s3, server, environment or {})
+
+        yield deploy_one

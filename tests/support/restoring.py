@@ -1,0 +1,151 @@
+"""Restores through the functions' handlers, one after the other as the state machine calls them, without a stack."""
+
+import json
+import time
+import uuid
+from collections.abc import Callable, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, override
+
+import pytest
+from aws_lambda_powertools.utilities.typing import LambdaContext
+from clean_up_restore.handler import handler as clean_up_restore
+from copy_batch.handler import handler as copy_batch
+from create_collections.handler import handler as create_collections
+from finish_collections.handler import handler as finish_collections
+from get_import_progress.handler import handler as get_import_progress
+from mypy_boto3_s3 import S3Client
+from plan_copy.handler import handler as plan_copy
+from prepare_restore.handler import handler as prepare_restore
+from report_restore.handler import handler as report_restore
+from start_imports.handler import handler as start_imports
+from verify_copy.handler import handler as verify_copy
+
+from milvus_vault import runtime
+from milvus_vault.errors import VaultError
+from tests.support.milvus_server.server import MilvusServer
+
+BACKUPS, PREFIX, STAGING = "vault-backups", "team", "staging"
+_PAUSE_SECONDS = 0.05
+_PATIENCE_SECONDS = 60
+
+type Json = dict[str, Any]
+
+
+class _Context(LambdaContext):
+    """What Lambda tells a handler about its invocation."""
+
+    def __init__(self) -> None:
+        """Name the function."""
+        self._function_name = "function"
+        self._memory_limit_in_mb = 1024
+        self._invoked_function_arn = "arn:aws:lambda:us-east-1:123456789012:function:function"
+        self._aws_request_id = "request"
+
+    @staticmethod
+    @override
+    def get_remaining_time_in_millis() -> int:
+        return 900_000
+
+
+@dataclass
+class Restoring:
+    """A deployment for one server: its environment, and the buckets."""
+
+    s3: S3Client
+    server: MilvusServer
+    environment: Mapping[str, str] = field(default_factory=dict)
+    after: Mapping[str, Callable[[], object]] = field(default_factory=dict)
+    """What happens in between, by the function that it comes after."""
+
+    def upload(self, archive: Path, name: str = "") -> None:
+        """Put an archive into the backup bucket."""
+        if BACKUPS not in {bucket["Name"] for bucket in self.s3.list_buckets()["Buckets"]}:
+            self.s3.create_bucket(Bucket=BACKUPS)
+        for path in archive.rglob("*"):
+            if path.is_file():
+                key = f"{PREFIX}/{name or archive.name}/{path.relative_to(archive).as_posix()}"
+                self.s3.put_object(Bucket=BACKUPS, Key=key, Body=path.read_bytes())
+
+    def restore(self, request: Mapping[str, Any]) -> Json:
+        """Return the report of a restore. Raises what a function raised, after the clean-up."""
+        arn = f"arn:aws:states:us-east-1:000000000000:execution:restore:{uuid.uuid4()}"
+        execution = {"arn": arn, "started_at": "2026-01-01T00:00:00Z"}
+        with self._in_environment():
+            plan = self._call(prepare_restore, {"execution": execution, "request": dict(request)})
+            step = {"run": plan["run"], "execution_arn": arn}
+            try:
+                self._attempt(plan, step)
+            finally:
+                self._call(clean_up_restore, step)
+            result = self._call(report_restore, step)
+            body = self.s3.get_object(Bucket=BACKUPS, Key=result["report_key"])["Body"].read()
+            report: Json = json.loads(body)
+            return report
+
+    def _attempt(self, plan: Json, step: Json) -> None:
+        if plan["is_staged"]:
+            self._stage(plan)
+        self._call(create_collections, step)
+        if not plan["meta_only"]:
+            self._call(start_imports, step)
+            self._until_done(get_import_progress, step)
+        self._until_done(finish_collections, step)
+
+    def _stage(self, plan: Json) -> None:
+        turn = {"run": plan["run"], "attempt": plan["attempt"], "round": 1}
+        planned = self._call(plan_copy, turn)
+        listed = self.s3.get_object(Bucket=planned["bucket"], Key=planned["batches_key"])["Body"].read()
+        for batch in json.loads(listed):
+            self._call(copy_batch, {"run": plan["run"], **batch})
+        verified = self._call(verify_copy, turn | {"purpose": "restore"})
+        assert verified["status"] == "complete"
+
+    def _until_done(self, handler: Callable[..., Any], step: Json) -> None:
+        end = time.monotonic() + _PATIENCE_SECONDS
+        while not self._call(handler, step)["is_done"]:
+            assert time.monotonic() < end, f"{handler.__module__} is never done"
+            time.sleep(_PAUSE_SECONDS)
+
+    def _call(self, handler: Callable[..., Any], event: Json) -> Json:
+        """Call a function, again where its error is one that the state machine tries again."""
+        for last in (False, False, False, True):
+            try:
+                result: Json = handler(event, _Context())
+            except VaultError as err:
+                if last or not err.retryable:
+                    raise
+                time.sleep(_PAUSE_SECONDS)
+            else:
+                break
+        self.after.get(handler.__module__.partition(".")[0], lambda: None)()
+        return result
+
+    @contextmanager
+    def _in_environment(self) -> Any:
+        values = {
+            "AWS_ACCESS_KEY_ID": "test",
+            "AWS_SECRET_ACCESS_KEY": "test",
+            "AWS_DEFAULT_REGION": "us-east-1",
+            "AWS_ENDPOINT_URL": self.s3.meta.endpoint_url,
+            "BACKUP_BUCKET_NAME": BACKUPS,
+            "BACKUP_PREFIX": PREFIX,
+            "MILVUS_BUCKET_NAME": self.server.bucket,
+            "MILVUS_ROOT_PATH": self.server.root_path,
+            "STAGING_PREFIX": STAGING,
+            "MILVUS_URI": self.server.uri,
+            **self.environment,
+        }
+        with pytest.MonkeyPatch.context() as patch:
+            for name, value in values.items():
+                patch.setenv(name, value)
+            patch.setattr(runtime.metrics, "namespace", "MilvusVault")  # read when it was imported
+            yield
+
+
+def staged_keys(restoring: Restoring) -> list[str]:
+    """Return the keys of staged objects, without those of claims."""
+    pages = restoring.s3.get_paginator("list_objects_v2").paginate(Bucket=restoring.server.bucket, Prefix=f"{STAGING}/")
+    return [item["Key"] for page in pages for item in page.get("Contents", []) if "/claims/" not in item["Key"]]

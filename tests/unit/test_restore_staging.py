@@ -1,0 +1,209 @@
+"""What is copied and imported of a collection: which groups, which prefixes, and deletes where they belong."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from milvus_vault.archive.contents import ArchivedCollection, ArchivedPartition, ArchivedSegment
+from milvus_vault.model.collections import (
+    ALL_PARTITIONS,
+    CollectionLayout,
+    CollectionName,
+    CollectionSchema,
+    LoadState,
+    SegmentLevel,
+)
+from milvus_vault.model.objects import ArchivedObject
+from milvus_vault.restore.staging import BYTES_A_JOB, SEGMENTS_A_JOB, CollectionImport, FoldLimits
+
+COLLECTION, BASE = 7, "staging/run/7/"
+PARTITIONS = {1: "_default", 2: "p"}
+MANY = FoldLimits(copies=1000, segment_bytes=1000)
+
+
+def segment(number: int, partition: int = 1, *, rows: int = 10, storage_version: int = 0) -> ArchivedSegment:
+    """Return a segment; without rows one of deletes."""
+    level = SegmentLevel.L1 if rows else SegmentLevel.L0
+    return ArchivedSegment(number, partition, number, rows, level, storage_version)
+
+
+def insert(number: int, partition: int = 1, size_bytes: int = 5) -> ArchivedObject:
+    """Return the one insert log of a segment."""
+    key = f"insert_log/{COLLECTION}/{partition}/{number}/100/{number}1"
+    return ArchivedObject(f"backup/{key}", f"files/{key}", size_bytes, "etag")
+
+
+def delete(number: int, partition: int = 1, size_bytes: int = 5) -> ArchivedObject:
+    """Return the one delta log of a segment."""
+    key = f"delta_log/{COLLECTION}/{partition}/{number}/{number}2"
+    return ArchivedObject(f"backup/{key}", f"files/{key}", size_bytes, "etag")
+
+
+def collection(segments: Sequence[ArchivedSegment]) -> ArchivedCollection:
+    """Return a collection of two partitions."""
+    return ArchivedCollection(
+        name=CollectionName(database="default", name="c"),
+        collection_id=COLLECTION,
+        layout=CollectionLayout(collection_schema=CollectionSchema(name="c", fields=()), shards=1, consistency_level=0),
+        indexes=(),
+        aliases=(),
+        load_state=LoadState.NOT_LOADED,
+        replicas=0,
+        partitions=tuple(
+            ArchivedPartition(number, name, False, tuple(s for s in segments if s.partition_id == number))
+            for number, name in PARTITIONS.items()
+        ),
+        l0_segments=tuple(s for s in segments if s.partition_id == ALL_PARTITIONS),
+        live_row_count=None,
+        object_list=None,
+    )
+
+
+def whole(
+    segments: Sequence[ArchivedSegment], objects: Iterable[ArchivedObject], limits: FoldLimits = MANY
+) -> CollectionImport:
+    """Return what is imported of a collection of these segments and objects."""
+    return CollectionImport(collection(segments), objects, limits)
+
+
+def test_a_job_has_no_more_segments_than_a_server_takes() -> None:
+    numbers = range(1, SEGMENTS_A_JOB + 2)
+    found = whole([segment(n) for n in numbers], [insert(n) for n in numbers])
+    first, second = found.sources_staged(BASE)
+    assert (first.row_count, second.row_count) == (SEGMENTS_A_JOB * 10, 10)
+    assert first.pairs[0].insert_prefix == f"{BASE}insert_log/7/1/1/"
+    assert second.pairs[0].insert_prefix == f"{BASE}insert_log/7/1/2/"
+    keys = [item.key for item in found.staged_items(BASE)]
+    assert keys[0] == f"{BASE}insert_log/7/1/1/1/100/11"
+    assert keys[-1] == f"{BASE}insert_log/7/1/2/{SEGMENTS_A_JOB + 1}/100/{SEGMENTS_A_JOB + 1}1"
+
+
+def test_a_job_has_no_more_bytes_than_its_share_unless_it_is_one_segment() -> None:
+    sizes = {1: BYTES_A_JOB // 2, 2: BYTES_A_JOB // 2, 3: 1, 4: BYTES_A_JOB + 1}
+    found = whole([segment(n) for n in sizes], [insert(n, size_bytes=size) for n, size in sizes.items()])
+    assert [source.row_count for source in found.sources_staged(BASE)] == [20, 10, 10]
+
+
+def test_segments_of_two_storage_versions_are_never_in_one_job() -> None:
+    found = whole([segment(1), segment(2, storage_version=2), segment(3)], [insert(n) for n in (1, 2, 3)])
+    assert [(s.storage_version, s.row_count) for s in found.sources_staged(BASE)] == [(0, 20), (2, 10)]
+
+
+def test_segments_with_folders_of_their_own_are_imported_where_they_lie() -> None:
+    found = whole([segment(1), segment(2, 2)], [insert(1), insert(2, 2), delete(2, 2)])
+    assert found.can_lie
+    first, second = found.sources_in("backup/binlogs/")
+    assert (first.partition, first.pairs[0].insert_prefix) == ("_default", "backup/binlogs/insert_log/7/1/1/")
+    assert (first.pairs[0].delta_prefix, second.pairs[0].delta_prefix) == ("", "backup/binlogs/delta_log/7/2/2/")
+
+
+def test_deletes_of_level_zero_have_to_be_staged() -> None:
+    assert not whole([segment(1), segment(9, rows=0)], [insert(1), delete(9)]).can_lie
+
+
+def test_deletes_go_to_the_segments_of_their_partition_or_to_all() -> None:
+    segments = [segment(1), segment(2), segment(3, 2), segment(8, 2, rows=0), segment(9, ALL_PARTITIONS, rows=0)]
+    objects = [insert(1), insert(2), delete(2), insert(3, 2), delete(8, 2), delete(9, ALL_PARTITIONS)]
+    found = whole(segments, objects)
+    assert found.deletes_staged(BASE) == ()
+    deletes = sorted(
+        item.key.removeprefix(f"{BASE}delta_log/7/") for item in found.staged_items(BASE) if "delta_log" in item.key
+    )
+    assert deletes == ["1/1/1/92", "1/1/2/22", "1/1/2/92", "2/1/3/82", "2/1/3/92"]
+
+
+def test_above_a_limit_deletes_are_imported_by_themselves_after_the_rows() -> None:
+    segments = [segment(1), segment(2), segment(8, rows=0), segment(9, ALL_PARTITIONS, rows=0)]
+    objects = [insert(1), insert(2), delete(2), delete(8), delete(9, ALL_PARTITIONS)]
+    assert whole(segments, objects, FoldLimits(copies=4, segment_bytes=10)).folds
+    for limits in (FoldLimits(copies=3, segment_bytes=10), FoldLimits(copies=4, segment_bytes=9)):
+        found = whole(segments, objects, limits)
+        assert [(s.partition, s.is_deletes, s.pairs[0].delta_prefix) for s in found.deletes_staged(BASE)] == [
+            ("_default", True, f"{BASE}level_zero/7/1/"),
+            ("", True, f"{BASE}level_zero/7/-1/"),
+        ]
+        keys = [item.key.removeprefix(BASE) for item in found.staged_items(BASE)]
+        # What a segment has of its own stays with it.
+        assert [key for key in keys if not key.startswith("insert_log")] == [
+            "delta_log/7/1/1/2/22",
+            "level_zero/7/1/82",
+            "level_zero/7/-1/92",
+        ]
+
+
+class Write(NamedTuple):
+    """What happens to a key at a moment; an upsert is both, with one timestamp."""
+
+    key: int
+    partition: int
+    inserts: bool
+    deletes: bool
+    whole: bool
+    """Whether the delete names no partition."""
+    flushes: bool
+
+
+WRITES = st.lists(
+    st.builds(
+        Write,
+        key=st.integers(1, 3),
+        partition=st.sampled_from([1, 2]),
+        inserts=st.booleans(),
+        deletes=st.booleans(),
+        whole=st.booleans(),
+        flushes=st.booleans(),
+    ),
+    max_size=30,
+)
+
+
+@given(WRITES)
+def test_folded_deletes_leave_just_the_rows_that_lived_in_any_order_of_writes(writes: list[Write]) -> None:
+    """Each flush makes a segment of rows in each partition, and one of deletes; staged, they are imported as is."""
+    rows: dict[int, list[tuple[int, int]]] = defaultdict(list)
+    deletes: dict[int, list[tuple[int, int]]] = defaultdict(list)
+    homes: dict[int, int] = {}
+    alive: set[tuple[int, int, int]] = set()
+    number, objects = 10, []
+    for time, write in enumerate(writes):
+        if write.deletes:
+            partition = ALL_PARTITIONS if write.whole else write.partition
+            own = number * 10 + partition + 6
+            deletes[own].append((write.key, time))
+            homes[own] = partition
+            alive = {row for row in alive if row[1] != write.key or (not write.whole and row[0] != write.partition)}
+        if write.inserts:
+            own = number * 10 + write.partition
+            rows[own].append((write.key, time))
+            homes[own] = write.partition
+            alive.add((write.partition, write.key, time))
+        number += write.flushes
+    segments = [segment(n, homes[n], rows=len(found)) for n, found in rows.items()]
+    segments += [segment(n, homes[n], rows=0) for n in deletes]
+    objects = [insert(n, homes[n]) for n in rows] + [delete(n, homes[n]) for n in deletes]
+    staged = {item.key: item.source_key for item in whole(segments, objects).staged_items(BASE)}
+    assert imported(staged, rows, deletes) == alive
+
+
+def imported(
+    staged: dict[str, str], rows: dict[int, list[tuple[int, int]]], deletes: dict[int, list[tuple[int, int]]]
+) -> set[tuple[int, int, int]]:
+    """Return what Milvus makes of staged objects: the rows of a segment that no delete beside them is newer than."""
+    found = set()
+    for key, source in staged.items():
+        parts = key.removeprefix(BASE).split("/")
+        if parts[0] != "insert_log":
+            continue
+        own = [
+            each
+            for other, log in staged.items()
+            if other.startswith(f"{BASE}delta_log/{'/'.join(parts[1:5])}/")
+            for each in deletes[int(log.split("/")[-2])]
+        ]
+        for row, time in rows[int(source.split("/")[-3])]:
+            if not any(row == gone and time < at for gone, at in own):
+                found.add((int(parts[2]), row, time))
+    return found
