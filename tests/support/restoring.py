@@ -1,4 +1,4 @@
-"""Restores through the functions' handlers, one after the other as the state machine calls them, without a stack."""
+"""Backups and restores without a stack: through the handlers, in the order of the state machines."""
 
 import json
 import time
@@ -18,8 +18,11 @@ from finish_collections.handler import handler as finish_collections
 from get_import_progress.handler import handler as get_import_progress
 from mypy_boto3_s3 import S3Client
 from plan_copy.handler import handler as plan_copy
+from prepare_backup.handler import handler as prepare_backup
 from prepare_restore.handler import handler as prepare_restore
+from publish_backup.handler import handler as publish_backup
 from report_restore.handler import handler as report_restore
+from snapshot_batch.handler import handler as snapshot_batch
 from start_imports.handler import handler as start_imports
 from verify_copy.handler import handler as verify_copy
 
@@ -62,12 +65,15 @@ class Restoring:
 
     def upload(self, archive: Path, name: str = "") -> None:
         """Put an archive into the backup bucket."""
-        if BACKUPS not in {bucket["Name"] for bucket in self.s3.list_buckets()["Buckets"]}:
-            self.s3.create_bucket(Bucket=BACKUPS)
+        self._make_bucket()
         for path in archive.rglob("*"):
             if path.is_file():
                 key = f"{PREFIX}/{name or archive.name}/{path.relative_to(archive).as_posix()}"
                 self.s3.put_object(Bucket=BACKUPS, Key=key, Body=path.read_bytes())
+
+    def _make_bucket(self) -> None:
+        if BACKUPS not in {bucket["Name"] for bucket in self.s3.list_buckets()["Buckets"]}:
+            self.s3.create_bucket(Bucket=BACKUPS)
 
     def restore(self, request: Mapping[str, Any]) -> Json:
         """Return the report of a restore. Raises what a function raised, after the clean-up."""
@@ -85,22 +91,38 @@ class Restoring:
             report: Json = json.loads(body)
             return report
 
+    def back_up(self, name: str, **request: Any) -> None:
+        """Make a backup of the server."""
+        self._make_bucket()
+        arn = f"arn:aws:states:us-east-1:000000000000:execution:backup:{uuid.uuid4()}"
+        execution = {"arn": arn, "started_at": "2026-01-01T00:00:00Z"}
+        with self._in_environment():
+            event = {"execution": execution, "request": {"backup_name": name, **request}}
+            plan = self._call(prepare_backup, event)
+            turn = {"run": plan["run"], "attempt": plan["attempt"], "round": 1}
+            for batch in plan["round"]["batches"]:
+                self._call(snapshot_batch, turn | {"batch": batch})
+            if not plan["meta_only"]:
+                self._copy(plan, "backup")
+            published = self._call(publish_backup, turn)
+            assert published["status"] == "complete", published["cause"]
+
     def _attempt(self, plan: Json, step: Json) -> None:
         if plan["is_staged"]:
-            self._stage(plan)
+            self._copy(plan, "restore")
         self._call(create_collections, step)
         if not plan["meta_only"]:
             self._call(start_imports, step)
             self._until_done(get_import_progress, step)
         self._until_done(finish_collections, step)
 
-    def _stage(self, plan: Json) -> None:
+    def _copy(self, plan: Json, purpose: str) -> None:
         turn = {"run": plan["run"], "attempt": plan["attempt"], "round": 1}
         planned = self._call(plan_copy, turn)
         listed = self.s3.get_object(Bucket=planned["bucket"], Key=planned["batches_key"])["Body"].read()
         for batch in json.loads(listed):
             self._call(copy_batch, {"run": plan["run"], **batch})
-        verified = self._call(verify_copy, turn | {"purpose": "restore"})
+        verified = self._call(verify_copy, turn | {"purpose": purpose})
         assert verified["status"] == "complete"
 
     def _until_done(self, handler: Callable[..., Any], step: Json) -> None:

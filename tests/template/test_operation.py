@@ -17,6 +17,7 @@ from milvus_vault.settings import (
     ManagementSettings,
     MilvusSettings,
     PolicySettings,
+    RestoreSettings,
     ScheduleSettings,
     StorageSettings,
     SweepSettings,
@@ -47,6 +48,7 @@ SETTINGS = (
     AnnounceSettings,
     ScheduleSettings,
     PolicySettings,
+    RestoreSettings,
     SweepSettings,
 )
 

@@ -10,6 +10,7 @@ from milvus_vault.model.collections import (
     ImportJobState,
     ImportTask,
     IndexDescription,
+    KeyValue,
     Segment,
     SegmentLogs,
 )
@@ -205,11 +206,18 @@ class VectorDatabase(Protocol):
     def create_database(self, name: str) -> None:
         """Create a database; one that exists already is no error."""
 
-    def create_collection(self, database: str, name: str, layout: CollectionLayout) -> int:
-        """Create a collection with its partitions, and return its ID."""
+    def create_collection(
+        self, database: str, name: str, layout: CollectionLayout, *, added: Sequence[str] = ()
+    ) -> int:
+        """Create a collection with its partitions, then add the fields named, and return its ID."""
+
+    def set_properties(
+        self, database: str, name: str, properties: Sequence[KeyValue], *, removed: Sequence[str] = ()
+    ) -> None:
+        """Set some properties of a collection, and remove others."""
 
     def field_ids(self, database: str, name: str) -> dict[str, int]:
-        """Return the field IDs of a collection, by field name."""
+        """Return the field IDs of a collection, by field name; of a struct's fields by `struct[field]`."""
 
     def create_missing_partitions(self, database: str, name: str, partitions: Sequence[str]) -> None:
         """Create those of the partitions that the collection lacks."""

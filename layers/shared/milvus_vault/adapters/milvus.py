@@ -19,7 +19,15 @@ from milvus_vault.adapters.milvus_errors import check
 from milvus_vault.adapters.milvus_flushes import Flusher
 from milvus_vault.adapters.milvus_rbac import rbac_from_proto
 from milvus_vault.adapters.milvus_imports import GrpcImporter
-from milvus_vault.adapters.milvus_schema import key_values, schema_from_proto, schema_to_proto
+from milvus_vault.adapters.milvus_schema import (
+    full_name,
+    key_values,
+    pairs,
+    schema_from_proto,
+    schema_to_proto,
+    shorten_struct_fields,
+    take_fields,
+)
 from milvus_vault.adapters.milvus_segments import SegmentDescriber
 from milvus_vault.errors import (
     CollectionNotFoundError,
@@ -36,6 +44,7 @@ from milvus_vault.model.collections import (
     CollectionName,
     DatabaseDescription,
     IndexDescription,
+    KeyValue,
     LoadState,
     Partition,
     Segment,
@@ -163,8 +172,14 @@ class MilvusDatabase:
             return None
 
     def field_ids(self, database: str, name: str) -> dict[str, int]:
-        """Return the field IDs of a collection, by field name."""
-        return {field.name: field.fieldID for field in self._describe(database, name).schema.fields}
+        """Return the field IDs of a collection, by field name; of a struct's fields by `struct[field]`."""
+        schema = self._describe(database, name).schema
+        numbers = {field.name: field.fieldID for field in schema.fields if not field.is_dynamic}
+        for struct in schema.struct_array_fields:
+            numbers[struct.name] = struct.fieldID
+            # 2.6 tells them by their full names.
+            numbers |= {full_name(struct.name, field.name): field.fieldID for field in struct.fields}
+        return numbers
 
     def describe_collection(self, database: str, name: str) -> CollectionDescription:
         """Return everything that a backup records of a collection but its segments."""
@@ -278,25 +293,47 @@ class MilvusDatabase:
 
     # --- making a collection ----------------------------------------------------------------------
 
-    def create_collection(self, database: str, name: str, layout: CollectionLayout) -> int:
-        """Create a collection with its partitions, and return its ID."""
+    def create_collection(
+        self, database: str, name: str, layout: CollectionLayout, *, added: Sequence[str] = ()
+    ) -> int:
+        """Create a collection with its partitions, then add the fields named, and return its ID."""
         schema = schema_to_proto(layout.collection_schema)
         if layout.schema_proto is not None:
             schema.Clear()
             schema.ParseFromString(layout.schema_proto)
         schema.name = name
+        shorten_struct_fields(schema)
+        later = take_fields(schema, added)
         request = milvus_pb2.CreateCollectionRequest(
             db_name=database,
             collection_name=name,
             schema=schema.SerializeToString(),
             shards_num=layout.shards,
             consistency_level=layout.consistency_level,
-            properties=[{"key": item.key, "value": item.value} for item in layout.properties],
+            properties=pairs(layout.properties),
             num_partitions=len(layout.partitions) if layout.has_partition_key else 0,
         )
         check(self._call("CreateCollection", request, database), "CreateCollection", f"{database}.{name}")
+        for field in later:
+            adding = milvus_pb2.AddCollectionFieldRequest(
+                db_name=database, collection_name=name, schema=field.SerializeToString()
+            )
+            status = self._call("AddCollectionField", adding, database)
+            check(status, "AddCollectionField", f"{database}.{name} field {field.name}")
         self.create_missing_partitions(database, name, layout.partitions)
         return int(self._describe(database, name).collectionID)
+
+    def set_properties(
+        self, database: str, name: str, properties: Sequence[KeyValue], *, removed: Sequence[str] = ()
+    ) -> None:
+        """Set some properties of a collection, and remove others."""
+        subject = f"{database}.{name}"
+        names = {"db_name": database, "collection_name": name}
+        # One or the other: Milvus refuses both at once.
+        for part in ({"properties": pairs(properties)}, {"delete_keys": removed}):
+            if any(part.values()):
+                request = milvus_pb2.AlterCollectionRequest(**names, **part)
+                check(self._call("AlterCollection", request, database), "AlterCollection", subject)
 
     def create_missing_partitions(self, database: str, name: str, partitions: Sequence[str]) -> None:
         """Create those of the partitions that the collection lacks."""
@@ -335,7 +372,7 @@ class MilvusDatabase:
             collection_name=name,
             field_name=index.field_name,
             index_name=index.name,
-            extra_params=[{"key": item.key, "value": item.value} for item in index.params],
+            extra_params=pairs(index.params),
         )
         check(
             self._call("CreateIndex", request, database), "CreateIndex", f"{database}.{name} field {index.field_name}"

@@ -1,5 +1,6 @@
 """Milvus' schema messages to our models and back."""
 
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from pymilvus.grpc_gen import schema_pb2
@@ -77,7 +78,7 @@ def schema_to_proto(schema: CollectionSchema) -> Message:
         description=schema.description,
         autoID=schema.auto_id,
         enable_dynamic_field=schema.enable_dynamic_field,
-        properties=_pairs(schema.properties),
+        properties=pairs(schema.properties),
     )
     for field in schema.fields:
         _add_field(message.fields, field)
@@ -97,7 +98,7 @@ def schema_to_proto(schema: CollectionSchema) -> Message:
             input_field_ids=function.input_field_ids,
             output_field_names=function.output_field_names,
             output_field_ids=function.output_field_ids,
-            params=_pairs(function.params),
+            params=pairs(function.params),
         )
     return message
 
@@ -110,8 +111,8 @@ def _add_field(fields: Message, field: FieldSchema) -> None:
         description=field.description,
         is_primary_key=field.is_primary_key,
         autoID=field.auto_id,
-        type_params=_pairs(field.type_params),
-        index_params=_pairs(field.index_params),
+        type_params=pairs(field.type_params),
+        index_params=pairs(field.index_params),
         element_type=field.element_type,
         is_dynamic=field.is_dynamic,
         is_partition_key=field.is_partition_key,
@@ -123,5 +124,28 @@ def _add_field(fields: Message, field: FieldSchema) -> None:
         added.default_value.ParseFromString(field.default_value)
 
 
-def _pairs(values: tuple[KeyValue, ...]) -> list[dict[str, str]]:
+def pairs(values: Iterable[KeyValue]) -> list[dict[str, str]]:
+    """Return parameters in the form that makes a message's list of KeyValuePair."""
     return [{"key": item.key, "value": item.value} for item in values]
+
+
+def shorten_struct_fields(schema: Message) -> None:
+    """Give structs' fields the names that CreateCollection takes; some releases tell `struct[field]`."""
+    for struct in schema.struct_array_fields:
+        for field in struct.fields:
+            field.name = field.name.removeprefix(f"{struct.name}[").removesuffix("]")
+
+
+def take_fields(schema: Message, names: Sequence[str]) -> list[Message]:
+    """Take some fields out of a schema message, and return them in their order."""
+    taken = [field for field in schema.fields if field.name in names]
+    kept = [field for field in schema.fields if field.name not in names]
+    if taken:
+        schema.ClearField("fields")
+        schema.fields.extend(kept)
+    return taken
+
+
+def full_name(struct: str, field: str) -> str:
+    """Return the name by which 2.6 tells a struct's field, whichever of its two names is given."""
+    return field if field.startswith(f"{struct}[") else f"{struct}[{field}]"

@@ -3,10 +3,12 @@
 from dataclasses import dataclass
 
 from milvus_vault.model.names import temporary_name
+from milvus_vault.model.versions import parse_version
 from milvus_vault.ports import VectorDatabase
 from milvus_vault.restore.documents import Attempt, Created, RestorePlan, Target, target_name
 from milvus_vault.restore.indexes import create_missing_indexes
 from milvus_vault.restore.journal import Journal, Progress
+from milvus_vault.restore.schema import added_fields, field_numbers, without_function_check
 from milvus_vault.restore.targets import compare_field_ids
 from milvus_vault.workspace import Workspace
 
@@ -95,7 +97,15 @@ class Creation:
         database, name = target.name.database, temporary_name(self.run.run, target.index, number)
         # Left by a call of this same number that died in between.
         self.database.drop_collection(database, name)
-        collection_id = self.database.create_collection(database, name, target.layout)
-        wanted = {field.name: field.field_id for field in target.layout.collection_schema.fields}
-        compare_field_ids(wanted, self.database.field_ids(database, name), target.name)
+        schema, properties = target.layout.collection_schema, target.layout.properties
+        server = parse_version(self.plan.server_version)
+        checked = without_function_check(schema, properties, server[:3])
+        layout = target.layout.model_copy(update={"properties": checked})
+        added = added_fields(schema, target.name)
+        collection_id = self.database.create_collection(database, name, layout, added=added)
+        if checked != properties:
+            keys = {item.key for item in properties}
+            removed = [item.key for item in checked if item.key not in keys]
+            self.database.set_properties(database, name, properties, removed=removed)
+        compare_field_ids(field_numbers(schema), self.database.field_ids(database, name), target.name)
         return collection_id

@@ -10,6 +10,7 @@ from milvus_vault.model.requests import RestoreRequest
 from milvus_vault.ports import VectorDatabase
 from milvus_vault.restore.documents import Created, Finished
 from milvus_vault.restore.journal import Journal, Progress
+from milvus_vault.restore.schema import field_numbers
 
 NAMED_IN_MESSAGE = 5
 EMPTINESS_FLUSH_SECONDS = 120.0
@@ -115,7 +116,7 @@ class TargetCheck:
 
 def check_field_ids(database: VectorDatabase, collection: ArchivedCollection, name: CollectionName) -> None:
     """Raise `FieldIdMismatchError` unless the fields have the backup's IDs: binlogs are matched by them."""
-    wanted = {field.name: field.field_id for field in collection.layout.collection_schema.fields}
+    wanted = field_numbers(collection.layout.collection_schema)
     compare_field_ids(wanted, database.field_ids(name.database, name.name), name)
 
 

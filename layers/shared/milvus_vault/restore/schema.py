@@ -1,0 +1,79 @@
+"""How a collection is made so that its fields get the numbers that they have in the backup.
+
+Milvus numbers fields itself: from 100 on in the order of the request, then the hidden field of dynamic values,
+then structs with their fields. A field that was added later comes after all of them, so it has to be added later
+again.
+"""
+
+from collections.abc import Iterator
+
+from milvus_vault.errors import FieldIdMismatchError
+from milvus_vault.model.collections import CollectionName, CollectionSchema, FieldSchema, KeyValue, StructArraySchema
+
+_FIRST_FIELD = 100
+
+# From 2.6.8 on: without it Milvus asks services that functions use, as models of text, whether they answer.
+_NO_FUNCTION_CHECK = KeyValue(key="disable_func_runtime_check", value="true")
+_HAS_FUNCTION_CHECK = (2, 6, 8)
+
+
+def added_fields(schema: CollectionSchema, name: CollectionName) -> tuple[str, ...]:
+    """Return the names of the fields that were added after the collection was made, in their order.
+
+    Raises `FieldIdMismatchError` where no new collection could have these numbers, since fields were dropped.
+    """
+    fields = sorted((field for field in schema.fields if not field.is_dynamic), key=lambda field: field.field_id)
+    wanted = field_numbers(schema)
+    for count in range(len(fields), 0, -1):
+        names = [field.name for field in fields]
+        if dict(_numbered(schema, names[:count], names[count:])) == wanted:
+            return tuple(names[count:])
+    taken = set(wanted.values())
+    missing = [str(number) for number in range(_FIRST_FIELD, max(taken, default=_FIRST_FIELD)) if number not in taken]
+    msg = (
+        f"{name} had fields that were dropped (numbers free: {', '.join(missing)}), and no new collection can be alike"
+    )
+    raise FieldIdMismatchError(
+        msg, hint="Leave this collection out, or copy it to a new one in the source and back that up."
+    )
+
+
+def field_numbers(schema: CollectionSchema) -> dict[str, int]:
+    """Return the number of each field by its name, those of structs and of their fields included."""
+    numbers = {field.name: field.field_id for field in schema.fields if not field.is_dynamic}
+    for struct in schema.struct_array_fields:
+        numbers[struct.name] = struct.field_id
+        numbers |= {_full_name(struct, field): field.field_id for field in struct.fields}
+    return numbers
+
+
+def _full_name(struct: StructArraySchema, field: FieldSchema) -> str:
+    """Return a struct's field's name as 2.6 tells it; an archive may have the short one."""
+    return field.name if field.name.startswith(f"{struct.name}[") else f"{struct.name}[{field.name}]"
+
+
+def _numbered(schema: CollectionSchema, created: list[str], added: list[str]) -> Iterator[tuple[str, int]]:
+    """Yield the number that each field gets if some are created with the collection, and the others added."""
+    number = _FIRST_FIELD
+    for name in created:
+        yield name, number
+        number += 1
+    number += schema.enable_dynamic_field
+    for struct in schema.struct_array_fields:
+        yield struct.name, number
+        number += 1
+        for field in struct.fields:
+            yield _full_name(struct, field), number
+            number += 1
+    for name in added:
+        yield name, number
+        number += 1
+
+
+def without_function_check(
+    schema: CollectionSchema, properties: tuple[KeyValue, ...], server: tuple[int, int, int]
+) -> tuple[KeyValue, ...]:
+    """Return the properties to create a collection with: a service that is down must not stop a restore."""
+    if not schema.functions or server < _HAS_FUNCTION_CHECK:
+        return properties
+    return (*(item for item in properties if item.key != _NO_FUNCTION_CHECK.key), _NO_FUNCTION_CHECK)
