@@ -1,0 +1,128 @@
+"""Import jobs as each version takes them: how many, in which order, and what happens when they go wrong."""
+
+import pytest
+
+from milvus_vault.errors import BackupDamagedError, ImportFailedError
+from tests.restore.conftest import Deploy
+from tests.support.golden_rows import GOLDEN, full_meta
+from tests.support.milvus_server.importing import COMPLETED, Job
+from tests.support.restoring import BACKUPS, Restoring
+
+pytestmark = pytest.mark.filterwarnings("ignore:No application metrics to publish")
+
+ARCHIVE = "golden_2_4"
+NEWER = ["2.4.23", "2.5.27", "2.6.19"]
+AFTERWARDS = {"FOLD_COPIES": "0"}
+BY_GRPC = {"MILVUS_REST_URI": "http://127.0.0.1:9"}
+
+
+def jobs(restoring: Restoring) -> list[Job]:
+    """Return the jobs of a server, oldest first."""
+    return list(restoring.server.service.imports.all())[::-1]
+
+
+def partitions_with_rows() -> int:
+    """Return how many partitions of the archive have rows."""
+    return sum(
+        any(not segment.get("is_l0") for segment in partition.get("segment_backups", []))
+        for collection in full_meta(ARCHIVE)["collection_backups"]
+        for partition in collection["partition_backups"]
+    )
+
+
+@pytest.fixture(params=NEWER)
+def restoring(deploy: Deploy, request: pytest.FixtureRequest) -> Restoring:
+    found = deploy(str(request.param))
+    found.upload(GOLDEN / ARCHIVE)
+    return found
+
+
+def test_there_is_one_job_a_partition_and_none_for_deletes(restoring: Restoring) -> None:
+    restoring.restore({"backup_name": ARCHIVE})
+    assert len(jobs(restoring)) == partitions_with_rows()
+    assert not any(job.is_level_zero for job in jobs(restoring))
+
+
+def test_all_jobs_are_there_before_the_first_is_waited_for(restoring: Restoring) -> None:
+    counts: list[int] = []
+    restoring.after = {
+        "start_imports": lambda: counts.append(len(jobs(restoring))),
+        "get_import_progress": lambda: counts.append(len(jobs(restoring))),
+    }
+    restoring.restore({"backup_name": ARCHIVE})
+    assert set(counts) == {partitions_with_rows()}
+
+
+@pytest.mark.parametrize("version", NEWER)
+def test_deletes_by_themselves_come_after_all_rows_of_their_collection(deploy: Deploy, version: str) -> None:
+    restoring = deploy(version, AFTERWARDS)
+    restoring.upload(GOLDEN / ARCHIVE)
+    restoring.restore({"backup_name": ARCHIVE})
+    deletes = [job for job in jobs(restoring) if job.is_level_zero]
+    assert deletes
+    for job in deletes:
+        assert job.state == COMPLETED
+        assert [len(files) for files in job.files] == [1]
+        rows = [j for j in jobs(restoring) if j.collection is job.collection and not j.is_level_zero]
+        assert all(other.ended_at is not None and other.ended_at <= job.created_at for other in rows)
+
+
+@pytest.mark.parametrize("version", NEWER)
+def test_where_rest_does_not_answer_jobs_are_started_by_grpc(deploy: Deploy, version: str) -> None:
+    restoring = deploy(version, BY_GRPC)
+    restoring.upload(GOLDEN / ARCHIVE)
+    assert restoring.restore({"backup_name": ARCHIVE})["status"] == "complete"
+    assert {len(job.files) for job in jobs(restoring)} == {1}
+
+
+def test_jobs_that_milvus_forgot_fail_by_name_since_nothing_proves_their_rows(restoring: Restoring) -> None:
+    restoring.server.faults.forgets_imports = True
+    restoring.after = {"start_imports": lambda: _until_all_ended(restoring)}
+    report = restoring.restore({"backup_name": ARCHIVE})
+    told = {(c["error"], "no longer knows" in c["message"]) for c in report["collections"] if c["status"] == "failed"}
+    assert told == {(ImportFailedError.__name__, True)}
+    # What could not be proven did not get its name.
+    named = {c["target"]["name"] for c in report["collections"] if c["status"] == "restored"}
+    there = restoring.server.core.catalog.databases["default"].collections
+    assert set(there) <= named
+
+
+def _until_all_ended(restoring: Restoring) -> None:
+    service = restoring.server.service.imports
+    while any(job.ended_at is None for job in service.all()):
+        pass
+
+
+@pytest.mark.parametrize("way", [{}, BY_GRPC], ids=["REST", "gRPC"])
+@pytest.mark.parametrize("version", NEWER)
+def test_an_answer_that_got_lost_doubles_no_rows(deploy: Deploy, version: str, way: dict[str, str]) -> None:
+    restoring = deploy(version, way)
+    restoring.upload(GOLDEN / ARCHIVE)
+    faults = restoring.server.faults
+    faults.unavailable_names = frozenset({"Import", "/v2/vectordb/jobs/import/create"})
+    restoring.after = {"create_collections": lambda: setattr(faults, "lost_answers", 2)}
+    report = restoring.restore({"backup_name": ARCHIVE})
+    assert (report["status"], faults.lost_answers) == ("complete", 0)
+    assert len(jobs(restoring)) > partitions_with_rows()
+    assert sum(c["row_count"] for c in report["collections"]) == _live_rows(restoring)
+
+
+def _live_rows(restoring: Restoring) -> int:
+    return sum(
+        len(restoring.server.live_rows(database.name, name).get(1, []))
+        for database in restoring.server.core.catalog.databases.values()
+        for name in database.collections
+    )
+
+
+def test_a_segment_that_is_missing_is_found_before_anything_is_made(restoring: Restoring) -> None:
+    key = next(
+        item["Key"]
+        for item in restoring.s3.list_objects_v2(Bucket=BACKUPS, Prefix=f"team/{ARCHIVE}/binlogs/insert_log")[
+            "Contents"
+        ]
+    )
+    restoring.s3.delete_object(Bucket=BACKUPS, Key=key)
+    with pytest.raises(BackupDamagedError, match="missing"):
+        restoring.restore({"backup_name": ARCHIVE})
+    assert not jobs(restoring)
