@@ -25,6 +25,7 @@ from milvus_vault.model.collections import (
     LoadState,
     SegmentLevel,
 )
+from milvus_vault.model.versions import parse_version
 from tests.conformance.asking import Milvus, base_fields
 from tests.conformance.conftest import Start
 
@@ -142,7 +143,7 @@ def test_rows_are_imported_into_an_equal_collection(start: Start, version: str, 
             pairs=(ImportPair(insert_prefix="stage/", delta_prefix=""),),
             storage_version=2 if version == "2.6.19" else 0,
         )
-        importer = database.importer() if way == "gRPC" else RestImporter(milvus.uri)
+        importer = database.importer() if way == "gRPC" else RestImporter(milvus.uri, parse_version(version))
         job = importer.start_import(DATABASE, TARGET, task)
         _until(lambda: importer.import_state(job).status is not ImportStatus.RUNNING)
         state = importer.import_state(job)
@@ -164,22 +165,24 @@ def test_rows_are_imported_into_an_equal_collection(start: Start, version: str, 
 def test_a_job_that_milvus_has_forgotten_is_told_from_one_that_runs(start: Start, version: str, way: str) -> None:
     milvus = start(version).milvus
     with connect(milvus.uri) as database:
-        importer = database.importer() if way == "gRPC" else RestImporter(milvus.uri)
+        importer = database.importer() if way == "gRPC" else RestImporter(milvus.uri, parse_version(version))
         assert importer.import_state("42").status is ImportStatus.FORGOTTEN
 
 
 @pytest.mark.parametrize("version", ALL)
 def test_rest_answers_from_2_4_on(start: Start, version: str) -> None:
     milvus = start(version, authorization=True).milvus
-    assert RestImporter(milvus.uri).answers() is (version >= "2.4")
+    assert RestImporter(milvus.uri, parse_version(version)).answers() is (version >= "2.4")
 
 
 def test_rest_takes_user_and_password_and_refuses_by_name(start: Start) -> None:
     milvus = start("2.5.27", authorization=True).milvus
-    assert RestImporter(milvus.uri, username="root", password="Milvus").import_state("42").reason
+    assert (
+        RestImporter(milvus.uri, parse_version("2.5.27"), username="root", password="Milvus").import_state("42").reason
+    )
     for user, error in (("", MilvusAuthenticationError), ("nobody", MilvusAuthenticationError)):
         with pytest.raises(error):
-            RestImporter(milvus.uri, username=user, password="x").import_state("42")
+            RestImporter(milvus.uri, parse_version("2.5.27"), username=user, password="x").import_state("42")
 
 
 @pytest.mark.parametrize("version", ALL)

@@ -2,12 +2,15 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from milvus_vault.archive.contents import ArchivedCollection, ArchivedPartition, ArchivedSegment
+from milvus_vault.errors import InvalidRequestError
 from milvus_vault.model.collections import (
     ALL_PARTITIONS,
     CollectionLayout,
@@ -207,3 +210,15 @@ def imported(
             if not any(row == gone and time < at for gone, at in own):
                 found.add((int(parts[2]), row, time))
     return found
+
+
+def test_rows_of_channels_that_end_at_other_times_are_never_in_one_job() -> None:
+    channels = {1: "a", 2: "b", 3: "a", 8: "a"}
+    given = [segment(1), segment(2), segment(3), segment(8, rows=0)]
+    segments = [replace(each, virtual_channel=channels[each.segment_id]) for each in given]
+    objects = [*(insert(n) for n in (1, 2, 3)), delete(8)]
+    found = CollectionImport(collection(segments), objects, MANY, {"a": 50, "b": 60})
+    assert [(s.end_timestamp, s.row_count) for s in found.sources_staged(BASE)] == [(50, 20), (60, 10)]
+    assert {s.end_timestamp for s in CollectionImport(collection(segments), objects, MANY).sources_staged(BASE)} == {0}
+    with pytest.raises(InvalidRequestError, match=r"default\.c has too many deletes"):
+        CollectionImport(collection(segments), objects, FoldLimits(copies=0, segment_bytes=0), {"a": 50, "b": 60})

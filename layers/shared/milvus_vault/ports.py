@@ -203,8 +203,8 @@ class VectorDatabase(Protocol):
     def count_rows(self, database: str, name: str, partitions: Sequence[str] = ()) -> int:
         """Return the number of live rows (`count(*)`, strong consistency) of a loaded collection."""
 
-    def create_database(self, name: str) -> None:
-        """Create a database; one that exists already is no error."""
+    def create_database(self, name: str, properties: Sequence[KeyValue] = ()) -> None:
+        """Create a database; one that exists already is no error, and keeps its properties."""
 
     def create_collection(
         self, database: str, name: str, layout: CollectionLayout, *, added: Sequence[str] = ()
@@ -237,7 +237,15 @@ class VectorDatabase(Protocol):
     def are_indexes_built(self, database: str, name: str) -> bool:
         """Return whether Milvus has built all indexes of a collection. Raises `IndexFailedError` where it gave up."""
 
-    def request_load(self, database: str, name: str, *, replicas: int, partitions: Sequence[str] = ()) -> None:
+    def request_load(
+        self,
+        database: str,
+        name: str,
+        *,
+        replicas: int,
+        partitions: Sequence[str] = (),
+        resource_groups: Sequence[str] = (),
+    ) -> None:
         """Ask Milvus to load a collection, or only some partitions of it; do not wait.
 
         Raises `LoadFailedError`.
@@ -251,6 +259,9 @@ class VectorDatabase(Protocol):
 
         Raises `CollectionExistsError` where another collection has the alias or the name.
         """
+
+    def restore_rbac(self, rbac: Rbac) -> None:
+        """Add users, roles, grants and privilege groups. Fails as a whole where one is there already."""
 
 
 class Importer(Protocol):

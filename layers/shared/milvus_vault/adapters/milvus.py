@@ -17,8 +17,8 @@ from pymilvus.grpc_gen import common_pb2, milvus_pb2, milvus_pb2_grpc
 from milvus_vault.adapters import milvus_errors
 from milvus_vault.adapters.milvus_errors import check
 from milvus_vault.adapters.milvus_flushes import Flusher
-from milvus_vault.adapters.milvus_rbac import rbac_from_proto
 from milvus_vault.adapters.milvus_imports import GrpcImporter
+from milvus_vault.adapters.milvus_rbac import rbac_from_proto, rbac_to_proto
 from milvus_vault.adapters.milvus_schema import (
     full_name,
     key_values,
@@ -148,11 +148,12 @@ class MilvusDatabase:
         check(answer.status, "BackupRBAC", self._uri)
         return rbac_from_proto(answer.RBAC_meta)
 
-    def create_database(self, name: str) -> None:
-        """Create a database; one that exists already is no error."""
+    def create_database(self, name: str, properties: Sequence[KeyValue] = ()) -> None:
+        """Create a database; one that exists already is no error, and keeps its properties."""
         if name in self.list_databases():
             return
-        status = self._call("CreateDatabase", milvus_pb2.CreateDatabaseRequest(db_name=name))
+        request = milvus_pb2.CreateDatabaseRequest(db_name=name, properties=pairs(properties))
+        status = self._call("CreateDatabase", request)
         if "already exist" not in status.reason:
             check(status, "CreateDatabase", f"database {name}")
 
@@ -389,12 +390,25 @@ class MilvusDatabase:
         # The state alone is "finished" as well while no segment has been looked at: count the rows.
         return all(index.state == _INDEX_FINISHED and index.indexed_rows >= index.total_rows for index in indexes)
 
-    def request_load(self, database: str, name: str, *, replicas: int, partitions: Sequence[str] = ()) -> None:
+    def request_load(
+        self,
+        database: str,
+        name: str,
+        *,
+        replicas: int,
+        partitions: Sequence[str] = (),
+        resource_groups: Sequence[str] = (),
+    ) -> None:
         """Ask Milvus to load a collection, or only some partitions of it; do not wait.
 
         Raises `LoadFailedError`.
         """
-        common = {"db_name": database, "collection_name": name, "replica_number": replicas}
+        common = {
+            "db_name": database,
+            "collection_name": name,
+            "replica_number": replicas,
+            "resource_groups": resource_groups,
+        }
         call, request = (
             ("LoadPartitions", milvus_pb2.LoadPartitionsRequest(**common, partition_names=partitions))
             if partitions
@@ -432,9 +446,18 @@ class MilvusDatabase:
             status = self._call("AlterAlias", milvus_pb2.AlterAliasRequest(**names), database)
         check(status, "CreateAlias", subject)
 
+    # --- users ------------------------------------------------------------------------------------
+
+    def restore_rbac(self, rbac: Rbac) -> None:
+        """Add users, roles, grants and privilege groups. Fails as a whole where one is there already."""
+        request = milvus_pb2.RestoreRBACMetaRequest(RBAC_meta=rbac_to_proto(rbac))
+        check(self._call("RestoreRBAC", request), "RestoreRBAC", self._uri)
+
+    # --- import -----------------------------------------------------------------------------------
+
     def importer(self) -> GrpcImporter:
         """Return the import by this connection."""
-        return GrpcImporter(self._call)
+        return GrpcImporter(self._call, self.server_version())
 
     # --- internals --------------------------------------------------------------------------------
 

@@ -9,12 +9,17 @@ from milvus_vault.adapters import milvus_errors
 from milvus_vault.adapters.milvus_errors import check
 from milvus_vault.errors import MilvusRequestError
 from milvus_vault.model.collections import ImportJobState, ImportStatus, ImportTask
+from milvus_vault.model.versions import ServerVersion, has_import_jobs
 
 # A server may hold 65,536 pending import jobs; the newest come first in the list.
 LISTED_IMPORT_JOBS = 65_536
 
 # The number from which on storage has another layout, of which an import must be told.
 _FIRST_PACKED_VERSION = 2
+
+# Before, the end of an import is told in milliseconds; a hybrid timestamp there leaves nothing out.
+_HYBRID_SINCE = (2, 5)
+_LOGICAL_BITS = 18
 
 _FAILED = {1, 7}  # common.ImportState: Failed, FailedAndCleaned
 _COMPLETED = 6
@@ -29,12 +34,15 @@ class Call(Protocol):
         """Return the answer; raises our error where there is none."""
 
 
-def import_options(task: ImportTask) -> Mapping[str, str]:
+def import_options(task: ImportTask, server: ServerVersion) -> Mapping[str, str]:
     """Return the options that every way of importing takes."""
     # With `backup` beside it, an import of deletes would ask for a partition.
     options = {"l0_import" if task.is_deletes else "backup": "true"}
     if task.storage_version >= _FIRST_PACKED_VERSION:
         options["storage_version"] = str(task.storage_version)
+    if task.end_timestamp and has_import_jobs(server):
+        is_hybrid = server.minor_line >= _HYBRID_SINCE
+        options["end_ts"] = str(task.end_timestamp if is_hybrid else task.end_timestamp >> _LOGICAL_BITS)
     return options
 
 
@@ -46,8 +54,9 @@ def subject_of(database: str, name: str, task: ImportTask) -> str:
 class GrpcImporter:
     """The port `Importer` by gRPC."""
 
-    def __init__(self, call: Call) -> None:
+    def __init__(self, call: Call, server: ServerVersion) -> None:
         self._call = call
+        self._server = server
 
     @property
     def pairs_a_job(self) -> int:
@@ -65,7 +74,7 @@ class GrpcImporter:
             collection_name=name,
             partition_name=task.partition,
             files=_files(task),
-            options=[{"key": key, "value": value} for key, value in import_options(task).items()],
+            options=[{"key": key, "value": value} for key, value in import_options(task, self._server).items()],
         )
         subject = subject_of(database, name, task)
         answer = self._call("Import", request, database)

@@ -1,6 +1,8 @@
-"""Milvus' messages about users and rights to our models."""
+"""Milvus' messages about users and rights to our models and back."""
 
 from typing import Any
+
+from pymilvus.grpc_gen import milvus_pb2
 
 from milvus_vault.model.rbac import PrivilegeGroup, Rbac, RbacGrant, RbacRole, RbacUser
 
@@ -39,3 +41,23 @@ def rbac_from_proto(meta: Message) -> Rbac:
             for group in meta.privilege_groups
         ),
     )
+
+
+def rbac_to_proto(rbac: Rbac) -> Message:
+    """Return the `milvus.RBACMeta` message that restores it."""
+    meta = milvus_pb2.RBACMeta()
+    for user in rbac.users:
+        meta.users.add(user=user.name, password=user.password_hash, roles=[{"name": role} for role in user.roles])
+    for role in rbac.roles:
+        meta.roles.add(name=role.name, description=role.description)
+    for grant in rbac.grants:
+        meta.grants.add(
+            role={"name": grant.role},
+            object={"name": grant.object_type},
+            object_name=grant.object_name,
+            grantor={"user": {"name": grant.grantor}, "privilege": {"name": grant.privilege}},
+            db_name=grant.database,
+        )
+    for group in rbac.privilege_groups:
+        meta.privilege_groups.add(group_name=group.name, privileges=[{"name": name} for name in group.privileges])
+    return meta

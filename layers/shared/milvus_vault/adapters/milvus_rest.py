@@ -18,6 +18,7 @@ from milvus_vault.errors import (
     MilvusUnavailableError,
 )
 from milvus_vault.model.collections import ImportJobState, ImportStatus, ImportTask
+from milvus_vault.model.versions import ServerVersion
 
 CALL_SECONDS = 60.0
 PROBE_SECONDS = 5.0
@@ -66,8 +67,9 @@ class _Jobs(_Camel):
 class RestImporter:
     """The port `Importer` by REST."""
 
-    def __init__(self, uri: str, *, username: str = "", password: str = "") -> None:
+    def __init__(self, uri: str, server: ServerVersion, *, username: str = "", password: str = "") -> None:
         """Name the server by `http://host:port` or `https://host:port`; the certificate of TLS is checked."""
+        self._server = server
         self._uri = uri.rstrip("/")
         self._headers = {"Content-Type": "application/json", "Request-Timeout": f"{CALL_SECONDS:.0f}"}
         if username:
@@ -94,7 +96,7 @@ class RestImporter:
             "dbName": database,
             "collectionName": name,
             "files": [[prefix for prefix in (pair.insert_prefix, pair.delta_prefix) if prefix] for pair in task.pairs],
-            "options": dict(import_options(task)),
+            "options": dict(import_options(task, self._server)),
         }
         if task.partition:
             body["partitionName"] = task.partition

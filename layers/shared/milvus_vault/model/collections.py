@@ -233,6 +233,8 @@ class ImportTask:
     """Of the insert logs, as the backup's server told it."""
     is_deletes: bool = False
     """Whether the prefixes hold deletes of level 0 only; there is then no insert prefix."""
+    end_timestamp: int = 0
+    """Hybrid timestamp after which rows and deletes are left out; 0: none are."""
 
 
 class ImportStatus(StrEnum):

@@ -133,6 +133,30 @@ class RestoreRequest(Model):
         default=True,
         description="Create the aliases that the collections had. One in use elsewhere stays there, with a warning.",
     )
+    partitions: dict[Selector, tuple[str, ...]] = Field(
+        default_factory=dict,
+        description='Of these collections, by their names in the backup, only these partitions: `{"db.a": ["p1"]}`. '
+        "Not of one that has a partition key.",
+    )
+    replicas: int | None = Field(
+        default=None,
+        ge=1,
+        le=64,
+        description="Load with so many replicas. Default: as many as there were.",
+    )
+    resource_groups: tuple[str, ...] = Field(
+        default=(), description="Resource groups to load into. Default: Milvus' own default group."
+    )
+    point_in_time: bool = Field(
+        default=False,
+        description="Leave out rows and deletes that came after the backup's flush, while it was made. For Milvus 2.4 "
+        "and newer, where the backup knows the channel of each segment; else there is a warning.",
+    )
+    rbac: bool = Field(
+        default=False,
+        description="Also restore those users, roles, grants and privilege groups of the backup that Milvus does not "
+        "have. What is there is left as it is.",
+    )
     max_shards: int | None = Field(
         default=None, ge=1, le=64, description="Upper limit for the number of shards of a restored collection."
     )

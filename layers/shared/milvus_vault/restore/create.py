@@ -29,8 +29,8 @@ class Creation:
         A collection that cannot be created is written down as failed. Done again, it keeps what this execution
         made, and attempts of an earlier one whose import jobs are all known.
         """
-        for database in sorted({name.database for name in self.plan.targets}):
-            self.database.create_database(database)
+        for database in self.plan.databases:
+            self.database.create_database(database.name, database.properties)
         journal = Journal(self.run)
         progress = journal.read()
         indexes = [i for i in range(len(self.plan.targets)) if not (progress[i].has_failed or progress[i].is_finished)]

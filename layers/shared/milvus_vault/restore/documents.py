@@ -14,7 +14,7 @@ from typing import Any
 from pydantic import field_serializer
 
 from milvus_vault.model.base import Model
-from milvus_vault.model.collections import CollectionLayout, CollectionName, IndexDescription, LoadState
+from milvus_vault.model.collections import CollectionLayout, CollectionName, IndexDescription, KeyValue, LoadState
 from milvus_vault.model.requests import RestoreRequest
 
 PLAN = "restore.json"
@@ -39,6 +39,8 @@ class ImportSource(Model):
     pairs: tuple[ImportPaths, ...]
     storage_version: int = 0
     is_deletes: bool = False
+    end_timestamp: int = 0
+    """Hybrid timestamp after which rows and deletes are left out; 0: none are."""
 
     @property
     def row_count(self) -> int:
@@ -59,6 +61,8 @@ class Target(Model):
     aliases: tuple[str, ...]
     load_state: LoadState
     replicas: int
+    resource_groups: tuple[str, ...] = ()
+    """Where to load it; empty: Milvus' default group."""
     loaded_partitions: tuple[str, ...]
     """Partitions to load; empty: the whole collection, if any."""
     imports: tuple[ImportSource, ...]
@@ -79,6 +83,13 @@ class Target(Model):
         return sum(source.row_count for source in self.imports)
 
 
+class TargetDatabase(Model):
+    """A database that collections are restored to; properties are set only where it is created."""
+
+    name: str
+    properties: tuple[KeyValue, ...] = ()
+
+
 class RestorePlan(Model):
     """What one execution restores. Written by PrepareRestore, read by all later tasks."""
 
@@ -97,6 +108,7 @@ class RestorePlan(Model):
     staging_folder: str
     targets: tuple[CollectionName, ...]
     """Their positions are the indexes by which all other files name them."""
+    databases: tuple[TargetDatabase, ...]
     warnings: tuple[str, ...] = ()
 
     @field_serializer("request")
@@ -127,6 +139,7 @@ class ImportJob(Model):
     partition: str
     row_count: int
     has_deletes: bool
+    """Whether fewer rows may be imported: those deleted, or newer than a point in time, are left out."""
 
 
 class ImportJobs(Model):

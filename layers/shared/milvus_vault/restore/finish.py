@@ -128,7 +128,13 @@ class Finishing:
         database, partitions = target.name.database, target.loaded_partitions
         percent = self.database.load_percent(database, name, partitions)
         if percent == 0:
-            self.database.request_load(database, name, replicas=max(1, target.replicas), partitions=partitions)
+            self.database.request_load(
+                database,
+                name,
+                replicas=max(1, target.replicas),
+                partitions=partitions,
+                resource_groups=target.resource_groups,
+            )
         return percent == FULLY_LOADED
 
     def _shows_all_rows(self, target: Target, name: str, imported: Imported) -> bool:

@@ -97,6 +97,7 @@ class Imports:
                     pairs=tuple(import_pair(pair) for pair in pairs),
                     storage_version=source.storage_version,
                     is_deletes=source.is_deletes,
+                    end_timestamp=source.end_timestamp,
                 )
                 # With skip_create another execution imports into this same collection.
                 check_owner(self.run, attempt_of(self.execution_arn))
@@ -106,7 +107,7 @@ class Imports:
                         job_id=job or self.importer.start_import(database, name, task),
                         partition=source.partition,
                         row_count=sum(pair.row_count for pair in pairs),
-                        has_deletes=any(pair.delta_prefix for pair in pairs),
+                        has_deletes=any(pair.delta_prefix for pair in pairs) or source.end_timestamp > 0,
                     )
                 )
         return tuple(jobs)

@@ -1,12 +1,14 @@
 """Which collections are restored, and under which names."""
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 
+from milvus_vault.archive.contents import Archive, ArchivedCollection
 from milvus_vault.backup.selection import select_collections
 from milvus_vault.errors import InvalidRequestError, NameConflictError
 from milvus_vault.model.collections import CollectionName
 from milvus_vault.model.requests import RestoreRequest
+from milvus_vault.restore.documents import TargetDatabase
 
 
 def resolve_targets(
@@ -53,3 +55,13 @@ def _check_renames(request: RestoreRequest, selected: list[CollectionName]) -> N
         if old not in there:
             msg = f"'rename' names {old}, which is not among the collections to restore"
             raise InvalidRequestError(msg, hint=f"To be restored are: {', '.join(sorted(map(str, selected))[:10])}.")
+
+
+def target_databases(
+    archive: Archive, chosen: Sequence[tuple[ArchivedCollection, CollectionName]]
+) -> Iterator[TargetDatabase]:
+    """Yield the databases of the targets; one gets the properties that the first source's database had."""
+    sources = {target.database: source.name.database for source, target in reversed(chosen)}
+    described = {database.name: database.properties for database in archive.database_descriptions}
+    for name, source in sorted(sources.items()):
+        yield TargetDatabase(name=name, properties=described.get(source, ()))

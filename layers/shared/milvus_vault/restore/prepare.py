@@ -21,7 +21,10 @@ from milvus_vault.model.versions import ServerVersion, has_import_jobs, parse_ve
 from milvus_vault.ports import Executions, ObjectStore, VectorDatabase
 from milvus_vault.restore.documents import PLAN, ImportSource, RestorePlan, Target, target_name
 from milvus_vault.restore.journal import Journal
-from milvus_vault.restore.naming import resolve_targets
+from milvus_vault.restore.naming import resolve_targets, target_databases
+from milvus_vault.restore.partitions import check_partitions, objects_in, with_partitions
+from milvus_vault.restore.point_in_time import channel_ends, lost_points
+from milvus_vault.restore.rbac import check_rbac, restore_rbac
 from milvus_vault.restore.staging import CollectionImport, FoldLimits
 from milvus_vault.restore.staging_legacy import import_sources, staged_items
 from milvus_vault.restore.targets import TargetCheck
@@ -70,6 +73,10 @@ class RestorePreparation:
             for collection in sorted(archive.collections, key=lambda c: (c.name.database, c.name.name))
             if collection.name in targets
         ]
+        check_partitions(self.request.partitions, list(targets))
+        for collection, _ in chosen:
+            self._part(collection)
+        rbac = check_rbac(archive) if self.request.rbac else None
         server = self.database.server_version()
         check_target_version(archive.milvus_version, server, allow_version=self.request.allow_version)
         can_import_in_place = self._check_objects(archive, [collection for collection, _ in chosen], server)
@@ -85,13 +92,20 @@ class RestorePreparation:
             is_staged=self._has_rows(archive) and not can_import_in_place,
             staging_folder=join(self.staging_prefix, self.run.run) + "/",
             targets=tuple(target for _, target in chosen),
-            warnings=(*archive.warnings, *self._warnings(archive)),
+            databases=tuple(target_databases(archive, chosen)),
+            warnings=(
+                *archive.warnings,
+                *self._warnings(archive),
+                *lost_points(self.request, server, [collection for collection, _ in chosen]),
+            ),
         )
         claims, target_claims = self._claims(self.run.bucket), self._claims(self.storage.bucket)
         try:
             self._claim(claims, target_claims, plan.targets)
             self._check_backup_stays(plan)
             self._write(plan, archive, chosen)
+            if rbac is not None:
+                restore_rbac(rbac, self.database)
         except VaultError:
             target_claims.give_back()
             claims.give_back()
@@ -162,14 +176,18 @@ class RestorePreparation:
             if self._has_rows(archive):
                 # What an earlier execution of this run imported needs no objects any more.
                 is_staged = plan.is_staged and not progress[index].is_imported
-                sources = self._sources(plan, index, collection, is_staged=is_staged)
-            target = self._target(index, collection, name, replaced[index], sources)
+                sources = self._sources(plan, index, self._part(collection), is_staged=is_staged)
+            target = self._target(index, self._part(collection), name, replaced[index], sources)
             self.run.write(target_name(index), target)
         check_owner(self.run, self._attempt)
         self.run.write(PLAN, plan)
 
     def _has_rows(self, archive: Archive) -> bool:
         return not archive.meta_only and not self.request.meta_only
+
+    def _part(self, collection: ArchivedCollection) -> ArchivedCollection:
+        """Return what is to be restored of a collection."""
+        return with_partitions(collection, self.request.partitions.get(str(collection.name)))
 
     def _objects(self, collection: ArchivedCollection) -> list[ArchivedObject]:
         return read_objects(self._store, self.run.bucket, self.layout, collection)
@@ -220,10 +238,10 @@ class RestorePreparation:
 
     def _sources(self, plan: RestorePlan, index: int, collection: ArchivedCollection, *, is_staged: bool) -> _Sources:
         """Return what to import of a collection; where that is staged, write down what to copy."""
-        objects = self._objects(collection)
+        objects = objects_in(collection, self._objects(collection))
         base = f"{plan.staging_folder}{collection.collection_id}/" if plan.is_staged else self.layout.binlogs
         if has_import_jobs(parse_version(plan.server_version)):
-            whole = CollectionImport(collection, objects, self.fold_limits)
+            whole = CollectionImport(collection, objects, self.fold_limits, channel_ends(self.request, collection))
             items = whole.staged_items(base)
             if plan.is_staged:
                 sources = _Sources(whole.sources_staged(base), whole.deletes_staged(base))
@@ -256,7 +274,8 @@ class RestorePreparation:
             indexes=collection.indexes,
             aliases=collection.aliases,
             load_state=collection.load_state,
-            replicas=collection.replicas,
+            replicas=self.request.replicas or collection.replicas,
+            resource_groups=self.request.resource_groups,
             loaded_partitions=loaded if 0 < len(loaded) < len(collection.partitions) else (),
             imports=sources.rows,
             deletes=sources.deletes,

@@ -8,11 +8,13 @@ Staged for a server of 2.4 or newer, with segments in groups of what one job tak
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 from milvus_vault.archive.contents import ArchivedCollection, ArchivedPartition, ArchivedSegment
 from milvus_vault.archive.layout import DELTA_LOG, INSERT_LOG, LogKey, parse_log_key
+from milvus_vault.errors import InvalidRequestError
 from milvus_vault.model.collections import ALL_PARTITIONS, ImportPair, SegmentLevel
 from milvus_vault.model.objects import ArchivedObject, CopyItem
 from milvus_vault.restore.documents import ImportPaths, ImportSource
@@ -58,8 +60,19 @@ type _Group = Sequence[_Segment]
 class CollectionImport:
     """What one collection needs to be imported into a server of 2.4 or newer."""
 
-    def __init__(self, collection: ArchivedCollection, objects: Iterable[ArchivedObject], limits: FoldLimits) -> None:
+    def __init__(
+        self,
+        collection: ArchivedCollection,
+        objects: Iterable[ArchivedObject],
+        limits: FoldLimits,
+        ends: Mapping[str, int] = MappingProxyType({}),
+    ) -> None:
+        """Sort a collection's objects; `ends` are timestamps by channel, after which rows and deletes are left out.
+
+        Raises `InvalidRequestError` where these would have to hold for deletes that are imported by themselves.
+        """
         self._collection = collection
+        self._ends = {segment.segment_id: ends.get(segment.virtual_channel, 0) for segment in collection.segments}
         self._segments: dict[int, _Segment] = {}
         for found in collection.segments:
             if found.row_count and found.level is not SegmentLevel.L0:
@@ -75,6 +88,9 @@ class CollectionImport:
                 (segment_of.deletes if key.kind == DELTA_LOG else segment_of.inserts).append(item)
         self.folds = self._can_fold(limits)
         """Whether deletes of level 0 are imported with the rows that they concern, and not after them."""
+        if ends and not self.folds:
+            msg = f"{collection.name} has too many deletes to be restored as of a point in time"
+            raise InvalidRequestError(msg, hint="Leave out point_in_time, or deploy the stack with higher FoldCopies.")
         if self.folds:
             for segment in self._segments.values():
                 segment.folded = list(self._concerning(segment.found.partition_id))
@@ -92,6 +108,7 @@ class CollectionImport:
                 partition=partition.name,
                 pairs=tuple(self._paths(base, partition, str(item.found.group_id), [item]) for item in group),
                 storage_version=group[0].found.storage_version,
+                end_timestamp=self._ends[group[0].found.segment_id],
             )
             for partition, _, group in self._groups()
         )
@@ -103,6 +120,7 @@ class CollectionImport:
                 partition=partition.name,
                 pairs=(self._paths(base, partition, str(number), group),),
                 storage_version=group[0].found.storage_version,
+                end_timestamp=self._ends[group[0].found.segment_id],
             )
             for partition, number, group in self._groups()
         )
@@ -153,11 +171,11 @@ class CollectionImport:
     def _groups(self) -> Iterator[tuple[ArchivedPartition, int, _Group]]:
         """Yield partition, number and segments of each job."""
         for partition in self._collection.partitions:
-            of_version: dict[int, list[_Segment]] = defaultdict(list)
+            alike: dict[tuple[int, int], list[_Segment]] = defaultdict(list)
             for found in partition.segments:
                 if (segment := self._segments.get(found.segment_id)) is not None:
-                    of_version[found.storage_version].append(segment)
-            groups = [group for segments in of_version.values() for group in _cut(segments)]
+                    alike[found.storage_version, self._ends[found.segment_id]].append(segment)
+            groups = [group for segments in alike.values() for group in _cut(segments)]
             for number, group in enumerate(groups, start=1):
                 yield partition, number, group
 

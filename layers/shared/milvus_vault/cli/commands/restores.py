@@ -53,6 +53,15 @@ def restore(
     max_shards: Annotated[
         int | None, typer.Option(metavar="N", help="At most so many shards for a collection.", show_default=False)
     ] = None,
+    replicas: Annotated[
+        int | None, typer.Option(metavar="N", help="Load with so many replicas.", show_default=False)
+    ] = None,
+    resource_groups: Annotated[
+        list[str], typer.Option("--resource-group", metavar="NAME", help="Load into these.", show_default=False)
+    ] = [],
+    rbac: Annotated[
+        bool, typer.Option("--rbac", help="Also restore users, roles and grants that are not there yet.")
+    ] = False,
     allow_version: Annotated[
         bool, typer.Option("--allow-version", help="Restore into a Milvus that the matrix does not list (2.2, 2.3).")
     ] = False,
@@ -83,6 +92,9 @@ def restore(
         load=False if no_load or no_index else None,
         restore_aliases=False if no_aliases else None,
         max_shards=max_shards,
+        replicas=replicas,
+        resource_groups=tuple(resource_groups) or None,
+        rbac=rbac or None,
         allow_version=allow_version or None,
     )
     started = session.vault().restore(request, idempotency_key=key)

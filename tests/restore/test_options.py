@@ -1,0 +1,143 @@
+"""What a restore is asked for beside rows: some partitions, replicas, resource groups, databases, users."""
+
+from typing import Any
+
+import pytest
+
+from milvus_vault.errors import InvalidRequestError
+from milvus_vault.model.rbac import PrivilegeGroup, Rbac, RbacGrant, RbacRole, RbacUser
+from milvus_vault.restore.rbac import difference
+from tests.conformance.asking import Milvus
+from tests.restore.conftest import Deploy
+from tests.support.golden_rows import GOLDEN, oracle
+from tests.support.restoring import Restoring
+
+pytestmark = pytest.mark.filterwarnings("ignore:No application metrics to publish")
+
+NEWER = ["2.4.23", "2.5.27", "2.6.19"]
+ARCHIVE = "golden_2_4"
+COLLECTION = "gold.layers"
+
+
+def deployed(deploy: Deploy, version: str, **settings: Any) -> Restoring:
+    """Return a server and the archive."""
+    restoring = deploy(version, **settings)
+    restoring.upload(GOLDEN / ARCHIVE)
+    return restoring
+
+
+def asking(restoring: Restoring) -> Milvus:
+    """Return what asks the server."""
+    server = restoring.server
+    return Milvus(server.uri, server.management_uri, restoring.s3, server.bucket, server.root_path, 0.1, 0.02)
+
+
+def with_partitions() -> tuple[str, dict[str, Any]]:
+    """Return a collection of the archive whose partitions have names."""
+    return next(
+        (name, found)
+        for name, found in oracle("2_4").items()
+        if len(found["partitions"]) > 1 and not any("_default_" in partition for partition in found["partitions"])
+    )
+
+
+@pytest.mark.parametrize("version", NEWER)
+def test_some_partitions_come_back_with_their_rows_and_no_others(deploy: Deploy, version: str) -> None:
+    name, expected = with_partitions()
+    wanted = next(partition for partition in expected["partitions"] if partition != "_default")
+    restoring = deployed(deploy, version)
+    request = {"backup_name": ARCHIVE, "collections": [name], "partitions": {name: [wanted]}}
+    assert restoring.restore(request)["status"] == "complete"
+    database, _, collection = name.partition(".")
+    rows = sum(len(versions) for versions in expected["rows"].get(wanted, []))
+    assert len(restoring.server.live_rows(database, collection).get(1, [])) == rows
+    there = restoring.server.core.catalog.collection(database, collection).partitions
+    assert set(there) == {"_default", wanted}
+
+
+def test_partitions_that_cannot_be_chosen_are_refused_by_name(deploy: Deploy) -> None:
+    name, _ = with_partitions()
+    by_key = next(n for n, found in oracle("2_4").items() if "_default_0" in found["partitions"])
+    restoring = deployed(deploy, "2.4.23")
+    for partitions, message in (
+        ({name: ["nowhere"]}, "has no partition nowhere"),
+        ({"default.unknown": ["p"]}, "not among the collections to restore"),
+        ({by_key: ["_default_0"]}, "partition key spreads rows"),
+    ):
+        with pytest.raises(InvalidRequestError, match=message):
+            restoring.restore({"backup_name": ARCHIVE, "partitions": partitions})
+    assert not any(database.collections for database in restoring.server.core.catalog.databases.values())
+
+
+@pytest.mark.parametrize("version", NEWER)
+def test_collections_are_loaded_with_the_replicas_and_into_the_groups_that_are_asked_for(
+    deploy: Deploy, version: str
+) -> None:
+    restoring = deploy(version, query_nodes=2)
+    # Of all archives only those of 2.3 have collections that were loaded.
+    restoring.upload(GOLDEN / "golden_0516")
+    milvus = asking(restoring)
+    milvus.must("CreateResourceGroup", resource_group="green", config={"requests": {"node_num": 2}})
+    report = restoring.restore({"backup_name": "golden_0516", "replicas": 2, "resource_groups": ["green"]})
+    assert report["status"] == "complete"
+    catalog = restoring.server.core.catalog
+    loads = [found.load for found in catalog.collections() if found.load is not None]
+    assert loads
+    assert {(load.replicas, load.resource_groups) for load in loads} == {(2, ("green",))}
+
+
+@pytest.mark.parametrize("version", NEWER)
+def test_a_database_that_is_created_gets_its_properties_and_one_that_is_there_keeps_its_own(
+    deploy: Deploy, version: str
+) -> None:
+    restoring = deployed(deploy, version)
+    milvus = asking(restoring)
+    milvus.must("CreateDatabase", db_name="kept", properties=[{"key": "database.max.collections", "value": "7"}])
+    request: dict[str, Any] = {"backup_name": ARCHIVE, "collections": ["gold.*"]}
+    assert restoring.restore(request)["status"] == "complete"
+    assert restoring.restore(request | {"rename": {"gold.*": "kept.*"}})["status"] == "complete"
+    for database, most in (("gold", "50"), ("kept", "7")):
+        found = {item.key: item.value for item in milvus.must("DescribeDatabase", db_name=database).properties}
+        assert found["database.max.collections"] == most
+
+
+@pytest.mark.parametrize("version", NEWER)
+def test_users_and_roles_come_back_and_those_that_are_there_stay(deploy: Deploy, version: str) -> None:
+    restoring = deployed(deploy, version)
+    rbac = restoring.server.service.rbac
+    request = {"backup_name": ARCHIVE, "collections": ["gold.*"], "rbac": True, "drop_existing": True}
+    assert restoring.restore(request)["status"] == "complete"
+    assert rbac.users["ann"].startswith("$2a$04$")
+    assert ("ann", "reader") in rbac.members
+    rbac.users["ann"] = "of today"
+    assert restoring.restore(request)["status"] == "complete"
+    assert rbac.users["ann"] == "of today"
+
+
+def test_a_backup_without_users_is_refused_where_they_are_asked_for(deploy: Deploy) -> None:
+    restoring = deploy("2.4.23")
+    restoring.upload(GOLDEN / "golden_0516")
+    with pytest.raises(InvalidRequestError, match="holds no users and roles"):
+        restoring.restore({"backup_name": "golden_0516", "rbac": True})
+
+
+def test_only_what_is_missing_is_restored() -> None:
+    ann, bob, root = (RbacUser(name=name, password_hash="h") for name in ("ann", "bob", "root"))
+    read = RbacGrant(role="r", object_type="Collection", object_name="*", privilege="Query", grantor="root")
+    write = read.model_copy(update={"privilege": "Insert"})
+    groups = tuple(PrivilegeGroup(name=name) for name in "ab")
+    wanted = Rbac(
+        users=(ann, bob, root),
+        roles=tuple(RbacRole(name=name) for name in ("r", "s", "admin")),
+        grants=(read, write),
+        privilege_groups=groups,
+    )
+    there = Rbac(
+        users=(ann.model_copy(update={"password_hash": "other"}),),
+        roles=(RbacRole(name="r", description="mine"),),
+        grants=(read.model_copy(update={"grantor": "ann"}),),
+        privilege_groups=groups[:1],
+    )
+    assert difference(wanted, there) == Rbac(
+        users=(bob,), roles=(RbacRole(name="s"),), grants=(write,), privilege_groups=groups[1:]
+    )

@@ -1,0 +1,37 @@
+"""The options of an import, as each version takes them."""
+
+import pytest
+
+from milvus_vault.adapters.milvus_imports import import_options
+from milvus_vault.model.collections import ImportTask
+from milvus_vault.model.versions import parse_version
+
+MILLISECONDS = 1_795_387_337_426
+ROWS = ImportTask(partition="p", pairs=())
+
+
+@pytest.mark.parametrize(
+    ("version", "expected"),
+    [
+        ("2.3.5", {}),
+        ("2.4.23", {"end_ts": str(MILLISECONDS)}),
+        ("2.5.27", {"end_ts": str((MILLISECONDS << 18) + 7)}),
+        ("2.6.19", {"end_ts": str((MILLISECONDS << 18) + 7)}),
+    ],
+)
+def test_a_point_in_time_is_told_in_the_unit_of_the_version(version: str, expected: dict[str, str]) -> None:
+    task = ImportTask(partition="p", pairs=(), end_timestamp=(MILLISECONDS << 18) + 7)
+    assert import_options(task, parse_version(version)) == {"backup": "true"} | expected
+
+
+def test_only_packed_logs_are_imported_with_their_version() -> None:
+    server = parse_version("2.6.19")
+    assert import_options(ROWS, server) == {"backup": "true"}
+    for version, expected in ((1, {}), (2, {"storage_version": "2"})):
+        task = ImportTask(partition="p", pairs=(), storage_version=version)
+        assert import_options(task, server) == {"backup": "true"} | expected
+
+
+def test_deletes_are_never_imported_as_a_backup() -> None:
+    task = ImportTask(partition="", pairs=(), is_deletes=True)
+    assert import_options(task, parse_version("2.5.27")) == {"l0_import": "true"}
