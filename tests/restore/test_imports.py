@@ -4,7 +4,7 @@ import pytest
 
 from milvus_vault.errors import BackupDamagedError, ImportFailedError
 from tests.restore.conftest import Deploy
-from tests.support.golden_rows import GOLDEN, full_meta
+from tests.support.golden_rows import GOLDEN, full_meta, oracle
 from tests.support.milvus_server.importing import COMPLETED, Job
 from tests.support.restoring import BACKUPS, Restoring
 
@@ -126,3 +126,20 @@ def test_a_segment_that_is_missing_is_found_before_anything_is_made(restoring: R
     with pytest.raises(BackupDamagedError, match="missing"):
         restoring.restore({"backup_name": ARCHIVE})
     assert not jobs(restoring)
+
+
+@pytest.mark.parametrize("way", [{}, BY_GRPC], ids=["REST", "gRPC"])
+@pytest.mark.parametrize("version", NEWER)
+def test_a_backup_in_milvus_own_bucket_is_imported_where_it_lies_unless_deletes_lie_apart(
+    deploy: Deploy, version: str, way: dict[str, str]
+) -> None:
+    restoring = deploy(version)
+    restoring.environment = {"BACKUP_BUCKET_NAME": restoring.server.bucket, **way}
+    restoring.upload(GOLDEN / "golden_0516")
+    restoring.upload(GOLDEN / ARCHIVE)
+    report = restoring.restore({"backup_name": "golden_0516"})
+    assert (report["status"], report["is_staged"]) == ("complete", False)
+    assert {file.split("/")[1] for job in jobs(restoring) for files in job.files for file in files} == {"golden_0516"}
+    assert sum(c["row_count"] for c in report["collections"]) == sum(c["count"] for c in oracle("2_3").values())
+    again = restoring.restore({"backup_name": ARCHIVE, "suffix": "_2"})
+    assert (again["status"], again["is_staged"]) == ("complete", True)

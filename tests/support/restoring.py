@@ -63,17 +63,22 @@ class Restoring:
     after: Mapping[str, Callable[[], object]] = field(default_factory=dict)
     """What happens in between, by the function that it comes after."""
 
+    @property
+    def backups(self) -> str:
+        """The bucket of the backups."""
+        return self.environment.get("BACKUP_BUCKET_NAME", BACKUPS)
+
     def upload(self, archive: Path, name: str = "") -> None:
         """Put an archive into the backup bucket."""
         self._make_bucket()
         for path in archive.rglob("*"):
             if path.is_file():
                 key = f"{PREFIX}/{name or archive.name}/{path.relative_to(archive).as_posix()}"
-                self.s3.put_object(Bucket=BACKUPS, Key=key, Body=path.read_bytes())
+                self.s3.put_object(Bucket=self.backups, Key=key, Body=path.read_bytes())
 
     def _make_bucket(self) -> None:
-        if BACKUPS not in {bucket["Name"] for bucket in self.s3.list_buckets()["Buckets"]}:
-            self.s3.create_bucket(Bucket=BACKUPS)
+        if self.backups not in {bucket["Name"] for bucket in self.s3.list_buckets()["Buckets"]}:
+            self.s3.create_bucket(Bucket=self.backups)
 
     def restore(self, request: Mapping[str, Any]) -> Json:
         """Return the report of a restore. Raises what a function raised, after the clean-up."""
@@ -87,7 +92,7 @@ class Restoring:
             finally:
                 self._call(clean_up_restore, step)
             result = self._call(report_restore, step)
-            body = self.s3.get_object(Bucket=BACKUPS, Key=result["report_key"])["Body"].read()
+            body = self.s3.get_object(Bucket=self.backups, Key=result["report_key"])["Body"].read()
             report: Json = json.loads(body)
             return report
 

@@ -64,16 +64,12 @@ class GrpcImporter:
         return 1
 
     def start_import(self, database: str, name: str, task: ImportTask) -> str:
-        """Start a job, and return its ID.
-
-        Of the two prefixes of rows the second may be empty but must be there (with only one, 2.3 says
-        "unsupported file type").
-        """
+        """Start a job, and return its ID."""
         request = milvus_pb2.ImportRequest(
             db_name=database,
             collection_name=name,
             partition_name=task.partition,
-            files=_files(task),
+            files=self._files(task),
             options=[{"key": key, "value": value} for key, value in import_options(task, self._server).items()],
         )
         subject = subject_of(database, name, task)
@@ -111,7 +107,7 @@ class GrpcImporter:
         request = milvus_pb2.ListImportTasksRequest(db_name=database, collection_name=name, limit=LISTED_IMPORT_JOBS)
         answer = self._call("ListImportTasks", request, database)
         check(answer.status, "ListImportTasks", f"{database}.{name}")
-        wanted = {"partition": task.partition, "files": ",".join(_files(task))}
+        wanted = {"partition": task.partition, "files": ",".join(self._files(task))}
         found = []
         for job in answer.tasks:
             infos = {item.key: item.value for item in job.infos}
@@ -122,7 +118,12 @@ class GrpcImporter:
                 found.append(job.id)
         return str(max(found)) if found else None
 
-
-def _files(task: ImportTask) -> list[str]:
-    (pair,) = task.pairs
-    return [pair.delta_prefix] if task.is_deletes else [pair.insert_prefix, pair.delta_prefix]
+    def _files(self, task: ImportTask) -> list[str]:
+        (pair,) = task.pairs
+        if task.is_deletes:
+            return [pair.delta_prefix]
+        if has_import_jobs(self._server) and not pair.delta_prefix:
+            # These list the whole bucket for an empty prefix.
+            return [pair.insert_prefix]
+        # With one prefix alone, 2.3 says "unsupported file type".
+        return [pair.insert_prefix, pair.delta_prefix]
