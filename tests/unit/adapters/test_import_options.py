@@ -2,7 +2,9 @@
 
 import pytest
 
+from milvus_vault.adapters.milvus_errors import Answer, check
 from milvus_vault.adapters.milvus_imports import import_options
+from milvus_vault.errors import MilvusRequestError, MilvusUnavailableError
 from milvus_vault.model.collections import ImportTask
 from milvus_vault.model.versions import parse_version
 
@@ -35,3 +37,11 @@ def test_only_packed_logs_are_imported_with_their_version() -> None:
 def test_deletes_are_never_imported_as_a_backup() -> None:
     task = ImportTask(partition="", pairs=(), is_deletes=True)
     assert import_options(task, parse_version("2.5.27")) == {"l0_import": "true"}
+
+
+def test_a_server_with_too_many_jobs_is_asked_again() -> None:
+    reason = "The number of jobs has reached the limit, please try again later.: importing data failed"
+    with pytest.raises(MilvusUnavailableError, match="reached the limit"):
+        check(Answer(code=2100, reason=reason), "Import", "default.c")
+    with pytest.raises(MilvusRequestError):
+        check(Answer(code=2100, reason="no binlog to import"), "Import", "default.c")

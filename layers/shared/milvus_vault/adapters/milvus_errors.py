@@ -32,6 +32,8 @@ _DATABASE_NOT_FOUND = 800
 _NAME_TAKEN = {1601, ALIAS_TAKEN}
 _LEGACY_COLLECTION_NOT_FOUND = 4
 _LEGACY_RATE_LIMIT = 49
+# The second: a server takes 1,024 import jobs at a time. The code is that of all that goes wrong with them.
+_BUSY_WORDS = ("rate limit", "number of jobs has reached the limit")
 
 UNREACHABLE_HINT = (
     "Check MilvusUri, that Milvus runs, and that the functions' subnets and security groups let them reach it."
@@ -94,6 +96,7 @@ def check(status: Any, call: str, subject: str) -> None:
         )
     if code in _NAME_TAKEN or "duplicated new collection name" in reason:
         raise CollectionExistsError(text, hint="Choose another name, or drop what has it.")
-    if code in _PASSING or legacy == _LEGACY_RATE_LIMIT or "rate limit" in reason.lower():
+    is_busy = any(words in reason.lower() for words in _BUSY_WORDS)
+    if code in _PASSING or legacy == _LEGACY_RATE_LIMIT or is_busy:
         raise MilvusUnavailableError(text, hint="The server is busy or starting; the task is tried again.")
     raise MilvusRequestError(text)
