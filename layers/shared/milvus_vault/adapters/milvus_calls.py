@@ -1,0 +1,39 @@
+"""One call to Milvus through the generated stubs of pymilvus, with its credentials and its failures.
+
+The stubs and not `MilvusClient`: its helpers leave out fields that a backup needs (flush timestamps, the
+schema message, load progress by partition), and its import drops options.
+"""
+
+import base64
+from typing import Any
+
+import grpc
+from pymilvus.grpc_gen import milvus_pb2_grpc
+
+from milvus_vault.adapters import milvus_errors
+
+CALL_SECONDS = 60.0
+
+# Message classes are built when pymilvus is imported, so that no type checker knows them.
+type Message = Any
+
+
+class MilvusCalls:
+    """Calls over one channel. Safe to use from several threads."""
+
+    def __init__(self, channel: grpc.Channel, uri: str, *, username: str = "", password: str = "") -> None:
+        self._stub = milvus_pb2_grpc.MilvusServiceStub(channel)
+        self._uri = uri
+        token = base64.b64encode(f"{username}:{password}".encode()).decode()
+        self._credentials = (("authorization", token),) if username else ()
+
+    def _call(self, name: str, request: Message, database: str = "", *, optional: bool = False) -> Message:
+        """Call one RPC. With `optional`, a server that does not know it gives None."""
+        # Before 2.2.9 and in some later calls only the header tells the database, in others only the field.
+        metadata = (*self._credentials, ("dbname", database)) if database else self._credentials
+        try:
+            return getattr(self._stub, name)(request, timeout=CALL_SECONDS, metadata=metadata)
+        except grpc.RpcError as err:
+            if optional and isinstance(err, grpc.Call) and err.code() is grpc.StatusCode.UNIMPLEMENTED:
+                return None
+            raise milvus_errors.from_rpc(err, name, self._uri) from err
