@@ -1,8 +1,9 @@
-"""RecordFailure: write down why an execution failed, and give it the failure's own name."""
+"""RecordFailure: write down why an execution failed, give it the failure's own name, and remove its secrets."""
 
 import json
 
 from milvus_vault.adapters.s3 import S3ObjectStore
+from milvus_vault.backup.secrets import remove_secrets
 from milvus_vault.errors import VaultError
 from milvus_vault.failures import read_failure, record_failure
 from milvus_vault.model.messages import RecordFailureRequest, RecordFailureResult
@@ -14,17 +15,18 @@ from milvus_vault.settings import StorageSettings
 def handler(event: RecordFailureRequest) -> RecordFailureResult:
     """Write the record. Safe to repeat: there is one for each execution."""
     storage = StorageSettings.from_env()
+    place = (S3ObjectStore.shared(), storage.backup_bucket_name, storage.backup_prefix)
     try:
         record = record_failure(
-            S3ObjectStore.shared(),
-            storage.backup_bucket_name,
-            storage.backup_prefix,
+            *place,
             machine=event.machine,
             execution_arn=event.execution_arn,
             error=event.error,
             cause=event.cause,
             request=json.dumps(event.request),
         )
+        if event.machine == "backup":
+            remove_secrets(*place, event.execution_arn)
     except VaultError as err:
         if err.retryable:
             raise

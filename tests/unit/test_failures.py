@@ -7,7 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from milvus_vault.backup.documents import RBAC
+from milvus_vault.backup.secrets import remove_secrets
+from milvus_vault.claims import CLAIM, Claim
+from milvus_vault.execution_records import ExecutionRecord, record_execution
 from milvus_vault.failures import FailureRecord, outcome_error, read_failure, record_failure
+from milvus_vault.model.rbac import Rbac
+from milvus_vault.workspace import Workspace
 from tests.support.memory_store import InMemoryObjectStore
 
 ARN = "arn:aws:states:us-east-1:123456789012:execution:vault-backup:monday"
@@ -95,3 +101,24 @@ def test_a_run_ends_under_its_collections_own_error_only_where_all_have_it(
 ) -> None:
     named = outcome_error(errors, some_succeeded=some_succeeded, partial="PartialError", failed="FailedError")
     assert named == expected
+
+
+@pytest.mark.parametrize(("holder", "is_left"), [(ARN, False), (f"{ARN}-2", True)])
+def test_a_failed_backup_leaves_no_hashes_of_passwords_unless_another_execution_has_its_run(
+    holder: str, *, is_left: bool
+) -> None:
+    store, now = InMemoryObjectStore("backups"), datetime.now(UTC)
+    run = Workspace(store, "backups", "team", "backup-x")
+    record = ExecutionRecord(execution_arn=ARN, kind="backup", run=run.run, backup_name="x", started_at=now)
+    record_execution(store, "backups", "team", record)
+    run.write(CLAIM, Claim(execution_arn=holder, run=run.run, claimed_at=now))
+    run.write(RBAC, Rbac())
+    for _ in range(2):
+        remove_secrets(store, "backups", "team", ARN)
+    assert set(run.names()) == ({CLAIM, RBAC} if is_left else {CLAIM})
+
+
+def test_a_backup_that_failed_before_it_wrote_anything_has_no_secrets_to_remove() -> None:
+    store = InMemoryObjectStore("backups")
+    remove_secrets(store, "backups", "", ARN)
+    assert store.buckets["backups"] == {}

@@ -3,6 +3,7 @@
 from datetime import datetime
 
 from milvus_vault.archive.layout import RUNS_FOLDER, join
+from milvus_vault.errors import ObjectNotFoundError
 from milvus_vault.model.base import Model
 from milvus_vault.model.resources import RunKind
 from milvus_vault.ports import ObjectStore
@@ -28,3 +29,12 @@ def execution_record_key(prefix: str, execution_arn: str) -> str:
 def record_execution(store: ObjectStore, bucket: str, prefix: str, record: ExecutionRecord) -> None:
     """Write an execution's record. The first function of each machine does, also if it then refuses the request."""
     store.put(bucket, execution_record_key(prefix, record.execution_arn), record.model_dump_json().encode())
+
+
+def find_execution_record(store: ObjectStore, bucket: str, prefix: str, execution_arn: str) -> ExecutionRecord | None:
+    """Return an execution's record, or None where it ended before it wrote one."""
+    try:
+        body = store.get(bucket, execution_record_key(prefix, execution_arn))
+    except ObjectNotFoundError:
+        return None
+    return ExecutionRecord.model_validate_json(body)

@@ -76,7 +76,8 @@ class TestRestore:
         api.backups = {"b": backup("b")}
         done = cli(
             "restore", "b", "-r", "shop.orders:shop.old,articles:articles2", "--drop_exist_collection", "--no-index",
-            "--no-aliases", "--max-shards", "2", "--allow-version", "--rebuild_index",
+            "--no-aliases", "--max-shards", "2", "--allow-version", "--rebuild_index", "--rbac", "--point-in-time",
+            "--partition", "shop.orders:p1,articles:p2", "-p", "shop.orders:p3",
         )  # fmt: skip
         assert done.code == 0
         assert api.asked[0].body == {
@@ -86,6 +87,9 @@ class TestRestore:
             "restore_index": False,
             "load": False,
             "restore_aliases": False,
+            "partitions": {"shop.orders": ["p1", "p3"], "default.articles": ["p2"]},
+            "point_in_time": True,
+            "rbac": True,
             "max_shards": 2,
             "allow_version": True,
         }
@@ -101,6 +105,25 @@ class TestRestore:
         done = cli("restore", "b", "--rename", "a")
         assert (done.code, api.asked) == (2, [])
         assert "'a' is not OLD:NEW" in done.err
+
+    @pytest.mark.parametrize(
+        ("options", "message"),
+        [
+            (["--no-load", "--replicas", "2"], "nothing is to be loaded"),
+            (["--no-index", "--resource-group", "green"], "nothing is to be loaded"),
+            (["--skip-create", "--max-shards", "2"], "'skip_create' creates none"),
+            (["--skip-create", "--drop-existing"], "exclude each other"),
+            (["--meta-only", "--point-in-time"], "'meta_only' restores none"),
+            (["--partition", "shop.*:p1"], "must name partitions of a collection"),
+            (["--partition", "shop.orders"], "'shop.orders' is not COLLECTION:PARTITION"),
+        ],
+    )
+    def test_what_cannot_be_meant_is_refused_before_anything_is_asked(
+        self, api: FakeApi, cli: Cli, options: list[str], message: str
+    ) -> None:
+        done = cli("restore", "b", *options)
+        assert (done.code, api.asked) == (2, [])
+        assert message in done.err
 
     def test_a_partial_restore_names_what_is_missing(self, api: FakeApi, cli: Cli) -> None:
         api.backups = {"b": backup("b")}

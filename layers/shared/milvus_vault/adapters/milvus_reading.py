@@ -70,7 +70,9 @@ class MilvusReader(MilvusCalls):
         answer = self._call("BackupRBAC", milvus_pb2.BackupRBACMetaRequest(), optional=True)
         if answer is None:
             msg = f"Milvus {self.server_version()} does not tell its users and roles; 2.4.10 and newer do"
-            raise VersionUnsupportedError(msg, hint="Set include_rbac to false, or upgrade Milvus.")
+            raise VersionUnsupportedError(
+                msg, hint="Leave users and roles out (include_rbac of a backup, rbac of a restore), or upgrade Milvus."
+            )
         check(answer.status, "BackupRBAC", self._uri)
         return rbac_from_proto(answer.RBAC_meta)
 

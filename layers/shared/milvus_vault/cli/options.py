@@ -27,6 +27,13 @@ Databases = Annotated[
     list[str],
     typer.Option("--databases", "-d", metavar="DB,...", help="All collections of these databases.", show_default=False),
 ]
+NoGcPause = Annotated[bool, typer.Option("--no-gc-pause", help="Do not ask Milvus to pause garbage collection.")]
+BackupRbac = Annotated[
+    bool, typer.Option("--rbac", help="Record users, roles and grants as well, with hashes of passwords.")
+]
+AllOrNothing = Annotated[
+    bool, typer.Option("--all-or-nothing", help="Publish no backup where a collection cannot be backed up.")
+]
 Wait = Annotated[bool, typer.Option("--wait", "-w", help="Follow the run to its end.")]
 Timeout = Annotated[
     float,
@@ -70,13 +77,15 @@ def selectors(filters: Iterable[str], databases: Iterable[str] = ()) -> tuple[st
 
 def renames(texts: Iterable[str]) -> dict[str, str]:
     """Return old and new names of `db.a:db.b,db1.*:db2.*`. Raises InvalidRequestError."""
-    found = {}
-    for text in _split(texts):
-        old, colon, new = text.partition(":")
-        if not (old and colon and new):
-            msg = f"'{text}' is not OLD:NEW"
-            raise InvalidRequestError(msg, hint="For example --rename db.a:db.b,db1.*:db2.*")
-        found[_full(old)] = _full(new)
+    pairs = _pairs(texts, "OLD:NEW", "--rename db.a:db.b,db1.*:db2.*")
+    return {_full(old): _full(new) for old, new in pairs}
+
+
+def partitions(texts: Iterable[str]) -> dict[str, tuple[str, ...]]:
+    """Return the partitions of each collection in `db.a:p1,db.a:p2`. Raises InvalidRequestError."""
+    found: dict[str, tuple[str, ...]] = {}
+    for collection, partition in _pairs(texts, "COLLECTION:PARTITION", "--partition db.a:p1,db.a:p2"):
+        found[_full(collection)] = (*found.get(_full(collection), ()), partition)
     return found
 
 
@@ -96,6 +105,18 @@ def point_in_time(text: str) -> datetime:
             msg, hint="Give a date (2027-01-31), a time, or a length of time (30d, 12h)."
         ) from err
     return found if found.tzinfo else found.astimezone()
+
+
+def _pairs(texts: Iterable[str], form: str, example: str) -> list[tuple[str, str]]:
+    """Return what is left and right of each colon. Raises InvalidRequestError where one of them is missing."""
+    found = []
+    for text in _split(texts):
+        left, colon, right = text.partition(":")
+        if not (left and colon and right):
+            msg = f"'{text}' is not {form}"
+            raise InvalidRequestError(msg, hint=f"For example {example}")
+        found.append((left, right))
+    return found
 
 
 def _split(texts: Iterable[str]) -> list[str]:

@@ -168,20 +168,42 @@ class RestoreRequest(Model):
 
     @model_validator(mode="after")
     def _check_combinations(self) -> Self:
-        if self.suffix and self.rename:
-            msg = "'suffix' and 'rename' exclude each other"
-            raise ValueError(msg)
-        if self.drop_existing and self.skip_create:
-            msg = "'drop_existing' and 'skip_create' exclude each other"
-            raise ValueError(msg)
-        if "load" in self.model_fields_set and self.load and not self.restore_index:
-            msg = "'load' needs 'restore_index': Milvus loads no collection without an index"
-            raise ValueError(msg)
+        loads = self.load and self.restore_index
+        for is_wrong, message in (
+            (self.suffix and self.rename, "'suffix' and 'rename' exclude each other"),
+            (self.drop_existing and self.skip_create, "'drop_existing' and 'skip_create' exclude each other"),
+            (
+                "load" in self.model_fields_set and self.load and not self.restore_index,
+                "'load' needs 'restore_index': Milvus loads no collection without an index",
+            ),
+            (
+                (self.replicas or self.resource_groups) and not loads,
+                "'replicas' and 'resource_groups' say how to load, and nothing is to be loaded",
+            ),
+            (
+                self.skip_create and self.max_shards,
+                "'max_shards' says how to create a collection, and 'skip_create' creates none",
+            ),
+            (
+                self.meta_only and self.point_in_time,
+                "'point_in_time' leaves out rows, and 'meta_only' restores none",
+            ),
+        ):
+            if is_wrong:
+                raise ValueError(message)
+        return self
+
+    @model_validator(mode="after")
+    def _check_names(self) -> Self:
         for source, target in self.rename.items():
             if source.endswith(".*") != target.endswith(".*"):
                 msg = (
                     f"'rename' must map a collection to a collection or a database to a database: {source} -> {target}"
                 )
+                raise ValueError(msg)
+        for name, partitions in self.partitions.items():
+            if name.endswith(".*") or not partitions:
+                msg = f"'partitions' must name partitions of a collection: {name} -> {', '.join(partitions) or 'none'}"
                 raise ValueError(msg)
         return self
 

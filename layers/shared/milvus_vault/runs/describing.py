@@ -10,7 +10,7 @@ from typing import Any
 from milvus_vault.archive.layout import RUNS_FOLDER, BackupLayout, join
 from milvus_vault.backup.prepare import default_name
 from milvus_vault.errors import InvalidRequestError, ObjectNotFoundError
-from milvus_vault.execution_records import ExecutionRecord, execution_record_key
+from milvus_vault.execution_records import find_execution_record
 from milvus_vault.model.executions import ExecutionDescription
 from milvus_vault.model.resources import Page, Progress, Run, RunCollection, RunKind
 from milvus_vault.ports import ObjectStore
@@ -51,11 +51,9 @@ class WorkingFiles:
 
     def follow(self, kind: RunKind, execution_arn: str) -> Followed | None:
         """Return the collections of a run; None where it has none, or its working files are gone or another's."""
-        try:
-            body = self.store.get(self.bucket, execution_record_key(self.prefix, execution_arn))
-        except ObjectNotFoundError:
+        record = find_execution_record(self.store, self.bucket, self.prefix, execution_arn)
+        if record is None:
             return None
-        record = ExecutionRecord.model_validate_json(body)
         run = Workspace(self.store, self.bucket, self.prefix, record.run)
         return _FOLLOW[kind](run, execution_arn) if kind in _FOLLOW else None
 

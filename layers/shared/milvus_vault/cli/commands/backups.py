@@ -7,12 +7,15 @@ import typer
 
 from milvus_vault.cli.exit_codes import ExitCode
 from milvus_vault.cli.options import (
+    AllOrNothing,
+    BackupRbac,
     Databases,
     Filter,
     Key,
     Limit,
     NameArgument,
     NameOption,
+    NoGcPause,
     Timeout,
     Wait,
     backup_name,
@@ -37,17 +40,9 @@ def create(
     ] = "auto",
     meta_only: Annotated[bool, typer.Option("--meta-only", help="The same as --strategy meta_only.")] = False,
     skip_flush: Annotated[bool, typer.Option("--skip-flush", help="The same as --strategy skip_flush.")] = False,
-    no_gc_pause: Annotated[
-        bool, typer.Option("--no-gc-pause", help="Do not ask Milvus to pause garbage collection.")
-    ] = False,
-    rbac: Annotated[
-        bool,
-        typer.Option("--rbac", help="Record users, roles and grants as well, with hashes of passwords."),
-    ] = False,
-    all_or_nothing: Annotated[
-        bool,
-        typer.Option("--all-or-nothing", help="Publish no backup where a collection cannot be backed up."),
-    ] = False,
+    no_gc_pause: NoGcPause = False,
+    rbac: BackupRbac = False,
+    all_or_nothing: AllOrNothing = False,
     expire_after: Annotated[
         str, typer.Option(metavar="DURATION", help="Delete it so long after now: 30d, 12h, 4w.", show_default=False)
     ] = "",

@@ -13,6 +13,7 @@ from milvus_vault.cli.options import (
     Timeout,
     Wait,
     backup_name,
+    partitions,
     renames,
     selectors,
 )
@@ -25,6 +26,23 @@ def restore(
     name: NameOption = "",
     filters: Filter = [],
     databases: Databases = [],
+    partition: Annotated[
+        list[str],
+        typer.Option(
+            "--partition",
+            "-p",
+            metavar="COLLECTION:PARTITION,...",
+            help="Of this collection only this partition. May be repeated; of others all come back.",
+            show_default=False,
+        ),
+    ] = [],
+    point_in_time: Annotated[
+        bool,
+        typer.Option(
+            "--point-in-time",
+            help="Leave out rows and deletes that came after the flush of the backup. Milvus 2.4 and newer.",
+        ),
+    ] = False,
     suffix: Annotated[
         str, typer.Option("--suffix", "-s", metavar="TEXT", help="Add this to each name.", show_default=False)
     ] = "",
@@ -75,6 +93,7 @@ def restore(
 
     [dim]milvus-vault restore before_upgrade --suffix _restored --wait[/]
     [dim]milvus-vault restore -n before_upgrade -r 'shop.orders:shop.orders_old' --allow-version[/]
+    [dim]milvus-vault restore before_upgrade -c shop.orders -p shop.orders:y2026 -s _2026 --point-in-time[/]
     """
     from milvus_vault.cli.following import start_or_follow
     from milvus_vault.cli.requests import restore_request
@@ -91,6 +110,8 @@ def restore(
         restore_index=False if no_index else None,
         load=False if no_load or no_index else None,
         restore_aliases=False if no_aliases else None,
+        partitions=partitions(partition) or None,
+        point_in_time=point_in_time or None,
         max_shards=max_shards,
         replicas=replicas,
         resource_groups=tuple(resource_groups) or None,

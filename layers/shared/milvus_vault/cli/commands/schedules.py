@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from milvus_vault.cli.options import Databases, Filter, selectors
+from milvus_vault.cli.options import AllOrNothing, BackupRbac, Databases, Filter, NoGcPause, selectors
 from milvus_vault.cli.session import session_of
 
 app = typer.Typer(help="Back up by itself, and keep what a policy says.", rich_markup_mode="rich")
@@ -67,6 +67,9 @@ def put(
     skip_flush: Annotated[
         bool, typer.Option("--skip-flush", help="Only rows that Milvus has written already.")
     ] = False,
+    no_gc_pause: NoGcPause = False,
+    rbac: BackupRbac = False,
+    all_or_nothing: AllOrNothing = False,
     keep_last: Annotated[int | None, _keep("The newest N.")] = None,
     keep_daily: Annotated[int | None, _keep("The newest of each of the last N days.")] = None,
     keep_weekly: Annotated[int | None, _keep("The newest of each of the last N weeks.")] = None,
@@ -92,7 +95,12 @@ def put(
 
     session = session_of(context)
     request = requests.backup_request(
-        collections=selectors(filters, databases), meta_only=meta_only or None, skip_flush=skip_flush or None
+        collections=selectors(filters, databases),
+        meta_only=meta_only or None,
+        skip_flush=skip_flush or None,
+        gc_pause=False if no_gc_pause else None,
+        include_rbac=rbac or None,
+        on_collection_failure="fail" if all_or_nothing else None,
     )
     retention = requests.retention(
         keep_last=keep_last,
