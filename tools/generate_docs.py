@@ -250,6 +250,11 @@ EXAMPLES = (
         RestoreRequest,
         {"backup_name": "before_upgrade", "collections": ["default.products"], "drop_existing": True},
     ),
+    Example(
+        "Beside what is there, and then readers change over to it by the aliases",
+        RestoreRequest,
+        {"backup_name": "before_upgrade", "collections": ["shop.*"], "suffix": "_2", "switch_aliases": True},
+    ),
     Example("Check a backup", VerifyRequest, {"backup_name": "before_upgrade"}),
     Example("What would be deleted, and why", PruneRequest, {"dry_run": True}),
     Example("Delete a backup", PruneRequest, {"backup_names": ["before_upgrade"]}),

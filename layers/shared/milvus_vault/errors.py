@@ -191,6 +191,10 @@ class CollectionExistsError(VaultError):
     """A collection or alias of the target's name exists already."""
 
 
+class AliasConflictError(VaultError):
+    """An alias cannot be switched: it is a collection's name, another database's, or would have two collections."""
+
+
 class TargetClaimedError(VaultError):
     """Another restore that is still running owns the target."""
 

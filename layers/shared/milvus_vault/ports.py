@@ -171,8 +171,8 @@ class VectorDatabase(Protocol):
     def collection_id(self, database: str, name: str) -> int | None:
         """Return the ID of a collection, or None where there is none of this name or alias."""
 
-    def list_aliases(self, database: str) -> frozenset[str]:
-        """Return all aliases of a database's collections."""
+    def list_aliases(self, database: str, name: str = "") -> frozenset[str]:
+        """Return all aliases of a database's collections, or those of one."""
 
     def flush(self, database: str, name: str, *, timeout_seconds: float) -> FlushPoint:
         """Flush a collection, wait for it, and return up to which point in time all is flushed.
@@ -254,10 +254,11 @@ class VectorDatabase(Protocol):
     def load_percent(self, database: str, name: str, partitions: Sequence[str] = ()) -> int:
         """Return how much of a collection is loaded: 0 to 100, where 0 also means not loaded at all."""
 
-    def create_alias(self, database: str, name: str, alias: str) -> None:
+    def create_alias(self, database: str, name: str, alias: str, *, take: bool = False) -> None:
         """Give a collection an alias; the same alias on the same collection is no error.
 
-        Raises `CollectionExistsError` where another collection has the alias or the name.
+        With `take`, one that another collection has is taken from it, in one step. Raises `CollectionExistsError`
+        where another collection has the name, or without `take` the alias.
         """
 
     def restore_rbac(self, rbac: Rbac) -> None:

@@ -96,9 +96,10 @@ class TestRestore:
 
     def test_suffix_and_selection(self, api: FakeApi, cli: Cli) -> None:
         api.backups = {"b": backup("b")}
-        cli("restore", "-n", "b", "-s", "_copy", "--filter", "articles", "--skip_create_collection")
+        cli("restore", "-n", "b", "-s", "_copy", "--filter", "articles", "--skip_create_collection", "--switch-aliases")
         assert api.asked[0].body == {
-            "backup_name": "b", "collections": ["default.articles"], "suffix": "_copy", "skip_create": True
+            "backup_name": "b", "collections": ["default.articles"], "suffix": "_copy", "skip_create": True,
+            "switch_aliases": True,
         }  # fmt: skip
 
     def test_a_rename_without_colon_is_wrong_usage(self, api: FakeApi, cli: Cli) -> None:
@@ -113,6 +114,7 @@ class TestRestore:
             (["--no-index", "--resource-group", "green"], "nothing is to be loaded"),
             (["--skip-create", "--max-shards", "2"], "'skip_create' creates none"),
             (["--skip-create", "--drop-existing"], "exclude each other"),
+            (["--no-aliases", "--switch-aliases"], "'switch_aliases' needs 'restore_aliases'"),
             (["--meta-only", "--point-in-time"], "'meta_only' restores none"),
             (["--partition", "shop.*:p1"], "must name partitions of a collection"),
             (["--partition", "shop.orders"], "'shop.orders' is not COLLECTION:PARTITION"),

@@ -23,13 +23,14 @@ from milvus_vault.errors import (
 NOT_FOUND = 100
 NOT_LOADED = {101, 201}  # a collection, a partition
 INDEX_NOT_FOUND = 700
-ALIAS_TAKEN = 1602
 JOB_NOT_FOUND = {2100, 2101}  # up to 2.5, from 2.6 on; 2100 is whatever goes wrong with an import
 
 # Not ready, unavailable, memory or disk or rate limits, node offline: they pass.
 _PASSING = {1, 2, 5, 8, 9, 901}
 _DATABASE_NOT_FOUND = 800
-_NAME_TAKEN = {1601, ALIAS_TAKEN}
+_COLLECTION_TAKEN, _ALIAS_TAKEN = 1601, 1602
+# 2.2 has no code for it.
+_ALIAS_WORDS = ("alias already exist", "alias exists and already aliased")
 _LEGACY_COLLECTION_NOT_FOUND = 4
 _LEGACY_RATE_LIMIT = 49
 # The second: a server takes 1,024 import jobs at a time. The code is that of all that goes wrong with them.
@@ -80,6 +81,11 @@ def unreachable(uri: str, seconds: float) -> VaultError:
     return MilvusUnavailableError(f"no connection to Milvus at {uri} within {seconds:.0f} s", hint=UNREACHABLE_HINT)
 
 
+def is_alias_taken(status: Any) -> bool:
+    """Return whether a call was refused since another collection has the alias."""
+    return getattr(status, "code", 0) == _ALIAS_TAKEN or any(words in status.reason for words in _ALIAS_WORDS)
+
+
 def check(status: Any, call: str, subject: str) -> None:
     """Raise our error where an answer's status is not success. `subject` names the object concerned."""
     code, legacy, reason = getattr(status, "code", 0), status.error_code, status.reason
@@ -94,7 +100,7 @@ def check(status: Any, call: str, subject: str) -> None:
         raise DatabaseNotFoundError(
             f"the database of {subject} does not exist", hint="Check the spelling; names are case sensitive."
         )
-    if code in _NAME_TAKEN or "duplicated new collection name" in reason:
+    if code == _COLLECTION_TAKEN or is_alias_taken(status) or "duplicated new collection name" in reason:
         raise CollectionExistsError(text, hint="Choose another name, or drop what has it.")
     is_busy = any(words in reason.lower() for words in _BUSY_WORDS)
     if code in _PASSING or legacy == _LEGACY_RATE_LIMIT or is_busy:

@@ -90,7 +90,7 @@ class MilvusMaker(MilvusReader):
         """Drop a collection and its aliases; one that does not exist is no error."""
         try:
             # From 2.4 on Milvus refuses to drop a collection that has an alias.
-            for alias in self._aliases(database, name):
+            for alias in sorted(self.list_aliases(database, name)):
                 request = milvus_pb2.DropAliasRequest(db_name=database, alias=alias)
                 check(self._call("DropAlias", request, database), "DropAlias", f"{database}.{alias}")
         except CollectionNotFoundError:
@@ -167,16 +167,17 @@ class MilvusMaker(MilvusReader):
         check(answer.status, "GetLoadingProgress", f"{database}.{name}")
         return int(answer.progress)
 
-    def create_alias(self, database: str, name: str, alias: str) -> None:
+    def create_alias(self, database: str, name: str, alias: str, *, take: bool = False) -> None:
         """Give a collection an alias; the same alias on the same collection is no error.
 
-        Raises `CollectionExistsError` where another collection has the alias or the name.
+        With `take`, one that another collection has is taken from it, in one step. Raises `CollectionExistsError`
+        where another collection has the name, or without `take` the alias.
         """
         names = {"db_name": database, "collection_name": name, "alias": alias}
         subject = f"{database}.{name} as {alias}"
         status = self._call("CreateAlias", milvus_pb2.CreateAliasRequest(**names), database)
-        if status.code == milvus_errors.ALIAS_TAKEN and alias not in self.list_aliases(database):
-            # Up to 2.3 an alias outlives its collection: nothing lists it, but it still has its name.
+        # Up to 2.3 an alias outlives its collection: nothing lists it, but it still has its name.
+        if milvus_errors.is_alias_taken(status) and (take or alias not in self.list_aliases(database)):
             status = self._call("AlterAlias", milvus_pb2.AlterAliasRequest(**names), database)
         check(status, "CreateAlias", subject)
 

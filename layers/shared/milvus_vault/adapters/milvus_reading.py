@@ -119,7 +119,7 @@ class MilvusReader(MilvusCalls):
                 for partition, number in sorted(self._partitions(database, name).items(), key=lambda pair: pair[1])
             ),
             indexes=self.list_indexes(database, name),
-            aliases=self._aliases(database, name),
+            aliases=tuple(sorted(self.list_aliases(database, name))),
             load_state=load_state,
             replicas=self._replicas(database, name, answer.collectionID) if load_state is LoadState.LOADED else 0,
             created_timestamp=answer.created_timestamp,
@@ -128,13 +128,17 @@ class MilvusReader(MilvusCalls):
             physical_channels=tuple(answer.physical_channel_names),
         )
 
-    def list_aliases(self, database: str) -> frozenset[str]:
-        """Return all aliases of a database's collections."""
-        answer = self._call("ListAliases", milvus_pb2.ListAliasesRequest(db_name=database), database, optional=True)
+    def list_aliases(self, database: str, name: str = "") -> frozenset[str]:
+        """Return all aliases of a database's collections, or those of one.
+
+        Asks ListAliases: DescribeCollection answers from a cache that CreateAlias does not refresh on 2.6.
+        """
+        request = milvus_pb2.ListAliasesRequest(db_name=database, collection_name=name)
+        answer = self._call("ListAliases", request, database, optional=True)
         if answer is None:
-            named = [self._describe(database, name).aliases for name in self.list_collections(database)]
-            return frozenset(alias for aliases in named for alias in aliases)
-        check(answer.status, "ListAliases", f"database {database}")
+            names = [name] if name else self.list_collections(database)
+            return frozenset(alias for item in names for alias in self._describe(database, item).aliases)
+        check(answer.status, "ListAliases", f"{database}.{name}" if name else f"database {database}")
         return frozenset(answer.aliases)
 
     def list_indexes(self, database: str, name: str) -> tuple[IndexDescription, ...]:
@@ -213,15 +217,6 @@ class MilvusReader(MilvusCalls):
         answer = self._call("ShowPartitions", request, database)
         check(answer.status, "ShowPartitions", f"{database}.{name}")
         return frozenset(answer.partition_names)
-
-    def _aliases(self, database: str, name: str) -> tuple[str, ...]:
-        """Ask ListAliases: DescribeCollection answers from a cache that CreateAlias does not refresh on 2.6."""
-        request = milvus_pb2.ListAliasesRequest(db_name=database, collection_name=name)
-        answer = self._call("ListAliases", request, database, optional=True)
-        if answer is None:
-            return tuple(sorted(self._describe(database, name).aliases))
-        check(answer.status, "ListAliases", f"{database}.{name}")
-        return tuple(sorted(answer.aliases))
 
     def _load_state(self, database: str, name: str) -> LoadState:
         request = milvus_pb2.GetLoadStateRequest(db_name=database, collection_name=name)

@@ -27,6 +27,7 @@ _STATUS: dict[HTTPStatus, tuple[type[VaultError], ...]] = {
         errors.ScheduleNotFoundError,
     ),
     HTTPStatus.CONFLICT: (
+        errors.AliasConflictError,
         errors.BackupDamagedError,
         errors.BackupExistsError,
         errors.BackupFormatError,

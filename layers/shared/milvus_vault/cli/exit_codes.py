@@ -42,8 +42,9 @@ _NAMES = {
         "ScheduleNotFoundError"
     ),
     ExitCode.REFUSED: (
-        "BackupExistsError BackupHeldError BackupInProgressError BackupInUseError CollectionExistsError "
-        "IdempotencyConflictError RunEndedError ScheduleManagedError TargetClaimedError VersionUnsupportedError"
+        "AliasConflictError BackupExistsError BackupHeldError BackupInProgressError BackupInUseError "
+        "CollectionExistsError IdempotencyConflictError RunEndedError ScheduleManagedError TargetClaimedError "
+        "VersionUnsupportedError"
     ),
     ExitCode.DENIED: ("ApiAccessDeniedError MilvusAuthenticationError MilvusPermissionError StorageAccessDeniedError"),
     ExitCode.UNAVAILABLE: (

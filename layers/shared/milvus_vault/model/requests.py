@@ -131,7 +131,13 @@ class RestoreRequest(Model):
     )
     restore_aliases: bool = Field(
         default=True,
-        description="Create the aliases that the collections had. One in use elsewhere stays there, with a warning.",
+        description="Create the aliases that the collections had, and those of collections that they replace. One in "
+        "use elsewhere stays there, with a warning.",
+    )
+    switch_aliases: bool = Field(
+        default=False,
+        description="Also take the aliases that other collections of the same database have by now, each in one step: "
+        "the last thing that is done with a collection, when its rows are counted and it is loaded as it was.",
     )
     partitions: dict[Selector, tuple[str, ...]] = Field(
         default_factory=dict,
@@ -179,6 +185,10 @@ class RestoreRequest(Model):
             (
                 (self.replicas or self.resource_groups) and not loads,
                 "'replicas' and 'resource_groups' say how to load, and nothing is to be loaded",
+            ),
+            (
+                self.switch_aliases and not self.restore_aliases,
+                "'switch_aliases' needs 'restore_aliases': without it aliases are left alone",
             ),
             (
                 self.skip_create and self.max_shards,

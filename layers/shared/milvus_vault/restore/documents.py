@@ -164,11 +164,19 @@ class FinishingSince(Model):
     since: datetime
 
 
+class Replaced(Model):
+    """The collection that had the target's name is being dropped, and its aliases with it."""
+
+    aliases: tuple[str, ...] = ()
+
+
 class Finished(Model):
     """The collection has its name, its indexes and its rows."""
 
     collection_id: int
     row_count: int
+    aliases: tuple[str, ...] = ()
+    """Those that it has now, of the backup and of the collection that it replaced."""
     warnings: tuple[str, ...] = ()
 
 
@@ -187,6 +195,7 @@ class RestoredCollection(Model):
     status: str
     """`restored` or `failed`."""
     row_count: int = 0
+    aliases: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     error: str = ""
     message: str = ""

@@ -7,12 +7,14 @@ from milvus_vault.errors import CollectionExistsError, RowCountMismatchError
 from milvus_vault.model.collections import LoadState
 from milvus_vault.model.names import attempt_of
 from milvus_vault.ports import VectorDatabase
+from milvus_vault.restore.aliases import give_aliases
 from milvus_vault.restore.documents import (
     Attempt,
     Created,
     Finished,
     FinishingSince,
     Imported,
+    Replaced,
     RestorePlan,
     Target,
     target_name,
@@ -102,10 +104,15 @@ class Finishing:
         if not self._is_served(target, name, imported):
             return
         if current not in made:
-            self._take_name(target, name, current)
-        warnings = self._create_aliases(target) if self.plan.request.restore_aliases else []
+            self._take_name(target, name, current, journal)
+        aliases, warnings = self._give_aliases(target, journal)
         collection_id = next(number for number, made_by in made.items() if made_by == attempt)
-        finished = Finished(collection_id=collection_id, row_count=imported.row_count, warnings=tuple(warnings))
+        finished = Finished(
+            collection_id=collection_id,
+            row_count=imported.row_count,
+            aliases=tuple(aliases),
+            warnings=tuple(warnings),
+        )
         journal.note(index, "finished", finished)
 
     def _is_served(self, target: Target, name: str, imported: Imported) -> bool:
@@ -149,25 +156,26 @@ class Finishing:
         msg = f"{target.name} was restored with {rows} row(s), and a query finds {found}"
         raise RowCountMismatchError(msg, hint="Do not use the restored collection; start the restore again.")
 
-    def _take_name(self, target: Target, name: str, current: int | None) -> None:
+    def _take_name(self, target: Target, name: str, current: int | None, journal: Journal) -> None:
         """Give the collection its real name; what it replaces is dropped only now that this one is whole.
 
         Milvus refuses a name that is taken, so of two restores that get here only one has it.
         """
         database, real = target.name.database, target.name.name
         if current is not None and current == target.replaces:
+            aliases = sorted(self.database.list_aliases(database, real))
+            journal.note(target.index, "replaced", Replaced(aliases=tuple(aliases)))
             self.database.drop_collection(database, real)
         elif current is not None:
             msg = f"{target.name} was created by somebody else during the restore"
             raise CollectionExistsError(msg, hint="Rename or drop it, and start the restore again.")
         self.database.rename_collection(database, name, real)
 
-    def _create_aliases(self, target: Target) -> list[str]:
-        """Create the aliases; one in use elsewhere stays where it is, since somebody reads through it."""
-        warnings = []
-        for alias in target.aliases:
-            try:
-                self.database.create_alias(target.name.database, target.name.name, alias)
-            except CollectionExistsError as err:
-                warnings.append(f"Alias {alias} was not created: {err.message}")
-        return warnings
+    def _give_aliases(self, target: Target, journal: Journal) -> tuple[list[str], list[str]]:
+        """Give the collection its aliases and those of the one that it replaces; return them, and warnings."""
+        replaced = journal.find(target.index, "replaced", Replaced) or Replaced()
+        request = self.plan.request
+        if not request.restore_aliases:
+            return [], [f"Alias {alias} of the replaced collection was dropped with it." for alias in replaced.aliases]
+        aliases = sorted({*target.aliases, *replaced.aliases})
+        return give_aliases(self.database, target.name, aliases, switch=request.switch_aliases)

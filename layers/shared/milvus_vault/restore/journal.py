@@ -7,6 +7,7 @@
     collections/<index>/deletes-<n>.json     `ImportJobs`: those for deletes, which come after all rows
     collections/<index>/imported-<n>.json    `Imported`: they are done, and the rows are all there
     collections/<index>/abandoned-<n>.json   `Attempt`: its collection was dropped
+    collections/<index>/replaced.json        `Replaced`: what has its name is dropped from now on
     collections/<index>/finished.json        `Finished`
     collections/<index>/failed.json          `Failed`
 
@@ -84,6 +85,10 @@ class Journal:
     def get[T: Model](self, index: int, step: str, model: type[T], attempt: int | None = None) -> T:
         """Return what was written of a step. Raises `ObjectNotFoundError`."""
         return self.run.read(self._name(index, step, attempt), model)
+
+    def find[T: Model](self, index: int, step: str, model: type[T]) -> T | None:
+        """Return what was written of a step, or None."""
+        return self.run.find(self._name(index, step), model)
 
     def work_on(self, indexes: Iterable[int], work: Callable[[int], None], *, execution_arn: str, threads: int) -> None:
         """Do the work for each collection, in threads, and write down each failure that lasts.

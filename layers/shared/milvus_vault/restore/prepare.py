@@ -19,6 +19,7 @@ from milvus_vault.model.objects import ArchivedObject
 from milvus_vault.model.requests import RestoreRequest
 from milvus_vault.model.versions import ServerVersion, has_import_jobs, parse_version
 from milvus_vault.ports import Executions, ObjectStore, VectorDatabase
+from milvus_vault.restore.aliases import check_switches
 from milvus_vault.restore.documents import PLAN, ImportSource, RestorePlan, Target, target_name
 from milvus_vault.restore.journal import Journal
 from milvus_vault.restore.naming import resolve_targets, target_databases
@@ -79,6 +80,8 @@ class RestorePreparation:
         rbac = check_rbac(archive) if self.request.rbac else None
         server = self.database.server_version()
         check_target_version(archive.milvus_version, server, allow_version=self.request.allow_version)
+        if self.request.switch_aliases:
+            check_switches(chosen, self.database)
         can_import_in_place = self._check_objects(archive, [collection for collection, _ in chosen], server)
         plan = RestorePlan(
             request=self.request,

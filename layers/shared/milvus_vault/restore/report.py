@@ -41,6 +41,7 @@ def report_restore(run: Workspace, plan: RestorePlan, finished_at: datetime) -> 
                     target=name,
                     status="restored",
                     row_count=finished.row_count,
+                    aliases=finished.aliases,
                     warnings=finished.warnings,
                 )
             )

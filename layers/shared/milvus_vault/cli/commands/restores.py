@@ -68,6 +68,13 @@ def restore(
     no_index: Annotated[bool, typer.Option("--no-index", help="Create no indexes (and load nothing).")] = False,
     no_load: Annotated[bool, typer.Option("--no-load", help="Load nothing.")] = False,
     no_aliases: Annotated[bool, typer.Option("--no-aliases", help="Create no aliases.")] = False,
+    switch_aliases: Annotated[
+        bool,
+        typer.Option(
+            "--switch-aliases",
+            help="As the last step also take aliases that other collections have, so that readers change over.",
+        ),
+    ] = False,
     max_shards: Annotated[
         int | None, typer.Option(metavar="N", help="At most so many shards for a collection.", show_default=False)
     ] = None,
@@ -93,6 +100,7 @@ def restore(
 
     [dim]milvus-vault restore before_upgrade --suffix _restored --wait[/]
     [dim]milvus-vault restore -n before_upgrade -r 'shop.orders:shop.orders_old' --allow-version[/]
+    [dim]milvus-vault restore before_upgrade -c shop.orders -s _restored --switch-aliases --wait[/]
     [dim]milvus-vault restore before_upgrade -c shop.orders -p shop.orders:y2026 -s _2026 --point-in-time[/]
     """
     from milvus_vault.cli.following import start_or_follow
@@ -110,6 +118,7 @@ def restore(
         restore_index=False if no_index else None,
         load=False if no_load or no_index else None,
         restore_aliases=False if no_aliases else None,
+        switch_aliases=switch_aliases or None,
         partitions=partitions(partition) or None,
         point_in_time=point_in_time or None,
         max_shards=max_shards,
