@@ -179,10 +179,14 @@ def test_the_rate_of_flushes_is_that_of_one_collection_and_flush_all_has_none(st
 
 def test_flush_all_of_2_6_answers_with_a_message_of_each_channel(start: Start) -> None:
     milvus = start("2.6.19").milvus
-    milvus.make(NAME, *base_fields(), shards=2)
+    for name in (NAME, "other"):
+        milvus.make(name, *base_fields(), shards=2)
     answer = milvus.must("FlushAll")
-    assert len(answer.flush_all_msgs) == 2
+    timestamps = {channel: int(found.properties["_tt"], 36) for channel, found in answer.flush_all_msgs.items()}
+    assert len(timestamps) == 2
+    assert set(timestamps.values()) == {answer.flush_all_ts}
     _until(lambda: milvus.must("GetFlushAllState", flush_all_ts=answer.flush_all_ts).flushed)
+    _until(lambda: milvus.must("GetFlushAllState", flush_all_tss=timestamps).flushed)
 
 
 def test_a_field_that_was_added_reads_its_default_in_older_rows(start: Start) -> None:

@@ -27,15 +27,14 @@ def check_rate(core: Core, collection: Collection) -> None:
     collection.may_flush_at = core.clock.now() + core.durations.flush_limit
 
 
-def flush(core: Core, collection: Collection) -> tuple[int, list[Segment]]:
-    """Begin a flush; return the timestamp that it covers and the segments that it seals."""
-    timestamp = core.clock.timestamp()
+def flush(core: Core, collection: Collection, timestamp: int) -> list[Segment]:
+    """Begin a flush of all that came before now, a timestamp; return the segments that it seals."""
     sealed = collection.of_state(GROWING)
     for segment in sealed:
         segment.state = SEALED
     deletes = list(collection.pending)
     core.after(core.durations.flush, lambda: _finish(core, collection, timestamp, sealed, deletes))
-    return timestamp, sealed
+    return sealed
 
 
 def is_flushed(collection: Collection, segment_ids: list[int], timestamp: int) -> bool:

@@ -23,7 +23,8 @@ def flush(call: Call, request: Message, answer: Message) -> None:
     for name, collection in zip(request.collection_names, collections, strict=True):
         flushing.check_rate(call.core, collection)
         before = [segment.segment_id for segment in collection.of_state(FLUSHED)]
-        timestamp, sealed = flushing.flush(call.core, collection)
+        timestamp = call.core.clock.timestamp()
+        sealed = flushing.flush(call.core, collection, timestamp)
         answer.coll_segIDs[name].data.extend(segment.segment_id for segment in sealed)
         answer.flush_coll_segIDs[name].data.extend(before)
         answer.coll_seal_times[name] = int(time.time())
@@ -56,11 +57,12 @@ def get_flush_state(call: Call, request: Message, answer: Message) -> None:
 def flush_all(call: Call, request: Message, answer: Message) -> None:
     """Begin to flush everything; no rate is asked for."""
     version = call.core.version
-    answer.flush_all_ts = call.core.clock.timestamp()
+    # One message for all, so that whoever waits for a channel's waits for each collection of that channel.
+    answer.flush_all_ts = timestamp = call.core.clock.timestamp()
     for collection in list(call.core.catalog.collections()):
         if request.db_name and request.db_name != collection.database:
             continue
-        timestamp, sealed = flushing.flush(call.core, collection)
+        sealed = flushing.flush(call.core, collection, timestamp)
         if version.minor == (2, 5):
             _add_result(call, answer, collection, timestamp, [segment.segment_id for segment in sealed])
         if version.at_least(2, 6):
