@@ -23,7 +23,7 @@ from milvus_vault.archive.reference_messages import (
 )
 from milvus_vault.archive.reference_rbac import translate_rbac
 from milvus_vault.archive.reference_translate import (
-    lost_default_values,
+    losses,
     translate_collection,
     translate_database,
     translate_flush_all,
@@ -48,14 +48,15 @@ def read_reference_archive(store: ObjectStore, bucket: str, layout: BackupLayout
         warnings = []
     except ObjectNotFoundError:
         backup = _read_levels(store, bucket, layout, marker)
-        warnings = [f"{layout.meta(FULL_META)} is missing; the backup is read from the files beside it"]
+        known = "users and rights, properties and keys of databases, up to where all was flushed"
+        warnings = [f"{layout.meta(FULL_META)} is missing, with what it alone knows: {known}"]
     _check_format(layout, backup)
     warnings += [
         f"database {database.db_name} is encrypted; Milvus needs its key to import from this backup"
         for database in backup.database_backups
         if database.ezk
     ]
-    warnings += [warning for collection in backup.collection_backups for warning in lost_default_values(collection)]
+    warnings += [warning for collection in backup.collection_backups for warning in losses(collection)]
     flush_all = translate_flush_all(layout, backup.flush_all_msgs_base64)
     collections = tuple(translate_collection(layout, collection, flush_all) for collection in backup.collection_backups)
     return Archive(

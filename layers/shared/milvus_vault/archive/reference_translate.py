@@ -10,6 +10,7 @@ from milvus_vault.archive.reference_messages import (
     BinlogMessage,
     CollectionMessage,
     DatabaseMessage,
+    FieldBinlogMessage,
     FieldMessage,
     IndexMessage,
     KeyValueMessage,
@@ -76,19 +77,26 @@ def translate_collection(
         raise BackupDamagedError(msg, hint="Restore the metadata from a copy, or use another backup.") from err
 
 
-def lost_default_values(collection: CollectionMessage) -> Iterator[str]:
-    """Yield a warning for each default value that an old milvus-backup did not record in full."""
+def losses(collection: CollectionMessage) -> Iterator[str]:
+    """Yield a warning for what was not recorded in full.
+
+    These are default values of fields, by old releases, and segments that Milvus was still writing.
+    """
+    name = f"{collection.db_name or DEFAULT_DATABASE}.{collection.collection_name}"
     for field in collection.collection_schema.fields:
         if not field.default_value_base64 and _REPLACEMENT_CHARACTER in field.default_value_proto:
-            name = f"{collection.db_name or DEFAULT_DATABASE}.{collection.collection_name}"
             yield f"the default value of field {field.name} of {name} was not recorded in full, and is left out"
+    for partition in collection.partition_backups:
+        for segment in partition.segment_backups:
+            if not _is_written(segment):
+                yield f"segment {segment.segment_id} of {name} was not written in full, and is left out"
 
 
 def _collection(
     layout: BackupLayout, collection: CollectionMessage, flush_all: FlushAllPoint | None
 ) -> ArchivedCollection:
     load_state = LoadState(collection.load_state or LoadState.NOT_LOADED)
-    segments = [segment for partition in collection.partition_backups for segment in partition.segment_backups]
+    segments = [segment for partition in collection.partition_backups for segment in _written(partition)]
     return ArchivedCollection(
         name=CollectionName(database=collection.db_name or DEFAULT_DATABASE, name=collection.collection_name),
         collection_id=collection.collection_id,
@@ -221,8 +229,17 @@ def _partition(partition: PartitionMessage) -> ArchivedPartition:
         partition_id=partition.partition_id,
         name=partition.partition_name,
         is_loaded=partition.load_state == LoadState.LOADED,
-        segments=tuple(_segment(segment) for segment in partition.segment_backups),
+        segments=tuple(_segment(segment) for segment in _written(partition)),
     )
+
+
+def _written(partition: PartitionMessage) -> list[SegmentMessage]:
+    return [segment for segment in partition.segment_backups if _is_written(segment)]
+
+
+def _is_written(segment: SegmentMessage) -> bool:
+    # Milvus counts rows once their logs are there. A backup without a flush may have found logs before.
+    return bool(segment.num_of_rows) or not _has_logs(segment.binlogs)
 
 
 def _segment(segment: SegmentMessage) -> ArchivedSegment:
@@ -231,10 +248,19 @@ def _segment(segment: SegmentMessage) -> ArchivedSegment:
         partition_id=segment.partition_id,
         group_id=segment.group_id,
         row_count=segment.num_of_rows,
-        level=SegmentLevel.L0 if segment.is_l0 else SegmentLevel.LEGACY,
+        level=SegmentLevel.L0 if _is_l0(segment) else SegmentLevel.LEGACY,
         storage_version=segment.storage_version,
         virtual_channel=segment.v_channel,
     )
+
+
+def _is_l0(segment: SegmentMessage) -> bool:
+    # Releases before 0.4.15 did not say so of a segment that holds deletes alone.
+    return segment.is_l0 or (_has_logs(segment.deltalogs) and not _has_logs(segment.binlogs))
+
+
+def _has_logs(fields: Iterable[FieldBinlogMessage]) -> bool:
+    return any(field.binlogs for field in fields)
 
 
 def _objects(layout: BackupLayout, collection_id: int, segment: SegmentMessage) -> Iterator[ArchivedObject]:
