@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from pymilvus import DataType, Function, FunctionType, MilvusClient
+from pymilvus import DataType, Function, FunctionType, MilvusClient, MilvusException
 
 from tests.restore.conftest import Deploy
 from tests.support.restoring import Restoring
@@ -190,3 +190,34 @@ def test_fields_added_later_keep_their_numbers_beside_dynamic_values(deploy: Dep
     assert by_key(second) == by_key(first)
     assert [field["name"] for field in described(second)["fields"]] == ["id", "v", "later", "latest"]
     assert described(second)["fields"] == described(first)["fields"]
+
+
+@pytest.mark.parametrize("version", ["2.5.27", "2.6.19"])
+def test_indexes_that_milvus_named_by_itself_have_the_same_names_again(deploy: Deploy, version: str) -> None:
+    first = deploy(version)
+    client = MilvusClient(first.server.uri)
+    create(client, {"field_name": "doc", "datatype": DataType.JSON})
+    indexes = client.prepare_index_params()
+    for path in ("doc['a']['b']", "doc['c']"):
+        params = {"json_path": path, "json_cast_type": "double"}
+        indexes.add_index("doc", index_type="INVERTED", params=params)
+    client.create_index(NAME, indexes)
+    assert sorted(client.list_indexes(NAME)) == ["doc/a/b", "doc/c"]
+    with pytest.raises(MilvusException, match="Invalid index name: doc/d"):
+        client.create_index(NAME, _named(client, "doc/d"))
+    client.close()
+    name = f"named_{version.replace('.', '_')}"
+    first.back_up(name)
+    second = deploy(version)
+    report = second.restore({"backup_name": name})
+    assert (report["status"], report["collections"][0]["message"]) == ("complete", "")
+    client = MilvusClient(second.server.uri)
+    found = {item: client.describe_index(NAME, item)["json_path"] for item in client.list_indexes(NAME)}
+    client.close()
+    assert found == {"doc/a/b": "doc['a']['b']", "doc/c": "doc['c']"}
+
+
+def _named(client: MilvusClient, name: str) -> Any:
+    indexes = client.prepare_index_params()
+    indexes.add_index("v", index_name=name, index_type="FLAT", metric_type="L2")
+    return indexes

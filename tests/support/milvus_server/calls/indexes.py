@@ -1,15 +1,18 @@
 """Calls about indexes, and about what is in memory."""
 
+import re
+
 from tests.support.milvus_server import refusals
 from tests.support.milvus_server.calls.table import DEFAULT_GROUP, Call, answers, as_dict, pairs
 from tests.support.milvus_server.catalog import FLUSHED, L0, Collection, Index, Load
-from tests.support.milvus_server.refusals import INVALID, UNEXPECTED, Refusal
+from tests.support.milvus_server.refusals import INVALID, UNEXPECTED, Refusal, invalid
 from tests.support.milvus_server.values import VECTORS, Message
 
 _FINISHED, _IN_PROGRESS = 3, 2  # common.IndexState
 _NOT_EXIST, _NOT_LOADED, _LOADING, _LOADED = 0, 1, 2, 3  # common.LoadState
 _NO_INDEX = 700
 _COLLECTION_GONE = 100
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
 @answers("CreateIndex")
@@ -22,7 +25,11 @@ def create_index(call: Call, request: Message, _: Message) -> None:
     field_name = request.field_name
     if field_name not in fields and not any(field.is_dynamic for field in collection.schema.fields):
         raise Refusal(UNEXPECTED, f"cannot create index on non-exist field: {field_name}")
-    name, params = request.index_name or field_name, as_dict(request.extra_params)
+    params = as_dict(request.extra_params)
+    if request.index_name and not _NAME.fullmatch(request.index_name):
+        rule = "Index name can only contain numbers, letters, and underscores."
+        raise invalid(call.core.version, f"Invalid index name: {request.index_name}. {rule}")
+    name = request.index_name or field_name + _path(params.get("json_path", ""))
     there = collection.indexes.get(name)
     if there is not None:
         if there.field_name == field_name and there.params == params:
@@ -30,6 +37,11 @@ def create_index(call: Call, request: Message, _: Message) -> None:
         raise Refusal(UNEXPECTED, "CreateIndex failed: at most one distinct index is allowed per field")
     now = call.core.clock.now()
     collection.indexes[name] = Index(call.core.clock.new_id(), name, field_name, params, now)
+
+
+def _path(json_path: str) -> str:
+    """Return what a path of JSON adds to the name of an index that nobody named: `doc['a'][0]` adds `/a/0`."""
+    return "".join(f"/{key}" for key in re.findall(r"\['?([^'\]]*)'?\]", json_path))
 
 
 @answers("DropIndex")
