@@ -255,6 +255,11 @@ EXAMPLES = (
         RestoreRequest,
         {"backup_name": "before_upgrade", "collections": ["shop.*"], "suffix": "_2", "switch_aliases": True},
     ),
+    Example(
+        "Into a smaller server with other resource groups",
+        RestoreRequest,
+        {"backup_name": "before_upgrade", "replicas": {"shop.*": 2}, "resource_groups": {"blue": "green", "*": "red"}},
+    ),
     Example("Check a backup", VerifyRequest, {"backup_name": "before_upgrade"}),
     Example("What would be deleted, and why", PruneRequest, {"dry_run": True}),
     Example("Delete a backup", PruneRequest, {"backup_names": ["before_upgrade"]}),
@@ -313,10 +318,11 @@ def _type(field: Schema) -> str:  # noqa: PLR0911 - one for each kind of field
     if options := field.get("enum", [field["const"]] if "const" in field else []):
         return " or ".join(f"`{json.dumps(option)}`" for option in options)
     if field["type"] == "array":
-        things = "names" if "pattern" in field["items"] else "selectors"
+        things = "names" if {"pattern", "minLength"} & field["items"].keys() else "selectors"
         return f"list of {things}, not empty" if field.get("minItems") else f"list of {things}"
     if field["type"] == "object":
-        return "object: selector to selector"
+        values = field["additionalProperties"]
+        return f"object: name to {'name' if values['type'] == 'string' else _type(values)}"
     if field["type"] == "integer" and "maximum" in field:
         return f"integer, {field['minimum']} to {field['maximum']}"
     return {"boolean": "true or false", "string": "text"}.get(field["type"], str(field["type"]))

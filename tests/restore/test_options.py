@@ -70,23 +70,6 @@ def test_partitions_that_cannot_be_chosen_are_refused_by_name(deploy: Deploy) ->
 
 
 @pytest.mark.parametrize("version", NEWER)
-def test_collections_are_loaded_with_the_replicas_and_into_the_groups_that_are_asked_for(
-    deploy: Deploy, version: str
-) -> None:
-    restoring = deploy(version, query_nodes=2)
-    # Of all archives only those of 2.3 have collections that were loaded.
-    restoring.upload(GOLDEN / "golden_0516")
-    milvus = asking(restoring)
-    milvus.must("CreateResourceGroup", resource_group="green", config={"requests": {"node_num": 2}})
-    report = restoring.restore({"backup_name": "golden_0516", "replicas": 2, "resource_groups": ["green"]})
-    assert report["status"] == "complete"
-    catalog = restoring.server.core.catalog
-    loads = [found.load for found in catalog.collections() if found.load is not None]
-    assert loads
-    assert {(load.replicas, load.resource_groups) for load in loads} == {(2, ("green",))}
-
-
-@pytest.mark.parametrize("version", NEWER)
 def test_a_database_that_is_created_gets_its_properties_and_one_that_is_there_keeps_its_own(
     deploy: Deploy, version: str
 ) -> None:

@@ -199,6 +199,10 @@ class TargetClaimedError(VaultError):
     """Another restore that is still running owns the target."""
 
 
+class ResourceGroupError(VaultError):
+    """A resource group that was asked for is not in the target, or has too few query nodes."""
+
+
 class FieldIdMismatchError(VaultError):
     """The target's fields have other IDs than the backup's, so its files would not match them."""
 

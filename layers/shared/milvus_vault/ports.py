@@ -174,6 +174,9 @@ class VectorDatabase(Protocol):
     def list_aliases(self, database: str, name: str = "") -> frozenset[str]:
         """Return all aliases of a database's collections, or those of one."""
 
+    def count_query_nodes(self, resource_group: str) -> int:
+        """Return how many query nodes a resource group has; 0 where there is no such group."""
+
     def flush(self, database: str, name: str, *, timeout_seconds: float) -> FlushPoint:
         """Flush a collection, wait for it, and return up to which point in time all is flushed.
 

@@ -108,9 +108,28 @@ class TestRestore:
         assert "'a' is not OLD:NEW" in done.err
 
     @pytest.mark.parametrize(
+        ("options", "fields"),
+        [
+            (["--replicas", "2"], {"replicas": 2}),
+            (["--replicas", "orders:2,shop.*:1"], {"replicas": {"default.orders": 2, "shop.*": 1}}),
+            (["--resource-group", "blue:green,red"], {"resource_groups": {"blue": "green", "*": "red"}}),
+        ],
+    )
+    def test_replicas_and_resource_groups_are_numbers_and_mappings(
+        self, api: FakeApi, cli: Cli, options: list[str], fields: dict[str, object]
+    ) -> None:
+        api.backups = {"b": backup("b")}
+        assert cli("restore", "b", *options).code == 0
+        assert api.asked[0].body == {"backup_name": "b"} | fields
+
+    @pytest.mark.parametrize(
         ("options", "message"),
         [
             (["--no-load", "--replicas", "2"], "nothing is to be loaded"),
+            (["--replicas", "two"], "'two' is no number of replicas"),
+            (["--replicas", "shop.orders:two"], "is no number of replicas"),
+            (["--replicas", "0"], "replicas"),
+            (["--resource-group", "blue:"], "'blue:' is not OLD:NEW"),
             (["--no-index", "--resource-group", "green"], "nothing is to be loaded"),
             (["--skip-create", "--max-shards", "2"], "'skip_create' creates none"),
             (["--skip-create", "--drop-existing"], "exclude each other"),

@@ -31,6 +31,7 @@ _DATABASE_NOT_FOUND = 800
 _COLLECTION_TAKEN, _ALIAS_TAKEN = 1601, 1602
 # 2.2 has no code for it.
 _ALIAS_WORDS = ("alias already exist", "alias exists and already aliased")
+_GROUP_NOT_FOUND = 300
 _LEGACY_COLLECTION_NOT_FOUND = 4
 _LEGACY_RATE_LIMIT = 49
 # The second: a server takes 1,024 import jobs at a time. The code is that of all that goes wrong with them.
@@ -84,6 +85,12 @@ def unreachable(uri: str, seconds: float) -> VaultError:
 def is_alias_taken(status: Any) -> bool:
     """Return whether a call was refused since another collection has the alias."""
     return getattr(status, "code", 0) == _ALIAS_TAKEN or any(words in status.reason for words in _ALIAS_WORDS)
+
+
+def is_no_resource_group(status: Any) -> bool:
+    """Return whether a call was refused since there is no resource group of the name."""
+    words = ("resource group not found", "resource group doesn't exist")
+    return getattr(status, "code", 0) == _GROUP_NOT_FOUND or any(text in status.reason for text in words)
 
 
 def check(status: Any, call: str, subject: str) -> None:

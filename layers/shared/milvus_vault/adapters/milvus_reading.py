@@ -13,6 +13,7 @@ from milvus_vault.adapters.milvus_schema import full_name, key_values, schema_fr
 from milvus_vault.errors import CollectionNotFoundError, VersionUnsupportedError
 from milvus_vault.model.collections import (
     DEFAULT_DATABASE,
+    DEFAULT_RESOURCE_GROUP,
     CollectionDescription,
     CollectionName,
     DatabaseDescription,
@@ -105,6 +106,7 @@ class MilvusReader(MilvusCalls):
         """Return everything that a backup records of a collection but its segments."""
         answer = self._describe(database, name)
         load_state = self._load_state(database, name)
+        groups = self._replica_groups(database, name, answer.collectionID) if load_state is LoadState.LOADED else ()
         loaded = self._loaded_partitions(database, name) if load_state is LoadState.LOADED else frozenset()
         return CollectionDescription(
             collection_id=answer.collectionID,
@@ -121,7 +123,8 @@ class MilvusReader(MilvusCalls):
             indexes=self.list_indexes(database, name),
             aliases=tuple(sorted(self.list_aliases(database, name))),
             load_state=load_state,
-            replicas=self._replicas(database, name, answer.collectionID) if load_state is LoadState.LOADED else 0,
+            replicas=len(groups),
+            resource_groups=groups,
             created_timestamp=answer.created_timestamp,
             database_id=answer.db_id,
             virtual_channels=tuple(answer.virtual_channel_names),
@@ -140,6 +143,15 @@ class MilvusReader(MilvusCalls):
             return frozenset(alias for item in names for alias in self._describe(database, item).aliases)
         check(answer.status, "ListAliases", f"{database}.{name}" if name else f"database {database}")
         return frozenset(answer.aliases)
+
+    def count_query_nodes(self, resource_group: str) -> int:
+        """Return how many query nodes a resource group has; 0 where there is no such group."""
+        request = milvus_pb2.DescribeResourceGroupRequest(resource_group=resource_group)
+        answer = self._call("DescribeResourceGroup", request)
+        if milvus_errors.is_no_resource_group(answer.status):
+            return 0
+        check(answer.status, "DescribeResourceGroup", f"resource group {resource_group}")
+        return int(answer.resource_group.num_available_node)
 
     def list_indexes(self, database: str, name: str) -> tuple[IndexDescription, ...]:
         """Return the indexes of a collection."""
@@ -224,8 +236,9 @@ class MilvusReader(MilvusCalls):
         check(answer.status, "GetLoadState", f"{database}.{name}")
         return {_LOADED: LoadState.LOADED, _LOADING: LoadState.LOADING}.get(answer.state, LoadState.NOT_LOADED)
 
-    def _replicas(self, database: str, name: str, collection_id: int) -> int:
+    def _replica_groups(self, database: str, name: str, collection_id: int) -> tuple[str, ...]:
+        """Return the resource group of each replica, sorted."""
         request = milvus_pb2.GetReplicasRequest(db_name=database, collection_name=name, collectionID=collection_id)
         answer = self._call("GetReplicas", request, database)
         check(answer.status, "GetReplicas", f"{database}.{name}")
-        return len(answer.replicas)
+        return tuple(sorted(replica.resource_group_name or DEFAULT_RESOURCE_GROUP for replica in answer.replicas))

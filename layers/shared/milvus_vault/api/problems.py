@@ -36,6 +36,7 @@ _STATUS: dict[HTTPStatus, tuple[type[VaultError], ...]] = {
         errors.BackupInUseError,
         errors.CollectionExistsError,
         errors.IdempotencyConflictError,
+        errors.ResourceGroupError,
         errors.RunEndedError,
         errors.RunTakenOverError,
         errors.ScheduleManagedError,

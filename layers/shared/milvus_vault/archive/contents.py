@@ -71,6 +71,8 @@ class ArchivedCollection:
     object_list: FileDigest | None
     """The document that lists the objects; None where the metadata already read lists them."""
     listed_objects: tuple[ArchivedObject, ...] = ()
+    resource_groups: tuple[str, ...] = ()
+    """The resource group of each replica; none where nobody recorded them."""
     channel_checkpoints: tuple[ChannelCheckpoint, ...] = ()
     """Up to where each channel is in the backup for sure; none where nobody recorded it."""
 

@@ -252,6 +252,7 @@ def _read_collection(
         aliases=description.aliases,
         load_state=description.load_state,
         replicas=description.replicas,
+        resource_groups=description.resource_groups,
         partitions=tuple(
             ArchivedPartition(
                 partition_id=partition.partition_id,

@@ -43,8 +43,8 @@ _NAMES = {
     ),
     ExitCode.REFUSED: (
         "AliasConflictError BackupExistsError BackupHeldError BackupInProgressError BackupInUseError "
-        "CollectionExistsError IdempotencyConflictError RunEndedError ScheduleManagedError TargetClaimedError "
-        "VersionUnsupportedError"
+        "CollectionExistsError IdempotencyConflictError ResourceGroupError RunEndedError ScheduleManagedError "
+        "TargetClaimedError VersionUnsupportedError"
     ),
     ExitCode.DENIED: ("ApiAccessDeniedError MilvusAuthenticationError MilvusPermissionError StorageAccessDeniedError"),
     ExitCode.UNAVAILABLE: (

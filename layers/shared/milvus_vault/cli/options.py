@@ -89,6 +89,26 @@ def partitions(texts: Iterable[str]) -> dict[str, tuple[str, ...]]:
     return found
 
 
+def replicas(texts: Iterable[str]) -> int | dict[str, int] | None:
+    """Return the replicas for all collections, of `2`, or for each, of `db.a:2,db.*:1`. Raises InvalidRequestError."""
+    given = _split(texts)
+    if not given:
+        return None
+    try:
+        if len(given) == 1 and ":" not in given[0]:
+            return int(given[0])
+        return {_full(name): int(number) for name, number in _pairs(given, "COLLECTION:N", "--replicas db.a:2,db.*:1")}
+    except ValueError as err:
+        msg = f"'{','.join(given)}' is no number of replicas"
+        raise InvalidRequestError(msg, hint="For example --replicas 2, or --replicas db.a:2,db.*:1") from err
+
+
+def resource_groups(texts: Iterable[str]) -> dict[str, str]:
+    """Return new resource groups by old ones, of `blue:green` or `green`. Raises InvalidRequestError."""
+    given = [text if ":" in text else f"*:{text}" for text in _split(texts)]
+    return dict(_pairs(given, "OLD:NEW", "--resource-group blue:green"))
+
+
 def point_in_time(text: str) -> datetime:
     """Return the time that a date, a time, or a length of time from now such as `30d` means."""
     from milvus_vault.model.retention import parse_duration  # noqa: PLC0415 - pydantic takes its time

@@ -9,6 +9,8 @@ from milvus_vault.model.base import Blob, Model
 
 DEFAULT_DATABASE = "default"
 
+DEFAULT_RESOURCE_GROUP = "__default_resource_group"
+
 # The number that Milvus gives an "all partitions" L0 segment as its partition.
 ALL_PARTITIONS = -1
 
@@ -144,6 +146,8 @@ class CollectionDescription(Model):
     load_state: LoadState
     replicas: int = 0
     """How many replicas are loaded; 0 where the collection is not loaded."""
+    resource_groups: tuple[str, ...] = ()
+    """The resource group of each replica, sorted."""
     created_timestamp: int = 0
     database_id: int = 0
     virtual_channels: tuple[str, ...] = ()

@@ -28,6 +28,14 @@ Selector = Annotated[str, AfterValidator(_check_selector)]
 """`<database>.<collection>`, or `<database>.*` for all of a database's collections."""
 
 
+Name = Annotated[str, Field(min_length=1)]
+
+Replicas = Annotated[int, Field(ge=1, le=64)]
+
+ANY_GROUP = "*"
+"""In a mapping of resource groups: any that is not named."""
+
+
 def _check_backup_name(name: str) -> str:
     if not re.fullmatch(BACKUP_NAME_PATTERN.removesuffix("$"), name):
         msg = f"'{name}' is no name for a backup: letters, digits and underscores, at most 128, no digit first"
@@ -139,19 +147,21 @@ class RestoreRequest(Model):
         description="Also take the aliases that other collections of the same database have by now, each in one step: "
         "the last thing that is done with a collection, when its rows are counted and it is loaded as it was.",
     )
-    partitions: dict[Selector, tuple[str, ...]] = Field(
+    partitions: dict[Selector, tuple[Name, ...]] = Field(
         default_factory=dict,
         description='Of these collections, by their names in the backup, only these partitions: `{"db.a": ["p1"]}`. '
         "Not of one that has a partition key.",
     )
-    replicas: int | None = Field(
+    replicas: Replicas | dict[Selector, Replicas] | None = Field(
         default=None,
-        ge=1,
-        le=64,
-        description="Load with so many replicas. Default: as many as there were.",
+        description='Load with so many replicas: a number for all, or `{"db.a": 2, "db.*": 1}` by names in the backup. '
+        "Default: as many as there were, or fewer where there are fewer query nodes, with a warning.",
     )
-    resource_groups: tuple[str, ...] = Field(
-        default=(), description="Resource groups to load into. Default: Milvus' own default group."
+    resource_groups: dict[Name, Name] = Field(
+        default_factory=dict,
+        description='Resource groups to load into, by those of the backup: `{"old": "new"}`; `*` stands for any that '
+        "is not named, and where none is recorded. Default: those that there were, and Milvus' default group in the "
+        "place of one that the target does not have, with a warning.",
     )
     point_in_time: bool = Field(
         default=False,

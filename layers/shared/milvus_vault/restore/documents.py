@@ -62,10 +62,10 @@ class Target(Model):
     load_state: LoadState
     replicas: int
     resource_groups: tuple[str, ...] = ()
-    """Where to load it; empty: Milvus' default group."""
+    """Where to load it; none: in Milvus' default group; more than one: one for each replica."""
     loaded_partitions: tuple[str, ...]
     """Partitions to load; empty: the whole collection, if any."""
-    imports: tuple[ImportSource, ...]
+    imports: tuple[ImportSource, ...] = ()
     deletes: tuple[ImportSource, ...] = ()
     """What is imported when all rows are: deletes that could not be imported beside them."""
     live_row_count: int | None

@@ -138,7 +138,7 @@ class Finishing:
             self.database.request_load(
                 database,
                 name,
-                replicas=max(1, target.replicas),
+                replicas=target.replicas,
                 partitions=partitions,
                 resource_groups=target.resource_groups,
             )

@@ -20,15 +20,16 @@ from milvus_vault.model.requests import RestoreRequest
 from milvus_vault.model.versions import ServerVersion, has_import_jobs, parse_version
 from milvus_vault.ports import Executions, ObjectStore, VectorDatabase
 from milvus_vault.restore.aliases import check_switches
-from milvus_vault.restore.documents import PLAN, ImportSource, RestorePlan, Target, target_name
+from milvus_vault.restore.documents import PLAN, ImportSource, RestorePlan, target_name
 from milvus_vault.restore.journal import Journal
+from milvus_vault.restore.loading import Loading, LoadPlanner, check_loading
 from milvus_vault.restore.naming import resolve_targets, target_databases
 from milvus_vault.restore.partitions import check_partitions, objects_in, with_partitions
 from milvus_vault.restore.point_in_time import channel_ends, lost_points
 from milvus_vault.restore.rbac import check_rbac, restore_rbac
 from milvus_vault.restore.staging import CollectionImport, FoldLimits
 from milvus_vault.restore.staging_legacy import import_sources, staged_items
-from milvus_vault.restore.targets import TargetCheck
+from milvus_vault.restore.targets import TargetCheck, make_target
 from milvus_vault.restore.versions import check_target_version
 from milvus_vault.source import MilvusStorage, prove_storage
 from milvus_vault.workspace import Workspace
@@ -77,9 +78,12 @@ class RestorePreparation:
         check_partitions(self.request.partitions, list(targets))
         for collection, _ in chosen:
             self._part(collection)
+        check_loading(self.request, [collection for collection, _ in chosen])
         rbac = check_rbac(archive) if self.request.rbac else None
         server = self.database.server_version()
         check_target_version(archive.milvus_version, server, allow_version=self.request.allow_version)
+        loads = LoadPlanner(self.request, self.database)
+        loading = [loads.plan(collection) for collection, _ in chosen]
         if self.request.switch_aliases:
             check_switches(chosen, self.database)
         can_import_in_place = self._check_objects(archive, [collection for collection, _ in chosen], server)
@@ -99,6 +103,7 @@ class RestorePreparation:
             warnings=(
                 *archive.warnings,
                 *self._warnings(archive),
+                *loads.warnings(),
                 *lost_points(self.request, server, [collection for collection, _ in chosen]),
             ),
         )
@@ -106,7 +111,7 @@ class RestorePreparation:
         try:
             self._claim(claims, target_claims, plan.targets)
             self._check_backup_stays(plan)
-            self._write(plan, archive, chosen)
+            self._write(plan, archive, chosen, loading)
             if rbac is not None:
                 restore_rbac(rbac, self.database)
         except VaultError:
@@ -158,7 +163,11 @@ class RestorePreparation:
             yield "The target holds no rows yet, so that its bucket could not be proven before the import."
 
     def _write(
-        self, plan: RestorePlan, archive: Archive, chosen: Sequence[tuple[ArchivedCollection, CollectionName]]
+        self,
+        plan: RestorePlan,
+        archive: Archive,
+        chosen: Sequence[tuple[ArchivedCollection, CollectionName]],
+        loading: Sequence[Loading],
     ) -> None:
         """Write down what is to become of each collection, and what to copy for it."""
         journal = Journal(self.run)
@@ -180,8 +189,9 @@ class RestorePreparation:
                 # What an earlier execution of this run imported needs no objects any more.
                 is_staged = plan.is_staged and not progress[index].is_imported
                 sources = self._sources(plan, index, self._part(collection), is_staged=is_staged)
-            target = self._target(index, self._part(collection), name, replaced[index], sources)
-            self.run.write(target_name(index), target)
+            target = make_target(self.request, index, self._part(collection), name, loading[index])
+            found = {"imports": sources.rows, "deletes": sources.deletes, "replaces": replaced[index]}
+            self.run.write(target_name(index), target.model_copy(update=found))
         check_owner(self.run, self._attempt)
         self.run.write(PLAN, plan)
 
@@ -257,34 +267,6 @@ class RestorePreparation:
             target = CopyTarget(index=index, name=str(collection.name), folders=(base,))
             write_target(self.run, self._attempt, target, items)
         return sources
-
-    def _target(
-        self,
-        index: int,
-        collection: ArchivedCollection,
-        name: CollectionName,
-        replaces: int | None,
-        sources: _Sources,
-    ) -> Target:
-        loaded = tuple(partition.name for partition in collection.partitions if partition.is_loaded)
-        shards = min(collection.layout.shards, self.request.max_shards or collection.layout.shards)
-        return Target(
-            index=index,
-            source=collection.name,
-            name=name,
-            collection_id=collection.collection_id,
-            layout=collection.layout.model_copy(update={"shards": shards}),
-            indexes=collection.indexes,
-            aliases=collection.aliases,
-            load_state=collection.load_state,
-            replicas=self.request.replicas or collection.replicas,
-            resource_groups=self.request.resource_groups,
-            loaded_partitions=loaded if 0 < len(loaded) < len(collection.partitions) else (),
-            imports=sources.rows,
-            deletes=sources.deletes,
-            live_row_count=collection.live_row_count,
-            replaces=replaces,
-        )
 
 
 def claim_key(staging_prefix: str, storage: MilvusStorage, target: CollectionName) -> str:

@@ -1,4 +1,4 @@
-"""What stands in the way of a restore in the target Milvus, and what a run may replace."""
+"""What stands in the way of a restore in the target Milvus, what a run may replace, and what it is to make."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -8,8 +8,9 @@ from milvus_vault.errors import CollectionExistsError, CollectionNotFoundError, 
 from milvus_vault.model.collections import CollectionName
 from milvus_vault.model.requests import RestoreRequest
 from milvus_vault.ports import VectorDatabase
-from milvus_vault.restore.documents import Created, Finished
+from milvus_vault.restore.documents import Created, Finished, Target
 from milvus_vault.restore.journal import Journal, Progress
+from milvus_vault.restore.loading import Loading
 from milvus_vault.restore.schema import field_numbers
 
 NAMED_IN_MESSAGE = 5
@@ -130,4 +131,26 @@ def compare_field_ids(wanted: Mapping[str, int], found: Mapping[str, int], name:
     raise FieldIdMismatchError(
         msg,
         hint="Fields were added or dropped since the source was created; create the target alike and use skip_create.",
+    )
+
+
+def make_target(
+    request: RestoreRequest, index: int, collection: ArchivedCollection, name: CollectionName, loading: Loading
+) -> Target:
+    """Return what is to become of a collection, but for what is to be imported and replaced."""
+    loaded = tuple(partition.name for partition in collection.partitions if partition.is_loaded)
+    shards = min(collection.layout.shards, request.max_shards or collection.layout.shards)
+    return Target(
+        index=index,
+        source=collection.name,
+        name=name,
+        collection_id=collection.collection_id,
+        layout=collection.layout.model_copy(update={"shards": shards}),
+        indexes=collection.indexes,
+        aliases=collection.aliases,
+        load_state=collection.load_state,
+        replicas=loading.replicas,
+        resource_groups=loading.resource_groups,
+        loaded_partitions=loaded if 0 < len(loaded) < len(collection.partitions) else (),
+        live_row_count=collection.live_row_count,
     )

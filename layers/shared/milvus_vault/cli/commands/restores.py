@@ -15,6 +15,8 @@ from milvus_vault.cli.options import (
     backup_name,
     partitions,
     renames,
+    replicas,
+    resource_groups,
     selectors,
 )
 from milvus_vault.cli.session import session_of
@@ -78,11 +80,25 @@ def restore(
     max_shards: Annotated[
         int | None, typer.Option(metavar="N", help="At most so many shards for a collection.", show_default=False)
     ] = None,
-    replicas: Annotated[
-        int | None, typer.Option(metavar="N", help="Load with so many replicas.", show_default=False)
-    ] = None,
-    resource_groups: Annotated[
-        list[str], typer.Option("--resource-group", metavar="NAME", help="Load into these.", show_default=False)
+    replica: Annotated[
+        list[str],
+        typer.Option(
+            "--replicas",
+            metavar="N|COLLECTION:N,...",
+            help="Load with so many replicas: a number for all, or for [bold]db.collection[/] and [bold]db.*[/]. "
+            "Default: as many as there were, if there are query nodes for them.",
+            show_default=False,
+        ),
+    ] = [],
+    resource_group: Annotated[
+        list[str],
+        typer.Option(
+            "--resource-group",
+            metavar="OLD:NEW,...",
+            help="Load into NEW what was loaded in OLD; [bold]NEW[/] alone stands for all that is not named. "
+            "Default: the groups that there were, if the target has them.",
+            show_default=False,
+        ),
     ] = [],
     rbac: Annotated[
         bool, typer.Option("--rbac", help="Also restore users, roles and grants that are not there yet.")
@@ -100,6 +116,7 @@ def restore(
 
     [dim]milvus-vault restore before_upgrade --suffix _restored --wait[/]
     [dim]milvus-vault restore -n before_upgrade -r 'shop.orders:shop.orders_old' --allow-version[/]
+    [dim]milvus-vault restore before_upgrade --replicas shop.*:2,shop.orders:3 --resource-group blue:green[/]
     [dim]milvus-vault restore before_upgrade -c shop.orders -s _restored --switch-aliases --wait[/]
     [dim]milvus-vault restore before_upgrade -c shop.orders -p shop.orders:y2026 -s _2026 --point-in-time[/]
     """
@@ -122,8 +139,8 @@ def restore(
         partitions=partitions(partition) or None,
         point_in_time=point_in_time or None,
         max_shards=max_shards,
-        replicas=replicas,
-        resource_groups=tuple(resource_groups) or None,
+        replicas=replicas(replica),
+        resource_groups=resource_groups(resource_group) or None,
         rbac=rbac or None,
         allow_version=allow_version or None,
     )

@@ -1,0 +1,126 @@
+"""Replicas and resource groups of restored collections: what was recorded, a mapping of it, and what is there."""
+
+from typing import Any
+
+import pytest
+
+from milvus_vault.errors import InvalidRequestError, ResourceGroupError
+from tests.conformance.asking import Milvus, base_fields
+from tests.restore.conftest import Deploy
+from tests.support.golden_rows import GOLDEN
+from tests.support.milvus_server.calls.table import DEFAULT_GROUP
+from tests.support.milvus_server.catalog import Load
+from tests.support.restoring import Restoring
+
+pytestmark = pytest.mark.filterwarnings("ignore:No application metrics to publish")
+
+ALL = ["2.3.5", "2.4.23", "2.5.27", "2.6.19"]
+NAME = "orders"
+
+
+def asking(restoring: Restoring) -> Milvus:
+    """Return what asks the server."""
+    server = restoring.server
+    return Milvus(server.uri, server.management_uri, restoring.s3, server.bucket, server.root_path, 0.1, 0.02)
+
+
+def with_groups(milvus: Milvus, **nodes: int) -> None:
+    """Make resource groups with so many query nodes."""
+    for name, number in nodes.items():
+        milvus.must("CreateResourceGroup", resource_group=name, config={"requests": {"node_num": number}})
+
+
+def backed_up(deploy: Deploy, version: str, groups: list[str], replicas: int) -> tuple[Restoring, str]:
+    """Return a server with two query nodes in each of three groups, and a backup of a collection loaded there."""
+    restoring = deploy(version, query_nodes=2)
+    milvus = asking(restoring)
+    with_groups(milvus, blue=2, green=2)
+    milvus.make(NAME, *base_fields())
+    milvus.insert(NAME, range(3))
+    milvus.flush(NAME)
+    params = [{"key": "index_type", "value": "FLAT"}, {"key": "metric_type", "value": "L2"}]
+    milvus.must("CreateIndex", collection_name=NAME, field_name="v", extra_params=params)
+    milvus.must("LoadCollection", collection_name=NAME, replica_number=replicas, resource_groups=groups)
+    name = f"loaded_{restoring.server.bucket.replace('-', '_')}"
+    restoring.back_up(name)
+    return restoring, name
+
+
+def restored(restoring: Restoring, name: str, **request: Any) -> tuple[Load, list[str]]:
+    """Return how a restored collection is loaded, and the restore's warnings."""
+    report = restoring.restore({"backup_name": name, "suffix": "_new", "allow_version": True, **request})
+    assert report["status"] == "complete"
+    load = restoring.server.core.catalog.collection("default", f"{NAME}_new").load
+    assert load is not None
+    return load, report["warnings"]
+
+
+@pytest.mark.parametrize("version", ALL)
+@pytest.mark.parametrize(
+    ("request_fields", "expected"),
+    [
+        ({}, (2, ("blue", "green"))),
+        ({"resource_groups": {"blue": "green"}}, (2, ("green",))),
+        ({"resource_groups": {"*": DEFAULT_GROUP}}, (2, (DEFAULT_GROUP,))),
+        ({"replicas": 1}, (1, ("blue",))),
+        ({"replicas": {"default.*": 4, f"default.{NAME}": 1}, "resource_groups": {"blue": "green"}}, (1, ("green",))),
+        ({"replicas": {"default.*": 4}}, (4, ("blue", "green", "blue", "green"))),
+    ],
+)
+def test_what_was_recorded_comes_back_by_the_mapping(
+    deploy: Deploy, version: str, request_fields: dict[str, Any], expected: tuple[int, tuple[str, ...]]
+) -> None:
+    restoring, name = backed_up(deploy, version, ["blue", "green"], 2)
+    load, warnings = restored(restoring, name, **request_fields)
+    assert (load.replicas, sorted(load.resource_groups)) == (expected[0], sorted(expected[1]))
+    assert warnings == []
+
+
+@pytest.mark.parametrize("version", ALL)
+def test_where_a_group_or_its_nodes_are_gone_a_restore_takes_what_there_is_and_says_so(
+    deploy: Deploy, version: str
+) -> None:
+    restoring, name = backed_up(deploy, version, ["blue", "blue", "green", "green"], 4)
+    milvus = asking(restoring)
+    milvus.must("DropResourceGroup", resource_group="blue")
+    milvus.must("DropResourceGroup", resource_group="green")
+    with_groups(milvus, green=1)
+    load, warnings = restored(restoring, name)
+    assert (load.replicas, sorted(load.resource_groups)) == (3, [DEFAULT_GROUP, DEFAULT_GROUP, "green"])
+    assert [warning.partition(",")[0] for warning in warnings] == [
+        "Resource group blue is not there or has no query node",
+        "Resource group green has fewer query nodes than there were replicas",
+    ]
+    assert all(f"default.{NAME}" in warning for warning in warnings)
+
+
+@pytest.mark.parametrize("version", ALL)
+@pytest.mark.parametrize(
+    ("wrong", "error", "message"),
+    [
+        ({"replicas": 3}, ResourceGroupError, "cannot have 3 replicas in resource group blue, which has 2"),
+        ({"resource_groups": {"blue": "red"}}, ResourceGroupError, "resource group red, which has no query node"),
+        ({"resource_groups": {"bleu": "green"}}, InvalidRequestError, "'resource_groups' names bleu"),
+        ({"replicas": {"default.other": 2}}, InvalidRequestError, "'replicas' names default.other"),
+    ],
+)
+def test_what_was_asked_for_and_cannot_be_is_refused_before_anything_is_made(
+    deploy: Deploy, version: str, wrong: dict[str, Any], error: type[Exception], message: str
+) -> None:
+    restoring, name = backed_up(deploy, version, ["blue"], 2)
+    with pytest.raises(error, match=message):
+        restored(restoring, name, **wrong)
+    assert [found.name for found in restoring.server.core.catalog.collections()] == [NAME]
+
+
+@pytest.mark.parametrize("version", ALL)
+def test_an_archive_that_records_no_groups_is_loaded_where_the_request_says(deploy: Deploy, version: str) -> None:
+    restoring = deploy(version, query_nodes=1)
+    # Of all archives only those of 2.3 have collections that were loaded.
+    restoring.upload(GOLDEN / "golden_0516")
+    with_groups(asking(restoring), green=2)
+    request = {"backup_name": "golden_0516", "replicas": 2, "resource_groups": {"*": "green"}, "allow_version": True}
+    assert restoring.restore(request)["status"] == "complete"
+    loads = [found.load for found in restoring.server.core.catalog.collections() if found.load is not None]
+    assert {(load.replicas, load.resource_groups) for load in loads} == {(2, ("green",))}
+    assert loads
