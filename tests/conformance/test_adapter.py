@@ -145,6 +145,7 @@ def test_rows_are_imported_into_an_equal_collection(start: Start, version: str, 
         )
         importer = database.importer() if way == "gRPC" else RestImporter(milvus.uri, parse_version(version))
         job = importer.start_import(DATABASE, TARGET, task)
+        assert job is not None
         _until(lambda: importer.import_state(job).status is not ImportStatus.RUNNING)
         state = importer.import_state(job)
         assert (state.status, state.row_count, state.percent) == (ImportStatus.COMPLETED, ROWS, 100)

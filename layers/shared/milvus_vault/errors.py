@@ -211,6 +211,10 @@ class ImportFailedError(VaultError):
     """Milvus gave up an import job; the message quotes its reason."""
 
 
+class ImportStalledError(VaultError):
+    """No import job of a restore has got further for six hours."""
+
+
 class RowCountMismatchError(VaultError):
     """The restored collection does not hold the rows that the backup holds."""
 

@@ -279,8 +279,11 @@ class Importer(Protocol):
     def pairs_a_job(self) -> int:
         """Return how many pairs of prefixes one job takes."""
 
-    def start_import(self, database: str, name: str, task: ImportTask) -> str:
-        """Start a job, and return its ID. Raises `CollectionNotFoundError`."""
+    def start_import(self, database: str, name: str, task: ImportTask) -> str | None:
+        """Start a job, and return its ID; None where the server takes no more jobs for now, and has not started it.
+
+        Raises `CollectionNotFoundError`.
+        """
 
     def import_state(self, job_id: str) -> ImportJobState:
         """Return the state of an import job."""

@@ -47,6 +47,23 @@ def check(core: Core, collection: Collection, partition: str, files: Files, opti
     _check_pairs(core, files)
 
 
+def check_room(core: Core, running: int) -> None:
+    """Refuse a job where there are as many as the server takes at a time, as its source says."""
+    most = core.settings.most_import_jobs
+    if running < most:
+        return
+    if core.version.has_import_v2:
+        reason = (
+            "The number of jobs has reached the limit, please try again later. If your request is set to only import"
+        )
+        reason += " a single file, please consider importing multiple files in one request for better efficiency."
+        raise Refusal(IMPORT_FAILED, reason + _ENDS)
+    reason = (
+        f"import task queue max size is {most}, currently there are {running} tasks is pending. Not able to execute"
+    )
+    raise Refusal(UNEXPECTED, f"{reason} this request with 1 tasks.")
+
+
 def _unexpected(core: Core) -> str:
     return "unexpected file type" if core.version.at_least(2, 5) else "unexpect file type"
 

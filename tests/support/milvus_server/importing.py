@@ -84,6 +84,8 @@ class Imports:
         core = self._core
         groups = [list(paths) for paths in files]
         import_checks.check(core, collection, partition, groups, options)
+        running = sum(job.ended_at is None for job in self._jobs.values())
+        import_checks.check_room(core, running)
         now = core.clock.now()
         begins = now
         if not core.version.has_import_v2:

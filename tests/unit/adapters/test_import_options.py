@@ -2,9 +2,8 @@
 
 import pytest
 
-from milvus_vault.adapters.milvus_errors import Answer, check
+from milvus_vault.adapters.milvus_errors import Answer, takes_no_more_jobs
 from milvus_vault.adapters.milvus_imports import import_options
-from milvus_vault.errors import MilvusRequestError, MilvusUnavailableError
 from milvus_vault.model.collections import ImportTask
 from milvus_vault.model.versions import parse_version
 
@@ -39,9 +38,18 @@ def test_deletes_are_never_imported_as_a_backup() -> None:
     assert import_options(task, parse_version("2.5.27")) == {"l0_import": "true"}
 
 
-def test_a_server_with_too_many_jobs_is_asked_again() -> None:
-    reason = "The number of jobs has reached the limit, please try again later.: importing data failed"
-    with pytest.raises(MilvusUnavailableError, match="reached the limit"):
-        check(Answer(code=2100, reason=reason), "Import", "default.c")
-    with pytest.raises(MilvusRequestError):
-        check(Answer(code=2100, reason="no binlog to import"), "Import", "default.c")
+@pytest.mark.parametrize(
+    ("answer", "expected"),
+    [
+        (Answer(code=2100, reason="The number of jobs has reached the limit, please try again later."), True),
+        (
+            Answer(code=1, reason="import task queue max size is 65536, currently there are"),
+            True,
+        ),
+        (Answer(code=8, reason="request is rejected by grpc RateLimiter middleware"), True),
+        (Answer(code=2100, reason="no binlog to import"), False),
+        (Answer(code=1, reason="service not ready"), False),
+    ],
+)
+def test_a_server_with_too_many_jobs_is_told_from_one_that_refuses(answer: Answer, expected: bool) -> None:
+    assert takes_no_more_jobs(answer) is expected

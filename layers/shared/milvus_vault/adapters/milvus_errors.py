@@ -21,7 +21,6 @@ from milvus_vault.errors import (
 )
 
 NOT_FOUND = 100
-NOT_LOADED = {101, 201}  # a collection, a partition
 INDEX_NOT_FOUND = 700
 JOB_NOT_FOUND = {2100, 2101}  # up to 2.5, from 2.6 on; 2100 is whatever goes wrong with an import
 
@@ -34,8 +33,12 @@ _ALIAS_WORDS = ("alias already exist", "alias exists and already aliased")
 _GROUP_NOT_FOUND = 300
 _LEGACY_COLLECTION_NOT_FOUND = 4
 _LEGACY_RATE_LIMIT = 49
-# The second: a server takes 1,024 import jobs at a time. The code is that of all that goes wrong with them.
-_BUSY_WORDS = ("rate limit", "number of jobs has reached the limit")
+_NOT_LOADED = {101, 201}  # a collection, a partition
+_NOT_LOADED_LEGACY_WORDS = "has not been loaded"
+_BUSY_WORDS = "rate limit"
+_RATE_LIMITED = 8
+# A server takes 1,024 import jobs at a time, up to 2.3 65,536. The code is that of all that goes wrong with them.
+_FULL_WORDS = ("number of jobs has reached the limit", "import task queue max size", _BUSY_WORDS)
 
 UNREACHABLE_HINT = (
     "Check MilvusUri, that Milvus runs, and that the functions' subnets and security groups let them reach it."
@@ -93,6 +96,17 @@ def is_no_resource_group(status: Any) -> bool:
     return getattr(status, "code", 0) == _GROUP_NOT_FOUND or any(text in status.reason for text in words)
 
 
+def is_not_loaded(status: Any) -> bool:
+    """Return whether an answer says that a collection or a partition is not loaded; 2.2 has only words for it."""
+    return status.code in _NOT_LOADED or (not status.code and _NOT_LOADED_LEGACY_WORDS in status.reason)
+
+
+def takes_no_more_jobs(status: Any) -> bool:
+    """Return whether an import was refused, and not started, since there are too many already or it came too soon."""
+    is_limited = status.code == _RATE_LIMITED or status.error_code == _LEGACY_RATE_LIMIT
+    return is_limited or any(words in status.reason.lower() for words in _FULL_WORDS)
+
+
 def check(status: Any, call: str, subject: str) -> None:
     """Raise our error where an answer's status is not success. `subject` names the object concerned."""
     code, legacy, reason = getattr(status, "code", 0), status.error_code, status.reason
@@ -109,7 +123,6 @@ def check(status: Any, call: str, subject: str) -> None:
         )
     if code == _COLLECTION_TAKEN or is_alias_taken(status) or "duplicated new collection name" in reason:
         raise CollectionExistsError(text, hint="Choose another name, or drop what has it.")
-    is_busy = any(words in reason.lower() for words in _BUSY_WORDS)
-    if code in _PASSING or legacy == _LEGACY_RATE_LIMIT or is_busy:
+    if code in _PASSING or legacy == _LEGACY_RATE_LIMIT or _BUSY_WORDS in reason.lower():
         raise MilvusUnavailableError(text, hint="The server is busy or starting; the task is tried again.")
     raise MilvusRequestError(text)

@@ -63,8 +63,8 @@ class GrpcImporter:
         """Return how many pairs of prefixes one job takes: more are refused by every version."""
         return 1
 
-    def start_import(self, database: str, name: str, task: ImportTask) -> str:
-        """Start a job, and return its ID."""
+    def start_import(self, database: str, name: str, task: ImportTask) -> str | None:
+        """Start a job, and return its ID; None where the server takes no more jobs for now."""
         request = milvus_pb2.ImportRequest(
             db_name=database,
             collection_name=name,
@@ -74,6 +74,8 @@ class GrpcImporter:
         )
         subject = subject_of(database, name, task)
         answer = self._call("Import", request, database)
+        if milvus_errors.takes_no_more_jobs(answer.status):
+            return None
         check(answer.status, "Import", subject)
         if len(answer.tasks) != 1:
             msg = f"Import of {subject} started {len(answer.tasks)} jobs instead of one"

@@ -162,7 +162,7 @@ class MilvusMaker(MilvusReader):
             db_name=database, collection_name=name, partition_names=partitions
         )
         answer = self._call("GetLoadingProgress", request, database)
-        if answer.status.code in milvus_errors.NOT_LOADED:
+        if milvus_errors.is_not_loaded(answer.status):
             return 0
         check(answer.status, "GetLoadingProgress", f"{database}.{name}")
         return int(answer.progress)

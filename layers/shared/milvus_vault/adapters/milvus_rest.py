@@ -90,8 +90,8 @@ class RestImporter:
         """Return how many pairs of prefixes one job takes."""
         return PAIRS_A_JOB
 
-    def start_import(self, database: str, name: str, task: ImportTask) -> str:
-        """Start a job, and return its ID."""
+    def start_import(self, database: str, name: str, task: ImportTask) -> str | None:
+        """Start a job, and return its ID; None where the server takes no more jobs for now."""
         body = {
             "dbName": database,
             "collectionName": name,
@@ -101,6 +101,8 @@ class RestImporter:
         if task.partition:
             body["partitionName"] = task.partition
         answer = self._send("jobs/import/create", body)
+        if milvus_errors.takes_no_more_jobs(_status(answer)):
+            return None
         check(_status(answer), "Import", subject_of(database, name, task))
         return self._read(_Started, answer).job_id
 

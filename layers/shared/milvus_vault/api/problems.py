@@ -69,6 +69,7 @@ _STATUS: dict[HTTPStatus, tuple[type[VaultError], ...]] = {
         errors.FieldIdMismatchError,
         errors.FlushTimeoutError,
         errors.ImportFailedError,
+        errors.ImportStalledError,
         errors.IndexFailedError,
         errors.LoadFailedError,
         errors.LocalStackError,

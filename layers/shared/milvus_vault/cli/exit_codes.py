@@ -30,10 +30,10 @@ class ExitCode(IntEnum):
 _NAMES = {
     ExitCode.FAILED: (
         "BackupDamagedError BackupFailedError BackupFormatError CopyIncompleteError CopyUnfinishedError "
-        "FieldIdMismatchError FlushTimeoutError ImportFailedError IndexFailedError LoadFailedError LocalStackError "
-        "MilvusRequestError ObjectChangedError ObjectNotFoundError RestoreFailedError RowCountMismatchError "
-        "RunStoppedError RunTakenOverError RunTimedOutError ServiceRequestError SettingsError SourceChangedError "
-        "StorageRequestError WorkingFileError WrongRootPathError"
+        "FieldIdMismatchError FlushTimeoutError ImportFailedError ImportStalledError IndexFailedError LoadFailedError "
+        "LocalStackError MilvusRequestError ObjectChangedError ObjectNotFoundError RestoreFailedError "
+        "RowCountMismatchError RunStoppedError RunTakenOverError RunTimedOutError ServiceRequestError SettingsError "
+        "SourceChangedError StorageRequestError WorkingFileError WrongRootPathError"
     ),
     ExitCode.USAGE: "EmptySelectionError InvalidRequestError NameConflictError RouteNotFoundError",
     ExitCode.PARTIAL: "BackupPartialError PruneFailedError RestorePartialError",

@@ -47,7 +47,7 @@ class Creation:
         """Return whether the latest attempt can be gone on with: nobody else can import into it any more."""
         if not entry.has("created") or entry.has("abandoned"):
             return False
-        if entry.has("jobs") or entry.has("imported"):
+        if entry.has("imported") or (entry.has("jobs") and entry.knows_its_jobs):
             return True
         mine = journal.get(index, "attempt", Attempt, entry.latest).execution_arn == self.execution_arn
         return mine and not entry.has("importing")

@@ -3,6 +3,7 @@
     restore.json                         `RestorePlan`
     collections/<index>/target.json      `Target`: what is to become of one collection
     collections/<index>/...              its journal, see `journal.py`
+    importing/<attempt>.json             `ImportsMoved`
     finishing/<attempt>.json             `FinishingSince`
 
 The `RestoreReport` lies outside, so that the next restore of the same request leaves it alone.
@@ -140,13 +141,32 @@ class ImportJob(Model):
     row_count: int
     has_deletes: bool
     """Whether fewer rows may be imported: those deleted, or newer than a point in time, are left out."""
+    pair_count: int
+    """Of how many pairs of prefixes it is."""
 
 
 class ImportJobs(Model):
-    """All import jobs of an attempt for rows, or all for deletes."""
+    """The import jobs of an attempt, for rows or for deletes, that were started in one turn."""
 
     jobs: tuple[ImportJob, ...]
+    has_all: bool
+    """Whether no further turn is needed: the server had room for all that were left."""
     submitted_at: datetime
+
+
+class JobsDone(Model):
+    """Which jobs of an attempt have ended well: Milvus forgets them some hours later."""
+
+    rows: dict[str, int]
+    """How many rows each has imported, by its ID."""
+
+
+class ImportsMoved(Model):
+    """When an execution last saw any of its jobs get further."""
+
+    percent: int
+    """The sum over all jobs."""
+    since: datetime
 
 
 class Imported(Model):

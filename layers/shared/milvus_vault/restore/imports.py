@@ -1,30 +1,35 @@
 """StartImports and GetImportProgress: the rows, and the proof that they are all there."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from itertools import batched
+from typing import NamedTuple
 
-from milvus_vault.claims import check_owner
-from milvus_vault.errors import ImportFailedError, RowCountMismatchError
-from milvus_vault.model.collections import ImportJobState, ImportStatus, ImportTask
+from milvus_vault.errors import (
+    ImportFailedError,
+    ImportStalledError,
+    MilvusUnavailableError,
+    RowCountMismatchError,
+)
+from milvus_vault.model.collections import ImportJobState, ImportStatus
 from milvus_vault.model.names import attempt_of
 from milvus_vault.ports import Importer, VectorDatabase
-from milvus_vault.restore.create import Creation
 from milvus_vault.restore.documents import (
-    Attempt,
     Imported,
     ImportJob,
-    ImportJobs,
-    ImportSource,
+    ImportsMoved,
+    JobsDone,
     RestorePlan,
     Target,
     target_name,
 )
 from milvus_vault.restore.journal import Journal, Progress
-from milvus_vault.restore.staging import import_pair
+from milvus_vault.restore.submission import Submission, submitted
 from milvus_vault.restore.waiting import seconds_to_wait
 from milvus_vault.workspace import Workspace
+
+# Jobs stay at 70 % while Milvus indexes their rows, which for the largest takes hours.
+STALLED_SECONDS = 6 * 3600
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +41,19 @@ class ImportProgress:
     jobs_done: int
     wait_seconds: int
     """When to ask again."""
+
+
+class _Look(NamedTuple):
+    """How far the imports of a collection are."""
+
+    is_done: bool
+    jobs_done: int
+    jobs_total: int
+    """Those that are not started yet included."""
+    percent: int
+    """The sum over all jobs."""
+    since: datetime
+    """When the first were started."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,120 +68,119 @@ class Imports:
     threads: int
 
     def start_all(self) -> int:
-        """Start all jobs of all collections before any is waited for, and return how many there are.
+        """Start the jobs for all rows of all collections before any is waited for; return how many there will be.
 
-        Jobs of 2.4 and newer overlap, those of 2.2 and 2.3 wait for each other.
+        Jobs of 2.4 and newer overlap, those of 2.2 and 2.3 wait for each other. Where a server takes no more at a
+        time, `poll` goes on.
         """
-        journal = Journal(self.run)
+        journal, submission = Journal(self.run), self._submission()
         progress = journal.read()
-        waiting = [
-            index
-            for index, entry in progress.items()
-            if entry.has("created") and not (entry.has("jobs") or entry.has_failed or entry.is_finished)
-        ]
-        journal.work_on(
-            waiting,
-            lambda index: self._start(journal, index, progress[index]),
-            execution_arn=self.execution_arn,
-            threads=self.threads,
-        )
-        entries = journal.read()
-        return sum(len(self._jobs(journal, i, e).jobs) for i, e in entries.items() if e.has("jobs"))
+        counts: dict[int, int] = {}
 
-    def _start(self, journal: Journal, index: int, entry: Progress) -> None:
-        target = self.run.read(target_name(index), Target)
-        attempt, may_have_started = entry.latest, False
-        while not journal.note(index, "importing", self._mark(attempt), attempt):
-            # Somebody was here before and did not write down what was started.
-            if self.plan.request.skip_create:
-                may_have_started = True
-                break
-            attempt = Creation(self.run, self.plan, self.database, self.execution_arn, self.threads).new_attempt(
-                index, attempt
-            )
-        name = journal.get(index, "attempt", Attempt, attempt).name
-        jobs = self._submit(target.name.database, name, target.imports, may_have_started=may_have_started)
-        journal.note(index, "jobs", ImportJobs(jobs=jobs, submitted_at=datetime.now(UTC)), attempt)
+        def start(index: int) -> None:
+            target = self.run.read(target_name(index), Target)
+            submission.start_rows(journal, index, progress[index], target)
+            counts[index] = submission.count_left(target.imports)
 
-    def _submit(
-        self, database: str, name: str, sources: Sequence[ImportSource], *, may_have_started: bool = False
-    ) -> tuple[ImportJob, ...]:
-        """Start the jobs for some sources, and return them."""
-        jobs = []
-        for source in sources:
-            for pairs in batched(source.pairs, self.importer.pairs_a_job, strict=False):
-                task = ImportTask(
-                    partition=source.partition,
-                    pairs=tuple(import_pair(pair) for pair in pairs),
-                    storage_version=source.storage_version,
-                    is_deletes=source.is_deletes,
-                    end_timestamp=source.end_timestamp,
-                )
-                # With skip_create another execution imports into this same collection.
-                check_owner(self.run, attempt_of(self.execution_arn))
-                job = self.importer.find_import(database, name, task) if may_have_started else None
-                jobs.append(
-                    ImportJob(
-                        job_id=job or self.importer.start_import(database, name, task),
-                        partition=source.partition,
-                        row_count=sum(pair.row_count for pair in pairs),
-                        has_deletes=any(pair.delta_prefix for pair in pairs) or source.end_timestamp > 0,
-                    )
-                )
-        return tuple(jobs)
-
-    def _mark(self, attempt: int) -> Attempt:
-        return Attempt(number=attempt, name="", execution_arn=self.execution_arn)
+        journal.work_on(_running(progress), start, execution_arn=self.execution_arn, threads=self.threads)
+        return sum(counts.values())
 
     def poll(self) -> ImportProgress:
-        """Ask for every job that is not done, and check the rows of each collection whose jobs all are."""
-        journal = Journal(self.run)
+        """Ask for every job that is not done, start what waits for that, and check rows where all jobs are done.
+
+        Raises `MilvusUnavailableError` where none of the questions was answered.
+        """
+        journal, submission = Journal(self.run), self._submission()
         progress = journal.read()
-        running = [
-            index
-            for index, entry in progress.items()
-            if entry.has("jobs") and not (entry.has("imported") or entry.has_failed or entry.is_finished)
-        ]
-        counts = dict.fromkeys(running, (0, 0))
-        oldest = datetime.now(UTC)
+        running = _running(progress)
+        looks: dict[int, _Look] = {}
+        unanswered: list[MilvusUnavailableError] = []
 
-        def poll(index: int) -> None:
-            nonlocal oldest
-            submitted = self._jobs(journal, index, progress[index])
-            oldest = min(oldest, submitted.submitted_at)
-            counts[index] = self._poll(journal, index, progress[index], submitted.jobs)
+        def look(index: int) -> None:
+            try:
+                looks[index] = self._look(journal, submission, index, progress[index])
+            except MilvusUnavailableError as err:
+                unanswered.append(err)
 
-        journal.work_on(running, poll, execution_arn=self.execution_arn, threads=self.threads)
+        journal.work_on(running, look, execution_arn=self.execution_arn, threads=self.threads)
+        if unanswered and len(unanswered) == len(running):
+            raise unanswered[0]
+        self._check_moves(journal, looks)
         failed = {index for index, entry in journal.read().items() if entry.has_failed}
-        done = sum(done for done, _ in counts.values())
-        total = sum(total for _, total in counts.values())
-        waited = (datetime.now(UTC) - oldest).total_seconds()
+        now = datetime.now(UTC)
+        waited = now - min((each.since for each in looks.values() if not each.is_done), default=now)
         return ImportProgress(
-            is_done=all(done == total or index in failed for index, (done, total) in counts.items()),
-            jobs_total=total,
-            jobs_done=done,
-            wait_seconds=seconds_to_wait(waited),
+            is_done=all(index in failed or (index in looks and looks[index].is_done) for index in running),
+            jobs_total=sum(each.jobs_total for each in looks.values()),
+            jobs_done=sum(each.jobs_done for each in looks.values()),
+            wait_seconds=seconds_to_wait(waited.total_seconds()),
         )
 
-    def _poll(self, journal: Journal, index: int, entry: Progress, jobs: Sequence[ImportJob]) -> tuple[int, int]:
-        """Return how many of a collection's jobs are done, and how many there are."""
+    def _submission(self) -> Submission:
+        return Submission(self.run, self.plan, self.database, self.importer, self.execution_arn, self.threads)
+
+    def _look(self, journal: Journal, submission: Submission, index: int, entry: Progress) -> _Look:
+        """Bring the imports of a collection as far as they go without waiting."""
         target = self.run.read(target_name(index), Target)
-        rows = []
+        rows, deletes = (submitted(journal, index, entry, step) for step in ("jobs", "deletes"))
+        done, percent = self._ask(journal, index, entry, target, (*rows.jobs, *deletes.jobs))
+        for job in rows.jobs:
+            if job.job_id in done:
+                check_imported_rows(target, job, done[job.job_id])
+        left = submission.count_left(target.imports, rows.pair_count)
+        total = len(rows.jobs) + left + len(deletes.jobs)
+        total += submission.count_left(target.deletes, deletes.pair_count)
+        is_done = False
+        if not rows.has_all:
+            submission.start_rows(journal, index, entry, target)
+        elif len(done) == total:
+            self._note_imported(journal, index, entry, target, sum(done[job.job_id] for job in rows.jobs))
+            is_done = True
+        elif all(job.job_id in done for job in rows.jobs) and not deletes.has_all:
+            submission.start_deletes(journal, index, entry, target)
+        return _Look(is_done, len(done), total, percent, rows.since or datetime.now(UTC))
+
+    def _ask(
+        self, journal: Journal, index: int, entry: Progress, target: Target, jobs: Sequence[ImportJob]
+    ) -> tuple[Mapping[str, int], int]:
+        """Return the rows of each job that is done, and the sum of what percentage all of them have come to.
+
+        Those that are done are written down, and not asked for again: their records are gone some hours later, when
+        others still run.
+        """
+        known = journal.get(index, "done", JobsDone, entry.latest).rows if entry.has("done") else {}
+        done, percent, unanswered = dict(known), 100 * len(known), list[MilvusUnavailableError]()
         for job in jobs:
-            state = self._completed(target, job)
-            if state is not None:
-                check_imported_rows(target, job, state.row_count)
-                rows.append(state.row_count)
-        if len(rows) < len(jobs):
-            return len(rows), len(jobs) + len(target.deletes)
-        done = len(rows)
-        if target.deletes:
-            deletes = self._deletes(journal, index, entry, target)
-            done += sum(self._completed(target, job) is not None for job in deletes)
-            if done < len(jobs) + len(deletes):
-                return done, len(jobs) + len(deletes)
-        self._note_imported(journal, index, entry, target, sum(rows))
-        return done, done
+            if job.job_id in known:
+                continue
+            try:
+                state = self.importer.import_state(job.job_id)
+            except MilvusUnavailableError as err:
+                unanswered.append(err)
+                continue
+            percent += state.percent
+            if is_completed(target, job, state):
+                done[job.job_id] = state.row_count
+        if len(done) > len(known):
+            journal.note_again(index, "done", JobsDone(rows=done), entry.latest)
+        if unanswered and len(known) + len(unanswered) == len(jobs):
+            raise unanswered[0]
+        return done, percent
+
+    def _check_moves(self, journal: Journal, looks: Mapping[int, _Look]) -> None:
+        """Give up the collections that are not done once nothing at all has moved for long."""
+        waiting = {index: look for index, look in looks.items() if not look.is_done}
+        name, now = f"importing/{attempt_of(self.execution_arn)}.json", datetime.now(UTC)
+        percent = sum(look.percent for look in waiting.values())
+        moved = self.run.find(name, ImportsMoved)
+        if moved is None or moved.percent != percent:
+            self.run.write(name, ImportsMoved(percent=percent, since=now))
+        elif (now - moved.since).total_seconds() > STALLED_SECONDS:
+            for index, look in waiting.items():
+                msg = f"the imports of {self.plan.targets[index]} are at {look.jobs_done} of {look.jobs_total} job(s)"
+                msg += f", and no import of this restore has got further since {moved.since:%Y-%m-%d %H:%M} UTC"
+                hint = "See Milvus' log, and whether it builds indexes at all; start the restore again with this input."
+                journal.fail(index, ImportStalledError(msg, hint=hint))
 
     def _note_imported(self, journal: Journal, index: int, entry: Progress, target: Target, rows: int) -> None:
         if self.plan.request.skip_create:
@@ -178,46 +195,38 @@ class Imports:
             imported = Imported(row_count=rows)
         journal.note(index, "imported", imported, entry.latest)
 
-    def _deletes(self, journal: Journal, index: int, entry: Progress, target: Target) -> Sequence[ImportJob]:
-        """Return the jobs for deletes, which are started when all rows are in.
-
-        Not beside or before them: a compaction in between would spend the deletes on nothing. Started twice they
-        change nothing, so that there is no mark before the start.
-        """
-        if not entry.has("deletes"):
-            name = journal.get(index, "attempt", Attempt, entry.latest).name
-            jobs = self._submit(target.name.database, name, target.deletes)
-            journal.note(index, "deletes", ImportJobs(jobs=jobs, submitted_at=datetime.now(UTC)), entry.latest)
-        return journal.get(index, "deletes", ImportJobs, entry.latest).jobs
-
-    def _completed(self, target: Target, job: ImportJob) -> ImportJobState | None:
-        """Return the state of a job that is completed; None for one that still runs."""
-        state = self.importer.import_state(job.job_id)
-        named = f"import job {job.job_id} of {target.name} partition {job.partition or '(all)'}"
-        if state.status is ImportStatus.FAILED:
-            msg = f"Milvus gave up {named}: {state.reason}"
-            raise ImportFailedError(msg, hint="See Milvus' log; start the restore again with the same input.")
-        if state.status is ImportStatus.FORGOTTEN:
-            msg = f"Milvus no longer knows {named}, so that its rows cannot be proven"
-            raise ImportFailedError(
-                msg, hint="It keeps the records of ended jobs for some hours. Start the restore again."
-            )
-        return state if state.status is ImportStatus.COMPLETED else None
-
     def _check_not_doubled(self, target: Target, imported: int) -> None:
-        """Raise `RowCountMismatchError` where the user's collection, empty before, has other rows than this run's.
+        """Raise `RowCountMismatchError` where the user's collection, empty before, has more rows than this run's.
 
         A function of a killed execution may have started jobs after its successor had looked for them.
         """
         segments = self.database.list_segments(target.name.database, target.name.name)
         found = sum(segment.row_count for segment in segments)
-        if found != imported:
+        # Fewer there may be: a compaction leaves out what was deleted or has expired.
+        if found > imported:
             msg = f"{target.name} has {found} row(s) in its segments, and {imported} were imported"
             raise RowCountMismatchError(msg, hint="Drop and create the collection, and start the restore again.")
 
-    @staticmethod
-    def _jobs(journal: Journal, index: int, entry: Progress) -> ImportJobs:
-        return journal.get(index, "jobs", ImportJobs, entry.latest)
+
+def _running(progress: Mapping[int, Progress]) -> list[int]:
+    """Return the collections that are there to be filled."""
+    return [
+        index
+        for index, entry in progress.items()
+        if entry.has("created") and not (entry.has("imported") or entry.has_failed or entry.is_finished)
+    ]
+
+
+def is_completed(target: Target, job: ImportJob, state: ImportJobState) -> bool:
+    """Return whether a job has ended well; raises `ImportFailedError` where it has in any other way."""
+    named = f"import job {job.job_id} of {target.name} partition {job.partition or '(all)'}"
+    if state.status is ImportStatus.FAILED:
+        msg = f"Milvus gave up {named}: {state.reason}"
+        raise ImportFailedError(msg, hint="See Milvus' log; start the restore again with the same input.")
+    if state.status is ImportStatus.FORGOTTEN:
+        msg = f"Milvus no longer knows {named}, so that its rows cannot be proven"
+        raise ImportFailedError(msg, hint="It keeps the records of ended jobs for some hours. Start the restore again.")
+    return state.status is ImportStatus.COMPLETED
 
 
 def check_imported_rows(target: Target, job: ImportJob, imported: int) -> None:

@@ -1,15 +1,16 @@
 """How far each collection of a restore has come: small documents, each written once.
 
-    collections/<index>/attempt-<n>.json     `Attempt`: this name is going to be created
-    collections/<index>/created-<n>.json     `Created`: it exists, with the right fields
-    collections/<index>/importing-<n>.json   `Attempt`: from now on jobs may have been started
-    collections/<index>/jobs-<n>.json        `ImportJobs`: these are all of them
-    collections/<index>/deletes-<n>.json     `ImportJobs`: those for deletes, which come after all rows
-    collections/<index>/imported-<n>.json    `Imported`: they are done, and the rows are all there
-    collections/<index>/abandoned-<n>.json   `Attempt`: its collection was dropped
-    collections/<index>/replaced.json        `Replaced`: what has its name is dropped from now on
-    collections/<index>/finished.json        `Finished`
-    collections/<index>/failed.json          `Failed`
+    collections/<index>/attempt-<n>.json         `Attempt`: this name is going to be created
+    collections/<index>/created-<n>.json         `Created`: it exists, with the right fields
+    collections/<index>/importing-<n>-<k>.json   `Attempt`: from now on jobs may have been started
+    collections/<index>/jobs-<n>-<k>.json        `ImportJobs`: these were, for rows, as many as the server took
+    collections/<index>/deletes-<n>-<k>.json     `ImportJobs`: those for deletes, which come after all rows
+    collections/<index>/done-<n>.json            `JobsDone`: what is done of them; the one that is written again
+    collections/<index>/imported-<n>.json        `Imported`: all are done, and the rows are all there
+    collections/<index>/abandoned-<n>.json       `Attempt`: its collection was dropped
+    collections/<index>/replaced.json            `Replaced`: what has its name is dropped from now on
+    collections/<index>/finished.json            `Finished`
+    collections/<index>/failed.json              `Failed`
 
 Importing the same files twice doubles the rows, and a killed execution can have started jobs of which
 nobody knows (its function may even still run). So a successor never goes on with an attempt whose jobs
@@ -17,7 +18,7 @@ are not all written down: it makes a new collection under another name, where no
 """
 
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
@@ -30,7 +31,8 @@ from milvus_vault.restore.documents import Failed
 from milvus_vault.workspace import Workspace
 
 _NAME = re.compile(
-    r"collections/(\d+)/(?:(attempt|created|importing|jobs|deletes|imported|abandoned)-(\d+)|(finished|failed))\.json"
+    r"collections/(\d+)/(?:"
+    r"(attempt|created|importing|jobs|deletes|done|imported|abandoned)-(\d+)(?:-\d+)?|(finished|failed))\.json"
 )
 
 
@@ -38,7 +40,8 @@ _NAME = re.compile(
 class Progress:
     """Which documents a collection has."""
 
-    attempts: dict[int, set[str]] = field(default_factory=lambda: defaultdict(set))
+    attempts: dict[int, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
+    """How many documents of each step an attempt has."""
     is_finished: bool = False
     has_failed: bool = False
 
@@ -54,7 +57,16 @@ class Progress:
 
     def has(self, step: str) -> bool:
         """Return whether the latest attempt has got to a step."""
-        return step in self.attempts[self.latest] if self.attempts else False
+        return self.count(step) > 0
+
+    def count(self, step: str) -> int:
+        """Return how many documents of a step the latest attempt has."""
+        return self.attempts[self.latest][step] if self.attempts else 0
+
+    @property
+    def knows_its_jobs(self) -> bool:
+        """Return whether all jobs that may have been started are written down."""
+        return self.count("importing") == self.count("jobs")
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,20 +83,31 @@ class Journal:
                 continue
             entry = progress[int(found[1])]
             if found[2]:
-                entry.attempts[int(found[3])].add(found[2])
+                entry.attempts[int(found[3])][found[2]] += 1
             elif found[4] == "finished":
                 entry.is_finished = True
             else:
                 entry.has_failed = True
         return progress
 
-    def note(self, index: int, step: str, document: Model, attempt: int | None = None) -> bool:
-        """Write a step down unless it was before; return whether it was written. Atomic."""
-        return self.run.write_new(self._name(index, step, attempt), document)
+    def note(self, index: int, step: str, document: Model, *numbers: int) -> bool:
+        """Write a step down unless it was before; return whether it was written. Atomic.
 
-    def get[T: Model](self, index: int, step: str, model: type[T], attempt: int | None = None) -> T:
+        `numbers` are that of the attempt and, of jobs, that of the turn in which they were started.
+        """
+        return self.run.write_new(self._name(index, step, *numbers), document)
+
+    def note_again(self, index: int, step: str, document: Model, attempt: int) -> None:
+        """Write a step down, whether or not it was before."""
+        self.run.write(self._name(index, step, attempt), document)
+
+    def take_back(self, index: int, step: str, *numbers: int) -> None:
+        """Delete what this execution has noted."""
+        self.run.delete([self._name(index, step, *numbers)])
+
+    def get[T: Model](self, index: int, step: str, model: type[T], *numbers: int) -> T:
         """Return what was written of a step. Raises `ObjectNotFoundError`."""
-        return self.run.read(self._name(index, step, attempt), model)
+        return self.run.read(self._name(index, step, *numbers), model)
 
     def find[T: Model](self, index: int, step: str, model: type[T]) -> T | None:
         """Return what was written of a step, or None."""
@@ -120,5 +143,5 @@ class Journal:
         self.run.delete([self._name(index, "failed") for index in indexes])
 
     @staticmethod
-    def _name(index: int, step: str, attempt: int | None = None) -> str:
-        return f"collections/{index}/{step}{'' if attempt is None else f'-{attempt}'}.json"
+    def _name(index: int, step: str, *numbers: int) -> str:
+        return f"collections/{index}/{'-'.join((step, *map(str, numbers)))}.json"

@@ -1,0 +1,155 @@
+"""Starting import jobs: never the same rows twice, and as many at a time as the server takes."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from itertools import batched
+from threading import Event
+from typing import NamedTuple
+
+from milvus_vault.claims import check_owner
+from milvus_vault.model.collections import ImportTask
+from milvus_vault.model.names import attempt_of
+from milvus_vault.ports import Importer, VectorDatabase
+from milvus_vault.restore.create import Creation
+from milvus_vault.restore.documents import (
+    Attempt,
+    ImportJob,
+    ImportJobs,
+    ImportPaths,
+    ImportSource,
+    RestorePlan,
+    Target,
+)
+from milvus_vault.restore.journal import Journal, Progress
+from milvus_vault.restore.staging import import_pair
+from milvus_vault.workspace import Workspace
+
+
+class Submitted(NamedTuple):
+    """The jobs of a collection's attempt for rows, or for deletes."""
+
+    jobs: tuple[ImportJob, ...] = ()
+    has_all: bool = False
+    """Whether these are all that there will be."""
+    since: datetime | None = None
+    """When the first of them were started."""
+
+    @property
+    def pair_count(self) -> int:
+        """Return of how many pairs of prefixes they are."""
+        return sum(job.pair_count for job in self.jobs)
+
+
+def submitted(journal: Journal, index: int, entry: Progress, step: str) -> Submitted:
+    """Return the jobs of the latest attempt that are written down under `jobs` or `deletes`."""
+    turns = [journal.get(index, step, ImportJobs, entry.latest, turn) for turn in range(1, entry.count(step) + 1)]
+    if not turns:
+        return Submitted()
+    return Submitted(tuple(job for turn in turns for job in turn.jobs), turns[-1].has_all, turns[0].submitted_at)
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """Starts the import jobs of a run, in one call of a function."""
+
+    run: Workspace
+    plan: RestorePlan
+    database: VectorDatabase
+    importer: Importer
+    execution_arn: str
+    threads: int
+    _is_full: Event = field(default_factory=Event)
+    """Set once the server takes no more: all that is left waits for the next turn."""
+
+    def start_rows(self, journal: Journal, index: int, entry: Progress, target: Target) -> None:
+        """Start the jobs for the rows of a collection that are not started yet, as many as the server takes.
+
+        Where jobs may have been started that nobody wrote down, a new attempt is made; with skip_create there can be
+        none, and they are looked for.
+        """
+        there = submitted(journal, index, entry, "jobs")
+        if there.has_all or self._is_full.is_set():
+            return
+        attempt, turn, may_have_started = entry.latest, entry.count("jobs") + 1, False
+        while not journal.note(index, "importing", self._mark(attempt), attempt, turn):
+            if self.plan.request.skip_create:
+                may_have_started = True
+                break
+            creation = Creation(self.run, self.plan, self.database, self.execution_arn, self.threads)
+            attempt, turn, there = creation.new_attempt(index, attempt), 1, Submitted()
+        name = journal.get(index, "attempt", Attempt, attempt).name
+        left = _without(target.imports, there.pair_count)
+        found = self._submit(target.name.database, name, left, may_have_started=may_have_started)
+        if found.jobs or found.has_all or may_have_started:
+            journal.note(index, "jobs", found, attempt, turn)
+        else:
+            journal.take_back(index, "importing", attempt, turn)
+
+    def start_deletes(self, journal: Journal, index: int, entry: Progress, target: Target) -> None:
+        """Start the jobs for deletes, which is right only when all rows are in.
+
+        Not beside or before them: a compaction in between would spend the deletes on nothing. Started twice they
+        change nothing, so that there is no mark before the start.
+        """
+        there = submitted(journal, index, entry, "deletes")
+        if there.has_all or self._is_full.is_set():
+            return
+        name = journal.get(index, "attempt", Attempt, entry.latest).name
+        found = self._submit(target.name.database, name, _without(target.deletes, there.pair_count))
+        if found.jobs or found.has_all:
+            journal.note(index, "deletes", found, entry.latest, entry.count("deletes") + 1)
+
+    def count_left(self, sources: Sequence[ImportSource], pair_count: int = 0) -> int:
+        """Return how many jobs sources take beyond their first so many pairs."""
+        return sum(1 for source in _without(sources, pair_count) for _ in self._shares(source))
+
+    def _shares(self, source: ImportSource) -> Iterator[tuple[ImportPaths, ...]]:
+        """Yield what each job for a source takes."""
+        return batched(source.pairs, self.importer.pairs_a_job, strict=False)
+
+    def _submit(
+        self, database: str, name: str, sources: Sequence[ImportSource], *, may_have_started: bool = False
+    ) -> ImportJobs:
+        """Start the jobs for some sources, until the server takes no more."""
+        jobs: list[ImportJob] = []
+        for source in sources:
+            for pairs in self._shares(source):
+                task = ImportTask(
+                    partition=source.partition,
+                    pairs=tuple(import_pair(pair) for pair in pairs),
+                    storage_version=source.storage_version,
+                    is_deletes=source.is_deletes,
+                    end_timestamp=source.end_timestamp,
+                )
+                # With skip_create another execution imports into this same collection.
+                check_owner(self.run, attempt_of(self.execution_arn))
+                job_id = self.importer.find_import(database, name, task) if may_have_started else None
+                job_id = job_id or self.importer.start_import(database, name, task)
+                if job_id is None:
+                    self._is_full.set()
+                    return ImportJobs(jobs=tuple(jobs), has_all=False, submitted_at=datetime.now(UTC))
+                jobs.append(
+                    ImportJob(
+                        job_id=job_id,
+                        partition=source.partition,
+                        row_count=sum(pair.row_count for pair in pairs),
+                        has_deletes=any(pair.delta_prefix for pair in pairs) or source.end_timestamp > 0,
+                        pair_count=len(pairs),
+                    )
+                )
+        return ImportJobs(jobs=tuple(jobs), has_all=True, submitted_at=datetime.now(UTC))
+
+    def _mark(self, attempt: int) -> Attempt:
+        return Attempt(number=attempt, name="", execution_arn=self.execution_arn)
+
+
+def _without(sources: Sequence[ImportSource], pair_count: int) -> tuple[ImportSource, ...]:
+    """Return the sources less as many of their pairs, from the front."""
+    left = []
+    for source in sources:
+        pairs = source.pairs[pair_count:]
+        pair_count -= len(source.pairs) - len(pairs)
+        if pairs:
+            left.append(source.model_copy(update={"pairs": pairs}))
+    return tuple(left)
