@@ -6,7 +6,7 @@ A property of the protocol server itself: tests of backup and restore rely on it
 import itertools
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -14,36 +14,19 @@ from hypothesis import strategies as st
 
 from local.aws import Ministack
 from milvus_vault.adapters.milvus import connect
-from tests.conformance.asking import Milvus, base_fields, numbers, vectors
-from tests.conformance.asking import field as schema_field
+from tests.conformance.asking import Milvus
 from tests.support.capturing import Backups
-from tests.support.milvus_server.catalog import L0
-from tests.support.milvus_server.compaction import fold_deletes
+from tests.support.histories import Collection, Step, histories
 from tests.support.milvus_server.core import Settings
 from tests.support.milvus_server.server import MilvusServer
 from tests.support.milvus_server.versions import VERSIONS
 
 EXAMPLES = 12
-PARTITIONS = ("_default", "p")
-SHARDS = 2
 SPEED = 40
 QUICK = {"flush": 0.2, "sort": 0.1, "import_job": 1.0, "flush_limit": 0.0, "l0_compaction": 10.0**6}
 _names = itertools.count()
 
-KEYS = st.sets(st.integers(-30, 30), min_size=1, max_size=12)
-STEPS = st.lists(
-    st.one_of(
-        st.tuples(st.just("write"), KEYS, st.sampled_from(PARTITIONS)),
-        st.tuples(st.just("delete"), KEYS, st.sampled_from((*PARTITIONS, ""))),
-        st.tuples(st.sampled_from(("flush", "fold", "compact")), st.just(set[int]()), st.just("")),
-    ),
-    min_size=1,
-    max_size=14,
-)
-
-type Step = tuple[str, set[int], str]
-type Rows = dict[str, dict[int, int]]
-"""Values by key, by partition."""
+STEPS = histories(VERSIONS["2.2.16"])
 
 
 @pytest.fixture(scope="module", params=list(VERSIONS))
@@ -63,66 +46,12 @@ def milvus(ministack: Ministack, server: MilvusServer) -> Milvus:
 
 
 @dataclass
-class _Collection:
-    """A collection and what it should hold."""
-
-    milvus: Milvus
-    server: MilvusServer
-    name: str
-    expected: Rows = field(default_factory=lambda: {name: {} for name in PARTITIONS})
-    _values: Iterator[int] = field(default_factory=itertools.count)
-
-    def create(self) -> None:
-        self.milvus.make(self.name, *base_fields(), schema_field("n", "Int64"), shards=SHARDS, partitions=("p",))
-
-    def take(self, step: Step) -> None:
-        kind, keys, partition = step
-        match kind:
-            case "write":
-                self._write(keys, partition)
-            case "delete":
-                self.milvus.must(
-                    "Delete", collection_name=self.name, partition_name=partition, expr=f"id in {sorted(keys)}"
-                )
-                for name in [partition] if partition else PARTITIONS:
-                    for key in keys:
-                        self.expected[name].pop(key, None)
-            case "flush":
-                self.milvus.flush(self.name)
-            case "fold":
-                self._fold()
-            case "compact":
-                self.milvus.must("ManualCompaction", collection_name=self.name)
-
-    def _write(self, keys: set[int], partition: str) -> None:
-        """Upsert, so that a key is there at most once in a partition."""
-        ordered = sorted(keys)
-        values = [next(self._values) for _ in ordered]
-        fields = [numbers("id", ordered), vectors("v", len(ordered)), numbers("n", values)]
-        self.milvus.must(
-            "Upsert", collection_name=self.name, partition_name=partition, num_rows=len(ordered), fields_data=fields
-        )
-        self.expected[partition] |= dict(zip(ordered, values, strict=True))
-
-    def _fold(self) -> None:
-        with self.server.core.lock:
-            collection = self.server.core.catalog.collection("default", self.name)
-            for segment in list(collection.segments.values()):
-                if segment.level == L0 and self.server.core.version.has_l0:
-                    fold_deletes(self.server.core, collection, segment)
-
-    def found(self) -> Rows:
-        rows: Rows = {}
-        for partition in PARTITIONS:
-            columns = self.server.live_rows("default", self.name, partition)
-            pairs = list(zip(columns.get(100, []), columns.get(102, []), strict=True))
-            assert len(pairs) == len(dict(pairs)), "a key is there twice"
-            rows[partition] = {int(key): int(value) for key, value in pairs if key is not None and value is not None}
-        return rows
+class _Collection(Collection):
+    """A collection that can be copied by hand."""
 
     def copy_to(self, name: str) -> "_Collection":
         """Make another collection of this one's files, deletes of level 0 laid beside every segment."""
-        copy = _Collection(self.milvus, self.server, name, self.expected)
+        copy = _Collection(self.milvus, self.server, name)
         copy.create()
         self.milvus.flush(self.name)
         self.milvus.settle()
@@ -220,5 +149,5 @@ class _Meddling:
 
     def __call__(self) -> None:
         if self.how != "none":
-            self.collection.take((self.how, set(), ""))
+            self.collection.take(Step(self.how))
         self.how = "none"
