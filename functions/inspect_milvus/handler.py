@@ -5,9 +5,8 @@ Not a state of a machine but a door: the API's function invokes it and waits.
 
 from collections.abc import Callable, Mapping
 
-from milvus_vault.adapters.management import MilvusGarbageCollector
 from milvus_vault.adapters.s3 import S3ObjectStore
-from milvus_vault.adapters.secrets import read_credentials
+from milvus_vault.adapters.secrets import read_access
 from milvus_vault.connection import connect_milvus
 from milvus_vault.inspection.check import Deployment, check_deployment
 from milvus_vault.inspection.collections import Source
@@ -16,7 +15,7 @@ from milvus_vault.model.base import Model
 from milvus_vault.model.messages import InspectMilvusRequest, InspectMilvusResult
 from milvus_vault.runtime import task
 from milvus_vault.settings import MilvusSettings, StorageSettings
-from milvus_vault.wiring import milvus_storage
+from milvus_vault.wiring import milvus_storage, open_garbage_collector
 
 
 @task
@@ -44,9 +43,10 @@ def _check(_: InspectMilvusRequest) -> Model:
     def read_secret() -> str:
         if not milvus.milvus_secret_arn:
             return "none is configured: Milvus is to ask for no password"
-        return f"the password of {read_credentials(milvus.milvus_secret_arn).username} can be read"
+        access = read_access(milvus.milvus_secret_arn)
+        who = f"the password of {access.username}" if access.username else "a token" if access.token else "certificates"
+        return f"{who} can be read"
 
-    management = milvus.milvus_management_uri
     return check_deployment(
         Deployment(
             store=S3ObjectStore.shared(),
@@ -56,7 +56,7 @@ def _check(_: InspectMilvusRequest) -> Model:
             staging_prefix=storage.staging_prefix,
             read_secret=read_secret,
             connect=lambda: connect_milvus(milvus),
-            garbage_collector=MilvusGarbageCollector(management) if management else None,
+            open_garbage_collector=lambda: open_garbage_collector(milvus),
         )
     )
 

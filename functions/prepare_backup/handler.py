@@ -3,7 +3,6 @@
 from pydantic import ValidationError
 
 from milvus_vault.adapters.executions import StepFunctionsExecutions
-from milvus_vault.adapters.management import MilvusGarbageCollector
 from milvus_vault.archive.layout import BackupLayout
 from milvus_vault.backup.prepare import default_name, prepare_backup
 from milvus_vault.connection import connect_milvus
@@ -13,7 +12,7 @@ from milvus_vault.model.names import attempt_of, backup_run
 from milvus_vault.model.requests import BackupRequest
 from milvus_vault.runtime import explain, logger, task
 from milvus_vault.settings import MilvusSettings, StorageSettings
-from milvus_vault.wiring import milvus_storage, open_workspace
+from milvus_vault.wiring import milvus_storage, open_garbage_collector, open_workspace
 
 
 @task
@@ -36,7 +35,6 @@ def handler(event: PrepareBackupRequest) -> PrepareBackupResult:
         started_at=event.execution.started_at,
     )
     record_execution(run.store, run.bucket, run.prefix, record)
-    management = milvus.milvus_management_uri
     with connect_milvus(milvus) as database:
         plan = prepare_backup(
             run,
@@ -45,7 +43,7 @@ def handler(event: PrepareBackupRequest) -> PrepareBackupResult:
             database=database,
             executions=StepFunctionsExecutions(),
             storage=milvus_storage(storage),
-            garbage_collector=MilvusGarbageCollector(management) if management else None,
+            garbage_collector=open_garbage_collector(milvus),
             execution_arn=event.execution.arn,
             started_at=event.execution.started_at,
         )

@@ -2,23 +2,22 @@
 
 from datetime import UTC, datetime
 
-from milvus_vault.adapters.management import MilvusGarbageCollector
 from milvus_vault.adapters.s3 import S3ObjectStore
 from milvus_vault.backup.pauses import Pauses
 from milvus_vault.errors import MilvusRequestError
 from milvus_vault.model.messages import ResumeGarbageCollectionRequest, ResumeGarbageCollectionResult
 from milvus_vault.runtime import logger, task
 from milvus_vault.settings import ManagementSettings, StorageSettings
+from milvus_vault.wiring import open_garbage_collector
 
 
 @task
 def handler(event: ResumeGarbageCollectionRequest) -> ResumeGarbageCollectionResult:
     """Return whether Milvus was told. Safe to repeat: a pause is given back once."""
-    storage, uri = StorageSettings.from_env(), ManagementSettings.from_env().milvus_management_uri
-    if not uri:
+    storage, collector = StorageSettings.from_env(), open_garbage_collector(ManagementSettings.from_env())
+    if collector is None:
         return ResumeGarbageCollectionResult(is_resumed=False)
     pauses = Pauses(S3ObjectStore.shared(), storage.backup_bucket_name, storage.backup_prefix)
-    collector = MilvusGarbageCollector(uri)
     try:
         is_resumed = pauses.end(collector, event.execution_arn, datetime.now(UTC))
     except MilvusRequestError as err:

@@ -1,34 +1,21 @@
 """Users, rights, and encrypted connections, as seen on real servers with authorization on."""
 
 import base64
-import datetime
 from pathlib import Path
 from typing import Any
 
 import grpc
 import pytest
 import requests
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 from pymilvus import MilvusClient
 from pymilvus.grpc_gen import milvus_pb2, milvus_pb2_grpc
 
 from tests.conformance.asking import Fact, Milvus, base_fields, status
 from tests.conformance.conftest import Start
+from tests.support.certificates import Authority
 
 NAME = "c"
 ALL = ["2.3.5", "2.4.23", "2.5.27", "2.6.19"]
-_OTHER_USES = (
-    "digital_signature",
-    "content_commitment",
-    "key_encipherment",
-    "data_encipherment",
-    "key_agreement",
-    "encipher_only",
-    "decipher_only",
-)
 WITH_BACKUP = ["2.4.23", "2.5.27", "2.6.19"]
 
 
@@ -147,48 +134,6 @@ def test_resource_groups_decide_on_how_many_replicas_there_can_be(start: Start) 
     assert sorted(milvus.must("ListResourceGroups").resource_groups) == ["__default_resource_group", "a", "b"]
 
 
-class _Authority:
-    """Makes certificates for loopback, all signed by one key."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._key = ec.generate_private_key(ec.SECP256R1())
-        self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "authority")])
-        self.certificate = self._write("authority.pem", self._sign("authority", self._key, is_authority=True))
-
-    def make(self, name: str) -> tuple[Path, Path]:
-        """Return a certificate and its key."""
-        key = ec.generate_private_key(ec.SECP256R1())
-        text = key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        )
-        return self._write(f"{name}.pem", self._sign(name, key)), self._write(f"{name}.key", text)
-
-    def _write(self, name: str, content: bytes) -> Path:
-        (self._folder / name).write_bytes(content)
-        return self._folder / name
-
-    def _sign(self, name: str, key: ec.EllipticCurvePrivateKey, *, is_authority: bool = False) -> bytes:
-        now = datetime.datetime.now(datetime.UTC)
-        builder = (
-            x509.CertificateBuilder()
-            .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)]))
-            .issuer_name(self._name)
-            .public_key(key.public_key())
-            .serial_number(x509.random_serial_number())
-            .not_valid_before(now - datetime.timedelta(days=1))
-            .not_valid_after(now + datetime.timedelta(days=1))
-            .add_extension(x509.BasicConstraints(ca=is_authority, path_length=None), critical=True)
-            .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key()), critical=False)
-            .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
-            .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
-        )
-        if is_authority:
-            uses = dict.fromkeys(_OTHER_USES, False) | {"key_cert_sign": True, "crl_sign": True}
-            builder = builder.add_extension(x509.KeyUsage(**uses), critical=True)
-        return builder.sign(self._key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
-
-
 def _version_by_tls(port: str, authority: bytes, certificate: tuple[Path, Path] | None) -> str:
     chain, key = (path.read_bytes() for path in certificate) if certificate else (None, None)
     credentials = grpc.ssl_channel_credentials(authority, key, chain)
@@ -197,18 +142,20 @@ def _version_by_tls(port: str, authority: bytes, certificate: tuple[Path, Path] 
         return str(milvus_pb2_grpc.MilvusServiceStub(channel).GetVersion(request, timeout=5).version)
 
 
-def test_grpc_and_rest_share_one_encrypted_port(start: Start, tmp_path: Path) -> None:
-    authority = _Authority(tmp_path)
-    uri = start("2.5.27", tls=authority.make("localhost")).server.uri
-    assert uri.startswith("https://")
-    port = uri.rpartition(":")[2]
+def test_with_tls_rest_has_a_port_of_its_own(start: Start, tmp_path: Path) -> None:
+    authority = Authority(tmp_path)
+    server = start("2.5.27", tls=authority.make("localhost")).server
+    port, rest_port = (uri.rpartition(":")[2] for uri in (server.uri, server.rest_uri))
     assert _version_by_tls(port, authority.certificate.read_bytes(), None) == "2.5.27"
-    path = f"https://localhost:{port}/v2/vectordb/collections/list"
-    assert requests.post(path, json={}, verify=str(authority.certificate), timeout=5).json()["code"] == 0
+    path = "https://localhost:{}/v2/vectordb/collections/list"
+    verify = str(authority.certificate)
+    assert requests.post(path.format(rest_port), json={}, verify=verify, timeout=5).json()["code"] == 0
+    with pytest.raises(requests.ConnectionError):
+        requests.post(path.format(port), json={}, verify=verify, timeout=5)
 
 
 def test_mutual_tls_takes_only_clients_with_a_certificate(start: Start, tmp_path: Path) -> None:
-    authority = _Authority(tmp_path)
+    authority = Authority(tmp_path)
     server = start("2.6.19", tls=authority.make("localhost"), client_ca=authority.certificate).server
     port, trusted = server.uri.rpartition(":")[2], authority.certificate.read_bytes()
     assert _version_by_tls(port, trusted, authority.make("client")) == "2.6.19"

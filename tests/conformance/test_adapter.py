@@ -6,7 +6,9 @@ from dataclasses import replace
 
 import pytest
 
+from milvus_vault.adapters.endpoints import Endpoint
 from milvus_vault.adapters.milvus import MilvusDatabase, connect
+from milvus_vault.adapters.milvus_access import MilvusAccess
 from milvus_vault.adapters.milvus_rest import RestImporter
 from milvus_vault.errors import (
     CollectionExistsError,
@@ -52,6 +54,10 @@ def _fill(milvus: Milvus, database: MilvusDatabase) -> None:
     milvus.insert(NAME, range(ROWS))
     database.flush(DATABASE, NAME, timeout_seconds=30)
     milvus.settle()
+
+
+def _rest(milvus: Milvus, version: str, token: str = "") -> RestImporter:
+    return RestImporter(Endpoint.parse(milvus.uri), parse_version(version), MilvusAccess(token=token))
 
 
 def _layout(database: MilvusDatabase) -> CollectionLayout:
@@ -143,7 +149,7 @@ def test_rows_are_imported_into_an_equal_collection(start: Start, version: str, 
             pairs=(ImportPair(insert_prefix="stage/", delta_prefix=""),),
             storage_version=2 if version == "2.6.19" else 0,
         )
-        importer = database.importer() if way == "gRPC" else RestImporter(milvus.uri, parse_version(version))
+        importer = database.importer() if way == "gRPC" else _rest(milvus, version)
         job = importer.start_import(DATABASE, TARGET, task)
         assert job is not None
         _until(lambda: importer.import_state(job).status is not ImportStatus.RUNNING)
@@ -166,24 +172,22 @@ def test_rows_are_imported_into_an_equal_collection(start: Start, version: str, 
 def test_a_job_that_milvus_has_forgotten_is_told_from_one_that_runs(start: Start, version: str, way: str) -> None:
     milvus = start(version).milvus
     with connect(milvus.uri) as database:
-        importer = database.importer() if way == "gRPC" else RestImporter(milvus.uri, parse_version(version))
+        importer = database.importer() if way == "gRPC" else _rest(milvus, version)
         assert importer.import_state("42").status is ImportStatus.FORGOTTEN
 
 
 @pytest.mark.parametrize("version", ALL)
 def test_rest_answers_from_2_4_on(start: Start, version: str) -> None:
     milvus = start(version, authorization=True).milvus
-    assert RestImporter(milvus.uri, parse_version(version)).answers() is (version >= "2.4")
+    assert _rest(milvus, version).answers() is (version >= "2.4")
 
 
 def test_rest_takes_user_and_password_and_refuses_by_name(start: Start) -> None:
     milvus = start("2.5.27", authorization=True).milvus
-    assert (
-        RestImporter(milvus.uri, parse_version("2.5.27"), username="root", password="Milvus").import_state("42").reason
-    )
-    for user, error in (("", MilvusAuthenticationError), ("nobody", MilvusAuthenticationError)):
-        with pytest.raises(error):
-            RestImporter(milvus.uri, parse_version("2.5.27"), username=user, password="x").import_state("42")
+    assert _rest(milvus, "2.5.27", token="root:Milvus").import_state("42").reason
+    for token in ("", "nobody:x", "an-api-key"):
+        with pytest.raises(MilvusAuthenticationError):
+            _rest(milvus, "2.5.27", token=token).import_state("42")
 
 
 @pytest.mark.parametrize("version", ALL)

@@ -9,6 +9,7 @@ import pytest
 
 from local.aws import Ministack
 from milvus_vault.adapters.milvus import connect
+from milvus_vault.adapters.milvus_access import MilvusAccess
 from milvus_vault.archive.layout import BackupLayout
 from milvus_vault.errors import MilvusPermissionError, VersionUnsupportedError
 from milvus_vault.model.collections import CollectionLayout, CollectionSchema, FieldSchema, KeyValue
@@ -114,7 +115,7 @@ def test_a_server_that_does_not_tell_its_users_is_refused_by_name(start: Start, 
 
 @contextmanager
 def _as(running: Running, user: RbacUser, ministack: Ministack) -> Iterator[Backups]:
-    with connect(running.server.uri, username=user.name, password=user.password_hash) as database:
+    with connect(running.server.uri, MilvusAccess(token=f"{user.name}:{user.password_hash}")) as database:
         yield Backups(running.server, database, ministack.client("s3"))
 
 

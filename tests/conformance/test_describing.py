@@ -3,6 +3,7 @@
 import pytest
 
 from milvus_vault.adapters import milvus_segments
+from milvus_vault.adapters.endpoints import Endpoint
 from milvus_vault.adapters.milvus_segments import SegmentDescriber
 from tests.conformance.asking import base_fields
 from tests.conformance.conftest import Running, Start
@@ -29,7 +30,7 @@ def _segments(running: Running) -> tuple[int, list[int]]:
 def test_every_log_that_is_told_is_an_object(start: Start, version: str) -> None:
     running = start(version)
     collection, segments = _segments(running)
-    told = SegmentDescriber(running.server.uri).describe_segments(DATABASE, collection, segments)
+    told = SegmentDescriber(Endpoint.parse(running.server.uri)).describe_segments(DATABASE, collection, segments)
     assert told.keys() == set(segments)
     for kind in ("insert_log", "delta_log"):
         keys = [key.split("/")[4:] for key in running.milvus.keys(f"{running.milvus.root}/{kind}/{collection}/")]
@@ -45,7 +46,7 @@ def test_a_segment_that_is_gone_costs_its_batch_and_no_other(
 ) -> None:
     running = start(version)
     collection, segments = _segments(running)
-    describer = SegmentDescriber(running.server.uri)
+    describer = SegmentDescriber(Endpoint.parse(running.server.uri))
     whole = describer.describe_segments(DATABASE, collection, segments)
     assert describer.describe_segments(DATABASE, collection, [*segments, NOWHERE]) == {}
     monkeypatch.setattr(milvus_segments, "SEGMENTS_PER_CALL", 1)
@@ -56,4 +57,4 @@ def test_a_segment_that_is_gone_costs_its_batch_and_no_other(
 def test_an_older_server_tells_nothing(start: Start, version: str) -> None:
     running = start(version)
     collection, segments = _segments(running)
-    assert SegmentDescriber(running.server.uri).describe_segments(DATABASE, collection, segments) == {}
+    assert SegmentDescriber(Endpoint.parse(running.server.uri)).describe_segments(DATABASE, collection, segments) == {}

@@ -16,7 +16,9 @@ import pytest
 from pymilvus import MilvusClient
 
 from local.stack import MILVUS_BUCKET, MILVUS_ROOT_PATH, LocalStack
+from milvus_vault.adapters.endpoints import Endpoint
 from milvus_vault.adapters.milvus import MilvusDatabase
+from milvus_vault.adapters.milvus_segments import SegmentDescriber
 from milvus_vault.backup import documents as backup_documents
 from milvus_vault.claims import CLAIM
 from milvus_vault.model.names import restore_run
@@ -298,7 +300,8 @@ def die_between_dropping_and_renaming(filled: Library, _: str) -> None:
         plan = run.read(restore_documents.PLAN, RestorePlan)
 
         with grpc.insecure_channel(stack.milvus_uri.removeprefix("http://")) as channel:
-            server = DiesAfterDropping(channel, stack.milvus_uri, username="", password="")
+            describer = SegmentDescriber(Endpoint.parse(stack.milvus_uri))
+            server = DiesAfterDropping(channel, stack.milvus_uri, describer=describer)
             finishing = Finishing(run, plan, server, stopped.payload["execution_arn"], threads=1)
             with pytest.raises(ProgramKilledError):
                 finishing.advance()

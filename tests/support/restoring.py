@@ -22,6 +22,7 @@ from prepare_backup.handler import handler as prepare_backup
 from prepare_restore.handler import handler as prepare_restore
 from publish_backup.handler import handler as publish_backup
 from report_restore.handler import handler as report_restore
+from resume_garbage_collection.handler import handler as resume_garbage_collection
 from snapshot_batch.handler import handler as snapshot_batch
 from start_imports.handler import handler as start_imports
 from verify_copy.handler import handler as verify_copy
@@ -110,6 +111,7 @@ class Restoring:
             if not plan["meta_only"]:
                 self._copy(plan, "backup")
             published = self._call(publish_backup, turn)
+            self._call(resume_garbage_collection, {"execution_arn": arn})
             assert published["status"] == "complete", published["cause"]
 
     def _attempt(self, plan: Json, step: Json) -> None:

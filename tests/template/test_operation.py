@@ -114,6 +114,7 @@ def test_a_function_gets_the_settings_that_it_reads(name: str, function: Data) -
             needed = {field.upper() for field, info in settings.model_fields.items() if info.is_required()}
             assert needed <= environment(function).keys()
     assert talks_to_milvus(function) == (MilvusSettings.__name__ in handler)
+    assert talks_to_milvus(function) == ("MILVUS_REST_URI" in environment(function))
 
 
 @pytest.mark.parametrize(("name", "group"), resources("AWS::Logs::LogGroup").items())

@@ -14,10 +14,10 @@ from tests.template.loading import (
     environment,
     functions,
     machines,
+    reaches_milvus,
     resources,
     resources_of,
     statements,
-    talks_to_milvus,
     template,
 )
 
@@ -168,11 +168,11 @@ def test_only_the_api_starts_and_stops_runs() -> None:
     assert who_may(("states:StartExecution", "machines of runs"), ("states:StopExecution", "executions")) == {"Api"}
 
 
-def test_the_secret_is_read_by_those_that_log_in_to_milvus() -> None:
-    told = {name.removesuffix("Function") for name, function in functions().items() if talks_to_milvus(function)}
+def test_the_secret_is_read_by_those_that_reach_milvus() -> None:
+    told = {name.removesuffix("Function") for name, function in functions().items() if reaches_milvus(function)}
     assert who_may(("secretsmanager:GetSecretValue", "secret")) == told
     assert all(
-        ("MILVUS_SECRET_ARN" in environment(function)) == talks_to_milvus(function) for function in functions().values()
+        ("MILVUS_SECRET_ARN" in environment(function)) == reaches_milvus(function) for function in functions().values()
     )
 
 

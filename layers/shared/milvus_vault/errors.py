@@ -40,7 +40,7 @@ class EmptySelectionError(VaultError):
 
 
 class SettingsError(VaultError):
-    """A function's environment or secret lacks a value or holds one that cannot be used."""
+    """A function's environment lacks a value or holds one that cannot be used."""
 
 
 class WorkingFileError(VaultError):
@@ -60,8 +60,24 @@ class MilvusUnavailableError(VaultError):
     retryable = True
 
 
+class MilvusSecretError(VaultError):
+    """The secret with Milvus' credentials and certificates cannot be read, or holds what cannot be used."""
+
+
+class MilvusTlsError(VaultError):
+    """One side speaks TLS and the other one does not, or they do not agree on how."""
+
+
+class MilvusCertificateError(VaultError):
+    """Milvus' certificate cannot be trusted: it has expired, another name, or an unknown authority."""
+
+
+class ClientCertificateError(VaultError):
+    """Milvus asks for a client certificate, and there is none or one that it refuses."""
+
+
 class MilvusAuthenticationError(VaultError):
-    """Milvus refuses the user or the password."""
+    """Milvus refuses the user, the password or the token."""
 
 
 class MilvusPermissionError(VaultError):

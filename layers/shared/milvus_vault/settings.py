@@ -41,25 +41,23 @@ class StorageSettings(Settings):
     """Folder of the Milvus bucket for the objects of running restores and for their claims."""
 
 
-class MilvusSettings(Settings):
+class ManagementSettings(Settings):
+    """How to reach Milvus' management port, for who asks nothing else of Milvus."""
+
+    milvus_management_uri: str = ""
+    """Endpoint of Milvus' management port (9091); empty: garbage collection is not paused."""
+    milvus_secret_arn: str = ""
+    """Secret with credentials and certificates; empty: Milvus asks for none, and has those of a public authority."""
+
+
+class MilvusSettings(ManagementSettings):
     """How to reach Milvus."""
 
     milvus_uri: str
     milvus_rest_uri: str = ""
-    """Where Milvus answers REST; empty: at `milvus_uri`, as it does by itself from 2.4 on."""
-    milvus_management_uri: str = ""
-    """Endpoint of Milvus' management port (9091); empty: garbage collection is not paused."""
-    milvus_secret_arn: str = ""
-    """Secret with `{"username": ..., "password": ...}`; empty: Milvus asks for no credentials."""
+    """Where Milvus answers REST; empty: at `milvus_uri`, as it does by itself from 2.4 on, unless it has TLS."""
     milvus_concurrency: int = Field(default=8, ge=1, le=64)
     """How many collections one function works on at a time."""
-
-
-class ManagementSettings(Settings):
-    """Milvus' management port alone, for who asks nothing else of Milvus."""
-
-    milvus_management_uri: str = ""
-    """As in `MilvusSettings`."""
 
 
 class CopySettings(Settings):

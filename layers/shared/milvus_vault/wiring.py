@@ -1,8 +1,12 @@
-"""Puts settings and the S3 adapter together, for all functions."""
+"""Puts settings and the adapters together that need no pymilvus, for all functions."""
 
+from milvus_vault.adapters.management import MilvusGarbageCollector
+from milvus_vault.adapters.milvus_access import NOBODY
 from milvus_vault.adapters.s3 import S3ObjectStore
 from milvus_vault.adapters.scheduler import EventBridgeScheduler
-from milvus_vault.settings import ScheduleSettings, StorageSettings
+from milvus_vault.adapters.secrets import read_access
+from milvus_vault.ports import GarbageCollector
+from milvus_vault.settings import ManagementSettings, ScheduleSettings, StorageSettings
 from milvus_vault.source import MilvusStorage
 from milvus_vault.workspace import Workspace
 
@@ -16,6 +20,18 @@ def open_workspace(settings: StorageSettings, run: str, *, max_connections: int 
 def milvus_storage(settings: StorageSettings) -> MilvusStorage:
     """Return where the deployment's Milvus keeps its data."""
     return MilvusStorage(settings.milvus_bucket_name, settings.milvus_root_path)
+
+
+def open_garbage_collector(settings: ManagementSettings) -> GarbageCollector | None:
+    """Return the deployment's management endpoint, or None where none is configured.
+
+    Raises `SettingsError`, and `MilvusSecretError` where it has TLS. Without TLS the secret is not read: Milvus itself
+    asks for no credentials there, so that none need go over the network as they are.
+    """
+    uri = settings.milvus_management_uri
+    if not uri:
+        return None
+    return MilvusGarbageCollector(uri, read_access(settings.milvus_secret_arn) if uri.startswith("https:") else NOBODY)
 
 
 def open_scheduler(settings: ScheduleSettings) -> EventBridgeScheduler:

@@ -10,6 +10,8 @@ import threading
 from collections.abc import Coroutine
 from typing import Any
 
+from tests.support.milvus_server.encrypted import Connection, Encrypted, Plain
+
 _GRPC_BEGINS = b"PRI "
 _CHUNK = 65_536
 
@@ -52,7 +54,7 @@ class Door:
     async def _open(self) -> None:
         if self._server is not None:
             return
-        self._server = await asyncio.start_server(self._enter, self._host, self.port, ssl=self._context)
+        self._server = await asyncio.start_server(self._enter, self._host, self.port)
 
     async def _shut(self) -> None:
         if self._server is not None:
@@ -68,28 +70,43 @@ class Door:
         assert task is not None
         self._tasks.add(task)
         try:
-            with contextlib.suppress(OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
-                await self._pass_on(reader, writer)
+            with contextlib.suppress(OSError, asyncio.CancelledError):
+                await self._pass_on(await self._greet(reader, writer))
+            # What was said last, such as an alert, is to arrive.
+            writer.close()
+            with contextlib.suppress(OSError, asyncio.CancelledError):
+                await writer.wait_closed()
         finally:
             self._tasks.discard(task)
             writer.transport.abort()
 
-    async def _pass_on(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        first = await reader.readexactly(len(_GRPC_BEGINS))
+    async def _greet(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> Connection:
+        if self._context is None:
+            return Plain(reader, writer)
+        encrypted = Encrypted(reader, writer, self._context)
+        await encrypted.shake_hands()
+        return encrypted
+
+    async def _pass_on(self, outer: Connection) -> None:
+        first = b""
+        while len(first) < len(_GRPC_BEGINS):
+            if not (more := await outer.read(len(_GRPC_BEGINS) - len(first))):
+                return
+            first += more
         port = self._backends[0 if first == _GRPC_BEGINS else 1]
-        inner_reader, inner_writer = await asyncio.open_connection(self._host, port)
+        reader, writer = await asyncio.open_connection(self._host, port)
+        inner = Plain(reader, writer)
         try:
-            inner_writer.write(first)
+            await inner.write(first)
             async with asyncio.TaskGroup() as group:
-                group.create_task(_copy(reader, inner_writer))
-                group.create_task(_copy(inner_reader, writer))
+                group.create_task(_copy(outer, inner))
+                group.create_task(_copy(inner, outer))
         finally:
-            inner_writer.transport.abort()
+            writer.transport.abort()
 
 
-async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    while data := await reader.read(_CHUNK):
-        writer.write(data)
-        await writer.drain()
+async def _copy(source: Connection, destination: Connection) -> None:
+    while data := await source.read(_CHUNK):
+        await destination.write(data)
     # One side has ended, so both have.
     raise ConnectionResetError

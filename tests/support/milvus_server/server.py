@@ -37,8 +37,9 @@ _OPTIONS = [
 class MilvusServer:
     """A protocol server that behaves as one version of Milvus does.
 
-    A context manager. It answers on one port by gRPC and REST (`uri`), and on the management port
-    (`management_uri`). What it knows is in memory, what it stores in real binlogs below `root_path` of `bucket`.
+    A context manager. It answers on one port by gRPC and REST (`uri`), with TLS on one each (`uri`, `rest_uri`), and
+    on the management port (`management_uri`). What it knows is in memory, what it stores in real binlogs below
+    `root_path` of `bucket`.
     """
 
     def __init__(
@@ -53,6 +54,7 @@ class MilvusServer:
         settings: Settings | None = None,
         tls: tuple[Path, Path] | None = None,
         client_ca: Path | None = None,
+        management_tls: bool = False,
     ) -> None:
         """Describe the server; nothing runs before it is entered.
 
@@ -66,11 +68,12 @@ class MilvusServer:
             settings: speed, authorization, and what else an operator sets.
             tls: certificate and key, both PEM.
             client_ca: what signs the certificates of clients, which must then have one.
+            management_tls: speak TLS on the management port, too, as only something in front of a real server does.
         """
         self.bucket, self.root_path = bucket, root_path
         self._endpoint, self._keys = s3_endpoint, (access_key, secret_key)
         self._version, self._settings = VERSIONS[version], settings or Settings()
-        self._context = _tls_context(tls, client_ca) if tls else None
+        self._tls, self._client_ca, self._management_tls = tls, client_ca, management_tls
         self._stack = ExitStack()
 
     def __enter__(self) -> Self:
@@ -89,17 +92,33 @@ class MilvusServer:
         self.service = Service(self.core)
         self.garbage_collection = GarbageCollection(self.core)
         rest_port = _run(starting, rest.serve(self.service, LOOPBACK))
-        self._management_port = _run(starting, management.serve(self.core, self.garbage_collection, LOOPBACK))
+        management_port = _run(starting, management.serve(self.core, self.garbage_collection, LOOPBACK))
         server = grpc.server(ThreadPoolExecutor(_WORKERS), options=_OPTIONS)
         milvus_pb2_grpc.add_MilvusServiceServicer_to_server(Servicer(self.service), server)
         grpc_port = server.add_insecure_port(f"{LOOPBACK}:0")
         server.start()
         starting.callback(lambda: server.stop(None).wait())
+        if self._tls is None:
+            self._door = self._rest_door = self._open(starting, grpc_port, rest_port)
+        else:
+            # Milvus refuses to start where both were to share an encrypted port.
+            self._door = self._open(starting, grpc_port, grpc_port, _tls_context(self._tls, self._client_ca, "h2"))
+            context = _tls_context(self._tls, self._client_ca, "http/1.1")
+            self._rest_door = self._open(starting, rest_port, rest_port, context)
+        managing = _tls_context(self._tls, self._client_ca, "http/1.1") if self._tls and self._management_tls else None
+        self._management_door = self._open(starting, management_port, management_port, managing)
+        self.core.die = self._die
+
+    def _open(self, starting: ExitStack, grpc_port: int, rest_port: int, context: SSLContext | None = None) -> Door:
         # Not any free port: while it is shut, a client that tries again could be given it for its own end.
-        self._door = Door(LOOPBACK, free_ports(), grpc_port, rest_port, self._context)
-        starting.callback(self._door.close)
-        self._door.open()
-        self.core.die = self._door.shut_soon
+        door = Door(LOOPBACK, free_ports(), grpc_port, rest_port, context)
+        starting.callback(door.close)
+        door.open()
+        return door
+
+    def _die(self) -> None:
+        self._door.shut_soon()
+        self._rest_door.shut_soon()
 
     def __exit__(self, *_: object) -> None:
         """Stop; raises what went wrong in the background."""
@@ -109,13 +128,18 @@ class MilvusServer:
 
     @property
     def uri(self) -> str:
-        """Where clients connect, by gRPC and by REST."""
-        return f"{'https' if self._context else 'http'}://{LOOPBACK}:{self._door.port}"
+        """Where clients connect, by gRPC, and without TLS by REST."""
+        return f"{'https' if self._tls else 'http'}://{LOOPBACK}:{self._door.port}"
+
+    @property
+    def rest_uri(self) -> str:
+        """Where clients connect by REST."""
+        return f"{'https' if self._tls else 'http'}://{LOOPBACK}:{self._rest_door.port}"
 
     @property
     def management_uri(self) -> str:
         """The management endpoint."""
-        return f"http://{LOOPBACK}:{self._management_port}"
+        return f"{'https' if self._management_tls else 'http'}://{LOOPBACK}:{self._management_door.port}"
 
     @property
     def authorization(self) -> bool:
@@ -134,10 +158,12 @@ class MilvusServer:
     def crash(self) -> None:
         """End as by a signal: all connections break. What it knows it will know again, as from its log."""
         self._door.shut()
+        self._rest_door.shut()
 
     def restart(self) -> None:
         """Answer again, at the same address; jobs that had not ended go on."""
         self._door.open()
+        self._rest_door.open()
         with self.core.lock:
             self.service.imports.run_again()
 
@@ -159,10 +185,10 @@ def _run(starting: ExitStack, server: ThreadingHTTPServer) -> int:
     return int(server.server_address[1])
 
 
-def _tls_context(files: tuple[Path, Path], client_ca: Path | None) -> SSLContext:
+def _tls_context(files: tuple[Path, Path], client_ca: Path | None, protocol: str) -> SSLContext:
     context = SSLContext(PROTOCOL_TLS_SERVER)
     context.load_cert_chain(*files)
-    context.set_alpn_protocols(["h2", "http/1.1"])
+    context.set_alpn_protocols([protocol])
     if client_ca is not None:
         context.verify_mode = CERT_REQUIRED
         context.load_verify_locations(client_ca)

@@ -1,24 +1,29 @@
 """Milvus' management port (9091): pausing garbage collection."""
 
 import json
-import urllib.error
-import urllib.request
+from http import HTTPStatus
 from typing import Any
 from urllib.parse import urlencode
 
-from milvus_vault.errors import MilvusRequestError, MilvusUnavailableError
+from milvus_vault.adapters.endpoints import MANAGEMENT_PORT, Endpoint
+from milvus_vault.adapters.http_calls import HttpCalls
+from milvus_vault.adapters.milvus_access import NOBODY, MilvusAccess
+from milvus_vault.errors import MilvusRequestError
 
 CALL_SECONDS = 5.0
 
 _PATH = "/management/datacoord/garbage_collection/"
-_NOT_FOUND = 404
 
 
 class MilvusGarbageCollector:
-    """The port `GarbageCollector` over HTTP. The endpoint asks for no credentials on 2.4 to 2.6."""
+    """The port `GarbageCollector` over HTTP.
 
-    def __init__(self, uri: str) -> None:
-        self._uri = uri.rstrip("/")
+    The endpoint asks for no credentials on 2.4 to 2.6, and speaks no TLS. What is in front of it may do both.
+    """
+
+    def __init__(self, uri: str, access: MilvusAccess = NOBODY) -> None:
+        """Name the endpoint by `http://host:port` or `https://host:port`. Raises `SettingsError`."""
+        self._http = HttpCalls(Endpoint.parse(uri, "MilvusManagementUri", port=MANAGEMENT_PORT), access)
 
     def pause(self, seconds: int) -> str:
         """Pause garbage collection, and return the pause's ticket; empty where there is one pause for all.
@@ -37,17 +42,16 @@ class MilvusGarbageCollector:
         self._get("resume", **({"ticket": ticket} if ticket else {}))
 
     def _get(self, call: str, **query: str) -> dict[str, Any]:
-        url = f"{self._uri}{_PATH}{call}" + (f"?{urlencode(query)}" if query else "")
+        path = f"{_PATH}{call}" + (f"?{urlencode(query)}" if query else "")
+        url = f"{self._http.endpoint.uri}{path}"
+        answer = self._http.send("GET", path, seconds=CALL_SECONDS)
+        if answer.status != HTTPStatus.OK:
+            cannot = answer.status == HTTPStatus.NOT_FOUND
+            hint = "Milvus 2.2 and 2.3 cannot pause; set gc_pause to false." if cannot else ""
+            msg = f"{url} answers {answer.status}"
+            raise MilvusRequestError(msg, hint=hint)
         try:
-            with urllib.request.urlopen(url, timeout=CALL_SECONDS) as answer:  # noqa: S310 - the operator's own
-                content = json.load(answer)
-        except urllib.error.HTTPError as err:
-            hint = "Milvus 2.2 and 2.3 cannot pause; set gc_pause to false." if err.code == _NOT_FOUND else ""
-            msg = f"{url} answers {err.code}"
-            raise MilvusRequestError(msg, hint=hint) from err
-        except OSError as err:
-            msg = f"{url} does not answer: {err}"
-            raise MilvusUnavailableError(msg, hint="Check MilvusManagementUri and the security groups.") from err
+            content = json.loads(answer.content)
         except ValueError as err:
             msg = f"{url} answers with something that is not Milvus'"
             raise MilvusRequestError(msg, hint="Check MilvusManagementUri.") from err

@@ -1,17 +1,20 @@
 """Milvus behind the port `VectorDatabase`, by gRPC. With its siblings the only module that knows pymilvus."""
 
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from urllib.parse import urlsplit
+from queue import Empty, SimpleQueue
 
 import grpc
 
 from milvus_vault.adapters import milvus_errors
+from milvus_vault.adapters.endpoints import Endpoint, rest_endpoint
+from milvus_vault.adapters.milvus_access import NOBODY, ClientTls, MilvusAccess
 from milvus_vault.adapters.milvus_flushes import Flusher
 from milvus_vault.adapters.milvus_imports import GrpcImporter
 from milvus_vault.adapters.milvus_making import MilvusMaker
 from milvus_vault.adapters.milvus_segments import SegmentDescriber
-from milvus_vault.errors import SettingsError
+from milvus_vault.adapters.tls_failures import tls_failure
 from milvus_vault.model.collections import SegmentLogs
 from milvus_vault.model.flushes import FlushAllPoint, FlushPoint
 
@@ -19,42 +22,59 @@ CONNECT_SECONDS = 5.0
 
 
 @contextmanager
-def connect(uri: str, *, username: str = "", password: str = "", rest_uri: str = "") -> Iterator["MilvusDatabase"]:
+def connect(uri: str, access: MilvusAccess = NOBODY, *, rest_uri: str = "") -> Iterator["MilvusDatabase"]:
     """Yield a connection to Milvus at `http://host:port` or `https://host:port`, closed at the end.
 
     REST is asked at the same address unless `rest_uri` is another.
 
-    Raises `SettingsError` for another form of URI, and `MilvusUnavailableError` where nothing answers.
+    Raises `SettingsError` for another form of URI, `MilvusUnavailableError` where nothing answers, and
+    `MilvusTlsError`, `MilvusCertificateError` or `ClientCertificateError` where TLS does not come about.
     """
-    parts = urlsplit(uri)
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
-        msg = f"MilvusUri '{uri}' is not of the form http://host:port or https://host:port"
-        raise SettingsError(msg, hint="Deploy the stack again with a correct MilvusUri.")
-    address = f"{parts.hostname}:{parts.port or (443 if parts.scheme == 'https' else 19530)}"
-    # Listings of segments and partitions can be far over gRPC's default of 4 MiB.
-    options = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
-    channel = (
-        grpc.secure_channel(address, grpc.ssl_channel_credentials(), options)
-        if parts.scheme == "https"
-        else grpc.insecure_channel(address, options)
-    )
+    endpoint = Endpoint.parse(uri)
+    rest = rest_endpoint(uri, rest_uri)
+    channel = _open_channel(endpoint, access.tls)
     try:
-        try:
-            grpc.channel_ready_future(channel).result(timeout=CONNECT_SECONDS)
-        except grpc.FutureTimeoutError as err:
-            raise milvus_errors.unreachable(uri, CONNECT_SECONDS) from err
-        yield MilvusDatabase(channel, uri, username=username, password=password, rest_uri=rest_uri)
+        _wait_until_ready(channel, endpoint, access.tls)
+        yield MilvusDatabase(channel, endpoint.uri, token=access.token, describer=SegmentDescriber(rest, access))
     finally:
         channel.close()
+
+
+def _open_channel(endpoint: Endpoint, tls: ClientTls) -> grpc.Channel:
+    # Listings of segments and partitions can be far over gRPC's default of 4 MiB.
+    options: list[tuple[str, object]] = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
+    if not endpoint.is_tls:
+        return grpc.insecure_channel(endpoint.address, options)
+    if tls.server_name:
+        options.append(("grpc.ssl_target_name_override", tls.server_name))
+    texts = (tls.ca_pem, tls.key_pem, tls.certificate_pem)
+    credentials = grpc.ssl_channel_credentials(*(text.encode() or None for text in texts))
+    return grpc.secure_channel(endpoint.address, credentials, options)
+
+
+def _wait_until_ready(channel: grpc.Channel, endpoint: Endpoint, tls: ClientTls) -> None:
+    """Return when calls can be made. gRPC tries again and again: what cannot pass is told after the first time."""
+    states: SimpleQueue[grpc.ChannelConnectivity] = SimpleQueue()
+    channel.subscribe(states.put, try_to_connect=True)
+    end = time.monotonic() + CONNECT_SECONDS
+    try:
+        while (state := states.get(timeout=max(0.0, end - time.monotonic()))) is not grpc.ChannelConnectivity.READY:
+            failed = state is grpc.ChannelConnectivity.TRANSIENT_FAILURE
+            if failed and (failure := tls_failure(endpoint, tls)):
+                raise failure
+    except Empty:
+        raise tls_failure(endpoint, tls) or milvus_errors.unreachable(endpoint.uri, CONNECT_SECONDS) from None
+    finally:
+        channel.unsubscribe(states.put)
 
 
 class MilvusDatabase(MilvusMaker):
     """The port `VectorDatabase`: reads and makes, and what has a module of its own. Safe for several threads."""
 
-    def __init__(self, channel: grpc.Channel, uri: str, *, username: str, password: str, rest_uri: str = "") -> None:
-        super().__init__(channel, uri, username=username, password=password)
+    def __init__(self, channel: grpc.Channel, uri: str, *, token: str = "", describer: SegmentDescriber) -> None:
+        super().__init__(channel, uri, token=token)
         self._flusher = Flusher(self._call, uri)
-        self._describer = SegmentDescriber(rest_uri or uri, username=username, password=password)
+        self._describer = describer
 
     def describe_segments(
         self, database: str, collection_id: int, segment_ids: Sequence[int]

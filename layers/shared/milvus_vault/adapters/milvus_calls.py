@@ -21,11 +21,11 @@ type Message = Any
 class MilvusCalls:
     """Calls over one channel. Safe to use from several threads."""
 
-    def __init__(self, channel: grpc.Channel, uri: str, *, username: str = "", password: str = "") -> None:
+    def __init__(self, channel: grpc.Channel, uri: str, *, token: str = "") -> None:
         self._stub = milvus_pb2_grpc.MilvusServiceStub(channel)
         self._uri = uri
-        token = base64.b64encode(f"{username}:{password}".encode()).decode()
-        self._credentials = (("authorization", token),) if username else ()
+        coded = base64.b64encode(token.encode()).decode()
+        self._credentials = (("authorization", coded),) if token else ()
 
     def _call(self, name: str, request: Message, database: str = "", *, optional: bool = False) -> Message:
         """Call one RPC. With `optional`, a server that does not know it gives None."""

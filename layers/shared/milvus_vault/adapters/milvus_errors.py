@@ -43,7 +43,7 @@ _FULL_WORDS = ("number of jobs has reached the limit", "import task queue max si
 UNREACHABLE_HINT = (
     "Check MilvusUri, that Milvus runs, and that the functions' subnets and security groups let them reach it."
 )
-CREDENTIALS_HINT = "Correct the user and password in the secret that MilvusSecretArn names."
+CREDENTIALS_HINT = "Correct username and password, or the token, in the secret that MilvusSecretArn names."
 PERMISSION_HINT = "Grant the user the privileges listed in docs/operations.md, or the role 'admin'."
 
 

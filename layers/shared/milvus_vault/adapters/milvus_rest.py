@@ -1,14 +1,16 @@
 """Milvus' import of binlogs by REST, which servers from 2.4 on answer at the port of gRPC: many pairs a job."""
 
 import json
-import urllib.error
-import urllib.request
+from http import HTTPStatus
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.alias_generators import to_camel
 
 from milvus_vault.adapters import milvus_errors
+from milvus_vault.adapters.endpoints import Endpoint
+from milvus_vault.adapters.http_calls import HttpCalls
+from milvus_vault.adapters.milvus_access import NOBODY, MilvusAccess
 from milvus_vault.adapters.milvus_errors import Answer, check
 from milvus_vault.adapters.milvus_imports import import_options, subject_of
 from milvus_vault.errors import (
@@ -26,7 +28,6 @@ PROBE_SECONDS = 5.0
 # milvus-backup's limit; servers take 1,024 segments a job.
 PAIRS_A_JOB = 256
 
-_UNAUTHORIZED, _FORBIDDEN = 401, 403
 _BUSY = {429, 500, 502, 503, 504}
 _STATES = {"Completed": ImportStatus.COMPLETED, "Failed": ImportStatus.FAILED}
 
@@ -67,13 +68,9 @@ class _Jobs(_Camel):
 class RestImporter:
     """The port `Importer` by REST."""
 
-    def __init__(self, uri: str, server: ServerVersion, *, username: str = "", password: str = "") -> None:
-        """Name the server by `http://host:port` or `https://host:port`; the certificate of TLS is checked."""
+    def __init__(self, endpoint: Endpoint, server: ServerVersion, access: MilvusAccess = NOBODY) -> None:
+        self._http = HttpCalls(endpoint, access)
         self._server = server
-        self._uri = uri.rstrip("/")
-        self._headers = {"Content-Type": "application/json", "Request-Timeout": f"{CALL_SECONDS:.0f}"}
-        if username:
-            self._headers["Authorization"] = f"Bearer {username}:{password}"
 
     def answers(self) -> bool:
         """Return whether there is somebody at this address who knows these calls, whatever the credentials."""
@@ -149,36 +146,31 @@ class RestImporter:
         try:
             return model.model_validate(answer.data)
         except ValidationError as err:
-            msg = f"{self._uri} answers an import call with something else: {err.errors()[0]['msg']}"
+            msg = f"{self._http.endpoint.uri} answers an import call with something else: {err.errors()[0]['msg']}"
             raise MilvusRequestError(msg, hint="Check that MilvusRestUri is Milvus' own.") from err
 
     def _send(self, route: str, body: dict[str, Any], *, seconds: float = CALL_SECONDS) -> _Answer:
-        url = f"{self._uri}/v2/vectordb/{route}"
-        request = urllib.request.Request(url, json.dumps(body).encode(), self._headers)  # noqa: S310 - the operator's
+        path = f"/v2/vectordb/{route}"
+        answer = self._http.send("POST", path, json.dumps(body).encode(), seconds=seconds)
+        url = f"{self._http.endpoint.uri}{path}"
+        if answer.status != HTTPStatus.OK:
+            raise self._refusal(answer.status, url)
         try:
-            with urllib.request.urlopen(request, timeout=seconds) as response:  # noqa: S310 - the operator's own
-                content = response.read()
-        except urllib.error.HTTPError as err:
-            raise self._refusal(err, url) from err
-        except OSError as err:
-            msg = f"{url} does not answer: {err}"
-            raise MilvusUnavailableError(msg, hint=milvus_errors.UNREACHABLE_HINT) from err
-        try:
-            return _Answer.model_validate_json(content)
+            return _Answer.model_validate_json(answer.content)
         except ValidationError as err:
             msg = f"{url} answers with something that is not Milvus'"
             raise MilvusRequestError(msg, hint="Check that MilvusRestUri is Milvus' own.") from err
 
-    def _refusal(self, err: urllib.error.HTTPError, url: str) -> Exception:
-        if err.code == _UNAUTHORIZED:
-            msg = f"Milvus at {self._uri} refuses the credentials"
+    def _refusal(self, status: int, url: str) -> Exception:
+        if status == HTTPStatus.UNAUTHORIZED:
+            msg = f"Milvus at {self._http.endpoint.uri} refuses the credentials"
             return MilvusAuthenticationError(msg, hint=milvus_errors.CREDENTIALS_HINT)
-        if err.code == _FORBIDDEN:
+        if status == HTTPStatus.FORBIDDEN:
             msg = f"{url} is not allowed to this Milvus user"
             return MilvusPermissionError(msg, hint=milvus_errors.PERMISSION_HINT)
-        if err.code in _BUSY:
-            return MilvusUnavailableError(f"{url} answers {err.code}", hint=milvus_errors.UNREACHABLE_HINT)
-        return MilvusRequestError(f"{url} answers {err.code}")
+        if status in _BUSY:
+            return MilvusUnavailableError(f"{url} answers {status}", hint=milvus_errors.UNREACHABLE_HINT)
+        return MilvusRequestError(f"{url} answers {status}")
 
 
 def _status(answer: _Answer) -> Answer:

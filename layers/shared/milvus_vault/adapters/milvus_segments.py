@@ -1,15 +1,17 @@
 """The logs of segments, one by one, as Milvus tells them by REST; no call of gRPC does."""
 
 import json
-import urllib.error
-import urllib.request
 from collections.abc import Iterator, Sequence
+from http import HTTPStatus
 from itertools import batched
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from milvus_vault.errors import MilvusRequestError, MilvusUnavailableError, VaultError
+from milvus_vault.adapters.endpoints import Endpoint
+from milvus_vault.adapters.http_calls import HttpCalls
+from milvus_vault.adapters.milvus_access import NOBODY, MilvusAccess
+from milvus_vault.errors import MilvusRequestError, MilvusUnavailableError
 from milvus_vault.model.collections import SegmentLogs
 
 CALL_SECONDS = 30.0
@@ -39,11 +41,10 @@ class _Segments(_Message):
 
 
 class SegmentDescriber:
-    """Asks by REST, on the port of gRPC if no other is given. Safe to use from several threads."""
+    """Asks by REST. Safe to use from several threads."""
 
-    def __init__(self, uri: str, *, username: str = "", password: str = "") -> None:
-        self._uri = uri.rstrip("/")
-        self._token = f"Bearer {username}:{password}" if username else ""
+    def __init__(self, endpoint: Endpoint, access: MilvusAccess = NOBODY) -> None:
+        self._http = HttpCalls(endpoint, access)
 
     def describe_segments(
         self, database: str, collection_id: int, segment_ids: Sequence[int]
@@ -52,32 +53,29 @@ class SegmentDescriber:
 
         A server before 2.5.8 has no such call, a user may not have the right to it, a load balancer may let only
         gRPC through, and one segment that has vanished refuses a whole batch: all that leaves segments out.
+        Raises only what keeps TLS from coming about.
         """
         found: dict[int, SegmentLogs] = {}
         for ids in batched(segment_ids, SEGMENTS_PER_CALL, strict=False):
             body = {"dbName": database, "collectionID": collection_id, "segmentIDs": list(ids)}
             try:
                 told = _Segments.model_validate(self._post("/v2/vectordb/segments/describe", body))
-            except (VaultError, ValidationError):
+            except (MilvusUnavailableError, MilvusRequestError, ValidationError):
                 continue
             found |= {segment.segment_id: _logs(segment) for segment in told.infos}
         return found
 
     def _post(self, path: str, body: dict[str, Any]) -> Any:
         """Return the data of an answer. Raises `MilvusUnavailableError` or `MilvusRequestError`."""
-        headers = {"Content-Type": "application/json"} | ({"Authorization": self._token} if self._token else {})
-        request = urllib.request.Request(  # noqa: S310 - the operator's own endpoint
-            self._uri + path, json.dumps(body).encode(), headers
-        )
+        answer = self._http.send("POST", path, json.dumps(body).encode(), seconds=CALL_SECONDS)
+        if answer.status != HTTPStatus.OK:
+            msg = f"{self._http.endpoint.uri}{path} answers {answer.status}"
+            raise MilvusRequestError(msg)
         try:
-            with urllib.request.urlopen(request, timeout=CALL_SECONDS) as answer:  # noqa: S310 - as above
-                content = json.load(answer)
-        except urllib.error.HTTPError as err:
-            msg = f"{self._uri}{path} answers {err.code}"
+            content = json.loads(answer.content)
+        except ValueError as err:
+            msg = f"{self._http.endpoint.uri}{path} answers with something that is not Milvus'"
             raise MilvusRequestError(msg) from err
-        except (OSError, ValueError) as err:
-            msg = f"{self._uri}{path} does not answer: {err}"
-            raise MilvusUnavailableError(msg, hint="Check that the port of MilvusUri answers HTTP as well.") from err
         if content.get("code"):
             msg = f"{path}: {content.get('message')} (code {content['code']})"
             raise MilvusRequestError(msg)

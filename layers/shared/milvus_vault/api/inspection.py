@@ -5,10 +5,14 @@ from pydantic import Field
 from milvus_vault.api.endpoints import Paging, QueryFlag, Routes
 from milvus_vault.api.services import Services
 from milvus_vault.errors import (
+    ClientCertificateError,
     CollectionNotFoundError,
     DatabaseNotFoundError,
     EmptySelectionError,
     MilvusAuthenticationError,
+    MilvusCertificateError,
+    MilvusSecretError,
+    MilvusTlsError,
     MilvusUnavailableError,
 )
 from milvus_vault.model.messages import InspectMilvusRequest
@@ -16,7 +20,14 @@ from milvus_vault.model.resources import CheckReport, CollectionInfo, Estimate, 
 
 routes = Routes("inspection")
 
-_MILVUS = (MilvusAuthenticationError, MilvusUnavailableError)
+_MILVUS = (
+    ClientCertificateError,
+    MilvusAuthenticationError,
+    MilvusCertificateError,
+    MilvusSecretError,
+    MilvusTlsError,
+    MilvusUnavailableError,
+)
 
 
 class CollectionFilter(Paging):

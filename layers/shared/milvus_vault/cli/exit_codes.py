@@ -30,10 +30,11 @@ class ExitCode(IntEnum):
 _NAMES = {
     ExitCode.FAILED: (
         "BackupDamagedError BackupFailedError BackupFormatError CopyIncompleteError CopyUnfinishedError "
-        "FieldIdMismatchError FlushTimeoutError ImportFailedError ImportStalledError IndexFailedError LoadFailedError "
-        "LocalStackError MilvusRequestError ObjectChangedError ObjectNotFoundError RestoreFailedError "
-        "RowCountMismatchError RunStoppedError RunTakenOverError RunTimedOutError ServiceRequestError SettingsError "
-        "SourceChangedError StorageRequestError WorkingFileError WrongRootPathError"
+        "FieldIdMismatchError FlushTimeoutError ImportFailedError ImportStalledError IndexFailedError "
+        "LoadFailedError LocalStackError MilvusCertificateError MilvusRequestError MilvusSecretError "
+        "MilvusTlsError ObjectChangedError ObjectNotFoundError RestoreFailedError RowCountMismatchError "
+        "RunStoppedError RunTakenOverError RunTimedOutError ServiceRequestError SettingsError SourceChangedError "
+        "StorageRequestError WorkingFileError WrongRootPathError"
     ),
     ExitCode.USAGE: "EmptySelectionError InvalidRequestError NameConflictError RouteNotFoundError",
     ExitCode.PARTIAL: "BackupPartialError PruneFailedError RestorePartialError",
@@ -46,7 +47,10 @@ _NAMES = {
         "CollectionExistsError IdempotencyConflictError ResourceGroupError RunEndedError ScheduleManagedError "
         "TargetClaimedError VersionUnsupportedError"
     ),
-    ExitCode.DENIED: ("ApiAccessDeniedError MilvusAuthenticationError MilvusPermissionError StorageAccessDeniedError"),
+    ExitCode.DENIED: (
+        "ApiAccessDeniedError ClientCertificateError MilvusAuthenticationError MilvusPermissionError "
+        "StorageAccessDeniedError"
+    ),
     ExitCode.UNAVAILABLE: (
         "ApiNotFoundError ApiUnavailableError MilvusUnavailableError ServiceUnavailableError StorageThrottledError "
         "StorageUnavailableError"

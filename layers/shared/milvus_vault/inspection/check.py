@@ -44,7 +44,8 @@ class Deployment:
     read_secret: Callable[[], str]
     """Reads the credentials, and returns what to say of them."""
     connect: Callable[[], AbstractContextManager[VectorDatabase]]
-    garbage_collector: GarbageCollector | None
+    open_garbage_collector: Callable[[], GarbageCollector | None]
+    """Returns None where no management endpoint is configured. Asked after the secret could be read."""
 
 
 @dataclass(slots=True)
@@ -108,10 +109,11 @@ def check_deployment(deployment: Deployment) -> CheckReport:
         else:
             database, version = connected[0]
             _ask(deployment, findings, database, version)
-    if deployment.garbage_collector is None:
+    if not has_secret:
+        findings.skip(("management_endpoint",), "there are no credentials to connect with")
+    elif (collector := deployment.open_garbage_collector()) is None:
         findings.skip(("management_endpoint",), "none is configured: garbage collection goes on during backups")
     else:
-        collector = deployment.garbage_collector
         findings.check("management_endpoint", lambda: _pause(collector))
     return CheckReport(
         is_ok=all(item.verdict != "failed" for item in findings.items),
