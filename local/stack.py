@@ -7,7 +7,7 @@ import uuid
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 from mypy_boto3_stepfunctions.type_defs import DescribeExecutionOutputTypeDef
 
@@ -23,6 +23,25 @@ MILVUS_ROOT_PATH = "files"
 QUIET = {"MilvusManagementUri": ""}
 
 
+class MilvusServer(Protocol):
+    """A running Milvus, as far as a deployment must know it."""
+
+    bucket: str
+    root_path: str
+
+    @property
+    def uri(self) -> str:
+        """Where clients reach it."""
+
+    @property
+    def management_uri(self) -> str:
+        """Its management endpoint."""
+
+    @property
+    def authorization(self) -> bool:
+        """Whether it asks for a password."""
+
+
 class ExecutionTimeoutError(RuntimeError):
     """An execution was still running when the caller's patience ended; it goes on."""
 
@@ -30,7 +49,7 @@ class ExecutionTimeoutError(RuntimeError):
 class Deployment:
     """One deployed stack and the Milvus it works for."""
 
-    def __init__(self, ministack: Ministack, milvus: Milvus, stack_name: str, outputs: Mapping[str, str]) -> None:
+    def __init__(self, ministack: Ministack, milvus: MilvusServer, stack_name: str, outputs: Mapping[str, str]) -> None:
         """Wrap what `LocalStack.deploy` made."""
         self.ministack = ministack
         self.milvus = milvus
@@ -157,7 +176,7 @@ class LocalStack:
         )
         return self._running.enter_context(milvus)
 
-    def deploy(self, stack_name: str, milvus: Milvus, parameters: Mapping[str, str] | None = None) -> Deployment:
+    def deploy(self, stack_name: str, milvus: MilvusServer, parameters: Mapping[str, str] | None = None) -> Deployment:
         """Deploy the built template for a Milvus, under a stack name of its own, or update that stack.
 
         `parameters` win over the values found here: Milvus's addresses and bucket, a secret if it asks for a

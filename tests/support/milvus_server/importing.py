@@ -76,6 +76,8 @@ class Imports:
         self._core = core
         self._jobs: dict[int, Job] = {}
         self._busy_until = 0.0
+        self._lives = 0
+        """How often the server has ended; what a life of it had in hand ends with it."""
 
     def create(
         self, collection: Collection, partition: str, files: Sequence[Sequence[str]], options: dict[str, str]
@@ -120,8 +122,10 @@ class Imports:
                 del self._jobs[number]
 
     def _at(self, job: Job, moment: float, work: Callable[[], None]) -> None:
+        life = self._lives
+
         def unless_ended() -> None:
-            if job.ended_at is None:
+            if job.ended_at is None and life == self._lives:
                 work()
 
         self._core.after(max(0.0, moment - self._core.clock.now()), unless_ended)
@@ -129,11 +133,16 @@ class Imports:
     def _start(self, job: Job) -> None:
         job.state, job.progress = IMPORTING, 10
 
+    def halt(self) -> None:
+        """Do nothing more: the server has ended."""
+        self._lives += 1
+
     def run_again(self) -> None:
-        """Take up the jobs that had not ended when the server did."""
+        """Take up the jobs that had not ended when the server did, each from the last state that it had reached."""
+        self.halt()
         for job in self._jobs.values():
-            if job.ended_at is None:
-                self._at(job, self._core.clock.now(), partial(self._run, job))
+            has_rows = job.progress >= _INDEX_PERCENT
+            self._at(job, self._core.clock.now(), partial(self._wait_for_index if has_rows else self._run, job))
 
     def _run(self, job: Job) -> None:
         core = self._core
@@ -244,7 +253,7 @@ class Imports:
         newest = max((job.collection.segments[number].flushed_at for number in self._kept(job)), default=0.0)
         is_built = newest + core.durations.index <= core.clock.now()
         if core.faults.stuck_at_index or (waits and not is_built):
-            core.after(_INDEX_POLL_SECONDS, lambda: self._wait_for_index(job))
+            self._at(job, core.clock.now() + _INDEX_POLL_SECONDS, lambda: self._wait_for_index(job))
         else:
             self._end(job, COMPLETED)
 

@@ -159,6 +159,8 @@ class MilvusServer:
         """End as by a signal: all connections break. What it knows it will know again, as from its log."""
         self._door.shut()
         self._rest_door.shut()
+        with self.core.lock:
+            self.service.imports.halt()
 
     def restart(self) -> None:
         """Answer again, at the same address; jobs that had not ended go on."""
