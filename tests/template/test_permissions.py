@@ -29,6 +29,7 @@ _STATES = r"arn:\$\{AWS::Partition\}:states:\$\{AWS::Region\}:\$\{AWS::AccountId
 # The places that there are, each with the parameters that name it.
 PLACES = {
     "working files": _BACKUPS + r"\.runs/(?:checks/)?\*",
+    "users and rights of a run": _BACKUPS + r"\.runs/\*/rbac\.json",
     "catalogue": _BACKUPS + r"\.catalogue/(?:[a-z]+/)?\*",
     "metadata": _BACKUPS + r"\*/meta/\*",
     "archived objects": _BACKUPS + r"\*/binlogs/\*",
