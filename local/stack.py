@@ -50,7 +50,7 @@ class Deployment:
     """One deployed stack and the Milvus it works for."""
 
     def __init__(self, ministack: Ministack, milvus: MilvusServer, stack_name: str, outputs: Mapping[str, str]) -> None:
-        """Wrap what `LocalStack.deploy` made."""
+        """Wrap what `deploy` made."""
         self.ministack = ministack
         self.milvus = milvus
         self.stack_name = stack_name
@@ -102,6 +102,42 @@ class Deployment:
                 msg = f"{execution_arn} is still running after {timeout_seconds:.0f} s"
                 raise ExecutionTimeoutError(msg)
             time.sleep(0.2)
+
+
+def deploy(
+    ministack: Ministack,
+    stack_name: str,
+    milvus: MilvusServer,
+    parameters: Mapping[str, str] | None = None,
+    *,
+    build_folder: Path = BUILD_FOLDER,
+) -> Deployment:
+    """Deploy the built template for a Milvus, under a stack name of its own, or update that stack.
+
+    `parameters` win over the values found here: Milvus's addresses and bucket, a secret if it asks for a
+    password, and the host's architecture.
+    """
+    found = {
+        "MilvusUri": milvus.uri,
+        "MilvusManagementUri": milvus.management_uri,
+        "MilvusBucketName": milvus.bucket,
+        "MilvusRootPath": milvus.root_path,
+        "MilvusSecretArn": _secret(ministack, stack_name) if milvus.authorization else "",
+        "Architecture": {"aarch64": "arm64", "arm64": "arm64"}.get(platform.machine(), "x86_64"),
+    }
+    declared = read_template(build_folder).get("Parameters", {})
+    known = {name: value for name, value in found.items() if name in declared}
+    outputs = ministack.deploy(build_folder, known | dict(parameters or {}), stack_name=stack_name)
+    return Deployment(ministack, milvus, stack_name, outputs)
+
+
+def _secret(ministack: Ministack, stack_name: str) -> str:
+    secrets = ministack.client("secretsmanager")
+    name = f"{stack_name}-milvus"
+    try:
+        return secrets.create_secret(Name=name, SecretString=json.dumps(ROOT_CREDENTIALS))["ARN"]
+    except secrets.exceptions.ResourceExistsException:
+        return secrets.describe_secret(SecretId=name)["ARN"]
 
 
 class LocalStack:
@@ -177,31 +213,8 @@ class LocalStack:
         return self._running.enter_context(milvus)
 
     def deploy(self, stack_name: str, milvus: MilvusServer, parameters: Mapping[str, str] | None = None) -> Deployment:
-        """Deploy the built template for a Milvus, under a stack name of its own, or update that stack.
-
-        `parameters` win over the values found here: Milvus's addresses and bucket, a secret if it asks for a
-        password, and the host's architecture.
-        """
-        found = {
-            "MilvusUri": milvus.uri,
-            "MilvusManagementUri": milvus.management_uri,
-            "MilvusBucketName": milvus.bucket,
-            "MilvusRootPath": milvus.root_path,
-            "MilvusSecretArn": self._secret(stack_name) if milvus.authorization else "",
-            "Architecture": {"aarch64": "arm64", "arm64": "arm64"}.get(platform.machine(), "x86_64"),
-        }
-        declared = read_template(self._build_folder).get("Parameters", {})
-        known = {name: value for name, value in found.items() if name in declared}
-        outputs = self.ministack.deploy(self._build_folder, known | dict(parameters or {}), stack_name=stack_name)
-        return Deployment(self.ministack, milvus, stack_name, outputs)
-
-    def _secret(self, stack_name: str) -> str:
-        secrets = self.ministack.client("secretsmanager")
-        name = f"{stack_name}-milvus"
-        try:
-            return secrets.create_secret(Name=name, SecretString=json.dumps(ROOT_CREDENTIALS))["ARN"]
-        except secrets.exceptions.ResourceExistsException:
-            return secrets.describe_secret(SecretId=name)["ARN"]
+        """Deploy the built template on this stack's ministack, see `deploy`."""
+        return deploy(self.ministack, stack_name, milvus, parameters, build_folder=self._build_folder)
 
     @property
     def milvus_uri(self) -> str:

@@ -1,5 +1,6 @@
 """The deployed machines with servers of 2.4 to 2.6: no real one runs here, so the protocol server stands for them."""
 
+import base64
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -7,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from local.stack import Deployment, LocalStack
+from local.aws import Ministack
+from local.stack import Deployment, deploy
 from tests.conformance.asking import Milvus, base_fields, numbers
 from tests.conformance.asking import field as schema_field
 from tests.support.milvus_server.core import Settings
@@ -66,19 +68,33 @@ class Newer:
             self.milvus.call("ReleaseCollection", **names)
             self.milvus.must("DropCollection", **names)
         self.milvus.must("DropDatabase", db_name=DATABASE)
+        self.milvus.must("DeleteCredential", username="clerk")
+        self.milvus.must("DropRole", role_name="seller")
+
+    def roles_of(self, user: str) -> list[str]:
+        """Return the roles of a user."""
+        answer = self.milvus.must("SelectUser", user={"name": user}, include_role_info=True)
+        return [role.name for found in answer.results for role in found.roles]
+
+
+@pytest.fixture(scope="module")
+def aws() -> Iterator[Ministack]:
+    """Run an emulator of AWS that lets functions do what their roles allow, and nothing else."""
+    with Ministack(enforce_policies=True) as running:
+        yield running
 
 
 @pytest.fixture(scope="module", params=NEWER)
-def newer(stack: LocalStack, request: pytest.FixtureRequest) -> Iterator[Newer]:
+def newer(aws: Ministack, request: pytest.FixtureRequest) -> Iterator[Newer]:
     """Deploy the stack for a server with rows, and with deletes at level 0."""
     version = str(request.param)
     name = f"newer-{version.replace('.', '-')}"
     chosen = Settings(speed=SPEED, durations=replace(VERSIONS[version].durations, l0_compaction=NEVER))
-    server = MilvusServer(stack.ministack.url, version=version, bucket=name, root_path="data", settings=chosen)
+    server = MilvusServer(aws.url, version=version, bucket=name, root_path="data", settings=chosen)
     with server:
-        s3 = stack.client("s3")
+        s3 = aws.client("s3")
         milvus = Milvus(server.uri, server.management_uri, s3, name, "data", 1, 0.1)
-        found = Newer(version, server, milvus, stack.deploy(name, server))
+        found = Newer(version, server, milvus, deploy(aws, name, server))
         _fill(found)
         yield found
 
@@ -110,6 +126,9 @@ def _fill(newer: Newer) -> None:
     milvus.insert(BY_KEY, range(ROWS), extra=[numbers("n", range(ROWS))])
     milvus.delete(BY_KEY, DELETED)
     milvus.make(EMPTY, *base_fields(), database=DATABASE)
+    milvus.must("CreateCredential", username="clerk", password=base64.b64encode(b"Secret1!").decode())
+    milvus.must("CreateRole", entity={"name": "seller"})
+    milvus.must("OperateUserRole", username="clerk", role_name="seller")
 
 
 @pytest.fixture(scope="module")
@@ -122,10 +141,12 @@ def restored(newer: Newer) -> tuple[dict[str, Rows], dict[str, Any], Newer, dict
         nonlocal pauses
         pauses = max(pauses, newer.server.garbage_collection.pauses)
 
-    described = newer.deployment.wait(start(newer.deployment, "Backup", {"backup_name": "all"}), 300, watch)
+    described = newer.deployment.wait(
+        start(newer.deployment, "Backup", {"backup_name": "all", "include_rbac": True}), 300, watch
+    )
     assert described["status"] == "SUCCEEDED", (described.get("error"), described.get("cause"))
     newer.drop_everything()
-    output = succeed(newer.deployment, "Restore", {"backup_name": "all"})
+    output = succeed(newer.deployment, "Restore", {"backup_name": "all", "rbac": True})
     return rows, state, newer, report(newer.deployment, output), pauses
 
 
@@ -147,6 +168,14 @@ def test_indexes_load_state_aliases_and_properties_come_back(restored: Restored)
     assert found["status"] == "complete"
     properties = newer.server.core.catalog.databases[DATABASE].properties
     assert properties["database.diskQuota.mb"] == "1000"
+
+
+def test_users_and_their_roles_come_back_and_no_working_file_keeps_their_hashes(restored: Restored) -> None:
+    newer = restored[2]
+    assert newer.roles_of("clerk") == ["seller"]
+    outputs = newer.deployment.outputs
+    runs = listing(newer.deployment, outputs["BackupBucketName"], f"{outputs['BackupPrefix']}/.runs/")
+    assert not [key for key in runs if key.endswith("rbac.json")]
 
 
 def test_garbage_collection_is_paused_for_the_backup_and_no_longer(restored: Restored) -> None:
