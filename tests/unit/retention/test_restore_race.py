@@ -48,6 +48,7 @@ def restore(store: InMemoryObjectStore) -> None:
     database.list_collections.return_value = []
     database.list_aliases.return_value = frozenset()
     database.collection_id.return_value = None
+    database.count_query_nodes.return_value = 1
     RestorePreparation(
         run=Workspace(store, BUCKET, PREFIX, "restore-books-0123456789ab"),
         request=RestoreRequest(backup_name="books", meta_only=True, allow_version=True),
