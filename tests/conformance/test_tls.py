@@ -2,14 +2,10 @@
 
 import datetime
 import threading
-import time
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from milvus_vault.adapters import milvus
 from milvus_vault.adapters.endpoints import Endpoint
 from milvus_vault.adapters.management import MilvusGarbageCollector
 from milvus_vault.adapters.milvus import connect
@@ -23,31 +19,15 @@ from milvus_vault.errors import (
     MilvusRequestError,
     MilvusTlsError,
     MilvusUnavailableError,
-    VaultError,
 )
 from milvus_vault.model.versions import parse_version
 from tests.conformance.conftest import Start
+from tests.conformance.tls_ways import HOST, Pki, Way, by_grpc, by_management, by_rest, refusal
 from tests.support.certificates import Authority
-from tests.support.milvus_server.server import MilvusServer
 
 ALL = ["2.3.5", "2.4.23", "2.5.27", "2.6.19"]
 ROOT = "root:Milvus"
-HOST = "localhost"
-PATIENCE_SECONDS = 60.0
 DAY = datetime.timedelta(days=1)
-
-
-@dataclass(frozen=True)
-class Pki:
-    """Two authorities: Milvus', and one that it does not know."""
-
-    own: Authority
-    foreign: Authority
-
-    def tls(self, *, trusts: Authority | None = None, client: Authority | None = None, name: str = HOST) -> ClientTls:
-        """Return a client's side; without more it trusts Milvus and has no certificate."""
-        certificate, key = (path.read_text() for path in client.make("client")) if client else ("", "")
-        return ClientTls((trusts or self.own).pem, certificate, key, name)
 
 
 @pytest.fixture
@@ -55,43 +35,11 @@ def pki(tmp_path: Path) -> Pki:
     return Pki(Authority(tmp_path), Authority(tmp_path, "foreign"))
 
 
-def by_grpc(server: MilvusServer, scheme: str, access: MilvusAccess) -> None:
-    with connect(_with(scheme, server.uri), access) as database:
-        database.list_databases()
-
-
-def by_rest(server: MilvusServer, scheme: str, access: MilvusAccess) -> None:
-    endpoint = Endpoint.parse(_with(scheme, server.rest_uri), "MilvusRestUri")
-    RestImporter(endpoint, parse_version("2.6.19"), access).import_state("42")
-
-
-def by_management(server: MilvusServer, scheme: str, access: MilvusAccess) -> None:
-    MilvusGarbageCollector(_with(scheme, server.management_uri), access).pause(1)
-
-
-def _with(scheme: str, uri: str) -> str:
-    return f"{scheme}://{uri.partition('://')[2]}"
-
-
-type Way = Callable[[MilvusServer, str, MilvusAccess], None]
 WAYS = [(by_grpc, "MilvusUri", version) for version in ALL] + [
     (by_rest, "MilvusRestUri", "2.6.19"),
     (by_management, "MilvusManagementUri", "2.6.19"),
 ]
 ways = pytest.mark.parametrize(("way", "setting", "version"), WAYS)
-
-
-def refusal(way: Way, server: MilvusServer, scheme: str, tls: ClientTls, setting: str) -> VaultError:
-    """Return why a way is barred; it is told at once, and says which parameter it is about."""
-    began = time.monotonic()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(milvus, "CONNECT_SECONDS", PATIENCE_SECONDS)
-        with pytest.raises(VaultError) as caught:
-            way(server, scheme, MilvusAccess(tls=tls))
-    assert time.monotonic() - began < PATIENCE_SECONDS, "it waited instead"
-    assert setting in caught.value.message
-    assert caught.value.hint
-    return caught.value
 
 
 @pytest.mark.parametrize("version", ALL)

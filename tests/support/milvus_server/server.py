@@ -101,7 +101,7 @@ class MilvusServer:
         if self._tls is None:
             self._door = self._rest_door = self._open(starting, grpc_port, rest_port)
         else:
-            # Milvus refuses to start where both were to share an encrypted port.
+            # They never share an encrypted port: 2.3 answers gRPC alone there, and newer ones do not start.
             self._door = self._open(starting, grpc_port, grpc_port, _tls_context(self._tls, self._client_ca, "h2"))
             context = _tls_context(self._tls, self._client_ca, "http/1.1")
             self._rest_door = self._open(starting, rest_port, rest_port, context)
