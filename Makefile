@@ -51,7 +51,9 @@ local-down: .make/venv ## stop it, and remove all that it holds
 # Two at a time, each with servers of its own: most of a test's time goes into waiting for Milvus.
 .PHONY: test
 test: .make/build-$(ARCHITECTURE) ## run the tests
+	$(if $(ARGS),,@rm -f .make/features.json)
 	$(BIN)/python -m pytest --numprocesses=2 --dist=loadfile $(ARGS)
+	$(if $(ARGS),,$(RUN) -m tests.compatibility.table)
 	$(if $(ARGS),,@touch .make/test)
 
 .PHONY: check

@@ -8,14 +8,16 @@ from local.aws import Ministack
 from local.processes import exit_on_signals
 from local.seaweedfs import SeaweedFS
 from local.stack import LocalStack
+from tests.compatibility import recording
 
 # Waits and the pauses of retries as long as they are on AWS: tests of timing must mean something.
 WAIT_SCALE = 1.0
 
 
-def pytest_configure() -> None:
-    """Stop all servers in order when the test run is told to end."""
+def pytest_configure(config: pytest.Config) -> None:
+    """Stop all servers in order when the test run is told to end, and write down which features the tests show."""
     exit_on_signals()
+    recording.register(config)
 
 
 @pytest.fixture(scope="session")

@@ -10,6 +10,7 @@ from local.aws import Ministack
 from milvus_vault.adapters.milvus import connect
 from milvus_vault.archive.layout import BackupLayout
 from milvus_vault.model.collections import SegmentLevel
+from tests.compatibility.features import Feature
 from tests.conformance.asking import Milvus, base_fields
 from tests.conformance.conftest import Running, Start
 from tests.support.capturing import Backups
@@ -54,6 +55,7 @@ def _levels(backups: Backups) -> set[tuple[SegmentLevel, bool]]:
     return {(segment.level, segment.partition_id == -1) for segment in collection.segments}
 
 
+@pytest.mark.feature(Feature.EVERY_ROW_ONCE, Feature.FLUSH)
 @pytest.mark.parametrize("version", ALL)
 def test_a_backup_holds_every_live_row_once(start: Start, backups: Open, version: str) -> None:
     running = start(version)
@@ -67,6 +69,8 @@ def test_a_backup_holds_every_live_row_once(start: Start, backups: Open, version
     assert len(taken.rows("b", FULL_NAME)) == 2 * ROWS + 3 - 7
 
 
+@pytest.mark.feature(Feature.LEVEL_ZERO)
+@pytest.mark.feature(Feature.COLUMN_GROUPS, version="2.6")
 @pytest.mark.parametrize("version", WITH_L0)
 def test_deletes_of_level_zero_are_captured_of_partitions_and_of_all(start: Start, backups: Open, version: str) -> None:
     running = start(version)

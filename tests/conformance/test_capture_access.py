@@ -14,6 +14,7 @@ from milvus_vault.archive.layout import BackupLayout
 from milvus_vault.errors import MilvusPermissionError, VersionUnsupportedError
 from milvus_vault.model.collections import CollectionLayout, CollectionSchema, FieldSchema, KeyValue
 from milvus_vault.model.rbac import Rbac, RbacUser
+from tests.compatibility.features import Feature
 from tests.conformance.asking import base_fields
 from tests.conformance.conftest import Running, Start
 from tests.conformance.test_capture import ALL, NAME, WITH_L0, Open, backups
@@ -51,6 +52,7 @@ def _hash_of(found: Rbac, name: str) -> str:
     return next(user.password_hash for user in found.users if user.name == name)
 
 
+@pytest.mark.feature(Feature.BACKUP_RBAC)
 @pytest.mark.parametrize("version", WITH_L0)
 def test_users_roles_grants_and_groups_are_recorded_where_they_are_asked_for(
     start: Start, backups: Open, version: str
@@ -103,6 +105,7 @@ def _places_of(taken: Backups, secret: bytes) -> list[str]:
     return sorted(key for key in keys if secret in store.get(taken.bucket, key))
 
 
+@pytest.mark.feature(Feature.BACKUP_RBAC)
 @pytest.mark.parametrize("version", ["2.2.16", "2.3.5"])
 def test_a_server_that_does_not_tell_its_users_is_refused_by_name(start: Start, backups: Open, version: str) -> None:
     running = start(version)
@@ -135,6 +138,7 @@ def test_a_user_who_may_not_see_them_is_refused_before_anything_is_done(
         assert list(taken.store.list_objects(taken.bucket, "")) == []
 
 
+@pytest.mark.feature(Feature.MAY_FLUSH)
 @pytest.mark.parametrize("version", ALL)
 def test_a_user_who_may_not_flush_is_told_before_a_backup_is_begun(
     start: Start, ministack: Ministack, version: str
@@ -148,7 +152,8 @@ def test_a_user_who_may_not_flush_is_told_before_a_backup_is_begun(
             assert taken.database.may_flush("default") == is_allowed
 
 
-@pytest.mark.parametrize("version", ["2.3.5", *WITH_L0])
+@pytest.mark.feature(Feature.FEW_RIGHTS)
+@pytest.mark.parametrize("version", ALL)
 def test_a_user_with_just_the_rights_of_the_manual_can_back_up(
     start: Start, ministack: Ministack, version: str
 ) -> None:

@@ -12,6 +12,7 @@ from milvus_vault.errors import VersionUnsupportedError
 from milvus_vault.model.collections import CollectionName, SegmentLevel
 from milvus_vault.model.objects import ListedObject
 from milvus_vault.ports import ObjectStore
+from tests.compatibility.features import Feature
 from tests.conformance.asking import Milvus, base_fields
 from tests.conformance.conftest import Running, Start
 from tests.conformance.test_capture import ALL, FULL_NAME, NAME, ROWS, WITH_L0, Open, backups
@@ -60,6 +61,7 @@ def _compact_and_collect(running: Running) -> None:
         compaction.collect_garbage(core)
 
 
+@pytest.mark.feature(Feature.CHANGES_MEANWHILE)
 @pytest.mark.parametrize("folder", ["delta_log", "insert_log"])
 @pytest.mark.parametrize("version", WITH_L0)
 def test_deletes_that_are_folded_while_objects_are_listed_are_not_lost(
@@ -80,6 +82,7 @@ def test_deletes_that_are_folded_while_objects_are_listed_are_not_lost(
     assert [item for item in captured.objects if "/delta_log/" in item.key]
 
 
+@pytest.mark.feature(Feature.CHANGES_MEANWHILE)
 @pytest.mark.parametrize("sort_seconds", [0.2, 4, 40])
 @pytest.mark.parametrize("version", ["2.5.27", "2.6.19"])
 def test_no_row_is_captured_twice_whenever_its_segment_is_sorted(
@@ -92,7 +95,8 @@ def test_no_row_is_captured_twice_whenever_its_segment_is_sorted(
     assert taken.rows("b", FULL_NAME) == taken.live_rows(FULL_NAME)
 
 
-@pytest.mark.parametrize("version", ["2.3.5", *WITH_L0])
+@pytest.mark.feature(Feature.CHANGES_MEANWHILE)
+@pytest.mark.parametrize("version", ALL)
 def test_objects_that_are_collected_before_they_are_copied_are_captured_anew(
     start: Start, backups: Open, version: str
 ) -> None:
@@ -111,6 +115,7 @@ def test_objects_that_are_collected_before_they_are_copied_are_captured_anew(
     assert len(taken.rows("b", FULL_NAME)) == 2 * ROWS - 5
 
 
+@pytest.mark.feature(Feature.EXACT_LOGS)
 @pytest.mark.parametrize("version", ["2.5.27", "2.6.19"])
 def test_logs_that_the_server_does_not_name_are_left_out(start: Start, backups: Open, version: str) -> None:
     running = start(version)
@@ -124,7 +129,8 @@ def test_logs_that_the_server_does_not_name_are_left_out(start: Start, backups: 
     assert taken.rows("b", FULL_NAME) == taken.live_rows(FULL_NAME)
 
 
-@pytest.mark.parametrize("version", ["2.5.27", "2.6.19"])
+@pytest.mark.feature(Feature.LISTED_LOGS)
+@pytest.mark.parametrize("version", ALL)
 def test_a_server_whose_rest_cannot_be_reached_is_backed_up_by_listing(
     start: Start, backups: Open, version: str
 ) -> None:
@@ -139,6 +145,7 @@ def test_a_server_whose_rest_cannot_be_reached_is_backed_up_by_listing(
     assert {segment.virtual_channel for segment in collection.segments} == {""}
 
 
+@pytest.mark.feature(Feature.EXACT_LOGS)
 @pytest.mark.parametrize("version", ["2.5.27", "2.6.19"])
 def test_each_segment_names_its_channel(start: Start, backups: Open, version: str) -> None:
     running = start(version)
@@ -150,6 +157,7 @@ def test_each_segment_names_its_channel(start: Start, backups: Open, version: st
     assert {segment.virtual_channel for segment in collection.segments} == set(described.virtual_channels)
 
 
+@pytest.mark.feature(Feature.FLUSH_LIMIT)
 @pytest.mark.parametrize("version", WITH_L0)
 def test_a_limit_on_flushes_is_waited_for(start: Start, backups: Open, version: str) -> None:
     running = start(version, {"flush_limit": 100})
@@ -159,6 +167,7 @@ def test_a_limit_on_flushes_is_waited_for(start: Start, backups: Open, version: 
     assert len(taken.rows("b", FULL_NAME)) == 2 * ROWS
 
 
+@pytest.mark.feature(Feature.SKIP_FLUSH)
 @pytest.mark.parametrize("version", ALL)
 def test_without_a_flush_only_flushed_rows_are_captured(start: Start, backups: Open, version: str) -> None:
     running = start(version)
@@ -171,6 +180,7 @@ def test_without_a_flush_only_flushed_rows_are_captured(start: Start, backups: O
     assert len(taken.rows("b", FULL_NAME)) == 2 * ROWS
 
 
+@pytest.mark.feature(Feature.CHECKPOINTS, version=("2.4", "2.5", "2.6"))
 @pytest.mark.parametrize("version", ALL)
 def test_a_flush_is_recorded_with_the_checkpoint_of_each_channel(start: Start, backups: Open, version: str) -> None:
     running = start(version)
@@ -183,6 +193,7 @@ def test_a_flush_is_recorded_with_the_checkpoint_of_each_channel(start: Start, b
     assert all(item.position and item.timestamp for item in collection.channel_checkpoints)
 
 
+@pytest.mark.feature(Feature.FLUSH_ALL, version="2.6")
 def test_one_flush_of_everything_tells_the_time_of_each_channel(start: Start, backups: Open) -> None:
     running = start("2.6.19")
     _insert(running.milvus)
@@ -226,6 +237,7 @@ def _load(running: Running) -> None:
         time.sleep(0.02)
 
 
+@pytest.mark.feature(Feature.LIVE_ROWS)
 @pytest.mark.parametrize("version", ALL)
 def test_the_number_of_live_rows_is_that_of_the_rows_in_the_backup(start: Start, backups: Open, version: str) -> None:
     running = start(version)

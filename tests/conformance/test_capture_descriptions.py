@@ -8,6 +8,7 @@ from pymilvus.grpc_gen import schema_pb2
 
 from milvus_vault.archive.layout import BackupLayout
 from milvus_vault.model.collections import KeyValue
+from tests.compatibility.features import Feature
 from tests.conformance.asking import base_fields, field
 from tests.conformance.conftest import Running, Start
 from tests.conformance.test_capture import ALL, Open, backups
@@ -111,6 +112,7 @@ def test_a_schema_is_recorded_with_all_that_the_server_tells(start: Start, backu
     assert kept == {}
 
 
+@pytest.mark.feature(Feature.PEER_METADATA)
 @pytest.mark.parametrize("version", ALL)
 def test_milvus_backups_metadata_has_the_same_schema(start: Start, backups: Open, version: str) -> None:
     running = start(version)

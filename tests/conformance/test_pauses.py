@@ -7,6 +7,7 @@ import pytest
 from milvus_vault.adapters.management import MilvusGarbageCollector
 from milvus_vault.backup.pauses import GC_PAUSE_SECONDS, Pauses
 from milvus_vault.errors import MilvusRequestError, MilvusUnavailableError
+from tests.compatibility.features import Feature
 from tests.conformance.asking import base_fields
 from tests.conformance.conftest import Running, Start
 from tests.conformance.test_capture import NAME, WITH_L0, Open, backups
@@ -29,6 +30,7 @@ def _begin(running: Running) -> tuple[Pauses, MilvusGarbageCollector]:
     return pauses, collector
 
 
+@pytest.mark.feature(Feature.PAUSE)
 @pytest.mark.parametrize("version", WITH_L0)
 def test_garbage_collection_goes_on_when_the_last_backup_has_ended_and_not_before(start: Start, version: str) -> None:
     running = start(version)
@@ -41,6 +43,7 @@ def test_garbage_collection_goes_on_when_the_last_backup_has_ended_and_not_befor
     assert told_first == (version == "2.6.19")
 
 
+@pytest.mark.feature(Feature.PAUSE_TICKETS, version="2.6")
 @pytest.mark.parametrize("version", WITH_L0)
 def test_a_pause_is_given_back_once(start: Start, version: str) -> None:
     running = start(version)

@@ -24,21 +24,28 @@ type Deploy = Callable[..., Restoring]
 pytestmark = pytest.mark.filterwarnings("ignore:No application metrics to publish")
 
 
+def start_server(
+    ministack: Ministack, running: ExitStack, version: str, environment: dict[str, str] | None = None, **settings: Any
+) -> Restoring:
+    """Start a server of a version that stops with what runs; further settings of it by name."""
+    s3 = ministack.client("s3")
+    durations = replace(VERSIONS[version].durations, l0_compaction=_NEVER)
+    server = MilvusServer(
+        s3.meta.endpoint_url,
+        version=version,
+        bucket=f"restore-{next(_numbers)}",
+        settings=Settings(**{"speed": SPEED, "durations": durations, **settings}),
+    )
+    running.enter_context(server)
+    return Restoring(s3, server, environment or {})
+
+
 @pytest.fixture
 def deploy(ministack: Ministack) -> Iterator[Deploy]:
     """Start a server of a version: `deploy(version, environment, server settings by name)`."""
     with ExitStack() as running:
 
         def deploy_one(version: str, environment: dict[str, str] | None = None, **settings: Any) -> Restoring:
-            s3 = ministack.client("s3")
-            durations = replace(VERSIONS[version].durations, l0_compaction=_NEVER)
-            server = MilvusServer(
-                s3.meta.endpoint_url,
-                version=version,
-                bucket=f"restore-{next(_numbers)}",
-                settings=Settings(**{"speed": SPEED, "durations": durations, **settings}),
-            )
-            running.enter_context(server)
-            return Restoring(s3, server, environment or {})
+            return start_server(ministack, running, version, environment, **settings)
 
         yield deploy_one

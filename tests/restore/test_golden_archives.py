@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from tests.compatibility.features import Feature
 from tests.restore.conftest import Deploy
 from tests.support.golden_rows import GOLDEN, full_meta, in_order, oracle, rows_of
 from tests.support.oracle import snapshot
@@ -19,7 +20,7 @@ BY_GRPC = {"MILVUS_REST_URI": "http://127.0.0.1:9"}
 PAIRS = [
     *(("golden_2_4", "2_4", version) for version in ("2.4.23", "2.5.27", "2.6.19")),
     *(("golden_2_5", "2_5", version) for version in ("2.5.27", "2.6.19")),
-    ("golden_2_6", "2_6", "2.6.19"),
+    pytest.param("golden_2_6", "2_6", "2.6.19", marks=pytest.mark.feature(Feature.IMPORT_COLUMN_GROUPS)),
 ]
 NEWER = ["2.4.23", "2.5.27", "2.6.19"]
 
@@ -35,6 +36,7 @@ def restore(deploy: Deploy, version: str, archive: str, environment: dict[str, s
     return restoring
 
 
+@pytest.mark.feature(Feature.PEER_ARCHIVES)
 @pytest.mark.parametrize(
     "environment", [FOLDED, AFTERWARDS, BY_GRPC], ids=["deletes beside rows", "deletes after rows", "by gRPC"]
 )
@@ -53,6 +55,7 @@ def test_an_archive_of_2_4_and_newer_becomes_just_the_rows_of_its_oracle(
             assert in_order(found) == in_order(wanted), (name, partition)
 
 
+@pytest.mark.feature(Feature.PEER_ARCHIVES)
 @pytest.mark.parametrize("archive", ["golden_0516", "golden_057"])
 @pytest.mark.parametrize("version", ["2.3.5", *NEWER])
 def test_an_archive_of_2_3_becomes_what_the_real_server_had(deploy: Deploy, archive: str, version: str) -> None:

@@ -5,6 +5,7 @@ import time
 import pytest
 
 from milvus_vault.errors import BackupDamagedError, ImportFailedError, RowCountMismatchError
+from tests.compatibility.features import Feature
 from tests.restore.conftest import Deploy
 from tests.support.golden_rows import GOLDEN, full_meta, oracle
 from tests.support.milvus_server.importing import COMPLETED, Job
@@ -39,12 +40,14 @@ def restoring(deploy: Deploy, request: pytest.FixtureRequest) -> Restoring:
     return found
 
 
+@pytest.mark.feature(Feature.FOLDED_DELETES, Feature.IMPORT_BY_REST, parameter="restoring")
 def test_there_is_one_job_a_partition_and_none_for_deletes(restoring: Restoring) -> None:
     restoring.restore({"backup_name": ARCHIVE})
     assert len(jobs(restoring)) == partitions_with_rows()
     assert not any(job.is_level_zero for job in jobs(restoring))
 
 
+@pytest.mark.feature(Feature.JOBS_AT_ONCE, parameter="restoring")
 def test_all_jobs_are_there_before_the_first_is_waited_for(restoring: Restoring) -> None:
     counts: list[int] = []
     restoring.after = {
@@ -55,6 +58,7 @@ def test_all_jobs_are_there_before_the_first_is_waited_for(restoring: Restoring)
     assert set(counts) == {partitions_with_rows()}
 
 
+@pytest.mark.feature(Feature.DELETES_AFTERWARDS)
 @pytest.mark.parametrize("version", NEWER)
 def test_deletes_by_themselves_come_after_all_rows_of_their_collection(deploy: Deploy, version: str) -> None:
     restoring = deploy(version, AFTERWARDS)

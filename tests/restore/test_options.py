@@ -7,6 +7,7 @@ import pytest
 from milvus_vault.errors import InvalidRequestError
 from milvus_vault.model.rbac import PrivilegeGroup, Rbac, RbacGrant, RbacRole, RbacUser
 from milvus_vault.restore.rbac import difference
+from tests.compatibility.features import Feature
 from tests.conformance.asking import Milvus
 from tests.restore.conftest import Deploy
 from tests.support.golden_rows import GOLDEN, oracle
@@ -69,6 +70,7 @@ def test_partitions_that_cannot_be_chosen_are_refused_by_name(deploy: Deploy) ->
     assert not any(database.collections for database in restoring.server.core.catalog.databases.values())
 
 
+@pytest.mark.feature(Feature.DATABASE_PROPERTIES)
 @pytest.mark.parametrize("version", NEWER)
 def test_a_database_that_is_created_gets_its_properties_and_one_that_is_there_keeps_its_own(
     deploy: Deploy, version: str
@@ -84,6 +86,7 @@ def test_a_database_that_is_created_gets_its_properties_and_one_that_is_there_ke
         assert found["database.max.collections"] == most
 
 
+@pytest.mark.feature(Feature.RESTORE_RBAC)
 @pytest.mark.parametrize("version", NEWER)
 def test_users_and_roles_come_back_and_those_that_are_there_stay(deploy: Deploy, version: str) -> None:
     restoring = deployed(deploy, version)

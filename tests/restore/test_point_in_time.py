@@ -8,6 +8,7 @@ import pytest
 
 from milvus_vault.backup import snapshot
 from milvus_vault.backup.segments import CollectionObjects, capture_objects
+from tests.compatibility.features import Feature
 from tests.conformance.asking import Milvus, base_fields
 from tests.restore.conftest import Deploy
 from tests.support.golden_rows import GOLDEN
@@ -20,6 +21,7 @@ NAME = "c"
 PAUSE_SECONDS = 0.05
 
 
+@pytest.mark.feature(Feature.POINT_IN_TIME)
 @pytest.mark.parametrize("version", ["2.5.27", "2.6.19"])
 def test_rows_and_deletes_after_the_flush_can_be_left_out(
     deploy: Deploy, monkeypatch: pytest.MonkeyPatch, version: str

@@ -1,210 +1,229 @@
 """What each version can have in a schema comes back, into that version and into newer ones."""
 
-from collections.abc import Callable
+import dataclasses
+import itertools
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
 from pymilvus import DataType, Function, FunctionType, MilvusClient, MilvusException
 
-from tests.restore.conftest import Deploy
+from local.aws import Ministack
+from milvus_vault.errors import VersionUnsupportedError
+from tests.compatibility.features import VERSIONS as MINORS
+from tests.compatibility.features import Feature, from_version
+from tests.restore.conftest import Deploy, start_server
+from tests.restore.schema_cases import CASES, ROWS, create, field, rows
+from tests.support.milvus_server.versions import VERSIONS
 from tests.support.restoring import Restoring
 
 pytestmark = pytest.mark.filterwarnings("ignore:No application metrics to publish")
 
-NAME = "c"
-ROWS = 20
-ALL = ["2.4.23", "2.5.27", "2.6.19"]
-
-type Make = Callable[[MilvusClient], list[dict[str, Any]]]
-
-
-def create(client: MilvusClient, *fields: dict[str, Any], dynamic: bool = False, **options: Any) -> None:
-    """Create a collection with a key, a vector, and more fields."""
-    schema = client.create_schema(auto_id=False, enable_dynamic_field=dynamic)
-    schema.add_field("id", DataType.INT64, is_primary=True)
-    schema.add_field("v", DataType.FLOAT_VECTOR, dim=2)
-    for field in fields:
-        schema.add_field(**field)
-    for function in options.pop("functions", ()):
-        schema.add_function(function)
-    client.create_collection(NAME, schema=schema, **options)
+SERVERS = dict(zip(MINORS, VERSIONS, strict=True))
+PAIRS = [(source, target) for source, target in itertools.product(MINORS, MINORS) if source <= target]
+CHECK = "disable_func_runtime_check"
+DELETED, UPSERTED = (1, 3), (3, 4)
 
 
-def rows(**more: Callable[[int], Any]) -> list[dict[str, Any]]:
-    """Return rows with some values each."""
-    return [{"id": i, "v": [i, 0.5]} | {name: value(i) for name, value in more.items()} for i in range(ROWS)]
+@dataclass
+class Restores:
+    """A server of each version with all collections that it can have, and restores of them, made when asked for."""
+
+    ministack: Ministack
+    running: ExitStack
+    _sources: dict[str, Restoring] = dataclasses.field(default_factory=dict)
+    _targets: dict[tuple[str, str], tuple[Restoring, dict[str, Any]]] = dataclasses.field(default_factory=dict)
+
+    def source(self, version: str) -> Restoring:
+        """Return a server with collections, and a backup of it."""
+        if version not in self._sources:
+            found = self._sources[version] = start_server(self.ministack, self.running, SERVERS[version])
+            for feature, make in CASES.items():
+                if feature.value.exists_in(version):
+                    fill(found, feature.name, make)
+            found.back_up(_backup_of(version))
+        return self._sources[version]
+
+    def target(self, source: str, target: str) -> tuple[Restoring, dict[str, Any]]:
+        """Return a server to which the backup of a source was restored, and what the report says by collection."""
+        if (source, target) not in self._targets:
+            self.source(source)
+            found = start_server(self.ministack, self.running, SERVERS[target])
+            report = found.restore({"backup_name": _backup_of(source), "allow_version": target < "2.4"})
+            told = {told["source"]["name"]: told for told in report["collections"]}
+            self._targets[source, target] = found, told
+        return self._targets[source, target]
 
 
-def plain(client: MilvusClient) -> list[dict[str, Any]]:
-    create(client)
-    return rows()
+def _backup_of(version: str) -> str:
+    return f"schemas_{version.replace('.', '_')}"
 
 
-def with_dynamic_values(client: MilvusClient) -> list[dict[str, Any]]:
-    create(client, dynamic=True)
-    return rows(more=lambda i: {"deep": [i]})
+@pytest.fixture(scope="module")
+def restores(ministack: Ministack) -> Iterator[Restores]:
+    with ExitStack() as running:
+        yield Restores(ministack, running)
 
 
-def with_a_partition_key(client: MilvusClient) -> list[dict[str, Any]]:
-    tenant = {"field_name": "tenant", "datatype": DataType.VARCHAR, "max_length": 9, "is_partition_key": True}
-    create(client, tenant, num_partitions=5, properties={"partitionkey.isolation": "true"})
-    return rows(tenant=lambda i: f"t{i % 7}")
+def fill(restoring: Restoring, name: str, make: Any) -> None:
+    """Make a collection, insert, delete, and insert again, with a flush in between."""
+    client = MilvusClient(restoring.server.uri)
+    found = make(client, name)
+    keys = client.insert(name, found)["ids"]
+    client.flush(name)
+    client.delete(name, ids=[keys[i] for i in DELETED])
+    if "id" in found[0]:
+        client.upsert(name, [found[i] for i in UPSERTED])
+    client.close()
 
 
-def with_properties(client: MilvusClient) -> list[dict[str, Any]]:
-    create(client, properties={"collection.ttl.seconds": "86400", "mmap.enabled": "true"})
-    return rows()
-
-
-def with_all_kinds_of_vectors(client: MilvusClient) -> list[dict[str, Any]]:
-    create(
-        client,
-        {"field_name": "bits", "datatype": DataType.BINARY_VECTOR, "dim": 8},
-        {"field_name": "words", "datatype": DataType.SPARSE_FLOAT_VECTOR},
-    )
-    return rows(bits=lambda i: bytes([i]), words=lambda i: {i: 0.5, 99: 1.0})
-
-
-def with_nulls_and_defaults(client: MilvusClient) -> list[dict[str, Any]]:
-    create(
-        client,
-        {"field_name": "maybe", "datatype": DataType.VARCHAR, "max_length": 9, "nullable": True},
-        {"field_name": "usually", "datatype": DataType.INT64, "default_value": 7},
-    )
-    return [row if row["id"] % 2 else row | {"maybe": "m", "usually": 1} for row in rows()]
-
-
-def with_a_clustering_key(client: MilvusClient) -> list[dict[str, Any]]:
-    create(client, {"field_name": "day", "datatype": DataType.INT64, "is_clustering_key": True})
-    return rows(day=lambda i: i % 3)
-
-
-def with_full_text(client: MilvusClient) -> list[dict[str, Any]]:
-    create(
-        client,
-        {
-            "field_name": "body",
-            "datatype": DataType.VARCHAR,
-            "max_length": 99,
-            "enable_analyzer": True,
-            "analyzer_params": {"type": "english"},
-            "enable_match": True,
-        },
-        {"field_name": "bm", "datatype": DataType.SPARSE_FLOAT_VECTOR},
-        functions=[Function("bm25", FunctionType.BM25, input_field_names=["body"], output_field_names=["bm"])],
-    )
-    return rows(body=lambda i: f"word{i} and more")
-
-
-def with_arrays_of_structs(client: MilvusClient) -> list[dict[str, Any]]:
-    schema = client.create_schema(auto_id=False, enable_dynamic_field=True)
-    schema.add_field("id", DataType.INT64, is_primary=True)
-    schema.add_field("v", DataType.FLOAT_VECTOR, dim=2)
-    struct = client.create_struct_field_schema()
-    struct.add_field("word", DataType.VARCHAR, max_length=20)
-    struct.add_field("place", DataType.FLOAT_VECTOR, dim=2)
-    schema.add_field("words", DataType.ARRAY, element_type=DataType.STRUCT, struct_schema=struct, max_capacity=8)
-    client.create_collection(NAME, schema=schema)
-    return rows(words=lambda i: [{"word": f"w{i}", "place": [1.0, i]}])
-
-
-def with_small_numbers_in_vectors(client: MilvusClient) -> list[dict[str, Any]]:
-    create(client, {"field_name": "tiny", "datatype": DataType.INT8_VECTOR, "dim": 2})
-    return rows(tiny=lambda i: bytes([i, 1]))
-
-
-OLD: list[Make] = [plain, with_dynamic_values, with_a_partition_key, with_properties, with_all_kinds_of_vectors]
-FROM_2_5: list[Make] = [with_nulls_and_defaults, with_a_clustering_key, with_full_text]
-FROM_2_6: list[Make] = [with_arrays_of_structs, with_small_numbers_in_vectors]
-MADE = {"2.4.23": OLD, "2.5.27": OLD + FROM_2_5, "2.6.19": OLD + FROM_2_5 + FROM_2_6}
-
-
-def described(restoring: Restoring) -> dict[str, Any]:
+def described(restoring: Restoring, name: str) -> dict[str, Any]:
     """Return what a collection is made of, without its ID and times."""
     client = MilvusClient(restoring.server.uri)
-    found = client.describe_collection(NAME)
+    found = client.describe_collection(name)
     client.close()
-    return {key: found[key] for key in ("fields", "functions", "enable_dynamic_field", "properties", "num_partitions")}
+    kept = {key: found[key] for key in ("fields", "functions", "enable_dynamic_field", "properties", "num_partitions")}
+    # What 2.6 gives to every collection.
+    kept["properties"].pop("timezone", "")
+    return kept
 
 
-def by_key(restoring: Restoring) -> dict[Any, dict[int, Any]]:
+def indexed(restoring: Restoring, name: str) -> dict[str, tuple[str, dict[str, str]]]:
+    """Return the indexes of a collection, by name."""
+    with restoring.server.core.lock:
+        collection = restoring.server.core.catalog.collection("default", name)
+        return {index.name: (index.field_name, index.params) for index in collection.indexes.values()}
+
+
+def by_key(restoring: Restoring, name: str) -> dict[Any, dict[int, Any]]:
     """Return the live rows."""
-    columns = restoring.server.live_rows("default", NAME)
+    columns = restoring.server.live_rows("default", name)
     keys = columns.get(100, [])
     return {key: {field: values[i] for field, values in columns.items() if field > 1} for i, key in enumerate(keys)}
 
 
-def fill(restoring: Restoring, make: Make) -> None:
-    """Make a collection, insert, delete, and insert again, with flushes in between."""
-    client = MilvusClient(restoring.server.uri)
-    found = make(client)
-    client.insert(NAME, found)
-    client.flush(NAME)
-    client.delete(NAME, ids=[1, 3])
-    client.upsert(NAME, [found[3], found[4]])
-    client.close()
+def cases() -> Iterator[Any]:
+    """Yield each thing that a version can have, for that version and newer ones as targets."""
+    for (source, target), feature in itertools.product(PAIRS, CASES):
+        if feature.value.exists_in(source):
+            shown = [from_version(source)] + [feature] * (source == target)
+            marks = pytest.mark.feature(*shown, version=target)
+            yield pytest.param(source, target, feature, id=f"{source}-{target}-{feature.name}", marks=marks)
+
+
+@pytest.mark.parametrize(("source", "target", "feature"), cases())
+def test_a_schema_and_its_rows_come_back(restores: Restores, source: str, target: str, feature: Feature) -> None:
+    name = feature.name
+    first, (second, told) = restores.source(source), restores.target(source, target)
+    live = ROWS - len({*DELETED} - {*(UPSERTED if feature is not Feature.AUTO_ID else ())})
+    assert (told[name]["status"], told[name]["message"], told[name]["row_count"]) == ("restored", "", live)
+    assert by_key(second, name) == by_key(first, name)
+    assert len(by_key(second, name)) == live
+    assert described(second, name) == described(first, name)
+    assert indexed(second, name) == indexed(first, name)
 
 
 @pytest.mark.parametrize(
-    ("source", "target", "make"),
+    ("source", "target"),
     [
-        pytest.param(source, target, make, id=f"{source}-{target}-{make.__name__}")
-        for source in ALL
-        for target in ALL
-        if source <= target
-        for make in MADE[source]
-        # Across versions only what is of the older one alone.
-        if source == target or make in MADE[source][-3:] or make is with_dynamic_values
+        pytest.param(source, target, marks=pytest.mark.feature(from_version(source), version=target))
+        for source, target in itertools.product(MINORS, MINORS)
+        if source > target
     ],
 )
-def test_a_schema_and_its_rows_come_back(deploy: Deploy, source: str, target: str, make: Make) -> None:
-    first = deploy(source)
-    fill(first, make)
-    name = f"b_{make.__name__}_{source.replace('.', '_')}_{target.replace('.', '_')}"
-    first.back_up(name)
-    second = deploy(target)
-    report = second.restore({"backup_name": name})
-    assert (report["status"], [c["message"] for c in report["collections"]]) == ("complete", [""])
-    assert by_key(second) == by_key(first)
-    assert len(by_key(second)) == ROWS - 1
-    assert report["collections"][0]["row_count"] == ROWS - 1
-    wanted, found = described(first), described(second)
-    found["properties"].pop("timezone", "")
-    wanted["properties"].pop("timezone", "")
-    assert found == wanted
+def test_a_backup_is_never_restored_into_an_older_version(restores: Restores, source: str, target: str) -> None:
+    restores.source(source)
+    with ExitStack() as running:
+        older = start_server(restores.ministack, running, SERVERS[target])
+        with pytest.raises(VersionUnsupportedError, match=rf"Milvus .*{source}.* into Milvus .*{target}"):
+            older.restore({"backup_name": _backup_of(source), "allow_version": True})
+        assert not any(database.collections for database in older.server.core.catalog.databases.values())
 
 
+@pytest.mark.parametrize(("source", "target"), [pair for pair in PAIRS if pair[1] < "2.4"])
+def test_2_2_and_2_3_take_backups_only_where_they_are_told_to(restores: Restores, source: str, target: str) -> None:
+    restores.source(source)
+    with ExitStack() as running:
+        second = start_server(restores.ministack, running, SERVERS[target])
+        with pytest.raises(VersionUnsupportedError, match="not in the version matrix"):
+            second.restore({"backup_name": _backup_of(source)})
+
+
+@pytest.mark.feature(Feature.ADDED_FIELDS, version="2.6")
 def test_fields_added_later_keep_their_numbers_beside_dynamic_values(deploy: Deploy) -> None:
     first = deploy("2.6.19")
     client = MilvusClient(first.server.uri)
-    create(client, dynamic=True)
-    client.insert(NAME, rows(extra=lambda i: i))
-    client.flush(NAME)
+    create(client, "c", dynamic=True)
+    client.insert("c", rows(extra=lambda i: i))
+    client.flush("c")
     for name in ("later", "latest"):
-        client.add_collection_field(NAME, name, DataType.INT64, nullable=True)
-    client.insert(NAME, [{"id": 100, "v": [0, 0], "later": 5, "latest": 6, "extra": "x"}])
+        client.add_collection_field("c", name, DataType.INT64, nullable=True)
+    client.insert("c", [{"id": 100, "v": [0, 0], "later": 5, "latest": 6, "extra": "x"}])
     client.close()
     first.back_up("added")
     second = deploy("2.6.19")
     assert second.restore({"backup_name": "added"})["status"] == "complete"
-    assert by_key(second) == by_key(first)
-    assert [field["name"] for field in described(second)["fields"]] == ["id", "v", "later", "latest"]
-    assert described(second)["fields"] == described(first)["fields"]
+    assert by_key(second, "c") == by_key(first, "c")
+    assert [field["name"] for field in described(second, "c")["fields"]] == ["id", "v", "later", "latest"]
+    assert described(second, "c")["fields"] == described(first, "c")["fields"]
 
 
+@pytest.mark.feature(Feature.DROPPED_FIELDS, version="2.6")
+def test_a_collection_that_lost_a_field_is_refused_by_name_and_others_come_back(deploy: Deploy) -> None:
+    first = deploy("2.6.19")
+    client = MilvusClient(first.server.uri)
+    create(client, "whole")
+    create(client, "lacking", field("gone", DataType.INT64), field("n", DataType.INT64))
+    client.close()
+    with first.server.core.lock:
+        # No call of 2.6's drops a field; what a server that can do so leaves is a gap in the numbers.
+        fields = first.server.core.catalog.collection("default", "lacking").schema.fields
+        del fields[[field.name for field in fields].index("gone")]
+    first.back_up("lacking")
+    second = deploy("2.6.19")
+    report = second.restore({"backup_name": "lacking"})
+    told = {each["source"]["name"]: each["error"] for each in report["collections"]}
+    assert (report["status"], told) == ("partial", {"whole": "", "lacking": "FieldIdMismatchError"})
+    assert set(second.server.core.catalog.databases["default"].collections) == {"whole"}
+
+
+@pytest.mark.feature(Feature.SERVICE_FUNCTIONS, version="2.6")
+def test_a_function_whose_service_is_down_does_not_stop_a_restore(deploy: Deploy) -> None:
+    first, second = deploy("2.6.19"), deploy("2.6.19")
+    client = MilvusClient(first.server.uri)
+    params = {"provider": "openai", "model_name": "text-embedding-3-small"}
+    embedding = Function("embed", FunctionType.TEXTEMBEDDING, ["body"], ["meaning"], params=params)
+    body, meaning = field("body", DataType.VARCHAR, max_length=99), field("meaning", DataType.FLOAT_VECTOR, dim=4)
+    for name, properties in (("plain", {}), ("checked", {CHECK: "false"}), ("unchecked", {CHECK: "true"})):
+        create(client, name, body, meaning, functions=[embedding], properties=properties)
+        client.insert(name, rows(body=lambda i: f"text {i}"))
+    client.close()
+    first.back_up("embedded")
+    second.server.faults.loses_services = True
+    assert second.restore({"backup_name": "embedded"})["status"] == "complete"
+    for name, expected in (("plain", None), ("checked", "false"), ("unchecked", "true")):
+        assert by_key(second, name) == by_key(first, name)
+        assert described(second, name) == described(first, name)
+        # Put back when the collection is made: rows that come later are to be checked as in the source.
+        assert described(second, name)["properties"].get(CHECK) == expected
+
+
+@pytest.mark.feature(Feature.JSON_PATH_INDEXES)
 @pytest.mark.parametrize("version", ["2.5.27", "2.6.19"])
 def test_indexes_that_milvus_named_by_itself_have_the_same_names_again(deploy: Deploy, version: str) -> None:
     first = deploy(version)
     client = MilvusClient(first.server.uri)
-    create(client, {"field_name": "doc", "datatype": DataType.JSON})
+    create(client, "c", field("doc", DataType.JSON))
     indexes = client.prepare_index_params()
     for path in ("doc['a']['b']", "doc['c']"):
         params = {"json_path": path, "json_cast_type": "double"}
         indexes.add_index("doc", index_type="INVERTED", params=params)
-    client.create_index(NAME, indexes)
-    assert sorted(client.list_indexes(NAME)) == ["doc/a/b", "doc/c"]
+    client.create_index("c", indexes)
+    assert sorted(client.list_indexes("c")) == ["doc/a/b", "doc/c"]
     with pytest.raises(MilvusException, match="Invalid index name: doc/d"):
-        client.create_index(NAME, _named(client, "doc/d"))
+        client.create_index("c", _named(client, "doc/d"))
     client.close()
     name = f"named_{version.replace('.', '_')}"
     first.back_up(name)
@@ -212,7 +231,7 @@ def test_indexes_that_milvus_named_by_itself_have_the_same_names_again(deploy: D
     report = second.restore({"backup_name": name})
     assert (report["status"], report["collections"][0]["message"]) == ("complete", "")
     client = MilvusClient(second.server.uri)
-    found = {item: client.describe_index(NAME, item)["json_path"] for item in client.list_indexes(NAME)}
+    found = {item: client.describe_index("c", item)["json_path"] for item in client.list_indexes("c")}
     client.close()
     assert found == {"doc/a/b": "doc['a']['b']", "doc/c": "doc['c']"}
 

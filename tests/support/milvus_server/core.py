@@ -52,6 +52,8 @@ class Faults:
     """Records of import jobs vanish at once when they end."""
     loses_segments: int = 0
     """So many times the list of segments fails, as it does while a compaction swaps them."""
+    loses_services: bool = False
+    """Services that functions call do not answer."""
     moves_leader: int = 0
     """So many calls are answered as by a coordinator that has just lost its lead."""
 

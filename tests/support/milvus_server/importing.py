@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
 
-from tests.support.milvus_server import import_checks
+from tests.support.milvus_server import import_checks, refusals
 from tests.support.milvus_server.binlog import DamagedBinlogError, Delete
 from tests.support.milvus_server.catalog import ALL_PARTITIONS, L1, LEGACY, Collection
 from tests.support.milvus_server.core import Core
@@ -17,7 +17,6 @@ from tests.support.milvus_server.import_files import (
     read_level_zero,
     read_segment,
 )
-from tests.support.milvus_server.refusals import IMPORT_FAILED, Refusal
 from tests.support.milvus_server.rows import channel_of
 from tests.support.milvus_server.values import Columns, join, rows_in, take
 
@@ -105,8 +104,7 @@ class Imports:
         """Return a job, or refuse: unknown, or so long at its end that it was forgotten."""
         self._forget()
         if job_id not in self._jobs:
-            code = IMPORT_FAILED + 1 if self._core.version.at_least(2, 6) else IMPORT_FAILED
-            raise Refusal(code, f"cannot find import job with id: {job_id}: importing data failed")
+            raise refusals.job_not_found(self._core.version, job_id)
         return self._jobs[job_id]
 
     def all(self) -> Iterator[Job]:

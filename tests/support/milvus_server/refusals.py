@@ -63,6 +63,19 @@ def not_loaded(version: Version, name: str) -> Refusal:
     return Refusal(_NOT_LOADED, f"collection not loaded[collection={name}]")
 
 
-def alias_taken(database: str, alias: str, name: str) -> Refusal:
-    """Refuse an alias that another collection has."""
+def job_not_found(version: Version, job_id: int) -> Refusal:
+    """Refuse for an import job that is not there. 2.2's words are those of its source; 2.3.5 was asked."""
+    if not version.has_codes:
+        return Refusal(UNEXPECTED, "import task id doesn't exist")
+    if not version.has_import_v2:
+        return Refusal(1000, f"key not found[key=by-dev/meta/importtask/{job_id}]")
+    code = IMPORT_FAILED + 1 if version.at_least(2, 6) else IMPORT_FAILED
+    return Refusal(code, f"cannot find import job with id: {job_id}: importing data failed")
+
+
+def alias_taken(version: Version, database: str, alias: str, name: str, wanted: str) -> Refusal:
+    """Refuse an alias that another collection has. 2.2's words are those of its source."""
+    if not version.has_codes:
+        reason = f"alias exists and already aliased to another collection, alias: {alias}, collection: {wanted}"
+        return Refusal(UNEXPECTED, f"{reason}, other collection: {name}")
     return Refusal(_ALIAS_TAKEN, f"alias already exist[database={database}][alias={alias}]: {alias} is of {name}")

@@ -35,6 +35,7 @@ from tests.support.milvus_server.values import (
     rows_in,
     stored_fields,
     take,
+    width,
 )
 
 _LONGEST_HASHED_TEXT = 100
@@ -114,11 +115,13 @@ def _columns(core: Core, collection: Collection, request: Message, count: int) -
 
 
 def _run_functions(collection: Collection, columns: Columns) -> None:
-    """Fill the outputs of full text functions: weights by hash of each word, with a simple idea of words."""
+    """Fill the outputs of functions: weights by hash of each word, with a simple idea of words; vectors by hash."""
     for function in collection.schema.functions:
-        if function.type != schema_pb2.FunctionType.Value("BM25"):
-            continue
         texts = columns[function.input_field_ids[0]]
+        if function.type != schema_pb2.FunctionType.Value("BM25"):
+            output = next(field for field in collection.schema.fields if field.fieldID == function.output_field_ids[0])
+            columns[output.fieldID] = [zlib.crc32(str(text).encode()).to_bytes(width(output)) for text in texts]
+            continue
         weights = [Counter(zlib.crc32(word.encode()) for word in str(text).lower().split()) for text in texts]
         columns[function.output_field_ids[0]] = [
             b"".join(struct.pack("<If", *pair) for pair in sorted(found.items())) for found in weights

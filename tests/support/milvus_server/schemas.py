@@ -1,6 +1,6 @@
 """What becomes of the schema in a CreateCollection: checks, field IDs, the hidden dynamic field."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from pymilvus.grpc_gen import schema_pb2
 
@@ -9,6 +9,7 @@ from tests.support.milvus_server.values import FIRST_FIELD, INT8_VECTOR, JSON, V
 from tests.support.milvus_server.versions import Version
 
 DYNAMIC = "$meta"
+_BM25 = schema_pb2.FunctionType.Value("BM25")
 
 
 def accept(version: Version, raw: bytes) -> Message:
@@ -53,6 +54,13 @@ def _check(version: Version, fields: Sequence[Message]) -> None:
         raise Refusal(UNEXPECTED, f"multiple vector fields is not supported, fields name: {', '.join(vectors)}")
     if not any(field.is_primary_key for field in fields):
         raise Refusal(UNEXPECTED, "primary key is not specified")
+
+
+def ask_services(schema: Message, properties: Mapping[str, str]) -> None:
+    """Refuse a schema with functions that call services, which do not answer; unless it is not to be tried (2.6.8)."""
+    calling = [function.name for function in schema.functions if function.type != _BM25]
+    if calling and properties.get("disable_func_runtime_check") != "true":
+        raise Refusal(UNEXPECTED, f"Check function [{calling[0]}:TextEmbedding] failed, the service does not answer")
 
 
 def shown(schema: Message) -> Message:

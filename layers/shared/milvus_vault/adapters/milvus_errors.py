@@ -29,8 +29,11 @@ _PASSING = {1, 2, 5, 8, 9, 901}
 _DATABASE_NOT_FOUND = 800
 _COLLECTION_TAKEN, _ALIAS_TAKEN = 1601, 1602
 # 2.2 has no code for it.
-_ALIAS_WORDS = ("alias already exist", "alias exists and already aliased")
+_ALIAS_WORDS = "alias exists and already aliased"
+_NAME_WORDS = ("duplicated new collection name", "collection already exists with same name")
 _GROUP_NOT_FOUND = 300
+# 2.2 says the first, 2.3 the second with the key of its etcd, and newer ones the third.
+_JOB_GONE_WORDS = ("import task id doesn't exist", "meta/importtask/", "cannot find")
 _LEGACY_COLLECTION_NOT_FOUND = 4
 _LEGACY_RATE_LIMIT = 49
 _NOT_LOADED = {101, 201}  # a collection, a partition
@@ -87,7 +90,7 @@ def unreachable(uri: str, seconds: float) -> VaultError:
 
 def is_alias_taken(status: Any) -> bool:
     """Return whether a call was refused since another collection has the alias."""
-    return getattr(status, "code", 0) == _ALIAS_TAKEN or any(words in status.reason for words in _ALIAS_WORDS)
+    return getattr(status, "code", 0) == _ALIAS_TAKEN or _ALIAS_WORDS in status.reason
 
 
 def is_no_resource_group(status: Any) -> bool:
@@ -107,6 +110,12 @@ def takes_no_more_jobs(status: Any) -> bool:
     return is_limited or any(words in status.reason.lower() for words in _FULL_WORDS)
 
 
+def is_job_gone(status: Any) -> bool:
+    """Return whether an answer says that there is no such import job, or none any more."""
+    has_failed = bool(status.code or status.error_code)
+    return has_failed and any(words in status.reason for words in _JOB_GONE_WORDS)
+
+
 def check(status: Any, call: str, subject: str) -> None:
     """Raise our error where an answer's status is not success. `subject` names the object concerned."""
     code, legacy, reason = getattr(status, "code", 0), status.error_code, status.reason
@@ -121,7 +130,8 @@ def check(status: Any, call: str, subject: str) -> None:
         raise DatabaseNotFoundError(
             f"the database of {subject} does not exist", hint="Check the spelling; names are case sensitive."
         )
-    if code == _COLLECTION_TAKEN or is_alias_taken(status) or "duplicated new collection name" in reason:
+    is_taken = code == _COLLECTION_TAKEN or is_alias_taken(status) or any(words in reason for words in _NAME_WORDS)
+    if is_taken:
         raise CollectionExistsError(text, hint="Choose another name, or drop what has it.")
     if code in _PASSING or legacy == _LEGACY_RATE_LIMIT or _BUSY_WORDS in reason.lower():
         raise MilvusUnavailableError(text, hint="The server is busy or starting; the task is tried again.")

@@ -85,7 +85,7 @@ class GrpcImporter:
     def import_state(self, job_id: str) -> ImportJobState:
         """Return the state of an import job."""
         answer = self._call("GetImportState", milvus_pb2.GetImportStateRequest(task=int(job_id)))
-        if answer.status.code in milvus_errors.JOB_NOT_FOUND and "cannot find" in answer.status.reason:
+        if milvus_errors.is_job_gone(answer.status):
             return ImportJobState(ImportStatus.FORGOTTEN, 0, 0, answer.status.reason)
         check(answer.status, "GetImportState", f"import job {job_id}")
         infos = {item.key: item.value for item in answer.infos}

@@ -19,10 +19,12 @@ def create_collection(call: Call, request: Message, _: Message) -> None:
     database = call.core.catalog.database(call.database(request))
     name = request.collection_name
     if name in database.aliases:
-        raise refusals.alias_taken(database.name, name, database.aliases[name])
+        raise refusals.alias_taken(version, database.name, name, database.aliases[name], name)
     schema = schemas.accept(version, request.schema)
     shards = request.shards_num or 1
     properties = as_dict(request.properties)
+    if call.core.faults.loses_services:
+        schemas.ask_services(schema, properties)
     if name in database.collections:
         schema.name = name
         there = database.collections[name]
@@ -224,7 +226,9 @@ def create_alias(call: Call, request: Message, _: Message) -> None:
     if request.alias in database.collections:
         raise Refusal(1601, f"collection name [{request.alias}] conflicts with an existing collection")
     if database.aliases.setdefault(request.alias, collection.name) != collection.name:
-        raise refusals.alias_taken(database.name, request.alias, database.aliases[request.alias])
+        raise refusals.alias_taken(
+            call.core.version, database.name, request.alias, database.aliases[request.alias], collection.name
+        )
 
 
 @answers("AlterAlias")
