@@ -35,11 +35,23 @@ def test_an_older_server_is_refused_whatever_is_allowed(*, allow_version: bool) 
 
 
 @pytest.mark.parametrize("allow_version", [False, True])
-@pytest.mark.parametrize(("backup", "target"), [("2.1.4", "2.3.5"), ("2.3.5", "3.0.0"), ("2.3.5", "master-2026")])
+@pytest.mark.parametrize(("backup", "target"), [("2.1.4", "2.3.5"), ("2.3.5", "3.0.0")])
 def test_a_version_that_nobody_knows_is_refused_whatever_is_allowed(
     backup: str, target: str, *, allow_version: bool
 ) -> None:
     with pytest.raises(VersionUnsupportedError, match=r"only 2\.2 to 2\.6 are known"):
+        check(backup, target, allow_version=allow_version)
+
+
+@pytest.mark.parametrize("allow_version", [False, True])
+@pytest.mark.parametrize(
+    ("backup", "target", "who"),
+    [("2.3.5", "master-2026", "the target is 'master-2026'"), ("", "2.6.19", "the backup is ''"), ("x", "y", "backup")],
+)
+def test_a_spelling_that_names_no_release_is_refused_with_whose_it_is(
+    backup: str, target: str, who: str, *, allow_version: bool
+) -> None:
+    with pytest.raises(VersionUnsupportedError, match=rf"{who}.* names no release"):
         check(backup, target, allow_version=allow_version)
 
 

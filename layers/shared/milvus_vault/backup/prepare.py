@@ -43,6 +43,9 @@ def default_name(started_at: datetime, execution_arn: str) -> str:
 
 def check_source_version(server: ServerVersion) -> None:
     """Raise `VersionUnsupportedError` for a server that cannot be backed up."""
+    if not server.is_known:
+        msg = f"Milvus says '{server.text}' of its version, which names no release; only 2.2 to 2.6 are known"
+        raise VersionUnsupportedError(msg, hint="Run a released Milvus; one built from the main branch is none.")
     if not can_back_up(server):
         msg = f"Milvus {server} cannot be backed up; 2.2 to 2.6 can"
         raise VersionUnsupportedError(msg, hint="Upgrade Milvus, or this program.")

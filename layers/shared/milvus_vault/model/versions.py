@@ -20,8 +20,13 @@ BRANCH_HEAD_PATCH = 9999
 # From then on imports are jobs of many files, reached by REST as well, and deletes lie in segments of their own.
 _IMPORT_JOBS_SINCE = (2, 4)
 
-_RELEASE = re.compile(r"v?(\d+)\.(\d+)\.(\d+)")
-_BRANCH = re.compile(r"(?:^|Milvus )v?(\d+)\.(\d+)\b")
+# Newer than all, so that it is refused where a version is too new and never taken for an old one.
+_UNKNOWN_MAJOR = 99
+
+# At the beginning or after the name: numbers elsewhere may be those of a cloud's own release, or of a host.
+_NUMBER = r"(\d{1,9})"
+_RELEASE = re.compile(rf"(?:^|Milvus )v?{_NUMBER}\.{_NUMBER}\.{_NUMBER}(?!\d)", re.ASCII)
+_BRANCH = re.compile(rf"(?:^|Milvus )v?{_NUMBER}\.{_NUMBER}(?![\d.])", re.ASCII)
 
 
 class ServerVersion(NamedTuple):
@@ -38,23 +43,29 @@ class ServerVersion(NamedTuple):
         """Return (major, minor)."""
         return (self.major, self.minor)
 
+    @property
+    def is_known(self) -> bool:
+        """Return whether the server's spelling names a version at all."""
+        return self.major < _UNKNOWN_MAJOR
+
     def __str__(self) -> str:
         """Return the version as the server spells it."""
-        return self.text or f"{self.major}.{self.minor}.{self.patch}"
+        return self.text or (f"{self.major}.{self.minor}.{self.patch}" if self.is_known else "unknown")
 
 
 def parse_version(text: str) -> ServerVersion:
     """Return the version that a server's answer names.
 
     Accepts a leading `v`, suffixes (`v2.3.5-lite`), four parts, branch heads (`2.6-20260404-31fb3fc`) and
-    "Compatible with Milvus 2.6". Anything else, such as `master-2026…`, counts as newer than all
-    (99.0.0), so that it is refused where a version is too new and never taken for an old one.
+    "Compatible with Milvus 2.6". Anything else, such as `master-2026…`, counts as newer than all, and `is_known` tells
+    it from a release: who asks for a version has a better message than this one would have.
     """
-    if found := _RELEASE.search(text):
+    spelled = text.strip()
+    if found := _RELEASE.search(spelled):
         return ServerVersion(int(found[1]), int(found[2]), int(found[3]), text)
-    if found := _BRANCH.search(text):
+    if found := _BRANCH.search(spelled):
         return ServerVersion(int(found[1]), int(found[2]), BRANCH_HEAD_PATCH, text)
-    return ServerVersion(99, 0, 0, text)
+    return ServerVersion(_UNKNOWN_MAJOR, 0, 0, text)
 
 
 def can_back_up(server: ServerVersion) -> bool:

@@ -6,6 +6,10 @@ from milvus_vault.model.versions import NEWEST, OLDEST_SOURCE, ServerVersion, ca
 
 def check_target_version(backup: ServerVersion, target: ServerVersion, *, allow_version: bool) -> None:
     """Raise `VersionUnsupportedError` unless the matrix, or `allow_version`, lets the backup go to the server."""
+    for who, version in (("the backup", backup), ("the target", target)):
+        if not version.is_known:
+            msg = f"the version of {who} is '{version.text}', which names no release; only 2.2 to 2.6 are known"
+            raise VersionUnsupportedError(msg, hint="Restore a backup of a released Milvus into a released Milvus.")
     if is_older(target, backup):
         msg = f"a backup of Milvus {backup} cannot be restored into Milvus {target}, which is older"
         raise VersionUnsupportedError(msg, hint="Restore into a server of the same or a newer minor version.")
