@@ -19,6 +19,7 @@ class Section(StrEnum):
     """A table, by its heading."""
 
     PAIRS = "From version to version"
+    CONNECTION = "How Milvus is reached"
     BACKUP = "What a backup does, by the version of its source"
     RESTORE = "What a restore does, by the version of its target"
     CONTENT = "What comes back, from a version into the same version"
@@ -59,6 +60,10 @@ def _from(source: str) -> Row:
     return Row(Section.PAIRS, f"from {source}", refused=refused, needs=needs)
 
 
+def _connection(text: str, since: str = VERSIONS[0]) -> Row:
+    return Row(Section.CONNECTION, text, since)
+
+
 def _backup(text: str, since: str = VERSIONS[0], **refused: type[VaultError]) -> Row:
     return Row(Section.BACKUP, text, since, _by_version(refused))
 
@@ -84,6 +89,12 @@ class Feature(Enum):
     FROM_2_4 = _from("2.4")
     FROM_2_5 = _from("2.5")
     FROM_2_6 = _from("2.6")
+
+    TLS = _connection("TLS, with a private authority and another name")
+    MUTUAL_TLS = _connection("mutual TLS")
+    TOKENS = _connection("a user and a password, or a token")
+    TLS_FAILURES = _connection("what keeps TLS from coming about has a name")
+    REST_ENDPOINT = _connection("REST at an address of its own", "2.4")
 
     EVERY_ROW_ONCE = _backup("every live row, once")
     EXACT_LOGS = _backup("the logs of segments by REST (2.5.8 and newer)", "2.5")

@@ -21,11 +21,12 @@ from milvus_vault.errors import (
     MilvusUnavailableError,
 )
 from milvus_vault.model.versions import parse_version
+from tests.compatibility.features import Feature
 from tests.conformance.conftest import Start
 from tests.conformance.tls_ways import HOST, Pki, Way, by_grpc, by_management, by_rest, refusal
 from tests.support.certificates import Authority
 
-ALL = ["2.3.5", "2.4.23", "2.5.27", "2.6.19"]
+ALL = ["2.2.16", "2.3.5", "2.4.23", "2.5.27", "2.6.19"]
 ROOT = "root:Milvus"
 DAY = datetime.timedelta(days=1)
 
@@ -42,6 +43,8 @@ WAYS = [(by_grpc, "MilvusUri", version) for version in ALL] + [
 ways = pytest.mark.parametrize(("way", "setting", "version"), WAYS)
 
 
+@pytest.mark.feature(Feature.TLS, Feature.MUTUAL_TLS, Feature.TOKENS)
+@pytest.mark.feature(Feature.REST_ENDPOINT, version=("2.4", "2.5", "2.6"))
 @pytest.mark.parametrize("version", ALL)
 def test_a_token_and_a_client_certificate_lead_in_by_all_three_ways(start: Start, pki: Pki, version: str) -> None:
     server = start(
@@ -53,9 +56,9 @@ def test_a_token_and_a_client_certificate_lead_in_by_all_three_ways(start: Start
         assert database.list_databases() == ["default"]
         assert database.server_version()[:3] == parse_version(version)[:3]
     rest = Endpoint.parse(server.rest_uri)
-    assert RestImporter(rest, parse_version(version), access).answers() is (version != "2.3.5")
+    assert RestImporter(rest, parse_version(version), access).answers() is (version >= "2.4")
     collector = MilvusGarbageCollector(server.management_uri, access)
-    if version == "2.3.5":
+    if version < "2.4":
         with pytest.raises(MilvusRequestError, match="404"):
             collector.pause(1)
     else:
@@ -72,6 +75,7 @@ def test_a_token_that_is_not_known_is_refused_by_grpc_and_by_rest(start: Start, 
             way(server, "http", MilvusAccess(token))
 
 
+@pytest.mark.feature(Feature.TLS_FAILURES)
 @ways
 def test_an_unknown_authority_is_named(start: Start, pki: Pki, way: Way, setting: str, version: str) -> None:
     server = start(version, tls=pki.own.make(HOST), management_tls=True).server
@@ -82,6 +86,7 @@ def test_an_unknown_authority_is_named(start: Start, pki: Pki, way: Way, setting
         assert "ca_pem" in found.hint
 
 
+@pytest.mark.feature(Feature.TLS_FAILURES)
 @ways
 def test_a_certificate_for_another_name_is_named(start: Start, pki: Pki, way: Way, setting: str, version: str) -> None:
     server = start(version, tls=pki.own.make(HOST), management_tls=True).server
@@ -92,6 +97,7 @@ def test_a_certificate_for_another_name_is_named(start: Start, pki: Pki, way: Wa
         assert "tls_server_name" in found.hint
 
 
+@pytest.mark.feature(Feature.TLS_FAILURES)
 @ways
 def test_an_expired_certificate_is_named(start: Start, pki: Pki, way: Way, setting: str, version: str) -> None:
     server = start(version, tls=pki.own.make(HOST, until=-DAY), management_tls=True).server
@@ -100,6 +106,7 @@ def test_an_expired_certificate_is_named(start: Start, pki: Pki, way: Way, setti
     assert "certificate has expired" in found.message
 
 
+@pytest.mark.feature(Feature.TLS_FAILURES)
 @ways
 def test_plain_text_where_tls_is_expected_is_named(
     start: Start, pki: Pki, way: Way, setting: str, version: str
@@ -109,6 +116,7 @@ def test_plain_text_where_tls_is_expected_is_named(
     assert "speaks plain text" in found.message
 
 
+@pytest.mark.feature(Feature.TLS_FAILURES)
 @ways
 def test_tls_where_plain_text_is_expected_is_named(
     start: Start, pki: Pki, way: Way, setting: str, version: str
@@ -120,6 +128,7 @@ def test_tls_where_plain_text_is_expected_is_named(
         assert "speaks TLS" in found.message
 
 
+@pytest.mark.feature(Feature.TLS_FAILURES)
 @ways
 def test_a_client_certificate_that_is_missing_or_foreign_is_named(
     start: Start, pki: Pki, way: Way, setting: str, version: str
