@@ -67,7 +67,7 @@ def test_a_token_and_a_client_certificate_lead_in_by_all_three_ways(start: Start
         database.list_databases()
 
 
-@pytest.mark.parametrize("token", ["root:wrong", "an-api-key", ""])
+@pytest.mark.parametrize("token", ["root:wrong", "root:パスワード", "an-api-key", ""])
 def test_a_token_that_is_not_known_is_refused_by_grpc_and_by_rest(start: Start, token: str) -> None:
     server = start("2.6.19", authorization=True).server
     for way in (by_grpc, by_rest):

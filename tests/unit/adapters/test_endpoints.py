@@ -43,6 +43,8 @@ def test_rest_is_where_grpc_is_unless_another_address_is_given() -> None:
         "http://milvus:port",
         "http://milvus:99999",
         "http://[fd00::7",
+        "http://milvus..internal:19530",
+        f"http://{'m' * 64}:19530",
         "http://root:Open-Sesame@milvus:19530",
         "http://milvus:19530/path",
         "http://milvus:19530?token=Open-Sesame",

@@ -30,6 +30,8 @@ class Endpoint:
         try:
             parts = urlsplit(uri)
             found = parts.port
+            # What name servers are asked for: `a..b` would fail there, and by no name.
+            (parts.hostname or "").encode("idna")
         except ValueError:
             raise _malformed(setting) from None
         is_bare = parts.path in {"", "/"} and not (parts.query or parts.fragment or parts.username is not None)
