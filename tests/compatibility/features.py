@@ -113,7 +113,7 @@ class Feature(Enum):
     BACKUP_RBAC = _backup(
         "users, roles, grants and privilege groups", in_2_2=VersionUnsupportedError, in_2_3=VersionUnsupportedError
     )
-    MAY_FLUSH = _backup("a missing right is told before the backup")
+    BACKUP_RIGHTS = _backup("missing rights are told before the backup, all at once")
     FEW_RIGHTS = _backup("by a user with the rights of the manual alone")
     PEER_METADATA = _backup("the metadata that milvus-backup reads")
 
@@ -135,8 +135,11 @@ class Feature(Enum):
     EXISTING_COLLECTION = _restore("into an existing collection (`skip_create`)")
     REPLACE = _restore("in place of an existing collection (`drop_existing`)")
     ALIASES = _restore("aliases")
+    SWITCHED_ALIASES = _restore("aliases taken from other collections as the last step (`switch_aliases`)")
     LOAD_STATE = _restore("load state")
-    REPLICAS = _restore("replicas and `resource_groups`")
+    REPLICAS = _restore("replicas and `resource_groups` by mapping")
+    FEWER_NODES = _restore("fewer query nodes or resource groups than there were: what there is, with a warning")
+    RESTORE_RIGHTS = _restore("missing rights are told before the restore, all at once")
     RESTORE_RBAC = _restore(
         "users, roles, grants and privilege groups, by difference (`rbac`)",
         in_2_2=InvalidRequestError,

@@ -2,24 +2,17 @@
 
 import base64
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import pytest
 
-from local.aws import Ministack
-from milvus_vault.adapters.milvus import connect
-from milvus_vault.adapters.milvus_access import MilvusAccess
 from milvus_vault.archive.layout import BackupLayout
-from milvus_vault.errors import MilvusPermissionError, VersionUnsupportedError
-from milvus_vault.model.collections import CollectionLayout, CollectionSchema, FieldSchema, KeyValue
-from milvus_vault.model.rbac import Rbac, RbacUser
+from milvus_vault.errors import VersionUnsupportedError
+from milvus_vault.model.rbac import Rbac
 from tests.compatibility.features import Feature
 from tests.conformance.asking import base_fields
 from tests.conformance.conftest import Running, Start
-from tests.conformance.test_capture import ALL, NAME, WITH_L0, Open, backups
+from tests.conformance.test_capture import NAME, WITH_L0, Open, backups
 from tests.support.capturing import Backups
-from tests.support.milvus_server.rbac import Grant, encrypt
 
 __all__ = ["backups"]
 
@@ -114,69 +107,3 @@ def test_a_server_that_does_not_tell_its_users_is_refused_by_name(start: Start, 
     with pytest.raises(VersionUnsupportedError, match="users and roles"):
         taken.prepare("b", include_rbac=True)
     assert list(taken.store.list_objects(taken.bucket, "")) == []
-
-
-@contextmanager
-def _as(running: Running, user: RbacUser, ministack: Ministack) -> Iterator[Backups]:
-    with connect(running.server.uri, MilvusAccess(token=f"{user.name}:{user.password_hash}")) as database:
-        yield Backups(running.server, database, ministack.client("s3"))
-
-
-@pytest.mark.parametrize("version", WITH_L0)
-def test_a_user_who_may_not_see_them_is_refused_before_anything_is_done(
-    start: Start, ministack: Ministack, version: str
-) -> None:
-    running = start(version, authorization=True)
-    root, ann = (RbacUser(name=name, password_hash=text) for name, text in (("root", "Milvus"), ("ann", "Secret-1")))
-    with running.server.core.lock:
-        running.server.service.rbac.users["ann"] = encrypt("Secret-1")
-    with _as(running, root, ministack) as taken:
-        assert taken.database.backup_rbac().users[0].name == "ann"
-    with _as(running, ann, ministack) as taken:
-        with pytest.raises(MilvusPermissionError):
-            taken.prepare("b", include_rbac=True)
-        assert list(taken.store.list_objects(taken.bucket, "")) == []
-
-
-@pytest.mark.feature(Feature.MAY_FLUSH)
-@pytest.mark.parametrize("version", ALL)
-def test_a_user_who_may_not_flush_is_told_before_a_backup_is_begun(
-    start: Start, ministack: Ministack, version: str
-) -> None:
-    running = start(version, authorization=True)
-    with running.server.core.lock:
-        running.server.service.rbac.users["ann"] = encrypt("Secret-1")
-    users = {"root": "Milvus", "ann": "Secret-1"}
-    for name, is_allowed in (("root", True), ("ann", False)):
-        with _as(running, RbacUser(name=name, password_hash=users[name]), ministack) as taken:
-            assert taken.database.may_flush("default") == is_allowed
-
-
-@pytest.mark.feature(Feature.FEW_RIGHTS)
-@pytest.mark.parametrize("version", ALL)
-def test_a_user_with_just_the_rights_of_the_manual_can_back_up(
-    start: Start, ministack: Ministack, version: str
-) -> None:
-    running = start(version, authorization=True)
-    rbac, names = running.server.service.rbac, ("Flush", "GetFlushState", "GetLoadState", "ListAliases", "Query")
-    with running.server.core.lock:
-        rbac.users["ann"] = encrypt("Secret-1")
-        rbac.roles["backup"] = ""
-        rbac.members.add(("ann", "backup"))
-        rbac.grants |= {Grant("backup", "Collection", "*", name, "root", "default") for name in names}
-    with _as(running, RbacUser(name="root", password_hash="Milvus"), ministack) as taken:
-        schema = CollectionSchema(
-            name=NAME,
-            fields=(
-                FieldSchema(field_id=100, name="id", data_type=5, is_primary_key=True),
-                FieldSchema(field_id=101, name="v", data_type=101, type_params=(KeyValue(key="dim", value="4"),)),
-            ),
-        )
-        layout = CollectionLayout(collection_schema=schema, shards=1, consistency_level=2)
-        taken.database.create_collection("default", NAME, layout)
-    with _as(running, RbacUser(name="ann", password_hash="Secret-1"), ministack) as taken:
-        manifest = taken.take("b", gc_pause=False)
-    assert manifest.failures == ()
-    # Neither FlushAll nor DescribeDatabase: each is done without.
-    assert manifest.flush_all is None
-    assert any("properties of database default" in warning for warning in manifest.warnings) == (version >= "2.4")

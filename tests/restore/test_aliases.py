@@ -7,13 +7,14 @@ import pytest
 from milvus_vault.adapters.milvus import MilvusDatabase
 from milvus_vault.errors import AliasConflictError
 from milvus_vault.restore.aliases import give_aliases
+from tests.compatibility.features import Feature
 from tests.conformance.asking import Milvus, base_fields
 from tests.restore.conftest import Deploy
 from tests.support.restoring import Restoring
 
 pytestmark = pytest.mark.filterwarnings("ignore:No application metrics to publish")
 
-ALL = ["2.3.5", "2.4.23", "2.5.27", "2.6.19"]
+ALL = ["2.2.16", "2.3.5", "2.4.23", "2.5.27", "2.6.19"]
 NAME, ALIAS, ROWS = "orders", "live", 7
 
 
@@ -59,6 +60,7 @@ def test_an_alias_that_is_in_use_stays_where_it_is_with_a_warning(deploy: Deploy
     assert any(f"Alias {ALIAS} was not created" in warning for warning in collection["warnings"])
 
 
+@pytest.mark.feature(Feature.SWITCHED_ALIASES)
 @pytest.mark.parametrize("version", ALL)
 def test_an_alias_is_switched_when_the_collection_is_whole_and_not_before(
     deploy: Deploy, monkeypatch: pytest.MonkeyPatch, version: str

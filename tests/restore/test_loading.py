@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from milvus_vault.errors import InvalidRequestError, ResourceGroupError
+from tests.compatibility.features import Feature
 from tests.conformance.asking import Milvus, base_fields
 from tests.restore.conftest import Deploy
 from tests.support.golden_rows import GOLDEN
@@ -14,7 +15,7 @@ from tests.support.restoring import Restoring
 
 pytestmark = pytest.mark.filterwarnings("ignore:No application metrics to publish")
 
-ALL = ["2.3.5", "2.4.23", "2.5.27", "2.6.19"]
+ALL = ["2.2.16", "2.3.5", "2.4.23", "2.5.27", "2.6.19"]
 NAME = "orders"
 
 
@@ -55,6 +56,7 @@ def restored(restoring: Restoring, name: str, **request: Any) -> tuple[Load, lis
     return load, report["warnings"]
 
 
+@pytest.mark.feature(Feature.REPLICAS)
 @pytest.mark.parametrize("version", ALL)
 @pytest.mark.parametrize(
     ("request_fields", "expected"),
@@ -76,6 +78,7 @@ def test_what_was_recorded_comes_back_by_the_mapping(
     assert warnings == []
 
 
+@pytest.mark.feature(Feature.FEWER_NODES)
 @pytest.mark.parametrize("version", ALL)
 def test_where_a_group_or_its_nodes_are_gone_a_restore_takes_what_there_is_and_says_so(
     deploy: Deploy, version: str
@@ -113,7 +116,8 @@ def test_what_was_asked_for_and_cannot_be_is_refused_before_anything_is_made(
     assert [found.name for found in restoring.server.core.catalog.collections()] == [NAME]
 
 
-@pytest.mark.parametrize("version", ALL)
+# The archive is of 2.3.
+@pytest.mark.parametrize("version", ALL[1:])
 def test_an_archive_that_records_no_groups_is_loaded_where_the_request_says(deploy: Deploy, version: str) -> None:
     restoring = deploy(version, query_nodes=1)
     # Of all archives only those of 2.3 have collections that were loaded.

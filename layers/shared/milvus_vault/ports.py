@@ -19,6 +19,7 @@ from milvus_vault.model.flushes import FlushAllPoint, FlushPoint
 from milvus_vault.model.messages import InspectMilvusRequest
 from milvus_vault.model.objects import CopiedObject, CopyItem, ListedObject, UnfinishedUpload
 from milvus_vault.model.rbac import Rbac
+from milvus_vault.model.rights import Right
 from milvus_vault.model.schedules import StoredSchedule
 from milvus_vault.model.versions import ServerVersion
 
@@ -189,8 +190,12 @@ class VectorDatabase(Protocol):
         Raises `FlushTimeoutError`.
         """
 
-    def may_flush(self, database: str) -> bool:
-        """Return whether the user may flush all collections of a database; nothing is flushed."""
+    def may(self, right: Right, database: str, name: str = "") -> bool:
+        """Return whether the user has a right on collections of any name, or on one; nothing is changed.
+
+        On one it can be asked for where it only reads: `SHOW_PARTITIONS`, `INDEX_DETAIL`, `GET_LOAD_STATE` and
+        `GET_FLUSH_STATE`.
+        """
 
     def list_segments(self, database: str, name: str) -> list[Segment]:
         """Return the flushed segments of a collection, from one answer of the server."""

@@ -2,44 +2,63 @@
 
 import base64
 import hashlib
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+
+from pymilvus.grpc_gen import common_pb2, milvus_pb2
+
+from tests.support.milvus_server.values import Message
 
 ROOT, ADMIN, PUBLIC = "root", "admin", "public"
 ROOT_PASSWORD = "Milvus"
 _HASH_START, _HASH_LENGTH = "$2a$10$", 53
 
-# What anybody may call, seen on real servers with authorization on.
-_FREE = {
-    "Connect",
-    "GetVersion",
-    "CheckHealth",
-    "ListDatabases",
-    "ShowCollections",
-    "DescribeCollection",
-    "HasCollection",
-    "DescribeIndex",
-    "ListIndexedSegment",
-    "GetPersistentSegmentInfo",
-    "ShowPartitions",
-    "HasPartition",
-    "GetImportState",
-    "ListImportTasks",
-    "GetReplicas",
-    "GetLoadingProgress",
-    "AllocTimestamp",
-    "GetFlushAllState",
-    "SegmentsDescribe",
-}
-# Where a privilege has not the name of its call.
-_PRIVILEGES = {
-    "LoadCollection": "Load",
-    "LoadPartitions": "Load",
-    "ReleaseCollection": "Release",
-    "ReleasePartitions": "Release",
-    "GetCollectionStatistics": "GetStatistics",
-    "ManualCompaction": "Compaction",
-    "CreateCredential": "CreateOwnership",
-}
+# What the role `public` has on every server, so that anybody may.
+_PUBLIC_PRIVILEGES = {"DescribeCollection", "IndexDetail"}
+
+
+@dataclass(frozen=True, slots=True)
+class _Need:
+    """What a call asks for, as the API's own definition says."""
+
+    privilege: str
+    is_on_collections: bool
+    """Else it is on everything."""
+    one: int
+    many: int
+    """Numbers of the request's fields that name collections; 0 for none."""
+
+    def collections(self, request: Message) -> list[str]:
+        """Return the collections that a request names."""
+        fields = request.DESCRIPTOR.fields_by_number
+        if self.many:
+            return list(getattr(request, fields[self.many].name))
+        return [getattr(request, fields[self.one].name)] if self.one > 0 else []
+
+
+def _needs() -> Iterator[tuple[str, _Need]]:
+    inputs = {
+        method.name: method.input_type for method in milvus_pb2.DESCRIPTOR.services_by_name["MilvusService"].methods
+    }
+    # Calls that only REST has.
+    for call in ("GetImportProgress", "ListImports"):
+        inputs[call] = milvus_pb2.DESCRIPTOR.message_types_by_name[f"{call}AuthPlaceholder"]
+    for call, message in inputs.items():
+        options = message.GetOptions()
+        if options.HasExtension(common_pb2.privilege_ext_obj):
+            found = options.Extensions[common_pb2.privilege_ext_obj]
+            name = common_pb2.ObjectPrivilege.Name(found.object_privilege).removeprefix("Privilege")
+            kind = common_pb2.ObjectType.Name(found.object_type)
+            yield call, _Need(name, kind == "Collection", found.object_name_index, found.object_name_indexs)
+
+
+# What is not here, anybody may call.
+_NEEDS = dict(_needs())
+
+
+def named_in(call: str, request: Message) -> list[str]:
+    """Return the collections that a call's rights are asked for."""
+    return _NEEDS[call].collections(request) if call in _NEEDS else []
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,11 +97,17 @@ class Rbac:
         """Return whether a user has this password."""
         return self.users.get(user) == encrypt(password)
 
-    def allows(self, user: str, call: str) -> bool:
-        """Return whether a user may call something."""
+    def allows(self, user: str, call: str, database: str = "default", collections: Iterable[str] = ()) -> bool:
+        """Return whether a user may call something of these collections of a database."""
         roles = {role for member, role in self.members if member == user}
-        if call in _FREE or user == ROOT or ADMIN in roles:
+        need = _NEEDS.get(call)
+        if need is None or need.privilege in _PUBLIC_PRIVILEGES or user == ROOT or ADMIN in roles:
             return True
-        granted = {grant.privilege for grant in self.grants if grant.role in roles | {PUBLIC}}
-        granted |= {privilege for group in granted for privilege in self.groups.get(group, ())}
-        return bool(granted & {"*", "All", _PRIVILEGES.get(call, call), f"Privilege{_PRIVILEGES.get(call, call)}"})
+        grants = [grant for grant in self.grants if grant.role in roles | {PUBLIC} and self._gives(grant, need)]
+        there = {grant.object_name for grant in grants if grant.database in {"*", "", database}}
+        wanted = set(collections) if need.is_on_collections else {"*"}
+        return bool(there) and ("*" in there or not need.is_on_collections or wanted <= there)
+
+    def _gives(self, grant: Grant, need: _Need) -> bool:
+        names = {grant.privilege, *self.groups.get(grant.privilege, ())}
+        return bool({name.removeprefix("Privilege") for name in names} & {"*", "All", need.privilege})

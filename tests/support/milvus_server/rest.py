@@ -129,9 +129,9 @@ def _logs(logs: Logs) -> list[Body]:
 _ROUTES: dict[str, Route] = {
     "collections/list": ("ShowCollections", _list_collections),
     "jobs/import/create": ("Import", _create_import),
-    "jobs/import/get_progress": ("Import", _describe_import),
-    "jobs/import/describe": ("Import", _describe_import),
-    "jobs/import/list": ("Import", _list_imports),
+    "jobs/import/get_progress": ("GetImportProgress", _describe_import),
+    "jobs/import/describe": ("GetImportProgress", _describe_import),
+    "jobs/import/list": ("ListImports", _list_imports),
     "segments/describe": ("SegmentsDescribe", _describe_segments),
 }
 
@@ -152,7 +152,8 @@ def respond(service: Service, path: str, token: str, body: Body) -> tuple[int, B
     name, work = route
     user, _, password = token.removeprefix("Bearer ").partition(":")
     try:
-        call = service.caller(name, user, password)
+        concerned = [body["collectionName"]] if body.get("collectionName") else []
+        call = service.caller(name, user, password, body.get("dbName") or DEFAULT, concerned)
         with service.core.lock:
             service.check_faults(path)
             data = work(call, body)

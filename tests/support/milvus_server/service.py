@@ -9,9 +9,10 @@ from pymilvus.grpc_gen import common_pb2, milvus_pb2, rg_pb2
 
 from tests.support.milvus_server.calls import access, collections, imports, indexes, rows, search, segments, server
 from tests.support.milvus_server.calls.table import CALLS, DEFAULT_GROUP, Call
+from tests.support.milvus_server.catalog import DEFAULT
 from tests.support.milvus_server.core import Core
 from tests.support.milvus_server.importing import Imports
-from tests.support.milvus_server.rbac import Rbac
+from tests.support.milvus_server.rbac import Rbac, named_in
 from tests.support.milvus_server.refusals import Refusal
 from tests.support.milvus_server.values import Message
 
@@ -50,12 +51,12 @@ class Service:
         limit = rg_pb2.ResourceGroupLimit(node_num=core.settings.query_nodes)
         self.groups: dict[str, Message] = {DEFAULT_GROUP: rg_pb2.ResourceGroupConfig(requests=limit)}
 
-    def caller(self, name: str, user: str, password: str, database: str = "") -> Call:
-        """Return who calls. Raises `DeniedError`."""
+    def caller(self, name: str, user: str, password: str, database: str = "", collections: Iterable[str] = ()) -> Call:
+        """Return who calls something of these collections. Raises `DeniedError`."""
         if self.core.settings.authorization and name not in _OPEN_CALLS:
             if not self.rbac.knows(user, password):
                 raise DeniedError("auth check failure, please check username and password are correct", is_known=False)
-            if not self.rbac.allows(user, name):
+            if not self.rbac.allows(user, name, database or DEFAULT, collections):
                 raise DeniedError(f"PrivilegeCall: permission deny to {user} in the `{name}` call", is_known=True)
         return Call(self.core, self.rbac, self.imports, self.groups, user, database)
 
@@ -114,7 +115,8 @@ class Servicer:
             context.abort(grpc.StatusCode.UNIMPLEMENTED, f"unknown method {name} for service milvus.proto.milvus")
         user, password, database = _credentials(context.invocation_metadata())
         try:
-            return service.answer(name, service.caller(name, user, password, database), request)
+            call = service.caller(name, user, password, database, named_in(name, request))
+            return service.answer(name, call, request)
         except DeniedError as err:
             code = grpc.StatusCode.PERMISSION_DENIED if err.is_known else grpc.StatusCode.UNAUTHENTICATED
             context.abort(code, str(err))

@@ -7,7 +7,7 @@ from queue import Empty, SimpleQueue
 
 import grpc
 
-from milvus_vault.adapters import milvus_errors
+from milvus_vault.adapters import milvus_errors, milvus_rights
 from milvus_vault.adapters.endpoints import Endpoint, rest_endpoint
 from milvus_vault.adapters.milvus_access import NOBODY, ClientTls, MilvusAccess
 from milvus_vault.adapters.milvus_flushes import Flusher
@@ -17,6 +17,7 @@ from milvus_vault.adapters.milvus_segments import SegmentDescriber
 from milvus_vault.adapters.tls_failures import tls_failure
 from milvus_vault.model.collections import SegmentLogs
 from milvus_vault.model.flushes import FlushAllPoint, FlushPoint
+from milvus_vault.model.rights import Right
 
 CONNECT_SECONDS = 5.0
 
@@ -99,9 +100,12 @@ class MilvusDatabase(MilvusMaker):
         """
         return self._flusher.flush_all(timeout_seconds=timeout_seconds)
 
-    def may_flush(self, database: str) -> bool:
-        """Return whether the user may flush all collections of a database; nothing is flushed."""
-        return self._flusher.may_flush(database)
+    def may(self, right: Right, database: str, name: str = "") -> bool:
+        """Return whether the user has a right on collections of any name, or on one; nothing is changed.
+
+        On one it can be asked for where it only reads.
+        """
+        return milvus_rights.may(self._call, right, database, name)
 
     def importer(self) -> GrpcImporter:
         """Return the import by this connection."""

@@ -7,14 +7,12 @@ from typing import Any
 from pymilvus.grpc_gen import milvus_pb2
 
 from milvus_vault.adapters.milvus_errors import check
-from milvus_vault.errors import FlushTimeoutError, MilvusPermissionError, MilvusUnavailableError
+from milvus_vault.errors import FlushTimeoutError, MilvusUnavailableError
 from milvus_vault.model.flushes import ChannelCheckpoint, FlushAllPoint, FlushedChannel, FlushPoint
 
 # GetFlushState is true 0.4 to 3 s after a Flush on servers of 2.3 to 2.6: ask often at first.
 FIRST_POLL_SECONDS = 0.1
 LONGEST_POLL_SECONDS = 2.0
-
-_NOT_THERE = "milvus_vault_asks_for_a_right"
 
 # Message classes are built when pymilvus is imported, so that no type checker knows them.
 type Message = Any
@@ -52,18 +50,6 @@ class Flusher:
         )
         self._wait("GetFlushState", asked, database, subject, end)
         return point
-
-    def may_flush(self, database: str) -> bool:
-        """Return whether the user may flush all collections of a database, by a flush of one that is not there.
-
-        Rights are looked at before anything else is.
-        """
-        request = milvus_pb2.FlushRequest(db_name=database, collection_names=[_NOT_THERE])
-        try:
-            self._call("Flush", request, database)
-        except MilvusPermissionError:
-            return False
-        return True
 
     def flush_all(self, *, timeout_seconds: float) -> FlushAllPoint | None:
         """Flush everything; None from a server that does not say up to where. Raises `FlushTimeoutError`."""

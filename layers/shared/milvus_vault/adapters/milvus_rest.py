@@ -73,12 +73,17 @@ class RestImporter:
         self._server = server
 
     def answers(self) -> bool:
-        """Return whether there is somebody at this address who knows these calls, whatever the credentials."""
+        """Return whether there is somebody at this address who knows these calls and lets this user follow jobs.
+
+        That takes rights of its own here (ListImport, GetImportProgress), which some servers give administrators
+        alone; by gRPC it takes none.
+        """
         try:
             self._send("jobs/import/list", {"dbName": "default"}, seconds=PROBE_SECONDS)
-        except (MilvusAuthenticationError, MilvusPermissionError):
+            self._send("jobs/import/get_progress", {"jobId": "0"}, seconds=PROBE_SECONDS)
+        except MilvusAuthenticationError:
             return True
-        except (MilvusUnavailableError, MilvusRequestError):
+        except (MilvusPermissionError, MilvusUnavailableError, MilvusRequestError):
             return False
         return True
 

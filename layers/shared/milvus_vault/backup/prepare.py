@@ -9,6 +9,7 @@ from milvus_vault.archive.tombstones import tombstone_key
 from milvus_vault.backup.documents import PLAN, RBAC, BackupPlan
 from milvus_vault.backup.pauses import Pauses
 from milvus_vault.backup.publish import find_published
+from milvus_vault.backup.rights import backup_rights
 from milvus_vault.backup.selection import select_collections
 from milvus_vault.claims import CLAIM, DIED, Claim, ClaimHeldError, Claims, check_owner
 from milvus_vault.copying.documents import CopyJob, write_job
@@ -26,6 +27,7 @@ from milvus_vault.model.names import attempt_of, short_hash
 from milvus_vault.model.requests import BackupRequest
 from milvus_vault.model.versions import ServerVersion, can_back_up, has_flush_all
 from milvus_vault.ports import Executions, GarbageCollector, ObjectStore, VectorDatabase
+from milvus_vault.rights import by_database, check_rights
 from milvus_vault.source import MilvusStorage, prove_storage
 from milvus_vault.workspace import Workspace
 
@@ -75,8 +77,9 @@ def prepare_backup(
     server = database.server_version()
     check_source_version(server)
     databases = database.list_databases()
-    rbac = database.backup_rbac() if request.include_rbac else None
     collections = select_collections(request.collections, databases, database.list_collections)
+    check_rights(database, server, backup_rights(request), by_database(collections))
+    rbac = database.backup_rbac() if request.include_rbac else None
     store.check_bucket(storage.bucket)
     warnings = []
     if not request.meta_only and not prove_storage(store, database, storage, collections):

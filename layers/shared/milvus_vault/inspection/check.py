@@ -5,19 +5,24 @@ talk to Milvus.
 """
 
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field
 
 from milvus_vault.archive.layout import RUNS_FOLDER, join
 from milvus_vault.backup.prepare import check_source_version
+from milvus_vault.backup.rights import backup_rights
 from milvus_vault.errors import MilvusRequestError, VaultError
-from milvus_vault.model.collections import CollectionName
+from milvus_vault.model.collections import DEFAULT_DATABASE, CollectionName
 from milvus_vault.model.names import TEMPORARY_PREFIX
+from milvus_vault.model.requests import BackupRequest
 from milvus_vault.model.resources import CheckItem, CheckReport
+from milvus_vault.model.rights import Right
 from milvus_vault.model.versions import ServerVersion, can_restore
 from milvus_vault.ports import GarbageCollector, ObjectStore, VectorDatabase
+from milvus_vault.restore.rights import ALL as ALL_RESTORE_RIGHTS
 from milvus_vault.restore.versions import check_target_version
+from milvus_vault.rights import Places, by_database, grant_hint, in_words, missing_rights
 from milvus_vault.source import MilvusStorage, prove_storage
 
 PROBE = b"Milvus Vault was here to see whether it may write. It deletes this at once."
@@ -79,6 +84,7 @@ _ASKED = (
     "collections",
     "describe_collection",
     "backup_rights",
+    "restore_rights",
     "root_path",
     "leftovers",
 )
@@ -135,11 +141,16 @@ def _ask(deployment: Deployment, findings: _Findings, database: VectorDatabase, 
 
     if not findings.check("collections", list_all):
         findings.skip(
-            ("describe_collection", "backup_rights", "root_path", "leftovers"), "the collections cannot be listed"
+            ("describe_collection", "backup_rights", "restore_rights", "root_path", "leftovers"),
+            "the collections cannot be listed",
         )
         return
     findings.check("describe_collection", lambda: _describe(database, names))
-    findings.check("backup_rights", lambda: _rights(database, names))
+    places = {DEFAULT_DATABASE: [], **by_database(names)}
+    findings.check("backup_rights", lambda: _rights(database, server, backup_rights(BackupRequest()), places))
+    # Restored collections have names that nobody could have granted rights on.
+    anywhere: Places = dict.fromkeys(places, ())
+    findings.check("restore_rights", lambda: _rights(database, server, ALL_RESTORE_RIGHTS, anywhere))
     findings.check("root_path", lambda: _prove(deployment, database, names))
     findings.check("leftovers", lambda: _leftovers(names))
 
@@ -182,13 +193,11 @@ def _describe(database: VectorDatabase, names: list[CollectionName]) -> str:
     return f"{described.name} can be described"
 
 
-def _rights(database: VectorDatabase, names: list[CollectionName]) -> str:
-    # Milvus answers most questions without any right: what is missing would show in the middle of a backup.
-    denied = [found for found in sorted({name.database for name in names}) if not database.may_flush(found)]
-    if denied:
-        msg = f"this Milvus user may not flush all collections of {', '.join(denied)}"
-        raise Warned(msg, "Grant Flush and GetFlushState (docs/operations.md), or back up with skip_flush.")
-    return "collections can be flushed"
+def _rights(database: VectorDatabase, server: ServerVersion, rights: Sequence[Right], places: Places) -> str:
+    if missing := missing_rights(database, rights, places):
+        msg = f"this Milvus user lacks {in_words(missing)}; a run that needs one is refused when it begins"
+        raise Warned(msg, grant_hint(server, missing))
+    return f"this Milvus user has them: {', '.join(rights)}"
 
 
 def _prove(deployment: Deployment, database: VectorDatabase, names: list[CollectionName]) -> str:

@@ -9,6 +9,7 @@ from milvus_vault.model.base import Blob, Model
 
 DEFAULT_DATABASE = "default"
 
+DEFAULT_PARTITION = "_default"
 DEFAULT_RESOURCE_GROUP = "__default_resource_group"
 
 # The number that Milvus gives an "all partitions" L0 segment as its partition.

@@ -27,10 +27,12 @@ from milvus_vault.restore.naming import resolve_targets, target_databases
 from milvus_vault.restore.partitions import check_partitions, objects_in, with_partitions
 from milvus_vault.restore.point_in_time import channel_ends, lost_points
 from milvus_vault.restore.rbac import check_rbac, restore_rbac
+from milvus_vault.restore.rights import restore_rights
 from milvus_vault.restore.staging import CollectionImport, FoldLimits
 from milvus_vault.restore.staging_legacy import import_sources, staged_items
 from milvus_vault.restore.targets import TargetCheck, make_target
 from milvus_vault.restore.versions import check_target_version
+from milvus_vault.rights import by_database, check_rights
 from milvus_vault.source import MilvusStorage, prove_storage
 from milvus_vault.workspace import Workspace
 
@@ -82,6 +84,7 @@ class RestorePreparation:
         rbac = check_rbac(archive) if self.request.rbac else None
         server = self.database.server_version()
         check_target_version(archive.milvus_version, server, allow_version=self.request.allow_version)
+        self._check_rights(server, chosen, has_rows=self._has_rows(archive))
         loads = LoadPlanner(self.request, self.database)
         loading = [loads.plan(collection) for collection, _ in chosen]
         if self.request.switch_aliases:
@@ -119,6 +122,22 @@ class RestorePreparation:
             claims.give_back()
             raise
         return plan
+
+    def _check_rights(
+        self, server: ServerVersion, chosen: Sequence[tuple[ArchivedCollection, CollectionName]], *, has_rows: bool
+    ) -> None:
+        there = self.database.list_databases()
+        places = by_database(name for _, name in chosen)
+        rights = restore_rights(
+            self.request,
+            [collection for collection, _ in chosen],
+            has_rows=has_rows,
+            has_aliases=self.request.drop_existing and any(map(self.database.list_aliases, places.keys() & there)),
+            makes_databases=not places.keys() <= {*there},
+        )
+        # But for skip_create the work is done under names that nobody could have granted rights on.
+        named = places if self.request.skip_create else dict.fromkeys(places, ())
+        check_rights(self.database, server, rights, named)
 
     def _check_backup_stays(self, plan: RestorePlan) -> None:
         """Return if nobody began to delete the backup, or made it anew, before this run was claimed.

@@ -53,6 +53,9 @@ def list_databases(call: Call, _: Message, answer: Message) -> None:
 def create_database(call: Call, request: Message, _: Message) -> None:
     """Create a database."""
     databases = call.core.catalog.databases
+    if request.db_name[:1].isdecimal():
+        reason = f"Invalid database name: {request.db_name}. the first character of a database name must be an "
+        raise invalid(call.core.version, reason + "underscore or letter")
     if request.db_name in databases:
         raise invalid(call.core.version, f"database already exist: {request.db_name}")
     properties = as_dict(request.properties) if call.core.version.at_least(2, 4) else {}
