@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from mypy_boto3_s3 import S3Client
 
 from local.aws import Ministack
+from tests.compatibility.features import Feature
 from tests.conformance.asking import Milvus
 from tests.support.histories import Collection, Shape, Step, histories, shapes, whole_rows
 from tests.support.milvus_server.core import Settings
@@ -141,6 +142,7 @@ class Trip:
                 self.s3.delete_objects(Bucket=self.bucket, Delete={"Objects": [{"Key": i["Key"]} for i in found]})
 
 
+@pytest.mark.feature(Feature.EVERY_ROW_ONCE, parameter="source")
 @pytest.mark.parametrize("source", list(VERSIONS))
 @settings(
     max_examples=EXAMPLES,

@@ -63,6 +63,8 @@ class Restoring:
     environment: Mapping[str, str] = field(default_factory=dict)
     after: Mapping[str, Callable[[], object]] = field(default_factory=dict)
     """What happens in between, by the function that it comes after."""
+    repeats: bool = False
+    """Whether each function is called twice, as Lambda and a retry may do."""
 
     @property
     def backups(self) -> str:
@@ -90,8 +92,11 @@ class Restoring:
             step = {"run": plan["run"], "execution_arn": arn}
             try:
                 self._attempt(plan, step)
-            finally:
+            except Exception:
+                # Not for an execution that is killed, which in a test is any other exception.
                 self._call(clean_up_restore, step)
+                raise
+            self._call(clean_up_restore, step)
             result = self._call(report_restore, step)
             body = self.s3.get_object(Bucket=self.backups, Key=result["report_key"])["Body"].read()
             report: Json = json.loads(body)
@@ -143,6 +148,8 @@ class Restoring:
         for last in (False, False, False, True):
             try:
                 result: Json = handler(event, _Context())
+                if self.repeats:
+                    result = handler(event, _Context())
             except VaultError as err:
                 if last or not err.retryable:
                     raise

@@ -23,7 +23,7 @@ _ANSWERS = {
     method.name: method.output_type._concrete_class
     for method in milvus_pb2.DESCRIPTOR.services_by_name["MilvusService"].methods
 }
-_NOT_READY = 1
+_NOT_READY, _NOT_READY_LEGACY = 1, 56
 _OPEN_CALLS = {"Connect", "GetVersion"}
 
 
@@ -69,7 +69,7 @@ class Service:
             raise UnavailableError
         if faults.moves_leader and is_meant:
             faults.moves_leader -= 1
-            raise Refusal(_NOT_READY, "service not ready[rootcoord=1]: Abnormal")
+            raise Refusal(_NOT_READY, "service not ready[rootcoord=1]: Abnormal", _NOT_READY_LEGACY)
 
     def check_answer(self, name: str) -> None:
         """Raise `UnavailableError` where an answer is to be lost."""

@@ -36,6 +36,8 @@ _GROUP_NOT_FOUND = 300
 _JOB_GONE_WORDS = ("import task id doesn't exist", "meta/importtask/", "cannot find")
 _LEGACY_COLLECTION_NOT_FOUND = 4
 _LEGACY_RATE_LIMIT = 49
+# And: not ready, becoming the leader, data coordinator away.
+_LEGACY_PASSING = {_LEGACY_RATE_LIMIT, 56, 57, 100}
 _NOT_LOADED = {101, 201}  # a collection, a partition
 _NOT_LOADED_LEGACY_WORDS = "has not been loaded"
 _BUSY_WORDS = "rate limit"
@@ -133,6 +135,6 @@ def check(status: Any, call: str, subject: str) -> None:
     is_taken = code == _COLLECTION_TAKEN or is_alias_taken(status) or any(words in reason for words in _NAME_WORDS)
     if is_taken:
         raise CollectionExistsError(text, hint="Choose another name, or drop what has it.")
-    if code in _PASSING or legacy == _LEGACY_RATE_LIMIT or _BUSY_WORDS in reason.lower():
+    if code in _PASSING or legacy in _LEGACY_PASSING or _BUSY_WORDS in reason.lower():
         raise MilvusUnavailableError(text, hint="The server is busy or starting; the task is tried again.")
     raise MilvusRequestError(text)
