@@ -148,13 +148,14 @@ class Feature(Enum):
     METADATA_ONLY = _restore("metadata only (`meta_only`)")
     PEER_ARCHIVES = _restore("archives of milvus-backup")
 
+    ANY_HISTORY = _content("any schema and any history of writes, as drawn by hypothesis")
     SCALARS = _content("booleans, numbers, text")
-    JSON_VALUES = _content("JSON")
+    JSON_VALUES = _content("JSON (2.2.9 and newer)")
     ARRAYS = _content("arrays", "2.3")
-    DYNAMIC = _content("dynamic values")
+    DYNAMIC = _content("dynamic values (2.2.9 and newer)")
     AUTO_ID = _content("generated keys")
     PARTITIONS = _content("partitions")
-    PARTITION_KEY = _content("partition key")
+    PARTITION_KEY = _content("partition key (2.2.9 and newer)")
     ISOLATION = _content("partition key isolation", "2.4")
     BINARY_VECTORS = _content("binary vectors")
     SEVERAL_VECTORS = _content("several vectors in a collection", "2.4")
@@ -172,7 +173,7 @@ class Feature(Enum):
     ADDED_FIELDS = _content("fields added later", "2.6")
     DROPPED_FIELDS = _content("fields after dropped ones", "2.6", in_2_6=FieldIdMismatchError)
     SERVICE_FUNCTIONS = _content("functions that call services", "2.6")
-    DATABASES = _content("databases")
+    DATABASES = _content("databases (2.2.9 and newer)")
     DATABASE_PROPERTIES = _content("properties of databases", "2.4")
 
     @property

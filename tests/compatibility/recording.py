@@ -8,9 +8,9 @@ A test names features by a marker; its version is the one that the test is param
 
 With both, a test shows the feature where its parameter is one of those given.
 
-Tests on the local stack are of the real Milvus that it runs. What a feature's row says is refused counts only
-where the test made that error. The features go to .make/features.json, by test; a test that runs again
-replaces what it showed before.
+Tests on the local stack are of the real Milvus that it runs, and others that start it say `real=True`. What a
+feature's row says is refused counts only where the test made that error. The features go to .make/features.json, by
+test; a test that runs again replaces what it showed before.
 """
 
 import itertools
@@ -27,9 +27,11 @@ from tests.compatibility.features import VERSIONS, Feature
 RECORD = Path(".make") / "features.json"
 TESTED, REAL, REFUSED = "tested", "real", "refused"
 
-_MARKER = "feature(*features, version=None, parameter='version'): what the test shows of docs/compatibility.md"
+_MARKER = (
+    "feature(*features, version=None, parameter='version', real=False): what the test shows of docs/compatibility.md"
+)
 _KEY = "features"
-_STACK, _VERSION_OF_STACK = "stack", "2.3"
+_STACK, _REAL_VERSION = "stack", "2.3"
 
 type Shown = tuple[str, str, str]
 """The name of a feature, a minor version, and how it was shown."""
@@ -55,7 +57,7 @@ class Recorder:
         """Note what a test has shown when it passes."""
         with _errors_made() as made:
             yield
-        shown = [_shown(item, feature, version, made) for feature, version in _named(item)]
+        shown = [_shown(feature, version, made, is_real=is_real) for feature, version, is_real in _named(item)]
         item.user_properties.append((_KEY, shown))
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
@@ -87,12 +89,15 @@ def read_record(path: Path) -> dict[str, list[Shown]]:
     return found
 
 
-def _named(item: pytest.Item) -> Iterator[tuple[Feature, str]]:
-    """Yield the features of a test, each with its version."""
+def _named(item: pytest.Item) -> Iterator[tuple[Feature, str, bool]]:
+    """Yield the features of a test, each with its version, and whether the real server is asked."""
     parameters = item.callspec.params if isinstance(item, pytest.Function) and hasattr(item, "callspec") else {}
+    is_on_stack = isinstance(item, pytest.Function) and _STACK in item.fixturenames
     for marker in item.iter_markers("feature"):
+        is_real = marker.kwargs.get("real", is_on_stack)
         try:
-            yield from named(marker, parameters, _VERSION_OF_STACK if _is_real(item) else "")
+            for feature, version in named(marker, parameters, _REAL_VERSION if is_real else ""):
+                yield feature, version, is_real and version == _REAL_VERSION
         except ValueError as err:
             msg = f"{item.nodeid}: {err}"
             raise pytest.UsageError(msg) from err
@@ -121,15 +126,11 @@ def _minor(version: str) -> str:
     return ".".join(version.split(".")[:2])
 
 
-def _is_real(item: pytest.Item) -> bool:
-    return isinstance(item, pytest.Function) and _STACK in item.fixturenames
-
-
-def _shown(item: pytest.Item, feature: Feature, version: str, made: set[str]) -> Shown:
+def _shown(feature: Feature, version: str, made: set[str], *, is_real: bool) -> Shown:
     refusal = feature.value.refused.get(version)
     if refusal is not None and refusal.__name__ in made:
         return feature.name, version, REFUSED
-    return feature.name, version, REAL if _is_real(item) else TESTED
+    return feature.name, version, REAL if is_real else TESTED
 
 
 @contextmanager

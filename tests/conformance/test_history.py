@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from local.aws import Ministack
 from milvus_vault.adapters.milvus import connect
+from tests.compatibility.features import Feature
 from tests.conformance.asking import Milvus
 from tests.support.capturing import Backups
 from tests.support.histories import Collection, Step, histories
@@ -115,6 +116,7 @@ def test_a_collection_holds_what_was_written_and_not_deleted_since(
     assert collection.copy_to(f"{collection.name}_copy").found() == collection.expected
 
 
+@pytest.mark.feature(Feature.EVERY_ROW_ONCE, parameter="server")
 @settings(
     max_examples=EXAMPLES,
     deadline=None,

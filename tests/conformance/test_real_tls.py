@@ -22,6 +22,7 @@ from milvus_vault.errors import (
     MilvusTlsError,
     MilvusUnavailableError,
 )
+from tests.compatibility.features import Feature
 from tests.conformance.tls_ways import HOST, Pki, by_grpc, refusal
 from tests.support.certificates import Authority
 
@@ -75,6 +76,7 @@ def mutual(ministack: Ministack, tmp_path_factory: pytest.TempPathFactory) -> It
         yield server
 
 
+@pytest.mark.feature(Feature.TLS, Feature.MUTUAL_TLS, Feature.TOKENS, real=True)
 def test_it_takes_a_user_by_tls_and_by_mutual_tls(one_way: Real, mutual: Real) -> None:
     for server, tls in ((one_way, one_way.pki.tls()), (mutual, mutual.pki.tls(client=mutual.pki.own))):
         with connect(server.uri, MilvusAccess(ROOT, tls=tls)) as database:
@@ -94,6 +96,7 @@ def test_rest_has_a_port_of_its_own_and_takes_the_same(one_way: Real, mutual: Re
         mutual.rest_status(ROOT, mutual.pki.tls())
 
 
+@pytest.mark.feature(Feature.TLS_FAILURES, real=True)
 def test_what_is_wrong_with_its_certificate_is_named(one_way: Real) -> None:
     for tls, told in (
         (one_way.pki.tls(trusts=one_way.pki.foreign), "not signed by an authority that is trusted"),

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import pytest
 
 from local.stack import Deployment, LocalStack
+from tests.compatibility.features import Feature
 from tests.support.milvus_data import Sample, collections_of, drop_databases, import_jobs, make, rows_of
 from tests.support.tampering import Json, StoredBackup, upload_golden
 from tests.support.vault_runs import Ended, listing, report, run, run_all
@@ -172,6 +173,7 @@ def _request(backup_name: str) -> Json:
     return {"backup_name": backup_name, "suffix": f"_{backup_name}", "allow_version": True}
 
 
+@pytest.mark.feature(Feature.MISSING_OBJECTS)
 @pytest.mark.parametrize("name", DAMAGES)
 def test_a_damaged_backup_is_refused_by_the_name_of_the_object(seen: Seen, name: str) -> None:
     failure = seen.refused[name].failure

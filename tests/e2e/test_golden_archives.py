@@ -11,6 +11,7 @@ import pytest
 from local.stack import LocalStack
 from milvus_vault.adapters.s3 import S3ObjectStore
 from milvus_vault.catalogue import Catalogue
+from tests.compatibility.features import Feature
 from tests.support.oracle import MADE_OF, ROWS, Snapshot, drop_everything, renamed, snapshot
 from tests.support.vault_runs import Failure, fail, listing, report, restore_all
 
@@ -111,6 +112,7 @@ def test_a_collection_is_made_as_it_was(restored: Restored, archive: str, collec
     assert restored.collections[archive][collection][member] == ORACLE[collection][member]
 
 
+@pytest.mark.feature(Feature.PEER_ARCHIVES, Feature.FROM_2_3, Feature.IMPORT_BY_GRPC)
 @each_archive_with_rows
 @each_collection
 @pytest.mark.parametrize("member", ROWS)
@@ -120,6 +122,7 @@ def test_every_row_comes_back_with_all_its_values(
     assert restored.collections[archive][collection][member] == ORACLE[collection][member]
 
 
+@pytest.mark.feature(Feature.ALIASES)
 @each_archive
 @each_collection
 def test_aliases_come_back_where_the_archive_has_them(restored: Restored, archive: str, collection: str) -> None:
@@ -128,6 +131,7 @@ def test_aliases_come_back_where_the_archive_has_them(restored: Restored, archiv
     assert restored.collections[archive][collection]["aliases"] == expected
 
 
+@pytest.mark.feature(Feature.LOAD_STATE)
 @each_archive
 @each_collection
 def test_what_was_loaded_is_loaded_with_one_replica(restored: Restored, archive: str, collection: str) -> None:
@@ -138,6 +142,7 @@ def test_what_was_loaded_is_loaded_with_one_replica(restored: Restored, archive:
     assert found["loaded_partitions"] == (truth["partitions"] if truth["loaded"] else [])
 
 
+@pytest.mark.feature(Feature.METADATA_ONLY)
 @each_collection
 def test_an_archive_of_metadata_brings_no_rows(restored: Restored, collection: str) -> None:
     found = restored.collections[METADATA_ONLY][collection]

@@ -17,6 +17,7 @@ from milvus_vault.archive.layout import BackupLayout
 from milvus_vault.archive.reader import read_archive, read_objects
 from milvus_vault.archive.reference_reader import read_reference_archive
 from milvus_vault.model.collections import IndexDescription
+from tests.compatibility.features import Feature
 from tests.support.fill_collections import DATABASE, SHAPES, fill
 from tests.support.go_json import FILES, check_archive, check_properties
 from tests.support.oracle import drop_everything
@@ -123,6 +124,7 @@ def parameters(indexes: Iterable[IndexDescription]) -> dict[str, dict[str, str]]
     return {index.name: {item.key: item.value for item in index.params} for index in indexes}
 
 
+@pytest.mark.feature(Feature.PEER_METADATA)
 @pytest.mark.parametrize("name", SHAPES)
 def test_milvus_backups_files_alone_tell_the_same_as_ours(written: Written, name: str) -> None:
     [ours] = [collection for collection in written.ours.collections if str(collection.name) == name]

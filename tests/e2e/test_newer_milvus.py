@@ -10,6 +10,7 @@ import pytest
 
 from local.aws import Ministack
 from local.stack import Deployment, deploy
+from tests.compatibility.features import Feature
 from tests.conformance.asking import Milvus, base_fields, numbers
 from tests.conformance.asking import field as schema_field
 from tests.support.milvus_server.core import Settings
@@ -153,6 +154,9 @@ def restored(newer: Newer) -> tuple[dict[str, Rows], dict[str, Any], Newer, dict
 type Restored = tuple[dict[str, Rows], dict[str, Any], Newer, dict[str, Any], int]
 
 
+@pytest.mark.feature(
+    Feature.EVERY_ROW_ONCE, Feature.FOLDED_DELETES, Feature.PARTITIONS, Feature.PARTITION_KEY, parameter="newer"
+)
 def test_every_live_row_comes_back_to_its_partition_and_no_deleted_one(restored: Restored) -> None:
     rows, _, newer, _, _ = restored
     found = newer.rows()
@@ -161,6 +165,9 @@ def test_every_live_row_comes_back_to_its_partition_and_no_deleted_one(restored:
     assert sum(len(found[f"default.{BY_KEY}/_default_{number}"]) for number in range(4)) == ROWS - len(DELETED)
 
 
+@pytest.mark.feature(
+    Feature.LOAD_STATE, Feature.ALIASES, Feature.TIME_TO_LIVE, Feature.DATABASE_PROPERTIES, parameter="newer"
+)
 def test_indexes_load_state_aliases_and_properties_come_back(restored: Restored) -> None:
     _, state, newer, found, _ = restored
     assert newer.state() == state
@@ -170,6 +177,7 @@ def test_indexes_load_state_aliases_and_properties_come_back(restored: Restored)
     assert properties["database.diskQuota.mb"] == "1000"
 
 
+@pytest.mark.feature(Feature.BACKUP_RBAC, Feature.RESTORE_RBAC, parameter="newer")
 def test_users_and_their_roles_come_back_and_no_working_file_keeps_their_hashes(restored: Restored) -> None:
     newer = restored[2]
     assert newer.roles_of("clerk") == ["seller"]
@@ -178,6 +186,7 @@ def test_users_and_their_roles_come_back_and_no_working_file_keeps_their_hashes(
     assert not [key for key in runs if key.endswith("rbac.json")]
 
 
+@pytest.mark.feature(Feature.PAUSE, parameter="newer")
 def test_garbage_collection_is_paused_for_the_backup_and_no_longer(restored: Restored) -> None:
     assert restored[4] == 1
     assert restored[2].server.garbage_collection.pauses == 0

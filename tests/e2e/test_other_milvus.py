@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from local.stack import Deployment, LocalStack
+from tests.compatibility.features import Feature
 from tests.support.fill_collections import DATABASE, fill
 from tests.support.oracle import MADE_OF, ROWS, STATE, Snapshot, drop_everything, renamed, snapshot
 from tests.support.vault_runs import TIMEOUT_SECONDS, listing, report, start, succeed
@@ -102,6 +103,7 @@ def test_a_backup_in_milvus_own_bucket_is_restored(
     assert found[member] == source[collection][member]
 
 
+@pytest.mark.feature(Feature.IN_PLACE)
 def test_in_milvus_own_bucket_nothing_is_staged(in_place: Restored) -> None:
     assert in_place.report["is_staged"] is False
     assert in_place.report["content_checked"] is True

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from local.stack import LocalStack
+from tests.compatibility.features import Feature
 from tests.support.milvus_data import Sample, client_of, drop_databases, look_at, make, rows_of
 from tests.support.tampering import Json, StoredBackup
 from tests.support.vault_runs import Ended, listing, report, run_all
@@ -162,6 +163,7 @@ class TestNames:
         assert outcome.restores["rename"].output["restored_count"] == 1
         assert rows_of(stack.milvus_uri, SOURCE, "renamed") == rows_of(stack.milvus_uri, SOURCE, "books")
 
+    @pytest.mark.feature(Feature.DATABASES)
     def test_a_database_is_mapped_to_one_that_did_not_exist(self, outcome: Outcome, stack: LocalStack) -> None:
         uri = stack.milvus_uri
 
@@ -180,6 +182,7 @@ class TestNames:
 
 
 class TestDropExisting:
+    @pytest.mark.feature(Feature.REPLACE)
     def test_the_new_rows_take_the_place_of_the_old(self, outcome: Outcome, stack: LocalStack) -> None:
         uri = stack.milvus_uri
 
@@ -189,6 +192,7 @@ class TestDropExisting:
         assert _collections(uri, OLD) == {"books"}
         assert _aliases(uri, OLD, "books") == ["reading", "shelf"]
 
+    @pytest.mark.feature(Feature.MISSING_ROWS)
     def test_a_restore_that_fails_leaves_the_old_collection_as_it_was(
         self, outcome: Outcome, stack: LocalStack
     ) -> None:
@@ -209,6 +213,7 @@ class TestDropExisting:
 
 
 class TestSkipCreate:
+    @pytest.mark.feature(Feature.EXISTING_COLLECTION)
     def test_an_empty_collection_is_filled_in_place(self, outcome: Outcome, stack: LocalStack) -> None:
         uri = stack.milvus_uri
 
@@ -223,6 +228,7 @@ class TestSkipCreate:
 
 
 class TestParts:
+    @pytest.mark.feature(Feature.METADATA_ONLY)
     def test_metadata_alone_makes_empty_collections(self, outcome: Outcome, stack: LocalStack) -> None:
         uri = stack.milvus_uri
 

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from local.stack import LocalStack
+from tests.compatibility.features import Feature
 from tests.support.milvus_data import INDEXED_ROWS, Look, Sample, all_rows, client_of, drop_databases, look_at, make
 from tests.support.vault_runs import run, run_all
 
@@ -46,8 +47,29 @@ ELSEWHERE = [
 ]
 SAMPLES = [(DATABASE, sample) for sample in INDEXED + STATES] + [(OTHER_DATABASE, sample) for sample in ELSEWHERE]
 
+
+def features_of(sample: Sample) -> Iterator[Feature]:
+    """Yield what the return of a collection shows."""
+    yield Feature.FROM_2_3
+    shown = {
+        Feature.DYNAMIC: sample.is_dynamic,
+        Feature.PARTITION_KEY: sample.has_partition_key,
+        Feature.AUTO_ID: sample.auto_id,
+        Feature.BINARY_VECTORS: sample.is_binary,
+        Feature.PARTITIONS: bool(sample.partitions),
+        Feature.LOAD_STATE: bool(sample.loaded_partitions),
+        Feature.TIME_TO_LIVE: "collection.ttl.seconds" in sample.properties,
+        Feature.MMAP: "mmap.enabled" in sample.properties,
+    }
+    yield from (feature for feature, is_shown in shown.items() if is_shown)
+
+
 each_collection = pytest.mark.parametrize(
-    ("database", "sample"), [pytest.param(*pair, id=f"{pair[0]}.{pair[1].name}") for pair in SAMPLES]
+    ("database", "sample"),
+    [
+        pytest.param(*pair, id=f"{pair[0]}.{pair[1].name}", marks=pytest.mark.feature(*features_of(pair[1])))
+        for pair in SAMPLES
+    ],
 )
 
 
@@ -147,6 +169,7 @@ def test_the_samples_are_as_different_as_they_are_meant_to_be(restored: Restored
     assert not restored.before.looks["schemas.bare"].indexes
 
 
+@pytest.mark.feature(Feature.AUTO_ID)
 def test_generated_keys_are_kept(restored: Restored) -> None:
     keys = restored.after.rows["schemas.scann"].keys()
 
@@ -154,6 +177,7 @@ def test_generated_keys_are_kept(restored: Restored) -> None:
     assert keys == restored.before.rows["schemas.scann"].keys()
 
 
+@pytest.mark.feature(Feature.EVERY_ROW_ONCE, Feature.FLUSH)
 def test_every_row_is_in_the_report(restored: Restored) -> None:
     assert restored.output["status"] == "complete"
     assert restored.output["restored_count"] == len(SAMPLES)
@@ -161,6 +185,7 @@ def test_every_row_is_in_the_report(restored: Restored) -> None:
     assert restored.output["content_checked"]
 
 
+@pytest.mark.feature(Feature.SKIP_FLUSH)
 def test_without_a_flush_only_rows_in_storage_are_backed_up(restored: Restored) -> None:
     every = restored.before.rows["schemas_other.half_flushed"]
 

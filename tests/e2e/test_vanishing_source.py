@@ -9,6 +9,7 @@ from pymilvus import MilvusClient
 
 from local.milvus import Milvus
 from local.stack import Deployment, LocalStack
+from tests.compatibility.features import Feature
 from tests.support import library, vault_runs
 from tests.support.killing import GatedMachine
 
@@ -95,6 +96,7 @@ def back_up(
     return described.get("error") or described["status"], passed
 
 
+@pytest.mark.feature(Feature.CHANGES_MEANWHILE)
 @pytest.mark.parametrize("state", ["SnapshotCollections", "PlanCopy"])
 def test_a_backup_takes_another_round_where_a_compaction_replaced_segments(
     deployment: Deployment, server: Milvus, state: str

@@ -73,6 +73,7 @@ def test_deletes_by_themselves_come_after_all_rows_of_their_collection(deploy: D
         assert all(other.ended_at is not None and other.ended_at <= job.created_at for other in rows)
 
 
+@pytest.mark.feature(Feature.MISSING_ROWS)
 @pytest.mark.parametrize("version", NEWER)
 def test_deletes_of_which_milvus_says_that_they_are_imported_and_are_not_fail_their_collection(
     deploy: Deploy, version: str
@@ -94,6 +95,7 @@ def _remove_level_zero(restoring: Restoring) -> None:
             restoring.s3.delete_object(Bucket=restoring.server.bucket, Key=key)
 
 
+@pytest.mark.feature(Feature.IMPORT_BY_GRPC)
 @pytest.mark.parametrize("version", NEWER)
 def test_where_rest_does_not_answer_jobs_are_started_by_grpc(deploy: Deploy, version: str) -> None:
     restoring = deploy(version, BY_GRPC)
@@ -102,6 +104,7 @@ def test_where_rest_does_not_answer_jobs_are_started_by_grpc(deploy: Deploy, ver
     assert {len(job.files) for job in jobs(restoring)} == {1}
 
 
+@pytest.mark.feature(Feature.FORGOTTEN_JOBS, parameter="restoring")
 def test_jobs_that_milvus_forgot_fail_by_name_since_nothing_proves_their_rows(restoring: Restoring) -> None:
     restoring.server.faults.forgets_imports = True
     restoring.after = {"start_imports": lambda: _until_all_ended(restoring)}
@@ -120,6 +123,7 @@ def _until_all_ended(restoring: Restoring) -> None:
         time.sleep(0.02)
 
 
+@pytest.mark.feature(Feature.LOST_ANSWERS)
 @pytest.mark.parametrize("way", [{}, BY_GRPC], ids=["REST", "gRPC"])
 @pytest.mark.parametrize("version", NEWER)
 def test_an_answer_that_got_lost_doubles_no_rows(deploy: Deploy, version: str, way: dict[str, str]) -> None:
@@ -142,6 +146,7 @@ def _live_rows(restoring: Restoring) -> int:
     )
 
 
+@pytest.mark.feature(Feature.MISSING_OBJECTS, parameter="restoring")
 def test_a_segment_that_is_missing_is_found_before_anything_is_made(restoring: Restoring) -> None:
     key = next(
         item["Key"]
@@ -155,6 +160,7 @@ def test_a_segment_that_is_missing_is_found_before_anything_is_made(restoring: R
     assert not jobs(restoring)
 
 
+@pytest.mark.feature(Feature.IN_PLACE)
 @pytest.mark.parametrize("way", [{}, BY_GRPC], ids=["REST", "gRPC"])
 @pytest.mark.parametrize("version", NEWER)
 def test_a_backup_in_milvus_own_bucket_is_imported_where_it_lies_unless_deletes_lie_apart(

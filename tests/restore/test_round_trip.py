@@ -142,7 +142,7 @@ class Trip:
                 self.s3.delete_objects(Bucket=self.bucket, Delete={"Objects": [{"Key": i["Key"]} for i in found]})
 
 
-@pytest.mark.feature(Feature.EVERY_ROW_ONCE, parameter="source")
+@pytest.mark.feature(Feature.EVERY_ROW_ONCE, Feature.ANY_HISTORY, parameter="source")
 @pytest.mark.parametrize("source", list(VERSIONS))
 @settings(
     max_examples=EXAMPLES,
