@@ -140,6 +140,8 @@ class Feature(Enum):
     REPLICAS = _restore("replicas and `resource_groups` by mapping")
     FEWER_NODES = _restore("fewer query nodes or resource groups than there were: what there is, with a warning")
     RESTORE_RIGHTS = _restore("missing rights are told before the restore, all at once")
+    INDEXES = _restore("indexes, with their names and parameters")
+    FEWER_SHARDS = _restore("into fewer shards (`max_shards`)")
     RESTORE_RBAC = _restore(
         "users, roles, grants and privilege groups, by difference (`rbac`)",
         in_2_2=InvalidRequestError,
@@ -169,6 +171,8 @@ class Feature(Enum):
     DEFAULTS = _content("default values", "2.5")
     FULL_TEXT = _content("full text (BM25) and analyzers", "2.5")
     JSON_PATH_INDEXES = _content("indexes of JSON paths", "2.5")
+    TIMES = _content("times with a zone (2.6.6 and newer)", "2.6")
+    GEOMETRY = _content("geometry (2.6.4 and newer)", "2.6")
     STRUCTS = _content("arrays of structs", "2.6")
     ADDED_FIELDS = _content("fields added later", "2.6")
     DROPPED_FIELDS = _content("fields after dropped ones", "2.6", in_2_6=FieldIdMismatchError)

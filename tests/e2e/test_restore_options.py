@@ -236,6 +236,7 @@ class TestParts:
         assert not rows_of(uri, SOURCE, "books_meta")
         assert look_at(uri, SOURCE, "books_meta") == look_at(uri, SOURCE, "books")
 
+    @pytest.mark.feature(Feature.FEWER_SHARDS)
     def test_without_index_aliases_and_all_shards(self, outcome: Outcome, stack: LocalStack) -> None:
         look = look_at(stack.milvus_uri, SOURCE, "books_bare")
 

@@ -52,6 +52,7 @@ def features_of(sample: Sample) -> Iterator[Feature]:
     """Yield what the return of a collection shows."""
     yield Feature.FROM_2_3
     shown = {
+        Feature.INDEXES: bool(sample.index),
         Feature.DYNAMIC: sample.is_dynamic,
         Feature.PARTITION_KEY: sample.has_partition_key,
         Feature.AUTO_ID: sample.auto_id,

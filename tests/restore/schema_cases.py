@@ -162,6 +162,18 @@ def of_json_path_indexes(client: MilvusClient, name: str) -> Rows:
     return rows(doc=lambda i: {"a": i, "b": {"c": str(i)}})
 
 
+def of_times(client: MilvusClient, name: str) -> Rows:
+    create(client, name, field("at", DataType.TIMESTAMPTZ, nullable=True))
+    found = rows(at=lambda i: f"2026-03-{i + 1:02}T12:00:00.25+02:00")
+    del found[5]["at"]
+    return found
+
+
+def of_geometry(client: MilvusClient, name: str) -> Rows:
+    create(client, name, field("place", DataType.GEOMETRY))
+    return rows(place=lambda i: f"POINT ({i} {i / 2})")
+
+
 def of_structs(client: MilvusClient, name: str) -> Rows:
     schema = client.create_schema(auto_id=False, enable_dynamic_field=True)
     schema.add_field("id", DataType.INT64, is_primary=True)
@@ -194,5 +206,7 @@ CASES: Mapping[Feature, Make] = {
     Feature.DEFAULTS: of_defaults,
     Feature.FULL_TEXT: of_full_text,
     Feature.JSON_PATH_INDEXES: of_json_path_indexes,
+    Feature.TIMES: of_times,
+    Feature.GEOMETRY: of_geometry,
     Feature.STRUCTS: of_structs,
 }

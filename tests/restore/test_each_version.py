@@ -129,6 +129,7 @@ def filled(servers: Servers, version: str) -> Iterator[Filled]:
     found.restoring.after, found.restoring.environment = {}, {}
 
 
+@pytest.mark.feature(Feature.INDEXES)
 @pytest.mark.feature(Feature.DATABASES, Feature.ALIASES, Feature.LOAD_STATE, Feature.PARTITIONS, Feature.OWN_DELETES)
 @each_version
 def test_collections_come_back_in_another_database_with_aliases_partitions_and_load_state(filled: Filled) -> None:
@@ -142,7 +143,11 @@ def test_collections_come_back_in_another_database_with_aliases_partitions_and_l
     assert found.load is not None
     assert found.load.partitions == {"_default", "p"}
     assert catalog.collection("other", "pens").load is None
-    assert (found.shards, set(found.indexes)) == (2, {"by_v"})
+    assert found.shards == 2
+    there = catalog.collection("default", "books")
+    assert [(index.name, index.params) for index in found.indexes.values()] == [
+        (index.name, index.params) for index in there.indexes.values()
+    ]
     assert staged_keys(filled.restoring) == []
 
 
@@ -164,6 +169,14 @@ def test_some_partitions_come_back_with_their_rows_and_no_others(filled: Filled)
     report = filled.restore(collections=["default.books"], suffix="_p", partitions=wanted)
     assert report["status"] == "complete"
     assert filled.keys("books_p") == filled.keys("books_p", "p") == list(range(ROWS + 1, 2 * ROWS))
+
+
+@pytest.mark.feature(Feature.FEWER_SHARDS)
+@each_version
+def test_a_collection_of_two_shards_comes_back_in_one(filled: Filled) -> None:
+    assert filled.restore(collections=["default.books"], suffix="_shards", max_shards=1)["status"] == "complete"
+    assert filled.restoring.server.core.catalog.collection("default", "books_shards").shards == 1
+    assert filled.keys("books_shards") == BOOKS
 
 
 @pytest.mark.feature(Feature.EXISTING_COLLECTION)

@@ -6,6 +6,7 @@ vectors (pairs of index and weight), JSON, and arrays (Milvus' message `ScalarFi
 
 import struct
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,7 @@ FIRST_FIELD = 100
 _TYPE = schema_pb2.DataType.Value
 JSON, ARRAY, VARCHAR, INT64 = _TYPE("JSON"), _TYPE("Array"), _TYPE("VarChar"), _TYPE("Int64")
 BINARY_VECTOR, FLOAT_VECTOR, SPARSE_VECTOR = _TYPE("BinaryVector"), _TYPE("FloatVector"), _TYPE("SparseFloatVector")
+TIMESTAMPTZ, GEOMETRY = _TYPE("Timestamptz"), _TYPE("Geometry")
 INT8_VECTOR, VECTOR_ARRAY = _TYPE("Int8Vector"), _TYPE("ArrayOfVector")
 TEXTS = {_TYPE("String"), VARCHAR, _TYPE("Text")}
 VECTORS = {BINARY_VECTOR, FLOAT_VECTOR, _TYPE("Float16Vector"), _TYPE("BFloat16Vector"), SPARSE_VECTOR, INT8_VECTOR}
@@ -35,7 +37,7 @@ _ARROW: dict[int, Callable[[], pa.DataType]] = {
     _TYPE("Int16"): pa.int16,
     _TYPE("Int32"): pa.int32,
     INT64: pa.int64,
-    _TYPE("Timestamptz"): pa.int64,
+    TIMESTAMPTZ: pa.int64,
     _TYPE("Float"): pa.float32,
     _TYPE("Double"): pa.float64,
     **dict.fromkeys(TEXTS, pa.string),
@@ -45,13 +47,13 @@ _SCALARS = {
     _TYPE("Bool"): "bool_data",
     **dict.fromkeys((_TYPE("Int8"), _TYPE("Int16"), _TYPE("Int32")), "int_data"),
     INT64: "long_data",
-    _TYPE("Timestamptz"): "timestamptz_data",
+    TIMESTAMPTZ: "timestamptz_data",
     _TYPE("Float"): "float_data",
     _TYPE("Double"): "double_data",
     **dict.fromkeys(TEXTS, "string_data"),
     JSON: "json_data",
     ARRAY: "array_data",
-    _TYPE("Geometry"): "geometry_wkt_data",
+    GEOMETRY: "geometry_wkt_data",
 }
 _VECTOR_BYTES = {
     BINARY_VECTOR: "binary_vector",
@@ -118,7 +120,17 @@ def _scalars(data: Message, field: Message) -> list[Value]:
     if which is None:
         return []
     values = list(getattr(data, which).data)
+    if field.data_type == TIMESTAMPTZ and which == "string_data":
+        return [_microseconds(text) if text else None for text in values]
+    if field.data_type == GEOMETRY:
+        # A real server keeps it in another form, WKB.
+        return [text.encode() if isinstance(text, str) else text for text in values]
     return [value.SerializeToString() for value in values] if field.data_type == ARRAY else values
+
+
+def _microseconds(text: str) -> int:
+    """Return a time with a zone as the server keeps it."""
+    return (datetime.fromisoformat(text) - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)
 
 
 def _vectors(data: Message, field: Message) -> list[Value]:
