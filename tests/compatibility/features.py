@@ -110,6 +110,7 @@ class Feature(Enum):
     COLUMN_GROUPS = _backup("storage version 2", "2.6")
     PAUSE = _backup("a pause of garbage collection", "2.4")
     PAUSE_TICKETS = _backup("a pause that no other's end ends", "2.6")
+    RENEWED_PAUSE = _backup("a pause that lasts as long as the backup", "2.4")
     BACKUP_RBAC = _backup(
         "users, roles, grants and privilege groups", in_2_2=VersionUnsupportedError, in_2_3=VersionUnsupportedError
     )

@@ -1,5 +1,6 @@
 """The pause of garbage collection: asked for by each backup, given back by it, never left behind."""
 
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -76,6 +77,79 @@ def test_the_pause_of_an_execution_that_was_killed_counts_until_it_has_ended(sta
 def test_a_pause_that_has_ended_by_itself_is_not_given_back(start: Start) -> None:
     pauses, collector = _begin(start("2.6.19"))
     assert not pauses.end(collector, FIRST, NOW + timedelta(seconds=GC_PAUSE_SECONDS))
+
+
+@dataclass
+class Told:
+    """Executions with a status each."""
+
+    statuses: dict[str, str]
+
+    def status(self, execution_arn: str) -> str:
+        """Return the status."""
+        return self.statuses[execution_arn]
+
+
+@pytest.mark.feature(Feature.RENEWED_PAUSE)
+@pytest.mark.parametrize("version", WITH_L0)
+def test_the_pause_of_a_backup_that_runs_on_is_renewed_before_it_ends(start: Start, version: str) -> None:
+    running = start(version)
+    pauses, collector = _begin(running)
+    executions = Told({FIRST: "RUNNING", SECOND: "RUNNING"})
+    before = running.server.garbage_collection.pauses
+    early, later = NOW + timedelta(minutes=20), NOW + timedelta(minutes=40)
+    assert pauses.tend(collector, executions, early) == (0, 0, ())
+    for _ in range(2):
+        pauses.tend(collector, executions, later)
+    # Tickets of before are given back: there is no more than one for each.
+    assert running.server.garbage_collection.pauses == before
+    # Renewed, it does not end when the first would have.
+    ends = NOW + timedelta(seconds=GC_PAUSE_SECONDS + 60)
+    pauses.end(collector, FIRST, ends)
+    assert running.server.garbage_collection.pauses == 1
+    assert pauses.end(collector, SECOND, ends)
+    assert running.server.garbage_collection.pauses == 0
+
+
+@pytest.mark.parametrize("version", WITH_L0)
+@pytest.mark.parametrize("status", ["ABORTED", "TIMED_OUT", "SUCCEEDED", "GONE"])
+def test_what_an_aborted_backup_has_left_paused_is_given_back(start: Start, version: str, status: str) -> None:
+    running = start(version)
+    pauses, collector = _begin(running)
+    tended = pauses.tend(collector, Told({FIRST: status, SECOND: "RUNNING"}), NOW)
+    assert (tended.renewed, tended.failures) == (0, ())
+    assert running.server.garbage_collection.pauses == 1
+    assert pauses.tend(collector, Told({SECOND: status}), NOW).ended == 1
+    assert running.server.garbage_collection.pauses == 0
+
+
+def test_pauses_of_another_stack_are_left_to_it(start: Start) -> None:
+    running = start("2.6.19")
+    pauses, collector = _begin(running)
+    executions = Told(dict.fromkeys((FIRST, SECOND), "UNKNOWN"))
+    assert pauses.tend(collector, executions, NOW + timedelta(minutes=50)) == (0, 0, ())
+    assert running.server.garbage_collection.pauses == 2
+
+
+def test_what_could_not_be_renewed_is_told_and_tried_the_next_time(start: Start) -> None:
+    running = start("2.6.19")
+    pauses, collector = _begin(running)
+    executions, later = Told(dict.fromkeys((FIRST, SECOND), "RUNNING")), NOW + timedelta(minutes=40)
+    tended = pauses.tend(MilvusGarbageCollector("http://127.0.0.1:9"), executions, later)
+    assert (tended.renewed, len(tended.failures)) == (0, 2)
+    assert pauses.tend(collector, executions, later).renewed == 2
+
+
+@pytest.mark.parametrize("version", ["2.4.23", "2.5.27"])
+def test_a_pause_that_is_over_by_itself_ends_nobody_elses(start: Start, version: str) -> None:
+    running = start(version)
+    pauses, collector = _begin(running)
+    # By hand, at a server that has one pause for all.
+    collector.pause(10 * GC_PAUSE_SECONDS)
+    over = NOW + timedelta(seconds=GC_PAUSE_SECONDS)
+    assert not pauses.end(collector, FIRST, over)
+    assert not pauses.end(collector, SECOND, over)
+    assert running.server.garbage_collection.pauses == 1
 
 
 def test_a_ticket_that_the_server_does_not_know_is_refused(start: Start) -> None:

@@ -20,7 +20,9 @@ LAMBDA_STATE = re.compile(r"\$\{(\w+)FunctionArn\}")
 SUBSTITUTION = re.compile(r"\$\{(\w+)\}")
 
 # Functions that are no state of a machine: somebody else calls them. No machine may invoke them.
-DOORS = frozenset({"AnnounceRunFunction", "ApiFunction", "InspectMilvusFunction", "WatchSchedulesFunction"})
+DOORS = frozenset(
+    {"AnnounceRunFunction", "ApiFunction", "InspectMilvusFunction", "TendPausesFunction", "WatchSchedulesFunction"}
+)
 
 type Data = dict[str, Any]
 

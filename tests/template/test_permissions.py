@@ -161,7 +161,7 @@ def test_only_copy_batch_writes_copies_and_only_those_that_compare_lists_delete_
 
 def test_who_asks_for_the_holders_of_claims_are_those_that_claim() -> None:
     claim = {"PrepareBackup", "PrepareRestore", "PlanPrune", "DeleteBackup", "SweepLeftovers", "VerifyBackup"}
-    assert who_may(("states:DescribeExecution", "executions")) == claim | {"Api"}
+    assert who_may(("states:DescribeExecution", "executions")) == claim | {"Api", "TendPauses"}
     assert who_may(("s3:PutObject", "target claims")) == {"PrepareRestore", "SweepLeftovers"}
 
 

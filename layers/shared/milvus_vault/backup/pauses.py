@@ -1,22 +1,26 @@
 """The pause of Milvus' garbage collection during a backup: asked for, written down, and given back.
 
 From 2.6.8 on each pause has a ticket of its own. Before, there is one pause for all, which whoever resumes ends for
-everybody; so that is left to the last of the executions that asked for it. What nobody gives back, since an execution
-was killed, ends by itself.
+everybody; so that is left to the last of the executions that asked for it. Each is renewed as
+long as its execution runs. What nobody gives back, since an execution was aborted, is given back by what renews them;
+at the latest it ends by itself.
 """
 
 from collections.abc import Iterator
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
 from milvus_vault.archive.layout import RUNS_FOLDER, join
 from milvus_vault.errors import MilvusRequestError, MilvusUnavailableError, ObjectNotFoundError
 from milvus_vault.model.base import Model
 from milvus_vault.model.names import attempt_of
-from milvus_vault.ports import GarbageCollector, ObjectStore
+from milvus_vault.ports import Executions, GarbageCollector, ObjectStore
 
-# Milvus' GC deletes a replaced segment 3 h after it was replaced (dataCoord.gc.dropTolerance 10,800 s), so an hour
-# more than doubles what a default server allows; longer backups have the rounds of VerifyCopy.
+# For so long at most garbage collection stays paused after an execution that nobody could end properly.
 GC_PAUSE_SECONDS = 3600
+
+# A pause that ends within this time is renewed: the clock ticks three times in it.
+RENEW_SECONDS = 1800
 
 _FOLDER = "pauses"
 
@@ -29,6 +33,14 @@ class Pause(Model):
     """Names it to the server; empty where the server has one pause for all."""
     ends_at: datetime
     """When it ends by itself."""
+
+
+class Tended(NamedTuple):
+    """What was done about the pauses that are noted."""
+
+    renewed: int
+    ended: int
+    failures: tuple[str, ...]
 
 
 class Pauses:
@@ -48,12 +60,44 @@ class Pauses:
         if mine is not None and mine.ends_at > now:
             return []
         try:
-            ticket = collector.pause(GC_PAUSE_SECONDS)
+            self._begin(collector, execution_arn, now)
         except (MilvusRequestError, MilvusUnavailableError) as err:
             return [f"Garbage collection was not paused: {err.message}"]
+        return []
+
+    def tend(self, collector: GarbageCollector, executions: Executions, now: datetime) -> Tended:
+        """Renew the pauses of executions that run and give back those of executions that have ended.
+
+        One that cannot be is left for the next time, and told of. Those of another stack are its own business.
+        """
+        renewed = ended = 0
+        failures: list[str] = []
+        for listed in list(self._store.list_objects(self._bucket, self._folder)):
+            pause = self._find(listed.key)
+            status = executions.status(pause.execution_arn) if pause else "UNKNOWN"
+            try:
+                if pause is None or status == "UNKNOWN":
+                    continue
+                if status != "RUNNING":
+                    ended += self.end(collector, pause.execution_arn, now)
+                elif pause.ends_at - now < timedelta(seconds=RENEW_SECONDS):
+                    self._renew(collector, pause, now)
+                    renewed += 1
+            except (MilvusRequestError, MilvusUnavailableError) as err:
+                failures.append(err.message)
+        return Tended(renewed, ended, tuple(failures))
+
+    def _renew(self, collector: GarbageCollector, pause: Pause, now: datetime) -> None:
+        """Pause anew, note it, and only then give back the ticket of before: a ticket that is lost could not be."""
+        ticket = self._begin(collector, pause.execution_arn, now)
+        if ticket and pause.ticket and pause.ends_at > now:
+            collector.resume(pause.ticket)
+
+    def _begin(self, collector: GarbageCollector, execution_arn: str, now: datetime) -> str:
+        ticket = collector.pause(GC_PAUSE_SECONDS)
         pause = Pause(execution_arn=execution_arn, ticket=ticket, ends_at=now + timedelta(seconds=GC_PAUSE_SECONDS))
         self._store.put(self._bucket, self._key(execution_arn), pause.model_dump_json().encode())
-        return []
+        return ticket
 
     def end(self, collector: GarbageCollector, execution_arn: str, now: datetime) -> bool:
         """Give the execution's pause back; return whether the server was told.
@@ -64,11 +108,14 @@ class Pauses:
         mine = self._find(key)
         if mine is None:
             return False
-        if mine.ticket:
-            if mine.ends_at > now:
-                collector.resume(mine.ticket)
+        if mine.ends_at <= now:
+            # Over by itself. Without a ticket, what is paused now would be somebody else's.
             self._store.delete(self._bucket, [key])
-            return mine.ends_at > now
+            return False
+        if mine.ticket:
+            collector.resume(mine.ticket)
+            self._store.delete(self._bucket, [key])
+            return True
         # First: of two executions that end at once, the second sees nothing but its own.
         self._store.delete(self._bucket, [key])
         if any(not other.ticket for other in self._others(now)):

@@ -106,6 +106,19 @@ class ResumeGarbageCollectionResult(Model):
     is_resumed: bool
 
 
+class TendPausesRequest(BaseModel):
+    """Input of TendPauses: nothing that matters."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class TendPausesResult(Model):
+    """What became of the pauses that are noted."""
+
+    renewed_count: int
+    ended_count: int
+
+
 class PrepareRestoreRequest(Model):
     """Input of PrepareRestore."""
 

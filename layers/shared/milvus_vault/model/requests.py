@@ -82,7 +82,8 @@ class BackupRequest(Model):
     )
     gc_pause: bool = Field(
         default=True,
-        description="Ask Milvus to pause garbage collection for an hour, where a management endpoint is configured.",
+        description="Ask Milvus to pause garbage collection while the backup is made, where a management endpoint is "
+        "configured and Milvus can (2.4 and newer).",
     )
     include_rbac: bool = Field(
         default=False,
