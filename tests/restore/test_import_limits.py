@@ -1,6 +1,7 @@
 """What a server bounds, forgets, delays and loses of import jobs: a restore goes on, and never imports rows twice."""
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -14,7 +15,7 @@ from milvus_vault.model.collections import ImportTask
 from milvus_vault.restore import imports, staging
 from tests.compatibility.features import Feature
 from tests.restore.conftest import Deploy
-from tests.support.importing import Gate, fill, jobs, keys
+from tests.support.importing import Gate, asking, fill, jobs, keys
 from tests.support.milvus_server.importing import COMPLETED
 from tests.support.milvus_server.versions import VERSIONS, Durations
 from tests.support.restoring import Restoring, staged_keys
@@ -42,9 +43,20 @@ def durations(version: str) -> Durations:
 class Trip:
     """Two collections that are backed up from one server and restored into another one of its version."""
 
-    def __init__(self, deploy: Deploy, version: str, environment: dict[str, str], **settings: Any) -> None:
+    def __init__(
+        self,
+        deploy: Deploy,
+        version: str,
+        environment: dict[str, str],
+        *,
+        more_deletes: Sequence[str] = (),
+        **settings: Any,
+    ) -> None:
         self.source = deploy(version, durations=durations(version))
         fill(self.source, NAMES, partitions=PARTITIONS, segments=2)
+        for name in more_deletes:
+            asking(self.source).delete(name, [2, 1002])
+            asking(self.source).flush(name)
         self.name = f"limits_{self.source.server.bucket.replace('-', '_')}"
         self.source.back_up(self.name)
         self.target = deploy(version, environment, **({"durations": durations(version)} | settings))
@@ -220,3 +232,17 @@ def test_a_job_has_no_more_segments_than_the_server_takes(
     assert trip.restore() == []
     trip.check()
     assert len(jobs(trip.target)) == len(NAMES) * PARTITIONS * 2
+
+
+@pytest.mark.parametrize(("copies", "apart"), [(18, []), (17, ["d"]), (12, ["d"]), (11, ["c", "d"])])
+@pytest.mark.parametrize("version", NEWER)
+def test_each_collection_by_itself_goes_over_to_deletes_by_themselves_at_the_limit(
+    deploy: Deploy, version: str, copies: int, apart: list[str]
+) -> None:
+    # Of each delete one copy for each segment that it may concern: two of its partition, or all six.
+    trip = Trip(deploy, version, {"FOLD_COPIES": str(copies)}, more_deletes=["d"])
+    assert trip.restore() == []
+    trip.check()
+    done = [job for job in jobs(trip.target) if job.is_level_zero]
+    assert sorted({job.collection.name for job in done}) == apart
+    assert len(done) == len(apart) * (PARTITIONS + 1)

@@ -8,7 +8,7 @@ import os
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
@@ -33,6 +33,8 @@ INDEX = [{"key": "index_type", "value": "FLAT"}, {"key": "metric_type", "value":
 NO_REST = "http://127.0.0.1:9"
 _numbers = itertools.count()
 
+type Request = dict[str, Any]
+
 
 class Way(NamedTuple):
     """How a backup is made and restored."""
@@ -46,6 +48,10 @@ class Way(NamedTuple):
     is_loaded: bool
     meanwhile: str
     """What happens to the source while the backup is made."""
+    asked: str
+    """What else the restore is asked for."""
+    repeats: bool
+    """Whether each function is called twice."""
 
 
 def ways(source: str) -> st.SearchStrategy[Way]:
@@ -59,6 +65,8 @@ def ways(source: str) -> st.SearchStrategy[Way]:
         is_in_place=st.booleans(),
         is_loaded=st.booleans(),
         meanwhile=st.sampled_from(("", "fold", "compact")),
+        asked=st.sampled_from(("", "partitions", "max_shards", "point_in_time", "skip_create")),
+        repeats=st.integers(0, 4).map(lambda number: number == 4),
     )
 
 
@@ -110,15 +118,39 @@ class Trip:
         environment = {"BACKUP_BUCKET_NAME": self.bucket, "FOLD_COPIES": str(self.way.fold_copies)}
         if not self.way.has_rest:
             environment["MILVUS_REST_URI"] = NO_REST
+        if self.way.asked == "point_in_time":
+            # Which deletes imported by themselves could not obey.
+            environment["FOLD_COPIES"] = "20000"
         after = {"snapshot_batch": self._meddle}
         Restoring(self.s3, self.source, environment, after).back_up(self.name, collections=[f"default.{self.name}"])
-        restoring = Restoring(self.s3, self.target, environment)
-        report = restoring.restore({"backup_name": self.name, "allow_version": True})
-        assert [found["message"] for found in report["collections"]] == [""]
-        expected = self.collection.expected
-        assert self.collection.found() == expected
-        assert whole_rows(self.target, self.name) == whole_rows(self.source, self.name)
+        restoring = Restoring(self.s3, self.target, environment, repeats=self.way.repeats)
+        request: Request = {"backup_name": self.name, "allow_version": True}
+        if self.way.asked == "skip_create":
+            self._restore(restoring, request | {"meta_only": True, "load": False})
+        self._restore(restoring, request | self._more())
+        assert self.collection.found() == self.collection.expected
+        rows = whole_rows(self.source, self.name)
+        if "partitions" in self._more():
+            rows = {"_default": [], "p": rows["p"]}
+        assert whole_rows(self.target, self.name) == rows
         assert staged_keys(restoring) == []
+
+    @staticmethod
+    def _restore(restoring: Restoring, request: Request) -> None:
+        report = restoring.restore(request)
+        assert [found["message"] for found in report["collections"]] == [""]
+
+    def _more(self) -> Request:
+        """Return what the restore is asked for beside the usual."""
+        name = f"default.{self.name}"
+        match self.way.asked:
+            case "max_shards":
+                return {"max_shards": 1}
+            case "partitions" if not self.collection.shape.partition_key:
+                return {"partitions": {name: ["p"]}}
+            case "point_in_time" | "skip_create":
+                return {self.way.asked: True}
+        return {}
 
     def _load(self) -> None:
         self.milvus.must("CreateIndex", collection_name=self.name, field_name="v", extra_params=INDEX)

@@ -21,6 +21,7 @@ from milvus_vault.model.collections import (
 )
 from milvus_vault.model.objects import ArchivedObject
 from milvus_vault.restore.staging import BYTES_A_JOB, SEGMENTS_A_JOB, CollectionImport, FoldLimits
+from milvus_vault.settings import RestoreSettings
 
 COLLECTION, BASE = 7, "staging/run/7/"
 PARTITIONS = {1: "_default", 2: "p"}
@@ -135,6 +136,29 @@ def test_above_a_limit_deletes_are_imported_by_themselves_after_the_rows() -> No
             "level_zero/7/1/82",
             "level_zero/7/-1/92",
         ]
+
+
+@pytest.mark.parametrize(("files", "folds"), [(4_000, True), (4_001, False), (200_000, False)])
+def test_thousands_of_files_of_deletes_are_folded_up_to_the_limit_and_not_one_more(files: int, folds: bool) -> None:
+    numbers = range(1, 6)
+    level_zero = segment(9, ALL_PARTITIONS, rows=0)
+    deletes = [replace(delete(9, ALL_PARTITIONS), source_key=f"files/delta_log/7/-1/9/{n}") for n in range(files)]
+    objects = [*(insert(n) for n in numbers), *deletes]
+    limits = FoldLimits(copies=20_000, segment_bytes=10**6)
+    found = whole([*(segment(n) for n in numbers), level_zero], objects, limits)
+    assert found.folds is folds
+    staged = [item.key for item in found.staged_items(BASE) if not item.key.startswith(f"{BASE}insert_log")]
+    assert len(set(staged)) == len(staged) == (20_000 if folds else files)
+    assert len(found.deletes_staged(BASE)) == (0 if folds else 1)
+
+
+@pytest.mark.parametrize(("size_bytes", "folds"), [(64 * 1024**2, True), (64 * 1024**2 + 1, False)])
+def test_a_segment_is_imported_beside_256_mib_of_deletes_and_not_a_byte_more(size_bytes: int, folds: bool) -> None:
+    small, large = segment(1), segment(2, 2)
+    level_zero = [segment(number, 2, rows=0) for number in range(11, 15)]
+    objects = [insert(1), insert(2, 2), *(delete(number, 2, size_bytes) for number in range(11, 15))]
+    limits = FoldLimits(copies=20_000, segment_bytes=RestoreSettings().fold_segment_bytes)
+    assert whole([small, large, *level_zero], objects, limits).folds is folds
 
 
 class Write(NamedTuple):
