@@ -295,6 +295,15 @@ def test_rows_that_milvus_left_out_or_brought_back_in_silence_are_found(filled: 
     assert "books_less" not in filled.collections("default")
 
 
+@pytest.mark.feature(Feature.MISSING_ROWS)
+@pytest.mark.parametrize("version", ["2.2.16", "2.3.5"])
+def test_a_collection_that_comes_back_empty_is_told_where_all_its_rows_may_have_been_deleted(filled: Filled) -> None:
+    filled.restoring.after = {"create_collections": lambda: _lose_staged(filled.restoring, "insert_log")}
+    (told,) = filled.restore(collections=["default.pens"], suffix="_empty")["collections"]
+    assert (told["status"], told["row_count"]) == ("restored", 0)
+    assert [text for text in told["warnings"] if f"None of the {ROWS} row(s) of default.pens came back" in text]
+
+
 def _lose_staged(restoring: Restoring, kind: str) -> None:
     for key in staged_keys(restoring):
         if f"/{kind}/" in key:

@@ -1,5 +1,6 @@
 """FinishCollections: indexes, load, a last count, and then the collection's real name."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -111,7 +112,7 @@ class Finishing:
             collection_id=collection_id,
             row_count=imported.row_count,
             aliases=tuple(aliases),
-            warnings=tuple(warnings),
+            warnings=(*warnings, *_doubts(target, imported)),
         )
         journal.note(index, "finished", finished)
 
@@ -179,3 +180,13 @@ class Finishing:
             return [], [f"Alias {alias} of the replaced collection was dropped with it." for alias in replaced.aliases]
         aliases = sorted({*target.aliases, *replaced.aliases})
         return give_aliases(self.database, target.name, aliases, switch=request.switch_aliases)
+
+
+def _doubts(target: Target, imported: Imported) -> Iterator[str]:
+    """Yield a warning where a collection came back empty, and nothing proves that its rows were all deleted.
+
+    2.2 and 2.3 call an import of a path that they cannot see completed, with no rows.
+    """
+    expected = sum(pair.row_count for source in target.imports for pair in source.pairs)
+    if expected and not imported.row_count and target.live_row_count is None:
+        yield f"None of the {expected} row(s) of {target.source} came back: right only if all of them were deleted."
