@@ -129,7 +129,7 @@ class Feature(Enum):
     MISSING_ROWS = _restore('rows that are missing after "Completed" are found')
     FORGOTTEN_JOBS = _restore("a job that Milvus forgot fails by name")
     LOST_ANSWERS = _restore("an answer that got lost doubles no rows")
-    POINT_IN_TIME = _restore("a point in time (`point_in_time`)", "2.5")
+    POINT_IN_TIME = _restore("a point in time (`point_in_time`)", "2.4")
     NO_POINT_IN_TIME = _restore("a point in time that is not known: restored whole, with a warning")
     IN_PLACE = _restore("a backup in Milvus' own bucket, without staging")
     SOME_PARTITIONS = _restore("some `partitions`")

@@ -22,15 +22,15 @@ PAUSE_SECONDS = 0.05
 
 
 @pytest.mark.feature(Feature.POINT_IN_TIME)
-@pytest.mark.parametrize("version", ["2.5.27", "2.6.19"])
+@pytest.mark.parametrize(("version", "shards"), [("2.4.23", 1), ("2.5.27", 2), ("2.6.19", 2)])
 def test_rows_and_deletes_after_the_flush_can_be_left_out(
-    deploy: Deploy, monkeypatch: pytest.MonkeyPatch, version: str
+    deploy: Deploy, monkeypatch: pytest.MonkeyPatch, version: str, shards: int
 ) -> None:
     durations = replace(VERSIONS[version].durations, flush_limit=0.0, l0_compaction=10.0**6)
     restoring = deploy(version, durations=durations)
     server = restoring.server
     milvus = Milvus(server.uri, server.management_uri, restoring.s3, server.bucket, server.root_path, 0.1, 0.02)
-    milvus.make(NAME, *base_fields(), shards=2)
+    milvus.make(NAME, *base_fields(), shards=shards)
     milvus.insert(NAME, range(20))
     milvus.flush(NAME)
     milvus.delete(NAME, range(5))
@@ -50,6 +50,19 @@ def test_rows_and_deletes_after_the_flush_can_be_left_out(
         report = restoring.restore({"backup_name": name, "suffix": suffix, **options})
         assert (report["status"], report["warnings"]) == ("complete", [])
         assert sorted(server.live_rows("default", NAME + suffix)[100], key=int) == list(expected)  # type: ignore[arg-type]
+
+
+def test_of_several_channels_that_nobody_told_apart_everything_comes_back_with_a_warning(deploy: Deploy) -> None:
+    restoring = deploy("2.4.23")
+    server = restoring.server
+    milvus = Milvus(server.uri, server.management_uri, restoring.s3, server.bucket, server.root_path, 0.1, 0.02)
+    milvus.make(NAME, *base_fields(), shards=2)
+    milvus.insert(NAME, range(20))
+    restoring.back_up("two_channels")
+    report = restoring.restore({"backup_name": "two_channels", "suffix": "_then", "point_in_time": True})
+    assert report["status"] == "complete"
+    assert any("default.c is restored without a point in time" in warning for warning in report["warnings"])
+    assert len(server.live_rows("default", f"{NAME}_then")[100]) == 20
 
 
 def test_a_backup_that_knows_no_channels_is_restored_whole_with_a_warning(deploy: Deploy) -> None:

@@ -31,6 +31,7 @@ from tests.support.milvus_server.values import (
 )
 from tests.support.milvus_server.versions import Version
 
+_LOGICAL_BITS = 18
 _ENDS = ": importing data failed"
 
 
@@ -87,17 +88,18 @@ class Span:
 
     start: int
     end: int
-    is_milliseconds: bool
 
     def has(self, timestamp: int) -> bool:
         """Return whether a timestamp lies within."""
-        return self.start <= (timestamp >> 18 if self.is_milliseconds else timestamp) <= self.end
+        return self.start <= timestamp <= self.end
 
 
 def span_of(version: Version, options: dict[str, str]) -> Span:
     """Return the timestamps that the options ask for."""
-    end = int(options.get("end_ts") or 0) or 2**64
-    return Span(int(options.get("start_ts") or 0), end, version.takes_milliseconds)
+    # A millisecond is the first moment of it, as the source of 2.4 has it.
+    bits = _LOGICAL_BITS if version.takes_milliseconds else 0
+    end = int(options.get("end_ts") or 0) << bits
+    return Span(int(options.get("start_ts") or 0) << bits, end or 2**64)
 
 
 def read_segment(

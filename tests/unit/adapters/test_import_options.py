@@ -6,6 +6,8 @@ from milvus_vault.adapters.milvus_errors import Answer, takes_no_more_jobs
 from milvus_vault.adapters.milvus_imports import import_options
 from milvus_vault.model.collections import ImportTask
 from milvus_vault.model.versions import parse_version
+from tests.support.milvus_server.import_files import span_of
+from tests.support.milvus_server.versions import VERSIONS
 
 MILLISECONDS = 1_795_387_337_426
 ROWS = ImportTask(partition="p", pairs=())
@@ -15,7 +17,7 @@ ROWS = ImportTask(partition="p", pairs=())
     ("version", "expected"),
     [
         ("2.3.5", {}),
-        ("2.4.23", {"end_ts": str(MILLISECONDS)}),
+        ("2.4.23", {"end_ts": str(MILLISECONDS + 1)}),
         ("2.5.27", {"end_ts": str((MILLISECONDS << 18) + 7)}),
         ("2.6.19", {"end_ts": str((MILLISECONDS << 18) + 7)}),
     ],
@@ -23,6 +25,17 @@ ROWS = ImportTask(partition="p", pairs=())
 def test_a_point_in_time_is_told_in_the_unit_of_the_version(version: str, expected: dict[str, str]) -> None:
     task = ImportTask(partition="p", pairs=(), end_timestamp=(MILLISECONDS << 18) + 7)
     assert import_options(task, parse_version(version)) == {"backup": "true"} | expected
+
+
+@pytest.mark.parametrize("version", ["2.4.23", "2.5.27", "2.6.19"])
+@pytest.mark.parametrize("counter", [0, 1, 2**18 - 1])
+def test_nothing_that_came_before_the_point_in_time_is_left_out(version: str, counter: int) -> None:
+    point = (MILLISECONDS << 18) + counter
+    task = ImportTask(partition="p", pairs=(), end_timestamp=point)
+    span = span_of(VERSIONS[version], dict(import_options(task, parse_version(version))))
+    assert span.has(point)
+    # Within the same millisecond 2.4 cannot tell.
+    assert not span.has(point + (2**18 if version < "2.5" else 0) + 1)
 
 
 def test_only_packed_logs_are_imported_with_their_version() -> None:

@@ -42,7 +42,9 @@ def import_options(task: ImportTask, server: ServerVersion) -> Mapping[str, str]
         options["storage_version"] = str(task.storage_version)
     if task.end_timestamp and has_import_jobs(server):
         is_hybrid = server.minor_line >= _HYBRID_SINCE
-        options["end_ts"] = str(task.end_timestamp if is_hybrid else task.end_timestamp >> _LOGICAL_BITS)
+        # Up: a millisecond there is its first moment, and what came in it before the point in time is wanted.
+        milliseconds = -(-task.end_timestamp >> _LOGICAL_BITS)
+        options["end_ts"] = str(task.end_timestamp if is_hybrid else milliseconds)
     return options
 
 

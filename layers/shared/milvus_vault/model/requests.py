@@ -167,7 +167,8 @@ class RestoreRequest(Model):
     point_in_time: bool = Field(
         default=False,
         description="Leave out rows and deletes that came after the backup's flush, while it was made. For Milvus 2.4 "
-        "and newer, where the backup knows the channel of each segment; else there is a warning.",
+        "and newer, where the backup knows the channel of each segment: one of Milvus 2.5.8 or newer does, one of 2.4 "
+        "for collections with one shard. Else there is a warning.",
     )
     rbac: bool = Field(
         default=False,

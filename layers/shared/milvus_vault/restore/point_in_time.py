@@ -9,9 +9,7 @@ from milvus_vault.model.versions import ServerVersion, has_import_jobs
 
 def channel_ends(request: RestoreRequest, collection: ArchivedCollection) -> Mapping[str, int]:
     """Return by channel the timestamp after which rows and deletes are left out; empty where none are."""
-    if not request.point_in_time or not _is_known(collection):
-        return {}
-    return {checkpoint.channel: checkpoint.timestamp for checkpoint in collection.channel_checkpoints}
+    return _ends(collection) if request.point_in_time and _is_known(collection) else {}
 
 
 def lost_points(
@@ -29,5 +27,13 @@ def lost_points(
 
 
 def _is_known(collection: ArchivedCollection) -> bool:
-    known = {checkpoint.channel for checkpoint in collection.channel_checkpoints}
-    return all(segment.virtual_channel in known for segment in collection.segments)
+    ends = _ends(collection)
+    return all(segment.virtual_channel in ends for segment in collection.segments)
+
+
+def _ends(collection: ArchivedCollection) -> dict[str, int]:
+    """Return timestamps by channel; that of the only one also for segments of which nobody told the channel."""
+    ends = {checkpoint.channel: checkpoint.timestamp for checkpoint in collection.channel_checkpoints}
+    if collection.layout.shards == 1 and len(ends) == 1:
+        ends[""] = next(iter(ends.values()))
+    return ends
