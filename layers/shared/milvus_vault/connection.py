@@ -34,6 +34,7 @@ def connect_for_imports(settings: MilvusSettings) -> Iterator[MilvusForImports]:
     access = read_access(settings.milvus_secret_arn)
     with milvus.connect(settings.milvus_uri, access, rest_uri=settings.milvus_rest_uri) as database:
         server = database.server_version()
-        rest = RestImporter(rest_endpoint(settings.milvus_uri, settings.milvus_rest_uri), server, access)
+        grpc = database.importer()
+        rest = RestImporter(rest_endpoint(settings.milvus_uri, settings.milvus_rest_uri), server, access, states=grpc)
         has_answer = has_import_jobs(server) and rest.answers()
-        yield MilvusForImports(database, rest if has_answer else database.importer())
+        yield MilvusForImports(database, rest if has_answer else grpc)

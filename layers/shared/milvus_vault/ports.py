@@ -1,6 +1,6 @@
 """What the domain needs from outside, as protocols. Adapters implement them; nothing else does I/O."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 from milvus_vault.model.collections import (
@@ -151,6 +151,9 @@ class VectorDatabase(Protocol):
     def server_version(self) -> ServerVersion:
         """Return the server's version."""
 
+    def reached_limits(self) -> list[str]:
+        """Return the limits that the server has reached, each with its reason: `DenyToWrite: disk quota exceeded`."""
+
     def list_databases(self) -> list[str]:
         """Return all database names; `["default"]` from a server that has no databases (before 2.2.9)."""
 
@@ -210,6 +213,11 @@ class VectorDatabase(Protocol):
 
     def count_rows(self, database: str, name: str, partitions: Sequence[str] = ()) -> int:
         """Return the number of live rows (`count(*)`, strong consistency) of a loaded collection."""
+
+    def insert_row(
+        self, database: str, name: str, numbers: Mapping[str, int], vectors: Mapping[str, Sequence[float]]
+    ) -> None:
+        """Insert one row: values of fields of Int64, and of FloatVector, by the fields' names."""
 
     def create_database(self, name: str, properties: Sequence[KeyValue] = ()) -> None:
         """Create a database; one that exists already is no error, and keeps its properties."""

@@ -4,12 +4,16 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from milvus_vault.archive.layout import DELTA_LOG, INSERT_LOG, join
-from milvus_vault.errors import WrongRootPathError
-from milvus_vault.model.collections import CollectionName
+from milvus_vault.errors import MilvusPermissionError, MilvusRequestError, MilvusUnavailableError, WrongRootPathError
+from milvus_vault.model.collections import CollectionLayout, CollectionName, CollectionSchema, FieldSchema, KeyValue
 from milvus_vault.ports import ObjectStore, VectorDatabase
 
 # The first few collections that have rows decide; each costs two calls.
 PROBED_COLLECTIONS = 20
+
+PROBE_FLUSH_SECONDS = 120.0
+_INT64, _FLOAT_VECTOR = 5, 101
+_DIMENSIONS = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,3 +59,32 @@ def prove_storage(
                 raise storage.wrong(name, number)
             return True
     return False
+
+
+def prove_storage_by_a_row(
+    store: ObjectStore, database: VectorDatabase, storage: MilvusStorage, name: CollectionName
+) -> bool:
+    """Return whether a row that Milvus is given for the purpose is then in the bucket, below the root path.
+
+    The row's collection is dropped again. False: Milvus refuses to take it, to this user or for now, so that there
+    is nothing to tell by. Raises `WrongRootPathError`, and `FlushTimeoutError`.
+    """
+    key = FieldSchema(field_id=0, name="id", data_type=_INT64, is_primary_key=True)
+    dimensions = (KeyValue(key="dim", value=str(_DIMENSIONS)),)
+    vector = FieldSchema(field_id=0, name="v", data_type=_FLOAT_VECTOR, type_params=dimensions)
+    schema = CollectionSchema(name=name.name, fields=(key, vector))
+    layout = CollectionLayout(collection_schema=schema, shards=1, consistency_level=0)
+    try:
+        number = database.create_collection(name.database, name.name, layout)
+    except (MilvusPermissionError, MilvusRequestError):
+        return False
+    try:
+        database.insert_row(name.database, name.name, {key.name: 1}, {vector.name: [0.0] * _DIMENSIONS})
+        database.flush(name.database, name.name, timeout_seconds=PROBE_FLUSH_SECONDS)
+        if next(store.list_objects(storage.bucket, storage.insert_logs(number)), None) is None:
+            raise storage.wrong(name, number)
+    except (MilvusPermissionError, MilvusRequestError, MilvusUnavailableError):
+        return False
+    finally:
+        database.drop_collection(name.database, name.name)
+    return True

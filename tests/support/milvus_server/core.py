@@ -54,6 +54,14 @@ class Faults:
     """So many times the list of segments fails, as it does while a compaction swaps them."""
     loses_services: bool = False
     """Services that functions call do not answer."""
+    expires_imports: bool = False
+    """Import jobs end as those do that take longer than the server lets them."""
+    garbles_wildcards: bool = False
+    """A grant of all privileges comes out of RestoreRBAC as one of a group that there is not, as before 2.6.15."""
+    admins_see_imports: bool = False
+    """REST tells the state of imports to an admin alone, as 2.6.4 does."""
+    over_disk_quota: bool = False
+    """No rows are taken, nor imported where the import does not ask for no check of the quota."""
     moves_leader: int = 0
     """So many calls are answered as by a coordinator that has just lost its lead."""
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from tests.support.milvus_server.catalog import Collection
 from tests.support.milvus_server.core import Core
 from tests.support.milvus_server.import_files import ImportFailedError, find_segments
-from tests.support.milvus_server.refusals import IMPORT_FAILED, INVALID, UNEXPECTED, Refusal
+from tests.support.milvus_server.refusals import DISK_QUOTA, IMPORT_FAILED, INVALID, UNEXPECTED, Refusal
 
 _ENDS = ": importing data failed"
 _MISSING = 1101
@@ -92,6 +92,12 @@ def _check_pairs(core: Core, files: Files) -> None:
         if core.version.at_least(2, 6):
             reason = f"failed to broadcast import: failed to validate import request: {reason}"
         raise Refusal(IMPORT_FAILED, reason)
+
+
+def check_quota(core: Core, options: dict[str, str]) -> None:
+    """Fail where the disk quota is used up, unless the import asks for no such check."""
+    if core.faults.over_disk_quota and not is_set(options, "skip_disk_quota_check"):
+        raise ImportFailedError(DISK_QUOTA)
 
 
 def check_level_zero_paths(core: Core, files: Files) -> None:

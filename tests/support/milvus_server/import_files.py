@@ -114,7 +114,9 @@ def read_segment(
     if version.storage and not is_packed and (ROW_ID not in keys or _is_packed(objects, keys[ROW_ID][0])):
         msg = f"no binlog for Timestamp field{_ENDS}"
         raise ImportFailedError(msg)
-    if not is_packed:
+    if is_packed:
+        _check_vectors(collection, keys)
+    else:
         _check_fields(version, collection, keys)
     columns = read_rows(objects, keys)
     _complete(version, collection, columns, is_packed=is_packed)
@@ -141,6 +143,14 @@ def _check_fields(version: Version, collection: Collection, there: Iterable[int]
         else:
             msg = f"the field {field.fieldID} has no binlog file{_ENDS}"
         raise ImportFailedError(msg)
+
+
+def _check_vectors(collection: Collection, there: Iterable[int]) -> None:
+    """Fail where a vector has no column group of its own, though it be nullable (milvus-io/milvus#53361)."""
+    for field in stored_fields(collection.schema):
+        if field.data_type in VECTORS and field.fieldID not in there:
+            msg = f"no binlog for field:{field.name}{_ENDS}"
+            raise ImportFailedError(msg)
 
 
 def _complete(version: Version, collection: Collection, columns: Columns, *, is_packed: bool) -> None:

@@ -144,8 +144,12 @@ class Imports:
 
     def _run(self, job: Job) -> None:
         core = self._core
+        if core.faults.expires_imports:
+            self._fail(job, "the import task expired")
+            return
         job.progress = 40
         try:
+            import_checks.check_quota(core, job.options)
             with core.unlocked():
                 work = self._read(job)
         except ImportFailedError as err:

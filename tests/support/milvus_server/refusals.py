@@ -12,6 +12,8 @@ _ALIAS_TAKEN, _NOT_LOADED, _PARTITION_NOT_FOUND = 1602, 101, 200
 IMPORT_FAILED = 2100
 RATE_LIMITED = 8
 INVALID = 1100
+QUOTA_EXCEEDED = 9
+DISK_QUOTA = "quota exceeded[reason=disk quota exceeded, please allocate more resources]"
 
 
 class Refusal(Exception):  # noqa: N818 - it is an answer, not a failure of ours

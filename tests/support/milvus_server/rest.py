@@ -8,6 +8,7 @@ from typing import Any
 from tests.support.milvus_server.calls.table import Call
 from tests.support.milvus_server.catalog import DEFAULT, L0, Segment
 from tests.support.milvus_server.importing import COMPLETED, FAILED, Job
+from tests.support.milvus_server.rbac import ROOT
 from tests.support.milvus_server.refusals import Refusal
 from tests.support.milvus_server.segment_files import Logs
 from tests.support.milvus_server.service import DeniedError, Service, UnavailableError
@@ -151,6 +152,8 @@ def respond(service: Service, path: str, token: str, body: Body) -> tuple[int, B
         return 404, None
     name, work = route
     user, _, password = token.removeprefix("Bearer ").partition(":")
+    if work is _describe_import and user != ROOT and service.core.faults.admins_see_imports:
+        return 403, {"code": _UNEXPECTED, "message": "PrivilegeImport is not granted"}
     try:
         concerned = [body["collectionName"]] if body.get("collectionName") else []
         call = service.caller(name, user, password, body.get("dbName") or DEFAULT, concerned)

@@ -2,14 +2,16 @@
 
 import pytest
 
-from milvus_vault.adapters.milvus_errors import Answer, takes_no_more_jobs
+from milvus_vault.adapters.milvus_errors import Answer, check, takes_no_more_jobs
 from milvus_vault.adapters.milvus_imports import import_options
+from milvus_vault.errors import WrongRootPathError
 from milvus_vault.model.collections import ImportTask
 from milvus_vault.model.versions import parse_version
 from tests.support.milvus_server.import_files import span_of
 from tests.support.milvus_server.versions import VERSIONS
 
 MILLISECONDS = 1_795_387_337_426
+NO_QUOTA = {"skip_disk_quota_check": "true"}
 ROWS = ImportTask(partition="p", pairs=())
 
 
@@ -17,9 +19,9 @@ ROWS = ImportTask(partition="p", pairs=())
     ("version", "expected"),
     [
         ("2.3.5", {}),
-        ("2.4.23", {"end_ts": str(MILLISECONDS + 1)}),
-        ("2.5.27", {"end_ts": str((MILLISECONDS << 18) + 7)}),
-        ("2.6.19", {"end_ts": str((MILLISECONDS << 18) + 7)}),
+        ("2.4.23", NO_QUOTA | {"end_ts": str(MILLISECONDS + 1)}),
+        ("2.5.27", NO_QUOTA | {"end_ts": str((MILLISECONDS << 18) + 7)}),
+        ("2.6.19", NO_QUOTA | {"end_ts": str((MILLISECONDS << 18) + 7)}),
     ],
 )
 def test_a_point_in_time_is_told_in_the_unit_of_the_version(version: str, expected: dict[str, str]) -> None:
@@ -40,15 +42,15 @@ def test_nothing_that_came_before_the_point_in_time_is_left_out(version: str, co
 
 def test_only_packed_logs_are_imported_with_their_version() -> None:
     server = parse_version("2.6.19")
-    assert import_options(ROWS, server) == {"backup": "true"}
+    assert import_options(ROWS, server) == NO_QUOTA | {"backup": "true"}
     for version, expected in ((1, {}), (2, {"storage_version": "2"})):
         task = ImportTask(partition="p", pairs=(), storage_version=version)
-        assert import_options(task, server) == {"backup": "true"} | expected
+        assert import_options(task, server) == NO_QUOTA | {"backup": "true"} | expected
 
 
 def test_deletes_are_never_imported_as_a_backup() -> None:
     task = ImportTask(partition="", pairs=(), is_deletes=True)
-    assert import_options(task, parse_version("2.5.27")) == {"l0_import": "true"}
+    assert import_options(task, parse_version("2.5.27")) == NO_QUOTA | {"l0_import": "true"}
 
 
 @pytest.mark.parametrize(
@@ -66,3 +68,9 @@ def test_deletes_are_never_imported_as_a_backup() -> None:
 )
 def test_a_server_with_too_many_jobs_is_told_from_one_that_refuses(answer: Answer, expected: bool) -> None:
     assert takes_no_more_jobs(answer) is expected
+
+
+def test_an_import_that_finds_nothing_is_of_a_wrong_bucket() -> None:
+    answer = Answer(code=2100, reason="no binlog to import, input=[]: importing data failed")
+    with pytest.raises(WrongRootPathError, match=r"no binlog to import.*\n.*MilvusBucketName"):
+        check(answer, "Import", "default.c")

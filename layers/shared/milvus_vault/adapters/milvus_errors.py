@@ -18,6 +18,7 @@ from milvus_vault.errors import (
     MilvusRequestError,
     MilvusUnavailableError,
     VaultError,
+    WrongRootPathError,
 )
 
 NOT_FOUND = 100
@@ -44,11 +45,15 @@ _BUSY_WORDS = "rate limit"
 _RATE_LIMITED = 8
 # A server takes 1,024 import jobs at a time, up to 2.3 65,536. The code is that of all that goes wrong with them.
 _FULL_WORDS = ("number of jobs has reached the limit", "import task queue max size", _BUSY_WORDS)
+_NOTHING_TO_IMPORT = "no binlog to import"
 
 UNREACHABLE_HINT = (
     "Check MilvusUri, that Milvus runs, and that the functions' subnets and security groups let them reach it."
 )
 CREDENTIALS_HINT = "Correct username and password, or the token, in the secret that MilvusSecretArn names."
+STAGED_ELSEWHERE_HINT = (
+    "Set MilvusBucketName to minio.bucketName of the target Milvus' settings, and let Milvus' role list and read it."
+)
 PERMISSION_HINT = "Grant the user the privileges listed in docs/operations.md, or the role 'admin'."
 
 
@@ -135,6 +140,8 @@ def check(status: Any, call: str, subject: str) -> None:
     is_taken = code == _COLLECTION_TAKEN or is_alias_taken(status) or any(words in reason for words in _NAME_WORDS)
     if is_taken:
         raise CollectionExistsError(text, hint="Choose another name, or drop what has it.")
+    if _NOTHING_TO_IMPORT in reason:
+        raise WrongRootPathError(f"{text}; it looks into its own bucket", hint=STAGED_ELSEWHERE_HINT)
     if code in _PASSING or legacy in _LEGACY_PASSING or _BUSY_WORDS in reason.lower():
         raise MilvusUnavailableError(text, hint="The server is busy or starting; the task is tried again.")
     raise MilvusRequestError(text)

@@ -38,6 +38,9 @@ def import_options(task: ImportTask, server: ServerVersion) -> Mapping[str, str]
     """Return the options that every way of importing takes."""
     # With `backup` beside it, an import of deletes would ask for a partition.
     options = {"l0_import" if task.is_deletes else "backup": "true"}
+    if has_import_jobs(server):
+        # What is restored was there before. A server that does not know the option (before 2.4.9) looks past it.
+        options["skip_disk_quota_check"] = "true"
     if task.storage_version >= _FIRST_PACKED_VERSION:
         options["storage_version"] = str(task.storage_version)
     if task.end_timestamp and has_import_jobs(server):

@@ -1,14 +1,20 @@
 """What a restore makes in Milvus."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from pymilvus.grpc_gen import milvus_pb2
 
 from milvus_vault.adapters import milvus_errors
 from milvus_vault.adapters.milvus_errors import check
-from milvus_vault.adapters.milvus_rbac import rbac_to_proto
+from milvus_vault.adapters.milvus_rbac import ALL_PRIVILEGES, grant_to_proto, rbac_to_proto
 from milvus_vault.adapters.milvus_reading import MilvusReader
-from milvus_vault.adapters.milvus_schema import pairs, schema_to_proto, shorten_struct_fields, take_fields
+from milvus_vault.adapters.milvus_schema import (
+    pairs,
+    row_to_proto,
+    schema_to_proto,
+    shorten_struct_fields,
+    take_fields,
+)
 from milvus_vault.errors import CollectionNotFoundError, IndexFailedError, LoadFailedError, MilvusRequestError
 from milvus_vault.model.collections import CollectionLayout, IndexDescription, KeyValue
 from milvus_vault.model.rbac import Rbac
@@ -57,6 +63,15 @@ class MilvusMaker(MilvusReader):
             check(status, "AddCollectionField", f"{database}.{name} field {field.name}")
         self.create_missing_partitions(database, name, layout.partitions)
         return int(self._describe(database, name).collectionID)
+
+    def insert_row(
+        self, database: str, name: str, numbers: Mapping[str, int], vectors: Mapping[str, Sequence[float]]
+    ) -> None:
+        """Insert one row: values of fields of Int64, and of FloatVector, by the fields' names."""
+        request = milvus_pb2.InsertRequest(
+            db_name=database, collection_name=name, num_rows=1, fields_data=row_to_proto(numbers, vectors)
+        )
+        check(self._call("Insert", request, database).status, "Insert", f"{database}.{name}")
 
     def set_properties(
         self, database: str, name: str, properties: Sequence[KeyValue], *, removed: Sequence[str] = ()
@@ -183,5 +198,12 @@ class MilvusMaker(MilvusReader):
 
     def restore_rbac(self, rbac: Rbac) -> None:
         """Add users, roles, grants and privilege groups. Fails as a whole where one is there already."""
-        request = milvus_pb2.RestoreRBACMetaRequest(RBAC_meta=rbac_to_proto(rbac))
-        check(self._call("RestoreRBAC", request), "RestoreRBAC", self._uri)
+        # Up to 2.6.14 RestoreRBAC garbles grants of all privileges, or refuses them.
+        of_all = tuple(grant for grant in rbac.grants if grant.privilege == ALL_PRIVILEGES)
+        others = rbac.model_copy(update={"grants": tuple(grant for grant in rbac.grants if grant not in of_all)})
+        if others != Rbac():
+            request = milvus_pb2.RestoreRBACMetaRequest(RBAC_meta=rbac_to_proto(others))
+            check(self._call("RestoreRBAC", request), "RestoreRBAC", self._uri)
+        for grant in of_all:
+            granting = milvus_pb2.OperatePrivilegeRequest(entity=grant_to_proto(grant))
+            check(self._call("OperatePrivilege", granting), "OperatePrivilege", f"role {grant.role}")

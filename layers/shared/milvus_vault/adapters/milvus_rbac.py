@@ -6,6 +6,8 @@ from pymilvus.grpc_gen import milvus_pb2
 
 from milvus_vault.model.rbac import PrivilegeGroup, Rbac, RbacGrant, RbacRole, RbacUser
 
+ALL_PRIVILEGES = "*"
+
 # Message classes are built when pymilvus is imported, so that no type checker knows them.
 type Message = Any
 
@@ -51,13 +53,18 @@ def rbac_to_proto(rbac: Rbac) -> Message:
     for role in rbac.roles:
         meta.roles.add(name=role.name, description=role.description)
     for grant in rbac.grants:
-        meta.grants.add(
-            role={"name": grant.role},
-            object={"name": grant.object_type},
-            object_name=grant.object_name,
-            grantor={"user": {"name": grant.grantor}, "privilege": {"name": grant.privilege}},
-            db_name=grant.database,
-        )
+        meta.grants.append(grant_to_proto(grant))
     for group in rbac.privilege_groups:
         meta.privilege_groups.add(group_name=group.name, privileges=[{"name": name} for name in group.privileges])
     return meta
+
+
+def grant_to_proto(grant: RbacGrant) -> Message:
+    """Return the `milvus.GrantEntity` message of a grant."""
+    return milvus_pb2.GrantEntity(
+        role={"name": grant.role},
+        object={"name": grant.object_type},
+        object_name=grant.object_name,
+        grantor={"user": {"name": grant.grantor}, "privilege": {"name": grant.privilege}},
+        db_name=grant.database,
+    )

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Sequence
+from itertools import zip_longest
 
 from pymilvus.grpc_gen import common_pb2, milvus_pb2
 
@@ -46,6 +47,15 @@ class MilvusReader(MilvusCalls):
         answer = self._call("GetVersion", milvus_pb2.GetVersionRequest())
         check(answer.status, "GetVersion", self._uri)
         return parse_version(answer.version)
+
+    def reached_limits(self) -> list[str]:
+        """Return the limits that the server has reached, each with its reason: `DenyToWrite: disk quota exceeded`."""
+        answer = self._call("CheckHealth", milvus_pb2.CheckHealthRequest(), optional=True)
+        if answer is None:
+            return []
+        check(answer.status, "CheckHealth", self._uri)
+        names = [milvus_pb2.QuotaState.Name(state) for state in answer.quota_states]
+        return [f"{name}: {reason}" for name, reason in zip_longest(names, answer.reasons, fillvalue="")]
 
     def list_databases(self) -> list[str]:
         """Return all database names; `["default"]` from a server that has no databases (before 2.2.9)."""

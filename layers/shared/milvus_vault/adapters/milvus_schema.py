@@ -1,6 +1,6 @@
 """Milvus' schema messages to our models and back."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from pymilvus.grpc_gen import schema_pb2
@@ -149,3 +149,18 @@ def take_fields(schema: Message, names: Sequence[str]) -> list[Message]:
 def full_name(struct: str, field: str) -> str:
     """Return the name by which 2.6 tells a struct's field, whichever of its two names is given."""
     return field if field.startswith(f"{struct}[") else f"{struct}[{field}]"
+
+
+def row_to_proto(numbers: Mapping[str, int], vectors: Mapping[str, Sequence[float]]) -> list[Message]:
+    """Return the `schema.FieldData` messages of one row: fields of Int64, and of FloatVector."""
+    row = []
+    for name, number in numbers.items():
+        data = schema_pb2.FieldData(field_name=name, type="Int64")
+        data.scalars.long_data.data.append(number)
+        row.append(data)
+    for name, vector in vectors.items():
+        data = schema_pb2.FieldData(field_name=name, type="FloatVector")
+        data.vectors.dim = len(vector)
+        data.vectors.float_vector.data.extend(vector)
+        row.append(data)
+    return row

@@ -86,6 +86,7 @@ _ASKED = (
     "backup_rights",
     "restore_rights",
     "root_path",
+    "limits",
     "leftovers",
 )
 
@@ -144,6 +145,7 @@ def _ask(deployment: Deployment, findings: _Findings, database: VectorDatabase, 
             ("describe_collection", "backup_rights", "restore_rights", "root_path", "leftovers"),
             "the collections cannot be listed",
         )
+        findings.check("limits", lambda: _limits(database))
         return
     findings.check("describe_collection", lambda: _describe(database, names))
     places = {DEFAULT_DATABASE: [], **by_database(names)}
@@ -152,6 +154,7 @@ def _ask(deployment: Deployment, findings: _Findings, database: VectorDatabase, 
     anywhere: Places = dict.fromkeys(places, ())
     findings.check("restore_rights", lambda: _rights(database, server, ALL_RESTORE_RIGHTS, anywhere))
     findings.check("root_path", lambda: _prove(deployment, database, names))
+    findings.check("limits", lambda: _limits(database))
     findings.check("leftovers", lambda: _leftovers(names))
 
 
@@ -206,6 +209,13 @@ def _prove(deployment: Deployment, database: VectorDatabase, names: list[Collect
         msg = f"no collection has flushed rows yet, so that {where} cannot be proven to be this Milvus' own"
         raise Warned(msg, "Flush a collection, and check again.")
     return f"{where} is where this Milvus keeps its data"
+
+
+def _limits(database: VectorDatabase) -> str:
+    if reached := database.reached_limits():
+        msg = f"Milvus has reached limits: {'; '.join(reached)}"
+        raise Warned(msg, "See quotaAndLimits of Milvus' settings. A restore asks for no check of the disk quota.")
+    return "Milvus has reached no limit"
 
 
 def _leftovers(names: list[CollectionName]) -> str:

@@ -6,6 +6,7 @@ Only what is this execution's: one that was started since with the same input us
 from dataclasses import dataclass
 
 from milvus_vault.claims import check_owner
+from milvus_vault.model.collections import DEFAULT_DATABASE
 from milvus_vault.model.names import attempt_of, temporary_prefix
 from milvus_vault.ports import VectorDatabase
 from milvus_vault.restore.documents import Attempt, RestorePlan
@@ -55,7 +56,8 @@ class CleanUp:
         """Drop the collections that did not get their real name, and return how many there were."""
         dropped = 0
         there = set(database.list_databases())
-        for name in sorted({target.database for target in self.plan.targets} & there):
+        # The row that proves the bucket is in the default database, and its collection stays where a task is killed.
+        for name in sorted(({target.database for target in self.plan.targets} | {DEFAULT_DATABASE}) & there):
             for collection in database.list_collections(name):
                 if collection.startswith(temporary_prefix(self.run.run)):
                     self._check_owner()

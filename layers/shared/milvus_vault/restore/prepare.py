@@ -13,8 +13,8 @@ from milvus_vault.archive.tombstones import check_not_being_deleted
 from milvus_vault.claims import CLAIM, DIED, Claim, ClaimHeldError, Claims, check_owner
 from milvus_vault.copying.documents import CopyJob, CopyTarget, write_job, write_target
 from milvus_vault.errors import BackupNotFoundError, ObjectNotFoundError, TargetClaimedError, VaultError
-from milvus_vault.model.collections import CollectionName
-from milvus_vault.model.names import attempt_of, short_hash
+from milvus_vault.model.collections import DEFAULT_DATABASE, CollectionName
+from milvus_vault.model.names import attempt_of, short_hash, temporary_prefix
 from milvus_vault.model.objects import ArchivedObject
 from milvus_vault.model.requests import RestoreRequest
 from milvus_vault.model.versions import ServerVersion, has_import_jobs, parse_version
@@ -33,7 +33,7 @@ from milvus_vault.restore.staging_legacy import import_sources, staged_items
 from milvus_vault.restore.targets import TargetCheck, make_target
 from milvus_vault.restore.versions import check_target_version
 from milvus_vault.rights import by_database, check_rights
-from milvus_vault.source import MilvusStorage, prove_storage
+from milvus_vault.source import MilvusStorage, prove_storage, prove_storage_by_a_row
 from milvus_vault.workspace import Workspace
 
 
@@ -178,8 +178,23 @@ class RestorePreparation:
         if not archive.has_checksums:
             yield "The backup has no checksums: presence and size of its objects were checked, their content was not."
         self._store.check_bucket(self.storage.bucket)
-        if not prove_storage(self._store, self.database, self.storage, self._existing()):
-            yield "The target holds no rows yet, so that its bucket could not be proven before the import."
+        for limit in self.database.reached_limits():
+            yield f"Milvus had reached a limit when the restore began: {limit}"
+        if not self._is_proven():
+            yield (
+                "The target holds no rows yet and refused one for a moment, so that its bucket could not be proven"
+                " before the import."
+            )
+
+    def _is_proven(self) -> bool:
+        """Return whether the target's bucket is proven to be Milvus' own: by rows that it holds, or else by a new one.
+
+        Raises `WrongRootPathError`.
+        """
+        if prove_storage(self._store, self.database, self.storage, self._existing()):
+            return True
+        probe = CollectionName(database=DEFAULT_DATABASE, name=f"{temporary_prefix(self.run.run)}probe_{self._attempt}")
+        return prove_storage_by_a_row(self._store, self.database, self.storage, probe)
 
     def _write(
         self,

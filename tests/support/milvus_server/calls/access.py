@@ -218,12 +218,13 @@ def restore_rbac(call: Call, request: Message, _: Message) -> None:
         rbac.users[user.user] = user.password
         rbac.members |= {(user.user, role.name) for role in user.roles if role.name}
     for entity in meta.grants:
+        privilege = entity.grantor.privilege.name
         rbac.grants.add(
             Grant(
                 entity.role.name,
                 entity.object.name,
                 entity.object_name,
-                entity.grantor.privilege.name,
+                f"PrivilegeGroup{privilege}" if privilege == "*" and call.core.faults.garbles_wildcards else privilege,
                 entity.grantor.user.name or ROOT,
                 entity.db_name,
             )

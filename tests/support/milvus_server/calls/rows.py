@@ -5,7 +5,7 @@ from pymilvus.grpc_gen import schema_pb2
 from tests.support.milvus_server import reading, refusals, rows
 from tests.support.milvus_server.calls.table import Call, answers, as_dict
 from tests.support.milvus_server.expressions import keys_in
-from tests.support.milvus_server.refusals import INVALID, Refusal
+from tests.support.milvus_server.refusals import DISK_QUOTA, INVALID, QUOTA_EXCEEDED, Refusal
 from tests.support.milvus_server.values import (
     Message,
     Value,
@@ -20,6 +20,8 @@ _LONGEST_ANSWER = 16_384
 @answers("Insert")
 def insert(call: Call, request: Message, answer: Message) -> None:
     """Add rows."""
+    if call.core.faults.over_disk_quota:
+        raise Refusal(QUOTA_EXCEEDED, DISK_QUOTA)
     timestamp = call.core.clock.timestamp()
     keys = rows.insert(call.core, call.collection(request), request, timestamp)
     _acknowledge(answer, keys, timestamp)

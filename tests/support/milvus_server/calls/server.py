@@ -1,12 +1,15 @@
 """Calls about the server itself, its databases and its resource groups."""
 
+from pymilvus.grpc_gen import milvus_pb2
+
 from tests.support.milvus_server.calls.table import Call, answers, as_dict, pairs
 from tests.support.milvus_server.catalog import Database
 from tests.support.milvus_server.compaction import drop_collection
-from tests.support.milvus_server.refusals import UNEXPECTED, Refusal, invalid
+from tests.support.milvus_server.refusals import DISK_QUOTA, UNEXPECTED, Refusal, invalid
 from tests.support.milvus_server.values import Message
 
 _HEALTHY = 1
+_DENY_TO_WRITE = milvus_pb2.QuotaState.Value("DenyToWrite")
 
 
 @answers("GetVersion")
@@ -24,9 +27,12 @@ def connect(call: Call, _: Message, answer: Message) -> None:
 
 
 @answers("CheckHealth")
-def check_health(_: Call, __: Message, answer: Message) -> None:
-    """Say that all is well."""
+def check_health(call: Call, _: Message, answer: Message) -> None:
+    """Say that all is well, and which limits are reached."""
     answer.isHealthy = True
+    if call.core.faults.over_disk_quota:
+        answer.quota_states.append(_DENY_TO_WRITE)
+        answer.reasons.append(DISK_QUOTA)
 
 
 @answers("GetComponentStates")
