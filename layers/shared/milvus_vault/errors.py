@@ -178,6 +178,10 @@ class SourceChangedError(VaultError):
     """A collection's segments kept being replaced faster than they could be copied."""
 
 
+class SegmentTornError(VaultError):
+    """A segment in Milvus' bucket lacks objects or has stray ones, though Milvus goes on naming it."""
+
+
 class CopyUnfinishedError(VaultError):
     """A batch of copies ran out of time; what is done is recorded, and a retry goes on from there."""
 

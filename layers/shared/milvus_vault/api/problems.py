@@ -84,6 +84,7 @@ _STATUS: dict[HTTPStatus, tuple[type[VaultError], ...]] = {
         errors.RunStoppedError,
         errors.RunTimedOutError,
         errors.SettingsError,
+        errors.SegmentTornError,
         errors.SourceChangedError,
         errors.WaitTimeoutError,
         errors.WorkingFileError,

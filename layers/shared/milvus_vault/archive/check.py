@@ -1,11 +1,13 @@
 """Check that a backup's objects and documents are all there, and are the ones that were written."""
 
-from collections.abc import Iterable
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from milvus_vault.archive.contents import ArchivedCollection
-from milvus_vault.archive.layout import BackupLayout
+from milvus_vault.archive.layout import INSERT_LOG, BackupLayout, parse_log_key
 from milvus_vault.errors import BackupDamagedError
+from milvus_vault.model.collections import SegmentLevel
 from milvus_vault.model.objects import ArchivedObject
 from milvus_vault.ports import ObjectStore
 
@@ -22,11 +24,13 @@ class ObjectCheck:
     """Of the right size, but with another ETag; only where one was recorded."""
     extra: list[str] = field(default_factory=list)
     """Not in the list. They damage nothing, but an import in place would take them, too."""
+    torn: list[str] = field(default_factory=list)
+    """What is wrong with segments that cannot be whole even if all listed objects are there."""
 
     @property
     def is_damaged(self) -> bool:
         """Return whether an object that the backup needs is not as it was."""
-        return bool(self.missing or self.wrong_size or self.changed)
+        return bool(self.missing or self.wrong_size or self.changed or self.torn)
 
 
 def check_objects(
@@ -38,7 +42,7 @@ def check_objects(
 ) -> ObjectCheck:
     """Compare a collection's objects with one listing of its two folders, whatever the order of either."""
     expected = {item.stored_key: item for item in objects}
-    check = ObjectCheck()
+    check = ObjectCheck(torn=list(_torn(collection, expected.values())))
     for folder in layout.collection_folders(collection.collection_id):
         for listed in store.list_objects(bucket, folder):
             item = expected.pop(listed.key, None)
@@ -52,6 +56,24 @@ def check_objects(
     return check
 
 
+def _torn(collection: ArchivedCollection, objects: Iterable[ArchivedObject]) -> Iterator[str]:
+    """Yield what is wrong with segments by their own lists: Milvus would import nothing of them, or fail midway."""
+    logs: defaultdict[int, Counter[int]] = defaultdict(Counter)
+    for item in objects:
+        key = parse_log_key(item.source_key)
+        if key is not None and key.kind == INSERT_LOG:
+            logs[key.segment_id][key.field_id] += 1
+    for segment in collection.segments:
+        by_field = logs.get(segment.segment_id, Counter[int]())
+        if segment.level is SegmentLevel.L0:
+            continue
+        if segment.row_count and not by_field:
+            yield f"segment {segment.segment_id} has {segment.row_count} row(s) and no insert logs"
+        elif len(set(by_field.values())) > 1:
+            (most, most_logs), *_, (least, least_logs) = by_field.most_common()
+            yield f"segment {segment.segment_id} has {most_logs} logs of field {most} and {least_logs} of field {least}"
+
+
 def raise_if_damaged(collection: ArchivedCollection, check: ObjectCheck) -> None:
     """Return if the backup has all objects of the collection as they were.
 
@@ -62,7 +84,8 @@ def raise_if_damaged(collection: ArchivedCollection, check: ObjectCheck) -> None
         return
     wrong = {"missing": check.missing, "of another size": check.wrong_size, "changed": check.changed}
     counts = ", ".join(f"{len(keys)} {how}" for how, keys in wrong.items() if keys)
-    named = [f"{key} ({how})" for how, keys in wrong.items() for key in keys]
+    counts = ", ".join(filter(None, (counts, f"{len(check.torn)} torn segment(s)" if check.torn else "")))
+    named = [*check.torn, *(f"{key} ({how})" for how, keys in wrong.items() for key in keys)]
     more = f" and {len(named) - _NAMED_OBJECTS} more" if len(named) > _NAMED_OBJECTS else ""
     msg = f"objects of collection {collection.name} are damaged: {counts}: {', '.join(named[:_NAMED_OBJECTS])}{more}"
     raise BackupDamagedError(

@@ -79,6 +79,10 @@ class BackupLayout:
         """Return the folder of the copied objects, with a slash at its end."""
         return f"{self.root}binlogs/"
 
+    def here(self, stored_key: str) -> str:
+        """Return the key that a copied object has in this place, for the one that it had where the backup was made."""
+        return self.binlogs + stored_key.rpartition("/binlogs/")[2]
+
     @property
     def marker(self) -> str:
         """Return the key of the commit marker: the backup exists if and only if this object does."""

@@ -6,6 +6,7 @@ other documents, so that no damage goes unnoticed.
 
 import json
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 from pydantic import ValidationError
 
@@ -137,7 +138,8 @@ def read_objects(
         return list(collection.listed_objects)
     body = read_document(store, bucket, layout, collection.object_list)
     try:
-        return list(read_object_list(body))
+        # A backup may have been copied to another folder since.
+        return [replace(item, stored_key=layout.here(item.stored_key)) for item in read_object_list(body)]
     except ValueError as err:
         raise _unreadable(layout.root + collection.object_list.key, str(err)) from err
 

@@ -10,12 +10,12 @@ segments that keep their IDs. So all segments are listed anew.
 """
 
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from milvus_vault.archive.layout import DELTA_LOG, LogKey, parse_log_key
-from milvus_vault.errors import SourceChangedError, VersionUnsupportedError
+from milvus_vault.errors import SegmentTornError, SourceChangedError, VersionUnsupportedError
 from milvus_vault.model.collections import ALL_PARTITIONS, CollectionName, Segment, SegmentLevel, SegmentLogs
 from milvus_vault.model.objects import ListedObject
 from milvus_vault.ports import ObjectStore, VectorDatabase
@@ -55,10 +55,15 @@ class SegmentObjects:
     @property
     def is_even(self) -> bool:
         """Return whether each field has as many logs as the others; a torn segment has not."""
-        logs_by_field: dict[int, int] = defaultdict(int)
-        for field_id, _ in self.insert_logs:
-            logs_by_field[field_id] += 1
-        return len(set(logs_by_field.values())) <= 1
+        return len(set(self._logs_by_field().values())) <= 1
+
+    def __str__(self) -> str:
+        """Return how many logs there are."""
+        logs = ", ".join(f"{count} of field {number}" for number, count in sorted(self._logs_by_field().items()))
+        return f"insert logs: {logs or 'none'}; delta logs: {len(self.delta_logs)}"
+
+    def _logs_by_field(self) -> Counter[int]:
+        return Counter(field_id for field_id, _ in self.insert_logs)
 
     def only(self, logs: SegmentLogs) -> "SegmentObjects | None":
         """Return the objects that the server names; None where one of them is not there."""
@@ -100,10 +105,11 @@ def capture_objects(
     """Return a collection's flushed segments with all their objects, as of one answer of the server.
 
     Raises `WrongRootPathError` where there are segments but no object at all, `VersionUnsupportedError` for a
-    storage version that this release does not know, and `SourceChangedError` where segments are replaced faster
-    than they can be listed.
+    storage version that this release does not know, `SegmentTornError` for a segment that stays and never is whole,
+    and `SourceChangedError` where segments are replaced faster than they can be listed.
     """
     whole: dict[int, SegmentObjects] = {}
+    torn: dict[int, SegmentObjects] = {}
     channels: dict[int, str] = {}
     segments = _list_segments(database, name)
     for _ in range(PASSES):
@@ -118,6 +124,8 @@ def capture_objects(
             if (objects := _complete(segment, found[segment.segment_id], logs)) is not None:
                 whole[segment.segment_id] = objects
         before, segments = segments, _list_segments(database, name)
+        # In both answers, and so listed when it was not yet replaced.
+        torn = {number: found[number] for number in before if number in segments and number not in whole}
         has_folded = any(s.level is SegmentLevel.L0 and s.segment_id not in segments for s in before.values())
         whole = {} if has_folded else {number: objects for number, objects in whole.items() if number in segments}
         if whole.keys() == segments.keys() and not has_folded:
@@ -129,6 +137,11 @@ def capture_objects(
                 objects=tuple(o for number in sorted(whole) for o in whole[number].all()),
             )
         time.sleep(PAUSE_SECONDS)
+    for number, objects in torn.items():
+        msg = f"segment {number} of {name} has {segments[number].row_count} row(s), and is not whole ({objects})"
+        raise SegmentTornError(
+            msg, hint="Let MilvusRestUri be reached where Milvus has it (2.5.8 and newer), or compact the collection."
+        )
     msg = f"the segments of {name} kept changing while their objects were listed, {PASSES} times"
     raise SourceChangedError(msg, hint="Back up again when fewer rows are written, or pause garbage collection.")
 

@@ -33,8 +33,8 @@ _NAMES = {
         "FieldIdMismatchError FlushTimeoutError ImportFailedError ImportStalledError IndexFailedError "
         "LoadFailedError LocalStackError MilvusCertificateError MilvusRequestError MilvusSecretError "
         "MilvusTlsError ObjectChangedError ObjectNotFoundError RestoreFailedError RowCountMismatchError "
-        "RunStoppedError RunTakenOverError RunTimedOutError ServiceRequestError SettingsError SourceChangedError "
-        "StorageRequestError WorkingFileError WrongRootPathError"
+        "RunStoppedError RunTakenOverError RunTimedOutError SegmentTornError ServiceRequestError SettingsError "
+        "SourceChangedError StorageRequestError WorkingFileError WrongRootPathError"
     ),
     ExitCode.USAGE: "EmptySelectionError InvalidRequestError NameConflictError RouteNotFoundError",
     ExitCode.PARTIAL: "BackupPartialError PruneFailedError RestorePartialError",

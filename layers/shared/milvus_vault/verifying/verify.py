@@ -126,6 +126,8 @@ def _problems(collection: ArchivedCollection, check: ObjectCheck) -> Iterator[st
     ):
         for key in keys[:MAX_PROBLEMS]:
             yield f"{collection.name}: {key} {how}"
+    for problem in check.torn[:MAX_PROBLEMS]:
+        yield f"{collection.name}: {problem}"
 
 
 def record_verification(run: Workspace, backup_name: str, run_id: str, found: VerifyProgress, now: datetime) -> None:
