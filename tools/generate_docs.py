@@ -5,6 +5,7 @@ docs/errors.md       every error: its meaning from `errors.py`, its retries from
 docs/requests.md     the fields of the requests, from their models, with examples that the models accept
 docs/openapi.json    the API, from its routes and their models
 docs/schemas/*.json  JSON schemas of requests, results, events and the manifest
+docs/threads.md      what users have reported, from `docs/threads.yaml` and the tests that name it
 
 With `--check` nothing is written: it names the files that are not what the code says, and ends with 1 if there
 are any. `make check-docs` runs it; the package must be importable (PYTHONPATH=layers/shared).
@@ -34,6 +35,7 @@ from milvus_vault.model.events import RunEvent
 from milvus_vault.model.messages import PublishBackupResult, ReportRestoreResult
 from milvus_vault.model.messages_retention import ReportPruneResult, VerifyBackupResult
 from milvus_vault.model.requests import BackupRequest, PruneRequest, RestoreRequest, VerifyRequest
+from tools.threads import guards, register, threads_document
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
@@ -382,6 +384,7 @@ def documents() -> dict[Path, str]:
         DOCS / "errors.md": errors_document(sections, retries(machines), actions),
         DOCS / "requests.md": requests_document(EXAMPLES),
         DOCS / "openapi.json": json.dumps(openapi_document(ENDPOINTS), indent=2) + "\n",
+        DOCS / "threads.md": threads_document(register(), guards(), GENERATED),
     }
     for name, (model, mode) in SCHEMAS.items():
         made[DOCS / "schemas" / f"{name}.schema.json"] = schema_document(model, mode)

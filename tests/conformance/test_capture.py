@@ -55,6 +55,7 @@ def _levels(backups: Backups) -> set[tuple[SegmentLevel, bool]]:
     return {(segment.level, segment.partition_id == -1) for segment in collection.segments}
 
 
+@pytest.mark.thread("milvus#29122", "milvus-backup#265", "milvus-backup#316")
 @pytest.mark.feature(Feature.EVERY_ROW_ONCE, Feature.FLUSH)
 @pytest.mark.parametrize("version", ALL)
 def test_a_backup_holds_every_live_row_once(start: Start, backups: Open, version: str) -> None:
@@ -69,6 +70,7 @@ def test_a_backup_holds_every_live_row_once(start: Start, backups: Open, version
     assert len(taken.rows("b", FULL_NAME)) == 2 * ROWS + 3 - 7
 
 
+@pytest.mark.thread("milvus#33157", "milvus-backup#316")
 @pytest.mark.feature(Feature.LEVEL_ZERO)
 @pytest.mark.feature(Feature.COLUMN_GROUPS, version="2.6")
 @pytest.mark.parametrize("version", WITH_L0)

@@ -61,6 +61,7 @@ def _compact_and_collect(running: Running) -> None:
         compaction.collect_garbage(core)
 
 
+@pytest.mark.thread("milvus#29122")
 @pytest.mark.feature(Feature.CHANGES_MEANWHILE)
 @pytest.mark.parametrize("folder", ["delta_log", "insert_log"])
 @pytest.mark.parametrize("version", WITH_L0)
@@ -95,6 +96,7 @@ def test_no_row_is_captured_twice_whenever_its_segment_is_sorted(
     assert taken.rows("b", FULL_NAME) == taken.live_rows(FULL_NAME)
 
 
+@pytest.mark.thread("milvus-backup#858", "milvus-backup#1172")
 @pytest.mark.feature(Feature.CHANGES_MEANWHILE)
 @pytest.mark.parametrize("version", ALL)
 def test_objects_that_are_collected_before_they_are_copied_are_captured_anew(
@@ -115,6 +117,7 @@ def test_objects_that_are_collected_before_they_are_copied_are_captured_anew(
     assert len(taken.rows("b", FULL_NAME)) == 2 * ROWS - 5
 
 
+@pytest.mark.thread("milvus-backup#476", "milvus-backup#635", "milvus-backup#913")
 @pytest.mark.feature(Feature.EXACT_LOGS)
 @pytest.mark.parametrize("version", ["2.5.27", "2.6.19"])
 def test_logs_that_the_server_does_not_name_are_left_out(start: Start, backups: Open, version: str) -> None:

@@ -36,6 +36,7 @@ def restore(deploy: Deploy, version: str, archive: str, environment: dict[str, s
     return restoring
 
 
+@pytest.mark.thread("milvus#33157", "milvus-backup#265", "milvus-backup#316")
 @pytest.mark.feature(Feature.PEER_ARCHIVES)
 @pytest.mark.parametrize(
     "environment", [FOLDED, AFTERWARDS, BY_GRPC], ids=["deletes beside rows", "deletes after rows", "by gRPC"]

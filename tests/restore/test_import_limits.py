@@ -85,6 +85,7 @@ def imported_twice(target: Restoring) -> list[Any]:
     return [what for what, count in counted.items() if count > 1]
 
 
+@pytest.mark.thread("milvus-backup#1061")
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("version", ALL)
 def test_a_server_gets_no_more_jobs_than_it_takes_at_a_time_and_all_of_them_by_and_by(
@@ -111,6 +112,7 @@ def test_a_server_gets_no_more_jobs_than_it_takes_at_a_time_and_all_of_them_by_a
     assert imported_twice(trip.target) == []
 
 
+@pytest.mark.thread("milvus-backup#473", "milvus-backup#1217")
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("version", NEWER)
 def test_a_record_that_milvus_forgets_while_other_jobs_still_run_is_not_missed(
@@ -124,6 +126,7 @@ def test_a_record_that_milvus_forgets_while_other_jobs_still_run_is_not_missed(
     assert len(jobs(trip.target)) < len(gate.rounds)
 
 
+@pytest.mark.thread("milvus-backup#363", "milvus-backup#640")
 @pytest.mark.parametrize("version", ALL)
 def test_jobs_that_wait_for_indexes_are_waited_for(deploy: Deploy, version: str) -> None:
     trip = Trip(deploy, version, {})
@@ -140,6 +143,7 @@ def test_jobs_that_wait_for_indexes_are_waited_for(deploy: Deploy, version: str)
     assert looks.count([70] * len(looks[0])) >= 2
 
 
+@pytest.mark.thread("milvus-backup#363", "milvus-backup#640", "milvus-backup#1176", "milvus-backup#1177")
 @pytest.mark.parametrize("version", ["2.3.5", *NEWER])
 def test_jobs_of_which_none_moves_for_hours_fail_by_name_and_leave_nothing(
     deploy: Deploy, monkeypatch: pytest.MonkeyPatch, version: str

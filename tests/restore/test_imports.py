@@ -40,6 +40,7 @@ def restoring(deploy: Deploy, request: pytest.FixtureRequest) -> Restoring:
     return found
 
 
+@pytest.mark.thread("milvus-backup#1075", "milvus#51177")
 @pytest.mark.feature(Feature.FOLDED_DELETES, Feature.IMPORT_BY_REST, parameter="restoring")
 def test_there_is_one_job_a_partition_and_none_for_deletes(restoring: Restoring) -> None:
     restoring.restore({"backup_name": ARCHIVE})
@@ -58,6 +59,7 @@ def test_all_jobs_are_there_before_the_first_is_waited_for(restoring: Restoring)
     assert set(counts) == {partitions_with_rows()}
 
 
+@pytest.mark.thread("milvus#33157")
 @pytest.mark.feature(Feature.DELETES_AFTERWARDS)
 @pytest.mark.parametrize("version", NEWER)
 def test_deletes_by_themselves_come_after_all_rows_of_their_collection(deploy: Deploy, version: str) -> None:
@@ -104,6 +106,7 @@ def test_where_rest_does_not_answer_jobs_are_started_by_grpc(deploy: Deploy, ver
     assert {len(job.files) for job in jobs(restoring)} == {1}
 
 
+@pytest.mark.thread("milvus-backup#473", "milvus-backup#1176", "milvus-backup#1177", "milvus-backup#1217")
 @pytest.mark.feature(Feature.FORGOTTEN_JOBS, parameter="restoring")
 def test_jobs_that_milvus_forgot_fail_by_name_since_nothing_proves_their_rows(restoring: Restoring) -> None:
     restoring.server.faults.forgets_imports = True
@@ -123,6 +126,7 @@ def _until_all_ended(restoring: Restoring) -> None:
         time.sleep(0.02)
 
 
+@pytest.mark.thread("milvus-backup#1061")
 @pytest.mark.feature(Feature.LOST_ANSWERS)
 @pytest.mark.parametrize("way", [{}, BY_GRPC], ids=["REST", "gRPC"])
 @pytest.mark.parametrize("version", NEWER)

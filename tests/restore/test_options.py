@@ -86,6 +86,7 @@ def test_a_database_that_is_created_gets_its_properties_and_one_that_is_there_ke
         assert found["database.max.collections"] == most
 
 
+@pytest.mark.thread("milvus-backup#404", "milvus-backup#488")
 @pytest.mark.feature(Feature.RESTORE_RBAC)
 @pytest.mark.parametrize("version", NEWER)
 def test_users_and_roles_come_back_and_those_that_are_there_stay(deploy: Deploy, version: str) -> None:
@@ -107,6 +108,7 @@ def test_a_backup_without_users_is_refused_where_they_are_asked_for(deploy: Depl
         restoring.restore({"backup_name": "golden_0516", "rbac": True})
 
 
+@pytest.mark.thread("milvus-backup#488", "milvus-backup#515")
 def test_only_what_is_missing_is_restored() -> None:
     ann, bob, root = (RbacUser(name=name, password_hash="h") for name in ("ann", "bob", "root"))
     read = RbacGrant(role="r", object_type="Collection", object_name="*", privilege="Query", grantor="root")

@@ -151,6 +151,7 @@ def test_2_2_and_2_3_take_backups_only_where_they_are_told_to(restores: Restores
             second.restore({"backup_name": _backup_of(source)})
 
 
+@pytest.mark.thread("milvus-backup#888", "milvus-backup#910", "milvus-backup#1012", "milvus-backup#1013")
 @pytest.mark.feature(Feature.ADDED_FIELDS, version="2.6")
 def test_fields_added_later_keep_their_numbers_beside_dynamic_values(deploy: Deploy) -> None:
     first = deploy("2.6.19")

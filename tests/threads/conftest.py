@@ -1,0 +1,7 @@
+"""Servers of each version to restore into, and to back up."""
+
+from tests.conformance.conftest import start
+from tests.conformance.test_capture import backups
+from tests.restore.conftest import deploy
+
+__all__ = ["backups", "deploy", "start"]

@@ -1,0 +1,95 @@
+"""Logs of which there are too many or too few: while a backup is made, and in archives that have such."""
+
+import json
+
+import pytest
+
+from milvus_vault.errors import BackupDamagedError, SegmentTornError
+from tests.conformance.asking import Milvus, base_fields
+from tests.conformance.conftest import Running, Start
+from tests.conformance.test_capture import Open
+from tests.restore.conftest import Deploy
+from tests.support.golden_rows import GOLDEN
+from tests.support.restoring import BACKUPS, PREFIX, Json
+
+pytestmark = pytest.mark.filterwarnings("ignore:No application metrics to publish")
+
+ALL = ["2.2.16", "2.3.5", "2.4.23", "2.5.27", "2.6.19"]
+ROWS = 30
+
+
+def filled(start: Start, version: str) -> Running:
+    """Return a server with two collections that have rows."""
+    running = start(version)
+    for name in ("sound", "torn"):
+        running.milvus.make(name, *base_fields())
+        running.milvus.insert(name, range(ROWS))
+        running.milvus.flush(name)
+    running.milvus.settle()
+    return running
+
+
+def insert_logs(milvus: Milvus, name: str) -> list[str]:
+    """Return the keys of the logs of a collection's only segment."""
+    (segment,) = milvus.infos(name)
+    return [key for key in milvus.keys(f"{milvus.root}/insert_log/") if f"/{segment.segmentID}/" in key]
+
+
+@pytest.mark.thread("milvus-backup#476", "milvus-backup#635", "milvus-backup#913", "milvus-backup#971")
+@pytest.mark.thread("milvus-backup#1172")
+@pytest.mark.parametrize("version", ALL)
+def test_a_log_that_a_repeated_upload_left_fails_its_collection_by_name_and_no_other(
+    start: Start, backups: Open, version: str
+) -> None:
+    running = filled(start, version)
+    running.server.core.faults.unavailable_names = frozenset({"/v2/vectordb/segments/describe"})
+    running.server.core.faults.unavailable_calls = 10**6
+    stray = f"{insert_logs(running.milvus, 'torn')[-1].rpartition('/')[0]}/999"
+    taken = backups(running)
+    taken.s3.put_object(Bucket=running.server.bucket, Key=stray, Body=b"left by an upload that was repeated")
+
+    manifest = taken.take("b")
+
+    assert [str(entry.name) for entry in manifest.collections] == ["default.sound"]
+    (failure,) = manifest.failures
+    assert (str(failure.name), failure.error) == ("default.torn", SegmentTornError.__name__)
+    assert f"{ROWS} row(s), and is not whole" in failure.message
+
+
+@pytest.mark.thread("milvus-backup#176", "milvus-backup#1033", "milvus-backup#1172")
+@pytest.mark.parametrize("version", ALL)
+def test_a_segment_without_insert_logs_fails_its_collection_by_name_and_no_other(
+    start: Start, backups: Open, version: str
+) -> None:
+    running = filled(start, version)
+    taken = backups(running)
+    for key in insert_logs(running.milvus, "torn"):
+        taken.s3.delete_object(Bucket=running.server.bucket, Key=key)
+    running.milvus.insert("torn", range(ROWS, 2 * ROWS))
+    running.milvus.flush("torn")
+    running.milvus.settle()
+
+    manifest = taken.take("b", collections=["default.sound", "default.torn"])
+
+    assert [str(entry.name) for entry in manifest.collections] == ["default.sound"]
+    (failure,) = manifest.failures
+    assert (failure.error, "insert logs: none" in failure.message) == (SegmentTornError.__name__, True)
+
+
+@pytest.mark.thread("milvus-backup#476", "milvus-backup#635", "milvus-backup#871")
+@pytest.mark.parametrize("version", ["2.4.23", "2.5.27", "2.6.19"])
+def test_an_archive_with_more_logs_of_one_field_than_of_another_is_refused_before_anything_is_made(
+    deploy: Deploy, version: str
+) -> None:
+    restoring = deploy(version)
+    restoring.upload(GOLDEN / "golden_2_4")
+    key = f"{PREFIX}/golden_2_4/meta/full_meta.json"
+    meta: Json = json.loads(restoring.s3.get_object(Bucket=BACKUPS, Key=key)["Body"].read())
+    partition = meta["collection_backups"][0]["partition_backups"][1]
+    segment = next(found for found in partition["segment_backups"] if found.get("binlogs"))
+    (log,) = segment["binlogs"][-1]["binlogs"]
+    segment["binlogs"][-1]["binlogs"].append(log | {"log_path": f"{log['log_path']}9", "log_id": log["log_id"] * 10})
+    restoring.s3.put_object(Bucket=BACKUPS, Key=key, Body=json.dumps(meta).encode())
+    with pytest.raises(BackupDamagedError, match=r"has 2 logs of field \d+ and 1 of field"):
+        restoring.restore({"backup_name": "golden_2_4"})
+    assert list(restoring.server.core.catalog.collections()) == []
