@@ -4,11 +4,13 @@ import itertools
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
+from functools import cache
 from typing import Any
 
 import pytest
 
 from local.aws import Ministack
+from tests.support.importing import Size, fill, quick
 from tests.support.milvus_server.core import Settings
 from tests.support.milvus_server.server import MilvusServer
 from tests.support.milvus_server.versions import VERSIONS
@@ -19,6 +21,7 @@ _NEVER = 10**6
 _numbers = itertools.count()
 
 type Deploy = Callable[..., Restoring]
+type Archive = Callable[..., tuple[Restoring, str]]
 
 # Not every invocation has something to count.
 pytestmark = pytest.mark.filterwarnings("ignore:No application metrics to publish")
@@ -49,3 +52,19 @@ def deploy(ministack: Ministack) -> Iterator[Deploy]:
             return start_server(ministack, running, version, environment, **settings)
 
         yield deploy_one
+
+
+@pytest.fixture(scope="module")
+def archive(ministack: Ministack) -> Iterator[Archive]:
+    """Back filled servers up, each once: `archive(version, size, with more deletes)` returns source and name."""
+    with ExitStack() as running:
+
+        @cache
+        def archive_one(version: str, size: Size, more_deletes: tuple[str, ...] = ()) -> tuple[Restoring, str]:
+            source = start_server(ministack, running, version, durations=quick(version))
+            fill(source, size, more_deletes)
+            name = f"filled_{next(_numbers)}"
+            source.back_up(name)
+            return source, name
+
+        yield archive_one

@@ -1,23 +1,15 @@
 """However much is restored, no import job waits for another, but deletes by themselves for all rows of theirs."""
 
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
-from dataclasses import replace
-from functools import cache
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
 import yaml
 
-from local.aws import Ministack
 from tests.compatibility.features import Feature
-from tests.restore.conftest import SPEED, Deploy
-from tests.support.importing import Gate, fill, keys
-from tests.support.milvus_server.core import Settings
-from tests.support.milvus_server.server import MilvusServer
-from tests.support.milvus_server.versions import VERSIONS, Durations
-from tests.support.restoring import Restoring
+from tests.restore.conftest import Archive, Deploy
+from tests.support.importing import Gate, Size, keys, quick
+from tests.support.milvus_server.versions import VERSIONS
 
 pytestmark = pytest.mark.filterwarnings("ignore:No application metrics to publish")
 
@@ -25,41 +17,8 @@ NEWER = ["2.4.23", "2.5.27", "2.6.19"]
 OLDER = ["2.2.16", "2.3.5"]
 BY_THEMSELVES = {"FOLD_COPIES": "0"}
 BY_GRPC = {"MILVUS_REST_URI": "http://127.0.0.1:9"}
-SMALL, LARGE = (1, 1, 1), (6, 5, 4)
+SMALL, LARGE = Size(1, 1, 1), Size(6, 5, 4)
 ROOT = Path(__file__).parents[2]
-
-type Size = tuple[int, int, int]
-"""Collections, partitions of each, segments of each."""
-
-type Archive = Callable[[str, Size], tuple[MilvusServer, str]]
-
-
-def quick(version: str) -> Durations:
-    """Return durations with which a server is filled soon, and deletes stay where they are."""
-    return replace(VERSIONS[version].durations, flush=0.5, sort=0.1, flush_limit=0.0, l0_compaction=10**6)
-
-
-@pytest.fixture(scope="module")
-def archive(ministack: Ministack) -> Iterator[Archive]:
-    """Back servers of a version and a size up, each once: `archive(version, size)` returns server and name."""
-    with ExitStack() as running:
-
-        @cache
-        def archive_one(version: str, size: Size) -> tuple[MilvusServer, str]:
-            s3, name = ministack.client("s3"), f"rounds_{'_'.join(map(str, size))}_{version.replace('.', '_')}"
-            settings, bucket = Settings(speed=SPEED, durations=quick(version)), name.replace("_", "-")
-            server = MilvusServer(s3.meta.endpoint_url, version=version, bucket=bucket, settings=settings)
-            source = Restoring(s3, running.enter_context(server))
-            fill(source, names(size), partitions=size[1], segments=size[2])
-            source.back_up(name)
-            return server, name
-
-        yield archive_one
-
-
-def names(size: Size) -> list[str]:
-    """Return the names of the collections."""
-    return [f"c{number}" for number in range(size[0])]
 
 
 def restored(deploy: Deploy, archive: Archive, version: str, size: Size, environment: dict[str, str]) -> Gate:
@@ -68,8 +27,8 @@ def restored(deploy: Deploy, archive: Archive, version: str, size: Size, environ
     target = deploy(version, environment, durations=quick(version))
     gate = Gate(target)
     report = target.restore({"backup_name": name, "allow_version": True})
-    assert [found["message"] for found in report["collections"]] == [""] * size[0]
-    assert keys(target.server, names(size)) == keys(source, names(size))
+    assert [found["message"] for found in report["collections"]] == [""] * size.collections
+    assert keys(target, size) == keys(source, size)
     return gate
 
 
@@ -79,12 +38,11 @@ def restored(deploy: Deploy, archive: Archive, version: str, size: Size, environ
 def test_deletes_by_themselves_are_a_second_round_however_much_there_is(
     deploy: Deploy, archive: Archive, version: str, size: Size, way: dict[str, str]
 ) -> None:
-    collections, partitions, _ = size
     rows, deletes = restored(deploy, archive, version, size, BY_THEMSELVES | way).rounds
-    assert len(rows) == collections * partitions
+    assert len(rows) == size.collections * size.partitions
     assert not any(job.is_level_zero for job in rows)
     # One for each partition, and one for the deletes that concern all of them.
-    assert len(deletes) == collections * (partitions + 1)
+    assert len(deletes) == size.collections * (size.partitions + 1)
     assert all(job.is_level_zero for job in deletes)
 
 
@@ -95,16 +53,16 @@ def test_there_is_one_round_where_deletes_are_folded(
     deploy: Deploy, archive: Archive, version: str, size: Size
 ) -> None:
     (rows,) = restored(deploy, archive, version, size, {}).rounds
-    assert len(rows) == size[0] * size[1]
+    assert len(rows) == size.collections * size.partitions
 
 
 @pytest.mark.parametrize("version", OLDER)
 def test_2_2_and_2_3_are_given_all_jobs_at_once_and_do_them_one_after_the_other(
     deploy: Deploy, archive: Archive, version: str
 ) -> None:
-    collections, partitions, _ = size = (3, 3, 2)
+    size = Size(3, 3, 2)
     (rows,) = restored(deploy, archive, version, size, {}).rounds
-    assert len(rows) == collections * partitions
+    assert len(rows) == size.collections * size.partitions
     begins = sorted(job.begins_at for job in rows)
     lasts = VERSIONS[version].durations.import_job
     assert all(after - before >= lasts * 0.99 for before, after in pairwise(begins))

@@ -2,11 +2,12 @@
 
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 from tests.conformance.asking import Milvus, base_fields
 from tests.support.milvus_server.importing import Job
-from tests.support.milvus_server.server import MilvusServer
+from tests.support.milvus_server.versions import VERSIONS, Durations
 from tests.support.restoring import Restoring
 
 _PATIENCE_SECONDS = 30
@@ -58,13 +59,33 @@ class Gate:
         faults.stuck_at_index = True
 
 
-def fill(restoring: Restoring, names: Iterable[str], *, partitions: int, segments: int) -> None:
-    """Make collections with so many segments in each partition, and deletes, with and without a partition."""
+class Size(NamedTuple):
+    """How much there is on a server."""
+
+    collections: int
+    partitions: int
+    """Of each collection."""
+    segments: int
+    """Of each partition."""
+
+    @property
+    def names(self) -> list[str]:
+        """Return the names of the collections."""
+        return [f"c{number}" for number in range(self.collections)]
+
+
+def quick(version: str) -> Durations:
+    """Return durations with which a server is filled soon, and deletes stay where they are."""
+    return replace(VERSIONS[version].durations, flush=0.5, sort=0.1, flush_limit=0.0, l0_compaction=10**6)
+
+
+def fill(restoring: Restoring, size: Size, more_deletes: Iterable[str] = ()) -> None:
+    """Make collections with rows in each partition, and deletes with and without a partition; in some more of them."""
     milvus = asking(restoring)
-    for name in names:
-        others = [f"p{number}" for number in range(1, partitions)]
+    for name in size.names:
+        others = [f"p{number}" for number in range(1, size.partitions)]
         milvus.make(name, *base_fields(), partitions=others)
-        for turn in range(segments):
+        for turn in range(size.segments):
             for number, partition in enumerate(("_default", *others)):
                 first = 1000 * number + 10 * turn
                 milvus.insert(name, range(first, first + 10), partition)
@@ -75,9 +96,13 @@ def fill(restoring: Restoring, names: Iterable[str], *, partitions: int, segment
             )
         milvus.delete(name, [1, 1001])
         milvus.flush(name)
+    for name in more_deletes:
+        milvus.delete(name, [2, 1002])
+        milvus.flush(name)
     milvus.settle()
 
 
-def keys(server: MilvusServer, names: Iterable[str]) -> dict[str, list[str]]:
-    """Return the keys of the live rows of collections."""
-    return {name: sorted(map(str, server.live_rows("default", name).get(100, []))) for name in names}
+def keys(restoring: Restoring, size: Size) -> dict[str, list[str]]:
+    """Return the keys of the live rows of all collections."""
+    server = restoring.server
+    return {name: sorted(map(str, server.live_rows("default", name).get(100, []))) for name in size.names}

@@ -126,7 +126,11 @@ class CollectionImport:
         )
 
     def deletes_staged(self, base: str) -> tuple[ImportSource, ...]:
-        """Return what to import after all rows: the deletes that are not folded, those of partitions first."""
+        """Return what to import after all rows: the deletes that are not folded, those of partitions first.
+
+        One folder for each partition, so that a job has one path, as servers before 2.6.5 want it; more paths would
+        have to be of the same partition.
+        """
         if self.folds:
             return ()
         names = {found.partition_id: found.name for found in self._collection.partitions} | {ALL_PARTITIONS: ""}
