@@ -103,7 +103,7 @@ class Feature(Enum):
     FLUSH = _backup("a flush of each collection")
     CHECKPOINTS = _backup("the checkpoint of each channel", "2.4")
     FLUSH_ALL = _backup("one flush of everything (2.6.11 and newer)", "2.6")
-    FLUSH_LIMIT = _backup("the limit on flushes is waited for", "2.4")
+    FLUSH_LIMIT = _backup("the limit on flushes that is on by default is waited for", "2.4")
     SKIP_FLUSH = _backup("without a flush (`skip_flush`)")
     LIVE_ROWS = _backup("the number of live rows")
     LEVEL_ZERO = _backup("deletes of L0 segments", "2.4")

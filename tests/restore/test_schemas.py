@@ -14,8 +14,9 @@ from local.aws import Ministack
 from milvus_vault.errors import VersionUnsupportedError
 from tests.compatibility.features import VERSIONS as MINORS
 from tests.compatibility.features import Feature, from_version
-from tests.restore.conftest import Deploy, start_server
+from tests.restore.conftest import Deploy
 from tests.restore.schema_cases import CASES, ROWS, create, field, rows
+from tests.restore.servers import start_server
 from tests.support.milvus_server.versions import VERSIONS
 from tests.support.restoring import Restoring
 

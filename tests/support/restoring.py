@@ -181,6 +181,12 @@ class Restoring:
             yield
 
 
+def objects_of(restoring: Restoring, prefix: str) -> list[str]:
+    """Return the keys below a prefix of the bucket of the backups."""
+    pages = restoring.s3.get_paginator("list_objects_v2").paginate(Bucket=BACKUPS, Prefix=prefix)
+    return [item["Key"] for page in pages for item in page.get("Contents", [])]
+
+
 def staged_keys(restoring: Restoring) -> list[str]:
     """Return the keys of staged objects, without those of claims."""
     pages = restoring.s3.get_paginator("list_objects_v2").paginate(Bucket=restoring.server.bucket, Prefix=f"{STAGING}/")

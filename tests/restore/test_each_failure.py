@@ -1,0 +1,83 @@
+"""What goes wrong with a restore, in every version alike: found, named, and nothing left under the wanted name."""
+
+import time
+
+import pytest
+
+from milvus_vault.errors import BackupDamagedError
+from tests.compatibility.features import Feature
+from tests.restore.servers import BOOKS, PENS, PLAIN, ROWS, Filled, each_version
+from tests.support.restoring import BACKUPS, PREFIX, Restoring, objects_of, staged_keys
+
+pytestmark = pytest.mark.filterwarnings("ignore:No application metrics to publish")
+
+
+@pytest.mark.feature(Feature.MISSING_OBJECTS)
+@each_version
+def test_an_object_that_is_missing_is_found_before_anything_is_made(filled: Filled) -> None:
+    for kind in ("insert_log", "delta_log"):
+        name = filled.named(kind)
+        filled.restoring.back_up(name, collections=["default.pens"])
+        key = objects_of(filled.restoring, f"{PREFIX}/{name}/binlogs/{kind}/")[0]
+        filled.restoring.s3.delete_object(Bucket=BACKUPS, Key=key)
+        with pytest.raises(BackupDamagedError, match="missing"):
+            filled.restore(backup_name=name, suffix="_lacking")
+    assert "pens_lacking" not in filled.collections("default")
+
+
+@pytest.mark.feature(Feature.MISSING_ROWS)
+@pytest.mark.parametrize(("kind", "error"), [("insert_log", ""), ("delta_log", "RowCountMismatchError")])
+@each_version
+def test_rows_that_milvus_left_out_or_brought_back_in_silence_are_found(filled: Filled, kind: str, error: str) -> None:
+    """The source was loaded and flushed by itself, so that the backup knows how many rows lived."""
+    name = filled.named(f"less_{kind}")
+    filled.restoring.back_up(name, collections=["default.books"])
+    filled.restoring.after = {"create_collections": lambda: _lose_staged(filled.restoring, kind)}
+    report = filled.restore(backup_name=name, suffix="_less")
+    (told,) = report["collections"]
+    allowed = {error} if error else {"RowCountMismatchError", "ImportFailedError", "MilvusRequestError"}
+    assert (report["status"], told["error"] in allowed) == ("failed", True), told
+    assert "books_less" not in filled.collections("default")
+
+
+@pytest.mark.feature(Feature.MISSING_ROWS)
+@pytest.mark.parametrize("version", ["2.2.16", "2.3.5"])
+def test_a_collection_that_comes_back_empty_is_told_where_all_its_rows_may_have_been_deleted(filled: Filled) -> None:
+    filled.restoring.after = {"create_collections": lambda: _lose_staged(filled.restoring, "insert_log")}
+    (told,) = filled.restore(collections=["default.pens"], suffix="_empty")["collections"]
+    assert (told["status"], told["row_count"]) == ("restored", 0)
+    assert [text for text in told["warnings"] if f"None of the {ROWS} row(s) of default.pens came back" in text]
+
+
+def _lose_staged(restoring: Restoring, kind: str) -> None:
+    for key in staged_keys(restoring):
+        if f"/{kind}/" in key:
+            restoring.s3.delete_object(Bucket=restoring.server.bucket, Key=key)
+
+
+@pytest.mark.feature(Feature.LOST_ANSWERS)
+@each_version
+def test_an_answer_that_got_lost_doubles_no_rows(filled: Filled) -> None:
+    faults = filled.restoring.server.faults
+    faults.unavailable_names = frozenset({"Import", "/v2/vectordb/jobs/import/create"})
+    filled.restoring.after = {"create_collections": lambda: setattr(faults, "lost_answers", 1)}
+    assert filled.restore(suffix="_lost")["status"] == "complete"
+    assert faults.lost_answers == 0
+    assert [filled.keys(f"{name}_lost") for name in ("books", "pens", "plain")] == [BOOKS, PENS, PLAIN]
+
+
+@pytest.mark.feature(Feature.FORGOTTEN_JOBS)
+@each_version
+def test_a_job_that_milvus_forgot_fails_by_name(filled: Filled) -> None:
+    server = filled.restoring.server
+
+    def wait() -> None:
+        while any(job.ended_at is None for job in server.service.imports.all()):
+            time.sleep(0.01)
+
+    server.faults.forgets_imports = True
+    filled.restoring.after = {"start_imports": wait}
+    report = filled.restore(collections=["default.plain"], suffix="_forgotten")
+    server.faults.forgets_imports = False
+    assert [told["error"] for told in report["collections"]] == ["ImportFailedError"]
+    assert "plain_forgotten" not in filled.collections("default")
