@@ -8,6 +8,7 @@ import requests
 
 from tests.conformance.asking import Milvus, base_fields, field, numbers, status
 from tests.conformance.conftest import Start
+from tests.support.milvus_server.versions import VERSIONS
 
 NAME = "c"
 ROWS = 40
@@ -83,6 +84,21 @@ def test_segments_are_asked_for_by_numbers_that_are_numbers(start: Start) -> Non
     path, body = "/v2/vectordb/segments/describe", {"dbName": "default", "collectionID": 1}
     assert milvus.post(path, body | {"segmentIDs": ["1"]})["code"] == 1801
     assert milvus.post(path, body | {"segmentIDs": [1]})["code"] == 600
+
+
+def test_segments_are_described_to_who_spells_the_members_in_another_case(start: Start) -> None:
+    milvus = start("2.5.27").milvus
+    _fill(milvus)
+    (info,) = milvus.infos(NAME)
+    body = {"dbName": "default", "collectionId": info.collectionID, "segmentIds": [info.segmentID]}
+    (told,) = milvus.post("/v2/vectordb/segments/describe", body)["data"]["segmentInfos"]
+    assert (told["segmentID"], told["numRows"]) == (info.segmentID, ROWS)
+
+
+@pytest.mark.parametrize("version", list(VERSIONS))
+def test_every_answer_has_a_status_though_all_is_well(start: Start, version: str) -> None:
+    answer = start(version).milvus.must("ShowCollections")
+    assert answer.HasField("status")
 
 
 @pytest.mark.parametrize("version", ["2.4.23", "2.5.27", "2.6.19"])

@@ -92,8 +92,10 @@ def _list_imports(call: Call, body: Body) -> Body:
 
 
 def _describe_segments(call: Call, body: Body) -> Body:
-    ids = body.get("segmentIDs") or []
-    collection_id = body.get("collectionID", 0)
+    # Go reads members whatever their case, and milvus-backup writes `collectionId` and `segmentIds`.
+    members = {name.lower(): value for name, value in body.items()}
+    ids = members.get("segmentids") or []
+    collection_id = members.get("collectionid", 0)
     if not all(isinstance(number, int) for number in (collection_id, *ids)):
         reason = "can only accept json format request, error: cannot unmarshal string into int64"
         raise Refusal(_WRONG_PARAMETER, reason)

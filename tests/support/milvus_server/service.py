@@ -90,6 +90,9 @@ class Service:
                 answer = _ANSWERS[name]()
                 status = answer if isinstance(answer, common_pb2.Status) else answer.status
                 status.CopyFrom(err.status(self.core.version))
+            if "status" in answer.DESCRIPTOR.fields_by_name:
+                # There even where it says nothing: some clients refuse an answer without one.
+                answer.status.SetInParent()
             self.check_answer(name)
         return answer
 
