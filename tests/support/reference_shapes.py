@@ -36,7 +36,7 @@ def without_groups(meta: Json, files: Files) -> None:
 
 
 def with_groups_of_many(meta: Json, files: Files) -> None:
-    """As they were made of large partitions up to 0.4.9: the segments of a partition share groups, numbered from 1."""
+    """As they were made of large partitions up to 0.4.3: the segments of a partition share groups, numbered from 1."""
     numbers: dict[int, int] = {}
     for segment in _of_partitions(meta):
         if not segment.get("is_l0"):

@@ -1,4 +1,4 @@
-"""Segments of milvus-backup's archives that do not say what they are."""
+"""Segments and replicas of milvus-backup's archives, which not all of its releases recorded in full."""
 
 import json
 from typing import Any
@@ -24,6 +24,20 @@ def edited(**changes: Any) -> tuple[InMemoryObjectStore, Archive]:
                 del segment[member]
     store.put(BUCKET, LAYOUT.meta("full_meta.json"), json.dumps(meta).encode())
     return store, read_archive(store, BUCKET, LAYOUT)
+
+
+def test_replicas_are_as_many_as_were_recorded_or_one() -> None:
+    store = golden_store(NAME)
+    meta = json.loads(store.get(BUCKET, LAYOUT.meta("full_meta.json")))
+    first, second, third, *_ = meta["collection_backups"]
+    first |= {"load_state": "Loaded", "replicas": [{"replicaID": 1}, {"replicaID": 2, "partition_ids": [3]}]}
+    second["load_state"] = "Loaded"
+    third["replicas"] = [{"replicaID": 1}]
+    store.put(BUCKET, LAYOUT.meta("full_meta.json"), json.dumps(meta).encode())
+    found = {
+        collection.name.name: collection.replicas for collection in read_archive(store, BUCKET, LAYOUT).collections
+    }
+    assert [found[item["collection_name"]] for item in (first, second, third)] == [2, 1, 0]
 
 
 def of_north(archive: Archive) -> tuple[ArchivedCollection, list[tuple[int, SegmentLevel]]]:

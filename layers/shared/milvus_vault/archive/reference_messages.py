@@ -150,6 +150,8 @@ class CollectionMessage(_Message):
     channel_checkpoints: dict[str, str] = {}
     """Messages in Base64, by virtual channel."""
     virtual_channel_names: list[str] = []
+    replicas: list[dict[str, object]] = []
+    """Recorded by 0.5.10 and 0.5.11 alone."""
     aliases: list[str] = []
 
 

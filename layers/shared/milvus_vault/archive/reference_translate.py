@@ -104,7 +104,7 @@ def _collection(
         indexes=tuple(_index(index) for index in collection.index_infos),
         aliases=tuple(collection.aliases),
         load_state=load_state,
-        replicas=0 if load_state is LoadState.NOT_LOADED else 1,
+        replicas=0 if load_state is LoadState.NOT_LOADED else max(1, len(collection.replicas)),
         partitions=tuple(_partition(partition) for partition in collection.partition_backups),
         l0_segments=tuple(_segment(segment) for segment in collection.l0_segments),
         live_row_count=None,
