@@ -5,6 +5,7 @@ import json
 import pytest
 from pymilvus import MilvusClient
 
+from tests.compatibility.features import Feature
 from tests.restore.conftest import Deploy
 from tests.support.golden_rows import in_order, oracle, rows_of
 from tests.support.oracle import snapshot
@@ -75,7 +76,7 @@ def check_rows(restoring: Restoring, way: Way) -> None:
     there = restoring.server.core.catalog.databases.values()
     databases = {name: database.name for database in there for name in database.collections}
     assert set(databases) == set(COLLECTIONS)
-    seen = snapshot(restoring.server.uri) if way is WITHIN_2_3 else {}
+    seen = snapshot(restoring.server.uri) if way == WITHIN_2_3 else {}
     for full_name, collection in truth.items():
         name = full_name.rpartition(".")[2]
         if name not in databases:
@@ -89,40 +90,46 @@ def check_rows(restoring: Restoring, way: Way) -> None:
             assert in_order(rows) == in_order(wanted), (name, partition)
 
 
-def _told(value: Way | Shape | bool) -> str:
+def _told(value: str | Shape | bool) -> str:
     if isinstance(value, bool):
         return "in place" if value else "staged"
-    return "-".join(value) if isinstance(value, tuple) else value.__name__
+    return value if isinstance(value, str) else value.__name__
 
 
 def _as_json(rows: list[Json]) -> list[str]:
     return [json.dumps(row, sort_keys=True) for row in rows]
 
 
+@pytest.mark.feature(Feature.PEER_ARCHIVES)
 @pytest.mark.parametrize(
-    ("way", "shape", "in_place"),
+    ("archive", "version", "shape", "in_place"),
     [
-        (WITHIN_2_3, without_groups, False),
-        (FROM_2_4_TO_2_6, without_groups, False),
-        (WITHIN_2_3, with_groups_of_many, True),
-        (WITHIN_2_4, with_groups_of_many, True),
-        (WITHIN_2_6, with_groups_of_many, False),
-        (WITHIN_2_4, of_0_4, False),
-        (WITHIN_2_4, with_the_hidden_field, False),
-        (WITHIN_2_4, with_a_partition_that_nobody_knows, True),
+        (*WITHIN_2_3, without_groups, False),
+        (*FROM_2_4_TO_2_6, without_groups, False),
+        (*WITHIN_2_3, with_groups_of_many, True),
+        (*WITHIN_2_4, with_groups_of_many, True),
+        (*WITHIN_2_6, with_groups_of_many, False),
+        (*WITHIN_2_4, of_0_4, False),
+        (*WITHIN_2_4, with_the_hidden_field, False),
+        (*WITHIN_2_4, with_a_partition_that_nobody_knows, True),
     ],
     ids=_told,
 )
 def test_an_archive_of_any_shape_becomes_the_rows_of_its_oracle(
-    deploy: Deploy, way: Way, shape: Shape, in_place: bool
+    deploy: Deploy, archive: str, version: str, shape: Shape, in_place: bool
 ) -> None:
+    way = archive, version
     restoring = put(deploy, way, shape, in_place=in_place)
     restore(restoring, way, shape)
     check_rows(restoring, way)
 
 
-@pytest.mark.parametrize("way", [WITHIN_2_4, WITHIN_2_6])
-def test_without_the_full_metadata_deletes_are_found_and_the_report_says_what_is_not(deploy: Deploy, way: Way) -> None:
+@pytest.mark.feature(Feature.PEER_ARCHIVES)
+@pytest.mark.parametrize(("archive", "version"), [WITHIN_2_4, WITHIN_2_6])
+def test_without_the_full_metadata_deletes_are_found_and_the_report_says_what_is_not(
+    deploy: Deploy, archive: str, version: str
+) -> None:
+    way = archive, version
     restoring = put(deploy, way, with_levels_alone)
     report = restore(restoring, way, with_levels_alone)
     check_rows(restoring, way)
