@@ -1,6 +1,7 @@
 """The deployed machines with servers of 2.4 to 2.6: no real one runs here, so the protocol server stands for them."""
 
 import base64
+import json
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -190,6 +191,25 @@ def test_users_and_their_roles_come_back_and_no_working_file_keeps_their_hashes(
 def test_garbage_collection_is_paused_for_the_backup_and_no_longer(restored: Restored) -> None:
     assert restored[4] == 1
     assert restored[2].server.garbage_collection.pauses == 0
+
+
+def test_the_pause_of_a_backup_that_was_aborted_is_given_back(restored: Restored) -> None:
+    newer = restored[2]
+    garbage, client = newer.server.garbage_collection, newer.deployment.ministack.client
+    execution = start(newer.deployment, "Backup", {"backup_name": "aborted"})
+
+    def abort_once_paused(_: object) -> None:
+        if garbage.pauses:
+            client("stepfunctions").stop_execution(executionArn=execution)
+
+    described = newer.deployment.wait(execution, 300, abort_once_paused)
+    assert (described["status"], garbage.pauses) == ("ABORTED", 1)
+    functions = client("lambda").list_functions()["Functions"]
+    wanted = f"{newer.deployment.stack_name}-TendPauses"
+    (name,) = (found["FunctionName"] for found in functions if found["FunctionName"].startswith(wanted))
+    answer = client("lambda").invoke(FunctionName=name, Payload=b"{}")
+    assert json.load(answer["Payload"]) == {"renewed_count": 0, "ended_count": 1}
+    assert garbage.pauses == 0
 
 
 def test_nothing_staged_is_left(restored: Restored) -> None:

@@ -27,12 +27,20 @@ class MilvusCalls:
         coded = base64.b64encode(token.encode()).decode()
         self._credentials = (("authorization", coded),) if token else ()
 
-    def _call(self, name: str, request: Message, database: str = "", *, optional: bool = False) -> Message:
+    def _call(
+        self,
+        name: str,
+        request: Message,
+        database: str = "",
+        *,
+        optional: bool = False,
+        seconds: float = CALL_SECONDS,
+    ) -> Message:
         """Call one RPC. With `optional`, a server that does not know it gives None."""
         # Before 2.2.9 and in some later calls only the header tells the database, in others only the field.
         metadata = (*self._credentials, ("dbname", database)) if database else self._credentials
         try:
-            return getattr(self._stub, name)(request, timeout=CALL_SECONDS, metadata=metadata)
+            return getattr(self._stub, name)(request, timeout=seconds, metadata=metadata)
         except grpc.RpcError as err:
             if optional and isinstance(err, grpc.Call) and err.code() is grpc.StatusCode.UNIMPLEMENTED:
                 return None
