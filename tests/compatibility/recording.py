@@ -43,7 +43,7 @@ class Recorder:
     def __init__(self, record: Path, *, writes: bool) -> None:
         self._record = record
         self._writes = writes
-        self._shown: dict[str, list[Shown]] = {}
+        self._shown: dict[str, object] = {}
 
     @staticmethod
     def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -66,7 +66,7 @@ class Recorder:
         if report.failed:
             self._shown[report.nodeid] = []
         elif report.when == "call" and _KEY in properties:
-            self._shown[report.nodeid] = properties[_KEY]  # type: ignore[assignment]  # put there above
+            self._shown[report.nodeid] = properties[_KEY]
 
     def pytest_sessionfinish(self) -> None:
         """Write all of it down."""

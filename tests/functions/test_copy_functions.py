@@ -1,11 +1,10 @@
 """The copy machine's handlers, from event to result, on moto."""
 
 from collections.abc import Iterator
-from typing import Any, override
+from typing import Any
 
 import boto3
 import pytest
-from aws_lambda_powertools.utilities.typing import LambdaContext
 from copy_batch.handler import handler as copy_batch
 from moto import mock_aws
 from mypy_boto3_s3 import S3Client
@@ -20,6 +19,7 @@ from milvus_vault.model.messages import MAX_ROUNDS
 from milvus_vault.model.objects import CopyItem
 from milvus_vault.runtime import LambdaHandler
 from milvus_vault.workspace import Workspace
+from tests.support.lambda_context import Invocation, LateInvocation
 
 type Event = dict[str, Any]
 
@@ -43,31 +43,6 @@ VERIFY: Event = ROUND | {"purpose": "backup"}
 BATCH: Event = {"run": "nightly", "batch": "copy/a1/r1/batch-0.jsonl"}
 DONE = {"copied_count": 2, "missing_count": 0, "changed_count": 0, "copied_bytes": 10, "error": ""}
 FOLDER = "team/nightly/binlogs/insert_log/1/"
-
-
-class Context(LambdaContext):
-    """What Lambda tells a handler about its invocation."""
-
-    def __init__(self) -> None:
-        """Name the function."""
-        self._function_name = "function"
-        self._memory_limit_in_mb = 1024
-        self._invoked_function_arn = "arn:aws:lambda:us-east-1:123456789012:function:function"
-        self._aws_request_id = "request"
-
-    @staticmethod
-    @override
-    def get_remaining_time_in_millis() -> int:
-        return 900_000
-
-
-class LateContext(Context):
-    """The context of an invocation that is nearly over."""
-
-    @staticmethod
-    @override
-    def get_remaining_time_in_millis() -> int:
-        return 1_000
 
 
 @pytest.fixture
@@ -104,9 +79,9 @@ def workspace() -> Workspace:
 
 @pytest.mark.usefixtures("s3")
 def test_plan_copy_verify() -> None:
-    plan = plan_copy(ROUND, Context())
-    copied = [copy_batch(BATCH | {"batch": f"copy/a1/r1/batch-{n}.jsonl"}, Context()) for n in range(3)]
-    verified = verify_copy(VERIFY, Context())
+    plan = plan_copy(ROUND, Invocation())
+    copied = [copy_batch(BATCH | {"batch": f"copy/a1/r1/batch-{n}.jsonl"}, Invocation()) for n in range(3)]
+    verified = verify_copy(VERIFY, Invocation())
 
     assert plan == {
         "bucket": "backups",
@@ -123,45 +98,45 @@ def test_plan_copy_verify() -> None:
 
 
 def test_sends_a_target_round_again_whose_source_vanished(s3: S3Client) -> None:
-    plan_copy(ROUND, Context())
+    plan_copy(ROUND, Invocation())
     s3.delete_object(Bucket="milvus", Key="files/insert_log/1/0")
     for number in range(3):
-        copy_batch(BATCH | {"batch": f"copy/a1/r1/batch-{number}.jsonl"}, Context())
+        copy_batch(BATCH | {"batch": f"copy/a1/r1/batch-{number}.jsonl"}, Invocation())
 
-    verified = verify_copy(VERIFY, Context())
+    verified = verify_copy(VERIFY, Invocation())
 
     assert verified == {"status": "again", "incomplete_count": 1, "next": {"number": 2, "batches": [0]}}
 
 
 def test_gives_up_after_the_last_round(s3: S3Client) -> None:
     last = ROUND | {"round": MAX_ROUNDS}
-    plan_copy(last, Context())
+    plan_copy(last, Invocation())
     s3.delete_object(Bucket="milvus", Key="files/insert_log/1/0")
 
-    verified = verify_copy(last | {"purpose": "backup"}, Context())
+    verified = verify_copy(last | {"purpose": "backup"}, Invocation())
 
     assert isinstance(verified, dict)
     assert verified["status"] == "exhausted"
 
 
 def test_refuses_to_restore_where_the_backups_objects_vanish(s3: S3Client) -> None:
-    plan_copy(ROUND, Context())
+    plan_copy(ROUND, Invocation())
     s3.delete_object(Bucket="milvus", Key="files/insert_log/1/0")
     for number in range(3):
-        copy_batch(BATCH | {"batch": f"copy/a1/r1/batch-{number}.jsonl"}, Context())
+        copy_batch(BATCH | {"batch": f"copy/a1/r1/batch-{number}.jsonl"}, Invocation())
 
     with pytest.raises(BackupDamagedError, match="vanished or changed"):
-        verify_copy(ROUND | {"purpose": "restore"}, Context())
+        verify_copy(ROUND | {"purpose": "restore"}, Invocation())
 
 
 @pytest.mark.usefixtures("s3")
 def test_goes_on_where_an_invocation_ran_out_of_time() -> None:
-    plan_copy(ROUND, Context())
+    plan_copy(ROUND, Invocation())
 
     with pytest.raises(CopyUnfinishedError, match="2 of 2 objects"):
-        copy_batch(BATCH, LateContext())
+        copy_batch(BATCH, LateInvocation())
 
-    assert copy_batch(BATCH, Context()) == DONE
+    assert copy_batch(BATCH, Invocation()) == DONE
 
 
 EVENTS = [(plan_copy, ROUND), (copy_batch, BATCH), (verify_copy, VERIFY)]
@@ -175,18 +150,18 @@ def test_names_an_environment_variable_that_is_missing(
     monkeypatch.delenv("BACKUP_BUCKET_NAME")
 
     with pytest.raises(SettingsError, match="BACKUP_BUCKET_NAME"):
-        handler(event, Context())
+        handler(event, Invocation())
 
 
 @pytest.mark.usefixtures("environment")
 @pytest.mark.parametrize(("handler", "event"), EVENTS)
 def test_refuses_a_field_that_it_does_not_know(handler: LambdaHandler, event: Event) -> None:
     with pytest.raises(InvalidRequestError, match="force: unknown field"):
-        handler(event | {"force": True}, Context())
+        handler(event | {"force": True}, Invocation())
 
 
 @pytest.mark.usefixtures("environment")
 @pytest.mark.parametrize(("handler", "event"), EVENTS)
 def test_refuses_a_request_without_a_run(handler: LambdaHandler, event: Event) -> None:
     with pytest.raises(InvalidRequestError, match="run"):
-        handler({name: value for name, value in event.items() if name != "run"}, Context())
+        handler({name: value for name, value in event.items() if name != "run"}, Invocation())

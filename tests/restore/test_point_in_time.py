@@ -49,7 +49,7 @@ def test_rows_and_deletes_after_the_flush_can_be_left_out(
     for suffix, options, expected in (("_all", {}, range(8, 30)), ("_then", {"point_in_time": True}, range(5, 20))):
         report = restoring.restore({"backup_name": name, "suffix": suffix, **options})
         assert (report["status"], report["warnings"]) == ("complete", [])
-        assert sorted(server.live_rows("default", NAME + suffix)[100], key=int) == list(expected)  # type: ignore[arg-type]
+        assert sorted(map(str, server.live_rows("default", NAME + suffix)[100])) == sorted(map(str, expected))
 
 
 def test_of_several_channels_that_nobody_told_apart_everything_comes_back_with_a_warning(deploy: Deploy) -> None:

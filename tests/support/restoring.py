@@ -7,10 +7,9 @@ from collections.abc import Callable, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, override
+from typing import Any
 
 import pytest
-from aws_lambda_powertools.utilities.typing import LambdaContext
 from clean_up_restore.handler import handler as clean_up_restore
 from copy_batch.handler import handler as copy_batch
 from create_collections.handler import handler as create_collections
@@ -29,6 +28,7 @@ from verify_copy.handler import handler as verify_copy
 
 from milvus_vault import runtime
 from milvus_vault.errors import VaultError
+from tests.support.lambda_context import Invocation
 from tests.support.milvus_server.server import MilvusServer
 
 BACKUPS, PREFIX, STAGING = "vault-backups", "team", "staging"
@@ -36,22 +36,6 @@ _PAUSE_SECONDS = 0.05
 _PATIENCE_SECONDS = 60
 
 type Json = dict[str, Any]
-
-
-class _Context(LambdaContext):
-    """What Lambda tells a handler about its invocation."""
-
-    def __init__(self) -> None:
-        """Name the function."""
-        self._function_name = "function"
-        self._memory_limit_in_mb = 1024
-        self._invoked_function_arn = "arn:aws:lambda:us-east-1:123456789012:function:function"
-        self._aws_request_id = "request"
-
-    @staticmethod
-    @override
-    def get_remaining_time_in_millis() -> int:
-        return 900_000
 
 
 @dataclass
@@ -92,7 +76,7 @@ class Restoring:
             step = {"run": plan["run"], "execution_arn": arn}
             try:
                 self._attempt(plan, step)
-            except Exception:
+            except VaultError:
                 # Not for an execution that is killed, which in a test is any other exception.
                 self._call(clean_up_restore, step)
                 raise
@@ -147,9 +131,9 @@ class Restoring:
         """Call a function, again where its error is one that the state machine tries again."""
         for last in (False, False, False, True):
             try:
-                result: Json = handler(event, _Context())
+                result: Json = handler(event, Invocation())
                 if self.repeats:
-                    result = handler(event, _Context())
+                    result = handler(event, Invocation())
             except VaultError as err:
                 if last or not err.retryable:
                     raise
