@@ -11,7 +11,7 @@ from tests.restore.conftest import Deploy
 from tests.support.golden_rows import GOLDEN
 from tests.support.milvus_server.calls.table import DEFAULT_GROUP
 from tests.support.milvus_server.catalog import Load
-from tests.support.restoring import Restoring
+from tests.support.restoring import BACKUPS, Restoring
 
 pytestmark = pytest.mark.filterwarnings("ignore:No application metrics to publish")
 
@@ -128,3 +128,15 @@ def test_an_archive_that_records_no_groups_is_loaded_where_the_request_says(depl
     loads = [found.load for found in restoring.server.core.catalog.collections() if found.load is not None]
     assert {(load.replicas, load.resource_groups) for load in loads} == {(2, ("green",))}
     assert loads
+
+
+def test_what_was_about_to_be_loaded_when_it_was_backed_up_is_loaded(deploy: Deploy) -> None:
+    restoring = deploy("2.5.27")
+    restoring.upload(GOLDEN / "golden_0516")
+    meta = "team/golden_0516/meta/full_meta.json"
+    text = restoring.s3.get_object(Bucket=BACKUPS, Key=meta)["Body"].read().decode()
+    in_between = text.replace('"Loaded"', '"Loading"')
+    assert in_between != text
+    restoring.s3.put_object(Bucket=BACKUPS, Key=meta, Body=in_between.encode())
+    assert restoring.restore({"backup_name": "golden_0516"})["status"] == "complete"
+    assert any(found.load is not None for found in restoring.server.core.catalog.collections())

@@ -128,6 +128,11 @@ class LoadState(StrEnum):
     LOADING = "Loading"
     LOADED = "Loaded"
 
+    @property
+    def is_wanted(self) -> bool:
+        """Return whether somebody has asked for it to be in memory: a restore then loads it."""
+        return self is not LoadState.NOT_LOADED
+
 
 class CollectionDescription(Model):
     """Everything that a backup records of a collection but its segments."""

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from milvus_vault.errors import CollectionExistsError, RowCountMismatchError
-from milvus_vault.model.collections import LoadState
 from milvus_vault.model.names import attempt_of
 from milvus_vault.ports import VectorDatabase
 from milvus_vault.restore.aliases import give_aliases
@@ -129,7 +128,7 @@ class Finishing:
 
     def _wants_load(self, target: Target) -> bool:
         request = self.plan.request
-        return request.load and request.restore_index and target.load_state is LoadState.LOADED
+        return request.load and request.restore_index and target.load_state.is_wanted
 
     def _is_loaded(self, target: Target, name: str) -> bool:
         """Return whether the collection is loaded; where it is not, ask for it."""

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from milvus_vault.archive.contents import ArchivedCollection
 from milvus_vault.errors import InvalidRequestError, MilvusPermissionError, ResourceGroupError
-from milvus_vault.model.collections import DEFAULT_RESOURCE_GROUP, CollectionName, LoadState
+from milvus_vault.model.collections import DEFAULT_RESOURCE_GROUP, CollectionName
 from milvus_vault.model.requests import ANY_GROUP, RestoreRequest
 from milvus_vault.ports import VectorDatabase
 
@@ -55,7 +55,7 @@ class LoadPlanner:
         """
         asked = replicas_of(self.request, collection.name)
         replicas = asked or max(1, collection.replicas)
-        if collection.load_state is not LoadState.LOADED or not (self.request.load and self.request.restore_index):
+        if not (collection.load_state.is_wanted and self.request.load and self.request.restore_index):
             return Loading(replicas)
         groups = _spread(self._groups(collection) or [DEFAULT_RESOURCE_GROUP], replicas)
         if groups != [DEFAULT_RESOURCE_GROUP]:

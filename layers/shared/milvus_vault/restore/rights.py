@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 
 from milvus_vault.archive.contents import ArchivedCollection
 from milvus_vault.errors import FieldIdMismatchError
-from milvus_vault.model.collections import DEFAULT_PARTITION, LoadState
+from milvus_vault.model.collections import DEFAULT_PARTITION
 from milvus_vault.model.requests import RestoreRequest
 from milvus_vault.model.rights import Right
 from milvus_vault.restore.schema import added_fields
@@ -63,5 +63,5 @@ def _loading(request: RestoreRequest, collections: Sequence[ArchivedCollection],
     if not request.restore_index or not any(one.indexes for one in collections):
         return
     yield from (Right.CREATE_INDEX, Right.INDEX_DETAIL)
-    if request.load and any(one.load_state is LoadState.LOADED for one in collections):
+    if request.load and any(one.load_state.is_wanted for one in collections):
         yield from (Right.LOAD, Right.GET_LOAD_STATE, *((Right.QUERY,) if has_rows else ()))
