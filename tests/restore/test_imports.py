@@ -4,16 +4,18 @@ import time
 
 import pytest
 
-from milvus_vault.errors import BackupDamagedError, ImportFailedError, RowCountMismatchError
+from milvus_vault.errors import BackupDamagedError, ImportFailedError, InvalidRequestError, RowCountMismatchError
 from tests.compatibility.features import Feature
 from tests.restore.conftest import Deploy
 from tests.support.golden_rows import GOLDEN, full_meta, oracle
+from tests.support.milvus_server.calls.table import DEFAULT_GROUP
+from tests.support.milvus_server.catalog import Load
 from tests.support.milvus_server.importing import COMPLETED, Job
 from tests.support.restoring import BACKUPS, Restoring, staged_keys
 
 pytestmark = pytest.mark.filterwarnings("ignore:No application metrics to publish")
 
-ARCHIVE = "golden_2_4"
+ARCHIVE, LAYERED = "golden_2_4", "gold.layers"
 NEWER = ["2.4.23", "2.5.27", "2.6.19"]
 AFTERWARDS = {"FOLD_COPIES": "0"}
 BY_GRPC = {"MILVUS_REST_URI": "http://127.0.0.1:9"}
@@ -88,6 +90,24 @@ def test_deletes_of_which_milvus_says_that_they_are_imported_and_are_not_fail_th
         (c["error"], "none of the deletes" in c["message"]) for c in report["collections"] if c["status"] == "failed"
     }
     assert told == {(RowCountMismatchError.__name__, True)}
+
+
+@pytest.mark.parametrize("version", NEWER)
+def test_a_loaded_collection_that_could_not_take_its_deletes_gets_no_rows_either(deploy: Deploy, version: str) -> None:
+    restoring = deploy(version, AFTERWARDS)
+    restoring.upload(GOLDEN / ARCHIVE)
+    request = {"backup_name": ARCHIVE, "collections": [LAYERED], "suffix": "_there"}
+    restoring.restore(request | {"meta_only": True})
+    database, _, name = f"{LAYERED}_there".partition(".")
+    there = restoring.server.core.catalog.collection(database, name)
+    there.load = Load({"_default"}, 1, 0.0, (DEFAULT_GROUP,))
+    with pytest.raises(InvalidRequestError, match="is loaded, and the backup has more deletes"):
+        restoring.restore(request | {"skip_create": True})
+    assert not jobs(restoring)
+    there.load = None
+    assert restoring.restore(request | {"skip_create": True})["status"] == "complete"
+    alive = sum(len(rows) for rows in oracle("2_4")[LAYERED]["rows"].values())
+    assert len(restoring.server.live_rows(database, name)[1]) == alive
 
 
 def _remove_level_zero(restoring: Restoring) -> None:

@@ -30,7 +30,7 @@ from milvus_vault.restore.rbac import check_rbac, restore_rbac
 from milvus_vault.restore.rights import restore_rights
 from milvus_vault.restore.staging import CollectionImport, FoldLimits
 from milvus_vault.restore.staging_legacy import import_sources, staged_items
-from milvus_vault.restore.targets import TargetCheck, make_target
+from milvus_vault.restore.targets import TargetCheck, check_takes_deletes, make_target
 from milvus_vault.restore.versions import check_target_version
 from milvus_vault.rights import by_database, check_rights
 from milvus_vault.source import MilvusStorage, prove_storage, prove_storage_by_a_row
@@ -223,6 +223,8 @@ class RestorePreparation:
                 # What an earlier execution of this run imported needs no objects any more.
                 is_staged = plan.is_staged and not progress[index].is_imported
                 sources = self._sources(plan, index, self._part(collection), is_staged=is_staged)
+            if sources.deletes and self.request.skip_create and not progress[index].is_imported:
+                check_takes_deletes(self.database, name)
             target = make_target(self.request, index, self._part(collection), name, loading[index])
             found = {"imports": sources.rows, "deletes": sources.deletes, "replaces": replaced[index]}
             self.run.write(target_name(index), target.model_copy(update=found))

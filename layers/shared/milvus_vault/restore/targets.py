@@ -4,7 +4,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from milvus_vault.archive.contents import ArchivedCollection
-from milvus_vault.errors import CollectionExistsError, CollectionNotFoundError, FieldIdMismatchError
+from milvus_vault.errors import (
+    CollectionExistsError,
+    CollectionNotFoundError,
+    FieldIdMismatchError,
+    InvalidRequestError,
+)
 from milvus_vault.model.collections import CollectionName
 from milvus_vault.model.requests import RestoreRequest
 from milvus_vault.ports import VectorDatabase
@@ -113,6 +118,17 @@ class TargetCheck:
             raise CollectionExistsError(
                 msg, hint="Restore under another name: merging could double rows whose keys are in both."
             )
+
+
+def check_takes_deletes(database: VectorDatabase, name: CollectionName) -> None:
+    """Return if a collection of the user's takes deletes by themselves, as it must where they cannot be folded.
+
+    Milvus refuses them to a loaded collection, which would be when all rows are in, the deleted ones too. Raises
+    `InvalidRequestError`.
+    """
+    if database.load_percent(name.database, name.name):
+        msg = f"{name} is loaded, and the backup has more deletes for it than can be imported with their rows"
+        raise InvalidRequestError(msg, hint="Release it for the restore, or deploy the stack with higher FoldCopies.")
 
 
 def check_field_ids(database: VectorDatabase, collection: ArchivedCollection, name: CollectionName) -> None:
