@@ -31,14 +31,11 @@ Json = dict[str, Any]
 # A result with this one key is an exception on its way through ministack's worker protocol.
 _RAISED = "__raised__"
 
-# Text of ministack's own worker, and what takes its place there. Both catch everything, since a worker has to
-# answer whatever a handler raises: AWS does the same, and tells the error's class.
+# What ministack's own worker does with whatever a handler raised, and what takes its place: AWS tells the class.
 _WORKER_REPORTS_AN_ERROR = """\
-        except Exception as e:
             _real_stdout.write(json.dumps({"status": "error", "error": str(e), "trace": traceback.format_exc()}) + "\\n")
 """  # noqa: E501 - ministack's own line
 _WORKER_RETURNS_AWS_ERROR_PAYLOAD = """\
-        except Exception as e:
             traceback.print_exc()
             _real_stdout.write(json.dumps({"status": "ok", "result": {"__raised__": {
                 "errorMessage": str(e), "errorType": type(e).__name__, "requestId": context.aws_request_id,

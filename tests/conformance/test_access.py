@@ -13,10 +13,9 @@ from pymilvus.grpc_gen import milvus_pb2, milvus_pb2_grpc
 from tests.conformance.asking import Fact, Milvus, base_fields, status
 from tests.conformance.conftest import Start
 from tests.support.certificates import Authority
+from tests.support.milvus_server.versions import NEWER, OBSERVED
 
 NAME = "c"
-ALL = ["2.3.5", "2.4.23", "2.5.27", "2.6.19"]
-WITH_BACKUP = ["2.4.23", "2.5.27", "2.6.19"]
 
 
 def _call(uri: str, token: str, name: str, request: Any) -> Fact:
@@ -31,7 +30,7 @@ def _call(uri: str, token: str, name: str, request: Any) -> Fact:
     return "OK"
 
 
-@pytest.mark.parametrize("version", ALL)
+@pytest.mark.parametrize("version", OBSERVED)
 def test_a_server_with_authorization_asks_who_calls(start: Start, version: str) -> None:
     uri = start(version, authorization=True).server.uri
     listing = milvus_pb2.ListDatabasesRequest()
@@ -47,7 +46,7 @@ def test_a_server_with_authorization_asks_who_calls(start: Start, version: str) 
         assert answers == [401, 200]
 
 
-@pytest.mark.parametrize("version", ALL)
+@pytest.mark.parametrize("version", OBSERVED)
 def test_a_user_without_rights_sees_segments_and_is_refused_only_at_the_flush(start: Start, version: str) -> None:
     uri = start(version, authorization=True).server.uri
     client = MilvusClient(uri, token="root:Milvus")
@@ -88,7 +87,7 @@ def _users(milvus: Milvus) -> None:
     milvus.must("OperatePrivilegeGroup", group_name="looking", privileges=[{"name": "Query"}])
 
 
-@pytest.mark.parametrize("version", WITH_BACKUP)
+@pytest.mark.parametrize("version", NEWER)
 def test_users_come_back_from_their_backup_with_their_passwords(start: Start, version: str) -> None:
     milvus, target = start(version).milvus, start(version, authorization=True)
     _users(milvus)
@@ -107,7 +106,7 @@ def test_users_come_back_from_their_backup_with_their_passwords(start: Start, ve
     assert _call(target.server.uri, "ann:Secret-pw1", "ListDatabases", listing) == "OK"
 
 
-@pytest.mark.parametrize("version", WITH_BACKUP)
+@pytest.mark.parametrize("version", NEWER)
 def test_nothing_is_restored_where_one_user_or_role_is_there(start: Start, version: str) -> None:
     milvus = start(version).milvus
     _users(milvus)

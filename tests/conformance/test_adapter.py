@@ -30,10 +30,10 @@ from milvus_vault.model.collections import (
 from milvus_vault.model.versions import parse_version
 from tests.conformance.asking import Milvus, base_fields
 from tests.conformance.conftest import Start
+from tests.support.milvus_server.versions import ALL, NEWER
 
 DATABASE, NAME, TARGET = "default", "c", "target"
 ROWS, DELETED = 50, 5
-ALL = ["2.2.16", "2.3.5", "2.4.23", "2.5.27", "2.6.19"]
 INDEX = IndexDescription(
     index_id=0,
     name="by_v",
@@ -132,7 +132,7 @@ def test_a_rate_limit_is_waited_for(start: Start, version: str) -> None:
 
 @pytest.mark.parametrize(
     ("version", "way"),
-    [*((version, "gRPC") for version in ALL), *((version, "REST") for version in ("2.4.23", "2.5.27", "2.6.19"))],
+    [*((version, "gRPC") for version in ALL), *((version, "REST") for version in NEWER)],
 )
 def test_rows_are_imported_into_an_equal_collection(start: Start, version: str, way: str) -> None:
     running = start(version)
@@ -170,7 +170,7 @@ def test_rows_are_imported_into_an_equal_collection(start: Start, version: str, 
 
 
 @pytest.mark.parametrize("way", ["gRPC", "REST"])
-@pytest.mark.parametrize("version", ["2.4.23", "2.5.27", "2.6.19"])
+@pytest.mark.parametrize("version", NEWER)
 def test_a_job_that_milvus_has_forgotten_is_told_from_one_that_runs(start: Start, version: str, way: str) -> None:
     milvus = start(version).milvus
     with connect(milvus.uri) as database:

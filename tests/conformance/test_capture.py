@@ -14,9 +14,8 @@ from tests.compatibility.features import Feature
 from tests.conformance.asking import Milvus, base_fields
 from tests.conformance.conftest import Running, Start
 from tests.support.capturing import Backups
+from tests.support.milvus_server.versions import ALL, NEWER
 
-ALL = ["2.2.16", "2.3.5", "2.4.23", "2.5.27", "2.6.19"]
-WITH_L0 = ["2.4.23", "2.5.27", "2.6.19"]
 NAME, FULL_NAME = "c", "default.c"
 ROWS = 40
 
@@ -73,7 +72,7 @@ def test_a_backup_holds_every_live_row_once(start: Start, backups: Open, version
 @pytest.mark.thread("milvus#33157", "milvus-backup#316")
 @pytest.mark.feature(Feature.LEVEL_ZERO)
 @pytest.mark.feature(Feature.COLUMN_GROUPS, version="2.6")
-@pytest.mark.parametrize("version", WITH_L0)
+@pytest.mark.parametrize("version", NEWER)
 def test_deletes_of_level_zero_are_captured_of_partitions_and_of_all(start: Start, backups: Open, version: str) -> None:
     running = start(version)
     _fill(running.milvus)
@@ -85,7 +84,7 @@ def test_deletes_of_level_zero_are_captured_of_partitions_and_of_all(start: Star
     assert storage == {2 if version == "2.6.19" else 0}
 
 
-@pytest.mark.parametrize("version", WITH_L0)
+@pytest.mark.parametrize("version", NEWER)
 def test_level_zero_is_in_the_metadata_of_milvus_backup_as_that_tool_has_it(
     start: Start, backups: Open, version: str
 ) -> None:

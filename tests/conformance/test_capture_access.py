@@ -11,8 +11,9 @@ from milvus_vault.model.rbac import Rbac
 from tests.compatibility.features import Feature
 from tests.conformance.asking import base_fields
 from tests.conformance.conftest import Running, Start
-from tests.conformance.test_capture import NAME, WITH_L0, Open, backups
+from tests.conformance.test_capture import NAME, Open, backups
 from tests.support.capturing import Backups
+from tests.support.milvus_server.versions import NEWER, OLDER
 
 __all__ = ["backups"]
 
@@ -46,7 +47,7 @@ def _hash_of(found: Rbac, name: str) -> str:
 
 
 @pytest.mark.feature(Feature.BACKUP_RBAC)
-@pytest.mark.parametrize("version", WITH_L0)
+@pytest.mark.parametrize("version", NEWER)
 def test_users_roles_grants_and_groups_are_recorded_where_they_are_asked_for(
     start: Start, backups: Open, version: str
 ) -> None:
@@ -74,7 +75,7 @@ def test_users_roles_grants_and_groups_are_recorded_where_they_are_asked_for(
     assert _marker(taken)["holds_secrets"] is True
 
 
-@pytest.mark.parametrize("version", WITH_L0)
+@pytest.mark.parametrize("version", NEWER)
 def test_nothing_of_them_is_anywhere_in_another_backup_nor_left_in_working_files(
     start: Start, backups: Open, version: str
 ) -> None:
@@ -99,7 +100,7 @@ def _places_of(taken: Backups, secret: bytes) -> list[str]:
 
 
 @pytest.mark.feature(Feature.BACKUP_RBAC)
-@pytest.mark.parametrize("version", ["2.2.16", "2.3.5"])
+@pytest.mark.parametrize("version", OLDER)
 def test_a_server_that_does_not_tell_its_users_is_refused_by_name(start: Start, backups: Open, version: str) -> None:
     running = start(version)
     running.milvus.make(NAME, *base_fields())

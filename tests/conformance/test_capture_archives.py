@@ -9,9 +9,10 @@ from pymilvus.grpc_gen import schema_pb2
 from tests.compatibility.features import Feature
 from tests.conformance.asking import base_fields, field
 from tests.conformance.conftest import Running, Start
-from tests.conformance.test_capture import ALL, Open, backups
+from tests.conformance.test_capture import Open, backups
 from tests.support.capturing import Backups
 from tests.support.go_json import FILES, check_archive, check_properties
+from tests.support.milvus_server.versions import ALL
 
 __all__ = ["backups"]
 

@@ -15,10 +15,11 @@ from milvus_vault.ports import ObjectStore
 from tests.compatibility.features import Feature
 from tests.conformance.asking import Milvus, base_fields
 from tests.conformance.conftest import Running, Start
-from tests.conformance.test_capture import ALL, FULL_NAME, NAME, ROWS, WITH_L0, Open, backups
+from tests.conformance.test_capture import FULL_NAME, NAME, ROWS, Open, backups
 from tests.support.capturing import Backups
 from tests.support.milvus_server import compaction
 from tests.support.milvus_server.catalog import FLUSHED, L0
+from tests.support.milvus_server.versions import ALL, FROM_2_5, NEWER
 
 COLLECTION = CollectionName(database="default", name=NAME)
 __all__ = ["backups"]
@@ -64,7 +65,7 @@ def _compact_and_collect(running: Running) -> None:
 @pytest.mark.thread("milvus#29122")
 @pytest.mark.feature(Feature.CHANGES_MEANWHILE)
 @pytest.mark.parametrize("folder", ["delta_log", "insert_log"])
-@pytest.mark.parametrize("version", WITH_L0)
+@pytest.mark.parametrize("version", NEWER)
 def test_deletes_that_are_folded_while_objects_are_listed_are_not_lost(
     start: Start, backups: Open, version: str, folder: str
 ) -> None:
@@ -85,7 +86,7 @@ def test_deletes_that_are_folded_while_objects_are_listed_are_not_lost(
 
 @pytest.mark.feature(Feature.CHANGES_MEANWHILE)
 @pytest.mark.parametrize("sort_seconds", [0.2, 4, 40])
-@pytest.mark.parametrize("version", ["2.5.27", "2.6.19"])
+@pytest.mark.parametrize("version", FROM_2_5)
 def test_no_row_is_captured_twice_whenever_its_segment_is_sorted(
     start: Start, backups: Open, version: str, sort_seconds: float
 ) -> None:
@@ -119,7 +120,7 @@ def test_objects_that_are_collected_before_they_are_copied_are_captured_anew(
 
 @pytest.mark.thread("milvus-backup#476", "milvus-backup#635", "milvus-backup#913")
 @pytest.mark.feature(Feature.EXACT_LOGS)
-@pytest.mark.parametrize("version", ["2.5.27", "2.6.19"])
+@pytest.mark.parametrize("version", FROM_2_5)
 def test_logs_that_the_server_does_not_name_are_left_out(start: Start, backups: Open, version: str) -> None:
     running = start(version)
     _insert(running.milvus)
@@ -149,7 +150,7 @@ def test_a_server_whose_rest_cannot_be_reached_is_backed_up_by_listing(
 
 
 @pytest.mark.feature(Feature.EXACT_LOGS)
-@pytest.mark.parametrize("version", ["2.5.27", "2.6.19"])
+@pytest.mark.parametrize("version", FROM_2_5)
 def test_each_segment_names_its_channel(start: Start, backups: Open, version: str) -> None:
     running = start(version)
     _insert(running.milvus)
@@ -161,7 +162,7 @@ def test_each_segment_names_its_channel(start: Start, backups: Open, version: st
 
 
 @pytest.mark.feature(Feature.FLUSH_LIMIT)
-@pytest.mark.parametrize("version", WITH_L0)
+@pytest.mark.parametrize("version", NEWER)
 def test_a_limit_on_flushes_is_waited_for(start: Start, backups: Open, version: str) -> None:
     running = start(version, {"flush_limit": 100})
     _insert(running.milvus)

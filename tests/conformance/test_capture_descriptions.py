@@ -11,8 +11,9 @@ from milvus_vault.model.collections import KeyValue
 from tests.compatibility.features import Feature
 from tests.conformance.asking import base_fields, field
 from tests.conformance.conftest import Running, Start
-from tests.conformance.test_capture import ALL, Open, backups
+from tests.conformance.test_capture import Open, backups
 from tests.support.capturing import Backups
+from tests.support.milvus_server.versions import ALL
 
 __all__ = ["backups"]
 

@@ -7,9 +7,9 @@ from milvus_vault.adapters.endpoints import Endpoint
 from milvus_vault.adapters.milvus_segments import SegmentDescriber
 from tests.conformance.asking import base_fields
 from tests.conformance.conftest import Running, Start
+from tests.support.milvus_server.versions import FROM_2_5
 
 NAME, DATABASE = "c", "default"
-TELLING = ["2.5.27", "2.6.19"]
 NOWHERE = 77
 
 
@@ -26,7 +26,7 @@ def _segments(running: Running) -> tuple[int, list[int]]:
     return number, [info.segmentID for info in milvus.infos(NAME)]
 
 
-@pytest.mark.parametrize("version", TELLING)
+@pytest.mark.parametrize("version", FROM_2_5)
 def test_every_log_that_is_told_is_an_object(start: Start, version: str) -> None:
     running = start(version)
     collection, segments = _segments(running)
@@ -40,7 +40,7 @@ def test_every_log_that_is_told_is_an_object(start: Start, version: str) -> None
             assert wanted == found
 
 
-@pytest.mark.parametrize("version", TELLING)
+@pytest.mark.parametrize("version", FROM_2_5)
 def test_a_segment_that_is_gone_costs_its_batch_and_no_other(
     start: Start, version: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from tests.conformance.asking import Milvus, base_fields, status
 from tests.conformance.conftest import Start
+from tests.support.milvus_server.versions import NEWER
 
 NAME, TARGET = "c", "target"
 ROWS = 30
@@ -74,7 +75,7 @@ def _wait_until_down(milvus: Milvus) -> None:
     pytest.fail("the server does not end")
 
 
-@pytest.mark.parametrize("version", ["2.4.23", "2.5.27", "2.6.19"])
+@pytest.mark.parametrize("version", NEWER)
 def test_a_damaged_binlog_fails_its_import_where_no_fault_is_on(start: Start, version: str) -> None:
     milvus = start(version).milvus
     staged = _stage(milvus)

@@ -14,6 +14,7 @@ from tests.conformance.golden_imports import Archive, GoldenImport
 from tests.support.golden_rows import in_order, oracle, rows_of
 from tests.support.milvus_server.core import Settings
 from tests.support.milvus_server.server import MilvusServer
+from tests.support.milvus_server.versions import NEWER
 from tests.support.oracle import snapshot
 
 OF_2_3, OF_2_4 = Archive("golden_0516", "2_3"), Archive("golden_2_4", "2_4")
@@ -61,7 +62,7 @@ def test_an_archive_becomes_just_the_rows_of_its_oracle(
                 assert imported[name] == expected["count"], name
 
 
-@pytest.mark.parametrize("version", ["2.4.23", "2.5.27", "2.6.19"])
+@pytest.mark.parametrize("version", NEWER)
 def test_queries_give_the_rows_that_the_real_server_of_2_3_gave(ministack: Ministack, version: str) -> None:
     with _server(ministack, version, f"golden-2-3-on-{version.replace('.', '-')}") as (server, milvus):
         GoldenImport(milvus, OF_2_3, folds=True).run()

@@ -9,10 +9,10 @@ import pytest
 
 from tests.conformance.asking import Milvus, base_fields, status
 from tests.conformance.conftest import Running, Start
+from tests.support.milvus_server.versions import NEWER, OBSERVED
 
 SOURCE, TARGET = "source", "target"
 ROWS = 60
-V2_IMPORT = ["2.4.23", "2.5.27", "2.6.19"]
 CREATE, PROGRESS = "/v2/vectordb/jobs/import/create", "/v2/vectordb/jobs/import/get_progress"
 STAGE = "stage"
 SLOW, JOBS = 5, 6
@@ -85,7 +85,7 @@ def _keys(running: Running) -> list[Any]:
     return sorted(running.server.live_rows("default", TARGET)[100], key=str)
 
 
-@pytest.mark.parametrize("version", V2_IMPORT)
+@pytest.mark.parametrize("version", NEWER)
 def test_jobs_of_2_4_and_newer_overlap(start: Start, version: str) -> None:
     running = start(version, speed=SLOW)
     milvus = running.milvus
@@ -111,7 +111,7 @@ def test_jobs_of_2_3_run_one_after_the_other(start: Start) -> None:
     assert time.monotonic() - begin > running.server.seconds(2 * 8)
 
 
-@pytest.mark.parametrize("version", V2_IMPORT)
+@pytest.mark.parametrize("version", NEWER)
 def test_a_job_goes_through_its_states_and_waits_for_indexes_at_70_percent(start: Start, version: str) -> None:
     milvus = start(version, {"index": 20}).milvus
     insert, _ = _fill(milvus)
@@ -137,7 +137,7 @@ def test_the_record_of_a_job_is_forgotten_a_while_after_its_end(start: Start, ve
     assert milvus.post("/v2/vectordb/jobs/import/list", {})["data"]["records"] == []
 
 
-@pytest.mark.parametrize("version", V2_IMPORT)
+@pytest.mark.parametrize("version", NEWER)
 def test_deletes_at_level_zero_go_in_only_while_the_target_is_not_loaded(start: Start, version: str) -> None:
     running = start(version)
     milvus = running.milvus
@@ -158,7 +158,7 @@ def test_deletes_at_level_zero_go_in_only_while_the_target_is_not_loaded(start: 
     assert _keys(running) == sorted(range(10, ROWS), key=str)
 
 
-@pytest.mark.parametrize("version", V2_IMPORT)
+@pytest.mark.parametrize("version", NEWER)
 def test_deletes_laid_beside_a_segment_are_applied_by_key_and_timestamp(start: Start, version: str) -> None:
     running = start(version, {"flush_limit": 0})
     milvus = running.milvus
@@ -179,7 +179,7 @@ def test_deletes_laid_beside_a_segment_are_applied_by_key_and_timestamp(start: S
     assert _keys(running) == sorted([*range(5), *range(10, ROWS)], key=str)
 
 
-@pytest.mark.parametrize("version", V2_IMPORT)
+@pytest.mark.parametrize("version", NEWER)
 def test_an_end_is_milliseconds_on_2_4_and_a_hybrid_timestamp_after(start: Start, version: str) -> None:
     milvus = start(version, {"flush_limit": 0}).milvus
     _fill(milvus)
@@ -204,7 +204,7 @@ def test_column_groups_need_the_option_that_says_so(start: Start) -> None:
     assert "no binlog for Timestamp field" in failed["reason"]
 
 
-@pytest.mark.parametrize("version", V2_IMPORT)
+@pytest.mark.parametrize("version", NEWER)
 def test_the_path_of_a_single_segment_has_no_binlog_of_most_fields(start: Start, version: str) -> None:
     milvus = start(version).milvus
     insert, _ = _fill(milvus)
@@ -212,7 +212,7 @@ def test_the_path_of_a_single_segment_has_no_binlog_of_most_fields(start: Start,
     assert _import(milvus, [[f"{insert}{segment}/"]], _packed(milvus))["state"] == "Failed"
 
 
-@pytest.mark.parametrize("version", ["2.3.5", *V2_IMPORT])
+@pytest.mark.parametrize("version", OBSERVED)
 def test_a_path_without_a_slash_takes_whatever_begins_so(start: Start, version: str) -> None:
     running = start(version)
     milvus = running.milvus
@@ -228,7 +228,7 @@ def test_a_path_without_a_slash_takes_whatever_begins_so(start: Start, version: 
     assert found.row_count == 2 * ROWS
 
 
-@pytest.mark.parametrize("version", V2_IMPORT)
+@pytest.mark.parametrize("version", NEWER)
 def test_more_files_than_a_job_takes_are_refused(start: Start, version: str) -> None:
     milvus = start(version).milvus
     insert, _ = _fill(milvus)

@@ -6,9 +6,9 @@ from pymilvus.grpc_gen import milvus_pb2, milvus_pb2_grpc
 
 from tests.conformance.asking import Milvus, base_fields, status
 from tests.conformance.conftest import Start
+from tests.support.milvus_server.versions import OBSERVED
 
 NAME, OTHER, ALIAS = "c", "other", "alias"
-ALL = ["2.3.5", "2.4.23", "2.5.27", "2.6.19"]
 
 
 def _aliased(milvus: Milvus) -> None:
@@ -36,7 +36,7 @@ def test_on_2_3_an_alias_outlives_its_collection_unseen(start: Start) -> None:
     assert list(milvus.must("ListAliases", collection_name=OTHER).aliases) == [ALIAS]
 
 
-@pytest.mark.parametrize("version", ALL)
+@pytest.mark.parametrize("version", OBSERVED)
 def test_aliases_go_with_a_renamed_collection(start: Start, version: str) -> None:
     milvus = start(version).milvus
     _aliased(milvus)
@@ -46,7 +46,7 @@ def test_aliases_go_with_a_renamed_collection(start: Start, version: str) -> Non
     assert status(milvus.call("DescribeCollection", collection_name=NAME)) != "OK"
 
 
-@pytest.mark.parametrize("version", ALL)
+@pytest.mark.parametrize("version", OBSERVED)
 def test_an_equal_collection_can_be_created_again_unless_it_is_dynamic(start: Start, version: str) -> None:
     milvus = start(version).milvus
     for dynamic, expected in ((False, True), (True, False)):
@@ -55,7 +55,7 @@ def test_an_equal_collection_can_be_created_again_unless_it_is_dynamic(start: St
         assert (status(again) == "OK") is expected
 
 
-@pytest.mark.parametrize("version", ALL)
+@pytest.mark.parametrize("version", OBSERVED)
 def test_a_database_with_collections_cannot_be_dropped(start: Start, version: str) -> None:
     milvus = start(version).milvus
     milvus.must("CreateDatabase", db_name="d")
@@ -66,7 +66,7 @@ def test_a_database_with_collections_cannot_be_dropped(start: Start, version: st
     assert list(milvus.must("ListDatabases").db_names) == ["default"]
 
 
-@pytest.mark.parametrize("version", ALL)
+@pytest.mark.parametrize("version", OBSERVED)
 def test_a_database_is_named_in_the_request_or_in_the_header(start: Start, version: str) -> None:
     milvus = start(version).milvus
     milvus.must("CreateDatabase", db_name="d")
@@ -79,7 +79,7 @@ def test_a_database_is_named_in_the_request_or_in_the_header(start: Start, versi
         assert stub.DescribeCollection(request, metadata=(("dbname", "d"),)).db_name == "d"
 
 
-@pytest.mark.parametrize("version", ALL)
+@pytest.mark.parametrize("version", OBSERVED)
 def test_the_rows_of_a_dropped_partition_are_gone(start: Start, version: str) -> None:
     running = start(version)
     milvus = running.milvus

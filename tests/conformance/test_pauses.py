@@ -11,8 +11,9 @@ from milvus_vault.errors import MilvusRequestError, MilvusUnavailableError
 from tests.compatibility.features import Feature
 from tests.conformance.asking import base_fields
 from tests.conformance.conftest import Running, Start
-from tests.conformance.test_capture import NAME, WITH_L0, Open, backups
+from tests.conformance.test_capture import NAME, Open, backups
 from tests.support.memory_store import InMemoryObjectStore
+from tests.support.milvus_server.versions import NEWER
 
 __all__ = ["backups"]
 FIRST, SECOND = (f"arn:aws:states:eu-west-1:123456789012:execution:backup:{name}" for name in ("one", "two"))
@@ -32,7 +33,7 @@ def _begin(running: Running) -> tuple[Pauses, MilvusGarbageCollector]:
 
 
 @pytest.mark.feature(Feature.PAUSE)
-@pytest.mark.parametrize("version", WITH_L0)
+@pytest.mark.parametrize("version", NEWER)
 def test_garbage_collection_goes_on_when_the_last_backup_has_ended_and_not_before(start: Start, version: str) -> None:
     running = start(version)
     pauses, collector = _begin(running)
@@ -45,7 +46,7 @@ def test_garbage_collection_goes_on_when_the_last_backup_has_ended_and_not_befor
 
 
 @pytest.mark.feature(Feature.PAUSE_TICKETS, version="2.6")
-@pytest.mark.parametrize("version", WITH_L0)
+@pytest.mark.parametrize("version", NEWER)
 def test_a_pause_is_given_back_once(start: Start, version: str) -> None:
     running = start(version)
     pauses, collector = _begin(running)
@@ -91,7 +92,7 @@ class Told:
 
 
 @pytest.mark.feature(Feature.RENEWED_PAUSE)
-@pytest.mark.parametrize("version", WITH_L0)
+@pytest.mark.parametrize("version", NEWER)
 def test_the_pause_of_a_backup_that_runs_on_is_renewed_before_it_ends(start: Start, version: str) -> None:
     running = start(version)
     pauses, collector = _begin(running)
@@ -111,7 +112,7 @@ def test_the_pause_of_a_backup_that_runs_on_is_renewed_before_it_ends(start: Sta
     assert running.server.garbage_collection.pauses == 0
 
 
-@pytest.mark.parametrize("version", WITH_L0)
+@pytest.mark.parametrize("version", NEWER)
 @pytest.mark.parametrize("status", ["ABORTED", "TIMED_OUT", "SUCCEEDED", "GONE"])
 def test_what_an_aborted_backup_has_left_paused_is_given_back(start: Start, version: str, status: str) -> None:
     running = start(version)

@@ -24,8 +24,8 @@ from tests.compatibility.features import Feature
 from tests.conformance.conftest import Running, Start
 from tests.support.capturing import Backups
 from tests.support.milvus_server.rbac import Grant, encrypt
+from tests.support.milvus_server.versions import ALL, NEWER
 
-ALL = ["2.2.16", "2.3.5", "2.4.23", "2.5.27", "2.6.19"]
 NAME, PASSWORD = "orders", "Secret-1"
 LAYOUT = CollectionLayout(
     collection_schema=CollectionSchema(
@@ -139,7 +139,7 @@ def test_all_that_a_backup_lacks_is_named_at_once_and_before_anything_is_done(
         assert running.server.garbage_collection.pauses == 0
 
 
-@pytest.mark.parametrize("version", ["2.4.23", "2.5.27", "2.6.19"])
+@pytest.mark.parametrize("version", NEWER)
 def test_a_user_who_may_not_see_users_is_told_where_they_are_to_be_backed_up(
     start: Start, ministack: Ministack, version: str
 ) -> None:

@@ -8,6 +8,7 @@ from pymilvus import DataType, MilvusClient
 
 from tests.conformance.asking import Milvus, base_fields
 from tests.conformance.conftest import Running, Start
+from tests.support.milvus_server.versions import ALL
 
 NAME = "c"
 
@@ -115,7 +116,7 @@ def _live(milvus: Milvus, running: Running) -> list[Any]:
     return sorted(running.server.live_rows("default", NAME)[100], key=int)
 
 
-@pytest.mark.parametrize("version", ["2.2.16", "2.3.5", "2.4.23", "2.5.27", "2.6.19"])
+@pytest.mark.parametrize("version", ALL)
 def test_a_key_that_is_deleted_and_inserted_again_is_there_once(start: Start, version: str) -> None:
     running = start(version, {"flush_limit": 0})
     milvus = running.milvus

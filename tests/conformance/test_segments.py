@@ -8,13 +8,12 @@ import requests
 
 from tests.conformance.asking import Milvus, base_fields, field, numbers, status
 from tests.conformance.conftest import Start
-from tests.support.milvus_server.versions import VERSIONS
+from tests.support.milvus_server.versions import FROM_2_5, NEWER, OBSERVED, VERSIONS
 
 NAME = "c"
 ROWS = 40
 L0, L1 = "L0", "L1"
 DROPPED = 6
-SORTING = ["2.5.27", "2.6.19"]
 GARBAGE = "/management/datacoord/garbage_collection/"
 
 
@@ -42,7 +41,7 @@ def _objects(milvus: Milvus, kind: str) -> list[str]:
     return list(milvus.keys(f"{milvus.root}/{kind}/"))
 
 
-@pytest.mark.parametrize("version", SORTING)
+@pytest.mark.parametrize("version", FROM_2_5)
 def test_a_flushed_segment_gets_another_id_and_its_old_objects_stay(start: Start, version: str) -> None:
     milvus = start(version).milvus
     sealed = _fill(milvus)
@@ -101,7 +100,7 @@ def test_every_answer_has_a_status_though_all_is_well(start: Start, version: str
     assert answer.HasField("status")
 
 
-@pytest.mark.parametrize("version", ["2.4.23", "2.5.27", "2.6.19"])
+@pytest.mark.parametrize("version", NEWER)
 def test_deletes_at_level_zero_are_folded_into_segments_by_and_by(start: Start, version: str) -> None:
     milvus = start(version, {"l0_compaction": 20}).milvus
     _fill(milvus)
@@ -124,7 +123,7 @@ def test_deletes_stay_at_level_zero_without_automatic_compaction(start: Start) -
     assert {level for level, *_ in milvus.segments(NAME)} == {L0, L1}
 
 
-@pytest.mark.parametrize("version", ["2.3.5", "2.4.23", "2.5.27", "2.6.19"])
+@pytest.mark.parametrize("version", OBSERVED)
 def test_a_compaction_replaces_segments_and_takes_deleted_rows_away(start: Start, version: str) -> None:
     running = start(version, {"flush_limit": 0})
     milvus = running.milvus
@@ -142,7 +141,7 @@ def test_a_compaction_replaces_segments_and_takes_deleted_rows_away(start: Start
     assert running.server.live_rows("default", NAME)[100] == list(range(10, 2 * ROWS))
 
 
-@pytest.mark.parametrize("version", SORTING)
+@pytest.mark.parametrize("version", FROM_2_5)
 def test_garbage_collection_deletes_what_was_replaced_but_not_in_a_pause(start: Start, version: str) -> None:
     running = start(version, {"gc_interval": 4, "gc_tolerance": 2})
     milvus = running.milvus
@@ -216,7 +215,7 @@ def test_a_field_that_was_added_reads_its_default_in_older_rows(start: Start) ->
     assert set(running.server.live_rows("default", NAME)[102]) == {5, 7}
 
 
-@pytest.mark.parametrize("version", ["2.4.23", "2.5.27", "2.6.19"])
+@pytest.mark.parametrize("version", NEWER)
 def test_a_major_compaction_makes_segments_of_level_2(start: Start, version: str) -> None:
     running = start(version)
     milvus = running.milvus

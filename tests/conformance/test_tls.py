@@ -25,8 +25,8 @@ from tests.compatibility.features import Feature
 from tests.conformance.conftest import Start
 from tests.conformance.tls_ways import HOST, Pki, Way, by_grpc, by_management, by_rest, refusal
 from tests.support.certificates import Authority
+from tests.support.milvus_server.versions import ALL
 
-ALL = ["2.2.16", "2.3.5", "2.4.23", "2.5.27", "2.6.19"]
 ROOT = "root:Milvus"
 DAY = datetime.timedelta(days=1)
 

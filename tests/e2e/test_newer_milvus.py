@@ -17,10 +17,9 @@ from tests.conformance.asking import Milvus, base_fields, numbers
 from tests.conformance.asking import field as schema_field
 from tests.support.milvus_server.core import Settings
 from tests.support.milvus_server.server import MilvusServer
-from tests.support.milvus_server.versions import VERSIONS
+from tests.support.milvus_server.versions import NEWER, VERSIONS
 from tests.support.vault_runs import listing, report, start, succeed
 
-NEWER = ["2.4.23", "2.5.27", "2.6.19"]
 SPEED = 5
 NEVER = 10.0**6
 DATABASE = "shop"

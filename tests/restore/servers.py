@@ -89,16 +89,16 @@ class Servers:
         """Return the server of a version."""
         if version not in self._filled:
             restoring = start_server(self.ministack, self.running, version, query_nodes=2)
-            server = restoring.server
-            milvus = Milvus(server.uri, server.management_uri, restoring.s3, server.bucket, server.root_path, 0.1, 0.02)
-            fill(restoring, milvus)
-            found = self._filled[version] = Filled(restoring, milvus, f"of_{server.bucket.replace('-', '_')}")
+            fill(restoring)
+            name = f"of_{restoring.server.bucket.replace('-', '_')}"
+            found = self._filled[version] = Filled(restoring, restoring.milvus, name)
             restoring.back_up(found.backup)
         return self._filled[version]
 
 
-def fill(restoring: Restoring, milvus: Milvus) -> None:
+def fill(restoring: Restoring) -> None:
     """Make the collections."""
+    milvus = restoring.milvus
     milvus.make("books", *base_fields(), shards=2, partitions=("p",))
     milvus.insert("books", range(ROWS))
     milvus.insert("books", range(ROWS, 2 * ROWS), "p")

@@ -10,19 +10,18 @@ from milvus_vault.restore.aliases import give_aliases
 from tests.compatibility.features import Feature
 from tests.conformance.asking import Milvus, base_fields
 from tests.restore.conftest import Deploy
+from tests.support.milvus_server.versions import ALL
 from tests.support.restoring import Restoring
 
 pytestmark = pytest.mark.filterwarnings("ignore:No application metrics to publish")
 
-ALL = ["2.2.16", "2.3.5", "2.4.23", "2.5.27", "2.6.19"]
 NAME, ALIAS, ROWS = "orders", "live", 7
 
 
 def with_backup(deploy: Deploy, version: str, **options: Any) -> tuple[Restoring, Milvus]:
     """Return a server whose loaded collection has an alias and a backup, and what asks it."""
     restoring = deploy(version, **options)
-    server = restoring.server
-    milvus = Milvus(server.uri, server.management_uri, restoring.s3, server.bucket, server.root_path, 0.1, 0.02)
+    milvus = restoring.milvus
     milvus.make(NAME, *base_fields())
     milvus.insert(NAME, range(ROWS))
     milvus.flush(NAME)

@@ -7,6 +7,7 @@ import pytest
 from milvus_vault.errors import BackupDamagedError, RowCountMismatchError, WrongRootPathError
 from tests.compatibility.features import Feature
 from tests.restore.servers import BOOKS, PENS, PLAIN, ROWS, Filled, each_version
+from tests.support.milvus_server.versions import OLDER
 from tests.support.restoring import BACKUPS, PREFIX, Restoring, objects_of, staged_keys
 
 pytestmark = pytest.mark.filterwarnings("ignore:No application metrics to publish")
@@ -43,7 +44,7 @@ def test_rows_that_milvus_left_out_or_brought_back_in_silence_are_found(filled: 
 
 
 @pytest.mark.feature(Feature.MISSING_ROWS)
-@pytest.mark.parametrize("version", ["2.2.16", "2.3.5"])
+@pytest.mark.parametrize("version", OLDER)
 def test_a_collection_that_comes_back_empty_is_told_where_all_its_rows_may_have_been_deleted(filled: Filled) -> None:
     filled.restoring.after = {"create_collections": lambda: _lose_staged(filled.restoring, "insert_log")}
     (told,) = filled.restore(collections=["default.pens"], suffix="_empty")["collections"]

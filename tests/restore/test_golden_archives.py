@@ -8,6 +8,7 @@ import pytest
 from tests.compatibility.features import Feature
 from tests.restore.conftest import Deploy
 from tests.support.golden_rows import GOLDEN, full_meta, in_order, oracle, rows_of
+from tests.support.milvus_server.versions import FROM_2_5, NEWER, OBSERVED
 from tests.support.oracle import snapshot
 from tests.support.restoring import Restoring, staged_keys
 
@@ -18,11 +19,10 @@ AFTERWARDS = {"FOLD_COPIES": "0"}
 BY_GRPC = {"MILVUS_REST_URI": "http://127.0.0.1:9"}
 
 PAIRS = [
-    *(("golden_2_4", "2_4", version) for version in ("2.4.23", "2.5.27", "2.6.19")),
-    *(("golden_2_5", "2_5", version) for version in ("2.5.27", "2.6.19")),
+    *(("golden_2_4", "2_4", version) for version in NEWER),
+    *(("golden_2_5", "2_5", version) for version in FROM_2_5),
     pytest.param("golden_2_6", "2_6", "2.6.19", marks=pytest.mark.feature(Feature.IMPORT_COLUMN_GROUPS)),
 ]
-NEWER = ["2.4.23", "2.5.27", "2.6.19"]
 
 
 def restore(deploy: Deploy, version: str, archive: str, environment: dict[str, str], **request: Any) -> Restoring:
@@ -58,7 +58,7 @@ def test_an_archive_of_2_4_and_newer_becomes_just_the_rows_of_its_oracle(
 
 @pytest.mark.feature(Feature.PEER_ARCHIVES)
 @pytest.mark.parametrize("archive", ["golden_0516", "golden_057"])
-@pytest.mark.parametrize("version", ["2.3.5", *NEWER])
+@pytest.mark.parametrize("version", OBSERVED)
 def test_an_archive_of_2_3_becomes_what_the_real_server_had(deploy: Deploy, archive: str, version: str) -> None:
     restoring = restore(deploy, version, archive, FOLDED, allow_version=True)
     found, expected = snapshot(restoring.server.uri), oracle("2_3")
@@ -69,7 +69,7 @@ def test_an_archive_of_2_3_becomes_what_the_real_server_had(deploy: Deploy, arch
         assert _as_json(found[name]["rows"]) == _as_json(collection["rows"]), name
 
 
-@pytest.mark.parametrize("version", ["2.3.5", *NEWER])
+@pytest.mark.parametrize("version", OBSERVED)
 def test_an_archive_of_metadata_becomes_collections_without_rows(deploy: Deploy, version: str) -> None:
     restoring = restore(deploy, version, "golden_meta", FOLDED, allow_version=True)
     found = snapshot(restoring.server.uri)

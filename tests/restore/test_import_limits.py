@@ -15,13 +15,11 @@ from tests.compatibility.features import Feature
 from tests.restore.conftest import Archive, Deploy
 from tests.support.importing import Gate, Size, jobs, keys, quick
 from tests.support.milvus_server.importing import COMPLETED
-from tests.support.milvus_server.versions import VERSIONS
+from tests.support.milvus_server.versions import ALL, NEWER, OBSERVED
 from tests.support.restoring import Restoring, staged_keys
 
 pytestmark = pytest.mark.filterwarnings("ignore:No application metrics to publish")
 
-ALL = list(VERSIONS)
-NEWER = ["2.4.23", "2.5.27", "2.6.19"]
 WAYS = {"folded": {}, "by themselves": {"FOLD_COPIES": "0"}}
 SIZE = Size(collections=2, partitions=3, segments=2)
 JOBS = SIZE.collections * SIZE.partitions
@@ -132,7 +130,7 @@ def test_jobs_that_wait_for_indexes_are_waited_for(archive: Archive, deploy: Dep
 
 
 @pytest.mark.thread("milvus-backup#363", "milvus-backup#640", "milvus-backup#1176", "milvus-backup#1177")
-@pytest.mark.parametrize("version", ["2.3.5", *NEWER])
+@pytest.mark.parametrize("version", OBSERVED)
 def test_jobs_of_which_none_moves_for_hours_fail_by_name_and_leave_nothing(
     archive: Archive, deploy: Deploy, monkeypatch: pytest.MonkeyPatch, version: str
 ) -> None:

@@ -9,12 +9,10 @@ import yaml
 from tests.compatibility.features import Feature
 from tests.restore.conftest import Archive, Deploy
 from tests.support.importing import Gate, Size, keys, quick
-from tests.support.milvus_server.versions import VERSIONS
+from tests.support.milvus_server.versions import NEWER, OLDER, VERSIONS
 
 pytestmark = pytest.mark.filterwarnings("ignore:No application metrics to publish")
 
-NEWER = ["2.4.23", "2.5.27", "2.6.19"]
-OLDER = ["2.2.16", "2.3.5"]
 BY_THEMSELVES = {"FOLD_COPIES": "0"}
 BY_GRPC = {"MILVUS_REST_URI": "http://127.0.0.1:9"}
 SMALL, LARGE = Size(1, 1, 1), Size(6, 5, 4)

@@ -11,12 +11,12 @@ from tests.support.golden_rows import GOLDEN, full_meta, oracle
 from tests.support.milvus_server.calls.table import DEFAULT_GROUP
 from tests.support.milvus_server.catalog import Load
 from tests.support.milvus_server.importing import COMPLETED, Job
+from tests.support.milvus_server.versions import NEWER
 from tests.support.restoring import BACKUPS, Restoring, staged_keys
 
 pytestmark = pytest.mark.filterwarnings("ignore:No application metrics to publish")
 
 ARCHIVE, LAYERED = "golden_2_4", "gold.layers"
-NEWER = ["2.4.23", "2.5.27", "2.6.19"]
 AFTERWARDS = {"FOLD_COPIES": "0"}
 BY_GRPC = {"MILVUS_REST_URI": "http://127.0.0.1:9"}
 

@@ -11,18 +11,12 @@ from tests.restore.conftest import Deploy
 from tests.support.golden_rows import GOLDEN
 from tests.support.milvus_server.calls.table import DEFAULT_GROUP
 from tests.support.milvus_server.catalog import Load
+from tests.support.milvus_server.versions import ALL
 from tests.support.restoring import BACKUPS, Restoring
 
 pytestmark = pytest.mark.filterwarnings("ignore:No application metrics to publish")
 
-ALL = ["2.2.16", "2.3.5", "2.4.23", "2.5.27", "2.6.19"]
 NAME = "orders"
-
-
-def asking(restoring: Restoring) -> Milvus:
-    """Return what asks the server."""
-    server = restoring.server
-    return Milvus(server.uri, server.management_uri, restoring.s3, server.bucket, server.root_path, 0.1, 0.02)
 
 
 def with_groups(milvus: Milvus, **nodes: int) -> None:
@@ -34,7 +28,7 @@ def with_groups(milvus: Milvus, **nodes: int) -> None:
 def backed_up(deploy: Deploy, version: str, groups: list[str], replicas: int) -> tuple[Restoring, str]:
     """Return a server with two query nodes in each of three groups, and a backup of a collection loaded there."""
     restoring = deploy(version, query_nodes=2)
-    milvus = asking(restoring)
+    milvus = restoring.milvus
     with_groups(milvus, blue=2, green=2)
     milvus.make(NAME, *base_fields())
     milvus.insert(NAME, range(3))
@@ -84,7 +78,7 @@ def test_where_a_group_or_its_nodes_are_gone_a_restore_takes_what_there_is_and_s
     deploy: Deploy, version: str
 ) -> None:
     restoring, name = backed_up(deploy, version, ["blue", "blue", "green", "green"], 4)
-    milvus = asking(restoring)
+    milvus = restoring.milvus
     milvus.must("DropResourceGroup", resource_group="blue")
     milvus.must("DropResourceGroup", resource_group="green")
     with_groups(milvus, green=1)
@@ -122,7 +116,7 @@ def test_an_archive_that_records_no_groups_is_loaded_where_the_request_says(depl
     restoring = deploy(version, query_nodes=1)
     # Of all archives only those of 2.3 have collections that were loaded.
     restoring.upload(GOLDEN / "golden_0516")
-    with_groups(asking(restoring), green=2)
+    with_groups(restoring.milvus, green=2)
     request = {"backup_name": "golden_0516", "replicas": 2, "resource_groups": {"*": "green"}, "allow_version": True}
     assert restoring.restore(request)["status"] == "complete"
     loads = [found.load for found in restoring.server.core.catalog.collections() if found.load is not None]

@@ -8,14 +8,13 @@ from milvus_vault.errors import InvalidRequestError
 from milvus_vault.model.rbac import PrivilegeGroup, Rbac, RbacGrant, RbacRole, RbacUser
 from milvus_vault.restore.rbac import difference
 from tests.compatibility.features import Feature
-from tests.conformance.asking import Milvus
 from tests.restore.conftest import Deploy
 from tests.support.golden_rows import GOLDEN, oracle
+from tests.support.milvus_server.versions import NEWER
 from tests.support.restoring import Restoring
 
 pytestmark = pytest.mark.filterwarnings("ignore:No application metrics to publish")
 
-NEWER = ["2.4.23", "2.5.27", "2.6.19"]
 ARCHIVE = "golden_2_4"
 COLLECTION = "gold.layers"
 
@@ -25,12 +24,6 @@ def deployed(deploy: Deploy, version: str, **settings: Any) -> Restoring:
     restoring = deploy(version, **settings)
     restoring.upload(GOLDEN / ARCHIVE)
     return restoring
-
-
-def asking(restoring: Restoring) -> Milvus:
-    """Return what asks the server."""
-    server = restoring.server
-    return Milvus(server.uri, server.management_uri, restoring.s3, server.bucket, server.root_path, 0.1, 0.02)
 
 
 def with_partitions() -> tuple[str, dict[str, Any]]:
@@ -76,7 +69,7 @@ def test_a_database_that_is_created_gets_its_properties_and_one_that_is_there_ke
     deploy: Deploy, version: str
 ) -> None:
     restoring = deployed(deploy, version)
-    milvus = asking(restoring)
+    milvus = restoring.milvus
     milvus.must("CreateDatabase", db_name="kept", properties=[{"key": "database.max.collections", "value": "7"}])
     request: dict[str, Any] = {"backup_name": ARCHIVE, "collections": ["gold.*"]}
     assert restoring.restore(request)["status"] == "complete"

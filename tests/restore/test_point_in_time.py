@@ -9,7 +9,7 @@ import pytest
 from milvus_vault.backup import snapshot
 from milvus_vault.backup.segments import CollectionObjects, capture_objects
 from tests.compatibility.features import Feature
-from tests.conformance.asking import Milvus, base_fields
+from tests.conformance.asking import base_fields
 from tests.restore.conftest import Deploy
 from tests.support.golden_rows import GOLDEN
 from tests.support.milvus_server.versions import VERSIONS
@@ -28,8 +28,7 @@ def test_rows_and_deletes_after_the_flush_can_be_left_out(
 ) -> None:
     durations = replace(VERSIONS[version].durations, flush_limit=0.0, l0_compaction=10.0**6)
     restoring = deploy(version, durations=durations)
-    server = restoring.server
-    milvus = Milvus(server.uri, server.management_uri, restoring.s3, server.bucket, server.root_path, 0.1, 0.02)
+    server, milvus = restoring.server, restoring.milvus
     milvus.make(NAME, *base_fields(), shards=shards)
     milvus.insert(NAME, range(20))
     milvus.flush(NAME)
@@ -54,8 +53,7 @@ def test_rows_and_deletes_after_the_flush_can_be_left_out(
 
 def test_of_several_channels_that_nobody_told_apart_everything_comes_back_with_a_warning(deploy: Deploy) -> None:
     restoring = deploy("2.4.23")
-    server = restoring.server
-    milvus = Milvus(server.uri, server.management_uri, restoring.s3, server.bucket, server.root_path, 0.1, 0.02)
+    server, milvus = restoring.server, restoring.milvus
     milvus.make(NAME, *base_fields(), shards=2)
     milvus.insert(NAME, range(20))
     restoring.back_up("two_channels")

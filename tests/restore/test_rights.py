@@ -13,6 +13,7 @@ from tests.restore.conftest import Deploy
 from tests.restore.test_aliases import backup_of, with_backup
 from tests.support.golden_rows import GOLDEN
 from tests.support.milvus_server.rbac import Grant, encrypt
+from tests.support.milvus_server.versions import NEWER
 from tests.support.restoring import Restoring
 
 pytestmark = pytest.mark.filterwarnings("ignore:No application metrics to publish")
@@ -98,7 +99,7 @@ def test_without_rows_indexes_and_aliases_fewer_rights_are_asked_for(deploy: Dep
 
 
 @pytest.mark.usefixtures("operator")
-@pytest.mark.parametrize("version", ["2.4.23", "2.5.27", "2.6.19"])
+@pytest.mark.parametrize("version", NEWER)
 @pytest.mark.parametrize("more", [{"GetImportProgress"}, {"GetImportProgress", "ListImport"}])
 def test_who_may_not_follow_jobs_by_rest_imports_by_grpc(
     deploy: Deploy, monkeypatch: pytest.MonkeyPatch, version: str, more: set[str]

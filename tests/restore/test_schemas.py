@@ -17,7 +17,7 @@ from tests.compatibility.features import Feature, from_version
 from tests.restore.conftest import Deploy
 from tests.restore.schema_cases import CASES, ROWS, create, field, rows
 from tests.restore.servers import start_server
-from tests.support.milvus_server.versions import VERSIONS
+from tests.support.milvus_server.versions import FROM_2_5, VERSIONS
 from tests.support.restoring import Restoring
 
 pytestmark = pytest.mark.filterwarnings("ignore:No application metrics to publish")
@@ -213,7 +213,7 @@ def test_a_function_whose_service_is_down_does_not_stop_a_restore(deploy: Deploy
 
 
 @pytest.mark.feature(Feature.JSON_PATH_INDEXES)
-@pytest.mark.parametrize("version", ["2.5.27", "2.6.19"])
+@pytest.mark.parametrize("version", FROM_2_5)
 def test_indexes_that_milvus_named_by_itself_have_the_same_names_again(deploy: Deploy, version: str) -> None:
     first = deploy(version)
     client = MilvusClient(first.server.uri)

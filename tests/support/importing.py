@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
-from tests.conformance.asking import Milvus, base_fields
+from tests.conformance.asking import base_fields
 from tests.support.milvus_server.importing import Job
 from tests.support.milvus_server.versions import VERSIONS, Durations
 from tests.support.restoring import Restoring
@@ -16,12 +16,6 @@ _PATIENCE_SECONDS = 30
 def jobs(restoring: Restoring) -> list[Job]:
     """Return the jobs of a server, oldest first."""
     return list(restoring.server.service.imports.all())[::-1]
-
-
-def asking(restoring: Restoring) -> Milvus:
-    """Return what asks the server of a deployment."""
-    server = restoring.server
-    return Milvus(server.uri, server.management_uri, restoring.s3, server.bucket, server.root_path, 0.05, 0.02)
 
 
 @dataclass
@@ -81,7 +75,7 @@ def quick(version: str) -> Durations:
 
 def fill(restoring: Restoring, size: Size, more_deletes: Iterable[str] = ()) -> None:
     """Make collections with rows in each partition, and deletes with and without a partition; in some more of them."""
-    milvus = asking(restoring)
+    milvus = restoring.milvus
     for name in size.names:
         others = [f"p{number}" for number in range(1, size.partitions)]
         milvus.make(name, *base_fields(), partitions=others)

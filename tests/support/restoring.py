@@ -6,6 +6,7 @@ import uuid
 from collections.abc import Callable, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from verify_copy.handler import handler as verify_copy
 
 from milvus_vault import runtime
 from milvus_vault.errors import VaultError
+from tests.conformance.asking import Milvus
 from tests.support.lambda_context import Invocation
 from tests.support.milvus_server.server import MilvusServer
 
@@ -54,6 +56,12 @@ class Restoring:
     def backups(self) -> str:
         """The bucket of the backups."""
         return self.environment.get("BACKUP_BUCKET_NAME", BACKUPS)
+
+    @cached_property
+    def milvus(self) -> Milvus:
+        """What asks the server."""
+        server = self.server
+        return Milvus(server.uri, server.management_uri, self.s3, server.bucket, server.root_path, 0.1, 0.02)
 
     def upload(self, archive: Path, name: str = "") -> None:
         """Put an archive into the backup bucket."""

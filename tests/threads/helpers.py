@@ -6,8 +6,6 @@ from pymilvus import MilvusClient
 
 from tests.support.restoring import Restoring
 
-NEWER = ["2.4.23", "2.5.27", "2.6.19"]
-
 
 def client_of(restoring: Restoring, database: str = "default") -> MilvusClient:
     """Return a client of the server."""

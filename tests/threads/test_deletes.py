@@ -3,15 +3,14 @@
 import pytest
 
 from tests.restore.conftest import Deploy
-from tests.threads.helpers import NEWER, client_of, live
+from tests.support.milvus_server.versions import ALL
+from tests.threads.helpers import client_of, live
 
 pytestmark = pytest.mark.filterwarnings("ignore:No application metrics to publish")
 
-SERVERS = ["2.2.16", "2.3.5", *NEWER]
-
 
 @pytest.mark.thread("milvus#29122", "milvus#29162", "milvus-backup#265", "milvus-backup#316")
-@pytest.mark.parametrize("version", SERVERS)
+@pytest.mark.parametrize("version", ALL)
 def test_what_was_deleted_stays_away_and_what_was_inserted_again_is_there_once(deploy: Deploy, version: str) -> None:
     source = deploy(version)
     client = client_of(source)

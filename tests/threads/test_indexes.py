@@ -7,17 +7,17 @@ from pymilvus import DataType
 
 from tests.restore.conftest import Deploy
 from tests.support.golden_rows import GOLDEN, oracle
+from tests.support.milvus_server.versions import FROM_2_5, NEWER, OBSERVED
 from tests.support.oracle import snapshot
 from tests.support.restoring import Restoring
-from tests.threads.helpers import NEWER, client_of
+from tests.threads.helpers import client_of
 
 pytestmark = pytest.mark.filterwarnings("ignore:No application metrics to publish")
 
 OF_2_3 = "golden_0516"
-SERVERS = ["2.3.5", *NEWER]
 
 
-@pytest.fixture(params=SERVERS)
+@pytest.fixture(params=OBSERVED)
 def restored(deploy: Deploy, request: pytest.FixtureRequest) -> dict[str, Any]:
     """Return what a server of each version holds after a restore of the archive of 2.3."""
     restoring = deploy(str(request.param), query_nodes=2)
@@ -100,7 +100,7 @@ def test_replicas_come_back(deploy: Deploy, version: str) -> None:
 
 
 @pytest.mark.thread("milvus-backup#606")
-@pytest.mark.parametrize("version", ["2.5.27", "2.6.19"])
+@pytest.mark.parametrize("version", FROM_2_5)
 def test_the_index_of_a_json_path_comes_back_though_its_name_is_none_that_milvus_takes(
     deploy: Deploy, version: str
 ) -> None:

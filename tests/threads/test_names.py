@@ -5,8 +5,9 @@ import pytest
 from milvus_vault.errors import VersionUnsupportedError
 from tests.restore.conftest import Deploy
 from tests.support.golden_rows import GOLDEN
+from tests.support.milvus_server.versions import NEWER, OBSERVED
 from tests.support.restoring import Restoring
-from tests.threads.helpers import NEWER, client_of, live, names_in
+from tests.threads.helpers import client_of, live, names_in
 
 pytestmark = pytest.mark.filterwarnings("ignore:No application metrics to publish")
 
@@ -50,7 +51,7 @@ def test_a_whole_database_can_be_restored_under_another_name(deploy: Deploy) -> 
 
 
 @pytest.mark.thread("milvus-backup#364", "milvus-backup#374")
-@pytest.mark.parametrize("version", ["2.3.5", *NEWER])
+@pytest.mark.parametrize("version", OBSERVED)
 def test_one_collection_of_another_database_is_backed_up_and_restored_by_itself(deploy: Deploy, version: str) -> None:
     source = filled(deploy(version), "default", "library")
     name = f"library_{version.replace('.', '_')}"

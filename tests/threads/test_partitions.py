@@ -5,8 +5,9 @@ from pymilvus import DataType
 
 from milvus_vault.errors import CollectionExistsError
 from tests.restore.conftest import Deploy
+from tests.support.milvus_server.versions import ALL, NEWER, OBSERVED
 from tests.support.restoring import Restoring
-from tests.threads.helpers import NEWER, client_of, live
+from tests.threads.helpers import client_of, live
 
 pytestmark = pytest.mark.filterwarnings("ignore:No application metrics to publish")
 
@@ -29,7 +30,7 @@ def partitioned(restoring: Restoring, *, fills: bool = True) -> Restoring:
 
 
 @pytest.mark.thread("milvus-backup#199", "milvus-backup#750", "milvus-backup#751")
-@pytest.mark.parametrize("version", ["2.2.16", "2.3.5", *NEWER])
+@pytest.mark.parametrize("version", ALL)
 def test_each_partition_is_imported_by_a_job_of_its_own_and_has_its_rows_again(deploy: Deploy, version: str) -> None:
     source = partitioned(deploy(version))
     name = f"partitions_{version.replace('.', '_')}"
@@ -44,7 +45,7 @@ def test_each_partition_is_imported_by_a_job_of_its_own_and_has_its_rows_again(d
 
 
 @pytest.mark.thread("milvus-backup#317")
-@pytest.mark.parametrize("version", ["2.3.5", *NEWER])
+@pytest.mark.parametrize("version", OBSERVED)
 def test_rows_that_a_key_spread_over_partitions_are_in_the_same_partitions_again(deploy: Deploy, version: str) -> None:
     source = deploy(version)
     client = client_of(source)

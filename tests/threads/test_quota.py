@@ -4,7 +4,7 @@ import pytest
 
 from tests.restore.conftest import Deploy
 from tests.support.golden_rows import GOLDEN
-from tests.threads.helpers import NEWER
+from tests.support.milvus_server.versions import NEWER
 
 pytestmark = pytest.mark.filterwarnings("ignore:No application metrics to publish")
 

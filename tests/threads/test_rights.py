@@ -5,8 +5,9 @@ import pytest
 from tests.restore.conftest import Deploy
 from tests.support.golden_rows import GOLDEN
 from tests.support.milvus_server.rbac import Grant, Rbac, encrypt
+from tests.support.milvus_server.versions import NEWER
 from tests.support.restoring import Restoring
-from tests.threads.helpers import NEWER, client_of
+from tests.threads.helpers import client_of
 
 pytestmark = pytest.mark.filterwarnings("ignore:No application metrics to publish")
 

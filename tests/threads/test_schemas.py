@@ -7,13 +7,13 @@ from pymilvus import DataType
 
 from milvus_vault.errors import ImportFailedError
 from tests.restore.conftest import Deploy
+from tests.support.milvus_server.versions import FROM_2_5, NEWER
 from tests.support.restoring import Json, Restoring
-from tests.threads.helpers import NEWER, client_of, live, names_in
+from tests.threads.helpers import client_of, live, names_in
 
 pytestmark = pytest.mark.filterwarnings("ignore:No application metrics to publish")
 
 ROWS = 10
-FROM_2_5 = ["2.5.27", "2.6.19"]
 
 
 def filled(restoring: Restoring, *fields: dict[str, Any], rows: list[dict[str, Any]], dynamic: bool = False) -> None:

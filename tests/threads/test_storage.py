@@ -11,6 +11,7 @@ from tests.conformance.conftest import Start
 from tests.conformance.test_capture import Open
 from tests.restore.conftest import Deploy
 from tests.support.golden_rows import GOLDEN
+from tests.support.milvus_server.versions import ALL, NEWER, OBSERVED
 from tests.support.restoring import BACKUPS, PREFIX, Json, Restoring
 
 pytestmark = pytest.mark.filterwarnings("ignore:No application metrics to publish")
@@ -18,8 +19,6 @@ pytestmark = pytest.mark.filterwarnings("ignore:No application metrics to publis
 ARCHIVE = "golden_2_4"
 OTHER_BUCKET = "not-of-milvus"
 OF_2_3 = "golden_0516"
-ALL = ["2.2.16", "2.3.5", "2.4.23", "2.5.27", "2.6.19"]
-NEWER = ["2.4.23", "2.5.27", "2.6.19"]
 ELSEWHERE = {"MILVUS_BUCKET_NAME": OTHER_BUCKET}
 
 
@@ -48,7 +47,7 @@ def staged_in(restoring: Restoring, bucket: str) -> list[str]:
 
 @pytest.mark.thread("milvus-backup#55", "milvus-backup#430", "milvus-backup#830", "milvus-backup#923")
 @pytest.mark.thread("milvus-backup#1006", "milvus-backup#1026", "milvus-backup#1036", "milvus-backup#1145")
-@pytest.mark.parametrize("version", ["2.3.5", *NEWER])
+@pytest.mark.parametrize("version", OBSERVED)
 @pytest.mark.parametrize("wrong", [ELSEWHERE, {"MILVUS_ROOT_PATH": "file"}], ids=["bucket", "root path"])
 def test_a_restore_into_storage_that_is_not_of_the_empty_target_is_refused_before_anything_is_copied(
     deploy: Deploy, version: str, wrong: dict[str, str]
@@ -136,7 +135,7 @@ def without_files(restoring: Restoring, *, keeps_list: bool) -> None:
 
 @pytest.mark.thread("milvus-backup#86", "milvus-backup#166", "milvus-backup#190", "milvus-backup#227")
 @pytest.mark.thread("milvus-backup#441", "milvus-backup#479", "milvus-backup#541")
-@pytest.mark.parametrize("version", ["2.3.5", *NEWER])
+@pytest.mark.parametrize("version", OBSERVED)
 def test_a_backup_with_rows_and_no_files_is_refused(deploy: Deploy, version: str) -> None:
     restoring = deployed(deploy, version, {})
     without_files(restoring, keeps_list=False)
@@ -146,7 +145,7 @@ def test_a_backup_with_rows_and_no_files_is_refused(deploy: Deploy, version: str
 
 
 @pytest.mark.thread("milvus-backup#541", "milvus-backup#781", "milvus-backup#838", "milvus-backup#1036")
-@pytest.mark.parametrize("version", ["2.3.5", *NEWER])
+@pytest.mark.parametrize("version", OBSERVED)
 def test_a_backup_whose_metadata_names_files_that_are_not_there_is_refused(deploy: Deploy, version: str) -> None:
     restoring = deployed(deploy, version, {})
     without_files(restoring, keeps_list=True)

@@ -10,11 +10,11 @@ from tests.conformance.conftest import Running, Start
 from tests.conformance.test_capture import Open
 from tests.restore.conftest import Deploy
 from tests.support.golden_rows import GOLDEN
+from tests.support.milvus_server.versions import ALL, NEWER
 from tests.support.restoring import BACKUPS, PREFIX, Json
 
 pytestmark = pytest.mark.filterwarnings("ignore:No application metrics to publish")
 
-ALL = ["2.2.16", "2.3.5", "2.4.23", "2.5.27", "2.6.19"]
 ROWS = 30
 
 
@@ -77,7 +77,7 @@ def test_a_segment_without_insert_logs_fails_its_collection_by_name_and_no_other
 
 
 @pytest.mark.thread("milvus-backup#476", "milvus-backup#635", "milvus-backup#871")
-@pytest.mark.parametrize("version", ["2.4.23", "2.5.27", "2.6.19"])
+@pytest.mark.parametrize("version", NEWER)
 def test_an_archive_with_more_logs_of_one_field_than_of_another_is_refused_before_anything_is_made(
     deploy: Deploy, version: str
 ) -> None:

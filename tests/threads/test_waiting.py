@@ -9,7 +9,8 @@ import yaml
 from milvus_vault.errors import ImportFailedError
 from tests.restore.conftest import Deploy
 from tests.support.golden_rows import GOLDEN
-from tests.threads.helpers import NEWER, names_in
+from tests.support.milvus_server.versions import OBSERVED
+from tests.threads.helpers import names_in
 
 pytestmark = pytest.mark.filterwarnings("ignore:No application metrics to publish")
 
@@ -19,7 +20,7 @@ EXPIRED = "the import task expired"
 
 
 @pytest.mark.thread("milvus#22760", "milvus-backup#189", "milvus-backup#363")
-@pytest.mark.parametrize("version", ["2.3.5", *NEWER])
+@pytest.mark.parametrize("version", OBSERVED)
 def test_an_import_that_milvus_lets_expire_fails_by_name_and_is_not_waited_for(deploy: Deploy, version: str) -> None:
     restoring = deploy(version)
     restoring.upload(GOLDEN / "golden_0516")

@@ -5,6 +5,7 @@ import pytest
 from milvus_vault.errors import VersionUnsupportedError
 from milvus_vault.model.versions import parse_version
 from milvus_vault.restore.versions import check_target_version
+from tests.support.milvus_server.versions import ALL
 
 
 def check(backup: str, target: str, *, allow_version: bool = False) -> None:
@@ -55,11 +56,8 @@ def test_a_spelling_that_names_no_release_is_refused_with_whose_it_is(
         check(backup, target, allow_version=allow_version)
 
 
-LINES = ["2.2.16", "2.3.5", "2.4.23", "2.5.27", "2.6.19"]
-
-
-@pytest.mark.parametrize("backup", LINES)
-@pytest.mark.parametrize("target", LINES[2:])
+@pytest.mark.parametrize("backup", ALL)
+@pytest.mark.parametrize("target", ALL[2:])
 def test_from_2_4_on_a_backup_goes_to_its_own_version_and_to_newer_ones(backup: str, target: str) -> None:
     if backup <= target:
         check(backup, target)

@@ -5,6 +5,7 @@ import itertools
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 _LOGICAL_BITS = 18
 _LONGEST_SLEEP = 0.05
@@ -49,7 +50,8 @@ class Agenda:
         self._due: list[tuple[float, int, Callable[[], None]]] = []
         self._wake = threading.Condition()
         self._is_open = True
-        self.failures: list[Exception] = []
+        self.failures: list[BaseException] = []
+        """What went wrong: told when the server stops."""
         self._thread = threading.Thread(target=self._run, name="milvus-agenda", daemon=True)
         self._thread.start()
 
@@ -67,11 +69,10 @@ class Agenda:
         self._thread.join()
 
     def _run(self) -> None:
-        while (work := self._next()) is not None:
-            try:
-                work()
-            except Exception as err:  # noqa: BLE001 - told when the server stops
-                self.failures.append(err)
+        with ThreadPoolExecutor(max_workers=1) as hand:
+            while (work := self._next()) is not None:
+                if (err := hand.submit(work).exception()) is not None:
+                    self.failures.append(err)
 
     def _next(self) -> Callable[[], None] | None:
         with self._wake:

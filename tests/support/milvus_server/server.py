@@ -124,7 +124,7 @@ class MilvusServer:
         """Stop; raises what went wrong in the background."""
         self._stack.close()
         if self.core.agenda.failures:
-            raise ExceptionGroup("the protocol server failed in the background", self.core.agenda.failures)
+            raise BaseExceptionGroup("the protocol server failed in the background", self.core.agenda.failures)
 
     @property
     def uri(self) -> str:

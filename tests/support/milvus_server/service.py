@@ -125,8 +125,8 @@ class Servicer:
             context.abort(code, str(err))
         except UnavailableError:
             context.abort(grpc.StatusCode.UNAVAILABLE, "connection error: desc = transport is closing")
-        except Exception as err:
-            # A mistake of this server: the client gets UNKNOWN, and the test fails when the server stops.
+        except Exception as err:  # whatever it is: a mistake of this server, for which the test fails when it stops
+            # The client gets UNKNOWN.
             service.core.agenda.failures.append(err)
             raise
 

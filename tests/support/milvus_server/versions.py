@@ -157,3 +157,12 @@ VERSIONS = {
         Version("2.6.19", "2.6.19", Durations(flush=1, sort=0.5, import_job=14), extra_properties={"timezone": "UTC"}),
     )
 }
+
+ALL = tuple(VERSIONS)
+OBSERVED = tuple(number for number, version in VERSIONS.items() if version.at_least(2, 3))
+"""Those of which real servers have answered questions."""
+OLDER = tuple(number for number, version in VERSIONS.items() if not version.at_least(2, 4))
+NEWER = tuple(number for number, version in VERSIONS.items() if version.at_least(2, 4))
+"""Those with level zero, checkpoints of channels, REST, and imports that overlap."""
+FROM_2_5 = tuple(number for number, version in VERSIONS.items() if version.at_least(2, 5))
+"""Those that sort segments and describe them by REST."""

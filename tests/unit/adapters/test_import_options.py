@@ -8,7 +8,7 @@ from milvus_vault.errors import WrongRootPathError
 from milvus_vault.model.collections import ImportTask
 from milvus_vault.model.versions import parse_version
 from tests.support.milvus_server.import_files import span_of
-from tests.support.milvus_server.versions import VERSIONS
+from tests.support.milvus_server.versions import NEWER, VERSIONS
 
 MILLISECONDS = 1_795_387_337_426
 NO_QUOTA = {"skip_disk_quota_check": "true"}
@@ -29,7 +29,7 @@ def test_a_point_in_time_is_told_in_the_unit_of_the_version(version: str, expect
     assert import_options(task, parse_version(version)) == {"backup": "true"} | expected
 
 
-@pytest.mark.parametrize("version", ["2.4.23", "2.5.27", "2.6.19"])
+@pytest.mark.parametrize("version", NEWER)
 @pytest.mark.parametrize("counter", [0, 1, 2**18 - 1])
 def test_nothing_that_came_before_the_point_in_time_is_left_out(version: str, counter: int) -> None:
     point = (MILLISECONDS << 18) + counter
