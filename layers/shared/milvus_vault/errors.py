@@ -162,6 +162,10 @@ class BackupDamagedError(VaultError):
     """A part of the backup is missing, has another size or content, or cannot be read."""
 
 
+class BinlogUnreadableError(VaultError):
+    """A file of Milvus' rows or deletes is not what its place says, is not whole, or is encrypted."""
+
+
 class BackupFormatError(VaultError):
     """The backup is in a format that this release cannot read."""
 
