@@ -82,8 +82,8 @@ class SnapshotBatch:
         """Return the moment of each collection: the plan's in the first round, one of its own afterwards.
 
         What was stamped before a flush has arrived when the flush has ended, for which servers from 2.3 on wait; on 2.2
-        a whole round has gone by. So a second flush, which seals what it arrived in, settles the moment before the first
-        one. That is of no use where rows may be gone since.
+        a whole round has gone by. So a second flush, which seals what it arrived in, settles the moment before the
+        first one. That is of no use where rows may be gone since.
         """
         if not self.plan.moment:
             return dict.fromkeys(before, _At(0, is_settled=True))
