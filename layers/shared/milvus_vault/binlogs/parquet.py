@@ -11,7 +11,7 @@ from milvus_vault.errors import BinlogUnreadableError
 
 MAGIC = b"PAR1"
 
-_ROWS_AT_ONCE = 1 << 16
+_ROWS_AT_ONCE = 1 << 13  # so that these, too, are bounded: a key has up to 64 KiB
 _MOST_BYTES = 1 << 30  # of values. Milvus begins another log long before, after 16 to 64 MiB.
 _FIELD_ID = b"PARQUET:field_id"
 _ARROW_SCHEMA = b"ARROW:schema"
@@ -20,10 +20,10 @@ _ROW_GROUPS = b"row_group_metadata"  # of storage version 2: bytes in memory, ro
 
 @contextmanager
 def unreadable(what: str) -> Iterator[None]:
-    """Turn whatever pyarrow says of bytes that it cannot read into a `BinlogUnreadableError`."""
+    """Turn what pyarrow and json say of bytes that they cannot read into a `BinlogUnreadableError`."""
     try:
         yield
-    except (pa.ArrowException, OSError, ValueError, OverflowError) as err:
+    except (pa.ArrowException, OSError, ValueError, RecursionError) as err:
         msg = f"{what}: {str(err).partition('\n')[0]}"
         raise BinlogUnreadableError(msg) from err
 
