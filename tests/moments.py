@@ -15,9 +15,10 @@ import json
 import random
 import re
 import statistics
+import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, redirect_stdout
 from dataclasses import dataclass, replace
 from typing import NamedTuple, Protocol
 
@@ -28,9 +29,10 @@ from local.aws import Ministack
 from local.stack import QUIET, LocalStack
 from milvus_vault.errors import VaultError
 from milvus_vault.model.names import backup_run
+from milvus_vault.runtime import logger
 from tests.conformance.asking import Milvus
 from tests.support import vault_runs
-from tests.support.judging import Fault, Restored, Violation, count_faults, judge, state_at
+from tests.support.judging import Fault, Restored, Violation, count_faults, dated, judge, state_at
 from tests.support.milvus_server.core import Settings
 from tests.support.milvus_server.server import MilvusServer
 from tests.support.milvus_server.versions import VERSIONS
@@ -41,6 +43,8 @@ REAL = "2.3.5-real"
 WHOLE_KEYS = 500
 _SUFFIX = "_then"
 _SETTLE_SECONDS, _POLL_SECONDS = 2.0, 0.1
+_MOST_SECONDS_BEFORE = 1.5
+_IMPORT_JOB_SECONDS = 2.0
 _COLUMNS: tuple[Fault, ...] = ("torn", "missing", "doubled", "too new", "foreign", "no moment", "clock")
 
 
@@ -75,6 +79,7 @@ class Plan:
 def draw(seed: int) -> Plan:
     """Return what a seed draws."""
     chance = random.Random(seed)  # noqa: S311 - the same each time
+    in_flight = chance.choice((0.0, 0.05, 0.2, 0.6))
     name = f"seed_{seed}"
     profile: Profile = chance.choice(("mixed", "mixed", "whole"))
     is_loaded = chance.choice((True, False))
@@ -93,11 +98,11 @@ def draw(seed: int) -> Plan:
         targets,
         profile,
         rows=chance.randint(50, 200),
-        clients=chance.choice((1, 1, 2)),
+        clients=chance.choice((1, 2, 3) if in_flight else (1, 1, 2)),
         is_flushed=chance.choice((True, False)),
         operations_before=chance.randint(5, 40),
         speed=chance.choice((10.0, 20.0, 40.0)),
-        in_flight=chance.choice((0.0, 0.05, 0.2, 0.6)),
+        in_flight=in_flight,
         compacts_every=chance.choice((0.0, 0.7, 3.0)),
         folds_after=chance.choice((0.5, 2.0, 30.0)),
     )
@@ -265,7 +270,7 @@ def try_out(vault: Vault, plan: Plan) -> Outcome:
     for name in names if plan.is_flushed else ():
         vault.milvus.flush(name)
     with writer:
-        writer.wait_for(plan.operations_before)
+        writer.wait_for(plan.operations_before, _MOST_SECONDS_BEFORE)
         started = time.monotonic()
         try:
             vault.back_up(plan.name, [f"default.{name}" for name in names])
@@ -286,7 +291,7 @@ def try_out(vault: Vault, plan: Plan) -> Outcome:
         (name, key): number
         for name in names
         for key, number in state_at(
-            sorted((done for done in log if done.collection == name), key=lambda done: done.timestamp),
+            (done for done in dated(log) if done.collection == name),
             moments.get(name, max(done.timestamp for done in log)),
         ).items()
     }
@@ -330,7 +335,11 @@ def _keys(vault: Vault, prefix: str) -> Iterator[str]:
 
 def protocol_server(ministack: Ministack, running: ExitStack, version: str, plan: Plan, bucket: str) -> InProcess:
     """Start a server that does meanwhile what a plan says; it stops with what runs."""
-    durations = replace(VERSIONS[version].durations, l0_compaction=plan.folds_after * plan.speed)
+    durations = replace(
+        VERSIONS[version].durations,
+        l0_compaction=plan.folds_after * plan.speed,
+        import_job=_IMPORT_JOB_SECONDS,  # how long a restore takes is no matter here
+    )
     settings = Settings(
         speed=plan.speed,
         durations=durations,
@@ -358,10 +367,12 @@ def main() -> None:
     numbers = range(given.first, given.first + (given.whole or given.seeds))
     plans = [whole(number) if given.whole else draw(number) for number in numbers]
     run = _on_real if given.version == REAL else _on_protocol_server
-    outcomes = []
-    for plan, outcome in run(given.version, plans):
-        print(f"{plan.name:>10}  {outcome}", flush=True)
-        outcomes.append(outcome)
+    logger.setLevel("ERROR")
+    outcomes, output = [], sys.stdout
+    with redirect_stdout(sys.stderr):  # where metrics then go
+        for plan, outcome in run(given.version, plans):
+            print(f"{plan.name:>10}  {outcome}", file=output, flush=True)
+            outcomes.append(outcome)
     print(table(given.version, outcomes))
 
 
