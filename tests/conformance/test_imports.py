@@ -9,7 +9,7 @@ import pytest
 
 from tests.conformance.asking import Milvus, base_fields, status
 from tests.conformance.conftest import Running, Start
-from tests.support.milvus_server.versions import NEWER, OBSERVED
+from tests.support.milvus_server.versions import FROM_2_5, NEWER, OBSERVED, OLDER
 
 SOURCE, TARGET = "source", "target"
 ROWS = 60
@@ -194,6 +194,45 @@ def test_an_end_is_milliseconds_on_2_4_and_a_hybrid_timestamp_after(start: Start
     assert _import(milvus, [[insert]], _packed(milvus) | {"end_ts": str(end)})["importedRows"] == ROWS
     if version == "2.4.23":
         assert _import(milvus, [[insert]], _packed(milvus) | {"end_ts": str(hybrid)})["importedRows"] == 2 * ROWS
+
+
+@pytest.mark.parametrize("version", OLDER)
+def test_an_end_of_2_2_and_2_3_is_milliseconds_for_rows_and_deletes(start: Start, version: str) -> None:
+    milvus = start(version).milvus
+    _fill(milvus)
+    time.sleep(0.01)
+    then = time.time_ns() // 10**6
+    time.sleep(0.01)
+    milvus.insert(SOURCE, range(ROWS, 2 * ROWS))
+    milvus.delete(SOURCE, range(5))
+    milvus.flush(SOURCE)
+    milvus.settle()
+    files = _stage(milvus)
+
+    def rows(**span: int) -> int:
+        chosen = [{"key": "backup", "value": "true"}, *({"key": key, "value": str(span[key])} for key in span)]
+        request = {"collection_name": TARGET, "partition_name": "_default", "files": files, "options": chosen}
+        task = milvus.must("Import", **request).tasks[0]
+        return int(
+            _until(partial(milvus.must, "GetImportState", task=task), lambda answer: answer.state == 6).row_count
+        )
+
+    assert rows() == 2 * ROWS - 5
+    assert rows(end_ts=then) == ROWS
+    assert rows(start_ts=then) == ROWS
+    assert rows(end_ts=then << 18) == 2 * ROWS - 5
+    assert rows(end_ts=then // 1000) == rows(start_ts=then << 18) == 0
+
+
+@pytest.mark.parametrize("version", FROM_2_5)
+def test_from_2_5_on_an_end_that_is_no_hybrid_timestamp_is_refused_by_name(start: Start, version: str) -> None:
+    milvus = start(version).milvus
+    insert, _ = _fill(milvus)
+    wrong = time.time_ns() // 10**6
+    for name in ("start_ts", "end_ts"):
+        failed = _import(milvus, [[insert]], _packed(milvus) | {name: str(wrong)})
+        assert failed["state"] == "Failed"
+        assert f"{name} is not a valid hybrid timestamp, value={wrong}" in failed["reason"]
 
 
 def test_column_groups_need_the_option_that_says_so(start: Start) -> None:

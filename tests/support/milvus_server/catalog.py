@@ -1,6 +1,6 @@
 """What a Milvus knows: databases, collections, partitions, indexes, aliases, segments."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from tests.support.milvus_server import refusals
@@ -31,6 +31,8 @@ class Segment:
     columns: Columns = field(default_factory=dict)
     deletes: dict[Value, int] = field(default_factory=dict)
     """Newest delete of each key."""
+    every_delete: list[Delete] = field(default_factory=list)
+    """An older delete of a key counts, too, where a newer one is left out by its timestamp."""
     logs: SegmentLogs = field(default_factory=SegmentLogs)
     is_sorted: bool = False
     storage_version: int = 0
@@ -44,12 +46,18 @@ class Segment:
         return rows_in(self.columns)
 
     @property
+    def oldest(self) -> int:
+        """The timestamp of its oldest row, later than all where it has none."""
+        return min((time for time in self.columns.get(TIMESTAMP, []) if isinstance(time, int)), default=2**64)
+
+    @property
     def place(self) -> Place:
         """Where its files are."""
         return Place(self.collection_id, self.partition_id, self.segment_id)
 
-    def add_deletes(self, deletes: Iterable[Delete]) -> None:
+    def add_deletes(self, deletes: Sequence[Delete]) -> None:
         """Remember deletes of its rows."""
+        self.every_delete += deletes
         for key, timestamp in deletes:
             self.deletes[key] = max(timestamp, self.deletes.get(key, 0))
 
@@ -76,12 +84,18 @@ class Index:
 
 @dataclass(frozen=True, slots=True)
 class Pending:
-    """A delete that no flush has covered yet."""
+    """A delete that no flush has covered yet, or up to 2.3 not for all the rows that it concerns."""
 
     key: Value
     timestamp: int
     partition_id: int
     channel: str
+    written: set[int] = field(default_factory=set)
+    """The segments that have it in a delta log of theirs."""
+
+    def concerns(self, segment: Segment) -> bool:
+        """Return whether it reaches rows of a segment."""
+        return self.channel == segment.channel and reaches(self.partition_id, segment)
 
 
 @dataclass
@@ -111,6 +125,8 @@ class Collection:
     indexes: dict[str, Index] = field(default_factory=dict)
     segments: dict[int, Segment] = field(default_factory=dict)
     pending: list[Pending] = field(default_factory=list)
+    in_flight: list[int] = field(default_factory=list)
+    """Timestamps of requests whose rows or deletes are on their way."""
     load: Load | None = None
     flushed_up_to: int = 0
     may_flush_at: float = 0.0
@@ -134,6 +150,10 @@ class Collection:
         """Return segments in these states, oldest first."""
         return [segment for segment in self.segments.values() if segment.state in states]
 
+    def expects(self, before: int) -> bool:
+        """Return whether a request with an older timestamp is still on its way."""
+        return any(timestamp < before for timestamp in self.in_flight)
+
     def partition(self, name: str) -> Partition:
         """Return a partition by name."""
         if name not in self.partitions:
@@ -144,12 +164,19 @@ class Collection:
         """Return the numbers of those rows of a segment that nothing has deleted."""
         newest = dict(segment.deletes)
         for other in self.of_state(SEALED, FLUSHED):
-            if other.level == L0 and other.channel == segment.channel and _reaches(other.partition_id, segment):
+            if other.level == L0 and other.channel == segment.channel and reaches(other.partition_id, segment):
                 for key, timestamp in other.deletes.items():
                     newest[key] = max(timestamp, newest.get(key, 0))
         for delete in self.pending:
-            if delete.channel == segment.channel and _reaches(delete.partition_id, segment):
+            if delete.concerns(segment):
                 newest[delete.key] = max(delete.timestamp, newest.get(delete.key, 0))
+        return self._left_by(newest, segment)
+
+    def left_by_own_deletes(self, segment: Segment) -> list[int]:
+        """Return the numbers of those rows that a segment's own delta logs have not deleted."""
+        return self._left_by(segment.deletes, segment)
+
+    def _left_by(self, newest: Mapping[Value, int], segment: Segment) -> list[int]:
         keys = segment.columns.get(self.key_field.fieldID, [])
         times = segment.columns.get(TIMESTAMP, [])
         return [
@@ -159,7 +186,8 @@ class Collection:
         ]
 
 
-def _reaches(partition_id: int, segment: Segment) -> bool:
+def reaches(partition_id: int, segment: Segment) -> bool:
+    """Return whether a delete of a partition, or of all, concerns a segment."""
     return partition_id in {ALL_PARTITIONS, segment.partition_id}
 
 

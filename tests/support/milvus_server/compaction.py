@@ -1,59 +1,108 @@
 """What replaces segments by others, and what deletes the files of those that were replaced."""
 
 from tests.support.milvus_server.catalog import (
-    ALL_PARTITIONS,
     DROPPED,
     FLUSHED,
+    GROWING,
     L0,
     L2,
+    SEALED,
     Collection,
     Segment,
+    reaches,
 )
 from tests.support.milvus_server.core import Core
 from tests.support.milvus_server.values import Columns, join, rows_in, take
+
+_SHORTEST_PAUSE = 1.0
 
 
 def sort(core: Core, collection: Collection, segment: Segment) -> None:
     """Replace a flushed segment by one that is sorted by key; its objects stay where they are."""
     if segment.state != FLUSHED:
         return
-    alive = collection.alive(segment) if segment.deletes else range(segment.rows)
-    keys = segment.columns[collection.key_field.fieldID]
-    order = sorted(alive, key=lambda row: (keys[row],))
-    _replace(core, collection, [segment], take(segment.columns, order), is_sorted=True)
+    _replace(core, collection, [segment], _sorted(collection, _kept(collection, [segment])), is_sorted=True)
+
+
+def _kept(collection: Collection, segments: list[Segment]) -> Columns:
+    """Return what a compaction of segments keeps: it reads their own delta logs, and no other deletes."""
+    return join([take(segment.columns, collection.left_by_own_deletes(segment)) for segment in segments])
+
+
+def _sorted(collection: Collection, columns: Columns) -> Columns:
+    keys = columns.get(collection.key_field.fieldID, [])
+    return take(columns, sorted(range(rows_in(columns)), key=lambda row: (keys[row],)))
 
 
 def fold_deletes(core: Core, collection: Collection, level_zero: Segment) -> None:
-    """Move deletes from level 0 into the segments that have such keys; those without any are spent on nothing."""
-    if level_zero.state != FLUSHED:
+    """Move deletes from level 0 into the segments that have such keys; those without any are spent on nothing.
+
+    They stay while there may be rows for them that no segment with files has, as the source of 2.4 and newer has it.
+    """
+    if level_zero.state != FLUSHED or _is_needed(collection, level_zero):
         return
     for segment in collection.of_state(FLUSHED):
         if segment.level == L0 or segment.channel != level_zero.channel:
             continue
-        if level_zero.partition_id not in {ALL_PARTITIONS, segment.partition_id}:
+        if not reaches(level_zero.partition_id, segment):
             continue
         keys = set(segment.columns.get(collection.key_field.fieldID, []))
-        own = [(key, timestamp) for key, timestamp in level_zero.deletes.items() if key in keys]
+        own = [(key, timestamp) for key, timestamp in level_zero.every_delete if key in keys]
         if own:
             segment.add_deletes(own)
             core.writer.write_deletes(segment.place, own, segment.logs)
     _drop(core, level_zero)
 
 
-def compact(core: Core, collection: Collection, *, is_major: bool = False) -> None:
+def _is_needed(collection: Collection, level_zero: Segment) -> bool:
+    newest = max(level_zero.deletes.values(), default=0)
+    return collection.expects(newest) or any(
+        segment.channel == level_zero.channel and reaches(level_zero.partition_id, segment) and segment.oldest < newest
+        for segment in collection.of_state(GROWING, SEALED)
+    )
+
+
+def fold_by_and_by(core: Core, collection: Collection, level_zero: Segment) -> None:
+    """Fold deletes a while later, and try again where they could not be."""
+
+    def fold() -> None:
+        fold_deletes(core, collection, level_zero)
+        if level_zero.state == FLUSHED:
+            fold_by_and_by(core, collection, level_zero)
+
+    core.after(max(core.durations.l0_compaction, _SHORTEST_PAUSE), fold)
+
+
+def compact_again_and_again(core: Core) -> None:
+    """Compact what is worth it in every collection, as a server does by itself while clients write."""
+
+    def work() -> None:
+        for collection in core.catalog.collections():
+            compact(core, collection, is_asked=False)
+        compact_again_and_again(core)
+
+    core.after(core.settings.compacts_every, work)
+
+
+def compact(core: Core, collection: Collection, *, is_major: bool = False, is_asked: bool = True) -> None:
     """Merge all segments of each partition and channel into one, without the rows that were deleted.
 
-    A major compaction arranges rows by the clustering key, and its segments are of level 2.
+    What nobody asked for leaves a single segment alone that has no deletes, and those that are still to be sorted. A
+    major compaction arranges rows by the clustering key, and its segments are of level 2.
     """
     for segment in collection.of_state(FLUSHED):
         if segment.level == L0:
             fold_deletes(core, collection, segment)
     homes: dict[tuple[int, str], list[Segment]] = {}
     for segment in collection.of_state(FLUSHED):
-        homes.setdefault((segment.partition_id, segment.channel), []).append(segment)
+        if segment.level != L0 and (is_asked or segment.is_sorted or not core.version.sorts):
+            homes.setdefault((segment.partition_id, segment.channel), []).append(segment)
     for segments in homes.values():
-        live = join([take(segment.columns, collection.alive(segment)) for segment in segments])
-        _replace(core, collection, segments, live, is_sorted=core.version.sorts, level=L2 if is_major else None)
+        if is_asked or len(segments) > 1 or segments[0].deletes:
+            live = _kept(collection, segments)
+            sorts = core.version.sorts
+            live = _sorted(collection, live) if sorts else live
+            _replace(core, collection, segments, live, is_sorted=sorts, level=L2 if is_major else None)
 
 
 def _replace(

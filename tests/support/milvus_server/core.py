@@ -1,9 +1,12 @@
 """One Milvus: its parts, and the settings that tests turn."""
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+
+import numpy as np
 
 from tests.support.milvus_server.catalog import FLUSHED, Catalog, Collection, Segment
 from tests.support.milvus_server.clock import Agenda, Clock
@@ -30,6 +33,15 @@ class Settings:
     most_import_files: int = 1024
     most_import_jobs: int = 1024
     """That have not ended."""
+    in_flight: float = 0.0
+    """The longest that a request with rows or deletes is on its way, in seconds of real time.
+
+    Up to 2.5 it has its timestamp all the while, and its rows find their segments only at the end.
+    """
+    compacts_every: float = 0.0
+    """Seconds of the server's time after which it compacts by itself, again and again; 0: it does not."""
+    seed: int = 0
+    """Of what is left to chance."""
 
 
 @dataclass
@@ -64,6 +76,8 @@ class Faults:
     """No rows are taken, nor imported where the import does not ask for no check of the quota."""
     moves_leader: int = 0
     """So many calls are answered as by a coordinator that has just lost its lead."""
+    time_runs_back: int = 0
+    """AllocTimestamp answers so many milliseconds too early, as by a clock that was set back."""
 
 
 @dataclass
@@ -87,6 +101,8 @@ class Core:
         """Make the parts."""
         self.clock = Clock(self.settings.speed)
         self.agenda = Agenda(self.clock)
+        self._random = np.random.default_rng(self.settings.seed)
+        self._arrived = threading.Condition(self.lock)
         self.catalog = Catalog(self.version)
         self.writer = Writer(
             self.objects, self.root, self.version.storage, self.version.names_fields, self.clock.new_id
@@ -106,6 +122,37 @@ class Core:
 
         self.agenda.after(seconds, locked)
 
+    @contextmanager
+    def stamped(self, collection: Collection) -> Iterator[int]:
+        """Give a request its timestamp, and begin when it has arrived, which may be a while later.
+
+        Up to 2.5 it has its timestamp before its rows have segments: on the real 2.5.27 an upsert of just before a
+        flush had its rows in a segment of just after. From 2.6 on the log gives timestamps to what is appended, as the
+        source says: there is no such gap.
+        """
+        if not self.version.stamps_early:
+            self._travel()
+            yield self.clock.timestamp()
+            return
+        timestamp = self.clock.timestamp()
+        collection.in_flight.append(timestamp)
+        try:
+            self._travel()
+            yield timestamp
+        finally:
+            collection.in_flight.remove(timestamp)
+            self._arrived.notify_all()
+
+    def _travel(self) -> None:
+        if self.settings.in_flight > 0:
+            seconds = float(self._random.uniform(0, self.settings.in_flight))
+            with self.unlocked():
+                time.sleep(seconds)
+
+    def wait_for_requests(self, collection: Collection, timestamp: int) -> None:
+        """Return when all requests have arrived that have an older timestamp, as the time tick of a channel says."""
+        self._arrived.wait_for(lambda: not collection.expects(timestamp))
+
     def new_segment(self, collection: Collection, partition_id: int, channel: str, level: int) -> Segment:
         """Add an empty segment."""
         segment = Segment(self.clock.new_id(), collection.collection_id, partition_id, channel, level)
@@ -120,7 +167,7 @@ class Core:
 
     @contextmanager
     def unlocked(self) -> Iterator[None]:
-        """Let others in while files are read."""
+        """Let others in while files are read, or while a request is on its way."""
         self.lock.release()
         try:
             yield

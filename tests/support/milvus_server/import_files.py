@@ -32,6 +32,9 @@ from tests.support.milvus_server.values import (
 from tests.support.milvus_server.versions import Version
 
 _LOGICAL_BITS = 18
+# What can be a time at all, as the source of 2.5 and newer has it: from 2019 to 9999.
+_EARLIEST_MILLISECONDS, _LATEST_MILLISECONDS = 1_546_300_800_000, 253_402_300_799_000
+_LATEST = 2**64
 _ENDS = ": importing data failed"
 
 
@@ -95,11 +98,26 @@ class Span:
 
 
 def span_of(version: Version, options: dict[str, str]) -> Span:
-    """Return the timestamps that the options ask for."""
-    # A millisecond is the first moment of it, as the source of 2.4 has it.
-    bits = _LOGICAL_BITS if version.takes_milliseconds else 0
-    end = int(options.get("end_ts") or 0) << bits
-    return Span(int(options.get("start_ts") or 0) << bits, end or 2**64)
+    """Return the timestamps that the options ask for.
+
+    Up to 2.4 they are milliseconds, of which each stands for its first moment; a hybrid timestamp is taken for some
+    that never come (seen on the real 2.3.5 and 2.4.23). From 2.5 on they are hybrid, and raise `ImportFailedError`
+    where they are not, in the words of the source.
+    """
+    start, end = _timestamp(version, options, "start_ts"), _timestamp(version, options, "end_ts")
+    return Span(start or 0, _LATEST if end is None else end)
+
+
+def _timestamp(version: Version, options: dict[str, str], name: str) -> int | None:
+    if name not in options:
+        return None
+    given = int(options[name])
+    if version.takes_milliseconds:
+        return given << _LOGICAL_BITS
+    if not _EARLIEST_MILLISECONDS <= given >> _LOGICAL_BITS <= _LATEST_MILLISECONDS:
+        msg = f"{name} is not a valid hybrid timestamp, value={options[name]}{_ENDS}"
+        raise ImportFailedError(msg)
+    return given
 
 
 def read_segment(

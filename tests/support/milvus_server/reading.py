@@ -22,13 +22,27 @@ from tests.support.milvus_server.values import (
     to_message,
 )
 
+_STRONG = 0  # common.ConsistencyLevel
+
 
 def shown_rows(core: Core, collection: Collection, request: Message) -> Columns:
-    """Return the rows of the partitions that a request names, or of all that are loaded; refuse what is not."""
+    """Return the rows of the partitions that a request names, or of all that are loaded; refuse what is not.
+
+    At strong consistency they are those of all requests that have an older timestamp than this one.
+    """
+    if _is_strong(collection, request):
+        core.wait_for_requests(collection, core.clock.timestamp())
     there = rows.live_rows(collection, _partitions(core, collection, request))
     first = rows.expired_before(collection, core.clock.timestamp())
     shown = [row for row, time in enumerate(there.get(TIMESTAMP, [])) if isinstance(time, int) and time >= first]
     return take(there, shown)
+
+
+def _is_strong(collection: Collection, request: Message) -> bool:
+    if request.use_default_consistency:
+        return collection.consistency == _STRONG
+    # What a client sends for strong consistency; the weaker ones are 1, 2, and the timestamp that it saw last.
+    return not request.guarantee_timestamp
 
 
 def _partitions(core: Core, collection: Collection, request: Message) -> list[int]:

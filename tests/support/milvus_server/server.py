@@ -13,6 +13,7 @@ from pymilvus.grpc_gen import milvus_pb2_grpc
 
 from local.processes import LOOPBACK, free_ports
 from tests.support.milvus_server import management, rest
+from tests.support.milvus_server.compaction import compact_again_and_again
 from tests.support.milvus_server.core import Core, Faults, Settings
 from tests.support.milvus_server.door import Door
 from tests.support.milvus_server.management import GarbageCollection
@@ -91,6 +92,8 @@ class MilvusServer:
         starting.callback(self.core.agenda.close)
         self.service = Service(self.core)
         self.garbage_collection = GarbageCollection(self.core)
+        if self._settings.compacts_every:
+            compact_again_and_again(self.core)
         rest_port = _run(starting, rest.serve(self.service, LOOPBACK))
         management_port = _run(starting, management.serve(self.core, self.garbage_collection, LOOPBACK))
         server = grpc.server(ThreadPoolExecutor(_WORKERS), options=_OPTIONS)

@@ -23,6 +23,7 @@ _ANSWERS = {
     method.name: method.output_type._concrete_class
     for method in milvus_pb2.DESCRIPTOR.services_by_name["MilvusService"].methods
 }
+_SERVICE = milvus_pb2.DESCRIPTOR.services_by_name["MilvusService"].full_name
 _NOT_READY, _NOT_READY_LEGACY = 1, 56
 _OPEN_CALLS = {"Connect", "GetVersion"}
 
@@ -115,7 +116,7 @@ class Servicer:
     def _answer(self, name: str, request: Message, context: Any) -> Message:
         service = self._service
         if not service.has(name):
-            context.abort(grpc.StatusCode.UNIMPLEMENTED, f"unknown method {name} for service milvus.proto.milvus")
+            context.abort(grpc.StatusCode.UNIMPLEMENTED, f"unknown method {name} for service {_SERVICE}")
         user, password, database = _credentials(context.invocation_metadata())
         try:
             call = service.caller(name, user, password, database, named_in(name, request))

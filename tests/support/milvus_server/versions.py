@@ -112,6 +112,16 @@ class Version:
         return not self.at_least(2, 5)
 
     @property
+    def stamps_early(self) -> bool:
+        """Whether a request has its timestamp before its rows have a place in a channel; the log of 2.6 gives both."""
+        return not self.at_least(2, 6)
+
+    @property
+    def awaits_requests(self) -> bool:
+        """Whether a flush waits for the requests with older timestamps; before, for those of segments alone."""
+        return self.at_least(2, 3)
+
+    @property
     def sorts(self) -> bool:
         """Whether every flushed segment is soon replaced by a sorted one of another ID."""
         return self.at_least(2, 5)

@@ -22,8 +22,9 @@ def insert(call: Call, request: Message, answer: Message) -> None:
     """Add rows."""
     if call.core.faults.over_disk_quota:
         raise Refusal(QUOTA_EXCEEDED, DISK_QUOTA)
-    timestamp = call.core.clock.timestamp()
-    keys = rows.insert(call.core, call.collection(request), request, timestamp)
+    collection = call.collection(request)
+    with call.core.stamped(collection) as timestamp:
+        keys = rows.insert(call.core, collection, request, timestamp)
     _acknowledge(answer, keys, timestamp)
     answer.insert_cnt = len(keys)
 
@@ -32,9 +33,9 @@ def insert(call: Call, request: Message, answer: Message) -> None:
 def upsert(call: Call, request: Message, answer: Message) -> None:
     """Add rows in the place of those with their keys; the delete has the timestamp of the insert."""
     collection = call.collection(request)
-    timestamp = call.core.clock.timestamp()
-    keys = rows.insert(call.core, collection, request, timestamp)
-    rows.delete(collection, keys, request.partition_name, timestamp)
+    with call.core.stamped(collection) as timestamp:
+        keys = rows.insert(call.core, collection, request, timestamp)
+        rows.delete(collection, keys, request.partition_name, timestamp)
     _acknowledge(answer, keys, timestamp)
     answer.upsert_cnt = answer.insert_cnt = answer.delete_cnt = len(keys)
 
@@ -43,14 +44,15 @@ def upsert(call: Call, request: Message, answer: Message) -> None:
 def delete(call: Call, request: Message, answer: Message) -> None:
     """Delete rows by their keys, or by a filter where the collection is loaded."""
     collection = call.collection(request)
-    timestamp = call.core.clock.timestamp()
     keys: list[Value] | None = keys_in(request.expr, collection.key_field.name)
-    if keys is None:
-        if collection.load is None:
-            raise refusals.not_loaded(call.core.version, collection.name)
-        found = reading.matching(collection, rows.live_rows(collection), request.expr)
-        keys = found[collection.key_field.fieldID]
-    rows.delete(collection, keys, request.partition_name, timestamp)
+    if keys is None and collection.load is None:
+        raise refusals.not_loaded(call.core.version, collection.name)
+    with call.core.stamped(collection) as timestamp:
+        if keys is None:
+            call.core.wait_for_requests(collection, timestamp)
+            found = reading.matching(collection, rows.live_rows(collection), request.expr)
+            keys = found[collection.key_field.fieldID]
+        rows.delete(collection, keys, request.partition_name, timestamp)
     _acknowledge(answer, keys, timestamp)
     answer.delete_cnt = len(keys)
 

@@ -33,8 +33,9 @@ def flush(call: Call, request: Message, answer: Message) -> None:
             _add_checkpoints(call, collection, answer.channel_cps, timestamp)
 
 
-def _add_checkpoints(call: Call, collection: Collection, checkpoints: Message, timestamp: int) -> None:
+def _add_checkpoints(call: Call, collection: Collection, checkpoints: Message, flushed_at: int) -> None:
     for channel in collection.channels:
+        timestamp = flushing.checkpoint(collection, channel, flushed_at)
         position = checkpoints[channel]
         position.channel_name, position.timestamp = channel, timestamp
         if collection.segments:  # before the first row there is no message
