@@ -13,16 +13,26 @@ from local.aws import Ministack
 from local.processes import exit_on_signals
 from local.seaweedfs import SeaweedFS
 from local.stack import LocalStack
+from milvus_vault.backup import moment
 from tests.compatibility import recording
 
 # Waits and the pauses of retries as long as they are on AWS: tests of timing must mean something.
 WAIT_SCALE = 1.0
+
+# For functions that run in the tests' own process; those of a stack wait as long as on AWS.
+MARGIN_SECONDS = 0.05
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """Stop all servers in order when the test run is told to end, and write down which features the tests show."""
     exit_on_signals()
     recording.register(config)
+
+
+@pytest.fixture(autouse=True)
+def _margin(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the moment of a backup lie shortly before its flush: the protocol server's requests take no second."""
+    monkeypatch.setattr(moment, "MARGIN_SECONDS", MARGIN_SECONDS)
 
 
 @pytest.fixture(scope="session")

@@ -56,5 +56,6 @@ def handler(event: PrepareRestoreRequest) -> PrepareRestoreResult:
         round=Round(number=1),
         collection_count=len(plan.targets),
         is_staged=plan.is_staged,
+        has_cuts=bool(plan.cuts),
         meta_only=request.meta_only,
     )

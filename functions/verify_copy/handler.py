@@ -4,8 +4,10 @@ Runs as state VerifyCopy of backup.asl.yaml and restore.asl.yaml. It alone decid
 name of an error in a distributed Map's child does not reach the parent.
 """
 
+from collections.abc import Iterable
 from functools import partial
 
+from milvus_vault.backup.proof import MomentProof
 from milvus_vault.claims import check_owner
 from milvus_vault.copying.verify import raise_if_refused, raise_if_source_is_gone, verify_copy
 from milvus_vault.model.messages import MAX_ROUNDS, Round
@@ -23,13 +25,21 @@ def handler(request: VerifyCopyRequest) -> VerifyCopyResult:
     run = open_workspace(storage, request.run)
     owner = partial(check_owner, run, request.attempt)
     owner()
-    found = verify_copy(run, request.attempt, request.round, before_deleting=owner)
+    is_last = request.round >= MAX_ROUNDS
+
+    def doubtful(indexes: Iterable[int]) -> tuple[int, ...]:
+        if request.purpose == "restore":
+            return ()
+        again = MomentProof(run, request.attempt, storage.milvus_bucket_name).doubtful(indexes)
+        # Then the report tells of those whose moment is not proven.
+        return () if is_last else again
+
+    found = verify_copy(run, request.attempt, request.round, before_deleting=owner, doubtful=doubtful)
     for problem in (*found.missing_source, *found.incomplete):
         logger.warning("not complete", **problem.model_dump(mode="json", exclude={"name"}), target=problem.name)
     if request.purpose == "restore":
         raise_if_refused(found)
         raise_if_source_is_gone(found)
-    is_last = request.round >= MAX_ROUNDS
     return VerifyCopyResult(
         status="complete" if not found.again else "exhausted" if is_last else "again",
         incomplete_count=len(found.again),

@@ -180,7 +180,8 @@ def test_without_a_flush_only_flushed_rows_are_captured(start: Start, backups: O
     taken = backups(running)
     manifest = taken.take("b", skip_flush=True)
     (collection,) = taken.archive("b").collections
-    assert (manifest.flush_all, collection.channel_checkpoints) == (None, ())
+    assert (manifest.flush_all, manifest.moment, collection.moment) == (None, 0, 0)
+    assert taken.document("b").channel_checkpoints == ()
     assert len(taken.rows("b", FULL_NAME)) == 2 * ROWS
 
 
@@ -191,10 +192,11 @@ def test_a_flush_is_recorded_with_the_checkpoint_of_each_channel(start: Start, b
     _insert(running.milvus)
     taken = backups(running)
     manifest = taken.take("b", collections=[FULL_NAME])
-    (collection,) = taken.archive("b").collections
+    document = taken.document("b")
     assert manifest.flush_all is None
-    assert len(collection.channel_checkpoints) == (2 if version >= "2.4" else 0)
-    assert all(item.position and item.timestamp for item in collection.channel_checkpoints)
+    assert len(document.channel_checkpoints) == (2 if version >= "2.4" else 0)
+    assert all(item.position and item.timestamp for item in document.channel_checkpoints)
+    assert 0 < document.moment < document.flush_timestamp
 
 
 @pytest.mark.feature(Feature.FLUSH_ALL, version="2.6")
@@ -205,8 +207,9 @@ def test_one_flush_of_everything_tells_the_time_of_each_channel(start: Start, ba
     taken = backups(running)
     manifest = taken.take("b")
     assert manifest.flush_all is not None
-    assert [len(found.channel_checkpoints) for found in taken.archive("b").collections] == [2, 1]
-    times = {item.timestamp for found in taken.archive("b").collections for item in found.channel_checkpoints}
+    documents = [taken.document("b", number) for number in (0, 1)]
+    assert [len(document.channel_checkpoints) for document in documents] == [2, 1]
+    times = {item.timestamp for document in documents for item in document.channel_checkpoints}
     assert times == {channel.timestamp for channel in manifest.flush_all.channels}
     assert all(time >= manifest.flush_all.timestamp for time in times)
 

@@ -149,14 +149,12 @@ def _copy_for_peer(restoring: Restoring, backup: str, name: str) -> None:
         restoring.s3.put_object(Bucket=BACKUPS, Key=f"{PREFIX}/{name}/{below}", Body=body)
 
 
-@pytest.mark.feature(Feature.NO_POINT_IN_TIME)
+@pytest.mark.feature(Feature.NO_MOMENT)
 @each_version
-def test_a_point_in_time_that_is_not_known_is_told_and_all_is_restored(filled: Filled) -> None:
+def test_a_backup_without_a_flush_has_no_moment_and_all_is_restored(filled: Filled) -> None:
     filled.restoring.back_up(filled.named("unflushed"), collections=["default.plain"], skip_flush=True)
-    report = filled.restore(backup_name=filled.named("unflushed"), suffix="_whole", point_in_time=True)
-    assert report["status"] == "complete"
-    told = ("no point in time", "without a point in time")
-    assert [text for text in report["warnings"] if any(words in text for words in told)]
+    report = filled.restore(backup_name=filled.named("unflushed"), suffix="_whole")
+    assert (report["status"], report["collections"][0]["as_of"]) == ("complete", None)
     assert filled.keys("plain_whole") == PLAIN
 
 

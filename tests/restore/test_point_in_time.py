@@ -1,72 +1,196 @@
-"""A backup holds what was flushed when it began, and what came while it was made; a restore can leave that out."""
+"""A backup is one moment: what came later is in it by chance, and does not come back unless somebody asks for it."""
 
 import time
+from collections.abc import Callable
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
 from milvus_vault.backup import snapshot
 from milvus_vault.backup.segments import CollectionObjects, capture_objects
+from milvus_vault.errors import MomentOutOfRangeError, ServerClockError
+from milvus_vault.model.hybrid import as_datetime
 from tests.compatibility.features import Feature
 from tests.conformance.asking import base_fields
 from tests.restore.conftest import Deploy
 from tests.support.golden_rows import GOLDEN
-from tests.support.milvus_server.versions import VERSIONS
+from tests.support.milvus_server.versions import ALL, NEWER, VERSIONS
+from tests.support.restoring import BACKUPS, PREFIX, Restoring
 
 pytestmark = pytest.mark.filterwarnings("ignore:No application metrics to publish")
 
 NAME = "c"
 # So many milliseconds apart, for a version that knows no shorter time.
 PAUSE_SECONDS = 0.05
+NEVER = 10.0**6
 
 
-@pytest.mark.feature(Feature.POINT_IN_TIME)
-@pytest.mark.parametrize(("version", "shards"), [("2.4.23", 1), ("2.5.27", 2), ("2.6.19", 2)])
-def test_rows_and_deletes_after_the_flush_can_be_left_out(
-    deploy: Deploy, monkeypatch: pytest.MonkeyPatch, version: str, shards: int
-) -> None:
-    durations = replace(VERSIONS[version].durations, flush_limit=0.0, l0_compaction=10.0**6)
-    restoring = deploy(version, durations=durations)
-    server, milvus = restoring.server, restoring.milvus
-    milvus.make(NAME, *base_fields(), shards=shards)
+def start(deploy: Deploy, version: str, **environment: str) -> Restoring:
+    """Return a server with rows, and deletes that no flush has covered."""
+    durations = replace(VERSIONS[version].durations, flush_limit=0.0, l0_compaction=NEVER)
+    restoring = deploy(version, environment, durations=durations)
+    milvus = restoring.milvus
+    milvus.make(NAME, *base_fields(), shards=2)
     milvus.insert(NAME, range(20))
     milvus.flush(NAME)
     milvus.delete(NAME, range(5))
+    return restoring
 
-    def write_and_capture(*arguments: Any) -> CollectionObjects:
+
+def meanwhile(monkeypatch: pytest.MonkeyPatch, restoring: Restoring, *works: Callable[[], object]) -> None:
+    """Let things happen between flush and listing, one in each round."""
+    left = list(works)
+
+    def work_and_capture(*arguments: Any) -> CollectionObjects:
         time.sleep(PAUSE_SECONDS)
-        milvus.insert(NAME, range(20, 30))
-        milvus.delete(NAME, range(5, 8))
-        milvus.flush(NAME)
-        milvus.settle()
+        if left:
+            left.pop(0)()
+            restoring.milvus.settle()
         return capture_objects(*arguments)
 
-    monkeypatch.setattr(snapshot, "capture_objects", write_and_capture)
-    name = f"during_{version.replace('.', '_')}"
+    monkeypatch.setattr(snapshot, "capture_objects", work_and_capture)
+
+
+def write(restoring: Restoring) -> None:
+    """Insert and delete, and have it flushed."""
+    restoring.milvus.insert(NAME, range(20, 30))
+    restoring.milvus.delete(NAME, range(5, 8))
+    restoring.milvus.flush(NAME)
+
+
+def keys(restoring: Restoring, suffix: str) -> list[int]:
+    """Return the keys of the live rows."""
+    return sorted(map(int, map(str, restoring.server.live_rows("default", NAME + suffix)[100])))
+
+
+def named(version: str, what: str) -> str:
+    """Return a name for a backup."""
+    return f"{what}_{version.replace('.', '_')}"
+
+
+@pytest.mark.feature(Feature.POINT_IN_TIME)
+@pytest.mark.parametrize("version", ALL)
+@pytest.mark.parametrize("folds", ["folded", "by themselves"])
+def test_rows_and_deletes_after_the_moment_are_left_out_unless_everything_is_asked_for(
+    deploy: Deploy, monkeypatch: pytest.MonkeyPatch, version: str, folds: str
+) -> None:
+    restoring = start(deploy, version, **({} if folds == "folded" else {"FOLD_COPIES": "0"}))
+    meanwhile(monkeypatch, restoring, lambda: write(restoring))
+    name = named(version, f"during_{folds[:2]}")
     restoring.back_up(name)
-    for suffix, options, expected in (("_all", {}, range(8, 30)), ("_then", {"point_in_time": True}, range(5, 20))):
-        report = restoring.restore({"backup_name": name, "suffix": suffix, **options})
+    for suffix, options, expected in (("_then", {}, range(5, 20)), ("_all", {"point_in_time": False}, range(8, 30))):
+        report = restoring.restore({"backup_name": name, "suffix": suffix, "allow_version": True, **options})
         assert (report["status"], report["warnings"]) == ("complete", [])
-        assert sorted(map(str, server.live_rows("default", NAME + suffix)[100])) == sorted(map(str, expected))
+        assert keys(restoring, suffix) == [*expected]
+        assert (report["collections"][0]["as_of"] is None) == ("point_in_time" in options)
 
 
-def test_of_several_channels_that_nobody_told_apart_everything_comes_back_with_a_warning(deploy: Deploy) -> None:
-    restoring = deploy("2.4.23")
-    server, milvus = restoring.server, restoring.milvus
-    milvus.make(NAME, *base_fields(), shards=2)
-    milvus.insert(NAME, range(20))
-    restoring.back_up("two_channels")
-    report = restoring.restore({"backup_name": "two_channels", "suffix": "_then", "point_in_time": True})
-    assert report["status"] == "complete"
-    assert any("default.c is restored without a point in time" in warning for warning in report["warnings"])
-    assert len(server.live_rows("default", f"{NAME}_then")[100]) == 20
+@pytest.mark.feature(Feature.AS_OF)
+@pytest.mark.parametrize("version", ALL)
+def test_an_earlier_time_can_be_chosen_and_one_that_is_not_in_the_backup_is_refused_before_anything_is_made(
+    deploy: Deploy, version: str
+) -> None:
+    restoring = start(deploy, version, FOLD_COPIES="0")
+    time.sleep(PAUSE_SECONDS)
+    chosen = datetime.now(UTC)
+    time.sleep(PAUSE_SECONDS)
+    write(restoring)
+    name = named(version, "as_of")
+    restoring.back_up(name)
+    ask = {"backup_name": name, "allow_version": True}
+    report = restoring.restore({**ask, "suffix": "_then", "as_of": chosen.isoformat()})
+    assert keys(restoring, "_then") == [*range(5, 20)]
+    assert datetime.fromisoformat(report["collections"][0]["as_of"]) == _at_whole_millisecond(chosen)
+    for wrong in (chosen - timedelta(hours=1), chosen + timedelta(hours=1)):
+        with pytest.raises(MomentOutOfRangeError, match="does not lie in the backup, which holds 2"):
+            restoring.restore({**ask, "suffix": "_wrong", "as_of": wrong.isoformat()})
+    assert restoring.milvus.collections() == ["c", "c_then"]
 
 
-def test_a_backup_that_knows_no_channels_is_restored_whole_with_a_warning(deploy: Deploy) -> None:
+def _at_whole_millisecond(when: datetime) -> datetime:
+    return when.replace(microsecond=when.microsecond // 1000 * 1000)
+
+
+@pytest.mark.feature(Feature.TORN_UPSERTS)
+@pytest.mark.parametrize("version", ALL)
+def test_an_archive_without_a_moment_tells_how_many_keys_were_deleted_last(deploy: Deploy, version: str) -> None:
+    restoring = start(deploy, version)
+    restoring.milvus.flush(NAME)
+    name = named(version, "torn")
+    restoring.back_up(name, skip_flush=True)
+    report = restoring.restore({"backup_name": name, "suffix": "_torn", "allow_version": True})
+    (warning,) = report["warnings"]
+    assert warning.startswith(f"5 key(s) of default.{NAME} were deleted while the backup was made or just before")
+    restoring.milvus.insert(NAME, range(100, 103))
+    restoring.milvus.flush(NAME)
+    time.sleep(0.1)
+    assert keys(restoring, "_torn") == [*range(5, 20)]
+
+
+def test_an_archive_of_another_tool_is_looked_through_and_restored_whole(deploy: Deploy) -> None:
     restoring = deploy("2.4.23")
     restoring.upload(GOLDEN / "golden_0516")
-    report = restoring.restore({"backup_name": "golden_0516", "point_in_time": True})
+    report = restoring.restore({"backup_name": "golden_0516"})
     assert report["status"] == "complete"
-    told = [warning for warning in report["warnings"] if "restored without a point in time" in warning]
-    assert told
+    assert {collection["as_of"] for collection in report["collections"]} == {None}
+
+
+@pytest.mark.parametrize("version", ALL)
+def test_a_compaction_that_applied_later_deletes_gives_the_collection_a_later_moment_of_its_own(
+    deploy: Deploy, monkeypatch: pytest.MonkeyPatch, version: str
+) -> None:
+    restoring = start(deploy, version)
+    milvus = restoring.milvus
+    milvus.make("other", *base_fields())
+    milvus.insert("other", range(3))
+
+    def compact() -> None:
+        write(restoring)
+        milvus.must("ManualCompaction", collection_name=NAME)
+
+    meanwhile(monkeypatch, restoring, compact)
+    monkeypatch.setattr(restoring, "environment", {"MILVUS_CONCURRENCY": "1"})
+    name = named(version, "compacted")
+    restoring.back_up(name)
+    assert restoring.rounds == 2
+    report = restoring.restore({"backup_name": name, "suffix": "_then", "allow_version": True})
+    assert report["status"] == "complete"
+    assert keys(restoring, "_then") == [*range(8, 30)]
+    moments = {found["source"]["name"]: datetime.fromisoformat(found["as_of"]) for found in report["collections"]}
+    assert moments[NAME] > moments["other"]
+    page = restoring.s3.get_object(Bucket=BACKUPS, Key=f"{PREFIX}/{name}/meta/vault/report.html")["Body"].read()
+    assert b"but 1 of 2 collections, which have later ones" in page
+
+
+@pytest.mark.parametrize("version", NEWER)
+def test_a_compaction_before_the_moment_or_of_earlier_deletes_costs_no_round(deploy: Deploy, version: str) -> None:
+    restoring = start(deploy, version)
+    restoring.milvus.flush(NAME)
+    restoring.milvus.must("ManualCompaction", collection_name=NAME)
+    restoring.milvus.settle()
+    name = named(version, "before")
+    restoring.back_up(name)
+    assert restoring.rounds == 1
+    restoring.restore({"backup_name": name, "suffix": "_then"})
+    assert keys(restoring, "_then") == [*range(5, 20)]
+
+
+@pytest.mark.parametrize("version", ["2.3.5", *NEWER])
+def test_a_server_whose_time_runs_back_is_refused_by_name(
+    deploy: Deploy, monkeypatch: pytest.MonkeyPatch, version: str
+) -> None:
+    restoring = start(deploy, version)
+    clock = restoring.server.core.clock
+    ahead = clock.timestamp() + (60_000 << 18)
+    times = iter([ahead])
+    real = clock.timestamp
+    monkeypatch.setattr(clock, "timestamp", lambda: next(times, None) or real())
+    with pytest.raises(ServerClockError, match=f"Milvus said it was {as_datetime(ahead):%Y-%m-%d}"):
+        restoring.back_up(named(version, "backwards"))
+    assert not list(
+        restoring.s3.list_objects_v2(Bucket=BACKUPS, Prefix=f"{PREFIX}/{named(version, 'backwards')}/").get(
+            "Contents", []
+        )
+    )

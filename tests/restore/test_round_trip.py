@@ -65,7 +65,7 @@ def ways(source: str) -> st.SearchStrategy[Way]:
         is_in_place=st.booleans(),
         is_loaded=st.booleans(),
         meanwhile=st.sampled_from(("", "fold", "compact")),
-        asked=st.sampled_from(("", "partitions", "max_shards", "point_in_time", "skip_create")),
+        asked=st.sampled_from(("", "partitions", "max_shards", "everything", "skip_create")),
         repeats=st.integers(0, 4).map(lambda number: number == 4),
     )
 
@@ -118,9 +118,6 @@ class Trip:
         environment = {"BACKUP_BUCKET_NAME": self.bucket, "FOLD_COPIES": str(self.way.fold_copies)}
         if not self.way.has_rest:
             environment["MILVUS_REST_URI"] = NO_REST
-        if self.way.asked == "point_in_time":
-            # Which deletes imported by themselves could not obey.
-            environment["FOLD_COPIES"] = "20000"
         after = {"snapshot_batch": self._meddle}
         Restoring(self.s3, self.source, environment, after).back_up(self.name, collections=[f"default.{self.name}"])
         restoring = Restoring(self.s3, self.target, environment, repeats=self.way.repeats)
@@ -148,8 +145,10 @@ class Trip:
                 return {"max_shards": 1}
             case "partitions" if not self.collection.shape.partition_key:
                 return {"partitions": {name: ["p"]}}
-            case "point_in_time" | "skip_create":
-                return {self.way.asked: True}
+            case "skip_create":
+                return {"skip_create": True}
+            case "everything":
+                return {"point_in_time": False}
         return {}
 
     def _load(self) -> None:

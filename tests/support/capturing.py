@@ -14,10 +14,11 @@ from milvus_vault.adapters.milvus import MilvusDatabase
 from milvus_vault.adapters.s3 import S3ObjectStore
 from milvus_vault.archive.contents import Archive, ArchivedCollection
 from milvus_vault.archive.layout import DELTA_LOG, BackupLayout, parse_log_key
-from milvus_vault.archive.manifest import Manifest
-from milvus_vault.archive.reader import read_archive, read_objects
+from milvus_vault.archive.manifest import CollectionDocument, Manifest
+from milvus_vault.archive.reader import read_archive, read_document, read_manifest, read_objects
 from milvus_vault.backup.documents import BackupPlan
 from milvus_vault.backup.prepare import prepare_backup
+from milvus_vault.backup.proof import MomentProof
 from milvus_vault.backup.publish import publish_backup
 from milvus_vault.backup.snapshot import SnapshotBatch
 from milvus_vault.copying.batches import BatchLimits
@@ -125,11 +126,19 @@ class Backups:
         plan_copy(run, attempt, number, BATCH)
         for name in list(run.names(f"copy/{attempt}/r{number}/batch-")):
             copy_batch(run, name, threads=4, deadline_seconds_left=lambda: 600.0, pacer=Pacer())
-        return not verify_copy(run, attempt, number).again
+        proof = MomentProof(run, attempt, self.server.bucket)
+        return not verify_copy(run, attempt, number, doubtful=proof.doubtful).again
 
     def archive(self, name: str) -> Archive:
         """Read a backup."""
         return read_archive(self.store, self.bucket, self.layout(name))
+
+    def document(self, name: str, number: int = 0) -> CollectionDocument:
+        """Return what a backup says of a collection in full."""
+        manifest = read_manifest(self.store, self.bucket, self.layout(name))
+        assert manifest is not None
+        entry = manifest.collections[number].document
+        return CollectionDocument.model_validate_json(read_document(self.store, self.bucket, self.layout(name), entry))
 
     def rows(self, name: str, collection: str) -> list[tuple[Any, ...]]:
         """Return the live rows of an archived collection: all user fields, in the order of the keys."""

@@ -14,6 +14,7 @@ import pytest
 from clean_up_restore.handler import handler as clean_up_restore
 from copy_batch.handler import handler as copy_batch
 from create_collections.handler import handler as create_collections
+from cut_collections.handler import handler as cut_collections
 from finish_collections.handler import handler as finish_collections
 from get_import_progress.handler import handler as get_import_progress
 from mypy_boto3_s3 import S3Client
@@ -102,32 +103,38 @@ class Restoring:
         with self._in_environment():
             event = {"execution": execution, "request": {"backup_name": name, **request}}
             plan = self._call(prepare_backup, event)
-            turn = {"run": plan["run"], "attempt": plan["attempt"], "round": 1}
-            for batch in plan["round"]["batches"]:
-                self._call(snapshot_batch, turn | {"batch": batch})
-            if not plan["meta_only"]:
-                self._copy(plan, "backup")
-            published = self._call(publish_backup, turn)
+            turn = {"run": plan["run"], "attempt": plan["attempt"]}
+            turns = plan["round"]
+            while True:
+                self.rounds = turns["number"]
+                for batch in turns["batches"]:
+                    self._call(snapshot_batch, turn | {"round": self.rounds, "batch": batch})
+                verified = None if plan["meta_only"] else self._copy(plan, "backup", self.rounds)
+                if verified is None or verified["status"] != "again":
+                    break
+                turns = verified["next"]
+            published = self._call(publish_backup, turn | {"round": self.rounds})
             self._call(resume_garbage_collection, {"execution_arn": arn})
             assert published["status"] == "complete", published["cause"]
 
     def _attempt(self, plan: Json, step: Json) -> None:
+        if plan["has_cuts"]:
+            self._call(cut_collections, step)
         if plan["is_staged"]:
-            self._copy(plan, "restore")
+            assert self._copy(plan, "restore", 1)["status"] == "complete"
         self._call(create_collections, step)
         if not plan["meta_only"]:
             self._call(start_imports, step)
             self._until_done(get_import_progress, step)
         self._until_done(finish_collections, step)
 
-    def _copy(self, plan: Json, purpose: str) -> None:
-        turn = {"run": plan["run"], "attempt": plan["attempt"], "round": 1}
+    def _copy(self, plan: Json, purpose: str, number: int) -> Json:
+        turn = {"run": plan["run"], "attempt": plan["attempt"], "round": number}
         planned = self._call(plan_copy, turn)
         listed = self.s3.get_object(Bucket=planned["bucket"], Key=planned["batches_key"])["Body"].read()
         for batch in json.loads(listed):
             self._call(copy_batch, {"run": plan["run"], **batch})
-        verified = self._call(verify_copy, turn | {"purpose": purpose})
-        assert verified["status"] == "complete"
+        return self._call(verify_copy, turn | {"purpose": purpose})
 
     def _until_done(self, handler: Callable[..., Any], step: Json) -> None:
         end = time.monotonic() + _PATIENCE_SECONDS

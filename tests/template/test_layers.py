@@ -2,13 +2,14 @@
 
 import importlib.util
 import re
+from itertools import combinations
 from pathlib import Path
 
 import pytest
 
 from tests.template.loading import BUILD, ROOT, functions, snake_case
 
-LAYERS = ("SharedLayer", "PymilvusLayer")
+LAYERS = ("SharedLayer", "PymilvusLayer", "ArrowLayer")
 REQUIREMENTS = {
     layer: ROOT / "layers" / snake_case(layer.removesuffix("Layer")) / "requirements.txt" for layer in LAYERS
 }
@@ -51,11 +52,10 @@ def test_a_layer_has_the_versions_that_the_tests_run_with(layer: str) -> None:
     assert shipped == {name: tested.get(name) for name in shipped}
 
 
-def test_packages_that_both_layers_have_are_of_one_version() -> None:
-    shared, pymilvus = (pins(REQUIREMENTS[layer]) for layer in LAYERS)
-    assert {name: shared[name] for name in shared.keys() & pymilvus.keys()} == {
-        name: pymilvus[name] for name in shared.keys() & pymilvus.keys()
-    }
+def test_packages_that_two_layers_have_are_of_one_version() -> None:
+    for one, other in combinations((pins(REQUIREMENTS[layer]) for layer in LAYERS), 2):
+        both = one.keys() & other.keys()
+        assert {name: one[name] for name in both} == {name: other[name] for name in both}
 
 
 @pytest.mark.parametrize("layer", LAYERS)
@@ -63,12 +63,11 @@ def test_a_built_layer_holds_exactly_the_pinned_packages(layer: str) -> None:
     assert installed(layer) == pins(REQUIREMENTS[layer])
 
 
-def test_both_layers_together_are_far_from_lambdas_limit() -> None:
-    files = [path for layer in LAYERS for path in folder(layer).rglob("*") if path.is_file()]
-    largest_function = max(
-        sum(path.stat().st_size for path in (BUILD / name).rglob("*") if path.is_file()) for name in functions()
-    )
-    assert sum(path.stat().st_size for path in files) + largest_function < MAX_UNZIPPED_BYTES
+@pytest.mark.parametrize("name", functions())
+def test_a_function_with_its_layers_is_far_from_lambdas_limit(name: str) -> None:
+    layers = ["SharedLayer", *(layer["Ref"] for layer in functions()[name].get("Layers", ()) if layer["Ref"] in LAYERS)]
+    files = [path for built in {name, *layers} for path in (BUILD / built).rglob("*") if path.is_file()]
+    assert sum(path.stat().st_size for path in files) < MAX_UNZIPPED_BYTES
 
 
 @pytest.mark.parametrize("built", [*LAYERS, *functions()])
@@ -83,9 +82,13 @@ def test_everything_is_compiled_in_a_way_that_survives_zipping(built: str) -> No
         assert int.from_bytes(header[4:], "little") == UNCHECKED_HASH, source
 
 
-def test_the_tests_of_pandas_are_left_out() -> None:
-    assert (folder("PymilvusLayer") / "pandas" / "__init__.py").exists()
-    assert not (folder("PymilvusLayer") / "pandas" / "tests").exists()
+@pytest.mark.parametrize(
+    ("layer", "package", "left_out"),
+    [("PymilvusLayer", "pandas", "tests"), ("ArrowLayer", "pyarrow", "tests"), ("ArrowLayer", "pyarrow", "include")],
+)
+def test_what_nothing_imports_is_left_out(layer: str, package: str, left_out: str) -> None:
+    assert (folder(layer) / package / "__init__.py").exists()
+    assert not (folder(layer) / package / left_out).exists()
 
 
 def test_the_package_is_in_the_shared_layer_and_nowhere_else() -> None:

@@ -80,8 +80,8 @@ def test_the_python_of_the_functions_is_that_of_development() -> None:
 
 @pytest.mark.parametrize(("name", "function"), FUNCTIONS)
 def test_who_talks_to_milvus_has_its_network_and_its_client_and_nobody_else_has(name: str, function: Data) -> None:  # noqa: ARG001
-    client = [{"Ref": "PymilvusLayer"}] if talks_to_milvus(function) else []
-    assert function["Layers"] == [{"Ref": "SharedLayer"}, *client]
+    others = [layer for layer in function["Layers"] if layer not in ({"Ref": "SharedLayer"}, {"Ref": "ArrowLayer"})]
+    assert others == ([{"Ref": "PymilvusLayer"}] if talks_to_milvus(function) else [])
     assert ("VpcConfig" in function) == reaches_milvus(function)
     if reaches_milvus(function):
         network = {
@@ -89,6 +89,11 @@ def test_who_talks_to_milvus_has_its_network_and_its_client_and_nobody_else_has(
             "SecurityGroupIds": {"Ref": "VpcSecurityGroupIds"},
         }
         assert function["VpcConfig"] == {"Fn::If": ["HasVpc", network, {"Ref": "AWS::NoValue"}]}
+
+
+def test_who_reads_what_logs_hold_has_pyarrow_and_nobody_else_has() -> None:
+    having = {name for name, function in functions().items() if {"Ref": "ArrowLayer"} in function["Layers"]}
+    assert having == {"VerifyCopyFunction", "CutCollectionsFunction"}
 
 
 @pytest.mark.parametrize(("name", "function"), FUNCTIONS)

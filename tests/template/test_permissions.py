@@ -33,7 +33,8 @@ PLACES = {
     "catalogue": _BACKUPS + r"\.catalogue/(?:[a-z]+/)?\*",
     "metadata": _BACKUPS + r"\*/meta/\*",
     "archived objects": _BACKUPS + r"\*/binlogs/\*",
-    "Milvus' objects": _MILVUS + r"/\$\{MilvusRootPath\}/(?:insert|delta)_log/\*",
+    "Milvus' rows": _MILVUS + r"/\$\{MilvusRootPath\}/insert_log/\*",
+    "Milvus' deletes": _MILVUS + r"/\$\{MilvusRootPath\}/delta_log/\*",
     "staged objects": _MILVUS + r"/\$\{StagingPrefix\}/\*",
     "target claims": _MILVUS + r"/\$\{StagingPrefix\}/claims/\*",
     "backup bucket": _BUCKET % "BackupBucketName",
@@ -137,11 +138,13 @@ def test_nobody_writes_or_deletes_what_is_milvus_own() -> None:
     changes = {
         action for function in functions().values() for action, where in granted(function) if "Get" not in action
     }
-    assert who_may(*((action, "Milvus' objects") for action in changes)) == set()
+    assert who_may(*((action, place) for action in changes for place in ("Milvus' rows", "Milvus' deletes"))) == set()
 
 
-def test_only_copy_batch_reads_rows() -> None:
-    assert who_may(("s3:GetObject", "Milvus' objects"), ("s3:GetObject", "archived objects")) == {"CopyBatch"}
+def test_only_copy_batch_reads_rows_and_verify_copy_when_they_came_and_what_was_deleted() -> None:
+    assert who_may(("s3:GetObject", "Milvus' rows")) == {"CopyBatch"}
+    assert who_may(("s3:GetObject", "Milvus' deletes")) == {"CopyBatch", "VerifyCopy"}
+    assert who_may(("s3:GetObject", "archived objects")) == {"CopyBatch", "VerifyCopy", "CutCollections"}
 
 
 def test_only_publish_backup_writes_metadata_and_only_a_prune_deletes_it() -> None:
@@ -150,7 +153,8 @@ def test_only_publish_backup_writes_metadata_and_only_a_prune_deletes_it() -> No
 
 
 def test_only_copy_batch_writes_copies_and_only_those_that_compare_lists_delete_archived_ones() -> None:
-    assert who_may(("s3:PutObject", "archived objects"), ("s3:PutObject", "staged objects")) == {"CopyBatch"}
+    assert who_may(("s3:PutObject", "archived objects")) == {"CopyBatch"}
+    assert who_may(("s3:PutObject", "staged objects")) == {"CopyBatch", "CutCollections"}
     assert who_may(("s3:DeleteObject", "archived objects")) == {
         "VerifyCopy",
         "PublishBackup",
@@ -181,7 +185,7 @@ def test_the_secret_is_read_by_those_that_reach_milvus() -> None:
     ("key", "places"),
     [
         ("backup key", {"working files", "catalogue", "metadata", "archived objects"}),
-        ("Milvus' key", {"Milvus' objects", "staged objects", "target claims"}),
+        ("Milvus' key", {"Milvus' rows", "Milvus' deletes", "staged objects", "target claims"}),
     ],
 )
 def test_a_key_is_used_by_those_that_read_or_write_what_it_encrypts(key: str, places: set[str]) -> None:

@@ -10,7 +10,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from milvus_vault.archive.contents import ArchivedCollection, ArchivedPartition, ArchivedSegment
-from milvus_vault.errors import InvalidRequestError
 from milvus_vault.model.collections import (
     ALL_PARTITIONS,
     CollectionLayout,
@@ -24,6 +23,7 @@ from milvus_vault.restore.staging import BYTES_A_JOB, SEGMENTS_A_JOB, Collection
 from milvus_vault.settings import RestoreSettings
 
 COLLECTION, BASE = 7, "staging/run/7/"
+CUT_BASE = "cut/"
 PARTITIONS = {1: "_default", 2: "p"}
 MANY = FoldLimits(copies=1000, segment_bytes=1000)
 
@@ -112,7 +112,7 @@ def test_deletes_go_to_the_segments_of_their_partition_or_to_all() -> None:
     segments = [segment(1), segment(2), segment(3, 2), segment(8, 2, rows=0), segment(9, ALL_PARTITIONS, rows=0)]
     objects = [insert(1), insert(2), delete(2), insert(3, 2), delete(8, 2), delete(9, ALL_PARTITIONS)]
     found = whole(segments, objects)
-    assert found.deletes_staged(BASE) == ()
+    assert found.deletes_staged(BASE, CUT_BASE) == ()
     deletes = sorted(
         item.key.removeprefix(f"{BASE}delta_log/7/") for item in found.staged_items(BASE) if "delta_log" in item.key
     )
@@ -125,7 +125,8 @@ def test_above_a_limit_deletes_are_imported_by_themselves_after_the_rows() -> No
     assert whole(segments, objects, FoldLimits(copies=4, segment_bytes=10)).folds
     for limits in (FoldLimits(copies=3, segment_bytes=10), FoldLimits(copies=4, segment_bytes=9)):
         found = whole(segments, objects, limits)
-        assert [(s.partition, s.is_deletes, s.pairs[0].delta_prefix) for s in found.deletes_staged(BASE)] == [
+        deletes = found.deletes_staged(BASE, CUT_BASE)
+        assert [(s.partition, s.is_deletes, s.pairs[0].delta_prefix) for s in deletes] == [
             ("_default", True, f"{BASE}level_zero/7/1/"),
             ("", True, f"{BASE}level_zero/7/-1/"),
         ]
@@ -149,7 +150,7 @@ def test_thousands_of_files_of_deletes_are_folded_up_to_the_limit_and_not_one_mo
     assert found.folds is folds
     staged = [item.key for item in found.staged_items(BASE) if not item.key.startswith(f"{BASE}insert_log")]
     assert len(set(staged)) == len(staged) == (20_000 if folds else files)
-    assert len(found.deletes_staged(BASE)) == (0 if folds else 1)
+    assert len(found.deletes_staged(BASE, CUT_BASE)) == (0 if folds else 1)
 
 
 @pytest.mark.parametrize(("size_bytes", "folds"), [(64 * 1024**2, True), (64 * 1024**2 + 1, False)])
@@ -236,13 +237,23 @@ def imported(
     return found
 
 
-def test_rows_of_channels_that_end_at_other_times_are_never_in_one_job() -> None:
-    channels = {1: "a", 2: "b", 3: "a", 8: "a"}
-    given = [segment(1), segment(2), segment(3), segment(8, rows=0)]
-    segments = [replace(each, virtual_channel=channels[each.segment_id]) for each in given]
-    objects = [*(insert(n) for n in (1, 2, 3)), delete(8)]
-    found = CollectionImport(collection(segments), objects, MANY, {"a": 50, "b": 60})
-    assert [(s.end_timestamp, s.row_count) for s in found.sources_staged(BASE)] == [(50, 20), (60, 10)]
-    assert {s.end_timestamp for s in CollectionImport(collection(segments), objects, MANY).sources_staged(BASE)} == {0}
-    with pytest.raises(InvalidRequestError, match=r"default\.c has too many deletes"):
-        CollectionImport(collection(segments), objects, FoldLimits(copies=0, segment_bytes=0), {"a": 50, "b": 60})
+def test_rows_newer_than_the_cut_are_not_waited_for_and_a_segment_of_nothing_else_is_left_out() -> None:
+    segments = [replace(segment(1), later_row_count=3), replace(segment(2), later_row_count=10), segment(3)]
+    objects = [insert(n) for n in (1, 2, 3)]
+    (source,) = CollectionImport(collection(segments), objects, MANY, 50).sources_staged(BASE)
+    assert (source.end_timestamp, source.row_count, source.pairs[0].segments) == (50, 17, (1, 3))
+    (source,) = CollectionImport(collection(segments), objects, MANY).sources_staged(BASE)
+    assert (source.end_timestamp, source.row_count, source.pairs[0].segments) == (0, 30, (1, 2, 3))
+
+
+def test_deletes_that_are_imported_by_themselves_are_cut_instead_of_copied() -> None:
+    segments = [segment(1), segment(8, rows=0), segment(9, ALL_PARTITIONS, rows=0)]
+    objects = [insert(1), delete(8), delete(9, ALL_PARTITIONS)]
+    found = CollectionImport(collection(segments), objects, FoldLimits(copies=0, segment_bytes=0), 50)
+    assert [s.pairs[0].delta_prefix for s in found.deletes_staged(BASE, CUT_BASE)] == ["cut/1/", "cut/-1/"]
+    assert found.deletes_to_cut(CUT_BASE) == (
+        ("backup/delta_log/7/1/8/82", "cut/1/82"),
+        ("backup/delta_log/7/-1/9/92", "cut/-1/92"),
+    )
+    assert not [item for item in found.staged_items(BASE) if "insert_log" not in item.key]
+    assert CollectionImport(collection(segments), objects, MANY, 50).deletes_to_cut(CUT_BASE) == ()

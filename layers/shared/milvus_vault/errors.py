@@ -104,6 +104,10 @@ class FlushTimeoutError(VaultError):
     """A collection's rows were not flushed within the time allowed."""
 
 
+class ServerClockError(VaultError):
+    """Milvus' timestamps do not go on: what it stamps now is older than what it stamped before."""
+
+
 # --- object storage -------------------------------------------------------------------------------
 
 
@@ -160,6 +164,14 @@ class BackupNotFoundError(VaultError):
 
 class BackupDamagedError(VaultError):
     """A part of the backup is missing, has another size or content, or cannot be read."""
+
+
+class MomentOutOfRangeError(VaultError):
+    """The time that a restore is asked for does not lie in the backup."""
+
+
+class BinlogUnreadableError(VaultError):
+    """An insert log or a delta log of Milvus cannot be read."""
 
 
 class BackupFormatError(VaultError):

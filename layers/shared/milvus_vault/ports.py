@@ -181,6 +181,9 @@ class VectorDatabase(Protocol):
     def count_query_nodes(self, resource_group: str) -> int:
         """Return how many query nodes a resource group has; 0 where there is no such group."""
 
+    def current_timestamp(self) -> int | None:
+        """Return a hybrid timestamp that is newer than all that the server has acknowledged; None before 2.3."""
+
     def flush(self, database: str, name: str, *, timeout_seconds: float) -> FlushPoint:
         """Flush a collection, wait for it, and return up to which point in time all is flushed.
 

@@ -209,10 +209,10 @@ def test_without_a_marker_there_is_no_backup() -> None:
 def test_a_newer_format_is_refused_whatever_else_it_says() -> None:
     store = our_store()
     marker = json.loads(METADATA[LAYOUT.marker])
-    marker["vault"] = {"format_version": 2, "merkle_root": "abc"}
+    marker["vault"] = {"format_version": 3, "merkle_root": "abc"}
     store.put(BUCKET, LAYOUT.marker, json.dumps(marker).encode())
 
-    with pytest.raises(BackupFormatError, match="format version 2; this release reads up to 1"):
+    with pytest.raises(BackupFormatError, match="format version 3; this release reads up to 2"):
         read_archive(store, BUCKET, LAYOUT)
 
 

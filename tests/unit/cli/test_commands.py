@@ -76,7 +76,8 @@ class TestRestore:
         api.backups = {"b": backup("b")}
         done = cli(
             "restore", "b", "-r", "shop.orders:shop.old,articles:articles2", "--drop_exist_collection", "--no-index",
-            "--no-aliases", "--max-shards", "2", "--allow-version", "--rebuild_index", "--rbac", "--point-in-time",
+            "--no-aliases", "--max-shards", "2", "--allow-version", "--rebuild_index", "--rbac",
+            "--as-of", "2027-01-31T02:15:30.250Z",
             "--partition", "shop.orders:p1,articles:p2", "-p", "shop.orders:p3",
         )  # fmt: skip
         assert done.code == 0
@@ -88,7 +89,7 @@ class TestRestore:
             "load": False,
             "restore_aliases": False,
             "partitions": {"shop.orders": ["p1", "p3"], "default.articles": ["p2"]},
-            "point_in_time": True,
+            "as_of": "2027-01-31T02:15:30.250000Z",
             "rbac": True,
             "max_shards": 2,
             "allow_version": True,
@@ -134,7 +135,9 @@ class TestRestore:
             (["--skip-create", "--max-shards", "2"], "'skip_create' creates none"),
             (["--skip-create", "--drop-existing"], "exclude each other"),
             (["--no-aliases", "--switch-aliases"], "'switch_aliases' needs 'restore_aliases'"),
-            (["--meta-only", "--point-in-time"], "'meta_only' restores none"),
+            (["--meta-only", "--as-of", "2027-01-31"], "excludes 'meta_only'"),
+            (["--everything", "--as-of", "471859200000000000"], "excludes 'meta_only' and 'point_in_time: false'"),
+            (["--as-of", "yesterday"], "'yesterday' is no time"),
             (["--partition", "shop.*:p1"], "must name partitions of a collection"),
             (["--partition", "shop.orders"], "'shop.orders' is not COLLECTION:PARTITION"),
         ],

@@ -36,6 +36,7 @@ def test_says_what_was_saved_from_where_when_and_how_much() -> None:
     assert facts == {
         "Taken from": "Milvus v2.3.5, s3://milvus/files/",
         "Lies in": LOCATION,
+        "As of": "no known moment: a restore brings back all that was captured",
         "Begun": "2026-03-01 02:00:05 UTC",
         "Finished": "2026-03-01 02:01:35 UTC",
         "Kept": "until somebody deletes it",

@@ -9,6 +9,7 @@ from pymilvus.grpc_gen import milvus_pb2
 from milvus_vault.adapters.milvus_errors import check
 from milvus_vault.errors import FlushTimeoutError, MilvusUnavailableError
 from milvus_vault.model.flushes import ChannelCheckpoint, FlushAllPoint, FlushedChannel, FlushPoint
+from milvus_vault.model.hybrid import from_milliseconds
 
 # GetFlushState is true 0.4 to 3 s after a Flush on servers of 2.3 to 2.6: ask often at first.
 FIRST_POLL_SECONDS = 0.1
@@ -84,7 +85,8 @@ class Flusher:
 def flush_point(answer: Message, name: str) -> FlushPoint:
     """Return what the flush of a collection covers; servers before 2.4 tell no checkpoints."""
     return FlushPoint(
-        timestamp=answer.coll_flush_ts[name],
+        # Servers of 2.2 tell only the second, of the same clock.
+        timestamp=answer.coll_flush_ts[name] or from_milliseconds(answer.coll_seal_times[name] * 1000),
         checkpoints=tuple(
             ChannelCheckpoint(channel=channel, timestamp=position.timestamp, position=position.SerializeToString())
             for channel, position in sorted(answer.channel_cps.items())

@@ -9,6 +9,7 @@ from milvus_vault.adapters import milvus_errors
 from milvus_vault.adapters.milvus_errors import check
 from milvus_vault.errors import MilvusRequestError
 from milvus_vault.model.collections import ImportJobState, ImportStatus, ImportTask
+from milvus_vault.model.hybrid import LOGICAL_BITS
 from milvus_vault.model.versions import ServerVersion, has_import_jobs
 
 # A server may hold 65,536 pending import jobs; the newest come first in the list.
@@ -19,7 +20,6 @@ _FIRST_PACKED_VERSION = 2
 
 # Before, the end of an import is told in milliseconds; a hybrid timestamp there leaves nothing out.
 _HYBRID_SINCE = (2, 5)
-_LOGICAL_BITS = 18
 
 _FAILED = {1, 7}  # common.ImportState: Failed, FailedAndCleaned
 _COMPLETED = 6
@@ -43,10 +43,10 @@ def import_options(task: ImportTask, server: ServerVersion) -> Mapping[str, str]
         options["skip_disk_quota_check"] = "true"
     if task.storage_version >= _FIRST_PACKED_VERSION:
         options["storage_version"] = str(task.storage_version)
-    if task.end_timestamp and has_import_jobs(server):
+    if task.end_timestamp:
         is_hybrid = server.minor_line >= _HYBRID_SINCE
         # Up: a millisecond there is its first moment, and what came in it before the point in time is wanted.
-        milliseconds = -(-task.end_timestamp >> _LOGICAL_BITS)
+        milliseconds = -(-task.end_timestamp >> LOGICAL_BITS)
         options["end_ts"] = str(task.end_timestamp if is_hybrid else milliseconds)
     return options
 

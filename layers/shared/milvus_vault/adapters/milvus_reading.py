@@ -57,6 +57,14 @@ class MilvusReader(MilvusCalls):
         names = [milvus_pb2.QuotaState.Name(state) for state in answer.quota_states]
         return [f"{name}: {reason}" for name, reason in zip_longest(names, answer.reasons, fillvalue="")]
 
+    def current_timestamp(self) -> int | None:
+        """Return a hybrid timestamp that is newer than all that the server has acknowledged; None before 2.3."""
+        answer = self._call("AllocTimestamp", milvus_pb2.AllocTimestampRequest(), optional=True)
+        if answer is None:
+            return None
+        check(answer.status, "AllocTimestamp", self._uri)
+        return int(answer.timestamp)
+
     def list_databases(self) -> list[str]:
         """Return all database names; `["default"]` from a server that has no databases (before 2.2.9)."""
         answer = self._call("ListDatabases", milvus_pb2.ListDatabasesRequest(), optional=True)

@@ -14,7 +14,6 @@ from milvus_vault.model.collections import (
     LoadState,
     SegmentLevel,
 )
-from milvus_vault.model.flushes import ChannelCheckpoint
 from milvus_vault.model.objects import ArchivedObject
 from milvus_vault.model.rbac import Rbac
 from milvus_vault.model.versions import ServerVersion
@@ -34,6 +33,8 @@ class ArchivedSegment:
     storage_version: int
     virtual_channel: str = ""
     """Channel that its rows came by; empty where nobody recorded it."""
+    later_row_count: int = 0
+    """Those of its rows that are newer than the moment of its collection."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +74,8 @@ class ArchivedCollection:
     listed_objects: tuple[ArchivedObject, ...] = ()
     resource_groups: tuple[str, ...] = ()
     """The resource group of each replica; none where nobody recorded them."""
-    channel_checkpoints: tuple[ChannelCheckpoint, ...] = ()
-    """Up to where each channel is in the backup for sure; none where nobody recorded it."""
+    moment: int = 0
+    """Hybrid timestamp at which a restore cuts it, inclusive; 0 where nobody knows one."""
 
     @property
     def row_count(self) -> int:

@@ -24,6 +24,11 @@ DELTA_LOG = "delta_log"
 
 _LOG_KEY = re.compile(r"(?:^|/)(insert_log|delta_log)/(-?[0-9]+(?:/-?[0-9]+)*)$")
 _INSERT_LOG_IDS = 5
+PACKED_VERSION = 2
+"""The storage version from which on a log holds a group of columns."""
+
+_TIMESTAMP_FIELD = 1
+_TIMESTAMP_GROUP = 0  # together with the key and the row ID
 _DELTA_LOG_IDS = 4
 
 
@@ -54,6 +59,12 @@ def parse_log_key(key: str) -> LogKey | None:
         collection, partition, segment, log = ids
         return LogKey(DELTA_LOG, collection, partition, segment, 0, log)
     return None
+
+
+def holds_timestamps(key: LogKey, storage_version: int) -> bool:
+    """Return whether a log holds the timestamps of a segment's rows, alone or with other columns."""
+    field = _TIMESTAMP_GROUP if storage_version >= PACKED_VERSION else _TIMESTAMP_FIELD
+    return key.kind == INSERT_LOG and key.field_id == field
 
 
 def join(*parts: str) -> str:

@@ -22,7 +22,7 @@ from milvus_vault.model.flushes import ChannelCheckpoint, FlushAllPoint
 from milvus_vault.model.objects import ArchivedObject
 from milvus_vault.model.requests import ScheduleTag
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 
 
 class FileDigest(Model):
@@ -44,6 +44,8 @@ class CollectionEntry(Model):
     """Rows in its segments; rows deleted since are not subtracted."""
     live_row_count: int | None
     """Rows that a query saw at the time of the backup; None where the collection was not loaded or was changing."""
+    moment: int = 0
+    """Hybrid timestamp at which a restore cuts the collection; 0: it is not cut."""
     object_count: int
     size_bytes: int
     document: FileDigest
@@ -88,6 +90,8 @@ class Manifest(Model):
     database_descriptions: tuple[DatabaseDescription, ...] = ()
     """The databases with their properties, from servers that tell them (2.4.3 and newer)."""
     collections: tuple[CollectionEntry, ...]
+    moment: int = 0
+    """Hybrid timestamp that all collections share but for those that have one of their own; 0: there is none."""
     flush_all: FlushAllPoint | None = None
     """The one flush of all collections, where there was one (2.6.11 and newer, everything selected)."""
     failures: tuple[CollectionFailure, ...] = ()
@@ -124,7 +128,9 @@ class CollectionDocument(Model):
     """Hybrid timestamp up to which every row is in the segments; 0 where nothing was flushed."""
     flushed_at_seconds: int = 0
     channel_checkpoints: tuple[ChannelCheckpoint, ...] = ()
-    """The same by channel, for a restore of exactly this point in time; none from servers before 2.4."""
+    """What Flush told of each channel; on a busy one that is seconds before the flush. None before Milvus 2.4."""
+    moment: int = 0
+    """Hybrid timestamp at which a restore cuts rows and deletes, inclusive; 0: nobody knows one."""
     live_row_count: int | None = None
 
 

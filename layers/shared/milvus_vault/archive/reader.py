@@ -267,7 +267,7 @@ def _read_collection(
         l0_segments=tuple(by_partition[ALL_PARTITIONS]),
         live_row_count=document.live_row_count,
         object_list=entry.objects,
-        channel_checkpoints=document.channel_checkpoints,
+        moment=document.moment,
     )
 
 
@@ -280,4 +280,5 @@ def _segment(segment: Segment) -> ArchivedSegment:
         level=segment.level,
         storage_version=segment.storage_version,
         virtual_channel=segment.virtual_channel,
+        later_row_count=segment.later_row_count,
     )

@@ -26,7 +26,6 @@ from milvus_vault.archive.reference_translate import (
     losses,
     translate_collection,
     translate_database,
-    translate_flush_all,
 )
 from milvus_vault.archive.reference_writer import COLLECTION_META, FULL_META, PARTITION_META, SEGMENT_META
 from milvus_vault.errors import BackupDamagedError, BackupFormatError, ObjectNotFoundError
@@ -57,8 +56,7 @@ def read_reference_archive(store: ObjectStore, bucket: str, layout: BackupLayout
         if database.ezk
     ]
     warnings += [warning for collection in backup.collection_backups for warning in losses(collection)]
-    flush_all = translate_flush_all(layout, backup.flush_all_msgs_base64)
-    collections = tuple(translate_collection(layout, collection, flush_all) for collection in backup.collection_backups)
+    collections = tuple(translate_collection(layout, collection) for collection in backup.collection_backups)
     return Archive(
         name=layout.name,
         milvus_version=parse_version(backup.milvus_version),

@@ -1,11 +1,10 @@
 """Translate what milvus-backup recorded of a collection into our terms."""
 
 import base64
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 
 from milvus_vault.archive.contents import ArchivedCollection, ArchivedPartition, ArchivedSegment
 from milvus_vault.archive.layout import BackupLayout
-from milvus_vault.archive.positions import flush_timestamp, position_timestamp
 from milvus_vault.archive.reference_messages import (
     BinlogMessage,
     CollectionMessage,
@@ -33,7 +32,6 @@ from milvus_vault.model.collections import (
     SegmentLevel,
     StructArraySchema,
 )
-from milvus_vault.model.flushes import ChannelCheckpoint, FlushAllPoint, FlushedChannel
 from milvus_vault.model.objects import ArchivedObject
 
 # Milvus hides the field of dynamic values, and adds it by itself to a new collection.
@@ -43,34 +41,17 @@ _DYNAMIC_FIELD = "$meta"
 _REPLACEMENT_CHARACTER = "\ufffd"
 
 
-def translate_flush_all(layout: BackupLayout, messages: Mapping[str, str]) -> FlushAllPoint | None:
-    """Return the one flush of all collections, or None where each was flushed by itself.
+def translate_collection(layout: BackupLayout, collection: CollectionMessage) -> ArchivedCollection:
+    """Return a collection with all its objects.
 
-    Raises:
-        BackupDamagedError: A message is none that Milvus answers with.
-    """
-    try:
-        channels = [(channel, base64.b64decode(message, validate=True)) for channel, message in messages.items()]
-        flushed = tuple(
-            FlushedChannel(channel=channel, timestamp=flush_timestamp(message), message=message)
-            for channel, message in channels
-        )
-    except ValueError as err:
-        msg = f"backup {layout.name} does not say up to where it was flushed as milvus-backup does: {err}"
-        raise BackupDamagedError(msg, hint="Restore the metadata from a copy, or use another backup.") from err
-    return FlushAllPoint(timestamp=min(item.timestamp for item in flushed), channels=flushed) if flushed else None
-
-
-def translate_collection(
-    layout: BackupLayout, collection: CollectionMessage, flush_all: FlushAllPoint | None = None
-) -> ArchivedCollection:
-    """Return a collection with all its objects; its checkpoints are its own, or those of a flush of all.
+    It has no moment: a channel's checkpoint is older than the flush by seconds where anybody writes, and the time of
+    the backup is a clock of another machine.
 
     Raises:
         BackupDamagedError: A value is none that milvus-backup writes.
     """
     try:
-        return _collection(layout, collection, flush_all)
+        return _collection(layout, collection)
     except ValueError as err:
         name = collection.collection_name
         msg = f"backup {layout.name} does not describe collection {name} as milvus-backup does: {err}"
@@ -92,9 +73,7 @@ def losses(collection: CollectionMessage) -> Iterator[str]:
                 yield f"segment {segment.segment_id} of {name} was not written in full, and is left out"
 
 
-def _collection(
-    layout: BackupLayout, collection: CollectionMessage, flush_all: FlushAllPoint | None
-) -> ArchivedCollection:
+def _collection(layout: BackupLayout, collection: CollectionMessage) -> ArchivedCollection:
     load_state = LoadState(collection.load_state or LoadState.NOT_LOADED)
     segments = [segment for partition in collection.partition_backups for segment in _written(partition)]
     return ArchivedCollection(
@@ -114,19 +93,6 @@ def _collection(
             for segment in [*segments, *collection.l0_segments]
             for item in _objects(layout, collection.collection_id, segment)
         ),
-        channel_checkpoints=_checkpoints(collection)
-        or (flush_all.of(tuple(collection.virtual_channel_names)).checkpoints if flush_all else ()),
-    )
-
-
-def _checkpoints(collection: CollectionMessage) -> tuple[ChannelCheckpoint, ...]:
-    positions = [
-        (channel, base64.b64decode(position, validate=True))
-        for channel, position in sorted(collection.channel_checkpoints.items())
-    ]
-    return tuple(
-        ChannelCheckpoint(channel=channel, timestamp=position_timestamp(position), position=position)
-        for channel, position in positions
     )
 
 

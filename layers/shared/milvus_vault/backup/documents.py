@@ -1,6 +1,7 @@
 """The working files of a backup run, by their names in its workspace."""
 
 from datetime import datetime
+from enum import StrEnum
 
 from milvus_vault.archive.manifest import CollectionDocument, CollectionFailure, Source
 from milvus_vault.model.base import Model
@@ -27,6 +28,8 @@ class BackupPlan(Model):
     databases: tuple[DatabaseDescription, ...]
     collections: tuple[CollectionName, ...]
     """Their positions here are the indexes by which all other files name them."""
+    moment: int = 0
+    """Hybrid timestamp at which restores cut all collections that were captured in the first round; 0: none is cut."""
     flush_all: FlushAllPoint | None = None
     """The one flush of all collections, where the server has it; else each is flushed by itself."""
     warnings: tuple[str, ...] = ()
@@ -37,12 +40,42 @@ class BackupPlan(Model):
         return -(-len(self.collections) // COLLECTIONS_PER_BATCH)
 
 
+class Evidence(Model):
+    """Where to read whether the moment of a collection holds: what was written since shortly before it."""
+
+    rows: dict[int, tuple[str, ...]]
+    """By segment, the keys in the backup of the logs that hold its rows' timestamps."""
+    deletes: tuple[str, ...]
+    """Keys in the backup of delta logs."""
+    replaced: tuple[str, ...]
+    """Keys in Milvus' bucket of delta logs of segments that were replaced."""
+    is_settled: bool
+    """Whether requests stamped before the moment are known to have arrived before the flush."""
+
+
+class Verdict(StrEnum):
+    """Whether the moment of a collection holds."""
+
+    PROVEN = "proven"
+    COMPACTED = "compacted"
+    """Rows that were there may be gone."""
+    UNSETTLED = "unsettled"
+    """Half an upsert may be missing."""
+    UNREADABLE = "unreadable"
+    """A log cannot be read, so that nobody knows."""
+
+
 class Snapshot(Model):
     """A collection as one round found it, or why it could not be read."""
 
     round: int
     document: CollectionDocument | None = None
     failure: CollectionFailure | None = None
+    evidence: Evidence | None = None
+    """None where the collection is not cut."""
+    verdict: Verdict | None = None
+    """None until the copies were looked at."""
+    verdict_about: str = ""
 
 
 def snapshot_folder(attempt: str) -> str:

@@ -7,6 +7,7 @@ from milvus_vault.archive.layout import BackupLayout
 from milvus_vault.archive.manifest import Source
 from milvus_vault.archive.tombstones import tombstone_key
 from milvus_vault.backup.documents import PLAN, RBAC, BackupPlan
+from milvus_vault.backup.moment import take_moment
 from milvus_vault.backup.pauses import Pauses
 from milvus_vault.backup.publish import find_published
 from milvus_vault.backup.rights import backup_rights
@@ -79,6 +80,9 @@ def prepare_backup(
     databases = database.list_databases()
     collections = select_collections(request.collections, databases, database.list_collections)
     check_rights(database, server, backup_rights(request), by_database(collections))
+    has_moment = not (request.skip_flush or request.meta_only)
+    # Early, since it has to be some time before the first flush: the rest of the preparation is not waited for twice.
+    moment = take_moment(database, collections) if has_moment else None
     rbac = database.backup_rbac() if request.include_rbac else None
     store.check_bucket(storage.bucket)
     warnings = []
@@ -92,6 +96,11 @@ def prepare_backup(
     try:
         if garbage_collector and request.gc_pause and not request.meta_only:
             warnings += Pauses(store, run.bucket, run.prefix).begin(garbage_collector, execution_arn, datetime.now(UTC))
+        job = CopyJob(source_bucket=storage.bucket, destination_bucket=run.bucket)
+        write_job(run, attempt_of(execution_arn), job)
+        described = tuple(_describe_databases(database, databases, warnings))
+        if moment is not None:
+            moment.wait(database)
         plan = BackupPlan(
             request=request,
             backup_name=layout.name,
@@ -99,13 +108,12 @@ def prepare_backup(
             execution_arn=execution_arn,
             started_at=started_at,
             source=Source(milvus_version=str(server), bucket=storage.bucket, root_path=storage.root_path),
-            databases=tuple(_describe_databases(database, databases, warnings)),
+            databases=described,
             collections=tuple(collections),
+            moment=moment.timestamp if moment else 0,
             flush_all=_flush_all(database, server, request),
             warnings=tuple(warnings),
         )
-        job = CopyJob(source_bucket=storage.bucket, destination_bucket=run.bucket)
-        write_job(run, attempt_of(execution_arn), job)
         check_owner(run, attempt_of(execution_arn))
         if rbac is not None:
             run.write(RBAC, rbac)

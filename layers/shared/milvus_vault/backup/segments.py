@@ -11,7 +11,7 @@ segments that keep their IDs. So all segments are listed anew.
 
 import time
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from milvus_vault.archive.layout import DELTA_LOG, LogKey, parse_log_key
@@ -81,6 +81,8 @@ class CollectionObjects:
 
     segments: tuple[Segment, ...]
     objects: tuple[ListedObject, ...]
+    replaced_deletes: tuple[ListedObject, ...] = ()
+    """Delta logs of segments that are not among these: what a compaction may have applied to their rows for good."""
 
     @property
     def undeleted_row_count(self) -> int | None:
@@ -96,7 +98,8 @@ class CollectionObjects:
         segments = tuple(segment for segment in self.segments if segment.partition_id in kept)
         ids = {segment.segment_id for segment in segments}
         keys = ((listed, parse_log_key(listed.key)) for listed in self.objects)
-        return CollectionObjects(segments, tuple(listed for listed, key in keys if key and key.segment_id in ids))
+        objects = tuple(listed for listed, key in keys if key and key.segment_id in ids)
+        return CollectionObjects(segments, objects, self.replaced_deletes)
 
 
 def capture_objects(
@@ -111,11 +114,13 @@ def capture_objects(
     whole: dict[int, SegmentObjects] = {}
     torn: dict[int, SegmentObjects] = {}
     channels: dict[int, str] = {}
+    others: dict[str, ListedObject] = {}
     segments = _list_segments(database, name)
     for _ in range(PASSES):
         new = [segment for number, segment in segments.items() if number not in whole]
         told = database.describe_segments(name.database, collection_id, [segment.segment_id for segment in new])
-        found = _list(store, storage, collection_id, new, at_once=not whole or len(new) > SINGLY_LISTED_SEGMENTS)
+        at_once = not whole or len(new) > SINGLY_LISTED_SEGMENTS
+        found = _list(store, storage, collection_id, new, others, at_once=at_once)
         if not whole and not found and any(segment.row_count for segment in new):
             raise storage.wrong(name, collection_id)
         for segment in new:
@@ -135,6 +140,7 @@ def capture_objects(
                     for number in sorted(whole)
                 ),
                 objects=tuple(o for number in sorted(whole) for o in whole[number].all()),
+                replaced_deletes=tuple(_replaced(store, storage, collection_id, others.values(), whole)),
             )
         time.sleep(PAUSE_SECONDS)
     for number, objects in torn.items():
@@ -165,22 +171,56 @@ def _complete(segment: Segment, objects: SegmentObjects, logs: SegmentLogs | Non
 
 
 def _list(
-    store: ObjectStore, storage: MilvusStorage, collection_id: int, segments: Iterable[Segment], *, at_once: bool
+    store: ObjectStore,
+    storage: MilvusStorage,
+    collection_id: int,
+    segments: Iterable[Segment],
+    others: dict[str, ListedObject],
+    *,
+    at_once: bool,
 ) -> dict[int, SegmentObjects]:
-    """Return the objects of some segments, by one listing of the collection or one of each segment."""
+    """Return the objects of some segments, by one listing of the collection or one of each segment.
+
+    Delta logs are few, and listed as a whole each time: those of segments that are not wanted are added to `others`.
+    """
     homes = {segment.segment_id: segment.partition_id for segment in segments}
     found: dict[int, SegmentObjects] = defaultdict(SegmentObjects)
     if not homes:
         return found
     below = [""] if at_once else [f"{partition}/{segment}/" for segment, partition in homes.items()]
-    for folder in (storage.delta_logs(collection_id), storage.insert_logs(collection_id)):
-        for listed in _below(store, storage.bucket, folder, below):
+    for folder, names in ((storage.delta_logs(collection_id), [""]), (storage.insert_logs(collection_id), below)):
+        for listed in _below(store, storage.bucket, folder, names):
             key = parse_log_key(listed.key)
             if key is None:
                 _refuse_unknown(storage, folder, listed, homes)
             elif key.segment_id in homes:
                 found[key.segment_id].add(key, listed)
+            elif key.kind == DELTA_LOG:
+                others[listed.key] = listed
     return found
+
+
+def _replaced(
+    store: ObjectStore,
+    storage: MilvusStorage,
+    collection_id: int,
+    others: Iterable[ListedObject],
+    captured: Container[int],
+) -> Iterator[ListedObject]:
+    """Yield the delta logs of segments with rows that are not captured: a compaction or a drop has replaced them.
+
+    Those of L0 segments, which have no rows, were only moved into other delta logs.
+    """
+    has_rows: dict[int, bool] = {}
+    for listed in others:
+        key = parse_log_key(listed.key)
+        if key is None or key.segment_id in captured:
+            continue
+        if key.segment_id not in has_rows:
+            folder = f"{storage.insert_logs(collection_id)}{key.partition_id}/{key.segment_id}/"
+            has_rows[key.segment_id] = next(store.list_objects(storage.bucket, folder), None) is not None
+        if has_rows[key.segment_id]:
+            yield listed
 
 
 def _refuse_unknown(storage: MilvusStorage, folder: str, listed: ListedObject, wanted: Iterable[int]) -> None:

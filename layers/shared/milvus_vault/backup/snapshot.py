@@ -1,18 +1,23 @@
-"""SnapshotBatch: flush collections and record what they are made of, up to one point in time."""
+"""SnapshotBatch: flush collections and record what they are made of, up to one moment."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from milvus_vault.archive.layout import DELTA_LOG, BackupLayout, parse_log_key
 from milvus_vault.archive.manifest import CollectionDocument, CollectionFailure
-from milvus_vault.backup.documents import BackupPlan, Snapshot, snapshot_name
-from milvus_vault.backup.segments import capture_objects
+from milvus_vault.backup.documents import BackupPlan, Evidence, Snapshot, Verdict, snapshot_name
+from milvus_vault.backup.moment import check_clock, evidence_of, take_moment
+from milvus_vault.backup.segments import CollectionObjects, capture_objects
 from milvus_vault.copying.documents import CopyTarget, drop_target, write_target
 from milvus_vault.copying.verify import read_verification
 from milvus_vault.errors import MilvusPermissionError, MilvusRequestError, VaultError
 from milvus_vault.model.collections import CollectionDescription, CollectionName, LoadState
 from milvus_vault.model.flushes import FlushPoint
+from milvus_vault.model.hybrid import milliseconds
 from milvus_vault.model.names import COLLECTIONS_PER_BATCH
 from milvus_vault.model.objects import CopyItem, ListedObject
+from milvus_vault.model.versions import parse_version, stamps_in_order
 from milvus_vault.parallel import for_each
 from milvus_vault.ports import VectorDatabase
 from milvus_vault.source import MilvusStorage
@@ -21,7 +26,25 @@ from milvus_vault.workspace import Workspace
 # A Lambda function runs for at most 900 s; the rest is for describing, listing and writing.
 FLUSH_TIMEOUT_SECONDS = 600.0
 
-_TIMESTAMP_BITS = 18  # of a hybrid timestamp are logical; above are milliseconds
+# From then on a flush has ended only when all is in storage that was stamped before it.
+_WAITS_SINCE = (2, 3)
+
+
+class _At(NamedTuple):
+    """The moment of a collection."""
+
+    moment: int
+    """0: it has none."""
+    is_settled: bool
+    """Whether requests that were stamped before it must have arrived by now."""
+
+
+class _Captured(NamedTuple):
+    """What a round records of a collection."""
+
+    document: CollectionDocument
+    objects: CollectionObjects
+    is_settled: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,23 +70,64 @@ class SnapshotBatch:
         if self.round > 1:
             again = read_verification(self.run, self.attempt, self.round - 1).again
             wanted = [index for index in wanted if index in again]
-        for_each(wanted, self._snapshot, threads=self.threads, on_failure=self._record_failure)
+        there = {index: self.run.find(snapshot_name(self.attempt, index), Snapshot) for index in wanted}
+        left = {index: found for index, found in there.items() if found is None or found.round != self.round}
+        moments = self._moments(left)
+        for_each(
+            left,
+            lambda index: self._snapshot(index, moments[index]),
+            threads=self.threads,
+            on_failure=self._record_failure,
+        )
         return len(wanted)
 
-    def _snapshot(self, index: int) -> None:
-        done = self.run.find(snapshot_name(self.attempt, index), Snapshot)
-        if done and done.round == self.round:
-            return
+    def _moments(self, before: Mapping[int, Snapshot | None]) -> dict[int, _At]:
+        """Return the moment of each collection: the plan's in the first round, one of its own afterwards.
+
+        What was stamped before a flush has arrived when the flush has ended, as servers from 2.3 on wait for it: a
+        second flush, which seals what it arrived in, settles the moment before the first one. That is of no use where
+        rows may be gone since.
+        """
+        if not self.plan.moment:
+            return dict.fromkeys(before, _At(0, is_settled=True))
+        server = parse_version(self.plan.source.milvus_version)
+        is_ordered = stamps_in_order(server)
+        if self.round == 1:
+            return dict.fromkeys(before, _At(self.plan.moment, is_settled=is_ordered))
+        found: dict[int, _At] = {}
+        for index, snapshot in before.items():
+            document = snapshot.document if snapshot else None
+            if snapshot and document and snapshot.verdict is Verdict.UNSETTLED and server.minor_line >= _WAITS_SINCE:
+                found[index] = _At(document.moment, is_settled=True)
+        rest = [index for index in before if index not in found]
+        moment = take_moment(self.database, [self.plan.collections[index] for index in rest])
+        if moment is not None:
+            moment.wait(self.database)
+            found |= dict.fromkeys(rest, _At(moment.timestamp, is_settled=is_ordered))
+        return found
+
+    def _snapshot(self, index: int, at: _At) -> None:
         name = self.plan.collections[index]
-        document, objects = self._capture(name)
-        items = [
-            CopyItem(source_key=o.key, key=self._stored_key(o), size_bytes=o.size_bytes, source_etag=o.etag)
-            for o in objects
-        ]
+        captured = self._capture(name, at)
+        document = captured.document
+        stored = [(listed, self._stored_key(listed)) for listed in captured.objects.objects]
+        items = [CopyItem(source_key=o.key, key=key, size_bytes=o.size_bytes, source_etag=o.etag) for o, key in stored]
         folders = self.layout.collection_folders(document.description.collection_id)
         write_target(self.run, self.attempt, CopyTarget(index=index, name=str(name), folders=folders), items)
+        evidence = self._evidence(captured, stored) if at.moment else None
         # Last: it is what says that the collection is done.
-        self.run.write(snapshot_name(self.attempt, index), Snapshot(round=self.round, document=document))
+        snapshot = Snapshot(round=self.round, document=document, evidence=evidence)
+        self.run.write(snapshot_name(self.attempt, index), snapshot)
+
+    def _evidence(self, captured: _Captured, stored: Sequence[tuple[ListedObject, str]]) -> Evidence:
+        segments = captured.document.segments
+        return evidence_of(
+            stored,
+            {segment.segment_id: segment.storage_version for segment in segments},
+            captured.objects.replaced_deletes,
+            began_at=self.plan.started_at,
+            is_settled=captured.is_settled,
+        )
 
     def _record_failure(self, index: int, error: VaultError) -> None:
         failure = CollectionFailure(
@@ -72,37 +136,42 @@ class SnapshotBatch:
         drop_target(self.run, self.attempt, index)
         self.run.write(snapshot_name(self.attempt, index), Snapshot(round=self.round, failure=failure))
 
-    def _capture(self, name: CollectionName) -> tuple[CollectionDocument, tuple[ListedObject, ...]]:
+    def _capture(self, name: CollectionName, at: _At) -> _Captured:
         request = self.plan.request
         description = self.database.describe_collection(name.database, name.name)
         if request.meta_only:
-            return CollectionDocument(description=description, segments=()), ()
-        before = self._live_rows(description)
+            document = CollectionDocument(description=description, segments=())
+            return _Captured(document, CollectionObjects((), ()), is_settled=True)
+        counted = self._live_rows(description)
+        is_flushed_before = self.plan.flush_all is not None and self.round == 1
         point = self._flush(description)
+        if at.moment:
+            check_clock(at.moment, point.timestamp, f"the flush of {name}")
         captured = capture_objects(self.database, self.run.store, self.storage, name, description.collection_id)
         # A partition that came since the first look has segments; one that went took its rows with it.
         description = self.database.describe_collection(name.database, name.name)
         captured = captured.within({partition.partition_id for partition in description.partitions})
-        # Only a number that did not move while the rows were captured says what was captured. Rows that came between
-        # the flush of all collections and the first look are in it, and not in the backup.
-        is_still = point.timestamp and before is not None and before == self._live_rows(description)
-        if self.plan.flush_all is not None and captured.undeleted_row_count != before:
-            is_still = False
+        # Rows that came between the flush of all collections and the count are in it, and not in the backup. Between
+        # the moment and the count nothing may have come either: that is seen when the backup is proved.
+        is_known = at.moment and (not is_flushed_before or captured.undeleted_row_count == counted)
         document = CollectionDocument(
             description=description,
             segments=captured.segments,
             flush_timestamp=point.timestamp,
-            flushed_at_seconds=(point.timestamp >> _TIMESTAMP_BITS) // 1000,
+            flushed_at_seconds=milliseconds(point.timestamp) // 1000,
             channel_checkpoints=point.checkpoints,
-            live_row_count=before if is_still else None,
+            moment=at.moment,
+            live_row_count=counted if is_known else None,
         )
-        return document, captured.objects
+        # A count waits for all requests that were stamped before it.
+        is_settled = at.is_settled or (counted is not None and not is_flushed_before)
+        return _Captured(document, captured, is_settled)
 
     def _flush(self, description: CollectionDescription) -> FlushPoint:
-        """Flush a collection, unless it is not wanted or PrepareBackup has flushed all of them at once."""
+        """Flush a collection, unless it is not wanted or PrepareBackup has just flushed all of them at once."""
         if self.plan.request.skip_flush:
             return FlushPoint()
-        if self.plan.flush_all is not None:
+        if self.plan.flush_all is not None and self.round == 1:
             return self.plan.flush_all.of(description.virtual_channels)
         name = description.name
         return self.database.flush(name.database, name.name, timeout_seconds=FLUSH_TIMEOUT_SECONDS)

@@ -9,6 +9,7 @@ from milvus_vault.archive.layout import BackupLayout
 from milvus_vault.archive.manifest import Manifest
 from milvus_vault.archive.reader import read_archive, read_manifest, read_objects
 from milvus_vault.archive.reference_messages import BackupMessage
+from milvus_vault.model.hybrid import as_datetime_or_none
 from milvus_vault.model.resources import BackedUpCollection, Backup, BackupSummary, FailedCollection
 from milvus_vault.ports import ObjectStore
 
@@ -50,6 +51,7 @@ def _of_manifest(manifest: Manifest, location: str) -> Backup:
         **summary_of(manifest).model_dump(),
         location=location,
         source=f"s3://{manifest.source.bucket}/{manifest.source.root_path}",
+        moment=as_datetime_or_none(manifest.moment),
         run=f"backup-{manifest.execution_arn.rsplit(':', 1)[-1]}",
         collections=tuple(
             BackedUpCollection(
@@ -60,6 +62,7 @@ def _of_manifest(manifest: Manifest, location: str) -> Backup:
                 segment_count=entry.segment_count,
                 object_count=entry.object_count,
                 size_bytes=entry.size_bytes,
+                moment=as_datetime_or_none(entry.moment),
             )
             for entry in manifest.collections
         ),

@@ -34,6 +34,7 @@ def backup(output: Output, item: Backup) -> RenderableType:
                 ("status", tables.word(item.status)),
                 ("created", f"{formats.moment(item.created_at)} ({formats.distance(item.created_at)})"),
                 ("finished", formats.moment(item.finished_at)),
+                ("as of", _as_of(item)),
                 ("holds", rows if item.meta_only else f"{rows}, {_objects(item.object_count, item.size_bytes)}"),
                 ("Milvus", item.milvus_version),
                 ("made by", item.origin),
@@ -72,6 +73,15 @@ def _collections(output: Output, item: Backup) -> Table:
             formats.size(collection.size_bytes),
         )
     return made
+
+
+def _as_of(item: Backup) -> str:
+    """Return the moment that a restore brings back, and which collections have another."""
+    if item.moment is None:
+        return "" if item.meta_only else "no known moment: a restore brings back all that was captured"
+    own = [c for c in item.collections if c.moment != item.moment]
+    others = f"; {formats.number_of(len(own), 'collection')} later, each at a moment of its own" if own else ""
+    return f"{formats.exactly(item.moment)}{others}"
 
 
 def _objects(objects: int, size_bytes: int) -> str:

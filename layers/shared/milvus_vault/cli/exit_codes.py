@@ -33,8 +33,8 @@ _NAMES = {
         "FieldIdMismatchError FlushTimeoutError ImportFailedError ImportStalledError IndexFailedError "
         "LoadFailedError LocalStackError MilvusCertificateError MilvusRequestError MilvusSecretError "
         "MilvusTlsError ObjectChangedError ObjectNotFoundError RestoreFailedError RowCountMismatchError "
-        "RunStoppedError RunTakenOverError RunTimedOutError SegmentTornError ServiceRequestError SettingsError "
-        "SourceChangedError StorageRequestError WorkingFileError WrongRootPathError"
+        "RunStoppedError RunTakenOverError RunTimedOutError SegmentTornError ServerClockError ServiceRequestError "
+        "SettingsError SourceChangedError StorageRequestError WorkingFileError WrongRootPathError"
     ),
     ExitCode.USAGE: "EmptySelectionError InvalidRequestError NameConflictError RouteNotFoundError",
     ExitCode.PARTIAL: "BackupPartialError PruneFailedError RestorePartialError",
@@ -44,8 +44,8 @@ _NAMES = {
     ),
     ExitCode.REFUSED: (
         "AliasConflictError BackupExistsError BackupHeldError BackupInProgressError BackupInUseError "
-        "CollectionExistsError IdempotencyConflictError ResourceGroupError RunEndedError ScheduleManagedError "
-        "TargetClaimedError VersionUnsupportedError"
+        "CollectionExistsError IdempotencyConflictError MomentOutOfRangeError ResourceGroupError RunEndedError "
+        "ScheduleManagedError TargetClaimedError VersionUnsupportedError"
     ),
     ExitCode.DENIED: (
         "ApiAccessDeniedError ClientCertificateError MilvusAuthenticationError MilvusPermissionError "

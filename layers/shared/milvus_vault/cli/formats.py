@@ -43,6 +43,11 @@ def moment(time: datetime | None) -> str:
     return "-" if time is None else time.astimezone().strftime("%Y-%m-%d %H:%M:%S")
 
 
+def exactly(time: datetime | None) -> str:
+    """Return a time in the time zone of this machine, to the millisecond; a dash for none."""
+    return "-" if time is None else f"{moment(time)}.{time.microsecond // 1000:03}"
+
+
 def minute(time: datetime) -> str:
     """Return a time in the time zone of this machine, to the minute."""
     return time.astimezone().strftime("%Y-%m-%d %H:%M")

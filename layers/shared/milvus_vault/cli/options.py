@@ -8,6 +8,9 @@ import typer
 
 from milvus_vault.errors import InvalidRequestError
 
+# Of a hybrid timestamp: those of the years since 2001 have 18 or 19; no other time has so many.
+_HYBRID_DIGITS = 18
+
 NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="Name of the backup.", show_default=False)]
 NameOption = Annotated[
     str, typer.Option("--name", "-n", metavar="NAME", help="The same, as milvus-backup has it.", show_default=False)
@@ -118,12 +121,29 @@ def point_in_time(text: str) -> datetime:
     except ValueError:
         pass
     try:
-        found = datetime.fromisoformat(text)
+        return _written_time(text)
     except ValueError as err:
         msg = f"'{text}' is no point in time"
         raise InvalidRequestError(
             msg, hint="Give a date (2027-01-31), a time, or a length of time (30d, 12h)."
         ) from err
+
+
+def past_time(text: str) -> datetime:
+    """Return the time that a text names, or that a hybrid timestamp stands for. Raises InvalidRequestError."""
+    from milvus_vault.model.hybrid import as_datetime  # noqa: PLC0415 - pydantic, which comes with it, takes its time
+
+    try:
+        return as_datetime(int(text)) if text.isdecimal() and len(text) >= _HYBRID_DIGITS else _written_time(text)
+    except (ValueError, OverflowError) as err:
+        msg = f"'{text}' is no time"
+        hint = "Give it as 2027-01-31T02:15:30.250Z, or as a hybrid timestamp."
+        raise InvalidRequestError(msg, hint=hint) from err
+
+
+def _written_time(text: str) -> datetime:
+    """Return a time in ISO 8601, of this machine's time zone where it names none. Raises ValueError."""
+    found = datetime.fromisoformat(text)
     return found if found.tzinfo else found.astimezone()
 
 

@@ -166,11 +166,14 @@ class Verification(Model):
     """Objects that were in the targets' folders and did not belong there."""
     refusal: BatchError | None = None
     """Why S3 refused to copy objects, if it did."""
+    doubtful: tuple[int, ...] = ()
+    """Indices of targets whose objects are all there, and that have to go another round all the same."""
 
     @property
     def again(self) -> tuple[int, ...]:
-        """Return the indices of the targets that are not complete, sorted."""
-        return tuple(sorted(problem.index for problem in (*self.missing_source, *self.incomplete)))
+        """Return the indices of the targets that have to go another round, sorted."""
+        problems = (problem.index for problem in (*self.missing_source, *self.incomplete))
+        return tuple(sorted((*problems, *self.doubtful)))
 
 
 class CopyProgress(Model):

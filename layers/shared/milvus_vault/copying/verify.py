@@ -1,6 +1,6 @@
 """What the destination holds, compared with what it should hold. Only this decides that a copy is done."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import batched
@@ -51,7 +51,12 @@ class _TargetCheck:
 
 
 def verify_copy(
-    run: Workspace, attempt: str, round_number: int, *, before_deleting: Callable[[], None] = lambda: None
+    run: Workspace,
+    attempt: str,
+    round_number: int,
+    *,
+    before_deleting: Callable[[], None] = lambda: None,
+    doubtful: Callable[[Iterable[int]], tuple[int, ...]] = lambda _: (),
 ) -> Verification:
     """Return which targets are complete, after listing the destination.
 
@@ -65,6 +70,8 @@ def verify_copy(
         round_number: The round of copies that is verified.
         before_deleting: Called ahead of each deletion, to raise where another attempt has taken over: what this
             one does not know may be that one's.
+        doubtful: Given the indices of targets whose objects are all there, returns which of them have to go another
+            round for what the objects hold.
 
     Raises:
         StorageAccessDeniedError: Nothing is complete, and a batch recorded that S3 refused it for this;
@@ -83,7 +90,9 @@ def verify_copy(
     checks = list(each(check, read_targets(run, attempt)))
     # Listed in the order of their names, where 10 comes before 2.
     checks.sort(key=lambda check: check.target.index)
-    complete = [check for check in checks if not check.missing_source and not check.incomplete]
+    there = [check for check in checks if not check.missing_source and not check.incomplete]
+    again = doubtful(check.target.index for check in there)
+    complete = [check for check in there if check.target.index not in again]
     verification = Verification(
         complete=tuple(check.target.index for check in complete),
         missing_source=tuple(check.problem() for check in checks if check.missing_source),
@@ -92,8 +101,9 @@ def verify_copy(
         size_bytes=sum(check.size_bytes for check in complete),
         deleted_count=sum(check.deleted_count for check in checks),
         refusal=refusal,
+        doubtful=again,
     )
-    if not complete:
+    if not there:
         raise_if_refused(verification)
     # Lists of an earlier round, when a target was complete with other items.
     run.delete([verified_name(attempt, index) for index in verification.again])

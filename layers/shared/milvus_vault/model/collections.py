@@ -201,6 +201,8 @@ class Segment(Model):
     """0 and 1: one object a field; 2: one a group of columns. Servers before 2.6 tell none."""
     virtual_channel: str = ""
     """Channel that its rows came by; empty where the server does not tell (before 2.5.8)."""
+    later_row_count: int = 0
+    """Those of its rows that are newer than the backup's moment, so that no restore brings them back."""
 
 
 @dataclass(frozen=True, slots=True)

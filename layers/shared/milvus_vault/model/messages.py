@@ -135,6 +135,8 @@ class PrepareRestoreResult(Model):
     round: Round
     collection_count: int
     is_staged: bool
+    has_cuts: bool
+    """Whether logs have to be read before anything is made."""
     meta_only: bool
 
 
@@ -143,6 +145,12 @@ class RestoreStepRequest(Model):
 
     run: str
     execution_arn: str
+
+
+class CutCollectionsResult(Model):
+    """Of how many collections logs were read."""
+
+    collection_count: int
 
 
 class CreateCollectionsResult(Model):

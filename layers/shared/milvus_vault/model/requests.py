@@ -6,7 +6,7 @@ Descriptions and defaults here are the only ones: documentation is made from the
 import re
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, Field, WithJsonSchema, model_validator
+from pydantic import AfterValidator, AwareDatetime, Field, WithJsonSchema, model_validator
 
 from milvus_vault.model.base import Model
 from milvus_vault.model.retention import Duration, Retention
@@ -165,10 +165,15 @@ class RestoreRequest(Model):
         "place of one that the target does not have, with a warning.",
     )
     point_in_time: bool = Field(
-        default=False,
-        description="Leave out rows and deletes that came after the backup's flush, while it was made. For Milvus 2.4 "
-        "and newer, where the backup knows the channel of each segment: one of Milvus 2.5.8 or newer does, one of 2.4 "
-        "for collections with one shard. Else there is a warning.",
+        default=True,
+        description="Restore each collection as it was at the backup's moment. `false`: everything that the backup "
+        "holds, also what came while it was made; of an upsert that may be the delete without its row.",
+    )
+    as_of: AwareDatetime | None = Field(
+        default=None,
+        description="Restore the collections as they were at this time, to the millisecond, which lies in the backup: "
+        "not after its moment, and not before its first row. What was deleted since and compacted away does not come "
+        "back. Default: the backup's moment, where it has one.",
     )
     rbac: bool = Field(
         default=False,
@@ -207,8 +212,8 @@ class RestoreRequest(Model):
                 "'max_shards' says how to create a collection, and 'skip_create' creates none",
             ),
             (
-                self.meta_only and self.point_in_time,
-                "'point_in_time' leaves out rows, and 'meta_only' restores none",
+                self.as_of and (self.meta_only or not self.point_in_time),
+                "'as_of' says which rows to restore, and excludes 'meta_only' and 'point_in_time: false'",
             ),
         ):
             if is_wrong:

@@ -89,6 +89,8 @@ class BackedUpCollection(Model):
     segment_count: int
     object_count: int
     size_bytes: int
+    moment: datetime | None = None
+    """What a restore brings back is what there was then, UTC; null where nobody knows."""
 
 
 class FailedCollection(Model):
@@ -139,6 +141,9 @@ class Backup(BackupSummary):
     """`s3://bucket/prefix/` of the backup."""
     source: str
     """`s3://bucket/root path` that it was taken from; empty where another tool made it."""
+    moment: datetime | None = None
+    """What a restore brings back is what there was then, UTC; collections can have a later one of their own. Null where
+    nobody knows: of another tool's backup, and of one without a flush."""
     run: str | None = None
     """ID of the run that made it; null where another tool did, or another stack."""
     collections: tuple[BackedUpCollection, ...]

@@ -20,6 +20,9 @@ BRANCH_HEAD_PATCH = 9999
 # From then on imports are jobs of many files, reached by REST as well, and deletes lie in segments of their own.
 _IMPORT_JOBS_SINCE = (2, 4)
 
+# From then on one node writes each channel's log, and stamps what it writes.
+_STREAMING_SINCE = (2, 6)
+
 # Newer than all, so that it is refused where a version is too new and never taken for an old one.
 _UNKNOWN_MAJOR = 99
 
@@ -90,6 +93,11 @@ def is_older(target: ServerVersion, backup: ServerVersion) -> bool:
 def has_flush_all(server: ServerVersion) -> bool:
     """Return whether one call can flush a whole server, and says up to where."""
     return (server.major, server.minor, server.patch) >= _FLUSH_ALL_SINCE
+
+
+def stamps_in_order(server: ServerVersion) -> bool:
+    """Return whether a request gets its timestamp when it is written to the log, and not some time before."""
+    return server.minor_line >= _STREAMING_SINCE
 
 
 def has_import_jobs(server: ServerVersion) -> bool:

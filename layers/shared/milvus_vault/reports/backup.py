@@ -1,6 +1,7 @@
 """The report of a backup."""
 
 from milvus_vault.archive.manifest import Manifest
+from milvus_vault.model.hybrid import as_text
 from milvus_vault.model.retention import Retention
 from milvus_vault.reports.charts import bar_chart
 from milvus_vault.reports.pages import MAX_ROWS, failure, render
@@ -33,12 +34,22 @@ def render_backup_report(manifest: Manifest, location: str) -> bytes:
             "row_count": sum(entry.row_count for entry in largest),
             "segment_count": sum(entry.segment_count for entry in largest),
             "keeping": _keeping(manifest),
+            "moment": _moment(manifest),
             "charts": [chart for chart in charts if chart],
             "failures": [failure(str(f.name), f.error, f.message) for f in manifest.failures[:MAX_ROWS]],
             "rows": largest[:MAX_ROWS],
             "others": largest[MAX_ROWS:],
         },
     )
+
+
+def _moment(manifest: Manifest) -> str:
+    """Return as of when the collections are restored."""
+    if not manifest.moment:
+        return "no known moment: a restore brings back all that was captured"
+    own = sum(entry.moment != manifest.moment for entry in manifest.collections)
+    others = f", but {own} of {len(manifest.collections)} collections, which have later ones" if own else ""
+    return f"{as_text(manifest.moment)}, all collections alike{others}"
 
 
 def _keeping(manifest: Manifest) -> str:

@@ -8,7 +8,8 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from milvus_vault.errors import leaf_named
-from milvus_vault.reports.text import bytes_text, count_text, duration_text, share_text, time_text
+from milvus_vault.model.hybrid import as_text
+from milvus_vault.reports.text import bytes_text, count_text, duration_text, exact_time_text, share_text, time_text
 
 MAX_ROWS = 1000
 """Rows of a table. A thousand are 0.3 MB, and a telephone still scrolls through them."""
@@ -53,6 +54,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         auto_reload=False,
     )
-    environment.filters |= {"bytes": bytes_text, "count": count_text, "time": time_text, "duration": duration_text}
+    environment.filters |= {"bytes": bytes_text, "count": count_text, "duration": duration_text}
+    environment.filters |= {"time": time_text, "exact_time": exact_time_text, "hybrid": as_text}
     environment.globals |= {"max_rows": MAX_ROWS, "share": share_text}
     return environment

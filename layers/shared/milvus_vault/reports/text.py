@@ -27,6 +27,11 @@ def time_text(time: datetime) -> str:
     return f"{time.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
 
 
+def exact_time_text(time: datetime) -> str:
+    """Return a time to the millisecond, in UTC."""
+    return f"{time.astimezone(UTC):%Y-%m-%d %H:%M:%S.%f}"[:-3] + " UTC"
+
+
 def duration_text(duration: timedelta) -> str:
     """Return a length of time in its two largest units; below a minute in seconds with a decimal place."""
     total = duration.total_seconds()

@@ -1,6 +1,8 @@
 """The working files of a restore run, by their names in its workspace.
 
     restore.json                         `RestorePlan`
+    cuts/<index>.json                    `Cut`: what CutCollections is to read of one collection
+    cuts/<index>.done.json               `CutDone`
     collections/<index>/target.json      `Target`: what is to become of one collection
     collections/<index>/...              its journal, see `journal.py`
     importing/<attempt>.json             `ImportsMoved`
@@ -12,7 +14,7 @@ The `RestoreReport` lies outside, so that the next restore of the same request l
 from datetime import datetime
 from typing import Any
 
-from pydantic import field_serializer
+from pydantic import Field, field_serializer
 
 from milvus_vault.model.base import Model
 from milvus_vault.model.collections import CollectionLayout, CollectionName, IndexDescription, KeyValue, LoadState
@@ -29,7 +31,8 @@ class ImportPaths(Model):
     delta_prefix: str
     """Empty where nothing was deleted."""
     row_count: int
-    """Rows in the segments, deleted ones included."""
+    """Rows in the segments that are not newer than where they are cut; deleted ones included."""
+    segments: tuple[int, ...] = ()
 
 
 class ImportSource(Model):
@@ -69,6 +72,8 @@ class Target(Model):
     imports: tuple[ImportSource, ...] = ()
     deletes: tuple[ImportSource, ...] = ()
     """What is imported when all rows are: deletes that could not be imported beside them."""
+    cut: int = 0
+    """Hybrid timestamp after which its rows and deletes are left out; 0: none are."""
     live_row_count: int | None
     replaces: int | None = None
     """ID of the collection that has the target's name now, and will be dropped."""
@@ -107,6 +112,8 @@ class RestorePlan(Model):
     is_staged: bool
     """Whether objects are copied into Milvus' bucket, or imported from where they lie."""
     staging_folder: str
+    cuts: tuple[int, ...] = ()
+    """Indexes of the collections whose logs CutCollections has to read, each with a `Cut`."""
     targets: tuple[CollectionName, ...]
     """Their positions are the indexes by which all other files name them."""
     databases: tuple[TargetDatabase, ...]
@@ -116,6 +123,36 @@ class RestorePlan(Model):
     def _as_asked(self, request: RestoreRequest) -> dict[str, Any]:
         # Without defaults: `load` that was asked for and `load` by default differ where there is no index.
         return request.model_dump(mode="json", exclude_unset=True)
+
+
+class Cut(Model):
+    """What of a collection's logs has to be read before anything is imported."""
+
+    name: CollectionName
+    """In the backup."""
+    end_timestamp: int
+    """Where rows and deletes are cut; 0: they are not."""
+    is_chosen: bool
+    """Whether a person chose where: then rows have to be counted, and the time may lie outside."""
+    moment: int
+    """Of the collection in the backup; 0 where nobody knows it."""
+    rows: dict[int, tuple[str, ...]] = Field(default_factory=dict)
+    """By segment, the keys in the backup of the logs that hold its rows' timestamps."""
+    deletes: tuple[str, ...] = ()
+    """Keys in the backup of delta logs to look into."""
+    cut_deletes: tuple[tuple[str, str], ...] = ()
+    """Delta logs to cut, by their keys in the backup, each with the key in Milvus' bucket that it gets."""
+
+
+class CutDone(Model):
+    """What was read of a collection's logs."""
+
+    moment: int
+    """Of the collection in the backup; 0 where nobody knows it."""
+    oldest: int = 0
+    """Timestamp of its first row or delete; 0 where nothing was read."""
+    newest: int = 0
+    warnings: tuple[str, ...] = ()
 
 
 class Attempt(Model):
@@ -140,7 +177,7 @@ class ImportJob(Model):
     partition: str
     row_count: int
     has_deletes: bool
-    """Whether fewer rows may be imported: those deleted, or newer than a point in time, are left out."""
+    """Whether fewer rows may be imported: those that were deleted are left out."""
     pair_count: int
     """Of how many pairs of prefixes it is."""
 
@@ -214,6 +251,8 @@ class RestoredCollection(Model):
     target: CollectionName
     status: str
     """`restored` or `failed`."""
+    as_of: datetime | None = None
+    """What came back is what there was then, UTC; None where all that the backup holds did."""
     row_count: int = 0
     aliases: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
@@ -235,6 +274,16 @@ class RestoreReport(Model):
     is_staged: bool
     collections: tuple[RestoredCollection, ...]
     warnings: tuple[str, ...] = ()
+
+
+def cut_name(index: int) -> str:
+    """Return the name of what is to be read of a collection's logs."""
+    return f"cuts/{index}.json"
+
+
+def cut_done_name(index: int) -> str:
+    """Return the name of what was read of a collection's logs."""
+    return f"cuts/{index}.done.json"
 
 
 def target_name(index: int) -> str:

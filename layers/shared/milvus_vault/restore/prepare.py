@@ -20,12 +20,12 @@ from milvus_vault.model.requests import RestoreRequest
 from milvus_vault.model.versions import ServerVersion, has_import_jobs, parse_version
 from milvus_vault.ports import Executions, ObjectStore, VectorDatabase
 from milvus_vault.restore.aliases import check_switches
-from milvus_vault.restore.documents import PLAN, ImportSource, RestorePlan, target_name
+from milvus_vault.restore.cut import cut_of, cut_to_read
+from milvus_vault.restore.documents import PLAN, Cut, ImportSource, RestorePlan, cut_done_name, cut_name, target_name
 from milvus_vault.restore.journal import Journal
 from milvus_vault.restore.loading import Loading, LoadPlanner, check_loading
 from milvus_vault.restore.naming import resolve_targets, target_databases
 from milvus_vault.restore.partitions import check_partitions, objects_in, with_partitions
-from milvus_vault.restore.point_in_time import channel_ends, lost_points
 from milvus_vault.restore.rbac import check_rbac, restore_rbac
 from milvus_vault.restore.rights import restore_rights
 from milvus_vault.restore.staging import CollectionImport, FoldLimits
@@ -42,6 +42,8 @@ class _Sources(NamedTuple):
 
     rows: tuple[ImportSource, ...] = ()
     deletes: tuple[ImportSource, ...] = ()
+    cut: Cut | None = None
+    """What has to be read first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,14 +109,13 @@ class RestorePreparation:
                 *archive.warnings,
                 *self._warnings(archive),
                 *loads.warnings(),
-                *lost_points(self.request, server, [collection for collection, _ in chosen]),
             ),
         )
         claims, target_claims = self._claims(self.run.bucket), self._claims(self.storage.bucket)
         try:
             self._claim(claims, target_claims, plan.targets)
             self._check_backup_stays(plan)
-            self._write(plan, archive, chosen, loading)
+            plan = self._write(plan, archive, chosen, loading)
             if rbac is not None:
                 restore_rbac(rbac, self.database)
         except VaultError:
@@ -202,8 +203,8 @@ class RestorePreparation:
         archive: Archive,
         chosen: Sequence[tuple[ArchivedCollection, CollectionName]],
         loading: Sequence[Loading],
-    ) -> None:
-        """Write down what is to become of each collection, and what to copy for it."""
+    ) -> RestorePlan:
+        """Write down what is to become of each collection, and what to read and to copy for it."""
         journal = Journal(self.run)
         progress = journal.read()
         check = TargetCheck(self.request, self.database, journal)
@@ -217,6 +218,7 @@ class RestorePreparation:
         if plan.is_staged:
             job = CopyJob(source_bucket=self.run.bucket, destination_bucket=self.storage.bucket)
             write_job(self.run, self._attempt, job)
+        cuts: list[int] = []
         for index, (collection, name) in enumerate(chosen):
             sources = _Sources()
             if self._has_rows(archive):
@@ -228,8 +230,14 @@ class RestorePreparation:
             target = make_target(self.request, index, self._part(collection), name, loading[index])
             found = {"imports": sources.rows, "deletes": sources.deletes, "replaces": replaced[index]}
             self.run.write(target_name(index), target.model_copy(update=found))
+            if sources.cut is not None and not progress[index].is_imported:
+                self.run.delete([cut_done_name(index)])
+                self.run.write(cut_name(index), sources.cut)
+                cuts.append(index)
+        plan = plan.model_copy(update={"cuts": tuple(cuts)})
         check_owner(self.run, self._attempt)
         self.run.write(PLAN, plan)
+        return plan
 
     def _has_rows(self, archive: Archive) -> bool:
         return not archive.meta_only and not self.request.meta_only
@@ -288,17 +296,21 @@ class RestorePreparation:
     def _sources(self, plan: RestorePlan, index: int, collection: ArchivedCollection, *, is_staged: bool) -> _Sources:
         """Return what to import of a collection; where that is staged, write down what to copy."""
         objects = objects_in(collection, self._objects(collection))
+        cut = cut_of(self.request, collection)
         base = f"{plan.staging_folder}{collection.collection_id}/" if plan.is_staged else self.layout.binlogs
         if has_import_jobs(parse_version(plan.server_version)):
-            whole = CollectionImport(collection, objects, self.fold_limits, channel_ends(self.request, collection))
+            cut_base = f"{plan.staging_folder}cut/{collection.collection_id}/"
+            whole = CollectionImport(collection, objects, self.fold_limits, cut)
             items = whole.staged_items(base)
+            to_read = cut_to_read(self.request, collection, objects, whole.deletes_to_cut(cut_base))
             if plan.is_staged:
-                sources = _Sources(whole.sources_staged(base), whole.deletes_staged(base))
+                sources = _Sources(whole.sources_staged(base), whole.deletes_staged(base, cut_base), to_read)
             else:
-                sources = _Sources(whole.sources_in(base))
+                sources = _Sources(whole.sources_in(base), cut=to_read)
         else:
             items = staged_items(base, objects)
-            sources = _Sources(import_sources(base, collection, objects))
+            to_read = cut_to_read(self.request, collection, objects, ())
+            sources = _Sources(import_sources(base, collection, objects, cut), cut=to_read)
         if is_staged:
             target = CopyTarget(index=index, name=str(collection.name), folders=(base,))
             write_target(self.run, self._attempt, target, items)

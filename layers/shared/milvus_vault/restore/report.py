@@ -1,15 +1,19 @@
 """ReportRestore: what became of each collection."""
 
+from collections.abc import Iterator
 from datetime import datetime
 
 from milvus_vault.archive.layout import RUNS_FOLDER, join
+from milvus_vault.model.hybrid import as_datetime_or_none
 from milvus_vault.restore.documents import (
+    CutDone,
     Failed,
     Finished,
     RestoredCollection,
     RestorePlan,
     RestoreReport,
     Target,
+    cut_done_name,
     target_name,
 )
 from milvus_vault.restore.journal import Journal
@@ -26,13 +30,20 @@ def report_page_key(run: Workspace, execution_arn: str) -> str:
     return report_key(run, execution_arn).removesuffix(".json") + ".html"
 
 
+def _warnings_of_cuts(run: Workspace, plan: RestorePlan) -> Iterator[str]:
+    for index in plan.cuts:
+        done = run.find(cut_done_name(index), CutDone)
+        yield from done.warnings if done else ()
+
+
 def report_restore(run: Workspace, plan: RestorePlan, finished_at: datetime) -> RestoreReport:
     """Write and return the report of a restore."""
     journal = Journal(run)
     progress = journal.read()
     collections = []
     for index, name in enumerate(plan.targets):
-        source = run.read(target_name(index), Target).source
+        target = run.read(target_name(index), Target)
+        source = target.source
         if progress[index].is_finished:
             finished = journal.get(index, "finished", Finished)
             collections.append(
@@ -40,6 +51,7 @@ def report_restore(run: Workspace, plan: RestorePlan, finished_at: datetime) -> 
                     source=source,
                     target=name,
                     status="restored",
+                    as_of=as_datetime_or_none(target.cut),
                     row_count=finished.row_count,
                     aliases=finished.aliases,
                     warnings=finished.warnings,
@@ -67,7 +79,7 @@ def report_restore(run: Workspace, plan: RestorePlan, finished_at: datetime) -> 
         content_checked=plan.content_checked,
         is_staged=plan.is_staged,
         collections=tuple(collections),
-        warnings=plan.warnings,
+        warnings=(*plan.warnings, *_warnings_of_cuts(run, plan)),
     )
     run.store.put(run.bucket, report_key(run, plan.execution_arn), report.model_dump_json(indent=1).encode())
     return report

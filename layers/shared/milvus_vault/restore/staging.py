@@ -5,16 +5,18 @@ Staged for a server of 2.4 or newer, with segments in groups of what one job tak
     <base>insert_log/<collection>/<partition>/<group>/<segment>/<field>/<log>
     <base>delta_log/<collection>/<partition>/<group>/<segment>/<log>
     <base>level_zero/<collection>/<partition or -1>/<log>       only where deletes are imported by themselves
+
+Deletes that are imported by themselves and have to be cut are not copied, but written by CutCollections:
+
+    <cut base><partition or -1>/<log>
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from types import MappingProxyType
 
 from milvus_vault.archive.contents import ArchivedCollection, ArchivedPartition, ArchivedSegment
 from milvus_vault.archive.layout import DELTA_LOG, INSERT_LOG, LogKey, parse_log_key
-from milvus_vault.errors import InvalidRequestError
 from milvus_vault.model.collections import ALL_PARTITIONS, ImportPair, SegmentLevel
 from milvus_vault.model.objects import ArchivedObject, CopyItem
 from milvus_vault.restore.documents import ImportPaths, ImportSource
@@ -65,17 +67,14 @@ class CollectionImport:
         collection: ArchivedCollection,
         objects: Iterable[ArchivedObject],
         limits: FoldLimits,
-        ends: Mapping[str, int] = MappingProxyType({}),
+        cut: int = 0,
     ) -> None:
-        """Sort a collection's objects; `ends` are timestamps by channel, after which rows and deletes are left out.
-
-        Raises `InvalidRequestError` where these would have to hold for deletes that are imported by themselves.
-        """
+        """Sort a collection's objects; `cut` is the timestamp after which rows and deletes are left out, or 0."""
         self._collection = collection
-        self._ends = {segment.segment_id: ends.get(segment.virtual_channel, 0) for segment in collection.segments}
+        self._cut = cut
         self._segments: dict[int, _Segment] = {}
         for found in collection.segments:
-            if found.row_count and found.level is not SegmentLevel.L0:
+            if rows_until(found, cut) and found.level is not SegmentLevel.L0:
                 self._segments[found.segment_id] = _Segment(found)
         self._level_zero: dict[int, list[ArchivedObject]] = defaultdict(list)
         level_zero = {each.segment_id for each in collection.segments if each.level is SegmentLevel.L0}
@@ -88,9 +87,6 @@ class CollectionImport:
                 (segment_of.deletes if key.kind == DELTA_LOG else segment_of.inserts).append(item)
         self.folds = self._can_fold(limits)
         """Whether deletes of level 0 are imported with the rows that they concern, and not after them."""
-        if ends and not self.folds:
-            msg = f"{collection.name} has too many deletes to be restored as of a point in time"
-            raise InvalidRequestError(msg, hint="Leave out point_in_time, or deploy the stack with higher FoldCopies.")
         if self.folds:
             for segment in self._segments.values():
                 segment.folded = list(self._concerning(segment.found.partition_id))
@@ -108,7 +104,7 @@ class CollectionImport:
                 partition=partition.name,
                 pairs=tuple(self._paths(base, partition, str(item.found.group_id), [item]) for item in group),
                 storage_version=group[0].found.storage_version,
-                end_timestamp=self._ends[group[0].found.segment_id],
+                end_timestamp=self._cut,
             )
             for partition, _, group in self._groups()
         )
@@ -120,12 +116,12 @@ class CollectionImport:
                 partition=partition.name,
                 pairs=(self._paths(base, partition, str(number), group),),
                 storage_version=group[0].found.storage_version,
-                end_timestamp=self._ends[group[0].found.segment_id],
+                end_timestamp=self._cut,
             )
             for partition, number, group in self._groups()
         )
 
-    def deletes_staged(self, base: str) -> tuple[ImportSource, ...]:
+    def deletes_staged(self, base: str, cut_base: str) -> tuple[ImportSource, ...]:
         """Return what to import after all rows: the deletes that are not folded, those of partitions first.
 
         One folder for each partition, so that a job has one path, as servers before 2.6.5 want it; more paths would
@@ -137,10 +133,21 @@ class CollectionImport:
         return tuple(
             ImportSource(
                 partition=names[number],
-                pairs=(ImportPaths(insert_prefix="", delta_prefix=self._level_zero_folder(base, number), row_count=0),),
+                pairs=(ImportPaths(insert_prefix="", delta_prefix=folder, row_count=0),),
                 is_deletes=True,
             )
             for number in sorted(self._level_zero, reverse=True)
+            for folder in [f"{cut_base}{number}/" if self._cut else self._level_zero_folder(base, number)]
+        )
+
+    def deletes_to_cut(self, cut_base: str) -> tuple[tuple[str, str], ...]:
+        """Return the delta logs to cut, each with the key that it gets; none where an import does it."""
+        if self.folds or not self._cut:
+            return ()
+        return tuple(
+            (item.stored_key, f"{cut_base}{number}/{_log_key(item).log_id}")
+            for number, items in self._level_zero.items()
+            for item in items
         )
 
     def staged_items(self, base: str) -> Iterator[CopyItem]:
@@ -153,7 +160,7 @@ class CollectionImport:
                     yield _copy(item, f"{base}{INSERT_LOG}/{below}/{key.field_id}/{key.log_id}")
                 for item in (*segment.deletes, *segment.folded):
                     yield _copy(item, f"{base}{DELTA_LOG}/{below}/{_log_key(item).log_id}")
-        if not self.folds:
+        if not self.folds and not self._cut:
             for partition_id, items in self._level_zero.items():
                 for item in items:
                     yield _copy(item, f"{self._level_zero_folder(base, partition_id)}{_log_key(item).log_id}")
@@ -175,11 +182,11 @@ class CollectionImport:
     def _groups(self) -> Iterator[tuple[ArchivedPartition, int, _Group]]:
         """Yield partition, number and segments of each job."""
         for partition in self._collection.partitions:
-            alike: dict[tuple[int, int], list[_Segment]] = defaultdict(list)
+            alike: dict[int, list[_Segment]] = defaultdict(list)
             for found in partition.segments:
                 if (segment := self._segments.get(found.segment_id)) is not None:
-                    alike[found.storage_version, self._ends[found.segment_id]].append(segment)
-            groups = [group for segments in alike.values() for group in _cut(segments)]
+                    alike[found.storage_version].append(segment)
+            groups = [group for segments in alike.values() for group in _in_jobs(segments)]
             for number, group in enumerate(groups, start=1):
                 yield partition, number, group
 
@@ -189,14 +196,20 @@ class CollectionImport:
         return ImportPaths(
             insert_prefix=f"{base}{INSERT_LOG}/{below}",
             delta_prefix=f"{base}{DELTA_LOG}/{below}" if has_deletes else "",
-            row_count=sum(segment.found.row_count for segment in segments),
+            row_count=sum(rows_until(segment.found, self._cut) for segment in segments),
+            segments=tuple(segment.found.segment_id for segment in segments),
         )
 
     def _level_zero_folder(self, base: str, partition_id: int) -> str:
         return f"{base}{LEVEL_ZERO}/{self._collection.collection_id}/{partition_id}/"
 
 
-def _cut(segments: Iterable[_Segment]) -> Iterator[list[_Segment]]:
+def rows_until(segment: ArchivedSegment, cut: int) -> int:
+    """Return a segment's rows up to the moment that it was backed up with, or all where nothing is cut."""
+    return segment.row_count - segment.later_row_count if cut else segment.row_count
+
+
+def _in_jobs(segments: Iterable[_Segment]) -> Iterator[list[_Segment]]:
     """Cut segments into what one job takes."""
     group: list[_Segment] = []
     size_bytes = 0

@@ -12,28 +12,32 @@ from milvus_vault.archive.contents import ArchivedCollection
 from milvus_vault.archive.layout import DELTA_LOG, INSERT_LOG, parse_log_key
 from milvus_vault.model.objects import ArchivedObject, CopyItem
 from milvus_vault.restore.documents import ImportPaths, ImportSource
+from milvus_vault.restore.staging import rows_until
 
 
 def import_sources(
-    base: str, collection: ArchivedCollection, objects: Iterable[ArchivedObject]
+    base: str, collection: ArchivedCollection, objects: Iterable[ArchivedObject], cut: int = 0
 ) -> tuple[ImportSource, ...]:
     """Return what to import of a collection whose logs lie below `base`: one source for each partition with rows.
 
-    A whole partition at once, since these servers take 2 s for each import job, whatever is in it.
+    A whole partition at once, since these servers take 2 s for each import job, whatever is in it. `cut` is the
+    timestamp after which rows and deletes are left out, or 0.
     """
     keys = [key for item in objects if (key := parse_log_key(item.source_key))]
     with_deletes = {key.partition_id for key in keys if key.kind == DELTA_LOG}
     sources = []
     for partition in collection.partitions:
-        if partition.row_count:
+        row_count = sum(rows_until(segment, cut) for segment in partition.segments)
+        if row_count:
             below = f"{collection.collection_id}/{partition.partition_id}/"
             has_deletes = partition.partition_id in with_deletes
             paths = ImportPaths(
                 insert_prefix=f"{base}{INSERT_LOG}/{below}",
                 delta_prefix=f"{base}{DELTA_LOG}/{below}" if has_deletes else "",
-                row_count=partition.row_count,
+                row_count=row_count,
+                segments=tuple(segment.segment_id for segment in partition.segments if segment.row_count),
             )
-            sources.append(ImportSource(partition=partition.name, pairs=(paths,)))
+            sources.append(ImportSource(partition=partition.name, pairs=(paths,), end_timestamp=cut))
     return tuple(sources)
 
 

@@ -134,7 +134,7 @@ class Submission:
                         job_id=job_id,
                         partition=source.partition,
                         row_count=sum(pair.row_count for pair in pairs),
-                        has_deletes=any(pair.delta_prefix for pair in pairs) or source.end_timestamp > 0,
+                        has_deletes=any(pair.delta_prefix for pair in pairs),
                         pair_count=len(pairs),
                     )
                 )

@@ -13,6 +13,7 @@ from milvus_vault.errors import (
 from milvus_vault.model.collections import CollectionName
 from milvus_vault.model.requests import RestoreRequest
 from milvus_vault.ports import VectorDatabase
+from milvus_vault.restore.cut import cut_of
 from milvus_vault.restore.documents import Created, Finished, Target
 from milvus_vault.restore.journal import Journal, Progress
 from milvus_vault.restore.loading import Loading
@@ -168,5 +169,7 @@ def make_target(
         replicas=loading.replicas,
         resource_groups=loading.resource_groups,
         loaded_partitions=loaded if 0 < len(loaded) < len(collection.partitions) else (),
-        live_row_count=collection.live_row_count,
+        cut=cut_of(request, collection),
+        # What was counted is what there was at the moment of the backup.
+        live_row_count=None if request.as_of else collection.live_row_count,
     )

@@ -38,6 +38,8 @@ PHASES: Mapping[RunKind, Mapping[str, str]] = {
         **_COPYING,
         "PrepareRestore": "checking the backup and the target",
         "AttemptRestore": "preparing",
+        "HasCuts": "preparing",
+        "CutCollections": "reading logs",
         "IsStaged": "preparing",
         "StagingIncomplete": "cleaning up",
         "CreateCollections": "creating collections",

@@ -14,6 +14,7 @@ from milvus_vault.cli.options import (
     Wait,
     backup_name,
     partitions,
+    past_time,
     renames,
     replicas,
     resource_groups,
@@ -41,10 +42,19 @@ def restore(
     point_in_time: Annotated[
         bool,
         typer.Option(
-            "--point-in-time",
-            help="Leave out rows and deletes that came after the flush of the backup. Milvus 2.4 and newer.",
+            "--point-in-time/--everything",
+            help="As it was at the backup's moment, or all that the backup holds, halves of upserts as well.",
         ),
-    ] = False,
+    ] = True,
+    as_of: Annotated[
+        str,
+        typer.Option(
+            "--as-of",
+            metavar="TIME",
+            help="As it was at this time before the backup's moment, such as 2027-01-31T02:15:30.250Z.",
+            show_default=False,
+        ),
+    ] = "",
     suffix: Annotated[
         str, typer.Option("--suffix", "-s", metavar="TEXT", help="Add this to each name.", show_default=False)
     ] = "",
@@ -118,7 +128,8 @@ def restore(
     [dim]milvus-vault restore -n before_upgrade -r 'shop.orders:shop.orders_old' --allow-version[/]
     [dim]milvus-vault restore before_upgrade --replicas shop.*:2,shop.orders:3 --resource-group blue:green[/]
     [dim]milvus-vault restore before_upgrade -c shop.orders -s _restored --switch-aliases --wait[/]
-    [dim]milvus-vault restore before_upgrade -c shop.orders -p shop.orders:y2026 -s _2026 --point-in-time[/]
+    [dim]milvus-vault restore before_upgrade -c shop.orders -p shop.orders:y2026 -s _2026[/]
+    [dim]milvus-vault restore before_upgrade --as-of 2027-01-31T02:15:30Z -s _then[/]
     """
     from milvus_vault.cli.following import start_or_follow
     from milvus_vault.cli.requests import restore_request
@@ -137,7 +148,8 @@ def restore(
         restore_aliases=False if no_aliases else None,
         switch_aliases=switch_aliases or None,
         partitions=partitions(partition) or None,
-        point_in_time=point_in_time or None,
+        point_in_time=None if point_in_time else False,
+        as_of=past_time(as_of) if as_of else None,
         max_shards=max_shards,
         replicas=replicas(replica),
         resource_groups=resource_groups(resource_group) or None,

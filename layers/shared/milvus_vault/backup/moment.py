@@ -1,0 +1,115 @@
+"""The moment of a backup: one timestamp of Milvus' clock at which every restore is cut, and how it is proved.
+
+A flush is no moment. It seals the segments that rows go to, and somewhat later writes all deletes that have come by
+then: of an upsert that arrives in between, the delete is in the backup and the row is not. So a timestamp of the server
+is taken first, and left for longer than a request is on its way; only then the flush. What is newer than it is in the
+backup by chance, and no restore brings it back. docs/consistency.md has the whole argument.
+
+`proof.py` proves it of what lies in the backup by then.
+"""
+
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from milvus_vault.archive.layout import DELTA_LOG, holds_timestamps, parse_log_key
+from milvus_vault.backup.documents import Evidence
+from milvus_vault.errors import ServerClockError
+from milvus_vault.model.collections import CollectionName
+from milvus_vault.model.hybrid import as_text, at_whole_millisecond
+from milvus_vault.model.objects import ListedObject
+from milvus_vault.ports import VectorDatabase
+
+# Milvus gives a request its timestamp and then looks for a segment, which takes milliseconds, or a second in a server
+# that is short of it. On the real 2.5.27 a margin of 50 ms was enough (11 backups of 11), on the real 2.3.5 1.5 s.
+MARGIN_SECONDS = 1.5
+
+# Objects that were written so long before a backup began hold nothing newer than it, whatever two clocks differ by.
+RECENT = timedelta(minutes=15)
+
+FIRST_FLUSH_SECONDS = 600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """A timestamp of the server, and when this process got it."""
+
+    timestamp: int
+    """Hybrid, at a whole millisecond: servers up to 2.4 can be told no other."""
+    taken_at: float
+    """By the monotonic clock."""
+
+    def wait(self, database: VectorDatabase) -> None:
+        """Return once every request that was stamped before it has arrived, in all likelihood.
+
+        Raises `ServerClockError` where the server's time has not gone on meanwhile.
+        """
+        time.sleep(max(0.0, self.taken_at + MARGIN_SECONDS - time.monotonic()))
+        now = database.current_timestamp()
+        if now is not None:
+            check_clock(self.timestamp, now, "its clock")
+
+
+def take_moment(database: VectorDatabase, collections: Sequence[CollectionName]) -> Moment | None:
+    """Return the server's present moment; None where there is no collection that it could be one of.
+
+    Servers before 2.3 tell the time only of a flush, which one of the collections gets for it.
+    """
+    if not collections:
+        return None
+    timestamp = database.current_timestamp()
+    if timestamp is None:
+        name = collections[0]
+        timestamp = database.flush(name.database, name.name, timeout_seconds=FIRST_FLUSH_SECONDS).timestamp
+    return Moment(at_whole_millisecond(timestamp), time.monotonic())
+
+
+def check_clock(moment: int, later: int, what: str) -> None:
+    """Raise `ServerClockError` unless something that the server stamped afterwards is newer than the moment."""
+    if later > moment:
+        return
+    msg = f"Milvus said it was {as_text(moment)}, and afterwards that {what} is at {as_text(later)}"
+    raise ServerClockError(
+        msg, hint="See that the clocks of Milvus' hosts and its etcd are right, then start the backup again."
+    )
+
+
+def evidence_of(
+    objects: Iterable[tuple[ListedObject, str]],
+    storage_versions: Mapping[int, int],
+    replaced: Iterable[ListedObject],
+    *,
+    began_at: datetime,
+    is_settled: bool,
+) -> Evidence:
+    """Return what the proof of a collection's moment has to read.
+
+    Args:
+        objects: The collection's objects in Milvus' bucket, each with its key in the backup.
+        storage_versions: Of each segment.
+        replaced: Delta logs of segments that were replaced.
+        began_at: When the backup began.
+        is_settled: Whether all requests stamped before the moment are known to have arrived before the flush.
+    """
+    since = began_at - RECENT
+    rows: dict[int, list[str]] = {}
+    deletes: list[str] = []
+    for listed, stored_key in objects:
+        key = parse_log_key(listed.key)
+        if key is None or not _is_recent(listed, since):
+            continue
+        if key.kind == DELTA_LOG:
+            deletes.append(stored_key)
+        elif holds_timestamps(key, storage_versions.get(key.segment_id, 0)):
+            rows.setdefault(key.segment_id, []).append(stored_key)
+    return Evidence(
+        rows={number: tuple(keys) for number, keys in rows.items()},
+        deletes=tuple(deletes),
+        replaced=tuple(listed.key for listed in replaced if _is_recent(listed, since)),
+        is_settled=is_settled,
+    )
+
+
+def _is_recent(listed: ListedObject, since: datetime) -> bool:
+    return listed.modified_at is None or listed.modified_at >= since

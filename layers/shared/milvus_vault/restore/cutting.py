@@ -1,0 +1,180 @@
+"""CutCollections: read the logs that have to be read before anything is made or imported.
+
+Few restores need it. Where a person chose the time, nobody knows how many rows are newer. Deletes that are imported by
+themselves are cut here, since no import of them cuts. And an archive without a moment is looked through for halves of
+upserts: the delete of one that came during the flush is in it, and its row may not be.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from milvus_vault.binlogs import cut_deletes, named, read_deletes, read_timestamps
+from milvus_vault.claims import check_owner
+from milvus_vault.copying.concurrently import each
+from milvus_vault.errors import BackupDamagedError, MomentOutOfRangeError, ObjectNotFoundError
+from milvus_vault.model.hybrid import as_text, from_datetime, from_milliseconds
+from milvus_vault.model.names import attempt_of
+from milvus_vault.restore.documents import (
+    Cut,
+    CutDone,
+    ImportSource,
+    RestorePlan,
+    Target,
+    cut_done_name,
+    cut_name,
+    target_name,
+)
+from milvus_vault.workspace import Workspace
+
+# Of one collection at a time there is one log in memory, and the timestamps of its deletes.
+COLLECTIONS_AT_A_TIME = 4
+
+# An upsert gets its timestamp some time before its row gets a segment: see MARGIN_SECONDS of a backup.
+_MARGIN = from_milliseconds(1500)
+
+
+@dataclass(frozen=True, slots=True)
+class Cutting:
+    """Reads what the plan of a restore names."""
+
+    run: Workspace
+    plan: RestorePlan
+    staging_bucket: str
+    """Milvus' own."""
+    execution_arn: str
+
+    def cut_all(self) -> int:
+        """Read and cut, and return of how many collections. Repeated, it goes on where it was.
+
+        Raises:
+            MomentOutOfRangeError: The time that a person chose does not lie in the backup.
+            BackupDamagedError: A log is not there.
+            BinlogUnreadableError: A log cannot be read.
+        """
+        done = list(each(self._cut, self.plan.cuts, threads=COLLECTIONS_AT_A_TIME))
+        self._check_range(done)
+        return len(done)
+
+    def _cut(self, index: int) -> CutDone:
+        done = self.run.find(cut_done_name(index), CutDone)
+        if done is None:
+            cut = self.run.read(cut_name(index), Cut)
+            seen = _Seen(cut.end_timestamp)
+            for segment, keys in cut.rows.items():
+                for key in keys:
+                    seen.add_rows(segment, self._read(key, read_timestamps))
+            for key in cut.deletes:
+                seen.add_deletes(self._read(key, read_deletes).timestamps)
+            written = {key.rpartition("/")[0] + "/" for key in self._write(cut.cut_deletes, cut.end_timestamp)}
+            self._update_target(index, cut, seen.rows_until_end, written)
+            warnings = () if cut.end_timestamp else tuple(_suspicions(cut, seen.count_unmatched()))
+            done = CutDone(moment=cut.moment, oldest=seen.oldest, newest=seen.newest, warnings=warnings)
+            check_owner(self.run, attempt_of(self.execution_arn))
+            self.run.write(cut_done_name(index), done)
+        return done
+
+    def _read[Result](self, key: str, read: Callable[[bytes], Result]) -> Result:
+        try:
+            body = self.run.store.get(self.run.bucket, key)
+        except ObjectNotFoundError as err:
+            msg = f"{key} vanished from the backup while it was read"
+            raise BackupDamagedError(msg, hint="Somebody writes to the backup. Restore it from another copy.") from err
+        return named(key, body, read)
+
+    def _write(self, items: Iterable[tuple[str, str]], end: int) -> Iterator[str]:
+        """Write the delta logs as cut, and yield the keys of those that still hold a delete."""
+        for source, key in items:
+            body = self._read(source, lambda content: cut_deletes(content, end))
+            if body is not None:
+                check_owner(self.run, attempt_of(self.execution_arn))
+                self.run.store.put(self.staging_bucket, key, body)
+                yield key
+
+    def _update_target(self, index: int, cut: Cut, rows: Mapping[int, int], written: set[str]) -> None:
+        """Write down how many rows must come back, and which deletes are left to import."""
+        target = self.run.read(target_name(index), Target)
+        update: dict[str, object] = {}
+        if cut.is_chosen:
+            update["imports"] = tuple(_counted(source, rows) for source in target.imports)
+        if cut.cut_deletes:
+            update["deletes"] = tuple(s for s in target.deletes if s.pairs[0].delta_prefix in written)
+        if update:
+            check_owner(self.run, attempt_of(self.execution_arn))
+            self.run.write(target_name(index), target.model_copy(update=update))
+
+    def _check_range(self, done: Sequence[CutDone]) -> None:
+        """Raise `MomentOutOfRangeError` where the chosen time is before or after what the backup holds."""
+        if self.plan.request.as_of is None:
+            return
+        end = from_datetime(self.plan.request.as_of)
+        oldest = min((item.oldest for item in done if item.oldest), default=0)
+        newest = min((item.moment for item in done if item.moment), default=max(item.newest for item in done))
+        if not oldest <= end <= newest:
+            msg = f"{as_text(end)} does not lie in the backup, which holds {as_text(oldest)} to {as_text(newest)}"
+            raise MomentOutOfRangeError(msg, hint="Choose a time between these two, or leave it out.")
+
+
+class _Seen:
+    """What the timestamps of a collection's rows and deletes say."""
+
+    def __init__(self, end: int) -> None:
+        self._end = end
+        self._newest_rows = pa.array([], pa.int64())
+        self._deletes: list[pa.Array] = []
+        self.rows_until_end: dict[int, int] = {}
+        """By segment."""
+        self.oldest = self.newest = 0
+
+    def add_rows(self, segment: int, times: pa.Array) -> None:
+        """Add rows of a segment."""
+        until = int(pc.sum(pc.less_equal(times, self._end), min_count=0).as_py())
+        self.rows_until_end[segment] = self.rows_until_end.get(segment, 0) + until
+        self._add(times)
+        both = pa.concat_arrays([self._newest_rows, times])
+        # Only those close to the newest one are kept: of all rows it would be gigabytes.
+        self._newest_rows = both.filter(pc.greater(both, self._newest_row(both) - _MARGIN))
+
+    def add_deletes(self, times: pa.Array) -> None:
+        """Add deletes."""
+        self._add(times)
+        self._deletes.append(times)
+
+    def count_unmatched(self) -> int:
+        """Return how many deletes that are hardly older than the newest row, or newer, have no row of their time."""
+        since = self._newest_row(self._newest_rows) - _MARGIN
+        deletes = pa.chunked_array(self._deletes, pa.int64())
+        recent = deletes.filter(pc.greater(deletes, since))
+        return len(recent) - int(pc.sum(pc.is_in(recent, value_set=self._newest_rows), min_count=0).as_py())
+
+    def _add(self, times: pa.Array) -> None:
+        if len(times):
+            ends = pc.min_max(times).as_py()
+            self.oldest = min(self.oldest or ends["min"], ends["min"])
+            self.newest = max(self.newest, ends["max"])
+
+    @staticmethod
+    def _newest_row(times: pa.Array) -> int:
+        return int(pc.max(times).as_py() or 0)
+
+
+def _suspicions(cut: Cut, count: int) -> Iterator[str]:
+    if count:
+        yield (
+            f"{count} key(s) of {cut.name} were deleted while the backup was made or just before, and it has no row of"
+            " the same time: if these were upserts, their rows are lost"
+        )
+
+
+def _counted(source: ImportSource, rows: Mapping[int, int]) -> ImportSource:
+    """Return what to import, with the rows that it must bring."""
+    return source.model_copy(
+        update={
+            "pairs": tuple(
+                pair.model_copy(update={"row_count": sum(rows.get(segment, 0) for segment in pair.segments)})
+                for pair in source.pairs
+            )
+        }
+    )
