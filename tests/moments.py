@@ -20,7 +20,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, redirect_stdout
 from dataclasses import dataclass, replace
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from mypy_boto3_s3 import S3Client
 from pymilvus import MilvusClient
@@ -103,7 +103,7 @@ def draw(seed: int) -> Plan:
         operations_before=chance.randint(5, 40),
         speed=chance.choice((10.0, 20.0, 40.0)),
         in_flight=in_flight,
-        compacts_every=chance.choice((0.0, 0.7, 3.0)),
+        compacts_every=chance.choice((0.0, 5.0, 10.0)),
         folds_after=chance.choice((0.5, 2.0, 30.0)),
     )
 
@@ -122,6 +122,8 @@ class Outcome(NamedTuple):
     """Why there was no backup, or no restore."""
     moments: dict[str, int]
     """By collection, as far as the backup tells them."""
+    warnings: list[str]
+    """Of the backup."""
     rounds: int
     backup_seconds: float
     operations: int
@@ -139,7 +141,8 @@ class Outcome(NamedTuple):
         """Say what became of it."""
         shared = len(set(self.moments.values()))
         told = f"{shared} moment{'s' * (shared != 1)} of {len(self.moments)} told"
-        said = [self.error] * bool(self.error) + [str(violation) for violation in self.violations]
+        said = [self.error] * bool(self.error) + [f"warning: {text}" for text in self.warnings]
+        said += [str(violation) for violation in self.violations]
         first = (
             f"{'right' if self.is_right else 'WRONG'}  {self.keys} of {self.keys_expected} keys, {told}, "
             f"{self.rounds} rounds, {self.backup_seconds:.1f} s, {self.operations} operations meanwhile"
@@ -197,7 +200,8 @@ class InProcess:
     def restore(self, name: str) -> None:
         """Restore it. Those before 2.4 are too old for the version matrix."""
         with _told():
-            self.restoring.restore({"backup_name": name, "suffix": _SUFFIX, "allow_version": True})
+            report = self.restoring.restore({"backup_name": name, "suffix": _SUFFIX, "allow_version": True})
+            assert report["status"] == "complete", [item.get("message") for item in report["collections"]]
 
     def rows(self, name: str) -> Restored:
         """Return what is in a collection."""
@@ -278,7 +282,9 @@ def try_out(vault: Vault, plan: Plan) -> Outcome:
             error = f"no backup: {err}"
         ended = time.monotonic()
     log = writer.log
-    moments, rounds = _moments(vault, plan.name), _rounds(vault, plan.name)
+    manifest, rounds = _manifest(vault, plan.name), _rounds(vault, plan.name)
+    told = {item["name"]["name"]: int(item.get("moment", 0)) for item in manifest.get("collections", ())}
+    moments = {name: moment for name, moment in told.items() if moment}
     if not error:
         try:
             vault.restore(plan.name)
@@ -300,6 +306,7 @@ def try_out(vault: Vault, plan: Plan) -> Outcome:
         judge(log, restored, moments, started=started, ended=ended),
         error,
         moments,
+        list(manifest.get("warnings", ())),
         rounds,
         ended - started,
         sum(started <= done.sent and done.acknowledged <= ended for done in log),
@@ -308,15 +315,14 @@ def try_out(vault: Vault, plan: Plan) -> Outcome:
     )
 
 
-def _moments(vault: Vault, name: str) -> dict[str, int]:
-    """Return what a backup's manifest says of its collections' moments; nothing where there is no backup."""
+def _manifest(vault: Vault, name: str) -> dict[str, Any]:
+    """Return a backup's manifest; nothing where there is no backup."""
     bucket, prefix = vault.archives
-    key = next(_keys(vault, f"{prefix}/{name}/meta/vault/manifest.json"), None)
-    if key is None:
+    key = f"{prefix}/{name}/meta/vault/manifest.json"
+    if key not in _keys(vault, key):
         return {}
-    manifest = json.loads(vault.s3.get_object(Bucket=bucket, Key=key)["Body"].read())
-    found = {item["name"]["name"]: item.get("moment") for item in manifest["collections"]}
-    return {collection: int(moment) for collection, moment in found.items() if moment}
+    manifest: dict[str, Any] = json.loads(vault.s3.get_object(Bucket=bucket, Key=key)["Body"].read())
+    return manifest
 
 
 def _rounds(vault: Vault, name: str) -> int:
@@ -399,6 +405,7 @@ def table(version: str, outcomes: Sequence[Outcome]) -> str:
         "backups": len(outcomes),
         "right": sum(outcome.is_right for outcome in outcomes),
         **{name: sum(name in found for found in faults) for name in _COLUMNS},
+        "warned": sum(bool(outcome.warnings) for outcome in outcomes),
         "failed": sum(bool(outcome.error) for outcome in outcomes),
         "rounds": _spread([outcome.rounds for outcome in outcomes], str),
         "seconds": _spread(seconds, "{:.1f}".format),
