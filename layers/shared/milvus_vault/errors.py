@@ -171,7 +171,7 @@ class MomentOutOfRangeError(VaultError):
 
 
 class BinlogUnreadableError(VaultError):
-    """An insert log or a delta log of Milvus cannot be read."""
+    """A file of Milvus' rows or deletes is not what its place says, is not whole, or is encrypted."""
 
 
 class BackupFormatError(VaultError):

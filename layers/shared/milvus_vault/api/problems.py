@@ -31,6 +31,7 @@ _STATUS: dict[HTTPStatus, tuple[type[VaultError], ...]] = {
         errors.BackupDamagedError,
         errors.BackupExistsError,
         errors.BackupFormatError,
+        errors.BinlogUnreadableError,
         errors.BackupHeldError,
         errors.BackupInProgressError,
         errors.BackupInUseError,

@@ -26,9 +26,6 @@ from milvus_vault.workspace import Workspace
 # A Lambda function runs for at most 900 s; the rest is for describing, listing and writing.
 FLUSH_TIMEOUT_SECONDS = 600.0
 
-# From then on a flush has ended only when all is in storage that was stamped before it.
-_WAITS_SINCE = (2, 3)
-
 
 class _At(NamedTuple):
     """The moment of a collection."""
@@ -84,20 +81,19 @@ class SnapshotBatch:
     def _moments(self, before: Mapping[int, Snapshot | None]) -> dict[int, _At]:
         """Return the moment of each collection: the plan's in the first round, one of its own afterwards.
 
-        What was stamped before a flush has arrived when the flush has ended, as servers from 2.3 on wait for it: a
-        second flush, which seals what it arrived in, settles the moment before the first one. That is of no use where
-        rows may be gone since.
+        What was stamped before a flush has arrived when the flush has ended, for which servers from 2.3 on wait; on 2.2
+        a whole round has gone by. So a second flush, which seals what it arrived in, settles the moment before the first
+        one. That is of no use where rows may be gone since.
         """
         if not self.plan.moment:
             return dict.fromkeys(before, _At(0, is_settled=True))
-        server = parse_version(self.plan.source.milvus_version)
-        is_ordered = stamps_in_order(server)
+        is_ordered = stamps_in_order(parse_version(self.plan.source.milvus_version))
         if self.round == 1:
             return dict.fromkeys(before, _At(self.plan.moment, is_settled=is_ordered))
         found: dict[int, _At] = {}
         for index, snapshot in before.items():
             document = snapshot.document if snapshot else None
-            if snapshot and document and snapshot.verdict is Verdict.UNSETTLED and server.minor_line >= _WAITS_SINCE:
+            if snapshot and document and snapshot.verdict is Verdict.UNSETTLED:
                 found[index] = _At(document.moment, is_settled=True)
         rest = [index for index in before if index not in found]
         moment = take_moment(self.database, [self.plan.collections[index] for index in rest])

@@ -29,7 +29,8 @@ class ExitCode(IntEnum):
 
 _NAMES = {
     ExitCode.FAILED: (
-        "BackupDamagedError BackupFailedError BackupFormatError CopyIncompleteError CopyUnfinishedError "
+        "BackupDamagedError BackupFailedError BackupFormatError BinlogUnreadableError "
+        "CopyIncompleteError CopyUnfinishedError "
         "FieldIdMismatchError FlushTimeoutError ImportFailedError ImportStalledError IndexFailedError "
         "LoadFailedError LocalStackError MilvusCertificateError MilvusRequestError MilvusSecretError "
         "MilvusTlsError ObjectChangedError ObjectNotFoundError RestoreFailedError RowCountMismatchError "

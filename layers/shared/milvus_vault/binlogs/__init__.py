@@ -1,0 +1,22 @@
+"""What Milvus' own files say of time: when rows were written, and which keys were deleted when.
+
+Pure functions over the bytes of one file, for the logs of Milvus 2.2 to 2.6. Bytes that are no such log, or no whole
+one, are a `BinlogUnreadableError`, whose message lacks the key: only the caller knows it.
+"""
+
+from collections.abc import Callable
+
+from milvus_vault.binlogs.deletes import Deletes, cut_deletes, read_deletes
+from milvus_vault.binlogs.timestamps import read_timestamps
+from milvus_vault.errors import BinlogUnreadableError
+
+__all__ = ["Deletes", "cut_deletes", "named", "read_deletes", "read_timestamps"]
+
+
+def named[Result](key: str, body: bytes, read: Callable[[bytes], Result]) -> Result:
+    """Return what is read of an object's content. Raises `BinlogUnreadableError` with its key."""
+    try:
+        return read(body)
+    except BinlogUnreadableError as err:
+        msg = f"{key}: {err.message}"
+        raise BinlogUnreadableError(msg) from err

@@ -1,0 +1,227 @@
+"""Which keys were deleted when, and logs of that without what is too new.
+
+A delta log has one line for each delete, `key,timestamp` in the oldest ones and a JSON object since, or two columns.
+The objects come from Go's encoder: always the same names in the same order, without spaces. All lines at once are taken
+apart at fixed places; a log with a line of another form is parsed as any JSON.
+"""
+
+import json
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.json
+
+from milvus_vault.binlogs import events, parquet
+from milvus_vault.binlogs.parquet import ParquetFile, unreadable, whole
+from milvus_vault.errors import BinlogUnreadableError
+
+_TYPES = {5: pa.int64(), 21: pa.string()}
+"""By the number that Milvus has for the type of a key."""
+
+_BEFORE_KEY = b'{"pk":'
+_BEFORE_TIMESTAMP = b',"ts":'
+_END_OF_LINE = re.compile(rb',"ts":([0-9]{1,19})(,"pkType":(5|21)\})\Z')
+_PAIR = r"^(?P<key>-?[0-9]{1,19}),(?P<timestamp>[0-9]{1,19})$"
+_LONGEST_QUOTE = 80
+_NEWEST = (1 << 63) - 1
+_NO_DELETES = "its deletes cannot be read"
+_NONE = pa.array([], pa.int64())
+
+
+@dataclass(frozen=True)
+class Deletes:
+    """What a delta log says, in its order."""
+
+    keys: pa.Array
+    """int64 or string."""
+    timestamps: pa.Array
+    """int64. A delete removes the rows of its key that are older."""
+
+
+@dataclass(frozen=True)
+class _Part:
+    """Some rows of a log, and what they say."""
+
+    rows: pa.RecordBatch
+    timestamps: pa.Array
+    read_keys: Callable[[], pa.Array]
+    """Half of the work, which a cut does without."""
+
+
+def read_deletes(body: bytes) -> Deletes:
+    """Return the deletes of a delta log in any of its forms. Raises `BinlogUnreadableError`."""
+    payloads = [body] if body.startswith(parquet.MAGIC) else [event.payload for event in _delta_log(body).events]
+    parts = [part for payload in payloads for part in _parts(ParquetFile(payload))]
+    with unreadable(_NO_DELETES):
+        keys = [part.read_keys() for part in parts if len(part.rows)]
+    if len({of_part.type for of_part in keys}) > 1:
+        msg = "its keys are of two types"
+        raise BinlogUnreadableError(msg)
+    return Deletes(pa.concat_arrays(keys or [_NONE]), _timestamps(parts))
+
+
+def cut_deletes(body: bytes, end: int) -> bytes | None:
+    """Return a delta log without the deletes whose timestamp is newer than `end`.
+
+    These are the same bytes where none is newer, None where all are, and else another log in the form of this one.
+    Keys are not looked at. Raises `BinlogUnreadableError`.
+    """
+    log = None if body.startswith(parquet.MAGIC) else _delta_log(body)
+    files = [ParquetFile(event.payload) for event in log.events] if log else [ParquetFile(body)]
+    parts = [list(_parts(file)) for file in files]
+    timestamps = _timestamps([part for of_file in parts for part in of_file])
+    latest = pa.scalar(min(end, _NEWEST), pa.int64())
+    kept = pc.sum(pc.less_equal(timestamps, latest), min_count=0).as_py()
+    if kept == len(timestamps):
+        return body
+    if not kept:
+        return None
+    cuts = [_cut(file, of_file, latest) for file, of_file in zip(files, parts, strict=True)]
+    if not log:
+        return cuts[0][0]
+    left = [
+        event.with_payload(payload, last) for event, (payload, last) in zip(log.events, cuts, strict=True) if payload
+    ]
+    return events.write(log, left, (kept, len(timestamps)))
+
+
+def _cut(file: ParquetFile, parts: Sequence[_Part], latest: pa.Scalar) -> tuple[bytes, int]:
+    """Return a file of what is no newer, empty where all is, and the last timestamp in it."""
+    last, left = 0, []
+    for part in parts:
+        stays = pc.less_equal(part.timestamps, latest)
+        left.append(part.rows.filter(stays))
+        last = max(last, pc.max(part.timestamps.filter(stays)).as_py() or 0)
+    return (file.write(left) if any(len(rows) for rows in left) else b""), last
+
+
+def _delta_log(body: bytes) -> events.Log:
+    log = events.read(body)
+    for event in log.events:
+        if event.kind != events.Kind.DELETES:
+            msg = f"it has an event of kind {event.kind} among its deletes"
+            raise BinlogUnreadableError(msg)
+    return log
+
+
+def _parts(file: ParquetFile) -> Iterator[_Part]:
+    for rows in file.batches():
+        with unreadable(_NO_DELETES):
+            part = _Part(rows, *(_of_lines(rows.column(0)) if rows.num_columns == 1 else _of_columns(rows)))
+        yield part
+
+
+def _timestamps(parts: Sequence[_Part]) -> pa.Array:
+    return pa.concat_arrays([_NONE, *(part.timestamps for part in parts)])
+
+
+type _Read = tuple[pa.Array, Callable[[], pa.Array]]
+"""Timestamps, and what reads the keys."""
+
+
+def _of_columns(rows: pa.RecordBatch) -> _Read:
+    kinds = [field.type for field in rows.schema]
+    if len(kinds) != 2 or kinds[0] not in _TYPES.values() or kinds[1] != pa.int64():  # noqa: PLR2004 - key and time
+        msg = f"its columns are of the types {', '.join(map(str, kinds))}"
+        raise BinlogUnreadableError(msg)
+    keys = whole(rows.column(0), "keys")
+    return whole(rows.column(1), "timestamps"), lambda: keys
+
+
+def _of_lines(lines: pa.Array) -> _Read:
+    if lines.type != pa.string():
+        msg = f"its only column is of type {lines.type}"
+        raise BinlogUnreadableError(msg)
+    whole(lines, "deletes")
+    if pc.any(pc.starts_with(lines, "{")).as_py():
+        return _of_objects(lines)
+    found = pc.extract_regex(lines, _PAIR)
+    if found.null_count:
+        raise BinlogUnreadableError(_no_delete(lines, pc.is_null(found)))
+    return found.field("timestamp").cast(pa.int64()), lambda: found.field("key").cast(pa.int64())
+
+
+def _of_objects(lines: pa.Array) -> _Read:
+    text = lines.cast(pa.binary())
+    end = _END_OF_LINE.search(text[0].as_py())
+    if not end:
+        return _of_any_objects(lines)
+    digits, rest, kind = end.groups()
+    before, after = len(_BEFORE_KEY), len(end[0])
+    timestamps = _slice(text, -len(digits) - len(rest), -len(rest))
+    is_usual = (
+        pc.starts_with(text, _BEFORE_KEY),
+        pc.ends_with(text, rest),
+        pc.equal(_slice(text, -after, len(_BEFORE_TIMESTAMP) - after), _BEFORE_TIMESTAMP),
+        pc.ascii_is_decimal(timestamps),
+        pc.greater(pc.binary_length(text), before + after),
+    )
+    if not all(pc.all(each).as_py() for each in is_usual):
+        return _of_any_objects(lines)
+    read = _strings if _TYPES[int(kind)] == pa.string() else _numbers
+    return timestamps.cast(pa.int64()), lambda: read(_slice(text, before, -after))
+
+
+def _slice(text: pa.Array, start: int, stop: int) -> pa.Array:
+    """Return a part of each text. Where it splits a letter in two, the text is not of the form that was supposed."""
+    return pc.binary_slice(text, start, stop).cast(pa.string(), safe=False)
+
+
+def _numbers(literals: pa.Array) -> pa.Array:
+    is_number = pc.ascii_is_decimal(pc.ascii_ltrim(literals, "-"))  # pyarrow takes hexadecimal numbers, too
+    if not pc.all(is_number).as_py():
+        raise BinlogUnreadableError(_no_delete(literals, pc.invert(is_number)))
+    return literals.cast(pa.int64())
+
+
+def _strings(literals: pa.Array) -> pa.Array:
+    is_text = pc.and_(pc.starts_with(literals, '"'), pc.ends_with(literals, '"'))
+    if not pc.all(is_text).as_py():
+        raise BinlogUnreadableError(_no_delete(literals, pc.invert(is_text)))
+    quotes = pc.min_max(pc.count_substring(literals, '"')).as_py()
+    if quotes == {"min": 2, "max": 2} and not pc.any(pc.match_substring(literals, "\\")).as_py():
+        return pc.binary_slice(literals.cast(pa.binary()), 1, -1).cast(pa.string())
+    # One list of them all: a string ends on its line, because JSON allows none to have a line break in it.
+    listed = pc.binary_join(pa.ListArray.from_arrays(pa.array([0, len(literals)], pa.int32()), literals), ",\n")
+    keys = pa.array(json.loads(f"[{listed[0].as_py()}]"), pa.string())
+    if len(keys) != len(literals):
+        msg = f"{len(literals):,} of its deletes have {len(keys):,} keys"
+        raise BinlogUnreadableError(msg)
+    return keys
+
+
+def _of_any_objects(lines: pa.Array) -> _Read:
+    is_object = pc.and_(pc.starts_with(lines, "{"), pc.ends_with(lines, "}"))
+    if not pc.all(is_object).as_py():
+        raise BinlogUnreadableError(_no_delete(lines, pc.invert(is_object)))
+    text = pc.binary_join(pa.ListArray.from_arrays(pa.array([0, len(lines)], pa.int32()), lines), "\n")[0].as_buffer()
+    kinds = _objects(text, {"pkType": pa.int64()}, "ignore").column(0).unique().to_pylist()
+    if len(kinds) != 1 or kinds[0] not in _TYPES:
+        msg = f"its keys are of the types {kinds}"
+        raise BinlogUnreadableError(msg)
+    columns = {"pk": _TYPES[kinds[0]], "ts": pa.int64(), "pkType": pa.int64()}
+    found = _objects(text, columns, "error")
+    if found.num_rows != len(lines):
+        msg = f"{len(lines):,} of its lines have {found.num_rows:,} deletes"
+        raise BinlogUnreadableError(msg)
+    keys, timestamps = (whole(found.column(name).combine_chunks(), name) for name in ("pk", "ts"))
+    return timestamps, lambda: keys
+
+
+def _objects(text: pa.Buffer, columns: dict[str, pa.DataType], unexpected: str) -> pa.Table:
+    return pa.json.read_json(
+        pa.BufferReader(text),
+        read_options=pa.json.ReadOptions(use_threads=False, block_size=text.size + 1),
+        parse_options=pa.json.ParseOptions(
+            explicit_schema=pa.schema(columns.items()), unexpected_field_behavior=unexpected
+        ),
+    )
+
+
+def _no_delete(lines: pa.Array, is_wrong: pa.Array) -> str:
+    """Return what to say of the first line that is wrong."""
+    line = lines.filter(is_wrong)[0].as_buffer()[:_LONGEST_QUOTE].to_pybytes()
+    return f"{pc.sum(is_wrong).as_py():,} of its lines are no deletes, the first of them {line!r}"
