@@ -15,11 +15,12 @@ import json
 import random
 import re
 import statistics
+import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, redirect_stdout
 from dataclasses import dataclass, replace
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from mypy_boto3_s3 import S3Client
 from pymilvus import MilvusClient
@@ -28,9 +29,10 @@ from local.aws import Ministack
 from local.stack import QUIET, LocalStack
 from milvus_vault.errors import VaultError
 from milvus_vault.model.names import backup_run
+from milvus_vault.runtime import logger
 from tests.conformance.asking import Milvus
 from tests.support import vault_runs
-from tests.support.judging import Fault, Restored, Violation, count_faults, judge, state_at
+from tests.support.judging import Fault, Restored, Violation, count_faults, dated, judge, state_at
 from tests.support.milvus_server.core import Settings
 from tests.support.milvus_server.server import MilvusServer
 from tests.support.milvus_server.versions import VERSIONS
@@ -41,6 +43,8 @@ REAL = "2.3.5-real"
 WHOLE_KEYS = 500
 _SUFFIX = "_then"
 _SETTLE_SECONDS, _POLL_SECONDS = 2.0, 0.1
+_MOST_SECONDS_BEFORE = 1.5
+_IMPORT_JOB_SECONDS = 2.0
 _COLUMNS: tuple[Fault, ...] = ("torn", "missing", "doubled", "too new", "foreign", "no moment", "clock")
 
 
@@ -75,6 +79,7 @@ class Plan:
 def draw(seed: int) -> Plan:
     """Return what a seed draws."""
     chance = random.Random(seed)  # noqa: S311 - the same each time
+    in_flight = chance.choice((0.0, 0.05, 0.2, 0.6))
     name = f"seed_{seed}"
     profile: Profile = chance.choice(("mixed", "mixed", "whole"))
     is_loaded = chance.choice((True, False))
@@ -93,12 +98,12 @@ def draw(seed: int) -> Plan:
         targets,
         profile,
         rows=chance.randint(50, 200),
-        clients=chance.choice((1, 1, 2)),
+        clients=chance.choice((1, 2, 3) if in_flight else (1, 1, 2)),
         is_flushed=chance.choice((True, False)),
         operations_before=chance.randint(5, 40),
         speed=chance.choice((10.0, 20.0, 40.0)),
-        in_flight=chance.choice((0.0, 0.05, 0.2, 0.6)),
-        compacts_every=chance.choice((0.0, 0.7, 3.0)),
+        in_flight=in_flight,
+        compacts_every=chance.choice((0.0, 5.0, 10.0)),
         folds_after=chance.choice((0.5, 2.0, 30.0)),
     )
 
@@ -117,6 +122,8 @@ class Outcome(NamedTuple):
     """Why there was no backup, or no restore."""
     moments: dict[str, int]
     """By collection, as far as the backup tells them."""
+    warnings: list[str]
+    """Of the backup."""
     rounds: int
     backup_seconds: float
     operations: int
@@ -134,7 +141,8 @@ class Outcome(NamedTuple):
         """Say what became of it."""
         shared = len(set(self.moments.values()))
         told = f"{shared} moment{'s' * (shared != 1)} of {len(self.moments)} told"
-        said = [self.error] * bool(self.error) + [str(violation) for violation in self.violations]
+        said = [self.error] * bool(self.error) + [f"warning: {text}" for text in self.warnings]
+        said += [str(violation) for violation in self.violations]
         first = (
             f"{'right' if self.is_right else 'WRONG'}  {self.keys} of {self.keys_expected} keys, {told}, "
             f"{self.rounds} rounds, {self.backup_seconds:.1f} s, {self.operations} operations meanwhile"
@@ -192,7 +200,8 @@ class InProcess:
     def restore(self, name: str) -> None:
         """Restore it. Those before 2.4 are too old for the version matrix."""
         with _told():
-            self.restoring.restore({"backup_name": name, "suffix": _SUFFIX, "allow_version": True})
+            report = self.restoring.restore({"backup_name": name, "suffix": _SUFFIX, "allow_version": True})
+            assert report["status"] == "complete", [item.get("message") for item in report["collections"]]
 
     def rows(self, name: str) -> Restored:
         """Return what is in a collection."""
@@ -265,7 +274,7 @@ def try_out(vault: Vault, plan: Plan) -> Outcome:
     for name in names if plan.is_flushed else ():
         vault.milvus.flush(name)
     with writer:
-        writer.wait_for(plan.operations_before)
+        writer.wait_for(plan.operations_before, _MOST_SECONDS_BEFORE)
         started = time.monotonic()
         try:
             vault.back_up(plan.name, [f"default.{name}" for name in names])
@@ -273,7 +282,9 @@ def try_out(vault: Vault, plan: Plan) -> Outcome:
             error = f"no backup: {err}"
         ended = time.monotonic()
     log = writer.log
-    moments, rounds = _moments(vault, plan.name), _rounds(vault, plan.name)
+    manifest, rounds = _manifest(vault, plan.name), _rounds(vault, plan.name)
+    told = {item["name"]["name"]: int(item.get("moment", 0)) for item in manifest.get("collections", ())}
+    moments = {name: moment for name, moment in told.items() if moment}
     if not error:
         try:
             vault.restore(plan.name)
@@ -286,7 +297,7 @@ def try_out(vault: Vault, plan: Plan) -> Outcome:
         (name, key): number
         for name in names
         for key, number in state_at(
-            sorted((done for done in log if done.collection == name), key=lambda done: done.timestamp),
+            (done for done in dated(log) if done.collection == name),
             moments.get(name, max(done.timestamp for done in log)),
         ).items()
     }
@@ -295,6 +306,7 @@ def try_out(vault: Vault, plan: Plan) -> Outcome:
         judge(log, restored, moments, started=started, ended=ended),
         error,
         moments,
+        list(manifest.get("warnings", ())),
         rounds,
         ended - started,
         sum(started <= done.sent and done.acknowledged <= ended for done in log),
@@ -303,15 +315,14 @@ def try_out(vault: Vault, plan: Plan) -> Outcome:
     )
 
 
-def _moments(vault: Vault, name: str) -> dict[str, int]:
-    """Return what a backup's manifest says of its collections' moments; nothing where there is no backup."""
+def _manifest(vault: Vault, name: str) -> dict[str, Any]:
+    """Return a backup's manifest; nothing where there is no backup."""
     bucket, prefix = vault.archives
-    key = next(_keys(vault, f"{prefix}/{name}/meta/vault/manifest.json"), None)
-    if key is None:
+    key = f"{prefix}/{name}/meta/vault/manifest.json"
+    if key not in _keys(vault, key):
         return {}
-    manifest = json.loads(vault.s3.get_object(Bucket=bucket, Key=key)["Body"].read())
-    found = {item["name"]["name"]: item.get("moment") for item in manifest["collections"]}
-    return {collection: int(moment) for collection, moment in found.items() if moment}
+    manifest: dict[str, Any] = json.loads(vault.s3.get_object(Bucket=bucket, Key=key)["Body"].read())
+    return manifest
 
 
 def _rounds(vault: Vault, name: str) -> int:
@@ -330,7 +341,11 @@ def _keys(vault: Vault, prefix: str) -> Iterator[str]:
 
 def protocol_server(ministack: Ministack, running: ExitStack, version: str, plan: Plan, bucket: str) -> InProcess:
     """Start a server that does meanwhile what a plan says; it stops with what runs."""
-    durations = replace(VERSIONS[version].durations, l0_compaction=plan.folds_after * plan.speed)
+    durations = replace(
+        VERSIONS[version].durations,
+        l0_compaction=plan.folds_after * plan.speed,
+        import_job=_IMPORT_JOB_SECONDS,  # how long a restore takes is no matter here
+    )
     settings = Settings(
         speed=plan.speed,
         durations=durations,
@@ -358,10 +373,12 @@ def main() -> None:
     numbers = range(given.first, given.first + (given.whole or given.seeds))
     plans = [whole(number) if given.whole else draw(number) for number in numbers]
     run = _on_real if given.version == REAL else _on_protocol_server
-    outcomes = []
-    for plan, outcome in run(given.version, plans):
-        print(f"{plan.name:>10}  {outcome}", flush=True)
-        outcomes.append(outcome)
+    logger.setLevel("ERROR")
+    outcomes, output = [], sys.stdout
+    with redirect_stdout(sys.stderr):  # where metrics then go
+        for plan, outcome in run(given.version, plans):
+            print(f"{plan.name:>10}  {outcome}", file=output, flush=True)
+            outcomes.append(outcome)
     print(table(given.version, outcomes))
 
 
@@ -388,6 +405,7 @@ def table(version: str, outcomes: Sequence[Outcome]) -> str:
         "backups": len(outcomes),
         "right": sum(outcome.is_right for outcome in outcomes),
         **{name: sum(name in found for found in faults) for name in _COLUMNS},
+        "warned": sum(bool(outcome.warnings) for outcome in outcomes),
         "failed": sum(bool(outcome.error) for outcome in outcomes),
         "rounds": _spread([outcome.rounds for outcome in outcomes], str),
         "seconds": _spread(seconds, "{:.1f}".format),

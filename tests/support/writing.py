@@ -7,7 +7,7 @@ import itertools
 import random
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import Literal, Self
@@ -46,7 +46,10 @@ class Operation:
     acknowledged: float
     """Both by this process' monotonic clock."""
     timestamp: int
-    """The hybrid timestamp that the server gave its rows and deletes."""
+    """The hybrid timestamp that the server gave its rows and deletes; 0 where it does not tell, as 2.3.5 of a delete.
+
+    For inserts and upserts the answers of the real 2.3.5 have just the timestamps in its files.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,9 +62,18 @@ class Target:
     is_loaded: bool = True
 
 
+@dataclass(frozen=True, slots=True)
+class _Home:
+    """A partition, and the client that inserts keys into it."""
+
+    target: Target
+    partition: str
+    client: int
+
+
 @dataclass
 class _Keys:
-    """Which keys of a partition are there, as far as acknowledged operations tell."""
+    """Which keys of a home are there, as far as acknowledged operations tell."""
 
     unused: Iterator[int]
     live: dict[int, None] = field(default_factory=dict)
@@ -84,16 +96,17 @@ class Writer:
             targets: the collections, which each client writes to by turns.
             profile: what it writes.
             seed: of all that is left to chance but for time.
-            clients: how many write at once; what they write may be of the same keys.
+            clients: how many write at once. All upsert the same keys where they upsert all; else each has keys of its
+                own, so that what happened to a key is clear even where the server does not tell when it was deleted.
         """
         self._milvus, self._targets, self._profile = milvus, tuple(targets), profile
         self._seed, self._clients = seed, clients
         self._lock, self._stop = threading.Lock(), threading.Event()
         self._numbers = itertools.count(1)
-        self._keys: dict[tuple[str, str], _Keys] = {
-            (target.name, partition): _Keys(itertools.count(place, len(target.partitions)))
+        self._keys: dict[_Home, _Keys] = {
+            _Home(target, partition, client): _Keys(itertools.count(place, len(target.partitions) * clients))
             for target in self._targets
-            for place, partition in enumerate(target.partitions)
+            for place, (partition, client) in enumerate(itertools.product(target.partitions, range(clients)))
         }
         self._pool = ThreadPoolExecutor(clients, thread_name_prefix="writer")
         self._running: list[Future[None]] = []
@@ -121,10 +134,9 @@ class Writer:
         client.close()
 
     def fill(self, rows: int) -> None:
-        """Insert so many rows into each partition, as operations like all others."""
-        for target in self._targets:
-            for partition in target.partitions:
-                self._insert(self._milvus, target, partition, rows)
+        """Insert about so many rows into each partition, as operations like all others."""
+        for home in self._keys:
+            self._insert(self._milvus, home, rows // self._clients)
 
     def __enter__(self) -> Self:
         """Begin."""
@@ -138,65 +150,54 @@ class Writer:
         for client in self._running:
             client.result()
 
-    def wait_for(self, operations: int) -> None:
-        """Wait until so many more were acknowledged, or a client was refused something."""
-        end = len(self._log) + operations
-        while len(self._log) < end and not any(client.done() for client in self._running):
+    def wait_for(self, operations: int, most_seconds: float) -> None:
+        """Wait until so many more were acknowledged, or a client was refused something, or for so long."""
+        wanted, end = len(self._log) + operations, time.monotonic() + most_seconds
+        while len(self._log) < wanted and time.monotonic() < end and not any(one.done() for one in self._running):
             time.sleep(0.01)
 
     def _write(self, client: int) -> None:
         milvus = replace(self._milvus)  # with a connection of its own
         chance = random.Random(f"{self._seed}/{client}")  # noqa: S311 - the same each time
-        turns = {"mixed": self._mixed_turn, "whole": self._whole_turn}
         due = time.monotonic()
         for target in itertools.cycle(self._targets):
-            for partition in [chance.choice(target.partitions)] if self._profile == "mixed" else target.partitions:
-                turns[self._profile](milvus, target, partition, chance)
+            if self._profile == "mixed":
+                self._write_some(milvus, _Home(target, chance.choice(target.partitions), client), chance)
+            else:
+                self._write_all(milvus, target)
             due = max(due + SECONDS_APART[self._profile], time.monotonic())
             if self._stop.wait(due - time.monotonic()):
                 return
 
-    def _mixed_turn(self, milvus: Milvus, target: Target, partition: str, chance: random.Random) -> None:
-        def insert() -> None:
-            self._insert(milvus, target, partition, INSERTED)
-
-        def upsert() -> None:
-            self._upsert(milvus, target, partition, self._some(target, partition, UPSERTED, chance))
-
-        def delete() -> None:
-            named = chance.choice((partition, ""))
-            self._delete(milvus, target, partition, named, self._some(target, partition, DELETED, chance))
-
-        kinds: list[Callable[[], None]] = [insert, upsert, delete]
+    def _write_some(self, milvus: Milvus, home: _Home, chance: random.Random) -> None:
+        kinds: list[Kind] = ["insert", "upsert", "delete"]
         chance.shuffle(kinds)
         for kind in kinds:
-            kind()
+            live = list(self._keys[home].live)
+            match kind:
+                case "insert":
+                    self._insert(milvus, home, INSERTED)
+                case "upsert":
+                    keys = chance.sample(live, min(UPSERTED, len(live)))
+                    self._send(milvus, "upsert", home.target, home.partition, keys)
+                case "delete":
+                    keys = chance.sample(live, min(DELETED, len(live)))
+                    self._send(milvus, "delete", home.target, chance.choice((home.partition, "")), keys)
+                    for key in keys:
+                        del self._keys[home].live[key]
 
-    def _whole_turn(self, milvus: Milvus, target: Target, partition: str, _: random.Random) -> None:
-        self._upsert(milvus, target, partition, tuple(self._keys[target.name, partition].live))
+    def _write_all(self, milvus: Milvus, target: Target) -> None:
+        for partition in target.partitions:
+            homes = [home for home in self._keys if (home.target, home.partition) == (target, partition)]
+            keys = [key for home in homes for key in self._keys[home].live]
+            self._send(milvus, "upsert", target, partition, keys)
 
-    def _some(self, target: Target, partition: str, count: int, chance: random.Random) -> tuple[int, ...]:
-        with self._lock:
-            live = list(self._keys[target.name, partition].live)
-        return tuple(chance.sample(live, min(count, len(live))))
+    def _insert(self, milvus: Milvus, home: _Home, count: int) -> None:
+        keys = list(itertools.islice(self._keys[home].unused, count))
+        self._send(milvus, "insert", home.target, home.partition, keys)
+        self._keys[home].live |= dict.fromkeys(keys)
 
-    def _insert(self, milvus: Milvus, target: Target, partition: str, count: int) -> None:
-        with self._lock:
-            keys = tuple(itertools.islice(self._keys[target.name, partition].unused, count))
-        self._send(milvus, "insert", target, partition, keys)
-        with self._lock:
-            self._keys[target.name, partition].live |= dict.fromkeys(keys)
-
-    def _upsert(self, milvus: Milvus, target: Target, partition: str, keys: tuple[int, ...]) -> None:
-        self._send(milvus, "upsert", target, partition, keys)
-
-    def _delete(self, milvus: Milvus, target: Target, partition: str, named: str, keys: tuple[int, ...]) -> None:
-        with self._lock:
-            for key in keys:
-                self._keys[target.name, partition].live.pop(key, None)
-        self._send(milvus, "delete", target, named, keys)
-
-    def _send(self, milvus: Milvus, kind: Kind, target: Target, partition: str, keys: tuple[int, ...]) -> None:
+    def _send(self, milvus: Milvus, kind: Kind, target: Target, partition: str, keys: Sequence[int]) -> None:
         if not keys:
             return
         names = {"collection_name": target.name, "partition_name": partition}
@@ -206,9 +207,9 @@ class Writer:
             data = [numbers("id", keys), vectors("v", len(keys)), numbers(NUMBER, [number] * len(keys))]
             more = {"num_rows": len(keys), "fields_data": data}
         else:
-            more = {"expr": f"id in {list(keys)}"}
+            more = {"expr": f"id in {[*keys]}"}
         sent = time.monotonic()
         answer = milvus.must(kind.capitalize(), **names, **more)
-        done = Operation(number, target.name, kind, keys, sent, time.monotonic(), int(answer.timestamp))
+        done = Operation(number, target.name, kind, tuple(keys), sent, time.monotonic(), int(answer.timestamp))
         with self._lock:
             self._log.append(done)

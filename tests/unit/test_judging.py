@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 
@@ -156,6 +157,30 @@ def test_timestamps_that_are_no_order_of_the_operations_are_told() -> None:
     )
 
 
+def undated(log: Sequence[Operation]) -> list[Operation]:
+    """Return a log of a server that does not tell when it deleted."""
+    return [replace(done, timestamp=0) if done.kind == "delete" else done for done in log]
+
+
+def test_a_delete_without_a_timestamp_has_its_place_among_the_others() -> None:
+    log = [*undated(LOG), operation(9, "insert", [40])]
+    for moment, right in ((at(5.5), True), (at(2.5), False)):
+        rows = Restored(tuple(RIGHT.items()), len(RIGHT))
+        assert (judge(log, {"c": rows}, {"c": moment}, started=STARTED, ended=ENDED) == []) == right
+    doubtful = {key: number for key, number in RIGHT.items() if key != 5}
+    (found,) = judge(log, {"c": Restored(tuple(doubtful.items()), 6)}, {"c": MOMENT}, started=STARTED, ended=ENDED)
+    assert found.fault == "too new"
+
+
+def test_one_that_may_be_on_either_side_of_the_moment_is_there_as_a_whole_or_not_at_all() -> None:
+    log = undated([operation(1, "insert", range(6)), operation(2, "delete", [1, 2]), operation(3, "insert", [9])])
+    before, after = dict.fromkeys(range(6), 1), dict.fromkeys((0, 3, 4, 5), 1)
+    for rows, faults in ((before, []), (after, []), (after | {1: 1}, ["torn"])):
+        restored = {"c": Restored(tuple(rows.items()), len(rows))}
+        found = judge(log, restored, {"c": at(2.5)}, started=1.5, ended=ENDED)
+        assert [violation.fault for violation in found] == faults
+
+
 @pytest.mark.parametrize("seed", range(20))
 def test_any_state_but_that_of_the_moment_is_wrong(seed: int) -> None:
     chance = random.Random(seed)  # noqa: S311 - the same each time
@@ -176,5 +201,8 @@ def test_any_state_but_that_of_the_moment_is_wrong(seed: int) -> None:
     assert wrong(right) == []
     for other in (state_at(log, at(14.5)), state_at(log, at(16.5))):
         assert bool(wrong(other)) == (other != right)
+    assert (
+        judge(undated(log), {"c": Restored(tuple(right.items()), len(right))}, {"c": moment}, started=0, ended=40) == []
+    )
     for key in right:
         assert wrong({other: number for other, number in right.items() if other != key})
