@@ -91,6 +91,7 @@ def flush_point(answer: Message, name: str) -> FlushPoint:
             ChannelCheckpoint(channel=channel, timestamp=position.timestamp, position=position.SerializeToString())
             for channel, position in sorted(answer.channel_cps.items())
         ),
+        segment_ids=(*answer.flush_coll_segIDs[name].data, *answer.coll_segIDs[name].data),
     )
 
 

@@ -45,6 +45,8 @@ class Evidence(Model):
 
     rows: dict[int, tuple[str, ...]]
     """By segment, the keys in the backup of the logs that hold its rows' timestamps."""
+    uncounted: tuple[int, ...] = ()
+    """Segments that Milvus names no longer, so that their rows have to be counted."""
     deletes: tuple[str, ...]
     """Keys in the backup of delta logs."""
     replaced: tuple[str, ...]
@@ -71,11 +73,20 @@ class Snapshot(Model):
     round: int
     document: CollectionDocument | None = None
     failure: CollectionFailure | None = None
+    flushed: tuple[int, ...] = ()
+    """The segments that there were when the collection was flushed."""
+    is_of_flush: bool = False
+    """Whether these were captured, and not what has become of them since."""
     evidence: Evidence | None = None
     """None where the collection is not cut."""
     verdict: Verdict | None = None
     """None until the copies were looked at."""
     verdict_about: str = ""
+
+    @property
+    def can_go_back(self) -> bool:
+        """Return whether the segments that there were at its flush may still hold the rows that are gone."""
+        return self.verdict is Verdict.COMPACTED and bool(self.flushed) and not self.is_of_flush
 
 
 def snapshot_folder(attempt: str) -> str:

@@ -80,6 +80,7 @@ def evidence_of(
     storage_versions: Mapping[int, int],
     replaced: Iterable[ListedObject],
     *,
+    uncounted: frozenset[int] = frozenset(),
     began_at: datetime,
     is_settled: bool,
 ) -> Evidence:
@@ -89,6 +90,7 @@ def evidence_of(
         objects: The collection's objects in Milvus' bucket, each with its key in the backup.
         storage_versions: Of each segment.
         replaced: Delta logs of segments that were replaced.
+        uncounted: Segments whose rows have to be counted.
         began_at: When the backup began.
         is_settled: Whether all requests stamped before the moment are known to have arrived before the flush.
     """
@@ -97,7 +99,7 @@ def evidence_of(
     deletes: list[str] = []
     for listed, stored_key in objects:
         key = parse_log_key(listed.key)
-        if key is None or not _is_recent(listed, since):
+        if key is None or not (key.segment_id in uncounted or _is_recent(listed, since)):
             continue
         if key.kind == DELTA_LOG:
             deletes.append(stored_key)
@@ -105,6 +107,7 @@ def evidence_of(
             rows.setdefault(key.segment_id, []).append(stored_key)
     return Evidence(
         rows={number: tuple(keys) for number, keys in rows.items()},
+        uncounted=tuple(sorted(uncounted)),
         deletes=tuple(deletes),
         replaced=tuple(listed.key for listed in replaced if _is_recent(listed, since)),
         is_settled=is_settled,

@@ -22,6 +22,7 @@ from milvus_vault.backup.documents import Evidence, Snapshot, Verdict, snapshot_
 from milvus_vault.binlogs import named, read_deletes, read_timestamps
 from milvus_vault.copying.concurrently import each
 from milvus_vault.errors import BinlogUnreadableError, ObjectNotFoundError
+from milvus_vault.model.collections import Segment
 from milvus_vault.model.hybrid import from_milliseconds
 from milvus_vault.workspace import Workspace
 
@@ -60,10 +61,7 @@ class MomentProof:
         except ObjectNotFoundError as err:
             # Garbage collection has taken the delta logs of a segment that was replaced.
             return _judged(snapshot, Verdict.COMPACTED, document, err.message)
-        segments = tuple(
-            segment.model_copy(update={"later_row_count": found.later_rows.get(segment.segment_id, 0)})
-            for segment in document.segments
-        )
+        segments = tuple(_counted(segment, found, evidence) for segment in document.segments)
         is_quiet = not found.has_later_deletes and not any(found.later_rows.values())
         # A count that was made after the moment is one of the moment only where nothing was written in between.
         counted = document.live_row_count if is_quiet else None
@@ -80,8 +78,10 @@ class MomentProof:
         found = _Found(document.moment)
         rows = {segment.segment_id: segment.row_count for segment in document.segments}
         for segment, keys in evidence.rows.items():
-            count = sum(found.add_rows(segment, times) for times in self._timestamps(keys))
-            if count != rows[segment]:
+            for times in self._timestamps(keys):
+                found.add_rows(segment, times)
+            count = found.rows[segment]
+            if count != rows[segment] and segment not in evidence.uncounted:
                 msg = f"segment {segment} has {count} timestamp(s) for {rows[segment]} row(s)"
                 raise BinlogUnreadableError(msg)
         for deletes in self._deletes(self.run.bucket, evidence.deletes):
@@ -106,16 +106,18 @@ class _Found:
         self._moment = moment
         self._row_times: list[pa.Array] = []
         self._delete_times: list[pa.Array] = []
+        self.rows: dict[int, int] = {}
+        """By segment."""
         self.later_rows: dict[int, int] = {}
         """By segment, how many rows are newer than the moment."""
         self.has_later_deletes = False
         self.may_have_lost_rows = False
 
-    def add_rows(self, segment: int, times: pa.Array) -> int:
-        """Add rows of a segment, and return how many they are."""
+    def add_rows(self, segment: int, times: pa.Array) -> None:
+        """Add rows of a segment."""
+        self.rows[segment] = self.rows.get(segment, 0) + len(times)
         self.later_rows[segment] = self.later_rows.get(segment, 0) + _count_after(times, self._moment)
         self._row_times.append(self._suspect(times))
-        return len(times)
 
     def add_deletes(self, times: pa.Array) -> None:
         """Add deletes."""
@@ -133,6 +135,13 @@ class _Found:
         """Return those of some timestamps that are shortly before the moment."""
         since = self._moment - from_milliseconds(SUSPECT_MILLISECONDS)
         return times.filter(pc.and_(pc.greater(times, since), pc.less_equal(times, self._moment)))
+
+
+def _counted(segment: Segment, found: _Found, evidence: Evidence) -> Segment:
+    """Return a segment with what was counted of its rows."""
+    number = segment.segment_id
+    rows = found.rows.get(number, 0) if number in evidence.uncounted else segment.row_count
+    return segment.model_copy(update={"row_count": rows, "later_row_count": found.later_rows.get(number, 0)})
 
 
 def _count_after(times: pa.Array, moment: int) -> int:

@@ -12,9 +12,9 @@ segments that keep their IDs. So all segments are listed anew.
 import time
 from collections import Counter, defaultdict
 from collections.abc import Container, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from milvus_vault.archive.layout import DELTA_LOG, LogKey, parse_log_key
+from milvus_vault.archive.layout import DELTA_LOG, PACKED_VERSION, LogKey, parse_log_key
 from milvus_vault.errors import SegmentTornError, SourceChangedError, VersionUnsupportedError
 from milvus_vault.model.collections import ALL_PARTITIONS, CollectionName, Segment, SegmentLevel, SegmentLogs
 from milvus_vault.model.objects import ListedObject
@@ -27,6 +27,8 @@ PAUSE_SECONDS = 0.5
 
 # So many segments are listed one by one in a later pass; above it, one listing of the collection is cheaper.
 SINGLY_LISTED_SEGMENTS = 50
+
+_TIMESTAMP_FIELD = 1
 
 # What a segment is made of from version 3 on is told by a manifest of its own.
 NEWEST_STORAGE_VERSION = 2
@@ -83,6 +85,8 @@ class CollectionObjects:
     objects: tuple[ListedObject, ...]
     replaced_deletes: tuple[ListedObject, ...] = ()
     """Delta logs of segments that are not among these: what a compaction may have applied to their rows for good."""
+    uncounted: frozenset[int] = frozenset()
+    """Segments that Milvus names no longer: how many rows they have, only their logs tell."""
 
     @property
     def undeleted_row_count(self) -> int | None:
@@ -99,7 +103,7 @@ class CollectionObjects:
         ids = {segment.segment_id for segment in segments}
         keys = ((listed, parse_log_key(listed.key)) for listed in self.objects)
         objects = tuple(listed for listed, key in keys if key and key.segment_id in ids)
-        return CollectionObjects(segments, objects, self.replaced_deletes)
+        return replace(self, segments=segments, objects=objects, uncounted=self.uncounted & ids)
 
 
 def capture_objects(
@@ -150,6 +154,86 @@ def capture_objects(
         )
     msg = f"the segments of {name} kept changing while their objects were listed, {PASSES} times"
     raise SourceChangedError(msg, hint="Back up again when fewer rows are written, or pause garbage collection.")
+
+
+def capture_flushed(
+    database: VectorDatabase,
+    store: ObjectStore,
+    storage: MilvusStorage,
+    name: CollectionName,
+    collection_id: int,
+    flushed: frozenset[int],
+) -> CollectionObjects | None:
+    """Return the segments that there were when a collection was flushed, though they may have been replaced since.
+
+    Their objects stay until garbage collection, so that a compaction after the flush, which may have applied deletes
+    that are newer than the moment, is of no account. Deletes are taken from wherever they lie, as L0 segments: of segments
+    that have replaced others, and of L0 segments that were folded. One that is there twice deletes once. None where
+    garbage collection has taken a segment already. Raises `SegmentTornError` and `VersionUnsupportedError`.
+    """
+    listed_now = _list_segments(database, name)
+    told = database.describe_segments(name.database, collection_id, sorted(flushed))
+    found = _list_all(store, storage, collection_id)
+    segments: list[Segment] = []
+    objects: list[ListedObject] = []
+    for number in sorted(flushed & found.keys()):
+        there, logs = found.pop(number), told.get(number)
+        whole = there.objects.only(logs) if logs else there.objects if there.objects.is_even else None
+        if whole is None:
+            msg = f"segment {number} of {name} is not whole ({there.objects})"
+            raise SegmentTornError(msg, hint="Compact the collection, and back up again.")
+        segments.append(listed_now.get(number) or there.segment(number))
+        objects += whole.all()
+    taken = {segment.segment_id for segment in segments}
+    # An empty segment that was sealed leaves nothing behind.
+    if any(listed_now[number].row_count for number in (flushed - taken) & listed_now.keys()):
+        return None
+    written = [o.modified_at for o in objects if o.modified_at and o.key.startswith(storage.insert_logs(collection_id))]
+    sealed = max(written, default=None)
+    replaced = []
+    for number, there in found.items():
+        deletes = list(there.objects.delta_logs.values())
+        if deletes:
+            segments.append(
+                _Found(there.partition_id, SegmentObjects(delta_logs=there.objects.delta_logs)).segment(number)
+            )
+            objects += deletes
+        if there.objects.insert_logs and number not in listed_now:
+            # What was replaced before the flush had its deletes before the flush wrote any rows.
+            replaced += [o for o in deletes if not (sealed and o.modified_at and o.modified_at > sealed)]
+    return CollectionObjects(
+        segments=tuple(sorted(segments, key=lambda segment: segment.segment_id)),
+        objects=tuple(objects),
+        replaced_deletes=tuple(replaced),
+        uncounted=frozenset(number for number in taken if number not in listed_now),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """A segment as its objects tell of it."""
+
+    partition_id: int
+    objects: SegmentObjects
+
+    def segment(self, number: int) -> Segment:
+        """Return what is known of it; its rows have to be counted."""
+        if not self.objects.insert_logs:
+            return Segment(segment_id=number, partition_id=self.partition_id, row_count=0, level=SegmentLevel.L0)
+        has_fields = any(field_id == _TIMESTAMP_FIELD for field_id, _ in self.objects.insert_logs)
+        version = 0 if has_fields else PACKED_VERSION
+        return Segment(segment_id=number, partition_id=self.partition_id, row_count=0, storage_version=version)
+
+
+def _list_all(store: ObjectStore, storage: MilvusStorage, collection_id: int) -> dict[int, _Found]:
+    """Return all segments of which there are objects."""
+    found: dict[int, _Found] = {}
+    for folder in (storage.delta_logs(collection_id), storage.insert_logs(collection_id)):
+        for listed in store.list_objects(storage.bucket, folder):
+            key = parse_log_key(listed.key)
+            if key is not None:
+                found.setdefault(key.segment_id, _Found(key.partition_id, SegmentObjects())).objects.add(key, listed)
+    return found
 
 
 def _list_segments(database: VectorDatabase, name: CollectionName) -> dict[int, Segment]:

@@ -8,7 +8,7 @@ from milvus_vault.archive.layout import DELTA_LOG, BackupLayout, parse_log_key
 from milvus_vault.archive.manifest import CollectionDocument, CollectionFailure
 from milvus_vault.backup.documents import BackupPlan, Evidence, Snapshot, Verdict, snapshot_name
 from milvus_vault.backup.moment import check_clock, evidence_of, take_moment
-from milvus_vault.backup.segments import CollectionObjects, capture_objects
+from milvus_vault.backup.segments import CollectionObjects, capture_flushed, capture_objects
 from milvus_vault.copying.documents import CopyTarget, drop_target, write_target
 from milvus_vault.copying.verify import read_verification
 from milvus_vault.errors import MilvusPermissionError, MilvusRequestError, VaultError
@@ -34,6 +34,8 @@ class _At(NamedTuple):
     """0: it has none."""
     is_settled: bool
     """Whether requests that were stamped before it must have arrived by now."""
+    before: Snapshot | None = None
+    """The round before this one, of whose flush the segments are captured."""
 
 
 class _Captured(NamedTuple):
@@ -42,6 +44,8 @@ class _Captured(NamedTuple):
     document: CollectionDocument
     objects: CollectionObjects
     is_settled: bool
+    flushed: tuple[int, ...] = ()
+    is_of_flush: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +87,8 @@ class SnapshotBatch:
 
         What was stamped before a flush has arrived when the flush has ended, for which servers from 2.3 on wait; on 2.2
         a whole round has gone by. So a second flush, which seals what it arrived in, settles the moment before the
-        first one. That is of no use where rows may be gone since.
+        first one. Where a compaction came after the flush, the segments that it replaced still lie there. Else rows may
+        be gone, and only a later moment helps.
         """
         if not self.plan.moment:
             return dict.fromkeys(before, _At(0, is_settled=True))
@@ -95,6 +100,8 @@ class SnapshotBatch:
             document = snapshot.document if snapshot else None
             if snapshot and document and snapshot.verdict is Verdict.UNSETTLED:
                 found[index] = _At(document.moment, is_settled=True)
+            elif snapshot and document and snapshot.can_go_back and snapshot.evidence:
+                found[index] = _At(document.moment, snapshot.evidence.is_settled, snapshot)
         rest = [index for index in before if index not in found]
         moment = take_moment(self.database, [self.plan.collections[index] for index in rest])
         if moment is not None:
@@ -110,9 +117,14 @@ class SnapshotBatch:
         items = [CopyItem(source_key=o.key, key=key, size_bytes=o.size_bytes, source_etag=o.etag) for o, key in stored]
         folders = self.layout.collection_folders(document.description.collection_id)
         write_target(self.run, self.attempt, CopyTarget(index=index, name=str(name), folders=folders), items)
-        evidence = self._evidence(captured, stored) if at.moment else None
         # Last: it is what says that the collection is done.
-        snapshot = Snapshot(round=self.round, document=document, evidence=evidence)
+        snapshot = Snapshot(
+            round=self.round,
+            document=document,
+            flushed=captured.flushed,
+            is_of_flush=captured.is_of_flush,
+            evidence=self._evidence(captured, stored) if at.moment else None,
+        )
         self.run.write(snapshot_name(self.attempt, index), snapshot)
 
     def _evidence(self, captured: _Captured, stored: Sequence[tuple[ListedObject, str]]) -> Evidence:
@@ -121,6 +133,7 @@ class SnapshotBatch:
             stored,
             {segment.segment_id: segment.storage_version for segment in segments},
             captured.objects.replaced_deletes,
+            uncounted=captured.objects.uncounted,
             began_at=self.plan.started_at,
             is_settled=captured.is_settled,
         )
@@ -138,12 +151,14 @@ class SnapshotBatch:
         if request.meta_only:
             document = CollectionDocument(description=description, segments=())
             return _Captured(document, CollectionObjects((), ()), is_settled=True)
+        if at.before is not None and (again := self._capture_again(description, at.before)) is not None:
+            return again
         counted = self._live_rows(description)
         is_flushed_before = self.plan.flush_all is not None and self.round == 1
         point = self._flush(description)
         if at.moment:
             check_clock(at.moment, point.timestamp, f"the flush of {name}")
-        captured = capture_objects(self.database, self.run.store, self.storage, name, description.collection_id)
+        captured = self._list(description, point.segment_ids)
         # A partition that came since the first look has segments; one that went took its rows with it.
         description = self.database.describe_collection(name.database, name.name)
         captured = captured.within({partition.partition_id for partition in description.partitions})
@@ -161,7 +176,31 @@ class SnapshotBatch:
         )
         # A count waits for all requests that were stamped before it.
         is_settled = at.is_settled or (counted is not None and not is_flushed_before)
-        return _Captured(document, captured, is_settled)
+        is_of_flush = self.round > 1 and bool(point.segment_ids)
+        return _Captured(document, captured, is_settled, point.segment_ids, is_of_flush)
+
+    def _list(self, description: CollectionDescription, flushed: Sequence[int]) -> CollectionObjects:
+        """Return what there is of a collection; from the second round on, what there was when it was flushed.
+
+        That finds more objects than are needed, and so is left for collections that are compacted all the time.
+        """
+        where = (self.database, self.run.store, self.storage, description.name, description.collection_id)
+        found = capture_flushed(*where, frozenset(flushed)) if self.round > 1 and flushed else None
+        return capture_objects(*where) if found is None else found
+
+    def _capture_again(self, description: CollectionDescription, before: Snapshot) -> _Captured | None:
+        """Return what there was at the flush of the round before; None where some of it is gone."""
+        document = before.document
+        name, number = description.name, description.collection_id
+        if document is None or document.description.collection_id != number:
+            return None
+        found = capture_flushed(self.database, self.run.store, self.storage, name, number, frozenset(before.flushed))
+        if found is None or before.evidence is None:
+            return None
+        found = found.within({partition.partition_id for partition in description.partitions})
+        update = {"description": description, "segments": found.segments, "live_row_count": None}
+        again = document.model_copy(update=update)
+        return _Captured(again, found, before.evidence.is_settled, before.flushed, is_of_flush=True)
 
     def _flush(self, description: CollectionDescription) -> FlushPoint:
         """Flush a collection, unless it is not wanted or PrepareBackup has just flushed all of them at once."""

@@ -20,6 +20,8 @@ class FlushPoint(Model):
     """Hybrid timestamp up to which every row is in segments; 0 where nothing was flushed."""
     checkpoints: tuple[ChannelCheckpoint, ...] = ()
     """Of each virtual channel; none from servers before 2.4."""
+    segment_ids: tuple[int, ...] = ()
+    """All segments with rows that there were at that time, those that the flush sealed included; none of FlushAll."""
 
 
 class FlushedChannel(Model):

@@ -13,7 +13,7 @@ from milvus_vault.archive.tombstones import check_not_being_deleted
 from milvus_vault.claims import CLAIM, DIED, Claim, ClaimHeldError, Claims, check_owner
 from milvus_vault.copying.documents import CopyJob, CopyTarget, write_job, write_target
 from milvus_vault.errors import BackupNotFoundError, ObjectNotFoundError, TargetClaimedError, VaultError
-from milvus_vault.model.collections import DEFAULT_DATABASE, CollectionName
+from milvus_vault.model.collections import DEFAULT_DATABASE, CollectionName, SegmentLevel
 from milvus_vault.model.names import attempt_of, short_hash, temporary_prefix
 from milvus_vault.model.objects import ArchivedObject
 from milvus_vault.model.requests import RestoreRequest
@@ -168,6 +168,8 @@ class RestorePreparation:
                 can_import_in_place &= not check.extra
                 if can_import_in_place and has_import_jobs(server):
                     can_import_in_place = CollectionImport(collection, objects, self.fold_limits).can_lie
+                elif any(segment.level is SegmentLevel.L0 for segment in collection.segments):
+                    can_import_in_place = False
         return can_import_in_place
 
     def _warnings(self, archive: Archive) -> Iterator[str]:
@@ -308,7 +310,7 @@ class RestorePreparation:
             else:
                 sources = _Sources(whole.sources_in(base), cut=to_read)
         else:
-            items = staged_items(base, objects)
+            items = staged_items(base, collection, objects)
             to_read = cut_to_read(self.request, collection, objects, ())
             sources = _Sources(import_sources(base, collection, objects, cut), cut=to_read)
         if is_staged:

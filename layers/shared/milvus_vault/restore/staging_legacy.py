@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 
 from milvus_vault.archive.contents import ArchivedCollection
 from milvus_vault.archive.layout import DELTA_LOG, INSERT_LOG, parse_log_key
+from milvus_vault.model.collections import ALL_PARTITIONS, SegmentLevel
 from milvus_vault.model.objects import ArchivedObject, CopyItem
 from milvus_vault.restore.documents import ImportPaths, ImportSource
 from milvus_vault.restore.staging import rows_until
@@ -30,7 +31,7 @@ def import_sources(
         row_count = sum(rows_until(segment, cut) for segment in partition.segments)
         if row_count:
             below = f"{collection.collection_id}/{partition.partition_id}/"
-            has_deletes = partition.partition_id in with_deletes
+            has_deletes = not with_deletes.isdisjoint({partition.partition_id, ALL_PARTITIONS})
             paths = ImportPaths(
                 insert_prefix=f"{base}{INSERT_LOG}/{below}",
                 delta_prefix=f"{base}{DELTA_LOG}/{below}" if has_deletes else "",
@@ -41,13 +42,23 @@ def import_sources(
     return tuple(sources)
 
 
-def staged_items(base: str, objects: Iterable[ArchivedObject]) -> Iterator[CopyItem]:
-    """Yield what to copy so that a collection's logs lie below `base`, without the backup's group folders."""
+def staged_items(base: str, collection: ArchivedCollection, objects: Iterable[ArchivedObject]) -> Iterator[CopyItem]:
+    """Yield what to copy so that a collection's logs lie below `base`, without the backup's group folders.
+
+    Deletes of L0 segments, which these servers do not know, go beside each segment that they may concern.
+    """
+    level_zero = {segment.segment_id for segment in collection.segments if segment.level is SegmentLevel.L0}
+    with_rows = [s for s in collection.segments if s.row_count and s.segment_id not in level_zero]
     for item in objects:
         key = parse_log_key(item.source_key)
         if key is None:
             msg = f"not a log of Milvus: {item.source_key}"
             raise ValueError(msg)
-        below = f"{base}{key.kind}/{key.collection_id}/{key.partition_id}/{key.segment_id}/"
-        name = f"{below}{key.log_id}" if key.kind == DELTA_LOG else f"{below}{key.field_id}/{key.log_id}"
-        yield CopyItem(item.stored_key, name, item.size_bytes, item.etag)
+        homes = [(key.partition_id, key.segment_id)]
+        if key.segment_id in level_zero:
+            concerned = (s for s in with_rows if key.partition_id in {s.partition_id, ALL_PARTITIONS})
+            homes = [(segment.partition_id, segment.segment_id) for segment in concerned]
+        for partition_id, segment_id in homes:
+            below = f"{base}{key.kind}/{key.collection_id}/{partition_id}/{segment_id}/"
+            name = f"{below}{key.log_id}" if key.kind == DELTA_LOG else f"{below}{key.field_id}/{key.log_id}"
+            yield CopyItem(item.stored_key, name, item.size_bytes, item.etag)
