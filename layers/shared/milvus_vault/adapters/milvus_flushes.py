@@ -92,6 +92,7 @@ def flush_point(answer: Message, name: str) -> FlushPoint:
             for channel, position in sorted(answer.channel_cps.items())
         ),
         segment_ids=(*answer.flush_coll_segIDs[name].data, *answer.coll_segIDs[name].data),
+        sealed_ids=tuple(answer.coll_segIDs[name].data),
     )
 
 

@@ -75,8 +75,8 @@ class Snapshot(Model):
     failure: CollectionFailure | None = None
     flushed: tuple[int, ...] = ()
     """The segments that there were when the collection was flushed."""
-    is_of_flush: bool = False
-    """Whether these were captured, and not what has become of them since."""
+    is_second_look: bool = False
+    """Whether it is of the moment and the flush of the round before."""
     evidence: Evidence | None = None
     """None where the collection is not cut."""
     verdict: Verdict | None = None
@@ -84,9 +84,10 @@ class Snapshot(Model):
     verdict_about: str = ""
 
     @property
-    def can_go_back(self) -> bool:
-        """Return whether the segments that there were at its flush may still hold the rows that are gone."""
-        return self.verdict is Verdict.COMPACTED and bool(self.flushed) and not self.is_of_flush
+    def wants_second_look(self) -> bool:
+        """Return whether its moment may hold all the same: by the segments of its flush, and what came in since."""
+        is_doubtful = self.verdict in {Verdict.COMPACTED, Verdict.UNSETTLED}
+        return is_doubtful and bool(self.flushed) and not self.is_second_look
 
 
 def snapshot_folder(attempt: str) -> str:

@@ -13,8 +13,9 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Container, Iterable, Iterator
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 
-from milvus_vault.archive.layout import DELTA_LOG, PACKED_VERSION, LogKey, parse_log_key
+from milvus_vault.archive.layout import DELTA_LOG, INSERT_LOG, PACKED_VERSION, LogKey, parse_log_key
 from milvus_vault.errors import SegmentTornError, SourceChangedError, VersionUnsupportedError
 from milvus_vault.model.collections import ALL_PARTITIONS, CollectionName, Segment, SegmentLevel, SegmentLogs
 from milvus_vault.model.objects import ListedObject
@@ -163,20 +164,24 @@ def capture_flushed(
     name: CollectionName,
     collection_id: int,
     flushed: frozenset[int],
+    *,
+    arrived: frozenset[int] = frozenset(),
 ) -> CollectionObjects | None:
     """Return the segments that there were when a collection was flushed, though they may have been replaced since.
 
     Their objects stay until garbage collection, so that a compaction after the flush, which may have applied deletes
-    that are newer than the moment, is of no account. Deletes are taken from wherever they lie, as L0 segments: of segments
-    that have replaced others, and of L0 segments that were folded. One that is there twice deletes once. None where
-    garbage collection has taken a segment already. Raises `SegmentTornError` and `VersionUnsupportedError`.
+    that are newer than the moment, is of no account. `arrived` are segments that another flush has sealed since.
+
+    Deletes are taken from wherever they lie, as L0 segments: of segments that have replaced others, and of L0 segments
+    that were folded. One that is there twice deletes once. None where garbage collection has taken a segment already.
+    Raises `SegmentTornError` and `VersionUnsupportedError`.
     """
     listed_now = _list_segments(database, name)
-    told = database.describe_segments(name.database, collection_id, sorted(flushed))
+    told = database.describe_segments(name.database, collection_id, sorted(flushed | arrived))
     found = _list_all(store, storage, collection_id)
     segments: list[Segment] = []
     objects: list[ListedObject] = []
-    for number in sorted(flushed & found.keys()):
+    for number in sorted((flushed | arrived) & found.keys()):
         there, logs = found.pop(number), told.get(number)
         whole = there.objects.only(logs) if logs else there.objects if there.objects.is_even else None
         if whole is None:
@@ -188,8 +193,7 @@ def capture_flushed(
     # An empty segment that was sealed leaves nothing behind.
     if any(listed_now[number].row_count for number in (flushed - taken) & listed_now.keys()):
         return None
-    written = [o.modified_at for o in objects if o.modified_at and o.key.startswith(storage.insert_logs(collection_id))]
-    sealed = max(written, default=None)
+    sealed = _last_written(objects, flushed)
     replaced = []
     for number, there in found.items():
         deletes = list(there.objects.delta_logs.values())
@@ -223,6 +227,13 @@ class _Found:
         has_fields = any(field_id == _TIMESTAMP_FIELD for field_id, _ in self.objects.insert_logs)
         version = 0 if has_fields else PACKED_VERSION
         return Segment(segment_id=number, partition_id=self.partition_id, row_count=0, storage_version=version)
+
+
+def _last_written(objects: Iterable[ListedObject], segments: Container[int]) -> datetime | None:
+    """Return when the last row of some segments was written."""
+    keys = ((listed.modified_at, parse_log_key(listed.key)) for listed in objects)
+    written = (at for at, key in keys if key and key.kind == INSERT_LOG and key.segment_id in segments)
+    return max((at for at in written if at), default=None)
 
 
 def _list_all(store: ObjectStore, storage: MilvusStorage, collection_id: int) -> dict[int, _Found]:

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from milvus_vault.archive.layout import DELTA_LOG, BackupLayout, parse_log_key
 from milvus_vault.archive.manifest import CollectionDocument, CollectionFailure
-from milvus_vault.backup.documents import BackupPlan, Evidence, Snapshot, Verdict, snapshot_name
+from milvus_vault.backup.documents import BackupPlan, Evidence, Snapshot, snapshot_name
 from milvus_vault.backup.moment import check_clock, evidence_of, take_moment
 from milvus_vault.backup.segments import CollectionObjects, capture_flushed, capture_objects
 from milvus_vault.copying.documents import CopyTarget, drop_target, write_target
@@ -35,7 +35,7 @@ class _At(NamedTuple):
     is_settled: bool
     """Whether requests that were stamped before it must have arrived by now."""
     before: Snapshot | None = None
-    """The round before this one, of whose flush the segments are captured."""
+    """What gets a second look."""
 
 
 class _Captured(NamedTuple):
@@ -45,7 +45,7 @@ class _Captured(NamedTuple):
     objects: CollectionObjects
     is_settled: bool
     flushed: tuple[int, ...] = ()
-    is_of_flush: bool = False
+    is_second_look: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,10 +85,10 @@ class SnapshotBatch:
     def _moments(self, before: Mapping[int, Snapshot | None]) -> dict[int, _At]:
         """Return the moment of each collection: the plan's in the first round, one of its own afterwards.
 
-        What was stamped before a flush has arrived when the flush has ended, for which servers from 2.3 on wait; on 2.2
-        a whole round has gone by. So a second flush, which seals what it arrived in, settles the moment before the
-        first one. Where a compaction came after the flush, the segments that it replaced still lie there. Else rows may
-        be gone, and only a later moment helps.
+        Or a moment gets a second look. Where a compaction came after the flush, the segments that it replaced still lie
+        there. And what was stamped before a flush has arrived when the flush has ended, for which servers from 2.3 on
+        wait (on 2.2 a whole round has gone by): a second flush seals what it arrived in. If that does not help, rows
+        may be gone, and only a later moment does.
         """
         if not self.plan.moment:
             return dict.fromkeys(before, _At(0, is_settled=True))
@@ -97,11 +97,8 @@ class SnapshotBatch:
             return dict.fromkeys(before, _At(self.plan.moment, is_settled=is_ordered))
         found: dict[int, _At] = {}
         for index, snapshot in before.items():
-            document = snapshot.document if snapshot else None
-            if snapshot and document and snapshot.verdict is Verdict.UNSETTLED:
-                found[index] = _At(document.moment, is_settled=True)
-            elif snapshot and document and snapshot.can_go_back and snapshot.evidence:
-                found[index] = _At(document.moment, snapshot.evidence.is_settled, snapshot)
+            if snapshot and snapshot.document and snapshot.evidence and snapshot.wants_second_look:
+                found[index] = _At(snapshot.document.moment, is_settled=True, before=snapshot)
         rest = [index for index in before if index not in found]
         moment = take_moment(self.database, [self.plan.collections[index] for index in rest])
         if moment is not None:
@@ -122,7 +119,7 @@ class SnapshotBatch:
             round=self.round,
             document=document,
             flushed=captured.flushed,
-            is_of_flush=captured.is_of_flush,
+            is_second_look=captured.is_second_look,
             evidence=self._evidence(captured, stored) if at.moment else None,
         )
         self.run.write(snapshot_name(self.attempt, index), snapshot)
@@ -176,8 +173,7 @@ class SnapshotBatch:
         )
         # A count waits for all requests that were stamped before it.
         is_settled = at.is_settled or (counted is not None and not is_flushed_before)
-        is_of_flush = self.round > 1 and bool(point.segment_ids)
-        return _Captured(document, captured, is_settled, point.segment_ids, is_of_flush)
+        return _Captured(document, captured, is_settled, point.segment_ids)
 
     def _list(self, description: CollectionDescription, flushed: Sequence[int]) -> CollectionObjects:
         """Return what there is of a collection; from the second round on, what there was when it was flushed.
@@ -189,18 +185,29 @@ class SnapshotBatch:
         return capture_objects(*where) if found is None else found
 
     def _capture_again(self, description: CollectionDescription, before: Snapshot) -> _Captured | None:
-        """Return what there was at the flush of the round before; None where some of it is gone."""
-        document = before.document
-        name, number = description.name, description.collection_id
-        if document is None or document.description.collection_id != number:
+        """Return what there was at the flush of the round before, and what has arrived since of before its moment.
+
+        None where some of it is gone.
+        """
+        document, evidence = before.document, before.evidence
+        if document is None or evidence is None or document.description.collection_id != description.collection_id:
             return None
-        found = capture_flushed(self.database, self.run.store, self.storage, name, number, frozenset(before.flushed))
-        if found is None or before.evidence is None:
+        arrived = () if evidence.is_settled else self._flush(description).sealed_ids
+        found = capture_flushed(
+            self.database,
+            self.run.store,
+            self.storage,
+            description.name,
+            description.collection_id,
+            frozenset(before.flushed),
+            arrived=frozenset(arrived),
+        )
+        if found is None:
             return None
         found = found.within({partition.partition_id for partition in description.partitions})
         update = {"description": description, "segments": found.segments, "live_row_count": None}
         again = document.model_copy(update=update)
-        return _Captured(again, found, before.evidence.is_settled, before.flushed, is_of_flush=True)
+        return _Captured(again, found, is_settled=True, flushed=before.flushed, is_second_look=True)
 
     def _flush(self, description: CollectionDescription) -> FlushPoint:
         """Flush a collection, unless it is not wanted or PrepareBackup has just flushed all of them at once."""

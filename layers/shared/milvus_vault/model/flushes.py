@@ -22,6 +22,8 @@ class FlushPoint(Model):
     """Of each virtual channel; none from servers before 2.4."""
     segment_ids: tuple[int, ...] = ()
     """All segments with rows that there were at that time, those that the flush sealed included; none of FlushAll."""
+    sealed_ids: tuple[int, ...] = ()
+    """Those that the flush sealed."""
 
 
 class FlushedChannel(Model):
