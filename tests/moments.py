@@ -44,6 +44,7 @@ WHOLE_KEYS = 500
 _SUFFIX = "_then"
 _SETTLE_SECONDS, _POLL_SECONDS = 2.0, 0.1
 _MOST_SECONDS_BEFORE = 1.5
+_MOST_SHOWN = 8
 _IMPORT_JOB_SECONDS = 2.0
 _COLUMNS: tuple[Fault, ...] = ("torn", "missing", "doubled", "too new", "foreign", "no moment", "clock")
 
@@ -142,7 +143,8 @@ class Outcome(NamedTuple):
         shared = len(set(self.moments.values()))
         told = f"{shared} moment{'s' * (shared != 1)} of {len(self.moments)} told"
         said = [self.error] * bool(self.error) + [f"warning: {text}" for text in self.warnings]
-        said += [str(violation) for violation in self.violations]
+        said += [str(violation) for violation in self.violations[:_MOST_SHOWN]]
+        said += [f"and {len(self.violations) - _MOST_SHOWN} more"] * (len(self.violations) > _MOST_SHOWN)
         first = (
             f"{'right' if self.is_right else 'WRONG'}  {self.keys} of {self.keys_expected} keys, {told}, "
             f"{self.rounds} rounds, {self.backup_seconds:.1f} s, {self.operations} operations meanwhile"
