@@ -83,8 +83,8 @@ def read(body: bytes) -> Log:
     position = len(MAGIC) + _HEADER.size + len(descriptor)
     while position < len(view):
         at, kind, following, content = _event(view, position, _SPAN.size)
-        span = _SPAN.unpack_from(content)
-        events.append(Event(at, kind, following != _NO_POSITION, *span, content[_SPAN.size :]))
+        begin, end = _SPAN.unpack_from(content)
+        events.append(Event(at, kind, following != _NO_POSITION, begin, end, content[_SPAN.size :]))
         position += _HEADER.size + len(content)
     if not events:
         msg = "it ends after its descriptor"
@@ -127,7 +127,7 @@ def write(log: Log, events: Sequence[Event], share: tuple[int, int]) -> bytes:
     described = fixed + log.lengths + _SIZE.pack(len(extra)) + extra
     length = _HEADER.size + len(described)
     position = len(MAGIC) + length
-    parts = [MAGIC, _HEADER.pack(log.written, _DESCRIBES, length, position), described]
+    parts: list[bytes | memoryview] = [MAGIC, _HEADER.pack(log.written, _DESCRIBES, length, position), described]
     for event in events:
         length = _HEADER.size + _SPAN.size + len(event.payload)
         position += length
