@@ -181,9 +181,10 @@ def _strings(literals: pa.Array) -> pa.Array:
     is_text = pc.and_(pc.starts_with(literals, '"'), pc.ends_with(literals, '"'))
     if not pc.all(is_text).as_py():
         raise BinlogUnreadableError(_no_delete(literals, pc.invert(is_text)))
-    quotes = pc.min_max(pc.count_substring(literals, '"')).as_py()
-    if quotes == {"min": 2, "max": 2} and not pc.any(pc.match_substring(literals, "\\")).as_py():
-        return pc.binary_slice(literals.cast(pa.binary()), 1, -1).cast(pa.string())
+    if not pc.any(pc.match_substring(literals, "\\")).as_py():
+        quotes = pc.min_max(pc.count_substring(literals, '"')).as_py()
+        if quotes == {"min": 2, "max": 2}:
+            return pc.binary_slice(literals.cast(pa.binary()), 1, -1).cast(pa.string(), safe=False)
     # One list of them all: a string ends on its line, because JSON allows none to have a line break in it.
     listed = pc.binary_join(pa.ListArray.from_arrays(pa.array([0, len(literals)], pa.int32()), literals), ",\n")
     keys = pa.array(json.loads(f"[{listed[0].as_py()}]"), pa.string())
