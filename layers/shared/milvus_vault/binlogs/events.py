@@ -83,8 +83,8 @@ def read(body: bytes) -> Log:
     position = len(MAGIC) + _HEADER.size + len(descriptor)
     while position < len(view):
         at, kind, following, content = _event(view, position, _SPAN.size)
-        span = _SPAN.unpack_from(content)
-        events.append(Event(at, kind, following != _NO_POSITION, *span, content[_SPAN.size :]))
+        first_in, last_in = _SPAN.unpack_from(content)
+        events.append(Event(at, kind, following != _NO_POSITION, first_in, last_in, content[_SPAN.size :]))
         position += _HEADER.size + len(content)
     if not events:
         msg = "it ends after its descriptor"
@@ -132,9 +132,6 @@ def write(log: Log, events: Sequence[Event], share: tuple[int, int]) -> bytes:
         length = _HEADER.size + _SPAN.size + len(event.payload)
         position += length
         following = position if event.names_next else _NO_POSITION
-        parts += (
-            _HEADER.pack(event.written, event.kind, length, following),
-            _SPAN.pack(event.first, event.last),
-            event.payload,
-        )
+        header = _HEADER.pack(event.written, event.kind, length, following) + _SPAN.pack(event.first, event.last)
+        parts += header, bytes(event.payload)
     return b"".join(parts)
