@@ -1,14 +1,18 @@
 """The real 2.3.5 still answers what it answered when its facts were written, and does what the test server does."""
 
+import time
 from collections.abc import Iterator
+from contextlib import closing
 
 import pytest
 from pymilvus import MilvusClient
+from pymilvus.grpc_gen import common_pb2
 
 from local.aws import Ministack
 from local.milvus import Milvus as RealMilvus
 from milvus_vault.adapters.milvus import connect
 from milvus_vault.adapters.milvus_access import MilvusAccess
+from milvus_vault.binlogs import cut_deletes, read_deletes, read_timestamps
 from milvus_vault.errors import CollectionExistsError
 from milvus_vault.model.collections import DEFAULT_RESOURCE_GROUP
 from milvus_vault.model.rights import READING, Right
@@ -19,6 +23,7 @@ from tests.conformance.questions import SCENARIOS
 VERSION = "2.3.5"
 SETTLE_SECONDS = 2
 POLL_SECONDS = 0.2
+IMPORT_SECONDS = 60
 
 
 @pytest.fixture(scope="module")
@@ -66,6 +71,59 @@ def test_an_alias_is_taken_from_another_collection_only_if_that_is_asked_for(mil
             database.create_alias("default", "second", "moved", take=True)
         assert database.list_aliases("default", "first") == frozenset()
         assert database.list_aliases("default", "second") == {"moved"}
+
+
+def _import(milvus: Milvus, target: str, *paths: str) -> None:
+    milvus.make(target, *base_fields())
+    names = {"collection_name": target, "partition_name": "_default"}
+    task = milvus.must("Import", **names, files=paths, options=[{"key": "backup", "value": "true"}]).tasks[0]
+    end = time.monotonic() + IMPORT_SECONDS
+    while (answer := milvus.must("GetImportState", task=task)).state != common_pb2.ImportCompleted:
+        assert answer.state != common_pb2.ImportFailed, answer
+        assert time.monotonic() < end, answer
+        time.sleep(POLL_SECONDS)
+
+
+def _live_keys(milvus: Milvus, name: str) -> list[int]:
+    with closing(MilvusClient(milvus.uri)) as client:
+        index = client.prepare_index_params()
+        index.add_index("v", index_type="FLAT", metric_type="L2")
+        client.create_index(name, index)
+        client.load_collection(name)
+        found = client.query(name, "id >= 0", output_fields=["id"], consistency_level="Strong")
+        client.release_collection(name)
+        return sorted(row["id"] for row in found)
+
+
+def test_it_takes_a_delta_log_that_was_cut(milvus: Milvus) -> None:
+    milvus.make("cut", *base_fields())
+    milvus.insert("cut", range(100))
+    milvus.flush("cut")
+    milvus.delete("cut", range(10))
+    time.sleep(0.2)
+    milvus.delete("cut", range(10, 30))
+    milvus.flush("cut")
+    milvus.settle()
+    number = milvus.must("DescribeCollection", collection_name="cut").collectionID
+    (log,) = milvus.keys(f"{milvus.root}/delta_log/{number}/")
+    (rows,) = (key for key in milvus.keys(f"{milvus.root}/insert_log/{number}/") if key.split("/")[-2] == "1")
+    body = milvus.s3.get_object(Bucket=milvus.bucket, Key=log)["Body"].read()
+    written = read_timestamps(milvus.s3.get_object(Bucket=milvus.bucket, Key=rows)["Body"].read()).to_pylist()
+    deletes = read_deletes(body)
+    assert sorted(deletes.keys.to_pylist()) == list(range(30))
+    first, second = sorted(set(deletes.timestamps.to_pylist()))
+    assert written == written[:1] * 100
+    assert written[0] < first
+    partition = log.removeprefix(f"{milvus.root}/delta_log/").rsplit("/", 2)[0]
+    paths = f"{milvus.root}/insert_log/{partition}/", f"staged/delta_log/{partition}/"
+    kept = {}
+    for end, target in ((second, "cut_at_second"), (first, "cut_at_first")):
+        cut = cut_deletes(body, end)
+        assert cut is not None
+        milvus.s3.put_object(Bucket=milvus.bucket, Key=log.replace(milvus.root, "staged", 1), Body=cut)
+        _import(milvus, target, *paths)
+        kept[target] = _live_keys(milvus, target)
+    assert kept == {"cut_at_second": list(range(30, 100)), "cut_at_first": list(range(10, 100))}
 
 
 def test_rights_are_told_from_their_lack(ministack: Ministack) -> None:

@@ -74,7 +74,7 @@ def write_spaced_objects(deletes: Sequence[Delete]) -> bytes:
 
 def write_pairs(deletes: Sequence[Delete]) -> bytes:
     """Return the log that the first releases of 2.2 read, if not write: keys are numbers."""
-    lines = [f"{key},{timestamp}" for key, timestamp in deletes]
+    lines = [f"{key!r},{timestamp}" for key, timestamp in deletes]
     return _enveloped(parquet({"val": pa.array(lines, pa.string())}), deletes, names_fields=False)
 
 

@@ -247,5 +247,5 @@ def test_events_with_keys_of_two_types_are_no_log() -> None:
 
 def test_what_json_says_counts_and_not_how_it_is_written() -> None:
     body = write_spaced_objects(TEXTS)
-    assert json.loads(binlog.read(body).columns["val"][0]) == {"pk": "", "ts": NOW, "pkType": 21}
+    assert json.loads(str(binlog.read(body).columns["val"][0])) == {"pk": "", "ts": NOW, "pkType": 21}
     assert found_in(body) == found_in(write_go_objects(TEXTS)) == found_in(write_columns(TEXTS))

@@ -25,6 +25,7 @@ _BEFORE_KEY = b'{"pk":'
 _BEFORE_TIMESTAMP = b',"ts":'
 _END_OF_LINE = re.compile(rb',"ts":([0-9]{1,19})(,"pkType":(5|21)\})\Z')
 _PAIR = r"^(?P<key>-?[0-9]{1,19}),(?P<timestamp>[0-9]{1,19})$"
+_ESCAPES = (("\\u0026", "&"), ("\\u003c", "<"), ("\\u003e", ">"))
 _LONGEST_QUOTE = 80
 _NEWEST = (1 << 63) - 1
 _NO_DELETES = "its deletes cannot be read"
@@ -178,26 +179,39 @@ def _numbers(literals: pa.Array) -> pa.Array:
 
 
 def _strings(literals: pa.Array) -> pa.Array:
-    is_text = pc.and_(pc.starts_with(literals, '"'), pc.ends_with(literals, '"'))
+    is_text = pc.and_(
+        pc.and_(pc.starts_with(literals, '"'), pc.ends_with(literals, '"')),
+        pc.greater_equal(pc.binary_length(literals), 2),
+    )
     if not pc.all(is_text).as_py():
         raise BinlogUnreadableError(_no_delete(literals, pc.invert(is_text)))
-    quotes = pc.min_max(pc.count_substring(literals, '"')).as_py()
-    if quotes == {"min": 2, "max": 2} and not pc.any(pc.match_substring(literals, "\\")).as_py():
-        return pc.binary_slice(literals.cast(pa.binary()), 1, -1).cast(pa.string())
-    # One list of them all: a string ends on its line, because JSON allows none to have a line break in it.
-    listed = pc.binary_join(pa.ListArray.from_arrays(pa.array([0, len(literals)], pa.int32()), literals), ",\n")
-    keys = pa.array(json.loads(f"[{listed[0].as_py()}]"), pa.string())
+    listed: str = _joined(literals, ",\n").to_pybytes().decode()
+    if "\\" not in listed and listed.count('"') == 2 * len(literals):
+        return pc.binary_slice(literals.cast(pa.binary()), 1, -1).cast(pa.string(), safe=False)
+    if (
+        "\\\\" not in listed
+    ):  # then each backslash begins an escape; these are in every link, and json is slow with them
+        for escape, letter in _ESCAPES:
+            listed = listed.replace(escape, letter)
+    # A string ends on its line, because JSON allows none to have a line break in it.
+    keys = pa.array(json.loads(f"[{listed}]"), pa.string())
     if len(keys) != len(literals):
         msg = f"{len(literals):,} of its deletes have {len(keys):,} keys"
         raise BinlogUnreadableError(msg)
     return keys
 
 
+def _joined(lines: pa.Array, between: str) -> pa.Buffer:
+    return pc.binary_join(pa.ListArray.from_arrays(pa.array([0, len(lines)], pa.int32()), lines), between)[
+        0
+    ].as_buffer()
+
+
 def _of_any_objects(lines: pa.Array) -> _Read:
     is_object = pc.and_(pc.starts_with(lines, "{"), pc.ends_with(lines, "}"))
     if not pc.all(is_object).as_py():
         raise BinlogUnreadableError(_no_delete(lines, pc.invert(is_object)))
-    text = pc.binary_join(pa.ListArray.from_arrays(pa.array([0, len(lines)], pa.int32()), lines), "\n")[0].as_buffer()
+    text = _joined(lines, "\n")
     kinds = _objects(text, {"pkType": pa.int64()}, "ignore").column(0).unique().to_pylist()
     if len(kinds) != 1 or kinds[0] not in _TYPES:
         msg = f"its keys are of the types {kinds}"

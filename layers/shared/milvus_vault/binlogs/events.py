@@ -83,8 +83,8 @@ def read(body: bytes) -> Log:
     position = len(MAGIC) + _HEADER.size + len(descriptor)
     while position < len(view):
         at, kind, following, content = _event(view, position, _SPAN.size)
-        begin, end = _SPAN.unpack_from(content)
-        events.append(Event(at, kind, following != _NO_POSITION, begin, end, content[_SPAN.size :]))
+        first_in, last_in = _SPAN.unpack_from(content)
+        events.append(Event(at, kind, following != _NO_POSITION, first_in, last_in, content[_SPAN.size :]))
         position += _HEADER.size + len(content)
     if not events:
         msg = "it ends after its descriptor"
@@ -127,14 +127,11 @@ def write(log: Log, events: Sequence[Event], share: tuple[int, int]) -> bytes:
     described = fixed + log.lengths + _SIZE.pack(len(extra)) + extra
     length = _HEADER.size + len(described)
     position = len(MAGIC) + length
-    parts: list[bytes | memoryview] = [MAGIC, _HEADER.pack(log.written, _DESCRIBES, length, position), described]
+    parts = [MAGIC, _HEADER.pack(log.written, _DESCRIBES, length, position), described]
     for event in events:
         length = _HEADER.size + _SPAN.size + len(event.payload)
         position += length
         following = position if event.names_next else _NO_POSITION
-        parts += (
-            _HEADER.pack(event.written, event.kind, length, following),
-            _SPAN.pack(event.first, event.last),
-            event.payload,
-        )
+        header = _HEADER.pack(event.written, event.kind, length, following) + _SPAN.pack(event.first, event.last)
+        parts += header, bytes(event.payload)
     return b"".join(parts)
