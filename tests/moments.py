@@ -141,7 +141,7 @@ class Outcome(NamedTuple):
     def __str__(self) -> str:
         """Say what became of it."""
         shared = len(set(self.moments.values()))
-        told = f"{shared} moment{'s' * (shared != 1)} of {len(self.moments)} told"
+        told = f"moments: {shared} of {len(self.moments)} collections"
         said = [self.error] * bool(self.error) + [f"warning: {text}" for text in self.warnings]
         said += [str(violation) for violation in self.violations[:_MOST_SHOWN]]
         said += [f"and {len(self.violations) - _MOST_SHOWN} more"] * (len(self.violations) > _MOST_SHOWN)
