@@ -121,6 +121,7 @@ def test_sends_the_condition_and_returns_etag_and_checksum(store: S3ObjectStore)
                 "CopySource": {"Bucket": "milvus", "Key": "files/a"},
                 "CopySourceIfMatch": "etag",
                 "TaggingDirective": "REPLACE",
+                "AnnotationDirective": "EXCLUDE",
             },
         )
 

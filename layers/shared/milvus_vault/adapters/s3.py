@@ -148,7 +148,19 @@ decided ("Conditional requests", S3 user guide) and asks to try again."""
 _CONFLICT_WAIT_SECONDS = 0.1
 """Wait after the first conflict, longer each time: 0.1 + 0.2 + 0.3 + 0.4 s, many times the time of a write."""
 
-_CHECKSUMS = ("CRC64NVME", "CRC32C", "CRC32", "SHA256", "SHA1")
+CHECKSUMS = (
+    "CRC64NVME",
+    "CRC32C",
+    "CRC32",
+    "SHA512",
+    "SHA256",
+    "SHA1",
+    "MD5",
+    "XXHASH128",
+    "XXHASH64",
+    "XXHASH3",
+)
+"""All algorithms that S3 knows (tests/unit/adapters/test_aws_model.py sees to that); an answer names one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -275,8 +287,9 @@ class S3ObjectStore:
         """Copy one object inside S3, in parts where its size asks for it.
 
         No checksum algorithm is asked for: S3 then keeps the source's checksum or makes a CRC64NVME, and
-        names it in the answer. No tags are copied: nobody needs them, they would ask for two more
-        permissions, and a lifecycle rule by tag would go on to delete the copy.
+        names it in the answer. Neither tags nor annotations are copied: nobody needs them, they would ask
+        for two more permissions each, an annotation is paid for as a write of its own, and a lifecycle rule by
+        tag would go on to delete the copy.
 
         Raises:
             ObjectNotFoundError: The source is gone.
@@ -291,6 +304,7 @@ class S3ObjectStore:
                 "Key": item.key,
                 "CopySource": source,
                 "TaggingDirective": "REPLACE",
+                "AnnotationDirective": "EXCLUDE",
             }
             if item.source_etag:
                 request["CopySourceIfMatch"] = item.source_etag
@@ -407,7 +421,7 @@ class S3ObjectStore:
 def _checksum(answer: object) -> str:
     """Return the checksum in an answer as `<algorithm>:<base64>`, or an empty text."""
     if isinstance(answer, dict):
-        for algorithm in _CHECKSUMS:
+        for algorithm in CHECKSUMS:
             if checksum := answer.get(f"Checksum{algorithm}"):
                 return f"{algorithm}:{checksum}"
     return ""
@@ -446,9 +460,9 @@ def _error_for(err: Exception, what: str) -> VaultError:
 
 def _error_for_answer(err: sdk.ClientError, what: str) -> VaultError:
     code = _code(err)
-    if "Throttling" in code:  # KMS' own names, passed on by S3
+    if "Throttl" in code:  # KMS' own names, passed on by S3
         leaf: type[VaultError] = StorageThrottledError
-    elif code.startswith("KMS"):
+    elif code.upper().startswith("KMS"):
         leaf = StorageAccessDeniedError
     else:
         leaf = _ERROR_BY_CODE.get(code) or _ERROR_BY_STATUS.get(_status(err), StorageRequestError)
