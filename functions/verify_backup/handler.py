@@ -45,17 +45,16 @@ def handler(event: VerifyBackupRequest, context: LambdaContext) -> VerifyBackupR
     ).verify()
     if found.is_done:
         record_verification(run, request.backup_name, run.run, found, datetime.now(UTC))
-    more = f"; and {len(found.problems) - _NAMED} more" if len(found.problems) > _NAMED else ""
+    more = f"; and {len(found.found) - _NAMED} more" if len(found.found) > _NAMED else ""
+    listed = "; ".join(found.found[:_NAMED]) + more
     return VerifyBackupResult(
         is_done=found.is_done,
         backup_name=request.backup_name,
-        status="damaged" if found.problems else "intact",
-        error="BackupDamagedError" if found.problems else "",
-        cause=f"backup '{request.backup_name}' is damaged: {'; '.join(found.problems[:_NAMED])}{more}"
-        if found.problems
-        else "",
+        status=found.status,
+        error=found.error,
+        cause=f"backup '{request.backup_name}' is {found.status}: {listed}" if found.error else "",
         object_count=found.object_count,
         size_bytes=found.size_bytes,
         content_checked=found.content_checked,
-        problem_count=len(found.problems),
+        problem_count=len(found.found),
     )

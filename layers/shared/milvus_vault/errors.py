@@ -135,6 +135,10 @@ class ObjectChangedError(VaultError):
     """An object is not the one that was listed: its ETag differs."""
 
 
+class ObjectArchivedError(VaultError):
+    """An object lies in an archive class of S3, where it cannot be read or copied until it is restored from there."""
+
+
 class StorageRequestError(VaultError):
     """S3 refuses a request for a reason of its own, which the message quotes."""
 

@@ -1,6 +1,7 @@
 """How answers of S3 that no test server gives become our errors."""
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from mypy_boto3_s3 import S3Client
 from milvus_vault.adapters.s3 import S3ObjectStore
 from milvus_vault.errors import (
     BucketNotFoundError,
+    ObjectArchivedError,
     ObjectChangedError,
     ObjectNotFoundError,
     StorageAccessDeniedError,
@@ -22,6 +24,7 @@ from milvus_vault.errors import (
 )
 from milvus_vault.model.objects import CopiedObject, CopyItem
 
+NOW = datetime(2026, 11, 28, tzinfo=UTC)
 ITEM = CopyItem("files/a", "copies/a", 5, "etag")
 
 
@@ -93,7 +96,8 @@ def store(monkeypatch: pytest.MonkeyPatch) -> S3ObjectStore:
         ("NoSuchKey", 404, ObjectNotFoundError),
         ("404", 404, ObjectNotFoundError),
         ("PreconditionFailed", 412, ObjectChangedError),
-        ("InvalidObjectState", 403, StorageRequestError),
+        ("InvalidObjectState", 403, ObjectArchivedError),
+        ("ObjectNotInActiveTierError", 403, ObjectArchivedError),
         ("PermanentRedirect", 301, StorageRequestError),
         ("NotImplemented", 501, StorageRequestError),
         ("InvalidRequest", 400, StorageRequestError),
@@ -168,6 +172,26 @@ def test_says_that_there_are_no_credentials(monkeypatch: pytest.MonkeyPatch) -> 
 def test_says_that_a_bucket_name_is_not_one(store: S3ObjectStore) -> None:
     with pytest.raises(StorageRequestError, match="Invalid bucket name"):
         store.get("not a bucket", "key")
+
+
+def test_lists_what_cannot_be_read_where_it_lies(store: S3ObjectStore) -> None:
+    restored, ongoing = {"RestoreExpiryDate": NOW, "IsRestoreInProgress": False}, {"IsRestoreInProgress": True}
+    objects: list[dict[str, Any]] = [
+        {"Key": "a", "StorageClass": "STANDARD"},
+        {"Key": "b", "StorageClass": "GLACIER"},
+        {"Key": "c", "StorageClass": "DEEP_ARCHIVE", "RestoreStatus": ongoing},
+        {"Key": "d", "StorageClass": "GLACIER", "RestoreStatus": restored},
+        {"Key": "e", "StorageClass": "GLACIER_IR"},
+        {"Key": "f"},
+    ]
+    listed = [{"Size": 1, "ETag": '"e"', "LastModified": NOW, **found} for found in objects]
+    asked_for = {"Bucket": "backups", "Prefix": "p/", "OptionalObjectAttributes": ["RestoreStatus"]}
+    with Stubber(store.client) as stub:
+        stub.add_response("list_objects_v2", {"IsTruncated": False, "Contents": listed}, asked_for)
+
+        found = {item.key: item.archive_class for item in store.list_objects("backups", "p/")}
+
+    assert found == {"a": "", "b": "GLACIER", "c": "DEEP_ARCHIVE", "d": "", "e": "", "f": ""}
 
 
 @pytest.mark.parametrize(

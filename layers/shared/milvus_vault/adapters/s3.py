@@ -21,6 +21,7 @@ from milvus_vault.adapters.kept import kept
 from milvus_vault.copying.parts import MAX_SINGLE_COPY_BYTES, part_ranges
 from milvus_vault.errors import (
     BucketNotFoundError,
+    ObjectArchivedError,
     ObjectChangedError,
     ObjectNotFoundError,
     StorageAccessDeniedError,
@@ -29,7 +30,7 @@ from milvus_vault.errors import (
     StorageUnavailableError,
     VaultError,
 )
-from milvus_vault.model.objects import CopiedObject, CopyItem, ListedObject, UnfinishedUpload
+from milvus_vault.model.objects import ARCHIVED_HINT, CopiedObject, CopyItem, ListedObject, UnfinishedUpload
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
         CompletedPartTypeDef,
         CopyObjectRequestTypeDef,
         CopySourceTypeDef,
+        ObjectTypeDef,
         PutObjectRequestTypeDef,
     )
 
@@ -75,7 +77,9 @@ _ERROR_BY_CODE: dict[str, type[VaultError]] = {
         ),
         StorageAccessDeniedError,
     ),
-    **dict.fromkeys(("AuthorizationHeaderMalformed", "InvalidObjectState", "PermanentRedirect"), StorageRequestError),
+    **dict.fromkeys(("AuthorizationHeaderMalformed", "PermanentRedirect"), StorageRequestError),
+    # The first is what GetObject's model has, the second CopyObject's; both are a 403.
+    **dict.fromkeys(("InvalidObjectState", "ObjectNotInActiveTierError", "ObjectNotInActiveTier"), ObjectArchivedError),
     "NoSuchBucket": BucketNotFoundError,
     "NoSuchKey": ObjectNotFoundError,
     "PreconditionFailed": ObjectChangedError,
@@ -94,12 +98,12 @@ _ERROR_BY_STATUS: dict[int, type[VaultError]] = {
 }
 _HINT_BY_CODE = {
     "AuthorizationHeaderMalformed": "The bucket lies in another Region than the one that is configured.",
-    "InvalidObjectState": "The object is archived (S3 Glacier): restore it to a class that can be read first.",
     "KMS.DisabledException": "Enable the KMS key that encrypts the bucket.",
     "PermanentRedirect": "The bucket lies in another Region than the one that is configured.",
 }
 _HINT_BY_ERROR: dict[type[VaultError], str] = {
     BucketNotFoundError: "Check the bucket parameters of the stack.",
+    ObjectArchivedError: ARCHIVED_HINT,
     ObjectChangedError: "Its ETag is not the one that was listed: it was written anew.",
     ObjectNotFoundError: "It was deleted, or Milvus' compaction replaced it.",
     StorageRequestError: "The message is the server's own; see S3's list of error codes.",
@@ -135,6 +139,9 @@ _TRANSPORT = (
     sdk.FlexibleChecksumError,
     ResponseParserError,
 )
+
+# Those that need a restore of hours. INTELLIGENT_TIERING has tiers like them, which a listing does not tell.
+_ARCHIVE_CLASSES = {name: name for name in ("GLACIER", "DEEP_ARCHIVE")}
 
 _CONFLICT = 409
 _PRECONDITION_FAILED = 412
@@ -220,14 +227,18 @@ class S3ObjectStore:
 
     def list_objects(self, bucket: str, prefix: str) -> Iterator[ListedObject]:
         """Yield every object below the prefix, in the server's order."""
-        pages = iter(self.client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix))
+        listing = self.client.get_paginator("list_objects_v2").paginate(
+            Bucket=bucket, Prefix=prefix, OptionalObjectAttributes=["RestoreStatus"]
+        )
+        pages = iter(listing)
         while True:
             with _translated("list", bucket, prefix):
                 page = next(pages, None)
             if page is None:
                 return
             for found in page.get("Contents", ()):
-                yield ListedObject(found["Key"], found["Size"], found["ETag"].strip('"'), found["LastModified"])
+                etag = found["ETag"].strip('"')
+                yield ListedObject(found["Key"], found["Size"], etag, found["LastModified"], _archive_class(found))
 
     def list_folders(self, bucket: str, prefix: str) -> Iterator[str]:
         """Yield the names directly below `prefix` that have something below them, without the slash."""
@@ -416,6 +427,13 @@ class S3ObjectStore:
             # It was completed, and the answer got lost, or a lifecycle rule was faster.
             if _code(err) != "NoSuchUpload":
                 raise
+
+
+def _archive_class(found: ObjectTypeDef) -> str:
+    """Return the class that keeps a listed object from being read; empty while a restored copy of it lasts."""
+    # The constant, not the equal text of the listing: there may be a million.
+    name = _ARCHIVE_CLASSES.get(found.get("StorageClass", ""), "")
+    return "" if name and "RestoreExpiryDate" in found.get("RestoreStatus", {}) else name
 
 
 def _checksum(answer: object) -> str:

@@ -51,6 +51,7 @@ _STATUS: dict[HTTPStatus, tuple[type[VaultError], ...]] = {
         errors.MilvusPermissionError,
         errors.MilvusRequestError,
         errors.MilvusTlsError,
+        errors.ObjectArchivedError,
         errors.ObjectChangedError,
         errors.ServiceRequestError,
         errors.StorageAccessDeniedError,

@@ -83,6 +83,7 @@ class SnapshotBatch:
         # A partition that came since the first look has segments; one that went took its rows with it.
         description = self.database.describe_collection(name.database, name.name)
         captured = captured.within({partition.partition_id for partition in description.partitions})
+        self.storage.check_readable(name, captured.objects)
         # Only a number that did not move while the rows were captured says what was captured. Rows that came between
         # the flush of all collections and the first look are in it, and not in the backup.
         is_still = point.timestamp and before is not None and before == self._live_rows(description)

@@ -32,9 +32,9 @@ _NAMES = {
         "BackupDamagedError BackupFailedError BackupFormatError CopyIncompleteError CopyUnfinishedError "
         "FieldIdMismatchError FlushTimeoutError ImportFailedError ImportStalledError IndexFailedError "
         "LoadFailedError LocalStackError MilvusCertificateError MilvusRequestError MilvusSecretError "
-        "MilvusTlsError ObjectChangedError ObjectNotFoundError RestoreFailedError RowCountMismatchError "
-        "RunStoppedError RunTakenOverError RunTimedOutError SegmentTornError ServiceRequestError SettingsError "
-        "SourceChangedError StorageRequestError WorkingFileError WrongRootPathError"
+        "MilvusTlsError ObjectArchivedError ObjectChangedError ObjectNotFoundError RestoreFailedError "
+        "RowCountMismatchError RunStoppedError RunTakenOverError RunTimedOutError SegmentTornError "
+        "ServiceRequestError SettingsError SourceChangedError StorageRequestError WorkingFileError WrongRootPathError"
     ),
     ExitCode.USAGE: "EmptySelectionError InvalidRequestError NameConflictError RouteNotFoundError",
     ExitCode.PARTIAL: "BackupPartialError PruneFailedError RestorePartialError",
