@@ -5,6 +5,7 @@ from contextlib import contextmanager
 
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
+from urllib3.exceptions import HTTPError
 
 from milvus_vault.errors import ServiceRequestError, ServiceUnavailableError
 
@@ -40,6 +41,6 @@ def service_errors(service: str) -> Iterator[None]:
         is_denied = "AccessDenied" in code or "Authorization" in code
         hint = "The function's role lacks a right." if is_denied else "The message is the service's own."
         raise ServiceRequestError(msg, hint=hint) from err
-    except BotoCoreError as err:
+    except (BotoCoreError, HTTPError) as err:
         msg = f"{service} cannot be reached: {err}"
         raise ServiceUnavailableError(msg, hint="Try again in a minute.") from err
