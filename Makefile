@@ -56,6 +56,10 @@ test: .make/build-$(ARCHITECTURE) ## run the tests
 	$(if $(ARGS),,$(RUN) -m tests.compatibility.table)
 	$(if $(ARGS),,@touch .make/test)
 
+.PHONY: test-faults
+test-faults: .make/venv ## the properties over faults and odd input, with 10,000 cases each
+	$(BIN)/python -m pytest --numprocesses=2 --hypothesis-profile=many -k whatever tests/unit $(ARGS)
+
 .PHONY: check
 check: check-static .make/test ## everything that must hold before a merge: check-static, and test unless it just ran
 

@@ -15,6 +15,9 @@ from local.seaweedfs import SeaweedFS
 from local.stack import LocalStack
 from milvus_vault.backup import moment
 from tests.compatibility import recording
+from tests.support import faults
+
+faults.register()
 
 # Waits and the pauses of retries as long as they are on AWS: tests of timing must mean something.
 WAIT_SCALE = 1.0

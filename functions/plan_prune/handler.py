@@ -1,7 +1,5 @@
 """PlanPrune: decide which backups are deleted, and write down why."""
 
-from pydantic import ValidationError
-
 from milvus_vault.adapters.executions import StepFunctionsExecutions
 from milvus_vault.adapters.scheduler import EventBridgeScheduler
 from milvus_vault.catalogue import Catalogue
@@ -9,7 +7,7 @@ from milvus_vault.execution_records import ExecutionRecord, record_execution
 from milvus_vault.model.messages_retention import PlanPruneRequest, PlanPruneResult
 from milvus_vault.model.requests import PruneRequest
 from milvus_vault.retention.plan import PrunePreparation
-from milvus_vault.runtime import explain, logger, task
+from milvus_vault.runtime import logger, read_request, task
 from milvus_vault.settings import PolicySettings, StorageSettings
 from milvus_vault.wiring import open_workspace
 
@@ -17,10 +15,7 @@ from milvus_vault.wiring import open_workspace
 @task
 def handler(event: PlanPruneRequest) -> PlanPruneResult:
     """Return what is to be deleted. Safe to repeat: the plan of an execution is made once."""
-    try:
-        request = PruneRequest.model_validate(event.request)
-    except ValidationError as err:
-        raise explain(err, "prune request") from err
+    request = read_request(PruneRequest, event.request, "prune request")
     storage, policies = StorageSettings.from_env(), PolicySettings.from_env()
     run = open_workspace(storage, f"prune-{event.execution.arn.rsplit(':', 1)[-1]}")
     logger.set_correlation_id(run.run)

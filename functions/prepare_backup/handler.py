@@ -1,7 +1,5 @@
 """PrepareBackup: validate the request, claim the backup's name, and decide which collections it takes."""
 
-from pydantic import ValidationError
-
 from milvus_vault.adapters.executions import StepFunctionsExecutions
 from milvus_vault.archive.layout import BackupLayout
 from milvus_vault.backup.prepare import default_name, prepare_backup
@@ -10,7 +8,7 @@ from milvus_vault.execution_records import ExecutionRecord, record_execution
 from milvus_vault.model.messages import PrepareBackupRequest, PrepareBackupResult, Round
 from milvus_vault.model.names import attempt_of, backup_run
 from milvus_vault.model.requests import BackupRequest
-from milvus_vault.runtime import explain, logger, task
+from milvus_vault.runtime import logger, read_request, task
 from milvus_vault.settings import MilvusSettings, StorageSettings
 from milvus_vault.wiring import milvus_storage, open_garbage_collector, open_workspace
 
@@ -18,10 +16,7 @@ from milvus_vault.wiring import milvus_storage, open_garbage_collector, open_wor
 @task
 def handler(event: PrepareBackupRequest) -> PrepareBackupResult:
     """Return what the rest of the machine needs. Safe to repeat: it finds its own claim and plan."""
-    try:
-        request = BackupRequest.model_validate(event.request)
-    except ValidationError as err:
-        raise explain(err, "backup request") from err
+    request = read_request(BackupRequest, event.request, "backup request")
     storage, milvus = StorageSettings.from_env(), MilvusSettings.from_env()
     name = request.backup_name or default_name(event.execution.started_at, event.execution.arn)
     run = open_workspace(storage, backup_run(name))

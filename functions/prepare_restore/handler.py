@@ -1,7 +1,5 @@
 """PrepareRestore: check the backup and the target, claim the target, and write down what is to be done."""
 
-from pydantic import ValidationError
-
 from milvus_vault.adapters.executions import StepFunctionsExecutions
 from milvus_vault.archive.layout import BackupLayout
 from milvus_vault.connection import connect_milvus
@@ -11,7 +9,7 @@ from milvus_vault.model.names import attempt_of, restore_run
 from milvus_vault.model.requests import RestoreRequest
 from milvus_vault.restore.prepare import RestorePreparation
 from milvus_vault.restore.staging import FoldLimits
-from milvus_vault.runtime import explain, logger, task
+from milvus_vault.runtime import logger, read_request, task
 from milvus_vault.settings import MilvusSettings, RestoreSettings, StorageSettings
 from milvus_vault.wiring import milvus_storage, open_workspace
 
@@ -19,10 +17,7 @@ from milvus_vault.wiring import milvus_storage, open_workspace
 @task
 def handler(event: PrepareRestoreRequest) -> PrepareRestoreResult:
     """Return what the rest of the machine needs. Safe to repeat: it finds its own claims and files."""
-    try:
-        request = RestoreRequest.model_validate(event.request)
-    except ValidationError as err:
-        raise explain(err, "restore request") from err
+    request = read_request(RestoreRequest, event.request, "restore request")
     storage, milvus = StorageSettings.from_env(), MilvusSettings.from_env()
     fold = RestoreSettings.from_env()
     target = milvus_storage(storage)

@@ -3,14 +3,13 @@
 from datetime import UTC, datetime
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
-from pydantic import ValidationError
 
 from milvus_vault.adapters.executions import StepFunctionsExecutions
 from milvus_vault.archive.layout import BackupLayout
 from milvus_vault.execution_records import ExecutionRecord, record_execution
 from milvus_vault.model.messages_retention import VerifyBackupRequest, VerifyBackupResult
 from milvus_vault.model.requests import VerifyRequest
-from milvus_vault.runtime import explain, logger, task
+from milvus_vault.runtime import logger, read_request, task
 from milvus_vault.settings import StorageSettings
 from milvus_vault.verifying.verify import BackupVerification, record_verification
 from milvus_vault.wiring import open_workspace
@@ -21,10 +20,7 @@ _NAMED = 5
 @task
 def handler(event: VerifyBackupRequest, context: LambdaContext) -> VerifyBackupResult:
     """Check as much as there is time for. Safe to repeat: it goes on where the call before ended."""
-    try:
-        request = VerifyRequest.model_validate(event.request)
-    except ValidationError as err:
-        raise explain(err, "verify request") from err
+    request = read_request(VerifyRequest, event.request, "verify request")
     storage = StorageSettings.from_env()
     run = open_workspace(storage, f"verify-{event.execution.arn.rsplit(':', 1)[-1]}")
     logger.set_correlation_id(run.run)
@@ -45,17 +41,16 @@ def handler(event: VerifyBackupRequest, context: LambdaContext) -> VerifyBackupR
     ).verify()
     if found.is_done:
         record_verification(run, request.backup_name, run.run, found, datetime.now(UTC))
-    more = f"; and {len(found.problems) - _NAMED} more" if len(found.problems) > _NAMED else ""
+    more = f"; and {len(found.found) - _NAMED} more" if len(found.found) > _NAMED else ""
+    listed = "; ".join(found.found[:_NAMED]) + more
     return VerifyBackupResult(
         is_done=found.is_done,
         backup_name=request.backup_name,
-        status="damaged" if found.problems else "intact",
-        error="BackupDamagedError" if found.problems else "",
-        cause=f"backup '{request.backup_name}' is damaged: {'; '.join(found.problems[:_NAMED])}{more}"
-        if found.problems
-        else "",
+        status=found.status,
+        error=found.error,
+        cause=f"backup '{request.backup_name}' is {found.status}: {listed}" if found.error else "",
         object_count=found.object_count,
         size_bytes=found.size_bytes,
         content_checked=found.content_checked,
-        problem_count=len(found.problems),
+        problem_count=len(found.found),
     )

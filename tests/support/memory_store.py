@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import count
 
-from milvus_vault.errors import BucketNotFoundError, ObjectChangedError, ObjectNotFoundError
+from milvus_vault.errors import BucketNotFoundError, ObjectArchivedError, ObjectChangedError, ObjectNotFoundError
 from milvus_vault.model.objects import CopiedObject, CopyItem, ListedObject, UnfinishedUpload
 
 
@@ -32,6 +32,8 @@ class InMemoryObjectStore:
     def __init__(self, *buckets: str, has_random_etags: bool = False) -> None:
         """Begin with empty buckets. Random ETags are those of a bucket under KMS: each write has another."""
         self.buckets: dict[str, dict[str, StoredObject]] = {bucket: {} for bucket in buckets}
+        self.archived: set[str] = set()
+        """Keys of objects that are listed as GLACIER, and that nothing reads."""
         self.uploads: dict[str, list[UnfinishedUpload]] = {}
         self.before: Callable[[str, str, str], None] = lambda *_: None
         self.requests: Counter[str] = Counter()
@@ -51,7 +53,8 @@ class InMemoryObjectStore:
             objects = dict(self._request("list_objects", bucket))
         for key in sorted(objects, reverse=True):
             if key.startswith(prefix):
-                yield ListedObject(key, len(objects[key].body), objects[key].etag, objects[key].modified_at)
+                found, kept_in = objects[key], "GLACIER" if key in self.archived else ""
+                yield ListedObject(key, len(found.body), found.etag, found.modified_at, kept_in)
 
     def list_folders(self, bucket: str, prefix: str) -> Iterator[str]:
         """Yield the names directly below `prefix` that have something below them."""
@@ -150,6 +153,9 @@ class InMemoryObjectStore:
         if key not in objects:
             msg = f"object s3://{bucket}/{key} does not exist"
             raise ObjectNotFoundError(msg, hint="Put it first.")
+        if key in self.archived:
+            msg = f"object s3://{bucket}/{key} is archived"
+            raise ObjectArchivedError(msg, hint="Take it off the set.")
         return objects[key]
 
     def _store(self, objects: dict[str, StoredObject], key: str, body: bytes) -> StoredObject:

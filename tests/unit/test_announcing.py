@@ -5,12 +5,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
 from milvus_vault.announcing import needs_attention, run_event, run_measures, run_notification, run_totals
-from milvus_vault.errors import MilvusUnavailableError, VaultError
+from milvus_vault.errors import InvalidRequestError, MilvusUnavailableError, VaultError
 from milvus_vault.model.events import EVENT_SOURCE, RUN_EVENT_TYPE, Metric, RunEvent
-from milvus_vault.model.messages import AnnounceRunRequest
+from milvus_vault.model.messages import AnnounceRunRequest, StatusChange
+from milvus_vault.runtime import read_request
+from tests.support.faults import DEEP, cases, hard_numbers, hard_texts, hard_values
 
 ROOT = Path(__file__).parents[2]
 SCHEMA = json.loads((ROOT / "docs" / "schemas" / "run-event.schema.json").read_text())
@@ -163,6 +167,94 @@ def test_an_input_that_is_none_of_ours_is_announced_all_the_same(request_given: 
     event = change("FAILED", request=request_given, error="InvalidRequestError", cause="no")
     assert event.schedule is None
     assert event.error == "InvalidRequestError"
+
+
+@pytest.mark.parametrize("text", ["[" * DEEP, "no JSON", '"\\ud83d"', '{"backup_name": "\\ud83d"}'])
+def test_an_input_that_nobody_can_read_is_announced_all_the_same(text: str) -> None:
+    detail = {"executionArn": EXECUTION.format(kind="backup"), "stateMachineArn": "vault-backup", "name": "n"}
+    told = {**detail, "status": "FAILED", "startDate": 0, "stopDate": 1, "input": text, "error": "E", "cause": text}
+
+    event = run_event(StatusChange.model_validate(told), "vault")
+
+    assert (event.status, event.run) == ("failed", "backup-n")
+    event.model_dump_json()
+
+
+@pytest.mark.parametrize("name", ["start_date", "stop_date"])
+@pytest.mark.parametrize("time", [9_000_000_000_000_000, -(10**20), 10**40])
+def test_a_time_that_is_none_has_a_name(name: str, time: int) -> None:
+    given = {**WHOLE, name: time}
+
+    with pytest.raises(InvalidRequestError, match="a time is out of range"):
+        run_event(StatusChange.model_construct(**given), "vault")
+
+
+def test_a_status_that_is_new_has_a_name() -> None:
+    with pytest.raises(InvalidRequestError, match="the status is PAUSED"):
+        run_event(StatusChange.model_construct(**{**WHOLE, "status": "PAUSED"}), "vault")
+
+
+@pytest.mark.parametrize(
+    ("partition", "region", "console"),
+    [
+        ("aws", "eu-central-1", "https://eu-central-1.console.aws.amazon.com/states/"),
+        ("aws-us-gov", "us-gov-west-1", "https://us-gov-west-1.console.amazonaws-us-gov.com/states/"),
+        ("aws-cn", "cn-north-1", "https://cn-north-1.console.amazonaws.cn/states/"),
+    ],
+)
+def test_each_partition_has_its_console(partition: str, region: str, console: str) -> None:
+    arn = f"arn:{partition}:states:{region}:123456789012:execution:vault-backup:n"
+
+    event = run_event(StatusChange.model_construct(**{**WHOLE, "execution_arn": arn}), "vault")
+
+    assert event.console_url.startswith(console)
+    assert event.console_url.endswith(f"?region={region}#/v2/executions/details/{arn}")
+
+
+WHOLE: dict[str, Any] = {
+    "execution_arn": EXECUTION.format(kind="backup"),
+    "state_machine_arn": "vault-backup",
+    "name": "n",
+    "status": "FAILED",
+    "start_date": 0,
+    "stop_date": 1,
+    "input": "{}",
+    "output": None,
+    "error": "E",
+    "cause": "c",
+}
+_OUTPUT_NAMES = st.sampled_from([*OUTPUT, "collection_count", "size_bytes", "warnings", "report_key"])
+
+
+@cases(200)
+@given(
+    st.fixed_dictionaries(
+        {
+            "executionArn": hard_texts | st.just(EXECUTION.format(kind="restore")),
+            "stateMachineArn": hard_texts | st.sampled_from(["x-backup", "x-restore", "x-prune", "x-verify"]),
+            "name": hard_texts,
+            "status": hard_texts | st.sampled_from(["RUNNING", "SUCCEEDED", "FAILED", "ABORTED", "TIMED_OUT"]),
+            "startDate": hard_numbers,
+        },
+        optional={
+            "stopDate": hard_numbers | st.none(),
+            "input": hard_texts | hard_values.map(json.dumps),
+            "output": hard_texts | st.dictionaries(_OUTPUT_NAMES, hard_values, max_size=4).map(json.dumps),
+            "error": hard_texts,
+            "cause": hard_texts,
+        },
+    )
+)
+def test_whatever_changes_is_told_or_named(detail: dict[str, Any]) -> None:
+    try:
+        event = run_event(read_request(StatusChange, detail, "event"), "vault")
+    except InvalidRequestError:
+        return
+    assert RunEvent.model_validate_json(event.model_dump_json()) == event
+    run_totals(event)
+    run_measures(event)
+    if needs_attention(event):
+        run_notification(event)
 
 
 def test_what_is_too_long_for_an_event_is_cut() -> None:

@@ -12,8 +12,11 @@ from milvus_vault.backup.secrets import remove_secrets
 from milvus_vault.claims import CLAIM, Claim
 from milvus_vault.execution_records import ExecutionRecord, record_execution
 from milvus_vault.failures import FailureRecord, outcome_error, read_failure, record_failure
+from milvus_vault.model.messages import RecordFailureRequest
 from milvus_vault.model.rbac import Rbac
+from milvus_vault.runtime import read_request
 from milvus_vault.workspace import Workspace
+from tests.support.faults import DEEP, cases, hard_texts, hard_values
 from tests.support.memory_store import InMemoryObjectStore
 
 ARN = "arn:aws:states:us-east-1:123456789012:execution:vault-backup:monday"
@@ -55,6 +58,42 @@ def test_no_failure_makes_it_fail(error: str, cause: str) -> None:
     name, text = read_failure(error, cause)
     assert isinstance(name, str)
     assert isinstance(text, str)
+
+
+@pytest.mark.parametrize("text", ["[" * DEEP, '{"a":' * DEEP, '{"errorType": "\\ud83d"}'])
+def test_a_cause_that_nobody_can_read_fails_nothing(text: str) -> None:
+    name, _ = read_failure("States.TaskFailed", text)
+
+    assert name in {"States.TaskFailed", "?"}
+
+
+def test_a_dozen_failures_inside_each_other_are_read() -> None:
+    cause = LAMBDA_CAUSE
+    for _ in range(12):
+        cause = json.dumps({"Error": "States.TaskFailed", "Cause": cause})
+
+    assert read_failure("States.TaskFailed", cause)[0] == "BackupExistsError"
+
+
+@cases(150)
+@given(error=hard_texts, cause=hard_texts, request=hard_values)
+def test_whatever_failed_is_written_down(error: str, cause: str, request: object) -> None:
+    event = {"machine": "backup", "execution_arn": ARN, "error": error, "cause": cause, "request": request}
+    given_as = read_request(RecordFailureRequest, event, "request")
+    store = InMemoryObjectStore("backups")
+
+    record = record_failure(
+        store,
+        "backups",
+        "vault",
+        machine=given_as.machine,
+        execution_arn=given_as.execution_arn,
+        error=given_as.error,
+        cause=given_as.cause,
+        request=json.dumps(given_as.request),
+    )
+
+    assert [FailureRecord.model_validate_json(found.body) for found in store.buckets["backups"].values()] == [record]
 
 
 def test_the_record_is_written_under_the_executions_name_and_says_everything() -> None:

@@ -2,18 +2,22 @@
 
 import json
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from aws_lambda_powertools.utilities.typing import LambdaContext
+from hypothesis import given
+from hypothesis import strategies as st
 from pydantic import BaseModel, Field, ValidationError
 
 from milvus_vault import runtime
 from milvus_vault.errors import BackupExistsError, InvalidRequestError
 from milvus_vault.model.base import Model
-from milvus_vault.model.requests import RestoreRequest
-from milvus_vault.runtime import explain, task
+from milvus_vault.model.requests import BackupRequest, PruneRequest, RestoreRequest, VerifyRequest
+from milvus_vault.runtime import explain, read_request, task
+from tests.support.faults import cases, hard_values
 from tests.support.lambda_context import Invocation
 
 # An event that does not fit is not counted.
@@ -118,6 +122,44 @@ def test_all_wrong_fields_are_named_at_once() -> None:
     with pytest.raises(InvalidRequestError) as caught:
         double({"round": 0, "more": 1}, Invocation())
     assert all(name in caught.value.message for name in ("run: ", "round: ", "more: unknown field"))
+
+
+@pytest.mark.parametrize(
+    "request_given",
+    [
+        {"backup_name": "b", "rename": {"a.b": "a.\ud83d"}},
+        {"backup_name": "b", "suffix": "\ud83d"},
+        {"backup_name": "b", "\ud83d": 1},
+        {"backup_name": "b", "x" * 70_000: 1},
+    ],
+)
+def test_a_request_with_half_of_a_character_is_refused_by_name(request_given: dict[str, object]) -> None:
+    with pytest.raises(InvalidRequestError) as caught:
+        read_request(RestoreRequest, request_given, "restore request")
+
+    assert len(str(caught.value).encode()) < 1000
+
+
+def test_an_event_that_nests_too_deeply_is_refused_by_name() -> None:
+    class AnyRequest(Model):
+        request: Any
+
+    nested: object = "x"
+    for _ in range(900):
+        nested = [nested]
+
+    with pytest.raises(InvalidRequestError, match="nests too deeply"):
+        read_request(AnyRequest, {"request": nested}, "request")
+
+
+@cases(150)
+@given(st.sampled_from([BackupRequest, RestoreRequest, VerifyRequest, PruneRequest]), st.data())
+def test_whatever_is_asked_for_is_a_request_or_refused(model: type[BaseModel], data: st.DataObject) -> None:
+    fields = st.sampled_from(list(model.model_fields))
+    asked_for = data.draw(hard_values | st.dictionaries(fields, hard_values, max_size=4))
+
+    with suppress(InvalidRequestError):
+        read_request(model, asked_for, "request").model_dump_json()
 
 
 def test_the_work_of_an_event_that_does_not_fit_is_not_begun() -> None:

@@ -8,6 +8,8 @@ tells the operator what to do.
 
 from typing import ClassVar
 
+from milvus_vault.untrusted import encodable
+
 
 class VaultError(Exception):
     """Base of every named failure; never raised itself.
@@ -19,9 +21,9 @@ class VaultError(Exception):
     """Whether the state machines run the task again (with the same input) after this error."""
 
     def __init__(self, message: str, *, hint: str = "") -> None:
-        super().__init__(f"{message}\nHint: {hint}" if hint else message)
-        self.message = message
-        self.hint = hint
+        # A message quotes what was given, and any log and document must take it.
+        self.message, self.hint = encodable(message), encodable(hint)
+        super().__init__(f"{self.message}\nHint: {self.hint}" if hint else self.message)
 
 
 # --- requests and settings ------------------------------------------------------------------------
@@ -137,6 +139,10 @@ class ObjectNotFoundError(VaultError):
 
 class ObjectChangedError(VaultError):
     """An object is not the one that was listed: its ETag differs."""
+
+
+class ObjectArchivedError(VaultError):
+    """An object lies in an archive class of S3, where it cannot be read or copied until it is restored from there."""
 
 
 class StorageRequestError(VaultError):

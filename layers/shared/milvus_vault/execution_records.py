@@ -2,8 +2,10 @@
 
 from datetime import datetime
 
+from pydantic import ValidationError
+
 from milvus_vault.archive.layout import RUNS_FOLDER, join
-from milvus_vault.errors import ObjectNotFoundError
+from milvus_vault.errors import ObjectNotFoundError, WorkingFileError
 from milvus_vault.model.base import Model
 from milvus_vault.model.resources import RunKind
 from milvus_vault.ports import ObjectStore
@@ -32,9 +34,13 @@ def record_execution(store: ObjectStore, bucket: str, prefix: str, record: Execu
 
 
 def find_execution_record(store: ObjectStore, bucket: str, prefix: str, execution_arn: str) -> ExecutionRecord | None:
-    """Return an execution's record, or None where it ended before it wrote one."""
+    """Return an execution's record, or None where it ended before it wrote one. Raises `WorkingFileError`."""
     try:
         body = store.get(bucket, execution_record_key(prefix, execution_arn))
     except ObjectNotFoundError:
         return None
-    return ExecutionRecord.model_validate_json(body)
+    try:
+        return ExecutionRecord.model_validate_json(body)
+    except ValidationError as err:
+        msg = f"the record of execution {execution_arn} cannot be read: {err.errors()[0]['msg']}"
+        raise WorkingFileError(msg, hint="It was damaged, or written by another release.") from err

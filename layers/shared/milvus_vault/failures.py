@@ -1,12 +1,12 @@
 """What a failed execution is called, and what it leaves to read."""
 
-import json
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from milvus_vault.archive.layout import RUNS_FOLDER, join
 from milvus_vault.model.base import Model
 from milvus_vault.ports import ObjectStore
+from milvus_vault.untrusted import read_json
 
 
 class FailureRecord(Model):
@@ -27,17 +27,19 @@ def read_failure(error: str, cause: str) -> tuple[str, str]:
     Lambda puts the exception in the cause, as JSON with `errorType` and `errorMessage`. A machine inside
     another, or a Parallel state, may have replaced the name by one of its own; the cause still has ours.
     """
-    try:
-        details = json.loads(cause)
-    except ValueError:
-        return error, cause
-    if not isinstance(details, dict):
-        return error, cause
-    if "errorType" in details:
-        return str(details["errorType"]), str(details.get("errorMessage", ""))
-    if "Error" in details and "Cause" in details:
-        return read_failure(str(details["Error"]), str(details["Cause"]))
-    return error, cause
+    # Each cause is within the one before, and shorter.
+    while True:
+        try:
+            details = read_json(cause)
+        except ValueError:
+            return error, cause
+        if not isinstance(details, dict):
+            return error, cause
+        if "errorType" in details:
+            return str(details["errorType"]), str(details.get("errorMessage", ""))
+        if not ("Error" in details and "Cause" in details):
+            return error, cause
+        error, cause = str(details["Error"]), str(details["Cause"])
 
 
 def record_failure(

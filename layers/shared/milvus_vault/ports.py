@@ -31,7 +31,8 @@ class ObjectStore(Protocol):
     """S3, as far as we use it.
 
     Every method raises `StorageThrottledError`, `StorageUnavailableError`, `StorageAccessDeniedError`,
-    `BucketNotFoundError` or `StorageRequestError`; others are named at the method.
+    `BucketNotFoundError` or `StorageRequestError`, and those that read also `ObjectArchivedError`; others are named at
+    the method.
     """
 
     def check_bucket(self, bucket: str) -> None:

@@ -15,6 +15,7 @@ from aws_lambda_powertools import Logger, Metrics, Tracer
 from aws_lambda_powertools.metrics import MetricUnit
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from pydantic import BaseModel, ValidationError
+from pydantic_core import PydanticSerializationError
 
 from milvus_vault.errors import InvalidRequestError, VaultError
 
@@ -22,6 +23,9 @@ logger = Logger()
 metrics = Metrics(namespace="MilvusVault", service="milvus-vault")
 # Without patching boto3: a segment for each of a batch's thousand copies would drown the trace.
 tracer = Tracer(service="milvus-vault", auto_patch=False)
+
+# Of the name of a field that is not known, which may be anything.
+_NAMED = 100
 
 type Json = dict[str, "Json"] | list["Json"] | str | int | float | bool | None
 type LambdaHandler = Callable[[dict[str, Json], LambdaContext], Json]
@@ -31,7 +35,7 @@ def explain(error: ValidationError, what: str, *, document: str = "docs/requests
     """Return the error that tells a user what is wrong with a request, field by field, and where it is described."""
     wrong = []
     for item in error.errors():
-        field = ".".join(str(part) for part in item["loc"]) or what
+        field = ".".join(str(part)[:_NAMED] for part in item["loc"]) or what
         text = "unknown field" if item["type"] == "extra_forbidden" else item["msg"].removeprefix("Value error, ")
         wrong.append(f"{field}: {text}")
     return InvalidRequestError(
@@ -40,10 +44,24 @@ def explain(error: ValidationError, what: str, *, document: str = "docs/requests
 
 
 def _validate[Request: BaseModel](model: type[Request], event: object) -> Request:
+    return read_request(model, event, "request")
+
+
+def read_request[Request: BaseModel](model: type[Request], given: object, what: str) -> Request:
+    """Return what was given as a model.
+
+    Raises `InvalidRequestError`, which names each wrong field, and for what no document of ours could hold: half of a
+    character, or what nests too deeply.
+    """
     try:
-        return model.model_validate(event)
+        request = model.model_validate(given)
+        request.model_dump_json()
     except ValidationError as err:
-        raise explain(err, "request") from err
+        raise explain(err, what) from err
+    except (PydanticSerializationError, UnicodeError, RecursionError) as err:
+        msg = f"the {what} has half of a character in it, or nests too deeply"
+        raise InvalidRequestError(msg, hint="Give it as JSON in UTF-8, with the fields of docs/requests.md.") from err
+    return request
 
 
 def task[Request: BaseModel, Result: BaseModel](

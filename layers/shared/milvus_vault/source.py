@@ -4,8 +4,15 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from milvus_vault.archive.layout import DELTA_LOG, INSERT_LOG, join
-from milvus_vault.errors import MilvusPermissionError, MilvusRequestError, MilvusUnavailableError, WrongRootPathError
+from milvus_vault.errors import (
+    MilvusPermissionError,
+    MilvusRequestError,
+    MilvusUnavailableError,
+    ObjectArchivedError,
+    WrongRootPathError,
+)
 from milvus_vault.model.collections import CollectionLayout, CollectionName, CollectionSchema, FieldSchema, KeyValue
+from milvus_vault.model.objects import ARCHIVED_HINT, ListedObject
 from milvus_vault.ports import ObjectStore, VectorDatabase
 
 # The first few collections that have rows decide; each costs two calls.
@@ -23,13 +30,20 @@ class MilvusStorage:
     bucket: str
     root_path: str
 
-    def insert_logs(self, collection_id: int) -> str:
-        """Return the folder of a collection's insert logs, with a slash at its end."""
-        return join(self.root_path, INSERT_LOG, str(collection_id)) + "/"
+    def insert_logs(self, collection_id: int | None = None) -> str:
+        """Return the folder of a collection's insert logs, or of all collections', with a slash at its end."""
+        return join(self.root_path, INSERT_LOG, "" if collection_id is None else str(collection_id)) + "/"
 
     def delta_logs(self, collection_id: int) -> str:
         """Return the folder of a collection's delta logs, with a slash at its end."""
         return join(self.root_path, DELTA_LOG, str(collection_id)) + "/"
+
+    def check_readable(self, collection: CollectionName, objects: Iterable[ListedObject]) -> None:
+        """Return if no object of a collection lies in an archive class of S3. Raises `ObjectArchivedError`."""
+        if archived := [listed for listed in objects if listed.archive_class]:
+            first = f"s3://{self.bucket}/{archived[0].key} ({archived[0].archive_class})"
+            msg = f"{len(archived)} object(s) of {collection} are archived, as {first}"
+            raise ObjectArchivedError(msg, hint=ARCHIVED_HINT)
 
     def wrong(self, collection: CollectionName, collection_id: int) -> WrongRootPathError:
         """Return the error for a collection that has rows, but no objects where they should be."""

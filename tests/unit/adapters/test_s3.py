@@ -1,17 +1,25 @@
 """How answers of S3 that no test server gives become our errors."""
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from datetime import UTC, datetime
+from http.client import IncompleteRead
+from itertools import cycle
+from typing import Any, NamedTuple
 
 import pytest
 from botocore.awsrequest import AWSPreparedRequest, AWSResponse
 from botocore.compat import HTTPHeaders
 from botocore.stub import Stubber
+from hypothesis import given
+from hypothesis import strategies as st
 from mypy_boto3_s3 import S3Client
+from urllib3.exceptions import ProtocolError
 
 from milvus_vault.adapters.s3 import S3ObjectStore
 from milvus_vault.errors import (
     BucketNotFoundError,
+    ObjectArchivedError,
     ObjectChangedError,
     ObjectNotFoundError,
     StorageAccessDeniedError,
@@ -20,36 +28,53 @@ from milvus_vault.errors import (
     StorageUnavailableError,
     VaultError,
 )
-from milvus_vault.model.objects import CopiedObject, CopyItem
+from milvus_vault.model.objects import CopiedObject, CopyItem, UnfinishedUpload
+from tests.support.faults import cases
 
+NOW = datetime(2026, 11, 28, tzinfo=UTC)
 ITEM = CopyItem("files/a", "copies/a", 5, "etag")
 
 
 class RawAnswer:
-    """The body of an answer, as botocore reads it."""
+    """The body of an answer, as botocore reads it; with `broken`, the connection breaks at its end."""
 
-    def __init__(self, body: bytes) -> None:
+    def __init__(self, body: bytes, broken: Exception | None = None) -> None:
         """Hold the body."""
-        self._body = body
+        self._body, self._broken = body, broken
 
     def stream(self, *_: object, **__: object) -> Iterator[bytes]:
         """Yield the body."""
-        yield self._body
+        yield self.read()
 
     def read(self, *_: object) -> bytes:
         """Return the body once, then nothing."""
+        if self._broken is not None:
+            raise self._broken
         body, self._body = self._body, b""
         return body
 
+    def close(self) -> None:
+        """Do nothing: there is no connection."""
 
-def answer(client: S3Client, operation: str, *answers: tuple[int, bytes]) -> list[str]:
+
+class Sent(NamedTuple):
+    """What a server sends."""
+
+    status: int
+    body: bytes
+    headers: Mapping[str, str] = {"ETag": '"e"'}
+    broken: Exception | None = None
+
+
+def answer(client: S3Client, operation: str, *answers: tuple[int, bytes] | Sent) -> list[str]:
     """Let a client get these answers in place of a server's, and return a list of the URLs that it asks for."""
-    waiting, asked = list(answers), list[str]()
+    waiting, asked = [Sent(*found) for found in answers], list[str]()
 
     def send(request: AWSPreparedRequest, **_: object) -> AWSResponse:
         asked.append(request.url)
-        status, body = waiting.pop(0)
-        return AWSResponse(request.url, status, HTTPHeaders.from_dict({"ETag": '"e"'}), RawAnswer(body))
+        sent = waiting.pop(0)
+        raw = RawAnswer(sent.body, sent.broken)
+        return AWSResponse(request.url, sent.status, HTTPHeaders.from_dict(sent.headers), raw)
 
     handler: Any = send  # the stubs say that a handler returns nothing
     client.meta.events.register(f"before-send.s3.{operation}", handler)
@@ -93,7 +118,8 @@ def store(monkeypatch: pytest.MonkeyPatch) -> S3ObjectStore:
         ("NoSuchKey", 404, ObjectNotFoundError),
         ("404", 404, ObjectNotFoundError),
         ("PreconditionFailed", 412, ObjectChangedError),
-        ("InvalidObjectState", 403, StorageRequestError),
+        ("InvalidObjectState", 403, ObjectArchivedError),
+        ("ObjectNotInActiveTierError", 403, ObjectArchivedError),
         ("PermanentRedirect", 301, StorageRequestError),
         ("NotImplemented", 501, StorageRequestError),
         ("InvalidRequest", 400, StorageRequestError),
@@ -121,6 +147,7 @@ def test_sends_the_condition_and_returns_etag_and_checksum(store: S3ObjectStore)
                 "CopySource": {"Bucket": "milvus", "Key": "files/a"},
                 "CopySourceIfMatch": "etag",
                 "TaggingDirective": "REPLACE",
+                "AnnotationDirective": "EXCLUDE",
             },
         )
 
@@ -169,6 +196,26 @@ def test_says_that_a_bucket_name_is_not_one(store: S3ObjectStore) -> None:
         store.get("not a bucket", "key")
 
 
+def test_lists_what_cannot_be_read_where_it_lies(store: S3ObjectStore) -> None:
+    restored, ongoing = {"RestoreExpiryDate": NOW, "IsRestoreInProgress": False}, {"IsRestoreInProgress": True}
+    objects: list[dict[str, Any]] = [
+        {"Key": "a", "StorageClass": "STANDARD"},
+        {"Key": "b", "StorageClass": "GLACIER"},
+        {"Key": "c", "StorageClass": "DEEP_ARCHIVE", "RestoreStatus": ongoing},
+        {"Key": "d", "StorageClass": "GLACIER", "RestoreStatus": restored},
+        {"Key": "e", "StorageClass": "GLACIER_IR"},
+        {"Key": "f"},
+    ]
+    listed = [{"Size": 1, "ETag": '"e"', "LastModified": NOW, **found} for found in objects]
+    asked_for = {"Bucket": "backups", "Prefix": "p/", "OptionalObjectAttributes": ["RestoreStatus"]}
+    with Stubber(store.client) as stub:
+        stub.add_response("list_objects_v2", {"IsTruncated": False, "Contents": listed}, asked_for)
+
+        found = {item.key: item.archive_class for item in store.list_objects("backups", "p/")}
+
+    assert found == {"a": "", "b": "GLACIER", "c": "DEEP_ARCHIVE", "d": "", "e": "", "f": ""}
+
+
 @pytest.mark.parametrize(
     ("code", "error"), [("AccessDenied", StorageAccessDeniedError), ("InternalError", StorageUnavailableError)]
 )
@@ -194,3 +241,131 @@ def test_knows_its_own_write_whose_answer_got_lost(store: S3ObjectStore, found: 
     answer(store.client, "GetObject", (200, found))
 
     assert store.put_if_absent("backups", "claim", b"mine") is is_ours
+
+
+BREAKS = [
+    ProtocolError("Connection broken: IncompleteRead(3 bytes read, 2 more expected)"),
+    IncompleteRead(b"bod", 2),
+    ConnectionResetError(104, "Connection reset by peer"),
+]
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let no retry wait."""
+    monkeypatch.setattr("time.sleep", lambda _: None)
+
+
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize("broken", BREAKS, ids=lambda broken: type(broken).__name__)
+def test_reads_a_body_again_that_broke_midway(store: S3ObjectStore, broken: Exception) -> None:
+    answer(store.client, "GetObject", Sent(200, b"bod", broken=broken), (200, b"body!"))
+
+    assert store.get_with_etag("backups", "a") == (b"body!", "e")
+
+
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize("broken", BREAKS, ids=lambda broken: type(broken).__name__)
+def test_says_that_a_body_broke_each_time(store: S3ObjectStore, broken: Exception) -> None:
+    asked = answer(store.client, "GetObject", *[Sent(200, b"bod", broken=broken)] * 4)
+
+    with pytest.raises(StorageUnavailableError, match="cannot read s3://backups/a"):
+        store.get("backups", "a")
+    assert len(asked) == 4
+
+
+def test_a_copy_without_a_word_is_no_copy(store: S3ObjectStore) -> None:
+    answer(store.copier, "CopyObject", (200, b""))
+
+    with pytest.raises(StorageUnavailableError, match="s3://backups/copies/a: the answer has no ETag"):
+        store.copy("milvus", "backups", ITEM)
+
+
+def test_needs_an_etag_only_where_it_is_asked_for(store: S3ObjectStore) -> None:
+    answer(store.client, "GetObject", Sent(200, b"body", {}), Sent(200, b"body", {}))
+
+    assert store.get("backups", "a") == b"body"
+    with pytest.raises(StorageUnavailableError, match="cannot read s3://backups/a: the answer has no ETag"):
+        store.get_with_etag("backups", "a")
+
+
+CALLS: dict[str, Callable[[S3ObjectStore], object]] = {
+    "check_bucket": lambda store: store.check_bucket("b"),
+    "list_objects": lambda store: list(store.list_objects("b", "p/")),
+    "list_folders": lambda store: list(store.list_folders("b", "p/")),
+    "list_uploads": lambda store: list(store.list_uploads("b", "p/")),
+    "get": lambda store: store.get("b", "k"),
+    "get_with_etag": lambda store: store.get_with_etag("b", "k"),
+    "put": lambda store: store.put("b", "k", b"body", content_type="text/html"),
+    "put_if_absent": lambda store: store.put_if_absent("b", "k", b"body"),
+    "put_if_unchanged": lambda store: store.put_if_unchanged("b", "k", b"body", "e"),
+    "copy": lambda store: store.copy("a", "b", ITEM),
+    "copy in parts": lambda store: store.copy("a", "b", CopyItem("files/a", "copies/a", 6 * 2**30, "")),
+    "delete": lambda store: store.delete("b", ["k", "l"]),
+    "abort_upload": lambda store: store.abort_upload("b", UnfinishedUpload("k", "u", NOW)),
+}
+BODIES = [
+    b"",
+    (
+        b"<CopyObjectResult><ETag>&quot;e&quot;</ETag><LastModified>2026-11-28T01:02:03.000Z</LastModified>"
+        b"<ChecksumCRC64NVME>AAAAAAAAAAA=</ChecksumCRC64NVME></CopyObjectResult>"
+    ),
+    b"<CopyPartResult><ETag>e</ETag></CopyPartResult>",
+    b"<InitiateMultipartUploadResult><UploadId>u</UploadId></InitiateMultipartUploadResult>",
+    b"<CompleteMultipartUploadResult><ETag>e-2</ETag></CompleteMultipartUploadResult>",
+    (
+        b"<ListBucketResult><IsTruncated>false</IsTruncated><Contents><Key>p/k</Key><Size>5</Size><ETag>e</ETag>"
+        b"<LastModified>2026-11-28T01:02:03.000Z</LastModified><StorageClass>GLACIER</StorageClass><RestoreStatus>"
+        b"<IsRestoreInProgress>true</IsRestoreInProgress></RestoreStatus></Contents><CommonPrefixes><Prefix>p/f/</Prefix>"
+        b"</CommonPrefixes></ListBucketResult>"
+    ),
+    (
+        b"<ListMultipartUploadsResult><Upload><Key>p/k</Key><UploadId>u</UploadId>"
+        b"<Initiated>2026-11-28T01:02:03.000Z</Initiated></Upload></ListMultipartUploadsResult>"
+    ),
+    b"<DeleteResult><Error><Key>k</Key><Code>InternalError</Code><Message>m</Message></Error></DeleteResult>",
+    error_body("SlowDown"),
+    error_body("ObjectNotInActiveTierError"),
+    b"<html>a proxy</html>",
+]
+
+
+@st.composite
+def sent(draw: st.DrawFn) -> Sent:
+    """Return what S3, another server, a proxy or a bad connection may send."""
+    body = draw(st.sampled_from(BODIES) | st.binary(max_size=40))
+    for _ in range(draw(st.integers(0, 2))):
+        at = draw(st.integers(0, len(body)))
+        # Cut off, a word left out, or another text where a value was.
+        other = draw(st.sampled_from([b"", b"x", b"-1", b"9" * 30, b"<", b"</", b"\0"]))
+        body = body[:at] + draw(st.sampled_from([b"", other + body[at + 1 :], other + body[at + 8 :]]))
+    headers = draw(st.sampled_from([{}, {"ETag": '"e"'}, {"ETag": ""}, {"x-amz-checksum-crc32": "AAAAAA=="}]))
+    headers = {**headers, **draw(st.sampled_from([{}, {"Content-Length": "5"}, {"Last-Modified": "never"}]))}
+    status = draw(
+        st.sampled_from([200, 200, 200, 200, 204, 206, 301, 400, 403, 404, 409, 412, 416, 429, 500, 503, 999])
+    )
+    return Sent(status, body, headers, draw(st.sampled_from([None, None, None, *BREAKS])))
+
+
+@pytest.mark.usefixtures("quick")
+@cases(150)
+@given(call=st.sampled_from(sorted(CALLS)), answers=st.lists(sent(), min_size=1, max_size=6))
+def test_whatever_is_answered_ends_in_a_result_or_a_named_failure(
+    store: S3ObjectStore, call: str, answers: list[Sent]
+) -> None:
+    waiting = cycle(answers)
+
+    def send(request: AWSPreparedRequest, **_: object) -> AWSResponse:
+        found = next(waiting)
+        raw = RawAnswer(found.body, found.broken)
+        return AWSResponse(request.url, found.status, HTTPHeaders.from_dict(found.headers), raw)
+
+    handler: Any = send
+    for client in (store.client, store.copier):
+        client.meta.events.register("before-send.s3", handler)
+    try:
+        with suppress(VaultError):
+            CALLS[call](store)
+    finally:
+        for client in (store.client, store.copier):
+            client.meta.events.unregister("before-send.s3", handler)

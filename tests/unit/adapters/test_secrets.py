@@ -106,6 +106,14 @@ def test_a_secret_that_is_no_json_object_is_named_and_not_quoted(text: str) -> N
     refused(text or " ", "it is not a JSON object")
 
 
+@pytest.mark.parametrize("content", [{"username": "root", "password": "ö" * 30_000}, {"token": "x" * 60_000}])
+def test_what_no_header_takes_is_named_and_not_quoted(content: dict[str, str]) -> None:
+    with pytest.raises(MilvusSecretError, match="is longer than 4096 bytes") as caught:
+        read_access(store(json.dumps(content, ensure_ascii=False)))
+
+    assert len(str(caught.value)) < 500
+
+
 def test_a_key_must_be_that_of_the_certificate(authority: Authority) -> None:
     certificate, key = authority.make("one")[0].read_text(), authority.make("other")[1].read_text()
     content = {"client_certificate_pem": certificate, "client_key_pem": key}

@@ -5,7 +5,7 @@ import pytest
 from milvus_vault.archive.check import ObjectCheck, check_objects, raise_if_damaged
 from milvus_vault.archive.layout import BackupLayout
 from milvus_vault.archive.reader import ArchivedCollection, read_archive, read_objects
-from milvus_vault.errors import BackupDamagedError
+from milvus_vault.errors import BackupDamagedError, ObjectArchivedError
 from milvus_vault.model.objects import ArchivedObject
 from tests.support.memory_store import InMemoryObjectStore
 from tests.unit.archive.samples import (
@@ -62,6 +62,31 @@ def test_each_kind_of_damage_is_told_apart() -> None:
     assert check.wrong_size == [shorter.stored_key]
     assert check.changed == [changed.stored_key]
     assert check.extra == [f"{changed.stored_key}0"]
+
+
+def test_what_cannot_be_read_is_no_damage_and_no_use() -> None:
+    store, collection, objects = whole_backup()
+    store.archived = {item.stored_key for item in objects[:7]}
+
+    check = check_objects(store, BUCKET, LAYOUT, collection, objects)
+
+    assert not check.is_damaged
+    with pytest.raises(ObjectArchivedError) as caught:
+        raise_if_damaged(collection, check)
+    message = caught.value.message
+    assert message.startswith("7 object(s) of collection books.works are archived: ")
+    assert message.count(" (GLACIER)") == 5
+    assert message.endswith(" and 2 more")
+    assert "RestoreObject" in caught.value.hint
+
+
+def test_damage_comes_before_what_cannot_be_read() -> None:
+    store, collection, objects = whole_backup()
+    store.archived = {objects[0].stored_key}
+    store.delete(BUCKET, [objects[1].stored_key])
+
+    with pytest.raises(BackupDamagedError, match="1 missing"):
+        raise_if_damaged(collection, check_objects(store, BUCKET, LAYOUT, collection, objects))
 
 
 def test_objects_of_other_collections_do_not_count() -> None:

@@ -213,6 +213,15 @@ def period(rule: str, moment: datetime) -> object:
     return day.year
 
 
+def test_days_are_those_of_the_rules_of_2026() -> None:
+    # Both in the evening of 20 November in Casablanca; by the rules before 2026 the later one is of the 21st.
+    evening = [
+        backup(name, datetime(2026, 11, 20, hour, 30, tzinfo=UTC)) for name, hour in (("earlier", 20), ("later", 23))
+    ]
+
+    assert kept(evening, Retention(keep_daily=5), "Africa/Casablanca") == {"later"}
+
+
 def model_keeps(  # noqa: C901, PLR0911 - the rules, one after another
     item: BackupSummary, backups: Sequence[BackupSummary], retention: Retention, zone: str
 ) -> bool:

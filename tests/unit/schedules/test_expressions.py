@@ -230,3 +230,12 @@ def test_a_rate_fires_in_equal_steps(every: int, unit: str, moment: datetime, ag
     step = timedelta(**{f"{unit}s": every})
     assert moment < fires[1] <= moment + step
     assert [later - earlier for earlier, later in pairwise(fires[1:])] == [step, step]
+
+
+def test_fires_by_the_rules_of_2026() -> None:
+    # British Columbia stays on summer time: 3:00 is 10:00 UTC, not 11:00.
+    parsed = parse_expression("cron(0 3 * * ? *)", "America/Vancouver")
+
+    fires = parsed.next_after(datetime(2026, 11, 28, tzinfo=UTC), START)
+
+    assert fires == datetime(2026, 11, 28, 10, tzinfo=UTC)

@@ -69,6 +69,26 @@ def test_damage_of_any_object_or_document_is_found_and_named(store: InMemoryObje
         assert any(key in problem for problem in found.problems), (key, found.problems)
 
 
+def test_what_lies_in_glacier_is_archived_and_not_damaged(store: InMemoryObjectStore) -> None:
+    key = next(key for key in store.buckets[BUCKET] if "/binlogs/" in key)
+    store.archived = {key}
+
+    found = verify(store)
+
+    assert (found.status, found.error, found.problems) == ("archived", "ObjectArchivedError", ())
+    assert [text for text in found.found if key in text] == list(found.found)
+
+
+def test_what_is_damaged_and_archived_is_damaged(store: InMemoryObjectStore) -> None:
+    archived, gone, *_ = (key for key in store.buckets[BUCKET] if "/binlogs/" in key)
+    store.archived = {archived}
+    store.delete(BUCKET, [gone])
+
+    found = verify(store)
+
+    assert (found.status, found.error, len(found.found)) == ("damaged", "BackupDamagedError", 2)
+
+
 def test_all_problems_are_found_not_only_the_first(store: InMemoryObjectStore) -> None:
     objects = [key for key in store.buckets[BUCKET] if "/binlogs/" in key]
     store.delete(BUCKET, objects)

@@ -1,6 +1,5 @@
 """The function that looks at Milvus, invoked by another one."""
 
-import json
 from typing import Any
 
 import boto3
@@ -10,6 +9,7 @@ from milvus_vault.adapters.aws_errors import service_errors
 from milvus_vault.adapters.kept import kept
 from milvus_vault.errors import ServiceRequestError, ServiceUnavailableError, VaultError, leaf_named
 from milvus_vault.model.messages import InspectMilvusRequest
+from milvus_vault.untrusted import read_json
 
 _SERVICE = "Lambda"
 _HINT = "\nHint: "
@@ -31,10 +31,17 @@ class LambdaInspector:
         """
         with service_errors(_SERVICE):
             answer = self._client.invoke(FunctionName=self._function_name, Payload=request.model_dump_json().encode())
-            payload: dict[str, Any] = json.loads(answer["Payload"].read())
-        if "FunctionError" in answer:
+            body = answer["Payload"].read()
+        try:
+            payload = read_json(body.decode())
+        except ValueError:
+            payload = None
+        if not isinstance(payload, dict):
+            msg = "the function that looks at Milvus answers with something that is no JSON object"
+            raise ServiceRequestError(msg, hint="See its log.")
+        found = payload.get("found")
+        if "FunctionError" in answer or not isinstance(found, dict):
             raise _error(str(payload.get("errorType", "")), str(payload.get("errorMessage", "")))
-        found: dict[str, Any] = payload["found"]
         return found
 
 

@@ -1,6 +1,5 @@
 """Milvus' management port (9091): pausing garbage collection."""
 
-import json
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import urlencode
@@ -9,6 +8,7 @@ from milvus_vault.adapters.endpoints import MANAGEMENT_PORT, Endpoint
 from milvus_vault.adapters.http_calls import HttpCalls
 from milvus_vault.adapters.milvus_access import NOBODY, MilvusAccess
 from milvus_vault.errors import MilvusRequestError
+from milvus_vault.untrusted import read_json
 
 CALL_SECONDS = 5.0
 
@@ -51,7 +51,7 @@ class MilvusGarbageCollector:
             msg = f"{url} answers {answer.status}"
             raise MilvusRequestError(msg, hint=hint)
         try:
-            content = json.loads(answer.content)
+            content = read_json(answer.content.decode())
         except ValueError as err:
             msg = f"{url} answers with something that is not Milvus'"
             raise MilvusRequestError(msg, hint="Check MilvusManagementUri.") from err

@@ -4,6 +4,7 @@ A call can fail in three ways: the gRPC status says so, the answer's `code` does
 `error_code`. Numbers are those of Milvus' `merr` package, as real servers of 2.3 to 2.6 answered.
 """
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,14 +38,29 @@ _GROUP_NOT_FOUND = 300
 _JOB_GONE_WORDS = ("import task id doesn't exist", "meta/importtask/", "cannot find")
 _LEGACY_COLLECTION_NOT_FOUND = 4
 _LEGACY_RATE_LIMIT = 49
-# And: not ready, becoming the leader, data coordinator away.
-_LEGACY_PASSING = {_LEGACY_RATE_LIMIT, 56, 57, 100}
+# And: another node, not ready, becoming the leader, data coordinator away.
+_LEGACY_PASSING = {_LEGACY_RATE_LIMIT, 50, 56, 57, 100}
 _NOT_LOADED = {101, 201}  # a collection, a partition
 _NOT_LOADED_LEGACY_WORDS = "has not been loaded"
 _BUSY_WORDS = "rate limit"
 _RATE_LIMITED = 8
 # A server takes 1,024 import jobs at a time, up to 2.3 65,536. The code is that of all that goes wrong with them.
 _FULL_WORDS = ("number of jobs has reached the limit", "import task queue max size", _BUSY_WORDS)
+# A proxy that starts, or whose coordinators do, answers UNKNOWN or "unexpected"; a connection that broke in a call does
+# with words of gRPC. "node not match": another process than that of the session that etcd still has.
+_PASSING_WORDS = (
+    _BUSY_WORDS,
+    "not ready",
+    "service unavailable",
+    "node not match",
+    "stream removed",
+    "rst_stream",
+    "connection reset",
+    "broken pipe",
+    "socket closed",
+)
+# Frames of Go between a message and its cause: `stack trace: /a/b.go:51 github.com/c.D\n/e/f.go:9 g.H: cause`.
+_STACK_TRACE = re.compile(r"stack trace:(?:\s*/\S+\.go:\d+\s+\S+)+\s*")
 _NOTHING_TO_IMPORT = "no binlog to import"
 
 UNREACHABLE_HINT = (
@@ -54,6 +70,7 @@ CREDENTIALS_HINT = "Correct username and password, or the token, in the secret t
 STAGED_ELSEWHERE_HINT = (
     "Set MilvusBucketName to minio.bucketName of the target Milvus' settings, and let Milvus' role list and read it."
 )
+STARTING_HINT = "The server is busy or starting; the task is tried again."
 PERMISSION_HINT = "Grant the user the privileges listed in docs/operations.md, or the role 'admin'."
 
 
@@ -66,10 +83,19 @@ class Answer:
     error_code: int = 0
 
 
+def one_line(reason: str) -> str:
+    """Return a reason of Milvus' as one line, without the frames of Go that may be in it."""
+    return " ".join(_STACK_TRACE.sub("", reason).split())
+
+
+def _passes(reason: str) -> bool:
+    return any(words in reason.lower() for words in _PASSING_WORDS)
+
+
 def from_rpc(err: grpc.RpcError, call: str, uri: str) -> VaultError:
     """Return our error for a call that failed on its way."""
     status = err.code() if isinstance(err, grpc.Call) else grpc.StatusCode.UNKNOWN
-    details = (err.details() if isinstance(err, grpc.Call) else None) or str(err)
+    details = one_line((err.details() if isinstance(err, grpc.Call) else None) or str(err))
     if status is grpc.StatusCode.UNAUTHENTICATED:
         return MilvusAuthenticationError(
             f"Milvus at {uri} refuses the credentials: {details}",
@@ -85,8 +111,11 @@ def from_rpc(err: grpc.RpcError, call: str, uri: str) -> VaultError:
         grpc.StatusCode.DEADLINE_EXCEEDED,
         grpc.StatusCode.RESOURCE_EXHAUSTED,
         grpc.StatusCode.CANCELLED,
+        grpc.StatusCode.ABORTED,
     }:
         return MilvusUnavailableError(f"{call} at {uri} got no answer: {details}", hint=UNREACHABLE_HINT)
+    if _passes(details):
+        return MilvusUnavailableError(f"{call} at {uri} failed: {status.name}: {details}", hint=STARTING_HINT)
     return MilvusRequestError(f"{call} at {uri} failed: {status.name}: {details}")
 
 
@@ -128,7 +157,7 @@ def check(status: Any, call: str, subject: str) -> None:
     code, legacy, reason = getattr(status, "code", 0), status.error_code, status.reason
     if not code and not legacy:
         return
-    text = f"{call} of {subject}: {reason or 'no reason given'} (code {code or legacy})"
+    text = f"{call} of {subject}: {one_line(reason) or 'no reason given'} (code {code or legacy})"
     if code == NOT_FOUND or (not code and legacy == _LEGACY_COLLECTION_NOT_FOUND):
         raise CollectionNotFoundError(
             f"collection {subject} does not exist", hint="Check the spelling; names are case sensitive."
@@ -142,6 +171,6 @@ def check(status: Any, call: str, subject: str) -> None:
         raise CollectionExistsError(text, hint="Choose another name, or drop what has it.")
     if _NOTHING_TO_IMPORT in reason:
         raise WrongRootPathError(f"{text}; it looks into its own bucket", hint=STAGED_ELSEWHERE_HINT)
-    if code in _PASSING or legacy in _LEGACY_PASSING or _BUSY_WORDS in reason.lower():
-        raise MilvusUnavailableError(text, hint="The server is busy or starting; the task is tried again.")
+    if code in _PASSING or legacy in _LEGACY_PASSING or _passes(reason):
+        raise MilvusUnavailableError(text, hint=STARTING_HINT)
     raise MilvusRequestError(text)

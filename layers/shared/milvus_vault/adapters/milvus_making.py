@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from pymilvus.grpc_gen import milvus_pb2
 
 from milvus_vault.adapters import milvus_errors
-from milvus_vault.adapters.milvus_errors import check
+from milvus_vault.adapters.milvus_errors import check, one_line
 from milvus_vault.adapters.milvus_rbac import ALL_PRIVILEGES, grant_to_proto, rbac_to_proto
 from milvus_vault.adapters.milvus_reading import MilvusReader
 from milvus_vault.adapters.milvus_schema import (
@@ -133,7 +133,7 @@ class MilvusMaker(MilvusReader):
         indexes = self._describe_indexes(database, name)
         for index in indexes:
             if index.state == _INDEX_FAILED:
-                reason = index.index_state_fail_reason or "no reason given"
+                reason = one_line(index.index_state_fail_reason) or "no reason given"
                 msg = f"Milvus cannot build index {index.index_name} of {database}.{name}: {reason}"
                 raise IndexFailedError(msg, hint="Restore with restore_index=false, and build the index by hand.")
         # The state alone is "finished" as well while no segment has been looked at: count the rows.

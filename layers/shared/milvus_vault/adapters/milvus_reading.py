@@ -8,7 +8,7 @@ from pymilvus.grpc_gen import common_pb2, milvus_pb2
 
 from milvus_vault.adapters import milvus_errors
 from milvus_vault.adapters.milvus_calls import Message, MilvusCalls
-from milvus_vault.adapters.milvus_errors import check
+from milvus_vault.adapters.milvus_errors import check, one_line
 from milvus_vault.adapters.milvus_rbac import rbac_from_proto
 from milvus_vault.adapters.milvus_schema import full_name, key_values, schema_from_proto
 from milvus_vault.errors import CollectionNotFoundError, VersionUnsupportedError
@@ -54,8 +54,12 @@ class MilvusReader(MilvusCalls):
         if answer is None:
             return []
         check(answer.status, "CheckHealth", self._uri)
-        names = [milvus_pb2.QuotaState.Name(state) for state in answer.quota_states]
-        return [f"{name}: {reason}" for name, reason in zip_longest(names, answer.reasons, fillvalue="")]
+        # Without a state a reason is no limit: of a server that is not healthy the reasons tell why, such as nodes of
+        # the session before it was started again.
+        known = {number: name for name, number in milvus_pb2.QuotaState.items()}
+        names = [known.get(state, f"state {state}") for state in answer.quota_states]
+        reasons = [one_line(reason) for reason in answer.reasons[: len(names)]]
+        return [f"{name}: {reason}" for name, reason in zip_longest(names, reasons, fillvalue="")]
 
     def current_timestamp(self) -> int | None:
         """Return a hybrid timestamp that is newer than all that the server has acknowledged; None before 2.3."""

@@ -11,7 +11,7 @@ from milvus_vault.adapters import milvus_errors
 from milvus_vault.adapters.endpoints import Endpoint
 from milvus_vault.adapters.http_calls import HttpCalls
 from milvus_vault.adapters.milvus_access import NOBODY, MilvusAccess
-from milvus_vault.adapters.milvus_errors import Answer, check
+from milvus_vault.adapters.milvus_errors import Answer, check, one_line
 from milvus_vault.adapters.milvus_imports import import_options, subject_of
 from milvus_vault.errors import (
     MilvusAuthenticationError,
@@ -131,7 +131,7 @@ class RestImporter:
         check(_status(answer), "Import", f"import job {job_id}")
         job = self._read(_Job, answer)
         status = _STATES.get(job.state, ImportStatus.RUNNING)
-        return ImportJobState(status, job.imported_rows, job.progress, job.reason)
+        return ImportJobState(status, job.imported_rows, job.progress, one_line(job.reason))
 
     def find_import(self, database: str, name: str, task: ImportTask) -> str | None:
         """Return the ID of the newest job for just these prefixes that has not failed, if there is one.

@@ -13,6 +13,7 @@ from milvus_vault.adapters.http_calls import HttpCalls
 from milvus_vault.adapters.milvus_access import NOBODY, MilvusAccess
 from milvus_vault.errors import MilvusRequestError, MilvusUnavailableError
 from milvus_vault.model.collections import SegmentLogs
+from milvus_vault.untrusted import read_json
 
 CALL_SECONDS = 30.0
 
@@ -72,10 +73,13 @@ class SegmentDescriber:
             msg = f"{self._http.endpoint.uri}{path} answers {answer.status}"
             raise MilvusRequestError(msg)
         try:
-            content = json.loads(answer.content)
+            content = read_json(answer.content.decode())
         except ValueError as err:
             msg = f"{self._http.endpoint.uri}{path} answers with something that is not Milvus'"
             raise MilvusRequestError(msg) from err
+        if not isinstance(content, dict):
+            msg = f"{self._http.endpoint.uri}{path} answers with something that is not Milvus'"
+            raise MilvusRequestError(msg)
         if content.get("code"):
             msg = f"{path}: {content.get('message')} (code {content['code']})"
             raise MilvusRequestError(msg)

@@ -4,23 +4,26 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from http.client import HTTPException
 from itertools import batched
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import boto3
 from botocore import exceptions as sdk
 from botocore.config import Config
 from botocore.parsers import ResponseParserError
+from urllib3.exceptions import HTTPError
 
 from milvus_vault import __version__
 from milvus_vault.adapters.kept import kept
 from milvus_vault.copying.parts import MAX_SINGLE_COPY_BYTES, part_ranges
 from milvus_vault.errors import (
     BucketNotFoundError,
+    ObjectArchivedError,
     ObjectChangedError,
     ObjectNotFoundError,
     StorageAccessDeniedError,
@@ -29,7 +32,7 @@ from milvus_vault.errors import (
     StorageUnavailableError,
     VaultError,
 )
-from milvus_vault.model.objects import CopiedObject, CopyItem, ListedObject, UnfinishedUpload
+from milvus_vault.model.objects import ARCHIVED_HINT, CopiedObject, CopyItem, ListedObject, UnfinishedUpload
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -37,6 +40,9 @@ if TYPE_CHECKING:
         CompletedPartTypeDef,
         CopyObjectRequestTypeDef,
         CopySourceTypeDef,
+        GetObjectOutputTypeDef,
+        MultipartUploadTypeDef,
+        ObjectTypeDef,
         PutObjectRequestTypeDef,
     )
 
@@ -75,7 +81,9 @@ _ERROR_BY_CODE: dict[str, type[VaultError]] = {
         ),
         StorageAccessDeniedError,
     ),
-    **dict.fromkeys(("AuthorizationHeaderMalformed", "InvalidObjectState", "PermanentRedirect"), StorageRequestError),
+    **dict.fromkeys(("AuthorizationHeaderMalformed", "PermanentRedirect"), StorageRequestError),
+    # The first is what GetObject's model has, the second CopyObject's; both are a 403.
+    **dict.fromkeys(("InvalidObjectState", "ObjectNotInActiveTierError", "ObjectNotInActiveTier"), ObjectArchivedError),
     "NoSuchBucket": BucketNotFoundError,
     "NoSuchKey": ObjectNotFoundError,
     "PreconditionFailed": ObjectChangedError,
@@ -94,12 +102,12 @@ _ERROR_BY_STATUS: dict[int, type[VaultError]] = {
 }
 _HINT_BY_CODE = {
     "AuthorizationHeaderMalformed": "The bucket lies in another Region than the one that is configured.",
-    "InvalidObjectState": "The object is archived (S3 Glacier): restore it to a class that can be read first.",
     "KMS.DisabledException": "Enable the KMS key that encrypts the bucket.",
     "PermanentRedirect": "The bucket lies in another Region than the one that is configured.",
 }
 _HINT_BY_ERROR: dict[type[VaultError], str] = {
     BucketNotFoundError: "Check the bucket parameters of the stack.",
+    ObjectArchivedError: ARCHIVED_HINT,
     ObjectChangedError: "Its ETag is not the one that was listed: it was written anew.",
     ObjectNotFoundError: "It was deleted, or Milvus' compaction replaced it.",
     StorageRequestError: "The message is the server's own; see S3's list of error codes.",
@@ -134,7 +142,22 @@ _TRANSPORT = (
     sdk.IncompleteReadError,
     sdk.FlexibleChecksumError,
     ResponseParserError,
+    HTTPError,
+    HTTPException,
+    ConnectionError,
 )
+
+# What reading a body raises when the connection breaks midway: the SDK has answered by then, and retries nothing.
+_BROKEN_BODY = (HTTPError, HTTPException, ConnectionError, sdk.HTTPClientError, sdk.FlexibleChecksumError)
+
+_READ_ATTEMPTS = 4
+"""Reads of a body that broke midway. What is read whole are documents, of a few MiB at most."""
+
+_READ_WAIT_SECONDS = 0.1
+"""Wait after the first broken body, twice as long each time: 0.7 s in all."""
+
+# Those that need a restore of hours. INTELLIGENT_TIERING has tiers like them, which a listing does not tell.
+_ARCHIVE_CLASSES = {name: name for name in ("GLACIER", "DEEP_ARCHIVE")}
 
 _CONFLICT = 409
 _PRECONDITION_FAILED = 412
@@ -148,7 +171,23 @@ decided ("Conditional requests", S3 user guide) and asks to try again."""
 _CONFLICT_WAIT_SECONDS = 0.1
 """Wait after the first conflict, longer each time: 0.1 + 0.2 + 0.3 + 0.4 s, many times the time of a write."""
 
-_CHECKSUMS = ("CRC64NVME", "CRC32C", "CRC32", "SHA256", "SHA1")
+CHECKSUMS = (
+    "CRC64NVME",
+    "CRC32C",
+    "CRC32",
+    "SHA512",
+    "SHA256",
+    "SHA1",
+    "MD5",
+    "XXHASH128",
+    "XXHASH64",
+    "XXHASH3",
+)
+"""All algorithms that S3 knows (tests/unit/adapters/test_aws_model.py sees to that); an answer names one."""
+
+
+class _CutAnswerError(Exception):
+    """An answer says that all is well, and lacks what it must have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,14 +247,17 @@ class S3ObjectStore:
 
     def list_objects(self, bucket: str, prefix: str) -> Iterator[ListedObject]:
         """Yield every object below the prefix, in the server's order."""
-        pages = iter(self.client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix))
+        listing = self.client.get_paginator("list_objects_v2").paginate(
+            Bucket=bucket, Prefix=prefix, OptionalObjectAttributes=["RestoreStatus"]
+        )
+        pages = iter(listing)
         while True:
             with _translated("list", bucket, prefix):
                 page = next(pages, None)
-            if page is None:
+                listed = [_listed(found) for found in page.get("Contents", ())] if page else None
+            if listed is None:
                 return
-            for found in page.get("Contents", ()):
-                yield ListedObject(found["Key"], found["Size"], found["ETag"].strip('"'), found["LastModified"])
+            yield from listed
 
     def list_folders(self, bucket: str, prefix: str) -> Iterator[str]:
         """Yield the names directly below `prefix` that have something below them, without the slash."""
@@ -225,10 +267,10 @@ class S3ObjectStore:
         while True:
             with _translated("list", bucket, folder):
                 page = next(pages, None)
-            if page is None:
+                names = [_told(found, "Prefix") for found in page.get("CommonPrefixes", ())] if page else None
+            if names is None:
                 return
-            for found in page.get("CommonPrefixes", ()):
-                yield found["Prefix"][len(folder) : -1]
+            yield from (name[len(folder) : -1] for name in names)
 
     def get(self, bucket: str, key: str) -> bytes:
         """Return an object's content.
@@ -236,7 +278,8 @@ class S3ObjectStore:
         Raises:
             ObjectNotFoundError: There is no such object.
         """
-        return self.get_with_etag(bucket, key)[0]
+        with _translated("read", bucket, key):
+            return self._read(bucket, key)[0]
 
     def get_with_etag(self, bucket: str, key: str) -> tuple[bytes, str]:
         """Return an object's content and its ETag without quotes.
@@ -245,8 +288,8 @@ class S3ObjectStore:
             ObjectNotFoundError: There is no such object.
         """
         with _translated("read", bucket, key):
-            answer = self.client.get_object(Bucket=bucket, Key=key)
-            return answer["Body"].read(), answer["ETag"].strip('"')
+            body, answer = self._read(bucket, key)
+            return body, _told(answer, "ETag").strip('"')
 
     def put(self, bucket: str, key: str, body: bytes, *, content_type: str = "") -> None:
         """Write an object, replacing one that is there. A browser shows it only if it has the right content type."""
@@ -275,8 +318,9 @@ class S3ObjectStore:
         """Copy one object inside S3, in parts where its size asks for it.
 
         No checksum algorithm is asked for: S3 then keeps the source's checksum or makes a CRC64NVME, and
-        names it in the answer. No tags are copied: nobody needs them, they would ask for two more
-        permissions, and a lifecycle rule by tag would go on to delete the copy.
+        names it in the answer. Neither tags nor annotations are copied: nobody needs them, they would ask
+        for two more permissions each, an annotation is paid for as a write of its own, and a lifecycle rule by
+        tag would go on to delete the copy.
 
         Raises:
             ObjectNotFoundError: The source is gone.
@@ -291,11 +335,13 @@ class S3ObjectStore:
                 "Key": item.key,
                 "CopySource": source,
                 "TaggingDirective": "REPLACE",
+                "AnnotationDirective": "EXCLUDE",
             }
             if item.source_etag:
                 request["CopySourceIfMatch"] = item.source_etag
-            result = self.copier.copy_object(**request)["CopyObjectResult"]
-            return CopiedObject(item.key, result["ETag"].strip('"'), _checksum(result))
+            # The server may answer 200 before it has copied, and then send nothing.
+            result = self.copier.copy_object(**request).get("CopyObjectResult", {})
+            return CopiedObject(item.key, _told(result, "ETag").strip('"'), _checksum(result))
 
     def delete(self, bucket: str, keys: Iterable[str]) -> None:
         """Delete objects, 1,000 a request. Keys that are not there are no error."""
@@ -316,15 +362,29 @@ class S3ObjectStore:
         while True:
             with _translated("list uploads of", bucket, prefix):
                 page = next(pages, None)
-            if page is None:
+                uploads = [_upload(found) for found in page.get("Uploads", ())] if page else None
+            if uploads is None:
                 return
-            for found in page.get("Uploads", ()):
-                yield UnfinishedUpload(found["Key"], found["UploadId"], found["Initiated"])
+            yield from uploads
 
     def abort_upload(self, bucket: str, upload: UnfinishedUpload) -> None:
         """Abort an upload and delete its parts. One that is not there any more is no error."""
         with _translated("abort the upload of", bucket, upload.key):
             self._abort(bucket, upload.key, upload.upload_id)
+
+    def _read(self, bucket: str, key: str) -> tuple[bytes, GetObjectOutputTypeDef]:
+        """Return an object's content and the answer that it came with, asking again where the body breaks midway."""
+        for attempt in range(_READ_ATTEMPTS):
+            answer = self.client.get_object(Bucket=bucket, Key=key)
+            try:
+                with closing(answer["Body"]) as body:
+                    return body.read(), answer
+            except _BROKEN_BODY:
+                if attempt == _READ_ATTEMPTS - 1:
+                    raise
+                time.sleep(_READ_WAIT_SECONDS * 2**attempt)
+        msg = f"unreachable: {_READ_ATTEMPTS} attempts end by return or raise"
+        raise AssertionError(msg)
 
     def _put_if(self, bucket: str, key: str, body: bytes, *, etag: str | None) -> bool:
         request: PutObjectRequestTypeDef = {"Bucket": bucket, "Key": key, "Body": body}
@@ -361,8 +421,8 @@ class S3ObjectStore:
 
     def _copy_in_parts(self, source: CopySourceTypeDef, bucket: str, item: CopyItem) -> CopiedObject:
         # Parts of two versions of the source must not be mixed, so its ETag has to be known.
-        etag = item.source_etag or self.client.head_object(Bucket=source["Bucket"], Key=source["Key"])["ETag"]
-        upload_id = self.client.create_multipart_upload(Bucket=bucket, Key=item.key)["UploadId"]
+        etag = item.source_etag or _told(self.client.head_object(Bucket=source["Bucket"], Key=source["Key"]), "ETag")
+        upload_id = _told(self.client.create_multipart_upload(Bucket=bucket, Key=item.key), "UploadId")
 
         def copy_part(number: int, first: int, last: int) -> CompletedPartTypeDef:
             answer = self.client.upload_part_copy(
@@ -374,7 +434,7 @@ class S3ObjectStore:
                 CopySourceRange=f"bytes={first}-{last}",
                 CopySourceIfMatch=etag,
             )
-            return {"PartNumber": number, "ETag": answer["CopyPartResult"]["ETag"]}
+            return {"PartNumber": number, "ETag": _told(answer.get("CopyPartResult", {}), "ETag")}
 
         running: list[Future[CompletedPartTypeDef]] = []
         is_complete = False
@@ -385,6 +445,7 @@ class S3ObjectStore:
             answer = self.client.complete_multipart_upload(
                 Bucket=bucket, Key=item.key, UploadId=upload_id, MultipartUpload={"Parts": parts}
             )
+            etag_of_all = _told(answer, "ETag").strip('"')
             is_complete = True
         finally:
             if not is_complete:
@@ -393,7 +454,7 @@ class S3ObjectStore:
                 # A part that is still being copied would stay behind, and be paid for, after the abort.
                 wait(running)
                 self._abort(bucket, item.key, upload_id)
-        return CopiedObject(item.key, answer["ETag"].strip('"'), _checksum(answer))
+        return CopiedObject(item.key, etag_of_all, _checksum(answer))
 
     def _abort(self, bucket: str, key: str, upload_id: str) -> None:
         try:
@@ -404,10 +465,37 @@ class S3ObjectStore:
                 raise
 
 
+def _told(answer: Mapping[str, Any], name: str) -> Any:
+    """Return a member that an answer must have, whatever the server; a body that was cut off lacks it."""
+    found = answer.get(name)
+    if found is None:
+        msg = f"the answer has no {name}"
+        raise _CutAnswerError(msg)
+    return found
+
+
+def _listed(found: ObjectTypeDef) -> ListedObject:
+    etag = _told(found, "ETag").strip('"')
+    return ListedObject(
+        _told(found, "Key"), _told(found, "Size"), etag, _told(found, "LastModified"), _archive_class(found)
+    )
+
+
+def _upload(found: MultipartUploadTypeDef) -> UnfinishedUpload:
+    return UnfinishedUpload(_told(found, "Key"), _told(found, "UploadId"), _told(found, "Initiated"))
+
+
+def _archive_class(found: ObjectTypeDef) -> str:
+    """Return the class that keeps a listed object from being read; empty while a restored copy of it lasts."""
+    # The constant, not the equal text of the listing: there may be a million.
+    name = _ARCHIVE_CLASSES.get(found.get("StorageClass", ""), "")
+    return "" if name and "RestoreExpiryDate" in found.get("RestoreStatus", {}) else name
+
+
 def _checksum(answer: object) -> str:
     """Return the checksum in an answer as `<algorithm>:<base64>`, or an empty text."""
     if isinstance(answer, dict):
-        for algorithm in _CHECKSUMS:
+        for algorithm in CHECKSUMS:
             if checksum := answer.get(f"Checksum{algorithm}"):
                 return f"{algorithm}:{checksum}"
     return ""
@@ -418,7 +506,7 @@ def _translated(action: str, bucket: str, key: str = "", to: str = "") -> Iterat
     """Raise our errors in place of the SDK's, with a message that names the object."""
     try:
         yield
-    except (sdk.ClientError, sdk.BotoCoreError, ResponseParserError) as err:
+    except (sdk.ClientError, sdk.BotoCoreError, ResponseParserError, *_BROKEN_BODY, _CutAnswerError) as err:
         raise _error_for(err, f"cannot {action} s3://{bucket}/{key}{f' to {to}' if to else ''}") from err
 
 
@@ -437,6 +525,8 @@ def _error_for(err: Exception, what: str) -> VaultError:
     message = f"{what}: {err}"
     if isinstance(err, _CREDENTIALS_MISSING):
         return StorageAccessDeniedError(message, hint="Give the function's role or the environment AWS credentials.")
+    if isinstance(err, _CutAnswerError):
+        return StorageUnavailableError(message, hint="It was cut off, or something else than S3 answers there.")
     if isinstance(err, _TRANSPORT):
         return StorageUnavailableError(
             message, hint="Check the way to S3: in a VPC it takes a gateway endpoint or a NAT gateway."
@@ -446,9 +536,9 @@ def _error_for(err: Exception, what: str) -> VaultError:
 
 def _error_for_answer(err: sdk.ClientError, what: str) -> VaultError:
     code = _code(err)
-    if "Throttling" in code:  # KMS' own names, passed on by S3
+    if "Throttl" in code:  # KMS' own names, passed on by S3
         leaf: type[VaultError] = StorageThrottledError
-    elif code.startswith("KMS"):
+    elif code.upper().startswith("KMS"):
         leaf = StorageAccessDeniedError
     else:
         leaf = _ERROR_BY_CODE.get(code) or _ERROR_BY_STATUS.get(_status(err), StorageRequestError)

@@ -15,6 +15,9 @@ from milvus_vault.errors import MilvusSecretError
 
 _HINT = "Correct it as docs/operations.md shows. No deployment is needed: it is read for each task."
 
+_LONGEST = 4096
+"""gRPC sends no more than 16 KiB of headers, of which Base64 makes a third; Milvus takes passwords of 72 bytes."""
+
 
 class MilvusSecret(BaseModel):
     """The secret's keys; each may be missing. Neither its text nor its errors quote a value."""
@@ -40,6 +43,9 @@ class MilvusSecret(BaseModel):
                 msg = f"'{given}' is there without '{missing}'"
                 raise ValueError(msg)
         for name in ("username", "password", "token"):
+            if len(str(getattr(self, name)).encode()) > _LONGEST:
+                msg = f"'{name}' is longer than {_LONGEST} bytes"
+                raise ValueError(msg)
             # They become a line of HTTP; a line feed at the end is a file's that was pasted.
             if not str(getattr(self, name)).isprintable():
                 msg = f"'{name}' has a line feed or another character that cannot be printed"

@@ -50,7 +50,11 @@ def _query(model: type[Model], given: Mapping[str, list[str]]) -> Model:
 def _body(endpoint: Endpoint, model: type[Model], event: Mapping[str, Any]) -> Model:
     text = event.get("body") or ""
     if event.get("isBase64Encoded"):
-        text = base64.b64decode(text)
+        try:
+            text = base64.b64decode(text, validate=True)
+        except ValueError as err:
+            msg = "the body is said to be Base64, and is not"
+            raise InvalidRequestError(msg, hint="Send JSON as it is.") from err
     if not text and endpoint.has_optional_body:
         text = "{}"
     try:

@@ -53,6 +53,7 @@ _STATUS: dict[HTTPStatus, tuple[type[VaultError], ...]] = {
         errors.MilvusPermissionError,
         errors.MilvusRequestError,
         errors.MilvusTlsError,
+        errors.ObjectArchivedError,
         errors.ObjectChangedError,
         errors.ServerClockError,
         errors.ServiceRequestError,

@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 
 from milvus_vault.archive.contents import ArchivedCollection
 from milvus_vault.archive.layout import INSERT_LOG, BackupLayout, parse_log_key
-from milvus_vault.errors import BackupDamagedError
+from milvus_vault.errors import BackupDamagedError, ObjectArchivedError
 from milvus_vault.model.collections import SegmentLevel
-from milvus_vault.model.objects import ArchivedObject
+from milvus_vault.model.objects import ARCHIVED_HINT, ArchivedObject
 from milvus_vault.ports import ObjectStore
 
 _NAMED_OBJECTS = 5
@@ -24,6 +24,8 @@ class ObjectCheck:
     """Of the right size, but with another ETag; only where one was recorded."""
     extra: list[str] = field(default_factory=list)
     """Not in the list. They damage nothing, but an import in place would take them, too."""
+    archived: list[str] = field(default_factory=list)
+    """As they were, but in an archive class of S3, where nothing can read them."""
     torn: list[str] = field(default_factory=list)
     """What is wrong with segments that cannot be whole even if all listed objects are there."""
 
@@ -52,6 +54,8 @@ def check_objects(
                 check.wrong_size.append(listed.key)
             elif item.etag and item.etag != listed.etag:
                 check.changed.append(listed.key)
+            elif listed.archive_class:
+                check.archived.append(f"{listed.key} ({listed.archive_class})")
     check.missing.extend(expected)
     return check
 
@@ -79,8 +83,13 @@ def raise_if_damaged(collection: ArchivedCollection, check: ObjectCheck) -> None
 
     Raises:
         BackupDamagedError: It has not; the message names the first objects.
+        ObjectArchivedError: It has, but some cannot be read.
     """
     if not check.is_damaged:
+        if check.archived:
+            some, more = ", ".join(check.archived[:_NAMED_OBJECTS]), len(check.archived) - _NAMED_OBJECTS
+            msg = f"{len(check.archived)} object(s) of collection {collection.name} are archived: {some}"
+            raise ObjectArchivedError(f"{msg} and {more} more" if more > 0 else msg, hint=ARCHIVED_HINT)
         return
     wrong = {"missing": check.missing, "of another size": check.wrong_size, "changed": check.changed}
     counts = ", ".join(f"{len(keys)} {how}" for how, keys in wrong.items() if keys)

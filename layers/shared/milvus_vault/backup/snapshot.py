@@ -159,6 +159,7 @@ class SnapshotBatch:
         # A partition that came since the first look has segments; one that went took its rows with it.
         description = self.database.describe_collection(name.database, name.name)
         captured = captured.within({partition.partition_id for partition in description.partitions})
+        self.storage.check_readable(name, captured.objects)
         # Rows that came between the flush of all collections and the count are in it, and not in the backup. Between
         # the moment and the count nothing may have come either: that is seen when the backup is proved.
         is_known = at.moment and (not is_flushed_before or captured.undeleted_row_count == counted)
@@ -205,6 +206,7 @@ class SnapshotBatch:
         if found is None:
             return None
         found = found.within({partition.partition_id for partition in description.partitions})
+        self.storage.check_readable(description.name, found.objects)
         update = {"description": description, "segments": found.segments, "live_row_count": None}
         again = document.model_copy(update=update)
         return _Captured(again, found, is_settled=True, flushed=before.flushed, is_second_look=True)

@@ -33,9 +33,9 @@ _NAMES = {
         "CopyIncompleteError CopyUnfinishedError "
         "FieldIdMismatchError FlushTimeoutError ImportFailedError ImportStalledError IndexFailedError "
         "LoadFailedError LocalStackError MilvusCertificateError MilvusRequestError MilvusSecretError "
-        "MilvusTlsError ObjectChangedError ObjectNotFoundError RestoreFailedError RowCountMismatchError "
-        "RunStoppedError RunTakenOverError RunTimedOutError SegmentTornError ServerClockError ServiceRequestError "
-        "SettingsError SourceChangedError StorageRequestError WorkingFileError WrongRootPathError"
+        "MilvusTlsError ObjectArchivedError ObjectChangedError ObjectNotFoundError RestoreFailedError "
+        "RowCountMismatchError RunStoppedError RunTakenOverError RunTimedOutError SegmentTornError ServerClockError "
+        "ServiceRequestError SettingsError SourceChangedError StorageRequestError WorkingFileError WrongRootPathError"
     ),
     ExitCode.USAGE: "EmptySelectionError InvalidRequestError NameConflictError RouteNotFoundError",
     ExitCode.PARTIAL: "BackupPartialError PruneFailedError RestorePartialError",

@@ -27,6 +27,7 @@ STYLES = {
     "partial": "yellow",
     "warning": "yellow",
     "stopped": "yellow",
+    "archived": "yellow",
     "failed": "red",
     "damaged": "red",
     "timed_out": "red",

@@ -24,6 +24,7 @@ from milvus_vault.copying.pacer import Pacer
 from milvus_vault.errors import (
     BucketNotFoundError,
     CopyUnfinishedError,
+    ObjectArchivedError,
     ObjectChangedError,
     ObjectNotFoundError,
     StorageAccessDeniedError,
@@ -108,7 +109,7 @@ class _Work:
             except ObjectChangedError:
                 self._record(CopyRecord(item.key, "changed", "", "", item.source_etag))
                 return
-            except (StorageAccessDeniedError, BucketNotFoundError, StorageRequestError) as err:
+            except (StorageAccessDeniedError, BucketNotFoundError, ObjectArchivedError, StorageRequestError) as err:
                 self._refuse(err)
                 return
             else:

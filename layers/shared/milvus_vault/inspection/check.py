@@ -8,6 +8,7 @@ import uuid
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field
+from itertools import islice
 
 from milvus_vault.archive.layout import RUNS_FOLDER, join
 from milvus_vault.backup.prepare import check_source_version
@@ -15,6 +16,7 @@ from milvus_vault.backup.rights import backup_rights
 from milvus_vault.errors import MilvusRequestError, VaultError
 from milvus_vault.model.collections import DEFAULT_DATABASE, CollectionName
 from milvus_vault.model.names import TEMPORARY_PREFIX
+from milvus_vault.model.objects import ARCHIVED_HINT
 from milvus_vault.model.requests import BackupRequest
 from milvus_vault.model.resources import CheckItem, CheckReport
 from milvus_vault.model.rights import Right
@@ -24,6 +26,9 @@ from milvus_vault.restore.rights import ALL as ALL_RESTORE_RIGHTS
 from milvus_vault.restore.versions import check_target_version
 from milvus_vault.rights import Places, by_database, grant_hint, in_words, missing_rights
 from milvus_vault.source import MilvusStorage, prove_storage
+
+# One page of a listing.
+LISTED_OBJECTS = 1000
 
 PROBE = b"Milvus Vault was here to see whether it may write. It deletes this at once."
 
@@ -95,7 +100,10 @@ def check_deployment(deployment: Deployment) -> CheckReport:
     """Return a verdict on each thing; one that fails never hides the others."""
     findings = _Findings()
     version: ServerVersion | None = None
-    findings.check("milvus_bucket", lambda: _list(deployment.store, deployment.storage.bucket))
+    if findings.check("milvus_bucket", lambda: _list(deployment.store, deployment.storage.bucket)):
+        findings.check("milvus_objects", lambda: _objects(deployment))
+    else:
+        findings.skip(("milvus_objects",), "the bucket cannot be listed")
     findings.check("staging_folder", lambda: _staging(deployment))
     findings.check("backup_bucket", lambda: _list(deployment.store, deployment.bucket))
     findings.check("backup_bucket_write", lambda: _probe(deployment))
@@ -161,6 +169,19 @@ def _ask(deployment: Deployment, findings: _Findings, database: VectorDatabase, 
 def _list(store: ObjectStore, bucket: str) -> str:
     store.check_bucket(bucket)
     return f"s3://{bucket} can be listed"
+
+
+def _objects(deployment: Deployment) -> str:
+    """Look at the oldest collections' objects, since those are what a lifecycle rule moves first."""
+    folder = deployment.storage.insert_logs()
+    looked_at = list(islice(deployment.store.list_objects(deployment.storage.bucket, folder), LISTED_OBJECTS))
+    if archived := [listed for listed in looked_at if listed.archive_class]:
+        msg = (
+            f"{len(archived)} of the first {len(looked_at)} objects below s3://{deployment.storage.bucket}/{folder} are"
+            f" archived, as {archived[0].key} ({archived[0].archive_class})"
+        )
+        raise Warned(msg, ARCHIVED_HINT)
+    return f"none of the first {len(looked_at)} objects below s3://{deployment.storage.bucket}/{folder} is archived"
 
 
 def _staging(deployment: Deployment) -> str:

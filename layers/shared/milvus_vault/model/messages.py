@@ -6,12 +6,13 @@ Small on purpose: a payload may have 256 KiB, so that lists travel as the names 
 from datetime import datetime
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic.alias_generators import to_camel
 
 from milvus_vault.model.base import Model
 from milvus_vault.model.requests import BackupRequest
 from milvus_vault.model.resources import RunKind
+from milvus_vault.untrusted import whole
 
 # Rounds of snapshot and copy. Each costs a listing; segments that are still replaced in the fifth will be in the sixth.
 MAX_ROUNDS = 5
@@ -235,6 +236,9 @@ class RecordFailureRequest(Model):
     cause: str = Field(default="")
     request: Any = None
 
+    # What failed may be what was given: it is written down as far as it can be.
+    _whole = model_validator(mode="before")(whole)
+
 
 class RecordFailureResult(Model):
     """The name and the text under which the execution ends."""
@@ -247,6 +251,8 @@ class StatusChange(BaseModel):
     """What Step Functions says of an execution's new status: `detail` of its event, as far as we read it."""
 
     model_config = ConfigDict(frozen=True, extra="ignore", alias_generator=to_camel)
+
+    _whole = model_validator(mode="before")(whole)
 
     execution_arn: str
     state_machine_arn: str

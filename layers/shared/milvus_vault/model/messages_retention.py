@@ -88,9 +88,10 @@ class VerifyBackupResult(Model):
     is_done: bool
     """False where the function ran short of time and is to be called again."""
     backup_name: str
-    status: Literal["intact", "damaged"]
+    status: Literal["intact", "damaged", "archived"]
+    """`archived`: nothing is damaged, but objects have to be restored from S3 Glacier before they can be read."""
     error: str = ""
-    """With `damaged`, the error under which the execution ends."""
+    """Unless it is intact, the error under which the execution ends."""
     cause: str = ""
     object_count: int
     size_bytes: int

@@ -3,6 +3,11 @@
 from dataclasses import dataclass, field
 from datetime import datetime
 
+ARCHIVED_HINT = (
+    "Restore it from S3 Glacier to a class that can be read first (RestoreObject, or S3 Batch Operations for many), "
+    "and take the lifecycle rule that moved it off these objects."
+)
+
 
 @dataclass(frozen=True, slots=True)
 class ListedObject:
@@ -13,6 +18,8 @@ class ListedObject:
     etag: str
     modified_at: datetime | None = field(default=None, compare=False)
     """When it was last written, UTC; every server says so."""
+    archive_class: str = ""
+    """The storage class that keeps it from being read, as `GLACIER`; empty where it can be read at once."""
 
 
 @dataclass(frozen=True, slots=True)

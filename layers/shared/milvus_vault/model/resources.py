@@ -123,7 +123,8 @@ class Verification(Model):
     """What the last check of a backup found."""
 
     verified_at: datetime
-    status: Literal["intact", "damaged"]
+    status: Literal["intact", "damaged", "archived"]
+    """`archived`: nothing is damaged, but objects have to be restored from S3 Glacier before they can be read."""
     run: str
     """ID of the run that checked."""
     object_count: int

@@ -5,12 +5,13 @@ docs/retention.md explains the rules with examples.
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from zoneinfo import ZoneInfo
 
 from milvus_vault.model.base import Model
 from milvus_vault.model.requests import ScheduleTag
 from milvus_vault.model.resources import BackupSummary
 from milvus_vault.model.retention import Retention, parse_duration
+from milvus_vault.timezones import time_zone
 
 
 class Decision(Model):
@@ -55,9 +56,8 @@ def decide(
 ) -> list[Decision]:
     """Return a decision for each backup of one schedule, newest first; its days are those of the time zone."""
     newest_first = sorted(backups, key=lambda backup: (backup.created_at, backup.name), reverse=True)
-    try:
-        zone = ZoneInfo(timezone)
-    except (ZoneInfoNotFoundError, ValueError, OSError):
+    zone = time_zone(timezone)
+    if zone is None:
         reason = f"kept: '{timezone}', the time zone of its schedule, is not known"
         return [Decision(name=backup.name, keep=True, reason=reason) for backup in newest_first]
     rules = _Rules(newest_first, retention, zone, now)

@@ -1,6 +1,5 @@
 """One run in full."""
 
-import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from milvus_vault.retention.documents import PruneReport
 from milvus_vault.runs.collections import Followed, follow_backup, follow_restore
 from milvus_vault.runs.machines import Machines, run_id, run_status
 from milvus_vault.runs.phases import phase_of
+from milvus_vault.untrusted import read_json
 from milvus_vault.workspace import Workspace
 
 # That many are in a run's description; `list_run_collections` has all.
@@ -158,5 +158,8 @@ def _failure(execution: ExecutionDescription, status: str) -> tuple[str, str, st
 
 def _object(text: str) -> dict[str, Any]:
     """Return an execution's input or output. Whoever starts an execution by hand may give anything."""
-    found = json.loads(text)
+    try:
+        found = read_json(text)
+    except ValueError:
+        found = text
     return found if isinstance(found, dict) else {"value": found}

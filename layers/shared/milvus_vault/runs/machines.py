@@ -14,7 +14,7 @@ KINDS: tuple[RunKind, ...] = get_args(RunKind.__value__)
 # Something good came of these, and somebody should look all the same.
 PARTIAL_ERRORS = frozenset({"BackupPartialError", "RestorePartialError"})
 
-_STATUS: Mapping[str, RunStatus] = {
+STATUSES: Mapping[str, RunStatus] = {
     "RUNNING": "running",
     "SUCCEEDED": "succeeded",
     "FAILED": "failed",
@@ -63,4 +63,4 @@ def run_id(kind: RunKind, execution_name: str) -> str:
 
 def run_status(status: str, error: str) -> RunStatus:
     """Return the status of a run, from that of its execution and the error under which it ended."""
-    return "partial" if error in PARTIAL_ERRORS else _STATUS[status]
+    return "partial" if error in PARTIAL_ERRORS else STATUSES[status]

@@ -8,11 +8,12 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from zoneinfo import ZoneInfo
 
 from milvus_vault.errors import InvalidRequestError, SettingsError
 from milvus_vault.model.schedules import StoredSchedule
 from milvus_vault.schedules.cron import CronFields, parse_fields
+from milvus_vault.timezones import time_zone
 
 _RATE = re.compile(r"rate\(\s*([1-9][0-9]{0,5})\s+(minute|hour|day)s?\s*\)")
 _CRON = re.compile(r"cron\((.*)\)")
@@ -112,8 +113,8 @@ def expression_of(stored: StoredSchedule) -> Expression:
 
 
 def _zone(name: str) -> ZoneInfo:
-    try:
-        return ZoneInfo(name)
-    except (ZoneInfoNotFoundError, ValueError, OSError) as err:
+    zone = time_zone(name)
+    if zone is None:
         msg = f"'{name}' is not a time zone"
-        raise InvalidRequestError(msg, hint="Use a name of the IANA database, for example Europe/Berlin.") from err
+        raise InvalidRequestError(msg, hint="Use a name of the IANA database, for example Europe/Berlin.")
+    return zone

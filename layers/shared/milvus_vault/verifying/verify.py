@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import batched
+from typing import Literal
 
 from milvus_vault.archive.check import ObjectCheck, check_objects
 from milvus_vault.archive.contents import ArchivedCollection
@@ -36,6 +37,25 @@ class VerifyProgress(Model):
     size_bytes: int = 0
     content_checked: bool = False
     problems: tuple[str, ...] = ()
+    archived: tuple[str, ...] = ()
+    """The first hundred objects that are as they were, and cannot be read where they lie."""
+
+    @property
+    def status(self) -> Literal["intact", "damaged", "archived"]:
+        """Return what the backup is to be called."""
+        if self.problems:
+            return "damaged"
+        return "archived" if self.archived else "intact"
+
+    @property
+    def error(self) -> str:
+        """Return the error under which the run ends, or an empty text."""
+        return {"damaged": "BackupDamagedError", "archived": "ObjectArchivedError"}.get(self.status, "")
+
+    @property
+    def found(self) -> tuple[str, ...]:
+        """Return the first hundred things that are not as they should be."""
+        return (*self.problems, *self.archived)[:MAX_PROBLEMS]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,13 +88,14 @@ class BackupVerification:
         for some in batched(rest, REQUESTS_AT_A_TIME, strict=False):
             if self.seconds_left() < STOP_SECONDS:
                 return progress
-            for object_count, size_bytes, problems in each(self._check, some):
+            for object_count, size_bytes, problems, archived in each(self._check, some):
                 progress = progress.model_copy(
                     update={
                         "next_collection": progress.next_collection + 1,
                         "object_count": progress.object_count + object_count,
                         "size_bytes": progress.size_bytes + size_bytes,
                         "problems": (*progress.problems, *problems)[:MAX_PROBLEMS],
+                        "archived": (*progress.archived, *archived)[:MAX_PROBLEMS],
                     }
                 )
             self.run.write(PROGRESS, progress)
@@ -98,15 +119,17 @@ class BackupVerification:
                 problems.append(err.message)
         return VerifyProgress(problems=tuple(problems))
 
-    def _check(self, collection: ArchivedCollection) -> tuple[int, int, list[str]]:
-        """Return the number and the bytes of a collection's objects, and what is wrong with them."""
+    def _check(self, collection: ArchivedCollection) -> tuple[int, int, list[str], list[str]]:
+        """Return the number and the bytes of a collection's objects, what is wrong with them, and what is archived."""
         store, bucket = self.run.store, self.run.bucket
         try:
             objects = read_objects(store, bucket, self.layout, collection)
         except BackupDamagedError as err:
-            return 0, 0, [err.message]
+            return 0, 0, [err.message], []
         check = check_objects(store, bucket, self.layout, collection, objects)
-        return len(objects), sum(item.size_bytes for item in objects), list(_problems(collection, check))
+        archived = [f"{collection.name}: {key} is archived" for key in check.archived[:MAX_PROBLEMS]]
+        size_bytes = sum(item.size_bytes for item in objects)
+        return len(objects), size_bytes, list(_problems(collection, check)), archived
 
     def _end(self, progress: VerifyProgress) -> VerifyProgress:
         if progress.problems:
@@ -134,12 +157,12 @@ def record_verification(run: Workspace, backup_name: str, run_id: str, found: Ve
     """Write what was found into the catalogue, in place of an earlier verification."""
     verification = Verification(
         verified_at=now,
-        status="damaged" if found.problems else "intact",
+        status=found.status,
         run=run_id,
         object_count=found.object_count,
         size_bytes=found.size_bytes,
         content_checked=found.content_checked,
-        problems=found.problems,
+        problems=found.found,
     )
     key = CatalogueKeys(run.prefix).verification(backup_name)
     run.store.put(run.bucket, key, verification.model_dump_json().encode())
