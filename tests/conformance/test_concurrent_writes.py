@@ -19,7 +19,7 @@ from tests.conformance.asking import Milvus, base_fields, numbers, status, vecto
 from tests.conformance.conftest import Running, Start
 from tests.support.milvus_server.catalog import FLUSHED, L0, Collection
 from tests.support.milvus_server.segment_files import by_field, read_deletes, read_rows
-from tests.support.milvus_server.values import TIMESTAMP, Value
+from tests.support.milvus_server.values import TIMESTAMP, Columns
 from tests.support.milvus_server.versions import NEWER, VERSIONS
 
 NAME = "c"
@@ -32,7 +32,7 @@ STAMPED_EARLY = tuple(number for number, version in VERSIONS.items() if version.
 MOMENTS = 4
 KEYS = 30
 
-type Row = tuple[Value, int]
+type Row = tuple[int, int]
 """Key and timestamp."""
 
 
@@ -59,22 +59,25 @@ def _is_flushed(milvus: Milvus, timestamp: int) -> bool:
 
 def _live(running: Running) -> list[Row]:
     columns = running.server.live_rows("default", NAME)
-    times = [time for time in columns.get(TIMESTAMP, []) if isinstance(time, int)]
-    return sorted(zip(columns.get(100, []), times, strict=True), key=str)
+    return sorted(zip(_numbers(columns, 100), _numbers(columns, TIMESTAMP), strict=True))
+
+
+def _numbers(columns: Columns, number: int) -> list[int]:
+    return [value for value in columns.get(number, []) if isinstance(value, int)]
 
 
 @dataclass
 class Files:
     """What the files of the segments hold that are listed at one moment."""
 
-    rows: list[tuple[int, str, Value, int]] = field(default_factory=list)
+    rows: list[tuple[int, str, int, int]] = field(default_factory=list)
     """Segment, channel, key, timestamp."""
-    deletes: list[tuple[int, str, Value, int]] = field(default_factory=list)
+    deletes: list[tuple[int, str, int, int]] = field(default_factory=list)
     """Likewise; those at level 0 have no segment."""
 
     def alive(self, until: int) -> list[Row]:
         """Return the rows that were there at a timestamp, as far as these files know."""
-        of_key: dict[Value, list[tuple[int, str, int]]] = {}
+        of_key: dict[int, list[tuple[int, str, int]]] = {}
         for home, channel, key, timestamp in self.deletes:
             if timestamp <= until:
                 of_key.setdefault(key, []).append((home, channel, timestamp))
@@ -83,7 +86,7 @@ class Files:
             reaching = [time for home, other, time in of_key.get(key, []) if home in {0, segment} and other == channel]
             if max(reaching, default=0) <= timestamp <= until:
                 found.append((key, timestamp))
-        return sorted(found, key=str)
+        return sorted(found)
 
 
 def _files(running: Running) -> Files:
@@ -94,12 +97,11 @@ def _files(running: Running) -> Files:
     for segment, keys in listed:
         if logs := [key for key in keys if "/insert_log/" in key]:
             columns = read_rows(core.objects, by_field(logs))
-            times = [time for time in columns[TIMESTAMP] if isinstance(time, int)]
-            rows = zip(columns[100], times, strict=True)
+            rows = zip(_numbers(columns, 100), _numbers(columns, TIMESTAMP), strict=True)
             files.rows += [(segment.segment_id, segment.channel, key, time) for key, time in rows]
         home = 0 if segment.level == L0 and core.version.has_l0 else segment.segment_id
         deletes = read_deletes(core.objects, [key for key in keys if "/delta_log/" in key])
-        files.deletes += [(home, segment.channel, key, time) for key, time in deletes]
+        files.deletes += [(home, segment.channel, key, time) for key, time in deletes if isinstance(key, int)]
     return files
 
 
@@ -304,7 +306,7 @@ class _Writer:
                     found.pop(key, None)
                     if is_upsert:
                         found[key] = timestamp
-        return sorted(found.items(), key=str)
+        return sorted(found.items())
 
 
 @pytest.mark.parametrize("compacts", [False, True])

@@ -8,6 +8,7 @@ from contextlib import ExitStack
 import pytest
 
 from local.aws import Ministack
+from tests.compatibility.features import Feature
 from tests.moments import Plan, draw, protocol_server, try_out, whole
 from tests.support.judging import Restored, judge
 from tests.support.milvus_server.versions import VERSIONS
@@ -27,6 +28,7 @@ def _bucket(version: str, plan: Plan) -> str:
     return f"moment-{version}-{plan.name}".replace("_", "-")
 
 
+@pytest.mark.feature(Feature.MOMENT)
 @pytest.mark.parametrize(("version", "plan"), PLANS)
 def test_a_backup_beside_writers_is_restored_as_everything_was_at_its_moment(
     ministack: Ministack, version: str, plan: Plan

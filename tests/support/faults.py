@@ -4,17 +4,18 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
 MANY = "many"
+MOST = 10_000
 """The profile of `make test-faults`: pytest --hypothesis-profile=many."""
 
 
 def register() -> None:
     """Make the profile known, before pytest chooses one."""
-    settings.register_profile(MANY, max_examples=10_000)
+    settings.register_profile(MANY, max_examples=MOST)
 
 
 def cases(few: int) -> settings:
     """Return the settings of a property: few cases in `make test`, 10,000 in `make test-faults`."""
-    count = settings.default.max_examples if settings.get_current_profile_name() == MANY else few
+    count = MOST if settings.get_current_profile_name() == MANY else few
     # A machine that is shared is slow at times, which is no fault; and no case leaves anything in a fixture.
     unchecked = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.function_scoped_fixture]
     return settings(max_examples=count, deadline=None, suppress_health_check=unchecked)
