@@ -25,7 +25,6 @@ _BEFORE_KEY = b'{"pk":'
 _BEFORE_TIMESTAMP = b',"ts":'
 _END_OF_LINE = re.compile(rb',"ts":([0-9]{1,19})(,"pkType":(5|21)\})\Z')
 _PAIR = r"^(?P<key>-?[0-9]{1,19}),(?P<timestamp>[0-9]{1,19})$"
-_ESCAPES = (("\\u0026", "&"), ("\\u003c", "<"), ("\\u003e", ">"))
 _LONGEST_QUOTE = 80
 _NEWEST = (1 << 63) - 1
 _NO_DELETES = "its deletes cannot be read"
@@ -188,11 +187,6 @@ def _strings(literals: pa.Array) -> pa.Array:
     listed: str = _joined(literals, ",\n").to_pybytes().decode()
     if "\\" not in listed and listed.count('"') == 2 * len(literals):
         return pc.binary_slice(literals.cast(pa.binary()), 1, -1).cast(pa.string(), safe=False)
-    if (
-        "\\\\" not in listed
-    ):  # then each backslash begins an escape; these are in every link, and json is slow with them
-        for escape, letter in _ESCAPES:
-            listed = listed.replace(escape, letter)
     # A string ends on its line, because JSON allows none to have a line break in it.
     keys = pa.array(json.loads(f"[{listed}]"), pa.string())
     if len(keys) != len(literals):
