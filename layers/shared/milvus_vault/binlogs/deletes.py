@@ -9,6 +9,7 @@ import json
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -25,7 +26,6 @@ _BEFORE_KEY = b'{"pk":'
 _BEFORE_TIMESTAMP = b',"ts":'
 _END_OF_LINE = re.compile(rb',"ts":([0-9]{1,19})(,"pkType":(5|21)\})\Z')
 _PAIR = r"^(?P<key>-?[0-9]{1,19}),(?P<timestamp>[0-9]{1,19})$"
-_ESCAPES = (("\\u0026", "&"), ("\\u003c", "<"), ("\\u003e", ">"))
 _LONGEST_QUOTE = 80
 _NEWEST = (1 << 63) - 1
 _NO_DELETES = "its deletes cannot be read"
@@ -55,13 +55,15 @@ class _Part:
 def read_deletes(body: bytes) -> Deletes:
     """Return the deletes of a delta log in any of its forms. Raises `BinlogUnreadableError`."""
     payloads = [body] if body.startswith(parquet.MAGIC) else [event.payload for event in _delta_log(body).events]
-    parts = [part for payload in payloads for part in _parts(ParquetFile(payload))]
-    with unreadable(_NO_DELETES):
-        keys = [part.read_keys() for part in parts if len(part.rows)]
+    keys, timestamps = [], [_NONE]
+    for part in chain.from_iterable(_parts(ParquetFile(payload)) for payload in payloads):
+        with unreadable(_NO_DELETES):
+            keys += [part.read_keys()] if len(part.rows) else []
+        timestamps.append(part.timestamps)
     if len({of_part.type for of_part in keys}) > 1:
         msg = "its keys are of two types"
         raise BinlogUnreadableError(msg)
-    return Deletes(pa.concat_arrays(keys or [_NONE]), _timestamps(parts))
+    return Deletes(pa.concat_arrays(keys or [_NONE]), pa.concat_arrays(timestamps))
 
 
 def cut_deletes(body: bytes, end: int) -> bytes | None:
@@ -73,7 +75,7 @@ def cut_deletes(body: bytes, end: int) -> bytes | None:
     log = None if body.startswith(parquet.MAGIC) else _delta_log(body)
     files = [ParquetFile(event.payload) for event in log.events] if log else [ParquetFile(body)]
     parts = [list(_parts(file)) for file in files]
-    timestamps = _timestamps([part for of_file in parts for part in of_file])
+    timestamps = pa.concat_arrays([_NONE, *(part.timestamps for of_file in parts for part in of_file)])
     latest = pa.scalar(min(end, _NEWEST), pa.int64())
     kept = pc.sum(pc.less_equal(timestamps, latest), min_count=0).as_py()
     if kept == len(timestamps):
@@ -113,10 +115,6 @@ def _parts(file: ParquetFile) -> Iterator[_Part]:
         with unreadable(_NO_DELETES):
             part = _Part(rows, *(_of_lines(rows.column(0)) if rows.num_columns == 1 else _of_columns(rows)))
         yield part
-
-
-def _timestamps(parts: Sequence[_Part]) -> pa.Array:
-    return pa.concat_arrays([_NONE, *(part.timestamps for part in parts)])
 
 
 type _Read = tuple[pa.Array, Callable[[], pa.Array]]
@@ -188,11 +186,6 @@ def _strings(literals: pa.Array) -> pa.Array:
     listed: str = _joined(literals, ",\n").to_pybytes().decode()
     if "\\" not in listed and listed.count('"') == 2 * len(literals):
         return pc.binary_slice(literals.cast(pa.binary()), 1, -1).cast(pa.string(), safe=False)
-    if (
-        "\\\\" not in listed
-    ):  # then each backslash begins an escape; these are in every link, and json is slow with them
-        for escape, letter in _ESCAPES:
-            listed = listed.replace(escape, letter)
     # A string ends on its line, because JSON allows none to have a line break in it.
     keys = pa.array(json.loads(f"[{listed}]"), pa.string())
     if len(keys) != len(literals):
