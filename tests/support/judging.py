@@ -71,7 +71,9 @@ def judge(
         else:
             found += _misplacement(name, operations, moment, started, ended)
         ways = _ways(log, operations, moment)
-        found += min((_Comparison(name, way, rows, moment).violations() for way in ways), key=len)
+        judged = [_Comparison(name, way, rows, moment).violations() for way in ways]
+        likeliest: list[Violation] = min(judged, key=len)
+        found += likeliest
     return found
 
 
