@@ -72,7 +72,8 @@ def judge(
             found += _misplacement(name, operations, moment, started, ended)
         ways = _ways(log, operations, moment)
         judged = [_Comparison(name, way, rows, moment).violations() for way in ways]
-        found.extend(min(judged, key=lambda violations: len(violations)))
+        likeliest: list[Violation] = min(judged, key=len)
+        found += likeliest
     return found
 
 

@@ -20,6 +20,9 @@ ROWS = ImportTask(partition="p", pairs=())
     [
         ("2.2.16", {"end_ts": str(MILLISECONDS + 1)}),
         ("2.3.5", {"end_ts": str(MILLISECONDS + 1)}),
+        ("2.4.24", NO_QUOTA | {"end_ts": str((MILLISECONDS << 18) + 7)}),
+        ("2.5.5", NO_QUOTA | {"end_ts": str(MILLISECONDS + 1)}),
+        ("2.5.6", NO_QUOTA | {"end_ts": str((MILLISECONDS << 18) + 7)}),
         ("2.4.23", NO_QUOTA | {"end_ts": str(MILLISECONDS + 1)}),
         ("2.5.27", NO_QUOTA | {"end_ts": str((MILLISECONDS << 18) + 7)}),
         ("2.6.19", NO_QUOTA | {"end_ts": str((MILLISECONDS << 18) + 7)}),

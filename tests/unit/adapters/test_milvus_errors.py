@@ -1,7 +1,7 @@
 """What the words and numbers of Milvus, and of what lies in front of it, are called here."""
 
 from contextlib import suppress
-from typing import Any, Never
+from typing import Any
 
 import grpc
 import pytest

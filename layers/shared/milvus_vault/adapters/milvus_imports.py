@@ -18,8 +18,9 @@ LISTED_IMPORT_JOBS = 65_536
 # The number from which on storage has another layout, of which an import must be told.
 _FIRST_PACKED_VERSION = 2
 
-# Before, the end of an import is told in milliseconds; a hybrid timestamp there leaves nothing out.
-_HYBRID_SINCE = (2, 5)
+# Before, the end of an import is told in milliseconds, and a hybrid timestamp leaves nothing out; afterwards milliseconds
+# are refused. By the release notes of 2.5.6 and 2.4.24 (milvus-io/milvus#40333, #40334); 2.6 never had another.
+_HYBRID_SINCE = {(2, 4): 24, (2, 5): 6, (2, 6): 0}
 
 _FAILED = {1, 7}  # common.ImportState: Failed, FailedAndCleaned
 _COMPLETED = 6
@@ -44,7 +45,8 @@ def import_options(task: ImportTask, server: ServerVersion) -> Mapping[str, str]
     if task.storage_version >= _FIRST_PACKED_VERSION:
         options["storage_version"] = str(task.storage_version)
     if task.end_timestamp:
-        is_hybrid = server.minor_line >= _HYBRID_SINCE
+        first = _HYBRID_SINCE.get(server.minor_line)
+        is_hybrid = first is not None and server.patch >= first
         # Up: a millisecond there is its first moment, and what came in it before the point in time is wanted.
         milliseconds = -(-task.end_timestamp >> LOGICAL_BITS)
         options["end_ts"] = str(task.end_timestamp if is_hybrid else milliseconds)

@@ -119,13 +119,14 @@ def capture_objects(
     whole: dict[int, SegmentObjects] = {}
     torn: dict[int, SegmentObjects] = {}
     channels: dict[int, str] = {}
-    others: dict[str, ListedObject] = {}
+    deletes: dict[str, ListedObject] = {}
     segments = _list_segments(database, name)
+    has_lost = not segments
     for _ in range(PASSES):
         new = [segment for number, segment in segments.items() if number not in whole]
         told = database.describe_segments(name.database, collection_id, [segment.segment_id for segment in new])
         at_once = not whole or len(new) > SINGLY_LISTED_SEGMENTS
-        found = _list(store, storage, collection_id, new, others, at_once=at_once)
+        found = _list(store, storage, collection_id, new, deletes, at_once=at_once)
         if not whole and not found and any(segment.row_count for segment in new):
             raise storage.wrong(name, collection_id)
         for segment in new:
@@ -136,16 +137,21 @@ def capture_objects(
         before, segments = segments, _list_segments(database, name)
         # In both answers, and so listed when it was not yet replaced.
         torn = {number: found[number] for number in before if number in segments and number not in whole}
+        has_lost = has_lost or not before.keys() <= segments.keys()
         has_folded = any(s.level is SegmentLevel.L0 and s.segment_id not in segments for s in before.values())
         whole = {} if has_folded else {number: objects for number, objects in whole.items() if number in segments}
         if whole.keys() == segments.keys() and not has_folded:
+            if has_lost:
+                # A segment whose rows are all deleted goes without another in its place, and is in no list then.
+                folder = storage.delta_logs(collection_id)
+                deletes |= {listed.key: listed for listed in store.list_objects(storage.bucket, folder)}
             return CollectionObjects(
                 segments=tuple(
                     segments[number].model_copy(update={"virtual_channel": channels[number]})
                     for number in sorted(whole)
                 ),
                 objects=tuple(o for number in sorted(whole) for o in whole[number].all()),
-                replaced_deletes=tuple(_replaced(store, storage, collection_id, others.values(), whole)),
+                replaced_deletes=tuple(_replaced(store, storage, collection_id, deletes.values(), whole)),
             )
         time.sleep(PAUSE_SECONDS)
     for number, objects in torn.items():
@@ -270,13 +276,13 @@ def _list(
     storage: MilvusStorage,
     collection_id: int,
     segments: Iterable[Segment],
-    others: dict[str, ListedObject],
+    deletes: dict[str, ListedObject],
     *,
     at_once: bool,
 ) -> dict[int, SegmentObjects]:
     """Return the objects of some segments, by one listing of the collection or one of each segment.
 
-    Delta logs are few, and listed as a whole each time: those of segments that are not wanted are added to `others`.
+    Delta logs are few, and listed as a whole each time: those of all segments are added to `deletes`.
     """
     homes = {segment.segment_id: segment.partition_id for segment in segments}
     found: dict[int, SegmentObjects] = defaultdict(SegmentObjects)
@@ -290,8 +296,8 @@ def _list(
                 _refuse_unknown(storage, folder, listed, homes)
             elif key.segment_id in homes:
                 found[key.segment_id].add(key, listed)
-            elif key.kind == DELTA_LOG:
-                others[listed.key] = listed
+            if key is not None and key.kind == DELTA_LOG:
+                deletes[listed.key] = listed
     return found
 
 
