@@ -18,8 +18,8 @@ LISTED_IMPORT_JOBS = 65_536
 # The number from which on storage has another layout, of which an import must be told.
 _FIRST_PACKED_VERSION = 2
 
-# Before, the end of an import is told in milliseconds, and a hybrid timestamp leaves nothing out; afterwards milliseconds
-# are refused. By the release notes of 2.5.6 and 2.4.24 (milvus-io/milvus#40333, #40334); 2.6 never had another.
+# Before, the end of an import is told in milliseconds, and a hybrid timestamp leaves nothing out; afterwards
+# milliseconds are refused. By the release notes of 2.5.6 and 2.4.24 (milvus-io/milvus#40333, #40334).
 _HYBRID_SINCE = {(2, 4): 24, (2, 5): 6, (2, 6): 0}
 
 _FAILED = {1, 7}  # common.ImportState: Failed, FailedAndCleaned
