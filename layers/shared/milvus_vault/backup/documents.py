@@ -75,6 +75,8 @@ class Snapshot(Model):
     failure: CollectionFailure | None = None
     flushed: tuple[int, ...] = ()
     """The segments that there were when the collection was flushed."""
+    sealed: tuple[int, ...] = ()
+    """Those of them that the flush sealed."""
     is_second_look: bool = False
     """Whether it is of the moment and the flush of the round before."""
     evidence: Evidence | None = None

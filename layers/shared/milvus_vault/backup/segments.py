@@ -18,6 +18,7 @@ from datetime import datetime
 from milvus_vault.archive.layout import DELTA_LOG, INSERT_LOG, PACKED_VERSION, LogKey, parse_log_key
 from milvus_vault.errors import SegmentTornError, SourceChangedError, VersionUnsupportedError
 from milvus_vault.model.collections import ALL_PARTITIONS, CollectionName, Segment, SegmentLevel, SegmentLogs
+from milvus_vault.model.flushes import FlushPoint
 from milvus_vault.model.objects import ListedObject
 from milvus_vault.ports import ObjectStore, VectorDatabase
 from milvus_vault.source import MilvusStorage
@@ -108,10 +109,16 @@ class CollectionObjects:
 
 
 def capture_objects(
-    database: VectorDatabase, store: ObjectStore, storage: MilvusStorage, name: CollectionName, collection_id: int
+    database: VectorDatabase,
+    store: ObjectStore,
+    storage: MilvusStorage,
+    name: CollectionName,
+    collection_id: int,
+    since: datetime | None = None,
 ) -> CollectionObjects:
     """Return a collection's flushed segments with all their objects, as of one answer of the server.
 
+    Of segments that were replaced, the delta logs that were written since a time are looked for; by default all.
     Raises `WrongRootPathError` where there are segments but no object at all, `VersionUnsupportedError` for a
     storage version that this release does not know, `SegmentTornError` for a segment that stays and never is whole,
     and `SourceChangedError` where segments are replaced faster than they can be listed.
@@ -151,7 +158,9 @@ def capture_objects(
                     for number in sorted(whole)
                 ),
                 objects=tuple(o for number in sorted(whole) for o in whole[number].all()),
-                replaced_deletes=tuple(_replaced(store, storage, collection_id, deletes.values(), whole)),
+                replaced_deletes=tuple(
+                    _replaced(store, storage, collection_id, _written_since(deletes.values(), since), whole)
+                ),
             )
         time.sleep(PAUSE_SECONDS)
     for number, objects in torn.items():
@@ -169,7 +178,7 @@ def capture_flushed(
     storage: MilvusStorage,
     name: CollectionName,
     collection_id: int,
-    flushed: frozenset[int],
+    point: FlushPoint,
     *,
     arrived: frozenset[int] = frozenset(),
 ) -> CollectionObjects | None:
@@ -182,6 +191,7 @@ def capture_flushed(
     that were folded. One that is there twice deletes once. None where garbage collection has taken a segment already.
     Raises `SegmentTornError` and `VersionUnsupportedError`.
     """
+    flushed = frozenset(point.segment_ids)
     listed_now = _list_segments(database, name)
     told = database.describe_segments(name.database, collection_id, sorted(flushed | arrived))
     found = _list_all(store, storage, collection_id)
@@ -196,8 +206,9 @@ def capture_flushed(
         segments.append(listed_now.get(number) or there.segment(number))
         objects += whole.all()
     taken = {segment.segment_id for segment in segments}
-    # An empty segment that was sealed leaves nothing behind.
-    if any(listed_now[number].row_count for number in (flushed - taken) & listed_now.keys()):
+    # Of what the flush sealed, an empty segment leaves nothing behind; all others were there with their objects.
+    lost = flushed - taken - (frozenset(point.sealed_ids) - listed_now.keys())
+    if any(number not in listed_now or listed_now[number].row_count for number in lost):
         return None
     sealed = _last_written(objects, flushed)
     replaced = []
@@ -299,6 +310,10 @@ def _list(
             if key is not None and key.kind == DELTA_LOG:
                 deletes[listed.key] = listed
     return found
+
+
+def _written_since(listed: Iterable[ListedObject], since: datetime | None) -> Iterator[ListedObject]:
+    return (o for o in listed if since is None or o.modified_at is None or o.modified_at >= since)
 
 
 def _replaced(

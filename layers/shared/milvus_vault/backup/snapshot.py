@@ -7,7 +7,7 @@ from typing import NamedTuple
 from milvus_vault.archive.layout import DELTA_LOG, BackupLayout, parse_log_key
 from milvus_vault.archive.manifest import CollectionDocument, CollectionFailure
 from milvus_vault.backup.documents import BackupPlan, Evidence, Snapshot, snapshot_name
-from milvus_vault.backup.moment import check_clock, evidence_of, take_moment
+from milvus_vault.backup.moment import RECENT, check_clock, evidence_of, take_moment
 from milvus_vault.backup.segments import CollectionObjects, capture_flushed, capture_objects
 from milvus_vault.copying.documents import CopyTarget, drop_target, write_target
 from milvus_vault.copying.verify import read_verification
@@ -44,7 +44,7 @@ class _Captured(NamedTuple):
     document: CollectionDocument
     objects: CollectionObjects
     is_settled: bool
-    flushed: tuple[int, ...] = ()
+    point: FlushPoint = FlushPoint()
     is_second_look: bool = False
 
 
@@ -118,7 +118,8 @@ class SnapshotBatch:
         snapshot = Snapshot(
             round=self.round,
             document=document,
-            flushed=captured.flushed,
+            flushed=captured.point.segment_ids,
+            sealed=captured.point.sealed_ids,
             is_second_look=captured.is_second_look,
             evidence=self._evidence(captured, stored) if at.moment else None,
         )
@@ -155,7 +156,7 @@ class SnapshotBatch:
         point = self._flush(description)
         if at.moment:
             check_clock(at.moment, point.timestamp, f"the flush of {name}")
-        captured = self._list(description, point.segment_ids)
+        captured = self._list(description, point)
         # A partition that came since the first look has segments; one that went took its rows with it.
         description = self.database.describe_collection(name.database, name.name)
         captured = captured.within({partition.partition_id for partition in description.partitions})
@@ -174,16 +175,16 @@ class SnapshotBatch:
         )
         # A count waits for all requests that were stamped before it.
         is_settled = at.is_settled or (counted is not None and not is_flushed_before)
-        return _Captured(document, captured, is_settled, point.segment_ids)
+        return _Captured(document, captured, is_settled, point, is_second_look=at.before is not None)
 
-    def _list(self, description: CollectionDescription, flushed: Sequence[int]) -> CollectionObjects:
+    def _list(self, description: CollectionDescription, point: FlushPoint) -> CollectionObjects:
         """Return what there is of a collection; from the second round on, what there was when it was flushed.
 
         That finds more objects than are needed, and so is left for collections that are compacted all the time.
         """
         where = (self.database, self.run.store, self.storage, description.name, description.collection_id)
-        found = capture_flushed(*where, frozenset(flushed)) if self.round > 1 and flushed else None
-        return capture_objects(*where) if found is None else found
+        found = capture_flushed(*where, point) if self.round > 1 and point.segment_ids else None
+        return capture_objects(*where, self.plan.started_at - RECENT) if found is None else found
 
     def _capture_again(self, description: CollectionDescription, before: Snapshot) -> _Captured | None:
         """Return what there was at the flush of the round before, and what has arrived since of before its moment.
@@ -194,13 +195,14 @@ class SnapshotBatch:
         if document is None or evidence is None or document.description.collection_id != description.collection_id:
             return None
         arrived = () if evidence.is_settled else self._flush(description).sealed_ids
+        point = FlushPoint(segment_ids=before.flushed, sealed_ids=before.sealed)
         found = capture_flushed(
             self.database,
             self.run.store,
             self.storage,
             description.name,
             description.collection_id,
-            frozenset(before.flushed),
+            point,
             arrived=frozenset(arrived),
         )
         if found is None:
@@ -209,7 +211,7 @@ class SnapshotBatch:
         self.storage.check_readable(description.name, found.objects)
         update = {"description": description, "segments": found.segments, "live_row_count": None}
         again = document.model_copy(update=update)
-        return _Captured(again, found, is_settled=True, flushed=before.flushed, is_second_look=True)
+        return _Captured(again, found, is_settled=True, point=point, is_second_look=True)
 
     def _flush(self, description: CollectionDescription) -> FlushPoint:
         """Flush a collection, unless it is not wanted or PrepareBackup has just flushed all of them at once."""
