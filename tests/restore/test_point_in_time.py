@@ -17,6 +17,7 @@ from milvus_vault.model.hybrid import as_datetime
 from tests.compatibility.features import Feature
 from tests.conformance.asking import base_fields
 from tests.restore.conftest import Deploy
+from tests.restore.servers import INDEX
 from tests.support.golden_rows import GOLDEN
 from tests.support.milvus_server.versions import ALL, NEWER, VERSIONS
 from tests.support.restoring import BACKUPS, PREFIX, Restoring, objects_of
@@ -30,13 +31,15 @@ NEVER = 10.0**6
 
 
 def start(deploy: Deploy, version: str, **environment: str) -> Restoring:
-    """Return a server with rows, and deletes that no flush has covered."""
+    """Return a server with rows in a loaded collection, and deletes that no flush has covered."""
     durations = replace(VERSIONS[version].durations, flush_limit=0.0, l0_compaction=NEVER)
     restoring = deploy(version, environment, durations=durations)
     milvus = restoring.milvus
     milvus.make(NAME, *base_fields(), shards=2)
     milvus.insert(NAME, range(20))
     milvus.flush(NAME)
+    milvus.must("CreateIndex", collection_name=NAME, field_name="v", extra_params=INDEX)
+    milvus.must("LoadCollection", collection_name=NAME, replica_number=1)
     milvus.delete(NAME, range(5))
     return restoring
 
