@@ -19,8 +19,11 @@ from local.stack import MILVUS_BUCKET, MILVUS_ROOT_PATH, LocalStack
 from milvus_vault.adapters.endpoints import Endpoint
 from milvus_vault.adapters.milvus import MilvusDatabase
 from milvus_vault.adapters.milvus_segments import SegmentDescriber
+from milvus_vault.archive.layout import BackupLayout
+from milvus_vault.archive.reader import read_manifest
 from milvus_vault.backup import documents as backup_documents
 from milvus_vault.claims import CLAIM
+from milvus_vault.model.hybrid import as_datetime
 from milvus_vault.model.names import restore_run
 from milvus_vault.model.requests import RestoreRequest
 from milvus_vault.restore import documents as restore_documents
@@ -65,6 +68,15 @@ class Library:
     def restore_request(self, database: str, **more: Any) -> dict[str, Any]:
         """Return a request for a restore into a database of its own."""
         return {"backup_name": self.backup, "rename": {f"{SOURCE}.*": f"{database}.*"}, "allow_version": True, **more}
+
+    def passing(self, state: str) -> dict[str, Any]:
+        """Return what else to ask for, so that a restore passes a state: a time that is chosen has logs read for it."""
+        if state != "CutCollections":
+            return {}
+        run = self.run("")
+        manifest = read_manifest(run.store, run.bucket, BackupLayout(run.prefix, self.backup))
+        assert manifest is not None
+        return {"as_of": as_datetime(manifest.moment).isoformat()}
 
     def look(self, database: str) -> Contents:
         """Return what there is in a database."""
@@ -181,7 +193,7 @@ def cases(body: Callable[[Library, str], None], names: list[str]) -> pytest.Mark
 
 def stop_restore_after(filled: Library, state: str) -> None:
     with filled.database(f"after_{state}") as database:
-        request = filled.restore_request(database)
+        request = filled.restore_request(database, **filled.passing(state))
         on_the_way = {"before VerifyCopy": lambda here: unstage(filled, here)} if state == "NextRound" else {}
         kill(filled.stack.deployment, "Restore", f"after {state}", request, on_the_way=on_the_way)
 
@@ -205,7 +217,7 @@ def test_a_restore_stopped_after_a_state_is_completed_by_the_next(
 
 def stop_restore_inside(filled: Library, task: str) -> None:
     with filled.database(f"inside_{task}") as database:
-        request = filled.restore_request(database, collections=[f"{SOURCE}.books"])
+        request = filled.restore_request(database, collections=[f"{SOURCE}.books"], **filled.passing(task))
         function = kill_inside(filled.stack.deployment, "Restore", task, request)
 
         vault_runs.restore(filled.stack, request)
