@@ -31,7 +31,7 @@ def handler(_: WatchSchedulesRequest) -> WatchSchedulesResult:
         found, OverdueMemory(*place), partial(publish, told.alarm_topic_arn), stack=told.stack_name, now=now
     )
     backups = list(catalogue.read(catalogue.entries(adopt=False)))
-    unpruned = unpruned_totals(backups, schedule_policies(scheduler), now)
+    unpruned = unpruned_totals(backups, schedule_policies(scheduler), now, catalogue.damaged(backups))
     emit((*overdue_totals(found), *unpruned), stack=told.stack_name)
     for health in found:
         emit(schedule_measures(health), stack=told.stack_name, schedule=health.name)

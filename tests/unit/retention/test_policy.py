@@ -270,6 +270,20 @@ def test_the_newest_complete_ones_and_held_ones_are_never_deleted(
     assert {item.name for item in backups if item.is_held} <= found
 
 
+@given(backup_lists(), RETENTIONS, ZONES, st.randoms())
+def test_what_is_damaged_never_deletes_more_and_never_counts(
+    backups: list[BackupSummary], retention: Retention, zone: str, random: Random
+) -> None:
+    flaws = {item.name: "damaged" for item in backups if random.random() < 0.3}
+    decisions = decide(backups, retention, zone, NOW, flaws)
+    found = {decision.name for decision in decisions if decision.keep}
+    sound = [item for item in backups if item.name not in flaws]
+    assert found >= kept(backups, retention, zone) | kept(sound, retention, zone)
+    newest = sorted(((b.created_at, b.name) for b in sound if b.status == "complete"), reverse=True)
+    guards = [name for _, name in newest[: retention.keep_at_least]]
+    assert all(list(decision.guards) == guards for decision in decisions if not decision.keep)
+
+
 @given(backup_lists(), RETENTIONS, ZONES, st.sampled_from([*RULES, "keep_at_least"]), st.integers(1, 5))
 def test_to_keep_more_never_deletes_more(
     backups: list[BackupSummary], retention: Retention, zone: str, rule: str, more: int

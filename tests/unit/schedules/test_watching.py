@@ -214,8 +214,8 @@ def test_the_oldest_backup_that_no_policy_keeps_is_measured() -> None:
     newest_first = [
         backup(at(day, 3)).model_copy(update={"name": f"backup_{day}", "schedule": "nightly"}) for day in (5, 4, 3)
     ]
-    (age,) = unpruned_totals(newest_first, tags, at(5, 12))
+    (age,) = unpruned_totals(newest_first, tags, at(5, 12), {})
     assert (age.metric, age.value) == (Metric.OLDEST_UNPRUNED_AGE, 57 * 3600)
     for kept in (newest_first[:1], [backup(at(1, 3))], []):
-        (age,) = unpruned_totals(kept, tags, at(5, 12))
+        (age,) = unpruned_totals(kept, tags, at(5, 12), {})
         assert age.value == 0

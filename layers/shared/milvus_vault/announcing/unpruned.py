@@ -10,10 +10,16 @@ from milvus_vault.retention.policy import decide_all
 
 
 def unpruned_totals(
-    backups: Sequence[BackupSummary], schedules: Mapping[str, ScheduleTag], now: datetime
+    backups: Sequence[BackupSummary],
+    schedules: Mapping[str, ScheduleTag],
+    now: datetime,
+    flaws: Mapping[str, str],
 ) -> tuple[Measure, ...]:
-    """Return the age of the oldest backup that no policy keeps and that is still there; zero where there is none."""
+    """Return the age of the oldest backup that no policy keeps and that is still there; zero where there is none.
+
+    It goes by the catalogue, for it only counts; `flaws` says which backups stand in for no other.
+    """
     found = {backup.name: backup.created_at for backup in backups}
-    doomed = [found[decision.name] for decision in decide_all(backups, schedules, now) if not decision.keep]
+    doomed = [found[decision.name] for decision in decide_all(backups, schedules, now, flaws) if not decision.keep]
     age = now - min(doomed) if doomed else timedelta()
     return (Measure(Metric.OLDEST_UNPRUNED_AGE, MeasureUnit.SECONDS, age.total_seconds()),)

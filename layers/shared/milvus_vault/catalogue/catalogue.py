@@ -7,13 +7,14 @@ taken in, an entry without its folder is dropped.
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 
 from milvus_vault.archive.layout import CATALOGUE_FOLDER, RUNS_FOLDER, BackupLayout, join
 from milvus_vault.archive.reader import check_backup_exists
 from milvus_vault.archive.tombstones import check_not_being_deleted
 from milvus_vault.catalogue.describe import describe
 from milvus_vault.catalogue.entries import CatalogueKeys, EntryKey, read_token, write_token
+from milvus_vault.catalogue.sealing import is_sealed, seal, unseal
 from milvus_vault.claims import CLAIM, RUNNING, Claims
 from milvus_vault.copying.concurrently import each
 from milvus_vault.errors import BackupDamagedError, BackupFormatError, BackupNotFoundError, ObjectNotFoundError
@@ -22,6 +23,8 @@ from milvus_vault.ports import Executions, ObjectStore
 
 # Backups of other tools are read whole once, so not many at a time: one may have a quarter of a gigabyte of metadata.
 _ADOPT_AT_A_TIME = 4
+
+_UNREADABLE_HOLD = HoldState(reason="the file of the hold cannot be read", since=datetime.fromtimestamp(0, UTC))
 
 
 def utc_now() -> datetime:
@@ -72,7 +75,7 @@ class Catalogue:
         # In this order: what has an entry has a folder by the time that these are listed.
         found = self._listed_entries()
         deleting = set(self._names(self._keys.tombstones))
-        folders = self._folders()
+        folders = self.folders()
         newest: dict[str, EntryKey] = {}
         for entry in found:
             newest.setdefault(entry.name, entry)
@@ -103,12 +106,15 @@ class Catalogue:
         """
         backup = describe(self._store, self._bucket, BackupLayout(self._prefix, name))
         hold = self.hold(name)
-        verification = self._find(self._keys.verification(name), Verification)
+        try:
+            verification = self._find(self._keys.verification(name), Verification)
+        except ValueError:
+            verification = None
         return backup.model_copy(update={"hold": hold, "is_held": hold is not None, "verification": verification})
 
     def publish(self, summary: BackupSummary) -> None:
         """Write the entry of a backup whose marker is there, replacing an older one. Safe to repeat."""
-        self._store.put(self._bucket, self._keys.entry(EntryKey.of(summary)), summary.model_dump_json().encode())
+        self._store.put(self._bucket, self._keys.entry(EntryKey.of(summary)), seal(summary))
 
     def last_success(self, schedule: str) -> datetime | None:
         """Return when the newest complete backup of a schedule was begun; None where there is none.
@@ -117,21 +123,27 @@ class Catalogue:
         """
         for entry in self._listed_entries():
             if entry.schedule == schedule:
-                summary = self._find(self._keys.entry(entry), BackupSummary)
+                summary = self._read_entry(entry)
                 if summary and summary.status == "complete":
                     return summary.created_at
         return None
 
     def hold(self, name: str) -> HoldState | None:
-        """Return the hold of a backup; None where it has none, or one that has run out."""
-        found = self._find(self._keys.hold(name), HoldState)
+        """Return the hold of a backup; None where it has none, or one that has run out.
+
+        One whose file cannot be read holds until somebody lifts it or places another.
+        """
+        try:
+            found = self._find(self._keys.hold(name), HoldState)
+        except ValueError:
+            return _UNREADABLE_HOLD
         return found if found and (found.until is None or found.until > self._clock()) else None
 
     def place_hold(self, name: str, hold: Hold, by: str) -> HoldState:
         """Place a hold on a backup, replacing one that it has. Raises `BackupNotFoundError`."""
         check_backup_exists(self._store, self._bucket, BackupLayout(self._prefix, name))
         state = HoldState(reason=hold.reason, until=hold.until, since=self._clock(), by=by)
-        self._store.put(self._bucket, self._keys.hold(name), state.model_dump_json().encode())
+        self._store.put(self._bucket, self._keys.hold(name), seal(state))
         try:
             # A prune looks for holds after it has written its tombstone: one of the two sees the other.
             check_not_being_deleted(self._store, self._bucket, self._prefix, name)
@@ -144,6 +156,27 @@ class Catalogue:
         """Remove the hold of a backup; that it has none is no error. Raises `BackupNotFoundError`."""
         check_backup_exists(self._store, self._bucket, BackupLayout(self._prefix, name))
         self._store.delete(self._bucket, [self._keys.hold(name)])
+
+    def found_damaged(self, name: str, finished_at: datetime | None) -> str:
+        """Return what the last verification of a backup found wrong with it, or an empty text.
+
+        One that is older than the backup was of another one of that name.
+        """
+        try:
+            found = self._find(self._keys.verification(name), Verification)
+        except ValueError:
+            return "its last verification cannot be read"
+        if found is None or found.status != "damaged" or (finished_at and found.verified_at < finished_at):
+            return ""
+        first = f": {found.problems[0]}" if found.problems else ""
+        return f"its verification of {found.verified_at:%Y-%m-%d %H:%M} UTC found it damaged{first}"
+
+    def damaged(self, backups: Iterable[BackupSummary]) -> dict[str, str]:
+        """Return those of some backups that their last verification found damaged, by name, with what it found."""
+        verified = set(self._names(self._keys.verifications))
+        looked_at = [backup for backup in backups if backup.name in verified]
+        found = each(lambda backup: self.found_damaged(backup.name, backup.finished_at), looked_at)
+        return {backup.name: what for backup, what in zip(looked_at, found, strict=True) if what}
 
     def being_deleted(self) -> Sequence[str]:
         """Return the names of the backups that a prune began to delete."""
@@ -182,13 +215,24 @@ class Catalogue:
         return summary
 
     def _read_entry(self, entry: EntryKey) -> BackupSummary | None:
-        # An entry of another release, or one that somebody has damaged, is made anew.
-        return self._find(self._keys.entry(entry), BackupSummary) or self._adopt(entry.name)
+        # An entry of another release, or one that is not what was written, is made anew.
+        try:
+            body = self._store.get(self._bucket, self._keys.entry(entry))
+            summary = BackupSummary.model_validate_json(unseal(body)) if is_sealed(body) else None
+        except (ObjectNotFoundError, ValueError):
+            summary = None
+        if summary is not None and EntryKey.of(summary) == entry:
+            return summary
+        adopted = self._adopt(entry.name)
+        if adopted is not None and EntryKey.of(adopted) != entry:
+            self._store.delete(self._bucket, [self._keys.entry(entry)])
+        return adopted
 
     def _find[T: BaseModel](self, key: str, model: type[T]) -> T | None:
+        """Return a document; None where there is none. Raises `ValueError` for one that is not what was written."""
         try:
-            return model.model_validate_json(self._store.get(self._bucket, key))
-        except (ObjectNotFoundError, ValidationError):
+            return model.model_validate_json(unseal(self._store.get(self._bucket, key)))
+        except ObjectNotFoundError:
             return None
 
     def _listed_entries(self) -> Sequence[EntryKey]:
@@ -199,7 +243,8 @@ class Catalogue:
         for listed in self._store.list_objects(self._bucket, folder):
             yield listed.key.removeprefix(folder).removesuffix(".json")
 
-    def _folders(self) -> frozenset[str]:
+    def folders(self) -> frozenset[str]:
+        """Return the names of all folders that may be backups, whatever is in them."""
         folder = join(self._prefix)
         names = self._store.list_folders(self._bucket, f"{folder}/" if folder else "")
         return frozenset(names) - {RUNS_FOLDER, CATALOGUE_FOLDER}

@@ -43,12 +43,13 @@ def describe(store: ObjectStore, bucket: str, layout: BackupLayout) -> Backup:
     """
     manifest = read_manifest(store, bucket, layout)
     location = f"s3://{bucket}/{layout.root}"
-    return _of_manifest(manifest, location) if manifest else _of_another_tool(store, bucket, layout, location)
+    return _of_manifest(manifest, layout, location) if manifest else _of_another_tool(store, bucket, layout, location)
 
 
-def _of_manifest(manifest: Manifest, location: str) -> Backup:
+def _of_manifest(manifest: Manifest, layout: BackupLayout, location: str) -> Backup:
     return Backup(
-        **summary_of(manifest).model_dump(),
+        # A folder that somebody copied to another name is a backup of that name.
+        **summary_of(manifest).model_copy(update={"name": layout.name}).model_dump(),
         location=location,
         source=f"s3://{manifest.source.bucket}/{manifest.source.root_path}",
         moment=as_datetime_or_none(manifest.moment),

@@ -14,6 +14,7 @@ from milvus_vault.archive.tombstones import Tombstone, is_being_deleted, tombsto
 from milvus_vault.catalogue import Catalogue
 from milvus_vault.claims import CLAIM, ClaimHeldError, Claims, check_owner
 from milvus_vault.errors import (
+    BackupDamagedError,
     BackupHeldError,
     BackupInProgressError,
     BackupInUseError,
@@ -23,12 +24,15 @@ from milvus_vault.errors import (
 from milvus_vault.model.names import attempt_of, backup_run
 from milvus_vault.ports import Executions
 from milvus_vault.retention.documents import Deletion, Outcome, PrunePlan, outcome_name
+from milvus_vault.retention.proof import Prover
 from milvus_vault.workspace import Workspace
 
 # A batch of 1,000 takes about a second, and a SlowDown that S3 insists on up to half a minute.
 STOP_SECONDS = 60
 
 _BATCH = 1000
+
+_REASONS_TO_SKIP = (BackupHeldError, BackupInUseError, BackupInProgressError, BackupDamagedError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,14 +63,15 @@ class BackupDeletion:
     def delete(self) -> bool:
         """Delete the backup, or write down why not; return whether that is done, or time ran short.
 
-        A hold, a running restore and a running backup or prune of the name make it skip the backup. Safe to repeat,
-        and to go on with by a later execution.
+        A hold, a running restore and a running backup or prune of the name make it skip the backup, and a policy's
+        deletion is skipped where what the policy went by cannot be proven any more. Safe to repeat, and to go on with
+        by a later execution.
         """
         if self.run.find(outcome_name(self.index), Outcome) is not None:
             return True
         try:
             is_done = self._delete()
-        except (BackupHeldError, BackupInUseError, BackupInProgressError) as err:
+        except _REASONS_TO_SKIP as err:
             self._write("skipped", err)
             return True
         except VaultError as err:
@@ -83,11 +88,11 @@ class BackupDeletion:
         try:
             if self._marker_exists():
                 self._bury()
-            elif not self._is_buried():
+            elif not self._is_buried(self._deletion.name):
                 # Somebody else has deleted it since it was planned. What lies there now may be a backup to be resumed.
                 self._give_claim_back()
                 return True
-        except (BackupHeldError, BackupInUseError, BackupInProgressError):
+        except _REASONS_TO_SKIP:
             self._give_claim_back()
             raise
         if not self._remove_objects():
@@ -121,17 +126,19 @@ class BackupDeletion:
             _, etag = self.run.store.get_with_etag(self.run.bucket, self._layout.marker)
         except ObjectNotFoundError:
             return False
-        if self._deletion.marker_etag and etag != self._deletion.marker_etag:
+        if etag != self._deletion.marker_etag:
             msg = f"backup {self._deletion.name} was made anew since it was decided to delete it"
             raise BackupInProgressError(msg, hint="The next prune decides again.")
         return True
 
-    def _is_buried(self) -> bool:
-        return is_being_deleted(self.run.store, self.run.bucket, self.run.prefix, self._deletion.name)
+    def _is_buried(self, name: str) -> bool:
+        return is_being_deleted(self.run.store, self.run.bucket, self.run.prefix, name)
 
     def _bury(self) -> None:
         """Write the tombstone, look who needs the backup, and delete marker and entry where nobody does."""
         name, store, bucket = self._deletion.name, self.run.store, self.run.bucket
+        if self.plan.request.backup_names is None:
+            self._check_proven()
         tombstone = Tombstone(backup_name=name, execution_arn=self.plan.execution_arn, since=self.now)
         key = tombstone_key(self.run.prefix, name)
         store.put(bucket, key, tombstone.model_dump_json().encode())
@@ -146,6 +153,23 @@ class BackupDeletion:
         self._check_owner()
         store.delete(bucket, [self._layout.marker])
         self.catalogue.forget(name)
+
+    def _check_proven(self) -> None:
+        """Return if a policy may delete the backup: what it says of itself and what stands in for it can be read now.
+
+        That its marker is the one of the plan was seen. Raises `BackupDamagedError`.
+        """
+        prover = Prover(self.run.store, self.run.bucket, self.run.prefix, self.catalogue, self.now)
+        own = prover.prove(self._deletion.name)
+        if own is None or own.sealed is None:
+            msg = f"backup {self._deletion.name} cannot be read: {own.why_kept if own else 'its marker is gone'}"
+            raise BackupDamagedError(msg, hint="It stays; delete it by its name.")
+        for name in self._deletion.guards:
+            guard = prover.prove(name)
+            if guard is None or guard.sealed is None or guard.flaw or self._is_buried(name):
+                why = (guard.flaw or guard.why_kept or "it is being deleted") if guard else "its marker is gone"
+                msg = f"backup {self._deletion.name} stays, since {name}, which is newer, could not be restored: {why}"
+                raise BackupDamagedError(msg, hint=f"See what happened to {name}; the next prune decides again.")
 
     def _remove_objects(self) -> bool:
         keys = (listed.key for listed in self.run.store.list_objects(self.run.bucket, self._layout.root))

@@ -25,6 +25,8 @@ class Deletion(Model):
     size_bytes: int
     marker_etag: str
     """By which a backup that was made anew under the name is told; empty where an earlier prune deleted the marker."""
+    guards: tuple[str, ...] = ()
+    """Backups that must be there and sound while this one is deleted: the newest of its schedule."""
 
 
 class PrunePlan(Model):

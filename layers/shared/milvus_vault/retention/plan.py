@@ -1,24 +1,28 @@
 """PlanPrune: decide what is deleted, and write it down before anything is."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 
-from milvus_vault.archive.layout import BackupLayout
+from milvus_vault.archive.tombstones import tombstone_key
 from milvus_vault.catalogue import Catalogue
-from milvus_vault.claims import CLAIM, Claims
+from milvus_vault.claims import CLAIM, ClaimHeldError, Claims
 from milvus_vault.copying.concurrently import each
-from milvus_vault.errors import BackupHeldError, BackupInUseError, BackupNotFoundError, ObjectNotFoundError
+from milvus_vault.errors import BackupHeldError, BackupInUseError, BackupNotFoundError
+from milvus_vault.model.names import backup_run
 from milvus_vault.model.requests import PruneRequest
-from milvus_vault.model.resources import BackupSummary
 from milvus_vault.ports import Executions, Scheduler
 from milvus_vault.retention.documents import PLAN, Deletion, PrunePlan
 from milvus_vault.retention.policies import schedule_policies
 from milvus_vault.retention.policy import Decision, decide_all
+from milvus_vault.retention.proof import Proof, Prover
 from milvus_vault.workspace import Workspace
 
 # Each takes some 8 events of the 25,000 that an execution's history may have. The next prune goes on.
 MAX_DELETIONS = 1000
+
+# A manifest of 16,000 collections takes 100 MB while it is read.
+_READ_AT_A_TIME = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,57 +52,89 @@ class PrunePreparation:
             self.run.store, self.executions, self.run.bucket, execution_arn=self.execution_arn, run=self.run.run
         )
         claims.take(self.run.key(CLAIM))
-        summaries = {item.name: item for item in self.catalogue.read(self.catalogue.entries(adopt=True))}
+        buried = set(self.catalogue.being_deleted())
         if self.request.backup_names is None:
-            decisions = [
-                *self._unfinished(),
-                *decide_all(summaries.values(), schedule_policies(self.scheduler), self.started_at),
-            ]
+            proofs = self._proofs(sorted(self.catalogue.folders()))
+            decisions = self._decide(proofs, buried)
         else:
-            buried = set(self.catalogue.being_deleted())
+            # A tombstone without a marker: an earlier prune has begun.
+            proofs = self._proofs(dict.fromkeys(self.request.backup_names))
             decisions = []
             for name in dict.fromkeys(self.request.backup_names):
-                if name not in buried:
-                    self._check(name)
+                if name not in buried or name in proofs:
+                    self._check(name, proofs.get(name))
                 decisions.append(Decision(name=name, keep=False, reason="deleted: asked for by name"))
         plan = PrunePlan(
             request=self.request,
             execution_arn=self.execution_arn,
             started_at=self.started_at,
             decisions=tuple(decisions),
-            deletions=() if self.request.dry_run else tuple(self._deletions(decisions, summaries)),
+            deletions=() if self.request.dry_run else tuple(self._deletions(decisions, proofs)),
         )
         self.run.write(PLAN, plan)
         return plan
 
-    def _unfinished(self) -> Iterator[Decision]:
-        for name in self.catalogue.being_deleted():
-            yield Decision(name=name, keep=False, reason="deleted: an earlier prune began to delete it")
+    def _proofs(self, names: Iterable[str]) -> dict[str, Proof]:
+        """Return what is sealed of those that have a marker."""
+        prover = Prover(self.run.store, self.run.bucket, self.run.prefix, self.catalogue, self.started_at)
+        return {proof.name: proof for proof in each(prover.prove, names, threads=_READ_AT_A_TIME) if proof}
 
-    def _check(self, name: str) -> None:
-        if self._marker_etag(name) == "":
+    def _decide(self, proofs: Mapping[str, Proof], buried: Iterable[str]) -> list[Decision]:
+        sealed = [proof.sealed for proof in proofs.values() if proof.sealed]
+        flaws = {proof.name: proof.flaw for proof in proofs.values() if proof.flaw}
+        decisions = [
+            Decision(name=name, keep=False, reason="deleted: an earlier prune began to delete it")
+            for name in buried
+            if name not in proofs
+        ]
+        decisions += decide_all(sealed, schedule_policies(self.scheduler), self.started_at, flaws)
+        decisions += [
+            Decision(name=proof.name, keep=True, reason=f"kept: {proof.why_kept}")
+            for proof in proofs.values()
+            if proof.sealed is None
+        ]
+        if not self.request.dry_run:
+            for decision in decisions:
+                if decision.keep and decision.name in buried:
+                    self._lift(decision.name)
+        return decisions
+
+    def _lift(self, name: str) -> None:
+        """Remove the tombstone of a backup that has its marker, and that by now is to stay.
+
+        A prune died between the two. Under the claim of the name no function of it goes on to delete the marker.
+        """
+        claims = Claims(
+            self.run.store, self.executions, self.run.bucket, execution_arn=self.execution_arn, run=self.run.run
+        )
+        try:
+            claims.take(replace(self.run, run=backup_run(name)).key(CLAIM))
+        except ClaimHeldError:
+            return
+        self.run.store.delete(self.run.bucket, [tombstone_key(self.run.prefix, name)])
+
+    def _check(self, name: str, proof: Proof | None) -> None:
+        if proof is None:
             msg = f"there is no backup {name} in s3://{self.run.bucket}/{self.run.prefix}"
             raise BackupNotFoundError(msg, hint="Check the name. Nothing was deleted.")
         if (hold := self.catalogue.hold(name)) is not None:
-            until = f"until {hold.until:%Y-%m-%d %H:%M} UTC" if hold.until else "until somebody lifts it"
+            until = (
+                f"until {hold.until.astimezone(UTC):%Y-%m-%d %H:%M} UTC" if hold.until else "until somebody lifts it"
+            )
             msg = f"backup {name} has a hold {until}: {hold.reason or 'no reason given'}"
             raise BackupHeldError(msg, hint="Lift the hold first. Nothing was deleted.")
         if (restore := self.catalogue.in_use(name, self.executions)) is not None:
             msg = f"backup {name} is being read by restore {restore}"
             raise BackupInUseError(msg, hint="Wait for the restore, or stop it. Nothing was deleted.")
 
-    def _deletions(self, decisions: Iterable[Decision], summaries: Mapping[str, BackupSummary]) -> Iterator[Deletion]:
+    def _deletions(self, decisions: Iterable[Decision], proofs: Mapping[str, Proof]) -> Iterator[Deletion]:
         # The oldest first: what is left for the next prune is what was to go last.
-        names = [decision.name for decision in decisions if not decision.keep]
-        names.sort(key=lambda name: summaries[name].created_at.timestamp() if name in summaries else 0.0)
-        chosen = names[:MAX_DELETIONS]
-        for name, etag in zip(chosen, each(self._marker_etag, chosen), strict=True):
-            size_bytes = summaries[name].size_bytes if name in summaries else 0
-            yield Deletion(name=name, size_bytes=size_bytes, marker_etag=etag)
-
-    def _marker_etag(self, name: str) -> str:
-        """Return the ETag of a backup's marker; an empty text where there is none."""
-        try:
-            return self.run.store.get_with_etag(self.run.bucket, BackupLayout(self.run.prefix, name).marker)[1]
-        except ObjectNotFoundError:
-            return ""
+        doomed = [(proofs.get(decision.name), decision) for decision in decisions if not decision.keep]
+        doomed.sort(key=lambda pair: pair[0].sealed.created_at.timestamp() if pair[0] and pair[0].sealed else 0.0)
+        for proof, decision in doomed[:MAX_DELETIONS]:
+            yield Deletion(
+                name=decision.name,
+                size_bytes=proof.sealed.size_bytes if proof and proof.sealed else 0,
+                marker_etag=proof.marker_etag if proof else "",
+                guards=decision.guards,
+            )

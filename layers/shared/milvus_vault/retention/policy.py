@@ -5,6 +5,7 @@ docs/retention.md explains the rules with examples.
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
+from types import MappingProxyType
 from zoneinfo import ZoneInfo
 
 from milvus_vault.model.base import Model
@@ -21,6 +22,8 @@ class Decision(Model):
     keep: bool
     reason: str
     """`kept: ...` or `deleted: ...`, for people."""
+    guards: tuple[str, ...] = ()
+    """Where it is deleted for there are better ones: those that must be there for it."""
 
 
 # How a rule names the period of a local time, e.g. `week 2026-W47`. Sorted as text, the newest period is last.
@@ -32,8 +35,16 @@ _PERIODS: dict[str, Callable[[datetime], str]] = {
 }
 
 
-def decide_all(backups: Iterable[BackupSummary], schedules: Mapping[str, ScheduleTag], now: datetime) -> list[Decision]:
-    """Return a decision for each backup, given the schedules that exist, by name."""
+def decide_all(
+    backups: Iterable[BackupSummary],
+    schedules: Mapping[str, ScheduleTag],
+    now: datetime,
+    flaws: Mapping[str, str] = MappingProxyType({}),
+) -> list[Decision]:
+    """Return a decision for each backup, given the schedules that exist, by name.
+
+    `flaws` says of backups, by name, why they could not be restored: those stand in for no other one.
+    """
     groups: dict[str | None, list[BackupSummary]] = {}
     for backup in backups:
         groups.setdefault(backup.schedule, []).append(backup)
@@ -47,12 +58,16 @@ def decide_all(backups: Iterable[BackupSummary], schedules: Mapping[str, Schedul
             why = f"schedule {name} does not exist any more, and the backup has no expiry"
             decisions += [_by_own_expiry(backup, now, why) for backup in group]
         else:
-            decisions += decide(group, schedules[name].retention, schedules[name].timezone, now)
+            decisions += decide(group, schedules[name].retention, schedules[name].timezone, now, flaws)
     return decisions
 
 
 def decide(
-    backups: Sequence[BackupSummary], retention: Retention | None, timezone: str, now: datetime
+    backups: Sequence[BackupSummary],
+    retention: Retention | None,
+    timezone: str,
+    now: datetime,
+    flaws: Mapping[str, str] = MappingProxyType({}),
 ) -> list[Decision]:
     """Return a decision for each backup of one schedule, newest first; its days are those of the time zone."""
     newest_first = sorted(backups, key=lambda backup: (backup.created_at, backup.name), reverse=True)
@@ -60,7 +75,7 @@ def decide(
     if zone is None:
         reason = f"kept: '{timezone}', the time zone of its schedule, is not known"
         return [Decision(name=backup.name, keep=True, reason=reason) for backup in newest_first]
-    rules = _Rules(newest_first, retention, zone, now)
+    rules = _Rules(newest_first, retention, zone, now, flaws)
     return [rules.decide(backup) for backup in newest_first]
 
 
@@ -82,20 +97,37 @@ class _Rules:
     """The rules of one schedule, applied to all of its backups."""
 
     def __init__(
-        self, newest_first: Sequence[BackupSummary], retention: Retention | None, zone: ZoneInfo, now: datetime
+        self,
+        newest_first: Sequence[BackupSummary],
+        retention: Retention | None,
+        zone: ZoneInfo,
+        now: datetime,
+        flaws: Mapping[str, str],
     ) -> None:
         self._retention = retention
         self._now = now
+        self._flaws = {**flaws, **_empty_ones([b for b in newest_first if b.name not in flaws])}
         complete = [backup for backup in newest_first if backup.status == "complete"]
-        self._newest_complete = complete[0] if complete else None
+        sound = [backup for backup in complete if backup.name not in self._flaws]
+        self._newest_sound = sound[0] if sound else None
         # The newest backup of a schedule is as good as a minimum of 1, also without any policy.
         self._minimum = retention.keep_at_least if retention else 1
-        self._at_least = {backup.name for backup in complete[: self._minimum]}
-        self._wanted = _wanted(complete, retention, zone) if retention else None
+        self._guards = tuple(backup.name for backup in sound[: self._minimum])
+        # A flaw may be a false alarm. So it gives others a place, and takes none away: what has a place among all is
+        # kept like what has one among the sound.
+        self._at_least = {*self._guards, *(backup.name for backup in complete[: self._minimum])}
+        self._wanted: dict[str, str] | None = None
+        if retention:
+            self._wanted = _wanted(sound, retention, zone)
+            if self._wanted is not None and len(sound) < len(complete):
+                self._wanted = (_wanted(complete, retention, zone) or {}) | self._wanted
 
     def decide(self, backup: BackupSummary) -> Decision:
         keep, why = self._decide(backup)
-        return Decision(name=backup.name, keep=keep, reason=f"{'kept' if keep else 'deleted'}: {why}")
+        if keep and backup.name in self._flaws:
+            why = f"{why}; it takes no place: {self._flaws[backup.name]}"
+        guards = () if keep else self._guards
+        return Decision(name=backup.name, keep=keep, reason=f"{'kept' if keep else 'deleted'}: {why}", guards=guards)
 
     def _decide(self, backup: BackupSummary) -> tuple[bool, str]:  # noqa: PLR0911 - one for each reason
         if backup.is_held:
@@ -120,7 +152,7 @@ class _Rules:
         return False, f"{last}no other rule keeps it" if last else "no rule keeps it"
 
     def _decide_partial(self, backup: BackupSummary) -> tuple[bool, str]:
-        newest = self._newest_complete
+        newest = self._newest_sound
         if newest is not None and newest.created_at > backup.created_at:
             return False, f"it is partial, and {newest.name} is newer and complete"
         return True, "it is partial, and there is no newer complete one"
@@ -133,6 +165,13 @@ class _Rules:
         if after is not None and backup.created_at + parse_duration(after) <= self._now:
             return f"it is older than {after}"
         return ""
+
+
+def _empty_ones(backups: Sequence[BackupSummary]) -> dict[str, str]:
+    """Return which backups hold no rows, where others of their schedule do: these are not to be driven out by them."""
+    empty = {backup.name for backup in backups if backup.meta_only or not backup.row_count}
+    is_alike = not any(backup.name not in empty for backup in backups)
+    return {} if is_alike else dict.fromkeys(empty, "it holds no rows, and others of its schedule do")
 
 
 def _wanted(complete: Sequence[BackupSummary], retention: Retention, zone: ZoneInfo) -> dict[str, str] | None:

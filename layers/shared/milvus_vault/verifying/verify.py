@@ -12,6 +12,7 @@ from milvus_vault.archive.layout import BackupLayout
 from milvus_vault.archive.reader import check_backup_exists, read_archive, read_document, read_manifest, read_objects
 from milvus_vault.archive.tombstones import check_not_being_deleted
 from milvus_vault.catalogue.entries import CatalogueKeys
+from milvus_vault.catalogue.sealing import seal
 from milvus_vault.claims import CLAIM, Claims
 from milvus_vault.copying.concurrently import REQUESTS_AT_A_TIME, each
 from milvus_vault.errors import BackupDamagedError
@@ -165,4 +166,4 @@ def record_verification(run: Workspace, backup_name: str, run_id: str, found: Ve
         problems=found.found,
     )
     key = CatalogueKeys(run.prefix).verification(backup_name)
-    run.store.put(run.bucket, key, verification.model_dump_json().encode())
+    run.store.put(run.bucket, key, seal(verification))

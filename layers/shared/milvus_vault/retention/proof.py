@@ -1,0 +1,79 @@
+"""What is sealed of a backup, and whether it could be restored now: the only word by which a policy deletes.
+
+Entries of the catalogue, names of folders, tombstones and verifications nominate. The manifest, whose digest the
+marker has, decides: what it does not say, or what cannot be read now, deletes nothing.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from milvus_vault.archive.layout import BackupLayout
+from milvus_vault.archive.manifest import Manifest
+from milvus_vault.archive.reader import read_manifest
+from milvus_vault.catalogue import Catalogue
+from milvus_vault.catalogue.describe import summary_of
+from milvus_vault.errors import BackupDamagedError, BackupFormatError, BackupNotFoundError, ObjectNotFoundError
+from milvus_vault.model.resources import BackupSummary
+from milvus_vault.ports import ObjectStore
+
+# Clocks differ by seconds; one that is wrong by more would make a backup the newest for good.
+_CLOCK_TOLERANCE = timedelta(days=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """What was seen of a backup."""
+
+    name: str
+    marker_etag: str
+    """By which one that is made anew is told."""
+    sealed: BackupSummary | None = None
+    """What its manifest says, under which policies decide; None where none is sealed or can be read."""
+    flaw: str = ""
+    """Why it could not be restored now, as far as that is known, so that it stands in for no other."""
+    why_kept: str = ""
+    """Where nothing is sealed by which it could be deleted: why it stays."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prover:
+    """Looks at backups of one prefix."""
+
+    store: ObjectStore
+    bucket: str
+    prefix: str
+    catalogue: Catalogue
+    now: datetime
+
+    def prove(self, name: str) -> Proof | None:
+        """Return what is sealed of a backup, as it is now; None where there is no marker.
+
+        Three requests: marker, manifest, and whether there is any object. Content is what a verification looks at.
+        """
+        layout = BackupLayout(self.prefix, name)
+        try:
+            # Before the manifest: if the marker is written anew in between, its ETag is another one later.
+            etag = self.store.get_with_etag(self.bucket, layout.marker)[1]
+            manifest = read_manifest(self.store, self.bucket, layout)
+        except (ObjectNotFoundError, BackupNotFoundError):
+            return None
+        except (BackupDamagedError, BackupFormatError) as err:
+            return Proof(name, etag, flaw=err.message, why_kept=err.message)
+        if manifest is None:
+            # Nothing of another tool's is sealed, and nothing in it says when it expires.
+            return Proof(name, etag, why_kept="it belongs to no schedule and has no expiry")
+        if manifest.backup_name != name:
+            why = f"somebody copied it, as a whole or in part, from backup {manifest.backup_name}"
+            return Proof(name, etag, flaw=why, why_kept=why)
+        sealed = summary_of(manifest)
+        if self.catalogue.hold(name) is not None:
+            sealed = sealed.model_copy(update={"is_held": True})
+        return Proof(name, etag, sealed, flaw=self._flaw(layout, manifest))
+
+    def _flaw(self, layout: BackupLayout, manifest: Manifest) -> str:
+        if manifest.started_at > self.now + _CLOCK_TOLERANCE:
+            return f"it says that it was begun at {manifest.started_at:%Y-%m-%d %H:%M} UTC, which is to come"
+        # A listing's first page: all objects of all backups would take hours.
+        if manifest.object_count and not any(self.store.list_objects(self.bucket, layout.binlogs)):
+            return "none of its objects is there"
+        return self.catalogue.found_damaged(layout.name, manifest.finished_at)
