@@ -9,6 +9,9 @@ from milvus_vault.runtime import task
 from milvus_vault.settings import StorageSettings
 from milvus_vault.wiring import open_workspace
 
+# As many as an event has.
+_NAMED = 20
+
 
 @task
 def handler(event: ReportPruneRequest) -> ReportPruneResult:
@@ -30,5 +33,6 @@ def handler(event: ReportPruneRequest) -> ReportPruneResult:
         skipped_count=sum(outcome.status == "skipped" for outcome in report.outcomes),
         failed_count=sum(outcome.status == "failed" for outcome in report.outcomes),
         swept_objects=report.swept.object_count,
+        warnings=report.damaged[:_NAMED],
         report_key=end.report_key,
     )

@@ -1,4 +1,4 @@
-"""VerifyBackup: check that a backup is whole, without restoring it."""
+"""VerifyBackup: check that a backup is whole, without restoring it; mend its metadata first where asked to."""
 
 from datetime import UTC, datetime
 
@@ -6,15 +6,18 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from milvus_vault.adapters.executions import StepFunctionsExecutions
 from milvus_vault.archive.layout import BackupLayout
+from milvus_vault.catalogue import Catalogue
 from milvus_vault.execution_records import ExecutionRecord, record_execution
 from milvus_vault.model.messages_retention import VerifyBackupRequest, VerifyBackupResult
 from milvus_vault.model.requests import VerifyRequest
 from milvus_vault.runtime import logger, read_request, task
 from milvus_vault.settings import StorageSettings
+from milvus_vault.verifying.repair import BackupRepair, Repaired
 from milvus_vault.verifying.verify import BackupVerification, record_verification
 from milvus_vault.wiring import open_workspace
 
 _NAMED = 5
+_LOST_NAMED = 100
 
 
 @task
@@ -32,17 +35,30 @@ def handler(event: VerifyBackupRequest, context: LambdaContext) -> VerifyBackupR
         started_at=event.execution.started_at,
     )
     record_execution(run.store, run.bucket, run.prefix, record)
+    layout, executions = BackupLayout(storage.backup_prefix, request.backup_name), StepFunctionsExecutions()
+    repaired = Repaired()
+    if request.repair:
+        repaired = BackupRepair(
+            run=run,
+            layout=layout,
+            catalogue=Catalogue(run.store, run.bucket, run.prefix),
+            executions=executions,
+            execution_arn=event.execution.arn,
+            now=datetime.now(UTC),
+        ).repair()
+        logger.info("repaired", **repaired.model_dump(mode="json"))
     found = BackupVerification(
         run=run,
-        layout=BackupLayout(storage.backup_prefix, request.backup_name),
-        executions=StepFunctionsExecutions(),
+        layout=layout,
+        executions=executions,
         execution_arn=event.execution.arn,
         seconds_left=lambda: context.get_remaining_time_in_millis() / 1000,
     ).verify()
     if found.is_done:
         record_verification(run, request.backup_name, run.run, found, datetime.now(UTC))
     more = f"; and {len(found.found) - _NAMED} more" if len(found.found) > _NAMED else ""
-    listed = "; ".join(found.found[:_NAMED]) + more
+    said = [*repaired.mended, *(f"lost: {lost}" for lost in repaired.lost), *found.found]
+    listed = "; ".join(said[: _NAMED + len(repaired.mended) + len(repaired.lost)]) + more
     return VerifyBackupResult(
         is_done=found.is_done,
         backup_name=request.backup_name,
@@ -53,4 +69,6 @@ def handler(event: VerifyBackupRequest, context: LambdaContext) -> VerifyBackupR
         size_bytes=found.size_bytes,
         content_checked=found.content_checked,
         problem_count=len(found.found),
+        mended=repaired.mended,
+        lost=repaired.lost[:_LOST_NAMED],
     )

@@ -5,6 +5,7 @@ from functools import partial
 
 from milvus_vault.adapters.announcements import emit, publish
 from milvus_vault.adapters.s3 import S3ObjectStore
+from milvus_vault.announcing.damage import tell_of_damage
 from milvus_vault.announcing.overdue import OverdueMemory, overdue_totals, schedule_measures, tell_of_overdue
 from milvus_vault.announcing.unpruned import unpruned_totals
 from milvus_vault.catalogue import Catalogue
@@ -19,7 +20,7 @@ from milvus_vault.wiring import open_scheduler
 
 @task
 def handler(_: WatchSchedulesRequest) -> WatchSchedulesResult:
-    """Tell of schedules that became overdue or well again. Safe to repeat: what was told is remembered."""
+    """Tell of overdue schedules, and of damage that prunes found. Safe to repeat: what was told is remembered."""
     now = datetime.now(UTC)
     storage, told = StorageSettings.from_env(), AnnounceSettings.from_env()
     store = S3ObjectStore.connect()
@@ -27,12 +28,12 @@ def handler(_: WatchSchedulesRequest) -> WatchSchedulesResult:
     catalogue = Catalogue(*place)
     scheduler = open_scheduler(ScheduleSettings.from_env())
     found = look_at(Schedules(scheduler, catalogue, lambda: now).stored(), catalogue, now)
-    tell_of_overdue(
-        found, OverdueMemory(*place), partial(publish, told.alarm_topic_arn), stack=told.stack_name, now=now
-    )
+    tell = partial(publish, told.alarm_topic_arn)
+    tell_of_overdue(found, OverdueMemory(*place), tell, stack=told.stack_name, now=now)
+    damaged = tell_of_damage(catalogue, tell, stack=told.stack_name, now=now)
     backups = list(catalogue.read(catalogue.entries(adopt=False)))
     unpruned = unpruned_totals(backups, schedule_policies(scheduler), now, catalogue.damaged(backups))
-    emit((*overdue_totals(found), *unpruned), stack=told.stack_name)
+    emit((*overdue_totals(found), *unpruned, *damaged), stack=told.stack_name)
     for health in found:
         emit(schedule_measures(health), stack=told.stack_name, schedule=health.name)
     return WatchSchedulesResult(

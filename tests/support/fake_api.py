@@ -355,7 +355,7 @@ _ROUTES: list[tuple[str, str, _Handler]] = [
     ("GET", "/backups", _list_backups),
     ("GET", r"/backups/(\w+)", _get_backup),
     ("DELETE", r"/backups/(\w+)", _delete_backup),
-    ("POST", r"/backups/(\w+)/verify", _verify),
+    ("POST", r"/backups/(\w+)/(?:verify|repair)", _verify),
     ("PUT", r"/backups/(\w+)/hold", _place_hold),
     ("DELETE", r"/backups/(\w+)/hold", _lift_hold),
     ("POST", "/restores", _restore),

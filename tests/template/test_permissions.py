@@ -31,6 +31,8 @@ PLACES = {
     "working files": _BACKUPS + r"\.runs/(?:checks/)?\*",
     "users and rights of a run": _BACKUPS + r"\.runs/\*/rbac\.json",
     "catalogue": _BACKUPS + r"\.catalogue/(?:[a-z]+/)?\*",
+    "claims of backups": _BACKUPS + r"\.runs/backup-\*/claim\.json",
+    "marker and manifest": _BACKUPS + r"\*/meta/(?:backup_meta|vault/manifest|vault/manifest\.damaged)\.json",
     "metadata": _BACKUPS + r"\*/meta/\*",
     "archived objects": _BACKUPS + r"\*/binlogs/\*",
     "Milvus' rows": _MILVUS + r"/\$\{MilvusRootPath\}/insert_log/\*",
@@ -150,6 +152,13 @@ def test_only_copy_batch_reads_rows_and_verify_copy_when_they_came_and_what_was_
 def test_only_publish_backup_writes_metadata_and_only_a_prune_deletes_it() -> None:
     assert who_may(("s3:PutObject", "metadata")) == {"PublishBackup"}
     assert who_may(("s3:DeleteObject", "metadata")) == {"DeleteBackup", "SweepLeftovers"}
+
+
+def test_only_a_repair_makes_marker_and_manifest_anew_and_it_may_write_nothing_else_of_a_backup() -> None:
+    assert who_may(("s3:PutObject", "marker and manifest")) == {"VerifyBackup"}
+    assert who_may(("s3:DeleteObject", "marker and manifest")) == {"VerifyBackup"}
+    assert who_may(("s3:DeleteObject", "claims of backups")) == {"VerifyBackup"}
+    assert who_may(("s3:PutObject", "metadata")) == {"PublishBackup"}
 
 
 def test_only_copy_batch_writes_copies_and_only_those_that_compare_lists_delete_archived_ones() -> None:

@@ -10,6 +10,7 @@ from milvus_vault.archive.layout import BackupLayout
 from milvus_vault.archive.manifest import CollectionFailure, digest
 from milvus_vault.archive.reader import (
     Archive,
+    check_backup_exists,
     read_archive,
     read_document,
     read_manifest,
@@ -17,6 +18,7 @@ from milvus_vault.archive.reader import (
     segments_with_deletes,
 )
 from milvus_vault.archive.reference_writer import marker_file
+from milvus_vault.archive.tombstones import tombstone_key
 from milvus_vault.errors import BackupDamagedError, BackupFormatError, BackupNotFoundError, VaultError
 from milvus_vault.model.collections import ALL_PARTITIONS, CollectionName
 from tests.support.memory_store import InMemoryObjectStore
@@ -198,12 +200,42 @@ def test_the_message_says_what_differs() -> None:
 
 def test_without_a_marker_there_is_no_backup() -> None:
     store = our_store()
-    store.delete(BUCKET, [LAYOUT.marker])
+    store.delete(BUCKET, [key for key in store.buckets[BUCKET] if "/meta/" in key and "/collections/" not in key])
 
     with pytest.raises(BackupNotFoundError, match="unfinished or failed"):
         read_archive(store, BUCKET, LAYOUT)
     with pytest.raises(BackupNotFoundError, match="there is no backup other"):
         read_archive(store, BUCKET, BackupLayout(PREFIX, "other"))
+
+
+@pytest.mark.parametrize("left", ["vault/manifest.json", "full_meta.json", "segment_meta.json"])
+def test_a_backup_that_lost_its_marker_is_damaged_and_can_be_repaired(left: str) -> None:
+    store = our_store()
+    gone = [key for key in store.buckets[BUCKET] if "/meta/" in key and not key.endswith(left)]
+    store.delete(BUCKET, gone)
+
+    with pytest.raises(BackupDamagedError, match="has lost its marker") as caught:
+        read_archive(store, BUCKET, LAYOUT)
+    assert "repair" in caught.value.hint
+    check_backup_exists(store, BUCKET, LAYOUT)
+
+
+def test_a_backup_that_a_prune_deletes_has_not_lost_its_marker() -> None:
+    store = our_store()
+    store.delete(BUCKET, [LAYOUT.marker])
+    store.put(BUCKET, tombstone_key(PREFIX, LAYOUT.name), b"{}")
+
+    with pytest.raises(BackupNotFoundError):
+        read_archive(store, BUCKET, LAYOUT)
+
+
+@pytest.mark.parametrize("name", ["backup_meta.json", "vault/manifest.json"])
+def test_what_nests_too_deeply_is_damage(name: str) -> None:
+    store = our_store()
+    store.put(BUCKET, LAYOUT.meta(name), b"[" * 100_000)
+
+    with pytest.raises(BackupDamagedError):
+        read_archive(store, BUCKET, LAYOUT)
 
 
 def test_a_newer_format_is_refused_whatever_else_it_says() -> None:

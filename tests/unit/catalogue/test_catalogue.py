@@ -1,5 +1,6 @@
 """The catalogue lists with few requests, repairs itself, and never shows what is no backup."""
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -10,7 +11,8 @@ from milvus_vault.archive.manifest import CollectionFailure, Manifest
 from milvus_vault.archive.tombstones import tombstone_key
 from milvus_vault.catalogue import Catalogue
 from milvus_vault.catalogue.describe import summary_of
-from milvus_vault.catalogue.entries import EntryKey, read_token, write_token
+from milvus_vault.catalogue.entries import CatalogueKeys, EntryKey, read_token, write_token
+from milvus_vault.catalogue.sealing import seal
 from milvus_vault.claims import Claims
 from milvus_vault.errors import BackupNotFoundError, InvalidRequestError, StorageUnavailableError
 from milvus_vault.model.collections import CollectionName
@@ -128,14 +130,14 @@ def test_a_list_of_a_schedule_has_its_backups_only(store: InMemoryObjectStore) -
     assert names(store, schedule="weekly") == []
 
 
-def test_a_page_of_a_thousand_backups_takes_four_listings_and_a_read_for_each_of_the_page(
+def test_a_page_of_a_thousand_backups_takes_six_listings_and_a_read_for_each_of_the_page(
     store: InMemoryObjectStore,
 ) -> None:
     add_many(store, 1000)
     store.requests.clear()
     page = catalogue(store).list(20, None)
     assert len(page.items) == 20
-    assert store.requests == {"list_objects": 3, "list_folders": 1, "get": 20}
+    assert store.requests == {"list_objects": 5, "list_folders": 1, "get": 20}
 
 
 def test_folders_of_running_backups_are_looked_into_once_and_on_the_first_page_only(store: InMemoryObjectStore) -> None:
@@ -208,11 +210,92 @@ def test_a_backup_that_is_being_deleted_is_not_listed_and_not_taken_in_again(sto
     assert names(store) == []
 
 
-def test_a_damaged_backup_does_not_keep_the_others_from_being_listed(store: InMemoryObjectStore) -> None:
-    add(store, "good")
+def odd_marker(store: InMemoryObjectStore, body: bytes) -> None:
+    """Write a folder of another tool's with such a marker."""
+    layout = BackupLayout(PREFIX, "bad")
+    store.put(BUCKET, layout.marker, body)
+    store.put(BUCKET, layout.meta("full_meta.json"), b'{"milvus_version": "v2.3.5"}')
+
+
+def marker_without_manifest(store: InMemoryObjectStore) -> None:
+    """Damage the manifest of a backup without an entry."""
     add_without_entry(store, "bad")
     store.put(BUCKET, BackupLayout(PREFIX, "bad").manifest, b"{}")
-    assert names(store) == ["good"]
+
+
+def manifest_without_marker(store: InMemoryObjectStore) -> None:
+    """Lose the marker of a backup without an entry."""
+    add_without_entry(store, "bad")
+    store.delete(BUCKET, [marker("bad")])
+
+
+def archived_marker(store: InMemoryObjectStore) -> None:
+    """Let somebody move a marker to Glacier."""
+    add_without_entry(store, "bad")
+    store.archived.add(marker("bad"))
+
+
+ODD_FOLDERS: list[tuple[Callable[[InMemoryObjectStore], None], str]] = [
+    (marker_without_manifest, "manifest.json has 2 bytes instead of"),
+    (manifest_without_marker, "has lost its marker"),
+    (archived_marker, "archived"),
+    (lambda store: odd_marker(store, b'{"milvus_version": "v2.3.5", "start_time": 9000000000000000}'), "is no time"),
+    (lambda store: odd_marker(store, b'{"milvus_version": "v2.3.5", "end_time": -90000000000000000}'), "is no time"),
+    (lambda store: odd_marker(store, b'{"start_time": 100000000000000000000}'), "backup_meta.json"),
+    (lambda store: odd_marker(store, b"[" * 100_000), "it nests too deeply"),
+    (lambda store: odd_marker(store, b'{"vault": ' + b"[" * 100_000), "it nests too deeply"),
+    (lambda store: odd_marker(store, b"\xff"), "it is not JSON"),
+]
+
+
+@pytest.mark.parametrize(("make", "reason"), ODD_FOLDERS)
+def test_an_odd_folder_is_named_and_does_not_keep_the_others_from_being_listed(
+    store: InMemoryObjectStore, make: Callable[[InMemoryObjectStore], None], reason: str
+) -> None:
+    add(store, "good")
+    make(store)
+    bad, good = catalogue(store).list(10, None).items
+    assert (good.name, good.status, good.damage) == ("good", "complete", "")
+    assert (bad.name, bad.status) == ("bad", "damaged")
+    assert reason in bad.damage
+    first = catalogue(store).list(1, None)
+    assert first.items == (bad,)
+    assert catalogue(store).list(1, first.next_token).items == (good,)
+
+
+def test_what_prunes_and_verifications_found_is_listed(store: InMemoryObjectStore) -> None:
+    for number in range(4):
+        add(store, f"nightly_{number}", number)
+    damaged = Verification(
+        verified_at=START + timedelta(days=9),
+        status="damaged",
+        run="verify-1",
+        object_count=0,
+        size_bytes=0,
+        content_checked=True,
+        problems=("a log is missing",),
+    )
+    keys = CatalogueKeys(PREFIX)
+    store.put(BUCKET, keys.verification("nightly_1"), seal(damaged))
+    store.put(BUCKET, keys.verification("nightly_2"), seal(damaged.model_copy(update={"status": "intact"})))
+    catalogue(store).note_damages({"nightly_3": "its objects are gone"})
+    assert {item.name: item.damage for item in catalogue(store).list(10, None).items} == {
+        "nightly_0": "",
+        "nightly_1": "its verification of 2026-11-10 03:00 UTC found it damaged: a log is missing",
+        "nightly_2": "",
+        "nightly_3": "its objects are gone",
+    }
+
+
+def test_what_was_told_stays_told_and_what_is_well_again_is_forgotten(store: InMemoryObjectStore) -> None:
+    catalogue(store).note_damages({"a": "gone", "b": "gone"})
+    (first, _) = catalogue(store).damages()
+    catalogue(store).note_damage(first.model_copy(update={"told_at": START}))
+    catalogue(store, START + timedelta(days=1)).note_damages({"a": "gone", "c": "gone"})
+    assert [(note.name, note.found_at, note.told_at) for note in catalogue(store).damages()] == [
+        ("a", START, START),
+        ("c", START + timedelta(days=1), None),
+    ]
 
 
 def test_an_entry_that_cannot_be_read_is_made_anew(store: InMemoryObjectStore) -> None:

@@ -240,6 +240,24 @@ def test_a_hold_is_placed_until_a_time_and_lifted(api: FakeApi, cli: Cli) -> Non
     assert cli("hold", "b", "--lift", "--reason", "x").code == 2
 
 
+def test_a_damaged_backup_is_listed_with_what_is_wrong(api: FakeApi, cli: Cli) -> None:
+    api.backups = {"b": backup("b", damage="it has lost its marker"), "c": backup("c", 1)}
+    lines = cli("list").out.splitlines()
+    assert "damaged" in lines[1]
+    assert lines[-1] == "✗ b: it has lost its marker"
+    assert "it has lost its marker" in cli("get", "b").out
+
+
+def test_a_repair_says_what_is_mended_and_what_is_lost(api: FakeApi, cli: Cli) -> None:
+    api.backups = {"b": backup("b")}
+    api.outcomes["verify"] = {"result": {"mended": ["the marker was made anew"], "lost": ["its schedule"]}}
+    done = cli("repair", "b", "--wait")
+    assert done.code == 0
+    assert any(asked.path.endswith("/backups/b/repair") for asked in api.asked)
+    assert "✓ mended: the marker was made anew" in done.out
+    assert "! lost: its schedule" in done.out
+
+
 def test_a_verification_that_finds_damage_is_a_failure(api: FakeApi, cli: Cli) -> None:
     api.backups = {"b": backup("b")}
     api.outcomes["verify"] = {"status": "failed", "error": "BackupDamagedError", "message": "an object is missing"}

@@ -102,6 +102,7 @@ def test_a_run_of_which_anything_is_fresh_can_still_be_resumed(store: InMemoryOb
 
 
 def test_a_dead_run_goes_with_its_unfinished_backup_or_its_staged_objects(store: InMemoryObjectStore) -> None:
+    put(store, BACKUPS, ORPHAN_NOTE)
     put_run(store, "backup-books", "dead")
     put(store, BACKUPS, "team/books/binlogs/insert_log/1/2/3/4/5")
     put(store, BACKUPS, "team/books/meta/vault/collections/1.json")
@@ -110,6 +111,52 @@ def test_a_dead_run_goes_with_its_unfinished_backup_or_its_staged_objects(store:
     put_claim(store, MILVUS, "staging/claims/1/default/shop.json", "dead", "restore-shop-1")
     sweep(store)
     assert keys(store) == set()
+
+
+def test_an_unfinished_backup_is_in_quarantine_first_though_its_run_is_there(store: InMemoryObjectStore) -> None:
+    put_run(store, "backup-books", "dead")
+    put(store, BACKUPS, "team/books/binlogs/insert_log/1/2/3/4/5")
+    before = keys(store)
+    swept, _ = sweep(store)
+    assert keys(store) == {*before, f"backups:{ORPHAN_NOTE}"}
+    assert swept.quarantined == ("books",)
+    # The next sweeps of the week.
+    assert sweep(store)[0] == Swept()
+    assert keys(store) == {*before, f"backups:{ORPHAN_NOTE}"}
+    put(store, BACKUPS, ORPHAN_NOTE)
+    sweep(store)
+    assert keys(store) == set()
+
+
+def test_what_was_written_since_it_was_noted_begins_its_quarantine_anew(store: InMemoryObjectStore) -> None:
+    put(store, BACKUPS, ORPHAN_NOTE, ANCIENT)
+    put(store, BACKUPS, "team/books/binlogs/insert_log/1", OLD)
+    assert sweep(store)[0].quarantined == ("books",)
+    assert "backups:team/books/binlogs/insert_log/1" in keys(store)
+
+
+@pytest.mark.parametrize("with_run", [True, False])
+@pytest.mark.parametrize("left", ["meta/vault/manifest.json", "meta/full_meta.json", "meta/segment_meta.json"])
+def test_a_backup_that_lost_its_marker_is_never_swept(store: InMemoryObjectStore, left: str, *, with_run: bool) -> None:
+    put(store, BACKUPS, ORPHAN_NOTE, ANCIENT)
+    if with_run:
+        put_run(store, "backup-books", "done", ANCIENT)
+    parts = {"binlogs/insert_log/1", "meta/vault/collections/1.json", left}
+    for part in parts:
+        put(store, BACKUPS, f"team/books/{part}", ANCIENT)
+    for _ in range(2):
+        sweep(store)
+        assert {f"backups:team/books/{part}" for part in parts} <= keys(store)
+
+
+def test_a_hold_stays_though_a_listing_left_out_the_folder_of_its_backup(
+    store: InMemoryObjectStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(store, BACKUPS, "team/.catalogue/holds/books.json")
+    put(store, BACKUPS, BackupLayout("team", "books").marker)
+    monkeypatch.setattr(store, "list_folders", lambda *_: iter(()))
+    sweep(store)
+    assert "backups:team/.catalogue/holds/books.json" in keys(store)
 
 
 def test_of_a_published_backup_only_the_working_files_go(store: InMemoryObjectStore) -> None:

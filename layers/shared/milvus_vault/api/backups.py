@@ -1,10 +1,13 @@
 """Backups: make, list, read, verify, hold, delete."""
 
+from datetime import UTC
+
 from pydantic import Field
 
 from milvus_vault.api.endpoints import Caller, Paging, Routes
 from milvus_vault.api.services import Services
 from milvus_vault.archive.layout import BackupLayout
+from milvus_vault.archive.reader import check_backup_exists
 from milvus_vault.backup.prepare import default_name
 from milvus_vault.errors import (
     BackupDamagedError,
@@ -102,6 +105,18 @@ def post_verify(services: Services, name: BackupName, caller: Caller) -> Started
     return Started(id=started.id, kind="verify", execution_arn=started.execution_arn, backup_name=name)
 
 
+@routes.post("/backups/{name}/repair", errors=[BackupNotFoundError, IdempotencyConflictError])
+def post_repair(services: Services, name: BackupName, caller: Caller) -> Started:
+    """Start to mend what can be mended of a backup's metadata, and a check of it. Its result says what was lost."""
+    request = VerifyRequest(backup_name=name, repair=True)
+    started = find_started(services.machines, "verify", request, caller.idempotency_key)
+    if started is None:
+        if not backup_exists(services, name):
+            raise no_backup(services, name)
+        started = start(services.machines, "verify", request, caller.idempotency_key)
+    return Started(id=started.id, kind="verify", execution_arn=started.execution_arn, backup_name=name)
+
+
 @routes.delete(
     "/backups/{name}", errors=[BackupNotFoundError, BackupHeldError, BackupInUseError, IdempotencyConflictError]
 )
@@ -120,7 +135,7 @@ def _check_deletable(services: Services, name: str) -> None:
         raise no_backup(services, name)
     hold = services.catalogue.hold(name)
     if hold is not None:
-        until = f"until {hold.until:%Y-%m-%d %H:%M:%S} UTC" if hold.until else "without an end"
+        until = f"until {hold.until.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC" if hold.until else "without an end"
         msg = f"backup '{name}' has a hold {until}: {hold.reason or 'no reason given'}"
         raise BackupHeldError(msg, hint="Lift the hold first.")
     restore = services.catalogue.in_use(name, services.executions)
@@ -136,9 +151,9 @@ def no_backup(services: Services, name: str) -> BackupNotFoundError:
 
 
 def backup_exists(services: Services, name: str) -> bool:
-    """Return whether a backup has its commit marker."""
+    """Return whether a backup has its commit marker, or has lost it."""
     try:
-        services.store.get(services.bucket, BackupLayout(services.prefix, name).marker)
-    except ObjectNotFoundError:
+        check_backup_exists(services.store, services.bucket, BackupLayout(services.prefix, name))
+    except BackupNotFoundError:
         return False
     return True

@@ -6,6 +6,7 @@ other documents, so that no damage goes unnoticed.
 
 import json
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import replace
 
 from pydantic import ValidationError
@@ -30,6 +31,7 @@ from milvus_vault.archive.manifest import (
 )
 from milvus_vault.archive.reference_reader import read_reference_archive
 from milvus_vault.archive.reference_writer import marker_file
+from milvus_vault.archive.remains import was_published
 from milvus_vault.errors import BackupDamagedError, BackupFormatError, BackupNotFoundError, ObjectNotFoundError
 from milvus_vault.model.collections import ALL_PARTITIONS, CollectionLayout, Segment
 from milvus_vault.model.objects import ArchivedObject
@@ -38,6 +40,7 @@ from milvus_vault.model.versions import parse_version
 from milvus_vault.ports import ObjectStore
 
 __all__ = [
+    "REPAIR_HINT",
     "Archive",
     "ArchivedCollection",
     "ArchivedPartition",
@@ -51,6 +54,8 @@ __all__ = [
     "segments_with_deletes",
 ]
 
+REPAIR_HINT = "Repair it: `milvus-vault repair NAME`, or POST /backups/{name}/repair."
+
 _HINT = "Restore this object from a copy or an older version of it, or use another backup."
 
 # Documents are small, and there is one for each collection.
@@ -61,7 +66,7 @@ def read_archive(store: ObjectStore, bucket: str, layout: BackupLayout) -> Archi
     """Return what a backup holds, but for the object lists of ours: `read_objects` reads those.
 
     Raises:
-        BackupNotFoundError: There is no commit marker.
+        BackupNotFoundError: There is no commit marker, and none was lost.
         BackupDamagedError: A metadata object is missing, or is not the one that was written.
         BackupFormatError: A newer release wrote the backup, or milvus-backup in another format.
     """
@@ -106,7 +111,7 @@ def read_manifest(store: ObjectStore, bucket: str, layout: BackupLayout) -> Mani
     """Return the manifest of a backup of ours, or None for one of milvus-backup.
 
     Raises:
-        BackupNotFoundError: There is no commit marker.
+        BackupNotFoundError: There is no commit marker, and none was lost.
         BackupDamagedError: Marker or manifest is missing, or is not the one that was written.
         BackupFormatError: A newer release wrote the backup.
     """
@@ -122,8 +127,9 @@ def find_manifest(store: ObjectStore, bucket: str, layout: BackupLayout) -> Mani
 
 
 def check_backup_exists(store: ObjectStore, bucket: str, layout: BackupLayout) -> None:
-    """Raise `BackupNotFoundError` where there is no commit marker."""
-    _read_marker(store, bucket, layout)
+    """Raise `BackupNotFoundError` where there is no commit marker, and none was lost."""
+    with suppress(BackupDamagedError):
+        _read_marker(store, bucket, layout)
 
 
 def read_objects(
@@ -189,6 +195,9 @@ def _read_marker(store: ObjectStore, bucket: str, layout: BackupLayout) -> bytes
     try:
         return store.get(bucket, layout.marker)
     except ObjectNotFoundError as err:
+        if was_published(store, bucket, layout):
+            msg = f"backup {layout.name} has lost its marker, {layout.marker}, and else has what a complete one has"
+            raise BackupDamagedError(msg, hint=REPAIR_HINT) from err
         if any(store.list_objects(bucket, layout.root)):
             msg = f"{layout.root} in bucket {bucket} is an unfinished or failed backup: {layout.marker} is missing"
             raise BackupNotFoundError(msg, hint="Start the backup again with the same name, or delete it.") from err
@@ -199,6 +208,8 @@ def _read_marker(store: ObjectStore, bucket: str, layout: BackupLayout) -> bytes
 def _read_members(key: str, body: bytes) -> dict[str, object]:
     try:
         members = json.loads(body)
+    except RecursionError as err:
+        raise _unreadable(key, "it nests too deeply") from err
     except ValueError as err:
         raise _unreadable(key, f"it is not JSON: {err}") from err
     if not isinstance(members, dict):

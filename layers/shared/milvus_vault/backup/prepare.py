@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 
 from milvus_vault.archive.layout import BackupLayout
 from milvus_vault.archive.manifest import Source
+from milvus_vault.archive.remains import was_published
 from milvus_vault.archive.tombstones import tombstone_key
 from milvus_vault.backup.documents import PLAN, RBAC, BackupPlan
 from milvus_vault.backup.moment import take_moment
@@ -12,7 +13,7 @@ from milvus_vault.backup.pauses import Pauses
 from milvus_vault.backup.publish import find_published
 from milvus_vault.backup.rights import backup_rights
 from milvus_vault.backup.selection import select_collections
-from milvus_vault.claims import CLAIM, DIED, Claim, ClaimHeldError, Claims, check_owner
+from milvus_vault.claims import CLAIM, DIED, RUNNING, Claim, ClaimHeldError, Claims, check_owner
 from milvus_vault.copying.documents import CopyJob, write_job
 from milvus_vault.errors import (
     BackupExistsError,
@@ -124,11 +125,23 @@ def prepare_backup(
     return plan
 
 
+def _check_nothing_lost(store: ObjectStore, run: Workspace, layout: BackupLayout, claims: Claims) -> None:
+    """Raise `BackupExistsError` for a folder that was a backup, so that nothing is copied over what can be repaired.
+
+    Of a run that died a moment before its marker, the execution that resumes it goes on.
+    """
+    found = claims.holder(run.key(CLAIM))
+    if (found is None or found[1] not in DIED | RUNNING) and was_published(store, run.bucket, layout):
+        msg = f"backup '{layout.name}' exists and has lost its marker: s3://{run.bucket}/{layout.root}"
+        raise BackupExistsError(msg, hint=f"Take another name, or repair it: `milvus-vault repair {layout.name}`.")
+
+
 def _is_published(store: ObjectStore, run: Workspace, layout: BackupLayout, claims: Claims, execution_arn: str) -> bool:
     """Return whether the marker is there and of an execution that died after writing it (or of this one)."""
     try:
         store.get(run.bucket, layout.marker)
     except ObjectNotFoundError:
+        _check_nothing_lost(store, run, layout, claims)
         return False
     found = claims.holder(run.key(CLAIM))
     if found and (found[0].execution_arn == execution_arn or found[1] in DIED):

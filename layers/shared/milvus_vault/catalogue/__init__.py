@@ -1,5 +1,5 @@
 """The backups there are: listed newest first with few requests, described, and held."""
 
-from milvus_vault.catalogue.catalogue import Catalogue
+from milvus_vault.catalogue.catalogue import UNREADABLE_BACKUP, Catalogue
 
-__all__ = ["Catalogue"]
+__all__ = ["UNREADABLE_BACKUP", "Catalogue"]

@@ -4,7 +4,8 @@ Entries are written after the marker, and a listing repairs them: a folder with 
 taken in, an entry without its folder is dropped.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 
 from pydantic import BaseModel
@@ -12,17 +13,34 @@ from pydantic import BaseModel
 from milvus_vault.archive.layout import CATALOGUE_FOLDER, RUNS_FOLDER, BackupLayout, join
 from milvus_vault.archive.reader import check_backup_exists
 from milvus_vault.archive.tombstones import check_not_being_deleted
-from milvus_vault.catalogue.describe import describe
+from milvus_vault.catalogue.describe import damaged_summary, describe
 from milvus_vault.catalogue.entries import CatalogueKeys, EntryKey, read_token, write_token
 from milvus_vault.catalogue.sealing import is_sealed, seal, unseal
 from milvus_vault.claims import CLAIM, RUNNING, Claims
 from milvus_vault.copying.concurrently import each
-from milvus_vault.errors import BackupDamagedError, BackupFormatError, BackupNotFoundError, ObjectNotFoundError
-from milvus_vault.model.resources import Backup, BackupSummary, Hold, HoldState, Page, Verification
+from milvus_vault.errors import (
+    BackupDamagedError,
+    BackupFormatError,
+    BackupNotFoundError,
+    ObjectArchivedError,
+    ObjectNotFoundError,
+    StorageAccessDeniedError,
+    StorageRequestError,
+)
+from milvus_vault.model.resources import Backup, BackupSummary, Damage, Hold, HoldState, Page, Verification
 from milvus_vault.ports import Executions, ObjectStore
 
 # Backups of other tools are read whole once, so not many at a time: one may have a quarter of a gigabyte of metadata.
 _ADOPT_AT_A_TIME = 4
+
+UNREADABLE_BACKUP = (
+    BackupDamagedError,
+    BackupFormatError,
+    ObjectArchivedError,
+    StorageAccessDeniedError,
+    StorageRequestError,
+)
+"""What is one backup's own: whoever goes over all of them names it and goes on."""
 
 _UNREADABLE_HOLD = HoldState(reason="the file of the hold cannot be read", since=datetime.fromtimestamp(0, UTC))
 
@@ -50,16 +68,16 @@ class Catalogue:
         self._keys = CatalogueKeys(prefix)
 
     def list(self, limit: int, token: str | None, schedule: str | None = None) -> Page[BackupSummary]:
-        """Return a page of backups, newest first: all, or those of a schedule.
+        """Return a page of backups, newest first: all, or those of a schedule. Those that cannot be read come first.
 
-        It takes four listings (of 1,000 keys a request), a read for each backup on the page and for each hold on it,
-        and on the first page one for each folder that has no entry, as that of a running backup. A backup whose
-        metadata is damaged is left out. Raises `InvalidRequestError` for a token that is none.
+        It takes six listings (of 1,000 keys a request), a read for each backup on the page and for each hold and
+        verification of one, and on the first page one for each folder that has no entry, as that of a running backup.
+        Raises `InvalidRequestError` for a token that is none.
         """
         after = read_token(token) if token is not None else None
         entries = [
             entry
-            for entry in self.entries(adopt=after is None)
+            for entry in self.entries(adopt=after is None or after.is_of_damaged)
             if (after is None or entry > after) and (schedule is None or entry.schedule == schedule)
         ]
         return Page[BackupSummary](
@@ -84,17 +102,22 @@ class Catalogue:
         kept = [entry for name, entry in newest.items() if name in folders and name not in deleting]
         if adopt:
             new = sorted(folders - newest.keys() - deleting)
-            kept += [EntryKey.of(s) for s in each(self._adopt, new, threads=_ADOPT_AT_A_TIME) if s]
+            kept += [_key_of(s) for s in each(self._adopt, new, threads=_ADOPT_AT_A_TIME) if s]
         return sorted(kept)
 
     def read(self, entries: Iterable[EntryKey]) -> Iterator[BackupSummary]:
         """Yield the summaries of entries, in their order; what has vanished meanwhile is left out."""
         held = set(self._names(self._keys.holds))
+        noted = {note.name: note.problem for note in self.damages()}
+        verified = set(self._names(self._keys.verifications))
         for summary in each(self._read_entry, entries):
-            if summary and summary.name in held and self.hold(summary.name):
-                yield summary.model_copy(update={"is_held": True})
-            elif summary:
-                yield summary
+            if summary is None:
+                continue
+            damage = summary.damage or noted.get(summary.name, "")
+            if not damage and summary.name in verified:
+                damage = self.found_damaged(summary.name, summary.finished_at)
+            is_held = summary.name in held and self.hold(summary.name) is not None
+            yield summary.model_copy(update={"is_held": is_held, "damage": damage})
 
     def get(self, name: str) -> Backup:
         """Return a backup in full, but for `report_url`.
@@ -110,7 +133,9 @@ class Catalogue:
             verification = self._find(self._keys.verification(name), Verification)
         except ValueError:
             verification = None
-        return backup.model_copy(update={"hold": hold, "is_held": hold is not None, "verification": verification})
+        damage = next((note.problem for note in self.damages() if note.name == name), "")
+        update = {"hold": hold, "is_held": hold is not None, "verification": verification}
+        return backup.model_copy(update=update | {"damage": damage or self.found_damaged(name, backup.finished_at)})
 
     def publish(self, summary: BackupSummary) -> None:
         """Write the entry of a backup whose marker is there, replacing an older one. Safe to repeat."""
@@ -171,12 +196,37 @@ class Catalogue:
         first = f": {found.problems[0]}" if found.problems else ""
         return f"its verification of {found.verified_at:%Y-%m-%d %H:%M} UTC found it damaged{first}"
 
-    def damaged(self, backups: Iterable[BackupSummary]) -> dict[str, str]:
-        """Return those of some backups that their last verification found damaged, by name, with what it found."""
-        verified = set(self._names(self._keys.verifications))
-        looked_at = [backup for backup in backups if backup.name in verified]
-        found = each(lambda backup: self.found_damaged(backup.name, backup.finished_at), looked_at)
-        return {backup.name: what for backup, what in zip(looked_at, found, strict=True) if what}
+    def remembered(self, name: str) -> BackupSummary | None:
+        """Return what a backup's own entry says of it, whatever has become of the backup."""
+        for entry in self._listed_entries():
+            if entry.name == name and (summary := self._sealed_entry(entry)) is not None:
+                return summary
+        return None
+
+    def damages(self) -> Sequence[Damage]:
+        """Return what prunes found wrong with backups, by name."""
+        notes = []
+        for name in sorted(self._names(self._keys.damages)):
+            with suppress(ValueError):
+                notes.append(self._find(self._keys.damage(name), Damage))
+        return [note for note in notes if note]
+
+    def note_damages(self, found: Mapping[str, str]) -> None:
+        """Write down what is wrong with backups, by name, in place of all that was; what was told stays told."""
+        before = {note.name: note for note in self.damages()}
+        gone = set(self._names(self._keys.damages)) - found.keys()
+        self._store.delete(self._bucket, [self._keys.damage(name) for name in gone])
+        for name, problem in found.items():
+            if name not in before:
+                self.note_damage(Damage(name=name, problem=problem, found_at=self._clock()))
+
+    def note_damage(self, damage: Damage) -> None:
+        """Write down what is wrong with a backup."""
+        self._store.put(self._bucket, self._keys.damage(damage.name), seal(damage))
+
+    def forget_damage(self, name: str) -> None:
+        """Remove what was written down of a backup's damage."""
+        self._store.delete(self._bucket, [self._keys.damage(name)])
 
     def being_deleted(self) -> Sequence[str]:
         """Return the names of the backups that a prune began to delete."""
@@ -190,7 +240,8 @@ class Catalogue:
     def forget_traces(self, name: str) -> None:
         """Delete what else is kept of a backup that is gone: its hold, its verification, and its entries."""
         self.forget(name)
-        self._store.delete(self._bucket, [self._keys.hold(name), self._keys.verification(name)])
+        keys = (self._keys.hold(name), self._keys.verification(name), self._keys.damage(name))
+        self._store.delete(self._bucket, keys)
 
     def in_use(self, name: str, executions: Executions) -> str | None:
         """Return the ARN of a running restore (or one that may run) which reads a backup, or None."""
@@ -205,26 +256,36 @@ class Catalogue:
         return None
 
     def _adopt(self, name: str) -> BackupSummary | None:
-        """Write and return the entry of a backup that has none; None where there is no backup that can be read."""
+        """Write and return the entry of a backup that has none; None where there is no backup.
+
+        One that cannot be read gets no entry, and is shown with the reason: it never hides the others.
+        """
+        layout = BackupLayout(self._prefix, name)
         try:
-            backup = describe(self._store, self._bucket, BackupLayout(self._prefix, name))
-        except (BackupNotFoundError, BackupDamagedError, BackupFormatError):
+            backup = describe(self._store, self._bucket, layout)
+        except BackupNotFoundError:
             return None
+        except UNREADABLE_BACKUP as err:
+            return damaged_summary(self._store, self._bucket, layout, err.message)
         summary = BackupSummary(**{field: getattr(backup, field) for field in BackupSummary.model_fields})
         self.publish(summary)
         return summary
 
-    def _read_entry(self, entry: EntryKey) -> BackupSummary | None:
-        # An entry of another release, or one that is not what was written, is made anew.
+    def _sealed_entry(self, entry: EntryKey) -> BackupSummary | None:
+        """Return an entry; None for one of another release, or one that is not what was written."""
         try:
             body = self._store.get(self._bucket, self._keys.entry(entry))
             summary = BackupSummary.model_validate_json(unseal(body)) if is_sealed(body) else None
         except (ObjectNotFoundError, ValueError):
-            summary = None
-        if summary is not None and EntryKey.of(summary) == entry:
+            return None
+        return summary if summary is not None and EntryKey.of(summary) == entry else None
+
+    def _read_entry(self, entry: EntryKey) -> BackupSummary | None:
+        summary = self._sealed_entry(entry)
+        if summary is not None:
             return summary
         adopted = self._adopt(entry.name)
-        if adopted is not None and EntryKey.of(adopted) != entry:
+        if adopted is not None and _key_of(adopted) != entry:
             self._store.delete(self._bucket, [self._keys.entry(entry)])
         return adopted
 
@@ -248,3 +309,7 @@ class Catalogue:
         folder = join(self._prefix)
         names = self._store.list_folders(self._bucket, f"{folder}/" if folder else "")
         return frozenset(names) - {RUNS_FOLDER, CATALOGUE_FOLDER}
+
+
+def _key_of(summary: BackupSummary) -> EntryKey:
+    return EntryKey.of_damaged(summary.name) if summary.status == "damaged" else EntryKey.of(summary)

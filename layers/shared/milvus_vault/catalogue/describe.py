@@ -9,9 +9,12 @@ from milvus_vault.archive.layout import BackupLayout
 from milvus_vault.archive.manifest import Manifest
 from milvus_vault.archive.reader import read_archive, read_manifest, read_objects
 from milvus_vault.archive.reference_messages import BackupMessage
+from milvus_vault.errors import BackupDamagedError
 from milvus_vault.model.hybrid import as_datetime_or_none
 from milvus_vault.model.resources import BackedUpCollection, Backup, BackupSummary, FailedCollection
 from milvus_vault.ports import ObjectStore
+
+_EPOCH = datetime.fromtimestamp(0, UTC)
 
 
 def summary_of(manifest: Manifest) -> BackupSummary:
@@ -53,7 +56,7 @@ def _of_manifest(manifest: Manifest, layout: BackupLayout, location: str) -> Bac
         location=location,
         source=f"s3://{manifest.source.bucket}/{manifest.source.root_path}",
         moment=as_datetime_or_none(manifest.moment),
-        run=f"backup-{manifest.execution_arn.rsplit(':', 1)[-1]}",
+        run=f"backup-{manifest.execution_arn.rsplit(':', 1)[-1]}" if manifest.execution_arn else None,
         collections=tuple(
             BackedUpCollection(
                 database=entry.name.database,
@@ -122,13 +125,45 @@ def _collection(
 
 
 def _times(store: ObjectStore, bucket: str, layout: BackupLayout) -> tuple[datetime, datetime | None]:
-    """Return when a backup of another tool was begun and finished; old releases do not say: then its marker's time."""
+    """Return when a backup of another tool was begun and finished; old releases do not say: then its marker's time.
+
+    Raises `BackupDamagedError` for a number that is no time.
+    """
     try:
         said = BackupMessage.model_validate_json(store.get(bucket, layout.marker))
     except ValidationError:
         said = BackupMessage()
-    finished_at = datetime.fromtimestamp(said.end_time / 1000, UTC) if said.end_time else None
+    finished_at = _moment(layout, said.end_time) if said.end_time else None
     if said.start_time:
-        return datetime.fromtimestamp(said.start_time / 1000, UTC), finished_at
-    written = [listed.modified_at for listed in store.list_objects(bucket, layout.marker) if listed.modified_at]
-    return (written[0] if written else datetime.fromtimestamp(0, UTC)), finished_at
+        return _moment(layout, said.start_time), finished_at
+    return _written_at(store, bucket, layout.marker), finished_at
+
+
+def _moment(layout: BackupLayout, milliseconds: int) -> datetime:
+    try:
+        moment = datetime.fromtimestamp(milliseconds / 1000, UTC)
+    except (ValueError, OverflowError, OSError) as err:
+        msg = f"{layout.marker} says that the backup was made {milliseconds} ms after 1970, which is no time"
+        raise BackupDamagedError(msg, hint="Correct the number in the marker; all else may be as it was.") from err
+    return max(moment, _EPOCH)
+
+
+def _written_at(store: ObjectStore, bucket: str, prefix: str) -> datetime:
+    return next((o.modified_at for o in store.list_objects(bucket, prefix) if o.modified_at), _EPOCH)
+
+
+def damaged_summary(store: ObjectStore, bucket: str, layout: BackupLayout, damage: str) -> BackupSummary:
+    """Return what a list shows of a folder that is a backup and cannot be read: when it was written, and the damage."""
+    return BackupSummary(
+        name=layout.name,
+        status="damaged",
+        created_at=_written_at(store, bucket, layout.root),
+        finished_at=None,
+        size_bytes=0,
+        object_count=0,
+        collection_count=0,
+        row_count=0,
+        milvus_version="",
+        origin="",
+        damage=damage,
+    )

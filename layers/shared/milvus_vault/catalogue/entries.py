@@ -4,7 +4,8 @@
 <prefix>/.catalogue/holds/<backup name>.json                                            `HoldState`
 <prefix>/.catalogue/verifications/<backup name>.json                                    `Verification`
 <prefix>/.catalogue/deleting/<backup name>.json                                         `Tombstone`
-<prefix>/.catalogue/orphans/<backup name>.json                                          empty: found without a marker
+<prefix>/.catalogue/damage/<backup name>.json                                           `Damage`
+<prefix>/.catalogue/orphans/<backup name>.json                                          empty: in quarantine
 """
 
 import base64
@@ -19,6 +20,8 @@ from milvus_vault.model.resources import BackupSummary
 
 # Seconds since 1970 have ten digits until 2286. Subtracted from this they sort the newest first.
 _LATEST = 9_999_999_999
+
+_FIRST = f"{0:010}"
 
 _NO_SCHEDULE = "-"
 _STEM = re.compile(r"[0-9]{10}\.(.+)\.([^.]+)", re.DOTALL)
@@ -51,8 +54,18 @@ class EntryKey:
     @classmethod
     def of(cls, summary: BackupSummary) -> Self:
         """Return the key of a backup's entry."""
-        inverted = _LATEST - int(summary.created_at.timestamp())
+        inverted = min(max(_LATEST - int(summary.created_at.timestamp()), 1), _LATEST)
         return cls(f"{inverted:010}.{summary.name}.{summary.schedule or _NO_SCHEDULE}")
+
+    @classmethod
+    def of_damaged(cls, name: str) -> Self:
+        """Return the key by which a backup that cannot be read is listed, before all others; it has no entry."""
+        return cls(f"{_FIRST}.{name}.{_NO_SCHEDULE}")
+
+    @property
+    def is_of_damaged(self) -> bool:
+        """Return whether it is the key of a backup that cannot be read."""
+        return self.stem.startswith(_FIRST)
 
     @classmethod
     def parse(cls, file_name: str) -> Self | None:
@@ -89,11 +102,20 @@ class CatalogueKeys:
 
     @property
     def orphans(self) -> str:
-        """Return the folder of the notes on backups without a marker, with a slash at its end."""
+        """Return the folder of the notes on what is in quarantine, with a slash at its end."""
         return self.folder("orphans")
 
+    @property
+    def damages(self) -> str:
+        """Return the folder of what prunes found wrong with backups, with a slash at its end."""
+        return self.folder("damage")
+
+    def damage(self, backup_name: str) -> str:
+        """Return the key of what a prune found wrong with a backup."""
+        return f"{self.damages}{backup_name}.json"
+
     def orphan(self, name: str) -> str:
-        """Return the key of the note on a backup that was found without a marker; its time says since when."""
+        """Return the key of the note on an unfinished backup that is to be swept; its time says since when."""
         return f"{self.orphans}{name}.json"
 
     def folder(self, name: str) -> str:

@@ -50,8 +50,10 @@ def backup(output: Output, item: Backup) -> RenderableType:
         Text(),
         _collections(output, item),
     ]
-    if item.warnings or item.failures:
+    if item.warnings or item.failures or item.damage:
         parts.append(Text())
+    if item.damage:
+        parts.append(Text.assemble(("✗ ", "red"), item.damage))
     parts += [Text.assemble(("! ", "yellow"), warning) for warning in item.warnings]
     for failure in item.failures:
         parts.append(Text.assemble(("✗ ", "red"), f"{failure.database}.{failure.name}: {failure.error}"))

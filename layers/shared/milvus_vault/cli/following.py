@@ -139,6 +139,10 @@ def _tell_outcome(output: Output, run: Run) -> None:
     output.say(f"  [dim]run {run.id}[/]")
     for warning in run.warnings or (run.result or {}).get("warnings", ()):
         output.say(f"  [yellow]![/] {escape(warning)}")
+    for mended in (run.result or {}).get("mended", ()):
+        output.say(f"  [green]✓[/] mended: {escape(mended)}")
+    for lost in (run.result or {}).get("lost", ()):
+        output.say(f"  [yellow]![/] lost: {escape(lost)}")
     for item in run.collections:
         if item.status == "failed":
             output.say(escape(f"  {item.database}.{item.name}: {item.error}: {item.message}"))

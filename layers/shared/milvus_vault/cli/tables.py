@@ -92,7 +92,7 @@ def backups(output: Output, items: Iterable[BackupSummary]) -> Table:
         (
             (
                 Text(item.name, style="bold"),
-                word(item.status),
+                word("damaged" if item.damage else item.status),
                 formats.minute(item.created_at),
                 formats.count(item.collection_count),
                 formats.count(item.row_count),

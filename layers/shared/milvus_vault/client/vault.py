@@ -76,6 +76,10 @@ class VaultClient:
         """Start to check all objects of a backup. Raises BackupNotFoundError."""
         return self._start("POST", f"/backups/{name}/verify", None, idempotency_key)
 
+    def repair_backup(self, name: str, *, idempotency_key: str = "") -> Started:
+        """Start to mend a backup's marker or manifest, and to check it. Raises BackupNotFoundError."""
+        return self._start("POST", f"/backups/{name}/repair", None, idempotency_key)
+
     def place_hold(self, name: str, *, reason: str = "", until: datetime | None = None) -> HoldState:
         """Forbid to delete a backup, until the hold is lifted or its time has come. Raises BackupNotFoundError."""
         return self._ask("PUT", f"/backups/{name}/hold", HoldState, body=Hold(reason=reason, until=until))

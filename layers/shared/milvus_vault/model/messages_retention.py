@@ -71,6 +71,8 @@ class ReportPruneResult(Model):
     failed_count: int
     swept_objects: int
     """Working files, staged objects, claims and parts of unfinished backups that were removed."""
+    warnings: tuple[str, ...] = ()
+    """Backups that cannot be read or have lost their objects: the first twenty. `repair` mends what can be mended."""
     report_key: str
 
 
@@ -99,3 +101,7 @@ class VerifyBackupResult(Model):
     """Whether objects could be compared with recorded ETags and checksums; else only presence and size were."""
     problem_count: int
     """As far as they are kept: a hundred."""
+    mended: tuple[str, ...] = ()
+    """With `repair`: what was made anew."""
+    lost: tuple[str, ...] = ()
+    """With `repair`: what could not be brought back, or is not proven any more."""

@@ -239,6 +239,11 @@ class VerifyRequest(Model):
     """Input of the verify state machine."""
 
     backup_name: BackupName = Field(description="Name of the backup to check.")
+    repair: bool = Field(
+        default=False,
+        description="First mend what can be mended of its metadata: the marker from the manifest, the manifest from "
+        "the documents of the collections, or the backup as one of milvus-backup from that tool's files.",
+    )
 
 
 class PruneRequest(Model):

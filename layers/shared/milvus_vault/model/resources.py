@@ -11,7 +11,7 @@ from milvus_vault.model.retention import Retention
 
 type RunKind = Literal["backup", "restore", "verify", "prune"]
 type RunStatus = Literal["running", "succeeded", "partial", "failed", "stopped", "timed_out"]
-type BackupStatus = Literal["complete", "partial"]
+type BackupStatus = Literal["complete", "partial", "damaged"]
 
 RunId = Annotated[
     str, Field(pattern=r"^(backup|restore|verify|prune)-[A-Za-z0-9_-]{1,80}$", examples=["backup-9d1c7a52"])
@@ -51,6 +51,7 @@ class BackupSummary(Model):
 
     name: str
     status: BackupStatus
+    """`damaged`: its marker or its manifest is lost or damaged, so that nothing else is known of it."""
     created_at: datetime
     """When the backup was begun, UTC."""
     finished_at: datetime | None
@@ -68,7 +69,9 @@ class BackupSummary(Model):
     holds_secrets: bool = False
     """Whether it has users with hashes of their passwords."""
     origin: str = "milvus-vault"
-    """The program that made it."""
+    """The program that made it; empty where that cannot be read."""
+    damage: str = ""
+    """What is wrong with it, as far as a verification, a prune or this list has seen; see `repair`. Empty: nothing."""
 
 
 class Link(Model):
@@ -133,6 +136,16 @@ class Verification(Model):
     """Whether objects could be compared with recorded ETags and checksums; else only presence and size were."""
     problems: tuple[str, ...] = ()
     """The first hundred things that are wrong."""
+
+
+class Damage(Model):
+    """What a prune found wrong with a backup."""
+
+    name: str
+    problem: str
+    found_at: datetime
+    told_at: datetime | None = None
+    """When people were told; null: not yet."""
 
 
 class Backup(BackupSummary):

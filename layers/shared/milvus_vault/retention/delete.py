@@ -10,6 +10,7 @@ from datetime import datetime
 from itertools import batched
 
 from milvus_vault.archive.layout import BackupLayout
+from milvus_vault.archive.remains import was_published
 from milvus_vault.archive.tombstones import Tombstone, is_being_deleted, tombstone_key
 from milvus_vault.catalogue import Catalogue
 from milvus_vault.claims import CLAIM, ClaimHeldError, Claims, check_owner
@@ -86,7 +87,7 @@ class BackupDeletion:
     def _delete(self) -> bool:
         self._claim()
         try:
-            if self._marker_exists():
+            if self._marker_exists() or self._is_to_go_without_marker():
                 self._bury()
             elif not self._is_buried(self._deletion.name):
                 # Somebody else has deleted it since it was planned. What lies there now may be a backup to be resumed.
@@ -130,6 +131,11 @@ class BackupDeletion:
             msg = f"backup {self._deletion.name} was made anew since it was decided to delete it"
             raise BackupInProgressError(msg, hint="The next prune decides again.")
         return True
+
+    def _is_to_go_without_marker(self) -> bool:
+        """Return whether somebody wants a backup gone, by its name, that had lost its marker before."""
+        is_wanted = self.plan.request.backup_names is not None and not self._deletion.marker_etag
+        return is_wanted and was_published(self.run.store, self.run.bucket, self._layout)
 
     def _is_buried(self, name: str) -> bool:
         return is_being_deleted(self.run.store, self.run.bucket, self.run.prefix, name)

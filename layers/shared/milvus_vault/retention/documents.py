@@ -38,6 +38,8 @@ class PrunePlan(Model):
     decisions: tuple[Decision, ...]
     deletions: tuple[Deletion, ...]
     """Their positions are the indexes by which outcomes name them; none with `dry_run`."""
+    damaged: tuple[str, ...] = ()
+    """Backups that cannot be read or have lost their objects, with what is wrong."""
 
 
 class Outcome(Model):
@@ -58,6 +60,8 @@ class Swept(Model):
     """Runs whose working files, and where they had any unfinished backups and staged objects, are gone."""
     folders: tuple[str, ...] = ()
     """Folders, in the form `s3://bucket/key/`, that belonged to no run any more."""
+    quarantined: tuple[str, ...] = ()
+    """Unfinished backups that were noted, to be removed by a sweep `KeepWorkingFilesDays` later if they stay so."""
     record_count: int = 0
     claim_count: int = 0
     catalogue_count: int = 0
@@ -80,6 +84,8 @@ class PruneReport(Model):
     decisions: tuple[Decision, ...]
     outcomes: tuple[Outcome, ...]
     swept: Swept
+    damaged: tuple[str, ...] = ()
+    """Backups that cannot be read or have lost their objects, with what is wrong."""
 
 
 def outcome_name(index: int) -> str:

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 from milvus_vault.archive.tombstones import tombstone_key
 from milvus_vault.catalogue import Catalogue
-from milvus_vault.claims import CLAIM, ClaimHeldError, Claims
+from milvus_vault.claims import CLAIM, RUNNING, ClaimHeldError, Claims
 from milvus_vault.copying.concurrently import each
 from milvus_vault.errors import BackupHeldError, BackupInUseError, BackupNotFoundError
 from milvus_vault.model.names import backup_run
@@ -53,9 +53,12 @@ class PrunePreparation:
         )
         claims.take(self.run.key(CLAIM))
         buried = set(self.catalogue.being_deleted())
+        damages: dict[str, str] = {}
         if self.request.backup_names is None:
             proofs = self._proofs(sorted(self.catalogue.folders()))
             decisions = self._decide(proofs, buried)
+            damages = {proof.name: proof.damage for proof in proofs.values() if proof.damage}
+            self.catalogue.note_damages(damages)
         else:
             # A tombstone without a marker: an earlier prune has begun.
             proofs = self._proofs(dict.fromkeys(self.request.backup_names))
@@ -70,14 +73,22 @@ class PrunePreparation:
             started_at=self.started_at,
             decisions=tuple(decisions),
             deletions=() if self.request.dry_run else tuple(self._deletions(decisions, proofs)),
+            damaged=tuple(f"backup {name} is damaged: {damage}" for name, damage in sorted(damages.items())),
         )
         self.run.write(PLAN, plan)
         return plan
 
     def _proofs(self, names: Iterable[str]) -> dict[str, Proof]:
-        """Return what is sealed of those that have a marker."""
+        """Return what is sealed of those that have a marker, or have lost it."""
         prover = Prover(self.run.store, self.run.bucket, self.run.prefix, self.catalogue, self.started_at)
-        return {proof.name: proof for proof in each(prover.prove, names, threads=_READ_AT_A_TIME) if proof}
+        found = [proof for proof in each(prover.prove, names, threads=_READ_AT_A_TIME) if proof]
+        # The marker of a backup that is running may be about to be written.
+        return {proof.name: proof for proof in found if proof.marker_etag or not self._is_running(proof.name)}
+
+    def _is_running(self, name: str) -> bool:
+        claims = Claims(self.run.store, self.executions, self.run.bucket, execution_arn="", run="")
+        found = claims.holder(replace(self.run, run=backup_run(name)).key(CLAIM))
+        return found is not None and found[1] in RUNNING
 
     def _decide(self, proofs: Mapping[str, Proof], buried: Iterable[str]) -> list[Decision]:
         sealed = [proof.sealed for proof in proofs.values() if proof.sealed]

@@ -10,9 +10,10 @@ from datetime import datetime, timedelta
 from milvus_vault.archive.layout import BackupLayout
 from milvus_vault.archive.manifest import Manifest
 from milvus_vault.archive.reader import read_manifest
-from milvus_vault.catalogue import Catalogue
+from milvus_vault.archive.remains import was_published
+from milvus_vault.catalogue import UNREADABLE_BACKUP, Catalogue
 from milvus_vault.catalogue.describe import summary_of
-from milvus_vault.errors import BackupDamagedError, BackupFormatError, BackupNotFoundError, ObjectNotFoundError
+from milvus_vault.errors import BackupDamagedError, BackupNotFoundError, ObjectNotFoundError
 from milvus_vault.model.resources import BackupSummary
 from milvus_vault.ports import ObjectStore
 
@@ -33,6 +34,8 @@ class Proof:
     """Why it could not be restored now, as far as that is known, so that it stands in for no other."""
     why_kept: str = ""
     """Where nothing is sealed by which it could be deleted: why it stays."""
+    damage: str = ""
+    """What nobody may have been told of yet: that it cannot be read, or that its objects are gone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,34 +49,42 @@ class Prover:
     now: datetime
 
     def prove(self, name: str) -> Proof | None:
-        """Return what is sealed of a backup, as it is now; None where there is no marker.
+        """Return what is sealed of a backup, as it is now; None where there is no marker, and none was lost.
 
         Three requests: marker, manifest, and whether there is any object. Content is what a verification looks at.
         """
         layout = BackupLayout(self.prefix, name)
+        etag = ""
         try:
             # Before the manifest: if the marker is written anew in between, its ETag is another one later.
             etag = self.store.get_with_etag(self.bucket, layout.marker)[1]
             manifest = read_manifest(self.store, self.bucket, layout)
         except (ObjectNotFoundError, BackupNotFoundError):
-            return None
-        except (BackupDamagedError, BackupFormatError) as err:
-            return Proof(name, etag, flaw=err.message, why_kept=err.message)
+            lost = f"it has lost its marker, {layout.marker}"
+            is_lost = was_published(self.store, self.bucket, layout)
+            return Proof(name, "", flaw=lost, why_kept=lost, damage=lost) if is_lost else None
+        except UNREADABLE_BACKUP as err:
+            damage = err.message if isinstance(err, BackupDamagedError) else ""
+            return Proof(name, etag, flaw=err.message, why_kept=err.message, damage=damage)
         if manifest is None:
             # Nothing of another tool's is sealed, and nothing in it says when it expires.
             return Proof(name, etag, why_kept="it belongs to no schedule and has no expiry")
         if manifest.backup_name != name:
             why = f"somebody copied it, as a whole or in part, from backup {manifest.backup_name}"
             return Proof(name, etag, flaw=why, why_kept=why)
+        return self._of_manifest(layout, etag, manifest)
+
+    def _of_manifest(self, layout: BackupLayout, etag: str, manifest: Manifest) -> Proof:
         sealed = summary_of(manifest)
-        if self.catalogue.hold(name) is not None:
+        if self.catalogue.hold(layout.name) is not None:
             sealed = sealed.model_copy(update={"is_held": True})
-        return Proof(name, etag, sealed, flaw=self._flaw(layout, manifest))
+        # A listing's first page: all objects of all backups would take hours.
+        if manifest.object_count and not any(self.store.list_objects(self.bucket, layout.binlogs)):
+            lost = f"none of its {manifest.object_count} objects is there"
+            return Proof(layout.name, etag, sealed, flaw=lost, damage=lost)
+        return Proof(layout.name, etag, sealed, flaw=self._flaw(layout, manifest))
 
     def _flaw(self, layout: BackupLayout, manifest: Manifest) -> str:
         if manifest.started_at > self.now + _CLOCK_TOLERANCE:
             return f"it says that it was begun at {manifest.started_at:%Y-%m-%d %H:%M} UTC, which is to come"
-        # A listing's first page: all objects of all backups would take hours.
-        if manifest.object_count and not any(self.store.list_objects(self.bucket, layout.binlogs)):
-            return "none of its objects is there"
         return self.catalogue.found_damaged(layout.name, manifest.finished_at)

@@ -35,6 +35,7 @@ def report_prune(run: Workspace, plan: PrunePlan, finished_at: datetime) -> Prun
         decisions=plan.decisions,
         outcomes=outcomes,
         swept=run.find(SWEPT, Swept) or Swept(),
+        damaged=plan.damaged,
     )
     key = join(run.prefix, RUNS_FOLDER, "reports", f"{plan.execution_arn.rsplit(':', 1)[-1]}.json")
     run.store.put(run.bucket, key, report.model_dump_json(indent=1).encode())

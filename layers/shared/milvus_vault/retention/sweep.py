@@ -1,7 +1,9 @@
 """SweepLeftovers: remove what ended executions left behind.
 
 Nothing of an execution that runs, or may run, is touched: what belongs to a run is removed under the run's claim.
-Nothing outside the backup prefix and the staging prefix is touched, and nothing of a backup that has its marker.
+Nothing outside the backup prefix and the staging prefix is touched, and nothing of a backup that has its marker, or
+that has lost it. An unfinished backup is in quarantine first: noted by one sweep, removed by another one that comes at
+least the time of grace later.
 """
 
 from collections import Counter
@@ -10,6 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from milvus_vault.archive.layout import CATALOGUE_FOLDER, RUNS_FOLDER, BackupLayout, join
+from milvus_vault.archive.remains import was_published
 from milvus_vault.catalogue import Catalogue
 from milvus_vault.catalogue.entries import CatalogueKeys
 from milvus_vault.claims import CLAIM, RUNNING, Claim, ClaimHeldError, Claims
@@ -22,6 +25,9 @@ from milvus_vault.retention.documents import Swept
 KEEP_RECORDS = timedelta(days=90)
 RECORDS = ("executions", "failures", "reports", "checks")
 RUN_KINDS = ("backup-", "restore-", "verify-", "prune-")
+
+# At least one interval of the daily sweep lies between the two that note and remove something.
+QUARANTINE = timedelta(days=1)
 
 # A run with a million objects takes a quarter of an hour at 1,000 a second, so it is asked before each.
 STOP_SECONDS = 120
@@ -60,6 +66,7 @@ class Sweep:
     seconds_left: Callable[[], float]
     _runs: list[str] = field(default_factory=list)
     _folders: list[str] = field(default_factory=list)
+    _quarantined: list[str] = field(default_factory=list)
     _counts: Counter[str] = field(default_factory=Counter)
     _backup_claims: Claims = field(init=False)
     _target_claims: Claims = field(init=False)
@@ -76,6 +83,7 @@ class Sweep:
         swept = Swept(
             runs=tuple(self._runs),
             folders=tuple(self._folders),
+            quarantined=tuple(self._quarantined),
             record_count=self._counts["records"],
             claim_count=self._counts["claims"],
             catalogue_count=self._counts["catalogue"],
@@ -109,12 +117,16 @@ class Sweep:
         files = list(self.store.list_objects(self.bucket, folder))
         staged = list(self.store.list_objects(self.milvus_bucket, self._staging(run)))
         rest = list(self._unfinished_backup(run))
-        if not self._are_old([*files, *staged, *rest]) or not self._take(self._backup_claims, folder + CLAIM):
+        if not self._are_old([*files, *staged, *rest]) or self._is_running(folder + CLAIM):
+            return False
+        if not self._may_go(run.removeprefix("backup-"), rest) or not self._take(self._backup_claims, folder + CLAIM):
             return False
         # A backup may have been published since: under the claim nobody can begin to.
         rest = list(self._unfinished_backup(run))
         self._delete(self.milvus_bucket, staged)
         self._delete(self.bucket, rest)
+        if rest:
+            self.store.delete(self.bucket, [CatalogueKeys(self.prefix).orphan(run.removeprefix("backup-"))])
         self._delete(self.bucket, [file for file in files if file.key != folder + CLAIM])
         self.store.delete(self.bucket, [folder + CLAIM])
         return True
@@ -124,9 +136,11 @@ class Sweep:
         return self._parts_without_marker(name) if name != run else iter(())
 
     def _parts_without_marker(self, name: str) -> Iterator[ListedObject]:
-        """Yield the objects of an unfinished backup: nothing if it has its marker or is being deleted by a prune."""
+        """Yield the objects of an unfinished backup: nothing if it is, or was, a whole one, or a prune deletes it."""
         layout = BackupLayout(self.prefix, name)
-        if self._exists(layout.marker) or self._exists(CatalogueKeys(self.prefix).tombstones + f"{name}.json"):
+        if self._exists(layout.marker) or was_published(self.store, self.bucket, layout):
+            return
+        if self._exists(CatalogueKeys(self.prefix).tombstones + f"{name}.json"):
             return
         for folder in (layout.binlogs, f"{layout.root}meta/"):
             yield from self.store.list_objects(self.bucket, folder)
@@ -134,10 +148,7 @@ class Sweep:
     # --- what belongs to no run any more ----------------------------------------------------------
 
     def _sweep_backups(self) -> Iterator[str]:
-        """Remove folders of backups that have had neither a marker nor a run for the time of grace.
-
-        Since when is noted: the objects of a backup whose marker somebody has just lost are as old as the backup.
-        """
+        """Remove folders of unfinished backups that have had no run for the time of grace."""
         runs = set(self.store.list_folders(self.bucket, self._run_folder()))
         folder = join(self.prefix)
         for name in list(self.store.list_folders(self.bucket, f"{folder}/" if folder else "")):
@@ -147,16 +158,27 @@ class Sweep:
             note = CatalogueKeys(self.prefix).orphan(name)
             if not parts:
                 self.store.delete(self.bucket, [note])
-            elif self._are_old(parts):
+            elif self._are_old(parts) and self._may_go(name, parts):
                 self._sweep_orphan(name, note)
             yield name
 
-    def _sweep_orphan(self, name: str, note: str) -> None:
+    def _may_go(self, name: str, parts: list[ListedObject]) -> bool:
+        """Return whether parts of an unfinished backup have been in quarantine for long enough; else see that they are.
+
+        What was written since they were noted begins anew.
+        """
+        if not parts:
+            return True
+        note = CatalogueKeys(self.prefix).orphan(name)
         noted = self._find(note)
-        if noted is None:
+        since = noted.modified_at if noted else None
+        if since is None or any(part.modified_at is None or part.modified_at > since for part in parts):
             self.store.put(self.bucket, note, b"{}")
-        if noted is None or not self._is_older(noted, self.grace):
-            return
+            self._quarantined.append(name)
+            return False
+        return since <= self.now - max(self.grace, QUARANTINE)
+
+    def _sweep_orphan(self, name: str, note: str) -> None:
         claim = self._run_folder(backup_run(name)) + CLAIM
         if self._take(self._backup_claims, claim):
             # Under the claim nobody can begin to make it a backup: only what has no marker by now goes.
@@ -202,12 +224,13 @@ class Sweep:
         Catalogue(self.store, self.bucket, self.prefix).entries(adopt=False)
         folder = join(self.prefix)
         names = set(self.store.list_folders(self.bucket, f"{folder}/" if folder else ""))
-        for place in (keys.holds, keys.verifications, keys.tombstones, keys.orphans):
-            gone = [
-                listed
-                for listed in self.store.list_objects(self.bucket, place)
-                if self._are_old([listed]) and listed.key.removeprefix(place).removesuffix(".json") not in names
-            ]
+        for place in (keys.holds, keys.verifications, keys.tombstones, keys.orphans, keys.damages):
+            gone = []
+            for listed in self.store.list_objects(self.bucket, place):
+                name = listed.key.removeprefix(place).removesuffix(".json")
+                # A listing of folders may have left it out, and a hold is not made anew.
+                if self._are_old([listed]) and name not in names and not self._has_objects(name):
+                    gone.append(listed)
             self._delete(self.bucket, gone)
             self._counts["catalogue"] += len(gone)
 
@@ -230,12 +253,19 @@ class Sweep:
     def _claims(self, executions: Executions, bucket: str) -> Claims:
         return Claims(self.store, executions, bucket, execution_arn=self.execution_arn, run=self.run)
 
+    def _is_running(self, claim: str) -> bool:
+        found = self._backup_claims.holder(claim)
+        return found is not None and found[0].execution_arn != self.execution_arn and found[1] in RUNNING
+
     def _take(self, claims: Claims, key: str) -> bool:
         try:
             claims.take(key)
         except ClaimHeldError:
             return False
         return True
+
+    def _has_objects(self, name: str) -> bool:
+        return any(self.store.list_objects(self.bucket, BackupLayout(self.prefix, name).root))
 
     def _find(self, key: str) -> ListedObject | None:
         return next((listed for listed in self.store.list_objects(self.bucket, key) if listed.key == key), None)

@@ -54,7 +54,8 @@ def look_at(schedules: Iterable[StoredSchedule], history: History, now: datetime
 
 def _health(stored: StoredSchedule, history: History, now: datetime) -> ScheduleHealth:
     expression = expression_of(stored)
-    recent = [b for b in history.list(_LOOK_BACK, None, schedule=stored.name).items if b.status == "complete"]
+    listed = history.list(_LOOK_BACK, None, schedule=stored.name).items
+    recent = [backup for backup in listed if backup.status == "complete" and not backup.damage]
     newest = recent[0].created_at if recent else history.last_success(stored.name)
     # A backup is listed when it is complete, and counts from when it was begun.
     duration = max((b.finished_at - b.created_at for b in recent if b.finished_at), default=timedelta())

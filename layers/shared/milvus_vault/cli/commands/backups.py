@@ -4,6 +4,7 @@ import itertools
 from typing import Annotated, Literal
 
 import typer
+from rich.markup import escape
 
 from milvus_vault.cli.exit_codes import ExitCode
 from milvus_vault.cli.options import (
@@ -90,10 +91,14 @@ def list_backups(
     from milvus_vault.cli.listing import show_list
 
     session = session_of(context)
-    items = itertools.islice(session.vault().list_backups(schedule=schedule, page_size=min(limit, 100)), limit + 1)
+    found = session.vault().list_backups(schedule=schedule, page_size=min(limit, 100))
+    items = list(itertools.islice(found, limit + 1))
     show_list(
         session.output, items, limit, tables.backups, "There is no backup yet: milvus-vault create -n NAME --wait"
     )
+    for item in items[:limit]:
+        if item.damage and not session.output.is_json:
+            session.output.say(f"[red]✗[/] {escape(item.name)}: {escape(item.damage)}")
 
 
 def get(context: typer.Context, argument: NameArgument = "", name: NameOption = "") -> None:
@@ -177,6 +182,27 @@ def verify(
     chosen = backup_name(argument, name)
     started = session.vault().verify_backup(chosen, idempotency_key=key)
     done = f"check of [bold]{chosen}[/] started,"
+    start_or_follow(session, started, wait=wait, timeout_seconds=timeout, done=done)
+
+
+def repair(
+    context: typer.Context,
+    argument: NameArgument = "",
+    name: NameOption = "",
+    wait: Wait = False,
+    timeout: Timeout = 0,
+    key: Key = "",
+) -> None:
+    """Mend what is lost or damaged of a backup's marker and manifest, then check all of it, and say what is lost.
+
+    [dim]milvus-vault repair before_upgrade --wait[/]
+    """
+    from milvus_vault.cli.following import start_or_follow
+
+    session = session_of(context)
+    chosen = backup_name(argument, name)
+    started = session.vault().repair_backup(chosen, idempotency_key=key)
+    done = f"repair of [bold]{chosen}[/] started,"
     start_or_follow(session, started, wait=wait, timeout_seconds=timeout, done=done)
 
 

@@ -1,0 +1,383 @@
+"""Mend what can be mended of a backup's metadata, and say what is lost.
+
+The marker follows from the manifest, byte by byte. Where the manifest is gone it is made anew from the documents of the
+collections, and where these are gone too the backup goes on as one of milvus-backup, from that tool's files beside
+them. Objects are not mended: the verification that follows says which are wrong.
+"""
+
+import json
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+
+from pydantic import ValidationError
+
+from milvus_vault import __version__
+from milvus_vault.archive.layout import DELTA_LOG, INSERT_LOG, BackupLayout
+from milvus_vault.archive.manifest import (
+    FORMAT_VERSION,
+    CollectionDocument,
+    CollectionEntry,
+    CollectionFailure,
+    FileDigest,
+    Manifest,
+    Source,
+    digest,
+    read_object_list,
+)
+from milvus_vault.archive.reader import check_backup_exists, read_archive, read_manifest
+from milvus_vault.archive.reference_messages import BackupMessage
+from milvus_vault.archive.reference_translate import translate_database
+from milvus_vault.archive.reference_writer import (
+    COLLECTION_META,
+    FULL_META,
+    PARTITION_META,
+    SEGMENT_META,
+    marker_file,
+)
+from milvus_vault.archive.tombstones import check_not_being_deleted
+from milvus_vault.catalogue import Catalogue
+from milvus_vault.catalogue.describe import describe, summary_of
+from milvus_vault.claims import CLAIM, ClaimHeldError, Claims
+from milvus_vault.errors import (
+    BackupDamagedError,
+    BackupFormatError,
+    BackupInProgressError,
+    ObjectNotFoundError,
+)
+from milvus_vault.model.base import Model
+from milvus_vault.model.collections import DEFAULT_DATABASE, CollectionName
+from milvus_vault.model.names import backup_run, short_hash
+from milvus_vault.model.objects import ListedObject
+from milvus_vault.model.requests import ScheduleTag
+from milvus_vault.model.resources import BackupSummary, Hold
+from milvus_vault.ports import Executions
+from milvus_vault.workspace import Workspace
+
+REPAIRED = "repaired.json"
+
+_REFERENCE_FILES = (FULL_META, COLLECTION_META, PARTITION_META, SEGMENT_META)
+_SHA256 = re.compile(rb'"manifest_sha256":"(.{64})"', re.DOTALL)
+# Some flipped bits in the marker's digest; of another manifest nearly all of its 64 digits differ.
+_FLIPPED_DIGITS = 4
+
+_NO_REPAIR_HINT = "Bring the objects of its folder meta/ back from a copy, or from older versions of them."
+
+
+class Repaired(Model):
+    """What a repair did."""
+
+    mended: tuple[str, ...] = ()
+    lost: tuple[str, ...] = ()
+    """What could not be brought back, or is not proven any more."""
+
+
+@dataclass(frozen=True, slots=True)
+class BackupRepair:
+    """The repair of one backup by one execution."""
+
+    run: Workspace
+    layout: BackupLayout
+    catalogue: Catalogue
+    executions: Executions
+    execution_arn: str
+    now: datetime
+
+    def repair(self) -> Repaired:
+        """Mend the metadata, once, and return what was done. Safe to repeat.
+
+        Raises:
+            BackupNotFoundError: There is no such backup, or it is being deleted.
+            BackupInProgressError: An execution works on the backup.
+            BackupFormatError: A newer release wrote it.
+            BackupDamagedError: Nothing is left to mend it from.
+        """
+        done = self.run.find(REPAIRED, Repaired)
+        if done is not None:
+            return done
+        with_claim = replace(self.run, run=backup_run(self.layout.name))
+        claims = Claims(
+            self.run.store, self.executions, self.run.bucket, execution_arn=self.execution_arn, run=self.run.run
+        )
+        try:
+            before = claims.take(with_claim.key(CLAIM))
+        except ClaimHeldError as err:
+            msg = f"execution {err.holder.execution_arn} is working on backup {self.layout.name}"
+            raise BackupInProgressError(msg, hint="Wait for it, and repair the backup then if need be.") from err
+        try:
+            check_not_being_deleted(self.run.store, self.run.bucket, self.run.prefix, self.layout.name)
+            check_backup_exists(self.run.store, self.run.bucket, self.layout)
+            repaired = self._repair()
+            self._tell_the_catalogue()
+        finally:
+            # The run's own claim tells a later execution whether there is something to resume.
+            if before is not None and before.execution_arn != self.execution_arn:
+                with_claim.write(CLAIM, before)
+            else:
+                with_claim.delete([CLAIM])
+        self.run.write(REPAIRED, repaired)
+        return repaired
+
+    # --- which way ----------------------------------------------------------------------------
+
+    def _repair(self) -> Repaired:
+        marker, body = self._find(self.layout.marker), self._find(self.layout.manifest)
+        try:
+            read_manifest(self.run.store, self.run.bucket, self.layout)
+            is_readable = True
+        except (BackupDamagedError, BackupFormatError):
+            # A newer format may be a flipped bit of the marker; what the manifest says of it is looked at below.
+            is_readable = False
+        if is_readable and (body is not None or self._is_archive()):
+            return Repaired()
+        manifest = _parse_manifest(self.layout, body) if body is not None else None
+        if manifest is not None and body is not None and not _contradicts(marker, body):
+            return self._seal(marker, manifest, body)
+        documents = list(self._documents())
+        if documents:
+            return self._from_documents(marker, documents)
+        return self._as_of_milvus_backup(body)
+
+    def _is_archive(self) -> bool:
+        """Return whether a backup of another tool can be read."""
+        try:
+            read_archive(self.run.store, self.run.bucket, self.layout)
+        except BackupDamagedError:
+            return False
+        return True
+
+    def _tell_the_catalogue(self) -> None:
+        backup = describe(self.run.store, self.run.bucket, self.layout)
+        self.catalogue.publish(BackupSummary(**{field: getattr(backup, field) for field in BackupSummary.model_fields}))
+        self.catalogue.forget_damage(self.layout.name)
+
+    # --- the marker from the manifest -----------------------------------------------------------
+
+    def _seal(self, marker: bytes | None, manifest: Manifest, body: bytes) -> Repaired:
+        remembered = self.catalogue.remembered(self.layout.name)
+        is_proven = _vouches(marker, body) or (
+            remembered is not None and remembered == summary_of(manifest).model_copy(update={"name": self.layout.name})
+        )
+        self._write_marker(marker_file(manifest, body))
+        mended = (f"{self.layout.marker} was made anew from {self.layout.manifest}",)
+        if is_proven:
+            return Repaired(mended=mended)
+        return Repaired(mended=mended, lost=(self._hold("neither a marker nor an entry proves the manifest any more"),))
+
+    def _hold(self, why: str) -> str:
+        """Hold a backup whose times and expiry nothing proves, so that no policy deletes it on their word."""
+        if self.catalogue.hold(self.layout.name) is None:
+            reason = f"repaired on {self.now.astimezone(UTC):%Y-%m-%d}: {why}"
+            self.catalogue.place_hold(self.layout.name, Hold(reason=reason), self.execution_arn)
+        return f"{why}: a hold keeps the backup until you have looked at it and lift the hold"
+
+    # --- the manifest from documents -------------------------------------------------------------
+
+    def _documents(self) -> Iterator[tuple[CollectionDocument | None, CollectionEntry | None, str]]:
+        """Yield the documents with their entries, or what is wrong with them."""
+        folder = self.layout.collection_document(0).rpartition("/")[0] + "/"
+        for listed in list(self.run.store.list_objects(self.run.bucket, folder)):
+            number = listed.key.removeprefix(folder).removesuffix(".json")
+            if not number.isascii() or not number.isdigit():
+                continue
+            try:
+                yield (*self._document(int(number)), "")
+            except (ValueError, ObjectNotFoundError):
+                yield None, None, f"{listed.key}, or the list of its objects, cannot be read: its collection is lost"
+
+    def _document(self, number: int) -> tuple[CollectionDocument, CollectionEntry]:
+        """Return a collection's document and what a manifest says of it. Raises `ValueError`."""
+        body = self.run.store.get(self.run.bucket, self.layout.collection_document(number))
+        objects = self.run.store.get(self.run.bucket, self.layout.object_list(number))
+        document = CollectionDocument.model_validate_json(body)
+        if document.description.collection_id != number:
+            msg = "it describes another collection"
+            raise ValueError(msg)
+        sizes = [item.size_bytes for item in read_object_list(objects)]
+        entry = CollectionEntry(
+            name=document.description.name,
+            collection_id=number,
+            segment_count=len(document.segments),
+            row_count=sum(segment.row_count for segment in document.segments),
+            live_row_count=document.live_row_count,
+            moment=document.moment,
+            object_count=len(sizes),
+            size_bytes=sum(sizes),
+            document=digest(self.layout.collection_document(number).removeprefix(self.layout.root), body),
+            objects=digest(self.layout.object_list(number).removeprefix(self.layout.root), objects),
+        )
+        return document, entry
+
+    def _from_documents(
+        self,
+        marker: bytes | None,
+        found: Sequence[tuple[CollectionDocument | None, CollectionEntry | None, str]],
+    ) -> Repaired:
+        entries = tuple(sorted((entry for _, entry, _ in found if entry), key=lambda entry: str(entry.name)))
+        lost = [wrong for *_, wrong in found if wrong]
+        said = self._reference_message() or _parse_message(marker) or BackupMessage()
+        failures = tuple(_lost_collections(said, entries))
+        lost += [f"{failure.name} has no document that can be read: it is lost" for failure in failures]
+        remembered = self.catalogue.remembered(self.layout.name)
+        version = said.milvus_version or (remembered.milvus_version if remembered else "")
+        if not entries or not version:
+            msg = f"the manifest of backup {self.layout.name} cannot be made anew: "
+            msg += "no document can be read" if not entries else "nothing says of which version its Milvus was"
+            raise BackupDamagedError(msg, hint=_NO_REPAIR_HINT)
+        written = [o.modified_at for o in self._list_metadata() if o.modified_at] or [self.now]
+        rbac = self._find(self.layout.rbac)
+        described = tuple(translate_database(database) for database in said.database_backups)
+        manifest = Manifest(
+            backup_name=self.layout.name,
+            backup_id=short_hash(self.layout.name, 32),
+            created_by=f"milvus-vault {__version__}, repair",
+            execution_arn="",
+            started_at=remembered.created_at if remembered else min(written),
+            finished_at=(remembered.finished_at if remembered else None) or max(written),
+            meta_only=remembered.meta_only if remembered else not any(entry.object_count for entry in entries),
+            schedule=ScheduleTag(name=remembered.schedule) if remembered and remembered.schedule else None,
+            expires_at=remembered.expires_at if remembered else None,
+            source=Source(milvus_version=version, bucket="unknown", root_path=self._root_path(entries)),
+            databases=tuple(
+                sorted({database.name for database in described} | {entry.name.database for entry in entries})
+            ),
+            database_descriptions=described,
+            collections=entries,
+            moment=_shared_moment(entries),
+            failures=failures,
+            warnings=(f"The manifest was made anew on {self.now.astimezone(UTC):%Y-%m-%d} from the documents.",),
+            rbac=digest(self.layout.rbac.removeprefix(self.layout.root), rbac) if rbac is not None else None,
+            object_count=sum(entry.object_count for entry in entries),
+            size_bytes=sum(entry.size_bytes for entry in entries),
+            files=tuple(self._reference_digests()),
+        )
+        body = manifest.model_dump_json(indent=1).encode()
+        self.run.store.put(self.run.bucket, self.layout.manifest, body)
+        self._write_marker(marker_file(manifest, body))
+        if remembered is None:
+            lost.append("when it was made, for which its files' times stand in, its schedule and its expiry")
+        lost.append(self._hold("nothing proves the documents of its collections any more"))
+        lost.append("the bucket that it was taken from, the run that made it, and its warnings")
+        mended = f"{self.layout.manifest} was made anew from {len(entries)} document(s), and the marker from it"
+        return Repaired(mended=(mended,), lost=tuple(lost))
+
+    def _root_path(self, entries: Iterable[CollectionEntry]) -> str:
+        for entry in entries:
+            body = self.run.store.get(self.run.bucket, self.layout.root + entry.objects.key)
+            for item in read_object_list(body):
+                return re.split(f"/?(?:{INSERT_LOG}|{DELTA_LOG})/", item.source_key)[0]
+        return ""
+
+    def _reference_digests(self) -> Iterator[FileDigest]:
+        for name in sorted(_REFERENCE_FILES):
+            if (body := self._find(self.layout.meta(name))) is not None:
+                yield digest(f"meta/{name}", body)
+
+    # --- as a backup of milvus-backup --------------------------------------------------------------
+
+    def _as_of_milvus_backup(self, manifest: bytes | None) -> Repaired:
+        full = self._find(self.layout.meta(FULL_META))
+        members = _members(full) if full is not None else None
+        if members is None or _parse_message(full) is None:
+            msg = f"backup {self.layout.name} has neither a manifest, nor documents, nor a {FULL_META} that can be read"
+            raise BackupDamagedError(msg, hint=_NO_REPAIR_HINT)
+        lost = []
+        if manifest is not None:
+            # Beside a manifest no reader takes a backup for one of another tool.
+            aside = self.layout.vault("manifest.damaged.json")
+            self.run.store.put(self.run.bucket, aside, manifest)
+            self.run.store.delete(self.run.bucket, [self.layout.manifest])
+            lost.append(f"the manifest; what there was of it is {aside} now")
+        if manifest is not None or any(self.run.store.list_objects(self.run.bucket, self.layout.vault(""))):
+            lost.append("the moment, and ETags and checksums of objects: only sizes can be compared")
+        summary = {key: value for key, value in members.items() if key not in {"collection_backups", "rbac_meta"}}
+        self._write_marker(json.dumps(summary, separators=(",", ":")).encode())
+        if self.catalogue.remembered(self.layout.name) is not None:
+            lost.append("its schedule and its expiry: no policy deletes it any more")
+        return Repaired(mended=(f"{self.layout.marker} was made anew from {FULL_META}",), lost=tuple(lost))
+
+    # --- in common ---------------------------------------------------------------------------------
+
+    def _reference_message(self) -> BackupMessage | None:
+        return _parse_message(self._find(self.layout.meta(FULL_META)))
+
+    def _list_metadata(self) -> Iterable[ListedObject]:
+        return self.run.store.list_objects(self.run.bucket, self.layout.meta(""))
+
+    def _find(self, key: str) -> bytes | None:
+        try:
+            return self.run.store.get(self.run.bucket, key)
+        except ObjectNotFoundError:
+            return None
+
+    def _write_marker(self, body: bytes) -> None:
+        """Write the marker where there is none, or in place of the one that was looked at."""
+        store, bucket = self.run.store, self.run.bucket
+        try:
+            etag = store.get_with_etag(bucket, self.layout.marker)[1]
+        except ObjectNotFoundError:
+            is_written = store.put_if_absent(bucket, self.layout.marker, body)
+        else:
+            is_written = store.put_if_unchanged(bucket, self.layout.marker, body, etag)
+        if not is_written:
+            msg = f"somebody else wrote {self.layout.marker} meanwhile"
+            raise BackupInProgressError(msg, hint="Look at the backup, and repair it again if need be.")
+
+
+def _parse_manifest(layout: BackupLayout, body: bytes) -> Manifest | None:
+    """Return a manifest, or None where it cannot be read. Raises `BackupFormatError` for that of a newer release."""
+    members = _members(body)
+    version = members.get("format_version") if members else None
+    if isinstance(version, int) and version > FORMAT_VERSION:
+        msg = f"{layout.manifest} has format version {version}; this release reads up to {FORMAT_VERSION}"
+        raise BackupFormatError(msg, hint="Repair it with a newer release of Milvus Vault.")
+    try:
+        return Manifest.model_validate_json(body)
+    except ValidationError:
+        return None
+
+
+def _members(body: bytes) -> dict[str, object] | None:
+    try:
+        members = json.loads(body)
+    except (ValueError, RecursionError):
+        return None
+    return members if isinstance(members, dict) else None
+
+
+def _parse_message(body: bytes | None) -> BackupMessage | None:
+    try:
+        return BackupMessage.model_validate_json(body) if body is not None else None
+    except ValidationError:
+        return None
+
+
+def _vouches(marker: bytes | None, manifest: bytes) -> bool:
+    """Return whether a marker, damaged as it may be, has this manifest's digest, but for some flipped bits."""
+    found = _SHA256.search(marker or b"")
+    if found is None:
+        return False
+    said: bytes = found[1]
+    wanted = digest("", manifest).sha256.encode()
+    return sum(one != other for one, other in zip(said, wanted, strict=True)) <= _FLIPPED_DIGITS
+
+
+def _contradicts(marker: bytes | None, manifest: bytes) -> bool:
+    """Return whether a marker has the digest of another manifest, so that this one is not what was written."""
+    return _SHA256.search(marker or b"") is not None and not _vouches(marker, manifest)
+
+
+def _lost_collections(said: BackupMessage, entries: Iterable[CollectionEntry]) -> Iterator[CollectionFailure]:
+    there = {entry.collection_id for entry in entries}
+    for collection in said.collection_backups:
+        if collection.collection_id not in there:
+            name = CollectionName(database=collection.db_name or DEFAULT_DATABASE, name=collection.collection_name)
+            yield CollectionFailure(name=name, error="BackupDamagedError", message="its documents were lost")
+
+
+def _shared_moment(entries: Iterable[CollectionEntry]) -> int:
+    counted = Counter(entry.moment for entry in entries)
+    moment, count = counted.most_common(1)[0]
+    return moment if count == counted.total() else 0

@@ -1,0 +1,257 @@
+"""A backup whose marker or manifest is lost is mended from what is left, and what was lost is said."""
+
+import json
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from milvus_vault.archive.layout import BackupLayout
+from milvus_vault.archive.manifest import Manifest
+from milvus_vault.archive.reader import read_archive, read_manifest, read_objects
+from milvus_vault.archive.tombstones import tombstone_key
+from milvus_vault.catalogue import Catalogue
+from milvus_vault.catalogue.describe import summary_of
+from milvus_vault.claims import Claim, Claims
+from milvus_vault.errors import (
+    BackupDamagedError,
+    BackupFormatError,
+    BackupInProgressError,
+    BackupNotFoundError,
+    VaultError,
+)
+from milvus_vault.model.requests import ScheduleTag
+from milvus_vault.verifying.repair import BackupRepair, Repaired
+from milvus_vault.workspace import Workspace
+from tests.support.memory_store import InMemoryObjectStore
+from tests.unit.archive.samples import BUCKET, PREFIX, golden_layout, golden_store, sample_contents, write_backup
+from tests.unit.test_claims import FakeExecutions
+
+NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
+LAYOUT = BackupLayout(PREFIX, "books")
+NIGHTLY = ScheduleTag(name="nightly")
+CLAIM = f"{PREFIX}/.runs/backup-books/claim.json"
+
+
+@pytest.fixture
+def store() -> InMemoryObjectStore:
+    """A bucket with a backup and its entry."""
+    store = InMemoryObjectStore(BUCKET)
+    manifest = write(store)
+    Catalogue(store, BUCKET, PREFIX).publish(summary_of(manifest))
+    return store
+
+
+def write(store: InMemoryObjectStore) -> Manifest:
+    """Write a backup of a schedule that expires in a month."""
+    expires_at = NOW + timedelta(days=30)
+    return write_backup(store, LAYOUT, sample_contents(LAYOUT), schedule=NIGHTLY, expires_at=expires_at)
+
+
+def catalogue(store: InMemoryObjectStore) -> Catalogue:
+    """Return the catalogue."""
+    return Catalogue(store, BUCKET, PREFIX, clock=lambda: NOW)
+
+
+def repair(store: InMemoryObjectStore, layout: BackupLayout = LAYOUT, arn: str = "me", **statuses: str) -> Repaired:
+    """Repair a backup in one execution."""
+    return BackupRepair(
+        run=Workspace(store, BUCKET, PREFIX, f"verify-{arn}"),
+        layout=layout,
+        catalogue=catalogue(store),
+        executions=FakeExecutions(**statuses),
+        execution_arn=arn,
+        now=NOW,
+    ).repair()
+
+
+def contents(store: InMemoryObjectStore) -> dict[str, bytes]:
+    """Return all objects of the backup."""
+    return {key: found.body for key, found in store.buckets[BUCKET].items() if key.startswith(LAYOUT.root)}
+
+
+def forget_entries(store: InMemoryObjectStore) -> None:
+    """Lose the catalogue's entries."""
+    store.delete(BUCKET, [key for key in store.buckets[BUCKET] if "/.catalogue/backups/" in key])
+
+
+def test_a_whole_backup_is_left_as_it_is(store: InMemoryObjectStore) -> None:
+    before = contents(store)
+    assert repair(store) == Repaired()
+    assert contents(store) == before
+
+
+def test_a_lost_marker_is_made_anew_byte_by_byte(store: InMemoryObjectStore) -> None:
+    before = contents(store)
+    store.delete(BUCKET, [LAYOUT.marker])
+    catalogue(store).note_damages({"books": "it has lost its marker"})
+
+    repaired = repair(store)
+
+    assert contents(store) == before
+    # Its entry is as it was, and proves the manifest.
+    assert repaired.lost == ()
+    assert catalogue(store).damages() == []
+    assert catalogue(store).hold("books") is None
+
+
+def test_no_flipped_bit_of_a_marker_costs_anything(store: InMemoryObjectStore) -> None:
+    before = contents(store)
+    forget_entries(store)
+    marker = before[LAYOUT.marker]
+    for bit in range(0, 8 * len(marker), 3):
+        body = bytearray(marker)
+        body[bit // 8] ^= 1 << bit % 8
+        store.put(BUCKET, LAYOUT.marker, bytes(body))
+        try:
+            read_manifest(store, BUCKET, LAYOUT)
+        except VaultError:
+            repair(store, arn=f"bit{bit}")
+        assert contents(store) == before
+
+
+def test_a_manifest_that_nothing_proves_is_sealed_and_held(store: InMemoryObjectStore) -> None:
+    before = contents(store)
+    forget_entries(store)
+    store.delete(BUCKET, [LAYOUT.marker])
+
+    (lost,) = repair(store).lost
+
+    assert contents(store) == before
+    assert "proves the manifest" in lost
+    hold = catalogue(store).hold("books")
+    assert hold is not None
+    assert hold.reason.startswith("repaired on 2026-11-22")
+
+
+def test_a_manifest_that_an_entry_contradicts_is_sealed_and_held(store: InMemoryObjectStore) -> None:
+    store.delete(BUCKET, [LAYOUT.marker])
+    body = store.get(BUCKET, LAYOUT.manifest).replace(b'"expires_at":"2026', b'"expires_at":"2006')
+    store.put(BUCKET, LAYOUT.manifest, body)
+    repair(store)
+    assert catalogue(store).hold("books") is not None
+
+
+@pytest.mark.parametrize("damage", ["lost", "cut", "flipped"])
+def test_a_manifest_is_made_anew_from_the_documents(store: InMemoryObjectStore, damage: str) -> None:
+    before = read_archive(store, BUCKET, LAYOUT)
+    written = read_manifest(store, BUCKET, LAYOUT)
+    body = store.get(BUCKET, LAYOUT.manifest)
+    if damage == "lost":
+        store.delete(BUCKET, [LAYOUT.manifest, LAYOUT.marker])
+    else:
+        changed = body[: len(body) // 2] if damage == "cut" else body.replace(b"2026-03-01", b"2025-03-01")
+        store.put(BUCKET, LAYOUT.manifest, changed)
+
+    repaired = repair(store)
+
+    after, manifest = read_archive(store, BUCKET, LAYOUT), read_manifest(store, BUCKET, LAYOUT)
+    assert written is not None
+    assert manifest is not None
+    assert after.collections == tuple(sorted(before.collections, key=lambda collection: str(collection.name)))
+    assert after.rbac == before.rbac
+    assert after.database_descriptions == before.database_descriptions
+    assert sum(len(read_objects(store, BUCKET, LAYOUT, c)) for c in after.collections) == written.object_count
+    # What the catalogue remembers.
+    assert (manifest.started_at, manifest.expires_at) == (written.started_at, written.expires_at)
+    assert manifest.schedule is not None
+    assert manifest.schedule.name == "nightly"
+    assert manifest.source.root_path == "files"
+    assert (manifest.object_count, manifest.size_bytes) == (written.object_count, written.size_bytes)
+    assert "2 document(s)" in repaired.mended[0]
+    assert catalogue(store).hold("books") is not None
+    assert catalogue(store).get("books").run is None
+
+
+def test_a_collection_without_a_document_is_named_as_lost(store: InMemoryObjectStore) -> None:
+    store.delete(BUCKET, [LAYOUT.manifest])
+    document = next(key for key in contents(store) if "/vault/collections/" in key)
+    store.put(BUCKET, document, b"{")
+
+    repaired = repair(store)
+
+    manifest = read_manifest(store, BUCKET, LAYOUT)
+    assert manifest is not None
+    assert manifest.is_partial
+    assert len(manifest.collections) == len(manifest.failures) == 1
+    assert any(f"{manifest.failures[0].name} has no document" in lost for lost in repaired.lost)
+    assert catalogue(store).get("books").status == "partial"
+
+
+def test_without_documents_a_backup_goes_on_as_one_of_milvus_backup(store: InMemoryObjectStore) -> None:
+    before = read_archive(store, BUCKET, LAYOUT)
+    store.put(BUCKET, LAYOUT.manifest, b"{")
+    store.delete(BUCKET, [key for key in contents(store) if "/vault/collections/" in key])
+
+    repaired = repair(store)
+
+    after = read_archive(store, BUCKET, LAYOUT)
+    assert (after.origin, after.has_checksums) == ("milvus_backup", False)
+    assert [(c.name, c.row_count) for c in after.collections] == [(c.name, c.row_count) for c in before.collections]
+    assert store.get(BUCKET, LAYOUT.vault("manifest.damaged.json")) == b"{"
+    assert any("moment" in lost for lost in repaired.lost)
+    assert any("no policy deletes it" in lost for lost in repaired.lost)
+
+
+@pytest.mark.parametrize("name", ["golden_057", "golden_0516", "golden_2_5"])
+def test_the_marker_of_another_tools_backup_is_made_anew(name: str) -> None:
+    store, layout = golden_store(name), golden_layout(name)
+    before = read_archive(store, BUCKET, layout)
+    for body in (None, b"[" * 100_000):
+        store.delete(BUCKET, [layout.marker])
+        if body is not None:
+            store.put(BUCKET, layout.marker, body)
+        repair(store, layout, arn=f"me{body is None}")
+        assert read_archive(store, BUCKET, layout) == before
+        assert catalogue(store).get(name).status == "complete"
+
+
+def test_where_nothing_is_left_to_mend_from_nothing_is_changed(store: InMemoryObjectStore) -> None:
+    store.put(BUCKET, LAYOUT.manifest, b"{")
+    documents = [key for key in contents(store) if "/vault/collections/" in key]
+    store.delete(BUCKET, [*documents, LAYOUT.meta("full_meta.json")])
+    before = contents(store)
+    with pytest.raises(BackupDamagedError, match="neither a manifest, nor documents, nor"):
+        repair(store)
+    assert contents(store) == before
+    # The claim of the name is free again.
+    assert CLAIM not in store.buckets[BUCKET]
+
+
+def test_a_manifest_of_a_newer_release_is_left_alone(store: InMemoryObjectStore) -> None:
+    newer = json.loads(store.get(BUCKET, LAYOUT.manifest)) | {"format_version": 99}
+    store.put(BUCKET, LAYOUT.manifest, json.dumps(newer).encode())
+    before = contents(store)
+    with pytest.raises(BackupFormatError):
+        repair(store)
+    assert contents(store) == before
+
+
+def test_what_is_no_backup_or_is_being_deleted_is_not_found(store: InMemoryObjectStore) -> None:
+    with pytest.raises(BackupNotFoundError):
+        repair(store, BackupLayout(PREFIX, "nothing"))
+    store.put(BUCKET, tombstone_key(PREFIX, "books"), b"{}")
+    with pytest.raises(BackupNotFoundError):
+        repair(store, arn="later")
+
+
+def test_nothing_is_repaired_while_an_execution_works_on_the_backup(store: InMemoryObjectStore) -> None:
+    Claims(store, FakeExecutions(), BUCKET, execution_arn="other", run="backup-books").take(CLAIM)
+    store.delete(BUCKET, [LAYOUT.marker])
+    with pytest.raises(BackupInProgressError, match="other"):
+        repair(store, other="RUNNING")
+    assert LAYOUT.marker not in store.buckets[BUCKET]
+
+
+def test_the_claim_of_the_run_that_made_the_backup_comes_back(store: InMemoryObjectStore) -> None:
+    Claims(store, FakeExecutions(), BUCKET, execution_arn="maker", run="backup-books").take(CLAIM)
+    store.delete(BUCKET, [LAYOUT.marker])
+    repair(store, maker="SUCCEEDED")
+    assert Claim.model_validate_json(store.get(BUCKET, CLAIM)).execution_arn == "maker"
+
+
+def test_a_repair_is_done_once(store: InMemoryObjectStore) -> None:
+    store.delete(BUCKET, [LAYOUT.marker])
+    first = repair(store)
+    store.delete(BUCKET, [LAYOUT.marker])
+    assert repair(store) == first
+    assert LAYOUT.marker not in store.buckets[BUCKET]
