@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from milvus_vault.adapters.milvus import MilvusDatabase
-from milvus_vault.backup import snapshot
+from milvus_vault.backup import proof, snapshot
 from milvus_vault.backup.segments import CollectionObjects, capture_objects
+from milvus_vault.binlogs import read_deletes
 from milvus_vault.errors import MomentOutOfRangeError, ServerClockError
 from milvus_vault.model.flushes import FlushPoint
 from milvus_vault.model.hybrid import as_datetime
@@ -193,6 +194,22 @@ def test_rows_that_a_compaction_took_before_the_flush_give_a_collection_a_later_
     assert moments[NAME] > moments["other"]
     page = restoring.s3.get_object(Bucket=BACKUPS, Key=f"{PREFIX}/{name}/meta/vault/report.html")["Body"].read()
     assert b"but 1 of 2 collections, which have later ones" in page
+
+
+def test_a_moment_that_could_not_be_proven_is_told_by_the_backup_and_by_each_restore(
+    deploy: Deploy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    restoring = start(deploy, "2.5.27")
+    # A log that cannot be read proves nothing, and no other round would help.
+    monkeypatch.setattr(proof, "read_timestamps", read_deletes)
+    restoring.back_up("unproven")
+    assert restoring.rounds == 1
+    page = restoring.s3.get_object(Bucket=BACKUPS, Key=f"{PREFIX}/unproven/meta/vault/report.html")["Body"].read()
+    assert f"The moment of default.{NAME} could not be proven".encode() in page
+    report = restoring.restore({"backup_name": "unproven", "suffix": "_then"})
+    (warning,) = report["warnings"]
+    assert warning.startswith(f"default.{NAME} may lack rows, or have halves of upserts")
+    assert restoring.restore({"backup_name": "unproven", "suffix": "_all", "point_in_time": False})["warnings"] == []
 
 
 @pytest.mark.parametrize("version", NEWER)

@@ -49,6 +49,8 @@ class Page(HTMLParser):
         elif tag in {"td", "th"}:
             self.tables[-1].rows[-1].append("")
             self.tables[-1].scopes[dict(attrs).get("scope") or tag] += 1
+        if tag == "br":
+            self.handle_data("\n")
         if tag not in _VOID:
             self._open.append(tag)
 

@@ -76,6 +76,8 @@ class ArchivedCollection:
     """The resource group of each replica; none where nobody recorded them."""
     moment: int = 0
     """Hybrid timestamp at which a restore cuts it, inclusive; 0 where nobody knows one."""
+    moment_doubt: str = ""
+    """Why the moment could not be proven; empty where it was."""
 
     @property
     def row_count(self) -> int:

@@ -131,6 +131,8 @@ class CollectionDocument(Model):
     """What Flush told of each channel; on a busy one that is seconds before the flush. None before Milvus 2.4."""
     moment: int = 0
     """Hybrid timestamp at which a restore cuts rows and deletes, inclusive; 0: nobody knows one."""
+    moment_doubt: str = ""
+    """Why the moment could not be proven; empty where it was, or where there is none."""
     live_row_count: int | None = None
 
 

@@ -279,6 +279,7 @@ def _read_collection(
         live_row_count=document.live_row_count,
         object_list=entry.objects,
         moment=document.moment,
+        moment_doubt=document.moment_doubt,
     )
 
 

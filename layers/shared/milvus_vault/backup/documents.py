@@ -83,7 +83,6 @@ class Snapshot(Model):
     """None where the collection is not cut."""
     verdict: Verdict | None = None
     """None until the copies were looked at."""
-    verdict_about: str = ""
 
     @property
     def wants_second_look(self) -> bool:

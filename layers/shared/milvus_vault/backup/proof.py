@@ -8,7 +8,8 @@ Of each collection with objects that may be newer than its moment:
 * no delete shortly before the moment lacks a row of the same timestamp, as half an upsert does, unless all requests
   that were on their way are known to have arrived before the flush.
 
-A collection of which one of these does not hold is captured once more, with a moment of its own.
+A collection of which one of these does not hold is captured once more: its moment gets a second look, and then a later
+one takes its place. What is not proven in the last round is said in the backup, and by each restore of it.
 """
 
 from collections.abc import Iterable, Iterator
@@ -148,7 +149,8 @@ def _count_after(times: pa.Array, moment: int) -> int:
     return int(pc.sum(pc.greater(times, moment), min_count=0).as_py())
 
 
-def _judged(snapshot: Snapshot, verdict: Verdict, document: CollectionDocument, about: str = "") -> Snapshot:
+def _judged(snapshot: Snapshot, verdict: Verdict, document: CollectionDocument, doubt: str = "") -> Snapshot:
+    update: dict[str, object] = {"moment_doubt": doubt}
     if verdict is not Verdict.PROVEN:
-        document = document.model_copy(update={"live_row_count": None})
-    return snapshot.model_copy(update={"verdict": verdict, "verdict_about": about, "document": document})
+        update["live_row_count"] = None
+    return snapshot.model_copy(update={"verdict": verdict, "document": document.model_copy(update=update)})

@@ -18,7 +18,7 @@ from milvus_vault.archive.manifest import (
 )
 from milvus_vault.archive.reader import find_manifest
 from milvus_vault.archive.reference_writer import marker_file, reference_files
-from milvus_vault.backup.documents import RBAC, BackupPlan, Snapshot, Verdict, snapshot_name
+from milvus_vault.backup.documents import RBAC, BackupPlan, Snapshot, snapshot_name
 from milvus_vault.claims import check_owner
 from milvus_vault.copying.documents import Verification, read_items, read_verified
 from milvus_vault.copying.verify import read_verification
@@ -37,7 +37,6 @@ class CapturedCollection:
 
     index: int
     document: CollectionDocument
-    warnings: tuple[str, ...] = ()
 
 
 def publish_backup(
@@ -104,7 +103,7 @@ def publish_backup(
         moment=plan.moment,
         flush_all=plan.flush_all,
         failures=tuple(failures),
-        warnings=(*plan.warnings, *(warning for collection in captured for warning in collection.warnings)),
+        warnings=(*plan.warnings, *(warning for each in captured for warning in _warnings(each.document))),
         rbac=_write_rbac(run, layout, rbac) if rbac else None,
         object_count=sum(entry.object_count for entry in entries),
         size_bytes=sum(entry.size_bytes for entry in entries),
@@ -165,13 +164,13 @@ def _collect(
         elif found is not None and index in found.again:
             failures.append(_incomplete(name, found))
         else:
-            captured.append(CapturedCollection(index, snapshot.document, tuple(_warnings(name, snapshot))))
+            captured.append(CapturedCollection(index, snapshot.document))
     return captured, failures
 
 
-def _warnings(name: CollectionName, snapshot: Snapshot) -> Iterator[str]:
-    if snapshot.verdict is not None and snapshot.verdict is not Verdict.PROVEN:
-        yield f"The moment of {name} could not be proven: {snapshot.verdict_about}"
+def _warnings(document: CollectionDocument) -> Iterator[str]:
+    if document.moment_doubt:
+        yield f"The moment of {document.description.name} could not be proven: {document.moment_doubt}"
 
 
 def _objects(run: Workspace, plan: BackupPlan, attempt: str, index: int) -> Iterator[ArchivedObject]:

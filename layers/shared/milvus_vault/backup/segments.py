@@ -125,21 +125,20 @@ def capture_objects(
     """
     whole: dict[int, SegmentObjects] = {}
     torn: dict[int, SegmentObjects] = {}
-    channels: dict[int, str] = {}
+    told_of: dict[int, SegmentLogs] = {}
     deletes: dict[str, ListedObject] = {}
     segments = _list_segments(database, name)
     has_lost = not segments
     for _ in range(PASSES):
         new = [segment for number, segment in segments.items() if number not in whole]
         told = database.describe_segments(name.database, collection_id, [segment.segment_id for segment in new])
+        told_of |= told
         at_once = not whole or len(new) > SINGLY_LISTED_SEGMENTS
         found = _list(store, storage, collection_id, new, deletes, at_once=at_once)
         if not whole and not found and any(segment.row_count for segment in new):
             raise storage.wrong(name, collection_id)
         for segment in new:
-            logs = told.get(segment.segment_id)
-            channels[segment.segment_id] = logs.virtual_channel if logs else ""
-            if (objects := _complete(segment, found[segment.segment_id], logs)) is not None:
+            if (objects := _complete(segment, found[segment.segment_id], told.get(segment.segment_id))) is not None:
                 whole[segment.segment_id] = objects
         before, segments = segments, _list_segments(database, name)
         # In both answers, and so listed when it was not yet replaced.
@@ -153,10 +152,7 @@ def capture_objects(
                 folder = storage.delta_logs(collection_id)
                 deletes |= {listed.key: listed for listed in store.list_objects(storage.bucket, folder)}
             return CollectionObjects(
-                segments=tuple(
-                    segments[number].model_copy(update={"virtual_channel": channels[number]})
-                    for number in sorted(whole)
-                ),
+                segments=tuple(_on_channel(segments[number], told_of.get(number)) for number in sorted(whole)),
                 objects=tuple(o for number in sorted(whole) for o in whole[number].all()),
                 replaced_deletes=tuple(
                     _replaced(store, storage, collection_id, _written_since(deletes.values(), since), whole)
@@ -203,7 +199,7 @@ def capture_flushed(
         if whole is None:
             msg = f"segment {number} of {name} is not whole ({there.objects})"
             raise SegmentTornError(msg, hint="Compact the collection, and back up again.")
-        segments.append(listed_now.get(number) or there.segment(number))
+        segments.append(_on_channel(listed_now.get(number) or there.segment(number), logs))
         objects += whole.all()
     taken = {segment.segment_id for segment in segments}
     # Of what the flush sealed, an empty segment leaves nothing behind; all others were there with their objects.
@@ -211,13 +207,14 @@ def capture_flushed(
     if any(number not in listed_now or listed_now[number].row_count for number in lost):
         return None
     sealed = _last_written(objects, flushed)
+    # Asked for apart, because one segment that has gone refuses a whole batch.
+    told = database.describe_segments(name.database, collection_id, sorted(found.keys() & listed_now.keys()))
     replaced = []
     for number, there in found.items():
         deletes = list(there.objects.delta_logs.values())
         if deletes:
-            segments.append(
-                _Found(there.partition_id, SegmentObjects(delta_logs=there.objects.delta_logs)).segment(number)
-            )
+            alone = _Found(there.partition_id, SegmentObjects(delta_logs=there.objects.delta_logs)).segment(number)
+            segments.append(_on_channel(alone, told.get(number)))
             objects += deletes
         if there.objects.insert_logs and number not in listed_now:
             # What was replaced before the flush had its deletes before the flush wrote any rows.
@@ -244,6 +241,11 @@ class _Found:
         has_fields = any(field_id == _TIMESTAMP_FIELD for field_id, _ in self.objects.insert_logs)
         version = 0 if has_fields else PACKED_VERSION
         return Segment(segment_id=number, partition_id=self.partition_id, row_count=0, storage_version=version)
+
+
+def _on_channel(segment: Segment, logs: SegmentLogs | None) -> Segment:
+    """Return a segment with its channel, where the server tells."""
+    return segment.model_copy(update={"virtual_channel": logs.virtual_channel if logs else ""})
 
 
 def _last_written(objects: Iterable[ListedObject], segments: Container[int]) -> datetime | None:

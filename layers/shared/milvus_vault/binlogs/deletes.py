@@ -29,7 +29,7 @@ _PAIR = r"^(?P<key>-?[0-9]{1,19}),(?P<timestamp>[0-9]{1,19})$"
 _LONGEST_QUOTE = 80
 _NEWEST = (1 << 63) - 1
 _NO_DELETES = "its deletes cannot be read"
-_NONE = pa.array([], pa.int64())
+_NONE = pa.nulls(0, pa.int64())
 
 
 @dataclass(frozen=True)

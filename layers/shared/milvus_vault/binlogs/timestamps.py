@@ -6,7 +6,7 @@ from milvus_vault.binlogs import events, parquet
 from milvus_vault.errors import BinlogUnreadableError
 
 _TIMESTAMP = 1  # the field's ID
-_NONE = pa.array([], pa.int64())
+_NONE = pa.nulls(0, pa.int64())
 
 
 def read_timestamps(body: bytes) -> pa.Array:

@@ -1,6 +1,6 @@
 """Where a restored collection is cut: rows and deletes up to there come back, and none that are newer."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from milvus_vault.archive.contents import ArchivedCollection
 from milvus_vault.archive.layout import DELTA_LOG, holds_timestamps, parse_log_key
@@ -15,6 +15,16 @@ def cut_of(request: RestoreRequest, collection: ArchivedCollection) -> int:
     if request.as_of is not None:
         return from_datetime(request.as_of)
     return collection.moment if request.point_in_time else 0
+
+
+def doubts(request: RestoreRequest, collections: Iterable[ArchivedCollection]) -> Iterator[str]:
+    """Yield a warning for each collection that is cut at a moment which the backup could not prove."""
+    for collection in collections:
+        if collection.moment_doubt and cut_of(request, collection):
+            yield (
+                f"{collection.name} may lack rows, or have halves of upserts: its moment could not be proven"
+                f" when it was backed up ({collection.moment_doubt})"
+            )
 
 
 def cut_to_read(

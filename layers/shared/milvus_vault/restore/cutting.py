@@ -122,7 +122,7 @@ class _Seen:
 
     def __init__(self, end: int) -> None:
         self._end = end
-        self._newest_rows = pa.array([], pa.int64())
+        self._newest_rows = pa.nulls(0, pa.int64())
         self._deletes: list[pa.Array] = []
         self.rows_until_end: dict[int, int] = {}
         """By segment."""

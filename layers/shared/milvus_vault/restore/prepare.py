@@ -20,7 +20,7 @@ from milvus_vault.model.requests import RestoreRequest
 from milvus_vault.model.versions import ServerVersion, has_import_jobs, parse_version
 from milvus_vault.ports import Executions, ObjectStore, VectorDatabase
 from milvus_vault.restore.aliases import check_switches
-from milvus_vault.restore.cut import cut_of, cut_to_read
+from milvus_vault.restore.cut import cut_of, cut_to_read, doubts
 from milvus_vault.restore.documents import PLAN, Cut, ImportSource, RestorePlan, cut_done_name, cut_name, target_name
 from milvus_vault.restore.journal import Journal
 from milvus_vault.restore.loading import Loading, LoadPlanner, check_loading
@@ -109,6 +109,7 @@ class RestorePreparation:
                 *archive.warnings,
                 *self._warnings(archive),
                 *loads.warnings(),
+                *doubts(self.request, [collection for collection, _ in chosen]),
             ),
         )
         claims, target_claims = self._claims(self.run.bucket), self._claims(self.storage.bucket)
