@@ -14,7 +14,7 @@ def register() -> None:
 
 def cases(few: int) -> settings:
     """Return the settings of a property: few cases in `make test`, 10,000 in `make test-faults`."""
-    count = settings.default.max_examples if settings.get_current_profile_name() == MANY else few
+    count = settings.get_profile(MANY).max_examples if settings.get_current_profile_name() == MANY else few
     # A machine that is shared is slow at times, which is no fault; and no case leaves anything in a fixture.
     unchecked = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.function_scoped_fixture]
     return settings(max_examples=count, deadline=None, suppress_health_check=unchecked)

@@ -289,6 +289,22 @@ def test_needs_an_etag_only_where_it_is_asked_for(store: S3ObjectStore) -> None:
         store.get_with_etag("backups", "a")
 
 
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize(
+    "found",
+    [
+        Sent(200, b"body", {"ETag": '"e"', "Last-Modified": "never"}),
+        Sent(403, b"no", {"x-amz-checksum-crc32": "AAAAAA=="}),
+    ],
+    ids=["a time that is none", "an error with a checksum"],
+)
+def test_an_answer_that_is_not_s3_s_has_a_name(store: S3ObjectStore, found: Sent) -> None:
+    answer(store.client, "GetObject", *[found] * 5)
+
+    with pytest.raises(StorageUnavailableError, match="cannot read s3://backups/a"):
+        store.get("backups", "a")
+
+
 CALLS: dict[str, Callable[[S3ObjectStore], object]] = {
     "check_bucket": lambda store: store.check_bucket("b"),
     "list_objects": lambda store: list(store.list_objects("b", "p/")),

@@ -87,9 +87,9 @@ def raise_if_damaged(collection: ArchivedCollection, check: ObjectCheck) -> None
     """
     if not check.is_damaged:
         if check.archived:
-            some, more = ", ".join(check.archived[:_NAMED_OBJECTS]), len(check.archived) - _NAMED_OBJECTS
+            some, others = ", ".join(check.archived[:_NAMED_OBJECTS]), len(check.archived) - _NAMED_OBJECTS
             msg = f"{len(check.archived)} object(s) of collection {collection.name} are archived: {some}"
-            raise ObjectArchivedError(f"{msg} and {more} more" if more > 0 else msg, hint=ARCHIVED_HINT)
+            raise ObjectArchivedError(f"{msg} and {others} more" if others > 0 else msg, hint=ARCHIVED_HINT)
         return
     wrong = {"missing": check.missing, "of another size": check.wrong_size, "changed": check.changed}
     counts = ", ".join(f"{len(keys)} {how}" for how, keys in wrong.items() if keys)
