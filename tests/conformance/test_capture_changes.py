@@ -229,8 +229,9 @@ def test_a_storage_version_that_is_not_known_is_refused_by_name(
     number = taken.database.collection_id("default", NAME) or 0
     segment = taken.database.list_segments("default", NAME)[0].model_copy(update={"storage_version": 3})
     monkeypatch.setattr(taken.database, "list_segments", lambda *_: [segment])
-    with pytest.raises(VersionUnsupportedError, match="storage version 3"):
+    with pytest.raises(VersionUnsupportedError, match="storage version 3") as caught:
         capture_objects(taken.database, taken.store, taken.storage, COLLECTION, number)
+    assert "common.storage.useLoonFFI" in caught.value.hint
 
 
 def _load(running: Running) -> None:

@@ -177,7 +177,7 @@ def as_list(value: object) -> list[Any]:
     return value if isinstance(value, list) else [value]
 
 
-def text_of(value: object, names: Mapping[str, object] | None = None) -> str:
+def text_of(value: object, names: Mapping[str, object] | None = None) -> str:  # noqa: PLR0911 - a rule a function
     """Return a CloudFormation value as text: `${Name}` for a reference, and the last option for an If."""
     match value:
         case str():
@@ -192,6 +192,8 @@ def text_of(value: object, names: Mapping[str, object] | None = None) -> str:
             return text
         case {"Fn::If": [_, _, last]}:
             return text_of(last)
+        case {"Fn::Join": [str(between), {"Fn::Split": [str(at), inner]}]}:
+            return text_of(inner, names).replace(at, between)
     msg = f"no rule to read {value!r}"
     raise ValueError(msg)
 

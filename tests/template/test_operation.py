@@ -7,6 +7,7 @@ from typing import get_args
 import pytest
 
 from milvus_vault.adapters import scheduler
+from milvus_vault.announcing.events import CONSOLES
 from milvus_vault.model.events import EVENT_SOURCE, Metric
 from milvus_vault.model.resources import RunKind
 from milvus_vault.schedules import DEPLOYED
@@ -321,3 +322,20 @@ def test_the_api_deploys_where_the_account_has_no_role_for_its_logs() -> None:
     (api,) = resources("AWS::Serverless::Api").values()
     assert template()["Parameters"]["ApiAccessLogs"]["Default"] == "false"
     assert api["Properties"]["AccessLogSetting"]["Fn::If"][0] == "HasApiAccessLogs"
+
+
+@pytest.mark.parametrize("path", ["files", "a/b", "files/", "/files", ""])
+def test_the_root_path_is_taken_as_milvus_takes_it(path: str) -> None:
+    assert re.search(template()["Parameters"]["MilvusRootPath"]["AllowedPattern"], path)
+
+
+@pytest.mark.parametrize("path", ["a b", "a//b", "//"])
+def test_what_cannot_be_a_root_path_is_refused(path: str) -> None:
+    assert not re.search(template()["Parameters"]["MilvusRootPath"]["AllowedPattern"], path)
+
+
+def test_the_dashboard_is_in_the_console_of_the_partition() -> None:
+    _, given = template()["Outputs"]["DashboardUrl"]["Value"]["Fn::Sub"]
+    china, (gov, other) = given["Console"]["Fn::If"][1], given["Console"]["Fn::If"][2]["Fn::If"][1:]
+
+    assert {"aws": other, "aws-cn": china, "aws-us-gov": gov} == CONSOLES

@@ -52,6 +52,22 @@ def test_an_empty_variable_is_a_missing_one(environment: pytest.MonkeyPatch, val
         StorageSettings.from_env()
 
 
+@pytest.mark.parametrize(
+    ("given", "path"), [("", ""), ("/", ""), ("files/", "files"), ("/files", "files"), ("a/b/", "a/b")]
+)
+def test_the_root_path_may_be_empty_and_have_slashes(environment: pytest.MonkeyPatch, given: str, path: str) -> None:
+    environment.setenv("MILVUS_ROOT_PATH", given)
+
+    assert StorageSettings.from_env().milvus_root_path == path
+
+
+def test_the_root_path_must_be_given_all_the_same(environment: pytest.MonkeyPatch) -> None:
+    environment.delenv("MILVUS_ROOT_PATH")
+
+    with pytest.raises(SettingsError, match="MILVUS_ROOT_PATH: Field required"):
+        StorageSettings.from_env()
+
+
 def test_an_empty_variable_with_a_default_has_the_default(environment: pytest.MonkeyPatch) -> None:
     environment.setenv("MILVUS_URI", "http://milvus:19530")
     environment.setenv("MILVUS_SECRET_ARN", "")

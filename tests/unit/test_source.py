@@ -22,5 +22,10 @@ def test_names_the_first_object_that_lies_in_glacier() -> None:
     )
 
 
+@pytest.mark.parametrize(("root", "folder"), [("", "insert_log/7/"), ("files/", "files/insert_log/7/")])
+def test_milvus_folders_may_lie_at_the_top_of_its_bucket(root: str, folder: str) -> None:
+    assert MilvusStorage(bucket="milvus", root_path=root).insert_logs(7) == folder
+
+
 def test_takes_what_can_be_read() -> None:
     STORAGE.check_readable(NAME, [ListedObject("files/insert_log/1/2/3/4/5", 1, "e")])

@@ -5,9 +5,9 @@ default, but a backup prefix may be empty: then backups lie at the top of their 
 """
 
 import os
-from typing import Self
+from typing import Annotated, ClassVar, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from milvus_vault.errors import SettingsError
 
@@ -16,12 +16,16 @@ class Settings(BaseModel):
     """Base of the settings: a field `milvus_uri` is read from `MILVUS_URI`."""
 
     model_config = ConfigDict(frozen=True)
+    may_be_empty: ClassVar[frozenset[str]] = frozenset()
+    """Fields that have to be given, and of which an empty text is a value."""
 
     @classmethod
     def from_env(cls) -> Self:
         """Read the environment. Raises `SettingsError` naming every variable that is missing or wrong."""
-        # CloudFormation passes a parameter that is not given as an empty text: the same as absent.
-        given = {name: value for name in cls.model_fields if (value := os.environ.get(name.upper(), "").strip())}
+        # CloudFormation passes a parameter that is not given as an empty text: the same as absent, but where empty is
+        # a value.
+        found = {name: os.environ[name.upper()].strip() for name in cls.model_fields if name.upper() in os.environ}
+        given = {name: value for name, value in found.items() if value or name in cls.may_be_empty}
         try:
             return cls.model_validate(given)
         except ValidationError as err:
@@ -33,10 +37,13 @@ class Settings(BaseModel):
 class StorageSettings(Settings):
     """Where backups lie, and where Milvus keeps its data."""
 
+    may_be_empty = frozenset({"milvus_root_path"})
+
     backup_bucket_name: str
     backup_prefix: str = ""
     milvus_bucket_name: str
-    milvus_root_path: str
+    milvus_root_path: Annotated[str, AfterValidator(lambda path: path.strip("/"))]
+    """Without slashes around it, which Milvus takes; empty where its folders lie at the top of the bucket."""
     staging_prefix: str
     """Folder of the Milvus bucket for the objects of running restores and for their claims."""
 

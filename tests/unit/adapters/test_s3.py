@@ -1,14 +1,18 @@
 """How answers of S3 that no test server gives become our errors."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from http.client import IncompleteRead
+from itertools import cycle
 from typing import Any, NamedTuple
 
 import pytest
 from botocore.awsrequest import AWSPreparedRequest, AWSResponse
 from botocore.compat import HTTPHeaders
 from botocore.stub import Stubber
+from hypothesis import given
+from hypothesis import strategies as st
 from mypy_boto3_s3 import S3Client
 from urllib3.exceptions import ProtocolError
 
@@ -24,7 +28,8 @@ from milvus_vault.errors import (
     StorageUnavailableError,
     VaultError,
 )
-from milvus_vault.model.objects import CopiedObject, CopyItem
+from milvus_vault.model.objects import CopiedObject, CopyItem, UnfinishedUpload
+from tests.support.faults import cases
 
 NOW = datetime(2026, 11, 28, tzinfo=UTC)
 ITEM = CopyItem("files/a", "copies/a", 5, "etag")
@@ -282,3 +287,101 @@ def test_needs_an_etag_only_where_it_is_asked_for(store: S3ObjectStore) -> None:
     assert store.get("backups", "a") == b"body"
     with pytest.raises(StorageUnavailableError, match="cannot read s3://backups/a: the answer has no ETag"):
         store.get_with_etag("backups", "a")
+
+
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize(
+    "found",
+    [
+        Sent(200, b"body", {"ETag": '"e"', "Last-Modified": "never"}),
+        Sent(403, b"no", {"x-amz-checksum-crc32": "AAAAAA=="}),
+    ],
+    ids=["a time that is none", "an error with a checksum"],
+)
+def test_an_answer_that_is_not_s3_s_has_a_name(store: S3ObjectStore, found: Sent) -> None:
+    answer(store.client, "GetObject", *[found] * 5)
+
+    with pytest.raises(StorageUnavailableError, match="cannot read s3://backups/a"):
+        store.get("backups", "a")
+
+
+CALLS: dict[str, Callable[[S3ObjectStore], object]] = {
+    "check_bucket": lambda store: store.check_bucket("b"),
+    "list_objects": lambda store: list(store.list_objects("b", "p/")),
+    "list_folders": lambda store: list(store.list_folders("b", "p/")),
+    "list_uploads": lambda store: list(store.list_uploads("b", "p/")),
+    "get": lambda store: store.get("b", "k"),
+    "get_with_etag": lambda store: store.get_with_etag("b", "k"),
+    "put": lambda store: store.put("b", "k", b"body", content_type="text/html"),
+    "put_if_absent": lambda store: store.put_if_absent("b", "k", b"body"),
+    "put_if_unchanged": lambda store: store.put_if_unchanged("b", "k", b"body", "e"),
+    "copy": lambda store: store.copy("a", "b", ITEM),
+    "copy in parts": lambda store: store.copy("a", "b", CopyItem("files/a", "copies/a", 6 * 2**30, "")),
+    "delete": lambda store: store.delete("b", ["k", "l"]),
+    "abort_upload": lambda store: store.abort_upload("b", UnfinishedUpload("k", "u", NOW)),
+}
+BODIES = [
+    b"",
+    (
+        b"<CopyObjectResult><ETag>&quot;e&quot;</ETag><LastModified>2026-11-28T01:02:03.000Z</LastModified>"
+        b"<ChecksumCRC64NVME>AAAAAAAAAAA=</ChecksumCRC64NVME></CopyObjectResult>"
+    ),
+    b"<CopyPartResult><ETag>e</ETag></CopyPartResult>",
+    b"<InitiateMultipartUploadResult><UploadId>u</UploadId></InitiateMultipartUploadResult>",
+    b"<CompleteMultipartUploadResult><ETag>e-2</ETag></CompleteMultipartUploadResult>",
+    (
+        b"<ListBucketResult><IsTruncated>false</IsTruncated><Contents><Key>p/k</Key><Size>5</Size><ETag>e</ETag>"
+        b"<LastModified>2026-11-28T01:02:03.000Z</LastModified><StorageClass>GLACIER</StorageClass><RestoreStatus>"
+        b"<IsRestoreInProgress>true</IsRestoreInProgress></RestoreStatus></Contents><CommonPrefixes><Prefix>p/f/</Prefix>"
+        b"</CommonPrefixes></ListBucketResult>"
+    ),
+    (
+        b"<ListMultipartUploadsResult><Upload><Key>p/k</Key><UploadId>u</UploadId>"
+        b"<Initiated>2026-11-28T01:02:03.000Z</Initiated></Upload></ListMultipartUploadsResult>"
+    ),
+    b"<DeleteResult><Error><Key>k</Key><Code>InternalError</Code><Message>m</Message></Error></DeleteResult>",
+    error_body("SlowDown"),
+    error_body("ObjectNotInActiveTierError"),
+    b"<html>a proxy</html>",
+]
+
+
+@st.composite
+def sent(draw: st.DrawFn) -> Sent:
+    """Return what S3, another server, a proxy or a bad connection may send."""
+    body = draw(st.sampled_from(BODIES) | st.binary(max_size=40))
+    for _ in range(draw(st.integers(0, 2))):
+        at = draw(st.integers(0, len(body)))
+        # Cut off, a word left out, or another text where a value was.
+        other = draw(st.sampled_from([b"", b"x", b"-1", b"9" * 30, b"<", b"</", b"\0"]))
+        body = body[:at] + draw(st.sampled_from([b"", other + body[at + 1 :], other + body[at + 8 :]]))
+    headers = draw(st.sampled_from([{}, {"ETag": '"e"'}, {"ETag": ""}, {"x-amz-checksum-crc32": "AAAAAA=="}]))
+    headers = {**headers, **draw(st.sampled_from([{}, {"Content-Length": "5"}, {"Last-Modified": "never"}]))}
+    status = draw(
+        st.sampled_from([200, 200, 200, 200, 204, 206, 301, 400, 403, 404, 409, 412, 416, 429, 500, 503, 999])
+    )
+    return Sent(status, body, headers, draw(st.sampled_from([None, None, None, *BREAKS])))
+
+
+@pytest.mark.usefixtures("quick")
+@cases(150)
+@given(call=st.sampled_from(sorted(CALLS)), answers=st.lists(sent(), min_size=1, max_size=6))
+def test_whatever_is_answered_ends_in_a_result_or_a_named_failure(
+    store: S3ObjectStore, call: str, answers: list[Sent]
+) -> None:
+    waiting = cycle(answers)
+
+    def send(request: AWSPreparedRequest, **_: object) -> AWSResponse:
+        found = next(waiting)
+        raw = RawAnswer(found.body, found.broken)
+        return AWSResponse(request.url, found.status, HTTPHeaders.from_dict(found.headers), raw)
+
+    handler: Any = send
+    for client in (store.client, store.copier):
+        client.meta.events.register("before-send.s3", handler)
+    try:
+        with suppress(VaultError):
+            CALLS[call](store)
+    finally:
+        for client in (store.client, store.copier):
+            client.meta.events.unregister("before-send.s3", handler)

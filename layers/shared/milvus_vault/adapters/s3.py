@@ -150,6 +150,10 @@ _TRANSPORT = (
 # What reading a body raises when the connection breaks midway: the SDK has answered by then, and retries nothing.
 _BROKEN_BODY = (HTTPError, HTTPException, ConnectionError, sdk.HTTPClientError, sdk.FlexibleChecksumError)
 
+# What the SDK raises for answers that are not S3's, found by trying thousands: a time that is none, an error with the
+# checksum of an object, a redirect of the request that asks where to go.
+_GARBLED = (ValueError, TypeError, AttributeError, LookupError, RecursionError)
+
 _READ_ATTEMPTS = 4
 """Reads of a body that broke midway. What is read whole are documents, of a few MiB at most."""
 
@@ -506,7 +510,7 @@ def _translated(action: str, bucket: str, key: str = "", to: str = "") -> Iterat
     """Raise our errors in place of the SDK's, with a message that names the object."""
     try:
         yield
-    except (sdk.ClientError, sdk.BotoCoreError, ResponseParserError, *_BROKEN_BODY, _CutAnswerError) as err:
+    except (sdk.ClientError, sdk.BotoCoreError, *_BROKEN_BODY, *_GARBLED, ResponseParserError, _CutAnswerError) as err:
         raise _error_for(err, f"cannot {action} s3://{bucket}/{key}{f' to {to}' if to else ''}") from err
 
 
@@ -525,7 +529,7 @@ def _error_for(err: Exception, what: str) -> VaultError:
     message = f"{what}: {err}"
     if isinstance(err, _CREDENTIALS_MISSING):
         return StorageAccessDeniedError(message, hint="Give the function's role or the environment AWS credentials.")
-    if isinstance(err, _CutAnswerError):
+    if isinstance(err, (_CutAnswerError, *_GARBLED)) and not isinstance(err, UnicodeError):
         return StorageUnavailableError(message, hint="It was cut off, or something else than S3 answers there.")
     if isinstance(err, _TRANSPORT):
         return StorageUnavailableError(

@@ -34,6 +34,10 @@ _TIMESTAMP_FIELD = 1
 
 # What a segment is made of from version 3 on is told by a manifest of its own.
 NEWEST_STORAGE_VERSION = 2
+_NEWER_STORAGE = (
+    "Milvus 2.6.7 and newer write storage version 3 where common.storage.useLoonFFI is true; versions up to 2 can be"
+    " backed up. Set it to false and write the collection anew, or leave it out."
+)
 
 
 @dataclass(slots=True)
@@ -271,7 +275,7 @@ def _list_segments(database: VectorDatabase, name: CollectionName) -> dict[int, 
     unknown = next((s for s in segments.values() if s.storage_version > NEWEST_STORAGE_VERSION), None)
     if unknown is not None:
         msg = f"segment {unknown.segment_id} of {name} has storage version {unknown.storage_version}"
-        raise VersionUnsupportedError(msg, hint="This release backs up versions up to 2, those of Milvus 2.2 to 2.6.")
+        raise VersionUnsupportedError(msg, hint=_NEWER_STORAGE)
     return segments
 
 
@@ -346,7 +350,7 @@ def _refuse_unknown(storage: MilvusStorage, folder: str, listed: ListedObject, w
     segment = listed.key[len(folder) :].split("/")[1:2]
     if segment and segment[0].isdigit() and int(segment[0]) in wanted:
         msg = f"s3://{storage.bucket}/{listed.key} is not named as Milvus 2.2 to 2.6 name their logs"
-        raise VersionUnsupportedError(msg, hint="This release cannot back up this storage version.")
+        raise VersionUnsupportedError(msg, hint=_NEWER_STORAGE)
 
 
 def _below(store: ObjectStore, bucket: str, folder: str, names: list[str]) -> Iterator[ListedObject]:
