@@ -75,10 +75,10 @@ def test_deletes_that_are_folded_while_objects_are_listed_are_not_lost(
     running.milvus.flush(NAME)
     running.milvus.settle()
     taken = backups(running)
-    number = taken.database.collection_id("default", NAME) or 0
+    described = taken.database.describe_collection("default", NAME)
     store = _meddling(taken, folder, lambda: _fold(running))
 
-    captured = capture_objects(taken.database, store, taken.storage, COLLECTION, number)
+    captured = capture_objects(taken.database, store, taken.storage, described)
 
     assert {segment.level for segment in captured.segments} == {SegmentLevel.L1}
     assert [item for item in captured.objects if "/delta_log/" in item.key]
@@ -226,11 +226,11 @@ def test_a_storage_version_that_is_not_known_is_refused_by_name(
     running = start("2.6.19")
     _insert(running.milvus)
     taken = backups(running)
-    number = taken.database.collection_id("default", NAME) or 0
+    described = taken.database.describe_collection("default", NAME)
     segment = taken.database.list_segments("default", NAME)[0].model_copy(update={"storage_version": 3})
     monkeypatch.setattr(taken.database, "list_segments", lambda *_: [segment])
     with pytest.raises(VersionUnsupportedError, match="storage version 3") as caught:
-        capture_objects(taken.database, taken.store, taken.storage, COLLECTION, number)
+        capture_objects(taken.database, taken.store, taken.storage, described)
     assert "common.storage.useLoonFFI" in caught.value.hint
 
 

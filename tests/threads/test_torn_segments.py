@@ -76,6 +76,28 @@ def test_a_segment_without_insert_logs_fails_its_collection_by_name_and_no_other
     assert (failure.error, "insert logs: none" in failure.message) == (SegmentTornError.__name__, True)
 
 
+@pytest.mark.thread("milvus-backup#476", "milvus-backup#1172")
+@pytest.mark.parametrize("tells_logs", [True, False], ids=["logs told", "logs listed"])
+@pytest.mark.parametrize("version", ALL)
+def test_a_field_whose_only_log_is_gone_fails_its_collection_by_name_and_no_other(
+    start: Start, backups: Open, version: str, tells_logs: bool
+) -> None:
+    running = filled(start, version)
+    if not tells_logs:
+        running.server.core.faults.unavailable_names = frozenset({"/v2/vectordb/segments/describe"})
+        running.server.core.faults.unavailable_calls = 10**6
+    taken = backups(running)
+    # Of fields the vector's, of column groups the first: which others there are, a server must tell.
+    gone = insert_logs(running.milvus, "torn")[0 if version == "2.6.19" else -1]
+    taken.s3.delete_object(Bucket=running.server.bucket, Key=gone)
+
+    manifest = taken.take("b")
+
+    assert [str(entry.name) for entry in manifest.collections] == ["default.sound"]
+    (failure,) = manifest.failures
+    assert (str(failure.name), failure.error) == ("default.torn", SegmentTornError.__name__)
+
+
 @pytest.mark.thread("milvus-backup#476", "milvus-backup#635", "milvus-backup#871")
 @pytest.mark.parametrize("version", NEWER)
 def test_an_archive_with_more_logs_of_one_field_than_of_another_is_refused_before_anything_is_made(

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 
 from milvus_vault.archive.contents import ArchivedCollection
 from milvus_vault.archive.layout import INSERT_LOG, BackupLayout, parse_log_key
+from milvus_vault.archive.segment_logs import lacking
 from milvus_vault.errors import BackupDamagedError, ObjectArchivedError
-from milvus_vault.model.collections import SegmentLevel
 from milvus_vault.model.objects import ARCHIVED_HINT, ArchivedObject
 from milvus_vault.ports import ObjectStore
 
@@ -62,20 +62,18 @@ def check_objects(
 
 def _torn(collection: ArchivedCollection, objects: Iterable[ArchivedObject]) -> Iterator[str]:
     """Yield what is wrong with segments by their own lists: Milvus would import nothing of them, or fail midway."""
-    logs: defaultdict[int, Counter[int]] = defaultdict(Counter)
+    inserts: defaultdict[int, Counter[int]] = defaultdict(Counter)
+    deletes: Counter[int] = Counter()
     for item in objects:
         key = parse_log_key(item.source_key)
         if key is not None and key.kind == INSERT_LOG:
-            logs[key.segment_id][key.field_id] += 1
+            inserts[key.segment_id][key.field_id] += 1
+        elif key is not None:
+            deletes[key.segment_id] += 1
     for segment in collection.segments:
-        by_field = logs.get(segment.segment_id, Counter[int]())
-        if segment.level is SegmentLevel.L0:
-            continue
-        if segment.row_count and not by_field:
-            yield f"segment {segment.segment_id} has {segment.row_count} row(s) and no insert logs"
-        elif len(set(by_field.values())) > 1:
-            (most, most_logs), *_, (least, least_logs) = by_field.most_common()
-            yield f"segment {segment.segment_id} has {most_logs} logs of field {most} and {least_logs} of field {least}"
+        number = segment.segment_id
+        if lack := lacking(collection.layout.collection_schema, segment, inserts[number], deletes[number]):
+            yield f"segment {number} is torn: {lack}"
 
 
 def raise_if_damaged(collection: ArchivedCollection, check: ObjectCheck) -> None:

@@ -16,8 +16,17 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from milvus_vault.archive.layout import DELTA_LOG, INSERT_LOG, PACKED_VERSION, LogKey, parse_log_key
+from milvus_vault.archive.segment_logs import is_packed, lacking
 from milvus_vault.errors import SegmentTornError, SourceChangedError, VersionUnsupportedError
-from milvus_vault.model.collections import ALL_PARTITIONS, CollectionName, Segment, SegmentLevel, SegmentLogs
+from milvus_vault.model.collections import (
+    ALL_PARTITIONS,
+    CollectionDescription,
+    CollectionName,
+    CollectionSchema,
+    Segment,
+    SegmentLevel,
+    SegmentLogs,
+)
 from milvus_vault.model.flushes import FlushPoint
 from milvus_vault.model.objects import ListedObject
 from milvus_vault.ports import ObjectStore, VectorDatabase
@@ -29,8 +38,6 @@ PAUSE_SECONDS = 0.5
 
 # So many segments are listed one by one in a later pass; above it, one listing of the collection is cheaper.
 SINGLY_LISTED_SEGMENTS = 50
-
-_TIMESTAMP_FIELD = 1
 
 # What a segment is made of from version 3 on is told by a manifest of its own.
 NEWEST_STORAGE_VERSION = 2
@@ -60,17 +67,13 @@ class SegmentObjects:
         """Return all objects."""
         return [*self.insert_logs.values(), *self.delta_logs.values()]
 
-    @property
-    def is_even(self) -> bool:
-        """Return whether each field has as many logs as the others; a torn segment has not."""
-        return len(set(self._logs_by_field().values())) <= 1
-
     def __str__(self) -> str:
         """Return how many logs there are."""
-        logs = ", ".join(f"{count} of field {number}" for number, count in sorted(self._logs_by_field().items()))
+        logs = ", ".join(f"{count} of field {number}" for number, count in sorted(self.logs_by_field().items()))
         return f"insert logs: {logs or 'none'}; delta logs: {len(self.delta_logs)}"
 
-    def _logs_by_field(self) -> Counter[int]:
+    def logs_by_field(self) -> Counter[int]:
+        """Return how many insert logs each field, or column group, has."""
         return Counter(field_id for field_id, _ in self.insert_logs)
 
     def only(self, logs: SegmentLogs) -> "SegmentObjects | None":
@@ -116,8 +119,7 @@ def capture_objects(
     database: VectorDatabase,
     store: ObjectStore,
     storage: MilvusStorage,
-    name: CollectionName,
-    collection_id: int,
+    description: CollectionDescription,
     since: datetime | None = None,
 ) -> CollectionObjects:
     """Return a collection's flushed segments with all their objects, as of one answer of the server.
@@ -127,6 +129,7 @@ def capture_objects(
     storage version that this release does not know, `SegmentTornError` for a segment that stays and never is whole,
     and `SourceChangedError` where segments are replaced faster than they can be listed.
     """
+    name, collection_id, schema = description.name, description.collection_id, description.collection_schema
     whole: dict[int, SegmentObjects] = {}
     torn: dict[int, SegmentObjects] = {}
     told_of: dict[int, SegmentLogs] = {}
@@ -142,7 +145,8 @@ def capture_objects(
         if not whole and not found and any(segment.row_count for segment in new):
             raise storage.wrong(name, collection_id)
         for segment in new:
-            if (objects := _complete(segment, found[segment.segment_id], told.get(segment.segment_id))) is not None:
+            logs = told.get(segment.segment_id)
+            if (objects := _complete(schema, segment, found[segment.segment_id], logs)) is not None:
                 whole[segment.segment_id] = objects
         before, segments = segments, _list_segments(database, name)
         # In both answers, and so listed when it was not yet replaced.
@@ -176,8 +180,7 @@ def capture_flushed(
     database: VectorDatabase,
     store: ObjectStore,
     storage: MilvusStorage,
-    name: CollectionName,
-    collection_id: int,
+    description: CollectionDescription,
     point: FlushPoint,
     *,
     arrived: frozenset[int] = frozenset(),
@@ -191,6 +194,7 @@ def capture_flushed(
     that were folded. One that is there twice deletes once. None where garbage collection has taken a segment already.
     Raises `SegmentTornError` and `VersionUnsupportedError`.
     """
+    name, collection_id, schema = description.name, description.collection_id, description.collection_schema
     flushed = frozenset(point.segment_ids)
     listed_now = _list_segments(database, name)
     told = database.describe_segments(name.database, collection_id, sorted(flushed | arrived))
@@ -199,11 +203,12 @@ def capture_flushed(
     objects: list[ListedObject] = []
     for number in sorted((flushed | arrived) & found.keys()):
         there, logs = found.pop(number), told.get(number)
-        whole = there.objects.only(logs) if logs else there.objects if there.objects.is_even else None
+        segment = listed_now.get(number) or there.segment(schema, number)
+        whole = _complete(schema, segment, there.objects, logs)
         if whole is None:
             msg = f"segment {number} of {name} is not whole ({there.objects})"
             raise SegmentTornError(msg, hint="Compact the collection, and back up again.")
-        segments.append(_on_channel(listed_now.get(number) or there.segment(number), logs))
+        segments.append(_on_channel(segment, logs))
         objects += whole.all()
     taken = {segment.segment_id for segment in segments}
     # Of what the flush sealed, an empty segment leaves nothing behind; all others were there with their objects.
@@ -217,8 +222,8 @@ def capture_flushed(
     for number, there in found.items():
         deletes = list(there.objects.delta_logs.values())
         if deletes:
-            alone = _Found(there.partition_id, SegmentObjects(delta_logs=there.objects.delta_logs)).segment(number)
-            segments.append(_on_channel(alone, told.get(number)))
+            alone = _Found(there.partition_id, SegmentObjects(delta_logs=there.objects.delta_logs))
+            segments.append(_on_channel(alone.segment(schema, number), told.get(number)))
             objects += deletes
         if there.objects.insert_logs and number not in listed_now:
             # What was replaced before the flush had its deletes before the flush wrote any rows.
@@ -238,12 +243,11 @@ class _Found:
     partition_id: int
     objects: SegmentObjects
 
-    def segment(self, number: int) -> Segment:
+    def segment(self, schema: CollectionSchema, number: int) -> Segment:
         """Return what is known of it; its rows have to be counted."""
         if not self.objects.insert_logs:
             return Segment(segment_id=number, partition_id=self.partition_id, row_count=0, level=SegmentLevel.L0)
-        has_fields = any(field_id == _TIMESTAMP_FIELD for field_id, _ in self.objects.insert_logs)
-        version = 0 if has_fields else PACKED_VERSION
+        version = PACKED_VERSION if is_packed(schema, self.objects.logs_by_field()) else 0
         return Segment(segment_id=number, partition_id=self.partition_id, row_count=0, storage_version=version)
 
 
@@ -279,13 +283,14 @@ def _list_segments(database: VectorDatabase, name: CollectionName) -> dict[int, 
     return segments
 
 
-def _complete(segment: Segment, objects: SegmentObjects, logs: SegmentLogs | None) -> SegmentObjects | None:
+def _complete(
+    schema: CollectionSchema, segment: Segment, objects: SegmentObjects, logs: SegmentLogs | None
+) -> SegmentObjects | None:
     """Return what makes up a segment; None where it lacks objects that it must have."""
-    if logs is not None:
-        return objects.only(logs)
-    if segment.level is SegmentLevel.L0:
-        return objects if objects.delta_logs else None
-    return objects if objects.is_even and (objects.insert_logs or not segment.row_count) else None
+    made_of = objects.only(logs) if logs is not None else objects
+    if made_of is None or lacking(schema, segment, made_of.logs_by_field(), len(made_of.delta_logs)):
+        return None
+    return made_of
 
 
 def _list(

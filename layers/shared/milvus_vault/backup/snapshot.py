@@ -182,7 +182,7 @@ class SnapshotBatch:
 
         That finds more objects than are needed, and so is left for collections that are compacted all the time.
         """
-        where = (self.database, self.run.store, self.storage, description.name, description.collection_id)
+        where = (self.database, self.run.store, self.storage, description)
         found = capture_flushed(*where, point) if self.round > 1 and point.segment_ids else None
         return capture_objects(*where, self.plan.started_at - RECENT) if found is None else found
 
@@ -200,8 +200,7 @@ class SnapshotBatch:
             self.database,
             self.run.store,
             self.storage,
-            description.name,
-            description.collection_id,
+            description,
             point,
             arrived=frozenset(arrived),
         )

@@ -1,0 +1,54 @@
+"""What a segment must consist of, by its schema: one rule for the snapshot, the verification and the restore.
+
+In storage version 0 each field has logs of its own, the row ID and the timestamp among them, and each field has as
+many as the others. From version 2 on a log holds a group of columns, and the group 0 has the row ID, the timestamp
+and the primary key; which other groups there are, the server decides.
+"""
+
+from collections.abc import Mapping
+
+from milvus_vault.archive.contents import ArchivedSegment
+from milvus_vault.archive.layout import PACKED_VERSION
+from milvus_vault.model.collections import CollectionSchema, Segment, SegmentLevel
+
+_ROW_ID, _TIMESTAMP = 0, 1
+_FIRST_GROUP = 0
+
+
+def lacking(
+    schema: CollectionSchema, segment: Segment | ArchivedSegment, insert_logs: Mapping[int, int], delta_logs: int
+) -> str:
+    """Return what a segment lacks of what its schema asks for, in words; empty where it is whole.
+
+    `insert_logs` are the numbers of logs by field or column group. A nullable field may have none: it may have been
+    added when the segment was there already.
+    """
+    if segment.level is SegmentLevel.L0:
+        return "" if delta_logs else "it has no delta logs"
+    if not insert_logs:
+        return f"it has {segment.row_count} row(s) and no insert logs" if segment.row_count else ""
+    if segment.storage_version >= PACKED_VERSION:
+        required = {_FIRST_GROUP: "column group 0"}
+    else:
+        required = {_ROW_ID: "the row IDs", _TIMESTAMP: "the timestamps", **_own_logs(schema)}
+    without = [name for number, name in required.items() if not insert_logs.get(number)]
+    if without:
+        return f"it has no insert logs of {', '.join(without)}"
+    most, least = max(insert_logs, key=insert_logs.__getitem__), min(insert_logs, key=insert_logs.__getitem__)
+    if insert_logs[most] == insert_logs[least]:
+        return ""
+    return f"it has {insert_logs[most]} logs of field {most} and {insert_logs[least]} of field {least}"
+
+
+def is_packed(schema: CollectionSchema, groups: Mapping[int, int]) -> bool:
+    """Return whether a segment's insert logs hold groups of columns, by the numbers that stand in their keys.
+
+    The primary key has logs of its own where each field has, and is in the first group where not. The numbers of
+    groups say nothing: they are those of fields, or count from 0.
+    """
+    return not any(groups.get(field.field_id) for field in schema.fields if field.is_primary_key)
+
+
+def _own_logs(schema: CollectionSchema) -> dict[int, str]:
+    fields = [*schema.fields, *(field for struct in schema.struct_array_fields for field in struct.fields)]
+    return {field.field_id: f"field {field.name}" for field in fields if not field.nullable}
