@@ -22,6 +22,8 @@ PLANS = [
     for seed, version in enumerate(VERSIONS, 1)
     for plan in (draw(seed), whole(seed, rows=60, in_flight=0.2))
 ]
+# A second look at column groups.
+PLANS.append(pytest.param("2.6.19", draw(2), id="2.6.19-seed_2"))
 
 
 def _bucket(version: str, plan: Plan) -> str:

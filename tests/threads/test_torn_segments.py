@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from milvus_vault.backup import segments
 from milvus_vault.errors import BackupDamagedError, SegmentTornError
 from tests.conformance.asking import Milvus, base_fields
 from tests.conformance.conftest import Running, Start
@@ -16,6 +17,12 @@ from tests.support.restoring import BACKUPS, PREFIX, Json
 pytestmark = pytest.mark.filterwarnings("ignore:No application metrics to publish")
 
 ROWS = 30
+
+
+@pytest.fixture(autouse=True)
+def _quick_looks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Look for what is missing at shorter intervals: nothing here comes about by itself."""
+    monkeypatch.setattr(segments, "PAUSE_SECONDS", 0.02)
 
 
 def filled(start: Start, version: str) -> Running:

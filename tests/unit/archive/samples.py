@@ -105,12 +105,12 @@ def full_meta(name: str) -> dict[str, Any]:
 def stored_objects(
     layout: BackupLayout, collection_id: int, segments: Sequence[dict[str, Any]]
 ) -> list[ArchivedObject]:
-    """Return objects of a field and a timestamp, or of deletes only, for each segment."""
+    """Return a log of each field that has to have some, or of deletes only, for each segment."""
     objects = []
     for number, segment in enumerate(segments):
         partition_id, segment_id = segment["partition_id"], segment["segment_id"]
         group_id = 0 if partition_id == ALL_PARTITIONS else segment_id
-        fields = [] if segment.get("level") == SegmentLevel.L0 else [0, 1, 100]
+        fields = [] if segment.get("level") == SegmentLevel.L0 else [0, 1, 100, 102, 103, 104, 105, 111]
         for field in fields:
             log_id = 900 + 10 * number + field
             stored = layout.insert_log(collection_id, partition_id, group_id, segment_id, field, log_id)

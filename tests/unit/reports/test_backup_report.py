@@ -108,8 +108,8 @@ def test_failures_come_first_with_what_their_errors_mean() -> None:
 
     assert page.texts["h1"] == ["nightly partial"]
     assert page.texts["h2"][:2] == ["3 collections are not in this backup", "1 warning"]
-    assert page.texts["li"][1] == f"db.b: CopyIncompleteError{CopyIncompleteError.__doc__}S3 refused"
-    assert page.texts["li"][2] == "db.c: ErrorOfLater?"
+    assert page.texts["li"][1] == f"db.b: CopyIncompleteError\n{CopyIncompleteError.__doc__}\nS3 refused"
+    assert page.texts["li"][2] == "db.c: ErrorOfLater\n?"
     assert page.texts["li"][3] == "garbage collection was not paused"
     assert page.text.index("CopyIncompleteError") < page.text.index("Restore it")
 

@@ -24,7 +24,7 @@ def test_says_what_became_of_each_collection_failed_ones_first() -> None:
     assert page.texts["dd"] == ["2,010", "2of 3 collections", "1", "1 h 0 min"]
     assert page.texts["h2"][:2] == ["1 collection was not restored", "2 warnings"]
     assert page.texts["li"] == [
-        f"db.c_new: LoadFailedError{LoadFailedError.__doc__}no memory",
+        f"db.c_new: LoadFailedError\n{LoadFailedError.__doc__}\nno memory",
         "the version is not in the matrix",
         "db.a_new: an alias stays elsewhere",
     ]

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from milvus_vault.archive.contents import ArchivedCollection
-from milvus_vault.archive.layout import INSERT_LOG, BackupLayout, parse_log_key
+from milvus_vault.archive.layout import INSERT_LOG, BackupLayout, log_of
 from milvus_vault.archive.segment_logs import lacking
 from milvus_vault.errors import BackupDamagedError, ObjectArchivedError
 from milvus_vault.model.objects import ARCHIVED_HINT, ArchivedObject
@@ -65,10 +65,10 @@ def _torn(collection: ArchivedCollection, objects: Iterable[ArchivedObject]) -> 
     inserts: defaultdict[int, Counter[int]] = defaultdict(Counter)
     deletes: Counter[int] = Counter()
     for item in objects:
-        key = parse_log_key(item.source_key)
-        if key is not None and key.kind == INSERT_LOG:
+        key = log_of(item)
+        if key.kind == INSERT_LOG:
             inserts[key.segment_id][key.field_id] += 1
-        elif key is not None:
+        else:
             deletes[key.segment_id] += 1
     for segment in collection.segments:
         number = segment.segment_id

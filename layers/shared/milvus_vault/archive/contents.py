@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
-from milvus_vault.archive.layout import DELTA_LOG, parse_log_key
+from milvus_vault.archive.layout import DELTA_LOG, log_of
 from milvus_vault.archive.manifest import CollectionFailure, FileDigest
 from milvus_vault.model.collections import (
     CollectionLayout,
@@ -114,5 +114,5 @@ class Archive:
 
 def segments_with_deletes(objects: Iterable[ArchivedObject]) -> frozenset[int]:
     """Return the IDs of the segments that have delta logs."""
-    keys = (parse_log_key(item.source_key) for item in objects)
-    return frozenset(key.segment_id for key in keys if key is not None and key.kind == DELTA_LOG)
+    keys = (log_of(item) for item in objects)
+    return frozenset(key.segment_id for key in keys if key.kind == DELTA_LOG)

@@ -13,7 +13,9 @@ Nothing but binlogs may lie below `binlogs/`: Milvus parses each path element th
 import re
 from dataclasses import dataclass
 
+from milvus_vault.errors import BackupDamagedError
 from milvus_vault.model.collections import ALL_PARTITIONS
+from milvus_vault.model.objects import ArchivedObject
 
 RUNS_FOLDER = ".runs"
 CATALOGUE_FOLDER = ".catalogue"
@@ -45,6 +47,12 @@ class LogKey:
     """The field, or the column group in storage version 2; 0 for a delta log."""
     log_id: int
 
+    def __str__(self) -> str:
+        """Return the key below Milvus' root path."""
+        ids = [self.collection_id, self.partition_id, self.segment_id]
+        ids += [self.field_id, self.log_id] if self.kind == INSERT_LOG else [self.log_id]
+        return "/".join([self.kind, *map(str, ids)])
+
 
 def parse_log_key(key: str) -> LogKey | None:
     """Return what the key of an insert or delta log in Milvus' bucket says; None for any other key."""
@@ -59,6 +67,18 @@ def parse_log_key(key: str) -> LogKey | None:
         collection, partition, segment, log = ids
         return LogKey(DELTA_LOG, collection, partition, segment, 0, log)
     return None
+
+
+def log_of(item: ArchivedObject) -> LogKey:
+    """Return which log an object of a backup is.
+
+    Raises `BackupDamagedError` where its recorded key does not say: a log that is left out may be one of deletes.
+    """
+    key = parse_log_key(item.source_key)
+    if key is None:
+        msg = f"the key that is recorded for {item.stored_key} is not one of a log of Milvus: {item.source_key}"
+        raise BackupDamagedError(msg, hint="Restore the other collections, or from another backup.")
+    return key
 
 
 def holds_timestamps(key: LogKey, storage_version: int) -> bool:

@@ -4,7 +4,7 @@ import base64
 from collections.abc import Iterable, Iterator
 
 from milvus_vault.archive.contents import ArchivedCollection, ArchivedPartition, ArchivedSegment
-from milvus_vault.archive.layout import BackupLayout
+from milvus_vault.archive.layout import DELTA_LOG, INSERT_LOG, BackupLayout, LogKey, parse_log_key
 from milvus_vault.archive.reference_messages import (
     BinlogMessage,
     CollectionMessage,
@@ -233,18 +233,25 @@ def _objects(layout: BackupLayout, collection_id: int, segment: SegmentMessage) 
     partition_id, group_id, segment_id = segment.partition_id, segment.group_id, segment.segment_id
     for field in segment.binlogs:
         for log in field.binlogs:
-            key = layout.insert_log(collection_id, partition_id, group_id, segment_id, field.field_id, _log_id(log))
-            yield ArchivedObject(key, log.log_path, log.log_size, etag="")
+            key = LogKey(INSERT_LOG, collection_id, partition_id, segment_id, field.field_id, _log_id(log))
+            stored = layout.insert_log(collection_id, partition_id, group_id, segment_id, key.field_id, key.log_id)
+            yield ArchivedObject(stored, _source_key(log, key), log.log_size, etag="")
     # What delta logs have for a field says nothing: one entry without a field, or with the primary key's.
     for field in segment.deltalogs:
         for log in field.binlogs:
-            key = layout.delta_log(collection_id, partition_id, group_id, segment_id, _log_id(log))
-            yield ArchivedObject(key, log.log_path, log.log_size, etag="")
+            key = LogKey(DELTA_LOG, collection_id, partition_id, segment_id, 0, _log_id(log))
+            stored = layout.delta_log(collection_id, partition_id, group_id, segment_id, key.log_id)
+            yield ArchivedObject(stored, _source_key(log, key), log.log_size, etag="")
 
 
 def _log_id(log: BinlogMessage) -> int:
     # Old releases recorded the path only.
     return log.log_id or int(log.log_path.rpartition("/")[2])
+
+
+def _source_key(log: BinlogMessage, key: LogKey) -> str:
+    """Return where Milvus kept a log. What log it is, the segment says that lists it; a path may be damaged."""
+    return log.log_path if parse_log_key(log.log_path) == key else str(key)
 
 
 def translate_database(database: DatabaseMessage) -> DatabaseDescription:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from itertools import chain
 
 from milvus_vault.archive.go_json import Encoded, Value, array, message
-from milvus_vault.archive.layout import INSERT_LOG, parse_log_key
+from milvus_vault.archive.layout import INSERT_LOG, log_of
 from milvus_vault.archive.manifest import CollectionDocument, Manifest, VaultMark, digest
 from milvus_vault.archive.reference_rbac import encode_rbac
 from milvus_vault.archive.reference_schema import encode_index, encode_key_values, encode_schema
@@ -275,8 +275,8 @@ def _logs_by_segment(
 ) -> defaultdict[int, _SegmentLogs]:
     logs: defaultdict[int, _SegmentLogs] = defaultdict(_SegmentLogs)
     for item in objects:
-        key = parse_log_key(item.source_key)
-        if key is None or key.collection_id != description.collection_id:
+        key = log_of(item)
+        if key.collection_id != description.collection_id:
             msg = f"not the key of a log of {description.name}: {item.source_key}"
             raise ValueError(msg)
         segment_logs = logs[key.segment_id]

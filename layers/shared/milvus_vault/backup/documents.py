@@ -86,9 +86,13 @@ class Snapshot(Model):
 
     @property
     def wants_second_look(self) -> bool:
-        """Return whether its moment may hold all the same: by the segments of its flush, and what came in since."""
-        is_doubtful = self.verdict in {Verdict.COMPACTED, Verdict.UNSETTLED}
-        return is_doubtful and bool(self.flushed) and not self.is_second_look
+        """Return whether its moment may hold all the same: by the segments of its flush, and what came in since.
+
+        From the second round on it was captured by the segments of its flush already, so that a compaction that is
+        seen came before the flush: only another moment helps.
+        """
+        helps = self.verdict is Verdict.UNSETTLED or (self.verdict is Verdict.COMPACTED and self.round == 1)
+        return helps and bool(self.flushed) and not self.is_second_look
 
 
 def snapshot_folder(attempt: str) -> str:

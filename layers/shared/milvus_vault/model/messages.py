@@ -14,8 +14,9 @@ from milvus_vault.model.requests import BackupRequest
 from milvus_vault.model.resources import RunKind
 from milvus_vault.untrusted import whole
 
-# Rounds of snapshot and copy. Each costs a listing; segments that are still replaced in the fifth will be in the sixth.
-MAX_ROUNDS = 5
+# Rounds of snapshot and copy. A server that compacts a collection every 5 s does so in two of five rounds between the
+# moment and its flush, about 2 s later. All but one are tries of a new moment: that all fail has a chance of 0.4 ** 7.
+MAX_ROUNDS = 8
 
 
 class Round(Model):

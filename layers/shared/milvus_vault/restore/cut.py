@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Sequence
 
 from milvus_vault.archive.contents import ArchivedCollection
-from milvus_vault.archive.layout import DELTA_LOG, holds_timestamps, parse_log_key
+from milvus_vault.archive.layout import DELTA_LOG, holds_timestamps, log_of
 from milvus_vault.model.hybrid import from_datetime
 from milvus_vault.model.objects import ArchivedObject
 from milvus_vault.model.requests import RestoreRequest
@@ -45,9 +45,7 @@ def cut_to_read(
     rows: dict[int, list[str]] = {}
     deletes: list[str] = []
     for item in objects:
-        key = parse_log_key(item.source_key)
-        if key is None:
-            continue
+        key = log_of(item)
         if key.kind == DELTA_LOG:
             deletes.append(item.stored_key)
         elif holds_timestamps(key, versions.get(key.segment_id, 0)):

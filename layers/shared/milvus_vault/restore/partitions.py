@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from milvus_vault.archive.contents import ArchivedCollection
-from milvus_vault.archive.layout import parse_log_key
+from milvus_vault.archive.layout import log_of
 from milvus_vault.errors import InvalidRequestError
 from milvus_vault.model.collections import ALL_PARTITIONS, CollectionName
 from milvus_vault.model.objects import ArchivedObject
@@ -47,4 +47,4 @@ def with_partitions(collection: ArchivedCollection, wanted: Sequence[str] | None
 def objects_in(collection: ArchivedCollection, objects: Sequence[ArchivedObject]) -> list[ArchivedObject]:
     """Return the objects that lie in a collection's partitions, or concern all of them."""
     numbers = {partition.partition_id for partition in collection.partitions} | {ALL_PARTITIONS}
-    return [item for item in objects if (key := parse_log_key(item.source_key)) and key.partition_id in numbers]
+    return [item for item in objects if log_of(item).partition_id in numbers]

@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from milvus_vault.archive.contents import ArchivedCollection, ArchivedPartition, ArchivedSegment
-from milvus_vault.archive.layout import DELTA_LOG, INSERT_LOG, LogKey, parse_log_key
+from milvus_vault.archive.layout import DELTA_LOG, INSERT_LOG, log_of
 from milvus_vault.model.collections import ALL_PARTITIONS, ImportPair, SegmentLevel
 from milvus_vault.model.objects import ArchivedObject, CopyItem
 from milvus_vault.restore.documents import ImportPaths, ImportSource
@@ -79,7 +79,7 @@ class CollectionImport:
         self._level_zero: dict[int, list[ArchivedObject]] = defaultdict(list)
         level_zero = {each.segment_id for each in collection.segments if each.level is SegmentLevel.L0}
         for item in objects:
-            key = _log_key(item)
+            key = log_of(item)
             segment_of = self._segments.get(key.segment_id)
             if key.kind == DELTA_LOG and (key.segment_id in level_zero or key.partition_id == ALL_PARTITIONS):
                 self._level_zero[key.partition_id].append(item)
@@ -145,7 +145,7 @@ class CollectionImport:
         if self.folds or not self._cut:
             return ()
         return tuple(
-            (item.stored_key, f"{cut_base}{number}/{_log_key(item).log_id}")
+            (item.stored_key, f"{cut_base}{number}/{log_of(item).log_id}")
             for number, items in self._level_zero.items()
             for item in items
         )
@@ -156,14 +156,14 @@ class CollectionImport:
             for segment in group:
                 below = f"{self._collection.collection_id}/{partition.partition_id}/{number}/{segment.found.segment_id}"
                 for item in segment.inserts:
-                    key = _log_key(item)
+                    key = log_of(item)
                     yield _copy(item, f"{base}{INSERT_LOG}/{below}/{key.field_id}/{key.log_id}")
                 for item in (*segment.deletes, *segment.folded):
-                    yield _copy(item, f"{base}{DELTA_LOG}/{below}/{_log_key(item).log_id}")
+                    yield _copy(item, f"{base}{DELTA_LOG}/{below}/{log_of(item).log_id}")
         if not self.folds and not self._cut:
             for partition_id, items in self._level_zero.items():
                 for item in items:
-                    yield _copy(item, f"{self._level_zero_folder(base, partition_id)}{_log_key(item).log_id}")
+                    yield _copy(item, f"{self._level_zero_folder(base, partition_id)}{log_of(item).log_id}")
 
     def _can_fold(self, limits: FoldLimits) -> bool:
         copies = 0
@@ -225,14 +225,6 @@ def _in_jobs(segments: Iterable[_Segment]) -> Iterator[list[_Segment]]:
 
 def _copy(item: ArchivedObject, key: str) -> CopyItem:
     return CopyItem(item.stored_key, key, item.size_bytes, item.etag)
-
-
-def _log_key(item: ArchivedObject) -> LogKey:
-    key = parse_log_key(item.source_key)
-    if key is None:
-        msg = f"not a log of Milvus: {item.source_key}"
-        raise ValueError(msg)
-    return key
 
 
 def import_pair(paths: ImportPaths) -> ImportPair:

@@ -9,7 +9,7 @@ Staged as Milvus itself lays objects out:
 from collections.abc import Iterable, Iterator
 
 from milvus_vault.archive.contents import ArchivedCollection
-from milvus_vault.archive.layout import DELTA_LOG, INSERT_LOG, parse_log_key
+from milvus_vault.archive.layout import DELTA_LOG, INSERT_LOG, log_of
 from milvus_vault.model.collections import ALL_PARTITIONS, SegmentLevel
 from milvus_vault.model.objects import ArchivedObject, CopyItem
 from milvus_vault.restore.documents import ImportPaths, ImportSource
@@ -24,7 +24,7 @@ def import_sources(
     A whole partition at once, since these servers take 2 s for each import job, whatever is in it. `cut` is the
     timestamp after which rows and deletes are left out, or 0.
     """
-    keys = [key for item in objects if (key := parse_log_key(item.source_key))]
+    keys = [log_of(item) for item in objects]
     with_deletes = {key.partition_id for key in keys if key.kind == DELTA_LOG}
     sources = []
     for partition in collection.partitions:
@@ -50,10 +50,7 @@ def staged_items(base: str, collection: ArchivedCollection, objects: Iterable[Ar
     level_zero = {segment.segment_id for segment in collection.segments if segment.level is SegmentLevel.L0}
     with_rows = [s for s in collection.segments if s.row_count and s.segment_id not in level_zero]
     for item in objects:
-        key = parse_log_key(item.source_key)
-        if key is None:
-            msg = f"not a log of Milvus: {item.source_key}"
-            raise ValueError(msg)
+        key = log_of(item)
         homes = [(key.partition_id, key.segment_id)]
         if key.segment_id in level_zero:
             concerned = (s for s in with_rows if key.partition_id in {s.partition_id, ALL_PARTITIONS})
