@@ -84,3 +84,26 @@ def test_a_job_that_milvus_forgot_fails_by_name(filled: Filled) -> None:
     server.faults.forgets_imports = False
     assert [told["error"] for told in report["collections"]] == ["ImportFailedError"]
     assert "plain_forgotten" not in filled.collections("default")
+
+
+@pytest.mark.feature(Feature.MISSING_ROWS)
+@each_version
+def test_rows_that_are_in_are_kept_where_milvus_refuses_to_load_them(filled: Filled) -> None:
+    groups = filled.restoring.server.service.groups
+    nodes = {name: group.requests.node_num for name, group in groups.items()}
+
+    def take_nodes() -> None:
+        for group in groups.values():
+            group.requests.node_num = 0
+
+    filled.restoring.after = {"create_collections": take_nodes}
+    report = filled.restore(collections=["default.books"], suffix="_unloaded")
+    for name, count in nodes.items():
+        groups[name].requests.node_num = count
+
+    (told,) = report["collections"]
+    assert (told["status"], told["row_count"]) == ("restored", len(filled.keys("default.books")))
+    (warning,) = [text for text in told["warnings"] if "is not as it was" in text]
+    assert "default.books_unloaded has all its rows, and is not as it was: default.books" in warning
+    assert "cannot be loaded with 1 replica(s)" in warning
+    assert filled.keys("default.books_unloaded") == filled.keys("default.books")

@@ -4,7 +4,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from milvus_vault.errors import CollectionExistsError, RowCountMismatchError
+from milvus_vault.errors import (
+    CollectionExistsError,
+    IndexFailedError,
+    LoadFailedError,
+    MilvusRequestError,
+    RowCountMismatchError,
+)
 from milvus_vault.model.names import attempt_of
 from milvus_vault.ports import VectorDatabase
 from milvus_vault.restore.aliases import give_aliases
@@ -101,7 +107,8 @@ class Finishing:
         attempt = made.get(current, entry.latest) if current is not None else entry.latest
         name = journal.get(index, "attempt", Attempt, attempt).name if current not in made else target.name.name
         imported = journal.get(index, "imported", Imported, attempt) if self._has_rows else Imported(row_count=0)
-        if not self._is_served(target, name, imported):
+        refused: list[str] = []
+        if not self._is_served(target, name, imported, refused):
             return
         if current not in made:
             self._take_name(target, name, current, journal)
@@ -111,19 +118,31 @@ class Finishing:
             collection_id=collection_id,
             row_count=imported.row_count,
             aliases=tuple(aliases),
-            warnings=(*warnings, *_doubts(target, imported)),
+            warnings=(*refused, *warnings, *_doubts(target, imported)),
         )
         journal.note(index, "finished", finished)
 
-    def _is_served(self, target: Target, name: str, imported: Imported) -> bool:
-        """Bring indexes and load state to what they were; return whether Milvus has got there."""
-        if self.plan.request.restore_index:
-            create_missing_indexes(self.database, target, name)
-        if not self._wants_load(target):
+    def _is_served(self, target: Target, name: str, imported: Imported, refused: list[str]) -> bool:
+        """Bring indexes and load state to what they were; return whether Milvus has got there, or cannot.
+
+        What Milvus refuses can be done later, by hand: it is added to `refused`, and costs no rows that are in and
+        counted. What a restore is to replace is still served, and stays: then the refusal is raised.
+        """
+        try:
+            if self.plan.request.restore_index:
+                create_missing_indexes(self.database, target, name)
+            if not self._wants_load(target):
+                return True
+            # Before its index is built, a segment that is loaded answers from a makeshift index, less exactly.
+            if not self.database.are_indexes_built(target.name.database, name) or not self._is_loaded(target, name):
+                return False
+        except (IndexFailedError, LoadFailedError, MilvusRequestError) as err:
+            if target.replaces is not None:
+                raise
+            # Milvus knows it by the name that it has until it is whole.
+            said = err.message.replace(name, target.name.name)
+            refused.append(f"{target.name} has all its rows, and is not as it was: {said}")
             return True
-        # Loaded before its index is built, a segment answers searches from a makeshift index for a while, less exactly.
-        if not self.database.are_indexes_built(target.name.database, name) or not self._is_loaded(target, name):
-            return False
         return not self._has_rows or bool(target.loaded_partitions) or self._shows_all_rows(target, name, imported)
 
     def _wants_load(self, target: Target) -> bool:

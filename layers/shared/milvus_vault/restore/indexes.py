@@ -3,6 +3,7 @@
 import re
 from typing import Final
 
+from milvus_vault.errors import MilvusRequestError
 from milvus_vault.model.collections import IndexDescription, KeyValue
 from milvus_vault.ports import VectorDatabase
 from milvus_vault.restore.documents import Target
@@ -14,11 +15,20 @@ _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
 def create_missing_indexes(database: VectorDatabase, target: Target, name: str) -> None:
-    """Create those indexes of a target that the collection of this name lacks; Milvus builds them by itself."""
+    """Create those indexes of a target that the collection of this name lacks; Milvus builds them by itself.
+
+    One that Milvus refuses keeps no other from being created. Raises `MilvusRequestError` with all that are refused.
+    """
     there = {index.name for index in database.list_indexes(target.name.database, name)}
+    refusals: list[MilvusRequestError] = []
     for index in target.indexes:
         if index.name not in there:
-            database.create_index(target.name.database, name, to_create(index))
+            try:
+                database.create_index(target.name.database, name, to_create(index))
+            except MilvusRequestError as err:
+                refusals.append(err)
+    if refusals:
+        raise MilvusRequestError("; ".join(err.message for err in refusals), hint=refusals[0].hint)
 
 
 def to_create(index: IndexDescription) -> IndexDescription:
