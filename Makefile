@@ -75,6 +75,7 @@ lint: .make/venv ## format, style, and the direction of imports
 .PHONY: type
 type: .make/venv ## types
 	$(BIN)/mypy
+	$(BIN)/mypy functions
 
 .PHONY: check-template
 check-template: .make/venv .make/venv-sam .make/node ## the template and the state machines

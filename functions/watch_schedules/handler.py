@@ -32,7 +32,8 @@ def handler(_: WatchSchedulesRequest) -> WatchSchedulesResult:
     tell_of_overdue(found, OverdueMemory(*place), tell, stack=told.stack_name, now=now)
     damaged = tell_of_damage(catalogue, tell, stack=told.stack_name, now=now)
     backups = list(catalogue.read(catalogue.entries(adopt=False)))
-    unpruned = unpruned_totals(backups, schedule_policies(scheduler), now, catalogue.damaged(backups))
+    flaws = {backup.name: backup.damage for backup in backups if backup.damage}
+    unpruned = unpruned_totals(backups, schedule_policies(scheduler), now, flaws)
     emit((*overdue_totals(found), *unpruned, *damaged), stack=told.stack_name)
     for health in found:
         emit(schedule_measures(health), stack=told.stack_name, schedule=health.name)
