@@ -62,11 +62,18 @@ def test_a_backup_and_a_restore_need_no_more_than_the_functions_roles(guarded: L
         assert sorted(row[0].splitlines()[0] for row in page.tables[1].rows[1:-1]) == ["default.books", "default.pens"]
 
 
-def test_a_check_and_a_prune_need_no_more_than_the_functions_roles(guarded: LocalStack, milvus: Milvus) -> None:
+def test_a_check_a_repair_and_a_prune_need_no_more_than_the_functions_roles(
+    guarded: LocalStack, milvus: Milvus
+) -> None:
     deployment = guarded.deploy("guarded", milvus)
     succeed(deployment, "Backup", {"backup_name": "checked"})
 
     assert succeed(deployment, "Verify", {"backup_name": "checked"})["status"] == "intact"
+    for lost in ("meta/backup_meta.json", "meta/vault/manifest.json"):
+        key = f"milvus-vault/checked/{lost}"
+        deployment.ministack.client("s3").delete_object(Bucket=deployment.outputs["BackupBucketName"], Key=key)
+        repaired = succeed(deployment, "Verify", {"backup_name": "checked", "repair": True})
+        assert (repaired["status"], len(repaired["mended"])) == ("intact", 1), repaired
     assert succeed(deployment, "Prune", {})["failed_count"] == 0
     assert succeed(deployment, "Prune", {"backup_names": ["checked"]})["deleted_count"] == 1
 

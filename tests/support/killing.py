@@ -24,7 +24,7 @@ type Machine = dict[str, Any]
 """`StartAt` and `States`: a state machine, a branch of a Parallel, or the item processor of a Map."""
 
 FOLDER = Path(__file__).parents[2] / "statemachine"
-REACH_SECONDS = 90.0
+REACH_SECONDS = 240.0
 
 
 # --- which states there are -----------------------------------------------------------------------
