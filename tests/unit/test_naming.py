@@ -107,3 +107,28 @@ def test_no_two_collections_ever_get_one_name(archived: set[str], data: st.DataO
     assert found.keys() == archived
     assert len(set(found.values())) == len(found)
     assert all(found[source] == rename.get(source, source) for source in archived)
+
+
+@pytest.mark.parametrize(
+    ("request_", "what", "shown"),
+    [
+        ({"rename": {"db.a": "db.with-hyphen"}}, "collection", "'with-hyphen'"),
+        ({"rename": {"db.a": "db.9lives"}}, "collection", "'9lives'"),
+        ({"rename": {"db.a": "db.bell\a"}}, "collection", r"'bell\\x07'"),
+        ({"rename": {"db.a": "db.größe"}}, "collection", r"'gr\\xf6\\xdfe'"),
+        ({"rename": {"db.a": f"db.{'n' * 256}"}}, "collection", "'n"),
+        ({"rename": {"db.*": "an-other.*"}}, "database", "'an-other'"),
+    ],
+)
+def test_a_name_that_milvus_takes_for_nothing_is_refused(request_: dict[str, Any], what: str, shown: str) -> None:
+    with pytest.raises(
+        InvalidRequestError, match=f"db.a cannot be restored: Milvus takes no {what} of the name {shown}"
+    ):
+        targets("db.a", **request_)
+
+
+def test_a_suffix_counts_for_the_length_of_a_name() -> None:
+    longest = "n" * 250
+    assert targets(f"db.{longest}", suffix="_back") == {f"db.{longest}": f"db.{longest}_back"}
+    with pytest.raises(InvalidRequestError, match="takes no collection of the name"):
+        targets(f"db.{longest}", suffix="_again")

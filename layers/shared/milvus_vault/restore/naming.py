@@ -1,5 +1,6 @@
 """Which collections are restored, and under which names."""
 
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 
@@ -10,6 +11,12 @@ from milvus_vault.model.collections import CollectionName
 from milvus_vault.model.requests import RestoreRequest
 from milvus_vault.restore.documents import TargetDatabase
 
+# Milvus' own rule (proxy.maxNameLength is 255), checked before anything is claimed, copied or imported. A dollar sign
+# it takes where proxy.nameValidation.allowedChars has it, as by default for some names: that the server may decide.
+_LONGEST_NAME = 255
+_NAME = re.compile(rf"[A-Za-z_][A-Za-z0-9_$]{{0,{_LONGEST_NAME - 1}}}")
+_SHOWN = 40
+
 
 def resolve_targets(
     request: RestoreRequest, archived: Iterable[CollectionName]
@@ -17,8 +24,9 @@ def resolve_targets(
     """Return the target of each selected collection of a backup, in the order of their names.
 
     Raises `CollectionNotFoundError`, `DatabaseNotFoundError` or `EmptySelectionError` for a selection that
-    the backup does not hold, `InvalidRequestError` for a renaming of something that is not restored, and
-    `NameConflictError` for one that changes nothing or brings two collections onto one target.
+    the backup does not hold, `InvalidRequestError` for a renaming of something that is not restored or a name that
+    Milvus takes for no collection or database, and `NameConflictError` for a renaming that changes nothing or brings
+    two collections onto one target.
     """
     names: dict[str, list[str]] = defaultdict(list)
     for collection in archived:
@@ -26,6 +34,9 @@ def resolve_targets(
     selected = select_collections(request.collections, sorted(names), lambda database: names[database])
     targets = {source: _target(request, source) for source in selected}
     _check_renames(request, selected)
+    for source, target in targets.items():
+        _check_name("collection", target.name, source)
+        _check_name("database", target.database, source)
     by_target: dict[CollectionName, list[CollectionName]] = defaultdict(list)
     for source, target in targets.items():
         by_target[target].append(source)
@@ -44,6 +55,19 @@ def _target(request: RestoreRequest, source: CollectionName) -> CollectionName:
     if new := request.rename.get(f"{source.database}.*"):
         return CollectionName(database=new.removesuffix(".*"), name=source.name)
     return CollectionName(database=source.database, name=source.name + request.suffix)
+
+
+def _check_name(what: str, name: str, source: CollectionName) -> None:
+    if not _NAME.fullmatch(name):
+        shown = ascii(name if len(name) <= _LONGEST_NAME else f"{name[:_SHOWN]}…")
+        msg = f"{source} cannot be restored: Milvus takes no {what} of the name {shown}"
+        raise InvalidRequestError(
+            msg,
+            hint=(
+                "A name begins with a letter or an underscore, goes on with letters, digits and underscores, and has"
+                f" at most {_LONGEST_NAME} characters, with 'suffix'. Correct 'suffix' or 'rename'."
+            ),
+        )
 
 
 def _check_renames(request: RestoreRequest, selected: list[CollectionName]) -> None:
