@@ -9,7 +9,6 @@ from milvus_vault.errors import (
     InvalidRequestError,
     ScheduleManagedError,
     ScheduleNotFoundError,
-    SettingsError,
     VaultError,
 )
 from milvus_vault.model.requests import BackupRequest, ScheduleTag
@@ -161,9 +160,21 @@ def test_what_the_stack_deployed_is_listed_and_not_changed(schedules: Schedules,
 def test_an_input_that_is_no_request_is_named(
     schedules: Schedules, scheduler: FakeScheduler, request_json: str
 ) -> None:
+    schedules.put("nightly", NIGHTLY)
     deployed(scheduler, request_json)
-    with pytest.raises(SettingsError, match="the input of schedule deployed is not a backup request"):
-        schedules.get("deployed")
+    odd, whole = schedules.list(10).items
+    assert odd == schedules.get("deployed")
+    assert "its input is not a backup request: " in odd.problem
+    assert "Correct ScheduleRequest" in odd.problem
+    assert (whole.name, whole.problem) == ("nightly", "")
+
+
+def test_what_somebody_made_by_hand_hides_no_other(schedules: Schedules, scheduler: FakeScheduler) -> None:
+    schedules.put("nightly", NIGHTLY)
+    scheduler.put("by.hand", expression="at(2027-01-01T00:00:00)", timezone="UTC", is_enabled=True, request="{}")
+    odd, whole = schedules.list(10).items
+    assert (odd.name, odd.next_run_at, whole.name) == ("by.hand", None, "nightly")
+    assert odd.problem.startswith("schedule by.hand cannot be read: ")
 
 
 def test_every_refusal_says_what_to_do(schedules: Schedules) -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from milvus_vault.announcing.overdue import OverdueMemory, overdue_totals, schedule_measures, tell_of_overdue
 from milvus_vault.announcing.unpruned import unpruned_totals
-from milvus_vault.errors import ServiceUnavailableError, SettingsError
+from milvus_vault.errors import ServiceUnavailableError
 from milvus_vault.model.events import Metric, Notification
 from milvus_vault.model.requests import ScheduleTag
 from milvus_vault.model.resources import BackupStatus, BackupSummary, Page
@@ -124,9 +124,9 @@ def test_a_schedule_that_is_off_is_not_looked_at() -> None:
     assert look_at([nightly(is_enabled=False)], FakeHistory(), at(5, 12)) == ()
 
 
-def test_an_expression_that_cannot_be_read_is_named() -> None:
-    with pytest.raises(SettingsError, match="schedule nightly cannot be read"):
-        look_at([nightly("cron(0 3 * * *)")], FakeHistory(), at(5, 12))
+def test_an_expression_that_cannot_be_read_hides_no_other() -> None:
+    found = look_at([nightly("cron(0 3 * * *)"), nightly()], FakeHistory(), at(5, 12))
+    assert [health.name for health in found] == ["nightly"]
 
 
 class Told:

@@ -181,6 +181,7 @@ def schedule(item: Schedule) -> RenderableType:
                 if item.last_success_at
                 else "never",
             ),
+            ("problem", Text(item.problem, style="red")),
             ("keeps", tables.retention(item.retention)),
             ("request", ", ".join(f"{key}: {_value(value)}" for key, value in asked.items()) or "everything"),
         ]

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AwareDatetime, Field
 
 from milvus_vault.model.base import Model
-from milvus_vault.model.requests import BackupRequest, ScheduleName
+from milvus_vault.model.requests import BackupRequest
 from milvus_vault.model.retention import Retention
 
 type RunKind = Literal["backup", "restore", "verify", "prune"]
@@ -275,13 +275,16 @@ class ScheduleSpec(Model):
 class Schedule(ScheduleSpec):
     """A schedule as it is."""
 
-    name: ScheduleName
+    name: str
+    """Somebody may have made it in the group by hand, with a name that this API gives to none."""
     is_deployed: bool = False
     """Whether it comes from the stack's parameters, so that the API cannot change it."""
     next_run_at: datetime | None = None
     """Null where it is off, or will never fire again."""
     last_success_at: datetime | None = None
     """When the newest complete backup of this schedule was begun."""
+    problem: str = ""
+    """Why it cannot be read, so that `request` says nothing and no next run is known. Empty: it can."""
 
 
 # --- looking before leaping -----------------------------------------------------------------------

@@ -27,8 +27,8 @@ class Successes(Protocol):
 class Schedules:
     """The schedules of a stack.
 
-    Every method raises `ServiceUnavailableError` and `ServiceRequestError`, and `SettingsError` where a schedule
-    has an input that is not a backup request, or an expression that is none.
+    Every method raises `ServiceUnavailableError` and `ServiceRequestError`. A schedule whose input or expression cannot
+    be read is told with what is wrong with it.
     """
 
     def __init__(self, scheduler: Scheduler, successes: Successes, clock: Callable[[], datetime]) -> None:
@@ -89,32 +89,31 @@ class Schedules:
         return tuple(stored for stored in found if stored)
 
     def _describe(self, stored: StoredSchedule) -> Schedule:
-        spec = _request_of(stored)
-        expression = expression_of(stored)
-        now = self._clock()
+        """Return a schedule; of one that cannot be read, what is wrong with it, so that it never hides the others."""
+        problems: list[str] = []
+        request, next_run_at = BackupRequest(), None
+        try:
+            request = BackupRequest.model_validate_json(stored.request)
+        except ValidationError as err:
+            wrong = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'input'}: {e['msg']}" for e in err.errors())
+            problems.append(f"its input is not a backup request: {wrong}. {_HINT_OF_INPUT}")
+        try:
+            expression = expression_of(stored)
+            next_run_at = expression.next_after(self._clock(), stored.changed_at) if stored.is_enabled else None
+        except SettingsError as err:
+            problems.append(f"{err.message}. {err.hint}")
         return Schedule(
-            **{name: getattr(spec, name) for name in ScheduleSpec.model_fields},
+            expression=stored.expression,
+            timezone=stored.timezone,
+            enabled=stored.is_enabled,
+            request=request.model_copy(update={"schedule": None}),
+            retention=request.schedule.retention if request.schedule else None,
             name=stored.name,
             is_deployed=stored.name == DEPLOYED,
-            next_run_at=expression.next_after(now, stored.changed_at) if stored.is_enabled else None,
+            next_run_at=next_run_at,
             last_success_at=self._successes.last_success(stored.name),
+            problem=" ".join(problems),
         )
-
-
-def _request_of(stored: StoredSchedule) -> ScheduleSpec:
-    try:
-        request = BackupRequest.model_validate_json(stored.request)
-    except ValidationError as err:
-        wrong = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'input'}: {e['msg']}" for e in err.errors())
-        msg = f"the input of schedule {stored.name} is not a backup request: {wrong}"
-        raise SettingsError(msg, hint=_HINT_OF_INPUT) from err
-    return ScheduleSpec(
-        expression=stored.expression,
-        timezone=stored.timezone,
-        enabled=stored.is_enabled,
-        request=request.model_copy(update={"schedule": None}),
-        retention=request.schedule.retention if request.schedule else None,
-    )
 
 
 _HINT_OF_INPUT = (

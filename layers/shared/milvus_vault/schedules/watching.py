@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol
 
+from milvus_vault.errors import SettingsError
 from milvus_vault.model.base import Model
 from milvus_vault.model.resources import BackupSummary, Page
 from milvus_vault.model.schedules import StoredSchedule
@@ -48,12 +49,18 @@ class ScheduleHealth:
 
 
 def look_at(schedules: Iterable[StoredSchedule], history: History, now: datetime) -> tuple[ScheduleHealth, ...]:
-    """Return how the schedules that are on are doing. Raises `SettingsError` for an expression that is none."""
-    return tuple(_health(stored, history, now) for stored in schedules if stored.is_enabled)
+    """Return how the schedules that are on are doing.
+
+    One whose expression cannot be read is left out, since nobody knows when it is due; lists say what is wrong with it.
+    """
+    return tuple(found for stored in schedules if stored.is_enabled and (found := _health(stored, history, now)))
 
 
-def _health(stored: StoredSchedule, history: History, now: datetime) -> ScheduleHealth:
-    expression = expression_of(stored)
+def _health(stored: StoredSchedule, history: History, now: datetime) -> ScheduleHealth | None:
+    try:
+        expression = expression_of(stored)
+    except SettingsError:
+        return None
     listed = history.list(_LOOK_BACK, None, schedule=stored.name).items
     recent = [backup for backup in listed if backup.status == "complete" and not backup.damage]
     newest = recent[0].created_at if recent else history.last_success(stored.name)

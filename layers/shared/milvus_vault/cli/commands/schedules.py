@@ -3,6 +3,7 @@
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 
 from milvus_vault.cli.options import AllOrNothing, BackupRbac, Databases, Filter, NoGcPause, selectors
 from milvus_vault.cli.session import session_of
@@ -32,6 +33,9 @@ def list_schedules(context: typer.Context) -> None:
     items = list(session.vault().list_schedules())
     none = "There is no schedule yet: milvus-vault schedule put NAME 'rate(1 day)' --keep-last 7"
     show_list(session.output, items, len(items), tables.schedules, none)
+    for item in items:
+        if item.problem and not session.output.is_json:
+            session.output.say(f"[red]✗[/] {escape(item.name)}: {escape(item.problem)}")
 
 
 @app.command()
