@@ -135,7 +135,7 @@ REQUESTS = {
         "Restore", {"backup_name": BACKUP, "suffix": "_x"}, "VersionUnsupportedError", "allow_version"
     ),
     "a backup of a newer server": restore_copy("newer_server", "VersionUnsupportedError", "v2.5.0"),
-    "a backup without its marker": restore_copy("unmarked", "BackupDamagedError", "backup_meta.json is missing"),
+    "a backup without its marker": restore_copy("unmarked", "BackupDamagedError", "has lost its marker"),
     "a damaged marker": restore_copy("marker", "BackupDamagedError", "meta/backup_meta.json"),
     "a damaged manifest": restore_copy("manifest", "BackupDamagedError", "meta/vault/manifest.json"),
     "a missing manifest": restore_copy("no_manifest", "BackupDamagedError", "meta/vault/manifest.json is missing"),
