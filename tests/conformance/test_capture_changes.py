@@ -7,8 +7,8 @@ import pytest
 
 from milvus_vault.adapters.milvus import connect
 from milvus_vault.adapters.s3 import S3ObjectStore
-from milvus_vault.backup.segments import capture_objects
-from milvus_vault.errors import VersionUnsupportedError
+from milvus_vault.backup.segments import capture_flushed, capture_objects
+from milvus_vault.errors import SegmentTornError, VersionUnsupportedError
 from milvus_vault.model.collections import CollectionName, SegmentLevel
 from milvus_vault.model.objects import ListedObject
 from milvus_vault.ports import ObjectStore
@@ -232,6 +232,25 @@ def test_a_storage_version_that_is_not_known_is_refused_by_name(
     with pytest.raises(VersionUnsupportedError, match="storage version 3") as caught:
         capture_objects(taken.database, taken.store, taken.storage, described)
     assert "common.storage.useLoonFFI" in caught.value.hint
+
+
+@pytest.mark.parametrize("version", ALL)
+def test_a_replaced_segment_that_garbage_collection_has_taken_in_part_is_gone_and_not_torn(
+    start: Start, backups: Open, version: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    running = start(version)
+    _insert(running.milvus)
+    taken = backups(running)
+    described = taken.database.describe_collection("default", NAME)
+    point = taken.database.flush("default", NAME, timeout_seconds=30)
+    keys = running.milvus.keys(f"{running.milvus.root}/insert_log/")
+    key = next(key for key in keys if "/0/" in key and any(f"/{number}/" in key for number in point.segment_ids))
+    taken.s3.delete_object(Bucket=running.server.bucket, Key=key)
+    there = (taken.database, taken.store, taken.storage, described, point)
+    with pytest.raises(SegmentTornError):
+        capture_flushed(*there)
+    monkeypatch.setattr(taken.database, "list_segments", lambda *_: [])
+    assert capture_flushed(*there) is None
 
 
 def _load(running: Running) -> None:

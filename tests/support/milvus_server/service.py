@@ -126,8 +126,10 @@ class Servicer:
             context.abort(code, str(err))
         except UnavailableError:
             context.abort(grpc.StatusCode.UNAVAILABLE, "connection error: desc = transport is closing")
-        except Exception as err:  # whatever it is: a mistake of this server, for which the test fails when it stops
-            # The client gets UNKNOWN.
+        # Of all kinds, and none is hidden: gRPC answers UNKNOWN to whatever is raised here, which a retry may get over,
+        # so that a mistake of this server would go unseen. It is noted, fails the test when the server stops, and is
+        # raised on.
+        except Exception as err:  # raised on
             service.core.agenda.failures.append(err)
             raise
 

@@ -96,25 +96,13 @@ def delete_hold(services: Services, name: BackupName) -> None:
 @routes.post("/backups/{name}/verify", errors=[BackupNotFoundError, IdempotencyConflictError])
 def post_verify(services: Services, name: BackupName, caller: Caller) -> Started:
     """Start a check of a backup: whether each of its objects is there, and is what was copied."""
-    request = VerifyRequest(backup_name=name)
-    started = find_started(services.machines, "verify", request, caller.idempotency_key)
-    if started is None:
-        if not backup_exists(services, name):
-            raise no_backup(services, name)
-        started = start(services.machines, "verify", request, caller.idempotency_key)
-    return Started(id=started.id, kind="verify", execution_arn=started.execution_arn, backup_name=name)
+    return _start_check(services, VerifyRequest(backup_name=name), caller)
 
 
 @routes.post("/backups/{name}/repair", errors=[BackupNotFoundError, IdempotencyConflictError])
 def post_repair(services: Services, name: BackupName, caller: Caller) -> Started:
     """Start to mend what can be mended of a backup's metadata, and a check of it. Its result says what was lost."""
-    request = VerifyRequest(backup_name=name, repair=True)
-    started = find_started(services.machines, "verify", request, caller.idempotency_key)
-    if started is None:
-        if not backup_exists(services, name):
-            raise no_backup(services, name)
-        started = start(services.machines, "verify", request, caller.idempotency_key)
-    return Started(id=started.id, kind="verify", execution_arn=started.execution_arn, backup_name=name)
+    return _start_check(services, VerifyRequest(backup_name=name, repair=True), caller)
 
 
 @routes.delete(
@@ -128,6 +116,16 @@ def delete_backup(services: Services, name: BackupName, caller: Caller) -> Start
         _check_deletable(services, name)
         started = start(services.machines, "prune", request, caller.idempotency_key)
     return Started(id=started.id, kind="prune", execution_arn=started.execution_arn, backup_name=name)
+
+
+def _start_check(services: Services, request: VerifyRequest, caller: Caller) -> Started:
+    name = request.backup_name
+    started = find_started(services.machines, "verify", request, caller.idempotency_key)
+    if started is None:
+        if not backup_exists(services, name):
+            raise no_backup(services, name)
+        started = start(services.machines, "verify", request, caller.idempotency_key)
+    return Started(id=started.id, kind="verify", execution_arn=started.execution_arn, backup_name=name)
 
 
 def _check_deletable(services: Services, name: str) -> None:

@@ -16,6 +16,7 @@ from datetime import datetime
 
 from pydantic import Field
 
+from milvus_vault.archive.layout import BackupLayout
 from milvus_vault.model.base import Model
 from milvus_vault.model.collections import CollectionDescription, CollectionName, DatabaseDescription, Segment
 from milvus_vault.model.flushes import ChannelCheckpoint, FlushAllPoint
@@ -151,6 +152,27 @@ class VaultMark(Model):
 def digest(key: str, body: bytes) -> FileDigest:
     """Return the digest of a document."""
     return FileDigest(key=key, size_bytes=len(body), sha256=hashlib.sha256(body).hexdigest())
+
+
+def entry_of(layout: BackupLayout, document: CollectionDocument, body: bytes, objects: bytes) -> CollectionEntry:
+    """Return what a manifest says of a collection: its document, which is stored as `body`, and its object list.
+
+    Raises `ValueError` where the object list is none.
+    """
+    number = document.description.collection_id
+    sizes = [item.size_bytes for item in read_object_list(objects)]
+    return CollectionEntry(
+        name=document.description.name,
+        collection_id=number,
+        segment_count=len(document.segments),
+        row_count=sum(segment.row_count for segment in document.segments),
+        live_row_count=document.live_row_count,
+        moment=document.moment,
+        object_count=len(sizes),
+        size_bytes=sum(sizes),
+        document=digest(layout.collection_document(number).removeprefix(layout.root), body),
+        objects=digest(layout.object_list(number).removeprefix(layout.root), objects),
+    )
 
 
 def write_object_list(objects: Iterable[ArchivedObject]) -> bytes:

@@ -13,6 +13,7 @@ from milvus_vault.archive.manifest import (
     FileDigest,
     Manifest,
     digest,
+    entry_of,
     read_object_list,
     write_object_list,
 )
@@ -189,19 +190,7 @@ def _write_collection(
     body = document.model_dump_json().encode()
     run.store.put(run.bucket, layout.collection_document(number), body)
     run.store.put(run.bucket, layout.object_list(number), objects)
-    sizes = [item.size_bytes for item in read_object_list(objects)]
-    return CollectionEntry(
-        name=document.description.name,
-        collection_id=number,
-        segment_count=len(document.segments),
-        row_count=sum(segment.row_count for segment in document.segments),
-        live_row_count=document.live_row_count,
-        moment=document.moment,
-        object_count=len(sizes),
-        size_bytes=sum(sizes),
-        document=digest(layout.collection_document(number).removeprefix(layout.root), body),
-        objects=digest(layout.object_list(number).removeprefix(layout.root), objects),
-    )
+    return entry_of(layout, document, body, objects)
 
 
 def _write_rbac(run: Workspace, layout: BackupLayout, rbac: Rbac) -> FileDigest:

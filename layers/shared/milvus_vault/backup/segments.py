@@ -205,6 +205,9 @@ def capture_flushed(
         there, logs = found.pop(number), told.get(number)
         segment = listed_now.get(number) or there.segment(schema, number)
         whole = _complete(schema, segment, there.objects, logs)
+        if whole is None and number not in listed_now:
+            # It was replaced, and garbage collection is taking it.
+            return None
         if whole is None:
             msg = f"segment {number} of {name} is not whole ({there.objects})"
             raise SegmentTornError(msg, hint="Compact the collection, and back up again.")

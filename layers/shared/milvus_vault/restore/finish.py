@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import NamedTuple
 
 from milvus_vault.errors import (
     CollectionExistsError,
@@ -45,6 +46,13 @@ class FinishProgress:
     pending: int
     wait_seconds: int
     """When to look again."""
+
+
+class _Served(NamedTuple):
+    """Whether there is nothing left to be done for a collection's indexes and load, and what cannot be."""
+
+    is_done: bool
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,8 +115,8 @@ class Finishing:
         attempt = made.get(current, entry.latest) if current is not None else entry.latest
         name = journal.get(index, "attempt", Attempt, attempt).name if current not in made else target.name.name
         imported = journal.get(index, "imported", Imported, attempt) if self._has_rows else Imported(row_count=0)
-        refused: list[str] = []
-        if not self._is_served(target, name, imported, refused):
+        served = self._serve(target, name, imported)
+        if not served.is_done:
             return
         if current not in made:
             self._take_name(target, name, current, journal)
@@ -118,32 +126,33 @@ class Finishing:
             collection_id=collection_id,
             row_count=imported.row_count,
             aliases=tuple(aliases),
-            warnings=(*refused, *warnings, *_doubts(target, imported)),
+            warnings=(*served.warnings, *warnings, *_doubts(target, imported)),
         )
         journal.note(index, "finished", finished)
 
-    def _is_served(self, target: Target, name: str, imported: Imported, refused: list[str]) -> bool:
-        """Bring indexes and load state to what they were; return whether Milvus has got there, or cannot.
+    def _serve(self, target: Target, name: str, imported: Imported) -> _Served:
+        """Bring indexes and load state to what they were; say whether Milvus has got there, or cannot.
 
-        What Milvus refuses can be done later, by hand: it is added to `refused`, and costs no rows that are in and
-        counted. What a restore is to replace is still served, and stays: then the refusal is raised.
+        What Milvus refuses can be done later, by hand, and is a warning: it costs no rows that are in. What a restore
+        is to replace is still served, and stays: then the refusal is raised.
         """
         try:
             if self.plan.request.restore_index:
                 create_missing_indexes(self.database, target, name)
             if not self._wants_load(target):
-                return True
+                return _Served(is_done=True)
             # Before its index is built, a segment that is loaded answers from a makeshift index, less exactly.
             if not self.database.are_indexes_built(target.name.database, name) or not self._is_loaded(target, name):
-                return False
+                return _Served(is_done=False)
         except (IndexFailedError, LoadFailedError, MilvusRequestError) as err:
             if target.replaces is not None:
                 raise
             # Milvus knows it by the name that it has until it is whole.
             said = err.message.replace(name, target.name.name)
-            refused.append(f"{target.name} has all its rows, and is not as it was: {said}")
-            return True
-        return not self._has_rows or bool(target.loaded_partitions) or self._shows_all_rows(target, name, imported)
+            uncounted = f"{target.name} is restored, but not as it was, and no query has counted its rows: {said}"
+            return _Served(is_done=True, warnings=(uncounted,))
+        needs_no_count = not self._has_rows or bool(target.loaded_partitions)
+        return _Served(is_done=needs_no_count or self._shows_all_rows(target, name, imported))
 
     def _wants_load(self, target: Target) -> bool:
         request = self.plan.request

@@ -25,6 +25,7 @@ from milvus_vault.archive.manifest import (
     Manifest,
     Source,
     digest,
+    entry_of,
     read_object_list,
 )
 from milvus_vault.archive.reader import check_backup_exists, read_archive, read_manifest
@@ -195,20 +196,7 @@ class BackupRepair:
         if document.description.collection_id != number:
             msg = "it describes another collection"
             raise ValueError(msg)
-        sizes = [item.size_bytes for item in read_object_list(objects)]
-        entry = CollectionEntry(
-            name=document.description.name,
-            collection_id=number,
-            segment_count=len(document.segments),
-            row_count=sum(segment.row_count for segment in document.segments),
-            live_row_count=document.live_row_count,
-            moment=document.moment,
-            object_count=len(sizes),
-            size_bytes=sum(sizes),
-            document=digest(self.layout.collection_document(number).removeprefix(self.layout.root), body),
-            objects=digest(self.layout.object_list(number).removeprefix(self.layout.root), objects),
-        )
-        return document, entry
+        return document, entry_of(self.layout, document, body, objects)
 
     def _from_documents(
         self,
