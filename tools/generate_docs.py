@@ -279,8 +279,8 @@ def requests_document(examples: Sequence[Example]) -> str:
         "Unknown fields and wrong values are refused with [InvalidRequestError](errors.md#invalidrequesterror) before",
         "anything is done. JSON schemas of requests and results are in [schemas/](schemas/).",
         "",
-        "A selector is `<database>.<collection>`, or `<database>.*` for all collections of a database. The database",
-        "that Milvus makes by itself is called `default`. Selectors name collections, never aliases.",
+        "A selector is `<database>.<collection>`, or `<database>.*` for a database with all its collections, which",
+        "may be none. The database that Milvus makes by itself is called `default`. Selectors never name aliases.",
     ]
     titles = (
         (BackupRequest, "Backup", "[backup-result](schemas/backup-result.schema.json)"),

@@ -52,5 +52,6 @@ def handler(event: PrepareRestoreRequest) -> PrepareRestoreResult:
         collection_count=len(plan.targets),
         is_staged=plan.is_staged,
         has_cuts=bool(plan.cuts),
-        meta_only=request.meta_only,
+        # Of databases alone there are no rows.
+        meta_only=request.meta_only or not plan.targets,
     )

@@ -16,7 +16,7 @@ from tests.support.milvus_data import Sample, client_of, collections_of, drop_da
 from tests.support.tampering import Json, StoredBackup, upload_golden
 from tests.support.vault_runs import Ended, Machine, Stack, listing, run
 
-DATABASE, EMPTY_DATABASE = "refused", "refused_empty"
+DATABASE = "refused"
 BACKUP = "refused"
 BOOKS, DRAFTS, MAGAZINES = (f"{DATABASE}.{name}" for name in ("books", "drafts", "magazines"))
 COLLECTIONS = [
@@ -79,7 +79,6 @@ REQUESTS = {
         {"collections": [f"{DATABASE}.Books"]}, "CollectionNotFoundError", "'refused.Books'"
     ),
     "an alias for a collection": backup({"collections": [f"{DATABASE}.shelf"]}, "CollectionNotFoundError", "aliases"),
-    "an empty database": backup({"collections": [f"{EMPTY_DATABASE}.*"]}, "EmptySelectionError", "refused_empty.*"),
     "no name of a backup": Case("Restore", {"suffix": "_x"}, "InvalidRequestError", "backup_name: Field required"),
     "a misspelt field of a restore": restore({"sufix": "_x"}, "InvalidRequestError", "sufix: unknown field"),
     "no shards": restore({"max_shards": 0, "suffix": "_x"}, "InvalidRequestError", "max_shards: "),
@@ -195,7 +194,6 @@ def refusals(stack: LocalStack) -> Iterator[Refusals]:
     uri = stack.milvus_uri
     try:
         make(uri, DATABASE, COLLECTIONS)
-        make(uri, EMPTY_DATABASE, [])
         selection = {"backup_name": BACKUP, "collections": [BOOKS, DRAFTS]}
         assert run(stack, "Backup", selection).output["collection_count"] == 2
         _damage_copies(stack)
@@ -216,7 +214,7 @@ def refusals(stack: LocalStack) -> Iterator[Refusals]:
             ended = dict(zip(names, pool.map(run_case, names), strict=True)) | {SLOW: slow.result()}
         yield Refusals(ended, before, _traces(stack))
     finally:
-        drop_databases(uri, DATABASE, EMPTY_DATABASE)
+        drop_databases(uri, DATABASE)
 
 
 def _damage_copies(stack: LocalStack) -> None:

@@ -24,6 +24,7 @@ SOURCE, MOVED, OLD, KEPT, OWN, BROKEN = (
     "options_own",
     "options_broken",
 )
+HOLLOW, HOLLOW_AGAIN = "options_hollow", "options_hollow_again"
 
 BOOKS = Sample(
     "books", "HNSW", "IP", {"M": 4, "efConstruction": 16}, shards=3, aliases=("reading", "shelf"), is_dynamic=True
@@ -64,6 +65,7 @@ RESTORES: dict[str, dict[str, Any]] = {
     "released": {"collections": [f"{SOURCE}.pens"], "suffix": "_released", "load": False},
     "of_metadata": {"backup_name": "options_meta", "suffix": "_of_metadata"},
     "of_partial": {"backup_name": "options_partial", "suffix": "_again"},
+    "hollow": {"backup_name": "options_of_nothing", "rename": {f"{HOLLOW}.*": f"{HOLLOW_AGAIN}.*"}},
 }
 
 
@@ -80,6 +82,7 @@ BACKUPS: dict[str, dict[str, Any]] = {
     "options_twice": {"collections": [f"{SOURCE}.pens", f"{SOURCE}.*"]},
     "options_one": {"collections": [f"{SOURCE}.pens"]},
     "options_partial": {"collections": [f"{BROKEN}.*"]},
+    "options_of_nothing": {"collections": [f"{HOLLOW}.*"]},
     "options_none": {"collections": [f"{BROKEN}.*"], "on_collection_failure": "fail"},
 }
 
@@ -103,6 +106,7 @@ def outcome(stack: LocalStack) -> Iterator[Outcome]:
         KEPT: [OLD_BOOKS],
         OWN: [own, replace(own, name="loaded", index="FLAT")],
         BROKEN: [Sample("a_sound_one"), Sample("b_broken_one")],
+        HOLLOW: [],
     }
     try:
         with ThreadPoolExecutor() as pool:
@@ -119,7 +123,7 @@ def outcome(stack: LocalStack) -> Iterator[Outcome]:
         }
         yield Outcome(backups, run_all(stack, "Restore", requests), kept_id)
     finally:
-        drop_databases(uri, SOURCE, MOVED, OLD, KEPT, OWN, BROKEN)
+        drop_databases(uri, SOURCE, MOVED, OLD, KEPT, OWN, BROKEN, HOLLOW, HOLLOW_AGAIN)
 
 
 def _claim_one_row_more(manifest: Json) -> None:
@@ -171,6 +175,17 @@ class TestNames:
         assert _collections(uri, MOVED) == {"books", "pens"}
         assert rows_of(uri, MOVED, "books") == rows_of(uri, SOURCE, "books")
         assert _aliases(uri, MOVED, "books") == ["reading", "shelf"]
+
+    def test_a_database_without_collections_goes_through_both_machines(
+        self, outcome: Outcome, stack: LocalStack
+    ) -> None:
+        backup = outcome.backups["options_of_nothing"].output
+
+        assert (backup["status"], backup["collection_count"], backup["object_count"]) == ("complete", 0, 0)
+        assert backup["warnings"] == [f"There is no collection in {HOLLOW}: the backup holds databases and no rows."]
+        assert outcome.restores["hollow"].output["status"] == "complete"
+        assert report(stack, outcome.restores["hollow"].output)["empty_databases"] == [HOLLOW_AGAIN]
+        assert not _collections(stack.milvus_uri, HOLLOW_AGAIN)
 
     def test_the_report_tells_source_and_target(self, outcome: Outcome, stack: LocalStack) -> None:
         (collection,) = report(stack, outcome.restores["rename"].output)["collections"]

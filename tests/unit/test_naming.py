@@ -33,7 +33,13 @@ def targets(*archived: str, **request: Any) -> dict[str, str]:
     """Return which collection becomes which."""
     asked = RestoreRequest.model_validate({"backup_name": "nightly"} | request)
     found = resolve_targets(asked, [named(text) for text in archived])
-    return {str(source): str(target) for source, target in found.items()}
+    return {str(source): str(target) for source, target in found.collections.items()}
+
+
+def empty_ones(*databases: str, **request: Any) -> dict[str, str]:
+    """Return which databases without collections, of those recorded, become which."""
+    asked = RestoreRequest.model_validate({"backup_name": "nightly"} | request)
+    return resolve_targets(asked, [named(text) for text in ARCHIVED], databases).empty_databases
 
 
 def test_collections_keep_their_names_and_come_in_order() -> None:
@@ -95,6 +101,19 @@ def test_what_the_backup_does_not_hold_cannot_be_restored() -> None:
         targets(*ARCHIVED, collections=["nope.*"])
     with pytest.raises(EmptySelectionError):
         targets()
+
+
+def test_a_database_without_collections_is_restored_where_it_is_selected() -> None:
+    assert empty_ones("db", "hollow") == {"hollow": "hollow"}
+    assert empty_ones("hollow", suffix="_old") == {"hollow": "hollow"}
+    assert empty_ones("hollow", "void", collections=["hollow.*"]) == {"hollow": "hollow"}
+    assert empty_ones("hollow", rename={"hollow.*": "full.*"}) == {"hollow": "full"}
+    assert empty_ones("hollow", collections=["db.*"]) == {}
+    assert empty_ones("hollow", skip_create=True) == {}
+    with pytest.raises(InvalidRequestError, match=r"hollow\.\* cannot be restored: Milvus takes no database"):
+        empty_ones("hollow", rename={"hollow.*": "a-b.*"})
+    with pytest.raises(EmptySelectionError, match=r"\(hollow\.\*\) matches no collection"):
+        empty_ones("hollow", collections=["hollow.*"], skip_create=True)
 
 
 @given(st.sets(full_names, min_size=1), st.data())

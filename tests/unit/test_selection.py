@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from milvus_vault.backup.selection import select_collections
-from milvus_vault.errors import CollectionNotFoundError, DatabaseNotFoundError, EmptySelectionError
+from milvus_vault.backup.selection import select_collections, select_databases
+from milvus_vault.errors import CollectionNotFoundError, DatabaseNotFoundError
 from milvus_vault.model.names import temporary_name
 
 HIDDEN = temporary_name("restore-x", 0, 1)
@@ -57,10 +57,17 @@ def test_names_are_case_sensitive() -> None:
         select(["default.A"], SERVER)
 
 
-@pytest.mark.parametrize(("selectors", "words"), [(["empty.*"], r"\(empty\.\*\)"), (None, r"\(everything\)")])
-def test_a_selection_of_nothing_fails(selectors: list[str] | None, words: str) -> None:
-    with pytest.raises(EmptySelectionError, match=words):
-        select(selectors, {"empty": [], "restoring": [HIDDEN]})
+@pytest.mark.parametrize(
+    ("selectors", "whole"), [(["empty.*"], ["empty"]), (None, ["empty", "restoring"]), (["restoring.*"], ["restoring"])]
+)
+def test_a_database_without_collections_is_selected_by_itself(selectors: list[str] | None, whole: list[str]) -> None:
+    server = {"restoring": [HIDDEN], "empty": []}
+    assert select(selectors, server) == []
+    assert select_databases(selectors, server) == whole
+
+
+def test_a_collection_does_not_select_its_database() -> None:
+    assert select_databases(["other.a", "default.*"], SERVER) == ["default"]
 
 
 def test_only_the_databases_that_are_named_are_asked() -> None:
@@ -77,11 +84,7 @@ def test_only_the_databases_that_are_named_are_asked() -> None:
 @given(servers)
 def test_all_is_everything_that_there_is_each_once(server: dict[str, list[str]]) -> None:
     there = sorted((database, name) for database, found in server.items() for name in found)
-    if there:
-        assert select(None, server) == [f"{database}.{name}" for database, name in there]
-    else:
-        with pytest.raises(EmptySelectionError):
-            select(None, server)
+    assert select(None, server) == [f"{database}.{name}" for database, name in there]
 
 
 @given(servers, st.data())

@@ -38,7 +38,7 @@ class NameConflictError(VaultError):
 
 
 class EmptySelectionError(VaultError):
-    """The selection matches no collection at all."""
+    """The selection matches neither a collection nor a database: there is nothing to restore."""
 
 
 class SettingsError(VaultError):

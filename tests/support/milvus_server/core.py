@@ -30,6 +30,7 @@ class Settings:
     """Import jobs stay at 70 % until the new segments are indexed."""
     query_nodes: int = 1
     """In the default resource group; each takes one replica of a collection."""
+    most_databases: int = 64
     most_import_files: int = 1024
     most_import_jobs: int = 1024
     """That have not ended."""

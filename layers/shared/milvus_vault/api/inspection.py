@@ -8,7 +8,6 @@ from milvus_vault.errors import (
     ClientCertificateError,
     CollectionNotFoundError,
     DatabaseNotFoundError,
-    EmptySelectionError,
     MilvusAuthenticationError,
     MilvusCertificateError,
     MilvusSecretError,
@@ -60,7 +59,7 @@ def post_check(services: Services) -> CheckReport:
     return CheckReport.model_validate(services.inspector.inspect(InspectMilvusRequest(inspection="check")))
 
 
-@routes.post("/estimate", errors=[CollectionNotFoundError, DatabaseNotFoundError, EmptySelectionError, *_MILVUS])
+@routes.post("/estimate", errors=[CollectionNotFoundError, DatabaseNotFoundError, *_MILVUS])
 def post_estimate(services: Services, body: EstimateRequest) -> Estimate:
     """Estimate what a backup would take. Nothing is copied, nothing flushed."""
     request = InspectMilvusRequest(inspection="estimate", backup=body.backup)

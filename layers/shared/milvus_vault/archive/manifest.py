@@ -88,6 +88,7 @@ class Manifest(Model):
     """When the backup may be deleted; None: by its schedule's policy, or by hand."""
     source: Source
     databases: tuple[str, ...]
+    """Those that were selected as a whole, with or without collections, and those of the collections."""
     database_descriptions: tuple[DatabaseDescription, ...] = ()
     """The databases with their properties, from servers that tell them (2.4.3 and newer)."""
     collections: tuple[CollectionEntry, ...]

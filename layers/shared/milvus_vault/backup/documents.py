@@ -26,6 +26,7 @@ class BackupPlan(Model):
     started_at: datetime
     source: Source
     databases: tuple[DatabaseDescription, ...]
+    """Those that are selected as a whole, with or without collections, and those of the collections."""
     collections: tuple[CollectionName, ...]
     """Their positions here are the indexes by which all other files name them."""
     moment: int = 0

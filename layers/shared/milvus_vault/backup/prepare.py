@@ -12,7 +12,7 @@ from milvus_vault.backup.moment import take_moment
 from milvus_vault.backup.pauses import Pauses
 from milvus_vault.backup.publish import find_published
 from milvus_vault.backup.rights import backup_rights
-from milvus_vault.backup.selection import select_collections
+from milvus_vault.backup.selection import select_collections, select_databases
 from milvus_vault.claims import CLAIM, DIED, RUNNING, Claim, ClaimHeldError, Claims, check_owner
 from milvus_vault.copying.documents import CopyJob, write_job
 from milvus_vault.errors import (
@@ -80,14 +80,19 @@ def prepare_backup(
     check_source_version(server)
     databases = database.list_databases()
     collections = select_collections(request.collections, databases, database.list_collections)
-    check_rights(database, server, backup_rights(request), by_database(collections))
+    whole = select_databases(request.collections, databases)
+    # Without a right Milvus may show no collection, and that is not to be taken for none.
+    places = by_database(collections) or dict.fromkeys(whole, ())
+    check_rights(database, server, backup_rights(request), places)
     has_moment = not (request.skip_flush or request.meta_only)
     # Early, since it has to be some time before the first flush: the rest of the preparation is not waited for twice.
     moment = take_moment(database, collections) if has_moment else None
     rbac = database.backup_rbac() if request.include_rbac else None
     store.check_bucket(storage.bucket)
     warnings = []
-    if not request.meta_only and not prove_storage(store, database, storage, collections):
+    if not collections:
+        warnings.append(f"There is no collection in {', '.join(whole)}: the backup holds databases and no rows.")
+    elif not request.meta_only and not prove_storage(store, database, storage, collections):
         warnings.append(
             "No collection had flushed rows when the backup began: bucket and root path could not be proven then."
         )
@@ -99,7 +104,8 @@ def prepare_backup(
             warnings += Pauses(store, run.bucket, run.prefix).begin(garbage_collector, execution_arn, datetime.now(UTC))
         job = CopyJob(source_bucket=storage.bucket, destination_bucket=run.bucket)
         write_job(run, attempt_of(execution_arn), job)
-        described = tuple(_describe_databases(database, databases, warnings))
+        concerned = sorted({*whole, *(name.database for name in collections)})
+        described = tuple(_describe_databases(database, concerned, warnings))
         if moment is not None:
             moment.wait(database)
         plan = BackupPlan(
@@ -112,7 +118,7 @@ def prepare_backup(
             databases=described,
             collections=tuple(collections),
             moment=moment.timestamp if moment else 0,
-            flush_all=_flush_all(database, server, request),
+            flush_all=_flush_all(database, server, request) if collections else None,
             warnings=tuple(warnings),
         )
         check_owner(run, attempt_of(execution_arn))

@@ -1,8 +1,8 @@
-"""Which collections a request means."""
+"""Which collections and databases a request means."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
-from milvus_vault.errors import CollectionNotFoundError, DatabaseNotFoundError, EmptySelectionError
+from milvus_vault.errors import CollectionNotFoundError, DatabaseNotFoundError
 from milvus_vault.model.collections import CollectionName
 from milvus_vault.model.names import TEMPORARY_PREFIX
 
@@ -12,8 +12,8 @@ def select_collections(
 ) -> list[CollectionName]:
     """Return the collections that the selectors name, each once, in the order of database and name.
 
-    `None` selects all. Collections of a restore that is under way are left out of `db.*` and of all. Raises
-    `DatabaseNotFoundError`, `CollectionNotFoundError` or `EmptySelectionError`.
+    `None` selects all. Collections of a restore that is under way are left out of `db.*` and of all. There are none
+    where all that is selected is databases without any. Raises `DatabaseNotFoundError` or `CollectionNotFoundError`.
     """
     chosen: set[tuple[str, str]] = set()
     for selector in selectors if selectors is not None else [f"{database}.*" for database in databases]:
@@ -32,8 +32,9 @@ def select_collections(
                 msg,
                 hint=f"'{database}' has {len(there)}. Names are case sensitive; aliases do not count.",
             )
-    if not chosen:
-        what = ", ".join(selectors) if selectors is not None else "everything"
-        msg = f"the selection ({what}) matches no collection"
-        raise EmptySelectionError(msg, hint="Create a collection first, or correct 'collections'.")
     return [CollectionName(database=database, name=name) for database, name in sorted(chosen)]
+
+
+def select_databases(selectors: Sequence[str] | None, databases: Iterable[str]) -> list[str]:
+    """Return the databases that the selectors name as a whole, sorted; they may have no collection."""
+    return sorted(database for database in databases if selectors is None or f"{database}.*" in selectors)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from milvus_vault.archive.layout import parse_log_key
 from milvus_vault.backup.selection import select_collections
 from milvus_vault.copying.concurrently import each
-from milvus_vault.errors import CollectionNotFoundError, EmptySelectionError, InvalidRequestError
+from milvus_vault.errors import CollectionNotFoundError, InvalidRequestError
 from milvus_vault.model.collections import CollectionName, Segment
 from milvus_vault.model.objects import ListedObject
 from milvus_vault.model.resources import CollectionInfo, Page
@@ -47,10 +47,7 @@ class Source:
             DatabaseNotFoundError: There is no such database.
             InvalidRequestError: The token is not one of this list.
         """
-        try:
-            names = self.select(None if database is None else [f"{database}.*"])
-        except EmptySelectionError:
-            return Page(items=())
+        names = self.select(None if database is None else [f"{database}.*"])
         after = None if token is None else _read_token(token)
         left = [name for name in names if after is None or (name.database, name.name) > after]
         page, more = left[:limit], left[limit:]

@@ -42,8 +42,8 @@ class _Measured:
 def estimate_backup(source: Source, request: BackupRequest) -> Estimate:
     """Return what a backup would take.
 
-    Rows that are not flushed yet are not in it. Raises `DatabaseNotFoundError`, `CollectionNotFoundError` or
-    `EmptySelectionError`, as the backup would.
+    Rows that are not flushed yet are not in it. Raises `DatabaseNotFoundError` or `CollectionNotFoundError`, as the
+    backup would.
     """
     names = source.select(request.collections)
     measured = [found for found in each(lambda n: _measure(source, n), names, threads=_AT_A_TIME) if found]

@@ -25,7 +25,7 @@ def _check_selector(text: str) -> str:
 
 
 Selector = Annotated[str, AfterValidator(_check_selector)]
-"""`<database>.<collection>`, or `<database>.*` for all of a database's collections."""
+"""`<database>.<collection>`, or `<database>.*` for a database with all its collections, or without any."""
 
 
 Name = Annotated[str, Field(min_length=1)]
@@ -69,7 +69,7 @@ class BackupRequest(Model):
     collections: tuple[Selector, ...] | None = Field(
         default=None,
         min_length=1,
-        description="What to back up: `db.collection` or `db.*`. Default: all collections of all databases.",
+        description="What to back up: `db.collection` or `db.*`. Default: all databases with all collections.",
     )
     mode: Literal["full"] = Field(
         default="full",

@@ -1,11 +1,20 @@
-"""CreateCollections: make the collections to fill, each under a temporary name of its own."""
+"""CreateCollections: make the databases, and the collections to fill, each under a temporary name of its own."""
 
 from dataclasses import dataclass
 
+from milvus_vault.errors import MilvusRequestError
 from milvus_vault.model.names import temporary_name
 from milvus_vault.model.versions import parse_version
 from milvus_vault.ports import VectorDatabase
-from milvus_vault.restore.documents import Attempt, Created, RestorePlan, Target, target_name
+from milvus_vault.restore.documents import (
+    DATABASES,
+    Attempt,
+    Created,
+    DatabasesMade,
+    RestorePlan,
+    Target,
+    target_name,
+)
 from milvus_vault.restore.indexes import create_missing_indexes
 from milvus_vault.restore.journal import Journal, Progress
 from milvus_vault.restore.schema import added_fields, field_numbers, without_function_check
@@ -29,8 +38,7 @@ class Creation:
         A collection that cannot be created is written down as failed. Done again, it keeps what this execution
         made, and attempts of an earlier one whose import jobs are all known.
         """
-        for database in self.plan.databases:
-            self.database.create_database(database.name, database.properties)
+        self._create_databases()
         journal = Journal(self.run)
         progress = journal.read()
         indexes = [i for i in range(len(self.plan.targets)) if not (progress[i].has_failed or progress[i].is_finished)]
@@ -42,6 +50,17 @@ class Creation:
 
         journal.work_on(indexes, create, execution_arn=self.execution_arn, threads=self.threads)
         return sum(not entry.has_failed for entry in journal.read().values())
+
+    def _create_databases(self) -> None:
+        warnings = []
+        for database in self.plan.databases:
+            try:
+                self.database.create_database(database.name, database.properties)
+            except MilvusRequestError as err:
+                if not database.is_empty:
+                    raise
+                warnings.append(f"{err.message}. The backup holds no collection of it.")
+        self.run.write(DATABASES, DatabasesMade(warnings=tuple(warnings)))
 
     def _is_usable(self, journal: Journal, index: int, entry: Progress) -> bool:
         """Return whether the latest attempt can be gone on with: nobody else can import into it any more."""

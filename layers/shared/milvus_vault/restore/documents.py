@@ -1,6 +1,7 @@
 """The working files of a restore run, by their names in its workspace.
 
     restore.json                         `RestorePlan`
+    databases.json                       `DatabasesMade`
     cuts/<index>.json                    `Cut`: what CutCollections is to read of one collection
     cuts/<index>.done.json               `CutDone`
     collections/<index>/target.json      `Target`: what is to become of one collection
@@ -21,6 +22,7 @@ from milvus_vault.model.collections import CollectionLayout, CollectionName, Ind
 from milvus_vault.model.requests import RestoreRequest
 
 PLAN = "restore.json"
+DATABASES = "databases.json"
 
 
 class ImportPaths(Model):
@@ -90,10 +92,18 @@ class Target(Model):
 
 
 class TargetDatabase(Model):
-    """A database that collections are restored to; properties are set only where it is created."""
+    """A database that is restored, with or without collections; properties are set only where it is created."""
 
     name: str
     properties: tuple[KeyValue, ...] = ()
+    is_empty: bool = False
+    """Whether no collection is restored to it: then it costs none of them where Milvus refuses it."""
+
+
+class DatabasesMade(Model):
+    """The databases of a run are there, but for some without collections."""
+
+    warnings: tuple[str, ...] = ()
 
 
 class RestorePlan(Model):
@@ -273,6 +283,8 @@ class RestoreReport(Model):
     content_checked: bool
     is_staged: bool
     collections: tuple[RestoredCollection, ...]
+    empty_databases: tuple[str, ...] = ()
+    """Databases that were restored by themselves, since the backup holds no collection of theirs."""
     warnings: tuple[str, ...] = ()
 
 

@@ -21,7 +21,16 @@ from milvus_vault.model.versions import ServerVersion, has_import_jobs, parse_ve
 from milvus_vault.ports import Executions, ObjectStore, VectorDatabase
 from milvus_vault.restore.aliases import check_switches
 from milvus_vault.restore.cut import cut_of, cut_to_read, doubts
-from milvus_vault.restore.documents import PLAN, Cut, ImportSource, RestorePlan, cut_done_name, cut_name, target_name
+from milvus_vault.restore.documents import (
+    PLAN,
+    Cut,
+    ImportSource,
+    RestorePlan,
+    TargetDatabase,
+    cut_done_name,
+    cut_name,
+    target_name,
+)
 from milvus_vault.restore.journal import Journal
 from milvus_vault.restore.loading import Loading, LoadPlanner, check_loading
 from milvus_vault.restore.naming import resolve_targets, target_databases
@@ -73,20 +82,22 @@ class RestorePreparation:
     def prepare(self) -> RestorePlan:
         """Return what to do. Raises what is wrong with the request, the backup or the target, and leaves nothing."""
         archive = read_archive(self._store, self.run.bucket, self.layout)
-        targets = resolve_targets(self.request, [collection.name for collection in archive.collections])
+        there = [collection.name for collection in archive.collections]
+        targets = resolve_targets(self.request, there, archive.databases)
         chosen = [
-            (collection, targets[collection.name])
+            (collection, targets.collections[collection.name])
             for collection in sorted(archive.collections, key=lambda c: (c.name.database, c.name.name))
-            if collection.name in targets
+            if collection.name in targets.collections
         ]
-        check_partitions(self.request.partitions, list(targets))
+        databases = tuple(target_databases(archive, targets))
+        check_partitions(self.request.partitions, list(targets.collections))
         for collection, _ in chosen:
             self._part(collection)
         check_loading(self.request, [collection for collection, _ in chosen])
         rbac = check_rbac(archive) if self.request.rbac else None
         server = self.database.server_version()
         check_target_version(archive.milvus_version, server, allow_version=self.request.allow_version)
-        self._check_rights(server, chosen, has_rows=self._has_rows(archive))
+        self._check_rights(server, chosen, databases, has_rows=self._has_rows(archive))
         loads = LoadPlanner(self.request, self.database)
         loading = [loads.plan(collection) for collection, _ in chosen]
         if self.request.switch_aliases:
@@ -101,13 +112,13 @@ class RestorePreparation:
             backup_version=str(archive.milvus_version),
             server_version=str(server),
             content_checked=archive.has_checksums,
-            is_staged=self._has_rows(archive) and not can_import_in_place,
+            is_staged=self._has_rows(archive) and bool(chosen) and not can_import_in_place,
             staging_folder=join(self.staging_prefix, self.run.run) + "/",
             targets=tuple(target for _, target in chosen),
-            databases=tuple(target_databases(archive, chosen)),
+            databases=databases,
             warnings=(
                 *archive.warnings,
-                *self._warnings(archive),
+                *(self._warnings(archive) if chosen else ()),
                 *loads.warnings(),
                 *doubts(self.request, [collection for collection, _ in chosen]),
             ),
@@ -126,7 +137,12 @@ class RestorePreparation:
         return plan
 
     def _check_rights(
-        self, server: ServerVersion, chosen: Sequence[tuple[ArchivedCollection, CollectionName]], *, has_rows: bool
+        self,
+        server: ServerVersion,
+        chosen: Sequence[tuple[ArchivedCollection, CollectionName]],
+        databases: Iterable[TargetDatabase],
+        *,
+        has_rows: bool,
     ) -> None:
         there = self.database.list_databases()
         places = by_database(name for _, name in chosen)
@@ -135,7 +151,7 @@ class RestorePreparation:
             [collection for collection, _ in chosen],
             has_rows=has_rows,
             has_aliases=self.request.drop_existing and any(map(self.database.list_aliases, places.keys() & there)),
-            makes_databases=not places.keys() <= {*there},
+            makes_databases=not {database.name for database in databases} <= {*there},
         )
         # But for skip_create the work is done under names that nobody could have granted rights on.
         named = places if self.request.skip_create else dict.fromkeys(places, ())

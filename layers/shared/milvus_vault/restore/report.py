@@ -6,7 +6,9 @@ from datetime import datetime
 from milvus_vault.archive.layout import RUNS_FOLDER, join
 from milvus_vault.model.hybrid import as_datetime_or_none
 from milvus_vault.restore.documents import (
+    DATABASES,
     CutDone,
+    DatabasesMade,
     Failed,
     Finished,
     RestoredCollection,
@@ -34,6 +36,11 @@ def _warnings_of_cuts(run: Workspace, plan: RestorePlan) -> Iterator[str]:
     for index in plan.cuts:
         done = run.find(cut_done_name(index), CutDone)
         yield from done.warnings if done else ()
+
+
+def _warnings_of_databases(run: Workspace) -> tuple[str, ...]:
+    made = run.find(DATABASES, DatabasesMade)
+    return made.warnings if made else ()
 
 
 def report_restore(run: Workspace, plan: RestorePlan, finished_at: datetime) -> RestoreReport:
@@ -79,7 +86,8 @@ def report_restore(run: Workspace, plan: RestorePlan, finished_at: datetime) -> 
         content_checked=plan.content_checked,
         is_staged=plan.is_staged,
         collections=tuple(collections),
-        warnings=(*plan.warnings, *_warnings_of_cuts(run, plan)),
+        empty_databases=tuple(database.name for database in plan.databases if database.is_empty),
+        warnings=(*plan.warnings, *_warnings_of_databases(run), *_warnings_of_cuts(run, plan)),
     )
     run.store.put(run.bucket, report_key(run, plan.execution_arn), report.model_dump_json(indent=1).encode())
     return report

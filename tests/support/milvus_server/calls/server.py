@@ -9,6 +9,7 @@ from tests.support.milvus_server.refusals import DISK_QUOTA, UNEXPECTED, Refusal
 from tests.support.milvus_server.values import Message
 
 _HEALTHY = 1
+_DATABASE_LIMIT = 801
 _DENY_TO_WRITE = milvus_pb2.QuotaState.Value("DenyToWrite")
 
 
@@ -64,6 +65,9 @@ def create_database(call: Call, request: Message, _: Message) -> None:
         raise invalid(call.core.version, reason + "underscore or letter")
     if request.db_name in databases:
         raise invalid(call.core.version, f"database already exist: {request.db_name}")
+    if len(databases) >= call.core.settings.most_databases:
+        reason = f"exceeded the limit number of database[limit={call.core.settings.most_databases}]"
+        raise Refusal(_DATABASE_LIMIT, reason)
     properties = as_dict(request.properties) if call.core.version.at_least(2, 4) else {}
     created = Database(call.core.clock.new_id(), request.db_name, properties, call.core.clock.timestamp())
     databases[request.db_name] = created
