@@ -18,7 +18,7 @@ from milvus_vault.model.collections import CollectionLayout, CollectionSchema, F
 from milvus_vault.model.requests import BackupRequest
 from milvus_vault.model.rights import READING, Right
 from milvus_vault.model.versions import parse_version
-from milvus_vault.restore.rights import ALL as FOR_A_RESTORE
+from milvus_vault.restore.rights import all_restore_rights
 from milvus_vault.rights import check_rights, grant_hint, missing_rights
 from tests.compatibility.features import Feature
 from tests.conformance.conftest import Running, Start
@@ -91,6 +91,7 @@ def test_each_right_is_told_from_its_lack_and_nothing_is_changed_by_asking(start
     with people(running) as both:
         before = state(running)
         known = {right for right in Right if running.server.service.has(CALLS[right]("default", NOWHERE)[0])}
+        known -= {Right.IMPORT_BINLOG}
         assert {right for right in Right if both.root.may(right, "default")} == {*Right}
         lacking = {right for right in Right if not both.ann.may(right, "default")}
         assert lacking == known - OF_EVERYBODY
@@ -114,10 +115,47 @@ def test_each_right_is_granted_under_the_name_that_its_call_asks_for() -> None:
     inputs = {
         method.name: method.input_type for method in milvus_pb2.DESCRIPTOR.services_by_name["MilvusService"].methods
     }
-    for right, call in CALLS.items():
+    for right in {*CALLS} - {Right.IMPORT_BINLOG}:
+        call = CALLS[right]
         needed = inputs[call("d", "c")[0]].GetOptions().Extensions[common_pb2.privilege_ext_obj]
         assert common_pb2.ObjectPrivilege.Name(needed.object_privilege) == f"Privilege{right}"
         assert (common_pb2.ObjectType.Name(needed.object_type) == "Collection") == right.is_on_collections
+
+
+def test_the_right_to_import_binlogs_is_told_from_that_to_import(start: Start) -> None:
+    running = start("2.6.19", authorization=True, guards_binlogs=True)
+    with people(running) as both:
+        assert both.root.may(Right.IMPORT_BINLOG, "default")
+        # Milvus looks at the other one first, and says nothing of this one.
+        assert not both.ann.may(Right.IMPORT, "default")
+        both.grant([Right.IMPORT])
+        assert both.ann.may(Right.IMPORT, "default")
+        missing = missing_rights(both.ann, all_restore_rights(parse_version("2.6.19")), {"default": []})
+        assert Right.IMPORT_BINLOG in missing["default"]
+        hint = grant_hint(parse_version("2.6.19"), {"default": [Right.IMPORT_BINLOG]})
+        assert "grant_privilege_v2(ROLE, P, '*', db_name='*') for P in ImportBinlog" in hint
+        both.grant([Right.IMPORT_BINLOG])
+        assert not both.ann.may(Right.IMPORT_BINLOG, "default")
+        both.grant([Right.IMPORT_BINLOG], database="*")
+        assert both.ann.may(Right.IMPORT_BINLOG, "default")
+
+
+def test_a_server_that_does_not_know_the_right_to_import_binlogs_asks_for_none(start: Start) -> None:
+    with people(start("2.6.19", authorization=True)) as both:
+        assert both.ann.may(Right.IMPORT_BINLOG, "default")
+        both.grant([Right.IMPORT])
+        assert both.ann.may(Right.IMPORT_BINLOG, "default")
+
+
+def test_whom_no_collection_is_shown_is_not_told_of_an_empty_server(start: Start, ministack: Ministack) -> None:
+    running = start("2.5.27", authorization=True)
+    with people(running) as both:
+        both.root.drop_collection("default", NAME)
+        taken = Backups(running.server, both.ann, ministack.client("s3"))
+        with pytest.raises(MilvusPermissionError, match=r"lacks rights that the run needs: .*Flush"):
+            taken.prepare("b")
+        both.grant(set(backup_rights(BackupRequest())) - OF_EVERYBODY)
+        assert taken.take("b", gc_pause=False).collections == ()
 
 
 @pytest.mark.feature(Feature.BACKUP_RIGHTS)
@@ -198,7 +236,7 @@ def test_rights_are_missing_by_database(start: Start) -> None:
             "default": [Right.CREATE_DATABASE],
         }
         with pytest.raises(MilvusPermissionError, match=r"Import, .* in database shop"):
-            check_rights(both.ann, parse_version("2.5.27"), FOR_A_RESTORE, places)
+            check_rights(both.ann, parse_version("2.5.27"), all_restore_rights(parse_version("2.5.27")), places)
 
 
 def test_the_hint_is_what_an_administrator_has_to_call() -> None:

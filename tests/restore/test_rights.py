@@ -120,6 +120,24 @@ def test_who_may_not_follow_jobs_by_rest_imports_by_grpc(
     assert bool(by_grpc) == (more != {"GetImportProgress", "ListImport"})
 
 
+@pytest.mark.thread("milvus#51894", "milvus-backup#1183")
+@pytest.mark.usefixtures("operator")
+@pytest.mark.parametrize("more", [set(), {"GetImportProgress", "ListImport"}])
+def test_where_binlogs_take_a_right_of_their_own_it_is_asked_for(deploy: Deploy, more: set[str]) -> None:
+    restoring = deploy("2.6.19", authorization=True, guards_binlogs=True)
+    restoring.upload(GOLDEN / ARCHIVES["2.6.19"])
+    rbac = restoring.server.service.rbac
+    rbac.users["operator"], rbac.roles["role"] = encrypt(PASSWORD), ""
+    rbac.members.add(("operator", "role"))
+    request = {"backup_name": ARCHIVES["2.6.19"], "collections": ["gold.layers"]}
+    grant(restoring, {(right, "*") for right in more})
+    grant(restoring, refusal(restoring, request))
+    assert refusal(restoring, request) == {("ImportBinlog", "gold")}
+    grant(restoring, {("ImportBinlog", "*")})
+    report = restoring.restore(request)
+    assert report["status"] == "complete", [found["message"] for found in report["collections"]]
+
+
 @pytest.mark.usefixtures("operator")
 @pytest.mark.parametrize("version", ["2.4.23"])
 def test_users_take_rights_of_their_own(deploy: Deploy, version: str) -> None:

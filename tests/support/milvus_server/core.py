@@ -24,6 +24,8 @@ class Settings:
     durations: Durations | None = None
     """Instead of the version's own."""
     authorization: bool = False
+    guards_binlogs: bool = False
+    """Imports of binlogs and of deletes take the right ImportBinlog, as in the source of Milvus since August 2026."""
     auto_compaction: bool = True
     """Fold deletes at level 0 into the segments that they concern, by and by."""
     waits_for_index: bool = True

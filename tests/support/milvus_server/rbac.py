@@ -103,11 +103,18 @@ class Rbac:
         need = _NEEDS.get(call)
         if need is None or need.privilege in _PUBLIC_PRIVILEGES or user == ROOT or ADMIN in roles:
             return True
-        grants = [grant for grant in self.grants if grant.role in roles | {PUBLIC} and self._gives(grant, need)]
+        found = [grant for grant in self.grants if grant.role in roles | {PUBLIC}]
+        grants = [grant for grant in found if self._gives(grant, need.privilege)]
         there = {grant.object_name for grant in grants if grant.database in {"*", "", database}}
         wanted = set(collections) if need.is_on_collections else {"*"}
         return bool(there) and ("*" in there or not need.is_on_collections or wanted <= there)
 
-    def _gives(self, grant: Grant, need: _Need) -> bool:
+    def may_import_binlogs(self, user: str) -> bool:
+        """Return whether a user has ImportBinlog, which counts only where it is granted on all databases."""
+        roles = {role for member, role in self.members if member == user}
+        grants = [grant for grant in self.grants if grant.role in roles and grant.database == "*"]
+        return user == ROOT or ADMIN in roles or any(self._gives(grant, "ImportBinlog") for grant in grants)
+
+    def _gives(self, grant: Grant, privilege: str) -> bool:
         names = {grant.privilege, *self.groups.get(grant.privilege, ())}
-        return bool({name.removeprefix("Privilege") for name in names} & {"*", "All", need.privilege})
+        return bool({name.removeprefix("Privilege") for name in names} & {"*", "All", privilege})

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+from tests.support.milvus_server.calls.imports import check_binlog_right
 from tests.support.milvus_server.calls.table import Call
 from tests.support.milvus_server.catalog import DEFAULT, L0, Segment
 from tests.support.milvus_server.importing import COMPLETED, FAILED, Job
@@ -29,8 +30,9 @@ def _create_import(call: Call, body: Body) -> Body:
     missing = [name for name in ("collectionName", "files") if not body.get(name)]
     if missing:
         raise Refusal(_MISSING_PARAMETER, f"missing required parameters, error: {', '.join(missing)}")
-    collection = call.core.catalog.collection(body.get("dbName") or DEFAULT, body["collectionName"])
     options = {key: str(value) for key, value in (body.get("options") or {}).items()}
+    check_binlog_right(call, options)
+    collection = call.core.catalog.collection(body.get("dbName") or DEFAULT, body["collectionName"])
     job = call.imports.create(collection, body.get("partitionName") or "", body["files"], options)
     return {"jobId": str(job.job_id)}
 

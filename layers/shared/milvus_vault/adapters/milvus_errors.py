@@ -29,6 +29,7 @@ JOB_NOT_FOUND = {2100, 2101}  # up to 2.5, from 2.6 on; 2100 is whatever goes wr
 # Not ready, unavailable, memory or disk or rate limits, node offline: they pass.
 _PASSING = {1, 2, 5, 8, 9, 901}
 _DATABASE_NOT_FOUND = 800
+_NOT_PERMITTED = 1401
 _COLLECTION_TAKEN, _ALIAS_TAKEN = 1601, 1602
 # 2.2 has no code for it.
 _ALIAS_WORDS = "alias exists and already aliased"
@@ -152,12 +153,19 @@ def is_job_gone(status: Any) -> bool:
     return has_failed and any(words in status.reason for words in _JOB_GONE_WORDS)
 
 
+def check_permitted(status: Any, what: str) -> None:
+    """Raise `MilvusPermissionError` where an answer says that a right is missing, as most say by gRPC's own status."""
+    if getattr(status, "code", 0) == _NOT_PERMITTED:
+        raise MilvusPermissionError(f"{what}: {one_line(status.reason)}", hint=PERMISSION_HINT)
+
+
 def check(status: Any, call: str, subject: str) -> None:
     """Raise our error where an answer's status is not success. `subject` names the object concerned."""
     code, legacy, reason = getattr(status, "code", 0), status.error_code, status.reason
     if not code and not legacy:
         return
     text = f"{call} of {subject}: {one_line(reason) or 'no reason given'} (code {code or legacy})"
+    check_permitted(status, f"{call} of {subject}")
     if code == NOT_FOUND or (not code and legacy == _LEGACY_COLLECTION_NOT_FOUND):
         raise CollectionNotFoundError(
             f"collection {subject} does not exist", hint="Check the spelling; names are case sensitive."

@@ -7,9 +7,10 @@ that it is about: no name of Milvus begins with a digit. Limits of rates are cou
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from pymilvus.grpc_gen import milvus_pb2
+from pymilvus.grpc_gen import common_pb2, milvus_pb2
 
 from milvus_vault.adapters.milvus_calls import CALL_SECONDS
+from milvus_vault.adapters.milvus_errors import check_permitted
 from milvus_vault.errors import MilvusPermissionError, MilvusRequestError, MilvusUnavailableError
 from milvus_vault.model.rights import READING, Right
 
@@ -53,6 +54,9 @@ CALLS: Mapping[Right, Callable[[str, str], tuple[str, _Message]]] = {
     Right.CREATE_PARTITION: _of_collection("CreatePartition", partition_name=NOWHERE),
     Right.ADD_COLLECTION_FIELD: _of_collection("AddCollectionField"),
     Right.IMPORT: _of_collection("Import", files=[f"{NOWHERE}/"]),
+    Right.IMPORT_BINLOG: _of_collection(
+        "Import", files=[f"{NOWHERE}/"], options=[common_pb2.KeyValuePair(key="backup", value="true")]
+    ),
     Right.CREATE_INDEX: _of_collection("CreateIndex", field_name=NOWHERE),
     Right.LOAD: _of_collection("LoadCollection"),
     Right.CREATE_ALIAS: _of_collection("CreateAlias", alias=NOWHERE),
@@ -75,9 +79,13 @@ def may(call: Callable[..., _Message], right: Right, database: str, name: str = 
         raise ValueError(msg)
     try:
         seconds = _SECONDS.get(right, CALL_SECONDS)
-        call(*CALLS[right](database, name or NOWHERE), database if right.is_on_database else "", seconds=seconds)
-    except MilvusPermissionError:
-        return False
+        place = database if right.is_on_database else ""
+        answer = call(*CALLS[right](database, name or NOWHERE), place, seconds=seconds)
+        check_permitted(getattr(answer, "status", answer), right)
+    except MilvusPermissionError as err:
+        # Whom the same call is refused for want of another right was not asked for this one.
+        is_other = right is Right.IMPORT_BINLOG and f"Privilege{right}" not in err.message
+        return is_other and not may(call, Right.IMPORT, database)
     except MilvusUnavailableError:
         if right not in _SECONDS:
             raise

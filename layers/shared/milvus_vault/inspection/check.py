@@ -22,7 +22,7 @@ from milvus_vault.model.resources import CheckItem, CheckReport
 from milvus_vault.model.rights import Right
 from milvus_vault.model.versions import ServerVersion, can_restore
 from milvus_vault.ports import GarbageCollector, ObjectStore, VectorDatabase
-from milvus_vault.restore.rights import ALL as ALL_RESTORE_RIGHTS
+from milvus_vault.restore.rights import all_restore_rights
 from milvus_vault.restore.versions import check_target_version
 from milvus_vault.rights import Places, by_database, grant_hint, in_words, missing_rights
 from milvus_vault.source import MilvusStorage, prove_storage
@@ -160,7 +160,7 @@ def _ask(deployment: Deployment, findings: _Findings, database: VectorDatabase, 
     findings.check("backup_rights", lambda: _rights(database, server, backup_rights(BackupRequest()), places))
     # Restored collections have names that nobody could have granted rights on.
     anywhere: Places = dict.fromkeys(places, ())
-    findings.check("restore_rights", lambda: _rights(database, server, ALL_RESTORE_RIGHTS, anywhere))
+    findings.check("restore_rights", lambda: _rights(database, server, all_restore_rights(server), anywhere))
     findings.check("root_path", lambda: _prove(deployment, database, names))
     findings.check("limits", lambda: _limits(database))
     findings.check("leftovers", lambda: _leftovers(names))

@@ -23,6 +23,8 @@ class Right(StrEnum):
     CREATE_PARTITION = "CreatePartition"
     ADD_COLLECTION_FIELD = "AddCollectionField"
     IMPORT = "Import"
+    IMPORT_BINLOG = "ImportBinlog"
+    """For imports of binlogs and of deletes, beside the other, on servers that know it (milvus-io/milvus#51894)."""
     CREATE_INDEX = "CreateIndex"
     LOAD = "Load"
     CREATE_ALIAS = "CreateAlias"
@@ -42,7 +44,7 @@ class Right(StrEnum):
     @property
     def is_on_server(self) -> bool:
         """Return whether from 2.5 on it is granted on all databases or none."""
-        return self is Right.RENAME_COLLECTION or not self.is_on_database
+        return self in {Right.RENAME_COLLECTION, Right.IMPORT_BINLOG} or not self.is_on_database
 
 
 READING = frozenset({Right.SHOW_PARTITIONS, Right.INDEX_DETAIL, Right.GET_LOAD_STATE, Right.GET_FLUSH_STATE})

@@ -147,6 +147,7 @@ class RestorePreparation:
         there = self.database.list_databases()
         places = by_database(name for _, name in chosen)
         rights = restore_rights(
+            server,
             self.request,
             [collection for collection, _ in chosen],
             has_rows=has_rows,

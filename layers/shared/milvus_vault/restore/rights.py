@@ -7,13 +7,22 @@ from milvus_vault.errors import FieldIdMismatchError
 from milvus_vault.model.collections import DEFAULT_PARTITION
 from milvus_vault.model.requests import RestoreRequest
 from milvus_vault.model.rights import Right
+from milvus_vault.model.versions import ServerVersion, may_guard_binlogs
 from milvus_vault.restore.schema import added_fields
 
-ALL = tuple(right for right in Right if right not in {Right.FLUSH, Right.GET_FLUSH_STATE})
-"""Whatever a restore may be asked for, but to fill collections that are there."""
+
+def all_restore_rights(server: ServerVersion) -> Sequence[Right]:
+    """Return whatever a restore into a server may be asked for, but to fill collections that are there."""
+    without = {Right.FLUSH, Right.GET_FLUSH_STATE} | ({Right.IMPORT_BINLOG} - {*_importing(server)})
+    return tuple(right for right in Right if right not in without)
+
+
+def _importing(server: ServerVersion) -> Sequence[Right]:
+    return (Right.IMPORT, Right.IMPORT_BINLOG) if may_guard_binlogs(server) else (Right.IMPORT,)
 
 
 def restore_rights(
+    server: ServerVersion,
     request: RestoreRequest,
     collections: Sequence[ArchivedCollection],
     *,
@@ -21,7 +30,7 @@ def restore_rights(
     has_aliases: bool,
     makes_databases: bool,
 ) -> Sequence[Right]:
-    """Return the rights without which a restore of these collections fails.
+    """Return the rights without which a restore of these collections into a server fails.
 
     `has_aliases`: whether there are any in databases where collections are to be replaced.
     """
@@ -29,7 +38,7 @@ def restore_rights(
     if makes_databases:
         rights.append(Right.CREATE_DATABASE)
     if has_rows:
-        rights.append(Right.IMPORT)
+        rights += _importing(server)
     if has_aliases:
         rights.append(Right.DROP_ALIAS)
     if request.restore_aliases and (has_aliases or any(one.aliases for one in collections)):

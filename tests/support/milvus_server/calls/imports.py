@@ -1,18 +1,20 @@
 """Calls about import jobs."""
 
 from tests.support.milvus_server.calls.table import Call, answers, as_dict
-from tests.support.milvus_server.import_checks import missing_collection
+from tests.support.milvus_server.import_checks import is_set, missing_collection
 from tests.support.milvus_server.importing import COMPLETED, FAILED, IMPORTING, Job
 from tests.support.milvus_server.refusals import Refusal
 from tests.support.milvus_server.values import Message
 
 _STATES = {COMPLETED: "ImportCompleted", FAILED: "ImportFailed", IMPORTING: "ImportStarted"}
 _COLLECTION_GONE = 100
+_NOT_PERMITTED = 1401
 
 
 @answers("Import")
 def start(call: Call, request: Message, answer: Message) -> None:
     """Begin an import job, of one pair of paths."""
+    check_binlog_right(call, as_dict(request.options))
     try:
         collection = call.collection(request)
     except Refusal as err:
@@ -22,6 +24,15 @@ def start(call: Call, request: Message, answer: Message) -> None:
     files = [list(request.files)]
     job = call.imports.create(collection, request.partition_name, files, as_dict(request.options))
     answer.tasks.append(job.job_id)
+
+
+def check_binlog_right(call: Call, options: dict[str, str]) -> None:
+    """Refuse binlogs and deletes to whom their right is not granted. That this comes first is a guess at the source."""
+    settings = call.core.settings
+    if not (settings.authorization and settings.guards_binlogs):
+        return
+    if (is_set(options, "backup") or is_set(options, "l0_import")) and not call.rbac.may_import_binlogs(call.user):
+        raise Refusal(_NOT_PERMITTED, f"privilege not permitted[user={call.user}]: PrivilegeImportBinlog is required")
 
 
 @answers("GetImportState")
