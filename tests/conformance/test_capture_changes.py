@@ -9,6 +9,7 @@ from milvus_vault.adapters.milvus import connect
 from milvus_vault.adapters.s3 import S3ObjectStore
 from milvus_vault.backup.segments import capture_flushed, capture_objects
 from milvus_vault.errors import SegmentTornError, VersionUnsupportedError
+from milvus_vault.inspection.segments import unfit_collections
 from milvus_vault.model.collections import CollectionName, SegmentLevel
 from milvus_vault.model.objects import ListedObject
 from milvus_vault.ports import ObjectStore
@@ -229,9 +230,13 @@ def test_a_storage_version_that_is_not_known_is_refused_by_name(
     described = taken.database.describe_collection("default", NAME)
     segment = taken.database.list_segments("default", NAME)[0].model_copy(update={"storage_version": 3})
     monkeypatch.setattr(taken.database, "list_segments", lambda *_: [segment])
-    with pytest.raises(VersionUnsupportedError, match="storage version 3") as caught:
+    with pytest.raises(VersionUnsupportedError, match=f"of default.{NAME}, as .* have storage version 3") as caught:
         capture_objects(taken.database, taken.store, taken.storage, described)
     assert "common.storage.useLoonFFI" in caught.value.hint
+    # What is left of the failure in a backup, and in the mail about it, is the message.
+    assert "common.storage.useLoonFFI" in caught.value.message
+    (unfit,) = unfit_collections(taken.store, taken.database, taken.storage, [described.name])
+    assert (unfit.message, unfit.hint) == (caught.value.message, caught.value.hint)
 
 
 @pytest.mark.parametrize("version", ALL)

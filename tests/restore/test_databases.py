@@ -1,8 +1,5 @@
 """What has no rows of its own comes back by itself: databases without collections, and grants on them."""
 
-import json
-from typing import Any
-
 import pytest
 
 from milvus_vault.errors import DatabaseNotFoundError
@@ -10,19 +7,12 @@ from tests.compatibility.features import Feature
 from tests.conformance.asking import base_fields
 from tests.restore.conftest import Deploy
 from tests.support.milvus_server.rbac import Grant
-from tests.support.restoring import PREFIX, Restoring
+from tests.support.restoring import Restoring
 
 pytestmark = pytest.mark.filterwarnings("ignore:No application metrics to publish")
 
 VERSIONS = ("2.3.5", "2.6.19")
 MOST = {"key": "database.max.collections", "value": "7"}
-
-
-def manifest(restoring: Restoring, name: str) -> dict[str, Any]:
-    """Return the manifest of a backup."""
-    key = f"{PREFIX}/{name}/meta/vault/manifest.json"
-    found: dict[str, Any] = json.loads(restoring.s3.get_object(Bucket=restoring.backups, Key=key)["Body"].read())
-    return found
 
 
 def with_a_hollow_database(deploy: Deploy, version: str) -> Restoring:
@@ -70,7 +60,7 @@ def test_a_database_without_collections_comes_back_with_its_properties(deploy: D
 def test_a_database_is_not_made_by_itself_where_it_was_not_asked_for(deploy: Deploy, version: str) -> None:
     source, name = with_a_hollow_database(deploy, version), f"narrow_{version.replace('.', '_')}"
     source.back_up(name, collections=["default.shelf"])
-    assert manifest(source, name)["databases"] == ["default"]
+    assert source.manifest(name)["databases"] == ["default"]
     with pytest.raises(DatabaseNotFoundError, match="'hollow'"):
         source.restore({"backup_name": name, "collections": ["hollow.*"], "allow_version": True})
 
@@ -91,7 +81,7 @@ def test_a_server_without_collections_is_backed_up_and_restored(deploy: Deploy, 
     source.repeats = True
     source.milvus.must("CreateDatabase", db_name="hollow", properties=[MOST])
     source.back_up(name)
-    published = manifest(source, name)
+    published = source.manifest(name)
     assert (published["collections"], published["databases"]) == ([], ["default", "hollow"])
     assert published["warnings"] == [
         "There is no collection in default, hollow: the backup holds databases and no rows."

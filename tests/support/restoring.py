@@ -3,7 +3,7 @@
 import json
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -116,6 +116,18 @@ class Restoring:
             published = self._call(publish_backup, turn | {"round": self.rounds})
             self._call(resume_garbage_collection, {"execution_arn": arn})
             assert published["status"] == "complete", published["cause"]
+
+    @contextmanager
+    def functions(self) -> Iterator[Callable[[Callable[..., Any], Json], Json]]:
+        """Yield what calls a function of the deployment."""
+        with self._in_environment():
+            yield self._call
+
+    def manifest(self, name: str) -> Json:
+        """Return the manifest of a backup."""
+        key = f"{PREFIX}/{name}/meta/vault/manifest.json"
+        found: Json = json.loads(self.s3.get_object(Bucket=self.backups, Key=key)["Body"].read())
+        return found
 
     def _attempt(self, plan: Json, step: Json) -> None:
         if plan["has_cuts"]:

@@ -85,6 +85,7 @@ class Snapshot(Model):
     """Those of them that the flush sealed."""
     is_second_look: bool = False
     """Whether it is of the moment and the flush of the round before."""
+    warnings: tuple[str, ...] = ()
     evidence: Evidence | None = None
     """None where the collection is not cut."""
     verdict: Verdict | None = None

@@ -38,6 +38,7 @@ class CapturedCollection:
 
     index: int
     document: CollectionDocument
+    warnings: tuple[str, ...]
 
 
 def publish_backup(
@@ -104,7 +105,7 @@ def publish_backup(
         moment=plan.moment,
         flush_all=plan.flush_all,
         failures=tuple(failures),
-        warnings=(*plan.warnings, *(warning for each in captured for warning in _warnings(each.document))),
+        warnings=(*plan.warnings, *(warning for each in captured for warning in _warnings(each))),
         rbac=_write_rbac(run, layout, rbac) if rbac else None,
         object_count=sum(entry.object_count for entry in entries),
         size_bytes=sum(entry.size_bytes for entry in entries),
@@ -165,11 +166,13 @@ def _collect(
         elif found is not None and index in found.again:
             failures.append(_incomplete(name, found))
         else:
-            captured.append(CapturedCollection(index, snapshot.document))
+            captured.append(CapturedCollection(index, snapshot.document, snapshot.warnings))
     return captured, failures
 
 
-def _warnings(document: CollectionDocument) -> Iterator[str]:
+def _warnings(captured: CapturedCollection) -> Iterator[str]:
+    yield from captured.warnings
+    document = captured.document
     if document.moment_doubt:
         yield f"The moment of {document.description.name} could not be proven: {document.moment_doubt}"
 

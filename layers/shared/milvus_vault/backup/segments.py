@@ -40,10 +40,11 @@ PAUSE_SECONDS = 0.5
 SINGLY_LISTED_SEGMENTS = 50
 
 # What a segment is made of from version 3 on is told by a manifest of its own.
-NEWEST_STORAGE_VERSION = 2
-_NEWER_STORAGE = (
-    "Milvus 2.6.7 and newer write storage version 3 where common.storage.useLoonFFI is true; versions up to 2 can be"
-    " backed up. Set it to false and write the collection anew, or leave it out."
+_NEWEST_STORAGE_VERSION = 2
+_NEWER_STORAGE = "Milvus 2.6.7 and newer write storage version 3 where common.storage.useLoonFFI is true"
+NEWER_STORAGE_HINT = (
+    f"{_NEWER_STORAGE}; versions up to 2 can be backed up. Set it to false and write the collection anew, or leave it"
+    " out."
 )
 
 
@@ -279,11 +280,19 @@ def _list_all(store: ObjectStore, storage: MilvusStorage, collection_id: int) ->
 
 def _list_segments(database: VectorDatabase, name: CollectionName) -> dict[int, Segment]:
     segments = {segment.segment_id: segment for segment in database.list_segments(name.database, name.name)}
-    unknown = next((s for s in segments.values() if s.storage_version > NEWEST_STORAGE_VERSION), None)
-    if unknown is not None:
-        msg = f"segment {unknown.segment_id} of {name} has storage version {unknown.storage_version}"
-        raise VersionUnsupportedError(msg, hint=_NEWER_STORAGE)
+    if newer := newer_storage(name, segments.values()):
+        raise VersionUnsupportedError(newer, hint=NEWER_STORAGE_HINT)
     return segments
+
+
+def newer_storage(name: CollectionName, segments: Iterable[Segment]) -> str:
+    """Return which segments of a collection are of a storage version that this release does not know, in words."""
+    newer = [segment for segment in segments if segment.storage_version > _NEWEST_STORAGE_VERSION]
+    if not newer:
+        return ""
+    # The setting is in the message, too: what a failed collection leaves in a backup is without a hint.
+    first = f"{len(newer)} segment(s) of {name}, as {newer[0].segment_id}, have storage version"
+    return f"{first} {newer[0].storage_version}: {_NEWER_STORAGE}"
 
 
 def _complete(
@@ -358,7 +367,7 @@ def _refuse_unknown(storage: MilvusStorage, folder: str, listed: ListedObject, w
     segment = listed.key[len(folder) :].split("/")[1:2]
     if segment and segment[0].isdigit() and int(segment[0]) in wanted:
         msg = f"s3://{storage.bucket}/{listed.key} is not named as Milvus 2.2 to 2.6 name their logs"
-        raise VersionUnsupportedError(msg, hint=_NEWER_STORAGE)
+        raise VersionUnsupportedError(msg, hint=NEWER_STORAGE_HINT)
 
 
 def _below(store: ObjectStore, bucket: str, folder: str, names: list[str]) -> Iterator[ListedObject]:

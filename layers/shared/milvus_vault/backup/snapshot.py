@@ -1,9 +1,10 @@
 """SnapshotBatch: flush collections and record what they are made of, up to one moment."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from milvus_vault.archive.added_vectors import older_segments
 from milvus_vault.archive.layout import DELTA_LOG, BackupLayout, parse_log_key
 from milvus_vault.archive.manifest import CollectionDocument, CollectionFailure
 from milvus_vault.backup.documents import BackupPlan, Evidence, Snapshot, Verdict, snapshot_name
@@ -123,6 +124,7 @@ class SnapshotBatch:
             flushed=captured.point.segment_ids,
             sealed=captured.point.sealed_ids,
             is_second_look=captured.is_second_look,
+            warnings=tuple(_warnings(document, captured.objects)),
             evidence=evidence,
             verdict=Verdict.PROVEN if is_proven else None,
         )
@@ -243,3 +245,11 @@ class SnapshotBatch:
         if key.kind == DELTA_LOG:
             return self.layout.delta_log(*ids, key.log_id)
         return self.layout.insert_log(*ids, key.field_id, key.log_id)
+
+
+def _warnings(document: CollectionDocument, captured: CollectionObjects) -> Iterator[str]:
+    """Yield what keeps a collection from being restored, though it is in the backup."""
+    logs = (key for listed in captured.objects if (key := parse_log_key(listed.key)))
+    description = document.description
+    if older := older_segments(description.collection_schema, document.segments, logs):
+        yield f"{older.of(description.name)}: they cannot be restored until a compaction has written them anew"

@@ -14,6 +14,7 @@ from milvus_vault.archive.layout import RUNS_FOLDER, join
 from milvus_vault.backup.prepare import check_source_version
 from milvus_vault.backup.rights import backup_rights
 from milvus_vault.errors import MilvusRequestError, VaultError
+from milvus_vault.inspection.segments import LOOKED_AT, unfit_collections
 from milvus_vault.model.collections import DEFAULT_DATABASE, CollectionName
 from milvus_vault.model.names import TEMPORARY_PREFIX
 from milvus_vault.model.objects import ARCHIVED_HINT
@@ -91,6 +92,7 @@ _ASKED = (
     "backup_rights",
     "restore_rights",
     "root_path",
+    "segments",
     "limits",
     "leftovers",
 )
@@ -150,7 +152,7 @@ def _ask(deployment: Deployment, findings: _Findings, database: VectorDatabase, 
 
     if not findings.check("collections", list_all):
         findings.skip(
-            ("describe_collection", "backup_rights", "restore_rights", "root_path", "leftovers"),
+            ("describe_collection", "backup_rights", "restore_rights", "root_path", "segments", "leftovers"),
             "the collections cannot be listed",
         )
         findings.check("limits", lambda: _limits(database))
@@ -162,6 +164,7 @@ def _ask(deployment: Deployment, findings: _Findings, database: VectorDatabase, 
     anywhere: Places = dict.fromkeys(places, ())
     findings.check("restore_rights", lambda: _rights(database, server, all_restore_rights(server), anywhere))
     findings.check("root_path", lambda: _prove(deployment, database, names))
+    findings.check("segments", lambda: _segments(deployment, database, names))
     findings.check("limits", lambda: _limits(database))
     findings.check("leftovers", lambda: _leftovers(names))
 
@@ -230,6 +233,17 @@ def _prove(deployment: Deployment, database: VectorDatabase, names: list[Collect
         msg = f"no collection has flushed rows yet, so that {where} cannot be proven to be this Milvus' own"
         raise Warned(msg, "Flush a collection, and check again.")
     return f"{where} is where this Milvus keeps its data"
+
+
+def _segments(deployment: Deployment, database: VectorDatabase, names: list[CollectionName]) -> str:
+    unfit = unfit_collections(deployment.store, database, deployment.storage, names)
+    looked_at = f"of {len(names)}" if len(names) <= LOOKED_AT else f"of the first {LOOKED_AT}"
+    if unfit:
+        msg = f"{len(unfit)} {looked_at} collections cannot be backed up and restored: "
+        raise Warned(
+            msg + "; ".join(found.message for found in unfit), " ".join(dict.fromkeys(found.hint for found in unfit))
+        )
+    return f"the segments {looked_at} collections can be backed up and restored"
 
 
 def _limits(database: VectorDatabase) -> str:

@@ -31,9 +31,6 @@ from milvus_vault.workspace import Workspace
 # Jobs stay at 70 % while Milvus indexes their rows, which for the largest takes hours.
 STALLED_SECONDS = 6 * 3600
 
-# Milvus 2.6, of a vector field that was added when there were rows already (milvus-io/milvus#53361).
-_LACKS_A_FIELD = "no binlog for field"
-
 
 @dataclass(frozen=True, slots=True)
 class ImportProgress:
@@ -227,22 +224,12 @@ def is_completed(target: Target, job: ImportJob, state: ImportJobState) -> bool:
     """Return whether a job has ended well; raises `ImportFailedError` where it has in any other way."""
     named = f"import job {job.job_id} of {target.name} partition {job.partition or '(all)'}"
     if state.status is ImportStatus.FAILED:
-        msg = f"Milvus gave up {named}: {state.reason}{_advice(state.reason)}"
+        msg = f"Milvus gave up {named}: {state.reason}"
         raise ImportFailedError(msg, hint="See Milvus' log; start the restore again with the same input.")
     if state.status is ImportStatus.FORGOTTEN:
         msg = f"Milvus no longer knows {named}, so that its rows cannot be proven"
         raise ImportFailedError(msg, hint="It keeps the records of ended jobs for some hours. Start the restore again.")
     return state.status is ImportStatus.COMPLETED
-
-
-def _advice(reason: str) -> str:
-    """Return what to do about a reason that no other attempt mends; empty where there is nothing special to do."""
-    if _LACKS_A_FIELD not in reason:
-        return ""
-    return (
-        "; rows that are older than the field lack it, and this server wants it: compact the collection in the source,"
-        " and make the backup anew"
-    )
 
 
 def check_imported_rows(target: Target, job: ImportJob, imported: int) -> None:

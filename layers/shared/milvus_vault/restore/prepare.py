@@ -5,14 +5,21 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
 
+from milvus_vault.archive.added_vectors import COMPACT_HINT, older_segments
 from milvus_vault.archive.check import check_objects, raise_if_damaged
 from milvus_vault.archive.contents import Archive, ArchivedCollection
-from milvus_vault.archive.layout import BackupLayout, join
+from milvus_vault.archive.layout import BackupLayout, join, log_of
 from milvus_vault.archive.reader import read_archive, read_objects
 from milvus_vault.archive.tombstones import check_not_being_deleted
 from milvus_vault.claims import CLAIM, DIED, Claim, ClaimHeldError, Claims, check_owner
 from milvus_vault.copying.documents import CopyJob, CopyTarget, write_job, write_target
-from milvus_vault.errors import BackupNotFoundError, ObjectNotFoundError, TargetClaimedError, VaultError
+from milvus_vault.errors import (
+    BackupNotFoundError,
+    ObjectNotFoundError,
+    TargetClaimedError,
+    VaultError,
+    VersionUnsupportedError,
+)
 from milvus_vault.model.collections import DEFAULT_DATABASE, CollectionName, SegmentLevel
 from milvus_vault.model.names import attempt_of, short_hash, temporary_prefix
 from milvus_vault.model.objects import ArchivedObject
@@ -182,6 +189,7 @@ class RestorePreparation:
                 objects = self._objects(collection)
                 check = check_objects(self._store, self.run.bucket, self.layout, collection, objects)
                 raise_if_damaged(collection, check)
+                self._check_vectors(collection, objects)
                 # An import takes all that lies in a folder, so one with anything else in it has to be staged.
                 can_import_in_place &= not check.extra
                 if can_import_in_place and has_import_jobs(server):
@@ -189,6 +197,14 @@ class RestorePreparation:
                 elif any(segment.level is SegmentLevel.L0 for segment in collection.segments):
                     can_import_in_place = False
         return can_import_in_place
+
+    def _check_vectors(self, collection: ArchivedCollection, objects: Sequence[ArchivedObject]) -> None:
+        """Raise `VersionUnsupportedError` where Milvus would refuse rows that are older than a vector field."""
+        part = self._part(collection)
+        logs = (log_of(item) for item in objects)
+        if older := older_segments(part.layout.collection_schema, part.segments, logs):
+            msg = f"{older.of(part.name)} (milvus-io/milvus#53361)"
+            raise VersionUnsupportedError(msg, hint=COMPACT_HINT)
 
     def _warnings(self, archive: Archive) -> Iterator[str]:
         """Yield what the report has to say; raises `WrongRootPathError` where the target's bucket is not Milvus'."""

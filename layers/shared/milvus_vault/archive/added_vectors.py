@@ -1,0 +1,69 @@
+"""Vector fields that were added when there were rows already, so that older segments have no logs of them.
+
+Milvus 2.6 serves such segments, but of storage version 2 it imports none without logs of each vector field ("no binlog
+for field", milvus-io/milvus#53361). A compaction in the source writes them anew, with the field.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from milvus_vault.archive.contents import ArchivedSegment
+from milvus_vault.archive.layout import INSERT_LOG, PACKED_VERSION, LogKey
+from milvus_vault.model.collections import CollectionName, CollectionSchema, Segment
+
+_VECTORS = range(100, 106)  # schema.DataType, from BinaryVector to Int8Vector
+_FIRST_FIELD = 100
+
+COMPACT_HINT = (
+    "Compact the collection in the source until none is left, and make the backup anew. From this backup restore the"
+    " other collections, or this one's metadata alone."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class OlderSegments:
+    """The segments of a collection that are older than vector fields of it."""
+
+    fields: tuple[str, ...]
+    segment_ids: tuple[int, ...]
+    row_count: int
+
+    def of(self, name: CollectionName) -> str:
+        """Return what there is to say of them."""
+        fields, count = ", ".join(self.fields), len(self.segment_ids)
+        those = f"{count} segment(s) of {name} with {self.row_count} row(s), as {self.segment_ids[0]}"
+        return f"{those}, are older than its vector field(s) {fields}, and Milvus 2.6 imports none without"
+
+
+def older_segments(
+    schema: CollectionSchema, segments: Iterable[Segment | ArchivedSegment], logs: Iterable[LogKey]
+) -> OlderSegments | None:
+    """Return the segments that lack logs of a vector field which may be null; None where there are none.
+
+    Each vector has a column group of its own, of its field's number. Where groups are counted from 0 instead, they do
+    not tell.
+    """
+    vectors = {field.field_id: field.name for field in schema.fields if field.nullable and field.data_type in _VECTORS}
+    if not vectors:
+        return None
+    groups: defaultdict[int, set[int]] = defaultdict(set)
+    for key in logs:
+        if key.kind == INSERT_LOG:
+            groups[key.segment_id].add(key.field_id)
+    lacking: set[int] = set()
+    found: list[Segment | ArchivedSegment] = []
+    for segment in segments:
+        there = groups[segment.segment_id]
+        if segment.storage_version < PACKED_VERSION or not any(number >= _FIRST_FIELD for number in there):
+            continue
+        if without := vectors.keys() - there:
+            lacking |= without
+            found.append(segment)
+    if not found:
+        return None
+    return OlderSegments(
+        fields=tuple(vectors[number] for number in sorted(lacking)),
+        segment_ids=tuple(segment.segment_id for segment in found),
+        row_count=sum(segment.row_count for segment in found),
+    )
