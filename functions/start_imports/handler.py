@@ -4,6 +4,7 @@ from milvus_vault.connection import connect_for_imports
 from milvus_vault.model.messages import RestoreStepRequest, StartImportsResult
 from milvus_vault.restore.documents import PLAN, RestorePlan
 from milvus_vault.restore.imports import Imports
+from milvus_vault.restore.under_way import naming_imports
 from milvus_vault.restore.waiting import SHORTEST_SECONDS
 from milvus_vault.runtime import task
 from milvus_vault.settings import MilvusSettings, StorageSettings
@@ -16,6 +17,6 @@ def handler(event: RestoreStepRequest) -> StartImportsResult:
     milvus = MilvusSettings.from_env()
     run = open_workspace(StorageSettings.from_env(), event.run)
     plan = run.read(PLAN, RestorePlan)
-    with connect_for_imports(milvus) as connected:
+    with naming_imports(run, plan), connect_for_imports(milvus) as connected:
         imports = Imports(run, plan, *connected, event.execution_arn, milvus.milvus_concurrency)
         return StartImportsResult(job_count=imports.start_all(), wait_seconds=SHORTEST_SECONDS)

@@ -4,8 +4,15 @@ import time
 
 import pytest
 
-from milvus_vault.errors import BackupDamagedError, RowCountMismatchError, WrongRootPathError
+from milvus_vault.errors import (
+    BackupDamagedError,
+    MilvusUnavailableError,
+    RowCountMismatchError,
+    WrongRootPathError,
+)
 from tests.compatibility.features import Feature
+from tests.conformance.asking import base_fields
+from tests.restore.conftest import Deploy
 from tests.restore.servers import BOOKS, PENS, PLAIN, ROWS, Filled, each_version
 from tests.support.milvus_server.versions import OLDER
 from tests.support.restoring import BACKUPS, PREFIX, Restoring, objects_of, staged_keys
@@ -50,6 +57,47 @@ def test_a_collection_that_comes_back_empty_is_told_where_all_its_rows_may_have_
     (told,) = filled.restore(collections=["default.pens"], suffix="_empty")["collections"]
     assert (told["status"], told["row_count"]) == ("restored", 0)
     assert [text for text in told["warnings"] if f"None of the {ROWS} row(s) of default.pens came back" in text]
+
+
+@pytest.mark.parametrize("version", ["2.3.5", "2.5.27"])
+def test_a_server_that_ends_of_an_import_is_told_of_with_what_it_imported(
+    deploy: Deploy, monkeypatch: pytest.MonkeyPatch, version: str
+) -> None:
+    monkeypatch.setattr("milvus_vault.adapters.milvus.CONNECT_SECONDS", 0.5)
+    restoring, name = deploy(version), f"deadly_{version.replace('.', '_')}"
+    restoring.milvus.make("deadly", *base_fields())
+    restoring.milvus.insert("deadly", range(ROWS))
+    restoring.back_up(name)
+
+    def damage() -> None:
+        key = next(key for key in staged_keys(restoring) if "/insert_log/" in key)
+        restoring.s3.put_object(Bucket=restoring.server.bucket, Key=key, Body=b"no log")
+        restoring.server.faults.dies_of_damage = True
+
+    restoring.after = {"create_collections": damage}
+    (segment,) = restoring.manifest(name)["collections"]
+    assert segment["segment_count"] == 1
+    with pytest.raises(
+        MilvusUnavailableError, match=r"It was importing default\.deadly, partition _default, segment\(s\) \d+\n"
+    ) as caught:
+        restoring.restore({"backup_name": name, "suffix": "_again", "allow_version": True})
+    assert f"`milvus-vault verify {name}`" in caught.value.hint
+    assert "restore the other collections" in caught.value.hint
+
+
+@pytest.mark.parametrize("version", ["2.5.27"])
+def test_a_server_that_has_just_started_again_is_one_warning_and_no_limit(deploy: Deploy, version: str) -> None:
+    restoring = deploy(version)
+    restoring.milvus.make("c", *base_fields())
+    restoring.milvus.insert("c", range(ROWS))
+    restoring.back_up("just_started")
+    restoring.server.faults.names_old_nodes = True
+
+    report = restoring.restore({"backup_name": "just_started", "suffix": "_again"})
+
+    (warning,) = report["warnings"]
+    assert (report["status"], warning.count("\n"), "limit" in warning) == ("complete", 0, False)
+    assert "not healthy: node not match[expectedNodeID=1][actualNodeID=7]" in warning
 
 
 def _lose_staged(restoring: Restoring, kind: str) -> None:

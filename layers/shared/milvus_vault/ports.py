@@ -16,6 +16,7 @@ from milvus_vault.model.collections import (
 )
 from milvus_vault.model.executions import ExecutionDescription, ExecutionPage, StartedExecution
 from milvus_vault.model.flushes import FlushAllPoint, FlushPoint
+from milvus_vault.model.health import ServerHealth
 from milvus_vault.model.messages import InspectMilvusRequest
 from milvus_vault.model.objects import CopiedObject, CopyItem, ListedObject, UnfinishedUpload
 from milvus_vault.model.rbac import Rbac
@@ -152,8 +153,8 @@ class VectorDatabase(Protocol):
     def server_version(self) -> ServerVersion:
         """Return the server's version."""
 
-    def reached_limits(self) -> list[str]:
-        """Return the limits that the server has reached, each with its reason: `DenyToWrite: disk quota exceeded`."""
+    def health(self) -> ServerHealth:
+        """Return what the server says of itself."""
 
     def list_databases(self) -> list[str]:
         """Return all database names; `["default"]` from a server that has no databases (before 2.2.9)."""

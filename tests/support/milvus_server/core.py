@@ -75,6 +75,8 @@ class Faults:
     """A grant of all privileges comes out of RestoreRBAC as one of a group that there is not, as before 2.6.15."""
     admins_see_imports: bool = False
     """REST tells the state of imports to an admin alone, as 2.6.4 does."""
+    names_old_nodes: bool = False
+    """CheckHealth names nodes of the session before the server was started again, as the real 2.5.27 for a while."""
     over_disk_quota: bool = False
     """No rows are taken, nor imported where the import does not ask for no check of the quota."""
     moves_leader: int = 0

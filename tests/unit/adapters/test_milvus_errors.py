@@ -12,6 +12,7 @@ from pymilvus.grpc_gen import milvus_pb2
 from milvus_vault.adapters.milvus_errors import Answer, check, from_rpc, one_line
 from milvus_vault.adapters.milvus_reading import MilvusReader
 from milvus_vault.errors import MilvusRequestError, MilvusUnavailableError, VaultError
+from milvus_vault.model.health import ServerHealth
 from tests.support.faults import cases, hard_texts
 
 # A reason as 2.4 to 2.6 give it when a coordinator was started again.
@@ -95,19 +96,28 @@ def reader(answer: object) -> MilvusReader:
     return OneAnswer()
 
 
-def test_what_is_not_healthy_after_a_restart_is_no_limit() -> None:
+def test_what_is_not_healthy_after_a_restart_is_no_limit_and_told_once() -> None:
     answer = milvus_pb2.CheckHealthResponse(isHealthy=False, reasons=[TRACED, TRACED, TRACED])
 
-    assert reader(answer).reached_limits() == []
+    health = reader(answer).health()
+
+    assert (health.limits, health.ailments) == ((), ("node not match[expectedNodeID=1][actualNodeID=7]",))
+    assert health.warning.startswith("Milvus says that it is not healthy: node not match[")
+    assert health.warning.count("\n") == 0
+
+
+def test_a_healthy_server_has_nothing_to_say() -> None:
+    assert reader(milvus_pb2.CheckHealthResponse(isHealthy=True)).health() == ServerHealth()
+    assert not ServerHealth().warning
 
 
 def test_a_limit_is_one_line() -> None:
-    answer = milvus_pb2.CheckHealthResponse(quota_states=[5, 99], reasons=[f"disk quota exceeded\n{TRACED}"])
+    said = {"isHealthy": True, "quota_states": [5, 99], "reasons": [f"disk quota exceeded\n{TRACED}"]}
+    answer = milvus_pb2.CheckHealthResponse(**said)
 
-    assert reader(answer).reached_limits() == [
-        "DenyToWrite: disk quota exceeded node not match[expectedNodeID=1][actualNodeID=7]",
-        "state 99: ",
-    ]
+    assert reader(answer).health() == ServerHealth(
+        limits=("DenyToWrite: disk quota exceeded node not match[expectedNodeID=1][actualNodeID=7]", "state 99: ")
+    )
 
 
 @cases(100)

@@ -24,6 +24,7 @@ from milvus_vault.model.collections import (
     Segment,
     SegmentLevel,
 )
+from milvus_vault.model.health import ServerHealth
 from milvus_vault.model.rbac import Rbac
 from milvus_vault.model.versions import ServerVersion, parse_version
 
@@ -48,18 +49,22 @@ class MilvusReader(MilvusCalls):
         check(answer.status, "GetVersion", self._uri)
         return parse_version(answer.version)
 
-    def reached_limits(self) -> list[str]:
-        """Return the limits that the server has reached, each with its reason: `DenyToWrite: disk quota exceeded`."""
+    def health(self) -> ServerHealth:
+        """Return what the server says of itself."""
         answer = self._call("CheckHealth", milvus_pb2.CheckHealthRequest(), optional=True)
         if answer is None:
-            return []
+            return ServerHealth()
         check(answer.status, "CheckHealth", self._uri)
-        # Without a state a reason is no limit: of a server that is not healthy the reasons tell why, such as nodes of
-        # the session before it was started again.
+        # Each state has its reason. A reason without one is no limit: it tells why the server is not healthy, such as
+        # nodes of the session before it was started again, which each coordinator names.
         known = {number: name for name, number in milvus_pb2.QuotaState.items()}
         names = [known.get(state, f"state {state}") for state in answer.quota_states]
-        reasons = [one_line(reason) for reason in answer.reasons[: len(names)]]
-        return [f"{name}: {reason}" for name, reason in zip_longest(names, reasons, fillvalue="")]
+        reasons = [one_line(reason) for reason in answer.reasons]
+        limits = zip_longest(names, reasons[: len(names)], fillvalue="")
+        return ServerHealth(
+            limits=tuple(f"{name}: {reason}" for name, reason in limits),
+            ailments=() if answer.isHealthy else tuple(dict.fromkeys(reasons[len(names) :])),
+        )
 
     def current_timestamp(self) -> int | None:
         """Return a hybrid timestamp that is newer than all that the server has acknowledged; None before 2.3."""

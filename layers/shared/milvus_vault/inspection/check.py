@@ -247,9 +247,12 @@ def _segments(deployment: Deployment, database: VectorDatabase, names: list[Coll
 
 
 def _limits(database: VectorDatabase) -> str:
-    if reached := database.reached_limits():
-        msg = f"Milvus has reached limits: {'; '.join(reached)}"
+    health = database.health()
+    if health.limits:
+        msg = f"Milvus has reached limits: {'; '.join(health.limits)}"
         raise Warned(msg, "See quotaAndLimits of Milvus' settings. A restore asks for no check of the disk quota.")
+    if health.warning:
+        raise Warned(health.warning, "Wait a while and check again, then see Milvus' log.")
     return "Milvus has reached no limit"
 
 

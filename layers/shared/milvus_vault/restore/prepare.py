@@ -215,8 +215,11 @@ class RestorePreparation:
         if not archive.has_checksums:
             yield "The backup has no checksums: presence and size of its objects were checked, their content was not."
         self._store.check_bucket(self.storage.bucket)
-        for limit in self.database.reached_limits():
+        health = self.database.health()
+        for limit in health.limits:
             yield f"Milvus had reached a limit when the restore began: {limit}"
+        if health.warning:
+            yield f"When the restore began: {health.warning}."
         if not self._is_proven():
             yield (
                 "The target holds no rows yet and refused one for a moment, so that its bucket could not be proven"

@@ -9,6 +9,12 @@ from tests.support.milvus_server.refusals import DISK_QUOTA, UNEXPECTED, Refusal
 from tests.support.milvus_server.values import Message
 
 _HEALTHY = 1
+_COORDINATORS = ("root", "query", "data")
+_OLD_NODE = (
+    "stack trace: /go/src/github.com/milvus-io/milvus/pkg/tracer/stack_trace.go:51 github.com/milvus-io/milvus/pkg/"
+    "tracer.StackTrace\n/go/src/github.com/milvus-io/milvus/internal/util/grpcclient/client.go:575 github.com/"
+    "milvus-io/milvus/internal/util/grpcclient.(*ClientBase).Call: node not match[expectedNodeID=1][actualNodeID=7]"
+)
 _DATABASE_LIMIT = 801
 _DENY_TO_WRITE = milvus_pb2.QuotaState.Value("DenyToWrite")
 
@@ -30,7 +36,10 @@ def connect(call: Call, _: Message, answer: Message) -> None:
 @answers("CheckHealth")
 def check_health(call: Call, _: Message, answer: Message) -> None:
     """Say that all is well, and which limits are reached."""
-    answer.isHealthy = True
+    answer.isHealthy = not call.core.faults.names_old_nodes
+    if not answer.isHealthy:
+        answer.reasons.extend([_OLD_NODE] * len(_COORDINATORS))
+        return
     if call.core.faults.over_disk_quota:
         answer.quota_states.append(_DENY_TO_WRITE)
         answer.reasons.append(DISK_QUOTA)

@@ -1,0 +1,67 @@
+"""What Milvus is importing when it goes away: a damaged object of a backup can end it, and again at each start."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from milvus_vault.errors import MilvusUnavailableError
+from milvus_vault.restore.documents import ImportJob, ImportSource, JobsDone, RestorePlan, Target, target_name
+from milvus_vault.restore.journal import Journal
+from milvus_vault.restore.submission import submitted
+from milvus_vault.workspace import Workspace
+
+_NAMED_JOBS = 3
+_NAMED_SEGMENTS = 5
+
+
+@contextmanager
+def naming_imports(run: Workspace, plan: RestorePlan) -> Iterator[None]:
+    """Let a `MilvusUnavailableError` say what was being imported, and what to do if it was that."""
+    try:
+        yield
+    except MilvusUnavailableError as err:
+        under_way = list(_jobs_under_way(run))
+        if not under_way:
+            raise
+        more = len(under_way) - _NAMED_JOBS
+        named = "; ".join(under_way[:_NAMED_JOBS]) + (f"; and {more} more" if more > 0 else "")
+        msg = f"{err.message}. It was importing {named}"
+        raise MilvusUnavailableError(msg, hint=_hint(plan, err.hint)) from err
+
+
+def _hint(plan: RestorePlan, otherwise: str) -> str:
+    removed = " What was staged of it is removed before Milvus starts again." if plan.is_staged else ""
+    return (
+        "If Milvus ended, an object of these segments may be damaged: verify the backup"
+        f" (`milvus-vault verify {plan.request.backup_name}`), and restore the other collections without it.{removed}"
+        f" Else: {otherwise}"
+    )
+
+
+def _jobs_under_way(run: Workspace) -> Iterator[str]:
+    """Yield the jobs that were started and of which nobody has seen the end, in words."""
+    journal = Journal(run)
+    for index, entry in sorted(journal.read().items()):
+        if not entry.has("jobs") or entry.has("imported") or entry.has("abandoned") or entry.has_failed:
+            continue
+        target = run.read(target_name(index), Target)
+        done = journal.get(index, "done", JobsDone, entry.latest).rows if entry.has("done") else {}
+        for step, sources in (("jobs", target.imports), ("deletes", target.deletes)):
+            jobs = submitted(journal, index, entry, step).jobs
+            for job, segments in zip(jobs, _segments(jobs, sources), strict=True):
+                if job.job_id not in done:
+                    yield f"{target.source}, partition {job.partition or '(all)'}{_in_words(segments)}"
+
+
+def _segments(jobs: tuple[ImportJob, ...], sources: tuple[ImportSource, ...]) -> Iterator[list[int]]:
+    """Yield the segments of each job: jobs take the pairs of the sources one after the other."""
+    pairs = (pair for source in sources for pair in source.pairs)
+    for job in jobs:
+        yield [number for _ in range(job.pair_count) for number in next(pairs).segments]
+
+
+def _in_words(segments: list[int]) -> str:
+    if not segments:
+        return ""
+    more = len(segments) - _NAMED_SEGMENTS
+    named = ", ".join(map(str, segments[:_NAMED_SEGMENTS])) + (f" and {more} more" if more > 0 else "")
+    return f", segment(s) {named}"
