@@ -1,15 +1,21 @@
 """Logs of which there are too many or too few: while a backup is made, and in archives that have such."""
 
 import json
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from milvus_vault.backup import segments
+from milvus_vault.backup.moment import evidence_of
 from milvus_vault.errors import BackupDamagedError, SegmentTornError
+from milvus_vault.model.collections import Segment
+from milvus_vault.model.objects import ListedObject
 from tests.conformance.asking import Milvus, base_fields
 from tests.conformance.conftest import Running, Start
 from tests.conformance.test_capture import Open
 from tests.restore.conftest import Deploy
+from tests.support.capturing import Backups
 from tests.support.golden_rows import GOLDEN
 from tests.support.milvus_server.versions import ALL, NEWER
 from tests.support.restoring import BACKUPS, PREFIX, Json
@@ -103,6 +109,60 @@ def test_a_field_whose_only_log_is_gone_fails_its_collection_by_name_and_no_othe
     assert [str(entry.name) for entry in manifest.collections] == ["default.sound"]
     (failure,) = manifest.failures
     assert (str(failure.name), failure.error) == ("default.torn", SegmentTornError.__name__)
+
+
+def tell_one_row_more(monkeypatch: pytest.MonkeyPatch, taken: Backups, is_told: Callable[[], bool]) -> None:
+    """Let the server say of `torn`'s segments one row more than their logs hold."""
+    list_segments = taken.database.list_segments
+
+    def with_one_more(database: str, name: str) -> list[Segment]:
+        more = int(name == "torn" and is_told())
+        found = list_segments(database, name)
+        return [one.model_copy(update={"row_count": one.row_count + more}) for one in found]
+
+    monkeypatch.setattr(taken.database, "list_segments", with_one_more)
+
+
+@pytest.mark.parametrize("version", ["2.3.5", "2.4.23", "2.6.19"])
+def test_a_segment_with_other_rows_than_milvus_says_fails_its_collection_by_name_and_no_other(
+    start: Start, backups: Open, monkeypatch: pytest.MonkeyPatch, version: str
+) -> None:
+    taken = backups(filled(start, version))
+    tell_one_row_more(monkeypatch, taken, lambda: True)
+
+    manifest = taken.take("b")
+
+    assert [str(entry.name) for entry in manifest.collections] == ["default.sound"]
+    (failure,) = manifest.failures
+    assert (str(failure.name), failure.error) == ("default.torn", SegmentTornError.__name__)
+    assert f"has logs of {ROWS} row(s), and Milvus says {ROWS + 1}" in failure.message
+
+
+@pytest.mark.parametrize("version", ["2.3.5", "2.6.19"])
+def test_a_listing_that_leaves_rows_out_once_is_made_again(
+    start: Start, backups: Open, monkeypatch: pytest.MonkeyPatch, version: str
+) -> None:
+    rounds: list[int] = []
+    taken = backups(filled(start, version), lambda: rounds.append(1))
+    tell_one_row_more(monkeypatch, taken, lambda: not rounds)
+
+    manifest = taken.take("b")
+
+    assert (manifest.failures, len(rounds)) == ((), 2)
+    assert [entry.row_count for entry in manifest.collections] == [ROWS, ROWS]
+
+
+def test_of_a_segment_that_fills_slowly_all_logs_are_counted_and_of_a_quiet_one_none() -> None:
+    began = datetime(2026, 11, 28, 3, tzinfo=UTC)
+    ages = {"1/2/7/1/70": 60, "1/2/7/1/71": 1, "1/2/7/100/72": 1, "1/2/8/1/80": 60}
+    listed = [
+        (ListedObject(f"files/insert_log/{key}", 1, "e", began - timedelta(minutes=age)), f"stored/{key}")
+        for key, age in ages.items()
+    ]
+
+    found = evidence_of(listed, {}, (), began_at=began, is_settled=True)
+
+    assert found.rows == {7: ("stored/1/2/7/1/70", "stored/1/2/7/1/71")}
 
 
 @pytest.mark.thread("milvus-backup#476", "milvus-backup#635", "milvus-backup#871")

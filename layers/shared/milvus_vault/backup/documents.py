@@ -69,6 +69,8 @@ class Verdict(StrEnum):
     """Rows that were there may be gone."""
     UNSETTLED = "unsettled"
     """Half an upsert may be missing."""
+    MISCOUNTED = "miscounted"
+    """A segment's logs hold another number of rows than Milvus says: a listing may have left one out."""
     UNREADABLE = "unreadable"
     """A log cannot be read, so that nobody knows."""
 

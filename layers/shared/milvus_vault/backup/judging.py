@@ -8,8 +8,11 @@ Of each collection with objects that may be newer than its moment:
 * no delete shortly before the moment lacks a row of the same timestamp, as half an upsert does, unless all requests
   that were on their way are known to have arrived before the flush.
 
+Before that, the segments that are read must have as many rows as Milvus says, or a listing has left logs out.
+
 A collection of which one of these does not hold is captured once more: its moment gets a second look, and then a later
-one takes its place. What is not proven in the last round is said in the backup, and by each restore of it.
+one takes its place. What is not proven in the last round is said in the backup, and by each restore of it; a collection
+that still lacks rows fails.
 """
 
 from collections.abc import Iterable, Iterator
@@ -47,6 +50,8 @@ class Judge:
         except ObjectNotFoundError as err:
             # Garbage collection has taken the delta logs of a segment that was replaced.
             return _judged(snapshot, Verdict.COMPACTED, document, err.message)
+        if found.miscount:
+            return _judged(snapshot, Verdict.MISCOUNTED, document, found.miscount)
         segments = tuple(_counted(segment, found, evidence) for segment in document.segments)
         is_quiet = not found.has_later_deletes and not any(found.later_rows.values())
         # A count that was made after the moment is one of the moment only where nothing was written in between.
@@ -68,8 +73,8 @@ class Judge:
                 found.add_rows(segment, times)
             count = found.rows[segment]
             if count != rows[segment] and segment not in evidence.uncounted:
-                msg = f"segment {segment} has {count} timestamp(s) for {rows[segment]} row(s)"
-                raise BinlogUnreadableError(msg)
+                found.miscount = f"segment {segment} has logs of {count} row(s), and Milvus says {rows[segment]}"
+                return found
         for deletes in self._deletes(self.run.bucket, evidence.deletes):
             found.add_deletes(deletes)
         found.may_have_lost_rows = any(
@@ -96,6 +101,8 @@ class _Found:
         """By segment."""
         self.later_rows: dict[int, int] = {}
         """By segment, how many rows are newer than the moment."""
+        self.miscount = ""
+        """Which segment has other rows than Milvus says; all else is not looked at then."""
         self.has_later_deletes = False
         self.may_have_lost_rows = False
 

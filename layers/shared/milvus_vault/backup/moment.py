@@ -96,17 +96,22 @@ def evidence_of(
     """
     since = began_at - RECENT
     rows: dict[int, list[str]] = {}
+    to_read = set(uncounted)
     deletes: list[str] = []
     for listed, stored_key in objects:
         key = parse_log_key(listed.key)
-        if key is None or not (key.segment_id in uncounted or _is_recent(listed, since)):
+        if key is None:
             continue
         if key.kind == DELTA_LOG:
-            deletes.append(stored_key)
+            if key.segment_id in uncounted or _is_recent(listed, since):
+                deletes.append(stored_key)
         elif holds_timestamps(key, storage_versions.get(key.segment_id, 0)):
             rows.setdefault(key.segment_id, []).append(stored_key)
+            if _is_recent(listed, since):
+                to_read.add(key.segment_id)
     return Evidence(
-        rows={number: tuple(keys) for number, keys in rows.items()},
+        # Up to 2.4 a segment that fills slowly has older logs, too: only all of them together are all of its rows.
+        rows={number: tuple(keys) for number, keys in rows.items() if number in to_read},
         uncounted=tuple(sorted(uncounted)),
         deletes=tuple(deletes),
         replaced=tuple(listed.key for listed in replaced if _is_recent(listed, since)),

@@ -82,7 +82,7 @@ def prepare_backup(
     collections = select_collections(request.collections, databases, database.list_collections)
     whole = select_databases(request.collections, databases)
     # Without a right Milvus may show no collection, and that is not to be taken for none.
-    places = by_database(collections) or dict.fromkeys(whole, ())
+    places = by_database(collections) or {name: [] for name in whole}
     check_rights(database, server, backup_rights(request), places)
     has_moment = not (request.skip_flush or request.meta_only)
     # Early, since it has to be some time before the first flush: the rest of the preparation is not waited for twice.

@@ -32,4 +32,5 @@ class MomentProof:
 
             snapshot = Judge(self.run, self.source_bucket).judge(snapshot, snapshot.document, snapshot.evidence)
             self.run.write(snapshot_name(self.attempt, index), snapshot)
-        return index if snapshot.verdict in {Verdict.COMPACTED, Verdict.UNSETTLED} else None
+        again = {Verdict.COMPACTED, Verdict.UNSETTLED, Verdict.MISCOUNTED}
+        return index if snapshot.verdict in again else None

@@ -19,11 +19,11 @@ from milvus_vault.archive.manifest import (
 )
 from milvus_vault.archive.reader import find_manifest
 from milvus_vault.archive.reference_writer import marker_file, reference_files
-from milvus_vault.backup.documents import RBAC, BackupPlan, Snapshot, snapshot_name
+from milvus_vault.backup.documents import RBAC, BackupPlan, Snapshot, Verdict, snapshot_name
 from milvus_vault.claims import check_owner
 from milvus_vault.copying.documents import Verification, read_items, read_verified
 from milvus_vault.copying.verify import read_verification
-from milvus_vault.errors import BackupDamagedError, BackupFailedError, VaultError, leaf_named
+from milvus_vault.errors import BackupDamagedError, BackupFailedError, SegmentTornError, VaultError, leaf_named
 from milvus_vault.model.collections import CollectionName
 from milvus_vault.model.objects import ArchivedObject
 from milvus_vault.model.rbac import Rbac
@@ -163,6 +163,10 @@ def _collect(
         snapshot = run.read(snapshot_name(attempt, index), Snapshot)
         if snapshot.failure or not snapshot.document:
             failures.append(snapshot.failure or _incomplete(name, found))
+        elif snapshot.verdict is Verdict.MISCOUNTED:
+            # No restore would take it: the rows that are imported are counted.
+            text = snapshot.document.moment_doubt
+            failures.append(CollectionFailure(name=name, error=SegmentTornError.__name__, message=text))
         elif found is not None and index in found.again:
             failures.append(_incomplete(name, found))
         else:
