@@ -127,10 +127,11 @@ def test_an_archive_that_records_no_groups_is_loaded_where_the_request_says(depl
 def test_what_was_about_to_be_loaded_when_it_was_backed_up_is_loaded(deploy: Deploy) -> None:
     restoring = deploy("2.5.27")
     restoring.upload(GOLDEN / "golden_0516")
-    meta = "team/golden_0516/meta/full_meta.json"
-    text = restoring.s3.get_object(Bucket=BACKUPS, Key=meta)["Body"].read().decode()
-    in_between = text.replace('"Loaded"', '"Loading"')
-    assert in_between != text
-    restoring.s3.put_object(Bucket=BACKUPS, Key=meta, Body=in_between.encode())
+    for name in ("full_meta.json", "collection_meta.json", "partition_meta.json"):
+        meta = f"team/golden_0516/meta/{name}"
+        text = restoring.s3.get_object(Bucket=BACKUPS, Key=meta)["Body"].read().decode()
+        in_between = text.replace('"Loaded"', '"Loading"')
+        assert in_between != text
+        restoring.s3.put_object(Bucket=BACKUPS, Key=meta, Body=in_between.encode())
     assert restoring.restore({"backup_name": "golden_0516"})["status"] == "complete"
     assert any(found.load is not None for found in restoring.server.core.catalog.collections())

@@ -21,8 +21,25 @@ def shaped(archive: str, shape: Shape) -> Files:
     files = {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
     shape(meta, files)
     if FULL_META in files:
-        files[FULL_META] = json.dumps(meta).encode()
+        files |= {f"meta/{name}": body for name, body in meta_files(meta).items()}
     return files
+
+
+def meta_files(meta: Json) -> Files:
+    """Return `full_meta.json` and the files that each release writes beside it, by their names."""
+    collections = meta["collection_backups"]
+    partitions = [partition for collection in collections for partition in collection["partition_backups"]]
+    levels = {
+        "collection": [_without(collection, "l0_segments", "partition_backups") for collection in collections],
+        "partition": [_without(partition, "segment_backups") for partition in partitions],
+        "segment": [segment for partition in partitions for segment in partition.get("segment_backups", [])],
+    }
+    files = {f"{level}_meta.json": json.dumps({"infos": infos}).encode() for level, infos in levels.items()}
+    return files | {"full_meta.json": json.dumps(meta).encode()}
+
+
+def _without(item: Json, *members: str) -> Json:
+    return {member: value for member, value in item.items() if member not in members}
 
 
 def without_groups(meta: Json, files: Files) -> None:

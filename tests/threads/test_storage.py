@@ -12,6 +12,7 @@ from tests.conformance.test_capture import Open
 from tests.restore.conftest import Deploy
 from tests.support.golden_rows import GOLDEN
 from tests.support.milvus_server.versions import ALL, NEWER, OBSERVED
+from tests.support.reference_shapes import meta_files
 from tests.support.restoring import BACKUPS, PREFIX, Json, Restoring
 
 pytestmark = pytest.mark.filterwarnings("ignore:No application metrics to publish")
@@ -130,7 +131,8 @@ def without_files(restoring: Restoring, *, keeps_list: bool) -> None:
             restoring.s3.delete_object(Bucket=BACKUPS, Key=item["Key"])
     if not keeps_list:
         del segment["binlogs"]
-        restoring.s3.put_object(Bucket=BACKUPS, Key=key, Body=json.dumps(meta).encode())
+        for name, body in meta_files(meta).items():
+            restoring.s3.put_object(Bucket=BACKUPS, Key=f"{PREFIX}/{ARCHIVE}/meta/{name}", Body=body)
 
 
 @pytest.mark.thread("milvus-backup#86", "milvus-backup#166", "milvus-backup#190", "milvus-backup#227")

@@ -18,6 +18,7 @@ from tests.restore.conftest import Deploy
 from tests.support.capturing import Backups
 from tests.support.golden_rows import GOLDEN
 from tests.support.milvus_server.versions import ALL, NEWER
+from tests.support.reference_shapes import meta_files
 from tests.support.restoring import BACKUPS, PREFIX, Json
 
 pytestmark = pytest.mark.filterwarnings("ignore:No application metrics to publish")
@@ -178,7 +179,8 @@ def test_an_archive_with_more_logs_of_one_field_than_of_another_is_refused_befor
     segment = next(found for found in partition["segment_backups"] if found.get("binlogs"))
     (log,) = segment["binlogs"][-1]["binlogs"]
     segment["binlogs"][-1]["binlogs"].append(log | {"log_path": f"{log['log_path']}9", "log_id": log["log_id"] * 10})
-    restoring.s3.put_object(Bucket=BACKUPS, Key=key, Body=json.dumps(meta).encode())
+    for name, body in meta_files(meta).items():
+        restoring.s3.put_object(Bucket=BACKUPS, Key=f"{PREFIX}/golden_2_4/meta/{name}", Body=body)
     with pytest.raises(BackupDamagedError, match=r"has 2 logs of field \d+ and 1 of field"):
         restoring.restore({"backup_name": "golden_2_4"})
     assert list(restoring.server.core.catalog.collections()) == []

@@ -1,6 +1,5 @@
 """Backups of milvus-backup, read: archives that it made from real servers, and what older releases left out."""
 
-import dataclasses
 import json
 from collections.abc import Callable
 from typing import Any
@@ -18,11 +17,13 @@ from milvus_vault.archive.reader import (
 from milvus_vault.errors import BackupDamagedError, BackupFormatError, BackupNotFoundError
 from milvus_vault.model.collections import ALL_PARTITIONS, LoadState, SegmentLevel
 from tests.support.memory_store import InMemoryObjectStore
+from tests.support.reference_shapes import meta_files
 from tests.unit.archive.samples import BUCKET, GOLDEN, PREFIX, full_meta, golden_layout, golden_store
 
 ORACLE: dict[str, Any] = json.loads((GOLDEN / "oracle_2_3.json").read_bytes())
 WITH_OBJECTS = ["golden_0516", "golden_057"]
 OF_2_3 = [*WITH_OBJECTS, "golden_meta"]
+LEVELS = ["collection_meta.json", "partition_meta.json", "segment_meta.json"]
 ALL = [*OF_2_3, "golden_2_4", "golden_2_5", "golden_2_6"]
 
 # The oracle spells types by name.
@@ -39,10 +40,19 @@ def by_name(archive: Archive) -> dict[str, ArchivedCollection]:
 
 
 def change(store: InMemoryObjectStore, name: str, file_name: str, edit: Callable[[Any], None]) -> None:
+    """Edit one file, whatever the others say."""
     key = golden_layout(name).meta(file_name)
     meta = json.loads(store.get(BUCKET, key))
     edit(meta)
     store.put(BUCKET, key, json.dumps(meta).encode())
+
+
+def make_otherwise(store: InMemoryObjectStore, name: str, edit: Callable[[Any], None]) -> None:
+    """Edit what milvus-backup told, in all its files."""
+    meta = full_meta(name)
+    edit(meta)
+    for file_name, body in meta_files(meta).items():
+        store.put(BUCKET, golden_layout(name).meta(file_name), body)
 
 
 def schema_as_oracle_tells(collection: ArchivedCollection) -> dict[str, Any]:
@@ -211,16 +221,14 @@ def test_without_full_meta_the_other_files_say_the_same(name: str) -> None:
         expected = whole[collection_name]
         assert collection.partitions == expected.partitions
         assert collection.layout == expected.layout
-        # Those of a whole collection are found by their objects, which tell no channel.
-        level_zero = [dataclasses.replace(segment, virtual_channel="") for segment in expected.l0_segments]
-        assert sorted(collection.l0_segments, key=str) == sorted(level_zero, key=str)
+        assert sorted(collection.l0_segments, key=str) == sorted(expected.l0_segments, key=str)
         assert {(item.stored_key, item.size_bytes) for item in collection.listed_objects} == {
             (item.stored_key, item.size_bytes) for item in expected.listed_objects
         }
         assert segments_with_deletes(collection.listed_objects) == segments_with_deletes(expected.listed_objects)
 
 
-@pytest.mark.parametrize("file_name", ["collection_meta.json", "partition_meta.json", "segment_meta.json"])
+@pytest.mark.parametrize("file_name", LEVELS)
 def test_without_full_meta_each_other_file_is_needed(file_name: str) -> None:
     store = golden_store("golden_0516")
     layout = golden_layout("golden_0516")
@@ -270,6 +278,7 @@ def test_a_truncated_file_is_damage(name: str, kept: int, file_name: str) -> Non
 def test_values_that_milvus_backup_never_writes_are_damage(edit: Callable[[Any], None]) -> None:
     store = golden_store("golden_0516")
     change(store, "golden_0516", "full_meta.json", edit)
+    store.delete(BUCKET, [golden_layout("golden_0516").meta(name) for name in LEVELS])
 
     with pytest.raises(BackupDamagedError):
         read_archive(store, BUCKET, golden_layout("golden_0516"))
@@ -301,7 +310,7 @@ def test_an_old_archive_has_no_groups_and_no_database_name() -> None:
                             del log["log_id"]
 
     store = golden_store("golden_0516")
-    change(store, "golden_0516", "full_meta.json", make_old)
+    make_otherwise(store, "golden_0516", make_old)
 
     archive = read_archive(store, BUCKET, golden_layout("golden_0516"))
 
@@ -323,7 +332,7 @@ def test_segments_may_share_a_group() -> None:
             segment["group_id"] = 5
 
     store = golden_store("golden_0516")
-    change(store, "golden_0516", "full_meta.json", share)
+    make_otherwise(store, "golden_0516", share)
 
     collection = by_name(read_archive(store, BUCKET, golden_layout("golden_0516")))["books.layers"]
 
@@ -339,7 +348,7 @@ def test_the_dynamic_field_is_not_part_of_the_schema_to_create() -> None:
         fields.append({"fieldID": 102, "name": "$meta", "data_type": 23, "is_dynamic": True})
 
     store = golden_store("golden_0516")
-    change(store, "golden_0516", "full_meta.json", add)
+    make_otherwise(store, "golden_0516", add)
 
     schema = by_name(read_archive(store, BUCKET, golden_layout("golden_0516")))["books.layers"].layout.collection_schema
 
@@ -354,7 +363,7 @@ def test_an_old_default_value_is_taken_if_it_is_whole() -> None:
         fields[1]["default_value_proto"] = "\x18\ufffd\x01"
 
     store = golden_store("golden_0516")
-    change(store, "golden_0516", "full_meta.json", add)
+    make_otherwise(store, "golden_0516", add)
 
     archive = read_archive(store, BUCKET, golden_layout("golden_0516"))
 
@@ -372,7 +381,7 @@ def test_structs_and_encrypted_databases_are_told() -> None:
         meta["database_backups"][1]["ezk"] = "key"
 
     store = golden_store("golden_0516")
-    change(store, "golden_0516", "full_meta.json", add)
+    make_otherwise(store, "golden_0516", add)
 
     archive = read_archive(store, BUCKET, golden_layout("golden_0516"))
 
@@ -386,12 +395,6 @@ def test_no_moment_is_read_out_of_checkpoints_which_are_older_than_the_flush() -
     for name in ("golden_2_4", "golden_2_5", "golden_2_6"):
         archive = read_archive(golden_store(name), BUCKET, golden_layout(name))
         assert {collection.moment for collection in archive.collections} == {0}
-
-
-def test_segments_name_the_channel_that_their_rows_came_by_where_milvus_told_it() -> None:
-    archive = read_archive(golden_store("golden_2_6"), BUCKET, golden_layout("golden_2_6"))
-    for collection, info in zip(archive.collections, full_meta("golden_2_6")["collection_backups"], strict=True):
-        assert {segment.virtual_channel for segment in collection.segments} <= {*info["virtual_channel_names"]}
 
 
 def test_databases_have_their_properties() -> None:

@@ -7,6 +7,7 @@ from milvus_vault.archive.check import check_objects
 from milvus_vault.archive.reader import Archive, ArchivedCollection, read_archive
 from milvus_vault.model.collections import SegmentLevel
 from tests.support.memory_store import InMemoryObjectStore
+from tests.support.reference_shapes import meta_files
 from tests.unit.archive.samples import BUCKET, golden_layout, golden_store
 
 NAME = "golden_2_4"
@@ -22,7 +23,8 @@ def edited(**changes: Any) -> tuple[InMemoryObjectStore, Archive]:
             segment[member] = value
             if value is None:
                 del segment[member]
-    store.put(BUCKET, LAYOUT.meta("full_meta.json"), json.dumps(meta).encode())
+    for file_name, body in meta_files(meta).items():
+        store.put(BUCKET, LAYOUT.meta(file_name), body)
     return store, read_archive(store, BUCKET, LAYOUT)
 
 
@@ -33,7 +35,8 @@ def test_replicas_are_as_many_as_were_recorded_or_one() -> None:
     first |= {"load_state": "Loaded", "replicas": [{"replicaID": 1}, {"replicaID": 2, "partition_ids": [3]}]}
     second["load_state"] = "Loaded"
     third["replicas"] = [{"replicaID": 1}]
-    store.put(BUCKET, LAYOUT.meta("full_meta.json"), json.dumps(meta).encode())
+    for file_name, body in meta_files(meta).items():
+        store.put(BUCKET, LAYOUT.meta(file_name), body)
     found = {
         collection.name.name: collection.replicas for collection in read_archive(store, BUCKET, LAYOUT).collections
     }

@@ -226,6 +226,45 @@ def test_a_manifest_of_a_newer_release_is_left_alone(store: InMemoryObjectStore)
     assert contents(store) == before
 
 
+def test_a_marker_that_contradicts_the_other_files_of_another_tool_is_made_anew() -> None:
+    layout = golden_layout("golden_0516")
+    store = golden_store("golden_0516")
+    before = read_archive(store, BUCKET, layout)
+    store.put(BUCKET, layout.marker, store.get(BUCKET, layout.marker).replace(b"v2.3.5", b"v2.3.4"))
+    with pytest.raises(BackupDamagedError, match="the backup: milvus_version"):
+        read_archive(store, BUCKET, layout)
+
+    assert len(repair(store, layout).mended) == 1
+
+    assert read_archive(store, BUCKET, layout) == before
+
+
+@pytest.mark.parametrize("marker", ["kept", "lost"])
+def test_what_two_files_say_differently_no_repair_decides(marker: str) -> None:
+    layout = golden_layout("golden_0516")
+    store = golden_store("golden_0516")
+    levels = layout.meta("segment_meta.json")
+    store.put(BUCKET, levels, store.get(BUCKET, levels).replace(b'"num_of_rows":108', b'"num_of_rows":109'))
+    if marker == "lost":
+        store.delete(BUCKET, [layout.marker])
+    before = dict(store.buckets[BUCKET])
+    with pytest.raises(BackupDamagedError, match="num_of_rows"):
+        repair(store, layout)
+    assert {key: found for key, found in store.buckets[BUCKET].items() if key.startswith(layout.root)} == {
+        key: found for key, found in before.items() if key.startswith(layout.root)
+    }
+
+
+def test_a_manifest_is_not_made_anew_with_what_milvus_backups_files_contradict(store: InMemoryObjectStore) -> None:
+    store.delete(BUCKET, [LAYOUT.manifest, LAYOUT.marker])
+    full = LAYOUT.meta("full_meta.json")
+    store.put(BUCKET, full, store.get(BUCKET, full).replace(b'"collection_name":"works"', b'"collection_name":"workt"'))
+    forget_entries(store)
+    # Nothing else says of which version its Milvus was.
+    with pytest.raises(BackupDamagedError, match="of which version"):
+        repair(store)
+
+
 def test_what_is_no_backup_or_is_being_deleted_is_not_found(store: InMemoryObjectStore) -> None:
     with pytest.raises(BackupNotFoundError):
         repair(store, BackupLayout(PREFIX, "nothing"))

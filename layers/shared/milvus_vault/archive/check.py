@@ -8,6 +8,7 @@ from milvus_vault.archive.contents import ArchivedCollection
 from milvus_vault.archive.layout import INSERT_LOG, BackupLayout, log_of
 from milvus_vault.archive.segment_logs import lacking
 from milvus_vault.errors import BackupDamagedError, ObjectArchivedError
+from milvus_vault.model.collections import ALL_PARTITIONS
 from milvus_vault.model.objects import ARCHIVED_HINT, ArchivedObject
 from milvus_vault.ports import ObjectStore
 
@@ -45,11 +46,15 @@ def check_objects(
     """Compare a collection's objects with one listing of its two folders, whatever the order of either."""
     expected = {item.stored_key: item for item in objects}
     check = ObjectCheck(torn=list(_torn(collection, expected.values())))
+    # Of milvus-backup's files one alone names them, and what is missing there nothing else proves.
+    level_zero = f"{layout.collection_folders(collection.collection_id)[1]}{ALL_PARTITIONS}/"
     for folder in layout.collection_folders(collection.collection_id):
         for listed in store.list_objects(bucket, folder):
             item = expected.pop(listed.key, None)
             if item is None:
                 check.extra.append(listed.key)
+                if collection.object_list is None and listed.key.startswith(level_zero):
+                    check.torn.append(f"{listed.key} is of deletes that the metadata does not name")
             elif item.size_bytes != listed.size_bytes:
                 check.wrong_size.append(listed.key)
             elif item.etag and item.etag != listed.etag:

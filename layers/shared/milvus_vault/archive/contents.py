@@ -31,8 +31,6 @@ class ArchivedSegment:
     row_count: int
     level: SegmentLevel
     storage_version: int
-    virtual_channel: str = ""
-    """Channel that its rows came by; empty where nobody recorded it."""
     later_row_count: int = 0
     """Those of its rows that are newer than the moment of its collection."""
 

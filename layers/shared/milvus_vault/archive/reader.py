@@ -291,6 +291,5 @@ def _segment(segment: Segment) -> ArchivedSegment:
         row_count=segment.row_count,
         level=segment.level,
         storage_version=segment.storage_version,
-        virtual_channel=segment.virtual_channel,
         later_row_count=segment.later_row_count,
     )

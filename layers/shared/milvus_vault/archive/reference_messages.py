@@ -4,7 +4,9 @@ Read the way Go reads them: unknown members are ignored, absent ones are zero, a
 or a text. `state_code` says nothing, the sizes of segments and above are not reliable, and neither is here.
 """
 
-from pydantic import BaseModel, ConfigDict, Field
+import json
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.dataclasses import dataclass
 
 _STRICT = ConfigDict(strict=True, extra="ignore")
@@ -12,6 +14,30 @@ _STRICT = ConfigDict(strict=True, extra="ignore")
 
 class _Message(BaseModel):
     model_config = ConfigDict(frozen=True, strict=True, extra="ignore")
+
+
+def parse_message[T: BaseModel](model: type[T], body: bytes) -> T:
+    """Return a message; as for Go, a member that is `null` is absent.
+
+    Raises `ValidationError` where it is none.
+    """
+    try:
+        return model.model_validate_json(body)
+    except ValidationError:
+        # No release writes one, so that only a file that somebody else wrote is read twice.
+        if b"null" not in body:
+            raise
+        try:
+            members = json.loads(body, object_pairs_hook=_without_nulls)
+        except (ValueError, RecursionError):
+            members = None
+        if members is None:
+            raise
+        return model.model_validate_json(json.dumps(members))
+
+
+def _without_nulls(members: list[tuple[str, object]]) -> dict[str, object]:
+    return {key: value for key, value in members if value is not None}
 
 
 @dataclass(frozen=True, slots=True, config=_STRICT)
@@ -43,7 +69,6 @@ class SegmentMessage(_Message):
     deltalogs: list[FieldBinlogMessage] = []
     group_id: int = 0
     is_l0: bool = False
-    v_channel: str = ""
     storage_version: int = 0
 
 
@@ -147,9 +172,6 @@ class CollectionMessage(_Message):
     load_state: str = ""
     l0_segments: list[SegmentMessage] = []
     properties: list[KeyValueMessage] = []
-    channel_checkpoints: dict[str, str] = {}
-    """Messages in Base64, by virtual channel."""
-    virtual_channel_names: list[str] = []
     replicas: list[dict[str, object]] = []
     """Recorded by 0.5.10 and 0.5.11 alone."""
     aliases: list[str] = []
@@ -221,8 +243,6 @@ class BackupMessage(_Message):
     collection_backups: list[CollectionMessage] = []
     rbac_meta: RbacMessage | None = None
     database_backups: list[DatabaseMessage] = []
-    flush_all_msgs_base64: dict[str, str] = {}
-    """Messages in Base64, by physical channel; then collections have no checkpoints of their own."""
     format: str = ""
     """Empty for copied binlogs."""
 

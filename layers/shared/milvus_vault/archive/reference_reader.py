@@ -1,16 +1,19 @@
 """Read a backup that milvus-backup made.
 
-`full_meta.json` holds everything. Where it is missing, the other files do together, but for the L0 segments
-of whole collections: without them deleted rows would live again, so those are looked up by listing.
+`full_meta.json` holds everything, and says the same as the other files where these are there. Where it is missing, they
+do together, but for the L0 segments of whole collections: without them deleted rows would live again, so those are
+looked up by listing.
 """
 
 from collections import defaultdict
 from collections.abc import Iterator
+from contextlib import suppress
 
 from pydantic import BaseModel, ValidationError
 
 from milvus_vault.archive.contents import Archive
 from milvus_vault.archive.layout import BackupLayout, parse_log_key
+from milvus_vault.archive.reference_agreement import Level, disagreement
 from milvus_vault.archive.reference_messages import (
     BackupMessage,
     BinlogMessage,
@@ -20,6 +23,7 @@ from milvus_vault.archive.reference_messages import (
     PartitionsMessage,
     SegmentMessage,
     SegmentsMessage,
+    parse_message,
 )
 from milvus_vault.archive.reference_rbac import translate_rbac
 from milvus_vault.archive.reference_translate import (
@@ -33,6 +37,13 @@ from milvus_vault.model.collections import ALL_PARTITIONS, DEFAULT_DATABASE
 from milvus_vault.model.versions import parse_version
 from milvus_vault.ports import ObjectStore
 
+# The small ones first.
+_LEVELS: tuple[tuple[type[CollectionsMessage | PartitionsMessage | SegmentsMessage], str], ...] = (
+    (CollectionsMessage, COLLECTION_META),
+    (PartitionsMessage, PARTITION_META),
+    (SegmentsMessage, SEGMENT_META),
+)
+
 
 def read_reference_archive(store: ObjectStore, bucket: str, layout: BackupLayout, marker: bytes) -> Archive:
     """Return a backup of milvus-backup, whose `backup_meta.json` is `marker`.
@@ -41,15 +52,15 @@ def read_reference_archive(store: ObjectStore, bucket: str, layout: BackupLayout
         BackupFormatError: The backup is not one of copied binlogs.
         BackupDamagedError: A metadata file is missing, or is not what it should be.
     """
-    _check_format(layout, _parse(BackupMessage, layout.marker, marker))
-    try:
-        backup = _parse(BackupMessage, layout.meta(FULL_META), store.get(bucket, layout.meta(FULL_META)))
-        warnings = []
-    except ObjectNotFoundError:
+    warnings = []
+    backup = read_full_message(store, bucket, layout, marker)
+    if backup is None:
         backup = _read_levels(store, bucket, layout, marker)
         known = "users and rights, properties and keys of databases, up to where all was flushed"
         warnings = [f"{layout.meta(FULL_META)} is missing, with what it alone knows: {known}"]
-    _check_format(layout, backup)
+    if not backup.collection_backups and any(store.list_objects(bucket, layout.binlogs)):
+        msg = f"the metadata of backup {layout.name} names no collection, and there are objects in {layout.binlogs}"
+        raise BackupDamagedError(msg, hint="Restore the metadata from a copy, or use another backup.")
     warnings += [
         f"database {database.db_name} is encrypted; Milvus needs its key to import from this backup"
         for database in backup.database_backups
@@ -79,9 +90,56 @@ def read_reference_archive(store: ObjectStore, bucket: str, layout: BackupLayout
     )
 
 
+def read_full_message(
+    store: ObjectStore, bucket: str, layout: BackupLayout, marker: bytes | None
+) -> BackupMessage | None:
+    """Return what `full_meta.json` says of a backup with this marker, or of one without; None where it is not there.
+
+    Raises:
+        BackupFormatError: The backup is not one of copied binlogs.
+        BackupDamagedError: A file that is there cannot be read, or says something else than the others.
+    """
+    summary = _parse(BackupMessage, layout.marker, marker) if marker is not None else None
+    if summary is not None:
+        _check_format(layout, summary)
+    try:
+        full = _parse(BackupMessage, layout.meta(FULL_META), store.get(bucket, layout.meta(FULL_META)))
+    except ObjectNotFoundError:
+        return None
+    _check_format(layout, full)
+    if summary is not None:
+        _check_agreement(layout, full, layout.marker, summary)
+    _check_databases(layout, full)
+    # One after the other, so that no two of them are held at a time.
+    for model, file_name in _LEVELS:
+        key = layout.meta(file_name)
+        with suppress(ObjectNotFoundError):
+            _check_agreement(layout, full, key, _parse(model, key, store.get(bucket, key)))
+    return full
+
+
+def _check_agreement(layout: BackupLayout, full: BackupMessage, key: str, level: Level) -> None:
+    if where := disagreement(full, level):
+        msg = f"{layout.meta(FULL_META)} and {key} say different things of {where}"
+        hint = f"Bring the one that is wrong back from a copy. {FULL_META} has all that the other has: "
+        hint += "where it is right, " + (f"remove {key}." if key != layout.marker else "repair the backup.")
+        raise BackupDamagedError(msg, hint=hint)
+
+
+def _check_databases(layout: BackupLayout, full: BackupMessage) -> None:
+    """Raise `BackupDamagedError` where a collection is in no database; releases since 0.5.4 name each."""
+    named = {database.db_name or DEFAULT_DATABASE for database in full.database_backups}
+    for collection in full.collection_backups if named else ():
+        database = collection.db_name or DEFAULT_DATABASE
+        if database not in named:
+            msg = f"{layout.meta(FULL_META)} has no database {database}, in which collection "
+            msg += f"{collection.collection_name} is: database_backups"
+            raise BackupDamagedError(msg, hint="Restore this object from a copy, or use another backup.")
+
+
 def _parse[T: BaseModel](model: type[T], key: str, body: bytes) -> T:
     try:
-        return model.model_validate_json(body)
+        return parse_message(model, body)
     except ValidationError as err:
         first = err.errors()[0]
         where = ".".join(str(part) for part in first["loc"])

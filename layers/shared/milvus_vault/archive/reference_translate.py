@@ -216,7 +216,6 @@ def _segment(segment: SegmentMessage) -> ArchivedSegment:
         row_count=segment.num_of_rows,
         level=SegmentLevel.L0 if _is_l0(segment) else SegmentLevel.LEGACY,
         storage_version=segment.storage_version,
-        virtual_channel=segment.v_channel,
     )
 
 

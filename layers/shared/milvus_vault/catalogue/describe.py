@@ -8,7 +8,7 @@ from milvus_vault.archive.contents import Archive, ArchivedCollection
 from milvus_vault.archive.layout import BackupLayout
 from milvus_vault.archive.manifest import Manifest
 from milvus_vault.archive.reader import read_archive, read_manifest, read_objects
-from milvus_vault.archive.reference_messages import BackupMessage
+from milvus_vault.archive.reference_messages import BackupMessage, parse_message
 from milvus_vault.errors import BackupDamagedError
 from milvus_vault.model.hybrid import as_datetime_or_none
 from milvus_vault.model.resources import BackedUpCollection, Backup, BackupSummary, FailedCollection
@@ -130,7 +130,7 @@ def _times(store: ObjectStore, bucket: str, layout: BackupLayout) -> tuple[datet
     Raises `BackupDamagedError` for a number that is no time.
     """
     try:
-        said = BackupMessage.model_validate_json(store.get(bucket, layout.marker))
+        said = parse_message(BackupMessage, store.get(bucket, layout.marker))
     except ValidationError:
         said = BackupMessage()
     finished_at = _moment(layout, said.end_time) if said.end_time else None

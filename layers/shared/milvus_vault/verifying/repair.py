@@ -29,7 +29,8 @@ from milvus_vault.archive.manifest import (
     read_object_list,
 )
 from milvus_vault.archive.reader import check_backup_exists, read_archive, read_manifest
-from milvus_vault.archive.reference_messages import BackupMessage
+from milvus_vault.archive.reference_messages import BackupMessage, parse_message
+from milvus_vault.archive.reference_reader import read_full_message
 from milvus_vault.archive.reference_translate import translate_database
 from milvus_vault.archive.reference_writer import (
     COLLECTION_META,
@@ -271,6 +272,10 @@ class BackupRepair:
         if members is None or _parse_message(full) is None:
             msg = f"backup {self.layout.name} has neither a manifest, nor documents, nor a {FULL_META} that can be read"
             raise BackupDamagedError(msg, hint=_NO_REPAIR_HINT)
+        summary = {key: value for key, value in members.items() if key not in {"collection_backups", "rbac_meta"}}
+        marker = json.dumps(summary, separators=(",", ":")).encode()
+        # Before anything is written: a new marker is of no use where the other files contradict this one.
+        read_full_message(self.run.store, self.run.bucket, self.layout, marker)
         lost = []
         if manifest is not None:
             # Beside a manifest no reader takes a backup for one of another tool.
@@ -280,8 +285,7 @@ class BackupRepair:
             lost.append(f"the manifest; what there was of it is {aside} now")
         if manifest is not None or any(self.run.store.list_objects(self.run.bucket, self.layout.vault(""))):
             lost.append("the moment, and ETags and checksums of objects: only sizes can be compared")
-        summary = {key: value for key, value in members.items() if key not in {"collection_backups", "rbac_meta"}}
-        self._write_marker(json.dumps(summary, separators=(",", ":")).encode())
+        self._write_marker(marker)
         if self.catalogue.remembered(self.layout.name) is not None:
             lost.append("its schedule and its expiry: no policy deletes it any more")
         return Repaired(mended=(f"{self.layout.marker} was made anew from {FULL_META}",), lost=tuple(lost))
@@ -289,7 +293,11 @@ class BackupRepair:
     # --- in common ---------------------------------------------------------------------------------
 
     def _reference_message(self) -> BackupMessage | None:
-        return _parse_message(self._find(self.layout.meta(FULL_META)))
+        """Return what milvus-backup's files say, where they do not contradict each other."""
+        try:
+            return read_full_message(self.run.store, self.run.bucket, self.layout, marker=None)
+        except (BackupDamagedError, BackupFormatError):
+            return None
 
     def _list_metadata(self) -> Iterable[ListedObject]:
         return self.run.store.list_objects(self.run.bucket, self.layout.meta(""))
@@ -337,7 +345,7 @@ def _members(body: bytes) -> dict[str, object] | None:
 
 def _parse_message(body: bytes | None) -> BackupMessage | None:
     try:
-        return BackupMessage.model_validate_json(body) if body is not None else None
+        return parse_message(BackupMessage, body) if body is not None else None
     except ValidationError:
         return None
 
