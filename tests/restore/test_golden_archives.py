@@ -79,3 +79,15 @@ def test_an_archive_of_metadata_becomes_collections_without_rows(deploy: Deploy,
 
 def _as_json(rows: list[dict[str, Any]]) -> list[str]:
     return [json.dumps(row, sort_keys=True, ensure_ascii=False) for row in rows]
+
+
+@pytest.mark.parametrize("name", ["before-upgrade", "daily 2026 (v2.4)", "2026_11_28"])
+@pytest.mark.parametrize("environment", [FOLDED, BY_GRPC], ids=["by REST", "by gRPC"])
+def test_an_archive_is_restored_under_the_name_that_its_folder_has(
+    deploy: Deploy, name: str, environment: dict[str, str]
+) -> None:
+    restoring = deploy("2.5.27", environment)
+    restoring.upload(GOLDEN / "golden_2_4", name)
+    report = restoring.restore({"backup_name": name, "collections": ["gold.layers"]})
+    assert (report["status"], report["backup_name"]) == ("complete", name)
+    assert staged_keys(restoring) == []

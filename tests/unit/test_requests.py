@@ -9,9 +9,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from milvus_vault.model.requests import BACKUP_NAME_PATTERN, BackupRequest, RestoreRequest
+from milvus_vault.model.requests import (
+    BACKUP_NAME_PATTERN,
+    NEW_BACKUP_NAME_PATTERN,
+    BackupRequest,
+    PruneRequest,
+    RestoreRequest,
+    VerifyRequest,
+)
 
-type Request = type[BackupRequest] | type[RestoreRequest]
+type Request = type[BackupRequest] | type[RestoreRequest] | type[VerifyRequest] | type[PruneRequest]
 
 RESTORE = {"backup_name": "nightly"}
 LETTERS = string.ascii_letters + "_"
@@ -71,7 +78,33 @@ def test_a_name_of_letters_digits_and_underscores_is_accepted(name: str) -> None
 @pytest.mark.parametrize("name", ["", "1st", "a-b", "a.b", "a/b", "../a", "a b", "ä", "a" * 129, "a\n", ".runs"])
 def test_another_name_is_refused(name: str) -> None:
     assert "backup_name" in refused(BackupRequest, {"backup_name": name})
-    assert "backup_name" in refused(RestoreRequest, {"backup_name": name})
+
+
+@given(st.from_regex(BACKUP_NAME_PATTERN.replace("$", r"\Z")))
+def test_a_backup_that_is_there_is_named_as_its_folder_is(name: str) -> None:
+    assert RestoreRequest(backup_name=name).backup_name == name
+    assert VerifyRequest(backup_name=name).backup_name == name
+    assert PruneRequest(backup_names=(name,)).backup_names == (name,)
+    # One part of a key, and of a path however often that is decoded.
+    assert not set(name) & set("/%\\?#")
+    assert name not in {".", ".."}
+    assert name.isprintable()
+
+
+@pytest.mark.parametrize("name", ["1st", "before-upgrade", "daily 2026", "2026_11_28", "v2.6.19", "it's (old)"])
+def test_names_of_folders_that_no_backup_gets_are_read(name: str) -> None:
+    assert RestoreRequest(backup_name=name).backup_name == name
+    assert "backup_name" in refused(BackupRequest, {"backup_name": name})
+
+
+@pytest.mark.parametrize("name", ["", "a/b", "../a", "..", "ä", "a" * 129, "a\n", ".runs", "a%20b", "a\\b"])
+def test_what_can_be_no_name_of_a_folder_says_what_to_do(name: str) -> None:
+    for model, document in (
+        (RestoreRequest, {"backup_name": name}),
+        (VerifyRequest, {"backup_name": name}),
+        (PruneRequest, {"backup_names": [name]}),
+    ):
+        assert "has to be copied to one with such a name" in refused(model, document)
 
 
 @given(st.text())
@@ -79,7 +112,7 @@ def test_a_name_that_is_accepted_is_one_folder_of_plain_characters(name: str) ->
     try:
         BackupRequest(backup_name=name)
     except ValidationError:
-        assert not re.fullmatch(BACKUP_NAME_PATTERN.strip("^$"), name)
+        assert not re.fullmatch(NEW_BACKUP_NAME_PATTERN.strip("^$"), name)
     else:
         assert set(name) <= set(LETTERS + string.digits)
         assert 1 <= len(name) <= 128

@@ -20,6 +20,13 @@ def test_a_body_in_base64_is_read() -> None:
     assert found["body"].backup_name == "nightly"
 
 
+@pytest.mark.parametrize("path_value", ["daily 2026 (a+b)", "daily%202026%20%28a%2Bb%29"])
+def test_a_name_in_a_path_is_read_whether_a_gateway_has_decoded_it_or_not(path_value: str) -> None:
+    get_backup = next(found for found in ENDPOINTS if found.method == "GET" and found.path == "/backups/{name}")
+
+    assert arguments(get_backup, {}, {"name": path_value})["name"] == "daily 2026 (a+b)"
+
+
 @pytest.mark.parametrize("body", ["{}", "a", "\u00fc", "====", "\ud83d", "YQ==YQ=="])
 def test_a_body_that_is_no_base64_is_refused_by_name(body: str) -> None:
     with pytest.raises(InvalidRequestError):

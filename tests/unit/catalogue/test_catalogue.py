@@ -423,3 +423,30 @@ def test_a_backup_is_in_use_while_a_restore_of_it_runs(
     assert catalogue(store).in_use("nightly", executions) == ("arn" if is_used else None)
     assert catalogue(store).in_use("night", executions) is None
     assert executions.asked == ["arn"]
+
+
+def test_folders_are_listed_and_held_under_the_names_that_somebody_gave_them(store: InMemoryObjectStore) -> None:
+    for day, name in enumerate(("before-upgrade", "daily 2026", "2026_11_28", "v2.6.19 (old)")):
+        add_without_entry(store, name, day)
+        assert catalogue(store).place_hold(name, Hold(), "me").by == "me"
+        assert catalogue(store).get(name).name == name
+    listed = catalogue(store).list(10, None).items
+    assert [(item.name, item.status, item.is_held) for item in listed] == [
+        ("v2.6.19 (old)", "complete", True),
+        ("2026_11_28", "complete", True),
+        ("daily 2026", "complete", True),
+        ("before-upgrade", "complete", True),
+    ]
+
+
+@pytest.mark.parametrize("name", ["täglich", ".old", "100%", "a" * 129, "a\tb"])
+def test_a_folder_that_no_request_can_name_is_listed_with_what_to_do(store: InMemoryObjectStore, name: str) -> None:
+    add_without_entry(store, name)
+    # As an older release took it in.
+    catalogue(store).publish(summary_of(add_without_entry(store, name)))
+    (item,) = catalogue(store).list(10, None).items
+    assert (item.name, item.status) == (name, "damaged")
+    assert "has to be copied to one with such a name" in item.damage
+    store.delete(BUCKET, [key for key in store.buckets[BUCKET] if f"/{name}/" in key])
+    store.put(BUCKET, BackupLayout(PREFIX, name).binlogs + "insert_log/1", b"")
+    assert catalogue(store).list(10, None).items == ()

@@ -27,6 +27,7 @@ from milvus_vault.errors import (
     StorageAccessDeniedError,
     StorageRequestError,
 )
+from milvus_vault.model.requests import backup_name_problem
 from milvus_vault.model.resources import Backup, BackupSummary, Damage, Hold, HoldState, Page, Verification
 from milvus_vault.ports import Executions, ObjectStore
 
@@ -261,7 +262,11 @@ class Catalogue:
         One that cannot be read gets no entry, and is shown with the reason: it never hides the others.
         """
         layout = BackupLayout(self._prefix, name)
+        problem = backup_name_problem(name)
         try:
+            if problem:
+                check_backup_exists(self._store, self._bucket, layout)
+                return damaged_summary(self._store, self._bucket, layout, problem)
             backup = describe(self._store, self._bucket, layout)
         except BackupNotFoundError:
             return None
@@ -282,7 +287,7 @@ class Catalogue:
 
     def _read_entry(self, entry: EntryKey) -> BackupSummary | None:
         summary = self._sealed_entry(entry)
-        if summary is not None:
+        if summary is not None and not backup_name_problem(summary.name):
             return summary
         adopted = self._adopt(entry.name)
         if adopted is not None and _key_of(adopted) != entry:

@@ -12,7 +12,10 @@ from milvus_vault.model.base import Model
 from milvus_vault.model.retention import Duration, Retention
 
 # milvus-backup's rule, so that each tool can name the other's backups.
-BACKUP_NAME_PATTERN = r"^[A-Za-z_][A-Za-z0-9_]{0,127}$"
+NEW_BACKUP_NAME_PATTERN = r"^[A-Za-z_][A-Za-z0-9_]{0,127}$"
+
+# What a folder may be called that somebody renamed or copied: one part of a key and of a path, in plain characters.
+BACKUP_NAME_PATTERN = r"^[A-Za-z0-9_][A-Za-z0-9_ !'()+,.:=@~-]{0,127}$"
 
 _SELECTOR = re.compile(r"[^.\s*]+\.(\*|[^.\s*]+)")
 
@@ -36,16 +39,39 @@ ANY_GROUP = "*"
 """In a mapping of resource groups: any that is not named."""
 
 
-def _check_backup_name(name: str) -> str:
-    if not re.fullmatch(BACKUP_NAME_PATTERN.removesuffix("$"), name):
+def _check_new_backup_name(name: str) -> str:
+    if not re.fullmatch(NEW_BACKUP_NAME_PATTERN.removesuffix("$"), name):
         msg = f"'{name}' is no name for a backup: letters, digits and underscores, at most 128, no digit first"
         raise ValueError(msg)
+    return name
+
+
+NewBackupName = Annotated[
+    str, AfterValidator(_check_new_backup_name), WithJsonSchema({"type": "string", "pattern": NEW_BACKUP_NAME_PATTERN})
+]
+"""The name of a backup that is to be made."""
+
+
+def backup_name_problem(name: str) -> str:
+    """Return why no request can name a backup that is there already, as its folder may be called; empty if one can."""
+    if re.fullmatch(BACKUP_NAME_PATTERN.removesuffix("$"), name):
+        return ""
+    return (
+        f"'{name}' can name no backup: letters, digits, blanks and _ ! ' ( ) + , . : = @ ~ - can, at most 128, and "
+        "no blank or sign but _ first. A folder with another name has to be copied to one with such a name"
+    )
+
+
+def _check_backup_name(name: str) -> str:
+    if problem := backup_name_problem(name):
+        raise ValueError(problem)
     return name
 
 
 BackupName = Annotated[
     str, AfterValidator(_check_backup_name), WithJsonSchema({"type": "string", "pattern": BACKUP_NAME_PATTERN})
 ]
+"""The name of a backup that is there: that of its folder."""
 
 ScheduleName = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_-]{0,47}$", examples=["nightly"])]
 
@@ -61,7 +87,7 @@ class ScheduleTag(Model):
 class BackupRequest(Model):
     """Input of the backup state machine. `{}` backs up everything under a name of its own."""
 
-    backup_name: BackupName | None = Field(
+    backup_name: NewBackupName | None = Field(
         default=None,
         description="Name of the backup: letters, digits and underscores, at most 128, not starting with a digit. "
         "Default: `backup_<UTC date and time>_<4 characters of the execution>`.",
