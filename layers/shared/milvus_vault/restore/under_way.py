@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import islice
 
 from milvus_vault.errors import MilvusUnavailableError
 from milvus_vault.restore.documents import ImportJob, ImportSource, JobsDone, RestorePlan, Target, target_name
@@ -56,7 +57,7 @@ def _segments(jobs: tuple[ImportJob, ...], sources: tuple[ImportSource, ...]) ->
     """Yield the segments of each job: jobs take the pairs of the sources one after the other."""
     pairs = (pair for source in sources for pair in source.pairs)
     for job in jobs:
-        yield [number for _ in range(job.pair_count) for number in next(pairs).segments]
+        yield [number for pair in islice(pairs, job.pair_count) for number in pair.segments]
 
 
 def _in_words(segments: list[int]) -> str:
