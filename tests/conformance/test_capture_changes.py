@@ -146,8 +146,7 @@ def test_a_server_whose_rest_cannot_be_reached_is_backed_up_by_listing(
         without_rest = Backups(running.server, database, taken.s3)
         assert without_rest.take("b").failures == ()
     assert without_rest.rows("b", FULL_NAME) == without_rest.live_rows(FULL_NAME)
-    (collection,) = without_rest.archive("b").collections
-    assert {segment.virtual_channel for segment in collection.segments} == {""}
+    assert {segment.virtual_channel for segment in without_rest.document("b").segments} == {""}
 
 
 @pytest.mark.feature(Feature.EXACT_LOGS)
@@ -158,8 +157,7 @@ def test_each_segment_names_its_channel(start: Start, backups: Open, version: st
     taken = backups(running)
     taken.take("b")
     described = taken.database.describe_collection("default", NAME)
-    (collection,) = taken.archive("b").collections
-    assert {segment.virtual_channel for segment in collection.segments} == set(described.virtual_channels)
+    assert {segment.virtual_channel for segment in taken.document("b").segments} == set(described.virtual_channels)
 
 
 @pytest.mark.feature(Feature.FLUSH_LIMIT)
