@@ -1,8 +1,10 @@
 """Backups: make, list, read, verify, hold, delete."""
 
 from datetime import UTC
+from typing import Annotated
+from urllib.parse import unquote
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from milvus_vault.api.endpoints import Caller, Paging, Routes
 from milvus_vault.api.services import Services
@@ -23,6 +25,9 @@ from milvus_vault.errors import (
 from milvus_vault.model.requests import BackupName, BackupRequest, PruneRequest, ScheduleName, VerifyRequest
 from milvus_vault.model.resources import Backup, BackupSummary, Hold, HoldState, Link, Page, Started
 from milvus_vault.runs.starting import find_started, start
+
+# A name may have a blank, and whether a gateway decodes the path is its own affair: no name has a percent sign.
+NameInPath = Annotated[BackupName, BeforeValidator(unquote)]
 
 routes = Routes("backups")
 
@@ -63,14 +68,14 @@ def get_backups(services: Services, query: BackupFilter) -> Page[BackupSummary]:
 
 
 @routes.get("/backups/{name}", errors=[BackupNotFoundError, BackupDamagedError, BackupFormatError])
-def get_backup(services: Services, name: BackupName) -> Backup:
+def get_backup(services: Services, name: NameInPath) -> Backup:
     """Tell what a backup holds."""
     backup = services.catalogue.get(name)
     return backup.model_copy(update={"report_url": services.working_files.report_link("backup", "", name)})
 
 
 @routes.get("/backups/{name}/report", errors=[BackupNotFoundError, ObjectNotFoundError])
-def get_backup_report(services: Services, name: BackupName) -> Link:
+def get_backup_report(services: Services, name: NameInPath) -> Link:
     """Tell where the HTML report of a backup can be read for an hour, without credentials."""
     if not backup_exists(services, name):
         raise no_backup(services, name)
@@ -82,25 +87,25 @@ def get_backup_report(services: Services, name: BackupName) -> Link:
 
 
 @routes.put("/backups/{name}/hold", errors=[BackupNotFoundError])
-def put_hold(services: Services, name: BackupName, body: Hold, caller: Caller) -> HoldState:
+def put_hold(services: Services, name: NameInPath, body: Hold, caller: Caller) -> HoldState:
     """Hold a backup: until then nobody can delete it. Replaces an older hold."""
     return services.catalogue.place_hold(name, body, caller.arn)
 
 
 @routes.delete("/backups/{name}/hold", errors=[BackupNotFoundError])
-def delete_hold(services: Services, name: BackupName) -> None:
+def delete_hold(services: Services, name: NameInPath) -> None:
     """Lift the hold of a backup; one without a hold is no error."""
     services.catalogue.lift_hold(name)
 
 
 @routes.post("/backups/{name}/verify", errors=[BackupNotFoundError, IdempotencyConflictError])
-def post_verify(services: Services, name: BackupName, caller: Caller) -> Started:
+def post_verify(services: Services, name: NameInPath, caller: Caller) -> Started:
     """Start a check of a backup: whether each of its objects is there, and is what was copied."""
     return _start_check(services, VerifyRequest(backup_name=name), caller)
 
 
 @routes.post("/backups/{name}/repair", errors=[BackupNotFoundError, IdempotencyConflictError])
-def post_repair(services: Services, name: BackupName, caller: Caller) -> Started:
+def post_repair(services: Services, name: NameInPath, caller: Caller) -> Started:
     """Start to mend what can be mended of a backup's metadata, and a check of it. Its result says what was lost."""
     return _start_check(services, VerifyRequest(backup_name=name, repair=True), caller)
 
@@ -108,7 +113,7 @@ def post_repair(services: Services, name: BackupName, caller: Caller) -> Started
 @routes.delete(
     "/backups/{name}", errors=[BackupNotFoundError, BackupHeldError, BackupInUseError, IdempotencyConflictError]
 )
-def delete_backup(services: Services, name: BackupName, caller: Caller) -> Started:
+def delete_backup(services: Services, name: NameInPath, caller: Caller) -> Started:
     """Start deleting a backup, whatever any policy says. Refused while it has a hold or a restore reads it."""
     request = PruneRequest(backup_names=(name,))
     started = find_started(services.machines, "prune", request, caller.idempotency_key)

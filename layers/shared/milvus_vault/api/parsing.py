@@ -3,7 +3,6 @@
 import base64
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import unquote
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -22,8 +21,7 @@ def arguments(endpoint: Endpoint, event: Mapping[str, Any], path_values: Mapping
     """Return what the route's function takes of a request. Raises `InvalidRequestError` naming what is wrong."""
     found: dict[str, Any] = {"caller": _caller(endpoint, event)}
     for name, kind in endpoint.path_types.items():
-        # Whether a gateway decodes the path is its own affair: no name has a percent sign.
-        found[name] = _checked(kind, unquote(path_values[name]), name)
+        found[name] = _checked(kind, path_values[name], name)
     if endpoint.query is not None:
         found["query"] = _query(endpoint.query, event.get("multiValueQueryStringParameters") or {})
     if endpoint.body is not None:
