@@ -273,7 +273,7 @@ def _written_anew(members: dict[str, Any], chance: Chance) -> bytes:
 def judge(subject: Subject, damage: Damage) -> tuple[Verdict, str]:
     """Return what comes of a damage, and what was said."""
     store = new_store()
-    for key, body in (subject.objects | {damage.key: damage.body}).items():
+    for key, body in {**subject.objects, damage.key: damage.body}.items():
         if body is not None:
             store.put(BUCKET, key, body)
     try:
