@@ -20,7 +20,7 @@ from milvus_vault.archive.reader import (
 from milvus_vault.archive.reference_writer import marker_file
 from milvus_vault.archive.tombstones import tombstone_key
 from milvus_vault.errors import BackupDamagedError, BackupFormatError, BackupNotFoundError, VaultError
-from milvus_vault.model.collections import ALL_PARTITIONS, CollectionName
+from milvus_vault.model.collections import ALL_PARTITIONS, CollectionName, DatabaseDescription
 from tests.support.memory_store import InMemoryObjectStore
 from tests.unit.archive.samples import (
     BUCKET,
@@ -236,6 +236,16 @@ def test_what_nests_too_deeply_is_damage(name: str) -> None:
 
     with pytest.raises(BackupDamagedError):
         read_archive(store, BUCKET, LAYOUT)
+
+
+@pytest.mark.parametrize(("version", "databases"), [(1, ("books", "default")), (2, ("books", "default", "empty"))])
+def test_a_backup_of_format_1_is_of_the_databases_of_its_collections(version: int, databases: tuple[str, ...]) -> None:
+    store = new_store()
+    named = tuple(DatabaseDescription(name=name) for name in ("books", "default", "empty"))
+    changes = {"databases": tuple(item.name for item in named), "database_descriptions": named}
+    write_backup(store, LAYOUT, sample_contents(LAYOUT), format_version=version, **changes)
+
+    assert read_archive(store, BUCKET, LAYOUT).databases == databases
 
 
 def test_a_newer_format_is_refused_whatever_else_it_says() -> None:
