@@ -1,5 +1,7 @@
 """The HTML report of a backup."""
 
+import base64
+import hashlib
 from datetime import timedelta
 
 import pytest
@@ -200,3 +202,19 @@ def test_it_fits_light_and_dark_screens_telephones_and_paper() -> None:
     named = {value for name, value in page.attributes if name == "id"}
     referred = {part for name, value in page.attributes if name == "aria-labelledby" for part in value.split()}
     assert referred <= named
+
+
+def test_a_browser_runs_nothing_and_takes_no_style_but_its_own() -> None:
+    page = Page(render_backup_report(manifest([entry("a", 1, 1)]), LOCATION))
+
+    attributes = dict(page.attributes)
+    assert attributes["http-equiv"] == "Content-Security-Policy"
+    (policy,) = (value for name, value in page.attributes if name == "content" and "default-src" in value)
+    rules = dict(rule.strip().split(" ", 1) for rule in policy.split(";"))
+    digest = base64.b64encode(hashlib.sha256(page.texts["style"][0].encode()).digest()).decode()
+    assert rules == {
+        "default-src": "'none'",
+        "style-src": f"'sha256-{digest}'",
+        "base-uri": "'none'",
+        "form-action": "'none'",
+    }
