@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from milvus_vault.errors import ObjectNotFoundError, RunTakenOverError
 from milvus_vault.model.base import Model
 from milvus_vault.model.names import attempt_of
+from milvus_vault.model.times import utc_second
 from milvus_vault.ports import Executions, ObjectStore
 from milvus_vault.workspace import Workspace
 
@@ -116,5 +117,5 @@ def check_owner(run: Workspace, attempt: str) -> None:
     """
     claim = run.find(CLAIM, Claim)
     if claim is not None and attempt_of(claim.execution_arn) != attempt:
-        msg = f"execution {claim.execution_arn} has taken over {run.run} since {claim.claimed_at:%Y-%m-%d %H:%M:%S} UTC"
+        msg = f"execution {claim.execution_arn} has taken over {run.run} since {utc_second(claim.claimed_at)}"
         raise RunTakenOverError(msg, hint="Wait for it; then start again with the same input if need be.")

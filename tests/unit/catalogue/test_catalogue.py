@@ -1,7 +1,7 @@
 """The catalogue lists with few requests, repairs itself, and never shows what is no backup."""
 
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
 import pytest
@@ -385,6 +385,18 @@ def test_a_hold_ends_by_itself(store: InMemoryObjectStore) -> None:
     assert catalogue(store, until - timedelta(seconds=1)).get("nightly_1").is_held
     assert not catalogue(store, until).get("nightly_1").is_held
     assert [item.is_held for item in catalogue(store, until).list(10, None).items] == [False]
+
+
+@pytest.mark.parametrize("ended_before", [timedelta(0), timedelta(days=400)])
+def test_a_hold_that_has_ended_already_is_refused_and_leaves_an_older_one(
+    store: InMemoryObjectStore, ended_before: timedelta
+) -> None:
+    add(store, "nightly_1")
+    older = catalogue(store).place_hold("nightly_1", Hold(reason="audit"), "me")
+    until = (START - ended_before).astimezone(timezone(timedelta(hours=5)))
+    with pytest.raises(InvalidRequestError, match=f"nightly_1.*{START - ended_before:%Y-%m-%d %H:%M:%S} UTC has ended"):
+        catalogue(store).place_hold("nightly_1", Hold(until=until), "me")
+    assert catalogue(store).hold("nightly_1") == older
 
 
 def test_a_hold_that_meets_a_deletion_is_refused_and_leaves_nothing(store: InMemoryObjectStore) -> None:

@@ -145,7 +145,8 @@ def test_a_plan_is_made_once(store: InMemoryObjectStore) -> None:
 def test_nothing_is_left_of_a_deleted_backup_and_nothing_else_is_touched(store: InMemoryObjectStore) -> None:
     before = {key: o.body for key, o in store.buckets[BUCKET].items() if "night_3" not in key}
     prune = pruner(store)
-    prune.catalogue.place_hold("night_3", Hold(until=NOW), "me")
+    placed_before = Catalogue(store, BUCKET, PREFIX, clock=lambda: NOW - timedelta(days=1))
+    placed_before.place_hold("night_3", Hold(until=NOW), "me")
     prune.plan()
     assert prune.delete()
     assert keys_of(store, "night_3") == []

@@ -7,6 +7,7 @@ from milvus_vault.announcing.notifications import as_subject
 from milvus_vault.catalogue import Catalogue
 from milvus_vault.model.events import Measure, MeasureUnit, Metric, Notification
 from milvus_vault.model.resources import Damage
+from milvus_vault.model.times import utc_minute
 
 
 def tell_of_damage(
@@ -29,7 +30,7 @@ def _notification(damage: Damage, stack: str) -> Notification:
         f"Stack {stack}: backup {damage.name} is damaged.",
         "",
         f"Why:        {damage.problem}",
-        f"Found:      {damage.found_at:%Y-%m-%d %H:%M} UTC, by a prune",
+        f"Found:      {utc_minute(damage.found_at)}, by a prune",
         "",
         "It stands in for no other backup by now, and neither a policy nor a sweep deletes it or what it stood in for.",
         "",

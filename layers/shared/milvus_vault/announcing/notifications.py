@@ -1,9 +1,10 @@
 """What people are told by e-mail: runs that somebody should look at."""
 
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from milvus_vault.announcing.measures import DAMAGE
 from milvus_vault.model.events import Notification, RunEvent
+from milvus_vault.model.times import utc_second
 
 # The limit of SNS.
 _MAX_SUBJECT = 100
@@ -50,9 +51,9 @@ def run_notification(event: RunEvent) -> Notification:
         f"What to do: {_what_to_do(event)}",
         "",
         f"Run:        {event.run}",
-        f"Began:      {_moment(event.started_at)}",
+        f"Began:      {utc_second(event.started_at)}",
         *(
-            [f"Ended:      {_moment(event.ended_at)}, after {_duration(event.duration_seconds)}"]
+            [f"Ended:      {utc_second(event.ended_at)}, after {_duration(event.duration_seconds)}"]
             if event.ended_at
             else []
         ),
@@ -79,10 +80,6 @@ def _what_to_do(event: RunEvent) -> str:
     if event.status == "partial":
         return _WHAT_TO_DO_WHEN_PARTIAL.get(event.kind, _WHAT_TO_DO[event.kind])
     return _WHAT_TO_DO[event.kind]
-
-
-def _moment(moment: datetime) -> str:
-    return f"{moment:%Y-%m-%d %H:%M:%S} UTC"
 
 
 def _duration(seconds: float | None) -> str:

@@ -8,6 +8,7 @@ from milvus_vault.announcing.notifications import as_subject
 from milvus_vault.archive.layout import CATALOGUE_FOLDER, join
 from milvus_vault.errors import ObjectNotFoundError
 from milvus_vault.model.events import Measure, MeasureUnit, Metric, Notification
+from milvus_vault.model.times import utc_minute
 from milvus_vault.ports import ObjectStore
 from milvus_vault.schedules.watching import Overdue, ScheduleHealth
 
@@ -109,4 +110,4 @@ def _well_again(health: ScheduleHealth, overdue: Overdue | None, stack: str) -> 
 
 
 def _moment(moment: datetime | None) -> str:
-    return f"{moment:%Y-%m-%d %H:%M} UTC" if moment else "no time"
+    return utc_minute(moment) if moment else "no time"

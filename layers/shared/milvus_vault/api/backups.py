@@ -1,6 +1,5 @@
 """Backups: make, list, read, verify, hold, delete."""
 
-from datetime import UTC
 from typing import Annotated
 from urllib.parse import unquote
 
@@ -24,6 +23,7 @@ from milvus_vault.errors import (
 )
 from milvus_vault.model.requests import BackupName, BackupRequest, PruneRequest, ScheduleName, VerifyRequest
 from milvus_vault.model.resources import Backup, BackupSummary, Hold, HoldState, Link, Page, Started
+from milvus_vault.model.times import utc_second
 from milvus_vault.runs.starting import find_started, start
 
 # A name may have a blank, and whether a gateway decodes the path is its own affair: no name has a percent sign.
@@ -138,7 +138,7 @@ def _check_deletable(services: Services, name: str) -> None:
         raise no_backup(services, name)
     hold = services.catalogue.hold(name)
     if hold is not None:
-        until = f"until {hold.until.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC" if hold.until else "without an end"
+        until = f"until {utc_second(hold.until)}" if hold.until else "without an end"
         msg = f"backup '{name}' has a hold {until}: {hold.reason or 'no reason given'}"
         raise BackupHeldError(msg, hint="Lift the hold first.")
     restore = services.catalogue.in_use(name, services.executions)

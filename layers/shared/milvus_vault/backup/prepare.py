@@ -27,6 +27,7 @@ from milvus_vault.model.collections import DatabaseDescription
 from milvus_vault.model.flushes import FlushAllPoint
 from milvus_vault.model.names import attempt_of, short_hash
 from milvus_vault.model.requests import BackupRequest
+from milvus_vault.model.times import utc_second
 from milvus_vault.model.versions import ServerVersion, can_back_up, has_flush_all
 from milvus_vault.ports import Executions, GarbageCollector, ObjectStore, VectorDatabase
 from milvus_vault.rights import by_database, check_rights
@@ -168,7 +169,7 @@ def _claim(claims: Claims, key: str, name: str) -> None:
 
 
 def _in_progress(name: str, holder: Claim) -> BackupInProgressError:
-    since = f"{holder.claimed_at:%Y-%m-%d %H:%M:%S} UTC"
+    since = utc_second(holder.claimed_at)
     msg = f"execution {holder.execution_arn} is working on backup '{name}' since {since}"
     return BackupInProgressError(msg, hint="Wait for it, stop it, or choose another backup_name.")
 

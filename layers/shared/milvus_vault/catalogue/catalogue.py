@@ -22,6 +22,7 @@ from milvus_vault.errors import (
     BackupDamagedError,
     BackupFormatError,
     BackupNotFoundError,
+    InvalidRequestError,
     ObjectArchivedError,
     ObjectNotFoundError,
     StorageAccessDeniedError,
@@ -29,6 +30,7 @@ from milvus_vault.errors import (
 )
 from milvus_vault.model.requests import backup_name_problem
 from milvus_vault.model.resources import Backup, BackupSummary, Damage, Hold, HoldState, Page, Verification
+from milvus_vault.model.times import utc_minute, utc_second
 from milvus_vault.ports import Executions, ObjectStore
 
 # Backups of other tools are read whole once, so not many at a time: one may have a quarter of a gigabyte of metadata.
@@ -166,9 +168,16 @@ class Catalogue:
         return found if found and (found.until is None or found.until > self._clock()) else None
 
     def place_hold(self, name: str, hold: Hold, by: str) -> HoldState:
-        """Place a hold on a backup, replacing one that it has. Raises `BackupNotFoundError`."""
+        """Place a hold on a backup, replacing one that it has.
+
+        Raises `BackupNotFoundError`, and `InvalidRequestError` for one that would have run out already.
+        """
         check_backup_exists(self._store, self._bucket, BackupLayout(self._prefix, name))
-        state = HoldState(reason=hold.reason, until=hold.until, since=self._clock(), by=by)
+        now = self._clock()
+        if hold.until is not None and hold.until <= now:
+            msg = f"a hold of backup '{name}' until {utc_second(hold.until)} has ended: it is {utc_second(now)}"
+            raise InvalidRequestError(msg, hint="Give a time to come; without one it holds until somebody lifts it.")
+        state = HoldState(reason=hold.reason, until=hold.until, since=now, by=by)
         self._store.put(self._bucket, self._keys.hold(name), seal(state))
         try:
             # A prune looks for holds after it has written its tombstone: one of the two sees the other.
@@ -195,7 +204,7 @@ class Catalogue:
         if found is None or found.status != "damaged" or (finished_at and found.verified_at < finished_at):
             return ""
         first = f": {found.problems[0]}" if found.problems else ""
-        return f"its verification of {found.verified_at:%Y-%m-%d %H:%M} UTC found it damaged{first}"
+        return f"its verification of {utc_minute(found.verified_at)} found it damaged{first}"
 
     def remembered(self, name: str) -> BackupSummary | None:
         """Return what a backup's own entry says of it, whatever has become of the backup."""

@@ -39,13 +39,15 @@ def duration(seconds: float | None) -> str:
 
 
 def moment(time: datetime | None) -> str:
-    """Return a time in the time zone of this machine, to the second; a dash for none."""
-    return "-" if time is None else time.astimezone().strftime("%Y-%m-%d %H:%M:%S")
+    """Return a time in the time zone of this machine, which it names, to the second; a dash for none."""
+    return "-" if time is None else time.astimezone().strftime("%Y-%m-%d %H:%M:%S %Z")
 
 
 def exactly(time: datetime | None) -> str:
-    """Return a time in the time zone of this machine, to the millisecond; a dash for none."""
-    return "-" if time is None else f"{moment(time)}.{time.microsecond // 1000:03}"
+    """Return a time in the time zone of this machine, which it names, to the millisecond; a dash for none."""
+    if time is None:
+        return "-"
+    return time.astimezone().strftime(f"%Y-%m-%d %H:%M:%S.{time.microsecond // 1000:03} %Z")
 
 
 def minute(time: datetime) -> str:

@@ -2,6 +2,8 @@
 
 from datetime import UTC, datetime, timedelta
 
+from milvus_vault.model.times import utc_millisecond
+
 LOGICAL_BITS = 18
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -44,4 +46,4 @@ def as_datetime_or_none(timestamp: int) -> datetime | None:
 
 def as_text(timestamp: int) -> str:
     """Return a timestamp as people read it: `2026-11-28 03:00:02.125 UTC`."""
-    return f"{as_datetime(timestamp):%Y-%m-%d %H:%M:%S.%f}"[:-3] + " UTC"
+    return utc_millisecond(as_datetime(timestamp))

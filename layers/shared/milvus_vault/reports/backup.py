@@ -3,9 +3,10 @@
 from milvus_vault.archive.manifest import Manifest
 from milvus_vault.model.hybrid import as_text
 from milvus_vault.model.retention import Retention
+from milvus_vault.model.times import utc_second
 from milvus_vault.reports.charts import bar_chart
 from milvus_vault.reports.pages import MAX_ROWS, failure, render
-from milvus_vault.reports.text import bytes_text, count_text, rate_text, time_text
+from milvus_vault.reports.text import bytes_text, count_text, rate_text
 
 
 def render_backup_report(manifest: Manifest, location: str) -> bytes:
@@ -56,7 +57,7 @@ def _keeping(manifest: Manifest) -> str:
     """Return how long the backup is kept."""
     said = []
     if manifest.expires_at:
-        said.append(f"may be deleted after {time_text(manifest.expires_at)}")
+        said.append(f"may be deleted after {utc_second(manifest.expires_at)}")
     if manifest.schedule and manifest.schedule.retention:
         said.append(f"policy of its schedule: {_rules(manifest.schedule.retention)} ({manifest.schedule.timezone})")
     return "; ".join(said) or "until somebody deletes it"

@@ -1,6 +1,6 @@
-"""How numbers, times and names are written in reports."""
+"""How numbers, lengths of time and names are written in reports."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 _UNITS = ("KiB", "MiB", "GiB", "TiB", "PiB")
 _STEP = 1024
@@ -20,16 +20,6 @@ def bytes_text(number: float) -> str:
     while round(number / _STEP**power, 1) >= _STEP and power < len(_UNITS):
         power += 1
     return f"{number / _STEP**power:,.1f} {_UNITS[power - 1]}"
-
-
-def time_text(time: datetime) -> str:
-    """Return a time to the second, in UTC."""
-    return f"{time.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
-
-
-def exact_time_text(time: datetime) -> str:
-    """Return a time to the millisecond, in UTC."""
-    return f"{time.astimezone(UTC):%Y-%m-%d %H:%M:%S.%f}"[:-3] + " UTC"
 
 
 def duration_text(duration: timedelta) -> str:

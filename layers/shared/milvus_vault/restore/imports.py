@@ -13,6 +13,7 @@ from milvus_vault.errors import (
 )
 from milvus_vault.model.collections import ImportJobState, ImportStatus
 from milvus_vault.model.names import attempt_of
+from milvus_vault.model.times import utc_minute
 from milvus_vault.ports import Importer, VectorDatabase
 from milvus_vault.restore.documents import (
     Imported,
@@ -181,7 +182,7 @@ class Imports:
         elif (now - moved.since).total_seconds() > STALLED_SECONDS:
             for index, look in waiting.items():
                 msg = f"the imports of {self.plan.targets[index]} are at {look.jobs_done} of {look.jobs_total} job(s)"
-                msg += f", and no import of this restore has got further since {moved.since:%Y-%m-%d %H:%M} UTC"
+                msg += f", and no import of this restore has got further since {utc_minute(moved.since)}"
                 hint = "See Milvus' log, and whether it builds indexes at all; start the restore again with this input."
                 journal.fail(index, ImportStalledError(msg, hint=hint))
 

@@ -24,6 +24,7 @@ from milvus_vault.model.collections import DEFAULT_DATABASE, CollectionName, Seg
 from milvus_vault.model.names import attempt_of, short_hash, temporary_prefix
 from milvus_vault.model.objects import ArchivedObject
 from milvus_vault.model.requests import RestoreRequest
+from milvus_vault.model.times import utc_second
 from milvus_vault.model.versions import ServerVersion, has_import_jobs, parse_version
 from milvus_vault.ports import Executions, ObjectStore, VectorDatabase
 from milvus_vault.restore.aliases import check_switches
@@ -309,7 +310,7 @@ class RestorePreparation:
             for target in targets:
                 target_claims.take(claim_key(self.staging_prefix, self.storage, target))
         except ClaimHeldError as err:
-            since = f"{err.holder.claimed_at:%Y-%m-%d %H:%M:%S} UTC"
+            since = utc_second(err.holder.claimed_at)
             msg = f"execution {err.holder.execution_arn} is restoring to the same target since {since}"
             raise TargetClaimedError(
                 msg, hint=f"Wait for it, or stop it. If it is long gone, delete the claim {err.key}."

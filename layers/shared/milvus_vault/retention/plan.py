@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import datetime
 
 from milvus_vault.archive.tombstones import tombstone_key
 from milvus_vault.catalogue import Catalogue
@@ -11,6 +11,7 @@ from milvus_vault.copying.concurrently import each
 from milvus_vault.errors import BackupHeldError, BackupInUseError, BackupNotFoundError
 from milvus_vault.model.names import backup_run
 from milvus_vault.model.requests import PruneRequest
+from milvus_vault.model.times import utc_minute
 from milvus_vault.ports import Executions, Scheduler
 from milvus_vault.retention.documents import PLAN, Deletion, PrunePlan
 from milvus_vault.retention.policies import schedule_policies
@@ -129,9 +130,7 @@ class PrunePreparation:
             msg = f"there is no backup {name} in s3://{self.run.bucket}/{self.run.prefix}"
             raise BackupNotFoundError(msg, hint="Check the name. Nothing was deleted.")
         if (hold := self.catalogue.hold(name)) is not None:
-            until = (
-                f"until {hold.until.astimezone(UTC):%Y-%m-%d %H:%M} UTC" if hold.until else "until somebody lifts it"
-            )
+            until = f"until {utc_minute(hold.until)}" if hold.until else "until somebody lifts it"
             msg = f"backup {name} has a hold {until}: {hold.reason or 'no reason given'}"
             raise BackupHeldError(msg, hint="Lift the hold first. Nothing was deleted.")
         if (restore := self.catalogue.in_use(name, self.executions)) is not None:

@@ -12,6 +12,7 @@ from milvus_vault.model.base import Model
 from milvus_vault.model.requests import ScheduleTag
 from milvus_vault.model.resources import BackupSummary
 from milvus_vault.model.retention import Retention, parse_duration
+from milvus_vault.model.times import utc_minute
 from milvus_vault.timezones import time_zone
 
 
@@ -85,12 +86,8 @@ def _by_own_expiry(backup: BackupSummary, now: datetime, why_else: str) -> Decis
     if backup.expires_at is None:
         return Decision(name=backup.name, keep=True, reason=f"kept: {why_else}")
     if backup.expires_at <= now:
-        return Decision(name=backup.name, keep=False, reason=f"deleted: it expired on {_date(backup.expires_at)}")
-    return Decision(name=backup.name, keep=True, reason=f"kept: it expires on {_date(backup.expires_at)}")
-
-
-def _date(moment: datetime) -> str:
-    return f"{moment:%Y-%m-%d %H:%M} UTC"
+        return Decision(name=backup.name, keep=False, reason=f"deleted: it expired on {utc_minute(backup.expires_at)}")
+    return Decision(name=backup.name, keep=True, reason=f"kept: it expires on {utc_minute(backup.expires_at)}")
 
 
 class _Rules:
@@ -160,7 +157,7 @@ class _Rules:
     def _expired(self, backup: BackupSummary) -> str:
         """Return why a backup has expired, or an empty text."""
         if backup.expires_at is not None and backup.expires_at <= self._now:
-            return f"it expired on {_date(backup.expires_at)}"
+            return f"it expired on {utc_minute(backup.expires_at)}"
         after = self._retention.expire_after if self._retention else None
         if after is not None and backup.created_at + parse_duration(after) <= self._now:
             return f"it is older than {after}"

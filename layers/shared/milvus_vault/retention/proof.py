@@ -15,6 +15,7 @@ from milvus_vault.catalogue import UNREADABLE_BACKUP, Catalogue
 from milvus_vault.catalogue.describe import summary_of
 from milvus_vault.errors import BackupDamagedError, BackupNotFoundError, ObjectNotFoundError
 from milvus_vault.model.resources import BackupSummary
+from milvus_vault.model.times import utc_minute
 from milvus_vault.ports import ObjectStore
 
 # Clocks differ by seconds; one that is wrong by more would make a backup the newest for good.
@@ -86,5 +87,5 @@ class Prover:
 
     def _flaw(self, layout: BackupLayout, manifest: Manifest) -> str:
         if manifest.started_at > self.now + _CLOCK_TOLERANCE:
-            return f"it says that it was begun at {manifest.started_at:%Y-%m-%d %H:%M} UTC, which is to come"
+            return f"it says that it was begun at {utc_minute(manifest.started_at)}, which is to come"
         return self.catalogue.found_damaged(layout.name, manifest.finished_at)

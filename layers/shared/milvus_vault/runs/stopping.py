@@ -1,6 +1,7 @@
 """Stop a run."""
 
 from milvus_vault.errors import RunEndedError
+from milvus_vault.model.times import utc_second
 from milvus_vault.runs.machines import Machines
 
 
@@ -12,6 +13,7 @@ def stop_run(machines: Machines, wanted: str, cause: str) -> None:
     """
     found = machines.describe(wanted)
     if found.status != "RUNNING":
-        msg = f"run {wanted} has ended: {found.status.lower()} since {found.ended_at:%Y-%m-%d %H:%M:%S} UTC"
+        since = f" since {utc_second(found.ended_at)}" if found.ended_at else ""
+        msg = f"run {wanted} has ended: {found.status.lower()}{since}"
         raise RunEndedError(msg, hint="Only a run that is running can be stopped.")
     machines.states.stop(found.arn, cause)
