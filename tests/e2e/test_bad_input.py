@@ -79,17 +79,19 @@ REQUESTS = {
         {"collections": [f"{DATABASE}.Books"]}, "CollectionNotFoundError", "'refused.Books'"
     ),
     "an alias for a collection": backup({"collections": [f"{DATABASE}.shelf"]}, "CollectionNotFoundError", "aliases"),
-    "no name of a backup": Case("Restore", {"suffix": "_x"}, "InvalidRequestError", "backup_name: Field required"),
+    "no name of a backup": Case("Restore", {"suffix": "_x"}, "InvalidRequestError", "backup_name: is missing"),
     "a misspelt field of a restore": restore({"sufix": "_x"}, "InvalidRequestError", "sufix: unknown field"),
     "no shards": restore({"max_shards": 0, "suffix": "_x"}, "InvalidRequestError", "max_shards: "),
     "suffix and rename": restore(
-        {"suffix": "_x", "rename": {BOOKS: f"{DATABASE}.b"}}, "InvalidRequestError", "'suffix' and 'rename'"
+        {"suffix": "_x", "rename": {BOOKS: f"{DATABASE}.b"}}, "InvalidRequestError", "`suffix` and `rename`"
     ),
     "drop_existing and skip_create": restore(
-        {"drop_existing": True, "skip_create": True}, "InvalidRequestError", "'drop_existing' and 'skip_create'"
+        {"drop_existing": True, "skip_create": True}, "InvalidRequestError", "`drop_existing` and `skip_create`"
     ),
     "load without indexes": restore(
-        {"restore_index": False, "load": True, "suffix": "_x"}, "InvalidRequestError", "'load' needs 'restore_index'"
+        {"restore_index": False, "load": True, "suffix": "_x"},
+        "InvalidRequestError",
+        "`load: true` and `restore_index: false`",
     ),
     "a rename of a collection to a database": restore(
         {"rename": {BOOKS: "elsewhere.*"}}, "InvalidRequestError", f"{BOOKS} -> elsewhere.*"

@@ -97,8 +97,8 @@ def test_where_a_group_or_its_nodes_are_gone_a_restore_takes_what_there_is_and_s
     [
         ({"replicas": 3}, ResourceGroupError, "cannot have 3 replicas in resource group blue, which has 2"),
         ({"resource_groups": {"blue": "red"}}, ResourceGroupError, "resource group red, which has no query node"),
-        ({"resource_groups": {"bleu": "green"}}, InvalidRequestError, "'resource_groups' names bleu"),
-        ({"replicas": {"default.other": 2}}, InvalidRequestError, "'replicas' names default.other"),
+        ({"resource_groups": {"bleu": "green"}}, InvalidRequestError, "`resource_groups` names bleu"),
+        ({"replicas": {"default.other": 2}}, InvalidRequestError, "`replicas` names default.other"),
     ],
 )
 def test_what_was_asked_for_and_cannot_be_is_refused_before_anything_is_made(

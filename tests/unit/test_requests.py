@@ -171,8 +171,8 @@ def test_a_value_that_a_restore_does_not_know_is_refused(field: str, value: obje
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"suffix": "_x", "rename": {"db.a": "db.b"}}, "'suffix' and 'rename' exclude each other"),
-        ({"drop_existing": True, "skip_create": True}, "'drop_existing' and 'skip_create' exclude each other"),
+        ({"suffix": "_x", "rename": {"db.a": "db.b"}}, "`suffix` and `rename` exclude each other"),
+        ({"drop_existing": True, "skip_create": True}, "`drop_existing` and `skip_create` exclude each other"),
         ({"rename": {"db.a": "db2.*"}}, "a collection to a collection or a database to a database: db.a -> db2.*"),
         ({"rename": {"db.*": "db2.a"}}, "a collection to a collection or a database to a database: db.* -> db2.a"),
     ],

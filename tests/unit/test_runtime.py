@@ -105,9 +105,9 @@ def test_the_handler_keeps_the_functions_name_and_words() -> None:
     ("event", "words"),
     [
         (EVENT | {"rond": 1}, "rond: unknown field"),
-        ({"round": 1}, "run: Field required"),
-        (EVENT | {"round": 0}, "round: Input should be greater than or equal to 1"),
-        (EVENT | {"round": "first"}, "round: Input should be a valid integer"),
+        ({"round": 1}, "run: is missing"),
+        (EVENT | {"round": 0}, "round: should be greater than or equal to 1"),
+        (EVENT | {"round": "first"}, "round: should be a whole number"),
     ],
 )
 def test_an_event_that_does_not_fit_is_an_invalid_request_that_names_the_field(
@@ -255,7 +255,7 @@ def test_an_explanation_names_the_place_inside_a_list() -> None:
 def test_an_explanation_of_the_whole_names_the_whole() -> None:
     error = explained(RestoreRequest, {"backup_name": "x", "suffix": "_y", "rename": {"db.a": "db.b"}})
     assert error.message == (
-        "the restore request is not valid: restore request: 'suffix' and 'rename' exclude each other"
+        "the restore request is not valid: restore request: `suffix` and `rename` exclude each other"
     )
     assert error.hint
 

@@ -41,7 +41,7 @@ def test_fields_are_read_from_variables_of_their_names() -> None:
 def test_every_variable_that_is_missing_is_named() -> None:
     with pytest.raises(SettingsError) as caught:
         StorageSettings.from_env()
-    assert all(f"{name}: Field required" in caught.value.message for name in STORAGE)
+    assert all(f"{name}: is missing" in caught.value.message for name in STORAGE)
     assert "Deploy the stack again" in caught.value.hint
 
 
@@ -64,7 +64,7 @@ def test_the_root_path_may_be_empty_and_have_slashes(environment: pytest.MonkeyP
 def test_the_root_path_must_be_given_all_the_same(environment: pytest.MonkeyPatch) -> None:
     environment.delenv("MILVUS_ROOT_PATH")
 
-    with pytest.raises(SettingsError, match="MILVUS_ROOT_PATH: Field required"):
+    with pytest.raises(SettingsError, match="MILVUS_ROOT_PATH: is missing"):
         StorageSettings.from_env()
 
 

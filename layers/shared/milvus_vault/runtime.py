@@ -18,14 +18,12 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import PydanticSerializationError
 
 from milvus_vault.errors import InvalidRequestError, VaultError
+from milvus_vault.model.words import wrong_fields
 
 logger = Logger()
 metrics = Metrics(namespace="MilvusVault", service="milvus-vault")
 # Without patching boto3: a segment for each of a batch's thousand copies would drown the trace.
 tracer = Tracer(service="milvus-vault", auto_patch=False)
-
-# Of the name of a field that is not known, which may be anything.
-_NAMED = 100
 
 type Json = dict[str, "Json"] | list["Json"] | str | int | float | bool | None
 type LambdaHandler = Callable[[dict[str, Json], LambdaContext], Json]
@@ -33,11 +31,7 @@ type LambdaHandler = Callable[[dict[str, Json], LambdaContext], Json]
 
 def explain(error: ValidationError, what: str, *, document: str = "docs/requests.md") -> InvalidRequestError:
     """Return the error that tells a user what is wrong with a request, field by field, and where it is described."""
-    wrong = []
-    for item in error.errors():
-        field = ".".join(str(part)[:_NAMED] for part in item["loc"]) or what
-        text = "unknown field" if item["type"] == "extra_forbidden" else item["msg"].removeprefix("Value error, ")
-        wrong.append(f"{field}: {text}")
+    wrong = [f"{field or what}: {text}" for field, text in wrong_fields(error)]
     return InvalidRequestError(
         f"the {what} is not valid: {'; '.join(wrong)}", hint=f"The fields and their defaults are in {document}."
     )

@@ -10,6 +10,7 @@ from typing import Annotated, ClassVar, Self
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from milvus_vault.errors import SettingsError
+from milvus_vault.model.words import wrong_fields
 
 
 class Settings(BaseModel):
@@ -29,7 +30,7 @@ class Settings(BaseModel):
         try:
             return cls.model_validate(given)
         except ValidationError as err:
-            wrong = "; ".join(f"{str(e['loc'][0]).upper()}: {e['msg']}" for e in err.errors())
+            wrong = "; ".join(f"{field.upper()}: {text}" for field, text in wrong_fields(err))
             msg = f"the function's environment is not complete: {wrong}"
             raise SettingsError(msg, hint="Deploy the stack again with the parameter that sets it.") from err
 

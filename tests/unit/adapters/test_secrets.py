@@ -94,7 +94,7 @@ def test_certificates_need_no_credentials(authority: Authority) -> None:
         ({"client_key_pem": HIDDEN}, "'client_key_pem' is there without 'client_certificate_pem'"),
         ({"client_certificate_pem": HIDDEN}, "'client_certificate_pem' is there without 'client_key_pem'"),
         ({"client_certificate_pem": HIDDEN, "client_key_pem": HIDDEN}, "'client_certificate_pem' is no certificate"),
-        ({"tls_server_name": f"https://{HIDDEN}"}, '"tls_server_name": String should match pattern'),
+        ({"tls_server_name": f"https://{HIDDEN}"}, '"tls_server_name": it is the name of a host alone'),
     ],
 )
 def test_what_cannot_be_used_is_named_and_not_quoted(content: dict[str, object], message: str) -> None:

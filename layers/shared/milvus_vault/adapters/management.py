@@ -47,7 +47,7 @@ class MilvusGarbageCollector:
         answer = self._http.send("GET", path, seconds=CALL_SECONDS)
         if answer.status != HTTPStatus.OK:
             cannot = answer.status == HTTPStatus.NOT_FOUND
-            hint = "Milvus 2.2 and 2.3 cannot pause; set gc_pause to false." if cannot else ""
+            hint = "Milvus 2.2 and 2.3 cannot pause; set `gc_pause: false`." if cannot else ""
             msg = f"{url} answers {answer.status}"
             raise MilvusRequestError(msg, hint=hint)
         try:

@@ -77,7 +77,7 @@ class Flusher:
                 return
             if time.monotonic() >= end:
                 msg = f"{subject} was not flushed in time"
-                raise FlushTimeoutError(msg, hint="Milvus is overloaded; try again later, or set skip_flush.")
+                raise FlushTimeoutError(msg, hint="Milvus is overloaded; try again later, or set `skip_flush`.")
             time.sleep(pause)
             pause = min(pause * 2, LONGEST_POLL_SECONDS)
 

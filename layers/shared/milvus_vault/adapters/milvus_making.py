@@ -135,7 +135,7 @@ class MilvusMaker(MilvusReader):
             if index.state == _INDEX_FAILED:
                 reason = one_line(index.index_state_fail_reason) or "no reason given"
                 msg = f"Milvus cannot build index {index.index_name} of {database}.{name}: {reason}"
-                raise IndexFailedError(msg, hint="Restore with restore_index=false, and build the index by hand.")
+                raise IndexFailedError(msg, hint="Restore with `restore_index: false`, and build the index by hand.")
         # The state alone is "finished" as well while no segment has been looked at: count the rows.
         return all(index.state == _INDEX_FINISHED and index.indexed_rows >= index.total_rows for index in indexes)
 
@@ -168,7 +168,7 @@ class MilvusMaker(MilvusReader):
         except MilvusRequestError as err:
             msg = f"{database}.{name} cannot be loaded with {replicas} replica(s): {err.message}"
             raise LoadFailedError(
-                msg, hint="Its rows are restored. Add query nodes, or restore with load=false and load it yourself."
+                msg, hint="Its rows are restored. Add query nodes, or restore with `load: false` and load it yourself."
             ) from err
 
     def load_percent(self, database: str, name: str, partitions: Sequence[str] = ()) -> int:

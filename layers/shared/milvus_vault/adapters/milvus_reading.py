@@ -99,7 +99,8 @@ class MilvusReader(MilvusCalls):
         if answer is None:
             msg = f"Milvus {self.server_version()} does not tell its users and roles; 2.4.10 and newer do"
             raise VersionUnsupportedError(
-                msg, hint="Leave users and roles out (include_rbac of a backup, rbac of a restore), or upgrade Milvus."
+                msg,
+                hint="Leave out `include_rbac` (of a backup) or `rbac` (of a restore), or upgrade Milvus.",
             )
         check(answer.status, "BackupRBAC", self._uri)
         return rbac_from_proto(answer.RBAC_meta)

@@ -1,12 +1,13 @@
 """The secret of a deployment, from Secrets Manager: Milvus' credentials and certificates."""
 
 import json
+import re
 import ssl
-from typing import Self
+from typing import Annotated, Self
 
 import boto3
 from botocore.exceptions import BotoCoreError, ClientError
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 
 from milvus_vault.adapters.kept import kept
@@ -17,6 +18,13 @@ _HINT = "Correct it as docs/operations.md shows. No deployment is needed: it is 
 
 _LONGEST = 4096
 """gRPC sends no more than 16 KiB of headers, of which Base64 makes a third; Milvus takes passwords of 72 bytes."""
+
+
+def _check_host(name: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9._-]*", name):
+        msg = "it is the name of a host alone: letters, digits, dots, dashes and underscores"
+        raise ValueError(msg)
+    return name
 
 
 class MilvusSecret(BaseModel):
@@ -30,7 +38,7 @@ class MilvusSecret(BaseModel):
     ca_pem: str = Field(default="", repr=False)
     client_certificate_pem: str = Field(default="", repr=False)
     client_key_pem: str = Field(default="", repr=False)
-    tls_server_name: str = Field(default="", pattern=r"^[A-Za-z0-9._-]*$")
+    tls_server_name: Annotated[str, AfterValidator(_check_host)] = ""
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
@@ -111,4 +119,6 @@ def _explain(error: ErrorDetails) -> str:
     if not error["loc"]:
         return str(error["ctx"]["error"]) if error["type"] == "value_error" else "it is not a JSON object"
     key = json.dumps(str(error["loc"][0]))
-    return f"the key {key} is not known" if error["type"] == "extra_forbidden" else f"{key}: {error['msg']}"
+    if error["type"] == "extra_forbidden":
+        return f"the key {key} is not known"
+    return f"{key}: {error['msg'].removeprefix('Value error, ')}"

@@ -11,6 +11,7 @@ from milvus_vault.failures import read_failure
 from milvus_vault.model.events import RunEvent
 from milvus_vault.model.messages import StatusChange
 from milvus_vault.model.resources import RunKind
+from milvus_vault.model.words import wrong_fields
 from milvus_vault.runs.machines import STATUSES, run_id, run_status
 from milvus_vault.untrusted import read_json
 
@@ -45,7 +46,7 @@ def run_event(change: StatusChange, stack: str) -> RunEvent:
     try:
         return _run_event(change, stack)
     except ValidationError as err:
-        wrong = "; ".join(f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in err.errors())
+        wrong = "; ".join(f"{field}: {text}" for field, text in wrong_fields(err))
         raise _unknown(change, wrong) from err
 
 

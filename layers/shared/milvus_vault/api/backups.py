@@ -44,7 +44,7 @@ def post_backup(services: Services, body: BackupRequest, caller: Caller) -> Star
         if body.backup_name and backup_exists(services, body.backup_name):
             msg = f"backup '{body.backup_name}' exists already"
             raise BackupExistsError(
-                msg, hint="Choose another backup_name, or leave it out and get one of date and time."
+                msg, hint="Choose another `backup_name`, or leave it out and get one of date and time."
             )
         started = start(services.machines, "backup", body, caller.idempotency_key)
     return Started(

@@ -21,8 +21,13 @@ from pydantic import BeforeValidator, Field, Strict, TypeAdapter
 from milvus_vault.errors import VaultError
 from milvus_vault.model.base import Model
 from milvus_vault.model.resources import Started
+from milvus_vault.model.words import Form
 
-IdempotencyKey = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,80}$", examples=["nightly-2026-11-22"])]
+IdempotencyKey = Annotated[
+    str,
+    Form(r"^[A-Za-z0-9_-]{1,80}$", "idempotency key", "letters, digits, dashes and underscores, at most 80"),
+    Field(examples=["nightly-2026-11-22"]),
+]
 
 
 class Paging(Model):

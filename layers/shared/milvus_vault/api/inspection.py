@@ -1,5 +1,7 @@
 """Looking before leaping: collections, checks and estimates. A function that reaches Milvus does the work."""
 
+from typing import Annotated
+
 from pydantic import Field
 
 from milvus_vault.api.endpoints import Paging, QueryFlag, Routes
@@ -16,6 +18,7 @@ from milvus_vault.errors import (
 )
 from milvus_vault.model.messages import InspectMilvusRequest
 from milvus_vault.model.resources import CheckReport, CollectionInfo, Estimate, EstimateRequest, Page
+from milvus_vault.model.words import Form
 
 routes = Routes("inspection")
 
@@ -29,12 +32,20 @@ _MILVUS = (
 )
 
 
+DatabaseName = Annotated[
+    str,
+    Form(
+        r"^[A-Za-z_][A-Za-z0-9_]{0,254}$",
+        "name of a database",
+        "letters, digits and underscores, at most 255, no digit first",
+    ),
+]
+
+
 class CollectionFilter(Paging):
     """Which collections, and what of them."""
 
-    database: str | None = Field(
-        default=None, pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,254}$", description="Only collections of this database."
-    )
+    database: DatabaseName | None = Field(default=None, description="Only collections of this database.")
     sizes: QueryFlag = Field(default=False, description="Also list their objects, which takes its time.")
 
 

@@ -9,6 +9,7 @@ from pydantic import TypeAdapter, ValidationError
 from milvus_vault.api.endpoints import Caller, Endpoint, IdempotencyKey
 from milvus_vault.errors import InvalidRequestError
 from milvus_vault.model.base import Model
+from milvus_vault.model.words import wrong_fields
 from milvus_vault.runtime import explain
 
 IDEMPOTENCY_HEADER = "Idempotency-Key"
@@ -61,12 +62,12 @@ def _body(endpoint: Endpoint, model: type[Model], event: Mapping[str, Any]) -> M
         # Strict: a text is no number, and 1 is not true.
         return model.model_validate_json(text, strict=True)
     except ValidationError as err:
-        raise explain(err, "body", document=_DOCUMENT) from err
+        raise explain(err, "body") from err
 
 
 def _checked[T](kind: TypeAdapter[T], value: str, name: str) -> T:
     try:
         return kind.validate_python(value)
     except ValidationError as err:
-        msg = f"{name} is not valid: {err.errors()[0]['msg']}"
-        raise InvalidRequestError(msg, hint=f"What it may look like is in {_DOCUMENT}.") from err
+        msg = f"{name} is not valid: {'; '.join(text for _, text in wrong_fields(err))}"
+        raise InvalidRequestError(msg, hint=f"{_DOCUMENT} describes each route.") from err

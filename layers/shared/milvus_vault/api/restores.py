@@ -11,12 +11,21 @@ from milvus_vault.api.services import Services
 from milvus_vault.errors import BackupNotFoundError, IdempotencyConflictError, RunNotFoundError
 from milvus_vault.model.requests import RestoreRequest
 from milvus_vault.model.resources import Page, Run, RunSummary, Started
+from milvus_vault.model.words import Form
 from milvus_vault.runs.listing import list_runs
 from milvus_vault.runs.starting import find_started, start
 
 routes = Routes("restores")
 
-RestoreId = Annotated[str, Field(pattern=r"^restore-[A-Za-z0-9_-]{1,80}$", examples=["restore-9d1c7a52"])]
+RestoreId = Annotated[
+    str,
+    Form(
+        r"^restore-[A-Za-z0-9_-]{1,80}$",
+        "ID of a restore",
+        "restore, a dash and the name of its execution, for example restore-9d1c7a52",
+    ),
+    Field(examples=["restore-9d1c7a52"]),
+]
 
 
 @routes.post("/restores", errors=[BackupNotFoundError, IdempotencyConflictError])

@@ -140,7 +140,7 @@ def _check_nothing_lost(store: ObjectStore, run: Workspace, layout: BackupLayout
     found = claims.holder(run.key(CLAIM))
     if (found is None or found[1] not in DIED | RUNNING) and was_published(store, run.bucket, layout):
         msg = f"backup '{layout.name}' exists and has lost its marker: s3://{run.bucket}/{layout.root}"
-        raise BackupExistsError(msg, hint=f"Take another name, or repair it: `milvus-vault repair {layout.name}`.")
+        raise BackupExistsError(msg, hint="Choose another `backup_name`, or repair that backup.")
 
 
 def _is_published(store: ObjectStore, run: Workspace, layout: BackupLayout, claims: Claims, execution_arn: str) -> bool:
@@ -158,7 +158,7 @@ def _is_published(store: ObjectStore, run: Workspace, layout: BackupLayout, clai
     if found and found[1] == "RUNNING":
         raise _in_progress(layout.name, found[0])
     msg = f"backup '{layout.name}' exists already: s3://{run.bucket}/{layout.root}"
-    raise BackupExistsError(msg, hint="Choose another backup_name, or leave it out and get one with date and time.")
+    raise BackupExistsError(msg, hint="Choose another `backup_name`, or leave it out and get one with date and time.")
 
 
 def _claim(claims: Claims, key: str, name: str) -> None:
@@ -171,7 +171,7 @@ def _claim(claims: Claims, key: str, name: str) -> None:
 def _in_progress(name: str, holder: Claim) -> BackupInProgressError:
     since = utc_second(holder.claimed_at)
     msg = f"execution {holder.execution_arn} is working on backup '{name}' since {since}"
-    return BackupInProgressError(msg, hint="Wait for it, stop it, or choose another backup_name.")
+    return BackupInProgressError(msg, hint="Wait for it, stop it, or choose another `backup_name`.")
 
 
 def _describe_databases(

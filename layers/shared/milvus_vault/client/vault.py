@@ -32,6 +32,7 @@ from milvus_vault.model.resources import (
     ScheduleSpec,
     Started,
 )
+from milvus_vault.model.words import wrong_fields
 
 MAX_PAGE = 100
 
@@ -216,7 +217,7 @@ class VaultClient:
             # A newer API may tell more than this client knows.
             return TypeAdapter(answer).validate_json(content, extra="ignore")
         except ValidationError as err:
-            msg = f"{self.url}{path} does not answer as Milvus Vault's API does: {err.errors()[0]['msg']}"
+            msg = f"{self.url}{path} does not answer as Milvus Vault's API does: {': '.join(next(wrong_fields(err)))}"
             raise ApiUnavailableError(
                 msg,
                 hint="See that the address is the stack's output ApiUrl, and that the client is not too old for it.",

@@ -208,7 +208,7 @@ def _source_version(server: ServerVersion) -> str:
 
 def _target_version(server: ServerVersion) -> str:
     check_target_version(server, server, allow_version=True)
-    how = "" if can_restore(server, server) else " with allow_version"
+    how = "" if can_restore(server, server) else " with `allow_version`"
     return f"its backups can be restored into Milvus {server}{how}"
 
 

@@ -6,10 +6,11 @@ Descriptions and defaults here are the only ones: documentation is made from the
 import re
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, AwareDatetime, Field, WithJsonSchema, model_validator
+from pydantic import AfterValidator, AwareDatetime, Field, model_validator
 
 from milvus_vault.model.base import Model
 from milvus_vault.model.retention import Duration, Retention
+from milvus_vault.model.words import Form, shown
 
 # milvus-backup's rule, so that each tool can name the other's backups.
 NEW_BACKUP_NAME_PATTERN = r"^[A-Za-z_][A-Za-z0-9_]{0,127}$"
@@ -22,7 +23,7 @@ _SELECTOR = re.compile(r"[^.\s*]+\.(\*|[^.\s*]+)")
 
 def _check_selector(text: str) -> str:
     if not _SELECTOR.fullmatch(text):
-        msg = f"'{text}' is not '<database>.<collection>' or '<database>.*'"
+        msg = f"'{shown(text)}' is not '<database>.<collection>' or '<database>.*'"
         raise ValueError(msg)
     return text
 
@@ -39,41 +40,43 @@ ANY_GROUP = "*"
 """In a mapping of resource groups: any that is not named."""
 
 
-def _check_new_backup_name(name: str) -> str:
-    if not re.fullmatch(NEW_BACKUP_NAME_PATTERN.removesuffix("$"), name):
-        msg = f"'{name}' is no name for a backup: letters, digits and underscores, at most 128, no digit first"
-        raise ValueError(msg)
-    return name
-
-
 NewBackupName = Annotated[
-    str, AfterValidator(_check_new_backup_name), WithJsonSchema({"type": "string", "pattern": NEW_BACKUP_NAME_PATTERN})
+    str,
+    Form(NEW_BACKUP_NAME_PATTERN, "name for a backup", "letters, digits and underscores, at most 128, no digit first"),
 ]
 """The name of a backup that is to be made."""
+
+_NAME_OF_A_FOLDER = Form(
+    BACKUP_NAME_PATTERN,
+    "name of a backup",
+    "letters, digits, blanks and _ ! ' ( ) + , . : = @ ~ -, at most 128, no blank or sign but _ first. A folder with"
+    " another name has to be copied to one with such a name",
+)
+
+BackupName = Annotated[str, _NAME_OF_A_FOLDER]
+"""The name of a backup that is there: that of its folder."""
 
 
 def backup_name_problem(name: str) -> str:
     """Return why no request can name a backup that is there already, as its folder may be called; empty if one can."""
-    if re.fullmatch(BACKUP_NAME_PATTERN.removesuffix("$"), name):
-        return ""
-    return (
-        f"'{name}' can name no backup: letters, digits, blanks and _ ! ' ( ) + , . : = @ ~ - can, at most 128, and "
-        "no blank or sign but _ first. A folder with another name has to be copied to one with such a name"
-    )
+    try:
+        _NAME_OF_A_FOLDER.check(name)
+    except ValueError as err:
+        return str(err)
+    return ""
 
 
-def _check_backup_name(name: str) -> str:
-    if problem := backup_name_problem(name):
-        raise ValueError(problem)
-    return name
-
-
-BackupName = Annotated[
-    str, AfterValidator(_check_backup_name), WithJsonSchema({"type": "string", "pattern": BACKUP_NAME_PATTERN})
+ScheduleName = Annotated[
+    str,
+    Form(
+        r"^[A-Za-z][A-Za-z0-9_-]{0,47}$",
+        "name for a schedule",
+        "letters, digits, dashes and underscores, at most 48, a letter first",
+    ),
+    Field(examples=["nightly"]),
 ]
-"""The name of a backup that is there: that of its folder."""
 
-ScheduleName = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_-]{0,47}$", examples=["nightly"])]
+Suffix = Annotated[str, Form(r"^[A-Za-z0-9_]{0,128}$", "suffix", "letters, digits and underscores, at most 128")]
 
 
 class ScheduleTag(Model):
@@ -138,9 +141,8 @@ class RestoreRequest(Model):
         min_length=1,
         description="What to restore, by its name in the backup: `db.collection` or `db.*`. Default: all of it.",
     )
-    suffix: str = Field(
+    suffix: Suffix = Field(
         default="",
-        pattern=r"^[A-Za-z0-9_]{0,128}$",
         description="Text to add to each restored collection's name. Excludes `rename`.",
     )
     rename: dict[Selector, Selector] = Field(
@@ -219,27 +221,27 @@ class RestoreRequest(Model):
     def _check_combinations(self) -> Self:
         loads = self.load and self.restore_index
         for is_wrong, message in (
-            (self.suffix and self.rename, "'suffix' and 'rename' exclude each other"),
-            (self.drop_existing and self.skip_create, "'drop_existing' and 'skip_create' exclude each other"),
+            (self.suffix and self.rename, "`suffix` and `rename` exclude each other"),
+            (self.drop_existing and self.skip_create, "`drop_existing` and `skip_create` exclude each other"),
             (
                 "load" in self.model_fields_set and self.load and not self.restore_index,
-                "'load' needs 'restore_index': Milvus loads no collection without an index",
+                "`load: true` and `restore_index: false` exclude each other: Milvus loads nothing without an index",
             ),
             (
                 (self.replicas or self.resource_groups) and not loads,
-                "'replicas' and 'resource_groups' say how to load, and nothing is to be loaded",
+                "`replicas` and `resource_groups` say how to load, and nothing is to be loaded",
             ),
             (
                 self.switch_aliases and not self.restore_aliases,
-                "'switch_aliases' needs 'restore_aliases': without it aliases are left alone",
+                "`switch_aliases` and `restore_aliases: false` exclude each other: the latter leaves aliases alone",
             ),
             (
                 self.skip_create and self.max_shards,
-                "'max_shards' says how to create a collection, and 'skip_create' creates none",
+                "`max_shards` says how to create a collection, and `skip_create` creates none",
             ),
             (
                 self.as_of and (self.meta_only or not self.point_in_time),
-                "'as_of' says which rows to restore, and excludes 'meta_only' and 'point_in_time: false'",
+                "`as_of` says which rows to restore, and excludes `meta_only` and `point_in_time: false`",
             ),
         ):
             if is_wrong:
@@ -251,12 +253,12 @@ class RestoreRequest(Model):
         for source, target in self.rename.items():
             if source.endswith(".*") != target.endswith(".*"):
                 msg = (
-                    f"'rename' must map a collection to a collection or a database to a database: {source} -> {target}"
+                    f"`rename` must map a collection to a collection or a database to a database: {source} -> {target}"
                 )
                 raise ValueError(msg)
         for name, partitions in self.partitions.items():
             if name.endswith(".*") or not partitions:
-                msg = f"'partitions' must name partitions of a collection: {name} -> {', '.join(partitions) or 'none'}"
+                msg = f"`partitions` must name partitions of a collection: {name} -> {', '.join(partitions) or 'none'}"
                 raise ValueError(msg)
         return self
 

@@ -8,13 +8,20 @@ from pydantic import AwareDatetime, Field
 from milvus_vault.model.base import Model
 from milvus_vault.model.requests import BackupRequest
 from milvus_vault.model.retention import Retention
+from milvus_vault.model.words import Form
 
 type RunKind = Literal["backup", "restore", "verify", "prune"]
 type RunStatus = Literal["running", "succeeded", "partial", "failed", "stopped", "timed_out"]
 type BackupStatus = Literal["complete", "partial", "damaged"]
 
 RunId = Annotated[
-    str, Field(pattern=r"^(backup|restore|verify|prune)-[A-Za-z0-9_-]{1,80}$", examples=["backup-9d1c7a52"])
+    str,
+    Form(
+        r"^(backup|restore|verify|prune)-[A-Za-z0-9_-]{1,80}$",
+        "ID of a run",
+        "its kind, a dash and the name of its execution, for example backup-9d1c7a52",
+    ),
+    Field(examples=["backup-9d1c7a52"]),
 ]
 """The kind of a run and the name of its execution, with a dash between them."""
 

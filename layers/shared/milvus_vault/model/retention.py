@@ -1,32 +1,26 @@
 """How long backups are kept."""
 
-import re
 from datetime import timedelta
 from typing import Annotated, Self
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import Field, model_validator
 
 from milvus_vault.model.base import Model
+from milvus_vault.model.words import Form
 
-_DURATION = re.compile(r"([1-9][0-9]{0,4})([mhdw])")
+_FORM = Form(
+    r"^[1-9][0-9]{0,4}[mhdw]$", "length of time", "a number with m (minutes), h, d or w (weeks), for example 30d"
+)
 _UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 
 def parse_duration(text: str) -> timedelta:
     """Return the length of a time such as `30d`. Raises `ValueError`."""
-    found = _DURATION.fullmatch(text)
-    if found is None:
-        msg = f"'{text}' is not a number with m (minutes), h, d or w (weeks), for example 30d"
-        raise ValueError(msg)
-    return timedelta(**{_UNITS[found[2]]: int(found[1])})
+    _FORM.check(text)
+    return timedelta(**{_UNITS[text[-1]]: int(text[:-1])})
 
 
-def _check_duration(text: str) -> str:
-    parse_duration(text)
-    return text
-
-
-Duration = Annotated[str, Field(pattern=r"^[1-9][0-9]{0,4}[mhdw]$", examples=["30d"]), AfterValidator(_check_duration)]
+Duration = Annotated[str, _FORM, Field(examples=["30d"])]
 """A length of time: a number with `m` (minutes), `h`, `d` or `w`."""
 
 
@@ -57,6 +51,9 @@ class Retention(Model):
     def _check_rules(self) -> Self:
         rules = (self.keep_last, self.keep_daily, self.keep_weekly, self.keep_monthly, self.keep_yearly)
         if not any(rules) and self.expire_after is None:
-            msg = "give at least one of keep_last, keep_daily, keep_weekly, keep_monthly, keep_yearly, expire_after"
+            msg = (
+                "give at least one of `keep_last`, `keep_daily`, `keep_weekly`, `keep_monthly`, `keep_yearly`,"
+                " `expire_after`"
+            )
             raise ValueError(msg)
         return self

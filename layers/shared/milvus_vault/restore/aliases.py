@@ -7,7 +7,7 @@ from milvus_vault.errors import AliasConflictError, CollectionExistsError
 from milvus_vault.model.collections import CollectionName
 from milvus_vault.ports import VectorDatabase
 
-_HINT = "Leave out switch_aliases, restore less at a time, or free the name first."
+_HINT = "Leave out `switch_aliases`, restore less at a time, or free the name first."
 
 
 def check_switches(chosen: Sequence[tuple[ArchivedCollection, CollectionName]], database: VectorDatabase) -> None:

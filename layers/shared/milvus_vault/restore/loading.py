@@ -29,12 +29,12 @@ def check_loading(request: RestoreRequest, chosen: Sequence[ArchivedCollection])
         there = {str(c.name) for c in chosen} | {f"{c.name.database}.*" for c in chosen}
         for name in request.replicas:
             if name not in there:
-                msg = f"'replicas' names {name}, which is not among the collections to restore"
+                msg = f"`replicas` names {name}, which is not among the collections to restore"
                 raise InvalidRequestError(msg, hint=f"To be restored are: {_listed(str(c.name) for c in chosen)}.")
     groups = {group for collection in chosen for group in collection.resource_groups}
     for group in request.resource_groups:
         if group not in groups | {ANY_GROUP}:
-            msg = f"'resource_groups' names {group}, and no collection of the backup was loaded there"
+            msg = f"`resource_groups` names {group}, and no collection of the backup was loaded there"
             known = f"Recorded are: {_listed(sorted(groups))}" if groups else "None are recorded"
             raise InvalidRequestError(msg, hint=f"{known}; '{ANY_GROUP}' stands for any.")
 

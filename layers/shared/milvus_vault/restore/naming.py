@@ -65,7 +65,7 @@ def resolve_targets(
     for target, sources in by_target.items():
         if len(sources) > 1:
             msg = f"{' and '.join(map(str, sources))} would both be restored as {target}"
-            raise NameConflictError(msg, hint="Give one of them another name in 'rename', or restore only one.")
+            raise NameConflictError(msg, hint="Give one of them another name in `rename`, or restore only one.")
     return Targets(targets, moved)
 
 
@@ -89,7 +89,7 @@ def _check_name(what: str, name: str, source: str) -> None:
             msg,
             hint=(
                 "A name begins with a letter or an underscore, goes on with letters, digits and underscores, and has"
-                f" at most {_LONGEST_NAME} characters, with 'suffix'. Correct 'suffix' or 'rename'."
+                f" at most {_LONGEST_NAME} characters, with `suffix`. Correct `suffix` or `rename`."
             ),
         )
 
@@ -99,10 +99,10 @@ def _check_renames(request: RestoreRequest, selected: list[CollectionName], empt
     there = {str(name) for name in selected} | {f"{database}.*" for database in databases}
     for old, new in request.rename.items():
         if old == new:
-            msg = f"'rename' gives {old} its own name"
+            msg = f"`rename` gives {old} its own name"
             raise NameConflictError(msg, hint="Leave it out: without a rule a collection keeps its name.")
         if old not in there:
-            msg = f"'rename' names {old}, which is not among the collections to restore"
+            msg = f"`rename` names {old}, which is not among the collections to restore"
             named = [*sorted(map(str, selected)), *(f"{database}.*" for database in empty)]
             raise InvalidRequestError(msg, hint=f"To be restored are: {', '.join(named[:10])}.")
 

@@ -17,7 +17,7 @@ def check_partitions(wanted: Mapping[str, Sequence[str]], chosen: Sequence[Colle
     there = {str(name) for name in chosen}
     for name in wanted:
         if name not in there:
-            msg = f"'partitions' names {name}, which is not among the collections to restore"
+            msg = f"`partitions` names {name}, which is not among the collections to restore"
             raise InvalidRequestError(msg, hint=f"To be restored are: {', '.join(sorted(there)[:_LISTED])}.")
 
 
@@ -29,7 +29,7 @@ def with_partitions(collection: ArchivedCollection, wanted: Sequence[str] | None
     if wanted is None:
         return collection
     if collection.layout.has_partition_key:
-        msg = f"'partitions' names {collection.name}, whose partition key spreads rows over all partitions"
+        msg = f"`partitions` names {collection.name}, whose partition key spreads rows over all partitions"
         raise InvalidRequestError(msg, hint="Restore the whole collection.")
     names = [partition.name for partition in collection.partitions]
     if unknown := sorted(set(wanted) - set(names)):

@@ -50,9 +50,9 @@ class TargetCheck:
                 taken.append(f"{name} (an alias)")
             elif name.name not in there.get(name.database, ()):
                 if self.request.skip_create:
-                    msg = f"skip_create restores into collections that exist, and {name} does not"
+                    msg = f"`skip_create` restores into collections that exist, and {name} does not"
                     raise CollectionNotFoundError(
-                        msg, hint="Create it with the backup's fields, or leave out skip_create."
+                        msg, hint="Create it with the backup's fields, or leave out `skip_create`."
                     )
             else:
                 current = self.database.collection_id(name.database, name.name)
@@ -69,7 +69,8 @@ class TargetCheck:
             more = f" and {len(taken) - NAMED_IN_MESSAGE} more" if len(taken) > NAMED_IN_MESSAGE else ""
             msg = f"the target has {', '.join(taken[:NAMED_IN_MESSAGE])}{more} already"
             raise CollectionExistsError(
-                msg, hint="Restore under other names (suffix, rename), or replace what is there with drop_existing."
+                msg,
+                hint="Restore under other names (`suffix`, `rename`), or replace what is there: `drop_existing`.",
             )
         return replaced
 
@@ -115,7 +116,7 @@ class TargetCheck:
         self.database.flush(name.database, name.name, timeout_seconds=EMPTINESS_FLUSH_SECONDS)
         rows = sum(segment.row_count for segment in self.database.list_segments(name.database, name.name))
         if rows:
-            msg = f"skip_create restores into empty collections, and {name} has {rows} row(s)"
+            msg = f"`skip_create` restores into empty collections, and {name} has {rows} row(s)"
             raise CollectionExistsError(
                 msg, hint="Restore under another name: merging could double rows whose keys are in both."
             )
@@ -147,7 +148,7 @@ def compare_field_ids(wanted: Mapping[str, int], found: Mapping[str, int], name:
     msg = f"the fields of {name} are not the backup's; they differ in {listed}"
     raise FieldIdMismatchError(
         msg,
-        hint="Fields were added or dropped since the source was created; create the target alike and use skip_create.",
+        hint="Fields were added or dropped since the source was made; make the target alike, and use `skip_create`.",
     )
 
 

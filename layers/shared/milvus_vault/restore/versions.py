@@ -19,4 +19,4 @@ def check_target_version(backup: ServerVersion, target: ServerVersion, *, allow_
     if not can_restore(backup, target) and not allow_version:
         msg = f"restoring a backup of Milvus {backup} into Milvus {target} is not in the version matrix, which begins"
         msg += " at 2.4"
-        raise VersionUnsupportedError(msg, hint="Set allow_version to true to restore into 2.2 or 2.3 all the same.")
+        raise VersionUnsupportedError(msg, hint="Set `allow_version` to restore into 2.2 or 2.3 all the same.")

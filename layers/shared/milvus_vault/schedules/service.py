@@ -10,6 +10,7 @@ from milvus_vault.errors import InvalidRequestError, ScheduleManagedError, Sched
 from milvus_vault.model.requests import BackupRequest, ScheduleTag
 from milvus_vault.model.resources import Page, Schedule, ScheduleSpec
 from milvus_vault.model.schedules import StoredSchedule
+from milvus_vault.model.words import wrong_fields
 from milvus_vault.ports import Scheduler
 from milvus_vault.schedules.expressions import expression_of, parse_expression
 
@@ -95,7 +96,7 @@ class Schedules:
         try:
             request = BackupRequest.model_validate_json(stored.request)
         except ValidationError as err:
-            wrong = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'input'}: {e['msg']}" for e in err.errors())
+            wrong = "; ".join(f"{field or 'input'}: {text}" for field, text in wrong_fields(err))
             problems.append(f"its input is not a backup request: {wrong}. {_HINT_OF_INPUT}")
         try:
             expression = expression_of(stored)
