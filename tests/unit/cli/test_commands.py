@@ -67,7 +67,7 @@ class TestCreate:
     def test_a_wrong_name_is_told_before_anything_is_asked(self, api: FakeApi, cli: Cli) -> None:
         done = cli("create", "-n", "no spaces")
         assert done.code == 2
-        assert "error: backup_name:" in done.err
+        assert "error: --name: 'no spaces' is no name for a backup" in done.err
         assert not api.asked
 
 
@@ -132,11 +132,14 @@ class TestRestore:
             (["--replicas", "0"], "replicas"),
             (["--resource-group", "blue:"], "'blue:' is not OLD:NEW"),
             (["--no-index", "--resource-group", "green"], "nothing is to be loaded"),
-            (["--skip-create", "--max-shards", "2"], "'skip_create' creates none"),
-            (["--skip-create", "--drop-existing"], "exclude each other"),
-            (["--no-aliases", "--switch-aliases"], "'switch_aliases' needs 'restore_aliases'"),
-            (["--meta-only", "--as-of", "2027-01-31"], "excludes 'meta_only'"),
-            (["--everything", "--as-of", "471859200000000000"], "excludes 'meta_only' and 'point_in_time: false'"),
+            (
+                ["--skip-create", "--max-shards", "2"],
+                "--max-shards says how to create a collection, and --skip-create creates none",
+            ),
+            (["--skip-create", "--drop-existing"], "--drop-existing and --skip-create exclude each other"),
+            (["--no-aliases", "--switch-aliases"], "--switch-aliases and --no-aliases exclude each other"),
+            (["--meta-only", "--as-of", "2027-01-31"], "excludes --meta-only"),
+            (["--everything", "--as-of", "471859200000000000"], "excludes --meta-only and --everything"),
             (["--as-of", "yesterday"], "'yesterday' is no time"),
             (["--partition", "shop.*:p1"], "must name partitions of a collection"),
             (["--partition", "shop.orders"], "'shop.orders' is not COLLECTION:PARTITION"),

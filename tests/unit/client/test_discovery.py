@@ -98,7 +98,7 @@ def test_a_stack_without_an_api_is_told() -> None:
 def test_a_caller_who_may_not_describe_stacks_is_told() -> None:
     with pytest.raises(ApiAccessDeniedError, match="no cloudformation:DescribeStacks for you") as raised:
         find_door(stack="forbidden")
-    assert "--url" in raised.value.hint
+    assert "`url`" in raised.value.hint
 
 
 def test_what_is_given_goes_before_the_environment() -> None:
@@ -117,7 +117,7 @@ def test_the_environment_may_name_a_stack() -> None:
 def test_without_anything_it_is_said_what_to_give() -> None:
     with pytest.raises(ApiNotFoundError) as raised:
         find_door(environment={})
-    assert "--stack" in raised.value.hint
+    assert "`stack`" in raised.value.hint
 
 
 def test_an_address_without_a_scheme_is_refused() -> None:
@@ -134,7 +134,7 @@ def test_a_missing_region_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("AWS_DEFAULT_REGION")
     with pytest.raises(ApiNotFoundError) as raised:
         find_door(stack="vault")
-    assert "--region" in raised.value.hint
+    assert "`region`" in raised.value.hint
 
 
 def test_requests_are_signed_for_the_region_in_the_address() -> None:

@@ -8,6 +8,7 @@ from rich.text import Text
 
 from milvus_vault.cli import formats, tables
 from milvus_vault.cli.session import Output
+from milvus_vault.cli.words import spoken
 from milvus_vault.model.resources import Backup, CheckReport, Estimate, Schedule
 
 _MARKS = {"ok": ("✓", "green"), "warning": ("!", "yellow"), "failed": ("✗", "red"), "skipped": ("-", "dim")}
@@ -54,10 +55,10 @@ def backup(output: Output, item: Backup) -> RenderableType:
         parts.append(Text())
     if item.damage:
         parts.append(Text.assemble(("✗ ", "red"), item.damage))
-    parts += [Text.assemble(("! ", "yellow"), warning) for warning in item.warnings]
+    parts += [Text.assemble(("! ", "yellow"), spoken(warning)) for warning in item.warnings]
     for failure in item.failures:
         parts.append(Text.assemble(("✗ ", "red"), f"{failure.database}.{failure.name}: {failure.error}"))
-        parts.append(Text(f"  {failure.message}"))
+        parts.append(Text(f"  {spoken(failure.message)}"))
     if item.verification:
         parts += [Text.assemble(("✗ ", "red"), problem) for problem in item.verification.problems]
     return Group(*parts)
@@ -123,9 +124,9 @@ def check(report: CheckReport) -> RenderableType:
     for item in report.checks:
         mark, style = _MARKS[item.verdict]
         name = item.name.replace("_", " ")
-        grid.add_row(Text(mark, style=style), Text.assemble((f"{name}: ", "bold"), item.message))
+        grid.add_row(Text(mark, style=style), Text.assemble((f"{name}: ", "bold"), spoken(item.message)))
         if item.hint:
-            grid.add_row("", Text.assemble(("hint: ", "bold"), item.hint))
+            grid.add_row("", Text.assemble(("hint: ", "bold"), spoken(item.hint)))
     failed = sum(item.verdict == "failed" for item in report.checks)
     warned = sum(item.verdict == "warning" for item in report.checks)
     ending = Text("Everything that a backup and a restore need is there.", style="green")

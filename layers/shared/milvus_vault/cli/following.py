@@ -6,17 +6,18 @@ from contextlib import ExitStack
 
 import typer
 from rich.live import Live
-from rich.markup import escape
 
 from milvus_vault.cli import formats
 from milvus_vault.cli.exit_codes import ExitCode, code_of
-from milvus_vault.cli.progress import RunBars, RunLines
+from milvus_vault.cli.progress import RunBars, RunLines, kind_of
 from milvus_vault.cli.session import Output, Session
 from milvus_vault.errors import WaitTimeoutError
 from milvus_vault.model.resources import Run, Started
 
 
-def start_or_follow(session: Session, started: Started, *, wait: bool, timeout_seconds: float, done: str) -> None:
+def start_or_follow(
+    session: Session, started: Started, *, wait: bool, timeout_seconds: float, what: str, name: str | None = None
+) -> None:
     """Say that a run was started, or follow it to its end; exit with the code of its outcome.
 
     Args:
@@ -24,7 +25,8 @@ def start_or_follow(session: Session, started: Started, *, wait: bool, timeout_s
         started: what the API answered.
         wait: whether to follow.
         timeout_seconds: when to stop following; 0: never.
-        done: what was started, for a person.
+        what: what was started, for a person: `backup`.
+        name: of which backup.
     """
     output = session.output
     if wait:
@@ -33,8 +35,9 @@ def start_or_follow(session: Session, started: Started, *, wait: bool, timeout_s
     if output.is_json:
         output.document(started)
         return
-    output.say(f"[green]✓[/] {done} run {started.id}")
-    output.say(f"[dim]Follow it with[/] milvus-vault watch {started.id}", is_whole=True)
+    of_name = " of [bold]{name}[/]" if name else ""
+    output.say("[green]✓[/] {what}" + of_name + " started, run {run}", what=what, name=name, run=started.id)
+    output.say("[dim]How it ends tells[/] milvus-vault watch {run}", is_whole=True, run=started.id)
 
 
 def follow(session: Session, run_id: str, timeout_seconds: float = 0, *, each_as_json: bool = False) -> Run:
@@ -65,9 +68,10 @@ def follow(session: Session, run_id: str, timeout_seconds: float = 0, *, each_as
             if output.is_json and last and not each_as_json:
                 output.document(last[0])
             raise typer.Exit(ExitCode.INTERRUPTED) from None
-        except WaitTimeoutError:
+        except WaitTimeoutError as err:
             on_screen.close()
-            raise
+            hint = f"Follow it with 'milvus-vault watch {run_id}', or wait longer."
+            raise WaitTimeoutError(err.message, hint=hint) from err
 
 
 def finish(output: Output, run: Run, *, is_document_written: bool = False) -> None:
@@ -108,7 +112,7 @@ def _shown(output: Output, on_screen: ExitStack) -> Callable[[Run], None]:
 
     def say(run: Run) -> None:
         for line in lines.lines(run, time.monotonic()):
-            output.say(escape(line))
+            output.say("{line}", line=line)
 
     return say
 
@@ -125,27 +129,29 @@ def _json_lines(output: Output) -> Callable[[Run], None]:
 
 
 def _tell_that_it_goes_on(output: Output, run_id: str) -> None:
-    output.errors.print("\nThe run goes on. To follow it again, or to stop it:")
-    output.errors.print(f"  [bold]milvus-vault watch {run_id}[/]", soft_wrap=True)
-    output.errors.print(f"  [bold]milvus-vault stop {run_id}[/]", soft_wrap=True)
+    output.tell("\nThe run goes on. To follow it again, or to stop it:")
+    output.tell("  [bold]milvus-vault watch {run}[/]", is_whole=True, run=run_id)
+    output.tell("  [bold]milvus-vault stop {run}[/]", is_whole=True, run=run_id)
 
 
 def _tell_outcome(output: Output, run: Run) -> None:
     took = formats.duration((run.ended_at - run.started_at).total_seconds()) if run.ended_at else ""
     mark = {"succeeded": "[green]✓[/]", "partial": "[yellow]![/]"}.get(run.status, "[red]✗[/]")
-    name = f" of [bold]{run.backup_name}[/]" if run.backup_name else ""
-    how = run.status.replace("_", " ") + (f" in {took}" if took else "")
-    output.say(f"{mark} {run.kind}{name} {how}{_numbers(run)}")
-    output.say(f"  [dim]run {run.id}[/]")
-    for warning in run.warnings or (run.result or {}).get("warnings", ()):
-        output.say(f"  [yellow]![/] {escape(warning)}")
-    for mended in (run.result or {}).get("mended", ()):
-        output.say(f"  [green]✓[/] mended: {escape(mended)}")
-    for lost in (run.result or {}).get("lost", ()):
-        output.say(f"  [yellow]![/] lost: {escape(lost)}")
+    of_name = " of [bold]{name}[/]" if run.backup_name else ""
+    how = run.status.replace("_", " ") + (f" in {took}" if took else "") + _numbers(run)
+    output.say(mark + " {what}" + of_name + " {how}", what=kind_of(run), name=run.backup_name, how=how)
+    output.say("  [dim]run {run}[/]", run=run.id)
+    result = run.result or {}
+    for warning in run.warnings or result.get("warnings", ()):
+        output.say("  [yellow]![/] {warning}", warning=warning)
+    for mended in result.get("mended", ()):
+        output.say("  [green]✓[/] mended: {mended}", mended=mended)
+    for lost in result.get("lost", ()):
+        output.say("  [yellow]![/] lost: {lost}", lost=lost)
     for item in run.collections:
         if item.status == "failed":
-            output.say(escape(f"  {item.database}.{item.name}: {item.error}: {item.message}"))
+            name = f"{item.database}.{item.name}"
+            output.say("  {name}: {error}: {message}", name=name, error=item.error, message=item.message)
 
 
 def _numbers(run: Run) -> str:

@@ -30,8 +30,8 @@ def show_list[Item: BaseModel](
         output.document({"items": [item.model_dump(mode="json") for item in shown], "has_more": len(found) > limit})
         return
     if not shown:
-        output.say(if_none)
+        output.say("{text}", text=if_none)
         return
     output.show(table(output, shown))
     if len(found) > limit:
-        output.errors.print(f"[dim]There are more: --limit {limit * 5} shows them.[/]")
+        output.tell("[dim]There are more: --limit {limit} shows them.[/]", limit=limit * 5)

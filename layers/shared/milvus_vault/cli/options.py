@@ -11,6 +11,8 @@ from milvus_vault.errors import InvalidRequestError
 # Of a hybrid timestamp: those of the years since 2001 have 18 or 19; no other time has so many.
 _HYBRID_DIGITS = 18
 
+_VALUES_OF_FLAGS = {"true", "false", "yes", "no", "on", "off"}
+
 NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="Name of the backup.", show_default=False)]
 NameOption = Annotated[
     str, typer.Option("--name", "-n", metavar="NAME", help="The same, as milvus-backup has it.", show_default=False)
@@ -44,7 +46,7 @@ Timeout = Annotated[
         "--timeout",
         metavar="SECONDS",
         min=0,
-        help="With --wait: stop waiting after so long. 0: never.",
+        help="Stop following the run after so long. 0: never.",
         show_default=False,
     ),
 ]
@@ -61,7 +63,13 @@ Key = Annotated[
 
 
 def backup_name(argument: str, option: str) -> str:
-    """Return the name that was given, as argument or with `-n`. Raises InvalidRequestError."""
+    """Return the name that was given, as argument or with `-n`. Raises InvalidRequestError.
+
+    Flags have no value, and what follows `--wait` would be taken for a name.
+    """
+    if argument.lower() in _VALUES_OF_FLAGS and not option:
+        msg = f"'{argument}' would be the name of the backup: options such as --wait take no value"
+        raise InvalidRequestError(msg, hint=f"Leave it out, or give -n {argument} if a backup is to have that name.")
     if argument and option and argument != option:
         msg = f"two names are given: '{argument}' and '{option}'"
         raise InvalidRequestError(msg, hint="Give one.")

@@ -65,13 +65,18 @@ class RunBars:
         return Group(*parts)
 
 
+def kind_of(run: Run) -> str:
+    """Return what a run is to the person who started it: a check that first mends is a repair."""
+    return "repair" if run.kind == "verify" and run.request.get("repair") else run.kind
+
+
 def headline(run: Run) -> Text:
     """Return what runs, what it does, and for how long."""
     seconds = ((run.ended_at or datetime.now(UTC)) - run.started_at).total_seconds()
     name = f" of {run.backup_name}" if run.backup_name else ""
     doing = run.phase.replace("_", " ") if run.status == "running" and run.phase else run.status.replace("_", " ")
     return Text.assemble(
-        (f"{run.kind}{name}", "bold"),
+        (f"{kind_of(run)}{name}", "bold"),
         "  ",
         (doing, tables.STYLES.get(run.status, "")),
         (f"  {formats.duration(seconds)}", "dim"),

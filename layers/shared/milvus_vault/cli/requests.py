@@ -7,6 +7,7 @@ from milvus_vault.model.base import Model
 from milvus_vault.model.requests import BackupRequest, PruneRequest, RestoreRequest
 from milvus_vault.model.resources import ScheduleSpec
 from milvus_vault.model.retention import Retention
+from milvus_vault.model.words import wrong_fields
 
 
 def backup_request(**fields: object) -> BackupRequest:
@@ -38,8 +39,5 @@ def _made[Request: Model](request: type[Request], fields: dict[str, object]) -> 
     try:
         return request(**{name: value for name, value in fields.items() if value is not None})
     except ValidationError as err:
-        wrong = [
-            f"{'.'.join(map(str, error['loc']))}: {error['msg']}" if error["loc"] else error["msg"]
-            for error in err.errors()
-        ]
-        raise InvalidRequestError("; ".join(wrong), hint="docs/requests.md explains the fields.") from err
+        wrong = [f"`{path.partition('.')[0]}`: {text}" if path else text for path, text in wrong_fields(err)]
+        raise InvalidRequestError("; ".join(wrong), hint="docs/cli.md explains the options.") from err

@@ -1,13 +1,18 @@
 """What all commands share: the global options, where output goes, and the client once it is needed."""
 
 import json
+import re
 import sys
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, override
 
 import typer
-from rich.console import Console, RenderableType
+from rich.console import Console, ConsoleOptions, RenderableType
 from rich.markup import escape
+from rich.segment import Segment
+
+from milvus_vault.cli.words import spoken
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -16,6 +21,32 @@ if TYPE_CHECKING:
 
 # Wide enough that nothing is cut off or wrapped where a program reads.
 _WIDTH_OF_FILES = 1000
+
+
+# What moves the cursor, changes colours, titles or the clipboard, or turns the direction of what is read: control
+# characters but for tabs and line feeds, separators of lines, marks of direction, and halves of characters.
+_HARMFUL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+_FIRST_PICTURE, _PICTURES, _UNKNOWN = 0x2400, 0x20, "\ufffd"
+
+
+def _picture(found: re.Match[str]) -> str:
+    code = ord(found[0])
+    return chr(_FIRST_PICTURE + code) if code < _PICTURES else _UNKNOWN
+
+
+def harmless(text: str) -> str:
+    """Return a text with a picture in the place of each character that a terminal would obey."""
+    return _HARMFUL.sub(_picture, text)
+
+
+class HarmlessConsole(Console):
+    """The door to the terminal: whatever is written goes through here, and nothing that came from outside is obeyed."""
+
+    @override
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        """Yield what is to be written. Rich's own control codes are segments of another kind."""
+        for segment in super().render(renderable, options):
+            yield segment if segment.control else Segment(harmless(segment.text), segment.style)
 
 
 class Output:
@@ -29,11 +60,11 @@ class Output:
         """Write JSON, or text for people."""
         self.is_json = is_json
         self.has_written_document = False
-        self.errors = Console(stderr=True, highlight=False)
+        self.errors = HarmlessConsole(stderr=True, highlight=False)
         if not self.errors.is_terminal:
             self.errors.soft_wrap = True
-        out = Console(highlight=False)
-        self.text = out if out.is_terminal else Console(highlight=False, width=_WIDTH_OF_FILES)
+        out = HarmlessConsole(highlight=False)
+        self.text = out if out.is_terminal else HarmlessConsole(highlight=False, width=_WIDTH_OF_FILES)
 
     @property
     def is_live(self) -> bool:
@@ -49,28 +80,42 @@ class Output:
             self.text.print(renderable)
         print(*(line.rstrip() for line in captured.get().splitlines()), sep="\n", flush=True)
 
-    def say(self, markup: str, *, is_whole: bool = False) -> None:
+    def say(self, markup: str, /, *, is_whole: bool = False, **values: object) -> None:
         """Write a remark: to standard output as text, to standard error beside JSON.
 
-        With `is_whole` it is not broken into lines, so that an address can be copied from a terminal.
+        Args:
+            markup: the remark with Rich's markup, and names of values in braces.
+            is_whole: do not break it into lines, so that an address can be copied from a terminal.
+            values: what the names stand for. They may come from anywhere: markup in them is none, and fields of
+                requests are options in them.
         """
-        console = self.errors if self.is_json else self.text
-        console.print(markup, soft_wrap=is_whole or not console.is_terminal)
+        self._write(self.errors if self.is_json else self.text, markup, values, is_whole=is_whole)
         sys.stdout.flush()
+
+    def tell(self, markup: str, /, *, is_whole: bool = False, **values: object) -> None:
+        """Write a remark to standard error; see `say`."""
+        self._write(self.errors, markup, values, is_whole=is_whole)
+
+    def _write(self, console: Console, markup: str, values: dict[str, object], *, is_whole: bool) -> None:
+        text = markup.format_map({name: escape(spoken(str(value))) for name, value in values.items()})
+        console.print(text, soft_wrap=is_whole or not console.is_terminal)
 
     def document(self, content: "BaseModel | dict[str, Any] | list[Any]", *, compact: bool = False) -> None:
         """Write a JSON document to standard output."""
         self.has_written_document = True
         value = content if isinstance(content, dict | list) else content.model_dump(mode="json")
-        print(json.dumps(value, indent=None if compact else 2, ensure_ascii=False), flush=True)
+        text = json.dumps(value, indent=None if compact else 2, ensure_ascii=False)
+        # JSON escapes some of them by itself; escaped, the others mean the same to whoever reads the document.
+        print(_HARMFUL.sub(lambda found: f"\\u{ord(found[0]):04x}", text), flush=True)
 
     def error(self, name: str, message: str, hint: str = "", exit_code: int = 1) -> None:
         """Write an error to standard error, and as JSON the document that a script gets instead of a result."""
-        self.errors.print(f"[bold red]error:[/] {escape(message)}")
+        self.tell("[bold red]error:[/] {message}", message=message)
         if hint:
-            self.errors.print(f"[bold]hint:[/] {escape(hint)}")
+            self.tell("[bold]hint:[/] {hint}", hint=hint)
         if self.is_json and not self.has_written_document:
-            self.document({"error": name, "message": message, "hint": hint, "exit_code": exit_code})
+            said = {"error": name, "message": spoken(message), "hint": spoken(hint)}
+            self.document({**said, "exit_code": exit_code})
 
 
 @dataclass(slots=True)

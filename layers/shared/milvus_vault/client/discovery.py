@@ -73,7 +73,7 @@ def find_door(
         msg = "nothing tells where the API is"
         raise ApiNotFoundError(
             msg,
-            hint=f"Name a stack (--stack or {STACK_VARIABLE}) or an address (--url or {URL_VARIABLE}), or start the "
+            hint=f"Name a stack (`stack` or {STACK_VARIABLE}) or an address (`url` or {URL_VARIABLE}), or start the "
             "local stack with 'milvus-vault local up'.",
         )
     return local_door(local.api_url)
@@ -114,12 +114,12 @@ def _url_of_stack(stack: str, session: boto3.Session) -> str:
         if "does not exist" in text:
             msg = f"there is no {where}"
             raise ApiNotFoundError(
-                msg, hint="See that --stack, --region and --profile are those of its deployment."
+                msg, hint="See that `stack`, `region` and `profile` are those of its deployment."
             ) from err
         msg = f"CloudFormation does not describe the {where}: {text}"
         raise ApiAccessDeniedError(
             msg,
-            hint="Give the API's address with --url, or sign in as somebody who may describe stacks.",
+            hint="Give the API's address (`url`), or sign in as somebody who may describe stacks.",
         ) from err
     except BotoCoreError as err:
         raise _error_of_boto(where, err) from err
@@ -133,11 +133,11 @@ def _url_of_stack(stack: str, session: boto3.Session) -> str:
 def _error_of_boto(where: str, err: BotoCoreError) -> ApiAccessDeniedError | ApiNotFoundError | ApiUnavailableError:
     if isinstance(err, NoRegionError):
         return ApiNotFoundError(
-            f"cannot look for the {where} without a Region", hint="Give --region, or set AWS_REGION."
+            f"cannot look for the {where} without a Region", hint="Give `region`, or set AWS_REGION."
         )
     if isinstance(err, _CREDENTIALS):
         return ApiAccessDeniedError(
             f"cannot ask CloudFormation for the {where}: {err}",
-            hint="Sign in, for example with 'aws sso login', or choose a profile with --profile or AWS_PROFILE.",
+            hint="Sign in, for example with 'aws sso login', or choose another `profile`, also by AWS_PROFILE.",
         )
     return ApiUnavailableError(f"cannot ask CloudFormation for the {where}: {err}", hint="Check the network.")

@@ -154,7 +154,7 @@ class Transport:
     def _unsigned(self, reason: str) -> ApiAccessDeniedError:
         return ApiAccessDeniedError(
             f"cannot sign requests to {self.url} with AWS credentials: {reason}",
-            hint="Sign in, for example with 'aws sso login', or choose a profile with --profile or AWS_PROFILE.",
+            hint="Sign in, for example with 'aws sso login', or choose another `profile`, also by AWS_PROFILE.",
         )
 
     def _unreachable(self, err: BotoCoreError) -> ApiUnavailableError:

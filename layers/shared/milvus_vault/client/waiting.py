@@ -33,6 +33,6 @@ def wait_for_run(
             msg = f"run {run_id} is still going on after {waited:.0f} s, and goes on"
             raise WaitTimeoutError(
                 msg,
-                hint=f"Follow it with 'milvus-vault watch {run_id}', or wait longer.",
+                hint="Wait for it again, or longer.",
             )
         time.sleep(pause)

@@ -4,7 +4,6 @@ import itertools
 from typing import Annotated, Literal
 
 import typer
-from rich.markup import escape
 
 from milvus_vault.cli.exit_codes import ExitCode
 from milvus_vault.cli.options import (
@@ -71,8 +70,8 @@ def create(
         expire_after=expire_after or None,
     )
     started = session.vault().create_backup(request, idempotency_key=key)
-    done = f"backup of [bold]{started.backup_name or request.backup_name}[/] started,"
-    start_or_follow(session, started, wait=wait, timeout_seconds=timeout, done=done)
+    made = started.backup_name or request.backup_name
+    start_or_follow(session, started, wait=wait, timeout_seconds=timeout, what="backup", name=made)
 
 
 def list_backups(
@@ -93,12 +92,14 @@ def list_backups(
     session = session_of(context)
     found = session.vault().list_backups(schedule=schedule, page_size=min(limit, 100))
     items = list(itertools.islice(found, limit + 1))
-    show_list(
-        session.output, items, limit, tables.backups, "There is no backup yet: milvus-vault create -n NAME --wait"
-    )
+    if schedule:
+        none = f"Schedule {schedule} has made no backup yet, or none of its backups is left."
+    else:
+        none = "There is no backup yet: milvus-vault create -n NAME --wait"
+    show_list(session.output, items, limit, tables.backups, none)
     for item in items[:limit]:
         if item.damage and not session.output.is_json:
-            session.output.say(f"[red]✗[/] {escape(item.name)}: {escape(item.damage)}")
+            session.output.say("[red]✗[/] {name}: {damage}", name=item.name, damage=item.damage)
 
 
 def get(context: typer.Context, argument: NameArgument = "", name: NameOption = "") -> None:
@@ -138,8 +139,7 @@ def delete(
     if not yes:
         _ask_before_deleting(session, chosen)
     started = session.vault().delete_backup(chosen, idempotency_key=key)
-    done = f"deletion of [bold]{chosen}[/] started,"
-    start_or_follow(session, started, wait=wait, timeout_seconds=timeout, done=done)
+    start_or_follow(session, started, wait=wait, timeout_seconds=timeout, what="deletion", name=chosen)
 
 
 def _ask_before_deleting(session: Session, name: str) -> None:
@@ -154,13 +154,16 @@ def _ask_before_deleting(session: Session, name: str) -> None:
             hint="Give --yes.",
         )
     found = session.vault().get_backup(name)
-    session.output.errors.print(
-        f"Backup [bold]{name}[/] of {formats.moment(found.created_at)} holds "
-        f"{formats.number_of(found.collection_count, 'collection')}, {formats.number_of(found.row_count, 'row')}, "
-        f"{formats.size(found.size_bytes)}. Deleting it cannot be undone."
+    session.output.tell(
+        "Backup [bold]{name}[/] of {time} holds {collections}, {rows}, {size}. Deleting it cannot be undone.",
+        name=name,
+        time=formats.moment(found.created_at),
+        collections=formats.number_of(found.collection_count, "collection"),
+        rows=formats.number_of(found.row_count, "row"),
+        size=formats.size(found.size_bytes),
     )
     if typer.prompt("Type its name to delete it", err=True, default="", show_default=False) != name:
-        session.output.errors.print("That is another name. Nothing is deleted.")
+        session.output.tell("That is another name. Nothing is deleted.")
         raise typer.Exit(ExitCode.INTERRUPTED)
 
 
@@ -181,8 +184,7 @@ def verify(
     session = session_of(context)
     chosen = backup_name(argument, name)
     started = session.vault().verify_backup(chosen, idempotency_key=key)
-    done = f"check of [bold]{chosen}[/] started,"
-    start_or_follow(session, started, wait=wait, timeout_seconds=timeout, done=done)
+    start_or_follow(session, started, wait=wait, timeout_seconds=timeout, what="check", name=chosen)
 
 
 def repair(
@@ -202,8 +204,7 @@ def repair(
     session = session_of(context)
     chosen = backup_name(argument, name)
     started = session.vault().repair_backup(chosen, idempotency_key=key)
-    done = f"repair of [bold]{chosen}[/] started,"
-    start_or_follow(session, started, wait=wait, timeout_seconds=timeout, done=done)
+    start_or_follow(session, started, wait=wait, timeout_seconds=timeout, what="repair", name=chosen)
 
 
 def hold(
@@ -237,11 +238,11 @@ def hold(
         if output.is_json:
             output.document({"name": chosen, "is_held": False})
         else:
-            output.say(f"[green]✓[/] [bold]{chosen}[/] has no hold; it can be deleted.")
+            output.say("[green]✓[/] [bold]{name}[/] has no hold; it can be deleted.", name=chosen)
         return
     placed = session.vault().place_hold(chosen, reason=reason, until=point_in_time(until) if until else None)
     if output.is_json:
         output.document(placed)
     else:
         ending = f" until {formats.moment(placed.until)}" if placed.until else " until the hold is lifted"
-        output.say(f"[green]✓[/] [bold]{chosen}[/] cannot be deleted{ending}.")
+        output.say("[green]✓[/] [bold]{name}[/] cannot be deleted{ending}.", name=chosen, ending=ending)

@@ -62,7 +62,7 @@ def status(context: typer.Context) -> None:
     if output.is_json:
         output.document({"is_running": False, "message": text})
     else:
-        output.say(text)
+        output.say("{text}", text=text)
     raise typer.Exit(ExitCode.NOT_FOUND)
 
 

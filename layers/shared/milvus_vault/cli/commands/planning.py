@@ -92,7 +92,7 @@ def prune(
     session = session_of(context)
     started = session.vault().prune(prune_request(dry_run=dry_run or None, sweep=False if no_sweep else None))
     if not (dry_run or wait):
-        start_or_follow(session, started, wait=False, timeout_seconds=0, done="prune started,")
+        start_or_follow(session, started, wait=False, timeout_seconds=0, what="prune")
         return
     run = follow(session, started.id, timeout)
     if not session.output.is_json:

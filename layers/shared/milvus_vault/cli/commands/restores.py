@@ -126,7 +126,7 @@ def restore(
 
     [dim]milvus-vault restore before_upgrade --suffix _restored --wait[/]
     [dim]milvus-vault restore -n before_upgrade -r 'shop.orders:shop.orders_old' --allow-version[/]
-    [dim]milvus-vault restore before_upgrade --replicas shop.*:2,shop.orders:3 --resource-group blue:green[/]
+    [dim]milvus-vault restore before_upgrade --replicas 'shop.*:2,shop.orders:3' --resource-group blue:green[/]
     [dim]milvus-vault restore before_upgrade -c shop.orders -s _restored --switch-aliases --wait[/]
     [dim]milvus-vault restore before_upgrade -c shop.orders -p shop.orders:y2026 -s _2026[/]
     [dim]milvus-vault restore before_upgrade --as-of 2027-01-31T02:15:30Z -s _then[/]
@@ -157,5 +157,4 @@ def restore(
         allow_version=allow_version or None,
     )
     started = session.vault().restore(request, idempotency_key=key)
-    done = f"restore of [bold]{request.backup_name}[/] started,"
-    start_or_follow(session, started, wait=wait, timeout_seconds=timeout, done=done)
+    start_or_follow(session, started, wait=wait, timeout_seconds=timeout, what="restore", name=request.backup_name)

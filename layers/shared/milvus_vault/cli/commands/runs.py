@@ -77,7 +77,7 @@ def stop(
     if session.output.is_json:
         session.output.document({"id": run_id, "is_stopped": True})
     else:
-        session.output.say(f"[green]✓[/] {run_id} is stopped.")
+        session.output.say("[green]✓[/] {run} is stopped.", run=run_id)
 
 
 def report(
@@ -110,11 +110,11 @@ def report(
     if output.is_json:
         output.document({"url": url, "file": str(save) if save else None})
     elif save is not None:
-        output.say(f"[green]✓[/] written to {save}")
+        output.say("[green]✓[/] written to {file}", file=save)
     elif is_opened:
-        output.say(f"[green]✓[/] opened in the browser: {url}", is_whole=True)
+        output.say("[green]✓[/] opened in the browser: {url}", is_whole=True, url=url)
     else:
-        output.say(url, is_whole=True)
+        output.say("{url}", is_whole=True, url=url)
 
 
 def _report_url(session: Session, name: str) -> str:

@@ -3,7 +3,6 @@
 from typing import Annotated
 
 import typer
-from rich.markup import escape
 
 from milvus_vault.cli.options import AllOrNothing, BackupRbac, Databases, Filter, NoGcPause, selectors
 from milvus_vault.cli.session import session_of
@@ -35,7 +34,7 @@ def list_schedules(context: typer.Context) -> None:
     show_list(session.output, items, len(items), tables.schedules, none)
     for item in items:
         if item.problem and not session.output.is_json:
-            session.output.say(f"[red]✗[/] {escape(item.name)}: {escape(item.problem)}")
+            session.output.say("[red]✗[/] {name}: {problem}", name=item.name, problem=item.problem)
 
 
 @app.command()
@@ -140,4 +139,4 @@ def delete(
     if session.output.is_json:
         session.output.document({"name": name, "is_deleted": True})
     else:
-        session.output.say(f"[green]✓[/] schedule [bold]{name}[/] is deleted; its backups stay.")
+        session.output.say("[green]✓[/] schedule [bold]{name}[/] is deleted; its backups stay.", name=name)

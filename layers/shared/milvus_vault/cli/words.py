@@ -1,0 +1,69 @@
+"""The command line's words for what the API calls by the names of its fields.
+
+Messages and hints name a field in backquotes, with a value where that matters: `load: false`. Here that is an option.
+"""
+
+import re
+from collections.abc import Mapping
+
+OPTIONS: Mapping[str, str] = {
+    # Of backups.
+    "backup_name": "--name",
+    "collections": "--filter",
+    "meta_only": "--meta-only",
+    "skip_flush": "--skip-flush",
+    "gc_pause": "--no-gc-pause",
+    "include_rbac": "--rbac",
+    "on_collection_failure": "--all-or-nothing",
+    "expire_after": "--expire-after",
+    # Of restores.
+    "suffix": "--suffix",
+    "rename": "--rename",
+    "drop_existing": "--drop-existing",
+    "skip_create": "--skip-create",
+    "restore_index": "--no-index",
+    "load": "--no-load",
+    "restore_aliases": "--no-aliases",
+    "switch_aliases": "--switch-aliases",
+    "partitions": "--partition",
+    "replicas": "--replicas",
+    "resource_groups": "--resource-group",
+    "point_in_time": "--everything",
+    "as_of": "--as-of",
+    "rbac": "--rbac",
+    "max_shards": "--max-shards",
+    "allow_version": "--allow-version",
+    # Of checks, prunes and holds.
+    "repair": "milvus-vault repair",
+    "backup_names": "milvus-vault delete",
+    "dry_run": "--dry-run",
+    "sweep": "--no-sweep",
+    "reason": "--reason",
+    "until": "--until",
+    # Of schedules.
+    "expression": "WHEN",
+    "timezone": "--timezone",
+    "enabled": "--off",
+    "keep_last": "--keep-last",
+    "keep_daily": "--keep-daily",
+    "keep_weekly": "--keep-weekly",
+    "keep_monthly": "--keep-monthly",
+    "keep_yearly": "--keep-yearly",
+    "keep_at_least": "--keep-at-least",
+    # Of the way to the API.
+    "url": "--url",
+    "stack": "--stack",
+    "region": "--region",
+    "profile": "--profile",
+}
+"""Options by fields; of a field that is on by default, the option that switches it off."""
+
+WITHOUT = frozenset({"mode", "schedule", "request", "retention"})
+"""Fields for which there is no option: with one value only, set by schedules, or made of others."""
+
+_NAMED = re.compile(r"`([a-z_]+)(?:: [a-z]+)?`")
+
+
+def spoken(text: str) -> str:
+    """Return a text in the words of the command line."""
+    return _NAMED.sub(lambda found: OPTIONS.get(found[1], found[0]), text)
