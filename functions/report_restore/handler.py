@@ -38,6 +38,7 @@ def handler(event: RestoreStepRequest) -> ReportRestoreResult:
         restored_count=restored,
         failed_count=len(failed),
         row_count=sum(collection.row_count for collection in report.collections),
+        imported_row_count=sum(collection.imported_row_count for collection in report.collections),
         content_checked=report.content_checked,
         report_key=report_key(run, event.execution_arn),
         warnings=(*report.warnings, *(w for collection in report.collections for w in collection.warnings)),

@@ -260,6 +260,9 @@ def _restore(api: FakeApi, asked: Asked) -> Started | Answer:
 def _place_hold(api: FakeApi, asked: Asked, name: str) -> HoldState | Answer:
     if name not in api.backups:
         return _no_backup(name)
+    until = Hold.model_validate(asked.body).until
+    if until is not None and until <= datetime.now(UTC):
+        return problem("InvalidRequestError", f"a hold of backup '{name}' until {until} has ended", 400)
     state = HoldState(**Hold.model_validate(asked.body).model_dump(), since=BEGAN, by="arn:aws:iam::0:user/me")
     api.backups[name] = api.backups[name].model_copy(update={"hold": state, "is_held": True})
     return state

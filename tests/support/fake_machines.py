@@ -15,7 +15,9 @@ class FakeMachines:
         self.now = datetime.fromisoformat("2026-11-22T03:00:00Z")
         self.described = 0
 
-    def add(self, kind: str, name: str, started_at: datetime, status: str = "SUCCEEDED", error: str = "") -> None:
+    def add(
+        self, kind: str, name: str, started_at: datetime, status: str = "SUCCEEDED", error: str = "", given: str = "{}"
+    ) -> None:
         """Put an execution there."""
         arn = f"{machine_arn(kind).replace(':stateMachine:', ':execution:')}:{name}"
         self.found[arn] = ExecutionDescription(
@@ -24,7 +26,7 @@ class FakeMachines:
             status=status,
             started_at=started_at,
             ended_at=None if status == "RUNNING" else started_at,
-            input_json="{}",
+            input_json=given,
             output_json=None,
             error=error,
             cause="",

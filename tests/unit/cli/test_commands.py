@@ -152,6 +152,18 @@ class TestRestore:
         assert (done.code, api.asked) == (2, [])
         assert message in done.err
 
+    @pytest.mark.parametrize(
+        ("imported", "told"),
+        [(54_034, "227 rows of the 54,034 in its segments had been deleted, or came after its moment"), (53_807, "")],
+    )
+    def test_rows_that_do_not_come_back_are_explained(self, api: FakeApi, cli: Cli, imported: int, told: str) -> None:
+        api.backups = {"b": backup("b")}
+        api.outcomes["restore"] = {"result": {"row_count": 53_807, "imported_row_count": imported}}
+        done = cli("restore", "b", "--wait")
+        assert "53,807 rows" in done.out
+        assert told in done.out
+        assert ("deleted" in done.out) is bool(told)
+
     def test_a_partial_restore_names_what_is_missing(self, api: FakeApi, cli: Cli) -> None:
         api.backups = {"b": backup("b")}
         broken = RunCollection(
@@ -186,6 +198,12 @@ class TestList:
     def test_backups_of_one_schedule(self, api: FakeApi, cli: Cli) -> None:
         api.backups = {"b1": backup("b1", schedule="nightly"), "b2": backup("b2")}
         assert [item["name"] for item in cli("-o", "json", "list", "--schedule", "nightly").document["items"]] == ["b1"]
+
+    def test_an_empty_list_of_a_schedule_speaks_of_the_schedule(self, api: FakeApi, cli: Cli) -> None:
+        api.backups = {"b": backup("b")}
+        told = cli("list", "--schedule", "often").out
+        assert "Schedule often has made no backup yet" in told
+        assert "There is no backup" not in told
 
     def test_an_empty_list_says_what_to_do(self, api: FakeApi, cli: Cli) -> None:
         assert "milvus-vault create" in cli("list").out
@@ -240,6 +258,8 @@ def test_a_hold_is_placed_until_a_time_and_lifted(api: FakeApi, cli: Cli) -> Non
     assert cli("hold", "b", "--lift").code == 0
     assert not api.backups["b"].is_held
     assert cli("hold", "b", "--until", "soon").code == 2
+    past = cli("hold", "b", "--until", "2020-01-01")
+    assert (past.code, past.out) == (2, "")
     assert cli("hold", "b", "--lift", "--reason", "x").code == 2
 
 
@@ -272,13 +292,40 @@ def test_a_verification_that_finds_damage_is_a_failure(api: FakeApi, cli: Cli) -
 class TestRuns:
     def test_they_are_listed_by_kind_and_status(self, api: FakeApi, cli: Cli) -> None:
         api.runs = {"backup-1": [run("backup-1")], "restore-2": [run("restore-2", "failed")]}
-        assert cli("runs").out.splitlines()[1].split()[:3] == ["restore-2", "restore", "failed"]
+        assert cli("runs").out.splitlines()[1].split()[:2] == ["restore-2", "failed"]
         assert [r["id"] for r in cli("runs", "--kind", "backup", "-o", "json").document["items"]] == ["backup-1"]
         assert [r["id"] for r in cli("runs", "--status", "failed", "-o", "json").document["items"]] == ["restore-2"]
 
     def test_without_an_id_the_newest_is_watched(self, api: FakeApi, cli: Cli) -> None:
         api.runs = {"backup-1": [run("backup-1")], "backup-2": stages("backup-2", backup_name="b")}
         assert "backup of b succeeded" in cli("watch").out
+
+    def test_a_backup_stands_for_its_newest_run(self, api: FakeApi, cli: Cli) -> None:
+        api.runs = {
+            "backup-1": [run("backup-1", backup_name="b")],
+            "verify-2": [run("verify-2", backup_name="b")],
+            "backup-3": [run("backup-3", backup_name="c")],
+        }
+        assert cli("watch", "b", "-o", "json").document["id"] == "verify-2"
+        done = cli("watch", "nope")
+        assert done.code == 4
+        assert "backup 'nope'" in done.err
+
+    def test_each_says_which_backup_which_schedule_and_why_it_failed(self, api: FakeApi, cli: Cli) -> None:
+        api.runs = {
+            "restore-1": [run("restore-1", "failed", backup_name="b", error="ImportFailedError")],
+            "backup-2": [run("backup-2", backup_name="b", schedule="nightly")],
+        }
+        heading, backed_up, restored = cli("runs").out.splitlines()
+        assert heading.split() == ["RUN", "STATUS", "STARTED", "TOOK", "BACKUP", "SCHEDULE", "ERROR"]
+        assert backed_up.split()[-2:] == ["b", "nightly"]
+        assert restored.split()[-2:] == ["b", "ImportFailedError"]
+
+    def test_a_repair_is_told_as_one(self, api: FakeApi, cli: Cli) -> None:
+        api.backups = {"b": backup("b")}
+        api.outcomes["verify"] = {"request": {"backup_name": "b", "repair": True}}
+        assert "repair of b succeeded" in cli("repair", "b", "--wait").out
+        assert "verify of b" not in cli("repair", "b", "--wait").out
 
     def test_each_change_is_a_json_line(self, api: FakeApi, cli: Cli) -> None:
         steps = stages("backup-1")

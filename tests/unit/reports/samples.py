@@ -53,10 +53,15 @@ def failure(name: str, error: str = "SourceChangedError", message: str = "it cha
     return CollectionFailure(name=CollectionName(database="db", name=name), error=error, message=message)
 
 
-def restored(name: str, rows: int = 0, warnings: tuple[str, ...] = ()) -> RestoredCollection:
+def restored(
+    name: str, rows: int = 0, warnings: tuple[str, ...] = (), imported: int | None = None
+) -> RestoredCollection:
     """Return a collection that was restored with a suffix."""
     source, target = (CollectionName(database="db", name=text) for text in (name, f"{name}_new"))
-    return RestoredCollection(source=source, target=target, status="restored", row_count=rows, warnings=warnings)
+    return RestoredCollection(
+        source=source, target=target, status="restored", row_count=rows, warnings=warnings,
+        imported_row_count=rows if imported is None else imported,
+    )  # fmt: skip
 
 
 def not_restored(name: str, error: str, message: str) -> RestoredCollection:

@@ -13,7 +13,7 @@ from tests.unit.reports.samples import EXECUTION, not_restored, restore_report, 
 def test_says_what_became_of_each_collection_failed_ones_first() -> None:
     collections = [
         restored("a", 10, ("an alias stays elsewhere",)),
-        restored("b", 2_000),
+        restored("b", 2_000, imported=2_227),
         not_restored("c", "LoadFailedError", "no memory"),
     ]
     report = restore_report(collections, status="partial", warnings=("the version is not in the matrix",))
@@ -21,7 +21,7 @@ def test_says_what_became_of_each_collection_failed_ones_first() -> None:
     page = Page(render_restore_report(report, EXECUTION))
 
     assert page.texts["h1"] == ["nightly partial"]
-    assert page.texts["dd"] == ["2,010", "2of 3 collections", "1", "1 h 0 min"]
+    assert page.texts["dd"] == ["2,010227 more in segments: deleted or too new", "2of 3 collections", "1", "1 h 0 min"]
     assert page.texts["h2"][:2] == ["1 collection was not restored", "2 warnings"]
     assert page.texts["li"] == [
         f"db.c_new: LoadFailedError\n{LoadFailedError.__doc__}\nno memory",
@@ -29,11 +29,11 @@ def test_says_what_became_of_each_collection_failed_ones_first() -> None:
         "db.a_new: an alias stays elsewhere",
     ]
     assert page.tables[1].rows == [
-        ["In the backup", "Restored as", "Status", "Rows", "Warnings"],
-        ["db.c", "db.c_new", "failed", "0", "0"],
-        ["db.b", "db.b_new", "restored", "2,000", "0"],
-        ["db.a", "db.a_new", "restored", "10", "1"],
-        ["All 3", "", "", "2,010", ""],
+        ["In the backup", "Restored as", "Status", "Rows", "In segments", "Warnings"],
+        ["db.c", "db.c_new", "failed", "0", "0", "0"],
+        ["db.b", "db.b_new", "restored", "2,000", "2,227", "0"],
+        ["db.a", "db.a_new", "restored", "10", "10", "1"],
+        ["All 3", "", "", "2,010", "2,237", ""],
     ]
     assert page.texts["text"] == ["db.b_new", "2,000", "db.a_new", "10"]
 
@@ -64,7 +64,7 @@ def test_ten_thousand_collections_make_a_page_that_a_telephone_can_show() -> Non
     page = Page(body)
     assert len(body) < 1024**2
     assert len(page.tables[1].rows) == 1 + 1000 + 2
-    assert page.tables[1].rows[1001] == ["9,000 more", "", "", "40,495,500", ""]
+    assert page.tables[1].rows[1001] == ["9,000 more", "", "", "40,495,500", "40,495,500", ""]
     assert page.texts["h2"][0] == "10,000 warnings"
     assert page.tags["li"] == 1000
 

@@ -62,11 +62,33 @@ def test_partial_and_failed_runs_are_told_apart() -> None:
     assert len(names(states, limit=100, status="partial")) == 20
 
 
-def test_only_failed_runs_cost_a_call_each() -> None:
+def test_each_run_on_a_page_costs_one_call() -> None:
     states = states_with(["backup"] * 100)
-    states.add("backup", "broken", FIRST, "FAILED", "BackupFailedError")
-    list_runs(machines(states), limit=100)
-    assert states.described <= 1
+    list_runs(machines(states), limit=20)
+    assert states.described == 20
+
+
+def test_each_run_says_which_backup_and_schedule_and_why_it_failed() -> None:
+    states = FakeMachines()
+    inputs = {
+        "backup": ('{"backup_name": "b", "schedule": {"name": "nightly"}}', "b", "nightly"),
+        "restore": ('{"backup_name": "b", "suffix": "_x"}', "b", None),
+        "verify": ('{"backup_name": "b"}', "b", None),
+        "prune": ('{"backup_names": ["b"]}', "b", None),
+    }
+    for number, (kind, (text, _, _)) in enumerate(inputs.items()):
+        states.add(kind, "e", FIRST + timedelta(seconds=number), "FAILED", "ImportFailedError", text)
+    found = {run.kind: (run.backup_name, run.schedule) for run in list_runs(machines(states), limit=9).items}
+    assert found == {kind: told[1:] for kind, told in inputs.items()}
+    assert {run.error for run in list_runs(machines(states), limit=9).items} == {"ImportFailedError"}
+
+
+@pytest.mark.parametrize("text", ["[]", "3", "{", '{"schedule": 3, "backup_names": 3}', '{"backup_names": [1, 2]}'])
+def test_an_input_that_says_nothing_hides_no_run(text: str) -> None:
+    states = FakeMachines()
+    for number, kind in enumerate(("backup", "prune", "verify")):
+        states.add(kind, "e", FIRST + timedelta(seconds=number), given=text)
+    assert len(list_runs(machines(states), limit=9).items) == 3
 
 
 @pytest.mark.parametrize("token", ["x", "bnVsbA==", "ä"])

@@ -36,7 +36,7 @@ def backup(output: Output, item: Backup) -> RenderableType:
                 ("created", f"{formats.moment(item.created_at)} ({formats.distance(item.created_at)})"),
                 ("finished", formats.moment(item.finished_at)),
                 ("as of", _as_of(item)),
-                ("holds", rows if item.meta_only else f"{rows}, {_objects(item.object_count, item.size_bytes)}"),
+                ("contains", rows if item.meta_only else f"{rows}, {_objects(item.object_count, item.size_bytes)}"),
                 ("Milvus", item.milvus_version),
                 ("made by", item.origin),
                 ("run", item.run or ""),
@@ -64,18 +64,22 @@ def backup(output: Output, item: Backup) -> RenderableType:
     return Group(*parts)
 
 
-def _collections(output: Output, item: Backup) -> Table:
-    made = tables.table(output, "collection", ">rows", ">live rows", ">segments", ">objects", ">size")
-    for collection in item.collections:
-        made.add_row(
-            Text(f"{collection.database}.{collection.name}"),
-            formats.count(collection.row_count),
-            formats.count(collection.live_row_count),
-            formats.count(collection.segment_count),
-            formats.count(collection.object_count),
-            formats.size(collection.size_bytes),
-        )
-    return made
+def _collections(output: Output, item: Backup) -> RenderableType:
+    return tables.listed(
+        output,
+        ("collection", ">rows", ">live rows", ">segments", ">objects", ">size"),
+        (
+            (
+                f"{collection.database}.{collection.name}",
+                formats.count(collection.row_count),
+                formats.count(collection.live_row_count),
+                formats.count(collection.segment_count),
+                formats.count(collection.object_count),
+                formats.size(collection.size_bytes),
+            )
+            for collection in item.collections
+        ),
+    )
 
 
 def _as_of(item: Backup) -> str:

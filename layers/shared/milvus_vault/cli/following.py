@@ -1,8 +1,9 @@
 """Following a run to its end, and what is said then."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
+from typing import Any
 
 import typer
 from rich.live import Live
@@ -37,7 +38,7 @@ def start_or_follow(
         return
     of_name = " of [bold]{name}[/]" if name else ""
     output.say("[green]✓[/] {what}" + of_name + " started, run {run}", what=what, name=name, run=started.id)
-    output.say("[dim]How it ends tells[/] milvus-vault watch {run}", is_whole=True, run=started.id)
+    output.say("[dim]Whether it succeeds is told by[/] milvus-vault watch {run}", is_whole=True, run=started.id)
 
 
 def follow(session: Session, run_id: str, timeout_seconds: float = 0, *, each_as_json: bool = False) -> Run:
@@ -142,6 +143,8 @@ def _tell_outcome(output: Output, run: Run) -> None:
     output.say(mark + " {what}" + of_name + " {how}", what=kind_of(run), name=run.backup_name, how=how)
     output.say("  [dim]run {run}[/]", run=run.id)
     result = run.result or {}
+    if missing := _rows_left_out(result):
+        output.say("  {missing}", missing=missing)
     for warning in run.warnings or result.get("warnings", ()):
         output.say("  [yellow]![/] {warning}", warning=warning)
     for mended in result.get("mended", ()):
@@ -152,6 +155,15 @@ def _tell_outcome(output: Output, run: Run) -> None:
         if item.status == "failed":
             name = f"{item.database}.{item.name}"
             output.say("  {name}: {error}: {message}", name=name, error=item.error, message=item.message)
+
+
+def _rows_left_out(result: Mapping[str, Any]) -> str:
+    """Return why a restore brought fewer rows than its backup has in segments; empty where it did not."""
+    imported, rows = result.get("imported_row_count"), result.get("row_count")
+    if not (isinstance(imported, int) and isinstance(rows, int) and imported > rows > 0):
+        return ""
+    left_out = formats.number_of(imported - rows, "row")
+    return f"{left_out} of the {formats.count(imported)} in its segments had been deleted, or came after its moment"
 
 
 def _numbers(run: Run) -> str:

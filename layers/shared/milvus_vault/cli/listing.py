@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable
 
 from pydantic import BaseModel
-from rich.table import Table
+from rich.console import RenderableType
 
 from milvus_vault.cli.session import Output
 
@@ -12,7 +12,7 @@ def show_list[Item: BaseModel](
     output: Output,
     items: Iterable[Item],
     limit: int,
-    table: Callable[[Output, Iterable[Item]], Table],
+    table: Callable[[Output, Iterable[Item]], RenderableType],
     if_none: str,
 ) -> None:
     """Write a list as table or document.

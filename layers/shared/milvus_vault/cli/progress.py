@@ -1,6 +1,6 @@
 """A run that goes on: bars on a terminal, lines in a file."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from datetime import UTC, datetime
 
 from rich.console import Group, RenderableType
@@ -29,7 +29,8 @@ class RunBars:
         )
         self._bars = Progress(*columns)
         self._tasks = {
-            name: self._bars.add_task(name, total=None, done="", more="") for name in ("collections", "objects", "data")
+            name: self._bars.add_task(name, total=None, done="", more="")
+            for name in ("collections", "objects", "data", "import")
         }
         self._run: Run | None = None
 
@@ -37,13 +38,17 @@ class RunBars:
         """Show what is known now."""
         self._run = run
         now = run.progress
-        is_copying = now.bytes_done != now.bytes_total
-        left = f"{formats.duration(now.eta_seconds)} left" if now.eta_seconds and is_copying else ""
+        left = f"{formats.duration(now.eta_seconds)} left" if now.eta_seconds else ""
+        more = "  ".join(text for text in (formats.rate(now.bytes_per_second), left) if text)
         self._set("collections", now.collections_done, now.collections_total, formats.count)
         self._set("objects", now.objects_done, now.objects_total, formats.count)
-        rate = formats.rate(now.bytes_per_second) if is_copying else ""
-        more = "  ".join(text for text in (rate, left) if text)
         self._set("data", now.bytes_done, now.bytes_total, formats.size, more)
+        percent = now.import_percent
+        self._set("import", int(percent or 0), None if percent is None else 100, lambda n: f"{n}%", left)
+        # Bars that are full say that all is done, and of a restore the longest part comes after its copy.
+        is_copied = run.kind == "restore" and is_past_copy(run)
+        for name, is_shown in (("objects", not is_copied), ("data", not is_copied), ("import", percent is not None)):
+            self._bars.update(self._tasks[name], visible=is_shown)
 
     def _set(self, name: str, done: int, total: int | None, text: Callable[[int | None], str], more: str = "") -> None:
         shown = f"{text(done)} of {text(total)}" if total is not None else ""
@@ -61,8 +66,14 @@ class RunBars:
         # What has ended is told by its outcome; a check or a prune has no collections.
         if run.status == "running":
             parts.append(self._bars)
-        parts.append(_collections(run.collections))
+        parts.append(_collections(run))
         return Group(*parts)
+
+
+def is_past_copy(run: Run) -> bool:
+    """Return whether nothing is left to copy: then the numbers of the copy say nothing of what goes on."""
+    now = run.progress
+    return now.bytes_total is not None and now.bytes_done == now.bytes_total
 
 
 def kind_of(run: Run) -> str:
@@ -84,19 +95,25 @@ def headline(run: Run) -> Text:
     )
 
 
-def _collections(items: Iterable[RunCollection]) -> Table:
+def _collections(run: Run) -> Table:
     grid = Table.grid(padding=(0, 2))
-    looked_at = [item for item in items if item.status in {"running", "failed"}]
+    told = list(run.collections)
+    looked_at = [item for item in told if item.status in {"running", "failed"}]
     for item in looked_at[:_SHOWN_COLLECTIONS]:
         name = f"  {item.database}.{item.name}" + (f" → {item.target}" if item.target else "")
-        told = Text(item.error, style="red") if item.status == "failed" else Text(_share(item))
-        grid.add_row(Text(name), tables.word(item.status), told)
-    if len(looked_at) > _SHOWN_COLLECTIONS:
-        grid.add_row(Text(f"  and {len(looked_at) - _SHOWN_COLLECTIONS} more", style="dim"), "", "")
+        told_of = Text(item.error, style="red") if item.status == "failed" else Text(_share(item))
+        grid.add_row(Text(name), tables.word(item.status), told_of)
+    # An answer has a hundred collections at most; of the others it says only how many there are.
+    untold = max((run.progress.collections_total or 0) - run.progress.collections_done - len(told), 0)
+    left = len(looked_at) - _SHOWN_COLLECTIONS
+    if left > 0:
+        grid.add_row(Text(f"  and {left + untold} more", style="dim"), "", "")
     return grid
 
 
 def _share(item: RunCollection) -> str:
+    if item.phase and item.phase != "copying":
+        return item.phase if item.import_percent is None else f"{item.phase} {item.import_percent:.0f}%"
     done, total = (item.bytes_done, item.bytes_total) if item.bytes_total else (item.objects_done, item.objects_total)
     if not total:
         return ""
@@ -119,7 +136,7 @@ class RunLines:
         new = []
         progress = run.progress
         told = (run.status, run.phase, progress.collections_done, progress.collections_total)
-        numbers = (progress.objects_done, progress.bytes_done)
+        numbers = (progress.objects_done, progress.bytes_done, int(progress.import_percent or 0))
         is_due = numbers != self._numbers and now_seconds - self._told_at >= _LINE_EVERY_SECONDS
         if told != self._told or is_due:
             self._told, self._told_at, self._numbers = told, now_seconds, numbers
@@ -137,11 +154,14 @@ def _line(run: Run) -> str:
     parts = [run.id, (run.phase or run.status).replace("_", " ") if run.status == "running" else run.status]
     if now.collections_total is not None:
         parts.append(f"{now.collections_done}/{now.collections_total} collections")
-    if now.objects_total is not None:
+    is_running = run.status == "running"
+    is_copied = run.kind == "restore" and is_running and is_past_copy(run)
+    if now.objects_total is not None and not is_copied:
         parts.append(f"{now.objects_done:,}/{now.objects_total:,} objects")
-    if now.bytes_total is not None:
+    if now.bytes_total is not None and not is_copied:
         parts.append(f"{formats.size(now.bytes_done)}/{formats.size(now.bytes_total)}")
-    if run.status == "running" and now.bytes_done != now.bytes_total:
+    if is_running:
+        parts.append("" if now.import_percent is None else f"import {now.import_percent:.0f}%")
         parts.append(formats.rate(now.bytes_per_second))
         parts.append(f"{formats.duration(now.eta_seconds)} left" if now.eta_seconds else "")
     return "  ".join(part for part in parts if part)

@@ -1,9 +1,10 @@
 """Lists as tables: with lines and colours on a terminal, as plain columns in a file."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from rich import box
-from rich.console import JustifyMethod
+from rich.console import Group, JustifyMethod, RenderableType
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
@@ -49,22 +50,39 @@ def table(output: Output, *headings: str) -> Table:
     return made
 
 
-def _filled(
-    output: Output, headings: Sequence[str], rows: Iterable[Sequence[str | Text]], less_needed: Sequence[str] = ()
-) -> Table:
+def listed(
+    output: Output, headings: Sequence[str], rows: Iterable[Sequence[str | Text]], *, in_title: int = 1
+) -> RenderableType:
     """Return a table without the columns in which no row has anything.
 
-    Where a terminal is too narrow, the columns of `less_needed` are left out, one after the other.
+    Where a terminal is too narrow for it, each row is a paragraph instead: its first columns, `in_title` of them, as a
+    title, and then the others by their headings. Nothing is left out, and nothing is cut off.
     """
-    kept = list(rows)
-    shown = [number for number in range(len(headings)) if any(str(row[number]) not in {"", "-"} for row in kept)]
-    made = _with_columns(output, headings, kept, shown)
-    for heading in less_needed:
-        if not output.text.is_terminal or _width(output, made) <= output.text.width:
-            break
-        shown = [number for number in shown if headings[number].removeprefix(">") != heading]
-        made = _with_columns(output, headings, kept, shown)
-    return made
+    kept = [[cell if isinstance(cell, Text) else Text(cell) for cell in row] for row in rows]
+    shown = [number for number in range(len(headings)) if any(_says_something(row[number]) for row in kept)]
+    made = table(output, *(headings[number] for number in shown))
+    for row in kept:
+        made.add_row(*(row[number] for number in shown))
+    if not output.text.is_terminal or _width(output, made) <= output.text.width:
+        return made
+    title, rest = shown[:in_title], shown[in_title:]
+    return Group(*(part for row in kept for part in _paragraph(headings, row, title, rest)))
+
+
+def _paragraph(
+    headings: Sequence[str], row: Sequence[Text], title: Sequence[int], rest: Sequence[int]
+) -> Iterator[RenderableType]:
+    yield Text("  ").join(row[number] for number in title)
+    said = [
+        Text.assemble((f"{headings[number].removeprefix('>')} ", "dim"), row[number])
+        for number in rest
+        if _says_something(row[number])
+    ]
+    yield Padding(Text(", ").join(said), (0, 0, 0, 2))
+
+
+def _says_something(cell: Text) -> bool:
+    return cell.plain not in {"", "-"}
 
 
 def _width(output: Output, made: Table) -> int:
@@ -73,20 +91,10 @@ def _width(output: Output, made: Table) -> int:
     return console.measure(made, options=console.options.update(width=_ENOUGH, max_width=_ENOUGH)).maximum
 
 
-def _with_columns(
-    output: Output, headings: Sequence[str], rows: Iterable[Sequence[str | Text]], shown: Sequence[int]
-) -> Table:
-    made = table(output, *(headings[number] for number in shown))
-    for row in rows:
-        cells = (row[number] for number in shown)
-        made.add_row(*(cell if isinstance(cell, Text) else Text(cell) for cell in cells))
-    return made
-
-
-def backups(output: Output, items: Iterable[BackupSummary]) -> Table:
+def backups(output: Output, items: Iterable[BackupSummary]) -> RenderableType:
     """Return a table of backups."""
     headings = ("name", "status", "created", ">collections", ">rows", ">size", "schedule", "expires", "hold")
-    return _filled(
+    return listed(
         output,
         headings,
         (
@@ -103,33 +111,35 @@ def backups(output: Output, items: Iterable[BackupSummary]) -> Table:
             )
             for item in items
         ),
-        less_needed=("collections", "schedule", "rows", "expires", "created"),
+        in_title=2,
     )
 
 
-def runs(output: Output, items: Iterable[RunSummary]) -> Table:
+def runs(output: Output, items: Iterable[RunSummary]) -> RenderableType:
     """Return a table of runs."""
-    return _filled(
+    return listed(
         output,
-        ("run", "kind", "status", "started", ">took"),
+        ("run", "status", "started", ">took", "backup", "schedule", "error"),
         (
             (
                 Text(item.id, style="bold"),
-                item.kind,
                 word(item.status),
                 formats.minute(item.started_at),
                 formats.duration((item.ended_at - item.started_at).total_seconds() if item.ended_at else None),
+                item.backup_name or "",
+                item.schedule or "",
+                Text(item.error, style="red"),
             )
             for item in items
         ),
-        less_needed=("kind", "took", "started"),
+        in_title=2,
     )
 
 
-def schedules(output: Output, items: Iterable[Schedule]) -> Table:
+def schedules(output: Output, items: Iterable[Schedule]) -> RenderableType:
     """Return a table of schedules."""
     headings = ("name", "when", "time zone", "keeps", "next run", "last success", "state")
-    return _filled(
+    return listed(
         output,
         headings,
         (
@@ -144,13 +154,12 @@ def schedules(output: Output, items: Iterable[Schedule]) -> Table:
             )
             for item in items
         ),
-        less_needed=("time zone", "last success", "keeps", "state"),
     )
 
 
-def collections(output: Output, items: Iterable[CollectionInfo]) -> Table:
+def collections(output: Output, items: Iterable[CollectionInfo]) -> RenderableType:
     """Return a table of collections in Milvus."""
-    return _filled(
+    return listed(
         output,
         ("collection", ">rows", ">segments", ">objects", ">size", "loaded"),
         (
@@ -164,7 +173,6 @@ def collections(output: Output, items: Iterable[CollectionInfo]) -> Table:
             )
             for item in items
         ),
-        less_needed=("segments", "loaded", "objects", "rows"),
     )
 
 

@@ -204,6 +204,8 @@ class ReportRestoreResult(Model):
     restored_count: int
     failed_count: int
     row_count: int
+    imported_row_count: int
+    """Rows in the segments of what was restored: more than came back where some were deleted or are too new."""
     content_checked: bool
     report_key: str
     warnings: tuple[str, ...] = ()

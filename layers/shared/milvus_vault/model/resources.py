@@ -189,6 +189,12 @@ class RunSummary(Model):
     status: RunStatus
     started_at: datetime
     ended_at: datetime | None = None
+    backup_name: str | None = None
+    """The backup that it makes, reads, checks or deletes; null for a prune by policies."""
+    schedule: str | None = None
+    """The schedule that asked for it."""
+    error: str = ""
+    """The error's name, once it has failed."""
 
 
 class RunCollection(Model):
@@ -199,6 +205,10 @@ class RunCollection(Model):
     status: Literal["waiting", "running", "done", "failed"]
     target: str | None = None
     """Restores: the full name that it gets."""
+    phase: str = ""
+    """Restores: what is done with it now, for example `importing`; empty where nothing is."""
+    import_percent: float | None = None
+    """Restores: how far Milvus says that its import is; null where it has not said."""
     objects_done: int = 0
     objects_total: int | None = None
     bytes_done: int = 0
@@ -218,17 +228,17 @@ class Progress(Model):
     bytes_done: int = 0
     bytes_total: int | None = None
     bytes_per_second: float | None = None
-    """Mean since copying began; null before."""
+    """Mean since copying began; null before, and when nothing is left to copy."""
+    import_percent: float | None = None
+    """Restores: how far Milvus says that the imports are, by rows; null where it has not said."""
     eta_seconds: float | None = None
-    """What is left at that rate; null where nothing can be said."""
+    """What is left of the copy at that rate, or else of the import at its own; null where nothing can be said."""
 
 
 class Run(RunSummary):
     """A run in full."""
 
     execution_arn: str
-    backup_name: str | None = None
-    schedule: str | None = None
     phase: str = ""
     """What it does now, for example `copying`; empty once it has ended."""
     progress: Progress = Field(default_factory=Progress)
@@ -239,7 +249,6 @@ class Run(RunSummary):
     result: dict[str, Any] | None = None
     """The output of the execution, where it succeeded. Of a prune, also its decisions, their outcomes, and what was
     swept, even where it failed."""
-    error: str = ""
     message: str = ""
     hint: str = ""
     warnings: tuple[str, ...] = ()

@@ -19,6 +19,9 @@ def render_restore_report(report: RestoreReport, execution_arn: str) -> bytes:
     restored = [collection for collection in report.collections if collection.status == "restored"]
     listed = sorted(restored, key=lambda collection: (-collection.row_count, str(collection.target)))
     rows = [*failed, *listed]
+    row_count = sum(collection.row_count for collection in restored)
+    imported = sum(collection.imported_row_count for collection in restored)
+    left_out = imported - row_count if row_count else 0
     chart = bar_chart("rows", ((str(c.target), c.row_count) for c in restored), count_text)
     return render(
         "restore.html.j2",
@@ -26,7 +29,9 @@ def render_restore_report(report: RestoreReport, execution_arn: str) -> bytes:
             "report": report,
             "execution_arn": execution_arn,
             "duration": report.finished_at - report.started_at,
-            "row_count": sum(collection.row_count for collection in restored),
+            "row_count": row_count,
+            "imported_row_count": imported,
+            "rows_note": f"{count_text(left_out)} more in segments: deleted or too new" if left_out > 0 else "",
             "restored_count": len(restored),
             "failed_count": len(failed),
             "charts": [chart] if chart else [],

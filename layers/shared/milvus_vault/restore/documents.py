@@ -19,6 +19,7 @@ from pydantic import Field, field_serializer
 
 from milvus_vault.model.base import Model
 from milvus_vault.model.collections import CollectionLayout, CollectionName, IndexDescription, KeyValue, LoadState
+from milvus_vault.model.names import attempt_of
 from milvus_vault.model.requests import RestoreRequest
 
 PLAN = "restore.json"
@@ -208,12 +209,29 @@ class JobsDone(Model):
     """How many rows each has imported, by its ID."""
 
 
+class ImportShare(Model):
+    """How far the import of one collection is."""
+
+    row_count: int
+    """Rows to import, by which it counts among the others."""
+    percent: float
+
+
 class ImportsMoved(Model):
-    """When an execution last saw any of its jobs get further."""
+    """When an execution last saw any of its jobs get further, and how far all are."""
 
     percent: int
-    """The sum over all jobs."""
+    """The sum over all jobs that are not done."""
     since: datetime
+    begun_at: datetime | None = None
+    """When they were looked at for the first time."""
+    shares: dict[int, ImportShare] = Field(default_factory=dict)
+    """By the collections' indexes."""
+
+    def overall_percent(self) -> float | None:
+        """Return how far all are, by their rows; None where nothing is known."""
+        rows = sum(share.row_count for share in self.shares.values())
+        return sum(share.row_count * share.percent for share in self.shares.values()) / rows if rows else None
 
 
 class Imported(Model):
@@ -264,6 +282,9 @@ class RestoredCollection(Model):
     as_of: datetime | None = None
     """What came back is what there was then, UTC; None where all that the backup holds did."""
     row_count: int = 0
+    imported_row_count: int = 0
+    """Rows in the segments that were imported: more than came back where rows were deleted, or are newer than what was
+    asked for."""
     aliases: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     error: str = ""
@@ -301,3 +322,8 @@ def cut_done_name(index: int) -> str:
 def target_name(index: int) -> str:
     """Return the name of a collection's target document."""
     return f"collections/{index}/target.json"
+
+
+def imports_name(execution_arn: str) -> str:
+    """Return the name of what an execution noted of its imports' progress."""
+    return f"importing/{attempt_of(execution_arn)}.json"

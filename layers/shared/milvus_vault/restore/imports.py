@@ -12,16 +12,17 @@ from milvus_vault.errors import (
     RowCountMismatchError,
 )
 from milvus_vault.model.collections import ImportJobState, ImportStatus
-from milvus_vault.model.names import attempt_of
 from milvus_vault.model.times import utc_minute
 from milvus_vault.ports import Importer, VectorDatabase
 from milvus_vault.restore.documents import (
     Imported,
     ImportJob,
+    ImportShare,
     ImportsMoved,
     JobsDone,
     RestorePlan,
     Target,
+    imports_name,
     target_name,
 )
 from milvus_vault.restore.journal import Journal, Progress
@@ -55,6 +56,7 @@ class _Look(NamedTuple):
     """The sum over all jobs."""
     since: datetime
     """When the first were started."""
+    row_count: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +144,7 @@ class Imports:
             is_done = True
         elif all(job.job_id in done for job in rows.jobs) and not deletes.has_all:
             submission.start_deletes(journal, index, entry, target)
-        return _Look(is_done, len(done), total, percent, rows.since or datetime.now(UTC))
+        return _Look(is_done, len(done), total, percent, rows.since or datetime.now(UTC), target.row_count)
 
     def _ask(
         self, journal: Journal, index: int, entry: Progress, target: Target, jobs: Sequence[ImportJob]
@@ -174,11 +176,14 @@ class Imports:
     def _check_moves(self, journal: Journal, looks: Mapping[int, _Look]) -> None:
         """Give up the collections that are not done once nothing at all has moved for long."""
         waiting = {index: look for index, look in looks.items() if not look.is_done}
-        name, now = f"importing/{attempt_of(self.execution_arn)}.json", datetime.now(UTC)
+        name, now = imports_name(self.execution_arn), datetime.now(UTC)
         percent = sum(look.percent for look in waiting.values())
         moved = self.run.find(name, ImportsMoved)
+        # Of a collection that is imported by now the next looks tell nothing any more.
+        shares = (moved.shares if moved else {}) | {index: _share(look) for index, look in looks.items()}
         if moved is None or moved.percent != percent:
-            self.run.write(name, ImportsMoved(percent=percent, since=now))
+            begun_at = moved.begun_at if moved else now
+            self.run.write(name, ImportsMoved(percent=percent, since=now, begun_at=begun_at, shares=shares))
         elif (now - moved.since).total_seconds() > STALLED_SECONDS:
             for index, look in waiting.items():
                 msg = f"the imports of {self.plan.targets[index]} are at {look.jobs_done} of {look.jobs_total} job(s)"
@@ -210,6 +215,11 @@ class Imports:
         if found > imported:
             msg = f"{target.name} has {found} row(s) in its segments, and {imported} were imported"
             raise RowCountMismatchError(msg, hint="Drop and create the collection, and start the restore again.")
+
+
+def _share(look: _Look) -> ImportShare:
+    percent = 100.0 if look.is_done else look.percent / max(look.jobs_total, 1)
+    return ImportShare(row_count=look.row_count, percent=percent)
 
 
 def _running(progress: Mapping[int, Progress]) -> list[int]:

@@ -60,6 +60,7 @@ def report_restore(run: Workspace, plan: RestorePlan, finished_at: datetime) -> 
                     status="restored",
                     as_of=as_datetime_or_none(target.cut),
                     row_count=finished.row_count,
+                    imported_row_count=target.row_count,
                     aliases=finished.aliases,
                     warnings=finished.warnings,
                 )

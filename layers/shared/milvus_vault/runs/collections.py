@@ -15,8 +15,12 @@ from milvus_vault.model.collections import CollectionName
 from milvus_vault.model.names import attempt_of
 from milvus_vault.model.resources import Progress, RunCollection
 from milvus_vault.restore import documents as restore
+from milvus_vault.restore.documents import ImportShare, ImportsMoved, imports_name
 from milvus_vault.restore.journal import Journal
+from milvus_vault.restore.journal import Progress as JournalEntry
 from milvus_vault.workspace import Workspace
+
+_ALL = 100.0
 
 type Status = Literal["waiting", "running", "done", "failed"]
 
@@ -31,6 +35,8 @@ class Followed:
     copying: CopyState | None
     read: Callable[[int, RunCollection], RunCollection]
     """Adds to a collection what its documents say."""
+    imports: ImportsMoved | None = None
+    """How far Milvus said that the imports are."""
 
     def collections(self, indexes: Iterable[int]) -> tuple[RunCollection, ...]:
         """Return some collections in full."""
@@ -60,10 +66,15 @@ class Followed:
     def progress(self, now: datetime) -> Progress:
         """Return how far the run is as a whole."""
         counted = Progress(collections_done=self.statuses.count("done"), collections_total=len(self.names))
+        if self.imports is not None:
+            update = {"import_percent": self.imports.overall_percent(), "eta_seconds": _import_eta(self.imports, now)}
+            counted = counted.model_copy(update=update)
         if self.copying is None:
             return counted
-        total, rate = self.copying.total, _rate(self.copying, now)
+        total = self.copying.total
         left = total.bytes_total - total.bytes_done
+        # A mean over what comes after the copy would say less and less.
+        rate = _rate(self.copying, now) if left > 0 else None
         return counted.model_copy(
             update={
                 "objects_done": total.objects_done,
@@ -71,7 +82,7 @@ class Followed:
                 "bytes_done": total.bytes_done,
                 "bytes_total": total.bytes_total,
                 "bytes_per_second": rate,
-                "eta_seconds": left / rate if rate and left > 0 else None,
+                "eta_seconds": left / rate if rate else counted.eta_seconds,
             }
         )
 
@@ -82,6 +93,16 @@ def _rate(copying: CopyState, now: datetime) -> float | None:
         return None
     seconds = (now - copying.planned_at).total_seconds()
     return copying.copied_bytes / seconds if seconds > 0 else None
+
+
+def _import_eta(imports: ImportsMoved, now: datetime) -> float | None:
+    """Return how long the imports still take if they go on as until they last moved."""
+    percent = imports.overall_percent()
+    if imports.begun_at is None or not percent or percent >= _ALL:
+        return None
+    took = (imports.since - imports.begun_at).total_seconds()
+    left = took * (_ALL - percent) / percent - (now - imports.since).total_seconds()
+    return left if left > 0 else None
 
 
 def follow_backup(run: Workspace, execution_arn: str) -> Followed | None:
@@ -122,6 +143,7 @@ def follow_restore(run: Workspace, execution_arn: str) -> Followed | None:
     journal = Journal(run)
     progress = journal.read()
     copying = copy_state(run, attempt_of(execution_arn))
+    imports = run.find(imports_name(execution_arn), ImportsMoved)
 
     def status(index: int) -> Status:
         entry = progress[index]
@@ -139,6 +161,8 @@ def follow_restore(run: Workspace, execution_arn: str) -> Followed | None:
             "name": target.source.name,
             "target": str(target.name),
         }
+        if collection.status == "running":
+            update |= _phase(progress[index], imports.shares.get(index) if imports else None)
         if collection.status == "done":
             update["row_count"] = journal.get(index, "finished", restore.Finished).row_count
         if collection.status == "failed":
@@ -147,7 +171,16 @@ def follow_restore(run: Workspace, execution_arn: str) -> Followed | None:
         return collection.model_copy(update=update)
 
     statuses = [status(index) for index in range(len(plan.targets))]
-    return Followed(plan.targets, plan.warnings, statuses, copying, read)
+    return Followed(plan.targets, plan.warnings, statuses, copying, read, imports)
+
+
+def _phase(entry: JournalEntry, share: ImportShare | None) -> dict[str, object]:
+    """Return what is done with a collection that is being restored, and how far its import is."""
+    if entry.is_imported:
+        return {"phase": "indexing and loading"}
+    if entry.has("importing"):
+        return {"phase": "importing", "import_percent": share.percent if share else None}
+    return {"phase": "creating" if entry.attempts else "copying"}
 
 
 def _indexes(run: Workspace, folder: str) -> frozenset[int]:

@@ -11,7 +11,7 @@ from milvus_vault.backup.prepare import default_name
 from milvus_vault.errors import InvalidRequestError, ObjectNotFoundError
 from milvus_vault.execution_records import find_execution_record
 from milvus_vault.model.executions import ExecutionDescription
-from milvus_vault.model.resources import Page, Progress, Run, RunCollection, RunKind
+from milvus_vault.model.resources import Page, Progress, Run, RunCollection, RunKind, RunSummary
 from milvus_vault.ports import ObjectStore
 from milvus_vault.restore.report import report_page_key
 from milvus_vault.retention.documents import PruneReport
@@ -78,33 +78,41 @@ class WorkingFiles:
         return report.model_dump(mode="json", include={"decisions", "outcomes", "swept"})
 
 
-def describe_run(machines: Machines, files: WorkingFiles, wanted: str, now: datetime) -> Run:
-    """Return a run in full. Raises `RunNotFoundError`."""
-    kind, _ = machines.execution_arn(wanted)
-    execution = machines.describe(wanted)
+def summary_of(kind: RunKind, execution: ExecutionDescription) -> RunSummary:
+    """Return what a list tells of a run."""
     status = run_status(execution.status, execution.error)
     request = _object(execution.input_json)
-    error, message, hint = _failure(execution, status)
-    followed = files.follow(kind, execution.arn)
-    backup = backup_name(kind, execution, request)
-    # A backup that failed has no report, but another one of its name may have.
-    has_report = status in {"succeeded", "partial"} or (kind == "restore" and status == "failed")
-    return Run(
+    return RunSummary(
         id=run_id(kind, execution.name),
         kind=kind,
         status=status,
         started_at=execution.started_at,
         ended_at=execution.ended_at,
+        backup_name=backup_name(kind, execution, request),
+        schedule=_schedule(request),
+        error=_failure(execution, status)[0],
+    )
+
+
+def describe_run(machines: Machines, files: WorkingFiles, wanted: str, now: datetime) -> Run:
+    """Return a run in full. Raises `RunNotFoundError`."""
+    kind, _ = machines.execution_arn(wanted)
+    execution = machines.describe(wanted)
+    summary = summary_of(kind, execution)
+    status, backup = summary.status, summary.backup_name
+    _, message, hint = _failure(execution, status)
+    followed = files.follow(kind, execution.arn)
+    # A backup that failed has no report, but another one of its name may have.
+    has_report = status in {"succeeded", "partial"} or (kind == "restore" and status == "failed")
+    return Run(
+        **dict(summary),
         execution_arn=execution.arn,
-        backup_name=backup,
-        schedule=(request.get("schedule") or {}).get("name"),
         phase=phase_of(kind, machines.states.last_state(execution.arn)) if status == "running" else "",
         progress=followed.progress(execution.ended_at or now) if followed else Progress(),
         collections=followed.first(FIRST_COLLECTIONS) if followed else (),
         warnings=followed.warnings if followed else (),
-        request=request,
+        request=_object(execution.input_json),
         result=_result(files, kind, execution, status),
-        error=error,
         message=message,
         hint=hint,
         report_url=files.report_link(kind, execution.arn, backup) if has_report else None,
@@ -135,11 +143,19 @@ def _index(token: str) -> int:
 
 
 def backup_name(kind: RunKind, execution: ExecutionDescription, request: dict[str, Any]) -> str | None:
-    """Return the name of the backup that a run makes or reads; None for one that deletes."""
+    """Return the name of the backup that a run makes, reads, checks or deletes; None for a prune by policies."""
     given = request.get("backup_name")
+    if kind == "prune" and isinstance(named := request.get("backup_names"), list) and len(named) == 1:
+        given = named[0]
     if kind == "backup" and not given:
         return default_name(execution.started_at, execution.arn)
     return str(given) if given else None
+
+
+def _schedule(request: dict[str, Any]) -> str | None:
+    tag = request.get("schedule")
+    name = tag.get("name") if isinstance(tag, dict) else None
+    return str(name) if name else None
 
 
 def _result(files: WorkingFiles, kind: RunKind, execution: ExecutionDescription, status: str) -> dict[str, Any] | None:

@@ -18,11 +18,12 @@ from milvus_vault.errors import InvalidRequestError
 from milvus_vault.model.base import Model
 from milvus_vault.model.executions import ExecutionSummary
 from milvus_vault.model.resources import Page, RunKind, RunStatus, RunSummary
-from milvus_vault.runs.machines import FILTERS, Machines, run_id, run_status
+from milvus_vault.runs.describing import summary_of
+from milvus_vault.runs.machines import FILTERS, Machines
 
 _PAGE = 100
 
-# Failed executions that one request looks at, to tell partial ones: each costs a call, and an answer has 29 s.
+# Executions that one request looks at: each costs a call, and an answer has 29 s.
 _MAX_LOOKED_AT = 200
 _CONCURRENT_CALLS = 8
 
@@ -102,23 +103,9 @@ def _behind(executions: Sequence[ExecutionSummary], after: ExecutionSummary | No
 
 
 def _summaries(machines: Machines, found: Sequence[_Found]) -> list[RunSummary]:
-    """Return the executions as runs. The list of Step Functions does not tell under which error one failed."""
+    """Return the executions as runs. The list of Step Functions tells neither their input nor why one failed."""
     with ThreadPoolExecutor(_CONCURRENT_CALLS) as pool:
-        errors = list(pool.map(lambda item: _error(machines, item.execution), found))
-    return [
-        RunSummary(
-            id=run_id(item.kind, item.execution.name),
-            kind=item.kind,
-            status=run_status(item.execution.status, error),
-            started_at=item.execution.started_at,
-            ended_at=item.execution.ended_at,
-        )
-        for item, error in zip(found, errors, strict=True)
-    ]
-
-
-def _error(machines: Machines, execution: ExecutionSummary) -> str:
-    return machines.states.describe(execution.arn).error if execution.status == "FAILED" else ""
+        return list(pool.map(lambda item: summary_of(item.kind, machines.states.describe(item.execution.arn)), found))
 
 
 def _write_token(positions: dict[str, _Position]) -> str:

@@ -10,6 +10,8 @@ from milvus_vault.cli.options import Limit, NameArgument, NameOption, Timeout, b
 from milvus_vault.cli.session import Session, session_of
 from milvus_vault.errors import BackupNotFoundError, RunNotFoundError
 
+_PAGE, _LOOKED_AT = 50, 500
+
 
 def runs(
     context: typer.Context,
@@ -38,7 +40,12 @@ def runs(
 def watch(
     context: typer.Context,
     run_id: Annotated[
-        str, typer.Argument(metavar="RUN", help="ID of the run. Default: the newest.", show_default=False)
+        str,
+        typer.Argument(
+            metavar="RUN",
+            help="ID of the run; or a backup, for its newest. Default: the newest.",
+            show_default=False,
+        ),
     ] = "",
     timeout: Timeout = 0,
 ) -> None:
@@ -52,14 +59,20 @@ def watch(
     from milvus_vault.cli.following import finish, follow
 
     session = session_of(context)
-    chosen = run_id or _newest(session)
+    # Names of backups have no dash, IDs of runs always have.
+    chosen = run_id if "-" in run_id else _newest(session, run_id)
     run = follow(session, chosen, timeout, each_as_json=True)
     finish(session.output, run, is_document_written=True)
 
 
-def _newest(session: Session) -> str:
-    for run in session.vault().list_runs(page_size=1):
-        return run.id
+def _newest(session: Session, name: str) -> str:
+    """Return the newest run, of a backup where one is named. Raises RunNotFoundError."""
+    for run in itertools.islice(session.vault().list_runs(page_size=_PAGE if name else 1), _LOOKED_AT):
+        if name in {"", run.backup_name}:
+            return run.id
+    if name:
+        msg = f"none of the last {_LOOKED_AT} runs was of backup '{name}'"
+        raise RunNotFoundError(msg, hint="'milvus-vault runs' lists the runs.")
     msg = "there is no run yet"
     raise RunNotFoundError(msg, hint="Start one: milvus-vault create -n NAME --wait")
 

@@ -1,0 +1,77 @@
+"""At the width of a small terminal nothing is left out and nothing is cut off."""
+
+import io
+
+import pytest
+
+from milvus_vault.cli import details, tables
+from milvus_vault.cli.session import HarmlessConsole, Output
+from milvus_vault.model.resources import BackupSummary, CollectionInfo, RunSummary
+from tests.support.fake_api import BEGAN, backup, run
+
+NAME = "backup_2026_11_28_03_00_00_1a2b"
+RUN = "restore-6d7fd0b8-5f1c-4a51-9b2e-2f6f6c4fcb6a"
+
+
+def screen(width: int, show: object) -> str:
+    """Return what a terminal of a width shows."""
+    output = Output()
+    written = io.StringIO()
+    output.text = HarmlessConsole(file=written, width=width, force_terminal=True, color_system=None, highlight=False)
+    assert callable(show)
+    output.show(show(output))
+    return written.getvalue()
+
+
+def backups(output: Output) -> object:
+    items = [
+        BackupSummary.model_validate(
+            backup(NAME, schedule="nightly_of_the_shop", expires_at=BEGAN, is_held=True).model_dump(
+                include=set(BackupSummary.model_fields)
+            )
+        )
+    ]
+    return tables.backups(output, items)
+
+
+def runs(output: Output) -> object:
+    found = run(RUN, "failed", backup_name=NAME, schedule="nightly", error="RowCountMismatchError")
+    return tables.runs(output, [RunSummary.model_validate(found.model_dump(include=set(RunSummary.model_fields)))])
+
+
+def collections(output: Output) -> object:
+    info = CollectionInfo(
+        database="warehouse_of_the_north", name="measurements_by_hour_and_sensor", row_count=50_000,
+        size_bytes=42_000_000,
+        object_count=612, segment_count=6, is_loaded=True,
+    )  # fmt: skip
+    return tables.collections(output, [info])
+
+
+@pytest.mark.parametrize("width", [40, 50, 80, 100, 200])
+@pytest.mark.parametrize(
+    ("show", "shown"),
+    [
+        (backups, [NAME, "complete", "2026-03-01", "50,000", "40.1 MiB", "nightly_of_the_shop", "ago", "held"]),
+        (runs, [RUN, "failed", "2026-03-01", "12 s", NAME, "nightly", "RowCountMismatchError"]),
+        (collections, ["warehouse_of_the_north.measurements_by_hour_and_sensor", "50,000", "612", "40.1 MiB", "yes"]),
+    ],
+)
+def test_everything_is_there_at_any_width(width: int, show: object, shown: list[str]) -> None:
+    text = screen(width, show)
+    for part in shown:
+        # A word that is longer than the screen goes on in the next line.
+        assert part in " ".join(text.split()) or part in "".join(line.strip() for line in text.splitlines()), text
+    assert "…" not in text
+    assert max(len(line.rstrip()) for line in text.splitlines()) <= width
+
+
+def test_what_fits_is_a_table() -> None:
+    assert screen(200, backups).split()[:3] == ["NAME", "STATUS", "CREATED"]
+
+
+def test_a_backup_in_full_is_whole_at_80_columns() -> None:
+    text = screen(80, lambda output: details.backup(output, backup(NAME, schedule="nightly")))
+    assert "…" not in text
+    for part in ("49,857", "612", "50,000", "default.articles"):
+        assert part in text

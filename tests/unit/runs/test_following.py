@@ -1,0 +1,55 @@
+"""How far a restore is: never a number that is done while the work is not."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from milvus_vault.copying.documents import CopyProgress
+from milvus_vault.copying.progress import CopyState
+from milvus_vault.model.collections import CollectionName
+from milvus_vault.restore.documents import ImportShare, ImportsMoved
+from milvus_vault.runs.collections import Followed
+
+NOW = datetime(2026, 11, 28, 3, tzinfo=UTC)
+NAMES = (CollectionName(database="db", name="a"), CollectionName(database="db", name="b"))
+
+
+def followed(copied: int, imports: ImportsMoved | None = None, seconds: int = 10) -> Followed:
+    """Return a restore of two collections, of whose 1,000 bytes some were copied in so many seconds."""
+    total = CopyProgress(objects_done=copied // 100, objects_total=10, bytes_done=copied, bytes_total=1000)
+    copying = CopyState(total, copied, NOW - timedelta(seconds=seconds))
+    return Followed(NAMES, (), ("running", "running"), copying, lambda _, collection: collection, imports)
+
+
+def moved(percents: tuple[float, float], *, took: int = 60, ago: int = 0) -> ImportsMoved:
+    """Return imports of 100 and of 900 rows that came so far in so many seconds."""
+    since = NOW - timedelta(seconds=ago)
+    return ImportsMoved(
+        percent=1,
+        since=since,
+        begun_at=since - timedelta(seconds=took),
+        shares={i: ImportShare(row_count=rows, percent=percents[i]) for i, rows in enumerate((100, 900))},
+    )
+
+
+def test_while_it_copies_rate_and_time_are_those_of_the_copy() -> None:
+    progress = followed(400).progress(NOW)
+    assert (progress.bytes_per_second, progress.eta_seconds, progress.import_percent) == (40, 15, None)
+
+
+@pytest.mark.parametrize("seconds", [10, 100, 1000])
+def test_once_all_is_copied_there_is_no_rate_that_falls(seconds: int) -> None:
+    progress = followed(1000, seconds=seconds).progress(NOW)
+    assert (progress.bytes_per_second, progress.eta_seconds, progress.import_percent) == (None, None, None)
+
+
+def test_imports_count_by_their_rows_and_tell_how_long_they_still_take() -> None:
+    progress = followed(1000, moved((100, 0))).progress(NOW)
+    assert (progress.import_percent, progress.eta_seconds) == (10, 540)
+    later = followed(1000, moved((100, 0), ago=40)).progress(NOW)
+    assert (later.import_percent, later.eta_seconds) == (10, 500)
+
+
+@pytest.mark.parametrize("imports", [moved((0, 0)), moved((100, 100)), moved((100, 0), ago=9000)])
+def test_where_nothing_can_be_said_nothing_is(imports: ImportsMoved) -> None:
+    assert followed(1000, imports).progress(NOW).eta_seconds is None
