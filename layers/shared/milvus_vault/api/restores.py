@@ -8,10 +8,24 @@ from milvus_vault.api.backups import backup_exists, no_backup
 from milvus_vault.api.endpoints import Caller, Paging, Routes
 from milvus_vault.api.runs import get_run
 from milvus_vault.api.services import Services
-from milvus_vault.errors import BackupNotFoundError, IdempotencyConflictError, RunNotFoundError
+from milvus_vault.errors import (
+    BackupDamagedError,
+    BackupFormatError,
+    BackupNotFoundError,
+    CollectionNotFoundError,
+    DatabaseNotFoundError,
+    EmptySelectionError,
+    IdempotencyConflictError,
+    NameConflictError,
+    RunNotFoundError,
+)
+from milvus_vault.model.collections import CollectionName
 from milvus_vault.model.requests import RestoreRequest
-from milvus_vault.model.resources import Page, Run, RunSummary, Started
+from milvus_vault.model.resources import Backup, Page, Run, RunSummary, Started
 from milvus_vault.model.words import Form
+from milvus_vault.restore.loading import check_replicas
+from milvus_vault.restore.naming import resolve_targets
+from milvus_vault.restore.partitions import check_partitions
 from milvus_vault.runs.listing import list_runs
 from milvus_vault.runs.starting import find_started, start
 
@@ -28,15 +42,36 @@ RestoreId = Annotated[
 ]
 
 
-@routes.post("/restores", errors=[BackupNotFoundError, IdempotencyConflictError])
+@routes.post(
+    "/restores",
+    errors=[
+        BackupNotFoundError,
+        BackupDamagedError,
+        BackupFormatError,
+        CollectionNotFoundError,
+        DatabaseNotFoundError,
+        EmptySelectionError,
+        NameConflictError,
+        IdempotencyConflictError,
+    ],
+)
 def post_restore(services: Services, body: RestoreRequest, caller: Caller) -> Started:
-    """Start a restore."""
+    """Start a restore. What the backup itself rules out is refused at once; what Milvus does, the run tells."""
     started = find_started(services.machines, "restore", body, caller.idempotency_key)
     if started is None:
         if not backup_exists(services, body.backup_name):
             raise no_backup(services, body.backup_name)
+        _check_names(services.catalogue.get(body.backup_name), body)
         started = start(services.machines, "restore", body, caller.idempotency_key)
     return Started(id=started.id, kind="restore", execution_arn=started.execution_arn, backup_name=body.backup_name)
+
+
+def _check_names(backup: Backup, request: RestoreRequest) -> None:
+    """Raise what PrepareRestore would raise of the names in a request, as the backup alone tells."""
+    names = [CollectionName(database=found.database, name=found.name) for found in backup.collections]
+    chosen = resolve_targets(request, names)
+    check_partitions(request.partitions, list(chosen))
+    check_replicas(request.replicas, list(chosen))
 
 
 @routes.get("/restores")

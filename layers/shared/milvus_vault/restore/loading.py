@@ -23,14 +23,18 @@ class Loading(NamedTuple):
     """None: Milvus' default group. One: all replicas there. More: one for each replica."""
 
 
+def check_replicas(wanted: int | Mapping[str, int] | None, chosen: Sequence[CollectionName]) -> None:
+    """Raise `InvalidRequestError` where replicas are wanted of a collection that is not restored."""
+    there = {str(name) for name in chosen} | {f"{name.database}.*" for name in chosen}
+    for name in wanted if isinstance(wanted, Mapping) else ():
+        if name not in there:
+            msg = f"`replicas` names {name}, which is not among the collections to restore"
+            raise InvalidRequestError(msg, hint=f"To be restored are: {_listed(map(str, chosen))}.")
+
+
 def check_loading(request: RestoreRequest, chosen: Sequence[ArchivedCollection]) -> None:
     """Raise `InvalidRequestError` where a mapping names collections or groups that the backup does not have."""
-    if isinstance(request.replicas, Mapping):
-        there = {str(c.name) for c in chosen} | {f"{c.name.database}.*" for c in chosen}
-        for name in request.replicas:
-            if name not in there:
-                msg = f"`replicas` names {name}, which is not among the collections to restore"
-                raise InvalidRequestError(msg, hint=f"To be restored are: {_listed(str(c.name) for c in chosen)}.")
+    check_replicas(request.replicas, [collection.name for collection in chosen])
     groups = {group for collection in chosen for group in collection.resource_groups}
     for group in request.resource_groups:
         if group not in groups | {ANY_GROUP}:
