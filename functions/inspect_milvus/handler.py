@@ -13,6 +13,7 @@ from milvus_vault.inspection.collections import Source
 from milvus_vault.inspection.estimate import estimate_backup
 from milvus_vault.model.base import Model
 from milvus_vault.model.messages import InspectMilvusRequest, InspectMilvusResult
+from milvus_vault.model.resources import Selection
 from milvus_vault.runtime import task
 from milvus_vault.settings import MilvusSettings, StorageSettings
 from milvus_vault.wiring import milvus_storage, open_garbage_collector
@@ -35,6 +36,13 @@ def _estimate(event: InspectMilvusRequest) -> Model:
     storage, milvus = StorageSettings.from_env(), MilvusSettings.from_env()
     with connect_milvus(milvus) as database:
         return estimate_backup(Source(database, S3ObjectStore.shared(), milvus_storage(storage)), event.backup)
+
+
+def _selection(event: InspectMilvusRequest) -> Model:
+    storage, milvus = StorageSettings.from_env(), MilvusSettings.from_env()
+    with connect_milvus(milvus) as database:
+        source = Source(database, S3ObjectStore.shared(), milvus_storage(storage))
+        return Selection(collection_count=len(source.select(event.backup.collections)))
 
 
 def _check(_: InspectMilvusRequest) -> Model:
@@ -65,4 +73,5 @@ _INSPECTIONS: Mapping[str, Callable[[InspectMilvusRequest], Model]] = {
     "collections": _collections,
     "check": _check,
     "estimate": _estimate,
+    "selection": _selection,
 }

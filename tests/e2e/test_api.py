@@ -230,13 +230,30 @@ def test_a_run_is_stopped_once(stack: LocalStack) -> None:
     assert_problem(send(stack, "DELETE", f"/runs/{started['id']}"), 409, "RunEndedError")
 
 
-def test_a_run_that_failed_tells_why(stack: LocalStack) -> None:
-    started = send(stack, "POST", "/backups", {"collections": ["default.nobody"]}).json
+def test_a_run_that_failed_tells_why(stack: LocalStack, backup: dict[str, Any]) -> None:
+    request = {"backup_name": backup["backup_name"], "collections": ["default.books"], "allow_version": True}
+    started = send(stack, "POST", "/restores", request).json
     run = ended(stack, started["id"])
-    assert (run["status"], run["error"]) == ("failed", "CollectionNotFoundError")
-    assert "default.nobody" in run["message"]
+    assert (run["status"], run["error"]) == ("failed", "CollectionExistsError")
+    assert "default.books" in run["message"]
     assert run["hint"]
-    assert run["id"] in {item["id"] for item in send(stack, "GET", "/runs?status=failed").json["items"]}
+    found = {item["id"]: item for item in send(stack, "GET", "/runs?status=failed").json["items"]}
+    assert (found[run["id"]]["backup_name"], found[run["id"]]["error"]) == (backup["backup_name"], run["error"])
+
+
+@pytest.mark.parametrize(
+    ("collections", "error"),
+    [(["default.nobody"], "CollectionNotFoundError"), (["nowhere.*"], "DatabaseNotFoundError")],
+)
+def test_collections_that_are_not_there_are_refused_at_once(
+    stack: LocalStack, collections: list[str], error: str
+) -> None:
+    assert_problem(send(stack, "POST", "/backups", {"collections": collections}), 404, error)
+
+
+def test_what_is_not_in_a_backup_is_refused_at_once(stack: LocalStack, backup: dict[str, Any]) -> None:
+    request = {"backup_name": backup["backup_name"], "collections": ["default.nobody"]}
+    assert_problem(send(stack, "POST", "/restores", request), 404, "CollectionNotFoundError")
 
 
 def test_a_hold_is_placed_and_lifted(stack: LocalStack, backup: dict[str, Any]) -> None:

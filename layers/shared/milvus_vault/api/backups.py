@@ -17,14 +17,20 @@ from milvus_vault.errors import (
     BackupHeldError,
     BackupInUseError,
     BackupNotFoundError,
+    CollectionNotFoundError,
+    DatabaseNotFoundError,
+    EmptySelectionError,
     IdempotencyConflictError,
     InvalidRequestError,
     ObjectNotFoundError,
+    VaultError,
 )
+from milvus_vault.model.messages import InspectMilvusRequest
 from milvus_vault.model.requests import BackupName, BackupRequest, PruneRequest, ScheduleName, VerifyRequest
 from milvus_vault.model.resources import Backup, BackupSummary, Hold, HoldState, Link, Page, Started
 from milvus_vault.model.times import utc_second
 from milvus_vault.runs.starting import find_started, start
+from milvus_vault.runtime import logger
 
 # A name may have a blank, and whether a gateway decodes the path is its own affair: no name has a percent sign.
 NameInPath = Annotated[BackupName, BeforeValidator(unquote)]
@@ -32,9 +38,12 @@ NameInPath = Annotated[BackupName, BeforeValidator(unquote)]
 routes = Routes("backups")
 
 
-@routes.post("/backups", errors=[BackupExistsError, IdempotencyConflictError])
+_NOTHING_SELECTED = (CollectionNotFoundError, DatabaseNotFoundError, EmptySelectionError)
+
+
+@routes.post("/backups", errors=[BackupExistsError, *_NOTHING_SELECTED, IdempotencyConflictError])
 def post_backup(services: Services, body: BackupRequest, caller: Caller) -> Started:
-    """Start a backup."""
+    """Start a backup. A name that is taken and collections that are not there are refused at once."""
     if body.schedule is not None:
         msg = "the body is not valid: schedule: only schedules set it"
         raise InvalidRequestError(msg, hint="Leave it out; `PUT /schedules/{name}` makes a schedule.")
@@ -46,6 +55,7 @@ def post_backup(services: Services, body: BackupRequest, caller: Caller) -> Star
             raise BackupExistsError(
                 msg, hint="Choose another `backup_name`, or leave it out and get one of date and time."
             )
+        _check_selection(services, body)
         started = start(services.machines, "backup", body, caller.idempotency_key)
     return Started(
         id=started.id,
@@ -53,6 +63,19 @@ def post_backup(services: Services, body: BackupRequest, caller: Caller) -> Star
         execution_arn=started.execution_arn,
         backup_name=body.backup_name or default_name(started.started_at, started.execution_arn),
     )
+
+
+def _check_selection(services: Services, request: BackupRequest) -> None:
+    """Refuse collections that Milvus does not have."""
+    if request.collections is None:
+        return
+    try:
+        services.inspector.inspect(InspectMilvusRequest(inspection="selection", backup=request))
+    except _NOTHING_SELECTED:
+        raise
+    except VaultError as err:
+        # Whatever else keeps Milvus from being asked now, the run tries for longer, and tells.
+        logger.info("selection not checked", error_name=type(err).__name__, error_message=err.message)
 
 
 class BackupFilter(Paging):

@@ -214,18 +214,18 @@ class ReportRestoreResult(Model):
 class InspectMilvusRequest(Model):
     """Input of InspectMilvus, which the API's function invokes."""
 
-    inspection: Literal["collections", "check", "estimate"]
+    inspection: Literal["collections", "check", "estimate", "selection"]
     limit: int = 20
     token: str | None = None
     database: str | None = None
     """Of `collections`, as the next."""
     sizes: bool = False
     backup: BackupRequest = Field(default_factory=BackupRequest)
-    """Of `estimate`."""
+    """Of `estimate` and `selection`."""
 
 
 class InspectMilvusResult(Model):
-    """What was found: a page of `CollectionInfo`, a `CheckReport` or an `Estimate`."""
+    """What was found: a page of `CollectionInfo`, a `CheckReport`, an `Estimate` or a `Selection`."""
 
     found: dict[str, Any]
 

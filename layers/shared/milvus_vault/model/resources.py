@@ -340,6 +340,12 @@ class CheckReport(Model):
     checks: tuple[CheckItem, ...]
 
 
+class Selection(Model):
+    """What a selection means in Milvus now."""
+
+    collection_count: int
+
+
 class EstimateRequest(Model):
     """What a backup would take: `POST /estimate`."""
 

@@ -1,0 +1,76 @@
+"""A backup that cannot work is refused before it is started, as far as that can be known in a moment."""
+
+from datetime import UTC, datetime
+from typing import Any, cast
+
+import pytest
+
+from milvus_vault.api.backups import post_backup
+from milvus_vault.api.endpoints import Caller
+from milvus_vault.api.services import Services
+from milvus_vault.catalogue import Catalogue
+from milvus_vault.errors import (
+    CollectionNotFoundError,
+    DatabaseNotFoundError,
+    EmptySelectionError,
+    MilvusUnavailableError,
+    ServiceUnavailableError,
+    VaultError,
+)
+from milvus_vault.model.messages import InspectMilvusRequest
+from milvus_vault.model.requests import BackupRequest
+from tests.support.fake_machines import FakeMachines, machines
+from tests.support.memory_store import InMemoryObjectStore
+from tests.unit.archive.samples import BUCKET, PREFIX
+
+NOW = datetime(2026, 11, 28, tzinfo=UTC)
+
+
+class Milvus:
+    """The port `Inspector`: a Milvus that answers with an error, or that it has what is asked for."""
+
+    def __init__(self, error: VaultError | None = None) -> None:
+        self.error = error
+        self.asked: list[InspectMilvusRequest] = []
+
+    def inspect(self, request: InspectMilvusRequest) -> dict[str, Any]:
+        """Return what was found."""
+        self.asked.append(request)
+        if self.error:
+            raise self.error
+        return {"collection_count": 1}
+
+
+def services(states: FakeMachines, milvus: Milvus) -> Services:
+    """Return a deployment without backups."""
+    store, unused = InMemoryObjectStore(BUCKET), cast("Any", None)
+    return Services(
+        store=store, bucket=BUCKET, prefix=PREFIX, catalogue=Catalogue(store, BUCKET, PREFIX, clock=lambda: NOW),
+        machines=machines(states), executions=unused, schedules=unused, inspector=milvus, now=NOW,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("leaf", [CollectionNotFoundError, DatabaseNotFoundError, EmptySelectionError])
+def test_a_selection_of_which_nothing_is_there_starts_nothing(leaf: type[VaultError]) -> None:
+    states, milvus = FakeMachines(), Milvus(leaf("'nope' does not exist"))
+    with pytest.raises(leaf, match="nope"):
+        post_backup(services(states, milvus), BackupRequest(collections=("default.nope",)), Caller())
+    assert states.found == {}
+
+
+@pytest.mark.parametrize("error", [None, MilvusUnavailableError("no answer"), ServiceUnavailableError("too long")])
+def test_where_milvus_cannot_be_asked_the_run_is_to_tell(error: VaultError | None) -> None:
+    states, milvus = FakeMachines(), Milvus(error)
+    post_backup(services(states, milvus), BackupRequest(collections=("default.a",)), Caller())
+    assert [asked.inspection for asked in milvus.asked] == ["selection"]
+    assert len(states.found) == 1
+
+
+def test_nothing_is_asked_of_milvus_where_everything_is_wanted_or_the_run_was_started_before() -> None:
+    states, milvus = FakeMachines(), Milvus(MilvusUnavailableError("no answer"))
+    deployment = services(states, milvus)
+    post_backup(deployment, BackupRequest(), Caller())
+    assert milvus.asked == []
+    for _ in range(2):
+        post_backup(deployment, BackupRequest(collections=("default.a",)), Caller(idempotency_key="k"))
+    assert len(milvus.asked) == 1
