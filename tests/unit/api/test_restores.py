@@ -29,9 +29,9 @@ def states() -> FakeMachines:
 
 @pytest.fixture
 def services(states: FakeMachines) -> Services:
-    """A deployment with a backup of two collections, of which one is `books.works`."""
+    """A deployment with a backup of two collections, of which one is `books.works`, and of a database without any."""
     store = InMemoryObjectStore(BUCKET)
-    write_backup(store, LAYOUT, sample_contents(LAYOUT))
+    write_backup(store, LAYOUT, sample_contents(LAYOUT), databases=("books", "default", "hollow"))
     unused = cast("Any", None)
     return Services(
         store=store, bucket=BUCKET, prefix=PREFIX, catalogue=Catalogue(store, BUCKET, PREFIX, clock=lambda: NOW),
@@ -52,6 +52,7 @@ def services(states: FakeMachines) -> Services:
         ({"partitions": {"books.nothing": ["p1"]}}, "InvalidRequestError", "`partitions` names books.nothing"),
         ({"replicas": {"shop.orders": 2}}, "InvalidRequestError", "`replicas` names shop.orders"),
         ({"suffix": "_x"}, None, ""),
+        ({"collections": ["hollow.*"]}, None, ""),
     ],
 )
 def test_a_restore_that_cannot_work_is_not_started(

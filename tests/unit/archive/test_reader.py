@@ -242,8 +242,9 @@ def test_what_nests_too_deeply_is_damage(name: str) -> None:
 def test_a_backup_of_format_1_is_of_the_databases_of_its_collections(version: int, databases: tuple[str, ...]) -> None:
     store = new_store()
     named = tuple(DatabaseDescription(name=name) for name in ("books", "default", "empty"))
-    changes = {"databases": tuple(item.name for item in named), "database_descriptions": named}
-    write_backup(store, LAYOUT, sample_contents(LAYOUT), format_version=version, **changes)
+    names = tuple(item.name for item in named)
+    contents = sample_contents(LAYOUT)
+    write_backup(store, LAYOUT, contents, format_version=version, databases=names, database_descriptions=named)
 
     assert read_archive(store, BUCKET, LAYOUT).databases == databases
 

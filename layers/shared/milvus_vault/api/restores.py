@@ -69,9 +69,9 @@ def post_restore(services: Services, body: RestoreRequest, caller: Caller) -> St
 def _check_names(backup: Backup, request: RestoreRequest) -> None:
     """Raise what PrepareRestore would raise of the names in a request, as the backup alone tells."""
     names = [CollectionName(database=found.database, name=found.name) for found in backup.collections]
-    chosen = resolve_targets(request, names)
-    check_partitions(request.partitions, list(chosen))
-    check_replicas(request.replicas, list(chosen))
+    chosen = list(resolve_targets(request, names, backup.databases).collections)
+    check_partitions(request.partitions, chosen)
+    check_replicas(request.replicas, chosen)
 
 
 @routes.get("/restores")

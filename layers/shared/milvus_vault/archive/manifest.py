@@ -116,6 +116,15 @@ class Manifest(Model):
         return self.rbac is not None
 
     @property
+    def selected_databases(self) -> tuple[str, ...]:
+        """Return the databases that the backup is of. Format 1 named all of the server, whatever was backed up."""
+        if self.format_version > 1:
+            return self.databases
+        selected = {entry.name.database for entry in self.collections}
+        selected |= {failure.name.database for failure in self.failures}
+        return tuple(name for name in self.databases if name in selected)
+
+    @property
     def is_partial(self) -> bool:
         """Return whether a collection that was asked for is missing."""
         return bool(self.failures)

@@ -83,21 +83,13 @@ def read_archive(store: ObjectStore, bucket: str, layout: BackupLayout) -> Archi
         origin="milvus_vault",
         has_checksums=True,
         meta_only=manifest.meta_only,
-        databases=_databases(manifest),
+        databases=manifest.selected_databases,
         database_descriptions=manifest.database_descriptions,
         collections=collections,
         failures=manifest.failures,
         warnings=_warnings(manifest),
         rbac=_read_rbac(store, bucket, layout, manifest.rbac) if manifest.rbac else None,
     )
-
-
-def _databases(manifest: Manifest) -> tuple[str, ...]:
-    """Return the databases that a backup is of. Format 1 named all of the server, whatever was backed up."""
-    if manifest.format_version > 1:
-        return manifest.databases
-    chosen = {item.name.database for item in (*manifest.collections, *manifest.failures)}
-    return tuple(name for name in manifest.databases if name in chosen)
 
 
 def _read_rbac(store: ObjectStore, bucket: str, layout: BackupLayout, expected: FileDigest) -> Rbac:

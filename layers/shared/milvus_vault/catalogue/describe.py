@@ -56,6 +56,7 @@ def _of_manifest(manifest: Manifest, layout: BackupLayout, location: str) -> Bac
         location=location,
         source=f"s3://{manifest.source.bucket}/{manifest.source.root_path}",
         moment=as_datetime_or_none(manifest.moment),
+        databases=manifest.selected_databases,
         run=f"backup-{manifest.execution_arn.rsplit(':', 1)[-1]}" if manifest.execution_arn else None,
         collections=tuple(
             BackedUpCollection(
@@ -100,6 +101,7 @@ def _of_another_tool(store: ObjectStore, bucket: str, layout: BackupLayout, loca
         origin=_origin(archive),
         location=location,
         source="",
+        databases=archive.databases,
         collections=collections,
         warnings=archive.warnings,
     )

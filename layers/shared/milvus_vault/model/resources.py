@@ -165,6 +165,8 @@ class Backup(BackupSummary):
     moment: datetime | None = None
     """What a restore brings back is what there was then, UTC; collections can have a later one of their own. Null where
     nobody knows: of another tool's backup, and of one without a flush."""
+    databases: tuple[str, ...] = ()
+    """Those that it is of; one that has no collection in it is restored by itself."""
     run: str | None = None
     """ID of the run that made it; null where another tool did, or another stack."""
     collections: tuple[BackedUpCollection, ...]
