@@ -205,6 +205,23 @@ def patch_condition_keys() -> None:
     iam_evaluator._resolve_condition_key = resolve_also
 
 
+# Headers of a write that are condition keys of their own name; ministack knows them as headers only.
+_CONDITIONAL_HEADERS = ("if-none-match", "if-match")
+
+
+def patch_conditional_write_keys() -> None:
+    """Tell policies whether a write has a condition: roles may write a backup's marker only with one."""
+    context_of = iam_actions._s3_object_context
+
+    def context_with_conditions(iam_action: str, query: Json, path: str, headers: Json) -> Json:
+        context: Json = context_of(iam_action, query, path, headers)
+        if iam_action == "s3:PutObject":
+            context |= {f"s3:{name}": headers[name] for name in _CONDITIONAL_HEADERS if headers.get(name)}
+        return context
+
+    iam_actions._s3_object_context = context_with_conditions
+
+
 _is_in_branch = contextvars.ContextVar("is_in_branch", default=False)
 
 
@@ -329,6 +346,7 @@ def apply() -> None:
     patch_stop_of_states()
     patch_stop_of_nested_executions()
     patch_condition_keys()
+    patch_conditional_write_keys()
     patch_layer_extraction()
     patch_any_method()
     patch_history_of_branches()

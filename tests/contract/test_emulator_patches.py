@@ -589,6 +589,24 @@ class TestPolicies:
             else:
                 assert "AccessDenied" in json.load(answer["Payload"])["errorMessage"]
 
+    def test_a_marker_is_written_only_with_a_condition_by_who_may_do_so_only(self) -> None:
+        with Ministack(enforce_policies=True) as server:
+            server.client("s3").create_bucket(Bucket="guarded")
+            allowed = {
+                "Effect": "Allow",
+                "Action": "s3:PutObject",
+                "Resource": "arn:aws:s3:::guarded/*",
+                "Condition": {"Null": {"s3:if-none-match": "false"}},
+            }
+            function = create_function(server, PUTS, role=create_role(server, allowed))
+            answers = []
+            for condition in ({"IfNoneMatch": "*"}, {}, {"IfMatch": "etag"}):
+                event = json.dumps({"Bucket": "guarded", "Key": "marker", "Body": "{}", **condition})
+                answer = server.client("lambda").invoke(FunctionName=function, Payload=event)
+                answers.append(json.load(answer["Payload"]))
+
+        assert answers == ["written", "AccessDenied", "AccessDenied"]
+
     def test_events_may_be_put_by_who_may_put_ours(self) -> None:
         with Ministack(enforce_policies=True) as server:
             allowed = {
@@ -601,6 +619,18 @@ class TestPolicies:
             answer = server.client("lambda").invoke(FunctionName=function, Payload="{}")
             assert json.load(answer["Payload"]) == 0
 
+
+PUTS = """
+    import boto3
+    from botocore.exceptions import ClientError
+
+    def handler(event, context):
+        try:
+            boto3.client("s3").put_object(**event)
+        except ClientError as err:
+            return err.response["Error"]["Code"]
+        return "written"
+"""
 
 PUTS_EVENT = """
     import boto3

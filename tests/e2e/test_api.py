@@ -297,6 +297,7 @@ def test_a_check_of_what_is_wrong_still_looks_at_everything_else(stack: LocalSta
     assert found["milvus_connection"]["error"] == "MilvusUnavailableError"
     assert found["milvus_connection"]["hint"]
     assert found["backup_bucket_write"]["verdict"] == "ok"
+    assert found["backup_bucket_settings"]["verdict"] != "failed"
     assert found["root_path"]["verdict"] == found["management_endpoint"]["verdict"] == "skipped"
     assert_problem(call(deployment.api_url, "GET", "/collections"), 503, "MilvusUnavailableError")
 

@@ -5,11 +5,11 @@ from typing import Any
 
 import boto3
 import pytest
-from copy_batch.handler import handler as copy_batch
+from copy_batch.handler import handler as copy_batch_handler
 from moto import mock_aws
 from mypy_boto3_s3 import S3Client
-from plan_copy.handler import handler as plan_copy
-from verify_copy.handler import handler as verify_copy
+from plan_copy.handler import handler as plan_copy_handler
+from verify_copy.handler import handler as verify_copy_handler
 
 from milvus_vault import runtime
 from milvus_vault.adapters.s3 import S3ObjectStore
@@ -20,8 +20,12 @@ from milvus_vault.model.objects import CopyItem
 from milvus_vault.runtime import LambdaHandler
 from milvus_vault.workspace import Workspace
 from tests.support.lambda_context import Invocation, LateInvocation
+from tests.support.privilege import within_role
 
 type Event = dict[str, Any]
+
+# What the roles of the template do not allow fails here.
+plan_copy, copy_batch, verify_copy = map(within_role, (plan_copy_handler, copy_batch_handler, verify_copy_handler))
 
 # Not every invocation has something to count.
 pytestmark = pytest.mark.filterwarnings("ignore:No application metrics to publish")
@@ -38,9 +42,9 @@ ENVIRONMENT = {
     "COPY_BATCH_OBJECTS": "2",
     "COPY_THREADS": "4",
 }
-ROUND: Event = {"run": "nightly", "attempt": "a1", "round": 1}
+ROUND: Event = {"run": "backup-nightly", "attempt": "a1", "round": 1}
 VERIFY: Event = ROUND | {"purpose": "backup"}
-BATCH: Event = {"run": "nightly", "batch": "copy/a1/r1/batch-0.jsonl"}
+BATCH: Event = {"run": "backup-nightly", "batch": "copy/a1/r1/batch-0.jsonl"}
 DONE = {"copied_count": 2, "missing_count": 0, "changed_count": 0, "copied_bytes": 10, "error": ""}
 FOLDER = "team/nightly/binlogs/insert_log/1/"
 
@@ -74,7 +78,7 @@ def s3(environment: None) -> Iterator[S3Client]:  # noqa: ARG001 - fixtures are 
 
 def workspace() -> Workspace:
     """Return the run's working files."""
-    return Workspace(S3ObjectStore.connect(), "backups", "team", "nightly")
+    return Workspace(S3ObjectStore.connect(), "backups", "team", "backup-nightly")
 
 
 @pytest.mark.usefixtures("s3")
@@ -85,7 +89,7 @@ def test_plan_copy_verify() -> None:
 
     assert plan == {
         "bucket": "backups",
-        "batches_key": "team/.runs/nightly/copy/a1/r1/batches.json",
+        "batches_key": "team/.runs/backup-nightly/copy/a1/r1/batches.json",
         "batch_count": 3,
         "object_count": 5,
         "size_bytes": 25,

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from itertools import count
 
 from milvus_vault.errors import BucketNotFoundError, ObjectArchivedError, ObjectChangedError, ObjectNotFoundError
-from milvus_vault.model.objects import CopiedObject, CopyItem, ListedObject, UnfinishedUpload
+from milvus_vault.model.objects import BucketSettings, CopiedObject, CopyItem, ListedObject, UnfinishedUpload
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +34,9 @@ class InMemoryObjectStore:
         self.buckets: dict[str, dict[str, StoredObject]] = {bucket: {} for bucket in buckets}
         self.archived: set[str] = set()
         """Keys of objects that are listed as GLACIER, and that nothing reads."""
+        self.settings = BucketSettings(
+            blocks_public_access=True, is_public=False, takes_tls_only=True, keeps_versions=True, has_object_lock=False
+        )
         self.uploads: dict[str, list[UnfinishedUpload]] = {}
         self.before: Callable[[str, str, str], None] = lambda *_: None
         self.requests: Counter[str] = Counter()
@@ -45,6 +48,10 @@ class InMemoryObjectStore:
         """Return if the bucket exists."""
         self.before("check_bucket", bucket, "")
         self._request("check_bucket", bucket)
+
+    def bucket_settings(self, bucket: str) -> BucketSettings:  # noqa: ARG002 - all buckets have the same
+        """Return `settings`."""
+        return self.settings
 
     def list_objects(self, bucket: str, prefix: str) -> Iterator[ListedObject]:
         """Yield every object below the prefix."""

@@ -1,6 +1,10 @@
-"""Backups and restores without a stack: through the handlers, in the order of the state machines."""
+"""Backups and restores without a stack: through the handlers, in the order of the state machines.
+
+Each handler may do no more than its role in the template allows.
+"""
 
 import json
+import os
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
@@ -33,6 +37,7 @@ from milvus_vault.errors import VaultError
 from tests.conformance.asking import Milvus
 from tests.support.lambda_context import Invocation
 from tests.support.milvus_server.server import MilvusServer
+from tests.support.privilege import guarded
 
 BACKUPS, PREFIX, STAGING = "vault-backups", "team", "staging"
 _PAUSE_SECONDS = 0.05
@@ -160,9 +165,10 @@ class Restoring:
         """Call a function, again where its error is one that the state machine tries again."""
         for last in (False, False, False, True):
             try:
-                result: Json = handler(event, Invocation())
-                if self.repeats:
-                    result = handler(event, Invocation())
+                with guarded(handler.__module__, os.environ):
+                    result: Json = handler(event, Invocation())
+                    if self.repeats:
+                        result = handler(event, Invocation())
             except VaultError as err:
                 if last or not err.retryable:
                     raise

@@ -1,5 +1,6 @@
 """The template, the state machines and the handlers as data that tests can ask."""
 
+import copy
 import importlib
 import re
 from collections.abc import Iterator, Mapping
@@ -8,8 +9,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any, get_type_hints
 
+import pytest
 import yaml
 from pydantic import BaseModel
+from samtranslator.translator.transform import transform
 from samtranslator.yaml_helper import yaml_parse
 
 from milvus_vault.errors import VaultError
@@ -32,6 +35,28 @@ def template() -> Data:
     """Return the template; `!Ref x` is `{"Ref": "x"}` and `!Sub x` is `{"Fn::Sub": "x"}`."""
     parsed: Data = yaml_parse((ROOT / "template.yaml").read_text())
     return parsed
+
+
+@cache
+def translated() -> dict[str, Data]:
+    """Return the resources that SAM makes of the template."""
+    found = copy.deepcopy(template())
+    for resource in found["Resources"].values():
+        for local in ("CodeUri", "ContentUri", "DefinitionUri"):
+            if local in resource["Properties"]:
+                resource["Properties"][local] = "s3://bucket/key"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+        made: dict[str, Data] = transform(found, {}, _NoManagedPolicies())["Resources"]
+    return made
+
+
+class _NoManagedPolicies:
+    """What SAM asks for the policies of AWS' own that a template names; ours names none."""
+
+    def load(self) -> dict[str, str]:
+        """Return none."""
+        return {}
 
 
 def resources(kind: str) -> dict[str, Data]:
@@ -101,6 +126,18 @@ class Machine:
     name: str
     properties: Data
     definition: Data
+
+    @property
+    def role(self) -> Data:
+        """Return the properties of the role that the machine runs under."""
+        found: Data = resources("AWS::IAM::Role")[f"{self.name}Role"]["Properties"]
+        assert self.properties["Role"] == {"Fn::GetAtt": [f"{self.name}Role", "Arn"]}
+        return found
+
+    @property
+    def policies(self) -> list[Data]:
+        """Return the documents of the role's policies."""
+        return [policy["PolicyDocument"] for policy in self.role["Policies"]]
 
     @property
     def substitutions(self) -> Data:

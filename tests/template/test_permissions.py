@@ -19,6 +19,7 @@ from tests.template.loading import (
     resources_of,
     statements,
     template,
+    translated,
 )
 
 _BUCKET = r"arn:\$\{AWS::Partition\}:s3:::\$\{%s\}"
@@ -26,18 +27,13 @@ _BACKUPS = _BUCKET % "BackupBucketName" + r"/\$\{BackupPrefix\}/"
 _MILVUS = _BUCKET % "MilvusBucketName"
 _STATES = r"arn:\$\{AWS::Partition\}:states:\$\{AWS::Region\}:\$\{AWS::AccountId\}:"
 
-# The places that there are, each with the parameters that name it.
+# The places that there are, each with the parameters that name it. Which keys of them: see test_privileges.py.
 PLACES = {
-    "working files": _BACKUPS + r"\.runs/(?:checks/)?\*",
-    "users and rights of a run": _BACKUPS + r"\.runs/\*/rbac\.json",
-    "catalogue": _BACKUPS + r"\.catalogue/(?:[a-z]+/)?\*",
-    "claims of backups": _BACKUPS + r"\.runs/backup-\*/claim\.json",
-    "marker and manifest": _BACKUPS + r"\*/meta/(?:backup_meta|vault/manifest|vault/manifest\.damaged)\.json",
-    "metadata": _BACKUPS + r"\*/meta/\*",
-    "archived objects": _BACKUPS + r"\*/binlogs/\*",
+    "keys of backups": _BACKUPS + r".+",
     "Milvus' rows": _MILVUS + r"/\$\{MilvusRootPath\}/insert_log/\*",
     "Milvus' deletes": _MILVUS + r"/\$\{MilvusRootPath\}/delta_log/\*",
-    "staged objects": _MILVUS + r"/\$\{StagingPrefix\}/\*",
+    "staged objects": _MILVUS + r"/\$\{StagingPrefix\}/restore-\*/\*",
+    "staging folder": _MILVUS + r"/\$\{StagingPrefix\}/\*",
     "target claims": _MILVUS + r"/\$\{StagingPrefix\}/claims/\*",
     "backup bucket": _BUCKET % "BackupBucketName",
     "Milvus' bucket": _MILVUS,
@@ -73,6 +69,11 @@ LOG_DELIVERY = {
     )
 }
 
+TRACES = {
+    f"xray:{action}" for action in ("PutTraceSegments", "PutTelemetryRecords", "GetSamplingRules", "GetSamplingTargets")
+}
+INVOKE = "lambda:InvokeFunction"
+
 FUNCTIONS = [pytest.param(name, function, id=name) for name, function in functions().items()]
 MACHINES = [pytest.param(machine, id=machine.name) for machine in machines()]
 
@@ -92,6 +93,17 @@ def grants(policies: list[Data]) -> Iterator[tuple[str, str]]:
 def granted(function: Data) -> set[tuple[str, str]]:
     """Return what a function may do."""
     return set(grants(function["Policies"])) - {LIST_SCHEDULES}
+
+
+def writers_of(pattern: str) -> set[str]:
+    """Return the functions that have a statement by which they write objects of such keys."""
+    where = f"arn:${{AWS::Partition}}:s3:::${{BackupBucketName}}/${{BackupPrefix}}/{pattern}"
+    return {
+        name
+        for name, function in functions().items()
+        for statement in statements(function["Policies"])
+        if "s3:PutObject" in actions_of(statement) and where in resources_of(statement)
+    }
 
 
 def who_may(*wanted: tuple[str, str]) -> set[str]:
@@ -126,50 +138,13 @@ def test_every_statement_says_in_one_word_what_it_is_for(name: str, function: Da
 def test_actions_are_allowed_on_the_kind_of_thing_that_they_are_for(name: str, function: Data) -> None:  # noqa: ARG001
     for action, where in granted(function):
         service = action.partition(":")[0]
-        assert (action in {"s3:ListBucket", "s3:ListBucketMultipartUploads"}) == (
-            where in {"backup bucket", "Milvus' bucket"}
-        )
+        is_of_bucket = "Bucket" in action
+        assert is_of_bucket == (where in {"backup bucket", "Milvus' bucket"})
         assert (service == "kms") == where.endswith("key")
         assert (service == "secretsmanager") == (where == "secret")
         assert (service == "lambda") == (where == "inspecting function")
         assert (service == "states") == (where in {"executions", "machines of runs"})
         assert (service == "scheduler") == (where == "schedules")
-
-
-def test_nobody_writes_or_deletes_what_is_milvus_own() -> None:
-    changes = {
-        action for function in functions().values() for action, where in granted(function) if "Get" not in action
-    }
-    assert who_may(*((action, place) for action in changes for place in ("Milvus' rows", "Milvus' deletes"))) == set()
-
-
-def test_only_copy_batch_reads_rows_and_verify_copy_when_they_came_and_what_was_deleted() -> None:
-    assert who_may(("s3:GetObject", "Milvus' rows")) == {"CopyBatch"}
-    assert who_may(("s3:GetObject", "Milvus' deletes")) == {"CopyBatch", "VerifyCopy"}
-    assert who_may(("s3:GetObject", "archived objects")) == {"CopyBatch", "VerifyCopy", "CutCollections"}
-
-
-def test_only_publish_backup_writes_metadata_and_only_a_prune_deletes_it() -> None:
-    assert who_may(("s3:PutObject", "metadata")) == {"PublishBackup"}
-    assert who_may(("s3:DeleteObject", "metadata")) == {"DeleteBackup", "SweepLeftovers"}
-
-
-def test_only_a_repair_makes_marker_and_manifest_anew_and_it_may_write_nothing_else_of_a_backup() -> None:
-    assert who_may(("s3:PutObject", "marker and manifest")) == {"VerifyBackup"}
-    assert who_may(("s3:DeleteObject", "marker and manifest")) == {"VerifyBackup"}
-    assert who_may(("s3:DeleteObject", "claims of backups")) == {"VerifyBackup"}
-    assert who_may(("s3:PutObject", "metadata")) == {"PublishBackup"}
-
-
-def test_only_copy_batch_writes_copies_and_only_those_that_compare_lists_delete_archived_ones() -> None:
-    assert who_may(("s3:PutObject", "archived objects")) == {"CopyBatch"}
-    assert who_may(("s3:PutObject", "staged objects")) == {"CopyBatch", "CutCollections"}
-    assert who_may(("s3:DeleteObject", "archived objects")) == {
-        "VerifyCopy",
-        "PublishBackup",
-        "DeleteBackup",
-        "SweepLeftovers",
-    }
 
 
 def test_who_asks_for_the_holders_of_claims_are_those_that_claim() -> None:
@@ -193,7 +168,7 @@ def test_the_secret_is_read_by_those_that_reach_milvus() -> None:
 @pytest.mark.parametrize(
     ("key", "places"),
     [
-        ("backup key", {"working files", "catalogue", "metadata", "archived objects"}),
+        ("backup key", {"keys of backups"}),
         ("Milvus' key", {"Milvus' rows", "Milvus' deletes", "staged objects", "target claims"}),
     ],
 )
@@ -209,7 +184,7 @@ def test_a_key_is_used_by_those_that_read_or_write_what_it_encrypts(key: str, pl
 )
 def test_what_need_not_be_given_is_allowed_only_where_it_is_given(parameter: str, condition: str) -> None:
     policies = [policy for function in functions().values() for policy in function["Policies"]]
-    policies += [policy for machine in machines() for policy in machine.properties["Policies"]]
+    policies += [policy for machine in machines() for policy in machine.policies]
     written = [statement for policy in policies for statement in policy.get("Statement", [])]
     assert all(statement.get("Resource") != {"Ref": parameter} for statement in written)
     optional = [statement["Fn::If"] for statement in written if "Fn::If" in statement]
@@ -219,21 +194,56 @@ def test_what_need_not_be_given_is_allowed_only_where_it_is_given(parameter: str
     assert template()["Conditions"][condition] == given
 
 
+def test_a_key_is_used_by_way_of_s3_only() -> None:
+    policies = [policy for function in functions().values() for policy in function["Policies"]]
+    policies += [policy for machine in machines() for policy in machine.policies]
+    keys = [s for s in statements(policies) if actions_of(s)[0].startswith("kms:")]
+    # S3's name ends in another way in China; which Region it is, the key's ARN says.
+    assert {str(s["Condition"]) for s in keys} == {"{'StringLike': {'kms:ViaService': 's3.*.amazonaws.com*'}}"}
+
+
 @pytest.mark.parametrize("machine", MACHINES)
-def test_only_log_delivery_is_allowed_to_a_machine_on_everything(machine: Machine) -> None:
-    everywhere = [s for s in statements(machine.properties["Policies"]) if "*" in as_list(s["Resource"])]
-    assert [set(actions_of(statement)) for statement in everywhere] == [LOG_DELIVERY]
-    rest = [grant for grant in grants(machine.properties["Policies"]) if grant[0] not in LOG_DELIVERY]
+def test_only_traces_and_log_delivery_are_allowed_to_a_machine_on_everything(machine: Machine) -> None:
+    everywhere = [s for s in statements(machine.policies) if "*" in as_list(s["Resource"])]
+    assert [set(actions_of(statement)) for statement in everywhere] == [TRACES, LOG_DELIVERY]
+    rest = [grant for grant in grants(machine.policies) if grant[0] not in LOG_DELIVERY | TRACES | {INVOKE}]
     assert [where for _, where in rest if where.startswith("unknown")] == []
     assert [action for action, _ in rest if "*" in action] == []
 
 
 @pytest.mark.parametrize("machine", MACHINES)
 def test_a_machine_may_invoke_exactly_its_functions(machine: Machine) -> None:
-    policies = [p["LambdaInvokePolicy"] for p in machine.properties["Policies"] if "LambdaInvokePolicy" in p]
-    invoked = {policy["FunctionName"]["Ref"] for policy in policies}
-    assert invoked == {f"{state.name}Function" for state in machine.states() if state.is_lambda}
-    assert len(policies) == len(invoked)
+    (invoking,) = [s for s in statements(machine.policies) if INVOKE in actions_of(s)]
+    invoked = [found["Fn::GetAtt"] for found in as_list(invoking["Resource"])]
+    assert sorted(invoked) == sorted(
+        [f"{name}Function", "Arn"] for name in {s.name for s in machine.states() if s.is_lambda}
+    )
+
+
+@pytest.mark.parametrize("machine", MACHINES)
+def test_step_functions_takes_a_machines_role_for_machines_of_this_stack_only(machine: Machine) -> None:
+    (trust,) = machine.role["AssumeRolePolicyDocument"]["Statement"]
+    assert trust["Principal"] == {"Service": "states.amazonaws.com"}
+    assert trust["Condition"] == {
+        "StringEquals": {"aws:SourceAccount": {"Ref": "AWS::AccountId"}},
+        "ArnLike": {
+            "aws:SourceArn": {
+                "Fn::Sub": "arn:${AWS::Partition}:states:${AWS::Region}:${AWS::AccountId}"
+                ":stateMachine:${AWS::StackName}-*"
+            }
+        },
+    }
+
+
+@pytest.mark.parametrize(("role", "group"), [("ScheduleRole", "${AWS::StackName}"), ("PruneScheduleRole", "default")])
+def test_scheduler_takes_a_role_for_schedules_of_its_group_only(role: str, group: str) -> None:
+    (trust,) = resources("AWS::IAM::Role")[role]["Properties"]["AssumeRolePolicyDocument"]["Statement"]
+    assert trust["Principal"] == {"Service": "scheduler.amazonaws.com"}
+    arn = f"arn:${{AWS::Partition}}:scheduler:${{AWS::Region}}:${{AWS::AccountId}}:schedule-group/{group}"
+    # Else Scheduler would take the role for schedules of another account.
+    assert trust["Condition"] == {
+        "StringEquals": {"aws:SourceAccount": {"Ref": "AWS::AccountId"}, "aws:SourceArn": {"Fn::Sub": arn}}
+    }
 
 
 def test_schedules_may_start_the_backup_and_say_what_could_not_be_started_and_nothing_else() -> None:
@@ -243,10 +253,6 @@ def test_schedules_may_start_the_backup_and_say_what_could_not_be_started_and_no
         {"Effect": "Allow", "Action": "states:StartExecution", "Resource": {"Ref": "BackupStateMachine"}},
         {"Effect": "Allow", "Action": "sqs:SendMessage", "Resource": {"Fn::GetAtt": ["DeadLetterQueue", "Arn"]}},
     ]
-    (trust,) = role["AssumeRolePolicyDocument"]["Statement"]
-    assert trust["Principal"] == {"Service": "scheduler.amazonaws.com"}
-    # Else Scheduler would take the role for schedules of another account.
-    assert trust["Condition"] == {"StringEquals": {"aws:SourceAccount": {"Ref": "AWS::AccountId"}}}
 
 
 def test_the_daily_prune_may_be_started_and_nothing_else() -> None:
@@ -282,8 +288,28 @@ def test_people_are_told_by_the_two_functions_that_watch() -> None:
     assert who_may(("sns:Publish", "alarm topic")) == {"AnnounceRun", "WatchSchedules"}
 
 
-def test_the_bucket_policy_only_denies() -> None:
+def test_the_bucket_policy_denies_what_is_not_over_tls_and_markers_that_are_written_blindly() -> None:
     (policy,) = resources("AWS::S3::BucketPolicy").values()
     found = policy["Properties"]["PolicyDocument"]["Statement"]
-    assert [statement["Effect"] for statement in found] == ["Deny"]
+    assert [(statement["Effect"], statement["Principal"]) for statement in found] == [("Deny", "*")] * 2
     assert found[0]["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
+    assert found[1]["Action"] == "s3:PutObject"
+    assert found[1]["Resource"] == {"Fn::Sub": "${BackupBucket.Arn}/${BackupPrefix}/*/meta/backup_meta.json"}
+    assert found[1]["Condition"]["Null"] == {"s3:if-none-match": "true", "s3:if-match": "true"}
+    told = {arn["Fn::GetAtt"][0] for arn in found[1]["Condition"]["ArnEquals"]["aws:PrincipalArn"]}
+    assert told == {f"{name}Role" for name in writers_of("*/meta/backup_meta.json")}
+
+
+def test_dead_letters_come_over_tls() -> None:
+    (policy,) = resources("AWS::SQS::QueuePolicy").values()
+    denied = [s for s in policy["Properties"]["PolicyDocument"]["Statement"] if s["Effect"] == "Deny"]
+    assert [(s["Principal"], s["Action"], s["Condition"]) for s in denied] == [
+        ("*", "sqs:*", {"Bool": {"aws:SecureTransport": "false"}})
+    ]
+
+
+def test_a_boundary_bounds_every_role_also_those_that_sam_makes() -> None:
+    wanted = {"Fn::If": ["HasPermissionsBoundary", {"Ref": "PermissionsBoundaryArn"}, {"Ref": "AWS::NoValue"}]}
+    roles = {name: found["Properties"] for name, found in translated().items() if found["Type"] == "AWS::IAM::Role"}
+    assert len(roles) == len(functions()) + len(machines()) + 2
+    assert {name for name, role in roles.items() if role.get("PermissionsBoundary") != wanted} == set()

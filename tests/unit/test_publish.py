@@ -1,5 +1,6 @@
 """PublishBackup: what is written, and in which order."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -11,7 +12,7 @@ from milvus_vault.archive.reference_writer import reference_files
 from milvus_vault.backup.documents import BackupPlan, Snapshot, snapshot_name
 from milvus_vault.backup.publish import publish_backup
 from milvus_vault.copying.documents import CopyTarget, Verification, VerifiedObject, write_target, write_verified
-from milvus_vault.errors import SourceChangedError
+from milvus_vault.errors import BackupInProgressError, SourceChangedError
 from milvus_vault.model.collections import CollectionName
 from milvus_vault.model.objects import CopyItem
 from milvus_vault.model.requests import BackupRequest
@@ -128,6 +129,50 @@ def test_the_report_is_there_before_the_marker_and_the_marker_is_last() -> None:
 
     assert written[-3:] == [LAYOUT.report, LAYOUT.manifest, LAYOUT.marker]
     assert store.get(BUCKET, LAYOUT.report) == b"report of monday"
+
+
+def test_publishing_again_is_fine_and_of_two_calls_at_once_the_first_marker_counts() -> None:
+    store, contents = new_store(), sample_contents(LAYOUT)
+    run = write_run(store, contents)
+    first = publish(run, plan(contents))
+    marker = store.get(BUCKET, LAYOUT.marker)
+    store.delete(BUCKET, [LAYOUT.marker])
+    written: list[str] = []
+
+    def first_call_writes_its_marker(operation: str, _: str, key: str) -> None:
+        if (operation, key) == ("put", LAYOUT.marker) and not written:
+            written.append(key)
+            store.put(BUCKET, LAYOUT.marker, marker)
+
+    store.before = first_call_writes_its_marker
+
+    assert publish(run, plan(contents)) == first
+    assert publish(run, plan(contents)) == first
+    assert (store.get(BUCKET, LAYOUT.marker), len(written)) == (marker, 1)
+
+
+def test_a_marker_of_a_stopped_execution_is_replaced_and_one_that_somebody_writes_meanwhile_is_not() -> None:
+    store, contents = new_store(), sample_contents(LAYOUT)
+    run = write_run(store, contents)
+    store.put(BUCKET, LAYOUT.marker, b'{"vault": {}}')
+
+    manifest = publish(run, plan(contents))
+    assert read_manifest(store, BUCKET, LAYOUT) == manifest
+
+    store.put(BUCKET, LAYOUT.marker, b"of a stopped execution")
+    seen: list[str] = []
+
+    def meddle(operation: str, _: str, key: str) -> None:
+        if key == LAYOUT.marker:
+            seen.append(operation)
+            # Absent? No. Which one? Whose? It is replaced if it is still that one.
+            if seen == ["put", "get", "get", "put"]:
+                store.buckets[BUCKET][LAYOUT.marker] = replace(store.buckets[BUCKET][LAYOUT.marker], etag="other")
+
+    store.before = meddle
+    with pytest.raises(BackupInProgressError, match="somebody else wrote"):
+        publish(run, plan(contents))
+    assert store.get(BUCKET, LAYOUT.marker) == b"of a stopped execution"
 
 
 def test_a_changed_report_is_no_damage() -> None:

@@ -18,7 +18,7 @@ from milvus_vault.model.executions import ExecutionDescription, ExecutionPage, S
 from milvus_vault.model.flushes import FlushAllPoint, FlushPoint
 from milvus_vault.model.health import ServerHealth
 from milvus_vault.model.messages import InspectMilvusRequest
-from milvus_vault.model.objects import CopiedObject, CopyItem, ListedObject, UnfinishedUpload
+from milvus_vault.model.objects import BucketSettings, CopiedObject, CopyItem, ListedObject, UnfinishedUpload
 from milvus_vault.model.rbac import Rbac
 from milvus_vault.model.rights import Right
 from milvus_vault.model.schedules import StoredSchedule
@@ -38,6 +38,9 @@ class ObjectStore(Protocol):
 
     def check_bucket(self, bucket: str) -> None:
         """Return if the bucket exists and may be listed."""
+
+    def bucket_settings(self, bucket: str) -> BucketSettings:
+        """Return what guards the bucket, as far as it can be read. Raises nothing."""
 
     def list_objects(self, bucket: str, prefix: str) -> Iterator[ListedObject]:
         """Yield every object below the prefix, in the server's order (not always bytewise)."""

@@ -1,5 +1,6 @@
 """How answers of S3 that no test server gives become our errors."""
 
+import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -28,7 +29,7 @@ from milvus_vault.errors import (
     StorageUnavailableError,
     VaultError,
 )
-from milvus_vault.model.objects import CopiedObject, CopyItem, UnfinishedUpload
+from milvus_vault.model.objects import BucketSettings, CopiedObject, CopyItem, UnfinishedUpload
 from tests.support.faults import cases
 
 NOW = datetime(2026, 11, 28, tzinfo=UTC)
@@ -385,3 +386,61 @@ def test_whatever_is_answered_ends_in_a_result_or_a_named_failure(
     finally:
         for client in (store.client, store.copier):
             client.meta.events.unregister("before-send.s3", handler)
+
+
+TLS_ONLY = {
+    "Sid": "OnlyOverTls",
+    "Effect": "Deny",
+    "Principal": "*",
+    "Action": "s3:*",
+    "Resource": "*",
+    "Condition": {"Bool": {"aws:SecureTransport": "false"}},
+}
+BLOCKS = {"BlockPublicAcls": True, "BlockPublicPolicy": True, "IgnorePublicAcls": True, "RestrictPublicBuckets": True}
+
+
+def settings(*answers: Mapping[str, Any] | str) -> BucketSettings:
+    """Return what is made of what S3 says of a bucket: answers, or codes of errors."""
+    store = S3ObjectStore.connect()
+    calls = (
+        "get_public_access_block",
+        "get_bucket_policy_status",
+        "get_bucket_policy",
+        "get_bucket_versioning",
+        "get_object_lock_configuration",
+    )
+    with Stubber(store.client) as stub:
+        for call, given_answer in zip(calls, answers, strict=True):
+            if isinstance(given_answer, str):
+                stub.add_client_error(call, given_answer, "no", 403)
+            else:
+                stub.add_response(call, dict(given_answer))
+        return store.bucket_settings("bucket")
+
+
+@pytest.mark.parametrize("statement", [TLS_ONLY, TLS_ONLY | {"Principal": {"AWS": "*"}, "Action": ["s3:*"]}])
+def test_a_guarded_bucket_is_told(statement: Mapping[str, Any]) -> None:
+    found = settings(
+        {"PublicAccessBlockConfiguration": BLOCKS},
+        {"PolicyStatus": {"IsPublic": False}},
+        {"Policy": json.dumps({"Version": "2012-10-17", "Statement": [statement]})},
+        {"Status": "Enabled"},
+        {"ObjectLockConfiguration": {"ObjectLockEnabled": "Enabled"}},
+    )
+
+    assert found == BucketSettings(True, False, True, True, True)
+
+
+def test_what_a_bucket_has_not_is_told_from_what_cannot_be_read() -> None:
+    open_bucket = settings(
+        "NoSuchPublicAccessBlockConfiguration",
+        "NoSuchBucketPolicy",
+        "NoSuchBucketPolicy",
+        {},
+        "ObjectLockConfigurationNotFoundError",
+    )
+    assert open_bucket == BucketSettings(False, False, False, False, False)
+    partly = {"PublicAccessBlockConfiguration": BLOCKS | {"BlockPublicAcls": False}}
+    assert settings(partly, *["AccessDenied"] * 4) == BucketSettings(False, None, None, None, None)
+    # Servers that do not know the call, and answers that are none.
+    assert settings("NotImplemented", {}, {"Policy": "["}, "MethodNotAllowed", {}) == BucketSettings(*[None] * 5)

@@ -5,6 +5,7 @@ from typing import Never
 
 from milvus_vault.errors import MilvusSecretError
 from milvus_vault.inspection.check import Deployment, check_deployment
+from milvus_vault.model.objects import BucketSettings
 from milvus_vault.model.resources import CheckItem
 from milvus_vault.ports import VectorDatabase
 from milvus_vault.source import MilvusStorage
@@ -46,6 +47,36 @@ def test_says_that_none_is_archived() -> None:
     store = InMemoryObjectStore("backups", "milvus")
 
     assert checked(store)["milvus_objects"].verdict == "ok"
+
+
+def test_says_what_guards_the_backup_bucket() -> None:
+    found = checked(InMemoryObjectStore("backups", "milvus"))["backup_bucket_settings"]
+
+    said = "s3://backups blocks public access, is not public by its policy, takes TLS only, keeps versions"
+    assert (found.verdict, found.message) == ("ok", said)
+
+
+def test_warns_of_a_bucket_that_nothing_guards() -> None:
+    store = InMemoryObjectStore("backups", "milvus")
+    store.settings = BucketSettings(
+        blocks_public_access=False, is_public=True, takes_tls_only=False, keeps_versions=False, has_object_lock=None
+    )
+
+    found = checked(store)["backup_bucket_settings"]
+
+    missing = "blocks public access, is not public by its policy, takes TLS only, keeps versions"
+    said = f"it is not so that s3://backups {missing}; could not be read whether it has Object Lock"
+    assert (found.verdict, found.message) == ("warning", said)
+
+
+def test_what_cannot_be_read_of_the_backup_bucket_is_no_failure() -> None:
+    store = InMemoryObjectStore("backups", "milvus")
+    store.settings = BucketSettings(None, None, None, None, None)
+
+    found = checked(store)["backup_bucket_settings"]
+
+    assert found.verdict == "ok"
+    assert found.message.startswith("s3://backups can be used; could not be read whether it blocks public access,")
 
 
 def test_looks_at_no_object_of_a_bucket_that_cannot_be_listed() -> None:

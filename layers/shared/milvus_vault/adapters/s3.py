@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -32,7 +33,14 @@ from milvus_vault.errors import (
     StorageUnavailableError,
     VaultError,
 )
-from milvus_vault.model.objects import ARCHIVED_HINT, CopiedObject, CopyItem, ListedObject, UnfinishedUpload
+from milvus_vault.model.objects import (
+    ARCHIVED_HINT,
+    BucketSettings,
+    CopiedObject,
+    CopyItem,
+    ListedObject,
+    UnfinishedUpload,
+)
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -166,6 +174,12 @@ _ARCHIVE_CLASSES = {name: name for name in ("GLACIER", "DEEP_ARCHIVE")}
 _CONFLICT = 409
 _PRECONDITION_FAILED = 412
 
+_PUBLIC_ACCESS_BLOCKS = ("BlockPublicAcls", "BlockPublicPolicy", "IgnorePublicAcls", "RestrictPublicBuckets")
+
+_NO_SUCH_SETTING = frozenset(
+    {"NoSuchBucketPolicy", "NoSuchPublicAccessBlockConfiguration", "ObjectLockConfigurationNotFoundError"}
+)
+
 _DELETE_AT_A_TIME = 1000  # DeleteObjects limit, S3 API reference
 
 _CONFLICT_ATTEMPTS = 5
@@ -248,6 +262,28 @@ class S3ObjectStore:
         """
         with _translated("list", bucket):
             self.client.list_objects_v2(Bucket=bucket, MaxKeys=1)
+
+    def bucket_settings(self, bucket: str) -> BucketSettings:
+        """Return what guards the bucket, as far as it can be read. Raises nothing."""
+        client = self.client
+        return BucketSettings(
+            blocks_public_access=_setting(
+                lambda: (
+                    client.get_public_access_block(Bucket=bucket)["PublicAccessBlockConfiguration"]
+                    == dict.fromkeys(_PUBLIC_ACCESS_BLOCKS, True)
+                )
+            ),
+            is_public=_setting(lambda: client.get_bucket_policy_status(Bucket=bucket)["PolicyStatus"]["IsPublic"]),
+            takes_tls_only=_setting(lambda: _denies_without_tls(client.get_bucket_policy(Bucket=bucket)["Policy"])),
+            # A bucket that never had versions says nothing of them.
+            keeps_versions=_setting(lambda: client.get_bucket_versioning(Bucket=bucket).get("Status") == "Enabled"),
+            has_object_lock=_setting(
+                lambda: (
+                    client.get_object_lock_configuration(Bucket=bucket)["ObjectLockConfiguration"]["ObjectLockEnabled"]
+                    == "Enabled"
+                )
+            ),
+        )
 
     def list_objects(self, bucket: str, prefix: str) -> Iterator[ListedObject]:
         """Yield every object below the prefix, in the server's order."""
@@ -467,6 +503,27 @@ class S3ObjectStore:
             # It was completed, and the answer got lost, or a lifecycle rule was faster.
             if _code(err) != "NoSuchUpload":
                 raise
+
+
+def _setting(ask: Callable[[], bool]) -> bool | None:
+    """Return what was asked for; False where the bucket has no such setting, None where it cannot be read."""
+    try:
+        return ask()
+    except sdk.ClientError as err:
+        return False if _code(err) in _NO_SUCH_SETTING else None
+    except (sdk.BotoCoreError, *_BROKEN_BODY, *_GARBLED, ResponseParserError):
+        return None
+
+
+def _denies_without_tls(policy: str) -> bool:
+    """Return whether a bucket's policy refuses everybody who comes without TLS, whatever they want."""
+    return any(
+        statement["Effect"] == "Deny"
+        and statement.get("Principal") in ("*", {"AWS": "*"})
+        and statement.get("Action") in ("*", "s3:*", ["s3:*"])
+        and statement.get("Condition") == {"Bool": {"aws:SecureTransport": "false"}}
+        for statement in json.loads(policy)["Statement"]
+    )
 
 
 def _told(answer: Mapping[str, Any], name: str) -> Any:

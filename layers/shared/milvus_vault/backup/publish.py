@@ -23,7 +23,14 @@ from milvus_vault.backup.documents import RBAC, BackupPlan, Snapshot, Verdict, s
 from milvus_vault.claims import check_owner
 from milvus_vault.copying.documents import Verification, read_items, read_verified
 from milvus_vault.copying.verify import read_verification
-from milvus_vault.errors import BackupDamagedError, BackupFailedError, SegmentTornError, VaultError, leaf_named
+from milvus_vault.errors import (
+    BackupDamagedError,
+    BackupFailedError,
+    BackupInProgressError,
+    SegmentTornError,
+    VaultError,
+    leaf_named,
+)
 from milvus_vault.model.collections import CollectionName
 from milvus_vault.model.objects import ArchivedObject
 from milvus_vault.model.rbac import Rbac
@@ -116,8 +123,29 @@ def publish_backup(
     check_owner(run, attempt)
     store.put(bucket, layout.report, report, content_type=HTML)
     store.put(bucket, layout.manifest, body)
-    store.put(bucket, layout.marker, marker_file(manifest, body))
+    manifest = _commit(run, plan, layout, attempt, manifest, marker_file(manifest, body))
     run.delete([RBAC])
+    return manifest
+
+
+def _commit(
+    run: Workspace, plan: BackupPlan, layout: BackupLayout, attempt: str, manifest: Manifest, marker: bytes
+) -> Manifest:
+    """Write the marker, never over one that was not looked at, and return the manifest that it promises.
+
+    One that is there is of a second call of this function, which was faster and gets its way, or it counts for nothing
+    (see `find_published`) and is replaced.
+    """
+    if run.store.put_if_absent(run.bucket, layout.marker, marker):
+        return manifest
+    etag = run.store.get_with_etag(run.bucket, layout.marker)[1]
+    published = find_published(run, plan, layout)
+    if published is not None:
+        return published
+    check_owner(run, attempt)
+    if not run.store.put_if_unchanged(run.bucket, layout.marker, marker, etag):
+        msg = f"somebody else wrote {layout.marker} meanwhile"
+        raise BackupInProgressError(msg, hint="Look at the backup, and start it again with the same input if need be.")
     return manifest
 
 

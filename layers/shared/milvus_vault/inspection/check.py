@@ -109,6 +109,7 @@ def check_deployment(deployment: Deployment) -> CheckReport:
     findings.check("staging_folder", lambda: _staging(deployment))
     findings.check("backup_bucket", lambda: _list(deployment.store, deployment.bucket))
     findings.check("backup_bucket_write", lambda: _probe(deployment))
+    findings.check("backup_bucket_settings", lambda: _settings(deployment))
     has_secret = findings.check("secret", deployment.read_secret)
     with ExitStack() as stack:
         connected: list[tuple[VectorDatabase, ServerVersion]] = []
@@ -199,6 +200,27 @@ def _probe(deployment: Deployment) -> str:
     deployment.store.get(deployment.bucket, key)
     deployment.store.delete(deployment.bucket, [key])
     return f"s3://{deployment.bucket}/{key} was written, read and deleted"
+
+
+def _settings(deployment: Deployment) -> str:
+    """Say what guards the backup bucket. What cannot be read is no failure: nothing that runs depends on it."""
+    found = deployment.store.bucket_settings(deployment.bucket)
+    good = {
+        "blocks public access": found.blocks_public_access,
+        "is not public by its policy": None if found.is_public is None else not found.is_public,
+        "takes TLS only": found.takes_tls_only,
+        "keeps versions": found.keeps_versions,
+        "has Object Lock": found.has_object_lock,
+    }
+    where = f"s3://{deployment.bucket}"
+    unread = [what for what, is_so in good.items() if is_so is None]
+    unknown = f"; could not be read whether it {', '.join(unread)}" if unread else ""
+    # Few want Object Lock: with it nothing is deleted before its time, by a prune neither.
+    if missing := [what for what, is_so in good.items() if is_so is False and what != "has Object Lock"]:
+        msg = f"it is not so that {where} {', '.join(missing)}{unknown}"
+        raise Warned(msg, "Set the bucket up as the template does for one of its own: see BackupBucket there.")
+    said = [what for what, is_so in good.items() if is_so] or ["can be used"]
+    return f"{where} {', '.join(said)}{unknown}"
 
 
 def _source_version(server: ServerVersion) -> str:

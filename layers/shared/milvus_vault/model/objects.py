@@ -23,6 +23,19 @@ class ListedObject:
 
 
 @dataclass(frozen=True, slots=True)
+class BucketSettings:
+    """What guards a bucket. None: it could not be read, since the role may not or the server does not know the call."""
+
+    blocks_public_access: bool | None
+    """Whether all four blocks of public access are on."""
+    is_public: bool | None
+    """Whether its policy lets everybody in."""
+    takes_tls_only: bool | None
+    keeps_versions: bool | None
+    has_object_lock: bool | None
+
+
+@dataclass(frozen=True, slots=True)
 class UnfinishedUpload:
     """A multipart upload that somebody began."""
 

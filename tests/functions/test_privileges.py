@@ -1,0 +1,336 @@
+"""What the functions ask of S3 when they verify, repair, prune, sweep and watch is within their roles, on moto.
+
+Those that back up and restore are held against their roles wherever they run: see tests/support/restoring.py.
+"""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import boto3
+import pytest
+import record_failure.handler
+import resume_garbage_collection.handler
+import sweep_leftovers.handler
+import tend_pauses.handler
+import watch_schedules.handler
+from delete_backup.handler import handler as delete_backup
+from moto import mock_aws
+from mypy_boto3_s3 import S3Client
+from plan_prune.handler import handler as plan_prune
+from report_prune.handler import handler as report_prune
+from verify_backup.handler import handler as verify_backup
+
+from milvus_vault import runtime
+from milvus_vault.adapters.s3 import S3ObjectStore
+from milvus_vault.archive.layout import BackupLayout
+from milvus_vault.archive.tombstones import tombstone_key
+from milvus_vault.backup.documents import RBAC
+from milvus_vault.backup.pauses import Pauses
+from milvus_vault.catalogue import Catalogue
+from milvus_vault.catalogue.describe import summary_of
+from milvus_vault.claims import CLAIM, Claim
+from milvus_vault.execution_records import ExecutionRecord, record_execution
+from milvus_vault.inspection.check import Deployment, check_deployment
+from milvus_vault.model.rbac import Rbac
+from milvus_vault.model.requests import ScheduleTag
+from milvus_vault.model.resources import Damage, Hold
+from milvus_vault.model.retention import Retention
+from milvus_vault.runs.describing import WorkingFiles
+from milvus_vault.source import MilvusStorage
+from milvus_vault.workspace import Workspace
+from tests.support.lambda_context import Invocation
+from tests.support.privilege import guarded, within_role
+from tests.unit.archive.samples import BUCKET, PREFIX, sample_contents, write_backup
+
+type Json = dict[str, Any]
+
+NOW = datetime.now(UTC)
+ENVIRONMENT = {
+    "AWS_ACCESS_KEY_ID": "test",
+    "AWS_SECRET_ACCESS_KEY": "test",
+    "AWS_DEFAULT_REGION": "us-east-1",
+    "BACKUP_BUCKET_NAME": BUCKET,
+    "BACKUP_PREFIX": PREFIX,
+    "MILVUS_BUCKET_NAME": "milvus",
+    "MILVUS_ROOT_PATH": "files",
+    "STAGING_PREFIX": "staging",
+    "SCHEDULE_GROUP": "default",
+    "SCHEDULE_ROLE_ARN": "arn:aws:iam::123456789012:role/schedule",
+    "BACKUP_STATE_MACHINE_ARN": "arn:aws:states:us-east-1:123456789012:stateMachine:vault-backup",
+    "DEAD_LETTER_QUEUE_ARN": "arn:aws:sqs:us-east-1:123456789012:dead",
+    "STACK_NAME": "vault",
+    "ALARM_TOPIC_ARN": "arn:aws:sns:us-east-1:123456789012:alarms",
+    "KEEP_WORKING_FILES_DAYS": "7",
+}
+NIGHTLY = ScheduleTag(name="nightly", retention=Retention(keep_last=1))
+BOOKS, PENS = BackupLayout(PREFIX, "books"), BackupLayout(PREFIX, "pens")
+
+
+@pytest.fixture
+def s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[S3Client]:
+    """Two backups of a schedule, the newer one `pens`, each with its entry in the catalogue."""
+    monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
+    for name, value in ENVIRONMENT.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(runtime.metrics, "namespace", "MilvusVault")
+    with mock_aws():
+        client: S3Client = boto3.session.Session().client("s3")
+        for bucket in (BUCKET, "milvus"):
+            client.create_bucket(Bucket=bucket)
+        for days, layout in ((2, BOOKS), (1, PENS)):
+            write(layout, NOW - timedelta(days=days))
+        yield client
+
+
+def store() -> S3ObjectStore:
+    """Return the store of the tests; a function has the same one, and is told from it by when it calls."""
+    return S3ObjectStore.shared()
+
+
+def write(layout: BackupLayout, begun: datetime) -> None:
+    """Write a backup with its objects."""
+    contents = sample_contents(layout)
+    expires_at = begun + timedelta(hours=36)
+    changes = {"schedule": NIGHTLY, "started_at": begun, "finished_at": begun, "expires_at": expires_at}
+    manifest = write_backup(store(), layout, contents, **changes)
+    Catalogue(store(), BUCKET, PREFIX).publish(summary_of(manifest))
+
+
+def arn(kind: str, name: str) -> str:
+    """Return the ARN of an execution that Step Functions does not know any more."""
+    return f"arn:aws:states:us-east-1:123456789012:execution:vault-{kind}:{name}"
+
+
+def execution(kind: str, name: str) -> Json:
+    """Return what a machine tells its first function of the execution."""
+    return {"arn": arn(kind, name), "started_at": NOW.isoformat()}
+
+
+def workspace(run: str) -> Workspace:
+    """Return working files."""
+    return Workspace(store(), BUCKET, PREFIX, run)
+
+
+def keys(s3: S3Client, bucket: str = BUCKET) -> list[str]:
+    """Return all keys of a bucket."""
+    return [found["Key"] for found in s3.list_objects_v2(Bucket=bucket).get("Contents", [])]
+
+
+@pytest.mark.parametrize("lost", [[BOOKS.marker], [BOOKS.manifest], [BOOKS.marker, BOOKS.manifest]])
+@pytest.mark.parametrize("was_claimed", [True, False])
+def test_a_repair(s3: S3Client, lost: list[str], *, was_claimed: bool) -> None:
+    if was_claimed:
+        workspace("backup-books").write(
+            CLAIM, Claim(execution_arn=arn("backup", "a"), run="backup-books", claimed_at=NOW)
+        )
+    for key in lost:
+        s3.delete_object(Bucket=BUCKET, Key=key)
+
+    request = {"backup_name": "books", "repair": True}
+    found = within_role(verify_backup)({"execution": execution("verify", "v"), "request": request}, Invocation())
+
+    assert len(found["mended"]) == 1
+    assert {BOOKS.marker, BOOKS.manifest} <= {*keys(s3)}
+
+
+def test_a_repair_of_a_flipped_marker_replaces_it(s3: S3Client) -> None:
+    body = bytearray(s3.get_object(Bucket=BUCKET, Key=BOOKS.marker)["Body"].read())
+    s3.put_object(Bucket=BUCKET, Key=BOOKS.marker, Body=bytes([body[0] ^ 1, *body[1:]]))
+
+    request = {"backup_name": "books", "repair": True}
+    within_role(verify_backup)({"execution": execution("verify", "v"), "request": request}, Invocation())
+
+    assert s3.get_object(Bucket=BUCKET, Key=BOOKS.marker)["Body"].read() == bytes(body)
+
+
+def prune(request: Json) -> Json:
+    """Prune, and return the end."""
+    plan = within_role(plan_prune)({"execution": execution("prune", "p"), "request": request}, Invocation())
+    for index in plan["deletions"]:
+        assert within_role(delete_backup)({"run": plan["run"], "index": index}, Invocation())["is_done"]
+    result: Json = within_role(report_prune)({"run": plan["run"]}, Invocation())
+    return result
+
+
+def test_a_prune_by_name_deletes_all_that_there_is_of_a_backup(s3: S3Client) -> None:
+    restoring = Claim(execution_arn=arn("restore", "r"), run="restore-books-1a2b", claimed_at=NOW)
+    workspace("restore-books-1a2b").write(CLAIM, restoring)
+    workspace("backup-books").write_bytes("collections/a/0.json", b"{}")
+    Catalogue(store(), BUCKET, PREFIX).note_damage(Damage(name="books", problem="it rots", found_at=NOW))
+
+    assert prune({"backup_names": ["books"]})["deleted_count"] == 1
+
+    assert [key for key in keys(s3) if "books" in key and "/restore-" not in key] == []
+
+
+def test_a_prune_by_policy_notes_damage_and_lifts_a_tombstone(s3: S3Client) -> None:
+    s3.put_object(Bucket=BUCKET, Key=tombstone_key(PREFIX, "pens"), Body=b"{}")
+    write(BackupLayout(PREFIX, "rotten"), NOW - timedelta(days=3))
+    s3.delete_object(Bucket=BUCKET, Key=BackupLayout(PREFIX, "rotten").marker)
+    Catalogue(store(), BUCKET, PREFIX).note_damage(Damage(name="gone", problem="it rots", found_at=NOW))
+
+    assert prune({})["deleted_count"] == 1
+
+    assert tombstone_key(PREFIX, "pens") not in keys(s3)
+    assert [note.name for note in Catalogue(store(), BUCKET, PREFIX).damages()] == ["rotten"]
+
+
+def test_a_held_backup_stays(s3: S3Client) -> None:
+    Catalogue(store(), BUCKET, PREFIX).place_hold("books", Hold(reason="audit"), "me")
+
+    assert prune({})["deleted_count"] == 0
+
+    assert BOOKS.marker in keys(s3)
+
+
+class Later(datetime):
+    """Half a year on, when whatever was left may be swept."""
+
+    @classmethod
+    def now(cls, tz: Any = None) -> datetime:
+        """Return the time."""
+        return datetime.now(tz) + timedelta(days=180)
+
+
+def test_a_sweep_removes_runs_records_staged_objects_claims_and_catalogue_files(
+    s3: S3Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = within_role(plan_prune)({"execution": execution("prune", "p"), "request": {"dry_run": True}}, Invocation())
+    old = [
+        ".runs/backup-old/backup.json",
+        ".runs/restore-old/collections/0/finished.json",
+        *(f".runs/{kind}-old/{CLAIM}" for kind in ("verify", "prune")),
+        *(f".runs/{kind}/old.json" for kind in ("executions", "failures", "reports", "checks")),
+        *(f".catalogue/{kind}/gone_old.json" for kind in ("holds", "verifications", "deleting", "orphans", "damage")),
+        ".catalogue/backups/9999999998.old.-.json",
+        "old/binlogs/insert_log/1/2/3/3/4/5",
+        "old/meta/vault/collections/1.json",
+        "older/binlogs/delta_log/1/2/3/3/4",
+    ]
+    claim = Claim(execution_arn=arn("restore", "r"), run="restore-old", claimed_at=NOW).model_dump_json().encode()
+    for key in old:
+        s3.put_object(Bucket=BUCKET, Key=f"{PREFIX}/{key}", Body=claim)
+    for key in ("claims/1a2b/default/books.json", "restore-old/1/insert_log/2", "restore-gone/1/insert_log/2"):
+        s3.put_object(Bucket="milvus", Key=f"staging/{key}", Body=claim)
+    s3.create_multipart_upload(Bucket=BUCKET, Key=f"{PREFIX}/books/binlogs/insert_log/9")
+    s3.create_multipart_upload(Bucket="milvus", Key="staging/restore-old/1/insert_log/9")
+    sweep = within_role(sweep_leftovers.handler.handler)
+    assert sweep({"run": plan["run"]}, Invocation())["is_done"]
+    for _ in range(2):
+        monkeypatch.setattr(sweep_leftovers.handler, "datetime", Later)
+        assert sweep({"run": plan["run"]}, Invocation())["is_done"]
+
+    left = {key.removeprefix(f"{PREFIX}/") for key in keys(s3)}
+    assert {key for key in left if "old" in key} == set()
+    assert keys(s3, "milvus") == []
+    assert BOOKS.marker in keys(s3)
+
+
+def test_who_watches_remembers_what_was_told(s3: S3Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[object] = []
+    monkeypatch.setattr(watch_schedules.handler, "publish", lambda _, notification: told.append(notification))
+    catalogue = Catalogue(store(), BUCKET, PREFIX)
+    catalogue.note_damage(Damage(name="books", problem="it rots", found_at=NOW))
+    catalogue.forget("pens")  # a list takes it in again
+    s3.put_object(Bucket=BUCKET, Key=f"{PREFIX}/.catalogue/overdue/gone.json", Body=b"{}")
+    s3.put_object(Bucket=BUCKET, Key=f"{PREFIX}/.catalogue/backups/9999999998.gone.-.json", Body=b"{}")
+
+    within_role(watch_schedules.handler.handler)({}, Invocation())
+
+    assert len(told) == 1
+    assert not [key for key in keys(s3) if "gone" in key]
+
+
+class Collector:
+    """A Milvus whose garbage collection can be paused."""
+
+    def pause(self, seconds: int) -> str:
+        """Return a ticket."""
+        return f"ticket-{seconds}"
+
+    def resume(self, ticket: str) -> None:
+        """Take any ticket."""
+
+
+@pytest.mark.parametrize(
+    ("module", "event"),
+    [(resume_garbage_collection.handler, {"execution_arn": arn("backup", "a")}), (tend_pauses.handler, {})],
+)
+def test_pauses_are_given_back(s3: S3Client, monkeypatch: pytest.MonkeyPatch, module: Any, event: Json) -> None:
+    monkeypatch.setattr(module, "open_garbage_collector", lambda _: Collector())
+    Pauses(store(), BUCKET, PREFIX).begin(Collector(), arn("backup", "a"), datetime.now(UTC))
+
+    within_role(module.handler)(event, Invocation())
+
+    assert not [key for key in keys(s3) if "/pauses/" in key]
+
+
+def test_a_failed_backup_leaves_a_record_and_no_secrets(s3: S3Client) -> None:
+    run = workspace("backup-new")
+    record = ExecutionRecord(
+        execution_arn=arn("backup", "a"), kind="backup", run=run.run, backup_name="new", started_at=NOW
+    )
+    record_execution(run.store, run.bucket, run.prefix, record)
+    run.write(CLAIM, Claim(execution_arn=arn("backup", "a"), run=run.run, claimed_at=NOW))
+    run.write(RBAC, Rbac())
+
+    event = {"machine": "backup", "execution_arn": arn("backup", "a"), "error": "E", "cause": "c", "request": {}}
+    within_role(record_failure.handler.handler)(event, Invocation())
+
+    assert f"{PREFIX}/.runs/failures/a.json" in keys(s3)
+    assert run.key(RBAC) not in keys(s3)
+
+
+@pytest.mark.usefixtures("s3")
+def test_the_api_lists_describes_and_holds() -> None:
+    catalogue = Catalogue(store(), BUCKET, PREFIX)
+    catalogue.forget("pens")
+    with guarded("api.handler", ENVIRONMENT):
+        assert len(catalogue.list(10, None).items) == 2
+        assert catalogue.get("books").name == "books"
+        catalogue.place_hold("books", Hold(reason="audit"), "me")
+        catalogue.lift_hold("books")
+        files = WorkingFiles(store(), BUCKET, PREFIX)
+        for kind in ("backup", "restore", "verify", "prune"):
+            assert files.follow(kind, arn(kind, "a")) is None
+        assert files.report_link("backup", "", "nobody") is None
+        assert files.prune_report(arn("prune", "a")) == {}
+
+
+@pytest.mark.usefixtures("s3")
+def test_the_check_of_a_deployment_looks_at_both_buckets() -> None:
+    def refuse() -> Any:
+        msg = "nobody connects here"
+        raise AssertionError(msg)
+
+    looked_at = Deployment(
+        store=store(),
+        bucket=BUCKET,
+        prefix=PREFIX,
+        storage=MilvusStorage("milvus", "files"),
+        staging_prefix="staging",
+        read_secret=refuse,
+        connect=refuse,
+        open_garbage_collector=refuse,
+    )
+    with guarded("inspect_milvus.handler", ENVIRONMENT), pytest.raises(AssertionError, match="nobody connects"):
+        check_deployment(looked_at)
+
+
+@pytest.mark.usefixtures("s3")
+def test_the_guard_tells_of_what_a_role_does_not_allow() -> None:
+    with (
+        pytest.raises(AssertionError, match="ApiFunction has not s3:DeleteObject"),
+        guarded("api.handler", ENVIRONMENT),
+    ):
+        store().delete(BUCKET, [f"{PREFIX}/books/binlogs/1"])
+
+
+@pytest.mark.usefixtures("s3")
+def test_a_marker_is_not_written_blindly() -> None:
+    with guarded("publish_backup.handler", ENVIRONMENT):
+        assert not store().put_if_absent(BUCKET, BOOKS.marker, b"{}")
+    blind = guarded("publish_backup.handler", ENVIRONMENT)
+    with pytest.raises(AssertionError, match="PublishBackupFunction has not s3:PutObject"), blind:
+        store().put(BUCKET, BOOKS.marker, b"{}")

@@ -1,0 +1,331 @@
+"""What each function may do with which keys. A right that is added, or widened, shows in this table."""
+
+import re
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import pytest
+
+from milvus_vault.archive.reference_writer import COLLECTION_META, FULL_META, PARTITION_META, SEGMENT_META
+from tests.support.privilege import Need, not_allowed
+from tests.template.loading import Data, actions_of, functions, resources_of, statements
+
+MARKER = "*/meta/backup_meta.json"
+METADATA = tuple(f"*/meta/{name}" for name in (COLLECTION_META, FULL_META, PARTITION_META, SEGMENT_META, "vault/*"))
+
+
+class May(NamedTuple):
+    """What a role may do with keys: those below the backup prefix as they are, those of Milvus' bucket after `milvus:`.
+
+    An asterisk goes over slashes. Of a marker it may be said that a write needs a condition.
+    """
+
+    read: tuple[str, ...] = ()
+    write: tuple[str, ...] = ()
+    delete: tuple[str, ...] = ()
+    abort_uploads: tuple[str, ...] = ()
+
+
+ONLY_CONDITIONALLY = (f"{MARKER} if-match", f"{MARKER} if-none-match")
+
+TABLE: dict[str, May] = {
+    "PrepareBackup": May(
+        read=("*/meta/*", ".runs/backup-*/backup.json", ".runs/backup-*/claim.json", ".runs/pauses/*"),
+        write=(
+            ".runs/backup-*/backup.json",
+            ".runs/backup-*/claim.json",
+            ".runs/backup-*/copy/*/job.json",
+            ".runs/backup-*/rbac.json",
+            ".runs/executions/*",
+            ".runs/pauses/*",
+        ),
+        delete=(".catalogue/deleting/*", ".runs/backup-*/claim.json"),
+    ),
+    "SnapshotBatch": May(
+        read=(".runs/backup-*/backup.json", ".runs/backup-*/collections/*", ".runs/backup-*/copy/*"),
+        write=(".runs/backup-*/collections/*", ".runs/backup-*/copy/*"),
+        delete=(".runs/backup-*/copy/*/items/*", ".runs/backup-*/copy/*/targets/*", ".runs/backup-*/copy/*/verified/*"),
+    ),
+    "PlanCopy": May(read=(".runs/*/claim.json", ".runs/*/copy/*"), write=(".runs/*/copy/*",)),
+    "CopyBatch": May(
+        read=("*/binlogs/*", ".runs/*/claim.json", ".runs/*/copy/*", "milvus:delta_log/*", "milvus:insert_log/*"),
+        write=("*/binlogs/*", ".runs/*/copy/*", "milvus:staging/restore-*/*"),
+        delete=(".runs/*/copy/*/error-*.json",),
+        abort_uploads=("*/binlogs/*", "milvus:staging/restore-*/*"),
+    ),
+    "VerifyCopy": May(
+        read=(
+            "*/binlogs/*",
+            ".runs/*/claim.json",
+            ".runs/*/copy/*",
+            ".runs/backup-*/collections/*",
+            "milvus:delta_log/*",
+        ),
+        write=(".runs/*/copy/*", ".runs/backup-*/collections/*"),
+        delete=("*/binlogs/*", ".runs/*/copy/*/verified/*", "milvus:staging/restore-*/*"),
+    ),
+    "PublishBackup": May(
+        read=("*/meta/*", ".runs/backup-*/*"),
+        write=(*ONLY_CONDITIONALLY, *METADATA, ".catalogue/backups/*"),
+        delete=("*/binlogs/*", ".runs/backup-*/rbac.json"),
+    ),
+    "ResumeGarbageCollection": May(read=(".runs/pauses/*",), write=(".runs/pauses/*",), delete=(".runs/pauses/*",)),
+    "PrepareRestore": May(
+        read=("*/meta/*", ".runs/restore-*/*", "milvus:staging/claims/*"),
+        write=(".runs/executions/*", ".runs/restore-*/*", "milvus:staging/claims/*"),
+        delete=(".runs/restore-*/*", "milvus:staging/claims/*"),
+    ),
+    "CutCollections": May(
+        read=("*/binlogs/*", ".runs/restore-*/*"),
+        write=(".runs/restore-*/collections/*/target.json", ".runs/restore-*/cuts/*", "milvus:staging/restore-*/*"),
+    ),
+    "CreateCollections": May(read=(".runs/restore-*/*",), write=(".runs/restore-*/collections/*",)),
+    "StartImports": May(
+        read=(".runs/restore-*/*",),
+        write=(".runs/restore-*/collections/*",),
+        delete=(".runs/restore-*/collections/*/importing-*.json",),
+    ),
+    "GetImportProgress": May(
+        read=(".runs/restore-*/*",),
+        write=(".runs/restore-*/collections/*", ".runs/restore-*/importing/*"),
+        delete=(".runs/restore-*/collections/*/importing-*.json",),
+    ),
+    "FinishCollections": May(
+        read=(".runs/restore-*/*",), write=(".runs/restore-*/collections/*", ".runs/restore-*/finishing/*")
+    ),
+    "CleanUpRestore": May(
+        read=(".runs/restore-*/*",),
+        write=(".runs/restore-*/collections/*/abandoned-*.json",),
+        delete=("milvus:staging/restore-*/*",),
+    ),
+    "ReportRestore": May(read=(".runs/restore-*/*",), write=(".runs/reports/*",)),
+    "PlanPrune": May(
+        read=(
+            "*/meta/*",
+            ".catalogue/damage/*",
+            ".catalogue/holds/*",
+            ".catalogue/verifications/*",
+            ".runs/backup-*/claim.json",
+            ".runs/prune-*/*",
+            ".runs/restore-*/claim.json",
+        ),
+        write=(".catalogue/damage/*", ".runs/backup-*/claim.json", ".runs/executions/*", ".runs/prune-*/*"),
+        delete=(".catalogue/damage/*", ".catalogue/deleting/*"),
+    ),
+    "DeleteBackup": May(
+        read=(
+            "*/meta/*",
+            ".catalogue/holds/*",
+            ".catalogue/verifications/*",
+            ".runs/backup-*/claim.json",
+            ".runs/prune-*/*",
+            ".runs/restore-*/claim.json",
+        ),
+        write=(".catalogue/deleting/*", ".runs/backup-*/claim.json", ".runs/prune-*/outcomes/*"),
+        delete=(
+            "*/binlogs/*",
+            "*/meta/*",
+            ".catalogue/backups/*",
+            ".catalogue/damage/*",
+            ".catalogue/deleting/*",
+            ".catalogue/holds/*",
+            ".catalogue/verifications/*",
+            ".runs/backup-*/*",
+        ),
+    ),
+    "SweepLeftovers": May(
+        read=(".runs/*/claim.json", ".runs/prune-*/*", "milvus:staging/claims/*"),
+        write=(".catalogue/orphans/*", ".runs/*/claim.json", ".runs/prune-*/swept.json", "milvus:staging/claims/*"),
+        delete=(
+            "*/binlogs/*",
+            "*/meta/*",
+            ".catalogue/backups/*",
+            ".catalogue/damage/*",
+            ".catalogue/deleting/*",
+            ".catalogue/holds/*",
+            ".catalogue/orphans/*",
+            ".catalogue/verifications/*",
+            ".runs/backup-*/*",
+            ".runs/checks/*",
+            ".runs/executions/*",
+            ".runs/failures/*",
+            ".runs/prune-*/*",
+            ".runs/reports/*",
+            ".runs/restore-*/*",
+            ".runs/verify-*/*",
+            "milvus:staging/*",
+        ),
+        abort_uploads=("*/binlogs/*", "*/meta/*", "milvus:staging/*"),
+    ),
+    "ReportPrune": May(read=(".runs/prune-*/*",), write=(".runs/reports/*",)),
+    "VerifyBackup": May(
+        read=(
+            "*/meta/*",
+            ".catalogue/backups/*",
+            ".catalogue/holds/*",
+            ".runs/backup-*/claim.json",
+            ".runs/verify-*/*",
+        ),
+        write=(
+            *ONLY_CONDITIONALLY,
+            "*/meta/vault/manifest.damaged.json",
+            "*/meta/vault/manifest.json",
+            ".catalogue/backups/*",
+            ".catalogue/holds/*",
+            ".catalogue/verifications/*",
+            ".runs/backup-*/claim.json",
+            ".runs/executions/*",
+            ".runs/verify-*/*",
+        ),
+        delete=("*/meta/vault/manifest.json", ".catalogue/damage/*", ".runs/backup-*/claim.json"),
+    ),
+    "RecordFailure": May(
+        read=(".runs/backup-*/claim.json", ".runs/executions/*"),
+        write=(".runs/failures/*",),
+        delete=(".runs/backup-*/rbac.json",),
+    ),
+    "Api": May(
+        read=(
+            "*/meta/*",
+            ".catalogue/*",
+            ".runs/*/copy/*",
+            ".runs/backup-*/backup.json",
+            ".runs/backup-*/collections/*",
+            ".runs/executions/*",
+            ".runs/reports/*",
+            ".runs/restore-*/*",
+        ),
+        write=(".catalogue/backups/*", ".catalogue/holds/*"),
+        delete=(".catalogue/backups/*", ".catalogue/holds/*"),
+    ),
+    "InspectMilvus": May(read=(".runs/checks/*",), write=(".runs/checks/*",), delete=(".runs/checks/*",)),
+    "WatchSchedules": May(
+        read=("*/meta/*", ".catalogue/*"),
+        write=(".catalogue/backups/*", ".catalogue/damage/*", ".catalogue/overdue/*"),
+        delete=(".catalogue/backups/*", ".catalogue/overdue/*"),
+    ),
+    "TendPauses": May(read=(".runs/pauses/*",), write=(".runs/pauses/*",), delete=(".runs/pauses/*",)),
+}
+
+# --- reading the template --------------------------------------------------------------------------
+
+_PREFIXES = {
+    "arn:${AWS::Partition}:s3:::${BackupBucketName}/${BackupPrefix}/": "",
+    "arn:${AWS::Partition}:s3:::${MilvusBucketName}/${MilvusRootPath}/": "milvus:",
+    "arn:${AWS::Partition}:s3:::${MilvusBucketName}/${StagingPrefix}/": "milvus:staging/",
+}
+_VERBS = {
+    "s3:GetObject": "read",
+    "s3:PutObject": "write",
+    "s3:DeleteObject": "delete",
+    "s3:AbortMultipartUpload": "abort_uploads",
+}
+
+
+def may(function: Data) -> May:
+    """Return what a function may do with keys."""
+    found: dict[str, set[str]] = {verb: set() for verb in _VERBS.values()}
+    for statement in statements(function["Policies"]):
+        conditions = [key.removeprefix("s3:") for key in statement.get("Condition", {}).get("Null", {})]
+        for resource in resources_of(statement):
+            for prefix, short in _PREFIXES.items():
+                if resource.startswith(prefix):
+                    pattern = " ".join((short + resource.removeprefix(prefix), *conditions))
+                    for action in actions_of(statement):
+                        found[_VERBS[action]].add(pattern)
+    return May(**{verb: tuple(sorted(patterns)) for verb, patterns in found.items()})
+
+
+def test_each_function_may_do_with_keys_what_the_table_says() -> None:
+    found = {name.removesuffix("Function"): may(function) for name, function in functions().items()}
+    assert {name: rights for name, rights in found.items() if rights != May()} == TABLE
+
+
+# --- what the table means, with keys as they are -----------------------------------------------------
+
+PARAMETERS = {
+    "BackupBucketName": "backups",
+    "BackupPrefix": "team",
+    "MilvusBucketName": "milvus",
+    "MilvusRootPath": "files",
+    "StagingPrefix": "staging",
+}
+
+
+def who_may(action: str, *keys: str, bucket: str = "backups/team", headers: Iterable[str] = ()) -> set[str]:
+    """Return the functions that may do something with at least one of the keys."""
+    wanted = [Need(f"s3:{action}", f"arn:aws:s3:::{bucket}/{key}", frozenset(headers)) for key in keys]
+    return {
+        name.removesuffix("Function")
+        for name in functions()
+        if any(not not_allowed(name, [need], PARAMETERS) for need in wanted)
+    }
+
+
+def test_nobody_writes_or_deletes_what_is_milvus_own() -> None:
+    logs = ("files/insert_log/1/2/3/4/5", "files/delta_log/1/2/3/4", "files/index_files/1", "files/other")
+    for action in ("PutObject", "DeleteObject", "AbortMultipartUpload"):
+        assert who_may(action, *logs, bucket="milvus") == set()
+
+
+def test_only_copy_batch_reads_rows_and_verify_copy_when_they_came_and_what_was_deleted() -> None:
+    assert who_may("GetObject", "files/insert_log/1/2/3/4/5", bucket="milvus") == {"CopyBatch"}
+    assert who_may("GetObject", "files/delta_log/1/2/3/4", bucket="milvus") == {"CopyBatch", "VerifyCopy"}
+    archived = "monday/binlogs/insert_log/1/2/3/3/4/5"
+    assert who_may("GetObject", archived) == {"CopyBatch", "VerifyCopy", "CutCollections"}
+
+
+@pytest.mark.parametrize("root_path", ["", "files", "/files", "files/", "a/b"])
+def test_milvus_logs_are_read_whatever_its_root_path(root_path: str) -> None:
+    folder = f"{root_path.strip('/')}/" if root_path else ""
+    parameters = PARAMETERS | {"MilvusRootPath": root_path}
+    for function, kind in (("CopyBatch", "insert_log"), ("CopyBatch", "delta_log"), ("VerifyCopy", "delta_log")):
+        need = Need("s3:GetObject", f"arn:aws:s3:::milvus/{folder}{kind}/1/2/3/4")
+        assert not_allowed(f"{function}Function", [need], parameters) == []
+
+
+def test_only_copy_batch_writes_copies_and_only_those_that_compare_lists_delete_archived_ones() -> None:
+    archived, staged = "monday/binlogs/delta_log/1/2/3/3/4", "staging/restore-monday-1a2b/1/delta_log/2"
+    assert who_may("PutObject", archived) == {"CopyBatch"}
+    assert who_may("PutObject", staged, bucket="milvus") == {"CopyBatch", "CutCollections"}
+    assert who_may("DeleteObject", archived) == {"VerifyCopy", "PublishBackup", "DeleteBackup", "SweepLeftovers"}
+
+
+def test_a_published_marker_is_replaced_only_by_who_has_read_it() -> None:
+    marker = "monday/meta/backup_meta.json"
+    assert who_may("PutObject", marker) == set()
+    for header in ("s3:if-none-match", "s3:if-match"):
+        assert who_may("PutObject", marker, headers=[header]) == {"PublishBackup", "VerifyBackup"}
+    assert who_may("DeleteObject", marker) == {"DeleteBackup", "SweepLeftovers"}
+
+
+def test_only_the_api_and_those_that_delete_backups_lift_holds() -> None:
+    hold = ".catalogue/holds/monday.json"
+    assert who_may("DeleteObject", hold) == {"Api", "DeleteBackup", "SweepLeftovers"}
+    assert who_may("PutObject", hold) == {"Api", "VerifyBackup"}
+
+
+def test_claims_are_taken_by_those_that_begin_something_and_deleted_by_nobody_else_but_them() -> None:
+    backup, restore = ".runs/backup-monday/claim.json", ".runs/restore-monday-1a2b/claim.json"
+    of_backups = {"PrepareBackup", "PlanPrune", "DeleteBackup", "SweepLeftovers", "VerifyBackup"}
+    assert who_may("PutObject", backup) == of_backups
+    assert who_may("DeleteObject", backup) == of_backups - {"PlanPrune"}
+    assert who_may("PutObject", restore) == who_may("DeleteObject", restore) == {"PrepareRestore", "SweepLeftovers"}
+
+
+def test_hashes_of_passwords_are_read_by_who_publishes_them_and_forgotten_when_a_backup_fails() -> None:
+    secrets = ".runs/backup-monday/rbac.json"
+    assert who_may("GetObject", secrets) == {"PublishBackup"}
+    assert who_may("PutObject", secrets) == {"PrepareBackup"}
+    assert who_may("DeleteObject", secrets) == {"PublishBackup", "RecordFailure", "DeleteBackup", "SweepLeftovers"}
+
+
+def test_who_gives_pauses_back_may_delete_nothing_else() -> None:
+    rights = {name: found for name, found in TABLE.items() if found.delete == (".runs/pauses/*",)}
+    assert rights.keys() == {"ResumeGarbageCollection", "TendPauses"}
+    assert who_may("DeleteObject", ".runs/pauses/1a2b.json") == rights.keys()
+
+
+def test_no_pattern_is_a_whole_folder_of_the_backup_prefix() -> None:
+    patterns = {pattern for rights in TABLE.values() for verb in (rights.write, rights.delete) for pattern in verb}
+    assert [found for found in patterns if re.fullmatch(r"\*|\.(?:runs|catalogue)/\*|\*/\*", found)] == []
