@@ -4,8 +4,8 @@ Those that back up and restore are held against their roles wherever they run: s
 """
 
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
-from typing import Any
+from datetime import UTC, datetime, timedelta, tzinfo
+from typing import Any, Self, override
 
 import boto3
 import pytest
@@ -91,9 +91,15 @@ def store() -> S3ObjectStore:
 def write(layout: BackupLayout, begun: datetime) -> None:
     """Write a backup with its objects."""
     contents = sample_contents(layout)
-    expires_at = begun + timedelta(hours=36)
-    changes = {"schedule": NIGHTLY, "started_at": begun, "finished_at": begun, "expires_at": expires_at}
-    manifest = write_backup(store(), layout, contents, **changes)
+    manifest = write_backup(
+        store(),
+        layout,
+        contents,
+        schedule=NIGHTLY,
+        started_at=begun,
+        finished_at=begun,
+        expires_at=begun + timedelta(hours=36),
+    )
     Catalogue(store(), BUCKET, PREFIX).publish(summary_of(manifest))
 
 
@@ -112,6 +118,12 @@ def workspace(run: str) -> Workspace:
     return Workspace(store(), BUCKET, PREFIX, run)
 
 
+def run(handler: Any, event: Json) -> Json:
+    """Run a handler within its role."""
+    result: Json = within_role(handler)(event, Invocation())
+    return result
+
+
 def keys(s3: S3Client, bucket: str = BUCKET) -> list[str]:
     """Return all keys of a bucket."""
     return [found["Key"] for found in s3.list_objects_v2(Bucket=bucket).get("Contents", [])]
@@ -128,7 +140,7 @@ def test_a_repair(s3: S3Client, lost: list[str], *, was_claimed: bool) -> None:
         s3.delete_object(Bucket=BUCKET, Key=key)
 
     request = {"backup_name": "books", "repair": True}
-    found = within_role(verify_backup)({"execution": execution("verify", "v"), "request": request}, Invocation())
+    found = run(verify_backup, {"execution": execution("verify", "v"), "request": request})
 
     assert len(found["mended"]) == 1
     assert {BOOKS.marker, BOOKS.manifest} <= {*keys(s3)}
@@ -139,18 +151,17 @@ def test_a_repair_of_a_flipped_marker_replaces_it(s3: S3Client) -> None:
     s3.put_object(Bucket=BUCKET, Key=BOOKS.marker, Body=bytes([body[0] ^ 1, *body[1:]]))
 
     request = {"backup_name": "books", "repair": True}
-    within_role(verify_backup)({"execution": execution("verify", "v"), "request": request}, Invocation())
+    run(verify_backup, {"execution": execution("verify", "v"), "request": request})
 
     assert s3.get_object(Bucket=BUCKET, Key=BOOKS.marker)["Body"].read() == bytes(body)
 
 
 def prune(request: Json) -> Json:
     """Prune, and return the end."""
-    plan = within_role(plan_prune)({"execution": execution("prune", "p"), "request": request}, Invocation())
+    plan = run(plan_prune, {"execution": execution("prune", "p"), "request": request})
     for index in plan["deletions"]:
-        assert within_role(delete_backup)({"run": plan["run"], "index": index}, Invocation())["is_done"]
-    result: Json = within_role(report_prune)({"run": plan["run"]}, Invocation())
-    return result
+        assert run(delete_backup, {"run": plan["run"], "index": index})["is_done"]
+    return run(report_prune, {"run": plan["run"]})
 
 
 def test_a_prune_by_name_deletes_all_that_there_is_of_a_backup(s3: S3Client) -> None:
@@ -188,15 +199,16 @@ class Later(datetime):
     """Half a year on, when whatever was left may be swept."""
 
     @classmethod
-    def now(cls, tz: Any = None) -> datetime:
+    @override
+    def now(cls, tz: tzinfo | None = None) -> Self:
         """Return the time."""
-        return datetime.now(tz) + timedelta(days=180)
+        return cls.fromtimestamp((datetime.now(tz) + timedelta(days=180)).timestamp(), tz)
 
 
 def test_a_sweep_removes_runs_records_staged_objects_claims_and_catalogue_files(
     s3: S3Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    plan = within_role(plan_prune)({"execution": execution("prune", "p"), "request": {"dry_run": True}}, Invocation())
+    plan = run(plan_prune, {"execution": execution("prune", "p"), "request": {"dry_run": True}})
     old = [
         ".runs/backup-old/backup.json",
         ".runs/restore-old/collections/0/finished.json",
@@ -215,11 +227,10 @@ def test_a_sweep_removes_runs_records_staged_objects_claims_and_catalogue_files(
         s3.put_object(Bucket="milvus", Key=f"staging/{key}", Body=claim)
     s3.create_multipart_upload(Bucket=BUCKET, Key=f"{PREFIX}/books/binlogs/insert_log/9")
     s3.create_multipart_upload(Bucket="milvus", Key="staging/restore-old/1/insert_log/9")
-    sweep = within_role(sweep_leftovers.handler.handler)
-    assert sweep({"run": plan["run"]}, Invocation())["is_done"]
+    assert run(sweep_leftovers.handler.handler, {"run": plan["run"]})["is_done"]
     for _ in range(2):
         monkeypatch.setattr(sweep_leftovers.handler, "datetime", Later)
-        assert sweep({"run": plan["run"]}, Invocation())["is_done"]
+        assert run(sweep_leftovers.handler.handler, {"run": plan["run"]})["is_done"]
 
     left = {key.removeprefix(f"{PREFIX}/") for key in keys(s3)}
     assert {key for key in left if "old" in key} == set()
@@ -236,7 +247,7 @@ def test_who_watches_remembers_what_was_told(s3: S3Client, monkeypatch: pytest.M
     s3.put_object(Bucket=BUCKET, Key=f"{PREFIX}/.catalogue/overdue/gone.json", Body=b"{}")
     s3.put_object(Bucket=BUCKET, Key=f"{PREFIX}/.catalogue/backups/9999999998.gone.-.json", Body=b"{}")
 
-    within_role(watch_schedules.handler.handler)({}, Invocation())
+    run(watch_schedules.handler.handler, {})
 
     assert len(told) == 1
     assert not [key for key in keys(s3) if "gone" in key]
@@ -261,25 +272,25 @@ def test_pauses_are_given_back(s3: S3Client, monkeypatch: pytest.MonkeyPatch, mo
     monkeypatch.setattr(module, "open_garbage_collector", lambda _: Collector())
     Pauses(store(), BUCKET, PREFIX).begin(Collector(), arn("backup", "a"), datetime.now(UTC))
 
-    within_role(module.handler)(event, Invocation())
+    run(module.handler, event)
 
     assert not [key for key in keys(s3) if "/pauses/" in key]
 
 
 def test_a_failed_backup_leaves_a_record_and_no_secrets(s3: S3Client) -> None:
-    run = workspace("backup-new")
+    new = workspace("backup-new")
     record = ExecutionRecord(
-        execution_arn=arn("backup", "a"), kind="backup", run=run.run, backup_name="new", started_at=NOW
+        execution_arn=arn("backup", "a"), kind="backup", run=new.run, backup_name="new", started_at=NOW
     )
-    record_execution(run.store, run.bucket, run.prefix, record)
-    run.write(CLAIM, Claim(execution_arn=arn("backup", "a"), run=run.run, claimed_at=NOW))
-    run.write(RBAC, Rbac())
+    record_execution(new.store, new.bucket, new.prefix, record)
+    new.write(CLAIM, Claim(execution_arn=arn("backup", "a"), run=new.run, claimed_at=NOW))
+    new.write(RBAC, Rbac())
 
     event = {"machine": "backup", "execution_arn": arn("backup", "a"), "error": "E", "cause": "c", "request": {}}
-    within_role(record_failure.handler.handler)(event, Invocation())
+    run(record_failure.handler.handler, event)
 
     assert f"{PREFIX}/.runs/failures/a.json" in keys(s3)
-    assert run.key(RBAC) not in keys(s3)
+    assert new.key(RBAC) not in keys(s3)
 
 
 @pytest.mark.usefixtures("s3")

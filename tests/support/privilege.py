@@ -155,7 +155,7 @@ def guarded(handler_module: str, settings: Mapping[str, str]) -> Iterator[None]:
     name = "".join(part.capitalize() for part in handler_module.partition(".")[0].split("_")) + "Function"
     parameters = {parameter: settings.get(setting, "") for parameter, setting in PARAMETERS.items()}
     # All calls of all threads come by here.
-    call = BaseClient._make_api_call
+    call = vars(BaseClient)["_make_api_call"]
     refused: list[str] = []
 
     def checked(self: Any, operation: str, request: Mapping[str, Any]) -> Any:
