@@ -11,8 +11,8 @@ from milvus_vault.api.endpoints import IdempotencyKey
 from milvus_vault.api.inspection import DatabaseName
 from milvus_vault.api.restores import RestoreId
 from milvus_vault.model.requests import (
-    BackupName,
     BackupRequest,
+    NewBackupName,
     PruneRequest,
     RestoreRequest,
     ScheduleName,
@@ -25,9 +25,13 @@ from milvus_vault.model.words import wrong_fields
 
 PACKAGE = Path(__file__).parents[2] / "layers" / "shared" / "milvus_vault"
 BACKUP_RULE = "letters, digits and underscores, at most 128, no digit first"
+FOLDER_RULE = (
+    "letters, digits, blanks and _ ! ' ( ) + , . : = @ ~ -, at most 128, no blank or sign but _ first. A folder with another"
+    " name has to be copied to one with such a name"
+)
 SCHEDULE_RULE = "letters, digits, dashes and underscores, at most 48, a letter first"
 TEXTS: dict[str, Any] = {
-    "name of a backup": BackupName,
+    "name of a new backup": NewBackupName,
     "name of a schedule": ScheduleName,
     "suffix": Suffix,
     "length of time": Duration,
@@ -73,8 +77,8 @@ def test_the_form_of_a_text_is_told_in_words_and_programs_get_the_pattern(kind: 
         (RestoreRequest, {}, ["backup_name: is missing"]),
         (RestoreRequest, {"backup_name": "a", "as_of": "2027-01-31T00:00:00"},
          ["as_of: should name its time zone, for example 2027-01-31T02:15:30Z"]),
-        (PruneRequest, {"backup_names": ["a-b"]},
-         [f"backup_names.0: 'a-b' is no name for a backup: {BACKUP_RULE}"]),
+        (BackupRequest, {"backup_name": "a-b"}, [f"backup_name: 'a-b' is no name for a backup: {BACKUP_RULE}"]),
+        (PruneRequest, {"backup_names": ["a/b"]}, [f"backup_names.0: 'a/b' is no name of a backup: {FOLDER_RULE}"]),
         (Hold, {"reason": "x" * 501}, ["reason: should have at most 500 characters"]),
         (ScheduleTag, 3, ["should be an object"]),
     ],

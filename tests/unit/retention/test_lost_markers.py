@@ -100,7 +100,7 @@ def test_no_backup_is_made_over_one_that_lost_its_marker(store: InMemoryObjectSt
     before = dict(store.buckets[BUCKET])
     with pytest.raises(BackupExistsError, match="has lost its marker") as caught:
         _prepare(store, status)
-    assert "repair night_1" in caught.value.hint
+    assert "repair that backup" in caught.value.hint
     assert store.buckets[BUCKET] == before
 
 

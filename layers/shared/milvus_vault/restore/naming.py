@@ -50,7 +50,7 @@ def resolve_targets(
     if not selected and not empty:
         what = ", ".join(request.collections) if request.collections is not None else "everything"
         msg = f"the selection ({what}) matches no collection of the backup, and no database"
-        raise EmptySelectionError(msg, hint="Correct 'collections', or restore another backup.")
+        raise EmptySelectionError(msg, hint="Correct `collections`, or restore another backup.")
     targets = {source: _target(request, source) for source in selected}
     _check_renames(request, selected, empty)
     for source, target in targets.items():

@@ -32,8 +32,8 @@ def naming_imports(run: Workspace, plan: RestorePlan) -> Iterator[None]:
 def _hint(plan: RestorePlan, otherwise: str) -> str:
     removed = " What was staged of it is removed before Milvus starts again." if plan.is_staged else ""
     return (
-        "If Milvus ended, an object of these segments may be damaged: verify the backup"
-        f" (`milvus-vault verify {plan.request.backup_name}`), and restore the other collections without it.{removed}"
+        "If Milvus ended, an object of these segments may be damaged: verify backup"
+        f" {plan.request.backup_name}, and restore the other collections without it.{removed}"
         f" Else: {otherwise}"
     )
 
