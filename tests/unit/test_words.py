@@ -26,8 +26,8 @@ from milvus_vault.model.words import wrong_fields
 PACKAGE = Path(__file__).parents[2] / "layers" / "shared" / "milvus_vault"
 BACKUP_RULE = "letters, digits and underscores, at most 128, no digit first"
 FOLDER_RULE = (
-    "letters, digits, blanks and _ ! ' ( ) + , . : = @ ~ -, at most 128, no blank or sign but _ first. A folder with another"
-    " name has to be copied to one with such a name"
+    "letters, digits, blanks and _ ! ' ( ) + , . : = @ ~ -, at most 128, no blank or sign but _ first. A folder with"
+    " another name has to be copied to one with such a name"
 )
 SCHEDULE_RULE = "letters, digits, dashes and underscores, at most 48, a letter first"
 TEXTS: dict[str, Any] = {
