@@ -130,7 +130,7 @@ def test_rights_are_told_from_their_lack(ministack: Ministack) -> None:
     endpoint = ministack.client("s3").meta.endpoint_url
     # What everybody may, and what 2.3 has no calls for.
     free = {Right.DESCRIBE_COLLECTION, Right.INDEX_DETAIL}
-    later = {Right.BACKUP_RBAC, Right.RESTORE_RBAC, Right.ADD_COLLECTION_FIELD}
+    later = {Right.BACKUP_RBAC, Right.RESTORE_RBAC, Right.ADD_COLLECTION_FIELD, Right.IMPORT_BINLOG}
     with RealMilvus(endpoint, bucket="conformance-rights", authorization=True) as server:
         root = MilvusClient(server.uri, token="root:Milvus")
         root.create_user("ann", "Secret-pw1")

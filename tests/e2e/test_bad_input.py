@@ -63,7 +63,7 @@ def restore_copy(name: str, error: str, words: str) -> Case:
 
 
 REQUESTS = {
-    "no object": backup(["books"], "InvalidRequestError", "valid dictionary"),
+    "no object": backup(["books"], "InvalidRequestError", "should be an object"),
     "a misspelt field": backup({"colections": [BOOKS]}, "InvalidRequestError", "colections: unknown field"),
     "a wrong type": backup({"meta_only": "perhaps"}, "InvalidRequestError", "meta_only: "),
     "an unknown mode": backup({"mode": "quick"}, "InvalidRequestError", "mode: "),

@@ -79,7 +79,9 @@ TABLE: dict[str, May] = {
         read=("*/binlogs/*", ".runs/restore-*/*"),
         write=(".runs/restore-*/collections/*/target.json", ".runs/restore-*/cuts/*", "milvus:staging/restore-*/*"),
     ),
-    "CreateCollections": May(read=(".runs/restore-*/*",), write=(".runs/restore-*/collections/*",)),
+    "CreateCollections": May(
+        read=(".runs/restore-*/*",), write=(".runs/restore-*/collections/*", ".runs/restore-*/databases.json")
+    ),
     "StartImports": May(
         read=(".runs/restore-*/*",),
         write=(".runs/restore-*/collections/*",),

@@ -1,10 +1,11 @@
 """Where a Milvus keeps its data in S3, and the proof that it does."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from milvus_vault.archive.layout import DELTA_LOG, INSERT_LOG, join
 from milvus_vault.errors import (
+    DatabaseNotFoundError,
     MilvusPermissionError,
     MilvusRequestError,
     MilvusUnavailableError,
@@ -51,6 +52,16 @@ class MilvusStorage:
             f"s3://{self.bucket}/{self.insert_logs(collection_id)} is empty, but {collection} has flushed rows",
             hint="Set MilvusBucketName and MilvusRootPath to minio.bucketName and rootPath of Milvus' settings.",
         )
+
+
+def all_collections(database: VectorDatabase) -> Iterator[CollectionName]:
+    """Yield the collections of all databases. A database that is dropped meanwhile has none."""
+    for name in database.list_databases():
+        try:
+            there = database.list_collections(name)
+        except DatabaseNotFoundError:
+            continue
+        yield from (CollectionName(database=name, name=found) for found in there)
 
 
 def prove_storage(
