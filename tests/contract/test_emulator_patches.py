@@ -197,13 +197,16 @@ class TestNestedExecution:
 class TestStop:
     """Patch 5."""
 
+    # Long enough for the stop to come first on a machine that is busy with something else.
+    PAUSE_SECONDS = 6
+
     def test_no_state_follows_in_a_branch(self, ministack: Ministack, bucket: str) -> None:
         note = create_function(ministack, WRITES_NAME)
         branch = {
             "StartAt": "First",
             "States": {
                 "First": note_state(note, bucket, "first", Next="Rest"),
-                "Rest": {"Type": "Wait", "Seconds": 2, "Next": "Second"},
+                "Rest": {"Type": "Wait", "Seconds": self.PAUSE_SECONDS, "Next": "Second"},
                 "Second": note_state(note, bucket, "second", End=True),
             },
         }
@@ -217,7 +220,7 @@ class TestStop:
         self.wait_for(ministack, bucket, "first")
 
         ministack.client("stepfunctions").stop_execution(executionArn=execution, error="Enough", cause="by hand")
-        time.sleep(4)
+        time.sleep(self.PAUSE_SECONDS + 1)
 
         described = wait(ministack, execution)
         assert (described["status"], described["error"], described["cause"]) == ("ABORTED", "Enough", "by hand")
@@ -225,13 +228,13 @@ class TestStop:
 
     def test_no_retry_follows(self, ministack: Ministack, bucket: str) -> None:
         function = create_function(ministack, FAILS_AT_FIRST)
-        retry = [{"ErrorEquals": ["NotYetError"], "IntervalSeconds": 1, "MaxAttempts": 5}]
+        retry = [{"ErrorEquals": ["NotYetError"], "IntervalSeconds": self.PAUSE_SECONDS, "MaxAttempts": 5}]
         states = {"Try": {"Type": "Task", "Resource": function, "Retry": retry, "End": True}}
         execution = start(ministack, create_machine(ministack, states), {"bucket": bucket, "succeeds_at": 9})
         self.wait_for(ministack, bucket, "1")
 
         ministack.client("stepfunctions").stop_execution(executionArn=execution)
-        time.sleep(3)
+        time.sleep(self.PAUSE_SECONDS + 1)
 
         assert wait(ministack, execution)["status"] == "ABORTED"
         assert keys(ministack, bucket) == ["1"]
@@ -242,7 +245,7 @@ class TestStop:
             ministack,
             {
                 "First": note_state(note, bucket, "first", Next="Rest"),
-                "Rest": {"Type": "Wait", "Seconds": 2, "Next": "Second"},
+                "Rest": {"Type": "Wait", "Seconds": self.PAUSE_SECONDS, "Next": "Second"},
                 "Second": note_state(note, bucket, "second", End=True),
             },
         )
@@ -254,7 +257,7 @@ class TestStop:
 
         [of_child] = states.list_executions(stateMachineArn=child)["executions"]
         assert of_child["status"] == "ABORTED"
-        time.sleep(3)
+        time.sleep(self.PAUSE_SECONDS + 1)
         assert wait(ministack, execution)["status"] == "ABORTED"
         assert keys(ministack, bucket) == ["first"]
 
@@ -264,7 +267,7 @@ class TestStop:
             "StartAt": "Note",
             "States": {
                 "Note": {"Type": "Task", "Resource": note, "Next": "Rest"},
-                "Rest": {"Type": "Wait", "Seconds": 1, "End": True},
+                "Rest": {"Type": "Wait", "Seconds": self.PAUSE_SECONDS, "End": True},
             },
         }
         each = {
@@ -279,7 +282,7 @@ class TestStop:
         self.wait_for(ministack, bucket, "first")
 
         ministack.client("stepfunctions").stop_execution(executionArn=execution)
-        time.sleep(3)
+        time.sleep(self.PAUSE_SECONDS + 1)
 
         assert wait(ministack, execution)["status"] == "ABORTED"
         assert keys(ministack, bucket) == ["first"]
