@@ -1,4 +1,4 @@
-"""Runs that are stopped at every state and started again with the same input: nothing is lost, doubled or left.
+"""Runs that are stopped after all that they do and started again with the same input: nothing is lost, doubled or left.
 
 The function that a stopped execution was in goes on beside the next execution, or even begins only then. The
 cases run some at a time: mostly they wait, for Milvus to import and to load.
@@ -39,7 +39,7 @@ from tests.support.killing import (
     kill_inside,
     read_machine,
     states_of_failure,
-    states_towards_success,
+    states_that_leave_something,
     tasks,
 )
 from tests.support.library import Contents
@@ -208,7 +208,7 @@ def unstage(filled: Library, here: Arrival) -> None:
     filled.stack.client("s3").delete_object(Bucket=MILVUS_BUCKET, Key=key)
 
 
-@cases(stop_restore_after, states_towards_success(RESTORE))
+@cases(stop_restore_after, states_that_leave_something(RESTORE))
 def test_a_restore_stopped_after_a_state_is_completed_by_the_next(
     case: Case, under_way: Mapping[str, Future[None]]
 ) -> None:
@@ -254,7 +254,7 @@ def stop_failing_restore_after(filled: Library, state: str) -> None:
         assert_restored(filled, database, request, "drafts")
 
 
-@cases(stop_failing_restore_after, ["CleanUpRestore", "HasFailed", *states_of_failure(RESTORE)])
+@cases(stop_failing_restore_after, ["CleanUpRestore", *states_of_failure(RESTORE)])
 def test_a_failing_restore_stopped_after_a_state_is_completed_by_the_next(
     case: Case, under_way: Mapping[str, Future[None]]
 ) -> None:
@@ -468,7 +468,7 @@ def finish_backup(filled: Library, name: str, function: Future[str | None] | Non
     assert stored_objects(filled.stack, name) == etags(filled.objects)
 
 
-@cases(stop_backup_after, [state for state in states_towards_success(BACKUP) if state not in WITH_A_POLICY])
+@cases(stop_backup_after, [state for state in states_that_leave_something(BACKUP) if state not in WITH_A_POLICY])
 def test_a_backup_stopped_after_a_state_is_completed_by_the_next(
     case: Case, under_way: Mapping[str, Future[None]]
 ) -> None:

@@ -67,6 +67,15 @@ def tasks(machine: Machine) -> list[str]:
     return [n for n in states_towards_success(machine) if part_of(machine, n)["States"][n]["Type"] == "Task"]
 
 
+def states_that_leave_something(machine: Machine) -> list[str]:
+    """Return after which states towards success something else lies in S3 or Milvus than after the one before.
+
+    That is after tasks: a Choice, Wait, Pass, Map or Parallel writes nothing. After NextRound a run has a round behind
+    it, which no other state has.
+    """
+    return [*tasks(machine), *(name for name in states_towards_success(machine) if name == "NextRound")]
+
+
 def _parts(machine: Machine) -> Iterator[Machine]:
     """Yield the machine and all branches and item processors in it."""
     yield machine
