@@ -9,7 +9,10 @@ import pytest
 from local.aws import Ministack
 from milvus_vault.adapters.milvus import connect
 from milvus_vault.archive.layout import BackupLayout
+from milvus_vault.backup.documents import Snapshot, Verdict, snapshot_name
+from milvus_vault.backup.moment import RECENT
 from milvus_vault.model.collections import SegmentLevel
+from milvus_vault.model.names import attempt_of
 from tests.compatibility.features import Feature
 from tests.conformance.asking import Milvus, base_fields
 from tests.conformance.conftest import Running, Start
@@ -67,6 +70,26 @@ def test_a_backup_holds_every_live_row_once(start: Start, backups: Open, version
     assert manifest.failures == ()
     assert taken.rows("b", FULL_NAME) == taken.live_rows(FULL_NAME)
     assert len(taken.rows("b", FULL_NAME)) == 2 * ROWS + 3 - 7
+
+
+@pytest.mark.parametrize("version", ["2.3.5", "2.6.19"])
+def test_what_was_written_long_before_is_not_read_again_to_prove_the_moment(
+    start: Start, backups: Open, version: str
+) -> None:
+    running = start(version)
+    _fill(running.milvus)
+    running.milvus.flush(NAME)
+    seen: list[Snapshot] = []
+    taken = backups(running, lambda: seen.append(run.read(snapshot_name(attempt_of(plan.execution_arn), 0), Snapshot)))
+    run, now = taken.prepare("b")
+    plan = now.model_copy(update={"started_at": now.started_at + 2 * RECENT})
+
+    manifest = taken.finish(run, plan)
+
+    assert [snapshot.verdict for snapshot in seen] == [Verdict.PROVEN]
+    assert (taken.document("b").moment, taken.document("b").moment_doubt) == (plan.moment, "")
+    assert manifest.failures == ()
+    assert taken.rows("b", FULL_NAME) == taken.live_rows(FULL_NAME)
 
 
 @pytest.mark.thread("milvus#33157", "milvus-backup#316")

@@ -54,6 +54,11 @@ class Evidence(Model):
     is_settled: bool
     """Whether requests stamped before the moment are known to have arrived before the flush."""
 
+    @property
+    def has_nothing_newer(self) -> bool:
+        """Return whether all objects are too old to hold anything newer than the moment, which then holds."""
+        return not (self.rows or self.uncounted or self.deletes or self.replaced)
+
 
 class Verdict(StrEnum):
     """Whether the moment of a collection holds."""
@@ -82,7 +87,7 @@ class Snapshot(Model):
     evidence: Evidence | None = None
     """None where the collection is not cut."""
     verdict: Verdict | None = None
-    """None until the copies were looked at."""
+    """None until the copies were looked at, where they have to be."""
 
     @property
     def wants_second_look(self) -> bool:

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from milvus_vault.archive.layout import DELTA_LOG, BackupLayout, parse_log_key
 from milvus_vault.archive.manifest import CollectionDocument, CollectionFailure
-from milvus_vault.backup.documents import BackupPlan, Evidence, Snapshot, snapshot_name
+from milvus_vault.backup.documents import BackupPlan, Evidence, Snapshot, Verdict, snapshot_name
 from milvus_vault.backup.moment import RECENT, check_clock, evidence_of, take_moment
 from milvus_vault.backup.segments import CollectionObjects, capture_flushed, capture_objects
 from milvus_vault.copying.documents import CopyTarget, drop_target, write_target
@@ -114,6 +114,8 @@ class SnapshotBatch:
         items = [CopyItem(source_key=o.key, key=key, size_bytes=o.size_bytes, source_etag=o.etag) for o, key in stored]
         folders = self.layout.collection_folders(document.description.collection_id)
         write_target(self.run, self.attempt, CopyTarget(index=index, name=str(name), folders=folders), items)
+        evidence = self._evidence(captured, stored) if at.moment else None
+        is_proven = evidence is not None and evidence.has_nothing_newer and not captured.is_second_look
         # Last: it is what says that the collection is done.
         snapshot = Snapshot(
             round=self.round,
@@ -121,7 +123,8 @@ class SnapshotBatch:
             flushed=captured.point.segment_ids,
             sealed=captured.point.sealed_ids,
             is_second_look=captured.is_second_look,
-            evidence=self._evidence(captured, stored) if at.moment else None,
+            evidence=evidence,
+            verdict=Verdict.PROVEN if is_proven else None,
         )
         self.run.write(snapshot_name(self.attempt, index), snapshot)
 
