@@ -79,10 +79,12 @@ def test_what_was_written_long_before_is_not_read_again_to_prove_the_moment(
     running = start(version)
     _fill(running.milvus)
     running.milvus.flush(NAME)
+    look: list[Callable[[], Snapshot]] = []
     seen: list[Snapshot] = []
-    taken = backups(running, lambda: seen.append(run.read(snapshot_name(attempt_of(plan.execution_arn), 0), Snapshot)))
+    taken = backups(running, lambda: seen.extend(read() for read in look))
     run, now = taken.prepare("b")
     plan = now.model_copy(update={"started_at": now.started_at + 2 * RECENT})
+    look.append(lambda: run.read(snapshot_name(attempt_of(plan.execution_arn), 0), Snapshot))
 
     manifest = taken.finish(run, plan)
 

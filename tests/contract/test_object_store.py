@@ -45,6 +45,7 @@ DEVIATIONS = {
     ("seaweedfs", "write to no bucket"): "makes the bucket",
     ("seaweedfs", "copy to no bucket"): "answers 500 InternalError",
     ("memory", "wrong secret"): "has no credentials",
+    ("moto", "one of many writers"): "looks and writes in two steps, so that two may win",
     ("moto", "wrong secret"): "does not check credentials",
     ("ministack", "wrong secret"): "does not check credentials",
     ("memory", "link"): "has no address",
@@ -293,6 +294,9 @@ def test_lets_one_of_many_writers_win(subject: Subject) -> None:
     with ThreadPoolExecutor(16) as executor:
         written = list(executor.map(lambda b: subject.store.put_if_absent(subject.source, "claim", b), bodies))
 
+    if subject.deviates("one of many writers"):
+        assert written.count(True) >= 1
+        return
     assert written.count(True) == 1
     assert subject.store.get(subject.source, "claim") == bodies[written.index(True)]
 

@@ -74,6 +74,17 @@ def test_only_the_databases_that_are_named_are_asked() -> None:
     assert asked == ["other"]
 
 
+def test_a_database_that_is_dropped_meanwhile_has_no_collections_unless_it_was_named() -> None:
+    def collections_of(database: str) -> list[str]:
+        if database == "gone":
+            raise DatabaseNotFoundError(database, hint="")
+        return ["books"]
+
+    assert [str(name) for name in select_collections(None, ["default", "gone"], collections_of)] == ["default.books"]
+    with pytest.raises(DatabaseNotFoundError):
+        select_collections(["gone.*"], ["default", "gone"], collections_of)
+
+
 @given(servers)
 def test_all_is_everything_that_there_is_each_once(server: dict[str, list[str]]) -> None:
     there = sorted((database, name) for database, found in server.items() for name in found)

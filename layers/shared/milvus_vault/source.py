@@ -1,10 +1,12 @@
 """Where a Milvus keeps its data in S3, and the proof that it does."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from milvus_vault.archive.layout import DELTA_LOG, INSERT_LOG, join
 from milvus_vault.errors import (
+    CollectionNotFoundError,
+    DatabaseNotFoundError,
     MilvusPermissionError,
     MilvusRequestError,
     MilvusUnavailableError,
@@ -53,6 +55,16 @@ class MilvusStorage:
         )
 
 
+def all_collections(database: VectorDatabase) -> Iterator[CollectionName]:
+    """Yield the collections of all databases. A database that is dropped meanwhile has none."""
+    for name in database.list_databases():
+        try:
+            there = database.list_collections(name)
+        except DatabaseNotFoundError:
+            continue
+        yield from (CollectionName(database=name, name=found) for found in there)
+
+
 def prove_storage(
     store: ObjectStore, database: VectorDatabase, storage: MilvusStorage, collections: Iterable[CollectionName]
 ) -> bool:
@@ -65,7 +77,11 @@ def prove_storage(
     for probed, name in enumerate(collections):
         if probed == PROBED_COLLECTIONS:
             break
-        if any(segment.row_count for segment in database.list_segments(name.database, name.name)):
+        try:
+            segments = database.list_segments(name.database, name.name)
+        except (CollectionNotFoundError, DatabaseNotFoundError):
+            continue  # dropped since all were listed
+        if any(segment.row_count for segment in segments):
             number = database.collection_id(name.database, name.name)
             if number is None:
                 continue

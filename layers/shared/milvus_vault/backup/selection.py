@@ -21,7 +21,12 @@ def select_collections(
         if database not in databases:
             msg = f"database '{database}' of '{selector}' does not exist"
             raise DatabaseNotFoundError(msg, hint=f"There are: {', '.join(databases) or 'none'}.")
-        there = collections_of(database)
+        try:
+            there = collections_of(database)
+        except DatabaseNotFoundError:
+            if selectors is None:
+                continue  # dropped since all were listed
+            raise
         if name == "*":
             chosen.update((database, found) for found in there if not found.startswith(TEMPORARY_PREFIX))
         elif name in there:

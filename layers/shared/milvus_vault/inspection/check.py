@@ -25,7 +25,7 @@ from milvus_vault.ports import GarbageCollector, ObjectStore, VectorDatabase
 from milvus_vault.restore.rights import ALL as ALL_RESTORE_RIGHTS
 from milvus_vault.restore.versions import check_target_version
 from milvus_vault.rights import Places, by_database, grant_hint, in_words, missing_rights
-from milvus_vault.source import MilvusStorage, prove_storage
+from milvus_vault.source import MilvusStorage, all_collections, prove_storage
 
 # One page of a listing.
 LISTED_OBJECTS = 1000
@@ -143,10 +143,8 @@ def _ask(deployment: Deployment, findings: _Findings, database: VectorDatabase, 
     names: list[CollectionName] = []
 
     def list_all() -> str:
-        databases = database.list_databases()
-        for found in databases:
-            names.extend(CollectionName(database=found, name=name) for name in database.list_collections(found))
-        return f"{len(databases)} databases with {len(names)} collections"
+        names.extend(all_collections(database))
+        return f"{len(database.list_databases())} databases with {len(names)} collections"
 
     if not findings.check("collections", list_all):
         findings.skip(

@@ -33,7 +33,7 @@ from milvus_vault.restore.staging_legacy import import_sources, staged_items
 from milvus_vault.restore.targets import TargetCheck, check_takes_deletes, make_target
 from milvus_vault.restore.versions import check_target_version
 from milvus_vault.rights import by_database, check_rights
-from milvus_vault.source import MilvusStorage, prove_storage, prove_storage_by_a_row
+from milvus_vault.source import MilvusStorage, all_collections, prove_storage, prove_storage_by_a_row
 from milvus_vault.workspace import Workspace
 
 
@@ -195,7 +195,7 @@ class RestorePreparation:
 
         Raises `WrongRootPathError`.
         """
-        if prove_storage(self._store, self.database, self.storage, self._existing()):
+        if prove_storage(self._store, self.database, self.storage, all_collections(self.database)):
             return True
         probe = CollectionName(database=DEFAULT_DATABASE, name=f"{temporary_prefix(self.run.run)}probe_{self._attempt}")
         return prove_storage_by_a_row(self._store, self.database, self.storage, probe)
@@ -251,11 +251,6 @@ class RestorePreparation:
 
     def _objects(self, collection: ArchivedCollection) -> list[ArchivedObject]:
         return read_objects(self._store, self.run.bucket, self.layout, collection)
-
-    def _existing(self) -> Iterator[CollectionName]:
-        for database in self.database.list_databases():
-            for name in self.database.list_collections(database):
-                yield CollectionName(database=database, name=name)
 
     def _claims(self, bucket: str) -> Claims:
         return Claims(self._store, self.executions, bucket, execution_arn=self.execution_arn, run=self.run.run)
