@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from milvus_vault.archive.layout import DELTA_LOG, INSERT_LOG, join
 from milvus_vault.errors import (
+    CollectionNotFoundError,
     DatabaseNotFoundError,
     MilvusPermissionError,
     MilvusRequestError,
@@ -76,7 +77,11 @@ def prove_storage(
     for probed, name in enumerate(collections):
         if probed == PROBED_COLLECTIONS:
             break
-        if any(segment.row_count for segment in database.list_segments(name.database, name.name)):
+        try:
+            segments = database.list_segments(name.database, name.name)
+        except (CollectionNotFoundError, DatabaseNotFoundError):
+            continue  # dropped since all were listed
+        if any(segment.row_count for segment in segments):
             number = database.collection_id(name.database, name.name)
             if number is None:
                 continue
