@@ -49,7 +49,7 @@ local-down: .make/venv ## stop it, and remove all that it holds
 	@PYTHONPATH=layers/shared $(BIN)/python -m milvus_vault.cli.main local down
 
 # Two at a time, each with servers of its own: most of a test's time goes into waiting for Milvus. Files in the order of
-# their names, so that the short ones of tests/unit come last and no worker is left alone with a long one.
+# their names, so that the short ones of tests/unit come last.
 .PHONY: test
 test: .make/build-$(ARCHITECTURE) ## run the tests
 	$(if $(ARGS),,@rm -f .make/features.json)

@@ -3,11 +3,12 @@
 import json
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from typing import Any
 
 import pytest
 
 from local.aws import Ministack
-from milvus_vault.adapters.milvus import connect
+from milvus_vault.adapters.milvus import MilvusDatabase, connect
 from milvus_vault.archive.layout import BackupLayout
 from milvus_vault.backup.documents import Snapshot, Verdict, snapshot_name
 from milvus_vault.backup.moment import RECENT
@@ -70,6 +71,33 @@ def test_a_backup_holds_every_live_row_once(start: Start, backups: Open, version
     assert manifest.failures == ()
     assert taken.rows("b", FULL_NAME) == taken.live_rows(FULL_NAME)
     assert len(taken.rows("b", FULL_NAME)) == 2 * ROWS + 3 - 7
+
+
+@pytest.mark.parametrize("call", ["list_collections", "describe_database", "list_segments"])
+@pytest.mark.parametrize("version", ["2.3.5", "2.5.27"])
+def test_what_is_dropped_while_all_is_listed_costs_nothing_else(
+    start: Start, backups: Open, monkeypatch: pytest.MonkeyPatch, version: str, call: str
+) -> None:
+    running = start(version)
+    _fill(running.milvus)
+    running.milvus.must("CreateDatabase", db_name="passing")
+    running.milvus.make("a", *base_fields())  # the first that is looked into for rows
+    drops = [lambda: running.milvus.must("DropDatabase", db_name="passing")]
+    drops += [lambda: running.milvus.must("DropCollection", collection_name="a")] * (call == "list_segments")
+    ask = getattr(MilvusDatabase, call)
+
+    def ask_too_late(*arguments: Any) -> Any:
+        while drops:
+            drops.pop()()
+        return ask(*arguments)
+
+    monkeypatch.setattr(MilvusDatabase, call, ask_too_late)
+    taken = backups(running)
+
+    manifest = taken.take("b")
+
+    assert {failure.name.name for failure in manifest.failures} == ({"a"} if call == "list_segments" else set())
+    assert taken.rows("b", FULL_NAME) == taken.live_rows(FULL_NAME)
 
 
 @pytest.mark.parametrize("version", ["2.3.5", "2.6.19"])

@@ -294,11 +294,9 @@ def test_lets_one_of_many_writers_win(subject: Subject) -> None:
     with ThreadPoolExecutor(16) as executor:
         written = list(executor.map(lambda b: subject.store.put_if_absent(subject.source, "claim", b), bodies))
 
-    if subject.deviates("one of many writers"):
-        assert written.count(True) >= 1
-        return
-    assert written.count(True) == 1
-    assert subject.store.get(subject.source, "claim") == bodies[written.index(True)]
+    winners = [body for body, has_won in zip(bodies, written, strict=True) if has_won]
+    assert subject.store.get(subject.source, "claim") in winners
+    assert len(winners) == 1 or subject.deviates("one of many writers")
 
 
 def test_replaces_only_what_is_unchanged(subject: Subject) -> None:

@@ -55,9 +55,9 @@ class MilvusStorage:
         )
 
 
-def all_collections(database: VectorDatabase) -> Iterator[CollectionName]:
-    """Yield the collections of all databases. A database that is dropped meanwhile has none."""
-    for name in database.list_databases():
+def all_collections(database: VectorDatabase, databases: Iterable[str]) -> Iterator[CollectionName]:
+    """Yield the collections of databases that were listed. One that was dropped since has none."""
+    for name in databases:
         try:
             there = database.list_collections(name)
         except DatabaseNotFoundError:

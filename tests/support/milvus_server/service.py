@@ -126,10 +126,8 @@ class Servicer:
             context.abort(code, str(err))
         except UnavailableError:
             context.abort(grpc.StatusCode.UNAVAILABLE, "connection error: desc = transport is closing")
-        # Of all kinds, and none is hidden: gRPC answers UNKNOWN to whatever is raised here, which a retry may get over,
-        # so that a mistake of this server would go unseen. It is noted, fails the test when the server stops, and is
-        # raised on.
-        except Exception as err:  # raised on
+        except Exception as err:  # a mistake of this server, of any kind: hidden from nobody, since it is raised again
+            # gRPC answers UNKNOWN, which a retry may get over. Noted, it fails the test when the server stops.
             service.core.agenda.failures.append(err)
             raise
 

@@ -5,7 +5,7 @@ then: of an upsert that arrives in between, the delete is in the backup and the 
 is taken first, and left for longer than a request is on its way; only then the flush. What is newer than it is in the
 backup by chance, and no restore brings it back. docs/consistency.md has the whole argument.
 
-`proof.py` proves it of what lies in the backup by then.
+`judging.py` proves it of what lies in the backup by then.
 """
 
 import time

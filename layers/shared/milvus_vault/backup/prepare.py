@@ -18,6 +18,7 @@ from milvus_vault.copying.documents import CopyJob, write_job
 from milvus_vault.errors import (
     BackupExistsError,
     BackupInProgressError,
+    DatabaseNotFoundError,
     MilvusPermissionError,
     ObjectNotFoundError,
     VaultError,
@@ -184,6 +185,8 @@ def _describe_databases(
             if any(item.key == _ENCRYPTED and item.value for item in described.properties):
                 warnings.append(f"Database {name} is encrypted, and its key is not in the backup")
             yield described
+        except DatabaseNotFoundError:
+            continue  # dropped since all were listed
         except MilvusPermissionError as err:
             warnings.append(f"The properties of database {name} are not in the backup: {err.message}")
             yield DatabaseDescription(name=name)

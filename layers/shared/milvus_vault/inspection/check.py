@@ -146,8 +146,9 @@ def _ask(deployment: Deployment, findings: _Findings, database: VectorDatabase, 
     names: list[CollectionName] = []
 
     def list_all() -> str:
-        names.extend(all_collections(database))
-        return f"{len(database.list_databases())} databases with {len(names)} collections"
+        databases = database.list_databases()
+        names.extend(all_collections(database, databases))
+        return f"{len(databases)} databases with {len(names)} collections"
 
     if not findings.check("collections", list_all):
         findings.skip(

@@ -232,7 +232,8 @@ class RestorePreparation:
 
         Raises `WrongRootPathError`.
         """
-        if prove_storage(self._store, self.database, self.storage, all_collections(self.database)):
+        existing = all_collections(self.database, self.database.list_databases())
+        if prove_storage(self._store, self.database, self.storage, existing):
             return True
         probe = CollectionName(database=DEFAULT_DATABASE, name=f"{temporary_prefix(self.run.run)}probe_{self._attempt}")
         return prove_storage_by_a_row(self._store, self.database, self.storage, probe)
