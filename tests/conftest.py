@@ -16,6 +16,7 @@ from local.stack import LocalStack
 from milvus_vault.backup import moment
 from tests.compatibility import recording
 from tests.support import faults
+from tests.support.quick_s3 import QuickS3
 
 faults.register()
 
@@ -42,6 +43,13 @@ def _margin(monkeypatch: pytest.MonkeyPatch) -> None:
 def ministack() -> Iterator[Ministack]:
     """Run an emulator of AWS with nothing deployed."""
     with Ministack(wait_scale=WAIT_SCALE) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def quick_s3() -> Iterator[QuickS3]:
+    """Run the S3 server that lies within the process."""
+    with QuickS3() as server:
         yield server
 
 

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from local.aws import Ministack
 from tests.conformance.asking import Milvus
 from tests.support.milvus_server.core import Settings
 from tests.support.milvus_server.server import MilvusServer
 from tests.support.milvus_server.versions import VERSIONS
+from tests.support.quick_s3 import QuickS3
 
 SPEED = 40
 _POLL_SECONDS = 0.02
@@ -35,12 +35,12 @@ type Start = Callable[..., Running]
 
 
 @pytest.fixture
-def start(ministack: Ministack) -> Iterator[Start]:
+def start(quick_s3: QuickS3) -> Iterator[Start]:
     """Start servers: `start(version, durations by name, other settings)`. They stop with the test."""
     with ExitStack() as running:
 
         def start_one(version: str, durations: dict[str, float] | None = None, **options: Any) -> Running:
-            s3 = ministack.client("s3")
+            s3 = quick_s3.client()
             taken: dict[str, Any] = {"l0_compaction": NEVER} | (durations or {})
             chosen: dict[str, Any] = {"speed": SPEED, "durations": replace(VERSIONS[version].durations, **taken)}
             chosen |= {name: options.pop(name) for name in list(options) if hasattr(Settings, name)}

@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from local.aws import Ministack
 from milvus_vault.adapters.milvus import MilvusDatabase, connect
 from milvus_vault.archive.layout import BackupLayout
 from milvus_vault.backup.documents import Snapshot, Verdict, snapshot_name
@@ -19,6 +18,7 @@ from tests.conformance.asking import Milvus, base_fields
 from tests.conformance.conftest import Running, Start
 from tests.support.capturing import Backups
 from tests.support.milvus_server.versions import ALL, NEWER
+from tests.support.quick_s3 import QuickS3
 
 NAME, FULL_NAME = "c", "default.c"
 ROWS = 40
@@ -31,13 +31,13 @@ def _nothing() -> None:
 
 
 @pytest.fixture
-def backups(ministack: Ministack) -> Iterator[Open]:
+def backups(quick_s3: QuickS3) -> Iterator[Open]:
     """Return what makes backups of a server: `backups(running, …)`."""
     with ExitStack() as open_connections:
 
         def open_one(running: Running, before_copies: Callable[[], None] = _nothing) -> Backups:
             database = open_connections.enter_context(connect(running.server.uri))
-            return Backups(running.server, database, ministack.client("s3"), before_copies=before_copies)
+            return Backups(running.server, database, quick_s3.client(), before_copies=before_copies)
 
         yield open_one
 

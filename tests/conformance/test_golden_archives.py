@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 from google.protobuf.json_format import MessageToDict
 
-from local.aws import Ministack
 from tests.conformance.asking import Milvus
 from tests.conformance.golden_imports import Archive, GoldenImport
 from tests.support.golden_rows import in_order, oracle, rows_of
@@ -16,6 +15,7 @@ from tests.support.milvus_server.core import Settings
 from tests.support.milvus_server.server import MilvusServer
 from tests.support.milvus_server.versions import NEWER
 from tests.support.oracle import snapshot
+from tests.support.quick_s3 import QuickS3
 
 OF_2_3, OF_2_4 = Archive("golden_0516", "2_3"), Archive("golden_2_4", "2_4")
 OF_2_5, OF_2_6 = Archive("golden_2_5", "2_5"), Archive("golden_2_6", "2_6")
@@ -23,8 +23,8 @@ SPEED = 40
 
 
 @contextmanager
-def _server(ministack: Ministack, version: str, bucket: str) -> Iterator[tuple[MilvusServer, Milvus]]:
-    s3 = ministack.client("s3")
+def _server(quick_s3: QuickS3, version: str, bucket: str) -> Iterator[tuple[MilvusServer, Milvus]]:
+    s3 = quick_s3.client()
     settings = Settings(speed=SPEED)
     with MilvusServer(s3.meta.endpoint_url, version=version, bucket=bucket, settings=settings) as server:
         yield server, Milvus(server.uri, server.management_uri, s3, bucket, server.root_path, 0.1, 0.02)
@@ -44,10 +44,10 @@ def _server(ministack: Ministack, version: str, bucket: str) -> Iterator[tuple[M
     ids=lambda value: getattr(value, "name", value),
 )
 def test_an_archive_becomes_just_the_rows_of_its_oracle(
-    ministack: Ministack, archive: Archive, version: str, folds: bool
+    quick_s3: QuickS3, archive: Archive, version: str, folds: bool
 ) -> None:
     bucket = f"golden-{archive.version.replace('_', '-')}-on-{version.replace('.', '-')}-{str(folds).lower()}"
-    with _server(ministack, version, bucket) as (server, milvus):
+    with _server(quick_s3, version, bucket) as (server, milvus):
         imported = GoldenImport(milvus, archive, folds=folds).run()
         for name, _, expected in archive.collections:
             database, _, collection = name.partition(".")
@@ -63,8 +63,8 @@ def test_an_archive_becomes_just_the_rows_of_its_oracle(
 
 
 @pytest.mark.parametrize("version", NEWER)
-def test_queries_give_the_rows_that_the_real_server_of_2_3_gave(ministack: Ministack, version: str) -> None:
-    with _server(ministack, version, f"golden-2-3-on-{version.replace('.', '-')}") as (server, milvus):
+def test_queries_give_the_rows_that_the_real_server_of_2_3_gave(quick_s3: QuickS3, version: str) -> None:
+    with _server(quick_s3, version, f"golden-2-3-on-{version.replace('.', '-')}") as (server, milvus):
         GoldenImport(milvus, OF_2_3, folds=True).run()
         found, expected = snapshot(server.uri), oracle("2_3")
         assert found.keys() == expected.keys()

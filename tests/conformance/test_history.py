@@ -12,7 +12,6 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from local.aws import Ministack
 from milvus_vault.adapters.milvus import connect
 from tests.compatibility.features import Feature
 from tests.conformance.asking import Milvus
@@ -21,6 +20,7 @@ from tests.support.histories import Collection, Step, histories
 from tests.support.milvus_server.core import Settings
 from tests.support.milvus_server.server import MilvusServer
 from tests.support.milvus_server.versions import VERSIONS
+from tests.support.quick_s3 import QuickS3
 
 EXAMPLES = 12
 SPEED = 40
@@ -31,18 +31,18 @@ STEPS = histories(VERSIONS["2.2.16"])
 
 
 @pytest.fixture(scope="module", params=list(VERSIONS))
-def server(ministack: Ministack, request: pytest.FixtureRequest) -> Iterator[MilvusServer]:
+def server(quick_s3: QuickS3, request: pytest.FixtureRequest) -> Iterator[MilvusServer]:
     version = str(request.param)
     chosen = Settings(speed=SPEED, durations=replace(VERSIONS[version].durations, **QUICK))
-    endpoint = ministack.client("s3").meta.endpoint_url
+    endpoint = quick_s3.client().meta.endpoint_url
     bucket = f"history-{version.replace('.', '-')}"
     with MilvusServer(endpoint, version=version, bucket=bucket, settings=chosen) as running:
         yield running
 
 
 @pytest.fixture(scope="module")
-def milvus(ministack: Ministack, server: MilvusServer) -> Milvus:
-    s3 = ministack.client("s3")
+def milvus(quick_s3: QuickS3, server: MilvusServer) -> Milvus:
+    s3 = quick_s3.client()
     return Milvus(server.uri, server.management_uri, s3, server.bucket, server.root_path, 0.02, 0.005)
 
 
@@ -125,7 +125,7 @@ def test_a_collection_holds_what_was_written_and_not_deleted_since(
 )
 @given(steps=STEPS, last=st.sampled_from(("none", "fold", "compact")))
 def test_a_backup_holds_what_was_written_and_not_deleted_since(
-    ministack: Ministack, milvus: Milvus, server: MilvusServer, steps: list[Step], last: str
+    quick_s3: QuickS3, milvus: Milvus, server: MilvusServer, steps: list[Step], last: str
 ) -> None:
     collection = _Collection(milvus, server, f"c{next(_names)}")
     collection.create()
@@ -134,7 +134,7 @@ def test_a_backup_holds_what_was_written_and_not_deleted_since(
     with connect(server.uri) as database:
         # What happens between the listing and the copying: what was listed stays until it is collected.
         meddle = _Meddling(collection, last)
-        taken = Backups(server, database, ministack.client("s3"), before_copies=meddle)
+        taken = Backups(server, database, quick_s3.client(), before_copies=meddle)
         manifest = taken.take("b", collections=[f"default.{collection.name}"], gc_pause=False)
         rows = taken.rows("b", f"default.{collection.name}")
     assert manifest.failures == ()

@@ -5,13 +5,13 @@ from dataclasses import replace
 
 import pytest
 
-from local.aws import Ministack
 from tests.conformance.asking import Milvus
 from tests.conformance.comparing import EXCEPTIONS, ask, flat, known
 from tests.conformance.questions import SCENARIOS
 from tests.support.milvus_server.core import Settings
 from tests.support.milvus_server.server import MilvusServer
 from tests.support.milvus_server.versions import OBSERVED, VERSIONS
+from tests.support.quick_s3 import QuickS3
 
 # 2.2 was never asked.
 SPEED = 40
@@ -29,8 +29,8 @@ def version(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture(scope="module")
-def milvus(ministack: Ministack, version: str) -> Iterator[Milvus]:
-    s3 = ministack.client("s3")
+def milvus(quick_s3: QuickS3, version: str) -> Iterator[Milvus]:
+    s3 = quick_s3.client()
     settings = Settings(speed=SPEED, durations=replace(VERSIONS[version].durations, l0_compaction=LONG_AFTER))
     bucket = f"conformance-{version.replace('.', '-')}"
     with MilvusServer(s3.meta.endpoint_url, version=version, bucket=bucket, settings=settings) as server:

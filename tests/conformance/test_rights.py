@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 from pymilvus.grpc_gen import common_pb2, milvus_pb2
 
-from local.aws import Ministack
 from milvus_vault.adapters.milvus import MilvusDatabase, connect
 from milvus_vault.adapters.milvus_access import MilvusAccess
 from milvus_vault.adapters.milvus_rights import CALLS, NOWHERE
@@ -25,6 +24,7 @@ from tests.conformance.conftest import Running, Start
 from tests.support.capturing import Backups
 from tests.support.milvus_server.rbac import Grant, encrypt
 from tests.support.milvus_server.versions import ALL, NEWER
+from tests.support.quick_s3 import QuickS3
 
 NAME, PASSWORD = "orders", "Secret-1"
 LAYOUT = CollectionLayout(
@@ -147,11 +147,11 @@ def test_a_server_that_does_not_know_the_right_to_import_binlogs_asks_for_none(s
         assert both.ann.may(Right.IMPORT_BINLOG, "default")
 
 
-def test_whom_no_collection_is_shown_is_not_told_of_an_empty_server(start: Start, ministack: Ministack) -> None:
+def test_whom_no_collection_is_shown_is_not_told_of_an_empty_server(start: Start, quick_s3: QuickS3) -> None:
     running = start("2.5.27", authorization=True)
     with people(running) as both:
         both.root.drop_collection("default", NAME)
-        taken = Backups(running.server, both.ann, ministack.client("s3"))
+        taken = Backups(running.server, both.ann, quick_s3.client())
         with pytest.raises(MilvusPermissionError, match=r"lacks rights that the run needs: .*Flush"):
             taken.prepare("b")
         both.grant(set(backup_rights(BackupRequest())) - OF_EVERYBODY)
@@ -161,11 +161,11 @@ def test_whom_no_collection_is_shown_is_not_told_of_an_empty_server(start: Start
 @pytest.mark.feature(Feature.BACKUP_RIGHTS)
 @pytest.mark.parametrize("version", ALL)
 def test_all_that_a_backup_lacks_is_named_at_once_and_before_anything_is_done(
-    start: Start, ministack: Ministack, version: str
+    start: Start, quick_s3: QuickS3, version: str
 ) -> None:
     running = start(version, authorization=True)
     with people(running) as both:
-        taken = Backups(running.server, both.ann, ministack.client("s3"))
+        taken = Backups(running.server, both.ann, quick_s3.client())
         with pytest.raises(MilvusPermissionError) as caught:
             taken.prepare("b")
         for right in (Right.SHOW_PARTITIONS, Right.GET_LOAD_STATE, Right.FLUSH, Right.GET_FLUSH_STATE):
@@ -179,11 +179,11 @@ def test_all_that_a_backup_lacks_is_named_at_once_and_before_anything_is_done(
 
 @pytest.mark.parametrize("version", NEWER)
 def test_a_user_who_may_not_see_users_is_told_where_they_are_to_be_backed_up(
-    start: Start, ministack: Ministack, version: str
+    start: Start, quick_s3: QuickS3, version: str
 ) -> None:
     with people(start(version, authorization=True)) as both:
         both.grant(set(backup_rights(BackupRequest())) - OF_EVERYBODY)
-        taken = Backups(both.running.server, both.ann, ministack.client("s3"))
+        taken = Backups(both.running.server, both.ann, quick_s3.client())
         with pytest.raises(MilvusPermissionError, match="needs: BackupRBAC in database default"):
             taken.prepare("b", include_rbac=True)
         assert list(taken.store.list_objects(taken.bucket, "")) == []
@@ -192,12 +192,12 @@ def test_a_user_who_may_not_see_users_is_told_where_they_are_to_be_backed_up(
 @pytest.mark.feature(Feature.FEW_RIGHTS)
 @pytest.mark.parametrize("version", ALL)
 def test_a_user_with_just_the_rights_that_are_asked_for_can_back_up(
-    start: Start, ministack: Ministack, version: str
+    start: Start, quick_s3: QuickS3, version: str
 ) -> None:
     running = start(version, authorization=True)
     with people(running) as both:
         both.grant(set(backup_rights(BackupRequest())) - OF_EVERYBODY)
-        manifest = Backups(running.server, both.ann, ministack.client("s3")).take("b", gc_pause=False)
+        manifest = Backups(running.server, both.ann, quick_s3.client()).take("b", gc_pause=False)
     assert manifest.failures == ()
     # Neither FlushAll nor DescribeDatabase: each is done without.
     assert manifest.flush_all is None
@@ -206,14 +206,14 @@ def test_a_user_with_just_the_rights_that_are_asked_for_can_back_up(
 
 @pytest.mark.parametrize("version", ["2.3.5", "2.6.19"])
 def test_rights_on_just_the_collections_that_are_backed_up_will_do(
-    start: Start, ministack: Ministack, version: str
+    start: Start, quick_s3: QuickS3, version: str
 ) -> None:
     running = start(version, authorization=True)
     with people(running) as both:
         both.root.create_collection("default", "other", LAYOUT)
         both.grant([Right.LIST_ALIASES])
         both.grant(set(backup_rights(BackupRequest())) - OF_EVERYBODY, name=NAME)
-        taken = Backups(running.server, both.ann, ministack.client("s3"))
+        taken = Backups(running.server, both.ann, quick_s3.client())
         assert taken.take("b", gc_pause=False, collections=[f"default.{NAME}"]).failures == ()
         with pytest.raises(MilvusPermissionError):
             taken.prepare("both")

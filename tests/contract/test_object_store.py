@@ -1,4 +1,4 @@
-"""One suite for every `ObjectStore`, on four servers. What the domain relies on has to hold on all of them."""
+"""One suite for every `ObjectStore`, on five servers. What the domain relies on has to hold on all of them."""
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -48,12 +48,15 @@ DEVIATIONS = {
     ("moto", "one of many writers"): "looks and writes in two steps, so that two may win",
     ("moto", "wrong secret"): "does not check credentials",
     ("ministack", "wrong secret"): "does not check credentials",
+    ("quick_s3", "wrong secret"): "does not check credentials",
     ("memory", "link"): "has no address",
     ("moto", "link"): "has no address",
+    ("quick_s3", "link"): "has no address",
     ("ministack", "link"): "knows only keys that it gave out itself, see tests/e2e/test_api.py",
     ("memory", "tags"): "has no tags",
     ("memory", "checksum"): "returns an MD5",
     ("ministack", "checksum"): "returns none for a copy",
+    ("quick_s3", "checksum"): "returns none for a copy",
     ("seaweedfs", "checksum"): "returns none for a copy",
 }
 
@@ -97,7 +100,7 @@ def use_server(monkeypatch: pytest.MonkeyPatch, endpoint_url: str, key: str, sec
         monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
 
 
-@pytest.fixture(params=["memory", "moto", "ministack", "seaweedfs"])
+@pytest.fixture(params=["memory", "moto", "quick_s3", "ministack", "seaweedfs"])
 def subject(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Subject]:
     """Each of the stores in turn."""
     server: str = request.param

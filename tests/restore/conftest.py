@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from local.aws import Ministack
 from tests.restore.servers import Filled, Servers, start_server
 from tests.support.importing import Size, fill, quick
+from tests.support.quick_s3 import QuickS3
 from tests.support.restoring import Restoring
 
 type Deploy = Callable[..., Restoring]
@@ -20,24 +20,24 @@ pytestmark = pytest.mark.filterwarnings("ignore:No application metrics to publis
 
 
 @pytest.fixture
-def deploy(ministack: Ministack) -> Iterator[Deploy]:
+def deploy(quick_s3: QuickS3) -> Iterator[Deploy]:
     """Start a server of a version: `deploy(version, environment, server settings by name)`."""
     with ExitStack() as running:
 
         def deploy_one(version: str, environment: dict[str, str] | None = None, **settings: Any) -> Restoring:
-            return start_server(ministack, running, version, environment, **settings)
+            return start_server(quick_s3, running, version, environment, **settings)
 
         yield deploy_one
 
 
 @pytest.fixture(scope="module")
-def archive(ministack: Ministack) -> Iterator[Archive]:
+def archive(quick_s3: QuickS3) -> Iterator[Archive]:
     """Back filled servers up, each once: `archive(version, size, with more deletes)` returns source and name."""
     with ExitStack() as running:
 
         @cache
         def archive_one(version: str, size: Size, more_deletes: tuple[str, ...] = ()) -> tuple[Restoring, str]:
-            source = start_server(ministack, running, version, durations=quick(version))
+            source = start_server(quick_s3, running, version, durations=quick(version))
             fill(source, size, more_deletes)
             name = f"filled_{source.server.bucket.replace('-', '_')}"
             source.back_up(name)
@@ -47,9 +47,9 @@ def archive(ministack: Ministack) -> Iterator[Archive]:
 
 
 @pytest.fixture(scope="module")
-def servers(ministack: Ministack) -> Iterator[Servers]:
+def servers(quick_s3: QuickS3) -> Iterator[Servers]:
     with ExitStack() as running:
-        yield Servers(ministack, running)
+        yield Servers(quick_s3, running)
 
 
 @pytest.fixture

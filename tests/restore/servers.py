@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
-from local.aws import Ministack
 from tests.conformance.asking import Milvus, base_fields
 from tests.support.milvus_server.catalog import FLUSHED, L0
 from tests.support.milvus_server.compaction import fold_deletes
 from tests.support.milvus_server.core import Settings
 from tests.support.milvus_server.server import MilvusServer
 from tests.support.milvus_server.versions import VERSIONS
+from tests.support.quick_s3 import QuickS3
 from tests.support.restoring import Restoring
 
 SPEED = 60
@@ -28,10 +28,10 @@ type Json = dict[str, Any]
 
 
 def start_server(
-    ministack: Ministack, running: ExitStack, version: str, environment: dict[str, str] | None = None, **settings: Any
+    quick_s3: QuickS3, running: ExitStack, version: str, environment: dict[str, str] | None = None, **settings: Any
 ) -> Restoring:
     """Start a server of a version that stops with what runs; further settings of it by name."""
-    s3 = ministack.client("s3")
+    s3 = quick_s3.client()
     durations = replace(VERSIONS[version].durations, l0_compaction=_NEVER)
     server = MilvusServer(
         s3.meta.endpoint_url,
@@ -81,14 +81,14 @@ class Filled:
 class Servers:
     """Servers by version, made when asked for."""
 
-    ministack: Ministack
+    quick_s3: QuickS3
     running: ExitStack
     _filled: dict[str, Filled] = field(default_factory=dict)
 
     def filled(self, version: str) -> Filled:
         """Return the server of a version."""
         if version not in self._filled:
-            restoring = start_server(self.ministack, self.running, version, query_nodes=2)
+            restoring = start_server(self.quick_s3, self.running, version, query_nodes=2)
             fill(restoring)
             name = f"of_{restoring.server.bucket.replace('-', '_')}"
             found = self._filled[version] = Filled(restoring, restoring.milvus, name)

@@ -15,13 +15,13 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from mypy_boto3_s3 import S3Client
 
-from local.aws import Ministack
 from tests.compatibility.features import Feature
 from tests.conformance.asking import Milvus
 from tests.support.histories import Collection, Shape, Step, histories, shapes, whole_rows
 from tests.support.milvus_server.core import Settings
 from tests.support.milvus_server.server import MilvusServer
 from tests.support.milvus_server.versions import VERSIONS
+from tests.support.quick_s3 import QuickS3
 from tests.support.restoring import BACKUPS, PREFIX, Restoring, staged_keys
 
 pytestmark = pytest.mark.filterwarnings("ignore:No application metrics to publish")
@@ -91,9 +91,9 @@ class Servers:
 
 
 @pytest.fixture(scope="module")
-def servers(ministack: Ministack) -> Iterator[Servers]:
+def servers(quick_s3: QuickS3) -> Iterator[Servers]:
     with ExitStack() as running:
-        yield Servers(ministack.client("s3"), running, {})
+        yield Servers(quick_s3.client(), running, {})
 
 
 class Trip:

@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 from pymilvus import DataType, Function, FunctionType, MilvusClient, MilvusException
 
-from local.aws import Ministack
 from milvus_vault.errors import VersionUnsupportedError
 from tests.compatibility.features import VERSIONS as MINORS
 from tests.compatibility.features import Feature, from_version
@@ -18,6 +17,7 @@ from tests.restore.conftest import Deploy
 from tests.restore.schema_cases import CASES, ROWS, create, field, rows
 from tests.restore.servers import start_server
 from tests.support.milvus_server.versions import FROM_2_5, VERSIONS
+from tests.support.quick_s3 import QuickS3
 from tests.support.restoring import Restoring
 
 pytestmark = pytest.mark.filterwarnings("ignore:No application metrics to publish")
@@ -32,7 +32,7 @@ DELETED, UPSERTED = (1, 3), (3, 4)
 class Restores:
     """A server of each version with all collections that it can have, and restores of them, made when asked for."""
 
-    ministack: Ministack
+    quick_s3: QuickS3
     running: ExitStack
     _sources: dict[str, Restoring] = dataclasses.field(default_factory=dict)
     _targets: dict[tuple[str, str], tuple[Restoring, dict[str, Any]]] = dataclasses.field(default_factory=dict)
@@ -40,7 +40,7 @@ class Restores:
     def source(self, version: str) -> Restoring:
         """Return a server with collections, and a backup of it."""
         if version not in self._sources:
-            found = self._sources[version] = start_server(self.ministack, self.running, SERVERS[version])
+            found = self._sources[version] = start_server(self.quick_s3, self.running, SERVERS[version])
             for feature, make in CASES.items():
                 if feature.value.exists_in(version):
                     fill(found, feature.name, make)
@@ -51,7 +51,7 @@ class Restores:
         """Return a server to which the backup of a source was restored, and what the report says by collection."""
         if (source, target) not in self._targets:
             self.source(source)
-            found = start_server(self.ministack, self.running, SERVERS[target])
+            found = start_server(self.quick_s3, self.running, SERVERS[target])
             report = found.restore({"backup_name": _backup_of(source), "allow_version": target < "2.4"})
             told = {told["source"]["name"]: told for told in report["collections"]}
             self._targets[source, target] = found, told
@@ -63,9 +63,9 @@ def _backup_of(version: str) -> str:
 
 
 @pytest.fixture(scope="module")
-def restores(ministack: Ministack) -> Iterator[Restores]:
+def restores(quick_s3: QuickS3) -> Iterator[Restores]:
     with ExitStack() as running:
-        yield Restores(ministack, running)
+        yield Restores(quick_s3, running)
 
 
 def fill(restoring: Restoring, name: str, make: Any) -> None:
@@ -137,7 +137,7 @@ def test_a_schema_and_its_rows_come_back(restores: Restores, source: str, target
 def test_a_backup_is_never_restored_into_an_older_version(restores: Restores, source: str, target: str) -> None:
     restores.source(source)
     with ExitStack() as running:
-        older = start_server(restores.ministack, running, SERVERS[target])
+        older = start_server(restores.quick_s3, running, SERVERS[target])
         with pytest.raises(VersionUnsupportedError, match=rf"Milvus .*{source}.* into Milvus .*{target}"):
             older.restore({"backup_name": _backup_of(source), "allow_version": True})
         assert not any(database.collections for database in older.server.core.catalog.databases.values())
@@ -147,7 +147,7 @@ def test_a_backup_is_never_restored_into_an_older_version(restores: Restores, so
 def test_2_2_and_2_3_take_backups_only_where_they_are_told_to(restores: Restores, source: str, target: str) -> None:
     restores.source(source)
     with ExitStack() as running:
-        second = start_server(restores.ministack, running, SERVERS[target])
+        second = start_server(restores.quick_s3, running, SERVERS[target])
         with pytest.raises(VersionUnsupportedError, match="not in the version matrix"):
             second.restore({"backup_name": _backup_of(source)})
 
