@@ -81,7 +81,7 @@ def test_a_server_that_ends_of_an_import_is_told_of_with_what_it_imported(
         MilvusUnavailableError, match=r"It was importing default\.deadly, partition _default, segment\(s\) \d+\n"
     ) as caught:
         restoring.restore({"backup_name": name, "suffix": "_again", "allow_version": True})
-    assert f"`milvus-vault verify {name}`" in caught.value.hint
+    assert f"verify backup {name}" in caught.value.hint
     assert "restore the other collections" in caught.value.hint
 
 
