@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from milvus_vault.adapters.milvus import MilvusDatabase
-from milvus_vault.backup import proof, snapshot
+from milvus_vault.backup import judging, snapshot
 from milvus_vault.backup.segments import CollectionObjects, capture_objects
 from milvus_vault.binlogs import read_deletes
 from milvus_vault.errors import MomentOutOfRangeError, ServerClockError
@@ -201,7 +201,7 @@ def test_a_moment_that_could_not_be_proven_is_told_by_the_backup_and_by_each_res
 ) -> None:
     restoring = start(deploy, "2.5.27")
     # A log that cannot be read proves nothing, and no other round would help.
-    monkeypatch.setattr(proof, "read_timestamps", read_deletes)
+    monkeypatch.setattr(judging, "read_timestamps", read_deletes)
     restoring.back_up("unproven")
     assert restoring.rounds == 1
     page = restoring.s3.get_object(Bucket=BACKUPS, Key=f"{PREFIX}/unproven/meta/vault/report.html")["Body"].read()
