@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -10,7 +11,6 @@ import pytest
 from milvus_vault.adapters.milvus import MilvusDatabase, connect
 from milvus_vault.archive.layout import BackupLayout
 from milvus_vault.backup.documents import Snapshot, Verdict, snapshot_name
-from milvus_vault.backup.moment import RECENT
 from milvus_vault.model.collections import SegmentLevel
 from milvus_vault.model.names import attempt_of
 from tests.compatibility.features import Feature
@@ -111,7 +111,7 @@ def test_what_was_written_long_before_is_not_read_again_to_prove_the_moment(
     seen: list[Snapshot] = []
     taken = backups(running, lambda: seen.extend(read() for read in look))
     run, now = taken.prepare("b")
-    plan = now.model_copy(update={"started_at": now.started_at + 2 * RECENT})
+    plan = now.model_copy(update={"recent_since": datetime.now(UTC) + timedelta(hours=1)})
     look.append(lambda: run.read(snapshot_name(attempt_of(plan.execution_arn), 0), Snapshot))
 
     manifest = taken.finish(run, plan)

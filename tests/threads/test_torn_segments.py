@@ -161,7 +161,7 @@ def test_of_a_segment_that_fills_slowly_all_logs_are_counted_and_of_a_quiet_one_
         for key, age in ages.items()
     ]
 
-    found = evidence_of(listed, {}, (), began_at=began, is_settled=True)
+    found = evidence_of(listed, {}, (), since=began - timedelta(minutes=15), is_settled=True)
 
     assert found.rows == {7: ("stored/1/2/7/1/70", "stored/1/2/7/1/71")}
 

@@ -31,6 +31,8 @@ class BackupPlan(Model):
     """Their positions here are the indexes by which all other files name them."""
     moment: int = 0
     """Hybrid timestamp at which restores cut all collections that were captured in the first round; 0: none is cut."""
+    recent_since: datetime | None = None
+    """By S3's clock: objects of Milvus that were written before it say nothing of the moment. None: any may."""
     flush_all: FlushAllPoint | None = None
     """The one flush of all collections, where the server has it; else each is flushed by itself."""
     warnings: tuple[str, ...] = ()

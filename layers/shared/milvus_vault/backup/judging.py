@@ -23,14 +23,12 @@ import pyarrow.compute as pc
 
 from milvus_vault.archive.manifest import CollectionDocument
 from milvus_vault.backup.documents import Evidence, Snapshot, Verdict
+from milvus_vault.backup.moment import SUSPECT_SECONDS
 from milvus_vault.binlogs import named, read_deletes, read_timestamps
 from milvus_vault.errors import BinlogUnreadableError, ObjectNotFoundError
 from milvus_vault.model.collections import Segment
 from milvus_vault.model.hybrid import from_milliseconds
 from milvus_vault.workspace import Workspace
-
-# A request that was on its way for longer would have held up its channel's time, and every query with it.
-SUSPECT_MILLISECONDS = 30_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +124,7 @@ class _Found:
 
     def _suspect(self, times: pa.Array) -> pa.Array:
         """Return those of some timestamps that are shortly before the moment."""
-        since = self._moment - from_milliseconds(SUSPECT_MILLISECONDS)
+        since = self._moment - from_milliseconds(SUSPECT_SECONDS * 1000)
         return times.filter(pc.and_(pc.greater(times, since), pc.less_equal(times, self._moment)))
 
 

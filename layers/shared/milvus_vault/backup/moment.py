@@ -25,8 +25,11 @@ from milvus_vault.ports import VectorDatabase
 # that is short of it. On the real 2.5.27 a margin of 50 ms was enough (11 backups of 11), on the real 2.3.5 1.5 s.
 MARGIN_SECONDS = 1.5
 
-# Objects that were written so long before a backup began hold nothing newer than it, whatever two clocks differ by.
-RECENT = timedelta(minutes=15)
+# A request that was on its way for longer would have held up its channel's time, and every query with it.
+SUSPECT_SECONDS = 30
+
+# S3 tells when an object was written in whole seconds, and its hosts' clocks differ by less than the rest of it.
+_CLOCKS_SECONDS = 10
 
 FIRST_FLUSH_SECONDS = 600.0
 
@@ -39,6 +42,19 @@ class Moment:
     """Hybrid, at a whole millisecond: servers up to 2.4 can be told no other."""
     taken_at: float
     """By the monotonic clock."""
+
+    def recent_since(self, written_at: datetime) -> datetime:
+        """Return since when, by S3's clock, Milvus may have written what the proof of the moment has to read.
+
+        Anything older holds nothing newer than the moment, and nothing of the last `SUSPECT_SECONDS` before it. Times
+        of S3 are compared with each other, and with what this process has measured: neither the function's clock
+        nor Milvus' own has to be right.
+
+        Args:
+            written_at: What S3 says of an object that was written after the moment was taken, or before.
+        """
+        ago = time.monotonic() - self.taken_at
+        return written_at - timedelta(seconds=ago + SUSPECT_SECONDS + _CLOCKS_SECONDS)
 
     def wait(self, database: VectorDatabase) -> None:
         """Return once every request that was stamped before it has arrived, in all likelihood.
@@ -81,7 +97,7 @@ def evidence_of(
     replaced: Iterable[ListedObject],
     *,
     uncounted: frozenset[int] = frozenset(),
-    began_at: datetime,
+    since: datetime | None,
     is_settled: bool,
 ) -> Evidence:
     """Return what the proof of a collection's moment has to read.
@@ -91,10 +107,9 @@ def evidence_of(
         storage_versions: Of each segment.
         replaced: Delta logs of segments that were replaced.
         uncounted: Segments whose rows have to be counted.
-        began_at: When the backup began.
+        since: When the oldest objects that have to be read were written; None: all are read.
         is_settled: Whether all requests stamped before the moment are known to have arrived before the flush.
     """
-    since = began_at - RECENT
     rows: dict[int, list[str]] = {}
     to_read = set(uncounted)
     deletes: list[str] = []
@@ -119,5 +134,5 @@ def evidence_of(
     )
 
 
-def _is_recent(listed: ListedObject, since: datetime) -> bool:
-    return listed.modified_at is None or listed.modified_at >= since
+def _is_recent(listed: ListedObject, since: datetime | None) -> bool:
+    return since is None or listed.modified_at is None or listed.modified_at >= since

@@ -8,7 +8,7 @@ from milvus_vault.archive.manifest import Source
 from milvus_vault.archive.remains import was_published
 from milvus_vault.archive.tombstones import tombstone_key
 from milvus_vault.backup.documents import PLAN, RBAC, BackupPlan
-from milvus_vault.backup.moment import take_moment
+from milvus_vault.backup.moment import Moment, take_moment
 from milvus_vault.backup.pauses import Pauses
 from milvus_vault.backup.publish import find_published
 from milvus_vault.backup.rights import backup_rights
@@ -99,6 +99,7 @@ def prepare_backup(
             "No collection had flushed rows when the backup began: bucket and root path could not be proven then."
         )
     _claim(claims, run.key(CLAIM), layout.name)
+    recent_since = _recent_since(run, moment) if moment else None
     # A prune that died left it, with objects that VerifyCopy deletes. One that lives would hold the claim.
     store.delete(run.bucket, [tombstone_key(layout.prefix, layout.name)])
     try:
@@ -120,6 +121,7 @@ def prepare_backup(
             databases=described,
             collections=tuple(collections),
             moment=moment.timestamp if moment else 0,
+            recent_since=recent_since,
             flush_all=_flush_all(database, server, request) if collections else None,
             warnings=tuple(warnings),
         )
@@ -167,6 +169,16 @@ def _claim(claims: Claims, key: str, name: str) -> None:
         claims.take(key)
     except ClaimHeldError as err:
         raise _in_progress(name, err.holder) from err
+
+
+def _recent_since(run: Workspace, moment: Moment) -> datetime | None:
+    """Return since when Milvus' objects may say something of a moment; None where S3 does not tell its time.
+
+    What it tells is when it wrote the claim: after the moment was taken, or before, where this execution had it.
+    """
+    claim = run.key(CLAIM)
+    found = [listed.modified_at for listed in run.store.list_objects(run.bucket, claim) if listed.key == claim]
+    return moment.recent_since(found[0]) if found and found[0] else None
 
 
 def _in_progress(name: str, holder: Claim) -> BackupInProgressError:

@@ -8,7 +8,7 @@ from milvus_vault.archive.added_vectors import older_segments
 from milvus_vault.archive.layout import DELTA_LOG, BackupLayout, parse_log_key
 from milvus_vault.archive.manifest import CollectionDocument, CollectionFailure
 from milvus_vault.backup.documents import BackupPlan, Evidence, Snapshot, Verdict, snapshot_name
-from milvus_vault.backup.moment import RECENT, check_clock, evidence_of, take_moment
+from milvus_vault.backup.moment import check_clock, evidence_of, take_moment
 from milvus_vault.backup.segments import CollectionObjects, capture_flushed, capture_objects
 from milvus_vault.copying.documents import CopyTarget, drop_target, write_target
 from milvus_vault.copying.verify import read_verification
@@ -137,7 +137,7 @@ class SnapshotBatch:
             {segment.segment_id: segment.storage_version for segment in segments},
             captured.objects.replaced_deletes,
             uncounted=captured.objects.uncounted,
-            began_at=self.plan.started_at,
+            since=self.plan.recent_since,
             is_settled=captured.is_settled,
         )
 
@@ -189,7 +189,7 @@ class SnapshotBatch:
         """
         where = (self.database, self.run.store, self.storage, description)
         found = capture_flushed(*where, point) if self.round > 1 and point.segment_ids else None
-        return capture_objects(*where, self.plan.started_at - RECENT) if found is None else found
+        return capture_objects(*where, self.plan.recent_since) if found is None else found
 
     def _capture_again(self, description: CollectionDescription, before: Snapshot) -> _Captured | None:
         """Return what there was at the flush of the round before, and what has arrived since of before its moment.
