@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import count
 from typing import Any, Self
+from urllib.parse import unquote
 
 import pytest
 from botocore.client import BaseClient
@@ -130,7 +131,11 @@ class QuickS3:
     def _copied(self, request: Mapping[str, Any]) -> _Object:
         """Return the source of a copy, as it must be by the request."""
         self._bucket(request)
-        found = self._object(request["CopySource"])
+        source = request["CopySource"]
+        if isinstance(source, str):
+            bucket, _, key = unquote(source).partition("/")
+            source = {"Bucket": bucket, "Key": key}
+        found = self._object(source)
         wanted = request.get("CopySourceIfMatch")
         if wanted and wanted.strip('"') != found.etag.strip('"'):
             raise _RefusedError("PreconditionFailed", 412)
