@@ -113,7 +113,8 @@ def test_jobs_of_2_3_run_one_after_the_other(start: Start) -> None:
 
 @pytest.mark.parametrize("version", NEWER)
 def test_a_job_goes_through_its_states_and_waits_for_indexes_at_70_percent(start: Start, version: str) -> None:
-    milvus = start(version, {"index": 20}).milvus
+    # Long enough to be seen in each state.
+    milvus = start(version, {"import_job": 40, "index": 20}).milvus
     insert, _ = _fill(milvus)
     _index(milvus)
     job, seen = _start(milvus, [[insert]], _packed(milvus)), list[tuple[str, int]]()
