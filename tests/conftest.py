@@ -1,6 +1,7 @@
 """Servers for the tests that need real ones: each starts when the first test asks for it, and ends with the session."""
 
 import os
+import signal
 from collections.abc import Iterator
 
 # Read when gRPC is loaded. Its threads, taken up again in a forked child, abort it when the child closes their files
@@ -30,6 +31,8 @@ MARGIN_SECONDS = 0.05
 def pytest_configure(config: pytest.Config) -> None:
     """Stop all servers in order when the test run is told to end, and write down which features the tests show."""
     exit_on_signals()
+    # A shell's program in the background ignores Ctrl-C, and so would each that a test starts and interrupts.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     recording.register(config)
 
 
