@@ -54,7 +54,15 @@ def handler(event: VerifyBackupRequest, context: LambdaContext) -> VerifyBackupR
         compared = ContentComparison(run, layout, seconds_left).compare()
         logger.info("repaired", **repaired.model_dump(mode="json"), proven_count=compared.proven_count)
     if not compared.is_done:
-        return VerifyBackupResult(is_done=False, backup_name=request.backup_name, status="intact")
+        return VerifyBackupResult(
+            is_done=False,
+            backup_name=request.backup_name,
+            status="intact",
+            object_count=0,
+            size_bytes=0,
+            content_checked=False,
+            problem_count=0,
+        )
     found = BackupVerification(
         run=run,
         layout=layout,

@@ -339,7 +339,7 @@ class S3ObjectStore:
             ObjectChangedError: It has another ETag.
         """
         with _translated("read", bucket, key):
-            answer = self.client.get_object(Bucket=bucket, Key=key, IfMatch=etag)
+            answer = self.client.get_object(Bucket=bucket, Key=key, IfMatch=f'"{etag}"')
             with closing(answer["Body"]) as body:
                 yield from body.iter_chunks(MIB)
 
@@ -351,7 +351,8 @@ class S3ObjectStore:
             ObjectChangedError: It has another ETag.
         """
         with _translated("read", bucket, key):
-            return _checksum(self.client.head_object(Bucket=bucket, Key=key, IfMatch=etag, ChecksumMode="ENABLED"))
+            answer = self.client.head_object(Bucket=bucket, Key=key, IfMatch=f'"{etag}"', ChecksumMode="ENABLED")
+            return _checksum(answer)
 
     def put(self, bucket: str, key: str, body: bytes, *, content_type: str = "") -> None:
         """Write an object, replacing one that is there. A browser shows it only if it has the right content type."""

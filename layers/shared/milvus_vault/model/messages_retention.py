@@ -95,11 +95,11 @@ class VerifyBackupResult(Model):
     error: str = ""
     """Unless it is intact, the error under which the execution ends."""
     cause: str = ""
-    object_count: int = 0
-    size_bytes: int = 0
-    content_checked: bool = False
+    object_count: int
+    size_bytes: int
+    content_checked: bool
     """Whether objects could be compared with recorded ETags and checksums; else only presence and size were."""
-    problem_count: int = 0
+    problem_count: int
     """As far as they are kept: a hundred."""
     mended: tuple[str, ...] = ()
     """With `repair`: what was made anew."""
