@@ -12,6 +12,7 @@ from milvus_vault.model.messages_retention import VerifyBackupRequest, VerifyBac
 from milvus_vault.model.requests import VerifyRequest
 from milvus_vault.runtime import logger, read_request, task
 from milvus_vault.settings import StorageSettings
+from milvus_vault.verifying.contents import Comparison, ContentComparison
 from milvus_vault.verifying.repair import BackupRepair, Repaired
 from milvus_vault.verifying.verify import BackupVerification, record_verification
 from milvus_vault.wiring import open_workspace
@@ -35,8 +36,12 @@ def handler(event: VerifyBackupRequest, context: LambdaContext) -> VerifyBackupR
         started_at=event.execution.started_at,
     )
     record_execution(run.store, run.bucket, run.prefix, record)
+
+    def seconds_left() -> float:
+        return context.get_remaining_time_in_millis() / 1000
+
     layout, executions = BackupLayout(storage.backup_prefix, request.backup_name), StepFunctionsExecutions()
-    repaired = Repaired()
+    repaired, compared = Repaired(), Comparison(is_done=True)
     if request.repair:
         repaired = BackupRepair(
             run=run,
@@ -46,19 +51,31 @@ def handler(event: VerifyBackupRequest, context: LambdaContext) -> VerifyBackupR
             execution_arn=event.execution.arn,
             now=datetime.now(UTC),
         ).repair()
-        logger.info("repaired", **repaired.model_dump(mode="json"))
+        compared = ContentComparison(run, layout, seconds_left).compare()
+        logger.info("repaired", **repaired.model_dump(mode="json"), proven_count=compared.proven_count)
+    if not compared.is_done:
+        return VerifyBackupResult(
+            is_done=False,
+            backup_name=request.backup_name,
+            status="intact",
+            object_count=0,
+            size_bytes=0,
+            content_checked=False,
+            problem_count=0,
+        )
     found = BackupVerification(
         run=run,
         layout=layout,
         executions=executions,
         execution_arn=event.execution.arn,
-        seconds_left=lambda: context.get_remaining_time_in_millis() / 1000,
+        seconds_left=seconds_left,
     ).verify()
     if found.is_done:
         record_verification(run, request.backup_name, run.run, found, datetime.now(UTC))
     more = f"; and {len(found.found) - _NAMED} more" if len(found.found) > _NAMED else ""
-    said = [*repaired.mended, *(f"lost: {lost}" for lost in repaired.lost), *found.found]
-    listed = "; ".join(said[: _NAMED + len(repaired.mended) + len(repaired.lost)]) + more
+    mended = (*repaired.mended, *_proven(compared.proven_count))
+    said = [*mended, *(f"lost: {lost}" for lost in repaired.lost), *found.found]
+    listed = "; ".join(said[: _NAMED + len(mended) + len(repaired.lost)]) + more
     return VerifyBackupResult(
         is_done=found.is_done,
         backup_name=request.backup_name,
@@ -69,6 +86,11 @@ def handler(event: VerifyBackupRequest, context: LambdaContext) -> VerifyBackupR
         size_bytes=found.size_bytes,
         content_checked=found.content_checked,
         problem_count=len(found.found),
-        mended=repaired.mended,
+        mended=mended,
         lost=repaired.lost[:_LOST_NAMED],
     )
+
+
+def _proven(count: int) -> tuple[str, ...]:
+    """Return what to say of objects whose ETags were noted."""
+    return (f"{count} object(s) have another ETag and the content that was recorded: that is noted",) if count else ()

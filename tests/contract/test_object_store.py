@@ -172,6 +172,28 @@ def test_gives_the_same_bare_etag_everywhere(subject: Subject) -> None:
     assert '"' not in etag
 
 
+def test_reads_in_pieces_only_what_has_the_etag_that_was_asked_for(subject: Subject) -> None:
+    subject.store.put(subject.source, "a/b", LARGE)
+    etag = subject.listed(subject.source)["a/b"].etag
+
+    pieces = list(subject.store.chunks(subject.source, "a/b", etag))
+    checksum = subject.store.checksum(subject.source, "a/b", etag)
+
+    assert b"".join(pieces) == LARGE
+    assert max(map(len, pieces)) <= MIB
+    assert checksum == "" or ":" in checksum
+    subject.store.put(subject.source, "a/b", b"another")
+    with pytest.raises(ObjectChangedError, match="a/b"):
+        list(subject.store.chunks(subject.source, "a/b", etag))
+    with pytest.raises(ObjectChangedError, match="a/b"):
+        subject.store.checksum(subject.source, "a/b", etag)
+    subject.store.delete(subject.source, ["a/b"])
+    with pytest.raises(ObjectNotFoundError, match="a/b"):
+        list(subject.store.chunks(subject.source, "a/b", etag))
+    with pytest.raises(ObjectNotFoundError, match="a/b"):
+        subject.store.checksum(subject.source, "a/b", etag)
+
+
 def test_names_an_object_that_is_missing(subject: Subject) -> None:
     with pytest.raises(ObjectNotFoundError, match=f"s3://{subject.source}/no/such") as caught:
         subject.store.get(subject.source, "no/such")

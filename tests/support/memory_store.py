@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import count
 
+from milvus_vault.copying.parts import MIB
 from milvus_vault.errors import BucketNotFoundError, ObjectArchivedError, ObjectChangedError, ObjectNotFoundError
 from milvus_vault.model.objects import BucketSettings, CopiedObject, CopyItem, ListedObject, UnfinishedUpload
 
@@ -37,6 +38,8 @@ class InMemoryObjectStore:
         self.settings = BucketSettings(
             blocks_public_access=True, is_public=False, takes_tls_only=True, keeps_versions=True, has_object_lock=False
         )
+        self.checksums: dict[str, str] = {}
+        """What the server keeps with objects, by key."""
         self.uploads: dict[str, list[UnfinishedUpload]] = {}
         self.before: Callable[[str, str, str], None] = lambda *_: None
         self.requests: Counter[str] = Counter()
@@ -81,6 +84,24 @@ class InMemoryObjectStore:
         with self._lock:
             found = self._find(self._request("get", bucket), bucket, key)
         return found.body, found.etag
+
+    def chunks(self, bucket: str, key: str, etag: str) -> Iterator[bytes]:
+        """Yield the content in pieces."""
+        self.before("chunks", bucket, key)
+        with self._lock:
+            found = self._find(self._request("chunks", bucket), bucket, key)
+        if found.etag != etag:
+            raise ObjectChangedError(key)
+        body = found.body
+        yield from (body[start : start + MIB] for start in range(0, len(body), MIB))
+
+    def checksum(self, bucket: str, key: str, etag: str) -> str:
+        """Return the checksum that was set in `checksums`; else none."""
+        self.before("checksum", bucket, key)
+        with self._lock:
+            if self._find(self._request("checksum", bucket), bucket, key).etag != etag:
+                raise ObjectChangedError(key)
+        return self.checksums.get(key, "")
 
     def put(self, bucket: str, key: str, body: bytes, *, content_type: str = "") -> None:  # noqa: ARG002
         """Write an object."""

@@ -196,6 +196,8 @@ class QuickS3:
 
     def HeadObject(self, request: Mapping[str, Any]) -> Answer:
         found = self._object(request)
+        if (wanted := request.get("IfMatch")) and wanted.strip('"') != found.etag.strip('"'):
+            raise _RefusedError("PreconditionFailed", 412)
         about = {"ContentLength": len(found.body), "ContentType": found.content_type}
         return about | {"ETag": found.etag, "LastModified": found.modified}
 

@@ -162,6 +162,7 @@ TABLE: dict[str, May] = {
     "ReportPrune": May(read=(".runs/prune-*/*",), write=(".runs/reports/*",)),
     "VerifyBackup": May(
         read=(
+            "*/binlogs/*",
             "*/meta/*",
             ".catalogue/backups/*",
             ".catalogue/holds/*",
@@ -172,6 +173,7 @@ TABLE: dict[str, May] = {
             *ONLY_CONDITIONALLY,
             "*/meta/vault/manifest.damaged.json",
             "*/meta/vault/manifest.json",
+            "*/meta/vault/other_etags.json",
             ".catalogue/backups/*",
             ".catalogue/holds/*",
             ".catalogue/verifications/*",
@@ -271,10 +273,11 @@ def test_nobody_writes_or_deletes_what_is_milvus_own() -> None:
 
 
 def test_only_copy_batch_reads_rows_and_verify_copy_when_they_came_and_what_was_deleted() -> None:
+    """But for a repair, which compares the contents of a backup that was copied."""
     assert who_may("GetObject", "files/insert_log/1/2/3/4/5", bucket="milvus") == {"CopyBatch"}
     assert who_may("GetObject", "files/delta_log/1/2/3/4", bucket="milvus") == {"CopyBatch", "VerifyCopy"}
     archived = "monday/binlogs/insert_log/1/2/3/3/4/5"
-    assert who_may("GetObject", archived) == {"CopyBatch", "VerifyCopy", "CutCollections"}
+    assert who_may("GetObject", archived) == {"CopyBatch", "VerifyCopy", "CutCollections", "VerifyBackup"}
 
 
 @pytest.mark.parametrize("root_path", ["", "files", "/files", "files/", "a/b"])

@@ -54,6 +54,18 @@ class ObjectStore(Protocol):
     def get_with_etag(self, bucket: str, key: str) -> tuple[bytes, str]:
         """Return an object's content and its ETag without quotes. Raises `ObjectNotFoundError`."""
 
+    def chunks(self, bucket: str, key: str, etag: str) -> Iterator[bytes]:
+        """Yield the content of an object of this ETag, in pieces of at most 1 MiB.
+
+        Raises `ObjectNotFoundError`, and `ObjectChangedError` where it has another one.
+        """
+
+    def checksum(self, bucket: str, key: str, etag: str) -> str:
+        """Return the checksum that the server keeps with an object of this ETag, as `<algorithm>:<base64>`, or nothing.
+
+        Raises `ObjectNotFoundError`, and `ObjectChangedError` where it has another one.
+        """
+
     def put(self, bucket: str, key: str, body: bytes, *, content_type: str = "") -> None:
         """Write an object, replacing one that is there. A browser shows it only if it has the right content type."""
 

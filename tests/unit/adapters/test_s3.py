@@ -313,6 +313,8 @@ CALLS: dict[str, Callable[[S3ObjectStore], object]] = {
     "list_uploads": lambda store: list(store.list_uploads("b", "p/")),
     "get": lambda store: store.get("b", "k"),
     "get_with_etag": lambda store: store.get_with_etag("b", "k"),
+    "chunks": lambda store: list(store.chunks("b", "k", "e")),
+    "checksum": lambda store: store.checksum("b", "k", "e"),
     "put": lambda store: store.put("b", "k", b"body", content_type="text/html"),
     "put_if_absent": lambda store: store.put_if_absent("b", "k", b"body"),
     "put_if_unchanged": lambda store: store.put_if_unchanged("b", "k", b"body", "e"),

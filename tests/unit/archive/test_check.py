@@ -60,7 +60,7 @@ def test_each_kind_of_damage_is_told_apart() -> None:
 
     assert check.missing == [missing.stored_key]
     assert check.wrong_size == [shorter.stored_key]
-    assert check.changed == [changed.stored_key]
+    assert list(check.changed) == [changed.stored_key]
     assert check.extra == [f"{changed.stored_key}0"]
 
 

@@ -8,11 +8,11 @@ import pytest
 
 from milvus_vault.archive.layout import BackupLayout
 from milvus_vault.archive.manifest import CollectionFailure, Manifest
+from milvus_vault.archive.sealing import seal
 from milvus_vault.archive.tombstones import tombstone_key
 from milvus_vault.catalogue import Catalogue
 from milvus_vault.catalogue.describe import summary_of
 from milvus_vault.catalogue.entries import CatalogueKeys, EntryKey, read_token, write_token
-from milvus_vault.catalogue.sealing import seal
 from milvus_vault.claims import Claims
 from milvus_vault.errors import BackupNotFoundError, InvalidRequestError, StorageUnavailableError
 from milvus_vault.model.collections import CollectionName

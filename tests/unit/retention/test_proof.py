@@ -7,11 +7,11 @@ from datetime import UTC, timedelta
 import pytest
 
 from milvus_vault.archive.layout import BackupLayout
+from milvus_vault.archive.sealing import is_sealed, seal, unseal
 from milvus_vault.archive.tombstones import tombstone_key
 from milvus_vault.catalogue import Catalogue
 from milvus_vault.catalogue.describe import summary_of
 from milvus_vault.catalogue.entries import CatalogueKeys, EntryKey
-from milvus_vault.catalogue.sealing import is_sealed, seal, unseal
 from milvus_vault.model.resources import Hold, Verification
 from milvus_vault.retention.documents import PrunePlan
 from tests.support.memory_store import InMemoryObjectStore

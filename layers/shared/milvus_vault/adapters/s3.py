@@ -21,7 +21,7 @@ from urllib3.exceptions import HTTPError
 
 from milvus_vault import __version__
 from milvus_vault.adapters.kept import kept
-from milvus_vault.copying.parts import MAX_SINGLE_COPY_BYTES, part_ranges
+from milvus_vault.copying.parts import MAX_SINGLE_COPY_BYTES, MIB, part_ranges
 from milvus_vault.errors import (
     BucketNotFoundError,
     ObjectArchivedError,
@@ -330,6 +330,29 @@ class S3ObjectStore:
         with _translated("read", bucket, key):
             body, answer = self._read(bucket, key)
             return body, _told(answer, "ETag").strip('"')
+
+    def chunks(self, bucket: str, key: str, etag: str) -> Iterator[bytes]:
+        """Yield the content of an object of this ETag, in pieces of at most 1 MiB.
+
+        Raises:
+            ObjectNotFoundError: There is no such object.
+            ObjectChangedError: It has another ETag.
+        """
+        with _translated("read", bucket, key):
+            answer = self.client.get_object(Bucket=bucket, Key=key, IfMatch=f'"{etag}"')
+            with closing(answer["Body"]) as body:
+                yield from body.iter_chunks(MIB)
+
+    def checksum(self, bucket: str, key: str, etag: str) -> str:
+        """Return the checksum that the server keeps with an object of this ETag, as `<algorithm>:<base64>`, or nothing.
+
+        Raises:
+            ObjectNotFoundError: There is no such object.
+            ObjectChangedError: It has another ETag.
+        """
+        with _translated("read", bucket, key):
+            answer = self.client.head_object(Bucket=bucket, Key=key, IfMatch=f'"{etag}"', ChecksumMode="ENABLED")
+            return _checksum(answer)
 
     def put(self, bucket: str, key: str, body: bytes, *, content_type: str = "") -> None:
         """Write an object, replacing one that is there. A browser shows it only if it has the right content type."""

@@ -129,7 +129,10 @@ def post_verify(services: Services, name: NameInPath, caller: Caller) -> Started
 
 @routes.post("/backups/{name}/repair", errors=[BackupNotFoundError, IdempotencyConflictError])
 def post_repair(services: Services, name: NameInPath, caller: Caller) -> Started:
-    """Start to mend what can be mended of a backup's metadata, and a check of it. Its result says what was lost."""
+    """Start to mend what can be mended of a backup's metadata, and a check of it. Its result says what was lost.
+
+    In a replica of a backup, whose objects have other ETags, their content is compared.
+    """
     return _start_check(services, VerifyRequest(backup_name=name, repair=True), caller)
 
 

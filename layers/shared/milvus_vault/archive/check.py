@@ -14,6 +14,12 @@ from milvus_vault.ports import ObjectStore
 
 _NAMED_OBJECTS = 5
 
+OTHER_ETAGS_HINT = (
+    "Sizes are right and ETags are others, as after a copy in parts or to a bucket under KMS. If the backup was copied,"
+    " repair it, which compares the content: `milvus-vault repair NAME`, or POST /backups/{name}/repair. Else bring the"
+    " objects back from a copy or an older version of them, or leave the collection out."
+)
+
 
 @dataclass(frozen=True, slots=True)
 class ObjectCheck:
@@ -21,8 +27,8 @@ class ObjectCheck:
 
     missing: list[str] = field(default_factory=list)
     wrong_size: list[str] = field(default_factory=list)
-    changed: list[str] = field(default_factory=list)
-    """Of the right size, but with another ETag; only where one was recorded."""
+    changed: dict[str, str] = field(default_factory=dict)
+    """Of the right size, but with another ETag, which is the value; only where one was recorded."""
     extra: list[str] = field(default_factory=list)
     """Not in the list. They damage nothing, but an import in place would take them, too."""
     archived: list[str] = field(default_factory=list)
@@ -58,7 +64,7 @@ def check_objects(
             elif item.size_bytes != listed.size_bytes:
                 check.wrong_size.append(listed.key)
             elif item.etag and item.etag != listed.etag:
-                check.changed.append(listed.key)
+                check.changed[listed.key] = listed.etag
             elif listed.archive_class:
                 check.archived.append(f"{listed.key} ({listed.archive_class})")
     check.missing.extend(expected)
@@ -94,12 +100,14 @@ def raise_if_damaged(collection: ArchivedCollection, check: ObjectCheck) -> None
             msg = f"{len(check.archived)} object(s) of collection {collection.name} are archived: {some}"
             raise ObjectArchivedError(f"{msg} and {others} more" if others > 0 else msg, hint=ARCHIVED_HINT)
         return
-    wrong = {"missing": check.missing, "of another size": check.wrong_size, "changed": check.changed}
+    wrong = {"missing": check.missing, "of another size": check.wrong_size, "changed": list(check.changed)}
     counts = ", ".join(f"{len(keys)} {how}" for how, keys in wrong.items() if keys)
     counts = ", ".join(filter(None, (counts, f"{len(check.torn)} torn segment(s)" if check.torn else "")))
     named = [*check.torn, *(f"{key} ({how})" for how, keys in wrong.items() for key in keys)]
     more = f" and {len(named) - _NAMED_OBJECTS} more" if len(named) > _NAMED_OBJECTS else ""
     msg = f"objects of collection {collection.name} are damaged: {counts}: {', '.join(named[:_NAMED_OBJECTS])}{more}"
+    if len(check.changed) == len(named):
+        raise BackupDamagedError(msg, hint=OTHER_ETAGS_HINT)
     raise BackupDamagedError(
         msg, hint="Bring the objects back from a copy or an older version of them, or leave the collection out."
     )

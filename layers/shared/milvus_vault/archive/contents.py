@@ -1,7 +1,7 @@
 """What a reader finds in a backup, whichever tool wrote it."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Literal
 
 from milvus_vault.archive.layout import DELTA_LOG, log_of
@@ -76,6 +76,8 @@ class ArchivedCollection:
     """Hybrid timestamp at which a restore cuts it, inclusive; 0 where nobody knows one."""
     moment_doubt: str = ""
     """Why the moment could not be proven; empty where it was."""
+    other_etags: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    """By key below `binlogs/`, of all collections: a recorded ETag, and the one under which the content was proven."""
 
     @property
     def row_count(self) -> int:

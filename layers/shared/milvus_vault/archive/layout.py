@@ -112,7 +112,12 @@ class BackupLayout:
 
     def here(self, stored_key: str) -> str:
         """Return the key that a copied object has in this place, for the one that it had where the backup was made."""
-        return self.binlogs + stored_key.rpartition("/binlogs/")[2]
+        return self.binlogs + self.below_binlogs(stored_key)
+
+    @staticmethod
+    def below_binlogs(stored_key: str) -> str:
+        """Return what the key of a copied object is in every place that the backup may be copied to."""
+        return stored_key.rpartition("/binlogs/")[2]
 
     @property
     def marker(self) -> str:
@@ -128,6 +133,11 @@ class BackupLayout:
     def report(self) -> str:
         """Return the key of the report to read, an HTML page. Not every backup has one."""
         return self.vault("report.html")
+
+    @property
+    def other_etags(self) -> str:
+        """Return the key of the ETags under which contents were proven anew, which few backups have."""
+        return self.vault("other_etags.json")
 
     @property
     def rbac(self) -> str:

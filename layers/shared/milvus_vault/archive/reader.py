@@ -29,6 +29,7 @@ from milvus_vault.archive.manifest import (
     digest,
     read_object_list,
 )
+from milvus_vault.archive.other_etags import read_other_etags
 from milvus_vault.archive.reference_reader import read_reference_archive
 from milvus_vault.archive.reference_writer import marker_file
 from milvus_vault.archive.remains import was_published
@@ -74,6 +75,7 @@ def read_archive(store: ObjectStore, bucket: str, layout: BackupLayout) -> Archi
     if manifest is None:
         return read_reference_archive(store, bucket, layout, marker)
     with ThreadPoolExecutor(_CONCURRENT_READS) as pool:
+        other_etags = pool.submit(read_other_etags, store, bucket, layout)
         collections = tuple(
             pool.map(lambda entry: _read_collection(store, bucket, layout, entry), manifest.collections)
         )
@@ -85,7 +87,7 @@ def read_archive(store: ObjectStore, bucket: str, layout: BackupLayout) -> Archi
         meta_only=manifest.meta_only,
         databases=manifest.selected_databases,
         database_descriptions=manifest.database_descriptions,
-        collections=collections,
+        collections=tuple(replace(collection, other_etags=other_etags.result()) for collection in collections),
         failures=manifest.failures,
         warnings=_warnings(manifest),
         rbac=_read_rbac(store, bucket, layout, manifest.rbac) if manifest.rbac else None,
@@ -144,10 +146,16 @@ def read_objects(
         return list(collection.listed_objects)
     body = read_document(store, bucket, layout, collection.object_list)
     try:
-        # A backup may have been copied to another folder since.
-        return [replace(item, stored_key=layout.here(item.stored_key)) for item in read_object_list(body)]
+        return [_here(item, layout, collection) for item in read_object_list(body)]
     except ValueError as err:
         raise _unreadable(layout.root + collection.object_list.key, str(err)) from err
+
+
+def _here(item: ArchivedObject, layout: BackupLayout, collection: ArchivedCollection) -> ArchivedObject:
+    """Return an object as it is in this place, to which the backup may have been copied since."""
+    recorded, here = collection.other_etags.get(layout.below_binlogs(item.stored_key), ("", ""))
+    etag = here if recorded == item.etag else item.etag
+    return replace(item, stored_key=layout.here(item.stored_key), etag=etag)
 
 
 def read_document(store: ObjectStore, bucket: str, layout: BackupLayout, expected: FileDigest) -> bytes:

@@ -12,10 +12,10 @@ from pydantic import BaseModel
 
 from milvus_vault.archive.layout import CATALOGUE_FOLDER, RUNS_FOLDER, BackupLayout, join
 from milvus_vault.archive.reader import check_backup_exists
+from milvus_vault.archive.sealing import is_sealed, seal, unseal
 from milvus_vault.archive.tombstones import check_not_being_deleted
 from milvus_vault.catalogue.describe import damaged_summary, describe
 from milvus_vault.catalogue.entries import CatalogueKeys, EntryKey, read_token, write_token
-from milvus_vault.catalogue.sealing import is_sealed, seal, unseal
 from milvus_vault.claims import CLAIM, RUNNING, Claims
 from milvus_vault.copying.concurrently import each
 from milvus_vault.errors import (

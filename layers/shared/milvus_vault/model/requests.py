@@ -270,7 +270,8 @@ class VerifyRequest(Model):
     repair: bool = Field(
         default=False,
         description="First mend what can be mended of its metadata: the marker from the manifest, the manifest from "
-        "the documents of the collections, or the backup as one of milvus-backup from that tool's files.",
+        "the documents of the collections, or the backup as one of milvus-backup from that tool's files. Objects of a "
+        "replica that have other ETags are known again by their content.",
     )
 
 

@@ -10,9 +10,9 @@ from milvus_vault.archive.check import ObjectCheck, check_objects
 from milvus_vault.archive.contents import ArchivedCollection
 from milvus_vault.archive.layout import BackupLayout
 from milvus_vault.archive.reader import check_backup_exists, read_archive, read_document, read_manifest, read_objects
+from milvus_vault.archive.sealing import seal
 from milvus_vault.archive.tombstones import check_not_being_deleted
 from milvus_vault.catalogue.entries import CatalogueKeys
-from milvus_vault.catalogue.sealing import seal
 from milvus_vault.claims import CLAIM, Claims
 from milvus_vault.copying.concurrently import REQUESTS_AT_A_TIME, each
 from milvus_vault.errors import BackupDamagedError
@@ -146,7 +146,7 @@ def _problems(collection: ArchivedCollection, check: ObjectCheck) -> Iterator[st
     for how, keys in (
         ("is missing", check.missing),
         ("has another size", check.wrong_size),
-        ("changed", check.changed),
+        ("changed: it has another ETag", list(check.changed)),
     ):
         for key in keys[:MAX_PROBLEMS]:
             yield f"{collection.name}: {key} {how}"

@@ -197,6 +197,8 @@ def repair(
 ) -> None:
     """Mend what is lost or damaged of a backup's marker and manifest, then check all of it, and say what is lost.
 
+    In a replica of a backup, whose objects have other ETags, their content is compared.
+
     [dim]milvus-vault repair before_upgrade --wait[/]
     """
     from milvus_vault.cli.following import start_or_follow

@@ -1,0 +1,110 @@
+"""Compare the content of objects that have another ETag than was recorded, for a repair of a backup that was copied."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from itertools import batched
+
+from milvus_vault.archive.check import check_objects
+from milvus_vault.archive.contents import ArchivedCollection
+from milvus_vault.archive.layout import BackupLayout
+from milvus_vault.archive.other_etags import has_recorded_content, read_other_etags, write_other_etags
+from milvus_vault.archive.reader import check_backup_exists, read_archive, read_manifest, read_objects
+from milvus_vault.archive.tombstones import check_not_being_deleted
+from milvus_vault.copying.concurrently import REQUESTS_AT_A_TIME, each
+from milvus_vault.errors import BackupDamagedError, ObjectChangedError, ObjectNotFoundError
+from milvus_vault.model.base import Model
+from milvus_vault.model.objects import ArchivedObject
+from milvus_vault.workspace import Workspace
+
+COMPARED = "compared.json"
+
+# Sixteen objects of 1 GiB, as large as logs become, take 160 s at 100 MiB/s; between two such lots the time that is
+# left is looked at.
+STOP_SECONDS = 300
+
+
+class Comparison(Model):
+    """What is compared so far: the first of the collections, and of the next one the objects that are damaged."""
+
+    is_done: bool = False
+    next_collection: int = 0
+    proven_count: int = 0
+    """Objects whose content is the one that was recorded."""
+    damaged: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ContentComparison:
+    """The comparison of one backup by one execution."""
+
+    run: Workspace
+    layout: BackupLayout
+    seconds_left: Callable[[], float]
+
+    def compare(self) -> Comparison:
+        """Compare as much as there is time for, going on where the call before ended, and note what is right.
+
+        What is damaged is left to the verification, which names it. Raises `BackupNotFoundError` where the backup is
+        being deleted.
+        """
+        store, bucket = self.run.store, self.run.bucket
+        progress = self.run.find(COMPARED, Comparison) or Comparison()
+        if progress.is_done:
+            return progress
+        try:
+            is_ours = read_manifest(store, bucket, self.layout) is not None
+            collections = read_archive(store, bucket, self.layout).collections if is_ours else ()
+        except BackupDamagedError:
+            collections = ()
+        while progress.next_collection < len(collections):
+            progress, is_through = self._compare(collections[progress.next_collection], progress)
+            if not is_through:
+                self.run.write(COMPARED, progress)
+                return progress
+            progress = progress.model_copy(update={"next_collection": progress.next_collection + 1, "damaged": ()})
+        progress = progress.model_copy(update={"is_done": True})
+        self.run.write(COMPARED, progress)
+        return progress
+
+    def _compare(self, collection: ArchivedCollection, progress: Comparison) -> tuple[Comparison, bool]:
+        """Return how far it has come, and whether that is through the collection."""
+        store, bucket, below = self.run.store, self.run.bucket, self.layout.below_binlogs
+        try:
+            # With the ETags of the place where it was made: those that were noted after an earlier copy prove nothing.
+            objects = read_objects(store, bucket, self.layout, replace(collection, other_etags={}))
+        except BackupDamagedError:
+            return progress, True
+        etags = check_objects(store, bucket, self.layout, collection, objects).changed
+        todo = [
+            item
+            for item in objects
+            if (here := etags.get(item.stored_key)) is not None
+            and collection.other_etags.get(below(item.stored_key)) != (item.etag, here)
+            and item.stored_key not in progress.damaged
+        ]
+        proven: list[ArchivedObject] = []
+        damaged = list(progress.damaged)
+        is_through = True
+        for some in batched(todo, REQUESTS_AT_A_TIME, strict=False):
+            if self.seconds_left() < STOP_SECONDS:
+                is_through = False
+                break
+            is_right = each(lambda item: self._is_right(item, etags[item.stored_key]), some)
+            for item, right in zip(some, is_right, strict=True):
+                if right:
+                    proven.append(item)
+                else:
+                    damaged.append(item.stored_key)
+        if proven:
+            found = {below(item.stored_key): (item.etag, etags[item.stored_key]) for item in proven}
+            check_not_being_deleted(store, bucket, self.run.prefix, self.layout.name)
+            check_backup_exists(store, bucket, self.layout)
+            write_other_etags(store, bucket, self.layout, {**read_other_etags(store, bucket, self.layout), **found})
+        update = {"proven_count": progress.proven_count + len(proven), "damaged": tuple(damaged)}
+        return progress.model_copy(update=update), is_through
+
+    def _is_right(self, item: ArchivedObject, etag: str) -> bool:
+        try:
+            return has_recorded_content(self.run.store, self.run.bucket, item, etag)
+        except (ObjectNotFoundError, ObjectChangedError):
+            return False
