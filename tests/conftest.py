@@ -2,6 +2,7 @@
 
 import os
 import signal
+from collections import Counter
 from collections.abc import Iterator
 
 # Read when gRPC is loaded. Its threads, taken up again in a forked child, abort it when the child closes their files
@@ -34,6 +35,20 @@ def pytest_configure(config: pytest.Config) -> None:
     # A shell's program in the background ignores Ctrl-C, and so would each that a test starts and interrupts.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     recording.register(config)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Give each test an ID of its own: of several that share one, xdist runs one and says nothing.
+
+    schemathesis gives those of all routes the ID of their function. Raises `pytest.UsageError` for others.
+    """
+    for item in items:
+        route = item.name.removeprefix(item.nodeid.rpartition("::")[2])
+        if item.id.params is None and route:
+            item._id = item.id.with_params(route.removeprefix("[").removesuffix("]"))
+    if doubled := [name for name, count in Counter(item.nodeid for item in items).items() if count > 1]:
+        msg = f"several tests have the ID {doubled[0]}"
+        raise pytest.UsageError(msg)
 
 
 @pytest.fixture(autouse=True)

@@ -14,6 +14,7 @@ import random
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, NamedTuple
@@ -284,8 +285,6 @@ def judge(subject: Subject, damage: Damage) -> tuple[Verdict, str]:
         if not is_of_object:
             return Verdict.UNNAMED, f"{type(err).__name__}: {err.message}"
         return (Verdict.FALSE_ALARM if damage.is_harmless else Verdict.REFUSED), f"{type(err).__name__}: {err.message}"
-    except Exception as err:  # noqa: BLE001 - whatever it is, it has no name
-        return Verdict.UNNAMED, f"{type(err).__name__}: {err}"
     if found == subject.content:
         is_unseen = "/binlogs/" in damage.key and damage.body != subject.objects[damage.key]
         return (Verdict.UNSEEN if is_unseen else Verdict.SAME), ""
@@ -328,12 +327,16 @@ def _difference(before: Content, after: Content) -> str:
 
 
 def run(subjects: Sequence[Subject], numbers: range) -> Iterator[tuple[Subject, Damage, Verdict, str]]:
-    """Damage backups in turn, a damage for each number."""
+    """Damage backups in turn, a damage for each number. What is raised that has no name ends it, after the number."""
     for number in numbers:
         chance = random.Random(number)  # noqa: S311 - the same each time
         subject = chance.choice(subjects)
         damage = draw(subject, chance)
-        yield subject, damage, *judge(subject, damage)
+        with ExitStack() as unless_judged:
+            unless_judged.callback(print, f"{subject.layout.name}, {number}, {damage}:", file=sys.stderr)
+            judged = judge(subject, damage)
+            unless_judged.pop_all()
+        yield subject, damage, *judged
 
 
 def main() -> None:

@@ -1,7 +1,7 @@
 """An S3 server within the process, for tests of which each asks a thousand times.
 
-boto3 takes 3 ms of a processor for a request over HTTP and the emulator 2 ms, and a restore makes some thousand: nine
-tenths of what such a test takes. Here a call of a boto3 client is answered where the SDK would begin to write it down
+boto3 takes 3 ms of a processor for a request over HTTP and the emulator 2 ms, and a restore makes some thousand: five
+sixths of what such a test takes. Here a call of a boto3 client is answered where the SDK would begin to write it down
 as HTTP, so that our adapter and its errors, the guard of rights and the tests' own clients are as with a server.
 tests/contract/test_object_store.py holds it to what the real servers do.
 """
