@@ -241,3 +241,23 @@ def vectors(name: str, rows: int) -> Message:
     random = np.random.default_rng(_SEED).random(rows * DIMENSIONS)
     data.vectors.float_vector.data.extend(random.astype("float32").tolist())
     return data
+
+
+NAMES = ("a$b", "a-b", "a.b", "1a", "$a", "a" * 256)
+
+
+def answers_to_names(milvus: Milvus) -> dict[str, Fact]:
+    """Return what each call that takes a name answers to names that break the rule, and to too many shards."""
+    milvus.make("named", *base_fields())
+    found: dict[str, Fact] = {"shards": status(milvus.create("sharded", *base_fields(), shards=17))}
+    for name in NAMES:
+        asked = {
+            "create": milvus.create(name, *base_fields(), replaces=False),
+            "describe": milvus.call("DescribeCollection", collection_name=name),
+            "rename": milvus.call("RenameCollection", oldName="named", newName=name),
+            "alias": milvus.call("CreateAlias", collection_name="named", alias=name),
+            "database": milvus.call("CreateDatabase", db_name=name),
+        }
+        found |= {f"{call} {name[:3]}": status(answer) for call, answer in asked.items()}
+    milvus.must("DropCollection", collection_name="named")
+    return found

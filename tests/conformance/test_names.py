@@ -4,7 +4,7 @@ import grpc
 import pytest
 from pymilvus.grpc_gen import milvus_pb2, milvus_pb2_grpc
 
-from tests.conformance.asking import Milvus, base_fields, status
+from tests.conformance.asking import Milvus, answers_to_names, base_fields, status
 from tests.conformance.conftest import Start
 from tests.support.milvus_server.versions import OBSERVED
 
@@ -90,3 +90,8 @@ def test_the_rows_of_a_dropped_partition_are_gone(start: Start, version: str) ->
     milvus.must("DropPartition", collection_name=NAME, partition_name="p")
     assert list(milvus.must("ShowPartitions", collection_name=NAME).partition_names) == ["_default"]
     assert milvus.count(NAME) == "5"
+
+
+@pytest.mark.parametrize("version", OBSERVED)
+def test_names_that_break_the_rule_are_refused_and_so_are_17_shards(start: Start, version: str) -> None:
+    assert "OK" not in answers_to_names(start(version).milvus).values()

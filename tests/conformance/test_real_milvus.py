@@ -16,8 +16,9 @@ from milvus_vault.binlogs import cut_deletes, read_deletes, read_timestamps
 from milvus_vault.errors import CollectionExistsError
 from milvus_vault.model.collections import DEFAULT_RESOURCE_GROUP
 from milvus_vault.model.rights import READING, Right
-from tests.conformance.asking import Milvus, base_fields
+from tests.conformance.asking import Milvus, answers_to_names, base_fields
 from tests.conformance.comparing import ask, flat, known
+from tests.conformance.conftest import Start
 from tests.conformance.questions import SCENARIOS
 
 VERSION = "2.3.5"
@@ -38,6 +39,10 @@ def milvus(ministack: Ministack) -> Iterator[Milvus]:
 @pytest.mark.parametrize("scenario", SCENARIOS)
 def test_the_real_server_answers_as_it_did(milvus: Milvus, scenario: str) -> None:
     assert flat(ask(milvus, scenario)) == flat(known(VERSION)[scenario])
+
+
+def test_it_refuses_names_and_shards_in_the_words_of_the_test_server(milvus: Milvus, start: Start) -> None:
+    assert answers_to_names(milvus) == answers_to_names(start(VERSION).milvus)
 
 
 def test_to_ask_for_rights_changes_nothing(milvus: Milvus) -> None:

@@ -1,5 +1,6 @@
 """What a restore is asked for beside rows: some partitions, replicas, resource groups, databases, users."""
 
+import dataclasses
 from typing import Any
 
 import pytest
@@ -8,10 +9,11 @@ from milvus_vault.errors import InvalidRequestError
 from milvus_vault.model.rbac import PrivilegeGroup, Rbac, RbacGrant, RbacRole, RbacUser
 from milvus_vault.restore.rbac import difference
 from tests.compatibility.features import Feature
+from tests.conformance.asking import base_fields
 from tests.restore.conftest import Deploy
 from tests.support.golden_rows import GOLDEN, oracle
 from tests.support.milvus_server.versions import NEWER
-from tests.support.restoring import Restoring
+from tests.support.restoring import Restoring, staged_keys
 
 pytestmark = pytest.mark.filterwarnings("ignore:No application metrics to publish")
 
@@ -33,6 +35,23 @@ def with_partitions() -> tuple[str, dict[str, Any]]:
         for name, found in oracle("2_4").items()
         if len(found["partitions"]) > 1 and not any("_default_" in partition for partition in found["partitions"])
     )
+
+
+def test_more_shards_than_the_target_takes_are_refused_before_anything_is_copied(deploy: Deploy) -> None:
+    restoring = deploy("2.5.27", most_shards=32)
+    milvus, server = restoring.milvus, restoring.server
+    milvus.make("wide", *base_fields(), shards=20)
+    milvus.insert("wide", range(5))
+    milvus.flush("wide")
+    restoring.back_up("wide")
+    server.core.settings = dataclasses.replace(server.core.settings, most_shards=16)
+    request: dict[str, Any] = {"backup_name": "wide", "suffix": "_back"}
+    with pytest.raises(InvalidRequestError, match=r"has 20 shards, which the target refuses: .*limited to 16"):
+        restoring.restore(request)
+    assert staged_keys(restoring) == []
+    assert set(server.core.catalog.database("default").collections) == {"wide"}
+    assert restoring.restore(request | {"max_shards": 16})["status"] == "complete"
+    assert server.core.catalog.collection("default", "wide_back").shards == 16
 
 
 @pytest.mark.parametrize("version", NEWER)

@@ -132,6 +132,7 @@ def test_no_two_collections_ever_get_one_name(archived: set[str], data: st.DataO
     ("request_", "what", "shown"),
     [
         ({"rename": {"db.a": "db.with-hyphen"}}, "collection", "'with-hyphen'"),
+        ({"rename": {"db.a": "db.cost$"}}, "collection", r"'cost\$'"),
         ({"rename": {"db.a": "db.9lives"}}, "collection", "'9lives'"),
         ({"rename": {"db.a": "db.bell\a"}}, "collection", r"'bell\\x07'"),
         ({"rename": {"db.a": "db.größe"}}, "collection", r"'gr\\xf6\\xdfe'"),

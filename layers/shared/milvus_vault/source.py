@@ -7,6 +7,7 @@ from milvus_vault.archive.layout import DELTA_LOG, INSERT_LOG, join
 from milvus_vault.errors import (
     CollectionNotFoundError,
     DatabaseNotFoundError,
+    InvalidRequestError,
     MilvusPermissionError,
     MilvusRequestError,
     MilvusUnavailableError,
@@ -99,11 +100,8 @@ def prove_storage_by_a_row(
     The row's collection is dropped again. False: Milvus refuses to take it, to this user or for now, so that there
     is nothing to tell by. Raises `WrongRootPathError`, and `FlushTimeoutError`.
     """
-    key = FieldSchema(field_id=0, name="id", data_type=_INT64, is_primary_key=True)
-    dimensions = (KeyValue(key="dim", value=str(_DIMENSIONS)),)
-    vector = FieldSchema(field_id=0, name="v", data_type=_FLOAT_VECTOR, type_params=dimensions)
-    schema = CollectionSchema(name=name.name, fields=(key, vector))
-    layout = CollectionLayout(collection_schema=schema, shards=1, consistency_level=0)
+    layout = _smallest(name)
+    key, vector = layout.collection_schema.fields
     try:
         number = database.create_collection(name.database, name.name, layout)
     except (MilvusPermissionError, MilvusRequestError):
@@ -118,3 +116,27 @@ def prove_storage_by_a_row(
     finally:
         database.drop_collection(name.database, name.name)
     return True
+
+
+def check_shards(database: VectorDatabase, name: CollectionName, shards: int) -> None:
+    """Return if Milvus takes a collection of so many shards: one of that name is made, and dropped again.
+
+    Where the user may not make that one there is nothing to tell by. Raises `InvalidRequestError`.
+    """
+    try:
+        database.create_collection(name.database, name.name, _smallest(name, shards))
+    except MilvusPermissionError:
+        return
+    except MilvusRequestError as err:
+        msg = f"a collection of the backup has {shards} shards, which the target refuses: {err.message}"
+        raise InvalidRequestError(msg, hint="Give it fewer by `max_shards`, or raise the target's limit.") from err
+    database.drop_collection(name.database, name.name)
+
+
+def _smallest(name: CollectionName, shards: int = 1) -> CollectionLayout:
+    """Return a collection of a key and a vector."""
+    key = FieldSchema(field_id=0, name="id", data_type=_INT64, is_primary_key=True)
+    dimensions = (KeyValue(key="dim", value=str(_DIMENSIONS)),)
+    vector = FieldSchema(field_id=0, name="v", data_type=_FLOAT_VECTOR, type_params=dimensions)
+    schema = CollectionSchema(name=name.name, fields=(key, vector))
+    return CollectionLayout(collection_schema=schema, shards=shards, consistency_level=0)

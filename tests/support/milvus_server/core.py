@@ -33,6 +33,7 @@ class Settings:
     query_nodes: int = 1
     """In the default resource group; each takes one replica of a collection."""
     most_databases: int = 64
+    most_shards: int = 16
     most_import_files: int = 1024
     most_import_jobs: int = 1024
     """That have not ended."""

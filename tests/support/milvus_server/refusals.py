@@ -8,6 +8,9 @@ from tests.support.milvus_server.versions import Version
 UNEXPECTED = 65535
 _UNEXPECTED_LEGACY = 1
 _COLLECTION_GONE_LEGACY = 4
+_ILLEGAL_ARGUMENT = 5  # common.ErrorCode
+_LONGEST_NAME = 255
+_DATABASE_NAME = 802
 _ALIAS_TAKEN, _NOT_LOADED, _PARTITION_NOT_FOUND = 1602, 101, 200
 IMPORT_FAILED = 2100
 RATE_LIMITED = 8
@@ -33,6 +36,22 @@ class Refusal(Exception):  # noqa: N818 - it is an answer, not a failure of ours
 def invalid(version: Version, reason: str) -> Refusal:
     """Refuse a request whose form is right; 2.6 has a code for it."""
     return Refusal(INVALID, f"{reason}: invalid parameter") if version.at_least(2, 6) else Refusal(UNEXPECTED, reason)
+
+
+def check_name(version: Version, what: str, name: str) -> None:
+    """Refuse what Milvus takes for no name of a collection, an alias or a database."""
+    reason = ""
+    if len(name) > _LONGEST_NAME:
+        reason = f"the length of a {what} must be less than {_LONGEST_NAME} characters"
+    elif not (name[:1] == "_" or (name[:1].isascii() and name[:1].isalpha())):
+        reason = f"the first character of a {what} must be an underscore or letter"
+    elif not (name.isascii() and name.replace("_", "a").isalnum()):
+        reason = f"{what} can only contain numbers, letters and underscores"
+    if reason and what == "database name":
+        raise Refusal(_DATABASE_NAME, f"{reason}: invalid database name[database={name}]")
+    if reason:
+        code = INVALID if version.has_codes else UNEXPECTED
+        raise Refusal(code, f"Invalid {what}: {name}. {reason}: invalid parameter", _ILLEGAL_ARGUMENT)
 
 
 def collection_not_found(version: Version, database: str, name: str, *, described: bool = False) -> Refusal:

@@ -12,10 +12,10 @@ from milvus_vault.model.collections import CollectionName
 from milvus_vault.model.requests import RestoreRequest
 from milvus_vault.restore.documents import TargetDatabase
 
-# Milvus' own rule (proxy.maxNameLength is 255), checked before anything is claimed, copied or imported. A dollar sign
-# it takes where proxy.nameValidation.allowedChars has it, as by default for some names: that the server may decide.
+# Milvus' own rule for collections, aliases and databases of 2.2 to 2.6 (proxy.maxNameLength is 255), checked before
+# anything is claimed, copied or imported. A dollar sign it takes in names of roles and users alone.
 _LONGEST_NAME = 255
-_NAME = re.compile(rf"[A-Za-z_][A-Za-z0-9_$]{{0,{_LONGEST_NAME - 1}}}")
+_NAME = re.compile(rf"[A-Za-z_][A-Za-z0-9_]{{0,{_LONGEST_NAME - 1}}}")
 _SHOWN = 40
 
 

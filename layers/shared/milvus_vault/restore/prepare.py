@@ -47,11 +47,20 @@ from milvus_vault.restore.rbac import check_rbac, restore_rbac
 from milvus_vault.restore.rights import restore_rights
 from milvus_vault.restore.staging import CollectionImport, FoldLimits
 from milvus_vault.restore.staging_legacy import import_sources, staged_items
-from milvus_vault.restore.targets import TargetCheck, check_takes_deletes, make_target
+from milvus_vault.restore.targets import TargetCheck, check_takes_deletes, make_target, shards_of
 from milvus_vault.restore.versions import check_target_version
 from milvus_vault.rights import by_database, check_rights
-from milvus_vault.source import MilvusStorage, all_collections, prove_storage, prove_storage_by_a_row
+from milvus_vault.source import (
+    MilvusStorage,
+    all_collections,
+    check_shards,
+    prove_storage,
+    prove_storage_by_a_row,
+)
 from milvus_vault.workspace import Workspace
+
+# proxy.maxShardNum as Milvus comes; where somebody has lowered it, the collection fails by itself, by that name.
+_SHARDS_OF_ANY = 16
 
 
 class _Sources(NamedTuple):
@@ -108,6 +117,7 @@ class RestorePreparation:
         self._check_rights(server, chosen, databases, has_rows=self._has_rows(archive))
         loads = LoadPlanner(self.request, self.database)
         loading = [loads.plan(collection) for collection, _ in chosen]
+        self._check_shards([collection for collection, _ in chosen])
         if self.request.switch_aliases:
             check_switches(chosen, self.database)
         can_import_in_place = self._check_objects(archive, [collection for collection, _ in chosen], server)
@@ -165,6 +175,14 @@ class RestorePreparation:
         # But for skip_create the work is done under names that nobody could have granted rights on.
         named = places if self.request.skip_create else dict.fromkeys(places, ())
         check_rights(self.database, server, rights, named)
+
+    def _check_shards(self, collections: Sequence[ArchivedCollection]) -> None:
+        """Ask a target for more shards than any takes that is set up as Milvus comes, before anything is copied."""
+        if self.request.skip_create:
+            return
+        most = max((shards_of(self.request, collection) for collection in collections), default=0)
+        if most > _SHARDS_OF_ANY:
+            check_shards(self.database, self._probe("shards"), most)
 
     def _check_backup_stays(self, plan: RestorePlan) -> None:
         """Return if nobody began to delete the backup, or made it anew, before this run was claimed.
@@ -235,8 +253,11 @@ class RestorePreparation:
         existing = all_collections(self.database, self.database.list_databases())
         if prove_storage(self._store, self.database, self.storage, existing):
             return True
-        probe = CollectionName(database=DEFAULT_DATABASE, name=f"{temporary_prefix(self.run.run)}probe_{self._attempt}")
-        return prove_storage_by_a_row(self._store, self.database, self.storage, probe)
+        return prove_storage_by_a_row(self._store, self.database, self.storage, self._probe("probe"))
+
+    def _probe(self, what: str) -> CollectionName:
+        """Return the name of a collection that is made to see whether Milvus takes it, and dropped again."""
+        return CollectionName(database=DEFAULT_DATABASE, name=f"{temporary_prefix(self.run.run)}{what}_{self._attempt}")
 
     def _write(
         self,

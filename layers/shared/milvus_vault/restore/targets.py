@@ -152,18 +152,22 @@ def compare_field_ids(wanted: Mapping[str, int], found: Mapping[str, int], name:
     )
 
 
+def shards_of(request: RestoreRequest, collection: ArchivedCollection) -> int:
+    """Return how many shards a collection is to have."""
+    return min(collection.layout.shards, request.max_shards or collection.layout.shards)
+
+
 def make_target(
     request: RestoreRequest, index: int, collection: ArchivedCollection, name: CollectionName, loading: Loading
 ) -> Target:
     """Return what is to become of a collection, but for what is to be imported and replaced."""
     loaded = tuple(partition.name for partition in collection.partitions if partition.is_loaded)
-    shards = min(collection.layout.shards, request.max_shards or collection.layout.shards)
     return Target(
         index=index,
         source=collection.name,
         name=name,
         collection_id=collection.collection_id,
-        layout=collection.layout.model_copy(update={"shards": shards}),
+        layout=collection.layout.model_copy(update={"shards": shards_of(request, collection)}),
         indexes=collection.indexes,
         aliases=collection.aliases,
         load_state=collection.load_state,

@@ -18,6 +18,10 @@ def create_collection(call: Call, request: Message, _: Message) -> None:
     version = call.core.version
     database = call.core.catalog.database(call.database(request))
     name = request.collection_name
+    refusals.check_name(version, "collection name", name)
+    if request.shards_num > call.core.settings.most_shards:
+        reason = f"maximum shards's number should be limited to {call.core.settings.most_shards}"
+        raise Refusal(UNEXPECTED, reason)
     if name in database.aliases:
         raise refusals.alias_taken(version, database.name, name, database.aliases[name], name)
     schema = schemas.accept(version, request.schema)
@@ -126,6 +130,7 @@ def describe_collection(call: Call, request: Message, answer: Message) -> None:
 @answers("RenameCollection")
 def rename_collection(call: Call, request: Message, _: Message) -> None:
     """Give a collection another name, and perhaps another database."""
+    refusals.check_name(call.core.version, "collection name", request.newName)
     old = call.core.catalog.database(call.database(request))
     new = call.core.catalog.database(request.newDBName or old.name)
     collection = call.core.catalog.collection(old.name, request.oldName)
@@ -221,6 +226,7 @@ def show_partitions(call: Call, request: Message, answer: Message) -> None:
 @answers("CreateAlias")
 def create_alias(call: Call, request: Message, _: Message) -> None:
     """Give a collection another name; again is no error."""
+    refusals.check_name(call.core.version, "collection alias", request.alias)
     collection = call.collection(request)
     database = call.core.catalog.database(collection.database)
     if request.alias in database.collections:

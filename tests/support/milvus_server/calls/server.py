@@ -2,6 +2,7 @@
 
 from pymilvus.grpc_gen import milvus_pb2
 
+from tests.support.milvus_server import refusals
 from tests.support.milvus_server.calls.table import Call, answers, as_dict, pairs
 from tests.support.milvus_server.catalog import Database
 from tests.support.milvus_server.compaction import drop_collection
@@ -69,9 +70,7 @@ def list_databases(call: Call, _: Message, answer: Message) -> None:
 def create_database(call: Call, request: Message, _: Message) -> None:
     """Create a database."""
     databases = call.core.catalog.databases
-    if request.db_name[:1].isdecimal():
-        reason = f"Invalid database name: {request.db_name}. the first character of a database name must be an "
-        raise invalid(call.core.version, reason + "underscore or letter")
+    refusals.check_name(call.core.version, "database name", request.db_name)
     if request.db_name in databases:
         raise invalid(call.core.version, f"database already exist: {request.db_name}")
     if len(databases) >= call.core.settings.most_databases:

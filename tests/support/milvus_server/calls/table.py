@@ -6,6 +6,7 @@ from typing import Any
 
 from pymilvus.grpc_gen import common_pb2
 
+from tests.support.milvus_server import refusals
 from tests.support.milvus_server.catalog import DEFAULT, Collection
 from tests.support.milvus_server.core import Core
 from tests.support.milvus_server.rbac import Rbac
@@ -42,6 +43,7 @@ class Call:
         name = getattr(request, "collection_name", "") or getattr(request, "collectionName", "")
         if not name and getattr(request, "collectionID", None):
             return self.core.catalog.by_id(request.collectionID)
+        refusals.check_name(self.core.version, "collection name", name)
         return self.core.catalog.collection(self.database(request), name, described=described)
 
 
