@@ -7,17 +7,25 @@ settings are ministack's own environment variables.
 
 # ruff: noqa: SLF001 - replacing private names is what it is for
 
+import asyncio
 import contextvars
 import hashlib
 import importlib.metadata
 import json
+import signal
+import sys
 import threading
 import types
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, override
 
+import hypercorn.asyncio
+import hypercorn.config
+import uvicorn
+import uvloop
 import yaml
 from ministack.app import main
 from ministack.core import iam_actions, iam_evaluator, lambda_runtime
@@ -333,6 +341,34 @@ def patch_schedule_groups() -> None:
     handlers["create"] = create_in_zone
 
 
+class _Server(uvicorn.Server):
+    """Ends at once when it is told to, as ministack does: runs and connections that are open are of no use."""
+
+    @override
+    @contextmanager
+    def capture_signals(self) -> Generator[None]:
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, sys.exit)
+        yield
+
+
+def patch_http_server() -> None:
+    """Serve HTTP by uvicorn, whose parser and loop are in C.
+
+    ministack's Hypercorn parses in Python, which takes most of the processor time of a request to S3.
+    """
+    module: Any = hypercorn.asyncio
+
+    async def serve(app: Any, config: hypercorn.config.Config) -> None:
+        host, _, port = config.bind[0].rpartition(":")
+        kept = int(config.keep_alive_timeout)
+        settings = uvicorn.Config(
+            app, host, int(port), http="httptools", access_log=False, log_level="warning", timeout_keep_alive=kept
+        )
+        await _Server(settings).serve()
+
+    module.serve = serve
+
+
 def apply() -> None:
     """Apply all patches. Raises `RuntimeError` for another version of ministack."""
     found = importlib.metadata.version("ministack")
@@ -351,8 +387,10 @@ def apply() -> None:
     patch_any_method()
     patch_history_of_branches()
     patch_schedule_groups()
+    patch_http_server()
 
 
 if __name__ == "__main__":
     apply()
+    asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())
     main()

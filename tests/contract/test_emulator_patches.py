@@ -6,6 +6,7 @@ import uuid
 from typing import Any
 
 import pytest
+import requests
 from botocore.exceptions import ClientError
 
 from local import deployment
@@ -768,3 +769,11 @@ class TestHistoryOfBranches:
             event["stateEnteredEventDetails"]["name"] for event in history if "stateEnteredEventDetails" in event
         ]
         assert entered == ["Outer", "Inner"]
+
+
+class TestHttpServer:
+    """Patch of the server."""
+
+    def test_requests_are_answered_by_uvicorn(self, ministack: Ministack) -> None:
+        answer = requests.get(f"{ministack.url}/_ministack/health", timeout=5)
+        assert answer.headers["server"] == "uvicorn"

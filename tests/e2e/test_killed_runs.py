@@ -44,7 +44,7 @@ from tests.support.killing import (
 )
 from tests.support.library import Contents
 
-AT_A_TIME = 3
+AT_A_TIME = 5
 SOURCE = "library"
 
 BACKUP, RESTORE = read_machine("backup"), read_machine("restore")
