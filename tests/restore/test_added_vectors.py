@@ -2,7 +2,9 @@
 
 import itertools
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack
+from functools import partial
 from typing import Any
 
 import pytest
@@ -17,14 +19,26 @@ from milvus_vault.restore.journal import Journal
 from milvus_vault.restore.submission import Submission
 from tests.compatibility.features import Feature
 from tests.restore.conftest import Deploy
+from tests.restore.servers import start_server
 from tests.support.importing import Gate, jobs, quick
+from tests.support.quick_s3 import QuickS3
 from tests.support.restoring import PREFIX, Restoring, objects_of, staged_keys
 
 pytestmark = pytest.mark.filterwarnings("ignore:No application metrics to publish")
 
 VERSION = "2.6.19"
 ROWS = 10
+QUICK: dict[str, Any] = {"durations": quick(VERSION), "speed": 600}
 BY_THEMSELVES = {"FOLD_COPIES": "0"}
+
+
+@pytest.fixture(scope="module")
+def generations(quick_s3: QuickS3) -> Iterator[Restoring]:
+    """A server with rows of three generations, with a backup of the name `generations`."""
+    with ExitStack() as running:
+        source = filled(partial(start_server, quick_s3, running), ["later"], ["last"])
+        source.back_up("generations")
+        yield source
 
 
 class Killed(BaseException):
@@ -33,7 +47,7 @@ class Killed(BaseException):
 
 def filled(deploy: Deploy, *added: Sequence[str], dynamic: bool = False) -> Restoring:
     """Return a server with a collection of rows, to which fields were added in turn, with more rows after each."""
-    source = deploy(VERSION, durations=quick(VERSION))
+    source = deploy(VERSION, **QUICK)
     client = MilvusClient(source.server.uri)
     schema = client.create_schema(auto_id=False, enable_dynamic_field=dynamic)
     schema.add_field("id", DataType.INT64, is_primary=True)
@@ -104,7 +118,7 @@ def check_alike(source: Restoring, target: Restoring) -> None:
 def test_rows_older_than_a_vector_field_are_imported_before_it_is_added(deploy: Deploy, *, dynamic: bool) -> None:
     source = filled(deploy, ["later"], dynamic=dynamic)
     source.back_up(f"one_vector_{dynamic}")
-    target = deploy(VERSION, durations=quick(VERSION))
+    target = deploy(VERSION, **QUICK)
     gate = Gate(target)
     assert target.restore({"backup_name": f"one_vector_{dynamic}"})["status"] == "complete"
     check_alike(source, target)
@@ -120,7 +134,7 @@ def test_a_field_that_no_segment_has_yet_is_added_when_all_rows_are_in(deploy: D
     add(client, "later")
     client.close()
     source.back_up("all_older")
-    target = deploy(VERSION, durations=quick(VERSION))
+    target = deploy(VERSION, **QUICK)
     assert target.restore({"backup_name": "all_older"})["status"] == "complete"
     check_alike(source, target)
 
@@ -131,7 +145,7 @@ def test_each_set_of_fields_is_a_round_and_deletes_come_last(deploy: Deploy, way
     source.milvus.delete("c", (0, 101, 202))
     source.milvus.flush("c")
     source.back_up(f"generations_{len(way)}")
-    target = deploy(VERSION, way, durations=quick(VERSION))
+    target = deploy(VERSION, way, **QUICK)
     gate = Gate(target)
     assert target.restore({"backup_name": f"generations_{len(way)}"})["status"] == "complete"
     check_alike(source, target)
@@ -157,12 +171,9 @@ DIES_AFTER = {
 @pytest.mark.feature(Feature.ADDED_FIELDS, version="2.6")
 @pytest.mark.parametrize("moment", DIES_AFTER)
 def test_a_restore_that_is_killed_in_a_round_goes_on_and_imports_no_rows_twice(
-    deploy: Deploy, monkeypatch: pytest.MonkeyPatch, moment: str
+    deploy: Deploy, generations: Restoring, monkeypatch: pytest.MonkeyPatch, moment: str
 ) -> None:
-    source = filled(deploy, ["later"], ["last"])
-    name = f"killed_{list(DIES_AFTER).index(moment)}"
-    source.back_up(name)
-    target = deploy(VERSION, durations=quick(VERSION))
+    target = deploy(VERSION, **QUICK)
     owner, method, times = DIES_AFTER[moment]
     work, calls = getattr(owner, method), itertools.count(1)
 
@@ -176,19 +187,17 @@ def test_a_restore_that_is_killed_in_a_round_goes_on_and_imports_no_rows_twice(
         patch.setattr(owner, method, work_and_die)
         patch.setattr(StepFunctionsExecutions, "status", lambda *_: "ABORTED")
         with pytest.raises(Killed):
-            target.restore({"backup_name": name})
+            target.restore({"backup_name": "generations"})
         patch.setattr(owner, method, work)
-        assert target.restore({"backup_name": name})["status"] == "complete"
-    check_alike(source, target)
+        assert target.restore({"backup_name": "generations"})["status"] == "complete"
+    check_alike(generations, target)
 
 
-def test_every_function_may_be_called_twice(deploy: Deploy) -> None:
-    source = filled(deploy, ["later"], ["last"])
-    source.back_up("twice_in_rounds")
-    target = deploy(VERSION, BY_THEMSELVES, durations=quick(VERSION))
+def test_every_function_may_be_called_twice(deploy: Deploy, generations: Restoring) -> None:
+    target = deploy(VERSION, BY_THEMSELVES, **QUICK)
     target.repeats = True
-    assert target.restore({"backup_name": "twice_in_rounds"})["status"] == "complete"
-    check_alike(source, target)
+    assert target.restore({"backup_name": "generations"})["status"] == "complete"
+    check_alike(generations, target)
 
 
 def test_a_server_that_takes_one_job_at_a_time_gets_the_rounds_in_order(deploy: Deploy) -> None:
@@ -198,7 +207,7 @@ def test_a_server_that_takes_one_job_at_a_time_gets_the_rounds_in_order(deploy: 
     client.insert("c", [row(1000 + number, ["later", "last"]) for number in range(ROWS)], partition_name="p")
     client.close()
     source.back_up("one_at_a_time")
-    target = deploy(VERSION, most_import_jobs=1, durations=quick(VERSION))
+    target = deploy(VERSION, most_import_jobs=1, **QUICK)
     assert target.restore({"backup_name": "one_at_a_time"})["status"] == "complete"
     check_alike(source, target)
 
@@ -206,7 +215,7 @@ def test_a_server_that_takes_one_job_at_a_time_gets_the_rounds_in_order(deploy: 
 def test_a_collection_that_has_the_field_already_is_refused_rows_that_are_older(deploy: Deploy) -> None:
     source = filled(deploy, ["later"])
     source.back_up("into_existing")
-    target = deploy(VERSION, durations=quick(VERSION))
+    target = deploy(VERSION, **QUICK)
     assert target.restore({"backup_name": "into_existing", "meta_only": True})["status"] == "complete"
     with pytest.raises(VersionUnsupportedError, match="with `skip_create` they are there already") as refused:
         target.restore({"backup_name": "into_existing", "skip_create": True})
@@ -220,7 +229,7 @@ def test_a_segment_that_lost_a_vector_is_not_taken_for_an_older_one(deploy: Depl
     folder = f"{PREFIX}/lost_vector/"
     lost = [key for key in objects_of(source, folder) if "/102/" in key]
     assert len(lost) == 2
-    target = deploy(VERSION, durations=quick(VERSION))
+    target = deploy(VERSION, **QUICK)
     for key in lost:
         source.s3.delete_object(Bucket=source.backups, Key=key)
     with pytest.raises(VaultError):
