@@ -128,6 +128,23 @@ def test_rows_older_than_a_vector_field_are_imported_before_it_is_added(deploy: 
     assert [by_key(target)[key][number] is None for key in (0, 100)] == [True, False]
 
 
+def test_no_field_is_added_while_older_rows_are_still_imported(deploy: Deploy, generations: Restoring) -> None:
+    target = deploy(VERSION, **QUICK)
+    faults, looks = target.server.faults, list[tuple[int, list[str]]]()
+
+    def look() -> None:
+        (filled_one,) = target.server.core.catalog.databases["default"].collections.values()
+        looks.append((len(jobs(target)), [field.name for field in filled_one.schema.fields]))
+        faults.stuck_at_index = len(looks) < 3
+
+    faults.stuck_at_index = True
+    target.after = {"get_import_progress": look}
+    assert target.restore({"backup_name": "generations"})["status"] == "complete"
+    assert looks[:3] == [(1, ["id", "v"])] * 3
+    assert looks[-1] == (3, ["id", "v", "later", "last"])
+    check_alike(generations, target)
+
+
 def test_a_field_that_no_segment_has_yet_is_added_when_all_rows_are_in(deploy: Deploy) -> None:
     source = filled(deploy)
     client = MilvusClient(source.server.uri)
