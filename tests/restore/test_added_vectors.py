@@ -11,9 +11,11 @@ import pytest
 from pymilvus import DataType, MilvusClient
 
 from milvus_vault.adapters.executions import StepFunctionsExecutions
+from milvus_vault.adapters.milvus import MilvusDatabase
 from milvus_vault.adapters.milvus_making import MilvusMaker
 from milvus_vault.adapters.milvus_rest import RestImporter
-from milvus_vault.errors import VaultError, VersionUnsupportedError
+from milvus_vault.errors import MilvusPermissionError, VersionUnsupportedError
+from milvus_vault.model.rights import Right
 from milvus_vault.restore.imports import Imports
 from milvus_vault.restore.journal import Journal
 from milvus_vault.restore.submission import Submission
@@ -22,7 +24,7 @@ from tests.restore.conftest import Deploy
 from tests.restore.servers import start_server
 from tests.support.importing import Gate, jobs, quick
 from tests.support.quick_s3 import QuickS3
-from tests.support.restoring import PREFIX, Restoring, objects_of, staged_keys
+from tests.support.restoring import Restoring, staged_keys
 
 pytestmark = pytest.mark.filterwarnings("ignore:No application metrics to publish")
 
@@ -240,15 +242,39 @@ def test_a_collection_that_has_the_field_already_is_refused_rows_that_are_older(
     assert (jobs(target), staged_keys(target)) == ([], [])
 
 
-def test_a_segment_that_lost_a_vector_is_not_taken_for_an_older_one(deploy: Deploy) -> None:
-    source = filled(deploy, ["later"], ["last"])
-    source.back_up("lost_vector")
-    folder = f"{PREFIX}/lost_vector/"
-    lost = [key for key in objects_of(source, folder) if "/102/" in key]
-    assert len(lost) == 2
+@pytest.mark.usefixtures("generations")
+def test_a_user_who_may_not_add_fields_is_told_before_anything_is_staged(
+    deploy: Deploy, monkeypatch: pytest.MonkeyPatch
+) -> None:
     target = deploy(VERSION, **QUICK)
-    for key in lost:
-        source.s3.delete_object(Bucket=source.backups, Key=key)
-    with pytest.raises(VaultError):
-        target.restore({"backup_name": "lost_vector"})
-    assert jobs(target) == []
+    may = MilvusDatabase.may
+
+    def may_all_but_add(database: MilvusDatabase, right: Right, *place: str) -> bool:
+        return right is not Right.ADD_COLLECTION_FIELD and may(database, right, *place)
+
+    monkeypatch.setattr(MilvusDatabase, "may", may_all_but_add)
+    with pytest.raises(MilvusPermissionError, match="AddCollectionField in database default"):
+        target.restore({"backup_name": "generations"})
+    assert (jobs(target), staged_keys(target)) == ([], [])
+
+
+def test_a_field_of_which_the_answer_was_lost_is_not_added_again(
+    deploy: Deploy, generations: Restoring, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = deploy(VERSION, **QUICK)
+    call, refusals = MilvusMaker._call, []
+
+    def call_twice(maker: MilvusMaker, name: str, request: Any, database: str = "", **how: Any) -> Any:
+        answer = call(maker, name, request, database, **how)
+        if name == "AddCollectionField":
+            answer = call(maker, name, request, database, **how)
+            refusals.append(answer.reason)
+        return answer
+
+    monkeypatch.setattr(MilvusMaker, "_call", call_twice)
+    assert target.restore({"backup_name": "generations"})["status"] == "complete"
+    assert [reason.partition(":")[0] for reason in refusals if "duplicated" in reason] == [
+        "duplicated field name later",
+        "duplicated field name last",
+    ]
+    check_alike(generations, target)
