@@ -206,7 +206,7 @@ class ImportJobs(Model):
 
     jobs: tuple[ImportJob, ...]
     has_all: bool
-    """Whether no further turn is needed: the server had room for all that were left."""
+    """Whether no further turn is needed: the server had room for all that were left, and no field is to be added."""
     submitted_at: datetime
 
 
