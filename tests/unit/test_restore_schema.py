@@ -11,7 +11,7 @@ from milvus_vault.model.collections import (
     KeyValue,
     StructArraySchema,
 )
-from milvus_vault.restore.schema import added_fields, field_numbers, without_function_check
+from milvus_vault.restore.schema import added_fields, can_be_added, field_numbers, without_function_check
 
 NAME = CollectionName(database="default", name="c")
 TTL = KeyValue(key="collection.ttl.seconds", value="60")
@@ -61,6 +61,26 @@ def test_a_dropped_field_is_refused_with_the_numbers_that_are_free(given: Collec
     ) as err:
         added_fields(given, NAME)
     assert "copy it to a new one" in err.value.hint
+
+
+@pytest.mark.parametrize(
+    ("given", "since", "added"),
+    [
+        (schema(100, 101, 102, 103), 102, ("102", "103")),
+        (schema(100, 101, 103, 104, dynamic=True), 104, ("103", "104")),
+        (schema(100, 101, 102), 103, ()),
+    ],
+)
+def test_fields_since_a_number_are_added_later_though_they_could_be_made_at_once(
+    given: CollectionSchema, since: int, added: tuple[str, ...]
+) -> None:
+    assert added_fields(given, NAME, since=since) == added
+    assert can_be_added(given, since) is bool(added)
+
+
+def test_a_field_before_the_hidden_one_cannot_be_added_later() -> None:
+    assert not can_be_added(schema(100, 101, dynamic=True), 101)
+    assert not can_be_added(schema(100, 101, struct=(102, 103)), 101)
 
 
 def test_fields_of_structs_are_numbered_by_their_full_names() -> None:

@@ -243,9 +243,12 @@ class VectorDatabase(Protocol):
         """Create a database; one that exists already is no error, and keeps its properties."""
 
     def create_collection(
-        self, database: str, name: str, layout: CollectionLayout, *, added: Sequence[str] = ()
+        self, database: str, name: str, layout: CollectionLayout, *, without: Sequence[str] = ()
     ) -> int:
-        """Create a collection with its partitions, then add the fields named, and return its ID."""
+        """Create a collection with its partitions, but without the fields named, and return its ID."""
+
+    def add_fields(self, database: str, name: str, layout: CollectionLayout, fields: Sequence[str]) -> None:
+        """Add those of the fields named that the collection lacks, as the layout has them, in its order."""
 
     def set_properties(
         self, database: str, name: str, properties: Sequence[KeyValue], *, removed: Sequence[str] = ()

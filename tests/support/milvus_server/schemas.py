@@ -79,5 +79,9 @@ def add_field(schema: Message, raw: bytes) -> None:
         raise Refusal(INVALID, f"duplicated field name {field.name}: invalid parameter")
     if not field.nullable:
         raise Refusal(INVALID, f"added field must be nullable, please check it, field name = {field.name}")
-    field.fieldID = max(there.fieldID for there in schema.fields) + 1
+    structs = [
+        *schema.struct_array_fields,
+        *(inner for struct in schema.struct_array_fields for inner in struct.fields),
+    ]
+    field.fieldID = max(there.fieldID for there in (*schema.fields, *structs)) + 1
     schema.fields.append(field)

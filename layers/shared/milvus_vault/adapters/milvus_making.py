@@ -9,9 +9,9 @@ from milvus_vault.adapters.milvus_errors import check, one_line
 from milvus_vault.adapters.milvus_rbac import ALL_PRIVILEGES, grant_to_proto, rbac_to_proto
 from milvus_vault.adapters.milvus_reading import MilvusReader
 from milvus_vault.adapters.milvus_schema import (
+    layout_to_proto,
     pairs,
     row_to_proto,
-    schema_to_proto,
     shorten_struct_fields,
     take_fields,
 )
@@ -35,16 +35,13 @@ class MilvusMaker(MilvusReader):
             check(status, "CreateDatabase", f"database {name}")
 
     def create_collection(
-        self, database: str, name: str, layout: CollectionLayout, *, added: Sequence[str] = ()
+        self, database: str, name: str, layout: CollectionLayout, *, without: Sequence[str] = ()
     ) -> int:
-        """Create a collection with its partitions, then add the fields named, and return its ID."""
-        schema = schema_to_proto(layout.collection_schema)
-        if layout.schema_proto is not None:
-            schema.Clear()
-            schema.ParseFromString(layout.schema_proto)
+        """Create a collection with its partitions, but without the fields named, and return its ID."""
+        schema = layout_to_proto(layout)
         schema.name = name
         shorten_struct_fields(schema)
-        later = take_fields(schema, added)
+        take_fields(schema, without)
         request = milvus_pb2.CreateCollectionRequest(
             db_name=database,
             collection_name=name,
@@ -55,14 +52,25 @@ class MilvusMaker(MilvusReader):
             num_partitions=len(layout.partitions) if layout.has_partition_key else 0,
         )
         check(self._call("CreateCollection", request, database), "CreateCollection", f"{database}.{name}")
-        for field in later:
+        self.create_missing_partitions(database, name, layout.partitions)
+        return int(self._describe(database, name).collectionID)
+
+    def add_fields(self, database: str, name: str, layout: CollectionLayout, fields: Sequence[str]) -> None:
+        """Add those of the fields named that the collection lacks, as the layout has them, in its order."""
+        there = self.field_ids(database, name)
+        for field in take_fields(layout_to_proto(layout), fields):
+            if field.name in there:
+                continue
             adding = milvus_pb2.AddCollectionFieldRequest(
                 db_name=database, collection_name=name, schema=field.SerializeToString()
             )
             status = self._call("AddCollectionField", adding, database)
-            check(status, "AddCollectionField", f"{database}.{name} field {field.name}")
-        self.create_missing_partitions(database, name, layout.partitions)
-        return int(self._describe(database, name).collectionID)
+            try:
+                check(status, "AddCollectionField", f"{database}.{name} field {field.name}")
+            except MilvusRequestError:
+                # A call of which the answer was lost, or another execution's, may have added it in between.
+                if field.name not in self.field_ids(database, name):
+                    raise
 
     def insert_row(
         self, database: str, name: str, numbers: Mapping[str, int], vectors: Mapping[str, Sequence[float]]

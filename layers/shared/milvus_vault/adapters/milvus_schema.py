@@ -5,7 +5,14 @@ from typing import Any
 
 from pymilvus.grpc_gen import schema_pb2
 
-from milvus_vault.model.collections import CollectionSchema, FieldSchema, FunctionSchema, KeyValue, StructArraySchema
+from milvus_vault.model.collections import (
+    CollectionLayout,
+    CollectionSchema,
+    FieldSchema,
+    FunctionSchema,
+    KeyValue,
+    StructArraySchema,
+)
 
 # Message classes are built when pymilvus is imported, so that no type checker knows them.
 type Message = Any
@@ -101,6 +108,13 @@ def schema_to_proto(schema: CollectionSchema) -> Message:
             params=pairs(function.params),
         )
     return message
+
+
+def layout_to_proto(layout: CollectionLayout) -> Message:
+    """Return the schema message of a layout: what the server itself told, where that is there."""
+    if layout.schema_proto is None:
+        return schema_to_proto(layout.collection_schema)
+    return schema_pb2.CollectionSchema.FromString(layout.schema_proto)
 
 
 def _add_field(fields: Message, field: FieldSchema) -> None:

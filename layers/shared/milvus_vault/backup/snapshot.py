@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from milvus_vault.archive.added_vectors import older_segments
+from milvus_vault.archive.added_vectors import IN_ROUNDS_HINT, older_segments
 from milvus_vault.archive.layout import DELTA_LOG, BackupLayout, parse_log_key
 from milvus_vault.archive.manifest import CollectionDocument, CollectionFailure
 from milvus_vault.backup.documents import BackupPlan, Evidence, Snapshot, Verdict, snapshot_name
@@ -252,4 +252,4 @@ def _warnings(document: CollectionDocument, captured: CollectionObjects) -> Iter
     logs = (key for listed in captured.objects if (key := parse_log_key(listed.key)))
     description = document.description
     if older := older_segments(description.collection_schema, document.segments, logs):
-        yield f"{older.of(description.name)}: they cannot be restored until a compaction has written them anew"
+        yield f"{older.of(description.name)}. {IN_ROUNDS_HINT}"

@@ -260,7 +260,7 @@ def _segments(deployment: Deployment, database: VectorDatabase, names: list[Coll
     unfit = unfit_collections(deployment.store, database, deployment.storage, names)
     looked_at = f"of {len(names)}" if len(names) <= LOOKED_AT else f"of the first {LOOKED_AT}"
     if unfit:
-        msg = f"{len(unfit)} {looked_at} collections cannot be backed up and restored: "
+        msg = f"{len(unfit)} {looked_at} collections cannot be backed up, or be restored only in rounds: "
         raise Warned(
             msg + "; ".join(found.message for found in unfit), " ".join(dict.fromkeys(found.hint for found in unfit))
         )

@@ -1,10 +1,10 @@
-"""Collections whose segments cannot be backed up, or be restored: before a backup is relied on."""
+"""Collections whose segments cannot be backed up, or be restored only in rounds: before a backup is relied on."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
-from milvus_vault.archive.added_vectors import COMPACT_HINT, OlderSegments, older_segments
+from milvus_vault.archive.added_vectors import IN_ROUNDS_HINT, OlderSegments, older_segments
 from milvus_vault.archive.layout import PACKED_VERSION, LogKey, parse_log_key
 from milvus_vault.backup.segments import NEWER_STORAGE_HINT, newer_storage
 from milvus_vault.copying.concurrently import each
@@ -48,7 +48,7 @@ def _look(store: ObjectStore, database: VectorDatabase, storage: MilvusStorage, 
     if newer := newer_storage(name, segments):
         return Unfit(newer, NEWER_STORAGE_HINT)
     older = _older(store, database, storage, name, segments)
-    return Unfit(older.of(name), COMPACT_HINT) if older else None
+    return Unfit(older.of(name), IN_ROUNDS_HINT) if older else None
 
 
 def _older(

@@ -104,7 +104,8 @@ class Creation:
             if self.plan.request.restore_index:
                 # Before the import: each segment is then indexed as it comes. For an index that is created afterwards,
                 # 2.3 may begin only at its next look around, up to a minute later.
-                create_missing_indexes(self.database, target, temporary_name(self.run.run, index, number))
+                name = temporary_name(self.run.run, index, number)
+                create_missing_indexes(self.database, target, name, without=_fields_to_come(target, target.first_round))
         journal.note(index, "created", Created(collection_id=collection_id or 0), number)
         return number
 
@@ -120,11 +121,35 @@ class Creation:
         server = parse_version(self.plan.server_version)
         checked = without_function_check(schema, properties, server[:3])
         layout = target.layout.model_copy(update={"properties": checked})
-        added = added_fields(schema, target.name)
-        collection_id = self.database.create_collection(database, name, layout, added=added)
+        added = added_fields(schema, target.name, since=target.first_round)
+        collection_id = self.database.create_collection(database, name, layout, without=added)
+        self._add_fields(target, name, target.first_round)
         if checked != properties:
             keys = {item.key for item in properties}
             removed = [item.key for item in checked if item.key not in keys]
             self.database.set_properties(database, name, properties, removed=removed)
-        compare_field_ids(field_numbers(schema), self.database.field_ids(database, name), target.name)
         return collection_id
+
+    def extend(self, target: Target, name: str, before_field: int) -> None:
+        """Give a collection the fields that are numbered before one (0: all) and their indexes, where it lacks them.
+
+        For rows that are not older than these fields, when those that are have been imported: what is there, the server
+        is asked, so that this may be done again.
+        """
+        self._add_fields(target, name, before_field)
+        if self.plan.request.restore_index:
+            create_missing_indexes(self.database, target, name, without=_fields_to_come(target, before_field))
+
+    def _add_fields(self, target: Target, name: str, before_field: int) -> None:
+        schema, to_come = target.layout.collection_schema, _fields_to_come(target, before_field)
+        added = [field for field in added_fields(schema, target.name, since=target.first_round) if field not in to_come]
+        if added:
+            self.database.add_fields(target.name.database, name, target.layout, added)
+        wanted = {field: number for field, number in field_numbers(schema).items() if field not in to_come}
+        compare_field_ids(wanted, self.database.field_ids(target.name.database, name), target.name)
+
+
+def _fields_to_come(target: Target, before_field: int) -> set[str]:
+    """Return the fields that a collection is without while rows are imported that are older than a field; 0: none."""
+    numbers = field_numbers(target.layout.collection_schema)
+    return {name for name, number in numbers.items() if 0 < before_field <= number}

@@ -46,6 +46,8 @@ class ImportSource(Model):
     pairs: tuple[ImportPaths, ...]
     storage_version: int = 0
     is_deletes: bool = False
+    before_field: int = 0
+    """Number of the field that these rows are older than: they are imported before it is added; 0: after all."""
     end_timestamp: int = 0
     """Hybrid timestamp after which rows and deletes are left out; 0: none are."""
 
@@ -73,6 +75,7 @@ class Target(Model):
     loaded_partitions: tuple[str, ...]
     """Partitions to load; empty: the whole collection, if any."""
     imports: tuple[ImportSource, ...] = ()
+    """In the order in which they are imported: by the fields that they are older than."""
     deletes: tuple[ImportSource, ...] = ()
     """What is imported when all rows are: deletes that could not be imported beside them."""
     cut: int = 0
@@ -80,6 +83,11 @@ class Target(Model):
     live_row_count: int | None
     replaces: int | None = None
     """ID of the collection that has the target's name now, and will be dropped."""
+
+    @property
+    def first_round(self) -> int:
+        """Return the number of the field before which the collection is made and first filled; 0: it is made whole."""
+        return self.imports[0].before_field if self.imports else 0
 
     @property
     def has_time_to_live(self) -> bool:
@@ -198,7 +206,7 @@ class ImportJobs(Model):
 
     jobs: tuple[ImportJob, ...]
     has_all: bool
-    """Whether no further turn is needed: the server had room for all that were left."""
+    """Whether no further turn is needed: the server had room for all that were left, and no field is to be added."""
     submitted_at: datetime
 
 

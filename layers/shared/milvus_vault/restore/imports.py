@@ -26,7 +26,7 @@ from milvus_vault.restore.documents import (
     target_name,
 )
 from milvus_vault.restore.journal import Journal, Progress
-from milvus_vault.restore.submission import Submission, submitted
+from milvus_vault.restore.submission import Submission, jobs_done, submitted
 from milvus_vault.restore.waiting import seconds_to_wait
 from milvus_vault.workspace import Workspace
 
@@ -82,7 +82,8 @@ class Imports:
 
         def start(index: int) -> None:
             target = self.run.read(target_name(index), Target)
-            submission.start_rows(journal, index, progress[index], target)
+            done = jobs_done(journal, index, progress[index])
+            submission.start_rows(journal, index, progress[index], target, done)
             counts[index] = submission.count_left(target.imports)
 
         journal.work_on(_running(progress), start, execution_arn=self.execution_arn, threads=self.threads)
@@ -138,12 +139,15 @@ class Imports:
         total += submission.count_left(target.deletes, deletes.pair_count)
         is_done = False
         if not rows.has_all:
-            submission.start_rows(journal, index, entry, target)
-        elif len(done) == total:
-            self._note_imported(journal, index, entry, target, sum(done[job.job_id] for job in rows.jobs))
-            is_done = True
-        elif all(job.job_id in done for job in rows.jobs) and not deletes.has_all:
-            submission.start_deletes(journal, index, entry, target)
+            submission.start_rows(journal, index, entry, target, done)
+        elif all(job.job_id in done for job in rows.jobs):
+            if target.first_round:
+                submission.add_fields(journal, index, entry, target)
+            if len(done) == total:
+                self._note_imported(journal, index, entry, target, sum(done[job.job_id] for job in rows.jobs))
+                is_done = True
+            elif not deletes.has_all:
+                submission.start_deletes(journal, index, entry, target)
         return _Look(is_done, len(done), total, percent, rows.since or datetime.now(UTC), target.row_count)
 
     def _ask(
@@ -154,7 +158,7 @@ class Imports:
         Those that are done are written down, and not asked for again: their records are gone some hours later, when
         others still run.
         """
-        known = journal.get(index, "done", JobsDone, entry.latest).rows if entry.has("done") else {}
+        known = jobs_done(journal, index, entry)
         done, percent, unanswered = dict(known), 100 * len(known), list[MilvusUnavailableError]()
         for job in jobs:
             if job.job_id in known:

@@ -1,6 +1,7 @@
 """The indexes of a restored collection."""
 
 import re
+from collections.abc import Container
 from typing import Final
 
 from milvus_vault.errors import MilvusRequestError
@@ -14,15 +15,18 @@ _RENAMED: Final = {"marisa-trie": "Trie", "Ascending": "STL_SORT"}
 _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
-def create_missing_indexes(database: VectorDatabase, target: Target, name: str) -> None:
+def create_missing_indexes(
+    database: VectorDatabase, target: Target, name: str, *, without: Container[str] = ()
+) -> None:
     """Create those indexes of a target that the collection of this name lacks; Milvus builds them by itself.
 
-    One that Milvus refuses keeps no other from being created. Raises `MilvusRequestError` with all that are refused.
+    Not those of fields that it is still without. One that Milvus refuses keeps no other from being created. Raises
+    `MilvusRequestError` with all that are refused.
     """
     there = {index.name for index in database.list_indexes(target.name.database, name)}
     refusals: list[MilvusRequestError] = []
     for index in target.indexes:
-        if index.name not in there:
+        if index.name not in there and index.field_name not in without:
             try:
                 database.create_index(target.name.database, name, to_create(index))
             except MilvusRequestError as err:

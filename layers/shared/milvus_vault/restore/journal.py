@@ -3,7 +3,7 @@
     collections/<index>/attempt-<n>.json         `Attempt`: this name is going to be created
     collections/<index>/created-<n>.json         `Created`: it exists, with the right fields
     collections/<index>/importing-<n>-<k>.json   `Attempt`: from now on jobs may have been started
-    collections/<index>/jobs-<n>-<k>.json        `ImportJobs`: these were, for rows, as many as the server took
+    collections/<index>/jobs-<n>-<k>.json        `ImportJobs`: these were, for rows, as many as it took of a round
     collections/<index>/deletes-<n>-<k>.json     `ImportJobs`: those for deletes, which come after all rows
     collections/<index>/done-<n>.json            `JobsDone`: what is done of them; the one that is written again
     collections/<index>/imported-<n>.json        `Imported`: all are done, and the rows are all there

@@ -24,6 +24,7 @@ from milvus_vault.model.collections import DEFAULT_DATABASE, CollectionName, Seg
 from milvus_vault.model.names import attempt_of, short_hash, temporary_prefix
 from milvus_vault.model.objects import ArchivedObject
 from milvus_vault.model.requests import RestoreRequest
+from milvus_vault.model.rights import Right
 from milvus_vault.model.times import utc_second
 from milvus_vault.model.versions import ServerVersion, has_import_jobs, parse_version
 from milvus_vault.ports import Executions, ObjectStore, VectorDatabase
@@ -45,6 +46,7 @@ from milvus_vault.restore.naming import resolve_targets, target_databases
 from milvus_vault.restore.partitions import check_partitions, objects_in, with_partitions
 from milvus_vault.restore.rbac import check_rbac, restore_rbac
 from milvus_vault.restore.rights import restore_rights
+from milvus_vault.restore.schema import can_be_added
 from milvus_vault.restore.staging import CollectionImport, FoldLimits
 from milvus_vault.restore.staging_legacy import import_sources, staged_items
 from milvus_vault.restore.targets import TargetCheck, check_takes_deletes, make_target, shards_of
@@ -61,6 +63,9 @@ from milvus_vault.workspace import Workspace
 
 # proxy.maxShardNum as Milvus comes; where somebody has lowered it, the collection fails by itself, by that name.
 _SHARDS_OF_ANY = 16
+_NEW_NAME_HINT = (
+    "Leave out `skip_create`: a restore that makes the collection imports them before it adds the field(s)."
+)
 
 
 class _Sources(NamedTuple):
@@ -208,7 +213,7 @@ class RestorePreparation:
                 objects = self._objects(collection)
                 check = check_objects(self._store, self.run.bucket, self.layout, collection, objects)
                 raise_if_damaged(collection, check)
-                self._check_vectors(collection, objects)
+                self._check_vectors(collection, objects, server)
                 # An import takes all that lies in a folder, so one with anything else in it has to be staged.
                 can_import_in_place &= not check.extra
                 if can_import_in_place and has_import_jobs(server):
@@ -217,13 +222,25 @@ class RestorePreparation:
                     can_import_in_place = False
         return can_import_in_place
 
-    def _check_vectors(self, collection: ArchivedCollection, objects: Sequence[ArchivedObject]) -> None:
-        """Raise `VersionUnsupportedError` where Milvus would refuse rows that are older than a vector field."""
+    def _check_vectors(
+        self, collection: ArchivedCollection, objects: Sequence[ArchivedObject], server: ServerVersion
+    ) -> None:
+        """Return if rows that are older than a vector field can be imported before it is added.
+
+        Raises `VersionUnsupportedError`, or `MilvusPermissionError` where the user may not add fields.
+        """
         part = self._part(collection)
-        logs = (log_of(item) for item in objects)
-        if older := older_segments(part.layout.collection_schema, part.segments, logs):
-            msg = f"{older.of(part.name)} (milvus-io/milvus#53361)"
+        schema = part.layout.collection_schema
+        older = older_segments(schema, part.segments, (log_of(item) for item in objects))
+        if older is None:
+            return
+        msg = f"{older.of(part.name)} (milvus-io/milvus#53361)"
+        if self.request.skip_create:
+            msg += "; with `skip_create` they are there already"
+            raise VersionUnsupportedError(msg, hint=_NEW_NAME_HINT)
+        if not (older.are_whole and can_be_added(schema, older.first_field)):
             raise VersionUnsupportedError(msg, hint=COMPACT_HINT)
+        check_rights(self.database, server, [Right.ADD_COLLECTION_FIELD], {part.name.database: ()})
 
     def _warnings(self, archive: Archive) -> Iterator[str]:
         """Yield what the report has to say; raises `WrongRootPathError` where the target's bucket is not Milvus'."""

@@ -17,14 +17,16 @@ _NO_FUNCTION_CHECK = KeyValue(key="disable_func_runtime_check", value="true")
 _HAS_FUNCTION_CHECK = (2, 6, 8)
 
 
-def added_fields(schema: CollectionSchema, name: CollectionName) -> tuple[str, ...]:
+def added_fields(schema: CollectionSchema, name: CollectionName, *, since: int = 0) -> tuple[str, ...]:
     """Return the names of the fields that were added after the collection was made, in their order.
 
-    Raises `FieldIdMismatchError` where no new collection could have these numbers, since fields were dropped.
+    With `since` the field of this number and all after it are among them, since there are rows that are older. Raises
+    `FieldIdMismatchError` where no new collection could have these numbers, since fields were dropped.
     """
     fields = sorted((field for field in schema.fields if not field.is_dynamic), key=lambda field: field.field_id)
     wanted = field_numbers(schema)
-    for count in range(len(fields), 0, -1):
+    most = sum(field.field_id < since for field in fields) if since else len(fields)
+    for count in range(most, 0, -1):
         names = [field.name for field in fields]
         if dict(_numbered(schema, names[:count], names[count:])) == wanted:
             return tuple(names[count:])
@@ -36,6 +38,14 @@ def added_fields(schema: CollectionSchema, name: CollectionName) -> tuple[str, .
     raise FieldIdMismatchError(
         msg, hint="Leave this collection out, or copy it to a new one in the source and back that up."
     )
+
+
+def can_be_added(schema: CollectionSchema, since: int) -> bool:
+    """Return whether a new collection can be made without the field of this number and all after it, and get them."""
+    try:
+        return bool(added_fields(schema, CollectionName(database="", name=schema.name), since=since))
+    except FieldIdMismatchError:
+        return False
 
 
 def field_numbers(schema: CollectionSchema) -> dict[str, int]:

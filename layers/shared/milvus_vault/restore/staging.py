@@ -14,10 +14,12 @@ Deletes that are imported by themselves and have to be cut are not copied, but w
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
+from milvus_vault.archive.added_vectors import first_lacking
 from milvus_vault.archive.contents import ArchivedCollection, ArchivedPartition, ArchivedSegment
 from milvus_vault.archive.layout import DELTA_LOG, INSERT_LOG, log_of
-from milvus_vault.model.collections import ALL_PARTITIONS, ImportPair, SegmentLevel
+from milvus_vault.model.collections import ALL_PARTITIONS, CollectionSchema, ImportPair, SegmentLevel
 from milvus_vault.model.objects import ArchivedObject, CopyItem
 from milvus_vault.restore.documents import ImportPaths, ImportSource
 
@@ -51,12 +53,23 @@ class _Segment:
     def size_bytes(self) -> int:
         return sum(item.size_bytes for item in self.inserts)
 
+    def before_field(self, schema: CollectionSchema) -> int:
+        """Return the number of the vector field that its rows are older than; 0 where they have all."""
+        return first_lacking(schema, self.found, {log_of(item).field_id for item in self.inserts})
+
     @property
     def has_deletes(self) -> bool:
         return bool(self.deletes or self.folded)
 
 
-type _Group = Sequence[_Segment]
+class _Group(NamedTuple):
+    """Segments of a partition that one job takes."""
+
+    partition: ArchivedPartition
+    number: int
+    before_field: int
+    """Number of the field that their rows are older than; 0: of none."""
+    segments: Sequence[_Segment]
 
 
 class CollectionImport:
@@ -100,25 +113,18 @@ class CollectionImport:
     def sources_in(self, base: str) -> tuple[ImportSource, ...]:
         """Return what to import from a backup's folder for binlogs: a pair of prefixes for each segment."""
         return tuple(
-            ImportSource(
-                partition=partition.name,
-                pairs=tuple(self._paths(base, partition, str(item.found.group_id), [item]) for item in group),
-                storage_version=group[0].found.storage_version,
-                end_timestamp=self._cut,
+            self._source(
+                group,
+                *(self._paths(base, group.partition, str(item.found.group_id), [item]) for item in group.segments),
             )
-            for partition, _, group in self._groups()
+            for group in self._in_rounds()
         )
 
     def sources_staged(self, base: str) -> tuple[ImportSource, ...]:
         """Return what to import of what is staged below `base`: a pair of prefixes for each group of segments."""
         return tuple(
-            ImportSource(
-                partition=partition.name,
-                pairs=(self._paths(base, partition, str(number), group),),
-                storage_version=group[0].found.storage_version,
-                end_timestamp=self._cut,
-            )
-            for partition, number, group in self._groups()
+            self._source(group, self._paths(base, group.partition, str(group.number), group.segments))
+            for group in self._in_rounds()
         )
 
     def deletes_staged(self, base: str, cut_base: str) -> tuple[ImportSource, ...]:
@@ -152,9 +158,10 @@ class CollectionImport:
 
     def staged_items(self, base: str) -> Iterator[CopyItem]:
         """Yield what to copy so that all of this lies below `base`."""
-        for partition, number, group in self._groups():
-            for segment in group:
-                below = f"{self._collection.collection_id}/{partition.partition_id}/{number}/{segment.found.segment_id}"
+        for group in self._groups():
+            for segment in group.segments:
+                place = (group.partition.partition_id, group.number, segment.found.segment_id)
+                below = "/".join(map(str, (self._collection.collection_id, *place)))
                 for item in segment.inserts:
                     key = log_of(item)
                     yield _copy(item, f"{base}{INSERT_LOG}/{below}/{key.field_id}/{key.log_id}")
@@ -179,18 +186,32 @@ class CollectionImport:
         yield from self._level_zero.get(partition_id, ())
         yield from self._level_zero.get(ALL_PARTITIONS, ())
 
-    def _groups(self) -> Iterator[tuple[ArchivedPartition, int, _Group]]:
-        """Yield partition, number and segments of each job."""
+    def _in_rounds(self) -> list[_Group]:
+        """Return the groups in the order in which they are imported: rows that are older than a field before others."""
+        return sorted(self._groups(), key=lambda group: (not group.before_field, group.before_field))
+
+    def _groups(self) -> Iterator[_Group]:
+        """Yield the segments of each job."""
+        schema = self._collection.layout.collection_schema
         for partition in self._collection.partitions:
-            alike: dict[int, list[_Segment]] = defaultdict(list)
+            alike: dict[tuple[int, int], list[_Segment]] = defaultdict(list)
             for found in partition.segments:
                 if (segment := self._segments.get(found.segment_id)) is not None:
-                    alike[found.storage_version].append(segment)
-            groups = [group for segments in alike.values() for group in _in_jobs(segments)]
-            for number, group in enumerate(groups, start=1):
-                yield partition, number, group
+                    alike[found.storage_version, segment.before_field(schema)].append(segment)
+            groups = [(before, group) for (_, before), found in alike.items() for group in _in_jobs(found)]
+            for number, (before, group) in enumerate(groups, start=1):
+                yield _Group(partition, number, before, group)
 
-    def _paths(self, base: str, partition: ArchivedPartition, group: str, segments: _Group) -> ImportPaths:
+    def _source(self, group: _Group, *pairs: ImportPaths) -> ImportSource:
+        return ImportSource(
+            partition=group.partition.name,
+            pairs=pairs,
+            storage_version=group.segments[0].found.storage_version,
+            before_field=group.before_field,
+            end_timestamp=self._cut,
+        )
+
+    def _paths(self, base: str, partition: ArchivedPartition, group: str, segments: Sequence[_Segment]) -> ImportPaths:
         below = f"{self._collection.collection_id}/{partition.partition_id}/{group}/"
         has_deletes = any(segment.has_deletes for segment in segments)
         return ImportPaths(

@@ -1,9 +1,9 @@
 """Starting import jobs: never the same rows twice, and as many at a time as the server takes."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from itertools import batched
+from itertools import batched, islice, takewhile
 from threading import Event
 from typing import NamedTuple
 
@@ -18,6 +18,7 @@ from milvus_vault.restore.documents import (
     ImportJobs,
     ImportPaths,
     ImportSource,
+    JobsDone,
     RestorePlan,
     Target,
 )
@@ -49,6 +50,11 @@ def submitted(journal: Journal, index: int, entry: Progress, step: str) -> Submi
     return Submitted(tuple(job for turn in turns for job in turn.jobs), turns[-1].has_all, turns[0].submitted_at)
 
 
+def jobs_done(journal: Journal, index: int, entry: Progress) -> Mapping[str, int]:
+    """Return the rows of each job of the latest attempt that is known to have ended well, by its ID."""
+    return journal.get(index, "done", JobsDone, entry.latest).rows if entry.has("done") else {}
+
+
 @dataclass(frozen=True, slots=True)
 class Submission:
     """Starts the import jobs of a run, in one call of a function."""
@@ -62,29 +68,42 @@ class Submission:
     _is_full: Event = field(default_factory=Event)
     """Set once the server takes no more: all that is left waits for the next turn."""
 
-    def start_rows(self, journal: Journal, index: int, entry: Progress, target: Target) -> None:
+    def start_rows(self, journal: Journal, index: int, entry: Progress, target: Target, done: Container[str]) -> None:
         """Start the jobs for the rows of a collection that are not started yet, as many as the server takes.
 
-        Where jobs may have been started that nobody wrote down, a new attempt is made; with skip_create there can be
-        none, and they are looked for.
+        Rows that are older than a field come first; when all of them are `done`, the field is added, and the next are
+        started. Where jobs may have been started that nobody wrote down, a new attempt is made; with skip_create there
+        can be none, and they are looked for.
         """
         there = submitted(journal, index, entry, "jobs")
         if there.has_all or self._is_full.is_set():
             return
+        left = _without(target.imports, there.pair_count)
+        if there.jobs and left[0].before_field != _last_round(target.imports, there.pair_count):
+            if not all(job.job_id in done for job in there.jobs):
+                return
+            self.add_fields(journal, index, entry, target, left[0].before_field)
         attempt, turn, may_have_started = entry.latest, entry.count("jobs") + 1, False
         while not journal.note(index, "importing", self._mark(attempt), attempt, turn):
             if self.plan.request.skip_create:
                 may_have_started = True
                 break
             creation = Creation(self.run, self.plan, self.database, self.execution_arn, self.threads)
-            attempt, turn, there = creation.new_attempt(index, attempt), 1, Submitted()
+            attempt, turn, left = creation.new_attempt(index, attempt), 1, target.imports
         name = journal.get(index, "attempt", Attempt, attempt).name
-        left = _without(target.imports, there.pair_count)
-        found = self._submit(target.name.database, name, left, may_have_started=may_have_started)
+        together = tuple(takewhile(lambda source: source.before_field == left[0].before_field, left))
+        found = self._submit(target.name.database, name, together, may_have_started=may_have_started)
+        if len(together) < len(left):
+            found = found.model_copy(update={"has_all": False})
         if found.jobs or found.has_all or may_have_started:
             journal.note(index, "jobs", found, attempt, turn)
         else:
             journal.take_back(index, "importing", attempt, turn)
+
+    def add_fields(self, journal: Journal, index: int, entry: Progress, target: Target, before_field: int = 0) -> None:
+        """Add the fields numbered before one (0: all) that the collection of the latest attempt lacks."""
+        creation = Creation(self.run, self.plan, self.database, self.execution_arn, self.threads)
+        creation.extend(target, journal.get(index, "attempt", Attempt, entry.latest).name, before_field)
 
     def start_deletes(self, journal: Journal, index: int, entry: Progress, target: Target) -> None:
         """Start the jobs for deletes, which is right only when all rows are in.
@@ -142,6 +161,12 @@ class Submission:
 
     def _mark(self, attempt: int) -> Attempt:
         return Attempt(number=attempt, name="", execution_arn=self.execution_arn)
+
+
+def _last_round(sources: Sequence[ImportSource], pair_count: int) -> int:
+    """Return what field the last of so many pairs of sources are older than."""
+    pairs = (source for source in sources for _ in source.pairs)
+    return next(islice(pairs, pair_count - 1, None)).before_field
 
 
 def _without(sources: Sequence[ImportSource], pair_count: int) -> tuple[ImportSource, ...]:

@@ -5,9 +5,9 @@ from contextlib import contextmanager
 from itertools import islice
 
 from milvus_vault.errors import MilvusUnavailableError
-from milvus_vault.restore.documents import ImportJob, ImportSource, JobsDone, RestorePlan, Target, target_name
+from milvus_vault.restore.documents import ImportJob, ImportSource, RestorePlan, Target, target_name
 from milvus_vault.restore.journal import Journal
-from milvus_vault.restore.submission import submitted
+from milvus_vault.restore.submission import jobs_done, submitted
 from milvus_vault.workspace import Workspace
 
 _NAMED_JOBS = 3
@@ -45,7 +45,7 @@ def _jobs_under_way(run: Workspace) -> Iterator[str]:
         if not entry.has("jobs") or entry.has("imported") or entry.has("abandoned") or entry.has_failed:
             continue
         target = run.read(target_name(index), Target)
-        done = journal.get(index, "done", JobsDone, entry.latest).rows if entry.has("done") else {}
+        done = jobs_done(journal, index, entry)
         for step, sources in (("jobs", target.imports), ("deletes", target.deletes)):
             jobs = submitted(journal, index, entry, step).jobs
             for job, segments in zip(jobs, _segments(jobs, sources), strict=True):
