@@ -8,15 +8,17 @@ from collections.abc import Callable, Mapping
 from milvus_vault.adapters.s3 import S3ObjectStore
 from milvus_vault.adapters.secrets import read_access
 from milvus_vault.connection import connect_milvus
+from milvus_vault.errors import InvalidRequestError
 from milvus_vault.inspection.check import Deployment, check_deployment
 from milvus_vault.inspection.collections import Source
 from milvus_vault.inspection.estimate import estimate_backup
 from milvus_vault.model.base import Model
-from milvus_vault.model.messages import InspectMilvusRequest, InspectMilvusResult
+from milvus_vault.model.messages import InspectMilvusRequest, InspectMilvusResult, TargetsFound
 from milvus_vault.model.resources import Selection
+from milvus_vault.restore.targets import find_occupied
 from milvus_vault.runtime import task
 from milvus_vault.settings import MilvusSettings, StorageSettings
-from milvus_vault.wiring import milvus_storage, open_garbage_collector
+from milvus_vault.wiring import milvus_storage, open_garbage_collector, restore_run_of
 
 
 @task
@@ -43,6 +45,16 @@ def _selection(event: InspectMilvusRequest) -> Model:
     with connect_milvus(milvus) as database:
         source = Source(database, S3ObjectStore.shared(), milvus_storage(storage))
         return Selection(collection_count=len(source.select(event.backup.collections)))
+
+
+def _targets(event: InspectMilvusRequest) -> Model:
+    if event.restore is None:
+        msg = "the targets of which restore?"
+        raise InvalidRequestError(msg, hint="Give `restore`.")
+    milvus = MilvusSettings.from_env()
+    run = restore_run_of(event.restore, milvus.milvus_uri, milvus_storage(StorageSettings.from_env()))
+    with connect_milvus(milvus) as database:
+        return TargetsFound(run=run, occupied=find_occupied(database, event.targets))
 
 
 def _check(_: InspectMilvusRequest) -> Model:
@@ -74,4 +86,5 @@ _INSPECTIONS: Mapping[str, Callable[[InspectMilvusRequest], Model]] = {
     "check": _check,
     "estimate": _estimate,
     "selection": _selection,
+    "targets": _targets,
 }

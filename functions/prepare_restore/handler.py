@@ -5,13 +5,13 @@ from milvus_vault.archive.layout import BackupLayout
 from milvus_vault.connection import connect_milvus
 from milvus_vault.execution_records import ExecutionRecord, record_execution
 from milvus_vault.model.messages import PrepareRestoreRequest, PrepareRestoreResult, Round
-from milvus_vault.model.names import attempt_of, restore_run
+from milvus_vault.model.names import attempt_of
 from milvus_vault.model.requests import RestoreRequest
 from milvus_vault.restore.prepare import RestorePreparation
 from milvus_vault.restore.staging import FoldLimits
 from milvus_vault.runtime import logger, read_request, task
 from milvus_vault.settings import MilvusSettings, RestoreSettings, StorageSettings
-from milvus_vault.wiring import milvus_storage, open_workspace
+from milvus_vault.wiring import milvus_storage, open_workspace, restore_run_of
 
 
 @task
@@ -21,8 +21,7 @@ def handler(event: PrepareRestoreRequest) -> PrepareRestoreResult:
     storage, milvus = StorageSettings.from_env(), MilvusSettings.from_env()
     fold = RestoreSettings.from_env()
     target = milvus_storage(storage)
-    identity = f"{milvus.milvus_uri} {target.bucket} {target.root_path}"
-    run = open_workspace(storage, restore_run(request.backup_name, request.model_dump_json(), identity))
+    run = open_workspace(storage, restore_run_of(request, milvus.milvus_uri, target))
     logger.set_correlation_id(run.run)
     record = ExecutionRecord(
         execution_arn=event.execution.arn,

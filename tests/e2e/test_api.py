@@ -230,12 +230,52 @@ def test_a_run_is_stopped_once(stack: LocalStack) -> None:
     assert_problem(send(stack, "DELETE", f"/runs/{started['id']}"), 409, "RunEndedError")
 
 
-def test_a_run_that_failed_tells_why(stack: LocalStack, backup: dict[str, Any]) -> None:
+def test_a_restore_to_a_name_that_is_taken_is_refused_at_once(stack: LocalStack, backup: dict[str, Any]) -> None:
     request = {"backup_name": backup["backup_name"], "collections": ["default.books"], "allow_version": True}
+    before = send(stack, "GET", "/restores").json["items"]
+    refused = send(stack, "POST", "/restores", request)
+    assert_problem(refused, 409, "CollectionExistsError")
+    assert "default.books" in refused.json["detail"]
+    assert_problem(
+        send(stack, "POST", "/restores", request | {"skip_create": True, "suffix": "_none"}),
+        404,
+        "CollectionNotFoundError",
+    )
+    assert send(stack, "GET", "/restores").json["items"] == before
+
+
+def test_a_restore_that_was_stopped_may_go_on_where_its_names_are_taken(
+    stack: LocalStack, backup: dict[str, Any]
+) -> None:
+    request = {"backup_name": backup["backup_name"], "suffix": "_resumed", "allow_version": True}
+    first = send(stack, "POST", "/restores", request).json["id"]
+    deadline = time.monotonic() + TIMEOUT_SECONDS
+    while not send(stack, "GET", f"/runs/{first}").json["progress"]["collections_total"]:
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    send(stack, "DELETE", f"/runs/{first}")
+    assert ended(stack, first)["status"] == "stopped"
+
+    client = MilvusClient(stack.milvus_uri)
+    if not client.has_collection("books_resumed"):
+        client.create_collection("books_resumed", dimension=4)
+    # Whose it is, the run finds out, and not the API.
+    again = send(stack, "POST", "/restores", request)
+    assert again.status == 202, again.text
+    ended(stack, again.json["id"])
+    other = send(stack, "POST", "/restores", request | {"collections": ["default.books"]})
+    assert_problem(other, 409, "CollectionExistsError")
+    client.drop_collection("books_resumed")
+    client.close()
+
+
+def test_a_run_that_failed_tells_why(stack: LocalStack, backup: dict[str, Any]) -> None:
+    # The emulated server is older than those that a restore is made for.
+    request = {"backup_name": backup["backup_name"], "suffix": "_failed"}
     started = send(stack, "POST", "/restores", request).json
     run = ended(stack, started["id"])
-    assert (run["status"], run["error"]) == ("failed", "CollectionExistsError")
-    assert "default.books" in run["message"]
+    assert (run["status"], run["error"]) == ("failed", "VersionUnsupportedError")
+    assert run["message"]
     assert run["hint"]
     found = {item["id"]: item for item in send(stack, "GET", "/runs?status=failed").json["items"]}
     assert (found[run["id"]]["backup_name"], found[run["id"]]["error"]) == (backup["backup_name"], run["error"])

@@ -174,7 +174,7 @@ def test_a_restore_brings_collections_back_under_other_names(newcomer: Newcomer,
     assert restored.showed("shop.orders → shop.orders_again")
     uri = newcomer.script("local", "status")["milvus_uri"]
     assert {"customers_again", "orders_again"} <= set(MilvusClient(uri=uri, db_name="shop").list_collections())
-    refused = newcomer.type("restore", "first", "-c", "shop.*", "--allow-version", "--wait")
+    refused = newcomer.type("restore", "first", "-c", "shop.*", "--allow-version")
     assert refused.code == 5
     assert "CollectionExistsError" in refused.screen
 

@@ -49,12 +49,12 @@ def meanwhile(monkeypatch: pytest.MonkeyPatch, restoring: Restoring, *works: Cal
     """Let things happen between flush and listing, one in each round."""
     left = list(works)
 
-    def work_and_capture(*arguments: Any) -> CollectionObjects:
+    def work_and_capture(*arguments: Any, **options: Any) -> CollectionObjects:
         time.sleep(PAUSE_SECONDS)
         if left:
             left.pop(0)()
             restoring.milvus.settle()
-        return capture_objects(*arguments)
+        return capture_objects(*arguments, **options)
 
     monkeypatch.setattr(snapshot, "capture_objects", work_and_capture)
 

@@ -5,13 +5,14 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from pymilvus.grpc_gen import schema_pb2
 
 from milvus_vault.backup import segments
 from milvus_vault.backup.moment import evidence_of
 from milvus_vault.errors import BackupDamagedError, SegmentTornError
 from milvus_vault.model.collections import Segment
 from milvus_vault.model.objects import ListedObject
-from tests.conformance.asking import Milvus, base_fields
+from tests.conformance.asking import Milvus, base_fields, numbers
 from tests.conformance.conftest import Running, Start
 from tests.conformance.test_capture import Open
 from tests.restore.conftest import Deploy
@@ -68,6 +69,28 @@ def test_a_log_that_a_repeated_upload_left_fails_its_collection_by_name_and_no_o
     (failure,) = manifest.failures
     assert (str(failure.name), failure.error) == ("default.torn", SegmentTornError.__name__)
     assert f"{ROWS} row(s), and is not whole" in failure.message
+
+
+def test_a_nullable_field_without_any_log_is_missed_where_no_field_can_have_been_added(
+    start: Start, backups: Open
+) -> None:
+    running = start("2.5.27")
+    price = schema_pb2.FieldSchema(name="price", data_type=schema_pb2.Int64, nullable=True)
+    running.milvus.make("torn", *base_fields(), price)
+    prices = numbers("price", range(ROWS))
+    prices.valid_data.extend([True] * ROWS)
+    running.milvus.insert("torn", range(ROWS), extra=[prices])
+    running.milvus.flush("torn")
+    running.milvus.settle()
+    running.server.core.faults.unavailable_names = frozenset({"/v2/vectordb/segments/describe"})
+    running.server.core.faults.unavailable_calls = 10**6
+    taken = backups(running)
+    (gone,) = (key for key in insert_logs(running.milvus, "torn") if key.split("/")[-2] == "102")
+    taken.s3.delete_object(Bucket=running.server.bucket, Key=gone)
+
+    (failure,) = taken.take("b").failures
+
+    assert (str(failure.name), failure.error) == ("default.torn", SegmentTornError.__name__)
 
 
 @pytest.mark.thread("milvus-backup#176", "milvus-backup#1033", "milvus-backup#1172")

@@ -5,6 +5,8 @@ from milvus_vault.adapters.milvus_access import NOBODY
 from milvus_vault.adapters.s3 import S3ObjectStore
 from milvus_vault.adapters.scheduler import EventBridgeScheduler
 from milvus_vault.adapters.secrets import read_access
+from milvus_vault.model.names import restore_run
+from milvus_vault.model.requests import RestoreRequest
 from milvus_vault.ports import GarbageCollector
 from milvus_vault.settings import ManagementSettings, ScheduleSettings, StorageSettings
 from milvus_vault.source import MilvusStorage
@@ -20,6 +22,12 @@ def open_workspace(settings: StorageSettings, run: str, *, max_connections: int 
 def milvus_storage(settings: StorageSettings) -> MilvusStorage:
     """Return where the deployment's Milvus keeps its data."""
     return MilvusStorage(settings.milvus_bucket_name, settings.milvus_root_path)
+
+
+def restore_run_of(request: RestoreRequest, milvus_uri: str, target: MilvusStorage) -> str:
+    """Return the name of the run of a restore into the deployment's Milvus."""
+    identity = f"{milvus_uri} {target.bucket} {target.root_path}"
+    return restore_run(request.backup_name, request.model_dump_json(), identity)
 
 
 def open_garbage_collector(settings: ManagementSettings) -> GarbageCollector | None:

@@ -1,5 +1,6 @@
-"""What a backup itself rules out is refused before anything is started."""
+"""What a backup rules out, and targets that are taken, are refused before anything is started."""
 
+import re
 from datetime import UTC, datetime
 from typing import Any, cast
 
@@ -10,14 +11,26 @@ from milvus_vault.api.restores import post_restore
 from milvus_vault.api.services import Services
 from milvus_vault.archive.layout import BackupLayout
 from milvus_vault.catalogue import Catalogue
-from milvus_vault.errors import VaultError
+from milvus_vault.claims import CLAIM, Claim
+from milvus_vault.errors import (
+    CollectionExistsError,
+    MilvusPermissionError,
+    MilvusUnavailableError,
+    ServiceUnavailableError,
+    VaultError,
+)
+from milvus_vault.model.messages import InspectMilvusRequest, Occupied, TargetsFound
 from milvus_vault.model.requests import RestoreRequest
+from milvus_vault.restore.documents import PLAN, RestorePlan
+from milvus_vault.workspace import Workspace
 from tests.support.fake_machines import FakeMachines, machines
 from tests.support.memory_store import InMemoryObjectStore
 from tests.unit.archive.samples import BUCKET, PREFIX, sample_contents, write_backup
 
 NOW = datetime(2026, 11, 28, tzinfo=UTC)
 NAME = "nightly_1"
+RUN = f"restore-{NAME}-0123456789ab"
+EARLIER = "arn:aws:states:us-east-1:000000000000:execution:vault-restore:earlier"
 LAYOUT = BackupLayout(PREFIX, NAME)
 
 
@@ -27,15 +40,49 @@ def states() -> FakeMachines:
     return FakeMachines()
 
 
+class Milvus:
+    """The port `Inspector`: a Milvus that has these names, or answers with an error; and the port `Executions`."""
+
+    def __init__(self) -> None:
+        self.collections: set[str] = set()
+        self.aliases: set[str] = set()
+        self.error: VaultError | None = None
+        self.status_of_claim = "FAILED"
+        self.asked = 0
+
+    def inspect(self, request: InspectMilvusRequest) -> dict[str, Any]:
+        """Return what has the names of targets."""
+        assert request.inspection == "targets"
+        self.asked += 1
+        if self.error:
+            raise self.error
+        found = Occupied(
+            collections=frozenset(name for name in request.targets if str(name) in self.collections),
+            aliases=frozenset(name for name in request.targets if str(name) in self.aliases),
+        )
+        return TargetsFound(run=RUN, occupied=found).model_dump(mode="json")
+
+    def status(self, execution_arn: str) -> str:
+        """Return what became of the execution that holds the claim of the run."""
+        assert execution_arn == EARLIER
+        return self.status_of_claim
+
+
 @pytest.fixture
-def services(states: FakeMachines) -> Services:
+def milvus() -> Milvus:
+    """A Milvus without collections."""
+    return Milvus()
+
+
+@pytest.fixture
+def services(states: FakeMachines, milvus: Milvus) -> Services:
     """A deployment with a backup of two collections, of which one is `books.works`, and of a database without any."""
     store = InMemoryObjectStore(BUCKET)
     write_backup(store, LAYOUT, sample_contents(LAYOUT), databases=("books", "default", "hollow"))
     unused = cast("Any", None)
     return Services(
         store=store, bucket=BUCKET, prefix=PREFIX, catalogue=Catalogue(store, BUCKET, PREFIX, clock=lambda: NOW),
-        machines=machines(states), executions=unused, schedules=unused, inspector=unused, now=NOW,
+        machines=machines(states), executions=milvus, schedules=unused, inspector=milvus, now=NOW,
     )  # fmt: skip
 
 
@@ -67,6 +114,89 @@ def test_a_restore_that_cannot_work_is_not_started(
         post_restore(services, request, Caller())
     assert (type(refused.value).__name__, states.found) == (error, {})
     assert words in refused.value.message
+
+
+@pytest.mark.parametrize(
+    ("fields", "error", "words"),
+    [
+        ({}, "CollectionExistsError", "the target has books.works already"),
+        ({"suffix": "_x"}, "CollectionExistsError", "books.works_x (an alias)"),
+        ({"suffix": "_x", "drop_existing": True}, "CollectionExistsError", "books.works_x (an alias)"),
+        ({"rename": {"books.works": "new.works"}}, None, ""),
+        ({"rename": {"books.works": "hollow.there"}}, "CollectionExistsError", "hollow.there"),
+        ({"drop_existing": True}, None, ""),
+        ({"skip_create": True}, None, ""),
+        ({"skip_create": True, "suffix": "_y"}, "CollectionNotFoundError", "books.works_y does not"),
+    ],
+)
+def test_a_target_that_is_taken_is_refused_at_once(
+    services: Services, states: FakeMachines, milvus: Milvus, fields: dict[str, Any], error: str | None, words: str
+) -> None:
+    milvus.collections, milvus.aliases = {"books.works", "hollow.there"}, {"books.works_x"}
+    request = RestoreRequest.model_validate({"backup_name": NAME, "collections": ["books.works"]} | fields)
+    if error is None:
+        post_restore(services, request, Caller())
+        assert len(states.found) == 1
+        return
+    with pytest.raises(VaultError, match=re.escape(words)) as refused:
+        post_restore(services, request, Caller())
+    assert (type(refused.value).__name__, states.found) == (error, {})
+
+
+@pytest.mark.parametrize(
+    "error", [MilvusUnavailableError("no answer"), MilvusPermissionError("no"), ServiceUnavailableError("too long")]
+)
+def test_where_milvus_cannot_be_asked_the_run_is_to_tell(
+    services: Services, states: FakeMachines, milvus: Milvus, error: VaultError
+) -> None:
+    milvus.error = error
+    post_restore(services, RestoreRequest(backup_name=NAME), Caller())
+    assert (milvus.asked, len(states.found)) == (1, 1)
+
+
+@pytest.mark.parametrize(
+    ("status", "is_the_same_backup", "is_refused"),
+    [
+        ("RUNNING", True, False),
+        ("UNKNOWN", True, False),
+        ("ABORTED", True, False),
+        ("FAILED", True, False),
+        ("FAILED", False, True),
+        ("SUCCEEDED", True, True),
+    ],
+)
+def test_what_a_run_that_is_gone_on_with_has_made_is_no_obstacle(
+    services: Services, milvus: Milvus, status: str, *, is_the_same_backup: bool, is_refused: bool
+) -> None:
+    milvus.collections, milvus.status_of_claim = {"books.works"}, status
+    run = Workspace(services.store, BUCKET, PREFIX, RUN)
+    run.write(CLAIM, Claim(execution_arn=EARLIER, run=RUN, claimed_at=NOW))
+    request = RestoreRequest(backup_name=NAME, collections=("books.works",))
+    etag = services.store.get_with_etag(BUCKET, LAYOUT.marker)[1] if is_the_same_backup else "another"
+    run.write(
+        PLAN,
+        RestorePlan(
+            request=request, execution_arn=EARLIER, started_at=NOW, backup_etag=etag, backup_origin="b",
+            backup_version="2.4.4", server_version="2.4.4", content_checked=True, is_staged=False, staging_folder="",
+            targets=(), databases=(),
+        ),
+    )  # fmt: skip
+    if not is_refused:
+        post_restore(services, request, Caller())
+        return
+    with pytest.raises(CollectionExistsError):
+        post_restore(services, request, Caller())
+
+
+def test_milvus_is_asked_of_names_only_and_not_of_a_run_that_was_started_before(
+    services: Services, milvus: Milvus
+) -> None:
+    post_restore(services, RestoreRequest(backup_name=NAME, collections=("hollow.*",)), Caller())
+    assert milvus.asked == 0
+    for _ in range(2):
+        milvus.collections = {"books.works"} if milvus.asked else set()
+        post_restore(services, RestoreRequest(backup_name=NAME), Caller(idempotency_key="k"))
+    assert milvus.asked == 1
 
 
 def test_a_damaged_backup_is_refused_at_once(services: Services, states: FakeMachines) -> None:

@@ -7,25 +7,33 @@ from milvus_vault.model.collections import CollectionSchema, FieldSchema, Segmen
 
 KEY = FieldSchema(field_id=100, name="id", data_type=5, is_primary_key=True)
 VECTOR = FieldSchema(field_id=101, name="v", data_type=101)
-LATER = FieldSchema(field_id=102, name="later", data_type=5, nullable=True)
+EARLY = FieldSchema(field_id=102, name="early", data_type=5, nullable=True)
+LATER = FieldSchema(field_id=105, name="later", data_type=5, nullable=True)
 IN_STRUCT = FieldSchema(field_id=104, name="s[n]", data_type=22, element_type=5)
 SCHEMA = CollectionSchema(
     name="c",
-    fields=(KEY, VECTOR, LATER),
+    fields=(KEY, VECTOR, EARLY, LATER),
     struct_array_fields=(StructArraySchema(field_id=103, name="s", fields=(IN_STRUCT,)),),
 )
-WHOLE = {0: 1, 1: 1, 100: 1, 101: 1, 104: 1}
+WHOLE = {0: 1, 1: 1, 100: 1, 101: 1, 102: 1, 104: 1}
 
 
-def lack(logs: dict[int, int], deletes: int = 0, **fields: object) -> str:
+def lack(logs: dict[int, int], deletes: int = 0, *, can_be_older: bool = True, **fields: object) -> str:
     """Return what a segment of ten rows lacks."""
     segment = Segment.model_validate({"segment_id": 1, "partition_id": 2, "row_count": 10, **fields})
-    return lacking(SCHEMA, segment, logs, deletes)
+    return lacking(SCHEMA, segment, logs, deletes, can_be_older=can_be_older)
 
 
 @pytest.mark.parametrize(
     ("missing", "name"),
-    [(0, "the row IDs"), (1, "the timestamps"), (100, "field id"), (101, "field v"), (104, "field s[n]")],
+    [
+        (0, "the row IDs"),
+        (1, "the timestamps"),
+        (100, "field id"),
+        (101, "field v"),
+        (102, "field early"),
+        (104, "field s[n]"),
+    ],
 )
 def test_a_field_without_any_log_is_missed(missing: int, name: str) -> None:
     logs = {number: count for number, count in WHOLE.items() if number != missing}
@@ -33,9 +41,14 @@ def test_a_field_without_any_log_is_missed(missing: int, name: str) -> None:
     assert lack(logs) == f"it has no insert logs of {name}"
 
 
-@pytest.mark.parametrize("logs", [WHOLE, WHOLE | {102: 1}, dict.fromkeys(WHOLE, 3)])
+@pytest.mark.parametrize("logs", [WHOLE, WHOLE | {105: 1}, dict.fromkeys(WHOLE, 3)])
 def test_a_whole_segment_lacks_nothing(logs: dict[int, int]) -> None:
     assert lack(logs) == ""
+
+
+def test_where_no_field_is_added_later_each_must_have_logs() -> None:
+    assert lack(WHOLE, can_be_older=False) == "it has no insert logs of field later"
+    assert lack(WHOLE | {105: 1}, can_be_older=False) == ""
 
 
 def test_each_field_has_as_many_logs_as_the_others() -> None:

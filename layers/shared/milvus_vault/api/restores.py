@@ -8,26 +8,34 @@ from milvus_vault.api.backups import backup_exists, no_backup
 from milvus_vault.api.endpoints import Caller, Paging, Routes
 from milvus_vault.api.runs import get_run
 from milvus_vault.api.services import Services
+from milvus_vault.archive.layout import BackupLayout
+from milvus_vault.claims import CLAIM, RUNNING, Claim
 from milvus_vault.errors import (
     BackupDamagedError,
     BackupFormatError,
     BackupNotFoundError,
+    CollectionExistsError,
     CollectionNotFoundError,
     DatabaseNotFoundError,
     EmptySelectionError,
     IdempotencyConflictError,
     NameConflictError,
     RunNotFoundError,
+    VaultError,
 )
 from milvus_vault.model.collections import CollectionName
+from milvus_vault.model.messages import InspectMilvusRequest, TargetsFound
 from milvus_vault.model.requests import RestoreRequest
 from milvus_vault.model.resources import Backup, Page, Run, RunSummary, Started
 from milvus_vault.model.words import Form
 from milvus_vault.restore.loading import check_replicas
 from milvus_vault.restore.naming import resolve_targets
 from milvus_vault.restore.partitions import check_partitions
+from milvus_vault.restore.targets import can_resume, check_targets
 from milvus_vault.runs.listing import list_runs
 from milvus_vault.runs.starting import find_started, start
+from milvus_vault.runtime import logger
+from milvus_vault.workspace import Workspace
 
 routes = Routes("restores")
 
@@ -52,26 +60,59 @@ RestoreId = Annotated[
         DatabaseNotFoundError,
         EmptySelectionError,
         NameConflictError,
+        CollectionExistsError,
         IdempotencyConflictError,
     ],
 )
 def post_restore(services: Services, body: RestoreRequest, caller: Caller) -> Started:
-    """Start a restore. What the backup itself rules out is refused at once; what Milvus does, the run tells."""
+    """Start a restore. What the backup rules out is refused at once, and so are targets that are taken.
+
+    Where Milvus cannot be asked in time, and of all else that it may refuse, the run tells.
+    """
     started = find_started(services.machines, "restore", body, caller.idempotency_key)
     if started is None:
         if not backup_exists(services, body.backup_name):
             raise no_backup(services, body.backup_name)
-        _check_names(services.catalogue.get(body.backup_name), body)
+        _check_targets(services, body, _check_names(services.catalogue.get(body.backup_name), body))
         started = start(services.machines, "restore", body, caller.idempotency_key)
     return Started(id=started.id, kind="restore", execution_arn=started.execution_arn, backup_name=body.backup_name)
 
 
-def _check_names(backup: Backup, request: RestoreRequest) -> None:
-    """Raise what PrepareRestore would raise of the names in a request, as the backup alone tells."""
+def _check_names(backup: Backup, request: RestoreRequest) -> list[CollectionName]:
+    """Return the targets, in the order of the run; raise what PrepareRestore would raise of the names in a request."""
     names = [CollectionName(database=found.database, name=found.name) for found in backup.collections]
-    chosen = list(resolve_targets(request, names, backup.databases).collections)
-    check_partitions(request.partitions, chosen)
-    check_replicas(request.replicas, chosen)
+    targets = resolve_targets(request, names, backup.databases).collections
+    check_partitions(request.partitions, list(targets))
+    check_replicas(request.replicas, list(targets))
+    return list(targets.values())
+
+
+def _check_targets(services: Services, request: RestoreRequest, names: list[CollectionName]) -> None:
+    """Refuse targets that are taken, unless what has their names may be of an earlier execution of the same run."""
+    if not names:
+        return
+    inspection = InspectMilvusRequest(inspection="targets", restore=request, targets=tuple(names))
+    try:
+        found = TargetsFound.model_validate(services.inspector.inspect(inspection))
+        if _goes_on(services, request, found.run):
+            return
+    except VaultError as err:
+        # Whatever keeps Milvus from being asked now, the run tries for longer, and tells.
+        logger.info("targets not checked", error_name=type(err).__name__, error_message=err.message)
+        return
+    check_targets(request, names, found.occupied)
+
+
+def _goes_on(services: Services, request: RestoreRequest, name: str) -> bool:
+    """Return whether a run is at work, or would go on with what an earlier execution did: which names it knows."""
+    run = Workspace(services.store, services.bucket, services.prefix, name)
+    claim = run.find(CLAIM, Claim)
+    if claim is None:
+        return False
+    if services.executions.status(claim.execution_arn) in RUNNING:
+        return True
+    _, etag = services.store.get_with_etag(services.bucket, BackupLayout(services.prefix, request.backup_name).marker)
+    return can_resume(run, claim, services.executions, backup_etag=etag)
 
 
 @routes.get("/restores")

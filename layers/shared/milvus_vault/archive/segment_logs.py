@@ -9,19 +9,25 @@ from collections.abc import Mapping
 
 from milvus_vault.archive.contents import ArchivedSegment
 from milvus_vault.archive.layout import PACKED_VERSION
-from milvus_vault.model.collections import CollectionSchema, Segment, SegmentLevel
+from milvus_vault.model.collections import CollectionSchema, FieldSchema, Segment, SegmentLevel
 
 _ROW_ID, _TIMESTAMP = 0, 1
 _FIRST_GROUP = 0
 
 
 def lacking(
-    schema: CollectionSchema, segment: Segment | ArchivedSegment, insert_logs: Mapping[int, int], delta_logs: int
+    schema: CollectionSchema,
+    segment: Segment | ArchivedSegment,
+    insert_logs: Mapping[int, int],
+    delta_logs: int,
+    *,
+    can_be_older: bool = True,
 ) -> str:
     """Return what a segment lacks of what its schema asks for, in words; empty where it is whole.
 
-    `insert_logs` are the numbers of logs by field or column group. A nullable field may have none: it may have been
-    added when the segment was there already.
+    `insert_logs` are the numbers of logs by field or column group. Nullable fields may have none where they were added
+    when the segment was there already: then it has none either of any field that came after them. `can_be_older` is
+    whether the source adds fields at all.
     """
     if segment.level is SegmentLevel.L0:
         return "" if delta_logs else "it has no delta logs"
@@ -31,6 +37,8 @@ def lacking(
         required = {_FIRST_GROUP: "column group 0"}
     else:
         required = {_ROW_ID: "the row IDs", _TIMESTAMP: "the timestamps", **_own_logs(schema)}
+        newest = max(insert_logs) if can_be_older else max(required | _nullable(schema))
+        required |= {number: name for number, name in _nullable(schema).items() if number <= newest}
     without = [name for number, name in required.items() if not insert_logs.get(number)]
     if without:
         return f"it has no insert logs of {', '.join(without)}"
@@ -50,5 +58,12 @@ def is_packed(schema: CollectionSchema, groups: Mapping[int, int]) -> bool:
 
 
 def _own_logs(schema: CollectionSchema) -> dict[int, str]:
-    fields = [*schema.fields, *(field for struct in schema.struct_array_fields for field in struct.fields)]
-    return {field.field_id: f"field {field.name}" for field in fields if not field.nullable}
+    return {field.field_id: f"field {field.name}" for field in _fields(schema) if not field.nullable}
+
+
+def _nullable(schema: CollectionSchema) -> dict[int, str]:
+    return {field.field_id: f"field {field.name}" for field in _fields(schema) if field.nullable}
+
+
+def _fields(schema: CollectionSchema) -> list[FieldSchema]:
+    return [*schema.fields, *(field for struct in schema.struct_array_fields for field in struct.fields)]

@@ -122,9 +122,12 @@ def capture_objects(
     storage: MilvusStorage,
     description: CollectionDescription,
     since: datetime | None = None,
+    *,
+    can_be_older: bool = True,
 ) -> CollectionObjects:
     """Return a collection's flushed segments with all their objects, as of one answer of the server.
 
+    `can_be_older` is whether segments may be older than nullable fields of the schema, as `adds_fields` says.
     Of segments that were replaced, the delta logs that were written since a time are looked for; by default all.
     Raises `WrongRootPathError` where there are segments but no object at all, `VersionUnsupportedError` for a
     storage version that this release does not know, `SegmentTornError` for a segment that stays and never is whole,
@@ -147,7 +150,7 @@ def capture_objects(
             raise storage.wrong(name, collection_id)
         for segment in new:
             logs = told.get(segment.segment_id)
-            if (objects := _complete(schema, segment, found[segment.segment_id], logs)) is not None:
+            if (objects := _complete(schema, segment, found[segment.segment_id], logs, can_be_older)) is not None:
                 whole[segment.segment_id] = objects
         before, segments = segments, _list_segments(database, name)
         # In both answers, and so listed when it was not yet replaced.
@@ -185,6 +188,7 @@ def capture_flushed(
     point: FlushPoint,
     *,
     arrived: frozenset[int] = frozenset(),
+    can_be_older: bool = True,
 ) -> CollectionObjects | None:
     """Return the segments that there were when a collection was flushed, though they may have been replaced since.
 
@@ -205,7 +209,7 @@ def capture_flushed(
     for number in sorted((flushed | arrived) & found.keys()):
         there, logs = found.pop(number), told.get(number)
         segment = listed_now.get(number) or there.segment(schema, number)
-        whole = _complete(schema, segment, there.objects, logs)
+        whole = _complete(schema, segment, there.objects, logs, can_be_older)
         if whole is None and number not in listed_now:
             # It was replaced, and garbage collection is taking it.
             return None
@@ -273,7 +277,9 @@ def _list_all(store: ObjectStore, storage: MilvusStorage, collection_id: int) ->
     for folder in (storage.delta_logs(collection_id), storage.insert_logs(collection_id)):
         for listed in store.list_objects(storage.bucket, folder):
             key = parse_log_key(listed.key)
-            if key is not None:
+            if key is None:
+                _refuse_unknown(storage, folder, listed)
+            else:
                 found.setdefault(key.segment_id, _Found(key.partition_id, SegmentObjects())).objects.add(key, listed)
     return found
 
@@ -296,13 +302,14 @@ def newer_storage(name: CollectionName, segments: Iterable[Segment]) -> str:
 
 
 def _complete(
-    schema: CollectionSchema, segment: Segment, objects: SegmentObjects, logs: SegmentLogs | None
+    schema: CollectionSchema, segment: Segment, objects: SegmentObjects, logs: SegmentLogs | None, can_be_older: bool
 ) -> SegmentObjects | None:
     """Return what makes up a segment; None where it lacks objects that it must have."""
     made_of = objects.only(logs) if logs is not None else objects
-    if made_of is None or lacking(schema, segment, made_of.logs_by_field(), len(made_of.delta_logs)):
+    if made_of is None:
         return None
-    return made_of
+    counts, deletes = made_of.logs_by_field(), len(made_of.delta_logs)
+    return None if lacking(schema, segment, counts, deletes, can_be_older=can_be_older) else made_of
 
 
 def _list(
@@ -362,10 +369,15 @@ def _replaced(
             yield listed
 
 
-def _refuse_unknown(storage: MilvusStorage, folder: str, listed: ListedObject, wanted: Iterable[int]) -> None:
-    """Raise for an object of a wanted segment whose name says nothing: left out, its rows would be lost."""
+def _refuse_unknown(
+    storage: MilvusStorage, folder: str, listed: ListedObject, wanted: Container[int] | None = None
+) -> None:
+    """Raise for an object of a segment whose name says nothing: left out, its rows or its deletes would be lost.
+
+    `wanted` are the segments that count; None: all of them do.
+    """
     segment = listed.key[len(folder) :].split("/")[1:2]
-    if segment and segment[0].isdigit() and int(segment[0]) in wanted:
+    if segment and segment[0].isdigit() and (wanted is None or int(segment[0]) in wanted):
         msg = f"s3://{storage.bucket}/{listed.key} is not named as Milvus 2.2 to 2.6 name their logs"
         raise VersionUnsupportedError(msg, hint=NEWER_STORAGE_HINT)
 

@@ -18,7 +18,7 @@ from milvus_vault.model.flushes import FlushPoint
 from milvus_vault.model.hybrid import milliseconds
 from milvus_vault.model.names import COLLECTIONS_PER_BATCH
 from milvus_vault.model.objects import CopyItem, ListedObject
-from milvus_vault.model.versions import parse_version, stamps_in_order
+from milvus_vault.model.versions import adds_fields, parse_version, stamps_in_order
 from milvus_vault.parallel import for_each
 from milvus_vault.ports import VectorDatabase
 from milvus_vault.source import MilvusStorage
@@ -188,8 +188,16 @@ class SnapshotBatch:
         That finds more objects than are needed, and so is left for collections that are compacted all the time.
         """
         where = (self.database, self.run.store, self.storage, description)
-        found = capture_flushed(*where, point) if self.round > 1 and point.segment_ids else None
-        return capture_objects(*where, self.plan.recent_since) if found is None else found
+        older = self._can_be_older
+        found = None
+        if self.round > 1 and point.segment_ids:
+            found = capture_flushed(*where, point, can_be_older=older)
+        return capture_objects(*where, self.plan.recent_since, can_be_older=older) if found is None else found
+
+    @property
+    def _can_be_older(self) -> bool:
+        """Whether segments may be older than fields of their collection."""
+        return adds_fields(parse_version(self.plan.source.milvus_version))
 
     def _capture_again(self, description: CollectionDescription, before: Snapshot) -> _Captured | None:
         """Return what there was at the flush of the round before, and what has arrived since of before its moment.
@@ -208,6 +216,7 @@ class SnapshotBatch:
             description,
             point,
             arrived=frozenset(arrived),
+            can_be_older=self._can_be_older,
         )
         if found is None:
             return None

@@ -92,7 +92,7 @@ class VaultClient:
     # --- restores -----------------------------------------------------------------------------
 
     def restore(self, request: RestoreRequest, *, idempotency_key: str = "") -> Started:
-        """Start a restore. Raises BackupNotFoundError."""
+        """Start a restore. Raises BackupNotFoundError, CollectionNotFoundError or CollectionExistsError."""
         return self._start("POST", "/restores", request, idempotency_key)
 
     def list_restores(self, *, page_size: int = MAX_PAGE) -> Iterator[RunSummary]:

@@ -10,7 +10,8 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic.alias_generators import to_camel
 
 from milvus_vault.model.base import Model
-from milvus_vault.model.requests import BackupRequest
+from milvus_vault.model.collections import CollectionName
+from milvus_vault.model.requests import BackupRequest, RestoreRequest
 from milvus_vault.model.resources import RunKind
 from milvus_vault.untrusted import whole
 
@@ -214,7 +215,7 @@ class ReportRestoreResult(Model):
 class InspectMilvusRequest(Model):
     """Input of InspectMilvus, which the API's function invokes."""
 
-    inspection: Literal["collections", "check", "estimate", "selection"]
+    inspection: Literal["collections", "check", "estimate", "selection", "targets"]
     limit: int = 20
     token: str | None = None
     database: str | None = None
@@ -222,10 +223,28 @@ class InspectMilvusRequest(Model):
     sizes: bool = False
     backup: BackupRequest = Field(default_factory=BackupRequest)
     """Of `estimate` and `selection`."""
+    restore: RestoreRequest | None = None
+    """Of `targets`, as the next."""
+    targets: tuple[CollectionName, ...] = ()
+
+
+class Occupied(Model):
+    """Which targets of a restore have their names already in Milvus."""
+
+    collections: frozenset[CollectionName]
+    aliases: frozenset[CollectionName]
+    """Those that are names of aliases."""
+
+
+class TargetsFound(Model):
+    """What is in the way of a restore, and the name of its run, which follows from the request and the Milvus."""
+
+    run: str
+    occupied: Occupied
 
 
 class InspectMilvusResult(Model):
-    """What was found: a page of `CollectionInfo`, a `CheckReport`, an `Estimate` or a `Selection`."""
+    """What was found: a page of `CollectionInfo`, a `CheckReport`, an `Estimate`, a `Selection` or `TargetsFound`."""
 
     found: dict[str, Any]
 

@@ -23,6 +23,9 @@ _IMPORT_JOBS_SINCE = (2, 4)
 # From then on one node writes each channel's log, and stamps what it writes.
 _STREAMING_SINCE = (2, 6)
 
+# From then on fields are added to collections that have rows.
+_ADDED_FIELDS_SINCE = (2, 6)
+
 # Patches of 2.6 get a right of its own for imports of binlogs, 3.0 too: which ones is not known yet.
 _IMPORT_BINLOG_SINCE = (2, 6)
 
@@ -106,6 +109,11 @@ def stamps_in_order(server: ServerVersion) -> bool:
 def has_import_jobs(server: ServerVersion) -> bool:
     """Return whether imports are jobs of many files, which REST can reach; before, only gRPC starts one of a pair."""
     return server.minor_line >= _IMPORT_JOBS_SINCE
+
+
+def adds_fields(server: ServerVersion) -> bool:
+    """Return whether a collection with rows can get further fields, of which its older segments have no logs."""
+    return server.minor_line >= _ADDED_FIELDS_SINCE
 
 
 def may_guard_binlogs(server: ServerVersion) -> bool:

@@ -11,7 +11,7 @@ from milvus_vault.archive.contents import Archive, ArchivedCollection
 from milvus_vault.archive.layout import BackupLayout, join, log_of
 from milvus_vault.archive.reader import read_archive, read_objects
 from milvus_vault.archive.tombstones import check_not_being_deleted
-from milvus_vault.claims import CLAIM, DIED, Claim, ClaimHeldError, Claims, check_owner
+from milvus_vault.claims import CLAIM, ClaimHeldError, Claims, check_owner
 from milvus_vault.copying.documents import CopyJob, CopyTarget, write_job, write_target
 from milvus_vault.errors import (
     BackupNotFoundError,
@@ -49,7 +49,7 @@ from milvus_vault.restore.rights import restore_rights
 from milvus_vault.restore.schema import can_be_added
 from milvus_vault.restore.staging import CollectionImport, FoldLimits
 from milvus_vault.restore.staging_legacy import import_sources, staged_items
-from milvus_vault.restore.targets import TargetCheck, check_takes_deletes, make_target, shards_of
+from milvus_vault.restore.targets import TargetCheck, can_resume, check_takes_deletes, make_target, shards_of
 from milvus_vault.restore.versions import check_target_version
 from milvus_vault.rights import by_database, check_rights
 from milvus_vault.source import (
@@ -339,7 +339,13 @@ class RestorePreparation:
         """
         try:
             previous = claims.take(self.run.key(CLAIM))
-            if previous is None or not self._can_resume(previous):
+            if previous is None or not can_resume(
+                self.run,
+                previous,
+                self.executions,
+                backup_etag=self._backup_etag(),
+                execution_arn=self.execution_arn,
+            ):
                 self.run.delete([name for name in self.run.names() if name != CLAIM])
             for target in targets:
                 target_claims.take(claim_key(self.staging_prefix, self.storage, target))
@@ -349,13 +355,6 @@ class RestorePreparation:
             raise TargetClaimedError(
                 msg, hint=f"Wait for it, or stop it. If it is long gone, delete the claim {err.key}."
             ) from err
-
-    def _can_resume(self, previous: Claim) -> bool:
-        """Return whether an earlier execution died, and the backup is still the one that it restored."""
-        if previous.execution_arn != self.execution_arn and self.executions.status(previous.execution_arn) not in DIED:
-            return False
-        plan = self.run.find(PLAN, RestorePlan)
-        return plan is None or plan.backup_etag == self._backup_etag()
 
     def _backup_etag(self) -> str:
         try:

@@ -1,9 +1,10 @@
 """What stands in the way of a restore in the target Milvus, what a run may replace, and what it is to make."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 
 from milvus_vault.archive.contents import ArchivedCollection
+from milvus_vault.claims import DIED, Claim
 from milvus_vault.errors import (
     CollectionExistsError,
     CollectionNotFoundError,
@@ -11,13 +12,15 @@ from milvus_vault.errors import (
     InvalidRequestError,
 )
 from milvus_vault.model.collections import CollectionName
+from milvus_vault.model.messages import Occupied
 from milvus_vault.model.requests import RestoreRequest
-from milvus_vault.ports import VectorDatabase
+from milvus_vault.ports import Executions, VectorDatabase
 from milvus_vault.restore.cut import cut_of
-from milvus_vault.restore.documents import Created, Finished, Target
+from milvus_vault.restore.documents import PLAN, Created, Finished, RestorePlan, Target
 from milvus_vault.restore.journal import Journal, Progress
 from milvus_vault.restore.loading import Loading
 from milvus_vault.restore.schema import field_numbers
+from milvus_vault.workspace import Workspace
 
 NAMED_IN_MESSAGE = 5
 EMPTINESS_FLUSH_SECONDS = 120.0
@@ -39,40 +42,19 @@ class TargetCheck:
         What an earlier, killed execution of this very run made does not count. Raises
         `CollectionExistsError`, or with skip_create `CollectionNotFoundError` and `FieldIdMismatchError`.
         """
-        databases = set(self.database.list_databases())
-        wanted = {name.database for _, name in collections} & databases
-        there = {database: set(self.database.list_collections(database)) for database in wanted}
-        aliases = {database: self.database.list_aliases(database) for database in wanted}
-        replaced: list[int | None] = []
-        taken: list[str] = []
-        for index, (collection, name) in enumerate(collections):
-            if name.name in aliases.get(name.database, ()):
-                taken.append(f"{name} (an alias)")
-            elif name.name not in there.get(name.database, ()):
-                if self.request.skip_create:
-                    msg = f"`skip_create` restores into collections that exist, and {name} does not"
-                    raise CollectionNotFoundError(
-                        msg, hint="Create it with the backup's fields, or leave out `skip_create`."
-                    )
-            else:
-                current = self.database.collection_id(name.database, name.name)
-                made = self._made(index, progress.get(index))
-                if self.request.skip_create:
-                    self._check_existing(collection, name, current, made)
-                elif current not in made:
-                    if self.request.drop_existing:
-                        replaced.append(current)
-                        continue
-                    taken.append(str(name))
-            replaced.append(None)
-        if taken:
-            more = f" and {len(taken) - NAMED_IN_MESSAGE} more" if len(taken) > NAMED_IN_MESSAGE else ""
-            msg = f"the target has {', '.join(taken[:NAMED_IN_MESSAGE])}{more} already"
-            raise CollectionExistsError(
-                msg,
-                hint="Restore under other names (`suffix`, `rename`), or replace what is there: `drop_existing`.",
-            )
-        return replaced
+        names = [name for _, name in collections]
+        occupied = find_occupied(self.database, names)
+        current = {
+            index: self.database.collection_id(name.database, name.name)
+            for index, name in enumerate(names)
+            if name in occupied.collections
+        }
+        own = {index for index, number in current.items() if number in self._made(index, progress.get(index))}
+        to_replace = check_targets(self.request, names, occupied, own)
+        if self.request.skip_create:
+            for index, (collection, name) in enumerate(collections):
+                self._check_existing(collection, name, is_own=index in own)
+        return [current[index] if index in to_replace else None for index in range(len(names))]
 
     def gone(
         self, collections: Sequence[tuple[ArchivedCollection, CollectionName]], progress: Mapping[int, Progress]
@@ -105,12 +87,10 @@ class TargetCheck:
             made.add(self.journal.get(index, "finished", Finished).collection_id)
         return made
 
-    def _check_existing(
-        self, collection: ArchivedCollection, name: CollectionName, current: int | None, made: set[int]
-    ) -> None:
+    def _check_existing(self, collection: ArchivedCollection, name: CollectionName, *, is_own: bool) -> None:
         """Check that a collection made by the user has the backup's fields, and no rows but this run's."""
         check_field_ids(self.database, collection, name)
-        if current in made:
+        if is_own:
             return
         # Rows that are still in memory are not listed.
         self.database.flush(name.database, name.name, timeout_seconds=EMPTINESS_FLUSH_SECONDS)
@@ -120,6 +100,66 @@ class TargetCheck:
             raise CollectionExistsError(
                 msg, hint="Restore under another name: merging could double rows whose keys are in both."
             )
+
+
+def find_occupied(database: VectorDatabase, names: Sequence[CollectionName]) -> Occupied:
+    """Return which of these names collections and aliases of the target have."""
+    places = {name.database for name in names} & {*database.list_databases()}
+    there = {place: {*database.list_collections(place)} for place in places}
+    aliases = {place: database.list_aliases(place) for place in places}
+    return Occupied(
+        collections=frozenset(name for name in names if name.name in there.get(name.database, ())),
+        aliases=frozenset(name for name in names if name.name in aliases.get(name.database, ())),
+    )
+
+
+def check_targets(
+    request: RestoreRequest, names: Sequence[CollectionName], occupied: Occupied, own: Set[int] = frozenset()
+) -> set[int]:
+    """Return the indexes of the targets that replace a collection.
+
+    The one rule on names that are taken, for a run and for the API before it. `own` are the indexes whose collections
+    earlier executions of the run made: they do not count. Raises `CollectionExistsError`, or with skip_create
+    `CollectionNotFoundError`.
+    """
+    to_replace: set[int] = set()
+    taken: list[str] = []
+    for index, name in enumerate(names):
+        if name in occupied.aliases:
+            taken.append(f"{name} (an alias)")
+        elif name not in occupied.collections:
+            if request.skip_create:
+                msg = f"`skip_create` restores into collections that exist, and {name} does not"
+                raise CollectionNotFoundError(
+                    msg, hint="Create it with the backup's fields, or leave out `skip_create`."
+                )
+        elif request.skip_create or index in own:
+            continue
+        elif request.drop_existing:
+            to_replace.add(index)
+        else:
+            taken.append(str(name))
+    if taken:
+        more = f" and {len(taken) - NAMED_IN_MESSAGE} more" if len(taken) > NAMED_IN_MESSAGE else ""
+        msg = f"the target has {', '.join(taken[:NAMED_IN_MESSAGE])}{more} already"
+        raise CollectionExistsError(
+            msg,
+            hint="Restore under other names (`suffix`, `rename`), or replace what is there: `drop_existing`.",
+        )
+    return to_replace
+
+
+def can_resume(
+    run: Workspace, previous: Claim, executions: Executions, *, backup_etag: str, execution_arn: str = ""
+) -> bool:
+    """Return whether a run goes on with what an earlier execution did: it died, and restored this very backup.
+
+    `execution_arn` is that of the execution which asks, and may go on with its own work.
+    """
+    if previous.execution_arn != execution_arn and executions.status(previous.execution_arn) not in DIED:
+        return False
+    plan = run.find(PLAN, RestorePlan)
+    return plan is None or plan.backup_etag == backup_etag
 
 
 def check_takes_deletes(database: VectorDatabase, name: CollectionName) -> None:
