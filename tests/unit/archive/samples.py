@@ -110,7 +110,7 @@ def stored_objects(
     for number, segment in enumerate(segments):
         partition_id, segment_id = segment["partition_id"], segment["segment_id"]
         group_id = 0 if partition_id == ALL_PARTITIONS else segment_id
-        fields = [] if segment.get("level") == SegmentLevel.L0 else [0, 1, 100, 102, 103, 104, 105, 111]
+        fields = [] if segment.get("level") == SegmentLevel.L0 else [0, 1, 100, 101, 102, 103, 104, 105, 111]
         for field in fields:
             log_id = 900 + 10 * number + field
             stored = layout.insert_log(collection_id, partition_id, group_id, segment_id, field, log_id)
