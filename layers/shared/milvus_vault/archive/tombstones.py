@@ -4,11 +4,10 @@ It is written before anything of the backup is deleted, and looked for by whoeve
 write their own sign first and look for the other's then, so that at least one of them sees the other.
 """
 
-from datetime import datetime
-
 from milvus_vault.archive.layout import CATALOGUE_FOLDER, join
 from milvus_vault.errors import BackupNotFoundError
 from milvus_vault.model.base import Model
+from milvus_vault.model.times import Time
 from milvus_vault.ports import ObjectStore
 
 
@@ -17,7 +16,7 @@ class Tombstone(Model):
 
     backup_name: str
     execution_arn: str
-    since: datetime
+    since: Time
 
 
 def tombstone_key(prefix: str, backup_name: str) -> str:

@@ -60,6 +60,7 @@ class Prover:
             # Before the manifest: if the marker is written anew in between, its ETag is another one later.
             etag = self.store.get_with_etag(self.bucket, layout.marker)[1]
             manifest = read_manifest(self.store, self.bucket, layout)
+            sealed = summary_of(manifest) if manifest else None
         except (ObjectNotFoundError, BackupNotFoundError):
             lost = f"it has lost its marker, {layout.marker}"
             is_lost = was_published(self.store, self.bucket, layout)
@@ -67,16 +68,15 @@ class Prover:
         except UNREADABLE_BACKUP as err:
             damage = err.message if isinstance(err, BackupDamagedError) else ""
             return Proof(name, etag, flaw=err.message, why_kept=err.message, damage=damage)
-        if manifest is None:
+        if manifest is None or sealed is None:
             # Nothing of another tool's is sealed, and nothing in it says when it expires.
             return Proof(name, etag, why_kept="it belongs to no schedule and has no expiry")
         if manifest.backup_name != name:
             why = f"somebody copied it, as a whole or in part, from backup {manifest.backup_name}"
             return Proof(name, etag, flaw=why, why_kept=why)
-        return self._of_manifest(layout, etag, manifest)
+        return self._of_manifest(layout, etag, manifest, sealed)
 
-    def _of_manifest(self, layout: BackupLayout, etag: str, manifest: Manifest) -> Proof:
-        sealed = summary_of(manifest)
+    def _of_manifest(self, layout: BackupLayout, etag: str, manifest: Manifest, sealed: BackupSummary) -> Proof:
         if self.catalogue.hold(layout.name) is not None:
             sealed = sealed.model_copy(update={"is_held": True})
         # A listing's first page: all objects of all backups would take hours.
