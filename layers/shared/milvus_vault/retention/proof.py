@@ -10,7 +10,8 @@ from datetime import datetime, timedelta
 from milvus_vault.archive.layout import BackupLayout
 from milvus_vault.archive.manifest import Manifest
 from milvus_vault.archive.reader import read_manifest
-from milvus_vault.archive.remains import was_published
+from milvus_vault.archive.remains import has_lost_its_marker
+from milvus_vault.archive.tombstones import is_being_deleted
 from milvus_vault.catalogue import UNREADABLE_BACKUP, Catalogue
 from milvus_vault.catalogue.describe import summary_of
 from milvus_vault.errors import BackupDamagedError, BackupNotFoundError, ObjectNotFoundError
@@ -63,7 +64,9 @@ class Prover:
             sealed = summary_of(manifest) if manifest else None
         except (ObjectNotFoundError, BackupNotFoundError):
             lost = f"it has lost its marker, {layout.marker}"
-            is_lost = was_published(self.store, self.bucket, layout)
+            if is_being_deleted(self.store, self.bucket, self.prefix, name):
+                lost += ", and has a tombstone that does not prove that a prune began to delete it"
+            is_lost = has_lost_its_marker(self.store, self.bucket, layout)
             return Proof(name, "", flaw=lost, why_kept=lost, damage=lost) if is_lost else None
         except UNREADABLE_BACKUP as err:
             damage = err.message if isinstance(err, BackupDamagedError) else ""
