@@ -140,7 +140,7 @@ UNPROVED = {
 }
 
 
-@pytest.fixture(params=UNPROVED.values(), ids=UNPROVED)
+@pytest.fixture(params=list(UNPROVED.values()), ids=list(UNPROVED))
 def buried(store: InMemoryObjectStore, request: pytest.FixtureRequest) -> InMemoryObjectStore:
     """The same bucket with a tombstone of the backup that proves nothing."""
     store.put(BUCKET, tombstone_key(PREFIX, "night_1"), cast("bytes", request.param))

@@ -25,7 +25,7 @@ from milvus_vault.retention.policy import decide
 from tests.support.faults import cases, hard_numbers, hard_values
 from tests.support.memory_store import InMemoryObjectStore
 from tests.unit.archive.samples import BUCKET, PREFIX, sample_contents, write_backup
-from tests.unit.retention.test_prune import NIGHTLY, NOW, add, pruner
+from tests.unit.retention.test_prune import NOW, add, pruner
 
 KEYS = CatalogueKeys(PREFIX)
 ODD = BackupLayout(PREFIX, "odd")
@@ -198,7 +198,7 @@ def test_whatever_the_catalogue_keeps_of_a_backup_concerns_no_other(data: st.Dat
 )
 def test_a_sealed_manifest_with_a_value_that_none_has_is_damage(change: dict[str, object]) -> None:
     store = world()
-    write_backup(store, ODD, sample_contents(ODD), schedule=NIGHTLY, **change)
+    write_backup(store, ODD, sample_contents(ODD), failures=(), **change)
     store.delete(BUCKET, [key for key in store.buckets[BUCKET] if key.startswith(KEYS.entries) and "odd" in key])
     assert next(iter(change)) in shown(store)[ODD.name]
     assert reasons(store)[ODD.name].startswith("kept: ")
