@@ -30,7 +30,13 @@ ONLY_CONDITIONALLY = (f"{MARKER} if-match", f"{MARKER} if-none-match")
 
 TABLE: dict[str, May] = {
     "PrepareBackup": May(
-        read=("*/meta/*", ".runs/backup-*/backup.json", ".runs/backup-*/claim.json", ".runs/pauses/*"),
+        read=(
+            "*/meta/*",
+            ".catalogue/deleting/*",
+            ".runs/backup-*/backup.json",
+            ".runs/backup-*/claim.json",
+            ".runs/pauses/*",
+        ),
         write=(
             ".runs/backup-*/backup.json",
             ".runs/backup-*/claim.json",
@@ -105,6 +111,7 @@ TABLE: dict[str, May] = {
         read=(
             "*/meta/*",
             ".catalogue/damage/*",
+            ".catalogue/deleting/*",
             ".catalogue/holds/*",
             ".catalogue/verifications/*",
             ".runs/backup-*/claim.json",
@@ -117,6 +124,7 @@ TABLE: dict[str, May] = {
     "DeleteBackup": May(
         read=(
             "*/meta/*",
+            ".catalogue/deleting/*",
             ".catalogue/holds/*",
             ".catalogue/verifications/*",
             ".runs/backup-*/claim.json",
@@ -136,7 +144,13 @@ TABLE: dict[str, May] = {
         ),
     ),
     "SweepLeftovers": May(
-        read=(".runs/*/claim.json", ".runs/prune-*/*", "milvus:staging/claims/*"),
+        read=(
+            "*/meta/*",
+            ".catalogue/deleting/*",
+            ".runs/*/claim.json",
+            ".runs/prune-*/*",
+            "milvus:staging/claims/*",
+        ),
         write=(".catalogue/orphans/*", ".runs/*/claim.json", ".runs/prune-*/swept.json", "milvus:staging/claims/*"),
         delete=(
             "*/binlogs/*",

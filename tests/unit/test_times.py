@@ -7,8 +7,13 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
+from milvus_vault.model.hybrid import from_datetime
+from milvus_vault.model.requests import RestoreRequest
+from milvus_vault.model.resources import Hold
 from milvus_vault.model.times import utc_millisecond, utc_minute, utc_second
+from milvus_vault.model.words import wrong_fields
 
 PACKAGE = Path(__file__).parents[2] / "layers" / "shared" / "milvus_vault"
 NOON = datetime(2027, 1, 31, 12, 0, 5, 250_000, tzinfo=timezone(timedelta(hours=2)))
@@ -26,6 +31,25 @@ def test_the_time_zone_changes_nothing(time: datetime, hours: int) -> None:
     elsewhere = moment.astimezone(timezone(timedelta(hours=hours)))
     for text in (utc_second, utc_minute, utc_millisecond):
         assert text(elsewhere) == text(moment)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["0001-01-01T00:00:00+14:00", "1969-12-31T23:59:59Z", "9999-12-31T23:59:59-14:00", "9998-12-31T23:59:59-01:00"],
+)
+def test_a_time_that_nobody_can_reckon_with_is_refused_where_it_comes_in(text: str) -> None:
+    for model, members in ((Hold, {"until": text}), (RestoreRequest, {"backup_name": "b", "as_of": text})):
+        with pytest.raises(ValidationError) as caught:
+            model.model_validate(members)
+        assert [words for _, words in wrong_fields(caught.value)] == ["should be a time from 1970 to 9998"]
+
+
+@pytest.mark.parametrize("text", ["1970-01-01T00:00:00Z", "9998-12-31T23:59:59.999999Z", "9998-12-31T12:00:00-11:59"])
+def test_a_time_between_can_be_reckoned_with(text: str) -> None:
+    hold = Hold.model_validate({"until": text})
+    assert hold.until is not None
+    assert utc_minute(hold.until + timedelta(days=1))
+    assert from_datetime(hold.until) >= 0
 
 
 @pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.py")), ids=lambda path: str(path.relative_to(PACKAGE)))

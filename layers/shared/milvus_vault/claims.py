@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from milvus_vault.errors import ObjectNotFoundError, RunTakenOverError
 from milvus_vault.model.base import Model
 from milvus_vault.model.names import attempt_of
-from milvus_vault.model.times import utc_second
+from milvus_vault.model.times import Time, utc_second
 from milvus_vault.ports import Executions, ObjectStore
 from milvus_vault.workspace import Workspace
 
@@ -35,7 +35,7 @@ class Claim(Model):
 
     execution_arn: str
     run: str
-    claimed_at: datetime
+    claimed_at: Time
 
 
 class ClaimHeldError(Exception):

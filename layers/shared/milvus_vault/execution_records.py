@@ -1,13 +1,12 @@
 """Which run an execution works on, and so where its working files are."""
 
-from datetime import datetime
-
 from pydantic import ValidationError
 
 from milvus_vault.archive.layout import RUNS_FOLDER, join
 from milvus_vault.errors import ObjectNotFoundError, WorkingFileError
 from milvus_vault.model.base import Model
 from milvus_vault.model.resources import RunKind
+from milvus_vault.model.times import Time
 from milvus_vault.ports import ObjectStore
 
 
@@ -20,7 +19,7 @@ class ExecutionRecord(Model):
     """Name of its working files' folder."""
     backup_name: str | None
     """None for a prune of all backups."""
-    started_at: datetime
+    started_at: Time
 
 
 def execution_record_key(prefix: str, execution_arn: str) -> str:

@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 
 from milvus_vault.archive.layout import RUNS_FOLDER, join
 from milvus_vault.model.base import Model
+from milvus_vault.model.times import Time
 from milvus_vault.ports import ObjectStore
 from milvus_vault.untrusted import read_json
 
@@ -14,7 +15,7 @@ class FailureRecord(Model):
 
     machine: str
     execution_arn: str
-    failed_at: datetime
+    failed_at: Time
     error: str
     cause: str
     request: str

@@ -351,7 +351,7 @@ def test_detail_has_the_last_verification(store: InMemoryObjectStore) -> None:
     verification = Verification(
         verified_at=START, status="intact", run="verify-1", object_count=0, size_bytes=0, content_checked=True
     )
-    store.put(BUCKET, f"{PREFIX}/.catalogue/verifications/nightly_1.json", verification.model_dump_json().encode())
+    store.put(BUCKET, f"{PREFIX}/.catalogue/verifications/nightly_1.json", seal(verification))
     assert catalogue(store).get("nightly_1").verification == verification
 
 

@@ -7,13 +7,16 @@ import pytest
 
 from milvus_vault.announcing.damage import tell_of_damage
 from milvus_vault.archive.layout import BackupLayout
+from milvus_vault.archive.sealing import seal
+from milvus_vault.archive.tombstones import Tombstone, tombstone_key
 from milvus_vault.backup.prepare import prepare_backup
 from milvus_vault.catalogue import Catalogue
+from milvus_vault.catalogue.entries import CatalogueKeys
 from milvus_vault.claims import Claims
-from milvus_vault.errors import BackupExistsError, BackupNotFoundError
+from milvus_vault.errors import BackupExistsError, BackupHeldError, BackupNotFoundError
 from milvus_vault.model.events import Metric, Notification
 from milvus_vault.model.requests import BackupRequest
-from milvus_vault.model.resources import Hold
+from milvus_vault.model.resources import Hold, HoldState
 from milvus_vault.ports import VectorDatabase
 from milvus_vault.retention.report import report_prune
 from milvus_vault.source import MilvusStorage
@@ -124,3 +127,91 @@ def _prepare(store: InMemoryObjectStore, status: str) -> None:
         execution_arn="new",
         started_at=datetime.now(UTC),
     )
+
+
+TOMBSTONE = Tombstone(backup_name="night_1", execution_arn="dead", since=NOW)
+UNPROVED = {
+    "rubbish": b"rubbish",
+    "of a release before": TOMBSTONE.model_dump_json().encode(),
+    "decided, not sealed": TOMBSTONE.model_copy(update={"is_decided": True}).model_dump_json().encode(),
+    "of a prune that died before it decided": seal(TOMBSTONE),
+    "of another backup": seal(TOMBSTONE.model_copy(update={"backup_name": "night_2", "is_decided": True})),
+    "rotten": seal(TOMBSTONE.model_copy(update={"is_decided": True})).replace(b"dead", b"dean"),
+}
+
+
+@pytest.fixture(params=list(UNPROVED.values()), ids=list(UNPROVED))
+def buried(store: InMemoryObjectStore, request: pytest.FixtureRequest) -> InMemoryObjectStore:
+    """The same bucket with a tombstone of the backup that proves nothing."""
+    store.put(BUCKET, tombstone_key(PREFIX, "night_1"), cast("bytes", request.param))
+    return store
+
+
+def _objects(store: InMemoryObjectStore) -> list[str]:
+    return [key for key in store.buckets[BUCKET] if key.startswith(LAYOUT.root)]
+
+
+def test_a_tombstone_that_proves_nothing_deletes_nothing_and_is_told(buried: InMemoryObjectStore) -> None:
+    before = _objects(buried)
+    prune = pruner(buried)
+    plan = prune.plan()
+    assert plan.deletions == ()
+    why = "and has a tombstone that does not prove that a prune began to delete it"
+    assert [note.problem for note in prune.catalogue.damages()] == [f"it has lost its marker, {LAYOUT.marker}, {why}"]
+    assert _objects(buried) == before
+    # Nobody has to do it by hand before the backup can be repaired.
+    assert tombstone_key(PREFIX, "night_1") not in buried.buckets[BUCKET]
+
+
+def test_a_tombstone_that_proves_nothing_goes_past_no_hold(buried: InMemoryObjectStore) -> None:
+    hold = HoldState(reason="audit", since=NOW, by="me")
+    buried.put(BUCKET, CatalogueKeys(PREFIX).hold("night_1"), seal(hold))
+    with pytest.raises(BackupHeldError):
+        pruner(buried).plan(backup_names=["night_1"])
+
+
+def test_by_its_name_a_backup_with_such_a_tombstone_goes(buried: InMemoryObjectStore) -> None:
+    prune = pruner(buried)
+    prune.plan(backup_names=["night_1"])
+    assert prune.delete()
+    assert prune.outcome() == ("deleted", "")
+    assert keys_of(buried, "night_1") == []
+
+
+def test_no_backup_is_made_over_one_with_such_a_tombstone(buried: InMemoryObjectStore) -> None:
+    before = _objects(buried)
+    with pytest.raises(BackupExistsError):
+        _prepare(buried, "SUCCEEDED")
+    assert _objects(buried) == before
+
+
+def test_a_marker_that_is_lost_since_the_plan_saves_the_backup(store: InMemoryObjectStore) -> None:
+    add(store, "night_0", 0)
+    prune = pruner(store)
+    assert [deletion.name for deletion in prune.plan().deletions] == ["night_2"]
+    store.delete(BUCKET, [BackupLayout(PREFIX, "night_2").marker])
+    before = keys_of(store, "night_2")
+    assert prune.delete()
+    assert prune.outcome() == ("skipped", "BackupDamagedError")
+    assert set(before) - set(keys_of(store, "night_2")) == {f"{PREFIX}/.runs/backup-night_2/claim.json"}
+
+
+def test_a_prune_that_died_at_its_tombstone_deletes_no_held_backup_whose_marker_is_lost_then(
+    store: InMemoryObjectStore,
+) -> None:
+    first = Pruner(store, "first", done="SUCCEEDED")
+    first.plan(backup_names=["night_2"])
+    first.catalogue.place_hold("night_2", Hold(reason="audit"), "me")
+
+    def die(operation: str, _bucket: str, key: str) -> None:
+        if operation == "get" and "/holds/" in key:
+            raise KeyboardInterrupt
+
+    store.before = die
+    with pytest.raises(KeyboardInterrupt):
+        first.delete()
+    store.before = lambda *_: None
+    assert tombstone_key(PREFIX, "night_2") in store.buckets[BUCKET]
+    store.delete(BUCKET, [BackupLayout(PREFIX, "night_2").marker])
+    second = pruner(store, "second", first="ABORTED")
+    assert second.plan().deletions == ()

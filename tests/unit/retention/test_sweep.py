@@ -1,6 +1,6 @@
 """What a sweep may touch: nothing of a backup, of a running execution, or of anybody else; and what it does remove."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -8,9 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from milvus_vault.archive.layout import BackupLayout
+from milvus_vault.archive.sealing import seal
+from milvus_vault.archive.tombstones import Tombstone
 from milvus_vault.claims import Claim
 from milvus_vault.errors import StorageUnavailableError
-from milvus_vault.model.objects import UnfinishedUpload
+from milvus_vault.model.objects import ListedObject, UnfinishedUpload
 from milvus_vault.retention.documents import Swept
 from milvus_vault.retention.sweep import RECORDS, Sweep
 from tests.support.memory_store import InMemoryObjectStore
@@ -62,6 +64,11 @@ def sweep(store: InMemoryObjectStore, prefix: str = "team", seconds_left: float 
         grace=timedelta(days=7),
         seconds_left=lambda: seconds_left,
     ).sweep()
+
+
+def tombstone(name: str) -> bytes:
+    """Return the tombstone of a backup whose marker a prune has deleted."""
+    return seal(Tombstone(backup_name=name, execution_arn="done", since=OLD, is_decided=True))
 
 
 def keys(store: InMemoryObjectStore) -> set[str]:
@@ -168,11 +175,30 @@ def test_of_a_published_backup_only_the_working_files_go(store: InMemoryObjectSt
 
 
 def test_a_backup_that_is_being_deleted_is_left_to_the_prune(store: InMemoryObjectStore) -> None:
-    put(store, BACKUPS, "team/.catalogue/deleting/books.json")
+    put(store, BACKUPS, "team/.catalogue/deleting/books.json", body=tombstone("books"))
     put(store, BACKUPS, "team/books/binlogs/insert_log/1")
     before = keys(store)
     sweep(store)
     assert keys(store) == before
+
+
+@pytest.mark.parametrize("left_out", ["meta/backup_meta.json", "meta/vault/manifest.json"])
+def test_no_backup_is_swept_because_a_listing_left_out_a_key(
+    store: InMemoryObjectStore, monkeypatch: pytest.MonkeyPatch, left_out: str
+) -> None:
+    put(store, BACKUPS, ORPHAN_NOTE, ANCIENT)
+    parts = {"binlogs/insert_log/1", left_out}
+    for part in parts:
+        put(store, BACKUPS, f"team/books/{part}", ANCIENT)
+    list_objects = store.list_objects
+
+    def lying(bucket: str, prefix: str) -> Iterator[ListedObject]:
+        return (listed for listed in list_objects(bucket, prefix) if not listed.key.endswith(left_out))
+
+    monkeypatch.setattr(store, "list_objects", lying)
+    sweep(store)
+    sweep(store)
+    assert {f"backups:team/books/{part}" for part in parts} <= keys(store)
 
 
 def test_a_folder_without_marker_and_run_goes_but_not_what_is_no_part_of_a_backup(store: InMemoryObjectStore) -> None:
@@ -334,7 +360,7 @@ def test_whatever_there_is_the_sweep_keeps_to_its_rules(
     places = {"marker": "{}/meta/backup_meta.json", "object": "{}/binlogs/1", "note": "{}/note"}
     places |= {"tombstone": ".catalogue/deleting/{}.json", "orphan": ".catalogue/orphans/{}.json"}
     for (name, part), at in parts.items():
-        put(store, BACKUPS, f"team/{places[part].format(name)}", at)
+        put(store, BACKUPS, f"team/{places[part].format(name)}", at, tombstone(name) if part == "tombstone" else b"{}")
     for name, at in staged.items():
         put(store, MILVUS, f"staging/restore-{name}/1", at)
     for (name, target), (arn, at) in claims.items():

@@ -12,16 +12,15 @@ import hashlib
 import io
 import json
 from collections.abc import Iterable, Iterator
-from datetime import datetime
-
-from pydantic import Field
 
 from milvus_vault.archive.layout import BackupLayout
-from milvus_vault.model.base import Model
+from milvus_vault.model.base import Count, Model, Number
 from milvus_vault.model.collections import CollectionDescription, CollectionName, DatabaseDescription, Segment
 from milvus_vault.model.flushes import ChannelCheckpoint, FlushAllPoint
+from milvus_vault.model.hybrid import HybridTimestamp
 from milvus_vault.model.objects import ArchivedObject
 from milvus_vault.model.requests import ScheduleTag
+from milvus_vault.model.times import Time
 
 FORMAT_VERSION = 2
 
@@ -31,7 +30,7 @@ class FileDigest(Model):
 
     key: str
     """Relative to the backup's folder, for example `meta/vault/collections/123.json`."""
-    size_bytes: int
+    size_bytes: Count
     sha256: str
 
 
@@ -39,16 +38,16 @@ class CollectionEntry(Model):
     """A collection in the manifest."""
 
     name: CollectionName
-    collection_id: int
-    segment_count: int
-    row_count: int
+    collection_id: Number
+    segment_count: Count
+    row_count: Count
     """Rows in its segments; rows deleted since are not subtracted."""
-    live_row_count: int | None
+    live_row_count: Count | None
     """Rows that a query saw at the time of the backup; None where the collection was not loaded or was changing."""
-    moment: int = 0
+    moment: HybridTimestamp = 0
     """Hybrid timestamp at which a restore cuts the collection; 0: it is not cut."""
-    object_count: int
-    size_bytes: int
+    object_count: Count
+    size_bytes: Count
     document: FileDigest
     objects: FileDigest
 
@@ -72,19 +71,19 @@ class Source(Model):
 class Manifest(Model):
     """What a backup holds."""
 
-    format_version: int = FORMAT_VERSION
+    format_version: Number = FORMAT_VERSION
     backup_name: str
     backup_id: str
     created_by: str
     """Program and version that wrote the backup."""
     execution_arn: str
-    started_at: datetime
-    finished_at: datetime
+    started_at: Time
+    finished_at: Time
     mode: str = "full"
     meta_only: bool = False
     schedule: ScheduleTag | None = None
     """The schedule that asked for the backup, with its policy at that time."""
-    expires_at: datetime | None = None
+    expires_at: Time | None = None
     """When the backup may be deleted; None: by its schedule's policy, or by hand."""
     source: Source
     databases: tuple[str, ...]
@@ -92,7 +91,7 @@ class Manifest(Model):
     database_descriptions: tuple[DatabaseDescription, ...] = ()
     """The databases with their properties, from servers that tell them (2.4.3 and newer)."""
     collections: tuple[CollectionEntry, ...]
-    moment: int = 0
+    moment: HybridTimestamp = 0
     """Hybrid timestamp that all collections share but for those that have one of their own; 0: there is none."""
     flush_all: FlushAllPoint | None = None
     """The one flush of all collections, where there was one (2.6.11 and newer, everything selected)."""
@@ -100,8 +99,8 @@ class Manifest(Model):
     warnings: tuple[str, ...] = ()
     rbac: FileDigest | None = None
     """Users and rights of the server; they hold hashes of passwords. None where nobody asked for them."""
-    object_count: int
-    size_bytes: int
+    object_count: Count
+    size_bytes: Count
     files: tuple[FileDigest, ...] = ()
     """The files in milvus-backup's format, but for the marker."""
 
@@ -135,24 +134,24 @@ class CollectionDocument(Model):
 
     description: CollectionDescription
     segments: tuple[Segment, ...]
-    flush_timestamp: int = Field(default=0)
+    flush_timestamp: HybridTimestamp = 0
     """Hybrid timestamp up to which every row is in the segments; 0 where nothing was flushed."""
-    flushed_at_seconds: int = 0
+    flushed_at_seconds: Count = 0
     channel_checkpoints: tuple[ChannelCheckpoint, ...] = ()
     """What Flush told of each channel; on a busy one that is seconds before the flush. None before Milvus 2.4."""
-    moment: int = 0
+    moment: HybridTimestamp = 0
     """Hybrid timestamp at which a restore cuts rows and deletes, inclusive; 0: nobody knows one."""
     moment_doubt: str = ""
     """Why the moment could not be proven; empty where it was, or where there is none."""
-    live_row_count: int | None = None
+    live_row_count: Count | None = None
 
 
 class VaultMark(Model):
     """What the commit marker says of our documents, under its key `vault`."""
 
-    format_version: int
+    format_version: Number
     manifest_sha256: str
-    manifest_size_bytes: int
+    manifest_size_bytes: Count
     holds_secrets: bool = False
     """Whether there are hashes of passwords in the backup, in ours and in milvus-backup's metadata."""
     status: str

@@ -38,6 +38,7 @@ from milvus_vault.model.collections import ALL_PARTITIONS, CollectionLayout, Seg
 from milvus_vault.model.objects import ArchivedObject
 from milvus_vault.model.rbac import Rbac
 from milvus_vault.model.versions import parse_version
+from milvus_vault.model.words import wrong_fields
 from milvus_vault.ports import ObjectStore
 
 __all__ = [
@@ -234,8 +235,11 @@ def _validate[T: (VaultMark, Manifest)](model: type[T], key: str, members: objec
     try:
         return model.model_validate(members)
     except ValidationError as err:
-        first = err.errors()[0]
-        raise _unreadable(key, f"{'.'.join(str(part) for part in first['loc'])}: {first['msg']}") from err
+        raise _unreadable(key, _first_wrong(err)) from err
+
+
+def _first_wrong(error: ValidationError) -> str:
+    return " ".join(next(wrong_fields(error)))
 
 
 def _unreadable(key: str, reason: str) -> BackupDamagedError:
@@ -249,7 +253,7 @@ def _read_collection(
     try:
         document = CollectionDocument.model_validate_json(body)
     except ValidationError as err:
-        raise _unreadable(layout.root + entry.document.key, err.errors()[0]["msg"]) from err
+        raise _unreadable(layout.root + entry.document.key, _first_wrong(err)) from err
     description = document.description
     by_partition: dict[int, list[ArchivedSegment]] = {p.partition_id: [] for p in description.partitions}
     by_partition[ALL_PARTITIONS] = []

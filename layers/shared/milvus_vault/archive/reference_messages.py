@@ -9,6 +9,8 @@ import json
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.dataclasses import dataclass
 
+from milvus_vault.model.base import Number
+
 _STRICT = ConfigDict(strict=True, extra="ignore")
 
 
@@ -46,38 +48,38 @@ class BinlogMessage:
 
     log_path: str = ""
     """The key that it had in Milvus' bucket."""
-    log_size: int = 0
-    log_id: int = 0
+    log_size: Number = 0
+    log_id: Number = 0
 
 
 @dataclass(frozen=True, slots=True, config=_STRICT)
 class FieldBinlogMessage:
     """The objects of a field, or of a column group."""
 
-    field_id: int = Field(default=0, alias="fieldID")
+    field_id: Number = Field(default=0, alias="fieldID")
     binlogs: list[BinlogMessage] = Field(default_factory=list)
 
 
 class SegmentMessage(_Message):
     """A segment. No `group_id` means that there is no folder of a group."""
 
-    segment_id: int
-    collection_id: int = 0
-    partition_id: int = 0
-    num_of_rows: int = 0
+    segment_id: Number
+    collection_id: Number = 0
+    partition_id: Number = 0
+    num_of_rows: Number = 0
     binlogs: list[FieldBinlogMessage] = []
     deltalogs: list[FieldBinlogMessage] = []
-    group_id: int = 0
+    group_id: Number = 0
     is_l0: bool = False
-    storage_version: int = 0
+    storage_version: Number = 0
 
 
 class PartitionMessage(_Message):
     """A partition."""
 
-    partition_id: int
+    partition_id: Number
     partition_name: str
-    collection_id: int = 0
+    collection_id: Number = 0
     segment_backups: list[SegmentMessage] = []
     load_state: str = ""
 
@@ -92,15 +94,15 @@ class KeyValueMessage(_Message):
 class FieldMessage(_Message):
     """A field of a schema."""
 
-    field_id: int = Field(alias="fieldID")
+    field_id: Number = Field(alias="fieldID")
     name: str
     is_primary_key: bool = False
     description: str = ""
-    data_type: int = 0
+    data_type: Number = 0
     type_params: list[KeyValueMessage] = []
     index_params: list[KeyValueMessage] = []
     auto_id: bool = Field(default=False, alias="autoID")
-    element_type: int = 0
+    element_type: Number = 0
     is_dynamic: bool = False
     is_partition_key: bool = False
     nullable: bool = False
@@ -114,20 +116,20 @@ class FunctionMessage(_Message):
     """A function of a schema."""
 
     name: str
-    function_id: int = Field(default=0, alias="id")
+    function_id: Number = Field(default=0, alias="id")
     description: str = ""
-    function_type: int = Field(default=0, alias="type")
+    function_type: Number = Field(default=0, alias="type")
     input_field_names: list[str] = []
-    input_field_ids: list[int] = []
+    input_field_ids: list[Number] = []
     output_field_names: list[str] = []
-    output_field_ids: list[int] = []
+    output_field_ids: list[Number] = []
     params: list[KeyValueMessage] = []
 
 
 class StructArrayMessage(_Message):
     """A field of structs."""
 
-    field_id: int = Field(alias="fieldID")
+    field_id: Number = Field(alias="fieldID")
     name: str
     description: str = ""
     fields: list[FieldMessage] = []
@@ -153,20 +155,20 @@ class IndexMessage(_Message):
     index_name: str = ""
     index_type: str = ""
     params: dict[str, str] = {}
-    index_id: int = 0
+    index_id: Number = 0
 
 
 class CollectionMessage(_Message):
     """A collection."""
 
-    collection_id: int
+    collection_id: Number
     db_name: str = ""
     """Empty for the default database of an old server."""
     collection_name: str
     # `schema` is a method of pydantic's models.
     collection_schema: SchemaMessage = Field(alias="schema")
-    shards_num: int = 0
-    consistency_level: int = 0
+    shards_num: Number = 0
+    consistency_level: Number = 0
     partition_backups: list[PartitionMessage] = []
     index_infos: list[IndexMessage] = []
     load_state: str = ""
@@ -181,7 +183,7 @@ class DatabaseMessage(_Message):
     """A database; `ezk` is the key of one whose data is encrypted."""
 
     db_name: str = ""
-    db_id: int = 0
+    db_id: Number = 0
     properties: list[KeyValueMessage] = []
     ezk: str = ""
 
@@ -236,9 +238,9 @@ class RbacMessage(_Message):
 class BackupMessage(_Message):
     """A backup: `full_meta.json`, and without collections `backup_meta.json`."""
 
-    start_time: int = 0
+    start_time: Number = 0
     """Milliseconds since 1970, as the next; 0 from old releases."""
-    end_time: int = 0
+    end_time: Number = 0
     milvus_version: str = ""
     collection_backups: list[CollectionMessage] = []
     rbac_meta: RbacMessage | None = None

@@ -6,18 +6,41 @@ for a moment. Nobody sweeps it, and no other backup is made in its place: `repai
 
 from milvus_vault.archive.layout import BackupLayout
 from milvus_vault.archive.reference_writer import COLLECTION_META, FULL_META, PARTITION_META, SEGMENT_META
-from milvus_vault.archive.tombstones import is_being_deleted
+from milvus_vault.archive.tombstones import has_begun, is_being_deleted
+from milvus_vault.errors import ObjectArchivedError, ObjectNotFoundError
 from milvus_vault.ports import ObjectStore
 
 
 def was_published(store: ObjectStore, bucket: str, layout: BackupLayout) -> bool:
     """Return whether a folder has what is written right before a marker: our manifest, or milvus-backup's files.
 
-    Not that of a backup which a prune deletes: there the marker goes first.
+    Not that of a backup with a tombstone, from which readers keep away.
     """
+    return _has_files(store, bucket, layout) and not is_being_deleted(store, bucket, layout.prefix, layout.name)
+
+
+def has_lost_its_marker(store: ObjectStore, bucket: str, layout: BackupLayout) -> bool:
+    """Return whether a folder without a marker was a backup, and no prune is known to have begun to delete it.
+
+    For whoever removes what is no backup: nothing is gone on the word of a listing alone, or of any tombstone.
+    """
+    is_backup = _has_files(store, bucket, layout) or is_there(store, bucket, layout.manifest)
+    return is_backup and not has_begun(store, bucket, layout.prefix, layout.name)
+
+
+def is_there(store: ObjectStore, bucket: str, key: str) -> bool:
+    """Return whether there is an object, by asking for it: a listing may leave one out."""
+    try:
+        store.get(bucket, key)
+    except ObjectNotFoundError:
+        return False
+    except ObjectArchivedError:
+        return True
+    return True
+
+
+def _has_files(store: ObjectStore, bucket: str, layout: BackupLayout) -> bool:
     names = (FULL_META, COLLECTION_META, PARTITION_META, SEGMENT_META)
     # Each by itself: the documents of 16,000 collections lie between them.
-    for key in (layout.manifest, *(layout.meta(name) for name in names)):
-        if any(listed.key == key for listed in store.list_objects(bucket, key)):
-            return not is_being_deleted(store, bucket, layout.prefix, layout.name)
-    return False
+    keys = (layout.manifest, *(layout.meta(name) for name in names))
+    return any(listed.key == key for key in keys for listed in store.list_objects(bucket, key))

@@ -2,13 +2,16 @@
 
 It is written before anything of the backup is deleted, and looked for by whoever begins to read the backup. Both
 write their own sign first and look for the other's then, so that at least one of them sees the other.
+
+Whoever reads keeps away from a backup with any tombstone. Whoever deletes goes by one alone that a prune sealed after
+it had looked who needs the backup: what cannot be read, or says less, proves no deletion.
 """
 
-from datetime import datetime
-
 from milvus_vault.archive.layout import CATALOGUE_FOLDER, join
-from milvus_vault.errors import BackupNotFoundError
+from milvus_vault.archive.sealing import is_sealed, unseal
+from milvus_vault.errors import BackupNotFoundError, ObjectNotFoundError
 from milvus_vault.model.base import Model
+from milvus_vault.model.times import Time
 from milvus_vault.ports import ObjectStore
 
 
@@ -17,7 +20,9 @@ class Tombstone(Model):
 
     backup_name: str
     execution_arn: str
-    since: datetime
+    since: Time
+    is_decided: bool = False
+    """Whether nobody needed the backup once this was there, so that its marker goes next, and all else after it."""
 
 
 def tombstone_key(prefix: str, backup_name: str) -> str:
@@ -29,6 +34,16 @@ def is_being_deleted(store: ObjectStore, bucket: str, prefix: str, backup_name: 
     """Return whether a backup has a tombstone."""
     key = tombstone_key(prefix, backup_name)
     return any(listed.key == key for listed in store.list_objects(bucket, key))
+
+
+def has_begun(store: ObjectStore, bucket: str, prefix: str, backup_name: str) -> bool:
+    """Return whether a prune is known to have begun to delete a backup: what there is without a marker is rubbish."""
+    try:
+        body = store.get(bucket, tombstone_key(prefix, backup_name))
+        found = Tombstone.model_validate_json(unseal(body)) if is_sealed(body) else None
+    except (ObjectNotFoundError, ValueError):
+        return False
+    return found is not None and found.backup_name == backup_name and found.is_decided
 
 
 def check_not_being_deleted(store: ObjectStore, bucket: str, prefix: str, backup_name: str) -> None:

@@ -1,6 +1,5 @@
 """The working files of a backup run, by their names in its workspace."""
 
-from datetime import datetime
 from enum import StrEnum
 
 from milvus_vault.archive.manifest import CollectionDocument, CollectionFailure, Source
@@ -9,6 +8,7 @@ from milvus_vault.model.collections import CollectionName, DatabaseDescription
 from milvus_vault.model.flushes import FlushAllPoint
 from milvus_vault.model.names import COLLECTIONS_PER_BATCH
 from milvus_vault.model.requests import BackupRequest
+from milvus_vault.model.times import Time
 
 PLAN = "backup.json"
 
@@ -23,7 +23,7 @@ class BackupPlan(Model):
     backup_name: str
     backup_id: str
     execution_arn: str
-    started_at: datetime
+    started_at: Time
     source: Source
     databases: tuple[DatabaseDescription, ...]
     """Those that are selected as a whole, with or without collections, and those of the collections."""
@@ -31,7 +31,7 @@ class BackupPlan(Model):
     """Their positions here are the indexes by which all other files name them."""
     moment: int = 0
     """Hybrid timestamp at which restores cut all collections that were captured in the first round; 0: none is cut."""
-    recent_since: datetime | None = None
+    recent_since: Time | None = None
     """By S3's clock: objects of Milvus that were written before it say nothing of the moment. None: any may."""
     flush_all: FlushAllPoint | None = None
     """The one flush of all collections, where the server has it; else each is flushed by itself."""

@@ -14,6 +14,7 @@ from milvus_vault.archive.layout import RUNS_FOLDER, join
 from milvus_vault.errors import MilvusRequestError, MilvusUnavailableError, ObjectNotFoundError
 from milvus_vault.model.base import Model
 from milvus_vault.model.names import attempt_of
+from milvus_vault.model.times import Time
 from milvus_vault.ports import Executions, GarbageCollector, ObjectStore
 
 # For so long at most garbage collection stays paused after an execution that nobody could end properly.
@@ -31,7 +32,7 @@ class Pause(Model):
     execution_arn: str
     ticket: str
     """Names it to the server; empty where the server has one pause for all."""
-    ends_at: datetime
+    ends_at: Time
     """When it ends by itself."""
 
 

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 from milvus_vault.archive.layout import BackupLayout
 from milvus_vault.archive.manifest import Source
-from milvus_vault.archive.remains import was_published
+from milvus_vault.archive.remains import has_lost_its_marker
 from milvus_vault.archive.tombstones import tombstone_key
 from milvus_vault.backup.documents import PLAN, RBAC, BackupPlan
 from milvus_vault.backup.moment import Moment, take_moment
@@ -141,7 +141,7 @@ def _check_nothing_lost(store: ObjectStore, run: Workspace, layout: BackupLayout
     Of a run that died a moment before its marker, the execution that resumes it goes on.
     """
     found = claims.holder(run.key(CLAIM))
-    if (found is None or found[1] not in DIED | RUNNING) and was_published(store, run.bucket, layout):
+    if (found is None or found[1] not in DIED | RUNNING) and has_lost_its_marker(store, run.bucket, layout):
         msg = f"backup '{layout.name}' exists and has lost its marker: s3://{run.bucket}/{layout.root}"
         raise BackupExistsError(msg, hint="Choose another `backup_name`, or repair that backup.")
 

@@ -30,7 +30,7 @@ from milvus_vault.errors import (
 )
 from milvus_vault.model.requests import backup_name_problem
 from milvus_vault.model.resources import Backup, BackupSummary, Damage, Hold, HoldState, Page, Verification
-from milvus_vault.model.times import utc_minute, utc_second
+from milvus_vault.model.times import EPOCH, utc_minute, utc_second
 from milvus_vault.ports import Executions, ObjectStore
 
 # Backups of other tools are read whole once, so not many at a time: one may have a quarter of a gigabyte of metadata.
@@ -45,7 +45,7 @@ UNREADABLE_BACKUP = (
 )
 """What is one backup's own: whoever goes over all of them names it and goes on."""
 
-_UNREADABLE_HOLD = HoldState(reason="the file of the hold cannot be read", since=datetime.fromtimestamp(0, UTC))
+_UNREADABLE_HOLD = HoldState(reason="the file of the hold cannot be read", since=EPOCH)
 
 
 def utc_now() -> datetime:
@@ -133,7 +133,7 @@ class Catalogue:
         backup = describe(self._store, self._bucket, BackupLayout(self._prefix, name))
         hold = self.hold(name)
         try:
-            verification = self._find(self._keys.verification(name), Verification)
+            verification = self._verification(name)
         except ValueError:
             verification = None
         damage = next((note.problem for note in self.damages() if note.name == name), "")
@@ -198,7 +198,7 @@ class Catalogue:
         One that is older than the backup was of another one of that name.
         """
         try:
-            found = self._find(self._keys.verification(name), Verification)
+            found = self._verification(name)
         except ValueError:
             return "its last verification cannot be read"
         if found is None or found.status != "damaged" or (finished_at and found.verified_at < finished_at):
@@ -218,8 +218,11 @@ class Catalogue:
         notes = []
         for name in sorted(self._names(self._keys.damages)):
             with suppress(ValueError):
-                notes.append(self._find(self._keys.damage(name), Damage))
-        return [note for note in notes if note]
+                note = self._find(self._keys.damage(name), Damage)
+                # A copy of another one's says nothing of this one.
+                if note and note.name == name:
+                    notes.append(note)
+        return notes
 
     def note_damages(self, found: Mapping[str, str]) -> None:
         """Write down what is wrong with backups, by name, in place of all that was; what was told stays told."""
@@ -302,6 +305,18 @@ class Catalogue:
         if adopted is not None and _key_of(adopted) != entry:
             self._store.delete(self._bucket, [self._keys.entry(entry)])
         return adopted
+
+    def _verification(self, name: str) -> Verification | None:
+        """Return the last verification of a backup, or None. Raises `ValueError` for one that cannot be read.
+
+        Of one without a digest only the damage counts: that it found none is what nobody can prove.
+        """
+        try:
+            body = self._store.get(self._bucket, self._keys.verification(name))
+        except ObjectNotFoundError:
+            return None
+        found = Verification.model_validate_json(unseal(body))
+        return found if is_sealed(body) or found.status == "damaged" else None
 
     def _find[T: BaseModel](self, key: str, model: type[T]) -> T | None:
         """Return a document; None where there is none. Raises `ValueError` for one that is not what was written."""

@@ -1,5 +1,7 @@
 """What the catalogue says of a backup: from our manifest, or from the metadata of another tool's backup."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 
 from pydantic import ValidationError
@@ -12,13 +14,29 @@ from milvus_vault.archive.reference_messages import BackupMessage, parse_message
 from milvus_vault.errors import BackupDamagedError
 from milvus_vault.model.hybrid import as_datetime_or_none
 from milvus_vault.model.resources import BackedUpCollection, Backup, BackupSummary, FailedCollection
+from milvus_vault.model.times import EPOCH, check_time
+from milvus_vault.model.words import wrong_fields
 from milvus_vault.ports import ObjectStore
 
-_EPOCH = datetime.fromtimestamp(0, UTC)
+
+@contextmanager
+def _of_a_backup(name: str) -> Iterator[None]:
+    """Raise `BackupDamagedError` where what a backup's metadata says adds up to what no backup can be."""
+    try:
+        yield
+    except ValidationError as err:
+        wrong = "; ".join(f"{path} {words}" for path, words in wrong_fields(err))
+        msg = f"the metadata of backup {name} says what no backup can be: {wrong}"
+        raise BackupDamagedError(msg, hint="Restore its metadata from a copy, or use another backup.") from err
 
 
 def summary_of(manifest: Manifest) -> BackupSummary:
-    """Return the summary of a backup of ours."""
+    """Return the summary of a backup of ours. Raises `BackupDamagedError` where its numbers add up to none."""
+    with _of_a_backup(manifest.backup_name):
+        return _summary_of(manifest)
+
+
+def _summary_of(manifest: Manifest) -> BackupSummary:
     return BackupSummary(
         name=manifest.backup_name,
         status="partial" if manifest.is_partial else "complete",
@@ -46,7 +64,10 @@ def describe(store: ObjectStore, bucket: str, layout: BackupLayout) -> Backup:
     """
     manifest = read_manifest(store, bucket, layout)
     location = f"s3://{bucket}/{layout.root}"
-    return _of_manifest(manifest, layout, location) if manifest else _of_another_tool(store, bucket, layout, location)
+    with _of_a_backup(layout.name):
+        if manifest:
+            return _of_manifest(manifest, layout, location)
+        return _of_another_tool(store, bucket, layout, location)
 
 
 def _of_manifest(manifest: Manifest, layout: BackupLayout, location: str) -> Backup:
@@ -144,14 +165,14 @@ def _times(store: ObjectStore, bucket: str, layout: BackupLayout) -> tuple[datet
 def _moment(layout: BackupLayout, milliseconds: int) -> datetime:
     try:
         moment = datetime.fromtimestamp(milliseconds / 1000, UTC)
+        return check_time(max(moment, EPOCH))
     except (ValueError, OverflowError, OSError) as err:
         msg = f"{layout.marker} says that the backup was made {milliseconds} ms after 1970, which is no time"
         raise BackupDamagedError(msg, hint="Correct the number in the marker; all else may be as it was.") from err
-    return max(moment, _EPOCH)
 
 
 def _written_at(store: ObjectStore, bucket: str, prefix: str) -> datetime:
-    return next((o.modified_at for o in store.list_objects(bucket, prefix) if o.modified_at), _EPOCH)
+    return next((o.modified_at for o in store.list_objects(bucket, prefix) if o.modified_at), EPOCH)
 
 
 def damaged_summary(store: ObjectStore, bucket: str, layout: BackupLayout, damage: str) -> BackupSummary:

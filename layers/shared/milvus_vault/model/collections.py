@@ -5,7 +5,8 @@ from enum import StrEnum
 
 from pydantic import Field
 
-from milvus_vault.model.base import Blob, Model
+from milvus_vault.model.base import Blob, Count, Model, Number
+from milvus_vault.model.hybrid import HybridTimestamp
 
 DEFAULT_DATABASE = "default"
 
@@ -27,7 +28,7 @@ class DatabaseDescription(Model):
     """A database, as DescribeDatabase tells it."""
 
     name: str
-    database_id: int = 0
+    database_id: Number = 0
     """0 where the server does not tell it (before 2.4.3)."""
     properties: tuple[KeyValue, ...] = ()
 
@@ -46,15 +47,15 @@ class CollectionName(Model):
 class FieldSchema(Model):
     """A field. Numbers of types are those of Milvus' `DataType` (5 Int64, 21 VarChar, 101 FloatVector, ...)."""
 
-    field_id: int
+    field_id: Number
     name: str
-    data_type: int
+    data_type: Number
     description: str = ""
     is_primary_key: bool = False
     auto_id: bool = False
     type_params: tuple[KeyValue, ...] = ()
     index_params: tuple[KeyValue, ...] = ()
-    element_type: int = 0
+    element_type: Number = 0
     is_dynamic: bool = False
     is_partition_key: bool = False
     nullable: bool = False
@@ -68,20 +69,20 @@ class FunctionSchema(Model):
     """A function that computes a field from others (BM25 is type 1)."""
 
     name: str
-    function_id: int
-    function_type: int
+    function_id: Number
+    function_type: Number
     description: str = ""
     input_field_names: tuple[str, ...] = ()
-    input_field_ids: tuple[int, ...] = ()
+    input_field_ids: tuple[Number, ...] = ()
     output_field_names: tuple[str, ...] = ()
-    output_field_ids: tuple[int, ...] = ()
+    output_field_ids: tuple[Number, ...] = ()
     params: tuple[KeyValue, ...] = ()
 
 
 class StructArraySchema(Model):
     """A field whose values are arrays of structs (Milvus 2.6), and the fields inside."""
 
-    field_id: int
+    field_id: Number
     name: str
     description: str = ""
     fields: tuple[FieldSchema, ...]
@@ -103,7 +104,7 @@ class CollectionSchema(Model):
 class Partition(Model):
     """A partition and whether it is loaded by itself or with its collection."""
 
-    partition_id: int
+    partition_id: Number
     name: str
     is_loaded: bool = False
 
@@ -111,7 +112,7 @@ class Partition(Model):
 class IndexDescription(Model):
     """An index as DescribeIndex tells it; `params` hold its type and metric as well."""
 
-    index_id: int
+    index_id: Number
     name: str
     field_name: str
     params: tuple[KeyValue, ...]
@@ -137,25 +138,25 @@ class LoadState(StrEnum):
 class CollectionDescription(Model):
     """Everything that a backup records of a collection but its segments."""
 
-    collection_id: int
+    collection_id: Number
     name: CollectionName
     schema_proto: Blob
     """The server's own `schema.CollectionSchema` message, so that nothing of it is lost."""
     collection_schema: CollectionSchema
-    shards: int
-    consistency_level: int
+    shards: Number
+    consistency_level: Number
     """Milvus' number: 0 Strong, 1 Session, 2 Bounded, 3 Eventually, 4 Customized."""
     properties: tuple[KeyValue, ...]
     partitions: tuple[Partition, ...]
     indexes: tuple[IndexDescription, ...]
     aliases: tuple[str, ...]
     load_state: LoadState
-    replicas: int = 0
+    replicas: Number = 0
     """How many replicas are loaded; 0 where the collection is not loaded."""
     resource_groups: tuple[str, ...] = ()
     """The resource group of each replica, sorted."""
-    created_timestamp: int = 0
-    database_id: int = 0
+    created_timestamp: HybridTimestamp = 0
+    database_id: Number = 0
     virtual_channels: tuple[str, ...] = ()
     physical_channels: tuple[str, ...] = ()
 
@@ -170,8 +171,8 @@ class CollectionLayout(Model):
 
     collection_schema: CollectionSchema
     schema_proto: Blob | None = None
-    shards: int = Field(ge=1)
-    consistency_level: int
+    shards: Number = Field(ge=1)
+    consistency_level: Number
     properties: tuple[KeyValue, ...] = ()
     partitions: tuple[str, ...] = ()
 
@@ -193,15 +194,15 @@ class SegmentLevel(StrEnum):
 class Segment(Model):
     """A flushed segment, as GetPersistentSegmentInfo tells it. Deletes are not subtracted from its rows."""
 
-    segment_id: int
-    partition_id: int
-    row_count: int
+    segment_id: Number
+    partition_id: Number
+    row_count: Count
     level: SegmentLevel = SegmentLevel.LEGACY
-    storage_version: int = 0
+    storage_version: Number = 0
     """0 and 1: one object a field; 2: one a group of columns. Servers before 2.6 tell none."""
     virtual_channel: str = ""
     """Channel that its rows came by; empty where the server does not tell (before 2.5.8)."""
-    later_row_count: int = 0
+    later_row_count: Count = 0
     """Those of its rows that are newer than the backup's moment, so that no restore brings them back."""
 
 

@@ -1,13 +1,13 @@
 """What a stack tells others: events on EventBridge, notifications, and the names of its metrics."""
 
 from dataclasses import dataclass
-from datetime import datetime
 from enum import StrEnum
 
 from pydantic import ConfigDict
 
 from milvus_vault.model.base import Model
 from milvus_vault.model.resources import RunId, RunKind, RunStatus
+from milvus_vault.model.times import Time
 
 EVENT_SOURCE = "milvus-vault"
 RUN_EVENT_TYPE = "Milvus Vault Run State Change"
@@ -44,8 +44,8 @@ class RunEvent(Model):
     kind: RunKind
     status: RunStatus
     execution_arn: str
-    started_at: datetime
-    ended_at: datetime | None = None
+    started_at: Time
+    ended_at: Time | None = None
     """Null while it runs."""
     duration_seconds: float | None = None
     backup_name: str | None = None

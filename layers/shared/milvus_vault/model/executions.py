@@ -1,15 +1,14 @@
 """Executions of state machines, as Step Functions tells of them, and what our functions note of them."""
 
-from datetime import datetime
-
 from milvus_vault.model.base import Model
+from milvus_vault.model.times import Time
 
 
 class StartedExecution(Model):
     """An execution that was just started."""
 
     arn: str
-    started_at: datetime
+    started_at: Time
 
 
 class ExecutionSummary(Model):
@@ -19,8 +18,8 @@ class ExecutionSummary(Model):
     name: str
     status: str
     """RUNNING, SUCCEEDED, FAILED, TIMED_OUT, ABORTED or PENDING_REDRIVE."""
-    started_at: datetime
-    ended_at: datetime | None
+    started_at: Time
+    ended_at: Time | None
 
 
 class ExecutionDescription(ExecutionSummary):

@@ -1,13 +1,14 @@
 """Up to which point in time a flush has written everything."""
 
-from milvus_vault.model.base import Blob, Model
+from milvus_vault.model.base import Blob, Model, Number
+from milvus_vault.model.hybrid import HybridTimestamp
 
 
 class ChannelCheckpoint(Model):
     """Up to where a virtual channel of a collection is in flushed segments."""
 
     channel: str
-    timestamp: int
+    timestamp: HybridTimestamp
     """Hybrid timestamp of the last row or delete that is in a segment for sure."""
     position: Blob = b""
     """The protobuf `msg.MsgPosition` of Flush; empty where FlushAll told the timestamp alone."""
@@ -16,13 +17,13 @@ class ChannelCheckpoint(Model):
 class FlushPoint(Model):
     """What the flush of one collection covers."""
 
-    timestamp: int = 0
+    timestamp: HybridTimestamp = 0
     """Hybrid timestamp up to which every row is in segments; 0 where nothing was flushed."""
     checkpoints: tuple[ChannelCheckpoint, ...] = ()
     """Of each virtual channel; none from servers before 2.4."""
-    segment_ids: tuple[int, ...] = ()
+    segment_ids: tuple[Number, ...] = ()
     """All segments with rows that there were at that time, those that the flush sealed included; none of FlushAll."""
-    sealed_ids: tuple[int, ...] = ()
+    sealed_ids: tuple[Number, ...] = ()
     """Those that the flush sealed."""
 
 
@@ -30,7 +31,7 @@ class FlushedChannel(Model):
     """What FlushAll says of a physical channel, which many collections share."""
 
     channel: str
-    timestamp: int
+    timestamp: HybridTimestamp
     message: Blob
     """The protobuf `common.ImmutableMessage` that marks the flush in the channel."""
 
@@ -38,7 +39,7 @@ class FlushedChannel(Model):
 class FlushAllPoint(Model):
     """What one flush of a whole server (2.6.11 and newer) covers."""
 
-    timestamp: int
+    timestamp: HybridTimestamp
     channels: tuple[FlushedChannel, ...]
     control_channel: str = ""
     physical_channels: tuple[str, ...] = ()

@@ -1,12 +1,17 @@
 """Milvus' hybrid timestamps: milliseconds since 1970 in the upper bits, a counter in the lower 18."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
+from typing import Annotated
 
-from milvus_vault.model.times import utc_millisecond
+from pydantic import Field
+
+from milvus_vault.model.times import EPOCH, utc_millisecond
 
 LOGICAL_BITS = 18
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+HybridTimestamp = Annotated[int, Field(ge=0, lt=2**64)]
+"""What Milvus can have, whose timestamps are unsigned and of 64 bits: times until the year 4199. 0: none."""
+
 _MILLISECOND = timedelta(milliseconds=1)
 
 
@@ -27,7 +32,7 @@ def at_whole_millisecond(timestamp: int) -> int:
 
 def from_datetime(when: datetime) -> int:
     """Return the first timestamp of the millisecond in which a time lies. Raises `OverflowError` before 1970."""
-    count = (when - _EPOCH) // _MILLISECOND
+    count = (when - EPOCH) // _MILLISECOND
     if count < 0:
         msg = f"{when} is before 1970, when hybrid timestamps begin"
         raise OverflowError(msg)
@@ -36,7 +41,7 @@ def from_datetime(when: datetime) -> int:
 
 def as_datetime(timestamp: int) -> datetime:
     """Return the time of a timestamp, UTC, to the millisecond. Raises `OverflowError` after the year 9999."""
-    return _EPOCH + milliseconds(timestamp) * _MILLISECOND
+    return EPOCH + milliseconds(timestamp) * _MILLISECOND
 
 
 def as_datetime_or_none(timestamp: int) -> datetime | None:

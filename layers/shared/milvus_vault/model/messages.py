@@ -3,7 +3,6 @@
 Small on purpose: a payload may have 256 KiB, so that lists travel as the names of working files.
 """
 
-from datetime import datetime
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -13,6 +12,7 @@ from milvus_vault.model.base import Model
 from milvus_vault.model.collections import CollectionName
 from milvus_vault.model.requests import BackupRequest, RestoreRequest
 from milvus_vault.model.resources import RunKind
+from milvus_vault.model.times import Time
 from milvus_vault.untrusted import whole
 
 # Rounds of snapshot and copy. A server that compacts a collection every 5 s does so in two of five rounds between the
@@ -32,7 +32,7 @@ class Execution(Model):
     """The execution that a task belongs to, as Step Functions' context object tells it."""
 
     arn: str
-    started_at: datetime
+    started_at: Time
 
 
 class PrepareBackupRequest(Model):

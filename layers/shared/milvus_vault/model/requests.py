@@ -6,10 +6,11 @@ Descriptions and defaults here are the only ones: documentation is made from the
 import re
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, AwareDatetime, Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from milvus_vault.model.base import Model
 from milvus_vault.model.retention import Duration, Retention
+from milvus_vault.model.times import Time
 from milvus_vault.model.words import Form, shown
 
 # milvus-backup's rule, so that each tool can name the other's backups.
@@ -197,7 +198,7 @@ class RestoreRequest(Model):
         description="Restore each collection as it was at the backup's moment. `false`: everything that the backup "
         "holds, also what came while it was made; of an upsert that may be the delete without its row.",
     )
-    as_of: AwareDatetime | None = Field(
+    as_of: Time | None = Field(
         default=None,
         description="Restore the collections as they were at this time, to the millisecond, which lies in the backup: "
         "not after its moment, and not before its first row. What was deleted since and compacted away does not come "

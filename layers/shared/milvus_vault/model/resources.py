@@ -1,13 +1,13 @@
 """What the API takes and answers, and what the client returns. OpenAPI is made from these models."""
 
-from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import AwareDatetime, Field
+from pydantic import Field
 
-from milvus_vault.model.base import Model
+from milvus_vault.model.base import Count, Model
 from milvus_vault.model.requests import BackupRequest
 from milvus_vault.model.retention import Retention
+from milvus_vault.model.times import Time
 from milvus_vault.model.words import Form
 
 type RunKind = Literal["backup", "restore", "verify", "prune"]
@@ -59,19 +59,19 @@ class BackupSummary(Model):
     name: str
     status: BackupStatus
     """`damaged`: its marker or its manifest is lost or damaged, so that nothing else is known of it."""
-    created_at: datetime
+    created_at: Time
     """When the backup was begun, UTC."""
-    finished_at: datetime | None
-    size_bytes: int
-    object_count: int
-    collection_count: int
-    row_count: int
+    finished_at: Time | None
+    size_bytes: Count
+    object_count: Count
+    collection_count: Count
+    row_count: Count
     """Rows in segments; deleted rows that were not yet compacted away count."""
     milvus_version: str
     meta_only: bool = False
     schedule: str | None = None
     """The schedule that asked for it."""
-    expires_at: datetime | None = None
+    expires_at: Time | None = None
     is_held: bool = False
     holds_secrets: bool = False
     """Whether it has users with hashes of their passwords."""
@@ -93,13 +93,13 @@ class BackedUpCollection(Model):
 
     database: str
     name: str
-    row_count: int
-    live_row_count: int | None = None
+    row_count: Count
+    live_row_count: Count | None = None
     """Rows that a query saw at the time; null where the collection was not loaded or was changing."""
-    segment_count: int
-    object_count: int
-    size_bytes: int
-    moment: datetime | None = None
+    segment_count: Count
+    object_count: Count
+    size_bytes: Count
+    moment: Time | None = None
     """What a restore brings back is what there was then, UTC; null where nobody knows."""
 
 
@@ -116,15 +116,13 @@ class Hold(Model):
     """A ban on deleting a backup, by hand or by policy, until it is lifted or has run out."""
 
     reason: str = Field(default="", max_length=500, description="Why it must stay.")
-    until: AwareDatetime | None = Field(
-        default=None, description="When the hold ends by itself, with time zone; null: never."
-    )
+    until: Time | None = Field(default=None, description="When the hold ends by itself, with time zone; null: never.")
 
 
 class HoldState(Hold):
     """A hold as it is kept."""
 
-    since: datetime
+    since: Time
     by: str = ""
     """ARN of the caller who placed it."""
 
@@ -132,13 +130,13 @@ class HoldState(Hold):
 class Verification(Model):
     """What the last check of a backup found."""
 
-    verified_at: datetime
+    verified_at: Time
     status: Literal["intact", "damaged", "archived"]
     """`archived`: nothing is damaged, but objects have to be restored from S3 Glacier before they can be read."""
     run: str
     """ID of the run that checked."""
-    object_count: int
-    size_bytes: int
+    object_count: Count
+    size_bytes: Count
     content_checked: bool
     """Whether objects could be compared with recorded ETags and checksums; else only presence and size were."""
     problems: tuple[str, ...] = ()
@@ -150,8 +148,8 @@ class Damage(Model):
 
     name: str
     problem: str
-    found_at: datetime
-    told_at: datetime | None = None
+    found_at: Time
+    told_at: Time | None = None
     """When people were told; null: not yet."""
 
 
@@ -162,7 +160,7 @@ class Backup(BackupSummary):
     """`s3://bucket/prefix/` of the backup."""
     source: str
     """`s3://bucket/root path` that it was taken from; empty where another tool made it."""
-    moment: datetime | None = None
+    moment: Time | None = None
     """What a restore brings back is what there was then, UTC; collections can have a later one of their own. Null where
     nobody knows: of another tool's backup, and of one without a flush."""
     databases: tuple[str, ...] = ()
@@ -189,8 +187,8 @@ class RunSummary(Model):
     id: str
     kind: RunKind
     status: RunStatus
-    started_at: datetime
-    ended_at: datetime | None = None
+    started_at: Time
+    ended_at: Time | None = None
     backup_name: str | None = None
     """The backup that it makes, reads, checks or deletes; null for a prune by policies."""
     schedule: str | None = None
@@ -297,9 +295,9 @@ class Schedule(ScheduleSpec):
     """Somebody may have made it in the group by hand, with a name that this API gives to none."""
     is_deployed: bool = False
     """Whether it comes from the stack's parameters, so that the API cannot change it."""
-    next_run_at: datetime | None = None
+    next_run_at: Time | None = None
     """Null where it is off, or will never fire again."""
-    last_success_at: datetime | None = None
+    last_success_at: Time | None = None
     """When the newest complete backup of this schedule was begun."""
     problem: str = ""
     """Why it cannot be read, so that `request` says nothing and no next run is known. Empty: it can."""

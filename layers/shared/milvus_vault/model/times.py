@@ -1,6 +1,26 @@
-"""Times as people read them: in UTC, and saying so, whatever time zone they came in."""
+"""Times as documents and requests have them, and as people read them: in UTC, whatever time zone they came in."""
 
 from datetime import UTC, datetime
+from typing import Annotated
+
+from pydantic import AfterValidator, AwareDatetime
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+# Python's own ends are in 1 and 9999, and in another zone, or a day on, they are no times any more.
+_LATEST = datetime(9999, 1, 1, tzinfo=UTC)
+
+
+def check_time(time: datetime) -> datetime:
+    """Return a time that has a zone. Raises `ValueError` for one before 1970 or after 9998, in UTC."""
+    if not EPOCH <= time < _LATEST:
+        msg = "should be a time from 1970 to 9998"
+        raise ValueError(msg)
+    return time
+
+
+Time = Annotated[AwareDatetime, AfterValidator(check_time)]
+"""A time that has a zone, and with which one can reckon: the type of every time that is read from anywhere."""
 
 
 def utc_second(time: datetime) -> str:

@@ -12,7 +12,6 @@
 The `RestoreReport` lies outside, so that the next restore of the same request leaves it alone.
 """
 
-from datetime import datetime
 from typing import Any
 
 from pydantic import Field, field_serializer
@@ -21,6 +20,7 @@ from milvus_vault.model.base import Model
 from milvus_vault.model.collections import CollectionLayout, CollectionName, IndexDescription, KeyValue, LoadState
 from milvus_vault.model.names import attempt_of
 from milvus_vault.model.requests import RestoreRequest
+from milvus_vault.model.times import Time
 
 PLAN = "restore.json"
 DATABASES = "databases.json"
@@ -120,7 +120,7 @@ class RestorePlan(Model):
 
     request: RestoreRequest
     execution_arn: str
-    started_at: datetime
+    started_at: Time
     backup_etag: str
     """ETag of the backup's marker, by which a backup that was made anew under the same name is told."""
     backup_origin: str
@@ -207,7 +207,7 @@ class ImportJobs(Model):
     jobs: tuple[ImportJob, ...]
     has_all: bool
     """Whether no further turn is needed: the server had room for all that were left, and no field is to be added."""
-    submitted_at: datetime
+    submitted_at: Time
 
 
 class JobsDone(Model):
@@ -230,8 +230,8 @@ class ImportsMoved(Model):
 
     percent: int
     """The sum over all jobs that are not done."""
-    since: datetime
-    begun_at: datetime | None = None
+    since: Time
+    begun_at: Time | None = None
     """When they were looked at for the first time."""
     shares: dict[int, ImportShare] = Field(default_factory=dict)
     """By the collections' indexes."""
@@ -254,7 +254,7 @@ class Imported(Model):
 class FinishingSince(Model):
     """When an execution began to build indexes and to load."""
 
-    since: datetime
+    since: Time
 
 
 class Replaced(Model):
@@ -287,7 +287,7 @@ class RestoredCollection(Model):
     target: CollectionName
     status: str
     """`restored` or `failed`."""
-    as_of: datetime | None = None
+    as_of: Time | None = None
     """What came back is what there was then, UTC; None where all that the backup holds did."""
     row_count: int = 0
     imported_row_count: int = 0
@@ -305,8 +305,8 @@ class RestoreReport(Model):
     backup_name: str
     status: str
     """`complete`, `partial` or `failed`."""
-    started_at: datetime
-    finished_at: datetime
+    started_at: Time
+    finished_at: Time
     backup_version: str
     server_version: str
     content_checked: bool

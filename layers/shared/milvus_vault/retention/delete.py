@@ -10,8 +10,9 @@ from datetime import datetime
 from itertools import batched
 
 from milvus_vault.archive.layout import BackupLayout
-from milvus_vault.archive.remains import was_published
-from milvus_vault.archive.tombstones import Tombstone, is_being_deleted, tombstone_key
+from milvus_vault.archive.remains import has_lost_its_marker
+from milvus_vault.archive.sealing import seal
+from milvus_vault.archive.tombstones import Tombstone, has_begun, is_being_deleted, tombstone_key
 from milvus_vault.catalogue import Catalogue
 from milvus_vault.claims import CLAIM, ClaimHeldError, Claims, check_owner
 from milvus_vault.errors import (
@@ -89,7 +90,8 @@ class BackupDeletion:
         try:
             if self._marker_exists() or self._is_to_go_without_marker():
                 self._bury()
-            elif not self._is_buried(self._deletion.name):
+            elif not has_begun(self.run.store, self.run.bucket, self.run.prefix, self._deletion.name):
+                self._check_not_lost()
                 # Somebody else has deleted it since it was planned. What lies there now may be a backup to be resumed.
                 self._give_claim_back()
                 return True
@@ -135,7 +137,12 @@ class BackupDeletion:
     def _is_to_go_without_marker(self) -> bool:
         """Return whether somebody wants a backup gone, by its name, that had lost its marker before."""
         is_wanted = self.plan.request.backup_names is not None and not self._deletion.marker_etag
-        return is_wanted and was_published(self.run.store, self.run.bucket, self._layout)
+        return is_wanted and has_lost_its_marker(self.run.store, self.run.bucket, self._layout)
+
+    def _check_not_lost(self) -> None:
+        if has_lost_its_marker(self.run.store, self.run.bucket, self._layout):
+            msg = f"backup {self._deletion.name} has lost its marker, and nothing proves that a prune deleted that"
+            raise BackupDamagedError(msg, hint="It stays; repair it, or delete it by its name.")
 
     def _is_buried(self, name: str) -> bool:
         return is_being_deleted(self.run.store, self.run.bucket, self.run.prefix, name)
@@ -147,7 +154,7 @@ class BackupDeletion:
             self._check_proven()
         tombstone = Tombstone(backup_name=name, execution_arn=self.plan.execution_arn, since=self.now)
         key = tombstone_key(self.run.prefix, name)
-        store.put(bucket, key, tombstone.model_dump_json().encode())
+        store.put(bucket, key, seal(tombstone))
         if self.catalogue.hold(name) is not None:
             store.delete(bucket, [key])
             msg = f"backup {name} has a hold"
@@ -157,6 +164,8 @@ class BackupDeletion:
             msg = f"backup {name} is being read by restore {restore}"
             raise BackupInUseError(msg, hint="The next prune tries again.")
         self._check_owner()
+        # By this alone another execution goes on where there is no marker: else who died before may have seen a hold.
+        store.put(bucket, key, seal(tombstone.model_copy(update={"is_decided": True})))
         store.delete(bucket, [self._layout.marker])
         self.catalogue.forget(name)
 

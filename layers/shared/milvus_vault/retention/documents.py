@@ -7,11 +7,11 @@
 The report is `<prefix>/.runs/reports/<execution name>.json`, a `PruneReport`.
 """
 
-from datetime import datetime
 from typing import Literal
 
 from milvus_vault.model.base import Model
 from milvus_vault.model.requests import PruneRequest
+from milvus_vault.model.times import Time
 from milvus_vault.retention.policy import Decision
 
 PLAN = "plan.json"
@@ -34,7 +34,7 @@ class PrunePlan(Model):
 
     request: PruneRequest
     execution_arn: str
-    started_at: datetime
+    started_at: Time
     decisions: tuple[Decision, ...]
     deletions: tuple[Deletion, ...]
     """Their positions are the indexes by which outcomes name them; none with `dry_run`."""
@@ -79,8 +79,8 @@ class PruneReport(Model):
     """What a prune did, or would do."""
 
     dry_run: bool
-    started_at: datetime
-    finished_at: datetime
+    started_at: Time
+    finished_at: Time
     decisions: tuple[Decision, ...]
     outcomes: tuple[Outcome, ...]
     swept: Swept

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from milvus_vault.archive.tombstones import tombstone_key
+from milvus_vault.archive.tombstones import has_begun, tombstone_key
 from milvus_vault.catalogue import Catalogue
 from milvus_vault.claims import CLAIM, RUNNING, ClaimHeldError, Claims
 from milvus_vault.copying.concurrently import each
@@ -54,18 +54,18 @@ class PrunePreparation:
         )
         claims.take(self.run.key(CLAIM))
         buried = set(self.catalogue.being_deleted())
+        begun = [name for name in sorted(buried) if has_begun(self.run.store, self.run.bucket, self.run.prefix, name)]
         damages: dict[str, str] = {}
         if self.request.backup_names is None:
             proofs = self._proofs(sorted(self.catalogue.folders()))
-            decisions = self._decide(proofs, buried)
+            decisions = self._decide(proofs, buried, begun)
             damages = {proof.name: proof.damage for proof in proofs.values() if proof.damage}
             self.catalogue.note_damages(damages)
         else:
-            # A tombstone without a marker: an earlier prune has begun.
             proofs = self._proofs(dict.fromkeys(self.request.backup_names))
             decisions = []
             for name in dict.fromkeys(self.request.backup_names):
-                if name not in buried or name in proofs:
+                if name not in begun or name in proofs:
                     self._check(name, proofs.get(name))
                 decisions.append(Decision(name=name, keep=False, reason="deleted: asked for by name"))
         plan = PrunePlan(
@@ -91,12 +91,12 @@ class PrunePreparation:
         found = claims.holder(replace(self.run, run=backup_run(name)).key(CLAIM))
         return found is not None and found[1] in RUNNING
 
-    def _decide(self, proofs: Mapping[str, Proof], buried: Iterable[str]) -> list[Decision]:
+    def _decide(self, proofs: Mapping[str, Proof], buried: Iterable[str], begun: Iterable[str]) -> list[Decision]:
         sealed = [proof.sealed for proof in proofs.values() if proof.sealed]
         flaws = {proof.name: proof.flaw for proof in proofs.values() if proof.flaw}
         decisions = [
             Decision(name=name, keep=False, reason="deleted: an earlier prune began to delete it")
-            for name in buried
+            for name in begun
             if name not in proofs
         ]
         decisions += decide_all(sealed, schedule_policies(self.scheduler), self.started_at, flaws)
@@ -112,9 +112,10 @@ class PrunePreparation:
         return decisions
 
     def _lift(self, name: str) -> None:
-        """Remove the tombstone of a backup that has its marker, and that by now is to stay.
+        """Remove the tombstone of a backup that is to stay: it has its marker, or nothing proves that it was to go.
 
-        A prune died between the two. Under the claim of the name no function of it goes on to delete the marker.
+        A prune died before it deleted the marker, or no prune wrote this. Under the claim of the name no function of
+        one goes on to delete the marker.
         """
         claims = Claims(
             self.run.store, self.executions, self.run.bucket, execution_arn=self.execution_arn, run=self.run.run

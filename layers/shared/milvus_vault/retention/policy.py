@@ -159,7 +159,8 @@ class _Rules:
         if backup.expires_at is not None and backup.expires_at <= self._now:
             return f"it expired on {utc_minute(backup.expires_at)}"
         after = self._retention.expire_after if self._retention else None
-        if after is not None and backup.created_at + parse_duration(after) <= self._now:
+        # Not the time at which it expires: with 1,900 years there may be none.
+        if after is not None and self._now - backup.created_at >= parse_duration(after):
             return f"it is older than {after}"
         return ""
 

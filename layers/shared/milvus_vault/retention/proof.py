@@ -10,7 +10,8 @@ from datetime import datetime, timedelta
 from milvus_vault.archive.layout import BackupLayout
 from milvus_vault.archive.manifest import Manifest
 from milvus_vault.archive.reader import read_manifest
-from milvus_vault.archive.remains import was_published
+from milvus_vault.archive.remains import has_lost_its_marker
+from milvus_vault.archive.tombstones import is_being_deleted
 from milvus_vault.catalogue import UNREADABLE_BACKUP, Catalogue
 from milvus_vault.catalogue.describe import summary_of
 from milvus_vault.errors import BackupDamagedError, BackupNotFoundError, ObjectNotFoundError
@@ -60,23 +61,25 @@ class Prover:
             # Before the manifest: if the marker is written anew in between, its ETag is another one later.
             etag = self.store.get_with_etag(self.bucket, layout.marker)[1]
             manifest = read_manifest(self.store, self.bucket, layout)
+            sealed = summary_of(manifest) if manifest else None
         except (ObjectNotFoundError, BackupNotFoundError):
             lost = f"it has lost its marker, {layout.marker}"
-            is_lost = was_published(self.store, self.bucket, layout)
+            if is_being_deleted(self.store, self.bucket, self.prefix, name):
+                lost += ", and has a tombstone that does not prove that a prune began to delete it"
+            is_lost = has_lost_its_marker(self.store, self.bucket, layout)
             return Proof(name, "", flaw=lost, why_kept=lost, damage=lost) if is_lost else None
         except UNREADABLE_BACKUP as err:
             damage = err.message if isinstance(err, BackupDamagedError) else ""
             return Proof(name, etag, flaw=err.message, why_kept=err.message, damage=damage)
-        if manifest is None:
+        if manifest is None or sealed is None:
             # Nothing of another tool's is sealed, and nothing in it says when it expires.
             return Proof(name, etag, why_kept="it belongs to no schedule and has no expiry")
         if manifest.backup_name != name:
             why = f"somebody copied it, as a whole or in part, from backup {manifest.backup_name}"
             return Proof(name, etag, flaw=why, why_kept=why)
-        return self._of_manifest(layout, etag, manifest)
+        return self._of_manifest(layout, etag, manifest, sealed)
 
-    def _of_manifest(self, layout: BackupLayout, etag: str, manifest: Manifest) -> Proof:
-        sealed = summary_of(manifest)
+    def _of_manifest(self, layout: BackupLayout, etag: str, manifest: Manifest, sealed: BackupSummary) -> Proof:
         if self.catalogue.hold(layout.name) is not None:
             sealed = sealed.model_copy(update={"is_held": True})
         # A listing's first page: all objects of all backups would take hours.

@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from milvus_vault.archive.layout import CATALOGUE_FOLDER, RUNS_FOLDER, BackupLayout, join
-from milvus_vault.archive.remains import was_published
+from milvus_vault.archive.remains import has_lost_its_marker, is_there
+from milvus_vault.archive.tombstones import has_begun
 from milvus_vault.catalogue import Catalogue
 from milvus_vault.catalogue.entries import CatalogueKeys
 from milvus_vault.claims import CLAIM, RUNNING, Claim, ClaimHeldError, Claims
@@ -138,9 +139,10 @@ class Sweep:
     def _parts_without_marker(self, name: str) -> Iterator[ListedObject]:
         """Yield the objects of an unfinished backup: nothing if it is, or was, a whole one, or a prune deletes it."""
         layout = BackupLayout(self.prefix, name)
-        if self._exists(layout.marker) or was_published(self.store, self.bucket, layout):
+        if self._exists(layout.marker) or has_lost_its_marker(self.store, self.bucket, layout):
             return
-        if self._exists(CatalogueKeys(self.prefix).tombstones + f"{name}.json"):
+        # What a prune began the next one ends. And no folder goes because a listing left its marker out.
+        if has_begun(self.store, self.bucket, self.prefix, name) or is_there(self.store, self.bucket, layout.marker):
             return
         for folder in (layout.binlogs, f"{layout.root}meta/"):
             yield from self.store.list_objects(self.bucket, folder)

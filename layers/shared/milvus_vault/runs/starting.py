@@ -2,12 +2,12 @@
 
 import json
 import uuid
-from datetime import datetime
 
 from milvus_vault.errors import IdempotencyConflictError, RunNotFoundError
 from milvus_vault.model.base import Model
 from milvus_vault.model.executions import ExecutionDescription, StartedExecution
 from milvus_vault.model.resources import RunKind
+from milvus_vault.model.times import Time
 from milvus_vault.runs.machines import Machines, run_id
 
 
@@ -16,7 +16,7 @@ class StartedRun(Model):
 
     id: str
     execution_arn: str
-    started_at: datetime
+    started_at: Time
 
 
 def find_started(machines: Machines, kind: RunKind, request: Model, key: str | None) -> StartedRun | None:

@@ -9,6 +9,7 @@ from milvus_vault.errors import SettingsError
 from milvus_vault.model.base import Model
 from milvus_vault.model.resources import BackupSummary, Page
 from milvus_vault.model.schedules import StoredSchedule
+from milvus_vault.model.times import Time
 from milvus_vault.schedules.expressions import expression_of
 
 # Scheduler may be late, Milvus may be slow: not every delay is worth an e-mail.
@@ -31,9 +32,9 @@ class Overdue(Model):
     """What is remembered of a schedule that is overdue, until it is well again."""
 
     schedule: str
-    due_at: datetime
+    due_at: Time
     """When the backup that is missing should have begun, at the latest."""
-    found_at: datetime
+    found_at: Time
 
 
 @dataclass(frozen=True, slots=True)
