@@ -158,3 +158,44 @@ def test_rows_that_are_in_are_kept_where_milvus_refuses_to_load_them(filled: Fil
     assert warning.startswith(uncounted)
     assert "cannot be loaded with 1 replica(s)" in warning
     assert filled.keys("default.books_unloaded") == filled.keys("default.books")
+
+
+@pytest.mark.feature(Feature.MISSING_ROWS)
+@pytest.mark.parametrize("call", ["CreateIndex", "Query"])
+@each_version
+def test_rows_that_are_in_are_kept_where_milvus_refuses_an_index_or_to_count_them(filled: Filled, call: str) -> None:
+    faults = filled.restoring.server.core.faults
+
+    def refuse() -> None:
+        faults.refused_names = frozenset({call})
+
+    refuse_before = {"CreateIndex": "prepare_restore", "Query": "get_import_progress"}
+    filled.restoring.after = {refuse_before[call]: refuse}
+    suffix = f"_without_{call.lower()}"
+    report = filled.restore(collections=["default.books"], suffix=suffix)
+    faults.refused_names = frozenset()
+
+    (told,) = report["collections"]
+    assert (told["status"], told["row_count"]) == ("restored", len(BOOKS))
+    assert [text for text in told["warnings"] if f"{call} is refused" in text]
+    assert filled.keys(f"default.books{suffix}") == filled.keys("default.books")
+
+
+@pytest.mark.feature(Feature.MISSING_ROWS)
+@each_version
+def test_a_collection_stays_where_the_one_that_is_to_replace_it_cannot_be_loaded(filled: Filled) -> None:
+    filled.restore(collections=["default.books"], suffix="_stays")
+    before = filled.restoring.server.core.catalog.collection("default", "books_stays").collection_id
+    faults = filled.restoring.server.core.faults
+
+    def refuse() -> None:
+        faults.refused_names = frozenset({"LoadCollection"})
+
+    filled.restoring.after = {"prepare_restore": refuse}
+    report = filled.restore(collections=["default.books"], suffix="_stays", drop_existing=True)
+    faults.refused_names = frozenset()
+
+    (told,) = report["collections"]
+    assert (report["status"], told["error"]) == ("failed", "LoadFailedError")
+    assert "default.books_stays cannot be loaded" in told["message"]
+    assert filled.restoring.server.core.catalog.collection("default", "books_stays").collection_id == before

@@ -56,6 +56,8 @@ class Faults:
     """So many calls are answered with UNAVAILABLE, before anything is done."""
     unavailable_names: frozenset[str] = frozenset()
     """Only these calls are; empty: all."""
+    refused_names: frozenset[str] = frozenset()
+    """These calls are refused, whatever they ask for."""
     lost_answers: int = 0
     """So many calls are done, and then answered with UNAVAILABLE: the client cannot know."""
     dies_of_damage: bool = False

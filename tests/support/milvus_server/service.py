@@ -13,7 +13,7 @@ from tests.support.milvus_server.catalog import DEFAULT
 from tests.support.milvus_server.core import Core
 from tests.support.milvus_server.importing import Imports
 from tests.support.milvus_server.rbac import Rbac, named_in
-from tests.support.milvus_server.refusals import Refusal
+from tests.support.milvus_server.refusals import UNEXPECTED, Refusal
 from tests.support.milvus_server.values import Message
 
 SUBJECTS = (access, collections, imports, indexes, rows, search, segments, server)
@@ -64,6 +64,8 @@ class Service:
     def check_faults(self, name: str) -> None:
         """Raise `UnavailableError` or `Refusal` where a fault is due before a call."""
         faults = self.core.faults
+        if name in faults.refused_names:
+            raise Refusal(UNEXPECTED, f"{name} is refused")
         is_meant = not faults.unavailable_names or name in faults.unavailable_names
         if faults.unavailable_calls and is_meant:
             faults.unavailable_calls -= 1

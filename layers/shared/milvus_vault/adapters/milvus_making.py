@@ -176,7 +176,7 @@ class MilvusMaker(MilvusReader):
         except MilvusRequestError as err:
             msg = f"{database}.{name} cannot be loaded with {replicas} replica(s): {err.message}"
             raise LoadFailedError(
-                msg, hint="Its rows are restored. Add query nodes, or restore with `load: false` and load it yourself."
+                msg, hint="Add query nodes, or restore with `load: false` and load it yourself."
             ) from err
 
     def load_percent(self, database: str, name: str, partitions: Sequence[str] = ()) -> int:

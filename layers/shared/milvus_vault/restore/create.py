@@ -1,5 +1,6 @@
 """CreateCollections: make the databases, and the collections to fill, each under a temporary name of its own."""
 
+from contextlib import suppress
 from dataclasses import dataclass
 
 from milvus_vault.errors import MilvusRequestError
@@ -104,8 +105,7 @@ class Creation:
             if self.plan.request.restore_index:
                 # Before the import: each segment is then indexed as it comes. For an index that is created afterwards,
                 # 2.3 may begin only at its next look around, up to a minute later.
-                name = temporary_name(self.run.run, index, number)
-                create_missing_indexes(self.database, target, name, without=_fields_to_come(target, target.first_round))
+                self._index(target, temporary_name(self.run.run, index, number), target.first_round)
         journal.note(index, "created", Created(collection_id=collection_id or 0), number)
         return number
 
@@ -138,6 +138,14 @@ class Creation:
         """
         self._add_fields(target, name, before_field)
         if self.plan.request.restore_index:
+            self._index(target, name, before_field)
+
+    def _index(self, target: Target, name: str, before_field: int) -> None:
+        """Create indexes, but for those of fields to come; one that is refused keeps no rows away.
+
+        FinishCollections asks for it once more, and says so.
+        """
+        with suppress(MilvusRequestError):
             create_missing_indexes(self.database, target, name, without=_fields_to_come(target, before_field))
 
     def _add_fields(self, target: Target, name: str, before_field: int) -> None:

@@ -36,6 +36,11 @@ FULLY_LOADED = 100
 # In a collection that was loaded before the import, a 2.3 server shows the rows 12 to 15 s after it (measured).
 LATE_ROWS_SECONDS = 300
 
+_STAYS_HINT = (
+    "The collection that was to be replaced stays as it is. Restore beside it (`suffix`), where what Milvus refuses is"
+    " a warning, or with `load: false`."
+)
+
 
 @dataclass(frozen=True, slots=True)
 class FinishProgress:
@@ -144,15 +149,15 @@ class Finishing:
             # Before its index is built, a segment that is loaded answers from a makeshift index, less exactly.
             if not self.database.are_indexes_built(target.name.database, name) or not self._is_loaded(target, name):
                 return _Served(is_done=False)
+            needs_no_count = not self._has_rows or bool(target.loaded_partitions)
+            return _Served(is_done=needs_no_count or self._shows_all_rows(target, name, imported))
         except (IndexFailedError, LoadFailedError, MilvusRequestError) as err:
-            if target.replaces is not None:
-                raise
             # Milvus knows it by the name that it has until it is whole.
             said = err.message.replace(name, target.name.name)
+            if target.replaces is not None:
+                raise type(err)(said, hint=_STAYS_HINT) from err
             uncounted = f"{target.name} is restored, but not as it was, and no query has counted its rows: {said}"
             return _Served(is_done=True, warnings=(uncounted,))
-        needs_no_count = not self._has_rows or bool(target.loaded_partitions)
-        return _Served(is_done=needs_no_count or self._shows_all_rows(target, name, imported))
 
     def _wants_load(self, target: Target) -> bool:
         request = self.plan.request
