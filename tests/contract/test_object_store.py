@@ -293,6 +293,17 @@ def test_lists_no_folder_that_has_become_empty(subject: Subject) -> None:
     assert folders in ([], ["1"]) if subject.deviates("emptied folder") else folders == []
 
 
+@pytest.mark.parametrize("odd", ["\x01", "\r", "\x1f", "\uffff"])
+def test_deletes_what_no_xml_can_name_and_what_lies_beside_it(subject: Subject, odd: str) -> None:
+    keys = [f"odd/{odd}name", "odd/name"]
+    for key in keys:
+        subject.store.put(subject.source, key, b"x")
+
+    subject.store.delete(subject.source, keys)
+
+    assert [listed.key for listed in subject.store.list_objects(subject.source, "odd/")] == []
+
+
 def test_deletes_more_than_one_request_takes_and_keys_that_are_not_there(subject: Subject) -> None:
     for number in range(3):
         subject.store.put(subject.source, f"gone/{number}", b"")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, wait
@@ -180,6 +181,8 @@ _NO_SUCH_SETTING = frozenset(
     {"NoSuchBucketPolicy", "NoSuchPublicAccessBlockConfiguration", "ObjectLockConfigurationNotFoundError"}
 )
 
+# What is no Char of XML 1.0, and the carriage return, which a parser makes a line feed.
+_NOT_IN_XML = re.compile("[^\t\n\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _DELETE_AT_A_TIME = 1000  # DeleteObjects limit, S3 API reference
 
 _CONFLICT_ATTEMPTS = 5
@@ -407,8 +410,18 @@ class S3ObjectStore:
             return CopiedObject(item.key, _told(result, "ETag").strip('"'), _checksum(result))
 
     def delete(self, bucket: str, keys: Iterable[str]) -> None:
-        """Delete objects, 1,000 a request. Keys that are not there are no error."""
-        for some in batched(keys, _DELETE_AT_A_TIME, strict=False):
+        """Delete objects, 1,000 a request; one by one those with keys that XML cannot hold, or would not keep.
+
+        Keys that are not there are no error.
+        """
+        for together in batched(keys, _DELETE_AT_A_TIME, strict=False):
+            for key in together:
+                if _NOT_IN_XML.search(key):
+                    with _translated("delete", bucket, key):
+                        self.client.delete_object(Bucket=bucket, Key=key)
+            some = [key for key in together if not _NOT_IN_XML.search(key)]
+            if not some:
+                continue
             with _translated("delete", bucket, some[0]):
                 answer = self.client.delete_objects(
                     Bucket=bucket, Delete={"Objects": [{"Key": key} for key in some], "Quiet": True}
