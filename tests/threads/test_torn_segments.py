@@ -18,7 +18,7 @@ from tests.conformance.test_capture import Open
 from tests.restore.conftest import Deploy
 from tests.support.capturing import Backups
 from tests.support.golden_rows import GOLDEN
-from tests.support.milvus_server.versions import ALL, NEWER
+from tests.support.milvus_server.versions import ALL, NEWER, OLDER
 from tests.support.reference_shapes import meta_files
 from tests.support.restoring import BACKUPS, PREFIX, Json
 
@@ -69,6 +69,29 @@ def test_a_log_that_a_repeated_upload_left_fails_its_collection_by_name_and_no_o
     (failure,) = manifest.failures
     assert (str(failure.name), failure.error) == ("default.torn", SegmentTornError.__name__)
     assert f"{ROWS} row(s), and is not whole" in failure.message
+
+
+@pytest.mark.parametrize("version", OLDER)
+def test_delta_logs_that_a_listing_leaves_out_are_missed_where_live_rows_are_counted(
+    start: Start, backups: Open, version: str
+) -> None:
+    running = filled(start, version)
+    milvus = running.milvus
+    pairs = [{"key": "index_type", "value": "FLAT"}, {"key": "metric_type", "value": "L2"}]
+    milvus.must("CreateIndex", collection_name="torn", field_name="v", extra_params=pairs)
+    milvus.must("LoadCollection", collection_name="torn", replica_number=1)
+    milvus.delete("torn", [1, 2, 3])
+    milvus.flush("torn")
+    milvus.settle()
+    taken = backups(running)
+    assert [entry.live_row_count for entry in taken.take("whole", collections=["default.torn"]).collections] == [27]
+    deletes = milvus.keys(f"{milvus.root}/delta_log/")
+    assert deletes
+    for key in deletes:
+        taken.s3.delete_object(Bucket=running.server.bucket, Key=key)
+
+    with pytest.raises(SegmentTornError, match=r"counted 27 of 30 row\(s\), and there is no delete of any"):
+        taken.take("lacking", collections=["default.torn"])
 
 
 def test_a_nullable_field_without_any_log_is_missed_where_no_field_can_have_been_added(

@@ -4,7 +4,7 @@ from enum import StrEnum
 
 from milvus_vault.archive.manifest import CollectionDocument, CollectionFailure, Source
 from milvus_vault.model.base import Model
-from milvus_vault.model.collections import CollectionName, DatabaseDescription
+from milvus_vault.model.collections import CollectionName, DatabaseDescription, expires
 from milvus_vault.model.flushes import FlushAllPoint
 from milvus_vault.model.names import COLLECTIONS_PER_BATCH
 from milvus_vault.model.requests import BackupRequest
@@ -56,11 +56,21 @@ class Evidence(Model):
     """Keys in Milvus' bucket of delta logs of segments that were replaced."""
     is_settled: bool
     """Whether requests stamped before the moment are known to have arrived before the flush."""
+    undeleted_row_count: int | None = None
+    """How many rows the backup has where it has no delete of any; None where it has deletes."""
 
     @property
     def has_nothing_newer(self) -> bool:
         """Return whether all objects are too old to hold anything newer than the moment, which then holds."""
         return not (self.rows or self.uncounted or self.deletes or self.replaced)
+
+    def lacks_deletes(self, document: CollectionDocument) -> bool:
+        """Return whether rows are gone for Milvus, if nothing came after the moment, of which there is no delete.
+
+        Before 2.4 nothing but a listing tells which delta logs there are. Rows that expire go without any.
+        """
+        alive, rows = document.live_row_count, self.undeleted_row_count
+        return alive is not None and rows is not None and alive < rows and not expires(document.description.properties)
 
 
 class Verdict(StrEnum):

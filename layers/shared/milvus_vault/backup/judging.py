@@ -8,7 +8,8 @@ Of each collection with objects that may be newer than its moment:
 * no delete shortly before the moment lacks a row of the same timestamp, as half an upsert does, unless all requests
   that were on their way are known to have arrived before the flush.
 
-Before that, the segments that are read must have as many rows as Milvus says, or a listing has left logs out.
+Before that, the segments that are read must have as many rows as Milvus says, or a listing has left logs out. So it has
+where Milvus counted fewer live rows than there are, and there is no delete of any.
 
 A collection of which one of these does not hold is captured once more: its moment gets a second look, and then a later
 one takes its place. What is not proven in the last round is said in the backup, and by each restore of it; a collection
@@ -48,10 +49,14 @@ class Judge:
         except ObjectNotFoundError as err:
             # Garbage collection has taken the delta logs of a segment that was replaced.
             return _judged(snapshot, Verdict.COMPACTED, document, err.message)
-        if found.miscount:
-            return _judged(snapshot, Verdict.MISCOUNTED, document, found.miscount)
-        segments = tuple(_counted(segment, found, evidence) for segment in document.segments)
         is_quiet = not found.has_later_deletes and not any(found.later_rows.values())
+        miscount = found.miscount
+        if not miscount and is_quiet and evidence.lacks_deletes(document):
+            rows = evidence.undeleted_row_count
+            miscount = f"Milvus counted {document.live_row_count} of {rows} row(s), and there is no delete of any"
+        if miscount:
+            return _judged(snapshot, Verdict.MISCOUNTED, document, miscount)
+        segments = tuple(_counted(segment, found, evidence) for segment in document.segments)
         # A count that was made after the moment is one of the moment only where nothing was written in between.
         counted = document.live_row_count if is_quiet else None
         document = document.model_copy(update={"segments": segments, "live_row_count": counted})

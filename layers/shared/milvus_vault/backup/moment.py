@@ -99,6 +99,7 @@ def evidence_of(
     uncounted: frozenset[int] = frozenset(),
     since: datetime | None,
     is_settled: bool,
+    undeleted_row_count: int | None = None,
 ) -> Evidence:
     """Return what the proof of a collection's moment has to read.
 
@@ -109,6 +110,7 @@ def evidence_of(
         uncounted: Segments whose rows have to be counted.
         since: When the oldest objects that have to be read were written; None: all are read.
         is_settled: Whether all requests stamped before the moment are known to have arrived before the flush.
+        undeleted_row_count: How many rows there are, where there is no delete of any.
     """
     rows: dict[int, list[str]] = {}
     to_read = set(uncounted)
@@ -131,6 +133,7 @@ def evidence_of(
         deletes=tuple(deletes),
         replaced=tuple(listed.key for listed in replaced if _is_recent(listed, since)),
         is_settled=is_settled,
+        undeleted_row_count=undeleted_row_count,
     )
 
 

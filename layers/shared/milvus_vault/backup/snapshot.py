@@ -116,7 +116,12 @@ class SnapshotBatch:
         folders = self.layout.collection_folders(document.description.collection_id)
         write_target(self.run, self.attempt, CopyTarget(index=index, name=str(name), folders=folders), items)
         evidence = self._evidence(captured, stored) if at.moment else None
-        is_proven = evidence is not None and evidence.has_nothing_newer and not captured.is_second_look
+        is_proven = (
+            evidence is not None
+            and evidence.has_nothing_newer
+            and not captured.is_second_look
+            and not evidence.lacks_deletes(document)
+        )
         # Last: it is what says that the collection is done.
         snapshot = Snapshot(
             round=self.round,
@@ -139,6 +144,7 @@ class SnapshotBatch:
             uncounted=captured.objects.uncounted,
             since=self.plan.recent_since,
             is_settled=captured.is_settled,
+            undeleted_row_count=captured.objects.undeleted_row_count,
         )
 
     def _record_failure(self, index: int, error: VaultError) -> None:

@@ -1,5 +1,6 @@
 """What Milvus tells of a collection, and what it needs to make one."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -133,6 +134,11 @@ class LoadState(StrEnum):
     def is_wanted(self) -> bool:
         """Return whether somebody has asked for it to be in memory: a restore then loads it."""
         return self is not LoadState.NOT_LOADED
+
+
+def expires(properties: Iterable[KeyValue]) -> bool:
+    """Return whether a collection with these properties has a time to live, after which rows are gone."""
+    return any(item.key == "collection.ttl.seconds" and item.value != "0" for item in properties)
 
 
 class CollectionDescription(Model):

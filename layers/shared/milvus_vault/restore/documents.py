@@ -17,7 +17,14 @@ from typing import Any
 from pydantic import Field, field_serializer
 
 from milvus_vault.model.base import Model
-from milvus_vault.model.collections import CollectionLayout, CollectionName, IndexDescription, KeyValue, LoadState
+from milvus_vault.model.collections import (
+    CollectionLayout,
+    CollectionName,
+    IndexDescription,
+    KeyValue,
+    LoadState,
+    expires,
+)
 from milvus_vault.model.names import attempt_of
 from milvus_vault.model.requests import RestoreRequest
 from milvus_vault.model.times import Time
@@ -92,7 +99,7 @@ class Target(Model):
     @property
     def has_time_to_live(self) -> bool:
         """Return whether rows expire, so that fewer may be found than were restored."""
-        return any(item.key == "collection.ttl.seconds" and item.value != "0" for item in self.layout.properties)
+        return expires(self.layout.properties)
 
     @property
     def row_count(self) -> int:
