@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from milvus_vault.adapters.milvus_schema import schema_to_proto
 from milvus_vault.archive.check import check_objects, raise_if_damaged
 from milvus_vault.archive.reader import (
     Archive,
@@ -376,7 +377,9 @@ def test_an_old_default_value_is_taken_if_it_is_whole() -> None:
 
 def test_structs_and_encrypted_databases_are_told() -> None:
     def add(meta: dict[str, Any]) -> None:
-        pages = {"fieldID": 103, "name": "pages", "fields": [{"fieldID": 104, "name": "text", "data_type": 22}]}
+        pages: dict[str, Any] = {"fieldID": 103, "name": "pages", "nullable": True}
+        pages["type_params"] = [{"key": "mmap.enabled", "value": "true"}]
+        pages["fields"] = [{"fieldID": 104, "name": "text", "data_type": 22}]
         meta["collection_backups"][0]["schema"]["struct_array_fields"] = [pages]
         meta["database_backups"][1]["ezk"] = "key"
 
@@ -387,6 +390,8 @@ def test_structs_and_encrypted_databases_are_told() -> None:
 
     (struct,) = by_name(archive)["books.tenants"].layout.collection_schema.struct_array_fields
     assert (struct.name, [field.name for field in struct.fields]) == ("pages", ["text"])
+    made = schema_to_proto(by_name(archive)["books.tenants"].layout.collection_schema).struct_array_fields[0]
+    assert (made.nullable, [(item.key, item.value) for item in made.type_params]) == (True, [("mmap.enabled", "true")])
     assert len(archive.warnings) == 1
     assert archive.warnings[0].startswith("database books is encrypted")
 

@@ -52,6 +52,8 @@ def schema_from_proto(schema: Message) -> CollectionSchema:
                 name=struct.name,
                 description=struct.description,
                 fields=tuple(_field_from_proto(field) for field in struct.fields),
+                type_params=key_values(struct.type_params),
+                nullable=struct.nullable,
             )
             for struct in schema.struct_array_fields
         ),
@@ -91,7 +93,11 @@ def schema_to_proto(schema: CollectionSchema) -> Message:
         _add_field(message.fields, field)
     for struct in schema.struct_array_fields:
         added = message.struct_array_fields.add(
-            fieldID=struct.field_id, name=struct.name, description=struct.description
+            fieldID=struct.field_id,
+            name=struct.name,
+            description=struct.description,
+            type_params=pairs(struct.type_params),
+            nullable=struct.nullable,
         )
         for field in struct.fields:
             _add_field(added.fields, field)

@@ -133,6 +133,9 @@ class StructArrayMessage(_Message):
     name: str
     description: str = ""
     fields: list[FieldMessage] = []
+    type_params: list[KeyValueMessage] = []
+    nullable: bool = False
+    """These two milvus-backup 0.5 has not yet."""
 
 
 class SchemaMessage(_Message):

@@ -137,6 +137,8 @@ def _schema(schema: SchemaMessage, name: str) -> CollectionSchema:
                 name=struct.name,
                 description=struct.description,
                 fields=_fields(struct.fields),
+                type_params=_key_values(struct.type_params),
+                nullable=struct.nullable,
             )
             for struct in schema.struct_array_fields
         ),

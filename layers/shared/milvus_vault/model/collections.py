@@ -87,6 +87,8 @@ class StructArraySchema(Model):
     name: str
     description: str = ""
     fields: tuple[FieldSchema, ...]
+    type_params: tuple[KeyValue, ...] = ()
+    nullable: bool = False
 
 
 class CollectionSchema(Model):
