@@ -8,8 +8,11 @@ import pytest
 from milvus_vault.api.backups import post_backup
 from milvus_vault.api.endpoints import Caller
 from milvus_vault.api.services import Services
+from milvus_vault.archive.layout import BackupLayout
+from milvus_vault.archive.manifest import CollectionFailure
 from milvus_vault.catalogue import Catalogue
 from milvus_vault.errors import (
+    BackupExistsError,
     CollectionNotFoundError,
     DatabaseNotFoundError,
     EmptySelectionError,
@@ -17,11 +20,12 @@ from milvus_vault.errors import (
     ServiceUnavailableError,
     VaultError,
 )
+from milvus_vault.model.collections import CollectionName
 from milvus_vault.model.messages import InspectMilvusRequest
 from milvus_vault.model.requests import BackupRequest
 from tests.support.fake_machines import FakeMachines, machines
 from tests.support.memory_store import InMemoryObjectStore
-from tests.unit.archive.samples import BUCKET, PREFIX
+from tests.unit.archive.samples import BUCKET, PREFIX, sample_contents, write_backup
 
 NOW = datetime(2026, 11, 28, tzinfo=UTC)
 
@@ -74,3 +78,30 @@ def test_nothing_is_asked_of_milvus_where_everything_is_wanted_or_the_run_was_st
     for _ in range(2):
         post_backup(deployment, BackupRequest(collections=("default.a",)), Caller(idempotency_key="k"))
     assert len(milvus.asked) == 1
+
+
+@pytest.mark.parametrize(
+    ("lost", "said"),
+    [
+        (0, "backup 'nightly' exists already"),
+        (2, "without db.lost_0, db.lost_1, which could not be backed up"),
+        (5, "without db.lost_0, db.lost_1, db.lost_2 and 2 more, which could not be backed up"),
+    ],
+)
+def test_a_name_that_is_taken_is_refused_and_told_what_a_partial_backup_lacks(lost: int, said: str) -> None:
+    states, milvus = FakeMachines(), Milvus()
+    found, layout = services(states, milvus), BackupLayout(PREFIX, "nightly")
+    failures = tuple(
+        CollectionFailure(
+            name=CollectionName(database="db", name=f"lost_{number}"), error="SegmentTornError", message="x"
+        )
+        for number in range(lost)
+    )
+    write_backup(found.store, layout, sample_contents(layout), failures=failures)
+
+    with pytest.raises(BackupExistsError) as caught:
+        post_backup(found, BackupRequest(backup_name="nightly"), Caller())
+
+    assert caught.value.message.endswith(said)
+    assert ("what is published stays as it is" in caught.value.hint) is bool(lost)
+    assert states.found == {}

@@ -1,5 +1,6 @@
 """Backups: make, list, read, verify, hold, delete."""
 
+from contextlib import suppress
 from typing import Annotated
 from urllib.parse import unquote
 
@@ -38,6 +39,7 @@ NameInPath = Annotated[BackupName, BeforeValidator(unquote)]
 routes = Routes("backups")
 
 
+_NAMED = 3  # collections in a message
 _NOTHING_SELECTED = (CollectionNotFoundError, DatabaseNotFoundError, EmptySelectionError)
 
 
@@ -51,10 +53,7 @@ def post_backup(services: Services, body: BackupRequest, caller: Caller) -> Star
     started = find_started(services.machines, "backup", body, caller.idempotency_key)
     if started is None:
         if body.backup_name and backup_exists(services, body.backup_name):
-            msg = f"backup '{body.backup_name}' exists already"
-            raise BackupExistsError(
-                msg, hint="Choose another `backup_name`, or leave it out and get one of date and time."
-            )
+            raise _exists_already(services, body.backup_name)
         _check_selection(services, body)
         started = start(services.machines, "backup", body, caller.idempotency_key)
     return Started(
@@ -63,6 +62,21 @@ def post_backup(services: Services, body: BackupRequest, caller: Caller) -> Star
         execution_arn=started.execution_arn,
         backup_name=body.backup_name or default_name(started.started_at, started.execution_arn),
     )
+
+
+def _exists_already(services: Services, name: str) -> BackupExistsError:
+    """Return the error for a name that is taken; a partial backup is not filled up, since a backup is one moment."""
+    msg = f"backup '{name}' exists already"
+    with suppress(VaultError):
+        lacking = [f"{one.database}.{one.name}" for one in services.catalogue.get(name).failures]
+        if lacking:
+            more = f" and {len(lacking) - _NAMED} more" if len(lacking) > _NAMED else ""
+            msg += f", without {', '.join(lacking[:_NAMED])}{more}, which could not be backed up"
+            hint = (
+                "Back those up under another `backup_name`, or delete this one first: what is published stays as it is."
+            )
+            return BackupExistsError(msg, hint=hint)
+    return BackupExistsError(msg, hint="Choose another `backup_name`, or leave it out and get one of date and time.")
 
 
 def _check_selection(services: Services, request: BackupRequest) -> None:
