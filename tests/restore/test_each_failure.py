@@ -78,10 +78,11 @@ def test_a_server_that_ends_of_an_import_is_told_of_with_what_it_imported(
     (segment,) = restoring.manifest(name)["collections"]
     assert segment["segment_count"] == 1
     with pytest.raises(
-        MilvusUnavailableError, match=r"It was importing default\.deadly, partition _default, segment\(s\) \d+\n"
+        MilvusUnavailableError,
+        match=r"It was importing default\.deadly, partition _default, segment\(s\) \d+ below s3://\S+/insert_log/\d+/\n",
     ) as caught:
         restoring.restore({"backup_name": name, "suffix": "_again", "allow_version": True})
-    assert f"verify backup {name}" in caught.value.hint
+    assert "not whether the content is sound" in caught.value.hint
     assert "restore the other collections" in caught.value.hint
 
 

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import islice
 
+from milvus_vault.archive.layout import BackupLayout
 from milvus_vault.errors import MilvusUnavailableError
 from milvus_vault.restore.documents import ImportJob, ImportSource, RestorePlan, Target, target_name
 from milvus_vault.restore.journal import Journal
@@ -20,7 +21,7 @@ def naming_imports(run: Workspace, plan: RestorePlan) -> Iterator[None]:
     try:
         yield
     except MilvusUnavailableError as err:
-        under_way = list(_jobs_under_way(run))
+        under_way = list(_jobs_under_way(run, BackupLayout(run.prefix, plan.request.backup_name)))
         if not under_way:
             raise
         more = len(under_way) - _NAMED_JOBS
@@ -32,13 +33,13 @@ def naming_imports(run: Workspace, plan: RestorePlan) -> Iterator[None]:
 def _hint(plan: RestorePlan, otherwise: str) -> str:
     removed = " What was staged of it is removed before Milvus starts again." if plan.is_staged else ""
     return (
-        "If Milvus ended, an object of these segments may be damaged: verify backup"
-        f" {plan.request.backup_name}, and restore the other collections without it.{removed}"
-        f" Else: {otherwise}"
+        "If Milvus ended, an object of these segments may be damaged. To verify the backup tells whether sizes and"
+        " ETags are those that were recorded, not whether the content is sound: compare these objects with a copy or an"
+        f" older version of them, and restore the other collections (`collections`).{removed} Else: {otherwise}"
     )
 
 
-def _jobs_under_way(run: Workspace) -> Iterator[str]:
+def _jobs_under_way(run: Workspace, layout: BackupLayout) -> Iterator[str]:
     """Yield the jobs that were started and of which nobody has seen the end, in words."""
     journal = Journal(run)
     for index, entry in sorted(journal.read().items()):
@@ -46,11 +47,12 @@ def _jobs_under_way(run: Workspace) -> Iterator[str]:
             continue
         target = run.read(target_name(index), Target)
         done = jobs_done(journal, index, entry)
-        for step, sources in (("jobs", target.imports), ("deletes", target.deletes)):
+        folders = layout.collection_folders(target.collection_id)
+        for step, sources, folder in zip(("jobs", "deletes"), (target.imports, target.deletes), folders, strict=True):
             jobs = submitted(journal, index, entry, step).jobs
             for job, segments in zip(jobs, _segments(jobs, sources), strict=True):
                 if job.job_id not in done:
-                    yield f"{target.source}, partition {job.partition or '(all)'}{_in_words(segments)}"
+                    yield f"{target.source}, partition {job.partition or '(all)'}{_in_words(segments, f's3://{run.bucket}/{folder}')}"
 
 
 def _segments(jobs: tuple[ImportJob, ...], sources: tuple[ImportSource, ...]) -> Iterator[list[int]]:
@@ -60,9 +62,9 @@ def _segments(jobs: tuple[ImportJob, ...], sources: tuple[ImportSource, ...]) ->
         yield [number for pair in islice(pairs, job.pair_count) for number in pair.segments]
 
 
-def _in_words(segments: list[int]) -> str:
+def _in_words(segments: list[int], folder: str) -> str:
     if not segments:
         return ""
     more = len(segments) - _NAMED_SEGMENTS
     named = ", ".join(map(str, segments[:_NAMED_SEGMENTS])) + (f" and {more} more" if more > 0 else "")
-    return f", segment(s) {named}"
+    return f", segment(s) {named} below {folder}"
