@@ -11,6 +11,8 @@ import pytest
 from local.stack import Deployment, LocalStack
 from milvus_vault.adapters.executions import StepFunctionsExecutions
 from milvus_vault.adapters.s3 import S3ObjectStore
+from milvus_vault.archive.sealing import seal
+from milvus_vault.archive.tombstones import Tombstone, tombstone_key
 from milvus_vault.catalogue import Catalogue
 from milvus_vault.model.resources import Hold
 from milvus_vault.retention.sweep import Sweep
@@ -184,7 +186,8 @@ def test_a_deletion_that_was_killed_is_completed_by_the_next_prune(
     # What DeleteBackup leaves behind when it dies among the objects.
     kill(deployment, "Prune", "before DeleteBackup", {"backup_names": ["cut_short"]})
     bucket, prefix = deployment.outputs["BackupBucketName"], deployment.outputs["BackupPrefix"]
-    store.put(bucket, f"{prefix}/.catalogue/deleting/cut_short.json", b"{}")
+    tombstone = Tombstone(backup_name="cut_short", execution_arn="killed", since=datetime.now(UTC), is_decided=True)
+    store.put(bucket, tombstone_key(prefix, "cut_short"), seal(tombstone))
     some = [key for key in keys(deployment, "cut_short") if "/binlogs/" in key][::2]
     store.delete(bucket, [f"{prefix}/cut_short/meta/backup_meta.json", *some])
     assert "cut_short" not in names(catalogue)
