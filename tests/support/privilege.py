@@ -115,6 +115,7 @@ _ON_OBJECT = {
     "CopyObject": "s3:PutObject",
     "CreateMultipartUpload": "s3:PutObject",
     "GetObject": "s3:GetObject",
+    "DeleteObject": "s3:DeleteObject",
     "HeadObject": "s3:GetObject",
     "PutObject": "s3:PutObject",
     "UploadPartCopy": "s3:PutObject",
