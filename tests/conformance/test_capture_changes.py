@@ -237,6 +237,26 @@ def test_a_storage_version_that_is_not_known_is_refused_by_name(
     assert (unfit.message, unfit.hint) == (caught.value.message, caught.value.hint)
 
 
+@pytest.mark.parametrize("is_by_flush", [False, True], ids=["present", "flushed"])
+@pytest.mark.parametrize("kind", ["insert_log", "delta_log"])
+def test_a_log_whose_name_says_nothing_is_refused_whichever_way_a_collection_is_listed(
+    start: Start, backups: Open, kind: str, is_by_flush: bool
+) -> None:
+    running = start("2.6.19")
+    _insert(running.milvus)
+    taken = backups(running)
+    described = taken.database.describe_collection("default", NAME)
+    point = taken.database.flush("default", NAME, timeout_seconds=30)
+    segment = taken.database.list_segments("default", NAME)[0]
+    # Deletes concern rows of other segments, too.
+    number = segment.segment_id if kind == "insert_log" else 7
+    folder = f"{running.milvus.root}/{kind}/{described.collection_id}/{segment.partition_id}/{number}"
+    taken.s3.put_object(Bucket=running.server.bucket, Key=f"{folder}/x.parquet", Body=b"of another format")
+    there = (taken.database, taken.store, taken.storage, described)
+    with pytest.raises(VersionUnsupportedError, match=f"{number}/x.parquet is not named as Milvus"):
+        capture_flushed(*there, point) if is_by_flush else capture_objects(*there)
+
+
 @pytest.mark.parametrize("version", ALL)
 def test_a_replaced_segment_that_garbage_collection_has_taken_in_part_is_gone_and_not_torn(
     start: Start, backups: Open, version: str, monkeypatch: pytest.MonkeyPatch

@@ -11,7 +11,7 @@ segments that keep their IDs. So all segments are listed anew.
 
 import time
 from collections import Counter, defaultdict
-from collections.abc import Container, Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
@@ -137,7 +137,7 @@ def capture_objects(
     whole: dict[int, SegmentObjects] = {}
     torn: dict[int, SegmentObjects] = {}
     told_of: dict[int, SegmentLogs] = {}
-    deletes: dict[str, ListedObject] = {}
+    deletes: dict[LogKey, ListedObject] = {}
     segments = _list_segments(database, name)
     has_lost = not segments
     for _ in range(PASSES):
@@ -161,14 +161,11 @@ def capture_objects(
         if whole.keys() == segments.keys() and not has_folded:
             if has_lost:
                 # A segment whose rows are all deleted goes without another in its place, and is in no list then.
-                folder = storage.delta_logs(collection_id)
-                deletes |= {listed.key: listed for listed in store.list_objects(storage.bucket, folder)}
+                deletes |= dict(_logs(store, storage, collection_id, below=()))
             return CollectionObjects(
                 segments=tuple(_on_channel(segments[number], told_of.get(number)) for number in sorted(whole)),
                 objects=tuple(o for number in sorted(whole) for o in whole[number].all()),
-                replaced_deletes=tuple(
-                    _replaced(store, storage, collection_id, _written_since(deletes.values(), since), whole)
-                ),
+                replaced_deletes=tuple(_replaced(store, storage, collection_id, _written_since(deletes, since), whole)),
             )
         time.sleep(PAUSE_SECONDS)
     for number, objects in torn.items():
@@ -203,7 +200,7 @@ def capture_flushed(
     flushed = frozenset(point.segment_ids)
     listed_now = _list_segments(database, name)
     told = database.describe_segments(name.database, collection_id, sorted(flushed | arrived))
-    found = _list_all(store, storage, collection_id)
+    found = _list_all(store, storage, collection_id, flushed | arrived | listed_now.keys())
     segments: list[Segment] = []
     objects: list[ListedObject] = []
     for number in sorted((flushed | arrived) & found.keys()):
@@ -271,16 +268,13 @@ def _last_written(objects: Iterable[ListedObject], segments: Container[int]) -> 
     return max((at for at in written if at), default=None)
 
 
-def _list_all(store: ObjectStore, storage: MilvusStorage, collection_id: int) -> dict[int, _Found]:
+def _list_all(
+    store: ObjectStore, storage: MilvusStorage, collection_id: int, wanted: Container[int]
+) -> dict[int, _Found]:
     """Return all segments of which there are objects."""
     found: dict[int, _Found] = {}
-    for folder in (storage.delta_logs(collection_id), storage.insert_logs(collection_id)):
-        for listed in store.list_objects(storage.bucket, folder):
-            key = parse_log_key(listed.key)
-            if key is None:
-                _refuse_unknown(storage, folder, listed)
-            else:
-                found.setdefault(key.segment_id, _Found(key.partition_id, SegmentObjects())).objects.add(key, listed)
+    for key, listed in _logs(store, storage, collection_id, wanted):
+        found.setdefault(key.segment_id, _Found(key.partition_id, SegmentObjects())).objects.add(key, listed)
     return found
 
 
@@ -317,7 +311,7 @@ def _list(
     storage: MilvusStorage,
     collection_id: int,
     segments: Iterable[Segment],
-    deletes: dict[str, ListedObject],
+    deletes: dict[LogKey, ListedObject],
     *,
     at_once: bool,
 ) -> dict[int, SegmentObjects]:
@@ -330,27 +324,51 @@ def _list(
     if not homes:
         return found
     below = [""] if at_once else [f"{partition}/{segment}/" for segment, partition in homes.items()]
-    for folder, names in ((storage.delta_logs(collection_id), [""]), (storage.insert_logs(collection_id), below)):
-        for listed in _below(store, storage.bucket, folder, names):
-            key = parse_log_key(listed.key)
-            if key is None:
-                _refuse_unknown(storage, folder, listed, homes)
-            elif key.segment_id in homes:
-                found[key.segment_id].add(key, listed)
-            if key is not None and key.kind == DELTA_LOG:
-                deletes[listed.key] = listed
+    for key, listed in _logs(store, storage, collection_id, homes, below):
+        if key.segment_id in homes:
+            found[key.segment_id].add(key, listed)
+        if key.kind == DELTA_LOG:
+            deletes[key] = listed
     return found
 
 
-def _written_since(listed: Iterable[ListedObject], since: datetime | None) -> Iterator[ListedObject]:
-    return (o for o in listed if since is None or o.modified_at is None or o.modified_at >= since)
+def _logs(
+    store: ObjectStore,
+    storage: MilvusStorage,
+    collection_id: int,
+    wanted: Container[int] = (),
+    below: Iterable[str] = ("",),
+) -> Iterator[tuple[LogKey, ListedObject]]:
+    """Yield all delta logs of a collection, which are few, and its insert logs below some folders.
+
+    Raises `VersionUnsupportedError` for a delta log whose name says nothing, and for such an insert log of a wanted
+    segment: left out, deletes or rows would be lost.
+    """
+    deletes, inserts = storage.delta_logs(collection_id), storage.insert_logs(collection_id)
+    for folder, names in ((deletes, ("",)), (inserts, below)):
+        for listed in _below(store, storage.bucket, folder, names):
+            if key := parse_log_key(listed.key):
+                yield key, listed
+            if key or listed.key.endswith("/"):
+                # The marker of a folder, as consoles make them.
+                continue
+            segment = listed.key.removeprefix(folder).split("/")[1:2]
+            if folder == deletes or (segment and segment[0].isdigit() and int(segment[0]) in wanted):
+                msg = f"s3://{storage.bucket}/{listed.key} is not named as Milvus 2.2 to 2.6 name their logs"
+                raise VersionUnsupportedError(msg, hint=NEWER_STORAGE_HINT)
+
+
+def _written_since(
+    logs: Mapping[LogKey, ListedObject], since: datetime | None
+) -> Iterator[tuple[LogKey, ListedObject]]:
+    return ((k, o) for k, o in logs.items() if since is None or o.modified_at is None or o.modified_at >= since)
 
 
 def _replaced(
     store: ObjectStore,
     storage: MilvusStorage,
     collection_id: int,
-    others: Iterable[ListedObject],
+    others: Iterable[tuple[LogKey, ListedObject]],
     captured: Container[int],
 ) -> Iterator[ListedObject]:
     """Yield the delta logs of segments with rows that are not captured: a compaction or a drop has replaced them.
@@ -358,9 +376,8 @@ def _replaced(
     Those of L0 segments, which have no rows, were only moved into other delta logs.
     """
     has_rows: dict[int, bool] = {}
-    for listed in others:
-        key = parse_log_key(listed.key)
-        if key is None or key.segment_id in captured:
+    for key, listed in others:
+        if key.segment_id in captured:
             continue
         if key.segment_id not in has_rows:
             folder = f"{storage.insert_logs(collection_id)}{key.partition_id}/{key.segment_id}/"
@@ -369,19 +386,6 @@ def _replaced(
             yield listed
 
 
-def _refuse_unknown(
-    storage: MilvusStorage, folder: str, listed: ListedObject, wanted: Container[int] | None = None
-) -> None:
-    """Raise for an object of a segment whose name says nothing: left out, its rows or its deletes would be lost.
-
-    `wanted` are the segments that count; None: all of them do.
-    """
-    segment = listed.key[len(folder) :].split("/")[1:2]
-    if segment and segment[0].isdigit() and (wanted is None or int(segment[0]) in wanted):
-        msg = f"s3://{storage.bucket}/{listed.key} is not named as Milvus 2.2 to 2.6 name their logs"
-        raise VersionUnsupportedError(msg, hint=NEWER_STORAGE_HINT)
-
-
-def _below(store: ObjectStore, bucket: str, folder: str, names: list[str]) -> Iterator[ListedObject]:
+def _below(store: ObjectStore, bucket: str, folder: str, names: Iterable[str]) -> Iterator[ListedObject]:
     for name in names:
         yield from store.list_objects(bucket, folder + name)
