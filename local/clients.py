@@ -13,7 +13,7 @@ REGION = "us-east-1"
 
 @functools.cache
 def create(service: str, endpoint_url: str, *, access_key: str, secret_key: str) -> Any:
-    """Return the client of the service at the endpoint, the same one each time: making one takes 50 ms.
+    """Return the client of the service at the endpoint, the same one each time: making one takes 0.2 s.
 
     Files and variables for profiles, endpoints and proxies are not read: a mistake in a test must not reach
     a real account, nor fail for want of a profile.

@@ -200,3 +200,27 @@ def test_a_collection_stays_where_the_one_that_is_to_replace_it_cannot_be_loaded
     assert (report["status"], told["error"]) == ("failed", "LoadFailedError")
     assert "default.books_stays cannot be loaded" in told["message"]
     assert filled.restoring.server.core.catalog.collection("default", "books_stays").collection_id == before
+
+
+@pytest.mark.feature(Feature.MISSING_ROWS)
+@pytest.mark.parametrize("version", ["2.3.5", "2.6.19"])
+def test_one_index_that_is_refused_costs_neither_the_others_nor_load_and_count(deploy: Deploy, version: str) -> None:
+    restoring, name = deploy(version), f"one_index_{version.replace('.', '_')}"
+    milvus, server = restoring.milvus, restoring.server
+    milvus.make("indexed", *base_fields())
+    milvus.insert("indexed", range(ROWS))
+    for field, index, kind in (("v", "by_v", "FLAT"), ("id", "by_id", "STL_SORT")):
+        pairs = [{"key": "index_type", "value": kind}] + [{"key": "metric_type", "value": "L2"}] * (field == "v")
+        milvus.must("CreateIndex", collection_name="indexed", field_name=field, index_name=index, extra_params=pairs)
+    milvus.must("LoadCollection", collection_name="indexed", replica_number=1)
+    restoring.back_up(name)
+    server.core.faults.refused_index = "by_id"
+
+    report = restoring.restore({"backup_name": name, "suffix": "_again", "allow_version": True})
+
+    (told,) = report["collections"]
+    (warning,) = told["warnings"]
+    assert warning.startswith("default.indexed_again is restored without an index: ")
+    assert "by_id" in warning
+    again = server.core.catalog.collection("default", "indexed_again")
+    assert (set(again.indexes), again.load is not None, told["row_count"]) == ({"by_v"}, True, ROWS)

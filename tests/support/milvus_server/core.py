@@ -58,6 +58,8 @@ class Faults:
     """Only these calls are; empty: all."""
     refused_names: frozenset[str] = frozenset()
     """These calls are refused, whatever they ask for."""
+    refused_index: str = ""
+    """The index of this name is refused."""
     lost_answers: int = 0
     """So many calls are done, and then answered with UNAVAILABLE: the client cannot know."""
     dies_of_damage: bool = False

@@ -2,7 +2,8 @@
 
 import base64
 from collections.abc import Callable, Iterable
-from typing import Any
+from contextlib import AbstractContextManager
+from typing import Any, override
 
 import grpc
 from pymilvus.grpc_gen import common_pb2, milvus_pb2, rg_pb2
@@ -121,17 +122,30 @@ class Servicer:
             context.abort(grpc.StatusCode.UNIMPLEMENTED, f"unknown method {name} for service {_SERVICE}")
         user, password, database = _credentials(context.invocation_metadata())
         try:
-            call = service.caller(name, user, password, database, named_in(name, request))
-            return service.answer(name, call, request)
+            with _MistakesNoted(service.core.agenda.failures):
+                call = service.caller(name, user, password, database, named_in(name, request))
+                return service.answer(name, call, request)
         except DeniedError as err:
             code = grpc.StatusCode.PERMISSION_DENIED if err.is_known else grpc.StatusCode.UNAUTHENTICATED
             context.abort(code, str(err))
         except UnavailableError:
             context.abort(grpc.StatusCode.UNAVAILABLE, "connection error: desc = transport is closing")
-        except Exception as err:  # a mistake of this server, of any kind: hidden from nobody, since it is raised again
-            # gRPC answers UNKNOWN, which a retry may get over. Noted, it fails the test when the server stops.
-            service.core.agenda.failures.append(err)
-            raise
+
+
+class _MistakesNoted(AbstractContextManager[None]):
+    """Writes down mistakes of this server, which fail the test when it stops.
+
+    gRPC answers UNKNOWN to what is raised, and a client's retry may get over that.
+    """
+
+    def __init__(self, failures: list[BaseException]) -> None:
+        """Write them into this list."""
+        self._failures = failures
+
+    @override
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if error is not None and not isinstance(error, (DeniedError, UnavailableError)):
+            self._failures.append(error)
 
 
 def _credentials(metadata: Iterable[tuple[str, str]]) -> tuple[str, str, str]:

@@ -125,6 +125,16 @@ def as_sealed(document: object) -> bytes:
     return body + b"\n" + json.dumps({"sha256": digest("", body).sha256}).encode()
 
 
+def entries(store: InMemoryObjectStore) -> list[str]:
+    """Return the keys of the odd one's entries in the catalogue: one, if it has not been repaired away."""
+    return [key for key in store.buckets[BUCKET] if key.startswith(KEYS.entries) and "odd" in key]
+
+
+def forget_entry(store: InMemoryObjectStore) -> None:
+    """Remove the entry, so that the catalogue reads the backup itself."""
+    store.delete(BUCKET, entries(store))
+
+
 def write_manifest(store: InMemoryObjectStore, document: object) -> None:
     """Write a manifest, and the marker that fits it, or one that does but for what cannot be said."""
     body = json.dumps(document).encode()
@@ -146,7 +156,7 @@ def test_whatever_a_manifest_says_concerns_no_other_backup(data: st.DataObject) 
     path, value = drawn(data, document)
     write_manifest(store, changed(document, path, value))
     assert_that_the_others_are_as_ever(store)
-    store.delete(BUCKET, [key for key in store.buckets[BUCKET] if key.startswith(KEYS.entries) and "odd" in key])
+    forget_entry(store)
     assert_that_the_others_are_as_ever(store)
 
 
@@ -162,7 +172,7 @@ def test_whatever_a_marker_says_concerns_no_other_backup(data: st.DataObject) ->
         marker = json.loads(store.get(BUCKET, ODD.marker))
     path, value = drawn(data, marker)
     store.put(BUCKET, ODD.marker, json.dumps(changed(marker, path, value)).encode())
-    store.delete(BUCKET, [key for key in store.buckets[BUCKET] if key.startswith(KEYS.entries) and "odd" in key])
+    forget_entry(store)
     assert_that_the_others_are_as_ever(store)
 
 
@@ -170,7 +180,7 @@ def test_whatever_a_marker_says_concerns_no_other_backup(data: st.DataObject) ->
 @given(st.data())
 def test_whatever_the_catalogue_keeps_of_a_backup_concerns_no_other(data: st.DataObject) -> None:
     store = world()
-    entry = next(key for key in store.buckets[BUCKET] if key.startswith(KEYS.entries) and "odd" in key)
+    (entry,) = entries(store)
     documents = {key: json.loads(model.model_dump_json()) for key, model in SEALED.items()}
     documents[entry] = json.loads(store.get(BUCKET, entry).splitlines()[0])
     key = data.draw(st.sampled_from(sorted(documents)))
@@ -199,7 +209,7 @@ def test_whatever_the_catalogue_keeps_of_a_backup_concerns_no_other(data: st.Dat
 def test_a_sealed_manifest_with_a_value_that_none_has_is_damage(change: dict[str, object]) -> None:
     store = world()
     write_backup(store, ODD, sample_contents(ODD), failures=(), **change)
-    store.delete(BUCKET, [key for key in store.buckets[BUCKET] if key.startswith(KEYS.entries) and "odd" in key])
+    forget_entry(store)
     assert next(iter(change)) in shown(store)[ODD.name]
     assert reasons(store)[ODD.name].startswith("kept: ")
     assert_that_the_others_are_as_ever(store)
@@ -211,7 +221,7 @@ def test_rows_that_add_up_to_more_than_there_can_be_are_damage() -> None:
     for entry in document["collections"]:
         entry["row_count"] = 2**63 - 1
     write_manifest(store, document)
-    store.delete(BUCKET, [key for key in store.buckets[BUCKET] if key.startswith(KEYS.entries) and "odd" in key])
+    forget_entry(store)
     assert "row_count" in shown(store)[ODD.name]
     assert_that_the_others_are_as_ever(store)
 

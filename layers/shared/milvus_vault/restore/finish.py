@@ -141,23 +141,34 @@ class Finishing:
         What Milvus refuses can be done later, by hand, and is a warning: it costs no rows that are in. What a restore
         is to replace is still served, and stays: then the refusal is raised.
         """
+        refused: tuple[str, ...] = ()
         try:
-            if self.plan.request.restore_index:
-                create_missing_indexes(self.database, target, name)
+            refused = self._refused_indexes(target, name)
             if not self._wants_load(target):
-                return _Served(is_done=True)
+                return _Served(is_done=True, warnings=refused)
             # Before its index is built, a segment that is loaded answers from a makeshift index, less exactly.
             if not self.database.are_indexes_built(target.name.database, name) or not self._is_loaded(target, name):
                 return _Served(is_done=False)
             needs_no_count = not self._has_rows or bool(target.loaded_partitions)
-            return _Served(is_done=needs_no_count or self._shows_all_rows(target, name, imported))
+            return _Served(needs_no_count or self._shows_all_rows(target, name, imported), refused)
         except (IndexFailedError, LoadFailedError, MilvusRequestError) as err:
             # Milvus knows it by the name that it has until it is whole.
             said = err.message.replace(name, target.name.name)
             if target.replaces is not None:
                 raise type(err)(said, hint=_STAYS_HINT) from err
             uncounted = f"{target.name} is restored, but not as it was, and no query has counted its rows: {said}"
-            return _Served(is_done=True, warnings=(uncounted,))
+            return _Served(is_done=True, warnings=(*refused, uncounted))
+
+    def _refused_indexes(self, target: Target, name: str) -> tuple[str, ...]:
+        """Create the indexes, and say where Milvus refuses some; the others serve all the same."""
+        try:
+            if self.plan.request.restore_index:
+                create_missing_indexes(self.database, target, name)
+        except MilvusRequestError as err:
+            if target.replaces is not None:
+                raise
+            return (f"{target.name} is restored without an index: {err.message.replace(name, target.name.name)}",)
+        return ()
 
     def _wants_load(self, target: Target) -> bool:
         request = self.plan.request

@@ -29,6 +29,8 @@ def create_index(call: Call, request: Message, _: Message) -> None:
     if request.index_name and not _NAME.fullmatch(request.index_name):
         rule = "Index name can only contain numbers, letters, and underscores."
         raise invalid(call.core.version, f"Invalid index name: {request.index_name}. {rule}")
+    if request.index_name and request.index_name == call.core.faults.refused_index:
+        raise invalid(call.core.version, f"invalid index params of {request.index_name}")
     name = request.index_name or field_name + _path(params.get("json_path", ""))
     there = collection.indexes.get(name)
     if there is not None:
