@@ -5,9 +5,11 @@ from dataclasses import replace
 
 import pytest
 
-from tests.conformance.asking import Milvus
+from tests.conformance.asking import Milvus, status
 from tests.conformance.comparing import EXCEPTIONS, ask, flat, known
+from tests.conformance.conftest import Start
 from tests.conformance.questions import SCENARIOS
+from tests.support.milvus_server.calls.table import CALLS
 from tests.support.milvus_server.core import Settings
 from tests.support.milvus_server.server import MilvusServer
 from tests.support.milvus_server.versions import OBSERVED, VERSIONS
@@ -46,3 +48,22 @@ def test_the_protocol_server_answers_as_the_real_one_did(milvus: Milvus, version
     excepted = {fact for of, fact in EXCEPTIONS if of == version and fact.startswith(f"{scenario} /")}
     assert {fact: (expected.get(fact), found.get(fact)) for fact in differing - excepted} == {}
     assert excepted - differing == set(), "these are exceptions no longer"
+
+
+def test_a_mistake_of_the_server_is_noted_and_what_it_refuses_is_none(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    running = start("2.5.27")
+    failures = running.server.core.agenda.failures
+    running.server.core.faults.unavailable_calls = 1
+    assert status(running.milvus.call("HasCollection", collection_name="c")) == "UNAVAILABLE"
+    assert failures == []
+
+    def mistake(*_: object) -> None:
+        raise KeyError("nobody thought of it")
+
+    monkeypatch.setitem(CALLS, "HasCollection", mistake)
+    assert status(running.milvus.call("HasCollection", collection_name="c")) == "UNKNOWN"
+    assert [type(failure) for failure in failures] == [KeyError]
+    # Left there, it would fail this test when the server stops.
+    failures.clear()
