@@ -3,6 +3,7 @@
 from milvus_vault.adapters.executions import StepFunctionsExecutions
 from milvus_vault.archive.layout import BackupLayout
 from milvus_vault.backup.prepare import default_name, prepare_backup
+from milvus_vault.catalogue import Catalogue
 from milvus_vault.connection import connect_milvus
 from milvus_vault.execution_records import ExecutionRecord, record_execution
 from milvus_vault.model.messages import PrepareBackupRequest, PrepareBackupResult, Round
@@ -41,6 +42,7 @@ def handler(event: PrepareBackupRequest) -> PrepareBackupResult:
             garbage_collector=open_garbage_collector(milvus),
             execution_arn=event.execution.arn,
             started_at=event.execution.started_at,
+            was_listed=lambda: Catalogue(run.store, run.bucket, run.prefix).remembered(name) is not None,
         )
     return PrepareBackupResult(
         run=run.run,

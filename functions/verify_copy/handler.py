@@ -5,9 +5,11 @@ name of an error in a distributed Map's child does not reach the parent.
 """
 
 from collections.abc import Iterable
-from functools import partial
 
+from milvus_vault.archive.layout import BackupLayout
+from milvus_vault.backup.documents import PLAN, BackupPlan
 from milvus_vault.backup.proof import MomentProof
+from milvus_vault.backup.publish import find_published
 from milvus_vault.claims import check_owner
 from milvus_vault.copying.verify import raise_if_refused, raise_if_source_is_gone, verify_copy
 from milvus_vault.model.messages import MAX_ROUNDS, Round
@@ -23,8 +25,7 @@ def handler(request: VerifyCopyRequest) -> VerifyCopyResult:
     """Return which targets have to go another round. Idempotent: it lists, and deletes what does not belong."""
     storage = StorageSettings.from_env()
     run = open_workspace(storage, request.run)
-    owner = partial(check_owner, run, request.attempt)
-    owner()
+    check_owner(run, request.attempt)
     is_last = request.round >= MAX_ROUNDS
 
     def doubtful(indexes: Iterable[int]) -> tuple[int, ...]:
@@ -34,7 +35,13 @@ def handler(request: VerifyCopyRequest) -> VerifyCopyResult:
         # Then the report tells of those whose moment is not proven.
         return () if is_last else again
 
-    found = verify_copy(run, request.attempt, request.round, before_deleting=owner, doubtful=doubtful)
+    def before_deleting() -> None:
+        check_owner(run, request.attempt)
+        if request.purpose == "backup":
+            plan = run.read(PLAN, BackupPlan)
+            find_published(run, plan, BackupLayout(storage.backup_prefix, plan.backup_name))
+
+    found = verify_copy(run, request.attempt, request.round, before_deleting=before_deleting, doubtful=doubtful)
     for problem in (*found.missing_source, *found.incomplete):
         logger.warning("not complete", **problem.model_dump(mode="json", exclude={"name"}), target=problem.name)
     if request.purpose == "restore":

@@ -13,14 +13,25 @@ from verify_copy.handler import handler as verify_copy_handler
 
 from milvus_vault import runtime
 from milvus_vault.adapters.s3 import S3ObjectStore
+from milvus_vault.archive.layout import BackupLayout
+from milvus_vault.backup.documents import PLAN
 from milvus_vault.copying.documents import CopyJob, CopyTarget, read_verified, write_job, write_target
-from milvus_vault.errors import BackupDamagedError, CopyUnfinishedError, InvalidRequestError, SettingsError
+from milvus_vault.errors import (
+    BackupDamagedError,
+    BackupExistsError,
+    CopyUnfinishedError,
+    InvalidRequestError,
+    SettingsError,
+)
 from milvus_vault.model.messages import MAX_ROUNDS
+from milvus_vault.model.names import attempt_of
 from milvus_vault.model.objects import CopyItem
 from milvus_vault.runtime import LambdaHandler
 from milvus_vault.workspace import Workspace
 from tests.support.lambda_context import Invocation, LateInvocation
 from tests.support.privilege import within_role
+from tests.unit.archive.samples import sample_contents, write_backup
+from tests.unit.test_prepare import plan_of
 
 type Event = dict[str, Any]
 
@@ -131,6 +142,27 @@ def test_refuses_to_restore_where_the_backups_objects_vanish(s3: S3Client) -> No
 
     with pytest.raises(BackupDamagedError, match="vanished or changed"):
         verify_copy(ROUND | {"purpose": "restore"}, Invocation())
+
+
+@pytest.mark.parametrize("somebody", ["nobody", "this run", "somebody else"])
+def test_deletes_what_does_not_belong_unless_somebody_else_published_it(s3: S3Client, somebody: str) -> None:
+    surplus, layout, run = f"{FOLDER}surplus", BackupLayout("team", "nightly"), workspace()
+    plan_copy(ROUND, Invocation())
+    s3.put_object(Bucket="backups", Key=surplus, Body=b"")
+    # The claim is this attempt's by its absence, as in the tests above.
+    run.write(PLAN, plan_of("second").model_copy(update={"backup_name": "nightly"}))
+    if somebody != "nobody":
+        manifest = write_backup(run.store, layout, sample_contents(layout))
+        if somebody == "this run":
+            job = CopyJob(source_bucket="milvus", destination_bucket="backups")
+            write_job(run, attempt_of(manifest.execution_arn), job)
+    if somebody == "somebody else":
+        with pytest.raises(BackupExistsError, match="'nightly' exists already"):
+            verify_copy(VERIFY, Invocation())
+    else:
+        verify_copy(VERIFY, Invocation())
+    keys = [item["Key"] for item in s3.list_objects_v2(Bucket="backups", Prefix=FOLDER).get("Contents", [])]
+    assert (surplus in keys) == (somebody == "somebody else")
 
 
 @pytest.mark.usefixtures("s3")

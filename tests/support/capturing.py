@@ -21,6 +21,7 @@ from milvus_vault.backup.prepare import prepare_backup
 from milvus_vault.backup.proof import MomentProof
 from milvus_vault.backup.publish import publish_backup
 from milvus_vault.backup.snapshot import SnapshotBatch
+from milvus_vault.catalogue import Catalogue
 from milvus_vault.copying.batches import BatchLimits
 from milvus_vault.copying.engine import copy_batch
 from milvus_vault.copying.pacer import Pacer
@@ -91,6 +92,7 @@ class Backups:
             garbage_collector=MilvusGarbageCollector(self.server.management_uri),
             execution_arn=f"arn:aws:states:eu-west-1:123456789012:execution:backup:{name}-{next(_numbers)}",
             started_at=datetime.now(UTC),
+            was_listed=lambda: Catalogue(self.store, self.bucket, PREFIX).remembered(name) is not None,
         )
         assert plan is not None
         return run, plan

@@ -32,6 +32,7 @@ TABLE: dict[str, May] = {
     "PrepareBackup": May(
         read=(
             "*/meta/*",
+            ".catalogue/backups/*",
             ".catalogue/deleting/*",
             ".runs/backup-*/backup.json",
             ".runs/backup-*/claim.json",
@@ -62,8 +63,11 @@ TABLE: dict[str, May] = {
     "VerifyCopy": May(
         read=(
             "*/binlogs/*",
+            "*/meta/backup_meta.json",
+            "*/meta/vault/manifest.json",
             ".runs/*/claim.json",
             ".runs/*/copy/*",
+            ".runs/backup-*/backup.json",
             ".runs/backup-*/collections/*",
             "milvus:delta_log/*",
         ),

@@ -12,7 +12,7 @@ from milvus_vault.archive.reference_writer import reference_files
 from milvus_vault.backup.documents import BackupPlan, Snapshot, snapshot_name
 from milvus_vault.backup.publish import publish_backup
 from milvus_vault.copying.documents import CopyTarget, Verification, VerifiedObject, write_target, write_verified
-from milvus_vault.errors import BackupInProgressError, SourceChangedError
+from milvus_vault.errors import BackupExistsError, BackupInProgressError, SourceChangedError
 from milvus_vault.model.collections import CollectionName
 from milvus_vault.model.objects import CopyItem
 from milvus_vault.model.requests import BackupRequest
@@ -194,6 +194,18 @@ def test_objects_of_a_collection_that_failed_are_removed() -> None:
     assert manifest.failures == (CHANGED,)
     assert not list(store.list_objects(BUCKET, LAYOUT.binlogs))
     assert [entry.collection_id for entry in manifest.collections] == [COLLECTION_ID + 100]
+
+
+def test_objects_of_a_backup_that_somebody_else_published_stay() -> None:
+    store, contents = new_store(), sample_contents(LAYOUT)
+    run = write_run(store, contents)
+    publish(run, plan(contents))
+    run.write(snapshot_name(ATTEMPT, 0), Snapshot(round=1, failure=CHANGED))
+    before = dict(store.buckets[BUCKET])
+
+    with pytest.raises(BackupExistsError, match="monday' exists already, and"):
+        publish(run, plan(contents).model_copy(update={"execution_arn": "another"}))
+    assert store.buckets[BUCKET] == before
 
 
 @pytest.mark.parametrize(

@@ -108,9 +108,21 @@ def test_no_backup_is_made_over_one_that_lost_its_marker(store: InMemoryObjectSt
 
 
 def test_a_run_that_died_right_before_its_marker_is_resumed(store: InMemoryObjectStore) -> None:
+    Catalogue(store, BUCKET, PREFIX).forget("night_1")
     # It gets as far as asking Milvus.
     with pytest.raises(AttributeError, match="server_version"):
         _prepare(store, "ABORTED")
+
+
+@pytest.mark.parametrize("status", ["FAILED", "ABORTED", "RUNNING"])
+def test_one_that_had_its_marker_is_not_made_anew_by_the_run_that_wrote_it(
+    store: InMemoryObjectStore, status: str
+) -> None:
+    """A partial backup's execution has failed, and the catalogue knows that its marker was there."""
+    before = dict(store.buckets[BUCKET])
+    with pytest.raises(BackupExistsError, match="has lost its marker"):
+        _prepare(store, status)
+    assert store.buckets[BUCKET] == before
 
 
 def _prepare(store: InMemoryObjectStore, status: str) -> None:
@@ -126,6 +138,7 @@ def _prepare(store: InMemoryObjectStore, status: str) -> None:
         garbage_collector=None,
         execution_arn="new",
         started_at=datetime.now(UTC),
+        was_listed=lambda: Catalogue(store, BUCKET, PREFIX).remembered("night_1") is not None,
     )
 
 

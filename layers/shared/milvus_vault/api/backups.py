@@ -11,6 +11,7 @@ from milvus_vault.api.services import Services
 from milvus_vault.archive.layout import BackupLayout
 from milvus_vault.archive.reader import check_backup_exists
 from milvus_vault.backup.prepare import default_name
+from milvus_vault.backup.publish import name_taken
 from milvus_vault.errors import (
     BackupDamagedError,
     BackupExistsError,
@@ -39,7 +40,6 @@ NameInPath = Annotated[BackupName, BeforeValidator(unquote)]
 routes = Routes("backups")
 
 
-_NAMED = 3  # collections in a message
 _NOTHING_SELECTED = (CollectionNotFoundError, DatabaseNotFoundError, EmptySelectionError)
 
 
@@ -65,18 +65,10 @@ def post_backup(services: Services, body: BackupRequest, caller: Caller) -> Star
 
 
 def _exists_already(services: Services, name: str) -> BackupExistsError:
-    """Return the error for a name that is taken; a partial backup is not filled up, since a backup is one moment."""
-    msg = f"backup '{name}' exists already"
+    lacking: list[str] = []
     with suppress(VaultError):
         lacking = [f"{one.database}.{one.name}" for one in services.catalogue.get(name).failures]
-        if lacking:
-            more = f" and {len(lacking) - _NAMED} more" if len(lacking) > _NAMED else ""
-            msg += f", without {', '.join(lacking[:_NAMED])}{more}, which could not be backed up"
-            hint = (
-                "Back those up under another `backup_name`, or delete this one first: what is published stays as it is."
-            )
-            return BackupExistsError(msg, hint=hint)
-    return BackupExistsError(msg, hint="Choose another `backup_name`, or leave it out and get one of date and time.")
+    return name_taken(name, lacking)
 
 
 def _check_selection(services: Services, request: BackupRequest) -> None:

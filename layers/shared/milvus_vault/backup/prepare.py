@@ -1,26 +1,28 @@
 """PrepareBackup: refuse what cannot work, claim the name, and write down what is to be done."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 
 from milvus_vault.archive.layout import BackupLayout
 from milvus_vault.archive.manifest import Source
-from milvus_vault.archive.remains import has_lost_its_marker
+from milvus_vault.archive.reader import find_manifest
+from milvus_vault.archive.remains import has_lost_its_marker, is_there
 from milvus_vault.archive.tombstones import tombstone_key
 from milvus_vault.backup.documents import PLAN, RBAC, BackupPlan
 from milvus_vault.backup.moment import Moment, take_moment
 from milvus_vault.backup.pauses import Pauses
-from milvus_vault.backup.publish import find_published
+from milvus_vault.backup.publish import find_published, name_taken
 from milvus_vault.backup.rights import backup_rights
 from milvus_vault.backup.selection import select_collections, select_databases
 from milvus_vault.claims import CLAIM, DIED, RUNNING, Claim, ClaimHeldError, Claims, check_owner
 from milvus_vault.copying.documents import CopyJob, write_job
 from milvus_vault.errors import (
+    BackupDamagedError,
     BackupExistsError,
+    BackupFormatError,
     BackupInProgressError,
     DatabaseNotFoundError,
     MilvusPermissionError,
-    ObjectNotFoundError,
     VaultError,
     VersionUnsupportedError,
 )
@@ -30,7 +32,7 @@ from milvus_vault.model.names import attempt_of, short_hash
 from milvus_vault.model.requests import BackupRequest
 from milvus_vault.model.times import utc_second
 from milvus_vault.model.versions import ServerVersion, can_back_up, has_flush_all
-from milvus_vault.ports import Executions, GarbageCollector, ObjectStore, VectorDatabase
+from milvus_vault.ports import Executions, GarbageCollector, VectorDatabase
 from milvus_vault.rights import by_database, check_rights
 from milvus_vault.source import MilvusStorage, prove_storage
 from milvus_vault.workspace import Workspace
@@ -40,6 +42,8 @@ FLUSH_ALL_TIMEOUT_SECONDS = 600.0
 
 # Property of a database whose data Milvus encrypts with a key of the database's own.
 _ENCRYPTED = "cipher.ezID"
+
+_REPAIR_HINT = "Choose another `backup_name`, or repair that backup."
 
 
 def default_name(started_at: datetime, execution_arn: str) -> str:
@@ -68,15 +72,18 @@ def prepare_backup(
     garbage_collector: GarbageCollector | None,
     execution_arn: str,
     started_at: datetime,
+    was_listed: Callable[[], bool],
 ) -> BackupPlan | None:
     """Return what to do, or None where this very backup is published already.
 
-    That is so where an execution was killed after the commit marker was written and before it ended.
+    That is so where an execution with the same request died after the commit marker was written: it was killed, or
+    the backup is partial. `was_listed` tells whether the catalogue has an entry of this name, as each backup has
+    whose marker was written.
     Raises what is wrong with the request or the deployment, and then leaves nothing behind.
     """
     store = run.store
     claims = Claims(store, executions, run.bucket, execution_arn=execution_arn, run=run.run)
-    if _is_published(store, run, layout, claims, execution_arn):
+    if _is_published(run, request, layout, claims, execution_arn, was_listed):
         return None
     server = database.server_version()
     check_source_version(server)
@@ -135,33 +142,41 @@ def prepare_backup(
     return plan
 
 
-def _check_nothing_lost(store: ObjectStore, run: Workspace, layout: BackupLayout, claims: Claims) -> None:
-    """Raise `BackupExistsError` for a folder that was a backup, so that nothing is copied over what can be repaired.
+def _is_published(
+    run: Workspace,
+    request: BackupRequest,
+    layout: BackupLayout,
+    claims: Claims,
+    execution_arn: str,
+    was_listed: Callable[[], bool],
+) -> bool:
+    """Return whether an execution with the same request published this backup, and died then (or is this one).
 
-    Of a run that died a moment before its marker, the execution that resumes it goes on.
+    Raises `BackupExistsError` for every other backup of this name, damaged ones as well, so that nothing is copied
+    over what can be restored or repaired, and `BackupInProgressError` where somebody is at work on it.
     """
     found = claims.holder(run.key(CLAIM))
-    if (found is None or found[1] not in DIED | RUNNING) and has_lost_its_marker(store, run.bucket, layout):
-        msg = f"backup '{layout.name}' exists and has lost its marker: s3://{run.bucket}/{layout.root}"
-        raise BackupExistsError(msg, hint="Choose another `backup_name`, or repair that backup.")
-
-
-def _is_published(store: ObjectStore, run: Workspace, layout: BackupLayout, claims: Claims, execution_arn: str) -> bool:
-    """Return whether the marker is there and of an execution that died after writing it (or of this one)."""
-    try:
-        store.get(run.bucket, layout.marker)
-    except ObjectNotFoundError:
-        _check_nothing_lost(store, run, layout, claims)
+    status = found[1] if found else ""
+    may_resume = status in DIED or (found is not None and found[0].execution_arn == execution_arn)
+    if not is_there(run.store, run.bucket, layout.marker):
+        # Of a run that died a moment before its marker, the execution that resumes it goes on.
+        is_lost = was_listed() or not (may_resume or status in RUNNING)
+        if is_lost and has_lost_its_marker(run.store, run.bucket, layout):
+            msg = f"backup '{layout.name}' exists and has lost its marker: s3://{run.bucket}/{layout.root}"
+            raise BackupExistsError(msg, hint=_REPAIR_HINT)
         return False
-    found = claims.holder(run.key(CLAIM))
-    if found and (found[0].execution_arn == execution_arn or found[1] in DIED):
-        _claim(claims, run.key(CLAIM), layout.name)
-        plan = run.find(PLAN, BackupPlan)
-        return plan is None or find_published(run, plan, layout) is not None
-    if found and found[1] == "RUNNING":
+    if status == "RUNNING" and found is not None and not may_resume:
         raise _in_progress(layout.name, found[0])
-    msg = f"backup '{layout.name}' exists already: s3://{run.bucket}/{layout.root}"
-    raise BackupExistsError(msg, hint="Choose another `backup_name`, or leave it out and get one with date and time.")
+    try:
+        published = find_manifest(run.store, run.bucket, layout)
+    except (BackupDamagedError, BackupFormatError) as err:
+        msg = f"backup '{layout.name}' exists already, and cannot be read: {err.message}"
+        raise BackupExistsError(msg, hint=_REPAIR_HINT) from err
+    plan = run.find(PLAN, BackupPlan) if may_resume else None
+    if plan is None or plan.request != request:
+        raise name_taken(layout.name, [str(failure.name) for failure in published.failures] if published else [])
+    _claim(claims, run.key(CLAIM), layout.name)
+    return find_published(run, plan, layout) is not None
 
 
 def _claim(claims: Claims, key: str, name: str) -> None:

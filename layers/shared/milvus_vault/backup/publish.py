@@ -19,12 +19,14 @@ from milvus_vault.archive.manifest import (
 )
 from milvus_vault.archive.reader import find_manifest
 from milvus_vault.archive.reference_writer import marker_file, reference_files
+from milvus_vault.archive.remains import is_there
 from milvus_vault.backup.documents import RBAC, BackupPlan, Snapshot, Verdict, snapshot_name
 from milvus_vault.claims import check_owner
-from milvus_vault.copying.documents import Verification, read_items, read_verified
+from milvus_vault.copying.documents import Verification, attempt_folder, read_items, read_verified
 from milvus_vault.copying.verify import read_verification
 from milvus_vault.errors import (
     BackupDamagedError,
+    BackupExistsError,
     BackupFailedError,
     BackupInProgressError,
     SegmentTornError,
@@ -32,11 +34,14 @@ from milvus_vault.errors import (
     leaf_named,
 )
 from milvus_vault.model.collections import CollectionName
+from milvus_vault.model.names import attempt_of
 from milvus_vault.model.objects import ArchivedObject
 from milvus_vault.model.rbac import Rbac
 from milvus_vault.model.retention import parse_duration
 from milvus_vault.ports import HTML
 from milvus_vault.workspace import Workspace
+
+_NAMED = 3  # collections in a message
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +74,7 @@ def publish_backup(
     captured, failures = _collect(run, plan, attempt, last_round)
     if failures and (not captured or plan.request.on_collection_failure == "fail"):
         raise failed(failures)
-    _remove_leftovers(run, layout, captured)
+    _remove_leftovers(run, plan, layout, captured)
     store, bucket = run.store, run.bucket
 
     entries: list[CollectionEntry] = []
@@ -154,12 +159,38 @@ def find_published(run: Workspace, plan: BackupPlan, layout: BackupLayout) -> Ma
 
     A function of a stopped execution can write its marker after another execution has made a plan and has begun
     to replace the objects: what that marker promises is no longer there, and it counts for nothing.
+    Raises `BackupExistsError` for a marker of anybody else, so that nothing of theirs is deleted or replaced.
     """
     try:
         manifest = find_manifest(run.store, run.bucket, layout)
     except BackupDamagedError:
         return None
-    return manifest if manifest and manifest.execution_arn == plan.execution_arn else None
+    if manifest is not None and manifest.execution_arn == plan.execution_arn:
+        return manifest
+    is_ours = manifest is not None and any(run.names(attempt_folder(attempt_of(manifest.execution_arn))))
+    if is_ours or not is_there(run.store, run.bucket, layout.marker):
+        return None
+    who = manifest.execution_arn if manifest else "another program"
+    msg = f"backup '{layout.name}' exists already, and {who} made it: s3://{run.bucket}/{layout.root}"
+    raise BackupExistsError(msg, hint="It stays as it is. Choose another `backup_name`.")
+
+
+def name_taken(name: str, lacking: Sequence[str]) -> BackupExistsError:
+    """Return the error for a name that is taken; a partial backup is not filled up, since a backup is one moment.
+
+    Args:
+        name: The backup's name.
+        lacking: The collections that it was to have and has not, as database.collection.
+    """
+    msg = f"backup '{name}' exists already"
+    if not lacking:
+        hint = "Choose another `backup_name`, or leave it out and get one with date and time."
+        return BackupExistsError(msg, hint=hint)
+    more = f" and {len(lacking) - _NAMED} more" if len(lacking) > _NAMED else ""
+    hint = "Back those up under another `backup_name`, or delete this one first: what is published stays as it is."
+    return BackupExistsError(
+        f"{msg}, without {', '.join(lacking[:_NAMED])}{more}, which could not be backed up", hint=hint
+    )
 
 
 def failed(failures: Sequence[CollectionFailure]) -> VaultError:
@@ -234,15 +265,19 @@ def _write_rbac(run: Workspace, layout: BackupLayout, rbac: Rbac) -> FileDigest:
     return digest(layout.rbac.removeprefix(layout.root), body)
 
 
-def _remove_leftovers(run: Workspace, layout: BackupLayout, captured: list[CapturedCollection]) -> None:
+def _remove_leftovers(
+    run: Workspace, plan: BackupPlan, layout: BackupLayout, captured: list[CapturedCollection]
+) -> None:
     """Delete the objects of collections that are not in the backup.
 
     They failed half way, were left out by another attempt, or were dropped and created again in between, which
     gave them another ID. Nobody would restore them, nor delete them by the backup's lists.
+    Raises `BackupExistsError` where they are of a backup that somebody else has published.
     """
     ids = {str(collection.document.description.collection_id) for collection in captured}
     for kind in (INSERT_LOG, DELTA_LOG):
         for folder in run.store.list_folders(run.bucket, f"{layout.binlogs}{kind}/"):
             if folder not in ids:
+                find_published(run, plan, layout)
                 left = run.store.list_objects(run.bucket, f"{layout.binlogs}{kind}/{folder}/")
                 run.store.delete(run.bucket, (listed.key for listed in left))

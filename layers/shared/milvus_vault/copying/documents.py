@@ -238,6 +238,11 @@ def verified_name(attempt: str, index: int) -> str:
     return f"copy/{attempt}/verified/{index}.jsonl"
 
 
+def attempt_folder(attempt: str) -> str:
+    """Return the folder of what an attempt copies, with a slash at its end. Whoever has begun has `job.json` there."""
+    return f"copy/{attempt}/"
+
+
 def round_folder(attempt: str, round_number: int) -> str:
     """Return the folder of a round, without a slash at its end."""
     return f"copy/{attempt}/r{round_number}"
