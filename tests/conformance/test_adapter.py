@@ -140,7 +140,7 @@ def test_rows_are_imported_into_an_equal_collection(start: Start, version: str, 
     with connect(milvus.uri) as database:
         _fill(milvus, database)
         database.create_collection(DATABASE, TARGET, _layout(database))
-        assert database.field_ids(DATABASE, TARGET) == database.field_ids(DATABASE, NAME)
+        assert database.schema(DATABASE, TARGET).fields == database.schema(DATABASE, NAME).fields
         segments = {str(segment.segment_id) for segment in database.list_segments(DATABASE, NAME)}
         for key in milvus.keys(f"{milvus.root}/insert_log/"):
             if (segment := key.split("/")[4]) in segments:

@@ -6,7 +6,7 @@ import pytest
 
 from milvus_vault.errors import CollectionExistsError, FieldIdMismatchError, InvalidRequestError
 from tests.compatibility.features import Feature
-from tests.conformance.asking import base_fields, numbers
+from tests.conformance.asking import DIMENSIONS, base_fields, numbers
 from tests.conformance.asking import field as schema_field
 from tests.restore.servers import BOOKS, PENS, PLAIN, ROWS, Filled, Json, each_version
 from tests.support.restoring import BACKUPS, PREFIX, Restoring, objects_of, staged_keys
@@ -73,6 +73,12 @@ def test_an_empty_collection_is_filled_and_one_with_rows_or_other_fields_is_refu
     filled.milvus.make("books_there", *base_fields(), schema_field("more", "Int64"))
     with pytest.raises(FieldIdMismatchError, match="more"):
         filled.restore(**request)
+    filled.milvus.must("DropCollection", collection_name="books_there")
+    wider = schema_field("v", "FloatVector", dim=2 * DIMENSIONS)
+    filled.milvus.make("books_there", schema_field("id", "Int64", is_primary_key=True), wider)
+    with pytest.raises(FieldIdMismatchError, match=rf"v \({2 * DIMENSIONS} instead of {DIMENSIONS} dimensions\)"):
+        filled.restore(**request)
+    filled.milvus.must("DropCollection", collection_name="books_there")
     filled.milvus.make("books_there", *base_fields())
     number = filled.restoring.server.core.catalog.collection("default", "books_there").collection_id
     assert filled.restore(**request)["status"] == "complete"

@@ -4,13 +4,15 @@ import dataclasses
 from typing import Any
 
 import pytest
+from pymilvus import MilvusClient
 
-from milvus_vault.errors import InvalidRequestError
+from milvus_vault.errors import FieldIdMismatchError, InvalidRequestError
 from milvus_vault.model.rbac import PrivilegeGroup, Rbac, RbacGrant, RbacRole, RbacUser
 from milvus_vault.restore.rbac import difference
 from tests.compatibility.features import Feature
 from tests.conformance.asking import base_fields
 from tests.restore.conftest import Deploy
+from tests.restore.schema_cases import of_structs
 from tests.support.golden_rows import GOLDEN, oracle
 from tests.support.milvus_server.versions import NEWER
 from tests.support.restoring import Restoring, staged_keys
@@ -52,6 +54,22 @@ def test_more_shards_than_the_target_takes_are_refused_before_anything_is_copied
     assert set(server.core.catalog.database("default").collections) == {"wide"}
     assert restoring.restore(request | {"max_shards": 16})["status"] == "complete"
     assert server.core.catalog.collection("default", "wide_back").shards == 16
+
+
+def test_structs_that_can_be_null_are_not_put_where_they_cannot(deploy: Deploy) -> None:
+    restoring = deploy("2.6.19")
+    client = MilvusClient(restoring.server.uri)
+    of_structs(client, "of_structs")
+    client.close()
+    kept = restoring.server.core.catalog.collection("default", "of_structs").schema
+    # As a server tells it that knows such structs; this one leaves out what its messages have no place for.
+    kept.struct_array_fields[0].nullable = True
+    restoring.back_up("structs")
+    report = restoring.restore({"backup_name": "structs", "suffix": "_back"})
+    (told,) = report["collections"]
+    assert (told["status"], told["error"]) == ("failed", FieldIdMismatchError.__name__)
+    assert "words (it cannot be null)" in told["message"]
+    assert set(restoring.server.core.catalog.database("default").collections) == {"of_structs"}
 
 
 @pytest.mark.parametrize("version", NEWER)

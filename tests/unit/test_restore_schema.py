@@ -11,7 +11,13 @@ from milvus_vault.model.collections import (
     KeyValue,
     StructArraySchema,
 )
-from milvus_vault.restore.schema import added_fields, can_be_added, field_numbers, without_function_check
+from milvus_vault.restore.schema import (
+    added_fields,
+    can_be_added,
+    check_alike,
+    field_numbers,
+    without_function_check,
+)
 
 NAME = CollectionName(database="default", name="c")
 TTL = KeyValue(key="collection.ttl.seconds", value="60")
@@ -96,3 +102,64 @@ def test_functions_are_not_run_while_a_collection_is_made() -> None:
     assert without_function_check(with_function, (TTL, OFF), (2, 6, 19)) == (TTL, OFF)
     assert without_function_check(with_function, (TTL,), (2, 6, 7)) == (TTL,)
     assert without_function_check(schema(100), (TTL,), (2, 6, 19)) == (TTL,)
+
+
+def _vector(dimension: int) -> FieldSchema:
+    return FieldSchema(
+        field_id=100, name="100", data_type=101, type_params=(KeyValue(key="dim", value=str(dimension)),)
+    )
+
+
+def _one(field_: FieldSchema) -> CollectionSchema:
+    return CollectionSchema(name="c", fields=(field_,))
+
+
+def _struct(*, nullable: bool) -> CollectionSchema:
+    (struct,) = schema(struct=(100, 101)).struct_array_fields
+    return CollectionSchema(
+        name="c", fields=(), struct_array_fields=(struct.model_copy(update={"nullable": nullable}),)
+    )
+
+
+NULLABLE = _one(field(100).model_copy(update={"nullable": True}))
+
+
+@pytest.mark.parametrize(
+    ("wanted", "found", "words"),
+    [
+        (_one(field(100)), _one(field(101).model_copy(update={"name": "100"})), r"100 \(100\), 100 \(101\)"),
+        (_one(field(100)), _one(field(100).model_copy(update={"data_type": 21})), r"100 \(its type\)"),
+        (_one(field(100)), _one(field(100).model_copy(update={"element_type": 5})), r"100 \(its type\)"),
+        (_one(_vector(8)), _one(_vector(4)), r"100 \(4 instead of 8 dimensions\)"),
+        (NULLABLE, _one(field(100)), r"100 \(it cannot be null\)"),
+        (_struct(nullable=True), _struct(nullable=False), r"s \(it cannot be null\)"),
+    ],
+    ids=["number", "type", "element type", "dimensions", "null", "struct"],
+)
+def test_a_collection_that_cannot_take_the_rows_as_they_are_is_refused(
+    wanted: CollectionSchema, found: CollectionSchema, words: str
+) -> None:
+    with pytest.raises(FieldIdMismatchError, match=words):
+        check_alike(wanted, found, NAME)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "found"),
+    [(_one(field(100)), NULLABLE), (_struct(nullable=False), _struct(nullable=True)), (_one(_vector(8)),) * 2],
+    ids=["null", "struct", "equal"],
+)
+def test_one_that_takes_more_is_not(wanted: CollectionSchema, found: CollectionSchema) -> None:
+    check_alike(wanted, found, NAME)
+
+
+def test_fields_that_come_later_are_not_missed() -> None:
+    check_alike(schema(100, 101), schema(100), NAME, without={"101"})
+
+
+def test_who_made_it_otherwise_decides_what_to_do() -> None:
+    with pytest.raises(FieldIdMismatchError) as by_the_user:
+        check_alike(NULLABLE, _one(field(100)), NAME)
+    with pytest.raises(FieldIdMismatchError) as by_the_server:
+        check_alike(NULLABLE, _one(field(100)), NAME, is_new=True)
+    assert "Make the target alike" in by_the_user.value.hint
+    assert "newer Milvus" in by_the_server.value.hint

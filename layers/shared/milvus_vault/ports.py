@@ -6,6 +6,7 @@ from typing import Any, Protocol
 from milvus_vault.model.collections import (
     CollectionDescription,
     CollectionLayout,
+    CollectionSchema,
     DatabaseDescription,
     ImportJobState,
     ImportTask,
@@ -255,8 +256,8 @@ class VectorDatabase(Protocol):
     ) -> None:
         """Set some properties of a collection, and remove others."""
 
-    def field_ids(self, database: str, name: str) -> dict[str, int]:
-        """Return the field IDs of a collection, by field name; of a struct's fields by `struct[field]`."""
+    def schema(self, database: str, name: str) -> CollectionSchema:
+        """Return the schema of a collection."""
 
     def create_missing_partitions(self, database: str, name: str, partitions: Sequence[str]) -> None:
         """Create those of the partitions that the collection lacks."""

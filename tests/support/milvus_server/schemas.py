@@ -24,6 +24,9 @@ def accept(version: Version, raw: bytes) -> Message:
         if not version.has_nullable:
             field.ClearField("nullable")
             field.ClearField("default_value")
+    for struct in schema.struct_array_fields:
+        # The message of 2.6 has no such field, so that it is none of its.
+        struct.ClearField("nullable")
     if schema.enable_dynamic_field:
         schema.fields.add(name=DYNAMIC, data_type=JSON, is_dynamic=True, description="dynamic schema")
     number = FIRST_FIELD

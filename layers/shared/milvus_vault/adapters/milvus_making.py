@@ -57,7 +57,7 @@ class MilvusMaker(MilvusReader):
 
     def add_fields(self, database: str, name: str, layout: CollectionLayout, fields: Sequence[str]) -> None:
         """Add those of the fields named that the collection lacks, as the layout has them, in its order."""
-        there = self.field_ids(database, name)
+        there = self._field_names(database, name)
         for field in take_fields(layout_to_proto(layout), fields):
             if field.name in there:
                 continue
@@ -69,8 +69,11 @@ class MilvusMaker(MilvusReader):
                 check(status, "AddCollectionField", f"{database}.{name} field {field.name}")
             except MilvusRequestError:
                 # A call of which the answer was lost, or another execution's, may have added it in between.
-                if field.name not in self.field_ids(database, name):
+                if field.name not in self._field_names(database, name):
                     raise
+
+    def _field_names(self, database: str, name: str) -> set[str]:
+        return {field.name for field in self._describe(database, name).schema.fields}
 
     def insert_row(
         self, database: str, name: str, numbers: Mapping[str, int], vectors: Mapping[str, Sequence[float]]

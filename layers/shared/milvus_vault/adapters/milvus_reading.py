@@ -10,13 +10,14 @@ from milvus_vault.adapters import milvus_errors
 from milvus_vault.adapters.milvus_calls import Message, MilvusCalls
 from milvus_vault.adapters.milvus_errors import check, one_line
 from milvus_vault.adapters.milvus_rbac import rbac_from_proto
-from milvus_vault.adapters.milvus_schema import full_name, key_values, schema_from_proto
+from milvus_vault.adapters.milvus_schema import key_values, schema_from_proto
 from milvus_vault.errors import CollectionNotFoundError, VersionUnsupportedError
 from milvus_vault.model.collections import (
     DEFAULT_DATABASE,
     DEFAULT_RESOURCE_GROUP,
     CollectionDescription,
     CollectionName,
+    CollectionSchema,
     DatabaseDescription,
     IndexDescription,
     LoadState,
@@ -120,15 +121,9 @@ class MilvusReader(MilvusCalls):
         except CollectionNotFoundError:
             return None
 
-    def field_ids(self, database: str, name: str) -> dict[str, int]:
-        """Return the field IDs of a collection, by field name; of a struct's fields by `struct[field]`."""
-        schema = self._describe(database, name).schema
-        numbers = {field.name: field.fieldID for field in schema.fields if not field.is_dynamic}
-        for struct in schema.struct_array_fields:
-            numbers[struct.name] = struct.fieldID
-            # 2.6 tells them by their full names.
-            numbers |= {full_name(struct.name, field.name): field.fieldID for field in struct.fields}
-        return numbers
+    def schema(self, database: str, name: str) -> CollectionSchema:
+        """Return the schema of a collection."""
+        return schema_from_proto(self._describe(database, name).schema)
 
     def describe_collection(self, database: str, name: str) -> CollectionDescription:
         """Return everything that a backup records of a collection but its segments."""

@@ -166,11 +166,6 @@ def take_fields(schema: Message, names: Sequence[str]) -> list[Message]:
     return taken
 
 
-def full_name(struct: str, field: str) -> str:
-    """Return the name by which 2.6 tells a struct's field, whichever of its two names is given."""
-    return field if field.startswith(f"{struct}[") else f"{struct}[{field}]"
-
-
 def row_to_proto(numbers: Mapping[str, int], vectors: Mapping[str, Sequence[float]]) -> list[Message]:
     """Return the `schema.FieldData` messages of one row: fields of Int64, and of FloatVector."""
     row = []

@@ -18,8 +18,7 @@ from milvus_vault.restore.documents import (
 )
 from milvus_vault.restore.indexes import create_missing_indexes
 from milvus_vault.restore.journal import Journal, Progress
-from milvus_vault.restore.schema import added_fields, field_numbers, without_function_check
-from milvus_vault.restore.targets import compare_field_ids
+from milvus_vault.restore.schema import added_fields, check_alike, field_numbers, without_function_check
 from milvus_vault.workspace import Workspace
 
 
@@ -153,8 +152,8 @@ class Creation:
         added = [field for field in added_fields(schema, target.name, since=target.first_round) if field not in to_come]
         if added:
             self.database.add_fields(target.name.database, name, target.layout, added)
-        wanted = {field: number for field, number in field_numbers(schema).items() if field not in to_come}
-        compare_field_ids(wanted, self.database.field_ids(target.name.database, name), target.name)
+        there = self.database.schema(target.name.database, name)
+        check_alike(schema, there, target.name, without=to_come, is_new=True)
 
 
 def _fields_to_come(target: Target, before_field: int) -> set[str]:

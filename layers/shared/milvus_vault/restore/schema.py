@@ -5,12 +5,14 @@ then structs with their fields. A field that was added later comes after all of 
 again.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
+from typing import NamedTuple
 
 from milvus_vault.errors import FieldIdMismatchError
 from milvus_vault.model.collections import CollectionName, CollectionSchema, FieldSchema, KeyValue, StructArraySchema
 
 _FIRST_FIELD = 100
+_NAMED_IN_MESSAGE = 5
 
 # From 2.6.8 on: without it Milvus asks services that functions use, as models of text, whether they answer.
 _NO_FUNCTION_CHECK = KeyValue(key="disable_func_runtime_check", value="true")
@@ -55,6 +57,69 @@ def field_numbers(schema: CollectionSchema) -> dict[str, int]:
         numbers[struct.name] = struct.field_id
         numbers |= {_full_name(struct, field): field.field_id for field in struct.fields}
     return numbers
+
+
+def check_alike(
+    wanted: CollectionSchema,
+    found: CollectionSchema,
+    name: CollectionName,
+    *,
+    without: Set[str] = frozenset(),
+    is_new: bool = False,
+) -> None:
+    """Raise `FieldIdMismatchError` unless a collection's fields take the backup's rows as they are.
+
+    Binlogs are matched by the numbers of fields. Of another type or dimension their values would be read as what they
+    are not, and a field that cannot be null has no place for nulls.
+
+    Args:
+        wanted: What the rows were written by.
+        found: What the server says of the collection.
+        name: The collection's name.
+        without: Fields that are added later.
+        is_new: Whether the server has just made it, so that it knows no better: it leaves out in silence what is newer.
+    """
+    numbers = {field: number for field, number in field_numbers(wanted).items() if field not in without}
+    different = sorted({*numbers.items()} ^ {*field_numbers(found).items()}, key=lambda pair: pair[1])
+    words = [f"{field} ({number})" for field, number in different]
+    hint = "Fields were added or dropped since the source was made; make the target alike, and use `skip_create`."
+    if not words:
+        there = _shapes(found)
+        lacking = {field: shape.lacking_in(there[field]) for field, shape in _shapes(wanted).items() if field in there}
+        words = [f"{field} ({what})" for field, what in lacking.items() if what]
+        hint = "Restore into a newer Milvus, which knows such fields." if is_new else "Make the target alike."
+    if words:
+        msg = f"the fields of {name} are not the backup's; they differ in {', '.join(words[:_NAMED_IN_MESSAGE])}"
+        raise FieldIdMismatchError(msg, hint=hint)
+
+
+class _Shape(NamedTuple):
+    """What a field's values depend on."""
+
+    data_type: int
+    element_type: int
+    dimension: str
+    is_nullable: bool
+
+    def lacking_in(self, other: "_Shape") -> str:
+        """Return in words why values of this shape have no place in a field of another one; empty if they have."""
+        if (self.data_type, self.element_type) != (other.data_type, other.element_type):
+            return "its type"
+        if self.dimension != other.dimension:
+            return f"{other.dimension} instead of {self.dimension} dimensions"
+        return "it cannot be null" if self.is_nullable and not other.is_nullable else ""
+
+
+def _shapes(schema: CollectionSchema) -> dict[str, _Shape]:
+    """Return the shape of each field by its name; of a struct whether it can be null, which is its fields' too."""
+    shapes = {field.name: _shape(field) for field in schema.fields if not field.is_dynamic}
+    shapes |= {struct.name: _Shape(0, 0, "", struct.nullable) for struct in schema.struct_array_fields}
+    return shapes
+
+
+def _shape(field: FieldSchema) -> _Shape:
+    dimension = next((item.value for item in field.type_params if item.key == "dim"), "")
+    return _Shape(field.data_type, field.element_type, dimension, field.nullable)
 
 
 def _full_name(struct: StructArraySchema, field: FieldSchema) -> str:

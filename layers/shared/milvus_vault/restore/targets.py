@@ -8,7 +8,6 @@ from milvus_vault.claims import DIED, Claim
 from milvus_vault.errors import (
     CollectionExistsError,
     CollectionNotFoundError,
-    FieldIdMismatchError,
     InvalidRequestError,
 )
 from milvus_vault.model.collections import CollectionName
@@ -19,7 +18,7 @@ from milvus_vault.restore.cut import cut_of
 from milvus_vault.restore.documents import PLAN, Created, Finished, RestorePlan, Target
 from milvus_vault.restore.journal import Journal, Progress
 from milvus_vault.restore.loading import Loading
-from milvus_vault.restore.schema import field_numbers
+from milvus_vault.restore.schema import check_alike
 from milvus_vault.workspace import Workspace
 
 NAMED_IN_MESSAGE = 5
@@ -89,7 +88,7 @@ class TargetCheck:
 
     def _check_existing(self, collection: ArchivedCollection, name: CollectionName, *, is_own: bool) -> None:
         """Check that a collection made by the user has the backup's fields, and no rows but this run's."""
-        check_field_ids(self.database, collection, name)
+        check_alike(collection.layout.collection_schema, self.database.schema(name.database, name.name), name)
         if is_own:
             return
         # Rows that are still in memory are not listed.
@@ -171,25 +170,6 @@ def check_takes_deletes(database: VectorDatabase, name: CollectionName) -> None:
     if database.load_percent(name.database, name.name):
         msg = f"{name} is loaded, and the backup has more deletes for it than can be imported with their rows"
         raise InvalidRequestError(msg, hint="Release it for the restore, or deploy the stack with higher FoldCopies.")
-
-
-def check_field_ids(database: VectorDatabase, collection: ArchivedCollection, name: CollectionName) -> None:
-    """Raise `FieldIdMismatchError` unless the fields have the backup's IDs: binlogs are matched by them."""
-    wanted = field_numbers(collection.layout.collection_schema)
-    compare_field_ids(wanted, database.field_ids(name.database, name.name), name)
-
-
-def compare_field_ids(wanted: Mapping[str, int], found: Mapping[str, int], name: CollectionName) -> None:
-    """Raise `FieldIdMismatchError` unless two collections' fields have equal names and IDs."""
-    if wanted == found:
-        return
-    different = sorted({*wanted.items()} ^ {*found.items()}, key=lambda pair: pair[1])
-    listed = ", ".join(f"{field} ({number})" for field, number in different[:NAMED_IN_MESSAGE])
-    msg = f"the fields of {name} are not the backup's; they differ in {listed}"
-    raise FieldIdMismatchError(
-        msg,
-        hint="Fields were added or dropped since the source was made; make the target alike, and use `skip_create`.",
-    )
 
 
 def shards_of(request: RestoreRequest, collection: ArchivedCollection) -> int:
