@@ -420,8 +420,25 @@ def test_the_last_success_is_the_newest_complete_backup_of_the_schedule(store: I
     add(store, "by_hand", 4)
     store.requests.clear()
     assert catalogue(store).last_success("nightly") == START + timedelta(days=2)
-    assert store.requests == {"list_objects": 1, "get": 2}
+    assert store.requests == {"list_objects": 2, "get": 3}
     assert catalogue(store).last_success("weekly") is None
+
+
+def test_a_damaged_backup_is_no_success(store: InMemoryObjectStore) -> None:
+    for name, day in (("good", 1), ("noted", 2), ("verified", 3)):
+        add(store, name, day, schedule=NIGHTLY)
+    catalogue(store).note_damages({"noted": "its objects are gone"})
+    found = Verification(
+        verified_at=START + timedelta(days=9),
+        status="damaged",
+        run="r",
+        object_count=1,
+        size_bytes=1,
+        content_checked=True,
+    )
+    key = CatalogueKeys(PREFIX).verification("verified")
+    store.put(BUCKET, key, seal(found))
+    assert catalogue(store).last_success("nightly") == START + timedelta(days=1)
 
 
 @pytest.mark.parametrize(("status", "is_used"), [("RUNNING", True), ("UNKNOWN", True), ("SUCCEEDED", False)])

@@ -145,15 +145,17 @@ class Catalogue:
         self._store.put(self._bucket, self._keys.entry(EntryKey.of(summary)), seal(summary))
 
     def last_success(self, schedule: str) -> datetime | None:
-        """Return when the newest complete backup of a schedule was begun; None where there is none.
+        """Return when the newest backup of a schedule was begun that is complete and not known to be damaged, if any.
 
-        One listing, and a read for each partial backup that is newer.
+        Two listings, and some reads for each backup that is newer.
         """
+        noted = {note.name for note in self.damages()}
         for entry in self._listed_entries():
-            if entry.schedule == schedule:
-                summary = self._read_entry(entry)
-                if summary and summary.status == "complete":
-                    return summary.created_at
+            if entry.schedule != schedule or entry.name in noted:
+                continue
+            summary = self._read_entry(entry)
+            if summary and summary.status == "complete" and not self.found_damaged(summary.name, summary.finished_at):
+                return summary.created_at
         return None
 
     def hold(self, name: str) -> HoldState | None:

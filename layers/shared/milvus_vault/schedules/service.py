@@ -22,7 +22,7 @@ class Successes(Protocol):
     """The catalogue, as far as schedules use it."""
 
     def last_success(self, schedule: str) -> datetime | None:
-        """Return when the newest complete backup of a schedule was begun."""
+        """Return when the newest backup of a schedule was begun that is complete and not known to be damaged."""
 
 
 class Schedules:

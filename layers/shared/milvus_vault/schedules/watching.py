@@ -25,7 +25,7 @@ class History(Protocol):
         """Return a page of backups, newest first."""
 
     def last_success(self, schedule: str) -> datetime | None:
-        """Return when the newest complete backup of a schedule was begun."""
+        """Return when the newest backup of a schedule was begun that is complete and not known to be damaged."""
 
 
 class Overdue(Model):
