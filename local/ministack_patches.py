@@ -12,13 +12,16 @@ import contextvars
 import hashlib
 import importlib.metadata
 import json
+import os
+import shutil
 import signal
 import sys
-import threading
+import tempfile
+import time
 import types
 import zipfile
 from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, override
 
@@ -35,6 +38,10 @@ from ministack.services.cloudformation import provisioners
 MINISTACK_VERSION = "1.5.33"
 
 Json = dict[str, Any]
+
+# Extracted layers by their content, and how long one is kept that nobody uses: an emulator may run for days.
+_LAYERS = Path(__file__).resolve().parent.parent / ".local-cache" / "layers"
+_LAYER_SECONDS = 7 * 86400.0
 
 # A result with this one key is an exception on its way through ministack's worker protocol.
 _RAISED = "__raised__"
@@ -266,32 +273,51 @@ def patch_history_of_branches() -> None:
 
 
 class _SharedLayerZip(zipfile.ZipFile):
-    """A zip file that extracts a layer once, and from then on links to what it extracted."""
+    """A zip file that extracts a layer once for all emulators, and from then on links to what it extracted."""
 
-    # Not `_lock`, which every ZipFile has as an attribute of its own.
-    _one_at_a_time = threading.Lock()
+    @property
+    def _is_layer(self) -> bool:
+        return Path(self.filename or "").name.startswith("layer_")
+
+    def namelist(self) -> list[str]:
+        """Return the names of the members; none of a layer, of which ministack would look each up on the disk."""
+        return [] if self._is_layer else super().namelist()
 
     def extractall(self, path: Any = None, members: Any = None, pwd: bytes | None = None) -> None:
         """Extract into `path`, or make it a link to where an equal layer was extracted."""
-        target = Path(path)
-        if not target.name.startswith("layer_"):
+        if not self._is_layer:
             super().extractall(path, members, pwd)
             return
+        target = Path(path)
         content = hashlib.sha256(repr([(info.filename, info.CRC) for info in self.infolist()]).encode())
-        shared = target.parent.parent / f"layer-{content.hexdigest()[:16]}"
-        with self._one_at_a_time:
-            if not shared.exists():
-                super().extractall(shared, members, pwd)
+        shared = _LAYERS / content.hexdigest()[:16]
+        if not shared.exists():
+            _LAYERS.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryDirectory(dir=_LAYERS, ignore_cleanup_errors=True) as folder:
+                super().extractall(folder, super().namelist(), pwd)
+                # Another emulator may have been faster; what is there has the same content.
+                with suppress(OSError):
+                    Path(folder).rename(shared)
+        os.utime(shared)
         target.rmdir()
         target.symlink_to(shared)
 
 
-def patch_layer_extraction() -> None:
-    """Extract each layer once for all workers.
+def _remove_old_layers() -> None:
+    """Remove extracted layers that no emulator has used for a while."""
+    for folder in _LAYERS.glob("*"):
+        with suppress(OSError):
+            if time.time() - folder.stat().st_mtime > _LAYER_SECONDS:
+                shutil.rmtree(folder)
 
-    ministack does it for each worker: 170 MB and 6,000 files for a function that talks to Milvus, which took
-    longer than all else in its cold start, and gigabytes of disk.
+
+def patch_layer_extraction() -> None:
+    """Extract each layer once for all workers of all emulators on this machine.
+
+    ministack does it for each worker, and looks up each name before: 170 MB and 6,000 files for a function that
+    talks to Milvus, which took longer than all else in its cold start, and gigabytes of disk.
     """
+    _remove_old_layers()
     lambda_runtime.zipfile = types.SimpleNamespace(**vars(zipfile) | {"ZipFile": _SharedLayerZip})
 
 

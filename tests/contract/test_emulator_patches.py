@@ -528,6 +528,7 @@ def test_functions_with_equal_layers_read_one_extracted_copy(ministack: Ministac
     assert first == second
     assert (first[0], other[0]) == ("blue", "green")
     assert first[1] != other[1]
+    assert "/.local-cache/layers/" in first[1], "it is there for other emulators, too"
 
 
 def test_a_function_can_describe_an_execution(ministack: Ministack) -> None:
