@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
 from milvus_vault.model.base import Model
 from milvus_vault.model.requests import BackupRequest, PruneRequest, RestoreRequest
@@ -193,7 +193,7 @@ class FakeApi:
         for method, pattern, handle in _ROUTES:
             found = re.fullmatch(f"/live{pattern}", asked.path)
             if method == asked.method and found:
-                answer = handle(self, asked, *found.groups())
+                answer = handle(self, asked, *map(unquote, found.groups()))
                 if isinstance(answer, Answer):
                     return answer
                 return Answer(200, b"" if answer is None else answer.model_dump_json().encode())
@@ -356,11 +356,11 @@ _Handler = Callable[..., Model | Answer | None]
 _ROUTES: list[tuple[str, str, _Handler]] = [
     ("POST", "/backups", _create),
     ("GET", "/backups", _list_backups),
-    ("GET", r"/backups/(\w+)", _get_backup),
-    ("DELETE", r"/backups/(\w+)", _delete_backup),
-    ("POST", r"/backups/(\w+)/(?:verify|repair)", _verify),
-    ("PUT", r"/backups/(\w+)/hold", _place_hold),
-    ("DELETE", r"/backups/(\w+)/hold", _lift_hold),
+    ("GET", r"/backups/([^/]+)", _get_backup),
+    ("DELETE", r"/backups/([^/]+)", _delete_backup),
+    ("POST", r"/backups/([^/]+)/(?:verify|repair)", _verify),
+    ("PUT", r"/backups/([^/]+)/hold", _place_hold),
+    ("DELETE", r"/backups/([^/]+)/hold", _lift_hold),
     ("POST", "/restores", _restore),
     ("GET", "/runs", _list_runs),
     ("GET", r"/runs/([\w-]+)", _get_run),

@@ -351,6 +351,28 @@ class TestRuns:
         assert api.asked
 
 
+@pytest.mark.parametrize("name", ["before-upgrade", "daily 2026", "v2.6.19 (old)", "backup-of-monday", "verify-1"])
+def test_a_backup_has_the_name_of_its_folder_for_every_command(api: FakeApi, cli: Cli, name: str) -> None:
+    """Another tool, or whoever copied it, may have called it like no backup of ours, or like a run."""
+    api.backups = {name: backup(name, report_url=f"{api.url}/report.html")}
+    api.runs = {"restore-1": [run("restore-1", backup_name=name)], "verify-12": [run("verify-12", backup_name="other")]}
+    assert cli("list", "-o", "json").document["items"][0]["name"] == name
+    assert cli("get", name, "-o", "json").document["name"] == name
+    assert cli("watch", name, "-o", "json").document["id"] == "restore-1"
+    assert cli("report", name, "-o", "json").document["url"].endswith("/report.html")
+    for words in ("verify", "repair", "hold --until 30d", "hold --lift", "restore --suffix _old", "delete --yes"):
+        command, *options = words.split()
+        done = cli(command, name, *options)
+        assert (done.code, done.err) == (0, ""), words
+
+
+def test_what_is_neither_a_run_nor_a_backup_is_no_run(api: FakeApi, cli: Cli) -> None:
+    api.backups = {"b": backup("b")}
+    for command in ("watch", "report"):
+        done = cli(command, "restore-9")
+        assert (done.code, done.err) == (4, "error: there is no run 'restore-9'\n")
+
+
 class TestLookingFirst:
     def test_checks_have_verdicts_and_hints(self, api: FakeApi, cli: Cli) -> None:
         api.checks = [

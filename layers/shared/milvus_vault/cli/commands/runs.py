@@ -1,8 +1,9 @@
 """Commands about runs, and the reports that backups and restores leave."""
 
 import itertools
+from contextlib import suppress
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -10,7 +11,11 @@ from milvus_vault.cli.options import Limit, NameArgument, NameOption, Timeout, b
 from milvus_vault.cli.session import Session, session_of
 from milvus_vault.errors import BackupNotFoundError, RunNotFoundError
 
+if TYPE_CHECKING:
+    from milvus_vault.model.resources import Run
+
 _PAGE, _LOOKED_AT = 50, 500
+_RUNS = ("backup-", "restore-", "verify-", "prune-")
 
 
 def runs(
@@ -59,10 +64,25 @@ def watch(
     from milvus_vault.cli.following import finish, follow
 
     session = session_of(context)
-    # Names of backups have no dash, IDs of runs always have.
-    chosen = run_id if "-" in run_id else _newest(session, run_id)
-    run = follow(session, chosen, timeout, each_as_json=True)
+    found = _run_called(session, run_id)
+    run = follow(session, found.id if found else _newest(session, run_id), timeout, each_as_json=True)
     finish(session.output, run, is_document_written=True)
+
+
+def _run_called(session: Session, name: str) -> "Run | None":
+    """Return the run of this ID; None where a backup is meant, which may be called like a run where it was copied to.
+
+    Raises RunNotFoundError.
+    """
+    if not name.startswith(_RUNS):
+        return None
+    try:
+        return session.vault().get_run(name)
+    except RunNotFoundError:
+        with suppress(BackupNotFoundError):
+            session.vault().get_backup(name)
+            return None
+        raise
 
 
 def _newest(session: Session, name: str) -> str:
@@ -131,13 +151,11 @@ def report(
 
 
 def _report_url(session: Session, name: str) -> str:
-    # Names of backups have no dash, IDs of runs always have.
-    if "-" in name:
-        url = session.vault().get_run(name).report_url
-        if url is None:
+    if run := _run_called(session, name):
+        if run.report_url is None:
             msg = f"run {name} has left no report"
             raise RunNotFoundError(msg, hint="Backups and restores do, when they end.")
-        return url
+        return run.report_url
     url = session.vault().get_backup(name).report_url
     if url is None:
         msg = f"backup '{name}' has no report"
