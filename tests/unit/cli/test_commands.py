@@ -422,6 +422,17 @@ class TestSchedules:
         assert cli("schedule", "delete", "nightly").code == 4
         assert cli("schedule", "list", "-o", "json").document["items"] == []
 
+    def test_one_that_cannot_be_read_is_listed_with_what_is_wrong(self, api: FakeApi, cli: Cli) -> None:
+        for name in ("deployed", "nightly"):
+            cli("schedule", "put", name, "rate(1 day)")
+        problem = "its input is not a backup request"
+        api.schedules["deployed"] = api.schedules["deployed"].model_copy(update={"problem": problem})
+        lines = cli("schedule", "list").out.splitlines()
+        assert [line.split()[0] for line in lines[1:3]] == ["deployed", "nightly"]
+        assert lines[3:] == [f"✗ deployed: {problem}"]
+        assert problem in cli("schedule", "get", "deployed").out
+        assert cli("schedule", "list", "-o", "json").document["items"][0]["problem"] == problem
+
     def test_without_rules_everything_is_kept(self, api: FakeApi, cli: Cli) -> None:
         assert cli("schedule", "put", "often", "rate(1 hour)", "--off", "-o", "json").document["enabled"] is False
         assert "retention" not in api.asked[0].body

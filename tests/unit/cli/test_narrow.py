@@ -6,7 +6,9 @@ import pytest
 
 from milvus_vault.cli import details, tables
 from milvus_vault.cli.session import HarmlessConsole, Output
-from milvus_vault.model.resources import BackupSummary, CollectionInfo, RunSummary
+from milvus_vault.model.requests import BackupRequest
+from milvus_vault.model.resources import BackupSummary, CollectionInfo, RunSummary, Schedule
+from milvus_vault.model.retention import Retention
 from tests.support.fake_api import BEGAN, backup, run
 
 NAME = "backup_2026_11_28_03_00_00_1a2b"
@@ -48,6 +50,15 @@ def collections(output: Output) -> object:
     return tables.collections(output, [info])
 
 
+def schedules(output: Output) -> object:
+    found = Schedule(
+        name="nightly_of_the_warehouse_of_the_north", expression="cron(0 3 ? * MON-FRI *)",
+        timezone="America/Argentina/Ushuaia", request=BackupRequest(), retention=Retention(keep_daily=7, keep_monthly=12, expire_after="400d"),
+        enabled=False, is_deployed=True, last_success_at=BEGAN,
+    )  # fmt: skip
+    return tables.schedules(output, [found])
+
+
 @pytest.mark.parametrize("width", [40, 50, 80, 100, 200])
 @pytest.mark.parametrize(
     ("show", "shown"),
@@ -55,6 +66,17 @@ def collections(output: Output) -> object:
         (backups, [NAME, "complete", "2026-03-01", "50,000", "40.1 MiB", "nightly_of_the_shop", "ago", "held"]),
         (runs, [RUN, "failed", "2026-03-01", "12 s", NAME, "nightly", "RowCountMismatchError"]),
         (collections, ["warehouse_of_the_north.measurements_by_hour_and_sensor", "50,000", "612", "40.1 MiB", "yes"]),
+        (
+            schedules,
+            [
+                "nightly_of_the_warehouse_of_the_north",
+                "cron(0 3 ? * MON-FRI *)",
+                "America/Argentina/Ushuaia",
+                "daily 7, monthly 12, for 400d",
+                "ago",
+                "off, deployed",
+            ],
+        ),
     ],
 )
 def test_everything_is_there_at_any_width(width: int, show: object, shown: list[str]) -> None:
