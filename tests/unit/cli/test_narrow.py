@@ -53,7 +53,8 @@ def collections(output: Output) -> object:
 def schedules(output: Output) -> object:
     found = Schedule(
         name="nightly_of_the_warehouse_of_the_north", expression="cron(0 3 ? * MON-FRI *)",
-        timezone="America/Argentina/Ushuaia", request=BackupRequest(), retention=Retention(keep_daily=7, keep_monthly=12, expire_after="400d"),
+        timezone="America/Argentina/Ushuaia", request=BackupRequest(),
+        retention=Retention(keep_daily=7, keep_monthly=12, expire_after="400d"),
         enabled=False, is_deployed=True, last_success_at=BEGAN,
     )  # fmt: skip
     return tables.schedules(output, [found])
