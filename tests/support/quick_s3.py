@@ -79,6 +79,8 @@ class QuickS3:
 
     def __init__(self) -> None:
         """Begin without buckets."""
+        self.hidden_keys: set[str] = set()
+        """What listings leave out, as those of a server that lies or has not heard of it yet; all else finds it."""
         self._buckets: dict[str, dict[str, _Object]] = {}
         self._uploads: dict[str, _Upload] = {}
         self._numbers = count(1)
@@ -166,7 +168,8 @@ class QuickS3:
         contents: list[Answer] = []
         folders: dict[str, None] = {}
         # S3 sorts by the bytes of UTF-8.
-        for key in sorted((key for key in bucket if key.startswith(prefix)), key=str.encode):
+        shown = (key for key in bucket if key.startswith(prefix) and key not in self.hidden_keys)
+        for key in sorted(shown, key=str.encode):
             head, found, _ = key[len(prefix) :].partition(delimiter) if delimiter else ("", "", "")
             entry = prefix + head + delimiter if found else key
             if entry.encode() <= after or entry in folders:

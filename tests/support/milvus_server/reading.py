@@ -33,7 +33,7 @@ def shown_rows(core: Core, collection: Collection, request: Message) -> Columns:
     if _is_strong(collection, request):
         core.wait_for_requests(collection, core.clock.timestamp())
     there = rows.live_rows(collection, _partitions(core, collection, request))
-    first = rows.expired_before(collection, core.clock.timestamp())
+    first = rows.expired_before(core, collection)
     shown = [row for row, time in enumerate(there.get(TIMESTAMP, [])) if isinstance(time, int) and time >= first]
     return take(there, shown)
 

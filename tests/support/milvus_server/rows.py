@@ -159,10 +159,11 @@ def live_rows(collection: Collection, partitions: Sequence[int] = ()) -> Columns
     return join(parts)
 
 
-def expired_before(collection: Collection, now: int) -> int:
+def expired_before(core: Core, collection: Collection) -> int:
     """Return the timestamp before which rows do not show any more, for their time to live."""
-    seconds = int(collection.properties.get("collection.ttl.seconds", 0))
-    return now - (seconds * 1000 << 18) if seconds > 0 else 0
+    by_server = core.settings.entity_expiration if core.version.hides_expired else 0
+    seconds = float(collection.properties.get("collection.ttl.seconds", by_server))
+    return core.clock.timestamp() - (int(seconds * 1000) << 18) if seconds > 0 else 0
 
 
 def _with_all_fields(collection: Collection, columns: Columns) -> Columns:

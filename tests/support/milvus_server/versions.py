@@ -122,6 +122,11 @@ class Version:
         return self.at_least(2, 3)
 
     @property
+    def hides_expired(self) -> bool:
+        """Whether queries leave out what has expired by `common.entityExpiration`; before, only a compaction does."""
+        return self.at_least(2, 5)
+
+    @property
     def sorts(self) -> bool:
         """Whether every flushed segment is soon replaced by a sorted one of another ID."""
         return self.at_least(2, 5)

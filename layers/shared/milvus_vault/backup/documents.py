@@ -58,6 +58,10 @@ class Evidence(Model):
     """Whether requests stamped before the moment are known to have arrived before the flush."""
     undeleted_row_count: int | None = None
     """How many rows the backup has where it has no delete of any; None where it has deletes."""
+    counted_row_count: int | None = None
+    """How many rows Milvus counted, before the collection's own flush or after that of all; None: it cannot tell."""
+    hides_expired: bool = False
+    """Whether Milvus leaves out rows that have expired when it counts."""
 
     @property
     def has_nothing_newer(self) -> bool:
@@ -67,9 +71,10 @@ class Evidence(Model):
     def lacks_deletes(self, document: CollectionDocument) -> bool:
         """Return whether rows are gone for Milvus, if nothing came after the moment, of which there is no delete.
 
-        Before 2.4 nothing but a listing tells which delta logs there are. Rows that expire go without any.
+        Where Milvus does not name its logs nothing but a listing tells which delta logs there are. Rows that expire go
+        without any.
         """
-        alive, rows = document.live_row_count, self.undeleted_row_count
+        alive, rows = self.counted_row_count, self.undeleted_row_count
         return alive is not None and rows is not None and alive < rows and not expires(document.description.properties)
 
 
@@ -83,6 +88,9 @@ class Verdict(StrEnum):
     """Half an upsert may be missing."""
     MISCOUNTED = "miscounted"
     """A segment's logs hold another number of rows than Milvus says: a listing may have left one out."""
+    UNDERCOUNTED = "undercounted"
+    """Milvus counted fewer rows than there are, without a delete of any. Rows may have expired by a setting of the
+    server (`common.entityExpiration`), which no collection shows; or a listing has left deletes out."""
     UNREADABLE = "unreadable"
     """A log cannot be read, so that nobody knows."""
 

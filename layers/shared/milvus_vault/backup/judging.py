@@ -9,11 +9,13 @@ Of each collection with objects that may be newer than its moment:
   that were on their way are known to have arrived before the flush.
 
 Before that, the segments that are read must have as many rows as Milvus says, or a listing has left logs out. So it has
-where Milvus counted fewer live rows than there are, and there is no delete of any.
+where Milvus counted fewer live rows than there are, and there is no delete of any; only that from 2.5 on they may have
+expired by a setting of the server, too, which nothing tells.
 
 A collection of which one of these does not hold is captured once more: its moment gets a second look, and then a later
 one takes its place. What is not proven in the last round is said in the backup, and by each restore of it; a collection
-that still lacks rows fails.
+that still lacks rows fails. One of which fewer rows are counted is captured once more only: what did not help then has
+expired, or is not listed at all.
 """
 
 from collections.abc import Iterable, Iterator
@@ -51,22 +53,18 @@ class Judge:
             return _judged(snapshot, Verdict.COMPACTED, document, err.message)
         is_quiet = not found.has_later_deletes and not any(found.later_rows.values())
         miscount = found.miscount
-        if not miscount and is_quiet and evidence.lacks_deletes(document):
-            rows = evidence.undeleted_row_count
-            miscount = f"Milvus counted {document.live_row_count} of {rows} row(s), and there is no delete of any"
-        if miscount:
-            return _judged(snapshot, Verdict.MISCOUNTED, document, miscount)
+        undercount = ""
+        if is_quiet and evidence.lacks_deletes(document):
+            alive, rows = evidence.counted_row_count, evidence.undeleted_row_count
+            undercount = f"Milvus counted {alive} of {rows} row(s), and there is no delete of any"
+        if miscount or (undercount and not evidence.hides_expired):
+            return _judged(snapshot, Verdict.MISCOUNTED, document, miscount or undercount)
         segments = tuple(_counted(segment, found, evidence) for segment in document.segments)
         # A count that was made after the moment is one of the moment only where nothing was written in between.
         counted = document.live_row_count if is_quiet else None
         document = document.model_copy(update={"segments": segments, "live_row_count": counted})
-        if found.may_have_lost_rows:
-            about = "a compaction may have applied deletes that came later"
-            return _judged(snapshot, Verdict.COMPACTED, document, about)
-        if found.unmatched and not evidence.is_settled:
-            about = f"{found.unmatched} delete(s) shortly before it have no row of the same time"
-            return _judged(snapshot, Verdict.UNSETTLED, document, about)
-        return _judged(snapshot, Verdict.PROVEN, document)
+        verdict, about = _doubt(found, evidence, undercount)
+        return _judged(snapshot, verdict, document, about)
 
     def _read(self, document: CollectionDocument, evidence: Evidence) -> "_Found":
         found = _Found(document.moment)
@@ -131,6 +129,18 @@ class _Found:
         """Return those of some timestamps that are shortly before the moment."""
         since = self._moment - from_milliseconds(SUSPECT_SECONDS * 1000)
         return times.filter(pc.and_(pc.greater(times, since), pc.less_equal(times, self._moment)))
+
+
+def _doubt(found: _Found, evidence: Evidence, undercount: str) -> tuple[Verdict, str]:
+    """Return the verdict on a collection that has the rows that Milvus says, and what is not proven in words."""
+    if found.may_have_lost_rows:
+        return Verdict.COMPACTED, "a compaction may have applied deletes that came later"
+    if found.unmatched and not evidence.is_settled:
+        return Verdict.UNSETTLED, f"{found.unmatched} delete(s) shortly before it have no row of the same time"
+    if undercount:
+        about = f"{undercount}: they have expired by common.entityExpiration, or S3 did not list their deletes"
+        return Verdict.UNDERCOUNTED, about
+    return Verdict.PROVEN, ""
 
 
 def _counted(segment: Segment, found: _Found, evidence: Evidence) -> Segment:

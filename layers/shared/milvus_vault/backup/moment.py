@@ -100,6 +100,8 @@ def evidence_of(
     since: datetime | None,
     is_settled: bool,
     undeleted_row_count: int | None = None,
+    counted_row_count: int | None = None,
+    hides_expired: bool = False,
 ) -> Evidence:
     """Return what the proof of a collection's moment has to read.
 
@@ -111,6 +113,8 @@ def evidence_of(
         since: When the oldest objects that have to be read were written; None: all are read.
         is_settled: Whether all requests stamped before the moment are known to have arrived before the flush.
         undeleted_row_count: How many rows there are, where there is no delete of any.
+        counted_row_count: How many rows Milvus counted.
+        hides_expired: Whether it leaves out rows that have expired.
     """
     rows: dict[int, list[str]] = {}
     to_read = set(uncounted)
@@ -134,6 +138,8 @@ def evidence_of(
         replaced=tuple(listed.key for listed in replaced if _is_recent(listed, since)),
         is_settled=is_settled,
         undeleted_row_count=undeleted_row_count,
+        counted_row_count=counted_row_count,
+        hides_expired=hides_expired,
     )
 
 

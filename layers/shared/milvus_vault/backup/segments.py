@@ -106,6 +106,11 @@ class CollectionObjects:
             return None
         return sum(segment.row_count for segment in self.segments)
 
+    @property
+    def is_told(self) -> bool:
+        """Return whether Milvus named the logs of all segments, so that no listing can have left one out."""
+        return all(segment.virtual_channel for segment in self.segments)
+
     def within(self, partitions: set[int]) -> "CollectionObjects":
         """Return what lies in these partitions, and the deletes that lie in none (L0)."""
         kept = partitions | {ALL_PARTITIONS}

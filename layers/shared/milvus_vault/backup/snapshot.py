@@ -18,7 +18,7 @@ from milvus_vault.model.flushes import FlushPoint
 from milvus_vault.model.hybrid import milliseconds
 from milvus_vault.model.names import COLLECTIONS_PER_BATCH
 from milvus_vault.model.objects import CopyItem, ListedObject
-from milvus_vault.model.versions import adds_fields, parse_version, stamps_in_order
+from milvus_vault.model.versions import ServerVersion, adds_fields, hides_expired, parse_version, stamps_in_order
 from milvus_vault.parallel import for_each
 from milvus_vault.ports import VectorDatabase
 from milvus_vault.source import MilvusStorage
@@ -47,6 +47,8 @@ class _Captured(NamedTuple):
     is_settled: bool
     point: FlushPoint = FlushPoint()
     is_second_look: bool = False
+    counted: int | None = None
+    """How many rows Milvus counted, where that proves which there are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +95,7 @@ class SnapshotBatch:
         """
         if not self.plan.moment:
             return dict.fromkeys(before, _At(0, is_settled=True))
-        is_ordered = stamps_in_order(parse_version(self.plan.source.milvus_version))
+        is_ordered = stamps_in_order(self._version)
         if self.round == 1:
             return dict.fromkeys(before, _At(self.plan.moment, is_settled=is_ordered))
         found: dict[int, _At] = {}
@@ -145,6 +147,8 @@ class SnapshotBatch:
             since=self.plan.recent_since,
             is_settled=captured.is_settled,
             undeleted_row_count=captured.objects.undeleted_row_count,
+            counted_row_count=captured.counted,
+            hides_expired=hides_expired(self._version),
         )
 
     def _record_failure(self, index: int, error: VaultError) -> None:
@@ -175,6 +179,8 @@ class SnapshotBatch:
         # Rows that came between the flush of all collections and the count are in it, and not in the backup. Between
         # the moment and the count nothing may have come either: that is seen when the backup is proved.
         is_known = at.moment and (not is_flushed_before or captured.undeleted_row_count == counted)
+        # Logs that Milvus names are all that there are: rows that it does not count have expired, and come back.
+        has_expired = counted is not None and captured.is_told and counted < (captured.undeleted_row_count or 0)
         document = CollectionDocument(
             description=description,
             segments=captured.segments,
@@ -182,11 +188,18 @@ class SnapshotBatch:
             flushed_at_seconds=milliseconds(point.timestamp) // 1000,
             channel_checkpoints=point.checkpoints,
             moment=at.moment,
-            live_row_count=counted if is_known else None,
+            live_row_count=counted if is_known and not has_expired else None,
         )
         # A count waits for all requests that were stamped before it.
         is_settled = at.is_settled or (counted is not None and not is_flushed_before)
-        return _Captured(document, captured, is_settled, point, is_second_look=at.before is not None)
+        return _Captured(
+            document,
+            captured,
+            is_settled,
+            point,
+            is_second_look=at.before is not None,
+            counted=None if has_expired else counted,
+        )
 
     def _list(self, description: CollectionDescription, point: FlushPoint) -> CollectionObjects:
         """Return what there is of a collection; from the second round on, what there was when it was flushed.
@@ -203,7 +216,11 @@ class SnapshotBatch:
     @property
     def _can_be_older(self) -> bool:
         """Whether segments may be older than fields of their collection."""
-        return adds_fields(parse_version(self.plan.source.milvus_version))
+        return adds_fields(self._version)
+
+    @property
+    def _version(self) -> ServerVersion:
+        return parse_version(self.plan.source.milvus_version)
 
     def _capture_again(self, description: CollectionDescription, before: Snapshot) -> _Captured | None:
         """Return what there was at the flush of the round before, and what has arrived since of before its moment.

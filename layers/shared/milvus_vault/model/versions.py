@@ -23,6 +23,9 @@ _IMPORT_JOBS_SINCE = (2, 4)
 # From then on one node writes each channel's log, and stamps what it writes.
 _STREAMING_SINCE = (2, 6)
 
+# From 2.5.13 on a query leaves out rows that have expired (milvus#42086, #42103); before, only a compaction did.
+_HIDES_EXPIRED_SINCE = (2, 5)
+
 # From then on fields are added to collections that have rows.
 _ADDED_FIELDS_SINCE = (2, 6)
 
@@ -114,6 +117,11 @@ def has_import_jobs(server: ServerVersion) -> bool:
 def adds_fields(server: ServerVersion) -> bool:
     """Return whether a collection with rows can get further fields, of which its older segments have no logs."""
     return server.minor_line >= _ADDED_FIELDS_SINCE
+
+
+def hides_expired(server: ServerVersion) -> bool:
+    """Return whether queries leave out rows that have expired, maybe by a setting that no collection tells of."""
+    return server.minor_line >= _HIDES_EXPIRED_SINCE
 
 
 def may_guard_binlogs(server: ServerVersion) -> bool:
