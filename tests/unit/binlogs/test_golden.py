@@ -2,7 +2,7 @@
 
 import pytest
 
-from milvus_vault.binlogs import cut_deletes, read_deletes, read_timestamps
+from milvus_vault.binlogs import count_column_groups, cut_deletes, read_deletes, read_timestamps
 from milvus_vault.errors import BinlogUnreadableError
 from tests.support.golden_rows import full_meta, objects_of, oracle
 from tests.support.milvus_server import binlog, column_groups
@@ -59,6 +59,18 @@ def test_timestamps_of_real_servers_are_read(archive: str) -> None:
             assert timestamps.to_pylist() == column_groups.read(body)[TIMESTAMP]
         else:
             assert [timestamps.to_pylist()] == list(binlog.read(body).columns.values())
+
+
+@pytest.mark.parametrize("archive", ALL)
+def test_each_log_of_a_segment_of_column_groups_names_as_many_as_there_are(archive: str) -> None:
+    objects = objects_of(archive)
+    segments: dict[str, list[str]] = {}
+    for key in objects.keys("insert_log/"):
+        segments.setdefault(key.split("/")[4], []).append(key)
+    assert segments
+    for of_segment in segments.values():
+        groups = len(by_field(of_segment)) if _is_of_groups(objects, of_segment) else 0
+        assert {count_column_groups(objects.get(key)) for key in of_segment} == {groups}
 
 
 @pytest.mark.parametrize(("version", "archive"), ARCHIVES.items())

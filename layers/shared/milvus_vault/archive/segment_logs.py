@@ -2,7 +2,7 @@
 
 In storage version 0 each field has logs of its own, the row ID and the timestamp among them, and each field has as
 many as the others. From version 2 on a log holds a group of columns, and the group 0 has the row ID, the timestamp
-and the primary key; which other groups there are, the server decides.
+and the primary key; which other groups there are, the server decides, and only its files say.
 """
 
 from collections.abc import Mapping

@@ -48,6 +48,8 @@ class Evidence(Model):
 
     rows: dict[int, tuple[str, ...]]
     """By segment, the keys in the backup of the logs that hold its rows' timestamps."""
+    column_groups: dict[int, int]
+    """By segment, how many fields or column groups have logs."""
     uncounted: tuple[int, ...] = ()
     """Segments that Milvus names no longer, so that their rows have to be counted."""
     deletes: tuple[str, ...]
@@ -87,7 +89,7 @@ class Verdict(StrEnum):
     UNSETTLED = "unsettled"
     """Half an upsert may be missing."""
     MISCOUNTED = "miscounted"
-    """A segment's logs hold another number of rows than Milvus says: a listing may have left one out."""
+    """A segment's logs hold other rows than Milvus says, or lack columns: a listing may have left one out."""
     UNDERCOUNTED = "undercounted"
     """Milvus counted fewer rows than there are, without a delete of any. Rows may have expired by a setting of the
     server (`common.entityExpiration`), which no collection shows; or a listing has left deletes out."""

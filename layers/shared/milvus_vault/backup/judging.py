@@ -8,9 +8,9 @@ Of each collection with objects that may be newer than its moment:
 * no delete shortly before the moment lacks a row of the same timestamp, as half an upsert does, unless all requests
   that were on their way are known to have arrived before the flush.
 
-Before that, the segments that are read must have as many rows as Milvus says, or a listing has left logs out. So it has
-where Milvus counted fewer live rows than there are, and there is no delete of any; only that from 2.5 on they may have
-expired by a setting of the server, too, which nothing tells.
+Before that, the segments that are read must have as many rows as Milvus says, and as many column groups as their logs
+name, or a listing has left logs out. So it has where Milvus counted fewer live rows than there are, and there is no
+delete of any; only that from 2.5 on they may have expired by a setting of the server, too, which nothing tells.
 
 A collection of which one of these does not hold is captured once more: its moment gets a second look, and then a later
 one takes its place. What is not proven in the last round is said in the backup, and by each restore of it; a collection
@@ -27,7 +27,7 @@ import pyarrow.compute as pc
 from milvus_vault.archive.manifest import CollectionDocument
 from milvus_vault.backup.documents import Evidence, Snapshot, Verdict
 from milvus_vault.backup.moment import SUSPECT_SECONDS
-from milvus_vault.binlogs import named, read_deletes, read_timestamps
+from milvus_vault.binlogs import count_column_groups, named, read_deletes, read_timestamps
 from milvus_vault.errors import BinlogUnreadableError, ObjectNotFoundError
 from milvus_vault.model.collections import Segment
 from milvus_vault.model.hybrid import from_milliseconds
@@ -70,8 +70,13 @@ class Judge:
         found = _Found(document.moment)
         rows = {segment.segment_id: segment.row_count for segment in document.segments}
         for segment, keys in evidence.rows.items():
-            for times in self._timestamps(keys):
-                found.add_rows(segment, times)
+            groups = evidence.column_groups.get(segment, 0)
+            for key in keys:
+                body = self.run.store.get(self.run.bucket, key)
+                found.add_rows(segment, named(key, body, read_timestamps))
+                if (told := named(key, body, count_column_groups)) > groups:
+                    found.miscount = f"segment {segment} has logs of {groups} of its {told} column groups"
+                    return found
             count = found.rows[segment]
             if count != rows[segment] and segment not in evidence.uncounted:
                 found.miscount = f"segment {segment} has logs of {count} row(s), and Milvus says {rows[segment]}"
@@ -82,9 +87,6 @@ class Judge:
             _count_after(deletes, document.moment) for deletes in self._deletes(self.source_bucket, evidence.replaced)
         )
         return found
-
-    def _timestamps(self, keys: Iterable[str]) -> Iterator[pa.Array]:
-        return (named(key, self.run.store.get(self.run.bucket, key), read_timestamps) for key in keys)
 
     def _deletes(self, bucket: str, keys: Iterable[str]) -> Iterator[pa.Array]:
         for key in keys:
@@ -103,7 +105,7 @@ class _Found:
         self.later_rows: dict[int, int] = {}
         """By segment, how many rows are newer than the moment."""
         self.miscount = ""
-        """Which segment has other rows than Milvus says; all else is not looked at then."""
+        """Which segment lacks rows or columns; all else is not looked at then."""
         self.has_later_deletes = False
         self.may_have_lost_rows = False
 

@@ -119,6 +119,7 @@ def evidence_of(
     rows: dict[int, list[str]] = {}
     to_read = set(uncounted)
     deletes: list[str] = []
+    groups: dict[int, set[int]] = {}
     for listed, stored_key in objects:
         key = parse_log_key(listed.key)
         if key is None:
@@ -126,13 +127,16 @@ def evidence_of(
         if key.kind == DELTA_LOG:
             if key.segment_id in uncounted or _is_recent(listed, since):
                 deletes.append(stored_key)
-        elif holds_timestamps(key, storage_versions.get(key.segment_id, 0)):
+            continue
+        groups.setdefault(key.segment_id, set()).add(key.field_id)
+        if holds_timestamps(key, storage_versions.get(key.segment_id, 0)):
             rows.setdefault(key.segment_id, []).append(stored_key)
             if _is_recent(listed, since):
                 to_read.add(key.segment_id)
     return Evidence(
         # Up to 2.4 a segment that fills slowly has older logs, too: only all of them together are all of its rows.
         rows={number: tuple(keys) for number, keys in rows.items() if number in to_read},
+        column_groups={number: len(groups[number]) for number in rows if number in to_read},
         uncounted=tuple(sorted(uncounted)),
         deletes=tuple(deletes),
         replaced=tuple(listed.key for listed in replaced if _is_recent(listed, since)),

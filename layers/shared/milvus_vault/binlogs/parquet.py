@@ -15,6 +15,9 @@ _ROWS_AT_ONCE = 1 << 13  # so that these, too, are bounded: a key has up to 64 K
 _MOST_BYTES = 1 << 30  # of values. Milvus begins another log long before, after 16 to 64 MiB.
 _FIELD_ID = b"PARQUET:field_id"
 _ARROW_SCHEMA = b"ARROW:schema"
+# Of storage version 2: the fields of each column group, groups parted by semicolons. milvus-storage's packed writer
+# writes all groups at once, and this into the file of each (ColumnGroupWriter::WriteGroupFieldIDList).
+_COLUMN_GROUPS = b"group_field_id_list"
 _ROW_GROUPS = b"row_group_metadata"  # of storage version 2: bytes in memory, rows and first row of each group
 
 
@@ -36,6 +39,12 @@ class ParquetFile:
             self._file = pq.ParquetFile(pa.BufferReader(pa.py_buffer(content)))
             self.schema: pa.Schema = self._file.schema_arrow
             self._has_arrow_schema = _ARROW_SCHEMA in (self._file.metadata.metadata or {})
+
+    @property
+    def column_groups(self) -> int:
+        """Return how many column groups there are of its rows, of which it is one; 0 where it does not say."""
+        listed: bytes = (self._file.metadata.metadata or {}).get(_COLUMN_GROUPS, b"")
+        return len(listed.split(b";")) if listed else 0
 
     def column_of(self, field_id: int) -> str | None:
         """Return the name of the column that holds a field."""

@@ -39,6 +39,14 @@ def read_timestamps(body: bytes) -> pa.Array:
     return pa.concat_arrays(found)
 
 
+def count_column_groups(body: bytes) -> int:
+    """Return of how many column groups the rows of a log consist, as it says itself; 0: each field has logs of its own.
+
+    Raises `BinlogUnreadableError`.
+    """
+    return parquet.ParquetFile(body).column_groups if body.startswith(parquet.MAGIC) else 0
+
+
 def _joined(file: parquet.ParquetFile, name: str) -> pa.Array:
     kind = file.schema.field(name).type
     if kind != pa.int64():
