@@ -59,7 +59,10 @@ test: .make/build-$(ARCHITECTURE) ## run the tests
 
 .PHONY: test-faults
 test-faults: .make/venv ## the properties over faults and odd input, with 10,000 cases each
-	$(BIN)/python -m pytest --numprocesses=2 --hypothesis-profile=many -k whatever tests/unit $(ARGS)
+	$(BIN)/python -m pytest --numprocesses=2 --hypothesis-profile=many -k whatever tests/unit tests/restore/test_faults.py $(ARGS)
+
+.PHONY: test-all
+test-all: test test-faults ## the tests, and then those properties
 
 .PHONY: check
 check: check-static .make/test ## everything that must hold before a merge: check-static, and test unless it just ran

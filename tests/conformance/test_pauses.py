@@ -7,7 +7,8 @@ import pytest
 
 from milvus_vault.adapters.management import MilvusGarbageCollector
 from milvus_vault.backup.pauses import GC_PAUSE_SECONDS, Pauses
-from milvus_vault.errors import MilvusRequestError, MilvusUnavailableError
+from milvus_vault.errors import MilvusRequestError, MilvusUnavailableError, WorkingFileError
+from milvus_vault.model.names import attempt_of
 from tests.compatibility.features import Feature
 from tests.conformance.asking import base_fields
 from tests.conformance.conftest import Running, Start
@@ -19,6 +20,7 @@ __all__ = ["backups"]
 FIRST, SECOND = (f"arn:aws:states:eu-west-1:123456789012:execution:backup:{name}" for name in ("one", "two"))
 NOW = datetime(2026, 3, 1, 2, tzinfo=UTC)
 BUCKET = "backups"
+NOTE = f"p/.runs/pauses/{attempt_of(FIRST)}.json"
 
 
 def _begin(running: Running) -> tuple[Pauses, MilvusGarbageCollector]:
@@ -192,3 +194,33 @@ def test_a_backup_that_needs_no_pause_asks_for_none(start: Start, backups: Open,
     running.milvus.make(NAME, *base_fields())
     backups(running).prepare("b", **option)
     assert running.server.garbage_collection.pauses == 0
+
+
+def test_a_note_that_cannot_be_read_is_told_of_and_keeps_no_other_pause_from_being_given_back(start: Start) -> None:
+    running, store = start("2.6.19"), InMemoryObjectStore(BUCKET)
+    pauses, collector = Pauses(store, BUCKET, "p"), MilvusGarbageCollector(running.server.management_uri)
+    for execution in (FIRST, SECOND):
+        pauses.begin(collector, execution, NOW)
+    store.put(BUCKET, NOTE, b'{"execution_arn":"arn:aws:st')
+
+    tended = pauses.tend(collector, Told({SECOND: "ABORTED"}), NOW)
+
+    assert (tended.ended, len(tended.failures)) == (1, 1)
+    assert NOTE in tended.failures[0]
+    (warning,) = pauses.begin(collector, FIRST, NOW)
+    assert warning.startswith(f"Garbage collection was not paused: working file {NOTE}")
+
+
+def test_a_pause_stays_noted_where_that_of_another_cannot_be_read(start: Start) -> None:
+    # Before tickets the last one to end tells the server; whether this is the last, nobody knows.
+    running, store = start("2.5.27"), InMemoryObjectStore(BUCKET)
+    pauses, collector = Pauses(store, BUCKET, "p"), MilvusGarbageCollector(running.server.management_uri)
+    pauses.begin(collector, SECOND, NOW)
+    store.put(BUCKET, NOTE, b"{}")
+
+    with pytest.raises(WorkingFileError, match=NOTE):
+        pauses.end(collector, SECOND, NOW)
+
+    assert running.server.garbage_collection.pauses == 1
+    store.delete(BUCKET, [NOTE])
+    assert pauses.end(collector, SECOND, NOW)

@@ -1,6 +1,6 @@
 """How many cases the properties over faults try, and texts that break what is careless."""
 
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 
 MANY = "many"
@@ -13,15 +13,24 @@ def register() -> None:
     settings.register_profile(MANY, max_examples=MOST)
 
 
-def cases(few: int) -> settings:
-    """Return the settings of a property: few cases in `make test`, always the same, 10,000 in `make test-faults`."""
-    is_many = settings.get_current_profile_name() == MANY
+def is_many() -> bool:
+    """Return whether this is `make test-faults`."""
+    return settings.get_current_profile_name() == MANY
+
+
+def cases(few: int, *, most: int = MOST) -> settings:
+    """Return the settings of a property: few examples in `make test`, always the same, 10,000 in `make test-faults`.
+
+    Or fewer, of which each has many cases.
+    """
     # A machine that is shared is slow at times, which is no fault; and no case leaves anything in a fixture.
     unchecked = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.function_scoped_fixture]
     return settings(
-        max_examples=MOST if is_many else few,
-        derandomize=not is_many,
+        max_examples=most if is_many() else few,
+        derandomize=not is_many(),
         deadline=None,
+        # A seed that is smaller is no simpler, and each example takes seconds where it has many cases.
+        phases=tuple(Phase) if most == MOST else (Phase.generate,),
         suppress_health_check=unchecked,
     )
 

@@ -147,6 +147,11 @@ def not_allowed(name: str, wanted: Iterable[Need], parameters: Mapping[str, str]
     return [need for need in wanted if not any(grant.covers(need) for grant in allowed)]
 
 
+def is_of_a_function(client: Any) -> bool:
+    """Return whether a boto3 client is one of our functions', and none of a test or of a server."""
+    return str(client.meta.config.user_agent).startswith(_OURS)
+
+
 @contextmanager
 def guarded(handler_module: str, settings: Mapping[str, str]) -> Iterator[None]:
     """Fail a function that asks S3 for something that its role does not allow.
@@ -160,8 +165,7 @@ def guarded(handler_module: str, settings: Mapping[str, str]) -> Iterator[None]:
     refused: list[str] = []
 
     def checked(self: Any, operation: str, request: Mapping[str, Any]) -> Any:
-        is_ours = str(self.meta.config.user_agent).startswith(_OURS)
-        if is_ours and self.meta.service_model.service_name == "s3":
+        if is_of_a_function(self) and self.meta.service_model.service_name == "s3":
             found = not_allowed(name, needs(operation, request), parameters)
             refused.extend(f"{name} has not {need.action} on {need.resource} {sorted(need.keys)}" for need in found)
         return call(self, operation, request)

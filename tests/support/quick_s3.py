@@ -30,7 +30,7 @@ _PAGE = 1000
 _CONTENT_TYPE = "binary/octet-stream"
 
 
-class _RefusedError(Exception):
+class RefusedError(Exception):
     """What the server says no with: a code, and the status that S3 has for it."""
 
     def __init__(self, code: str, status: int) -> None:
@@ -71,6 +71,9 @@ class QuickS3:
     with QuickS3() as server:
         server.client().create_bucket(Bucket="some")
 
+    Each operation goes through `between`, which is given the client, its name and what carries it out, and returns
+    the answer; a test may carry it out or not, change the answer, or raise what the client is to see.
+
     While it runs, every boto3 client whose endpoint is `url` is answered by it. An operation that no test has needed
     yet is an `AttributeError`.
     """
@@ -84,6 +87,7 @@ class QuickS3:
         self._buckets: dict[str, dict[str, _Object]] = {}
         self._uploads: dict[str, _Upload] = {}
         self._numbers = count(1)
+        self.between: Callable[[Any, str, Callable[[], Answer]], Answer] = lambda _client, _name, carry_out: carry_out()
         self._lock = threading.Lock()
         self._patch = pytest.MonkeyPatch()
 
@@ -112,8 +116,8 @@ class QuickS3:
         about: Answer = {"HTTPStatusCode": 200, "RequestId": str(next(self._numbers)), "RetryAttempts": 0}
         try:
             with self._lock:
-                return {**method(request), "ResponseMetadata": about}
-        except _RefusedError as err:
+                return {**self.between(client, operation, lambda: method(request)), "ResponseMetadata": about}
+        except RefusedError as err:
             about["HTTPStatusCode"] = err.status
             said = {"Error": {"Code": err.code, "Message": f"{operation}: {err.code}"}, "ResponseMetadata": about}
             raise client.exceptions.from_code(err.code)(said, operation) from err
@@ -122,13 +126,13 @@ class QuickS3:
         try:
             return self._buckets[request["Bucket"]]
         except KeyError:
-            raise _RefusedError("NoSuchBucket", 404) from None
+            raise RefusedError("NoSuchBucket", 404) from None
 
     def _object(self, request: Mapping[str, Any]) -> _Object:
         try:
             return self._bucket(request)[request["Key"]]
         except KeyError:
-            raise _RefusedError("NoSuchKey", 404) from None
+            raise RefusedError("NoSuchKey", 404) from None
 
     def _copied(self, request: Mapping[str, Any]) -> _Object:
         """Return the source of a copy, as it must be by the request."""
@@ -140,20 +144,20 @@ class QuickS3:
         found = self._object(source)
         wanted = request.get("CopySourceIfMatch")
         if wanted and wanted.strip('"') != found.etag.strip('"'):
-            raise _RefusedError("PreconditionFailed", 412)
+            raise RefusedError("PreconditionFailed", 412)
         return found
 
     def _upload(self, request: Mapping[str, Any]) -> _Upload:
         try:
             return self._uploads[request["UploadId"]]
         except KeyError:
-            raise _RefusedError("NoSuchUpload", 404) from None
+            raise RefusedError("NoSuchUpload", 404) from None
 
     # The operations, by the names that they have in the interface of AWS.
 
     def DescribeExecution(self, _: Mapping[str, Any]) -> Answer:
         """Step Functions, which has no execution here: tests call the functions one by one."""
-        raise _RefusedError("ExecutionDoesNotExist", 400)
+        raise RefusedError("ExecutionDoesNotExist", 400)
 
     def ListBuckets(self, _: Mapping[str, Any]) -> Answer:
         return {"Buckets": [{"Name": name} for name in sorted(self._buckets)]}
@@ -200,7 +204,7 @@ class QuickS3:
     def HeadObject(self, request: Mapping[str, Any]) -> Answer:
         found = self._object(request)
         if (wanted := request.get("IfMatch")) and wanted.strip('"') != found.etag.strip('"'):
-            raise _RefusedError("PreconditionFailed", 412)
+            raise RefusedError("PreconditionFailed", 412)
         about = {"ContentLength": len(found.body), "ContentType": found.content_type}
         return about | {"ETag": found.etag, "LastModified": found.modified}
 
@@ -208,9 +212,9 @@ class QuickS3:
         bucket, key, body = self._bucket(request), request["Key"], request.get("Body", b"")
         body = body.encode() if isinstance(body, str) else bytes(body)
         if request.get("IfNoneMatch") and key in bucket:
-            raise _RefusedError("PreconditionFailed", 412)
+            raise RefusedError("PreconditionFailed", 412)
         if (wanted := request.get("IfMatch")) and self._object(request).etag.strip('"') != wanted.strip('"'):
-            raise _RefusedError("PreconditionFailed", 412)
+            raise RefusedError("PreconditionFailed", 412)
         bucket[key] = _Object(body, _etag(body), request.get("ContentType", _CONTENT_TYPE))
         return {"ETag": bucket[key].etag}
 
@@ -228,7 +232,7 @@ class QuickS3:
     def DeleteObjects(self, request: Mapping[str, Any]) -> Answer:
         bucket, asked = self._bucket(request), request["Delete"]
         if len(asked["Objects"]) > _PAGE:
-            raise _RefusedError("MalformedXML", 400)
+            raise RefusedError("MalformedXML", 400)
         for named in asked["Objects"]:
             bucket.pop(named["Key"], None)
         return {} if asked.get("Quiet") else {"Deleted": [{"Key": named["Key"]} for named in asked["Objects"]]}
@@ -256,7 +260,7 @@ class QuickS3:
         upload, found = self._upload(request), self._copied(request)
         first, last = map(int, request["CopySourceRange"].removeprefix("bytes=").split("-"))
         if last >= len(found.body):
-            raise _RefusedError("InvalidRange", 416)
+            raise RefusedError("InvalidRange", 416)
         part = upload.parts[request["PartNumber"]] = found.body[first : last + 1]
         return {"CopyPartResult": {"ETag": _etag(part)}}
 
@@ -264,7 +268,7 @@ class QuickS3:
         upload, named = self._upload(request), request["MultipartUpload"]["Parts"]
         parts = [upload.parts[part["PartNumber"]] for part in named]
         if [_etag(part) for part in parts] != [part["ETag"] for part in named]:
-            raise _RefusedError("InvalidPart", 400)
+            raise RefusedError("InvalidPart", 400)
         etag = f'"{_md5(b"".join(_md5(part).digest() for part in parts)).hexdigest()}-{len(parts)}"'
         self._bucket(request)[request["Key"]] = _Object(b"".join(parts), etag)
         del self._uploads[request["UploadId"]]

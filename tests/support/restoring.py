@@ -102,11 +102,11 @@ class Restoring:
             report: Json = json.loads(body)
             return report
 
-    def back_up(self, name: str, **request: Any) -> None:
+    def back_up(self, name: str, *, started_at: str = "2026-01-01T00:00:00Z", **request: Any) -> None:
         """Make a backup of the server."""
         self._make_bucket()
         arn = f"arn:aws:states:us-east-1:000000000000:execution:backup:{uuid.uuid4()}"
-        execution = {"arn": arn, "started_at": "2026-01-01T00:00:00Z"}
+        execution = {"arn": arn, "started_at": started_at}
         with self._in_environment():
             event = {"execution": execution, "request": {"backup_name": name, **request}}
             plan = self._call(prepare_backup, event)

@@ -7,6 +7,7 @@ from typing import Any, cast
 import pytest
 
 from milvus_vault.api.endpoints import Caller
+from milvus_vault.api.inspection import CollectionFilter, get_collections, post_check, post_estimate
 from milvus_vault.api.restores import post_restore
 from milvus_vault.api.services import Services
 from milvus_vault.archive.layout import BackupLayout
@@ -16,11 +17,13 @@ from milvus_vault.errors import (
     CollectionExistsError,
     MilvusPermissionError,
     MilvusUnavailableError,
+    ServiceRequestError,
     ServiceUnavailableError,
     VaultError,
 )
 from milvus_vault.model.messages import InspectMilvusRequest, Occupied, TargetsFound
-from milvus_vault.model.requests import RestoreRequest
+from milvus_vault.model.requests import BackupRequest, RestoreRequest
+from milvus_vault.model.resources import EstimateRequest
 from milvus_vault.restore.documents import PLAN, RestorePlan
 from milvus_vault.workspace import Workspace
 from tests.support.fake_machines import FakeMachines, machines
@@ -211,3 +214,15 @@ def test_a_request_that_is_sent_again_gets_its_run_whatever_became_of_the_backup
     first = post_restore(services, request, Caller(idempotency_key="k"))
     services.store.delete(BUCKET, [LAYOUT.marker, LAYOUT.manifest])
     assert post_restore(services, request, Caller(idempotency_key="k")).id == first.id
+
+
+def test_an_answer_about_milvus_that_is_none_to_what_was_asked_is_named(
+    services: Services, milvus: Milvus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(milvus, "inspect", lambda _: {"items": [{"is_loade": True}]})
+    with pytest.raises(ServiceRequestError, match="something else than collections"):
+        get_collections(services, CollectionFilter())
+    with pytest.raises(ServiceRequestError, match="something else than check"):
+        post_check(services)
+    with pytest.raises(ServiceRequestError, match="something else than estimate"):
+        post_estimate(services, EstimateRequest(backup=BackupRequest()))

@@ -14,6 +14,7 @@ from milvus_vault.errors import (
     BackupHeldError,
     BackupInUseError,
     BackupNotFoundError,
+    InvalidRequestError,
     StorageAccessDeniedError,
     StorageUnavailableError,
 )
@@ -372,3 +373,13 @@ def test_a_named_backup_that_is_skipped_fails_the_prune_under_that_name(store: I
     prune.catalogue.place_hold("night_1", Hold(), "me")
     prune.delete()
     assert report_prune(prune.run, plan, NOW).error == "BackupHeldError"
+
+
+@pytest.mark.parametrize("index", [-1, 1])
+def test_a_deletion_that_the_plan_has_not_is_refused(store: InMemoryObjectStore, index: int) -> None:
+    for name, age_days in (("old", 9), ("new", 1)):
+        add(store, name, age_days)
+    prune = Pruner(store)
+    prune.plan(backup_names=["old"])
+    with pytest.raises(InvalidRequestError, match=f"has no deletion {index}"):
+        prune.delete(index)

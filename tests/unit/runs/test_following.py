@@ -6,9 +6,12 @@ import pytest
 
 from milvus_vault.copying.documents import CopyProgress
 from milvus_vault.copying.progress import CopyState
+from milvus_vault.errors import WorkingFileError
 from milvus_vault.model.collections import CollectionName
 from milvus_vault.restore.documents import ImportShare, ImportsMoved
 from milvus_vault.runs.collections import Followed
+from milvus_vault.runs.describing import WorkingFiles
+from tests.support.memory_store import InMemoryObjectStore
 
 NOW = datetime(2026, 11, 28, 3, tzinfo=UTC)
 NAMES = (CollectionName(database="db", name="a"), CollectionName(database="db", name="b"))
@@ -53,3 +56,12 @@ def test_imports_count_by_their_rows_and_tell_how_long_they_still_take() -> None
 @pytest.mark.parametrize("imports", [moved((0, 0)), moved((100, 100)), moved((100, 0), ago=9000)])
 def test_where_nothing_can_be_said_nothing_is(imports: ImportsMoved) -> None:
     assert followed(1000, imports).progress(NOW).eta_seconds is None
+
+
+def test_a_report_of_a_prune_that_cannot_be_read_is_named() -> None:
+    store = InMemoryObjectStore("backups")
+    store.put("backups", "p/.runs/reports/a.json", b'{"decisions": [')
+    files = WorkingFiles(store, "backups", "p")
+    with pytest.raises(WorkingFileError, match=r"p/.runs/reports/a\.json"):
+        files.prune_report("arn:aws:states:us-east-1:123456789012:execution:prune:a")
+    assert files.prune_report("arn:aws:states:us-east-1:123456789012:execution:prune:b") == {}

@@ -157,6 +157,15 @@ OVERDUE = ScheduleHealth("nightly", at(4, 3), timedelta(hours=33), at(5, 3))
 NEVER = ScheduleHealth("weekly", None, timedelta(days=9), at(3, 3))
 
 
+def test_that_a_schedule_is_well_again_is_told_where_what_was_told_before_cannot_be_read() -> None:
+    told = Told()
+    told.look(OVERDUE)
+    (key,) = (found.key for found in told.memory.store.list_objects(BUCKET, "team/"))
+    told.memory.store.put(BUCKET, key, b'{"schedule":')
+    assert told.look(WELL) == ["[vault] schedule nightly is well again"]
+    assert told.look(WELL) == []
+
+
 def test_of_an_overdue_schedule_people_are_told_once_and_again_when_it_is_well() -> None:
     told = Told()
     assert told.look(WELL) == []

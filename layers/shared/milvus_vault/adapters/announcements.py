@@ -29,10 +29,10 @@ def put_event(event: RunEvent) -> None:
         answer = kept(lambda: boto3.session.Session().client("events", config=CONFIG), "events").put_events(
             Entries=[entry]
         )
-    if answer["FailedEntryCount"]:
-        (refused,) = answer["Entries"]
-        msg = f"EventBridge refuses event {event.id}: {refused['ErrorCode']}: {refused['ErrorMessage']}"
-        raise ServiceRequestError(msg, hint="The event comes again by itself.")
+        if answer["FailedEntryCount"]:
+            (refused,) = answer["Entries"]
+            msg = f"EventBridge refuses event {event.id}: {refused['ErrorCode']}: {refused['ErrorMessage']}"
+            raise ServiceRequestError(msg, hint="The event comes again by itself.")
 
 
 def publish(topic_arn: str, notification: Notification) -> None:

@@ -1,10 +1,12 @@
-"""What the errors of AWS services other than S3 are called here."""
+"""What AWS' SDK raises, and what the errors of services other than S3 are called here."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from http.client import HTTPException
 
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import BotoCoreError, ClientError, FlexibleChecksumError, HTTPClientError
+from botocore.parsers import ResponseParserError
 from urllib3.exceptions import HTTPError
 
 from milvus_vault.errors import ServiceRequestError, ServiceUnavailableError
@@ -25,14 +27,27 @@ _PASSING_CODES = frozenset(
 )
 _SERVER_ERROR = 500
 
+BROKEN_BODY = (HTTPError, HTTPException, ConnectionError, HTTPClientError, FlexibleChecksumError)
+"""What reading a body raises when the connection breaks midway: the SDK has answered by then, and retries nothing."""
+
+GARBLED = (ValueError, TypeError, AttributeError, LookupError, RecursionError, ResponseParserError)
+"""What the SDK, and we after it, raise for answers that are not the service's, found by trying thousands: a time that
+is none, an error with the checksum of an object, a redirect of the request that asks where to go, a member that is
+missing or of another type."""
+
 
 @contextmanager
 def service_errors(service: str) -> Iterator[None]:
-    """Raise boto3's errors as `ServiceUnavailableError` or `ServiceRequestError`, which name the service."""
+    """Raise boto3's errors as `ServiceUnavailableError` or `ServiceRequestError`, which name the service.
+
+    An answer is taken apart inside, so that one which is not the service's has a name as well.
+    """
     try:
         yield
     except ClientError as err:
-        code, text = err.response["Error"]["Code"], err.response["Error"].get("Message", "")
+        # A garbled refusal may say nothing.
+        told = err.response.get("Error", {})
+        code, text = told.get("Code", ""), told.get("Message", "")
         status = err.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
         if code in _PASSING_CODES or "Throttl" in code or status >= _SERVER_ERROR:
             msg = f"{service} does not answer {err.operation_name}: {code}: {text}"
@@ -41,6 +56,10 @@ def service_errors(service: str) -> Iterator[None]:
         is_denied = "AccessDenied" in code or "Authorization" in code
         hint = "The function's role lacks a right." if is_denied else "The message is the service's own."
         raise ServiceRequestError(msg, hint=hint) from err
-    except (BotoCoreError, HTTPError) as err:
+    except (BotoCoreError, *BROKEN_BODY) as err:
         msg = f"{service} cannot be reached: {err}"
         raise ServiceUnavailableError(msg, hint="Try again in a minute.") from err
+    except GARBLED as err:
+        msg = f"{service} answers with something that is not its own: {type(err).__name__}: {err}"
+        hint = "It was cut off, or something else answers there. Try again in a minute."
+        raise ServiceUnavailableError(msg, hint=hint) from err

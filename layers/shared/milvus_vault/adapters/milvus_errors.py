@@ -5,6 +5,8 @@ A call can fail in three ways: the gRPC status says so, the answer's `code` does
 """
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -157,6 +159,16 @@ def check_permitted(status: Any, what: str) -> None:
     """Raise `MilvusPermissionError` where an answer says that a right is missing, as most say by gRPC's own status."""
     if getattr(status, "code", 0) == _NOT_PERMITTED:
         raise MilvusPermissionError(f"{what}: {one_line(status.reason)}", hint=PERMISSION_HINT)
+
+
+@contextmanager
+def understood(call: str, subject: str) -> Iterator[None]:
+    """Raise `MilvusRequestError` where an answer by which all is well lacks something, or says what nobody knows."""
+    try:
+        yield
+    except (LookupError, ValueError) as err:
+        msg = f"{call} of {subject}: the answer is not one of Milvus' as far as it is known: {err}"
+        raise MilvusRequestError(msg, hint="Check that MilvusUri is Milvus' own, and its version supported.") from err
 
 
 def check(status: Any, call: str, subject: str) -> None:

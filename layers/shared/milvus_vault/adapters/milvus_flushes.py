@@ -6,7 +6,7 @@ from typing import Any
 
 from pymilvus.grpc_gen import milvus_pb2
 
-from milvus_vault.adapters.milvus_errors import check
+from milvus_vault.adapters.milvus_errors import check, understood
 from milvus_vault.errors import FlushTimeoutError, MilvusUnavailableError
 from milvus_vault.model.flushes import ChannelCheckpoint, FlushAllPoint, FlushedChannel, FlushPoint
 from milvus_vault.model.hybrid import from_milliseconds
@@ -44,11 +44,15 @@ class Flusher:
 
         # From 2.4 on a collection may be flushed once in 10 s; within that the server asks to come back.
         answer = _until(end, flush, retry_on=MilvusUnavailableError)
-        point = flush_point(answer, name)
-        # The timestamp covers what the segment IDs cannot: a flush of deletes only has none.
-        asked = milvus_pb2.GetFlushStateRequest(
-            segmentIDs=answer.coll_segIDs[name].data, flush_ts=point.timestamp, db_name=database, collection_name=name
-        )
+        with understood("Flush", subject):
+            point = flush_point(answer, name)
+            # The timestamp covers what the segment IDs cannot: a flush of deletes only has none.
+            asked = milvus_pb2.GetFlushStateRequest(
+                segmentIDs=answer.coll_segIDs[name].data,
+                flush_ts=point.timestamp,
+                db_name=database,
+                collection_name=name,
+            )
         self._wait("GetFlushState", asked, database, subject, end)
         return point
 
@@ -59,12 +63,13 @@ class Flusher:
         if answer is None:
             return None
         check(answer.status, "FlushAll", self._uri)
-        point = flush_all_point(answer)
-        if point is None:
-            return None
-        asked = milvus_pb2.GetFlushAllStateRequest(
-            flush_all_ts=point.timestamp, flush_all_tss={item.channel: item.timestamp for item in point.channels}
-        )
+        with understood("FlushAll", self._uri):
+            point = flush_all_point(answer)
+            if point is None:
+                return None
+            asked = milvus_pb2.GetFlushAllStateRequest(
+                flush_all_ts=point.timestamp, flush_all_tss={item.channel: item.timestamp for item in point.channels}
+            )
         self._wait("GetFlushAllState", asked, "", self._uri, end)
         return point
 

@@ -6,7 +6,7 @@ from typing import Any, Protocol
 from pymilvus.grpc_gen import milvus_pb2
 
 from milvus_vault.adapters import milvus_errors
-from milvus_vault.adapters.milvus_errors import check, one_line
+from milvus_vault.adapters.milvus_errors import check, one_line, understood
 from milvus_vault.errors import MilvusRequestError
 from milvus_vault.model.collections import ImportJobState, ImportStatus, ImportTask
 from milvus_vault.model.hybrid import LOGICAL_BITS
@@ -101,12 +101,13 @@ class GrpcImporter:
             status = ImportStatus.COMPLETED
         elif answer.state in _FAILED:
             status = ImportStatus.FAILED
-        return ImportJobState(
-            status=status,
-            row_count=answer.row_count,
-            percent=int(infos.get("progress_percent") or 0),
-            reason=one_line(infos.get("failed_reason", "")),
-        )
+        with understood("GetImportState", f"import job {job_id}"):
+            return ImportJobState(
+                status=status,
+                row_count=answer.row_count,
+                percent=int(infos.get("progress_percent") or 0),
+                reason=one_line(infos.get("failed_reason", "")),
+            )
 
     def find_import(self, database: str, name: str, task: ImportTask) -> str | None:
         """Return the ID of the newest import job of just these files that has not failed, if there is one.

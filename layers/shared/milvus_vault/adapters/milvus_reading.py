@@ -8,7 +8,7 @@ from pymilvus.grpc_gen import common_pb2, milvus_pb2
 
 from milvus_vault.adapters import milvus_errors
 from milvus_vault.adapters.milvus_calls import Message, MilvusCalls
-from milvus_vault.adapters.milvus_errors import check, one_line
+from milvus_vault.adapters.milvus_errors import check, one_line, understood
 from milvus_vault.adapters.milvus_rbac import rbac_from_proto
 from milvus_vault.adapters.milvus_schema import key_values, schema_from_proto
 from milvus_vault.errors import CollectionNotFoundError, VersionUnsupportedError
@@ -198,17 +198,18 @@ class MilvusReader(MilvusCalls):
                 break
             time.sleep(SEGMENT_INFO_PAUSE_SECONDS)
         check(answer.status, "GetPersistentSegmentInfo", subject)
-        return [
-            Segment(
-                segment_id=info.segmentID,
-                partition_id=info.partitionID,
-                row_count=info.num_rows,
-                level=_LEVELS[info.level],
-                storage_version=info.storage_version,
-            )
-            for info in answer.infos
-            if info.state == _FLUSHED
-        ]
+        with understood("GetPersistentSegmentInfo", subject):
+            return [
+                Segment(
+                    segment_id=info.segmentID,
+                    partition_id=info.partitionID,
+                    row_count=info.num_rows,
+                    level=_LEVELS[info.level],
+                    storage_version=info.storage_version,
+                )
+                for info in answer.infos
+                if info.state == _FLUSHED
+            ]
 
     def count_rows(self, database: str, name: str, partitions: Sequence[str] = ()) -> int:
         """Return the number of live rows (`count(*)`, strong consistency) of a loaded collection."""
@@ -221,7 +222,8 @@ class MilvusReader(MilvusCalls):
         )
         answer = self._call("Query", request, database)
         check(answer.status, "Query", f"{database}.{name}")
-        return int(answer.fields_data[0].scalars.long_data.data[0])
+        with understood("Query", f"{database}.{name}"):
+            return int(answer.fields_data[0].scalars.long_data.data[0])
 
     # --- internals --------------------------------------------------------------------------------
 
@@ -245,7 +247,8 @@ class MilvusReader(MilvusCalls):
         request = milvus_pb2.ShowPartitionsRequest(db_name=database, collection_name=name)
         answer = self._call("ShowPartitions", request, database)
         check(answer.status, "ShowPartitions", f"{database}.{name}")
-        return dict(zip(answer.partition_names, answer.partitionIDs, strict=True))
+        with understood("ShowPartitions", f"{database}.{name}"):
+            return dict(zip(answer.partition_names, answer.partitionIDs, strict=True))
 
     def _loaded_partitions(self, database: str, name: str) -> frozenset[str]:
         request = milvus_pb2.ShowPartitionsRequest(db_name=database, collection_name=name, type=_IN_MEMORY)

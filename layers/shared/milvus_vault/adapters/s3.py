@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING, Any, Self
 import boto3
 from botocore import exceptions as sdk
 from botocore.config import Config
-from botocore.parsers import ResponseParserError
 from urllib3.exceptions import HTTPError
 
 from milvus_vault import __version__
+from milvus_vault.adapters.aws_errors import BROKEN_BODY, GARBLED
 from milvus_vault.adapters.kept import kept
 from milvus_vault.copying.parts import MAX_SINGLE_COPY_BYTES, MIB, part_ranges
 from milvus_vault.errors import (
@@ -150,18 +150,10 @@ _TRANSPORT = (
     sdk.HTTPClientError,
     sdk.IncompleteReadError,
     sdk.FlexibleChecksumError,
-    ResponseParserError,
     HTTPError,
     HTTPException,
     ConnectionError,
 )
-
-# What reading a body raises when the connection breaks midway: the SDK has answered by then, and retries nothing.
-_BROKEN_BODY = (HTTPError, HTTPException, ConnectionError, sdk.HTTPClientError, sdk.FlexibleChecksumError)
-
-# What the SDK raises for answers that are not S3's, found by trying thousands: a time that is none, an error with the
-# checksum of an object, a redirect of the request that asks where to go.
-_GARBLED = (ValueError, TypeError, AttributeError, LookupError, RecursionError)
 
 _READ_ATTEMPTS = 4
 """Reads of a body that broke midway. What is read whole are documents, of a few MiB at most."""
@@ -455,7 +447,7 @@ class S3ObjectStore:
             try:
                 with closing(answer["Body"]) as body:
                     return body.read(), answer
-            except _BROKEN_BODY:
+            except BROKEN_BODY:
                 if attempt == _READ_ATTEMPTS - 1:
                     raise
                 time.sleep(_READ_WAIT_SECONDS * 2**attempt)
@@ -547,7 +539,7 @@ def _setting(ask: Callable[[], bool]) -> bool | None:
         return ask()
     except sdk.ClientError as err:
         return False if _code(err) in _NO_SUCH_SETTING else None
-    except (sdk.BotoCoreError, *_BROKEN_BODY, *_GARBLED, ResponseParserError):
+    except (sdk.BotoCoreError, *BROKEN_BODY, *GARBLED):
         return None
 
 
@@ -603,7 +595,7 @@ def _translated(action: str, bucket: str, key: str = "", to: str = "") -> Iterat
     """Raise our errors in place of the SDK's, with a message that names the object."""
     try:
         yield
-    except (sdk.ClientError, sdk.BotoCoreError, *_BROKEN_BODY, *_GARBLED, ResponseParserError, _CutAnswerError) as err:
+    except (sdk.ClientError, sdk.BotoCoreError, *BROKEN_BODY, *GARBLED, _CutAnswerError) as err:
         raise _error_for(err, f"cannot {action} s3://{bucket}/{key}{f' to {to}' if to else ''}") from err
 
 
@@ -622,7 +614,7 @@ def _error_for(err: Exception, what: str) -> VaultError:
     message = f"{what}: {err}"
     if isinstance(err, _CREDENTIALS_MISSING):
         return StorageAccessDeniedError(message, hint="Give the function's role or the environment AWS credentials.")
-    if isinstance(err, (_CutAnswerError, *_GARBLED)) and not isinstance(err, UnicodeError):
+    if isinstance(err, (_CutAnswerError, *GARBLED)) and not isinstance(err, UnicodeError):
         return StorageUnavailableError(message, hint="It was cut off, or something else than S3 answers there.")
     if isinstance(err, _TRANSPORT):
         return StorageUnavailableError(

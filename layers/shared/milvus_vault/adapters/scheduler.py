@@ -53,14 +53,14 @@ class EventBridgeScheduler:
                 found = self._client.get_schedule(GroupName=self.group, Name=name)
             except self._client.exceptions.ResourceNotFoundException:
                 return None
-        return StoredSchedule(
-            name=found["Name"],
-            expression=found["ScheduleExpression"],
-            timezone=found.get("ScheduleExpressionTimezone", "UTC"),
-            is_enabled=found["State"] == "ENABLED",
-            request=found["Target"].get("Input", "{}"),
-            changed_at=found["LastModificationDate"].astimezone(UTC),
-        )
+            return StoredSchedule(
+                name=found["Name"],
+                expression=found["ScheduleExpression"],
+                timezone=found.get("ScheduleExpressionTimezone", "UTC"),
+                is_enabled=found["State"] == "ENABLED",
+                request=found["Target"].get("Input", "{}"),
+                changed_at=found["LastModificationDate"].astimezone(UTC),
+            )
 
     def put(self, name: str, *, expression: str, timezone: str, is_enabled: bool, request: str) -> None:
         """Create a schedule, or replace the one of this name."""

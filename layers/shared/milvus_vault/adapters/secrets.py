@@ -10,6 +10,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 
+from milvus_vault.adapters.aws_errors import BROKEN_BODY, GARBLED
 from milvus_vault.adapters.kept import kept
 from milvus_vault.adapters.milvus_access import NOBODY, ClientTls, MilvusAccess
 from milvus_vault.errors import MilvusSecretError
@@ -103,7 +104,7 @@ def read_access(secret_arn: str) -> MilvusAccess:
     try:
         client = kept(lambda: boto3.session.Session().client("secretsmanager"), "secretsmanager")
         text = client.get_secret_value(SecretId=secret_arn)["SecretString"]
-    except (ClientError, BotoCoreError, KeyError) as err:
+    except (ClientError, BotoCoreError, *BROKEN_BODY, *GARBLED) as err:
         msg = f"the secret {secret_arn} cannot be read: {type(err).__name__}"
         raise MilvusSecretError(msg, hint="Check MilvusSecretArn, its KMS key and that it holds text.") from err
     try:

@@ -26,7 +26,7 @@ class StepFunctionsMachines:
                 started = self._client.start_execution(stateMachineArn=machine_arn, name=name, input=request_json)
             except self._client.exceptions.ExecutionAlreadyExists:
                 return None
-        return StartedExecution(arn=started["executionArn"], started_at=started["startDate"])
+            return StartedExecution(arn=started["executionArn"], started_at=started["startDate"])
 
     def describe(self, execution_arn: str) -> ExecutionDescription:
         """Return an execution. Raises `RunNotFoundError`."""
@@ -35,17 +35,17 @@ class StepFunctionsMachines:
                 found = self._client.describe_execution(executionArn=execution_arn)
             except (self._client.exceptions.ExecutionDoesNotExist, self._client.exceptions.InvalidArn) as err:
                 raise _unknown(execution_arn) from err
-        return ExecutionDescription(
-            arn=found["executionArn"],
-            name=found["name"],
-            status=found["status"],
-            started_at=found["startDate"],
-            ended_at=found.get("stopDate"),
-            input_json=found.get("input", "{}"),
-            output_json=found.get("output"),
-            error=found.get("error", ""),
-            cause=found.get("cause", ""),
-        )
+            return ExecutionDescription(
+                arn=found["executionArn"],
+                name=found["name"],
+                status=found["status"],
+                started_at=found["startDate"],
+                ended_at=found.get("stopDate"),
+                input_json=found.get("input", "{}"),
+                output_json=found.get("output"),
+                error=found.get("error", ""),
+                cause=found.get("cause", ""),
+            )
 
     def list_executions(self, machine_arn: str, *, status: str | None, limit: int, token: str | None) -> ExecutionPage:
         """Return some executions of a machine, newest first."""
@@ -53,19 +53,19 @@ class StepFunctionsMachines:
         request |= {name: value for name, value in (("statusFilter", status), ("nextToken", token)) if value}
         with service_errors(_SERVICE):
             found = self._client.list_executions(**request)
-        return ExecutionPage(
-            executions=tuple(
-                ExecutionSummary(
-                    arn=item["executionArn"],
-                    name=item["name"],
-                    status=item["status"],
-                    started_at=item["startDate"],
-                    ended_at=item.get("stopDate"),
-                )
-                for item in found["executions"]
-            ),
-            next_token=found.get("nextToken"),
-        )
+            return ExecutionPage(
+                executions=tuple(
+                    ExecutionSummary(
+                        arn=item["executionArn"],
+                        name=item["name"],
+                        status=item["status"],
+                        started_at=item["startDate"],
+                        ended_at=item.get("stopDate"),
+                    )
+                    for item in found["executions"]
+                ),
+                next_token=found.get("nextToken"),
+            )
 
     def stop(self, execution_arn: str, cause: str) -> None:
         """Stop an execution; one that has ended is no error. Raises `RunNotFoundError`."""
@@ -81,10 +81,10 @@ class StepFunctionsMachines:
             found = self._client.get_execution_history(
                 executionArn=execution_arn, reverseOrder=True, includeExecutionData=False, maxResults=_HISTORY_EVENTS
             )
-        for event in found["events"]:
-            if "stateEnteredEventDetails" in event:
-                return event["stateEnteredEventDetails"]["name"]
-        return ""
+            for event in found["events"]:
+                if "stateEnteredEventDetails" in event:
+                    return event["stateEnteredEventDetails"]["name"]
+            return ""
 
 
 def _unknown(execution_arn: str) -> RunNotFoundError:

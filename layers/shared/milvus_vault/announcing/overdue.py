@@ -4,6 +4,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from pydantic import ValidationError
+
 from milvus_vault.announcing.notifications import as_subject
 from milvus_vault.archive.layout import CATALOGUE_FOLDER, join
 from milvus_vault.errors import ObjectNotFoundError
@@ -22,10 +24,10 @@ class OverdueMemory:
     prefix: str
 
     def find(self, schedule: str) -> Overdue | None:
-        """Return what was told of a schedule."""
+        """Return what was told of a schedule; None where nothing was, or where it cannot be read."""
         try:
             return Overdue.model_validate_json(self.store.get(self.bucket, self._key(schedule)))
-        except ObjectNotFoundError:
+        except (ObjectNotFoundError, ValidationError):
             return None
 
     def remember(self, overdue: Overdue) -> None:

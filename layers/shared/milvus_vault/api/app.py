@@ -6,7 +6,8 @@ from typing import Any
 
 from aws_lambda_powertools.event_handler import APIGatewayRestResolver, Response
 from aws_lambda_powertools.event_handler.exceptions import NotFoundError
-from pydantic import TypeAdapter
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+from pydantic.alias_generators import to_camel
 
 from milvus_vault.api import problems
 from milvus_vault.api.endpoints import Endpoint
@@ -14,9 +15,22 @@ from milvus_vault.api.parsing import arguments
 from milvus_vault.api.services import Services
 from milvus_vault.errors import InvalidRequestError, RouteNotFoundError, VaultError
 from milvus_vault.model.resources import Problem, Started
-from milvus_vault.runtime import logger
+from milvus_vault.runtime import explain, logger
 
 JSON = "application/json"
+
+
+class _ProxyEvent(BaseModel):
+    """What is read of an event of API Gateway; it has more."""
+
+    model_config = ConfigDict(alias_generator=to_camel)
+
+    http_method: str
+    path: str
+    headers: dict[str, str] | None = None
+    multi_value_query_string_parameters: dict[str, list[str]] | None = None
+    request_context: dict[str, object] | None = None
+    body: str | None = None
 
 
 class Api:
@@ -41,7 +55,14 @@ class Api:
         self._resolver.exception_handler(Exception)(self._fault)
 
     def handle(self, event: dict[str, Any], context: Any) -> dict[str, Any]:
-        """Return the answer to an event of API Gateway. Raises nothing: every error is a problem."""
+        """Return the answer to an event of API Gateway. Every error is a problem.
+
+        Raises `InvalidRequestError` only for what is no such event, as where somebody invokes the function by hand.
+        """
+        try:
+            _ProxyEvent.model_validate(event)
+        except ValidationError as err:
+            raise explain(err, "event") from err
         return self._resolver.resolve(event, context)
 
     def _route(self, endpoint: Endpoint) -> Callable[..., Response[str]]:

@@ -52,26 +52,20 @@ class CollectionFilter(Paging):
 @routes.get("/collections", errors=[DatabaseNotFoundError, *_MILVUS])
 def get_collections(services: Services, query: CollectionFilter) -> Page[CollectionInfo]:
     """List the collections that could be backed up, by name. Rows are those that were flushed."""
-    found = services.inspector.inspect(
-        InspectMilvusRequest(
-            inspection="collections",
-            limit=query.limit,
-            token=query.token,
-            database=query.database,
-            sizes=query.sizes,
-        )
+    request = InspectMilvusRequest(
+        inspection="collections", limit=query.limit, token=query.token, database=query.database, sizes=query.sizes
     )
-    return Page[CollectionInfo].model_validate(found)
+    return services.look_at_milvus(Page[CollectionInfo], request)
 
 
 @routes.post("/check")
 def post_check(services: Services) -> CheckReport:
     """Check all that backups and restores need. Each thing has a verdict of its own; nothing is changed."""
-    return CheckReport.model_validate(services.inspector.inspect(InspectMilvusRequest(inspection="check")))
+    return services.look_at_milvus(CheckReport, InspectMilvusRequest(inspection="check"))
 
 
 @routes.post("/estimate", errors=[CollectionNotFoundError, DatabaseNotFoundError, *_MILVUS])
 def post_estimate(services: Services, body: EstimateRequest) -> Estimate:
     """Estimate what a backup would take. Nothing is copied, nothing flushed."""
     request = InspectMilvusRequest(inspection="estimate", backup=body.backup)
-    return Estimate.model_validate(services.inspector.inspect(request))
+    return services.look_at_milvus(Estimate, request)

@@ -93,7 +93,7 @@ def _check_targets(services: Services, request: RestoreRequest, names: list[Coll
         return
     inspection = InspectMilvusRequest(inspection="targets", restore=request, targets=tuple(names))
     try:
-        found = TargetsFound.model_validate(services.inspector.inspect(inspection))
+        found = services.look_at_milvus(TargetsFound, inspection)
         if _goes_on(services, request, found.run):
             return
     except VaultError as err:

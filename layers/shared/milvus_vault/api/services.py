@@ -3,7 +3,11 @@
 from dataclasses import dataclass
 from datetime import datetime
 
+from pydantic import BaseModel, ValidationError
+
 from milvus_vault.catalogue import Catalogue
+from milvus_vault.errors import ServiceRequestError
+from milvus_vault.model.messages import InspectMilvusRequest
 from milvus_vault.ports import Executions, Inspector, ObjectStore
 from milvus_vault.runs.describing import WorkingFiles
 from milvus_vault.runs.machines import Machines
@@ -25,6 +29,17 @@ class Services:
     inspector: Inspector
     now: datetime
     """When the request came."""
+
+    def look_at_milvus[Found: BaseModel](self, model: type[Found], request: InspectMilvusRequest) -> Found:
+        """Return what the function that looks at Milvus finds.
+
+        Raises what `Inspector.inspect` raises, and `ServiceRequestError` for an answer that is none to this request.
+        """
+        try:
+            return model.model_validate(self.inspector.inspect(request))
+        except ValidationError as err:
+            msg = f"the function that looks at Milvus answers with something else than {request.inspection}"
+            raise ServiceRequestError(msg, hint="See its log; it may be of another release.") from err
 
     @property
     def working_files(self) -> WorkingFiles:

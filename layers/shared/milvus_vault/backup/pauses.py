@@ -10,12 +10,12 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
-from milvus_vault.archive.layout import RUNS_FOLDER, join
-from milvus_vault.errors import MilvusRequestError, MilvusUnavailableError, ObjectNotFoundError
+from milvus_vault.errors import MilvusRequestError, MilvusUnavailableError, WorkingFileError
 from milvus_vault.model.base import Model
 from milvus_vault.model.names import attempt_of
 from milvus_vault.model.times import Time
 from milvus_vault.ports import Executions, GarbageCollector, ObjectStore
+from milvus_vault.workspace import Workspace
 
 # For so long at most garbage collection stays paused after an execution that nobody could end properly.
 GC_PAUSE_SECONDS = 3600
@@ -50,19 +50,21 @@ class Pauses:
     def __init__(self, store: ObjectStore, bucket: str, prefix: str) -> None:
         self._store = store
         self._bucket = bucket
-        self._folder = join(prefix, RUNS_FOLDER, _FOLDER) + "/"
+        # Not a run's, but documents like those.
+        self._notes = Workspace(store, bucket, prefix, _FOLDER)
+        self._folder = self._notes.folder
 
     def begin(self, collector: GarbageCollector, execution_arn: str, now: datetime) -> list[str]:
         """Pause garbage collection, unless this execution has; return a warning where that is not possible.
 
         Without a pause a backup is as right, only slower where segments vanish.
         """
-        mine = self._find(self._key(execution_arn))
-        if mine is not None and mine.ends_at > now:
-            return []
         try:
+            mine = self._find(self._key(execution_arn))
+            if mine is not None and mine.ends_at > now:
+                return []
             self._begin(collector, execution_arn, now)
-        except (MilvusRequestError, MilvusUnavailableError) as err:
+        except (MilvusRequestError, MilvusUnavailableError, WorkingFileError) as err:
             return [f"Garbage collection was not paused: {err.message}"]
         return []
 
@@ -74,9 +76,9 @@ class Pauses:
         renewed = ended = 0
         failures: list[str] = []
         for listed in list(self._store.list_objects(self._bucket, self._folder)):
-            pause = self._find(listed.key)
-            status = executions.status(pause.execution_arn) if pause else "UNKNOWN"
             try:
+                pause = self._find(listed.key)
+                status = executions.status(pause.execution_arn) if pause else "UNKNOWN"
                 if pause is None or status == "UNKNOWN":
                     continue
                 if status != "RUNNING":
@@ -84,7 +86,7 @@ class Pauses:
                 elif pause.ends_at - now < timedelta(seconds=RENEW_SECONDS):
                     self._renew(collector, pause, now)
                     renewed += 1
-            except (MilvusRequestError, MilvusUnavailableError) as err:
+            except (MilvusRequestError, MilvusUnavailableError, WorkingFileError) as err:
                 failures.append(err.message)
         return Tended(renewed, ended, tuple(failures))
 
@@ -103,7 +105,8 @@ class Pauses:
     def end(self, collector: GarbageCollector, execution_arn: str, now: datetime) -> bool:
         """Give the execution's pause back; return whether the server was told.
 
-        Raises `MilvusUnavailableError` or `MilvusRequestError` where it could not be told.
+        Raises `MilvusUnavailableError` or `MilvusRequestError` where it could not be told, and `WorkingFileError`
+        where what is noted of a pause cannot be read.
         """
         key = self._key(execution_arn)
         mine = self._find(key)
@@ -119,11 +122,11 @@ class Pauses:
             return True
         # First: of two executions that end at once, the second sees nothing but its own.
         self._store.delete(self._bucket, [key])
-        if any(not other.ticket for other in self._others(now)):
-            return False
         try:
+            if any(not other.ticket for other in self._others(now)):
+                return False
             collector.resume("")
-        except MilvusUnavailableError:
+        except (MilvusUnavailableError, WorkingFileError):
             self._store.put(self._bucket, key, mine.model_dump_json().encode())
             raise
         return True
@@ -141,7 +144,4 @@ class Pauses:
         return f"{self._folder}{attempt_of(execution_arn)}.json"
 
     def _find(self, key: str) -> Pause | None:
-        try:
-            return Pause.model_validate_json(self._store.get(self._bucket, key))
-        except ObjectNotFoundError:
-            return None
+        return self._notes.find(key.removeprefix(self._folder), Pause)

@@ -20,6 +20,7 @@ from milvus_vault.errors import (
     BackupHeldError,
     BackupInProgressError,
     BackupInUseError,
+    InvalidRequestError,
     ObjectNotFoundError,
     VaultError,
 )
@@ -51,6 +52,9 @@ class BackupDeletion:
 
     @property
     def _deletion(self) -> Deletion:
+        if not 0 <= self.index < len(self.plan.deletions):
+            msg = f"the plan of {self.run.run} has no deletion {self.index}"
+            raise InvalidRequestError(msg, hint="The indices are those that PlanPrune returned.")
         return self.plan.deletions[self.index]
 
     @property

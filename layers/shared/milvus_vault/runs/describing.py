@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from milvus_vault.archive.layout import RUNS_FOLDER, BackupLayout, join
+from milvus_vault.archive.layout import BackupLayout
 from milvus_vault.backup.prepare import default_name
-from milvus_vault.errors import InvalidRequestError, ObjectNotFoundError
+from milvus_vault.errors import InvalidRequestError
 from milvus_vault.execution_records import find_execution_record
 from milvus_vault.model.executions import ExecutionDescription
 from milvus_vault.model.resources import Page, Progress, Run, RunCollection, RunKind, RunSummary
@@ -70,12 +70,9 @@ class WorkingFiles:
 
     def prune_report(self, execution_arn: str) -> dict[str, Any]:
         """Return what a prune decided of each backup, what became of it, and what was swept; empty where it is gone."""
-        key = join(self.prefix, RUNS_FOLDER, "reports", f"{execution_arn.rsplit(':', 1)[-1]}.json")
-        try:
-            report = PruneReport.model_validate_json(self.store.get(self.bucket, key))
-        except ObjectNotFoundError:
-            return {}
-        return report.model_dump(mode="json", include={"decisions", "outcomes", "swept"})
+        reports = Workspace(self.store, self.bucket, self.prefix, "reports")
+        report = reports.find(f"{execution_arn.rsplit(':', 1)[-1]}.json", PruneReport)
+        return report.model_dump(mode="json", include={"decisions", "outcomes", "swept"}) if report else {}
 
 
 def summary_of(kind: RunKind, execution: ExecutionDescription) -> RunSummary:

@@ -1,0 +1,33 @@
+"""What the function of the API makes of events that API Gateway does not send."""
+
+from typing import Any
+
+import pytest
+
+from milvus_vault.api.app import Api
+from milvus_vault.api.routes import ENDPOINTS
+from milvus_vault.api.services import Services
+from milvus_vault.errors import InvalidRequestError
+from tests.support.lambda_context import Invocation
+
+
+def no_services() -> Services:
+    """Fail: nothing that is refused gets so far."""
+    raise NotImplementedError
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        [],
+        {},
+        {"httpMethod": "GET", "path": 7},
+        {"httpMethod": "GET", "path": "/backups", "headers": []},
+        {"httpMethod": "GET", "path": "/backups", "multiValueQueryStringParameters": {"limit": 7}},
+        {"httpMethod": "GET", "path": "/backups", "requestContext": "x"},
+        {"httpMethod": "POST", "path": "/backups", "body": {}},
+    ],
+)
+def test_what_is_no_event_of_api_gateway_is_refused_by_name(event: Any) -> None:
+    with pytest.raises(InvalidRequestError):
+        Api(ENDPOINTS, no_services).handle(event, Invocation())
