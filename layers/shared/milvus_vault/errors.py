@@ -157,7 +157,7 @@ class WrongRootPathError(VaultError):
 
 
 class BackupExistsError(VaultError):
-    """The backup name is taken by a complete backup."""
+    """The backup name is taken: by a backup that is complete, partial or damaged."""
 
 
 class BackupInProgressError(VaultError):
@@ -242,7 +242,7 @@ class ResourceGroupError(VaultError):
 
 
 class FieldIdMismatchError(VaultError):
-    """The target's fields have other IDs than the backup's, so its files would not match them."""
+    """The target's fields have other IDs, types or dimensions than the backup's, or have no place for its nulls."""
 
 
 class ImportFailedError(VaultError):

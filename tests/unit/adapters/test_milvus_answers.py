@@ -74,7 +74,7 @@ OF_MILVUS: Mapping[str, Callable[[MilvusDatabase], object]] = {
     "create_collection": lambda milvus: milvus.create_collection("d", "c", LAYOUT),
     "add_fields": lambda milvus: milvus.add_fields("d", "c", LAYOUT, ["id"]),
     "set_properties": lambda milvus: milvus.set_properties("d", "c", [KeyValue(key="k", value="v")], removed=["l"]),
-    "field_ids": lambda milvus: milvus.field_ids("d", "c"),
+    "schema": lambda milvus: milvus.schema("d", "c"),
     "create_missing_partitions": lambda milvus: milvus.create_missing_partitions("d", "c", ["p", "q"]),
     "rename_collection": lambda milvus: milvus.rename_collection("d", "c", "e"),
     "drop_collection": lambda milvus: milvus.drop_collection("d", "c"),
