@@ -1,11 +1,14 @@
 """Claims: of two executions one gets it, and a dead one keeps nobody out."""
 
+import ast
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 
+import milvus_vault
 from milvus_vault.claims import DIED, RUNNING, Claim, ClaimHeldError, Claims
-from milvus_vault.errors import StorageUnavailableError
+from milvus_vault.errors import RunTakenOverError, StorageUnavailableError
 from tests.support.memory_store import InMemoryObjectStore
 
 BUCKET = "backups"
@@ -182,3 +185,52 @@ def test_a_store_that_does_not_answer_is_not_taken_for_a_free_claim(store: InMem
     store.before = fail
     with pytest.raises(StorageUnavailableError):
         claims(store, "me").take(KEY)
+
+
+@pytest.mark.parametrize("odd", [b"", b"{}", b'{"execution_arn": "other"}'])
+def test_a_claim_of_a_run_of_ones_own_is_held_by_nobody_else(store: InMemoryObjectStore, odd: bytes) -> None:
+    assert claims(store, "me").take_own(KEY) is None
+    assert holder(store) == "me"
+    with pytest.raises(RunTakenOverError, match="is held by me, and not by other"):
+        claims(store, "other").take_own(KEY)
+    store.put(BUCKET, KEY, odd)
+    with pytest.raises(RunTakenOverError, match=r"is held by \(unreadable claim\)"):
+        claims(store, "me").take_own(KEY)
+
+
+def test_nobody_takes_a_claim_without_a_word_for_whoever_finds_it_held() -> None:
+    package = Path(milvus_vault.__file__).parent
+    unheard = [
+        f"{path.name}:{call.lineno}"
+        for path in package.rglob("*.py")
+        if path.name != "claims.py"
+        for call in _takes_of_claims(ast.parse(path.read_text()))
+    ]
+    assert unheard == []
+
+
+def _takes_of_claims(tree: ast.AST) -> list[ast.Call]:
+    """Return the calls of `take` of something that is called claims, but those where ClaimHeldError is caught."""
+    heard = {
+        id(node)
+        for caught in ast.walk(tree)
+        if isinstance(caught, ast.Try)
+        and any(isinstance(h.type, ast.Name) and h.type.id == ClaimHeldError.__name__ for h in caught.handlers)
+        for statement in caught.body
+        for node in ast.walk(statement)
+    }
+    return [
+        node
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Attribute)
+        and node.func.attr == "take"
+        and "claims" in ast.unparse(node.func.value).lower()
+        and id(node) not in heard
+    ]
+
+
+def test_that_such_calls_are_found() -> None:
+    assert _takes_of_claims(ast.parse("claims.take(key)"))
+    assert _takes_of_claims(ast.parse("try:\n    claims.take(key)\nexcept ValueError:\n    pass"))
+    assert not _takes_of_claims(ast.parse("try:\n    claims.take(key)\nexcept ClaimHeldError:\n    pass"))

@@ -90,6 +90,17 @@ class Claims:
             return self.take(key)
         return claim
 
+    def take_own(self, key: str) -> Claim | None:
+        """Take the claim of a run of this execution alone, and return what `take` does.
+
+        Raises `RunTakenOverError` where another one holds it all the same, or where it cannot be read.
+        """
+        try:
+            return self.take(key)
+        except ClaimHeldError as err:
+            msg = f"{key} is held by {err.holder.execution_arn}, and not by {self._mine.execution_arn}"
+            raise RunTakenOverError(msg, hint="Start the run again; it gets a claim of its own.") from err
+
     def give_back(self) -> None:
         """Delete the claims that this object was the first to take, so that a refused request leaves nothing."""
         found = [(key, self._read(key)) for key in self._taken]

@@ -10,7 +10,7 @@ from milvus_vault.archive.layout import BackupLayout
 from milvus_vault.archive.manifest import CollectionDocument
 from milvus_vault.archive.reader import read_archive, read_objects
 from milvus_vault.archive.reference_writer import reference_files
-from milvus_vault.errors import BackupDamagedError
+from milvus_vault.errors import BackupDamagedError, WorkingFileError
 from milvus_vault.model.collections import DatabaseDescription
 from milvus_vault.model.flushes import FlushAllPoint, FlushedChannel
 from milvus_vault.model.objects import ArchivedObject
@@ -283,7 +283,7 @@ def test_an_object_of_no_segment_is_refused() -> None:
     source = objects[0].source_key.replace(f"/{SEGMENT_ID}/", "/77/")
     stray = ArchivedObject(objects[0].stored_key, source, 1, "")
 
-    with pytest.raises(ValueError, match=r"belong to no segment of it: \[77\]"):
+    with pytest.raises(WorkingFileError, match=r"belong to no segment of it: \[77\]"):
         reference_files(
             backup_id="1", backup_name="b", milvus_version="v2.5.0", databases=[], collections=[(document, [stray])]
         )
@@ -291,7 +291,7 @@ def test_an_object_of_no_segment_is_refused() -> None:
 
 @pytest.mark.parametrize(
     ("key", "error"),
-    [("files/stats_log/1/2/3/4/5", BackupDamagedError), ("files/insert_log/9/2/3/4/5", ValueError)],
+    [("files/stats_log/1/2/3/4/5", BackupDamagedError), ("files/insert_log/9/2/3/4/5", WorkingFileError)],
 )
 def test_an_object_that_is_no_log_of_the_collection_is_refused(key: str, error: type[Exception]) -> None:
     (document, _), _ = sample_contents(LAYOUT)
@@ -311,7 +311,7 @@ def test_a_segment_of_no_partition_is_refused() -> None:
     partitions = tuple(p for p in document.description.partitions if p.partition_id != PARTITION_ID)
     description = document.description.model_copy(update={"partitions": partitions})
 
-    with pytest.raises(ValueError, match="unknown partition"):
+    with pytest.raises(WorkingFileError, match="unknown partition"):
         reference_files(
             backup_id="1",
             backup_name="b",

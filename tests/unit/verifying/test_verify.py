@@ -6,7 +6,7 @@ import pytest
 
 from milvus_vault.archive.layout import BackupLayout
 from milvus_vault.archive.tombstones import tombstone_key
-from milvus_vault.errors import BackupFormatError, BackupNotFoundError
+from milvus_vault.errors import BackupFormatError, BackupNotFoundError, RunTakenOverError
 from milvus_vault.model.objects import ArchivedObject
 from milvus_vault.verifying.verify import BackupVerification, VerifyProgress
 from milvus_vault.workspace import Workspace
@@ -50,6 +50,12 @@ def test_a_whole_backup_has_no_problems(store: InMemoryObjectStore) -> None:
     assert (found.is_done, found.problems, found.content_checked) == (True, (), True)
     assert found.object_count == len(objects)
     assert found.size_bytes == sum(len(store.buckets[BUCKET][key].body) for key in objects)
+
+
+def test_a_claim_of_the_run_that_cannot_be_read_ends_it_by_name(store: InMemoryObjectStore) -> None:
+    store.put(BUCKET, f"{PREFIX}/.runs/verify-1/claim.json", b"rubbish")
+    with pytest.raises(RunTakenOverError):
+        verify(store)
 
 
 @pytest.mark.parametrize("damage", ["delete", "change", "truncate"])

@@ -16,6 +16,7 @@ from milvus_vault.archive.layout import INSERT_LOG, log_of
 from milvus_vault.archive.manifest import CollectionDocument, Manifest, VaultMark, digest
 from milvus_vault.archive.reference_rbac import encode_rbac
 from milvus_vault.archive.reference_schema import encode_index, encode_key_values, encode_schema
+from milvus_vault.errors import WorkingFileError
 from milvus_vault.model.collections import (
     ALL_PARTITIONS,
     CollectionDescription,
@@ -32,6 +33,8 @@ COLLECTION_META = "collection_meta.json"
 PARTITION_META = "partition_meta.json"
 SEGMENT_META = "segment_meta.json"
 FULL_META = "full_meta.json"
+
+_HINT = "Its working files contradict each other: start the backup again, under another `backup_name`."
 
 
 def reference_files(
@@ -50,7 +53,7 @@ def reference_files(
     lists of all. A segment without objects is left out: milvus-backup would import an empty folder.
 
     Raises:
-        ValueError: An object belongs to no segment of its collection, or a segment to no partition.
+        WorkingFileError: An object belongs to no segment of its collection, or a segment to no partition.
     """
     before = message({"id": backup_id, "state_code": 0, "name": backup_name}).removesuffix("}") + ","
     full = _ArrayFile("collection_backups", before)
@@ -190,13 +193,13 @@ def _collection(backup_id: str, document: CollectionDocument, objects: Iterable[
             msg = (
                 f"segment {segment.segment_id} of {description.name} is in an unknown partition {segment.partition_id}"
             )
-            raise ValueError(msg)
+            raise WorkingFileError(msg, hint=_HINT)
         if segment_logs := logs.pop(segment.segment_id, None):
             by_partition[segment.partition_id].append(_segment(description.collection_id, segment, segment_logs))
             sizes[segment.partition_id] += segment_logs.size_bytes
     if logs:
         msg = f"objects of {description.name} belong to no segment of it: {sorted(logs)[:5]}"
-        raise ValueError(msg)
+        raise WorkingFileError(msg, hint=_HINT)
 
     l0_segments = by_partition.pop(ALL_PARTITIONS)
     size_bytes = sum(sizes.values())
@@ -278,7 +281,7 @@ def _logs_by_segment(
         key = log_of(item)
         if key.collection_id != description.collection_id:
             msg = f"not the key of a log of {description.name}: {item.source_key}"
-            raise ValueError(msg)
+            raise WorkingFileError(msg, hint=_HINT)
         segment_logs = logs[key.segment_id]
         binlog = message({"log_path": item.source_key, "log_size": item.size_bytes, "log_id": key.log_id})
         (segment_logs.inserts[key.field_id] if key.kind == INSERT_LOG else segment_logs.deletes).append(binlog)

@@ -52,7 +52,7 @@ class PrunePreparation:
         claims = Claims(
             self.run.store, self.executions, self.run.bucket, execution_arn=self.execution_arn, run=self.run.run
         )
-        claims.take(self.run.key(CLAIM))
+        claims.take_own(self.run.key(CLAIM))
         buried = set(self.catalogue.being_deleted())
         begun = [name for name in sorted(buried) if has_begun(self.run.store, self.run.bucket, self.run.prefix, name)]
         damages: dict[str, str] = {}

@@ -105,9 +105,8 @@ class BackupVerification:
     def _begin(self) -> VerifyProgress:
         """Claim the run, so that nobody sweeps it away, and check the documents that belong to no collection."""
         store, bucket = self.run.store, self.run.bucket
-        Claims(store, self.executions, bucket, execution_arn=self.execution_arn, run=self.run.run).take(
-            self.run.key(CLAIM)
-        )
+        claims = Claims(store, self.executions, bucket, execution_arn=self.execution_arn, run=self.run.run)
+        claims.take_own(self.run.key(CLAIM))
         problems = []
         try:
             manifest = read_manifest(store, bucket, self.layout)
