@@ -1,10 +1,14 @@
 """Replicas and resource groups of restored collections: what was recorded, a mapping of it, and what is there."""
 
+import dataclasses
+import json
 from typing import Any
 
 import pytest
 
-from milvus_vault.errors import InvalidRequestError, ResourceGroupError
+from milvus_vault.archive.layout import BackupLayout
+from milvus_vault.errors import InvalidRequestError, ResourceGroupError, RowCountMismatchError
+from milvus_vault.model.hybrid import as_datetime
 from tests.compatibility.features import Feature
 from tests.conformance.asking import Milvus, base_fields
 from tests.restore.conftest import Deploy
@@ -12,7 +16,7 @@ from tests.support.golden_rows import GOLDEN
 from tests.support.milvus_server.calls.table import DEFAULT_GROUP
 from tests.support.milvus_server.catalog import Load
 from tests.support.milvus_server.versions import ALL
-from tests.support.restoring import BACKUPS, Restoring
+from tests.support.restoring import BACKUPS, PREFIX, Restoring
 
 pytestmark = pytest.mark.filterwarnings("ignore:No application metrics to publish")
 
@@ -135,3 +139,44 @@ def test_what_was_about_to_be_loaded_when_it_was_backed_up_is_loaded(deploy: Dep
         restoring.s3.put_object(Bucket=BACKUPS, Key=meta, Body=in_between.encode())
     assert restoring.restore({"backup_name": "golden_0516"})["status"] == "complete"
     assert any(found.load is not None for found in restoring.server.core.catalog.collections())
+
+
+def expiring(deploy: Deploy, seconds: float) -> tuple[Restoring, str, Any]:
+    """Return a server with a backup of a loaded collection of four rows and a delete, and its settings at that time."""
+    restoring = deploy("2.5.27")
+    milvus, core = restoring.milvus, restoring.server.core
+    milvus.make(NAME, *base_fields())
+    milvus.insert(NAME, range(5))
+    milvus.flush(NAME)
+    milvus.delete(NAME, [0])
+    milvus.flush(NAME)
+    params = [{"key": "index_type", "value": "FLAT"}, {"key": "metric_type", "value": "L2"}]
+    milvus.must("CreateIndex", collection_name=NAME, field_name="v", extra_params=params)
+    milvus.must("LoadCollection", collection_name=NAME, replica_number=1)
+    before = core.settings
+    core.settings = dataclasses.replace(before, entity_expiration=seconds)
+    name = f"expiring_{restoring.server.bucket.replace('-', '_')}"
+    restoring.back_up(name)
+    return restoring, name, before
+
+
+def test_where_rows_expire_by_a_setting_of_the_target_they_can_be_restored_without_a_count(deploy: Deploy) -> None:
+    restoring, name, before = expiring(deploy, 0.0)
+    restoring.server.core.settings = dataclasses.replace(before, entity_expiration=0.01)
+    (told,) = restoring.restore({"backup_name": name, "suffix": "_new"})["collections"]
+    assert (told["status"], told["error"]) == ("failed", RowCountMismatchError.__name__)
+    assert "a query finds 0; the others may have expired, if the target has common.entityExpiration" in told["message"]
+    assert restoring.restore({"backup_name": name, "suffix": "_new", "load": False})["status"] == "complete"
+
+
+def test_where_rows_had_expired_by_a_setting_of_the_source_they_can_be_restored_without_a_count(deploy: Deploy) -> None:
+    restoring, name, before = expiring(deploy, 0.01)
+    restoring.server.core.settings = before
+    (told,) = restoring.restore({"backup_name": name, "suffix": "_new"})["collections"]
+    assert (told["status"], told["error"]) == ("failed", RowCountMismatchError.__name__)
+    assert "rows that had expired, if the source has common.entityExpiration" in told["message"]
+    key = BackupLayout(PREFIX, name).manifest
+    moment = json.loads(restoring.s3.get_object(Bucket=BACKUPS, Key=key)["Body"].read())["moment"]
+    report = restoring.restore({"backup_name": name, "suffix": "_new", "as_of": as_datetime(moment).isoformat()})
+    assert report["status"] == "complete"
+    assert [c["row_count"] for c in report["collections"]] == [4]
