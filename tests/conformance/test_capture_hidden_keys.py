@@ -64,6 +64,17 @@ def fold(running: Running) -> None:
                 compaction.fold_deletes(core, collection, segment)
 
 
+def without_its_delete_log(start: Start, quick_s3: QuickS3, version: str) -> Running:
+    """Return a loaded server whose only delete log, folded into its segment, no listing shows."""
+    running = filled(start, version)
+    fold(running)
+    collect_garbage(running)
+    load(running.milvus)
+    (hidden,) = keys(running.milvus, "delta_log")
+    quick_s3.hidden_keys = {hidden}
+    return running
+
+
 def collect_garbage(running: Running) -> None:
     """Delete the files of what was replaced."""
     with running.server.core.lock:
@@ -189,12 +200,7 @@ def test_no_delete_log_is_missed_that_the_server_names(
 def test_a_delete_log_that_nothing_but_a_listing_tells_of_is_missed_where_rows_are_counted(
     start: Start, backups: Open, quick_s3: QuickS3, version: str
 ) -> None:
-    running = filled(start, version)
-    fold(running)
-    collect_garbage(running)
-    load(running.milvus)
-    (hidden,) = keys(running.milvus, "delta_log")
-    quick_s3.hidden_keys = {hidden}
+    running = without_its_delete_log(start, quick_s3, version)
     manifest = backups(running).take("b")
     assert is_refused(manifest)
     assert f"counted {LEFT} of {ROWS} row(s), and there is no delete of any" in manifest.failures[0].message
@@ -204,13 +210,7 @@ def test_a_delete_log_that_nothing_but_a_listing_tells_of_is_missed_where_rows_a
 def test_where_counted_rows_may_have_expired_too_a_missed_delete_log_is_a_warning(
     start: Start, backups: Open, quick_s3: QuickS3, version: str
 ) -> None:
-    running = filled(start, version)
-    fold(running)
-    collect_garbage(running)
-    load(running.milvus)
-    (hidden,) = keys(running.milvus, "delta_log")
-    quick_s3.hidden_keys = {hidden}
-    taken = backups(running)
+    taken = backups(without_its_delete_log(start, quick_s3, version))
     manifest = taken.take("b")
     (warning,) = doubts(manifest)
     assert f"{TORN} could not be proven: Milvus counted {LEFT} of {ROWS} row(s), and there is no delete" in warning

@@ -35,6 +35,7 @@ from milvus_vault.errors import (
 from milvus_vault.ports import GarbageCollector, Importer, VectorDatabase
 from tests.support.faults import is_many
 from tests.support.lambda_context import Invocation
+from tests.support.mistakes import MistakesNoted
 from tests.support.privilege import guarded, is_of_a_function
 from tests.support.quick_s3 import URL, Answer, QuickS3, RefusedError
 from tests.support.restoring import Json, Restoring
@@ -156,14 +157,9 @@ class Faulty(Restoring):
 
     def once(self, handler: Callable[..., Any], event: Any) -> Json:
         """Call a function, and write down what comes of it."""
-        try:
-            with guarded(handler.__module__, os.environ) if self.is_guarded else nullcontext():
-                result: Json = handler(event, Invocation())
-        except VaultError:
-            raise
-        except BaseException as err:
-            self.unnamed.append(f"{_name(handler)}: {err!r}")
-            raise
+        noted = MistakesNoted(lambda err: self.unnamed.append(f"{_name(handler)}: {err!r}"), but=(VaultError,))
+        with noted, guarded(handler.__module__, os.environ) if self.is_guarded else nullcontext():
+            result: Json = handler(event, Invocation())
         # A door answers where others raise.
         if result.get("statusCode") == HTTPStatus.INTERNAL_SERVER_ERROR and INTERNAL_FAULT in result["body"]:
             self.unnamed.append(f"{_name(handler)}: {event} is answered {result['body']}")

@@ -2,8 +2,7 @@
 
 import base64
 from collections.abc import Callable, Iterable
-from contextlib import AbstractContextManager
-from typing import Any, override
+from typing import Any
 
 import grpc
 from pymilvus.grpc_gen import common_pb2, milvus_pb2, rg_pb2
@@ -16,6 +15,7 @@ from tests.support.milvus_server.importing import Imports
 from tests.support.milvus_server.rbac import Rbac, named_in
 from tests.support.milvus_server.refusals import UNEXPECTED, Refusal
 from tests.support.milvus_server.values import Message
+from tests.support.mistakes import MistakesNoted
 
 SUBJECTS = (access, collections, imports, indexes, rows, search, segments, server)
 """The modules that fill the table of calls."""
@@ -122,7 +122,7 @@ class Servicer:
             context.abort(grpc.StatusCode.UNIMPLEMENTED, f"unknown method {name} for service {_SERVICE}")
         user, password, database = _credentials(context.invocation_metadata())
         try:
-            with _MistakesNoted(service.core.agenda.failures):
+            with MistakesNoted(service.core.agenda.failures.append, but=(DeniedError, UnavailableError)):
                 call = service.caller(name, user, password, database, named_in(name, request))
                 return service.answer(name, call, request)
         except DeniedError as err:
@@ -130,22 +130,6 @@ class Servicer:
             context.abort(code, str(err))
         except UnavailableError:
             context.abort(grpc.StatusCode.UNAVAILABLE, "connection error: desc = transport is closing")
-
-
-class _MistakesNoted(AbstractContextManager[None]):
-    """Writes down mistakes of this server, which fail the test when it stops.
-
-    gRPC answers UNKNOWN to what is raised, and a client's retry may get over that.
-    """
-
-    def __init__(self, failures: list[BaseException]) -> None:
-        """Write them into this list."""
-        self._failures = failures
-
-    @override
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if error is not None and not isinstance(error, (DeniedError, UnavailableError)):
-            self._failures.append(error)
 
 
 def _credentials(metadata: Iterable[tuple[str, str]]) -> tuple[str, str, str]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, timezone
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
@@ -263,18 +263,23 @@ def test_an_odd_folder_is_named_and_does_not_keep_the_others_from_being_listed(
     assert catalogue(store).list(1, first.next_token).items == (good,)
 
 
-def test_what_prunes_and_verifications_found_is_listed(store: InMemoryObjectStore) -> None:
-    for number in range(4):
-        add(store, f"nightly_{number}", number)
-    damaged = Verification(
+def verification(status: Literal["intact", "damaged"], *problems: str) -> Verification:
+    """Return what a check found, after all backups here were made."""
+    return Verification(
         verified_at=START + timedelta(days=9),
-        status="damaged",
+        status=status,
         run="verify-1",
         object_count=0,
         size_bytes=0,
         content_checked=True,
-        problems=("a log is missing",),
+        problems=problems,
     )
+
+
+def test_what_prunes_and_verifications_found_is_listed(store: InMemoryObjectStore) -> None:
+    for number in range(4):
+        add(store, f"nightly_{number}", number)
+    damaged = verification("damaged", "a log is missing")
     keys = CatalogueKeys(PREFIX)
     store.put(BUCKET, keys.verification("nightly_1"), seal(damaged))
     store.put(BUCKET, keys.verification("nightly_2"), seal(damaged.model_copy(update={"status": "intact"})))
@@ -348,11 +353,9 @@ def test_detail_names_collections_failures_run_and_policy(store: InMemoryObjectS
 
 def test_detail_has_the_last_verification(store: InMemoryObjectStore) -> None:
     add(store, "nightly_1")
-    verification = Verification(
-        verified_at=START, status="intact", run="verify-1", object_count=0, size_bytes=0, content_checked=True
-    )
-    store.put(BUCKET, f"{PREFIX}/.catalogue/verifications/nightly_1.json", seal(verification))
-    assert catalogue(store).get("nightly_1").verification == verification
+    found = verification("intact")
+    store.put(BUCKET, f"{PREFIX}/.catalogue/verifications/nightly_1.json", seal(found))
+    assert catalogue(store).get("nightly_1").verification == found
 
 
 @pytest.mark.parametrize("name", ["nothing", ".runs", ".catalogue", "", "a/b"])
@@ -428,16 +431,7 @@ def test_a_damaged_backup_is_no_success(store: InMemoryObjectStore) -> None:
     for name, day in (("good", 1), ("noted", 2), ("verified", 3)):
         add(store, name, day, schedule=NIGHTLY)
     catalogue(store).note_damages({"noted": "its objects are gone"})
-    found = Verification(
-        verified_at=START + timedelta(days=9),
-        status="damaged",
-        run="r",
-        object_count=1,
-        size_bytes=1,
-        content_checked=True,
-    )
-    key = CatalogueKeys(PREFIX).verification("verified")
-    store.put(BUCKET, key, seal(found))
+    store.put(BUCKET, CatalogueKeys(PREFIX).verification("verified"), seal(verification("damaged")))
     assert catalogue(store).last_success("nightly") == START + timedelta(days=1)
 
 

@@ -36,6 +36,12 @@ is none, an error with the checksum of an object, a redirect of the request that
 missing or of another type."""
 
 
+def refusal_of(err: ClientError) -> tuple[str, str]:
+    """Return the code and the message of a refusal; empty ones where it was garbled, and says nothing."""
+    told = err.response.get("Error", {})
+    return str(told.get("Code", "")), str(told.get("Message", ""))
+
+
 @contextmanager
 def service_errors(service: str) -> Iterator[None]:
     """Raise boto3's errors as `ServiceUnavailableError` or `ServiceRequestError`, which name the service.
@@ -45,9 +51,7 @@ def service_errors(service: str) -> Iterator[None]:
     try:
         yield
     except ClientError as err:
-        # A garbled refusal may say nothing.
-        told = err.response.get("Error", {})
-        code, text = told.get("Code", ""), told.get("Message", "")
+        code, text = refusal_of(err)
         status = err.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
         if code in _PASSING_CODES or "Throttl" in code or status >= _SERVER_ERROR:
             msg = f"{service} does not answer {err.operation_name}: {code}: {text}"

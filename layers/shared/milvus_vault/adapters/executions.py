@@ -8,7 +8,7 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-from milvus_vault.adapters.aws_errors import BROKEN_BODY, GARBLED
+from milvus_vault.adapters.aws_errors import BROKEN_BODY, GARBLED, refusal_of
 from milvus_vault.adapters.kept import kept
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ class StepFunctionsExecutions:
         try:
             return kept(_client, "stepfunctions").describe_execution(executionArn=execution_arn)["status"]
         except ClientError as err:
-            return "GONE" if err.response["Error"]["Code"] in {"ExecutionDoesNotExist", "InvalidArn"} else "UNKNOWN"
+            return "GONE" if refusal_of(err)[0] in {"ExecutionDoesNotExist", "InvalidArn"} else "UNKNOWN"
         except (BotoCoreError, *BROKEN_BODY, *GARBLED):
             return "UNKNOWN"
 

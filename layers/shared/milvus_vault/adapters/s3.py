@@ -20,7 +20,7 @@ from botocore.config import Config
 from urllib3.exceptions import HTTPError
 
 from milvus_vault import __version__
-from milvus_vault.adapters.aws_errors import BROKEN_BODY, GARBLED
+from milvus_vault.adapters.aws_errors import BROKEN_BODY, GARBLED, refusal_of
 from milvus_vault.adapters.kept import kept
 from milvus_vault.copying.parts import MAX_SINGLE_COPY_BYTES, MIB, part_ranges
 from milvus_vault.errors import (
@@ -600,7 +600,7 @@ def _translated(action: str, bucket: str, key: str = "", to: str = "") -> Iterat
 
 
 def _code(err: sdk.ClientError) -> str:
-    return str(err.response.get("Error", {}).get("Code", ""))
+    return refusal_of(err)[0]
 
 
 def _status(err: sdk.ClientError) -> int:
@@ -624,7 +624,7 @@ def _error_for(err: Exception, what: str) -> VaultError:
 
 
 def _error_for_answer(err: sdk.ClientError, what: str) -> VaultError:
-    code = _code(err)
+    code, message = refusal_of(err)
     if "Throttl" in code:  # KMS' own names, passed on by S3
         leaf: type[VaultError] = StorageThrottledError
     elif code.upper().startswith("KMS"):
@@ -632,7 +632,6 @@ def _error_for_answer(err: sdk.ClientError, what: str) -> VaultError:
     else:
         leaf = _ERROR_BY_CODE.get(code) or _ERROR_BY_STATUS.get(_status(err), StorageRequestError)
     hint = _HINT_BY_CODE.get(code) or _HINT_BY_ERROR.get(leaf) or _permission_hint(err.operation_name)
-    message = err.response.get("Error", {}).get("Message", "")
     return leaf(f"{what}: {code} {message}".rstrip(), hint=hint)
 
 

@@ -110,7 +110,7 @@ def _url_of_stack(stack: str, session: boto3.Session) -> str:
     try:
         described = session.client("cloudformation").describe_stacks(StackName=stack)["Stacks"][0]
     except ClientError as err:
-        text = err.response["Error"].get("Message", str(err))
+        text = err.response.get("Error", {}).get("Message", str(err))
         if "does not exist" in text:
             msg = f"there is no {where}"
             raise ApiNotFoundError(

@@ -221,31 +221,41 @@ class CopiedName(NamedTuple):
 # --- names ----------------------------------------------------------------------------------------
 
 
-def _job_name(attempt: str) -> str:
-    return f"copy/{attempt}/job.json"
-
-
-def _target_name(attempt: str, index: int) -> str:
-    return f"copy/{attempt}/targets/{index}.json"
-
-
-def _items_name(attempt: str, index: int) -> str:
-    return f"copy/{attempt}/items/{index}.jsonl"
-
-
-def verified_name(attempt: str, index: int) -> str:
-    """Return the name of the list of a complete target's objects."""
-    return f"copy/{attempt}/verified/{index}.jsonl"
-
-
 def attempt_folder(attempt: str) -> str:
     """Return the folder of what an attempt copies, with a slash at its end. Whoever has begun has `job.json` there."""
     return f"copy/{attempt}/"
 
 
+def targets_folder(attempt: str) -> str:
+    """Return the folder of an attempt's targets, with a slash at its end."""
+    return f"{attempt_folder(attempt)}targets/"
+
+
+def verified_folder(attempt: str) -> str:
+    """Return the folder of the objects of an attempt's complete targets, with a slash at its end."""
+    return f"{attempt_folder(attempt)}verified/"
+
+
+def _job_name(attempt: str) -> str:
+    return f"{attempt_folder(attempt)}job.json"
+
+
+def _target_name(attempt: str, index: int) -> str:
+    return f"{targets_folder(attempt)}{index}.json"
+
+
+def _items_name(attempt: str, index: int) -> str:
+    return f"{attempt_folder(attempt)}items/{index}.jsonl"
+
+
+def verified_name(attempt: str, index: int) -> str:
+    """Return the name of the list of a complete target's objects."""
+    return f"{verified_folder(attempt)}{index}.jsonl"
+
+
 def round_folder(attempt: str, round_number: int) -> str:
     """Return the folder of a round, without a slash at its end."""
-    return f"copy/{attempt}/r{round_number}"
+    return f"{attempt_folder(attempt)}r{round_number}"
 
 
 def batch_name(folder: str, number: int) -> str:
@@ -337,7 +347,7 @@ def read_targets(run: Workspace, attempt: str) -> list[CopyTarget]:
     Raises:
         WorkingFileError: A document is not one of a target, or a folder of one lies in a folder of another.
     """
-    targets = list(each(lambda name: run.read(name, CopyTarget), run.names(f"copy/{attempt}/targets/")))
+    targets = list(each(lambda name: run.read(name, CopyTarget), run.names(targets_folder(attempt))))
     # Verification would take the inner target's objects for surplus of the outer one, and delete them. Sorted,
     # a folder comes right before those inside it.
     folders = sorted(folder for target in targets for folder in target.folders)

@@ -12,7 +12,7 @@ from milvus_vault.errors import FieldIdMismatchError
 from milvus_vault.model.collections import CollectionName, CollectionSchema, FieldSchema, KeyValue, StructArraySchema
 
 _FIRST_FIELD = 100
-_NAMED_IN_MESSAGE = 5
+NAMED_IN_MESSAGE = 5
 
 # From 2.6.8 on: without it Milvus asks services that functions use, as models of text, whether they answer.
 _NO_FUNCTION_CHECK = KeyValue(key="disable_func_runtime_check", value="true")
@@ -89,7 +89,7 @@ def check_alike(
         words = [f"{field} ({what})" for field, what in lacking.items() if what]
         hint = "Restore into a newer Milvus, which knows such fields." if is_new else "Make the target alike."
     if words:
-        msg = f"the fields of {name} are not the backup's; they differ in {', '.join(words[:_NAMED_IN_MESSAGE])}"
+        msg = f"the fields of {name} are not the backup's; they differ in {', '.join(words[:NAMED_IN_MESSAGE])}"
         raise FieldIdMismatchError(msg, hint=hint)
 
 

@@ -18,10 +18,9 @@ from milvus_vault.restore.cut import cut_of
 from milvus_vault.restore.documents import PLAN, Created, Finished, RestorePlan, Target
 from milvus_vault.restore.journal import Journal, Progress
 from milvus_vault.restore.loading import Loading
-from milvus_vault.restore.schema import check_alike
+from milvus_vault.restore.schema import NAMED_IN_MESSAGE, check_alike
 from milvus_vault.workspace import Workspace
 
-NAMED_IN_MESSAGE = 5
 EMPTINESS_FLUSH_SECONDS = 120.0
 
 

@@ -10,6 +10,7 @@ from typing import Literal
 
 from milvus_vault.backup import documents as backup
 from milvus_vault.copying.concurrently import each
+from milvus_vault.copying.documents import targets_folder, verified_folder
 from milvus_vault.copying.progress import CopyState, TargetProgress, copy_state
 from milvus_vault.model.collections import CollectionName
 from milvus_vault.model.names import attempt_of
@@ -112,8 +113,8 @@ def follow_backup(run: Workspace, execution_arn: str) -> Followed | None:
         return None
     attempt = attempt_of(execution_arn)
     snapshots = _indexes(run, backup.snapshot_folder(attempt))
-    targets = _indexes(run, f"copy/{attempt}/targets/")
-    verified = _indexes(run, f"copy/{attempt}/verified/")
+    targets = _indexes(run, targets_folder(attempt))
+    verified = _indexes(run, verified_folder(attempt))
 
     def status(index: int) -> Status:
         if index in snapshots and index not in targets:

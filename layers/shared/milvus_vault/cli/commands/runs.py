@@ -3,7 +3,7 @@
 import itertools
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, get_args
 
 import typer
 
@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from milvus_vault.model.resources import Run
 
 _PAGE, _LOOKED_AT = 50, 500
-_RUNS = ("backup-", "restore-", "verify-", "prune-")
 
 
 def runs(
@@ -74,7 +73,10 @@ def _run_called(session: Session, name: str) -> "Run | None":
 
     Raises RunNotFoundError.
     """
-    if not name.startswith(_RUNS):
+    # Within the function, as all that starts slowly here.
+    from milvus_vault.model.resources import RunKind
+
+    if name.partition("-")[0] not in get_args(RunKind.__value__) or "-" not in name:
         return None
     try:
         return session.vault().get_run(name)
