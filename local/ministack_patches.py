@@ -13,10 +13,12 @@ import hashlib
 import importlib.metadata
 import json
 import os
+import queue
 import shutil
 import signal
 import sys
 import tempfile
+import threading
 import time
 import types
 import zipfile
@@ -134,10 +136,17 @@ def _is_stopped(arn: str) -> bool:
     return execution is not None and execution["status"] == "ABORTED"
 
 
+# The Parallel states that the thread's state is in: each set once a branch of it has failed.
+_parallels: contextvars.ContextVar[tuple[threading.Event, ...]] = contextvars.ContextVar("parallels", default=())
+
+
 def _raise_if_stopped(arn: str) -> None:
     if _is_stopped(arn):
         name = "ExecutionAborted"
         raise stepfunctions._ExecutionError(name, "the execution was stopped")
+    if any(parallel.is_set() for parallel in _parallels.get()):
+        name = "BranchAborted"
+        raise stepfunctions._ExecutionError(name, "another branch failed")
 
 
 def patch_stop_of_states() -> None:
@@ -200,6 +209,46 @@ def patch_stop_of_nested_executions() -> None:
 
     stepfunctions._run_execution = run_and_remember_parent
     stepfunctions._stop_execution = stop_with_children
+
+
+def patch_failing_branches() -> None:
+    """End a Parallel state with the first branch that fails, as AWS does; ministack waits for all the others.
+
+    What function of another branch runs goes on, as there; no further state of that branch begins.
+    """
+
+    def run_branches(state: Json, raw_input: object, execution: Json, context: Json) -> object:
+        effective = stepfunctions._apply_input_path(state, raw_input, context)
+        effective = stepfunctions._apply_parameters(state, effective, context)
+        branches = state.get("Branches", [])
+        has_failed, ended = threading.Event(), queue.SimpleQueue[int]()
+        results: dict[int, object] = {}
+        errors: dict[int, Exception] = {}
+
+        def run_branch(number: int) -> None:
+            _parallels.set((*_parallels.get(), has_failed))
+            states, first = branches[number].get("States", {}), branches[number].get("StartAt")
+            try:
+                results[number] = stepfunctions._run_sub_machine(states, first, effective, execution, context)
+            except stepfunctions._ExecutionError as err:
+                errors[number] = err
+            finally:
+                ended.put(number)
+
+        for number in range(len(branches)):
+            # Each in a copy of its own: a context cannot be entered by two threads at a time.
+            inside = contextvars.copy_context().run
+            threading.Thread(target=inside, args=(run_branch, number), daemon=True).start()
+        for _ in branches:
+            number = ended.get()
+            if number not in results:
+                has_failed.set()
+                raise errors.get(number) or stepfunctions._ExecutionError("States.Runtime", "a branch broke")
+        result = stepfunctions._apply_result_selector(state, [results[number] for number in range(len(branches))])
+        output = stepfunctions._apply_result_path(state, raw_input, result)
+        return stepfunctions._apply_output_path(state, output, context), stepfunctions._next_or_end(state)
+
+    stepfunctions._run_parallel_branches = run_branches
 
 
 # `events:source` is the source of the events that are put; ministack never looks at them. Ours is the only one here.
@@ -407,6 +456,7 @@ def apply() -> None:
     patch_nested_failure()
     patch_stop_of_states()
     patch_stop_of_nested_executions()
+    patch_failing_branches()
     patch_condition_keys()
     patch_conditional_write_keys()
     patch_layer_extraction()

@@ -16,6 +16,7 @@ def handler(event: RestoreStepRequest) -> CleanUpRestoreResult:
     run = open_workspace(storage, event.run)
     plan = run.read(PLAN, RestorePlan)
     clean_up = CleanUp(run, plan, milvus_storage(storage), event.execution_arn)
+    clean_up.end_work()
     objects = clean_up.remove_staged_objects()
     clean_up.abandon_unfinished()
     with connect_milvus(MilvusSettings.from_env()) as database:

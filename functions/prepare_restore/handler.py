@@ -51,6 +51,4 @@ def handler(event: PrepareRestoreRequest) -> PrepareRestoreResult:
         collection_count=len(plan.targets),
         is_staged=plan.is_staged,
         has_cuts=bool(plan.cuts),
-        # Of databases alone there are no rows.
-        meta_only=request.meta_only or not plan.targets,
     )

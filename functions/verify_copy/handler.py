@@ -11,6 +11,7 @@ from milvus_vault.backup.documents import PLAN, BackupPlan
 from milvus_vault.backup.proof import MomentProof
 from milvus_vault.backup.publish import find_published
 from milvus_vault.claims import check_owner
+from milvus_vault.copying.documents import complete_indexes
 from milvus_vault.copying.verify import raise_if_refused, raise_if_source_is_gone, verify_copy
 from milvus_vault.model.messages import MAX_ROUNDS, Round
 from milvus_vault.model.messages_copy import VerifyCopyRequest, VerifyCopyResult
@@ -41,7 +42,15 @@ def handler(request: VerifyCopyRequest) -> VerifyCopyResult:
             plan = run.read(PLAN, BackupPlan)
             find_published(run, plan, BackupLayout(storage.backup_prefix, plan.backup_name))
 
-    found = verify_copy(run, request.attempt, request.round, before_deleting=before_deleting, doubtful=doubtful)
+    found = verify_copy(
+        run,
+        request.attempt,
+        request.round,
+        before_deleting=before_deleting,
+        doubtful=doubtful,
+        # Those are being imported by now.
+        known=complete_indexes(run, request.attempt) if request.purpose == "restore" else (),
+    )
     for problem in (*found.missing_source, *found.incomplete):
         logger.warning("not complete", **problem.model_dump(mode="json", exclude={"name"}), target=problem.name)
     if request.purpose == "restore":

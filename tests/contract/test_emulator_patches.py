@@ -333,6 +333,27 @@ class TestStates:
 
         assert json.loads(run(ministack, states, {})["output"]) == {"rows": 5}
 
+    def test_the_first_branch_that_fails_ends_a_parallel_and_no_state_of_another_follows(
+        self, ministack: Ministack, bucket: str
+    ) -> None:
+        note = create_function(ministack, WRITES_NAME)
+        waits = {
+            "Rest": {"Type": "Wait", "Seconds": 2, "Next": "Second"},
+            "Second": note_state(note, bucket, "second", End=True),
+        }
+        fails = {"Break": {"Type": "Fail", "Error": "TheFirst", "Cause": "no"}}
+        catch = [{"ErrorEquals": ["TheFirst"], "ResultPath": "$.failure", "Next": "After"}]
+        branches = [{"StartAt": "Rest", "States": waits}, {"StartAt": "Break", "States": fails}]
+        states = {
+            "Attempt": {"Type": "Parallel", "Branches": branches, "Catch": catch, "End": True},
+            "After": note_state(note, bucket, "first", Next="Patience"),
+            "Patience": {"Type": "Wait", "Seconds": 3, "End": True},
+        }
+
+        execution = start(ministack, create_machine(ministack, states), {})
+        assert wait(ministack, execution)["status"] == "SUCCEEDED"
+        assert keys(ministack, bucket) == ["first"]
+
     def test_a_cause_can_be_made_with_a_format(self, ministack: Ministack) -> None:
         states = {"Report": {"Type": "Fail", "Error": "Partial", "CausePath": "States.Format('{} failed', $.name)"}}
 

@@ -5,6 +5,7 @@ cases run some at a time: mostly they wait, for Milvus to import and to load.
 """
 
 import json
+import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -27,8 +28,10 @@ from milvus_vault.model.hybrid import as_datetime
 from milvus_vault.model.names import restore_run
 from milvus_vault.model.requests import RestoreRequest
 from milvus_vault.restore import documents as restore_documents
-from milvus_vault.restore.documents import RestorePlan
+from milvus_vault.restore.documents import RestorePlan, Target
 from milvus_vault.restore.finish import Finishing
+from milvus_vault.restore.journal import Journal
+from milvus_vault.restore.journal import Progress as JournalEntry
 from milvus_vault.workspace import Workspace
 from tests.support import library, vault_runs
 from tests.support.killing import (
@@ -37,6 +40,7 @@ from tests.support.killing import (
     invoke,
     kill,
     kill_inside,
+    pass_by_pass,
     read_machine,
     states_of_failure,
     states_that_leave_something,
@@ -102,7 +106,8 @@ def filled(stack: LocalStack) -> Iterator[Library]:
     library.fill(stack.milvus_uri, SOURCE)
     vault_runs.succeed(stack, "Backup", backup_request("undisturbed"))
     contents = library.look(stack.milvus_uri, SOURCE)
-    yield Library(stack, contents, "undisturbed", listed_objects(stack, "undisturbed"))
+    with pass_by_pass(stack.deployment):
+        yield Library(stack, contents, "undisturbed", listed_objects(stack, "undisturbed"))
     library.drop(stack.milvus_uri, SOURCE)
 
 
@@ -194,8 +199,13 @@ def cases(body: Callable[[Library, str], None], names: list[str]) -> pytest.Mark
 def stop_restore_after(filled: Library, state: str) -> None:
     with filled.database(f"after_{state}") as database:
         request = filled.restore_request(database, **filled.passing(state))
-        on_the_way = {"before VerifyCopy": lambda here: unstage(filled, here)} if state == "NextRound" else {}
-        kill(filled.stack.deployment, "Restore", f"after {state}", request, on_the_way=on_the_way)
+        deployment = filled.stack.deployment
+        if state == "NextRound":
+            # What AdvanceRestore has found staged, it imports, whatever becomes of the copy.
+            lose = {"before VerifyCopy": lambda here: unstage(filled, here)}
+            kill(deployment, "Restore", f"after {state}", request, on_the_way=lose, held="before AdvanceRestore")
+        else:
+            kill(deployment, "Restore", f"after {state}", request)
 
         vault_runs.restore(filled.stack, request)
 
@@ -210,6 +220,39 @@ def unstage(filled: Library, here: Arrival) -> None:
 
 @cases(stop_restore_after, states_that_leave_something(RESTORE))
 def test_a_restore_stopped_after_a_state_is_completed_by_the_next(
+    case: Case, under_way: Mapping[str, Future[None]]
+) -> None:
+    under_way[case.name].result()
+
+
+def entries(filled: Library, here: Arrival) -> list[JournalEntry]:
+    """Return how far each collection of the restore is that stands at a gate."""
+    return list(Journal(filled.run(here.payload["restore"]["run"])).read().values())
+
+
+MOMENTS: Mapping[str, Callable[[list[JournalEntry]], bool]] = {
+    "jobs have started": lambda found: any(entry.has("jobs") and not entry.is_imported for entry in found),
+    "one is imported": lambda found: any(entry.is_imported and not entry.is_finished for entry in found),
+    "one has its name": lambda found: 0 < sum(entry.is_finished for entry in found) < len(found),
+}
+
+
+def stop_restore_when(filled: Library, moment: str) -> None:
+    with filled.database(f"when_{moment.replace(' ', '_')}") as database:
+        request = filled.restore_request(database)
+
+        def is_reached(here: Arrival) -> bool:
+            return MOMENTS[moment](entries(filled, here))
+
+        kill(filled.stack.deployment, "Restore", "after AdvanceRestore", request, when=is_reached)
+
+        vault_runs.restore(filled.stack, request)
+
+        assert_restored(filled, database, request)
+
+
+@cases(stop_restore_when, [*MOMENTS])
+def test_a_restore_stopped_between_two_collections_is_completed_by_the_next(
     case: Case, under_way: Mapping[str, Future[None]]
 ) -> None:
     under_way[case.name].result()
@@ -246,7 +289,7 @@ def stop_failing_restore_after(filled: Library, state: str) -> None:
         def give_plan_back(here: Arrival) -> None:
             filled.run(here.payload["run"]).write_bytes(restore_documents.PLAN, taken[0])
 
-        on_the_way = {"before GetImportProgress": take_plan, "before CleanUpRestore": give_plan_back}
+        on_the_way = {"before AdvanceRestore": take_plan, "before CleanUpRestore": give_plan_back}
         kill(filled.stack.deployment, "Restore", f"after {state}", request, on_the_way=on_the_way)
 
         vault_runs.restore(filled.stack, request)
@@ -265,12 +308,12 @@ def let_functions_of_a_restore_come_late(filled: Library, gate: str) -> None:
     with filled.database(f"late_{gate.replace(' ', '_')}") as database:
         deployment = filled.stack.deployment
         request = filled.restore_request(database, collections=[f"{SOURCE}.drafts"])
-        stopped = kill(deployment, "Restore", "before StartImports", request)
+        stopped = kill(deployment, "Restore", "before AdvanceRestore", request)
         following = GatedMachine(deployment, "Restore", [gate])
         execution = following.start(request)
         here = following.arrival(execution)
 
-        for task in ("CreateCollections", "StartImports", "GetImportProgress", "FinishCollections", "CleanUpRestore"):
+        for task in ("AdvanceRestore", "CleanUpRestore"):
             invoke(deployment, "Restore", task, stopped.payload)
 
         following.let_through(here)
@@ -279,7 +322,7 @@ def let_functions_of_a_restore_come_late(filled: Library, gate: str) -> None:
         assert_restored(filled, database, request, "drafts")
 
 
-@cases(let_functions_of_a_restore_come_late, ["after VerifyCopy", "after CreateCollections", "after StartImports"])
+@cases(let_functions_of_a_restore_come_late, ["after VerifyCopy", "before AdvanceRestore", "after AdvanceRestore"])
 def test_functions_of_a_stopped_restore_that_come_late_do_no_harm(
     case: Case, under_way: Mapping[str, Future[None]]
 ) -> None:
@@ -307,16 +350,29 @@ def die_between_dropping_and_renaming(filled: Library, _: str) -> None:
         stack, name = filled.stack, "drafts"
         client = filled_with_other_rows(stack.milvus_uri, database)
         request = filled.restore_request(database, collections=[f"{SOURCE}.{name}"], drop_existing=True)
-        stopped = kill(stack.deployment, "Restore", "before FinishCollections", request)
-        run = filled.run(stopped.payload["run"])
+        reached = MOMENTS["one is imported"]
+        stopped = kill(
+            stack.deployment,
+            "Restore",
+            "after AdvanceRestore",
+            request,
+            when=lambda here: reached(entries(filled, here)),
+        )
+        run = filled.run(stopped.payload["restore"]["run"])
         plan = run.read(restore_documents.PLAN, RestorePlan)
+        target = run.read(restore_documents.target_name(0), Target)
 
         with grpc.insecure_channel(stack.milvus_uri.removeprefix("http://")) as channel:
             describer = SegmentDescriber(Endpoint.parse(stack.milvus_uri))
             server = DiesAfterDropping(channel, stack.milvus_uri, describer=describer)
-            finishing = Finishing(run, plan, server, stopped.payload["execution_arn"], threads=1)
+            finishing, journal = Finishing(run, plan, server), Journal(run)
+
+            def finish() -> None:
+                while finishing.bring_on(journal, 0, journal.entry(0), target) is not None:
+                    time.sleep(0.1)
+
             with pytest.raises(ProgramKilledError):
-                finishing.advance()
+                finish()
 
         (whole,) = client.list_collections()
         assert whole.startswith("vault_restoring_")
@@ -334,7 +390,7 @@ def die_inside_finishing(filled: Library, _: str) -> None:
         filled_with_other_rows(stack.milvus_uri, database)
         before = filled.look(database)
         request = filled.restore_request(database, collections=[f"{SOURCE}.drafts"], drop_existing=True)
-        function = kill_inside(stack.deployment, "Restore", "FinishCollections", request)
+        function = kill_inside(stack.deployment, "Restore", "AdvanceRestore", request)
         function.result()
 
         assert filled.look(database).rows["drafts"] in (before.rows["drafts"], filled.contents.rows["drafts"])
@@ -359,7 +415,7 @@ def test_a_restore_that_dies_after_it_dropped_the_old_has_the_new_one_whole(
     under_way[case.name].result()
 
 
-@cases(die_inside_finishing, ["inside FinishCollections"])
+@cases(die_inside_finishing, ["inside AdvanceRestore"])
 def test_a_restore_that_dies_while_it_replaces_leaves_the_old_or_the_new_one_whole(
     case: Case, under_way: Mapping[str, Future[None]]
 ) -> None:
@@ -384,7 +440,14 @@ def replace_the_backup(filled: Library, _: str) -> None:
         client = filled_with_other_rows(stack.milvus_uri, source)
         vault_runs.succeed(stack, "Backup", backup_request(name, source))
         request = {"backup_name": name, "rename": {f"{source}.*": f"{target}.*"}, "allow_version": True}
-        kill(stack.deployment, "Restore", "after AreImportsDone", request)
+        reached = MOMENTS["one is imported"]
+        kill(
+            stack.deployment,
+            "Restore",
+            "after AdvanceRestore",
+            request,
+            when=lambda here: reached(entries(filled, here)),
+        )
         delete_backup(stack, name)
         client.drop_collection("drafts")
         library.create(client, "drafts")

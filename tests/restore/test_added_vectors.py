@@ -140,7 +140,7 @@ def test_no_field_is_added_while_older_rows_are_still_imported(deploy: Deploy, g
         faults.stuck_at_index = len(looks) < 3
 
     faults.stuck_at_index = True
-    target.after = {"get_import_progress": look}
+    target.after = {"advance_restore": look}
     assert target.restore({"backup_name": "generations"})["status"] == "complete"
     assert looks[:3] == [(1, ["id", "v"])] * 3
     assert looks[-1] == (3, ["id", "v", "later", "last"])

@@ -123,7 +123,7 @@ def test_jobs_that_wait_for_indexes_are_waited_for(archive: Archive, deploy: Dep
         faults.stuck_at_index = [70] * len(looks[-1]) not in looks[:-2]
 
     faults.stuck_at_index = True
-    trip.target.after = {"get_import_progress": release_at_last}
+    trip.target.after = {"advance_restore": release_at_last}
     assert trip.restore() == []
     trip.check()
     assert looks.count([70] * len(looks[0])) >= 2
@@ -154,7 +154,7 @@ def test_a_server_that_answers_only_now_and_then_is_asked_until_it_does(
     def lose_some() -> None:
         faults.unavailable_calls, faults.moves_leader = 1, 1
 
-    trip.target.after = {"create_collections": lose_some, "start_imports": lose_some, "get_import_progress": lose_some}
+    trip.target.after = {"verify_copy": lose_some, "advance_restore": lose_some}
     assert trip.restore() == []
     trip.check()
     assert imported_twice(trip.target) == []
@@ -197,9 +197,9 @@ def test_an_execution_killed_after_its_jobs_were_written_down_starts_none_again(
     def die() -> None:
         raise Killed
 
-    for function in ("start_imports", "get_import_progress"):
-        trip.target.after = {function: die}
-        trip.restore_and_be_killed(monkeypatch)
+    trip.target.after = {"advance_restore": die}
+    trip.restore_and_be_killed(monkeypatch)
+    trip.restore_and_be_killed(monkeypatch)
     trip.target.after = {}
     assert trip.restore() == []
     trip.check()

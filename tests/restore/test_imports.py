@@ -53,10 +53,7 @@ def test_there_is_one_job_a_partition_and_none_for_deletes(restoring: Restoring)
 @pytest.mark.feature(Feature.JOBS_AT_ONCE, parameter="restoring")
 def test_all_jobs_are_there_before_the_first_is_waited_for(restoring: Restoring) -> None:
     counts: list[int] = []
-    restoring.after = {
-        "start_imports": lambda: counts.append(len(jobs(restoring))),
-        "get_import_progress": lambda: counts.append(len(jobs(restoring))),
-    }
+    restoring.after = {"advance_restore": lambda: counts.append(len(jobs(restoring)))}
     restoring.restore({"backup_name": ARCHIVE})
     assert set(counts) == {partitions_with_rows()}
 
@@ -130,7 +127,7 @@ def test_where_rest_does_not_answer_jobs_are_started_by_grpc(deploy: Deploy, ver
 @pytest.mark.feature(Feature.FORGOTTEN_JOBS, parameter="restoring")
 def test_jobs_that_milvus_forgot_fail_by_name_since_nothing_proves_their_rows(restoring: Restoring) -> None:
     restoring.server.faults.forgets_imports = True
-    restoring.after = {"start_imports": lambda: _until_all_ended(restoring)}
+    restoring.after = {"advance_restore": lambda: _until_all_ended(restoring)}
     report = restoring.restore({"backup_name": ARCHIVE})
     told = {(c["error"], "no longer knows" in c["message"]) for c in report["collections"] if c["status"] == "failed"}
     assert told == {(ImportFailedError.__name__, True)}
@@ -155,7 +152,7 @@ def test_an_answer_that_got_lost_doubles_no_rows(deploy: Deploy, version: str, w
     restoring.upload(GOLDEN / ARCHIVE)
     faults = restoring.server.faults
     faults.unavailable_names = frozenset({"Import", "/v2/vectordb/jobs/import/create"})
-    restoring.after = {"create_collections": lambda: setattr(faults, "lost_answers", 2)}
+    restoring.after = {"verify_copy": lambda: setattr(faults, "lost_answers", 2)}
     report = restoring.restore({"backup_name": ARCHIVE})
     assert (report["status"], faults.lost_answers) == ("complete", 0)
     assert len(jobs(restoring)) > partitions_with_rows()

@@ -34,7 +34,7 @@ class Gate:
     def __post_init__(self) -> None:
         """Shut it."""
         self.restoring.server.faults.stuck_at_index = True
-        self.restoring.after = {"start_imports": self._open, "get_import_progress": self._open}
+        self.restoring.after = {"advance_restore": self._open}
 
     def _open(self) -> None:
         faults, imports = self.restoring.server.faults, self.restoring.server.service.imports

@@ -10,6 +10,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -116,7 +117,7 @@ class Arrival:
     gate: str
     """`after <state>` or `before <state>`."""
     payload: Any
-    """Before a task, what its function is going to be given."""
+    """Before a task, what its function is going to be given; after a state, what that gave to the next."""
     token: str
 
 
@@ -176,11 +177,12 @@ class GatedMachine:
         """Open the gate for the one who stands there."""
         self._states.send_task_success(taskToken=arrival.token, output="{}")
 
-    def stop(self, execution_arn: str, arrival: Arrival) -> None:
+    def stop(self, execution_arn: str, *arrivals: Arrival) -> None:
         """Stop the execution where it stands."""
         self._states.stop_execution(executionArn=execution_arn)
-        # Otherwise a thread of the emulator would stand there for a day.
-        self._states.send_task_failure(taskToken=arrival.token, error="Stopped")
+        for arrival in arrivals:
+            # Otherwise a thread of the emulator would stand there for a day.
+            self._states.send_task_failure(taskToken=arrival.token, error="Stopped")
 
     def _gate(self, gate: str, payload: Mapping[str, Any]) -> State:
         body = {"gate": gate, "token.$": "$$.Task.Token", **payload}
@@ -194,7 +196,7 @@ class GatedMachine:
     def _put_after(self, part: Machine, name: str) -> None:
         states = part["States"]
         state = states[name]
-        gate = self._gate(f"after {name}", {"payload": None})
+        gate = self._gate(f"after {name}", {"payload.$": "$"})
         if state["Type"] != "Choice":
             states[f"After{name}"] = gate | ({"Next": state["Next"]} if "Next" in state else {"End": state.pop("End")})
             state["Next"] = f"After{name}"
@@ -224,19 +226,44 @@ def kill(
     request: Mapping[str, Any],
     *,
     on_the_way: Mapping[str, Callable[[Arrival], None]] | None = None,
+    when: Callable[[Arrival], bool] = lambda _: True,
+    held: str = "",
 ) -> Arrival:
     """Start a machine, stop it at a gate, and return the arrival there.
 
-    `on_the_way` holds what to do before, by the gate at which it is done.
+    `on_the_way` holds what to do before, by the gate at which it is done. With `when` it is stopped at the first
+    arrival for which that holds. A branch that comes to the gate that is `held` stands there until the end.
     """
     on_the_way = on_the_way or {}
-    gated = GatedMachine(deployment, machine, {gate, *on_the_way})
+    gated = GatedMachine(deployment, machine, {gate, *on_the_way, *filter(None, [held])})
     execution = gated.start(request)
-    while (arrival := gated.arrival(execution)).gate != gate:
-        on_the_way[arrival.gate](arrival)
+    standing: list[Arrival] = []
+    while (arrival := gated.arrival(execution)).gate != gate or not when(arrival):
+        if arrival.gate == held:
+            standing.append(arrival)
+            continue
+        if arrival.gate in on_the_way:
+            on_the_way[arrival.gate](arrival)
         gated.let_through(arrival)
-    gated.stop(execution, arrival)
+    gated.stop(execution, arrival, *standing)
     return arrival
+
+
+@contextmanager
+def pass_by_pass(deployment: Deployment) -> Iterator[None]:
+    """Let each call of AdvanceRestore return after one pass over the collections, and not wait inside."""
+    functions = deployment.ministack.client("lambda")
+    name = _resource(deployment, "Restore", "AdvanceRestore")
+    variables = functions.get_function_configuration(FunctionName=name)["Environment"]["Variables"]
+
+    def set_to(wanted: dict[str, str]) -> None:
+        functions.update_function_configuration(FunctionName=name, Environment={"Variables": wanted})
+
+    set_to(variables | {"ADVANCE_SECONDS": "0"})
+    try:
+        yield
+    finally:
+        set_to(variables)
 
 
 def kill_inside(

@@ -15,12 +15,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from advance_restore.handler import handler as advance_restore
 from clean_up_restore.handler import handler as clean_up_restore
 from copy_batch.handler import handler as copy_batch
-from create_collections.handler import handler as create_collections
 from cut_collections.handler import handler as cut_collections
-from finish_collections.handler import handler as finish_collections
-from get_import_progress.handler import handler as get_import_progress
 from mypy_boto3_s3 import S3Client
 from plan_copy.handler import handler as plan_copy
 from prepare_backup.handler import handler as prepare_backup
@@ -29,7 +27,6 @@ from publish_backup.handler import handler as publish_backup
 from report_restore.handler import handler as report_restore
 from resume_garbage_collection.handler import handler as resume_garbage_collection
 from snapshot_batch.handler import handler as snapshot_batch
-from start_imports.handler import handler as start_imports
 from verify_copy.handler import handler as verify_copy
 
 from milvus_vault import runtime
@@ -140,18 +137,18 @@ class Restoring:
         if plan["has_cuts"]:
             self._call(cut_collections, step)
         if plan["is_staged"]:
-            assert self._copy(plan, "restore", 1)["status"] == "complete"
-        self._call(create_collections, step)
-        if not plan["meta_only"]:
-            self._call(start_imports, step)
-            self._until_done(get_import_progress, step)
-        self._until_done(finish_collections, step)
+            staged = self._copy(plan, "restore", 1, between=lambda: self._call(advance_restore, step))
+            assert staged["status"] == "complete"
+        self._until_done(advance_restore, step)
 
-    def _copy(self, plan: Json, purpose: str, number: int) -> Json:
+    def _copy(self, plan: Json, purpose: str, number: int, between: Callable[[], object] = lambda: None) -> Json:
+        """Copy, and do something `between` two batches, as another branch of the machine may."""
         turn = {"run": plan["run"], "attempt": plan["attempt"], "round": number}
         planned = self._call(plan_copy, turn)
         listed = self.s3.get_object(Bucket=planned["bucket"], Key=planned["batches_key"])["Body"].read()
-        for batch in json.loads(listed):
+        for position, batch in enumerate(json.loads(listed)):
+            if position:
+                between()
             self._call(copy_batch, {"run": plan["run"], **batch})
         return self._call(verify_copy, turn | {"purpose": purpose})
 
@@ -191,6 +188,7 @@ class Restoring:
             "MILVUS_ROOT_PATH": self.server.root_path,
             "STAGING_PREFIX": STAGING,
             "MILVUS_URI": self.server.uri,
+            "ADVANCE_SECONDS": "0",
             **self.environment,
         }
         with pytest.MonkeyPatch.context() as patch:

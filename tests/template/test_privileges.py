@@ -89,25 +89,19 @@ TABLE: dict[str, May] = {
         read=("*/binlogs/*", ".runs/restore-*/*"),
         write=(".runs/restore-*/collections/*/target.json", ".runs/restore-*/cuts/*", "milvus:staging/restore-*/*"),
     ),
-    "CreateCollections": May(
-        read=(".runs/restore-*/*",), write=(".runs/restore-*/collections/*", ".runs/restore-*/databases.json")
-    ),
-    "StartImports": May(
+    "AdvanceRestore": May(
         read=(".runs/restore-*/*",),
-        write=(".runs/restore-*/collections/*",),
+        write=(
+            ".runs/restore-*/collections/*",
+            ".runs/restore-*/copy/*/verified/*",
+            ".runs/restore-*/databases.json",
+            ".runs/restore-*/importing/*",
+        ),
         delete=(".runs/restore-*/collections/*/importing-*.json",),
-    ),
-    "GetImportProgress": May(
-        read=(".runs/restore-*/*",),
-        write=(".runs/restore-*/collections/*", ".runs/restore-*/importing/*"),
-        delete=(".runs/restore-*/collections/*/importing-*.json",),
-    ),
-    "FinishCollections": May(
-        read=(".runs/restore-*/*",), write=(".runs/restore-*/collections/*", ".runs/restore-*/finishing/*")
     ),
     "CleanUpRestore": May(
         read=(".runs/restore-*/*",),
-        write=(".runs/restore-*/collections/*/abandoned-*.json",),
+        write=(".runs/restore-*/claim.json", ".runs/restore-*/collections/*/abandoned-*.json"),
         delete=("milvus:staging/restore-*/*",),
     ),
     "ReportRestore": May(read=(".runs/restore-*/*",), write=(".runs/reports/*",)),

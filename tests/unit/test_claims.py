@@ -7,8 +7,10 @@ from pathlib import Path
 import pytest
 
 import milvus_vault
-from milvus_vault.claims import DIED, RUNNING, Claim, ClaimHeldError, Claims
+from milvus_vault.claims import CLAIM, DIED, RUNNING, Claim, ClaimHeldError, Claims, check_owner, end_work
 from milvus_vault.errors import RunTakenOverError, StorageUnavailableError
+from milvus_vault.model.names import attempt_of
+from milvus_vault.workspace import Workspace
 from tests.support.memory_store import InMemoryObjectStore
 
 BUCKET = "backups"
@@ -234,3 +236,50 @@ def test_that_such_calls_are_found() -> None:
     assert _takes_of_claims(ast.parse("claims.take(key)"))
     assert _takes_of_claims(ast.parse("try:\n    claims.take(key)\nexcept ValueError:\n    pass"))
     assert not _takes_of_claims(ast.parse("try:\n    claims.take(key)\nexcept ClaimHeldError:\n    pass"))
+
+
+MINE = "arn:aws:states:eu-west-1:1:execution:restore:mine"
+
+
+@pytest.fixture
+def run(store: InMemoryObjectStore) -> Workspace:
+    """A run that the execution `mine` has claimed."""
+    found = Workspace(store, BUCKET, "team", "restore-x-1")
+    found.write(CLAIM, Claim(execution_arn=MINE, run=found.run, claimed_at=datetime.now(UTC)))
+    return found
+
+
+def test_once_an_execution_cleans_up_its_other_functions_stop(run: Workspace) -> None:
+    check_owner(run, attempt_of(MINE))
+    for _ in range(2):
+        end_work(run, attempt_of(MINE))
+        check_owner(run, attempt_of(MINE), cleans_up=True)
+        with pytest.raises(RunTakenOverError, match=r"has ended and cleans up restore-x-1"):
+            check_owner(run, attempt_of(MINE))
+
+
+def test_the_next_execution_of_a_run_that_was_cleaned_up_works(run: Workspace, store: InMemoryObjectStore) -> None:
+    end_work(run, attempt_of(MINE))
+    claims(store, "arn:next", **{MINE: "FAILED"}).take(run.key(CLAIM))
+    check_owner(run, attempt_of("arn:next"))
+    with pytest.raises(RunTakenOverError, match="has taken over"):
+        check_owner(run, attempt_of(MINE), cleans_up=True)
+
+
+def test_who_has_lost_a_run_ends_nobodys_work(run: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    theirs = Claim(execution_arn="arn:theirs", run=run.run, claimed_at=datetime.now(UTC))
+
+    def write_too_late(*_: object) -> bool:
+        run.write(CLAIM, theirs)
+        return False
+
+    monkeypatch.setattr(InMemoryObjectStore, "put_if_unchanged", write_too_late)
+    with pytest.raises(RunTakenOverError):
+        end_work(run, attempt_of(MINE))
+    assert run.read(CLAIM, Claim) == theirs
+
+
+def test_a_run_that_nobody_claims_has_no_work_to_end(store: InMemoryObjectStore) -> None:
+    unclaimed = Workspace(store, BUCKET, "team", "restore-y-1")
+    end_work(unclaimed, attempt_of(MINE))
+    assert list(unclaimed.names()) == []

@@ -36,6 +36,8 @@ class Claim(Model):
     execution_arn: str
     run: str
     claimed_at: Time
+    is_over: bool = False
+    """Whether its execution cleans up by now: whatever else of that still runs has to stop."""
 
 
 class ClaimHeldError(Exception):
@@ -120,13 +122,36 @@ class Claims:
             return Claim(execution_arn=UNREADABLE, run="", claimed_at=datetime.now(UTC)), etag
 
 
-def check_owner(run: Workspace, attempt: str) -> None:
+def check_owner(run: Workspace, attempt: str, *, cleans_up: bool = False) -> None:
     """Raise `RunTakenOverError` where another execution than the attempt's holds the claim of a run.
 
     Stopping an execution does not stop its functions: they go on for up to 15 minutes, while the same input may
-    have been started again. What they would delete or publish then belongs to that execution.
+    have been started again. What they would delete or publish then belongs to that execution. Nor does a branch of a
+    machine that fails stop the functions of the others: once their execution `cleans_up`, only that may go on.
     """
     claim = run.find(CLAIM, Claim)
-    if claim is not None and attempt_of(claim.execution_arn) != attempt:
+    if claim is not None:
+        _check_claim(run, claim, attempt, cleans_up=cleans_up)
+
+
+def end_work(run: Workspace, attempt: str) -> None:
+    """Let no function of an attempt go on with a run but those that clean up.
+
+    Raises `RunTakenOverError` where another execution holds the claim, even if only since a moment ago.
+    """
+    found = run.find_with_etag(CLAIM, Claim)
+    if found is None:
+        return
+    claim, etag = found
+    _check_claim(run, claim, attempt, cleans_up=True)
+    if not claim.is_over and not run.write_if_unchanged(CLAIM, claim.model_copy(update={"is_over": True}), etag):
+        end_work(run, attempt)
+
+
+def _check_claim(run: Workspace, claim: Claim, attempt: str, *, cleans_up: bool) -> None:
+    if attempt_of(claim.execution_arn) != attempt:
         msg = f"execution {claim.execution_arn} has taken over {run.run} since {utc_second(claim.claimed_at)}"
         raise RunTakenOverError(msg, hint="Wait for it; then start again with the same input if need be.")
+    if claim.is_over and not cleans_up:
+        msg = f"execution {claim.execution_arn} has ended and cleans up {run.run}"
+        raise RunTakenOverError(msg, hint="Start it again with the same input if need be.")

@@ -77,12 +77,17 @@ class CopySettings(Settings):
 
 
 class RestoreSettings(Settings):
-    """Up to where deletes of level 0 are imported with the rows that they concern."""
+    """Up to where deletes of level 0 are imported with the rows that they concern, and how long a call goes on."""
 
     fold_copies: int = Field(default=20_000, ge=0)
     """Extra copies of one collection: 100 s at 200 a second, with which copying begins. 0: none."""
     fold_segment_bytes: int = Field(default=256 * 1024**2, ge=0)
     """Bytes of deletes that concern one segment; Milvus holds them in memory while it imports it."""
+    advance_seconds: float = Field(default=30, ge=0)
+    """For how long a call of AdvanceRestore spends short waits inside, where they cost less than turns of the machine.
+
+    A stopped execution's function goes on for as long.
+    """
 
 
 class ApiSettings(Settings):

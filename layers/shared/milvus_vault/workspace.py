@@ -51,8 +51,11 @@ class Workspace:
 
     def read[T: BaseModel](self, name: str, model: type[T]) -> T:
         """Return a document. Raises `ObjectNotFoundError`, or `WorkingFileError` where it is not one."""
+        return self._parse(name, self.read_bytes(name), model)
+
+    def _parse[T: BaseModel](self, name: str, body: bytes, model: type[T]) -> T:
         try:
-            return model.model_validate_json(self.read_bytes(name))
+            return model.model_validate_json(body)
         except ValidationError as err:
             msg = f"working file {self.key(name)} is not a {model.__name__}: {err.errors()[0]['msg']}"
             raise WorkingFileError(msg, hint="Delete the run's folder and start the run again.") from err
@@ -64,11 +67,27 @@ class Workspace:
         except ObjectNotFoundError:
             return None
 
+    def find_with_etag[T: BaseModel](self, name: str, model: type[T]) -> tuple[T, str] | None:
+        """Return a document and its ETag, or None where it is not there."""
+        try:
+            body, etag = self.store.get_with_etag(self.bucket, self.key(name))
+        except ObjectNotFoundError:
+            return None
+        return self._parse(name, body, model), etag
+
+    def write_if_unchanged(self, name: str, document: BaseModel, etag: str) -> bool:
+        """Replace a document if it still has this ETag; return whether it was replaced. Atomic."""
+        return self.store.put_if_unchanged(self.bucket, self.key(name), document.model_dump_json().encode(), etag)
+
     def names(self, folder: str = "") -> Iterator[str]:
         """Yield the names of the documents whose name begins with `folder`."""
         skip = len(self.folder)
         for listed in self.store.list_objects(self.bucket, self.folder + folder):
             yield listed.key[skip:]
+
+    def numbers(self, folder: str) -> set[int]:
+        """Return the numbers that a folder's documents are named by, as `7` of `targets/7.json`."""
+        return {int(name.removeprefix(folder).partition(".")[0]) for name in self.names(folder)}
 
     def delete(self, names: Iterable[str]) -> None:
         """Delete documents; names that are not there are no error."""

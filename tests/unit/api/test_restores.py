@@ -179,7 +179,7 @@ def test_what_a_run_that_is_gone_on_with_has_made_is_no_obstacle(
     run.write(
         PLAN,
         RestorePlan(
-            request=request, execution_arn=EARLIER, started_at=NOW, backup_etag=etag, backup_origin="b",
+            request=request, execution_arn=EARLIER, started_at=NOW, backup_etag=etag,
             backup_version="2.4.4", server_version="2.4.4", content_checked=True, is_staged=False, staging_folder="",
             targets=(), databases=(),
         ),

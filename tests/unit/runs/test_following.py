@@ -8,7 +8,7 @@ from milvus_vault.copying.documents import CopyProgress
 from milvus_vault.copying.progress import CopyState
 from milvus_vault.errors import WorkingFileError
 from milvus_vault.model.collections import CollectionName
-from milvus_vault.restore.documents import ImportShare, ImportsMoved
+from milvus_vault.restore.documents import ImportsMoved
 from milvus_vault.runs.collections import Followed
 from milvus_vault.runs.describing import WorkingFiles
 from tests.support.memory_store import InMemoryObjectStore
@@ -21,7 +21,8 @@ def followed(copied: int, imports: ImportsMoved | None = None, seconds: int = 10
     """Return a restore of two collections, of whose 1,000 bytes some were copied in so many seconds."""
     total = CopyProgress(objects_done=copied // 100, objects_total=10, bytes_done=copied, bytes_total=1000)
     copying = CopyState(total, copied, NOW - timedelta(seconds=seconds))
-    return Followed(NAMES, (), ("running", "running"), copying, lambda _, collection: collection, imports)
+    percent = imports.overall_percent((100, 900), set()) if imports else None
+    return Followed(NAMES, (), ("running", "running"), copying, lambda _, collection: collection, imports, percent)
 
 
 def moved(percents: tuple[float, float], *, took: int = 60, ago: int = 0) -> ImportsMoved:
@@ -31,7 +32,7 @@ def moved(percents: tuple[float, float], *, took: int = 60, ago: int = 0) -> Imp
         percent=1,
         since=since,
         begun_at=since - timedelta(seconds=took),
-        shares={i: ImportShare(row_count=rows, percent=percents[i]) for i, rows in enumerate((100, 900))},
+        percents=dict(enumerate(percents)),
     )
 
 
@@ -51,6 +52,13 @@ def test_imports_count_by_their_rows_and_tell_how_long_they_still_take() -> None
     assert (progress.import_percent, progress.eta_seconds) == (10, 540)
     later = followed(1000, moved((100, 0), ago=40)).progress(NOW)
     assert (later.import_percent, later.eta_seconds) == (10, 500)
+
+
+def test_what_has_not_begun_counts_as_nothing_and_what_an_earlier_execution_imported_as_all() -> None:
+    begun = ImportsMoved(percent=50, since=NOW, begun_at=NOW, percents={0: 50.0})
+    assert begun.overall_percent((100, 900), set()) == 5
+    assert begun.overall_percent((100, 900), {1}) == 95
+    assert begun.overall_percent((), set()) is None
 
 
 @pytest.mark.parametrize("imports", [moved((0, 0)), moved((100, 100)), moved((100, 0), ago=9000)])

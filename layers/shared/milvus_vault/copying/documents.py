@@ -4,7 +4,7 @@
     copy/<attempt>/job.json                  `CopyJob`: from which bucket to which
     copy/<attempt>/targets/<index>.json      `CopyTarget`
     copy/<attempt>/items/<index>.jsonl       what to copy for a target, a `CopyItem` a line
-    copy/<attempt>/verified/<index>.jsonl    the objects of a complete target, with ETag and checksum
+    copy/<attempt>/verified/<index>.jsonl    the objects of a complete target with ETags and checksums, or none
     copy/<attempt>/r<round>/plan.json        `CopyPlan`
     copy/<attempt>/r<round>/batches.json     the batches as Step Functions reads them
     copy/<attempt>/r<round>/shares.json      `CopyShares`: which targets have how much of each batch
@@ -57,6 +57,8 @@ class CopyTarget(Model):
     index: int = Field(ge=0)
     name: str
     """How messages name it, for example `db.collection`."""
+    size_bytes: int = Field(default=0, ge=0)
+    """Of all objects to copy. The largest target is copied first."""
     folders: tuple[str, ...] = Field(min_length=1)
     """Full key prefixes in the destination bucket. What is found there and is not to be there is deleted."""
 
@@ -78,6 +80,8 @@ class CopyJob(Model):
 
     source_bucket: str
     destination_bucket: str
+    lists_objects: bool = True
+    """Whether the objects of complete targets are written down; else only that they are complete."""
 
 
 class CopyPlan(Model):
@@ -331,9 +335,16 @@ def read_job(run: Workspace, attempt: str) -> CopyJob:
 
 def write_target(run: Workspace, attempt: str, target: CopyTarget, items: Iterable[CopyItem]) -> None:
     """Write a target and its item list, replacing an older one."""
-    lines = _lines((i.source_key, i.key, i.size_bytes, i.source_etag) for i in items)
-    run.write_bytes(_items_name(attempt, target.index), lines)
-    run.write(_target_name(attempt, target.index), target)
+    size_bytes = 0
+
+    def rows() -> Iterator[tuple[str | int, ...]]:
+        nonlocal size_bytes
+        for item in items:
+            size_bytes += item.size_bytes
+            yield item.source_key, item.key, item.size_bytes, item.source_etag
+
+    run.write_bytes(_items_name(attempt, target.index), _lines(rows()))
+    run.write(_target_name(attempt, target.index), target.model_copy(update={"size_bytes": size_bytes}))
 
 
 def drop_target(run: Workspace, attempt: str, index: int) -> None:
@@ -341,8 +352,28 @@ def drop_target(run: Workspace, attempt: str, index: int) -> None:
     run.delete([_target_name(attempt, index), _items_name(attempt, index), verified_name(attempt, index)])
 
 
+def target_indexes(run: Workspace, attempt: str) -> set[int]:
+    """Return the indexes of an attempt's targets."""
+    return run.numbers(targets_folder(attempt))
+
+
+def complete_indexes(run: Workspace, attempt: str) -> set[int]:
+    """Return the indexes of the targets that were found complete."""
+    return run.numbers(verified_folder(attempt))
+
+
+def read_target(run: Workspace, attempt: str, index: int) -> CopyTarget:
+    """Return a target of an attempt.
+
+    Raises:
+        ObjectNotFoundError: There is no such target.
+        WorkingFileError: The document is not one.
+    """
+    return run.read(_target_name(attempt, index), CopyTarget)
+
+
 def read_targets(run: Workspace, attempt: str) -> list[CopyTarget]:
-    """Return the targets of an attempt.
+    """Return the targets of an attempt, the largest first.
 
     Raises:
         WorkingFileError: A document is not one of a target, or a folder of one lies in a folder of another.
@@ -355,7 +386,7 @@ def read_targets(run: Workspace, attempt: str) -> list[CopyTarget]:
         if inner.startswith(outer):
             msg = f"folder {inner} of a target lies in folder {outer} of another: each has to belong to one"
             raise WorkingFileError(msg, hint="This is a fault of Milvus Vault: please report it.")
-    return targets
+    return sorted(targets, key=lambda target: (-target.size_bytes, target.index))
 
 
 def read_items(run: Workspace, attempt: str, index: int) -> Iterator[CopyItem]:

@@ -25,7 +25,11 @@ class Records:
     @classmethod
     def load(cls, run: Workspace, folder: str = "copy/") -> Self:
         """Read the records below a folder of the run, by default all."""
-        names = [found.name for found in most_complete(run.names(folder))]
+        return cls.read(run, (found.name for found in most_complete(run.names(folder))))
+
+    @classmethod
+    def read(cls, run: Workspace, names: Iterable[str]) -> Self:
+        """Read the records of these `copied` files."""
         return cls(record for records in each(partial(_read, run), names) for record in records)
 
     def is_copy(self, item: CopyItem, found: ListedObject) -> bool:

@@ -1,23 +1,30 @@
 """What the destination holds, compared with what it should hold. Only this decides that a copy is done."""
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from itertools import batched
 
 from milvus_vault.copying.concurrently import each
 from milvus_vault.copying.documents import (
+    CURRENT,
     BatchError,
+    CopiedName,
     CopyJob,
+    CopyPlan,
+    CopyShares,
     CopyTarget,
     TargetProblem,
     Verification,
     VerifiedObject,
+    complete_indexes,
     most_complete,
     read_job,
     read_records,
+    read_target,
     read_targets,
     round_folder,
+    target_indexes,
     verified_name,
     write_verified,
 )
@@ -29,16 +36,25 @@ from milvus_vault.workspace import Workspace
 DELETE_AT_A_TIME = 1000  # DeleteObjects limit, S3 API reference
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class _TargetCheck:
     """What was found of one target."""
 
     target: CopyTarget
-    object_count: int = 0
-    size_bytes: int = 0
-    deleted_count: int = 0
-    missing_source: list[str] = field(default_factory=list)
-    incomplete: list[str] = field(default_factory=list)
+    verified: Mapping[str, VerifiedObject]
+    """By key: those that are as they should be."""
+    surplus: Sequence[str]
+    """Keys of what lies in its folders and does not belong there."""
+    missing_source: Sequence[str]
+    incomplete: Sequence[str]
+
+    @property
+    def is_complete(self) -> bool:
+        return not self.missing_source and not self.incomplete
+
+    @property
+    def size_bytes(self) -> int:
+        return sum(found.size_bytes for found in self.verified.values())
 
     def problem(self) -> TargetProblem:
         return TargetProblem(
@@ -57,12 +73,13 @@ def verify_copy(
     *,
     before_deleting: Callable[[], None] = lambda: None,
     doubtful: Callable[[Iterable[int]], tuple[int, ...]] = lambda _: (),
+    known: Container[int] = frozenset(),
 ) -> Verification:
     """Return which targets are complete, after listing the destination.
 
     Complete means: each item's object is there with its size, and with the source's ETag or the one that
     the copy's answer gave. What else lies in a target's folders is deleted, since a segment too many
-    would be imported as doubled rows. The objects of complete targets are written down.
+    would be imported as doubled rows. The objects of complete targets are written down, if the job says so.
 
     Args:
         run: The run's working files.
@@ -72,6 +89,7 @@ def verify_copy(
             one does not know may be that one's.
         doubtful: Given the indices of targets whose objects are all there, returns which of them have to go another
             round for what the objects hold.
+        known: Indices of targets that `incomplete_targets` has proven complete. They are in use, and left alone.
 
     Raises:
         StorageAccessDeniedError: Nothing is complete, and a batch recorded that S3 refused it for this;
@@ -86,24 +104,33 @@ def verify_copy(
     records = Records.load(run)
     lost = _lost_sources(run, folder)
 
-    check = partial(_check_target, run, attempt, job, records, lost, before_deleting)
-    checks = list(each(check, read_targets(run, attempt)))
+    def check_and_tidy(target: CopyTarget) -> _TargetCheck:
+        check = _check_target(run, attempt, job, records, lost, target)
+        for keys in batched(check.surplus, DELETE_AT_A_TIME, strict=False):
+            before_deleting()
+            run.store.delete(job.destination_bucket, keys)
+        if check.is_complete:
+            _write_complete(run, attempt, job, check)
+        return check
+
+    targets = [target for target in read_targets(run, attempt) if target.index not in known]
+    checks = list(each(check_and_tidy, targets))
     # Listed in the order of their names, where 10 comes before 2.
     checks.sort(key=lambda check: check.target.index)
-    there = [check for check in checks if not check.missing_source and not check.incomplete]
+    there = [check for check in checks if check.is_complete]
     again = doubtful(check.target.index for check in there)
     complete = [check for check in there if check.target.index not in again]
     verification = Verification(
         complete=tuple(check.target.index for check in complete),
         missing_source=tuple(check.problem() for check in checks if check.missing_source),
         incomplete=tuple(check.problem() for check in checks if check.incomplete and not check.missing_source),
-        object_count=sum(check.object_count for check in complete),
+        object_count=sum(len(check.verified) for check in complete),
         size_bytes=sum(check.size_bytes for check in complete),
-        deleted_count=sum(check.deleted_count for check in checks),
+        deleted_count=sum(len(check.surplus) for check in checks),
         refusal=refusal,
         doubtful=again,
     )
-    if not there:
+    if targets and not there:
         raise_if_refused(verification)
     # Lists of an earlier round, when a target was complete with other items.
     run.delete([verified_name(attempt, index) for index in verification.again])
@@ -153,16 +180,53 @@ def _lost_sources(run: Workspace, folder: str) -> set[str]:
     return lost
 
 
+def incomplete_targets(run: Workspace, attempt: str) -> set[int]:
+    """Return the targets that are not proven complete, after looking at those that no batch has to copy to any more.
+
+    For who goes on with each target while others are still copied; nothing is deleted. What is not settled here, as a
+    target with anything else in its folders, `verify_copy` settles at the round's end.
+
+    Raises:
+        ObjectNotFoundError: The job or a target's item list was not written.
+        WorkingFileError: A working file is damaged.
+    """
+    left = target_indexes(run, attempt) - complete_indexes(run, attempt)
+    plan = run.find(CURRENT, CopyPlan) if left else None
+    if plan is None or plan.attempt != attempt:
+        return left
+    folder = round_folder(attempt, plan.round_number)
+    shares = run.read(f"{folder}/shares.json", CopyShares)
+    copied = {found.number: found for found in most_complete(run.names(f"{folder}/copied-"))}
+    under_way = {
+        share.target
+        for number, batch in enumerate(shares.batches)
+        if number not in copied or copied[number].objects < sum(share.objects for share in batch)
+        for share in batch
+    }
+    settled = left - under_way
+    if settled:
+        job, records = read_job(run, attempt), _records_of(run, settled, shares, copied)
+        for target in each(partial(read_target, run, attempt), sorted(settled)):
+            check = _check_target(run, attempt, job, records, frozenset(), target)
+            if check.is_complete and not check.surplus:
+                _write_complete(run, attempt, job, check)
+                left.remove(target.index)
+    return left
+
+
+def _records_of(
+    run: Workspace, targets: Container[int], shares: CopyShares, copied: Mapping[int, CopiedName]
+) -> Records:
+    """Return what a round recorded of some targets; what all attempts did, where objects of theirs were there."""
+    if any(share.objects for share in shares.present if share.target in targets):
+        return Records.load(run)
+    batches = (number for number, batch in enumerate(shares.batches) if any(share.target in targets for share in batch))
+    return Records.read(run, (copied[number].name for number in batches))
+
+
 def _check_target(
-    run: Workspace,
-    attempt: str,
-    job: CopyJob,
-    records: Records,
-    lost: set[str],
-    before_deleting: Callable[[], None],
-    target: CopyTarget,
+    run: Workspace, attempt: str, job: CopyJob, records: Records, lost: Container[str], target: CopyTarget
 ) -> _TargetCheck:
-    check = _TargetCheck(target)
     items = items_by_key(run, attempt, target)
     verified: dict[str, VerifiedObject] = {}
     surplus: list[str] = []
@@ -175,14 +239,15 @@ def _check_target(
                 # The item's own key, not the equal one of the listing: of a million, that is 200 MB.
                 checksum = records.checksum(found)
                 verified[item.key] = VerifiedObject(item.key, item.size_bytes, found.etag, checksum)
-    for keys in batched(surplus, DELETE_AT_A_TIME, strict=False):
-        before_deleting()
-        run.store.delete(job.destination_bucket, keys)
-    check.object_count = len(verified)
-    check.size_bytes = sum(found.size_bytes for found in verified.values())
-    check.deleted_count = len(surplus)
-    check.missing_source = [key for key in items if key in lost and key not in verified]
-    check.incomplete = [key for key in items if key not in lost and key not in verified]
-    if len(verified) == len(items):
-        write_verified(run, attempt, target.index, verified.values())
-    return check
+    unverified = [key for key in items if key not in verified]
+    return _TargetCheck(
+        target=target,
+        verified=verified,
+        surplus=surplus,
+        missing_source=[key for key in unverified if key in lost],
+        incomplete=[key for key in unverified if key not in lost],
+    )
+
+
+def _write_complete(run: Workspace, attempt: str, job: CopyJob, check: _TargetCheck) -> None:
+    write_verified(run, attempt, check.target.index, check.verified.values() if job.lists_objects else ())

@@ -140,7 +140,6 @@ class PrepareRestoreResult(Model):
     is_staged: bool
     has_cuts: bool
     """Whether logs have to be read before anything is made."""
-    meta_only: bool
 
 
 class RestoreStepRequest(Model):
@@ -156,34 +155,13 @@ class CutCollectionsResult(Model):
     collection_count: int
 
 
-class CreateCollectionsResult(Model):
-    """How many collections there are to go on with."""
-
-    collection_count: int
-
-
-class StartImportsResult(Model):
-    """How many jobs run, and when to ask for them first."""
-
-    job_count: int
-    wait_seconds: int
-
-
-class GetImportProgressResult(Model):
-    """How far the import jobs are."""
-
-    is_done: bool
-    job_count: int
-    done_count: int
-    wait_seconds: int
-
-
-class FinishCollectionsResult(Model):
-    """How many collections are where they should be."""
+class AdvanceRestoreResult(Model):
+    """How many collections are where they should be, and when to look again."""
 
     is_done: bool
     finished_count: int
     failed_count: int
+    pending_count: int
     wait_seconds: int
 
 

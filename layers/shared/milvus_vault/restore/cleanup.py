@@ -5,7 +5,7 @@ Only what is this execution's: one that was started since with the same input us
 
 from dataclasses import dataclass
 
-from milvus_vault.claims import check_owner
+from milvus_vault.claims import check_owner, end_work
 from milvus_vault.model.collections import DEFAULT_DATABASE
 from milvus_vault.model.names import attempt_of, temporary_prefix
 from milvus_vault.ports import VectorDatabase
@@ -26,6 +26,10 @@ class CleanUp:
     plan: RestorePlan
     storage: MilvusStorage
     execution_arn: str
+
+    def end_work(self) -> None:
+        """Let nothing of this execution go on: a function of a branch that was given up may still run."""
+        end_work(self.run, attempt_of(self.execution_arn))
 
     def remove_staged_objects(self) -> int:
         """Delete what was copied into Milvus' bucket, and return how many objects that were.
@@ -66,4 +70,4 @@ class CleanUp:
         return dropped
 
     def _check_owner(self) -> None:
-        check_owner(self.run, attempt_of(self.execution_arn))
+        check_owner(self.run, attempt_of(self.execution_arn), cleans_up=True)

@@ -1,4 +1,4 @@
-"""CreateCollections: make the databases, and the collections to fill, each under a temporary name of its own."""
+"""The databases, and the collections to fill, each under a temporary name of its own."""
 
 from contextlib import suppress
 from dataclasses import dataclass
@@ -30,28 +30,12 @@ class Creation:
     plan: RestorePlan
     database: VectorDatabase
     execution_arn: str
-    threads: int
 
-    def create_all(self) -> int:
-        """Create what is not yet there, and return for how many collections there is something to go on with.
-
-        A collection that cannot be created is written down as failed. Done again, it keeps what this execution
-        made, and attempts of an earlier one whose import jobs are all known.
-        """
-        self._create_databases()
-        journal = Journal(self.run)
-        progress = journal.read()
-        indexes = [i for i in range(len(self.plan.targets)) if not (progress[i].has_failed or progress[i].is_finished)]
-
-        def create(index: int) -> None:
-            is_usable = self._is_still_there if self.plan.request.skip_create else self._is_usable
-            if not is_usable(journal, index, progress[index]):
-                self.new_attempt(index, progress[index].latest)
-
-        journal.work_on(indexes, create, execution_arn=self.execution_arn, threads=self.threads)
-        return sum(not entry.has_failed for entry in journal.read().values())
-
-    def _create_databases(self) -> None:
+    def make_databases(self) -> None:
+        """Create the databases that are not there, once in an execution. Raises what Milvus refuses one with."""
+        made = self.run.find(DATABASES, DatabasesMade)
+        if made is not None and made.execution_arn == self.execution_arn:
+            return
         warnings = []
         for database in self.plan.databases:
             try:
@@ -60,7 +44,14 @@ class Creation:
                 if not database.is_empty:
                     raise
                 warnings.append(f"{err.message}. The backup holds no collection of it.")
-        self.run.write(DATABASES, DatabasesMade(warnings=tuple(warnings)))
+        self.run.write(DATABASES, DatabasesMade(execution_arn=self.execution_arn, warnings=tuple(warnings)))
+
+    def can_go_on(self, journal: Journal, index: int, entry: Progress) -> bool:
+        """Return whether there is a collection to go on with: this execution's, or one into which nobody else imports.
+
+        Else `new_attempt` makes one.
+        """
+        return (self._is_still_there if self.plan.request.skip_create else self._is_usable)(journal, index, entry)
 
     def _is_usable(self, journal: Journal, index: int, entry: Progress) -> bool:
         """Return whether the latest attempt can be gone on with: nobody else can import into it any more."""
@@ -68,20 +59,24 @@ class Creation:
             return False
         if entry.has("imported") or (entry.has("jobs") and entry.knows_its_jobs):
             return True
-        mine = journal.get(index, "attempt", Attempt, entry.latest).execution_arn == self.execution_arn
-        return mine and not entry.has("importing")
+        return self._is_mine(journal, index, entry) and not entry.has("importing")
 
     def _is_still_there(self, journal: Journal, index: int, entry: Progress) -> bool:
         """Return whether the latest attempt is for the collection that the target's name has now.
 
         With skip_create a second attempt would import into the same collection. There is one only where the user
-        has dropped that collection and made another.
+        has dropped that collection and made another, and not within an execution.
         """
         if not entry.has("created"):
             return False
+        if self._is_mine(journal, index, entry):
+            return True
         name = self.plan.targets[index]
         created = journal.get(index, "created", Created, entry.latest).collection_id
         return created == self.database.collection_id(name.database, name.name)
+
+    def _is_mine(self, journal: Journal, index: int, entry: Progress) -> bool:
+        return journal.get(index, "attempt", Attempt, entry.latest).execution_arn == self.execution_arn
 
     def new_attempt(self, index: int, latest: int) -> int:
         """Create a collection for a new attempt, drop those of older ones, and return the new one's number.
@@ -142,7 +137,7 @@ class Creation:
     def _index(self, target: Target, name: str, before_field: int) -> None:
         """Create indexes, but for those of fields to come; one that is refused keeps no rows away.
 
-        FinishCollections asks for it once more, and says so.
+        It is asked for once more before the load, which says so.
         """
         with suppress(MilvusRequestError):
             create_missing_indexes(self.database, target, name, without=_fields_to_come(target, before_field))

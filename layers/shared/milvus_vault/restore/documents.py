@@ -7,11 +7,12 @@
     collections/<index>/target.json      `Target`: what is to become of one collection
     collections/<index>/...              its journal, see `journal.py`
     importing/<attempt>.json             `ImportsMoved`
-    finishing/<attempt>.json             `FinishingSince`
 
 The `RestoreReport` lies outside, so that the next restore of the same request leaves it alone.
 """
 
+from collections.abc import Container, Sequence
+from operator import mul
 from typing import Any
 
 from pydantic import Field, field_serializer
@@ -117,8 +118,9 @@ class TargetDatabase(Model):
 
 
 class DatabasesMade(Model):
-    """The databases of a run are there, but for some without collections."""
+    """An execution has seen to it that the databases are there; some without collections may be missing."""
 
+    execution_arn: str
     warnings: tuple[str, ...] = ()
 
 
@@ -130,7 +132,6 @@ class RestorePlan(Model):
     started_at: Time
     backup_etag: str
     """ETag of the backup's marker, by which a backup that was made anew under the same name is told."""
-    backup_origin: str
     backup_version: str
     server_version: str
     content_checked: bool
@@ -142,6 +143,8 @@ class RestorePlan(Model):
     """Indexes of the collections whose logs CutCollections has to read, each with a `Cut`."""
     targets: tuple[CollectionName, ...]
     """Their positions are the indexes by which all other files name them."""
+    row_counts: tuple[int, ...] = ()
+    """Rows to import of each, by which a collection counts in what is told of the run's progress."""
     databases: tuple[TargetDatabase, ...]
     warnings: tuple[str, ...] = ()
 
@@ -224,29 +227,22 @@ class JobsDone(Model):
     """How many rows each has imported, by its ID."""
 
 
-class ImportShare(Model):
-    """How far the import of one collection is."""
-
-    row_count: int
-    """Rows to import, by which it counts among the others."""
-    percent: float
-
-
 class ImportsMoved(Model):
-    """When an execution last saw any of its jobs get further, and how far all are."""
+    """When an execution last saw any of its jobs get further, and how far they are."""
 
     percent: int
     """The sum over all jobs that are not done."""
     since: Time
-    begun_at: Time | None = None
+    begun_at: Time
     """When they were looked at for the first time."""
-    shares: dict[int, ImportShare] = Field(default_factory=dict)
-    """By the collections' indexes."""
+    percents: dict[int, float] = Field(default_factory=dict)
+    """How far the import of each collection is that has begun, by its index."""
 
-    def overall_percent(self) -> float | None:
-        """Return how far all are, by their rows; None where nothing is known."""
-        rows = sum(share.row_count for share in self.shares.values())
-        return sum(share.row_count * share.percent for share in self.shares.values()) / rows if rows else None
+    def overall_percent(self, row_counts: Sequence[int], imported: Container[int]) -> float | None:
+        """Return how far all are, by their rows; None where there are none. `imported` are those that are through."""
+        percents = (100.0 if index in imported else self.percents.get(index, 0.0) for index in range(len(row_counts)))
+        rows = sum(row_counts)
+        return sum(map(mul, row_counts, percents)) / rows if rows else None
 
 
 class Imported(Model):
@@ -256,12 +252,8 @@ class Imported(Model):
     """Rows that must be found; with `has_deletes_after` at most so many."""
     has_deletes_after: bool = False
     """Whether deletes were imported after the rows, so that the jobs did not tell how many are left."""
-
-
-class FinishingSince(Model):
-    """When an execution began to build indexes and to load."""
-
-    since: Time
+    imported_at: Time | None = None
+    """When that was seen, from which on it was indexed and loaded."""
 
 
 class Replaced(Model):

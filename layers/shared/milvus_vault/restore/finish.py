@@ -1,4 +1,4 @@
-"""FinishCollections: indexes, load, a last count, and then the collection's real name."""
+"""Indexes, load, a last count, and then the collection's real name."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,23 +12,19 @@ from milvus_vault.errors import (
     MilvusRequestError,
     RowCountMismatchError,
 )
-from milvus_vault.model.names import attempt_of
 from milvus_vault.ports import VectorDatabase
 from milvus_vault.restore.aliases import give_aliases
 from milvus_vault.restore.documents import (
     Attempt,
     Created,
     Finished,
-    FinishingSince,
     Imported,
     Replaced,
     RestorePlan,
     Target,
-    target_name,
 )
 from milvus_vault.restore.indexes import create_missing_indexes
 from milvus_vault.restore.journal import Journal, Progress
-from milvus_vault.restore.waiting import seconds_to_wait
 from milvus_vault.workspace import Workspace
 
 FULLY_LOADED = 100
@@ -40,17 +36,6 @@ _STAYS_HINT = (
     "The collection that was to be replaced stays as it is. Restore beside it (`suffix`), where what Milvus refuses is"
     " a warning, or with `load: false`."
 )
-
-
-@dataclass(frozen=True, slots=True)
-class FinishProgress:
-    """How many collections are where they should be."""
-
-    finished: int
-    failed: int
-    pending: int
-    wait_seconds: int
-    """When to look again."""
 
 
 class _Served(NamedTuple):
@@ -67,48 +52,12 @@ class Finishing:
     run: Workspace
     plan: RestorePlan
     database: VectorDatabase
-    execution_arn: str
-    threads: int
 
-    def advance(self) -> FinishProgress:
-        """Bring every imported collection as far as it goes without waiting for Milvus."""
-        journal = Journal(self.run)
-        progress = journal.read()
-        ready = [
-            index
-            for index, entry in progress.items()
-            if entry.has("created")
-            and (entry.has("imported") or not self._has_rows)
-            and not (entry.is_finished or entry.has_failed)
-        ]
-        journal.work_on(
-            ready,
-            lambda index: self._advance(journal, index, progress[index]),
-            execution_arn=self.execution_arn,
-            threads=self.threads,
-        )
-        entries = journal.read().values()
-        finished = sum(entry.is_finished for entry in entries)
-        failed = sum(entry.has_failed and not entry.is_finished for entry in entries)
-        return FinishProgress(
-            finished=finished,
-            failed=failed,
-            pending=len(self.plan.targets) - finished - failed,
-            wait_seconds=seconds_to_wait(self._elapsed_seconds()),
-        )
+    def bring_on(self, journal: Journal, index: int, entry: Progress, target: Target) -> datetime | None:
+        """Bring an imported collection as far as it goes without waiting for Milvus.
 
-    def _elapsed_seconds(self) -> float:
-        """Return for how long this execution has been at it."""
-        name = f"finishing/{attempt_of(self.plan.execution_arn)}.json"
-        self.run.write_new(name, FinishingSince(since=datetime.now(UTC)))
-        return (datetime.now(UTC) - self.run.read(name, FinishingSince).since).total_seconds()
-
-    @property
-    def _has_rows(self) -> bool:
-        return not self.plan.request.meta_only
-
-    def _advance(self, journal: Journal, index: int, entry: Progress) -> None:
-        target = self.run.read(target_name(index), Target)
+        Returns since when it has waited for that; None where it is finished.
+        """
         made = {
             journal.get(index, "created", Created, attempt).collection_id: attempt
             for attempt, steps in entry.attempts.items()
@@ -122,7 +71,7 @@ class Finishing:
         imported = journal.get(index, "imported", Imported, attempt) if self._has_rows else Imported(row_count=0)
         served = self._serve(target, name, imported)
         if not served.is_done:
-            return
+            return self._since(imported)
         if current not in made:
             self._take_name(target, name, current, journal)
         aliases, warnings = self._give_aliases(target, journal)
@@ -134,6 +83,15 @@ class Finishing:
             warnings=(*served.warnings, *warnings, *_doubts(target, imported)),
         )
         journal.note(index, "finished", finished)
+        return None
+
+    def _since(self, imported: Imported) -> datetime:
+        """Return when this execution began to index and to load a collection."""
+        return max(imported.imported_at or self.plan.started_at, self.plan.started_at)
+
+    @property
+    def _has_rows(self) -> bool:
+        return not self.plan.request.meta_only
 
     def _serve(self, target: Target, name: str, imported: Imported) -> _Served:
         """Bring indexes and load state to what they were; say whether Milvus has got there, or cannot.
@@ -195,7 +153,8 @@ class Finishing:
         if found == rows or (may_be_fewer and found < rows):
             return True
         # With skip_create the user may have loaded the collection already.
-        if self.plan.request.skip_create and found < rows and self._elapsed_seconds() < LATE_ROWS_SECONDS:
+        seconds = (datetime.now(UTC) - self._since(imported)).total_seconds()
+        if self.plan.request.skip_create and found < rows and seconds < LATE_ROWS_SECONDS:
             return False
         msg = f"{target.name} was restored with {rows} row(s), and a query finds {found}"
         if found < rows:

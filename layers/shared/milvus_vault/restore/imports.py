@@ -1,4 +1,4 @@
-"""StartImports and GetImportProgress: the rows, and the proof that they are all there."""
+"""The rows of a collection, and the proof that they are all there."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,35 +17,21 @@ from milvus_vault.ports import Importer, VectorDatabase
 from milvus_vault.restore.documents import (
     Imported,
     ImportJob,
-    ImportShare,
     ImportsMoved,
     JobsDone,
     RestorePlan,
     Target,
     imports_name,
-    target_name,
 )
 from milvus_vault.restore.journal import Journal, Progress
 from milvus_vault.restore.submission import Submission, jobs_done, submitted
-from milvus_vault.restore.waiting import seconds_to_wait
 from milvus_vault.workspace import Workspace
 
 # Jobs stay at 70 % while Milvus indexes their rows, which for the largest takes hours.
 STALLED_SECONDS = 6 * 3600
 
 
-@dataclass(frozen=True, slots=True)
-class ImportProgress:
-    """How far the imports of a run are."""
-
-    is_done: bool
-    jobs_total: int
-    jobs_done: int
-    wait_seconds: int
-    """When to ask again."""
-
-
-class _Look(NamedTuple):
+class Look(NamedTuple):
     """How far the imports of a collection are."""
 
     is_done: bool
@@ -56,76 +42,25 @@ class _Look(NamedTuple):
     """The sum over all jobs."""
     since: datetime
     """When the first were started."""
-    row_count: int
 
 
 @dataclass(frozen=True, slots=True)
 class Imports:
-    """The import jobs of a run."""
+    """The import jobs of a run, in one call of a function."""
 
     run: Workspace
     plan: RestorePlan
     database: VectorDatabase
     importer: Importer
     execution_arn: str
-    threads: int
+    submission: Submission
 
-    def start_all(self) -> int:
-        """Start the jobs for all rows of all collections before any is waited for; return how many there will be.
+    def look(self, journal: Journal, index: int, entry: Progress, target: Target) -> Look:
+        """Bring the imports of a collection as far as they go without waiting, and check the rows of those that ended.
 
-        Jobs of 2.4 and newer overlap, those of 2.2 and 2.3 wait for each other. Where a server takes no more at a
-        time, `poll` goes on.
+        Jobs of 2.4 and newer overlap, those of 2.2 and 2.3 wait for each other; where a server takes no more at a time,
+        the next look goes on. Raises `MilvusUnavailableError` where none of its questions was answered.
         """
-        journal, submission = Journal(self.run), self._submission()
-        progress = journal.read()
-        counts: dict[int, int] = {}
-
-        def start(index: int) -> None:
-            target = self.run.read(target_name(index), Target)
-            done = jobs_done(journal, index, progress[index])
-            submission.start_rows(journal, index, progress[index], target, done)
-            counts[index] = submission.count_left(target.imports)
-
-        journal.work_on(_running(progress), start, execution_arn=self.execution_arn, threads=self.threads)
-        return sum(counts.values())
-
-    def poll(self) -> ImportProgress:
-        """Ask for every job that is not done, start what waits for that, and check rows where all jobs are done.
-
-        Raises `MilvusUnavailableError` where none of the questions was answered.
-        """
-        journal, submission = Journal(self.run), self._submission()
-        progress = journal.read()
-        running = _running(progress)
-        looks: dict[int, _Look] = {}
-        unanswered: list[MilvusUnavailableError] = []
-
-        def look(index: int) -> None:
-            try:
-                looks[index] = self._look(journal, submission, index, progress[index])
-            except MilvusUnavailableError as err:
-                unanswered.append(err)
-
-        journal.work_on(running, look, execution_arn=self.execution_arn, threads=self.threads)
-        if unanswered and len(unanswered) == len(running):
-            raise unanswered[0]
-        self._check_moves(journal, looks)
-        failed = {index for index, entry in journal.read().items() if entry.has_failed}
-        now = datetime.now(UTC)
-        waited = now - min((each.since for each in looks.values() if not each.is_done), default=now)
-        return ImportProgress(
-            is_done=all(index in failed or (index in looks and looks[index].is_done) for index in running),
-            jobs_total=sum(each.jobs_total for each in looks.values()),
-            jobs_done=sum(each.jobs_done for each in looks.values()),
-            wait_seconds=seconds_to_wait(waited.total_seconds()),
-        )
-
-    def _submission(self) -> Submission:
-        return Submission(self.run, self.plan, self.database, self.importer, self.execution_arn, self.threads)
-
-    def _look(self, journal: Journal, submission: Submission, index: int, entry: Progress) -> _Look:
-        """Bring the imports of a collection as far as they go without waiting."""
-        target = self.run.read(target_name(index), Target)
         rows, deletes = (submitted(journal, index, entry, step) for step in ("jobs", "deletes"))
         done, percent = self._ask(journal, index, entry, target, (*rows.jobs, *deletes.jobs))
         for job in rows.jobs:
@@ -134,11 +69,12 @@ class Imports:
         for job in deletes.jobs:
             if job.job_id in done:
                 check_imported_deletes(target, job, done[job.job_id])
+        submission = self.submission
         left = submission.count_left(target.imports, rows.pair_count)
         total = len(rows.jobs) + left + len(deletes.jobs)
         total += submission.count_left(target.deletes, deletes.pair_count)
         is_done = False
-        if not rows.has_all:
+        if not rows.has_all and total:
             submission.start_rows(journal, index, entry, target, done)
         elif all(job.job_id in done for job in rows.jobs):
             if target.first_round:
@@ -148,7 +84,7 @@ class Imports:
                 is_done = True
             elif not deletes.has_all:
                 submission.start_deletes(journal, index, entry, target)
-        return _Look(is_done, len(done), total, percent, rows.since or datetime.now(UTC), target.row_count)
+        return Look(is_done, len(done), total, percent, rows.since or datetime.now(UTC))
 
     def _ask(
         self, journal: Journal, index: int, entry: Progress, target: Target, jobs: Sequence[ImportJob]
@@ -177,17 +113,17 @@ class Imports:
             raise unanswered[0]
         return done, percent
 
-    def _check_moves(self, journal: Journal, looks: Mapping[int, _Look]) -> None:
+    def check_moves(self, journal: Journal, looks: Mapping[int, Look]) -> None:
         """Give up the collections that are not done once nothing at all has moved for long."""
         waiting = {index: look for index, look in looks.items() if not look.is_done}
         name, now = imports_name(self.execution_arn), datetime.now(UTC)
         percent = sum(look.percent for look in waiting.values())
         moved = self.run.find(name, ImportsMoved)
         # Of a collection that is imported by now the next looks tell nothing any more.
-        shares = (moved.shares if moved else {}) | {index: _share(look) for index, look in looks.items()}
-        if moved is None or moved.percent != percent:
+        percents = (moved.percents if moved else {}) | {index: _percent(look) for index, look in looks.items()}
+        if moved is None or moved.percent != percent or moved.percents.keys() != percents.keys():
             begun_at = moved.begun_at if moved else now
-            self.run.write(name, ImportsMoved(percent=percent, since=now, begun_at=begun_at, shares=shares))
+            self.run.write(name, ImportsMoved(percent=percent, since=now, begun_at=begun_at, percents=percents))
         elif (now - moved.since).total_seconds() > STALLED_SECONDS:
             for index, look in waiting.items():
                 msg = f"the imports of {self.plan.targets[index]} are at {look.jobs_done} of {look.jobs_total} job(s)"
@@ -202,10 +138,10 @@ class Imports:
             # How many rows they left, no job tells: a query does, where the collection gets loaded.
             rows = rows if target.live_row_count is None else target.live_row_count
             is_known = target.live_row_count is not None
-            imported = Imported(row_count=rows, has_deletes_after=not is_known)
+            imported = Imported(row_count=rows, has_deletes_after=not is_known, imported_at=datetime.now(UTC))
         else:
             check_live_rows(target, rows)
-            imported = Imported(row_count=rows)
+            imported = Imported(row_count=rows, imported_at=datetime.now(UTC))
         journal.note(index, "imported", imported, entry.latest)
 
     def _check_not_doubled(self, target: Target, imported: int) -> None:
@@ -221,18 +157,8 @@ class Imports:
             raise RowCountMismatchError(msg, hint="Drop and create the collection, and start the restore again.")
 
 
-def _share(look: _Look) -> ImportShare:
-    percent = 100.0 if look.is_done else look.percent / max(look.jobs_total, 1)
-    return ImportShare(row_count=look.row_count, percent=percent)
-
-
-def _running(progress: Mapping[int, Progress]) -> list[int]:
-    """Return the collections that are there to be filled."""
-    return [
-        index
-        for index, entry in progress.items()
-        if entry.has("created") and not (entry.has("imported") or entry.has_failed or entry.is_finished)
-    ]
+def _percent(look: Look) -> float:
+    return 100.0 if look.is_done else look.percent / max(look.jobs_total, 1)
 
 
 def is_completed(target: Target, job: ImportJob, state: ImportJobState) -> bool:

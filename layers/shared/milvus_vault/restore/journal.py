@@ -77,8 +77,15 @@ class Journal:
 
     def read(self) -> dict[int, Progress]:
         """Return the progress of every collection that has any, by one listing."""
+        return self._read("collections/")
+
+    def entry(self, index: int) -> Progress:
+        """Return the progress of one collection."""
+        return self._read(f"collections/{index}/")[index]
+
+    def _read(self, folder: str) -> dict[int, Progress]:
         progress: dict[int, Progress] = defaultdict(Progress)
-        for name in self.run.names("collections/"):
+        for name in self.run.names(folder):
             if not (found := _NAME.fullmatch(name)):
                 continue
             entry = progress[int(found[1])]

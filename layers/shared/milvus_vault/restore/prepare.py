@@ -131,7 +131,6 @@ class RestorePreparation:
             execution_arn=self.execution_arn,
             started_at=self.started_at,
             backup_etag=self._backup_etag(),
-            backup_origin=archive.origin,
             backup_version=str(archive.milvus_version),
             server_version=str(server),
             content_checked=archive.has_checksums,
@@ -295,9 +294,10 @@ class RestorePreparation:
         replaced = check.replaced(chosen, progress)
         journal.forget_failures(index for index, entry in progress.items() if entry.has_failed)
         if plan.is_staged:
-            job = CopyJob(source_bucket=self.run.bucket, destination_bucket=self.storage.bucket)
+            job = CopyJob(source_bucket=self.run.bucket, destination_bucket=self.storage.bucket, lists_objects=False)
             write_job(self.run, self._attempt, job)
         cuts: list[int] = []
+        row_counts: list[int] = []
         for index, (collection, name) in enumerate(chosen):
             sources = _Sources()
             if self._has_rows(archive):
@@ -309,11 +309,12 @@ class RestorePreparation:
             target = make_target(self.request, index, self._part(collection), name, loading[index])
             found = {"imports": sources.rows, "deletes": sources.deletes, "replaces": replaced[index]}
             self.run.write(target_name(index), target.model_copy(update=found))
+            row_counts.append(sum(source.row_count for source in sources.rows))
             if sources.cut is not None and not progress[index].is_imported:
                 self.run.delete([cut_done_name(index)])
                 self.run.write(cut_name(index), sources.cut)
                 cuts.append(index)
-        plan = plan.model_copy(update={"cuts": tuple(cuts)})
+        plan = plan.model_copy(update={"cuts": tuple(cuts), "row_counts": tuple(row_counts)})
         check_owner(self.run, self._attempt)
         self.run.write(PLAN, plan)
         return plan

@@ -64,7 +64,6 @@ class Submission:
     database: VectorDatabase
     importer: Importer
     execution_arn: str
-    threads: int
     _is_full: Event = field(default_factory=Event)
     """Set once the server takes no more: all that is left waits for the next turn."""
 
@@ -88,7 +87,7 @@ class Submission:
             if self.plan.request.skip_create:
                 may_have_started = True
                 break
-            creation = Creation(self.run, self.plan, self.database, self.execution_arn, self.threads)
+            creation = Creation(self.run, self.plan, self.database, self.execution_arn)
             attempt, turn, left = creation.new_attempt(index, attempt), 1, target.imports
         name = journal.get(index, "attempt", Attempt, attempt).name
         together = tuple(takewhile(lambda source: source.before_field == left[0].before_field, left))
@@ -102,7 +101,7 @@ class Submission:
 
     def add_fields(self, journal: Journal, index: int, entry: Progress, target: Target, before_field: int = 0) -> None:
         """Add the fields numbered before one (0: all) that the collection of the latest attempt lacks."""
-        creation = Creation(self.run, self.plan, self.database, self.execution_arn, self.threads)
+        creation = Creation(self.run, self.plan, self.database, self.execution_arn)
         creation.extend(target, journal.get(index, "attempt", Attempt, entry.latest).name, before_field)
 
     def start_deletes(self, journal: Journal, index: int, entry: Progress, target: Target) -> None:

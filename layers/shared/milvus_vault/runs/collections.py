@@ -10,13 +10,13 @@ from typing import Literal
 
 from milvus_vault.backup import documents as backup
 from milvus_vault.copying.concurrently import each
-from milvus_vault.copying.documents import targets_folder, verified_folder
+from milvus_vault.copying.documents import complete_indexes, target_indexes
 from milvus_vault.copying.progress import CopyState, TargetProgress, copy_state
 from milvus_vault.model.collections import CollectionName
 from milvus_vault.model.names import attempt_of
 from milvus_vault.model.resources import Progress, RunCollection
 from milvus_vault.restore import documents as restore
-from milvus_vault.restore.documents import ImportShare, ImportsMoved, imports_name
+from milvus_vault.restore.documents import ImportsMoved, imports_name
 from milvus_vault.restore.journal import Journal
 from milvus_vault.restore.journal import Progress as JournalEntry
 from milvus_vault.workspace import Workspace
@@ -37,7 +37,9 @@ class Followed:
     read: Callable[[int, RunCollection], RunCollection]
     """Adds to a collection what its documents say."""
     imports: ImportsMoved | None = None
-    """How far Milvus said that the imports are."""
+    """How far Milvus said that the imports are that have begun."""
+    import_percent: float | None = None
+    """How far the rows of all collections are imported."""
 
     def collections(self, indexes: Iterable[int]) -> tuple[RunCollection, ...]:
         """Return some collections in full."""
@@ -68,7 +70,8 @@ class Followed:
         """Return how far the run is as a whole."""
         counted = Progress(collections_done=self.statuses.count("done"), collections_total=len(self.names))
         if self.imports is not None:
-            update = {"import_percent": self.imports.overall_percent(), "eta_seconds": _import_eta(self.imports, now)}
+            percent = self.import_percent
+            update = {"import_percent": percent, "eta_seconds": _import_eta(self.imports, percent, now)}
             counted = counted.model_copy(update=update)
         if self.copying is None:
             return counted
@@ -96,10 +99,9 @@ def _rate(copying: CopyState, now: datetime) -> float | None:
     return copying.copied_bytes / seconds if seconds > 0 else None
 
 
-def _import_eta(imports: ImportsMoved, now: datetime) -> float | None:
+def _import_eta(imports: ImportsMoved, percent: float | None, now: datetime) -> float | None:
     """Return how long the imports still take if they go on as until they last moved."""
-    percent = imports.overall_percent()
-    if imports.begun_at is None or not percent or percent >= _ALL:
+    if not percent or percent >= _ALL:
         return None
     took = (imports.since - imports.begun_at).total_seconds()
     left = took * (_ALL - percent) / percent - (now - imports.since).total_seconds()
@@ -112,9 +114,8 @@ def follow_backup(run: Workspace, execution_arn: str) -> Followed | None:
     if plan is None or plan.execution_arn != execution_arn:
         return None
     attempt = attempt_of(execution_arn)
-    snapshots = _indexes(run, backup.snapshot_folder(attempt))
-    targets = _indexes(run, targets_folder(attempt))
-    verified = _indexes(run, verified_folder(attempt))
+    snapshots = run.numbers(backup.snapshot_folder(attempt))
+    targets, verified = target_indexes(run, attempt), complete_indexes(run, attempt)
 
     def status(index: int) -> Status:
         if index in snapshots and index not in targets:
@@ -163,7 +164,7 @@ def follow_restore(run: Workspace, execution_arn: str) -> Followed | None:
             "target": str(target.name),
         }
         if collection.status == "running":
-            update |= _phase(progress[index], imports.shares.get(index) if imports else None)
+            update |= _phase(progress[index], imports.percents.get(index) if imports else None)
         if collection.status == "done":
             update["row_count"] = journal.get(index, "finished", restore.Finished).row_count
         if collection.status == "failed":
@@ -172,18 +173,15 @@ def follow_restore(run: Workspace, execution_arn: str) -> Followed | None:
         return collection.model_copy(update=update)
 
     statuses = [status(index) for index in range(len(plan.targets))]
-    return Followed(plan.targets, plan.warnings, statuses, copying, read, imports)
+    imported = {index for index, entry in progress.items() if entry.is_imported}
+    percent = imports.overall_percent(plan.row_counts, imported) if imports else None
+    return Followed(plan.targets, plan.warnings, statuses, copying, read, imports, percent)
 
 
-def _phase(entry: JournalEntry, share: ImportShare | None) -> dict[str, object]:
+def _phase(entry: JournalEntry, import_percent: float | None) -> dict[str, object]:
     """Return what is done with a collection that is being restored, and how far its import is."""
     if entry.is_imported:
         return {"phase": "indexing and loading"}
     if entry.has("importing"):
-        return {"phase": "importing", "import_percent": share.percent if share else None}
+        return {"phase": "importing", "import_percent": import_percent}
     return {"phase": "creating" if entry.attempts else "copying"}
-
-
-def _indexes(run: Workspace, folder: str) -> frozenset[int]:
-    """Return the indexes that the names of a folder's documents are."""
-    return frozenset(int(name.removeprefix(folder).partition(".")[0]) for name in run.names(folder))

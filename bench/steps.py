@@ -1,0 +1,88 @@
+"""How many state transitions and calls of functions the demo's backup and restore take.
+
+    python -m bench.steps [--before FOLDER]
+
+`FOLDER` is what `sam build` made of another revision (its .aws-sam/build): then both stand side by side, from one run.
+Counted is what Step Functions would charge for: each state that is entered, of all machines, and each task that is a
+function; and how long the executions took, with the emulator's starts of functions in it.
+"""
+
+import argparse
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from mypy_boto3_stepfunctions.type_defs import HistoryEventTypeDef
+from pymilvus import MilvusClient
+from rich.console import Console
+from rich.table import Table
+
+from local.sample_data import fill
+from local.stack import BUILD_FOLDER, QUIET, LocalStack
+
+
+class Steps(NamedTuple):
+    """What an execution took, with those that it started."""
+
+    transitions: int
+    invocations: int
+    seconds: float
+
+
+def main() -> None:
+    """Run the demo's backup and restore with each build, and print the counts."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--before", type=Path, help="the build folder of another revision")
+    arguments = parser.parse_args()
+    builds = (
+        {"before": arguments.before, "this build": BUILD_FOLDER} if arguments.before else {"this build": BUILD_FOLDER}
+    )
+    measured = {name: dict(_measure(folder)) for name, folder in builds.items()}
+    table = Table("run", "build", "state transitions", "invocations", "seconds")
+    for run in ("backup", "restore"):
+        for name, steps in ((name, found[run]) for name, found in measured.items()):
+            table.add_row(run, name, str(steps.transitions), str(steps.invocations), f"{steps.seconds:.1f}")
+    Console().print(table)
+
+
+def _measure(build: Path) -> Iterator[tuple[str, Steps]]:
+    with LocalStack(QUIET, build_folder=build) as stack:
+        names = fill(stack.milvus_uri)
+        # Once more than is counted, so that the starts of functions are not in the times.
+        for name in ("warm", "demo"):
+            backup = _run(stack, "BackupStateMachineArn", {"backup_name": name})
+            for full_name in names:
+                database, _, collection = full_name.partition(".")
+                MilvusClient(uri=stack.milvus_uri, db_name=database).drop_collection(collection)
+            restore = _run(stack, "RestoreStateMachineArn", {"backup_name": name, "allow_version": True})
+        yield "backup", backup
+        yield "restore", restore
+
+
+def _run(stack: LocalStack, machine: str, request: dict[str, object]) -> Steps:
+    arn = stack.start(machine, request)
+    described = stack.wait(arn, timeout_seconds=600)
+    if described["status"] != "SUCCEEDED":
+        msg = f"{arn}: {described.get('error')}: {described.get('cause')}"
+        raise SystemExit(msg)
+    seconds = (described["stopDate"] - described["startDate"]).total_seconds()
+    states = stack.client("stepfunctions")
+    listed = (
+        execution["executionArn"]
+        for machine_arn in (found["stateMachineArn"] for found in states.list_state_machines()["stateMachines"])
+        for execution in states.list_executions(stateMachineArn=machine_arn)["executions"]
+        if execution["startDate"] >= described["startDate"]
+    )
+    events = [event for each in listed for event in _history(stack, each) if event["type"].endswith("StateEntered")]
+    # The one task that is no function is that which starts the copy's machine, and is named as the Map in there.
+    tasks = [event["stateEnteredEventDetails"]["name"] for event in events if event["type"] == "TaskStateEntered"]
+    return Steps(len(events), sum(name != "CopyObjects" for name in tasks), seconds)
+
+
+def _history(stack: LocalStack, arn: str) -> Iterator[HistoryEventTypeDef]:
+    pages = stack.client("stepfunctions").get_paginator("get_execution_history").paginate(executionArn=arn)
+    return (event for page in pages for event in page["events"])
+
+
+if __name__ == "__main__":
+    main()

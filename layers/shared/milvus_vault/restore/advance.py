@@ -1,0 +1,171 @@
+"""AdvanceRestore: bring every collection as far as it goes without waiting, whatever the others wait for.
+
+    staged ─ created (create.py) ─ imported (submission.py, imports.py) ─ indexed, loaded, counted, named (finish.py)
+
+Its journal tells how far a collection is. What is waited for is S3's copying or Milvus' own work, never another
+collection.
+"""
+
+import time
+from collections.abc import Callable, Container
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from milvus_vault.copying.verify import incomplete_targets
+from milvus_vault.errors import MilvusUnavailableError
+from milvus_vault.model.names import attempt_of
+from milvus_vault.ports import Importer, VectorDatabase
+from milvus_vault.restore.create import Creation
+from milvus_vault.restore.documents import RestorePlan, Target, target_name
+from milvus_vault.restore.finish import Finishing
+from milvus_vault.restore.imports import Imports, Look
+from milvus_vault.restore.journal import Journal, Progress
+from milvus_vault.restore.submission import Submission
+from milvus_vault.restore.waiting import LONGEST_IN_CALL_SECONDS, SHORTEST_SECONDS, seconds_to_wait
+from milvus_vault.workspace import Workspace
+
+# What one collection takes at most of a call that is nearly over: Milvus is asked, and asked again, for half a minute.
+RESERVE_SECONDS = 120
+
+
+@dataclass(frozen=True, slots=True)
+class Advanced:
+    """How many collections are where they should be."""
+
+    finished: int
+    failed: int
+    pending: int
+    wait_seconds: int
+    """When to look again."""
+
+    @property
+    def is_done(self) -> bool:
+        """Return whether there is nothing left to wait for."""
+        return self.pending == 0
+
+
+@dataclass(slots=True)
+class _Pass:
+    """What one pass over the collections has seen; filled from many threads, a key each."""
+
+    staged: Container[int]
+    looks: dict[int, Look] = field(default_factory=dict)
+    """By index: how far the imports are of the collections that were asked for."""
+    unanswered: list[MilvusUnavailableError] = field(default_factory=list)
+    since: dict[int, datetime] = field(default_factory=dict)
+    """By index: since when a collection has waited for what it waits for."""
+    left_over: set[int] = field(default_factory=set)
+    """Those that the call had no time for."""
+
+    def wait_seconds(self, now: datetime) -> int:
+        """Return when the first of them should be looked at again."""
+        if self.left_over:
+            return SHORTEST_SECONDS
+        return min((seconds_to_wait((now - since).total_seconds()) for since in self.since.values()), default=0)
+
+
+@dataclass(frozen=True, slots=True)
+class Advance:
+    """The collections of a restore, in one call of a function."""
+
+    run: Workspace
+    plan: RestorePlan
+    database: VectorDatabase
+    importer: Importer
+    execution_arn: str
+    threads: int
+    seconds_left: Callable[[], float]
+    """Until the call has to be over."""
+    _targets: dict[int, Target] = field(default_factory=dict)
+
+    def advance_for(self, seconds: float, pause: Callable[[float], None] = time.sleep) -> Advanced:
+        """Advance, and again after each short wait, for about so many seconds."""
+        end = time.monotonic() + seconds
+        while True:
+            advanced = self.advance()
+            wait = advanced.wait_seconds
+            if advanced.is_done or wait > LONGEST_IN_CALL_SECONDS or time.monotonic() + wait > end:
+                return advanced
+            pause(wait)
+
+    def advance(self) -> Advanced:
+        """Bring each collection as far as it goes now, and write down which cannot be restored.
+
+        Raises `MilvusUnavailableError` where Milvus answered no question about imports, and what befalls all
+        collections alike, as a database that cannot be made.
+        """
+        creation = Creation(self.run, self.plan, self.database, self.execution_arn)
+        submission = Submission(self.run, self.plan, self.database, self.importer, self.execution_arn)
+        imports = Imports(self.run, self.plan, self.database, self.importer, self.execution_arn, submission)
+        finishing = Finishing(self.run, self.plan, self.database)
+        creation.make_databases()
+        journal = Journal(self.run)
+        progress = journal.read()
+        todo = [i for i in range(len(self.plan.targets)) if not (progress[i].is_finished or progress[i].has_failed)]
+        seen = _Pass(self._staged())
+
+        def bring_on(index: int) -> None:
+            if self.seconds_left() < RESERVE_SECONDS:
+                seen.left_over.add(index)
+                return
+            target, entry = self._target(index), progress[index]
+            if index not in seen.staged:
+                seen.since[index] = self.plan.started_at
+                return
+            if not creation.can_go_on(journal, index, entry):
+                creation.new_attempt(index, entry.latest)
+                entry = journal.entry(index)
+            if self._has_rows and not entry.has("imported"):
+                if not self._is_imported(seen, imports, journal, index, entry, target):
+                    return
+                entry = journal.entry(index)
+            waits_since = finishing.bring_on(journal, index, entry, target)
+            if waits_since is not None:
+                seen.since[index] = waits_since
+
+        journal.work_on(todo, bring_on, execution_arn=self.execution_arn, threads=self.threads)
+        if seen.unanswered and not seen.looks:
+            raise seen.unanswered[0]
+        if seen.looks:
+            imports.check_moves(journal, seen.looks)
+        entries = journal.read().values()
+        finished = sum(entry.is_finished for entry in entries)
+        failed = sum(entry.has_failed and not entry.is_finished for entry in entries)
+        return Advanced(
+            finished=finished,
+            failed=failed,
+            pending=len(self.plan.targets) - finished - failed,
+            wait_seconds=max(SHORTEST_SECONDS, seen.wait_seconds(datetime.now(UTC))),
+        )
+
+    def _is_imported(
+        self, seen: _Pass, imports: Imports, journal: Journal, index: int, entry: Progress, target: Target
+    ) -> bool:
+        """Look after the imports of a collection, and return whether they are through."""
+        try:
+            look = imports.look(journal, index, entry, target)
+        except MilvusUnavailableError as err:
+            # The next pass asks again. The others were perhaps answered.
+            seen.unanswered.append(err)
+            seen.since[index] = datetime.now(UTC)
+            return False
+        seen.looks[index] = look
+        if not look.is_done:
+            seen.since[index] = look.since
+        return look.is_done
+
+    @property
+    def _has_rows(self) -> bool:
+        return not self.plan.request.meta_only
+
+    def _target(self, index: int) -> Target:
+        if index not in self._targets:
+            self._targets[index] = self.run.read(target_name(index), Target)
+        return self._targets[index]
+
+    def _staged(self) -> Container[int]:
+        """Return the collections whose objects are where Milvus can import them from."""
+        everything = range(len(self.plan.targets))
+        if not self.plan.is_staged:
+            return everything
+        return {*everything} - incomplete_targets(self.run, attempt_of(self.execution_arn))
