@@ -17,7 +17,6 @@ from milvus_vault.archive.tombstones import check_not_being_deleted
 from milvus_vault.catalogue.describe import damaged_summary, describe
 from milvus_vault.catalogue.entries import CatalogueKeys, EntryKey, read_token, write_token
 from milvus_vault.claims import CLAIM, RUNNING, Claims
-from milvus_vault.copying.concurrently import each
 from milvus_vault.errors import (
     BackupDamagedError,
     BackupFormatError,
@@ -31,6 +30,7 @@ from milvus_vault.errors import (
 from milvus_vault.model.requests import backup_name_problem
 from milvus_vault.model.resources import Backup, BackupSummary, Damage, Hold, HoldState, Page, Verification
 from milvus_vault.model.times import EPOCH, utc_minute, utc_second
+from milvus_vault.parallel import each
 from milvus_vault.ports import Executions, ObjectStore
 
 # Backups of other tools are read whole once, so not many at a time: one may have a quarter of a gigabyte of metadata.

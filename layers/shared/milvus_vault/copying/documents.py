@@ -31,10 +31,10 @@ from typing import Any, Literal, NamedTuple, Self
 from pydantic import Field, model_validator
 
 from milvus_vault.copying.batches import PlannedItem
-from milvus_vault.copying.concurrently import each
 from milvus_vault.errors import WorkingFileError
 from milvus_vault.model.base import Model
 from milvus_vault.model.objects import CopyItem
+from milvus_vault.parallel import each
 from milvus_vault.workspace import Workspace
 
 CURRENT = "copy/current.json"

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from functools import partial
 
 from milvus_vault.copying.batches import BatchLimits, PlannedItem, cut_batches
-from milvus_vault.copying.concurrently import each
 from milvus_vault.copying.documents import (
     CURRENT,
     CopyJob,
@@ -24,6 +23,7 @@ from milvus_vault.copying.documents import (
 from milvus_vault.copying.records import Records
 from milvus_vault.errors import WorkingFileError
 from milvus_vault.model.objects import CopyItem
+from milvus_vault.parallel import each
 from milvus_vault.workspace import Workspace
 
 

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import batched
 
-from milvus_vault.copying.concurrently import each
 from milvus_vault.copying.documents import (
     CURRENT,
     BatchError,
@@ -31,6 +30,7 @@ from milvus_vault.copying.documents import (
 from milvus_vault.copying.plan import items_by_key
 from milvus_vault.copying.records import Records
 from milvus_vault.errors import BackupDamagedError, leaf_named
+from milvus_vault.parallel import each
 from milvus_vault.workspace import Workspace
 
 DELETE_AT_A_TIME = 1000  # DeleteObjects limit, S3 API reference

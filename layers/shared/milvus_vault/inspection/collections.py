@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 from milvus_vault.archive.layout import parse_log_key
 from milvus_vault.backup.selection import select_collections
-from milvus_vault.copying.concurrently import each
 from milvus_vault.errors import CollectionNotFoundError, InvalidRequestError
 from milvus_vault.model.collections import CollectionName, Segment
 from milvus_vault.model.objects import ListedObject
 from milvus_vault.model.resources import CollectionInfo, Page
+from milvus_vault.parallel import each
 from milvus_vault.ports import ObjectStore, VectorDatabase
 from milvus_vault.source import MilvusStorage
 

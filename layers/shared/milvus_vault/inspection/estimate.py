@@ -2,13 +2,13 @@
 
 from dataclasses import dataclass
 
-from milvus_vault.copying.concurrently import each
 from milvus_vault.copying.parts import MAX_SINGLE_COPY_BYTES, part_ranges
 from milvus_vault.errors import CollectionNotFoundError
 from milvus_vault.inspection.collections import Source
 from milvus_vault.model.collections import CollectionName
 from milvus_vault.model.requests import BackupRequest
 from milvus_vault.model.resources import CollectionInfo, Estimate
+from milvus_vault.parallel import each
 
 # AWS' price list, S3 Standard in us-east-1: $0.005 for 1,000 PUT, COPY, POST or LIST requests, and $0.023 for a GB and
 # month of the first 50 TB. A GB is 2^30 bytes there.

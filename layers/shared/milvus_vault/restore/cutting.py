@@ -13,10 +13,10 @@ import pyarrow.compute as pc
 
 from milvus_vault.binlogs import cut_deletes, named, read_deletes, read_timestamps
 from milvus_vault.claims import check_owner
-from milvus_vault.copying.concurrently import each
 from milvus_vault.errors import BackupDamagedError, MomentOutOfRangeError, ObjectNotFoundError
 from milvus_vault.model.hybrid import as_text, from_datetime, from_milliseconds
 from milvus_vault.model.names import attempt_of
+from milvus_vault.parallel import each
 from milvus_vault.restore.documents import (
     Cut,
     CutDone,

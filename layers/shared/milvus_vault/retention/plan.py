@@ -7,11 +7,11 @@ from datetime import datetime
 from milvus_vault.archive.tombstones import has_begun, tombstone_key
 from milvus_vault.catalogue import Catalogue
 from milvus_vault.claims import CLAIM, RUNNING, ClaimHeldError, Claims
-from milvus_vault.copying.concurrently import each
 from milvus_vault.errors import BackupHeldError, BackupInUseError, BackupNotFoundError
 from milvus_vault.model.names import backup_run
 from milvus_vault.model.requests import PruneRequest
 from milvus_vault.model.times import utc_minute
+from milvus_vault.parallel import each
 from milvus_vault.ports import Executions, Scheduler
 from milvus_vault.retention.documents import PLAN, Deletion, PrunePlan
 from milvus_vault.retention.policies import schedule_policies

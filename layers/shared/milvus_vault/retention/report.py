@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from milvus_vault.archive.layout import RUNS_FOLDER, join
-from milvus_vault.copying.concurrently import each
+from milvus_vault.parallel import each
 from milvus_vault.retention.documents import SWEPT, Outcome, PrunePlan, PruneReport, Swept, outcome_name
 from milvus_vault.workspace import Workspace
 

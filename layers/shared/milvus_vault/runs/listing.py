@@ -8,7 +8,6 @@ page may end anywhere, and an execution that starts meanwhile shifts nothing.
 import base64
 import heapq
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
 
@@ -18,6 +17,7 @@ from milvus_vault.errors import InvalidRequestError
 from milvus_vault.model.base import Model
 from milvus_vault.model.executions import ExecutionSummary
 from milvus_vault.model.resources import Page, RunKind, RunStatus, RunSummary
+from milvus_vault.parallel import each
 from milvus_vault.runs.describing import summary_of
 from milvus_vault.runs.machines import FILTERS, Machines
 
@@ -104,8 +104,11 @@ def _behind(executions: Sequence[ExecutionSummary], after: ExecutionSummary | No
 
 def _summaries(machines: Machines, found: Sequence[_Found]) -> list[RunSummary]:
     """Return the executions as runs. The list of Step Functions tells neither their input nor why one failed."""
-    with ThreadPoolExecutor(_CONCURRENT_CALLS) as pool:
-        return list(pool.map(lambda item: summary_of(item.kind, machines.states.describe(item.execution.arn)), found))
+
+    def summary(item: _Found) -> RunSummary:
+        return summary_of(item.kind, machines.states.describe(item.execution.arn))
+
+    return list(each(summary, found, threads=_CONCURRENT_CALLS))
 
 
 def _write_token(positions: dict[str, _Position]) -> str:

@@ -10,10 +10,10 @@ from milvus_vault.archive.layout import BackupLayout
 from milvus_vault.archive.other_etags import has_recorded_content, read_other_etags, write_other_etags
 from milvus_vault.archive.reader import check_backup_exists, read_archive, read_manifest, read_objects
 from milvus_vault.archive.tombstones import check_not_being_deleted
-from milvus_vault.copying.concurrently import REQUESTS_AT_A_TIME, each
 from milvus_vault.errors import BackupDamagedError, ObjectChangedError, ObjectNotFoundError
 from milvus_vault.model.base import Model
 from milvus_vault.model.objects import ArchivedObject
+from milvus_vault.parallel import REQUESTS_AT_A_TIME, each
 from milvus_vault.workspace import Workspace
 
 COMPARED = "compared.json"

@@ -14,10 +14,10 @@ from milvus_vault.archive.sealing import seal
 from milvus_vault.archive.tombstones import check_not_being_deleted
 from milvus_vault.catalogue.entries import CatalogueKeys
 from milvus_vault.claims import CLAIM, Claims
-from milvus_vault.copying.concurrently import REQUESTS_AT_A_TIME, each
 from milvus_vault.errors import BackupDamagedError
 from milvus_vault.model.base import Model
 from milvus_vault.model.resources import Verification
+from milvus_vault.parallel import REQUESTS_AT_A_TIME, each
 from milvus_vault.ports import Executions
 from milvus_vault.workspace import Workspace
 
