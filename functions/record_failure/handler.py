@@ -5,7 +5,7 @@ import json
 from milvus_vault.adapters.s3 import S3ObjectStore
 from milvus_vault.backup.secrets import remove_secrets
 from milvus_vault.errors import VaultError
-from milvus_vault.failures import read_failure, record_failure
+from milvus_vault.failures import record_failure, unrecorded_failure
 from milvus_vault.model.messages import RecordFailureRequest, RecordFailureResult
 from milvus_vault.runtime import task
 from milvus_vault.settings import StorageSettings
@@ -31,6 +31,6 @@ def handler(event: RecordFailureRequest) -> RecordFailureResult:
         if err.retryable:
             raise
         # Where it cannot be written is often what failed in the first place; either way the first failure counts.
-        error, cause = read_failure(event.error, event.cause)
-        return RecordFailureResult(error=error, cause=f"{cause}\nNor could this be recorded: {err.message}")
+        error, cause = unrecorded_failure(event.error, event.cause, err.message)
+        return RecordFailureResult(error=error, cause=cause)
     return RecordFailureResult(error=record.error, cause=record.cause)

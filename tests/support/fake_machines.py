@@ -16,7 +16,14 @@ class FakeMachines:
         self.described = 0
 
     def add(
-        self, kind: str, name: str, started_at: datetime, status: str = "SUCCEEDED", error: str = "", given: str = "{}"
+        self,
+        kind: str,
+        name: str,
+        started_at: datetime,
+        status: str = "SUCCEEDED",
+        error: str = "",
+        given: str = "{}",
+        cause: str = "",
     ) -> None:
         """Put an execution there."""
         arn = f"{machine_arn(kind).replace(':stateMachine:', ':execution:')}:{name}"
@@ -29,7 +36,7 @@ class FakeMachines:
             input_json=given,
             output_json=None,
             error=error,
-            cause="",
+            cause=cause,
         )
 
     def start(self, machine_arn: str, name: str, request_json: str) -> StartedExecution | None:

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from milvus_vault.backup.documents import RBAC
 from milvus_vault.backup.secrets import remove_secrets
 from milvus_vault.claims import CLAIM, Claim
+from milvus_vault.errors import split_hint
 from milvus_vault.execution_records import ExecutionRecord, record_execution
-from milvus_vault.failures import FailureRecord, outcome_error, read_failure, record_failure
+from milvus_vault.failures import FailureRecord, outcome_error, read_failure, record_failure, unrecorded_failure
 from milvus_vault.model.messages import RecordFailureRequest
 from milvus_vault.model.rbac import Rbac
 from milvus_vault.runtime import read_request
@@ -51,6 +52,13 @@ def test_a_cause_of_another_kind_is_kept_as_it_is(cause: str) -> None:
 
 def test_an_exception_without_a_message_has_an_empty_one() -> None:
     assert read_failure("KeyError", '{"errorType": "KeyError"}') == ("KeyError", "")
+
+
+def test_what_kept_a_failure_from_being_recorded_is_no_part_of_its_hint() -> None:
+    cause = json.dumps({"errorType": "BackupExistsError", "errorMessage": "it exists\nHint: Choose another."})
+    name, text = unrecorded_failure("States.TaskFailed", cause, "S3 refuses")
+    assert name == "BackupExistsError"
+    assert split_hint(text) == ("it exists\nNor could this be recorded: S3 refuses", "Choose another.")
 
 
 @given(st.text(), st.text() | st.recursive(st.text(), lambda inner: st.dictionaries(st.text(), inner)).map(json.dumps))

@@ -10,11 +10,24 @@ from typing import ClassVar
 
 from milvus_vault.untrusted import encodable
 
+_HINT = "\nHint: "
+
+
+def with_hint(message: str, hint: str) -> str:
+    """Return an error as one text: the message, and the hint on a line of its own where there is one."""
+    return f"{message}{_HINT}{hint}" if hint else message
+
+
+def split_hint(text: str) -> tuple[str, str]:
+    """Return message and hint of an error that was one text; the hint is empty where there is none."""
+    message, _, hint = text.partition(_HINT)
+    return message, hint
+
 
 class VaultError(Exception):
     """Base of every named failure; never raised itself.
 
-    `str(error)` is the message, followed by the hint on a line of its own where there is one.
+    `str(error)` is `with_hint(message, hint)`.
     """
 
     retryable: ClassVar[bool] = False
@@ -23,7 +36,7 @@ class VaultError(Exception):
     def __init__(self, message: str, *, hint: str = "") -> None:
         # A message quotes what was given, and any log and document must take it.
         self.message, self.hint = encodable(message), encodable(hint)
-        super().__init__(f"{self.message}\nHint: {self.hint}" if hint else self.message)
+        super().__init__(with_hint(self.message, self.hint))
 
 
 # --- requests and settings ------------------------------------------------------------------------

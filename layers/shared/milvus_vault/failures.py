@@ -1,13 +1,32 @@
 """What a failed execution is called, and what it leaves to read."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from typing import NamedTuple
 
 from milvus_vault.archive.layout import RUNS_FOLDER, join
+from milvus_vault.errors import split_hint, with_hint
 from milvus_vault.model.base import Model
+from milvus_vault.model.resources import RunStatus
 from milvus_vault.model.times import Time
 from milvus_vault.ports import ObjectStore
 from milvus_vault.untrusted import read_json
+
+# Nobody raised these, so that Step Functions has no name of ours for them, and a reason only where somebody gave one.
+_ENDINGS: Mapping[RunStatus, tuple[str, str]] = {
+    "stopped": ("RunStoppedError", "the run was stopped"),
+    "timed_out": ("RunTimedOutError", "the run took longer than its state machine allows"),
+}
+_AGAIN = "Start it again with the same request: it goes on where it was."
+
+
+class RunFailure(NamedTuple):
+    """Why a run did not succeed; all empty for one that did, or goes on."""
+
+    error: str = ""
+    """The error's name."""
+    message: str = ""
+    hint: str = ""
 
 
 class FailureRecord(Model):
@@ -41,6 +60,27 @@ def read_failure(error: str, cause: str) -> tuple[str, str]:
         if not ("Error" in details and "Cause" in details):
             return error, cause
         error, cause = str(details["Error"]), str(details["Cause"])
+
+
+def unrecorded_failure(error: str, cause: str, why: str) -> tuple[str, str]:
+    """Return the name and the text of a failure that could not be recorded, and why: the first failure counts."""
+    name, text = read_failure(error, cause)
+    message, hint = split_hint(text)
+    return name, with_hint(f"{message}\nNor could this be recorded: {why}", hint)
+
+
+def run_failure(status: RunStatus, error: str, cause: str) -> RunFailure:
+    """Return why a run did not succeed, from what Step Functions says of its execution.
+
+    Also where RecordFailure could not be reached, and the execution ended under a name of the state machine's.
+    """
+    if status in {"running", "succeeded"}:
+        return RunFailure()
+    if status in _ENDINGS:
+        name, text = _ENDINGS[status]
+        return RunFailure(name, cause or text, _AGAIN)
+    name, text = read_failure(error or "States.Unknown", cause)
+    return RunFailure(name, *split_hint(text))
 
 
 def record_failure(

@@ -7,12 +7,11 @@ from botocore.config import Config
 
 from milvus_vault.adapters.aws_errors import service_errors
 from milvus_vault.adapters.kept import kept
-from milvus_vault.errors import ServiceRequestError, ServiceUnavailableError, VaultError, leaf_named
+from milvus_vault.errors import ServiceRequestError, ServiceUnavailableError, VaultError, leaf_named, split_hint
 from milvus_vault.model.messages import InspectMilvusRequest
 from milvus_vault.untrusted import read_json
 
 _SERVICE = "Lambda"
-_HINT = "\nHint: "
 # The function has 25 s, and API Gateway waits for 29. No retry: there is no time for one.
 _CONFIG = Config(connect_timeout=2, read_timeout=27, retries={"mode": "standard", "total_max_attempts": 1})
 
@@ -46,8 +45,8 @@ class LambdaInspector:
 
 
 def _error(name: str, text: str) -> VaultError:
-    """Return the error that the function raised; str() of ours is the message and a line with the hint."""
-    message, _, hint = text.partition(_HINT)
+    """Return the error that the function raised."""
+    message, hint = split_hint(text)
     try:
         return leaf_named(name)(message, hint=hint)
     except KeyError:

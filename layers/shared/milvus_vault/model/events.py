@@ -49,7 +49,7 @@ class RunEvent(Model):
     """Null while it runs."""
     duration_seconds: float | None = None
     backup_name: str | None = None
-    """The backup that is made, read or checked; null where there are several."""
+    """The backup that is made, read, checked or deleted; null where there are several."""
     schedule: str | None = None
     """The schedule that asked for it; null where a person or a program did."""
     collection_count: int | None = None

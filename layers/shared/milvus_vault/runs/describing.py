@@ -7,18 +7,17 @@ from datetime import datetime
 from typing import Any
 
 from milvus_vault.archive.layout import BackupLayout
-from milvus_vault.backup.prepare import default_name
 from milvus_vault.errors import InvalidRequestError
 from milvus_vault.execution_records import find_execution_record
+from milvus_vault.failures import run_failure
 from milvus_vault.model.executions import ExecutionDescription
 from milvus_vault.model.resources import Page, Progress, Run, RunCollection, RunKind, RunSummary
 from milvus_vault.ports import ObjectStore
 from milvus_vault.restore.report import report_page_key
 from milvus_vault.retention.documents import PruneReport
 from milvus_vault.runs.collections import Followed, follow_backup, follow_restore
-from milvus_vault.runs.machines import Machines, run_id, run_status
+from milvus_vault.runs.machines import Machines, as_object, backup_of, run_id, run_status, schedule_of
 from milvus_vault.runs.phases import phase_of
-from milvus_vault.untrusted import read_json
 from milvus_vault.workspace import Workspace
 
 # That many are in a run's description; `list_run_collections` has all.
@@ -30,14 +29,6 @@ LINK_SECONDS = 3600
 _FOLLOW: Mapping[RunKind, Callable[[Workspace, str], Followed | None]] = {
     "backup": follow_backup,
     "restore": follow_restore,
-}
-
-_HINT = "\nHint: "
-
-# Step Functions gives no error for these, since nobody raised one.
-_ENDINGS = {
-    "stopped": ("RunStoppedError", "the run was stopped", "Start it again with the same request: it goes on."),
-    "timed_out": ("RunTimedOutError", "the run took too long", "Start it again with the same request: it goes on."),
 }
 
 
@@ -78,16 +69,16 @@ class WorkingFiles:
 def summary_of(kind: RunKind, execution: ExecutionDescription) -> RunSummary:
     """Return what a list tells of a run."""
     status = run_status(execution.status, execution.error)
-    request = _object(execution.input_json)
+    request = as_object(execution.input_json)
     return RunSummary(
         id=run_id(kind, execution.name),
         kind=kind,
         status=status,
         started_at=execution.started_at,
         ended_at=execution.ended_at,
-        backup_name=backup_name(kind, execution, request),
-        schedule=_schedule(request),
-        error=_failure(execution, status)[0],
+        backup_name=backup_of(kind, request, execution.started_at, execution.arn),
+        schedule=schedule_of(request),
+        error=run_failure(status, execution.error, execution.cause).error,
     )
 
 
@@ -97,7 +88,7 @@ def describe_run(machines: Machines, files: WorkingFiles, wanted: str, now: date
     execution = machines.describe(wanted)
     summary = summary_of(kind, execution)
     status, backup = summary.status, summary.backup_name
-    _, message, hint = _failure(execution, status)
+    failure = run_failure(status, execution.error, execution.cause)
     followed = files.follow(kind, execution.arn)
     # A backup that failed has no report, but another one of its name may have.
     has_report = status in {"succeeded", "partial"} or (kind == "restore" and status == "failed")
@@ -108,10 +99,10 @@ def describe_run(machines: Machines, files: WorkingFiles, wanted: str, now: date
         progress=followed.progress(execution.ended_at or now) if followed else Progress(),
         collections=followed.first(FIRST_COLLECTIONS) if followed else (),
         warnings=followed.warnings if followed else (),
-        request=_object(execution.input_json),
+        request=as_object(execution.input_json),
         result=_result(files, kind, execution, status),
-        message=message,
-        hint=hint,
+        message=failure.message,
+        hint=failure.hint,
         report_url=files.report_link(kind, execution.arn, backup) if has_report else None,
     )
 
@@ -139,40 +130,8 @@ def _index(token: str) -> int:
     return int(token)
 
 
-def backup_name(kind: RunKind, execution: ExecutionDescription, request: dict[str, Any]) -> str | None:
-    """Return the name of the backup that a run makes, reads, checks or deletes; None for a prune by policies."""
-    given = request.get("backup_name")
-    if kind == "prune" and isinstance(named := request.get("backup_names"), list) and len(named) == 1:
-        given = named[0]
-    if kind == "backup" and not given:
-        return default_name(execution.started_at, execution.arn)
-    return str(given) if given else None
-
-
-def _schedule(request: dict[str, Any]) -> str | None:
-    tag = request.get("schedule")
-    name = tag.get("name") if isinstance(tag, dict) else None
-    return str(name) if name else None
-
-
 def _result(files: WorkingFiles, kind: RunKind, execution: ExecutionDescription, status: str) -> dict[str, Any] | None:
-    output = _object(execution.output_json or "{}") if status == "succeeded" else {}
+    output = as_object(execution.output_json or "{}") if status == "succeeded" else {}
     if kind == "prune" and status in {"succeeded", "failed"}:
         output |= files.prune_report(execution.arn)
     return output if output or status == "succeeded" else None
-
-
-def _failure(execution: ExecutionDescription, status: str) -> tuple[str, str, str]:
-    if status in _ENDINGS:
-        return _ENDINGS[status]
-    message, _, hint = execution.cause.partition(_HINT)
-    return execution.error, message, hint
-
-
-def _object(text: str) -> dict[str, Any]:
-    """Return an execution's input or output. Whoever starts an execution by hand may give anything."""
-    try:
-        found = read_json(text)
-    except ValueError:
-        found = text
-    return found if isinstance(found, dict) else {"value": found}

@@ -1,13 +1,16 @@
-"""Which state machine does which kind of run, and how executions are named as runs."""
+"""Which state machine does which kind of run, how executions are named as runs, and what their inputs say."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import get_args
+from datetime import datetime
+from typing import Any, get_args
 
+from milvus_vault.backup.prepare import default_name
 from milvus_vault.errors import RunNotFoundError
 from milvus_vault.model.executions import ExecutionDescription
 from milvus_vault.model.resources import RunKind, RunStatus
 from milvus_vault.ports import StateMachines
+from milvus_vault.untrusted import read_json
 
 KINDS: tuple[RunKind, ...] = get_args(RunKind.__value__)
 
@@ -64,3 +67,29 @@ def run_id(kind: RunKind, execution_name: str) -> str:
 def run_status(status: str, error: str) -> RunStatus:
     """Return the status of a run, from that of its execution and the error under which it ended."""
     return "partial" if error in PARTIAL_ERRORS else STATUSES[status]
+
+
+def as_object(text: str) -> dict[str, Any]:
+    """Return an execution's input or output. Whoever starts an execution by hand may give anything."""
+    try:
+        found = read_json(text)
+    except ValueError:
+        found = text
+    return found if isinstance(found, dict) else {"value": found}
+
+
+def backup_of(kind: RunKind, request: dict[str, Any], started_at: datetime, execution_arn: str) -> str | None:
+    """Return the name of the backup that a run makes, reads, checks or deletes; None for a prune of several."""
+    given = request.get("backup_name")
+    if kind == "prune" and isinstance(named := request.get("backup_names"), list) and len(named) == 1:
+        given = named[0]
+    if kind == "backup" and not given:
+        return default_name(started_at, execution_arn)
+    return given if given and isinstance(given, str) else None
+
+
+def schedule_of(request: dict[str, Any]) -> str | None:
+    """Return the name of the schedule that asked for a run, if any did."""
+    tag = request.get("schedule")
+    name = tag.get("name") if isinstance(tag, dict) else None
+    return name if name and isinstance(name, str) else None

@@ -1,0 +1,103 @@
+"""Why a run did not succeed: the event, the run in full and the list of runs say the same."""
+
+import json
+from datetime import UTC, datetime
+
+import pytest
+
+from milvus_vault.announcing import run_event
+from milvus_vault.model.messages import StatusChange
+from milvus_vault.model.resources import RunKind
+from milvus_vault.runs.describing import WorkingFiles, describe_run
+from milvus_vault.runs.listing import list_runs
+from tests.support.fake_machines import FakeMachines, machine_arn, machines
+from tests.support.memory_store import InMemoryObjectStore
+
+START = datetime(2026, 11, 22, 3, tzinfo=UTC)
+FILES = WorkingFiles(InMemoryObjectStore("backups"), "backups", "vault")
+OF_LAMBDA = json.dumps(
+    {"errorType": "StorageAccessDeniedError", "errorMessage": "S3 refuses\nHint: See the policy.", "trace": []}
+)
+INSIDE = json.dumps({"Error": "States.TaskFailed", "Cause": OF_LAMBDA, "Status": "FAILED"})
+DENIED = ("StorageAccessDeniedError", "S3 refuses", "See the policy.")
+AGAIN = "Start it again with the same request: it goes on where it was."
+
+
+def states_with(status: str, error: str = "", cause: str = "", given: str = "{}", kind: str = "backup") -> FakeMachines:
+    """Return one execution, named `e`, that began and ended so."""
+    states = FakeMachines()
+    states.add(kind, "e", START, status, error, given, cause)
+    return states
+
+
+def changed(states: FakeMachines, kind: str = "backup") -> StatusChange:
+    """Return what Step Functions says of that execution on EventBridge."""
+    (found,) = states.found.values()
+    milliseconds = int(START.timestamp() * 1000)
+    return StatusChange(
+        executionArn=found.arn,
+        stateMachineArn=machine_arn(kind),
+        name="e",
+        status=found.status,
+        startDate=milliseconds,
+        stopDate=milliseconds,
+        input=found.input_json,
+        error=found.error or None,
+        cause=found.cause or None,
+    )
+
+
+@pytest.mark.parametrize(
+    ("status", "error", "cause", "expected"),
+    [
+        ("SUCCEEDED", "", "", ("", "", "")),
+        ("FAILED", "StorageAccessDeniedError", "S3 refuses\nHint: See the policy.", DENIED),
+        ("FAILED", "States.TaskFailed", OF_LAMBDA, DENIED),
+        ("FAILED", "States.TaskFailed", INSIDE, DENIED),
+        ("FAILED", "", "", ("States.Unknown", "", "")),
+        ("FAILED", "States.Runtime", "no such path", ("States.Runtime", "no such path", "")),
+        ("FAILED", "BackupPartialError", "a is missing", ("BackupPartialError", "a is missing", "")),
+        ("ABORTED", "", "stopped by alice", ("RunStoppedError", "stopped by alice", AGAIN)),
+        ("ABORTED", "", "", ("RunStoppedError", "the run was stopped", AGAIN)),
+        ("TIMED_OUT", "", "", ("RunTimedOutError", "the run took longer than its state machine allows", AGAIN)),
+    ],
+    ids=["none", "ours", "unrecorded", "inside another", "nothing", "theirs", "partial", "stopped", "why not", "late"],
+)
+def test_each_place_tells_the_same_name_message_and_hint(
+    status: str, error: str, cause: str, expected: tuple[str, str, str]
+) -> None:
+    states = states_with(status, error, cause)
+    event = run_event(changed(states), "vault")
+    run = describe_run(machines(states), FILES, "backup-e", START)
+    (listed,) = list_runs(machines(states), limit=1).items
+    assert (event.error, event.message, event.hint) == expected
+    assert (run.error, run.message, run.hint) == expected
+    assert listed.error == expected[0]
+    assert event.status == run.status == listed.status
+
+
+@pytest.mark.parametrize(
+    ("kind", "given", "expected"),
+    [
+        ("backup", '{"backup_name": "b"}', ("b", None)),
+        ("restore", '{"backup_name": "b", "schedule": {"name": "nightly"}}', ("b", "nightly")),
+        ("prune", '{"backup_names": ["b"]}', ("b", None)),
+        ("prune", '{"backup_names": ["b", "c"]}', (None, None)),
+        ("verify", '{"backup_name": 7, "schedule": {"name": 7}}', (None, None)),
+        ("verify", "[7]", (None, None)),
+    ],
+)
+def test_each_place_tells_the_same_backup_and_schedule(
+    kind: RunKind, given: str, expected: tuple[str | None, str | None]
+) -> None:
+    states = states_with("RUNNING", given=given, kind=kind)
+    event = run_event(changed(states, kind), "vault")
+    run = describe_run(machines(states), FILES, f"{kind}-e", START)
+    assert (event.backup_name, event.schedule) == (run.backup_name, run.schedule) == expected
+
+
+def test_a_backup_without_a_name_has_that_of_its_execution_everywhere() -> None:
+    states = states_with("RUNNING")
+    name = describe_run(machines(states), FILES, "backup-e", START).backup_name
+    assert name is not None
+    assert name == run_event(changed(states), "vault").backup_name
