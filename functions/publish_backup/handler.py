@@ -9,6 +9,7 @@ from milvus_vault.backup.publish import find_published, publish_backup
 from milvus_vault.catalogue.catalogue import Catalogue
 from milvus_vault.catalogue.describe import summary_of
 from milvus_vault.model.messages import PublishBackupRequest, PublishBackupResult
+from milvus_vault.model.readable import first_of
 from milvus_vault.reports.backup import render_backup_report
 from milvus_vault.runtime import task
 from milvus_vault.settings import StorageSettings
@@ -36,14 +37,13 @@ def handler(event: PublishBackupRequest) -> PublishBackupResult:
     )
     Catalogue(run.store, run.bucket, run.prefix).publish(summary_of(manifest))
     failures = [f"{failure.name}: {failure.error}: {failure.message}" for failure in manifest.failures]
+    lacking = first_of(failures, separator="; ")
     return PublishBackupResult(
         backup_name=manifest.backup_name,
         status="partial" if manifest.is_partial else "complete",
         has_retention=bool(manifest.schedule and manifest.schedule.retention),
         error="BackupPartialError" if manifest.is_partial else "",
-        cause=f"backup '{manifest.backup_name}' lacks {len(failures)} collection(s): {'; '.join(failures[:5])}"
-        if failures
-        else "",
+        cause=f"backup '{manifest.backup_name}' lacks {len(failures)} collection(s): {lacking}" if failures else "",
         collection_count=len(manifest.collections),
         failed_count=len(failures),
         object_count=manifest.object_count,

@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 
 from milvus_vault.failures import outcome_error
 from milvus_vault.model.messages import ReportRestoreResult, RestoreStepRequest
+from milvus_vault.model.readable import first_of
 from milvus_vault.ports import HTML
 from milvus_vault.reports.restore import render_restore_report
 from milvus_vault.restore.documents import PLAN, RestorePlan
@@ -34,7 +35,7 @@ def handler(event: RestoreStepRequest) -> ReportRestoreResult:
         )
         if failed
         else "",
-        cause="; ".join(f"{c.target}: {c.error}: {c.message}" for c in failed[:5]),
+        cause=first_of([f"{c.target}: {c.error}: {c.message}" for c in failed], separator="; "),
         restored_count=restored,
         failed_count=len(failed),
         row_count=sum(collection.row_count for collection in report.collections),

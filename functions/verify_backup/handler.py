@@ -9,6 +9,7 @@ from milvus_vault.archive.layout import BackupLayout
 from milvus_vault.catalogue import Catalogue
 from milvus_vault.execution_records import ExecutionRecord, record_execution
 from milvus_vault.model.messages_retention import VerifyBackupRequest, VerifyBackupResult
+from milvus_vault.model.readable import first_of
 from milvus_vault.model.requests import VerifyRequest
 from milvus_vault.runtime import logger, read_request, task
 from milvus_vault.settings import StorageSettings
@@ -72,10 +73,9 @@ def handler(event: VerifyBackupRequest, context: LambdaContext) -> VerifyBackupR
     ).verify()
     if found.is_done:
         record_verification(run, request.backup_name, run.run, found, datetime.now(UTC))
-    more = f"; and {len(found.found) - _NAMED} more" if len(found.found) > _NAMED else ""
     mended = (*repaired.mended, *_proven(compared.proven_count))
     said = [*mended, *(f"lost: {lost}" for lost in repaired.lost), *found.found]
-    listed = "; ".join(said[: _NAMED + len(mended) + len(repaired.lost)]) + more
+    listed = first_of(said, _NAMED + len(mended) + len(repaired.lost), separator="; ")
     return VerifyBackupResult(
         is_done=found.is_done,
         backup_name=request.backup_name,

@@ -320,7 +320,7 @@ def test_people_are_told_what_why_and_what_to_do() -> None:
             "What is copied stays copied."
         ),
     ]
-    assert "Ended:      2026-11-22 03:04:10 UTC, after 0:04:10" in told.body
+    assert "Ended:      2026-11-22 03:04:10 UTC, after 4 min 10 s" in told.body
     assert "Console:    https://eu-central-1.console.aws.amazon.com/" in told.body
     assert dict(told.attributes) == {"kind": "backup", "status": "failed", "stack": "vault", "schedule": "nightly"}
 

@@ -28,7 +28,7 @@ class TestCreate:
         done = cli("create", "first", "--wait")
         assert done.code == 0
         assert "preparing" in done.out
-        assert "1/2 collections  300/612 objects  19.1 MiB/40.1 MiB  3.81 MiB/s  6 s left" in done.out
+        assert "1/2 collections  300/612 objects  19.1 MiB/40.1 MiB  3.8 MiB/s  6 s left" in done.out
         assert "backup of first succeeded in 12 s: 2 collections, 50,000 rows, 612 objects, 40.1 MiB" in done.out
 
     def test_as_json_it_writes_one_document_and_tells_progress_beside_it(self, api: FakeApi, cli: Cli) -> None:

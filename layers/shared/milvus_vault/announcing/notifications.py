@@ -1,9 +1,8 @@
 """What people are told by e-mail: runs that somebody should look at."""
 
-from datetime import timedelta
-
 from milvus_vault.announcing.measures import DAMAGE
 from milvus_vault.model.events import Notification, RunEvent
+from milvus_vault.model.readable import duration
 from milvus_vault.model.times import utc_second
 
 # The limit of SNS.
@@ -53,7 +52,7 @@ def run_notification(event: RunEvent) -> Notification:
         f"Run:        {event.run}",
         f"Began:      {utc_second(event.started_at)}",
         *(
-            [f"Ended:      {utc_second(event.ended_at)}, after {_duration(event.duration_seconds)}"]
+            [f"Ended:      {utc_second(event.ended_at)}, after {duration(event.duration_seconds)}"]
             if event.ended_at
             else []
         ),
@@ -80,7 +79,3 @@ def _what_to_do(event: RunEvent) -> str:
     if event.status == "partial":
         return _WHAT_TO_DO_WHEN_PARTIAL.get(event.kind, _WHAT_TO_DO[event.kind])
     return _WHAT_TO_DO[event.kind]
-
-
-def _duration(seconds: float | None) -> str:
-    return str(timedelta(seconds=round(seconds or 0)))

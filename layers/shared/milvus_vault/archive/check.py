@@ -10,9 +10,8 @@ from milvus_vault.archive.segment_logs import lacking
 from milvus_vault.errors import BackupDamagedError, ObjectArchivedError
 from milvus_vault.model.collections import ALL_PARTITIONS
 from milvus_vault.model.objects import ARCHIVED_HINT, ArchivedObject
+from milvus_vault.model.readable import first_of
 from milvus_vault.ports import ObjectStore
-
-_NAMED_OBJECTS = 5
 
 OTHER_ETAGS_HINT = (
     "Sizes are right and ETags are others, as after a copy in parts or to a bucket under KMS. If the backup was copied,"
@@ -96,16 +95,14 @@ def raise_if_damaged(collection: ArchivedCollection, check: ObjectCheck) -> None
     """
     if not check.is_damaged:
         if check.archived:
-            some, others = ", ".join(check.archived[:_NAMED_OBJECTS]), len(check.archived) - _NAMED_OBJECTS
-            msg = f"{len(check.archived)} object(s) of collection {collection.name} are archived: {some}"
-            raise ObjectArchivedError(f"{msg} and {others} more" if others > 0 else msg, hint=ARCHIVED_HINT)
+            msg = f"{len(check.archived)} object(s) of collection {collection.name} are archived: "
+            raise ObjectArchivedError(msg + first_of(check.archived), hint=ARCHIVED_HINT)
         return
     wrong = {"missing": check.missing, "of another size": check.wrong_size, "changed": list(check.changed)}
     counts = ", ".join(f"{len(keys)} {how}" for how, keys in wrong.items() if keys)
     counts = ", ".join(filter(None, (counts, f"{len(check.torn)} torn segment(s)" if check.torn else "")))
     named = [*check.torn, *(f"{key} ({how})" for how, keys in wrong.items() for key in keys)]
-    more = f" and {len(named) - _NAMED_OBJECTS} more" if len(named) > _NAMED_OBJECTS else ""
-    msg = f"objects of collection {collection.name} are damaged: {counts}: {', '.join(named[:_NAMED_OBJECTS])}{more}"
+    msg = f"objects of collection {collection.name} are damaged: {counts}: {first_of(named)}"
     if len(check.changed) == len(named):
         raise BackupDamagedError(msg, hint=OTHER_ETAGS_HINT)
     raise BackupDamagedError(

@@ -28,6 +28,7 @@ from milvus_vault.model.collections import (
 from milvus_vault.model.flushes import FlushAllPoint
 from milvus_vault.model.objects import ArchivedObject
 from milvus_vault.model.rbac import Rbac
+from milvus_vault.model.readable import first_of
 
 COLLECTION_META = "collection_meta.json"
 PARTITION_META = "partition_meta.json"
@@ -198,7 +199,7 @@ def _collection(backup_id: str, document: CollectionDocument, objects: Iterable[
             by_partition[segment.partition_id].append(_segment(description.collection_id, segment, segment_logs))
             sizes[segment.partition_id] += segment_logs.size_bytes
     if logs:
-        msg = f"objects of {description.name} belong to no segment of it: {sorted(logs)[:5]}"
+        msg = f"objects of {description.name} belong to no segment of it: {first_of(sorted(logs))}"
         raise WorkingFileError(msg, hint=_HINT)
 
     l0_segments = by_partition.pop(ALL_PARTITIONS)

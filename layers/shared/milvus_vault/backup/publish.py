@@ -37,11 +37,12 @@ from milvus_vault.model.collections import CollectionName
 from milvus_vault.model.names import attempt_of
 from milvus_vault.model.objects import ArchivedObject
 from milvus_vault.model.rbac import Rbac
+from milvus_vault.model.readable import first_of
 from milvus_vault.model.retention import parse_duration
 from milvus_vault.ports import HTML
 from milvus_vault.workspace import Workspace
 
-_NAMED = 3  # collections in a message
+_NAMED_LACKING = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,21 +187,18 @@ def name_taken(name: str, lacking: Sequence[str]) -> BackupExistsError:
     if not lacking:
         hint = "Choose another `backup_name`, or leave it out and get one with date and time."
         return BackupExistsError(msg, hint=hint)
-    more = f" and {len(lacking) - _NAMED} more" if len(lacking) > _NAMED else ""
     hint = "Back those up under another `backup_name`, or delete this one first: what is published stays as it is."
-    return BackupExistsError(
-        f"{msg}, without {', '.join(lacking[:_NAMED])}{more}, which could not be backed up", hint=hint
-    )
+    without = first_of(lacking, _NAMED_LACKING)
+    return BackupExistsError(f"{msg}, without {without}, which could not be backed up", hint=hint)
 
 
 def failed(failures: Sequence[CollectionFailure]) -> VaultError:
     """Return the error for a backup that is not published: the collections' own where all failed alike."""
-    listed = "; ".join(f"{failure.name}: {failure.error}: {failure.message}" for failure in failures[:5])
-    more = f"; and {len(failures) - 5} more" if len(failures) > 5 else ""  # noqa: PLR2004 - the five just listed
+    listed = first_of([f"{f.name}: {f.error}: {f.message}" for f in failures], separator="; ")
     names = {failure.error for failure in failures}
     leaf = leaf_named(names.pop()) if len(names) == 1 else BackupFailedError
     return leaf(
-        f"nothing is published, since {len(failures)} collection(s) failed: {listed}{more}",
+        f"nothing is published, since {len(failures)} collection(s) failed: {listed}",
         hint="Start the backup again with the same input once the cause is gone: it copies only what is missing.",
     )
 

@@ -9,6 +9,7 @@ from rich.text import Text
 from milvus_vault.cli import formats, tables
 from milvus_vault.cli.session import Output
 from milvus_vault.cli.words import spoken
+from milvus_vault.model import readable
 from milvus_vault.model.resources import Backup, CheckReport, Estimate, Schedule
 
 _MARKS = {"ok": ("✓", "green"), "warning": ("!", "yellow"), "failed": ("✗", "red"), "skipped": ("-", "dim")}
@@ -27,7 +28,7 @@ def facts(pairs: Iterable[tuple[str, str | Text]]) -> Table:
 
 def backup(output: Output, item: Backup) -> RenderableType:
     """Return a backup in full."""
-    rows = formats.number_of(item.row_count, "row")
+    rows = readable.number_of(item.row_count, "row")
     parts: list[RenderableType] = [
         facts(
             [
@@ -71,11 +72,11 @@ def _collections(output: Output, item: Backup) -> RenderableType:
         (
             (
                 f"{collection.database}.{collection.name}",
-                formats.count(collection.row_count),
-                formats.count(collection.live_row_count),
-                formats.count(collection.segment_count),
-                formats.count(collection.object_count),
-                formats.size(collection.size_bytes),
+                readable.count(collection.row_count),
+                readable.count(collection.live_row_count),
+                readable.count(collection.segment_count),
+                readable.count(collection.object_count),
+                readable.size(collection.size_bytes),
             )
             for collection in item.collections
         ),
@@ -87,12 +88,12 @@ def _as_of(item: Backup) -> str:
     if item.moment is None:
         return "" if item.meta_only else "no known moment: a restore brings back all that was captured"
     own = [c for c in item.collections if c.moment != item.moment]
-    others = f"; {formats.number_of(len(own), 'collection')} later, each at a moment of its own" if own else ""
+    others = f"; {readable.number_of(len(own), 'collection')} later, each at a moment of its own" if own else ""
     return f"{formats.exactly(item.moment)}{others}"
 
 
 def _objects(objects: int, size_bytes: int) -> str:
-    return f"{formats.number_of(objects, 'object')}, {formats.size(size_bytes)}"
+    return f"{readable.number_of(objects, 'object')}, {readable.size(size_bytes)}"
 
 
 def _expiry(item: Backup) -> str:
@@ -135,25 +136,25 @@ def check(report: CheckReport) -> RenderableType:
     warned = sum(item.verdict == "warning" for item in report.checks)
     ending = Text("Everything that a backup and a restore need is there.", style="green")
     if not report.is_ok:
-        ending = Text(f"{formats.number_of(failed, 'check')} failed.", style="red")
+        ending = Text(f"{readable.number_of(failed, 'check')} failed.", style="red")
     elif warned:
-        ending.append(f" ({formats.number_of(warned, 'warning')})", style="yellow")
+        ending.append(f" ({readable.number_of(warned, 'warning')})", style="yellow")
     return Group(grid, ending)
 
 
 def estimate(output: Output, item: Estimate) -> RenderableType:
     """Return what a backup would take."""
-    requests = f"{formats.count(item.copy_requests)} copies, {formats.count(item.list_requests)} listings"
+    requests = f"{readable.count(item.copy_requests)} copies, {readable.count(item.list_requests)} listings"
     grid = facts(
         [
-            ("collections", formats.count(item.collection_count)),
-            ("rows", formats.count(item.row_count)),
-            ("objects", formats.count(item.object_count)),
-            ("size", formats.size(item.size_bytes)),
+            ("collections", readable.count(item.collection_count)),
+            ("rows", readable.count(item.row_count)),
+            ("objects", readable.count(item.object_count)),
+            ("size", readable.size(item.size_bytes)),
             ("requests", requests),
             ("cost of requests", f"{item.request_cost_usd:,.4f} USD"),
             ("cost of storage", f"{item.storage_cost_usd_per_month:,.4f} USD a month"),
-            ("expected time", f"about {formats.duration(item.expected_seconds)}"),
+            ("expected time", f"about {readable.duration(item.expected_seconds)}"),
         ]
     )
     parts: list[RenderableType] = [grid]

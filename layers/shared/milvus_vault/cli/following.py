@@ -8,11 +8,11 @@ from typing import Any
 import typer
 from rich.live import Live
 
-from milvus_vault.cli import formats
 from milvus_vault.cli.exit_codes import ExitCode, code_of
 from milvus_vault.cli.progress import RunBars, RunLines, kind_of
 from milvus_vault.cli.session import Output, Session
 from milvus_vault.errors import WaitTimeoutError
+from milvus_vault.model import readable
 from milvus_vault.model.resources import Run, Started
 
 
@@ -136,7 +136,7 @@ def _tell_that_it_goes_on(output: Output, run_id: str) -> None:
 
 
 def _tell_outcome(output: Output, run: Run) -> None:
-    took = formats.duration((run.ended_at - run.started_at).total_seconds()) if run.ended_at else ""
+    took = readable.duration((run.ended_at - run.started_at).total_seconds()) if run.ended_at else ""
     mark = {"succeeded": "[green]✓[/]", "partial": "[yellow]![/]"}.get(run.status, "[red]✗[/]")
     of_name = " of [bold]{name}[/]" if run.backup_name else ""
     how = run.status.replace("_", " ") + (f" in {took}" if took else "") + _numbers(run)
@@ -162,17 +162,17 @@ def _rows_left_out(result: Mapping[str, Any]) -> str:
     imported, rows = result.get("imported_row_count"), result.get("row_count")
     if not (isinstance(imported, int) and isinstance(rows, int) and imported > rows > 0):
         return ""
-    left_out = formats.number_of(imported - rows, "row")
-    return f"{left_out} of the {formats.count(imported)} in its segments had been deleted, or came after its moment"
+    left_out = readable.number_of(imported - rows, "row")
+    return f"{left_out} of the {readable.count(imported)} in its segments had been deleted, or came after its moment"
 
 
 def _numbers(run: Run) -> str:
     result, now = run.result or {}, run.progress
     if run.kind == "prune" and "deleted_count" in result:
         verb = "would be deleted" if result.get("dry_run") else "deleted"
-        sizes = f" ({formats.size(result.get('deleted_bytes'))})"
+        sizes = f" ({readable.size(result.get('deleted_bytes'))})"
         return (
-            f": {formats.number_of(result['deleted_count'], 'backup')} {verb}{sizes}, {result.get('kept_count')} kept"
+            f": {readable.number_of(result['deleted_count'], 'backup')} {verb}{sizes}, {result.get('kept_count')} kept"
         )
     collections = result.get("collection_count", result.get("restored_count", now.collections_total))
     counts = {
@@ -180,8 +180,8 @@ def _numbers(run: Run) -> str:
         "row": result.get("row_count"),
         "object": result.get("object_count", now.objects_total),
     }
-    parts = [formats.number_of(number, noun) for noun, number in counts.items() if isinstance(number, int) and number]
+    parts = [readable.number_of(number, noun) for noun, number in counts.items() if isinstance(number, int) and number]
     size = result.get("size_bytes", now.bytes_total)
     if isinstance(size, int) and size:
-        parts.append(formats.size(size))
+        parts.append(readable.size(size))
     return f": {', '.join(parts)}" if parts else ""

@@ -8,7 +8,9 @@ from rich.progress import BarColumn, Progress, ProgressColumn, TextColumn
 from rich.table import Table
 from rich.text import Text
 
-from milvus_vault.cli import formats, tables
+from milvus_vault.cli import tables
+from milvus_vault.model import readable
+from milvus_vault.model.resources import Progress as RunProgress
 from milvus_vault.model.resources import Run, RunCollection
 
 # What fits a small terminal beside the bars.
@@ -38,11 +40,11 @@ class RunBars:
         """Show what is known now."""
         self._run = run
         now = run.progress
-        left = f"{formats.duration(now.eta_seconds)} left" if now.eta_seconds else ""
-        more = "  ".join(text for text in (formats.rate(now.bytes_per_second), left) if text)
-        self._set("collections", now.collections_done, now.collections_total, formats.count)
-        self._set("objects", now.objects_done, now.objects_total, formats.count)
-        self._set("data", now.bytes_done, now.bytes_total, formats.size, more)
+        left = _left(now)
+        more = "  ".join(text for text in (_rate(now), left) if text)
+        self._set("collections", now.collections_done, now.collections_total, readable.count)
+        self._set("objects", now.objects_done, now.objects_total, readable.count)
+        self._set("data", now.bytes_done, now.bytes_total, readable.size, more)
         percent = now.import_percent
         self._set("import", int(percent or 0), None if percent is None else 100, lambda n: f"{n}%", left)
         # Bars that are full say that all is done, and of a restore the longest part comes after its copy.
@@ -90,7 +92,7 @@ def headline(run: Run) -> Text:
         (f"{kind_of(run)}{name}", "bold"),
         "  ",
         (doing, tables.STYLES.get(run.status, "")),
-        (f"  {formats.duration(seconds)}", "dim"),
+        (f"  {readable.duration(seconds)}", "dim"),
         (f"\n  run {run.id}", "dim"),
     )
 
@@ -159,9 +161,16 @@ def _line(run: Run) -> str:
     if now.objects_total is not None and not is_copied:
         parts.append(f"{now.objects_done:,}/{now.objects_total:,} objects")
     if now.bytes_total is not None and not is_copied:
-        parts.append(f"{formats.size(now.bytes_done)}/{formats.size(now.bytes_total)}")
+        parts.append(f"{readable.size(now.bytes_done)}/{readable.size(now.bytes_total)}")
     if is_running:
         parts.append("" if now.import_percent is None else f"import {now.import_percent:.0f}%")
-        parts.append(formats.rate(now.bytes_per_second))
-        parts.append(f"{formats.duration(now.eta_seconds)} left" if now.eta_seconds else "")
+        parts += [_rate(now), _left(now)]
     return "  ".join(part for part in parts if part)
+
+
+def _rate(now: RunProgress) -> str:
+    return "" if now.bytes_per_second is None else readable.rate(now.bytes_per_second)
+
+
+def _left(now: RunProgress) -> str:
+    return f"{readable.duration(now.eta_seconds)} left" if now.eta_seconds else ""

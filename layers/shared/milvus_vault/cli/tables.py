@@ -10,6 +10,7 @@ from rich.text import Text
 
 from milvus_vault.cli import formats
 from milvus_vault.cli.session import Output
+from milvus_vault.model import readable
 from milvus_vault.model.resources import BackupSummary, CollectionInfo, RunSummary, Schedule
 from milvus_vault.model.retention import Retention
 
@@ -102,9 +103,9 @@ def backups(output: Output, items: Iterable[BackupSummary]) -> RenderableType:
                 Text(item.name, style="bold"),
                 word("damaged" if item.damage else item.status),
                 formats.minute(item.created_at),
-                formats.count(item.collection_count),
-                formats.count(item.row_count),
-                "no rows" if item.meta_only else formats.size(item.size_bytes),
+                readable.count(item.collection_count),
+                readable.count(item.row_count),
+                "no rows" if item.meta_only else readable.size(item.size_bytes),
                 item.schedule or "",
                 formats.distance(item.expires_at),
                 "held" if item.is_held else "",
@@ -125,7 +126,7 @@ def runs(output: Output, items: Iterable[RunSummary]) -> RenderableType:
                 Text(item.id, style="bold"),
                 word(item.status),
                 formats.minute(item.started_at),
-                formats.duration((item.ended_at - item.started_at).total_seconds() if item.ended_at else None),
+                readable.duration((item.ended_at - item.started_at).total_seconds() if item.ended_at else None),
                 item.backup_name or "",
                 item.schedule or "",
                 Text(item.error, style="red"),
@@ -165,10 +166,10 @@ def collections(output: Output, items: Iterable[CollectionInfo]) -> RenderableTy
         (
             (
                 Text(f"{item.database}.{item.name}", style="bold"),
-                formats.count(item.row_count),
-                formats.count(item.segment_count),
-                formats.count(item.object_count),
-                formats.size(item.size_bytes),
+                readable.count(item.row_count),
+                readable.count(item.segment_count),
+                readable.count(item.object_count),
+                readable.size(item.size_bytes),
                 "yes" if item.is_loaded else "no",
             )
             for item in items

@@ -23,6 +23,11 @@ Time = Annotated[AwareDatetime, AfterValidator(check_time)]
 """A time that has a zone, and with which one can reckon: the type of every time that is read from anywhere."""
 
 
+def utc_day(time: datetime) -> str:
+    """Return the day of a time: `2026-11-28`."""
+    return f"{time.astimezone(UTC):%Y-%m-%d}"
+
+
 def utc_second(time: datetime) -> str:
     """Return a time to the second: `2026-11-28 03:00:02 UTC`."""
     return f"{time.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"

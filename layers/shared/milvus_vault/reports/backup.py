@@ -1,12 +1,12 @@
 """The report of a backup."""
 
 from milvus_vault.archive.manifest import Manifest
+from milvus_vault.model import readable
 from milvus_vault.model.hybrid import as_text
 from milvus_vault.model.retention import Retention
 from milvus_vault.model.times import utc_second
 from milvus_vault.reports.charts import bar_chart
 from milvus_vault.reports.pages import MAX_ROWS, failure, render
-from milvus_vault.reports.text import bytes_text, count_text, rate_text
 
 
 def render_backup_report(manifest: Manifest, location: str) -> bytes:
@@ -19,10 +19,10 @@ def render_backup_report(manifest: Manifest, location: str) -> bytes:
         location: Where it lies, as `s3://bucket/prefix/name/`.
     """
     largest = sorted(manifest.collections, key=lambda entry: (-entry.size_bytes, -entry.row_count, str(entry.name)))
-    duration = manifest.finished_at - manifest.started_at
+    seconds = (manifest.finished_at - manifest.started_at).total_seconds()
     charts = (
-        bar_chart("size", ((str(entry.name), entry.size_bytes) for entry in largest), bytes_text),
-        bar_chart("rows", ((str(entry.name), entry.row_count) for entry in largest), count_text),
+        bar_chart("size", ((str(entry.name), entry.size_bytes) for entry in largest), readable.size),
+        bar_chart("rows", ((str(entry.name), entry.row_count) for entry in largest), readable.count),
     )
     return render(
         "backup.html.j2",
@@ -30,8 +30,8 @@ def render_backup_report(manifest: Manifest, location: str) -> bytes:
             "manifest": manifest,
             "location": location,
             "status": "partial" if manifest.is_partial else "complete",
-            "duration": duration,
-            "rate": rate_text(manifest.size_bytes, duration),
+            "seconds": seconds,
+            "rate": readable.rate(manifest.size_bytes / seconds if seconds > 0 else None),
             "row_count": sum(entry.row_count for entry in largest),
             "segment_count": sum(entry.segment_count for entry in largest),
             "keeping": _keeping(manifest),

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from milvus_vault.reports.text import short_text
+from milvus_vault.model.readable import shortened
 
 MAX_BARS = 10
 
@@ -50,7 +50,7 @@ def bar_chart(what: str, amounts: Iterable[tuple[str, int]], text: Callable[[int
         return None
     longest = largest[0][1]
     bars = [
-        Bar(name, short_text(name, _LABEL_LENGTH), text(amount), max(round(100 * amount / longest, 2), 0.5))
+        Bar(name, shortened(name, _LABEL_LENGTH), text(amount), max(round(100 * amount / longest, 2), 0.5))
         for name, amount in largest
     ]
     return Chart(f"Largest collections by {what}", bars)

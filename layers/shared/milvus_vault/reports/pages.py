@@ -11,9 +11,9 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from milvus_vault.errors import leaf_named
+from milvus_vault.model import readable
 from milvus_vault.model.hybrid import as_text
 from milvus_vault.model.times import utc_millisecond, utc_second
-from milvus_vault.reports.text import bytes_text, count_text, duration_text, share_text
 
 MAX_ROWS = 1000
 """Rows of a table. A thousand are 0.3 MB, and a telephone still scrolls through them."""
@@ -58,9 +58,9 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         auto_reload=False,
     )
-    environment.filters |= {"bytes": bytes_text, "count": count_text, "duration": duration_text}
+    environment.filters |= {"bytes": readable.size, "count": readable.count, "duration": readable.duration}
     environment.filters |= {"time": utc_second, "exact_time": utc_millisecond, "hybrid": as_text}
-    environment.globals |= {"max_rows": MAX_ROWS, "share": share_text}
+    environment.globals |= {"max_rows": MAX_ROWS, "share": readable.share}
     style = (Path(__file__).parent / "page.css").read_text()
     environment.globals |= {"style": Markup(style), "policy": _policy(style)}  # noqa: S704 - a file of ours
     return environment

@@ -1,8 +1,8 @@
 """The report of a restore."""
 
+from milvus_vault.model import readable
 from milvus_vault.reports.charts import bar_chart
 from milvus_vault.reports.pages import MAX_ROWS, failure, render
-from milvus_vault.reports.text import count_text
 from milvus_vault.restore.documents import RestoreReport
 
 
@@ -22,16 +22,16 @@ def render_restore_report(report: RestoreReport, execution_arn: str) -> bytes:
     row_count = sum(collection.row_count for collection in restored)
     imported = sum(collection.imported_row_count for collection in restored)
     left_out = imported - row_count if row_count else 0
-    chart = bar_chart("rows", ((str(c.target), c.row_count) for c in restored), count_text)
+    chart = bar_chart("rows", ((str(c.target), c.row_count) for c in restored), readable.count)
     return render(
         "restore.html.j2",
         {
             "report": report,
             "execution_arn": execution_arn,
-            "duration": report.finished_at - report.started_at,
+            "seconds": (report.finished_at - report.started_at).total_seconds(),
             "row_count": row_count,
             "imported_row_count": imported,
-            "rows_note": f"{count_text(left_out)} more in segments: deleted or too new" if left_out > 0 else "",
+            "rows_note": f"{readable.count(left_out)} more in segments: deleted or too new" if left_out > 0 else "",
             "restored_count": len(restored),
             "failed_count": len(failed),
             "charts": [chart] if chart else [],

@@ -4,11 +4,10 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from milvus_vault.archive.layout import RUNS_FOLDER, join
+from milvus_vault.model.readable import first_of
 from milvus_vault.parallel import each
 from milvus_vault.retention.documents import SWEPT, Outcome, PrunePlan, PruneReport, Swept, outcome_name
 from milvus_vault.workspace import Workspace
-
-_NAMED = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +43,7 @@ def report_prune(run: Workspace, plan: PrunePlan, finished_at: datetime) -> Prun
     error, named = ("PruneFailedError", failed) if failed else ("", [])
     if not failed and skipped and plan.request.backup_names is not None:
         error, named = skipped[0].error, skipped
-    cause = "; ".join(f"{outcome.name}: {outcome.error}: {outcome.message}" for outcome in named[:_NAMED])
+    cause = first_of([f"{o.name}: {o.error}: {o.message}" for o in named], separator="; ")
     return PruneEnd(
         report, key, error, f"{len(named)} of {len(outcomes)} backups were not deleted: {cause}" if named else ""
     )

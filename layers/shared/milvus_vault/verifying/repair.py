@@ -10,7 +10,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import datetime
 
 from pydantic import ValidationError
 
@@ -55,6 +55,7 @@ from milvus_vault.model.names import backup_run, short_hash
 from milvus_vault.model.objects import ListedObject
 from milvus_vault.model.requests import ScheduleTag
 from milvus_vault.model.resources import BackupSummary, Hold
+from milvus_vault.model.times import utc_day
 from milvus_vault.ports import Executions
 from milvus_vault.workspace import Workspace
 
@@ -171,7 +172,7 @@ class BackupRepair:
     def _hold(self, why: str) -> str:
         """Hold a backup whose times and expiry nothing proves, so that no policy deletes it on their word."""
         if self.catalogue.hold(self.layout.name) is None:
-            reason = f"repaired on {self.now.astimezone(UTC):%Y-%m-%d}: {why}"
+            reason = f"repaired on {utc_day(self.now)}: {why}"
             self.catalogue.place_hold(self.layout.name, Hold(reason=reason), self.execution_arn)
         return f"{why}: a hold keeps the backup until you have looked at it and lift the hold"
 
@@ -236,7 +237,7 @@ class BackupRepair:
             collections=entries,
             moment=_shared_moment(entries),
             failures=failures,
-            warnings=(f"The manifest was made anew on {self.now.astimezone(UTC):%Y-%m-%d} from the documents.",),
+            warnings=(f"The manifest was made anew on {utc_day(self.now)} from the documents.",),
             rbac=digest(self.layout.rbac.removeprefix(self.layout.root), rbac) if rbac is not None else None,
             object_count=sum(entry.object_count for entry in entries),
             size_bytes=sum(entry.size_bytes for entry in entries),

@@ -146,6 +146,7 @@ def _ask_before_deleting(session: Session, name: str) -> None:
     import sys
 
     from milvus_vault.cli import formats
+    from milvus_vault.model import readable
 
     if not sys.stdin.isatty():
         msg = f"'{name}' is not deleted without being asked for, and here is no terminal to ask on"
@@ -158,9 +159,9 @@ def _ask_before_deleting(session: Session, name: str) -> None:
         "Backup [bold]{name}[/] of {time} holds {collections}, {rows}, {size}. Deleting it cannot be undone.",
         name=name,
         time=formats.moment(found.created_at),
-        collections=formats.number_of(found.collection_count, "collection"),
-        rows=formats.number_of(found.row_count, "row"),
-        size=formats.size(found.size_bytes),
+        collections=readable.number_of(found.collection_count, "collection"),
+        rows=readable.number_of(found.row_count, "row"),
+        size=readable.size(found.size_bytes),
     )
     if typer.prompt("Type its name to delete it", err=True, default="", show_default=False) != name:
         session.output.tell("That is another name. Nothing is deleted.")

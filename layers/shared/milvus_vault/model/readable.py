@@ -1,0 +1,75 @@
+"""Numbers, sizes, lengths of time and lists as people read them: in messages, on the command line and in reports.
+
+Sizes are in binary units, of which 1 KiB is 1,024 bytes, with one decimal place, since S3 and Milvus count in them;
+lengths of time are in their two largest units; a dash stands for what there is not. Times are in `model.times`.
+"""
+
+from collections.abc import Sequence
+
+_UNITS = ("KiB", "MiB", "GiB", "TiB", "PiB")
+_STEP = 1024
+_MINUTE, _HOUR, _DAY = 60, 3600, 86400
+
+
+def count(number: int | None) -> str:
+    """Return a whole number with its thousands set apart by commas; a dash for none."""
+    return "-" if number is None else f"{number:,}"
+
+
+def number_of(number: int | None, noun: str) -> str:
+    """Return a number with its noun, in the plural where it is not one."""
+    return f"{count(number)} {noun}{'' if number == 1 else 's'}"
+
+
+def size(size_bytes: float | None) -> str:
+    """Return a size in the binary unit that leaves one to four digits before the point: `40.2 MiB`; a dash for none."""
+    if size_bytes is None:
+        return "-"
+    if round(size_bytes) < _STEP:
+        return f"{size_bytes:,.0f} B"
+    power = 1
+    # Rounded, since 1023.96 KiB would be written as 1,024.0 KiB.
+    while round(size_bytes / _STEP**power, 1) >= _STEP and power < len(_UNITS):
+        power += 1
+    return f"{size_bytes / _STEP**power:,.1f} {_UNITS[power - 1]}"
+
+
+def rate(bytes_per_second: float | None) -> str:
+    """Return a rate: `1.5 MiB/s`; a dash for none."""
+    return "-" if bytes_per_second is None else f"{size(bytes_per_second)}/s"
+
+
+def share(part: int, whole: int) -> str:
+    """Return a part in per cent of the whole; of nothing, a dash."""
+    return f"{100 * part / whole:.1f} %" if whole else "-"
+
+
+def duration(seconds: float | None) -> str:
+    """Return a length of time in its two largest units: `3 min 5 s`; a dash for none."""
+    if seconds is None:
+        return "-"
+    whole = max(0, round(seconds))
+    if whole < _MINUTE:
+        return f"{whole} s"
+    if whole < _HOUR:
+        return f"{whole // _MINUTE} min {whole % _MINUTE} s"
+    if whole < _DAY:
+        return f"{whole // _HOUR} h {whole % _HOUR // _MINUTE} min"
+    return f"{whole // _DAY} d {whole % _DAY // _HOUR} h"
+
+
+def shortened(text: str, length: int) -> str:
+    """Return a text cut to `length` characters, with an ellipsis for its middle: names often differ at their ends."""
+    if len(text) <= length:
+        return text
+    head = (length - 1) // 2
+    return f"{text[:head]}…{text[len(text) - (length - 1 - head) :]}"
+
+
+def first_of(texts: Sequence[object], most: int = 5, *, separator: str = ", ") -> str:
+    """Return the first of some texts and how many are left: `a, b and 3 more`, or `a; b; and 3 more`."""
+    left = len(texts) - most
+    shown = separator.join(str(text) for text in texts[:most])
+    if left <= 0:
+        return shown
+    return f"{shown}{' ' if separator == ', ' else separator}and {count(left)} more"
