@@ -5,6 +5,7 @@ from milvus_vault.adapters.scheduler import EventBridgeScheduler
 from milvus_vault.catalogue import Catalogue
 from milvus_vault.execution_records import ExecutionRecord, record_execution
 from milvus_vault.model.messages_retention import PlanPruneRequest, PlanPruneResult
+from milvus_vault.model.names import execution_name, run_id
 from milvus_vault.model.requests import PruneRequest
 from milvus_vault.retention.plan import PrunePreparation
 from milvus_vault.runtime import logger, read_request, task
@@ -17,7 +18,7 @@ def handler(event: PlanPruneRequest) -> PlanPruneResult:
     """Return what is to be deleted. Safe to repeat: the plan of an execution is made once."""
     request = read_request(PruneRequest, event.request, "prune request")
     storage, policies = StorageSettings.from_env(), PolicySettings.from_env()
-    run = open_workspace(storage, f"prune-{event.execution.arn.rsplit(':', 1)[-1]}")
+    run = open_workspace(storage, run_id("prune", execution_name(event.execution.arn)))
     logger.set_correlation_id(run.run)
     names = request.backup_names or ()
     record = ExecutionRecord(

@@ -8,10 +8,11 @@ from milvus_vault.model.readable import first_of
 from milvus_vault.ports import HTML
 from milvus_vault.reports.restore import render_restore_report
 from milvus_vault.restore.documents import PLAN, RestorePlan
-from milvus_vault.restore.report import report_key, report_page_key, report_restore
+from milvus_vault.restore.report import report_restore
 from milvus_vault.runtime import task
 from milvus_vault.settings import StorageSettings
 from milvus_vault.wiring import open_workspace
+from milvus_vault.workspace import record_key
 
 
 @task
@@ -21,7 +22,8 @@ def handler(event: RestoreStepRequest) -> ReportRestoreResult:
     plan = run.read(PLAN, RestorePlan)
     report = report_restore(run, plan, datetime.now(UTC))
     page = render_restore_report(report, plan.execution_arn)
-    run.store.put(run.bucket, report_page_key(run, plan.execution_arn), page, content_type=HTML)
+    page_key = record_key(run.prefix, "reports", plan.execution_arn, "html")
+    run.store.put(run.bucket, page_key, page, content_type=HTML)
     failed = [collection for collection in report.collections if collection.status != "restored"]
     restored = len(report.collections) - len(failed)
     return ReportRestoreResult(
@@ -41,6 +43,6 @@ def handler(event: RestoreStepRequest) -> ReportRestoreResult:
         row_count=sum(collection.row_count for collection in report.collections),
         imported_row_count=sum(collection.imported_row_count for collection in report.collections),
         content_checked=report.content_checked,
-        report_key=report_key(run, event.execution_arn),
+        report_key=record_key(run.prefix, "reports", event.execution_arn),
         warnings=(*report.warnings, *(w for collection in report.collections for w in collection.warnings)),
     )

@@ -9,6 +9,7 @@ from milvus_vault.archive.layout import BackupLayout
 from milvus_vault.catalogue import Catalogue
 from milvus_vault.execution_records import ExecutionRecord, record_execution
 from milvus_vault.model.messages_retention import VerifyBackupRequest, VerifyBackupResult
+from milvus_vault.model.names import execution_name, run_id
 from milvus_vault.model.readable import first_of
 from milvus_vault.model.requests import VerifyRequest
 from milvus_vault.runtime import logger, read_request, task
@@ -27,7 +28,7 @@ def handler(event: VerifyBackupRequest, context: LambdaContext) -> VerifyBackupR
     """Check as much as there is time for. Safe to repeat: it goes on where the call before ended."""
     request = read_request(VerifyRequest, event.request, "verify request")
     storage = StorageSettings.from_env()
-    run = open_workspace(storage, f"verify-{event.execution.arn.rsplit(':', 1)[-1]}")
+    run = open_workspace(storage, run_id("verify", execution_name(event.execution.arn)))
     logger.set_correlation_id(run.run)
     record = ExecutionRecord(
         execution_arn=event.execution.arn,

@@ -10,12 +10,15 @@ from milvus_vault.model.names import (
     TEMPORARY_PREFIX,
     attempt_of,
     backup_run,
+    execution_name,
     restore_run,
+    run_id,
     short_hash,
     temporary_name,
     temporary_prefix,
 )
 from milvus_vault.model.requests import BACKUP_NAME_PATTERN
+from milvus_vault.workspace import record_key
 
 # Milvus' rule for a collection's name.
 MILVUS_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,254}")
@@ -24,6 +27,12 @@ ARN = "arn:aws:states:us-east-1:123456789012:execution:vault-backup:one"
 backup_names = st.from_regex(BACKUP_NAME_PATTERN.replace("$", r"\Z"))
 runs = st.builds(restore_run, backup_names, st.text(), st.text())
 indices = st.integers(0, 65_536)
+
+
+def test_an_execution_names_its_run_and_what_is_told_of_it() -> None:
+    assert run_id("backup", execution_name(ARN)) == "backup-one"
+    assert record_key("vault", "failures", ARN) == "vault/.runs/failures/one.json"
+    assert record_key("", "reports", ARN, "html") == ".runs/reports/one.html"
 
 
 @given(st.text(), st.integers(1, 64))

@@ -2,12 +2,12 @@
 
 from pydantic import ValidationError
 
-from milvus_vault.archive.layout import RUNS_FOLDER, join
 from milvus_vault.errors import ObjectNotFoundError, WorkingFileError
 from milvus_vault.model.base import Model
 from milvus_vault.model.resources import RunKind
 from milvus_vault.model.times import Time
 from milvus_vault.ports import ObjectStore
+from milvus_vault.workspace import record_key
 
 
 class ExecutionRecord(Model):
@@ -22,20 +22,15 @@ class ExecutionRecord(Model):
     started_at: Time
 
 
-def execution_record_key(prefix: str, execution_arn: str) -> str:
-    """Return the key of an execution's record."""
-    return join(prefix, RUNS_FOLDER, "executions", f"{execution_arn.rsplit(':', 1)[-1]}.json")
-
-
 def record_execution(store: ObjectStore, bucket: str, prefix: str, record: ExecutionRecord) -> None:
     """Write an execution's record. The first function of each machine does, also if it then refuses the request."""
-    store.put(bucket, execution_record_key(prefix, record.execution_arn), record.model_dump_json().encode())
+    store.put(bucket, record_key(prefix, "executions", record.execution_arn), record.model_dump_json().encode())
 
 
 def find_execution_record(store: ObjectStore, bucket: str, prefix: str, execution_arn: str) -> ExecutionRecord | None:
     """Return an execution's record, or None where it ended before it wrote one. Raises `WorkingFileError`."""
     try:
-        body = store.get(bucket, execution_record_key(prefix, execution_arn))
+        body = store.get(bucket, record_key(prefix, "executions", execution_arn))
     except ObjectNotFoundError:
         return None
     try:

@@ -4,13 +4,13 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import NamedTuple
 
-from milvus_vault.archive.layout import RUNS_FOLDER, join
 from milvus_vault.errors import split_hint, with_hint
 from milvus_vault.model.base import Model
 from milvus_vault.model.resources import RunStatus
 from milvus_vault.model.times import Time
 from milvus_vault.ports import ObjectStore
 from milvus_vault.untrusted import read_json
+from milvus_vault.workspace import record_key
 
 # Nobody raised these, so that Step Functions has no name of ours for them, and a reason only where somebody gave one.
 _ENDINGS: Mapping[RunStatus, tuple[str, str]] = {
@@ -104,8 +104,7 @@ def record_failure(
         cause=text,
         request=request,
     )
-    key = join(prefix, RUNS_FOLDER, "failures", f"{execution_arn.rsplit(':', 1)[-1]}.json")
-    store.put(bucket, key, record.model_dump_json(indent=1).encode())
+    store.put(bucket, record_key(prefix, "failures", execution_arn), record.model_dump_json(indent=1).encode())
     return record
 
 

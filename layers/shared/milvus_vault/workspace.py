@@ -6,11 +6,13 @@ the restore's request), so that starting it again finds them.
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import Literal
 
 from pydantic import BaseModel, ValidationError
 
 from milvus_vault.archive.layout import RUNS_FOLDER, join
 from milvus_vault.errors import ObjectNotFoundError, WorkingFileError
+from milvus_vault.model.names import execution_name
 from milvus_vault.ports import ObjectStore
 
 
@@ -92,3 +94,17 @@ class Workspace:
     def delete(self, names: Iterable[str]) -> None:
         """Delete documents; names that are not there are no error."""
         self.store.delete(self.bucket, [self.key(name) for name in names])
+
+
+def record_key(
+    prefix: str, what: Literal["executions", "failures", "reports"], execution_arn: str, ending: str = "json"
+) -> str:
+    """Return the key of what is told of an execution: not among its run's files, which the next execution clears away.
+
+    Args:
+        prefix: The backup prefix.
+        what: Which run it works on, why it failed, or what it did.
+        execution_arn: The execution.
+        ending: `json` for programs, `html` to read.
+    """
+    return join(prefix, RUNS_FOLDER, what, f"{execution_name(execution_arn)}.{ending}")

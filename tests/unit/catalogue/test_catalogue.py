@@ -1,6 +1,7 @@
 """The catalogue lists with few requests, repairs itself, and never shows what is no backup."""
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any, Literal
 
@@ -14,7 +15,13 @@ from milvus_vault.catalogue import Catalogue
 from milvus_vault.catalogue.describe import summary_of
 from milvus_vault.catalogue.entries import CatalogueKeys, EntryKey, read_token, write_token
 from milvus_vault.claims import Claims
-from milvus_vault.errors import BackupNotFoundError, InvalidRequestError, StorageUnavailableError
+from milvus_vault.errors import (
+    BackupHeldError,
+    BackupInUseError,
+    BackupNotFoundError,
+    InvalidRequestError,
+    StorageUnavailableError,
+)
 from milvus_vault.model.collections import CollectionName
 from milvus_vault.model.requests import ScheduleTag
 from milvus_vault.model.resources import BackupSummary, Hold, Verification
@@ -443,9 +450,24 @@ def test_a_backup_is_in_use_while_a_restore_of_it_runs(
     for run in ("restore-nightly-0123456789ab", "restore-nightly_1-0123456789ab", "backup-nightly"):
         key = f"{PREFIX}/.runs/{run}/claim.json"
         Claims(store, executions, BUCKET, execution_arn="arn", run=run).take(key)
-    assert catalogue(store).in_use("nightly", executions) == ("arn" if is_used else None)
-    assert catalogue(store).in_use("night", executions) is None
+    with pytest.raises(BackupInUseError, match="'nightly' is being read by arn") if is_used else nullcontext():
+        catalogue(store).check_deletable("nightly", executions)
+    catalogue(store).check_deletable("night", executions)
     assert executions.asked == ["arn"]
+
+
+@pytest.mark.parametrize(
+    ("hold", "text"),
+    [
+        (Hold(reason="audit"), "until somebody lifts it: audit"),
+        (Hold(until=datetime(2027, 1, 31, 12, tzinfo=timezone(timedelta(hours=2)))), "until 2027-01-31 10:00:00 UTC"),
+    ],
+)
+def test_a_backup_with_a_hold_is_not_to_be_deleted(store: InMemoryObjectStore, hold: Hold, text: str) -> None:
+    add(store, "nightly", 1)
+    catalogue(store).place_hold("nightly", hold, "somebody")
+    with pytest.raises(BackupHeldError, match=f"'nightly' has a hold {text}"):
+        catalogue(store).check_deletable("nightly", FakeExecutions())
 
 
 def test_folders_are_listed_and_held_under_the_names_that_somebody_gave_them(store: InMemoryObjectStore) -> None:

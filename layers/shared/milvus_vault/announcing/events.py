@@ -9,9 +9,10 @@ from milvus_vault.errors import InvalidRequestError
 from milvus_vault.failures import run_failure
 from milvus_vault.model.events import RunEvent
 from milvus_vault.model.messages import StatusChange
+from milvus_vault.model.names import run_id
 from milvus_vault.model.resources import RunKind
 from milvus_vault.model.words import wrong_fields
-from milvus_vault.runs.machines import STATUSES, as_object, backup_of, run_id, run_status, schedule_of
+from milvus_vault.runs.machines import STATUSES, as_object, backup_of, run_status, schedule_of
 
 _KIND = TypeAdapter[RunKind](RunKind)
 

@@ -30,7 +30,6 @@ from milvus_vault.errors import (
 from milvus_vault.model.messages import InspectMilvusRequest
 from milvus_vault.model.requests import BackupName, BackupRequest, PruneRequest, ScheduleName, VerifyRequest
 from milvus_vault.model.resources import Backup, BackupSummary, Hold, HoldState, Link, Page, Started
-from milvus_vault.model.times import utc_second
 from milvus_vault.runs.starting import find_started, start
 from milvus_vault.runtime import logger
 
@@ -107,7 +106,7 @@ def get_backup(services: Services, name: NameInPath) -> Backup:
 def get_backup_report(services: Services, name: NameInPath) -> Link:
     """Tell where the HTML report of a backup can be read for an hour, without credentials."""
     if not backup_exists(services, name):
-        raise no_backup(services, name)
+        raise services.catalogue.no_backup(name)
     url = services.working_files.report_link("backup", "", name)
     if url is None:
         msg = f"backup '{name}' has no report: another program made it, or an older release"
@@ -150,7 +149,9 @@ def delete_backup(services: Services, name: NameInPath, caller: Caller) -> Start
     request = PruneRequest(backup_names=(name,))
     started = find_started(services.machines, "prune", request, caller.idempotency_key)
     if started is None:
-        _check_deletable(services, name)
+        if not backup_exists(services, name):
+            raise services.catalogue.no_backup(name)
+        services.catalogue.check_deletable(name, services.executions)
         started = start(services.machines, "prune", request, caller.idempotency_key)
     return Started(id=started.id, kind="prune", execution_arn=started.execution_arn, backup_name=name)
 
@@ -160,29 +161,9 @@ def _start_check(services: Services, request: VerifyRequest, caller: Caller) -> 
     started = find_started(services.machines, "verify", request, caller.idempotency_key)
     if started is None:
         if not backup_exists(services, name):
-            raise no_backup(services, name)
+            raise services.catalogue.no_backup(name)
         started = start(services.machines, "verify", request, caller.idempotency_key)
     return Started(id=started.id, kind="verify", execution_arn=started.execution_arn, backup_name=name)
-
-
-def _check_deletable(services: Services, name: str) -> None:
-    if not backup_exists(services, name):
-        raise no_backup(services, name)
-    hold = services.catalogue.hold(name)
-    if hold is not None:
-        until = f"until {utc_second(hold.until)}" if hold.until else "without an end"
-        msg = f"backup '{name}' has a hold {until}: {hold.reason or 'no reason given'}"
-        raise BackupHeldError(msg, hint="Lift the hold first.")
-    restore = services.catalogue.in_use(name, services.executions)
-    if restore is not None:
-        msg = f"backup '{name}' is read by {restore}, which is running"
-        raise BackupInUseError(msg, hint="Wait until the restore has ended, or stop it.")
-
-
-def no_backup(services: Services, name: str) -> BackupNotFoundError:
-    """Return the error for a backup that is not there."""
-    msg = f"there is no backup '{name}' in s3://{services.bucket}/{services.prefix}"
-    return BackupNotFoundError(msg, hint="The list of backups has the names.")
 
 
 def backup_exists(services: Services, name: str) -> bool:

@@ -4,11 +4,12 @@ from typing import Annotated
 
 from pydantic import Field
 
-from milvus_vault.api.backups import backup_exists, no_backup
+from milvus_vault.api.backups import backup_exists
 from milvus_vault.api.endpoints import Caller, Paging, Routes
 from milvus_vault.api.runs import get_run
 from milvus_vault.api.services import Services
 from milvus_vault.archive.layout import BackupLayout
+from milvus_vault.archive.remains import marker_etag
 from milvus_vault.claims import CLAIM, RUNNING, Claim
 from milvus_vault.errors import (
     BackupDamagedError,
@@ -72,7 +73,7 @@ def post_restore(services: Services, body: RestoreRequest, caller: Caller) -> St
     started = find_started(services.machines, "restore", body, caller.idempotency_key)
     if started is None:
         if not backup_exists(services, body.backup_name):
-            raise no_backup(services, body.backup_name)
+            raise services.catalogue.no_backup(body.backup_name)
         _check_targets(services, body, _check_names(services.catalogue.get(body.backup_name), body))
         started = start(services.machines, "restore", body, caller.idempotency_key)
     return Started(id=started.id, kind="restore", execution_arn=started.execution_arn, backup_name=body.backup_name)
@@ -111,8 +112,8 @@ def _goes_on(services: Services, request: RestoreRequest, name: str) -> bool:
         return False
     if services.executions.status(claim.execution_arn) in RUNNING:
         return True
-    _, etag = services.store.get_with_etag(services.bucket, BackupLayout(services.prefix, request.backup_name).marker)
-    return can_resume(run, claim, services.executions, backup_etag=etag)
+    etag = marker_etag(services.store, services.bucket, BackupLayout(services.prefix, request.backup_name))
+    return etag is not None and can_resume(run, claim, services.executions, backup_etag=etag)
 
 
 @routes.get("/restores")

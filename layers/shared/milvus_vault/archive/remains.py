@@ -28,6 +28,14 @@ def has_lost_its_marker(store: ObjectStore, bucket: str, layout: BackupLayout) -
     return is_backup and not has_begun(store, bucket, layout.prefix, layout.name)
 
 
+def marker_etag(store: ObjectStore, bucket: str, layout: BackupLayout) -> str | None:
+    """Return the ETag of a backup's marker as it is now; None where there is none."""
+    try:
+        return store.get_with_etag(bucket, layout.marker)[1]
+    except ObjectNotFoundError:
+        return None
+
+
 def is_there(store: ObjectStore, bucket: str, key: str) -> bool:
     """Return whether there is an object, by asking for it: a listing may leave one out."""
     try:

@@ -20,6 +20,8 @@ from milvus_vault.claims import CLAIM, RUNNING, Claims
 from milvus_vault.errors import (
     BackupDamagedError,
     BackupFormatError,
+    BackupHeldError,
+    BackupInUseError,
     BackupNotFoundError,
     InvalidRequestError,
     ObjectArchivedError,
@@ -258,7 +260,27 @@ class Catalogue:
         keys = (self._keys.hold(name), self._keys.verification(name), self._keys.damage(name))
         self._store.delete(self._bucket, keys)
 
-    def in_use(self, name: str, executions: Executions) -> str | None:
+    def no_backup(self, name: str) -> BackupNotFoundError:
+        """Return the error for a backup that is not there."""
+        msg = f"there is no backup '{name}' in s3://{self._bucket}/{self._prefix}"
+        return BackupNotFoundError(msg, hint="The list of backups has the names.")
+
+    def check_deletable(self, name: str, executions: Executions) -> None:
+        """Return if nothing forbids to delete a backup.
+
+        Raises `BackupHeldError`, and `BackupInUseError` while a restore reads it.
+        """
+        hold = self.hold(name)
+        if hold is not None:
+            until = f"until {utc_second(hold.until)}" if hold.until else "until somebody lifts it"
+            msg = f"backup '{name}' has a hold {until}: {hold.reason or 'no reason given'}"
+            raise BackupHeldError(msg, hint="Lift the hold first.")
+        restore = self._reader(name, executions)
+        if restore is not None:
+            msg = f"backup '{name}' is being read by {restore}, which is running"
+            raise BackupInUseError(msg, hint="Wait until the restore has ended, or stop it.")
+
+    def _reader(self, name: str, executions: Executions) -> str | None:
         """Return the ARN of a running restore (or one that may run) which reads a backup, or None."""
         claims = Claims(self._store, executions, self._bucket, execution_arn="", run="")
         runs = join(self._prefix, RUNS_FOLDER)

@@ -13,6 +13,7 @@ from milvus_vault.archive.reader import read_archive, read_manifest, read_object
 from milvus_vault.archive.reference_messages import BackupMessage, parse_message
 from milvus_vault.errors import BackupDamagedError
 from milvus_vault.model.hybrid import as_datetime_or_none
+from milvus_vault.model.names import execution_name, run_id
 from milvus_vault.model.resources import BackedUpCollection, Backup, BackupSummary, FailedCollection
 from milvus_vault.model.times import EPOCH, check_time
 from milvus_vault.model.words import wrong_fields
@@ -78,7 +79,7 @@ def _of_manifest(manifest: Manifest, layout: BackupLayout, location: str) -> Bac
         source=f"s3://{manifest.source.bucket}/{manifest.source.root_path}",
         moment=as_datetime_or_none(manifest.moment),
         databases=manifest.selected_databases,
-        run=f"backup-{manifest.execution_arn.rsplit(':', 1)[-1]}" if manifest.execution_arn else None,
+        run=run_id("backup", execution_name(manifest.execution_arn)) if manifest.execution_arn else None,
         collections=tuple(
             BackedUpCollection(
                 database=entry.name.database,

@@ -20,6 +20,16 @@ def attempt_of(execution_arn: str) -> str:
     return short_hash(execution_arn)
 
 
+def execution_name(execution_arn: str) -> str:
+    """Return the name of an execution, with which its ARN ends."""
+    return execution_arn.rpartition(":")[2]
+
+
+def run_id(kind: str, execution_name: str) -> str:
+    """Return the ID of a run; for a check or a prune also the name of its working files' folder."""
+    return f"{kind}-{execution_name}"
+
+
 def backup_run(backup_name: str) -> str:
     """Return the name of the run that makes a backup."""
     return f"backup-{backup_name}"

@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from datetime import datetime
 
-from milvus_vault.archive.layout import RUNS_FOLDER, join
 from milvus_vault.model.hybrid import as_datetime_or_none
 from milvus_vault.restore.documents import (
     DATABASES,
@@ -19,17 +18,7 @@ from milvus_vault.restore.documents import (
     target_name,
 )
 from milvus_vault.restore.journal import Journal
-from milvus_vault.workspace import Workspace
-
-
-def report_key(run: Workspace, execution_arn: str) -> str:
-    """Return where an execution's report is: not among the run's files, which the next restore clears away."""
-    return join(run.prefix, RUNS_FOLDER, "reports", f"{execution_arn.rpartition(':')[2]}.json")
-
-
-def report_page_key(run: Workspace, execution_arn: str) -> str:
-    """Return where the same report lies as an HTML page."""
-    return report_key(run, execution_arn).removesuffix(".json") + ".html"
+from milvus_vault.workspace import Workspace, record_key
 
 
 def _warnings_of_cuts(run: Workspace, plan: RestorePlan) -> Iterator[str]:
@@ -90,5 +79,7 @@ def report_restore(run: Workspace, plan: RestorePlan, finished_at: datetime) -> 
         empty_databases=tuple(database.name for database in plan.databases if database.is_empty),
         warnings=(*plan.warnings, *_warnings_of_databases(run), *_warnings_of_cuts(run, plan)),
     )
-    run.store.put(run.bucket, report_key(run, plan.execution_arn), report.model_dump_json(indent=1).encode())
+    run.store.put(
+        run.bucket, record_key(run.prefix, "reports", plan.execution_arn), report.model_dump_json(indent=1).encode()
+    )
     return report

@@ -10,7 +10,7 @@ from datetime import datetime
 from itertools import batched
 
 from milvus_vault.archive.layout import BackupLayout
-from milvus_vault.archive.remains import has_lost_its_marker
+from milvus_vault.archive.remains import has_lost_its_marker, marker_etag
 from milvus_vault.archive.sealing import seal
 from milvus_vault.archive.tombstones import Tombstone, has_begun, is_being_deleted, tombstone_key
 from milvus_vault.catalogue import Catalogue
@@ -21,7 +21,6 @@ from milvus_vault.errors import (
     BackupInProgressError,
     BackupInUseError,
     InvalidRequestError,
-    ObjectNotFoundError,
     VaultError,
 )
 from milvus_vault.model.names import attempt_of, backup_run
@@ -129,9 +128,8 @@ class BackupDeletion:
         check_owner(self._backup_run, attempt_of(self.plan.execution_arn))
 
     def _marker_exists(self) -> bool:
-        try:
-            _, etag = self.run.store.get_with_etag(self.run.bucket, self._layout.marker)
-        except ObjectNotFoundError:
+        etag = marker_etag(self.run.store, self.run.bucket, self._layout)
+        if etag is None:
             return False
         if etag != self._deletion.marker_etag:
             msg = f"backup {self._deletion.name} was made anew since it was decided to delete it"
@@ -159,14 +157,11 @@ class BackupDeletion:
         tombstone = Tombstone(backup_name=name, execution_arn=self.plan.execution_arn, since=self.now)
         key = tombstone_key(self.run.prefix, name)
         store.put(bucket, key, seal(tombstone))
-        if self.catalogue.hold(name) is not None:
+        try:
+            self.catalogue.check_deletable(name, self.executions)
+        except (BackupHeldError, BackupInUseError):
             store.delete(bucket, [key])
-            msg = f"backup {name} has a hold"
-            raise BackupHeldError(msg, hint="Lift the hold, and prune again.")
-        if (restore := self.catalogue.in_use(name, self.executions)) is not None:
-            store.delete(bucket, [key])
-            msg = f"backup {name} is being read by restore {restore}"
-            raise BackupInUseError(msg, hint="The next prune tries again.")
+            raise
         self._check_owner()
         # By this alone another execution goes on where there is no marker: else who died before may have seen a hold.
         store.put(bucket, key, seal(tombstone.model_copy(update={"is_decided": True})))

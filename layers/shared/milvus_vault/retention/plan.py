@@ -7,10 +7,8 @@ from datetime import datetime
 from milvus_vault.archive.tombstones import has_begun, tombstone_key
 from milvus_vault.catalogue import Catalogue
 from milvus_vault.claims import CLAIM, RUNNING, ClaimHeldError, Claims
-from milvus_vault.errors import BackupHeldError, BackupInUseError, BackupNotFoundError
 from milvus_vault.model.names import backup_run
 from milvus_vault.model.requests import PruneRequest
-from milvus_vault.model.times import utc_minute
 from milvus_vault.parallel import each
 from milvus_vault.ports import Executions, Scheduler
 from milvus_vault.retention.documents import PLAN, Deletion, PrunePlan
@@ -128,15 +126,8 @@ class PrunePreparation:
 
     def _check(self, name: str, proof: Proof | None) -> None:
         if proof is None:
-            msg = f"there is no backup {name} in s3://{self.run.bucket}/{self.run.prefix}"
-            raise BackupNotFoundError(msg, hint="Check the name. Nothing was deleted.")
-        if (hold := self.catalogue.hold(name)) is not None:
-            until = f"until {utc_minute(hold.until)}" if hold.until else "until somebody lifts it"
-            msg = f"backup {name} has a hold {until}: {hold.reason or 'no reason given'}"
-            raise BackupHeldError(msg, hint="Lift the hold first. Nothing was deleted.")
-        if (restore := self.catalogue.in_use(name, self.executions)) is not None:
-            msg = f"backup {name} is being read by restore {restore}"
-            raise BackupInUseError(msg, hint="Wait for the restore, or stop it. Nothing was deleted.")
+            raise self.catalogue.no_backup(name)
+        self.catalogue.check_deletable(name, self.executions)
 
     def _deletions(self, decisions: Iterable[Decision], proofs: Mapping[str, Proof]) -> Iterator[Deletion]:
         # The oldest first: what is left for the next prune is what was to go last.

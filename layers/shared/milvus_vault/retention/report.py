@@ -3,11 +3,10 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from milvus_vault.archive.layout import RUNS_FOLDER, join
 from milvus_vault.model.readable import first_of
 from milvus_vault.parallel import each
 from milvus_vault.retention.documents import SWEPT, Outcome, PrunePlan, PruneReport, Swept, outcome_name
-from milvus_vault.workspace import Workspace
+from milvus_vault.workspace import Workspace, record_key
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +35,7 @@ def report_prune(run: Workspace, plan: PrunePlan, finished_at: datetime) -> Prun
         swept=run.find(SWEPT, Swept) or Swept(),
         damaged=plan.damaged,
     )
-    key = join(run.prefix, RUNS_FOLDER, "reports", f"{plan.execution_arn.rsplit(':', 1)[-1]}.json")
+    key = record_key(run.prefix, "reports", plan.execution_arn)
     run.store.put(run.bucket, key, report.model_dump_json(indent=1).encode())
     failed = [outcome for outcome in outcomes if outcome.status == "failed"]
     skipped = [outcome for outcome in outcomes if outcome.status == "skipped"]

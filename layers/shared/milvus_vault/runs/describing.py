@@ -11,14 +11,14 @@ from milvus_vault.errors import InvalidRequestError
 from milvus_vault.execution_records import find_execution_record
 from milvus_vault.failures import run_failure
 from milvus_vault.model.executions import ExecutionDescription
+from milvus_vault.model.names import run_id
 from milvus_vault.model.resources import Page, Progress, Run, RunCollection, RunKind, RunSummary
 from milvus_vault.ports import ObjectStore
-from milvus_vault.restore.report import report_page_key
 from milvus_vault.retention.documents import PruneReport
 from milvus_vault.runs.collections import Followed, follow_backup, follow_restore
-from milvus_vault.runs.machines import Machines, as_object, backup_of, run_id, run_status, schedule_of
+from milvus_vault.runs.machines import Machines, as_object, backup_of, run_status, schedule_of
 from milvus_vault.runs.phases import phase_of
-from milvus_vault.workspace import Workspace
+from milvus_vault.workspace import Workspace, record_key
 
 # That many are in a run's description; `list_run_collections` has all.
 FIRST_COLLECTIONS = 100
@@ -51,7 +51,7 @@ class WorkingFiles:
     def report_link(self, kind: RunKind, execution_arn: str, backup: str | None) -> str | None:
         """Return where the HTML report of a run that has ended can be read for an hour; None where there is none."""
         if kind == "restore":
-            key = report_page_key(Workspace(self.store, self.bucket, self.prefix, ""), execution_arn)
+            key = record_key(self.prefix, "reports", execution_arn, "html")
         elif kind == "backup" and backup:
             key = BackupLayout(self.prefix, backup).report
         else:
@@ -62,7 +62,8 @@ class WorkingFiles:
     def prune_report(self, execution_arn: str) -> dict[str, Any]:
         """Return what a prune decided of each backup, what became of it, and what was swept; empty where it is gone."""
         reports = Workspace(self.store, self.bucket, self.prefix, "reports")
-        report = reports.find(f"{execution_arn.rsplit(':', 1)[-1]}.json", PruneReport)
+        key = record_key(self.prefix, "reports", execution_arn)
+        report = reports.find(key.removeprefix(reports.folder), PruneReport)
         return report.model_dump(mode="json", include={"decisions", "outcomes", "swept"}) if report else {}
 
 

@@ -59,11 +59,6 @@ class Machines:
         return self.states.describe(self.execution_arn(run_id)[1])
 
 
-def run_id(kind: RunKind, execution_name: str) -> str:
-    """Return the ID of a run."""
-    return f"{kind}-{execution_name}"
-
-
 def run_status(status: str, error: str) -> RunStatus:
     """Return the status of a run, from that of its execution and the error under which it ended."""
     return "partial" if error in PARTIAL_ERRORS else STATUSES[status]

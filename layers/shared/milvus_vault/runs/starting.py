@@ -6,9 +6,10 @@ import uuid
 from milvus_vault.errors import IdempotencyConflictError, RunNotFoundError
 from milvus_vault.model.base import Model
 from milvus_vault.model.executions import ExecutionDescription, StartedExecution
+from milvus_vault.model.names import run_id
 from milvus_vault.model.resources import RunKind
 from milvus_vault.model.times import Time
-from milvus_vault.runs.machines import Machines, run_id
+from milvus_vault.runs.machines import Machines
 
 
 class StartedRun(Model):

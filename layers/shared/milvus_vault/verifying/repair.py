@@ -39,6 +39,7 @@ from milvus_vault.archive.reference_writer import (
     SEGMENT_META,
     marker_file,
 )
+from milvus_vault.archive.remains import marker_etag
 from milvus_vault.archive.tombstones import check_not_being_deleted
 from milvus_vault.catalogue import Catalogue
 from milvus_vault.catalogue.describe import describe, summary_of
@@ -312,9 +313,8 @@ class BackupRepair:
     def _write_marker(self, body: bytes) -> None:
         """Write the marker where there is none, or in place of the one that was looked at."""
         store, bucket = self.run.store, self.run.bucket
-        try:
-            etag = store.get_with_etag(bucket, self.layout.marker)[1]
-        except ObjectNotFoundError:
+        etag = marker_etag(store, bucket, self.layout)
+        if etag is None:
             is_written = store.put_if_absent(bucket, self.layout.marker, body)
         else:
             is_written = store.put_if_unchanged(bucket, self.layout.marker, body, etag)
