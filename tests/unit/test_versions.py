@@ -1,5 +1,8 @@
 """Versions: reading what servers answer, and which backup may go where."""
 
+import re
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -7,9 +10,12 @@ from hypothesis import strategies as st
 from milvus_vault.backup.prepare import check_source_version
 from milvus_vault.errors import VersionUnsupportedError
 from milvus_vault.model.versions import (
+    KNOWN,
     ServerVersion,
     can_back_up,
     can_restore,
+    ends_imports_in_hybrid,
+    grants_without_type,
     has_flush_all,
     is_older,
     parse_version,
@@ -163,3 +169,32 @@ def test_another_server_is_refused_by_its_version(text: str) -> None:
 def test_a_server_that_names_no_release_is_refused_with_what_it_says(text: str) -> None:
     with pytest.raises(VersionUnsupportedError, match=f"says '{text}' .* names no release"):
         check_source_version(parse_version(text))
+
+
+PACKAGE = Path(__file__).parents[2] / "layers" / "shared" / "milvus_vault"
+
+
+@pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.py")), ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_what_came_with_which_version_is_known_in_one_module(path: Path) -> None:
+    """Code compares with no version of its own, and messages take the range from the constants."""
+    if path.parts[-2:] != ("model", "versions.py"):
+        code = "\n".join(line for line in path.read_text().splitlines() if not line.lstrip().startswith("#"))
+        assert not re.search(r"\(2, \d+[,)]", code)
+        assert not re.search(r"msg.*2\.2 to 2\.6", code)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("2.3.5", False), ("2.4.23", False), ("2.4.24", True), ("2.5.5", False), ("2.5.6", True), ("2.6.0", True)],
+)
+def test_from_some_patches_on_the_end_of_an_import_is_a_hybrid_timestamp(text: str, *, expected: bool) -> None:
+    assert ends_imports_in_hybrid(parse_version(text)) == expected
+
+
+@pytest.mark.parametrize(("text", "expected"), [("2.4.24", False), ("2.5.0", True), ("2.6.19", True)])
+def test_from_2_5_on_rights_are_granted_without_a_type(text: str, *, expected: bool) -> None:
+    assert grants_without_type(parse_version(text)) == expected
+
+
+def test_messages_name_the_versions_that_are_known() -> None:
+    assert KNOWN == "2.2 to 2.6"

@@ -8,11 +8,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from milvus_vault.errors import MilvusPermissionError
 from milvus_vault.model.collections import DEFAULT_DATABASE, CollectionName
 from milvus_vault.model.rights import READING, Right
-from milvus_vault.model.versions import ServerVersion
+from milvus_vault.model.versions import ServerVersion, grants_without_type
 from milvus_vault.ports import VectorDatabase
-
-# From then on rights are granted without a type of object, and those of the server on all databases.
-_GRANTS_V2_SINCE = (2, 5)
 
 _ANY = "*"
 
@@ -82,7 +79,7 @@ def _grants(server: ServerVersion, place: str, rights: Sequence[Right]) -> Itera
     calls: dict[str, list[Right]] = {}
     for right in rights:
         kind = "Collection" if right.is_on_collections else "Global"
-        if server.minor_line >= _GRANTS_V2_SINCE:
+        if grants_without_type(server):
             call = f"grant_privilege_v2(ROLE, P, '*', db_name='{_ANY if right.is_on_server else place}')"
         else:
             call = f"grant_privilege(ROLE, '{kind}', P, '*', db_name='{place}')"

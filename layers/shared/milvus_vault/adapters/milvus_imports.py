@@ -10,17 +10,10 @@ from milvus_vault.adapters.milvus_errors import check, one_line, understood
 from milvus_vault.errors import MilvusRequestError
 from milvus_vault.model.collections import ImportJobState, ImportStatus, ImportTask
 from milvus_vault.model.hybrid import LOGICAL_BITS
-from milvus_vault.model.versions import ServerVersion, has_import_jobs
+from milvus_vault.model.versions import PACKED_VERSION, ServerVersion, ends_imports_in_hybrid, has_import_jobs
 
 # A server may hold 65,536 pending import jobs; the newest come first in the list.
 LISTED_IMPORT_JOBS = 65_536
-
-# The number from which on storage has another layout, of which an import must be told.
-_FIRST_PACKED_VERSION = 2
-
-# Before, the end of an import is told in milliseconds, and a hybrid timestamp leaves nothing out; afterwards
-# milliseconds are refused. By the release notes of 2.5.6 and 2.4.24 (milvus-io/milvus#40333, #40334).
-_HYBRID_SINCE = {(2, 4): 24, (2, 5): 6, (2, 6): 0}
 
 _FAILED = {1, 7}  # common.ImportState: Failed, FailedAndCleaned
 _COMPLETED = 6
@@ -42,14 +35,12 @@ def import_options(task: ImportTask, server: ServerVersion) -> Mapping[str, str]
     if has_import_jobs(server):
         # What is restored was there before. A server that does not know the option (before 2.4.9) looks past it.
         options["skip_disk_quota_check"] = "true"
-    if task.storage_version >= _FIRST_PACKED_VERSION:
+    if task.storage_version >= PACKED_VERSION:
         options["storage_version"] = str(task.storage_version)
     if task.end_timestamp:
-        first = _HYBRID_SINCE.get(server.minor_line)
-        is_hybrid = first is not None and server.patch >= first
         # Up: a millisecond there is its first moment, and what came in it before the point in time is wanted.
         milliseconds = -(-task.end_timestamp >> LOGICAL_BITS)
-        options["end_ts"] = str(task.end_timestamp if is_hybrid else milliseconds)
+        options["end_ts"] = str(task.end_timestamp if ends_imports_in_hybrid(server) else milliseconds)
     return options
 
 

@@ -10,8 +10,9 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 from milvus_vault.archive.contents import ArchivedSegment
-from milvus_vault.archive.layout import INSERT_LOG, PACKED_VERSION, LogKey
+from milvus_vault.archive.layout import INSERT_LOG, LogKey
 from milvus_vault.model.collections import CollectionName, CollectionSchema, Segment
+from milvus_vault.model.versions import PACKED_VERSION
 
 _VECTORS = range(100, 106)  # schema.DataType, from BinaryVector to Int8Vector
 _FIRST_FIELD = 100

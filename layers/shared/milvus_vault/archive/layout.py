@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from milvus_vault.errors import BackupDamagedError
 from milvus_vault.model.collections import ALL_PARTITIONS
 from milvus_vault.model.objects import ArchivedObject
+from milvus_vault.model.versions import PACKED_VERSION
 
 RUNS_FOLDER = ".runs"
 CATALOGUE_FOLDER = ".catalogue"
@@ -26,8 +27,6 @@ DELTA_LOG = "delta_log"
 
 _LOG_KEY = re.compile(r"(?:^|/)(insert_log|delta_log)/(-?[0-9]+(?:/-?[0-9]+)*)$")
 _INSERT_LOG_IDS = 5
-PACKED_VERSION = 2
-"""The storage version from which on a log holds a group of columns."""
 
 _TIMESTAMP_FIELD = 1
 _TIMESTAMP_GROUP = 0  # together with the key and the row ID

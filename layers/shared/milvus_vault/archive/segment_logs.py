@@ -8,8 +8,8 @@ and the primary key; which other groups there are, the server decides, and only 
 from collections.abc import Mapping
 
 from milvus_vault.archive.contents import ArchivedSegment
-from milvus_vault.archive.layout import PACKED_VERSION
 from milvus_vault.model.collections import CollectionSchema, FieldSchema, Segment, SegmentLevel
+from milvus_vault.model.versions import PACKED_VERSION
 
 _ROW_ID, _TIMESTAMP = 0, 1
 _FIRST_GROUP = 0

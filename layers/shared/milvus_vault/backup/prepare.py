@@ -31,7 +31,7 @@ from milvus_vault.model.flushes import FlushAllPoint
 from milvus_vault.model.names import attempt_of, short_hash
 from milvus_vault.model.requests import BackupRequest
 from milvus_vault.model.times import utc_second
-from milvus_vault.model.versions import ServerVersion, can_back_up, has_flush_all
+from milvus_vault.model.versions import KNOWN, ServerVersion, can_back_up, has_flush_all
 from milvus_vault.ports import Executions, GarbageCollector, VectorDatabase
 from milvus_vault.rights import by_database, check_rights
 from milvus_vault.source import MilvusStorage, prove_storage
@@ -54,10 +54,10 @@ def default_name(started_at: datetime, execution_arn: str) -> str:
 def check_source_version(server: ServerVersion) -> None:
     """Raise `VersionUnsupportedError` for a server that cannot be backed up."""
     if not server.is_known:
-        msg = f"Milvus says '{server.text}' of its version, which names no release; only 2.2 to 2.6 are known"
+        msg = f"Milvus says '{server.text}' of its version, which names no release; only {KNOWN} are known"
         raise VersionUnsupportedError(msg, hint="Run a released Milvus; one built from the main branch is none.")
     if not can_back_up(server):
-        msg = f"Milvus {server} cannot be backed up; 2.2 to 2.6 can"
+        msg = f"Milvus {server} cannot be backed up; {KNOWN} can"
         raise VersionUnsupportedError(msg, hint="Upgrade Milvus, or this program.")
 
 

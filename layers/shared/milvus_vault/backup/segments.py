@@ -15,7 +15,7 @@ from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from milvus_vault.archive.layout import DELTA_LOG, INSERT_LOG, PACKED_VERSION, LogKey, parse_log_key
+from milvus_vault.archive.layout import DELTA_LOG, INSERT_LOG, LogKey, parse_log_key
 from milvus_vault.archive.segment_logs import is_packed, lacking
 from milvus_vault.errors import SegmentTornError, SourceChangedError, VersionUnsupportedError
 from milvus_vault.model.collections import (
@@ -29,6 +29,7 @@ from milvus_vault.model.collections import (
 )
 from milvus_vault.model.flushes import FlushPoint
 from milvus_vault.model.objects import ListedObject
+from milvus_vault.model.versions import KNOWN, NEWER_STORAGE, NEWEST_STORAGE_VERSION, PACKED_VERSION
 from milvus_vault.ports import ObjectStore, VectorDatabase
 from milvus_vault.source import MilvusStorage
 
@@ -39,12 +40,9 @@ PAUSE_SECONDS = 0.5
 # So many segments are listed one by one in a later pass; above it, one listing of the collection is cheaper.
 SINGLY_LISTED_SEGMENTS = 50
 
-# What a segment is made of from version 3 on is told by a manifest of its own.
-_NEWEST_STORAGE_VERSION = 2
-_NEWER_STORAGE = "Milvus 2.6.7 and newer write storage version 3 where common.storage.useLoonFFI is true"
 NEWER_STORAGE_HINT = (
-    f"{_NEWER_STORAGE}; versions up to 2 can be backed up. Set it to false and write the collection anew, or leave it"
-    " out."
+    f"{NEWER_STORAGE}; versions up to {NEWEST_STORAGE_VERSION} can be backed up. Set it to false and write the"
+    " collection anew, or leave it out."
 )
 
 
@@ -292,12 +290,12 @@ def _list_segments(database: VectorDatabase, name: CollectionName) -> dict[int, 
 
 def newer_storage(name: CollectionName, segments: Iterable[Segment]) -> str:
     """Return which segments of a collection are of a storage version that this release does not know, in words."""
-    newer = [segment for segment in segments if segment.storage_version > _NEWEST_STORAGE_VERSION]
+    newer = [segment for segment in segments if segment.storage_version > NEWEST_STORAGE_VERSION]
     if not newer:
         return ""
     # The setting is in the message, too: what a failed collection leaves in a backup is without a hint.
     first = f"{len(newer)} segment(s) of {name}, as {newer[0].segment_id}, have storage version"
-    return f"{first} {newer[0].storage_version}: {_NEWER_STORAGE}"
+    return f"{first} {newer[0].storage_version}: {NEWER_STORAGE}"
 
 
 def _complete(
@@ -359,7 +357,7 @@ def _logs(
                 continue
             segment = listed.key.removeprefix(folder).split("/")[1:2]
             if folder == deletes or (segment and segment[0].isdigit() and int(segment[0]) in wanted):
-                msg = f"s3://{storage.bucket}/{listed.key} is not named as Milvus 2.2 to 2.6 name their logs"
+                msg = f"s3://{storage.bucket}/{listed.key} is not named as Milvus {KNOWN} name their logs"
                 raise VersionUnsupportedError(msg, hint=NEWER_STORAGE_HINT)
 
 

@@ -5,10 +5,11 @@ from dataclasses import dataclass
 from itertools import islice
 
 from milvus_vault.archive.added_vectors import IN_ROUNDS_HINT, OlderSegments, older_segments
-from milvus_vault.archive.layout import PACKED_VERSION, LogKey, parse_log_key
+from milvus_vault.archive.layout import LogKey, parse_log_key
 from milvus_vault.backup.segments import NEWER_STORAGE_HINT, newer_storage
 from milvus_vault.errors import CollectionNotFoundError
 from milvus_vault.model.collections import CollectionName, Segment
+from milvus_vault.model.versions import PACKED_VERSION
 from milvus_vault.parallel import each
 from milvus_vault.ports import ObjectStore, VectorDatabase
 from milvus_vault.source import MilvusStorage

@@ -1,4 +1,4 @@
-"""Milvus versions, and which backup may be restored into which server.
+"""Milvus versions, which backup may be restored into which server, and what came with which version.
 
 The matrix is the one that milvus-backup publishes (2.2, 2.3 and 2.4 to 2.4 and 2.5; 2.5 to 2.5), drawn on
 by the same rule to 2.6: a backup goes to a server of the same or a newer minor version, from 2.4 on.
@@ -10,6 +10,15 @@ from typing import NamedTuple
 OLDEST_SOURCE = (2, 2)
 OLDEST_TARGET = (2, 4)
 NEWEST = (2, 6)
+
+
+def line_text(minor_line: tuple[int, int]) -> str:
+    """Return a minor line as people write it: `2.6`."""
+    return ".".join(map(str, minor_line))
+
+
+KNOWN = f"{line_text(OLDEST_SOURCE)} to {line_text(NEWEST)}"
+"""The versions that can be backed up, as messages name them."""
 
 # From then on FlushAll says for each channel up to where it has flushed.
 _FLUSH_ALL_SINCE = (2, 6, 11)
@@ -31,6 +40,25 @@ _ADDED_FIELDS_SINCE = (2, 6)
 
 # Patches of 2.6 get a right of its own for imports of binlogs, 3.0 too: which ones is not known yet.
 _IMPORT_BINLOG_SINCE = (2, 6)
+
+# From then on rights are granted without a type of object, and those of the server on all databases.
+_GRANTS_V2_SINCE = (2, 5)
+
+# Patches from which on the end of an import is a hybrid timestamp, and milliseconds are refused. Before, it is told in
+# milliseconds, and a hybrid timestamp leaves nothing out. By the release notes of 2.5.6 and 2.4.24
+# (milvus-io/milvus#40333, #40334).
+_HYBRID_ENDS_SINCE = {(2, 4): 24, (2, 5): 6, (2, 6): 0}
+
+FUNCTION_CHECK_SINCE = (2, 6, 8)
+"""From then on Milvus asks services that functions use, as models of text, whether they answer, unless told not to."""
+
+PACKED_VERSION = 2
+"""The storage version from which on a log holds a group of columns, of which an import must be told."""
+
+NEWEST_STORAGE_VERSION = 2
+"""What a segment is made of from version 3 on is told by a manifest of its own."""
+
+NEWER_STORAGE = "Milvus 2.6.7 and newer write storage version 3 where common.storage.useLoonFFI is true"
 
 # Newer than all, so that it is refused where a version is too new and never taken for an old one.
 _UNKNOWN_MAJOR = 99
@@ -127,3 +155,14 @@ def hides_expired(server: ServerVersion) -> bool:
 def may_guard_binlogs(server: ServerVersion) -> bool:
     """Return whether to import binlogs may take the right ImportBinlog there."""
     return server.minor_line >= _IMPORT_BINLOG_SINCE
+
+
+def grants_without_type(server: ServerVersion) -> bool:
+    """Return whether rights are granted without a type of object, and those of the server on all databases."""
+    return server.minor_line >= _GRANTS_V2_SINCE
+
+
+def ends_imports_in_hybrid(server: ServerVersion) -> bool:
+    """Return whether the end of an import is told as a hybrid timestamp, and not in milliseconds."""
+    first = _HYBRID_ENDS_SINCE.get(server.minor_line)
+    return first is not None and server.patch >= first

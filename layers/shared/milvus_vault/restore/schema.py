@@ -10,13 +10,12 @@ from typing import NamedTuple
 
 from milvus_vault.errors import FieldIdMismatchError
 from milvus_vault.model.collections import CollectionName, CollectionSchema, FieldSchema, KeyValue, StructArraySchema
+from milvus_vault.model.versions import FUNCTION_CHECK_SINCE
 
 _FIRST_FIELD = 100
 NAMED_IN_MESSAGE = 5
 
-# From 2.6.8 on: without it Milvus asks services that functions use, as models of text, whether they answer.
 _NO_FUNCTION_CHECK = KeyValue(key="disable_func_runtime_check", value="true")
-_HAS_FUNCTION_CHECK = (2, 6, 8)
 
 
 def added_fields(schema: CollectionSchema, name: CollectionName, *, since: int = 0) -> tuple[str, ...]:
@@ -149,6 +148,6 @@ def without_function_check(
     schema: CollectionSchema, properties: tuple[KeyValue, ...], server: tuple[int, int, int]
 ) -> tuple[KeyValue, ...]:
     """Return the properties to create a collection with: a service that is down must not stop a restore."""
-    if not schema.functions or server < _HAS_FUNCTION_CHECK:
+    if not schema.functions or server < FUNCTION_CHECK_SINCE:
         return properties
     return (*(item for item in properties if item.key != _NO_FUNCTION_CHECK.key), _NO_FUNCTION_CHECK)
