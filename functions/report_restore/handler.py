@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime
 
+from milvus_vault.errors import shared_hint, with_hint
 from milvus_vault.failures import outcome_error
 from milvus_vault.model.messages import ReportRestoreResult, RestoreStepRequest
 from milvus_vault.model.readable import first_of
@@ -37,7 +38,10 @@ def handler(event: RestoreStepRequest) -> ReportRestoreResult:
         )
         if failed
         else "",
-        cause=first_of([f"{c.target}: {c.error}: {c.message}" for c in failed], separator="; "),
+        cause=with_hint(
+            first_of([f"{c.target}: {c.error}: {c.message}" for c in failed], separator="; "),
+            shared_hint(c.hint for c in failed),
+        ),
         restored_count=restored,
         failed_count=len(failed),
         row_count=sum(collection.row_count for collection in report.collections),

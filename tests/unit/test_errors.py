@@ -5,7 +5,15 @@ import re
 import pytest
 
 from milvus_vault import errors
-from milvus_vault.errors import BackupNotFoundError, StorageThrottledError, VaultError, leaf_named
+from milvus_vault.errors import (
+    BackupNotFoundError,
+    StorageThrottledError,
+    VaultError,
+    leaf_named,
+    shared_hint,
+    split_hint,
+    with_hint,
+)
 
 LEAVES = [leaf for leaf in VaultError.__subclasses__() if leaf.__module__ == errors.__name__]
 
@@ -24,7 +32,9 @@ def test_a_leaf_has_nothing_below_it_since_names_know_no_inheritance(leaf: type[
 
 
 def test_every_public_class_is_a_leaf_or_their_base() -> None:
-    classes = {value for value in vars(errors).values() if isinstance(value, type)}
+    classes = {
+        value for value in vars(errors).values() if isinstance(value, type) and value.__module__ == errors.__name__
+    }
     assert classes == {VaultError, *LEAVES}
 
 
@@ -56,3 +66,14 @@ def test_a_leaf_is_found_by_its_name(leaf: type[VaultError]) -> None:
 def test_another_name_is_no_leaf(name: str) -> None:
     with pytest.raises(KeyError):
         leaf_named(name)
+
+
+@pytest.mark.parametrize("hint", ["", "Look at the list."])
+def test_message_and_hint_come_out_of_the_text_as_they_went_in(hint: str) -> None:
+    assert split_hint(with_hint("it is not there", hint)) == ("it is not there", hint)
+    assert split_hint(str(BackupNotFoundError("it is not there", hint=hint))) == ("it is not there", hint)
+
+
+def test_several_failures_have_a_hint_where_it_is_one() -> None:
+    assert shared_hint(["Wait.", "Wait."]) == "Wait."
+    assert shared_hint(["Wait.", "Do not."]) == shared_hint(["Wait.", ""]) == shared_hint([]) == ""

@@ -1,5 +1,6 @@
 """PublishBackup: what is written, and in which order."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -37,12 +38,14 @@ CHANGED = CollectionFailure(
 )
 
 
-def write_run(store: InMemoryObjectStore, contents: Contents, *, failed: tuple[int, ...] = ()) -> Workspace:
+def write_run(
+    store: InMemoryObjectStore, contents: Contents, *, failed: tuple[int, ...] = (), hints: Sequence[str] = ("", "")
+) -> Workspace:
     """Write the working files of a run whose collections are copied and verified, but for the failed ones."""
     run = Workspace(store, BUCKET, PREFIX, "backup-monday")
     for index, (document, objects) in enumerate(contents):
         if index in failed:
-            run.write(snapshot_name(ATTEMPT, index), Snapshot(round=1, failure=CHANGED))
+            run.write(snapshot_name(ATTEMPT, index), Snapshot(round=1, failure=CHANGED, hint=hints[index]))
             continue
         run.write(snapshot_name(ATTEMPT, index), Snapshot(round=1, document=document))
         items = [CopyItem(item.source_key, item.stored_key, item.size_bytes, "source-etag") for item in objects]
@@ -221,3 +224,17 @@ def test_nothing_is_written_where_nothing_is_published(failed: tuple[int, ...], 
         publish(run, plan(contents, request_))
 
     assert not list(store.list_objects(BUCKET, f"{LAYOUT.root}meta/"))
+
+
+@pytest.mark.parametrize(
+    ("hints", "expected"),
+    [(("Wait.", "Wait."), "Wait. Start the backup again"), (("Wait.", "Do not."), "Start the backup again")],
+)
+def test_where_all_failed_for_one_reason_its_hint_comes_first(hints: Sequence[str], expected: str) -> None:
+    contents = sample_contents(LAYOUT)
+    run = write_run(new_store(), contents, failed=(0, 1), hints=hints)
+
+    with pytest.raises(SourceChangedError) as caught:
+        publish(run, plan(contents))
+
+    assert caught.value.hint.startswith(expected)

@@ -6,6 +6,7 @@ from this file) explains. Raise a leaf with a message that names the object conc
 tells the operator what to do.
 """
 
+from collections.abc import Iterable
 from typing import ClassVar
 
 from milvus_vault.untrusted import encodable
@@ -22,6 +23,12 @@ def split_hint(text: str) -> tuple[str, str]:
     """Return message and hint of an error that was one text; the hint is empty where there is none."""
     message, _, hint = text.partition(_HINT)
     return message, hint
+
+
+def shared_hint(hints: Iterable[str]) -> str:
+    """Return the hint of several failures as one: what all of them say, or none where they differ."""
+    different = set(hints)
+    return different.pop() if len(different) == 1 else ""
 
 
 class VaultError(Exception):

@@ -167,15 +167,16 @@ class TestRestore:
     def test_a_partial_restore_names_what_is_missing(self, api: FakeApi, cli: Cli) -> None:
         api.backups = {"b": backup("b")}
         broken = RunCollection(
-            database="shop", name="orders", status="failed", error="ImportFailedError", message="no such file"
-        )
+            database="shop", name="orders", status="failed", error="ImportFailedError", message="no such file",
+            hint="Set `drop_existing`."
+        )  # fmt: skip
         api.outcomes["restore"] = {
             "status": "partial", "error": "RestorePartialError", "message": "1 of 2", "hint": "Start again.",
             "collections": [broken],
         }  # fmt: skip
         done = cli("restore", "b", "--wait")
         assert done.code == 3
-        assert "shop.orders: ImportFailedError: no such file" in done.out
+        assert "shop.orders: ImportFailedError: no such file\n  hint: Set --drop-existing." in done.out
         assert "error: RestorePartialError: 1 of 2" in done.err
         assert "hint: Start again." in done.err
 

@@ -64,9 +64,9 @@ def restored(
     )  # fmt: skip
 
 
-def not_restored(name: str, error: str, message: str) -> RestoredCollection:
+def not_restored(name: str, error: str, message: str, hint: str = "") -> RestoredCollection:
     """Return a collection that was not."""
-    return restored(name).model_copy(update={"status": "failed", "error": error, "message": message})
+    return restored(name).model_copy(update={"status": "failed", "error": error, "message": message, "hint": hint})
 
 
 def restore_report(collections: Sequence[RestoredCollection], **others: Any) -> RestoreReport:

@@ -14,7 +14,7 @@ def test_says_what_became_of_each_collection_failed_ones_first() -> None:
     collections = [
         restored("a", 10, ("an alias stays elsewhere",)),
         restored("b", 2_000, imported=2_227),
-        not_restored("c", "LoadFailedError", "no memory"),
+        not_restored("c", "LoadFailedError", "no memory", "Load fewer."),
     ]
     report = restore_report(collections, status="partial", warnings=("the version is not in the matrix",))
 
@@ -24,7 +24,7 @@ def test_says_what_became_of_each_collection_failed_ones_first() -> None:
     assert page.texts["dd"] == ["2,010227 more in segments: deleted or too new", "2of 3 collections", "1", "1 h 0 min"]
     assert page.texts["h2"][:2] == ["1 collection was not restored", "2 warnings"]
     assert page.texts["li"] == [
-        f"db.c_new: LoadFailedError\n{LoadFailedError.__doc__}\nno memory",
+        f"db.c_new: LoadFailedError\n{LoadFailedError.__doc__}\nno memory\nLoad fewer.",
         "the version is not in the matrix",
         "db.a_new: an alias stays elsewhere",
     ]

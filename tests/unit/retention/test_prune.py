@@ -372,7 +372,9 @@ def test_a_named_backup_that_is_skipped_fails_the_prune_under_that_name(store: I
     plan = prune.plan(backup_names=["night_1"])
     prune.catalogue.place_hold("night_1", Hold(), "me")
     prune.delete()
-    assert report_prune(prune.run, plan, NOW).error == "BackupHeldError"
+    end = report_prune(prune.run, plan, NOW)
+    assert (end.error, end.report.outcomes[0].hint) == ("BackupHeldError", "Lift the hold first.")
+    assert end.cause.endswith("\nHint: Lift the hold first.")
 
 
 @pytest.mark.parametrize("index", [-1, 1])

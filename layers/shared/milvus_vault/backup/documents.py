@@ -103,6 +103,8 @@ class Snapshot(Model):
     round: int
     document: CollectionDocument | None = None
     failure: CollectionFailure | None = None
+    hint: str = ""
+    """What to do about the failure: no manifest has that."""
     flushed: tuple[int, ...] = ()
     """The segments that there were when the collection was flushed."""
     sealed: tuple[int, ...] = ()

@@ -32,6 +32,7 @@ from milvus_vault.errors import (
     SegmentTornError,
     VaultError,
     leaf_named,
+    shared_hint,
 )
 from milvus_vault.model.collections import CollectionName
 from milvus_vault.model.names import attempt_of
@@ -72,9 +73,9 @@ def publish_backup(
     `RunTakenOverError` where another execution works on the backup by now.
     """
     check_owner(run, attempt)
-    captured, failures = _collect(run, plan, attempt, last_round)
+    captured, failures, hint = _collect(run, plan, attempt, last_round)
     if failures and (not captured or plan.request.on_collection_failure == "fail"):
-        raise failed(failures)
+        raise failed(failures, hint)
     _remove_leftovers(run, plan, layout, captured)
     store, bucket = run.store, run.bucket
 
@@ -192,14 +193,20 @@ def name_taken(name: str, lacking: Sequence[str]) -> BackupExistsError:
     return BackupExistsError(f"{msg}, without {without}, which could not be backed up", hint=hint)
 
 
-def failed(failures: Sequence[CollectionFailure]) -> VaultError:
-    """Return the error for a backup that is not published: the collections' own where all failed alike."""
+def failed(failures: Sequence[CollectionFailure], hint: str = "") -> VaultError:
+    """Return the error for a backup that is not published: the collections' own where all failed alike.
+
+    Args:
+        failures: Why each failed.
+        hint: What to do about all of them, if that is one thing.
+    """
+    again = "Start the backup again with the same input once the cause is gone: it copies only what is missing."
     listed = first_of([f"{f.name}: {f.error}: {f.message}" for f in failures], separator="; ")
     names = {failure.error for failure in failures}
     leaf = leaf_named(names.pop()) if len(names) == 1 else BackupFailedError
     return leaf(
         f"nothing is published, since {len(failures)} collection(s) failed: {listed}",
-        hint="Start the backup again with the same input once the cause is gone: it copies only what is missing.",
+        hint=f"{hint} {again}" if hint else again,
     )
 
 
@@ -212,23 +219,29 @@ def _incomplete(name: CollectionName, found: Verification | None) -> CollectionF
 
 def _collect(
     run: Workspace, plan: BackupPlan, attempt: str, last_round: int
-) -> tuple[list[CapturedCollection], list[CollectionFailure]]:
+) -> tuple[list[CapturedCollection], list[CollectionFailure], str]:
+    """Return what was captured, what was not and why, and the hint that all failures share."""
     found = None if plan.request.meta_only else read_verification(run, attempt, last_round)
     captured: list[CapturedCollection] = []
     failures: list[CollectionFailure] = []
+    hints: list[str] = []
+    refused = found.refusal.hint if found and found.refusal else ""
     for index, name in enumerate(plan.collections):
         snapshot = run.read(snapshot_name(attempt, index), Snapshot)
         if snapshot.failure or not snapshot.document:
             failures.append(snapshot.failure or _incomplete(name, found))
+            hints.append(snapshot.hint if snapshot.failure else refused)
         elif snapshot.verdict is Verdict.MISCOUNTED:
             # No restore would take it: the rows that are imported are counted.
             text = snapshot.document.moment_doubt
             failures.append(CollectionFailure(name=name, error=SegmentTornError.__name__, message=text))
+            hints.append("")
         elif found is not None and index in found.again:
             failures.append(_incomplete(name, found))
+            hints.append(refused)
         else:
             captured.append(CapturedCollection(index, snapshot.document, snapshot.warnings))
-    return captured, failures
+    return captured, failures, shared_hint(hints)
 
 
 def _warnings(captured: CapturedCollection) -> Iterator[str]:

@@ -156,7 +156,8 @@ class SnapshotBatch:
             name=self.plan.collections[index], error=type(error).__name__, message=error.message
         )
         drop_target(self.run, self.attempt, index)
-        self.run.write(snapshot_name(self.attempt, index), Snapshot(round=self.round, failure=failure))
+        snapshot = Snapshot(round=self.round, failure=failure, hint=error.hint)
+        self.run.write(snapshot_name(self.attempt, index), snapshot)
 
     def _capture(self, name: CollectionName, at: _At) -> _Captured:
         request = self.plan.request

@@ -155,6 +155,10 @@ def _tell_outcome(output: Output, run: Run) -> None:
         if item.status == "failed":
             name = f"{item.database}.{item.name}"
             output.say("  {name}: {error}: {message}", name=name, error=item.error, message=item.message)
+    # Many collections fail for one reason, and the run's own hint comes with its error.
+    hints = dict.fromkeys(item.hint for item in run.collections if item.hint not in {"", run.hint})
+    for hint in hints:
+        output.say("  [bold]hint:[/] {hint}", hint=hint)
 
 
 def _rows_left_out(result: Mapping[str, Any]) -> str:

@@ -216,6 +216,8 @@ class RunCollection(Model):
     row_count: int | None = None
     error: str = ""
     message: str = ""
+    hint: str = ""
+    """What to do about the error."""
 
 
 class Progress(Model):

@@ -28,11 +28,13 @@ class Failure:
     meaning: str
     """What the error's name stands for."""
     message: str
+    hint: str = ""
+    """What to do about it; empty where only the documents say."""
 
 
-def failure(name: str, error: str, message: str) -> Failure:
+def failure(name: str, error: str, message: str, hint: str = "") -> Failure:
     """Return what is said of a collection that failed."""
-    return Failure(name, error, _meaning(error), message)
+    return Failure(name, error, _meaning(error), message, hint)
 
 
 def render(template: str, values: Mapping[str, object]) -> bytes:

@@ -35,7 +35,7 @@ def render_restore_report(report: RestoreReport, execution_arn: str) -> bytes:
             "restored_count": len(restored),
             "failed_count": len(failed),
             "charts": [chart] if chart else [],
-            "failures": [failure(str(c.target), c.error, c.message) for c in failed[:MAX_ROWS]],
+            "failures": [failure(str(c.target), c.error, c.message, c.hint) for c in failed[:MAX_ROWS]],
             "warnings": [
                 *report.warnings,
                 *(f"{c.target}: {warning}" for c in report.collections for warning in c.warnings),

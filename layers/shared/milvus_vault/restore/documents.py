@@ -277,6 +277,7 @@ class Failed(Model):
 
     error: str
     message: str
+    hint: str = ""
 
 
 class RestoredCollection(Model):
@@ -296,6 +297,7 @@ class RestoredCollection(Model):
     warnings: tuple[str, ...] = ()
     error: str = ""
     message: str = ""
+    hint: str = ""
 
 
 class RestoreReport(Model):

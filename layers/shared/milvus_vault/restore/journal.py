@@ -139,7 +139,8 @@ class Journal:
 
     def fail(self, index: int, error: VaultError) -> None:
         """Write down why a collection cannot be restored."""
-        self.run.write(self._name(index, "failed"), Failed(error=type(error).__name__, message=error.message))
+        failed = Failed(error=type(error).__name__, message=error.message, hint=error.hint)
+        self.run.write(self._name(index, "failed"), failed)
 
     def forget(self, index: int) -> None:
         """Begin anew with a collection."""

@@ -62,7 +62,12 @@ def report_restore(run: Workspace, plan: RestorePlan, finished_at: datetime) -> 
             )
             collections.append(
                 RestoredCollection(
-                    source=source, target=name, status="failed", error=failed.error, message=failed.message
+                    source=source,
+                    target=name,
+                    status="failed",
+                    error=failed.error,
+                    message=failed.message,
+                    hint=failed.hint,
                 )
             )
     restored = sum(collection.status == "restored" for collection in collections)

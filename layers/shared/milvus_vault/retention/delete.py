@@ -212,6 +212,7 @@ class BackupDeletion:
                 "size_bytes": self._deletion.size_bytes if error is None else 0,
                 "error": type(error).__name__ if error else "",
                 "message": error.message if error else "",
+                "hint": error.hint if error else "",
             }
         )
         self.run.write(outcome_name(self.index), outcome)

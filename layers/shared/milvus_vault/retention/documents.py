@@ -51,6 +51,7 @@ class Outcome(Model):
     error: str = ""
     """Unless deleted, the error's name."""
     message: str = ""
+    hint: str = ""
 
 
 class Swept(Model):

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime
 
+from milvus_vault.errors import shared_hint, with_hint
 from milvus_vault.model.readable import first_of
 from milvus_vault.parallel import each
 from milvus_vault.retention.documents import SWEPT, Outcome, PrunePlan, PruneReport, Swept, outcome_name
@@ -43,6 +44,5 @@ def report_prune(run: Workspace, plan: PrunePlan, finished_at: datetime) -> Prun
     if not failed and skipped and plan.request.backup_names is not None:
         error, named = skipped[0].error, skipped
     cause = first_of([f"{o.name}: {o.error}: {o.message}" for o in named], separator="; ")
-    return PruneEnd(
-        report, key, error, f"{len(named)} of {len(outcomes)} backups were not deleted: {cause}" if named else ""
-    )
+    text = f"{len(named)} of {len(outcomes)} backups were not deleted: {cause}" if named else ""
+    return PruneEnd(report, key, error, with_hint(text, shared_hint(outcome.hint for outcome in named)))

@@ -129,7 +129,8 @@ def follow_backup(run: Workspace, execution_arn: str) -> Followed | None:
             return collection
         snapshot = run.read(backup.snapshot_name(attempt, index), backup.Snapshot)
         if snapshot.failure:
-            return collection.model_copy(update={"error": snapshot.failure.error, "message": snapshot.failure.message})
+            error, message = snapshot.failure.error, snapshot.failure.message
+            return collection.model_copy(update={"error": error, "message": message, "hint": snapshot.hint})
         rows = sum(segment.row_count for segment in snapshot.document.segments) if snapshot.document else None
         return collection.model_copy(update={"row_count": rows})
 
@@ -169,7 +170,7 @@ def follow_restore(run: Workspace, execution_arn: str) -> Followed | None:
             update["row_count"] = journal.get(index, "finished", restore.Finished).row_count
         if collection.status == "failed":
             failed = journal.get(index, "failed", restore.Failed)
-            update |= {"error": failed.error, "message": failed.message}
+            update |= failed.model_dump()
         return collection.model_copy(update=update)
 
     statuses = [status(index) for index in range(len(plan.targets))]
