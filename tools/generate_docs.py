@@ -33,7 +33,8 @@ from milvus_vault.errors import VaultError
 from milvus_vault.model.base import Model
 from milvus_vault.model.events import RunEvent
 from milvus_vault.model.messages import PublishBackupResult, ReportRestoreResult
-from milvus_vault.model.messages_retention import ReportPruneResult, VerifyBackupResult
+from milvus_vault.model.messages_prune import ReportPruneResult
+from milvus_vault.model.messages_verify import VerifyBackupResult
 from milvus_vault.model.requests import BackupRequest, PruneRequest, RestoreRequest, VerifyRequest
 from tools.threads import guards, register, threads_document
 

@@ -6,7 +6,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from milvus_vault.adapters.executions import StepFunctionsExecutions
 from milvus_vault.catalogue import Catalogue
-from milvus_vault.model.messages_retention import DeleteBackupRequest, DeleteBackupResult
+from milvus_vault.model.messages_prune import DeleteBackupRequest, DeleteBackupResult
 from milvus_vault.retention.delete import BackupDeletion
 from milvus_vault.retention.documents import PLAN, PrunePlan
 from milvus_vault.runtime import task

@@ -4,7 +4,7 @@ from milvus_vault.adapters.executions import StepFunctionsExecutions
 from milvus_vault.adapters.scheduler import EventBridgeScheduler
 from milvus_vault.catalogue import Catalogue
 from milvus_vault.execution_records import ExecutionRecord, record_execution
-from milvus_vault.model.messages_retention import PlanPruneRequest, PlanPruneResult
+from milvus_vault.model.messages_prune import PlanPruneRequest, PlanPruneResult
 from milvus_vault.model.names import execution_name, run_id
 from milvus_vault.model.requests import PruneRequest
 from milvus_vault.retention.plan import PrunePreparation

@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime
 
-from milvus_vault.model.messages_retention import ReportPruneRequest, ReportPruneResult
+from milvus_vault.model.messages_prune import ReportPruneRequest, ReportPruneResult
 from milvus_vault.retention.documents import PLAN, PrunePlan
 from milvus_vault.retention.report import report_prune
 from milvus_vault.runtime import task

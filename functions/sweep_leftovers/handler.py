@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from milvus_vault.adapters.executions import StepFunctionsExecutions
-from milvus_vault.model.messages_retention import SweepLeftoversRequest, SweepLeftoversResult
+from milvus_vault.model.messages_prune import SweepLeftoversRequest, SweepLeftoversResult
 from milvus_vault.retention.documents import PLAN, SWEPT, PrunePlan, Swept
 from milvus_vault.retention.sweep import Sweep
 from milvus_vault.runtime import logger, task

@@ -8,7 +8,7 @@ from milvus_vault.adapters.executions import StepFunctionsExecutions
 from milvus_vault.archive.layout import BackupLayout
 from milvus_vault.catalogue import Catalogue
 from milvus_vault.execution_records import ExecutionRecord, record_execution
-from milvus_vault.model.messages_retention import VerifyBackupRequest, VerifyBackupResult
+from milvus_vault.model.messages_verify import VerifyBackupRequest, VerifyBackupResult
 from milvus_vault.model.names import execution_name, run_id
 from milvus_vault.model.readable import first_of
 from milvus_vault.model.requests import VerifyRequest

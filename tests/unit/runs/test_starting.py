@@ -2,8 +2,7 @@ import pytest
 
 from milvus_vault.errors import IdempotencyConflictError, RunEndedError, RunNotFoundError
 from milvus_vault.model.requests import BackupRequest
-from milvus_vault.runs.starting import find_started, start
-from milvus_vault.runs.stopping import stop_run
+from milvus_vault.runs.starting import find_started, start, stop_run
 from tests.support.fake_machines import FakeMachines, machines
 
 REQUEST = BackupRequest(backup_name="a")

@@ -8,7 +8,7 @@ from milvus_vault.errors import RunEndedError, RunNotFoundError
 from milvus_vault.model.resources import Page, Run, RunCollection, RunId, RunKind, RunStatus, RunSummary
 from milvus_vault.runs.describing import describe_run, list_run_collections
 from milvus_vault.runs.listing import list_runs
-from milvus_vault.runs.stopping import stop_run
+from milvus_vault.runs.starting import stop_run
 
 routes = Routes("runs")
 

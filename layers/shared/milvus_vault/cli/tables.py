@@ -11,7 +11,7 @@ from rich.text import Text
 from milvus_vault.cli import formats
 from milvus_vault.cli.session import Output
 from milvus_vault.model import readable
-from milvus_vault.model.resources import BackupSummary, CollectionInfo, RunSummary, Schedule
+from milvus_vault.model.resources import BackupSummary, CollectionInfo, Run, RunSummary, Schedule
 from milvus_vault.model.retention import Retention
 
 # Columns.
@@ -175,6 +175,20 @@ def collections(output: Output, items: Iterable[CollectionInfo]) -> RenderableTy
             for item in items
         ),
     )
+
+
+def decisions(output: Output, run: Run) -> Table | None:
+    """Return what a prune decided of each backup, with the reasons; None where the run has left nothing."""
+    decided = (run.result or {}).get("decisions") or ()
+    if not decided:
+        return None
+    made = table(output, "backup", "decision", "why")
+    made.columns[-1].no_wrap = False
+    for decision in decided:
+        verdict = Text("keep", style="green") if decision["keep"] else Text("delete", style="red")
+        reason = str(decision["reason"]).removeprefix("kept: ").removeprefix("deleted: ")
+        made.add_row(Text(str(decision["name"]), style="bold"), verdict, Text(reason))
+    return made
 
 
 def retention(policy: Retention | None) -> str:

@@ -1,14 +1,14 @@
-"""Start a run, once for each idempotency key."""
+"""Start a run, once for each idempotency key, and stop one."""
 
 import json
 import uuid
 
-from milvus_vault.errors import IdempotencyConflictError, RunNotFoundError
+from milvus_vault.errors import IdempotencyConflictError, RunEndedError, RunNotFoundError
 from milvus_vault.model.base import Model
 from milvus_vault.model.executions import ExecutionDescription, StartedExecution
 from milvus_vault.model.names import run_id
 from milvus_vault.model.resources import RunKind
-from milvus_vault.model.times import Time
+from milvus_vault.model.times import Time, utc_second
 from milvus_vault.runs.machines import Machines
 
 
@@ -43,6 +43,20 @@ def start(machines: Machines, kind: RunKind, request: Model, key: str | None = N
         # Somebody with the same key was first: the same caller again, most likely.
         return _same(machines.describe(run_id(kind, name)), kind, request, name)
     return _run(kind, name, started)
+
+
+def stop_run(machines: Machines, wanted: str, cause: str) -> None:
+    """Stop a run. Raises `RunNotFoundError`, and `RunEndedError` for one that has ended.
+
+    What it has done stays: the same request goes on from there. Functions that are at work may take up to 15 minutes
+    to end.
+    """
+    found = machines.describe(wanted)
+    if found.status != "RUNNING":
+        since = f" since {utc_second(found.ended_at)}" if found.ended_at else ""
+        msg = f"run {wanted} has ended: {found.status.lower()}{since}"
+        raise RunEndedError(msg, hint="Only a run that is running can be stopped.")
+    machines.states.stop(found.arn, cause)
 
 
 def request_json(request: Model) -> str:

@@ -85,8 +85,8 @@ def prune(
     [dim]milvus-vault prune --dry-run[/]
     [dim]milvus-vault prune --wait[/]
     """
+    from milvus_vault.cli import tables
     from milvus_vault.cli.following import finish, follow, start_or_follow
-    from milvus_vault.cli.pruning import show_decisions
     from milvus_vault.cli.requests import prune_request
 
     session = session_of(context)
@@ -95,6 +95,6 @@ def prune(
         start_or_follow(session, started, wait=False, timeout_seconds=0, what="prune")
         return
     run = follow(session, started.id, timeout)
-    if not session.output.is_json:
-        show_decisions(session.output, run)
+    if not session.output.is_json and (decided := tables.decisions(session.output, run)):
+        session.output.show(decided)
     finish(session.output, run)
