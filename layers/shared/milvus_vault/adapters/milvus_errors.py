@@ -73,6 +73,7 @@ CREDENTIALS_HINT = "Correct username and password, or the token, in the secret t
 STAGED_ELSEWHERE_HINT = (
     "Set MilvusBucketName to minio.bucketName of the target Milvus' settings, and let Milvus' role list and read it."
 )
+_SPELLING_HINT = "Check the spelling; names are case sensitive."
 STARTING_HINT = "The server is busy or starting; the task is tried again."
 PERMISSION_HINT = "Grant the user the privileges listed in docs/operations.md, or the role 'admin'."
 
@@ -171,26 +172,43 @@ def understood(call: str, subject: str) -> Iterator[None]:
         raise MilvusRequestError(msg, hint="Check that MilvusUri is Milvus' own, and its version supported.") from err
 
 
+def _is_no_collection(status: Any, code: int) -> bool:
+    return code == NOT_FOUND or (not code and status.error_code == _LEGACY_COLLECTION_NOT_FOUND)
+
+
+def _is_no_database(status: Any, code: int) -> bool:
+    words = status.reason
+    return code == _DATABASE_NOT_FOUND or ("database" in words and "not found" in words and "collection" not in words)
+
+
+def _is_name_taken(status: Any, code: int) -> bool:
+    return code == _COLLECTION_TAKEN or is_alias_taken(status) or any(words in status.reason for words in _NAME_WORDS)
+
+
+def _is_passing(status: Any, code: int) -> bool:
+    return code in _PASSING or status.error_code in _LEGACY_PASSING or _passes(status.reason)
+
+
 def check(status: Any, call: str, subject: str) -> None:
     """Raise our error where an answer's status is not success. `subject` names the object concerned."""
-    code, legacy, reason = getattr(status, "code", 0), status.error_code, status.reason
-    if not code and not legacy:
-        return
-    text = f"{call} of {subject}: {one_line(reason) or 'no reason given'} (code {code or legacy})"
-    check_permitted(status, f"{call} of {subject}")
-    if code == NOT_FOUND or (not code and legacy == _LEGACY_COLLECTION_NOT_FOUND):
-        raise CollectionNotFoundError(
-            f"collection {subject} does not exist", hint="Check the spelling; names are case sensitive."
-        )
-    if code == _DATABASE_NOT_FOUND or ("database" in reason and "not found" in reason and "collection" not in reason):
-        raise DatabaseNotFoundError(
-            f"the database of {subject} does not exist", hint="Check the spelling; names are case sensitive."
-        )
-    is_taken = code == _COLLECTION_TAKEN or is_alias_taken(status) or any(words in reason for words in _NAME_WORDS)
-    if is_taken:
-        raise CollectionExistsError(text, hint="Choose another name, or drop what has it.")
-    if _NOTHING_TO_IMPORT in reason:
-        raise WrongRootPathError(f"{text}; it looks into its own bucket", hint=STAGED_ELSEWHERE_HINT)
-    if code in _PASSING or legacy in _LEGACY_PASSING or _passes(reason):
-        raise MilvusUnavailableError(text, hint=STARTING_HINT)
-    raise MilvusRequestError(text)
+    code = getattr(status, "code", 0)
+    if code or status.error_code:
+        check_permitted(status, f"{call} of {subject}")
+        raise _refusal(status, code, call, subject)
+
+
+def _refusal(status: Any, code: int, call: str, subject: str) -> VaultError:
+    """Return our error for what an answer says went wrong; the first that fits."""
+    number = code or status.error_code
+    text = f"{call} of {subject}: {one_line(status.reason) or 'no reason given'} (code {number})"
+    if _is_no_collection(status, code):
+        return CollectionNotFoundError(f"collection {subject} does not exist", hint=_SPELLING_HINT)
+    if _is_no_database(status, code):
+        return DatabaseNotFoundError(f"the database of {subject} does not exist", hint=_SPELLING_HINT)
+    if _is_name_taken(status, code):
+        return CollectionExistsError(text, hint="Choose another name, or drop what has it.")
+    if _NOTHING_TO_IMPORT in status.reason:
+        return WrongRootPathError(f"{text}; it looks into its own bucket", hint=STAGED_ELSEWHERE_HINT)
+    if _is_passing(status, code):
+        return MilvusUnavailableError(text, hint=STARTING_HINT)
+    return MilvusRequestError(text)
