@@ -10,12 +10,12 @@ segments that keep their IDs. So all segments are listed anew.
 """
 
 import time
-from collections import Counter, defaultdict
-from collections.abc import Container, Iterable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from milvus_vault.archive.layout import DELTA_LOG, INSERT_LOG, LogKey, parse_log_key
+from milvus_vault.archive.layout import DELTA_LOG, LogKey, parse_log_key
 from milvus_vault.archive.segment_logs import is_packed, lacking
 from milvus_vault.errors import SegmentTornError, SourceChangedError, VersionUnsupportedError
 from milvus_vault.model.collections import (
@@ -30,7 +30,7 @@ from milvus_vault.model.collections import (
 from milvus_vault.model.flushes import FlushPoint
 from milvus_vault.model.objects import ListedObject
 from milvus_vault.model.versions import KNOWN, NEWER_STORAGE, NEWEST_STORAGE_VERSION, PACKED_VERSION
-from milvus_vault.ports import ObjectStore, VectorDatabase
+from milvus_vault.ports import ObjectStore, Segments
 from milvus_vault.source import MilvusStorage
 
 # From 2.5 on every segment is replaced once, 0.2 to 0.8 s after its flush: two passes are normal there.
@@ -119,8 +119,28 @@ class CollectionObjects:
         return replace(self, segments=segments, objects=objects, uncounted=self.uncounted & ids)
 
 
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """A segment as its objects tell of it."""
+
+    partition_id: int
+    objects: SegmentObjects
+
+    @property
+    def deletes(self) -> "_Found":
+        """Its delta logs alone."""
+        return _Found(self.partition_id, SegmentObjects(delta_logs=self.objects.delta_logs))
+
+    def segment(self, schema: CollectionSchema, number: int) -> Segment:
+        """Return what is known of it; its rows have to be counted."""
+        if not self.objects.insert_logs:
+            return Segment(segment_id=number, partition_id=self.partition_id, row_count=0, level=SegmentLevel.L0)
+        version = PACKED_VERSION if is_packed(schema, self.objects.logs_by_field()) else 0
+        return Segment(segment_id=number, partition_id=self.partition_id, row_count=0, storage_version=version)
+
+
 def capture_objects(
-    database: VectorDatabase,
+    database: Segments,
     store: ObjectStore,
     storage: MilvusStorage,
     description: CollectionDescription,
@@ -136,52 +156,219 @@ def capture_objects(
     storage version that this release does not know, `SegmentTornError` for a segment that stays and never is whole,
     and `SourceChangedError` where segments are replaced faster than they can be listed.
     """
-    name, collection_id, schema = description.name, description.collection_id, description.collection_schema
-    whole: dict[int, SegmentObjects] = {}
-    torn: dict[int, SegmentObjects] = {}
-    told_of: dict[int, SegmentLogs] = {}
-    deletes: dict[LogKey, ListedObject] = {}
-    segments = _list_segments(database, name)
-    has_lost = not segments
+    capture = _Capture(
+        database,
+        _Logs(store, storage, description.collection_id),
+        description.name,
+        description.collection_schema,
+        can_be_older=can_be_older,
+    )
+    last = capture.begin()
     for _ in range(PASSES):
-        new = [segment for number, segment in segments.items() if number not in whole]
-        told = database.describe_segments(name.database, collection_id, [segment.segment_id for segment in new])
-        told_of |= told
-        at_once = not whole or len(new) > SINGLY_LISTED_SEGMENTS
-        found = _list(store, storage, collection_id, new, deletes, at_once=at_once)
-        if not whole and not found and any(segment.row_count for segment in new):
-            raise storage.wrong(name, collection_id)
-        for segment in new:
-            logs = told.get(segment.segment_id)
-            if (objects := _complete(schema, segment, found[segment.segment_id], logs, can_be_older)) is not None:
-                whole[segment.segment_id] = objects
-        before, segments = segments, _list_segments(database, name)
-        # In both answers, and so listed when it was not yet replaced.
-        torn = {number: found[number] for number in before if number in segments and number not in whole}
-        has_lost = has_lost or not before.keys() <= segments.keys()
-        has_folded = any(s.level is SegmentLevel.L0 and s.segment_id not in segments for s in before.values())
-        whole = {} if has_folded else {number: objects for number, objects in whole.items() if number in segments}
-        if whole.keys() == segments.keys() and not has_folded:
-            if has_lost:
-                # A segment whose rows are all deleted goes without another in its place, and is in no list then.
-                deletes |= dict(_logs(store, storage, collection_id, below=()))
-            return CollectionObjects(
-                segments=tuple(_on_channel(segments[number], told_of.get(number)) for number in sorted(whole)),
-                objects=tuple(o for number in sorted(whole) for o in whole[number].all()),
-                replaced_deletes=tuple(_replaced(store, storage, collection_id, _written_since(deletes, since), whole)),
-            )
+        last = capture.look(last)
+        if last.is_settled:
+            return capture.settled(last, since)
         time.sleep(PAUSE_SECONDS)
-    for number, objects in torn.items():
-        msg = f"segment {number} of {name} has {segments[number].row_count} row(s), and is not whole ({objects})"
-        raise SegmentTornError(
-            msg, hint="Let MilvusRestUri be reached where Milvus has it (2.5.8 and newer), or compact the collection."
+    raise capture.unsettled(last)
+
+
+@dataclass(frozen=True, slots=True)
+class _Logs:
+    """Where a collection's insert logs and delta logs lie."""
+
+    store: ObjectStore
+    storage: MilvusStorage
+    collection_id: int
+
+    def list(self, wanted: Container[int] = (), below: Iterable[str] = ("",)) -> Iterator[tuple[LogKey, ListedObject]]:
+        """Yield all delta logs, which are few, and the insert logs below some folders.
+
+        Raises `VersionUnsupportedError` for a delta log whose name says nothing, and for such an insert log of a
+        wanted segment: left out, deletes or rows would be lost.
+        """
+        deletes, inserts = self.storage.delta_logs(self.collection_id), self.storage.insert_logs(self.collection_id)
+        for folder, names in ((deletes, ("",)), (inserts, below)):
+            for listed in self._below(folder, names):
+                if key := parse_log_key(listed.key):
+                    yield key, listed
+                if key or listed.key.endswith("/"):
+                    # The marker of a folder, as consoles make them.
+                    continue
+                segment = listed.key.removeprefix(folder).split("/")[1:2]
+                if folder == deletes or (segment and segment[0].isdigit() and int(segment[0]) in wanted):
+                    msg = f"s3://{self.storage.bucket}/{listed.key} is not named as Milvus {KNOWN} name their logs"
+                    raise VersionUnsupportedError(msg, hint=NEWER_STORAGE_HINT)
+
+    def of_segments(
+        self, segments: Iterable[Segment], *, at_once: bool
+    ) -> tuple[dict[int, SegmentObjects], dict[LogKey, ListedObject]]:
+        """Return the objects of some segments, by one listing of the collection or one of each segment.
+
+        And the delta logs of all segments: they are few, and listed as a whole each time.
+        """
+        homes = {segment.segment_id: segment.partition_id for segment in segments}
+        found: dict[int, SegmentObjects] = {}
+        deletes: dict[LogKey, ListedObject] = {}
+        if not homes:
+            return found, deletes
+        below = [""] if at_once else [f"{partition}/{segment}/" for segment, partition in homes.items()]
+        for key, listed in self.list(homes, below):
+            if key.segment_id in homes:
+                found.setdefault(key.segment_id, SegmentObjects()).add(key, listed)
+            if key.kind == DELTA_LOG:
+                deletes[key] = listed
+        return found, deletes
+
+    def by_segment(self, wanted: Container[int]) -> dict[int, _Found]:
+        """Return all segments of which there are objects."""
+        found: dict[int, _Found] = {}
+        for key, listed in self.list(wanted):
+            found.setdefault(key.segment_id, _Found(key.partition_id, SegmentObjects())).objects.add(key, listed)
+        return found
+
+    def replaced(self, logs: Iterable[tuple[LogKey, ListedObject]], captured: Container[int]) -> Iterator[ListedObject]:
+        """Yield those delta logs of segments with rows that are not captured: a compaction or a drop replaced them.
+
+        Those of L0 segments, which have no rows, were only moved into other delta logs.
+        """
+        has_rows: dict[int, bool] = {}
+        for key, listed in logs:
+            if key.segment_id in captured:
+                continue
+            if key.segment_id not in has_rows:
+                folder = f"{self.storage.insert_logs(self.collection_id)}{key.partition_id}/{key.segment_id}/"
+                has_rows[key.segment_id] = any(True for _ in self._below(folder, ("",)))
+            if has_rows[key.segment_id]:
+                yield listed
+
+    def _below(self, folder: str, names: Iterable[str]) -> Iterator[ListedObject]:
+        for name in names:
+            yield from self.store.list_objects(self.storage.bucket, folder + name)
+
+
+@dataclass(frozen=True, slots=True)
+class _Pass:
+    """What is known after a listing of objects between two of segments."""
+
+    segments: Mapping[int, Segment]
+    """As Milvus named them last."""
+    whole: Mapping[int, SegmentObjects] = field(default_factory=dict)
+    """Those of them whose objects are all known."""
+    torn: Mapping[int, SegmentObjects] = field(default_factory=dict)
+    """Those of them that were there all the time, and lack objects all the same."""
+    told: Mapping[int, SegmentLogs] = field(default_factory=dict)
+    deletes: Mapping[LogKey, ListedObject] = field(default_factory=dict)
+    """All delta logs that any listing found."""
+    has_lost: bool = False
+    """Whether a segment went, in this pass or before."""
+    has_folded: bool = False
+    """Whether a segment of deletes went in this pass, so that all others may have got new delta logs."""
+
+    @property
+    def is_settled(self) -> bool:
+        return self.whole.keys() == self.segments.keys() and not self.has_folded
+
+    @property
+    def open(self) -> list[Segment]:
+        """The segments whose objects are not known yet."""
+        return [segment for number, segment in self.segments.items() if number not in self.whole]
+
+    def then(self, segments: Mapping[int, Segment], found: "_Listed") -> "_Pass":
+        """Return what is known after a listing of the open segments' objects, and of the segments once more."""
+        # In both answers, and so listed when it was not yet replaced.
+        stayed = self.segments.keys() & segments.keys()
+        gone = self.segments.keys() - stayed
+        has_folded = any(self.segments[number].level is SegmentLevel.L0 for number in gone)
+        whole = _only({**self.whole, **found.whole}, stayed)
+        return _Pass(
+            segments=segments,
+            whole={} if has_folded else whole,
+            torn=_only(found.torn, stayed),
+            told={**self.told, **found.told},
+            deletes={**self.deletes, **found.deletes},
+            has_lost=self.has_lost or bool(gone),
+            has_folded=has_folded,
         )
-    msg = f"the segments of {name} kept changing while their objects were listed, {PASSES} times"
-    raise SourceChangedError(msg, hint="Back up again when fewer rows are written, or pause garbage collection.")
+
+
+@dataclass(frozen=True, slots=True)
+class _Listed:
+    """What a listing of some segments' objects found."""
+
+    whole: Mapping[int, SegmentObjects]
+    torn: Mapping[int, SegmentObjects]
+    told: Mapping[int, SegmentLogs]
+    deletes: Mapping[LogKey, ListedObject]
+    """Delta logs of all segments."""
+    is_empty: bool
+    """Whether none of the segments has any object."""
+
+
+def _only(objects: Mapping[int, SegmentObjects], numbers: Container[int]) -> dict[int, SegmentObjects]:
+    return {number: made_of for number, made_of in objects.items() if number in numbers}
+
+
+@dataclass(frozen=True, slots=True)
+class _Capture:
+    """Looks at a collection, pass by pass."""
+
+    database: Segments
+    logs: _Logs
+    name: CollectionName
+    schema: CollectionSchema
+    can_be_older: bool
+
+    def begin(self) -> _Pass:
+        segments = _list_segments(self.database, self.name)
+        return _Pass(segments, has_lost=not segments)
+
+    def look(self, last: _Pass) -> _Pass:
+        """List the objects of the segments that are not known to be whole, then the segments again."""
+        found = self._list(last.open, at_once=not last.whole or len(last.open) > SINGLY_LISTED_SEGMENTS)
+        if not last.whole and found.is_empty and any(segment.row_count for segment in last.open):
+            raise self.logs.storage.wrong(self.name, self.logs.collection_id)
+        return last.then(_list_segments(self.database, self.name), found)
+
+    def _list(self, segments: Sequence[Segment], *, at_once: bool) -> _Listed:
+        ids = [segment.segment_id for segment in segments]
+        told = self.database.describe_segments(self.name.database, self.logs.collection_id, ids)
+        found, deletes = self.logs.of_segments(segments, at_once=at_once)
+        whole: dict[int, SegmentObjects] = {}
+        torn: dict[int, SegmentObjects] = {}
+        for segment in segments:
+            number = segment.segment_id
+            there = found.get(number, SegmentObjects())
+            made_of = _complete(self.schema, segment, there, told.get(number), self.can_be_older)
+            if made_of is None:
+                torn[number] = there
+            else:
+                whole[number] = made_of
+        return _Listed(whole, torn, told, deletes, is_empty=not found)
+
+    def settled(self, last: _Pass, since: datetime | None) -> CollectionObjects:
+        """Return what was captured. Of replaced segments, the deletes written since a time are looked for."""
+        # A segment whose rows are all deleted goes without another in its place, and is in no list then.
+        gone = dict(self.logs.list(below=())) if last.has_lost else {}
+        deletes = {**last.deletes, **gone}
+        return CollectionObjects(
+            segments=tuple(_on_channel(last.segments[number], last.told.get(number)) for number in sorted(last.whole)),
+            objects=tuple(listed for number in sorted(last.whole) for listed in last.whole[number].all()),
+            replaced_deletes=tuple(self.logs.replaced(_written_since(deletes, since), last.whole)),
+        )
+
+    def unsettled(self, last: _Pass) -> SegmentTornError | SourceChangedError:
+        """Return why the passes were not enough."""
+        for number, objects in last.torn.items():
+            rows = last.segments[number].row_count
+            msg = f"segment {number} of {self.name} has {rows} row(s), and is not whole ({objects})"
+            hint = "Let MilvusRestUri be reached where Milvus has it (2.5.8 and newer), or compact the collection."
+            return SegmentTornError(msg, hint=hint)
+        msg = f"the segments of {self.name} kept changing while their objects were listed, {PASSES} times"
+        return SourceChangedError(msg, hint="Back up again when fewer rows are written, or pause garbage collection.")
 
 
 def capture_flushed(
-    database: VectorDatabase,
+    database: Segments,
     store: ObjectStore,
     storage: MilvusStorage,
     description: CollectionDescription,
@@ -199,64 +386,72 @@ def capture_flushed(
     that were folded. One that is there twice deletes once. None where garbage collection has taken a segment already.
     Raises `SegmentTornError` and `VersionUnsupportedError`.
     """
-    name, collection_id, schema = description.name, description.collection_id, description.collection_schema
-    flushed = frozenset(point.segment_ids)
+    name, schema = description.name, description.collection_schema
+    logs = _Logs(store, storage, description.collection_id)
+    wanted = frozenset(point.segment_ids) | arrived
     listed_now = _list_segments(database, name)
-    told = database.describe_segments(name.database, collection_id, sorted(flushed | arrived))
-    found = _list_all(store, storage, collection_id, flushed | arrived | listed_now.keys())
+    told = database.describe_segments(name.database, description.collection_id, sorted(wanted))
+    found = logs.by_segment(wanted | listed_now.keys())
+    rows: dict[int, SegmentObjects] = {}
     segments: list[Segment] = []
-    objects: list[ListedObject] = []
-    for number in sorted((flushed | arrived) & found.keys()):
-        there, logs = found.pop(number), told.get(number)
+    for number in sorted(wanted & found.keys()):
+        there = found[number]
         segment = listed_now.get(number) or there.segment(schema, number)
-        whole = _complete(schema, segment, there.objects, logs, can_be_older)
+        whole = _complete(schema, segment, there.objects, told.get(number), can_be_older)
         if whole is None and number not in listed_now:
             # It was replaced, and garbage collection is taking it.
             return None
         if whole is None:
             msg = f"segment {number} of {name} is not whole ({there.objects})"
             raise SegmentTornError(msg, hint="Compact the collection, and back up again.")
-        segments.append(_on_channel(segment, logs))
-        objects += whole.all()
-    taken = {segment.segment_id for segment in segments}
-    # Of what the flush sealed, an empty segment leaves nothing behind; all others were there with their objects.
-    lost = flushed - taken - (frozenset(point.sealed_ids) - listed_now.keys())
-    if any(number not in listed_now or listed_now[number].row_count for number in lost):
+        rows[number] = whole
+        segments.append(_on_channel(segment, told.get(number)))
+    if _has_lost(point, found, listed_now):
         return None
-    sealed = _last_written(objects, flushed)
+    others = _with_deletes(found, rows)
     # Asked for apart, because one segment that has gone refuses a whole batch.
-    told = database.describe_segments(name.database, collection_id, sorted(found.keys() & listed_now.keys()))
-    replaced = []
-    for number, there in found.items():
-        deletes = list(there.objects.delta_logs.values())
-        if deletes:
-            alone = _Found(there.partition_id, SegmentObjects(delta_logs=there.objects.delta_logs))
-            segments.append(_on_channel(alone.segment(schema, number), told.get(number)))
-            objects += deletes
-        if there.objects.insert_logs and number not in listed_now:
-            # What was replaced before the flush had its deletes before the flush wrote any rows.
-            replaced += [o for o in deletes if not (sealed and o.modified_at and o.modified_at > sealed)]
+    told = database.describe_segments(
+        name.database, description.collection_id, sorted((found.keys() - rows.keys()) & listed_now.keys())
+    )
+    segments += [
+        _on_channel(there.deletes.segment(schema, number), told.get(number)) for number, there in others.items()
+    ]
+    replaced = [
+        there.deletes.objects
+        for number, there in others.items()
+        if number not in listed_now and there.objects.insert_logs
+    ]
     return CollectionObjects(
         segments=tuple(sorted(segments, key=lambda segment: segment.segment_id)),
-        objects=tuple(objects),
-        replaced_deletes=tuple(replaced),
-        uncounted=frozenset(number for number in taken if number not in listed_now),
+        objects=(*_all(rows.values()), *_all(there.deletes.objects for there in others.values())),
+        # What was replaced before the flush had its deletes before the flush wrote any rows.
+        replaced_deletes=_until(_last_written(rows, point.segment_ids), _all(replaced)),
+        uncounted=frozenset(rows.keys() - listed_now.keys()),
     )
 
 
-@dataclass(frozen=True, slots=True)
-class _Found:
-    """A segment as its objects tell of it."""
+def _with_deletes(found: Mapping[int, _Found], but: Container[int]) -> dict[int, _Found]:
+    """Return the other segments that have deletes."""
+    return {number: there for number, there in found.items() if number not in but and there.objects.delta_logs}
 
-    partition_id: int
-    objects: SegmentObjects
 
-    def segment(self, schema: CollectionSchema, number: int) -> Segment:
-        """Return what is known of it; its rows have to be counted."""
-        if not self.objects.insert_logs:
-            return Segment(segment_id=number, partition_id=self.partition_id, row_count=0, level=SegmentLevel.L0)
-        version = PACKED_VERSION if is_packed(schema, self.objects.logs_by_field()) else 0
-        return Segment(segment_id=number, partition_id=self.partition_id, row_count=0, storage_version=version)
+def _all(segments: Iterable[SegmentObjects]) -> tuple[ListedObject, ...]:
+    return tuple(listed for objects in segments for listed in objects.all())
+
+
+def _until(sealed: datetime | None, deletes: Iterable[ListedObject]) -> tuple[ListedObject, ...]:
+    """Return the deletes that may have been written before the flush had written its last row."""
+    return tuple(o for o in deletes if not (sealed and o.modified_at and o.modified_at > sealed))
+
+
+def _has_lost(point: FlushPoint, found: Container[int], listed_now: Mapping[int, Segment]) -> bool:
+    """Return whether nothing is left of a segment with rows that there was when a collection was flushed."""
+    for number in point.segment_ids:
+        # Of what the flush sealed, an empty segment leaves nothing behind; all others were there with their objects.
+        was_empty = number in point.sealed_ids if number not in listed_now else not listed_now[number].row_count
+        if number not in found and not was_empty:
+            return True
+    return False
 
 
 def _on_channel(segment: Segment, logs: SegmentLogs | None) -> Segment:
@@ -264,24 +459,13 @@ def _on_channel(segment: Segment, logs: SegmentLogs | None) -> Segment:
     return segment.model_copy(update={"virtual_channel": logs.virtual_channel if logs else ""})
 
 
-def _last_written(objects: Iterable[ListedObject], segments: Container[int]) -> datetime | None:
+def _last_written(segments: Mapping[int, SegmentObjects], numbers: Iterable[int]) -> datetime | None:
     """Return when the last row of some segments was written."""
-    keys = ((listed.modified_at, parse_log_key(listed.key)) for listed in objects)
-    written = (at for at, key in keys if key and key.kind == INSERT_LOG and key.segment_id in segments)
-    return max((at for at in written if at), default=None)
+    inserts = (listed for number in numbers if number in segments for listed in segments[number].insert_logs.values())
+    return max((listed.modified_at for listed in inserts if listed.modified_at), default=None)
 
 
-def _list_all(
-    store: ObjectStore, storage: MilvusStorage, collection_id: int, wanted: Container[int]
-) -> dict[int, _Found]:
-    """Return all segments of which there are objects."""
-    found: dict[int, _Found] = {}
-    for key, listed in _logs(store, storage, collection_id, wanted):
-        found.setdefault(key.segment_id, _Found(key.partition_id, SegmentObjects())).objects.add(key, listed)
-    return found
-
-
-def _list_segments(database: VectorDatabase, name: CollectionName) -> dict[int, Segment]:
+def _list_segments(database: Segments, name: CollectionName) -> dict[int, Segment]:
     segments = {segment.segment_id: segment for segment in database.list_segments(name.database, name.name)}
     if newer := newer_storage(name, segments.values()):
         raise VersionUnsupportedError(newer, hint=NEWER_STORAGE_HINT)
@@ -309,86 +493,7 @@ def _complete(
     return None if lacking(schema, segment, counts, deletes, can_be_older=can_be_older) else made_of
 
 
-def _list(
-    store: ObjectStore,
-    storage: MilvusStorage,
-    collection_id: int,
-    segments: Iterable[Segment],
-    deletes: dict[LogKey, ListedObject],
-    *,
-    at_once: bool,
-) -> dict[int, SegmentObjects]:
-    """Return the objects of some segments, by one listing of the collection or one of each segment.
-
-    Delta logs are few, and listed as a whole each time: those of all segments are added to `deletes`.
-    """
-    homes = {segment.segment_id: segment.partition_id for segment in segments}
-    found: dict[int, SegmentObjects] = defaultdict(SegmentObjects)
-    if not homes:
-        return found
-    below = [""] if at_once else [f"{partition}/{segment}/" for segment, partition in homes.items()]
-    for key, listed in _logs(store, storage, collection_id, homes, below):
-        if key.segment_id in homes:
-            found[key.segment_id].add(key, listed)
-        if key.kind == DELTA_LOG:
-            deletes[key] = listed
-    return found
-
-
-def _logs(
-    store: ObjectStore,
-    storage: MilvusStorage,
-    collection_id: int,
-    wanted: Container[int] = (),
-    below: Iterable[str] = ("",),
-) -> Iterator[tuple[LogKey, ListedObject]]:
-    """Yield all delta logs of a collection, which are few, and its insert logs below some folders.
-
-    Raises `VersionUnsupportedError` for a delta log whose name says nothing, and for such an insert log of a wanted
-    segment: left out, deletes or rows would be lost.
-    """
-    deletes, inserts = storage.delta_logs(collection_id), storage.insert_logs(collection_id)
-    for folder, names in ((deletes, ("",)), (inserts, below)):
-        for listed in _below(store, storage.bucket, folder, names):
-            if key := parse_log_key(listed.key):
-                yield key, listed
-            if key or listed.key.endswith("/"):
-                # The marker of a folder, as consoles make them.
-                continue
-            segment = listed.key.removeprefix(folder).split("/")[1:2]
-            if folder == deletes or (segment and segment[0].isdigit() and int(segment[0]) in wanted):
-                msg = f"s3://{storage.bucket}/{listed.key} is not named as Milvus {KNOWN} name their logs"
-                raise VersionUnsupportedError(msg, hint=NEWER_STORAGE_HINT)
-
-
 def _written_since(
     logs: Mapping[LogKey, ListedObject], since: datetime | None
 ) -> Iterator[tuple[LogKey, ListedObject]]:
     return ((k, o) for k, o in logs.items() if since is None or o.modified_at is None or o.modified_at >= since)
-
-
-def _replaced(
-    store: ObjectStore,
-    storage: MilvusStorage,
-    collection_id: int,
-    others: Iterable[tuple[LogKey, ListedObject]],
-    captured: Container[int],
-) -> Iterator[ListedObject]:
-    """Yield the delta logs of segments with rows that are not captured: a compaction or a drop has replaced them.
-
-    Those of L0 segments, which have no rows, were only moved into other delta logs.
-    """
-    has_rows: dict[int, bool] = {}
-    for key, listed in others:
-        if key.segment_id in captured:
-            continue
-        if key.segment_id not in has_rows:
-            folder = f"{storage.insert_logs(collection_id)}{key.partition_id}/{key.segment_id}/"
-            has_rows[key.segment_id] = next(store.list_objects(storage.bucket, folder), None) is not None
-        if has_rows[key.segment_id]:
-            yield listed
-
-
-def _below(store: ObjectStore, bucket: str, folder: str, names: Iterable[str]) -> Iterator[ListedObject]:
-    for name in names:
-        yield from store.list_objects(bucket, folder + name)
