@@ -70,7 +70,7 @@ def whole(
     segments: Sequence[ArchivedSegment], objects: Iterable[ArchivedObject], limits: FoldLimits = MANY
 ) -> CollectionImport:
     """Return what is imported of a collection of these segments and objects."""
-    return CollectionImport(collection(segments), objects, limits)
+    return CollectionImport.of(collection(segments), objects, limits)
 
 
 def test_a_job_has_no_more_segments_than_a_server_takes() -> None:
@@ -240,20 +240,20 @@ def imported(
 def test_rows_newer_than_the_cut_are_not_waited_for_and_a_segment_of_nothing_else_is_left_out() -> None:
     segments = [replace(segment(1), later_row_count=3), replace(segment(2), later_row_count=10), segment(3)]
     objects = [insert(n) for n in (1, 2, 3)]
-    (source,) = CollectionImport(collection(segments), objects, MANY, 50).sources_staged(BASE)
+    (source,) = CollectionImport.of(collection(segments), objects, MANY, 50).sources_staged(BASE)
     assert (source.end_timestamp, source.row_count, source.pairs[0].segments) == (50, 17, (1, 3))
-    (source,) = CollectionImport(collection(segments), objects, MANY).sources_staged(BASE)
+    (source,) = CollectionImport.of(collection(segments), objects, MANY).sources_staged(BASE)
     assert (source.end_timestamp, source.row_count, source.pairs[0].segments) == (0, 30, (1, 2, 3))
 
 
 def test_deletes_that_are_imported_by_themselves_are_cut_instead_of_copied() -> None:
     segments = [segment(1), segment(8, rows=0), segment(9, ALL_PARTITIONS, rows=0)]
     objects = [insert(1), delete(8), delete(9, ALL_PARTITIONS)]
-    found = CollectionImport(collection(segments), objects, FoldLimits(copies=0, segment_bytes=0), 50)
+    found = CollectionImport.of(collection(segments), objects, FoldLimits(copies=0, segment_bytes=0), 50)
     assert [s.pairs[0].delta_prefix for s in found.deletes_staged(BASE, CUT_BASE)] == ["cut/1/", "cut/-1/"]
     assert found.deletes_to_cut(CUT_BASE) == (
         ("backup/delta_log/7/1/8/82", "cut/1/82"),
         ("backup/delta_log/7/-1/9/92", "cut/-1/92"),
     )
     assert not [item for item in found.staged_items(BASE) if "insert_log" not in item.key]
-    assert CollectionImport(collection(segments), objects, MANY, 50).deletes_to_cut(CUT_BASE) == ()
+    assert CollectionImport.of(collection(segments), objects, MANY, 50).deletes_to_cut(CUT_BASE) == ()

@@ -216,7 +216,7 @@ class RestorePreparation:
                 # An import takes all that lies in a folder, so one with anything else in it has to be staged.
                 can_import_in_place &= not check.extra
                 if can_import_in_place and has_import_jobs(server):
-                    can_import_in_place = CollectionImport(collection, objects, self.fold_limits).can_lie
+                    can_import_in_place = CollectionImport.of(collection, objects, self.fold_limits).can_lie
                 elif any(segment.level is SegmentLevel.L0 for segment in collection.segments):
                     can_import_in_place = False
         return can_import_in_place
@@ -374,7 +374,7 @@ class RestorePreparation:
         base = f"{plan.staging_folder}{collection.collection_id}/" if plan.is_staged else self.layout.binlogs
         if has_import_jobs(parse_version(plan.server_version)):
             cut_base = f"{plan.staging_folder}cut/{collection.collection_id}/"
-            whole = CollectionImport(collection, objects, self.fold_limits, cut)
+            whole = CollectionImport.of(collection, objects, self.fold_limits, cut)
             items = whole.staged_items(base)
             to_read = cut_to_read(self.request, collection, objects, whole.deletes_to_cut(cut_base))
             if plan.is_staged:

@@ -12,8 +12,8 @@ Deletes that are imported by themselves and have to be cut are not copied, but w
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from milvus_vault.archive.added_vectors import first_lacking
@@ -40,14 +40,23 @@ class FoldLimits:
     """Of deletes that concern one segment: Milvus holds all of them in memory while it imports the segment."""
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class _Segment:
     """A segment with rows, and its objects."""
 
     found: ArchivedSegment
-    inserts: list[ArchivedObject] = field(default_factory=list)
-    deletes: list[ArchivedObject] = field(default_factory=list)
-    folded: list[ArchivedObject] = field(default_factory=list)
+    inserts: Sequence[ArchivedObject]
+    deletes: Sequence[ArchivedObject]
+    folded: Sequence[ArchivedObject]
+
+    @classmethod
+    def of(
+        cls, found: ArchivedSegment, objects: Iterable[ArchivedObject], folded: Sequence[ArchivedObject]
+    ) -> "_Segment":
+        by_kind: dict[str, list[ArchivedObject]] = {INSERT_LOG: [], DELTA_LOG: []}
+        for item in objects:
+            by_kind[DELTA_LOG if log_of(item).kind == DELTA_LOG else INSERT_LOG].append(item)
+        return cls(found, by_kind[INSERT_LOG], by_kind[DELTA_LOG], folded)
 
     @property
     def size_bytes(self) -> int:
@@ -72,37 +81,44 @@ class _Group(NamedTuple):
     segments: Sequence[_Segment]
 
 
+@dataclass(frozen=True, slots=True)
 class CollectionImport:
     """What one collection needs to be imported into a server of 2.4 or newer."""
 
-    def __init__(
-        self,
-        collection: ArchivedCollection,
-        objects: Iterable[ArchivedObject],
-        limits: FoldLimits,
-        cut: int = 0,
-    ) -> None:
+    _collection: ArchivedCollection
+    _segments: Mapping[int, _Segment]
+    _level_zero: Mapping[int, Sequence[ArchivedObject]]
+    """Deletes of level 0, by their partition."""
+    _cut: int
+    folds: bool
+    """Whether deletes of level 0 are imported with the rows that they concern, and not after them."""
+
+    @classmethod
+    def of(
+        cls, collection: ArchivedCollection, objects: Iterable[ArchivedObject], limits: FoldLimits, cut: int = 0
+    ) -> "CollectionImport":
         """Sort a collection's objects; `cut` is the timestamp after which rows and deletes are left out, or 0."""
-        self._collection = collection
-        self._cut = cut
-        self._segments: dict[int, _Segment] = {}
-        for found in collection.segments:
-            if rows_until(found, cut) and found.level is not SegmentLevel.L0:
-                self._segments[found.segment_id] = _Segment(found)
-        self._level_zero: dict[int, list[ArchivedObject]] = defaultdict(list)
-        level_zero = {each.segment_id for each in collection.segments if each.level is SegmentLevel.L0}
+        levels = {segment.segment_id: segment.level for segment in collection.segments}
+        objects_of: dict[int, list[ArchivedObject]] = defaultdict(list)
+        level_zero: dict[int, list[ArchivedObject]] = defaultdict(list)
         for item in objects:
             key = log_of(item)
-            segment_of = self._segments.get(key.segment_id)
-            if key.kind == DELTA_LOG and (key.segment_id in level_zero or key.partition_id == ALL_PARTITIONS):
-                self._level_zero[key.partition_id].append(item)
-            elif segment_of is not None:
-                (segment_of.deletes if key.kind == DELTA_LOG else segment_of.inserts).append(item)
-        self.folds = self._can_fold(limits)
-        """Whether deletes of level 0 are imported with the rows that they concern, and not after them."""
-        if self.folds:
-            for segment in self._segments.values():
-                segment.folded = list(self._concerning(segment.found.partition_id))
+            is_of_all = levels.get(key.segment_id) is SegmentLevel.L0 or key.partition_id == ALL_PARTITIONS
+            if key.kind == DELTA_LOG and is_of_all:
+                level_zero[key.partition_id].append(item)
+            else:
+                objects_of[key.segment_id].append(item)
+        with_rows = [found for found in collection.segments if _has_rows(found, cut)]
+        partitions = {found.partition_id for found in with_rows}
+        concerning = {number: _concerning(level_zero, number) for number in partitions}
+        folds = _can_fold([concerning[found.partition_id] for found in with_rows], limits)
+        segments = {
+            found.segment_id: _Segment.of(
+                found, objects_of[found.segment_id], concerning[found.partition_id] if folds else ()
+            )
+            for found in with_rows
+        }
+        return cls(collection, segments, level_zero, cut, folds)
 
     @property
     def can_lie(self) -> bool:
@@ -172,20 +188,6 @@ class CollectionImport:
                 for item in items:
                     yield _copy(item, f"{self._level_zero_folder(base, partition_id)}{log_of(item).log_id}")
 
-    def _can_fold(self, limits: FoldLimits) -> bool:
-        copies = 0
-        for segment in self._segments.values():
-            concerning = list(self._concerning(segment.found.partition_id))
-            copies += len(concerning)
-            if sum(item.size_bytes for item in concerning) > limits.segment_bytes or copies > limits.copies:
-                return False
-        return True
-
-    def _concerning(self, partition_id: int) -> Iterator[ArchivedObject]:
-        """Yield the deletes of level 0 that may concern rows of a partition; which they do, key and time tell."""
-        yield from self._level_zero.get(partition_id, ())
-        yield from self._level_zero.get(ALL_PARTITIONS, ())
-
     def _in_rounds(self) -> list[_Group]:
         """Return the groups in the order in which they are imported: rows that are older than a field before others."""
         return sorted(self._groups(), key=lambda group: (not group.before_field, group.before_field))
@@ -223,6 +225,25 @@ class CollectionImport:
 
     def _level_zero_folder(self, base: str, partition_id: int) -> str:
         return f"{base}{LEVEL_ZERO}/{self._collection.collection_id}/{partition_id}/"
+
+
+def _has_rows(segment: ArchivedSegment, cut: int) -> bool:
+    return segment.level is not SegmentLevel.L0 and bool(rows_until(segment, cut))
+
+
+def _concerning(level_zero: Mapping[int, Sequence[ArchivedObject]], partition_id: int) -> tuple[ArchivedObject, ...]:
+    """Return the deletes of level 0 that may concern rows of a partition; which they do, key and time tell."""
+    return (*level_zero.get(partition_id, ()), *level_zero.get(ALL_PARTITIONS, ()))
+
+
+def _can_fold(concerning: Iterable[Sequence[ArchivedObject]], limits: FoldLimits) -> bool:
+    """Return whether the deletes that concern each segment may be copied beside it."""
+    copies = 0
+    for deletes in concerning:
+        copies += len(deletes)
+        if sum(item.size_bytes for item in deletes) > limits.segment_bytes or copies > limits.copies:
+            return False
+    return True
 
 
 def rows_until(segment: ArchivedSegment, cut: int) -> int:
