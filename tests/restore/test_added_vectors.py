@@ -12,7 +12,7 @@ from pymilvus import DataType, MilvusClient
 
 from milvus_vault.adapters.executions import StepFunctionsExecutions
 from milvus_vault.adapters.milvus import MilvusDatabase
-from milvus_vault.adapters.milvus_making import MilvusMaker
+from milvus_vault.adapters.milvus_calls import MilvusCall
 from milvus_vault.adapters.milvus_rest import RestImporter
 from milvus_vault.errors import MilvusPermissionError, VersionUnsupportedError
 from milvus_vault.model.rights import Right
@@ -176,9 +176,9 @@ def test_each_set_of_fields_is_a_round_and_deletes_come_last(deploy: Deploy, way
 DIES_AFTER = {
     "the start of the first round": (Submission, "start_rows", 1),
     "a look at the jobs of the first round": (Imports, "_ask", 1),
-    "a field was added": (MilvusMaker, "add_fields", 1),
-    "all fields were added": (MilvusMaker, "add_fields", 2),
-    "the index of an added field was created": (MilvusMaker, "create_index", 2),
+    "a field was added": (MilvusDatabase, "add_fields", 1),
+    "all fields were added": (MilvusDatabase, "add_fields", 2),
+    "the index of an added field was created": (MilvusDatabase, "create_index", 2),
     "a job of the second round was started": (RestImporter, "start_import", 2),
     "a job of the last round was started": (RestImporter, "start_import", 3),
     "the jobs of the second round were noted": (Journal, "note", 6),
@@ -262,16 +262,16 @@ def test_a_field_of_which_the_answer_was_lost_is_not_added_again(
     deploy: Deploy, generations: Restoring, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     target = deploy(VERSION, **QUICK)
-    call, refusals = MilvusMaker._call, []
+    call, refusals = MilvusCall.__call__, []
 
-    def call_twice(maker: MilvusMaker, name: str, request: Any, database: str = "", **how: Any) -> Any:
-        answer = call(maker, name, request, database, **how)
+    def call_twice(one: MilvusCall, name: str, request: Any, database: str = "", **how: Any) -> Any:
+        answer = call(one, name, request, database, **how)
         if name == "AddCollectionField":
-            answer = call(maker, name, request, database, **how)
+            answer = call(one, name, request, database, **how)
             refusals.append(answer.reason)
         return answer
 
-    monkeypatch.setattr(MilvusMaker, "_call", call_twice)
+    monkeypatch.setattr(MilvusCall, "__call__", call_twice)
     assert target.restore({"backup_name": "generations"})["status"] == "complete"
     assert [reason.partition(":")[0] for reason in refusals if "duplicated" in reason] == [
         "duplicated field name later",

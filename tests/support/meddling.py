@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from functools import wraps
 from http import HTTPStatus
 from random import Random
-from typing import Any, override
+from typing import Any, get_protocol_members, override
 
 import pytest
 from botocore.exceptions import ConnectionClosedError, EndpointConnectionError, ReadTimeoutError
@@ -187,8 +187,8 @@ def meddling(faults: Faults, quick_s3: QuickS3) -> Iterator[None]:
         patch.setattr(adapter, "_READ_WAIT_SECONDS", 0.0)
         patch.setattr(adapter, "_CONFLICT_WAIT_SECONDS", 0.0)
         for port, implementation, leaves in _PORTS:
-            for name, call in vars(port).items():
-                if not name.startswith("_") and callable(call):
+            for name in sorted(get_protocol_members(port)):
+                if callable(getattr(port, name)):
                     patch.setattr(implementation, name, meddled(leaves, getattr(implementation, name)))
         patch.setattr(quick_s3, "between", faults.of_aws)
         if not is_many():

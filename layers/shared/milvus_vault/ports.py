@@ -158,13 +158,8 @@ class Inspector(Protocol):
         """
 
 
-class VectorDatabase(Protocol):
-    """Milvus, as far as we use it.
-
-    Every method raises `MilvusUnavailableError`, `MilvusAuthenticationError`,
-    `MilvusPermissionError` or `MilvusRequestError`; calls that name a collection also
-    `CollectionNotFoundError`, and those that name a database `DatabaseNotFoundError`.
-    """
+class Server(Protocol):
+    """What Milvus says of itself. A part of `VectorDatabase`."""
 
     def server_version(self) -> ServerVersion:
         """Return the server's version."""
@@ -172,32 +167,34 @@ class VectorDatabase(Protocol):
     def health(self) -> ServerHealth:
         """Return what the server says of itself."""
 
+
+class Schemas(Protocol):
+    """Which databases and collections there are, and how they are made. A part of `VectorDatabase`."""
+
     def list_databases(self) -> list[str]:
         """Return all database names; `["default"]` from a server that has no databases (before 2.2.9)."""
 
     def describe_database(self, name: str) -> DatabaseDescription:
         """Return a database; its name alone from a server that tells no more (before 2.4.3)."""
 
-    def backup_rbac(self) -> Rbac:
-        """Return users, roles, grants and privilege groups of the server, but for those that every server has.
-
-        Raises `VersionUnsupportedError` where the server does not tell them (before 2.4.10).
-        """
-
     def list_collections(self, database: str) -> list[str]:
         """Return the names of a database's collections, sorted."""
-
-    def describe_collection(self, database: str, name: str) -> CollectionDescription:
-        """Return everything that a backup records of a collection but its segments."""
 
     def collection_id(self, database: str, name: str) -> int | None:
         """Return the ID of a collection, or None where there is none of this name or alias."""
 
+    def describe_collection(self, database: str, name: str) -> CollectionDescription:
+        """Return everything that a backup records of a collection but its segments."""
+
+    def schema(self, database: str, name: str) -> CollectionSchema:
+        """Return the schema of a collection."""
+
     def list_aliases(self, database: str, name: str = "") -> frozenset[str]:
         """Return all aliases of a database's collections, or those of one."""
 
-    def count_query_nodes(self, resource_group: str) -> int:
-        """Return how many query nodes a resource group has; 0 where there is no such group."""
+
+class Flushes(Protocol):
+    """Bringing rows to storage, and the server's clock, by which they are ordered. A part of `VectorDatabase`."""
 
     def current_timestamp(self) -> int | None:
         """Return a hybrid timestamp that is newer than all that the server has acknowledged; None before 2.3."""
@@ -214,12 +211,9 @@ class VectorDatabase(Protocol):
         Raises `FlushTimeoutError`.
         """
 
-    def may(self, right: Right, database: str, name: str = "") -> bool:
-        """Return whether the user has a right on collections of any name, or on one; nothing is changed.
 
-        On one it can be asked for where it only reads: `SHOW_PARTITIONS`, `INDEX_DETAIL`, `GET_LOAD_STATE` and
-        `GET_FLUSH_STATE`.
-        """
+class Segments(Protocol):
+    """What collections consist of in storage. A part of `VectorDatabase`."""
 
     def list_segments(self, database: str, name: str) -> list[Segment]:
         """Return the flushed segments of a collection, from one answer of the server."""
@@ -232,13 +226,9 @@ class VectorDatabase(Protocol):
         Servers from 2.5.8 on do, by REST. What is not in the answer must be listed; nothing is raised.
         """
 
-    def count_rows(self, database: str, name: str, partitions: Sequence[str] = ()) -> int:
-        """Return the number of live rows (`count(*)`, strong consistency) of a loaded collection."""
 
-    def insert_row(
-        self, database: str, name: str, numbers: Mapping[str, int], vectors: Mapping[str, Sequence[float]]
-    ) -> None:
-        """Insert one row: values of fields of Int64, and of FloatVector, by the fields' names."""
+class Maker(Protocol):
+    """Making, changing and dropping databases and collections. A part of `VectorDatabase`."""
 
     def create_database(self, name: str, properties: Sequence[KeyValue] = ()) -> None:
         """Create a database; one that exists already is no error, and keeps its properties."""
@@ -248,6 +238,9 @@ class VectorDatabase(Protocol):
     ) -> int:
         """Create a collection with its partitions, but without the fields named, and return its ID."""
 
+    def create_missing_partitions(self, database: str, name: str, partitions: Sequence[str]) -> None:
+        """Create those of the partitions that the collection lacks."""
+
     def add_fields(self, database: str, name: str, layout: CollectionLayout, fields: Sequence[str]) -> None:
         """Add those of the fields named that the collection lacks, as the layout has them, in its order."""
 
@@ -256,17 +249,27 @@ class VectorDatabase(Protocol):
     ) -> None:
         """Set some properties of a collection, and remove others."""
 
-    def schema(self, database: str, name: str) -> CollectionSchema:
-        """Return the schema of a collection."""
+    def insert_row(
+        self, database: str, name: str, numbers: Mapping[str, int], vectors: Mapping[str, Sequence[float]]
+    ) -> None:
+        """Insert one row: values of fields of Int64, and of FloatVector, by the fields' names."""
 
-    def create_missing_partitions(self, database: str, name: str, partitions: Sequence[str]) -> None:
-        """Create those of the partitions that the collection lacks."""
+    def create_alias(self, database: str, name: str, alias: str, *, take: bool = False) -> None:
+        """Give a collection an alias; the same alias on the same collection is no error.
+
+        With `take`, one that another collection has is taken from it, in one step. Raises `CollectionExistsError`
+        where another collection has the name, or without `take` the alias.
+        """
 
     def rename_collection(self, database: str, name: str, new_name: str) -> None:
         """Rename a collection. Raises `CollectionExistsError` where the new name is taken."""
 
     def drop_collection(self, database: str, name: str) -> None:
         """Drop a collection and its aliases; one that does not exist is no error."""
+
+
+class Indexes(Protocol):
+    """The indexes of collections. A part of `VectorDatabase`."""
 
     def list_indexes(self, database: str, name: str) -> tuple[IndexDescription, ...]:
         """Return the indexes of a collection."""
@@ -276,6 +279,13 @@ class VectorDatabase(Protocol):
 
     def are_indexes_built(self, database: str, name: str) -> bool:
         """Return whether Milvus has built all indexes of a collection. Raises `IndexFailedError` where it gave up."""
+
+
+class Loads(Protocol):
+    """Collections in memory, where rows can be counted. A part of `VectorDatabase`."""
+
+    def count_query_nodes(self, resource_group: str) -> int:
+        """Return how many query nodes a resource group has; 0 where there is no such group."""
 
     def request_load(
         self,
@@ -294,15 +304,37 @@ class VectorDatabase(Protocol):
     def load_percent(self, database: str, name: str, partitions: Sequence[str] = ()) -> int:
         """Return how much of a collection is loaded: 0 to 100, where 0 also means not loaded at all."""
 
-    def create_alias(self, database: str, name: str, alias: str, *, take: bool = False) -> None:
-        """Give a collection an alias; the same alias on the same collection is no error.
+    def count_rows(self, database: str, name: str, partitions: Sequence[str] = ()) -> int:
+        """Return the number of live rows (`count(*)`, strong consistency) of a loaded collection."""
 
-        With `take`, one that another collection has is taken from it, in one step. Raises `CollectionExistsError`
-        where another collection has the name, or without `take` the alias.
+
+class Access(Protocol):
+    """What the user may, and which users, roles and rights there are. A part of `VectorDatabase`."""
+
+    def may(self, right: Right, database: str, name: str = "") -> bool:
+        """Return whether the user has a right on collections of any name, or on one; nothing is changed.
+
+        On one it can be asked for where it only reads: `SHOW_PARTITIONS`, `INDEX_DETAIL`, `GET_LOAD_STATE` and
+        `GET_FLUSH_STATE`.
+        """
+
+    def backup_rbac(self) -> Rbac:
+        """Return users, roles, grants and privilege groups of the server, but for those that every server has.
+
+        Raises `VersionUnsupportedError` where the server does not tell them (before 2.4.10).
         """
 
     def restore_rbac(self, rbac: Rbac) -> None:
         """Add users, roles, grants and privilege groups. Fails as a whole where one is there already."""
+
+
+class VectorDatabase(Server, Schemas, Flushes, Segments, Maker, Indexes, Loads, Access, Protocol):
+    """Milvus, as far as we use it: all its parts on one connection. Who needs only some of them asks for those.
+
+    Every method raises `MilvusUnavailableError`, `MilvusAuthenticationError`,
+    `MilvusPermissionError` or `MilvusRequestError`; calls that name a collection also
+    `CollectionNotFoundError`, and those that name a database `DatabaseNotFoundError`.
+    """
 
 
 class Importer(Protocol):

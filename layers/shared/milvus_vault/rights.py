@@ -9,7 +9,7 @@ from milvus_vault.errors import MilvusPermissionError
 from milvus_vault.model.collections import DEFAULT_DATABASE, CollectionName
 from milvus_vault.model.rights import READING, Right
 from milvus_vault.model.versions import ServerVersion, grants_without_type
-from milvus_vault.ports import VectorDatabase
+from milvus_vault.ports import Access
 
 _ANY = "*"
 
@@ -29,14 +29,14 @@ type Missing = Mapping[str, Sequence[Right]]
 """Rights by database."""
 
 
-def check_rights(database: VectorDatabase, server: ServerVersion, rights: Sequence[Right], places: Places) -> None:
+def check_rights(database: Access, server: ServerVersion, rights: Sequence[Right], places: Places) -> None:
     """Raise `MilvusPermissionError`, which names all rights that are missing and how to grant them."""
     if missing := missing_rights(database, rights, places):
         msg = f"this Milvus user lacks rights that the run needs: {in_words(missing)}"
         raise MilvusPermissionError(msg, hint=grant_hint(server, missing))
 
 
-def missing_rights(database: VectorDatabase, rights: Sequence[Right], places: Places) -> dict[str, list[Right]]:
+def missing_rights(database: Access, rights: Sequence[Right], places: Places) -> dict[str, list[Right]]:
     """Return those of the rights that the user lacks, by database."""
     on_databases = [right for right in rights if right.is_on_database]
     found = {place: _missing(database, on_databases, place, names) for place, names in places.items()}
@@ -46,7 +46,7 @@ def missing_rights(database: VectorDatabase, rights: Sequence[Right], places: Pl
     return {place: lacking for place, lacking in found.items() if lacking}
 
 
-def _missing(database: VectorDatabase, rights: Sequence[Right], place: str, names: Sequence[str]) -> list[Right]:
+def _missing(database: Access, rights: Sequence[Right], place: str, names: Sequence[str]) -> list[Right]:
     """Return those of the rights that the user has neither on all collections nor on each of those named.
 
     Rights that change something cannot be asked for by name; where that to ask for the state of a flush was granted by

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import Protocol
 
 from milvus_vault.archive.layout import DELTA_LOG, INSERT_LOG, join
 from milvus_vault.errors import (
@@ -16,7 +17,7 @@ from milvus_vault.errors import (
 )
 from milvus_vault.model.collections import CollectionLayout, CollectionName, CollectionSchema, FieldSchema, KeyValue
 from milvus_vault.model.objects import ARCHIVED_HINT, ListedObject
-from milvus_vault.ports import ObjectStore, VectorDatabase
+from milvus_vault.ports import Flushes, Maker, ObjectStore, Schemas, Segments
 
 # The first few collections that have rows decide; each costs two calls.
 PROBED_COLLECTIONS = 20
@@ -56,7 +57,15 @@ class MilvusStorage:
         )
 
 
-def all_collections(database: VectorDatabase, databases: Iterable[str]) -> Iterator[CollectionName]:
+class StoredCollections(Schemas, Segments, Protocol):
+    """Which collections there are, and what of them is in storage."""
+
+
+class FilledCollections(Maker, Flushes, Protocol):
+    """Making collections with rows that are in storage."""
+
+
+def all_collections(database: Schemas, databases: Iterable[str]) -> Iterator[CollectionName]:
     """Yield the collections of databases that were listed. One that was dropped since has none."""
     for name in databases:
         try:
@@ -67,7 +76,7 @@ def all_collections(database: VectorDatabase, databases: Iterable[str]) -> Itera
 
 
 def prove_storage(
-    store: ObjectStore, database: VectorDatabase, storage: MilvusStorage, collections: Iterable[CollectionName]
+    store: ObjectStore, database: StoredCollections, storage: MilvusStorage, collections: Iterable[CollectionName]
 ) -> bool:
     """Return whether the bucket and root path are proven to be this Milvus' own.
 
@@ -93,7 +102,7 @@ def prove_storage(
 
 
 def prove_storage_by_a_row(
-    store: ObjectStore, database: VectorDatabase, storage: MilvusStorage, name: CollectionName
+    store: ObjectStore, database: FilledCollections, storage: MilvusStorage, name: CollectionName
 ) -> bool:
     """Return whether a row that Milvus is given for the purpose is then in the bucket, below the root path.
 
@@ -118,7 +127,7 @@ def prove_storage_by_a_row(
     return True
 
 
-def check_shards(database: VectorDatabase, name: CollectionName, shards: int) -> None:
+def check_shards(database: Maker, name: CollectionName, shards: int) -> None:
     """Return if Milvus takes a collection of so many shards: one of that name is made, and dropped again.
 
     Where the user may not make that one there is nothing to tell by. Raises `InvalidRequestError`.

@@ -1,7 +1,7 @@
 """What the words and numbers of Milvus, and of what lies in front of it, are called here."""
 
 from contextlib import suppress
-from typing import Any
+from typing import Any, override
 
 import grpc
 import pytest
@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pymilvus.grpc_gen import milvus_pb2
 
+from milvus_vault.adapters.milvus_calls import MilvusCall
 from milvus_vault.adapters.milvus_errors import Answer, check, from_rpc, one_line
-from milvus_vault.adapters.milvus_reading import MilvusReader
+from milvus_vault.adapters.milvus_reading import ServerClient
 from milvus_vault.errors import MilvusRequestError, MilvusUnavailableError, VaultError
 from milvus_vault.model.health import ServerHealth
 from tests.support.faults import cases, hard_texts
@@ -83,31 +84,35 @@ def test_frames_of_go_are_left_out_and_the_cause_is_not() -> None:
     assert one_line("disk quota\n exceeded") == "disk quota exceeded"
 
 
-def reader(answer: object) -> MilvusReader:
-    """Return a reader whose server gives this answer to whatever it is asked."""
+class OneAnswer(MilvusCall):
+    """A server that gives one answer to whatever it is asked."""
 
-    class OneAnswer(MilvusReader):
-        def __init__(self) -> None:
-            self._uri = "http://milvus:19530"
+    def __init__(self, answer: object) -> None:
+        self.uri = "http://milvus:19530"
+        self._answer = answer
 
-        def _call(self, *_: object, **__: object) -> Any:
-            return answer
+    @override
+    def __call__(self, *_: object, **__: object) -> Any:
+        return self._answer
 
-    return OneAnswer()
+
+def health(answer: object) -> ServerHealth:
+    """Return what we make of a server's answer about its health."""
+    return ServerClient(OneAnswer(answer)).health()
 
 
 def test_what_is_not_healthy_after_a_restart_is_no_limit_and_told_once() -> None:
     answer = milvus_pb2.CheckHealthResponse(isHealthy=False, reasons=[TRACED, TRACED, TRACED])
 
-    health = reader(answer).health()
+    found = health(answer)
 
-    assert (health.limits, health.ailments) == ((), ("node not match[expectedNodeID=1][actualNodeID=7]",))
-    assert health.warning.startswith("Milvus says that it is not healthy: node not match[")
-    assert health.warning.count("\n") == 0
+    assert (found.limits, found.ailments) == ((), ("node not match[expectedNodeID=1][actualNodeID=7]",))
+    assert found.warning.startswith("Milvus says that it is not healthy: node not match[")
+    assert found.warning.count("\n") == 0
 
 
 def test_a_healthy_server_has_nothing_to_say() -> None:
-    assert reader(milvus_pb2.CheckHealthResponse(isHealthy=True)).health() == ServerHealth()
+    assert health(milvus_pb2.CheckHealthResponse(isHealthy=True)) == ServerHealth()
     assert not ServerHealth().warning
 
 
@@ -115,7 +120,7 @@ def test_a_limit_is_one_line() -> None:
     said = {"isHealthy": True, "quota_states": [5, 99], "reasons": [f"disk quota exceeded\n{TRACED}"]}
     answer = milvus_pb2.CheckHealthResponse(**said)
 
-    assert reader(answer).health() == ServerHealth(
+    assert health(answer) == ServerHealth(
         limits=("DenyToWrite: disk quota exceeded node not match[expectedNodeID=1][actualNodeID=7]", "state 99: ")
     )
 

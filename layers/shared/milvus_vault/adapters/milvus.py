@@ -1,23 +1,26 @@
 """Milvus behind the port `VectorDatabase`, by gRPC. With its siblings the only module that knows pymilvus."""
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from queue import Empty, SimpleQueue
 
 import grpc
 
-from milvus_vault.adapters import milvus_errors, milvus_rights
+from milvus_vault.adapters import milvus_errors
 from milvus_vault.adapters.endpoints import Endpoint, rest_endpoint
 from milvus_vault.adapters.milvus_access import NOBODY, ClientTls, MilvusAccess
-from milvus_vault.adapters.milvus_flushes import Flusher
+from milvus_vault.adapters.milvus_calls import MilvusCall
+from milvus_vault.adapters.milvus_flushes import FlushClient
 from milvus_vault.adapters.milvus_imports import GrpcImporter
-from milvus_vault.adapters.milvus_making import MilvusMaker
-from milvus_vault.adapters.milvus_segments import SegmentDescriber
+from milvus_vault.adapters.milvus_indexes import IndexClient
+from milvus_vault.adapters.milvus_loads import LoadClient
+from milvus_vault.adapters.milvus_making import MakerClient
+from milvus_vault.adapters.milvus_reading import SchemaClient, ServerClient
+from milvus_vault.adapters.milvus_rights import AccessClient
+from milvus_vault.adapters.milvus_segments import SegmentClient, SegmentDescriber
 from milvus_vault.adapters.tls_failures import tls_failure
-from milvus_vault.model.collections import SegmentLogs
-from milvus_vault.model.flushes import FlushAllPoint, FlushPoint
-from milvus_vault.model.rights import Right
+from milvus_vault.ports import VectorDatabase
 
 CONNECT_SECONDS = 5.0
 
@@ -69,43 +72,21 @@ def _wait_until_ready(channel: grpc.Channel, endpoint: Endpoint, tls: ClientTls)
         channel.unsubscribe(states.put)
 
 
-class MilvusDatabase(MilvusMaker):
-    """The port `VectorDatabase`: reads and makes, and what has a module of its own. Safe for several threads."""
+class MilvusDatabase(
+    SegmentClient,
+    ServerClient,
+    SchemaClient,
+    FlushClient,
+    MakerClient,
+    IndexClient,
+    LoadClient,
+    AccessClient,
+    VectorDatabase,
+):
+    """All clients on one connection. Safe to use from several threads."""
 
     def __init__(self, channel: grpc.Channel, uri: str, *, token: str = "", describer: SegmentDescriber) -> None:
-        super().__init__(channel, uri, token=token)
-        self._flusher = Flusher(self._call, uri)
-        self._describer = describer
-
-    def describe_segments(
-        self, database: str, collection_id: int, segment_ids: Sequence[int]
-    ) -> dict[int, SegmentLogs]:
-        """Return the logs of segments, by their IDs, as far as the server tells them.
-
-        Servers from 2.5.8 on do, by REST. What is not in the answer must be listed; nothing is raised.
-        """
-        return self._describer.describe_segments(database, collection_id, segment_ids)
-
-    def flush(self, database: str, name: str, *, timeout_seconds: float) -> FlushPoint:
-        """Flush a collection, wait for it, and return up to which point in time all is flushed.
-
-        Raises `FlushTimeoutError`.
-        """
-        return self._flusher.flush(database, name, timeout_seconds=timeout_seconds)
-
-    def flush_all(self, *, timeout_seconds: float) -> FlushAllPoint | None:
-        """Flush all collections of all databases; None from a server that does not say up to where (before 2.6.11).
-
-        Raises `FlushTimeoutError`.
-        """
-        return self._flusher.flush_all(timeout_seconds=timeout_seconds)
-
-    def may(self, right: Right, database: str, name: str = "") -> bool:
-        """Return whether the user has a right on collections of any name, or on one; nothing is changed.
-
-        On one it can be asked for where it only reads.
-        """
-        return milvus_rights.may(self._call, right, database, name)
+        super().__init__(MilvusCall(channel, uri, token=token), describer)
 
     def importer(self) -> GrpcImporter:
         """Return the import by this connection."""

@@ -18,16 +18,16 @@ CALL_SECONDS = 60.0
 type Message = Any
 
 
-class MilvusCalls:
-    """Calls over one channel. Safe to use from several threads."""
+class MilvusCall:
+    """Makes one call over a channel. Safe to use from several threads."""
 
     def __init__(self, channel: grpc.Channel, uri: str, *, token: str = "") -> None:
         self._stub = milvus_pb2_grpc.MilvusServiceStub(channel)
-        self._uri = uri
+        self.uri = uri
         coded = base64.b64encode(token.encode()).decode()
         self._credentials = (("authorization", coded),) if token else ()
 
-    def _call(
+    def __call__(
         self,
         name: str,
         request: Message,
@@ -36,7 +36,7 @@ class MilvusCalls:
         optional: bool = False,
         seconds: float = CALL_SECONDS,
     ) -> Message:
-        """Call one RPC. With `optional`, a server that does not know it gives None."""
+        """Call one RPC, and return the answer. With `optional`, a server that does not know it gives None."""
         # Before 2.2.9 and in some later calls only the header tells the database, in others only the field.
         metadata = (*self._credentials, ("dbname", database)) if database else self._credentials
         try:
@@ -44,4 +44,11 @@ class MilvusCalls:
         except grpc.RpcError as err:
             if optional and isinstance(err, grpc.Call) and err.code() is grpc.StatusCode.UNIMPLEMENTED:
                 return None
-            raise milvus_errors.from_rpc(err, name, self._uri) from err
+            raise milvus_errors.from_rpc(err, name, self.uri) from err
+
+
+class MilvusClient:
+    """Some of Milvus' calls. All that the clients of a connection share is what makes a call."""
+
+    def __init__(self, call: MilvusCall) -> None:
+        self._call = call

@@ -2,37 +2,39 @@
 
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import override
 
 from pymilvus.grpc_gen import milvus_pb2
 
+from milvus_vault.adapters.milvus_calls import Message, MilvusClient
 from milvus_vault.adapters.milvus_errors import check, understood
 from milvus_vault.errors import FlushTimeoutError, MilvusUnavailableError
 from milvus_vault.model.flushes import ChannelCheckpoint, FlushAllPoint, FlushedChannel, FlushPoint
 from milvus_vault.model.hybrid import from_milliseconds
+from milvus_vault.ports import Flushes
 
 # GetFlushState is true 0.4 to 3 s after a Flush on servers of 2.3 to 2.6: ask often at first.
 FIRST_POLL_SECONDS = 0.1
 LONGEST_POLL_SECONDS = 2.0
-
-# Message classes are built when pymilvus is imported, so that no type checker knows them.
-type Message = Any
 
 # A property of the message that marks a flush in its channel: the timestamp, in digits of base 36.
 _TIME_TICK = "_tt"
 _BASE = 36
 
 
-class Flusher:
-    """The flushes of one connection."""
+class FlushClient(MilvusClient, Flushes):
+    """The calls about flushes, and the clock by which they are told."""
 
-    def __init__(self, call: Callable[..., Message], uri: str) -> None:
-        """Take what makes a call: `call(name, request, database="", optional=False)`."""
-        self._call = call
-        self._uri = uri
+    @override
+    def current_timestamp(self) -> int | None:
+        answer = self._call("AllocTimestamp", milvus_pb2.AllocTimestampRequest(), optional=True)
+        if answer is None:
+            return None
+        check(answer.status, "AllocTimestamp", self._call.uri)
+        return int(answer.timestamp)
 
+    @override
     def flush(self, database: str, name: str, *, timeout_seconds: float) -> FlushPoint:
-        """Flush a collection, wait for it, and return what it covers. Raises `FlushTimeoutError`."""
         subject = f"{database}.{name}"
         end = time.monotonic() + timeout_seconds
         request = milvus_pb2.FlushRequest(db_name=database, collection_names=[name])
@@ -56,21 +58,21 @@ class Flusher:
         self._wait("GetFlushState", asked, database, subject, end)
         return point
 
+    @override
     def flush_all(self, *, timeout_seconds: float) -> FlushAllPoint | None:
-        """Flush everything; None from a server that does not say up to where. Raises `FlushTimeoutError`."""
         end = time.monotonic() + timeout_seconds
         answer = self._call("FlushAll", milvus_pb2.FlushAllRequest(), optional=True)
         if answer is None:
             return None
-        check(answer.status, "FlushAll", self._uri)
-        with understood("FlushAll", self._uri):
+        check(answer.status, "FlushAll", self._call.uri)
+        with understood("FlushAll", self._call.uri):
             point = flush_all_point(answer)
             if point is None:
                 return None
             asked = milvus_pb2.GetFlushAllStateRequest(
                 flush_all_ts=point.timestamp, flush_all_tss={item.channel: item.timestamp for item in point.channels}
             )
-        self._wait("GetFlushAllState", asked, "", self._uri, end)
+        self._wait("GetFlushAllState", asked, "", self._call.uri, end)
         return point
 
     def _wait(self, call: str, asked: Message, database: str, subject: str, end: float) -> None:

@@ -1,31 +1,23 @@
 """Milvus' import of binlogs by gRPC: one pair of prefixes a job. The only way on 2.2 and 2.3, and there on all."""
 
 from collections.abc import Mapping
-from typing import Any, Protocol
 
 from pymilvus.grpc_gen import milvus_pb2
 
 from milvus_vault.adapters import milvus_errors
+from milvus_vault.adapters.milvus_calls import MilvusCall
 from milvus_vault.adapters.milvus_errors import check, one_line, understood
 from milvus_vault.errors import MilvusRequestError
 from milvus_vault.model.collections import ImportJobState, ImportStatus, ImportTask
 from milvus_vault.model.hybrid import LOGICAL_BITS
 from milvus_vault.model.versions import PACKED_VERSION, ServerVersion, ends_imports_in_hybrid, has_import_jobs
+from milvus_vault.ports import Importer
 
 # A server may hold 65,536 pending import jobs; the newest come first in the list.
 LISTED_IMPORT_JOBS = 65_536
 
 _FAILED = {1, 7}  # common.ImportState: Failed, FailedAndCleaned
 _COMPLETED = 6
-
-type _Message = Any
-
-
-class Call(Protocol):
-    """Calls one RPC of Milvus by its name."""
-
-    def __call__(self, name: str, request: _Message, database: str = "") -> _Message:
-        """Return the answer; raises our error where there is none."""
 
 
 def import_options(task: ImportTask, server: ServerVersion) -> Mapping[str, str]:
@@ -49,10 +41,10 @@ def subject_of(database: str, name: str, task: ImportTask) -> str:
     return f"{database}.{name} partition {task.partition or '(all)'}"
 
 
-class GrpcImporter:
+class GrpcImporter(Importer):
     """The port `Importer` by gRPC."""
 
-    def __init__(self, call: Call, server: ServerVersion) -> None:
+    def __init__(self, call: MilvusCall, server: ServerVersion) -> None:
         self._call = call
         self._server = server
 

@@ -1,17 +1,15 @@
-"""What a backup reads of Milvus, and a restore compares with."""
+"""What Milvus says of itself, and of its databases and collections."""
 
-import time
-from collections.abc import Sequence
 from itertools import zip_longest
+from typing import override
 
-from pymilvus.grpc_gen import common_pb2, milvus_pb2
+from pymilvus.grpc_gen import milvus_pb2
 
-from milvus_vault.adapters import milvus_errors
-from milvus_vault.adapters.milvus_calls import Message, MilvusCalls
+from milvus_vault.adapters.milvus_calls import Message, MilvusCall, MilvusClient
 from milvus_vault.adapters.milvus_errors import check, one_line, understood
-from milvus_vault.adapters.milvus_rbac import rbac_from_proto
+from milvus_vault.adapters.milvus_indexes import IndexClient
 from milvus_vault.adapters.milvus_schema import key_values, schema_from_proto
-from milvus_vault.errors import CollectionNotFoundError, VersionUnsupportedError
+from milvus_vault.errors import CollectionNotFoundError
 from milvus_vault.model.collections import (
     DEFAULT_DATABASE,
     DEFAULT_RESOURCE_GROUP,
@@ -19,43 +17,32 @@ from milvus_vault.model.collections import (
     CollectionName,
     CollectionSchema,
     DatabaseDescription,
-    IndexDescription,
     LoadState,
     Partition,
-    Segment,
-    SegmentLevel,
 )
 from milvus_vault.model.health import ServerHealth
-from milvus_vault.model.rbac import Rbac
 from milvus_vault.model.versions import ServerVersion, parse_version
+from milvus_vault.ports import Schemas, Server
 
-# GetPersistentSegmentInfo can fail with "segment not found" while a compaction swaps segments, for well below 1 s.
-SEGMENT_INFO_TRIES = 20
-SEGMENT_INFO_PAUSE_SECONDS = 0.3
-
-_FLUSHED = 4  # common.SegmentState
-_LEVELS = {0: SegmentLevel.LEGACY, 1: SegmentLevel.L0, 2: SegmentLevel.L1, 3: SegmentLevel.L2}
 _LOADED, _LOADING = 3, 2  # common.LoadState
 _IN_MEMORY = 1  # milvus.ShowType
 
 
-class MilvusReader(MilvusCalls):
-    """The calls that change nothing."""
+class ServerClient(MilvusClient, Server):
+    """What the server says of itself."""
 
-    # --- server -----------------------------------------------------------------------------------
-
+    @override
     def server_version(self) -> ServerVersion:
-        """Return the server's version."""
         answer = self._call("GetVersion", milvus_pb2.GetVersionRequest())
-        check(answer.status, "GetVersion", self._uri)
+        check(answer.status, "GetVersion", self._call.uri)
         return parse_version(answer.version)
 
+    @override
     def health(self) -> ServerHealth:
-        """Return what the server says of itself."""
         answer = self._call("CheckHealth", milvus_pb2.CheckHealthRequest(), optional=True)
         if answer is None:
             return ServerHealth()
-        check(answer.status, "CheckHealth", self._uri)
+        check(answer.status, "CheckHealth", self._call.uri)
         # Each state has its reason. A reason without one is no limit: it tells why the server is not healthy, such as
         # nodes of the session before it was started again, which each coordinator names.
         known = {number: name for name, number in milvus_pb2.QuotaState.items()}
@@ -67,67 +54,46 @@ class MilvusReader(MilvusCalls):
             ailments=() if answer.isHealthy else tuple(dict.fromkeys(reasons[len(names) :])),
         )
 
-    def current_timestamp(self) -> int | None:
-        """Return a hybrid timestamp that is newer than all that the server has acknowledged; None before 2.3."""
-        answer = self._call("AllocTimestamp", milvus_pb2.AllocTimestampRequest(), optional=True)
-        if answer is None:
-            return None
-        check(answer.status, "AllocTimestamp", self._uri)
-        return int(answer.timestamp)
 
+class SchemaClient(MilvusClient, Schemas):
+    """The calls that read databases and collections, and change nothing."""
+
+    @override
     def list_databases(self) -> list[str]:
-        """Return all database names; `["default"]` from a server that has no databases (before 2.2.9)."""
         answer = self._call("ListDatabases", milvus_pb2.ListDatabasesRequest(), optional=True)
         if answer is None:
             return [DEFAULT_DATABASE]
-        check(answer.status, "ListDatabases", self._uri)
+        check(answer.status, "ListDatabases", self._call.uri)
         return sorted(answer.db_names)
 
+    @override
     def describe_database(self, name: str) -> DatabaseDescription:
-        """Return a database; its name alone from a server that tells no more (before 2.4.3)."""
         answer = self._call("DescribeDatabase", milvus_pb2.DescribeDatabaseRequest(db_name=name), name, optional=True)
         if answer is None:
             return DatabaseDescription(name=name)
         check(answer.status, "DescribeDatabase", f"database {name}")
         return DatabaseDescription(name=name, database_id=answer.dbID, properties=key_values(answer.properties))
 
-    def backup_rbac(self) -> Rbac:
-        """Return users, roles, grants and privilege groups of the server, but for those that every server has.
-
-        Raises `VersionUnsupportedError` where the server does not tell them (before 2.4.10).
-        """
-        answer = self._call("BackupRBAC", milvus_pb2.BackupRBACMetaRequest(), optional=True)
-        if answer is None:
-            msg = f"Milvus {self.server_version()} does not tell its users and roles; 2.4.10 and newer do"
-            raise VersionUnsupportedError(
-                msg,
-                hint="Leave out `include_rbac` (of a backup) or `rbac` (of a restore), or upgrade Milvus.",
-            )
-        check(answer.status, "BackupRBAC", self._uri)
-        return rbac_from_proto(answer.RBAC_meta)
-
-    # --- reading a collection ---------------------------------------------------------------------
-
+    @override
     def list_collections(self, database: str) -> list[str]:
-        """Return the names of a database's collections, sorted."""
         answer = self._call("ShowCollections", milvus_pb2.ShowCollectionsRequest(db_name=database), database)
         check(answer.status, "ShowCollections", f"database {database}")
         return sorted(answer.collection_names)
 
+    @override
     def collection_id(self, database: str, name: str) -> int | None:
-        """Return the ID of a collection, or None where there is none of this name or alias."""
         try:
-            return int(self._describe(database, name).collectionID)
+            return int(describe(self._call, database, name).collectionID)
         except CollectionNotFoundError:
             return None
 
+    @override
     def schema(self, database: str, name: str) -> CollectionSchema:
-        """Return the schema of a collection."""
-        return schema_from_proto(self._describe(database, name).schema)
+        return schema_from_proto(describe(self._call, database, name).schema)
 
+    @override
     def describe_collection(self, database: str, name: str) -> CollectionDescription:
-        """Return everything that a backup records of a collection but its segments."""
-        answer = self._describe(database, name)
+        answer = describe(self._call, database, name)
         load_state = self._load_state(database, name)
         groups = self._replica_groups(database, name, answer.collectionID) if load_state is LoadState.LOADED else ()
         loaded = self._loaded_partitions(database, name) if load_state is LoadState.LOADED else frozenset()
@@ -141,9 +107,11 @@ class MilvusReader(MilvusCalls):
             properties=key_values(answer.properties),
             partitions=tuple(
                 Partition(partition_id=number, name=partition, is_loaded=partition in loaded)
-                for partition, number in sorted(self._partitions(database, name).items(), key=lambda pair: pair[1])
+                for partition, number in sorted(
+                    partitions_of(self._call, database, name).items(), key=lambda pair: pair[1]
+                )
             ),
-            indexes=self.list_indexes(database, name),
+            indexes=IndexClient(self._call).list_indexes(database, name),
             aliases=tuple(sorted(self.list_aliases(database, name))),
             load_state=load_state,
             replicas=len(groups),
@@ -154,101 +122,16 @@ class MilvusReader(MilvusCalls):
             physical_channels=tuple(answer.physical_channel_names),
         )
 
+    @override
     def list_aliases(self, database: str, name: str = "") -> frozenset[str]:
-        """Return all aliases of a database's collections, or those of one.
-
-        Asks ListAliases: DescribeCollection answers from a cache that CreateAlias does not refresh on 2.6.
-        """
+        # DescribeCollection answers from a cache that CreateAlias does not refresh on 2.6.
         request = milvus_pb2.ListAliasesRequest(db_name=database, collection_name=name)
         answer = self._call("ListAliases", request, database, optional=True)
         if answer is None:
             names = [name] if name else self.list_collections(database)
-            return frozenset(alias for item in names for alias in self._describe(database, item).aliases)
+            return frozenset(alias for item in names for alias in describe(self._call, database, item).aliases)
         check(answer.status, "ListAliases", f"{database}.{name}" if name else f"database {database}")
         return frozenset(answer.aliases)
-
-    def count_query_nodes(self, resource_group: str) -> int:
-        """Return how many query nodes a resource group has; 0 where there is no such group."""
-        request = milvus_pb2.DescribeResourceGroupRequest(resource_group=resource_group)
-        answer = self._call("DescribeResourceGroup", request)
-        if milvus_errors.is_no_resource_group(answer.status):
-            return 0
-        check(answer.status, "DescribeResourceGroup", f"resource group {resource_group}")
-        return int(answer.resource_group.num_available_node)
-
-    def list_indexes(self, database: str, name: str) -> tuple[IndexDescription, ...]:
-        """Return the indexes of a collection."""
-        return tuple(
-            IndexDescription(
-                index_id=index.indexID,
-                name=index.index_name,
-                field_name=index.field_name,
-                params=key_values(index.params),
-            )
-            for index in self._describe_indexes(database, name)
-        )
-
-    def list_segments(self, database: str, name: str) -> list[Segment]:
-        """Return the flushed segments of a collection, from one answer of the server."""
-        request = milvus_pb2.GetPersistentSegmentInfoRequest(dbName=database, collectionName=name)
-        subject = f"{database}.{name}"
-        for last in [False] * (SEGMENT_INFO_TRIES - 1) + [True]:
-            answer = self._call("GetPersistentSegmentInfo", request, database)
-            if last or "segment" not in answer.status.reason or "not found" not in answer.status.reason:
-                break
-            time.sleep(SEGMENT_INFO_PAUSE_SECONDS)
-        check(answer.status, "GetPersistentSegmentInfo", subject)
-        with understood("GetPersistentSegmentInfo", subject):
-            return [
-                Segment(
-                    segment_id=info.segmentID,
-                    partition_id=info.partitionID,
-                    row_count=info.num_rows,
-                    level=_LEVELS[info.level],
-                    storage_version=info.storage_version,
-                )
-                for info in answer.infos
-                if info.state == _FLUSHED
-            ]
-
-    def count_rows(self, database: str, name: str, partitions: Sequence[str] = ()) -> int:
-        """Return the number of live rows (`count(*)`, strong consistency) of a loaded collection."""
-        request = milvus_pb2.QueryRequest(
-            db_name=database,
-            collection_name=name,
-            output_fields=["count(*)"],
-            partition_names=partitions,
-            consistency_level=common_pb2.ConsistencyLevel.Value("Strong"),
-        )
-        answer = self._call("Query", request, database)
-        check(answer.status, "Query", f"{database}.{name}")
-        with understood("Query", f"{database}.{name}"):
-            return int(answer.fields_data[0].scalars.long_data.data[0])
-
-    # --- internals --------------------------------------------------------------------------------
-
-    def _describe(self, database: str, name: str) -> Message:
-        answer = self._call(
-            "DescribeCollection", milvus_pb2.DescribeCollectionRequest(db_name=database, collection_name=name), database
-        )
-        check(answer.status, "DescribeCollection", f"{database}.{name}")
-        return answer
-
-    def _describe_indexes(self, database: str, name: str) -> Sequence[Message]:
-        request = milvus_pb2.DescribeIndexRequest(db_name=database, collection_name=name)
-        answer = self._call("DescribeIndex", request, database)
-        if answer.status.code == milvus_errors.INDEX_NOT_FOUND or "index not found" in answer.status.reason:
-            return ()
-        check(answer.status, "DescribeIndex", f"{database}.{name}")
-        indexes: Sequence[Message] = answer.index_descriptions
-        return indexes
-
-    def _partitions(self, database: str, name: str) -> dict[str, int]:
-        request = milvus_pb2.ShowPartitionsRequest(db_name=database, collection_name=name)
-        answer = self._call("ShowPartitions", request, database)
-        check(answer.status, "ShowPartitions", f"{database}.{name}")
-        with understood("ShowPartitions", f"{database}.{name}"):
-            return dict(zip(answer.partition_names, answer.partitionIDs, strict=True))
 
     def _loaded_partitions(self, database: str, name: str) -> frozenset[str]:
         request = milvus_pb2.ShowPartitionsRequest(db_name=database, collection_name=name, type=_IN_MEMORY)
@@ -268,3 +151,21 @@ class MilvusReader(MilvusCalls):
         answer = self._call("GetReplicas", request, database)
         check(answer.status, "GetReplicas", f"{database}.{name}")
         return tuple(sorted(replica.resource_group_name or DEFAULT_RESOURCE_GROUP for replica in answer.replicas))
+
+
+def describe(call: MilvusCall, database: str, name: str) -> Message:
+    """Return what DescribeCollection answers."""
+    answer = call(
+        "DescribeCollection", milvus_pb2.DescribeCollectionRequest(db_name=database, collection_name=name), database
+    )
+    check(answer.status, "DescribeCollection", f"{database}.{name}")
+    return answer
+
+
+def partitions_of(call: MilvusCall, database: str, name: str) -> dict[str, int]:
+    """Return the IDs of a collection's partitions, by their names."""
+    request = milvus_pb2.ShowPartitionsRequest(db_name=database, collection_name=name)
+    answer = call("ShowPartitions", request, database)
+    check(answer.status, "ShowPartitions", f"{database}.{name}")
+    with understood("ShowPartitions", f"{database}.{name}"):
+        return dict(zip(answer.partition_names, answer.partitionIDs, strict=True))

@@ -1,26 +1,32 @@
-"""Asks Milvus for rights, by calls that change nothing whether they are allowed or not.
+"""Asks Milvus for rights, by calls that change nothing whether they are allowed or not; and users and roles.
 
 Milvus looks at rights before anything else is. A call that is allowed then fails, since nothing can have the name
 that it is about: no name of Milvus begins with a digit. Limits of rates are counted by collection.
 """
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import override
 
 from pymilvus.grpc_gen import common_pb2, milvus_pb2
 
-from milvus_vault.adapters.milvus_calls import CALL_SECONDS
-from milvus_vault.adapters.milvus_errors import check_permitted
-from milvus_vault.errors import MilvusPermissionError, MilvusRequestError, MilvusUnavailableError
+from milvus_vault.adapters.milvus_calls import CALL_SECONDS, Message, MilvusClient
+from milvus_vault.adapters.milvus_errors import check, check_permitted
+from milvus_vault.adapters.milvus_rbac import ALL_PRIVILEGES, grant_to_proto, rbac_from_proto, rbac_to_proto
+from milvus_vault.adapters.milvus_reading import ServerClient
+from milvus_vault.errors import (
+    MilvusPermissionError,
+    MilvusRequestError,
+    MilvusUnavailableError,
+    VersionUnsupportedError,
+)
+from milvus_vault.model.rbac import Rbac
 from milvus_vault.model.rights import READING, Right
+from milvus_vault.ports import Access
 
 NOWHERE = "0_asked_for_by_milvus_vault"
 
-# Message classes are built when pymilvus is imported, so that no type checker knows them.
-type _Message = Any
 
-
-def _of_collection(call: str, **fields: object) -> Callable[[str, str], tuple[str, _Message]]:
+def _of_collection(call: str, **fields: object) -> Callable[[str, str], tuple[str, Message]]:
     """Return what makes a call's request for a collection of a database."""
     return lambda database, name: (
         call,
@@ -28,7 +34,7 @@ def _of_collection(call: str, **fields: object) -> Callable[[str, str], tuple[st
     )
 
 
-CALLS: Mapping[Right, Callable[[str, str], tuple[str, _Message]]] = {
+CALLS: Mapping[Right, Callable[[str, str], tuple[str, Message]]] = {
     Right.DESCRIBE_COLLECTION: _of_collection("DescribeCollection"),
     Right.LIST_ALIASES: _of_collection("ListAliases"),
     Right.SHOW_PARTITIONS: _of_collection("ShowPartitions"),
@@ -68,30 +74,54 @@ CALLS: Mapping[Right, Callable[[str, str], tuple[str, _Message]]] = {
 _SECONDS = {Right.IMPORT: 1.0}
 
 
-def may(call: Callable[..., _Message], right: Right, database: str, name: str = "") -> bool:
-    """Return whether the user has a right on collections of any name, or on one that may be read for it.
+class AccessClient(MilvusClient, Access):
+    """The calls about rights, and about users and roles."""
 
-    `call(name, request, database, seconds=…)` makes a call. Raises `ValueError` for a right that would change the
-    collection.
-    """
-    if name and right not in READING:
-        msg = f"{right} cannot be asked for on {name} without using it"
-        raise ValueError(msg)
-    try:
-        seconds = _SECONDS.get(right, CALL_SECONDS)
-        place = database if right.is_on_database else ""
-        answer = call(*CALLS[right](database, name or NOWHERE), place, seconds=seconds)
-        check_permitted(getattr(answer, "status", answer), right)
-    except MilvusPermissionError as err:
-        # Whom the same call is refused for want of another right was not asked for this one.
-        is_other = right is Right.IMPORT_BINLOG and f"Privilege{right}" not in err.message
-        return is_other and not may(call, Right.IMPORT, database)
-    except MilvusUnavailableError:
-        if right not in _SECONDS:
-            raise
-        # A server that is gone fails the next call as well.
+    @override
+    def may(self, right: Right, database: str, name: str = "") -> bool:
+        if name and right not in READING:
+            msg = f"{right} cannot be asked for on {name} without using it"
+            raise ValueError(msg)
+        try:
+            seconds = _SECONDS.get(right, CALL_SECONDS)
+            place = database if right.is_on_database else ""
+            answer = self._call(*CALLS[right](database, name or NOWHERE), place, seconds=seconds)
+            check_permitted(getattr(answer, "status", answer), right)
+        except MilvusPermissionError as err:
+            # Whom the same call is refused for want of another right was not asked for this one.
+            is_other = right is Right.IMPORT_BINLOG and f"Privilege{right}" not in err.message
+            return is_other and not self.may(Right.IMPORT, database)
+        except MilvusUnavailableError:
+            if right not in _SECONDS:
+                raise
+            # A server that is gone fails the next call as well.
+            return True
+        except MilvusRequestError:
+            # A server that does not know the call asks for no right to it.
+            return True
         return True
-    except MilvusRequestError:
-        # A server that does not know the call asks for no right to it.
-        return True
-    return True
+
+    @override
+    def backup_rbac(self) -> Rbac:
+        answer = self._call("BackupRBAC", milvus_pb2.BackupRBACMetaRequest(), optional=True)
+        if answer is None:
+            server = ServerClient(self._call).server_version()
+            msg = f"Milvus {server} does not tell its users and roles; 2.4.10 and newer do"
+            raise VersionUnsupportedError(
+                msg,
+                hint="Leave out `include_rbac` (of a backup) or `rbac` (of a restore), or upgrade Milvus.",
+            )
+        check(answer.status, "BackupRBAC", self._call.uri)
+        return rbac_from_proto(answer.RBAC_meta)
+
+    @override
+    def restore_rbac(self, rbac: Rbac) -> None:
+        # Up to 2.6.14 RestoreRBAC garbles grants of all privileges, or refuses them.
+        of_all = tuple(grant for grant in rbac.grants if grant.privilege == ALL_PRIVILEGES)
+        others = rbac.model_copy(update={"grants": tuple(grant for grant in rbac.grants if grant not in of_all)})
+        if others != Rbac():
+            request = milvus_pb2.RestoreRBACMetaRequest(RBAC_meta=rbac_to_proto(others))
+            check(self._call("RestoreRBAC", request), "RestoreRBAC", self._call.uri)
+        for grant in of_all:
+            granting = milvus_pb2.OperatePrivilegeRequest(entity=grant_to_proto(grant))
+            check(self._call("OperatePrivilege", granting), "OperatePrivilege", f"role {grant.role}")

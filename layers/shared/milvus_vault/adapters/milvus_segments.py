@@ -1,24 +1,36 @@
-"""The logs of segments, one by one, as Milvus tells them by REST; no call of gRPC does."""
+"""Segments: which there are, by gRPC, and their logs one by one, which Milvus tells by REST alone."""
 
 import json
+import time
 from collections.abc import Iterator, Sequence
 from http import HTTPStatus
 from itertools import batched
-from typing import Any
+from typing import Any, override
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pymilvus.grpc_gen import milvus_pb2
 
 from milvus_vault.adapters.endpoints import Endpoint
 from milvus_vault.adapters.http_calls import HttpCalls
 from milvus_vault.adapters.milvus_access import NOBODY, MilvusAccess
+from milvus_vault.adapters.milvus_calls import MilvusCall, MilvusClient
+from milvus_vault.adapters.milvus_errors import check, understood
 from milvus_vault.errors import MilvusRequestError, MilvusUnavailableError
-from milvus_vault.model.collections import SegmentLogs
+from milvus_vault.model.collections import Segment, SegmentLevel, SegmentLogs
+from milvus_vault.ports import Segments
 from milvus_vault.untrusted import read_json
 
 CALL_SECONDS = 30.0
 
 # An answer has some 3 KB for a segment of 50 fields with one log each.
 SEGMENTS_PER_CALL = 200
+
+# GetPersistentSegmentInfo can fail with "segment not found" while a compaction swaps segments, for well below 1 s.
+SEGMENT_INFO_TRIES = 20
+SEGMENT_INFO_PAUSE_SECONDS = 0.3
+
+_FLUSHED = 4  # common.SegmentState
+_LEVELS = {0: SegmentLevel.LEGACY, 1: SegmentLevel.L0, 2: SegmentLevel.L1, 3: SegmentLevel.L2}
 
 
 class _Message(BaseModel):
@@ -84,6 +96,43 @@ class SegmentDescriber:
             msg = f"{path}: {content.get('message')} (code {content['code']})"
             raise MilvusRequestError(msg)
         return content.get("data")
+
+
+class SegmentClient(MilvusClient, Segments):
+    """Lists segments by gRPC, and has them described by REST."""
+
+    def __init__(self, call: MilvusCall, describer: SegmentDescriber) -> None:
+        super().__init__(call)
+        self._describer = describer
+
+    @override
+    def list_segments(self, database: str, name: str) -> list[Segment]:
+        request = milvus_pb2.GetPersistentSegmentInfoRequest(dbName=database, collectionName=name)
+        subject = f"{database}.{name}"
+        for last in [False] * (SEGMENT_INFO_TRIES - 1) + [True]:
+            answer = self._call("GetPersistentSegmentInfo", request, database)
+            if last or "segment" not in answer.status.reason or "not found" not in answer.status.reason:
+                break
+            time.sleep(SEGMENT_INFO_PAUSE_SECONDS)
+        check(answer.status, "GetPersistentSegmentInfo", subject)
+        with understood("GetPersistentSegmentInfo", subject):
+            return [
+                Segment(
+                    segment_id=info.segmentID,
+                    partition_id=info.partitionID,
+                    row_count=info.num_rows,
+                    level=_LEVELS[info.level],
+                    storage_version=info.storage_version,
+                )
+                for info in answer.infos
+                if info.state == _FLUSHED
+            ]
+
+    @override
+    def describe_segments(
+        self, database: str, collection_id: int, segment_ids: Sequence[int]
+    ) -> dict[int, SegmentLogs]:
+        return self._describer.describe_segments(database, collection_id, segment_ids)
 
 
 def _logs(segment: _Segment) -> SegmentLogs:

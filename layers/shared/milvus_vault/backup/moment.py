@@ -19,7 +19,7 @@ from milvus_vault.errors import ServerClockError
 from milvus_vault.model.collections import CollectionName
 from milvus_vault.model.hybrid import as_text, at_whole_millisecond
 from milvus_vault.model.objects import ListedObject
-from milvus_vault.ports import VectorDatabase
+from milvus_vault.ports import Flushes
 
 # Milvus gives a request its timestamp and then looks for a segment, which takes milliseconds, or a second in a server
 # that is short of it. On the real 2.5.27 a margin of 50 ms was enough (11 backups of 11), on the real 2.3.5 1.5 s.
@@ -56,7 +56,7 @@ class Moment:
         ago = time.monotonic() - self.taken_at
         return written_at - timedelta(seconds=ago + SUSPECT_SECONDS + _CLOCKS_SECONDS)
 
-    def wait(self, database: VectorDatabase) -> None:
+    def wait(self, database: Flushes) -> None:
         """Return once every request that was stamped before it has arrived, in all likelihood.
 
         Raises `ServerClockError` where the server's time has not gone on meanwhile.
@@ -67,7 +67,7 @@ class Moment:
             check_clock(self.timestamp, now, "its clock")
 
 
-def take_moment(database: VectorDatabase, collections: Sequence[CollectionName]) -> Moment | None:
+def take_moment(database: Flushes, collections: Sequence[CollectionName]) -> Moment | None:
     """Return the server's present moment; None where there is no collection that it could be one of.
 
     Servers before 2.3 tell the time only of a flush, which one of the collections gets for it.

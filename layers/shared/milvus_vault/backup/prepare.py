@@ -32,7 +32,7 @@ from milvus_vault.model.names import attempt_of, short_hash
 from milvus_vault.model.requests import BackupRequest
 from milvus_vault.model.times import utc_second
 from milvus_vault.model.versions import KNOWN, ServerVersion, can_back_up, has_flush_all
-from milvus_vault.ports import Executions, GarbageCollector, VectorDatabase
+from milvus_vault.ports import Executions, Flushes, GarbageCollector, Schemas, VectorDatabase
 from milvus_vault.rights import by_database, check_rights
 from milvus_vault.source import MilvusStorage, prove_storage
 from milvus_vault.workspace import Workspace
@@ -202,9 +202,7 @@ def _in_progress(name: str, holder: Claim) -> BackupInProgressError:
     return BackupInProgressError(msg, hint="Wait for it, stop it, or choose another `backup_name`.")
 
 
-def _describe_databases(
-    database: VectorDatabase, names: Sequence[str], warnings: list[str]
-) -> Iterator[DatabaseDescription]:
+def _describe_databases(database: Schemas, names: Sequence[str], warnings: list[str]) -> Iterator[DatabaseDescription]:
     """Yield the databases; one that this user may not describe is recorded by its name, with a warning."""
     for name in names:
         try:
@@ -219,7 +217,7 @@ def _describe_databases(
             yield DatabaseDescription(name=name)
 
 
-def _flush_all(database: VectorDatabase, server: ServerVersion, request: BackupRequest) -> FlushAllPoint | None:
+def _flush_all(database: Flushes, server: ServerVersion, request: BackupRequest) -> FlushAllPoint | None:
     """Flush all collections in one call, which no rate limits; None where each is to be flushed by itself."""
     is_wanted = request.collections is None and not request.skip_flush and not request.meta_only
     if not is_wanted or not has_flush_all(server):

@@ -22,11 +22,11 @@ from milvus_vault.model.requests import BackupRequest
 from milvus_vault.model.resources import CheckItem, CheckReport
 from milvus_vault.model.rights import Right
 from milvus_vault.model.versions import ServerVersion, can_restore
-from milvus_vault.ports import GarbageCollector, ObjectStore, VectorDatabase
+from milvus_vault.ports import Access, GarbageCollector, ObjectStore, Schemas, Server, VectorDatabase
 from milvus_vault.restore.rights import all_restore_rights
 from milvus_vault.restore.versions import check_target_version
 from milvus_vault.rights import Places, by_database, grant_hint, in_words, missing_rights
-from milvus_vault.source import MilvusStorage, all_collections, prove_storage
+from milvus_vault.source import MilvusStorage, StoredCollections, all_collections, prove_storage
 
 # One page of a listing.
 LISTED_OBJECTS = 1000
@@ -233,7 +233,7 @@ def _target_version(server: ServerVersion) -> str:
     return f"its backups can be restored into Milvus {server}{how}"
 
 
-def _describe(database: VectorDatabase, names: list[CollectionName]) -> str:
+def _describe(database: Schemas, names: list[CollectionName]) -> str:
     if not names:
         msg = "there is no collection to describe"
         raise Warned(msg)
@@ -241,14 +241,14 @@ def _describe(database: VectorDatabase, names: list[CollectionName]) -> str:
     return f"{described.name} can be described"
 
 
-def _rights(database: VectorDatabase, server: ServerVersion, rights: Sequence[Right], places: Places) -> str:
+def _rights(database: Access, server: ServerVersion, rights: Sequence[Right], places: Places) -> str:
     if missing := missing_rights(database, rights, places):
         msg = f"this Milvus user lacks {in_words(missing)}; a run that needs one is refused when it begins"
         raise Warned(msg, grant_hint(server, missing))
     return f"this Milvus user has them: {', '.join(rights)}"
 
 
-def _prove(deployment: Deployment, database: VectorDatabase, names: list[CollectionName]) -> str:
+def _prove(deployment: Deployment, database: StoredCollections, names: list[CollectionName]) -> str:
     where = f"s3://{deployment.storage.bucket}/{deployment.storage.root_path}"
     if not prove_storage(deployment.store, database, deployment.storage, names):
         msg = f"no collection has flushed rows yet, so that {where} cannot be proven to be this Milvus' own"
@@ -256,7 +256,7 @@ def _prove(deployment: Deployment, database: VectorDatabase, names: list[Collect
     return f"{where} is where this Milvus keeps its data"
 
 
-def _segments(deployment: Deployment, database: VectorDatabase, names: list[CollectionName]) -> str:
+def _segments(deployment: Deployment, database: StoredCollections, names: list[CollectionName]) -> str:
     unfit = unfit_collections(deployment.store, database, deployment.storage, names)
     looked_at = f"of {len(names)}" if len(names) <= LOOKED_AT else f"of the first {LOOKED_AT}"
     if unfit:
@@ -267,7 +267,7 @@ def _segments(deployment: Deployment, database: VectorDatabase, names: list[Coll
     return f"the segments {looked_at} collections can be backed up and restored"
 
 
-def _limits(database: VectorDatabase) -> str:
+def _limits(database: Server) -> str:
     health = database.health()
     if health.limits:
         msg = f"Milvus has reached limits: {'; '.join(health.limits)}"

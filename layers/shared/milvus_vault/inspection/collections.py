@@ -3,6 +3,7 @@
 import base64
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from milvus_vault.archive.layout import parse_log_key
 from milvus_vault.backup.selection import select_collections
@@ -11,8 +12,8 @@ from milvus_vault.model.collections import CollectionName, Segment
 from milvus_vault.model.objects import ListedObject
 from milvus_vault.model.resources import CollectionInfo, Page
 from milvus_vault.parallel import each
-from milvus_vault.ports import ObjectStore, VectorDatabase
-from milvus_vault.source import MilvusStorage
+from milvus_vault.ports import Loads, ObjectStore
+from milvus_vault.source import MilvusStorage, StoredCollections
 
 # Each asks Milvus twice; more at a time would be felt by its users.
 _AT_A_TIME = 8
@@ -20,11 +21,15 @@ _AT_A_TIME = 8
 _ALL_LOADED = 100
 
 
+class LoadedCollections(StoredCollections, Loads, Protocol):
+    """Which collections there are, in storage and in memory."""
+
+
 @dataclass(frozen=True, slots=True)
 class Source:
     """A Milvus, and where it keeps its data."""
 
-    database: VectorDatabase
+    database: LoadedCollections
     store: ObjectStore
     storage: MilvusStorage
 

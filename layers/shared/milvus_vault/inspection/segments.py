@@ -11,8 +11,8 @@ from milvus_vault.errors import CollectionNotFoundError
 from milvus_vault.model.collections import CollectionName, Segment
 from milvus_vault.model.versions import PACKED_VERSION
 from milvus_vault.parallel import each
-from milvus_vault.ports import ObjectStore, VectorDatabase
-from milvus_vault.source import MilvusStorage
+from milvus_vault.ports import ObjectStore
+from milvus_vault.source import MilvusStorage, StoredCollections
 
 # A call or two for each; the answer is waited for.
 LOOKED_AT = 100
@@ -30,7 +30,7 @@ class Unfit:
 
 
 def unfit_collections(
-    store: ObjectStore, database: VectorDatabase, storage: MilvusStorage, names: Sequence[CollectionName]
+    store: ObjectStore, database: StoredCollections, storage: MilvusStorage, names: Sequence[CollectionName]
 ) -> list[Unfit]:
     """Return what is wrong with the segments of the first hundred collections."""
 
@@ -44,7 +44,9 @@ def unfit_collections(
     return [found for found in each(look, islice(names, LOOKED_AT), threads=_AT_A_TIME) if found]
 
 
-def _look(store: ObjectStore, database: VectorDatabase, storage: MilvusStorage, name: CollectionName) -> Unfit | None:
+def _look(
+    store: ObjectStore, database: StoredCollections, storage: MilvusStorage, name: CollectionName
+) -> Unfit | None:
     segments = database.list_segments(name.database, name.name)
     if newer := newer_storage(name, segments):
         return Unfit(newer, NEWER_STORAGE_HINT)
@@ -54,7 +56,7 @@ def _look(store: ObjectStore, database: VectorDatabase, storage: MilvusStorage, 
 
 def _older(
     store: ObjectStore,
-    database: VectorDatabase,
+    database: StoredCollections,
     storage: MilvusStorage,
     name: CollectionName,
     segments: Sequence[Segment],

@@ -5,12 +5,12 @@ from collections.abc import Mapping, Sequence
 from milvus_vault.archive.contents import ArchivedCollection
 from milvus_vault.errors import AliasConflictError, CollectionExistsError
 from milvus_vault.model.collections import CollectionName
-from milvus_vault.ports import VectorDatabase
+from milvus_vault.ports import Maker, Schemas
 
 _HINT = "Leave out `switch_aliases`, restore less at a time, or free the name first."
 
 
-def check_switches(chosen: Sequence[tuple[ArchivedCollection, CollectionName]], database: VectorDatabase) -> None:
+def check_switches(chosen: Sequence[tuple[ArchivedCollection, CollectionName]], database: Schemas) -> None:
     """Raise `AliasConflictError` for an alias that could not be switched to the collection that is to have it."""
     there = set(database.list_databases())
     concerned = {name.database for pair in chosen for name in (pair[0].name, pair[1])} & there
@@ -39,7 +39,7 @@ def _is_elsewhere(alias: str, source: str, target: str, aliases: Mapping[str, fr
 
 
 def give_aliases(
-    database: VectorDatabase, name: CollectionName, aliases: Sequence[str], *, switch: bool
+    database: Maker, name: CollectionName, aliases: Sequence[str], *, switch: bool
 ) -> tuple[list[str], list[str]]:
     """Give a collection its aliases; return those that it has then, and warnings about the others.
 

@@ -6,7 +6,7 @@ from typing import Final
 
 from milvus_vault.errors import MilvusRequestError
 from milvus_vault.model.collections import IndexDescription, KeyValue
-from milvus_vault.ports import VectorDatabase
+from milvus_vault.ports import Indexes
 from milvus_vault.restore.documents import Target
 
 # Names that servers of 2.2 gave to their scalar indexes; newer ones no longer know how to build those.
@@ -15,9 +15,7 @@ _RENAMED: Final = {"marisa-trie": "Trie", "Ascending": "STL_SORT"}
 _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
-def create_missing_indexes(
-    database: VectorDatabase, target: Target, name: str, *, without: Container[str] = ()
-) -> None:
+def create_missing_indexes(database: Indexes, target: Target, name: str, *, without: Container[str] = ()) -> None:
     """Create those indexes of a target that the collection of this name lacks; Milvus builds them by itself.
 
     Not those of fields that it is still without. One that Milvus refuses keeps no other from being created. Raises

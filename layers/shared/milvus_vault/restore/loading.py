@@ -9,7 +9,7 @@ from milvus_vault.archive.contents import ArchivedCollection
 from milvus_vault.errors import InvalidRequestError, MilvusPermissionError, ResourceGroupError
 from milvus_vault.model.collections import DEFAULT_RESOURCE_GROUP, CollectionName
 from milvus_vault.model.requests import ANY_GROUP, RestoreRequest
-from milvus_vault.ports import VectorDatabase
+from milvus_vault.ports import Loads
 
 _NAMED = 5
 _FEWER_NODES = "fewer query nodes than there were replicas, and these collections have fewer replicas now"
@@ -48,7 +48,7 @@ class LoadPlanner:
     """Decides for each collection, by what the backup recorded, the request, and what the target has."""
 
     request: RestoreRequest
-    database: VectorDatabase
+    database: Loads
     _nodes: dict[str, int | None] = field(default_factory=dict)
     _found: dict[str, list[CollectionName]] = field(default_factory=lambda: defaultdict(list))
 

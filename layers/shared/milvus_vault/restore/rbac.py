@@ -6,7 +6,7 @@ RestoreRBAC fails as a whole for the first user or role that exists; and only it
 from milvus_vault.archive.contents import Archive
 from milvus_vault.errors import InvalidRequestError
 from milvus_vault.model.rbac import Rbac, RbacGrant
-from milvus_vault.ports import VectorDatabase
+from milvus_vault.ports import Access
 
 _BUILT_IN_USERS, _BUILT_IN_ROLES = {"root"}, {"admin", "public"}
 
@@ -19,7 +19,7 @@ def check_rbac(archive: Archive) -> Rbac:
     return archive.rbac
 
 
-def restore_rbac(wanted: Rbac, database: VectorDatabase) -> None:
+def restore_rbac(wanted: Rbac, database: Access) -> None:
     """Restore what is missing. Done again, it finds nothing to do.
 
     Raises `VersionUnsupportedError` for a server that cannot take users and roles from a backup.

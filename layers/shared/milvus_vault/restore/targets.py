@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
+from typing import Protocol
 
 from milvus_vault.archive.contents import ArchivedCollection
 from milvus_vault.claims import DIED, Claim
@@ -13,15 +14,20 @@ from milvus_vault.errors import (
 from milvus_vault.model.collections import CollectionName
 from milvus_vault.model.messages import Occupied
 from milvus_vault.model.requests import RestoreRequest
-from milvus_vault.ports import Executions, VectorDatabase
+from milvus_vault.ports import Executions, Flushes, Loads, Schemas
 from milvus_vault.restore.cut import cut_of
 from milvus_vault.restore.documents import PLAN, Created, Finished, RestorePlan, Target
 from milvus_vault.restore.journal import Journal, Progress
 from milvus_vault.restore.loading import Loading
 from milvus_vault.restore.schema import NAMED_IN_MESSAGE, check_alike
+from milvus_vault.source import StoredCollections
 from milvus_vault.workspace import Workspace
 
 EMPTINESS_FLUSH_SECONDS = 120.0
+
+
+class FlushedCollections(StoredCollections, Flushes, Protocol):
+    """Which collections there are, and whether they have rows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +35,7 @@ class TargetCheck:
     """Compares the wanted targets with what is there."""
 
     request: RestoreRequest
-    database: VectorDatabase
+    database: FlushedCollections
     journal: Journal
 
     def replaced(
@@ -100,7 +106,7 @@ class TargetCheck:
             )
 
 
-def find_occupied(database: VectorDatabase, names: Sequence[CollectionName]) -> Occupied:
+def find_occupied(database: Schemas, names: Sequence[CollectionName]) -> Occupied:
     """Return which of these names collections and aliases of the target have."""
     places = {name.database for name in names} & {*database.list_databases()}
     there = {place: {*database.list_collections(place)} for place in places}
@@ -160,7 +166,7 @@ def can_resume(
     return plan is None or plan.backup_etag == backup_etag
 
 
-def check_takes_deletes(database: VectorDatabase, name: CollectionName) -> None:
+def check_takes_deletes(database: Loads, name: CollectionName) -> None:
     """Return if a collection of the user's takes deletes by themselves, as it must where they cannot be folded.
 
     Milvus refuses them to a loaded collection, which would be when all rows are in, the deleted ones too. Raises
