@@ -1,0 +1,110 @@
+"""Aliases of restored collections, on a Milvus in memory."""
+
+from typing import Any
+
+import pytest
+
+from milvus_vault.archive.contents import ArchivedCollection
+from milvus_vault.errors import AliasConflictError
+from milvus_vault.model.collections import (
+    CollectionLayout,
+    CollectionName,
+    CollectionSchema,
+    FieldSchema,
+    KeyValue,
+    LoadState,
+)
+from milvus_vault.restore.aliases import check_switches, give_aliases
+from tests.support.memory_database import InMemoryDatabase
+
+PLACE = "default"
+KEY = FieldSchema(field_id=100, name="id", data_type=5, is_primary_key=True)
+VECTOR = FieldSchema(field_id=101, name="v", data_type=101, type_params=(KeyValue(key="dim", value="2"),))
+
+
+def name(collection: str, database: str = PLACE) -> CollectionName:
+    return CollectionName(database=database, name=collection)
+
+
+def layout(*fields: FieldSchema) -> CollectionLayout:
+    """Return the layout of a key, a vector and some more fields."""
+    schema = CollectionSchema(name="", fields=(KEY, VECTOR, *fields))
+    return CollectionLayout(collection_schema=schema, shards=1, consistency_level=0)
+
+
+def archived(collection: str, database: str = PLACE, **more: Any) -> ArchivedCollection:
+    """Return a collection of a backup that was loaded once."""
+    there: dict[str, Any] = {"aliases": (), "load_state": LoadState.LOADED, "replicas": 1, **more}
+    return ArchivedCollection(
+        name=name(collection, database),
+        collection_id=7,
+        layout=layout(),
+        indexes=(),
+        partitions=(),
+        l0_segments=(),
+        live_row_count=None,
+        object_list=None,
+        **there,
+    )
+
+
+def database(*collections: str) -> InMemoryDatabase:
+    """Return a Milvus with collections."""
+    made = InMemoryDatabase()
+    for each in collections:
+        made.create_collection(PLACE, each, layout())
+    return made
+
+
+def test_a_free_alias_is_given_and_may_be_given_again() -> None:
+    there = database("a")
+    for _ in range(2):
+        assert give_aliases(there, name("a"), ["one", "two"], switch=False) == (["one", "two"], [])
+    assert there.list_aliases(PLACE, "a") == {"one", "two"}
+
+
+def test_an_alias_in_use_stays_where_it_is_and_the_others_are_given() -> None:
+    there = database("a", "b")
+    there.create_alias(PLACE, "b", "one")
+    given, (warning,) = give_aliases(there, name("a"), ["one", "two"], switch=False)
+    assert (given, warning.startswith("Alias one was not created: ")) == (["two"], True)
+    assert there.list_aliases(PLACE, "b") == {"one"}
+
+
+def test_a_switch_takes_an_alias_from_whoever_has_it() -> None:
+    there = database("a", "b")
+    there.create_alias(PLACE, "b", "one")
+    assert give_aliases(there, name("a"), ["one"], switch=True) == (["one"], [])
+    assert there.list_aliases(PLACE, "a") == {"one"}
+    assert not there.list_aliases(PLACE, "b")
+
+
+def test_switches_are_possible_to_new_names_and_from_other_collections() -> None:
+    there = database("a")
+    there.create_alias(PLACE, "a", "one")
+    check_switches([(archived("a", aliases=("one",)), name("a_new"))], there)
+
+
+def test_one_alias_cannot_be_switched_to_two_collections() -> None:
+    pairs = [(archived(each, aliases=("one",)), name(each)) for each in ("a", "b")]
+    with pytest.raises(AliasConflictError, match=r"alias one of database default cannot be both default\.a and"):
+        check_switches(pairs, database())
+
+
+@pytest.mark.parametrize("is_target", [False, True])
+def test_an_alias_that_is_a_collections_name_cannot_be_switched(is_target: bool) -> None:
+    there = database() if is_target else database("one")
+    pairs = [(archived("a", aliases=("one",)), name("a"))]
+    pairs += [(archived("b"), name("one"))] * is_target
+    with pytest.raises(AliasConflictError, match="alias one cannot be switched to"):
+        check_switches(pairs, there)
+
+
+def test_an_alias_that_readers_use_in_another_database_cannot_be_switched() -> None:
+    there = database("a")
+    there.create_database("new")
+    pairs = [(archived("a", aliases=("one",)), name("a", "new"))]
+    check_switches(pairs, there)
+    there.create_alias(PLACE, "a", "one")
+    with pytest.raises(AliasConflictError, match="alias one is one of database default"):
+        check_switches(pairs, there)
