@@ -105,11 +105,10 @@ clean: ## remove all that make made
 	@$(MAKE) test ARGS=
 
 # Bytecode with unchecked hashes: zipping loses the times that Python would compare, and Lambda's folders
-# are read-only, so that every cold start would compile everything again. The tests of pandas are 43 of the
-# 250 MB that a function's code may have, those of pyarrow with its headers and its Flight 44, and nothing imports them.
+# are read-only, so that every cold start would compile everything again. The tests of pyarrow with its headers and its
+# Flight are 44 of the 250 MB that a function's code may have, and nothing imports them.
 .make/build-$(ARCHITECTURE): $(DEPLOYED) .make/venv .make/venv-sam
 	$(SAM_ENV) $(SAM) build --cached --parallel --parameter-overrides Architecture=$(ARCHITECTURE)
-	rm -rf .aws-sam/build/PymilvusLayer/python/pandas/tests
 	cd .aws-sam/build/ArrowLayer/python/pyarrow && rm -rf tests include *flight*
 	$(BIN)/python -m compileall -q -j 2 --invalidation-mode unchecked-hash .aws-sam/build
 	@rm -f .make/build-*
