@@ -93,6 +93,10 @@ check-docs: .make/venv ## generated documents say what the code says
 .PHONY: build
 build: .make/build-$(ARCHITECTURE) ## what is deployed, in .aws-sam/build
 
+.PHONY: build-digest
+build-digest: .make/build-$(ARCHITECTURE) ## a hash over the names and bytes of all that is deployed
+	@cd .aws-sam/build && find . -type f -print0 | LC_ALL=C sort -z | xargs -0 sha256sum | sha256sum | cut -d ' ' -f 1
+
 .PHONY: clean
 clean: ## remove all that make made
 	rm -rf .make .venv .venv-cli .venv-sam .local-cache build milvus_vault.egg-info .aws-sam
