@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, override
 
 import boto3
 from botocore.config import Config
@@ -10,20 +10,17 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from milvus_vault.adapters.aws_errors import BROKEN_BODY, GARBLED, refusal_of
 from milvus_vault.adapters.kept import kept
+from milvus_vault.ports import Executions
 
 if TYPE_CHECKING:
     from mypy_boto3_stepfunctions import SFNClient
 
 
-class StepFunctionsExecutions:
+class StepFunctionsExecutions(Executions):
     """The port `Executions` over Step Functions."""
 
+    @override
     def status(self, execution_arn: str) -> str:
-        """Return RUNNING, SUCCEEDED, FAILED, TIMED_OUT, ABORTED, PENDING_REDRIVE, GONE or UNKNOWN.
-
-        GONE: Step Functions knows no such execution (it forgets them after 90 days). UNKNOWN: it may
-        not be asked, as for an execution of another stack.
-        """
         try:
             return kept(_client, "stepfunctions").describe_execution(executionArn=execution_arn)["status"]
         except ClientError as err:

@@ -1,6 +1,6 @@
 """The function that looks at Milvus, invoked by another one."""
 
-from typing import Any
+from typing import Any, override
 
 import boto3
 from botocore.config import Config
@@ -9,6 +9,7 @@ from milvus_vault.adapters.aws_errors import service_errors
 from milvus_vault.adapters.kept import kept
 from milvus_vault.errors import ServiceRequestError, ServiceUnavailableError, VaultError, leaf_named, split_hint
 from milvus_vault.model.messages import InspectMilvusRequest
+from milvus_vault.ports import Inspector
 from milvus_vault.untrusted import read_json
 
 _SERVICE = "Lambda"
@@ -16,18 +17,15 @@ _SERVICE = "Lambda"
 _CONFIG = Config(connect_timeout=2, read_timeout=27, retries={"mode": "standard", "total_max_attempts": 1})
 
 
-class LambdaInspector:
+class LambdaInspector(Inspector):
     """The port `Inspector` over a Lambda function."""
 
     def __init__(self, function_name: str) -> None:
         self._client = kept(lambda: boto3.session.Session().client("lambda", config=_CONFIG), "lambda")
         self._function_name = function_name
 
+    @override
     def inspect(self, request: InspectMilvusRequest) -> dict[str, Any]:
-        """Return what was found.
-
-        Raises what the function raised, `ServiceUnavailableError` where it took too long, or `ServiceRequestError`.
-        """
         with service_errors(_SERVICE):
             answer = self._client.invoke(FunctionName=self._function_name, Payload=request.model_dump_json().encode())
             body = answer["Payload"].read()

@@ -1,6 +1,7 @@
 """Milvus' import of binlogs by gRPC: one pair of prefixes a job. The only way on 2.2 and 2.3, and there on all."""
 
 from collections.abc import Mapping
+from typing import override
 
 from pymilvus.grpc_gen import milvus_pb2
 
@@ -49,12 +50,13 @@ class GrpcImporter(Importer):
         self._server = server
 
     @property
+    @override
     def pairs_a_job(self) -> int:
         """Return how many pairs of prefixes one job takes: more are refused by every version."""
         return 1
 
+    @override
     def start_import(self, database: str, name: str, task: ImportTask) -> str | None:
-        """Start a job, and return its ID; None where the server takes no more jobs for now."""
         request = milvus_pb2.ImportRequest(
             db_name=database,
             collection_name=name,
@@ -72,8 +74,8 @@ class GrpcImporter(Importer):
             raise MilvusRequestError(msg)
         return str(answer.tasks[0])
 
+    @override
     def import_state(self, job_id: str) -> ImportJobState:
-        """Return the state of an import job."""
         answer = self._call("GetImportState", milvus_pb2.GetImportStateRequest(task=int(job_id)))
         if milvus_errors.is_job_gone(answer.status):
             return ImportJobState(ImportStatus.FORGOTTEN, 0, 0, answer.status.reason)
@@ -92,6 +94,7 @@ class GrpcImporter(Importer):
                 reason=one_line(infos.get("failed_reason", "")),
             )
 
+    @override
     def find_import(self, database: str, name: str, task: ImportTask) -> str | None:
         """Return the ID of the newest import job of just these files that has not failed, if there is one.
 

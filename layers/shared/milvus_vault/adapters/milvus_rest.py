@@ -2,7 +2,7 @@
 
 import json
 from http import HTTPStatus
-from typing import Any
+from typing import Any, override
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.alias_generators import to_camel
@@ -66,7 +66,7 @@ class _Jobs(_Camel):
     records: list[_Job] = Field(default_factory=list)
 
 
-class RestImporter:
+class RestImporter(Importer):
     """The port `Importer` by REST."""
 
     def __init__(
@@ -98,12 +98,12 @@ class RestImporter:
         return True
 
     @property
+    @override
     def pairs_a_job(self) -> int:
-        """Return how many pairs of prefixes one job takes."""
         return PAIRS_A_JOB
 
+    @override
     def start_import(self, database: str, name: str, task: ImportTask) -> str | None:
-        """Start a job, and return its ID; None where the server takes no more jobs for now."""
         body = {
             "dbName": database,
             "collectionName": name,
@@ -118,8 +118,8 @@ class RestImporter:
         check(_status(answer), "Import", subject_of(database, name, task))
         return self._read(_Started, answer).job_id
 
+    @override
     def import_state(self, job_id: str) -> ImportJobState:
-        """Return the state of an import job."""
         try:
             answer = self._send("jobs/import/get_progress", {"jobId": job_id})
         except MilvusPermissionError:
@@ -133,6 +133,7 @@ class RestImporter:
         status = _STATES.get(job.state, ImportStatus.RUNNING)
         return ImportJobState(status, job.imported_rows, job.progress, one_line(job.reason))
 
+    @override
     def find_import(self, database: str, name: str, task: ImportTask) -> str | None:
         """Return the ID of the newest job for just these prefixes that has not failed, if there is one.
 

@@ -12,7 +12,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from http.client import HTTPException
 from itertools import batched
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, override
 
 import boto3
 from botocore import exceptions as sdk
@@ -42,6 +42,7 @@ from milvus_vault.model.objects import (
     ListedObject,
     UnfinishedUpload,
 )
+from milvus_vault.ports import ObjectStore
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -204,7 +205,7 @@ class _CutAnswerError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class S3ObjectStore:
+class S3ObjectStore(ObjectStore):
     """The `ObjectStore` protocol on S3, or on a server that speaks its protocol."""
 
     client: S3Client
@@ -250,6 +251,7 @@ class S3ObjectStore:
         """Return the store that this process has for its environment; as `connect`, but made once."""
         return kept(lambda: cls.connect(max_connections), "s3", max_connections)
 
+    @override
     def check_bucket(self, bucket: str) -> None:
         """Return if the bucket exists and may be listed.
 
@@ -258,8 +260,8 @@ class S3ObjectStore:
         with _translated("list", bucket):
             self.client.list_objects_v2(Bucket=bucket, MaxKeys=1)
 
+    @override
     def bucket_settings(self, bucket: str) -> BucketSettings:
-        """Return what guards the bucket, as far as it can be read. Raises nothing."""
         client = self.client
         return BucketSettings(
             blocks_public_access=_setting(
@@ -280,8 +282,8 @@ class S3ObjectStore:
             ),
         )
 
+    @override
     def list_objects(self, bucket: str, prefix: str) -> Iterator[ListedObject]:
-        """Yield every object below the prefix, in the server's order."""
         listing = self.client.get_paginator("list_objects_v2").paginate(
             Bucket=bucket, Prefix=prefix, OptionalObjectAttributes=["RestoreStatus"]
         )
@@ -294,8 +296,8 @@ class S3ObjectStore:
                 return
             yield from listed
 
+    @override
     def list_folders(self, bucket: str, prefix: str) -> Iterator[str]:
-        """Yield the names directly below `prefix` that have something below them, without the slash."""
         folder = f"{prefix.rstrip('/')}/" if prefix else ""
         listing = self.client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=folder, Delimiter="/")
         pages = iter(listing)
@@ -307,56 +309,39 @@ class S3ObjectStore:
                 return
             yield from (name[len(folder) : -1] for name in names)
 
+    @override
     def get(self, bucket: str, key: str) -> bytes:
-        """Return an object's content.
-
-        Raises:
-            ObjectNotFoundError: There is no such object.
-        """
         with _translated("read", bucket, key):
             return self._read(bucket, key)[0]
 
+    @override
     def get_with_etag(self, bucket: str, key: str) -> tuple[bytes, str]:
-        """Return an object's content and its ETag without quotes.
-
-        Raises:
-            ObjectNotFoundError: There is no such object.
-        """
         with _translated("read", bucket, key):
             body, answer = self._read(bucket, key)
             return body, _told(answer, "ETag").strip('"')
 
+    @override
     def chunks(self, bucket: str, key: str, etag: str) -> Iterator[bytes]:
-        """Yield the content of an object of this ETag, in pieces of at most 1 MiB.
-
-        Raises:
-            ObjectNotFoundError: There is no such object.
-            ObjectChangedError: It has another ETag.
-        """
         with _translated("read", bucket, key):
             answer = self.client.get_object(Bucket=bucket, Key=key, IfMatch=f'"{etag}"')
             with closing(answer["Body"]) as body:
                 yield from body.iter_chunks(MIB)
 
+    @override
     def checksum(self, bucket: str, key: str, etag: str) -> str:
-        """Return the checksum that the server keeps with an object of this ETag, as `<algorithm>:<base64>`, or nothing.
-
-        Raises:
-            ObjectNotFoundError: There is no such object.
-            ObjectChangedError: It has another ETag.
-        """
         with _translated("read", bucket, key):
             answer = self.client.head_object(Bucket=bucket, Key=key, IfMatch=f'"{etag}"', ChecksumMode="ENABLED")
             return _checksum(answer)
 
+    @override
     def put(self, bucket: str, key: str, body: bytes, *, content_type: str = "") -> None:
-        """Write an object, replacing one that is there. A browser shows it only if it has the right content type."""
         request: PutObjectRequestTypeDef = {"Bucket": bucket, "Key": key, "Body": body}
         if content_type:
             request["ContentType"] = content_type
         with _translated("write", bucket, key):
             self.client.put_object(**request)
 
+    @override
     def link(self, bucket: str, key: str, seconds: int) -> str:
         """Return an address under which whoever has it can read the object, as long as our credentials are good."""
         with _translated("sign a link to", bucket, key):
@@ -364,14 +349,15 @@ class S3ObjectStore:
                 "get_object", Params={"Bucket": bucket, "Key": key}, ExpiresIn=seconds
             )
 
+    @override
     def put_if_absent(self, bucket: str, key: str, body: bytes) -> bool:
-        """Write an object unless the key is taken; return whether it was written. Atomic."""
         return self._put_if(bucket, key, body, etag=None)
 
+    @override
     def put_if_unchanged(self, bucket: str, key: str, body: bytes, etag: str) -> bool:
-        """Replace an object if it still has this ETag; return whether it was replaced. Atomic."""
         return self._put_if(bucket, key, body, etag=etag)
 
+    @override
     def copy(self, source_bucket: str, bucket: str, item: CopyItem) -> CopiedObject:
         """Copy one object inside S3, in parts where its size asks for it.
 
@@ -401,6 +387,7 @@ class S3ObjectStore:
             result = self.copier.copy_object(**request).get("CopyObjectResult", {})
             return CopiedObject(item.key, _told(result, "ETag").strip('"'), _checksum(result))
 
+    @override
     def delete(self, bucket: str, keys: Iterable[str]) -> None:
         """Delete objects, 1,000 a request; one by one those with keys that XML cannot hold, or would not keep.
 
@@ -424,8 +411,8 @@ class S3ObjectStore:
                 )
                 raise _error_for(err, f"cannot delete s3://{bucket}/{failed.get('Key', '')}")
 
+    @override
     def list_uploads(self, bucket: str, prefix: str) -> Iterator[UnfinishedUpload]:
-        """Yield the multipart uploads below the prefix that were neither completed nor aborted."""
         pages = iter(self.client.get_paginator("list_multipart_uploads").paginate(Bucket=bucket, Prefix=prefix))
         while True:
             with _translated("list uploads of", bucket, prefix):
@@ -435,8 +422,8 @@ class S3ObjectStore:
                 return
             yield from uploads
 
+    @override
     def abort_upload(self, bucket: str, upload: UnfinishedUpload) -> None:
-        """Abort an upload and delete its parts. One that is not there any more is no error."""
         with _translated("abort the upload of", bucket, upload.key):
             self._abort(bucket, upload.key, upload.upload_id)
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import UTC
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, override
 
 import boto3
 
 from milvus_vault.adapters.aws_errors import CONFIG, service_errors
 from milvus_vault.adapters.kept import kept
 from milvus_vault.model.schedules import StoredSchedule
+from milvus_vault.ports import Scheduler
 
 if TYPE_CHECKING:
     from mypy_boto3_scheduler import EventBridgeSchedulerClient
@@ -28,7 +29,7 @@ def _connect() -> EventBridgeSchedulerClient:
 
 
 @dataclass(frozen=True, slots=True)
-class EventBridgeScheduler:
+class EventBridgeScheduler(Scheduler):
     """The port `Scheduler` over a schedule group."""
 
     group: str
@@ -40,14 +41,14 @@ class EventBridgeScheduler:
     """The queue for what could not be started."""
     _client: EventBridgeSchedulerClient = field(default_factory=_connect)
 
+    @override
     def names(self) -> list[str]:
-        """Return the names of all schedules, in no order."""
         with service_errors(_SERVICE):
             pages = self._client.get_paginator("list_schedules").paginate(GroupName=self.group)
             return [found["Name"] for page in pages for found in page["Schedules"]]
 
+    @override
     def find(self, name: str) -> StoredSchedule | None:
-        """Return a schedule, or None where there is none."""
         with service_errors(_SERVICE):
             try:
                 found = self._client.get_schedule(GroupName=self.group, Name=name)
@@ -62,8 +63,8 @@ class EventBridgeScheduler:
                 changed_at=found["LastModificationDate"].astimezone(UTC),
             )
 
+    @override
     def put(self, name: str, *, expression: str, timezone: str, is_enabled: bool, request: str) -> None:
-        """Create a schedule, or replace the one of this name."""
         target: TargetTypeDef = {
             "Arn": self.machine_arn,
             "RoleArn": self.role_arn,
@@ -86,8 +87,8 @@ class EventBridgeScheduler:
             except self._client.exceptions.ConflictException:
                 self._client.update_schedule(**parameters)
 
+    @override
     def delete(self, name: str) -> bool:
-        """Delete a schedule; return whether there was one."""
         with service_errors(_SERVICE):
             try:
                 self._client.delete_schedule(GroupName=self.group, Name=name)

@@ -1,6 +1,6 @@
 """Step Functions by boto3: start, find, read and stop executions."""
 
-from typing import Any
+from typing import Any, override
 
 import boto3
 
@@ -8,19 +8,20 @@ from milvus_vault.adapters.aws_errors import CONFIG, service_errors
 from milvus_vault.adapters.kept import kept
 from milvus_vault.errors import RunNotFoundError
 from milvus_vault.model.executions import ExecutionDescription, ExecutionPage, ExecutionSummary, StartedExecution
+from milvus_vault.ports import StateMachines
 
 _SERVICE = "Step Functions"
 _HISTORY_EVENTS = 1000  # the most that one request gives
 
 
-class StepFunctionsMachines:
+class StepFunctionsMachines(StateMachines):
     """The port `StateMachines` over Step Functions."""
 
     def __init__(self) -> None:
         self._client = kept(lambda: boto3.session.Session().client("stepfunctions", config=CONFIG), "state machines")
 
+    @override
     def start(self, machine_arn: str, name: str, request_json: str) -> StartedExecution | None:
-        """Start an execution; None where the machine has or had one of this name."""
         with service_errors(_SERVICE):
             try:
                 started = self._client.start_execution(stateMachineArn=machine_arn, name=name, input=request_json)
@@ -28,8 +29,8 @@ class StepFunctionsMachines:
                 return None
             return StartedExecution(arn=started["executionArn"], started_at=started["startDate"])
 
+    @override
     def describe(self, execution_arn: str) -> ExecutionDescription:
-        """Return an execution. Raises `RunNotFoundError`."""
         with service_errors(_SERVICE):
             try:
                 found = self._client.describe_execution(executionArn=execution_arn)
@@ -47,8 +48,8 @@ class StepFunctionsMachines:
                 cause=found.get("cause", ""),
             )
 
+    @override
     def list_executions(self, machine_arn: str, *, status: str | None, limit: int, token: str | None) -> ExecutionPage:
-        """Return some executions of a machine, newest first."""
         request: dict[str, Any] = {"stateMachineArn": machine_arn, "maxResults": limit}
         request |= {name: value for name, value in (("statusFilter", status), ("nextToken", token)) if value}
         with service_errors(_SERVICE):
@@ -67,16 +68,16 @@ class StepFunctionsMachines:
                 next_token=found.get("nextToken"),
             )
 
+    @override
     def stop(self, execution_arn: str, cause: str) -> None:
-        """Stop an execution; one that has ended is no error. Raises `RunNotFoundError`."""
         with service_errors(_SERVICE):
             try:
                 self._client.stop_execution(executionArn=execution_arn, error="RunStoppedError", cause=cause)
             except (self._client.exceptions.ExecutionDoesNotExist, self._client.exceptions.InvalidArn) as err:
                 raise _unknown(execution_arn) from err
 
+    @override
     def last_state(self, execution_arn: str) -> str:
-        """Return the name of the state that was entered last, or an empty text."""
         with service_errors(_SERVICE):
             found = self._client.get_execution_history(
                 executionArn=execution_arn, reverseOrder=True, includeExecutionData=False, maxResults=_HISTORY_EVENTS
