@@ -47,6 +47,8 @@ def test_files_of_the_run_that_are_not_the_journals_say_nothing(journal: Journal
     for name in ("collections/0/target.json", "collections/0/replaced.json", "collections/0/finished.json.tmp"):
         journal.run.write_bytes(name, b"{}")
     assert journal.read() == {}
+    noted(journal, 0, ("attempt", 1))
+    assert journal.read()[0].latest == 1
 
 
 def test_rows_are_there_from_when_they_are_imported_until_their_collection_is_dropped(journal: Journal) -> None:
