@@ -13,6 +13,9 @@ from tests.support.milvus_server.core import Settings
 from tests.support.milvus_server.server import MilvusServer
 from tests.support.milvus_server.versions import VERSIONS
 from tests.support.quick_s3 import QuickS3
+from tests.support.waits import short_waits
+
+__all__ = ["short_waits", "start"]
 
 SPEED = 40
 _POLL_SECONDS = 0.02

@@ -11,6 +11,9 @@ from tests.restore.servers import Filled, Servers, start_server
 from tests.support.importing import Size, fill, quick
 from tests.support.quick_s3 import QuickS3
 from tests.support.restoring import Restoring
+from tests.support.waits import short_waits
+
+__all__ = ["archive", "deploy", "filled", "servers", "short_waits"]
 
 type Deploy = Callable[..., Restoring]
 type Archive = Callable[..., tuple[Restoring, str]]

@@ -3,5 +3,6 @@
 from tests.conformance.conftest import start
 from tests.conformance.test_capture import backups
 from tests.restore.conftest import deploy
+from tests.support.waits import short_waits
 
-__all__ = ["backups", "deploy", "start"]
+__all__ = ["backups", "deploy", "short_waits", "start"]

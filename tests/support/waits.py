@@ -1,0 +1,33 @@
+"""Waits of functions and clients in the tests' own process, cut to the pace of the protocol server.
+
+It is 40 to 60 times as fast as Milvus. Who asks it twice a second, as pymilvus does whether a flush or an index is
+ready, waits most of its time for nothing. How long is waited is looked at where that is the point, as in
+tests/unit/adapters; here only what is waited for.
+"""
+
+import time
+from types import SimpleNamespace
+
+import pytest
+from pymilvus.client import grpc_handler
+
+from milvus_vault.adapters import milvus_flushes, milvus_reading
+from milvus_vault.backup import segments
+
+PAUSE_SECONDS = 0.01
+# Between looks at segments, of which there are only so many: no shorter for the server than half a second for Milvus.
+_LOOK_SECONDS = 0.02
+
+
+def _sleep(seconds: float) -> None:
+    time.sleep(min(seconds, PAUSE_SECONDS))
+
+
+@pytest.fixture(autouse=True)
+def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let functions and pymilvus ask again soon."""
+    monkeypatch.setattr(grpc_handler, "time", SimpleNamespace(**{**vars(time), "sleep": _sleep}))
+    monkeypatch.setattr(milvus_flushes, "FIRST_POLL_SECONDS", PAUSE_SECONDS)
+    monkeypatch.setattr(milvus_flushes, "LONGEST_POLL_SECONDS", PAUSE_SECONDS)
+    monkeypatch.setattr(milvus_reading, "SEGMENT_INFO_PAUSE_SECONDS", _LOOK_SECONDS)
+    monkeypatch.setattr(segments, "PAUSE_SECONDS", _LOOK_SECONDS)
