@@ -37,7 +37,7 @@ from tests.support.milvus_server.server import MilvusServer
 from tests.support.privilege import guarded
 
 BACKUPS, PREFIX, STAGING = "vault-backups", "team", "staging"
-_PAUSE_SECONDS = 0.05
+_PAUSE_SECONDS = 0.01
 _PATIENCE_SECONDS = 60
 
 type Json = dict[str, Any]

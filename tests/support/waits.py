@@ -9,14 +9,19 @@ import time
 from types import SimpleNamespace
 
 import pytest
+from copy_batch import handler as copy_batch
+from pymilvus import decorators
 from pymilvus.client import grpc_handler
 
 from milvus_vault.adapters import milvus_flushes, milvus_reading
 from milvus_vault.backup import segments
+from milvus_vault.copying.pacer import Pacer
 
 PAUSE_SECONDS = 0.01
 # Between looks at segments, of which there are only so many: no shorter for the server than half a second for Milvus.
 _LOOK_SECONDS = 0.02
+# The S3 of the tests takes whatever comes; how fast is asked of one that does not is tests/unit/copying's matter.
+_COPIES_PER_SECOND = 100_000.0
 
 
 def _sleep(seconds: float) -> None:
@@ -26,8 +31,10 @@ def _sleep(seconds: float) -> None:
 @pytest.fixture(autouse=True)
 def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let functions and pymilvus ask again soon."""
-    monkeypatch.setattr(grpc_handler, "time", SimpleNamespace(**{**vars(time), "sleep": _sleep}))
+    for module in (grpc_handler, decorators):
+        monkeypatch.setattr(module, "time", SimpleNamespace(**{**vars(time), "sleep": _sleep}))
     monkeypatch.setattr(milvus_flushes, "FIRST_POLL_SECONDS", PAUSE_SECONDS)
     monkeypatch.setattr(milvus_flushes, "LONGEST_POLL_SECONDS", PAUSE_SECONDS)
     monkeypatch.setattr(milvus_reading, "SEGMENT_INFO_PAUSE_SECONDS", _LOOK_SECONDS)
     monkeypatch.setattr(segments, "PAUSE_SECONDS", _LOOK_SECONDS)
+    monkeypatch.setattr(copy_batch, "PACER", Pacer(start_rate=_COPIES_PER_SECOND))

@@ -78,6 +78,7 @@ def serve(core: Core, garbage: GarbageCollection, host: str) -> ThreadingHTTPSer
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+        wbufsize = -1
 
         def do_GET(self) -> None:
             answer_with(self, *respond(self.path))
