@@ -11,21 +11,26 @@ import asyncio
 import contextvars
 import hashlib
 import importlib.metadata
+import io
 import json
 import os
 import queue
+import select
 import shutil
 import signal
+import socket
+import subprocess
 import sys
 import tempfile
 import threading
 import time
 import types
 import zipfile
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager, suppress
+from functools import lru_cache
 from pathlib import Path
-from typing import Any, override
+from typing import IO, Any, override
 
 import hypercorn.asyncio
 import hypercorn.config
@@ -44,6 +49,9 @@ Json = dict[str, Any]
 # Extracted layers by their content, and how long one is kept that nobody uses: an emulator may run for days.
 _LAYERS = Path(__file__).resolve().parent.parent / ".local-cache" / "layers"
 _LAYER_SECONDS = 7 * 86400.0
+
+# The one member of a zip file that stands for a layer: the folder that the layer was extracted into.
+_EXTRACTED = "extracted"
 
 # A result with this one key is an exception on its way through ministack's worker protocol.
 _RAISED = "__raised__"
@@ -321,8 +329,8 @@ def patch_history_of_branches() -> None:
         setattr(stepfunctions, name, recorded(getattr(stepfunctions, name), kind))
 
 
-class _SharedLayerZip(zipfile.ZipFile):
-    """A zip file that extracts a layer once for all emulators, and from then on links to what it extracted."""
+class _LinkedLayerZip(zipfile.ZipFile):
+    """A zip file that, where a layer is to be extracted, makes a link to the layer that it names."""
 
     @property
     def _is_layer(self) -> bool:
@@ -333,23 +341,33 @@ class _SharedLayerZip(zipfile.ZipFile):
         return [] if self._is_layer else super().namelist()
 
     def extractall(self, path: Any = None, members: Any = None, pwd: bytes | None = None) -> None:
-        """Extract into `path`, or make it a link to where an equal layer was extracted."""
+        """Extract into `path`, or make it a link to where the layer was extracted."""
         if not self._is_layer:
             super().extractall(path, members, pwd)
             return
         target = Path(path)
-        content = hashlib.sha256(repr([(info.filename, info.CRC) for info in self.infolist()]).encode())
+        target.rmdir()
+        target.symlink_to(self.read(_EXTRACTED).decode())
+
+
+@lru_cache(maxsize=32)
+def _link_to_extracted(layer: bytes) -> bytes:
+    """Extract a layer, unless an equal one has been on this machine, and return a zip file that names the folder."""
+    with zipfile.ZipFile(io.BytesIO(layer)) as archive:
+        content = hashlib.sha256(repr([(info.filename, info.CRC) for info in archive.infolist()]).encode())
         shared = _LAYERS / content.hexdigest()[:16]
         if not shared.exists():
             _LAYERS.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryDirectory(dir=_LAYERS, ignore_cleanup_errors=True) as folder:
-                super().extractall(folder, super().namelist(), pwd)
+                archive.extractall(folder)
                 # Another emulator may have been faster; what is there has the same content.
                 with suppress(OSError):
                     Path(folder).rename(shared)
-        os.utime(shared)
-        target.rmdir()
-        target.symlink_to(shared)
+    os.utime(shared)
+    link = io.BytesIO()
+    with zipfile.ZipFile(link, "w") as archive:
+        archive.writestr(_EXTRACTED, str(shared))
+    return link.getvalue()
 
 
 def _remove_old_layers() -> None:
@@ -363,11 +381,110 @@ def _remove_old_layers() -> None:
 def patch_layer_extraction() -> None:
     """Extract each layer once for all workers of all emulators on this machine.
 
-    ministack does it for each worker, and looks up each name before: 170 MB and 6,000 files for a function that
-    talks to Milvus, which took longer than all else in its cold start, and gigabytes of disk.
+    ministack writes and extracts it for each worker, and looks up each name before: 170 MB and 6,000 files for a
+    function that talks to Milvus, which took longer than all else in its cold start, and gigabytes of disk.
     """
     _remove_old_layers()
-    lambda_runtime.zipfile = types.SimpleNamespace(**vars(zipfile) | {"ZipFile": _SharedLayerZip})
+    resolve = lambda_svc._resolve_layer_zip
+
+    def resolve_extracted(attachment: str | Json) -> bytes | None:
+        layer: bytes | None = resolve(attachment)
+        return layer and _link_to_extracted(layer)
+
+    lambda_svc._resolve_layer_zip = resolve_extracted
+    lambda_runtime.zipfile = types.SimpleNamespace(**vars(zipfile) | {"ZipFile": _LinkedLayerZip})
+
+
+class _ForkedWorker:
+    """A worker that was forked, as far as ministack uses `subprocess.Popen`."""
+
+    def __init__(self, pid: int, handle: int, files: tuple[IO[str], IO[str], IO[str]]) -> None:
+        self.pid = pid
+        self.stdin, self.stdout, self.stderr = files
+        self._handle = handle
+
+    def __del__(self) -> None:
+        os.close(self._handle)
+
+    def poll(self) -> int | None:
+        """Return a number where the worker has ended. Nobody asks which."""
+        return 0 if select.select([self._handle], [], [], 0)[0] else None
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Wait for the worker's end."""
+        if not select.select([self._handle], [], [], timeout)[0]:
+            raise subprocess.TimeoutExpired(str(self.pid), timeout or 0)
+        return 0
+
+    def terminate(self) -> None:
+        """Ask the worker to end."""
+        self._signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """End the worker."""
+        self._signal(signal.SIGKILL)
+
+    def _signal(self, number: int) -> None:
+        with suppress(ProcessLookupError):
+            signal.pidfd_send_signal(self._handle, number)
+
+
+class _Preloaded:
+    """A process of `preloaded.py`, which has imported what functions of some layers import."""
+
+    def __init__(self, layers: str, environment: Mapping[str, str]) -> None:
+        self._lock = threading.Lock()
+        self._connection, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with theirs:
+            subprocess.Popen(
+                [sys.executable, "-P", Path(__file__).with_name("preloaded.py"), str(theirs.fileno()), layers],
+                pass_fds=[theirs.fileno()],
+                env=environment,
+                stdin=subprocess.DEVNULL,
+            )
+
+    def fork(self, request: Json) -> _ForkedWorker | None:
+        """Return a worker, or nothing where it would not be like a new process."""
+        message = json.dumps(request).encode()
+        pipes = [os.pipe(), os.pipe(), os.pipe()]
+        (stdin, to_stdin), (from_stdout, stdout), (from_stderr, stderr) = pipes
+        files = os.fdopen(to_stdin, "w", buffering=1), os.fdopen(from_stdout), os.fdopen(from_stderr)
+        try:
+            with self._lock:
+                socket.send_fds(self._connection, [message], [stdin, stdout, stderr])
+                answer, handles, _, _ = socket.recv_fds(self._connection, 64, 1)
+        except OSError:
+            answer = b""  # too long a message, or the process has ended
+        finally:
+            for file in (stdin, stdout, stderr):
+                os.close(file)
+        if answer.isdigit():
+            return _ForkedWorker(int(answer), handles[0], files)
+        for opened in files:
+            opened.close()
+        return None
+
+
+def patch_cold_starts() -> None:
+    """Fork workers of functions with layers from a process that has imported what they import, see `preloaded.py`.
+
+    A new process takes a second of processor time for imports, and most runs of a machine need some.
+    """
+    found: dict[str, _Preloaded] = {}
+    lock = threading.Lock()
+
+    def start(command: list[str], *, env: dict[str, str], cwd: str | None = None, **settings: Any) -> object:
+        layers = os.pathsep.join(
+            os.path.realpath(layer) for layer in env.get("_LAMBDA_LAYERS_DIRS", "").split(os.pathsep) if layer
+        )
+        if command[0] == sys.executable and layers and cwd:
+            with lock:
+                process = found.get(layers) or found.setdefault(layers, _Preloaded(layers, env))
+            if worker := process.fork({"script": command[1], "folder": cwd, "environment": env}):
+                return worker
+        return subprocess.Popen(command, env=env, cwd=cwd, **settings)
+
+    lambda_runtime.subprocess = types.SimpleNamespace(**vars(subprocess) | {"Popen": start})
 
 
 def patch_any_method() -> None:
@@ -460,6 +577,7 @@ def apply() -> None:
     patch_condition_keys()
     patch_conditional_write_keys()
     patch_layer_extraction()
+    patch_cold_starts()
     patch_any_method()
     patch_history_of_branches()
     patch_schedule_groups()

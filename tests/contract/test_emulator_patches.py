@@ -3,6 +3,7 @@
 import json
 import time
 import uuid
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -550,6 +551,98 @@ def test_functions_with_equal_layers_read_one_extracted_copy(ministack: Ministac
     assert (first[0], other[0]) == ("blue", "green")
     assert first[1] != other[1]
     assert "/.local-cache/layers/" in first[1], "it is there for other emulators, too"
+
+
+class TestColdStarts:
+    """Workers of functions with equal layers are forked from one process, and must not notice it."""
+
+    COUNTS = """
+        import os
+        NAME = os.environ.get("AWS_LAMBDA_FUNCTION_NAME")
+        calls = []
+    """
+    TELLS = """
+        import os
+        import sys
+        import counted
+
+        def handler(event, context):
+            counted.calls.append(1)
+            mine = os.environ["AWS_LAMBDA_FUNCTION_NAME"]
+            return {"calls": len(counted.calls), "is_mine": mine == context.function_name, "parent": os.getppid()}
+    """
+
+    def tell(self, ministack: Ministack, function: str) -> Any:
+        return json.load(ministack.client("lambda").invoke(FunctionName=function)["Payload"])
+
+    def test_workers_of_functions_with_equal_layers_have_one_parent(self, ministack: Ministack) -> None:
+        layer = create_layer(ministack, "counted", "calls = []")
+        one, other = (create_function(ministack, self.TELLS, layers=[layer]) for _ in range(2))
+
+        assert self.tell(ministack, one)["parent"] == self.tell(ministack, other)["parent"]
+
+    def test_each_begins_with_fresh_modules_and_its_own_environment(self, ministack: Ministack) -> None:
+        layer = create_layer(ministack, "counted", "calls = []")
+        one, other = (create_function(ministack, self.TELLS, layers=[layer]) for _ in range(2))
+
+        told = [self.tell(ministack, function) for function in (one, one, other)]
+
+        assert [(each["calls"], each["is_mine"]) for each in told] == [(1, True), (2, True), (1, True)]
+
+    def test_a_layer_that_reads_the_environment_as_it_is_imported_reads_the_function_s_own(
+        self, ministack: Ministack
+    ) -> None:
+        layer = create_layer(ministack, "counted", self.COUNTS)
+        code = """
+            import counted
+
+            def handler(event, context):
+                return counted.NAME == context.function_name
+        """
+        one, other = (create_function(ministack, code, layers=[layer]) for _ in range(2))
+
+        assert [self.tell(ministack, function) for function in (one, other)] == [True, True]
+
+    def test_a_function_lacks_what_is_in_a_layer_that_only_another_has(self, ministack: Ministack) -> None:
+        counted, bare = create_layer(ministack, "counted", "calls = []"), create_layer(ministack, "bare", "")
+        has = create_function(ministack, self.TELLS, layers=[bare, counted])
+        lacks = create_function(ministack, self.TELLS, layers=[bare])
+
+        assert self.tell(ministack, has)["calls"] == 1
+        assert "No module named 'counted'" in self.tell(ministack, lacks)["errorMessage"]
+
+    def test_a_function_s_own_module_is_not_taken_for_one_that_another_imported(self, ministack: Ministack) -> None:
+        layer = create_layer(ministack, "counted", "calls = []")
+        others = "import counted, yaml\ndef handler(event, context): return yaml.__name__"
+        own = "import counted, yaml\ndef handler(event, context): return yaml.OWN"
+        other = create_function(ministack, others, layers=[layer])
+        function = create_function(ministack, own, layers=[layer], modules={"yaml": "OWN = 'own'"})
+
+        assert [self.tell(ministack, each) for each in (other, function)] == ["yaml", "own"]
+
+    def test_one_that_takes_too_long_is_ended_and_the_next_is_a_new_one(self, ministack: Ministack) -> None:
+        layer = create_layer(ministack, "counted", "calls = []")
+        code = """
+            import os
+            import threading
+            import counted
+
+            def handler(event, context):
+                if event["hangs"]:
+                    threading.Event().wait()
+                return os.getpid()
+        """
+        function = create_function(ministack, code, layers=[layer], timeout_seconds=2)
+
+        def call(*, hangs: bool) -> Any:
+            payload = json.dumps({"hangs": hangs})
+            return json.load(ministack.client("lambda").invoke(FunctionName=function, Payload=payload)["Payload"])
+
+        first = call(hangs=False)
+        assert "timed out" in call(hangs=True)["errorMessage"]
+
+        assert call(hangs=False) != first
+        assert not Path(f"/proc/{first}").exists()
 
 
 def test_a_function_can_describe_an_execution(ministack: Ministack) -> None:

@@ -6,7 +6,7 @@ import textwrap
 import time
 import uuid
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mypy_boto3_stepfunctions.type_defs import DescribeExecutionOutputTypeDef
@@ -33,22 +33,30 @@ def _policy(statement: dict[str, Any]) -> str:
 def create_layer(ministack: Ministack, module: str, code: str) -> str:
     """Publish a layer with one module, and return the version's ARN."""
     published = ministack.client("lambda").publish_layer_version(
-        LayerName=f"contract-{uuid.uuid4()}", Content={"ZipFile": _zipped(f"python/{module}.py", code)}
+        LayerName=f"contract-{uuid.uuid4()}", Content={"ZipFile": _zipped({f"python/{module}.py": code})}
     )
     return published["LayerVersionArn"]
 
 
-def _zipped(name: str, code: str) -> bytes:
+def _zipped(files: Mapping[str, str]) -> bytes:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
-        archive.writestr(name, textwrap.dedent(code))
+        for name, code in files.items():
+            archive.writestr(name, textwrap.dedent(code))
     return buffer.getvalue()
 
 
 def create_function(
-    ministack: Ministack, code: str, *, role: str = _ROLE, timeout_seconds: int = 10, layers: Sequence[str] = ()
+    ministack: Ministack,
+    code: str,
+    *,
+    role: str = _ROLE,
+    timeout_seconds: int = 10,
+    layers: Sequence[str] = (),
+    modules: Mapping[str, str] | None = None,
 ) -> str:
-    """Create a Lambda function with the given `handler.py`, and return its ARN."""
+    """Create a Lambda function with the given `handler.py` and other modules, and return its ARN."""
+    files = {f"{name}.py": source for name, source in {**(modules or {}), "handler": code}.items()}
     created = ministack.client("lambda").create_function(
         FunctionName=f"contract-{uuid.uuid4()}",
         Runtime="python3.13",
@@ -56,7 +64,7 @@ def create_function(
         Role=role,
         Timeout=timeout_seconds,
         Layers=layers,
-        Code={"ZipFile": _zipped("handler.py", code)},
+        Code={"ZipFile": _zipped(files)},
     )
     return created["FunctionArn"]
 
