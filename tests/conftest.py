@@ -83,3 +83,13 @@ def stack() -> Iterator[LocalStack]:
     """Run a Milvus and the deployed template; what `make build` made must be there."""
     with LocalStack(wait_scale=WAIT_SCALE) as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def guarded() -> Iterator[LocalStack]:
+    """Run the same, whose functions may do only what the template allows them.
+
+    Who fills its Milvus empties it again, and who needs a bucket with nothing in it deploys a stack of its own.
+    """
+    with LocalStack(wait_scale=WAIT_SCALE, enforce_policies=True) as running:
+        yield running

@@ -9,9 +9,8 @@ from urllib.request import urlopen
 import pytest
 from pymilvus import DataType, MilvusClient
 
-from local.stack import LocalStack
+from local.stack import Deployment, LocalStack
 from milvus_vault.ports import HTML
-from tests.conftest import WAIT_SCALE
 from tests.support.api_calls import Answer, call
 from tests.support.html_page import Page
 
@@ -21,35 +20,36 @@ TIMEOUT_SECONDS = 120
 
 
 @pytest.fixture(scope="module")
-def stack() -> Iterator[LocalStack]:
-    """Yield a stack with three collections, whose functions may do only what the template allows them."""
-    with LocalStack(wait_scale=WAIT_SCALE, enforce_policies=True) as running:
-        client = MilvusClient(running.milvus_uri)
-        for name in COLLECTIONS:
-            schema = client.create_schema(auto_id=False)
-            schema.add_field("id", DataType.INT64, is_primary=True)
-            schema.add_field("vector", DataType.FLOAT_VECTOR, dim=4)
-            client.create_collection(name, schema=schema, num_shards=1)
-            client.insert(name, [{"id": i, "vector": [i, 1.0, 2.0, 3.0]} for i in range(ROWS)])
-            client.flush(name)
-        client.close()
-        yield running
+def stack(guarded: LocalStack) -> Iterator[Deployment]:
+    """Yield a deployment for three collections, whose functions may do only what the template allows them."""
+    client = MilvusClient(guarded.milvus_uri)
+    for name in COLLECTIONS:
+        schema = client.create_schema(auto_id=False)
+        schema.add_field("id", DataType.INT64, is_primary=True)
+        schema.add_field("vector", DataType.FLOAT_VECTOR, dim=4)
+        client.create_collection(name, schema=schema, num_shards=1)
+        client.insert(name, [{"id": i, "vector": [i, 1.0, 2.0, 3.0]} for i in range(ROWS)])
+        client.flush(name)
+    yield guarded.deploy("api", guarded.milvus)
+    for name in client.list_collections():
+        client.drop_collection(name)
+    client.close()
 
 
 @pytest.fixture(scope="module")
-def backup(stack: LocalStack) -> dict[str, Any]:
+def backup(stack: Deployment) -> dict[str, Any]:
     """Return a run that made the backup `first`."""
     started = send(stack, "POST", "/backups", {"backup_name": "first"})
     assert started.status == 202
     return ended(stack, started.json["id"])
 
 
-def send(stack: LocalStack, method: str, path: str, body: object = None, key: str | None = None) -> Answer:
+def send(stack: Deployment, method: str, path: str, body: object = None, key: str | None = None) -> Answer:
     """Send a request to the stack's API."""
     return call(stack.api_url, method, path, body, headers={"Idempotency-Key": key} if key else {})
 
 
-def ended(stack: LocalStack, run_id: str, seen: list[dict[str, Any]] | None = None) -> dict[str, Any]:
+def ended(stack: Deployment, run_id: str, seen: list[dict[str, Any]] | None = None) -> dict[str, Any]:
     """Return a run once it has ended; `seen` gets what was told of it on the way."""
     deadline = time.monotonic() + TIMEOUT_SECONDS
     while time.monotonic() < deadline:
@@ -73,7 +73,7 @@ def assert_problem(answer: Answer, status: int, error: str) -> None:
     assert answer.json["instance"].startswith("urn:uuid:")
 
 
-def test_a_backup_is_started_followed_and_found(stack: LocalStack) -> None:
+def test_a_backup_is_started_followed_and_found(stack: Deployment) -> None:
     started = send(stack, "POST", "/backups", {"backup_name": "followed"})
     seen: list[dict[str, Any]] = []
     run = ended(stack, started.json["id"], seen)
@@ -94,13 +94,13 @@ def test_a_backup_is_started_followed_and_found(stack: LocalStack) -> None:
     assert (found["status"], found["collection_count"], found["run"]) == ("complete", 3, run["id"])
 
 
-def test_a_backup_without_a_name_is_told_its_name(stack: LocalStack) -> None:
+def test_a_backup_without_a_name_is_told_its_name(stack: Deployment) -> None:
     started = send(stack, "POST", "/backups").json
     run = ended(stack, started["id"])
     assert run["result"]["backup_name"] == started["backup_name"] == run["backup_name"]
 
 
-def test_starting_twice_at_once_with_one_key_starts_once(stack: LocalStack) -> None:
+def test_starting_twice_at_once_with_one_key_starts_once(stack: Deployment) -> None:
     request = {"backup_name": "only_once"}
     with ThreadPoolExecutor(4) as pool:
         answers = list(pool.map(lambda _: send(stack, "POST", "/backups", request, "only-once"), range(4)))
@@ -114,11 +114,11 @@ def test_starting_twice_at_once_with_one_key_starts_once(stack: LocalStack) -> N
     assert_problem(other, 409, "IdempotencyConflictError")
 
 
-def test_a_name_that_is_taken_is_refused_at_once(stack: LocalStack, backup: dict[str, Any]) -> None:
+def test_a_name_that_is_taken_is_refused_at_once(stack: Deployment, backup: dict[str, Any]) -> None:
     assert_problem(send(stack, "POST", "/backups", {"backup_name": backup["backup_name"]}), 409, "BackupExistsError")
 
 
-def test_bad_requests_are_refused_field_by_field(stack: LocalStack) -> None:
+def test_bad_requests_are_refused_field_by_field(stack: Deployment) -> None:
     answer = send(stack, "POST", "/backups", {"backup_name": "1", "collection": [], "meta_only": "yes"})
     assert_problem(answer, 400, "InvalidRequestError")
     assert all(field in answer.json["detail"] for field in ("backup_name: ", "collection: ", "meta_only: "))
@@ -130,19 +130,19 @@ def test_bad_requests_are_refused_field_by_field(stack: LocalStack) -> None:
     assert_problem(send(stack, "GET", "/backups?colour=red"), 400, "InvalidRequestError")
 
 
-def test_unknown_paths_and_methods_are_problems(stack: LocalStack) -> None:
+def test_unknown_paths_and_methods_are_problems(stack: Deployment) -> None:
     assert_problem(send(stack, "GET", "/nothing"), 404, "RouteNotFoundError")
     answer = send(stack, "DELETE", "/backups")
     assert_problem(answer, 405, "RouteNotFoundError")
     assert answer.headers["allow"] == "GET, POST"
 
 
-def test_without_a_signature_nobody_gets_in(stack: LocalStack) -> None:
+def test_without_a_signature_nobody_gets_in(stack: Deployment) -> None:
     unsigned = call(stack.api_url, "GET", "/backups", signed=False)
     assert (unsigned.status, unsigned.json) == (403, {"message": "Missing Authentication Token"})
 
 
-def test_backups_are_listed_newest_first_and_page_by_page(stack: LocalStack, backup: dict[str, Any]) -> None:
+def test_backups_are_listed_newest_first_and_page_by_page(stack: Deployment, backup: dict[str, Any]) -> None:
     ended(stack, send(stack, "POST", "/backups", {"backup_name": "second", "meta_only": True}).json["id"])
     listed = send(stack, "GET", "/backups?limit=100").json["items"]
     names = [item["name"] for item in listed]
@@ -150,7 +150,7 @@ def test_backups_are_listed_newest_first_and_page_by_page(stack: LocalStack, bac
     assert paged(stack, "/backups?limit=1") == listed
 
 
-def test_runs_are_listed_newest_first_and_page_by_page(stack: LocalStack, backup: dict[str, Any]) -> None:
+def test_runs_are_listed_newest_first_and_page_by_page(stack: Deployment, backup: dict[str, Any]) -> None:
     listed = send(stack, "GET", "/runs?limit=100").json["items"]
     assert backup["id"] in {item["id"] for item in listed}
     started = [item["started_at"] for item in listed]
@@ -162,7 +162,7 @@ def test_runs_are_listed_newest_first_and_page_by_page(stack: LocalStack, backup
     ]
 
 
-def paged(stack: LocalStack, path: str) -> list[Any]:
+def paged(stack: Deployment, path: str) -> list[Any]:
     """Return all items of a list, asked for page by page."""
     items: list[Any] = []
     token = ""
@@ -174,12 +174,12 @@ def paged(stack: LocalStack, path: str) -> list[Any]:
             return items
 
 
-def test_the_collections_of_a_run_come_page_by_page(stack: LocalStack, backup: dict[str, Any]) -> None:
+def test_the_collections_of_a_run_come_page_by_page(stack: Deployment, backup: dict[str, Any]) -> None:
     collections = paged(stack, f"/runs/{backup['id']}/collections?limit=2")
     assert [collection["name"] for collection in collections] == list(COLLECTIONS)
 
 
-def test_a_restore_is_started_and_followed(stack: LocalStack, backup: dict[str, Any]) -> None:
+def test_a_restore_is_started_and_followed(stack: Deployment, backup: dict[str, Any]) -> None:
     chosen = {"collections": ["default.books"], "suffix": "_back", "allow_version": True}
     request = {"backup_name": backup["backup_name"], **chosen}
     started = send(stack, "POST", "/restores", request)
@@ -194,7 +194,7 @@ def test_a_restore_is_started_and_followed(stack: LocalStack, backup: dict[str, 
     assert run["id"] in {item["id"] for item in send(stack, "GET", "/restores").json["items"]}
 
 
-def test_reports_can_be_read_without_credentials(stack: LocalStack, backup: dict[str, Any]) -> None:
+def test_reports_can_be_read_without_credentials(stack: Deployment, backup: dict[str, Any]) -> None:
     name = backup["backup_name"]
     started = send(stack, "POST", "/restores", {"backup_name": name, "suffix": "_reported", "allow_version": True})
     restored = ended(stack, started.json["id"])
@@ -209,11 +209,11 @@ def test_reports_can_be_read_without_credentials(stack: LocalStack, backup: dict
     assert titles == [f"Backup {name}: complete"] * 2 + [f"Restore of {name}: complete"]
 
 
-def test_a_restore_of_an_unknown_backup_is_refused_at_once(stack: LocalStack) -> None:
+def test_a_restore_of_an_unknown_backup_is_refused_at_once(stack: Deployment) -> None:
     assert_problem(send(stack, "POST", "/restores", {"backup_name": "nowhere"}), 404, "BackupNotFoundError")
 
 
-def test_what_is_not_there_is_not_found(stack: LocalStack) -> None:
+def test_what_is_not_there_is_not_found(stack: Deployment) -> None:
     assert_problem(send(stack, "GET", "/runs/backup-nobody"), 404, "RunNotFoundError")
     assert_problem(send(stack, "GET", "/restores/restore-nobody"), 404, "RunNotFoundError")
     assert_problem(send(stack, "DELETE", "/runs/backup-nobody"), 404, "RunNotFoundError")
@@ -221,7 +221,7 @@ def test_what_is_not_there_is_not_found(stack: LocalStack) -> None:
     assert_problem(send(stack, "PUT", "/backups/nowhere/hold", {}), 404, "BackupNotFoundError")
 
 
-def test_a_run_is_stopped_once(stack: LocalStack) -> None:
+def test_a_run_is_stopped_once(stack: Deployment) -> None:
     started = send(stack, "POST", "/backups", {"backup_name": "stopped"}).json
     stopped = send(stack, "DELETE", f"/runs/{started['id']}")
     assert (stopped.status, stopped.text) == (204, "")
@@ -230,7 +230,7 @@ def test_a_run_is_stopped_once(stack: LocalStack) -> None:
     assert_problem(send(stack, "DELETE", f"/runs/{started['id']}"), 409, "RunEndedError")
 
 
-def test_a_restore_to_a_name_that_is_taken_is_refused_at_once(stack: LocalStack, backup: dict[str, Any]) -> None:
+def test_a_restore_to_a_name_that_is_taken_is_refused_at_once(stack: Deployment, backup: dict[str, Any]) -> None:
     request = {"backup_name": backup["backup_name"], "collections": ["default.books"], "allow_version": True}
     before = send(stack, "GET", "/restores").json["items"]
     refused = send(stack, "POST", "/restores", request)
@@ -245,7 +245,7 @@ def test_a_restore_to_a_name_that_is_taken_is_refused_at_once(stack: LocalStack,
 
 
 def test_a_restore_that_was_stopped_may_go_on_where_its_names_are_taken(
-    stack: LocalStack, backup: dict[str, Any]
+    stack: Deployment, backup: dict[str, Any]
 ) -> None:
     request = {"backup_name": backup["backup_name"], "suffix": "_resumed", "allow_version": True}
     first = send(stack, "POST", "/restores", request).json["id"]
@@ -256,7 +256,7 @@ def test_a_restore_that_was_stopped_may_go_on_where_its_names_are_taken(
     send(stack, "DELETE", f"/runs/{first}")
     assert ended(stack, first)["status"] == "stopped"
 
-    client = MilvusClient(stack.milvus_uri)
+    client = MilvusClient(stack.milvus.uri)
     if not client.has_collection("books_resumed"):
         client.create_collection("books_resumed", dimension=4)
     # Whose it is, the run finds out, and not the API.
@@ -269,7 +269,7 @@ def test_a_restore_that_was_stopped_may_go_on_where_its_names_are_taken(
     client.close()
 
 
-def test_a_run_that_failed_tells_why(stack: LocalStack, backup: dict[str, Any]) -> None:
+def test_a_run_that_failed_tells_why(stack: Deployment, backup: dict[str, Any]) -> None:
     # The emulated server is older than those that a restore is made for.
     request = {"backup_name": backup["backup_name"], "suffix": "_failed"}
     started = send(stack, "POST", "/restores", request).json
@@ -286,17 +286,17 @@ def test_a_run_that_failed_tells_why(stack: LocalStack, backup: dict[str, Any]) 
     [(["default.nobody"], "CollectionNotFoundError"), (["nowhere.*"], "DatabaseNotFoundError")],
 )
 def test_collections_that_are_not_there_are_refused_at_once(
-    stack: LocalStack, collections: list[str], error: str
+    stack: Deployment, collections: list[str], error: str
 ) -> None:
     assert_problem(send(stack, "POST", "/backups", {"collections": collections}), 404, error)
 
 
-def test_what_is_not_in_a_backup_is_refused_at_once(stack: LocalStack, backup: dict[str, Any]) -> None:
+def test_what_is_not_in_a_backup_is_refused_at_once(stack: Deployment, backup: dict[str, Any]) -> None:
     request = {"backup_name": backup["backup_name"], "collections": ["default.nobody"]}
     assert_problem(send(stack, "POST", "/restores", request), 404, "CollectionNotFoundError")
 
 
-def test_a_hold_is_placed_and_lifted(stack: LocalStack, backup: dict[str, Any]) -> None:
+def test_a_hold_is_placed_and_lifted(stack: Deployment, backup: dict[str, Any]) -> None:
     path = f"/backups/{backup['backup_name']}"
     placed = send(stack, "PUT", f"{path}/hold", {"reason": "audit"})
     assert (placed.status, placed.json["reason"], placed.json["until"]) == (200, "audit", None)
@@ -305,7 +305,7 @@ def test_a_hold_is_placed_and_lifted(stack: LocalStack, backup: dict[str, Any]) 
     assert not send(stack, "GET", path).json["is_held"]
 
 
-def test_collections_are_listed_by_name_and_page_by_page(stack: LocalStack) -> None:
+def test_collections_are_listed_by_name_and_page_by_page(stack: Deployment) -> None:
     page = send(stack, "GET", "/collections?limit=100&sizes=true&database=default").json
     found = {item["name"]: item for item in page["items"]}
     assert tuple(name for name in found if name in COLLECTIONS) == COLLECTIONS
@@ -318,7 +318,7 @@ def test_collections_are_listed_by_name_and_page_by_page(stack: LocalStack) -> N
     assert_problem(send(stack, "GET", "/collections?sizes=yes"), 400, "InvalidRequestError")
 
 
-def test_a_check_has_a_verdict_on_each_thing(stack: LocalStack) -> None:
+def test_a_check_has_a_verdict_on_each_thing(stack: Deployment) -> None:
     report = send(stack, "POST", "/check").json
     verdicts = {item["name"]: item["verdict"] for item in report["checks"]}
     assert report["is_ok"], report
@@ -328,9 +328,9 @@ def test_a_check_has_a_verdict_on_each_thing(stack: LocalStack) -> None:
     assert set(verdicts.values()) == {"ok"}, report
 
 
-def test_a_check_of_what_is_wrong_still_looks_at_everything_else(stack: LocalStack) -> None:
+def test_a_check_of_what_is_wrong_still_looks_at_everything_else(guarded: LocalStack, stack: Deployment) -> None:
     wrong = {"MilvusUri": "http://127.0.0.1:9", "MilvusManagementUri": ""}
-    deployment = stack.deploy("wrong", stack.milvus, wrong)
+    deployment = guarded.deploy("wrong", stack.milvus, wrong)
     report = call(deployment.api_url, "POST", "/check").json
     found = {item["name"]: item for item in report["checks"]}
     assert not report["is_ok"]
@@ -342,7 +342,7 @@ def test_a_check_of_what_is_wrong_still_looks_at_everything_else(stack: LocalSta
     assert_problem(call(deployment.api_url, "GET", "/collections"), 503, "MilvusUnavailableError")
 
 
-def test_an_estimate_says_what_the_backup_then_takes(stack: LocalStack, backup: dict[str, Any]) -> None:
+def test_an_estimate_says_what_the_backup_then_takes(stack: Deployment, backup: dict[str, Any]) -> None:
     chosen = {"backup": {"collections": [f"default.{name}" for name in COLLECTIONS]}}
     estimate = send(stack, "POST", "/estimate", chosen).json
     assert estimate["object_count"] == estimate["copy_requests"] == backup["result"]["object_count"]
@@ -353,7 +353,7 @@ def test_an_estimate_says_what_the_backup_then_takes(stack: LocalStack, backup: 
     assert_problem(send(stack, "POST", "/estimate", unknown), 404, "CollectionNotFoundError")
 
 
-def test_a_backup_is_verified_and_its_report_can_be_read(stack: LocalStack, backup: dict[str, Any]) -> None:
+def test_a_backup_is_verified_and_its_report_can_be_read(stack: Deployment, backup: dict[str, Any]) -> None:
     path = f"/backups/{backup['backup_name']}"
     started = send(stack, "POST", f"{path}/verify")
     assert started.status == 202
@@ -365,7 +365,7 @@ def test_a_backup_is_verified_and_its_report_can_be_read(stack: LocalStack, back
     assert_problem(send(stack, "POST", "/backups/nowhere/verify"), 404, "BackupNotFoundError")
 
 
-def test_a_backup_is_deleted_unless_it_has_a_hold(stack: LocalStack) -> None:
+def test_a_backup_is_deleted_unless_it_has_a_hold(stack: Deployment) -> None:
     ended(stack, send(stack, "POST", "/backups", {"backup_name": "deleted", "meta_only": True}).json["id"])
     assert send(stack, "PUT", "/backups/deleted/hold", {"reason": "audit"}).status == 200
     assert_problem(send(stack, "DELETE", "/backups/deleted"), 409, "BackupHeldError")
@@ -378,7 +378,7 @@ def test_a_backup_is_deleted_unless_it_has_a_hold(stack: LocalStack) -> None:
     assert_problem(send(stack, "DELETE", "/backups/deleted"), 404, "BackupNotFoundError")
 
 
-def test_a_prune_tells_what_it_would_delete(stack: LocalStack) -> None:
+def test_a_prune_tells_what_it_would_delete(stack: Deployment) -> None:
     started = send(stack, "POST", "/prune", {"dry_run": True})
     assert started.status == 202
     run = ended(stack, started.json["id"])

@@ -26,7 +26,9 @@ from local.clients import REGION
 from local.stack import LocalStack
 from milvus_vault.api.openapi import openapi_document
 from milvus_vault.api.routes import ENDPOINTS
-from tests.conftest import WAIT_SCALE
+from tests.support.vault_runs import succeed
+
+pytest_plugins = ["schemathesis.pytest.plugin"]
 
 CHECKS = [
     not_a_server_error,
@@ -58,17 +60,19 @@ class Signature(AuthBase):
 
 
 @pytest.fixture(scope="module")
-def api_url() -> Iterator[str]:
+def api_url(stack: LocalStack) -> Iterator[str]:
     """Yield the address of an API with one collection and one backup behind it."""
-    with LocalStack(wait_scale=WAIT_SCALE) as stack:
-        client = MilvusClient(stack.milvus_uri)
-        fields = client.create_schema(auto_id=False)
-        fields.add_field("id", DataType.INT64, is_primary=True)
-        fields.add_field("vector", DataType.FLOAT_VECTOR, dim=4)
-        client.create_collection("books", schema=fields, num_shards=1)
-        client.close()
-        stack.wait(stack.start("BackupStateMachineArn", {"backup_name": "first", "meta_only": True}))
-        yield stack.api_url
+    deployment = stack.deploy("described", stack.milvus)
+    client = MilvusClient(stack.milvus_uri)
+    fields = client.create_schema(auto_id=False)
+    fields.add_field("id", DataType.INT64, is_primary=True)
+    fields.add_field("vector", DataType.FLOAT_VECTOR, dim=4)
+    client.create_collection("described_books", schema=fields, num_shards=1)
+    request = {"backup_name": "first", "collections": ["default.described_books"], "meta_only": True}
+    succeed(deployment, "Backup", request)
+    yield deployment.api_url
+    client.drop_collection("described_books")
+    client.close()
 
 
 @schema.parametrize()

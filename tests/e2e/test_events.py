@@ -88,10 +88,9 @@ class Told:
 
 
 @pytest.fixture(scope="module")
-def stack() -> Iterator[LocalStack]:
-    """Run a stack whose functions may do only what their roles say."""
-    with LocalStack(enforce_policies=True) as running:
-        yield running
+def stack(guarded: LocalStack) -> LocalStack:
+    """Return the stack whose functions may do only what their roles say."""
+    return guarded
 
 
 @pytest.fixture(scope="module")
@@ -204,7 +203,8 @@ def test_what_cannot_be_is_a_problem(
 
 def test_a_look_at_the_schedules_finds_them_well(stack: LocalStack, told: Told) -> None:  # noqa: ARG001
     functions = stack.client("lambda").list_functions()["Functions"]
-    (name,) = (found["FunctionName"] for found in functions if "WatchSchedulesFunction" in found["FunctionName"])
+    own = f"{stack.deployment.stack_name}-WatchSchedulesFunction"
+    (name,) = (found["FunctionName"] for found in functions if found["FunctionName"].startswith(own))
     answer = stack.client("lambda").invoke(FunctionName=name, Payload=json.dumps({"source": "aws.events"}))
     assert json.load(answer["Payload"]) == {"schedule_count": 1, "overdue": []}
 

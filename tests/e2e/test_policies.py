@@ -1,25 +1,16 @@
 """The functions' own roles suffice, and are enforced."""
 
 import json
-from collections.abc import Iterator
 
 import pytest
 from pymilvus import DataType, MilvusClient
 
 from local.milvus import ROOT_CREDENTIALS, Milvus
 from local.stack import LocalStack
-from tests.conftest import WAIT_SCALE
 from tests.support.html_page import Page
 from tests.support.vault_runs import fail, restore, succeed
 
 ROWS = 120
-
-
-@pytest.fixture(scope="module")
-def guarded() -> Iterator[LocalStack]:
-    """Yield a stack whose functions may do only what the template allows them."""
-    with LocalStack(wait_scale=WAIT_SCALE, enforce_policies=True) as stack:
-        yield stack
 
 
 @pytest.fixture(scope="module")
