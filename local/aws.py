@@ -53,8 +53,8 @@ class Ministack(Server):
             "AUTH": str(enforce_policies).lower(),
             "SFN_WAIT_SCALE": str(wait_scale),
             "LAMBDA_ACCOUNT_CONCURRENCY": str(lambda_concurrency),
-            # Workers of 70 to 250 MB stay for later calls, since a new one takes a second of processor time; for the 5
-            # minutes of the default they would take too much memory after many at once.
+            # Workers of 70 to 250 MB stay for later calls, as on AWS; for the 5 minutes of the default they would take
+            # too much memory after many at once.
             "LAMBDA_WARM_TTL_SECONDS": "120",
             # Listeners on all interfaces, for services that nothing here uses.
             "IOT_MTLS_ENABLED": "0",

@@ -1,17 +1,20 @@
 """The embedded stack keeps its promises: isolated, on loopback, and gone without a trace."""
 
+import io
 import json
 import signal
 import socket
 import subprocess
 import sys
 import time
+import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 from pymilvus import CollectionSchema, DataType, MilvusClient
 
+from local import deployment
 from local.aws import Ministack
 from local.milvus import ROOT_CREDENTIALS, Milvus
 from local.processes import Server, ServerError, free_ports
@@ -209,3 +212,23 @@ class TestLocalStack:
         assert second.outputs.keys() == stack.outputs.keys()
         assert second.outputs["BackupStateMachineArn"] != stack.outputs["BackupStateMachineArn"]
         assert again.outputs == second.outputs
+
+
+def test_what_is_deployed_is_compressed_once_and_anew_when_it_has_changed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(deployment, "CACHE", tmp_path / "cache")
+    one, equal, changed = (tmp_path / name for name in ("one", "equal", "changed"))
+    for folder, text in ((one, "first"), (equal, "first"), (changed, "other")):
+        folder.mkdir()
+        (folder / "handler.py").write_text(text)
+
+    archives = [deployment._zip(folder) for folder in (one, equal, changed)]
+
+    assert archives[0] == archives[1] != archives[2]
+    assert [zipfile.ZipFile(io.BytesIO(archive)).read("handler.py") for archive in archives] == [
+        b"first",
+        b"first",
+        b"other",
+    ]
+    assert len(list((tmp_path / "cache" / "zips").iterdir())) == 2

@@ -73,7 +73,7 @@ def run_all(
 ) -> dict[str, Ended]:
     """Run a machine for many requests, some at a time, and return how each ended, by the request's name.
 
-    Few at a time: each worker of a function costs a second of processor time to start.
+    Few at a time: each run that goes on beside others needs workers of its own.
     """
     with ThreadPoolExecutor(at_a_time) as pool:
         ended = pool.map(lambda request: run(stack, machine, request), requests.values())
