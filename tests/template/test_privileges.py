@@ -327,7 +327,9 @@ def test_claims_are_taken_by_those_that_begin_something_and_deleted_by_nobody_el
     of_backups = {"PrepareBackup", "PlanPrune", "DeleteBackup", "SweepLeftovers", "VerifyBackup"}
     assert who_may("PutObject", backup) == of_backups
     assert who_may("DeleteObject", backup) == of_backups - {"PlanPrune"}
-    assert who_may("PutObject", restore) == who_may("DeleteObject", restore) == {"PrepareRestore", "SweepLeftovers"}
+    assert who_may("DeleteObject", restore) == {"PrepareRestore", "SweepLeftovers"}
+    # The clean-up writes into its own that the work is over.
+    assert who_may("PutObject", restore) == {"PrepareRestore", "CleanUpRestore", "SweepLeftovers"}
 
 
 def test_hashes_of_passwords_are_read_by_who_publishes_them_and_forgotten_when_a_backup_fails() -> None:
