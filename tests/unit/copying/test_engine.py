@@ -1,5 +1,6 @@
 """How a batch is copied: what is recorded, retried, waited out and given up."""
 
+import threading
 from collections import Counter
 
 import pytest
@@ -171,6 +172,49 @@ def test_writes_down_what_is_done_when_time_runs_out_and_goes_on_from_there(job:
     assert job.copied_bodies() == job.expected_bodies()
     assert job.store.requests["copy"] == 4
     assert copied_files(job) == ["copied-0.2.2.jsonl", "copied-0.4.4.jsonl"]
+
+
+def test_pauses_before_it_asks_an_s3_again_that_has_failed(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine, "UNAVAILABLE_WAIT_SECONDS", AN_HOUR)
+    job.write_sources(t0=1)
+    job.plan()
+    answers = iter([engine.RESERVE_SECONDS + 0.1] * 2)
+    asked: list[str] = []
+
+    def fail_once(operation: str, _: str, key: str) -> None:
+        if operation == "copy":
+            asked.append(key)
+            if len(asked) == 1:
+                msg = "InternalError"
+                raise StorageUnavailableError(msg)
+
+    job.store.before = fail_once
+    with pytest.raises(CopyUnfinishedError, match="1 of 1 objects"):
+        copy_batch(job.run, BATCH, threads=1, deadline_seconds_left=lambda: next(answers, 0.0))
+    assert len(asked) == 1
+
+
+def test_waits_for_no_copy_when_time_is_over_and_begins_no_other(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine, "RESERVE_SECONDS", 0.02)
+    job.write_sources(t0=4)
+    job.plan()
+    answers = iter([engine.RESERVE_SECONDS + 0.02] * 2)
+    may_end, begun = threading.Event(), list[str]()
+
+    def take_long(operation: str, _: str, key: str) -> None:
+        if operation == "copy":
+            begun.append(key)
+            # Long enough to see that it was waited for, where it was.
+            may_end.wait(5)
+
+    job.store.before = take_long
+    with pytest.raises(CopyUnfinishedError, match="4 of 4 objects"):
+        copy_batch(job.run, BATCH, threads=1, deadline_seconds_left=lambda: next(answers, 0.0))
+    copying = [thread for thread in threading.enumerate() if thread.name.startswith("copy")]
+    assert len(copying) == 1
+    may_end.set()
+    copying[0].join()
+    assert len(begun) == 1
 
 
 def test_does_nothing_for_a_batch_that_is_done(job: Job) -> None:

@@ -2,7 +2,14 @@
 
 import pytest
 
-from milvus_vault.copying.documents import CopyProgress, VerifiedObject, read_verified, write_verified
+from milvus_vault.copying.documents import (
+    BatchError,
+    CopyProgress,
+    VerifiedObject,
+    error_name,
+    read_verified,
+    write_verified,
+)
 from milvus_vault.copying.progress import TargetProgress, copy_state
 from milvus_vault.copying.verify import read_verification
 from milvus_vault.errors import ObjectNotFoundError, StorageAccessDeniedError, StorageRequestError, VaultError
@@ -170,6 +177,15 @@ def test_raises_what_made_a_batch_give_up(job: Job, error: type[VaultError]) -> 
     with pytest.raises(error, match=r"cannot copy .* \(batches that gave up: 2\)") as caught:
         job.verify()
     assert caught.value.hint == "Ask for it."
+
+
+def test_of_several_batches_that_gave_up_the_first_is_quoted(job: Job) -> None:
+    job.write_sources(t0=5)
+    job.plan()
+    for number, message in enumerate(("first", "second")):
+        job.run.write(error_name("copy/first/r1", number), BatchError(error="StorageRequestError", message=message))
+    with pytest.raises(StorageRequestError, match=r"^first \(batches that gave up: 2\)"):
+        job.verify()
 
 
 def test_does_not_raise_what_an_earlier_attempt_met(job: Job) -> None:
