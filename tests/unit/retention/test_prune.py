@@ -385,3 +385,29 @@ def test_a_deletion_that_the_plan_has_not_is_refused(store: InMemoryObjectStore,
     prune.plan(backup_names=["old"])
     with pytest.raises(InvalidRequestError, match=f"has no deletion {index}"):
         prune.delete(index)
+
+
+def test_the_claim_is_given_back_when_nothing_else_of_the_backup_is_left(store: InMemoryObjectStore) -> None:
+    """While it is there, nobody makes a backup of the name whose files would go with those of the old one."""
+    claim = f"{PREFIX}/.runs/backup-night_3/claim.json"
+
+    def fail_at_the_tombstone(operation: str, _: str, key: str) -> None:
+        if operation == "delete" and key == tombstone_key(PREFIX, "night_3"):
+            msg = "InternalError"
+            raise StorageUnavailableError(msg)
+
+    execution = pruner(store)
+    store.before = fail_at_the_tombstone
+    with pytest.raises(StorageUnavailableError):
+        execution.delete()
+    assert claim in store.buckets[BUCKET]
+    store.before = lambda *_: None
+    assert execution.delete()
+    assert keys_of(store, "night_3") == []
+
+
+def test_the_outcome_says_how_much_was_freed(store: InMemoryObjectStore) -> None:
+    execution = pruner(store)
+    size_bytes = execution.plan().deletions[0].size_bytes
+    assert execution.delete()
+    assert execution.run.read(outcome_name(0), Outcome).size_bytes == size_bytes > 0
