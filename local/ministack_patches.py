@@ -439,7 +439,8 @@ class _Preloaded:
             subprocess.Popen(
                 [sys.executable, "-P", Path(__file__).with_name("preloaded.py"), str(theirs.fileno()), layers],
                 pass_fds=[theirs.fileno()],
-                env=environment,
+                # numpy would start a thread, which a fork does not have.
+                env={**environment, "OPENBLAS_NUM_THREADS": "1"},
                 stdin=subprocess.DEVNULL,
             )
 
