@@ -33,7 +33,7 @@ from milvus_vault.errors import VaultError
 from milvus_vault.model.base import Model
 from milvus_vault.model.events import RunEvent
 from milvus_vault.model.messages import PublishBackupResult, ReportRestoreResult
-from milvus_vault.model.messages_prune import ReportPruneResult
+from milvus_vault.model.messages_prune import CarryOutPruneResult
 from milvus_vault.model.messages_verify import VerifyBackupResult
 from milvus_vault.model.requests import BackupRequest, PruneRequest, RestoreRequest, VerifyRequest
 from tools.threads import guards, register, threads_document
@@ -347,7 +347,7 @@ SCHEMAS: Mapping[str, tuple[type[Model], Literal["validation", "serialization"]]
     "backup-result": (PublishBackupResult, "serialization"),
     "restore-result": (ReportRestoreResult, "serialization"),
     "verify-result": (VerifyBackupResult, "serialization"),
-    "prune-result": (ReportPruneResult, "serialization"),
+    "prune-result": (CarryOutPruneResult, "serialization"),
     "manifest": (Manifest, "serialization"),
     "run-event": (RunEvent, "serialization"),
 }

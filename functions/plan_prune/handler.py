@@ -15,7 +15,7 @@ from milvus_vault.wiring import open_workspace
 
 @task
 def handler(event: PlanPruneRequest) -> PlanPruneResult:
-    """Return what is to be deleted. Safe to repeat: the plan of an execution is made once."""
+    """Write down what is to be deleted. Safe to repeat: the plan of an execution is made once."""
     request = read_request(PruneRequest, event.request, "prune request")
     storage, policies = StorageSettings.from_env(), PolicySettings.from_env()
     run = open_workspace(storage, run_id("prune", execution_name(event.execution.arn)))
@@ -41,8 +41,4 @@ def handler(event: PlanPruneRequest) -> PlanPruneResult:
     ).prepare()
     for decision in plan.decisions:
         logger.info("decided", backup=decision.name, keep=decision.keep, reason=decision.reason)
-    return PlanPruneResult(
-        run=run.run,
-        deletions=tuple(range(len(plan.deletions))),
-        sweep=request.sweep and not request.dry_run and request.backup_names is None,
-    )
+    return PlanPruneResult(run=run.run)

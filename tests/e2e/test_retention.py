@@ -175,7 +175,7 @@ def test_a_backup_is_not_deleted_while_a_restore_reads_it_and_not_restored_while
     assert restore in refused.cause
     assert "read" in names(catalogue)
     gated.stop(restore, arrival)
-    kill(deployment, "Prune", "after DeleteBackup", {"backup_names": ["read"]})
+    kill(deployment, "Prune", "after CarryOutPrune", {"backup_names": ["read"]})
     assert vault_runs.fail(deployment, "Restore", request).error == "BackupNotFoundError"
 
 
@@ -183,8 +183,8 @@ def test_a_deletion_that_was_killed_is_completed_by_the_next_prune(
     deployment: Deployment, catalogue: Catalogue, store: S3ObjectStore
 ) -> None:
     back_up(deployment, "cut_short", meta_only=False)
-    # What DeleteBackup leaves behind when it dies among the objects.
-    kill(deployment, "Prune", "before DeleteBackup", {"backup_names": ["cut_short"]})
+    # What CarryOutPrune leaves behind when it dies among the objects.
+    kill(deployment, "Prune", "before CarryOutPrune", {"backup_names": ["cut_short"]})
     bucket, prefix = deployment.outputs["BackupBucketName"], deployment.outputs["BackupPrefix"]
     tombstone = Tombstone(backup_name="cut_short", execution_arn="killed", since=datetime.now(UTC), is_decided=True)
     store.put(bucket, tombstone_key(prefix, "cut_short"), seal(tombstone))

@@ -8,17 +8,14 @@ from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Any, Self, override
 
 import boto3
+import carry_out_prune.handler
 import pytest
 import record_failure.handler
-import resume_garbage_collection.handler
-import sweep_leftovers.handler
 import tend_pauses.handler
 import watch_schedules.handler
-from delete_backup.handler import handler as delete_backup
 from moto import mock_aws
 from mypy_boto3_s3 import S3Client
 from plan_prune.handler import handler as plan_prune
-from report_prune.handler import handler as report_prune
 from verify_backup.handler import handler as verify_backup
 
 from milvus_vault import runtime
@@ -159,9 +156,9 @@ def test_a_repair_of_a_flipped_marker_replaces_it(s3: S3Client) -> None:
 def prune(request: Json) -> Json:
     """Prune, and return the end."""
     plan = run(plan_prune, {"execution": execution("prune", "p"), "request": request})
-    for index in plan["deletions"]:
-        assert run(delete_backup, {"run": plan["run"], "index": index})["is_done"]
-    return run(report_prune, {"run": plan["run"]})
+    end = run(carry_out_prune.handler.handler, {"run": plan["run"]})
+    assert end["is_done"]
+    return end
 
 
 def test_a_prune_by_name_deletes_all_that_there_is_of_a_backup(s3: S3Client) -> None:
@@ -208,7 +205,7 @@ class Later(datetime):
 def test_a_sweep_removes_runs_records_staged_objects_claims_and_catalogue_files(
     s3: S3Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    plan = run(plan_prune, {"execution": execution("prune", "p"), "request": {"dry_run": True}})
+    plan = run(plan_prune, {"execution": execution("prune", "p"), "request": {}})
     old = [
         ".runs/backup-old/backup.json",
         ".runs/restore-old/collections/0/finished.json",
@@ -227,15 +224,17 @@ def test_a_sweep_removes_runs_records_staged_objects_claims_and_catalogue_files(
         s3.put_object(Bucket="milvus", Key=f"staging/{key}", Body=claim)
     s3.create_multipart_upload(Bucket=BUCKET, Key=f"{PREFIX}/books/binlogs/insert_log/9")
     s3.create_multipart_upload(Bucket="milvus", Key="staging/restore-old/1/insert_log/9")
-    assert run(sweep_leftovers.handler.handler, {"run": plan["run"]})["is_done"]
+    assert run(carry_out_prune.handler.handler, {"run": plan["run"]})["is_done"]
     for _ in range(2):
-        monkeypatch.setattr(sweep_leftovers.handler, "datetime", Later)
-        assert run(sweep_leftovers.handler.handler, {"run": plan["run"]})["is_done"]
+        monkeypatch.setattr(carry_out_prune.handler, "datetime", Later)
+        assert run(carry_out_prune.handler.handler, {"run": plan["run"]})["is_done"]
 
     left = {key.removeprefix(f"{PREFIX}/") for key in keys(s3)}
     assert {key for key in left if "old" in key} == set()
     assert keys(s3, "milvus") == []
-    assert BOOKS.marker in keys(s3)
+    # The policy keeps the newest.
+    assert PENS.marker in keys(s3)
+    assert BOOKS.marker not in keys(s3)
 
 
 def test_who_watches_remembers_what_was_told(s3: S3Client, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -264,15 +263,12 @@ class Collector:
         """Take any ticket."""
 
 
-@pytest.mark.parametrize(
-    ("module", "event"),
-    [(resume_garbage_collection.handler, {"execution_arn": arn("backup", "a")}), (tend_pauses.handler, {})],
-)
-def test_pauses_are_given_back(s3: S3Client, monkeypatch: pytest.MonkeyPatch, module: Any, event: Json) -> None:
-    monkeypatch.setattr(module, "open_garbage_collector", lambda _: Collector())
+@pytest.mark.parametrize("event", [{"ending": arn("backup", "a")}, {"source": "aws.events"}])
+def test_pauses_are_given_back(s3: S3Client, monkeypatch: pytest.MonkeyPatch, event: Json) -> None:
+    monkeypatch.setattr(tend_pauses.handler, "open_garbage_collector", lambda _: Collector())
     Pauses(store(), BUCKET, PREFIX).begin(Collector(), arn("backup", "a"), datetime.now(UTC))
 
-    run(module.handler, event)
+    run(tend_pauses.handler.handler, event)
 
     assert not [key for key in keys(s3) if "/pauses/" in key]
 

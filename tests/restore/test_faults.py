@@ -102,9 +102,7 @@ OTHERS: Mapping[str, Sequence[Json]] = {
         asked("verify", "lost", backup_name="lost", repair=True),
     ),
     "plan_prune": (asked("prune", "p"),),
-    "delete_backup": ({"run": "prune-p", "index": 0},),
-    "sweep_leftovers": ({"run": "prune-p"},),
-    "report_prune": ({"run": "prune-p"},),
+    "carry_out_prune": ({"run": "prune-p"},),
     "watch_schedules": ({},),
     "tend_pauses": ({},),
     "announce_run": ({"detail": CHANGE},),
@@ -196,7 +194,7 @@ def test_each_function_is_called_here(world: World) -> None:
 def test_what_deletes_has_something_to_delete_here(world: World) -> None:
     calm = world.faulty(0, count=0)
     with world.aws.kept(), calm.functions() as call:
-        for function in ("plan_prune", "delete_backup"):
+        for function in ("plan_prune", "carry_out_prune"):
             call(handler_of(function), OTHERS[function][0])
         assert not world.objects("older")
 
@@ -257,7 +255,7 @@ def test_whatever_the_other_functions_are_answered_they_end_by_name(world: World
         for function, event, result in faulty.told:
             if function == "verify_backup" and event["request"]["backup_name"] == "rotten":
                 assert not (result["is_done"] and result["status"] == "intact")
-            if function == "report_prune":
+            if function == "carry_out_prune":
                 assert result["deleted_count"] == 0 or not world.objects("older")
         # Nothing is deleted but what may be, and what is sound is found to be so by the next who looks.
         for name, objects in before.items():

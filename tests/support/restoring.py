@@ -25,8 +25,8 @@ from prepare_backup.handler import handler as prepare_backup
 from prepare_restore.handler import handler as prepare_restore
 from publish_backup.handler import handler as publish_backup
 from report_restore.handler import handler as report_restore
-from resume_garbage_collection.handler import handler as resume_garbage_collection
 from snapshot_batch.handler import handler as snapshot_batch
+from tend_pauses.handler import handler as tend_pauses
 from verify_copy.handler import handler as verify_copy
 
 from milvus_vault import runtime
@@ -118,7 +118,7 @@ class Restoring:
                     break
                 turns = verified["next"]
             published = self._call(publish_backup, turn | {"round": self.rounds})
-            self._call(resume_garbage_collection, {"execution_arn": arn})
+            self._call(tend_pauses, {"ending": arn})
             assert published["status"] == "complete", published["cause"]
 
     @contextmanager

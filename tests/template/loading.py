@@ -2,6 +2,7 @@
 
 import copy
 import importlib
+import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -23,18 +24,19 @@ LAMBDA_STATE = re.compile(r"\$\{(\w+)FunctionArn\}")
 SUBSTITUTION = re.compile(r"\$\{(\w+)\}")
 
 # Functions that are no state of a machine: somebody else calls them. No machine may invoke them.
-DOORS = frozenset(
-    {"AnnounceRunFunction", "ApiFunction", "InspectMilvusFunction", "TendPausesFunction", "WatchSchedulesFunction"}
-)
+DOORS = frozenset({"AnnounceRunFunction", "ApiFunction", "InspectMilvusFunction", "WatchSchedulesFunction"})
 
 type Data = dict[str, Any]
 
 
 @cache
 def template() -> Data:
-    """Return the template; `!Ref x` is `{"Ref": "x"}` and `!Sub x` is `{"Fn::Sub": "x"}`."""
-    parsed: Data = yaml_parse((ROOT / "template.yaml").read_text())
-    return parsed
+    """Return the template; `!Ref x` is `{"Ref": "x"}` and `!Sub x` is `{"Fn::Sub": "x"}`.
+
+    Aliases and merges are written out, as `sam build` does: nothing is one object at two places.
+    """
+    written_out: Data = json.loads(json.dumps(yaml_parse((ROOT / "template.yaml").read_text())))
+    return written_out
 
 
 @cache
@@ -65,11 +67,15 @@ def resources(kind: str) -> dict[str, Data]:
 
 
 def functions() -> dict[str, Data]:
-    """Return the properties of each function, with what it has from Globals: lists are joined, maps are merged."""
+    """Return the properties of each function, with what it has from Globals: lists are joined, maps are merged.
+
+    Its policies are a list, also where it has one.
+    """
     shared = template()["Globals"]["Function"]
-    return {
+    found = {
         name: _merged(shared, found["Properties"]) for name, found in resources("AWS::Serverless::Function").items()
     }
+    return {name: function | {"Policies": as_list(function["Policies"])} for name, function in found.items()}
 
 
 def _merged(shared: Data, own: Data) -> Data:

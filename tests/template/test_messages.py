@@ -72,7 +72,16 @@ def document_of(machine: Machine) -> Shape:
                 document[name].append(field.annotation)
         elif state.is_lambda and state.body["ResultPath"]:
             document[state.body["ResultPath"].removeprefix("$.")].append(result_model(state.name))
+    for name, shape in ends_of(machine, document):
+        document[name].append(shape)
     return document
+
+
+def ends_of(machine: Machine, document: dict[str, list[Shape]]) -> list[tuple[str, Shape]]:
+    """Return the members of what a Succeed state leaves of the document."""
+    ends = [state.body["InputPath"] for state in machine.states() if "InputPath" in state.body]
+    left = [path.removeprefix("$.") for path in ends if "." not in path.removeprefix("$.")]
+    return [item for name in left for shape in document[name] for item in members(shape).items()]
 
 
 def inputs_of(machine: Machine) -> set[str]:

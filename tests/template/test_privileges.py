@@ -79,7 +79,6 @@ TABLE: dict[str, May] = {
         write=(*ONLY_CONDITIONALLY, *METADATA, ".catalogue/backups/*"),
         delete=("*/binlogs/*", ".runs/backup-*/rbac.json"),
     ),
-    "ResumeGarbageCollection": May(read=(".runs/pauses/*",), write=(".runs/pauses/*",), delete=(".runs/pauses/*",)),
     "PrepareRestore": May(
         read=("*/meta/*", ".runs/restore-*/*", "milvus:staging/claims/*"),
         write=(".runs/executions/*", ".runs/restore-*/*", "milvus:staging/claims/*"),
@@ -119,37 +118,25 @@ TABLE: dict[str, May] = {
         write=(".catalogue/damage/*", ".runs/backup-*/claim.json", ".runs/executions/*", ".runs/prune-*/*"),
         delete=(".catalogue/damage/*", ".catalogue/deleting/*"),
     ),
-    "DeleteBackup": May(
+    "CarryOutPrune": May(
         read=(
             "*/meta/*",
             ".catalogue/deleting/*",
             ".catalogue/holds/*",
             ".catalogue/verifications/*",
-            ".runs/backup-*/claim.json",
-            ".runs/prune-*/*",
-            ".runs/restore-*/claim.json",
-        ),
-        write=(".catalogue/deleting/*", ".runs/backup-*/claim.json", ".runs/prune-*/outcomes/*"),
-        delete=(
-            "*/binlogs/*",
-            "*/meta/*",
-            ".catalogue/backups/*",
-            ".catalogue/damage/*",
-            ".catalogue/deleting/*",
-            ".catalogue/holds/*",
-            ".catalogue/verifications/*",
-            ".runs/backup-*/*",
-        ),
-    ),
-    "SweepLeftovers": May(
-        read=(
-            "*/meta/*",
-            ".catalogue/deleting/*",
             ".runs/*/claim.json",
             ".runs/prune-*/*",
             "milvus:staging/claims/*",
         ),
-        write=(".catalogue/orphans/*", ".runs/*/claim.json", ".runs/prune-*/swept.json", "milvus:staging/claims/*"),
+        write=(
+            ".catalogue/deleting/*",
+            ".catalogue/orphans/*",
+            ".runs/*/claim.json",
+            ".runs/prune-*/outcomes/*",
+            ".runs/prune-*/swept.json",
+            ".runs/reports/*",
+            "milvus:staging/claims/*",
+        ),
         delete=(
             "*/binlogs/*",
             "*/meta/*",
@@ -171,7 +158,6 @@ TABLE: dict[str, May] = {
         ),
         abort_uploads=("*/binlogs/*", "*/meta/*", "milvus:staging/*"),
     ),
-    "ReportPrune": May(read=(".runs/prune-*/*",), write=(".runs/reports/*",)),
     "VerifyBackup": May(
         read=(
             "*/binlogs/*",
@@ -223,8 +209,6 @@ TABLE: dict[str, May] = {
     "TendPauses": May(read=(".runs/pauses/*",), write=(".runs/pauses/*",), delete=(".runs/pauses/*",)),
 }
 
-# --- reading the template --------------------------------------------------------------------------
-
 _PREFIXES = {
     "arn:${AWS::Partition}:s3:::${BackupBucketName}/${BackupPrefix}/": "",
     "arn:${AWS::Partition}:s3:::${MilvusBucketName}/${MilvusRootPath}/": "milvus:",
@@ -257,7 +241,7 @@ def test_each_function_may_do_with_keys_what_the_table_says() -> None:
     assert {name: rights for name, rights in found.items() if rights != May()} == TABLE
 
 
-# --- what the table means, with keys as they are -----------------------------------------------------
+# What the table means, with keys as they are.
 
 PARAMETERS = {
     "BackupBucketName": "backups",
@@ -305,7 +289,7 @@ def test_only_copy_batch_writes_copies_and_only_those_that_compare_lists_delete_
     archived, staged = "monday/binlogs/delta_log/1/2/3/3/4", "staging/restore-monday-1a2b/1/delta_log/2"
     assert who_may("PutObject", archived) == {"CopyBatch"}
     assert who_may("PutObject", staged, bucket="milvus") == {"CopyBatch", "CutCollections"}
-    assert who_may("DeleteObject", archived) == {"VerifyCopy", "PublishBackup", "DeleteBackup", "SweepLeftovers"}
+    assert who_may("DeleteObject", archived) == {"VerifyCopy", "PublishBackup", "CarryOutPrune"}
 
 
 def test_a_published_marker_is_replaced_only_by_who_has_read_it() -> None:
@@ -313,35 +297,35 @@ def test_a_published_marker_is_replaced_only_by_who_has_read_it() -> None:
     assert who_may("PutObject", marker) == set()
     for header in ("s3:if-none-match", "s3:if-match"):
         assert who_may("PutObject", marker, headers=[header]) == {"PublishBackup", "VerifyBackup"}
-    assert who_may("DeleteObject", marker) == {"DeleteBackup", "SweepLeftovers"}
+    assert who_may("DeleteObject", marker) == {"CarryOutPrune"}
 
 
 def test_only_the_api_and_those_that_delete_backups_lift_holds() -> None:
     hold = ".catalogue/holds/monday.json"
-    assert who_may("DeleteObject", hold) == {"Api", "DeleteBackup", "SweepLeftovers"}
+    assert who_may("DeleteObject", hold) == {"Api", "CarryOutPrune"}
     assert who_may("PutObject", hold) == {"Api", "VerifyBackup"}
 
 
 def test_claims_are_taken_by_those_that_begin_something_and_deleted_by_nobody_else_but_them() -> None:
     backup, restore = ".runs/backup-monday/claim.json", ".runs/restore-monday-1a2b/claim.json"
-    of_backups = {"PrepareBackup", "PlanPrune", "DeleteBackup", "SweepLeftovers", "VerifyBackup"}
+    of_backups = {"PrepareBackup", "PlanPrune", "CarryOutPrune", "VerifyBackup"}
     assert who_may("PutObject", backup) == of_backups
     assert who_may("DeleteObject", backup) == of_backups - {"PlanPrune"}
-    assert who_may("DeleteObject", restore) == {"PrepareRestore", "SweepLeftovers"}
+    assert who_may("DeleteObject", restore) == {"PrepareRestore", "CarryOutPrune"}
     # The clean-up writes into its own that the work is over.
-    assert who_may("PutObject", restore) == {"PrepareRestore", "CleanUpRestore", "SweepLeftovers"}
+    assert who_may("PutObject", restore) == {"PrepareRestore", "CleanUpRestore", "CarryOutPrune"}
 
 
 def test_hashes_of_passwords_are_read_by_who_publishes_them_and_forgotten_when_a_backup_fails() -> None:
     secrets = ".runs/backup-monday/rbac.json"
     assert who_may("GetObject", secrets) == {"PublishBackup"}
     assert who_may("PutObject", secrets) == {"PrepareBackup"}
-    assert who_may("DeleteObject", secrets) == {"PublishBackup", "RecordFailure", "DeleteBackup", "SweepLeftovers"}
+    assert who_may("DeleteObject", secrets) == {"PublishBackup", "RecordFailure", "CarryOutPrune"}
 
 
 def test_who_gives_pauses_back_may_delete_nothing_else() -> None:
     rights = {name: found for name, found in TABLE.items() if found.delete == (".runs/pauses/*",)}
-    assert rights.keys() == {"ResumeGarbageCollection", "TendPauses"}
+    assert rights.keys() == {"TendPauses"}
     assert who_may("DeleteObject", ".runs/pauses/1a2b.json") == rights.keys()
 
 

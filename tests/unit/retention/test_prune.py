@@ -67,7 +67,7 @@ class Pruner:
         ).prepare()
 
     def delete(self, index: int = 0, seconds_left: Callable[[], float] = lambda: 900.0) -> bool:
-        """Run DeleteBackup."""
+        """Delete one backup, as CarryOutPrune does."""
         return BackupDeletion(
             run=self.run,
             plan=self.plan(),

@@ -64,7 +64,7 @@ def restore(store: InMemoryObjectStore) -> None:
 
 
 def prune(store: InMemoryObjectStore) -> str:
-    """Run DeleteBackup, and return what became of the backup."""
+    """Delete a backup, and return what became of the backup."""
     run = Workspace(store, BUCKET, PREFIX, "prune-1")
     plan = PrunePlan(
         request=PruneRequest(backup_names=("books",)),

@@ -68,11 +68,15 @@ class Pauses:
             return [f"Garbage collection was not paused: {err.message}"]
         return []
 
-    def tend(self, collector: GarbageCollector, executions: Executions, now: datetime) -> Tended:
+    def tend(self, collector: GarbageCollector, executions: Executions, now: datetime, *, ending: str = "") -> Tended:
         """Renew the pauses of executions that run and give back those of executions that have ended.
 
         One that cannot be is left for the next time, and told of. Those of another stack are its own business.
+        With `ending` only the pause of that execution is given back, though it still runs; raises
+        `MilvusUnavailableError` where Milvus could not be told, since a machine tries again at once.
         """
+        if ending:
+            return self._tend_ending(collector, ending, now)
         renewed = ended = 0
         failures: list[str] = []
         for listed in list(self._store.list_objects(self._bucket, self._folder)):
@@ -89,6 +93,13 @@ class Pauses:
             except (MilvusRequestError, MilvusUnavailableError, WorkingFileError) as err:
                 failures.append(err.message)
         return Tended(renewed, ended, tuple(failures))
+
+    def _tend_ending(self, collector: GarbageCollector, execution_arn: str, now: datetime) -> Tended:
+        try:
+            return Tended(0, int(self.end(collector, execution_arn, now)), ())
+        except (MilvusRequestError, WorkingFileError) as err:
+            # Milvus was restarted, and knows the ticket no more; or it has changed hands; or what is noted is damaged.
+            return Tended(0, 0, (err.message,))
 
     def _renew(self, collector: GarbageCollector, pause: Pause, now: datetime) -> None:
         """Pause anew, note it, and only then give back the ticket of before: a ticket that is lost could not be."""

@@ -97,22 +97,13 @@ class PublishBackupResult(Model):
     warnings: tuple[str, ...] = ()
 
 
-class ResumeGarbageCollectionRequest(Model):
-    """Input of ResumeGarbageCollection."""
-
-    execution_arn: str
-
-
-class ResumeGarbageCollectionResult(Model):
-    """Whether there was a pause to give back, and Milvus was told."""
-
-    is_resumed: bool
-
-
 class TendPausesRequest(BaseModel):
-    """Input of TendPauses: nothing that matters."""
+    """Input of TendPauses; of what a clock sends nothing matters."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
+
+    ending: str = ""
+    """The ARN of the backup that asks, which is about to end: its pause is given back though it still runs."""
 
 
 class TendPausesResult(Model):

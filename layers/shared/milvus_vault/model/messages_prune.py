@@ -15,48 +15,22 @@ class PlanPruneRequest(Model):
 
 
 class PlanPruneResult(Model):
-    """What the rest of a prune needs."""
+    """Whose working files have the plan."""
 
     run: str
-    deletions: tuple[int, ...]
-    """Indexes of the backups to delete; none with `dry_run`."""
-    sweep: bool
 
 
-class DeleteBackupRequest(Model):
-    """Input of DeleteBackup."""
+class CarryOutPruneRequest(Model):
+    """Input of CarryOutPrune."""
 
     run: str
-    index: int
 
 
-class DeleteBackupResult(Model):
-    """Whether the backup is dealt with; else the function ran short of time and is to be called again."""
+class CarryOutPruneResult(Model):
+    """Output of the prune machine, once it is done."""
 
     is_done: bool
-
-
-class SweepLeftoversRequest(Model):
-    """Input of SweepLeftovers."""
-
-    run: str
-
-
-class SweepLeftoversResult(Model):
-    """Whether all is swept; else the function ran short of time and is to be called again."""
-
-    is_done: bool
-
-
-class ReportPruneRequest(Model):
-    """Input of ReportPrune."""
-
-    run: str
-
-
-class ReportPruneResult(Model):
-    """Output of the prune machine."""
-
+    """False where the function ran short of time and is to be called again."""
     status: Literal["complete", "failed"]
     error: str = ""
     """Unless `complete`, the error under which the execution ends."""

@@ -1,4 +1,4 @@
-"""DeleteBackup: delete one backup, so that nobody ever finds half of one.
+"""CarryOutPrune: delete one backup, so that nobody ever finds half of one.
 
 The claim keeps a new backup of the name away, the tombstone a restore. Then the marker goes, and with it the
 backup; what is left is rubbish that may be removed in any order, by this execution or a later one.

@@ -41,6 +41,11 @@ class PrunePlan(Model):
     damaged: tuple[str, ...] = ()
     """Backups that cannot be read or have lost their objects, with what is wrong."""
 
+    @property
+    def sweeps(self) -> bool:
+        """Return whether what ended executions left behind is removed, too."""
+        return self.request.sweep and not self.request.dry_run and self.request.backup_names is None
+
 
 class Outcome(Model):
     """What became of one deletion."""

@@ -1,4 +1,4 @@
-"""ReportPrune: say what was deleted, kept and skipped, and why."""
+"""What a prune deleted, kept and skipped, and why."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -22,11 +22,12 @@ class PruneEnd:
 
 
 def report_prune(run: Workspace, plan: PrunePlan, finished_at: datetime) -> PruneEnd:
-    """Write the report, and return it with how the execution ends. Safe to repeat.
+    """Write the report of what is done by now, and return it with how the execution ends. Safe to repeat.
 
     A backup that could not be deleted fails it, and so does one that was asked for by name and is in use meanwhile.
     """
-    outcomes = tuple(each(lambda index: run.read(outcome_name(index), Outcome), range(len(plan.deletions))))
+    found = each(lambda index: run.find(outcome_name(index), Outcome), range(len(plan.deletions)))
+    outcomes = tuple(outcome for outcome in found if outcome is not None)
     report = PruneReport(
         dry_run=plan.request.dry_run,
         started_at=plan.started_at,

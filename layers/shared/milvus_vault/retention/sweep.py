@@ -1,4 +1,4 @@
-"""SweepLeftovers: remove what ended executions left behind.
+"""CarryOutPrune: remove what ended executions left behind.
 
 Nothing of an execution that runs, or may run, is touched: what belongs to a run is removed under the run's claim.
 Nothing outside the backup prefix and the staging prefix is touched, and nothing of a backup that has its marker, or
