@@ -27,8 +27,10 @@ from milvus_vault.backup.pauses import Pauses
 from milvus_vault.catalogue import Catalogue
 from milvus_vault.catalogue.describe import summary_of
 from milvus_vault.claims import CLAIM, Claim
+from milvus_vault.errors import MilvusRequestError, MilvusUnavailableError, VaultError
 from milvus_vault.execution_records import ExecutionRecord, record_execution
 from milvus_vault.inspection.check import Deployment, check_deployment
+from milvus_vault.model.names import attempt_of
 from milvus_vault.model.rbac import Rbac
 from milvus_vault.model.requests import ScheduleTag
 from milvus_vault.model.resources import Damage, Hold
@@ -36,7 +38,7 @@ from milvus_vault.model.retention import Retention
 from milvus_vault.runs.describing import WorkingFiles
 from milvus_vault.source import MilvusStorage
 from milvus_vault.workspace import Workspace
-from tests.support.lambda_context import Invocation
+from tests.support.lambda_context import Invocation, LateInvocation
 from tests.support.privilege import guarded, within_role
 from tests.unit.archive.samples import BUCKET, PREFIX, sample_contents, write_backup
 
@@ -184,6 +186,25 @@ def test_a_prune_by_policy_notes_damage_and_lifts_a_tombstone(s3: S3Client) -> N
     assert [note.name for note in Catalogue(store(), BUCKET, PREFIX).damages()] == ["rotten"]
 
 
+def test_a_prune_that_runs_short_of_time_tells_what_is_done_and_goes_on(s3: S3Client) -> None:
+    plan = run(plan_prune, {"execution": execution("prune", "p"), "request": {}})
+
+    short = within_role(carry_out_prune.handler.handler)({"run": plan["run"]}, LateInvocation())
+
+    assert (short["is_done"], short["deleted_count"]) == (False, 0)
+    assert short["report_key"] in keys(s3)
+    assert BOOKS.marker in keys(s3)
+    end = run(carry_out_prune.handler.handler, {"run": plan["run"]})
+    assert (end["is_done"], end["deleted_count"]) == (True, 1)
+    assert BOOKS.marker not in keys(s3)
+
+
+@pytest.mark.parametrize("request_", [{"dry_run": True}, {"sweep": False}, {"backup_names": ["books"]}])
+def test_only_a_prune_that_is_asked_to_sweep_sweeps(s3: S3Client, request_: Json) -> None:
+    prune(request_)
+    assert not [key for key in keys(s3) if key.endswith("/swept.json")]
+
+
 def test_a_held_backup_stays(s3: S3Client) -> None:
     Catalogue(store(), BUCKET, PREFIX).place_hold("books", Hold(reason="audit"), "me")
 
@@ -263,6 +284,17 @@ class Collector:
         """Take any ticket."""
 
 
+class Deaf(Collector):
+    """A Milvus that does not answer, or does not know the ticket."""
+
+    def __init__(self, error: VaultError) -> None:
+        self._error = error
+
+    @override
+    def resume(self, ticket: str) -> None:
+        raise self._error
+
+
 @pytest.mark.parametrize("event", [{"ending": arn("backup", "a")}, {"source": "aws.events"}])
 def test_pauses_are_given_back(s3: S3Client, monkeypatch: pytest.MonkeyPatch, event: Json) -> None:
     monkeypatch.setattr(tend_pauses.handler, "open_garbage_collector", lambda _: Collector())
@@ -271,6 +303,33 @@ def test_pauses_are_given_back(s3: S3Client, monkeypatch: pytest.MonkeyPatch, ev
     run(tend_pauses.handler.handler, event)
 
     assert not [key for key in keys(s3) if "/pauses/" in key]
+
+
+def test_a_backup_that_ends_gives_back_its_own_pause_alone(s3: S3Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tend_pauses.handler, "open_garbage_collector", lambda _: Collector())
+    pauses = Pauses(store(), BUCKET, PREFIX)
+    for name in ("a", "b"):
+        pauses.begin(Collector(), arn("backup", name), datetime.now(UTC))
+
+    assert run(tend_pauses.handler.handler, {"ending": arn("backup", "a")}) == {"renewed_count": 0, "ended_count": 1}
+
+    assert [key.rpartition("/")[2] for key in keys(s3) if "/pauses/" in key] == [
+        f"{attempt_of(arn('backup', 'b'))}.json"
+    ]
+
+
+@pytest.mark.usefixtures("s3")
+def test_a_backup_that_ends_tries_again_where_milvus_is_away_and_not_where_it_refuses(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    Pauses(store(), BUCKET, PREFIX).begin(Collector(), arn("backup", "a"), datetime.now(UTC))
+    away, refused = Deaf(MilvusUnavailableError("away")), Deaf(MilvusRequestError("no such ticket"))
+
+    monkeypatch.setattr(tend_pauses.handler, "open_garbage_collector", lambda _: away)
+    with pytest.raises(MilvusUnavailableError):
+        run(tend_pauses.handler.handler, {"ending": arn("backup", "a")})
+    monkeypatch.setattr(tend_pauses.handler, "open_garbage_collector", lambda _: refused)
+    assert run(tend_pauses.handler.handler, {"ending": arn("backup", "a")})["ended_count"] == 0
 
 
 def test_a_failed_backup_leaves_a_record_and_no_secrets(s3: S3Client) -> None:

@@ -5,6 +5,7 @@ import re
 from typing import get_args
 
 import pytest
+import yaml
 
 from milvus_vault.adapters import scheduler
 from milvus_vault.announcing.events import CONSOLES
@@ -24,6 +25,7 @@ from milvus_vault.settings import (
     SweepSettings,
 )
 from tests.template.loading import (
+    BUILD,
     ROOT,
     Data,
     Machine,
@@ -185,6 +187,13 @@ def test_every_parameter_is_described_and_used() -> None:
         assert re.search(rf"!Ref {name}\b|\$\{{{name}\}}", text), name
     groups = template()["Metadata"]["AWS::CloudFormation::Interface"]["ParameterGroups"]
     assert sorted(name for group in groups for name in group["Parameters"]) == sorted(parameters)
+
+
+def test_what_is_built_has_neither_aliases_nor_merges_which_cloudformation_refuses() -> None:
+    built = (BUILD / "template.yaml").read_text()
+    tokens = [type(token).__name__ for token in yaml.scan(built)]
+    assert not {"AliasToken", "AnchorToken"} & set(tokens)
+    assert "<<" not in built
 
 
 def test_nothing_that_names_data_has_a_default() -> None:
