@@ -1,0 +1,123 @@
+"""How long a restore of twenty collections takes of which one has half of all bytes, with this build and another one.
+
+    python -m bench.unequal --before FOLDER [--version 2.5.27] [--segments 60]
+
+`FOLDER` is what `sam build` made of another revision (its .aws-sam/build). Both restore the same backup, one after the
+other, on the local stack's machines and functions, the copies at their usual pace. With `--version` the target is the
+tests' protocol server at the pace of a real one of that version; without, the real Milvus 2.3.5.
+"""
+
+import argparse
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from pymilvus import DataType, MilvusClient
+from rich.console import Console
+from rich.table import Table
+
+from local.aws import Ministack
+from local.milvus import Milvus
+from local.stack import BUILD_FOLDER, QUIET, Deployment, MilvusServer, deploy
+from tests.support.milvus_server.core import Settings
+from tests.support.milvus_server.server import MilvusServer as ProtocolServer
+from tests.support.milvus_server.versions import VERSIONS
+
+COLLECTIONS = 20
+DIMENSIONS = 64
+_NEVER = 10**6
+_PATIENCE_SECONDS = 1800
+
+
+def main() -> None:
+    """Back up once, restore with each build, and print the times."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--before", type=Path, required=True, help="the build folder of another revision")
+    parser.add_argument("--version", choices=list(VERSIONS), help="of the protocol server; the real 2.3.5 without")
+    parser.add_argument("--segments", type=int, default=60, help="of all collections together, half of them in one")
+    arguments = parser.parse_args()
+    seconds: dict[str, float] = {}
+    with Ministack() as aws, _server(aws, arguments.version, "source", speed=40) as source:
+        _fill(source.uri, arguments.segments)
+        vault = deploy(aws, "source", source, QUIET | _bucket(aws))
+        _run(vault, "BackupStateMachineArn", {"backup_name": "unequal"})
+        for name, build in (("before", arguments.before), ("this build", BUILD_FOLDER)):
+            with _target(aws, arguments.version, name.partition(" ")[0], source) as target:
+                parameters = QUIET | _bucket(aws)
+                vault = deploy(aws, name.replace(" ", "-"), target, parameters, build_folder=build)
+                # Once before, so that no start of a function is in the time.
+                warm = {"collections": ["default.c1"], "suffix": "_warm"}
+                for more in (warm, {"suffix": f"_{name.partition(' ')[0]}"}):
+                    request = {"backup_name": "unequal", "allow_version": True, **more}
+                    seconds[name] = _run(vault, "RestoreStateMachineArn", request)
+    table = Table("build", "seconds", "ratio")
+    for name, took in seconds.items():
+        table.add_row(name, f"{took:.1f}", f"{took / seconds['before']:.2f}")
+    Console().print(table)
+
+
+def _bucket(aws: Ministack) -> dict[str, str]:
+    """Return the parameter of a bucket for backups that all deployments share."""
+    s3 = aws.client("s3")
+    if "bench-backups" not in {bucket["Name"] for bucket in s3.list_buckets()["Buckets"]}:
+        s3.create_bucket(Bucket="bench-backups")
+    return {"BackupBucketName": "bench-backups"}
+
+
+@contextmanager
+def _server(aws: Ministack, version: str | None, bucket: str, *, speed: float) -> Iterator[MilvusServer]:
+    if version is None:
+        aws.client("s3").create_bucket(Bucket=bucket)
+        with Milvus(aws.url, bucket=bucket, root_path="files") as milvus:
+            yield milvus
+    else:
+        durations = replace(VERSIONS[version].durations, l0_compaction=_NEVER)
+        settings = Settings(speed=speed, durations=durations)
+        with ProtocolServer(aws.url, version=version, bucket=bucket, settings=settings) as server:
+            yield server
+
+
+@contextmanager
+def _target(aws: Ministack, version: str | None, bucket: str, source: MilvusServer) -> Iterator[MilvusServer]:
+    """Yield where to restore to: the real server itself, or a protocol server of its own."""
+    if version is None:
+        yield source
+        return
+    with _server(aws, version, bucket, speed=1) as server:
+        yield server
+
+
+def _fill(uri: str, segments: int) -> None:
+    client, rng = MilvusClient(uri), np.random.default_rng(3)
+    small = max(1, segments // 2 // (COLLECTIONS - 1))
+    for number in range(COLLECTIONS):
+        name, flushes = f"c{number}", segments // 2 if number == 0 else small
+        schema = client.create_schema(auto_id=False)
+        schema.add_field("id", DataType.INT64, is_primary=True)
+        schema.add_field("vector", DataType.FLOAT_VECTOR, dim=DIMENSIONS)
+        client.create_collection(name, schema=schema, num_shards=1)
+        index = client.prepare_index_params()
+        index.add_index("vector", index_type="FLAT", metric_type="L2")
+        client.create_index(name, index)
+        client.load_collection(name)
+        for flush in range(flushes):
+            keys = range(1000 * flush, 1000 * flush + 200)
+            client.insert(name, [{"id": key, "vector": rng.random(DIMENSIONS, dtype=np.float32)} for key in keys])
+            client.flush(name)
+    client.close()
+
+
+def _run(vault: Deployment, machine: str, request: dict[str, object]) -> float:
+    started = time.monotonic()
+    described = vault.wait(vault.start(machine, request), timeout_seconds=_PATIENCE_SECONDS)
+    if described["status"] != "SUCCEEDED":
+        msg = f"{described['executionArn']}: {described.get('error')}: {described.get('cause')}"
+        raise SystemExit(msg)
+    return time.monotonic() - started
+
+
+if __name__ == "__main__":
+    main()
