@@ -1,0 +1,198 @@
+"""Collections of a restore, each brought as far as it goes, on a Milvus in memory whose imports end when a test says."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import cast
+
+import pytest
+
+from milvus_vault.copying.batches import BatchLimits
+from milvus_vault.copying.documents import CopyJob, CopyTarget, write_job, write_target
+from milvus_vault.copying.engine import copy_batch
+from milvus_vault.copying.plan import plan_copy
+from milvus_vault.errors import ImportFailedError, MilvusUnavailableError
+from milvus_vault.model.collections import ImportJobState, ImportStatus, ImportTask, LoadState
+from milvus_vault.model.names import attempt_of, temporary_name
+from milvus_vault.model.objects import CopyItem
+from milvus_vault.model.requests import RestoreRequest
+from milvus_vault.ports import VectorDatabase
+from milvus_vault.restore.advance import RESERVE_SECONDS, Advance, Advanced
+from milvus_vault.restore.documents import Failed, ImportPaths, ImportSource, RestorePlan, Target, target_name
+from milvus_vault.restore.journal import Journal
+from milvus_vault.restore.waiting import LONGEST_IN_CALL_SECONDS
+from milvus_vault.workspace import Workspace
+from tests.support.memory_database import InMemoryDatabase
+from tests.support.memory_store import InMemoryObjectStore
+from tests.unit.test_restore_aliases import PLACE, layout, name
+
+ARN = "arn:aws:states:eu-west-1:1:execution:restore:mine"
+ROWS = 10
+VAULT, MILVUS = "vault", "milvus"
+AN_HOUR = 3600.0
+
+
+class Imports:
+    """Import jobs by number, which end when they are released; 2.4 and newer take any number at a time."""
+
+    pairs_a_job = 64
+
+    def __init__(self) -> None:
+        self.jobs: dict[str, tuple[str, ImportStatus]] = {}
+        self.unanswered: set[str] = set()
+
+    def start_import(self, _: str, collection: str, __: ImportTask) -> str:
+        """Start a job."""
+        self.jobs[str(len(self.jobs))] = (collection, ImportStatus.RUNNING)
+        return str(len(self.jobs) - 1)
+
+    def import_state(self, job_id: str) -> ImportJobState:
+        """Return the state of a job."""
+        if job_id in self.unanswered:
+            raise MilvusUnavailableError("no answer", hint="")
+        return ImportJobState(status=self.jobs[job_id][1], row_count=ROWS, percent=50)
+
+    def find_import(self, *_: object) -> None:
+        """Find no job."""
+
+    def end(self, *job_ids: str, status: ImportStatus = ImportStatus.COMPLETED) -> None:
+        """Let jobs end."""
+        for job_id in job_ids:
+            self.jobs[job_id] = (self.jobs[job_id][0], status)
+
+
+class Restore:
+    """A restore of some collections of ten rows each, which are not to be loaded."""
+
+    def __init__(self, *names: str, staged: bool = False, started: timedelta = timedelta()) -> None:
+        self.store = InMemoryObjectStore(VAULT, MILVUS)
+        self.run = Workspace(self.store, VAULT, "", "restore-b-0123456789ab")
+        self.database, self.imports = InMemoryDatabase(), Imports()
+        self.seconds_left: Callable[[], float] = lambda: AN_HOUR
+        self.plan = RestorePlan(
+            request=RestoreRequest(backup_name="b"),
+            execution_arn=ARN,
+            started_at=datetime.now(UTC) - started,
+            backup_etag="e",
+            backup_version="2.4.4",
+            server_version="2.4.4",
+            content_checked=True,
+            is_staged=staged,
+            staging_folder="staging/",
+            targets=tuple(name(each) for each in names),
+            databases=(),
+        )
+        if staged:
+            write_job(self.run, self.attempt, CopyJob(source_bucket=VAULT, destination_bucket=MILVUS))
+        for index, target in enumerate(self.plan.targets):
+            paths = ImportPaths(insert_prefix=f"staging/{index}/", delta_prefix="", row_count=ROWS)
+            document = Target(
+                index=index, source=target, name=target, collection_id=index, layout=layout(), indexes=(), aliases=(),
+                load_state=LoadState.NOT_LOADED, replicas=1, loaded_partitions=(), live_row_count=ROWS,
+                imports=(ImportSource(partition="_default", pairs=(paths,)),),
+            )  # fmt: skip
+            self.run.write(target_name(index), document)
+            if staged:
+                self.store.put(VAULT, f"b/{index}", b"rows")
+                etag = self.store.get_with_etag(VAULT, f"b/{index}")[1]
+                item = CopyItem(f"b/{index}", f"staging/{index}/log", 4, etag)
+                where = CopyTarget(index=index, name=str(target), folders=(f"staging/{index}/",))
+                write_target(self.run, self.attempt, where, [item])
+
+    @property
+    def attempt(self) -> str:
+        """The attempt whose objects are copied."""
+        return attempt_of(ARN)
+
+    @property
+    def call(self) -> Advance:
+        """A call of the function."""
+        database = cast("VectorDatabase", self.database)
+        return Advance(self.run, self.plan, database, self.imports, ARN, 1, self.seconds_left)
+
+    def advance(self) -> Advanced:
+        """Bring everything as far as it goes."""
+        return self.call.advance()
+
+    @property
+    def there(self) -> list[str]:
+        """The collections in Milvus, temporary ones as `...`."""
+        return sorted(
+            "..." if each.startswith("vault_restoring") else each for each in self.database.list_collections(PLACE)
+        )
+
+
+def test_a_collection_gets_its_name_while_another_is_still_imported() -> None:
+    restore = Restore("a", "b")
+    assert restore.advance() == Advanced(finished=0, failed=0, pending=2, wait_seconds=1)
+    assert restore.there == ["...", "..."]
+    restore.imports.end("1")
+    assert restore.advance().finished == 1
+    assert restore.there == ["...", "b"]
+    restore.imports.end("0")
+    assert restore.advance().is_done
+    assert restore.there == ["a", "b"]
+    assert len(restore.imports.jobs) == 2
+
+
+def test_a_collection_is_made_when_its_own_objects_are_staged() -> None:
+    restore = Restore("a", "b", staged=True)
+    assert restore.advance().pending == 2
+    assert restore.there == []
+    plan_copy(restore.run, restore.attempt, 1, BatchLimits(max_objects=1, max_bytes=100))
+    copy_batch(
+        restore.run, f"copy/{restore.attempt}/r1/batch-0.jsonl", threads=1, deadline_seconds_left=lambda: AN_HOUR
+    )
+    assert restore.advance().pending == 2
+    assert [collection for collection, _ in restore.imports.jobs.values()] == [temporary_name(restore.run.run, 0, 1)]
+
+
+def test_one_that_fails_costs_the_others_nothing() -> None:
+    restore = Restore("a", "b")
+    restore.advance()
+    restore.imports.end("0", status=ImportStatus.FAILED)
+    restore.imports.end("1")
+    assert restore.advance() == Advanced(finished=1, failed=1, pending=0, wait_seconds=1)
+    failed = Journal(restore.run).find(0, "failed", Failed)
+    assert failed is not None
+    assert failed.error == ImportFailedError.__name__
+
+
+def test_where_milvus_answers_for_some_imports_the_others_are_asked_again_and_for_none_the_call_fails() -> None:
+    restore = Restore("a", "b")
+    restore.advance()
+    restore.imports.unanswered = {"0"}
+    restore.imports.end("1")
+    assert restore.advance().finished == 1
+    with pytest.raises(MilvusUnavailableError):
+        restore.advance()
+    restore.imports.unanswered = set()
+    restore.imports.end("0")
+    assert restore.advance().is_done
+
+
+def test_what_a_call_has_no_time_for_is_left_to_the_next() -> None:
+    restore = Restore("a", "b", "c")
+    left = iter([RESERVE_SECONDS, RESERVE_SECONDS - 1, 0])
+    restore.seconds_left = lambda: next(left)
+    assert restore.advance() == Advanced(finished=0, failed=0, pending=3, wait_seconds=1)
+    assert restore.there == ["..."]
+    restore.seconds_left = lambda: AN_HOUR
+    restore.advance()
+    assert restore.there == ["...", "...", "..."]
+
+
+def test_a_call_goes_on_over_short_waits_and_ends_with_the_first_long_one() -> None:
+    restore = Restore("a")
+    pauses: list[float] = []
+
+    def pause(seconds: float) -> None:
+        pauses.append(seconds)
+        if len(pauses) == 3:
+            restore.imports.end("0")
+
+    assert restore.call.advance_for(AN_HOUR, pause).is_done
+    assert pauses == [1, 1, 1]
+    slow = Restore("a", staged=True, started=timedelta(seconds=10 * LONGEST_IN_CALL_SECONDS + 10))
+    assert slow.call.advance_for(AN_HOUR, pause).wait_seconds == LONGEST_IN_CALL_SECONDS + 1
+    assert slow.call.advance_for(0, pause).pending == 1
+    assert pauses == [1, 1, 1]
