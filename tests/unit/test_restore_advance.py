@@ -1,4 +1,4 @@
-"""Collections of a restore, each brought as far as it goes, on a Milvus in memory whose imports end when a test says."""
+"""Collections of a restore, each brought as far as it goes, on a Milvus in memory whose imports a test lets end."""
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
