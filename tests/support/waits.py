@@ -13,7 +13,7 @@ from copy_batch import handler as copy_batch
 from pymilvus import decorators
 from pymilvus.client import grpc_handler
 
-from milvus_vault.adapters import milvus_flushes, milvus_reading
+from milvus_vault.adapters import milvus_flushes, milvus_segments
 from milvus_vault.backup import segments
 from milvus_vault.copying.pacer import Pacer
 
@@ -35,6 +35,6 @@ def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(module, "time", SimpleNamespace(**{**vars(time), "sleep": _sleep}))
     monkeypatch.setattr(milvus_flushes, "FIRST_POLL_SECONDS", PAUSE_SECONDS)
     monkeypatch.setattr(milvus_flushes, "LONGEST_POLL_SECONDS", PAUSE_SECONDS)
-    monkeypatch.setattr(milvus_reading, "SEGMENT_INFO_PAUSE_SECONDS", _LOOK_SECONDS)
+    monkeypatch.setattr(milvus_segments, "SEGMENT_INFO_PAUSE_SECONDS", _LOOK_SECONDS)
     monkeypatch.setattr(segments, "PAUSE_SECONDS", _LOOK_SECONDS)
     monkeypatch.setattr(copy_batch, "PACER", Pacer(start_rate=_COPIES_PER_SECOND))
