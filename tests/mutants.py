@@ -75,7 +75,7 @@ PARTS: dict[str, dict[str, Tests]] = {
     },
     "copying": {
         "copying/batches.py": Tests(("unit/copying/test_batches.py", *_COPYING)),
-        "copying/concurrently.py": Tests(("unit/copying/test_concurrently.py", *_COPYING)),
+        "parallel.py": Tests(_COPYING),
         "copying/documents.py": Tests(_COPYING),
         "copying/engine.py": Tests(("unit/copying/test_engine.py", *_COPYING)),
         "copying/pacer.py": Tests(("unit/copying/test_pacer.py", *_COPYING)),
