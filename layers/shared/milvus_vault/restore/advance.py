@@ -7,7 +7,7 @@ collection.
 """
 
 import time
-from collections.abc import Callable, Container
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -46,14 +46,13 @@ class Advanced:
 
 @dataclass(slots=True)
 class _Pass:
-    """What one pass over the collections has seen; filled from many threads, a key each."""
+    """What one pass over the collections has seen, from many threads."""
 
-    staged: Container[int]
     looks: dict[int, Look] = field(default_factory=dict)
     """By index: how far the imports are of the collections that were asked for."""
     unanswered: list[MilvusUnavailableError] = field(default_factory=list)
-    since: dict[int, datetime] = field(default_factory=dict)
-    """By index: since when a collection has waited for what it waits for."""
+    since: list[datetime] = field(default_factory=list)
+    """Since when the collections have waited for what they wait for."""
     left_over: set[int] = field(default_factory=set)
     """Those that the call had no time for."""
 
@@ -61,7 +60,7 @@ class _Pass:
         """Return when the first of them should be looked at again."""
         if self.left_over:
             return SHORTEST_SECONDS
-        return min((seconds_to_wait((now - since).total_seconds()) for since in self.since.values()), default=0)
+        return min((seconds_to_wait((now - since).total_seconds()) for since in self.since), default=0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,16 +101,15 @@ class Advance:
         journal = Journal(self.run)
         progress = journal.read()
         todo = [i for i in range(len(self.plan.targets)) if not (progress[i].is_finished or progress[i].has_failed)]
-        seen = _Pass(self._staged())
+        seen, unstaged = _Pass(), self._unstaged()
+        if not unstaged.isdisjoint(todo):
+            seen.since.append(self.plan.started_at)
 
         def bring_on(index: int) -> None:
             if self.seconds_left() < RESERVE_SECONDS:
                 seen.left_over.add(index)
                 return
             target, entry = self._target(index), progress[index]
-            if index not in seen.staged:
-                seen.since[index] = self.plan.started_at
-                return
             if not creation.can_go_on(journal, index, entry):
                 creation.new_attempt(index, entry.latest)
                 entry = journal.entry(index)
@@ -121,9 +119,10 @@ class Advance:
                 entry = journal.entry(index)
             waits_since = finishing.bring_on(journal, index, entry, target)
             if waits_since is not None:
-                seen.since[index] = waits_since
+                seen.since.append(waits_since)
 
-        journal.work_on(todo, bring_on, execution_arn=self.execution_arn, threads=self.threads)
+        ready = [index for index in todo if index not in unstaged]
+        journal.work_on(ready, bring_on, execution_arn=self.execution_arn, threads=self.threads)
         if seen.unanswered and not seen.looks:
             raise seen.unanswered[0]
         if seen.looks:
@@ -147,11 +146,11 @@ class Advance:
         except MilvusUnavailableError as err:
             # The next pass asks again. The others were perhaps answered.
             seen.unanswered.append(err)
-            seen.since[index] = datetime.now(UTC)
+            seen.since.append(datetime.now(UTC))
             return False
         seen.looks[index] = look
         if not look.is_done:
-            seen.since[index] = look.since
+            seen.since.append(look.since)
         return look.is_done
 
     @property
@@ -163,9 +162,6 @@ class Advance:
             self._targets[index] = self.run.read(target_name(index), Target)
         return self._targets[index]
 
-    def _staged(self) -> Container[int]:
-        """Return the collections whose objects are where Milvus can import them from."""
-        everything = range(len(self.plan.targets))
-        if not self.plan.is_staged:
-            return everything
-        return {*everything} - incomplete_targets(self.run, attempt_of(self.execution_arn))
+    def _unstaged(self) -> set[int]:
+        """Return the collections whose objects are not yet where Milvus can import them from."""
+        return incomplete_targets(self.run, attempt_of(self.execution_arn)) if self.plan.is_staged else set()
