@@ -17,7 +17,7 @@ from milvus_vault.adapters import s3 as adapter
 from milvus_vault.adapters.s3 import S3ObjectStore
 from milvus_vault.copying import parts
 from milvus_vault.copying.batches import BatchLimits
-from milvus_vault.copying.documents import CopyJob, CopyTarget, read_verified, write_job, write_target
+from milvus_vault.copying.documents import CopyTarget, read_verified, write_job, write_target
 from milvus_vault.copying.engine import copy_batch
 from milvus_vault.copying.parts import MIB
 from milvus_vault.copying.plan import plan_copy
@@ -31,7 +31,7 @@ from milvus_vault.errors import (
     StorageUnavailableError,
     VaultError,
 )
-from milvus_vault.model.objects import CopyItem, ListedObject, UnfinishedUpload
+from milvus_vault.model.objects import CopyItem, CopyJob, ListedObject, UnfinishedUpload
 from milvus_vault.ports import HTML, ObjectStore
 from milvus_vault.workspace import Workspace
 from tests.support.memory_store import InMemoryObjectStore
@@ -74,6 +74,11 @@ class Subject:
     destination: str
     client: S3Client | None
     """A client of the same server; none where there is no server."""
+
+    @property
+    def job(self) -> CopyJob:
+        """The job that copies from the one bucket to the other."""
+        return CopyJob(source_bucket=self.source, destination_bucket=self.destination)
 
     def deviates(self, point: str) -> bool:
         """Return whether the server is known to do otherwise."""
@@ -165,7 +170,7 @@ def test_gives_the_same_bare_etag_everywhere(subject: Subject) -> None:
     item = subject.add("a/b", b"body")
 
     body, etag = subject.store.get_with_etag(subject.source, "a/b")
-    copied = subject.store.copy(subject.source, subject.destination, item)
+    copied = subject.store.copy(subject.job, item)
 
     assert body == b"body"
     assert etag == item.source_etag == copied.etag
@@ -358,7 +363,7 @@ def test_does_not_replace_what_is_gone(subject: Subject) -> None:
 def test_copies_objects_of_any_name(subject: Subject, key: str) -> None:
     item = subject.add(key, key.encode())
 
-    copied = subject.store.copy(subject.source, subject.destination, item)
+    copied = subject.store.copy(subject.job, item)
 
     assert copied.key == item.key
     assert subject.store.get(subject.destination, item.key) == key.encode()
@@ -369,7 +374,7 @@ def test_copies_objects_of_any_name(subject: Subject, key: str) -> None:
 def test_copies_an_empty_object(subject: Subject) -> None:
     item = subject.add("empty", b"")
 
-    subject.store.copy(subject.source, subject.destination, item)
+    subject.store.copy(subject.job, item)
 
     assert subject.store.get(subject.destination, item.key) == b""
 
@@ -377,13 +382,13 @@ def test_copies_an_empty_object(subject: Subject) -> None:
 def test_copies_whatever_is_there_if_no_etag_is_known(subject: Subject) -> None:
     subject.add("key", b"body")
 
-    subject.store.copy(subject.source, subject.destination, CopyItem("key", "copy", 4, ""))
+    subject.store.copy(subject.job, CopyItem("key", "copy", 4, ""))
 
     assert subject.store.get(subject.destination, "copy") == b"body"
 
 
 def test_returns_the_checksum_that_the_server_knows(subject: Subject) -> None:
-    copied = subject.store.copy(subject.source, subject.destination, subject.add("key", b"body"))
+    copied = subject.store.copy(subject.job, subject.add("key", b"body"))
 
     if subject.deviates("checksum"):
         assert copied.checksum == "" or copied.checksum.startswith("MD5:")
@@ -397,7 +402,7 @@ def test_says_that_a_source_is_gone(subject: Subject) -> None:
     item = CopyItem("no/such", "copy", 4, "0" * 32)
 
     with pytest.raises(ObjectNotFoundError, match=f"s3://{subject.source}/no/such"):
-        subject.store.copy(subject.source, subject.destination, item)
+        subject.store.copy(subject.job, item)
 
     assert not subject.listed(subject.destination)
 
@@ -407,11 +412,11 @@ def test_says_that_a_source_has_changed(subject: Subject) -> None:
     subject.store.put(subject.source, "key", b"new")
 
     if subject.deviates("changed source"):
-        subject.store.copy(subject.source, subject.destination, item)
+        subject.store.copy(subject.job, item)
         assert subject.store.get(subject.destination, item.key) == b"new"
     else:
         with pytest.raises(ObjectChangedError, match=f"s3://{subject.source}/key"):
-            subject.store.copy(subject.source, subject.destination, item)
+            subject.store.copy(subject.job, item)
         assert not subject.listed(subject.destination)
 
 
@@ -423,9 +428,9 @@ def test_says_which_buckets_a_copy_lacks(subject: Subject) -> None:
         to_error = StorageUnavailableError
 
     with pytest.raises(BucketNotFoundError, match="no-such-bucket"):
-        subject.store.copy("no-such-bucket", subject.destination, item)
+        subject.store.copy(CopyJob(source_bucket="no-such-bucket", destination_bucket=subject.destination), item)
     with pytest.raises(to_error, match="no-such-bucket"):
-        subject.store.copy(subject.source, "no-such-bucket", item)
+        subject.store.copy(CopyJob(source_bucket=subject.source, destination_bucket="no-such-bucket"), item)
 
 
 def test_does_not_copy_tags(subject: Subject) -> None:
@@ -437,7 +442,7 @@ def test_does_not_copy_tags(subject: Subject) -> None:
         Bucket=subject.source, Key="key", Tagging={"TagSet": [{"Key": "expire", "Value": "soon"}]}
     )
 
-    subject.store.copy(subject.source, subject.destination, item)
+    subject.store.copy(subject.job, item)
 
     tags = subject.client.get_object_tagging(Bucket=subject.destination, Key=item.key)["TagSet"]
     assert tags == []
@@ -469,7 +474,7 @@ def test_copies_in_parts(subject: Subject, *, is_etag_known: bool) -> None:
     if not is_etag_known:
         item = CopyItem(item.source_key, item.key, item.size_bytes, "")
 
-    copied = subject.store.copy(subject.source, subject.destination, item)
+    copied = subject.store.copy(subject.job, item)
 
     assert subject.store.get(subject.destination, item.key) == LARGE
     found = subject.listed(subject.destination)[item.key]
@@ -482,7 +487,7 @@ def test_leaves_nothing_behind_if_a_source_in_parts_is_gone(subject: Subject) ->
     item = CopyItem("no/such", "copy", len(LARGE), "0" * 32)
 
     with pytest.raises(ObjectNotFoundError, match="no/such"):
-        subject.store.copy(subject.source, subject.destination, item)
+        subject.store.copy(subject.job, item)
 
     assert not subject.listed(subject.destination)
     assert_no_upload_is_left(subject)
@@ -495,11 +500,11 @@ def test_leaves_nothing_behind_if_a_source_in_parts_has_changed(subject: Subject
     subject.store.put(subject.source, "large", changed)
 
     if subject.deviates("changed source"):
-        subject.store.copy(subject.source, subject.destination, item)
+        subject.store.copy(subject.job, item)
         assert subject.store.get(subject.destination, item.key) == changed
     else:
         with pytest.raises(ObjectChangedError, match="large"):
-            subject.store.copy(subject.source, subject.destination, item)
+            subject.store.copy(subject.job, item)
         assert not subject.listed(subject.destination)
     assert_no_upload_is_left(subject)
 
@@ -533,7 +538,7 @@ def test_copies_verifies_and_recognises_a_job(subject: Subject) -> None:
     target = CopyTarget(index=0, name="default.a", folders=("copies/insert_log/1/", "copies/delta_log/1/"))
     for attempt in ("first", "second"):
         write_target(run, attempt, target, items)
-        write_job(run, attempt, CopyJob(source_bucket=subject.source, destination_bucket=subject.destination))
+        write_job(run, attempt, subject.job)
     limits = BatchLimits(max_objects=10, max_bytes=1024**3)
     subject.store.put(subject.destination, "copies/insert_log/1/surplus", b"")
 

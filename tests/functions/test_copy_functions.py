@@ -15,7 +15,7 @@ from milvus_vault import runtime
 from milvus_vault.adapters.s3 import S3ObjectStore
 from milvus_vault.archive.layout import BackupLayout
 from milvus_vault.backup.documents import PLAN
-from milvus_vault.copying.documents import CopyJob, CopyTarget, read_verified, write_job, write_target
+from milvus_vault.copying.documents import CopyTarget, read_verified, write_job, write_target
 from milvus_vault.errors import (
     BackupDamagedError,
     BackupExistsError,
@@ -25,7 +25,7 @@ from milvus_vault.errors import (
 )
 from milvus_vault.model.messages import MAX_ROUNDS
 from milvus_vault.model.names import attempt_of
-from milvus_vault.model.objects import CopyItem
+from milvus_vault.model.objects import CopyItem, CopyJob
 from milvus_vault.runtime import LambdaHandler
 from milvus_vault.workspace import Workspace
 from tests.support.lambda_context import Invocation, LateInvocation

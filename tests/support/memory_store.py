@@ -10,7 +10,7 @@ from itertools import count
 
 from milvus_vault.copying.parts import MIB
 from milvus_vault.errors import BucketNotFoundError, ObjectArchivedError, ObjectChangedError, ObjectNotFoundError
-from milvus_vault.model.objects import BucketSettings, CopiedObject, CopyItem, ListedObject, UnfinishedUpload
+from milvus_vault.model.objects import BucketSettings, CopiedObject, CopyItem, CopyJob, ListedObject, UnfinishedUpload
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,16 +133,16 @@ class InMemoryObjectStore:
             self._store(objects, key, body)
             return True
 
-    def copy(self, source_bucket: str, bucket: str, item: CopyItem) -> CopiedObject:
+    def copy(self, job: CopyJob, item: CopyItem) -> CopiedObject:
         """Copy one object."""
-        self.before("copy", source_bucket, item.source_key)
+        self.before("copy", job.source_bucket, item.source_key)
         with self._lock:
             self.requests["copy"] += 1
-            source = self._find(self._bucket(source_bucket), source_bucket, item.source_key)
+            source = self._find(self._bucket(job.source_bucket), job.source_bucket, item.source_key)
             if item.source_etag and source.etag != item.source_etag:
-                msg = f"s3://{source_bucket}/{item.source_key} is not the object that was listed"
+                msg = f"s3://{job.source_bucket}/{item.source_key} is not the object that was listed"
                 raise ObjectChangedError(msg)
-            stored = self._store(self._bucket(bucket), item.key, source.body)
+            stored = self._store(self._bucket(job.destination_bucket), item.key, source.body)
             return CopiedObject(item.key, stored.etag, f"MD5:{hashlib.md5(source.body).hexdigest()}")  # noqa: S324
 
     def delete(self, bucket: str, keys: Iterable[str]) -> None:

@@ -13,10 +13,11 @@ from milvus_vault.backup.prepare import prepare_backup
 from milvus_vault.backup.publish import find_published
 from milvus_vault.catalogue import Catalogue
 from milvus_vault.claims import CLAIM, Claim, Claims
-from milvus_vault.copying.documents import CopyJob, write_job
+from milvus_vault.copying.documents import write_job
 from milvus_vault.errors import BackupExistsError, BackupInProgressError
 from milvus_vault.model.collections import CollectionName
 from milvus_vault.model.names import attempt_of
+from milvus_vault.model.objects import CopyJob
 from milvus_vault.model.requests import BackupRequest
 from milvus_vault.ports import VectorDatabase
 from milvus_vault.source import MilvusStorage

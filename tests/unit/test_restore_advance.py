@@ -7,13 +7,13 @@ from typing import cast
 import pytest
 
 from milvus_vault.copying.batches import BatchLimits
-from milvus_vault.copying.documents import CopyJob, CopyTarget, write_job, write_target
+from milvus_vault.copying.documents import CopyTarget, write_job, write_target
 from milvus_vault.copying.engine import copy_batch
 from milvus_vault.copying.plan import plan_copy
 from milvus_vault.errors import ImportFailedError, MilvusUnavailableError
 from milvus_vault.model.collections import ImportJobState, ImportStatus, ImportTask, LoadState
 from milvus_vault.model.names import attempt_of, temporary_name
-from milvus_vault.model.objects import CopyItem
+from milvus_vault.model.objects import CopyItem, CopyJob
 from milvus_vault.model.requests import RestoreRequest
 from milvus_vault.ports import VectorDatabase
 from milvus_vault.restore.advance import RESERVE_SECONDS, Advance, Advanced

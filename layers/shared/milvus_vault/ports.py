@@ -19,7 +19,7 @@ from milvus_vault.model.executions import ExecutionDescription, ExecutionPage, S
 from milvus_vault.model.flushes import FlushAllPoint, FlushPoint
 from milvus_vault.model.health import ServerHealth
 from milvus_vault.model.messages import InspectMilvusRequest
-from milvus_vault.model.objects import BucketSettings, CopiedObject, CopyItem, ListedObject, UnfinishedUpload
+from milvus_vault.model.objects import BucketSettings, CopiedObject, CopyItem, CopyJob, ListedObject, UnfinishedUpload
 from milvus_vault.model.rbac import Rbac
 from milvus_vault.model.rights import Right
 from milvus_vault.model.schedules import StoredSchedule
@@ -79,8 +79,8 @@ class ObjectStore(Protocol):
     def put_if_unchanged(self, bucket: str, key: str, body: bytes, etag: str) -> bool:
         """Replace an object if it still has this ETag; return whether it was replaced. Atomic."""
 
-    def copy(self, source_bucket: str, bucket: str, item: CopyItem) -> CopiedObject:
-        """Copy one object inside S3, in parts where its size asks for it.
+    def copy(self, job: CopyJob, item: CopyItem) -> CopiedObject:
+        """Copy one object of a job inside S3, in parts where its size asks for it.
 
         Raises `ObjectNotFoundError` where the source is gone and `ObjectChangedError` where its ETag
         is not `item.source_etag`. Nothing is left behind by a copy that failed.

@@ -14,7 +14,7 @@ from botocore.stub import Stubber
 from milvus_vault.adapters.aws_errors import service_errors
 from milvus_vault.adapters.s3 import CHECKSUMS, S3ObjectStore
 from milvus_vault.errors import ServiceRequestError, ServiceUnavailableError, VaultError
-from milvus_vault.model.objects import CopyItem
+from milvus_vault.model.objects import CopyItem, CopyJob
 from tests.support.aws_model import installed_facts, made_calls, news, recorded_facts
 
 
@@ -66,12 +66,13 @@ def test_a_copy_has_the_checksum_that_the_answer_names(monkeypatch: pytest.Monke
         monkeypatch.setenv(name, "test")
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
     store = S3ObjectStore.connect()
+    job = CopyJob(source_bucket="milvus", destination_bucket="backups")
     item = CopyItem("files/insert_log/1", "nightly/binlogs/insert_log/1", 7, "source")
     copied = {"ETag": '"made"', f"Checksum{algorithm}": "c3Vt", "ChecksumType": "FULL_OBJECT"}
     with Stubber(store.copier) as stub:
         stub.add_response("copy_object", {"CopyObjectResult": copied})
 
-        assert store.copy("milvus", "backups", item).checksum == f"{algorithm}:c3Vt"
+        assert store.copy(job, item).checksum == f"{algorithm}:c3Vt"
 
 
 def test_every_directive_of_a_copy_that_takes_more_than_the_object_is_known() -> None:

@@ -29,10 +29,11 @@ from milvus_vault.errors import (
     StorageUnavailableError,
     VaultError,
 )
-from milvus_vault.model.objects import BucketSettings, CopiedObject, CopyItem, UnfinishedUpload
+from milvus_vault.model.objects import BucketSettings, CopiedObject, CopyItem, CopyJob, UnfinishedUpload
 from tests.support.faults import cases
 
 NOW = datetime(2026, 11, 28, tzinfo=UTC)
+JOB = CopyJob(source_bucket="milvus", destination_bucket="backups")
 ITEM = CopyItem("files/a", "copies/a", 5, "etag")
 
 
@@ -131,7 +132,7 @@ def test_names_what_an_answer_means(store: S3ObjectStore, code: str, status: int
         stub.add_client_error("copy_object", code, "the reason", status)
 
         with pytest.raises(error, match=f"s3://milvus/files/a to s3://backups/copies/a: {code} the reason") as caught:
-            store.copy("milvus", "backups", ITEM)
+            store.copy(JOB, ITEM)
 
     assert caught.value.hint
     assert caught.value.__cause__ is not None
@@ -152,7 +153,7 @@ def test_sends_the_condition_and_returns_etag_and_checksum(store: S3ObjectStore)
             },
         )
 
-        assert store.copy("milvus", "backups", ITEM) == CopiedObject("copies/a", "copied", "CRC64NVME:AAAAAAAAAAA=")
+        assert store.copy(JOB, ITEM) == CopiedObject("copies/a", "copied", "CRC64NVME:AAAAAAAAAAA=")
 
 
 @pytest.mark.parametrize(
@@ -162,20 +163,20 @@ def test_notices_an_error_inside_a_200_answer(store: S3ObjectStore, code: str, e
     answer(store.copier, "CopyObject", (200, error_body(code)))
 
     with pytest.raises(error, match=f"{code} The reason"):
-        store.copy("milvus", "backups", ITEM)
+        store.copy(JOB, ITEM)
 
 
 def test_asks_once_for_a_copy_that_is_throttled(store: S3ObjectStore) -> None:
     asked = answer(store.copier, "CopyObject", (503, error_body("SlowDown")))
 
     with pytest.raises(StorageThrottledError):
-        store.copy("milvus", "backups", ITEM)
+        store.copy(JOB, ITEM)
     assert len(asked) == 1
 
 
 def test_says_that_s3_does_not_answer(store: S3ObjectStore) -> None:
     with pytest.raises(StorageUnavailableError, match="s3://milvus/files/a") as caught:
-        store.copy("milvus", "backups", ITEM)
+        store.copy(JOB, ITEM)
 
     assert "gateway endpoint" in caught.value.hint
 
@@ -279,7 +280,7 @@ def test_a_copy_without_a_word_is_no_copy(store: S3ObjectStore) -> None:
     answer(store.copier, "CopyObject", (200, b""))
 
     with pytest.raises(StorageUnavailableError, match="s3://backups/copies/a: the answer has no ETag"):
-        store.copy("milvus", "backups", ITEM)
+        store.copy(JOB, ITEM)
 
 
 def test_needs_an_etag_only_where_it_is_asked_for(store: S3ObjectStore) -> None:
@@ -318,8 +319,8 @@ CALLS: dict[str, Callable[[S3ObjectStore], object]] = {
     "put": lambda store: store.put("b", "k", b"body", content_type="text/html"),
     "put_if_absent": lambda store: store.put_if_absent("b", "k", b"body"),
     "put_if_unchanged": lambda store: store.put_if_unchanged("b", "k", b"body", "e"),
-    "copy": lambda store: store.copy("a", "b", ITEM),
-    "copy in parts": lambda store: store.copy("a", "b", CopyItem("files/a", "copies/a", 6 * 2**30, "")),
+    "copy": lambda store: store.copy(JOB, ITEM),
+    "copy in parts": lambda store: store.copy(JOB, CopyItem("files/a", "copies/a", 6 * 2**30, "")),
     "delete": lambda store: store.delete("b", ["k", "l"]),
     "abort_upload": lambda store: store.abort_upload("b", UnfinishedUpload("k", "u", NOW)),
 }

@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from milvus_vault.copying.batches import BatchLimits
 from milvus_vault.copying.documents import (
     BatchResult,
-    CopyJob,
     CopyPlan,
     CopyTarget,
     Verification,
@@ -16,7 +15,7 @@ from milvus_vault.copying.documents import (
 from milvus_vault.copying.engine import copy_batch
 from milvus_vault.copying.plan import plan_copy
 from milvus_vault.copying.verify import verify_copy
-from milvus_vault.model.objects import CopyItem
+from milvus_vault.model.objects import CopyItem, CopyJob
 from milvus_vault.workspace import Workspace
 from tests.support.memory_store import InMemoryObjectStore
 

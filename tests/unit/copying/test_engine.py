@@ -322,5 +322,14 @@ def test_refuses_a_name_that_is_not_a_batch(job: Job, name: str) -> None:
 def test_names_a_batch_that_was_not_planned(job: Job) -> None:
     job.write_sources(t0=1)
 
-    with pytest.raises(ObjectNotFoundError, match=r"copy/first/r1/plan\.json"):
+    with pytest.raises(ObjectNotFoundError, match=r"copy/first/r1/batch-0\.jsonl"):
+        copy_batch(job.run, BATCH, threads=1, deadline_seconds_left=lambda: AN_HOUR)
+
+
+def test_names_a_batch_whose_job_is_gone(job: Job) -> None:
+    job.write_sources(t0=1)
+    job.plan()
+    job.run.delete(["copy/first/job.json"])
+
+    with pytest.raises(ObjectNotFoundError, match=r"copy/first/job\.json"):
         copy_batch(job.run, BATCH, threads=1, deadline_seconds_left=lambda: AN_HOUR)

@@ -39,6 +39,7 @@ from milvus_vault.model.objects import (
     BucketSettings,
     CopiedObject,
     CopyItem,
+    CopyJob,
     ListedObject,
     UnfinishedUpload,
 )
@@ -358,8 +359,8 @@ class S3ObjectStore(ObjectStore):
         return self._put_if(bucket, key, body, etag=etag)
 
     @override
-    def copy(self, source_bucket: str, bucket: str, item: CopyItem) -> CopiedObject:
-        """Copy one object inside S3, in parts where its size asks for it.
+    def copy(self, job: CopyJob, item: CopyItem) -> CopiedObject:
+        """Copy one object of a job inside S3, in parts where its size asks for it.
 
         No checksum algorithm is asked for: S3 then keeps the source's checksum or makes a CRC64NVME, and
         names it in the answer. Neither tags nor annotations are copied: nobody needs them, they would ask
@@ -370,10 +371,11 @@ class S3ObjectStore(ObjectStore):
             ObjectNotFoundError: The source is gone.
             ObjectChangedError: The source's ETag is not `item.source_etag`.
         """
-        source: CopySourceTypeDef = {"Bucket": source_bucket, "Key": item.source_key}
-        with _translated("copy", source_bucket, item.source_key, to=f"s3://{bucket}/{item.key}"):
+        bucket = job.destination_bucket
+        source: CopySourceTypeDef = {"Bucket": job.source_bucket, "Key": item.source_key}
+        with _translated("copy", job.source_bucket, item.source_key, to=f"s3://{bucket}/{item.key}"):
             if item.size_bytes > MAX_SINGLE_COPY_BYTES:
-                return self._copy_in_parts(source, bucket, item)
+                return self._copy_in_parts(job, source, item)
             request: CopyObjectRequestTypeDef = {
                 "Bucket": bucket,
                 "Key": item.key,
@@ -474,7 +476,8 @@ class S3ObjectStore(ObjectStore):
         except ObjectNotFoundError:
             return False
 
-    def _copy_in_parts(self, source: CopySourceTypeDef, bucket: str, item: CopyItem) -> CopiedObject:
+    def _copy_in_parts(self, job: CopyJob, source: CopySourceTypeDef, item: CopyItem) -> CopiedObject:
+        bucket = job.destination_bucket
         # Parts of two versions of the source must not be mixed, so its ETag has to be known.
         etag = item.source_etag or _told(self.client.head_object(Bucket=source["Bucket"], Key=source["Key"]), "ETag")
         upload_id = _told(self.client.create_multipart_upload(Bucket=bucket, Key=item.key), "UploadId")

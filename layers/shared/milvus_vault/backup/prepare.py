@@ -15,7 +15,7 @@ from milvus_vault.backup.publish import find_published, name_taken
 from milvus_vault.backup.rights import backup_rights
 from milvus_vault.backup.selection import select_collections, select_databases
 from milvus_vault.claims import CLAIM, DIED, RUNNING, Claim, ClaimHeldError, Claims, check_owner
-from milvus_vault.copying.documents import CopyJob, write_job
+from milvus_vault.copying.documents import write_job
 from milvus_vault.errors import (
     BackupDamagedError,
     BackupExistsError,
@@ -29,6 +29,7 @@ from milvus_vault.errors import (
 from milvus_vault.model.collections import DatabaseDescription
 from milvus_vault.model.flushes import FlushAllPoint
 from milvus_vault.model.names import attempt_of, short_hash
+from milvus_vault.model.objects import CopyJob
 from milvus_vault.model.requests import BackupRequest
 from milvus_vault.model.times import utc_second
 from milvus_vault.model.versions import KNOWN, ServerVersion, can_back_up, has_flush_all

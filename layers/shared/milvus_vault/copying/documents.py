@@ -33,7 +33,7 @@ from pydantic import Field, model_validator
 from milvus_vault.copying.batches import PlannedItem
 from milvus_vault.errors import WorkingFileError
 from milvus_vault.model.base import Model
-from milvus_vault.model.objects import CopyItem
+from milvus_vault.model.objects import CopyItem, CopyJob
 from milvus_vault.parallel import each
 from milvus_vault.workspace import Workspace
 
@@ -75,22 +75,11 @@ class CopyTarget(Model):
         return key.startswith(self.folders)
 
 
-class CopyJob(Model):
-    """From where to where a run copies."""
-
-    source_bucket: str
-    destination_bucket: str
-    lists_objects: bool = True
-    """Whether the objects of complete targets are written down; else only that they are complete."""
-
-
 class CopyPlan(Model):
     """What one round copies, and what it found done."""
 
     attempt: str
     round_number: int
-    source_bucket: str
-    destination_bucket: str
     bucket: str
     """Where `batches_key` lies: the bucket of the working files."""
     batches_key: str

@@ -10,13 +10,14 @@ from dataclasses import dataclass, field
 from milvus_vault.copying.documents import (
     BatchError,
     BatchResult,
-    CopyPlan,
     CopyRecord,
+    attempt_of_batch,
     copied_name,
     error_name,
     most_complete,
     parse_batch_name,
     read_batch,
+    read_job,
     read_records,
     records_body,
 )
@@ -33,7 +34,7 @@ from milvus_vault.errors import (
     StorageUnavailableError,
     VaultError,
 )
-from milvus_vault.model.objects import CopyItem
+from milvus_vault.model.objects import CopyItem, CopyJob
 from milvus_vault.workspace import Workspace
 
 RESERVE_SECONDS = 20.0
@@ -59,7 +60,7 @@ class _Work:
     """A batch under way; what its threads share."""
 
     run: Workspace
-    plan: CopyPlan
+    job: CopyJob
     pacer: Pacer
     clock: Callable[[], float]
     waiting: deque[CopyItem]
@@ -94,7 +95,7 @@ class _Work:
         while not self.stop.wait(self.pacer.reserve()):
             sent_at = self.clock()
             try:
-                copied = self.run.store.copy(self.plan.source_bucket, self.plan.destination_bucket, item)
+                copied = self.run.store.copy(self.job, item)
             except StorageThrottledError:
                 self.pacer.throttled(sent_at)
             except StorageUnavailableError as err:
@@ -163,11 +164,11 @@ def copy_batch(
     Raises:
         CopyUnfinishedError: Time ran out; what is done is recorded, and the next invocation goes on.
         StorageUnavailableError: S3 failed on some objects again and again; likewise recorded.
-        ObjectNotFoundError: The batch or its plan does not exist.
+        ObjectNotFoundError: The batch or its job does not exist.
         WorkingFileError: A working file is damaged.
     """
     folder, number = parse_batch_name(batch_name)
-    plan = run.read(f"{folder}/plan.json", CopyPlan)
+    job = read_job(run, attempt_of_batch(batch_name))
     items = read_batch(run, batch_name)
     earlier = most_complete(run.names(f"{folder}/copied-{number}."))
     records = list(read_records(run, earlier[0].name)) if earlier else []
@@ -178,7 +179,7 @@ def copy_batch(
     waiting = deque(item for item in items if (item.key, item.source_etag) not in settled)
     work = _Work(
         run=run,
-        plan=plan,
+        job=job,
         pacer=pacer or Pacer(clock),
         clock=clock,
         waiting=waiting,

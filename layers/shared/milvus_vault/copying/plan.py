@@ -8,7 +8,6 @@ from functools import partial
 from milvus_vault.copying.batches import BatchLimits, PlannedItem, cut_batches
 from milvus_vault.copying.documents import (
     CURRENT,
-    CopyJob,
     CopyPlan,
     CopyShares,
     CopyTarget,
@@ -22,7 +21,7 @@ from milvus_vault.copying.documents import (
 )
 from milvus_vault.copying.records import Records
 from milvus_vault.errors import WorkingFileError
-from milvus_vault.model.objects import CopyItem
+from milvus_vault.model.objects import CopyItem, CopyJob
 from milvus_vault.parallel import each
 from milvus_vault.workspace import Workspace
 
@@ -87,8 +86,6 @@ def plan_copy(run: Workspace, attempt: str, round_number: int, limits: BatchLimi
     plan = CopyPlan(
         attempt=attempt,
         round_number=round_number,
-        source_bucket=job.source_bucket,
-        destination_bucket=job.destination_bucket,
         bucket=run.bucket,
         batches_key=run.key(f"{folder}/batches.json"),
         batch_count=len(names),

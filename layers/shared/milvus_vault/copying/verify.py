@@ -9,7 +9,6 @@ from milvus_vault.copying.documents import (
     CURRENT,
     BatchError,
     CopiedName,
-    CopyJob,
     CopyPlan,
     CopyShares,
     CopyTarget,
@@ -30,6 +29,7 @@ from milvus_vault.copying.documents import (
 from milvus_vault.copying.plan import items_by_key
 from milvus_vault.copying.records import Records
 from milvus_vault.errors import BackupDamagedError, leaf_named
+from milvus_vault.model.objects import CopyJob
 from milvus_vault.parallel import each
 from milvus_vault.workspace import Workspace
 

@@ -3,6 +3,8 @@
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from milvus_vault.model.base import Model
+
 ARCHIVED_HINT = (
     "Restore it from S3 Glacier to a class that can be read first (RestoreObject, or S3 Batch Operations for many), "
     "and take the lifecycle rule that moved it off these objects."
@@ -44,9 +46,18 @@ class UnfinishedUpload:
     begun_at: datetime
 
 
+class CopyJob(Model):
+    """From where to where a run copies, and how: what all its items share."""
+
+    source_bucket: str
+    destination_bucket: str
+    lists_objects: bool = True
+    """Whether the objects of complete targets are written down; else only that they are complete."""
+
+
 @dataclass(frozen=True, slots=True)
 class CopyItem:
-    """One object to copy. Buckets belong to the batch, since all its items share them.
+    """One object to copy. Buckets belong to the `CopyJob`, since all its items share them.
 
     `source_etag` is what the source must still be (empty: not known, any content is taken).
     """

@@ -12,7 +12,7 @@ from milvus_vault.archive.layout import BackupLayout, join, log_of
 from milvus_vault.archive.reader import read_archive, read_objects
 from milvus_vault.archive.tombstones import check_not_being_deleted
 from milvus_vault.claims import CLAIM, ClaimHeldError, Claims, check_owner
-from milvus_vault.copying.documents import CopyJob, CopyTarget, write_job, write_target
+from milvus_vault.copying.documents import CopyTarget, write_job, write_target
 from milvus_vault.errors import (
     BackupNotFoundError,
     ObjectNotFoundError,
@@ -22,7 +22,7 @@ from milvus_vault.errors import (
 )
 from milvus_vault.model.collections import DEFAULT_DATABASE, CollectionName, SegmentLevel
 from milvus_vault.model.names import attempt_of, short_hash, temporary_prefix
-from milvus_vault.model.objects import ArchivedObject
+from milvus_vault.model.objects import ArchivedObject, CopyJob
 from milvus_vault.model.requests import RestoreRequest
 from milvus_vault.model.rights import Right
 from milvus_vault.model.times import utc_second
