@@ -18,10 +18,10 @@ from milvus_vault.archive.layout import BackupLayout
 from milvus_vault.archive.manifest import CollectionDocument, Manifest, Source
 from milvus_vault.backup.documents import BackupPlan, Snapshot, snapshot_name
 from milvus_vault.backup.publish import publish_backup
-from milvus_vault.copying.documents import CopyTarget, Verification, VerifiedObject, write_target, write_verified
+from milvus_vault.copying.documents import CopyTarget, Verification, write_target, write_verified
 from milvus_vault.errors import ObjectNotFoundError
 from milvus_vault.model.collections import CollectionName
-from milvus_vault.model.objects import CopyItem, ListedObject
+from milvus_vault.model.objects import CopiedObject, CopyItem, ListedObject
 from milvus_vault.model.requests import BackupRequest
 from milvus_vault.ports import ObjectStore
 from milvus_vault.reports.backup import render_backup_report
@@ -101,9 +101,7 @@ def write_run(run: Workspace, layout: BackupLayout, collections: int, objects: i
         write_target(
             run, ATTEMPT, CopyTarget(index=index, name=str(name), folders=layout.collection_folders(number)), items
         )
-        verified = (
-            VerifiedObject(item.key, item.size_bytes, item.source_etag, "CRC64NVME:AAAAAAAAAAA=") for item in items
-        )
+        verified = (CopiedObject(item.key, item.source_etag, "CRC64NVME:AAAAAAAAAAA=") for item in items)
         write_verified(run, ATTEMPT, index, verified)
         names.append(name)
     everything = Verification(

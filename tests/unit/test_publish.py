@@ -12,10 +12,10 @@ from milvus_vault.archive.reader import read_archive, read_manifest
 from milvus_vault.archive.reference_writer import reference_files
 from milvus_vault.backup.documents import BackupPlan, Snapshot, snapshot_name
 from milvus_vault.backup.publish import publish_backup
-from milvus_vault.copying.documents import CopyTarget, Verification, VerifiedObject, write_target, write_verified
+from milvus_vault.copying.documents import CopyTarget, Verification, write_target, write_verified
 from milvus_vault.errors import BackupExistsError, BackupInProgressError, SourceChangedError
 from milvus_vault.model.collections import CollectionName
-from milvus_vault.model.objects import CopyItem
+from milvus_vault.model.objects import CopiedObject, CopyItem
 from milvus_vault.model.requests import BackupRequest
 from milvus_vault.workspace import Workspace
 from tests.support.memory_store import InMemoryObjectStore
@@ -51,7 +51,7 @@ def write_run(
         items = [CopyItem(item.source_key, item.stored_key, item.size_bytes, "source-etag") for item in objects]
         folders = LAYOUT.collection_folders(document.description.collection_id)
         write_target(run, ATTEMPT, CopyTarget(index=index, name="any", folders=folders), items)
-        verified = [VerifiedObject(item.stored_key, item.size_bytes, item.etag, item.checksum) for item in objects]
+        verified = [CopiedObject(item.stored_key, item.etag, item.checksum) for item in objects]
         write_verified(run, ATTEMPT, index, reversed(verified))
         for item in objects:
             store.put(BUCKET, item.stored_key, b"." * item.size_bytes)

@@ -5,7 +5,6 @@ import pytest
 from milvus_vault.copying.documents import (
     BatchError,
     CopyProgress,
-    VerifiedObject,
     error_name,
     read_verified,
     write_verified,
@@ -13,7 +12,7 @@ from milvus_vault.copying.documents import (
 from milvus_vault.copying.progress import TargetProgress, copy_state
 from milvus_vault.copying.verify import read_verification
 from milvus_vault.errors import ObjectNotFoundError, StorageAccessDeniedError, StorageRequestError, VaultError
-from milvus_vault.model.objects import CopyItem
+from milvus_vault.model.objects import CopiedObject, CopyItem
 from tests.support.memory_store import InMemoryObjectStore
 from tests.unit.copying.job import BACKUPS, SOURCE, Job, folder_of
 
@@ -154,7 +153,7 @@ def test_accepts_an_object_of_unknown_etag_only_by_its_record(job: Job) -> None:
 
 def test_takes_back_the_list_of_a_target_that_is_no_longer_complete(job: Job) -> None:
     job.write_sources(t0=1)
-    write_verified(job.run, job.attempt, 0, [VerifiedObject("stale", 1, "etag", "")])
+    write_verified(job.run, job.attempt, 0, [CopiedObject("stale", "etag")])
     job.plan()
 
     assert job.verify().again == (0,)

@@ -4,11 +4,11 @@
     copy/<attempt>/job.json                  `CopyJob`: from which bucket to which
     copy/<attempt>/targets/<index>.json      `CopyTarget`
     copy/<attempt>/items/<index>.jsonl       what to copy for a target, a `CopyItem` a line
-    copy/<attempt>/verified/<index>.jsonl    the objects of a complete target with ETags and checksums, or none
+    copy/<attempt>/verified/<index>.jsonl    the objects of a complete target, a `CopiedObject` a line, or none
     copy/<attempt>/r<round>/plan.json        `CopyPlan`
     copy/<attempt>/r<round>/batches.json     the batches as Step Functions reads them
     copy/<attempt>/r<round>/shares.json      `CopyShares`: which targets have how much of each batch
-    copy/<attempt>/r<round>/batch-<n>.jsonl  what to copy in a batch, a `PlannedItem` a line
+    copy/<attempt>/r<round>/batch-<n>.jsonl  what to copy in a batch, a `CopyItem` a line
     copy/<attempt>/r<round>/copied-<n>.<objects>.<bytes>.jsonl    what became of them so far, a `CopyRecord` a line
     copy/<attempt>/r<round>/error-<n>.json   `BatchError`: why a batch gave up
     copy/<attempt>/r<round>/verification.json    `Verification`
@@ -30,10 +30,9 @@ from typing import Any, Literal, NamedTuple, Self
 
 from pydantic import Field, model_validator
 
-from milvus_vault.copying.batches import PlannedItem
 from milvus_vault.errors import WorkingFileError
 from milvus_vault.model.base import Model
-from milvus_vault.model.objects import CopyItem, CopyJob
+from milvus_vault.model.objects import CopiedObject, CopyItem, CopyJob
 from milvus_vault.parallel import each
 from milvus_vault.workspace import Workspace
 
@@ -41,9 +40,8 @@ CURRENT = "copy/current.json"
 
 # The columns of the lists, which each line is checked against.
 _ITEM = (str, str, int, str)
-_PLANNED_ITEM = (*_ITEM, int)
 _RECORD = (str, str, str, str, str)
-_VERIFIED = (str, int, str, str)
+_COPIED = (str, str, str)
 
 _BATCH_NAME = re.compile(r"^(?P<folder>copy/[^/]+/r\d+)/batch-(?P<number>\d+)\.jsonl$")
 _COPIED_NAME = re.compile(
@@ -190,15 +188,6 @@ class CopyRecord(NamedTuple):
     """What the source had to be: the record says nothing about a copy of another source."""
 
 
-class VerifiedObject(NamedTuple):
-    """An object of a complete target; a line of a `verified` file."""
-
-    key: str
-    size_bytes: int
-    etag: str
-    checksum: str
-
-
 class CopiedName(NamedTuple):
     """The name of a `copied` file, read."""
 
@@ -326,13 +315,13 @@ def write_target(run: Workspace, attempt: str, target: CopyTarget, items: Iterab
     """Write a target and its item list, replacing an older one."""
     size_bytes = 0
 
-    def rows() -> Iterator[tuple[str | int, ...]]:
+    def counted() -> Iterator[CopyItem]:
         nonlocal size_bytes
         for item in items:
             size_bytes += item.size_bytes
-            yield item.source_key, item.key, item.size_bytes, item.source_etag
+            yield item
 
-    run.write_bytes(_items_name(attempt, target.index), _lines(rows()))
+    run.write_bytes(_items_name(attempt, target.index), items_body(counted()))
     run.write(_target_name(attempt, target.index), target.model_copy(update={"size_bytes": size_bytes}))
 
 
@@ -385,13 +374,12 @@ def read_items(run: Workspace, attempt: str, index: int) -> Iterator[CopyItem]:
         ObjectNotFoundError: There is no list.
         WorkingFileError: A line is not an item.
     """
-    for source_key, key, size_bytes, source_etag in _rows(run, _items_name(attempt, index), _ITEM):
-        yield CopyItem(source_key, key, size_bytes, source_etag)
+    return _items(run, _items_name(attempt, index))
 
 
-def batch_body(batch: Iterable[PlannedItem]) -> bytes:
-    """Return the content of a batch."""
-    return _lines((p.item.source_key, p.item.key, p.item.size_bytes, p.item.source_etag, p.target) for p in batch)
+def items_body(items: Iterable[CopyItem]) -> bytes:
+    """Return the content of an item list, be it a target's or a batch's."""
+    return _lines((item.source_key, item.key, item.size_bytes, item.source_etag) for item in items)
 
 
 def read_batch(run: Workspace, name: str) -> list[CopyItem]:
@@ -399,12 +387,9 @@ def read_batch(run: Workspace, name: str) -> list[CopyItem]:
 
     Raises:
         ObjectNotFoundError: There is no such batch.
-        WorkingFileError: A line is not a planned item.
+        WorkingFileError: A line is not an item.
     """
-    return [
-        CopyItem(source_key, key, size_bytes, source_etag)
-        for source_key, key, size_bytes, source_etag, _ in _rows(run, name, _PLANNED_ITEM)
-    ]
+    return list(_items(run, name))
 
 
 def records_body(records: Iterable[CopyRecord]) -> bytes:
@@ -423,9 +408,9 @@ def read_records(run: Workspace, name: str) -> Iterator[CopyRecord]:
         yield CopyRecord(*row)
 
 
-def write_verified(run: Workspace, attempt: str, index: int, objects: Iterable[VerifiedObject]) -> None:
+def write_verified(run: Workspace, attempt: str, index: int, objects: Iterable[CopiedObject]) -> None:
     """Write the objects of a complete target."""
-    run.write_bytes(verified_name(attempt, index), _lines(objects))
+    run.write_bytes(verified_name(attempt, index), _lines((o.key, o.etag, o.checksum) for o in objects))
 
 
 def read_verified(run: Workspace, attempt: str, index: int) -> dict[str, tuple[str, str]]:
@@ -435,7 +420,12 @@ def read_verified(run: Workspace, attempt: str, index: int) -> dict[str, tuple[s
         ObjectNotFoundError: The target was not found complete.
         WorkingFileError: A line is not one of an object.
     """
-    return {key: (etag, checksum) for key, _, etag, checksum in _rows(run, verified_name(attempt, index), _VERIFIED)}
+    return {key: (etag, checksum) for key, etag, checksum in _rows(run, verified_name(attempt, index), _COPIED)}
+
+
+def _items(run: Workspace, name: str) -> Iterator[CopyItem]:
+    for source_key, key, size_bytes, source_etag in _rows(run, name, _ITEM):
+        yield CopyItem(source_key, key, size_bytes, source_etag)
 
 
 def _lines(rows: Iterable[tuple[str | int, ...]]) -> bytes:

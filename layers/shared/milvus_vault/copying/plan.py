@@ -12,8 +12,8 @@ from milvus_vault.copying.documents import (
     CopyShares,
     CopyTarget,
     Share,
-    batch_body,
     batch_name,
+    items_body,
     read_items,
     read_job,
     read_targets,
@@ -76,7 +76,7 @@ def plan_copy(run: Workspace, attempt: str, round_number: int, limits: BatchLimi
     def write_batch(numbered: tuple[int, list[PlannedItem]]) -> tuple[str, tuple[Share, ...]]:
         number, batch = numbered
         name = batch_name(folder, number)
-        run.write_bytes(name, batch_body(batch))
+        run.write_bytes(name, items_body(planned.item for planned in batch))
         return name, _shares(batch)
 
     written = list(each(write_batch, enumerate(cut_batches(to_copy(), limits))))

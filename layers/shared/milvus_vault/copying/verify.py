@@ -14,7 +14,6 @@ from milvus_vault.copying.documents import (
     CopyTarget,
     TargetProblem,
     Verification,
-    VerifiedObject,
     complete_indexes,
     most_complete,
     read_job,
@@ -29,7 +28,7 @@ from milvus_vault.copying.documents import (
 from milvus_vault.copying.plan import items_by_key
 from milvus_vault.copying.records import Records
 from milvus_vault.errors import BackupDamagedError, leaf_named
-from milvus_vault.model.objects import CopyJob
+from milvus_vault.model.objects import CopiedObject, CopyJob
 from milvus_vault.parallel import each
 from milvus_vault.workspace import Workspace
 
@@ -41,8 +40,10 @@ class _TargetCheck:
     """What was found of one target."""
 
     target: CopyTarget
-    verified: Mapping[str, VerifiedObject]
+    verified: Mapping[str, CopiedObject]
     """By key: those that are as they should be."""
+    size_bytes: int
+    """Of those."""
     surplus: Sequence[str]
     """Keys of what lies in its folders and does not belong there."""
     missing_source: Sequence[str]
@@ -51,10 +52,6 @@ class _TargetCheck:
     @property
     def is_complete(self) -> bool:
         return not self.missing_source and not self.incomplete
-
-    @property
-    def size_bytes(self) -> int:
-        return sum(found.size_bytes for found in self.verified.values())
 
     def problem(self) -> TargetProblem:
         return TargetProblem(
@@ -228,7 +225,7 @@ def _check_target(
     run: Workspace, attempt: str, job: CopyJob, records: Records, lost: Container[str], target: CopyTarget
 ) -> _TargetCheck:
     items = items_by_key(run, attempt, target)
-    verified: dict[str, VerifiedObject] = {}
+    verified: dict[str, CopiedObject] = {}
     surplus: list[str] = []
     for folder in target.folders:
         for found in run.store.list_objects(job.destination_bucket, folder):
@@ -237,12 +234,12 @@ def _check_target(
                 surplus.append(found.key)
             elif records.is_copy(item, found):
                 # The item's own key, not the equal one of the listing: of a million, that is 200 MB.
-                checksum = records.checksum(found)
-                verified[item.key] = VerifiedObject(item.key, item.size_bytes, found.etag, checksum)
+                verified[item.key] = CopiedObject(item.key, found.etag, records.checksum(found))
     unverified = [key for key in items if key not in verified]
     return _TargetCheck(
         target=target,
         verified=verified,
+        size_bytes=sum(items[key].size_bytes for key in verified),
         surplus=surplus,
         missing_source=[key for key in unverified if key in lost],
         incomplete=[key for key in unverified if key not in lost],
