@@ -18,7 +18,7 @@ from milvus_vault.archive.layout import BackupLayout
 from milvus_vault.archive.manifest import CollectionDocument, Manifest, Source
 from milvus_vault.backup.documents import BackupPlan, Snapshot, snapshot_name
 from milvus_vault.backup.publish import publish_backup
-from milvus_vault.copying.documents import CopyTarget, Verification, write_target, write_verified
+from milvus_vault.copying.documents import CopyCheck, CopyTarget, write_target, write_verified
 from milvus_vault.errors import ObjectNotFoundError
 from milvus_vault.model.collections import CollectionName
 from milvus_vault.model.objects import CopiedObject, CopyItem, ListedObject
@@ -104,7 +104,7 @@ def write_run(run: Workspace, layout: BackupLayout, collections: int, objects: i
         verified = (CopiedObject(item.key, item.source_etag, "CRC64NVME:AAAAAAAAAAA=") for item in items)
         write_verified(run, ATTEMPT, index, verified)
         names.append(name)
-    everything = Verification(
+    everything = CopyCheck(
         complete=tuple(range(collections)),
         missing_source=(),
         incomplete=(),

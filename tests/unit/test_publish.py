@@ -12,7 +12,7 @@ from milvus_vault.archive.reader import read_archive, read_manifest
 from milvus_vault.archive.reference_writer import reference_files
 from milvus_vault.backup.documents import BackupPlan, Snapshot, snapshot_name
 from milvus_vault.backup.publish import publish_backup
-from milvus_vault.copying.documents import CopyTarget, Verification, write_target, write_verified
+from milvus_vault.copying.documents import CopyCheck, CopyTarget, write_target, write_verified
 from milvus_vault.errors import BackupExistsError, BackupInProgressError, SourceChangedError
 from milvus_vault.model.collections import CollectionName
 from milvus_vault.model.objects import CopiedObject, CopyItem
@@ -55,9 +55,7 @@ def write_run(
         write_verified(run, ATTEMPT, index, reversed(verified))
         for item in objects:
             store.put(BUCKET, item.stored_key, b"." * item.size_bytes)
-    found = Verification(
-        complete=(0, 1), missing_source=(), incomplete=(), object_count=0, size_bytes=0, deleted_count=0
-    )
+    found = CopyCheck(complete=(0, 1), missing_source=(), incomplete=(), object_count=0, size_bytes=0, deleted_count=0)
     run.write(f"copy/{ATTEMPT}/r1/verification.json", found)
     return run
 

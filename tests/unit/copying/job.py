@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from milvus_vault.copying.batches import BatchLimits
 from milvus_vault.copying.documents import (
     BatchResult,
+    CopyCheck,
     CopyPlan,
     CopyTarget,
-    Verification,
     write_job,
     write_target,
 )
@@ -100,7 +100,7 @@ class Job:
             for number in range(plan.batch_count)
         ]
 
-    def verify(self, round_number: int = 1) -> Verification:
+    def verify(self, round_number: int = 1) -> CopyCheck:
         """Verify a round."""
         return verify_copy(self.run, self.attempt, round_number)
 

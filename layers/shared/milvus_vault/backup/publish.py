@@ -22,7 +22,7 @@ from milvus_vault.archive.reference_writer import marker_file, reference_files
 from milvus_vault.archive.remains import is_there
 from milvus_vault.backup.documents import RBAC, BackupPlan, Snapshot, Verdict, snapshot_name
 from milvus_vault.claims import check_owner
-from milvus_vault.copying.documents import Verification, attempt_folder, read_items, read_verified
+from milvus_vault.copying.documents import CopyCheck, attempt_folder, read_items, read_verified
 from milvus_vault.copying.verify import read_verification
 from milvus_vault.errors import (
     BackupDamagedError,
@@ -210,7 +210,7 @@ def failed(failures: Sequence[CollectionFailure], hint: str = "") -> VaultError:
     )
 
 
-def _incomplete(name: CollectionName, found: Verification | None) -> CollectionFailure:
+def _incomplete(name: CollectionName, found: CopyCheck | None) -> CollectionFailure:
     text = "its objects kept vanishing while they were copied"
     if found and found.refusal:
         text = f"S3 refused to copy objects: {found.refusal.error}: {found.refusal.message}"

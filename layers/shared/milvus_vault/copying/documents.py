@@ -11,7 +11,7 @@
     copy/<attempt>/r<round>/batch-<n>.jsonl  what to copy in a batch, a `CopyItem` a line
     copy/<attempt>/r<round>/copied-<n>.<objects>.<bytes>.jsonl    what became of them so far, a `CopyRecord` a line
     copy/<attempt>/r<round>/error-<n>.json   `BatchError`: why a batch gave up
-    copy/<attempt>/r<round>/verification.json    `Verification`
+    copy/<attempt>/r<round>/verification.json    `CopyCheck`
 
 A target is one collection in one place. An attempt is one execution of a state machine: what a function of
 a stopped execution still writes never meets its successor's files. Only the records of copies are read from
@@ -141,7 +141,7 @@ class TargetProblem(Model):
     """One of the keys that are not as they should be."""
 
 
-class Verification(Model):
+class CopyCheck(Model):
     """What the destination holds, compared with what it should hold."""
 
     complete: tuple[int, ...]

@@ -9,11 +9,11 @@ from milvus_vault.copying.documents import (
     CURRENT,
     BatchError,
     CopiedName,
+    CopyCheck,
     CopyPlan,
     CopyShares,
     CopyTarget,
     TargetProblem,
-    Verification,
     complete_indexes,
     most_complete,
     read_job,
@@ -71,7 +71,7 @@ def verify_copy(
     before_deleting: Callable[[], None] = lambda: None,
     doubtful: Callable[[Iterable[int]], tuple[int, ...]] = lambda _: (),
     known: Container[int] = frozenset(),
-) -> Verification:
+) -> CopyCheck:
     """Return which targets are complete, after listing the destination.
 
     Complete means: each item's object is there with its size, and with the source's ETag or the one that
@@ -117,7 +117,7 @@ def verify_copy(
     there = [check for check in checks if check.is_complete]
     again = doubtful(check.target.index for check in there)
     complete = [check for check in there if check.target.index not in again]
-    verification = Verification(
+    verification = CopyCheck(
         complete=tuple(check.target.index for check in complete),
         missing_source=tuple(check.problem() for check in checks if check.missing_source),
         incomplete=tuple(check.problem() for check in checks if check.incomplete and not check.missing_source),
@@ -135,13 +135,13 @@ def verify_copy(
     return verification
 
 
-def raise_if_refused(found: Verification) -> None:
+def raise_if_refused(found: CopyCheck) -> None:
     """Raise what S3 refused copies for, if it did."""
     if found.refusal is not None:
         raise leaf_named(found.refusal.error)(found.refusal.message, hint=found.refusal.hint)
 
 
-def raise_if_source_is_gone(found: Verification) -> None:
+def raise_if_source_is_gone(found: CopyCheck) -> None:
     """Raise `BackupDamagedError` where objects of a backup vanished or changed while they were copied from it."""
     if found.missing_source:
         first = found.missing_source[0]
@@ -150,14 +150,14 @@ def raise_if_source_is_gone(found: Verification) -> None:
         raise BackupDamagedError(msg, hint="Somebody writes to the backup. Restore it from another copy.")
 
 
-def read_verification(run: Workspace, attempt: str, round_number: int) -> Verification:
+def read_verification(run: Workspace, attempt: str, round_number: int) -> CopyCheck:
     """Return what a round's verification found.
 
     Raises:
         ObjectNotFoundError: The round was not verified.
         WorkingFileError: The document is not one.
     """
-    return run.read(f"{round_folder(attempt, round_number)}/verification.json", Verification)
+    return run.read(f"{round_folder(attempt, round_number)}/verification.json", CopyCheck)
 
 
 def _first_refusal(run: Workspace, folder: str) -> BatchError | None:
