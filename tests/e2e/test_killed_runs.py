@@ -30,8 +30,7 @@ from milvus_vault.model.requests import RestoreRequest
 from milvus_vault.restore import documents as restore_documents
 from milvus_vault.restore.documents import RestorePlan, Target
 from milvus_vault.restore.finish import Finishing
-from milvus_vault.restore.journal import Journal
-from milvus_vault.restore.journal import Progress as JournalEntry
+from milvus_vault.restore.journal import Journal, JournalEntry
 from milvus_vault.workspace import Workspace
 from tests.support import library, vault_runs
 from tests.support.killing import (

@@ -19,7 +19,7 @@ from milvus_vault.restore.create import Creation
 from milvus_vault.restore.documents import RestorePlan, Target, target_name
 from milvus_vault.restore.finish import Finishing
 from milvus_vault.restore.imports import Imports, Look
-from milvus_vault.restore.journal import Journal, Progress
+from milvus_vault.restore.journal import Journal, JournalEntry
 from milvus_vault.restore.submission import Submission
 from milvus_vault.restore.waiting import LONGEST_IN_CALL_SECONDS, SHORTEST_SECONDS, seconds_to_wait
 from milvus_vault.workspace import Workspace
@@ -138,7 +138,7 @@ class Advance:
         )
 
     def _is_imported(
-        self, seen: _Pass, imports: Imports, journal: Journal, index: int, entry: Progress, target: Target
+        self, seen: _Pass, imports: Imports, journal: Journal, index: int, entry: JournalEntry, target: Target
     ) -> bool:
         """Look after the imports of a collection, and return whether they are through."""
         try:

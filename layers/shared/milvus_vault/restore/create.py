@@ -17,7 +17,7 @@ from milvus_vault.restore.documents import (
     target_name,
 )
 from milvus_vault.restore.indexes import create_missing_indexes
-from milvus_vault.restore.journal import Journal, Progress
+from milvus_vault.restore.journal import Journal, JournalEntry
 from milvus_vault.restore.schema import added_fields, check_alike, field_numbers, without_function_check
 from milvus_vault.workspace import Workspace
 
@@ -46,14 +46,14 @@ class Creation:
                 warnings.append(f"{err.message}. The backup holds no collection of it.")
         self.run.write(DATABASES, DatabasesMade(execution_arn=self.execution_arn, warnings=tuple(warnings)))
 
-    def can_go_on(self, journal: Journal, index: int, entry: Progress) -> bool:
+    def can_go_on(self, journal: Journal, index: int, entry: JournalEntry) -> bool:
         """Return whether there is a collection to go on with: this execution's, or one into which nobody else imports.
 
         Else `new_attempt` makes one.
         """
         return (self._is_still_there if self.plan.request.skip_create else self._is_usable)(journal, index, entry)
 
-    def _is_usable(self, journal: Journal, index: int, entry: Progress) -> bool:
+    def _is_usable(self, journal: Journal, index: int, entry: JournalEntry) -> bool:
         """Return whether the latest attempt can be gone on with: nobody else can import into it any more."""
         if not entry.has("created") or entry.has("abandoned"):
             return False
@@ -61,7 +61,7 @@ class Creation:
             return True
         return self._is_mine(journal, index, entry) and not entry.has("importing")
 
-    def _is_still_there(self, journal: Journal, index: int, entry: Progress) -> bool:
+    def _is_still_there(self, journal: Journal, index: int, entry: JournalEntry) -> bool:
         """Return whether the latest attempt is for the collection that the target's name has now.
 
         With skip_create a second attempt would import into the same collection. There is one only where the user
@@ -75,7 +75,7 @@ class Creation:
         created = journal.get(index, "created", Created, entry.latest).collection_id
         return created == self.database.collection_id(name.database, name.name)
 
-    def _is_mine(self, journal: Journal, index: int, entry: Progress) -> bool:
+    def _is_mine(self, journal: Journal, index: int, entry: JournalEntry) -> bool:
         return journal.get(index, "attempt", Attempt, entry.latest).execution_arn == self.execution_arn
 
     def new_attempt(self, index: int, latest: int) -> int:

@@ -24,7 +24,7 @@ from milvus_vault.restore.documents import (
     Target,
 )
 from milvus_vault.restore.indexes import create_missing_indexes
-from milvus_vault.restore.journal import Journal, Progress
+from milvus_vault.restore.journal import Journal, JournalEntry
 from milvus_vault.workspace import Workspace
 
 FULLY_LOADED = 100
@@ -53,7 +53,7 @@ class Finishing:
     plan: RestorePlan
     database: VectorDatabase
 
-    def bring_on(self, journal: Journal, index: int, entry: Progress, target: Target) -> datetime | None:
+    def bring_on(self, journal: Journal, index: int, entry: JournalEntry, target: Target) -> datetime | None:
         """Bring an imported collection as far as it goes without waiting for Milvus.
 
         Returns since when it has waited for that; None where it is finished.

@@ -23,7 +23,7 @@ from milvus_vault.restore.documents import (
     Target,
     imports_name,
 )
-from milvus_vault.restore.journal import Journal, Progress
+from milvus_vault.restore.journal import Journal, JournalEntry
 from milvus_vault.restore.submission import Submission, jobs_done, submitted
 from milvus_vault.workspace import Workspace
 
@@ -55,7 +55,7 @@ class Imports:
     execution_arn: str
     submission: Submission
 
-    def look(self, journal: Journal, index: int, entry: Progress, target: Target) -> Look:
+    def look(self, journal: Journal, index: int, entry: JournalEntry, target: Target) -> Look:
         """Bring the imports of a collection as far as they go without waiting, and check the rows of those that ended.
 
         Jobs of 2.4 and newer overlap, those of 2.2 and 2.3 wait for each other; where a server takes no more at a time,
@@ -87,7 +87,7 @@ class Imports:
         return Look(is_done, len(done), total, percent, rows.since or datetime.now(UTC))
 
     def _ask(
-        self, journal: Journal, index: int, entry: Progress, target: Target, jobs: Sequence[ImportJob]
+        self, journal: Journal, index: int, entry: JournalEntry, target: Target, jobs: Sequence[ImportJob]
     ) -> tuple[Mapping[str, int], int]:
         """Return the rows of each job that is done, and the sum of what percentage all of them have come to.
 
@@ -131,7 +131,7 @@ class Imports:
                 hint = "See Milvus' log, and whether it builds indexes at all; start the restore again with this input."
                 journal.fail(index, ImportStalledError(msg, hint=hint))
 
-    def _note_imported(self, journal: Journal, index: int, entry: Progress, target: Target, rows: int) -> None:
+    def _note_imported(self, journal: Journal, index: int, entry: JournalEntry, target: Target, rows: int) -> None:
         if self.plan.request.skip_create:
             self._check_not_doubled(target, rows)
         if target.deletes:

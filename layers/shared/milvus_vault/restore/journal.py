@@ -37,7 +37,7 @@ _NAME = re.compile(
 
 
 @dataclass(slots=True)
-class Progress:
+class JournalEntry:
     """Which documents a collection has."""
 
     attempts: dict[int, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
@@ -75,16 +75,16 @@ class Journal:
 
     run: Workspace
 
-    def read(self) -> dict[int, Progress]:
+    def read(self) -> dict[int, JournalEntry]:
         """Return the progress of every collection that has any, by one listing."""
         return self._read("collections/")
 
-    def entry(self, index: int) -> Progress:
+    def entry(self, index: int) -> JournalEntry:
         """Return the progress of one collection."""
         return self._read(f"collections/{index}/")[index]
 
-    def _read(self, folder: str) -> dict[int, Progress]:
-        progress: dict[int, Progress] = defaultdict(Progress)
+    def _read(self, folder: str) -> dict[int, JournalEntry]:
+        progress: dict[int, JournalEntry] = defaultdict(JournalEntry)
         for name in self.run.names(folder):
             if not (found := _NAME.fullmatch(name)):
                 continue

@@ -22,7 +22,7 @@ from milvus_vault.restore.documents import (
     RestorePlan,
     Target,
 )
-from milvus_vault.restore.journal import Journal, Progress
+from milvus_vault.restore.journal import Journal, JournalEntry
 from milvus_vault.restore.staging import import_pair
 from milvus_vault.workspace import Workspace
 
@@ -42,7 +42,7 @@ class Submitted(NamedTuple):
         return sum(job.pair_count for job in self.jobs)
 
 
-def submitted(journal: Journal, index: int, entry: Progress, step: str) -> Submitted:
+def submitted(journal: Journal, index: int, entry: JournalEntry, step: str) -> Submitted:
     """Return the jobs of the latest attempt that are written down under `jobs` or `deletes`."""
     turns = [journal.get(index, step, ImportJobs, entry.latest, turn) for turn in range(1, entry.count(step) + 1)]
     if not turns:
@@ -50,7 +50,7 @@ def submitted(journal: Journal, index: int, entry: Progress, step: str) -> Submi
     return Submitted(tuple(job for turn in turns for job in turn.jobs), turns[-1].has_all, turns[0].submitted_at)
 
 
-def jobs_done(journal: Journal, index: int, entry: Progress) -> Mapping[str, int]:
+def jobs_done(journal: Journal, index: int, entry: JournalEntry) -> Mapping[str, int]:
     """Return the rows of each job of the latest attempt that is known to have ended well, by its ID."""
     return journal.get(index, "done", JobsDone, entry.latest).rows if entry.has("done") else {}
 
@@ -67,7 +67,9 @@ class Submission:
     _is_full: Event = field(default_factory=Event)
     """Set once the server takes no more: all that is left waits for the next turn."""
 
-    def start_rows(self, journal: Journal, index: int, entry: Progress, target: Target, done: Container[str]) -> None:
+    def start_rows(
+        self, journal: Journal, index: int, entry: JournalEntry, target: Target, done: Container[str]
+    ) -> None:
         """Start the jobs for the rows of a collection that are not started yet, as many as the server takes.
 
         Rows that are older than a field come first; when all of them are `done`, the field is added, and the next are
@@ -99,12 +101,14 @@ class Submission:
         else:
             journal.take_back(index, "importing", attempt, turn)
 
-    def add_fields(self, journal: Journal, index: int, entry: Progress, target: Target, before_field: int = 0) -> None:
+    def add_fields(
+        self, journal: Journal, index: int, entry: JournalEntry, target: Target, before_field: int = 0
+    ) -> None:
         """Add the fields numbered before one (0: all) that the collection of the latest attempt lacks."""
         creation = Creation(self.run, self.plan, self.database, self.execution_arn)
         creation.extend(target, journal.get(index, "attempt", Attempt, entry.latest).name, before_field)
 
-    def start_deletes(self, journal: Journal, index: int, entry: Progress, target: Target) -> None:
+    def start_deletes(self, journal: Journal, index: int, entry: JournalEntry, target: Target) -> None:
         """Start the jobs for deletes, which is right only when all rows are in.
 
         Not beside or before them: a compaction in between would spend the deletes on nothing. Started twice they

@@ -17,7 +17,7 @@ from milvus_vault.model.requests import RestoreRequest
 from milvus_vault.ports import Executions, Flushes, Loads, Schemas
 from milvus_vault.restore.cut import cut_of
 from milvus_vault.restore.documents import PLAN, Created, Finished, RestorePlan, Target
-from milvus_vault.restore.journal import Journal, Progress
+from milvus_vault.restore.journal import Journal, JournalEntry
 from milvus_vault.restore.loading import Loading
 from milvus_vault.restore.schema import NAMED_IN_MESSAGE, check_alike
 from milvus_vault.source import StoredCollections
@@ -39,7 +39,7 @@ class TargetCheck:
     journal: Journal
 
     def replaced(
-        self, collections: Sequence[tuple[ArchivedCollection, CollectionName]], progress: Mapping[int, Progress]
+        self, collections: Sequence[tuple[ArchivedCollection, CollectionName]], progress: Mapping[int, JournalEntry]
     ) -> list[int | None]:
         """Return for each target the ID of the collection that it replaces, if any.
 
@@ -61,7 +61,7 @@ class TargetCheck:
         return [current[index] if index in to_replace else None for index in range(len(names))]
 
     def gone(
-        self, collections: Sequence[tuple[ArchivedCollection, CollectionName]], progress: Mapping[int, Progress]
+        self, collections: Sequence[tuple[ArchivedCollection, CollectionName]], progress: Mapping[int, JournalEntry]
     ) -> list[int]:
         """Return which collections an earlier execution of this run finished, and somebody has removed since."""
         finished = [(index, name) for index, (_, name) in enumerate(collections) if self._is_finished(progress, index)]
@@ -75,10 +75,10 @@ class TargetCheck:
         ]
 
     @staticmethod
-    def _is_finished(progress: Mapping[int, Progress], index: int) -> bool:
+    def _is_finished(progress: Mapping[int, JournalEntry], index: int) -> bool:
         return index in progress and progress[index].is_finished
 
-    def _made(self, index: int, progress: Progress | None) -> set[int]:
+    def _made(self, index: int, progress: JournalEntry | None) -> set[int]:
         """Return the IDs of the collections that earlier executions of this run made for an index."""
         if progress is None:
             return set()

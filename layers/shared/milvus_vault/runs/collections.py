@@ -17,8 +17,7 @@ from milvus_vault.model.resources import Progress, RunCollection
 from milvus_vault.parallel import each
 from milvus_vault.restore import documents as restore
 from milvus_vault.restore.documents import ImportsMoved, imports_name
-from milvus_vault.restore.journal import Journal
-from milvus_vault.restore.journal import Progress as JournalEntry
+from milvus_vault.restore.journal import Journal, JournalEntry
 from milvus_vault.workspace import Workspace
 
 _ALL = 100.0
