@@ -10,7 +10,7 @@ from milvus_vault.adapters.secrets import read_access
 from milvus_vault.connection import connect_milvus
 from milvus_vault.errors import InvalidRequestError
 from milvus_vault.inspection.check import Deployment, check_deployment
-from milvus_vault.inspection.collections import Source
+from milvus_vault.inspection.collections import InspectedMilvus
 from milvus_vault.inspection.estimate import estimate_backup
 from milvus_vault.model.base import Model
 from milvus_vault.model.messages import InspectMilvusRequest, InspectMilvusResult, TargetsFound
@@ -30,21 +30,21 @@ def handler(event: InspectMilvusRequest) -> InspectMilvusResult:
 def _collections(event: InspectMilvusRequest) -> Model:
     storage, milvus = StorageSettings.from_env(), MilvusSettings.from_env()
     with connect_milvus(milvus) as database:
-        source = Source(database, S3ObjectStore.shared(), milvus_storage(storage))
-        return source.list(limit=event.limit, token=event.token, database=event.database, sizes=event.sizes)
+        milvus = InspectedMilvus(database, S3ObjectStore.shared(), milvus_storage(storage))
+        return milvus.list(limit=event.limit, token=event.token, database=event.database, sizes=event.sizes)
 
 
 def _estimate(event: InspectMilvusRequest) -> Model:
     storage, milvus = StorageSettings.from_env(), MilvusSettings.from_env()
     with connect_milvus(milvus) as database:
-        return estimate_backup(Source(database, S3ObjectStore.shared(), milvus_storage(storage)), event.backup)
+        return estimate_backup(InspectedMilvus(database, S3ObjectStore.shared(), milvus_storage(storage)), event.backup)
 
 
 def _selection(event: InspectMilvusRequest) -> Model:
     storage, milvus = StorageSettings.from_env(), MilvusSettings.from_env()
     with connect_milvus(milvus) as database:
-        source = Source(database, S3ObjectStore.shared(), milvus_storage(storage))
-        return Selection(collection_count=len(source.select(event.backup.collections)))
+        milvus = InspectedMilvus(database, S3ObjectStore.shared(), milvus_storage(storage))
+        return Selection(collection_count=len(milvus.select(event.backup.collections)))
 
 
 def _targets(event: InspectMilvusRequest) -> Model:

@@ -26,7 +26,7 @@ class LoadedCollections(StoredCollections, Loads, Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class InspectedMilvus:
     """A Milvus, and where it keeps its data."""
 
     database: LoadedCollections

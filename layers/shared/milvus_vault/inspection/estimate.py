@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from milvus_vault.copying.parts import MAX_SINGLE_COPY_BYTES, part_ranges
 from milvus_vault.errors import CollectionNotFoundError
-from milvus_vault.inspection.collections import Source
+from milvus_vault.inspection.collections import InspectedMilvus
 from milvus_vault.model.collections import CollectionName
 from milvus_vault.model.requests import BackupRequest
 from milvus_vault.model.resources import CollectionInfo, Estimate
@@ -39,14 +39,14 @@ class _Measured:
     list_requests: int
 
 
-def estimate_backup(source: Source, request: BackupRequest) -> Estimate:
+def estimate_backup(milvus: InspectedMilvus, request: BackupRequest) -> Estimate:
     """Return what a backup would take.
 
     Rows that are not flushed yet are not in it. Raises `DatabaseNotFoundError` or `CollectionNotFoundError`, as the
     backup would.
     """
-    names = source.select(request.collections)
-    measured = [found for found in each(lambda n: _measure(source, n), names, threads=_AT_A_TIME) if found]
+    names = milvus.select(request.collections)
+    measured = [found for found in each(lambda n: _measure(milvus, n), names, threads=_AT_A_TIME) if found]
     counted = [] if request.meta_only else measured
     copies, listings = (sum(m.copy_requests for m in counted), sum(m.list_requests for m in counted))
     size_bytes = sum(m.size_bytes for m in counted)
@@ -66,17 +66,17 @@ def estimate_backup(source: Source, request: BackupRequest) -> Estimate:
     )
 
 
-def _measure(source: Source, name: CollectionName) -> _Measured | None:
+def _measure(milvus: InspectedMilvus, name: CollectionName) -> _Measured | None:
     """Return what a collection is made of, or None where it was dropped since it was listed."""
     try:
-        segments = source.database.list_segments(name.database, name.name)
-        number = source.database.collection_id(name.database, name.name)
-        loaded = source.database.load_percent(name.database, name.name)
+        segments = milvus.database.list_segments(name.database, name.name)
+        number = milvus.database.collection_id(name.database, name.name)
+        loaded = milvus.database.load_percent(name.database, name.name)
     except CollectionNotFoundError:
         return None
     if number is None:
         return None
-    sizes = [listed.size_bytes for listed in source.objects(number, segments)]
+    sizes = [listed.size_bytes for listed in milvus.objects(number, segments)]
     info = CollectionInfo(
         database=name.database,
         name=name.name,
