@@ -27,7 +27,7 @@ from pydantic import BaseModel, ConfigDict
 
 from milvus_vault import errors
 from milvus_vault.api.openapi import field_docstrings, openapi_document
-from milvus_vault.api.routes import ENDPOINTS
+from milvus_vault.api.routes import ROUTES
 from milvus_vault.archive.manifest import Manifest
 from milvus_vault.errors import VaultError
 from milvus_vault.model.base import Model
@@ -384,7 +384,7 @@ def documents() -> dict[Path, str]:
     made = {
         DOCS / "errors.md": errors_document(sections, retries(machines), actions),
         DOCS / "requests.md": requests_document(EXAMPLES),
-        DOCS / "openapi.json": json.dumps(openapi_document(ENDPOINTS), indent=2) + "\n",
+        DOCS / "openapi.json": json.dumps(openapi_document(ROUTES), indent=2) + "\n",
         DOCS / "threads.md": threads_document(register(), guards(), GENERATED),
     }
     for name, (model, mode) in SCHEMAS.items():

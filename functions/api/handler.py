@@ -13,7 +13,7 @@ from milvus_vault.adapters.inspector import LambdaInspector
 from milvus_vault.adapters.s3 import S3ObjectStore
 from milvus_vault.adapters.state_machines import StepFunctionsMachines
 from milvus_vault.api.app import Api
-from milvus_vault.api.routes import ENDPOINTS
+from milvus_vault.api.routes import ROUTES
 from milvus_vault.api.services import Services
 from milvus_vault.catalogue import Catalogue
 from milvus_vault.runs.machines import Machines
@@ -49,7 +49,7 @@ def open_services() -> Services:
     )
 
 
-_api = Api(ENDPOINTS, open_services)
+_api = Api(ROUTES, open_services)
 
 
 @logger.inject_lambda_context(clear_state=True)

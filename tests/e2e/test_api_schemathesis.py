@@ -25,7 +25,7 @@ from schemathesis.specs.openapi.checks import (
 from local.clients import REGION
 from local.stack import LocalStack
 from milvus_vault.api.openapi import openapi_document
-from milvus_vault.api.routes import ENDPOINTS
+from milvus_vault.api.routes import ROUTES
 from tests.support.vault_runs import succeed
 
 pytest_plugins = ["schemathesis.pytest.plugin"]
@@ -44,7 +44,7 @@ CHECKS = [
 EXAMPLES = 3
 
 # Without the signature among its parameters: every request here has a good one.
-_DOCUMENT = {name: part for name, part in openapi_document(ENDPOINTS).items() if name != "security"}
+_DOCUMENT = {name: part for name, part in openapi_document(ROUTES).items() if name != "security"}
 schema = schemathesis.openapi.from_dict(_DOCUMENT)
 
 

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 from milvus_vault.adapters.management import MilvusGarbageCollector
 from milvus_vault.adapters.s3 import S3ObjectStore
-from milvus_vault.api.routes import ENDPOINTS
+from milvus_vault.api.routes import ROUTES
 from milvus_vault.archive.layout import BackupLayout
 from milvus_vault.backup.pauses import Pauses
 from milvus_vault.errors import VaultError
@@ -110,7 +110,7 @@ OTHERS: Mapping[str, Sequence[Json]] = {
         {"machine": "backup", "execution_arn": CHANGE["executionArn"], "error": "E", "cause": "c", "request": {}},
     ),
     "inspect_milvus": tuple({"inspection": name} for name in ("collections", "check", "estimate", "selection")),
-    "api": tuple(api_event(endpoint.method, endpoint.path) for endpoint in ENDPOINTS),
+    "api": tuple(api_event(route.method, route.path) for route in ROUTES),
 }
 
 

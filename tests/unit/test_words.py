@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
-from milvus_vault.api.endpoints import IdempotencyKey
 from milvus_vault.api.inspection import DatabaseName
 from milvus_vault.api.restores import RestoreId
+from milvus_vault.api.routing import IdempotencyKey
 from milvus_vault.model.requests import (
     BackupRequest,
     NewBackupName,

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from milvus_vault.api.app import Api
-from milvus_vault.api.routes import ENDPOINTS
+from milvus_vault.api.routes import ROUTES
 from milvus_vault.api.services import Services
 from milvus_vault.errors import InvalidRequestError
 from tests.support.lambda_context import Invocation
@@ -30,4 +30,4 @@ def no_services() -> Services:
 )
 def test_what_is_no_event_of_api_gateway_is_refused_by_name(event: Any) -> None:
     with pytest.raises(InvalidRequestError):
-        Api(ENDPOINTS, no_services).handle(event, Invocation())
+        Api(ROUTES, no_services).handle(event, Invocation())

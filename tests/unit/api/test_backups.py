@@ -6,7 +6,7 @@ from typing import Any, cast
 import pytest
 
 from milvus_vault.api.backups import post_backup
-from milvus_vault.api.endpoints import Caller
+from milvus_vault.api.routing import Caller
 from milvus_vault.api.services import Services
 from milvus_vault.archive.layout import BackupLayout
 from milvus_vault.archive.manifest import CollectionFailure

@@ -4,30 +4,30 @@ from pathlib import Path
 
 import pytest
 
-from milvus_vault.api.endpoints import Endpoint
 from milvus_vault.api.openapi import openapi_document
 from milvus_vault.api.problems import CONTENT_TYPE
-from milvus_vault.api.routes import ENDPOINTS
+from milvus_vault.api.routes import ROUTES
+from milvus_vault.api.routing import Route
 
-DOCUMENT = openapi_document(ENDPOINTS)
+DOCUMENT = openapi_document(ROUTES)
 API = Path(__file__).parents[3] / "docs" / "api.md"
 
 
 def test_the_routes_are_those_of_the_document_for_people() -> None:
     written = re.findall(r"^\| `([A-Z]+ \S+)` \|", API.read_text(), re.MULTILINE)
-    assert sorted(written) == sorted(f"{endpoint.method} {endpoint.path}" for endpoint in ENDPOINTS)
+    assert sorted(written) == sorted(f"{route.method} {route.path}" for route in ROUTES)
 
 
-@pytest.mark.parametrize("endpoint", ENDPOINTS, ids=lambda e: f"{e.method} {e.path}")
-def test_a_route_is_described_in_full(endpoint: Endpoint) -> None:
-    operation = DOCUMENT["paths"][endpoint.path][endpoint.method.lower()]
+@pytest.mark.parametrize("route", ROUTES, ids=lambda e: f"{e.method} {e.path}")
+def test_a_route_is_described_in_full(route: Route) -> None:
+    operation = DOCUMENT["paths"][route.path][route.method.lower()]
     assert operation["summary"]
     assert all(parameter["schema"] for parameter in operation["parameters"])
-    assert {p["name"] for p in operation["parameters"] if p["in"] == "path"} == endpoint.path_types.keys()
+    assert {p["name"] for p in operation["parameters"] if p["in"] == "path"} == route.path_types.keys()
     responses = operation["responses"]
     assert {"400", "404", "500", "503"} <= responses.keys()
     assert all(CONTENT_TYPE in responses[status]["content"] for status in responses if status >= "400")
-    assert ("Location" in responses.get("202", {}).get("headers", {})) == endpoint.starts_run
+    assert ("Location" in responses.get("202", {}).get("headers", {})) == route.starts_run
 
 
 def test_all_references_lead_somewhere() -> None:

@@ -6,10 +6,10 @@ import json
 import pytest
 
 from milvus_vault.api.parsing import arguments
-from milvus_vault.api.routes import ENDPOINTS
+from milvus_vault.api.routes import ROUTES
 from milvus_vault.errors import InvalidRequestError
 
-POST_RESTORE = next(found for found in ENDPOINTS if found.method == "POST" and found.path == "/restores")
+POST_RESTORE = next(found for found in ROUTES if found.method == "POST" and found.path == "/restores")
 
 
 def test_a_body_in_base64_is_read() -> None:
@@ -22,7 +22,7 @@ def test_a_body_in_base64_is_read() -> None:
 
 @pytest.mark.parametrize("path_value", ["daily 2026 (a+b)", "daily%202026%20%28a%2Bb%29"])
 def test_a_name_in_a_path_is_read_whether_a_gateway_has_decoded_it_or_not(path_value: str) -> None:
-    get_backup = next(found for found in ENDPOINTS if found.method == "GET" and found.path == "/backups/{name}")
+    get_backup = next(found for found in ROUTES if found.method == "GET" and found.path == "/backups/{name}")
 
     assert arguments(get_backup, {}, {"name": path_value})["name"] == "daily 2026 (a+b)"
 

@@ -6,9 +6,9 @@ from typing import Any, cast
 
 import pytest
 
-from milvus_vault.api.endpoints import Caller
 from milvus_vault.api.inspection import CollectionFilter, get_collections, post_check, post_estimate
 from milvus_vault.api.restores import post_restore
+from milvus_vault.api.routing import Caller
 from milvus_vault.api.services import Services
 from milvus_vault.archive.layout import BackupLayout
 from milvus_vault.catalogue import Catalogue

@@ -10,8 +10,8 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 from pydantic.alias_generators import to_camel
 
 from milvus_vault.api import problems
-from milvus_vault.api.endpoints import Endpoint
 from milvus_vault.api.parsing import arguments
+from milvus_vault.api.routing import Route
 from milvus_vault.api.services import Services
 from milvus_vault.errors import InvalidRequestError, RouteNotFoundError, VaultError
 from milvus_vault.model.resources import Problem, Started
@@ -36,20 +36,20 @@ class _ProxyEvent(BaseModel):
 class Api:
     """The routes, ready to answer events of API Gateway (REST, Lambda proxy)."""
 
-    def __init__(self, endpoints: Sequence[Endpoint], open_services: Callable[[], Services]) -> None:
+    def __init__(self, routes: Sequence[Route], open_services: Callable[[], Services]) -> None:
         """Register the routes.
 
         Args:
-            endpoints: the routes.
+            routes: the routes.
             open_services: gives what they work with; called once a request, so that settings that are wrong
                 are an answer too.
         """
-        self._endpoints = tuple(endpoints)
+        self._routes = tuple(routes)
         self._open_services = open_services
         self._resolver = APIGatewayRestResolver()
-        for endpoint in self._endpoints:
-            rule = endpoint.path.replace("{", "<").replace("}", ">")
-            self._resolver.route(rule, method=endpoint.method)(self._route(endpoint))
+        for route in self._routes:
+            rule = route.path.replace("{", "<").replace("}", ">")
+            self._resolver.route(rule, method=route.method)(self._handler(route))
         self._resolver.not_found(self._not_found)
         self._resolver.exception_handler(VaultError)(self._problem)
         self._resolver.exception_handler(Exception)(self._fault)
@@ -65,24 +65,24 @@ class Api:
             raise explain(err, "event") from err
         return self._resolver.resolve(event, context)
 
-    def _route(self, endpoint: Endpoint) -> Callable[..., Response[str]]:
+    def _handler(self, route: Route) -> Callable[..., Response[str]]:
         def answer(**path_values: str) -> Response[str]:
-            return self._answer(endpoint, path_values)
+            return self._answer(route, path_values)
 
         return answer
 
-    def _answer(self, endpoint: Endpoint, path_values: Mapping[str, str]) -> Response[str]:
-        values = arguments(endpoint, self._event, path_values)
-        result = endpoint.call(services=self._open_services(), **values)
-        if endpoint.answer is None:
-            return Response(int(endpoint.status), body="")
+    def _answer(self, route: Route, path_values: Mapping[str, str]) -> Response[str]:
+        values = arguments(route, self._event, path_values)
+        result = route.call(services=self._open_services(), **values)
+        if route.answer is None:
+            return Response(int(route.status), body="")
         headers = {"Location": f"/runs/{result.id}"} if isinstance(result, Started) else {}
-        body = TypeAdapter(endpoint.answer).dump_json(result).decode()
-        return Response(endpoint.status, content_type=JSON, body=body, headers=headers)
+        body = TypeAdapter(route.answer).dump_json(result).decode()
+        return Response(route.status, content_type=JSON, body=body, headers=headers)
 
     def _not_found(self, _: NotFoundError) -> Response[str]:
         method, path = self._event.get("httpMethod", ""), self._event.get("path", "")
-        allowed = sorted({endpoint.method for endpoint in self._endpoints if _matches(endpoint.path, path)})
+        allowed = sorted({route.method for route in self._routes if _matches(route.path, path)})
         if method in allowed:
             # The resolver finds no route for a part with a character that none of our names can have.
             msg = f"the path {path!r} has a character that is in no name"

@@ -6,7 +6,7 @@ from urllib.parse import unquote
 
 from pydantic import BeforeValidator, Field
 
-from milvus_vault.api.endpoints import Caller, Paging, Routes
+from milvus_vault.api.routing import Caller, Paging, Routes
 from milvus_vault.api.services import Services
 from milvus_vault.archive.layout import BackupLayout
 from milvus_vault.archive.reader import check_backup_exists

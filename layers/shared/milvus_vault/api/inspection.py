@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from milvus_vault.api.endpoints import Paging, QueryFlag, Routes
+from milvus_vault.api.routing import Paging, QueryFlag, Routes
 from milvus_vault.api.services import Services
 from milvus_vault.errors import (
     ClientCertificateError,

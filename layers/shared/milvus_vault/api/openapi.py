@@ -11,8 +11,8 @@ from pydantic.json_schema import JsonSchemaMode
 
 from milvus_vault import __version__
 from milvus_vault.api import problems
-from milvus_vault.api.endpoints import Endpoint, IdempotencyKey
 from milvus_vault.api.parsing import IDEMPOTENCY_HEADER
+from milvus_vault.api.routing import IdempotencyKey, Route
 from milvus_vault.errors import (
     InvalidRequestError,
     RouteNotFoundError,
@@ -32,13 +32,13 @@ _EVERYWHERE = (InvalidRequestError, RouteNotFoundError, ServiceUnavailableError,
 type _Key = tuple[int, str]
 
 
-def openapi_document(endpoints: Sequence[Endpoint]) -> Data:
+def openapi_document(routes: Sequence[Route]) -> Data:
     """Return the OpenAPI 3.1 document of the routes."""
-    schemas, components = _schemas(endpoints)
+    schemas, components = _schemas(routes)
     paths: Data = {}
-    for number, endpoint in enumerate(endpoints):
-        operation = _operation(endpoint, {use: schemas[number, use] for at, use in schemas if at == number})
-        paths.setdefault(endpoint.path, {})[endpoint.method.lower()] = operation
+    for number, route in enumerate(routes):
+        operation = _operation(route, {use: schemas[number, use] for at, use in schemas if at == number})
+        paths.setdefault(route.path, {})[route.method.lower()] = operation
     return {
         "openapi": "3.1.0",
         "info": {
@@ -48,7 +48,7 @@ def openapi_document(endpoints: Sequence[Endpoint]) -> Data:
             "the service `execute-api`. Long work is answered with 202 and the address of a run.",
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
-        "tags": [{"name": tag} for tag in dict.fromkeys(endpoint.tag for endpoint in endpoints)],
+        "tags": [{"name": tag} for tag in dict.fromkeys(route.tag for route in routes)],
         "paths": paths,
         "components": {
             "schemas": components,
@@ -66,14 +66,14 @@ def openapi_document(endpoints: Sequence[Endpoint]) -> Data:
     }
 
 
-def _schemas(endpoints: Sequence[Endpoint]) -> tuple[dict[_Key, Data], Data]:
-    """Return the schema of each body, answer and the problem by endpoint and use, and the components they refer to."""
+def _schemas(routes: Sequence[Route]) -> tuple[dict[_Key, Data], Data]:
+    """Return the schema of each body, answer and the problem by route and use, and the components they refer to."""
     inputs: list[tuple[_Key, JsonSchemaMode, TypeAdapter[Any]]] = []
-    for number, endpoint in enumerate(endpoints):
-        if endpoint.body is not None:
-            inputs.append(((number, "body"), "validation", TypeAdapter(endpoint.body)))
-        if endpoint.answer is not None:
-            inputs.append(((number, "answer"), "serialization", TypeAdapter(endpoint.answer)))
+    for number, route in enumerate(routes):
+        if route.body is not None:
+            inputs.append(((number, "body"), "validation", TypeAdapter(route.body)))
+        if route.answer is not None:
+            inputs.append(((number, "answer"), "serialization", TypeAdapter(route.answer)))
         inputs.append(((number, "problem"), "serialization", TypeAdapter(Problem)))
     found, definitions = TypeAdapter.json_schemas(inputs, ref_template=_REFERENCE)
     components = dict(sorted(definitions["$defs"].items()))
@@ -81,38 +81,38 @@ def _schemas(endpoints: Sequence[Endpoint]) -> tuple[dict[_Key, Data], Data]:
     return {key: dict(schema) for (key, _), schema in found.items()}, components
 
 
-def _operation(endpoint: Endpoint, schemas: Mapping[str, Data]) -> Data:
-    text = " ".join((inspect.getdoc(endpoint.function) or "").split())
+def _operation(route: Route, schemas: Mapping[str, Data]) -> Data:
+    text = " ".join((inspect.getdoc(route.function) or "").split())
     summary, _, rest = text.partition(". ")
     operation: Data = {
-        "operationId": endpoint.function.__name__,
-        "tags": [endpoint.tag],
+        "operationId": route.function.__name__,
+        "tags": [route.tag],
         "summary": summary.rstrip("."),
         **({"description": rest} if rest else {}),
-        "parameters": [*_path_parameters(endpoint), *_query_parameters(endpoint), *_headers(endpoint)],
+        "parameters": [*_path_parameters(route), *_query_parameters(route), *_headers(route)],
     }
-    if endpoint.body is not None:
+    if route.body is not None:
         content = {"application/json": {"schema": schemas["body"]}}
-        operation["requestBody"] = {"required": not endpoint.has_optional_body, "content": content}
+        operation["requestBody"] = {"required": not route.has_optional_body, "content": content}
     operation["responses"] = {
-        str(int(endpoint.status)): _success(endpoint, schemas),
-        **_problem_responses((*endpoint.errors, *_EVERYWHERE), schemas["problem"]),
+        str(int(route.status)): _success(route, schemas),
+        **_problem_responses((*route.errors, *_EVERYWHERE), schemas["problem"]),
     }
     return operation
 
 
-def _path_parameters(endpoint: Endpoint) -> list[Data]:
+def _path_parameters(route: Route) -> list[Data]:
     return [
         {"name": name, "in": "path", "required": True, "schema": kind.json_schema()}
-        for name, kind in endpoint.path_types.items()
+        for name, kind in route.path_types.items()
     ]
 
 
-def _query_parameters(endpoint: Endpoint) -> list[Data]:
-    if endpoint.query is None:
+def _query_parameters(route: Route) -> list[Data]:
+    if route.query is None:
         return []
     parameters = []
-    for name, found in _inlined(endpoint.query.model_json_schema()).items():
+    for name, found in _inlined(route.query.model_json_schema()).items():
         schema = {key: value for key, value in found.items() if key not in {"anyOf", "description", "title"}}
         # A parameter that is not given is absent; there is no null in a query.
         for option in found.get("anyOf", []):
@@ -138,8 +138,8 @@ def _inlined(schema: Data) -> Mapping[str, Data]:
     return properties
 
 
-def _headers(endpoint: Endpoint) -> list[Data]:
-    if not endpoint.starts_run:
+def _headers(route: Route) -> list[Data]:
+    if not route.starts_run:
         return []
     return [
         {
@@ -151,14 +151,14 @@ def _headers(endpoint: Endpoint) -> list[Data]:
     ]
 
 
-def _success(endpoint: Endpoint, schemas: Mapping[str, Data]) -> Data:
-    response: Data = {"description": endpoint.status.phrase}
-    if endpoint.starts_run:
+def _success(route: Route, schemas: Mapping[str, Data]) -> Data:
+    response: Data = {"description": route.status.phrase}
+    if route.starts_run:
         schema = {"type": "string"}
         response["headers"] = {
             "Location": {"description": "Address of the run, relative to the API.", "schema": schema}
         }
-    if endpoint.answer is not None:
+    if route.answer is not None:
         response["content"] = {"application/json": {"schema": schemas["answer"]}}
     return response
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from milvus_vault.api.endpoints import Caller, Endpoint, IdempotencyKey
+from milvus_vault.api.routing import Caller, IdempotencyKey, Route
 from milvus_vault.errors import InvalidRequestError
 from milvus_vault.model.base import Model
 from milvus_vault.model.words import wrong_fields
@@ -18,22 +18,22 @@ _DOCUMENT = "docs/api.md"
 _KEY = TypeAdapter[str](IdempotencyKey)
 
 
-def arguments(endpoint: Endpoint, event: Mapping[str, Any], path_values: Mapping[str, str]) -> dict[str, Any]:
+def arguments(route: Route, event: Mapping[str, Any], path_values: Mapping[str, str]) -> dict[str, Any]:
     """Return what the route's function takes of a request. Raises `InvalidRequestError` naming what is wrong."""
-    found: dict[str, Any] = {"caller": _caller(endpoint, event)}
-    for name, kind in endpoint.path_types.items():
+    found: dict[str, Any] = {"caller": _caller(route, event)}
+    for name, kind in route.path_types.items():
         found[name] = _checked(kind, path_values[name], name)
-    if endpoint.query is not None:
-        found["query"] = _query(endpoint.query, event.get("multiValueQueryStringParameters") or {})
-    if endpoint.body is not None:
-        found["body"] = _body(endpoint, endpoint.body, event)
+    if route.query is not None:
+        found["query"] = _query(route.query, event.get("multiValueQueryStringParameters") or {})
+    if route.body is not None:
+        found["body"] = _body(route, route.body, event)
     return found
 
 
-def _caller(endpoint: Endpoint, event: Mapping[str, Any]) -> Caller:
+def _caller(route: Route, event: Mapping[str, Any]) -> Caller:
     identity = (event.get("requestContext") or {}).get("identity") or {}
     headers = {name.lower(): value for name, value in (event.get("headers") or {}).items()}
-    key = headers.get(IDEMPOTENCY_HEADER.lower()) if endpoint.starts_run else None
+    key = headers.get(IDEMPOTENCY_HEADER.lower()) if route.starts_run else None
     checked = None if key is None else _checked(_KEY, key, IDEMPOTENCY_HEADER)
     return Caller(arn=identity.get("userArn") or "", idempotency_key=checked)
 
@@ -48,7 +48,7 @@ def _query(model: type[Model], given: Mapping[str, list[str]]) -> Model:
         raise explain(err, "query", document=_DOCUMENT) from err
 
 
-def _body(endpoint: Endpoint, model: type[Model], event: Mapping[str, Any]) -> Model:
+def _body(route: Route, model: type[Model], event: Mapping[str, Any]) -> Model:
     text = event.get("body") or ""
     if event.get("isBase64Encoded"):
         try:
@@ -56,7 +56,7 @@ def _body(endpoint: Endpoint, model: type[Model], event: Mapping[str, Any]) -> M
         except ValueError as err:
             msg = "the body is said to be Base64, and is not"
             raise InvalidRequestError(msg, hint="Send JSON as it is.") from err
-    if not text and endpoint.has_optional_body:
+    if not text and route.has_optional_body:
         text = "{}"
     try:
         # Strict: a text is no number, and 1 is not true.

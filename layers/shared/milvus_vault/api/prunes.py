@@ -1,6 +1,6 @@
 """Prunes: runs that delete what no policy keeps."""
 
-from milvus_vault.api.endpoints import Caller, Routes
+from milvus_vault.api.routing import Caller, Routes
 from milvus_vault.api.services import Services
 from milvus_vault.errors import IdempotencyConflictError
 from milvus_vault.model.requests import PruneRequest

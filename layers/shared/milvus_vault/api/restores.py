@@ -5,7 +5,7 @@ from typing import Annotated
 from pydantic import Field
 
 from milvus_vault.api.backups import backup_exists
-from milvus_vault.api.endpoints import Caller, Paging, Routes
+from milvus_vault.api.routing import Caller, Paging, Routes
 from milvus_vault.api.runs import get_run
 from milvus_vault.api.services import Services
 from milvus_vault.archive.layout import BackupLayout

@@ -3,8 +3,8 @@
 from typing import Any
 
 from milvus_vault.api import backups, inspection, prunes, restores, runs, schedules
-from milvus_vault.api.endpoints import Endpoint, Routes
 from milvus_vault.api.openapi import openapi_document
+from milvus_vault.api.routing import Route, Routes
 
 _self = Routes("api")
 
@@ -12,12 +12,12 @@ _self = Routes("api")
 @_self.get("/openapi.json")
 def get_openapi() -> dict[str, Any]:
     """Describe the API: this document."""
-    return openapi_document(ENDPOINTS)
+    return openapi_document(ROUTES)
 
 
-ENDPOINTS: tuple[Endpoint, ...] = tuple(
-    endpoint
-    for routes in (
+ROUTES: tuple[Route, ...] = tuple(
+    route
+    for some in (
         backups.routes,
         restores.routes,
         runs.routes,
@@ -26,5 +26,5 @@ ENDPOINTS: tuple[Endpoint, ...] = tuple(
         inspection.routes,
         _self,
     )
-    for endpoint in routes.endpoints
+    for route in some.routes
 )

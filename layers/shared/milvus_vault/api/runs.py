@@ -2,7 +2,7 @@
 
 from pydantic import Field
 
-from milvus_vault.api.endpoints import Caller, Paging, Routes
+from milvus_vault.api.routing import Caller, Paging, Routes
 from milvus_vault.api.services import Services
 from milvus_vault.errors import RunEndedError, RunNotFoundError
 from milvus_vault.model.resources import Page, Run, RunCollection, RunId, RunKind, RunStatus, RunSummary

@@ -1,6 +1,6 @@
 """Schedules: when backups are made by themselves."""
 
-from milvus_vault.api.endpoints import Paging, Routes
+from milvus_vault.api.routing import Paging, Routes
 from milvus_vault.api.services import Services
 from milvus_vault.errors import ScheduleManagedError, ScheduleNotFoundError
 from milvus_vault.model.requests import ScheduleName

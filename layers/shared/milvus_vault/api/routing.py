@@ -56,7 +56,7 @@ class Caller:
 
 
 @dataclass(frozen=True, slots=True)
-class Endpoint:
+class Route:
     """A route: method, path, and what goes in and comes out."""
 
     method: str
@@ -99,7 +99,7 @@ class Routes:
     """The routes of one kind of resource."""
 
     tag: str
-    endpoints: list[Endpoint] = field(default_factory=list)
+    routes: list[Route] = field(default_factory=list)
 
     def get[F: Callable[..., Any]](self, path: str, errors: Sequence[type[VaultError]] = ()) -> Callable[[F], F]:
         """Make a route of a function: GET."""
@@ -124,8 +124,8 @@ class Routes:
             hints = get_type_hints(function, include_extras=True)
             answer = hints["return"]
             names = [name for name in inspect.signature(function).parameters if f"{{{name}}}" in path]
-            self.endpoints.append(
-                Endpoint(
+            self.routes.append(
+                Route(
                     method=method,
                     path=path,
                     tag=self.tag,
