@@ -1,6 +1,8 @@
 """Commands about runs, and the reports that backups and restores leave."""
 
 import itertools
+import os
+import sys
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, get_args
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
     from milvus_vault.model.resources import Run
 
 _PAGE, _LOOKED_AT = 50, 500
+_IN_TERMINAL = {"www-browser", "lynx", "links", "elinks", "w3m"}
 
 
 def runs(
@@ -131,8 +134,6 @@ def report(
     [dim]milvus-vault report before_upgrade[/]
     [dim]milvus-vault report restore-5f0e --save report.html[/]
     """
-    from milvus_vault.cli.opening import open_in_browser
-
     session = session_of(context)
     output = session.output
     chosen = backup_name(argument, name)
@@ -141,7 +142,7 @@ def report(
     if save is not None:
         save.write_bytes(session.vault().download(url))
     elif not (no_browser or output.is_json):
-        is_opened = open_in_browser(url)
+        is_opened = _open_in_browser(url)
     if output.is_json:
         output.document({"url": url, "file": str(save) if save else None})
     elif save is not None:
@@ -163,3 +164,17 @@ def _report_url(session: Session, name: str) -> str:
         msg = f"backup '{name}' has no report"
         raise BackupNotFoundError(msg, hint="Those that other tools or older releases made have none.")
     return url
+
+
+def _open_in_browser(url: str) -> bool:
+    """Open an address, and return whether a browser with windows did. Those inside a terminal are left alone."""
+    import webbrowser
+
+    has_display = sys.platform != "linux" or bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
+    if not (has_display or os.environ.get("BROWSER")):
+        return False
+    try:
+        browser = webbrowser.get()
+    except webbrowser.Error:
+        return False
+    return getattr(browser, "name", "") not in _IN_TERMINAL and browser.open(url)
