@@ -16,10 +16,9 @@ from milvus_vault.model.names import attempt_of, temporary_name
 from milvus_vault.model.objects import CopyItem, CopyJob
 from milvus_vault.model.requests import RestoreRequest
 from milvus_vault.ports import VectorDatabase
-from milvus_vault.restore.advance import RESERVE_SECONDS, Advance, Advanced
+from milvus_vault.restore.advance import LONGEST_IN_CALL_SECONDS, RESERVE_SECONDS, Advance, Advanced
 from milvus_vault.restore.documents import Failed, ImportPaths, ImportSource, RestorePlan, Target, target_name
 from milvus_vault.restore.journal import Journal
-from milvus_vault.restore.waiting import LONGEST_IN_CALL_SECONDS
 from milvus_vault.workspace import Workspace
 from tests.support.memory_database import InMemoryDatabase
 from tests.support.memory_store import InMemoryObjectStore

@@ -21,11 +21,18 @@ from milvus_vault.restore.finish import Finishing
 from milvus_vault.restore.imports import Imports, Look
 from milvus_vault.restore.journal import Journal, JournalEntry
 from milvus_vault.restore.submission import Submission
-from milvus_vault.restore.waiting import LONGEST_IN_CALL_SECONDS, SHORTEST_SECONDS, seconds_to_wait
 from milvus_vault.workspace import Workspace
 
 # What one collection takes at most of a call that is nearly over: Milvus is asked, and asked again, for half a minute.
 RESERVE_SECONDS = 120
+
+# A Wait, a Task and a Choice are 9 of the 25,000 events that an execution's history may have, so that there can be some
+# 2,700 rounds. At one a minute, the 24 h that a machine may run are 1,440.
+LONGEST_SECONDS = 60
+SHORTEST_SECONDS = 1
+
+# Three state transitions cost as much as 4.5 s of a function with 1 GB ($0.000025 each, $0.0000167 a GB-second).
+LONGEST_IN_CALL_SECONDS = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,3 +172,8 @@ class Advance:
     def _unstaged(self) -> set[int]:
         """Return the collections whose objects are not yet where Milvus can import them from."""
         return incomplete_targets(self.run, attempt_of(self.execution_arn)) if self.plan.is_staged else set()
+
+
+def seconds_to_wait(elapsed_seconds: float) -> int:
+    """Return a tenth of the time that has passed: at most a tenth more is lost by looking too late."""
+    return min(LONGEST_SECONDS, max(SHORTEST_SECONDS, int(elapsed_seconds / 10)))
