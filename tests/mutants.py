@@ -71,7 +71,6 @@ PARTS: dict[str, dict[str, Tests]] = {
         "restore/staging_legacy.py": Tests(("unit/test_restore_staging.py",), ("restore/test_imports.py",)),
         "restore/targets.py": Tests((), ("restore/test_each_version.py", "restore/test_options.py")),
         "restore/under_way.py": Tests(("unit/retention/test_restore_race.py",)),
-        "restore/versions.py": Tests(("unit/test_restore_versions.py",)),
     },
     "copying": {
         "copying/batches.py": Tests(("unit/copying/test_batches.py", *_COPYING)),
@@ -107,8 +106,7 @@ PARTS: dict[str, dict[str, Tests]] = {
     "retention": {
         "retention/delete.py": Tests(("unit/retention/test_prune.py", *_RETENTION)),
         "retention/documents.py": Tests(("unit/retention/test_prune.py", *_RETENTION)),
-        "retention/plan.py": Tests(("unit/retention/test_prune.py", *_RETENTION)),
-        "retention/policies.py": Tests(("unit/retention/test_policies.py", *_RETENTION)),
+        "retention/plan.py": Tests(("unit/retention/test_policies.py", "unit/retention/test_prune.py", *_RETENTION)),
         "retention/policy.py": Tests(("unit/retention/test_policy.py", *_RETENTION)),
         "retention/proof.py": Tests(("unit/retention/test_proof.py", *_RETENTION)),
         "retention/report.py": Tests(("unit/retention/test_prune.py", *_RETENTION)),

@@ -9,8 +9,7 @@ from dataclasses import dataclass, field
 from enum import Enum, StrEnum
 
 from milvus_vault.errors import FieldIdMismatchError, InvalidRequestError, VaultError, VersionUnsupportedError
-from milvus_vault.model.versions import can_restore, parse_version
-from milvus_vault.restore.versions import check_target_version
+from milvus_vault.model.versions import can_restore, check_target_version, parse_version
 
 VERSIONS = ("2.2", "2.3", "2.4", "2.5", "2.6")
 

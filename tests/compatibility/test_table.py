@@ -5,8 +5,7 @@ import itertools
 import pytest
 
 from milvus_vault.errors import VersionUnsupportedError
-from milvus_vault.model.versions import can_restore, parse_version
-from milvus_vault.restore.versions import check_target_version
+from milvus_vault.model.versions import can_restore, check_target_version, parse_version
 from tests.compatibility.features import VERSIONS, Feature, Section, from_version
 from tests.compatibility.recording import REAL, REFUSED, TESTED, Shown, named
 from tests.compatibility.table import (

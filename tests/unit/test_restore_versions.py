@@ -3,8 +3,7 @@
 import pytest
 
 from milvus_vault.errors import VersionUnsupportedError
-from milvus_vault.model.versions import parse_version
-from milvus_vault.restore.versions import check_target_version
+from milvus_vault.model.versions import check_target_version, parse_version
 from tests.support.milvus_server.versions import ALL
 
 

@@ -21,10 +21,9 @@ from milvus_vault.model.objects import ARCHIVED_HINT
 from milvus_vault.model.requests import BackupRequest
 from milvus_vault.model.resources import CheckItem, CheckReport
 from milvus_vault.model.rights import Right
-from milvus_vault.model.versions import ServerVersion, can_restore
+from milvus_vault.model.versions import ServerVersion, can_restore, check_target_version
 from milvus_vault.ports import Access, GarbageCollector, ObjectStore, Schemas, Server, VectorDatabase
 from milvus_vault.restore.rights import all_restore_rights
-from milvus_vault.restore.versions import check_target_version
 from milvus_vault.rights import Places, by_database, grant_hint, in_words, missing_rights
 from milvus_vault.source import MilvusStorage, StoredCollections, all_collections, prove_storage
 

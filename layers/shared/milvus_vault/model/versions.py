@@ -7,6 +7,8 @@ by the same rule to 2.6: a backup goes to a server of the same or a newer minor 
 import re
 from typing import NamedTuple
 
+from milvus_vault.errors import VersionUnsupportedError
+
 OLDEST_SOURCE = (2, 2)
 OLDEST_TARGET = (2, 4)
 NEWEST = (2, 6)
@@ -166,3 +168,22 @@ def ends_imports_in_hybrid(server: ServerVersion) -> bool:
     """Return whether the end of an import is told as a hybrid timestamp, and not in milliseconds."""
     first = _HYBRID_ENDS_SINCE.get(server.minor_line)
     return first is not None and server.patch >= first
+
+
+def check_target_version(backup: ServerVersion, target: ServerVersion, *, allow_version: bool) -> None:
+    """Raise `VersionUnsupportedError` unless the matrix, or `allow_version`, lets the backup go to the server."""
+    for who, version in (("the backup", backup), ("the target", target)):
+        if not version.is_known:
+            msg = f"the version of {who} is '{version.text}', which names no release; only {KNOWN} are known"
+            raise VersionUnsupportedError(msg, hint="Restore a backup of a released Milvus into a released Milvus.")
+    if is_older(target, backup):
+        msg = f"a backup of Milvus {backup} cannot be restored into Milvus {target}, which is older"
+        raise VersionUnsupportedError(msg, hint="Restore into a server of the same or a newer minor version.")
+    if not OLDEST_SOURCE <= backup.minor_line <= NEWEST or not OLDEST_SOURCE <= target.minor_line <= NEWEST:
+        msg = f"a backup of Milvus {backup} cannot be restored into Milvus {target}; only {KNOWN} are known"
+        raise VersionUnsupportedError(msg, hint="See the version matrix in README.md.")
+    if not can_restore(backup, target) and not allow_version:
+        oldest = line_text(OLDEST_TARGET)
+        msg = f"restoring a backup of Milvus {backup} into Milvus {target} is not in the version matrix, which begins"
+        msg += f" at {oldest}"
+        raise VersionUnsupportedError(msg, hint=f"Set `allow_version` to restore into one before {oldest}.")

@@ -26,7 +26,7 @@ from milvus_vault.model.objects import ArchivedObject, CopyJob
 from milvus_vault.model.requests import RestoreRequest
 from milvus_vault.model.rights import Right
 from milvus_vault.model.times import utc_second
-from milvus_vault.model.versions import ServerVersion, has_import_jobs, parse_version
+from milvus_vault.model.versions import ServerVersion, check_target_version, has_import_jobs, parse_version
 from milvus_vault.ports import Executions, ObjectStore, VectorDatabase
 from milvus_vault.restore.aliases import check_switches
 from milvus_vault.restore.cut import cut_of, cut_to_read, doubts
@@ -50,7 +50,6 @@ from milvus_vault.restore.schema import can_be_added
 from milvus_vault.restore.staging import CollectionImport, FoldLimits
 from milvus_vault.restore.staging_legacy import import_sources, staged_items
 from milvus_vault.restore.targets import TargetCheck, can_resume, check_takes_deletes, make_target, shards_of
-from milvus_vault.restore.versions import check_target_version
 from milvus_vault.rights import by_database, check_rights
 from milvus_vault.source import (
     MilvusStorage,
