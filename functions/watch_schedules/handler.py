@@ -6,11 +6,11 @@ from functools import partial
 from milvus_vault.adapters.announcements import emit, publish
 from milvus_vault.adapters.s3 import S3ObjectStore
 from milvus_vault.announcing.damage import tell_of_damage
+from milvus_vault.announcing.measures import unpruned_totals
 from milvus_vault.announcing.overdue import OverdueMemory, overdue_totals, schedule_measures, tell_of_overdue
-from milvus_vault.announcing.unpruned import unpruned_totals
 from milvus_vault.catalogue import Catalogue
 from milvus_vault.model.messages import WatchSchedulesRequest, WatchSchedulesResult
-from milvus_vault.retention.policies import schedule_policies
+from milvus_vault.retention.plan import schedule_policies
 from milvus_vault.runtime import task
 from milvus_vault.schedules import Schedules
 from milvus_vault.schedules.watching import look_at

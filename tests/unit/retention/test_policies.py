@@ -2,7 +2,7 @@
 
 import pytest
 
-from milvus_vault.retention.policies import schedule_policies
+from milvus_vault.retention.plan import schedule_policies
 from tests.support.fake_scheduler import FakeScheduler
 
 

@@ -5,8 +5,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from milvus_vault.announcing.measures import unpruned_totals
 from milvus_vault.announcing.overdue import OverdueMemory, overdue_totals, schedule_measures, tell_of_overdue
-from milvus_vault.announcing.unpruned import unpruned_totals
 from milvus_vault.errors import ServiceUnavailableError
 from milvus_vault.model.events import Metric, Notification
 from milvus_vault.model.requests import ScheduleTag

@@ -1,7 +1,12 @@
-"""What a run's end measures."""
+"""What is measured: of a run's end, and of the backups that wait to be pruned."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
 
 from milvus_vault.model.events import Measure, MeasureUnit, Metric, RunEvent
-from milvus_vault.model.resources import RunStatus
+from milvus_vault.model.requests import ScheduleTag
+from milvus_vault.model.resources import BackupSummary, RunStatus
+from milvus_vault.retention.policy import decide_all
 
 _COUNTED: dict[RunStatus, Metric] = {
     "succeeded": Metric.RUNS_SUCCEEDED,
@@ -37,3 +42,19 @@ def run_measures(event: RunEvent) -> tuple[Measure, ...]:
         rate = event.object_count / event.duration_seconds
         found.append(Measure(Metric.OBJECTS_PER_SECOND, MeasureUnit.PER_SECOND, rate))
     return tuple(found)
+
+
+def unpruned_totals(
+    backups: Sequence[BackupSummary],
+    schedules: Mapping[str, ScheduleTag],
+    now: datetime,
+    flaws: Mapping[str, str],
+) -> tuple[Measure, ...]:
+    """Return the age of the oldest backup that no policy keeps and that is still there; zero where there is none.
+
+    It goes by the catalogue, for it only counts; `flaws` says which backups stand in for no other.
+    """
+    found = {backup.name: backup.created_at for backup in backups}
+    doomed = [found[decision.name] for decision in decide_all(backups, schedules, now, flaws) if not decision.keep]
+    age = now - min(doomed) if doomed else timedelta()
+    return (Measure(Metric.OLDEST_UNPRUNED_AGE, MeasureUnit.SECONDS, age.total_seconds()),)

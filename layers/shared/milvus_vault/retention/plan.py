@@ -4,15 +4,17 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 
+from pydantic import ValidationError
+
 from milvus_vault.archive.tombstones import has_begun, tombstone_key
 from milvus_vault.catalogue import Catalogue
 from milvus_vault.claims import CLAIM, RUNNING, ClaimHeldError, Claims
 from milvus_vault.model.names import backup_run
-from milvus_vault.model.requests import PruneRequest
+from milvus_vault.model.requests import BackupRequest, PruneRequest, ScheduleTag
+from milvus_vault.model.schedules import StoredSchedule
 from milvus_vault.parallel import each
 from milvus_vault.ports import Executions, Scheduler
 from milvus_vault.retention.documents import PLAN, Deletion, PrunePlan
-from milvus_vault.retention.policies import schedule_policies
 from milvus_vault.retention.policy import Decision, decide_all
 from milvus_vault.retention.proof import Proof, Prover
 from milvus_vault.workspace import Workspace
@@ -140,3 +142,22 @@ class PrunePreparation:
                 marker_etag=proof.marker_etag if proof else "",
                 guards=decision.guards,
             )
+
+
+def schedule_policies(scheduler: Scheduler) -> dict[str, ScheduleTag]:
+    """Return time zone and retention of each schedule, by its name.
+
+    One whose input cannot be read has no retention: then nothing of it is deleted. Raises
+    `ServiceUnavailableError` and `ServiceRequestError`.
+    """
+    found = [scheduler.find(name) for name in scheduler.names()]
+    return {stored.name: _tag(stored) for stored in found if stored}
+
+
+def _tag(stored: StoredSchedule) -> ScheduleTag:
+    try:
+        tag = BackupRequest.model_validate_json(stored.request).schedule
+    except ValidationError:
+        tag = None
+    retention = tag.retention if tag else None
+    return ScheduleTag(name=stored.name, timezone=stored.timezone, retention=retention)
