@@ -15,7 +15,7 @@ from pathlib import Path
 
 from samtranslator.yaml_helper import yaml_parse
 
-FUNCTIONS = ("CopyBatchFunction", "StartImportsFunction", "VerifyCopyFunction")
+FUNCTIONS = ("CopyBatchFunction", "AdvanceRestoreFunction", "VerifyCopyFunction")
 
 # As tests/functions/test_imports.py does it: nothing but the function and its layers.
 PYTHON = (sys.executable, "-I", "-S", "-B", "-c", "import sys; sys.path[:0] = sys.argv[1:]; import handler")

@@ -1,4 +1,4 @@
-"""S3 by boto3: the only module that knows either's errors and habits."""
+"""S3 by boto3: the only module that knows S3's errors and habits."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a user asks for: the inputs of the two state machines.
+"""What a user asks for: the inputs of the machines backup, restore, verify and prune.
 
 Descriptions and defaults here are the only ones: documentation is made from them.
 """
