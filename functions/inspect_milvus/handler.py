@@ -30,8 +30,8 @@ def handler(event: InspectMilvusRequest) -> InspectMilvusResult:
 def _collections(event: InspectMilvusRequest) -> Model:
     storage, milvus = StorageSettings.from_env(), MilvusSettings.from_env()
     with connect_milvus(milvus) as database:
-        milvus = InspectedMilvus(database, S3ObjectStore.shared(), milvus_storage(storage))
-        return milvus.list(limit=event.limit, token=event.token, database=event.database, sizes=event.sizes)
+        inspected = InspectedMilvus(database, S3ObjectStore.shared(), milvus_storage(storage))
+        return inspected.list(limit=event.limit, token=event.token, database=event.database, sizes=event.sizes)
 
 
 def _estimate(event: InspectMilvusRequest) -> Model:
@@ -43,8 +43,8 @@ def _estimate(event: InspectMilvusRequest) -> Model:
 def _selection(event: InspectMilvusRequest) -> Model:
     storage, milvus = StorageSettings.from_env(), MilvusSettings.from_env()
     with connect_milvus(milvus) as database:
-        milvus = InspectedMilvus(database, S3ObjectStore.shared(), milvus_storage(storage))
-        return Selection(collection_count=len(milvus.select(event.backup.collections)))
+        inspected = InspectedMilvus(database, S3ObjectStore.shared(), milvus_storage(storage))
+        return Selection(collection_count=len(inspected.select(event.backup.collections)))
 
 
 def _targets(event: InspectMilvusRequest) -> Model:

@@ -117,9 +117,9 @@ def workspace(run: str) -> Workspace:
     return Workspace(store(), BUCKET, PREFIX, run)
 
 
-def run(handler: Any, event: Json) -> Json:
+def run(handler: Any, event: Json, invocation: type[Invocation] = Invocation) -> Json:
     """Run a handler within its role."""
-    result: Json = within_role(handler)(event, Invocation())
+    result: Json = within_role(handler)(event, invocation())
     return result
 
 
@@ -189,7 +189,7 @@ def test_a_prune_by_policy_notes_damage_and_lifts_a_tombstone(s3: S3Client) -> N
 def test_a_prune_that_runs_short_of_time_tells_what_is_done_and_goes_on(s3: S3Client) -> None:
     plan = run(plan_prune, {"execution": execution("prune", "p"), "request": {}})
 
-    short = within_role(carry_out_prune.handler.handler)({"run": plan["run"]}, LateInvocation())
+    short = run(carry_out_prune.handler.handler, {"run": plan["run"]}, LateInvocation)
 
     assert (short["is_done"], short["deleted_count"]) == (False, 0)
     assert short["report_key"] in keys(s3)
