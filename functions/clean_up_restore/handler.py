@@ -21,4 +21,6 @@ def handler(event: RestoreStepRequest) -> CleanUpRestoreResult:
     clean_up.abandon_unfinished()
     with connect_milvus(MilvusSettings.from_env()) as database:
         dropped = clean_up.drop_temporary_collections(database)
+    # A batch that still ran asks only now and then whether it may go on.
+    objects += clean_up.remove_staged_objects()
     return CleanUpRestoreResult(object_count=objects, collection_count=dropped)

@@ -1,6 +1,6 @@
 """CopyBatch: copy the objects of one batch inside S3.
 
-Runs as state CopyBatch in the distributed Map of copy_objects.asl.yaml, which backup.asl.yaml and restore.asl.yaml start.
+Runs as state CopyBatch in the distributed Map of copy_objects.asl.yaml, which backups and restores start.
 """
 
 from aws_lambda_powertools.metrics import MetricUnit

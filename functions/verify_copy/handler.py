@@ -1,7 +1,8 @@
 """VerifyCopy: compare the destination with what was to be copied.
 
-Runs as state VerifyCopy of backup.asl.yaml and restore.asl.yaml. It alone decides that a copy is done: the
-name of an error in a distributed Map's child does not reach the parent.
+Runs as state VerifyCopy of backup.asl.yaml and restore.asl.yaml. It decides that a round of copies is done: the name
+of an error in a distributed Map's child does not reach the parent. In a restore AdvanceRestore may have proven some of
+the collections by then.
 """
 
 from collections.abc import Iterable

@@ -364,7 +364,7 @@ def die_between_dropping_and_renaming(filled: Library, _: str) -> None:
         with grpc.insecure_channel(stack.milvus_uri.removeprefix("http://")) as channel:
             describer = SegmentDescriber(Endpoint.parse(stack.milvus_uri))
             server = DiesAfterDropping(channel, stack.milvus_uri, describer=describer)
-            finishing, journal = Finishing(run, plan, server), Journal(run)
+            finishing, journal = Finishing(run, plan, server, plan.execution_arn), Journal(run)
 
             def finish() -> None:
                 while finishing.bring_on(journal, 0, journal.entry(0), target) is not None:

@@ -11,7 +11,7 @@ from milvus_vault.errors import (
     RowCountMismatchError,
     RunTakenOverError,
 )
-from milvus_vault.restore.documents import Attempt, Created, Failed, JobsDone
+from milvus_vault.restore.documents import Attempt, Created, Failed, JobsDone, Replaced
 from milvus_vault.restore.journal import Journal
 from milvus_vault.workspace import Workspace
 from tests.support.memory_store import InMemoryObjectStore
@@ -44,11 +44,17 @@ def test_nothing_was_done_of_a_collection_without_documents(journal: Journal) ->
 
 
 def test_files_of_the_run_that_are_not_the_journals_say_nothing(journal: Journal) -> None:
-    for name in ("collections/0/target.json", "collections/0/replaced.json", "collections/0/finished.json.tmp"):
+    for name in ("collections/0/target.json", "collections/0/finished.json.tmp"):
         journal.run.write_bytes(name, b"{}")
     assert journal.read() == {}
     noted(journal, 0, ("attempt", 1))
     assert journal.read()[0].latest == 1
+
+
+def test_a_collection_whose_predecessor_may_be_dropped_is_told_from_one_that_is_finished(journal: Journal) -> None:
+    journal.note(0, "replaced", Replaced())
+    entry = journal.entry(0)
+    assert (entry.has_replaced, entry.is_finished, entry.has_failed) == (True, False, False)
 
 
 def test_rows_are_there_from_when_they_are_imported_until_their_collection_is_dropped(journal: Journal) -> None:

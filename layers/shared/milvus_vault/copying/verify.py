@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from itertools import batched
 
 from milvus_vault.copying.documents import (
@@ -40,8 +39,8 @@ class _TargetCheck:
     """What was found of one target."""
 
     target: CopyTarget
-    verified: Mapping[str, CopiedObject]
-    """By key: those that are as they should be."""
+    object_count: int
+    """Objects that are as they should be."""
     size_bytes: int
     """Of those."""
     surplus: Sequence[str]
@@ -102,12 +101,12 @@ def verify_copy(
     lost = _lost_sources(run, folder)
 
     def check_and_tidy(target: CopyTarget) -> _TargetCheck:
-        check = _check_target(run, attempt, job, records, lost, target)
+        check, objects = _check_target(run, attempt, job, records, lost, target)
         for keys in batched(check.surplus, DELETE_AT_A_TIME, strict=False):
             before_deleting()
             run.store.delete(job.destination_bucket, keys)
         if check.is_complete:
-            _write_complete(run, attempt, job, check)
+            write_verified(run, attempt, target.index, objects)
         return check
 
     targets = [target for target in read_targets(run, attempt) if target.index not in known]
@@ -121,7 +120,7 @@ def verify_copy(
         complete=tuple(check.target.index for check in complete),
         missing_source=tuple(check.problem() for check in checks if check.missing_source),
         incomplete=tuple(check.problem() for check in checks if check.incomplete and not check.missing_source),
-        object_count=sum(len(check.verified) for check in complete),
+        object_count=sum(check.object_count for check in complete),
         size_bytes=sum(check.size_bytes for check in complete),
         deleted_count=sum(len(check.surplus) for check in checks),
         refusal=refusal,
@@ -177,11 +176,19 @@ def _lost_sources(run: Workspace, folder: str) -> set[str]:
     return lost
 
 
-def incomplete_targets(run: Workspace, attempt: str) -> set[int]:
+def incomplete_targets(
+    run: Workspace, attempt: str, *, checked: set[int], has_time: Callable[[], bool] = lambda: True
+) -> set[int]:
     """Return the targets that are not proven complete, after looking at those that no batch has to copy to any more.
 
     For who goes on with each target while others are still copied; nothing is deleted. What is not settled here, as a
     target with anything else in its folders, `verify_copy` settles at the round's end.
+
+    Args:
+        run: The run's working files.
+        attempt: Whose items are to be there.
+        checked: Targets that are not to be looked at; those that were are added.
+        has_time: Asked before each further look.
 
     Raises:
         ObjectNotFoundError: The job or a target's item list was not written.
@@ -200,15 +207,24 @@ def incomplete_targets(run: Workspace, attempt: str) -> set[int]:
         if number not in copied or copied[number].objects < sum(share.objects for share in batch)
         for share in batch
     }
-    settled = left - under_way
-    if settled:
-        job, records = read_job(run, attempt), _records_of(run, settled, shares, copied)
-        for target in each(partial(read_target, run, attempt), sorted(settled)):
-            check = _check_target(run, attempt, job, records, frozenset(), target)
-            if check.is_complete and not check.surplus:
-                _write_complete(run, attempt, job, check)
-                left.remove(target.index)
-    return left
+    settled = left - under_way - checked
+    if not settled:
+        return left
+    job, records = read_job(run, attempt), _records_of(run, settled, shares, copied)
+
+    def is_proven(index: int) -> bool:
+        if not has_time():
+            return False
+        checked.add(index)
+        target = read_target(run, attempt, index)
+        check, objects = _check_target(run, attempt, job, records, frozenset(), target)
+        if not check.is_complete or check.surplus:
+            return False
+        write_verified(run, attempt, index, objects)
+        return True
+
+    proven = {index for index, is_there in zip(settled, each(is_proven, settled), strict=True) if is_there}
+    return left - proven
 
 
 def _records_of(
@@ -223,9 +239,11 @@ def _records_of(
 
 def _check_target(
     run: Workspace, attempt: str, job: CopyJob, records: Records, lost: Container[str], target: CopyTarget
-) -> _TargetCheck:
+) -> tuple[_TargetCheck, list[CopiedObject]]:
+    """Return what was found of a target, and those of its objects that are as they should be, if the job lists them."""
     items = items_by_key(run, attempt, target)
-    verified: dict[str, CopiedObject] = {}
+    objects: list[CopiedObject] = []
+    there: set[str] = set()
     surplus: list[str] = []
     for folder in target.folders:
         for found in run.store.list_objects(job.destination_bucket, folder):
@@ -234,17 +252,16 @@ def _check_target(
                 surplus.append(found.key)
             elif records.is_copy(item, found):
                 # The item's own key, not the equal one of the listing: of a million, that is 200 MB.
-                verified[item.key] = CopiedObject(item.key, found.etag, records.checksum(found))
-    unverified = [key for key in items if key not in verified]
-    return _TargetCheck(
+                there.add(item.key)
+                if job.lists_objects:
+                    objects.append(CopiedObject(item.key, found.etag, records.checksum(found)))
+    unverified = [key for key in items if key not in there]
+    check = _TargetCheck(
         target=target,
-        verified=verified,
-        size_bytes=sum(items[key].size_bytes for key in verified),
+        object_count=len(there),
+        size_bytes=sum(items[key].size_bytes for key in there),
         surplus=surplus,
         missing_source=[key for key in unverified if key in lost],
         incomplete=[key for key in unverified if key not in lost],
     )
-
-
-def _write_complete(run: Workspace, attempt: str, job: CopyJob, check: _TargetCheck) -> None:
-    write_verified(run, attempt, check.target.index, check.verified.values() if job.lists_objects else ())
+    return check, objects

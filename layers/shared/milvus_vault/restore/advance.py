@@ -8,7 +8,7 @@ collection.
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from milvus_vault.copying.verify import incomplete_targets
@@ -23,16 +23,23 @@ from milvus_vault.restore.journal import Journal, JournalEntry
 from milvus_vault.restore.submission import Submission
 from milvus_vault.workspace import Workspace
 
-# What one collection takes at most of a call that is nearly over: Milvus is asked, and asked again, for half a minute.
+# Before a call has to be over, a collection gets no further turn: it may wait for two answers, a minute each.
 RESERVE_SECONDS = 120
 
-# A Wait, a Task and a Choice are 9 of the 25,000 events that an execution's history may have, so that there can be some
-# 2,700 rounds. At one a minute, the 24 h that a machine may run are 1,440.
 LONGEST_SECONDS = 60
 SHORTEST_SECONDS = 1
 
-# Three state transitions cost as much as 4.5 s of a function with 1 GB ($0.000025 each, $0.0000167 a GB-second).
-LONGEST_IN_CALL_SECONDS = 4
+# Three state transitions cost as much as 2.2 s of a function with 2 GB ($0.000025 each, $0.0000167 a GB-second).
+LONGEST_IN_CALL_SECONDS = 2
+
+# A Wait, a Task and a Choice are 9 of the 25,000 events that an execution's history may have. Collections that get
+# further one by one would be looked at every few seconds, all day: so a wait outside the function is at least a
+# fiftieth of the execution's age, up to 45 s: in 24 h 50 * ln(2250 / 30) = 216 rounds, and 84,150 / 45 = 1,870.
+_ROUNDS_WHILE_YOUNG = 50
+_LONGEST_ROUND_SECONDS = 45
+
+# For so long a pass looks whether collections are staged, before it turns to those that are.
+_PROVING_SECONDS = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +89,8 @@ class Advance:
     threads: int
     seconds_left: Callable[[], float]
     """Until the call has to be over."""
-    _targets: dict[int, Target] = field(default_factory=dict)
+    _checked: set[int] = field(default_factory=set)
+    """Targets of the copy that this call has looked at: each once."""
 
     def advance_for(self, seconds: float, pause: Callable[[float], None] = time.sleep) -> Advanced:
         """Advance, and again after each short wait, for about so many seconds."""
@@ -91,7 +99,8 @@ class Advance:
             advanced = self.advance()
             wait = advanced.wait_seconds
             if advanced.is_done or wait > LONGEST_IN_CALL_SECONDS or time.monotonic() + wait > end:
-                return advanced
+                age = (datetime.now(UTC) - self.plan.started_at).total_seconds()
+                return replace(advanced, wait_seconds=max(wait, seconds_of_round(age)))
             pause(wait)
 
     def advance(self) -> Advanced:
@@ -103,7 +112,7 @@ class Advance:
         creation = Creation(self.run, self.plan, self.database, self.execution_arn)
         submission = Submission(self.run, self.plan, self.database, self.importer, self.execution_arn)
         imports = Imports(self.run, self.plan, self.database, self.importer, self.execution_arn, submission)
-        finishing = Finishing(self.run, self.plan, self.database)
+        finishing = Finishing(self.run, self.plan, self.database, self.execution_arn)
         creation.make_databases()
         journal = Journal(self.run)
         progress = journal.read()
@@ -116,7 +125,8 @@ class Advance:
             if self.seconds_left() < RESERVE_SECONDS:
                 seen.left_over.add(index)
                 return
-            target, entry = self._target(index), progress[index]
+            # Read anew in each pass: of 10,000 collections, with 20 fields each, they would take 670 MB.
+            target, entry = self.run.read(target_name(index), Target), progress[index]
             if not creation.can_go_on(journal, index, entry):
                 creation.new_attempt(index, entry.latest)
                 entry = journal.entry(index)
@@ -164,16 +174,28 @@ class Advance:
     def _has_rows(self) -> bool:
         return not self.plan.request.meta_only
 
-    def _target(self, index: int) -> Target:
-        if index not in self._targets:
-            self._targets[index] = self.run.read(target_name(index), Target)
-        return self._targets[index]
-
     def _unstaged(self) -> set[int]:
-        """Return the collections whose objects are not yet where Milvus can import them from."""
-        return incomplete_targets(self.run, attempt_of(self.execution_arn)) if self.plan.is_staged else set()
+        """Return the collections whose objects are not yet where Milvus can import them from.
+
+        With skip_create all have to be: a clean-up does not drop the user's collections, and what was imported stays.
+        """
+        if not self.plan.is_staged:
+            return set()
+        end = time.monotonic() + _PROVING_SECONDS
+        left = incomplete_targets(
+            self.run,
+            attempt_of(self.execution_arn),
+            checked=self._checked,
+            has_time=lambda: time.monotonic() < end and self.seconds_left() > RESERVE_SECONDS,
+        )
+        return {*range(len(self.plan.targets))} if left and self.plan.request.skip_create else left
 
 
 def seconds_to_wait(elapsed_seconds: float) -> int:
     """Return a tenth of the time that has passed: at most a tenth more is lost by looking too late."""
     return min(LONGEST_SECONDS, max(SHORTEST_SECONDS, int(elapsed_seconds / 10)))
+
+
+def seconds_of_round(age_seconds: float) -> int:
+    """Return for how long at least the machine waits between two calls, by the age of its execution."""
+    return min(_LONGEST_ROUND_SECONDS, max(SHORTEST_SECONDS, int(age_seconds / _ROUNDS_WHILE_YOUNG)))

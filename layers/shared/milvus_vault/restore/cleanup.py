@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from milvus_vault.claims import check_owner, end_work
 from milvus_vault.model.collections import DEFAULT_DATABASE
-from milvus_vault.model.names import attempt_of, temporary_prefix
+from milvus_vault.model.names import attempt_of, temporary_name, temporary_prefix
 from milvus_vault.ports import VectorDatabase
 from milvus_vault.restore.documents import Attempt, RestorePlan
 from milvus_vault.restore.journal import Journal
@@ -52,18 +52,26 @@ class CleanUp:
         self._check_owner()
         journal = Journal(self.run)
         for index, entry in journal.read().items():
-            if entry.attempts and not entry.is_finished:
+            if entry.attempts and not (entry.is_finished or entry.has_replaced):
                 mark = Attempt(number=entry.latest, name="", execution_arn=self.execution_arn)
                 journal.note(index, "abandoned", mark, entry.latest)
 
     def drop_temporary_collections(self, database: VectorDatabase) -> int:
-        """Drop the collections that did not get their real name, and return how many there were."""
+        """Drop the collections that did not get their real name, and return how many there were.
+
+        Not those for which what they replace was dropped, or may have been: the next execution names them.
+        """
         dropped = 0
+        kept = {
+            temporary_name(self.run.run, index, entry.latest)
+            for index, entry in Journal(self.run).read().items()
+            if entry.has_replaced and not entry.is_finished
+        }
         there = set(database.list_databases())
         # The row that proves the bucket is in the default database, and its collection stays where a task is killed.
         for name in sorted(({target.database for target in self.plan.targets} | {DEFAULT_DATABASE}) & there):
             for collection in database.list_collections(name):
-                if collection.startswith(temporary_prefix(self.run.run)):
+                if collection.startswith(temporary_prefix(self.run.run)) and collection not in kept:
                     self._check_owner()
                     database.drop_collection(name, collection)
                     dropped += 1

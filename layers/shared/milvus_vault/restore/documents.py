@@ -120,7 +120,7 @@ class TargetDatabase(Model):
 class DatabasesMade(Model):
     """An execution has seen to it that the databases are there; some without collections may be missing."""
 
-    execution_arn: str
+    execution_arn: str = ""
     warnings: tuple[str, ...] = ()
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import NamedTuple
 
+from milvus_vault.claims import check_owner
 from milvus_vault.errors import (
     CollectionExistsError,
     IndexFailedError,
@@ -12,6 +13,7 @@ from milvus_vault.errors import (
     MilvusRequestError,
     RowCountMismatchError,
 )
+from milvus_vault.model.names import attempt_of
 from milvus_vault.ports import VectorDatabase
 from milvus_vault.restore.aliases import give_aliases
 from milvus_vault.restore.documents import (
@@ -52,6 +54,7 @@ class Finishing:
     run: Workspace
     plan: RestorePlan
     database: VectorDatabase
+    execution_arn: str
 
     def bring_on(self, journal: Journal, index: int, entry: JournalEntry, target: Target) -> datetime | None:
         """Bring an imported collection as far as it goes without waiting for Milvus.
@@ -171,6 +174,8 @@ class Finishing:
         if current is not None and current == target.replaces:
             aliases = sorted(self.database.list_aliases(database, real))
             journal.note(target.index, "replaced", Replaced(aliases=tuple(aliases)))
+            # A clean-up ends the work and then looks for these notes: either it keeps the new one, or this drops none.
+            check_owner(self.run, attempt_of(self.execution_arn))
             self.database.drop_collection(database, real)
         elif current is not None:
             msg = f"{target.name} was created by somebody else during the restore"

@@ -32,7 +32,7 @@ from milvus_vault.workspace import Workspace
 
 _NAME = re.compile(
     r"collections/(\d+)/(?:"
-    r"(attempt|created|importing|jobs|deletes|done|imported|abandoned)-(\d+)(?:-\d+)?|(finished|failed))\.json"
+    r"(attempt|created|importing|jobs|deletes|done|imported|abandoned)-(\d+)(?:-\d+)?|(finished|failed|replaced))\.json"
 )
 
 
@@ -44,6 +44,8 @@ class JournalEntry:
     """How many documents of each step an attempt has."""
     is_finished: bool = False
     has_failed: bool = False
+    has_replaced: bool = False
+    """Whether what has its name was dropped, or may have been: then this is the only one."""
 
     @property
     def latest(self) -> int:
@@ -93,6 +95,8 @@ class Journal:
                 entry.attempts[int(found[3])][found[2]] += 1
             elif found[4] == "finished":
                 entry.is_finished = True
+            elif found[4] == "replaced":
+                entry.has_replaced = True
             else:
                 entry.has_failed = True
         return progress

@@ -1,10 +1,12 @@
-"""Faults that a review of the advancing restore found; each of these fails."""
+"""What the clean-up and the advancing restore do beside each other, and what a long restore costs."""
 
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import cast, override
+
+import pytest
 
 from milvus_vault.claims import CLAIM, Claim
 from milvus_vault.copying.batches import BatchLimits
@@ -13,10 +15,9 @@ from milvus_vault.copying.plan import plan_copy
 from milvus_vault.errors import MilvusUnavailableError, RunTakenOverError
 from milvus_vault.model.objects import ListedObject
 from milvus_vault.ports import VectorDatabase
-from milvus_vault.restore.advance import _Pass
+from milvus_vault.restore.advance import LONGEST_IN_CALL_SECONDS, seconds_of_round, seconds_to_wait
 from milvus_vault.restore.cleanup import CleanUp
 from milvus_vault.restore.documents import Target, target_name
-from milvus_vault.restore.waiting import LONGEST_IN_CALL_SECONDS, SHORTEST_SECONDS
 from milvus_vault.source import MilvusStorage
 from tests.support.memory_database import InMemoryDatabase
 from tests.support.memory_store import InMemoryObjectStore
@@ -102,20 +103,19 @@ def test_the_new_collection_stays_where_the_old_one_is_dropped_and_the_name_not_
     assert restore.there != []
 
 
-def test_a_day_of_collections_that_come_one_by_one_fits_into_the_history_of_an_execution() -> None:
-    begun = datetime(2026, 1, 1, tzinfo=UTC)
-    now, rounds, every, pass_seconds = begun, 0, 100, 2
-    while now - begun < timedelta(hours=24):
-        call_ends = now + timedelta(seconds=30)
+@pytest.mark.parametrize("every", [60, 100, 200, 600])
+def test_a_day_of_collections_that_come_one_by_one_fits_into_the_history_of_an_execution(every: int) -> None:
+    """Each few minutes something new begins, so that waits stay short; a pass takes 2 s, a call 30 s."""
+    age, rounds = 0, 0
+    while age < 24 * 3600:
+        call_ends = age + 30
         while True:
-            now += timedelta(seconds=pass_seconds)
-            newest = begun + timedelta(seconds=(now - begun).total_seconds() // every * every)
-            seen = _Pass(staged=range(2), since={0: begun, 1: newest})
-            wait = max(SHORTEST_SECONDS, seen.wait_seconds(now))
-            if wait > LONGEST_IN_CALL_SECONDS or now + timedelta(seconds=wait) > call_ends:
+            age += 2
+            wait = seconds_to_wait(age % every)
+            if wait > LONGEST_IN_CALL_SECONDS or age + wait > call_ends:
                 break
-            now += timedelta(seconds=wait)
-        now += timedelta(seconds=wait)
+            age += wait
+        age += max(wait, seconds_of_round(age))
         rounds += 1
     assert rounds * 9 < 25_000
 
