@@ -1,6 +1,6 @@
 """CopyBatch: copy the objects of one batch inside S3.
 
-Runs as state CopyBatch in the distributed Map of copy_objects.asl.yaml, which backups and restores start.
+Runs as state CopyBatch in the distributed Map of copy_objects.asl.yaml, which the machines backup and restore start.
 """
 
 from aws_lambda_powertools.metrics import MetricUnit
@@ -26,7 +26,7 @@ def handler(request: CopyBatchRequest, context: LambdaContext) -> CopyBatchResul
     run = open_workspace(storage, request.run, max_connections=copying.copy_threads)
 
     def seconds_left() -> float:
-        # Asked for at the beginning and every 20 s. Copies that nobody waits for any more would come too late.
+        # Asked for at the beginning and every 20 s. Copies that nobody waits for would come too late.
         check_owner(run, attempt_of_batch(request.batch))
         return context.get_remaining_time_in_millis() / 1000
 

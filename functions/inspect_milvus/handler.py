@@ -23,7 +23,7 @@ from milvus_vault.wiring import milvus_storage, open_garbage_collector, restore_
 
 @task
 def handler(event: InspectMilvusRequest) -> InspectMilvusResult:
-    """Return what was found. Safe to repeat: it changes nothing but a probe that it removes."""
+    """Return what was found. Safe to repeat: it writes only a probe, and removes it."""
     return InspectMilvusResult(found=_INSPECTIONS[event.inspection](event).model_dump(mode="json"))
 
 

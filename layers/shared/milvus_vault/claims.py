@@ -126,8 +126,8 @@ def check_owner(run: Workspace, attempt: str, *, cleans_up: bool = False) -> Non
     """Raise `RunTakenOverError` where another execution than the attempt's holds the claim of a run.
 
     Stopping an execution does not stop its functions: they go on for up to 15 minutes, while the same input may
-    have been started again. What they would delete or publish then belongs to that execution. Nor does a branch of a
-    machine that fails stop the functions of the others: once their execution `cleans_up`, only that may go on.
+    have been started again. What they would delete or publish then belongs to that execution. A branch that fails
+    does not stop the functions of the other either: once their execution `cleans_up`, only its clean-up may go on.
     """
     claim = run.find(CLAIM, Claim)
     if claim is not None:
@@ -135,7 +135,7 @@ def check_owner(run: Workspace, attempt: str, *, cleans_up: bool = False) -> Non
 
 
 def end_work(run: Workspace, attempt: str) -> None:
-    """Let no function of an attempt go on with a run but those that clean up.
+    """End the work of an attempt: from now on only the functions that clean up may change the run.
 
     Raises `RunTakenOverError` where another execution holds the claim, even if only since a moment ago.
     """

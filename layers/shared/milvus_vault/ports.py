@@ -71,7 +71,7 @@ class ObjectStore(Protocol):
         """Write an object, replacing one that is there. A browser shows it only if it has the right content type."""
 
     def link(self, bucket: str, key: str, seconds: int) -> str:
-        """Return an address under which whoever has it can read the object for so long. Asks no server."""
+        """Return an address under which everybody who has it can read the object for so long. Asks no server."""
 
     def put_if_absent(self, bucket: str, key: str, body: bytes) -> bool:
         """Write an object unless the key is taken; return whether it was written. Atomic."""
@@ -93,7 +93,7 @@ class ObjectStore(Protocol):
         """Yield the multipart uploads below the prefix that were neither completed nor aborted."""
 
     def abort_upload(self, bucket: str, upload: UnfinishedUpload) -> None:
-        """Abort an upload and delete its parts. One that is not there any more is no error."""
+        """Abort an upload and delete its parts. One that is gone is no error."""
 
 
 class Executions(Protocol):
@@ -319,7 +319,7 @@ class Access(Protocol):
         """
 
     def backup_rbac(self) -> Rbac:
-        """Return users, roles, grants and privilege groups of the server, but for those that every server has.
+        """Return users, roles, grants and privilege groups of the server, except those that every server has.
 
         Raises `VersionUnsupportedError` where the server does not tell them (before 2.4.10).
         """
@@ -329,7 +329,7 @@ class Access(Protocol):
 
 
 class VectorDatabase(Server, Schemas, Flushes, Segments, Maker, Indexes, Loads, Access, Protocol):
-    """Milvus, as far as we use it: all its parts on one connection. Who needs only some of them asks for those.
+    """Milvus, as far as we use it: all its parts on one connection. Users of some parts ask for these alone.
 
     Every method raises `MilvusUnavailableError`, `MilvusAuthenticationError`,
     `MilvusPermissionError` or `MilvusRequestError`; calls that name a collection also
@@ -349,7 +349,7 @@ class Importer(Protocol):
         """Return how many pairs of prefixes one job takes."""
 
     def start_import(self, database: str, name: str, task: ImportTask) -> str | None:
-        """Start a job, and return its ID; None where the server takes no more jobs for now, and has not started it.
+        """Start a job, and return its ID; None where the server has no room for jobs now, and has not started it.
 
         Raises `CollectionNotFoundError`.
         """

@@ -1,7 +1,7 @@
 """What comes from outside as JSON, made into what every encoding, log and document takes.
 
 JSON can say half of a character (a lone surrogate) and nest as deeply as it likes; Python takes the first and dies of
-the second. Whoever may start an execution by hand may give either.
+the second. Everybody who may start an execution by hand can send either.
 """
 
 import json

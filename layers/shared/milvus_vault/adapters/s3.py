@@ -344,7 +344,7 @@ class S3ObjectStore(ObjectStore):
 
     @override
     def link(self, bucket: str, key: str, seconds: int) -> str:
-        """Return an address under which whoever has it can read the object, as long as our credentials are good."""
+        """Return an address under which everybody who has it can read the object, while our credentials are good."""
         with _translated("sign a link to", bucket, key):
             return self.client.generate_presigned_url(
                 "get_object", Params={"Bucket": bucket, "Key": key}, ExpiresIn=seconds

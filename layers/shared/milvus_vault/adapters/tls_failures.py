@@ -1,6 +1,6 @@
-"""Why a connection with TLS does not come about, by name. Clients say little of it, and gRPC nothing but that it waits.
+"""Why a connection with TLS fails, by name. Clients say little of it, and gRPC only that it waits.
 
-Asked after a failure only: it makes a connection of its own.
+Asked after a failure only: it makes its own connection.
 """
 
 import contextlib
@@ -20,7 +20,7 @@ from milvus_vault.errors import (
 
 PROBE_SECONDS = 2.0
 
-# Every server has something to say to that, be it that it speaks HTTP/2 only.
+# Every server answers that, if only that it speaks HTTP/2.
 _ANY_REQUEST = b"GET / HTTP/1.0\r\n\r\n"
 
 # X509_V_ERR_…: not yet valid, expired; the host's name, its address.

@@ -52,7 +52,7 @@ def unpruned_totals(
 ) -> tuple[Measure, ...]:
     """Return the age of the oldest backup that no policy keeps and that is still there; zero where there is none.
 
-    It goes by the catalogue, for it only counts; `flaws` says which backups stand in for no other.
+    It reads only the catalogue, since it deletes nothing; `flaws` says which backups take no other's place.
     """
     found = {backup.name: backup.created_at for backup in backups}
     doomed = [found[decision.name] for decision in decide_all(backups, schedules, now, flaws) if not decision.keep]

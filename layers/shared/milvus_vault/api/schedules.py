@@ -29,5 +29,5 @@ def put_schedule(services: Services, name: ScheduleName, body: ScheduleSpec) -> 
 
 @routes.delete("/schedules/{name}", errors=[ScheduleNotFoundError, ScheduleManagedError])
 def delete_schedule(services: Services, name: ScheduleName) -> None:
-    """Delete a schedule. Its backups stay, and are no longer pruned, but for those that expire."""
+    """Delete a schedule. Its backups stay, and of these only those that expire are still pruned."""
     services.schedules.delete(name)

@@ -1,7 +1,7 @@
 """JSON as Go's encoder writes it over structs.
 
 Compact, members in the order of the struct, `<`, `>`, `&` and two line separators escaped, and members of no
-value (0, false, empty) left out but for a few that milvus-backup always writes.
+value (0, false, empty) left out, except a few that milvus-backup always writes.
 """
 
 import re

@@ -7,7 +7,7 @@
     <prefix>/.runs/<run>/...                         working files of runs
     <prefix>/.catalogue/...                          entries, holds, tombstones and verifications of backups
 
-Nothing but binlogs may lie below `binlogs/`: Milvus parses each path element there as a number.
+Only binlogs may lie below `binlogs/`: Milvus parses each path element there as a number.
 """
 
 import re

@@ -92,7 +92,7 @@ class Manifest(Model):
     """The databases with their properties, from servers that tell them (2.4.3 and newer)."""
     collections: tuple[CollectionEntry, ...]
     moment: HybridTimestamp = 0
-    """Hybrid timestamp that all collections share but for those that have one of their own; 0: there is none."""
+    """Hybrid timestamp that all collections share, except those that have their own; 0: there is none."""
     flush_all: FlushAllPoint | None = None
     """The one flush of all collections, where there was one (2.6.11 and newer, everything selected)."""
     failures: tuple[CollectionFailure, ...] = ()
@@ -102,16 +102,16 @@ class Manifest(Model):
     object_count: Count
     size_bytes: Count
     files: tuple[FileDigest, ...] = ()
-    """The files in milvus-backup's format, but for the marker."""
+    """The files in milvus-backup's format, except the marker."""
 
     @property
     def documents(self) -> tuple[FileDigest, ...]:
-        """Return the documents that belong to no collection, but for the marker."""
+        """Return the documents that belong to no collection, except the marker."""
         return (*self.files, self.rbac) if self.rbac else self.files
 
     @property
     def holds_secrets(self) -> bool:
-        """Return whether whoever may read the backup may read hashes of passwords."""
+        """Return whether the backup has hashes of passwords, which all its readers can read."""
         return self.rbac is not None
 
     @property

@@ -65,7 +65,7 @@ _CONCURRENT_READS = 16
 
 
 def read_archive(store: ObjectStore, bucket: str, layout: BackupLayout) -> Archive:
-    """Return what a backup holds, but for the object lists of ours: `read_objects` reads those.
+    """Return what a backup holds, without the object lists of ours: `read_objects` reads those.
 
     Raises:
         BackupNotFoundError: There is no commit marker, and none was lost.

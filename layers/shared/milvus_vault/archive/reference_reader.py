@@ -1,8 +1,8 @@
 """Read a backup that milvus-backup made.
 
 `full_meta.json` holds everything, and says the same as the other files where these are there. Where it is missing, they
-do together, but for the L0 segments of whole collections: without them deleted rows would live again, so those are
-looked up by listing.
+hold everything together, except the L0 segments of whole collections: without them deleted rows would live again, so
+those are looked up by listing.
 """
 
 from collections import defaultdict
@@ -73,7 +73,7 @@ def read_reference_archive(store: ObjectStore, bucket: str, layout: BackupLayout
         milvus_version=parse_version(backup.milvus_version),
         origin="milvus_backup",
         has_checksums=False,
-        # milvus-backup does not record it: without any segment there is nothing but metadata.
+        # milvus-backup does not record it: without any segment there is only metadata.
         meta_only=not any(collection.segments for collection in collections),
         databases=tuple(
             dict.fromkeys(

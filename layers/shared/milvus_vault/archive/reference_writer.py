@@ -48,7 +48,7 @@ def reference_files(
     rbac: Rbac | None = None,
     collections: Iterable[tuple[CollectionDocument, Iterable[ArchivedObject]]],
 ) -> dict[str, bytes]:
-    """Return milvus-backup's metadata files but for the marker, by file name.
+    """Return milvus-backup's metadata files except the marker, by file name.
 
     `collections` is read once, one collection at a time, so that a generator need not hold the object
     lists of all. A segment without objects is left out: milvus-backup would import an empty folder.

@@ -1,7 +1,7 @@
 """What is left of a backup that has lost its marker.
 
-PublishBackup writes these files right before the marker, so a folder that has one of them was a backup, or all but
-for a moment. Nobody sweeps it, and no other backup is made in its place: `repair` makes the marker anew.
+PublishBackup writes these files right before the marker, so a folder that has one of them was a backup, or was
+about to become one. Nobody sweeps it, and no other backup is made in its place: `repair` makes the marker anew.
 """
 
 from milvus_vault.archive.layout import BackupLayout
@@ -20,9 +20,9 @@ def was_published(store: ObjectStore, bucket: str, layout: BackupLayout) -> bool
 
 
 def has_lost_its_marker(store: ObjectStore, bucket: str, layout: BackupLayout) -> bool:
-    """Return whether a folder without a marker was a backup, and no prune is known to have begun to delete it.
+    """Return whether a folder without a marker was a backup, and no prune is known to have started deleting it.
 
-    For whoever removes what is no backup: nothing is gone on the word of a listing alone, or of any tombstone.
+    For those who remove what is no backup: neither a listing nor just any tombstone proves that a backup is gone.
     """
     is_backup = _has_files(store, bucket, layout) or is_there(store, bucket, layout.manifest)
     return is_backup and not has_begun(store, bucket, layout.prefix, layout.name)

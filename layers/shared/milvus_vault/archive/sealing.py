@@ -16,7 +16,7 @@ def seal(document: BaseModel) -> bytes:
 
 
 def is_sealed(body: bytes) -> bool:
-    """Return whether a document has a digest, be it the right one or not."""
+    """Return whether a document has a digest, right or wrong."""
     return b"\n" in body.strip()
 
 

@@ -1,10 +1,10 @@
 """Tombstones: a backup that has one is being deleted.
 
-It is written before anything of the backup is deleted, and looked for by whoever begins to read the backup. Both
-write their own sign first and look for the other's then, so that at least one of them sees the other.
+A prune writes it before it deletes anything of the backup, and a reader of the backup looks for it. Each
+writes its own sign first and then looks for the other's, so that at least one of them sees the other.
 
-Whoever reads keeps away from a backup with any tombstone. Whoever deletes goes by one alone that a prune sealed after
-it had looked who needs the backup: what cannot be read, or says less, proves no deletion.
+A reader keeps away from a backup with any tombstone. A prune deletes only by a tombstone that was sealed after
+it was known that nobody needs the backup: one that cannot be read, or says less, proves no deletion.
 """
 
 from milvus_vault.archive.layout import CATALOGUE_FOLDER, join
@@ -37,7 +37,7 @@ def is_being_deleted(store: ObjectStore, bucket: str, prefix: str, backup_name: 
 
 
 def has_begun(store: ObjectStore, bucket: str, prefix: str, backup_name: str) -> bool:
-    """Return whether a prune is known to have begun to delete a backup: what there is without a marker is rubbish."""
+    """Return whether a prune is known to have started deleting a backup: without a marker, the rest is rubbish."""
     try:
         body = store.get(bucket, tombstone_key(prefix, backup_name))
         found = Tombstone.model_validate_json(unseal(body)) if is_sealed(body) else None

@@ -73,8 +73,8 @@ class Evidence(Model):
     def lacks_deletes(self, document: CollectionDocument) -> bool:
         """Return whether rows are gone for Milvus, if nothing came after the moment, of which there is no delete.
 
-        Where Milvus does not name its logs nothing but a listing tells which delta logs there are. Rows that expire go
-        without any.
+        Where Milvus does not name its logs only a listing tells which delta logs there are. Rows that expire have
+        none.
         """
         alive, rows = self.counted_row_count, self.undeleted_row_count
         return alive is not None and rows is not None and alive < rows and not expires(document.description.properties)

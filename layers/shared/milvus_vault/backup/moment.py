@@ -1,6 +1,6 @@
 """The moment of a backup: one timestamp of Milvus' clock at which every restore is cut, and how it is proved.
 
-A flush is no moment. It seals the segments that rows go to, and somewhat later writes all deletes that have come by
+A flush is not a moment. It seals the segments that rows go to, and somewhat later writes all deletes that have come by
 then: of an upsert that arrives in between, the delete is in the backup and the row is not. So a timestamp of the server
 is taken first, and left for longer than a request is on its way; only then the flush. What is newer than it is in the
 backup by chance, and no restore brings it back. docs/consistency.md has the whole argument.

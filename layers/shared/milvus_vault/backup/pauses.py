@@ -1,9 +1,9 @@
 """The pause of Milvus' garbage collection during a backup: asked for, written down, and given back.
 
-From 2.6.8 on each pause has a ticket of its own. Before, there is one pause for all, which whoever resumes ends for
-everybody; so that is left to the last of the executions that asked for it. Each is renewed as
-long as its execution runs. What nobody gives back, since an execution was aborted, is given back by what renews them;
-at the latest it ends by itself.
+From 2.6.8 on each pause has its own ticket. Before, there is one pause for all, and who ends it ends it for
+everybody; so the last of the executions that asked for it ends it. Pauses are renewed as long as
+their executions run. TendPauses, which renews them, also gives back those of aborted executions; at the latest a pause
+ends by itself.
 """
 
 from collections.abc import Iterator
@@ -98,7 +98,7 @@ class Pauses:
         try:
             return Tended(0, int(self.end(collector, execution_arn, now)), ())
         except (MilvusRequestError, WorkingFileError) as err:
-            # Milvus was restarted, and knows the ticket no more; or it has changed hands; or what is noted is damaged.
+            # Milvus was restarted and no longer knows the ticket, or another one holds it, or the note is damaged.
             return Tended(0, 0, (err.message,))
 
     def _renew(self, collector: GarbageCollector, pause: Pause, now: datetime) -> None:
@@ -131,7 +131,7 @@ class Pauses:
             collector.resume(mine.ticket)
             self._store.delete(self._bucket, [key])
             return True
-        # First: of two executions that end at once, the second sees nothing but its own.
+        # First: of two executions that end at once, the second sees only its own.
         self._store.delete(self._bucket, [key])
         try:
             if any(not other.ticket for other in self._others(now)):

@@ -159,8 +159,8 @@ def _commit(
 def find_published(run: Workspace, plan: BackupPlan, layout: BackupLayout) -> Manifest | None:
     """Return the manifest of the backup that was published by this plan, or None where none was.
 
-    A function of a stopped execution can write its marker after another execution has made a plan and has begun
-    to replace the objects: what that marker promises is no longer there, and it counts for nothing.
+    A function of a stopped execution can write its marker after another execution has made a plan and started
+    to replace the objects: what that marker promises is no longer there, so it does not count.
     Raises `BackupExistsError` for a marker of anybody else, so that nothing of theirs is deleted or replaced.
     """
     try:

@@ -45,7 +45,7 @@ UNREADABLE_BACKUP = (
     StorageAccessDeniedError,
     StorageRequestError,
 )
-"""What is one backup's own: whoever goes over all of them names it and goes on."""
+"""Faults of one backup: who reads all backups tells of them, and continues with the others."""
 
 _UNREADABLE_HOLD = HoldState(reason="the file of the hold cannot be read", since=EPOCH)
 
@@ -125,7 +125,7 @@ class Catalogue:
             yield summary.model_copy(update={"is_held": is_held, "damage": damage})
 
     def get(self, name: str) -> Backup:
-        """Return a backup in full, but for `report_url`.
+        """Return a backup in full, except `report_url`.
 
         Raises:
             BackupNotFoundError: There is no such backup.

@@ -56,7 +56,7 @@ def _summary_of(manifest: Manifest) -> BackupSummary:
 
 
 def describe(store: ObjectStore, bucket: str, layout: BackupLayout) -> Backup:
-    """Return a backup in full, but for its hold, its verification and its report.
+    """Return a backup in full, except its hold, its verification and its report.
 
     Raises:
         BackupNotFoundError: There is no commit marker.

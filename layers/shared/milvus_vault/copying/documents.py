@@ -158,7 +158,7 @@ class CopyCheck(Model):
     refusal: BatchError | None = None
     """Why S3 refused to copy objects, if it did."""
     doubtful: tuple[int, ...] = ()
-    """Indices of targets whose objects are all there, and that have to go another round all the same."""
+    """Indices of targets whose objects are all there, and that have to go another round in spite of that."""
 
     @property
     def again(self) -> tuple[int, ...]:
@@ -204,7 +204,7 @@ class CopiedName(NamedTuple):
 
 
 def attempt_folder(attempt: str) -> str:
-    """Return the folder of what an attempt copies, with a slash at its end. Whoever has begun has `job.json` there."""
+    """Return the folder of what an attempt copies, with a slash at its end. Once it has started it has `job.json`."""
     return f"copy/{attempt}/"
 
 

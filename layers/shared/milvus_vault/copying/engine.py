@@ -225,7 +225,7 @@ def _run_threads(
             if running and len(work.records) > written:
                 written = write_down()
         work.stop.set()
-        # What S3 has begun it ends: give it the time to be recorded.
+        # S3 finishes the copies that it has started: leave time to record them.
         wait(running, timeout=RESERVE_SECONDS / 2)
     finally:
         work.stop.set()

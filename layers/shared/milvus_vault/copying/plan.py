@@ -1,4 +1,4 @@
-"""What one round has to copy: what is listed, but for what is there already."""
+"""What one round has to copy: what is listed and not there yet."""
 
 import json
 from collections.abc import Iterator

@@ -179,10 +179,10 @@ def _lost_sources(run: Workspace, folder: str) -> set[str]:
 def incomplete_targets(
     run: Workspace, attempt: str, *, checked: set[int], has_time: Callable[[], bool] = lambda: True
 ) -> set[int]:
-    """Return the targets that are not proven complete, after looking at those that no batch has to copy to any more.
+    """Return the targets that are not proven complete, after looking at those to which no batch still has to copy.
 
-    For who goes on with each target while others are still copied; nothing is deleted. What is not settled here, as a
-    target with anything else in its folders, `verify_copy` settles at the round's end.
+    For those who continue with a target while others are still copied; nothing is deleted. What is not settled here, as
+    a target with anything else in its folders, `verify_copy` settles at the round's end.
 
     Args:
         run: The run's working files.

@@ -265,7 +265,7 @@ class ImportStatus(StrEnum):
     COMPLETED = "completed"
     FAILED = "failed"
     FORGOTTEN = "forgotten"
-    """Milvus has no record of it any more; it keeps those of ended jobs for some hours."""
+    """Milvus no longer has a record of it; it keeps those of ended jobs for some hours."""
 
 
 @dataclass(frozen=True, slots=True)

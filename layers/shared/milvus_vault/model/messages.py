@@ -134,7 +134,7 @@ class PrepareRestoreResult(Model):
 
 
 class RestoreStepRequest(Model):
-    """Input of the tasks of a restore that need nothing but to know whose they are."""
+    """Input of the tasks of a restore that only have to know which run they belong to."""
 
     run: str
     execution_arn: str

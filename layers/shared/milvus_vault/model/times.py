@@ -7,7 +7,7 @@ from pydantic import AfterValidator, AwareDatetime
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
-# Python's own ends are in 1 and 9999, and in another zone, or a day on, they are no times any more.
+# Python's own ends are in 1 and 9999, and in another zone, or a day on, they are no longer times.
 _LATEST = datetime(9999, 1, 1, tzinfo=UTC)
 
 

@@ -28,7 +28,7 @@ class CleanUp:
     execution_arn: str
 
     def end_work(self) -> None:
-        """Let nothing of this execution go on: a function of a branch that was given up may still run."""
+        """End the work of this execution's other functions: one of a branch that was given up may still run."""
         end_work(self.run, attempt_of(self.execution_arn))
 
     def remove_staged_objects(self) -> int:
@@ -45,7 +45,7 @@ class CleanUp:
         return len(keys)
 
     def abandon_unfinished(self) -> None:
-        """Write down that no later execution may go on with what is dropped now."""
+        """Write down that no later execution may continue what is dropped now."""
         if self.plan.request.skip_create:
             # Nothing is dropped: the collection is the user's, and what was imported stays in it.
             return

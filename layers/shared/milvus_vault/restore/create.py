@@ -47,14 +47,14 @@ class Creation:
         self.run.write(DATABASES, DatabasesMade(execution_arn=self.execution_arn, warnings=tuple(warnings)))
 
     def can_go_on(self, journal: Journal, index: int, entry: JournalEntry) -> bool:
-        """Return whether there is a collection to go on with: this execution's, or one into which nobody else imports.
+        """Return whether there is a collection to continue: this execution's, or one into which nobody else imports.
 
         Else `new_attempt` makes one.
         """
         return (self._is_still_there if self.plan.request.skip_create else self._is_usable)(journal, index, entry)
 
     def _is_usable(self, journal: Journal, index: int, entry: JournalEntry) -> bool:
-        """Return whether the latest attempt can be gone on with: nobody else can import into it any more."""
+        """Return whether the latest attempt can be continued: nobody else can still import into it."""
         if not entry.has("created") or entry.has("abandoned"):
             return False
         if entry.has("imported") or (entry.has("jobs") and entry.knows_its_jobs):
@@ -135,9 +135,9 @@ class Creation:
             self._index(target, name, before_field)
 
     def _index(self, target: Target, name: str, before_field: int) -> None:
-        """Create indexes, but for those of fields to come; one that is refused keeps no rows away.
+        """Create indexes, except those of fields to come; if one is refused, rows are imported all the same.
 
-        It is asked for once more before the load, which says so.
+        It is asked for once more before the load, which tells of the refusal.
         """
         with suppress(MilvusRequestError):
             create_missing_indexes(self.database, target, name, without=_fields_to_come(target, before_field))

@@ -58,8 +58,8 @@ class Imports:
     def look(self, journal: Journal, index: int, entry: JournalEntry, target: Target) -> Look:
         """Bring the imports of a collection as far as they go without waiting, and check the rows of those that ended.
 
-        Jobs of 2.4 and newer overlap, those of 2.2 and 2.3 wait for each other; where a server takes no more at a time,
-        the next look goes on. Raises `MilvusUnavailableError` where none of its questions was answered.
+        Jobs of 2.4 and newer overlap, those of 2.2 and 2.3 wait for each other; where a server has no room for all,
+        the next look starts the others. Raises `MilvusUnavailableError` where none of its questions was answered.
         """
         rows, deletes = (submitted(journal, index, entry, step) for step in ("jobs", "deletes"))
         done, percent = self._ask(journal, index, entry, target, (*rows.jobs, *deletes.jobs))
@@ -120,7 +120,7 @@ class Imports:
         name, now = imports_name(self.execution_arn), datetime.now(UTC)
         percent = sum(look.percent for look in waiting.values())
         moved = self.run.find(name, ImportsMoved)
-        # Of a collection that is imported by now the next looks tell nothing any more.
+        # The next looks no longer tell of a collection that is imported by now.
         percents = (moved.percents if moved else {}) | {index: _percent(look) for index, look in looks.items()}
         if moved is None or moved.percent != percent or moved.percents.keys() != percents.keys():
             begun_at = moved.begun_at if moved else now

@@ -13,7 +13,7 @@
     collections/<index>/failed.json              `Failed`
 
 Importing the same files twice doubles the rows, and a killed execution can have started jobs of which
-nobody knows (its function may even still run). So a successor never goes on with an attempt whose jobs
+nobody knows (its function may even still run). So a successor never continues an attempt whose jobs
 are not all written down: it makes a new collection under another name, where nobody else imports.
 """
 

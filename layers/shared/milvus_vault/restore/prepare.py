@@ -175,7 +175,7 @@ class RestorePreparation:
             has_aliases=self.request.drop_existing and any(map(self.database.list_aliases, places.keys() & there)),
             makes_databases=not {database.name for database in databases} <= {*there},
         )
-        # But for skip_create the work is done under names that nobody could have granted rights on.
+        # Without skip_create the work is done under names that nobody could have granted rights on.
         named = places if self.request.skip_create else dict.fromkeys(places, ())
         check_rights(self.database, server, rights, named)
 
@@ -300,7 +300,7 @@ class RestorePreparation:
         for index, (collection, name) in enumerate(chosen):
             sources = _Sources()
             if self._has_rows(archive):
-                # What an earlier execution of this run imported needs no objects any more.
+                # What an earlier execution of this run imported no longer needs objects.
                 is_staged = plan.is_staged and not progress[index].is_imported
                 sources = self._sources(plan, index, self._part(collection), is_staged=is_staged)
             if sources.deletes and self.request.skip_create and not progress[index].is_imported:
@@ -332,10 +332,10 @@ class RestorePreparation:
         return Claims(self._store, self.executions, bucket, execution_arn=self.execution_arn, run=self.run.run)
 
     def _claim(self, claims: Claims, target_claims: Claims, targets: Iterable[CollectionName]) -> None:
-        """Claim the run and its targets; forget what an earlier execution of it did, unless that can be gone on with.
+        """Claim the run and its targets; forget what an earlier execution of it did, unless it can be resumed.
 
-        It is forgotten even if a target is refused then: the next execution finds a failed one, and would go on
-        with what that one found.
+        It is forgotten even if a target is refused then: the next execution would take what the failed one left
+        for its own.
         """
         try:
             previous = claims.take(self.run.key(CLAIM))

@@ -1,4 +1,4 @@
-"""Users, roles, grants and privilege groups: what the server does not have yet, and no more.
+"""Users, roles, grants and privilege groups: only what the server does not have yet.
 
 RestoreRBAC fails as a whole for the first user or role that exists; and only it takes hashes of passwords.
 """

@@ -65,7 +65,7 @@ class Submission:
     importer: Importer
     execution_arn: str
     _is_full: Event = field(default_factory=Event)
-    """Set once the server takes no more: all that is left waits for the next turn."""
+    """Set once the server has no room: all that is left waits for the next turn."""
 
     def start_rows(
         self, journal: Journal, index: int, entry: JournalEntry, target: Target, done: Container[str]
@@ -133,7 +133,7 @@ class Submission:
     def _submit(
         self, database: str, name: str, sources: Sequence[ImportSource], *, may_have_started: bool = False
     ) -> ImportJobs:
-        """Start the jobs for some sources, until the server takes no more."""
+        """Start the jobs for some sources, until the server has no room."""
         jobs: list[ImportJob] = []
         for source in sources:
             for pairs in self._shares(source):

@@ -156,9 +156,9 @@ def check_targets(
 def can_resume(
     run: Workspace, previous: Claim, executions: Executions, *, backup_etag: str, execution_arn: str = ""
 ) -> bool:
-    """Return whether a run goes on with what an earlier execution did: it died, and restored this very backup.
+    """Return whether a run resumes what an earlier execution did: it died, and restored this very backup.
 
-    `execution_arn` is that of the execution which asks, and may go on with its own work.
+    `execution_arn` is that of the execution which asks, and may continue its own work.
     """
     if previous.execution_arn != execution_arn and executions.status(previous.execution_arn) not in DIED:
         return False
@@ -185,7 +185,7 @@ def shards_of(request: RestoreRequest, collection: ArchivedCollection) -> int:
 def make_target(
     request: RestoreRequest, index: int, collection: ArchivedCollection, name: CollectionName, loading: Loading
 ) -> Target:
-    """Return what is to become of a collection, but for what is to be imported and replaced."""
+    """Return the target of a collection, without what it imports and replaces."""
     loaded = tuple(partition.name for partition in collection.partitions if partition.is_loaded)
     return Target(
         index=index,

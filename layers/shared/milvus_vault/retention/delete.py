@@ -69,8 +69,8 @@ class BackupDeletion:
         """Delete the backup, or write down why not; return whether that is done, or time ran short.
 
         A hold, a running restore and a running backup or prune of the name make it skip the backup, and a policy's
-        deletion is skipped where what the policy went by cannot be proven any more. Safe to repeat, and to go on with
-        by a later execution.
+        deletion is skipped where the reasons for it can no longer be proven. Safe to repeat; a later execution may
+        continue it.
         """
         if self.run.find(outcome_name(self.index), Outcome) is not None:
             return True
@@ -169,7 +169,7 @@ class BackupDeletion:
         self.catalogue.forget(name)
 
     def _check_proven(self) -> None:
-        """Return if a policy may delete the backup: what it says of itself and what stands in for it can be read now.
+        """Return if a policy may delete the backup: its own documents, and the backups kept in its place, can be read.
 
         That its marker is the one of the plan was seen. Raises `BackupDamagedError`.
         """

@@ -65,7 +65,7 @@ class Swept(Model):
     runs: tuple[str, ...] = ()
     """Runs whose working files, and where they had any unfinished backups and staged objects, are gone."""
     folders: tuple[str, ...] = ()
-    """Folders, in the form `s3://bucket/key/`, that belonged to no run any more."""
+    """Folders, in the form `s3://bucket/key/`, that no longer belonged to a run."""
     quarantined: tuple[str, ...] = ()
     """Unfinished backups that were noted, to be removed by a sweep `KeepWorkingFilesDays` later if they stay so."""
     record_count: int = 0

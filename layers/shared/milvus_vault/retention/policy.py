@@ -44,7 +44,7 @@ def decide_all(
 ) -> list[Decision]:
     """Return a decision for each backup, given the schedules that exist, by name.
 
-    `flaws` says of backups, by name, why they could not be restored: those stand in for no other one.
+    `flaws` says of backups, by name, why they could not be restored: no other one is deleted in their favour.
     """
     groups: dict[str | None, list[BackupSummary]] = {}
     for backup in backups:
@@ -107,7 +107,7 @@ class _Rules:
         complete = [backup for backup in newest_first if backup.status == "complete"]
         sound = [backup for backup in complete if backup.name not in self._flaws]
         self._newest_sound = sound[0] if sound else None
-        # The newest backup of a schedule is as good as a minimum of 1, also without any policy.
+        # Without any policy the minimum is 1: the newest backup of a schedule stays.
         self._minimum = retention.keep_at_least if retention else 1
         self._guards = tuple(backup.name for backup in sound[: self._minimum])
         # A flaw may be a false alarm. So it gives others a place, and takes none away: what has a place among all is

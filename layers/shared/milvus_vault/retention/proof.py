@@ -1,4 +1,4 @@
-"""What is sealed of a backup, and whether it could be restored now: the only word by which a policy deletes.
+"""What is sealed of a backup, and whether it could be restored now: nothing else lets a policy delete.
 
 Entries of the catalogue, names of folders, tombstones and verifications nominate. The manifest, whose digest the
 marker has, decides: what it does not say, or what cannot be read now, deletes nothing.
@@ -33,7 +33,7 @@ class Proof:
     sealed: BackupSummary | None = None
     """What its manifest says, under which policies decide; None where none is sealed or can be read."""
     flaw: str = ""
-    """Why it could not be restored now, as far as that is known, so that it stands in for no other."""
+    """Why it could not be restored now, as far as that is known, so that it takes no other's place."""
     why_kept: str = ""
     """Where nothing is sealed by which it could be deleted: why it stays."""
     damage: str = ""

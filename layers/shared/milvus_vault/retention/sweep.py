@@ -147,7 +147,7 @@ class Sweep:
         for folder in (layout.binlogs, f"{layout.root}meta/"):
             yield from self.store.list_objects(self.bucket, folder)
 
-    # --- what belongs to no run any more ----------------------------------------------------------
+    # --- what no longer belongs to a run -----------------------------------------------------------
 
     def _sweep_backups(self) -> Iterator[str]:
         """Remove folders of unfinished backups that have had no run for the time of grace."""

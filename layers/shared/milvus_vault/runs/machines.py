@@ -14,7 +14,7 @@ from milvus_vault.untrusted import read_json
 
 KINDS: tuple[RunKind, ...] = get_args(RunKind.__value__)
 
-# Something good came of these, and somebody should look all the same.
+# Something good came of these, but somebody should look.
 PARTIAL_ERRORS = frozenset({"BackupPartialError", "RestorePartialError"})
 
 STATUSES: Mapping[str, RunStatus] = {
@@ -65,7 +65,7 @@ def run_status(status: str, error: str) -> RunStatus:
 
 
 def as_object(text: str) -> dict[str, Any]:
-    """Return an execution's input or output. Whoever starts an execution by hand may give anything."""
+    """Return an execution's input or output. One that was started by hand may have anything."""
     try:
         found = read_json(text)
     except ValueError:

@@ -56,7 +56,7 @@ class Cron:
     zone: ZoneInfo
 
     def next_after(self, moment: datetime, since: datetime) -> datetime | None:
-        """Return the first firing after a moment, or None where there is none any more."""
+        """Return the first firing after a moment, or None where there are no more."""
         start = max(moment, since)
         return next((fires for fires in self._firings(start, back=False) if fires > start), None)
 

@@ -352,7 +352,7 @@ def _parse_message(body: bytes | None) -> BackupMessage | None:
 
 
 def _vouches(marker: bytes | None, manifest: bytes) -> bool:
-    """Return whether a marker, damaged as it may be, has this manifest's digest, but for some flipped bits."""
+    """Return whether a marker, even a damaged one, has this manifest's digest, except for some flipped bits."""
     found = _SHA256.search(marker or b"")
     if found is None:
         return False

@@ -130,7 +130,7 @@ def delete(
     context: typer.Context,
     name: ScheduleNameArgument,
 ) -> None:
-    """Delete a schedule. Its backups stay, and are pruned no more.
+    """Delete a schedule. Its backups stay, and are no longer pruned.
 
     [dim]milvus-vault schedule delete nightly[/]
     """
