@@ -5,8 +5,8 @@ Not a state of a machine but a door: the API's function invokes it and waits.
 
 from collections.abc import Callable, Mapping
 
+from milvus_vault.adapters.milvus_secret import read_access
 from milvus_vault.adapters.s3 import S3ObjectStore
-from milvus_vault.adapters.secrets import read_access
 from milvus_vault.connection import connect_milvus
 from milvus_vault.errors import InvalidRequestError
 from milvus_vault.inspection.check import Deployment, check_deployment

@@ -3,7 +3,7 @@
 import json
 
 from milvus_vault.adapters.s3 import S3ObjectStore
-from milvus_vault.backup.secrets import remove_secrets
+from milvus_vault.backup.unpublished_rbac import remove_unpublished_rbac
 from milvus_vault.errors import VaultError
 from milvus_vault.failures import record_failure, unrecorded_failure
 from milvus_vault.model.messages import RecordFailureRequest, RecordFailureResult
@@ -26,7 +26,7 @@ def handler(event: RecordFailureRequest) -> RecordFailureResult:
             request=json.dumps(event.request),
         )
         if event.machine == "backup":
-            remove_secrets(*place, event.execution_arn)
+            remove_unpublished_rbac(*place, event.execution_arn)
     except VaultError as err:
         if err.retryable:
             raise

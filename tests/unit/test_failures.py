@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from milvus_vault.backup.documents import RBAC
-from milvus_vault.backup.secrets import remove_secrets
+from milvus_vault.backup.unpublished_rbac import remove_unpublished_rbac
 from milvus_vault.claims import CLAIM, Claim
 from milvus_vault.errors import split_hint
 from milvus_vault.execution_records import ExecutionRecord, record_execution
@@ -161,11 +161,11 @@ def test_a_failed_backup_leaves_no_hashes_of_passwords_unless_another_execution_
     run.write(CLAIM, Claim(execution_arn=holder, run=run.run, claimed_at=now))
     run.write(RBAC, Rbac())
     for _ in range(2):
-        remove_secrets(store, "backups", "team", ARN)
+        remove_unpublished_rbac(store, "backups", "team", ARN)
     assert set(run.names()) == ({CLAIM, RBAC} if is_left else {CLAIM})
 
 
 def test_a_backup_that_failed_before_it_wrote_anything_has_no_secrets_to_remove() -> None:
     store = InMemoryObjectStore("backups")
-    remove_secrets(store, "backups", "", ARN)
+    remove_unpublished_rbac(store, "backups", "", ARN)
     assert store.buckets["backups"] == {}

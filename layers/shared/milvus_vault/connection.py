@@ -7,7 +7,7 @@ from typing import NamedTuple
 from milvus_vault.adapters import milvus
 from milvus_vault.adapters.endpoints import rest_endpoint
 from milvus_vault.adapters.milvus_rest import RestImporter
-from milvus_vault.adapters.secrets import read_access
+from milvus_vault.adapters.milvus_secret import read_access
 from milvus_vault.model.versions import has_import_jobs
 from milvus_vault.ports import Importer, VectorDatabase
 from milvus_vault.settings import MilvusSettings

@@ -2,9 +2,9 @@
 
 from milvus_vault.adapters.management import MilvusGarbageCollector
 from milvus_vault.adapters.milvus_access import NOBODY
+from milvus_vault.adapters.milvus_secret import read_access
 from milvus_vault.adapters.s3 import S3ObjectStore
 from milvus_vault.adapters.scheduler import EventBridgeScheduler
-from milvus_vault.adapters.secrets import read_access
 from milvus_vault.model.names import restore_run
 from milvus_vault.model.requests import RestoreRequest
 from milvus_vault.ports import GarbageCollector

@@ -18,8 +18,8 @@ from milvus_vault.adapters.announcements import publish, put_event
 from milvus_vault.adapters.aws_errors import service_errors
 from milvus_vault.adapters.executions import StepFunctionsExecutions
 from milvus_vault.adapters.inspector import LambdaInspector
+from milvus_vault.adapters.milvus_secret import read_access
 from milvus_vault.adapters.scheduler import EventBridgeScheduler
-from milvus_vault.adapters.secrets import read_access
 from milvus_vault.adapters.state_machines import StepFunctionsMachines
 from milvus_vault.errors import ServiceRequestError, VaultError
 from milvus_vault.model.events import Notification, RunEvent

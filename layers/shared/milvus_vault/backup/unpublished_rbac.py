@@ -9,7 +9,7 @@ from milvus_vault.ports import ObjectStore
 from milvus_vault.workspace import Workspace
 
 
-def remove_secrets(store: ObjectStore, bucket: str, prefix: str, execution_arn: str) -> None:
+def remove_unpublished_rbac(store: ObjectStore, bucket: str, prefix: str, execution_arn: str) -> None:
     """Delete the working file with hashes of passwords that a failed execution has left.
 
     Started again, the backup asks for them anew. One that has the run by now keeps its own.

@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives import serialization
 from moto import mock_aws
 
 from milvus_vault.adapters.milvus_access import NOBODY, ClientTls
-from milvus_vault.adapters.secrets import MilvusSecret, read_access
+from milvus_vault.adapters.milvus_secret import MilvusSecret, read_access
 from milvus_vault.errors import MilvusSecretError
 from tests.support.certificates import Authority
 
