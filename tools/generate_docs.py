@@ -54,9 +54,6 @@ class SourceError(Exception):
     """What the documents are made from is not complete, or contradicts itself."""
 
 
-# --- errors ---------------------------------------------------------------------------------------
-
-
 class ForeignError(BaseModel):
     """A name that a failed execution can show and that is not one of ours."""
 
@@ -209,9 +206,6 @@ def _wrap(text: str) -> str:
     return textwrap.fill(text, LINE_LENGTH, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
 
 
-# --- requests -------------------------------------------------------------------------------------
-
-
 @dataclass(frozen=True, slots=True)
 class Example:
     """A request that the document shows. The models check it."""
@@ -337,8 +331,6 @@ def _default(field: Schema, *, is_required: bool) -> str:
     return "none" if field.get("default") is None else f"`{json.dumps(field['default'])}`"
 
 
-# --- schemas --------------------------------------------------------------------------------------
-
 SCHEMAS: Mapping[str, tuple[type[Model], Literal["validation", "serialization"]]] = {
     "backup-request": (BackupRequest, "validation"),
     "restore-request": (RestoreRequest, "validation"),
@@ -371,9 +363,6 @@ def _model_named(name: str) -> type[Model]:
         msg = f"there are {len(found)} models of the name {name}; a schema can have only one"
         raise SourceError(msg)
     return found[0]
-
-
-# --- files ----------------------------------------------------------------------------------------
 
 
 def documents() -> dict[Path, str]:

@@ -175,9 +175,6 @@ def _problem_responses(errors: Iterable[type[VaultError]], schema: Data) -> Data
     }
 
 
-# --- descriptions -----------------------------------------------------------------------------------
-
-
 def _describe_fields(components: Data) -> None:
     """Give the schemas of models the docstrings of their fields."""
     for name, schema in components.items():

@@ -55,8 +55,6 @@ class VaultClient:
         self.url = url
         self._transport = Transport(url, session or boto3.Session())
 
-    # --- backups ------------------------------------------------------------------------------
-
     def create_backup(self, request: BackupRequest | None = None, *, idempotency_key: str = "") -> Started:
         """Start a backup; without a request, of everything."""
         return self._start("POST", "/backups", request or BackupRequest(), idempotency_key)
@@ -89,8 +87,6 @@ class VaultClient:
         """Allow again to delete a backup; nothing happens where it has no hold. Raises BackupNotFoundError."""
         self._transport.request("DELETE", f"/backups/{name}/hold")
 
-    # --- restores -----------------------------------------------------------------------------
-
     def restore(self, request: RestoreRequest, *, idempotency_key: str = "") -> Started:
         """Start a restore. Raises BackupNotFoundError, CollectionNotFoundError or CollectionExistsError."""
         return self._start("POST", "/restores", request, idempotency_key)
@@ -102,8 +98,6 @@ class VaultClient:
     def get_restore(self, run_id: str) -> Run:
         """Return a restore: how far it is, or how it ended. Raises RunNotFoundError."""
         return self._ask("GET", f"/restores/{run_id}", Run)
-
-    # --- runs ---------------------------------------------------------------------------------
 
     def list_runs(
         self, *, kind: RunKind | None = None, status: RunStatus | None = None, page_size: int = MAX_PAGE
@@ -147,8 +141,6 @@ class VaultClient:
             self.get_run, run_id, timeout_seconds=timeout_seconds, on_progress=on_progress, poll_seconds=poll_seconds
         )
 
-    # --- retention and schedules --------------------------------------------------------------
-
     def prune(self, request: PruneRequest | None = None, *, idempotency_key: str = "") -> Started:
         """Start to delete what no policy keeps; with `dry_run`, only to say what that would be."""
         return self._start("POST", "/prune", request or PruneRequest(), idempotency_key)
@@ -169,8 +161,6 @@ class VaultClient:
         """Delete a schedule; its backups stay. Raises ScheduleNotFoundError or ScheduleManagedError."""
         self._transport.request("DELETE", f"/schedules/{name}")
 
-    # --- looking before leaping ---------------------------------------------------------------
-
     def list_collections(
         self, *, database: str = "", sizes: bool = False, page_size: int = MAX_PAGE
     ) -> Iterator[CollectionInfo]:
@@ -187,13 +177,9 @@ class VaultClient:
         body = EstimateRequest(backup=request or BackupRequest())
         return self._ask("POST", "/estimate", Estimate, body=body, only_reads=True)
 
-    # --- reports ------------------------------------------------------------------------------
-
     def download(self, url: str) -> bytes:
         """Return what lies at a `report_url`. Raises ApiUnavailableError, also when its hour is over."""
         return self._transport.download(url)
-
-    # --- in common ----------------------------------------------------------------------------
 
     def _start(self, method: str, path: str, request: Model | None, idempotency_key: str) -> Started:
         return self._ask(method, path, Started, body=request, idempotency_key=idempotency_key or uuid.uuid4().hex)

@@ -200,9 +200,6 @@ class CopiedName(NamedTuple):
     """Bytes that are copied."""
 
 
-# --- names ----------------------------------------------------------------------------------------
-
-
 def attempt_folder(attempt: str) -> str:
     """Return the folder of what an attempt copies, with a slash at its end. Once it has started it has `job.json`."""
     return f"copy/{attempt}/"
@@ -291,9 +288,6 @@ def most_complete(names: Iterable[str]) -> list[CopiedName]:
             if batch not in best or found.objects > best[batch].objects:
                 best[batch] = found
     return list(best.values())
-
-
-# --- documents ------------------------------------------------------------------------------------
 
 
 def write_job(run: Workspace, attempt: str, job: CopyJob) -> None:

@@ -50,9 +50,6 @@ class Page[Item](Model):
     next_token: str | None = Field(default=None, description="Ask with this token for what follows; null: that is all.")
 
 
-# --- backups --------------------------------------------------------------------------------------
-
-
 class BackupSummary(Model):
     """A backup in a list."""
 
@@ -178,9 +175,6 @@ class Backup(BackupSummary):
     """Where the HTML report can be read for an hour, without credentials; null where there is none."""
 
 
-# --- runs -----------------------------------------------------------------------------------------
-
-
 class RunSummary(Model):
     """A run in a list: one execution of a state machine."""
 
@@ -268,9 +262,6 @@ class Started(Model):
     """The name that a backup gets, where the request left it out."""
 
 
-# --- schedules ------------------------------------------------------------------------------------
-
-
 class ScheduleSpec(Model):
     """A schedule as it is asked for: `PUT /schedules/{name}`."""
 
@@ -303,9 +294,6 @@ class Schedule(ScheduleSpec):
     """When the newest complete backup of this schedule was begun."""
     problem: str = ""
     """Why it cannot be read, so that `request` says nothing and no next run is known. Empty: it can."""
-
-
-# --- looking before leaping -----------------------------------------------------------------------
 
 
 class CollectionInfo(Model):

@@ -105,8 +105,6 @@ class Sweep:
         self._sweep_uploads()
         return True
 
-    # --- runs -------------------------------------------------------------------------------------
-
     def _sweep_runs(self) -> Iterator[str]:
         for run in list(self.store.list_folders(self.bucket, self._run_folder())):
             if run.startswith(RUN_KINDS) and run != self.run and self._sweep_run(run):
@@ -146,8 +144,6 @@ class Sweep:
             return
         for folder in (layout.binlogs, f"{layout.root}meta/"):
             yield from self.store.list_objects(self.bucket, folder)
-
-    # --- what no longer belongs to a run -----------------------------------------------------------
 
     def _sweep_backups(self) -> Iterator[str]:
         """Remove folders of unfinished backups that have had no run for the time of grace."""
@@ -243,8 +239,6 @@ class Sweep:
                 if upload.begun_at <= self.now - self.grace:
                     self.store.abort_upload(bucket, upload)
                     self._counts["uploads"] += 1
-
-    # --- helpers ----------------------------------------------------------------------------------
 
     def _run_folder(self, run: str = "") -> str:
         return join(self.prefix, RUNS_FOLDER, run) + "/"

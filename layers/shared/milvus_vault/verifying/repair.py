@@ -124,8 +124,6 @@ class BackupRepair:
         self.run.write(REPAIRED, repaired)
         return repaired
 
-    # --- which way ----------------------------------------------------------------------------
-
     def _repair(self) -> Repaired:
         marker, body = self._find(self.layout.marker), self._find(self.layout.manifest)
         try:
@@ -157,8 +155,6 @@ class BackupRepair:
         self.catalogue.publish(BackupSummary(**{field: getattr(backup, field) for field in BackupSummary.model_fields}))
         self.catalogue.forget_damage(self.layout.name)
 
-    # --- the marker from the manifest -----------------------------------------------------------
-
     def _seal(self, marker: bytes | None, manifest: Manifest, body: bytes) -> Repaired:
         remembered = self.catalogue.remembered(self.layout.name)
         is_proven = _vouches(marker, body) or (
@@ -176,8 +172,6 @@ class BackupRepair:
             reason = f"repaired on {utc_day(self.now)}: {why}"
             self.catalogue.place_hold(self.layout.name, Hold(reason=reason), self.execution_arn)
         return f"{why}: a hold keeps the backup until you have looked at it and lift the hold"
-
-    # --- the manifest from documents -------------------------------------------------------------
 
     def _documents(self) -> Iterator[tuple[CollectionDocument | None, CollectionEntry | None, str]]:
         """Yield the documents with their entries, or what is wrong with them."""
@@ -266,8 +260,6 @@ class BackupRepair:
             if (body := self._find(self.layout.meta(name))) is not None:
                 yield digest(f"meta/{name}", body)
 
-    # --- as a backup of milvus-backup --------------------------------------------------------------
-
     def _as_of_milvus_backup(self, manifest: bytes | None) -> Repaired:
         full = self._find(self.layout.meta(FULL_META))
         members = _members(full) if full is not None else None
@@ -291,8 +283,6 @@ class BackupRepair:
         if self.catalogue.remembered(self.layout.name) is not None:
             lost.append("its schedule and its expiry: no policy deletes it any more")
         return Repaired(mended=(f"{self.layout.marker} was made anew from {FULL_META}",), lost=tuple(lost))
-
-    # --- in common ---------------------------------------------------------------------------------
 
     def _reference_message(self) -> BackupMessage | None:
         """Return what milvus-backup's files say, where they do not contradict each other."""
