@@ -88,9 +88,6 @@ class Damage(NamedTuple):
         return f"{self.what}: {self.key}"
 
 
-# --- backups --------------------------------------------------------------------------------------
-
-
 @dataclass(frozen=True, slots=True)
 class Subject:
     """A whole backup."""
@@ -144,9 +141,6 @@ def _read(store: InMemoryObjectStore, layout: BackupLayout) -> Content:
         lists.append(tuple(dataclasses.replace(item, source_key=str(log_of(item))) for item in items))
     collections = tuple(dataclasses.replace(collection, listed_objects=()) for collection in archive.collections)
     return Content(dataclasses.replace(archive, collections=collections), tuple(lists))
-
-
-# --- damages --------------------------------------------------------------------------------------
 
 
 def draw(subject: Subject, chance: Chance) -> Damage:
@@ -268,9 +262,6 @@ def _written_anew(members: dict[str, Any], chance: Chance) -> bytes:
     return json.dumps(shuffled(members), indent=chance.choice((None, 1, 4))).encode()
 
 
-# --- the judgement --------------------------------------------------------------------------------
-
-
 def judge(subject: Subject, damage: Damage) -> tuple[Verdict, str]:
     """Return what comes of a damage, and what was said."""
     store = new_store()
@@ -321,9 +312,6 @@ def _difference(before: Content, after: Content) -> str:
                         return f"{one.name}.{part.name}: {str(was)[:200]} became {str(became)[:200]}"
         return f"{name}: {str(old)[:200]} became {str(new)[:200]}"
     return "lists of objects"
-
-
-# --- the command ----------------------------------------------------------------------------------
 
 
 def run(subjects: Sequence[Subject], numbers: range) -> Iterator[tuple[Subject, Damage, Verdict, str]]:

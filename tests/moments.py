@@ -49,9 +49,6 @@ _IMPORT_JOB_SECONDS = 2.0
 _COLUMNS: tuple[Fault, ...] = ("torn", "missing", "doubled", "too new", "foreign", "no moment", "clock")
 
 
-# --- what is tried --------------------------------------------------------------------------------
-
-
 @dataclass(frozen=True, slots=True)
 class Plan:
     """A backup while clients write."""
@@ -150,9 +147,6 @@ class Outcome(NamedTuple):
             f"{self.rounds} rounds, {self.backup_seconds:.1f} s, {self.operations} operations meanwhile"
         )
         return "\n    ".join([first, *said])
-
-
-# --- with what ------------------------------------------------------------------------------------
 
 
 class NotDoneError(RuntimeError):
@@ -263,9 +257,6 @@ class Deployed:
         return Restored(tuple((int(row["id"]), int(row[NUMBER])) for row in found), int(counted[0]["count(*)"]))
 
 
-# --- the trial ------------------------------------------------------------------------------------
-
-
 def try_out(vault: Vault, plan: Plan) -> Outcome:
     """Do what a plan says, and judge what comes back. Its collections are gone afterwards."""
     names = [target.name for target in plan.targets]
@@ -359,9 +350,6 @@ def protocol_server(ministack: Ministack, running: ExitStack, version: str, plan
     running.enter_context(server)
     quiet = {"POWERTOOLS_METRICS_DISABLED": "true", "BACKUP_BUCKET_NAME": f"{bucket}-backups"}
     return InProcess(Restoring(ministack.client("s3"), server, quiet))
-
-
-# --- the command ----------------------------------------------------------------------------------
 
 
 def main() -> None:

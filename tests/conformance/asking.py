@@ -78,8 +78,6 @@ class Milvus:
         """Wait until what was done shows everywhere."""
         time.sleep(self.settle_seconds)
 
-    # --- collections ------------------------------------------------------------------------------
-
     def create(
         self,
         name: str,
@@ -163,8 +161,6 @@ class Milvus:
         """Return the rows that the server counts in segments."""
         stats = self.must("GetCollectionStatistics", collection_name=name).stats
         return next((item.value for item in stats if item.key == "row_count"), None)
-
-    # --- objects ----------------------------------------------------------------------------------
 
     def keys(self, prefix: str) -> Iterator[str]:
         """Yield the keys below a prefix."""

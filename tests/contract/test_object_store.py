@@ -135,9 +135,6 @@ def _on_server(server: str) -> Subject:
     return Subject(server, store, SOURCE, DESTINATION, client)
 
 
-# --- read, write, list ----------------------------------------------------------------------------
-
-
 def test_a_link_opens_an_object_without_credentials(subject: Subject) -> None:
     subject.store.put(subject.source, "folder/page", b"<!DOCTYPE html>", content_type=HTML)
 
@@ -320,9 +317,6 @@ def test_deletes_more_than_one_request_takes_and_keys_that_are_not_there(subject
     assert set(subject.listed(subject.source)) == {"kept"}
 
 
-# --- conditional writes ---------------------------------------------------------------------------
-
-
 def test_writes_if_absent_only_once(subject: Subject) -> None:
     assert subject.store.put_if_absent(subject.source, "claim", b"first")
     assert not subject.store.put_if_absent(subject.source, "claim", b"second")
@@ -354,9 +348,6 @@ def test_does_not_replace_what_is_gone(subject: Subject) -> None:
     assert not subject.store.put_if_unchanged(subject.source, "claim", b"body", "0" * 32)
 
     assert not subject.listed(subject.source)
-
-
-# --- copies ---------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("key", ["plain", "with space/and+plus", "ünïcode/日本", "100%/a&b=c?d#e", "a'b(c)~!*"])
@@ -448,9 +439,6 @@ def test_does_not_copy_tags(subject: Subject) -> None:
     assert tags == []
 
 
-# --- copies in parts ------------------------------------------------------------------------------
-
-
 @pytest.fixture
 def _small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     """Copy in parts of 5 MiB, the smallest that S3 takes, whatever is larger than 8 MiB."""
@@ -509,9 +497,6 @@ def test_leaves_nothing_behind_if_a_source_in_parts_has_changed(subject: Subject
     assert_no_upload_is_left(subject)
 
 
-# --- credentials ----------------------------------------------------------------------------------
-
-
 def test_says_that_access_is_denied(subject: Subject, monkeypatch: pytest.MonkeyPatch) -> None:
     if isinstance(subject.store, InMemoryObjectStore):
         assert subject.deviates("wrong secret")
@@ -525,9 +510,6 @@ def test_says_that_access_is_denied(subject: Subject, monkeypatch: pytest.Monkey
         with pytest.raises(StorageAccessDeniedError, match=subject.source) as caught:
             stranger.check_bucket(subject.source)
         assert "s3:ListBucket" in caught.value.hint
-
-
-# --- the copy machine on each server --------------------------------------------------------------
 
 
 @pytest.mark.usefixtures("_small_parts")

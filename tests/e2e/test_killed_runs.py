@@ -55,9 +55,6 @@ BACKUP, RESTORE = read_machine("backup"), read_machine("restore")
 WITH_A_POLICY = {"StartPrune"}
 
 
-# --- what the cases have in common ----------------------------------------------------------------
-
-
 @dataclass(frozen=True, slots=True)
 class Library:
     """The stack, a filled source in it, and a backup of that."""
@@ -160,9 +157,6 @@ def assert_restored(filled: Library, database: str, request: Mapping[str, Any], 
     assert staged_objects(filled.stack, run_of(filled.stack, request)) == []
 
 
-# --- the cases, some at a time --------------------------------------------------------------------
-
-
 @dataclass(frozen=True, slots=True)
 class Case:
     """What one test does; it raises what is wrong."""
@@ -190,9 +184,6 @@ def cases(body: Callable[[Library, str], None], names: list[str]) -> pytest.Mark
         return Case(f"{body.__name__} {name}", lambda filled: body(filled, name))
 
     return pytest.mark.parametrize("case", [pytest.param(case(name), id=name.replace(" ", "-")) for name in names])
-
-
-# --- restores -------------------------------------------------------------------------------------
 
 
 def stop_restore_after(filled: Library, state: str) -> None:
@@ -326,9 +317,6 @@ def test_functions_of_a_stopped_restore_that_come_late_do_no_harm(
     case: Case, under_way: Mapping[str, Future[None]]
 ) -> None:
     under_way[case.name].result()
-
-
-# --- restores that replace what is there ----------------------------------------------------------
 
 
 class ProgramKilledError(Exception):
@@ -500,9 +488,6 @@ def test_a_restore_that_succeeded_is_refused_or_replaces_when_started_again(
     case: Case, under_way: Mapping[str, Future[None]]
 ) -> None:
     under_way[case.name].result()
-
-
-# --- backups --------------------------------------------------------------------------------------
 
 
 def stop_backup_after(filled: Library, state: str) -> None:

@@ -28,9 +28,6 @@ FOLDER = Path(__file__).parents[2] / "statemachine"
 REACH_SECONDS = 240.0
 
 
-# --- which states there are -----------------------------------------------------------------------
-
-
 def read_machine(name: str) -> Machine:
     """Return `statemachine/<name>.asl.yaml`."""
     machine: Machine = yaml.safe_load((FOLDER / f"{name}.asl.yaml").read_text())
@@ -105,9 +102,6 @@ def _can_succeed(part: Machine, name: str, passed: frozenset[str] = frozenset())
     if state["Type"] == "Succeed" or state.get("End"):
         return True
     return any(_can_succeed(part, other, passed | {name}) for other in _followers(state) if other not in passed)
-
-
-# --- gates ----------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,9 +208,6 @@ class GatedMachine:
         parameters = copy.deepcopy(states[name].get("Parameters"))
         payload = {"payload": parameters} if parameters else {"payload.$": "$"}
         states[f"Before{name}"] = self._gate(f"before {name}", payload) | {"Next": name}
-
-
-# --- kills ----------------------------------------------------------------------------------------
 
 
 def kill(

@@ -201,8 +201,6 @@ def test_nothing_that_names_data_has_a_default() -> None:
     assert all("Default" not in parameters[name] for name in ("MilvusUri", "MilvusBucketName"))
 
 
-# --- telling ----------------------------------------------------------------------------------------
-
 ALARMS = [pytest.param(alarm["Properties"], id=name) for name, alarm in resources("AWS::CloudWatch::Alarm").items()]
 
 SCHEDULES = [pytest.param(found["Properties"], id=n) for n, found in resources("AWS::Scheduler::Schedule").items()]

@@ -59,9 +59,6 @@ def reasons(backups: Sequence[BackupSummary], retention: Retention | None) -> li
     return [decision.reason for decision in decide(backups, retention, "UTC", NOW)]
 
 
-# --- examples -------------------------------------------------------------------------------------
-
-
 def test_the_last_n_are_kept() -> None:
     assert reasons(daily(4), Retention(keep_last=2)) == [
         "kept: the newest complete one of its schedule",
@@ -165,8 +162,6 @@ def test_each_schedule_has_its_own_policy() -> None:
     assert decisions["by_hand_not_yet"].reason == "kept: it expires on 2026-11-22 12:00 UTC"
     assert decisions["weekly_2"].reason == "kept: its schedule has no retention"
 
-
-# --- properties -----------------------------------------------------------------------------------
 
 ZONES = st.sampled_from(["UTC", "Europe/Berlin", "America/New_York", "Pacific/Apia", "Asia/Kathmandu"])
 COUNTS = st.none() | st.integers(1, 6)

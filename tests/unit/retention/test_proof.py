@@ -179,9 +179,6 @@ def test_a_copy_under_another_name_takes_no_place_and_stays(store: InMemoryObjec
     assert "copied" in [item.name for item in Catalogue(store, BUCKET, PREFIX).list(10, None).items]
 
 
-# --- entries --------------------------------------------------------------------------------------
-
-
 def entry_of(store: InMemoryObjectStore, name: str) -> str:
     """Return the key of a backup's entry."""
     return next(key for key in store.buckets[BUCKET] if key.startswith(KEYS.entries) and f".{name}." in key)
@@ -232,9 +229,6 @@ def test_an_entry_under_another_key_is_moved_to_its_own(expiring: InMemoryObject
     assert wrong not in expiring.buckets[BUCKET]
 
 
-# --- holds ----------------------------------------------------------------------------------------
-
-
 def test_no_flipped_bit_of_a_hold_lifts_it(store: InMemoryObjectStore) -> None:
     catalogue = Catalogue(store, BUCKET, PREFIX, clock=lambda: NOW)
     catalogue.place_hold(OLDER, Hold(reason="audit", until=NOW + timedelta(days=400)), "me")
@@ -273,9 +267,6 @@ def test_a_seal_comes_off_only_where_nothing_was_changed() -> None:
     for wrong in (body[:-1], body + b"\n", body.replace(b"a", b"c", 1)):
         with pytest.raises(ValueError, match="not the one that was written"):
             unseal(wrong)
-
-
-# --- between plan and deletion --------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("damage", [lose_marker, flip_marker, lose_objects, find_damaged])

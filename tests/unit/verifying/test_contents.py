@@ -178,9 +178,6 @@ def test_an_archive_without_etags_has_nothing_to_compare() -> None:
     assert (found.is_done, found.proven_count, store.requests["chunks"]) == (True, 0, 0)
 
 
-# --- one object -----------------------------------------------------------------------------------
-
-
 def etag_in_parts(body: bytes, part_bytes: int) -> str:
     """Return the ETag of an object that was uploaded in parts."""
     parts = [body[start : start + part_bytes] for start in range(0, len(body), part_bytes)]
