@@ -8,6 +8,7 @@ from milvus_vault.api.openapi import openapi_document
 from milvus_vault.api.problems import CONTENT_TYPE
 from milvus_vault.api.routes import ROUTES
 from milvus_vault.api.routing import Route
+from milvus_vault.model.base import Model
 
 DOCUMENT = openapi_document(ROUTES)
 API = Path(__file__).parents[3] / "docs" / "api.md"
@@ -18,7 +19,7 @@ def test_the_routes_are_those_of_the_document_for_people() -> None:
     assert sorted(written) == sorted(f"{route.method} {route.path}" for route in ROUTES)
 
 
-@pytest.mark.parametrize("route", ROUTES, ids=lambda e: f"{e.method} {e.path}")
+@pytest.mark.parametrize("route", ROUTES, ids=lambda r: f"{r.method} {r.path}")
 def test_a_route_is_described_in_full(route: Route) -> None:
     operation = DOCUMENT["paths"][route.path][route.method.lower()]
     assert operation["summary"]
@@ -38,3 +39,12 @@ def test_all_references_lead_somewhere() -> None:
 def test_fields_have_the_docstrings_of_the_models() -> None:
     fields = DOCUMENT["components"]["schemas"]["Run"]["properties"]
     assert fields["phase"]["description"] == "What it does now, for example `copying`; empty once it has ended."
+
+
+def test_fields_have_no_docstring_of_a_working_file_that_is_called_alike() -> None:
+    class Verification(Model):
+        object_count: int
+        """Of a round of copies."""
+
+    fields = openapi_document(ROUTES)["components"]["schemas"][Verification.__name__]["properties"]
+    assert "description" not in fields["object_count"]

@@ -25,6 +25,7 @@ from milvus_vault.model.resources import Problem
 
 type Data = dict[str, Any]
 
+_MODEL = Model.__module__.rpartition(".")[0]
 _REFERENCE = "#/components/schemas/{model}"
 # Any route can meet these: a bad request, a deployment that is not whole, a service that does not answer.
 _EVERYWHERE = (InvalidRequestError, RouteNotFoundError, ServiceUnavailableError, StorageUnavailableError)
@@ -186,12 +187,13 @@ def _describe_fields(components: Data) -> None:
 
 
 def _models_named(name: str) -> list[type[Model]]:
+    """Return the models that the API may speak of: those of the model, since a working file may be called alike."""
     found: list[type[Model]] = []
     left = Model.__subclasses__()
     while left:
         model = left.pop()
         left += model.__subclasses__()
-        if model.__name__ == name:
+        if model.__name__ == name and model.__module__.startswith(f"{_MODEL}."):
             found.append(model)
     return found
 
