@@ -16,9 +16,9 @@ from typing import cast
 
 from milvus_vault.archive.layout import BackupLayout
 from milvus_vault.archive.manifest import CollectionDocument, Manifest, Source
-from milvus_vault.backup.documents import BackupPlan, Snapshot, snapshot_name
 from milvus_vault.backup.publish import publish_backup
-from milvus_vault.copying.documents import CopyCheck, CopyTarget, write_target, write_verified
+from milvus_vault.backup.working_files import BackupPlan, Snapshot, snapshot_name
+from milvus_vault.copying.working_files import CopyCheck, CopyTarget, write_target, write_verified
 from milvus_vault.errors import ObjectNotFoundError
 from milvus_vault.model.collections import CollectionName
 from milvus_vault.model.objects import CopiedObject, CopyItem, ListedObject

@@ -75,7 +75,7 @@ PARTS: dict[str, dict[str, Tests]] = {
     "copying": {
         "copying/batches.py": Tests(("unit/copying/test_batches.py", *_COPYING)),
         "parallel.py": Tests(_COPYING),
-        "copying/documents.py": Tests(_COPYING),
+        "copying/working_files.py": Tests(_COPYING),
         "copying/engine.py": Tests(("unit/copying/test_engine.py", *_COPYING)),
         "copying/pacer.py": Tests(("unit/copying/test_pacer.py", *_COPYING)),
         "copying/parts.py": Tests(("unit/copying/test_parts.py", *_COPYING)),
@@ -105,7 +105,7 @@ PARTS: dict[str, dict[str, Tests]] = {
     },
     "retention": {
         "retention/delete.py": Tests(("unit/retention/test_prune.py", *_RETENTION)),
-        "retention/documents.py": Tests(("unit/retention/test_prune.py", *_RETENTION)),
+        "retention/working_files.py": Tests(("unit/retention/test_prune.py", *_RETENTION)),
         "retention/plan.py": Tests(("unit/retention/test_policies.py", "unit/retention/test_prune.py", *_RETENTION)),
         "retention/policy.py": Tests(("unit/retention/test_policy.py", *_RETENTION)),
         "retention/proof.py": Tests(("unit/retention/test_proof.py", *_RETENTION)),

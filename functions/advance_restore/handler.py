@@ -5,8 +5,8 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from milvus_vault.connection import connect_for_imports
 from milvus_vault.model.messages import AdvanceRestoreResult, RestoreStepRequest
 from milvus_vault.restore.advance import Advance
-from milvus_vault.restore.documents import PLAN, RestorePlan
 from milvus_vault.restore.under_way import naming_imports
+from milvus_vault.restore.working_files import PLAN, RestorePlan
 from milvus_vault.runtime import task
 from milvus_vault.settings import MilvusSettings, RestoreSettings, StorageSettings
 from milvus_vault.wiring import open_workspace

@@ -10,9 +10,9 @@ from milvus_vault.catalogue import Catalogue
 from milvus_vault.model.messages_prune import CarryOutPruneRequest, CarryOutPruneResult
 from milvus_vault.parallel import each
 from milvus_vault.retention.delete import STOP_SECONDS, BackupDeletion
-from milvus_vault.retention.documents import PLAN, SWEPT, PrunePlan, Swept
 from milvus_vault.retention.report import report_prune
 from milvus_vault.retention.sweep import Sweep
+from milvus_vault.retention.working_files import PLAN, SWEPT, PrunePlan, Swept
 from milvus_vault.runtime import logger, task
 from milvus_vault.settings import StorageSettings, SweepSettings
 from milvus_vault.wiring import open_workspace

@@ -3,7 +3,7 @@
 from milvus_vault.connection import connect_milvus
 from milvus_vault.model.messages import CleanUpRestoreResult, RestoreStepRequest
 from milvus_vault.restore.cleanup import CleanUp
-from milvus_vault.restore.documents import PLAN, RestorePlan
+from milvus_vault.restore.working_files import PLAN, RestorePlan
 from milvus_vault.runtime import task
 from milvus_vault.settings import MilvusSettings, StorageSettings
 from milvus_vault.wiring import milvus_storage, open_workspace

@@ -7,9 +7,9 @@ from aws_lambda_powertools.metrics import MetricUnit
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from milvus_vault.claims import check_owner
-from milvus_vault.copying.documents import attempt_of_batch
 from milvus_vault.copying.engine import copy_batch
 from milvus_vault.copying.pacer import Pacer
+from milvus_vault.copying.working_files import attempt_of_batch
 from milvus_vault.model.messages_copy import CopyBatchRequest, CopyBatchResult
 from milvus_vault.runtime import logger, metrics, task
 from milvus_vault.settings import CopySettings, StorageSettings

@@ -2,7 +2,7 @@
 
 from milvus_vault.model.messages import CutCollectionsResult, RestoreStepRequest
 from milvus_vault.restore.cutting import Cutting
-from milvus_vault.restore.documents import PLAN, RestorePlan
+from milvus_vault.restore.working_files import PLAN, RestorePlan
 from milvus_vault.runtime import task
 from milvus_vault.settings import StorageSettings
 from milvus_vault.wiring import milvus_storage, open_workspace

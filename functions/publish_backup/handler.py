@@ -4,8 +4,8 @@ from datetime import UTC, datetime
 from functools import partial
 
 from milvus_vault.archive.layout import BackupLayout
-from milvus_vault.backup.documents import PLAN, BackupPlan
 from milvus_vault.backup.publish import find_published, publish_backup
+from milvus_vault.backup.working_files import PLAN, BackupPlan
 from milvus_vault.catalogue.catalogue import Catalogue
 from milvus_vault.catalogue.describe import summary_of
 from milvus_vault.model.messages import PublishBackupRequest, PublishBackupResult

@@ -8,8 +8,8 @@ from milvus_vault.model.messages import ReportRestoreResult, RestoreStepRequest
 from milvus_vault.model.readable import first_of
 from milvus_vault.ports import HTML
 from milvus_vault.reports.restore import render_restore_report
-from milvus_vault.restore.documents import PLAN, RestorePlan
 from milvus_vault.restore.report import report_restore
+from milvus_vault.restore.working_files import PLAN, RestorePlan
 from milvus_vault.runtime import task
 from milvus_vault.settings import StorageSettings
 from milvus_vault.wiring import open_workspace

@@ -1,8 +1,8 @@
 """SnapshotBatch: flush the collections of a batch and record what each is made of."""
 
 from milvus_vault.archive.layout import BackupLayout
-from milvus_vault.backup.documents import PLAN, BackupPlan
 from milvus_vault.backup.snapshot import SnapshotBatch
+from milvus_vault.backup.working_files import PLAN, BackupPlan
 from milvus_vault.connection import connect_milvus
 from milvus_vault.model.messages import SnapshotBatchRequest, SnapshotBatchResult
 from milvus_vault.runtime import task

@@ -8,12 +8,12 @@ the collections by then.
 from collections.abc import Iterable
 
 from milvus_vault.archive.layout import BackupLayout
-from milvus_vault.backup.documents import PLAN, BackupPlan
 from milvus_vault.backup.proof import MomentProof
 from milvus_vault.backup.publish import find_published
+from milvus_vault.backup.working_files import PLAN, BackupPlan
 from milvus_vault.claims import check_owner
-from milvus_vault.copying.documents import complete_indexes
 from milvus_vault.copying.verify import raise_if_refused, raise_if_source_is_gone, verify_copy
+from milvus_vault.copying.working_files import complete_indexes
 from milvus_vault.model.messages import MAX_ROUNDS, Round
 from milvus_vault.model.messages_copy import VerifyCopyRequest, VerifyCopyResult
 from milvus_vault.model.names import COLLECTIONS_PER_BATCH

@@ -10,7 +10,7 @@ import pytest
 
 from milvus_vault.adapters.milvus import MilvusDatabase, connect
 from milvus_vault.archive.layout import BackupLayout
-from milvus_vault.backup.documents import Snapshot, Verdict, snapshot_name
+from milvus_vault.backup.working_files import Snapshot, Verdict, snapshot_name
 from milvus_vault.model.collections import SegmentLevel
 from milvus_vault.model.names import attempt_of
 from tests.compatibility.features import Feature

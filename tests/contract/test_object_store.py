@@ -17,12 +17,12 @@ from milvus_vault.adapters import s3 as adapter
 from milvus_vault.adapters.s3 import S3ObjectStore
 from milvus_vault.copying import parts
 from milvus_vault.copying.batches import BatchLimits
-from milvus_vault.copying.documents import CopyTarget, read_verified, write_job, write_target
 from milvus_vault.copying.engine import copy_batch
 from milvus_vault.copying.parts import MIB
 from milvus_vault.copying.plan import plan_copy
 from milvus_vault.copying.progress import copy_state
 from milvus_vault.copying.verify import verify_copy
+from milvus_vault.copying.working_files import CopyTarget, read_verified, write_job, write_target
 from milvus_vault.errors import (
     BucketNotFoundError,
     ObjectChangedError,

@@ -22,15 +22,15 @@ from milvus_vault.adapters.milvus import MilvusDatabase
 from milvus_vault.adapters.milvus_segments import SegmentDescriber
 from milvus_vault.archive.layout import BackupLayout
 from milvus_vault.archive.reader import read_manifest
-from milvus_vault.backup import documents as backup_documents
+from milvus_vault.backup import working_files as backup_files
 from milvus_vault.claims import CLAIM
 from milvus_vault.model.hybrid import as_datetime
 from milvus_vault.model.names import restore_run
 from milvus_vault.model.requests import RestoreRequest
-from milvus_vault.restore import documents as restore_documents
-from milvus_vault.restore.documents import RestorePlan, Target
+from milvus_vault.restore import working_files as restore_files
 from milvus_vault.restore.finish import Finishing
 from milvus_vault.restore.journal import Journal, JournalEntry
+from milvus_vault.restore.working_files import RestorePlan, Target
 from milvus_vault.workspace import Workspace
 from tests.support import library, vault_runs
 from tests.support.killing import (
@@ -273,11 +273,11 @@ def stop_failing_restore_after(filled: Library, state: str) -> None:
 
         def take_plan(here: Arrival) -> None:
             run = filled.run(here.payload["run"])
-            taken.append(run.read_bytes(restore_documents.PLAN))
-            run.delete([restore_documents.PLAN])
+            taken.append(run.read_bytes(restore_files.PLAN))
+            run.delete([restore_files.PLAN])
 
         def give_plan_back(here: Arrival) -> None:
-            filled.run(here.payload["run"]).write_bytes(restore_documents.PLAN, taken[0])
+            filled.run(here.payload["run"]).write_bytes(restore_files.PLAN, taken[0])
 
         on_the_way = {"before AdvanceRestore": take_plan, "before CleanUpRestore": give_plan_back}
         kill(filled.stack.deployment, "Restore", f"after {state}", request, on_the_way=on_the_way)
@@ -346,8 +346,8 @@ def die_between_dropping_and_renaming(filled: Library, _: str) -> None:
             when=lambda here: reached(entries(filled, here)),
         )
         run = filled.run(stopped.payload["restore"]["run"])
-        plan = run.read(restore_documents.PLAN, RestorePlan)
-        target = run.read(restore_documents.target_name(0), Target)
+        plan = run.read(restore_files.PLAN, RestorePlan)
+        target = run.read(restore_files.target_name(0), Target)
 
         with grpc.insecure_channel(stack.milvus_uri.removeprefix("http://")) as channel:
             describer = SegmentDescriber(Endpoint.parse(stack.milvus_uri))
@@ -565,7 +565,7 @@ def let_functions_of_a_backup_come_late(filled: Library, _: str) -> None:
         stopped = kill(deployment, "Backup", "before PublishBackup", request, on_the_way=remember)
         payloads |= {"CopyBatch": copying.payload, "PlanCopy": stopped.payload, "PublishBackup": stopped.payload}
         run = filled.run(stopped.payload["run"])
-        its_files = {file: run.read_bytes(file) for file in (CLAIM, backup_documents.PLAN)}
+        its_files = {file: run.read_bytes(file) for file in (CLAIM, backup_files.PLAN)}
         replace_segments(stack.milvus_uri, database)
         following = GatedMachine(deployment, "Backup", ["after VerifyCopy"])
         execution = following.start(request)

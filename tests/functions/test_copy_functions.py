@@ -14,8 +14,8 @@ from verify_copy.handler import handler as verify_copy_handler
 from milvus_vault import runtime
 from milvus_vault.adapters.s3 import S3ObjectStore
 from milvus_vault.archive.layout import BackupLayout
-from milvus_vault.backup.documents import PLAN
-from milvus_vault.copying.documents import CopyTarget, read_verified, write_job, write_target
+from milvus_vault.backup.working_files import PLAN
+from milvus_vault.copying.working_files import CopyTarget, read_verified, write_job, write_target
 from milvus_vault.errors import (
     BackupDamagedError,
     BackupExistsError,

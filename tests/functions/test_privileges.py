@@ -22,8 +22,8 @@ from milvus_vault import runtime
 from milvus_vault.adapters.s3 import S3ObjectStore
 from milvus_vault.archive.layout import BackupLayout
 from milvus_vault.archive.tombstones import tombstone_key
-from milvus_vault.backup.documents import RBAC
 from milvus_vault.backup.pauses import Pauses
+from milvus_vault.backup.working_files import RBAC
 from milvus_vault.catalogue import Catalogue
 from milvus_vault.catalogue.describe import summary_of
 from milvus_vault.claims import CLAIM, Claim

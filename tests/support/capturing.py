@@ -16,11 +16,11 @@ from milvus_vault.archive.contents import Archive, ArchivedCollection
 from milvus_vault.archive.layout import DELTA_LOG, BackupLayout, parse_log_key
 from milvus_vault.archive.manifest import CollectionDocument, Manifest
 from milvus_vault.archive.reader import read_archive, read_document, read_manifest, read_objects
-from milvus_vault.backup.documents import BackupPlan
 from milvus_vault.backup.prepare import prepare_backup
 from milvus_vault.backup.proof import MomentProof
 from milvus_vault.backup.publish import publish_backup
 from milvus_vault.backup.snapshot import SnapshotBatch
+from milvus_vault.backup.working_files import BackupPlan
 from milvus_vault.catalogue import Catalogue
 from milvus_vault.copying.batches import BatchLimits
 from milvus_vault.copying.engine import copy_batch

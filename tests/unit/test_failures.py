@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from milvus_vault.backup.documents import RBAC
 from milvus_vault.backup.unpublished_rbac import remove_unpublished_rbac
+from milvus_vault.backup.working_files import RBAC
 from milvus_vault.claims import CLAIM, Claim
 from milvus_vault.errors import split_hint
 from milvus_vault.execution_records import ExecutionRecord, record_execution

@@ -8,12 +8,12 @@ import pytest
 from milvus_vault.archive.layout import BackupLayout
 from milvus_vault.archive.manifest import CollectionFailure, Manifest, Source
 from milvus_vault.archive.reader import read_manifest
-from milvus_vault.backup.documents import PLAN, BackupPlan
 from milvus_vault.backup.prepare import prepare_backup
 from milvus_vault.backup.publish import find_published
+from milvus_vault.backup.working_files import PLAN, BackupPlan
 from milvus_vault.catalogue import Catalogue
 from milvus_vault.claims import CLAIM, Claim, Claims
-from milvus_vault.copying.documents import write_job
+from milvus_vault.copying.working_files import write_job
 from milvus_vault.errors import BackupExistsError, BackupInProgressError
 from milvus_vault.model.collections import CollectionName
 from milvus_vault.model.names import attempt_of

@@ -10,9 +10,9 @@ from milvus_vault.archive.layout import BackupLayout
 from milvus_vault.archive.manifest import CollectionFailure, Manifest, Source, write_object_list
 from milvus_vault.archive.reader import read_archive, read_manifest
 from milvus_vault.archive.reference_writer import reference_files
-from milvus_vault.backup.documents import BackupPlan, Snapshot, snapshot_name
 from milvus_vault.backup.publish import publish_backup
-from milvus_vault.copying.documents import CopyCheck, CopyTarget, write_target, write_verified
+from milvus_vault.backup.working_files import BackupPlan, Snapshot, snapshot_name
+from milvus_vault.copying.working_files import CopyCheck, CopyTarget, write_target, write_verified
 from milvus_vault.errors import BackupExistsError, BackupInProgressError, SourceChangedError
 from milvus_vault.model.collections import CollectionName
 from milvus_vault.model.objects import CopiedObject, CopyItem

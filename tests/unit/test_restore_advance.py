@@ -7,9 +7,9 @@ from typing import cast
 import pytest
 
 from milvus_vault.copying.batches import BatchLimits
-from milvus_vault.copying.documents import CopyTarget, write_job, write_target
 from milvus_vault.copying.engine import copy_batch
 from milvus_vault.copying.plan import plan_copy
+from milvus_vault.copying.working_files import CopyTarget, write_job, write_target
 from milvus_vault.errors import ImportFailedError, MilvusUnavailableError
 from milvus_vault.model.collections import ImportJobState, ImportStatus, ImportTask, LoadState
 from milvus_vault.model.names import attempt_of, temporary_name
@@ -17,8 +17,8 @@ from milvus_vault.model.objects import CopyItem, CopyJob
 from milvus_vault.model.requests import RestoreRequest
 from milvus_vault.ports import VectorDatabase
 from milvus_vault.restore.advance import LONGEST_IN_CALL_SECONDS, RESERVE_SECONDS, Advance, Advanced
-from milvus_vault.restore.documents import Failed, ImportPaths, ImportSource, RestorePlan, Target, target_name
 from milvus_vault.restore.journal import Journal
+from milvus_vault.restore.working_files import Failed, ImportPaths, ImportSource, RestorePlan, Target, target_name
 from milvus_vault.workspace import Workspace
 from tests.support.memory_database import InMemoryDatabase
 from tests.support.memory_store import InMemoryObjectStore

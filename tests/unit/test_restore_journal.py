@@ -11,8 +11,8 @@ from milvus_vault.errors import (
     RowCountMismatchError,
     RunTakenOverError,
 )
-from milvus_vault.restore.documents import Attempt, Created, Failed, JobsDone, Replaced
 from milvus_vault.restore.journal import Journal
+from milvus_vault.restore.working_files import Attempt, Created, Failed, JobsDone, Replaced
 from milvus_vault.workspace import Workspace
 from tests.support.memory_store import InMemoryObjectStore
 

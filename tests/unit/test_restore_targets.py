@@ -10,9 +10,9 @@ from milvus_vault.errors import (
 )
 from milvus_vault.model.collections import CollectionName, FieldSchema, IndexDescription
 from milvus_vault.model.requests import RestoreRequest
-from milvus_vault.restore.documents import Created, Finished
 from milvus_vault.restore.journal import Journal
 from milvus_vault.restore.targets import TargetCheck, check_takes_deletes, find_occupied
+from milvus_vault.restore.working_files import Created, Finished
 from milvus_vault.workspace import Workspace
 from tests.support.memory_database import InMemoryDatabase
 from tests.support.memory_store import InMemoryObjectStore

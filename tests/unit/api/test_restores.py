@@ -24,7 +24,7 @@ from milvus_vault.errors import (
 from milvus_vault.model.messages import InspectMilvusRequest, Occupied, TargetsFound
 from milvus_vault.model.requests import BackupRequest, RestoreRequest
 from milvus_vault.model.resources import EstimateRequest
-from milvus_vault.restore.documents import PLAN, RestorePlan
+from milvus_vault.restore.working_files import PLAN, RestorePlan
 from milvus_vault.workspace import Workspace
 from tests.support.fake_machines import FakeMachines, machines
 from tests.support.memory_store import InMemoryObjectStore

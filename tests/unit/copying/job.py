@@ -4,7 +4,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from milvus_vault.copying.batches import BatchLimits
-from milvus_vault.copying.documents import (
+from milvus_vault.copying.engine import copy_batch
+from milvus_vault.copying.plan import plan_copy
+from milvus_vault.copying.verify import verify_copy
+from milvus_vault.copying.working_files import (
     BatchResult,
     CopyCheck,
     CopyPlan,
@@ -12,9 +15,6 @@ from milvus_vault.copying.documents import (
     write_job,
     write_target,
 )
-from milvus_vault.copying.engine import copy_batch
-from milvus_vault.copying.plan import plan_copy
-from milvus_vault.copying.verify import verify_copy
 from milvus_vault.model.objects import CopyItem, CopyJob
 from milvus_vault.workspace import Workspace
 from tests.support.memory_store import InMemoryObjectStore

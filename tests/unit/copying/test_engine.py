@@ -6,9 +6,9 @@ from collections import Counter
 import pytest
 
 from milvus_vault.copying import engine
-from milvus_vault.copying.documents import BatchError, read_records
 from milvus_vault.copying.engine import copy_batch
 from milvus_vault.copying.pacer import Pacer
+from milvus_vault.copying.working_files import BatchError, read_records
 from milvus_vault.errors import (
     BucketNotFoundError,
     CopyUnfinishedError,

@@ -5,7 +5,7 @@ import json
 import pytest
 from pydantic import ValidationError
 
-from milvus_vault.copying.documents import CopyTarget, read_batch, read_items, write_target
+from milvus_vault.copying.working_files import CopyTarget, read_batch, read_items, write_target
 from milvus_vault.errors import ObjectNotFoundError, WorkingFileError
 from milvus_vault.model.objects import CopyItem
 from tests.support.memory_store import InMemoryObjectStore

@@ -2,15 +2,15 @@
 
 import pytest
 
-from milvus_vault.copying.documents import (
+from milvus_vault.copying.progress import TargetProgress, copy_state
+from milvus_vault.copying.verify import read_verification
+from milvus_vault.copying.working_files import (
     BatchError,
     CopyProgress,
     error_name,
     read_verified,
     write_verified,
 )
-from milvus_vault.copying.progress import TargetProgress, copy_state
-from milvus_vault.copying.verify import read_verification
 from milvus_vault.errors import ObjectNotFoundError, StorageAccessDeniedError, StorageRequestError, VaultError
 from milvus_vault.model.objects import CopiedObject, CopyItem
 from tests.support.memory_store import InMemoryObjectStore

@@ -6,7 +6,7 @@ from typing import Any
 
 from milvus_vault.archive.manifest import CollectionEntry, CollectionFailure, FileDigest, Manifest, Source
 from milvus_vault.model.collections import CollectionName
-from milvus_vault.restore.documents import RestoredCollection, RestoreReport
+from milvus_vault.restore.working_files import RestoredCollection, RestoreReport
 
 LOCATION = "s3://backups/team/nightly/"
 EXECUTION = "arn:aws:states:eu-west-1:123456789012:execution:vault-restore:run-1"

@@ -13,7 +13,7 @@ from milvus_vault.catalogue import Catalogue
 from milvus_vault.catalogue.describe import summary_of
 from milvus_vault.catalogue.entries import CatalogueKeys, EntryKey
 from milvus_vault.model.resources import Hold, Verification
-from milvus_vault.retention.documents import PrunePlan
+from milvus_vault.retention.working_files import PrunePlan
 from tests.support.memory_store import InMemoryObjectStore
 from tests.unit.archive.samples import BUCKET, PREFIX, sample_contents, write_backup
 from tests.unit.retention.test_prune import NIGHTLY, NOW, add, pruner

@@ -22,9 +22,9 @@ from milvus_vault.model.requests import BackupRequest, PruneRequest, ScheduleTag
 from milvus_vault.model.resources import Hold
 from milvus_vault.model.retention import Retention
 from milvus_vault.retention.delete import BackupDeletion
-from milvus_vault.retention.documents import Outcome, PrunePlan, outcome_name
 from milvus_vault.retention.plan import PrunePreparation
 from milvus_vault.retention.report import report_prune
+from milvus_vault.retention.working_files import Outcome, PrunePlan, outcome_name
 from milvus_vault.workspace import Workspace
 from tests.support.fake_scheduler import FakeScheduler
 from tests.support.memory_store import InMemoryObjectStore

@@ -17,7 +17,7 @@ from milvus_vault.ports import VectorDatabase
 from milvus_vault.restore.prepare import RestorePreparation
 from milvus_vault.restore.staging import FoldLimits
 from milvus_vault.retention.delete import BackupDeletion
-from milvus_vault.retention.documents import Deletion, Outcome, PrunePlan, outcome_name
+from milvus_vault.retention.working_files import Deletion, Outcome, PrunePlan, outcome_name
 from milvus_vault.source import MilvusStorage
 from milvus_vault.workspace import Workspace
 from tests.support.memory_store import InMemoryObjectStore

@@ -13,8 +13,8 @@ from milvus_vault.archive.tombstones import Tombstone
 from milvus_vault.claims import Claim
 from milvus_vault.errors import StorageUnavailableError
 from milvus_vault.model.objects import ListedObject, UnfinishedUpload
-from milvus_vault.retention.documents import Swept
 from milvus_vault.retention.sweep import RECORDS, Sweep
+from milvus_vault.retention.working_files import Swept
 from tests.support.memory_store import InMemoryObjectStore
 from tests.unit.test_claims import FakeExecutions
 

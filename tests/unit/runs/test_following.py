@@ -4,11 +4,11 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from milvus_vault.copying.documents import CopyProgress
 from milvus_vault.copying.progress import CopyState
+from milvus_vault.copying.working_files import CopyProgress
 from milvus_vault.errors import WorkingFileError
 from milvus_vault.model.collections import CollectionName
-from milvus_vault.restore.documents import ImportsMoved
+from milvus_vault.restore.working_files import ImportsMoved
 from milvus_vault.runs.collections import Followed
 from milvus_vault.runs.describing import WorkingFiles
 from tests.support.memory_store import InMemoryObjectStore

@@ -6,12 +6,12 @@ from typing import Any
 import pytest
 
 from milvus_vault.archive.manifest import CollectionFailure, Source
-from milvus_vault.backup import documents as backup
+from milvus_vault.backup import working_files as backup
 from milvus_vault.errors import ImportFailedError
 from milvus_vault.model.collections import CollectionLayout, CollectionName, CollectionSchema, LoadState
 from milvus_vault.model.names import attempt_of
 from milvus_vault.model.requests import BackupRequest, RestoreRequest
-from milvus_vault.restore import documents as restore
+from milvus_vault.restore import working_files as restore
 from milvus_vault.restore.journal import Journal
 from milvus_vault.restore.report import report_restore
 from milvus_vault.runs.collections import follow_backup, follow_restore

@@ -25,8 +25,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from milvus_vault.archive.manifest import CollectionDocument
-from milvus_vault.backup.documents import Evidence, Snapshot, Verdict
 from milvus_vault.backup.moment import SUSPECT_SECONDS
+from milvus_vault.backup.working_files import Evidence, Snapshot, Verdict
 from milvus_vault.binlogs import count_column_groups, named, read_deletes, read_timestamps
 from milvus_vault.errors import BinlogUnreadableError, ObjectNotFoundError
 from milvus_vault.model.collections import Segment

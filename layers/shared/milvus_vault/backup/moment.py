@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from milvus_vault.archive.layout import DELTA_LOG, holds_timestamps, parse_log_key
-from milvus_vault.backup.documents import Evidence
+from milvus_vault.backup.working_files import Evidence
 from milvus_vault.errors import ServerClockError
 from milvus_vault.model.collections import CollectionName
 from milvus_vault.model.hybrid import as_text, at_whole_millisecond

@@ -8,14 +8,14 @@ from milvus_vault.archive.manifest import Source
 from milvus_vault.archive.reader import find_manifest
 from milvus_vault.archive.remains import has_lost_its_marker, is_there
 from milvus_vault.archive.tombstones import tombstone_key
-from milvus_vault.backup.documents import PLAN, RBAC, BackupPlan
 from milvus_vault.backup.moment import Moment, take_moment
 from milvus_vault.backup.pauses import Pauses
 from milvus_vault.backup.publish import find_published, name_taken
 from milvus_vault.backup.rights import backup_rights
 from milvus_vault.backup.selection import select_collections, select_databases
+from milvus_vault.backup.working_files import PLAN, RBAC, BackupPlan
 from milvus_vault.claims import CLAIM, DIED, RUNNING, Claim, ClaimHeldError, Claims, check_owner
-from milvus_vault.copying.documents import write_job
+from milvus_vault.copying.working_files import write_job
 from milvus_vault.errors import (
     BackupDamagedError,
     BackupExistsError,

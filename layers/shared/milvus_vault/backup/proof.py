@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from milvus_vault.backup.documents import Snapshot, Verdict, snapshot_name
+from milvus_vault.backup.working_files import Snapshot, Verdict, snapshot_name
 from milvus_vault.parallel import each
 from milvus_vault.workspace import Workspace
 

@@ -20,10 +20,10 @@ from milvus_vault.archive.manifest import (
 from milvus_vault.archive.reader import find_manifest
 from milvus_vault.archive.reference_writer import marker_file, reference_files
 from milvus_vault.archive.remains import is_there
-from milvus_vault.backup.documents import RBAC, BackupPlan, Snapshot, Verdict, snapshot_name
+from milvus_vault.backup.working_files import RBAC, BackupPlan, Snapshot, Verdict, snapshot_name
 from milvus_vault.claims import check_owner
-from milvus_vault.copying.documents import CopyCheck, attempt_folder, read_items, read_verified
 from milvus_vault.copying.verify import read_verification
+from milvus_vault.copying.working_files import CopyCheck, attempt_folder, read_items, read_verified
 from milvus_vault.errors import (
     BackupDamagedError,
     BackupExistsError,

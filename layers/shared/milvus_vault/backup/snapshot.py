@@ -7,11 +7,11 @@ from typing import NamedTuple
 from milvus_vault.archive.added_vectors import IN_ROUNDS_HINT, older_segments
 from milvus_vault.archive.layout import DELTA_LOG, BackupLayout, parse_log_key
 from milvus_vault.archive.manifest import CollectionDocument, CollectionFailure
-from milvus_vault.backup.documents import BackupPlan, Evidence, Snapshot, Verdict, snapshot_name
 from milvus_vault.backup.moment import check_clock, evidence_of, take_moment
 from milvus_vault.backup.segments import CollectionObjects, capture_flushed, capture_objects
-from milvus_vault.copying.documents import CopyTarget, drop_target, write_target
+from milvus_vault.backup.working_files import BackupPlan, Evidence, Snapshot, Verdict, snapshot_name
 from milvus_vault.copying.verify import read_verification
+from milvus_vault.copying.working_files import CopyTarget, drop_target, write_target
 from milvus_vault.errors import MilvusPermissionError, MilvusRequestError, VaultError
 from milvus_vault.model.collections import CollectionDescription, CollectionName, LoadState
 from milvus_vault.model.flushes import FlushPoint

@@ -1,6 +1,6 @@
 """Users and rights that a backup has written down and will not publish."""
 
-from milvus_vault.backup.documents import RBAC
+from milvus_vault.backup.working_files import RBAC
 from milvus_vault.claims import check_owner
 from milvus_vault.errors import RunTakenOverError
 from milvus_vault.execution_records import find_execution_record

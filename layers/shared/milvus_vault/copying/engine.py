@@ -7,7 +7,8 @@ from collections.abc import Callable
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 
-from milvus_vault.copying.documents import (
+from milvus_vault.copying.pacer import Pacer
+from milvus_vault.copying.working_files import (
     BatchError,
     BatchResult,
     CopyRecord,
@@ -21,7 +22,6 @@ from milvus_vault.copying.documents import (
     read_records,
     records_body,
 )
-from milvus_vault.copying.pacer import Pacer
 from milvus_vault.errors import (
     BucketNotFoundError,
     CopyUnfinishedError,

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from functools import partial
 
 from milvus_vault.copying.batches import BatchLimits, PlannedItem, cut_batches
-from milvus_vault.copying.documents import (
+from milvus_vault.copying.records import Records
+from milvus_vault.copying.working_files import (
     CURRENT,
     CopyPlan,
     CopyShares,
@@ -19,7 +20,6 @@ from milvus_vault.copying.documents import (
     read_targets,
     round_folder,
 )
-from milvus_vault.copying.records import Records
 from milvus_vault.errors import WorkingFileError
 from milvus_vault.model.objects import CopyItem, CopyJob
 from milvus_vault.parallel import each

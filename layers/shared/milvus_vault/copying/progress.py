@@ -4,7 +4,7 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from milvus_vault.copying.documents import CURRENT, CopyPlan, CopyProgress, CopyShares, most_complete, round_folder
+from milvus_vault.copying.working_files import CURRENT, CopyPlan, CopyProgress, CopyShares, most_complete, round_folder
 from milvus_vault.workspace import Workspace
 
 

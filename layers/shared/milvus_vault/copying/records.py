@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from functools import partial
 from typing import Self
 
-from milvus_vault.copying.documents import CopyRecord, most_complete, read_records
+from milvus_vault.copying.working_files import CopyRecord, most_complete, read_records
 from milvus_vault.model.objects import CopyItem, ListedObject
 from milvus_vault.parallel import each
 from milvus_vault.workspace import Workspace

@@ -4,7 +4,9 @@ from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import batched
 
-from milvus_vault.copying.documents import (
+from milvus_vault.copying.plan import items_by_key
+from milvus_vault.copying.records import Records
+from milvus_vault.copying.working_files import (
     CURRENT,
     BatchError,
     CopiedName,
@@ -24,8 +26,6 @@ from milvus_vault.copying.documents import (
     verified_name,
     write_verified,
 )
-from milvus_vault.copying.plan import items_by_key
-from milvus_vault.copying.records import Records
 from milvus_vault.errors import BackupDamagedError, leaf_named
 from milvus_vault.model.objects import CopiedObject, CopyJob
 from milvus_vault.parallel import each

@@ -3,7 +3,7 @@
 from milvus_vault.model import readable
 from milvus_vault.reports.charts import bar_chart
 from milvus_vault.reports.pages import MAX_ROWS, failure, render
-from milvus_vault.restore.documents import RestoreReport
+from milvus_vault.restore.working_files import RestoreReport
 
 
 def render_restore_report(report: RestoreReport, execution_arn: str) -> bytes:

@@ -16,11 +16,11 @@ from milvus_vault.errors import MilvusUnavailableError
 from milvus_vault.model.names import attempt_of
 from milvus_vault.ports import Importer, VectorDatabase
 from milvus_vault.restore.create import Creation
-from milvus_vault.restore.documents import RestorePlan, Target, target_name
 from milvus_vault.restore.finish import Finishing
 from milvus_vault.restore.imports import Imports, Look
 from milvus_vault.restore.journal import Journal, JournalEntry
 from milvus_vault.restore.submission import Submission
+from milvus_vault.restore.working_files import RestorePlan, Target, target_name
 from milvus_vault.workspace import Workspace
 
 # Before a call has to be over, a collection gets no further turn: it may wait for two answers, a minute each.

@@ -9,8 +9,8 @@ from milvus_vault.claims import check_owner, end_work
 from milvus_vault.model.collections import DEFAULT_DATABASE
 from milvus_vault.model.names import attempt_of, temporary_name, temporary_prefix
 from milvus_vault.ports import VectorDatabase
-from milvus_vault.restore.documents import Attempt, RestorePlan
 from milvus_vault.restore.journal import Journal
+from milvus_vault.restore.working_files import Attempt, RestorePlan
 from milvus_vault.source import MilvusStorage
 from milvus_vault.workspace import Workspace
 

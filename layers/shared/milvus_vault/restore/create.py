@@ -7,7 +7,10 @@ from milvus_vault.errors import MilvusRequestError
 from milvus_vault.model.names import temporary_name
 from milvus_vault.model.versions import parse_version
 from milvus_vault.ports import VectorDatabase
-from milvus_vault.restore.documents import (
+from milvus_vault.restore.indexes import create_missing_indexes
+from milvus_vault.restore.journal import Journal, JournalEntry
+from milvus_vault.restore.schema import added_fields, check_alike, field_numbers, without_function_check
+from milvus_vault.restore.working_files import (
     DATABASES,
     Attempt,
     Created,
@@ -16,9 +19,6 @@ from milvus_vault.restore.documents import (
     Target,
     target_name,
 )
-from milvus_vault.restore.indexes import create_missing_indexes
-from milvus_vault.restore.journal import Journal, JournalEntry
-from milvus_vault.restore.schema import added_fields, check_alike, field_numbers, without_function_check
 from milvus_vault.workspace import Workspace
 
 

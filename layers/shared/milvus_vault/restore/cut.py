@@ -7,7 +7,7 @@ from milvus_vault.archive.layout import DELTA_LOG, holds_timestamps, log_of
 from milvus_vault.model.hybrid import from_datetime
 from milvus_vault.model.objects import ArchivedObject
 from milvus_vault.model.requests import RestoreRequest
-from milvus_vault.restore.documents import Cut
+from milvus_vault.restore.working_files import Cut
 
 
 def cut_of(request: RestoreRequest, collection: ArchivedCollection) -> int:

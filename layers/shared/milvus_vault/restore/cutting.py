@@ -17,7 +17,7 @@ from milvus_vault.errors import BackupDamagedError, MomentOutOfRangeError, Objec
 from milvus_vault.model.hybrid import as_text, from_datetime, from_milliseconds
 from milvus_vault.model.names import attempt_of
 from milvus_vault.parallel import each
-from milvus_vault.restore.documents import (
+from milvus_vault.restore.working_files import (
     Cut,
     CutDone,
     ImportSource,

@@ -16,7 +16,9 @@ from milvus_vault.errors import (
 from milvus_vault.model.names import attempt_of
 from milvus_vault.ports import VectorDatabase
 from milvus_vault.restore.aliases import give_aliases
-from milvus_vault.restore.documents import (
+from milvus_vault.restore.indexes import create_missing_indexes
+from milvus_vault.restore.journal import Journal, JournalEntry
+from milvus_vault.restore.working_files import (
     Attempt,
     Created,
     Finished,
@@ -25,8 +27,6 @@ from milvus_vault.restore.documents import (
     RestorePlan,
     Target,
 )
-from milvus_vault.restore.indexes import create_missing_indexes
-from milvus_vault.restore.journal import Journal, JournalEntry
 from milvus_vault.workspace import Workspace
 
 FULLY_LOADED = 100

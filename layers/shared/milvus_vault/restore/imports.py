@@ -14,7 +14,9 @@ from milvus_vault.errors import (
 from milvus_vault.model.collections import ImportJobState, ImportStatus
 from milvus_vault.model.times import utc_minute
 from milvus_vault.ports import Importer, VectorDatabase
-from milvus_vault.restore.documents import (
+from milvus_vault.restore.journal import Journal, JournalEntry
+from milvus_vault.restore.submission import Submission, jobs_done, submitted
+from milvus_vault.restore.working_files import (
     Imported,
     ImportJob,
     ImportsMoved,
@@ -23,8 +25,6 @@ from milvus_vault.restore.documents import (
     Target,
     imports_name,
 )
-from milvus_vault.restore.journal import Journal, JournalEntry
-from milvus_vault.restore.submission import Submission, jobs_done, submitted
 from milvus_vault.workspace import Workspace
 
 # Jobs stay at 70 % while Milvus indexes their rows, which for the largest takes hours.

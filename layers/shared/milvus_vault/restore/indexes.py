@@ -7,7 +7,7 @@ from typing import Final
 from milvus_vault.errors import MilvusRequestError
 from milvus_vault.model.collections import IndexDescription, KeyValue
 from milvus_vault.ports import Indexes
-from milvus_vault.restore.documents import Target
+from milvus_vault.restore.working_files import Target
 
 # Names that servers of 2.2 gave to their scalar indexes; newer ones no longer know how to build those.
 _RENAMED: Final = {"marisa-trie": "Trie", "Ascending": "STL_SORT"}

@@ -27,7 +27,7 @@ from milvus_vault.errors import VaultError
 from milvus_vault.model.base import Model
 from milvus_vault.model.names import attempt_of
 from milvus_vault.parallel import for_each
-from milvus_vault.restore.documents import Failed
+from milvus_vault.restore.working_files import Failed
 from milvus_vault.workspace import Workspace
 
 _NAME = re.compile(

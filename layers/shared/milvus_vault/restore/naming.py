@@ -10,7 +10,7 @@ from milvus_vault.backup.selection import select_collections, select_databases
 from milvus_vault.errors import EmptySelectionError, InvalidRequestError, NameConflictError
 from milvus_vault.model.collections import CollectionName
 from milvus_vault.model.requests import RestoreRequest
-from milvus_vault.restore.documents import TargetDatabase
+from milvus_vault.restore.working_files import TargetDatabase
 
 # Milvus' own rule for collections, aliases and databases of 2.2 to 2.6 (proxy.maxNameLength is 255), checked before
 # anything is claimed, copied or imported. A dollar sign it takes in names of roles and users alone.

@@ -12,7 +12,7 @@ from milvus_vault.archive.layout import BackupLayout, join, log_of
 from milvus_vault.archive.reader import read_archive, read_objects
 from milvus_vault.archive.tombstones import check_not_being_deleted
 from milvus_vault.claims import CLAIM, ClaimHeldError, Claims, check_owner
-from milvus_vault.copying.documents import CopyTarget, write_job, write_target
+from milvus_vault.copying.working_files import CopyTarget, write_job, write_target
 from milvus_vault.errors import (
     BackupNotFoundError,
     ObjectNotFoundError,
@@ -30,16 +30,6 @@ from milvus_vault.model.versions import ServerVersion, check_target_version, has
 from milvus_vault.ports import Executions, ObjectStore, VectorDatabase
 from milvus_vault.restore.aliases import check_switches
 from milvus_vault.restore.cut import cut_of, cut_to_read, doubts
-from milvus_vault.restore.documents import (
-    PLAN,
-    Cut,
-    ImportSource,
-    RestorePlan,
-    TargetDatabase,
-    cut_done_name,
-    cut_name,
-    target_name,
-)
 from milvus_vault.restore.journal import Journal
 from milvus_vault.restore.loading import Loading, LoadPlanner, check_loading
 from milvus_vault.restore.naming import resolve_targets, target_databases
@@ -50,6 +40,16 @@ from milvus_vault.restore.schema import can_be_added
 from milvus_vault.restore.staging import CollectionImport, FoldLimits
 from milvus_vault.restore.staging_legacy import import_sources, staged_items
 from milvus_vault.restore.targets import TargetCheck, can_resume, check_takes_deletes, make_target, shards_of
+from milvus_vault.restore.working_files import (
+    PLAN,
+    Cut,
+    ImportSource,
+    RestorePlan,
+    TargetDatabase,
+    cut_done_name,
+    cut_name,
+    target_name,
+)
 from milvus_vault.rights import by_database, check_rights
 from milvus_vault.source import (
     MilvusStorage,

@@ -4,7 +4,8 @@ from collections.abc import Iterator
 from datetime import datetime
 
 from milvus_vault.model.hybrid import as_datetime_or_none
-from milvus_vault.restore.documents import (
+from milvus_vault.restore.journal import Journal
+from milvus_vault.restore.working_files import (
     DATABASES,
     CutDone,
     DatabasesMade,
@@ -17,7 +18,6 @@ from milvus_vault.restore.documents import (
     cut_done_name,
     target_name,
 )
-from milvus_vault.restore.journal import Journal
 from milvus_vault.workspace import Workspace, record_key
 
 

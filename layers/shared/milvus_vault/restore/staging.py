@@ -21,7 +21,7 @@ from milvus_vault.archive.contents import ArchivedCollection, ArchivedPartition,
 from milvus_vault.archive.layout import DELTA_LOG, INSERT_LOG, log_of
 from milvus_vault.model.collections import ALL_PARTITIONS, CollectionSchema, ImportPair, SegmentLevel
 from milvus_vault.model.objects import ArchivedObject, CopyItem
-from milvus_vault.restore.documents import ImportPaths, ImportSource
+from milvus_vault.restore.working_files import ImportPaths, ImportSource
 
 LEVEL_ZERO = "level_zero"
 

@@ -12,8 +12,8 @@ from milvus_vault.archive.contents import ArchivedCollection
 from milvus_vault.archive.layout import DELTA_LOG, INSERT_LOG, log_of
 from milvus_vault.model.collections import ALL_PARTITIONS, SegmentLevel
 from milvus_vault.model.objects import ArchivedObject, CopyItem
-from milvus_vault.restore.documents import ImportPaths, ImportSource
 from milvus_vault.restore.staging import rows_until
+from milvus_vault.restore.working_files import ImportPaths, ImportSource
 
 
 def import_sources(

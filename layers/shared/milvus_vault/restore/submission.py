@@ -12,7 +12,9 @@ from milvus_vault.model.collections import ImportTask
 from milvus_vault.model.names import attempt_of
 from milvus_vault.ports import Importer, VectorDatabase
 from milvus_vault.restore.create import Creation
-from milvus_vault.restore.documents import (
+from milvus_vault.restore.journal import Journal, JournalEntry
+from milvus_vault.restore.staging import import_pair
+from milvus_vault.restore.working_files import (
     Attempt,
     ImportJob,
     ImportJobs,
@@ -22,8 +24,6 @@ from milvus_vault.restore.documents import (
     RestorePlan,
     Target,
 )
-from milvus_vault.restore.journal import Journal, JournalEntry
-from milvus_vault.restore.staging import import_pair
 from milvus_vault.workspace import Workspace
 
 

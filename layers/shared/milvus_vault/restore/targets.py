@@ -16,10 +16,10 @@ from milvus_vault.model.messages import Occupied
 from milvus_vault.model.requests import RestoreRequest
 from milvus_vault.ports import Executions, Flushes, Loads, Schemas
 from milvus_vault.restore.cut import cut_of
-from milvus_vault.restore.documents import PLAN, Created, Finished, RestorePlan, Target
 from milvus_vault.restore.journal import Journal, JournalEntry
 from milvus_vault.restore.loading import Loading
 from milvus_vault.restore.schema import NAMED_IN_MESSAGE, check_alike
+from milvus_vault.restore.working_files import PLAN, Created, Finished, RestorePlan, Target
 from milvus_vault.source import StoredCollections
 from milvus_vault.workspace import Workspace
 

@@ -6,9 +6,9 @@ from itertools import islice
 
 from milvus_vault.archive.layout import BackupLayout
 from milvus_vault.errors import MilvusUnavailableError
-from milvus_vault.restore.documents import ImportJob, ImportSource, RestorePlan, Target, target_name
 from milvus_vault.restore.journal import Journal
 from milvus_vault.restore.submission import jobs_done, submitted
+from milvus_vault.restore.working_files import ImportJob, ImportSource, RestorePlan, Target, target_name
 from milvus_vault.workspace import Workspace
 
 _NAMED_JOBS = 3

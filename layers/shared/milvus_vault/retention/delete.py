@@ -25,8 +25,8 @@ from milvus_vault.errors import (
 )
 from milvus_vault.model.names import attempt_of, backup_run
 from milvus_vault.ports import Executions
-from milvus_vault.retention.documents import Deletion, Outcome, PrunePlan, outcome_name
 from milvus_vault.retention.proof import Prover
+from milvus_vault.retention.working_files import Deletion, Outcome, PrunePlan, outcome_name
 from milvus_vault.workspace import Workspace
 
 # A batch of 1,000 takes about a second, and a SlowDown that S3 insists on up to half a minute.

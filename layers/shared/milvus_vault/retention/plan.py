@@ -14,9 +14,9 @@ from milvus_vault.model.requests import BackupRequest, PruneRequest, ScheduleTag
 from milvus_vault.model.schedules import StoredSchedule
 from milvus_vault.parallel import each
 from milvus_vault.ports import Executions, Scheduler
-from milvus_vault.retention.documents import PLAN, Deletion, PrunePlan
 from milvus_vault.retention.policy import Decision, decide_all
 from milvus_vault.retention.proof import Proof, Prover
+from milvus_vault.retention.working_files import PLAN, Deletion, PrunePlan
 from milvus_vault.workspace import Workspace
 
 # Each takes some 8 events of the 25,000 that an execution's history may have. The next prune goes on.

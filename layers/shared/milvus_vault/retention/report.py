@@ -6,7 +6,7 @@ from datetime import datetime
 from milvus_vault.errors import shared_hint, with_hint
 from milvus_vault.model.readable import first_of
 from milvus_vault.parallel import each
-from milvus_vault.retention.documents import SWEPT, Outcome, PrunePlan, PruneReport, Swept, outcome_name
+from milvus_vault.retention.working_files import SWEPT, Outcome, PrunePlan, PruneReport, Swept, outcome_name
 from milvus_vault.workspace import Workspace, record_key
 
 

@@ -20,7 +20,7 @@ from milvus_vault.claims import CLAIM, RUNNING, Claim, ClaimHeldError, Claims
 from milvus_vault.model.names import backup_run
 from milvus_vault.model.objects import ListedObject
 from milvus_vault.ports import Executions, ObjectStore
-from milvus_vault.retention.documents import Swept
+from milvus_vault.retention.working_files import Swept
 
 # Step Functions forgets executions after 90 days; so long their records are good for something.
 KEEP_RECORDS = timedelta(days=90)

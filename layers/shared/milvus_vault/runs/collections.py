@@ -8,16 +8,16 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
-from milvus_vault.backup import documents as backup
-from milvus_vault.copying.documents import complete_indexes, target_indexes
+from milvus_vault.backup import working_files as backup
 from milvus_vault.copying.progress import CopyState, TargetProgress, copy_state
+from milvus_vault.copying.working_files import complete_indexes, target_indexes
 from milvus_vault.model.collections import CollectionName
 from milvus_vault.model.names import attempt_of
 from milvus_vault.model.resources import Progress, RunCollection
 from milvus_vault.parallel import each
-from milvus_vault.restore import documents as restore
-from milvus_vault.restore.documents import ImportsMoved, imports_name
+from milvus_vault.restore import working_files as restore
 from milvus_vault.restore.journal import Journal, JournalEntry
+from milvus_vault.restore.working_files import ImportsMoved, imports_name
 from milvus_vault.workspace import Workspace
 
 _ALL = 100.0

@@ -14,7 +14,7 @@ from milvus_vault.model.executions import ExecutionDescription
 from milvus_vault.model.names import run_id
 from milvus_vault.model.resources import Page, Progress, Run, RunCollection, RunKind, RunSummary
 from milvus_vault.ports import ObjectStore
-from milvus_vault.retention.documents import PruneReport
+from milvus_vault.retention.working_files import PruneReport
 from milvus_vault.runs.collections import Followed, follow_backup, follow_restore
 from milvus_vault.runs.machines import Machines, as_object, backup_of, run_status, schedule_of
 from milvus_vault.runs.phases import phase_of
