@@ -3,7 +3,7 @@
 import pytest
 
 from milvus_vault.copying.progress import TargetProgress, copy_state
-from milvus_vault.copying.verify import read_verification
+from milvus_vault.copying.verify import read_copy_check
 from milvus_vault.copying.working_files import (
     BatchError,
     CopyProgress,
@@ -32,7 +32,7 @@ def test_finds_complete_what_was_copied_and_lists_it(job: Job) -> None:
     etag, checksum = verified[job.key(0, 1)]
     assert etag == job.store.buckets[BACKUPS][job.key(0, 1)].etag
     assert checksum.startswith("MD5:")
-    assert read_verification(job.run, "first", 1) == found
+    assert read_copy_check(job.run, "first", 1) == found
 
 
 def test_finds_complete_a_target_without_objects(job: Job) -> None:

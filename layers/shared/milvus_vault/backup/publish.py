@@ -22,7 +22,7 @@ from milvus_vault.archive.reference_writer import marker_file, reference_files
 from milvus_vault.archive.remains import is_there
 from milvus_vault.backup.working_files import RBAC, BackupPlan, Snapshot, Verdict, snapshot_name
 from milvus_vault.claims import check_owner
-from milvus_vault.copying.verify import read_verification
+from milvus_vault.copying.verify import read_copy_check
 from milvus_vault.copying.working_files import CopyCheck, attempt_folder, read_items, read_verified
 from milvus_vault.errors import (
     BackupDamagedError,
@@ -221,7 +221,7 @@ def _collect(
     run: Workspace, plan: BackupPlan, attempt: str, last_round: int
 ) -> tuple[list[CapturedCollection], list[CollectionFailure], str]:
     """Return what was captured, what was not and why, and the hint that all failures share."""
-    found = None if plan.request.meta_only else read_verification(run, attempt, last_round)
+    found = None if plan.request.meta_only else read_copy_check(run, attempt, last_round)
     captured: list[CapturedCollection] = []
     failures: list[CollectionFailure] = []
     hints: list[str] = []

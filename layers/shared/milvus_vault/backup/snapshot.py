@@ -10,7 +10,7 @@ from milvus_vault.archive.manifest import CollectionDocument, CollectionFailure
 from milvus_vault.backup.moment import check_clock, evidence_of, take_moment
 from milvus_vault.backup.segments import CollectionObjects, capture_flushed, capture_objects
 from milvus_vault.backup.working_files import BackupPlan, Evidence, Snapshot, Verdict, snapshot_name
-from milvus_vault.copying.verify import read_verification
+from milvus_vault.copying.verify import read_copy_check
 from milvus_vault.copying.working_files import CopyTarget, drop_target, write_target
 from milvus_vault.errors import MilvusPermissionError, MilvusRequestError, VaultError
 from milvus_vault.model.collections import CollectionDescription, CollectionName, LoadState
@@ -72,7 +72,7 @@ class SnapshotBatch:
         first = batch * COLLECTIONS_PER_BATCH
         wanted = list(range(first, min(first + COLLECTIONS_PER_BATCH, len(self.plan.collections))))
         if self.round > 1:
-            again = read_verification(self.run, self.attempt, self.round - 1).again
+            again = read_copy_check(self.run, self.attempt, self.round - 1).again
             wanted = [index for index in wanted if index in again]
         there = {index: self.run.find(snapshot_name(self.attempt, index), Snapshot) for index in wanted}
         left = {index: found for index, found in there.items() if found is None or found.round != self.round}

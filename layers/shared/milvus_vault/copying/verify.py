@@ -116,7 +116,7 @@ def verify_copy(
     there = [check for check in checks if check.is_complete]
     again = doubtful(check.target.index for check in there)
     complete = [check for check in there if check.target.index not in again]
-    verification = CopyCheck(
+    found = CopyCheck(
         complete=tuple(check.target.index for check in complete),
         missing_source=tuple(check.problem() for check in checks if check.missing_source),
         incomplete=tuple(check.problem() for check in checks if check.incomplete and not check.missing_source),
@@ -127,11 +127,11 @@ def verify_copy(
         doubtful=again,
     )
     if targets and not there:
-        raise_if_refused(verification)
+        raise_if_refused(found)
     # Lists of an earlier round, when a target was complete with other items.
-    run.delete([verified_name(attempt, index) for index in verification.again])
-    run.write(f"{folder}/verification.json", verification)
-    return verification
+    run.delete([verified_name(attempt, index) for index in found.again])
+    run.write(f"{folder}/verification.json", found)
+    return found
 
 
 def raise_if_refused(found: CopyCheck) -> None:
@@ -149,8 +149,8 @@ def raise_if_source_is_gone(found: CopyCheck) -> None:
         raise BackupDamagedError(msg, hint="Somebody writes to the backup. Restore it from another copy.")
 
 
-def read_verification(run: Workspace, attempt: str, round_number: int) -> CopyCheck:
-    """Return what a round's verification found.
+def read_copy_check(run: Workspace, attempt: str, round_number: int) -> CopyCheck:
+    """Return what was found of a round's copies.
 
     Raises:
         ObjectNotFoundError: The round was not verified.
