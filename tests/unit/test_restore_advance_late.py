@@ -17,7 +17,7 @@ from milvus_vault.model.objects import ListedObject
 from milvus_vault.ports import VectorDatabase
 from milvus_vault.restore.advance import LONGEST_IN_CALL_SECONDS, seconds_of_round, seconds_to_wait
 from milvus_vault.restore.cleanup import CleanUp
-from milvus_vault.restore.documents import Target, target_name
+from milvus_vault.restore.working_files import Target, target_name
 from milvus_vault.source import MilvusStorage
 from tests.support.memory_database import InMemoryDatabase
 from tests.support.memory_store import InMemoryObjectStore
