@@ -41,7 +41,7 @@ class Claim(Model):
 
 
 class ClaimHeldError(Exception):
-    """Another execution, which still runs, holds the claim. Callers turn it into an error of theirs."""
+    """Another execution, which still runs, holds the claim. Callers turn it into one of their errors."""
 
     def __init__(self, holder: Claim, key: str) -> None:
         super().__init__(holder.execution_arn)

@@ -50,7 +50,7 @@ class StorageSettings(Settings):
 
 
 class ManagementSettings(Settings):
-    """How to reach Milvus' management port, for who asks nothing else of Milvus."""
+    """How to reach Milvus' management port, for functions that use nothing else of Milvus."""
 
     milvus_management_uri: str = ""
     """Endpoint of Milvus' management port (9091); empty: garbage collection is not paused."""

@@ -28,7 +28,7 @@ _PASSING_CODES = frozenset(
 _SERVER_ERROR = 500
 
 BROKEN_BODY = (HTTPError, HTTPException, ConnectionError, HTTPClientError, FlexibleChecksumError)
-"""What reading a body raises when the connection breaks midway: the SDK has answered by then, and retries nothing."""
+"""What reading a body raises when the connection breaks midway: the SDK has answered by then, and does not retry."""
 
 GARBLED = (ValueError, TypeError, AttributeError, LookupError, RecursionError, ResponseParserError)
 """What the SDK, and we after it, raise for answers that are not the service's, found by trying thousands: a time that

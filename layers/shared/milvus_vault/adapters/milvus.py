@@ -58,10 +58,10 @@ def _open_channel(endpoint: Endpoint, tls: ClientTls) -> grpc.Channel:
 
 
 def _wait_until_ready(channel: grpc.Channel, endpoint: Endpoint, tls: ClientTls) -> None:
-    """Return when calls can be made. gRPC tries again and again: what cannot pass is told after the first time.
+    """Return when calls can be made. gRPC tries again and again; a lasting failure is told after the first try.
 
-    Whatever is answered, somebody answers. To subscribe to the channel's state would do without a call, but a channel
-    that was subscribed to takes up to 0.2 s to close.
+    Any answer will do: it shows that a server is there. Subscribing to the channel's state would need no call, but a
+    channel with a subscriber takes up to 0.2 s to close.
     """
     call = channel.unary_unary(_HEALTH_CHECK)
     end = time.monotonic() + CONNECT_SECONDS

@@ -13,7 +13,7 @@ from milvus_vault.model.times import utc_minute
 def tell_of_damage(
     catalogue: Catalogue, publish: Callable[[Notification], None], *, stack: str, now: datetime
 ) -> tuple[Measure, ...]:
-    """Send a notification for each backup of which nobody was told yet, and return how many that were.
+    """Send a notification for each damaged backup of which none was sent yet, and return how many that were.
 
     What is told is written down after it was sent: an interruption between the two repeats a notification, and
     loses none.

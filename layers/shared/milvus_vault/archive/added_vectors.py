@@ -1,8 +1,8 @@
 """Vector fields that were added when there were rows already, so that older segments have no logs of them.
 
-Milvus 2.6 serves such segments, but of storage version 2 it imports none without logs of each vector field that the
-collection has by then ("no binlog for field", milvus-io/milvus#53361). So they are imported before the field is added.
-A compaction in the source writes them anew, with the field.
+Milvus 2.6 serves such segments. But it imports a segment of storage version 2 only with logs of each vector field that
+the collection has by then ("no binlog for field", milvus-io/milvus#53361). So they are imported before the field is
+added. A compaction in the source writes them anew, with the field.
 """
 
 from collections import defaultdict

@@ -53,9 +53,9 @@ def write_other_etags(
 def has_recorded_content(store: ObjectStore, bucket: str, item: ArchivedObject, etag: str) -> bool:
     """Return whether an object that has this ETag now has the content that was recorded of it.
 
-    By the checksum that S3 keeps with it, where one of the same kind was recorded. Else by the recorded ETag, if that
-    was made of the content: the object is read once. Of an object that was recorded under KMS, and without a checksum,
-    nothing tells its content, and the answer is no.
+    The checksum that S3 keeps with it decides, if one of the same kind was recorded. Otherwise the recorded ETag does,
+    if it was made of the content: the object is read once. If an object was recorded under KMS, and without a checksum,
+    its content is not known, and the answer is no.
 
     Raises:
         ObjectNotFoundError: It is gone.

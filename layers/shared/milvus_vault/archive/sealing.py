@@ -1,6 +1,6 @@
-"""Documents of the catalogue carry their own digest: one that rots is never obeyed.
+"""Documents of the catalogue carry their own digest: a damaged one is never obeyed.
 
-The first line is the document, the second its SHA-256. Documents of releases before have one line and no digest.
+The first line is the document, the second its SHA-256. Documents of earlier releases have one line and no digest.
 """
 
 import hashlib

@@ -51,8 +51,8 @@ def lacking(
 def is_packed(schema: CollectionSchema, groups: Mapping[int, int]) -> bool:
     """Return whether a segment's insert logs hold groups of columns, by the numbers that stand in their keys.
 
-    The primary key has logs of its own where each field has, and is in the first group where not. The numbers of
-    groups say nothing: they are those of fields, or count from 0.
+    If each field has its own logs, so has the primary key; if not, it is in the first group. The numbers of groups do
+    not tell: they are those of fields, or count from 0.
     """
     return not any(groups.get(field.field_id) for field in schema.fields if field.is_primary_key)
 

@@ -1,6 +1,6 @@
 """The proof of a backup's moments, by what lies in the backup: nothing here is taken from a clock or a promise.
 
-Of each collection with objects that may be newer than its moment:
+What is proved of each collection with objects that may be newer than its moment:
 
 * rows newer than the moment are counted, so that a restore knows how many rows must come back;
 * no segment was replaced by a compaction that may have applied deletes newer than the moment. Their delta logs lie
@@ -9,13 +9,13 @@ Of each collection with objects that may be newer than its moment:
   that were on their way are known to have arrived before the flush.
 
 Before that, the segments that are read must have as many rows as Milvus says, and as many column groups as their logs
-name, or a listing has left logs out. So it has where Milvus counted fewer live rows than there are, and there is no
-delete of any; only that from 2.5 on they may have expired by a setting of the server, too, which nothing tells.
+name; otherwise a listing has left logs out. It has done so as well if Milvus counted fewer live rows than there are,
+and there is no delete of any. But from 2.5 on rows may also have expired by a setting of the server that no call tells.
 
-A collection of which one of these does not hold is captured once more: its moment gets a second look, and then a later
-one takes its place. What is not proven in the last round is said in the backup, and by each restore of it; a collection
-that still lacks rows fails. One of which fewer rows are counted is captured once more only: what did not help then has
-expired, or is not listed at all.
+If one of these does not hold, the collection is captured once more: its moment gets a second look, and then a later
+moment takes its place. What is not proven in the last round is said in the backup, and by each restore of it; a
+collection that still lacks rows fails. If only the count is smaller, it is captured once more and not again: rows that
+are still missing then have expired, or are not listed at all.
 """
 
 from collections.abc import Iterable, Iterator

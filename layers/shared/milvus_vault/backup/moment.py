@@ -2,10 +2,10 @@
 
 A flush is not a moment. It seals the segments that rows go to, and somewhat later writes all deletes that have come by
 then: of an upsert that arrives in between, the delete is in the backup and the row is not. So a timestamp of the server
-is taken first, and left for longer than a request is on its way; only then the flush. What is newer than it is in the
-backup by chance, and no restore brings it back. docs/consistency.md has the whole argument.
+is taken first, and the flush comes later, by more time than a request needs to arrive. What is newer than the timestamp
+is in the backup by chance, and no restore brings it back. docs/consistency.md has the whole argument.
 
-`judging.py` proves it of what lies in the backup by then.
+`judging.py` proves the moment by what lies in the backup.
 """
 
 import time

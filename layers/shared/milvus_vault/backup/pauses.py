@@ -71,9 +71,9 @@ class Pauses:
     def tend(self, collector: GarbageCollector, executions: Executions, now: datetime, *, ending: str = "") -> Tended:
         """Renew the pauses of executions that run and give back those of executions that have ended.
 
-        One that cannot be is left for the next time, and told of. Those of another stack are its own business.
-        With `ending` only the pause of that execution is given back, though it still runs; raises
-        `MilvusUnavailableError` where Milvus could not be told, since a machine tries again at once.
+        A pause that cannot be renewed or given back is reported, and left for the next time. Those of another stack are
+        left to it. With `ending` only the pause of that execution is given back, though it still runs; raises
+        `MilvusUnavailableError` where Milvus does not answer, since the machine tries again.
         """
         if ending:
             return self._tend_ending(collector, ending, now)

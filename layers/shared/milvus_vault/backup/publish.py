@@ -140,8 +140,8 @@ def _commit(
 ) -> Manifest:
     """Write the marker, never over one that was not looked at, and return the manifest that it promises.
 
-    One that is there is of a second call of this function, which was faster and gets its way, or it counts for nothing
-    (see `find_published`) and is replaced.
+    If there is one already, a second call of this function was faster, and its marker stays; or it does not count
+    (see `find_published`), and is replaced.
     """
     if run.store.put_if_absent(run.bucket, layout.marker, marker):
         return manifest

@@ -183,8 +183,8 @@ class _Logs:
     def list(self, wanted: Container[int] = (), below: Iterable[str] = ("",)) -> Iterator[tuple[LogKey, ListedObject]]:
         """Yield all delta logs, which are few, and the insert logs below some folders.
 
-        Raises `VersionUnsupportedError` for a delta log whose name says nothing, and for such an insert log of a
-        wanted segment: left out, deletes or rows would be lost.
+        Raises `VersionUnsupportedError` for a delta log whose name cannot be read, and for such an insert log of a
+        wanted segment: without them deletes or rows would be lost.
         """
         deletes, inserts = self.storage.delta_logs(self.collection_id), self.storage.insert_logs(self.collection_id)
         for folder, names in ((deletes, ("",)), (inserts, below)):

@@ -205,7 +205,7 @@ class SnapshotBatch:
     def _list(self, description: CollectionDescription, point: FlushPoint) -> CollectionObjects:
         """Return what there is of a collection; from the second round on, what there was when it was flushed.
 
-        That finds more objects than are needed, and so is left for collections that are compacted all the time.
+        The latter finds more objects than are needed. It is for collections that are compacted all the time.
         """
         where = (self.database, self.run.store, self.storage, description)
         older = self._can_be_older
@@ -224,7 +224,7 @@ class SnapshotBatch:
         return parse_version(self.plan.source.milvus_version)
 
     def _capture_again(self, description: CollectionDescription, before: Snapshot) -> _Captured | None:
-        """Return what there was at the flush of the round before, and what has arrived since of before its moment.
+        """Return what there was at the flush of the round before, and what came later but belongs before its moment.
 
         None where some of it is gone.
         """

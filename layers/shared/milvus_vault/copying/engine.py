@@ -52,7 +52,7 @@ UNAVAILABLE_WAIT_SECONDS = 0.5
 """Wait before the second attempt; doubled each time: 0.5 + 1 + 2 s in all."""
 
 FAILED_OBJECTS = 16
-"""Objects that may be refused, or use up their attempts, before the batch stops: by then it is not the objects."""
+"""Objects that may be refused, or use up their attempts, before the batch stops: then the cause is not the objects."""
 
 
 @dataclass(slots=True)

@@ -10,7 +10,7 @@ from milvus_vault.workspace import Workspace
 
 @dataclass(slots=True)
 class TargetProgress:
-    """How far one target is. Of a batch with several targets that is under way each has the same part."""
+    """How far one target is. Where a batch has several targets, each has the same part of what is done of it."""
 
     objects_done: float = 0
     objects_total: int = 0

@@ -230,7 +230,7 @@ def incomplete_targets(
 def _records_of(
     run: Workspace, targets: Container[int], shares: CopyShares, copied: Mapping[int, CopiedName]
 ) -> Records:
-    """Return what a round recorded of some targets; what all attempts did, where objects of theirs were there."""
+    """Return what a round recorded of some targets, or all attempts, if some of their objects were there before."""
     if any(share.objects for share in shares.present if share.target in targets):
         return Records.load(run)
     batches = (number for number, batch in enumerate(shares.batches) if any(share.target in targets for share in batch))

@@ -1,8 +1,8 @@
 """CutCollections: read the logs that have to be read before anything is made or imported.
 
-Few restores need it. Where a person chose the time, nobody knows how many rows are newer. Deletes that are imported by
-themselves are cut here, since no import of them cuts. And an archive without a moment is looked through for halves of
-upserts: the delete of one that came during the flush is in it, and its row may not be.
+Few restores need it. Where a person chose the time, it is not known how many rows are newer. Deletes that are imported
+by themselves are cut here, since such an import does not cut them. And an archive without a moment is searched for
+halves of upserts: if an upsert came during the flush, its delete is in the archive, and its row may be missing.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence

@@ -68,8 +68,8 @@ def check_alike(
 ) -> None:
     """Raise `FieldIdMismatchError` unless a collection's fields take the backup's rows as they are.
 
-    Binlogs are matched by the numbers of fields. Of another type or dimension their values would be read as what they
-    are not, and a field that cannot be null has no place for nulls.
+    Binlogs are matched by the numbers of fields. If a field had another type or dimension, Milvus would misread its
+    values, and a field that cannot be null has no place for nulls.
 
     Args:
         wanted: What the rows were written by.

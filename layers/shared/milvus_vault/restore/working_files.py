@@ -131,7 +131,7 @@ class RestorePlan(Model):
     execution_arn: str
     started_at: Time
     backup_etag: str
-    """ETag of the backup's marker, by which a backup that was made anew under the same name is told."""
+    """ETag of the backup's marker, which shows whether the backup was made anew under the same name."""
     backup_version: str
     server_version: str
     content_checked: bool
@@ -144,7 +144,7 @@ class RestorePlan(Model):
     targets: tuple[CollectionName, ...]
     """Their positions are the indexes by which all other files name them."""
     row_counts: tuple[int, ...] = ()
-    """Rows to import of each, by which a collection counts in what is told of the run's progress."""
+    """Rows to import of each: a collection's share in the progress of the run."""
     databases: tuple[TargetDatabase, ...]
     warnings: tuple[str, ...] = ()
 
@@ -314,7 +314,7 @@ class RestoreReport(Model):
     is_staged: bool
     collections: tuple[RestoredCollection, ...]
     empty_databases: tuple[str, ...] = ()
-    """Databases that were restored by themselves, since the backup holds no collection of theirs."""
+    """Databases without collections in the backup, which were restored as they are."""
     warnings: tuple[str, ...] = ()
 
 

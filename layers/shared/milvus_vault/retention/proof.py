@@ -1,7 +1,7 @@
 """What is sealed of a backup, and whether it could be restored now: nothing else lets a policy delete.
 
-Entries of the catalogue, names of folders, tombstones and verifications nominate. The manifest, whose digest the
-marker has, decides: what it does not say, or what cannot be read now, deletes nothing.
+Entries of the catalogue, names of folders, tombstones and verifications only propose. The manifest, whose digest the
+marker has, decides: nothing is deleted for what it does not say, or for what cannot be read now.
 """
 
 from dataclasses import dataclass
@@ -29,7 +29,7 @@ class Proof:
 
     name: str
     marker_etag: str
-    """By which one that is made anew is told."""
+    """Which shows whether it was made anew."""
     sealed: BackupSummary | None = None
     """What its manifest says, under which policies decide; None where none is sealed or can be read."""
     flaw: str = ""

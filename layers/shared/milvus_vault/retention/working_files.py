@@ -24,7 +24,7 @@ class Deletion(Model):
     name: str
     size_bytes: int
     marker_etag: str
-    """By which a backup that was made anew under the name is told; empty where an earlier prune deleted the marker."""
+    """Which shows whether the backup was made anew under the name; empty where an earlier prune deleted the marker."""
     guards: tuple[str, ...] = ()
     """Backups that must be there and sound while this one is deleted: the newest of its schedule."""
 

@@ -67,7 +67,7 @@ class ContentComparison:
         return progress
 
     def _compare(self, collection: ArchivedCollection, progress: Comparison) -> tuple[Comparison, bool]:
-        """Return how far it has come, and whether that is through the collection."""
+        """Return how far it has come, and whether the collection is done."""
         store, bucket, below = self.run.store, self.run.bucket, self.layout.below_binlogs
         try:
             # With the ETags of the place where it was made: those that were noted after an earlier copy prove nothing.
