@@ -24,7 +24,7 @@ _WIDTH_OF_FILES = 1000
 
 
 # What moves the cursor, changes colours, titles or the clipboard, or turns the direction of what is read: control
-# characters but for tabs and line feeds, separators of lines, marks of direction, and halves of characters.
+# characters except tabs and line feeds, separators of lines, marks of direction, and halves of characters.
 _HARMFUL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 _FIRST_PICTURE, _PICTURES, _UNKNOWN = 0x2400, 0x20, "\ufffd"
 
