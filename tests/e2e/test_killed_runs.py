@@ -28,12 +28,13 @@ from milvus_vault.model.hybrid import as_datetime
 from milvus_vault.model.names import restore_run
 from milvus_vault.model.requests import RestoreRequest
 from milvus_vault.restore import working_files as restore_files
-from milvus_vault.restore.finish import Finishing
+from milvus_vault.restore.advance import Advance
 from milvus_vault.restore.journal import Journal, JournalEntry
-from milvus_vault.restore.working_files import RestorePlan, Target
+from milvus_vault.restore.working_files import RestorePlan
 from milvus_vault.workspace import Workspace
 from tests.support import library, vault_runs
 from tests.support.killing import (
+    REACH_SECONDS,
     Arrival,
     GatedMachine,
     invoke,
@@ -306,7 +307,7 @@ def let_functions_of_a_restore_come_late(filled: Library, gate: str) -> None:
         for task in ("AdvanceRestore", "CleanUpRestore"):
             invoke(deployment, "Restore", task, stopped.payload)
 
-        following.let_through(here)
+        following.let_through_to_the_end(execution, here)
         described = filled.stack.wait(execution)
         assert described["status"] == "SUCCEEDED", described
         assert_restored(filled, database, request, "drafts")
@@ -337,7 +338,7 @@ def die_between_dropping_and_renaming(filled: Library, _: str) -> None:
         stack, name = filled.stack, "drafts"
         client = filled_with_other_rows(stack.milvus_uri, database)
         request = filled.restore_request(database, collections=[f"{SOURCE}.{name}"], drop_existing=True)
-        reached = MOMENTS["one is imported"]
+        reached = MOMENTS["jobs have started"]
         stopped = kill(
             stack.deployment,
             "Restore",
@@ -347,15 +348,14 @@ def die_between_dropping_and_renaming(filled: Library, _: str) -> None:
         )
         run = filled.run(stopped.payload["restore"]["run"])
         plan = run.read(restore_files.PLAN, RestorePlan)
-        target = run.read(restore_files.target_name(0), Target)
 
         with grpc.insecure_channel(stack.milvus_uri.removeprefix("http://")) as channel:
             describer = SegmentDescriber(Endpoint.parse(stack.milvus_uri))
             server = DiesAfterDropping(channel, stack.milvus_uri, describer=describer)
-            finishing, journal = Finishing(run, plan, server, plan.execution_arn), Journal(run)
+            call = Advance(run, plan, server, server.importer(), plan.execution_arn, 1, lambda: REACH_SECONDS)
 
             def finish() -> None:
-                while finishing.bring_on(journal, 0, journal.entry(0), target) is not None:
+                while not call.advance().is_done:
                     time.sleep(0.1)
 
             with pytest.raises(ProgramKilledError):
@@ -427,7 +427,7 @@ def replace_the_backup(filled: Library, _: str) -> None:
         client = filled_with_other_rows(stack.milvus_uri, source)
         vault_runs.succeed(stack, "Backup", backup_request(name, source))
         request = {"backup_name": name, "rename": {f"{source}.*": f"{target}.*"}, "allow_version": True}
-        reached = MOMENTS["one is imported"]
+        reached = MOMENTS["jobs have started"]
         kill(
             stack.deployment,
             "Restore",

@@ -171,6 +171,16 @@ class GatedMachine:
         """Open the gate for the one who stands there."""
         self._states.send_task_success(taskToken=arrival.token, output="{}")
 
+    def let_through_to_the_end(self, execution_arn: str, arrival: Arrival) -> None:
+        """Open the gate for the one who stands there, and for whoever comes, until the execution has ended."""
+        self.let_through(arrival)
+        end = time.monotonic() + REACH_SECONDS
+        while self._states.describe_execution(executionArn=execution_arn)["status"] == "RUNNING":
+            assert time.monotonic() < end, "the execution does not end"
+            for message in self._messages.receive_message(QueueUrl=self._queue, WaitTimeSeconds=1).get("Messages", []):
+                self._messages.delete_message(QueueUrl=self._queue, ReceiptHandle=message["ReceiptHandle"])
+                self.let_through(Arrival(**json.loads(message["Body"])))
+
     def stop(self, execution_arn: str, *arrivals: Arrival) -> None:
         """Stop the execution where it stands."""
         self._states.stop_execution(executionArn=execution_arn)
