@@ -109,10 +109,13 @@ clean: ## remove all that make made
 
 # Bytecode with unchecked hashes: zipping loses the times that Python would compare, and Lambda's folders
 # are read-only, so that every cold start would compile everything again. The tests of pyarrow with its headers and its
-# Flight are 44 of the 250 MB that a function's code may have, and nothing imports them.
+# Flight are 44 of the 250 MB that a function's code may have, and nothing imports them. Of pymilvus the functions import
+# generated files alone; its own `__init__` would import its client, and that pandas and numpy: an empty one takes its place.
 .make/build-$(ARCHITECTURE): $(DEPLOYED) .make/venv .make/venv-sam
 	$(SAM_ENV) $(SAM) build --cached --parallel --parameter-overrides Architecture=$(ARCHITECTURE)
 	cd .aws-sam/build/ArrowLayer/python/pyarrow && rm -rf tests include *flight*
+	cd .aws-sam/build/PymilvusLayer/python && $(call remove_all_but,google grpc* protobuf* pymilvus* typing_extensions*)
+	cd .aws-sam/build/PymilvusLayer/python/pymilvus && $(call remove_all_but,grpc_gen) && touch __init__.py
 	$(BIN)/python -m compileall -q -j 2 --invalidation-mode unchecked-hash .aws-sam/build
 	@rm -f .make/build-*
 	@touch $@
@@ -131,6 +134,8 @@ clean: ## remove all that make made
 	rm -rf build milvus_vault.egg-info
 	@mkdir -p .make
 	@touch $@
+
+remove_all_but = find . -mindepth 1 -maxdepth 1 $(foreach name,$(1),-not -name '$(name)') -exec rm -rf {} +
 
 define make_venv
 	rm -rf $(1)
