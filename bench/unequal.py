@@ -49,8 +49,9 @@ def main() -> None:
                 parameters = QUIET | _bucket(aws)
                 vault = deploy(aws, name.replace(" ", "-"), target, parameters, build_folder=build)
                 # Once before, so that no start of a function is in the time.
-                warm = {"collections": ["default.c1"], "suffix": "_warm"}
-                for more in (warm, {"suffix": f"_{name.partition(' ')[0]}"}):
+                suffix = f"_{name.partition(' ')[0]}"
+                warm = {"collections": ["default.c1"], "suffix": f"{suffix}_warm"}
+                for more in (warm, {"suffix": suffix}):
                     request = {"backup_name": "unequal", "allow_version": True, **more}
                     seconds[name] = _run(vault, "RestoreStateMachineArn", request)
     table = Table("build", "seconds", "ratio")

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from milvus_vault.backup.moment import SUSPECT_SECONDS
 from tests.conformance.asking import Milvus, base_fields
 from tests.support.milvus_server.catalog import FLUSHED, L0
 from tests.support.milvus_server.compaction import fold_deletes
@@ -89,7 +90,10 @@ class Servers:
         """Return the server of a version."""
         if version not in self._filled:
             restoring = start_server(self.quick_s3, self.running, version, query_nodes=2)
+            # Deletes shortly before the moment of a backup would bring all of them into a second round.
+            restoring.server.core.clock.behind = 2 * SUSPECT_SECONDS
             fill(restoring)
+            restoring.server.core.clock.behind = 0
             name = f"of_{restoring.server.bucket.replace('-', '_')}"
             found = self._filled[version] = Filled(restoring, restoring.milvus, name)
             restoring.back_up(found.backup)

@@ -12,14 +12,18 @@ _LONGEST_SLEEP = 0.05
 
 
 class Clock:
-    """The server's time. Waits are shorter by `speed`; timestamps of rows are those of the real time all the same."""
+    """The server's time. Waits are shorter by `speed`; timestamps of rows are those of the real time all the same.
+
+    A test may put the server some seconds `behind`, so that what it writes then is as old as that for all that follows.
+    """
 
     def __init__(self, speed: float) -> None:
         """Begin now; a speed of 10 makes a server that takes a tenth of the time for everything."""
         self._speed = speed
+        self.behind = 0.0
         self._lock = threading.Lock()
         self._last = 0
-        self._ids = itertools.count(self.timestamp())
+        self._ids = itertools.count(self._hybrid())
 
     def now(self) -> float:
         """Return seconds of the server's time, for comparisons."""
@@ -32,8 +36,11 @@ class Clock:
     def timestamp(self) -> int:
         """Return a hybrid timestamp that is newer than all before it."""
         with self._lock:
-            self._last = max(self._last + 1, time.time_ns() // 10**6 << _LOGICAL_BITS)
+            self._last = max(self._last + 1, self._hybrid())
             return self._last
+
+    def _hybrid(self) -> int:
+        return int((time.time() - self.behind) * 1000) << _LOGICAL_BITS
 
     def new_id(self) -> int:
         """Return a number that this server has not used; like Milvus' it is above 2^53."""
