@@ -47,21 +47,30 @@ local-up: .make/build-$(ARCHITECTURE) ## start the local stack in the background
 local-down: .make/venv ## stop it, and remove all that it holds
 	@PYTHONPATH=layers/shared $(BIN)/python -m milvus_vault.cli.main local down
 
-# Two at a time, each with servers of its own: most of a test's time goes into waiting for Milvus. Files in the order of
-# their names, so that the short ones of tests/unit come last.
+# Two at a time, each with servers of its own. Files in the order of their names, so that the short ones of tests/unit
+# come last.
+PYTEST := $(BIN)/python -m pytest --numprocesses=2 --dist=loadfile --no-loadscope-reorder
+
 .PHONY: test
-test: .make/build-$(ARCHITECTURE) ## run the tests
-	$(if $(ARGS),,@rm -f .make/features.json)
-	$(BIN)/python -m pytest --numprocesses=2 --dist=loadfile --no-loadscope-reorder $(ARGS)
-	$(if $(ARGS),,$(RUN) -m tests.compatibility.table)
+test: .make/build-$(ARCHITECTURE) ## run the tests, each way through the product once
+	$(PYTEST) $(ARGS)
 	$(if $(ARGS),,@touch .make/test)
+
+.PHONY: test-all
+test-all: .make/build-$(ARCHITECTURE) ## run all tests: before a release, which test-faults belongs to as well
+	@rm -f .make/features.json
+	$(PYTEST) --all
+	$(RUN) -m tests.compatibility.table
+	$(BIN)/python -m tests.tiers
+
+.PHONY: test-tools
+test-tools: .make/build-$(ARCHITECTURE) ## the tests of the tests' own servers, which test leaves out while these stay as they are
+	$(PYTEST) --all -m tools $(ARGS)
+	$(BIN)/python -m tests.tiers
 
 .PHONY: test-faults
 test-faults: .make/venv ## the properties over faults and odd input, with 10,000 cases each
-	$(BIN)/python -m pytest --numprocesses=2 --hypothesis-profile=many -k whatever tests/unit tests/restore/test_faults.py $(ARGS)
-
-.PHONY: test-all
-test-all: test test-faults ## the tests, and then those properties
+	$(PYTEST) --all --hypothesis-profile=many -k whatever tests/unit tests/restore/test_faults.py $(ARGS)
 
 .PHONY: check
 check: check-static .make/test ## everything that must hold before a merge: check-static, and test unless it just ran

@@ -16,6 +16,7 @@ from local.processes import exit_on_signals
 from local.seaweedfs import SeaweedFS
 from local.stack import LocalStack
 from milvus_vault.backup import moment
+from tests import tiers
 from tests.compatibility import recording
 from tests.support import faults
 from tests.support.quick_s3 import QuickS3
@@ -29,15 +30,21 @@ WAIT_SCALE = 1.0
 MARGIN_SECONDS = 0.05
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Let all tests be asked for."""
+    tiers.add_option(parser)
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Stop all servers in order when the test run is told to end, and write down which features the tests show."""
     exit_on_signals()
     # A shell's program in the background ignores Ctrl-C, and so would each that a test starts and interrupts.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     recording.register(config)
+    tiers.register(config)
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Give each test an ID of its own: of several that share one, xdist runs one and says nothing.
 
     schemathesis gives those of all routes the ID of their function. Raises `pytest.UsageError` for others.
@@ -49,6 +56,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     if doubled := [name for name, count in Counter(item.nodeid for item in items).items() if count > 1]:
         msg = f"several tests have the ID {doubled[0]}"
         raise pytest.UsageError(msg)
+    tiers.leave_out(config, items)
 
 
 @pytest.fixture(autouse=True)

@@ -15,6 +15,8 @@ from tests.support.milvus_server.server import MilvusServer
 from tests.support.milvus_server.versions import OBSERVED, VERSIONS
 from tests.support.quick_s3 import QuickS3
 
+pytestmark = pytest.mark.tools("milvus")
+
 # 2.2 was never asked.
 SPEED = 40
 SETTLE_SECONDS = 2

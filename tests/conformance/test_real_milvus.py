@@ -21,6 +21,8 @@ from tests.conformance.comparing import ask, flat, known
 from tests.conformance.conftest import Start
 from tests.conformance.questions import SCENARIOS
 
+pytestmark = pytest.mark.tools("milvus")
+
 VERSION = "2.3.5"
 SETTLE_SECONDS = 2
 POLL_SECONDS = 0.2

@@ -15,6 +15,8 @@ from local.aws import Ministack
 from tests.support.api_calls import call
 from tests.support.servers import create_function, create_layer, create_machine, create_role, run, start, wait
 
+pytestmark = pytest.mark.tools("emulator")
+
 RAISES = """
     class BrokenThing(Exception):
         pass

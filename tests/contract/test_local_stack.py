@@ -22,6 +22,8 @@ from local.seaweedfs import ACCESS_KEY, SECRET_KEY, SeaweedFS
 from local.stack import LocalStack
 from tests.support.servers import create_function
 
+pytestmark = pytest.mark.tools("emulator")
+
 ROOT = {"user": ROOT_CREDENTIALS["username"], "password": ROOT_CREDENTIALS["password"]}
 REPOSITORY = Path(__file__).parents[2]
 
