@@ -57,16 +57,24 @@ test: .make/build-$(ARCHITECTURE) ## run the tests, each way through the product
 	$(if $(ARGS),,@touch .make/test)
 
 .PHONY: test-all
-test-all: .make/build-$(ARCHITECTURE) ## run all tests: before a release, which test-faults belongs to as well
+test-all: .make/build-$(ARCHITECTURE) ## run all tests, and then test-faults: before a release
 	@rm -f .make/features.json
 	$(PYTEST) --all
 	$(RUN) -m tests.compatibility.table
 	$(BIN)/python -m tests.tiers
+	@$(MAKE) test-faults ARGS=
 
 .PHONY: test-tools
-test-tools: .make/build-$(ARCHITECTURE) ## the tests of the tests' own servers, which test leaves out while these stay as they are
+test-tools: .make/build-$(ARCHITECTURE) ## the tests of the tests' own servers, which test leaves out while they stay as they are
 	$(PYTEST) --all -m tools $(ARGS)
 	$(BIN)/python -m tests.tiers
+
+# What tests.mutants asks. The end-to-end tests run the functions in processes of their own.
+.PHONY: reached
+reached: .make/build-$(ARCHITECTURE) ## write down which test reaches which line of the package, in .make/reached
+	@rm -f .make/reached*
+	$(PYTEST) --all -p tests.reaching $(addprefix tests/,unit functions conformance threads restore)
+	$(BIN)/python -m coverage combine --data-file=.make/reached .make/reached.*
 
 .PHONY: test-faults
 test-faults: .make/venv ## the properties over faults and odd input, with 10,000 cases each

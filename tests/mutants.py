@@ -1,10 +1,11 @@
 """Small changes to the code, each of which some test must notice.
 
-    python -m tests.mutants [--seed 1] [--count 120] [--only restore/journal.py] [--wide]
+    make reached                                                      # once: which test reaches which line
+    python -m tests.mutants [--seed 1] [--count 120] [--only restore/journal.py] [--all]
 
 with PYTHONPATH=layers/shared. A seed draws as many changes of each part of the package. Each is made in a copy of the
-repository, never in the repository itself, and the tests of its module run there until one fails; with `--wide` those
-that take longer, too. `--only` tries all changes of one module instead of some of all.
+repository, never in the repository itself, and the tests that reach its line run there until one fails: those of
+`make test`, and with `--all` then those of `make test-all`. What only the local stack runs is not among them.
 
 Changed are comparisons, boundaries, conditions, operators and numbers; calls and raises are left out, and what is
 returned becomes None. Texts for people are not. What no test notices is printed, and makes the command end with 1
@@ -16,105 +17,45 @@ import ast
 import copy
 import os
 import random
+import re
 import shutil
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import batched
 from pathlib import Path
-from typing import NamedTuple
 
+import pytest
 import yaml
 
+from tests.reaching import PACKAGE, Reached
+
 ROOT = Path(__file__).parents[1]
-PACKAGE = Path("layers/shared/milvus_vault")
 REASONS = Path(__file__).with_suffix(".yaml")
 _SHOWN_CHARACTERS = 90
-_LEAST_PATIENCE_SECONDS = 60
-_PATIENCE = 5
-"""Times as long as the tests take without a change: a loop that never ends is noticed, too."""
+_FAILED = re.compile(r"^(?:FAILED|ERROR) (\S+::.+?)(?: - .*)?$", re.MULTILINE)
+_MADE = (".aws-sam", ".local-cache", ".venv")
+"""What tests ask for that `make` made."""
+_AT_ONCE = 100
+"""Tests that one pytest runs: their IDs are read from a file, and the first failure ends it."""
+_PATIENCE_SECONDS = 300
+"""For so many tests. A loop that never ends is noticed, too."""
 
 
-class Tests(NamedTuple):
-    """The tests that are to notice a change of a module: first those that need nothing, then slower ones."""
-
-    unit: tuple[str, ...]
-    """In the order in which they run: the module's own first, since the first failure ends a run."""
-    wide: tuple[str, ...] = ()
-
-
-_COPYING = ("unit/copying", "unit/test_parallel.py")
-_ARCHIVE = ("unit/archive", "unit/catalogue", "unit/verifying", "unit/test_publish.py", "unit/test_restore_staging.py")
-_RETENTION = ("unit/retention", "unit/catalogue")
-
-# The parts from which changes are drawn, and the tests of each of their modules or folders.
-PARTS: dict[str, dict[str, Tests]] = {
-    "restore": {
-        "restore/aliases.py": Tests((), ("restore/test_aliases.py",)),
-        "restore/cleanup.py": Tests((), ("restore/test_faults.py", "restore/test_each_failure.py")),
-        "restore/cut.py": Tests((), ("restore/test_point_in_time.py", "restore/test_moment.py")),
-        "restore/cutting.py": Tests((), ("restore/test_point_in_time.py", "restore/test_moment.py")),
-        "restore/indexes.py": Tests(("unit/test_restore_indexes.py",), ("threads/test_indexes.py",)),
-        "restore/journal.py": Tests(("unit/test_restore_journal.py",)),
-        "restore/loading.py": Tests((), ("restore/test_loading.py", "restore/test_replicas.py")),
-        "restore/naming.py": Tests(("unit/test_naming.py",)),
-        "restore/partitions.py": Tests((), ("threads/test_partitions.py", "restore/test_each_version.py")),
-        "restore/prepare.py": Tests(
-            ("unit/retention/test_restore_race.py",),
-            ("restore/test_each_version.py", "restore/test_options.py", "restore/test_databases.py"),
-        ),
-        "restore/rights.py": Tests((), ("restore/test_rights.py", "conformance/test_rights.py")),
-        "restore/schema.py": Tests(("unit/test_restore_schema.py",), ("restore/test_schemas.py",)),
-        "restore/staging.py": Tests(("unit/test_restore_staging.py",), ("restore/test_import_limits.py",)),
-        "restore/staging_legacy.py": Tests(("unit/test_restore_staging.py",), ("restore/test_imports.py",)),
-        "restore/targets.py": Tests((), ("restore/test_each_version.py", "restore/test_options.py")),
-        "restore/under_way.py": Tests(("unit/retention/test_restore_race.py",)),
-    },
-    "copying": {
-        "copying/batches.py": Tests(("unit/copying/test_batches.py", *_COPYING)),
-        "parallel.py": Tests(_COPYING),
-        "copying/working_files.py": Tests(_COPYING),
-        "copying/engine.py": Tests(("unit/copying/test_engine.py", *_COPYING)),
-        "copying/pacer.py": Tests(("unit/copying/test_pacer.py", *_COPYING)),
-        "copying/parts.py": Tests(("unit/copying/test_parts.py", *_COPYING)),
-        "copying/plan.py": Tests(("unit/copying/test_plan.py", *_COPYING)),
-        "copying/progress.py": Tests(("unit/copying/test_engine.py", *_COPYING)),
-        "copying/records.py": Tests(("unit/copying/test_engine.py", *_COPYING)),
-        "copying/verify.py": Tests(("unit/copying/test_verify.py", *_COPYING)),
-    },
-    "archive": {
-        "archive/added_vectors.py": Tests(("unit/archive/test_added_vectors.py", *_ARCHIVE)),
-        "archive/check.py": Tests(("unit/archive/test_check.py", "unit/archive/test_reference_segments.py", *_ARCHIVE)),
-        "archive/contents.py": Tests(_ARCHIVE),
-        "archive/go_json.py": Tests(("unit/archive/test_reference_writer.py", *_ARCHIVE)),
-        "archive/layout.py": Tests(("unit/archive/test_layout.py", *_ARCHIVE)),
-        "archive/manifest.py": Tests(("unit/archive/test_reference_writer.py", *_ARCHIVE)),
-        "archive/other_etags.py": Tests(("unit/verifying/test_contents.py", *_ARCHIVE)),
-        "archive/reader.py": Tests(("unit/archive/test_reader_reference.py", *_ARCHIVE)),
-        "archive/reference_agreement.py": Tests(("unit/archive/test_reference_agreement.py", *_ARCHIVE)),
-        "archive/reference_": Tests(
-            ("unit/archive/test_reference_writer.py", "unit/archive/test_reader_reference.py", *_ARCHIVE),
-            ("restore/test_golden_archives.py", "restore/test_reference_shapes.py"),
-        ),
-        "archive/remains.py": Tests((*_RETENTION, "unit/verifying")),
-        "archive/sealing.py": Tests((*_RETENTION, "unit/verifying")),
-        "archive/segment_logs.py": Tests(("unit/archive/test_segment_logs.py", *_ARCHIVE)),
-        "archive/tombstones.py": Tests((*_RETENTION, "unit/verifying")),
-    },
-    "retention": {
-        "retention/delete.py": Tests(("unit/retention/test_prune.py", *_RETENTION)),
-        "retention/working_files.py": Tests(("unit/retention/test_prune.py", *_RETENTION)),
-        "retention/plan.py": Tests(("unit/retention/test_policies.py", "unit/retention/test_prune.py", *_RETENTION)),
-        "retention/policy.py": Tests(("unit/retention/test_policy.py", *_RETENTION)),
-        "retention/proof.py": Tests(("unit/retention/test_proof.py", *_RETENTION)),
-        "retention/report.py": Tests(("unit/retention/test_prune.py", *_RETENTION)),
-        "retention/sweep.py": Tests(("unit/retention/test_sweep.py", *_RETENTION)),
-    },
-    "claims": {"claims.py": Tests(("unit/test_claims.py",))},
-    "catalogue": {"catalogue/": Tests(("unit/catalogue", "unit/retention", "unit/verifying"))},
+# The parts from which changes are drawn: modules and folders of the package.
+PARTS: dict[str, tuple[str, ...]] = {
+    "restore": ("restore/",),
+    "copying": ("copying/", "parallel.py"),
+    "archive": ("archive/",),
+    "retention": ("retention/",),
+    "claims": ("claims.py",),
+    "catalogue": ("catalogue/",),
 }
+# In this order tests run, since the first failure ends a run: the quick ones first.
+_FOLDERS = ("unit", "functions", "conformance", "threads", "restore")
 
 type Place = Callable[[ast.AST], None]
 
@@ -126,10 +67,11 @@ class Mutant:
     module: str
     """Its path in the package."""
     line: int
+    scope_line: int
+    """Where the function or class begins that it is in."""
     name: str
     """Module, function and change: what it is known by in the file of reasons."""
     source: str
-    tests: Tests
 
 
 _COMPARISONS: dict[type[ast.cmpop], type[ast.cmpop]] = {
@@ -163,10 +105,10 @@ _TELLING = frozenset({"logger", "log", "print"})
 _TEXTS = frozenset({"msg", "hint", "message", "description", "title"})
 
 
-def mutants_of(module: str, source: str, tests: Tests) -> Iterator[Mutant]:
+def mutants_of(module: str, source: str) -> Iterator[Mutant]:
     """Yield the module with each change that there is."""
     tree = ast.parse(source)
-    for scope, parent, child, new, put in _changes(tree, ""):
+    for scope, scope_line, parent, child, new, put in _changes(tree, "", 1):
         # A number says nothing by itself.
         around = isinstance(child, ast.Constant)
         before = _shown(parent if around else child)
@@ -175,10 +117,12 @@ def mutants_of(module: str, source: str, tests: Tests) -> Iterator[Mutant]:
         changed = ast.unparse(tree)
         put(child)
         line = child.lineno if isinstance(child, ast.expr | ast.stmt) else 0
-        yield Mutant(module, line, f"{module} {scope}: {before} -> {after}", changed, tests)
+        yield Mutant(module, line, scope_line, f"{module} {scope}: {before} -> {after}", changed)
 
 
-def _changes(parent: ast.AST, scope: str) -> Iterator[tuple[str, ast.AST, ast.AST, ast.AST, Place]]:
+def _changes(
+    parent: ast.AST, scope: str, scope_line: int
+) -> Iterator[tuple[str, int, ast.AST, ast.AST, ast.AST, Place]]:
     for field, value in ast.iter_fields(parent):
         if field in _NOT_CODE:
             continue
@@ -193,9 +137,11 @@ def _changes(parent: ast.AST, scope: str) -> Iterator[tuple[str, ast.AST, ast.AS
                     setattr(parent, field, new)
 
             for new in _variants(field, parent, child):
-                yield scope or "module", parent, child, new, put
-            name = child.name if isinstance(child, ast.FunctionDef | ast.ClassDef) else ""
-            yield from _changes(child, f"{scope}.{name}".strip("."))
+                yield scope or "module", scope_line, parent, child, new, put
+            if isinstance(child, ast.FunctionDef | ast.ClassDef):
+                yield from _changes(child, f"{scope}.{child.name}".strip("."), child.lineno)
+            else:
+                yield from _changes(child, scope, scope_line)
 
 
 def _variants(field: str, parent: ast.AST, child: ast.AST) -> Iterator[ast.AST]:
@@ -278,15 +224,13 @@ def draw(seed: int, count: int) -> list[Mutant]:
 
 
 def mutants_in(start: str) -> Iterator[Mutant]:
-    """Yield the mutants of each module whose path begins so, where its tests are known."""
+    """Yield the mutants of each module of the parts whose path begins so; of a part's modules for its name."""
     package = ROOT / PACKAGE
+    starts = PARTS.get(start, (start,))
     for path in sorted(package.rglob("*.py")):
         module = path.relative_to(package).as_posix()
-        known = next(
-            (tests for part in PARTS.values() for name, tests in part.items() if module.startswith(name)), None
-        )
-        if module.startswith(start) and known:
-            yield from mutants_of(module, path.read_text(), known)
+        if module.startswith(starts) and any(module.startswith(part) for part in PARTS.values()):
+            yield from mutants_of(module, path.read_text())
 
 
 class Copy:
@@ -294,7 +238,7 @@ class Copy:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._seconds: dict[tuple[str, ...], float] = {}
+        self._sound: set[str] = set()
         # Bytecode is taken for a source of the same second and size: each change gets a second of its own.
         self._second = time.time_ns() // 10**9
         listed = subprocess.run(
@@ -308,48 +252,67 @@ class Copy:
             if (ROOT / name).is_file():
                 (folder / name).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy2(ROOT / name, folder / name)
+        for name in _MADE:
+            (folder / name).symlink_to(ROOT / name)
 
-    def notices(self, mutant: Mutant, tests: tuple[str, ...]) -> bool:
-        """Return whether one of the tests fails, or does not end, with the change."""
-        if not tests:
-            return False
-        if tests not in self._seconds:
-            begun = time.monotonic()
-            if not self._passes(tests, None):
-                msg = f"without any change these do not pass: {' '.join(tests)}"
-                raise SystemExit(msg)
-            self._seconds[tests] = time.monotonic() - begun
+    def notices(self, mutant: Mutant, tests: Sequence[str], *options: str) -> bool:
+        """Return whether one of the tests fails, or does not end, with the change, and passes without it."""
         path = self._folder / PACKAGE / mutant.module
         original = path.read_text()
         self._write(path, mutant.source)
         try:
-            return not self._passes(tests, max(_LEAST_PATIENCE_SECONDS, _PATIENCE * self._seconds[tests]))
+            failed = next(
+                filter(None, (self._run(some, *options) for some in batched(tests, _AT_ONCE, strict=False))), ""
+            )
         finally:
             self._write(path, original)
+        if failed and failed not in self._sound:
+            if self._run([failed], *options):
+                msg = f"without any change this does not pass: {failed}"
+                raise SystemExit(msg)
+            self._sound.add(failed)
+        return bool(failed)
 
     def _write(self, path: Path, source: str) -> None:
         path.write_text(source)
         self._second += 1
         os.utime(path, (self._second, self._second))
 
-    def _passes(self, tests: tuple[str, ...], seconds: float | None) -> bool:
-        paths = [f"tests/{name}" for name in tests]
-        options = ["-x", "-q", "--no-header", "-p", "no:cacheprovider", "-p", "no:schemathesis", "--hypothesis-seed=0"]
+    def _run(self, tests: Sequence[str], *options: str) -> str:
+        """Return which test failed, or was the first where they did not end or could not begin; empty: none."""
+        chosen, said = self._folder / "chosen-tests", self._folder / "said"
+        chosen.write_text("\n".join(tests))
         environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-        running = subprocess.Popen(
-            [sys.executable, "-m", "pytest", *options, *paths],
-            cwd=self._folder,
-            env=environment,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
+        options = ("-x", "-q", "-p", "no:cacheprovider", "--hypothesis-seed=0", *options)
+        with said.open("wb") as file:
+            running = subprocess.Popen(
+                [sys.executable, "-m", "pytest", *options, f"@{chosen}"],
+                cwd=self._folder,
+                env=environment,
+                stdout=file,
+                stderr=file,
+                start_new_session=True,
+            )
         try:
-            return running.wait(seconds) == 0
+            ended = running.wait(_PATIENCE_SECONDS)
         except subprocess.TimeoutExpired:
             os.killpg(running.pid, 9)
             running.wait()
-            return False
+            return tests[0]
+        if ended in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED):
+            return ""
+        found = _FAILED.search(said.read_text(errors="replace"))
+        return found[1] if found else tests[0]
+
+
+def _in_order(tests: Iterable[str]) -> list[str]:
+    """Return tests in the order in which they are to run."""
+
+    def place(test: str) -> int:
+        folder = test.split("/")[1]
+        return _FOLDERS.index(folder) if folder in _FOLDERS else len(_FOLDERS)
+
+    return sorted(tests, key=place)
 
 
 def main() -> int:
@@ -357,22 +320,23 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
     parser.add_argument("--seed", type=int, default=1, help="which changes are drawn")
     parser.add_argument("--count", type=int, default=120, help="how many")
-    parser.add_argument("--only", default="", help="all changes of this module or folder instead")
-    parser.add_argument("--wide", action="store_true", help="run the slower tests as well where no other notices")
+    parser.add_argument("--only", default="", help="all changes of this part, folder or module instead")
+    parser.add_argument("--all", action="store_true", help="run the tests of `make test-all` where no other notices")
     parser.add_argument("--list", action="store_true", help="print the changes and try none")
     given = parser.parse_args()
     mutants = list(mutants_in(given.only)) if given.only else draw(given.seed, given.count)
     reasons: dict[str, str] = yaml.safe_load(REASONS.read_text()) or {}
     noticed, unexplained = 0, 0
     with tempfile.TemporaryDirectory(prefix="mutants-") as folder:
-        place = Copy(Path(folder))
+        place, reached = Copy(Path(folder)), Reached()
         for mutant in mutants:
+            tests = _in_order(reached.by(mutant.module, mutant.scope_line, mutant.line))
             if given.list:
-                word = "change"
-            elif place.notices(mutant, mutant.tests.unit):
+                word = f"{len(tests)} tests"
+            elif place.notices(mutant, tests):
                 noticed, word = noticed + 1, "noticed"
-            elif given.wide and mutant.tests.wide and place.notices(mutant, mutant.tests.wide):
-                noticed, word = noticed + 1, "noticed, wide"
+            elif given.all and place.notices(mutant, tests, "--all"):
+                noticed, word = noticed + 1, "noticed, all"
             elif mutant.name in reasons:
                 word = "not noticed, for a reason"
             else:

@@ -1,7 +1,7 @@
 """The tables of docs/compatibility.md, from what the tests have shown: `python -m tests.compatibility.table [--write]`.
 
 Without `--write` it ends with 1, and says why, where a cell has no test, where a test shows what its row says is
-not there, and where the document has other tables than these. `make test` calls it after a full run.
+not there, and where the document has other tables than these. `make test-all` calls it.
 """
 
 import argparse
