@@ -9,9 +9,11 @@ from dataclasses import dataclass, field
 from enum import Enum, StrEnum
 
 from milvus_vault.errors import FieldIdMismatchError, InvalidRequestError, VaultError, VersionUnsupportedError
-from milvus_vault.model.versions import can_restore, check_target_version, parse_version
+from milvus_vault.model.versions import can_restore, check_target_version, line_text, parse_version
+from tests.support.milvus_server.versions import VERSIONS as SERVERS
 
-VERSIONS = ("2.2", "2.3", "2.4", "2.5", "2.6")
+VERSIONS = tuple(line_text(server.minor) for server in SERVERS.values())
+"""The minor versions, oldest first: those that the protocol server speaks as."""
 
 
 class Section(StrEnum):
@@ -39,7 +41,12 @@ class Row:
 
     def exists_in(self, version: str) -> bool:
         """Return whether a minor version has such a thing."""
-        return version >= self.since
+        return version in versions_since(self.since)
+
+
+def versions_since(version: str) -> tuple[str, ...]:
+    """Return a minor version and all newer ones."""
+    return VERSIONS[VERSIONS.index(version) :]
 
 
 def _from(source: str) -> Row:
@@ -63,31 +70,27 @@ def _connection(text: str, since: str = VERSIONS[0]) -> Row:
     return Row(Section.CONNECTION, text, since)
 
 
-def _backup(text: str, since: str = VERSIONS[0], **refused: type[VaultError]) -> Row:
-    return Row(Section.BACKUP, text, since, _by_version(refused))
+def _backup(text: str, since: str = VERSIONS[0], refused: Mapping[str, type[VaultError]] | None = None) -> Row:
+    return Row(Section.BACKUP, text, since, refused or {})
 
 
-def _restore(text: str, since: str = VERSIONS[0], **refused: type[VaultError]) -> Row:
-    return Row(Section.RESTORE, text, since, _by_version(refused))
+def _restore(text: str, since: str = VERSIONS[0], refused: Mapping[str, type[VaultError]] | None = None) -> Row:
+    return Row(Section.RESTORE, text, since, refused or {})
 
 
-def _content(text: str, since: str = VERSIONS[0], **refused: type[VaultError]) -> Row:
-    return Row(Section.CONTENT, text, since, _by_version(refused))
+def _content(text: str, since: str = VERSIONS[0], refused: Mapping[str, type[VaultError]] | None = None) -> Row:
+    return Row(Section.CONTENT, text, since, refused or {})
 
 
-def _by_version(refused: Mapping[str, type[VaultError]]) -> dict[str, type[VaultError]]:
-    """Return errors by version, given as `in_2_3=`."""
-    return {name.removeprefix("in_").replace("_", "."): leaf for name, leaf in refused.items()}
+def _member(source: str) -> str:
+    """Return the name of the row for a source."""
+    return f"FROM_{source.replace('.', '_')}"
 
 
 class Feature(Enum):
-    """All rows, in their order."""
+    """All rows, in their order. Those of the version matrix are made of `VERSIONS`; `from_version` returns them."""
 
-    FROM_2_2 = _from("2.2")
-    FROM_2_3 = _from("2.3")
-    FROM_2_4 = _from("2.4")
-    FROM_2_5 = _from("2.5")
-    FROM_2_6 = _from("2.6")
+    vars().update({_member(source): _from(source) for source in VERSIONS})
 
     TLS = _connection("TLS, with a private authority and another name")
     MUTUAL_TLS = _connection("mutual TLS")
@@ -112,7 +115,8 @@ class Feature(Enum):
     PAUSE_TICKETS = _backup("a pause that no other's end ends", "2.6")
     RENEWED_PAUSE = _backup("a pause that lasts as long as the backup", "2.4")
     BACKUP_RBAC = _backup(
-        "users, roles, grants and privilege groups", in_2_2=VersionUnsupportedError, in_2_3=VersionUnsupportedError
+        "users, roles, grants and privilege groups",
+        refused={"2.2": VersionUnsupportedError, "2.3": VersionUnsupportedError},
     )
     BACKUP_RIGHTS = _backup("missing rights are told before the backup, all at once")
     FEW_RIGHTS = _backup("by a user with the rights of the manual alone")
@@ -147,8 +151,7 @@ class Feature(Enum):
     FEWER_SHARDS = _restore("into fewer shards (`max_shards`)")
     RESTORE_RBAC = _restore(
         "users, roles, grants and privilege groups, by difference (`rbac`)",
-        in_2_2=InvalidRequestError,
-        in_2_3=InvalidRequestError,
+        refused={"2.2": InvalidRequestError, "2.3": InvalidRequestError},
     )
     METADATA_ONLY = _restore("metadata only (`meta_only`)")
     PEER_ARCHIVES = _restore("archives of milvus-backup")
@@ -178,7 +181,9 @@ class Feature(Enum):
     GEOMETRY = _content("geometry (2.6.4 and newer)", "2.6")
     STRUCTS = _content("arrays of structs", "2.6")
     ADDED_FIELDS = _content("fields added later", "2.6")
-    DROPPED_FIELDS = _content("fields after dropped ones", "2.6", in_2_6=FieldIdMismatchError)
+    DROPPED_FIELDS = _content(
+        "fields after dropped ones", "2.6", dict.fromkeys(versions_since("2.6"), FieldIdMismatchError)
+    )
     SERVICE_FUNCTIONS = _content("functions that call services", "2.6")
     DATABASES = _content("databases (2.2.9 and newer)")
     DATABASE_PROPERTIES = _content("properties of databases", "2.4")
@@ -192,4 +197,4 @@ class Feature(Enum):
 def from_version(version: str) -> Feature:
     """Return the row of the version matrix for a source, by its minor version or by a release of it."""
     first, second, *_ = version.split(".")
-    return Feature[f"FROM_{first}_{second}"]
+    return Feature[_member(f"{first}.{second}")]

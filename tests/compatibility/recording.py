@@ -4,9 +4,9 @@ A test names features by a marker; its version is the one that the test is param
 
     @pytest.mark.feature(Feature.LOAD_STATE)                          # of the parameter `version`
     @pytest.mark.feature(Feature.LOAD_STATE, parameter="target")      # of another parameter
-    @pytest.mark.feature(Feature.FLUSH_ALL, version="2.6")            # or several: version=("2.5", "2.6")
-
-With both, a test shows the feature where its parameter is one of those given.
+    @pytest.mark.feature(Feature.PAUSE_TICKETS, since="2.6")          # where the parameter is that or newer
+    @pytest.mark.feature(Feature.FLUSH, version="2.3")                # of a test that has no such parameter
+    @pytest.mark.feature(Feature.RESTORE_RBAC, version=("2.2", "2.3"))  # or where the parameter is one of these
 
 Tests on the local stack are of the real Milvus that it runs, and others that start it say `real=True`. What a
 feature's row says is refused counts only where the test made that error. The features go to .make/features.json, by
@@ -22,13 +22,14 @@ from pathlib import Path
 import pytest
 
 from milvus_vault.errors import VaultError
-from tests.compatibility.features import VERSIONS, Feature
+from tests.compatibility.features import VERSIONS, Feature, versions_since
 
 RECORD = Path(".make") / "features.json"
 TESTED, REAL, REFUSED = "tested", "real", "refused"
 
 _MARKER = (
-    "feature(*features, version=None, parameter='version', real=False): what the test shows of docs/compatibility.md"
+    "feature(*features, version=(), since='', parameter='version', real=False): "
+    "what the test shows of docs/compatibility.md"
 )
 _KEY = "features"
 _STACK, _REAL_VERSION = "stack", "2.3"
@@ -108,16 +109,19 @@ def named(marker: pytest.Mark, parameters: Mapping[str, object], fallback: str) 
 
     Raises `ValueError` where it names no feature, or no version that there is.
     """
-    given = marker.kwargs.get("version", ())
+    given, since = marker.kwargs.get("version", ()), marker.kwargs.get("since", "")
     allowed = [_minor(version) for version in ([given] if isinstance(given, str) else given)]
     own = str(parameters.get(marker.kwargs.get("parameter", "version"), fallback))
+    # A test that runs with one version shows nothing of those that came after it.
     versions = [_minor(own)] if own else allowed
-    if not marker.args or not versions or not {*versions, *allowed} <= {*VERSIONS}:
+    if not marker.args or not versions or not {*versions, *allowed, since or versions[0]} <= {*VERSIONS}:
         msg = f"marker 'feature' needs features and versions: {marker.args}, {versions or allowed}"
         raise ValueError(msg)
     if not all(isinstance(feature, Feature) for feature in marker.args):
         msg = f"marker 'feature' has what is none: {marker.args}"
         raise ValueError(msg)
+    if since:
+        allowed = list(versions_since(since))
     return [pair for pair in itertools.product(marker.args, versions) if not allowed or pair[1] in allowed]
 
 

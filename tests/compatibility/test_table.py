@@ -69,7 +69,7 @@ def test_a_cell_says_how_a_feature_was_shown() -> None:
     assert said(Feature.ALIASES, "2.3", TESTED, REAL) == "tested (real)"
     assert said(Feature.BACKUP_RBAC, "2.3", TESTED) == "not tested"
     assert said(Feature.BACKUP_RBAC, "2.3", REFUSED) == "refused: `VersionUnsupportedError`"
-    assert said(Feature.FROM_2_2, "2.3", TESTED) == "tested with `allow_version`"
+    assert said(from_version("2.2"), "2.3", TESTED) == "tested with `allow_version`"
 
 
 @pytest.mark.parametrize(("source", "target"), itertools.product(VERSIONS, VERSIONS))
@@ -111,6 +111,9 @@ def test_the_document_has_the_marks_and_all_tables() -> None:
         (pytest.mark.feature(Feature.FLUSH, version=("2.5", "2.6")), {}, ["2.5", "2.6"]),
         (pytest.mark.feature(Feature.FLUSH, version=("2.5", "2.6")), {"version": "2.6.19"}, ["2.6"]),
         (pytest.mark.feature(Feature.FLUSH, version=("2.5", "2.6")), {"version": "2.4.23"}, []),
+        (pytest.mark.feature(Feature.FLUSH, since="2.5"), {"version": "2.4.23"}, []),
+        (pytest.mark.feature(Feature.FLUSH, since="2.5"), {"version": "2.5.27"}, ["2.5"]),
+        (pytest.mark.feature(Feature.FLUSH, since="2.5"), {"version": "2.6.19"}, ["2.6"]),
     ],
 )
 def test_a_marker_is_of_the_version_that_the_test_runs_with(
@@ -129,6 +132,8 @@ def test_a_test_on_the_real_server_is_of_its_version() -> None:
         pytest.mark.feature(version="2.6"),
         pytest.mark.feature(Feature.FLUSH),
         pytest.mark.feature(Feature.FLUSH, version="3.0"),
+        pytest.mark.feature(Feature.FLUSH, since="2.5"),
+        pytest.mark.feature(Feature.FLUSH, version="2.6", since="3.0"),
         pytest.mark.feature("FLUSH", version="2.6"),
     ],
 )

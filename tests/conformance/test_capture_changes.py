@@ -20,7 +20,7 @@ from tests.conformance.test_capture import FULL_NAME, NAME, ROWS, Open, backups
 from tests.support.capturing import Backups
 from tests.support.milvus_server import compaction
 from tests.support.milvus_server.catalog import FLUSHED, L0
-from tests.support.milvus_server.versions import ALL, FROM_2_5, NEWER
+from tests.support.milvus_server.versions import ALL, FROM_2_5, FROM_2_6, NEWER
 
 COLLECTION = CollectionName(database="default", name=NAME)
 __all__ = ["backups"]
@@ -184,7 +184,7 @@ def test_without_a_flush_only_flushed_rows_are_captured(start: Start, backups: O
     assert len(taken.rows("b", FULL_NAME)) == 2 * ROWS
 
 
-@pytest.mark.feature(Feature.CHECKPOINTS, version=("2.4", "2.5", "2.6"))
+@pytest.mark.feature(Feature.CHECKPOINTS, since="2.4")
 @pytest.mark.parametrize("version", ALL)
 def test_a_flush_is_recorded_with_the_checkpoint_of_each_channel(start: Start, backups: Open, version: str) -> None:
     running = start(version)
@@ -198,9 +198,10 @@ def test_a_flush_is_recorded_with_the_checkpoint_of_each_channel(start: Start, b
     assert 0 < document.moment < document.flush_timestamp
 
 
-@pytest.mark.feature(Feature.FLUSH_ALL, version="2.6")
-def test_one_flush_of_everything_tells_the_time_of_each_channel(start: Start, backups: Open) -> None:
-    running = start("2.6.19")
+@pytest.mark.feature(Feature.FLUSH_ALL)
+@pytest.mark.parametrize("version", FROM_2_6)
+def test_one_flush_of_everything_tells_the_time_of_each_channel(start: Start, backups: Open, version: str) -> None:
+    running = start(version)
     _insert(running.milvus)
     running.milvus.make("other", *base_fields())
     taken = backups(running)

@@ -40,7 +40,7 @@ def _damage(milvus: Milvus, key: str) -> None:
 
 
 def _start(milvus: Milvus, version: str) -> str:
-    options = {"backup": "true"} | ({"storage_version": "2"} if version == "2.6.19" else {})
+    options = {"backup": "true"} | ({"storage_version": "2"} if version >= "2.6" else {})
     body = {"collectionName": TARGET, "partitionName": "_default", "files": [["staged/"]], "options": options}
     return str(milvus.post(CREATE, body)["data"]["jobId"])
 

@@ -44,7 +44,7 @@ ways = pytest.mark.parametrize(("way", "setting", "version"), WAYS)
 
 
 @pytest.mark.feature(Feature.TLS, Feature.MUTUAL_TLS, Feature.TOKENS)
-@pytest.mark.feature(Feature.REST_ENDPOINT, version=("2.4", "2.5", "2.6"))
+@pytest.mark.feature(Feature.REST_ENDPOINT, since="2.4")
 @pytest.mark.parametrize("version", ALL)
 def test_a_token_and_a_client_certificate_lead_in_by_all_three_ways(start: Start, pki: Pki, version: str) -> None:
     server = start(

@@ -11,7 +11,7 @@ import pytest
 from local.stack import LocalStack
 from milvus_vault.adapters.s3 import S3ObjectStore
 from milvus_vault.catalogue import Catalogue
-from tests.compatibility.features import Feature
+from tests.compatibility.features import Feature, from_version
 from tests.support.oracle import MADE_OF, ROWS, Snapshot, drop_everything, renamed, snapshot
 from tests.support.vault_runs import Failure, fail, listing, report, restore_all
 
@@ -112,7 +112,7 @@ def test_a_collection_is_made_as_it_was(restored: Restored, archive: str, collec
     assert restored.collections[archive][collection][member] == ORACLE[collection][member]
 
 
-@pytest.mark.feature(Feature.PEER_ARCHIVES, Feature.FROM_2_3, Feature.IMPORT_BY_GRPC)
+@pytest.mark.feature(Feature.PEER_ARCHIVES, from_version("2.3"), Feature.IMPORT_BY_GRPC)
 @each_archive_with_rows
 @each_collection
 @pytest.mark.parametrize("member", ROWS)

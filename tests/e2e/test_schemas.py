@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from local.stack import LocalStack
-from tests.compatibility.features import Feature
+from tests.compatibility.features import Feature, from_version
 from tests.support.milvus_data import INDEXED_ROWS, Look, Sample, all_rows, client_of, drop_databases, look_at, make
 from tests.support.vault_runs import run, run_all
 
@@ -50,7 +50,7 @@ SAMPLES = [(DATABASE, sample) for sample in INDEXED + STATES] + [(OTHER_DATABASE
 
 def features_of(sample: Sample) -> Iterator[Feature]:
     """Yield what the return of a collection shows."""
-    yield Feature.FROM_2_3
+    yield from_version("2.3")
     shown = {
         Feature.INDEXES: bool(sample.index),
         Feature.DYNAMIC: sample.is_dynamic,

@@ -23,12 +23,13 @@ from tests.compatibility.features import Feature
 from tests.restore.conftest import Deploy
 from tests.restore.servers import start_server
 from tests.support.importing import Gate, jobs, quick
+from tests.support.milvus_server.versions import NEWEST
 from tests.support.quick_s3 import QuickS3
 from tests.support.restoring import Restoring, staged_keys
 
 pytestmark = pytest.mark.filterwarnings("ignore:No application metrics to publish")
 
-VERSION = "2.6.19"
+VERSION = NEWEST
 ROWS = 10
 QUICK: dict[str, Any] = {"durations": quick(VERSION), "speed": 600}
 BY_THEMSELVES = {"FOLD_COPIES": "0"}
@@ -187,7 +188,7 @@ DIES_AFTER = {
 }
 
 
-@pytest.mark.feature(Feature.ADDED_FIELDS, version="2.6")
+@pytest.mark.feature(Feature.ADDED_FIELDS, version=VERSION)
 @pytest.mark.parametrize("moment", DIES_AFTER)
 def test_a_restore_that_is_killed_in_a_round_goes_on_and_imports_no_rows_twice(
     deploy: Deploy, generations: Restoring, monkeypatch: pytest.MonkeyPatch, moment: str

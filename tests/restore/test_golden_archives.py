@@ -8,7 +8,7 @@ import pytest
 from tests.compatibility.features import Feature
 from tests.restore.conftest import Deploy
 from tests.support.golden_rows import GOLDEN, full_meta, in_order, oracle, rows_of
-from tests.support.milvus_server.versions import FROM_2_5, NEWER, OBSERVED
+from tests.support.milvus_server.versions import FROM_2_5, FROM_2_6, NEWER, OBSERVED
 from tests.support.oracle import snapshot
 from tests.support.restoring import Restoring, staged_keys
 
@@ -21,7 +21,10 @@ BY_GRPC = {"MILVUS_REST_URI": "http://127.0.0.1:9"}
 PAIRS = [
     *(("golden_2_4", "2_4", version) for version in NEWER),
     *(("golden_2_5", "2_5", version) for version in FROM_2_5),
-    pytest.param("golden_2_6", "2_6", "2.6.19", marks=pytest.mark.feature(Feature.IMPORT_COLUMN_GROUPS)),
+    *(
+        pytest.param("golden_2_6", "2_6", version, marks=pytest.mark.feature(Feature.IMPORT_COLUMN_GROUPS))
+        for version in FROM_2_6
+    ),
 ]
 
 

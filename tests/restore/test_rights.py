@@ -13,7 +13,7 @@ from tests.restore.conftest import Deploy
 from tests.restore.test_aliases import backup_of, with_backup
 from tests.support.golden_rows import GOLDEN
 from tests.support.milvus_server.rbac import Grant, encrypt
-from tests.support.milvus_server.versions import NEWER
+from tests.support.milvus_server.versions import ALL, NEWER
 from tests.support.restoring import Restoring
 
 pytestmark = pytest.mark.filterwarnings("ignore:No application metrics to publish")
@@ -68,7 +68,7 @@ def grant(restoring: Restoring, rights: set[tuple[str, str]]) -> None:
 
 @pytest.mark.feature(Feature.RESTORE_RIGHTS)
 @pytest.mark.usefixtures("operator")
-@pytest.mark.parametrize("version", ["2.2.16", *ARCHIVES])
+@pytest.mark.parametrize("version", ALL)
 def test_the_rights_that_a_refusal_names_are_all_that_it_takes(deploy: Deploy, version: str) -> None:
     restoring, request = deployed(deploy, version)
     lacking = refusal(restoring, request)

@@ -16,7 +16,7 @@ from tests.compatibility.features import Feature, from_version
 from tests.restore.conftest import Deploy
 from tests.restore.schema_cases import CASES, ROWS, create, field, rows
 from tests.restore.servers import start_server
-from tests.support.milvus_server.versions import FROM_2_5, VERSIONS
+from tests.support.milvus_server.versions import FROM_2_5, FROM_2_6, VERSIONS
 from tests.support.quick_s3 import QuickS3
 from tests.support.restoring import Restoring
 
@@ -153,9 +153,10 @@ def test_2_2_and_2_3_take_backups_only_where_they_are_told_to(restores: Restores
 
 
 @pytest.mark.thread("milvus-backup#888", "milvus-backup#910", "milvus-backup#1012", "milvus-backup#1013")
-@pytest.mark.feature(Feature.ADDED_FIELDS, version="2.6")
-def test_fields_added_later_keep_their_numbers_beside_dynamic_values(deploy: Deploy) -> None:
-    first = deploy("2.6.19")
+@pytest.mark.feature(Feature.ADDED_FIELDS)
+@pytest.mark.parametrize("version", FROM_2_6)
+def test_fields_added_later_keep_their_numbers_beside_dynamic_values(deploy: Deploy, version: str) -> None:
+    first = deploy(version)
     client = MilvusClient(first.server.uri)
     create(client, "c", dynamic=True)
     client.insert("c", rows(extra=lambda i: i))
@@ -165,16 +166,17 @@ def test_fields_added_later_keep_their_numbers_beside_dynamic_values(deploy: Dep
     client.insert("c", [{"id": 100, "v": [0, 0], "later": 5, "latest": 6, "extra": "x"}])
     client.close()
     first.back_up("added")
-    second = deploy("2.6.19")
+    second = deploy(version)
     assert second.restore({"backup_name": "added"})["status"] == "complete"
     assert by_key(second, "c") == by_key(first, "c")
     assert [field["name"] for field in described(second, "c")["fields"]] == ["id", "v", "later", "latest"]
     assert described(second, "c")["fields"] == described(first, "c")["fields"]
 
 
-@pytest.mark.feature(Feature.DROPPED_FIELDS, version="2.6")
-def test_a_collection_that_lost_a_field_is_refused_by_name_and_others_come_back(deploy: Deploy) -> None:
-    first = deploy("2.6.19")
+@pytest.mark.feature(Feature.DROPPED_FIELDS)
+@pytest.mark.parametrize("version", FROM_2_6)
+def test_a_collection_that_lost_a_field_is_refused_by_name_and_others_come_back(deploy: Deploy, version: str) -> None:
+    first = deploy(version)
     client = MilvusClient(first.server.uri)
     create(client, "whole")
     create(client, "lacking", field("gone", DataType.INT64), field("n", DataType.INT64))
@@ -184,16 +186,17 @@ def test_a_collection_that_lost_a_field_is_refused_by_name_and_others_come_back(
         fields = first.server.core.catalog.collection("default", "lacking").schema.fields
         del fields[[field.name for field in fields].index("gone")]
     first.back_up("lacking")
-    second = deploy("2.6.19")
+    second = deploy(version)
     report = second.restore({"backup_name": "lacking"})
     told = {each["source"]["name"]: each["error"] for each in report["collections"]}
     assert (report["status"], told) == ("partial", {"whole": "", "lacking": "FieldIdMismatchError"})
     assert set(second.server.core.catalog.databases["default"].collections) == {"whole"}
 
 
-@pytest.mark.feature(Feature.SERVICE_FUNCTIONS, version="2.6")
-def test_a_function_whose_service_is_down_does_not_stop_a_restore(deploy: Deploy) -> None:
-    first, second = deploy("2.6.19"), deploy("2.6.19")
+@pytest.mark.feature(Feature.SERVICE_FUNCTIONS)
+@pytest.mark.parametrize("version", FROM_2_6)
+def test_a_function_whose_service_is_down_does_not_stop_a_restore(deploy: Deploy, version: str) -> None:
+    first, second = deploy(version), deploy(version)
     client = MilvusClient(first.server.uri)
     params = {"provider": "openai", "model_name": "text-embedding-3-small"}
     embedding = Function("embed", FunctionType.TEXTEMBEDDING, ["body"], ["meaning"], params=params)

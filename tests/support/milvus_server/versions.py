@@ -181,3 +181,6 @@ NEWER = tuple(number for number, version in VERSIONS.items() if version.at_least
 """Those with level zero, checkpoints of channels, REST, and imports that overlap."""
 FROM_2_5 = tuple(number for number, version in VERSIONS.items() if version.at_least(2, 5))
 """Those that sort segments and describe them by REST."""
+FROM_2_6 = tuple(number for number, version in VERSIONS.items() if version.at_least(2, 6))
+"""Those that keep columns in groups, and to which fields can be added."""
+NEWEST = ALL[-1]

@@ -1,6 +1,6 @@
 """What Milvus' own files say of time: when rows were written, and which keys were deleted when.
 
-Pure functions over the bytes of one file, for the logs of Milvus 2.2 to 2.6. Bytes that are no such log, or no whole
+Pure functions over the bytes of one file, for the logs of Milvus from 2.2 on. Bytes that are no such log, or no whole
 one, are a `BinlogUnreadableError`, whose message lacks the key: only the caller knows it.
 """
 

@@ -1,7 +1,7 @@
 """Milvus versions, which backup may be restored into which server, and what came with which version.
 
 The matrix is the one that milvus-backup publishes (2.2, 2.3 and 2.4 to 2.4 and 2.5; 2.5 to 2.5), drawn on
-by the same rule to 2.6: a backup goes to a server of the same or a newer minor version, from 2.4 on.
+by the same rule to `NEWEST`: a backup goes to a server of the same or a newer minor version, from 2.4 on.
 """
 
 import re
@@ -46,10 +46,11 @@ _IMPORT_BINLOG_SINCE = (2, 6)
 # From then on rights are granted without a type of object, and those of the server on all databases.
 _GRANTS_V2_SINCE = (2, 5)
 
-# Patches from which on the end of an import is a hybrid timestamp, and milliseconds are refused. Before, it is told in
+# From then on the end of an import is a hybrid timestamp, and milliseconds are refused. Before, it is told in
 # milliseconds, and a hybrid timestamp leaves nothing out. By the release notes of 2.5.6 and 2.4.24
-# (milvus-io/milvus#40333, #40334).
-_HYBRID_ENDS_SINCE = {(2, 4): 24, (2, 5): 6, (2, 6): 0}
+# (milvus-io/milvus#40333, #40334), of which the second is a repair of an older line.
+_HYBRID_ENDS_SINCE = (2, 5, 6)
+_HYBRID_ENDS_IN_2_4_SINCE = (2, 4, 24)
 
 FUNCTION_CHECK_SINCE = (2, 6, 8)
 """From then on Milvus asks services that functions use, as models of text, whether they answer, unless told not to."""
@@ -166,8 +167,8 @@ def grants_without_type(server: ServerVersion) -> bool:
 
 def ends_imports_in_hybrid(server: ServerVersion) -> bool:
     """Return whether the end of an import is told as a hybrid timestamp, and not in milliseconds."""
-    first = _HYBRID_ENDS_SINCE.get(server.minor_line)
-    return first is not None and server.patch >= first
+    release = (server.major, server.minor, server.patch)
+    return release >= _HYBRID_ENDS_SINCE or _HYBRID_ENDS_IN_2_4_SINCE <= release < (2, 5)
 
 
 def check_target_version(backup: ServerVersion, target: ServerVersion, *, allow_version: bool) -> None:
