@@ -1,20 +1,27 @@
 """A backup is called intact if and only if all that belongs to it is there as it was written."""
 
+from datetime import UTC, datetime
 from itertools import count
 
 import pytest
 
 from milvus_vault.archive.layout import BackupLayout
+from milvus_vault.archive.sealing import unseal
 from milvus_vault.archive.tombstones import tombstone_key
+from milvus_vault.catalogue.entries import CatalogueKeys
 from milvus_vault.errors import BackupFormatError, BackupNotFoundError, RunTakenOverError
+from milvus_vault.model.messages_verify import VerifyBackupResult
 from milvus_vault.model.objects import ArchivedObject
-from milvus_vault.verifying.verify import BackupVerification, VerifyProgress
+from milvus_vault.model.requests import VerifyRequest
+from milvus_vault.model.resources import Verification
+from milvus_vault.verifying.verify import BackupVerification, VerifyProgress, verify_backup
 from milvus_vault.workspace import Workspace
 from tests.support.memory_store import InMemoryObjectStore
 from tests.unit.archive.samples import BUCKET, PREFIX, golden_store, sample_contents, write_backup
 from tests.unit.test_claims import FakeExecutions
 
 LAYOUT = BackupLayout(PREFIX, "books")
+NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
 
 
 @pytest.fixture
@@ -42,6 +49,25 @@ def verify(store: InMemoryObjectStore, name: str = "books", seconds_left: float 
         execution_arn="verify",
         seconds_left=lambda: seconds_left,
     ).verify()
+
+
+def answer(store: InMemoryObjectStore, *, repair: bool = False, seconds_left: float = 900.0) -> VerifyBackupResult:
+    """Run VerifyBackup as its handler does."""
+    return verify_backup(
+        Workspace(store, BUCKET, PREFIX, "verify-1"),
+        VerifyRequest(backup_name="books", repair=repair),
+        layout=LAYOUT,
+        executions=FakeExecutions(),
+        execution_arn="verify",
+        now=NOW,
+        seconds_left=lambda: seconds_left,
+    )
+
+
+def remembered(store: InMemoryObjectStore) -> Verification | None:
+    """Return what the catalogue has of the verification."""
+    found = store.buckets[BUCKET].get(CatalogueKeys(PREFIX).verification("books"))
+    return Verification.model_validate_json(unseal(found.body)) if found else None
 
 
 def test_a_whole_backup_has_no_problems(store: InMemoryObjectStore) -> None:
@@ -142,3 +168,46 @@ def test_a_backup_of_a_newer_format_is_not_called_damaged(store: InMemoryObjectS
     store.put(BUCKET, LAYOUT.marker, b'{"vault": {"format_version": 99}}')
     with pytest.raises(BackupFormatError):
         verify(store)
+
+
+def test_of_a_damaged_backup_the_cause_names_the_first_problems_and_the_catalogue_remembers_all(
+    store: InMemoryObjectStore,
+) -> None:
+    gone = [key for key in store.buckets[BUCKET] if "/binlogs/" in key]
+    store.delete(BUCKET, gone)
+
+    found = answer(store)
+
+    assert (found.is_done, found.status, found.error) == (True, "damaged", "BackupDamagedError")
+    assert found.problem_count == len(gone)
+    assert found.cause.startswith("backup 'books' is damaged: books.works: ")
+    assert found.cause.count(" is missing") == 5
+    assert found.cause.endswith(f"; and {len(gone) - 5} more")
+    entry = remembered(store)
+    assert entry is not None
+    assert (entry.status, entry.run, entry.verified_at, len(entry.problems)) == ("damaged", "verify-1", NOW, len(gone))
+
+
+def test_what_a_repair_did_is_in_the_result_and_beside_the_problems_that_are_left(store: InMemoryObjectStore) -> None:
+    store.delete(BUCKET, [LAYOUT.marker])
+
+    found = answer(store, repair=True)
+
+    assert (found.status, found.error, found.cause, len(found.mended), len(found.lost)) == ("intact", "", "", 1, 1)
+    store.delete(BUCKET, [key for key in store.buckets[BUCKET] if "/binlogs/" in key or "/verified.json" in key])
+    found = answer(store, repair=True)
+    assert found.cause.startswith(f"backup 'books' is damaged: {found.mended[0]}; lost: {found.lost[0]}; books.works: ")
+    assert found.cause.count(" is missing") == 5
+
+
+@pytest.mark.parametrize("repair", [False, True])
+def test_of_a_call_that_ran_short_of_time_nothing_is_remembered(store: InMemoryObjectStore, repair: bool) -> None:
+    if repair:
+        # Of another ETag, so that the content is to be compared.
+        key = next(key for key in store.buckets[BUCKET] if "/binlogs/" in key)
+        store.put(BUCKET, key, b"?" * len(store.buckets[BUCKET][key].body))
+
+    assert not answer(store, repair=repair, seconds_left=1.0).is_done
+    assert remembered(store) is None
+    assert answer(store, repair=repair).is_done
+    assert remembered(store) is not None

@@ -12,18 +12,28 @@ from milvus_vault.archive.layout import BackupLayout
 from milvus_vault.archive.reader import check_backup_exists, read_archive, read_document, read_manifest, read_objects
 from milvus_vault.archive.sealing import seal
 from milvus_vault.archive.tombstones import check_not_being_deleted
+from milvus_vault.catalogue import Catalogue
 from milvus_vault.catalogue.entries import CatalogueKeys
 from milvus_vault.claims import CLAIM, Claims
 from milvus_vault.errors import BackupDamagedError
 from milvus_vault.model.base import Model
+from milvus_vault.model.messages_verify import VerifyBackupResult
+from milvus_vault.model.readable import first_of
+from milvus_vault.model.requests import VerifyRequest
 from milvus_vault.model.resources import Verification
 from milvus_vault.parallel import REQUESTS_AT_A_TIME, each
 from milvus_vault.ports import Executions
+from milvus_vault.verifying.contents import Comparison, ContentComparison
+from milvus_vault.verifying.repair import BackupRepair, Repaired
 from milvus_vault.workspace import Workspace
 
 PROGRESS = "verified.json"
 
 MAX_PROBLEMS = 100
+
+# How many problems the cause of a failed run names, and how many losses its result.
+_NAMED = 5
+_LOST_NAMED = 100
 
 # Collections of a million objects take minutes to list; between two the time that is left is looked at.
 STOP_SECONDS = 300
@@ -153,12 +163,77 @@ def _problems(collection: ArchivedCollection, check: ObjectCheck) -> Iterator[st
         yield f"{collection.name}: {problem}"
 
 
-def record_verification(run: Workspace, backup_name: str, run_id: str, found: VerifyProgress, now: datetime) -> None:
+def verify_backup(
+    run: Workspace,
+    request: VerifyRequest,
+    *,
+    layout: BackupLayout,
+    executions: Executions,
+    execution_arn: str,
+    now: datetime,
+    seconds_left: Callable[[], float],
+) -> VerifyBackupResult:
+    """Mend a backup's metadata where asked to, check the backup, and remember what was found. Safe to repeat.
+
+    It does as much as there is time for, and goes on where the call before ended: the result says whether it is done.
+
+    Raises:
+        BackupNotFoundError: There is no such backup, or it is being deleted.
+        BackupFormatError: It is in a format that cannot be read.
+        BackupInProgressError: It is to be mended, and an execution works on it.
+        BackupDamagedError: It is to be mended, and nothing is left to mend it from.
+    """
+    repaired, compared = Repaired(), Comparison(is_done=True)
+    if request.repair:
+        repaired = BackupRepair(
+            run=run,
+            layout=layout,
+            catalogue=Catalogue(run.store, run.bucket, run.prefix),
+            executions=executions,
+            execution_arn=execution_arn,
+            now=now,
+        ).repair()
+        compared = ContentComparison(run, layout, seconds_left).compare()
+    if not compared.is_done:
+        return _result(layout.name, VerifyProgress(), repaired, compared)
+    found = BackupVerification(
+        run=run, layout=layout, executions=executions, execution_arn=execution_arn, seconds_left=seconds_left
+    ).verify()
+    if found.is_done:
+        _record(run, layout.name, found, now)
+    return _result(layout.name, found, repaired, compared)
+
+
+def _result(name: str, found: VerifyProgress, repaired: Repaired, compared: Comparison) -> VerifyBackupResult:
+    mended = (*repaired.mended, *_proven(compared.proven_count))
+    said = [*mended, *(f"lost: {lost}" for lost in repaired.lost), *found.found]
+    listed = first_of(said, _NAMED + len(mended) + len(repaired.lost), separator="; ")
+    return VerifyBackupResult(
+        is_done=found.is_done,
+        backup_name=name,
+        status=found.status,
+        error=found.error,
+        cause=f"backup '{name}' is {found.status}: {listed}" if found.error else "",
+        object_count=found.object_count,
+        size_bytes=found.size_bytes,
+        content_checked=found.content_checked,
+        problem_count=len(found.found),
+        mended=mended,
+        lost=repaired.lost[:_LOST_NAMED],
+    )
+
+
+def _proven(count: int) -> tuple[str, ...]:
+    """Return what to say of objects whose ETags were noted."""
+    return (f"{count} object(s) have another ETag and the content that was recorded: that is noted",) if count else ()
+
+
+def _record(run: Workspace, backup_name: str, found: VerifyProgress, now: datetime) -> None:
     """Write what was found into the catalogue, in place of an earlier verification."""
     verification = Verification(
         verified_at=now,
         status=found.status,
-        run=run_id,
+        run=run.run,
         object_count=found.object_count,
         size_bytes=found.size_bytes,
         content_checked=found.content_checked,
