@@ -11,6 +11,7 @@ from pydantic import AfterValidator, Field, model_validator
 from milvus_vault.model.base import Model
 from milvus_vault.model.retention import Duration, Retention
 from milvus_vault.model.times import Time
+from milvus_vault.model.versions import MATRIX_BEGIN
 from milvus_vault.model.words import Form, shown
 
 # milvus-backup's rule, so that each tool can name the other's backups.
@@ -214,7 +215,7 @@ class RestoreRequest(Model):
     )
     allow_version: bool = Field(
         default=False,
-        description="Restore into a server that the version matrix does not list (2.2, 2.3). "
+        description=f"Restore into a server before {MATRIX_BEGIN}, where the version matrix begins. "
         "A server of an older version than the backup's is refused all the same.",
     )
 

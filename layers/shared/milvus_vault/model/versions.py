@@ -22,6 +22,9 @@ def line_text(minor_line: tuple[int, int]) -> str:
 KNOWN = f"{line_text(OLDEST_SOURCE)} to {line_text(NEWEST)}"
 """The versions that can be backed up, as messages name them."""
 
+MATRIX_BEGIN = line_text(OLDEST_TARGET)
+"""The version before which a target takes `allow_version`."""
+
 # From then on FlushAll says for each channel up to where it has flushed.
 _FLUSH_ALL_SINCE = (2, 6, 11)
 
@@ -184,7 +187,6 @@ def check_target_version(backup: ServerVersion, target: ServerVersion, *, allow_
         msg = f"a backup of Milvus {backup} cannot be restored into Milvus {target}; only {KNOWN} are known"
         raise VersionUnsupportedError(msg, hint="See the version matrix in README.md.")
     if not can_restore(backup, target) and not allow_version:
-        oldest = line_text(OLDEST_TARGET)
         msg = f"restoring a backup of Milvus {backup} into Milvus {target} is not in the version matrix, which begins"
-        msg += f" at {oldest}"
-        raise VersionUnsupportedError(msg, hint=f"Set `allow_version` to restore into one before {oldest}.")
+        msg += f" at {MATRIX_BEGIN}"
+        raise VersionUnsupportedError(msg, hint=f"Set `allow_version` to restore into a server before {MATRIX_BEGIN}.")

@@ -21,6 +21,7 @@ from milvus_vault.cli.options import (
     selectors,
 )
 from milvus_vault.cli.session import session_of
+from milvus_vault.model.versions import MATRIX_BEGIN
 
 
 def restore(
@@ -114,7 +115,7 @@ def restore(
         bool, typer.Option("--rbac", help="Also restore users, roles and grants that are not there yet.")
     ] = False,
     allow_version: Annotated[
-        bool, typer.Option("--allow-version", help="Restore into a Milvus that the matrix does not list (2.2, 2.3).")
+        bool, typer.Option("--allow-version", help=f"Restore into a Milvus before {MATRIX_BEGIN}.")
     ] = False,
     wait: Wait = False,
     timeout: Timeout = 0,
