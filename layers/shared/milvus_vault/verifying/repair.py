@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import NamedTuple
 
 from pydantic import ValidationError
 
@@ -76,6 +77,16 @@ class Repaired(Model):
     mended: tuple[str, ...] = ()
     lost: tuple[str, ...] = ()
     """What could not be brought back, or is not proven any more."""
+
+
+class _Circumstances(NamedTuple):
+    """What no document of a collection tells of a backup."""
+
+    started_at: datetime
+    finished_at: datetime
+    meta_only: bool
+    schedule: ScheduleTag | None
+    expires_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,29 +212,55 @@ class BackupRepair:
         found: Sequence[tuple[CollectionDocument | None, CollectionEntry | None, str]],
     ) -> Repaired:
         entries = tuple(sorted((entry for _, entry, _ in found if entry), key=lambda entry: str(entry.name)))
-        lost = [wrong for *_, wrong in found if wrong]
         said = self._reference_message() or _parse_message(marker) or BackupMessage()
-        failures = tuple(_lost_collections(said, entries))
-        lost += [f"{failure.name} has no document that can be read: it is lost" for failure in failures]
         remembered = self.catalogue.remembered(self.layout.name)
         version = said.milvus_version or (remembered.milvus_version if remembered else "")
         if not entries or not version:
             msg = f"the manifest of backup {self.layout.name} cannot be made anew: "
             msg += "no document can be read" if not entries else "nothing says of which version its Milvus was"
             raise BackupDamagedError(msg, hint=_NO_REPAIR_HINT)
+        manifest = self._manifest(entries, said, version, self._circumstances(remembered, entries))
+        body = manifest.model_dump_json(indent=1).encode()
+        self.run.store.put(self.run.bucket, self.layout.manifest, body)
+        self._write_marker(marker_file(manifest, body))
+        lost = [wrong for *_, wrong in found if wrong]
+        lost += [f"{failure.name} has no document that can be read: it is lost" for failure in manifest.failures]
+        if remembered is None:
+            lost.append("when it was made, for which its files' times stand in, its schedule and its expiry")
+        lost.append(self._hold("nothing proves the documents of its collections any more"))
+        lost.append("the bucket that it was taken from, the run that made it, and its warnings")
+        mended = f"{self.layout.manifest} was made anew from {len(entries)} document(s), and the marker from it"
+        return Repaired(mended=(mended,), lost=tuple(lost))
+
+    def _circumstances(self, remembered: BackupSummary | None, entries: Iterable[CollectionEntry]) -> _Circumstances:
+        """Return what the catalogue remembers of them, or what the files let guess."""
         written = [o.modified_at for o in self._list_metadata() if o.modified_at] or [self.now]
+        if remembered is None:
+            meta_only = not any(entry.object_count for entry in entries)
+            return _Circumstances(min(written), max(written), meta_only, schedule=None, expires_at=None)
+        return _Circumstances(
+            remembered.created_at,
+            remembered.finished_at or max(written),
+            remembered.meta_only,
+            schedule=ScheduleTag(name=remembered.schedule) if remembered.schedule else None,
+            expires_at=remembered.expires_at,
+        )
+
+    def _manifest(
+        self, entries: tuple[CollectionEntry, ...], said: BackupMessage, version: str, around: _Circumstances
+    ) -> Manifest:
         rbac = self._find(self.layout.rbac)
         described = tuple(translate_database(database) for database in said.database_backups)
-        manifest = Manifest(
+        return Manifest(
             backup_name=self.layout.name,
             backup_id=short_hash(self.layout.name, 32),
             created_by=f"milvus-vault {__version__}, repair",
             execution_arn="",
-            started_at=remembered.created_at if remembered else min(written),
-            finished_at=(remembered.finished_at if remembered else None) or max(written),
-            meta_only=remembered.meta_only if remembered else not any(entry.object_count for entry in entries),
-            schedule=ScheduleTag(name=remembered.schedule) if remembered and remembered.schedule else None,
-            expires_at=remembered.expires_at if remembered else None,
+            started_at=around.started_at,
+            finished_at=around.finished_at,
+            meta_only=around.meta_only,
+            schedule=around.schedule,
+            expires_at=around.expires_at,
             source=Source(milvus_version=version, bucket="unknown", root_path=self._root_path(entries)),
             databases=tuple(
                 sorted({database.name for database in described} | {entry.name.database for entry in entries})
@@ -231,22 +268,13 @@ class BackupRepair:
             database_descriptions=described,
             collections=entries,
             moment=_shared_moment(entries),
-            failures=failures,
+            failures=tuple(_lost_collections(said, entries)),
             warnings=(f"The manifest was made anew on {utc_day(self.now)} from the documents.",),
             rbac=digest(self.layout.rbac.removeprefix(self.layout.root), rbac) if rbac is not None else None,
             object_count=sum(entry.object_count for entry in entries),
             size_bytes=sum(entry.size_bytes for entry in entries),
             files=tuple(self._reference_digests()),
         )
-        body = manifest.model_dump_json(indent=1).encode()
-        self.run.store.put(self.run.bucket, self.layout.manifest, body)
-        self._write_marker(marker_file(manifest, body))
-        if remembered is None:
-            lost.append("when it was made, for which its files' times stand in, its schedule and its expiry")
-        lost.append(self._hold("nothing proves the documents of its collections any more"))
-        lost.append("the bucket that it was taken from, the run that made it, and its warnings")
-        mended = f"{self.layout.manifest} was made anew from {len(entries)} document(s), and the marker from it"
-        return Repaired(mended=(mended,), lost=tuple(lost))
 
     def _root_path(self, entries: Iterable[CollectionEntry]) -> str:
         for entry in entries:
