@@ -113,10 +113,20 @@ def verify_copy(
     checks = list(each(check_and_tidy, targets))
     # Listed in the order of their names, where 10 comes before 2.
     checks.sort(key=lambda check: check.target.index)
-    there = [check for check in checks if check.is_complete]
-    again = doubtful(check.target.index for check in there)
-    complete = [check for check in there if check.target.index not in again]
-    found = CopyCheck(
+    there = [check.target.index for check in checks if check.is_complete]
+    found = _copy_check(checks, doubtful(there), refusal)
+    if targets and not there:
+        raise_if_refused(found)
+    # Lists of an earlier round, when a target was complete with other items.
+    run.delete([verified_name(attempt, index) for index in found.again])
+    run.write(f"{folder}/verification.json", found)
+    return found
+
+
+def _copy_check(checks: Sequence[_TargetCheck], doubtful: tuple[int, ...], refusal: BatchError | None) -> CopyCheck:
+    """Return what was found of all targets."""
+    complete = [check for check in checks if check.is_complete and check.target.index not in doubtful]
+    return CopyCheck(
         complete=tuple(check.target.index for check in complete),
         missing_source=tuple(check.problem() for check in checks if check.missing_source),
         incomplete=tuple(check.problem() for check in checks if check.incomplete and not check.missing_source),
@@ -124,14 +134,8 @@ def verify_copy(
         size_bytes=sum(check.size_bytes for check in complete),
         deleted_count=sum(len(check.surplus) for check in checks),
         refusal=refusal,
-        doubtful=again,
+        doubtful=doubtful,
     )
-    if targets and not there:
-        raise_if_refused(found)
-    # Lists of an earlier round, when a target was complete with other items.
-    run.delete([verified_name(attempt, index) for index in found.again])
-    run.write(f"{folder}/verification.json", found)
-    return found
 
 
 def raise_if_refused(found: CopyCheck) -> None:
