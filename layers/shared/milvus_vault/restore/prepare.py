@@ -105,26 +105,26 @@ class RestorePreparation:
         archive = read_archive(self._store, self.run.bucket, self.layout)
         there = [collection.name for collection in archive.collections]
         targets = resolve_targets(self.request, there, archive.databases)
-        chosen = [
-            (collection, targets.collections[collection.name])
-            for collection in sorted(archive.collections, key=lambda c: (c.name.database, c.name.name))
-            if collection.name in targets.collections
-        ]
+        collections = sorted(
+            (collection for collection in archive.collections if collection.name in targets.collections),
+            key=lambda collection: (collection.name.database, collection.name.name),
+        )
+        chosen = [(collection, targets.collections[collection.name]) for collection in collections]
         databases = tuple(target_databases(archive, targets))
         check_partitions(self.request.partitions, list(targets.collections))
-        for collection, _ in chosen:
+        for collection in collections:
             self._part(collection)
-        check_loading(self.request, [collection for collection, _ in chosen])
+        check_loading(self.request, collections)
         rbac = check_rbac(archive) if self.request.rbac else None
         server = self.database.server_version()
         check_target_version(archive.milvus_version, server, allow_version=self.request.allow_version)
         self._check_rights(server, chosen, databases, has_rows=self._has_rows(archive))
         loads = LoadPlanner(self.request, self.database)
-        loading = [loads.plan(collection) for collection, _ in chosen]
-        self._check_shards([collection for collection, _ in chosen])
+        loading = [loads.plan(collection) for collection in collections]
+        self._check_shards(collections)
         if self.request.switch_aliases:
             check_switches(chosen, self.database)
-        can_import_in_place = self._check_objects(archive, [collection for collection, _ in chosen], server)
+        can_import_in_place = self._check_objects(archive, collections, server)
         plan = RestorePlan(
             request=self.request,
             execution_arn=self.execution_arn,
@@ -141,7 +141,7 @@ class RestorePreparation:
                 *archive.warnings,
                 *(self._warnings(archive) if chosen else ()),
                 *loads.warnings(),
-                *doubts(self.request, [collection for collection, _ in chosen]),
+                *doubts(self.request, collections),
             ),
         )
         claims, target_claims = self._claims(self.run.bucket), self._claims(self.storage.bucket)
