@@ -129,14 +129,14 @@ class Journal:
 
         Raises `RunTakenOverError` once another execution has the run: it may have dropped what fails here.
         """
-        attempt = attempt_of(execution_arn)
+        copying_attempt = attempt_of(execution_arn)
 
         def work_as_owner(index: int) -> None:
-            check_owner(self.run, attempt)
+            check_owner(self.run, copying_attempt)
             work(index)
 
         def fail_as_owner(index: int, error: VaultError) -> None:
-            check_owner(self.run, attempt)
+            check_owner(self.run, copying_attempt)
             self.fail(index, error)
 
         for_each(indexes, work_as_owner, threads=threads, on_failure=fail_as_owner)

@@ -97,7 +97,7 @@ class RestorePreparation:
         return self.run.store
 
     @property
-    def _attempt(self) -> str:
+    def _copying_attempt(self) -> str:
         return attempt_of(self.execution_arn)
 
     def prepare(self) -> RestorePlan:
@@ -272,7 +272,9 @@ class RestorePreparation:
 
     def _probe(self, what: str) -> CollectionName:
         """Return the name of a collection that is made to see whether Milvus takes it, and dropped again."""
-        return CollectionName(database=DEFAULT_DATABASE, name=f"{temporary_prefix(self.run.run)}{what}_{self._attempt}")
+        return CollectionName(
+            database=DEFAULT_DATABASE, name=f"{temporary_prefix(self.run.run)}{what}_{self._copying_attempt}"
+        )
 
     def _write(
         self,
@@ -286,7 +288,7 @@ class RestorePreparation:
         progress = journal.read()
         check = TargetCheck(self.request, self.database, journal)
         gone = check.gone(chosen, progress)
-        check_owner(self.run, self._attempt)
+        check_owner(self.run, self._copying_attempt)
         for index in gone:
             journal.forget(index)
             del progress[index]
@@ -294,7 +296,7 @@ class RestorePreparation:
         journal.forget_failures(index for index, entry in progress.items() if entry.has_failed)
         if plan.is_staged:
             job = CopyJob(source_bucket=self.run.bucket, destination_bucket=self.storage.bucket, lists_objects=False)
-            write_job(self.run, self._attempt, job)
+            write_job(self.run, self._copying_attempt, job)
         cuts: list[int] = []
         row_counts: list[int] = []
         for index, (collection, name) in enumerate(chosen):
@@ -314,7 +316,7 @@ class RestorePreparation:
                 self.run.write(cut_name(index), sources.cut)
                 cuts.append(index)
         plan = plan.model_copy(update={"cuts": tuple(cuts), "row_counts": tuple(row_counts)})
-        check_owner(self.run, self._attempt)
+        check_owner(self.run, self._copying_attempt)
         self.run.write(PLAN, plan)
         return plan
 
@@ -386,7 +388,7 @@ class RestorePreparation:
             sources = _Sources(import_sources(base, collection, objects, cut), cut=to_read)
         if is_staged:
             target = CopyTarget(index=index, name=str(collection.name), folders=(base,))
-            write_target(self.run, self._attempt, target, items)
+            write_target(self.run, self._copying_attempt, target, items)
         return sources
 
 
