@@ -164,7 +164,8 @@ def test_with_tls_the_port_of_grpc_answers_no_rest_and_other_ways_are_gone(start
 
 
 @pytest.mark.parametrize("scheme", ["http", "https"])
-def test_where_nobody_answers_it_is_no_matter_of_tls(pki: Pki, scheme: str) -> None:
+def test_where_nobody_answers_it_is_no_matter_of_tls(pki: Pki, monkeypatch: pytest.MonkeyPatch, scheme: str) -> None:
+    monkeypatch.setattr("milvus_vault.adapters.milvus.CONNECT_SECONDS", 0.5)
     with (
         pytest.raises(MilvusUnavailableError, match="no connection to Milvus"),
         connect(f"{scheme}://127.0.0.1:9", MilvusAccess(tls=pki.tls())),

@@ -15,6 +15,7 @@ from tests.support.certificates import Authority
 from tests.support.golden_rows import GOLDEN, oracle
 from tests.support.milvus_server.core import Settings
 from tests.support.milvus_server.server import MilvusServer
+from tests.support.quick_s3 import QuickS3
 from tests.support.restoring import BACKUPS, Restoring
 
 pytestmark = pytest.mark.filterwarnings("ignore:No application metrics to publish")
@@ -39,9 +40,9 @@ class Encrypted:
 
 
 @pytest.fixture
-def encrypted(ministack: Ministack, tmp_path: Path) -> Iterator[Encrypted]:
+def encrypted(ministack: Ministack, quick_s3: QuickS3, tmp_path: Path) -> Iterator[Encrypted]:
     """A server that takes nobody without a certificate and a password, on any of its ports."""
-    authority, s3 = Authority(tmp_path), ministack.client("s3")
+    authority, s3 = Authority(tmp_path), quick_s3.client()
     with MilvusServer(
         s3.meta.endpoint_url,
         version="2.6.19",
@@ -51,7 +52,11 @@ def encrypted(ministack: Ministack, tmp_path: Path) -> Iterator[Encrypted]:
         client_ca=authority.certificate,
         management_tls=True,
     ) as server:
-        environment = {"MILVUS_REST_URI": server.rest_uri, "MILVUS_MANAGEMENT_URI": server.management_uri}
+        environment = {
+            "MILVUS_REST_URI": server.rest_uri,
+            "MILVUS_MANAGEMENT_URI": server.management_uri,
+            "AWS_ENDPOINT_URL_SECRETS_MANAGER": ministack.url,
+        }
         certificate, key = (path.read_text() for path in authority.make("client"))
         content = {
             "username": "root",

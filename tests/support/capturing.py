@@ -151,16 +151,8 @@ class Backups:
     def rows(self, name: str, collection: str) -> list[tuple[Any, ...]]:
         """Return the live rows of an archived collection: all user fields, in the order of the keys."""
         (found,) = (item for item in self.archive(name).collections if str(item.name) == collection)
-        objects = S3Objects(
-            self.s3.meta.endpoint_url,
-            self.bucket,
-            access_key="test",
-            secret_key="test",
-        )
-        try:
-            return sorted(self._rows(name, found, objects), key=str)
-        finally:
-            objects.close()
+        objects = S3Objects(self.s3.meta.endpoint_url, self.bucket, access_key="test", secret_key="test")
+        return sorted(self._rows(name, found, objects), key=str)
 
     def _rows(self, name: str, collection: ArchivedCollection, objects: Objects) -> list[tuple[Any, ...]]:
         inserts: dict[int, list[str]] = {}

@@ -1,14 +1,19 @@
 """What is around the rows: indexes, load state, replicas, aliases, time to live."""
 
+from collections.abc import Callable
+from contextlib import ExitStack
+from functools import cache
 from typing import Any
 
 import pytest
 from pymilvus import DataType
 
 from tests.restore.conftest import Deploy
+from tests.restore.servers import start_server
 from tests.support.golden_rows import GOLDEN, oracle
 from tests.support.milvus_server.versions import FROM_2_5, NEWER, OBSERVED
 from tests.support.oracle import snapshot
+from tests.support.quick_s3 import QuickS3
 from tests.support.restoring import Restoring
 from tests.threads.helpers import client_of
 
@@ -17,13 +22,25 @@ pytestmark = pytest.mark.filterwarnings("ignore:No application metrics to publis
 OF_2_3 = "golden_0516"
 
 
+@pytest.fixture(scope="module")
+def restore(quick_s3: QuickS3) -> Callable[[str], dict[str, Any]]:
+    """Restore the archive of 2.3 once for each version: `restore(version)` returns what the server then holds."""
+
+    @cache
+    def restore_one(version: str) -> dict[str, Any]:
+        with ExitStack() as running:
+            restoring = start_server(quick_s3, running, version, query_nodes=2)
+            restoring.upload(GOLDEN / OF_2_3)
+            assert restoring.restore({"backup_name": OF_2_3, "allow_version": True})["status"] == "complete"
+            return snapshot(restoring.server.uri)
+
+    return restore_one
+
+
 @pytest.fixture(params=OBSERVED)
-def restored(deploy: Deploy, request: pytest.FixtureRequest) -> dict[str, Any]:
+def restored(restore: Callable[[str], dict[str, Any]], request: pytest.FixtureRequest) -> dict[str, Any]:
     """Return what a server of each version holds after a restore of the archive of 2.3."""
-    restoring = deploy(str(request.param), query_nodes=2)
-    restoring.upload(GOLDEN / OF_2_3)
-    assert restoring.restore({"backup_name": OF_2_3, "allow_version": True})["status"] == "complete"
-    return snapshot(restoring.server.uri)
+    return restore(str(request.param))
 
 
 @pytest.mark.thread("milvus-backup#45", "milvus-backup#160", "milvus-backup#268", "milvus-backup#269")

@@ -101,7 +101,8 @@ def _extra(rest: bytes) -> dict[str, object]:
 
 def read_parquet(content: bytes) -> dict[str, list[Value]]:
     """Return the columns of a Parquet file."""
-    table = pq.read_table(io.BytesIO(content), use_threads=False, page_checksum_verification=True)
+    # A third of what `read_table` takes, which looks for a data set first.
+    table = pq.ParquetFile(io.BytesIO(content), page_checksum_verification=True).read(use_threads=False)
     return {name: table.column(name).to_pylist() for name in table.column_names}
 
 

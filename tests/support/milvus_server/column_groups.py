@@ -62,7 +62,7 @@ def _write_group(fields: Mapping[int, Message], columns: Columns, members: Seque
 def read(content: bytes) -> Columns:
     """Return a group's columns by field ID. Raises `DamagedBinlogError`."""
     try:
-        table = pq.read_table(io.BytesIO(content), use_threads=False, page_checksum_verification=True)
+        table = pq.ParquetFile(io.BytesIO(content), page_checksum_verification=True).read(use_threads=False)
         return {
             int((table.schema.field(index).metadata or {})[_FIELD_ID]): table.column(index).to_pylist()
             for index in range(table.num_columns)

@@ -1,5 +1,6 @@
 """The bucket in which a Milvus keeps its files."""
 
+import functools
 from collections.abc import Iterator
 from typing import Protocol
 
@@ -56,14 +57,7 @@ class S3Objects:
 
     def __init__(self, endpoint: str, bucket: str, *, access_key: str, secret_key: str) -> None:
         """Connect to the server."""
-        self._client: S3Client = boto3.client(
-            "s3",
-            endpoint_url=endpoint,
-            region_name="us-east-1",
-            aws_access_key_id=access_key,
-            aws_secret_access_key=secret_key,
-            config=Config(max_pool_connections=32, s3={"addressing_style": "path"}),
-        )
+        self._client = _client(endpoint, access_key, secret_key)
         self._bucket = bucket
         if bucket not in {found["Name"] for found in self._client.list_buckets()["Buckets"]}:
             self._client.create_bucket(Bucket=bucket)
@@ -97,6 +91,15 @@ class S3Objects:
             batch = keys[start : start + _MOST_IN_A_BATCH]
             self._client.delete_objects(Bucket=self._bucket, Delete={"Objects": [{"Key": key} for key in batch]})
 
-    def close(self) -> None:
-        """Close the connections."""
-        self._client.close()
+
+@functools.cache
+def _client(endpoint: str, access_key: str, secret_key: str) -> S3Client:
+    """Return the client of a server, the same one each time: making one takes longer than filling a collection."""
+    return boto3.client(
+        "s3",
+        endpoint_url=endpoint,
+        region_name="us-east-1",
+        aws_access_key_id=access_key,
+        aws_secret_access_key=secret_key,
+        config=Config(max_pool_connections=32, s3={"addressing_style": "path"}),
+    )

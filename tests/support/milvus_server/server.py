@@ -82,7 +82,6 @@ class MilvusServer:
         with ExitStack() as starting:
             access_key, secret_key = self._keys
             objects = S3Objects(self._endpoint, self.bucket, access_key=access_key, secret_key=secret_key)
-            starting.callback(objects.close)
             self._start(starting, objects)
             self._stack = starting.pop_all()
         return self
