@@ -2,10 +2,12 @@
 
 `python -m tests.tiers` writes down that the tools are tested as they are.
 
-Two markers leave a test out, unless pytest is given `--all`:
+Three things leave a test out, unless pytest is given `--all`:
 
 * `thorough`: it takes a way through the product that another test takes as well, in another version or with another
   value. docs/performance.md has what was measured of that.
+* its version of Milvus: a test that goes through several on the protocol server runs in `IN_GATE` of them, or in those
+  that its marker `versions("2.2.16", "2.6.19")` names, where the product decides otherwise in others.
 * `tools("name")`: it tests a tool of the tests, such as the server that speaks Milvus' protocols. It runs when that
   tool's files are not those that it was last tested with. tests/tools.json has their digests, which `make test-tools`
   and `make test-all` write once all these tests have passed.
@@ -13,14 +15,21 @@ Two markers leave a test out, unless pytest is given `--all`:
 
 import hashlib
 import json
+from collections import defaultdict
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 
 import pytest
 
+from tests.support.milvus_server.versions import NEWER, OLDER, VERSIONS
+
 ROOT = Path(__file__).parents[1]
 TESTED = Path(__file__).with_name("tools.json")
+
+# The last of those that import the older way, which the end-to-end tests have as well, and the newest.
+IN_GATE = frozenset({OLDER[-1], NEWER[-1]})
+_ON_SERVERS = ("tests/conformance/", "tests/restore/", "tests/threads/")
 
 # What each tool is made of, with its tests and the part of the product that they hold to the real thing.
 TOOLS: Mapping[str, tuple[str, ...]] = {
@@ -33,10 +42,20 @@ TOOLS: Mapping[str, tuple[str, ...]] = {
         "tests/conformance/comparing.py",
         "tests/conformance/conftest.py",
         "tests/conformance/facts",
+        "tests/conformance/golden_imports.py",
         "tests/conformance/import_questions.py",
         "tests/conformance/questions.py",
+        "tests/conformance/test_access.py",
+        "tests/conformance/test_concurrent_writes.py",
+        "tests/conformance/test_faults.py",
+        "tests/conformance/test_golden_archives.py",
+        "tests/conformance/test_history.py",
+        "tests/conformance/test_imports.py",
+        "tests/conformance/test_names.py",
         "tests/conformance/test_protocol_server.py",
         "tests/conformance/test_real_milvus.py",
+        "tests/conformance/test_rows.py",
+        "tests/conformance/test_segments.py",
         "tests/support/milvus_server",
     ),
 }
@@ -44,6 +63,7 @@ TOOLS: Mapping[str, tuple[str, ...]] = {
 _MARKERS = (
     "thorough: takes a way that another test takes as well; `make test-all` runs it, or `--all`",
     "tools(name): tests a tool of the tests; runs when the tool has changed, or with `--all`",
+    "versions(*numbers): in which of its versions `make test` runs the test",
 )
 
 
@@ -62,17 +82,37 @@ def leave_out(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Take out of `items` what is left to `make test-all`."""
     if config.getoption("--all"):
         return
-    left = [item for item in items if _is_left(item)]
+    versions: dict[str, set[str]] = defaultdict(set)
+    for item in items:
+        versions[_function(item)] |= _versions(item)
+    left = {item for item in items if _is_left(item, versions[_function(item)])}
     if left:
-        config.hook.pytest_deselected(items=left)
-        items[:] = [item for item in items if not _is_left(item)]
+        config.hook.pytest_deselected(items=[*left])
+        items[:] = [item for item in items if item not in left]
 
 
-def _is_left(item: pytest.Item) -> bool:
+def _is_left(item: pytest.Item, versions: set[str]) -> bool:
+    """Return whether a test is left out, of a function that is there for some versions."""
     if item.get_closest_marker("thorough"):
         return True
     tool = item.get_closest_marker("tools")
-    return tool is not None and not has_changed(*tool.args)
+    if tool is not None:
+        return not has_changed(*tool.args)
+    chosen = item.get_closest_marker("versions")
+    wanted = versions & (set(chosen.args) if chosen else IN_GATE)
+    return bool(wanted) and not _versions(item) <= wanted
+
+
+def _function(item: pytest.Item) -> str:
+    return item.nodeid.partition("[")[0]
+
+
+def _versions(item: pytest.Item) -> set[str]:
+    """Return the versions of the protocol server among a test's parameters."""
+    if not isinstance(item, pytest.Function) or not hasattr(item, "callspec"):
+        return set()
+    is_on_server = item.nodeid.startswith(_ON_SERVERS)
+    return {str(value) for value in item.callspec.params.values() if is_on_server and str(value) in VERSIONS}
 
 
 @cache

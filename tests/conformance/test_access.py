@@ -15,6 +15,8 @@ from tests.conformance.conftest import Start
 from tests.support.certificates import Authority
 from tests.support.milvus_server.versions import NEWER, OBSERVED
 
+pytestmark = pytest.mark.tools("milvus")
+
 NAME = "c"
 
 

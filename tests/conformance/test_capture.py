@@ -73,6 +73,7 @@ def test_a_backup_holds_every_live_row_once(start: Start, backups: Open, version
     assert len(taken.rows("b", FULL_NAME)) == 2 * ROWS + 3 - 7
 
 
+@pytest.mark.versions("2.3.5", "2.5.27")
 @pytest.mark.parametrize("call", ["list_collections", "describe_database", "list_segments"])
 @pytest.mark.parametrize("version", ["2.3.5", "2.5.27"])
 def test_what_is_dropped_while_all_is_listed_costs_nothing_else(

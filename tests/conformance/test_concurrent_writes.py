@@ -22,6 +22,8 @@ from tests.support.milvus_server.segment_files import by_field, read_deletes, re
 from tests.support.milvus_server.values import TIMESTAMP, Columns
 from tests.support.milvus_server.versions import NEWER, VERSIONS
 
+pytestmark = pytest.mark.tools("milvus")
+
 NAME = "c"
 ROWS = 20
 UPSERTED = range(5)

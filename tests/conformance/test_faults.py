@@ -10,6 +10,8 @@ from tests.conformance.asking import Milvus, base_fields, status
 from tests.conformance.conftest import Start
 from tests.support.milvus_server.versions import NEWER
 
+pytestmark = pytest.mark.tools("milvus")
+
 NAME, TARGET = "c", "target"
 ROWS = 30
 CREATE, PROGRESS = "/v2/vectordb/jobs/import/create", "/v2/vectordb/jobs/import/get_progress"

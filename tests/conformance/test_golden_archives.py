@@ -17,6 +17,8 @@ from tests.support.milvus_server.versions import NEWER
 from tests.support.oracle import snapshot
 from tests.support.quick_s3 import QuickS3
 
+pytestmark = pytest.mark.tools("milvus")
+
 OF_2_3, OF_2_4 = Archive("golden_0516", "2_3"), Archive("golden_2_4", "2_4")
 OF_2_5, OF_2_6 = Archive("golden_2_5", "2_5"), Archive("golden_2_6", "2_6")
 SPEED = 40

@@ -98,6 +98,7 @@ class _Collection(Collection):
         assert answer.row_count == len(self.expected[partition])
 
 
+@pytest.mark.tools("milvus")
 @settings(
     max_examples=EXAMPLES,
     deadline=None,

@@ -11,6 +11,8 @@ from tests.conformance.asking import Milvus, base_fields, status
 from tests.conformance.conftest import Running, Start
 from tests.support.milvus_server.versions import FROM_2_5, NEWER, OBSERVED, OLDER
 
+pytestmark = pytest.mark.tools("milvus")
+
 SOURCE, TARGET = "source", "target"
 ROWS = 60
 CREATE, PROGRESS = "/v2/vectordb/jobs/import/create", "/v2/vectordb/jobs/import/get_progress"

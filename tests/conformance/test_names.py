@@ -8,6 +8,8 @@ from tests.conformance.asking import Milvus, answers_to_names, base_fields, stat
 from tests.conformance.conftest import Start
 from tests.support.milvus_server.versions import OBSERVED
 
+pytestmark = pytest.mark.tools("milvus")
+
 NAME, OTHER, ALIAS = "c", "other", "alias"
 
 

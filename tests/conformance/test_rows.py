@@ -10,6 +10,8 @@ from tests.conformance.asking import Milvus, base_fields
 from tests.conformance.conftest import Running, Start
 from tests.support.milvus_server.versions import ALL
 
+pytestmark = pytest.mark.tools("milvus")
+
 NAME = "c"
 
 

@@ -10,6 +10,8 @@ from tests.conformance.asking import Milvus, base_fields, field, numbers, status
 from tests.conformance.conftest import Start
 from tests.support.milvus_server.versions import FROM_2_5, NEWER, OBSERVED, VERSIONS
 
+pytestmark = pytest.mark.tools("milvus")
+
 NAME = "c"
 ROWS = 40
 L0, L1 = "L0", "L1"

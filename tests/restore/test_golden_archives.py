@@ -42,7 +42,12 @@ def restore(deploy: Deploy, version: str, archive: str, environment: dict[str, s
 @pytest.mark.thread("milvus#33157", "milvus-backup#265", "milvus-backup#316")
 @pytest.mark.feature(Feature.PEER_ARCHIVES)
 @pytest.mark.parametrize(
-    "environment", [FOLDED, AFTERWARDS, BY_GRPC], ids=["deletes beside rows", "deletes after rows", "by gRPC"]
+    "environment",
+    [
+        pytest.param(FOLDED, id="deletes beside rows"),
+        pytest.param(AFTERWARDS, id="deletes after rows"),
+        pytest.param(BY_GRPC, id="by gRPC", marks=pytest.mark.thorough),
+    ],
 )
 @pytest.mark.parametrize(("archive", "truth", "version"), PAIRS)
 def test_an_archive_of_2_4_and_newer_becomes_just_the_rows_of_its_oracle(
@@ -60,7 +65,7 @@ def test_an_archive_of_2_4_and_newer_becomes_just_the_rows_of_its_oracle(
 
 
 @pytest.mark.feature(Feature.PEER_ARCHIVES)
-@pytest.mark.parametrize("archive", ["golden_0516", "golden_057"])
+@pytest.mark.parametrize("archive", ["golden_0516", pytest.param("golden_057", marks=pytest.mark.versions("2.3.5"))])
 @pytest.mark.parametrize("version", OBSERVED)
 def test_an_archive_of_2_3_becomes_what_the_real_server_had(deploy: Deploy, archive: str, version: str) -> None:
     restoring = restore(deploy, version, archive, FOLDED, allow_version=True)
@@ -84,7 +89,14 @@ def _as_json(rows: list[dict[str, Any]]) -> list[str]:
     return [json.dumps(row, sort_keys=True, ensure_ascii=False) for row in rows]
 
 
-@pytest.mark.parametrize("name", ["before-upgrade", "daily 2026 (v2.4)", "2026_11_28"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param("before-upgrade", marks=pytest.mark.thorough),
+        "daily 2026 (v2.4)",
+        pytest.param("2026_11_28", marks=pytest.mark.thorough),
+    ],
+)
 @pytest.mark.parametrize("environment", [FOLDED, BY_GRPC], ids=["by REST", "by gRPC"])
 def test_an_archive_is_restored_under_the_name_that_its_folder_has(
     deploy: Deploy, name: str, environment: dict[str, str]

@@ -31,7 +31,9 @@ def restored(deploy: Deploy, archive: Archive, version: str, size: Size, environ
 
 
 @pytest.mark.feature(Feature.DELETES_AFTERWARDS)
-@pytest.mark.parametrize(("size", "way"), [(SMALL, BY_GRPC), (SMALL, {}), (LARGE, {})], ids=str)
+@pytest.mark.parametrize(
+    ("size", "way"), [(SMALL, BY_GRPC), pytest.param(SMALL, {}, marks=pytest.mark.thorough), (LARGE, {})], ids=str
+)
 @pytest.mark.parametrize("version", NEWER)
 def test_deletes_by_themselves_are_a_second_round_however_much_there_is(
     deploy: Deploy, archive: Archive, version: str, size: Size, way: dict[str, str]
@@ -45,7 +47,7 @@ def test_deletes_by_themselves_are_a_second_round_however_much_there_is(
 
 
 @pytest.mark.feature(Feature.FOLDED_DELETES, Feature.JOBS_AT_ONCE)
-@pytest.mark.parametrize("size", [SMALL, LARGE], ids=str)
+@pytest.mark.parametrize("size", [pytest.param(SMALL, marks=pytest.mark.thorough), LARGE], ids=str)
 @pytest.mark.parametrize("version", NEWER)
 def test_there_is_one_round_where_deletes_are_folded(
     deploy: Deploy, archive: Archive, version: str, size: Size

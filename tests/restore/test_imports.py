@@ -182,7 +182,9 @@ def test_a_segment_that_is_missing_is_found_before_anything_is_made(restoring: R
 
 
 @pytest.mark.feature(Feature.IN_PLACE)
-@pytest.mark.parametrize("way", [{}, BY_GRPC], ids=["REST", "gRPC"])
+@pytest.mark.parametrize(
+    "way", [pytest.param({}, id="REST"), pytest.param(BY_GRPC, id="gRPC", marks=pytest.mark.thorough)]
+)
 @pytest.mark.parametrize("version", NEWER)
 def test_a_backup_in_milvus_own_bucket_is_imported_where_it_lies_unless_deletes_lie_apart(
     deploy: Deploy, version: str, way: dict[str, str]

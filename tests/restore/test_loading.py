@@ -55,6 +55,7 @@ def restored(restoring: Restoring, name: str, **request: Any) -> tuple[Load, lis
 
 
 @pytest.mark.feature(Feature.REPLICAS)
+@pytest.mark.versions(ALL[-1])
 @pytest.mark.parametrize("version", ALL)
 @pytest.mark.parametrize(
     ("request_fields", "expected"),
@@ -95,6 +96,7 @@ def test_where_a_group_or_its_nodes_are_gone_a_restore_takes_what_there_is_and_s
     assert all(f"default.{NAME}" in warning for warning in warnings)
 
 
+@pytest.mark.versions(ALL[-1])
 @pytest.mark.parametrize("version", ALL)
 @pytest.mark.parametrize(
     ("wrong", "error", "message"),

@@ -23,7 +23,7 @@ PLANS = [
     for plan in (draw(seed), whole(seed, rows=60, in_flight=0.2))
 ]
 # A second look at column groups.
-PLANS.append(pytest.param("2.6.19", draw(2), id="2.6.19-seed_2"))
+PLANS.append(pytest.param("2.6.19", draw(2), id="2.6.19-seed_2", marks=pytest.mark.thorough))
 
 
 def _bucket(version: str, plan: Plan) -> str:

@@ -100,6 +100,7 @@ def _as_json(rows: list[Json]) -> list[str]:
     return [json.dumps(row, sort_keys=True) for row in rows]
 
 
+@pytest.mark.versions("2.3.5", "2.4.23", "2.6.19")
 @pytest.mark.feature(Feature.PEER_ARCHIVES)
 @pytest.mark.parametrize(
     ("archive", "version", "shape", "in_place"),

@@ -24,6 +24,8 @@ pytestmark = pytest.mark.filterwarnings("ignore:No application metrics to publis
 
 SERVERS = dict(zip(MINORS, VERSIONS, strict=True))
 PAIRS = [(source, target) for source, target in itertools.product(MINORS, MINORS) if source <= target]
+# Of all pairs: what every version has into the newest, and what the newest has.
+OLDEST, NEWEST = MINORS[0], MINORS[-1]
 CHECK = "disable_func_runtime_check"
 DELETED, UPSERTED = (1, 3), (3, 4)
 
@@ -110,7 +112,9 @@ def cases() -> Iterator[Any]:
     for (source, target), feature in itertools.product(PAIRS, CASES):
         if feature.value.exists_in(source):
             shown = [from_version(source)] + [feature] * (source == target)
-            marks = pytest.mark.feature(*shown, version=target)
+            marks = [pytest.mark.feature(*shown, version=target)]
+            if source not in {OLDEST, NEWEST} or target != NEWEST:
+                marks.append(pytest.mark.thorough)
             yield pytest.param(source, target, feature, id=f"{source}-{target}-{feature.name}", marks=marks)
 
 
@@ -126,14 +130,17 @@ def test_a_schema_and_its_rows_come_back(restores: Restores, source: str, target
     assert indexed(second, name) == indexed(first, name)
 
 
-@pytest.mark.parametrize(
-    ("source", "target"),
-    [
-        pytest.param(source, target, marks=pytest.mark.feature(from_version(source), version=target))
-        for source, target in itertools.product(MINORS, MINORS)
-        if source > target
-    ],
-)
+def into_older() -> Iterator[Any]:
+    """Yield each version with each older one, of which unit tests look at all."""
+    for source, target in itertools.product(MINORS, MINORS):
+        if source > target:
+            marks = [pytest.mark.feature(from_version(source), version=target)]
+            if (source, target) != (NEWEST, MINORS[-2]):
+                marks.append(pytest.mark.thorough)
+            yield pytest.param(source, target, marks=marks)
+
+
+@pytest.mark.parametrize(("source", "target"), into_older())
 def test_a_backup_is_never_restored_into_an_older_version(restores: Restores, source: str, target: str) -> None:
     restores.source(source)
     with ExitStack() as running:
@@ -143,7 +150,14 @@ def test_a_backup_is_never_restored_into_an_older_version(restores: Restores, so
         assert not any(database.collections for database in older.server.core.catalog.databases.values())
 
 
-@pytest.mark.parametrize(("source", "target"), [pair for pair in PAIRS if pair[1] < "2.4"])
+@pytest.mark.parametrize(
+    ("source", "target"),
+    [
+        pytest.param(*pair, marks=[] if pair[0] == OLDEST else [pytest.mark.thorough])
+        for pair in PAIRS
+        if pair[1] < "2.4"
+    ],
+)
 def test_2_2_and_2_3_take_backups_only_where_they_are_told_to(restores: Restores, source: str, target: str) -> None:
     restores.source(source)
     with ExitStack() as running:

@@ -11,7 +11,13 @@ pytestmark = pytest.mark.filterwarnings("ignore:No application metrics to publis
 
 @pytest.mark.thread("milvus#33775", "milvus#38845")
 @pytest.mark.parametrize("environment", [{}, {"FOLD_COPIES": "0"}], ids=["rows", "rows and deletes by themselves"])
-@pytest.mark.parametrize("way", [{}, {"MILVUS_REST_URI": "http://127.0.0.1:9"}], ids=["REST", "gRPC"])
+@pytest.mark.parametrize(
+    "way",
+    [
+        pytest.param({}, id="REST"),
+        pytest.param({"MILVUS_REST_URI": "http://127.0.0.1:9"}, id="gRPC", marks=pytest.mark.thorough),
+    ],
+)
 @pytest.mark.parametrize("version", NEWER)
 def test_a_server_over_its_disk_quota_is_restored_into_with_a_warning(
     deploy: Deploy, version: str, way: dict[str, str], environment: dict[str, str]

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from textwrap import dedent
 
 import pytest
 
@@ -43,6 +44,36 @@ TESTS = """
 """
 
 
+SERVED = """
+    import pytest
+
+    @pytest.mark.parametrize("version", ["2.2.16", "2.3.5", "2.4.23", "2.5.27", "2.6.19"])
+    def test_each(version):
+        pass
+
+    @pytest.mark.versions("2.2.16")
+    @pytest.mark.parametrize("version", ["2.2.16", "2.3.5"])
+    def test_oldest(version):
+        pass
+
+    @pytest.mark.parametrize("version", ["2.2.16", "2.5.27"])
+    def test_others(version):
+        pass
+
+    @pytest.mark.parametrize("archive", ["new", pytest.param("old", marks=pytest.mark.versions("2.4.23"))])
+    @pytest.mark.parametrize("version", ["2.4.23", "2.6.19"])
+    def test_archives(version, archive):
+        pass
+
+    @pytest.fixture(params=["2.5.27", "2.6.19"])
+    def server(request):
+        return request.param
+
+    def test_server(server):
+        pass
+"""
+
+
 @pytest.fixture
 def hammer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Return a tool's file; the tool was tested as it is."""
@@ -80,6 +111,26 @@ def test_all_tests_run_where_that_is_asked_for(pytester: pytest.Pytester, hammer
 def test_the_tests_of_a_tool_that_changed_run(pytester: pytest.Pytester, hammer: Path) -> None:
     hammer.write_text("wood")
     assert run(pytester) == ["test_always", "test_values[1]", "test_hammer"]
+
+
+def test_of_versions_of_a_server_those_run_that_the_product_decides_by(
+    pytester: pytest.Pytester, hammer: Path
+) -> None:
+    assert hammer.exists()
+    folder = pytester.mkdir("tests") / "restore"
+    folder.mkdir()
+    (folder / "test_served.py").write_text(dedent(SERVED))
+    found = run(pytester)
+    assert [name for name in found if name.startswith(("test_each", "test_oldest", "test_others"))] == [
+        *("test_each[2.3.5]", "test_each[2.6.19]"),
+        "test_oldest[2.2.16]",
+        *("test_others[2.2.16]", "test_others[2.5.27]"),
+    ]
+    assert {name for name in found if name.startswith(("test_archives", "test_server"))} == {
+        *("test_archives[2.6.19-new]", "test_archives[2.4.23-old]", "test_server[2.6.19]"),
+    }
+    # With the three that are left out above.
+    assert len(run(pytester, "--all")) == len(found) + 7 + 3
 
 
 @pytest.mark.parametrize("change", ["other text", "another file", "another name", "no record"])
