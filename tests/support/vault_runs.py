@@ -1,7 +1,7 @@
 """Run the state machines to their end, and look at what they leave in the buckets."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -78,6 +78,19 @@ def run_all(
     with ThreadPoolExecutor(at_a_time) as pool:
         ended = pool.map(lambda request: run(stack, machine, request), requests.values())
         return dict(zip(requests, ended, strict=True))
+
+
+def fire(client: Callable[[str], Any], schedule: str) -> str:
+    """Do what EventBridge does at a schedule's time, and return the execution's ARN.
+
+    `client` gives the client of a service. The emulator would do it too, once the time has come.
+    """
+    listed = client("scheduler").list_schedules()["Schedules"]
+    (group,) = (found["GroupName"] for found in listed if found["Name"] == schedule)
+    target = client("scheduler").get_schedule(GroupName=group, Name=schedule)["Target"]
+    started = client("stepfunctions").start_execution(stateMachineArn=target["Arn"], input=target["Input"])
+    arn: str = started["executionArn"]
+    return arn
 
 
 def succeed(stack: Stack, machine: Machine, request: Mapping[str, Any]) -> dict[str, Any]:
