@@ -1,12 +1,15 @@
 """The functions' own roles suffice, and are enforced."""
 
 import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
 
 import pytest
 from pymilvus import DataType, MilvusClient
 
 from local.milvus import ROOT_CREDENTIALS, Milvus
-from local.stack import LocalStack
+from local.stack import Deployment, LocalStack
 from tests.support.html_page import Page
 from tests.support.vault_runs import fail, restore, succeed
 
@@ -33,8 +36,13 @@ def milvus(guarded: LocalStack) -> Milvus:
     return milvus
 
 
-def test_a_backup_and_a_restore_need_no_more_than_the_functions_roles(guarded: LocalStack, milvus: Milvus) -> None:
-    deployment = guarded.deploy("guarded", milvus)
+@pytest.fixture(scope="module")
+def deployment(guarded: LocalStack, milvus: Milvus) -> Deployment:
+    """Deploy the template for that Milvus."""
+    return guarded.deploy("guarded", milvus)
+
+
+def test_a_backup_and_a_restore_need_no_more_than_the_functions_roles(deployment: Deployment, milvus: Milvus) -> None:
 
     backup = succeed(deployment, "Backup", {"backup_name": "guarded"})
     output = restore(deployment, {"backup_name": "guarded", "suffix": "_back"})
@@ -53,10 +61,7 @@ def test_a_backup_and_a_restore_need_no_more_than_the_functions_roles(guarded: L
         assert sorted(row[0].splitlines()[0] for row in page.tables[1].rows[1:-1]) == ["default.books", "default.pens"]
 
 
-def test_a_check_a_repair_and_a_prune_need_no_more_than_the_functions_roles(
-    guarded: LocalStack, milvus: Milvus
-) -> None:
-    deployment = guarded.deploy("guarded", milvus)
+def test_a_check_a_repair_and_a_prune_need_no_more_than_the_functions_roles(deployment: Deployment) -> None:
     succeed(deployment, "Backup", {"backup_name": "checked"})
 
     assert succeed(deployment, "Verify", {"backup_name": "checked"})["status"] == "intact"
@@ -75,33 +80,40 @@ def test_a_check_a_repair_and_a_prune_need_no_more_than_the_functions_roles(
     ("function", "statement"),
     [("CopyBatch", "WriteCopies"), ("PublishBackup", "WriteMetadata"), ("PrepareBackup", "ListMilvusData")],
 )
-def test_without_a_statement_access_is_denied_by_name(
-    guarded: LocalStack, milvus: Milvus, function: str, statement: str
-) -> None:
-    deployment = guarded.deploy(f"lacks-{statement.lower()}", milvus)
-    _take_away(guarded, f"lacks-{statement.lower()}", function, statement)
-
-    failure = fail(deployment, "Backup", {"collections": ["default.pens"]})
+def test_without_a_statement_access_is_denied_by_name(deployment: Deployment, function: str, statement: str) -> None:
+    with _without(deployment, function, statement):
+        failure = fail(deployment, "Backup", {"collections": ["default.pens"]})
 
     assert failure.error == "StorageAccessDeniedError", failure
     assert "Hint:" in failure.cause
 
 
-def _take_away(stack: LocalStack, stack_name: str, function: str, sid: str) -> None:
-    """Remove one statement from what a deployed function's role may do."""
-    resource = stack.client("cloudformation").describe_stack_resource(
-        StackName=stack_name, LogicalResourceId=f"{function}FunctionRole"
+@contextmanager
+def _without(deployment: Deployment, function: str, sid: str) -> Iterator[None]:
+    """Take one statement for a while from what a deployed function's role may do."""
+    resource = deployment.ministack.client("cloudformation").describe_stack_resource(
+        StackName=deployment.stack_name, LogicalResourceId=f"{function}FunctionRole"
     )
     role = resource["StackResourceDetail"]["PhysicalResourceId"]
-    iam = stack.ministack.client("iam")
-    for name in iam.list_role_policies(RoleName=role)["PolicyNames"]:
-        document = iam.get_role_policy(RoleName=role, PolicyName=name)["PolicyDocument"]
-        kept = [statement for statement in document["Statement"] if statement.get("Sid") != sid]
-        if len(kept) < len(document["Statement"]):
-            changed = json.dumps(document | {"Statement": kept})
-            iam.put_role_policy(RoleName=role, PolicyName=name, PolicyDocument=changed)
-            return
-    pytest.fail(f"{function} has no statement {sid}")
+    iam = deployment.ministack.client("iam")
+    policies = {
+        name: iam.get_role_policy(RoleName=role, PolicyName=name)["PolicyDocument"]
+        for name in iam.list_role_policies(RoleName=role)["PolicyNames"]
+    }
+    ((name, whole),) = (
+        (name, policy)
+        for name, policy in policies.items()
+        if sid in {statement.get("Sid") for statement in policy["Statement"]}
+    )
+
+    def put(document: Mapping[str, Any]) -> None:
+        iam.put_role_policy(RoleName=role, PolicyName=name, PolicyDocument=json.dumps(document))
+
+    put(whole | {"Statement": [statement for statement in whole["Statement"] if statement.get("Sid") != sid]})
+    try:
+        yield
+    finally:
+        put(whole)
 
 
 def _client(milvus: Milvus) -> MilvusClient:
