@@ -12,6 +12,10 @@ from tests.support.fill_collections import DATABASE, fill
 from tests.support.oracle import MADE_OF, ROWS, STATE, Snapshot, drop_everything, renamed, snapshot
 from tests.support.vault_runs import TIMEOUT_SECONDS, listing, report, start, succeed
 
+# test_golden_archives.py restores what another server wrote, and test_damage.py from Milvus' own bucket; both look at
+# what is staged. In tests/restore/ every restore is into another server, with a bucket and a root path of its own.
+pytestmark = pytest.mark.thorough
+
 NAMES = ["default.by_name", f"{DATABASE}.generations"]
 STAGING, CLAIMS = "milvus-vault-staging/", "milvus-vault-staging/claims/"
 SUFFIX = "_beside"
