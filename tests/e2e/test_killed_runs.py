@@ -6,7 +6,7 @@ cases run some at a time: mostly they wait, for Milvus to import and to load.
 
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -47,6 +47,7 @@ from tests.support.killing import (
     tasks,
 )
 from tests.support.library import Contents
+from tests.support.selecting import selected
 
 AT_A_TIME = 5
 SOURCE = "library"
@@ -169,22 +170,24 @@ class Case:
 @pytest.fixture(scope="module")
 def under_way(filled: Library, request: pytest.FixtureRequest) -> Iterator[dict[str, Future[None]]]:
     """Begin with the cases of all selected tests, so that each test has only to wait for its own."""
-    mine = [
-        item for item in request.session.items if isinstance(item, pytest.Function) and item.module is request.module
-    ]
-    chosen: list[Any] = [item.callspec.params["case"] for item in mine if hasattr(item, "callspec")]
+    chosen: list[Case] = selected(request, "case")
     pool = ThreadPoolExecutor(AT_A_TIME)
     yield {case.name: pool.submit(case.body, filled) for case in chosen}
     pool.shutdown(cancel_futures=True)
 
 
-def cases(body: Callable[[Library, str], None], names: list[str]) -> pytest.MarkDecorator:
-    """Return the parameters of a test: a case for each name."""
+def cases(
+    body: Callable[[Library, str], None], names: list[str], thorough: Collection[str] = ()
+) -> pytest.MarkDecorator:
+    """Return the parameters of a test: a case for each name. Those of `thorough` are left to `make test-all`."""
 
-    def case(name: str) -> Case:
-        return Case(f"{body.__name__} {name}", lambda filled: body(filled, name))
+    def parameter(name: str) -> Any:
+        case = Case(f"{body.__name__} {name}", lambda filled: body(filled, name))
+        marks = [pytest.mark.thorough] if name in thorough else []
+        return pytest.param(case, id=name.replace(" ", "-"), marks=marks)
 
-    return pytest.mark.parametrize("case", [pytest.param(case(name), id=name.replace(" ", "-")) for name in names])
+    assert set(thorough) <= set(names), thorough
+    return pytest.mark.parametrize("case", [parameter(name) for name in names])
 
 
 def stop_restore_after(filled: Library, state: str) -> None:
@@ -209,7 +212,12 @@ def unstage(filled: Library, here: Arrival) -> None:
     filled.stack.client("s3").delete_object(Bucket=MILVUS_BUCKET, Key=key)
 
 
-@cases(stop_restore_after, states_that_leave_something(RESTORE))
+# Each is passed by another kill that stays: a function that runs on leaves what its state leaves, and more.
+@cases(
+    stop_restore_after,
+    states_that_leave_something(RESTORE),
+    thorough={*states_that_leave_something(RESTORE)} - {"NextRound"},
+)
 def test_a_restore_stopped_after_a_state_is_completed_by_the_next(
     case: Case, under_way: Mapping[str, Future[None]]
 ) -> None:
@@ -260,7 +268,7 @@ def stop_restore_inside(filled: Library, task: str) -> None:
         assert_restored(filled, database, request, "books")
 
 
-@cases(stop_restore_inside, tasks(RESTORE))
+@cases(stop_restore_inside, tasks(RESTORE), thorough={"PrepareRestore", "PlanCopy", "VerifyCopy", "ReportRestore"})
 def test_a_restore_stopped_inside_a_task_is_completed_by_the_next(
     case: Case, under_way: Mapping[str, Future[None]]
 ) -> None:
@@ -288,7 +296,7 @@ def stop_failing_restore_after(filled: Library, state: str) -> None:
         assert_restored(filled, database, request, "drafts")
 
 
-@cases(stop_failing_restore_after, ["CleanUpRestore", *states_of_failure(RESTORE)])
+@cases(stop_failing_restore_after, ["CleanUpRestore", *states_of_failure(RESTORE)], thorough=states_of_failure(RESTORE))
 def test_a_failing_restore_stopped_after_a_state_is_completed_by_the_next(
     case: Case, under_way: Mapping[str, Future[None]]
 ) -> None:
@@ -515,7 +523,10 @@ def finish_backup(filled: Library, name: str, function: Future[str | None] | Non
     assert stored_objects(filled.stack, name) == etags(filled.objects)
 
 
-@cases(stop_backup_after, [state for state in states_that_leave_something(BACKUP) if state not in WITH_A_POLICY])
+BACKUP_STATES = [state for state in states_that_leave_something(BACKUP) if state not in WITH_A_POLICY]
+
+
+@cases(stop_backup_after, BACKUP_STATES, thorough={*BACKUP_STATES} - {"PublishBackup", "NextRound"})
 def test_a_backup_stopped_after_a_state_is_completed_by_the_next(
     case: Case, under_way: Mapping[str, Future[None]]
 ) -> None:
@@ -529,7 +540,10 @@ def stop_backup_inside(filled: Library, task: str) -> None:
     finish_backup(filled, name, function)
 
 
-@cases(stop_backup_inside, [task for task in tasks(BACKUP) if task not in WITH_A_POLICY])
+BACKUP_TASKS = [task for task in tasks(BACKUP) if task not in WITH_A_POLICY]
+
+
+@cases(stop_backup_inside, BACKUP_TASKS, thorough={*BACKUP_TASKS} - {"SnapshotBatch", "CopyObjects"})
 def test_a_backup_stopped_inside_a_task_is_completed_by_the_next(
     case: Case, under_way: Mapping[str, Future[None]]
 ) -> None:
