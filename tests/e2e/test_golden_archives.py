@@ -1,7 +1,7 @@
 """Archives that milvus-backup wrote are restored, and give what the server had that they were made from."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,6 +13,7 @@ from milvus_vault.adapters.s3 import S3ObjectStore
 from milvus_vault.catalogue import Catalogue
 from tests.compatibility.features import Feature, from_version
 from tests.support.oracle import MADE_OF, ROWS, Snapshot, drop_everything, renamed, snapshot
+from tests.support.selecting import selected
 from tests.support.vault_runs import Failure, fail, listing, report, restore_all
 
 GOLDEN = Path(__file__).parents[1] / "data" / "golden"
@@ -35,8 +36,17 @@ REQUESTS: dict[str, dict[str, Any]] = {
     },
 }
 
-each_archive = pytest.mark.parametrize("archive", REQUESTS)
-each_archive_with_rows = pytest.mark.parametrize("archive", WITH_ROWS)
+# Of the same rows by a newer version of the tool. tests/restore/test_golden_archives.py has it too.
+NEWER = "golden_057"
+
+
+def archives(names: Iterable[str]) -> list[Any]:
+    """Return parameters for archives."""
+    return [pytest.param(name, marks=[pytest.mark.thorough] * (name == NEWER)) for name in names]
+
+
+each_archive = pytest.mark.parametrize("archive", archives(REQUESTS))
+each_archive_with_rows = pytest.mark.parametrize("archive", archives(WITH_ROWS))
 each_collection = pytest.mark.parametrize("collection", ORACLE)
 
 
@@ -54,18 +64,20 @@ class Restored(NamedTuple):
 
 
 @pytest.fixture(scope="module")
-def restored(stack: LocalStack) -> Iterator[Restored]:
+def restored(stack: LocalStack, request: pytest.FixtureRequest) -> Iterator[Restored]:
     """Put the archives into the backup bucket, restore them into an empty Milvus, and look at that."""
     drop_everything(stack.milvus_uri)
-    for archive in (*REQUESTS, NO_BACKUP):
+    with_newer = NEWER in selected(request, "archive")
+    requests = {name: asked for name, asked in REQUESTS.items() if name != NEWER or with_newer}
+    for archive in (*requests, NO_BACKUP):
         upload(stack, archive)
     refusal = fail(stack, "Restore", {"backup_name": NO_BACKUP, "allow_version": True})
-    outputs = restore_all(stack, REQUESTS)
+    outputs = restore_all(stack, requests)
     found = snapshot(stack.milvus_uri)
     yield Restored(
         outputs,
         {archive: report(stack, output) for archive, output in outputs.items()},
-        {archive: under_old_names(archive, found) for archive in REQUESTS},
+        {archive: under_old_names(archive, found) for archive in requests},
         refusal,
         [key for key in listing(stack, stack.milvus.bucket, "milvus-vault-staging/") if "/claims/" not in key],
     )
@@ -167,9 +179,7 @@ def test_the_report_says_that_there_was_metadata_only(restored: Restored) -> Non
 
 def test_objects_are_staged_where_there_are_any_and_none_stays_behind(restored: Restored) -> None:
     assert {archive: said["is_staged"] for archive, said in restored.reports.items()} == {
-        "golden_0516": True,
-        "golden_057": True,
-        METADATA_ONLY: False,
+        archive: archive != METADATA_ONLY for archive in restored.reports
     }
     assert restored.left_staged == []
 
@@ -187,5 +197,5 @@ def test_what_a_failed_run_left_behind_is_not_listed(stack: LocalStack, restored
 
     listed = [item.name for item in catalogue.list(100, None).items]
 
-    assert set(REQUESTS) <= set(listed)
+    assert set(restored.outputs) <= set(listed)
     assert NO_BACKUP not in listed
