@@ -1,11 +1,11 @@
 """What each option of a restore and of a backup does, on a real Milvus.
 
-All machines run once, a few at a time, in the fixtures; the tests look at what came of them.
+All machines run once, the restores when a test first asks for one; the tests look at what came of them.
 """
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import pytest
@@ -14,7 +14,7 @@ from local.stack import LocalStack
 from tests.compatibility.features import Feature
 from tests.support.milvus_data import Sample, client_of, drop_databases, look_at, make, rows_of
 from tests.support.tampering import Json, StoredBackup
-from tests.support.vault_runs import Ended, listing, report, run_all
+from tests.support.vault_runs import Ended, listing, report, run, run_all
 
 SOURCE, MOVED, OLD, KEPT, OWN, BROKEN = (
     "options",
@@ -87,17 +87,32 @@ BACKUPS: dict[str, dict[str, Any]] = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class Restores:
+    """How each restore ended; it runs when it is asked for."""
+
+    stack: LocalStack
+    ended: dict[str, Ended] = field(default_factory=dict)
+
+    def __getitem__(self, name: str) -> Ended:
+        """Return how a restore ended."""
+        if name not in self.ended:
+            asked = {"backup_name": "options", "allow_version": True, **(RESTORES | {"fails": FAILS})[name]}
+            self.ended[name] = run(self.stack, "Restore", asked)
+        return self.ended[name]
+
+
 class Outcome(NamedTuple):
     """How all machines ended, and a collection's ID before."""
 
     backups: dict[str, Ended]
-    restores: dict[str, Ended]
+    restores: Restores
     kept_id: int
 
 
 @pytest.fixture(scope="module")
 def outcome(stack: LocalStack) -> Iterator[Outcome]:
-    """Make the collections, and run everything on them."""
+    """Make the collections, and back them up."""
     uri = stack.milvus_uri
     own = Sample("empty", index="", rows=0, is_dynamic=True)
     collections = {
@@ -117,11 +132,7 @@ def outcome(stack: LocalStack) -> Iterator[Outcome]:
             stack, "Backup", {name: {"backup_name": name, **request} for name, request in BACKUPS.items()}
         )
         StoredBackup(stack, "options").copy(LYING, _claim_one_row_more)
-        requests = {
-            name: {"backup_name": "options", "allow_version": True, **request}
-            for name, request in {**RESTORES, "fails": FAILS}.items()
-        }
-        yield Outcome(backups, run_all(stack, "Restore", requests), kept_id)
+        yield Outcome(backups, Restores(stack), kept_id)
     finally:
         drop_databases(uri, SOURCE, MOVED, OLD, KEPT, OWN, BROKEN, HOLLOW, HOLLOW_AGAIN)
 
@@ -163,10 +174,12 @@ class TestNames:
         assert rows_of(uri, SOURCE, "pens_copy", "text_key") == rows_of(uri, SOURCE, "pens", "text_key")
         assert look_at(uri, SOURCE, "books_copy") == look_at(uri, SOURCE, "books")
 
+    @pytest.mark.thorough
     def test_one_collection_is_renamed(self, outcome: Outcome, stack: LocalStack) -> None:
         assert outcome.restores["rename"].output["restored_count"] == 1
         assert rows_of(stack.milvus_uri, SOURCE, "renamed") == rows_of(stack.milvus_uri, SOURCE, "books")
 
+    @pytest.mark.thorough
     @pytest.mark.feature(Feature.DATABASES)
     def test_a_database_is_mapped_to_one_that_did_not_exist(self, outcome: Outcome, stack: LocalStack) -> None:
         uri = stack.milvus_uri
@@ -190,6 +203,7 @@ class TestNames:
         assert report(stack, outcome.restores["hollow"].output)["empty_databases"] == [HOLLOW_AGAIN]
         assert not _collections(stack.milvus_uri, HOLLOW_AGAIN)
 
+    @pytest.mark.thorough
     def test_the_report_tells_source_and_target(self, outcome: Outcome, stack: LocalStack) -> None:
         (collection,) = report(stack, outcome.restores["rename"].output)["collections"]
 
@@ -240,12 +254,14 @@ class TestSkipCreate:
         assert look_at(uri, OWN, "empty").indexes == look_at(uri, SOURCE, "books").indexes
         assert look_at(uri, OWN, "empty").is_loaded
 
+    @pytest.mark.thorough
     def test_a_collection_that_is_loaded_already_shows_its_rows(self, outcome: Outcome, stack: LocalStack) -> None:
         assert outcome.restores["skip_create_loaded"].output["row_count"] == BOOKS.rows
         assert rows_of(stack.milvus_uri, OWN, "loaded") == rows_of(stack.milvus_uri, SOURCE, "books")
 
 
 class TestParts:
+    @pytest.mark.thorough
     @pytest.mark.feature(Feature.METADATA_ONLY)
     def test_metadata_alone_makes_empty_collections(self, outcome: Outcome, stack: LocalStack) -> None:
         uri = stack.milvus_uri
@@ -256,20 +272,23 @@ class TestParts:
 
     @pytest.mark.feature(Feature.FEWER_SHARDS)
     def test_without_index_aliases_and_all_shards(self, outcome: Outcome, stack: LocalStack) -> None:
+        output = outcome.restores["bare"].output
         look = look_at(stack.milvus_uri, SOURCE, "books_bare")
 
-        assert outcome.restores["bare"].output["row_count"] == BOOKS.rows
-        assert not outcome.restores["bare"].output["warnings"]
+        assert output["row_count"] == BOOKS.rows
+        assert not output["warnings"]
         assert not look.indexes
         assert not look.is_loaded
         assert look.shards == 2
         assert _aliases(stack.milvus_uri, SOURCE, "books_bare") == []
         assert rows_of(stack.milvus_uri, SOURCE, "books_bare") == rows_of(stack.milvus_uri, SOURCE, "books")
 
+    @pytest.mark.thorough
     def test_without_load(self, outcome: Outcome, stack: LocalStack) -> None:
+        output = outcome.restores["released"].output
         look = look_at(stack.milvus_uri, SOURCE, "pens_released")
 
-        assert outcome.restores["released"].output["row_count"] == PENS.rows
+        assert output["row_count"] == PENS.rows
         assert look.indexes == look_at(stack.milvus_uri, SOURCE, "pens").indexes
         assert not look.is_loaded
 
@@ -295,6 +314,7 @@ class TestBackupOptions:
         assert backup.keys()
         assert not backup.keys("binlogs/")
 
+    @pytest.mark.thorough
     def test_a_backup_of_metadata_is_restored_without_rows(self, outcome: Outcome, stack: LocalStack) -> None:
         uri = stack.milvus_uri
 
