@@ -113,9 +113,7 @@ def test_the_tests_of_a_tool_that_changed_run(pytester: pytest.Pytester, hammer:
     assert run(pytester) == ["test_always", "test_values[1]", "test_hammer"]
 
 
-def test_of_versions_of_a_server_those_run_that_the_product_decides_by(
-    pytester: pytest.Pytester, hammer: Path
-) -> None:
+def test_of_versions_of_a_server_those_run_that_the_product_decides_by(pytester: pytest.Pytester, hammer: Path) -> None:
     assert hammer.exists()
     folder = pytester.mkdir("tests") / "restore"
     folder.mkdir()
