@@ -4,11 +4,14 @@ import os
 import signal
 from collections import Counter
 from collections.abc import Iterator
+from functools import cache
 
 # Read when gRPC is loaded. Its threads, taken up again in a forked child, abort it when the child closes their files
 # before it becomes another program: of 150 programs in terminals, 4 ended by SIGABRT before they began.
 os.environ["GRPC_ENABLE_FORK_SUPPORT"] = "0"
 
+import botocore.loaders
+import botocore.session
 import pytest
 
 from local.aws import Ministack
@@ -22,6 +25,10 @@ from tests.support import faults
 from tests.support.quick_s3 import QuickS3
 
 faults.register()
+
+# Each session reads the descriptions of services anew, which is most of what a client of S3 takes to make. Here they
+# share what has been read: nothing changes it.
+botocore.session.create_loader = cache(botocore.loaders.create_loader)
 
 # Waits and the pauses of retries as long as they are on AWS: tests of timing must mean something.
 WAIT_SCALE = 1.0
