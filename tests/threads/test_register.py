@@ -4,16 +4,22 @@ import pytest
 
 from tools.threads import Guard, Register, guards, register, threads_document, url
 
-REGISTER, GUARDS = register(), guards()
+REGISTER = register()
+
+
+@pytest.fixture(scope="module")
+def guarding() -> dict[str, list[Guard]]:
+    """The tests by the threads that they name. To read all tests takes seconds, which no other test waits for."""
+    return guards()
 
 
 @pytest.mark.parametrize("name", sorted(REGISTER.threads))
-def test_a_thread_has_a_test_or_a_reason_and_not_both(name: str) -> None:
-    assert bool(GUARDS.get(name)) != bool(REGISTER.threads[name].reason)
+def test_a_thread_has_a_test_or_a_reason_and_not_both(name: str, guarding: dict[str, list[Guard]]) -> None:
+    assert bool(guarding.get(name)) != bool(REGISTER.threads[name].reason)
 
 
-def test_tests_name_only_threads_of_the_register() -> None:
-    assert sorted(GUARDS.keys() - REGISTER.threads.keys()) == []
+def test_tests_name_only_threads_of_the_register(guarding: dict[str, list[Guard]]) -> None:
+    assert sorted(guarding.keys() - REGISTER.threads.keys()) == []
 
 
 def test_no_thread_is_in_two_themes() -> None:
