@@ -48,8 +48,9 @@ local-down: .make/venv ## stop it, and remove all that it holds
 	@PYTHONPATH=layers/shared $(BIN)/python -m milvus_vault.cli.main local down
 
 # Two at a time, each with servers of its own. Files in the order of their names, so that the short ones of tests/unit
-# come last.
-PYTEST := $(BIN)/python -m pytest --numprocesses=2 --dist=loadfile --no-loadscope-reorder
+# come last. With bytecode, also where the environment says not to write it: each worker, and each command that a test
+# starts, would else compile all modules again.
+PYTEST := PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest --numprocesses=2 --dist=loadfile --no-loadscope-reorder
 
 .PHONY: test
 test: .make/build-$(ARCHITECTURE) ## run the tests, each way through the product once
