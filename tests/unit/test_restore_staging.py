@@ -139,7 +139,9 @@ def test_above_a_limit_deletes_are_imported_by_themselves_after_the_rows() -> No
         ]
 
 
-@pytest.mark.parametrize(("files", "folds"), [(4_000, True), (4_001, False), (200_000, False)])
+@pytest.mark.parametrize(
+    ("files", "folds"), [(4_000, True), (4_001, False), pytest.param(200_000, False, marks=pytest.mark.thorough)]
+)
 def test_thousands_of_files_of_deletes_are_folded_up_to_the_limit_and_not_one_more(files: int, folds: bool) -> None:
     numbers = range(1, 6)
     level_zero = segment(9, ALL_PARTITIONS, rows=0)
