@@ -47,8 +47,8 @@ local-up: .make/build-$(ARCHITECTURE) ## start the local stack in the background
 local-down: .make/venv ## stop it, and remove all that it holds
 	@PYTHONPATH=layers/shared $(BIN)/python -m milvus_vault.cli.main local down
 
-# Three at a time, each with servers of its own: on two cores, since a test waits for Milvus a third of its time. Files in the order of their names, so that the short ones of tests/unit
-# come last. With bytecode, also where the environment says not to write it: each worker, and each command that a test
+# Three at a time, each with servers of its own: on two cores, since a test waits for Milvus a third of its time. Files in
+# the order of their names, so that the short ones of tests/unit come last. With bytecode, also where the environment says not to write it: each worker, and each command that a test
 # starts, would else compile all modules again.
 PYTEST := PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest --numprocesses=3 --dist=loadfile --no-loadscope-reorder
 

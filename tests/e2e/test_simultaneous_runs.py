@@ -56,9 +56,7 @@ class TestRestores:
         [
             pytest.param({}, id="with-the-same-input"),
             pytest.param({"load": False}, id="with-another-input", marks=pytest.mark.thorough),
-            pytest.param(
-                {"collections": [f"{SOURCE}.drafts"]}, id="of-overlapping-targets", marks=pytest.mark.thorough
-            ),
+            pytest.param({"collections": [f"{SOURCE}.drafts"]}, id="of-overlapping-targets"),
             pytest.param({"drop_existing": True}, id="one-of-which-may-replace"),
         ],
     )
