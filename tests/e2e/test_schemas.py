@@ -1,6 +1,6 @@
 """Every kind of collection that Milvus 2.3 can hold comes back as it was: one backup, one restore beside it."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import pytest
@@ -8,8 +8,10 @@ import pytest
 from local.stack import LocalStack
 from tests.compatibility.features import Feature, from_version
 from tests.support.milvus_data import INDEXED_ROWS, Look, Sample, all_rows, client_of, drop_databases, look_at, make
-from tests.support.selecting import selected
 from tests.support.vault_runs import run, run_all
+
+# In `make test` test_fill_oracle.py takes collections of every shape the same way; restore/test_schemas.py has more.
+pytestmark = pytest.mark.thorough
 
 DATABASE, OTHER_DATABASE = "schemas", "schemas_other"
 SUFFIX = "_restored"
@@ -46,8 +48,6 @@ ELSEWHERE = [
     Sample("flat", "FLAT", "IP", seed=2, description="Of the same name in another database"),
     Sample("half_flushed", rows=25, growing_rows=15),
 ]
-# The same way with another index: nothing of ours asks which it is. tests/restore/test_schemas.py has more of them.
-ALSO = {"ivf_flat", "ivf_sq8", "ivf_pq", "diskann", "bin_flat", "empty", "bare"}
 SAMPLES = [(DATABASE, sample) for sample in INDEXED + STATES] + [(OTHER_DATABASE, sample) for sample in ELSEWHERE]
 
 
@@ -71,13 +71,8 @@ def features_of(sample: Sample) -> Iterator[Feature]:
 each_collection = pytest.mark.parametrize(
     ("database", "sample"),
     [
-        pytest.param(
-            database,
-            sample,
-            id=f"{database}.{sample.name}",
-            marks=[pytest.mark.feature(*features_of(sample)), *[pytest.mark.thorough] * (sample.name in ALSO)],
-        )
-        for database, sample in SAMPLES
+        pytest.param(*pair, id=f"{pair[0]}.{pair[1].name}", marks=pytest.mark.feature(*features_of(pair[1])))
+        for pair in SAMPLES
     ],
 )
 
@@ -92,8 +87,6 @@ class Seen(NamedTuple):
 class Restored(NamedTuple):
     """The sources and their copies, and what the machines said."""
 
-    collection_count: int
-    """How many collections there are."""
     before: Seen
     after: Seen
     output: dict[str, Any]
@@ -102,17 +95,13 @@ class Restored(NamedTuple):
 
 
 @pytest.fixture(scope="module")
-def restored(stack: LocalStack, request: pytest.FixtureRequest) -> Iterator[Restored]:
-    """Make the collections of the selected tests, back them up, restore them beside the sources, and look at both."""
-    uri, wanted = stack.milvus_uri, selected(request, "sample")
-    chosen = {
-        database: [sample for sample in samples if sample in wanted or sample.name not in ALSO]
-        for database, samples in ((DATABASE, INDEXED + STATES), (OTHER_DATABASE, ELSEWHERE))
-    }
+def restored(stack: LocalStack) -> Iterator[Restored]:
+    """Make the collections, back them up, restore them beside the sources, and look at both."""
+    uri = stack.milvus_uri
     try:
-        for database, samples in chosen.items():
-            make(uri, database, samples)
-        looks = look_at_all(uri, chosen)
+        make(uri, DATABASE, INDEXED + STATES)
+        make(uri, OTHER_DATABASE, ELSEWHERE)
+        looks = look_at_all(uri)
         everything = {"backup_name": "schemas", "collections": [f"{DATABASE}.*", f"{OTHER_DATABASE}.*"]}
         unflushed = {"backup_name": "schemas_unflushed", "collections": [f"{OTHER_DATABASE}.half_flushed"]}
         # First without a flush, since after one there is nothing to leave out.
@@ -123,11 +112,10 @@ def restored(stack: LocalStack, request: pytest.FixtureRequest) -> Iterator[Rest
             "unflushed": {"backup_name": "schemas_unflushed", "suffix": "_unflushed", "allow_version": True},
         }
         outputs = {name: ended.output for name, ended in run_all(stack, "Restore", requests).items()}
-        restored_looks = look_at_all(uri, chosen, SUFFIX)
+        restored_looks = look_at_all(uri, SUFFIX)
         yield Restored(
-            len(looks),
-            Seen(looks, rows_of_all(uri, chosen)),
-            Seen(restored_looks, rows_of_all(uri, chosen, SUFFIX)),
+            Seen(looks, rows_of_all(uri)),
+            Seen(restored_looks, rows_of_all(uri, SUFFIX)),
             outputs["schemas"],
             all_rows(uri, OTHER_DATABASE, [Sample("half_flushed")], "_unflushed")["half_flushed"],
         )
@@ -135,24 +123,16 @@ def restored(stack: LocalStack, request: pytest.FixtureRequest) -> Iterator[Rest
         drop_databases(uri, DATABASE, OTHER_DATABASE)
 
 
-type Chosen = Mapping[str, list[Sample]]
-"""Collections by database."""
+def look_at_all(uri: str, suffix: str = "") -> dict[str, Look]:
+    """Look at all collections, or at their copies."""
+    return {f"{database}.{sample.name}": look_at(uri, database, sample.name + suffix) for database, sample in SAMPLES}
 
 
-def look_at_all(uri: str, chosen: Chosen, suffix: str = "") -> dict[str, Look]:
-    """Look at collections, or at their copies."""
-    return {
-        f"{database}.{sample.name}": look_at(uri, database, sample.name + suffix)
-        for database, samples in chosen.items()
-        for sample in samples
-    }
-
-
-def rows_of_all(uri: str, chosen: Chosen, suffix: str = "") -> dict[str, dict[object, str]]:
-    """Read all rows of collections, or of their copies. Loads what is not."""
+def rows_of_all(uri: str, suffix: str = "") -> dict[str, dict[object, str]]:
+    """Read all rows of all collections, or of their copies. Loads what is not."""
     return {
         f"{database}.{name}": rows
-        for database, samples in chosen.items()
+        for database, samples in ((DATABASE, INDEXED + STATES), (OTHER_DATABASE, ELSEWHERE))
         for name, rows in all_rows(uri, database, samples, suffix).items()
     }
 
@@ -175,7 +155,6 @@ def test_a_collection_comes_back_with_all_its_rows(restored: Restored, database:
     assert restored.after.rows[name] == restored.before.rows[name]
 
 
-@pytest.mark.thorough
 def test_the_samples_are_as_different_as_they_are_meant_to_be(restored: Restored) -> None:
     looks = restored.before.looks.values()
 
@@ -205,7 +184,7 @@ def test_generated_keys_are_kept(restored: Restored) -> None:
 @pytest.mark.feature(Feature.EVERY_ROW_ONCE, Feature.FLUSH)
 def test_every_row_is_in_the_report(restored: Restored) -> None:
     assert restored.output["status"] == "complete"
-    assert restored.output["restored_count"] == restored.collection_count
+    assert restored.output["restored_count"] == len(SAMPLES)
     assert restored.output["row_count"] == sum(len(rows) for rows in restored.before.rows.values())
     assert restored.output["content_checked"]
 
