@@ -21,7 +21,6 @@ from milvus_vault.cli.options import (
     selectors,
 )
 from milvus_vault.cli.session import session_of
-from milvus_vault.model.versions import MATRIX_BEGIN
 
 
 def restore(
@@ -115,7 +114,7 @@ def restore(
         bool, typer.Option("--rbac", help="Also restore users, roles and grants that are not there yet.")
     ] = False,
     allow_version: Annotated[
-        bool, typer.Option("--allow-version", help=f"Restore into a Milvus before {MATRIX_BEGIN}.")
+        bool, typer.Option("--allow-version", help="Restore into a Milvus older than those of the version matrix.")
     ] = False,
     wait: Wait = False,
     timeout: Timeout = 0,
