@@ -16,10 +16,12 @@ Three things leave a test out, unless pytest is given `--all`:
 import hashlib
 import json
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from functools import cache
 from pathlib import Path
+from typing import Any
 
+import hypothesis
 import pytest
 
 from tests.support.milvus_server.versions import NEWER, OLDER, VERSIONS
@@ -67,6 +69,10 @@ _MARKERS = (
 )
 
 
+# Requests that are made up for each route of the API: `make test-all` has more of them.
+OF_ROUTES, _FEW, _MORE = "of routes", 1, 5
+
+
 def add_option(parser: pytest.Parser) -> None:
     """Let `--all` be given."""
     parser.addoption("--all", action="store_true", help="run the tests that are left to `make test-all` as well")
@@ -76,6 +82,12 @@ def register(config: pytest.Config) -> None:
     """Describe the markers."""
     for marker in _MARKERS:
         config.addinivalue_line("markers", marker)
+    hypothesis.settings.register_profile(OF_ROUTES, max_examples=_MORE if config.getoption("--all") else _FEW)
+
+
+def parameters(values: Iterable[str], thorough: Collection[str]) -> list[Any]:
+    """Return parameters of a test, of which those of `thorough` are left to `make test-all`."""
+    return [pytest.param(value, marks=[pytest.mark.thorough] * (value in thorough)) for value in values]
 
 
 def leave_out(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -5,7 +5,6 @@ from datetime import UTC, datetime
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from milvus_vault.adapters.executions import StepFunctionsExecutions
-from milvus_vault.archive.layout import BackupLayout
 from milvus_vault.execution_records import ExecutionRecord, record_execution
 from milvus_vault.model.messages_verify import VerifyBackupRequest, VerifyBackupResult
 from milvus_vault.model.names import execution_name, run_id
@@ -34,7 +33,6 @@ def handler(event: VerifyBackupRequest, context: LambdaContext) -> VerifyBackupR
     result = verify_backup(
         run,
         request,
-        layout=BackupLayout(storage.backup_prefix, request.backup_name),
         executions=StepFunctionsExecutions(),
         execution_arn=event.execution.arn,
         now=datetime.now(UTC),

@@ -26,6 +26,7 @@ from local.clients import REGION
 from local.stack import LocalStack
 from milvus_vault.api.openapi import openapi_document
 from milvus_vault.api.routes import ROUTES
+from tests import tiers
 from tests.support.vault_runs import succeed
 
 pytest_plugins = ["schemathesis.pytest.plugin"]
@@ -39,9 +40,6 @@ CHECKS = [
     negative_data_rejection,
     unsupported_method,
 ]
-
-# Of each route, in `make test` and in `make test-all`.
-FEW, MORE = 1, 5
 
 # Without the signature among its parameters: every request here has a good one.
 _DOCUMENT = {name: part for name, part in openapi_document(ROUTES).items() if name != "security"}
@@ -75,33 +73,16 @@ def api_url(stack: LocalStack) -> Iterator[str]:
     client.close()
 
 
-def examples(number: int) -> settings:
-    """Return the settings of a property: always the same examples."""
-    return settings(
-        max_examples=number,
-        deadline=None,
-        database=None,
-        derandomize=True,
-        phases=[Phase.explicit, Phase.generate],
-        suppress_health_check=list(HealthCheck),
-    )
-
-
 @schema.parametrize()
-@examples(FEW)
-def test_an_answer_is_as_described(case: schemathesis.Case[Any], api_url: str) -> None:
-    check(case, api_url)
-
-
-@pytest.mark.thorough
-@schema.parametrize()
-@examples(MORE)
+@settings(
+    settings.get_profile(tiers.OF_ROUTES),
+    deadline=None,
+    database=None,
+    derandomize=True,
+    phases=[Phase.explicit, Phase.generate],
+    suppress_health_check=list(HealthCheck),
+)
 def test_every_answer_is_as_described(case: schemathesis.Case[Any], api_url: str) -> None:
-    check(case, api_url)
-
-
-def check(case: schemathesis.Case[Any], api_url: str) -> None:
-    """Send a request, and hold the answer against the document."""
     if isinstance(case.body, dict):
         # Nothing that starts work: the name is taken, and schedules are off. tests/e2e/test_api.py starts runs.
         if case.path == "/backups":

@@ -4,7 +4,7 @@ All cases run in one fixture, a few at a time; what is in the buckets and in Mil
 """
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -16,6 +16,7 @@ from tests.support.milvus_data import Sample, client_of, collections_of, drop_da
 from tests.support.selecting import selected
 from tests.support.tampering import Json, StoredBackup, upload_golden
 from tests.support.vault_runs import Ended, Machine, Stack, listing, run
+from tests.tiers import parameters
 
 DATABASE = "refused"
 BACKUP = "refused"
@@ -286,16 +287,11 @@ def _traces(stack: Stack) -> Traces:
     )
 
 
-def parameters(names: Iterable[str]) -> list[Any]:
-    """Return parameters for cases."""
-    return [pytest.param(name, marks=[pytest.mark.thorough] * (name in ALSO)) for name in names]
-
-
 def _record_key(stack: LocalStack, ended: Ended, kind: str = "failures") -> str:
     return f"{stack.outputs['BackupPrefix']}/.runs/{kind}/{ended.execution}.json"
 
 
-@pytest.mark.parametrize("name", parameters(CASES))
+@pytest.mark.parametrize("name", parameters(CASES, ALSO))
 def test_it_is_refused_by_name_and_says_what_and_where_and_what_to_do(refusals: Refusals, name: str) -> None:
     failure = refusals.ended[name].failure
 
@@ -304,7 +300,7 @@ def test_it_is_refused_by_name_and_says_what_and_where_and_what_to_do(refusals: 
     assert "Hint: " in failure.cause
 
 
-@pytest.mark.parametrize("name", parameters(name for name in CASES if name != UNRECORDED))
+@pytest.mark.parametrize("name", parameters([name for name in CASES if name != UNRECORDED], ALSO))
 def test_a_record_is_left_that_says_why_and_of_what(refusals: Refusals, stack: LocalStack, name: str) -> None:
     ended = refusals.ended[name]
     s3 = stack.client("s3")

@@ -15,6 +15,7 @@ from tests.support.milvus_data import Sample, collections_of, drop_databases, im
 from tests.support.selecting import selected
 from tests.support.tampering import Json, StoredBackup, upload_golden
 from tests.support.vault_runs import Ended, listing, report, run, run_all
+from tests.tiers import parameters
 
 DATABASE = BACKUP = "damage"
 BOOKS = Sample("books", partitions=("north",), deleted=(1, 2, 3))
@@ -182,9 +183,7 @@ def _request(backup_name: str) -> Json:
 
 
 @pytest.mark.feature(Feature.MISSING_OBJECTS)
-@pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=[pytest.mark.thorough] * (name in ALSO)) for name in DAMAGES]
-)
+@pytest.mark.parametrize("name", parameters(DAMAGES, ALSO))
 def test_a_damaged_backup_is_refused_by_the_name_of_the_object(seen: Seen, name: str) -> None:
     failure = seen.refused[name].failure
 

@@ -1,7 +1,7 @@
 """Archives that milvus-backup wrote are restored, and give what the server had that they were made from."""
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,6 +15,7 @@ from tests.compatibility.features import Feature, from_version
 from tests.support.oracle import MADE_OF, ROWS, Snapshot, drop_everything, renamed, snapshot
 from tests.support.selecting import selected
 from tests.support.vault_runs import Failure, fail, listing, report, restore_all
+from tests.tiers import parameters
 
 GOLDEN = Path(__file__).parents[1] / "data" / "golden"
 ORACLE: Snapshot = json.loads((GOLDEN / "oracle_2_3.json").read_bytes())
@@ -40,13 +41,8 @@ REQUESTS: dict[str, dict[str, Any]] = {
 NEWER = "golden_057"
 
 
-def archives(names: Iterable[str]) -> list[Any]:
-    """Return parameters for archives."""
-    return [pytest.param(name, marks=[pytest.mark.thorough] * (name == NEWER)) for name in names]
-
-
-each_archive = pytest.mark.parametrize("archive", archives(REQUESTS))
-each_archive_with_rows = pytest.mark.parametrize("archive", archives(WITH_ROWS))
+each_archive = pytest.mark.parametrize("archive", parameters(REQUESTS, {NEWER}))
+each_archive_with_rows = pytest.mark.parametrize("archive", parameters(WITH_ROWS, {NEWER}))
 each_collection = pytest.mark.parametrize("collection", ORACLE)
 
 

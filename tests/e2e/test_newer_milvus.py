@@ -19,6 +19,7 @@ from tests.support.milvus_server.core import Settings
 from tests.support.milvus_server.server import MilvusServer
 from tests.support.milvus_server.versions import NEWER, VERSIONS
 from tests.support.vault_runs import listing, report, start, succeed
+from tests.tiers import parameters
 
 SPEED = 5
 NEVER = 10.0**6
@@ -87,10 +88,7 @@ def aws() -> Iterator[Ministack]:
 
 
 # tests/restore/ has each version through the same functions: the machines do not know which it is.
-@pytest.fixture(
-    scope="module",
-    params=[pytest.param(version, marks=[pytest.mark.thorough] * (version != NEWER[-1])) for version in NEWER],
-)
+@pytest.fixture(scope="module", params=parameters(NEWER, NEWER[:-1]))
 def newer(aws: Ministack, request: pytest.FixtureRequest) -> Iterator[Newer]:
     """Deploy the stack for a server with rows, and with deletes at level 0."""
     version = str(request.param)

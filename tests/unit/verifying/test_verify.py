@@ -56,7 +56,6 @@ def answer(store: InMemoryObjectStore, *, repair: bool = False, seconds_left: fl
     return verify_backup(
         Workspace(store, BUCKET, PREFIX, "verify-1"),
         VerifyRequest(backup_name="books", repair=repair),
-        layout=LAYOUT,
         executions=FakeExecutions(),
         execution_arn="verify",
         now=NOW,

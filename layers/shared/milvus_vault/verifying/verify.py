@@ -167,7 +167,6 @@ def verify_backup(
     run: Workspace,
     request: VerifyRequest,
     *,
-    layout: BackupLayout,
     executions: Executions,
     execution_arn: str,
     now: datetime,
@@ -183,6 +182,7 @@ def verify_backup(
         BackupInProgressError: It is to be mended, and an execution works on it.
         BackupDamagedError: It is to be mended, and nothing is left to mend it from.
     """
+    layout = BackupLayout(run.prefix, request.backup_name)
     repaired, compared = Repaired(), Comparison(is_done=True)
     if request.repair:
         repaired = BackupRepair(
