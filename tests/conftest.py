@@ -13,6 +13,7 @@ os.environ["GRPC_ENABLE_FORK_SUPPORT"] = "0"
 import botocore.loaders
 import botocore.session
 import pytest
+from pymilvus import MilvusClient
 
 from local.aws import Ministack
 from local.processes import exit_on_signals
@@ -94,17 +95,24 @@ def seaweedfs() -> Iterator[SeaweedFS]:
 
 
 @pytest.fixture(scope="session")
-def stack() -> Iterator[LocalStack]:
-    """Run a Milvus and the deployed template; what `make build` made must be there."""
-    with LocalStack(wait_scale=WAIT_SCALE) as running:
-        yield running
+def _running_stack() -> Iterator[LocalStack]:
+    """Run a Milvus and the deployed template, whose functions may do only what it allows them.
 
-
-@pytest.fixture(scope="session")
-def guarded() -> Iterator[LocalStack]:
-    """Run the same, whose functions may do only what the template allows them.
-
-    Who fills its Milvus empties it again, and who needs a bucket with nothing in it deploys a stack of its own.
+    What `make build` made must be there.
     """
     with LocalStack(wait_scale=WAIT_SCALE, enforce_policies=True) as running:
         yield running
+
+
+@pytest.fixture(scope="module")
+def stack(_running_stack: LocalStack) -> Iterator[LocalStack]:
+    """Lend the stack that all modules share.
+
+    Who fills its Milvus empties it again, and who needs a bucket with nothing in it deploys a stack of its own.
+    """
+    yield _running_stack
+    client = MilvusClient(_running_stack.milvus_uri)
+    for database in client.list_databases():
+        client.use_database(database)
+        assert client.list_collections() == [], f"left behind in {database}"
+    client.close()

@@ -1,4 +1,4 @@
-"""The API on the local stack, route by route: what is answered, and what comes of it."""
+"""The API on the local vault, route by route: what is answered, and what comes of it."""
 
 import time
 from collections.abc import Iterator
@@ -20,9 +20,9 @@ TIMEOUT_SECONDS = 120
 
 
 @pytest.fixture(scope="module")
-def stack(guarded: LocalStack) -> Iterator[Deployment]:
+def vault(stack: LocalStack) -> Iterator[Deployment]:
     """Yield a deployment for three collections, whose functions may do only what the template allows them."""
-    client = MilvusClient(guarded.milvus_uri)
+    client = MilvusClient(stack.milvus_uri)
     for name in COLLECTIONS:
         schema = client.create_schema(auto_id=False)
         schema.add_field("id", DataType.INT64, is_primary=True)
@@ -30,30 +30,30 @@ def stack(guarded: LocalStack) -> Iterator[Deployment]:
         client.create_collection(name, schema=schema, num_shards=1)
         client.insert(name, [{"id": i, "vector": [i, 1.0, 2.0, 3.0]} for i in range(ROWS)])
         client.flush(name)
-    yield guarded.deploy("api", guarded.milvus)
+    yield stack.deploy("api", stack.milvus)
     for name in client.list_collections():
         client.drop_collection(name)
     client.close()
 
 
 @pytest.fixture(scope="module")
-def backup(stack: Deployment) -> dict[str, Any]:
+def backup(vault: Deployment) -> dict[str, Any]:
     """Return a run that made the backup `first`."""
-    started = send(stack, "POST", "/backups", {"backup_name": "first"})
+    started = send(vault, "POST", "/backups", {"backup_name": "first"})
     assert started.status == 202
-    return ended(stack, started.json["id"])
+    return ended(vault, started.json["id"])
 
 
-def send(stack: Deployment, method: str, path: str, body: object = None, key: str | None = None) -> Answer:
+def send(vault: Deployment, method: str, path: str, body: object = None, key: str | None = None) -> Answer:
     """Send a request to the stack's API."""
-    return call(stack.api_url, method, path, body, headers={"Idempotency-Key": key} if key else {})
+    return call(vault.api_url, method, path, body, headers={"Idempotency-Key": key} if key else {})
 
 
-def ended(stack: Deployment, run_id: str, seen: list[dict[str, Any]] | None = None) -> dict[str, Any]:
+def ended(vault: Deployment, run_id: str, seen: list[dict[str, Any]] | None = None) -> dict[str, Any]:
     """Return a run once it has ended; `seen` gets what was told of it on the way."""
     deadline = time.monotonic() + TIMEOUT_SECONDS
     while time.monotonic() < deadline:
-        answer = send(stack, "GET", f"/runs/{run_id}")
+        answer = send(vault, "GET", f"/runs/{run_id}")
         assert answer.status == 200, answer.text
         run: dict[str, Any] = answer.json
         if run["status"] != "running":
@@ -73,10 +73,10 @@ def assert_problem(answer: Answer, status: int, error: str) -> None:
     assert answer.json["instance"].startswith("urn:uuid:")
 
 
-def test_a_backup_is_started_followed_and_found(stack: Deployment) -> None:
-    started = send(stack, "POST", "/backups", {"backup_name": "followed"})
+def test_a_backup_is_started_followed_and_found(vault: Deployment) -> None:
+    started = send(vault, "POST", "/backups", {"backup_name": "followed"})
     seen: list[dict[str, Any]] = []
-    run = ended(stack, started.json["id"], seen)
+    run = ended(vault, started.json["id"], seen)
 
     assert started.headers["location"] == f"/runs/{started.json['id']}"
     assert (run["status"], run["backup_name"], run["phase"]) == ("succeeded", "followed", "")
@@ -90,117 +90,117 @@ def test_a_backup_is_started_followed_and_found(stack: Deployment) -> None:
     )
     assert sum(c["objects_done"] for c in run["collections"]) == progress["objects_total"]
 
-    found = send(stack, "GET", "/backups/followed").json
+    found = send(vault, "GET", "/backups/followed").json
     assert (found["status"], found["collection_count"], found["run"]) == ("complete", 3, run["id"])
 
 
-def test_a_backup_without_a_name_is_told_its_name(stack: Deployment) -> None:
-    started = send(stack, "POST", "/backups").json
-    run = ended(stack, started["id"])
+def test_a_backup_without_a_name_is_told_its_name(vault: Deployment) -> None:
+    started = send(vault, "POST", "/backups").json
+    run = ended(vault, started["id"])
     assert run["result"]["backup_name"] == started["backup_name"] == run["backup_name"]
 
 
-def test_starting_twice_at_once_with_one_key_starts_once(stack: Deployment) -> None:
+def test_starting_twice_at_once_with_one_key_starts_once(vault: Deployment) -> None:
     request = {"backup_name": "only_once"}
     with ThreadPoolExecutor(4) as pool:
-        answers = list(pool.map(lambda _: send(stack, "POST", "/backups", request, "only-once"), range(4)))
+        answers = list(pool.map(lambda _: send(vault, "POST", "/backups", request, "only-once"), range(4)))
     assert [answer.status for answer in answers] == [202] * 4
     assert {answer.json["id"] for answer in answers} == {"backup-only-once"}
-    assert ended(stack, "backup-only-once")["status"] == "succeeded"
+    assert ended(vault, "backup-only-once")["status"] == "succeeded"
 
-    again = send(stack, "POST", "/backups", request, "only-once")
+    again = send(vault, "POST", "/backups", request, "only-once")
     assert (again.status, again.json) == (202, answers[0].json)
-    other = send(stack, "POST", "/backups", {"backup_name": "another"}, "only-once")
+    other = send(vault, "POST", "/backups", {"backup_name": "another"}, "only-once")
     assert_problem(other, 409, "IdempotencyConflictError")
 
 
-def test_a_name_that_is_taken_is_refused_at_once(stack: Deployment, backup: dict[str, Any]) -> None:
-    assert_problem(send(stack, "POST", "/backups", {"backup_name": backup["backup_name"]}), 409, "BackupExistsError")
+def test_a_name_that_is_taken_is_refused_at_once(vault: Deployment, backup: dict[str, Any]) -> None:
+    assert_problem(send(vault, "POST", "/backups", {"backup_name": backup["backup_name"]}), 409, "BackupExistsError")
 
 
-def test_bad_requests_are_refused_field_by_field(stack: Deployment) -> None:
-    answer = send(stack, "POST", "/backups", {"backup_name": "1", "collection": [], "meta_only": "yes"})
+def test_bad_requests_are_refused_field_by_field(vault: Deployment) -> None:
+    answer = send(vault, "POST", "/backups", {"backup_name": "1", "collection": [], "meta_only": "yes"})
     assert_problem(answer, 400, "InvalidRequestError")
     assert all(field in answer.json["detail"] for field in ("backup_name: ", "collection: ", "meta_only: "))
-    assert_problem(send(stack, "POST", "/backups", "{"), 400, "InvalidRequestError")
+    assert_problem(send(vault, "POST", "/backups", "{"), 400, "InvalidRequestError")
     tagged = {"schedule": {"name": "nightly"}}
-    assert_problem(send(stack, "POST", "/backups", tagged), 400, "InvalidRequestError")
-    assert_problem(send(stack, "GET", "/runs?limit=101"), 400, "InvalidRequestError")
-    assert_problem(send(stack, "GET", "/runs?token=x"), 400, "InvalidRequestError")
-    assert_problem(send(stack, "GET", "/backups?colour=red"), 400, "InvalidRequestError")
+    assert_problem(send(vault, "POST", "/backups", tagged), 400, "InvalidRequestError")
+    assert_problem(send(vault, "GET", "/runs?limit=101"), 400, "InvalidRequestError")
+    assert_problem(send(vault, "GET", "/runs?token=x"), 400, "InvalidRequestError")
+    assert_problem(send(vault, "GET", "/backups?colour=red"), 400, "InvalidRequestError")
 
 
-def test_unknown_paths_and_methods_are_problems(stack: Deployment) -> None:
-    assert_problem(send(stack, "GET", "/nothing"), 404, "RouteNotFoundError")
-    answer = send(stack, "DELETE", "/backups")
+def test_unknown_paths_and_methods_are_problems(vault: Deployment) -> None:
+    assert_problem(send(vault, "GET", "/nothing"), 404, "RouteNotFoundError")
+    answer = send(vault, "DELETE", "/backups")
     assert_problem(answer, 405, "RouteNotFoundError")
     assert answer.headers["allow"] == "GET, POST"
 
 
-def test_without_a_signature_nobody_gets_in(stack: Deployment) -> None:
-    unsigned = call(stack.api_url, "GET", "/backups", signed=False)
+def test_without_a_signature_nobody_gets_in(vault: Deployment) -> None:
+    unsigned = call(vault.api_url, "GET", "/backups", signed=False)
     assert (unsigned.status, unsigned.json) == (403, {"message": "Missing Authentication Token"})
 
 
-def test_backups_are_listed_newest_first_and_page_by_page(stack: Deployment, backup: dict[str, Any]) -> None:
-    ended(stack, send(stack, "POST", "/backups", {"backup_name": "second", "meta_only": True}).json["id"])
-    listed = send(stack, "GET", "/backups?limit=100").json["items"]
+def test_backups_are_listed_newest_first_and_page_by_page(vault: Deployment, backup: dict[str, Any]) -> None:
+    ended(vault, send(vault, "POST", "/backups", {"backup_name": "second", "meta_only": True}).json["id"])
+    listed = send(vault, "GET", "/backups?limit=100").json["items"]
     names = [item["name"] for item in listed]
     assert names.index("second") < names.index(backup["backup_name"])
-    assert paged(stack, "/backups?limit=1") == listed
+    assert paged(vault, "/backups?limit=1") == listed
 
 
-def test_runs_are_listed_newest_first_and_page_by_page(stack: Deployment, backup: dict[str, Any]) -> None:
-    listed = send(stack, "GET", "/runs?limit=100").json["items"]
+def test_runs_are_listed_newest_first_and_page_by_page(vault: Deployment, backup: dict[str, Any]) -> None:
+    listed = send(vault, "GET", "/runs?limit=100").json["items"]
     assert backup["id"] in {item["id"] for item in listed}
     started = [item["started_at"] for item in listed]
     assert started == sorted(started, reverse=True)
-    assert paged(stack, "/runs?limit=2") == listed
+    assert paged(vault, "/runs?limit=2") == listed
     succeeded = [item for item in listed if item["status"] == "succeeded"]
-    assert send(stack, "GET", "/runs?limit=100&status=succeeded&kind=backup").json["items"] == [
+    assert send(vault, "GET", "/runs?limit=100&status=succeeded&kind=backup").json["items"] == [
         item for item in succeeded if item["kind"] == "backup"
     ]
 
 
-def paged(stack: Deployment, path: str) -> list[Any]:
+def paged(vault: Deployment, path: str) -> list[Any]:
     """Return all items of a list, asked for page by page."""
     items: list[Any] = []
     token = ""
     while True:
-        page = send(stack, "GET", f"{path}&token={token}" if token else path).json
+        page = send(vault, "GET", f"{path}&token={token}" if token else path).json
         items += page["items"]
         token = page["next_token"]
         if not token:
             return items
 
 
-def test_the_collections_of_a_run_come_page_by_page(stack: Deployment, backup: dict[str, Any]) -> None:
-    collections = paged(stack, f"/runs/{backup['id']}/collections?limit=2")
+def test_the_collections_of_a_run_come_page_by_page(vault: Deployment, backup: dict[str, Any]) -> None:
+    collections = paged(vault, f"/runs/{backup['id']}/collections?limit=2")
     assert [collection["name"] for collection in collections] == list(COLLECTIONS)
 
 
-def test_a_restore_is_started_and_followed(stack: Deployment, backup: dict[str, Any]) -> None:
+def test_a_restore_is_started_and_followed(vault: Deployment, backup: dict[str, Any]) -> None:
     chosen = {"collections": ["default.books"], "suffix": "_back", "allow_version": True}
     request = {"backup_name": backup["backup_name"], **chosen}
-    started = send(stack, "POST", "/restores", request)
-    run = ended(stack, started.json["id"])
+    started = send(vault, "POST", "/restores", request)
+    run = ended(vault, started.json["id"])
 
     assert (run["status"], run["backup_name"]) == ("succeeded", backup["backup_name"])
     (collection,) = run["collections"]
     assert (collection["name"], collection["target"]) == ("books", "default.books_back")
     assert (collection["status"], collection["row_count"]) == ("done", ROWS)
     # Each answer has links of its own.
-    assert send(stack, "GET", f"/restores/{run['id']}").json | {"report_url": ""} == run | {"report_url": ""}
-    assert run["id"] in {item["id"] for item in send(stack, "GET", "/restores").json["items"]}
+    assert send(vault, "GET", f"/restores/{run['id']}").json | {"report_url": ""} == run | {"report_url": ""}
+    assert run["id"] in {item["id"] for item in send(vault, "GET", "/restores").json["items"]}
 
 
-def test_reports_can_be_read_without_credentials(stack: Deployment, backup: dict[str, Any]) -> None:
+def test_reports_can_be_read_without_credentials(vault: Deployment, backup: dict[str, Any]) -> None:
     name = backup["backup_name"]
     chosen = {"collections": ["default.books"], "suffix": "_reported", "allow_version": True}
-    started = send(stack, "POST", "/restores", {"backup_name": name, **chosen})
-    restored = ended(stack, started.json["id"])
+    started = send(vault, "POST", "/restores", {"backup_name": name, **chosen})
+    restored = ended(vault, started.json["id"])
 
-    links = [send(stack, "GET", f"/backups/{name}").json["report_url"], backup["report_url"], restored["report_url"]]
+    links = [send(vault, "GET", f"/backups/{name}").json["report_url"], backup["report_url"], restored["report_url"]]
 
     titles = []
     for link in links:
@@ -210,75 +210,75 @@ def test_reports_can_be_read_without_credentials(stack: Deployment, backup: dict
     assert titles == [f"Backup {name}: complete"] * 2 + [f"Restore of {name}: complete"]
 
 
-def test_a_restore_of_an_unknown_backup_is_refused_at_once(stack: Deployment) -> None:
-    assert_problem(send(stack, "POST", "/restores", {"backup_name": "nowhere"}), 404, "BackupNotFoundError")
+def test_a_restore_of_an_unknown_backup_is_refused_at_once(vault: Deployment) -> None:
+    assert_problem(send(vault, "POST", "/restores", {"backup_name": "nowhere"}), 404, "BackupNotFoundError")
 
 
-def test_what_is_not_there_is_not_found(stack: Deployment) -> None:
-    assert_problem(send(stack, "GET", "/runs/backup-nobody"), 404, "RunNotFoundError")
-    assert_problem(send(stack, "GET", "/restores/restore-nobody"), 404, "RunNotFoundError")
-    assert_problem(send(stack, "DELETE", "/runs/backup-nobody"), 404, "RunNotFoundError")
-    assert_problem(send(stack, "GET", "/backups/nowhere"), 404, "BackupNotFoundError")
-    assert_problem(send(stack, "PUT", "/backups/nowhere/hold", {}), 404, "BackupNotFoundError")
+def test_what_is_not_there_is_not_found(vault: Deployment) -> None:
+    assert_problem(send(vault, "GET", "/runs/backup-nobody"), 404, "RunNotFoundError")
+    assert_problem(send(vault, "GET", "/restores/restore-nobody"), 404, "RunNotFoundError")
+    assert_problem(send(vault, "DELETE", "/runs/backup-nobody"), 404, "RunNotFoundError")
+    assert_problem(send(vault, "GET", "/backups/nowhere"), 404, "BackupNotFoundError")
+    assert_problem(send(vault, "PUT", "/backups/nowhere/hold", {}), 404, "BackupNotFoundError")
 
 
-def test_a_run_is_stopped_once(stack: Deployment) -> None:
-    started = send(stack, "POST", "/backups", {"backup_name": "stopped"}).json
-    stopped = send(stack, "DELETE", f"/runs/{started['id']}")
+def test_a_run_is_stopped_once(vault: Deployment) -> None:
+    started = send(vault, "POST", "/backups", {"backup_name": "stopped"}).json
+    stopped = send(vault, "DELETE", f"/runs/{started['id']}")
     assert (stopped.status, stopped.text) == (204, "")
-    run = ended(stack, started["id"])
+    run = ended(vault, started["id"])
     assert (run["status"], run["error"]) == ("stopped", "RunStoppedError")
-    assert_problem(send(stack, "DELETE", f"/runs/{started['id']}"), 409, "RunEndedError")
+    assert_problem(send(vault, "DELETE", f"/runs/{started['id']}"), 409, "RunEndedError")
 
 
-def test_a_restore_to_a_name_that_is_taken_is_refused_at_once(stack: Deployment, backup: dict[str, Any]) -> None:
+def test_a_restore_to_a_name_that_is_taken_is_refused_at_once(vault: Deployment, backup: dict[str, Any]) -> None:
     request = {"backup_name": backup["backup_name"], "collections": ["default.books"], "allow_version": True}
-    before = send(stack, "GET", "/restores").json["items"]
-    refused = send(stack, "POST", "/restores", request)
+    before = send(vault, "GET", "/restores").json["items"]
+    refused = send(vault, "POST", "/restores", request)
     assert_problem(refused, 409, "CollectionExistsError")
     assert "default.books" in refused.json["detail"]
     assert_problem(
-        send(stack, "POST", "/restores", request | {"skip_create": True, "suffix": "_none"}),
+        send(vault, "POST", "/restores", request | {"skip_create": True, "suffix": "_none"}),
         404,
         "CollectionNotFoundError",
     )
-    assert send(stack, "GET", "/restores").json["items"] == before
+    assert send(vault, "GET", "/restores").json["items"] == before
 
 
 def test_a_restore_that_was_stopped_may_go_on_where_its_names_are_taken(
-    stack: Deployment, backup: dict[str, Any]
+    vault: Deployment, backup: dict[str, Any]
 ) -> None:
     request = {"backup_name": backup["backup_name"], "suffix": "_resumed", "allow_version": True}
-    first = send(stack, "POST", "/restores", request).json["id"]
+    first = send(vault, "POST", "/restores", request).json["id"]
     deadline = time.monotonic() + TIMEOUT_SECONDS
-    while not send(stack, "GET", f"/runs/{first}").json["progress"]["collections_total"]:
+    while not send(vault, "GET", f"/runs/{first}").json["progress"]["collections_total"]:
         assert time.monotonic() < deadline
         time.sleep(0.1)
-    send(stack, "DELETE", f"/runs/{first}")
-    assert ended(stack, first)["status"] == "stopped"
+    send(vault, "DELETE", f"/runs/{first}")
+    assert ended(vault, first)["status"] == "stopped"
 
-    client = MilvusClient(stack.milvus.uri)
+    client = MilvusClient(vault.milvus.uri)
     if not client.has_collection("books_resumed"):
         client.create_collection("books_resumed", dimension=4)
     # Whose it is, the run finds out, and not the API.
-    again = send(stack, "POST", "/restores", request)
+    again = send(vault, "POST", "/restores", request)
     assert again.status == 202, again.text
-    ended(stack, again.json["id"])
-    other = send(stack, "POST", "/restores", request | {"collections": ["default.books"]})
+    ended(vault, again.json["id"])
+    other = send(vault, "POST", "/restores", request | {"collections": ["default.books"]})
     assert_problem(other, 409, "CollectionExistsError")
     client.drop_collection("books_resumed")
     client.close()
 
 
-def test_a_run_that_failed_tells_why(stack: Deployment, backup: dict[str, Any]) -> None:
+def test_a_run_that_failed_tells_why(vault: Deployment, backup: dict[str, Any]) -> None:
     # The emulated server is older than those that a restore is made for.
     request = {"backup_name": backup["backup_name"], "suffix": "_failed"}
-    started = send(stack, "POST", "/restores", request).json
-    run = ended(stack, started["id"])
+    started = send(vault, "POST", "/restores", request).json
+    run = ended(vault, started["id"])
     assert (run["status"], run["error"]) == ("failed", "VersionUnsupportedError")
     assert run["message"]
     assert run["hint"]
-    found = {item["id"]: item for item in send(stack, "GET", "/runs?status=failed").json["items"]}
+    found = {item["id"]: item for item in send(vault, "GET", "/runs?status=failed").json["items"]}
     assert (found[run["id"]]["backup_name"], found[run["id"]]["error"]) == (backup["backup_name"], run["error"])
 
 
@@ -287,40 +287,40 @@ def test_a_run_that_failed_tells_why(stack: Deployment, backup: dict[str, Any]) 
     [(["default.nobody"], "CollectionNotFoundError"), (["nowhere.*"], "DatabaseNotFoundError")],
 )
 def test_collections_that_are_not_there_are_refused_at_once(
-    stack: Deployment, collections: list[str], error: str
+    vault: Deployment, collections: list[str], error: str
 ) -> None:
-    assert_problem(send(stack, "POST", "/backups", {"collections": collections}), 404, error)
+    assert_problem(send(vault, "POST", "/backups", {"collections": collections}), 404, error)
 
 
-def test_what_is_not_in_a_backup_is_refused_at_once(stack: Deployment, backup: dict[str, Any]) -> None:
+def test_what_is_not_in_a_backup_is_refused_at_once(vault: Deployment, backup: dict[str, Any]) -> None:
     request = {"backup_name": backup["backup_name"], "collections": ["default.nobody"]}
-    assert_problem(send(stack, "POST", "/restores", request), 404, "CollectionNotFoundError")
+    assert_problem(send(vault, "POST", "/restores", request), 404, "CollectionNotFoundError")
 
 
-def test_a_hold_is_placed_and_lifted(stack: Deployment, backup: dict[str, Any]) -> None:
+def test_a_hold_is_placed_and_lifted(vault: Deployment, backup: dict[str, Any]) -> None:
     path = f"/backups/{backup['backup_name']}"
-    placed = send(stack, "PUT", f"{path}/hold", {"reason": "audit"})
+    placed = send(vault, "PUT", f"{path}/hold", {"reason": "audit"})
     assert (placed.status, placed.json["reason"], placed.json["until"]) == (200, "audit", None)
-    assert send(stack, "GET", path).json["is_held"]
-    assert send(stack, "DELETE", f"{path}/hold").status == 204
-    assert not send(stack, "GET", path).json["is_held"]
+    assert send(vault, "GET", path).json["is_held"]
+    assert send(vault, "DELETE", f"{path}/hold").status == 204
+    assert not send(vault, "GET", path).json["is_held"]
 
 
-def test_collections_are_listed_by_name_and_page_by_page(stack: Deployment) -> None:
-    page = send(stack, "GET", "/collections?limit=100&sizes=true&database=default").json
+def test_collections_are_listed_by_name_and_page_by_page(vault: Deployment) -> None:
+    page = send(vault, "GET", "/collections?limit=100&sizes=true&database=default").json
     found = {item["name"]: item for item in page["items"]}
     assert tuple(name for name in found if name in COLLECTIONS) == COLLECTIONS
     books = found["books"]
     assert (books["row_count"], books["is_loaded"], books["segment_count"]) == (ROWS, False, 1)
     assert books["object_count"] > 0
     assert books["size_bytes"] > ROWS
-    assert paged(stack, "/collections?limit=1&sizes=true") == page["items"]
-    assert_problem(send(stack, "GET", "/collections?database=nowhere"), 404, "DatabaseNotFoundError")
-    assert_problem(send(stack, "GET", "/collections?sizes=yes"), 400, "InvalidRequestError")
+    assert paged(vault, "/collections?limit=1&sizes=true") == page["items"]
+    assert_problem(send(vault, "GET", "/collections?database=nowhere"), 404, "DatabaseNotFoundError")
+    assert_problem(send(vault, "GET", "/collections?sizes=yes"), 400, "InvalidRequestError")
 
 
-def test_a_check_has_a_verdict_on_each_thing(stack: Deployment) -> None:
-    report = send(stack, "POST", "/check").json
+def test_a_check_has_a_verdict_on_each_thing(vault: Deployment) -> None:
+    report = send(vault, "POST", "/check").json
     verdicts = {item["name"]: item["verdict"] for item in report["checks"]}
     assert report["is_ok"], report
     assert "2.3.5" in report["milvus_version"]
@@ -329,9 +329,9 @@ def test_a_check_has_a_verdict_on_each_thing(stack: Deployment) -> None:
     assert set(verdicts.values()) == {"ok"}, report
 
 
-def test_a_check_of_what_is_wrong_still_looks_at_everything_else(guarded: LocalStack, stack: Deployment) -> None:
+def test_a_check_of_what_is_wrong_still_looks_at_everything_else(stack: LocalStack, vault: Deployment) -> None:
     wrong = {"MilvusUri": "http://127.0.0.1:9", "MilvusManagementUri": ""}
-    deployment = guarded.deploy("wrong", stack.milvus, wrong)
+    deployment = stack.deploy("wrong", vault.milvus, wrong)
     report = call(deployment.api_url, "POST", "/check").json
     found = {item["name"]: item for item in report["checks"]}
     assert not report["is_ok"]
@@ -343,44 +343,44 @@ def test_a_check_of_what_is_wrong_still_looks_at_everything_else(guarded: LocalS
     assert_problem(call(deployment.api_url, "GET", "/collections"), 503, "MilvusUnavailableError")
 
 
-def test_an_estimate_says_what_the_backup_then_takes(stack: Deployment, backup: dict[str, Any]) -> None:
+def test_an_estimate_says_what_the_backup_then_takes(vault: Deployment, backup: dict[str, Any]) -> None:
     chosen = {"backup": {"collections": [f"default.{name}" for name in COLLECTIONS]}}
-    estimate = send(stack, "POST", "/estimate", chosen).json
+    estimate = send(vault, "POST", "/estimate", chosen).json
     assert estimate["object_count"] == estimate["copy_requests"] == backup["result"]["object_count"]
     assert (estimate["size_bytes"], estimate["row_count"]) == (backup["result"]["size_bytes"], 3 * ROWS)
     assert estimate["request_cost_usd"] > 0
     assert len(estimate["largest"]) == 3
     unknown = {"backup": {"collections": ["default.nobody"]}}
-    assert_problem(send(stack, "POST", "/estimate", unknown), 404, "CollectionNotFoundError")
+    assert_problem(send(vault, "POST", "/estimate", unknown), 404, "CollectionNotFoundError")
 
 
-def test_a_backup_is_verified_and_its_report_can_be_read(stack: Deployment, backup: dict[str, Any]) -> None:
+def test_a_backup_is_verified_and_its_report_can_be_read(vault: Deployment, backup: dict[str, Any]) -> None:
     path = f"/backups/{backup['backup_name']}"
-    started = send(stack, "POST", f"{path}/verify")
+    started = send(vault, "POST", f"{path}/verify")
     assert started.status == 202
-    run = ended(stack, started.json["id"])
+    run = ended(vault, started.json["id"])
     assert (run["status"], run["kind"]) == ("succeeded", "verify")
-    verification = send(stack, "GET", path).json["verification"]
+    verification = send(vault, "GET", path).json["verification"]
     assert (verification["status"], verification["run"]) == ("intact", run["id"])
-    assert send(stack, "GET", f"{path}/report").json["url"].startswith("http")
-    assert_problem(send(stack, "POST", "/backups/nowhere/verify"), 404, "BackupNotFoundError")
+    assert send(vault, "GET", f"{path}/report").json["url"].startswith("http")
+    assert_problem(send(vault, "POST", "/backups/nowhere/verify"), 404, "BackupNotFoundError")
 
 
-def test_a_backup_is_deleted_unless_it_has_a_hold(stack: Deployment) -> None:
-    ended(stack, send(stack, "POST", "/backups", {"backup_name": "deleted", "meta_only": True}).json["id"])
-    assert send(stack, "PUT", "/backups/deleted/hold", {"reason": "audit"}).status == 200
-    assert_problem(send(stack, "DELETE", "/backups/deleted"), 409, "BackupHeldError")
-    assert send(stack, "DELETE", "/backups/deleted/hold").status == 204
+def test_a_backup_is_deleted_unless_it_has_a_hold(vault: Deployment) -> None:
+    ended(vault, send(vault, "POST", "/backups", {"backup_name": "deleted", "meta_only": True}).json["id"])
+    assert send(vault, "PUT", "/backups/deleted/hold", {"reason": "audit"}).status == 200
+    assert_problem(send(vault, "DELETE", "/backups/deleted"), 409, "BackupHeldError")
+    assert send(vault, "DELETE", "/backups/deleted/hold").status == 204
 
-    started = send(stack, "DELETE", "/backups/deleted")
+    started = send(vault, "DELETE", "/backups/deleted")
     assert (started.status, started.json["kind"]) == (202, "prune")
-    assert ended(stack, started.json["id"])["status"] == "succeeded"
-    assert_problem(send(stack, "GET", "/backups/deleted"), 404, "BackupNotFoundError")
-    assert_problem(send(stack, "DELETE", "/backups/deleted"), 404, "BackupNotFoundError")
+    assert ended(vault, started.json["id"])["status"] == "succeeded"
+    assert_problem(send(vault, "GET", "/backups/deleted"), 404, "BackupNotFoundError")
+    assert_problem(send(vault, "DELETE", "/backups/deleted"), 404, "BackupNotFoundError")
 
 
-def test_a_prune_tells_what_it_would_delete(stack: Deployment) -> None:
-    started = send(stack, "POST", "/prune", {"dry_run": True})
+def test_a_prune_tells_what_it_would_delete(vault: Deployment) -> None:
+    started = send(vault, "POST", "/prune", {"dry_run": True})
     assert started.status == 202
-    run = ended(stack, started.json["id"])
+    run = ended(vault, started.json["id"])
     assert (run["status"], run["kind"]) == ("succeeded", "prune")

@@ -88,12 +88,6 @@ class Told:
 
 
 @pytest.fixture(scope="module")
-def stack(guarded: LocalStack) -> LocalStack:
-    """Return the stack whose functions may do only what their roles say."""
-    return guarded
-
-
-@pytest.fixture(scope="module")
 def told(stack: LocalStack) -> Iterator[Told]:
     """Make a schedule, a backup and a failure, and let the schedule's time come."""
     library.fill(stack.milvus_uri, DATABASE)

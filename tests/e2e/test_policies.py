@@ -17,9 +17,9 @@ ROWS = 120
 
 
 @pytest.fixture(scope="module")
-def milvus(guarded: LocalStack) -> Milvus:
+def milvus(stack: LocalStack) -> Milvus:
     """Return a Milvus that asks for a password, with two collections, one of them loaded."""
-    milvus = guarded.add_milvus("guarded", "files", authorization=True)
+    milvus = stack.add_milvus("guarded", "files", authorization=True)
     client = _client(milvus)
     for name in ("books", "pens"):
         schema = client.create_schema(auto_id=False)
@@ -37,9 +37,9 @@ def milvus(guarded: LocalStack) -> Milvus:
 
 
 @pytest.fixture(scope="module")
-def deployment(guarded: LocalStack, milvus: Milvus) -> Deployment:
+def deployment(stack: LocalStack, milvus: Milvus) -> Deployment:
     """Deploy the template for that Milvus."""
-    return guarded.deploy("guarded", milvus)
+    return stack.deploy("guarded", milvus)
 
 
 def test_a_backup_and_a_restore_need_no_more_than_the_functions_roles(deployment: Deployment, milvus: Milvus) -> None:
