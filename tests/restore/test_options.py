@@ -1,12 +1,13 @@
 """What a restore is asked for beside rows: some partitions, replicas, resource groups, databases, users."""
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from pymilvus import MilvusClient
 
-from milvus_vault.errors import FieldIdMismatchError, InvalidRequestError
+from milvus_vault.errors import FieldIdMismatchError, InvalidRequestError, TargetClaimedError
 from milvus_vault.model.rbac import PrivilegeGroup, Rbac, RbacGrant, RbacRole, RbacUser
 from milvus_vault.restore.rbac import difference
 from tests.compatibility.features import Feature
@@ -15,6 +16,7 @@ from tests.restore.conftest import Deploy
 from tests.restore.schema_cases import of_structs
 from tests.support.golden_rows import GOLDEN, oracle
 from tests.support.milvus_server.versions import NEWER
+from tests.support.quick_s3 import QuickS3
 from tests.support.restoring import Restoring, staged_keys
 
 pytestmark = pytest.mark.filterwarnings("ignore:No application metrics to publish")
@@ -54,6 +56,28 @@ def test_more_shards_than_the_target_takes_are_refused_before_anything_is_copied
     assert set(server.core.catalog.database("default").collections) == {"wide"}
     assert restoring.restore(request | {"max_shards": 16})["status"] == "complete"
     assert server.core.catalog.collection("default", "wide_back").shards == 16
+
+
+def test_a_target_that_another_restore_goes_to_is_refused_by_name(
+    deploy: Deploy, quick_s3: QuickS3, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    restoring = deployed(deploy, "2.5.27")
+    refused: list[str] = []
+
+    def answered(_client: object, operation: str, carry_out: Callable[[], Any]) -> Any:
+        return {"status": "RUNNING"} if operation == "DescribeExecution" else carry_out()
+
+    def restore_more() -> None:
+        restoring.after = {}
+        with pytest.raises(TargetClaimedError, match="is restoring to the same target since") as raised:
+            restoring.restore({"backup_name": ARCHIVE})
+        refused.append(str(raised.value))
+
+    monkeypatch.setattr(quick_s3, "between", answered)
+    restoring.after = {"prepare_restore": restore_more}
+    assert restoring.restore({"backup_name": ARCHIVE, "collections": [COLLECTION]})["status"] == "complete"
+    assert len(refused) == 1
+    assert set(restoring.server.core.catalog.database("gold").collections) == {"layers"}
 
 
 def test_structs_that_can_be_null_are_not_put_where_they_cannot(deploy: Deploy) -> None:
