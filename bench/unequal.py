@@ -1,26 +1,30 @@
 """How long a restore of twenty collections takes of which one has half of all bytes, with this build and another one.
 
-    python -m bench.unequal --before FOLDER [--version 2.5.27] [--segments 60]
+    python -m bench.unequal --before FOLDER [--version 2.5.27] [--segments 60] [--rows 200] [--copies-per-second 4]
 
 `FOLDER` is what `sam build` made of another revision (its .aws-sam/build). Both restore the same backup, one after the
-other, on the local stack's machines and functions, the copies at their usual pace. With `--version` the target is the
-tests' protocol server at the pace of a real one of that version; without, the real Milvus 2.3.5.
+other and as often as `--turns` says, on the local stack's machines and functions; the median counts. With `--version`
+the target is the tests' protocol server at the pace of a real one of that version; without, the real Milvus 2.3.5.
 """
 
 import argparse
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
+from itertools import batched, product
 from pathlib import Path
+from statistics import median
 
 import numpy as np
 from pymilvus import DataType, MilvusClient
 from rich.console import Console
 from rich.table import Table
 
+from bench.paced_s3 import paced
 from local.aws import Ministack
 from local.milvus import Milvus
+from local.processes import LOOPBACK, free_ports
 from local.stack import BUILD_FOLDER, QUIET, Deployment, MilvusServer, deploy
 from tests.support.milvus_server.core import Settings
 from tests.support.milvus_server.server import MilvusServer as ProtocolServer
@@ -29,6 +33,8 @@ from tests.support.milvus_server.versions import VERSIONS
 COLLECTIONS = 20
 DIMENSIONS = 64
 _NEVER = 10**6
+_ROWS_OF_AN_INSERT = 5_000
+_INDEX_PARAMS = {"HNSW": {"M": 16, "efConstruction": 200}}
 _PATIENCE_SECONDS = 1800
 
 
@@ -38,25 +44,41 @@ def main() -> None:
     parser.add_argument("--before", type=Path, required=True, help="the build folder of another revision")
     parser.add_argument("--version", choices=list(VERSIONS), help="of the protocol server; the real 2.3.5 without")
     parser.add_argument("--segments", type=int, default=60, help="of all collections together, half of them in one")
+    parser.add_argument("--rows", type=int, default=200, help="of a segment")
+    parser.add_argument("--index", default="FLAT", help="its type, such as HNSW, which takes long to build")
+    parser.add_argument("--copies-per-second", type=float, help="how many S3 makes; as many as the emulator without")
+    parser.add_argument("--turns", type=int, default=1, help="how often each build restores")
     arguments = parser.parse_args()
-    seconds: dict[str, float] = {}
-    with Ministack() as aws, _server(aws, arguments.version, "source", speed=40) as source:
-        _fill(source.uri, arguments.segments)
+    seconds: dict[str, list[float]] = {"before": [], "this build": []}
+    with ExitStack() as running:
+        port = free_ports()
+        rate = arguments.copies_per_second
+        behind = f"http://{LOOPBACK}:{port}"
+        endpoint = {"AWS_ENDPOINT_URL_S3": running.enter_context(paced(behind, rate))} if rate else {}
+        aws = running.enter_context(Ministack(port=port, environment=endpoint))
+        source = running.enter_context(_server(aws, arguments.version, "source", speed=40))
+        _fill(source.uri, arguments)
         vault = deploy(aws, "source", source, QUIET | _bucket(aws))
         _run(vault, "BackupStateMachineArn", {"backup_name": "unequal"})
-        for name, build in (("before", arguments.before), ("this build", BUILD_FOLDER)):
-            with _target(aws, arguments.version, name.partition(" ")[0], source) as target:
+        builds = {"before": arguments.before, "this build": BUILD_FOLDER}
+        for turn, (name, build) in product(range(arguments.turns), builds.items()):
+            once = f"{name.partition(' ')[0]}{turn}"
+            with _target(aws, arguments.version, once, source) as target:
                 parameters = QUIET | _bucket(aws)
                 vault = deploy(aws, name.replace(" ", "-"), target, parameters, build_folder=build)
                 # Once before, so that no start of a function is in the time.
-                suffix = f"_{name.partition(' ')[0]}"
-                warm = {"collections": ["default.c1"], "suffix": f"{suffix}_warm"}
-                for more in (warm, {"suffix": suffix}):
+                warm = {"collections": ["default.c1"], "suffix": f"_{once}_warm"}
+                for more in (warm, {"suffix": f"_{once}"}):
                     request = {"backup_name": "unequal", "allow_version": True, **more}
-                    seconds[name] = _run(vault, "RestoreStateMachineArn", request)
-    table = Table("build", "seconds", "ratio")
-    for name, took in seconds.items():
-        table.add_row(name, f"{took:.1f}", f"{took / seconds['before']:.2f}")
+                    took = _run(vault, "RestoreStateMachineArn", request)
+                seconds[name].append(took)
+                _drop_restored(target.uri)
+    table = Table("build", "seconds", "median", "ratio")
+    before = median(seconds["before"])
+    for name, each in seconds.items():
+        table.add_row(
+            name, " ".join(f"{took:.1f}" for took in each), f"{median(each):.1f}", f"{median(each) / before:.2f}"
+        )
     Console().print(table)
 
 
@@ -91,7 +113,9 @@ def _target(aws: Ministack, version: str | None, bucket: str, source: MilvusServ
         yield server
 
 
-def _fill(uri: str, segments: int) -> None:
+def _fill(uri: str, given: argparse.Namespace) -> None:
+    segments: int = given.segments
+    rows: int = given.rows
     client, rng = MilvusClient(uri), np.random.default_rng(3)
     small = max(1, segments // 2 // (COLLECTIONS - 1))
     for number in range(COLLECTIONS):
@@ -101,13 +125,22 @@ def _fill(uri: str, segments: int) -> None:
         schema.add_field("vector", DataType.FLOAT_VECTOR, dim=DIMENSIONS)
         client.create_collection(name, schema=schema, num_shards=1)
         index = client.prepare_index_params()
-        index.add_index("vector", index_type="FLAT", metric_type="L2")
+        index.add_index("vector", index_type=given.index, metric_type="L2", params=_INDEX_PARAMS.get(given.index, {}))
         client.create_index(name, index)
         client.load_collection(name)
         for flush in range(flushes):
-            keys = range(1000 * flush, 1000 * flush + 200)
-            client.insert(name, [{"id": key, "vector": rng.random(DIMENSIONS, dtype=np.float32)} for key in keys])
+            for some in batched(range(rows * flush, rows * (flush + 1)), _ROWS_OF_AN_INSERT, strict=False):
+                client.insert(name, [{"id": key, "vector": rng.random(DIMENSIONS, dtype=np.float32)} for key in some])
             client.flush(name)
+    client.close()
+
+
+def _drop_restored(uri: str) -> None:
+    """Let the next turn find the server as this one did."""
+    client = MilvusClient(uri)
+    for name in client.list_collections():
+        if "_" in name:
+            client.drop_collection(name)
     client.close()
 
 
