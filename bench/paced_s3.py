@@ -19,7 +19,7 @@ _COPY = "x-amz-copy-source"
 @contextmanager
 def paced(url: str, copies_per_second: float) -> Iterator[str]:
     """Yield the address of an endpoint that passes everything on to `url`, copies one after the other at this pace."""
-    turn, kept = threading.Lock(), threading.local()
+    turn = threading.Lock()
     address = urlsplit(url).netloc
 
     class Handler(BaseHTTPRequestHandler):
@@ -33,10 +33,7 @@ def paced(url: str, copies_per_second: float) -> Iterator[str]:
             if self.headers.get(_COPY):
                 with turn:
                     time.sleep(1 / copies_per_second)
-            # A thread is a connection here, and keeps its own to the server behind.
-            if not hasattr(kept, "connection"):
-                kept.connection = HTTPConnection(address)
-            connection: HTTPConnection = kept.connection
+            connection = HTTPConnection(address)
             connection.request(self.command, self.path, body, dict(self.headers))
             with connection.getresponse() as answer:
                 content = answer.read()
@@ -46,6 +43,7 @@ def paced(url: str, copies_per_second: float) -> Iterator[str]:
                         self.send_header(name, value)
                 length = answer.headers.get("Content-Length") if self.command == "HEAD" else None
                 self.send_header("Content-Length", length or str(len(content)))
+            connection.close()
             self.end_headers()
             self.wfile.write(content)
 
