@@ -47,6 +47,7 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=200, help="of a segment")
     parser.add_argument("--index", default="FLAT", help="its type, such as HNSW, which takes long to build")
     parser.add_argument("--copies-per-second", type=float, help="how many S3 makes; as many as the emulator without")
+    parser.add_argument("--batch-objects", type=int, default=1000, help="in a batch of copies, as in the template")
     parser.add_argument("--turns", type=int, default=1, help="how often each build restores")
     arguments = parser.parse_args()
     seconds: dict[str, list[float]] = {"before": [], "this build": []}
@@ -54,8 +55,10 @@ def main() -> None:
         port = free_ports()
         rate = arguments.copies_per_second
         behind = f"http://{LOOPBACK}:{port}"
-        endpoint = {"AWS_ENDPOINT_URL_S3": running.enter_context(paced(behind, rate))} if rate else {}
-        aws = running.enter_context(Ministack(port=port, environment=endpoint))
+        environment = {"COPY_BATCH_OBJECTS": str(arguments.batch_objects)}
+        if rate:
+            environment["AWS_ENDPOINT_URL_S3"] = running.enter_context(paced(behind, rate))
+        aws = running.enter_context(Ministack(port=port, environment=environment))
         source = running.enter_context(_server(aws, arguments.version, "source", speed=40))
         _fill(source.uri, arguments)
         vault = deploy(aws, "source", source, QUIET | _bucket(aws))

@@ -342,12 +342,12 @@ def main() -> int:
             first, later = [test for test in tests if test in gate], [test for test in tests if test not in gate]
             if given.list:
                 word = f"{len(first)} tests, and {len(later)} more"
+            elif mutant.name in reasons:
+                word = "not tried, for a reason"
             elif place.notices(mutant, first):
                 noticed, word = noticed + 1, "noticed"
             elif given.all and place.notices(mutant, later):
                 noticed, word = noticed + 1, "noticed, all"
-            elif mutant.name in reasons:
-                word = "not noticed, for a reason"
             else:
                 unexplained, word = unexplained + 1, "NOT NOTICED"
             print(f"{word}: {PACKAGE / mutant.module}:{mutant.line}: {mutant.name.partition(' ')[2]}", flush=True)

@@ -17,7 +17,7 @@ from tests.restore.schema_cases import of_structs
 from tests.support.golden_rows import GOLDEN, oracle
 from tests.support.milvus_server.versions import NEWER
 from tests.support.quick_s3 import QuickS3
-from tests.support.restoring import Restoring, staged_keys
+from tests.support.restoring import STAGING, Restoring, staged_keys
 
 pytestmark = pytest.mark.filterwarnings("ignore:No application metrics to publish")
 
@@ -69,9 +69,17 @@ def test_a_target_that_another_restore_goes_to_is_refused_by_name(
 
     def restore_more() -> None:
         restoring.after = {}
+        mine = claims()
+        assert len(mine) == 1
         with pytest.raises(TargetClaimedError, match="is restoring to the same target since") as raised:
             restoring.restore({"backup_name": ARCHIVE})
         refused.append(str(raised.value))
+        # What it had claimed before it came to that target is free again.
+        assert claims() == mine
+
+    def claims() -> list[str]:
+        listed = quick_s3.client().list_objects_v2(Bucket=restoring.server.bucket, Prefix=f"{STAGING}/claims/")
+        return [item["Key"] for item in listed.get("Contents", [])]
 
     monkeypatch.setattr(quick_s3, "between", answered)
     restoring.after = {"prepare_restore": restore_more}
