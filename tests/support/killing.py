@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -104,6 +105,9 @@ def _can_succeed(part: Machine, name: str, passed: frozenset[str] = frozenset())
     return any(_can_succeed(part, other, passed | {name}) for other in _followers(state) if other not in passed)
 
 
+_GATED = "gated-"
+
+
 @dataclass(frozen=True, slots=True)
 class Arrival:
     """An execution that stands at a gate."""
@@ -134,6 +138,7 @@ class GatedMachine:
             gates: where they are to be: `after <state>`, for a choice on each of its ways, or `before <task>`.
             substitutions: texts of the definition to replace, such as the ARN of a machine that it starts.
         """
+        _let_functions_ask(deployment)
         self._states = deployment.ministack.client("stepfunctions")
         self._messages = deployment.ministack.client("sqs")
         described = self._states.describe_state_machine(stateMachineArn=deployment.outputs[f"{machine}StateMachineArn"])
@@ -141,7 +146,7 @@ class GatedMachine:
         for old, new in (substitutions or {}).items():
             text = text.replace(old, new)
         definition: Machine = json.loads(text)
-        name = f"gated-{uuid.uuid4()}"
+        name = f"{_GATED}{uuid.uuid4()}"
         self._queue = self._messages.create_queue(QueueName=name)["QueueUrl"]
         for gate in gates:
             where, _, state = gate.partition(" ")
@@ -218,6 +223,21 @@ class GatedMachine:
         parameters = copy.deepcopy(states[name].get("Parameters"))
         payload = {"payload": parameters} if parameters else {"payload.$": "$"}
         states[f"Before{name}"] = self._gate(f"before {name}", payload) | {"Next": name}
+
+
+@cache
+def _let_functions_ask(deployment: Deployment) -> None:
+    """Let the functions of a deployment ask what became of a copy of a machine, as their roles let them of its own."""
+    cloudformation, iam = deployment.ministack.client("cloudformation"), deployment.ministack.client("iam")
+    resources = cloudformation.describe_stack_resources(StackName=deployment.stack_name)["StackResources"]
+    statement = {
+        "Effect": "Allow",
+        "Action": "states:DescribeExecution",
+        "Resource": f"arn:aws:states:*:*:execution:{_GATED}*",
+    }
+    policy = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+    for role in (found["PhysicalResourceId"] for found in resources if found["ResourceType"] == "AWS::IAM::Role"):
+        iam.put_role_policy(RoleName=role, PolicyName="gated-machines", PolicyDocument=policy)
 
 
 def kill(
