@@ -197,10 +197,14 @@ def write_object_list(objects: Iterable[ArchivedObject]) -> bytes:
 
 
 def read_object_list(body: bytes) -> Iterator[ArchivedObject]:
-    """Yield the entries of an object list. Raises `ValueError` where a line is not one."""
-    for line in io.BytesIO(body):
-        columns = json.loads(line)
-        if not isinstance(columns, list) or [type(column) for column in columns] != [str, str, int, str, str]:
-            msg = f"not an entry of an object list: {line[:120]!r}"
-            raise ValueError(msg)
-        yield ArchivedObject(*columns)
+    """Return the entries of an object list; asking for one raises `ValueError` where its line is none."""
+    return map(read_object, io.BytesIO(body))
+
+
+def read_object(line: bytes) -> ArchivedObject:
+    """Return an entry of an object list. Raises `ValueError` where the line is not one."""
+    columns = json.loads(line)
+    if not isinstance(columns, list) or [type(column) for column in columns] != [str, str, int, str, str]:
+        msg = f"not an entry of an object list: {line[:120]!r}"
+        raise ValueError(msg)
+    return ArchivedObject(*columns)

@@ -4,7 +4,9 @@ Ours is read from the marker down: the marker names the digest of the manifest, 
 other documents, so that no damage goes unnoticed.
 """
 
+import hashlib
 import json
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
@@ -26,7 +28,7 @@ from milvus_vault.archive.manifest import (
     FileDigest,
     Manifest,
     VaultMark,
-    digest,
+    read_object,
     read_object_list,
 )
 from milvus_vault.archive.other_etags import read_other_etags
@@ -50,15 +52,20 @@ __all__ = [
     "check_backup_exists",
     "find_manifest",
     "read_archive",
+    "read_collection",
     "read_document",
     "read_manifest",
     "read_objects",
+    "recorded_objects",
     "segments_with_deletes",
 ]
 
 REPAIR_HINT = "Repair it: `milvus-vault repair NAME`, or POST /backups/{name}/repair."
 
 _HINT = "Restore this object from a copy or an older version of it, or use another backup."
+
+ONE_PIECE_BYTES = 2**20
+"""Object lists up to this size, of some 3,300 objects, are read by one request instead of two."""
 
 # Documents are small, and there is one for each collection.
 _CONCURRENT_READS = 16
@@ -77,9 +84,7 @@ def read_archive(store: ObjectStore, bucket: str, layout: BackupLayout) -> Archi
         return read_reference_archive(store, bucket, layout, marker)
     with ThreadPoolExecutor(_CONCURRENT_READS) as pool:
         other_etags = pool.submit(read_other_etags, store, bucket, layout)
-        collections = tuple(
-            pool.map(lambda entry: _read_collection(store, bucket, layout, entry), manifest.collections)
-        )
+        collections = tuple(pool.map(lambda entry: read_collection(store, bucket, layout, entry), manifest.collections))
     return Archive(
         name=layout.name,
         milvus_version=parse_version(manifest.source.milvus_version),
@@ -152,6 +157,70 @@ def read_objects(
         raise _unreadable(layout.root + collection.object_list.key, str(err)) from err
 
 
+def recorded_objects(
+    store: ObjectStore, bucket: str, layout: BackupLayout, collection: ArchivedCollection
+) -> Iterator[ArchivedObject]:
+    """Yield the objects of a collection as they were recorded when they were copied, wherever the backup is now.
+
+    A list of any length takes 2 MiB, and what was yielded is only as good as its end: a damage may be found there.
+
+    Raises:
+        BackupDamagedError: The object list is missing, or is not the one that was written.
+    """
+    expected = collection.object_list
+    if expected is None:
+        yield from collection.listed_objects
+        return
+    key = layout.root + expected.key
+    try:
+        if expected.size_bytes <= ONE_PIECE_BYTES:
+            yield from read_object_list(read_document(store, bucket, layout, expected))
+            return
+        etag = next((listed.etag for listed in store.list_objects(bucket, key) if listed.key == key), None)
+        if etag is None:
+            raise _missing(layout, key)
+        content = _Content()
+        yield from map(read_object, content.lines(store.chunks(bucket, key, etag)))
+    except ObjectNotFoundError as err:
+        raise _missing(layout, key) from err
+    except ValueError as err:
+        raise _unreadable(key, str(err)) from err
+    content.check(key, expected)
+
+
+class _Content:
+    """What was read of a document so far."""
+
+    def __init__(self) -> None:
+        self._hash = hashlib.sha256()
+        self._size_bytes = 0
+
+    def add(self, chunk: bytes) -> None:
+        """Go on with the content."""
+        self._hash.update(chunk)
+        self._size_bytes += len(chunk)
+
+    def lines(self, chunks: Iterable[bytes]) -> Iterator[bytes]:
+        """Yield the lines of the content that goes on with these pieces."""
+        rest = b""
+        for chunk in chunks:
+            self.add(chunk)
+            *whole, rest = (rest + chunk).split(b"\n")
+            yield from whole
+        if rest:
+            yield rest
+
+    def check(self, key: str, expected: FileDigest) -> None:
+        """Raise `BackupDamagedError` where it is not the one that was written."""
+        if self._size_bytes != expected.size_bytes:
+            msg = f"{key} has {self._size_bytes} bytes instead of {expected.size_bytes}"
+            raise BackupDamagedError(msg, hint=_HINT)
+        found = self._hash.hexdigest()
+        if found != expected.sha256:
+            msg = f"{key} has another content than was written: its SHA-256 is {found} instead of {expected.sha256}"
+            raise BackupDamagedError(msg, hint=_HINT)
+
+
 def _here(item: ArchivedObject, layout: BackupLayout, collection: ArchivedCollection) -> ArchivedObject:
     """Return an object as it is in this place, to which the backup may have been copied since."""
     recorded, here = collection.other_etags.get(layout.below_binlogs(item.stored_key), ("", ""))
@@ -169,15 +238,10 @@ def read_document(store: ObjectStore, bucket: str, layout: BackupLayout, expecte
     try:
         body = store.get(bucket, key)
     except ObjectNotFoundError as err:
-        msg = f"{key} is missing from backup {layout.name}"
-        raise BackupDamagedError(msg, hint=_HINT) from err
-    found = digest(expected.key, body)
-    if found.size_bytes != expected.size_bytes:
-        msg = f"{key} has {found.size_bytes} bytes instead of {expected.size_bytes}"
-        raise BackupDamagedError(msg, hint=_HINT)
-    if found.sha256 != expected.sha256:
-        msg = f"{key} has another content than was written: its SHA-256 is {found.sha256} instead of {expected.sha256}"
-        raise BackupDamagedError(msg, hint=_HINT)
+        raise _missing(layout, key) from err
+    content = _Content()
+    content.add(body)
+    content.check(key, expected)
     return body
 
 
@@ -242,13 +306,22 @@ def _first_wrong(error: ValidationError) -> str:
     return " ".join(next(wrong_fields(error)))
 
 
+def _missing(layout: BackupLayout, key: str) -> BackupDamagedError:
+    return BackupDamagedError(f"{key} is missing from backup {layout.name}", hint=_HINT)
+
+
 def _unreadable(key: str, reason: str) -> BackupDamagedError:
     return BackupDamagedError(f"{key} cannot be read: {reason}", hint=_HINT)
 
 
-def _read_collection(
+def read_collection(
     store: ObjectStore, bucket: str, layout: BackupLayout, entry: CollectionEntry
 ) -> ArchivedCollection:
+    """Return a collection of a backup of ours, without what was noted of other ETags.
+
+    Raises:
+        BackupDamagedError: Its document is missing, or is not the one that was written.
+    """
     body = read_document(store, bucket, layout, entry.document)
     try:
         document = CollectionDocument.model_validate_json(body)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from pydantic import ValidationError
@@ -21,7 +22,7 @@ from milvus_vault.ports import ObjectStore
 
 
 @contextmanager
-def _of_a_backup(name: str) -> Iterator[None]:
+def of_a_backup(name: str) -> Iterator[None]:
     """Raise `BackupDamagedError` where what a backup's metadata says adds up to what no backup can be."""
     try:
         yield
@@ -33,7 +34,7 @@ def _of_a_backup(name: str) -> Iterator[None]:
 
 def summary_of(manifest: Manifest) -> BackupSummary:
     """Return the summary of a backup of ours. Raises `BackupDamagedError` where its numbers add up to none."""
-    with _of_a_backup(manifest.backup_name):
+    with of_a_backup(manifest.backup_name):
         return _summary_of(manifest)
 
 
@@ -55,8 +56,18 @@ def _summary_of(manifest: Manifest) -> BackupSummary:
     )
 
 
-def describe(store: ObjectStore, bucket: str, layout: BackupLayout) -> Backup:
-    """Return a backup in full, except its hold, its verification and its report.
+@dataclass(frozen=True, slots=True)
+class OpenedBackup:
+    """A backup of which all was read that is needed to describe it."""
+
+    description: Backup
+    """In full, except its hold, its verification and its report."""
+    metadata: Manifest | Archive
+    """Our manifest, or what another tool recorded. Its collections are those of the description, in the same order."""
+
+
+def open_backup(store: ObjectStore, bucket: str, layout: BackupLayout) -> OpenedBackup:
+    """Read and return a backup.
 
     Raises:
         BackupNotFoundError: There is no commit marker.
@@ -65,10 +76,16 @@ def describe(store: ObjectStore, bucket: str, layout: BackupLayout) -> Backup:
     """
     manifest = read_manifest(store, bucket, layout)
     location = f"s3://{bucket}/{layout.root}"
-    with _of_a_backup(layout.name):
+    with of_a_backup(layout.name):
         if manifest:
-            return _of_manifest(manifest, layout, location)
-        return _of_another_tool(store, bucket, layout, location)
+            return OpenedBackup(_of_manifest(manifest, layout, location), manifest)
+        archive = read_archive(store, bucket, layout)
+        return OpenedBackup(_of_another_tool(store, bucket, layout, location, archive), archive)
+
+
+def describe(store: ObjectStore, bucket: str, layout: BackupLayout) -> Backup:
+    """Return a backup in full, except its hold, its verification and its report. Raises as `open_backup`."""
+    return open_backup(store, bucket, layout).description
 
 
 def _of_manifest(manifest: Manifest, layout: BackupLayout, location: str) -> Backup:
@@ -104,8 +121,7 @@ def _of_manifest(manifest: Manifest, layout: BackupLayout, location: str) -> Bac
     )
 
 
-def _of_another_tool(store: ObjectStore, bucket: str, layout: BackupLayout, location: str) -> Backup:
-    archive = read_archive(store, bucket, layout)
+def _of_another_tool(store: ObjectStore, bucket: str, layout: BackupLayout, location: str, archive: Archive) -> Backup:
     collections = tuple(_collection(store, bucket, layout, collection) for collection in archive.collections)
     created_at, finished_at = _times(store, bucket, layout)
     return Backup(
