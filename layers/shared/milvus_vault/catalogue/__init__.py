@@ -1,5 +1,6 @@
-"""The backups there are: listed newest first with few requests, described, and held."""
+"""The backups there are: listed newest first with few requests, described, compared, and held."""
 
 from milvus_vault.catalogue.catalogue import UNREADABLE_BACKUP, Catalogue
+from milvus_vault.catalogue.compare import compare_backups
 
-__all__ = ["UNREADABLE_BACKUP", "Catalogue"]
+__all__ = ["UNREADABLE_BACKUP", "Catalogue", "compare_backups"]

@@ -13,6 +13,8 @@ from milvus_vault.model.words import Form
 type RunKind = Literal["backup", "restore", "verify", "prune"]
 type RunStatus = Literal["running", "succeeded", "partial", "failed", "stopped", "timed_out"]
 type BackupStatus = Literal["complete", "partial", "damaged"]
+type SettingKind = Literal["collection", "field", "function", "property", "index", "alias"]
+type CollectionChange = Literal["added", "removed", "replaced", "renamed", "changed", "unknown"]
 
 RunId = Annotated[
     str,
@@ -173,6 +175,105 @@ class Backup(BackupSummary):
     """Policy of its schedule when it was made."""
     report_url: str | None = None
     """Where the HTML report can be read for an hour, without credentials; null where there is none."""
+
+
+class ComparedBackup(Model):
+    """One of the two backups of a comparison."""
+
+    name: str
+    created_at: Time
+    """When the backup was begun, UTC."""
+    origin: str
+    """The program that made it."""
+    milvus_version: str
+    meta_only: bool
+    collection_count: Count
+    row_count: Count
+    """Rows in segments; deleted rows that were not yet compacted away count."""
+    object_count: Count
+    size_bytes: Count
+
+
+class ComparedCollection(BackedUpCollection):
+    """A collection in one of the two backups of a comparison."""
+
+    collection_id: int
+
+
+class SettingDiff(Model):
+    """A part of what a collection is that is not the same in both backups."""
+
+    kind: SettingKind
+    name: str = ""
+    """Of the field, the function, the property, the index or the alias; empty for the collection itself."""
+    change: Literal["added", "removed", "changed"]
+    a: dict[str, str] = Field(default_factory=dict)
+    """What it is in `a`, as far as it differs; what is empty, zero or false is left out."""
+    b: dict[str, str] = Field(default_factory=dict)
+
+
+class ObjectCount(Model):
+    """Some objects."""
+
+    object_count: Count = 0
+    size_bytes: Count = 0
+
+
+class ObjectDiff(Model):
+    """Whether two backups hold copies of the same objects of Milvus.
+
+    They are the same if bucket, key and size in Milvus' storage are the same, and the ETags or the checksums of the
+    copies. Under KMS and of copies in parts ETags say nothing: without a checksum such objects are not the same here.
+    """
+
+    only_in_a: ObjectCount = Field(default_factory=ObjectCount)
+    only_in_b: ObjectCount = Field(default_factory=ObjectCount)
+    shared: ObjectCount = Field(default_factory=ObjectCount)
+    unknown: ObjectCount = Field(default_factory=ObjectCount)
+    """In both by number and size, without an ETag or a checksum of both: nobody knows whether they are the same."""
+
+
+class CollectionDiff(Model):
+    """A collection that is not the same in both backups, as far as they were compared."""
+
+    change: CollectionChange
+    """`added`: only in `b`; `removed`: only in `a`; `replaced`: another collection of this name, with another ID;
+    `renamed`: the same ID under another name; `unknown`: nothing differs of what is known of both."""
+    a: ComparedCollection | None = None
+    b: ComparedCollection | None = None
+    failure: str = ""
+    """Of one that is only in one backup: the error for which the other backup lacks it. Empty: it was not there then,
+    or not asked for."""
+    partitions_added: tuple[str, ...] = ()
+    partitions_removed: tuple[str, ...] = ()
+    partitions_replaced: tuple[str, ...] = ()
+    """Of a collection that is the same: partitions that were dropped and made again, with another ID."""
+    settings: tuple[SettingDiff, ...] = ()
+    unknown: tuple[str, ...] = ()
+    """What cannot be compared, since one of the backups does not record it."""
+    objects: ObjectDiff | None = None
+    """Null where they were not to be compared."""
+
+
+class BackupDiff(Model):
+    """What differs between two backups, `a` and `b`. No data was read."""
+
+    a: ComparedBackup
+    b: ComparedBackup
+    same_source: bool | None
+    """Whether both are of one bucket and root path of Milvus; null where a backup does not say."""
+    databases_added: tuple[str, ...]
+    databases_removed: tuple[str, ...]
+    collections: tuple[CollectionDiff, ...]
+    """Those that differ, by name; the first 4,000."""
+    differing_count: Count
+    """How many collections differ, or may: those of `collections` and those that are left out there."""
+    unchanged_count: Count
+    """How many are in both, and do not differ in anything that was compared."""
+    objects: ObjectDiff | None
+    """Of all collections; null where they were not to be compared."""
+    notes: tuple[str, ...] = ()
+    """What was not compared, and why."""
 
 
 class RunSummary(Model):
