@@ -68,6 +68,7 @@ def api_event(method: str, path: str) -> Json:
     """Return what API Gateway makes of a request to a route."""
     names = {
         "name": "weekly" if path.startswith("/schedules") else "newer",
+        "other": "newer",
         "run_id": "backup-b",
         "restore_id": "restore-r",
     }

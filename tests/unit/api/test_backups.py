@@ -1,11 +1,15 @@
 """A backup that cannot work is refused before it is started, as far as that can be known in a moment."""
 
+import json
 from datetime import UTC, datetime
 from typing import Any, cast
 
 import pytest
 
-from milvus_vault.api.backups import post_backup
+from milvus_vault.api import backups
+from milvus_vault.api.app import Api
+from milvus_vault.api.backups import DiffFilter, get_backup_diff, post_backup
+from milvus_vault.api.routes import ROUTES
 from milvus_vault.api.routing import Caller
 from milvus_vault.api.services import Services
 from milvus_vault.archive.layout import BackupLayout
@@ -105,3 +109,57 @@ def test_a_name_that_is_taken_is_refused_and_told_what_a_partial_backup_lacks(lo
     assert caught.value.message.endswith(said)
     assert ("what is published stays as it is" in caught.value.hint) is bool(lost)
     assert states.found == {}
+
+
+def answered(path: str, query: dict[str, list[str]], found: Services) -> tuple[int, dict[str, Any]]:
+    """Return status and document that the API answers for a path."""
+    event = {
+        "httpMethod": "GET", "path": path, "headers": {}, "multiValueQueryStringParameters": query,
+        "requestContext": {"requestId": "7"}, "body": None,
+    }  # fmt: skip
+    answer = Api(ROUTES, lambda: found).handle(event, None)
+    return answer["statusCode"], json.loads(answer["body"])
+
+
+def test_two_backups_are_compared() -> None:
+    found = services(FakeMachines(), Milvus())
+    for layout in (BackupLayout(PREFIX, "a"), BackupLayout(PREFIX, "of 2026")):
+        write_backup(found.store, layout, sample_contents(layout)[: 1 if layout.name == "a" else 2])
+
+    status, document = answered("/backups/a/diff/of%202026", {}, found)
+
+    assert (status, document["a"]["name"], document["b"]["name"]) == (200, "a", "of 2026")
+    assert [(c["change"], c["b"]["name"], c["a"]) for c in document["collections"]] == [("added", "empty", None)]
+    assert document["objects"]["shared"]["object_count"] == document["a"]["object_count"]
+    assert document["unchanged_count"] == 1
+    assert answered("/backups/a/diff/of%202026", {"objects": ["false"]}, found)[1]["objects"] is None
+    assert answered("/backups/a/diff/a", {}, found)[1]["collections"] == []
+
+
+@pytest.mark.parametrize(
+    ("path", "query", "status", "error"),
+    [
+        ("/backups/a/diff/nope", {}, 404, "BackupNotFoundError"),
+        ("/backups/nope/diff/a", {}, 404, "BackupNotFoundError"),
+        ("/backups/a/diff/b", {}, 409, "BackupDamagedError"),
+        ("/backups/a/diff/-", {}, 400, "InvalidRequestError"),
+        ("/backups/a/diff/a", {"objects": ["no"]}, 400, "InvalidRequestError"),
+        ("/backups/a/diff/a", {"lists": ["true"]}, 400, "InvalidRequestError"),
+        ("/backups/a/diff", {}, 404, "RouteNotFoundError"),
+    ],
+)
+def test_what_cannot_be_compared_is_a_problem(path: str, query: dict[str, list[str]], status: int, error: str) -> None:
+    found = services(FakeMachines(), Milvus())
+    for layout in (BackupLayout(PREFIX, "a"), BackupLayout(PREFIX, "b")):
+        write_backup(found.store, layout, sample_contents(layout))
+    found.store.put(BUCKET, BackupLayout(PREFIX, "b").manifest, b"{}")
+    answer = answered(path, query, found)
+    assert (answer[0], answer[1]["error"]) == (status, error)
+
+
+def test_a_comparison_ends_before_the_gateway_gives_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    found, layout = services(FakeMachines(), Milvus()), BackupLayout(PREFIX, "a")
+    write_backup(found.store, layout, sample_contents(layout))
+    monkeypatch.setattr(backups, "_DIFF_SECONDS", 0.0)
+    with pytest.raises(ServiceUnavailableError, match="takes longer than an answer of the API may take"):
+        get_backup_diff(found, "a", "a", DiffFilter())

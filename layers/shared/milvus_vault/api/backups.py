@@ -1,17 +1,19 @@
 """Backups: make, list, read, verify, hold, delete."""
 
+import time
 from contextlib import suppress
 from typing import Annotated
 from urllib.parse import unquote
 
 from pydantic import BeforeValidator, Field
 
-from milvus_vault.api.routing import Caller, Paging, Routes
+from milvus_vault.api.routing import Caller, Paging, QueryFlag, Routes
 from milvus_vault.api.services import Services
 from milvus_vault.archive.layout import BackupLayout
 from milvus_vault.archive.reader import check_backup_exists
 from milvus_vault.backup.prepare import default_name
 from milvus_vault.backup.publish import name_taken
+from milvus_vault.catalogue import compare_backups
 from milvus_vault.errors import (
     BackupDamagedError,
     BackupExistsError,
@@ -27,14 +29,18 @@ from milvus_vault.errors import (
     ObjectNotFoundError,
     VaultError,
 )
+from milvus_vault.model.base import Model
 from milvus_vault.model.messages import InspectMilvusRequest
 from milvus_vault.model.requests import BackupName, BackupRequest, PruneRequest, ScheduleName, VerifyRequest
-from milvus_vault.model.resources import Backup, BackupSummary, Hold, HoldState, Link, Page, Started
+from milvus_vault.model.resources import Backup, BackupDiff, BackupSummary, Hold, HoldState, Link, Page, Started
 from milvus_vault.runs.starting import find_started, start
 from milvus_vault.runtime import logger
 
 # A name may have a blank, and whether a gateway decodes the path is its own affair: no name has a percent sign.
 NameInPath = Annotated[BackupName, BeforeValidator(unquote)]
+
+# API Gateway waits for 29 s, and a function that begins takes two or three of them.
+_DIFF_SECONDS = 24.0
 
 routes = Routes("backups")
 
@@ -100,6 +106,31 @@ def get_backup(services: Services, name: NameInPath) -> Backup:
     """Tell what a backup holds."""
     backup = services.catalogue.get(name)
     return backup.model_copy(update={"report_url": services.working_files.report_link("backup", "", name)})
+
+
+class DiffFilter(Model):
+    """What is compared."""
+
+    objects: QueryFlag = Field(
+        default=True, description="Also compare the object lists; without, only what the documents say."
+    )
+
+
+@routes.get("/backups/{name}/diff/{other}", errors=[BackupNotFoundError, BackupDamagedError, BackupFormatError])
+def get_backup_diff(services: Services, name: NameInPath, other: NameInPath, query: DiffFilter) -> BackupDiff:
+    """Tell what differs between two backups, `a` and `b`, without reading data.
+
+    What one of them does not record is told as not known.
+    """
+    end = time.monotonic() + _DIFF_SECONDS
+    return compare_backups(
+        services.store,
+        services.bucket,
+        BackupLayout(services.prefix, name),
+        BackupLayout(services.prefix, other),
+        with_objects=query.objects,
+        has_time=lambda: time.monotonic() < end,
+    )
 
 
 @routes.get("/backups/{name}/report", errors=[BackupNotFoundError, ObjectNotFoundError])

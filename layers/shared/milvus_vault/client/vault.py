@@ -15,6 +15,7 @@ from milvus_vault.model.base import Model
 from milvus_vault.model.requests import BackupRequest, PruneRequest, RestoreRequest
 from milvus_vault.model.resources import (
     Backup,
+    BackupDiff,
     BackupSummary,
     CheckReport,
     CollectionInfo,
@@ -66,6 +67,16 @@ class VaultClient:
     def get_backup(self, name: str) -> Backup:
         """Return a backup in full. Raises BackupNotFoundError."""
         return self._ask("GET", f"/backups/{name}", Backup)
+
+    def diff_backups(self, a: str, b: str, *, objects: bool = True) -> BackupDiff:
+        """Return what differs between two backups; without `objects`, their object lists are not compared.
+
+        Raises:
+            BackupNotFoundError: One of them is not there.
+            BackupDamagedError: A document or an object list is missing, or is not what was written.
+            ServiceUnavailableError: They have too much to be compared in one answer.
+        """
+        return self._ask("GET", f"/backups/{a}/diff/{b}", BackupDiff, query={} if objects else {"objects": "false"})
 
     def delete_backup(self, name: str, *, idempotency_key: str = "") -> Started:
         """Start to delete a backup. Raises BackupNotFoundError, BackupHeldError or BackupInUseError."""
