@@ -1,8 +1,9 @@
 """One thing in full, as a person reads it."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from rich.console import Group, RenderableType
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
@@ -10,7 +11,35 @@ from milvus_vault.cli import formats, tables
 from milvus_vault.cli.session import Output
 from milvus_vault.cli.words import spoken
 from milvus_vault.model import readable
-from milvus_vault.model.resources import Backup, CheckReport, Estimate, Schedule
+from milvus_vault.model.resources import (
+    Backup,
+    BackupDiff,
+    CheckReport,
+    CollectionDiff,
+    ComparedCollection,
+    Estimate,
+    ObjectDiff,
+    Schedule,
+    SettingDiff,
+)
+
+_SIGNS = {
+    "added": ("+ ", "green"),
+    "removed": ("- ", "red"),
+    "replaced": ("~ ", "yellow"),
+    "renamed": ("~ ", "yellow"),
+    "changed": ("~ ", "yellow"),
+    "unknown": ("? ", "dim"),
+}
+_CHANGES = {
+    "added": "only in B",
+    "removed": "only in A",
+    "replaced": "another collection of this name",
+    "renamed": "renamed",
+    "changed": "",
+    "unknown": "nothing is known to differ",
+}
+_NONE = "none"
 
 _MARKS = {"ok": ("✓", "green"), "warning": ("!", "yellow"), "failed": ("✗", "red"), "skipped": ("-", "dim")}
 
@@ -90,6 +119,116 @@ def _as_of(item: Backup) -> str:
     own = [c for c in item.collections if c.moment != item.moment]
     others = f"; {readable.number_of(len(own), 'collection')} later, each at a moment of its own" if own else ""
     return f"{formats.exactly(item.moment)}{others}"
+
+
+def diff(output: Output, item: BackupDiff) -> RenderableType:
+    """Return what differs between two backups."""
+    sides = tables.listed(
+        output,
+        ("", "backup", "created", ">collections", ">rows", ">objects", ">size"),
+        (
+            (
+                Text(letter, style="bold"),
+                side.name,
+                formats.minute(side.created_at),
+                readable.count(side.collection_count),
+                readable.count(side.row_count),
+                readable.count(side.object_count),
+                readable.size(side.size_bytes),
+            )
+            for letter, side in (("A", item.a), ("B", item.b))
+        ),
+        in_title=2,
+    )
+    parts: list[RenderableType] = [sides, Text(), _shares(item)]
+    parts += [Text.assemble(_SIGNS["removed"], f"database {name}") for name in item.databases_removed]
+    parts += [Text.assemble(_SIGNS["added"], f"database {name}") for name in item.databases_added]
+    for collection in item.collections:
+        parts += [Text(), *_collection_diff(collection)]
+    left_out = item.differing_count - len(item.collections)
+    if left_out:
+        parts += [Text(), Text(f"and {readable.number_of(left_out, 'collection')} more")]
+    same = readable.number_of(item.unchanged_count, "collection")
+    ending = f"{same} in both without a difference" if item.unchanged_count else "No collection is the same in both"
+    if item.objects is None:
+        ending += ", as far as the documents tell: objects were not compared"
+    parts += [Text(), Text(f"{ending}.", style="dim")]
+    if item.same_source is False:
+        parts.append(Text.assemble(("! ", "yellow"), "The two are not of one bucket and root path of Milvus."))
+    parts += [Text.assemble(("! ", "yellow"), note) for note in item.notes]
+    return Group(*parts)
+
+
+def _shares(item: BackupDiff) -> Table:
+    """Return how many objects only one backup has, and how many both have."""
+    if item.objects is None:
+        return facts([("objects", "not compared")])
+    counts = [
+        ("only in A", item.objects.only_in_a),
+        ("only in B", item.objects.only_in_b),
+        ("shared", item.objects.shared),
+        ("shared or not", item.objects.unknown),
+    ]
+    return facts(
+        (name, _objects(count.object_count, count.size_bytes))
+        for name, count in counts
+        if count.object_count or count is not item.objects.unknown
+    )
+
+
+def _collection_diff(item: CollectionDiff) -> Iterator[RenderableType]:
+    """Yield a collection that differs: what became of it in a line, and then each difference in its own."""
+    a, b = (f"{side.database}.{side.name}" if side else "" for side in (item.a, item.b))
+    name = f"{a} → {b}" if a and b and a != b else a or b
+    became = _CHANGES[item.change]
+    yield Text.assemble(_SIGNS[item.change], (name, "bold"), f"  {became}" if became else "")
+    said = [*_contents(item.a, item.b), *_objects_diff(item.objects, is_in_both=bool(a and b))]
+    if item.failure:
+        said.append(f"not in {'B' if a else 'A'}, since its backup failed there: {item.failure}")
+    yield from (Padding(Text(line), (0, 0, 0, 4)) for line in said)
+    signed = [
+        *((_SIGNS["removed"], f"partition {name}") for name in item.partitions_removed),
+        *((_SIGNS["added"], f"partition {name}") for name in item.partitions_added),
+        *((_SIGNS["replaced"], f"partition {name}: made anew") for name in item.partitions_replaced),
+        *((_SIGNS[setting.change], _setting(setting)) for setting in item.settings),
+        *((_SIGNS["unknown"], f"not known: {name}") for name in item.unknown),
+    ]
+    yield from (Padding(Text.assemble(sign, line), (0, 0, 0, 4)) for sign, line in signed)
+
+
+def _contents(a: ComparedCollection | None, b: ComparedCollection | None) -> Iterator[str]:
+    if a is None or b is None:
+        yield from (f"{readable.number_of(side.row_count, 'row')}" for side in (a, b) if side)
+        return
+    if a.row_count != b.row_count:
+        yield f"rows {readable.count(a.row_count)} → {readable.count(b.row_count)}"
+    if None not in (a.live_row_count, b.live_row_count) and a.live_row_count != b.live_row_count:
+        yield f"live rows {readable.count(a.live_row_count)} → {readable.count(b.live_row_count)}"
+
+
+def _objects_diff(objects: ObjectDiff | None, *, is_in_both: bool) -> Iterator[str]:
+    if objects is None:
+        return
+    counts = [
+        ("only in A: ", objects.only_in_a),
+        ("only in B: ", objects.only_in_b),
+        ("shared: ", objects.shared),
+        ("shared or not: ", objects.unknown),
+    ]
+    for name, count in counts:
+        if count.object_count:
+            yield f"{name if is_in_both else ''}{_objects(count.object_count, count.size_bytes)}"
+
+
+def _setting(item: SettingDiff) -> str:
+    """Return a setting that differs in a line: `field price: nullable false → true`."""
+    what = f"{item.kind} {item.name}" if item.name else ""
+    members = sorted(item.a.keys() | item.b.keys())
+    if item.change == "changed":
+        told = [f"{name} {item.a.get(name) or _NONE} → {item.b.get(name) or _NONE}" for name in members]
+    else:
+        told = [f"{name} {value}" for name, value in sorted((item.a or item.b).items())]
+    return ": ".join(part for part in (what, ", ".join(told)) if part)
 
 
 def _objects(objects: int, size_bytes: int) -> str:

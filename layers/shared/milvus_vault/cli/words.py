@@ -33,7 +33,8 @@ OPTIONS: Mapping[str, str] = {
     "rbac": "--rbac",
     "max_shards": "--max-shards",
     "allow_version": "--allow-version",
-    # Of checks, prunes and holds.
+    # Of comparisons, checks, prunes and holds.
+    "objects": "--no-objects",
     "repair": "milvus-vault repair",
     "backup_names": "milvus-vault delete",
     "dry_run": "--dry-run",

@@ -118,6 +118,31 @@ def get(context: typer.Context, argument: NameArgument = "", name: NameOption = 
         session.output.show(details.backup(session.output, found))
 
 
+def diff(
+    context: typer.Context,
+    a: Annotated[str, typer.Argument(metavar="A", help="Name of the one backup, the older as a rule.")],
+    b: Annotated[str, typer.Argument(metavar="B", help="Name of the other backup.")],
+    no_objects: Annotated[
+        bool, typer.Option("--no-objects", help="Do not compare the lists of objects, which takes its time.")
+    ] = False,
+) -> None:
+    """Say what has changed from backup A to backup B: collections, schemas, rows and objects.
+
+    Nothing but documents is read, and the exit code does not say whether anything differs.
+
+    [dim]milvus-vault diff nightly_1 nightly_2[/]
+    [dim]milvus-vault --output json diff nightly_1 nightly_2 | jq .objects[/]
+    """
+    from milvus_vault.cli import details
+
+    session = session_of(context)
+    found = session.vault().diff_backups(backup_name(a, ""), backup_name(b, ""), objects=not no_objects)
+    if session.output.is_json:
+        session.output.document(found)
+    else:
+        session.output.show(details.diff(session.output, found))
+
+
 def delete(
     context: typer.Context,
     argument: NameArgument = "",
