@@ -384,3 +384,30 @@ def test_a_prune_tells_what_it_would_delete(vault: Deployment) -> None:
     assert started.status == 202
     run = ended(vault, started.json["id"])
     assert (run["status"], run["kind"]) == ("succeeded", "prune")
+
+
+def test_what_changed_between_two_backups_is_told(vault: Deployment) -> None:
+    client, name = MilvusClient(vault.milvus.uri), "compared"
+    client.create_collection(name, dimension=4)
+    for made, first in (("older", 0), ("newer", ROWS)):
+        client.insert(name, [{"id": first + i, "vector": [i, 1.0, 2.0, 3.0]} for i in range(ROWS)])
+        request = {"backup_name": made, "collections": [f"default.{name}"]}
+        assert ended(vault, send(vault, "POST", "/backups", request).json["id"])["status"] == "succeeded"
+        client.create_partition(name, f"after_{made}")
+    client.drop_collection(name)
+    client.close()
+
+    found = send(vault, "GET", "/backups/older/diff/newer").json
+    (collection,) = found["collections"]
+    assert (collection["change"], collection["settings"], collection["unknown"]) == ("changed", [], [])
+    assert (collection["a"]["row_count"], collection["b"]["row_count"]) == (ROWS, 2 * ROWS)
+    assert (collection["partitions_added"], collection["partitions_removed"]) == (["after_older"], [])
+    counts = {place: found["objects"][place]["object_count"] for place in ("only_in_a", "only_in_b", "shared")}
+    assert counts == {
+        "only_in_a": 0,
+        "only_in_b": found["b"]["object_count"] - found["a"]["object_count"],
+        "shared": found["a"]["object_count"],
+    }
+    assert counts["only_in_b"] > 0
+    assert send(vault, "GET", "/backups/older/diff/older").json["collections"] == []
+    assert_problem(send(vault, "GET", "/backups/older/diff/nowhere"), 404, "BackupNotFoundError")
