@@ -299,6 +299,16 @@ def test_what_prunes_and_verifications_found_is_listed(store: InMemoryObjectStor
     }
 
 
+@pytest.mark.parametrize(("seconds", "is_of_it"), [(-1, False), (0, True), (1, True)])
+def test_a_verification_that_is_older_than_the_backup_was_of_another_one(
+    store: InMemoryObjectStore, seconds: int, *, is_of_it: bool
+) -> None:
+    found = verification("damaged", "a log is missing")
+    store.put(BUCKET, CatalogueKeys(PREFIX).verification("nightly"), seal(found))
+    finished_at = found.verified_at - timedelta(seconds=seconds)
+    assert bool(catalogue(store).found_damaged("nightly", finished_at)) is is_of_it
+
+
 def test_what_was_told_stays_told_and_what_is_well_again_is_forgotten(store: InMemoryObjectStore) -> None:
     catalogue(store).note_damages({"a": "gone", "b": "gone"})
     (first, _) = catalogue(store).damages()
