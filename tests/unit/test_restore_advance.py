@@ -1,8 +1,8 @@
 """Collections of a restore, each brought as far as it goes, on a Milvus in memory whose imports a test lets end."""
 
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
-from typing import cast
+from datetime import UTC, datetime, timedelta, tzinfo
+from typing import Self, cast
 
 import pytest
 
@@ -178,6 +178,20 @@ def test_what_a_call_has_no_time_for_is_left_to_the_next() -> None:
     restore.seconds_left = lambda: AN_HOUR
     restore.advance()
     assert restore.there == ["...", "...", "..."]
+
+
+def test_the_longer_an_import_has_taken_the_longer_the_next_look_is_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Later(datetime):
+        """The clock, when the import has gone on for 200 s."""
+
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> Self:
+            return super().now(tz) + timedelta(seconds=200)
+
+    restore = Restore("a")
+    assert restore.advance().wait_seconds == 1
+    monkeypatch.setattr("milvus_vault.restore.advance.datetime", Later)
+    assert restore.advance().wait_seconds == 20
 
 
 def test_a_call_goes_on_over_short_waits_and_ends_with_the_first_long_one() -> None:
