@@ -68,6 +68,15 @@ def test_the_last_n_are_kept() -> None:
     ]
 
 
+@pytest.mark.parametrize("changes", [{"meta_only": True}, {"row_count": 0}])
+def test_backups_without_rows_take_places_where_the_schedule_makes_no_others(changes: dict[str, object]) -> None:
+    empty = [each.model_copy(update=changes) for each in daily(3)]
+    assert reasons(empty, Retention(keep_last=2)) == reasons(daily(3), Retention(keep_last=2))
+    assert reasons([*daily(1), *empty[1:]], Retention(keep_last=2))[1].endswith(
+        "it takes no place: it holds no rows, and others of its schedule do"
+    )
+
+
 def test_the_newest_of_each_week_is_kept_and_weeks_begin_on_monday() -> None:
     # 2026-11-22 is a Sunday: the days 0 to 6 are of one week.
     assert kept(daily(20), Retention(keep_weekly=2)) == {"day_0", "day_7"}
