@@ -1,6 +1,6 @@
 """How long a restore of twenty collections takes of which one has half of all bytes, with this build and another one.
 
-    python -m bench.unequal --before FOLDER [--version 2.5.27] [--segments 60] [--rows 200] [--copies-per-second 4]
+    python -m bench.unequal --before FOLDER [--version 2.5.27] [--segments 60] [--copies-per-second 5]
 
 `FOLDER` is what `sam build` made of another revision (its .aws-sam/build). Both restore the same backup, one after the
 other and as often as `--turns` says, on the local stack's machines and functions; the median counts. With `--version`
@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
-from itertools import batched, product
+from itertools import product
 from pathlib import Path
 from statistics import median
 
@@ -33,8 +33,6 @@ from tests.support.milvus_server.versions import VERSIONS
 COLLECTIONS = 20
 DIMENSIONS = 64
 _NEVER = 10**6
-_ROWS_OF_AN_INSERT = 5_000
-_INDEX_PARAMS = {"HNSW": {"M": 16, "efConstruction": 200}}
 _PATIENCE_SECONDS = 1800
 
 
@@ -44,8 +42,6 @@ def main() -> None:
     parser.add_argument("--before", type=Path, required=True, help="the build folder of another revision")
     parser.add_argument("--version", choices=list(VERSIONS), help="of the protocol server; the real 2.3.5 without")
     parser.add_argument("--segments", type=int, default=60, help="of all collections together, half of them in one")
-    parser.add_argument("--rows", type=int, default=200, help="of a segment")
-    parser.add_argument("--index", default="FLAT", help="its type, such as HNSW, which takes long to build")
     parser.add_argument("--copies-per-second", type=float, help="how many S3 makes; as many as the emulator without")
     parser.add_argument("--batch-objects", type=int, default=1000, help="in a batch of copies, as in the template")
     parser.add_argument("--turns", type=int, default=1, help="how often each build restores")
@@ -60,7 +56,7 @@ def main() -> None:
             environment["AWS_ENDPOINT_URL_S3"] = running.enter_context(paced(behind, rate))
         aws = running.enter_context(Ministack(port=port, environment=environment))
         source = running.enter_context(_server(aws, arguments.version, "source", speed=40))
-        _fill(source.uri, arguments)
+        _fill(source.uri, arguments.segments)
         vault = deploy(aws, "source", source, QUIET | _bucket(aws))
         _run(vault, "BackupStateMachineArn", {"backup_name": "unequal"})
         builds = {"before": arguments.before, "this build": BUILD_FOLDER}
@@ -116,9 +112,7 @@ def _target(aws: Ministack, version: str | None, bucket: str, source: MilvusServ
         yield server
 
 
-def _fill(uri: str, given: argparse.Namespace) -> None:
-    segments: int = given.segments
-    rows: int = given.rows
+def _fill(uri: str, segments: int) -> None:
     client, rng = MilvusClient(uri), np.random.default_rng(3)
     small = max(1, segments // 2 // (COLLECTIONS - 1))
     for number in range(COLLECTIONS):
@@ -128,12 +122,12 @@ def _fill(uri: str, given: argparse.Namespace) -> None:
         schema.add_field("vector", DataType.FLOAT_VECTOR, dim=DIMENSIONS)
         client.create_collection(name, schema=schema, num_shards=1)
         index = client.prepare_index_params()
-        index.add_index("vector", index_type=given.index, metric_type="L2", params=_INDEX_PARAMS.get(given.index, {}))
+        index.add_index("vector", index_type="FLAT", metric_type="L2")
         client.create_index(name, index)
         client.load_collection(name)
         for flush in range(flushes):
-            for some in batched(range(rows * flush, rows * (flush + 1)), _ROWS_OF_AN_INSERT, strict=False):
-                client.insert(name, [{"id": key, "vector": rng.random(DIMENSIONS, dtype=np.float32)} for key in some])
+            keys = range(1000 * flush, 1000 * flush + 200)
+            client.insert(name, [{"id": key, "vector": rng.random(DIMENSIONS, dtype=np.float32)} for key in keys])
             client.flush(name)
     client.close()
 

@@ -13,7 +13,7 @@ from tests.support.quick_s3 import QuickS3
 from tests.support.restoring import Restoring
 from tests.support.waits import short_waits
 
-__all__ = ["archive", "deploy", "filled", "servers", "short_waits"]
+__all__ = ["archive", "deploy", "filled", "let_executions_be", "servers", "short_waits"]
 
 type Deploy = Callable[..., Restoring]
 type Archive = Callable[..., tuple[Restoring, str]]
@@ -31,6 +31,19 @@ def deploy(quick_s3: QuickS3) -> Iterator[Deploy]:
             return start_server(quick_s3, running, version, environment, **settings)
 
         yield deploy_one
+
+
+@pytest.fixture
+def let_executions_be(quick_s3: QuickS3, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Let Step Functions say of every execution that it has a status; else it knows none."""
+
+    def let_be(status: str) -> None:
+        def answered(_client: object, operation: str, carry_out: Callable[[], Any]) -> Any:
+            return {"status": status} if operation == "DescribeExecution" else carry_out()
+
+        monkeypatch.setattr(quick_s3, "between", answered)
+
+    return let_be
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Callable
-from typing import Any
 
 import pytest
 
@@ -17,7 +16,6 @@ from tests.conformance.asking import base_fields
 from tests.restore.conftest import Deploy
 from tests.restore.servers import BOOKS, PENS, PLAIN, ROWS, Filled, each_version
 from tests.support.milvus_server.versions import OLDER
-from tests.support.quick_s3 import QuickS3
 from tests.support.restoring import BACKUPS, PREFIX, Restoring, objects_of, staged_keys
 
 pytestmark = pytest.mark.filterwarnings("ignore:No application metrics to publish")
@@ -230,16 +228,12 @@ def test_one_index_that_is_refused_costs_neither_the_others_nor_load_and_count(d
 
 @pytest.mark.parametrize("version", ["2.3.5", "2.5.27"])
 def test_a_collection_that_failed_is_tried_again_by_the_next_execution_of_the_run(
-    filled: Filled, quick_s3: QuickS3, monkeypatch: pytest.MonkeyPatch
+    filled: Filled, let_executions_be: Callable[[str], None]
 ) -> None:
     name = filled.named("twice")
     filled.restoring.back_up(name, collections=["default.books"])
-
-    def answered(_client: object, operation: str, carry_out: Callable[[], Any]) -> Any:
-        return {"status": "FAILED"} if operation == "DescribeExecution" else carry_out()
-
     # The next execution resumes only what one has left behind that died.
-    monkeypatch.setattr(quick_s3, "between", answered)
+    let_executions_be("FAILED")
     filled.restoring.after = {"verify_copy": lambda: _lose_staged(filled.restoring, "insert_log")}
     assert filled.restore(backup_name=name, suffix="_twice")["status"] == "failed"
     filled.restoring.after = {}

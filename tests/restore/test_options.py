@@ -16,7 +16,6 @@ from tests.restore.conftest import Deploy
 from tests.restore.schema_cases import of_structs
 from tests.support.golden_rows import GOLDEN, oracle
 from tests.support.milvus_server.versions import NEWER
-from tests.support.quick_s3 import QuickS3
 from tests.support.restoring import STAGING, Restoring, staged_keys
 
 pytestmark = pytest.mark.filterwarnings("ignore:No application metrics to publish")
@@ -59,13 +58,10 @@ def test_more_shards_than_the_target_takes_are_refused_before_anything_is_copied
 
 
 def test_a_target_that_another_restore_goes_to_is_refused_by_name(
-    deploy: Deploy, quick_s3: QuickS3, monkeypatch: pytest.MonkeyPatch
+    deploy: Deploy, let_executions_be: Callable[[str], None]
 ) -> None:
     restoring = deployed(deploy, "2.5.27")
     refused: list[str] = []
-
-    def answered(_client: object, operation: str, carry_out: Callable[[], Any]) -> Any:
-        return {"status": "RUNNING"} if operation == "DescribeExecution" else carry_out()
 
     def restore_more() -> None:
         restoring.after = {}
@@ -78,10 +74,10 @@ def test_a_target_that_another_restore_goes_to_is_refused_by_name(
         assert claims() == mine
 
     def claims() -> list[str]:
-        listed = quick_s3.client().list_objects_v2(Bucket=restoring.server.bucket, Prefix=f"{STAGING}/claims/")
+        listed = restoring.s3.list_objects_v2(Bucket=restoring.server.bucket, Prefix=f"{STAGING}/claims/")
         return [item["Key"] for item in listed.get("Contents", [])]
 
-    monkeypatch.setattr(quick_s3, "between", answered)
+    let_executions_be("RUNNING")
     restoring.after = {"prepare_restore": restore_more}
     assert restoring.restore({"backup_name": ARCHIVE, "collections": [COLLECTION]})["status"] == "complete"
     assert len(refused) == 1

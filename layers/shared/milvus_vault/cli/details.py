@@ -18,6 +18,7 @@ from milvus_vault.model.resources import (
     CollectionDiff,
     ComparedCollection,
     Estimate,
+    ObjectCount,
     ObjectDiff,
     Schedule,
     SettingDiff,
@@ -163,17 +164,21 @@ def _shares(item: BackupDiff) -> Table:
     """Return how many objects only one backup has, and how many both have."""
     if item.objects is None:
         return facts([("objects", "not compared")])
-    counts = [
-        ("only in A", item.objects.only_in_a),
-        ("only in B", item.objects.only_in_b),
-        ("shared", item.objects.shared),
-        ("shared or not", item.objects.unknown),
-    ]
     return facts(
         (name, _objects(count.object_count, count.size_bytes))
-        for name, count in counts
+        for name, count in _counts(item.objects)
         if count.object_count or count is not item.objects.unknown
     )
+
+
+def _counts(objects: ObjectDiff) -> list[tuple[str, ObjectCount]]:
+    """Return the counts of a comparison under the names that a person reads."""
+    return [
+        ("only in A", objects.only_in_a),
+        ("only in B", objects.only_in_b),
+        ("shared", objects.shared),
+        ("shared or not", objects.unknown),
+    ]
 
 
 def _collection_diff(item: CollectionDiff) -> Iterator[RenderableType]:
@@ -207,17 +212,9 @@ def _contents(a: ComparedCollection | None, b: ComparedCollection | None) -> Ite
 
 
 def _objects_diff(objects: ObjectDiff | None, *, is_in_both: bool) -> Iterator[str]:
-    if objects is None:
-        return
-    counts = [
-        ("only in A: ", objects.only_in_a),
-        ("only in B: ", objects.only_in_b),
-        ("shared: ", objects.shared),
-        ("shared or not: ", objects.unknown),
-    ]
-    for name, count in counts:
+    for name, count in _counts(objects) if objects else ():
         if count.object_count:
-            yield f"{name if is_in_both else ''}{_objects(count.object_count, count.size_bytes)}"
+            yield f"{f'{name}: ' if is_in_both else ''}{_objects(count.object_count, count.size_bytes)}"
 
 
 def _setting(item: SettingDiff) -> str:
