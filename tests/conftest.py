@@ -24,6 +24,7 @@ from tests.compatibility import recording
 from tests.support import faults
 from tests.support.milvus_data import collections_of
 from tests.support.quick_s3 import QuickS3
+from tests.support.vault_runs import staged
 
 faults.register()
 
@@ -108,7 +109,8 @@ def _running_stack() -> Iterator[LocalStack]:
 def stack(_running_stack: LocalStack) -> Iterator[LocalStack]:
     """Lend the stack that all modules share.
 
-    Who fills its Milvus empties it again, and who needs a bucket with nothing in it deploys a stack of its own.
+    Who fills its Milvus empties it again and leaves nothing staged, and who needs a bucket with nothing in it deploys a
+    stack of its own.
     """
     yield _running_stack
-    assert collections_of(_running_stack.milvus_uri) == set()
+    assert (collections_of(_running_stack.milvus_uri), staged(_running_stack)) == (set(), set())

@@ -14,7 +14,7 @@ from milvus_vault.catalogue import Catalogue
 from tests.compatibility.features import Feature, from_version
 from tests.support.oracle import MADE_OF, ROWS, Snapshot, drop_everything, renamed, snapshot
 from tests.support.selecting import selected
-from tests.support.vault_runs import Failure, fail, listing, report, restore_all
+from tests.support.vault_runs import Failure, fail, report, restore_all, staged
 from tests.tiers import parameters
 
 GOLDEN = Path(__file__).parents[1] / "data" / "golden"
@@ -55,7 +55,7 @@ class Restored(NamedTuple):
     """Under the names that they have in the archive."""
     refusal: Failure
     """Of the one that is none."""
-    left_staged: list[str]
+    left_staged: set[str]
     """Keys of staged objects that were still there afterwards."""
 
 
@@ -75,7 +75,7 @@ def restored(stack: LocalStack, request: pytest.FixtureRequest) -> Iterator[Rest
         {archive: report(stack, output) for archive, output in outputs.items()},
         {archive: under_old_names(archive, found) for archive in requests},
         refusal,
-        [key for key in listing(stack, stack.milvus.bucket, "milvus-vault-staging/") if "/claims/" not in key],
+        staged(stack),
     )
     drop_everything(stack.milvus_uri)
 
@@ -177,7 +177,7 @@ def test_objects_are_staged_where_there_are_any_and_none_stays_behind(restored: 
     assert {archive: said["is_staged"] for archive, said in restored.reports.items()} == {
         archive: archive != METADATA_ONLY for archive in restored.reports
     }
-    assert restored.left_staged == []
+    assert restored.left_staged == set()
 
 
 def test_what_a_failed_run_left_behind_is_refused(restored: Restored) -> None:

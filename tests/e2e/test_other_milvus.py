@@ -10,14 +10,13 @@ from local.stack import Deployment, LocalStack
 from tests.compatibility.features import Feature
 from tests.support.fill_collections import DATABASE, fill
 from tests.support.oracle import MADE_OF, ROWS, STATE, Snapshot, drop_everything, renamed, snapshot
-from tests.support.vault_runs import TIMEOUT_SECONDS, listing, report, start, succeed
+from tests.support.vault_runs import TIMEOUT_SECONDS, report, staged, start, succeed
 
 # test_golden_archives.py restores what another server wrote, and test_damage.py from Milvus' own bucket; both look at
 # what is staged. In tests/restore/ every restore is into another server, with a bucket and a root path of its own.
 pytestmark = pytest.mark.thorough
 
 NAMES = ["default.by_name", f"{DATABASE}.generations"]
-STAGING, CLAIMS = "milvus-vault-staging/", "milvus-vault-staging/claims/"
 SUFFIX = "_beside"
 IN_PLACE = "backups"
 
@@ -68,15 +67,12 @@ def in_place(stack: LocalStack, source: Snapshot) -> Restored:
 def watched_restore(deployment: Deployment, request: Mapping[str, Any]) -> Restored:
     """Restore, and look for staged objects all the while."""
 
-    def staged() -> set[str]:
-        return {key for key in listing(deployment, deployment.milvus.bucket, STAGING) if not key.startswith(CLAIMS)}
-
     seen: set[str] = set()
     execution = start(deployment, "Restore", {"allow_version": True, **request})
-    described = deployment.wait(execution, TIMEOUT_SECONDS, lambda _: seen.update(staged()))
+    described = deployment.wait(execution, TIMEOUT_SECONDS, lambda _: seen.update(staged(deployment)))
     assert described["status"] == "SUCCEEDED", (described.get("error"), described.get("cause"))
     output = json.loads(described["output"])
-    return Restored(snapshot(deployment.milvus.uri), report(deployment, output), seen, staged())
+    return Restored(snapshot(deployment.milvus.uri), report(deployment, output), seen, staged(deployment))
 
 
 @each_collection

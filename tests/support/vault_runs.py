@@ -14,6 +14,8 @@ type Stack = Deployment | LocalStack
 
 TIMEOUT_SECONDS = 300.0
 
+STAGING = "milvus-vault-staging/"
+
 
 @dataclass(frozen=True, slots=True)
 class Failure:
@@ -126,6 +128,12 @@ def listing(stack: Stack, bucket: str, prefix: str = "") -> dict[str, str]:
     """Return the ETags of all objects by key."""
     pages = stack.ministack.client("s3").get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
     return {found["Key"]: found["ETag"] for page in pages for found in page.get("Contents", ())}
+
+
+def staged(stack: Stack) -> set[str]:
+    """Return the keys of all objects that are staged in Milvus' bucket, without the claims of targets."""
+    keys = listing(stack, stack.milvus.bucket, STAGING)
+    return {key for key in keys if not key.startswith(f"{STAGING}claims/")}
 
 
 def local_store(stack: LocalStack) -> S3ObjectStore:
