@@ -169,6 +169,10 @@ class StorageRequestError(VaultError):
     """S3 refuses a request for a reason of its own, which the message quotes."""
 
 
+class ConditionalWriteUnsupportedError(VaultError):
+    """The S3 of the backup bucket overwrites objects in spite of a condition, which shared objects rest on."""
+
+
 class WrongRootPathError(VaultError):
     """The bucket and root path are not where this Milvus keeps its data."""
 
