@@ -31,6 +31,7 @@ def handler(event: PrepareBackupRequest) -> PrepareBackupResult:
         started_at=event.execution.started_at,
     )
     record_execution(run.store, run.bucket, run.prefix, record)
+    catalogue = Catalogue(run.store, run.bucket, run.prefix)
     with connect_milvus(milvus) as database:
         plan = prepare_backup(
             run,
@@ -42,7 +43,8 @@ def handler(event: PrepareBackupRequest) -> PrepareBackupResult:
             garbage_collector=open_garbage_collector(milvus),
             execution_arn=event.execution.arn,
             started_at=event.execution.started_at,
-            was_listed=lambda: Catalogue(run.store, run.bucket, run.prefix).remembered(name) is not None,
+            was_listed=lambda: catalogue.remembered(name) is not None,
+            bases=catalogue.incremental,
         )
     return PrepareBackupResult(
         run=run.run,

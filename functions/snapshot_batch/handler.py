@@ -5,6 +5,7 @@ from milvus_vault.backup.snapshot import SnapshotBatch
 from milvus_vault.backup.working_files import PLAN, BackupPlan
 from milvus_vault.connection import connect_milvus
 from milvus_vault.model.messages import SnapshotBatchRequest, SnapshotBatchResult
+from milvus_vault.pool.sharing import Pool
 from milvus_vault.runtime import task
 from milvus_vault.settings import MilvusSettings, StorageSettings
 from milvus_vault.wiring import milvus_storage, open_workspace
@@ -16,6 +17,7 @@ def handler(event: SnapshotBatchRequest) -> SnapshotBatchResult:
     storage, milvus = StorageSettings.from_env(), MilvusSettings.from_env()
     run = open_workspace(storage, event.run)
     plan = run.read(PLAN, BackupPlan)
+    pool = Pool(run.store, run.bucket, run.prefix, plan.source, event.attempt, plan.bases)
     with connect_milvus(milvus) as database:
         batch = SnapshotBatch(
             run=run,
@@ -26,5 +28,6 @@ def handler(event: SnapshotBatchRequest) -> SnapshotBatchResult:
             attempt=event.attempt,
             round=event.round,
             threads=milvus.milvus_concurrency,
+            pool=pool if plan.is_incremental else None,
         )
         return SnapshotBatchResult(collection_count=batch.take(event.batch))

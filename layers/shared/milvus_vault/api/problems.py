@@ -59,6 +59,7 @@ _STATUS: dict[HTTPStatus, tuple[type[VaultError], ...]] = {
         errors.ServiceRequestError,
         errors.StorageAccessDeniedError,
         errors.StorageRequestError,
+        errors.ConditionalWriteUnsupportedError,
         errors.WrongRootPathError,
     ),
     HTTPStatus.SERVICE_UNAVAILABLE: (

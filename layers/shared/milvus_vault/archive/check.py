@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from milvus_vault.archive.contents import ArchivedCollection
 from milvus_vault.archive.layout import INSERT_LOG, BackupLayout, log_of
+from milvus_vault.archive.pool import is_pooled
 from milvus_vault.archive.segment_logs import lacking
 from milvus_vault.errors import BackupDamagedError, ObjectArchivedError
 from milvus_vault.model.collections import ALL_PARTITIONS
@@ -48,15 +49,20 @@ def check_objects(
     collection: ArchivedCollection,
     objects: Iterable[ArchivedObject],
 ) -> ObjectCheck:
-    """Compare a collection's objects with one listing of its two folders, whatever the order of either."""
+    """Compare a collection's objects with one listing of its folders, whatever the order of either.
+
+    What else lies in a folder that backups share is not looked at.
+    """
     expected = {item.stored_key: item for item in objects}
     check = ObjectCheck(torn=list(_torn(collection, expected.values())))
     # Of milvus-backup's files one alone names them, and what is missing there nothing else proves.
     level_zero = f"{layout.collection_folders(collection.collection_id)[1]}{ALL_PARTITIONS}/"
-    for folder in layout.collection_folders(collection.collection_id):
+    for folder in layout.folders_of(collection.collection_id, list(expected.values())):
         for listed in store.list_objects(bucket, folder):
             item = expected.pop(listed.key, None)
             if item is None:
+                if is_pooled(listed.key):
+                    continue
                 check.extra.append(listed.key)
                 if collection.object_list is None and listed.key.startswith(level_zero):
                     check.torn.append(f"{listed.key} is of deletes that the metadata does not name")

@@ -6,13 +6,16 @@
     <prefix>/<backup name>/binlogs/delta_log/<collection>/<partition>/<segment>/<segment>/<log>
     <prefix>/.runs/<run>/...                         working files of runs
     <prefix>/.catalogue/...                          entries, holds, tombstones and verifications of backups
+    <prefix>/.pool/...                               objects of incremental backups, see `archive/pool.py`
 
 Only binlogs may lie below `binlogs/`: Milvus parses each path element there as a number.
 """
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 
+from milvus_vault.archive.pool import POOL_FOLDER, PoolLayout, parse_pooled_key
 from milvus_vault.errors import BackupDamagedError
 from milvus_vault.model.collections import ALL_PARTITIONS
 from milvus_vault.model.objects import ArchivedObject
@@ -111,12 +114,23 @@ class BackupLayout:
 
     def here(self, stored_key: str) -> str:
         """Return the key that a copied object has in this place, for the one that it had where the backup was made."""
-        return self.binlogs + self.below_binlogs(stored_key)
+        pooled = parse_pooled_key(stored_key)
+        return PoolLayout(self.prefix).key(pooled) if pooled else self.binlogs + self.below(stored_key)
 
     @staticmethod
-    def below_binlogs(stored_key: str) -> str:
+    def below(stored_key: str) -> str:
         """Return what the key of a copied object is in every place that the backup may be copied to."""
-        return stored_key.rpartition("/binlogs/")[2]
+        pooled = parse_pooled_key(stored_key)
+        return f"{POOL_FOLDER}/{pooled}" if pooled else stored_key.rpartition("/binlogs/")[2]
+
+    def folders_of(self, collection_id: int, objects: Iterable[ArchivedObject]) -> list[str]:
+        """Return the folders that hold a collection's objects, each with a slash at its end.
+
+        Of a full backup they hold nothing else; those of an incremental one it shares with others.
+        """
+        pooled = {found.group for item in objects if (found := parse_pooled_key(item.stored_key))}
+        folders = [PoolLayout(self.prefix).folder(group) for group in sorted(pooled)]
+        return folders or [*self.collection_folders(collection_id)]
 
     @property
     def marker(self) -> str:
@@ -160,7 +174,7 @@ class BackupLayout:
         return self.vault(f"objects/{collection_id}.jsonl")
 
     def collection_folders(self, collection_id: int) -> tuple[str, str]:
-        """Return the two folders that hold a collection's objects, each with a slash at its end."""
+        """Return the two folders of a collection in a full backup, each with a slash at its end."""
         return (f"{self.binlogs}{INSERT_LOG}/{collection_id}/", f"{self.binlogs}{DELTA_LOG}/{collection_id}/")
 
     def insert_log(self, collection: int, partition: int, group: int, segment: int, field: int, log: int) -> str:

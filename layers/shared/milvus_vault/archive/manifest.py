@@ -22,7 +22,11 @@ from milvus_vault.model.objects import ArchivedObject
 from milvus_vault.model.requests import ScheduleTag
 from milvus_vault.model.times import Time
 
-FORMAT_VERSION = 2
+FULL_FORMAT_VERSION = 2
+POOL_FORMAT_VERSION = 3
+"""Of incremental backups, whose objects lie in the pool."""
+FORMAT_VERSION = POOL_FORMAT_VERSION
+"""The newest that is read."""
 
 
 class FileDigest(Model):
@@ -71,7 +75,7 @@ class Source(Model):
 class Manifest(Model):
     """What a backup holds."""
 
-    format_version: Number = FORMAT_VERSION
+    format_version: Number = FULL_FORMAT_VERSION
     backup_name: str
     backup_id: str
     created_by: str
@@ -101,6 +105,9 @@ class Manifest(Model):
     """Users and rights of the server; they hold hashes of passwords. None where nobody asked for them."""
     object_count: Count
     size_bytes: Count
+    copied_object_count: Count | None = None
+    """Of them, those that were copied for this backup; None: all."""
+    copied_size_bytes: Count | None = None
     files: tuple[FileDigest, ...] = ()
     """The files in milvus-backup's format, except the marker."""
 
@@ -108,6 +115,11 @@ class Manifest(Model):
     def documents(self) -> tuple[FileDigest, ...]:
         """Return the documents that belong to no collection, except the marker."""
         return (*self.files, self.rbac) if self.rbac else self.files
+
+    @property
+    def is_incremental(self) -> bool:
+        """Return whether its objects lie in the pool, which it shares with other backups."""
+        return self.mode == "incremental"
 
     @property
     def holds_secrets(self) -> bool:

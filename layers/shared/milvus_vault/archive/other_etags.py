@@ -28,11 +28,11 @@ class OtherEtags(Model):
     """The document."""
 
     objects: dict[str, tuple[str, str]]
-    """By key below `binlogs/`: the ETag that was recorded, and the one that the object has here."""
+    """By key below `binlogs/`, or from `.pool/` on: the ETag that was recorded, and the one that it has here."""
 
 
 def read_other_etags(store: ObjectStore, bucket: str, layout: BackupLayout) -> Mapping[str, tuple[str, str]]:
-    """Return, by key below `binlogs/`, the ETag that was recorded and the one under which the content was proven.
+    """Return, by key as in `OtherEtags`, the ETag that was recorded and the one under which the content was proven.
 
     Nothing where there is no such document, or one that rots: the objects are as unproven then as they were.
     """

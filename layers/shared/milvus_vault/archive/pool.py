@@ -19,7 +19,6 @@ import re
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from milvus_vault.archive.layout import join
 from milvus_vault.model.objects import ListedObject
 
 POOL_FOLDER = ".pool"
@@ -50,6 +49,11 @@ def parse_pooled_key(key: str) -> PooledKey | None:
     return PooledKey(found["group"], int(found["segment"], 16), found["content"], found["attempt"]) if found else None
 
 
+def is_pooled(key: str) -> bool:
+    """Return whether a key is one of an object in a pool."""
+    return _KEY.search(key) is not None
+
+
 def group_of(source_bucket: str, root_path: str, collection_id: int) -> str:
     """Return the name of the group of a collection's objects."""
     return f"{_hash([source_bucket, root_path, collection_id], 12)}-{collection_id}"
@@ -74,7 +78,7 @@ class PoolLayout:
     @property
     def root(self) -> str:
         """Return the pool's folder, with a slash at its end."""
-        return join(self.prefix, POOL_FOLDER) + "/"
+        return f"{self.prefix.strip('/')}/{POOL_FOLDER}/".removeprefix("/")
 
     def folder(self, group: str) -> str:
         """Return the folder of a group's objects, with a slash at its end."""

@@ -223,7 +223,7 @@ class _Content:
 
 def _here(item: ArchivedObject, layout: BackupLayout, collection: ArchivedCollection) -> ArchivedObject:
     """Return an object as it is in this place, to which the backup may have been copied since."""
-    recorded, here = collection.other_etags.get(layout.below_binlogs(item.stored_key), ("", ""))
+    recorded, here = collection.other_etags.get(layout.below(item.stored_key), ("", ""))
     etag = here if recorded == item.etag else item.etag
     return replace(item, stored_key=layout.here(item.stored_key), etag=etag)
 

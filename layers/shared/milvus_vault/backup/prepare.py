@@ -33,6 +33,7 @@ from milvus_vault.model.objects import CopyJob
 from milvus_vault.model.requests import BackupRequest
 from milvus_vault.model.times import utc_second
 from milvus_vault.model.versions import KNOWN, ServerVersion, can_back_up, has_flush_all
+from milvus_vault.pool.users import PoolUse
 from milvus_vault.ports import Executions, Flushes, GarbageCollector, Schemas, VectorDatabase
 from milvus_vault.rights import by_database, check_rights
 from milvus_vault.source import MilvusStorage, prove_storage
@@ -74,12 +75,13 @@ def prepare_backup(
     execution_arn: str,
     started_at: datetime,
     was_listed: Callable[[], bool],
+    bases: Callable[[], Sequence[str]] = tuple,
 ) -> BackupPlan | None:
     """Return what to do, or None where this very backup is published already.
 
     That is so where an execution with the same request died after the commit marker was written: it was killed, or
     the backup is partial. `was_listed` tells whether the catalogue has an entry of this name, as each backup has
-    whose marker was written.
+    whose marker was written, and `bases` which backups there are that share objects, the newest first.
     Raises what is wrong with the request or the deployment, and then leaves nothing behind.
     """
     store = run.store
@@ -111,6 +113,8 @@ def prepare_backup(
     # A prune that died left it, with objects that VerifyCopy deletes. One that lives would hold the claim.
     store.delete(run.bucket, [tombstone_key(layout.prefix, layout.name)])
     try:
+        if request.mode == "incremental":
+            PoolUse(run, execution_arn).begin()
         if garbage_collector and request.gc_pause and not request.meta_only:
             warnings += Pauses(store, run.bucket, run.prefix).begin(garbage_collector, execution_arn, datetime.now(UTC))
         job = CopyJob(source_bucket=storage.bucket, destination_bucket=run.bucket)
@@ -132,6 +136,7 @@ def prepare_backup(
             recent_since=recent_since,
             flush_all=_flush_all(database, server, request) if collections else None,
             warnings=tuple(warnings),
+            bases=tuple(bases()) if request.mode == "incremental" else (),
         )
         check_owner(run, attempt_of(execution_arn))
         if rbac is not None:

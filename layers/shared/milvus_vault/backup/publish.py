@@ -1,12 +1,15 @@
 """PublishBackup: write the metadata, and the commit marker last."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from milvus_vault import __version__
 from milvus_vault.archive.layout import DELTA_LOG, INSERT_LOG, BackupLayout
 from milvus_vault.archive.manifest import (
+    FULL_FORMAT_VERSION,
+    POOL_FORMAT_VERSION,
     CollectionDocument,
     CollectionEntry,
     CollectionFailure,
@@ -20,7 +23,7 @@ from milvus_vault.archive.manifest import (
 from milvus_vault.archive.reader import find_manifest
 from milvus_vault.archive.reference_writer import marker_file, reference_files
 from milvus_vault.archive.remains import is_there
-from milvus_vault.backup.working_files import RBAC, BackupPlan, Snapshot, Verdict, snapshot_name
+from milvus_vault.backup.working_files import RBAC, BackupPlan, Snapshot, Verdict, shared_name, snapshot_name
 from milvus_vault.claims import check_owner
 from milvus_vault.copying.verify import read_copy_check
 from milvus_vault.copying.working_files import CopyCheck, attempt_folder, read_items, read_verified
@@ -40,6 +43,7 @@ from milvus_vault.model.objects import ArchivedObject
 from milvus_vault.model.rbac import Rbac
 from milvus_vault.model.readable import first_of
 from milvus_vault.model.retention import parse_duration
+from milvus_vault.pool.users import PoolUse
 from milvus_vault.ports import HTML
 from milvus_vault.workspace import Workspace
 
@@ -80,28 +84,37 @@ def publish_backup(
     store, bucket = run.store, run.bucket
 
     entries: list[CollectionEntry] = []
+    shared_sizes: list[int] = []
 
     def contents() -> Iterator[tuple[CollectionDocument, Iterator[ArchivedObject]]]:
         # One at a time: the objects of all collections would be gigabytes.
         for collection in captured:
             check_owner(run, attempt)
-            objects = write_object_list(_objects(run, plan, attempt, collection.index))
+            shared = _shared(run, plan, attempt, collection.index)
+            shared_sizes.extend(item.size_bytes for item in shared)
+            objects = write_object_list(_objects(run, plan, attempt, collection.index, shared))
             entries.append(_write_collection(run, layout, collection.document, objects))
             yield collection.document, read_object_list(objects)
 
     rbac = run.read(RBAC, Rbac) if plan.request.include_rbac else None
-    reference = reference_files(
-        backup_id=plan.backup_id,
-        backup_name=plan.backup_name,
-        milvus_version=plan.source.milvus_version,
-        databases=plan.databases,
-        flush_all=plan.flush_all,
-        rbac=rbac,
-        collections=contents(),
-    )
+    reference: Mapping[str, bytes] = {}
+    if plan.is_incremental:
+        # Where its files are missing, milvus-backup passes a backup by: this one it could not restore.
+        deque(contents(), maxlen=0)
+    else:
+        reference = reference_files(
+            backup_id=plan.backup_id,
+            backup_name=plan.backup_name,
+            milvus_version=plan.source.milvus_version,
+            databases=plan.databases,
+            flush_all=plan.flush_all,
+            rbac=rbac,
+            collections=contents(),
+        )
     for name, body in reference.items():
         store.put(bucket, layout.meta(name), body)
     manifest = Manifest(
+        format_version=POOL_FORMAT_VERSION if plan.is_incremental else FULL_FORMAT_VERSION,
         backup_name=plan.backup_name,
         backup_id=plan.backup_id,
         created_by=f"milvus-vault {__version__}",
@@ -121,8 +134,10 @@ def publish_backup(
         failures=tuple(failures),
         warnings=(*plan.warnings, *(warning for each in captured for warning in _warnings(each))),
         rbac=_write_rbac(run, layout, rbac) if rbac else None,
-        object_count=sum(entry.object_count for entry in entries),
-        size_bytes=sum(entry.size_bytes for entry in entries),
+        object_count=(object_count := sum(entry.object_count for entry in entries)),
+        size_bytes=(size_bytes := sum(entry.size_bytes for entry in entries)),
+        copied_object_count=object_count - len(shared_sizes) if plan.is_incremental else None,
+        copied_size_bytes=size_bytes - sum(shared_sizes) if plan.is_incremental else None,
         files=tuple(digest(f"meta/{name}", body) for name, body in sorted(reference.items())),
     )
     body = manifest.model_dump_json(indent=1).encode()
@@ -130,8 +145,13 @@ def publish_backup(
     check_owner(run, attempt)
     store.put(bucket, layout.report, report, content_type=HTML)
     store.put(bucket, layout.manifest, body)
+    use = PoolUse(run, plan.execution_arn)
+    if plan.is_incremental:
+        use.publish()
     manifest = _commit(run, plan, layout, attempt, manifest, marker_file(manifest, body))
     run.delete([RBAC])
+    if plan.is_incremental:
+        use.end()
     return manifest
 
 
@@ -251,12 +271,20 @@ def _warnings(captured: CapturedCollection) -> Iterator[str]:
         yield f"The moment of {document.description.name} could not be proven: {document.moment_doubt}"
 
 
-def _objects(run: Workspace, plan: BackupPlan, attempt: str, index: int) -> Iterator[ArchivedObject]:
+def _shared(run: Workspace, plan: BackupPlan, attempt: str, index: int) -> list[ArchivedObject]:
+    return list(read_object_list(run.read_bytes(shared_name(attempt, index)))) if plan.is_incremental else []
+
+
+def _objects(
+    run: Workspace, plan: BackupPlan, attempt: str, index: int, shared: list[ArchivedObject]
+) -> Iterable[ArchivedObject]:
     if plan.request.meta_only:
-        return
+        return ()
     verified = read_verified(run, attempt, index)
-    for item in read_items(run, attempt, index):
-        yield ArchivedObject(item.key, item.source_key, item.size_bytes, *verified[item.key])
+    items = read_items(run, attempt, index)
+    copied = (ArchivedObject(item.key, item.source_key, item.size_bytes, *verified[item.key]) for item in items)
+    # In order, so that a sweep of the pool can go through the lists of many backups side by side.
+    return sorted((*shared, *copied), key=lambda item: item.stored_key) if plan.is_incremental else copied
 
 
 def _write_collection(
@@ -286,6 +314,9 @@ def _remove_leftovers(
     Raises `BackupExistsError` where they are of a backup that somebody else has published.
     """
     ids = {str(collection.document.description.collection_id) for collection in captured}
+    if plan.is_incremental:
+        # What lies here an earlier attempt copied for a full backup of the name.
+        ids = set()
     for kind in (INSERT_LOG, DELTA_LOG):
         for folder in run.store.list_folders(run.bucket, f"{layout.binlogs}{kind}/"):
             if folder not in ids:

@@ -6,10 +6,10 @@ from typing import NamedTuple
 
 from milvus_vault.archive.added_vectors import IN_ROUNDS_HINT, older_segments
 from milvus_vault.archive.layout import DELTA_LOG, BackupLayout, parse_log_key
-from milvus_vault.archive.manifest import CollectionDocument, CollectionFailure
+from milvus_vault.archive.manifest import CollectionDocument, CollectionFailure, write_object_list
 from milvus_vault.backup.moment import check_clock, evidence_of, take_moment
 from milvus_vault.backup.segments import CollectionObjects, capture_flushed, capture_objects
-from milvus_vault.backup.working_files import BackupPlan, Evidence, Snapshot, Verdict, snapshot_name
+from milvus_vault.backup.working_files import BackupPlan, Evidence, Snapshot, Verdict, shared_name, snapshot_name
 from milvus_vault.copying.verify import read_copy_check
 from milvus_vault.copying.working_files import CopyTarget, drop_target, write_target
 from milvus_vault.errors import MilvusPermissionError, MilvusRequestError, VaultError
@@ -20,6 +20,7 @@ from milvus_vault.model.names import COLLECTIONS_PER_BATCH
 from milvus_vault.model.objects import CopyItem, ListedObject
 from milvus_vault.model.versions import ServerVersion, adds_fields, hides_expired, parse_version, stamps_in_order
 from milvus_vault.parallel import for_each
+from milvus_vault.pool.sharing import Pool
 from milvus_vault.ports import VectorDatabase
 from milvus_vault.source import MilvusStorage
 from milvus_vault.workspace import Workspace
@@ -63,6 +64,8 @@ class SnapshotBatch:
     attempt: str
     round: int
     threads: int
+    pool: Pool | None = None
+    """Where the objects of an incremental backup lie."""
 
     def take(self, batch: int) -> int:
         """Snapshot the collections of a batch that this round asks for, and return how many there were.
@@ -113,10 +116,7 @@ class SnapshotBatch:
         name = self.plan.collections[index]
         captured = self._capture(name, at)
         document = captured.document
-        stored = [(listed, self._stored_key(listed)) for listed in captured.objects.objects]
-        items = [CopyItem(source_key=o.key, key=key, size_bytes=o.size_bytes, source_etag=o.etag) for o, key in stored]
-        folders = self.layout.collection_folders(document.description.collection_id)
-        write_target(self.run, self.attempt, CopyTarget(index=index, name=str(name), folders=folders), items)
+        stored = self._write_target(index, name, document, captured.objects.objects)
         evidence = self._evidence(captured, stored) if at.moment else None
         is_proven = (
             evidence is not None
@@ -136,6 +136,28 @@ class SnapshotBatch:
             verdict=Verdict.PROVEN if is_proven else None,
         )
         self.run.write(snapshot_name(self.attempt, index), snapshot)
+
+    def _write_target(
+        self, index: int, name: CollectionName, document: CollectionDocument, objects: Sequence[ListedObject]
+    ) -> list[tuple[ListedObject, str]]:
+        """Write down what is to be copied of a collection, and return where each of its objects will lie."""
+        number = document.description.collection_id
+        folders: tuple[str, ...]
+        if self.pool is None:
+            folders = self.layout.collection_folders(number)
+            stored = [(listed, self._stored_key(listed)) for listed in objects]
+            to_copy = stored
+        else:
+            folders = (self.pool.folder(number),)
+            places = list(self.pool.places(number, objects))
+            shared = write_object_list(place.shared for place in places if place.shared)
+            self.run.write_bytes(shared_name(self.attempt, index), shared)
+            stored = [(place.listed, place.key) for place in places]
+            to_copy = [(place.listed, place.key) for place in places if not place.shared]
+        items = [CopyItem(source_key=o.key, key=key, size_bytes=o.size_bytes, source_etag=o.etag) for o, key in to_copy]
+        target = CopyTarget(index=index, name=str(name), folders=folders, is_shared=self.pool is not None)
+        write_target(self.run, self.attempt, target, items)
+        return stored
 
     def _evidence(self, captured: _Captured, stored: Sequence[tuple[ListedObject, str]]) -> Evidence:
         segments = captured.document.segments

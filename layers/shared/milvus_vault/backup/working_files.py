@@ -36,6 +36,13 @@ class BackupPlan(Model):
     flush_all: FlushAllPoint | None = None
     """The one flush of all collections, where the server has it; else each is flushed by itself."""
     warnings: tuple[str, ...] = ()
+    bases: tuple[str, ...] = ()
+    """Of an incremental backup: older ones that may have recorded what is in the pool, the newest first."""
+
+    @property
+    def is_incremental(self) -> bool:
+        """Return whether its objects are to lie in the pool."""
+        return self.request.mode == "incremental"
 
     @property
     def batch_count(self) -> int:
@@ -136,3 +143,8 @@ def snapshot_folder(attempt: str) -> str:
 def snapshot_name(attempt: str, index: int) -> str:
     """Return the name of a collection's snapshot."""
     return f"{snapshot_folder(attempt)}{index}.json"
+
+
+def shared_name(attempt: str, index: int) -> str:
+    """Return the name of the list of a collection's objects that were in the pool when it was captured."""
+    return f"collections/{attempt}-shared/{index}.jsonl"

@@ -7,10 +7,12 @@ taken in, an entry without its folder is dropped.
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
+from itertools import islice
 
 from pydantic import BaseModel
 
 from milvus_vault.archive.layout import CATALOGUE_FOLDER, RUNS_FOLDER, BackupLayout, join
+from milvus_vault.archive.pool import POOL_FOLDER
 from milvus_vault.archive.reader import check_backup_exists
 from milvus_vault.archive.sealing import is_sealed, seal, unseal
 from milvus_vault.archive.tombstones import check_not_being_deleted
@@ -37,6 +39,9 @@ from milvus_vault.ports import Executions, ObjectStore
 
 # Backups of other tools are read whole once, so not many at a time: one may have a quarter of a gigabyte of metadata.
 _ADOPT_AT_A_TIME = 4
+
+# Those that an incremental backup asks what was recorded of shared objects, and how many entries it looks through.
+_BASES, _LOOKED_AT = 3, 30
 
 UNREADABLE_BACKUP = (
     BackupDamagedError,
@@ -159,6 +164,15 @@ class Catalogue:
             if summary and summary.status == "complete" and not self.found_damaged(summary.name, summary.finished_at):
                 return summary.created_at
         return None
+
+    def incremental(self) -> Sequence[str]:
+        """Return the names of the newest incremental backups, the newest first, by entries that may be of deleted ones.
+
+        One listing and at most thirty reads: a stack that makes more full backups between two others copies more.
+        """
+        newest = islice(self._listed_entries(), _LOOKED_AT)
+        found = (summary for summary in each(self._read_entry, newest) if summary is not None)
+        return [summary.name for summary in found if summary.mode == "incremental"][:_BASES]
 
     def hold(self, name: str) -> HoldState | None:
         """Return the hold of a backup; None where it has none, or one that has run out.
@@ -361,7 +375,7 @@ class Catalogue:
         """Return the names of all folders that may be backups, whatever is in them."""
         folder = join(self._prefix)
         names = self._store.list_folders(self._bucket, f"{folder}/" if folder else "")
-        return frozenset(names) - {RUNS_FOLDER, CATALOGUE_FOLDER}
+        return frozenset(names) - {RUNS_FOLDER, CATALOGUE_FOLDER, POOL_FOLDER}
 
 
 def _key_of(summary: BackupSummary) -> EntryKey:

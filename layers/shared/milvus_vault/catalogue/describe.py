@@ -53,6 +53,9 @@ def _summary_of(manifest: Manifest) -> BackupSummary:
         schedule=manifest.schedule.name if manifest.schedule else None,
         expires_at=manifest.expires_at,
         holds_secrets=manifest.holds_secrets,
+        mode="incremental" if manifest.is_incremental else "full",
+        copied_object_count=manifest.copied_object_count,
+        copied_size_bytes=manifest.copied_size_bytes,
     )
 
 

@@ -68,6 +68,7 @@ def backup(output: Output, item: Backup) -> RenderableType:
                 ("finished", formats.moment(item.finished_at)),
                 ("as of", _as_of(item)),
                 ("contains", rows if item.meta_only else f"{rows}, {_objects(item.object_count, item.size_bytes)}"),
+                ("copied", _copied(item)),
                 ("Milvus", item.milvus_version),
                 ("made by", item.origin),
                 ("run", item.run or ""),
@@ -93,6 +94,13 @@ def backup(output: Output, item: Backup) -> RenderableType:
     if item.verification:
         parts += [Text.assemble(("✗ ", "red"), problem) for problem in item.verification.problems]
     return Group(*parts)
+
+
+def _copied(item: Backup) -> str:
+    """Return what was copied for a backup that shares the rest with others."""
+    if item.copied_object_count is None:
+        return ""
+    return f"{_objects(item.copied_object_count, item.copied_size_bytes or 0)}; the rest was there"
 
 
 def _collections(output: Output, item: Backup) -> RenderableType:

@@ -35,7 +35,8 @@ _NAMES = {
         "LoadFailedError LocalStackError MilvusCertificateError MilvusRequestError MilvusSecretError "
         "MilvusTlsError ObjectArchivedError ObjectChangedError ObjectNotFoundError RestoreFailedError "
         "RowCountMismatchError RunStoppedError RunTakenOverError RunTimedOutError SegmentTornError ServerClockError "
-        "ServiceRequestError SettingsError SourceChangedError StorageRequestError WorkingFileError WrongRootPathError"
+        "ServiceRequestError SettingsError SourceChangedError StorageRequestError WorkingFileError WrongRootPathError "
+        "ConditionalWriteUnsupportedError"
     ),
     ExitCode.USAGE: "EmptySelectionError InvalidRequestError NameConflictError RouteNotFoundError",
     ExitCode.PARTIAL: "BackupPartialError PruneFailedError RestorePartialError",

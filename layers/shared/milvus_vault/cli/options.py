@@ -33,6 +33,10 @@ Databases = Annotated[
     typer.Option("--databases", "-d", metavar="DB,...", help="All collections of these databases.", show_default=False),
 ]
 NoGcPause = Annotated[bool, typer.Option("--no-gc-pause", help="Do not ask Milvus to pause garbage collection.")]
+Incremental = Annotated[
+    bool,
+    typer.Option("--incremental", help="Copy only what no other incremental backup has; it needs none of them later."),
+]
 BackupRbac = Annotated[
     bool, typer.Option("--rbac", help="Record users, roles and grants as well, with hashes of passwords.")
 ]

@@ -94,7 +94,7 @@ def _width(output: Output, made: Table) -> int:
 
 def backups(output: Output, items: Iterable[BackupSummary]) -> RenderableType:
     """Return a table of backups."""
-    headings = ("name", "status", "created", ">collections", ">rows", ">size", "schedule", "expires", "hold")
+    headings = ("name", "status", "created", ">collections", ">rows", ">size", ">copied", "schedule", "expires", "hold")
     return listed(
         output,
         headings,
@@ -106,6 +106,7 @@ def backups(output: Output, items: Iterable[BackupSummary]) -> RenderableType:
                 readable.count(item.collection_count),
                 readable.count(item.row_count),
                 "no rows" if item.meta_only else readable.size(item.size_bytes),
+                "" if item.copied_size_bytes is None else readable.size(item.copied_size_bytes),
                 item.schedule or "",
                 formats.distance(item.expires_at),
                 "held" if item.is_held else "",

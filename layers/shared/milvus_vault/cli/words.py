@@ -10,6 +10,7 @@ OPTIONS: Mapping[str, str] = {
     # Of backups.
     "backup_name": "--name",
     "collections": "--filter",
+    "mode": "--incremental",
     "meta_only": "--meta-only",
     "skip_flush": "--skip-flush",
     "gc_pause": "--no-gc-pause",
@@ -59,8 +60,8 @@ OPTIONS: Mapping[str, str] = {
 }
 """Options by fields; of a field that is on by default, the option that switches it off."""
 
-WITHOUT = frozenset({"mode", "schedule", "request", "retention"})
-"""Fields for which there is no option: with one value only, set by schedules, or made of others."""
+WITHOUT = frozenset({"schedule", "request", "retention"})
+"""Fields for which there is no option: set by schedules, or made of others."""
 
 _NAMED = re.compile(r"`([a-z_]+)(?:: [a-z]+)?`")
 

@@ -124,7 +124,9 @@ def items_by_key(run: Workspace, attempt: str, target: CopyTarget) -> dict[str, 
 def _plan_target(run: Workspace, attempt: str, job: CopyJob, records: Records, target: CopyTarget) -> _TargetPlan:
     items = items_by_key(run, attempt, target)
     present = _Count()
-    for folder in target.folders:
+    # The items of a shared target are what its folders lacked when it was captured, or what was copied since.
+    there = items if not target.is_shared or records.have_any(items) else ()
+    for folder in target.folders_to_list(there):
         for found in run.store.list_objects(job.destination_bucket, folder):
             item = items.get(found.key)
             if item is not None and records.is_copy(item, found):

@@ -41,6 +41,11 @@ class Records:
         source_etag, _ = self._copies.get((found.key, found.etag), (None, ""))
         return source_etag == item.source_etag
 
+    def have_any(self, keys: Iterable[str]) -> bool:
+        """Return whether a copy to one of the keys was recorded."""
+        copied = {key for key, _ in self._copies}
+        return any(key in copied for key in keys)
+
     def checksum(self, found: ListedObject) -> str:
         """Return the checksum that was recorded for an object, or an empty text."""
         _, checksum = self._copies.get((found.key, found.etag), ("", ""))

@@ -249,11 +249,12 @@ def _check_target(
     objects: list[CopiedObject] = []
     there: set[str] = set()
     surplus: list[str] = []
-    for folder in target.folders:
+    for folder in target.folders_to_list(items):
         for found in run.store.list_objects(job.destination_bucket, folder):
             item = items.get(found.key)
             if item is None:
-                surplus.append(found.key)
+                if not target.is_shared:
+                    surplus.append(found.key)
             elif records.is_copy(item, found):
                 # The item's own key, not the equal one of the listing: of a million, that is 200 MB.
                 there.add(item.key)

@@ -24,7 +24,7 @@ Lists are JSON arrays a line, since a run may have a million objects.
 import io
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from itertools import pairwise
 from typing import Any, Literal, NamedTuple, Self
 
@@ -59,6 +59,8 @@ class CopyTarget(Model):
     """Of all objects to copy. The largest target is copied first."""
     folders: tuple[str, ...] = Field(min_length=1)
     """Full key prefixes in the destination bucket. What is found there and is not to be there is deleted."""
+    is_shared: bool = False
+    """Whether the folders hold what belongs to others, too: then nothing there is deleted."""
 
     @model_validator(mode="after")
     def _check_folders(self) -> Self:
@@ -67,6 +69,10 @@ class CopyTarget(Model):
                 msg = f"folder {folder!r} of target {self.name} does not name a folder: it has to end with a slash"
                 raise ValueError(msg)
         return self
+
+    def folders_to_list(self, items: Collection[str]) -> tuple[str, ...]:
+        """Return the folders to list for what it is to hold: none that is others', too, if that is nothing."""
+        return self.folders if items or not self.is_shared else ()
 
     def contains(self, key: str) -> bool:
         """Return whether a key lies in one of the target's folders."""

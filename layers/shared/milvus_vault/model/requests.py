@@ -102,9 +102,11 @@ class BackupRequest(Model):
         min_length=1,
         description="What to back up: `db.collection` or `db.*`. Default: all databases with all collections.",
     )
-    mode: Literal["full"] = Field(
+    mode: Literal["full", "incremental"] = Field(
         default="full",
-        description="`full`: the backup holds a copy of each object, in milvus-backup's layout.",
+        description="`full`: the backup holds a copy of each object, in milvus-backup's layout. `incremental`: it "
+        "shares objects with other incremental backups, and only what none of them has is copied; it needs none of "
+        "them to be restored.",
     )
     meta_only: bool = Field(default=False, description="Record schemas, indexes and the like, but copy no rows.")
     skip_flush: bool = Field(
@@ -132,6 +134,13 @@ class BackupRequest(Model):
         "schedule's retention says so.",
     )
     schedule: ScheduleTag | None = Field(default=None, description="Set by schedules; leave it out.")
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.meta_only and self.mode == "incremental":
+            msg = "`meta_only` copies no objects, so that none can be shared: leave out `mode`"
+            raise ValueError(msg)
+        return self
 
 
 class RestoreRequest(Model):

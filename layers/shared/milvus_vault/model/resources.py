@@ -76,6 +76,11 @@ class BackupSummary(Model):
     """Whether it has users with hashes of their passwords."""
     origin: str = "milvus-vault"
     """The program that made it; empty where that cannot be read."""
+    mode: Literal["full", "incremental"] = "full"
+    """`incremental`: its objects lie in the pool, which it shares with others."""
+    copied_object_count: Count | None = None
+    """Objects that were copied for it, where it is incremental; the others were there."""
+    copied_size_bytes: Count | None = None
     damage: str = ""
     """What is wrong with it, as far as a verification, a prune or this list has seen; see `repair`. Empty: nothing."""
 
@@ -440,7 +445,9 @@ class Selection(Model):
 class EstimateRequest(Model):
     """What a backup would take: `POST /estimate`."""
 
-    backup: BackupRequest = Field(default_factory=BackupRequest, description="The backup to estimate.")
+    backup: BackupRequest = Field(
+        default_factory=BackupRequest, description="The backup to estimate; an incremental one as if it shared nothing."
+    )
 
 
 class Estimate(Model):

@@ -34,4 +34,5 @@ def read_condemned(store: ObjectStore, bucket: str, layout: PoolLayout, group: s
         return None
     except ValidationError as err:
         msg = f"s3://{bucket}/{key}, which says what is about to be deleted of the pool, cannot be read"
-        raise WorkingFileError(msg, hint="Bring it back from an older version, or remove it while no prune runs.") from err
+        hint = "Bring it back from an older version, or remove it while no prune runs."
+        raise WorkingFileError(msg, hint=hint) from err

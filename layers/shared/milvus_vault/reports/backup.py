@@ -31,7 +31,7 @@ def render_backup_report(manifest: Manifest, location: str) -> bytes:
             "location": location,
             "status": "partial" if manifest.is_partial else "complete",
             "seconds": seconds,
-            "rate": readable.rate(manifest.size_bytes / seconds if seconds > 0 else None),
+            "rate": readable.rate(_copied_bytes(manifest) / seconds if seconds > 0 else None),
             "row_count": sum(entry.row_count for entry in largest),
             "segment_count": sum(entry.segment_count for entry in largest),
             "keeping": _keeping(manifest),
@@ -42,6 +42,10 @@ def render_backup_report(manifest: Manifest, location: str) -> bytes:
             "others": largest[MAX_ROWS:],
         },
     )
+
+
+def _copied_bytes(manifest: Manifest) -> int:
+    return manifest.size_bytes if manifest.copied_size_bytes is None else manifest.copied_size_bytes
 
 
 def _moment(manifest: Manifest) -> str:

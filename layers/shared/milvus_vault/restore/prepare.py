@@ -9,6 +9,7 @@ from milvus_vault.archive.added_vectors import COMPACT_HINT, older_segments
 from milvus_vault.archive.check import check_objects, raise_if_damaged
 from milvus_vault.archive.contents import Archive, ArchivedCollection
 from milvus_vault.archive.layout import BackupLayout, join, log_of
+from milvus_vault.archive.pool import is_pooled
 from milvus_vault.archive.reader import read_archive, read_objects
 from milvus_vault.archive.tombstones import check_not_being_deleted
 from milvus_vault.claims import CLAIM, ClaimHeldError, Claims, check_owner
@@ -213,7 +214,8 @@ class RestorePreparation:
                 raise_if_damaged(collection, check)
                 self._check_vectors(collection, objects, server)
                 # An import takes all that lies in a folder, so one with anything else in it has to be staged.
-                can_import_in_place &= not check.extra
+                # Of a pool it takes what is other backups', and finds no segment in the names.
+                can_import_in_place &= not check.extra and not any(is_pooled(item.stored_key) for item in objects)
                 if can_import_in_place and has_import_jobs(server):
                     can_import_in_place = CollectionImport.of(collection, objects, self.fold_limits).can_lie
                 elif any(segment.level is SegmentLevel.L0 for segment in collection.segments):

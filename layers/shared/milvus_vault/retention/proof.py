@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 
 from milvus_vault.archive.layout import BackupLayout
 from milvus_vault.archive.manifest import Manifest
+from milvus_vault.archive.pool import PoolLayout
 from milvus_vault.archive.reader import read_manifest
 from milvus_vault.archive.remains import has_lost_its_marker
 from milvus_vault.archive.tombstones import is_being_deleted
@@ -83,7 +84,8 @@ class Prover:
         if self.catalogue.hold(layout.name) is not None:
             sealed = sealed.model_copy(update={"is_held": True})
         # A listing's first page: all objects of all backups would take hours.
-        if manifest.object_count and not any(self.store.list_objects(self.bucket, layout.binlogs)):
+        root = PoolLayout(self.prefix).root if manifest.is_incremental else layout.binlogs
+        if manifest.object_count and not any(self.store.list_objects(self.bucket, root)):
             lost = f"none of its {manifest.object_count} objects is there"
             return Proof(layout.name, etag, sealed, flaw=lost, damage=lost)
         return Proof(layout.name, etag, sealed, flaw=self._flaw(layout, manifest))

@@ -68,7 +68,7 @@ class ContentComparison:
 
     def _compare(self, collection: ArchivedCollection, progress: Comparison) -> tuple[Comparison, bool]:
         """Return how far it has come, and whether the collection is done."""
-        store, bucket, below = self.run.store, self.run.bucket, self.layout.below_binlogs
+        store, bucket, below = self.run.store, self.run.bucket, self.layout.below
         try:
             # With the ETags of the place where it was made: those that were noted after an earlier copy prove nothing.
             objects = read_objects(store, bucket, self.layout, replace(collection, other_etags={}))

@@ -11,6 +11,7 @@ from milvus_vault.cli.options import (
     BackupRbac,
     Databases,
     Filter,
+    Incremental,
     Key,
     Limit,
     NameArgument,
@@ -38,6 +39,7 @@ def create(
             help="[bold]meta_only[/]: no rows; [bold]skip_flush[/]: only rows that Milvus has written already."
         ),
     ] = "auto",
+    incremental: Incremental = False,
     meta_only: Annotated[bool, typer.Option("--meta-only", help="The same as --strategy meta_only.")] = False,
     skip_flush: Annotated[bool, typer.Option("--skip-flush", help="The same as --strategy skip_flush.")] = False,
     no_gc_pause: NoGcPause = False,
@@ -54,6 +56,7 @@ def create(
 
     [dim]milvus-vault create -n before_upgrade --wait[/]
     [dim]milvus-vault create -n shop_only --filter 'shop.*,default.articles' --expire-after 30d[/]
+    [dim]milvus-vault create --incremental --wait[/]
     """
     from milvus_vault.cli.following import start_or_follow
     from milvus_vault.cli.requests import backup_request
@@ -62,6 +65,7 @@ def create(
     request = backup_request(
         backup_name=backup_name(argument, name) if argument or name else None,
         collections=selectors(filters, databases),
+        mode="incremental" if incremental else None,
         meta_only=meta_only or strategy == "meta_only" or None,
         skip_flush=skip_flush or strategy == "skip_flush" or None,
         gc_pause=False if no_gc_pause else None,

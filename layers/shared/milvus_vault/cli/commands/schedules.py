@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from milvus_vault.cli.options import AllOrNothing, BackupRbac, Databases, Filter, NoGcPause, selectors
+from milvus_vault.cli.options import AllOrNothing, BackupRbac, Databases, Filter, Incremental, NoGcPause, selectors
 from milvus_vault.cli.session import session_of
 
 app = typer.Typer(help="Back up by itself, and keep what a policy says.", rich_markup_mode="rich")
@@ -66,6 +66,7 @@ def put(
     off: Annotated[bool, typer.Option("--off", help="Keep it, but do not let it fire.")] = False,
     filters: Filter = [],
     databases: Databases = [],
+    incremental: Incremental = False,
     meta_only: Annotated[bool, typer.Option("--meta-only", help="Back up no rows.")] = False,
     skip_flush: Annotated[
         bool, typer.Option("--skip-flush", help="Only rows that Milvus has written already.")
@@ -92,13 +93,14 @@ def put(
     """Make a schedule, or replace the one of that name.
 
     [dim]milvus-vault schedule put nightly 'cron(0 3 * * ? *)' --timezone Europe/Berlin --keep-daily 7[/]
-    [dim]milvus-vault schedule put often 'rate(1 hour)' --filter 'shop.*' --keep-last 24[/]
+    [dim]milvus-vault schedule put often 'rate(1 hour)' --filter 'shop.*' --incremental --keep-last 24[/]
     """
     from milvus_vault.cli import details, requests
 
     session = session_of(context)
     request = requests.backup_request(
         collections=selectors(filters, databases),
+        mode="incremental" if incremental else None,
         meta_only=meta_only or None,
         skip_flush=skip_flush or None,
         gc_pause=False if no_gc_pause else None,

@@ -1,0 +1,149 @@
+"""Which of a collection's objects are in the pool: looked up in S3, never believed from an older backup alone."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from milvus_vault.archive.layout import BackupLayout, parse_log_key
+from milvus_vault.archive.manifest import Manifest, Source, read_object_list
+from milvus_vault.archive.pool import PooledKey, PoolLayout, content_of, group_of, parse_pooled_key
+from milvus_vault.archive.reader import find_manifest, read_document
+from milvus_vault.errors import BackupDamagedError, BackupFormatError
+from milvus_vault.model.objects import ArchivedObject, ListedObject
+from milvus_vault.pool.condemned import read_condemned
+from milvus_vault.ports import ObjectStore
+
+
+class Place(NamedTuple):
+    """Where the copy of an object of Milvus' lies, or is to lie."""
+
+    listed: ListedObject
+    """In Milvus' bucket."""
+    key: str
+    shared: ArchivedObject | None
+    """The object in the pool, where it is there and proven; None: it is to be copied to the key."""
+
+
+class _Known(NamedTuple):
+    """What a backup recorded of an object in the pool when it was copied."""
+
+    key: str
+    below: str
+    etag: str
+    checksum: str
+
+
+@dataclass(frozen=True, slots=True)
+class Pool:
+    """The pool, as an attempt sees it that makes a backup."""
+
+    store: ObjectStore
+    bucket: str
+    prefix: str
+    source: Source
+    attempt: str
+    bases: tuple[str, ...]
+    """Names of backups that may have recorded what is in the pool, the newest first."""
+    _manifests: dict[str, Manifest | None] = field(default_factory=dict)
+
+    def folder(self, collection_id: int) -> str:
+        """Return the folder of a collection's objects, with a slash at its end."""
+        return PoolLayout(self.prefix).folder(group_of(self.source.bucket, self.source.root_path, collection_id))
+
+    def places(self, collection_id: int, objects: Sequence[ListedObject]) -> Iterator[Place]:
+        """Yield where each of a collection's objects lies, or is to lie; those that are there as a listing shows them.
+
+        An object is there if it has the size and the ETag of Milvus' own, or the ETag that was recorded when it was
+        copied. One that is not as it was recorded, or gone, is copied anew to where other backups look for it, if it
+        gets the recorded ETag there: that heals them, too.
+
+        Raises:
+            WorkingFileError: What is about to be deleted cannot be read.
+        """
+        group, layout = group_of(self.source.bucket, self.source.root_path, collection_id), PoolLayout(self.prefix)
+        wanted = {content_of(self.source.bucket, listed): listed for listed in objects}
+        if not wanted:
+            return
+        # In this order, see `users.py`; what is condemned goes before its list does.
+        condemned = read_condemned(self.store, self.bucket, layout, group)
+        passed_by = frozenset(condemned[0].keys) if condemned else frozenset[str]()
+        known = self._known(collection_id, wanted)
+        there: dict[str, ListedObject] = {}
+        for found in self.store.list_objects(self.bucket, layout.folder(group)):
+            pooled = parse_pooled_key(found.key)
+            if pooled is None or pooled.content not in wanted or _below(pooled) in passed_by:
+                continue
+            if _is_copy(found, wanted[pooled.content], known.get(pooled.content)):
+                there.setdefault(pooled.content, found)
+        for content, listed in wanted.items():
+            recorded = known.get(content)
+            if (copy := there.get(content)) is not None:
+                is_recorded = recorded is not None and (recorded.key, recorded.etag) == (copy.key, copy.etag)
+                checksum = recorded.checksum if recorded and is_recorded else ""
+                shared = ArchivedObject(copy.key, listed.key, copy.size_bytes, copy.etag, checksum)
+                yield Place(listed, copy.key, shared)
+                continue
+            if recorded is not None and recorded.etag == listed.etag and recorded.below not in passed_by:
+                key = recorded.key
+            else:
+                key = layout.key(PooledKey(group, _segment_of(listed), content, self.attempt))
+            yield Place(listed, key, None)
+
+    def _known(self, collection_id: int, wanted: Mapping[str, ListedObject]) -> dict[str, _Known]:
+        """Return what the newest backup of a collection recorded, by content."""
+        for name in self.bases:
+            layout, manifest = BackupLayout(self.prefix, name), self._manifest(name)
+            entries = manifest.collections if manifest else ()
+            entry = next((found for found in entries if found.collection_id == collection_id), None)
+            if entry is None:
+                continue
+            try:
+                items = read_object_list(read_document(self.store, self.bucket, layout, entry.objects))
+                return dict(_recorded(items, layout, wanted))
+            except (BackupDamagedError, ValueError):
+                continue
+        return {}
+
+    def _manifest(self, name: str) -> Manifest | None:
+        """Return the manifest of a backup of the same Milvus that shares objects; None where it is not one."""
+        if name not in self._manifests:
+            try:
+                found = find_manifest(self.store, self.bucket, BackupLayout(self.prefix, name))
+            except (BackupDamagedError, BackupFormatError):
+                found = None
+            where = (self.source.bucket, self.source.root_path)
+            is_base = found is not None and found.is_incremental
+            is_of_same = found is not None and (found.source.bucket, found.source.root_path) == where
+            self._manifests[name] = found if is_base and is_of_same else None
+        return self._manifests[name]
+
+
+def _recorded(
+    items: Iterable[ArchivedObject], layout: BackupLayout, wanted: Mapping[str, ListedObject]
+) -> Iterator[tuple[str, _Known]]:
+    for item in items:
+        pooled = parse_pooled_key(item.stored_key)
+        if pooled is not None and pooled.content in wanted:
+            yield pooled.content, _Known(layout.here(item.stored_key), _below(pooled), item.etag, item.checksum)
+
+
+def _is_copy(found: ListedObject, source: ListedObject, recorded: _Known | None) -> bool:
+    """Return whether an object in the pool is the copy of Milvus' own, and can be read."""
+    if found.size_bytes != source.size_bytes or found.archive_class:
+        return False
+    # Copied in parts or under KMS, it has another ETag than its source.
+    is_recorded = recorded is not None and (recorded.key, recorded.etag) == (found.key, found.etag)
+    return found.etag == source.etag or is_recorded
+
+
+def _segment_of(listed: ListedObject) -> int:
+    key = parse_log_key(listed.key)
+    if key is None:
+        msg = f"not a log of Milvus: {listed.key}"
+        raise ValueError(msg)
+    return key.segment_id
+
+
+def _below(pooled: PooledKey) -> str:
+    """Return a key below its group's folder, as the lists of condemned objects have it."""
+    return str(pooled).partition("/")[2]

@@ -1,0 +1,287 @@
+"""What an incremental backup takes from the pool, and what it copies."""
+
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+
+import pytest
+
+from milvus_vault.archive.layout import BackupLayout
+from milvus_vault.archive.manifest import CollectionDocument, Manifest, Source, entry_of, write_object_list
+from milvus_vault.archive.pool import PooledKey, PoolLayout, content_of, group_of, parse_pooled_key
+from milvus_vault.archive.reference_writer import marker_file
+from milvus_vault.errors import (
+    ConditionalWriteUnsupportedError,
+    RunTakenOverError,
+    WorkingFileError,
+)
+from milvus_vault.model.objects import ArchivedObject, CopyItem, CopyJob, ListedObject
+from milvus_vault.pool.condemned import Condemned
+from milvus_vault.pool.sharing import Place, Pool
+from milvus_vault.pool.users import PoolUse, PoolUser
+from milvus_vault.workspace import Workspace
+from tests.support.memory_store import InMemoryObjectStore
+from tests.unit.archive.samples import sample_contents
+
+SOURCE, BACKUPS, PREFIX = "milvus", "backups", "nightly"
+COLLECTION = 7
+FROM = Source(milvus_version="v2.3.5", bucket=SOURCE, root_path="files")
+LAYOUT = PoolLayout(PREFIX)
+GROUP = group_of(SOURCE, "files", COLLECTION)
+
+
+def log(number: int) -> str:
+    return f"files/insert_log/{COLLECTION}/8/9/100/{number}"
+
+
+def filled(store: InMemoryObjectStore, *numbers: int) -> list[ListedObject]:
+    """Write logs of Milvus', and return what a listing shows of them."""
+    for number in numbers:
+        store.put(SOURCE, log(number), b"log %d" % number)
+    return sorted(store.list_objects(SOURCE, "files/"), key=lambda listed: listed.key)
+
+
+def pool(store: InMemoryObjectStore, attempt: str = "aaaaaaaa", bases: Sequence[str] = ()) -> Pool:
+    return Pool(store, BACKUPS, PREFIX, FROM, attempt, tuple(bases))
+
+
+def copied(store: InMemoryObjectStore, places: Iterator[Place]) -> list[ArchivedObject]:
+    """Copy what is to be copied, and return all objects as a backup lists them."""
+    objects = []
+    for place in places:
+        if place.shared is not None:
+            objects.append(place.shared)
+            continue
+        item = CopyItem(place.listed.key, place.key, place.listed.size_bytes, place.listed.etag)
+        done = store.copy(CopyJob(source_bucket=SOURCE, destination_bucket=BACKUPS), item)
+        objects.append(ArchivedObject(place.key, item.source_key, item.size_bytes, done.etag, done.checksum))
+    return objects
+
+
+def keys(places: Iterator[Place]) -> tuple[list[str], list[str]]:
+    """Return the keys of what is shared, and of what is to be copied."""
+    found = list(places)
+    return [p.key for p in found if p.shared], [p.key for p in found if not p.shared]
+
+
+def test_an_object_is_shared_by_what_identifies_it() -> None:
+    store = InMemoryObjectStore(SOURCE, BACKUPS)
+    objects = filled(store, 1, 2)
+    first = copied(store, pool(store).places(COLLECTION, objects))
+    (one, two) = (parse_pooled_key(item.stored_key) for item in first)
+    assert one == PooledKey(GROUP, 9, content_of(SOURCE, objects[0]), "aaaaaaaa")
+    assert two is not None
+    assert one != two
+
+    shared, to_copy = keys(pool(store, "bbbbbbbb").places(COLLECTION, objects))
+    assert (shared, to_copy) == ([item.stored_key for item in first], [])
+
+    # The same key with another content, as of a Milvus that was installed anew: nothing is shared.
+    store.put(SOURCE, log(1), b"log of another Milvus")
+    again = filled(store)
+    shared, to_copy = keys(pool(store, "bbbbbbbb").places(COLLECTION, again))
+    assert shared == [first[1].stored_key]
+    assert [parse_pooled_key(key) for key in to_copy] == [PooledKey(GROUP, 9, content_of(SOURCE, again[0]), "bbbbbbbb")]
+
+
+@pytest.mark.parametrize("other", [Source(milvus_version="v2.3.5", bucket=SOURCE, root_path="other")])
+def test_another_milvus_shares_nothing(other: Source) -> None:
+    store = InMemoryObjectStore(SOURCE, BACKUPS)
+    objects = filled(store, 1)
+    copied(store, pool(store).places(COLLECTION, objects))
+    elsewhere = Pool(store, BACKUPS, PREFIX, other, "bbbbbbbb", ())
+    assert keys(elsewhere.places(COLLECTION, objects))[0] == []
+
+
+def test_one_listing_tells_of_a_collection() -> None:
+    store = InMemoryObjectStore(SOURCE, BACKUPS)
+    objects = filled(store, *range(50))
+    copied(store, pool(store).places(COLLECTION, objects))
+    store.requests.clear()
+    assert len(list(pool(store, "bbbbbbbb").places(COLLECTION, objects))) == 50
+    assert store.requests == {"list_objects": 1, "get": 1}
+    store.requests.clear()
+    assert not list(pool(store, "bbbbbbbb").places(COLLECTION, []))
+    assert not store.requests
+
+
+@pytest.mark.parametrize("how", ["size", "etag", "archived"])
+def test_what_is_not_as_it_was_is_copied_anew(how: str) -> None:
+    store = InMemoryObjectStore(SOURCE, BACKUPS)
+    objects = filled(store, 1)
+    (there,) = copied(store, pool(store).places(COLLECTION, objects))
+    if how == "archived":
+        store.archived.add(there.stored_key)
+    else:
+        store.put(BACKUPS, there.stored_key, b"log" if how == "size" else b"log 9")
+    shared, (to_copy,) = keys(pool(store, "bbbbbbbb").places(COLLECTION, objects))
+    assert not shared
+    assert to_copy.endswith("-bbbbbbbb")
+
+
+def test_what_is_condemned_is_copied_anew() -> None:
+    store = InMemoryObjectStore(SOURCE, BACKUPS)
+    objects = filled(store, 1, 2)
+    one, two = copied(store, pool(store).places(COLLECTION, objects))
+    condemned = Condemned(keys=(one.stored_key.partition(f"{GROUP}/")[2],))
+    store.put(BACKUPS, LAYOUT.condemned(GROUP), condemned.model_dump_json().encode())
+    shared, (to_copy,) = keys(pool(store, "bbbbbbbb").places(COLLECTION, objects))
+    assert shared == [two.stored_key]
+    assert to_copy == one.stored_key.replace("aaaaaaaa", "bbbbbbbb")
+
+    store.put(BACKUPS, LAYOUT.condemned(GROUP), b"{")
+    with pytest.raises(WorkingFileError, match="about to be deleted of the pool, cannot be read"):
+        list(pool(store).places(COLLECTION, objects))
+
+
+def test_what_is_condemned_is_looked_up_before_the_pool_is_listed() -> None:
+    store = InMemoryObjectStore(SOURCE, BACKUPS)
+    objects = filled(store, 1)
+    copied(store, pool(store).places(COLLECTION, objects))
+    seen: list[str] = []
+    store.before = lambda operation, _, key: seen.append(f"{operation} {key}")
+    list(pool(store, "bbbbbbbb").places(COLLECTION, objects))
+    assert seen == [f"get {LAYOUT.condemned(GROUP)}", f"list_objects {LAYOUT.folder(GROUP)}"]
+
+
+class TestRecorded:
+    """Under KMS every copy has an ETag of its own, which only the backup that made it has recorded."""
+
+    @pytest.fixture
+    def store(self) -> InMemoryObjectStore:
+        return InMemoryObjectStore(SOURCE, BACKUPS, has_random_etags=True)
+
+    def recorded(self, store: InMemoryObjectStore, name: str, objects: list[ArchivedObject]) -> None:
+        """Write a backup that lists objects of the collection."""
+        layout = BackupLayout(PREFIX, name)
+        sample, _ = sample_contents(layout)[0]
+        description = sample.description.model_copy(update={"collection_id": COLLECTION})
+        document = CollectionDocument(description=description, segments=())
+        body, listed = document.model_dump_json().encode(), write_object_list(objects)
+        now = datetime(2026, 11, 22, tzinfo=UTC)
+        manifest = Manifest(
+            backup_name=name,
+            backup_id="one",
+            created_by="milvus-vault",
+            execution_arn="",
+            started_at=now,
+            finished_at=now,
+            mode="incremental",
+            source=FROM,
+            databases=(),
+            collections=(entry_of(layout, document, body, listed),),
+            object_count=len(objects),
+            size_bytes=0,
+        )
+        store.put(BACKUPS, layout.collection_document(COLLECTION), body)
+        store.put(BACKUPS, layout.object_list(COLLECTION), listed)
+        store.put(BACKUPS, layout.manifest, manifest.model_dump_json().encode())
+        store.put(BACKUPS, layout.marker, marker_file(manifest, store.get(BACKUPS, layout.manifest)))
+
+    def test_it_is_shared_by_the_recorded_etag_with_its_checksum(self, store: InMemoryObjectStore) -> None:
+        objects = filled(store, 1, 2)
+        first = copied(store, pool(store).places(COLLECTION, objects))
+        assert keys(pool(store, "bbbbbbbb").places(COLLECTION, objects))[0] == []
+        self.recorded(store, "base", first)
+        places = list(pool(store, "bbbbbbbb", ["gone", "base"]).places(COLLECTION, objects))
+        assert [place.shared for place in places] == first
+        assert all(item.checksum for item in first)
+
+    def test_what_is_not_as_recorded_is_copied_to_a_key_of_its_own(self, store: InMemoryObjectStore) -> None:
+        objects = filled(store, 1)
+        (there,) = copied(store, pool(store).places(COLLECTION, objects))
+        self.recorded(store, "base", [there])
+        store.put(BACKUPS, there.stored_key, b"log 1")
+        shared, (to_copy,) = keys(pool(store, "bbbbbbbb", ["base"]).places(COLLECTION, objects))
+        assert not shared
+        assert to_copy.endswith("-bbbbbbbb")
+
+    @pytest.mark.parametrize("damage", ["list", "manifest"])
+    def test_a_damaged_backup_records_nothing(self, store: InMemoryObjectStore, damage: str) -> None:
+        objects = filled(store, 1)
+        self.recorded(store, "base", copied(store, pool(store).places(COLLECTION, objects)))
+        layout = BackupLayout(PREFIX, "base")
+        store.put(BACKUPS, layout.manifest if damage == "manifest" else layout.object_list(COLLECTION), b"{}")
+        assert keys(pool(store, "bbbbbbbb", ["base"]).places(COLLECTION, objects))[0] == []
+
+
+class TestUse:
+    """The note of an attempt that uses the pool."""
+
+    ARN = "arn:aws:states:us-east-1:000000000000:execution:backup:one"
+
+    @pytest.fixture
+    def store(self) -> InMemoryObjectStore:
+        return InMemoryObjectStore(BACKUPS)
+
+    @pytest.fixture
+    def use(self, store: InMemoryObjectStore) -> PoolUse:
+        return PoolUse(Workspace(store, BACKUPS, PREFIX, "backup-books"), self.ARN)
+
+    def notes(self, store: InMemoryObjectStore) -> list[PoolUser]:
+        found = store.list_objects(BACKUPS, LAYOUT.users)
+        return [PoolUser.model_validate_json(store.get(BACKUPS, listed.key)) for listed in found]
+
+    def test_it_is_there_from_the_beginning_to_the_end(self, store: InMemoryObjectStore, use: PoolUse) -> None:
+        use.begin()
+        use.begin()
+        assert [(note.run, note.state) for note in self.notes(store)] == [("backup-books", "working")]
+        use.publish()
+        use.publish()
+        assert [note.state for note in self.notes(store)] == ["publishing"]
+        use.end()
+        assert not self.notes(store)
+
+    @pytest.mark.parametrize("how", ["void", "removed", "unreadable"])
+    def test_who_was_taken_for_dead_does_not_publish(self, store: InMemoryObjectStore, use: PoolUse, how: str) -> None:
+        use.begin()
+        (key,) = (listed.key for listed in store.list_objects(BACKUPS, LAYOUT.users))
+        if how == "removed":
+            store.delete(BACKUPS, [key])
+        else:
+            void = PoolUser(run="backup-books", execution_arn=self.ARN, state="void").model_dump_json().encode()
+            store.put(BACKUPS, key, void if how == "void" else b"{")
+        with pytest.raises(RunTakenOverError, match="was taken for dead"):
+            use.publish()
+
+    def test_of_a_sweep_and_an_attempt_that_both_change_the_note_one_loses(
+        self, store: InMemoryObjectStore, use: PoolUse
+    ) -> None:
+        use.begin()
+        (key,) = (listed.key for listed in store.list_objects(BACKUPS, LAYOUT.users))
+
+        def void(operation: str, _: str, changed: str) -> None:
+            if (operation, changed) == ("put", key):
+                store.before = lambda *_: None
+                store.put(BACKUPS, key, b"{}")
+
+        store.before = void
+        with pytest.raises(RunTakenOverError):
+            use.publish()
+
+    def test_an_s3_that_heeds_no_condition_is_refused(self, use: PoolUse, monkeypatch: pytest.MonkeyPatch) -> None:
+        for name in ("put_if_absent", "put_if_unchanged"):
+            with monkeypatch.context() as patch:
+                patch.setattr(InMemoryObjectStore, name, lambda *_: True)
+                with pytest.raises(ConditionalWriteUnsupportedError, match="in spite of a condition"):
+                    use.begin()
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "nightly/.pool/0123456789ab-7/0000000000000009/0123456789abcdef0123456789abcdef",
+        "nightly/.pool/.users/backup-books/aaaaaaaa.json",
+        "nightly/books/binlogs/insert_log/7/8/9/9/100/1",
+        "nightly/.pool/0123456789ab-7/9/0123456789abcdef0123456789abcdef-aaaaaaaa",
+    ],
+)
+def test_other_keys_are_not_taken_for_pooled_ones(key: str) -> None:
+    assert parse_pooled_key(key) is None
+
+
+@pytest.mark.parametrize("prefix", ["", "nightly", "a/b"])
+def test_a_key_is_read_as_it_was_written_in_every_place(prefix: str) -> None:
+    pooled = PooledKey(GROUP, 470642820001452545, "0123456789abcdef" * 2, "aaaaaaaa")
+    key = PoolLayout(prefix).key(pooled)
+    assert parse_pooled_key(key) == pooled
+    assert BackupLayout("elsewhere", "books").here(key) == PoolLayout("elsewhere").key(pooled)
