@@ -3,6 +3,7 @@
     <prefix>/.pool/<group>/<segment>/<content>-<attempt>    an object, at most once for each attempt that copied it
     <prefix>/.pool/.users/<run>/<attempt>.json               who may be about to list objects that no backup lists yet
     <prefix>/.pool/.condemned/<group>.json                   objects of a group that nobody may begin to list any more
+    <prefix>/.pool/.sweep/claim.json                         which execution deletes what no backup lists
 
 A group is one collection of one Milvus: a backup that wants to know which of a collection's objects are there lists its
 group alone, a page a thousand. Groups begin with a hash, so that they spread over S3's partitions. The segment comes
@@ -23,6 +24,7 @@ from milvus_vault.model.objects import ListedObject
 
 POOL_FOLDER = ".pool"
 
+_GROUP = re.compile(r"[0-9a-f]{12}-[0-9]+")
 _KEY = re.compile(
     r"(?:^|/)\.pool/(?P<group>[0-9a-f]{12}-[0-9]+)/(?P<segment>[0-9a-f]{16})/(?P<content>[0-9a-f]{32})-(?P<attempt>[0-9a-f]{8})$"
 )
@@ -52,6 +54,11 @@ def parse_pooled_key(key: str) -> PooledKey | None:
 def is_pooled(key: str) -> bool:
     """Return whether a key is one of an object in a pool."""
     return _KEY.search(key) is not None
+
+
+def is_group(name: str) -> bool:
+    """Return whether a folder of the pool is one of a group."""
+    return _GROUP.fullmatch(name) is not None
 
 
 def group_of(source_bucket: str, root_path: str, collection_id: int) -> str:
@@ -99,4 +106,14 @@ class PoolLayout:
 
     def condemned(self, group: str) -> str:
         """Return the key of the list of a group's objects that nobody may begin to list any more."""
-        return f"{self.root}.condemned/{group}.json"
+        return f"{self.condemned_lists}{group}.json"
+
+    @property
+    def condemned_lists(self) -> str:
+        """Return the folder of the lists of condemned objects, with a slash at its end."""
+        return f"{self.root}.condemned/"
+
+    @property
+    def claim(self) -> str:
+        """Return the key that says which execution sweeps the pool."""
+        return f"{self.root}.sweep/claim.json"

@@ -371,6 +371,10 @@ class Catalogue:
         for listed in self._store.list_objects(self._bucket, folder):
             yield listed.key.removeprefix(folder).removesuffix(".json")
 
+    def names(self) -> frozenset[str]:
+        """Return the names of all that may be backups: of folders, and of entries, should a listing lack one."""
+        return self.folders() | {entry.name for entry in self._listed_entries()}
+
     def folders(self) -> frozenset[str]:
         """Return the names of all folders that may be backups, whatever is in them."""
         folder = join(self._prefix)

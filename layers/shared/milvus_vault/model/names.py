@@ -35,6 +35,11 @@ def backup_run(backup_name: str) -> str:
     return f"backup-{backup_name}"
 
 
+def backup_of(run: str) -> str:
+    """Return the name of the backup that a run makes; that of the run for any other."""
+    return run.removeprefix(backup_run(""))
+
+
 def restore_run(backup_name: str, request_json: str, milvus_identity: str) -> str:
     """Return the name of the run of a restore: the same request into the same Milvus is the same run."""
     return f"restore-{backup_name}-{short_hash(f'{milvus_identity}\n{request_json}', 12)}"

@@ -1,6 +1,15 @@
 """Objects of the pool that a sweep is about to delete, so that no backup begins to list them.
 
-A sweep writes a group's list, and removes it only when all of these objects are deleted, or another backup's after all.
+The list of a group goes through these states, and from one to the next only by a write under the condition that it is
+as it was read. Of sweeps at the same time one decides, and the others follow; a late one of a stopped execution comes
+to nothing.
+
+    keys                        nobody lists these objects, as far as a first look could tell
+    keys, users                 and these attempts may be about to
+    keys, users, is_decided     nobody does or ever will: they are deleted
+    no keys                     they are deleted: the list waits for the next ones
+
+So a list is not removed where it ends, since a late removal would hit the next one.
 """
 
 from pydantic import ValidationError
@@ -14,11 +23,17 @@ from milvus_vault.ports import ObjectStore
 class Condemned(Model):
     """Objects of one group."""
 
+    turn: str
+    """Made up anew for each list: two lists of the same objects have not the same ETag."""
     keys: tuple[str, ...]
-    """Below the group's folder: `<segment>/<content>-<attempt>`."""
+    """Below the group's folder: `<segment>/<content>-<attempt>`. None: the list is done with."""
+    sizes: tuple[int, ...] = ()
+    """Bytes of each."""
     users: tuple[str, ...] | None = None
     """Keys of the notes of the attempts that were there when the list was written, and may list these objects; None:
     nobody has looked yet."""
+    is_decided: bool = False
+    """Whether no backup lists any of them, nor ever will."""
 
 
 def read_condemned(store: ObjectStore, bucket: str, layout: PoolLayout, group: str) -> tuple[Condemned, str] | None:

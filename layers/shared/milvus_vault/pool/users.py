@@ -14,9 +14,15 @@ from typing import Literal
 from pydantic import ValidationError
 
 from milvus_vault.archive.pool import PoolLayout
-from milvus_vault.errors import ConditionalWriteUnsupportedError, ObjectNotFoundError, RunTakenOverError
+from milvus_vault.errors import (
+    ConditionalWriteUnsupportedError,
+    ObjectNotFoundError,
+    RunTakenOverError,
+    WorkingFileError,
+)
 from milvus_vault.model.base import Model
 from milvus_vault.model.names import attempt_of
+from milvus_vault.ports import ObjectStore
 from milvus_vault.workspace import Workspace
 
 
@@ -27,6 +33,21 @@ class PoolUser(Model):
     execution_arn: str
     state: Literal["working", "publishing", "void"] = "working"
     """`publishing`: its lists are written, and count as those of a backup. `void`: it may not publish any more."""
+
+
+def read_user(store: ObjectStore, bucket: str, key: str) -> tuple[PoolUser, str] | None:
+    """Return a note and its ETag; None where there is none.
+
+    Raises `WorkingFileError` for one that cannot be read: whose it is may be about to list anything.
+    """
+    try:
+        body, etag = store.get_with_etag(bucket, key)
+        return PoolUser.model_validate_json(body), etag
+    except ObjectNotFoundError:
+        return None
+    except ValidationError as err:
+        msg = f"s3://{bucket}/{key}, which says who uses the pool, cannot be read"
+        raise WorkingFileError(msg, hint="Remove it while no incremental backup runs.") from err
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,11 +79,10 @@ class PoolUse:
         Raises `RunTakenOverError` where the attempt was taken for dead: objects that it lists may be gone.
         """
         store, bucket = self.run.store, self.run.bucket
-        try:
-            body, etag = store.get_with_etag(bucket, self._key)
-            note = PoolUser.model_validate_json(body)
-        except (ObjectNotFoundError, ValidationError) as err:
-            raise self._taken_for_dead() from err
+        found = read_user(store, bucket, self._key)
+        if found is None:
+            raise self._taken_for_dead()
+        note, etag = found
         if note.state == "publishing":
             return
         if note.state == "void" or not store.put_if_unchanged(bucket, self._key, self._body("publishing"), etag):

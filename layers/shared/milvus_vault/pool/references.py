@@ -1,0 +1,223 @@
+"""Which objects of the pool are listed by backups, and which by none.
+
+A folder counts as a backup's if it has our manifest, whether or not it has a marker: one that lost its marker can be
+repaired, and one that is being published gets its marker next.
+
+What this takes, for a group, the objects of one collection: a listing of n objects is held in 67 bytes each, 335 MB
+for the 5 million that are looked at together, and the lists of backups go past in pieces of 1 MiB. The lists are
+sorted, as the listing is, so that each is one walk along it: n steps for a list of n. Lists of the same content are
+read once.
+"""
+
+import hashlib
+import re
+from array import array
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain, islice
+from typing import NamedTuple
+
+from pydantic import ValidationError
+
+from milvus_vault.archive.layout import BackupLayout
+from milvus_vault.archive.manifest import FORMAT_VERSION, FileDigest, Manifest
+from milvus_vault.archive.pool import PoolLayout, group_of
+from milvus_vault.archive.reader import find_manifest
+from milvus_vault.archive.remains import is_there
+from milvus_vault.errors import (
+    BackupDamagedError,
+    BackupFormatError,
+    BackupNotFoundError,
+    ObjectChangedError,
+    ObjectNotFoundError,
+)
+from milvus_vault.model.objects import ListedObject
+from milvus_vault.parallel import each
+from milvus_vault.ports import ObjectStore
+
+# 5 million keys of 58 bytes with a mark and eight bytes of size are 335 MB. Where a listing is not in order, sorting
+# holds them once more, as objects of 99 bytes: 830 MB in all.
+LISTED_AT_A_TIME = 5_000_000
+
+_OBJECT = re.compile(r"[0-9a-f]{16}/[0-9a-f]{32}-[0-9a-f]{8}")
+_WIDTH = len("0123456789abcdef/0123456789abcdef0123456789abcdef-01234567")
+
+_HINT = "Repair or delete this backup; the next prune goes on."
+
+
+class ReferenceList(NamedTuple):
+    """The object list of a collection in a backup."""
+
+    backup_name: str
+    key: str
+    """Full key."""
+    expected: FileDigest
+
+
+type References = Mapping[str, Sequence[ReferenceList]]
+"""By group, the object lists of all backups, those of the same content once."""
+
+
+def read_references(
+    store: ObjectStore, bucket: str, prefix: str, names: Iterable[str], groups: frozenset[str], threads: int
+) -> References:
+    """Return the object lists of some groups in all backups of these names, as of now.
+
+    Raises what `archive.reader` raises for a backup of which nobody can tell what it lists.
+    """
+    found: dict[str, dict[str, ReferenceList]] = {group: {} for group in groups}
+
+    def read(name: str) -> tuple[BackupLayout, Manifest | None]:
+        layout = BackupLayout(prefix, name)
+        return layout, _read_manifest(store, bucket, layout)
+
+    for layout, manifest in each(read, sorted(names), threads=threads):
+        for entry in manifest.collections if manifest and manifest.is_incremental else ():
+            group = group_of(manifest.source.bucket, manifest.source.root_path, entry.collection_id) if manifest else ""
+            if group in groups:
+                listed = ReferenceList(layout.name, layout.root + entry.objects.key, entry.objects)
+                found[group].setdefault(entry.objects.sha256, listed)
+    return {group: tuple(lists.values()) for group, lists in found.items()}
+
+
+def _read_manifest(store: ObjectStore, bucket: str, layout: BackupLayout) -> Manifest | None:
+    """Return the manifest in a folder; None where there is none of ours."""
+    if is_there(store, bucket, layout.marker):
+        try:
+            return _of_known_mode(find_manifest(store, bucket, layout), layout)
+        except BackupNotFoundError:
+            # Its marker has gone since. As long as its manifest is there it counts.
+            pass
+    try:
+        manifest = Manifest.model_validate_json(store.get(bucket, layout.manifest))
+    except ObjectNotFoundError:
+        return None
+    except ValidationError as err:
+        msg = f"{layout.manifest} cannot be read, and nobody can tell which shared objects the backup lists"
+        raise BackupDamagedError(msg, hint=_HINT) from err
+    return _of_known_mode(manifest, layout)
+
+
+def _of_known_mode(manifest: Manifest | None, layout: BackupLayout) -> Manifest | None:
+    if manifest and (manifest.format_version > FORMAT_VERSION or manifest.mode not in {"full", "incremental"}):
+        msg = f"{layout.manifest} has format version {manifest.format_version} and mode {manifest.mode!r}"
+        raise BackupFormatError(msg, hint="A newer release made this backup: let that one prune.")
+    return manifest
+
+
+def unlisted(
+    store: ObjectStore,
+    bucket: str,
+    folder: str,
+    lists: Sequence[ReferenceList],
+    objects: Iterable[ListedObject],
+    at_a_time: int = LISTED_AT_A_TIME,
+) -> Iterator[tuple[str, int]]:
+    """Yield key below the folder and size of those objects of a group that none of the lists has, in order.
+
+    Raises `BackupDamagedError` where a list is missing, or is not what was written.
+    """
+    objects = iter(objects)
+    while first := next(objects, None):
+        keys = _Keys(folder)
+        some = islice(chain([first], objects), at_a_time)
+        # Eight bytes a size, where a list has eight for each and an object beside.
+        sizes = array("Q", (listed.size_bytes for listed in some if keys.append(listed.key)))
+        order = keys.sort()
+        for each_list in lists:
+            keys.begin()
+            for piece in listed_keys(store, bucket, folder, each_list):
+                keys.mark(piece)
+        for index, key in keys.unmarked():
+            yield key, sizes[order[index] if order else index]
+
+
+class _Keys:
+    """Keys of a group in order, with a mark each, in as little memory as there is a way to."""
+
+    def __init__(self, folder: str) -> None:
+        self._folder = folder
+        self._keys = bytearray()
+        self._marks = bytearray()
+        self._at = 0
+
+    def __len__(self) -> int:
+        return len(self._keys) // _WIDTH
+
+    def __getitem__(self, index: int) -> bytes:
+        return bytes(self._keys[index * _WIDTH : (index + 1) * _WIDTH])
+
+    def append(self, key: str) -> bool:
+        """Take a key in; return whether it is one of an object of the group. Anything else was not put there by us."""
+        if _OBJECT.fullmatch(below := key.removeprefix(self._folder)) is None:
+            return False
+        self._keys += below.encode()
+        return True
+
+    def sort(self) -> Sequence[int]:
+        """Bring the keys in order, and return where each was; nothing where they were in order."""
+        count = len(self)
+        self._marks = bytearray(count)
+        if all(self[index] < self[index + 1] for index in range(count - 1)):
+            return ()
+        order = sorted(range(count), key=self.__getitem__)
+        self._keys = bytearray().join(self[index] for index in order)
+        return order
+
+    def begin(self) -> None:
+        """Begin a walk."""
+        self._at = 0
+
+    def mark(self, keys: Iterable[bytes]) -> None:
+        """Mark keys. In order it is a walk; a key that comes out of order is found all the same."""
+        at, count, all_keys = self._at, len(self), self._keys
+        here = all_keys[at * _WIDTH : (at + 1) * _WIDTH]
+        for key in keys:
+            if at == count or here > key:
+                at = bisect_left(self, key)
+                here = all_keys[at * _WIDTH : (at + 1) * _WIDTH]
+            while at < count and here < key:
+                at += 1
+                here = all_keys[at * _WIDTH : (at + 1) * _WIDTH]
+            if here == key:
+                self._marks[at] = 1
+        self._at = at
+
+    def unmarked(self) -> Iterator[tuple[int, str]]:
+        """Yield the keys without a mark, with their positions."""
+        at = self._marks.find(0)
+        while at >= 0:
+            yield at, self[at].decode()
+            at = self._marks.find(0, at + 1)
+
+
+def listed_keys(store: ObjectStore, bucket: str, folder: str, listed: ReferenceList) -> Iterator[Sequence[bytes]]:
+    """Yield the keys that a list has, below a group's folder, some thousand at a time.
+
+    They count only once all have come: raises `BackupDamagedError` where the list is missing, is not what was written,
+    or has an object of another group.
+    """
+    name = PoolLayout("").root + folder.rstrip("/").rpartition("/")[2]
+    line = re.compile(rb'^\["(?:[^"\\]|\\.)*?' + re.escape(name.encode()) + rb'/([^"]{%d})",' % _WIDTH, re.MULTILINE)
+    found = next((item for item in store.list_objects(bucket, listed.key) if item.key == listed.key), None)
+    if found is None:
+        msg = f"{listed.key} is missing from backup {listed.backup_name}"
+        raise BackupDamagedError(msg, hint=_HINT)
+    digest, rest = hashlib.sha256(), b""
+    try:
+        for chunk in store.chunks(bucket, listed.key, found.etag):
+            digest.update(chunk)
+            block, newline, rest = (rest + chunk).rpartition(b"\n")
+            keys: list[bytes] = line.findall(block)
+            if newline and len(keys) != block.count(b"\n") + 1:
+                raise _another(listed)
+            yield keys
+    except (ObjectNotFoundError, ObjectChangedError) as err:
+        raise _another(listed) from err
+    if rest or digest.hexdigest() != listed.expected.sha256:
+        raise _another(listed)
+
+
+def _another(listed: ReferenceList) -> BackupDamagedError:
+    msg = f"{listed.key} of backup {listed.backup_name} is not the list that was written"
+    return BackupDamagedError(msg, hint=_HINT)

@@ -1,0 +1,324 @@
+"""CarryOutPrune: delete the objects of the pool that no backup lists any more.
+
+Backups are made meanwhile, by this stack and by others, and what a backup is about to list no list says yet. So the
+objects of a group go in steps, each of which is written down in the group's list of condemned objects
+(`pool/condemned.py`) before the next one begins:
+
+1. Which objects does no backup list? They are condemned: who begins to make a backup from now on passes them by.
+2. Who began before? Their notes are looked up after the list was written.
+3. These have to come to an end: their lists are written, or their execution has ended, and then their note becomes
+   void, so that a function of theirs that still runs cannot publish. One that runs is waited for, until the next sweep.
+4. Which of the condemned objects does no backup list now? These are decided on, and deleted.
+
+Each step holds whatever another sweep does at the same time. The claim only keeps two from doing the same work, and a
+function whose execution was stopped from going on for long. What was written a short while ago stays in any case: a
+run that died is resumed with what it has copied, and functions of ended executions, which run for up to a quarter of
+an hour, have nothing to write over.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence, Set
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from itertools import batched, islice
+from typing import NamedTuple
+from uuid import uuid4
+
+from milvus_vault.archive.pool import PoolLayout, is_group
+from milvus_vault.catalogue import UNREADABLE_BACKUP, Catalogue
+from milvus_vault.claims import RUNNING, ClaimHeldError, Claims
+from milvus_vault.errors import BackupDamagedError, WorkingFileError
+from milvus_vault.model.base import Model
+from milvus_vault.model.names import backup_of
+from milvus_vault.model.objects import ListedObject
+from milvus_vault.parallel import REQUESTS_AT_A_TIME
+from milvus_vault.pool.condemned import Condemned, read_condemned
+from milvus_vault.pool.references import ReferenceList, References, listed_keys, read_references, unlisted
+from milvus_vault.pool.users import read_user
+from milvus_vault.ports import Executions
+from milvus_vault.workspace import Workspace
+
+PROGRESS = "pool.json"
+
+# A list of 200,000 keys has 14 MB, which who makes a backup reads for each collection that has one, and a set of them
+# 35 MB. A night's changes of 2 % of 10 million objects are one list.
+CONDEMNED_AT_A_TIME = 200_000
+
+# Manifests are read twice for these together: 16,000 collections and 30 backups are then 9,600 reads.
+_GROUPS_AT_A_TIME = 100
+
+# One of 16,000 collections takes 50 MB while it is read.
+_MANIFESTS_AT_A_TIME = 4
+
+# A request deletes 1,000 objects.
+_BATCH = 1000
+
+# A walk along the lists of a group may take minutes; what is done by then is written down.
+STOP_SECONDS = 120
+
+_FAULTS_OF_A_GROUP = (BackupDamagedError, WorkingFileError)
+
+
+class Progress(Model):
+    """How far a sweep of the pool has come."""
+
+    group: str = ""
+    """The last group that was dealt with; groups come in order."""
+
+
+class _OutOfTimeError(Exception):
+    """The function has no time for more."""
+
+
+class _TakenOverError(Exception):
+    """Another execution sweeps the pool by now."""
+
+
+class UserAliveError(Exception):
+    """An attempt that runs, or may run, uses the pool."""
+
+    def __init__(self, execution_arn: str, status: str, user: str) -> None:
+        self.message = f"execution {execution_arn} ({status}) may be about to share objects: {user}"
+        super().__init__(self.message)
+
+
+class Settled(NamedTuple):
+    """A list of condemned objects whose users have been waited for, and its ETag at that time."""
+
+    condemned: Condemned
+    etag: str
+
+
+@dataclass
+class PoolSweep:
+    """One sweep of the pool below the backup prefix. It may be stopped and repeated at any point."""
+
+    run: Workspace
+    """Of the prune."""
+    executions: Executions
+    execution_arn: str
+    now: datetime
+    grace: timedelta
+    """How long what was written last stays in any case."""
+    seconds_left: Callable[[], float]
+    threads: int = REQUESTS_AT_A_TIME
+    waiting: list[str] = field(default_factory=list)
+    """Groups of which objects go in a later sweep."""
+    reasons: list[str] = field(default_factory=list)
+    """Why, each once."""
+    counts: Counter[str] = field(default_factory=Counter)
+    """`objects` and `bytes` that were deleted."""
+    _settled: set[str] = field(default_factory=set)
+    _layout: PoolLayout = field(init=False)
+    _claims: Claims = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Find the pool."""
+        self._layout = PoolLayout(self.run.prefix)
+        self._claims = Claims(
+            self.run.store, self.executions, self.run.bucket, execution_arn=self.execution_arn, run=self.run.run
+        )
+
+    def sweep(self) -> bool:
+        """Delete what no backup lists; return whether all groups were dealt with, or time ran short.
+
+        Where nobody can tell what backups list, nothing is deleted, and `reasons` says why.
+        """
+        try:
+            return self._sweep()
+        except _OutOfTimeError:
+            return False
+        except _TakenOverError:
+            return self._give_up("another execution has taken over the sweep of the pool")
+        except ClaimHeldError as err:
+            return self._give_up(f"execution {err.holder.execution_arn} sweeps the pool")
+        except UNREADABLE_BACKUP as err:
+            return self._give_up(f"nothing of the pool is deleted: {err.message}")
+
+    def _give_up(self, reason: str) -> bool:
+        self._because(reason)
+        return True
+
+    def _because(self, reason: str) -> None:
+        if reason not in self.reasons:
+            self.reasons.append(reason)
+
+    def _sweep(self) -> bool:
+        store, bucket = self.run.store, self.run.bucket
+        folders = {name for name in store.list_folders(bucket, self._layout.root) if is_group(name)}
+        lists = {_group(listed.key): listed for listed in store.list_objects(bucket, self._layout.condemned_lists)}
+        users = list(store.list_objects(bucket, self._layout.users))
+        if not (folders or lists or users):
+            return True
+        self._claim()
+        progress = self.run.find(PROGRESS, Progress) or Progress()
+        groups = sorted(group for group in folders | lists.keys() if group > progress.group)
+        for some in batched(groups, _GROUPS_AT_A_TIME, strict=False):
+            again: Sequence[str] = some
+            while again:
+                self._check()
+                again = self._turn(again)
+            self.run.write(PROGRESS, Progress(group=some[-1]))
+        self._forget_lists(lists, folders)
+        self._forget_users(users)
+        return True
+
+    def _turn(self, groups: Sequence[str]) -> Sequence[str]:
+        """Bring groups one list further; return those of which there may be more to do."""
+        references = self._references(groups)
+        condemned = [group for group in groups if self._condemn(group, references)]
+        settled = {group: found for group in condemned if (found := self._settle(group))}
+        # Only now: those that were waited for, or could not be, have written their lists.
+        references = self._references([group for group, found in settled.items() if not found.condemned.is_decided])
+        return [
+            group for group, found in settled.items() if self._delete_unlisted(group, found, references.get(group, ()))
+        ]
+
+    def _references(self, groups: Sequence[str]) -> References:
+        if not groups:
+            return {}
+        store, bucket, prefix = self.run.store, self.run.bucket, self.run.prefix
+        names = set(Catalogue(store, bucket, prefix).names())
+        # Who publishes has a note as well: a listing may leave out a folder.
+        names |= {backup_of(run) for run in store.list_folders(bucket, self._layout.users)}
+        threads = min(self.threads, _MANIFESTS_AT_A_TIME)
+        return read_references(store, bucket, prefix, names, frozenset(groups), threads)
+
+    def _condemn(self, group: str, references: References) -> bool:
+        """See that a group has a list of condemned objects; return whether there is one to go on with."""
+        self._check()
+        store, bucket, folder = self.run.store, self.run.bucket, self._layout.folder(group)
+        try:
+            found = read_condemned(store, bucket, self._layout, group)
+            if found is not None and found[0].keys:
+                return True
+            old = (listed for listed in store.list_objects(bucket, folder) if self._is_old(listed))
+            chosen = list(islice(unlisted(store, bucket, folder, references[group], old), CONDEMNED_AT_A_TIME))
+        except _FAULTS_OF_A_GROUP as err:
+            self._wait(group, f"nothing of a collection is deleted: {err.message}")
+            return False
+        if not chosen:
+            return False
+        keys, sizes = zip(*chosen, strict=True)
+        # Where another sweep has written a list meanwhile, this one goes on with that.
+        self._write(group, Condemned(turn=uuid4().hex, keys=keys, sizes=sizes), found[1] if found else None)
+        return True
+
+    def _settle(self, group: str) -> Settled | None:
+        """Return a group's list once none of those who may have been about to list its objects can do so any more.
+
+        None where one is to be waited for, or where another sweep has done it all.
+        """
+        try:
+            found = read_condemned(self.run.store, self.run.bucket, self._layout, group)
+            if found is None or not found[0].keys:
+                return None
+            condemned, etag = found
+            if condemned.is_decided:
+                return Settled(condemned, etag)
+            if condemned.users is None:
+                users = self.run.store.list_objects(self.run.bucket, self._layout.users)
+                looked = condemned.model_copy(update={"users": tuple(listed.key for listed in users)})
+                self._write(group, looked, etag)
+                return self._settle(group)
+            for user in condemned.users:
+                self._end_use(user)
+        except (*_FAULTS_OF_A_GROUP, UserAliveError) as err:
+            self._wait(group, err.message)
+            return None
+        return Settled(condemned, etag)
+
+    def _end_use(self, user: str) -> None:
+        """See that a user of the pool begins to list nothing more. Raises `UserAliveError` where one may."""
+        found = None if user in self._settled else read_user(self.run.store, self.run.bucket, user)
+        # Who publishes has written all lists: they count from here on.
+        if found is not None and found[0].state == "working":
+            note, etag = found
+            if (status := self.executions.status(note.execution_arn)) in RUNNING:
+                raise UserAliveError(note.execution_arn, status, user)
+            void = note.model_copy(update={"state": "void"}).model_dump_json().encode()
+            if not self.run.store.put_if_unchanged(self.run.bucket, user, void, etag):
+                self._end_use(user)
+        self._settled.add(user)
+
+    def _delete_unlisted(self, group: str, settled: Settled, lists: Sequence[ReferenceList]) -> bool:
+        """Delete those of the condemned objects that no list has; return whether there may be more to do."""
+        condemned = settled.condemned
+        if not condemned.is_decided:
+            self._check()
+            try:
+                decided = self._decide(group, condemned, lists)
+            except _FAULTS_OF_A_GROUP as err:
+                self._wait(group, f"nothing of a collection is deleted: {err.message}")
+                return False
+            if decided.keys:
+                self._write(group, decided, settled.etag)
+                # Where another sweep was faster, its decision counts.
+                return True
+            return self._write(group, decided, settled.etag) and len(condemned.keys) == CONDEMNED_AT_A_TIME
+        for some in batched(zip(condemned.keys, condemned.sizes, strict=True), _BATCH, strict=False):
+            self._check()
+            self.run.store.delete(self.run.bucket, [self._layout.folder(group) + key for key, _ in some])
+            self.counts["objects"] += len(some)
+            self.counts["bytes"] += sum(size for _, size in some)
+        self._write(group, condemned.model_copy(update={"keys": (), "sizes": ()}), settled.etag)
+        return True
+
+    def _decide(self, group: str, condemned: Condemned, lists: Sequence[ReferenceList]) -> Condemned:
+        """Return a list of those of the condemned objects that none of the lists has."""
+        left = {key.encode(): size for key, size in zip(condemned.keys, condemned.sizes, strict=True)}
+        for listed in lists:
+            for keys in listed_keys(self.run.store, self.run.bucket, self._layout.folder(group), listed):
+                for key in left.keys() & set(keys):
+                    del left[key]
+        chosen = {"keys": tuple(key.decode() for key in left), "sizes": tuple(left.values()), "is_decided": True}
+        return condemned.model_copy(update=chosen)
+
+    def _write(self, group: str, condemned: Condemned, etag: str | None) -> bool:
+        """Write a group's list if it is as it was read; return whether it was written."""
+        store, bucket, key = self.run.store, self.run.bucket, self._layout.condemned(group)
+        body = condemned.model_dump_json().encode()
+        if etag is None:
+            return store.put_if_absent(bucket, key, body)
+        return store.put_if_unchanged(bucket, key, body, etag)
+
+    def _forget_lists(self, lists: Mapping[str, ListedObject], folders: Set[str]) -> None:
+        """Remove lists of groups that have had nothing for long."""
+        old = [group for group, listed in lists.items() if group not in folders and self._is_old(listed)]
+        found = {group: read_condemned(self.run.store, self.run.bucket, self._layout, group) for group in old}
+        gone = [group for group, read in found.items() if read and not read[0].keys]
+        self.run.store.delete(self.run.bucket, [self._layout.condemned(group) for group in gone])
+
+    def _forget_users(self, users: Sequence[ListedObject]) -> None:
+        """Remove notes of executions that have ended long ago: first they become void, and later they go."""
+        for listed in users:
+            if not self._is_old(listed):
+                continue
+            found = read_user(self.run.store, self.run.bucket, listed.key)
+            if found is None or self.executions.status(found[0].execution_arn) in RUNNING:
+                continue
+            if found[0].state == "working":
+                self._end_use(listed.key)
+            else:
+                self.run.store.delete(self.run.bucket, [listed.key])
+
+    def _is_old(self, listed: ListedObject) -> bool:
+        return listed.modified_at is not None and listed.modified_at <= self.now - self.grace
+
+    def _wait(self, group: str, reason: str) -> None:
+        self.waiting.append(group)
+        self._because(reason)
+
+    def _claim(self) -> None:
+        self._claims.take(self._layout.claim)
+
+    def _check(self) -> None:
+        if self.seconds_left() < STOP_SECONDS:
+            raise _OutOfTimeError
+        holder = self._claims.holder(self._layout.claim)
+        if holder is None or holder[0].execution_arn != self.execution_arn:
+            raise _TakenOverError
+
+
+def _group(key: str) -> str:
+    return key.rpartition("/")[2].removesuffix(".json")
