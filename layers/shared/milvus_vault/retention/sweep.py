@@ -18,10 +18,12 @@ from milvus_vault.archive.tombstones import has_begun
 from milvus_vault.catalogue import Catalogue
 from milvus_vault.catalogue.entries import CatalogueKeys
 from milvus_vault.claims import CLAIM, RUNNING, Claim, ClaimHeldError, Claims
-from milvus_vault.model.names import backup_run
+from milvus_vault.model.names import backup_of, backup_run
 from milvus_vault.model.objects import ListedObject
 from milvus_vault.ports import Executions, ObjectStore
+from milvus_vault.retention.pool_sweep import PoolSweep
 from milvus_vault.retention.working_files import Swept
+from milvus_vault.workspace import Workspace
 
 # Step Functions forgets executions after 90 days; so long their records are good for something.
 KEEP_RECORDS = timedelta(days=90)
@@ -72,12 +74,21 @@ class Sweep:
     _counts: Counter[str] = field(default_factory=Counter)
     _backup_claims: Claims = field(init=False)
     _target_claims: Claims = field(init=False)
+    _pool: PoolSweep = field(init=False)
 
     def __post_init__(self) -> None:
         """Ask for each execution once."""
         executions = KnownExecutions(self.executions)
         self._backup_claims = self._claims(executions, self.bucket)
         self._target_claims = self._claims(executions, self.milvus_bucket)
+        self._pool = PoolSweep(
+            run=Workspace(self.store, self.bucket, self.prefix, self.run),
+            executions=executions,
+            execution_arn=self.execution_arn,
+            now=self.now,
+            grace=self.grace,
+            seconds_left=self.seconds_left,
+        )
 
     def sweep(self) -> tuple[Swept, bool]:
         """Remove what may be removed; return what that was, and whether it was all."""
@@ -92,6 +103,10 @@ class Sweep:
             upload_count=self._counts["uploads"],
             object_count=self._counts["objects"],
             size_bytes=self._counts["bytes"],
+            pool_object_count=self._pool.counts["objects"],
+            pool_size_bytes=self._pool.counts["bytes"],
+            pool_waiting=tuple(self._pool.waiting),
+            pool_reasons=tuple(self._pool.reasons),
         )
         return swept, is_all
 
@@ -104,7 +119,8 @@ class Sweep:
         self._sweep_records()
         self._sweep_catalogue()
         self._sweep_uploads()
-        return True
+        # Last, since it may take long, and what it finds depends on the backups that are gone by now.
+        return self._pool.sweep()
 
     def _sweep_runs(self) -> Iterator[str]:
         for run in list(self.store.list_folders(self.bucket, self._run_folder())):
@@ -119,20 +135,20 @@ class Sweep:
         rest = list(self._unfinished_backup(run))
         if not self._are_old([*files, *staged, *rest]) or self._is_running(folder + CLAIM):
             return False
-        if not self._may_go(run.removeprefix("backup-"), rest) or not self._take(self._backup_claims, folder + CLAIM):
+        if not self._may_go(backup_of(run), rest) or not self._take(self._backup_claims, folder + CLAIM):
             return False
         # A backup may have been published since: under the claim nobody can begin to.
         rest = list(self._unfinished_backup(run))
         self._delete(self.milvus_bucket, staged)
         self._delete(self.bucket, rest)
         if rest:
-            self.store.delete(self.bucket, [CatalogueKeys(self.prefix).orphan(run.removeprefix("backup-"))])
+            self.store.delete(self.bucket, [CatalogueKeys(self.prefix).orphan(backup_of(run))])
         self._delete(self.bucket, [file for file in files if file.key != folder + CLAIM])
         self.store.delete(self.bucket, [folder + CLAIM])
         return True
 
     def _unfinished_backup(self, run: str) -> Iterator[ListedObject]:
-        name = run.removeprefix("backup-")
+        name = backup_of(run)
         return self._parts_without_marker(name) if name != run else iter(())
 
     def _parts_without_marker(self, name: str) -> Iterator[ListedObject]:

@@ -3,6 +3,7 @@
     plan.json                `PrunePlan`
     outcomes/<index>.json    `Outcome` of one deletion
     swept.json               `Swept`
+    pool.json                how far the sweep of the pool has come
 
 The report is `<prefix>/.runs/reports/<execution name>.json`, a `PruneReport`.
 """
@@ -75,10 +76,20 @@ class Swept(Model):
     object_count: int = 0
     """Objects in all, working files included."""
     size_bytes: int = 0
+    pool_object_count: int = 0
+    """Objects of the pool that no backup lists any more; not among the others."""
+    pool_size_bytes: int = 0
+    pool_waiting: tuple[str, ...] = ()
+    """Groups of the pool of which what no backup lists stays until a later sweep."""
+    pool_reasons: tuple[str, ...] = ()
+    """Why something of the pool stays that no backup lists, each once."""
 
     def plus(self, more: "Swept") -> "Swept":
         """Return what both sweeps removed together."""
-        return Swept.model_validate({name: getattr(self, name) + getattr(more, name) for name in Swept.model_fields})
+        sums = {name: getattr(self, name) + getattr(more, name) for name in Swept.model_fields}
+        # One function after another may meet what the pool waits for.
+        once = {name: tuple(dict.fromkeys(sums[name])) for name in ("pool_waiting", "pool_reasons")}
+        return Swept.model_validate(sums | once)
 
 
 class PruneReport(Model):
