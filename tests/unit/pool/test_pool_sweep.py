@@ -1,0 +1,103 @@
+"""What a sweep of the pool says when it deletes nothing, and how it goes on."""
+
+from datetime import timedelta
+
+import pytest
+
+from milvus_vault.archive.layout import BackupLayout
+from milvus_vault.archive.pool import PoolLayout
+from milvus_vault.retention.pool_sweep import STOP_SECONDS, PoolSweep
+from milvus_vault.workspace import Workspace
+from tests.support.pool_world import BUCKET, NIGHT, PREFIX, World
+
+
+@pytest.fixture
+def world() -> World:
+    """A pool with an object that no backup lists, and one that a backup does."""
+    world = World(sweeper=PoolSweep)
+    world.finish(world.make("r0", {1: [10]}))
+    world.finish(world.make("r1", {1: [11]}))
+    world.finish(world.delete("r0"))
+    world.pass_night()
+    return world
+
+
+def sweep(world: World) -> PoolSweep:
+    """Sweep."""
+    world.finish(world.sweep())
+    return world.sweeps[-1]
+
+
+def test_what_no_backup_lists_goes_and_is_counted(world: World) -> None:
+    swept = sweep(world)
+    assert (swept.counts, swept.waiting, swept.reasons) == ({"objects": 1, "bytes": 10}, [], [])
+    assert len(world.pooled()) == 1
+
+
+def test_what_was_copied_lately_stays(world: World) -> None:
+    world.now -= NIGHT - timedelta(hours=1)
+    assert not sweep(world).counts
+
+
+@pytest.mark.parametrize("status", ["RUNNING", "UNKNOWN"])
+def test_who_may_be_running_is_waited_for_by_name(world: World, status: str) -> None:
+    maker = world.make("r2", {1: [12]})
+    maker.until("put", "/objects/1.jsonl")
+    world.statuses[maker.arn] = status
+    swept = sweep(world)
+    assert not swept.counts
+    assert (len(swept.waiting), len(swept.reasons)) == (1, 1)
+    assert f"{maker.arn} ({status})" in swept.reasons[0]
+    world.statuses[maker.arn] = "ABORTED"
+    assert sweep(world).counts["objects"] == 1
+    world.finish(maker)
+    assert BackupLayout(PREFIX, "r2").marker not in world.store.buckets[BUCKET]
+
+
+def test_nothing_goes_while_a_manifest_cannot_be_read(world: World) -> None:
+    world.store.put(BUCKET, BackupLayout(PREFIX, "r1").manifest, b"{}")
+    swept = sweep(world)
+    assert not swept.counts
+    assert "r1/meta/vault/manifest.json" in swept.reasons[0]
+
+
+def test_nothing_of_a_collection_goes_while_a_list_of_it_is_missing(world: World) -> None:
+    world.store.delete(BUCKET, [BackupLayout(PREFIX, "r1").object_list(1)])
+    swept = sweep(world)
+    assert (not swept.counts, len(swept.waiting)) == (True, 1)
+    assert "r1/meta/vault/objects/1.jsonl" in swept.reasons[0]
+
+
+def test_of_two_sweeps_one_works(world: World) -> None:
+    first = world.sweep()
+    first.until("delete", "/.pool/")
+    swept = sweep(world)
+    assert (not swept.counts, first.arn in swept.reasons[0]) == (True, True)
+    world.finish(first)
+    assert world.sweeps[0].counts["objects"] == 1
+
+
+@pytest.mark.parametrize("checks", range(4))
+def test_one_that_runs_out_of_time_goes_on(world: World, checks: int) -> None:
+    left = iter([900.0] * checks)
+    world.statuses["mine"] = "RUNNING"
+    run = Workspace(world.store, BUCKET, PREFIX, "prune-mine")
+    done = [
+        PoolSweep(run, world, "mine", world.now, world.grace, lambda: next(left, STOP_SECONDS - 1), threads=1).sweep(),
+        PoolSweep(run, world, "mine", world.now, world.grace, lambda: 900.0, threads=1).sweep(),
+    ]
+    assert done == [False, True]
+    assert len(world.pooled()) == 1
+
+
+def test_notes_and_lists_of_long_ago_go(world: World) -> None:
+    dead = world.make("r2", {2: [20]})
+    dead.until("put", "/objects/2.jsonl")
+    world.end(dead)
+    for _ in range(4):
+        world.pass_night()
+        sweep(world)
+    keys = world.store.buckets[BUCKET]
+    layout = PoolLayout(PREFIX)
+    assert not [key for key in keys if key.startswith(layout.users)]
+    assert len([key for key in keys if key.startswith(layout.condemned_lists)]) == 1
