@@ -234,6 +234,8 @@ class Maker:
         self.layout = BackupLayout(PREFIX, name)
         self.use = PoolUse(self.run, arn)
         self.attempt = attempt_of(arn)
+        bases = tuple(base for base in world.names if base != name)
+        self.pool = Pool(store, BUCKET, PREFIX, SOURCE, self.attempt, bases)
 
     def make(self) -> None:
         """Make the backup, or give up where another one is at it."""
@@ -259,9 +261,7 @@ class Maker:
 
     def places(self, number: int) -> Sequence[Place]:
         """Return where the objects of a collection lie, or are to lie."""
-        bases = tuple(name for name in self.world.names if name != self.name)
-        pool = Pool(self.store, BUCKET, PREFIX, SOURCE, self.attempt, bases)
-        return list(pool.places(number, [self.world.listed(number, log) for log in self.logs[number]]))
+        return list(self.pool.places(number, [self.world.listed(number, log) for log in self.logs[number]]))
 
     def condemned_keys(self, number: int) -> frozenset[str]:
         """Return what is condemned of a collection."""

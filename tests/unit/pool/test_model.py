@@ -15,6 +15,7 @@ from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
 from milvus_vault.archive.manifest import Manifest
+from milvus_vault.archive.pool import group_of
 from milvus_vault.model.objects import ArchivedObject
 from milvus_vault.pool.condemned import Condemned
 from milvus_vault.pool.references import ReferenceList, References
@@ -22,7 +23,7 @@ from milvus_vault.pool.sharing import Place
 from milvus_vault.pool.users import read_user
 from milvus_vault.retention import pool_sweep
 from milvus_vault.retention.pool_sweep import PoolSweep, Settled, UserAliveError
-from tests.support.pool_world import OBJECTS, LossError, Maker, UnclaimedSweep, World
+from tests.support.pool_world import MILVUS, OBJECTS, SOURCE, LossError, Maker, UnclaimedSweep, World
 
 NAMES = ("r0", "r1", "r2")
 FEW = 60
@@ -375,6 +376,32 @@ def _a_late_copy(world: World) -> None:
     maker.until("put", "/objects/1.jsonl")
     world.finish(late)
     world.finish(maker)
+
+
+def test_nothing_is_copied_to_where_a_backup_had_it_that_is_being_deleted() -> None:
+    world, group = World(), group_of(MILVUS, SOURCE.root_path, 2)
+    world.finish(world.make("r2", {2: [20]}))
+    world.finish(world.delete("r2"))
+    world.pass_night()
+    base = world.make("r0", {1: [10], 2: [20]})
+    base.until("put", "/objects/1.jsonl")
+    world.finish(world.sweep())
+    world.finish(base)
+    late = world.sweep()
+    for _ in range(2):
+        late.until("get", f"/.condemned/{group}")
+        world.step(late, 1)
+    # It has read the base's manifest, for its first collection.
+    maker = world.make("r1", {1: [10], 2: [20]})
+    maker.until("get", f"/.condemned/{group}")
+    world.delete("r0").until("delete", "meta/vault/objects")
+    late.until("delete", f"/{group}/")
+    world.finish(world.sweep())
+    maker.until("put", "/objects/1.jsonl")
+    world.finish(late)
+    world.finish(maker)
+    world.check()
+    world.close()
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from milvus_vault.archive.layout import BackupLayout, parse_log_key
 from milvus_vault.archive.manifest import Manifest, Source, read_object_list
 from milvus_vault.archive.pool import PooledKey, PoolLayout, content_of, group_of, parse_pooled_key
 from milvus_vault.archive.reader import find_manifest, read_document
+from milvus_vault.archive.remains import is_there
 from milvus_vault.errors import BackupDamagedError, BackupFormatError
 from milvus_vault.model.objects import ArchivedObject, ListedObject
 from milvus_vault.pool.condemned import read_condemned
@@ -95,7 +96,9 @@ class Pool:
             layout, manifest = BackupLayout(self.prefix, name), self._manifest(name)
             entries = manifest.collections if manifest else ()
             entry = next((found for found in entries if found.collection_id == collection_id), None)
-            if entry is None:
+            # Asked for each time, after what is condemned was read: else what a backup had that is being deleted may be
+            # gone, and a late deletion would hit what is copied there anew.
+            if entry is None or not is_there(self.store, self.bucket, layout.marker):
                 continue
             try:
                 items = read_object_list(read_document(self.store, self.bucket, layout, entry.objects))
