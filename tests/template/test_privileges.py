@@ -26,6 +26,8 @@ class May(NamedTuple):
     abort_uploads: tuple[str, ...] = ()
 
 
+# Of full backups, and of the pool that the others share.
+OBJECTS = ("*/binlogs/*", ".pool/*-*/*/*-*")
 ONLY_CONDITIONALLY = (f"{MARKER} if-match", f"{MARKER} if-none-match")
 
 TABLE: dict[str, May] = {
@@ -34,11 +36,13 @@ TABLE: dict[str, May] = {
             "*/meta/*",
             ".catalogue/backups/*",
             ".catalogue/deleting/*",
+            ".pool/.users/backup-*",
             ".runs/backup-*/backup.json",
             ".runs/backup-*/claim.json",
             ".runs/pauses/*",
         ),
         write=(
+            ".pool/.users/backup-*",
             ".runs/backup-*/backup.json",
             ".runs/backup-*/claim.json",
             ".runs/backup-*/copy/*/job.json",
@@ -49,22 +53,29 @@ TABLE: dict[str, May] = {
         delete=(".catalogue/deleting/*", ".runs/backup-*/claim.json"),
     ),
     "SnapshotBatch": May(
-        read=(".runs/backup-*/backup.json", ".runs/backup-*/collections/*", ".runs/backup-*/copy/*"),
+        read=(
+            "*/meta/*",
+            ".pool/.condemned/*",
+            ".runs/backup-*/backup.json",
+            ".runs/backup-*/collections/*",
+            ".runs/backup-*/copy/*",
+        ),
         write=(".runs/backup-*/collections/*", ".runs/backup-*/copy/*"),
         delete=(".runs/backup-*/copy/*/items/*", ".runs/backup-*/copy/*/targets/*", ".runs/backup-*/copy/*/verified/*"),
     ),
     "PlanCopy": May(read=(".runs/*/claim.json", ".runs/*/copy/*"), write=(".runs/*/copy/*",)),
     "CopyBatch": May(
-        read=("*/binlogs/*", ".runs/*/claim.json", ".runs/*/copy/*", "milvus:delta_log/*", "milvus:insert_log/*"),
-        write=("*/binlogs/*", ".runs/*/copy/*", "milvus:staging/restore-*/*"),
+        read=(*OBJECTS, ".runs/*/claim.json", ".runs/*/copy/*", "milvus:delta_log/*", "milvus:insert_log/*"),
+        write=(*OBJECTS, ".runs/*/copy/*", "milvus:staging/restore-*/*"),
         delete=(".runs/*/copy/*/error-*.json",),
-        abort_uploads=("*/binlogs/*", "milvus:staging/restore-*/*"),
+        abort_uploads=(*OBJECTS, "milvus:staging/restore-*/*"),
     ),
     "VerifyCopy": May(
         read=(
             "*/binlogs/*",
             "*/meta/backup_meta.json",
             "*/meta/vault/manifest.json",
+            ".pool/*-*/*/*-*",
             ".runs/*/claim.json",
             ".runs/*/copy/*",
             ".runs/backup-*/backup.json",
@@ -75,9 +86,9 @@ TABLE: dict[str, May] = {
         delete=("*/binlogs/*", ".runs/*/copy/*/verified/*", "milvus:staging/restore-*/*"),
     ),
     "PublishBackup": May(
-        read=("*/meta/*", ".runs/backup-*/*"),
-        write=(*ONLY_CONDITIONALLY, *METADATA, ".catalogue/backups/*"),
-        delete=("*/binlogs/*", ".runs/backup-*/rbac.json"),
+        read=("*/meta/*", ".pool/.users/backup-*", ".runs/backup-*/*"),
+        write=(*ONLY_CONDITIONALLY, *METADATA, ".catalogue/backups/*", ".pool/.users/backup-*"),
+        delete=("*/binlogs/*", ".pool/.users/backup-*", ".runs/backup-*/rbac.json"),
     ),
     "PrepareRestore": May(
         read=("*/meta/*", ".runs/restore-*/*", "milvus:staging/claims/*"),
@@ -85,7 +96,7 @@ TABLE: dict[str, May] = {
         delete=(".runs/restore-*/*", "milvus:staging/claims/*"),
     ),
     "CutCollections": May(
-        read=("*/binlogs/*", ".runs/restore-*/*"),
+        read=(*OBJECTS, ".runs/restore-*/*"),
         write=(".runs/restore-*/collections/*/target.json", ".runs/restore-*/cuts/*", "milvus:staging/restore-*/*"),
     ),
     "AdvanceRestore": May(
@@ -174,6 +185,7 @@ TABLE: dict[str, May] = {
             "*/meta/*",
             ".catalogue/backups/*",
             ".catalogue/holds/*",
+            ".pool/*-*/*/*-*",
             ".runs/backup-*/claim.json",
             ".runs/verify-*/*",
         ),

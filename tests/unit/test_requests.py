@@ -154,7 +154,7 @@ def test_a_selection_of_nothing_is_refused() -> None:
 
 @pytest.mark.parametrize(
     ("field", "value"),
-    [("mode", "incremental"), ("on_collection_failure", "ignore"), ("meta_only", "perhaps"), ("collections", "db.a")],
+    [("mode", "differential"), ("on_collection_failure", "ignore"), ("meta_only", "perhaps"), ("collections", "db.a")],
 )
 def test_a_value_that_a_backup_does_not_know_is_refused(field: str, value: object) -> None:
     assert field in refused(BackupRequest, {field: value})
