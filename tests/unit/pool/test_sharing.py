@@ -122,7 +122,7 @@ def test_what_is_condemned_is_copied_anew() -> None:
     store = InMemoryObjectStore(SOURCE, BACKUPS)
     objects = filled(store, 1, 2)
     one, two = copied(store, pool(store).places(COLLECTION, objects))
-    condemned = Condemned(keys=(one.stored_key.partition(f"{GROUP}/")[2],))
+    condemned = Condemned(turn="one", keys=(one.stored_key.partition(f"{GROUP}/")[2],))
     store.put(BACKUPS, LAYOUT.condemned(GROUP), condemned.model_dump_json().encode())
     shared, (to_copy,) = keys(pool(store, "bbbbbbbb").places(COLLECTION, objects))
     assert shared == [two.stored_key]

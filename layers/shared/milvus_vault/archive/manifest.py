@@ -14,6 +14,7 @@ import json
 from collections.abc import Iterable, Iterator
 
 from milvus_vault.archive.layout import BackupLayout
+from milvus_vault.archive.pool import parse_pooled_key
 from milvus_vault.model.base import Count, Model, Number
 from milvus_vault.model.collections import CollectionDescription, CollectionName, DatabaseDescription, Segment
 from milvus_vault.model.flushes import ChannelCheckpoint, FlushAllPoint
@@ -54,6 +55,9 @@ class CollectionEntry(Model):
     size_bytes: Count
     document: FileDigest
     objects: FileDigest
+    group: str = ""
+    """Of an incremental backup with objects: where they lie in the pool. A sweep goes by it, not by `source`, which a
+    manifest that was made anew does not know."""
 
 
 class CollectionFailure(Model):
@@ -181,7 +185,12 @@ def entry_of(layout: BackupLayout, document: CollectionDocument, body: bytes, ob
     Raises `ValueError` where the object list is none.
     """
     number = document.description.collection_id
-    sizes = [item.size_bytes for item in read_object_list(objects)]
+    sizes: list[int] = []
+    group = ""
+    for item in read_object_list(objects):
+        sizes.append(item.size_bytes)
+        if not group and (pooled := parse_pooled_key(item.stored_key)):
+            group = pooled.group
     return CollectionEntry(
         name=document.description.name,
         collection_id=number,
@@ -193,6 +202,7 @@ def entry_of(layout: BackupLayout, document: CollectionDocument, body: bytes, ob
         size_bytes=sum(sizes),
         document=digest(layout.collection_document(number).removeprefix(layout.root), body),
         objects=digest(layout.object_list(number).removeprefix(layout.root), objects),
+        group=group,
     )
 
 

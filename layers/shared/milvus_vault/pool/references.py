@@ -21,7 +21,7 @@ from pydantic import ValidationError
 
 from milvus_vault.archive.layout import BackupLayout
 from milvus_vault.archive.manifest import FORMAT_VERSION, FileDigest, Manifest
-from milvus_vault.archive.pool import PoolLayout, group_of
+from milvus_vault.archive.pool import PoolLayout
 from milvus_vault.archive.reader import find_manifest
 from milvus_vault.archive.remains import is_there
 from milvus_vault.errors import (
@@ -73,10 +73,9 @@ def read_references(
 
     for layout, manifest in each(read, sorted(names), threads=threads):
         for entry in manifest.collections if manifest and manifest.is_incremental else ():
-            group = group_of(manifest.source.bucket, manifest.source.root_path, entry.collection_id) if manifest else ""
-            if group in groups:
+            if entry.group in groups:
                 listed = ReferenceList(layout.name, layout.root + entry.objects.key, entry.objects)
-                found[group].setdefault(entry.objects.sha256, listed)
+                found[entry.group].setdefault(entry.objects.sha256, listed)
     return {group: tuple(lists.values()) for group, lists in found.items()}
 
 

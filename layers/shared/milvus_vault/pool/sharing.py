@@ -68,7 +68,7 @@ class Pool:
         # In this order, see `users.py`; what is condemned goes before its list does.
         condemned = read_condemned(self.store, self.bucket, layout, group)
         passed_by = frozenset(condemned[0].keys) if condemned else frozenset[str]()
-        known = self._known(collection_id, wanted)
+        known = self._known(group, wanted)
         there: dict[str, ListedObject] = {}
         for found in self.store.list_objects(self.bucket, layout.folder(group)):
             pooled = parse_pooled_key(found.key)
@@ -90,12 +90,12 @@ class Pool:
                 key = layout.key(PooledKey(group, _segment_of(listed), content, self.attempt))
             yield Place(listed, key, None)
 
-    def _known(self, collection_id: int, wanted: Mapping[str, ListedObject]) -> dict[str, _Known]:
+    def _known(self, group: str, wanted: Mapping[str, ListedObject]) -> dict[str, _Known]:
         """Return what the newest backup of a collection recorded, by content."""
         for name in self.bases:
             layout, manifest = BackupLayout(self.prefix, name), self._manifest(name)
             entries = manifest.collections if manifest else ()
-            entry = next((found for found in entries if found.collection_id == collection_id), None)
+            entry = next((found for found in entries if found.group == group), None)
             # Asked for each time, after what is condemned was read: else what a backup had that is being deleted may be
             # gone, and a late deletion would hit what is copied there anew.
             if entry is None or not is_there(self.store, self.bucket, layout.marker):
@@ -108,16 +108,12 @@ class Pool:
         return {}
 
     def _manifest(self, name: str) -> Manifest | None:
-        """Return the manifest of a backup of the same Milvus that shares objects; None where it is not one."""
+        """Return the manifest of a backup; None where it cannot be read."""
         if name not in self._manifests:
             try:
-                found = find_manifest(self.store, self.bucket, BackupLayout(self.prefix, name))
+                self._manifests[name] = find_manifest(self.store, self.bucket, BackupLayout(self.prefix, name))
             except (BackupDamagedError, BackupFormatError):
-                found = None
-            where = (self.source.bucket, self.source.root_path)
-            is_base = found is not None and found.is_incremental
-            is_of_same = found is not None and (found.source.bucket, found.source.root_path) == where
-            self._manifests[name] = found if is_base and is_of_same else None
+                self._manifests[name] = None
         return self._manifests[name]
 
 
