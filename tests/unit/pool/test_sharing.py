@@ -240,7 +240,8 @@ class TestUse:
         else:
             void = PoolUser(run="backup-books", execution_arn=self.ARN, state="void").model_dump_json().encode()
             store.put(BACKUPS, key, void if how == "void" else b"{")
-        with pytest.raises(RunTakenOverError, match="was taken for dead"):
+        error = WorkingFileError if how == "unreadable" else RunTakenOverError
+        with pytest.raises(error, match="cannot be read" if how == "unreadable" else "was taken for dead"):
             use.publish()
 
     def test_of_a_sweep_and_an_attempt_that_both_change_the_note_one_loses(
