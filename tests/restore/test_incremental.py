@@ -8,6 +8,7 @@ import pytest
 
 from milvus_vault.archive.pool import is_pooled
 from milvus_vault.errors import BackupDamagedError, BackupExistsError, InvalidRequestError
+from milvus_vault.pool.condemned import Condemned
 from tests.restore.servers import BOOKS, Filled
 from tests.restore.test_replicas import check, copy_in_parts
 from tests.support.restoring import BACKUPS, PREFIX, Restoring, objects_of, staged_keys
@@ -172,3 +173,40 @@ def test_a_name_has_one_mode(filled: Filled) -> None:
     restoring.back_up(name, collections=COLLECTIONS)
     with pytest.raises(BackupExistsError):
         back_up(restoring, name)
+
+
+@pytest.mark.parametrize("lost", ["marker", "manifest"])
+def test_what_was_lost_of_its_metadata_is_mended_and_its_objects_stay(filled: Filled, version: str, lost: str) -> None:
+    restoring = filled.restoring
+    name = filled.named(f"lost_{lost}")
+    back_up(restoring, name)
+    folder = f"{PREFIX}/{name}/meta/"
+    restoring.s3.delete_object(
+        Bucket=BACKUPS, Key=folder + ("backup_meta.json" if lost == "marker" else "vault/manifest.json")
+    )
+    groups = {key.split("/.pool/")[1].split("/")[0] for key in pooled(restoring, name)}
+    with restoring.functions() as call:
+        assert check(call, name, repair=True)["status"] == "intact"
+    manifest = restoring.manifest(name)
+    assert (manifest["mode"], manifest["format_version"]) == ("incremental", 3)
+    assert {entry["group"] for entry in manifest["collections"]} == groups
+    assert objects_of(restoring, f"{PREFIX}/.pool/.users/") == []
+    report = restoring.restore({"backup_name": name, "suffix": f"_{lost}", "allow_version": version < "2.4"})
+    assert report["status"] == "complete"
+
+
+def test_no_marker_is_made_for_what_is_condemned(filled: Filled, version: str) -> None:
+    restoring = filled.restoring
+    name = filled.named("condemned")
+    back_up(restoring, name)
+    key = min(pooled(restoring, name))
+    group, below = key.split("/.pool/")[1].split("/", 1)
+    restoring.s3.delete_object(Bucket=BACKUPS, Key=f"{PREFIX}/{name}/meta/backup_meta.json")
+    condemned = f"{PREFIX}/.pool/.condemned/{group}.json"
+    body = Condemned(turn=version, keys=(below,)).model_dump_json().encode()
+    restoring.s3.put_object(Bucket=BACKUPS, Key=condemned, Body=body)
+    try:
+        with restoring.functions() as call, pytest.raises(BackupDamagedError, match="gone, or about to be deleted"):
+            check(call, name, repair=True)
+    finally:
+        restoring.s3.delete_object(Bucket=BACKUPS, Key=condemned)

@@ -19,6 +19,8 @@ from milvus_vault import __version__
 from milvus_vault.archive.layout import DELTA_LOG, INSERT_LOG, BackupLayout
 from milvus_vault.archive.manifest import (
     FORMAT_VERSION,
+    FULL_FORMAT_VERSION,
+    POOL_FORMAT_VERSION,
     CollectionDocument,
     CollectionEntry,
     CollectionFailure,
@@ -29,7 +31,8 @@ from milvus_vault.archive.manifest import (
     entry_of,
     read_object_list,
 )
-from milvus_vault.archive.reader import check_backup_exists, read_archive, read_manifest
+from milvus_vault.archive.pool import PoolLayout
+from milvus_vault.archive.reader import check_backup_exists, read_archive, read_document, read_manifest
 from milvus_vault.archive.reference_messages import BackupMessage, parse_message
 from milvus_vault.archive.reference_reader import read_full_message
 from milvus_vault.archive.reference_translate import translate_database
@@ -55,9 +58,12 @@ from milvus_vault.model.base import Model
 from milvus_vault.model.collections import DEFAULT_DATABASE, CollectionName
 from milvus_vault.model.names import backup_run, short_hash
 from milvus_vault.model.objects import ListedObject
+from milvus_vault.model.readable import first_of
 from milvus_vault.model.requests import ScheduleTag
 from milvus_vault.model.resources import BackupSummary, Hold
 from milvus_vault.model.times import utc_day
+from milvus_vault.pool.condemned import read_condemned
+from milvus_vault.pool.users import PoolUse
 from milvus_vault.ports import Executions
 from milvus_vault.workspace import Workspace
 
@@ -171,7 +177,7 @@ class BackupRepair:
         is_proven = _vouches(marker, body) or (
             remembered is not None and remembered == summary_of(manifest).model_copy(update={"name": self.layout.name})
         )
-        self._write_marker(marker_file(manifest, body))
+        self._publish(manifest, body)
         mended = (f"{self.layout.marker} was made anew from {self.layout.manifest}",)
         if is_proven:
             return Repaired(mended=mended)
@@ -221,8 +227,7 @@ class BackupRepair:
             raise BackupDamagedError(msg, hint=_NO_REPAIR_HINT)
         manifest = self._manifest(entries, said, version, self._circumstances(remembered, entries))
         body = manifest.model_dump_json(indent=1).encode()
-        self.run.store.put(self.run.bucket, self.layout.manifest, body)
-        self._write_marker(marker_file(manifest, body))
+        self._publish(manifest, body, is_new=True)
         lost = [wrong for *_, wrong in found if wrong]
         lost += [f"{failure.name} has no document that can be read: it is lost" for failure in manifest.failures]
         if remembered is None:
@@ -251,7 +256,10 @@ class BackupRepair:
     ) -> Manifest:
         rbac = self._find(self.layout.rbac)
         described = tuple(translate_database(database) for database in said.database_backups)
+        is_incremental = any(entry.group for entry in entries)
         return Manifest(
+            format_version=POOL_FORMAT_VERSION if is_incremental else FULL_FORMAT_VERSION,
+            mode="incremental" if is_incremental else "full",
             backup_name=self.layout.name,
             backup_id=short_hash(self.layout.name, 32),
             created_by=f"milvus-vault {__version__}, repair",
@@ -327,6 +335,39 @@ class BackupRepair:
             return self.run.store.get(self.run.bucket, key)
         except ObjectNotFoundError:
             return None
+
+    def _publish(self, manifest: Manifest, body: bytes, *, is_new: bool = False) -> None:
+        """Write the marker, after a manifest that was made anew.
+
+        Raises `BackupDamagedError` where objects in the pool are gone, or about to go: no marker may promise them.
+        """
+        use = PoolUse(self.run, self.execution_arn)
+        if manifest.is_incremental:
+            use.begin()
+            for entry in manifest.collections:
+                self._check_pooled(entry)
+        if is_new:
+            self.run.store.put(self.run.bucket, self.layout.manifest, body)
+        if manifest.is_incremental:
+            use.publish()
+        self._write_marker(marker_file(manifest, body))
+        if manifest.is_incremental:
+            use.end()
+
+    def _check_pooled(self, entry: CollectionEntry) -> None:
+        if not entry.group:
+            return
+        store, bucket, pool = self.run.store, self.run.bucket, PoolLayout(self.run.prefix)
+        # In this order, see `pool/users.py`.
+        found = read_condemned(store, bucket, pool, entry.group)
+        folder = pool.folder(entry.group)
+        there = {listed.key for listed in store.list_objects(bucket, folder)}
+        there -= {folder + key for key in found[0].keys} if found else set()
+        listed = read_object_list(read_document(store, bucket, self.layout, entry.objects))
+        gone = [key for item in listed if (key := self.layout.here(item.stored_key)) not in there]
+        if gone:
+            msg = f"backup {self.layout.name} lists objects that are gone, or about to be deleted: {first_of(gone)}"
+            raise BackupDamagedError(msg, hint="No backup listed them any more. Use another backup.")
 
     def _write_marker(self, body: bytes) -> None:
         """Write the marker where there is none, or in place of the one that was looked at."""
