@@ -377,6 +377,8 @@ class World:
     actors: list[Actor] = field(default_factory=list)
     sweeps: list[PoolSweep] = field(default_factory=list)
     statuses: dict[str, str] = field(default_factory=dict)
+    _made: dict[str, tuple[str, Mapping[int, Sequence[int]]]] = field(default_factory=dict)
+    """By execution, what it makes."""
     _count: int = 0
 
     def __post_init__(self) -> None:
@@ -398,14 +400,27 @@ class World:
 
     def make(self, name: str, logs: Mapping[int, Sequence[int]]) -> Actor:
         """Begin to make a backup."""
-        return self._begin("backup", lambda store, arn: self.maker(self, store, arn, name, logs).make())
+        actor = self._begin("backup", lambda store, arn: self.maker(self, store, arn, name, logs).make())
+        self._made[actor.arn] = (name, logs)
+        return actor
+
+    def redrive(self, arn: str) -> None:
+        """Begin an execution again, under its own ARN, that has ended before its backup was made."""
+        name, logs = self._made[arn]
+        self.statuses[arn] = "RUNNING"
+        self.actors.append(Actor(arn, lambda store: self.maker(self, store, arn, name, logs).make(), self.store))
+
+    @property
+    def dead(self) -> Sequence[str]:
+        """The executions that have ended before their backups were made."""
+        return [arn for arn in self._made if self.statuses[arn] == "ABORTED"]
 
     def sweep(self) -> Actor:
         """Begin to sweep the pool."""
 
         def work(store: ObjectStore, arn: str) -> None:
             run = Workspace(store, BUCKET, PREFIX, f"prune-{arn}")
-            sweep = self.sweeper(run, self, arn, self.now, self.grace, lambda: 900.0, threads=1)
+            sweep = self.sweeper(run, self, arn, self.grace, lambda: 900.0, threads=1)
             self.sweeps.append(sweep)
             assert sweep.sweep()
 
@@ -466,8 +481,12 @@ class World:
             self.statuses[actor.arn] = "ABORTED"
 
     def pass_night(self) -> None:
-        """Let a day pass: no function lives so long."""
-        self.now += NIGHT
+        """Let a day pass."""
+        self.pass_time(NIGHT)
+
+    def pass_time(self, duration: timedelta) -> None:
+        """Let more than an hour pass: no function of an execution that has ended lives so long."""
+        self.now += duration
         for actor in self.actors:
             if self.statuses[actor.arn] not in RUNNING:
                 actor.kill()

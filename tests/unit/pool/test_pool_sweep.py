@@ -83,11 +83,25 @@ def test_one_that_runs_out_of_time_goes_on(world: World, checks: int) -> None:
     world.statuses["mine"] = "RUNNING"
     run = Workspace(world.store, BUCKET, PREFIX, "prune-mine")
     done = [
-        PoolSweep(run, world, "mine", world.now, world.grace, lambda: next(left, STOP_SECONDS - 1), threads=1).sweep(),
-        PoolSweep(run, world, "mine", world.now, world.grace, lambda: 900.0, threads=1).sweep(),
+        PoolSweep(run, world, "mine", world.grace, lambda: next(left, STOP_SECONDS - 1), threads=1).sweep(),
+        PoolSweep(run, world, "mine", world.grace, lambda: 900.0, threads=1).sweep(),
     ]
     assert done == [False, True]
     assert len(world.pooled()) == 1
+
+
+@pytest.mark.parametrize(("minutes", "deleted"), [(59, 0), (61, 1)])
+def test_what_a_dead_function_began_to_delete_is_gone_on_with_after_an_hour(
+    world: World, minutes: int, deleted: int
+) -> None:
+    first = world.sweep()
+    first.until("delete", "/.pool/")
+    world.end(first)
+    first.kill()
+    world.now += timedelta(minutes=minutes)
+    swept = sweep(world)
+    assert swept.counts["objects"] == deleted
+    assert (swept.reasons == []) == bool(deleted)
 
 
 def test_notes_and_lists_of_long_ago_go(world: World) -> None:

@@ -6,7 +6,7 @@ to nothing.
 
     keys                        nobody lists these objects, as far as a first look could tell
     keys, users                 and these attempts may be about to
-    keys, users, is_decided     nobody does or ever will: they are deleted
+    keys, users, is_decided     nobody does or ever will: one function deletes them, and others wait for it
     no keys                     they are deleted: the list waits for the next ones
 
 So a list is not removed where it ends, since a late removal would hit the next one.
@@ -34,6 +34,10 @@ class Condemned(Model):
     nobody has looked yet."""
     is_decided: bool = False
     """Whether no backup lists any of them, nor ever will."""
+    deleted_by: str = ""
+    """Made up by the one function that deletes them, once that is decided. Empty: it has stopped on its way, and the
+    next one may go on. While it may be at work nobody else does: the list stays, and nobody begins to list what a late
+    request of it deletes."""
 
 
 def read_condemned(store: ObjectStore, bucket: str, layout: PoolLayout, group: str) -> tuple[Condemned, str] | None:

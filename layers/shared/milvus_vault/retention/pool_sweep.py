@@ -11,15 +11,16 @@ objects of a group go in steps, each of which is written down in the group's lis
 4. Which of the condemned objects does no backup list now? These are decided on, and deleted.
 
 Each step holds whatever another sweep does at the same time. The claim only keeps two from doing the same work, and a
-function whose execution was stopped from going on for long. What was written a short while ago stays in any case: a
-run that died is resumed with what it has copied, and functions of ended executions, which run for up to a quarter of
-an hour, have nothing to write over.
+function whose execution was stopped from going on for long. Who decides deletes; if that function dies on its way,
+another one goes on an hour later, when there can be no request of it any more: an attempt that was started again may
+copy to its own keys once more. What was written a short while ago stays in any case: a run that died is resumed with
+what it has copied. All times are S3's own.
 """
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from itertools import batched, islice
 from typing import NamedTuple
 from uuid import uuid4
@@ -52,6 +53,12 @@ _MANIFESTS_AT_A_TIME = 4
 
 # A request deletes 1,000 objects.
 _BATCH = 1000
+
+# A function of AWS Lambda runs for a quarter of an hour at most; this is four times that.
+_DEAD_AFTER = timedelta(hours=1)
+
+# Where S3 does not say what time it is, nothing is old.
+_LONG_AGO = datetime.fromtimestamp(0, UTC)
 
 # A walk along the lists of a group may take minutes; what is done by then is written down.
 STOP_SECONDS = 120
@@ -97,7 +104,6 @@ class PoolSweep:
     """Of the prune."""
     executions: Executions
     execution_arn: str
-    now: datetime
     grace: timedelta
     """How long what was written last stays in any case."""
     seconds_left: Callable[[], float]
@@ -109,7 +115,10 @@ class PoolSweep:
     counts: Counter[str] = field(default_factory=Counter)
     """`objects` and `bytes` that were deleted."""
     _settled: set[str] = field(default_factory=set)
+    _me: str = field(default_factory=lambda: uuid4().hex)
     _layout: PoolLayout = field(init=False)
+    _now: datetime = field(init=False)
+    """By S3's clock, when the sweep began or somewhat earlier."""
     _claims: Claims = field(init=False)
 
     def __post_init__(self) -> None:
@@ -152,6 +161,8 @@ class PoolSweep:
             return True
         self._claim()
         progress = self.run.find(PROGRESS, Progress) or Progress()
+        self.run.write(PROGRESS, progress)
+        self._now = self._written_at(self.run.key(PROGRESS)) or _LONG_AGO
         groups = sorted(group for group in folders | lists.keys() if group > progress.group)
         for some in batched(groups, _GROUPS_AT_A_TIME, strict=False):
             again: Sequence[str] = some
@@ -215,7 +226,7 @@ class PoolSweep:
                 return None
             condemned, etag = found
             if condemned.is_decided:
-                return Settled(condemned, etag)
+                return self._take_over(group, condemned, etag)
             if condemned.users is None:
                 users = self.run.store.list_objects(self.run.bucket, self._layout.users)
                 looked = condemned.model_copy(update={"users": tuple(listed.key for listed in users)})
@@ -227,6 +238,18 @@ class PoolSweep:
             self._wait(group, err.message)
             return None
         return Settled(condemned, etag)
+
+    def _take_over(self, group: str, condemned: Condemned, etag: str) -> Settled | None:
+        """Return a list that is decided on, once it is this function that deletes its objects."""
+        if condemned.deleted_by == self._me:
+            return Settled(condemned, etag)
+        since = self._written_at(self._layout.condemned(group))
+        if condemned.deleted_by and (since is None or since > self._now - _DEAD_AFTER):
+            self._wait(group, "another sweep is deleting objects, or died less than an hour ago")
+            return None
+        self._write(group, condemned.model_copy(update={"deleted_by": self._me}), etag)
+        # Where another sweep was faster, this one waits for it.
+        return self._settle(group)
 
     def _end_use(self, user: str) -> None:
         """See that a user of the pool begins to list nothing more. Raises `UserAliveError` where one may."""
@@ -244,23 +267,33 @@ class PoolSweep:
     def _delete_unlisted(self, group: str, settled: Settled, lists: Sequence[ReferenceList]) -> bool:
         """Delete those of the condemned objects that no list has; return whether there may be more to do."""
         condemned = settled.condemned
-        if not condemned.is_decided:
-            self._check()
-            try:
-                decided = self._decide(group, condemned, lists)
-            except _FAULTS_OF_A_GROUP as err:
-                self._wait(group, f"nothing of a collection is deleted: {err.message}")
-                return False
-            if decided.keys:
-                self._write(group, decided, settled.etag)
-                # Where another sweep was faster, its decision counts.
-                return True
-            return self._write(group, decided, settled.etag) and len(condemned.keys) == CONDEMNED_AT_A_TIME
-        for some in batched(zip(condemned.keys, condemned.sizes, strict=True), _BATCH, strict=False):
-            self._check()
-            self.run.store.delete(self.run.bucket, [self._layout.folder(group) + key for key, _ in some])
-            self.counts["objects"] += len(some)
-            self.counts["bytes"] += sum(size for _, size in some)
+        if condemned.is_decided:
+            return self._delete(group, settled)
+        self._check()
+        try:
+            decided = self._decide(group, condemned, lists)
+        except _FAULTS_OF_A_GROUP as err:
+            self._wait(group, f"nothing of a collection is deleted: {err.message}")
+            return False
+        is_written = self._write(group, decided, settled.etag)
+        if not decided.keys:
+            return is_written and len(condemned.keys) == CONDEMNED_AT_A_TIME
+        # Where another sweep was faster, its decision counts.
+        mine = self._settle(group)
+        return mine is not None and mine.condemned.is_decided and self._delete(group, mine)
+
+    def _delete(self, group: str, settled: Settled) -> bool:
+        """Delete what this function has decided on, or taken over; return whether there may be more to do."""
+        condemned = settled.condemned
+        try:
+            for some in batched(zip(condemned.keys, condemned.sizes, strict=True), _BATCH, strict=False):
+                self._check()
+                self.run.store.delete(self.run.bucket, [self._layout.folder(group) + key for key, _ in some])
+                self.counts["objects"] += len(some)
+                self.counts["bytes"] += sum(size for _, size in some)
+        except (_OutOfTimeError, _TakenOverError):
+            self._write(group, condemned.model_copy(update={"deleted_by": ""}), settled.etag)
+            raise
         self._write(group, condemned.model_copy(update={"keys": (), "sizes": ()}), settled.etag)
         return True
 
@@ -271,8 +304,8 @@ class PoolSweep:
             for keys in listed_keys(self.run.store, self.run.bucket, self._layout.folder(group), listed):
                 for key in left.keys() & set(keys):
                     del left[key]
-        chosen = {"keys": tuple(key.decode() for key in left), "sizes": tuple(left.values()), "is_decided": True}
-        return condemned.model_copy(update=chosen)
+        chosen = {"keys": tuple(each.decode() for each in left), "sizes": tuple(left.values())}
+        return condemned.model_copy(update=chosen | {"is_decided": True, "deleted_by": self._me})
 
     def _write(self, group: str, condemned: Condemned, etag: str | None) -> bool:
         """Write a group's list if it is as it was read; return whether it was written."""
@@ -303,7 +336,12 @@ class PoolSweep:
                 self.run.store.delete(self.run.bucket, [listed.key])
 
     def _is_old(self, listed: ListedObject) -> bool:
-        return listed.modified_at is not None and listed.modified_at <= self.now - self.grace
+        return listed.modified_at is not None and listed.modified_at <= self._now - self.grace
+
+    def _written_at(self, key: str) -> datetime | None:
+        """Return when an object was written, by S3's clock; None for one that is gone by now."""
+        found = self.run.store.list_objects(self.run.bucket, key)
+        return next((listed.modified_at for listed in found if listed.key == key), None)
 
     def _wait(self, group: str, reason: str) -> None:
         self.waiting.append(group)

@@ -85,7 +85,6 @@ class Sweep:
             run=Workspace(self.store, self.bucket, self.prefix, self.run),
             executions=executions,
             execution_arn=self.execution_arn,
-            now=self.now,
             grace=self.grace,
             seconds_left=self.seconds_left,
         )
