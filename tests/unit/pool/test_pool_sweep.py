@@ -1,14 +1,15 @@
 """What a sweep of the pool says when it deletes nothing, and how it goes on."""
 
+from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
 
 from milvus_vault.archive.layout import BackupLayout
-from milvus_vault.archive.pool import PoolLayout
+from milvus_vault.archive.pool import PoolLayout, group_of
 from milvus_vault.retention.pool_sweep import STOP_SECONDS, PoolSweep
 from milvus_vault.workspace import Workspace
-from tests.support.pool_world import BUCKET, NIGHT, PREFIX, World
+from tests.support.pool_world import BUCKET, MILVUS, NIGHT, PREFIX, SOURCE, World
 
 
 @pytest.fixture
@@ -102,6 +103,30 @@ def test_what_a_dead_function_began_to_delete_is_gone_on_with_after_an_hour(
     swept = sweep(world)
     assert swept.counts["objects"] == deleted
     assert (swept.reasons == []) == bool(deleted)
+
+
+def test_a_collection_whose_lists_take_too_long_is_tried_alone_and_then_left(world: World) -> None:
+    """The others get their turn."""
+    world.finish(world.make("r2", {2: [20]}))
+    world.finish(world.delete("r2"))
+    world.pass_night()
+    world.statuses["mine"] = "RUNNING"
+    run = Workspace(world.store, BUCKET, PREFIX, "prune-mine")
+    slow = group_of(MILVUS, SOURCE.root_path, 1)
+
+    class Slow(PoolSweep):
+        def _reading(self, group: str) -> Callable[[], None]:
+            return super()._reading(group) if group != slow else lambda: self._run_out(group)
+
+        def _run_out(self, group: str) -> None:
+            self.seconds_left = lambda: 0.0
+            super()._reading(group)()
+
+    calls = [Slow(run, world, "mine", world.grace, lambda: 900.0, threads=1) for _ in range(3)]
+    assert [call.sweep() for call in calls] == [False, False, True]
+    assert [call.waiting for call in calls] == [[], [slow], []]
+    assert "take longer" in calls[1].reasons[0]
+    assert all(slow in key for key in world.pooled())
 
 
 def test_notes_and_lists_of_long_ago_go(world: World) -> None:

@@ -36,7 +36,7 @@ def test_what_no_list_has_is_found_in_any_order(listed: list[int], lists: list[l
     references = [put_list(store, str(index), [key(n) for n in some]) for index, some in enumerate(lists)]
     unique = list(dict.fromkeys(listed))
     objects = [ListedObject(key(number), number, "") for number in unique]
-    found = dict(unlisted(store, BUCKET, FOLDER, references, objects, at_a_time))
+    found = dict(unlisted(store, BUCKET, FOLDER, references, objects, at_a_time=at_a_time))
     expected = set(unique) - {number for some in lists for number in some}
     assert found == {key(number).removeprefix(FOLDER): number for number in expected}
 

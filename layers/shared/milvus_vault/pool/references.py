@@ -13,7 +13,7 @@ import hashlib
 import re
 from array import array
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain, islice
 from typing import NamedTuple
 
@@ -110,9 +110,12 @@ def unlisted(
     folder: str,
     lists: Sequence[ReferenceList],
     objects: Iterable[ListedObject],
+    on_piece: Callable[[], None] = lambda: None,
     at_a_time: int = LISTED_AT_A_TIME,
 ) -> Iterator[tuple[str, int]]:
     """Yield key below the folder and size of those objects of a group that none of the lists has, in order.
+
+    `on_piece` is called with each piece of a list that is read, and may raise. 10 million lines take 33 s.
 
     Raises `BackupDamagedError` where a list is missing, or is not what was written.
     """
@@ -126,6 +129,7 @@ def unlisted(
         for each_list in lists:
             keys.begin()
             for piece in listed_keys(store, bucket, folder, each_list):
+                on_piece()
                 keys.mark(piece)
         for index, key in keys.unmarked():
             yield key, sizes[order[index] if order else index]

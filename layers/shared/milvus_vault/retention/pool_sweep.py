@@ -71,10 +71,19 @@ class Progress(Model):
 
     group: str = ""
     """The last group that was dealt with; groups come in order."""
+    slow: str = ""
+    """A group at whose lists time ran out: the next function begins with it alone."""
+    were_slow: tuple[str, ...] = ()
+    """Groups that had that, and are dealt with or, where that function was too short as well, left to another sweep."""
 
 
 class _OutOfTimeError(Exception):
     """The function has no time for more."""
+
+    def __init__(self, group: str = "") -> None:
+        super().__init__(group)
+        self.group = group
+        """Whose lists were being read."""
 
 
 class _TakenOverError(Exception):
@@ -163,16 +172,33 @@ class PoolSweep:
         progress = self.run.find(PROGRESS, Progress) or Progress()
         self.run.write(PROGRESS, progress)
         self._now = self._written_at(self.run.key(PROGRESS)) or _LONG_AGO
-        groups = sorted(group for group in folders | lists.keys() if group > progress.group)
-        for some in batched(groups, _GROUPS_AT_A_TIME, strict=False):
-            again: Sequence[str] = some
-            while again:
-                self._check()
-                again = self._turn(again)
-            self.run.write(PROGRESS, Progress(group=some[-1]))
+        slow, done = progress.slow, {progress.slow, *progress.were_slow}
+        groups = sorted(group for group in folders | lists.keys() if group > progress.group and group not in done)
+        alone = [(slow,)] if slow else []
+        for some in (*alone, *batched(groups, _GROUPS_AT_A_TIME, strict=False)):
+            progress = self._bring_on(some, progress)
         self._forget_lists(lists, folders)
         self._forget_users(users)
         return True
+
+    def _bring_on(self, groups: Sequence[str], progress: Progress) -> Progress:
+        """Bring groups to their end, and return how far the sweep is then."""
+        again, slow = groups, progress.slow
+        slow_is_over = progress.model_copy(update={"slow": "", "were_slow": (*progress.were_slow, slow)})
+        try:
+            while again:
+                self._check()
+                again = self._turn(again)
+        except _OutOfTimeError as err:
+            if err.group and err.group == slow:
+                self._wait(slow, "the lists of a collection take longer to read than a function may run")
+                self.run.write(PROGRESS, slow_is_over)
+            elif err.group:
+                self.run.write(PROGRESS, progress.model_copy(update={"slow": err.group}))
+            raise
+        progress = slow_is_over if slow else progress.model_copy(update={"group": groups[-1]})
+        self.run.write(PROGRESS, progress)
+        return progress
 
     def _turn(self, groups: Sequence[str]) -> Sequence[str]:
         """Bring groups one list further; return those of which there may be more to do."""
@@ -204,7 +230,8 @@ class PoolSweep:
             if found is not None and found[0].keys:
                 return True
             old = (listed for listed in store.list_objects(bucket, folder) if self._is_old(listed))
-            chosen = list(islice(unlisted(store, bucket, folder, references[group], old), CONDEMNED_AT_A_TIME))
+            found_unlisted = unlisted(store, bucket, folder, references[group], old, self._reading(group))
+            chosen = list(islice(found_unlisted, CONDEMNED_AT_A_TIME))
         except _FAULTS_OF_A_GROUP as err:
             self._wait(group, f"nothing of a collection is deleted: {err.message}")
             return False
@@ -299,9 +326,11 @@ class PoolSweep:
 
     def _decide(self, group: str, condemned: Condemned, lists: Sequence[ReferenceList]) -> Condemned:
         """Return a list of those of the condemned objects that none of the lists has."""
+        folder = self._layout.folder(group)
         left = {key.encode(): size for key, size in zip(condemned.keys, condemned.sizes, strict=True)}
         for listed in lists:
-            for keys in listed_keys(self.run.store, self.run.bucket, self._layout.folder(group), listed):
+            for keys in listed_keys(self.run.store, self.run.bucket, folder, listed):
+                self._reading(group)()
                 for key in left.keys() & set(keys):
                     del left[key]
         chosen = {"keys": tuple(each.decode() for each in left), "sizes": tuple(left.values())}
@@ -349,6 +378,15 @@ class PoolSweep:
 
     def _claim(self) -> None:
         self._claims.take(self._layout.claim)
+
+    def _reading(self, group: str) -> Callable[[], None]:
+        """Return what is to be called with each piece of a group's lists."""
+
+        def check() -> None:
+            if self.seconds_left() < STOP_SECONDS:
+                raise _OutOfTimeError(group)
+
+        return check
 
     def _check(self) -> None:
         if self.seconds_left() < STOP_SECONDS:
