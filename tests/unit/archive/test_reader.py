@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from milvus_vault.archive.layout import BackupLayout
-from milvus_vault.archive.manifest import CollectionFailure, digest
+from milvus_vault.archive.manifest import FORMAT_VERSION, CollectionFailure, digest
 from milvus_vault.archive.reader import (
     Archive,
     check_backup_exists,
@@ -252,10 +252,12 @@ def test_a_backup_of_format_1_is_of_the_databases_of_its_collections(version: in
 def test_a_newer_format_is_refused_whatever_else_it_says() -> None:
     store = our_store()
     marker = json.loads(METADATA[LAYOUT.marker])
-    marker["vault"] = {"format_version": 3, "merkle_root": "abc"}
+    marker["vault"] = {"format_version": FORMAT_VERSION + 1, "merkle_root": "abc"}
     store.put(BUCKET, LAYOUT.marker, json.dumps(marker).encode())
 
-    with pytest.raises(BackupFormatError, match="format version 3; this release reads up to 2"):
+    with pytest.raises(
+        BackupFormatError, match=f"format version {FORMAT_VERSION + 1}; this release reads up to {FORMAT_VERSION}"
+    ):
         read_archive(store, BUCKET, LAYOUT)
 
 

@@ -27,7 +27,7 @@ from uuid import uuid4
 
 from milvus_vault.archive.pool import PoolLayout, is_group
 from milvus_vault.catalogue import UNREADABLE_BACKUP, Catalogue
-from milvus_vault.claims import RUNNING, ClaimHeldError, Claims
+from milvus_vault.claims import RUNNING, Claim, ClaimHeldError, Claims
 from milvus_vault.errors import BackupDamagedError, WorkingFileError
 from milvus_vault.model.base import Model
 from milvus_vault.model.names import backup_of
@@ -87,7 +87,11 @@ class _OutOfTimeError(Exception):
 
 
 class _TakenOverError(Exception):
-    """Another execution sweeps the pool by now."""
+    """Another execution sweeps the pool."""
+
+    def __init__(self, claim: Claim | None) -> None:
+        who = f"execution {claim.execution_arn}" if claim else "nobody that is known"
+        super().__init__(f"{who} sweeps the pool")
 
 
 class UserAliveError(Exception):
@@ -146,10 +150,8 @@ class PoolSweep:
             return self._sweep()
         except _OutOfTimeError:
             return False
-        except _TakenOverError:
-            return self._give_up("another execution has taken over the sweep of the pool")
-        except ClaimHeldError as err:
-            return self._give_up(f"execution {err.holder.execution_arn} sweeps the pool")
+        except _TakenOverError as err:
+            return self._give_up(str(err))
         except UNREADABLE_BACKUP as err:
             return self._give_up(f"nothing of the pool is deleted: {err.message}")
 
@@ -377,7 +379,10 @@ class PoolSweep:
         self._because(reason)
 
     def _claim(self) -> None:
-        self._claims.take(self._layout.claim)
+        try:
+            self._claims.take(self._layout.claim)
+        except ClaimHeldError as err:
+            raise _TakenOverError(err.holder) from err
 
     def _reading(self, group: str) -> Callable[[], None]:
         """Return what is to be called with each piece of a group's lists."""
@@ -393,7 +398,7 @@ class PoolSweep:
             raise _OutOfTimeError
         holder = self._claims.holder(self._layout.claim)
         if holder is None or holder[0].execution_arn != self.execution_arn:
-            raise _TakenOverError
+            raise _TakenOverError(holder[0] if holder else None)
 
 
 def _group(key: str) -> str:
