@@ -19,6 +19,7 @@ what it has copied. All times are S3's own.
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence, Set
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from itertools import batched, islice
@@ -361,10 +362,12 @@ class PoolSweep:
             found = read_user(self.run.store, self.run.bucket, listed.key)
             if found is None or self.executions.status(found[0].execution_arn) in RUNNING:
                 continue
-            if found[0].state == "working":
-                self._end_use(listed.key)
-            else:
+            if found[0].state != "working":
                 self.run.store.delete(self.run.bucket, [listed.key])
+                continue
+            with suppress(UserAliveError):
+                # It may have been started again since.
+                self._end_use(listed.key)
 
     def _is_old(self, listed: ListedObject) -> bool:
         return listed.modified_at is not None and listed.modified_at <= self._now - self.grace
