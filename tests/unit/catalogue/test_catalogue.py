@@ -505,3 +505,16 @@ def test_a_folder_that_no_request_can_name_is_listed_with_what_to_do(store: InMe
     store.delete(BUCKET, [key for key in store.buckets[BUCKET] if f"/{name}/" in key])
     store.put(BUCKET, BackupLayout(PREFIX, name).binlogs + "insert_log/1", b"")
     assert catalogue(store).list(10, None).items == ()
+
+
+def test_the_newest_incremental_backups_are_found_and_nothing_is_written(store: InMemoryObjectStore) -> None:
+    add(store, "a", 1, mode="incremental")
+    add(store, "b", 2)
+    add(store, "c", 3, mode="incremental")
+    unreadable = EntryKey.of(add(store, "d", 4, mode="incremental"))
+    store.put(BUCKET, CatalogueKeys(PREFIX).entry(unreadable), b"{}")
+    store.requests.clear()
+
+    assert catalogue(store).incremental() == ["c", "a"]
+
+    assert store.requests == {"list_objects": 1, "get": 4}

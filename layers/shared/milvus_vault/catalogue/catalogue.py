@@ -169,9 +169,10 @@ class Catalogue:
         """Return the names of the newest incremental backups, the newest first, by entries that may be of deleted ones.
 
         One listing and at most thirty reads: a stack that makes more full backups between two others copies more.
+        Nothing is repaired: an entry that is not as it was written counts as none.
         """
         newest = islice(self._listed_entries(), _LOOKED_AT)
-        found = (summary for summary in each(self._read_entry, newest) if summary is not None)
+        found = (summary for summary in each(self._sealed_entry, newest) if summary is not None)
         return [summary.name for summary in found if summary.mode == "incremental"][:_BASES]
 
     def hold(self, name: str) -> HoldState | None:
