@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping
 
 from milvus_vault.adapters.milvus_secret import read_access
 from milvus_vault.adapters.s3 import S3ObjectStore
+from milvus_vault.archive.manifest import Source
+from milvus_vault.catalogue import Catalogue
 from milvus_vault.connection import connect_milvus
 from milvus_vault.errors import InvalidRequestError
 from milvus_vault.inspection.check import Deployment, check_deployment
@@ -15,6 +17,7 @@ from milvus_vault.inspection.estimate import estimate_backup
 from milvus_vault.model.base import Model
 from milvus_vault.model.messages import InspectMilvusRequest, InspectMilvusResult, TargetsFound
 from milvus_vault.model.resources import Selection
+from milvus_vault.pool.sharing import Pool
 from milvus_vault.restore.targets import find_occupied
 from milvus_vault.runtime import task
 from milvus_vault.settings import MilvusSettings, StorageSettings
@@ -36,8 +39,16 @@ def _collections(event: InspectMilvusRequest) -> Model:
 
 def _estimate(event: InspectMilvusRequest) -> Model:
     storage, milvus = StorageSettings.from_env(), MilvusSettings.from_env()
+    store, where = S3ObjectStore.shared(), milvus_storage(storage)
+    bucket, prefix = storage.backup_bucket_name, storage.backup_prefix
     with connect_milvus(milvus) as database:
-        return estimate_backup(InspectedMilvus(database, S3ObjectStore.shared(), milvus_storage(storage)), event.backup)
+        pool = None
+        if event.backup.mode == "incremental":
+            version = str(database.server_version())
+            source = Source(milvus_version=version, bucket=where.bucket, root_path=where.root_path)
+            # Nothing is copied, so that no key is needed that is this attempt's own.
+            pool = Pool(store, bucket, prefix, source, "", tuple(Catalogue(store, bucket, prefix).incremental()))
+        return estimate_backup(InspectedMilvus(database, store, where), event.backup, pool)
 
 
 def _selection(event: InspectMilvusRequest) -> Model:

@@ -9,6 +9,7 @@ from pymilvus import MilvusClient
 
 from local.stack import LocalStack
 from tests.support import library, vault_runs
+from tests.support.api_calls import call
 from tests.support.killing import kill_inside, read_machine, tasks
 
 DATABASE = "shared_books"
@@ -23,6 +24,8 @@ class Made(NamedTuple):
     before: library.Contents
     after: library.Contents
     outputs: list[dict[str, Any]]
+    estimate: dict[str, Any]
+    """What the third was to take, before it was made."""
 
 
 def request(name: str) -> dict[str, Any]:
@@ -52,8 +55,9 @@ def made(stack: LocalStack) -> Iterator[Made]:
     client.insert("drafts", library.rows(_MORE))
     client.flush("drafts")
     client.close()
+    estimate = call(stack.deployment.api_url, "POST", "/estimate", {"backup": request("shared_3")}).json
     outputs.append(vault_runs.succeed(stack, "Backup", request("shared_3")))
-    yield Made(before, library.look(stack.milvus_uri, DATABASE), outputs)
+    yield Made(before, library.look(stack.milvus_uri, DATABASE), outputs, estimate)
     library.drop(stack.milvus_uri, DATABASE)
 
 
@@ -64,6 +68,14 @@ def test_only_what_is_new_is_copied(stack: LocalStack, made: Made) -> None:
     assert 0 < third["copied_object_count"] < first["object_count"]
     assert [output["status"] for output in made.outputs] == ["complete"] * 3
     assert keys(stack, ".pool/.users/") == []
+
+
+def test_an_estimate_says_what_the_next_one_then_copies(stack: LocalStack, made: Made) -> None:
+    third, estimate = manifest(stack, "shared_3"), made.estimate["incremental"]
+    assert estimate["copied_object_count"] == estimate["copy_requests"] == third["copied_object_count"]
+    assert estimate["copied_size_bytes"] == third["copied_size_bytes"]
+    assert made.estimate["object_count"] == third["object_count"]
+    assert estimate["request_cost_usd"] < made.estimate["request_cost_usd"]
 
 
 @pytest.mark.parametrize("number", [1, 3])

@@ -23,6 +23,7 @@ from milvus_vault.model.resources import (
     EstimateRequest,
     Hold,
     HoldState,
+    IncrementalEstimate,
     Problem,
     Progress,
     Run,
@@ -332,11 +333,15 @@ def _check(api: FakeApi, _: Asked) -> CheckReport:
 
 
 def _estimate(api: FakeApi, asked: Asked) -> Estimate:
-    EstimateRequest.model_validate(asked.body)
+    request = EstimateRequest.model_validate(asked.body)
+    incremental = IncrementalEstimate(
+        copied_object_count=12, copied_size_bytes=800_000, copy_requests=12, list_requests=9, get_requests=38,
+        request_cost_usd=0.0001, storage_cost_usd_per_month=0.0, expected_seconds=2.3,
+    )  # fmt: skip
     return Estimate(
         collection_count=2, object_count=612, size_bytes=42_000_000, row_count=50_000, copy_requests=612,
         list_requests=4, request_cost_usd=0.0031, storage_cost_usd_per_month=0.001, expected_seconds=9.0,
-        largest=tuple(api.collections),
+        largest=tuple(api.collections), incremental=incremental if request.backup.mode == "incremental" else None,
     )  # fmt: skip
 
 

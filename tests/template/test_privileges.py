@@ -230,7 +230,11 @@ TABLE: dict[str, May] = {
         write=(".catalogue/backups/*", ".catalogue/holds/*"),
         delete=(".catalogue/backups/*", ".catalogue/holds/*"),
     ),
-    "InspectMilvus": May(read=(".runs/checks/*",), write=(".runs/checks/*",), delete=(".runs/checks/*",)),
+    "InspectMilvus": May(
+        read=("*/meta/*", ".catalogue/backups/*", ".pool/.condemned/*", ".runs/checks/*"),
+        write=(".runs/checks/*",),
+        delete=(".runs/checks/*",),
+    ),
     "WatchSchedules": May(
         read=("*/meta/*", ".catalogue/*"),
         write=(".catalogue/backups/*", ".catalogue/damage/*", ".catalogue/overdue/*"),

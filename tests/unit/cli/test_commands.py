@@ -402,6 +402,17 @@ class TestLookingFirst:
         assert "about 9 s" in text
         assert api.asked[-1].body == {"backup": {"collections": ["default.articles"]}}
 
+    def test_an_incremental_estimate_stands_beside_a_full_one(self, cli: Cli, api: FakeApi) -> None:
+        lines = cli("estimate", "--incremental").out.splitlines()
+        assert api.asked[-1].body == {"backup": {"mode": "incremental"}}
+        told = [line.split() for line in lines]
+        assert ["objects", "to", "copy", "612", "12"] in told
+        assert ["cost", "of", "requests", "0.0031", "USD", "0.0001", "USD"] in told
+        assert ["reads", "at", "most", "38"] in told
+        done = cli("estimate", "--incremental", "--meta-only")
+        assert done.code == 2
+        assert "leave out --incremental" in done.err
+
 
 class TestSchedules:
     def test_one_is_put_shown_listed_and_deleted(self, api: FakeApi, cli: Cli) -> None:

@@ -15,6 +15,7 @@ from milvus_vault.errors import (
     MilvusSecretError,
     MilvusTlsError,
     MilvusUnavailableError,
+    WorkingFileError,
 )
 from milvus_vault.model.messages import InspectMilvusRequest
 from milvus_vault.model.resources import CheckReport, CollectionInfo, Estimate, EstimateRequest, Page
@@ -64,8 +65,8 @@ def post_check(services: Services) -> CheckReport:
     return services.look_at_milvus(CheckReport, InspectMilvusRequest(inspection="check"))
 
 
-@routes.post("/estimate", errors=[CollectionNotFoundError, DatabaseNotFoundError, *_MILVUS])
+@routes.post("/estimate", errors=[CollectionNotFoundError, DatabaseNotFoundError, WorkingFileError, *_MILVUS])
 def post_estimate(services: Services, body: EstimateRequest) -> Estimate:
-    """Estimate what a backup would take. Nothing is copied, nothing flushed."""
+    """Estimate what a backup would take; an incremental one beside a full one. Nothing is copied, nothing flushed."""
     request = InspectMilvusRequest(inspection="estimate", backup=body.backup)
     return services.look_at_milvus(Estimate, request)

@@ -18,6 +18,7 @@ from milvus_vault.model.resources import (
     CollectionDiff,
     ComparedCollection,
     Estimate,
+    IncrementalEstimate,
     ObjectCount,
     ObjectDiff,
     Schedule,
@@ -287,25 +288,53 @@ def check(report: CheckReport) -> RenderableType:
 
 
 def estimate(output: Output, item: Estimate) -> RenderableType:
-    """Return what a backup would take."""
-    requests = f"{readable.count(item.copy_requests)} copies, {readable.count(item.list_requests)} listings"
-    grid = facts(
-        [
-            ("collections", readable.count(item.collection_count)),
-            ("rows", readable.count(item.row_count)),
-            ("objects", readable.count(item.object_count)),
-            ("size", readable.size(item.size_bytes)),
-            ("requests", requests),
-            ("cost of requests", f"{item.request_cost_usd:,.4f} USD"),
-            ("cost of storage", f"{item.storage_cost_usd_per_month:,.4f} USD a month"),
-            ("expected time", f"about {readable.duration(item.expected_seconds)}"),
-        ]
-    )
-    parts: list[RenderableType] = [grid]
+    """Return what a backup would take; an incremental one in a table beside a full one."""
+    parts: list[RenderableType] = [
+        facts(
+            [
+                ("collections", readable.count(item.collection_count)),
+                ("rows", readable.count(item.row_count)),
+                *(() if item.incremental else _full_estimate(item)),
+            ]
+        )
+    ]
+    if item.incremental:
+        parts += [Text(), _both_estimates(output, item, item.incremental)]
     if item.largest:
         parts += [Text(), tables.collections(output, item.largest)]
     parts.append(Text("Prices of us-east-1, S3 Standard. Nothing was copied.", style="dim"))
     return Group(*parts)
+
+
+def _full_estimate(item: Estimate) -> list[tuple[str, str]]:
+    requests = f"{readable.count(item.copy_requests)} copies, {readable.count(item.list_requests)} listings"
+    return [
+        ("objects", readable.count(item.object_count)),
+        ("size", readable.size(item.size_bytes)),
+        ("requests", requests),
+        ("cost of requests", _usd(item.request_cost_usd)),
+        ("cost of storage", f"{_usd(item.storage_cost_usd_per_month)} a month"),
+        ("expected time", f"about {readable.duration(item.expected_seconds)}"),
+    ]
+
+
+def _both_estimates(output: Output, full: Estimate, shared: IncrementalEstimate) -> RenderableType:
+    """Return what an incremental backup would copy and cost, beside a full one."""
+    rows = [
+        ("objects to copy", readable.count(full.object_count), readable.count(shared.copied_object_count)),
+        ("bytes to copy", readable.size(full.size_bytes), readable.size(shared.copied_size_bytes)),
+        ("copies", readable.count(full.copy_requests), readable.count(shared.copy_requests)),
+        ("listings", readable.count(full.list_requests), readable.count(shared.list_requests)),
+        ("reads", "", f"at most {readable.count(shared.get_requests)}"),
+        ("cost of requests", _usd(full.request_cost_usd), _usd(shared.request_cost_usd)),
+        ("storage a month", _usd(full.storage_cost_usd_per_month), _usd(shared.storage_cost_usd_per_month)),
+        ("expected time", *(f"about {readable.duration(found.expected_seconds)}" for found in (full, shared))),
+    ]
+    return tables.listed(output, ("", ">full", ">incremental"), rows)
+
+
+def _usd(amount: float) -> str:
+    return f"{amount:,.4f} USD"
 
 
 def schedule(item: Schedule) -> RenderableType:

@@ -184,7 +184,7 @@ class VaultClient:
         return self._ask("POST", "/check", CheckReport, only_reads=True)
 
     def estimate(self, request: BackupRequest | None = None) -> Estimate:
-        """Return what a backup would take. Nothing is copied."""
+        """Return what a backup would take; of an incremental one also what a full one would. Nothing is copied."""
         body = EstimateRequest(backup=request or BackupRequest())
         return self._ask("POST", "/estimate", Estimate, body=body, only_reads=True)
 

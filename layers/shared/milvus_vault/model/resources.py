@@ -446,12 +446,31 @@ class EstimateRequest(Model):
     """What a backup would take: `POST /estimate`."""
 
     backup: BackupRequest = Field(
-        default_factory=BackupRequest, description="The backup to estimate; an incremental one as if it shared nothing."
+        default_factory=BackupRequest,
+        description="The backup to estimate; of an incremental one also what a full one would take.",
     )
 
 
+class IncrementalEstimate(Model):
+    """What an incremental backup would take, by what the pool has now."""
+
+    copied_object_count: int
+    """Objects that no incremental backup has."""
+    copied_size_bytes: int
+    copy_requests: int
+    """CopyObject and UploadPartCopy requests."""
+    list_requests: int
+    """Of Milvus' objects and of the pool, a page of 1,000 objects each."""
+    get_requests: int
+    """At most: for what is recorded of objects in the pool."""
+    request_cost_usd: float
+    storage_cost_usd_per_month: float
+    """Price of keeping what is copied; what is shared is paid for already."""
+    expected_seconds: float
+
+
 class Estimate(Model):
-    """What a backup would take. Nothing is copied, nothing flushed."""
+    """What a full backup would take, and beside it an incremental one. Nothing is copied, nothing flushed."""
 
     collection_count: int
     object_count: int
@@ -468,3 +487,5 @@ class Estimate(Model):
     """At the rates in docs/performance.md; an order of magnitude."""
     largest: tuple[CollectionInfo, ...]
     """The ten largest collections."""
+    incremental: IncrementalEstimate | None = None
+    """What the backup would take that was asked for; null for a full one."""

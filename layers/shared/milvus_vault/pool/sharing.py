@@ -45,6 +45,8 @@ class Pool:
     attempt: str
     bases: tuple[str, ...]
     """Names of backups that may have recorded what is in the pool, the newest first."""
+    listed_counts: dict[int, int] = field(default_factory=dict)
+    """By collection whose places were asked for: how many objects its folder had."""
     _manifests: dict[str, Manifest | None] = field(default_factory=dict)
 
     def folder(self, collection_id: int) -> str:
@@ -70,7 +72,9 @@ class Pool:
         passed_by = frozenset(condemned[0].keys) if condemned else frozenset[str]()
         known = self._known(group, wanted)
         there: dict[str, ListedObject] = {}
+        self.listed_counts[collection_id] = 0
         for found in self.store.list_objects(self.bucket, layout.folder(group)):
+            self.listed_counts[collection_id] += 1
             pooled = parse_pooled_key(found.key)
             if pooled is None or pooled.content not in wanted or _below(pooled) in passed_by:
                 continue

@@ -49,17 +49,25 @@ def estimate(
     context: typer.Context,
     filters: Filter = [],
     databases: Databases = [],
+    incremental: Annotated[
+        bool, typer.Option("--incremental", help="Of an incremental backup, beside what a full one would take.")
+    ] = False,
     meta_only: Annotated[bool, typer.Option("--meta-only", help="Of a backup without rows.")] = False,
 ) -> None:
     """Say what a backup would take: objects, bytes, requests, cost and time. Nothing is copied.
 
     [dim]milvus-vault estimate --filter 'shop.*'[/]
+    [dim]milvus-vault estimate --incremental[/]
     """
     from milvus_vault.cli import details
     from milvus_vault.cli.requests import backup_request
 
     session = session_of(context)
-    request = backup_request(collections=selectors(filters, databases), meta_only=meta_only or None)
+    request = backup_request(
+        collections=selectors(filters, databases),
+        mode="incremental" if incremental else None,
+        meta_only=meta_only or None,
+    )
     found = session.vault().estimate(request)
     if session.output.is_json:
         session.output.document(found)
