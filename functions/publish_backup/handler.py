@@ -48,5 +48,8 @@ def handler(event: PublishBackupRequest) -> PublishBackupResult:
         failed_count=len(failures),
         object_count=manifest.object_count,
         size_bytes=manifest.size_bytes,
+        mode="incremental" if manifest.is_incremental else "full",
+        copied_object_count=manifest.copied_object_count,
+        copied_size_bytes=manifest.copied_size_bytes,
         warnings=manifest.warnings,
     )

@@ -100,7 +100,8 @@ def told(stack: LocalStack) -> Iterator[Told]:
     )
     put = call(stack.api_url, "PUT", f"/schedules/{SCHEDULE}", SPEC)
     try:
-        succeeded = vault_runs.run(stack, "Backup", {"collections": [f"{DATABASE}.*"], "backup_name": "telling_1"})
+        asked = {"collections": [f"{DATABASE}.*"], "backup_name": "telling_1", "mode": "incremental"}
+        succeeded = vault_runs.run(stack, "Backup", asked)
         failed = vault_runs.run(stack, "Backup", {"collections": [f"{DATABASE}.nothing"], "backup_name": "telling_2"})
         assert (succeeded.status, failed.error) == ("SUCCEEDED", "CollectionNotFoundError")
         stack.wait(vault_runs.fire(stack.client, SCHEDULE))
@@ -133,8 +134,9 @@ def test_every_state_of_a_run_is_an_event_as_the_schema_says(told: Told) -> None
 def test_a_success_says_how_much_it_was(told: Told) -> None:
     detail = told.event(told.succeeded, "succeeded")["detail"]
     assert (detail["kind"], detail["backup_name"], detail["schedule"]) == ("backup", "telling_1", None)
-    assert detail["object_count"] > 0
-    assert detail["size_bytes"] > 0
+    assert detail["mode"] == "incremental"
+    assert detail["object_count"] == detail["copied_object_count"] > 0
+    assert detail["size_bytes"] == detail["copied_size_bytes"] > 0
     assert detail["collection_count"] == 2
 
 

@@ -76,6 +76,7 @@ def test_a_backup_that_succeeded_says_what_how_much_and_how_long() -> None:
         "duration_seconds": 250.0,
         "backup_name": "backup_2026_11_22_03_00_00_" + (event.backup_name or "")[-4:],
         "schedule": "nightly",
+        "mode": "full",
         "collection_count": 3,
         "failed_count": 0,
         "object_count": 500,
@@ -275,6 +276,25 @@ def test_a_backup_that_succeeded_is_measured() -> None:
         Metric.COPIED_BYTES: 4096,
         Metric.OBJECTS_PER_SECOND: 2,
     }
+
+
+def test_an_incremental_backup_says_what_it_copied_and_is_measured_by_that() -> None:
+    copied = {"mode": "incremental", "copied_object_count": 25, "copied_size_bytes": 100}
+    event = change(request={"mode": "incremental"}, output={**OUTPUT, **copied})
+    assert (event.mode, event.object_count, event.size_bytes) == ("incremental", 500, 4096)
+    assert (event.copied_object_count, event.copied_size_bytes) == (25, 100)
+    assert measured(event)[Metric.COPIED_BYTES] == 100
+    assert measured(event)[Metric.OBJECTS_PER_SECOND] == 0.1
+    unchanged = change(output={**OUTPUT, "copied_object_count": 0, "copied_size_bytes": 0})
+    assert measured(unchanged)[Metric.COPIED_BYTES] == 0
+    assert Metric.OBJECTS_PER_SECOND not in measured(unchanged)
+
+
+def test_the_mode_is_told_where_it_is_known() -> None:
+    assert change("RUNNING", request={"mode": "incremental"}).mode == "incremental"
+    assert failed(request={"mode": "differential"}).mode is None
+    assert change(request=None).mode is None
+    assert change(kind="verify").mode is None
 
 
 def test_a_run_that_failed_is_measured_without_what_nobody_knows() -> None:

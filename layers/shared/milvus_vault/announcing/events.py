@@ -1,7 +1,7 @@
 """Our event of what Step Functions says of an execution."""
 
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -72,10 +72,13 @@ def _run_event(change: StatusChange, stack: str) -> RunEvent:
         # Nobody knows what an input says that is too large for an event.
         backup_name=backup_of(kind, request, started_at, change.execution_arn) if change.input else None,
         schedule=schedule_of(request),
+        mode=_mode(request) if kind == "backup" and change.input else None,
         collection_count=_count(counts, "collection_count", "restored_count"),
         failed_count=_count(counts, "failed_count"),
         object_count=_count(output, "object_count"),
         size_bytes=_count(output, "size_bytes"),
+        copied_object_count=_count(output, "copied_object_count"),
+        copied_size_bytes=_count(output, "copied_size_bytes"),
         row_count=_count(output, "row_count"),
         error=failure.error,
         message=failure.message[:_MAX_TEXT],
@@ -97,6 +100,17 @@ def _count(output: dict[str, Any], *names: str) -> int | None:
     """Return the first of these counts that an output has."""
     found = next((output[name] for name in names if name in output), None)
     return found if isinstance(found, int) and not isinstance(found, bool) and 0 <= found <= _MAX_COUNT else None
+
+
+def _mode(request: dict[str, Any]) -> Literal["full", "incremental"] | None:
+    """Return how a backup is made; None for a request that is refused for it."""
+    match request.get("mode", "full"):
+        case "full":
+            return "full"
+        case "incremental":
+            return "incremental"
+        case _:
+            return None
 
 
 def _console_url(execution_arn: str) -> str:

@@ -36,10 +36,14 @@ def run_measures(event: RunEvent) -> tuple[Measure, ...]:
         Measure(_COUNTED[event.status], MeasureUnit.COUNT, 1),
         Measure(Metric.RUN_DURATION, MeasureUnit.SECONDS, event.duration_seconds),
     ]
-    if event.kind == "backup" and event.size_bytes is not None:
-        found.append(Measure(Metric.COPIED_BYTES, MeasureUnit.BYTES, event.size_bytes))
-    if event.kind == "backup" and event.object_count and event.duration_seconds > 0:
-        rate = event.object_count / event.duration_seconds
+    # What an incremental backup shares was there, and says nothing of how fast it was.
+    is_incremental = event.copied_object_count is not None
+    size_bytes = event.copied_size_bytes if is_incremental else event.size_bytes
+    object_count = event.copied_object_count if is_incremental else event.object_count
+    if event.kind == "backup" and size_bytes is not None:
+        found.append(Measure(Metric.COPIED_BYTES, MeasureUnit.BYTES, size_bytes))
+    if event.kind == "backup" and object_count and event.duration_seconds > 0:
+        rate = object_count / event.duration_seconds
         found.append(Measure(Metric.OBJECTS_PER_SECOND, MeasureUnit.PER_SECOND, rate))
     return tuple(found)
 

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Literal
 
 from pydantic import ConfigDict
 
@@ -52,12 +53,17 @@ class RunEvent(Model):
     """The backup that is made, read, checked or deleted; null where there are several."""
     schedule: str | None = None
     """The schedule that asked for it; null where a person or a program did."""
+    mode: Literal["full", "incremental"] | None = None
+    """How a backup is made; null for runs of other kinds."""
     collection_count: int | None = None
-    """Collections backed up or restored; this and the next four are known of runs that succeeded."""
+    """Collections backed up or restored; this and the next six are known of runs that succeeded."""
     failed_count: int | None = None
     """Collections that could not be restored."""
     object_count: int | None = None
     size_bytes: int | None = None
+    copied_object_count: int | None = None
+    """Objects that were copied for an incremental backup; the others were there. Null for others, which copy all."""
+    copied_size_bytes: int | None = None
     row_count: int | None = None
     error: str = ""
     """The error's name, see docs/errors.md; empty while it runs and where it succeeded."""

@@ -92,6 +92,10 @@ class PublishBackupResult(Model):
     failed_count: int
     object_count: int
     size_bytes: int
+    mode: Literal["full", "incremental"] = "full"
+    copied_object_count: int | None = None
+    """Objects that were copied for it, where it is incremental; the others were there. This and the next."""
+    copied_size_bytes: int | None = None
     has_retention: bool = False
     """Whether a schedule with a policy asked for it, so that a prune follows."""
     warnings: tuple[str, ...] = ()
