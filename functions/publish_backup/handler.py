@@ -1,7 +1,6 @@
 """PublishBackup: write the backup's metadata, and its commit marker last."""
 
 from datetime import UTC, datetime
-from functools import partial
 
 from milvus_vault.archive.layout import BackupLayout
 from milvus_vault.backup.publish import find_published, publish_backup
@@ -10,7 +9,7 @@ from milvus_vault.catalogue.catalogue import Catalogue
 from milvus_vault.catalogue.describe import summary_of
 from milvus_vault.model.messages import PublishBackupRequest, PublishBackupResult
 from milvus_vault.model.readable import first_of
-from milvus_vault.reports.backup import render_backup_report
+from milvus_vault.reports.backup import MAX_HISTORY, render_backup_report
 from milvus_vault.runtime import task
 from milvus_vault.settings import StorageSettings
 from milvus_vault.wiring import open_workspace
@@ -26,6 +25,8 @@ def handler(event: PublishBackupRequest) -> PublishBackupResult:
     run = open_workspace(storage, event.run)
     plan = run.read(PLAN, BackupPlan)
     layout = BackupLayout(storage.backup_prefix, plan.backup_name)
+    catalogue = Catalogue(run.store, run.bucket, run.prefix)
+    location = f"s3://{run.bucket}/{layout.root}"
     manifest = find_published(run, plan, layout) or publish_backup(
         run,
         plan,
@@ -33,9 +34,9 @@ def handler(event: PublishBackupRequest) -> PublishBackupResult:
         event.attempt,
         event.round,
         finished_at=datetime.now(UTC),
-        render_report=partial(render_backup_report, location=f"s3://{run.bucket}/{layout.root}"),
+        render_report=lambda made: render_backup_report(made, location, catalogue.earlier(made, MAX_HISTORY)),
     )
-    Catalogue(run.store, run.bucket, run.prefix).publish(summary_of(manifest))
+    catalogue.publish(summary_of(manifest))
     failures = [f"{failure.name}: {failure.error}: {failure.message}" for failure in manifest.failures]
     lacking = first_of(failures, separator="; ")
     return PublishBackupResult(

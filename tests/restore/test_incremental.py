@@ -5,12 +5,14 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from inspect_milvus.handler import handler as inspect_milvus
 
 from milvus_vault.archive.pool import is_pooled
 from milvus_vault.errors import BackupDamagedError, BackupExistsError, InvalidRequestError
 from milvus_vault.pool.condemned import Condemned
 from tests.restore.servers import BOOKS, Filled
 from tests.restore.test_replicas import check, copy_in_parts
+from tests.support.html_page import Page
 from tests.support.restoring import BACKUPS, PREFIX, Restoring, objects_of, staged_keys
 
 pytestmark = [
@@ -60,6 +62,49 @@ def remove(restoring: Restoring, name: str) -> None:
     """Delete a backup as a prune does, which leaves the pool alone."""
     for key in objects_of(restoring, f"{PREFIX}/{name}/"):
         restoring.s3.delete_object(Bucket=BACKUPS, Key=key)
+
+
+def test_an_estimate_says_what_the_next_one_copies(filled: Filled) -> None:
+    restoring = filled.restoring
+    request = {"collections": COLLECTIONS, "mode": "incremental"}
+    name = filled.named("estimated")
+
+    def estimate() -> dict[str, Any]:
+        with restoring.functions() as call:
+            found: dict[str, Any] = call(inspect_milvus, {"inspection": "estimate", "backup": request})["found"]
+        return found
+
+    back_up(restoring, name)
+    unchanged = estimate()
+    assert unchanged["object_count"] == counts(restoring, name)[0]
+    assert unchanged["incremental"]["copied_object_count"] == unchanged["incremental"]["copy_requests"] == 0
+    restoring.milvus.insert("plain", range(200, 210))
+    restoring.milvus.flush("plain")
+    expected = estimate()["incremental"]
+    back_up(restoring, name := filled.named("after_the_estimate"))
+    manifest = restoring.manifest(name)
+    assert 0 < expected["copied_object_count"] == manifest["copied_object_count"]
+    assert expected["copied_size_bytes"] == manifest["copied_size_bytes"]
+
+
+def test_the_report_compares_it_with_earlier_ones_of_its_schedule(filled: Filled) -> None:
+    restoring = filled.restoring
+    # Not one that another test has used.
+    tag = {"name": filled.named("nights")[:48]}
+
+    def report(name: str) -> Page:
+        return Page(
+            restoring.s3.get_object(Bucket=BACKUPS, Key=f"{PREFIX}/{name}/meta/vault/report.html")["Body"].read()
+        )
+
+    names = [filled.named(f"night_{number}") for number in range(2)]
+    for name in names:
+        back_up(restoring, name, schedule=tag)
+    assert not any("schedule" in text for text in report(names[0]).texts["figcaption"])
+    page = report(names[1])
+    assert page.texts["figcaption"][0] == f"The last 2 backups of schedule {tag['name']}"
+    assert [row[0] for row in page.tables[0].rows] == ["Backup", *reversed(names)]
+    assert page.tables[0].rows[1][3] == "0 B"
 
 
 def test_only_what_is_new_is_copied_and_each_is_restored_without_the_others(filled: Filled, version: str) -> None:

@@ -86,7 +86,7 @@ TABLE: dict[str, May] = {
         delete=("*/binlogs/*", ".runs/*/copy/*/verified/*", "milvus:staging/restore-*/*"),
     ),
     "PublishBackup": May(
-        read=("*/meta/*", ".pool/.users/backup-*", ".runs/backup-*/*"),
+        read=("*/meta/*", ".catalogue/backups/*", ".pool/.users/backup-*", ".runs/backup-*/*"),
         write=(*ONLY_CONDITIONALLY, *METADATA, ".catalogue/backups/*", ".pool/.users/backup-*"),
         delete=("*/binlogs/*", ".pool/.users/backup-*", ".runs/backup-*/rbac.json"),
     ),

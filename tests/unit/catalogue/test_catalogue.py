@@ -20,6 +20,7 @@ from milvus_vault.errors import (
     BackupInUseError,
     BackupNotFoundError,
     InvalidRequestError,
+    StorageAccessDeniedError,
     StorageUnavailableError,
 )
 from milvus_vault.model.collections import CollectionName
@@ -518,3 +519,44 @@ def test_the_newest_incremental_backups_are_found_and_nothing_is_written(store: 
     assert catalogue(store).incremental() == ["c", "a"]
 
     assert store.requests == {"list_objects": 1, "get": 4}
+
+
+class TestEarlier:
+    """What a backup is compared with."""
+
+    @pytest.fixture
+    def made(self, store: InMemoryObjectStore) -> Manifest:
+        """An incremental backup of `nightly`, after four backups of which two have a readable entry of it."""
+        add(store, "a", 1, schedule=NIGHTLY)
+        add(store, "b", 2, schedule=NIGHTLY, mode="incremental")
+        add(store, "by_hand", 3)
+        unreadable = EntryKey.of(add(store, "c", 4, schedule=NIGHTLY))
+        store.put(BUCKET, CatalogueKeys(PREFIX).entry(unreadable), b"{}")
+        return add_without_entry(store, "d", 5, schedule=NIGHTLY, mode="incremental")
+
+    def test_the_newest_of_the_schedule_are_found_with_few_requests(
+        self, store: InMemoryObjectStore, made: Manifest
+    ) -> None:
+        store.requests.clear()
+        assert [item.name for item in catalogue(store).earlier(made, 30)] == ["b", "a"]
+        assert store.requests == {"list_objects": 1, "get": 3}
+        assert [item.name for item in catalogue(store).earlier(made, 2)] == ["b"]
+
+    @pytest.mark.parametrize("change", [{"schedule": None}, {"mode": "full"}])
+    def test_nothing_is_read_for_others(
+        self, store: InMemoryObjectStore, made: Manifest, change: dict[str, object]
+    ) -> None:
+        store.requests.clear()
+        assert not catalogue(store).earlier(made.model_copy(update=change), 30)
+        assert not store.requests
+
+    @pytest.mark.parametrize("operation", ["list_objects", "get"])
+    def test_no_backup_fails_where_they_cannot_be_read(
+        self, store: InMemoryObjectStore, made: Manifest, operation: str
+    ) -> None:
+        def refuse(asked: str, *_: str) -> None:
+            if asked == operation:
+                raise StorageAccessDeniedError("no", hint="")
+
+        store.before = refuse
+        assert catalogue(store).earlier(made, 30) == ()

@@ -8,10 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from milvus_vault.archive.manifest import Manifest
 from milvus_vault.cli.exit_codes import ExitCode
 from milvus_vault.cli.main import run
 from milvus_vault.errors import CopyIncompleteError
 from milvus_vault.model.requests import ScheduleTag
+from milvus_vault.model.resources import BackupSummary
 from milvus_vault.model.retention import Retention
 from milvus_vault.reports.backup import render_backup_report
 from tests.support.html_page import Page
@@ -92,6 +94,75 @@ def test_each_chart_shows_its_ten_largest() -> None:
     widths = [value for name, value in page.attributes if name == "width" and value not in {"100%"}]
     assert "91.67%" in widths  # 11 of 12
     assert all(0 < float(width.rstrip("%")) <= 100 for width in widths if width.endswith("%"))
+
+
+def earlier(days: int, size_bytes: int, copied: int | None, name: str = "") -> BackupSummary:
+    """Return a backup of some days before."""
+    return BackupSummary(
+        name=name or f"night_{days:02}", status="complete", created_at=BEGUN - timedelta(days=days), finished_at=None,
+        size_bytes=size_bytes, object_count=1, collection_count=1, row_count=1, milvus_version="v2.3.5",
+        schedule="nightly", copied_size_bytes=copied,
+    )  # fmt: skip
+
+
+def incremental(size_bytes: int = 4096, copied: int = 1024) -> Manifest:
+    """Return an incremental backup of a schedule."""
+    tag = ScheduleTag(name="nightly")
+    changes = {"mode": "incremental", "copied_object_count": 1, "copied_size_bytes": copied, "schedule": tag}
+    return manifest([entry("a", size_bytes, 1)], **changes)
+
+
+def test_an_incremental_backup_is_compared_with_those_before() -> None:
+    # The full one copied all; one of this name is the one that is made anew.
+    before = [earlier(1, 2048, 0), earlier(2, 2048, None), earlier(0, 1, 1, "nightly")]
+
+    page = Page(render_backup_report(incremental(), LOCATION, before))
+
+    assert page.texts["figcaption"][0] == "The last 3 backups of schedule nightly"
+    assert page.tables[0].rows == [
+        ["Backup", "Begun (UTC)", "Size", "Copied"],
+        ["nightly", "2026-03-01 02:00", "4.0 KiB", "1.0 KiB"],
+        ["night_01", "2026-02-28 02:00", "2.0 KiB", "0 B"],
+        ["night_02", "2026-02-27 02:00", "2.0 KiB", "2.0 KiB"],
+    ]
+    assert page.texts["title"][1:4] == [
+        "night_02: 2.0 KiB, 2.0 KiB copied",
+        "night_01: 2.0 KiB, 0 B copied",
+        "nightly: 4.0 KiB, 1.0 KiB copied",
+    ]
+    assert "8.0 KiB in all, each counted by itself; 3.0 KiB were copied." in page.text
+    # Two of the legend, and then two for each: all of it, and what was copied.
+    assert [value for name, value in page.attributes if name == "height"][3:9] == [
+        "55.0", "55.0", "55.0", "0", "110.0", "27.5",
+    ]  # fmt: skip
+    assert page.tables[0].scopes["th"] == 0
+
+
+def test_it_is_compared_with_no_more_than_a_chart_has_room_for() -> None:
+    before = [earlier(days, 1024**3, 1) for days in range(1, 40)]
+
+    page = Page(render_backup_report(incremental(), LOCATION, before))
+
+    assert page.texts["figcaption"][0] == "The last 30 backups of schedule nightly"
+    assert len(page.tables[0].rows) == 1 + 30
+    assert page.texts["text"][2:5] == ["up to 1.0 GiB", "2026-01-31", "2026-03-01"]
+    # A byte of a GiB can be seen as well.
+    assert ("height", "1.5") in page.attributes
+
+
+@pytest.mark.parametrize(
+    ("backup", "before"),
+    [
+        (incremental(), []),
+        (incremental(0, 0), [earlier(1, 0, 0)]),
+        (manifest([entry("a", 1, 1)], schedule=ScheduleTag(name="nightly")), [earlier(1, 1, None)]),
+    ],
+    ids=["the first", "nothing in it", "full"],
+)
+def test_there_is_no_comparison_where_there_is_nothing_to_compare(
+    backup: Manifest, before: list[BackupSummary]
+) -> None:
+    assert "copied." not in Page(render_backup_report(backup, LOCATION, before)).text
 
 
 def test_a_backup_without_rows_has_no_charts_and_says_why() -> None:

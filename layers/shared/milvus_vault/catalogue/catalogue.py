@@ -12,6 +12,7 @@ from itertools import islice
 from pydantic import BaseModel
 
 from milvus_vault.archive.layout import CATALOGUE_FOLDER, RUNS_FOLDER, BackupLayout, join
+from milvus_vault.archive.manifest import Manifest
 from milvus_vault.archive.pool import POOL_FOLDER
 from milvus_vault.archive.reader import check_backup_exists
 from milvus_vault.archive.sealing import is_sealed, seal, unseal
@@ -30,6 +31,7 @@ from milvus_vault.errors import (
     ObjectNotFoundError,
     StorageAccessDeniedError,
     StorageRequestError,
+    VaultError,
 )
 from milvus_vault.model.requests import backup_name_problem
 from milvus_vault.model.resources import Backup, BackupSummary, Damage, Hold, HoldState, Page, Verification
@@ -174,6 +176,21 @@ class Catalogue:
         newest = islice(self._listed_entries(), _LOOKED_AT)
         found = (summary for summary in each(self._sealed_entry, newest) if summary is not None)
         return [summary.name for summary in found if summary.mode == "incremental"][:_BASES]
+
+    def earlier(self, manifest: Manifest, count: int) -> Sequence[BackupSummary]:
+        """Return the newest backups of an incremental one's schedule, to compare it with; none where it has none.
+
+        By entries that may be of deleted ones, in one listing and as many reads. For want of them no backup fails:
+        an entry that is not as it was written is left out, and there are none where S3 refuses to tell.
+        """
+        if manifest.schedule is None or not manifest.is_incremental:
+            return ()
+        schedule = manifest.schedule.name
+        try:
+            newest = islice((entry for entry in self._listed_entries() if entry.schedule == schedule), count)
+            return [summary for summary in each(self._sealed_entry, newest) if summary is not None]
+        except VaultError:
+            return ()
 
     def hold(self, name: str) -> HoldState | None:
         """Return the hold of a backup; None where it has none, or one that has run out.

@@ -1,15 +1,21 @@
 """The report of a backup."""
 
+from collections.abc import Sequence
+
 from milvus_vault.archive.manifest import Manifest
 from milvus_vault.model import readable
 from milvus_vault.model.hybrid import as_text
+from milvus_vault.model.resources import BackupSummary
 from milvus_vault.model.retention import Retention
 from milvus_vault.model.times import utc_second
-from milvus_vault.reports.charts import bar_chart
+from milvus_vault.reports.charts import COLUMN_HEIGHT, History, bar_chart, history_chart
 from milvus_vault.reports.pages import MAX_ROWS, failure, render
 
+MAX_HISTORY = 30
+"""How many backups of a schedule a report compares, its own among them."""
 
-def render_backup_report(manifest: Manifest, location: str) -> bytes:
+
+def render_backup_report(manifest: Manifest, location: str, before: Sequence[BackupSummary] = ()) -> bytes:
     """Return a backup's report, an HTML page in UTF-8.
 
     The table has the thousand largest collections, and as many failed ones are listed; the manifest has all.
@@ -17,6 +23,7 @@ def render_backup_report(manifest: Manifest, location: str) -> bytes:
     Args:
         manifest: What the backup holds.
         location: Where it lies, as `s3://bucket/prefix/name/`.
+        before: Earlier backups of its schedule, with which an incremental one is compared.
     """
     largest = sorted(manifest.collections, key=lambda entry: (-entry.size_bytes, -entry.row_count, str(entry.name)))
     seconds = (manifest.finished_at - manifest.started_at).total_seconds()
@@ -37,11 +44,29 @@ def render_backup_report(manifest: Manifest, location: str) -> bytes:
             "keeping": _keeping(manifest),
             "moment": _moment(manifest),
             "charts": [chart for chart in charts if chart],
+            "history": _history(manifest, before) if manifest.is_incremental else None,
+            "column_height": COLUMN_HEIGHT,
             "failures": [failure(str(f.name), f.error, f.message) for f in manifest.failures[:MAX_ROWS]],
             "rows": largest[:MAX_ROWS],
             "others": largest[MAX_ROWS:],
         },
     )
+
+
+def _history(manifest: Manifest, before: Sequence[BackupSummary]) -> History | None:
+    """Return what a backup and those before it hold and copied. One that was made anew is not compared with itself."""
+    others = [
+        (
+            item.name,
+            item.created_at,
+            item.size_bytes,
+            item.size_bytes if item.copied_size_bytes is None else item.copied_size_bytes,
+        )
+        for item in before
+        if item.name != manifest.backup_name
+    ]
+    own = (manifest.backup_name, manifest.started_at, manifest.size_bytes, _copied_bytes(manifest))
+    return history_chart([own, *others[: MAX_HISTORY - 1]])
 
 
 def _copied_bytes(manifest: Manifest) -> int:

@@ -1,7 +1,8 @@
-"""Bar charts: what the templates draw as SVG."""
+"""Charts: what the templates draw as SVG."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 from milvus_vault.model.readable import shortened
 
@@ -54,3 +55,80 @@ def bar_chart(what: str, amounts: Iterable[tuple[str, int]], text: Callable[[int
         for name, amount in largest
     ]
     return Chart(f"Largest collections by {what}", bars)
+
+
+# Of the place that there is for a backup, its column takes so much.
+_COLUMN_SHARE = 0.7
+
+COLUMN_HEIGHT = 110
+"""Of the tallest column, in pixels."""
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A backup: a tall column for all that it holds, and a part of it for what was copied."""
+
+    name: str
+    begun_at: datetime
+    size_bytes: int
+    copied_size_bytes: int
+    left_percent: float
+    width_percent: float
+    height: float
+    """In pixels, as the next."""
+    copied_height: float
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """What some backups hold and what they copied, oldest first."""
+
+    columns: Sequence[Column]
+
+    @property
+    def size_bytes(self) -> int:
+        """Return what all of them hold, each by itself."""
+        return sum(column.size_bytes for column in self.columns)
+
+    @property
+    def copied_size_bytes(self) -> int:
+        """Return what was copied for all of them."""
+        return sum(column.copied_size_bytes for column in self.columns)
+
+    @property
+    def largest_bytes(self) -> int:
+        """Return the size of the largest."""
+        return max(column.size_bytes for column in self.columns)
+
+
+def history_chart(backups: Iterable[tuple[str, datetime, int, int]]) -> History | None:
+    """Return a chart of backups, or None where there is nothing to compare: fewer than two, or none with a byte.
+
+    Args:
+        backups: Of each its name, when it was begun, its bytes, and those that were copied for it.
+    """
+    given = sorted(backups, key=lambda backup: backup[1])
+    largest = max((size for _, _, size, _ in given), default=0)
+    if len(given) < 2 or not largest:  # noqa: PLR2004 - two can be compared
+        return None
+    place = 100 / len(given)
+    return History(
+        [
+            Column(
+                name,
+                begun_at,
+                size,
+                copied,
+                round(number * place, 3),
+                round(place * _COLUMN_SHARE, 3),
+                _height(size, largest),
+                _height(copied, largest),
+            )
+            for number, (name, begun_at, size, copied) in enumerate(given)
+        ]
+    )
+
+
+def _height(amount: int, largest: int) -> float:
+    """Return how tall a column is; what is there at all can be seen."""
+    return max(round(COLUMN_HEIGHT * amount / largest, 1), 1.5) if amount else 0
