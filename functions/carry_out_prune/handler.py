@@ -50,6 +50,10 @@ def handler(event: CarryOutPruneRequest, context: LambdaContext) -> CarryOutPrun
         skipped_count=sum(outcome.status == "skipped" for outcome in report.outcomes),
         failed_count=sum(outcome.status == "failed" for outcome in report.outcomes),
         swept_objects=report.swept.object_count,
+        pool_object_count=report.swept.pool_object_count,
+        pool_size_bytes=report.swept.pool_size_bytes,
+        pool_waiting_count=len(report.swept.pool_waiting),
+        pool_reasons=report.swept.pool_reasons[:_NAMED],
         warnings=report.damaged[:_NAMED],
         report_key=end.report_key,
     )

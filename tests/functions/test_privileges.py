@@ -21,6 +21,7 @@ from verify_backup.handler import handler as verify_backup
 from milvus_vault import runtime
 from milvus_vault.adapters.s3 import S3ObjectStore
 from milvus_vault.archive.layout import BackupLayout
+from milvus_vault.archive.pool import PoolLayout
 from milvus_vault.archive.tombstones import tombstone_key
 from milvus_vault.backup.pauses import Pauses
 from milvus_vault.backup.working_files import RBAC
@@ -35,6 +36,7 @@ from milvus_vault.model.rbac import Rbac
 from milvus_vault.model.requests import ScheduleTag
 from milvus_vault.model.resources import Damage, Hold
 from milvus_vault.model.retention import Retention
+from milvus_vault.retention.working_files import SWEPT, Swept
 from milvus_vault.runs.describing import WorkingFiles
 from milvus_vault.source import MilvusStorage
 from milvus_vault.workspace import Workspace
@@ -203,6 +205,26 @@ def test_a_prune_that_runs_short_of_time_tells_what_is_done_and_goes_on(s3: S3Cl
 def test_only_a_prune_that_is_asked_to_sweep_sweeps(s3: S3Client, request_: Json) -> None:
     prune(request_)
     assert not [key for key in keys(s3) if key.endswith("/swept.json")]
+
+
+def test_a_prune_tells_what_it_deleted_of_the_pool_and_what_waits(s3: S3Client) -> None:
+    plan = run(plan_prune, {"execution": execution("prune", "p"), "request": {}})
+    # As of a call that ran short of time.
+    swept = Swept(pool_object_count=3, pool_size_bytes=30, pool_waiting=("a-1",), pool_reasons=("b runs",))
+    workspace(plan["run"]).write(SWEPT, swept)
+    s3.put_object(Bucket=BUCKET, Key=f"{PoolLayout(PREFIX).users}backup-a/1.json", Body=b"")
+
+    end = run(carry_out_prune.handler.handler, {"run": plan["run"]})
+
+    told = {name: end[name] for name in end if name.startswith("pool_")}
+    assert told == {
+        "pool_object_count": 3,
+        "pool_size_bytes": 30,
+        "pool_waiting_count": 1,
+        "pool_reasons": ["b runs"],
+    }
+    report = WorkingFiles(store(), BUCKET, PREFIX).prune_report(arn("prune", "p"))
+    assert report["swept"]["pool_reasons"] == ["b runs"]
 
 
 def test_a_held_backup_stays(s3: S3Client) -> None:

@@ -112,6 +112,12 @@ def test_a_prune_s_counts_are_not_taken_for_counts_of_collections() -> None:
     assert (event.failed_count, event.backup_name, event.report_key) == (None, None, "k")
 
 
+def test_a_prune_tells_what_it_deleted_of_the_pool_and_what_waits() -> None:
+    pool = {"pool_object_count": 3, "pool_size_bytes": 30, "pool_waiting_count": 1}
+    told = change(kind="prune", request={}, output=pool).model_dump()
+    assert {name: told[name] for name in pool} == pool
+
+
 def test_the_example_of_the_documents_is_an_event_as_the_schema_says() -> None:
     document = (ROOT / "docs" / "events.md").read_text()
     example = json.loads(document.partition("```json\n")[2].partition("```")[0])

@@ -471,6 +471,30 @@ class TestPrune:
         assert "b2      delete    expired" in done.out
         assert "1 backup would be deleted (40.1 MiB), 1 kept" in done.out
 
+    def test_what_it_deleted_of_the_pool_and_what_waits_is_told_where_it_is_waited_for_and_watched(
+        self, api: FakeApi, cli: Cli
+    ) -> None:
+        swept = {
+            "pool_object_count": 1200,
+            "pool_size_bytes": 42_000_000,
+            "pool_waiting": ["a-1", "b-2"],
+            "pool_reasons": [f"execution {number} runs" for number in range(7)],
+        }
+        api.outcomes["prune"] = {"result": {"swept": swept}}
+        for done in (cli("prune", "--wait"), cli("watch", "prune-1")):
+            assert "pool: 1,200 objects deleted that no backup lists any more (40.1 MiB)" in done.out
+            assert "pool: what no backup lists of 2 collections waits for a later prune" in done.out
+            assert "execution 4 runs" in done.out
+            assert "execution 5 runs" not in done.out
+            assert "and for 2 more reasons" in done.out
+        assert cli("prune", "--wait", "-o", "json").document["result"]["swept"] == swept
+
+    def test_where_nothing_of_the_pool_could_be_deleted_the_reason_is_told(self, api: FakeApi, cli: Cli) -> None:
+        api.outcomes["prune"] = {"result": {"swept": {"pool_reasons": ["a manifest cannot be read"]}}}
+        done = cli("prune", "--wait")
+        assert "pool: what no backup lists waits for a later prune" in done.out
+        assert "a manifest cannot be read" in done.out
+
     def test_some_left_over_is_partial(self, api: FakeApi, cli: Cli) -> None:
         api.outcomes["prune"] = {"status": "failed", "error": "PruneFailedError", "message": "1 of 2"}
         assert cli("prune", "--wait", "--no-sweep").code == 3

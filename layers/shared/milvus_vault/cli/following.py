@@ -1,7 +1,7 @@
 """Following a run to its end, and what is said then."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from typing import Any
 
@@ -14,6 +14,9 @@ from milvus_vault.cli.session import Output, Session
 from milvus_vault.errors import WaitTimeoutError
 from milvus_vault.model import readable
 from milvus_vault.model.resources import Run, Started
+
+# That many of a prune are shown; its report has all.
+_REASONS = 5
 
 
 def start_or_follow(
@@ -145,6 +148,9 @@ def _tell_outcome(output: Output, run: Run) -> None:
     result = run.result or {}
     if missing := _rows_left_out(result):
         output.say("  {missing}", missing=missing)
+    if run.kind == "prune":
+        for line in _pool_lines(result.get("swept") or {}):
+            output.say("  {line}", line=line)
     for warning in run.warnings or result.get("warnings", ()):
         output.say("  [yellow]![/] {warning}", warning=warning)
     for mended in result.get("mended", ()):
@@ -168,6 +174,22 @@ def _rows_left_out(result: Mapping[str, Any]) -> str:
         return ""
     left_out = readable.number_of(imported - rows, "row")
     return f"{left_out} of the {readable.count(imported)} in its segments had been deleted, or came after its moment"
+
+
+def _pool_lines(swept: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what a prune deleted of what incremental backups share, and what stays until a later one, and why."""
+    count, waiting = swept.get("pool_object_count", 0), len(swept.get("pool_waiting", ()))
+    reasons: Sequence[str] = swept.get("pool_reasons", ())
+    if count:
+        sizes = readable.size(swept.get("pool_size_bytes"))
+        yield f"pool: {readable.number_of(count, 'object')} deleted that no backup lists any more ({sizes})"
+    if waiting:
+        yield f"pool: what no backup lists of {readable.number_of(waiting, 'collection')} waits for a later prune"
+    elif reasons:
+        yield "pool: what no backup lists waits for a later prune"
+    yield from (f"  {reason}" for reason in reasons[:_REASONS])
+    if len(reasons) > _REASONS:
+        yield f"  and for {readable.number_of(len(reasons) - _REASONS, 'more reason')}"
 
 
 def _numbers(run: Run) -> str:

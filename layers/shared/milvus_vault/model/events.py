@@ -65,6 +65,11 @@ class RunEvent(Model):
     """Objects that were copied for an incremental backup; the others were there. Null for others, which copy all."""
     copied_size_bytes: int | None = None
     row_count: int | None = None
+    pool_object_count: int | None = None
+    """Of a prune that succeeded: objects of the pool that it deleted, since no backup lists them any more."""
+    pool_size_bytes: int | None = None
+    pool_waiting_count: int | None = None
+    """Of a prune that succeeded: groups of the pool of which something stays until a later one; its report says why."""
     error: str = ""
     """The error's name, see docs/errors.md; empty while it runs and where it succeeded."""
     message: str = ""

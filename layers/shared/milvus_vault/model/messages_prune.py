@@ -45,6 +45,13 @@ class CarryOutPruneResult(Model):
     failed_count: int
     swept_objects: int
     """Working files, staged objects, claims and parts of unfinished backups that were removed."""
+    pool_object_count: int = 0
+    """Objects of the pool that no backup lists any more and that were deleted; not among `swept_objects`."""
+    pool_size_bytes: int = 0
+    pool_waiting_count: int = 0
+    """Groups of the pool, each a collection's objects, of which what no backup lists stays until a later prune."""
+    pool_reasons: tuple[str, ...] = ()
+    """Why something of the pool stays that no backup lists: the first twenty reasons."""
     warnings: tuple[str, ...] = ()
     """Backups that cannot be read or have lost their objects: the first twenty. `repair` mends what can be mended."""
     report_key: str

@@ -350,7 +350,7 @@ class Run(RunSummary):
     """The input of the execution."""
     result: dict[str, Any] | None = None
     """The output of the execution, where it succeeded. Of a prune, also its decisions, their outcomes, and what was
-    swept, even where it failed."""
+    swept (of the pool: `pool_object_count`, `pool_size_bytes`, the groups that wait, and why), even where it failed."""
     message: str = ""
     hint: str = ""
     warnings: tuple[str, ...] = ()
