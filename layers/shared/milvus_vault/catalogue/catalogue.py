@@ -13,7 +13,7 @@ from pydantic import BaseModel
 
 from milvus_vault.archive.layout import CATALOGUE_FOLDER, RUNS_FOLDER, BackupLayout, join
 from milvus_vault.archive.manifest import Manifest
-from milvus_vault.archive.pool import POOL_FOLDER
+from milvus_vault.archive.pool import POOL_FOLDER, PoolLayout
 from milvus_vault.archive.reader import check_backup_exists
 from milvus_vault.archive.sealing import is_sealed, seal, unseal
 from milvus_vault.archive.tombstones import check_not_being_deleted
@@ -33,6 +33,7 @@ from milvus_vault.errors import (
     StorageRequestError,
     VaultError,
 )
+from milvus_vault.model.names import backup_of
 from milvus_vault.model.requests import backup_name_problem
 from milvus_vault.model.resources import Backup, BackupSummary, Damage, Hold, HoldState, Page, Verification
 from milvus_vault.model.times import EPOCH, utc_minute, utc_second
@@ -392,6 +393,12 @@ class Catalogue:
     def names(self) -> frozenset[str]:
         """Return the names of all that may be backups: of folders, and of entries, should a listing lack one."""
         return self.folders() | {entry.name for entry in self._listed_entries()}
+
+    def sharing(self) -> frozenset[str]:
+        """Return the names of all that may list objects of the pool: of `names`, and of backups that are being made."""
+        # Who publishes has a note as well: a listing may leave out a folder.
+        runs = self._store.list_folders(self._bucket, PoolLayout(self._prefix).users)
+        return self.names() | {backup_of(run) for run in runs}
 
     def folders(self) -> frozenset[str]:
         """Return the names of all folders that may be backups, whatever is in them."""

@@ -67,16 +67,25 @@ def read_references(
     """
     found: dict[str, dict[str, ReferenceList]] = {group: {} for group in groups}
 
-    def read(name: str) -> tuple[BackupLayout, Manifest | None]:
-        layout = BackupLayout(prefix, name)
-        return layout, _read_manifest(store, bucket, layout)
+    def read(name: str) -> Sequence[tuple[str, ReferenceList]]:
+        return [(group, listed) for group, listed in read_lists(store, bucket, prefix, name) if group in groups]
 
-    for layout, manifest in each(read, sorted(names), threads=threads):
-        for entry in manifest.collections if manifest and manifest.is_incremental else ():
-            if entry.group in groups:
-                listed = ReferenceList(layout.name, layout.root + entry.objects.key, entry.objects)
-                found[entry.group].setdefault(entry.objects.sha256, listed)
+    for lists in each(read, sorted(names), threads=threads):
+        for group, listed in lists:
+            found[group].setdefault(listed.expected.sha256, listed)
     return {group: tuple(lists.values()) for group, lists in found.items()}
+
+
+def read_lists(store: ObjectStore, bucket: str, prefix: str, name: str) -> Iterator[tuple[str, ReferenceList]]:
+    """Yield the object lists of a backup with the groups that they are of; none of one that shares nothing.
+
+    Raises what `archive.reader` raises for a backup of which nobody can tell what it lists.
+    """
+    layout = BackupLayout(prefix, name)
+    manifest = _read_manifest(store, bucket, layout)
+    for entry in manifest.collections if manifest and manifest.is_incremental else ():
+        if entry.group:
+            yield entry.group, ReferenceList(name, layout.root + entry.objects.key, entry.objects)
 
 
 def _read_manifest(store: ObjectStore, bucket: str, layout: BackupLayout) -> Manifest | None:
@@ -104,35 +113,67 @@ def _of_known_mode(manifest: Manifest | None, layout: BackupLayout) -> Manifest 
     return manifest
 
 
+class Candidate(NamedTuple):
+    """An object of a group of which it is asked whether a list has it."""
+
+    key: str
+    """In full, or below the group's folder."""
+    size_bytes: int
+    owner: int = 0
+    """Whose it is, by a number below 65,536 that means something to who asks."""
+
+
 def unlisted(
     store: ObjectStore,
     bucket: str,
     folder: str,
     lists: Sequence[ReferenceList],
     objects: Iterable[ListedObject],
-    on_piece: Callable[[], None] = lambda: None,
+    check: Callable[[], None] = lambda: None,
     at_a_time: int = LISTED_AT_A_TIME,
 ) -> Iterator[tuple[str, int]]:
     """Yield key below the folder and size of those objects of a group that none of the lists has, in order.
 
-    `on_piece` is called with each piece of a list that is read, and may raise. 10 million lines take 33 s.
+    `check` is called every some thousand lines, 10 million of which take 33 s, and may raise what ends this.
 
     Raises `BackupDamagedError` where a list is missing, or is not what was written.
     """
-    objects = iter(objects)
-    while first := next(objects, None):
+    candidates = (Candidate(listed.key, listed.size_bytes) for listed in objects)
+    for left in left_over(store, bucket, folder, lists, candidates, at_a_time, check):
+        yield left.key, left.size_bytes
+
+
+def left_over(
+    store: ObjectStore,
+    bucket: str,
+    folder: str,
+    lists: Sequence[ReferenceList],
+    candidates: Iterable[Candidate],
+    at_a_time: int = LISTED_AT_A_TIME,
+    check: Callable[[], None] = lambda: None,
+) -> Iterator[Candidate]:
+    """Yield those objects of a group that none of the lists has, in order, with their keys below the folder.
+
+    Calls `check` and raises as `unlisted` does.
+    """
+    candidates = iter(candidates)
+    while first := next(candidates, None):
         keys = _Keys(folder)
-        some = islice(chain([first], objects), at_a_time)
-        # Eight bytes a size, where a list has eight for each and an object beside.
-        sizes = array("Q", (listed.size_bytes for listed in some if keys.append(listed.key)))
+        # Eight bytes a size and two an owner, where a list has eight for each and an object beside.
+        sizes, owners = array("Q"), array("H")
+        for candidate in islice(chain([first], candidates), at_a_time):
+            if keys.append(candidate.key):
+                sizes.append(candidate.size_bytes)
+                owners.append(candidate.owner)
         order = keys.sort()
         for each_list in lists:
             keys.begin()
             for piece in listed_keys(store, bucket, folder, each_list):
-                on_piece()
+                check()
                 keys.mark(piece)
         for index, key in keys.unmarked():
-            yield key, sizes[order[index] if order else index]
+            at = order[index] if order else index
+            yield Candidate(key, sizes[at], owners[at])
 
 
 class _Keys:
@@ -200,9 +241,34 @@ def listed_keys(store: ObjectStore, bucket: str, folder: str, listed: ReferenceL
     They count only once all have come: raises `BackupDamagedError` where the list is missing, is not what was written,
     or has an object of another group.
     """
+    pattern = re.compile(_first_column(folder))
+    for lines in _lines(store, bucket, listed):
+        keys: list[bytes] = pattern.findall(lines)
+        if len(keys) != lines.count(b"\n") + 1:
+            raise _another(listed)
+        yield keys
+
+
+def listed_sizes(
+    store: ObjectStore, bucket: str, folder: str, listed: ReferenceList
+) -> Iterator[Sequence[tuple[bytes, bytes]]]:
+    """Yield keys as `listed_keys` does, each with the object's size in decimal digits. Raises as that does."""
+    pattern = re.compile(_first_column(folder) + rb'"(?:[^"\\]|\\.)*",([0-9]+),')
+    for lines in _lines(store, bucket, listed):
+        found: list[tuple[bytes, bytes]] = pattern.findall(lines)
+        if len(found) != lines.count(b"\n") + 1:
+            raise _another(listed)
+        yield found
+
+
+def _first_column(folder: str) -> bytes:
     name = PoolLayout("").root + folder.rstrip("/").rpartition("/")[2]
     # It begins with literal text, which is found fast, and is nowhere else in a line.
-    pattern = re.compile(re.escape(f"{name}/".encode()) + rb'([0-9a-f/-]{%d})",' % _WIDTH)
+    return re.escape(f"{name}/".encode()) + rb'([0-9a-f/-]{%d})",' % _WIDTH
+
+
+def _lines(store: ObjectStore, bucket: str, listed: ReferenceList) -> Iterator[bytes]:
+    """Yield a list in pieces of whole lines, each without the last line's end."""
     found = next((item for item in store.list_objects(bucket, listed.key) if item.key == listed.key), None)
     if found is None:
         msg = f"{listed.key} is missing from backup {listed.backup_name}"
@@ -211,11 +277,9 @@ def listed_keys(store: ObjectStore, bucket: str, folder: str, listed: ReferenceL
     try:
         for chunk in store.chunks(bucket, listed.key, found.etag):
             digest.update(chunk)
-            block, newline, rest = (rest + chunk).rpartition(b"\n")
-            keys: list[bytes] = pattern.findall(block)
-            if newline and len(keys) != block.count(b"\n") + 1:
-                raise _another(listed)
-            yield keys
+            lines, newline, rest = (rest + chunk).rpartition(b"\n")
+            if newline:
+                yield lines
     except (ObjectNotFoundError, ObjectChangedError) as err:
         raise _another(listed) from err
     if rest or digest.hexdigest() != listed.expected.sha256:

@@ -31,7 +31,6 @@ from milvus_vault.catalogue import UNREADABLE_BACKUP, Catalogue
 from milvus_vault.claims import RUNNING, Claim, ClaimHeldError, Claims
 from milvus_vault.errors import BackupDamagedError, WorkingFileError
 from milvus_vault.model.base import Model
-from milvus_vault.model.names import backup_of
 from milvus_vault.model.objects import ListedObject
 from milvus_vault.parallel import REQUESTS_AT_A_TIME
 from milvus_vault.pool.condemned import Condemned, read_condemned
@@ -218,9 +217,7 @@ class PoolSweep:
         if not groups:
             return {}
         store, bucket, prefix = self.run.store, self.run.bucket, self.run.prefix
-        names = set(Catalogue(store, bucket, prefix).names())
-        # Who publishes has a note as well: a listing may leave out a folder.
-        names |= {backup_of(run) for run in store.list_folders(bucket, self._layout.users)}
+        names = Catalogue(store, bucket, prefix).sharing()
         threads = min(self.threads, _MANIFESTS_AT_A_TIME)
         return read_references(store, bucket, prefix, names, frozenset(groups), threads)
 
