@@ -10,6 +10,7 @@ from milvus_vault.catalogue import Catalogue
 from milvus_vault.model.messages_prune import CarryOutPruneRequest, CarryOutPruneResult
 from milvus_vault.parallel import each
 from milvus_vault.retention.delete import STOP_SECONDS, BackupDeletion
+from milvus_vault.retention.freed import tell_freed
 from milvus_vault.retention.report import report_prune
 from milvus_vault.retention.sweep import Sweep
 from milvus_vault.retention.working_files import PLAN, SWEPT, PrunePlan, Swept
@@ -33,7 +34,10 @@ def handler(event: CarryOutPruneRequest, context: LambdaContext) -> CarryOutPrun
     def seconds_left() -> float:
         return context.get_remaining_time_in_millis() / 1000
 
-    is_done = _delete(run, plan, seconds_left) and (not plan.sweeps or _sweep(run, plan, seconds_left))
+    if plan.request.dry_run:
+        is_done = tell_freed(run, plan, seconds_left)
+    else:
+        is_done = _delete(run, plan, seconds_left) and (not plan.sweeps or _sweep(run, plan, seconds_left))
     end = report_prune(run, plan, datetime.now(UTC))
     report = end.report
     deleted = [outcome for outcome in report.outcomes if outcome.status == "deleted"]
@@ -46,7 +50,9 @@ def handler(event: CarryOutPruneRequest, context: LambdaContext) -> CarryOutPrun
         dry_run=report.dry_run,
         kept_count=len(report.decisions) - to_delete,
         deleted_count=to_delete if report.dry_run else len(deleted),
-        deleted_bytes=sum(outcome.size_bytes for outcome in deleted),
+        deleted_bytes=sum(gone.size_bytes for gone in plan.spared or deleted),
+        freed_object_count=report.freed.object_count if report.freed else None,
+        freed_bytes=report.freed.size_bytes if report.freed else None,
         skipped_count=sum(outcome.status == "skipped" for outcome in report.outcomes),
         failed_count=sum(outcome.status == "failed" for outcome in report.outcomes),
         swept_objects=report.swept.object_count,

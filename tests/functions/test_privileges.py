@@ -171,7 +171,8 @@ def test_a_prune_by_name_deletes_all_that_there_is_of_a_backup(s3: S3Client) -> 
     workspace("backup-books").write_bytes("collections/a/0.json", b"{}")
     Catalogue(store(), BUCKET, PREFIX).note_damage(Damage(name="books", problem="it rots", found_at=NOW))
 
-    assert prune({"backup_names": ["books"]})["deleted_count"] == 1
+    end = prune({"backup_names": ["books"]})
+    assert (end["deleted_count"], end["freed_bytes"]) == (1, None)
 
     assert [key for key in keys(s3) if "books" in key and "/restore-" not in key] == []
 
@@ -225,6 +226,15 @@ def test_a_prune_tells_what_it_deleted_of_the_pool_and_what_waits(s3: S3Client) 
     }
     report = WorkingFiles(store(), BUCKET, PREFIX).prune_report(arn("prune", "p"))
     assert report["swept"]["pool_reasons"] == ["b runs"]
+
+
+@pytest.mark.usefixtures("s3")
+def test_a_dry_run_tells_what_would_be_freed() -> None:
+    end = prune({"dry_run": True})
+    told = WorkingFiles(store(), BUCKET, PREFIX).prune_report(arn("prune", "p"))["freed"]
+    assert [backup["name"] for backup in told["backups"]] == ["books"]
+    assert (end["freed_object_count"], end["freed_bytes"]) == (told["object_count"], told["size_bytes"])
+    assert end["deleted_bytes"] == end["freed_bytes"] > 0
 
 
 def test_a_held_backup_stays(s3: S3Client) -> None:

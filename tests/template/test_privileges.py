@@ -149,6 +149,7 @@ TABLE: dict[str, May] = {
             ".pool/.sweep/claim.json",
             ".pool/.users/backup-*",
             ".runs/*/claim.json",
+            ".runs/prune-*/freed.json",
             ".runs/prune-*/outcomes/*",
             ".runs/prune-*/pool.json",
             ".runs/prune-*/swept.json",

@@ -471,6 +471,26 @@ class TestPrune:
         assert "b2      delete    expired" in done.out
         assert "1 backup would be deleted (40.1 MiB), 1 kept" in done.out
 
+    def test_a_dry_run_says_what_would_be_freed_by_each_and_together(self, api: FakeApi, cli: Cli) -> None:
+        freed = {
+            "object_count": 1200,
+            "size_bytes": 42_000_000,
+            "backups": [{"name": "b2", "object_count": 3, "size_bytes": 2048}],
+            "reasons": ["nothing of a collection would be deleted: its list is gone"],
+        }
+        decisions = [
+            {"name": name, "keep": name == "b1", "reason": f"{'kept' if name == 'b1' else 'deleted'}: so"}
+            for name in ("b1", "b2", "b3")
+        ]
+        api.outcomes["prune"] = {"result": {"decisions": decisions, "freed": freed}}
+        done = cli("prune", "--dry-run")
+        assert "BACKUP  DECISION    FREES  WHY" in done.out
+        assert "b1      keep               so" in done.out
+        assert "b2      delete    2.0 KiB  so" in done.out
+        assert "b3      delete          -  so" in done.out
+        assert "this would free 40.1 MiB, 1,200 objects that no other backup lists" in done.out
+        assert "nothing of a collection would be deleted: its list is gone" in done.out
+
     def test_what_it_deleted_of_the_pool_and_what_waits_is_told_where_it_is_waited_for_and_watched(
         self, api: FakeApi, cli: Cli
     ) -> None:

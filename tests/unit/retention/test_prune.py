@@ -135,6 +135,8 @@ def test_a_dry_run_plans_no_deletion(store: InMemoryObjectStore) -> None:
     plan = pruner(store).plan(dry_run=True)
     assert plan.deletions == ()
     assert sum(not decision.keep for decision in plan.decisions) == 2
+    assert [(spared.name, spared.may_share) for spared in plan.spared] == [("night_3", False), ("night_2", False)]
+    assert pruner(store, "other").plan().spared == ()
 
 
 def test_a_plan_is_made_once(store: InMemoryObjectStore) -> None:

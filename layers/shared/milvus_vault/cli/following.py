@@ -149,7 +149,7 @@ def _tell_outcome(output: Output, run: Run) -> None:
     if missing := _rows_left_out(result):
         output.say("  {missing}", missing=missing)
     if run.kind == "prune":
-        for line in _pool_lines(result.get("swept") or {}):
+        for line in (*_freed_lines(result.get("freed") or {}), *_pool_lines(result.get("swept") or {})):
             output.say("  {line}", line=line)
     for warning in run.warnings or result.get("warnings", ()):
         output.say("  [yellow]![/] {warning}", warning=warning)
@@ -176,6 +176,20 @@ def _rows_left_out(result: Mapping[str, Any]) -> str:
     return f"{left_out} of the {readable.count(imported)} in its segments had been deleted, or came after its moment"
 
 
+def _freed_lines(freed: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what the deletions of a dry run would free together, and why it is not more."""
+    if freed.get("backups") or freed.get("reasons"):
+        objects = readable.number_of(freed.get("object_count", 0), "object")
+        yield f"this would free {readable.size(freed.get('size_bytes'))}, {objects} that no other backup lists"
+        yield from _reasons(freed.get("reasons", ()))
+
+
+def _reasons(reasons: Sequence[str]) -> Iterator[str]:
+    yield from (f"  {reason}" for reason in reasons[:_REASONS])
+    if len(reasons) > _REASONS:
+        yield f"  and for {readable.number_of(len(reasons) - _REASONS, 'more reason')}"
+
+
 def _pool_lines(swept: Mapping[str, Any]) -> Iterator[str]:
     """Yield what a prune deleted of what incremental backups share, and what stays until a later one, and why."""
     count, waiting = swept.get("pool_object_count", 0), len(swept.get("pool_waiting", ()))
@@ -187,9 +201,7 @@ def _pool_lines(swept: Mapping[str, Any]) -> Iterator[str]:
         yield f"pool: what no backup lists of {readable.number_of(waiting, 'collection')} waits for a later prune"
     elif reasons:
         yield "pool: what no backup lists waits for a later prune"
-    yield from (f"  {reason}" for reason in reasons[:_REASONS])
-    if len(reasons) > _REASONS:
-        yield f"  and for {readable.number_of(len(reasons) - _REASONS, 'more reason')}"
+    yield from _reasons(reasons)
 
 
 def _numbers(run: Run) -> str:

@@ -179,16 +179,22 @@ def collections(output: Output, items: Iterable[CollectionInfo]) -> RenderableTy
 
 
 def decisions(output: Output, run: Run) -> Table | None:
-    """Return what a prune decided of each backup, with the reasons; None where the run has left nothing."""
+    """Return what a prune decided of each backup, with the reasons, and of a dry run with what each would free alone.
+
+    None where the run has left nothing.
+    """
     decided = (run.result or {}).get("decisions") or ()
     if not decided:
         return None
-    made = table(output, "backup", "decision", "why")
+    freed = (run.result or {}).get("freed")
+    sizes = {backup["name"]: readable.size(backup["size_bytes"]) for backup in (freed or {}).get("backups", ())}
+    made = table(output, "backup", "decision", *([] if freed is None else [">frees"]), "why")
     made.columns[-1].no_wrap = False
     for decision in decided:
         verdict = Text("keep", style="green") if decision["keep"] else Text("delete", style="red")
         reason = str(decision["reason"]).removeprefix("kept: ").removeprefix("deleted: ")
-        made.add_row(Text(str(decision["name"]), style="bold"), verdict, Text(reason))
+        frees = [] if freed is None else ["" if decision["keep"] else sizes.get(decision["name"], "-")]
+        made.add_row(Text(str(decision["name"]), style="bold"), verdict, *frees, Text(reason))
     return made
 
 

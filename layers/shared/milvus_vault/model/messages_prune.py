@@ -40,6 +40,11 @@ class CarryOutPruneResult(Model):
     deleted_count: int
     """With `dry_run`: how many would be deleted."""
     deleted_bytes: int
+    """Of all objects that these backups list. What incremental ones share goes by the sweep: `pool_size_bytes`."""
+    freed_object_count: int | None = None
+    """With `dry_run`: objects that would be gone, of full backups and, by a sweep, of the pool those that no other
+    backup lists. Null otherwise."""
+    freed_bytes: int | None = None
     skipped_count: int
     """To be deleted, but held or in use by then; the next prune looks again."""
     failed_count: int

@@ -350,7 +350,8 @@ class Run(RunSummary):
     """The input of the execution."""
     result: dict[str, Any] | None = None
     """The output of the execution, where it succeeded. Of a prune, also its decisions, their outcomes, and what was
-    swept (of the pool: `pool_object_count`, `pool_size_bytes`, the groups that wait, and why), even where it failed."""
+    swept (of the pool: `pool_object_count`, `pool_size_bytes`, the groups that wait, and why), even where it failed; of
+    a dry run what would be `freed`, by all deletions together and by each."""
     message: str = ""
     hint: str = ""
     warnings: tuple[str, ...] = ()

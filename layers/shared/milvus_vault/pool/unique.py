@@ -5,7 +5,7 @@ so it is with each collection in which nothing changed from one night to the nex
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import partial
@@ -68,7 +68,7 @@ def unique_objects(
     *,
     after: str = "",
     check: Callable[[], None] = lambda: None,
-) -> Iterator[UniqueObjects]:
+) -> Generator[UniqueObjects]:
     """Yield what the pool would lose with these backups, group by group in order.
 
     Args:

@@ -68,12 +68,14 @@ class PrunePreparation:
                 if name not in begun or name in proofs:
                     self._check(name, proofs.get(name))
                 decisions.append(Decision(name=name, keep=False, reason="deleted: asked for by name"))
+        doomed = tuple(self._deletions(decisions, proofs))
         plan = PrunePlan(
             request=self.request,
             execution_arn=self.execution_arn,
             started_at=self.started_at,
             decisions=tuple(decisions),
-            deletions=() if self.request.dry_run else tuple(self._deletions(decisions, proofs)),
+            deletions=() if self.request.dry_run else doomed,
+            spared=doomed if self.request.dry_run else (),
             damaged=tuple(f"backup {name} is damaged: {damage}" for name, damage in sorted(damages.items())),
         )
         self.run.write(PLAN, plan)
@@ -136,9 +138,12 @@ class PrunePreparation:
         doomed = [(proofs.get(decision.name), decision) for decision in decisions if not decision.keep]
         doomed.sort(key=lambda pair: pair[0].sealed.created_at.timestamp() if pair[0] and pair[0].sealed else 0.0)
         for proof, decision in doomed[:MAX_DELETIONS]:
+            sealed = proof.sealed if proof else None
             yield Deletion(
                 name=decision.name,
-                size_bytes=proof.sealed.size_bytes if proof and proof.sealed else 0,
+                size_bytes=sealed.size_bytes if sealed else 0,
+                object_count=sealed.object_count if sealed else 0,
+                may_share=sealed is None or sealed.mode == "incremental",
                 marker_etag=proof.marker_etag if proof else "",
                 guards=decision.guards,
             )

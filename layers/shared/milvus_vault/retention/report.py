@@ -6,7 +6,16 @@ from datetime import datetime
 from milvus_vault.errors import shared_hint, with_hint
 from milvus_vault.model.readable import first_of
 from milvus_vault.parallel import each
-from milvus_vault.retention.working_files import SWEPT, Outcome, PrunePlan, PruneReport, Swept, outcome_name
+from milvus_vault.retention.working_files import (
+    FREED,
+    SWEPT,
+    FreedSoFar,
+    Outcome,
+    PrunePlan,
+    PruneReport,
+    Swept,
+    outcome_name,
+)
 from milvus_vault.workspace import Workspace, record_key
 
 
@@ -28,6 +37,7 @@ def report_prune(run: Workspace, plan: PrunePlan, finished_at: datetime) -> Prun
     """
     found = each(lambda index: run.find(outcome_name(index), Outcome), range(len(plan.deletions)))
     outcomes = tuple(outcome for outcome in found if outcome is not None)
+    so_far = run.find(FREED, FreedSoFar)
     report = PruneReport(
         dry_run=plan.request.dry_run,
         started_at=plan.started_at,
@@ -35,6 +45,7 @@ def report_prune(run: Workspace, plan: PrunePlan, finished_at: datetime) -> Prun
         decisions=plan.decisions,
         outcomes=outcomes,
         swept=run.find(SWEPT, Swept) or Swept(),
+        freed=so_far.freed if so_far else None,
         damaged=plan.damaged,
     )
     key = record_key(run.prefix, "reports", plan.execution_arn)

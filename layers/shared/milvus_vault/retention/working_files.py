@@ -4,6 +4,7 @@
     outcomes/<index>.json    `Outcome` of one deletion
     swept.json               `Swept`
     pool.json                how far the sweep of the pool has come
+    freed.json               `FreedSoFar` of a dry run
 
 The report is `<prefix>/.runs/reports/<execution name>.json`, a `PruneReport`.
 """
@@ -12,11 +13,13 @@ from typing import Literal
 
 from milvus_vault.model.base import Model
 from milvus_vault.model.requests import PruneRequest
+from milvus_vault.model.resources import ObjectCount
 from milvus_vault.model.times import Time
 from milvus_vault.retention.policy import Decision
 
 PLAN = "plan.json"
 SWEPT = "swept.json"
+FREED = "freed.json"
 
 
 class Deletion(Model):
@@ -26,6 +29,9 @@ class Deletion(Model):
     size_bytes: int
     marker_etag: str
     """Which shows whether the backup was made anew under the name; empty where an earlier prune deleted the marker."""
+    object_count: int = 0
+    may_share: bool = True
+    """Whether its objects may lie in the pool: false where it is known to be a full one."""
     guards: tuple[str, ...] = ()
     """Backups that must be there and sound while this one is deleted: the newest of its schedule."""
 
@@ -39,6 +45,8 @@ class PrunePlan(Model):
     decisions: tuple[Decision, ...]
     deletions: tuple[Deletion, ...]
     """Their positions are the indexes by which outcomes name them; none with `dry_run`."""
+    spared: tuple[Deletion, ...] = ()
+    """With `dry_run`, what would be deleted. Not among `deletions`, so that no mistake deletes it."""
     damaged: tuple[str, ...] = ()
     """Backups that cannot be read or have lost their objects, with what is wrong."""
 
@@ -92,6 +100,34 @@ class Swept(Model):
         return Swept.model_validate(sums | once)
 
 
+class FreedBackup(ObjectCount):
+    """What deleting one backup alone would free."""
+
+    name: str
+
+
+class Freed(ObjectCount):
+    """What all deletions of a dry run together would free.
+
+    Of a full backup all objects, and of the pool those that no other backup lists: a sweep deletes them, once they have
+    been there for `KeepWorkingFilesDays` and nobody who runs may share them.
+    """
+
+    backups: tuple[FreedBackup, ...] = ()
+    """What each alone would, by name. They add up to less where two of them share what no other backup lists."""
+    reasons: tuple[str, ...] = ()
+    """Why a sweep would leave more, as things are, or why nobody knows, each once."""
+
+
+class FreedSoFar(Model):
+    """How far a dry run has come in telling what would be freed."""
+
+    freed: Freed
+    group: str = ""
+    """The last group of the pool that was looked at; groups come in order."""
+    is_all: bool = False
+
+
 class PruneReport(Model):
     """What a prune did, or would do."""
 
@@ -101,6 +137,8 @@ class PruneReport(Model):
     decisions: tuple[Decision, ...]
     outcomes: tuple[Outcome, ...]
     swept: Swept
+    freed: Freed | None = None
+    """Null unless it was a dry run."""
     damaged: tuple[str, ...] = ()
     """Backups that cannot be read or have lost their objects, with what is wrong."""
 

@@ -64,7 +64,7 @@ class WorkingFiles:
         reports = Workspace(self.store, self.bucket, self.prefix, "reports")
         key = record_key(self.prefix, "reports", execution_arn)
         report = reports.find(key.removeprefix(reports.folder), PruneReport)
-        return report.model_dump(mode="json", include={"decisions", "outcomes", "swept"}) if report else {}
+        return report.model_dump(mode="json", include={"decisions", "outcomes", "swept", "freed"}) if report else {}
 
 
 def summary_of(kind: RunKind, execution: ExecutionDescription) -> RunSummary:

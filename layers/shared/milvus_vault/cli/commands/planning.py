@@ -78,7 +78,10 @@ def estimate(
 def prune(
     context: typer.Context,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Delete nothing; say of each backup whether it would go, and why.")
+        bool,
+        typer.Option(
+            "--dry-run", help="Delete nothing; say of each backup whether it would go, why, and what that would free."
+        ),
     ] = False,
     no_sweep: Annotated[
         bool, typer.Option("--no-sweep", help="Leave working files and uploads of dead runs alone.")
@@ -89,6 +92,8 @@ def prune(
     timeout: Timeout = 0,
 ) -> None:
     """Delete what no policy keeps. This also happens by itself, after scheduled backups and every day.
+
+    What incremental backups share is deleted once no backup lists it; --dry-run says what that would be.
 
     [dim]milvus-vault prune --dry-run[/]
     [dim]milvus-vault prune --wait[/]
