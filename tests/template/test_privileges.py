@@ -167,6 +167,7 @@ TABLE: dict[str, May] = {
             ".catalogue/verifications/*",
             ".pool/*-*/*/*-*",
             ".pool/.condemned/*",
+            ".pool/.sweep/claim.json",
             ".pool/.users/backup-*",
             ".runs/backup-*/*",
             ".runs/checks/*",

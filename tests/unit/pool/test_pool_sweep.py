@@ -69,6 +69,27 @@ def test_nothing_of_a_collection_goes_while_a_list_of_it_is_missing(world: World
     assert "r1/meta/vault/objects/1.jsonl" in swept.reasons[0]
 
 
+def test_one_that_has_ended_is_waited_for_by_nobody_who_may_not_ask_about_it(world: World) -> None:
+    """Such as another stack, which sweeps the same pool."""
+    dead = world.sweep()
+    dead.until("delete", "/.pool/")
+    world.statuses[dead.arn] = "UNKNOWN"
+    (reason,) = sweep(world).reasons
+    assert reason == f"execution {dead.arn} sweeps the pool: {PoolLayout(PREFIX).claim}"
+    world.statuses[dead.arn] = "ABORTED"
+    world.now += timedelta(hours=2)
+    assert sweep(world).counts["objects"] == 1
+    assert PoolLayout(PREFIX).claim not in world.store.buckets[BUCKET]
+
+
+@pytest.mark.parametrize("is_readable", [True, False])
+def test_the_claim_is_given_back(world: World, is_readable: bool) -> None:
+    if not is_readable:
+        world.store.put(BUCKET, BackupLayout(PREFIX, "r1").manifest, b"{}")
+    assert bool(sweep(world).counts) == is_readable
+    assert PoolLayout(PREFIX).claim not in world.store.buckets[BUCKET]
+
+
 def test_of_two_sweeps_one_works(world: World) -> None:
     first = world.sweep()
     first.until("delete", "/.pool/")

@@ -89,9 +89,9 @@ class _OutOfTimeError(Exception):
 class _TakenOverError(Exception):
     """Another execution sweeps the pool."""
 
-    def __init__(self, claim: Claim | None) -> None:
+    def __init__(self, claim: Claim | None, key: str) -> None:
         who = f"execution {claim.execution_arn}" if claim else "nobody that is known"
-        super().__init__(f"{who} sweeps the pool")
+        super().__init__(f"{who} sweeps the pool: {key}")
 
 
 class UserAliveError(Exception):
@@ -147,29 +147,28 @@ class PoolSweep:
         Where nobody can tell what backups list, nothing is deleted, and `reasons` says why.
         """
         try:
-            return self._sweep()
+            self._sweep()
         except _OutOfTimeError:
             return False
         except _TakenOverError as err:
-            return self._give_up(str(err))
+            self._because(str(err))
+            return True
         except UNREADABLE_BACKUP as err:
-            return self._give_up(f"nothing of the pool is deleted: {err.message}")
-
-    def _give_up(self, reason: str) -> bool:
-        self._because(reason)
+            self._because(f"nothing of the pool is deleted: {err.message}")
+        self._give_claim_back()
         return True
 
     def _because(self, reason: str) -> None:
         if reason not in self.reasons:
             self.reasons.append(reason)
 
-    def _sweep(self) -> bool:
+    def _sweep(self) -> None:
         store, bucket = self.run.store, self.run.bucket
         folders = {name for name in store.list_folders(bucket, self._layout.root) if is_group(name)}
         lists = {_group(listed.key): listed for listed in store.list_objects(bucket, self._layout.condemned_lists)}
         users = list(store.list_objects(bucket, self._layout.users))
         if not (folders or lists or users):
-            return True
+            return
         self._claim()
         progress = self.run.find(PROGRESS, Progress) or Progress()
         self.run.write(PROGRESS, progress)
@@ -181,7 +180,6 @@ class PoolSweep:
             progress = self._bring_on(some, progress)
         self._forget_lists(lists, folders)
         self._forget_users(users)
-        return True
 
     def _bring_on(self, groups: Sequence[str], progress: Progress) -> Progress:
         """Bring groups to their end, and return how far the sweep is then."""
@@ -382,7 +380,13 @@ class PoolSweep:
         try:
             self._claims.take(self._layout.claim)
         except ClaimHeldError as err:
-            raise _TakenOverError(err.holder) from err
+            raise _TakenOverError(err.holder, self._layout.claim) from err
+
+    def _give_claim_back(self) -> None:
+        """Remove the claim: another stack, which may not ask about this execution, would wait for it for ever."""
+        holder = self._claims.holder(self._layout.claim)
+        if holder and holder[0].execution_arn == self.execution_arn:
+            self.run.store.delete(self.run.bucket, [self._layout.claim])
 
     def _reading(self, group: str) -> Callable[[], None]:
         """Return what is to be called with each piece of a group's lists."""
@@ -398,7 +402,7 @@ class PoolSweep:
             raise _OutOfTimeError
         holder = self._claims.holder(self._layout.claim)
         if holder is None or holder[0].execution_arn != self.execution_arn:
-            raise _TakenOverError(holder[0] if holder else None)
+            raise _TakenOverError(holder[0] if holder else None, self._layout.claim)
 
 
 def _group(key: str) -> str:
