@@ -1,6 +1,7 @@
 """Incremental backups share objects, and none needs another."""
 
 import itertools
+import re
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -164,6 +165,8 @@ def test_what_is_damaged_is_named_and_the_next_one_heals_it(filled: Filled, vers
     back_up(restoring, next_name)
 
     assert counts(restoring, next_name)[1] == 1
+    (warning,) = restoring.manifest(next_name)["warnings"]
+    assert re.match(r"1 object\(s\) of default\.\w+ in the pool were gone or not as they had been recorded", warning)
     assert restoring.s3.get_object(Bucket=BACKUPS, Key=hurt)["Body"].read() == body
     with restoring.functions() as call:
         assert check(call, name, repair=False)["status"] == "intact"

@@ -191,9 +191,19 @@ class TestRecorded:
         (there,) = copied(store, pool(store).places(COLLECTION, objects))
         self.recorded(store, "base", [there])
         store.put(BACKUPS, there.stored_key, b"log 1")
-        shared, (to_copy,) = keys(pool(store, "bbbbbbbb", ["base"]).places(COLLECTION, objects))
-        assert not shared
-        assert to_copy.endswith("-bbbbbbbb")
+        (place,) = pool(store, "bbbbbbbb", ["base"]).places(COLLECTION, objects)
+        assert (place.shared, place.is_lost) == (None, True)
+        assert place.key.endswith("-bbbbbbbb")
+
+    def test_only_what_a_backup_recorded_can_be_lost(self, store: InMemoryObjectStore) -> None:
+        objects = filled(store, 1, 2, 3)
+        there, gone, condemned = copied(store, pool(store).places(COLLECTION, objects))
+        self.recorded(store, "base", [there, gone, condemned])
+        store.delete(BACKUPS, [gone.stored_key, condemned.stored_key])
+        listed = Condemned(turn="one", keys=(condemned.stored_key.partition(f"{GROUP}/")[2],))
+        store.put(BACKUPS, LAYOUT.condemned(GROUP), listed.model_dump_json().encode())
+        places = pool(store, "bbbbbbbb", ["base"]).places(COLLECTION, filled(store, 4))
+        assert [place.is_lost for place in places] == [False, True, False, False]
 
     @pytest.mark.parametrize("damage", ["list", "manifest"])
     def test_a_damaged_backup_records_nothing(self, store: InMemoryObjectStore, damage: str) -> None:

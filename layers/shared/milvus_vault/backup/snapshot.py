@@ -82,7 +82,7 @@ class SnapshotBatch:
         moments = self._moments(left)
         for_each(
             left,
-            lambda index: self._snapshot(index, moments[index]),
+            lambda index: self._snapshot(index, moments[index], left[index]),
             threads=self.threads,
             on_failure=self._record_failure,
         )
@@ -112,11 +112,13 @@ class SnapshotBatch:
             found |= dict.fromkeys(rest, _At(moment.timestamp, is_settled=is_ordered))
         return found
 
-    def _snapshot(self, index: int, at: _At) -> None:
+    def _snapshot(self, index: int, at: _At, before: Snapshot | None) -> None:
         name = self.plan.collections[index]
         captured = self._capture(name, at)
         document = captured.document
-        stored = self._write_target(index, name, document, captured.objects.objects)
+        stored, lost_count = self._write_target(index, name, document, captured.objects.objects)
+        # What an earlier round has copied anew is there by now.
+        lost_count = max(lost_count, before.lost_count if before else 0)
         evidence = self._evidence(captured, stored) if at.moment else None
         is_proven = (
             evidence is not None
@@ -131,7 +133,8 @@ class SnapshotBatch:
             flushed=captured.point.segment_ids,
             sealed=captured.point.sealed_ids,
             is_second_look=captured.is_second_look,
-            warnings=tuple(_warnings(document, captured.objects)),
+            warnings=tuple(_warnings(document, captured.objects, lost_count)),
+            lost_count=lost_count,
             evidence=evidence,
             verdict=Verdict.PROVEN if is_proven else None,
         )
@@ -139,9 +142,12 @@ class SnapshotBatch:
 
     def _write_target(
         self, index: int, name: CollectionName, document: CollectionDocument, objects: Sequence[ListedObject]
-    ) -> list[tuple[ListedObject, str]]:
-        """Write down what is to be copied of a collection, and return where each of its objects will lie."""
-        number = document.description.collection_id
+    ) -> tuple[list[tuple[ListedObject, str]], int]:
+        """Write down what is to be copied of a collection.
+
+        Returns where each of its objects will lie, and how many of them the pool has lost.
+        """
+        number, lost_count = document.description.collection_id, 0
         folders: tuple[str, ...]
         if self.pool is None:
             folders = self.layout.collection_folders(number)
@@ -152,12 +158,13 @@ class SnapshotBatch:
             places = list(self.pool.places(number, objects))
             shared = write_object_list(place.shared for place in places if place.shared)
             self.run.write_bytes(shared_name(self.attempt, index), shared)
+            lost_count = sum(place.is_lost for place in places)
             stored = [(place.listed, place.key) for place in places]
             to_copy = [(place.listed, place.key) for place in places if not place.shared]
         items = [CopyItem(source_key=o.key, key=key, size_bytes=o.size_bytes, source_etag=o.etag) for o, key in to_copy]
         target = CopyTarget(index=index, name=str(name), folders=folders, is_shared=self.pool is not None)
         write_target(self.run, self.attempt, target, items)
-        return stored
+        return stored, lost_count
 
     def _evidence(self, captured: _Captured, stored: Sequence[tuple[ListedObject, str]]) -> Evidence:
         segments = captured.document.segments
@@ -302,9 +309,12 @@ class SnapshotBatch:
         return self.layout.insert_log(*ids, key.field_id, key.log_id)
 
 
-def _warnings(document: CollectionDocument, captured: CollectionObjects) -> Iterator[str]:
-    """Yield what keeps a collection from being restored, though it is in the backup."""
+def _warnings(document: CollectionDocument, captured: CollectionObjects, lost_count: int) -> Iterator[str]:
+    """Yield what keeps a collection from being restored, though it is in the backup, or kept an older one from it."""
     logs = (key for listed in captured.objects if (key := parse_log_key(listed.key)))
     description = document.description
     if older := older_segments(description.collection_schema, document.segments, logs):
         yield f"{older.of(description.name)}. {IN_ROUNDS_HINT}"
+    if lost_count:
+        lost = f"{lost_count} object(s) of {description.name} in the pool were gone or not as they had been recorded"
+        yield f"{lost}, and are copied anew. Verify the older incremental backups."

@@ -119,6 +119,8 @@ class Snapshot(Model):
     is_second_look: bool = False
     """Whether it is of the moment and the flush of the round before."""
     warnings: tuple[str, ...] = ()
+    lost_count: int = 0
+    """Objects that a backup has recorded in the pool, and that a round of this execution did not find there."""
     evidence: Evidence | None = None
     """None where the collection is not cut."""
     verdict: Verdict | None = None

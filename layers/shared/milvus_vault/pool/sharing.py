@@ -23,6 +23,8 @@ class Place(NamedTuple):
     key: str
     shared: ArchivedObject | None
     """The object in the pool, where it is there and proven; None: it is to be copied to the key."""
+    is_lost: bool = False
+    """Whether a backup has recorded it in the pool, where it is gone now, or another one."""
 
 
 class _Known(NamedTuple):
@@ -88,11 +90,11 @@ class Pool:
                 shared = ArchivedObject(copy.key, listed.key, copy.size_bytes, copy.etag, checksum)
                 yield Place(listed, copy.key, shared)
                 continue
-            if recorded is not None and recorded.etag == listed.etag and recorded.below not in passed_by:
-                key = recorded.key
+            key = layout.key(PooledKey(group, _segment_of(listed), content, self.attempt))
+            if recorded is None or recorded.below in passed_by:
+                yield Place(listed, key, None)
             else:
-                key = layout.key(PooledKey(group, _segment_of(listed), content, self.attempt))
-            yield Place(listed, key, None)
+                yield Place(listed, recorded.key if recorded.etag == listed.etag else key, None, is_lost=True)
 
     def _known(self, group: str, wanted: Mapping[str, ListedObject]) -> dict[str, _Known]:
         """Return what the newest backup of a collection recorded, by content."""
