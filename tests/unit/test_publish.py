@@ -11,12 +11,13 @@ from milvus_vault.archive.manifest import CollectionFailure, Manifest, Source, w
 from milvus_vault.archive.reader import read_archive, read_manifest
 from milvus_vault.archive.reference_writer import reference_files
 from milvus_vault.backup.publish import publish_backup
-from milvus_vault.backup.working_files import BackupPlan, Snapshot, snapshot_name
+from milvus_vault.backup.working_files import BackupPlan, Snapshot, shared_name, snapshot_name
 from milvus_vault.copying.working_files import CopyCheck, CopyTarget, write_target, write_verified
 from milvus_vault.errors import BackupExistsError, BackupInProgressError, SourceChangedError
 from milvus_vault.model.collections import CollectionName
-from milvus_vault.model.objects import CopiedObject, CopyItem
+from milvus_vault.model.objects import ArchivedObject, CopiedObject, CopyItem
 from milvus_vault.model.requests import BackupRequest
+from milvus_vault.pool.users import PoolUse
 from milvus_vault.workspace import Workspace
 from tests.support.memory_store import InMemoryObjectStore
 from tests.unit.archive.samples import (
@@ -86,6 +87,23 @@ def publish(run: Workspace, of: BackupPlan) -> Manifest:
         finished_at=FINISHED,
         render_report=lambda manifest: f"report of {manifest.backup_name}".encode(),
     )
+
+
+def test_what_an_earlier_round_copied_into_the_pool_counts_as_copied_for_the_backup() -> None:
+    store, contents = new_store(), sample_contents(LAYOUT)
+    run = write_run(store, contents)
+    pooled = f"{PREFIX}/.pool/0123456789ab-7/0000000000000009/{'0' * 32}"
+    shared = [ArchivedObject(f"{pooled}-{who}", "files/insert_log/7", 100, "e", "") for who in (ATTEMPT, "another")]
+    run.write_bytes(shared_name(ATTEMPT, 0), write_object_list(shared))
+    run.write_bytes(shared_name(ATTEMPT, 1), b"")
+    of = plan(contents, BackupRequest(mode="incremental"))
+    PoolUse(run, of.execution_arn).begin()
+
+    manifest = publish(run, of)
+
+    count = sum(len(objects) for _, objects in contents)
+    assert (manifest.object_count, manifest.copied_object_count) == (count + 2, count + 1)
+    assert manifest.copied_size_bytes == manifest.size_bytes - 100
 
 
 def test_documents_are_those_that_the_lists_of_all_collections_would_give() -> None:

@@ -91,7 +91,8 @@ def publish_backup(
         for collection in captured:
             check_owner(run, attempt)
             shared = _shared(run, plan, attempt, collection.index)
-            shared_sizes.extend(item.size_bytes for item in shared)
+            # What an earlier round of this execution copied is in the pool as well.
+            shared_sizes.extend(item.size_bytes for item in shared if not item.stored_key.endswith(f"-{attempt}"))
             objects = write_object_list(_objects(run, plan, attempt, collection.index, shared))
             entries.append(_write_collection(run, layout, collection.document, objects))
             yield collection.document, read_object_list(objects)
