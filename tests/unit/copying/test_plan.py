@@ -106,6 +106,11 @@ def test_refuses_a_target_that_names_no_folder(folder: str) -> None:
         CopyTarget(index=0, name="default.a", folders=(folder,))
 
 
+def test_a_target_that_deletes_nothing_may_be_found_by_any_prefix() -> None:
+    target = CopyTarget(index=0, name="default.a", folders=("pool/group/067e8",), is_shared=True)
+    assert target.contains("pool/group/067e812/object")
+
+
 def test_refuses_a_folder_inside_another_targets_folder(job: Job) -> None:
     job.write_sources(t0=1)
     write_target(job.run, job.attempt, CopyTarget(index=1, name="default.b", folders=("nightly/binlogs/x-/",)), [])

@@ -4,6 +4,8 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from milvus_vault.archive.layout import BackupLayout
 from milvus_vault.archive.manifest import CollectionDocument, Manifest, Source, entry_of, write_object_list
@@ -16,7 +18,7 @@ from milvus_vault.errors import (
 )
 from milvus_vault.model.objects import ArchivedObject, CopyItem, CopyJob, ListedObject
 from milvus_vault.pool.condemned import Condemned
-from milvus_vault.pool.sharing import Place, Pool
+from milvus_vault.pool.sharing import Place, Pool, ranges
 from milvus_vault.pool.users import PoolUse, PoolUser
 from milvus_vault.workspace import Workspace
 from tests.support.memory_store import InMemoryObjectStore
@@ -296,3 +298,47 @@ def test_a_key_is_read_as_it_was_written_in_every_place(prefix: str) -> None:
     key = PoolLayout(prefix).key(pooled)
     assert parse_pooled_key(key) == pooled
     assert BackupLayout("elsewhere", "books").here(key) == PoolLayout("elsewhere").key(pooled)
+
+
+def in_pool(segment: int, number: int) -> str:
+    return LAYOUT.key(PooledKey(GROUP, segment, f"{number:032x}", "aaaaaaaa"))
+
+
+def requests(prefixes: Sequence[str], there: Sequence[str]) -> int:
+    """Return how many requests list what is there below some prefixes."""
+    return sum(max(1, -(-sum(key.startswith(prefix) for key in there) // 1000)) for prefix in prefixes)
+
+
+def test_new_segments_are_listed_without_the_old_ones() -> None:
+    old = [in_pool(0x067E000000000000 + (day << 44) + n, 0) for day in range(8) for n in range(1000)]
+    new = [in_pool(0x067E800000000000 + n, 0) for n in range(1500)]
+    found = ranges(LAYOUT.folder(GROUP), new, old)
+    assert found == (f"{LAYOUT.folder(GROUP)}067e8",)
+    assert requests(found, [*old, *new]) == 2
+    assert ranges(LAYOUT.folder(GROUP), (), old) == ()
+
+
+def test_a_segment_with_many_logs_is_listed_as_a_whole() -> None:
+    old, new = [in_pool(8, n) for n in range(3000)], [in_pool(9, n) for n in range(0, 4000, 2)]
+    beside = [in_pool(9, n) for n in range(1, 4000, 2)]
+    assert ranges(LAYOUT.folder(GROUP), new, [*old, *beside]) == (f"{LAYOUT.folder(GROUP)}{9:016x}",)
+
+
+def test_where_what_is_new_lies_everywhere_the_group_is_listed() -> None:
+    segments = [number << 40 for number in range(256)]
+    old = [in_pool(segment, number) for segment in segments for number in range(8)]
+    assert ranges(LAYOUT.folder(GROUP), [in_pool(s, 9) for s in segments], old) == (LAYOUT.folder(GROUP),)
+
+
+@given(
+    st.lists(st.integers(0, 15).map(lambda digit: digit << 60), max_size=6),
+    st.lists(st.integers(0, 2**63), min_size=1, max_size=6),
+    st.integers(1, 400),
+)
+def test_ranges_find_all_that_is_new_with_no_more_requests(old: list[int], new: list[int], logs: int) -> None:
+    others = [in_pool(segment, number) for segment in old for number in range(logs)]
+    fresh = [in_pool(segment, 1000) for segment in new]
+    found = ranges(LAYOUT.folder(GROUP), fresh, others)
+    assert all(sum(key.startswith(prefix) for prefix in found) == 1 for key in fresh)
+    assert all(prefix.startswith(LAYOUT.folder(GROUP)) for prefix in found)
+    assert requests(found, [*others, *fresh]) <= requests([LAYOUT.folder(GROUP)], [*others, *fresh])

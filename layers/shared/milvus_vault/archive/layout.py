@@ -14,6 +14,7 @@ Only binlogs may lie below `binlogs/`: Milvus parses each path element there as 
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from milvus_vault.archive.pool import POOL_FOLDER, PoolLayout, parse_pooled_key
 from milvus_vault.errors import BackupDamagedError
@@ -36,9 +37,8 @@ _TIMESTAMP_GROUP = 0  # together with the key and the row ID
 _DELTA_LOG_IDS = 4
 
 
-@dataclass(frozen=True, slots=True)
-class LogKey:
-    """What the key of a log in Milvus' own bucket says."""
+class LogKey(NamedTuple):
+    """What the key of a log in Milvus' own bucket says. No dataclass: a backup makes four of each object."""
 
     kind: str
     """`INSERT_LOG` or `DELTA_LOG`."""

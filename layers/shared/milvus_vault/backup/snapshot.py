@@ -20,7 +20,7 @@ from milvus_vault.model.names import COLLECTIONS_PER_BATCH
 from milvus_vault.model.objects import CopyItem, ListedObject
 from milvus_vault.model.versions import ServerVersion, adds_fields, hides_expired, parse_version, stamps_in_order
 from milvus_vault.parallel import for_each
-from milvus_vault.pool.sharing import Pool
+from milvus_vault.pool.sharing import Pool, ranges
 from milvus_vault.ports import VectorDatabase
 from milvus_vault.source import MilvusStorage
 from milvus_vault.workspace import Workspace
@@ -154,8 +154,10 @@ class SnapshotBatch:
             stored = [(listed, self._stored_key(listed)) for listed in objects]
             to_copy = stored
         else:
-            folders = (self.pool.folder(number),)
+            folder = self.pool.folder(number)
             places = list(self.pool.places(number, objects))
+            new, there = ([place.key for place in places if bool(place.shared) is known] for known in (False, True))
+            folders = ranges(folder, new, there) or (folder,)
             shared = write_object_list(place.shared for place in places if place.shared)
             self.run.write_bytes(shared_name(self.attempt, index), shared)
             lost_count = sum(place.is_lost for place in places)

@@ -60,12 +60,13 @@ class CopyTarget(Model):
     folders: tuple[str, ...] = Field(min_length=1)
     """Full key prefixes in the destination bucket. What is found there and is not to be there is deleted."""
     is_shared: bool = False
-    """Whether the folders hold what belongs to others, too: then nothing there is deleted."""
+    """Whether the folders hold what belongs to others, too: then nothing there is deleted, and they may be any prefixes
+    that find its objects."""
 
     @model_validator(mode="after")
     def _check_folders(self) -> Self:
         for folder in self.folders:
-            if not folder.endswith("/") or not folder.strip("/"):
+            if not folder.strip("/") or not (folder.endswith("/") or self.is_shared):
                 msg = f"folder {folder!r} of target {self.name} does not name a folder: it has to end with a slash"
                 raise ValueError(msg)
         return self

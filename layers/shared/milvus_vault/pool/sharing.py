@@ -1,5 +1,6 @@
 """Which of a collection's objects are in the pool: looked up in S3, never believed from an older backup alone."""
 
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -13,6 +14,10 @@ from milvus_vault.errors import BackupDamagedError, BackupFormatError
 from milvus_vault.model.objects import ArchivedObject, ListedObject
 from milvus_vault.pool.condemned import read_condemned
 from milvus_vault.ports import ObjectStore
+
+_PAGE = 1000  # ListObjectsV2, S3 API reference
+_DIGITS = "0123456789abcdef"
+_AFTER = "g"  # sorts after every digit, and after the slash behind them
 
 
 class Place(NamedTuple):
@@ -121,6 +126,40 @@ class Pool:
             except (BackupDamagedError, BackupFormatError):
                 self._manifests[name] = None
         return self._manifests[name]
+
+
+def ranges(folder: str, new: Iterable[str], others: Iterable[str]) -> tuple[str, ...]:
+    """Return prefixes that list all new objects of a group with the fewest requests; none where nothing is new.
+
+    Who verifies need not list the whole group again: new segments have new numbers, which lie together at the end. None
+    of the prefixes begins with another one.
+
+    Args:
+        folder: The group's, with a slash at its end.
+        new: Full keys of what is new there.
+        others: Full keys of what else is known to be there. More than that may cost requests, and hides nothing.
+    """
+    fresh = sorted(new)
+    found = sorted((*fresh, *others))
+    return tuple(_fewest(folder, found, fresh)[1])
+
+
+def _fewest(prefix: str, found: Sequence[str], fresh: Sequence[str]) -> tuple[int, Sequence[str]]:
+    """Return how many requests list the fresh keys below a prefix, and the prefixes that do."""
+    count, new = (_between(keys, prefix, prefix + _AFTER) for keys in (found, fresh))
+    if not new:
+        return 0, ()
+    pages = -(-count // _PAGE)
+    # Where nothing else lies, nothing is saved; and a segment is not divided.
+    if pages == 1 or count == new or fresh[bisect_left(fresh, prefix)].startswith("/", len(prefix)):
+        return pages, (prefix,)
+    parts = [_fewest(prefix + digit, found, fresh) for digit in _DIGITS]
+    fewest = sum(requests for requests, _ in parts)
+    return (fewest, [each for _, prefixes in parts for each in prefixes]) if fewest < pages else (pages, (prefix,))
+
+
+def _between(keys: Sequence[str], first: str, last: str) -> int:
+    return bisect_left(keys, last) - bisect_left(keys, first)
 
 
 def _recorded(
