@@ -1,6 +1,8 @@
 """A backup that cannot work is refused before it is started, as far as that can be known in a moment."""
 
 import json
+from collections.abc import Iterator
+from contextlib import closing
 from datetime import UTC, datetime
 from typing import Any, cast
 
@@ -27,8 +29,10 @@ from milvus_vault.errors import (
 from milvus_vault.model.collections import CollectionName
 from milvus_vault.model.messages import InspectMilvusRequest
 from milvus_vault.model.requests import BackupRequest
+from tests.support import pool_world
 from tests.support.fake_machines import FakeMachines, machines
 from tests.support.memory_store import InMemoryObjectStore
+from tests.support.pool_world import World
 from tests.unit.archive.samples import BUCKET, PREFIX, sample_contents, write_backup
 
 NOW = datetime(2026, 11, 28, tzinfo=UTC)
@@ -49,9 +53,9 @@ class Milvus:
         return {"collection_count": 1}
 
 
-def services(states: FakeMachines, milvus: Milvus) -> Services:
-    """Return a deployment without backups."""
-    store, unused = InMemoryObjectStore(BUCKET), cast("Any", None)
+def services(states: FakeMachines, milvus: Milvus, store: InMemoryObjectStore | None = None) -> Services:
+    """Return a deployment, without backups if it has no other store."""
+    store, unused = store or InMemoryObjectStore(BUCKET), cast("Any", None)
     return Services(
         store=store, bucket=BUCKET, prefix=PREFIX, catalogue=Catalogue(store, BUCKET, PREFIX, clock=lambda: NOW),
         machines=machines(states), executions=unused, schedules=unused, inspector=milvus, now=NOW,
@@ -160,6 +164,45 @@ def test_what_cannot_be_compared_is_a_problem(path: str, query: dict[str, list[s
 def test_a_comparison_ends_before_the_gateway_gives_up(monkeypatch: pytest.MonkeyPatch) -> None:
     found, layout = services(FakeMachines(), Milvus()), BackupLayout(PREFIX, "a")
     write_backup(found.store, layout, sample_contents(layout))
-    monkeypatch.setattr(backups, "_DIFF_SECONDS", 0.0)
+    monkeypatch.setattr(backups, "_ANSWER_SECONDS", 0.0)
     with pytest.raises(ServiceUnavailableError, match="takes longer than an answer of the API may take"):
         get_backup_diff(found, "a", "a", DiffFilter())
+
+
+@pytest.fixture
+def shared() -> Iterator[InMemoryObjectStore]:
+    """Two incremental backups that share an object, and a full one, `full`."""
+    with closing(World()) as world:
+        world.finish(world.make("r0", {1: [10, 11]}))
+        world.finish(world.make("r1", {1: [10]}))
+        layout = BackupLayout(PREFIX, "full")
+        write_backup(world.store, layout, sample_contents(layout))
+        yield world.store
+
+
+def test_what_only_one_backup_lists_is_told_where_it_is_asked_for(shared: InMemoryObjectStore) -> None:
+    assert (pool_world.BUCKET, pool_world.PREFIX) == (BUCKET, PREFIX)
+    found = services(FakeMachines(), Milvus(), shared)
+    asked = {"unique": ["true"]}
+    assert answered("/backups/r0", {}, found)[1]["unique"] is None
+    assert answered("/backups/r0", asked, found)[1]["unique"] == {"object_count": 1, "size_bytes": 10}
+    assert answered("/backups/r1", asked, found)[1]["unique"] == {"object_count": 0, "size_bytes": 0}
+    full = answered("/backups/full", {}, found)[1]
+    assert full["unique"] == {"object_count": full["object_count"], "size_bytes": full["size_bytes"]}
+
+
+def test_where_nobody_can_tell_what_only_one_backup_lists_the_list_is_named(shared: InMemoryObjectStore) -> None:
+    found = services(FakeMachines(), Milvus(), shared)
+    shared.delete(BUCKET, [BackupLayout(PREFIX, "r1").object_list(1)])
+    status, problem = answered("/backups/r0", {"unique": ["true"]}, found)
+    assert (status, problem["error"]) == (409, "BackupDamagedError")
+    assert "r1/meta/vault/objects/1.jsonl" in problem["detail"]
+
+
+def test_what_takes_too_long_to_tell_is_told_so(shared: InMemoryObjectStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(backups, "_ANSWER_SECONDS", 0.0)
+    found = services(FakeMachines(), Milvus(), shared)
+    status, problem = answered("/backups/r0", {"unique": ["true"]}, found)
+    assert (status, problem["error"]) == (503, "ServiceUnavailableError")
+    assert "only backup 'r0' lists" in problem["detail"]
+    assert answered("/backups/r0", {}, found)[0] == 200

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from milvus_vault.model.resources import CheckItem, CollectionInfo, RunCollection
+from milvus_vault.model.resources import CheckItem, CollectionInfo, ObjectCount, RunCollection
 from tests.support.fake_api import FakeApi, backup, problem, run, stages
 from tests.unit.cli.conftest import Cli
 
@@ -221,6 +221,13 @@ class TestGet:
                      "49,857", "! garbage collection was not paused", "nightly", "never"):  # fmt: skip
             assert part in text
         assert cli("get", "b", "-o", "json").document == json.loads(warned.model_dump_json())
+
+    def test_what_no_other_one_lists_is_asked_for_by_an_option(self, api: FakeApi, cli: Cli) -> None:
+        unique = ObjectCount(object_count=12, size_bytes=42_000_000)
+        api.backups = {"b": backup("b", mode="incremental", unique=unique), "full": backup("full", unique=unique)}
+        assert "unique    12 objects, 40.1 MiB that no other backup lists" in cli("get", "b", "--unique").out
+        assert "unique" not in cli("get", "full").out
+        assert [asked.query for asked in api.asked] == [{"unique": "true"}, {}]
 
     def test_a_name_is_needed(self, cli: Cli) -> None:
         assert cli("get").code == 2

@@ -1,7 +1,9 @@
 """Backups: make, list, read, verify, hold, delete."""
 
 import time
-from contextlib import suppress
+from collections import Counter
+from collections.abc import Callable
+from contextlib import closing, suppress
 from typing import Annotated
 from urllib.parse import unquote
 
@@ -27,12 +29,24 @@ from milvus_vault.errors import (
     IdempotencyConflictError,
     InvalidRequestError,
     ObjectNotFoundError,
+    ServiceUnavailableError,
     VaultError,
 )
 from milvus_vault.model.base import Model
 from milvus_vault.model.messages import InspectMilvusRequest
 from milvus_vault.model.requests import BackupName, BackupRequest, PruneRequest, ScheduleName, VerifyRequest
-from milvus_vault.model.resources import Backup, BackupDiff, BackupSummary, Hold, HoldState, Link, Page, Started
+from milvus_vault.model.resources import (
+    Backup,
+    BackupDiff,
+    BackupSummary,
+    Hold,
+    HoldState,
+    Link,
+    ObjectCount,
+    Page,
+    Started,
+)
+from milvus_vault.pool.unique import unique_objects
 from milvus_vault.runs.starting import find_started, start
 from milvus_vault.runtime import logger
 
@@ -40,7 +54,7 @@ from milvus_vault.runtime import logger
 NameInPath = Annotated[BackupName, BeforeValidator(unquote)]
 
 # API Gateway waits for 29 s, and a function that begins takes two or three of them.
-_DIFF_SECONDS = 24.0
+_ANSWER_SECONDS = 24.0
 
 routes = Routes("backups")
 
@@ -101,11 +115,45 @@ def get_backups(services: Services, query: BackupFilter) -> Page[BackupSummary]:
     return services.catalogue.list(query.limit, query.token, query.schedule)
 
 
+class BackupParts(Model):
+    """What is told of a backup beside what it says itself."""
+
+    unique: QueryFlag = Field(
+        default=False, description="Also what no other backup lists, for which object lists of all of them are read."
+    )
+
+
 @routes.get("/backups/{name}", errors=[BackupNotFoundError, BackupDamagedError, BackupFormatError])
-def get_backup(services: Services, name: NameInPath) -> Backup:
+def get_backup(services: Services, name: NameInPath, query: BackupParts) -> Backup:
     """Tell what a backup holds."""
+    end = time.monotonic() + _ANSWER_SECONDS
     backup = services.catalogue.get(name)
-    return backup.model_copy(update={"report_url": services.working_files.report_link("backup", "", name)})
+    update: dict[str, object] = {"report_url": services.working_files.report_link("backup", "", name)}
+    if backup.mode == "full":
+        update["unique"] = ObjectCount(object_count=backup.object_count, size_bytes=backup.size_bytes)
+    elif query.unique:
+        update["unique"] = _unique(services, name, lambda: time.monotonic() < end)
+    return backup.model_copy(update=update)
+
+
+def _unique(services: Services, name: str, has_time: Callable[[], bool]) -> ObjectCount:
+    """Return what of the pool only this backup lists. Raises `BackupDamagedError` where nobody can tell."""
+
+    def check() -> None:
+        if not has_time():
+            msg = f"what only backup '{name}' lists takes longer to find out than an answer of the API may take"
+            raise ServiceUnavailableError(msg, hint="Ask without `unique`: all else is told.")
+
+    found = unique_objects(
+        services.store, services.bucket, services.prefix, [name], services.catalogue.sharing(), check=check
+    )
+    total = Counter[str]()
+    with closing(found):
+        for one in found:
+            if one.problem:
+                raise one.problem
+            total += Counter(one.together.model_dump())
+    return ObjectCount(**total)
 
 
 class DiffFilter(Model):
@@ -122,7 +170,7 @@ def get_backup_diff(services: Services, name: NameInPath, other: NameInPath, que
 
     What one of them does not record is told as not known.
     """
-    end = time.monotonic() + _DIFF_SECONDS
+    end = time.monotonic() + _ANSWER_SECONDS
     return compare_backups(
         services.store,
         services.bucket,

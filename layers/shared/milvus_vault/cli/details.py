@@ -70,6 +70,7 @@ def backup(output: Output, item: Backup) -> RenderableType:
                 ("as of", _as_of(item)),
                 ("contains", rows if item.meta_only else f"{rows}, {_objects(item.object_count, item.size_bytes)}"),
                 ("copied", _copied(item)),
+                ("unique", _unique(item)),
                 ("Milvus", item.milvus_version),
                 ("made by", item.origin),
                 ("run", item.run or ""),
@@ -102,6 +103,13 @@ def _copied(item: Backup) -> str:
     if item.copied_object_count is None:
         return ""
     return f"{_objects(item.copied_object_count, item.copied_size_bytes or 0)}; the rest was there"
+
+
+def _unique(item: Backup) -> str:
+    """Return what deleting a backup that shares objects with others would free, where that was asked for."""
+    if item.unique is None or item.mode == "full":
+        return ""
+    return f"{_objects(item.unique.object_count, item.unique.size_bytes)} that no other backup lists"
 
 
 def _collections(output: Output, item: Backup) -> RenderableType:

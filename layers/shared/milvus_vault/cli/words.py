@@ -41,6 +41,7 @@ OPTIONS: Mapping[str, str] = {
     "dry_run": "--dry-run",
     "sweep": "--no-sweep",
     "reason": "--reason",
+    "unique": "--unique",
     "until": "--until",
     # Of schedules.
     "expression": "WHEN",

@@ -64,9 +64,15 @@ class VaultClient:
         """Yield the backups, newest first; `schedule`: only those that it made."""
         return self._pages("/backups", Page[BackupSummary], page_size, {"schedule": schedule})
 
-    def get_backup(self, name: str) -> Backup:
-        """Return a backup in full. Raises BackupNotFoundError."""
-        return self._ask("GET", f"/backups/{name}", Backup)
+    def get_backup(self, name: str, *, unique: bool = False) -> Backup:
+        """Return a backup in full; with `unique`, also what no other backup lists, which takes its time.
+
+        Raises:
+            BackupNotFoundError: It is not there.
+            BackupDamagedError: Its metadata is damaged; with `unique`, that of any backup that shares objects.
+            ServiceUnavailableError: With `unique`, there are too many objects to be told of in one answer.
+        """
+        return self._ask("GET", f"/backups/{name}", Backup, query={"unique": "true"} if unique else {})
 
     def diff_backups(self, a: str, b: str, *, objects: bool = True) -> BackupDiff:
         """Return what differs between two backups; without `objects`, their object lists are not compared.

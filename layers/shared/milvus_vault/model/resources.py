@@ -52,6 +52,13 @@ class Page[Item](Model):
     next_token: str | None = Field(default=None, description="Ask with this token for what follows; null: that is all.")
 
 
+class ObjectCount(Model):
+    """Some objects."""
+
+    object_count: Count = 0
+    size_bytes: Count = 0
+
+
 class BackupSummary(Model):
     """A backup in a list."""
 
@@ -174,6 +181,9 @@ class Backup(BackupSummary):
     collections: tuple[BackedUpCollection, ...]
     failures: tuple[FailedCollection, ...] = ()
     warnings: tuple[str, ...] = ()
+    unique: ObjectCount | None = None
+    """Objects that no other backup lists, which prunes delete once this one is deleted: all of a full one. Null of an
+    incremental one unless asked for."""
     hold: HoldState | None = None
     verification: Verification | None = None
     retention: Retention | None = None
@@ -215,13 +225,6 @@ class SettingDiff(Model):
     a: dict[str, str] = Field(default_factory=dict)
     """What it is in `a`, as far as it differs; what is empty, zero or false is left out."""
     b: dict[str, str] = Field(default_factory=dict)
-
-
-class ObjectCount(Model):
-    """Some objects."""
-
-    object_count: Count = 0
-    size_bytes: Count = 0
 
 
 class ObjectDiff(Model):

@@ -106,16 +106,29 @@ def list_backups(
             session.output.say("[red]✗[/] {name}: {damage}", name=item.name, damage=item.damage)
 
 
-def get(context: typer.Context, argument: NameArgument = "", name: NameOption = "") -> None:
+def get(
+    context: typer.Context,
+    argument: NameArgument = "",
+    name: NameOption = "",
+    unique: Annotated[
+        bool,
+        typer.Option(
+            "--unique",
+            help="Also what deleting it would free. Of an incremental backup the object lists of all others are read "
+            "for that, which takes its time.",
+        ),
+    ] = False,
+) -> None:
     """Show a backup: its collections, sizes, holds and the last verification.
 
     [dim]milvus-vault get before_upgrade[/]
+    [dim]milvus-vault get nightly_1 --unique[/]
     """
     from milvus_vault.cli import details
 
     session = session_of(context)
     chosen = backup_name(argument, name)
-    found = session.vault().get_backup(chosen)
+    found = session.vault().get_backup(chosen, unique=unique)
     if session.output.is_json:
         session.output.document(found)
     else:
