@@ -9,18 +9,18 @@ from typing import Any
 import pytest
 
 from local.stack import Deployment, LocalStack
-from milvus_vault.adapters.executions import StepFunctionsExecutions
 from milvus_vault.adapters.s3 import S3ObjectStore
 from milvus_vault.archive.sealing import seal
 from milvus_vault.archive.tombstones import Tombstone, tombstone_key
 from milvus_vault.catalogue import Catalogue
 from milvus_vault.model.resources import Hold
-from milvus_vault.retention.sweep import Sweep
+from milvus_vault.retention.working_files import Swept
 from tests.support import library, vault_runs
 from tests.support.killing import GatedMachine, kill
+from tests.support.sweeping import sweep
 from tests.support.vault_runs import listing
 
-DATABASE = "kept_books"
+DATABASE, STAGING = "kept_books", "retention-staging"
 KEEP_ONE = {"name": "nightly", "timezone": "Europe/Berlin", "retention": {"keep_last": 1}}
 # As the schedule was before it had a policy: then no prune follows a backup.
 KEEP_ALL = {"name": "nightly"}
@@ -30,7 +30,7 @@ KEEP_ALL = {"name": "nightly"}
 def deployment(stack: LocalStack) -> Iterator[Deployment]:
     """Deploy a stack of its own, with a schedule that keeps one backup, and fill a database."""
     library.fill(stack.milvus_uri, DATABASE)
-    deployment = stack.deploy("retention", stack.milvus, {"StagingPrefix": "retention-staging"})
+    deployment = stack.deploy("retention", stack.milvus, {"StagingPrefix": STAGING})
     stack.client("scheduler").create_schedule(
         GroupName="retention",
         Name="nightly",
@@ -218,7 +218,7 @@ def test_two_prunes_at_once_do_each_other_no_harm(deployment: Deployment, catalo
 
 
 def test_a_sweep_removes_what_dead_runs_left_once_it_is_old_and_leaves_backups_and_running_ones(
-    deployment: Deployment, catalogue: Catalogue, store: S3ObjectStore
+    deployment: Deployment, catalogue: Catalogue
 ) -> None:
     back_up(deployment, "whole", meta_only=False)
     outputs, milvus_bucket = deployment.outputs, deployment.milvus.bucket
@@ -235,37 +235,23 @@ def test_a_sweep_removes_what_dead_runs_left_once_it_is_old_and_leaves_backups_a
         key
         for place in (bucket, milvus_bucket)
         for key in listing(deployment, place)
-        if "retention-staging/restore-whole" in key or "_running" in key
+        if f"{STAGING}/restore-whole" in key or "_running" in key
     }
     upload = deployment.ministack.client("s3").create_multipart_upload(Bucket=bucket, Key=f"{prefix}/dead/binlogs/1")
     foreign = deployment.ministack.client("s3").create_multipart_upload(Bucket=bucket, Key="other/1")
 
-    def sweep(now: datetime) -> Any:
-        swept, is_all = Sweep(
-            store=store,
-            executions=StepFunctionsExecutions(),
-            bucket=bucket,
-            prefix=prefix,
-            milvus_bucket=milvus_bucket,
-            staging_prefix="retention-staging",
-            run="prune-by-hand",
-            execution_arn="arn:aws:states:us-east-1:000000000000:execution:prune:by-hand",
-            now=now,
-            grace=timedelta(days=7),
-            seconds_left=lambda: 900.0,
-        ).sweep()
-        assert is_all
-        return swept
+    def sweep_after(days: int) -> Swept:
+        return sweep(deployment, STAGING, now=datetime.now(UTC) + timedelta(days=days))
 
-    assert sweep(datetime.now(UTC)).object_count == 0
+    assert sweep_after(0).object_count == 0
     assert vault_runs.succeed(deployment, "Prune", {})["swept_objects"] == 0
-    noted = sweep(datetime.now(UTC) + timedelta(days=8))
+    noted = sweep_after(8)
     assert (noted.quarantined, "backup-dead" in noted.runs, noted.upload_count) == (("dead",), False, 1)
-    assert "backup-dead" in sweep(datetime.now(UTC) + timedelta(days=16)).runs
+    assert "backup-dead" in sweep_after(16).runs
     assert listing(deployment, bucket, f"{prefix}/dead/") == {}
     assert listing(deployment, bucket, f"{prefix}/whole/") == whole
     claim = gated_run(deployment, running)
-    staged = {key.split("/")[1] for key in listing(deployment, milvus_bucket, "retention-staging/")}
+    staged = {key.split("/")[1] for key in listing(deployment, milvus_bucket, f"{STAGING}/")}
     assert staged == {"claims", claim}
     assert {key for key in owned if claim in key} <= listing(deployment, milvus_bucket).keys() | listing(
         deployment, bucket
