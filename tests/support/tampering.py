@@ -6,8 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from milvus_vault.archive.layout import BackupLayout
-from milvus_vault.archive.manifest import Manifest, digest
+from milvus_vault.archive.manifest import Manifest, digest, read_object_list
+from milvus_vault.archive.pool import PoolLayout
 from milvus_vault.archive.reference_writer import marker_file
+from milvus_vault.model.objects import ArchivedObject
 from tests.support.vault_runs import Stack, listing
 
 type Json = dict[str, Any]
@@ -53,6 +55,23 @@ class StoredBackup:
         body = self.read(key)
         self.write(key, body[: len(body) // 2])
 
+    @property
+    def manifest(self) -> Manifest:
+        """Return its manifest."""
+        return Manifest.model_validate_json(self.read(self.layout.manifest))
+
+    def listed(self, collection: str = "") -> list[ArchivedObject]:
+        """Return the objects of all its collections or of one, `db.name`, as its lists have them."""
+        entries = [entry for entry in self.manifest.collections if collection in {"", str(entry.name)}]
+        lists = [self.read(self.layout.root + entry.objects.key) for entry in entries]
+        return [item for body in lists for item in read_object_list(body)]
+
+    def not_as_listed(self) -> list[str]:
+        """Return the keys of the objects that are gone, or others than its lists have."""
+        folder = PoolLayout(self.layout.prefix).root if self.manifest.is_incremental else self.layout.binlogs
+        there = {key: etag.strip('"') for key, etag in listing(self._stack, self.bucket, folder).items()}
+        return [item.stored_key for item in self.listed() if there.get(item.stored_key) != item.etag]
+
     def insert_log(self, collection: str) -> str:
         """Return the key of one insert log of a collection `db.name`."""
         number = self.collection_id(collection)
@@ -60,8 +79,7 @@ class StoredBackup:
 
     def collection_id(self, collection: str) -> int:
         """Return the ID that a collection `db.name` had where it was backed up."""
-        manifest = Manifest.model_validate_json(self.read(self.layout.manifest))
-        return next(entry.collection_id for entry in manifest.collections if str(entry.name) == collection)
+        return next(entry.collection_id for entry in self.manifest.collections if str(entry.name) == collection)
 
     def copy(self, name: str, change: Callable[[Json], None] | None = None) -> "StoredBackup":
         """Return a copy under another name, as if it had been made under it.
