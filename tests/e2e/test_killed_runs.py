@@ -48,11 +48,13 @@ from tests.support.killing import (
 )
 from tests.support.library import Contents
 from tests.support.selecting import selected
+from tests.support.tampering import StoredBackup
 
 AT_A_TIME = 5
 SOURCE = "library"
 
 BACKUP, RESTORE = read_machine("backup"), read_machine("restore")
+INCREMENTAL = "incremental"
 # Only after a backup of a schedule with a policy; test_retention.py has those.
 WITH_A_POLICY = {"StartPrune"}
 
@@ -498,53 +500,119 @@ def test_a_restore_that_succeeded_is_refused_or_replaces_when_started_again(
     under_way[case.name].result()
 
 
-def stop_backup_after(filled: Library, state: str) -> None:
-    name = f"after_{state}"
-    on_the_way = {"before VerifyCopy": lambda _: uncopy(filled.stack, name)} if state == "NextRound" else {}
-    kill(filled.stack.deployment, "Backup", f"after {state}", backup_request(name), on_the_way=on_the_way)
+@contextmanager
+def to_back_up(filled: Library, name: str) -> Iterator[dict[str, Any]]:
+    """Yield a request: for a backup of the source, or for an incremental one that finds a part of it in the pool."""
+    if not name.endswith(INCREMENTAL):
+        yield backup_request(name)
+        return
+    with filled.database(name) as database:
+        client = filled_with_other_rows(filled.stack.milvus_uri, database)
+        mode = {"mode": "incremental"}
+        vault_runs.succeed(filled.stack, "Backup", backup_request(f"before_{name}", database) | mode)
+        client.insert("drafts", library.rows(range(20, 40)))
+        yield backup_request(name, database) | mode
 
-    finish_backup(filled, name)
+
+def stop_backup_after(filled: Library, case: str) -> None:
+    state = case.partition(" ")[0]
+    with to_back_up(filled, f"after_{case.replace(' ', '_')}") as request:
+        on_the_way = {"before VerifyCopy": lambda _: uncopy(filled.stack, request)} if state == "NextRound" else {}
+        kill(filled.stack.deployment, "Backup", f"after {state}", request, on_the_way=on_the_way)
+
+        finish_backup(filled, request)
 
 
-def uncopy(stack: LocalStack, name: str) -> None:
-    """Remove one of a backup's objects, so that it takes another round."""
-    key = backup_folder(stack, name) + next(iter(stored_objects(stack, name)))
-    stack.client("s3").delete_object(Bucket=stack.outputs["BackupBucketName"], Key=key)
+def uncopy(stack: LocalStack, request: Mapping[str, Any]) -> None:
+    """Remove one of the objects that were copied for a backup, so that it takes another round."""
+    name, bucket = request["backup_name"], stack.outputs["BackupBucketName"]
+    keys = [backup_folder(stack, name) + key for key in stored_objects(stack, name)]
+    if "mode" in request:
+        shared = {item.stored_key for item in StoredBackup(stack, f"before_{name}").listed()}
+        keys = [*vault_runs.listing(stack, bucket, min(shared).rsplit("/", 2)[0]).keys() - shared]
+    stack.client("s3").delete_object(Bucket=bucket, Key=keys[0])
 
 
-def finish_backup(filled: Library, name: str, function: Future[str | None] | None = None) -> None:
-    """Start a backup of the source again, and check that it holds just what the undisturbed one does."""
-    output = vault_runs.succeed(filled.stack, "Backup", backup_request(name))
+def finish_backup(filled: Library, request: dict[str, Any], function: Future[str | None] | None = None) -> None:
+    """Start a backup again, and check that it holds just what one does that nothing disturbs."""
+    stack, name = filled.stack, request["backup_name"]
+    output = vault_runs.succeed(stack, "Backup", request)
 
     if function:
         function.result()
     assert output["status"] == "complete"
-    assert listed_objects(filled.stack, name) == filled.objects
-    assert stored_objects(filled.stack, name) == etags(filled.objects)
+    if "mode" not in request:
+        assert listed_objects(stack, name) == filled.objects
+        assert stored_objects(stack, name) == etags(filled.objects)
+        return
+    before, backup = StoredBackup(stack, f"before_{name}"), StoredBackup(stack, name)
+    (number,) = (entry.collection_id for entry in backup.manifest.collections)
+    logs = vault_runs.listing(stack, MILVUS_BUCKET, f"{MILVUS_ROOT_PATH}/insert_log/{number}/")
+    listed = backup.listed()
+    assert sorted((item.source_key, f'"{item.etag}"') for item in listed) == sorted(logs.items())
+    assert {item.stored_key for item in before.listed()} < {item.stored_key for item in listed}
+    assert (before.not_as_listed(), backup.not_as_listed(), stored_objects(stack, name)) == ([], [], {})
+
+
+def in_both_modes(
+    body: Callable[[Library, str], None], states: list[str], full: set[str], incremental: set[str]
+) -> pytest.MarkDecorator:
+    """Return the parameters of a test of both modes; without `--all` it is of some states in each."""
+    gate = {*full, *(f"{state} {INCREMENTAL}" for state in incremental)}
+    names = [*states, *(f"{state} {INCREMENTAL}" for state in states)]
+    assert gate <= set(names), gate
+    return cases(body, names, thorough={*names} - gate)
 
 
 BACKUP_STATES = [state for state in states_that_leave_something(BACKUP) if state not in WITH_A_POLICY]
 
 
-@cases(stop_backup_after, BACKUP_STATES, thorough={*BACKUP_STATES} - {"PublishBackup", "NextRound"})
+@in_both_modes(stop_backup_after, BACKUP_STATES, full={"PublishBackup", "NextRound"}, incremental={"NextRound"})
 def test_a_backup_stopped_after_a_state_is_completed_by_the_next(
     case: Case, under_way: Mapping[str, Future[None]]
 ) -> None:
     under_way[case.name].result()
 
 
-def stop_backup_inside(filled: Library, task: str) -> None:
-    name = f"inside_{task}"
-    function = kill_inside(filled.stack.deployment, "Backup", task, backup_request(name))
+def stop_backup_inside(filled: Library, case: str) -> None:
+    with to_back_up(filled, f"inside_{case.replace(' ', '_')}") as request:
+        function = kill_inside(filled.stack.deployment, "Backup", case.partition(" ")[0], request)
 
-    finish_backup(filled, name, function)
+        finish_backup(filled, request, function)
 
 
 BACKUP_TASKS = [task for task in tasks(BACKUP) if task not in WITH_A_POLICY]
 
 
-@cases(stop_backup_inside, BACKUP_TASKS, thorough={*BACKUP_TASKS} - {"SnapshotBatch", "CopyObjects"})
+@in_both_modes(
+    stop_backup_inside,
+    BACKUP_TASKS,
+    full={"SnapshotBatch", "CopyObjects"},
+    incremental={"SnapshotBatch", "CopyObjects", "PublishBackup"},
+)
 def test_a_backup_stopped_inside_a_task_is_completed_by_the_next(
+    case: Case, under_way: Mapping[str, Future[None]]
+) -> None:
+    under_way[case.name].result()
+
+
+def stop_backup_of_another_mode(filled: Library, mode: str) -> None:
+    with filled.database(f"first_{mode}") as database:
+        filled_with_other_rows(filled.stack.milvus_uri, database)
+        request = backup_request(f"first_{mode}", database)
+        other = "full" if mode == INCREMENTAL else INCREMENTAL
+        function = kill_inside(filled.stack.deployment, "Backup", "CopyObjects", request | {"mode": mode})
+        function.result()
+
+        vault_runs.succeed(filled.stack, "Backup", request | {"mode": other})
+
+        backup = StoredBackup(filled.stack, request["backup_name"])
+        assert (backup.manifest.mode, backup.not_as_listed()) == (other, [])
+        assert len(stored_objects(filled.stack, backup.name)) == (len(backup.listed()) if other == "full" else 0)
+
+
+@cases(stop_backup_of_another_mode, ["full", INCREMENTAL], thorough=[INCREMENTAL])
+def test_a_backup_that_is_started_again_in_another_mode_has_nothing_of_the_first(
     case: Case, under_way: Mapping[str, Future[None]]
 ) -> None:
     under_way[case.name].result()
@@ -568,11 +636,11 @@ def test_a_failing_backup_stopped_after_a_state_is_completed_by_the_next(
     under_way[case.name].result()
 
 
-def let_functions_of_a_backup_come_late(filled: Library, _: str) -> None:
-    with filled.database("moving") as database, filled.database("moved") as restored:
-        stack, deployment, name = filled.stack, filled.stack.deployment, "late"
+def let_functions_of_a_backup_come_late(filled: Library, mode: str) -> None:
+    with filled.database(f"moving_{mode}") as database, filled.database(f"moved_{mode}") as restored:
+        stack, deployment, name = filled.stack, filled.stack.deployment, f"late_{mode}"
         library.fill(stack.milvus_uri, database)
-        request = backup_request(name, database)
+        request = backup_request(name, database) | {"mode": mode}
         copying = stopped_before_copying(stack, request)
         payloads: dict[str, Any] = {}
         remember = {"before VerifyCopy": lambda here: payloads.update(VerifyCopy=here.payload)}
@@ -594,7 +662,9 @@ def let_functions_of_a_backup_come_late(filled: Library, _: str) -> None:
         following.let_through(here)
         described = stack.wait(execution)
         assert described["status"] == "SUCCEEDED", described
-        assert stored_objects(stack, name) == etags(listed_objects(stack, name))
+        assert StoredBackup(stack, name).not_as_listed() == []
+        expected = etags(listed_objects(stack, name)) if mode == "full" else {}
+        assert stored_objects(stack, name) == expected
         vault_runs.restore(stack, {"backup_name": name, "rename": {f"{database}.*": f"{restored}.*"}})
         assert filled.look(restored) == filled.look(database)
 
@@ -631,7 +701,7 @@ def swapped(run: Workspace, files: Mapping[str, bytes]) -> Iterator[None]:
         run.write_bytes(name, body)
 
 
-@cases(let_functions_of_a_backup_come_late, ["while the next one is about to publish"])
+@cases(let_functions_of_a_backup_come_late, ["full", INCREMENTAL])
 def test_functions_of_a_stopped_backup_that_come_late_do_no_harm(
     case: Case, under_way: Mapping[str, Future[None]]
 ) -> None:
