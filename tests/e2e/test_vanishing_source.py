@@ -12,6 +12,7 @@ from local.stack import Deployment, LocalStack
 from tests.compatibility.features import Feature
 from tests.support import library, vault_runs
 from tests.support.killing import GatedMachine
+from tests.support.tampering import StoredBackup
 
 BUCKET, ROOT_PATH = "vanishing-bucket", "files"
 
@@ -97,12 +98,19 @@ def back_up(
 
 
 @pytest.mark.feature(Feature.CHANGES_MEANWHILE)
+@pytest.mark.parametrize("mode", ["full", "incremental"])
 @pytest.mark.parametrize("state", [pytest.param("SnapshotCollections", marks=pytest.mark.thorough), "PlanCopy"])
 def test_a_backup_takes_another_round_where_a_compaction_replaced_segments(
-    deployment: Deployment, server: Milvus, state: str
+    deployment: Deployment, server: Milvus, state: str, mode: str
 ) -> None:
-    name = f"compacted_after_{state}"
-    client = fill(server, name)
+    name, earlier = f"compacted_after_{state}_{mode}", f"before_{state}_{mode}"
+    client = fill(server, name, SEGMENTS - 1)
+    request = {"collections": [f"default.{name}"], "mode": mode}
+    if mode == "incremental":
+        # So that the next one finds some of its objects in the pool.
+        vault_runs.succeed(deployment, "Backup", {"backup_name": earlier, **request})
+    client.insert(name, rows_of(SEGMENTS - 1))
+    client.flush(name)
     before = insert_logs(deployment, client, name)
 
     def compact_and_wait() -> None:
@@ -113,10 +121,16 @@ def test_a_backup_takes_another_round_where_a_compaction_replaced_segments(
             assert time.monotonic() < end, "the replaced segments are still there"
             time.sleep(0.5)
 
-    request = {"backup_name": name, "collections": [f"default.{name}"]}
-    ended, rounds = back_up(deployment, f"after {state}", request, compact_and_wait)
+    ended, rounds = back_up(deployment, f"after {state}", {"backup_name": name, **request}, compact_and_wait)
 
     assert (ended, rounds) == ("SUCCEEDED", 2)
+    backup = StoredBackup(deployment, name)
+    assert backup.not_as_listed() == []
+    if mode == "incremental":
+        # The older one has what Milvus has no more.
+        older = StoredBackup(deployment, earlier)
+        assert older.not_as_listed() == []
+        assert not {item.source_key for item in older.listed()} <= insert_logs(deployment, client, name)
     output = vault_runs.restore(deployment, {"backup_name": name, "suffix": "_restored"})
     assert output["row_count"] == SEGMENTS * ROWS_OF_A_SEGMENT
     assert read_rows(client, f"{name}_restored") == all_rows()
