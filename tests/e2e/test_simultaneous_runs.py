@@ -11,6 +11,7 @@ from local.stack import LocalStack
 from tests.support import library, vault_runs
 from tests.support.killing import kill, kill_inside
 from tests.support.library import Contents
+from tests.support.tampering import StoredBackup
 
 SOURCE = "shelves"
 BACKUP_NAME = "simultaneous"
@@ -103,8 +104,16 @@ class TestBackups:
         vault_runs.restore(stack, restore_request(database, backup_name="made_twice"))
         assert library.look(stack.milvus_uri, database) == contents
 
-    @pytest.mark.thorough
-    def test_two_of_different_names_are_made(self, stack: LocalStack) -> None:
-        requests = [{"backup_name": name, "collections": [f"{SOURCE}.*"]} for name in ("made_here", "made_there")]
+    @pytest.mark.usefixtures("contents")
+    @pytest.mark.parametrize("mode", [pytest.param("full", marks=pytest.mark.thorough), "incremental"])
+    def test_two_of_different_names_are_made(self, stack: LocalStack, mode: str) -> None:
+        """Of two that share a pool, each has all of its objects, whoever copied them."""
+        names = [f"made_{where}_{mode}" for where in ("here", "there")]
+        requests = [{"backup_name": name, "collections": [f"{SOURCE}.*"], "mode": mode} for name in names]
 
         assert run_together(stack, "Backup", *requests) == {"SUCCEEDED": 2}
+
+        made = [StoredBackup(stack, name) for name in names]
+        assert [backup.not_as_listed() for backup in made] == [[], []]
+        here, there = ({(item.source_key, item.etag) for item in backup.listed()} for backup in made)
+        assert here == there != set()
