@@ -35,6 +35,14 @@ def test_what_no_backup_lists_goes_and_is_counted(world: World) -> None:
     assert len(world.pooled()) == 1
 
 
+def test_each_list_is_read_when_it_is_condemned_and_when_it_is_decided(world: World) -> None:
+    listed = BackupLayout(PREFIX, "r1").object_list(1)
+    read: list[str] = []
+    world.store.before = lambda operation, _, key: read.append(key) if operation == "chunks" else None
+    assert sweep(world).counts["objects"] == 1
+    assert read == [listed, listed]
+
+
 def test_what_was_copied_lately_stays(world: World) -> None:
     world.now -= NIGHT - timedelta(hours=1)
     assert not sweep(world).counts

@@ -129,6 +129,8 @@ class PoolSweep:
     """`objects` and `bytes` that were deleted."""
     _settled: set[str] = field(default_factory=set)
     _me: str = field(default_factory=lambda: uuid4().hex)
+    _is_last: set[str] = field(default_factory=set)
+    """Groups whose list has all that a look found: another look would walk along all lists for nothing."""
     _layout: PoolLayout = field(init=False)
     _now: datetime = field(init=False)
     """By S3's clock, when the sweep began or somewhat earlier."""
@@ -235,6 +237,8 @@ class PoolSweep:
             return False
         if not chosen:
             return False
+        if len(chosen) < CONDEMNED_AT_A_TIME:
+            self._is_last.add(group)
         keys, sizes = zip(*chosen, strict=True)
         # Where another sweep has written a list meanwhile, this one goes on with that.
         self._write(group, Condemned(turn=uuid4().hex, keys=keys, sizes=sizes), found[1] if found else None)
@@ -320,7 +324,7 @@ class PoolSweep:
             self._write(group, condemned.model_copy(update={"deleted_by": ""}), settled.etag)
             raise
         self._write(group, condemned.model_copy(update={"keys": (), "sizes": ()}), settled.etag)
-        return True
+        return group not in self._is_last
 
     def _decide(self, group: str, condemned: Condemned, lists: Sequence[ReferenceList]) -> Condemned:
         """Return a list of those of the condemned objects that none of the lists has."""
