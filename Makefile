@@ -29,7 +29,7 @@ help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: demo
-demo: .make/build-$(ARCHITECTURE) ## start Milvus and an emulated AWS, back up a collection, lose it, restore it
+demo: .make/build-$(ARCHITECTURE) ## start Milvus and an emulated AWS, back up twice, lose everything, restore it
 	$(RUN) -m local.demo
 
 .PHONY: demo-keep

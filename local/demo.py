@@ -1,4 +1,7 @@
-"""`make demo`: fill a real Milvus, back it up, lose it, restore it, and compare; all by the command line."""
+"""`make demo`: fill a real Milvus, back it up, change it, back up what has changed, lose it, restore it, and compare.
+
+All by the command line.
+"""
 
 import argparse
 import os
@@ -15,13 +18,27 @@ from rich.console import Console
 from rich.table import Table
 
 from local.clients import REGION
-from local.sample_data import Fingerprint, fill, fingerprint
+from local.sample_data import Fingerprint, change, fill, fingerprint
 from local.stack import QUIET, LocalStack
 from milvus_vault.cli.main import run
 from milvus_vault.client.local_state import LOCAL_ACCESS_KEY, LOCAL_SECRET_KEY
+from milvus_vault.client.vault import VaultClient
+from milvus_vault.inspection.estimate import GB, GB_MONTH_USD, GET_USD, REQUEST_USD
+from milvus_vault.model import readable
+from milvus_vault.model.requests import BackupRequest
+from milvus_vault.model.resources import Backup, IncrementalEstimate
 
-BACKUP_NAME = "demo"
+FIRST, SECOND = "demo_1", "demo_2"
 WIDEST_VALUE = 18
+_COSTS = (
+    "objects",
+    "of them copied",
+    "size",
+    "of it copied",
+    "copies + listings + reads",
+    "they cost",
+    "storage that it adds",
+)
 REPORT = Path(__file__).parent.parent / ".local-cache" / "demo-report.html"
 
 console = Console(highlight=False)
@@ -59,18 +76,23 @@ def _demo(*, keep: bool) -> int:
         _talk_to(stack)
         with _step("Fill four collections in two databases"):
             names = fill(stack.milvus_uri)
+        _type("check")
+        costs = [_back_up(stack, FIRST)]
+        with _step("Change some rows of one collection"):
+            change(stack.milvus_uri)
+        _type("estimate", "--incremental")
+        costs.append(_back_up(stack, SECOND))
+        _type("list")
+        _print_costs(costs)
         with _step("Record what is in them"):
             before = {name: fingerprint(stack.milvus_uri, name) for name in names}
-        _type("check")
-        _type("create", "-n", BACKUP_NAME, "--wait")
-        _type("list")
         with _step("Drop all collections from Milvus"):
             _drop(stack.milvus_uri, names)
         # 2.3 is older than the version matrix allows as a target; it is the newest that runs here.
-        _type("restore", BACKUP_NAME, "--allow-version", "--wait")
-        _type("verify", BACKUP_NAME, "--wait")
+        _type("restore", SECOND, "--allow-version", "--wait")
+        _type("verify", SECOND, "--wait")
         REPORT.parent.mkdir(exist_ok=True)
-        _type("report", BACKUP_NAME, "--save", str(REPORT))
+        _type("report", SECOND, "--save", str(REPORT))
         with _step("Look again"):
             after = {name: fingerprint(stack.milvus_uri, name) for name in names}
         is_equal = _print_comparison(before, after)
@@ -114,6 +136,44 @@ def _step(text: str) -> Iterator[None]:
     console.print(f"[green]✓[/] {text} [dim]{time.monotonic() - started:.1f} s[/]")
 
 
+def _back_up(stack: LocalStack, name: str) -> tuple[Backup, IncrementalEstimate]:
+    """Make an incremental backup, and return it with what it was estimated to take."""
+    vault = VaultClient(stack.api_url)
+    estimate = vault.estimate(BackupRequest(mode="incremental")).incremental
+    if estimate is None:
+        msg = "the API estimates no incremental backup"
+        raise CommandFailedError(msg)
+    _type("create", "-n", name, "--incremental", "--wait")
+    return vault.get_backup(name), estimate
+
+
+def _print_costs(costs: list[tuple[Backup, IncrementalEstimate]]) -> None:
+    table = Table(title="What the two backups took")
+    table.add_column()
+    for backup, _ in costs:
+        table.add_column(backup.name, justify="right")
+    for what, *values in zip(_COSTS, *(_cost(backup, estimate) for backup, estimate in costs), strict=True):
+        table.add_row(what, *values)
+    console.print(table)
+    console.print("[dim]Of what was changed Milvus may compact a whole partition, which lies in new objects then.[/]")
+
+
+def _cost(backup: Backup, estimate: IncrementalEstimate) -> tuple[str, ...]:
+    """Return what a backup took, by what it has copied and by the listings and prices of its estimate."""
+    # None of the demo's objects is so large that it takes more than one request.
+    copies, copied_bytes = backup.copied_object_count or 0, backup.copied_size_bytes or 0
+    usd = (copies + estimate.list_requests) * REQUEST_USD + estimate.get_requests * GET_USD
+    return (
+        readable.count(backup.object_count),
+        readable.count(copies),
+        readable.size(backup.size_bytes),
+        readable.size(copied_bytes),
+        " + ".join(map(readable.count, (copies, estimate.list_requests, estimate.get_requests))),
+        f"${usd:.6f}",
+        f"${copied_bytes / GB * GB_MONTH_USD:.6f} a month",
+    )
+
+
 def _drop(uri: str, names: list[str]) -> None:
     for full_name in names:
         database, _, name = full_name.partition(".")
@@ -121,7 +181,7 @@ def _drop(uri: str, names: list[str]) -> None:
 
 
 def _print_comparison(before: dict[str, Fingerprint], after: dict[str, Fingerprint]) -> bool:
-    table = Table(title="Before the backup and after the restore")
+    table = Table(title="Before they were dropped and after the restore")
     for heading in ("collection", "what", "before", "after", ""):
         table.add_column(heading)
     all_equal = True
@@ -155,10 +215,10 @@ def _print_what_next(stack: LocalStack) -> None:
   export AWS_ACCESS_KEY_ID={LOCAL_ACCESS_KEY} AWS_SECRET_ACCESS_KEY={LOCAL_SECRET_KEY}
 
   a restore beside the original
-    milvus-vault restore {BACKUP_NAME} --suffix _copy --allow-version --wait
+    milvus-vault restore {SECOND} --suffix _copy --allow-version --wait
 
-  what the backup consists of
-    aws s3 ls --recursive s3://{stack.outputs["BackupBucketName"]}/{stack.outputs["BackupPrefix"]}/{BACKUP_NAME}/
+  what the backups consist of
+    aws s3 ls --recursive s3://{stack.outputs["BackupBucketName"]}/{stack.outputs["BackupPrefix"]}/
 
   Milvus itself, for any client: {stack.milvus_uri}
 """,

@@ -66,6 +66,18 @@ def _articles(client: MilvusClient, rng: np.random.Generator) -> None:
     client.create_alias("articles", "current_articles")
 
 
+def change(uri: str) -> None:
+    """Add 200 rows to one partition of `default.articles`, and delete 50 that were there."""
+    client = MilvusClient(uri=uri)
+    numbers = range(ARTICLES, ARTICLES + 200)
+    vectors = np.random.default_rng(17).random((len(numbers), DIMENSIONS), dtype=np.float32)
+    rows = [_article(number, vector, "new") for number, vector in zip(numbers, vectors, strict=True)]
+    client.insert("articles", rows, partition_name="english")
+    # Of three numbers, the second is one of this partition.
+    client.delete("articles", ids=list(range(1, 150, 3)), partition_name="english")
+    client.flush("articles")
+
+
 def _article(number: int, vector: np.ndarray, edition: str = "first edition") -> dict[str, Any]:
     title = f"Article {number}"
     return {"id": number, "title": title, "vector": vector.tolist(), "edition": edition, "stars": number % 5}
