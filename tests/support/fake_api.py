@@ -24,6 +24,8 @@ from milvus_vault.model.resources import (
     Hold,
     HoldState,
     IncrementalEstimate,
+    ModeStats,
+    ObjectCount,
     Problem,
     Progress,
     Run,
@@ -32,7 +34,9 @@ from milvus_vault.model.resources import (
     RunSummary,
     Schedule,
     ScheduleSpec,
+    ScheduleStats,
     Started,
+    Stats,
 )
 
 BEGAN = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -345,6 +349,25 @@ def _estimate(api: FakeApi, asked: Asked) -> Estimate:
     )  # fmt: skip
 
 
+def _stats(api: FakeApi, asked: Asked) -> Stats:
+    pool = None if asked.query.get("pool") == "false" else ObjectCount(object_count=700, size_bytes=50_000_000)
+    count, size_bytes = len(api.backups), sum(item.size_bytes for item in api.backups.values())
+    objects = sum(item.object_count for item in api.backups.values())
+    cost = None if pool is None else 0.0011
+    return Stats(
+        backup_count=count, damaged_count=0, object_count=objects, size_bytes=size_bytes, pool=pool, stored=pool,
+        modes=(ModeStats(mode="incremental", backup_count=count, object_count=objects, size_bytes=size_bytes),),
+        ratio=size_bytes / pool.size_bytes if pool else None, storage_cost_usd_per_month=cost,
+        schedules=tuple(
+            ScheduleStats(
+                schedule=name, backup_count=count, object_count=objects, size_bytes=size_bytes,
+                stored_bytes=pool.size_bytes if pool else None, storage_cost_usd_per_month=cost,
+            )
+            for name in ("nightly", None)
+        ),
+    )  # fmt: skip
+
+
 def _list_collections(api: FakeApi, asked: Asked) -> Answer:
     return _page(asked, api.collections)
 
@@ -379,5 +402,6 @@ _ROUTES: list[tuple[str, str, _Handler]] = [
     ("GET", "/collections", _list_collections),
     ("POST", "/check", _check),
     ("POST", "/estimate", _estimate),
+    ("GET", "/stats", _stats),
     ("GET", "/report.html", _report),
 ]

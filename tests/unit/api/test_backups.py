@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import pytest
 
-from milvus_vault.api import backups
+from milvus_vault.api import backups, stats
 from milvus_vault.api.app import Api
 from milvus_vault.api.backups import DiffFilter, get_backup_diff, post_backup
 from milvus_vault.api.routes import ROUTES
@@ -164,7 +164,7 @@ def test_what_cannot_be_compared_is_a_problem(path: str, query: dict[str, list[s
 def test_a_comparison_ends_before_the_gateway_gives_up(monkeypatch: pytest.MonkeyPatch) -> None:
     found, layout = services(FakeMachines(), Milvus()), BackupLayout(PREFIX, "a")
     write_backup(found.store, layout, sample_contents(layout))
-    monkeypatch.setattr(backups, "_ANSWER_SECONDS", 0.0)
+    monkeypatch.setattr(backups, "ANSWER_SECONDS", -1.0)
     with pytest.raises(ServiceUnavailableError, match="takes longer than an answer of the API may take"):
         get_backup_diff(found, "a", "a", DiffFilter())
 
@@ -200,9 +200,23 @@ def test_where_nobody_can_tell_what_only_one_backup_lists_the_list_is_named(shar
 
 
 def test_what_takes_too_long_to_tell_is_told_so(shared: InMemoryObjectStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(backups, "_ANSWER_SECONDS", 0.0)
+    monkeypatch.setattr(backups, "ANSWER_SECONDS", -1.0)
     found = services(FakeMachines(), Milvus(), shared)
     status, problem = answered("/backups/r0", {"unique": ["true"]}, found)
     assert (status, problem["error"]) == (503, "ServiceUnavailableError")
     assert "only backup 'r0' lists" in problem["detail"]
     assert answered("/backups/r0", {}, found)[0] == 200
+
+
+def test_what_the_prefix_holds_is_told_in_time_or_not_at_all(
+    shared: InMemoryObjectStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = services(FakeMachines(), Milvus(), shared)
+    status, document = answered("/stats", {}, found)
+    assert (status, document["backup_count"], document["pool"]["object_count"]) == (200, 3, 2)
+    assert answered("/stats", {"pool": ["false"]}, found)[1]["pool"] is None
+    monkeypatch.setattr(stats, "ANSWER_SECONDS", -1.0)
+    status, problem = answered("/stats", {}, found)
+    assert (status, problem["error"]) == (503, "ServiceUnavailableError")
+    assert "`pool: false`" in problem["hint"]
+    assert "`pool" not in answered("/stats", {"pool": ["false"]}, found)[1]["hint"]

@@ -457,6 +457,26 @@ class TestSchedules:
         assert "retention" not in api.asked[0].body
 
 
+class TestStats:
+    def test_what_is_listed_and_stored_and_what_each_schedule_costs(self, api: FakeApi, cli: Cli) -> None:
+        api.backups = {name: backup(name) for name in ("a", "b", "c")}
+        out = cli("stats").out
+        assert "backups          3 (3 incremental)" in out
+        assert "they list        1,836 objects, 120.2 MiB" in out
+        assert "in the pool      700 objects, 47.7 MiB" in out
+        assert "ratio            2.5 bytes listed for each that is stored" in out
+        assert "cost of storage  0.0011 USD a month" in out
+        assert "(no schedule)        3  120.2 MiB  47.7 MiB  0.0011 USD a month" in out
+        assert cli("stats", "-o", "json").document["schedules"][0]["schedule"] == "nightly"
+
+    def test_without_the_pool_nothing_is_said_of_what_is_stored(self, api: FakeApi, cli: Cli) -> None:
+        api.backups = {"a": backup("a")}
+        out = cli("stats", "--no-pool").out
+        assert api.asked[0].query == {"pool": "false"}
+        assert "stored     not looked up" in out
+        assert "USD" not in out
+
+
 class TestPrune:
     def test_a_dry_run_says_why_of_each_backup(self, api: FakeApi, cli: Cli) -> None:
         api.outcomes["prune"] = {

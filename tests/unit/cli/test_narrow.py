@@ -7,7 +7,7 @@ import pytest
 from milvus_vault.cli import details, tables
 from milvus_vault.cli.session import HarmlessConsole, Output
 from milvus_vault.model.requests import BackupRequest
-from milvus_vault.model.resources import BackupSummary, CollectionInfo, RunSummary, Schedule
+from milvus_vault.model.resources import BackupSummary, CollectionInfo, RunSummary, Schedule, Stats
 from milvus_vault.model.retention import Retention
 from tests.support.fake_api import BEGAN, backup, run
 
@@ -34,6 +34,27 @@ def backups(output: Output) -> object:
         )
     ]
     return tables.backups(output, items)
+
+
+def stats(output: Output) -> object:
+    listed = {"object_count": 123_456_789, "size_bytes": 10**15}
+    costs = {"stored_bytes": 10**14, "storage_cost_usd_per_month": 2142.0419}
+    found = Stats.model_validate(
+        {
+            **listed,
+            "backup_count": 1000,
+            "damaged_count": 10,
+            "modes": [{"mode": mode, "backup_count": 500, **listed} for mode in ("full", "incremental")],
+            "pool": listed,
+            "stored": listed,
+            "ratio": 10.0,
+            "storage_cost_usd_per_month": 2142.0419,
+            "schedules": [
+                {"schedule": name, "backup_count": 500, **listed, **costs} for name in ("nightly_of_the_shop", None)
+            ],
+        }
+    )
+    return details.stats(output, found)
 
 
 def runs(output: Output) -> object:
@@ -66,6 +87,7 @@ def schedules(output: Output) -> object:
     [
         (backups, [NAME, "complete", "2026-03-01", "50,000", "40.1 MiB", "nightly_of_the_shop", "ago", "held"]),
         (runs, [RUN, "failed", "2026-03-01", "12 s", NAME, "nightly", "RowCountMismatchError"]),
+        (stats, ["1,000 (500 full, 500 incremental, 10 damaged)", "nightly_of_the_shop", "2,142.0419 USD a month"]),
         (collections, ["warehouse_of_the_north.measurements_by_hour_and_sensor", "50,000", "612", "40.1 MiB", "yes"]),
         (
             schedules,

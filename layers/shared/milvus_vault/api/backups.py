@@ -9,7 +9,7 @@ from urllib.parse import unquote
 
 from pydantic import BeforeValidator, Field
 
-from milvus_vault.api.routing import Caller, Paging, QueryFlag, Routes
+from milvus_vault.api.routing import ANSWER_SECONDS, Caller, Paging, QueryFlag, Routes
 from milvus_vault.api.services import Services
 from milvus_vault.archive.layout import BackupLayout
 from milvus_vault.archive.reader import check_backup_exists
@@ -52,9 +52,6 @@ from milvus_vault.runtime import logger
 
 # A name may have a blank, and whether a gateway decodes the path is its own affair: no name has a percent sign.
 NameInPath = Annotated[BackupName, BeforeValidator(unquote)]
-
-# API Gateway waits for 29 s, and a function that begins takes two or three of them.
-_ANSWER_SECONDS = 24.0
 
 routes = Routes("backups")
 
@@ -126,7 +123,7 @@ class BackupParts(Model):
 @routes.get("/backups/{name}", errors=[BackupNotFoundError, BackupDamagedError, BackupFormatError])
 def get_backup(services: Services, name: NameInPath, query: BackupParts) -> Backup:
     """Tell what a backup holds."""
-    end = time.monotonic() + _ANSWER_SECONDS
+    end = time.monotonic() + ANSWER_SECONDS
     backup = services.catalogue.get(name)
     update: dict[str, object] = {"report_url": services.working_files.report_link("backup", "", name)}
     if backup.mode == "full":
@@ -170,7 +167,7 @@ def get_backup_diff(services: Services, name: NameInPath, other: NameInPath, que
 
     What one of them does not record is told as not known.
     """
-    end = time.monotonic() + _ANSWER_SECONDS
+    end = time.monotonic() + ANSWER_SECONDS
     return compare_backups(
         services.store,
         services.bucket,

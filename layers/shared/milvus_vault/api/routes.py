@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from milvus_vault.api import backups, inspection, prunes, restores, runs, schedules
+from milvus_vault.api import backups, inspection, prunes, restores, runs, schedules, stats
 from milvus_vault.api.openapi import openapi_document
 from milvus_vault.api.routing import Route, Routes
 
@@ -24,6 +24,7 @@ ROUTES: tuple[Route, ...] = tuple(
         prunes.routes,
         schedules.routes,
         inspection.routes,
+        stats.routes,
         _self,
     )
     for route in some.routes

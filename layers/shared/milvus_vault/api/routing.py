@@ -23,6 +23,9 @@ from milvus_vault.model.base import Model
 from milvus_vault.model.resources import Started
 from milvus_vault.model.words import Form
 
+ANSWER_SECONDS = 24.0
+"""API Gateway waits for 29 s, and a function that begins takes two or three of them."""
+
 IdempotencyKey = Annotated[
     str,
     Form(r"^[A-Za-z0-9_-]{1,80}$", "idempotency key", "letters, digits, dashes and underscores, at most 80"),

@@ -23,6 +23,7 @@ from milvus_vault.model.resources import (
     ObjectDiff,
     Schedule,
     SettingDiff,
+    Stats,
 )
 
 _SIGNS = {
@@ -321,7 +322,7 @@ def _full_estimate(item: Estimate) -> list[tuple[str, str]]:
         ("size", readable.size(item.size_bytes)),
         ("requests", requests),
         ("cost of requests", _usd(item.request_cost_usd)),
-        ("cost of storage", f"{_usd(item.storage_cost_usd_per_month)} a month"),
+        ("cost of storage", _monthly(item.storage_cost_usd_per_month)),
         ("expected time", f"about {readable.duration(item.expected_seconds)}"),
     ]
 
@@ -343,6 +344,44 @@ def _both_estimates(output: Output, full: Estimate, shared: IncrementalEstimate)
 
 def _usd(amount: float) -> str:
     return f"{amount:,.4f} USD"
+
+
+def stats(output: Output, item: Stats) -> RenderableType:
+    """Return what the backup prefix holds."""
+    modes = ", ".join(f"{readable.count(one.backup_count)} {one.mode}" for one in item.modes if one.backup_count)
+    damaged = f"{readable.count(item.damaged_count)} damaged" if item.damaged_count else ""
+    told = ", ".join(part for part in (modes, damaged) if part)
+    grid = facts(
+        [
+            ("backups", f"{readable.count(item.backup_count)}{f' ({told})' if told else ''}"),
+            ("they list", _objects(item.object_count, item.size_bytes)),
+            ("stored", _objects(item.stored.object_count, item.stored.size_bytes) if item.stored else "not looked up"),
+            ("in the pool", _objects(item.pool.object_count, item.pool.size_bytes) if item.pool else ""),
+            ("ratio", "" if item.ratio is None else f"{item.ratio:,.1f} bytes listed for each that is stored"),
+            ("cost of storage", _monthly(item.storage_cost_usd_per_month)),
+        ]
+    )
+    parts: list[RenderableType] = [grid]
+    if item.schedules:
+        rows = (
+            (
+                Text(one.schedule or "(no schedule)", style="bold"),
+                readable.count(one.backup_count),
+                readable.size(one.size_bytes),
+                readable.size(one.stored_bytes),
+                _monthly(one.storage_cost_usd_per_month),
+            )
+            for one in item.schedules
+        )
+        headings = ("schedule", ">backups", ">they list", ">stored", ">cost of storage")
+        parts += [Text(), tables.listed(output, headings, rows)]
+    if item.stored:
+        parts.append(Text("Prices of us-east-1, S3 Standard.", style="dim"))
+    return Group(*parts)
+
+
+def _monthly(cost_usd: float | None) -> str:
+    return "" if cost_usd is None else f"{_usd(cost_usd)} a month"
 
 
 def schedule(item: Schedule) -> RenderableType:

@@ -42,6 +42,7 @@ OPTIONS: Mapping[str, str] = {
     "sweep": "--no-sweep",
     "reason": "--reason",
     "unique": "--unique",
+    "pool": "--no-pool",
     "until": "--until",
     # Of schedules.
     "expression": "WHEN",

@@ -32,6 +32,7 @@ from milvus_vault.model.resources import (
     Schedule,
     ScheduleSpec,
     Started,
+    Stats,
 )
 from milvus_vault.model.words import wrong_fields
 
@@ -193,6 +194,13 @@ class VaultClient:
         """Return what a backup would take; of an incremental one also what a full one would. Nothing is copied."""
         body = EstimateRequest(backup=request or BackupRequest())
         return self._ask("POST", "/estimate", Estimate, body=body, only_reads=True)
+
+    def stats(self, *, pool: bool = True) -> Stats:
+        """Return what the backup prefix holds; without `pool`, nothing of what is stored.
+
+        Raises `ServiceUnavailableError` where the pool has too much to be listed in one answer.
+        """
+        return self._ask("GET", "/stats", Stats, query={} if pool else {"pool": "false"})
 
     def download(self, url: str) -> bytes:
         """Return what lies at a `report_url`. Raises ApiUnavailableError, also when its hour is over."""

@@ -54,6 +54,11 @@ class _Measured:
     """How many objects the pool has of the collection."""
 
 
+def storage_cost(size_bytes: int) -> float:
+    """Return the price of keeping bytes for a month, in US dollars."""
+    return size_bytes / GB * GB_MONTH_USD
+
+
 def estimate_backup(milvus: InspectedMilvus, request: BackupRequest, pool: Pool | None = None) -> Estimate:
     """Return what a backup would take, and with a pool also what an incremental one would.
 
@@ -77,7 +82,7 @@ def estimate_backup(milvus: InspectedMilvus, request: BackupRequest, pool: Pool 
         copy_requests=copies,
         list_requests=listings,
         request_cost_usd=(copies + listings) * REQUEST_USD,
-        storage_cost_usd_per_month=size_bytes / GB * GB_MONTH_USD,
+        storage_cost_usd_per_month=storage_cost(size_bytes),
         expected_seconds=_seconds(len(measured), copies),
         largest=tuple(
             sorted((m.info for m in measured), key=lambda info: info.size_bytes or 0, reverse=True)[:LARGEST]
@@ -100,7 +105,7 @@ def _incremental(measured: Sequence[_Measured]) -> IncrementalEstimate:
         list_requests=listings,
         get_requests=gets,
         request_cost_usd=(copies + listings) * REQUEST_USD + gets * GET_USD,
-        storage_cost_usd_per_month=size_bytes / GB * GB_MONTH_USD,
+        storage_cost_usd_per_month=storage_cost(size_bytes),
         expected_seconds=_seconds(len(measured), copies),
     )
 

@@ -284,6 +284,45 @@ class BackupDiff(Model):
     """What was not compared, and why."""
 
 
+class ModeStats(ObjectCount):
+    """The backups of one mode, and what they list, each by itself."""
+
+    mode: Literal["full", "incremental"]
+    backup_count: Count
+
+
+class ScheduleStats(ObjectCount):
+    """The backups of one schedule that are there, and what they list, each by itself."""
+
+    schedule: str | None
+    """Null: the backups that no schedule asked for."""
+    backup_count: Count
+    stored_bytes: Count | None
+    """Of full backups all, and of the pool as large a part as theirs is of all that incremental backups list. Null
+    where the pool was not listed."""
+    storage_cost_usd_per_month: float | None
+    """Price of these bytes in us-east-1, S3 Standard."""
+
+
+class Stats(ObjectCount):
+    """What the backup prefix holds. Objects and bytes are the logical ones: what each backup lists, added up."""
+
+    backup_count: Count
+    damaged_count: Count
+    """Of them, those that cannot be read: nothing else of them is counted."""
+    modes: tuple[ModeStats, ...]
+    pool: ObjectCount | None
+    """Objects in the pool by a listing, those that no backup lists any more too. Null where it was not listed."""
+    stored: ObjectCount | None
+    """Those of the pool and those of full backups."""
+    ratio: float | None
+    """Logical by stored bytes; null where the pool was not listed, or nothing is stored."""
+    storage_cost_usd_per_month: float | None
+    """Price of the stored bytes in us-east-1, S3 Standard."""
+    schedules: tuple[ScheduleStats, ...]
+    """By name, the backups that no schedule asked for last."""
+
+
 class RunSummary(Model):
     """A run in a list: one execution of a state machine."""
 

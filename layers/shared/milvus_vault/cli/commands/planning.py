@@ -75,6 +75,27 @@ def estimate(
         session.output.show(details.estimate(session.output, found))
 
 
+def stats(
+    context: typer.Context,
+    no_pool: Annotated[
+        bool, typer.Option("--no-pool", help="Do not list what incremental backups share, which takes its time.")
+    ] = False,
+) -> None:
+    """Say what is stored: backups, what they list and what that takes, and what each schedule costs a month.
+
+    [dim]milvus-vault stats[/]
+    [dim]milvus-vault --output json stats | jq .ratio[/]
+    """
+    from milvus_vault.cli import details
+
+    session = session_of(context)
+    found = session.vault().stats(pool=not no_pool)
+    if session.output.is_json:
+        session.output.document(found)
+    else:
+        session.output.show(details.stats(session.output, found))
+
+
 def prune(
     context: typer.Context,
     dry_run: Annotated[
