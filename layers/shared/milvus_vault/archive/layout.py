@@ -177,6 +177,13 @@ class BackupLayout:
         """Return the two folders of a collection in a full backup, each with a slash at its end."""
         return (f"{self.binlogs}{INSERT_LOG}/{collection_id}/", f"{self.binlogs}{DELTA_LOG}/{collection_id}/")
 
+    def log(self, key: LogKey) -> str:
+        """Return the key of a log in a full backup: in a group of its segment, as its own number."""
+        ids = (key.collection_id, key.partition_id, key.segment_id, key.segment_id)
+        if key.kind == DELTA_LOG:
+            return self.delta_log(*ids, key.log_id)
+        return self.insert_log(*ids, key.field_id, key.log_id)
+
     def insert_log(self, collection: int, partition: int, group: int, segment: int, field: int, log: int) -> str:
         """Return the key of an insert log. Group 0 means a backup without group folders."""
         grouped = f"{group}/{segment}" if group else f"{segment}"

@@ -61,7 +61,7 @@ def has_recorded_content(store: ObjectStore, bucket: str, item: ArchivedObject, 
         ObjectNotFoundError: It is gone.
         ObjectChangedError: It has yet another ETag.
     """
-    if item.checksum and _is_comparable(item.checksum, here := store.checksum(bucket, item.stored_key, etag)):
+    if item.checksum and are_comparable(item.checksum, here := store.checksum(bucket, item.stored_key, etag)):
         return here == item.checksum
     hashes = list(_hashes(item))
     if not hashes:
@@ -72,7 +72,7 @@ def has_recorded_content(store: ObjectStore, bucket: str, item: ArchivedObject, 
     return item.etag in {one.etag for one in hashes}
 
 
-def _is_comparable(recorded: str, here: str) -> bool:
+def are_comparable(recorded: str, here: str) -> bool:
     """Return whether two checksums are equal if and only if the contents are: those of parts depend on the parts."""
     is_whole = "-" not in recorded and "-" not in here
     return recorded == here or (is_whole and recorded.partition(":")[0] == here.partition(":")[0])

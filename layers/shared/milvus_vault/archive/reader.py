@@ -53,9 +53,11 @@ __all__ = [
     "find_manifest",
     "read_archive",
     "read_collection",
+    "read_collection_document",
     "read_document",
     "read_manifest",
     "read_objects",
+    "read_rbac",
     "recorded_objects",
     "segments_with_deletes",
 ]
@@ -96,11 +98,16 @@ def read_archive(store: ObjectStore, bucket: str, layout: BackupLayout) -> Archi
         collections=tuple(replace(collection, other_etags=other_etags.result()) for collection in collections),
         failures=manifest.failures,
         warnings=_warnings(manifest),
-        rbac=_read_rbac(store, bucket, layout, manifest.rbac) if manifest.rbac else None,
+        rbac=read_rbac(store, bucket, layout, manifest.rbac) if manifest.rbac else None,
     )
 
 
-def _read_rbac(store: ObjectStore, bucket: str, layout: BackupLayout, expected: FileDigest) -> Rbac:
+def read_rbac(store: ObjectStore, bucket: str, layout: BackupLayout, expected: FileDigest) -> Rbac:
+    """Return the users and rights that a backup holds.
+
+    Raises:
+        BackupDamagedError: The document is missing, or is not the one that was written.
+    """
     body = read_document(store, bucket, layout, expected)
     try:
         return Rbac.model_validate_json(body)
@@ -314,6 +321,21 @@ def _unreadable(key: str, reason: str) -> BackupDamagedError:
     return BackupDamagedError(f"{key} cannot be read: {reason}", hint=_HINT)
 
 
+def read_collection_document(
+    store: ObjectStore, bucket: str, layout: BackupLayout, entry: CollectionEntry
+) -> CollectionDocument:
+    """Return what a backup of ours recorded of a collection.
+
+    Raises:
+        BackupDamagedError: The document is missing, or is not the one that was written.
+    """
+    body = read_document(store, bucket, layout, entry.document)
+    try:
+        return CollectionDocument.model_validate_json(body)
+    except ValidationError as err:
+        raise _unreadable(layout.root + entry.document.key, _first_wrong(err)) from err
+
+
 def read_collection(
     store: ObjectStore, bucket: str, layout: BackupLayout, entry: CollectionEntry
 ) -> ArchivedCollection:
@@ -322,11 +344,7 @@ def read_collection(
     Raises:
         BackupDamagedError: Its document is missing, or is not the one that was written.
     """
-    body = read_document(store, bucket, layout, entry.document)
-    try:
-        document = CollectionDocument.model_validate_json(body)
-    except ValidationError as err:
-        raise _unreadable(layout.root + entry.document.key, _first_wrong(err)) from err
+    document = read_collection_document(store, bucket, layout, entry)
     description = document.description
     by_partition: dict[int, list[ArchivedSegment]] = {p.partition_id: [] for p in description.partitions}
     by_partition[ALL_PARTITIONS] = []

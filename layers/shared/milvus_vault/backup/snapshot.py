@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from milvus_vault.archive.added_vectors import IN_ROUNDS_HINT, older_segments
-from milvus_vault.archive.layout import DELTA_LOG, BackupLayout, parse_log_key
+from milvus_vault.archive.layout import BackupLayout, parse_log_key
 from milvus_vault.archive.manifest import CollectionDocument, CollectionFailure, write_object_list
 from milvus_vault.backup.moment import check_clock, evidence_of, take_moment
 from milvus_vault.backup.segments import CollectionObjects, capture_flushed, capture_objects
@@ -305,10 +305,7 @@ class SnapshotBatch:
         if key is None:
             msg = f"not a log of Milvus: {listed.key}"
             raise ValueError(msg)
-        ids = (key.collection_id, key.partition_id, key.segment_id, key.segment_id)
-        if key.kind == DELTA_LOG:
-            return self.layout.delta_log(*ids, key.log_id)
-        return self.layout.insert_log(*ids, key.field_id, key.log_id)
+        return self.layout.log(key)
 
 
 def _warnings(document: CollectionDocument, captured: CollectionObjects, lost_count: int) -> Iterator[str]:
