@@ -35,7 +35,7 @@ from milvus_vault.model.events import RunEvent
 from milvus_vault.model.messages import PublishBackupResult, ReportRestoreResult
 from milvus_vault.model.messages_prune import CarryOutPruneResult
 from milvus_vault.model.messages_verify import VerifyBackupResult
-from milvus_vault.model.requests import BackupRequest, PruneRequest, RestoreRequest, VerifyRequest
+from milvus_vault.model.requests import BackupRequest, ExportRequest, PruneRequest, RestoreRequest, VerifyRequest
 from tools.threads import guards, register, threads_document
 
 ROOT = Path(__file__).parent.parent
@@ -260,6 +260,11 @@ EXAMPLES = (
     Example("Check a backup", VerifyRequest, {"backup_name": "before_upgrade"}),
     Example("What would be deleted, and why", PruneRequest, {"dry_run": True}),
     Example("Delete a backup", PruneRequest, {"backup_names": ["before_upgrade"]}),
+    Example(
+        "For milvus-backup, of an incremental backup",
+        ExportRequest,
+        {"backup_name": "nightly_31", "export_name": "for_the_archive"},
+    ),
 )
 
 
@@ -282,6 +287,7 @@ def requests_document(examples: Sequence[Example]) -> str:
         (RestoreRequest, "Restore", "[restore-result](schemas/restore-result.schema.json)"),
         (VerifyRequest, "Verify", "[verify-result](schemas/verify-result.schema.json)"),
         (PruneRequest, "Prune", "[prune-result](schemas/prune-result.schema.json)"),
+        (ExportRequest, "Export", "[backup-result](schemas/backup-result.schema.json)"),
     )
     for model, title, result in titles:
         schema = model.model_json_schema()
@@ -336,6 +342,7 @@ SCHEMAS: Mapping[str, tuple[type[Model], Literal["validation", "serialization"]]
     "restore-request": (RestoreRequest, "validation"),
     "verify-request": (VerifyRequest, "validation"),
     "prune-request": (PruneRequest, "validation"),
+    "export-request": (ExportRequest, "validation"),
     "backup-result": (PublishBackupResult, "serialization"),
     "restore-result": (ReportRestoreResult, "serialization"),
     "verify-result": (VerifyBackupResult, "serialization"),

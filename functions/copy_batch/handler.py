@@ -1,6 +1,7 @@
 """CopyBatch: copy the objects of one batch inside S3.
 
-Runs as state CopyBatch in the distributed Map of copy_objects.asl.yaml, which the machines backup and restore start.
+Runs as state CopyBatch in the distributed Map of copy_objects.asl.yaml, which the machines backup, restore and export
+start.
 """
 
 from aws_lambda_powertools.metrics import MetricUnit

@@ -1,6 +1,6 @@
 """PlanCopy: decide what to copy and in which batches, and write the plan to S3.
 
-Runs as state PlanCopy of backup.asl.yaml and restore.asl.yaml.
+Runs as state PlanCopy of backup.asl.yaml, restore.asl.yaml and export.asl.yaml.
 """
 
 from milvus_vault.claims import check_owner

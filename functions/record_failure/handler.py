@@ -25,7 +25,7 @@ def handler(event: RecordFailureRequest) -> RecordFailureResult:
             cause=event.cause,
             request=json.dumps(event.request),
         )
-        if event.machine == "backup":
+        if event.machine in {"backup", "export"}:
             remove_unpublished_rbac(*place, event.execution_arn)
     except VaultError as err:
         if err.retryable:

@@ -1,8 +1,8 @@
 """VerifyCopy: compare the destination with what was to be copied.
 
-Runs as state VerifyCopy of backup.asl.yaml and restore.asl.yaml. It decides that a round of copies is done: the name
-of an error in a distributed Map's child does not reach the parent. In a restore AdvanceRestore may have proven some of
-the collections by then.
+Runs as state VerifyCopy of backup.asl.yaml, restore.asl.yaml and export.asl.yaml. It decides that a round of copies is
+done: the name of an error in a distributed Map's child does not reach the parent. In a restore AdvanceRestore may have
+proven some of the collections by then.
 """
 
 from collections.abc import Iterable
@@ -31,7 +31,7 @@ def handler(request: VerifyCopyRequest) -> VerifyCopyResult:
     is_last = request.round >= MAX_ROUNDS
 
     def doubtful(indexes: Iterable[int]) -> tuple[int, ...]:
-        if request.purpose == "restore":
+        if request.purpose != "backup":
             return ()
         again = MomentProof(run, request.attempt, storage.milvus_bucket_name).doubtful(indexes)
         # Then the report tells of those whose moment is not proven.
@@ -39,7 +39,7 @@ def handler(request: VerifyCopyRequest) -> VerifyCopyResult:
 
     def before_deleting() -> None:
         check_owner(run, request.attempt)
-        if request.purpose == "backup":
+        if request.purpose != "restore":
             plan = run.read(PLAN, BackupPlan)
             find_published(run, plan, BackupLayout(storage.backup_prefix, plan.backup_name))
 
@@ -54,7 +54,7 @@ def handler(request: VerifyCopyRequest) -> VerifyCopyResult:
     )
     for problem in (*found.missing_source, *found.incomplete):
         logger.warning("not complete", **problem.model_dump(mode="json", exclude={"name"}), target=problem.name)
-    if request.purpose == "restore":
+    if request.purpose != "backup":
         raise_if_refused(found)
         raise_if_source_is_gone(found)
     return VerifyCopyResult(

@@ -11,7 +11,7 @@ from typing import Any, Self
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from milvus_vault.model.base import Model
-from milvus_vault.model.requests import BackupRequest, PruneRequest, RestoreRequest
+from milvus_vault.model.requests import BackupRequest, ExportRequest, PruneRequest, RestoreRequest
 from milvus_vault.model.resources import (
     BackedUpCollection,
     Backup,
@@ -262,6 +262,15 @@ def _restore(api: FakeApi, asked: Asked) -> Started | Answer:
     return api._start(asked, "restore", request.backup_name)
 
 
+def _export(api: FakeApi, asked: Asked) -> Started | Answer:
+    request = ExportRequest.model_validate(asked.body)
+    if request.backup_name not in api.backups:
+        return _no_backup(request.backup_name)
+    if request.export_name in api.backups:
+        return problem("BackupExistsError", f"backup '{request.export_name}' exists already", 409)
+    return api._start(asked, "export", request.backup_name)
+
+
 def _place_hold(api: FakeApi, asked: Asked, name: str) -> HoldState | Answer:
     if name not in api.backups:
         return _no_backup(name)
@@ -390,6 +399,7 @@ _ROUTES: list[tuple[str, str, _Handler]] = [
     ("PUT", r"/backups/([^/]+)/hold", _place_hold),
     ("DELETE", r"/backups/([^/]+)/hold", _lift_hold),
     ("POST", "/restores", _restore),
+    ("POST", "/exports", _export),
     ("GET", "/runs", _list_runs),
     ("GET", r"/runs/([\w-]+)", _get_run),
     ("GET", r"/runs/([\w-]+)/collections", _run_collections),

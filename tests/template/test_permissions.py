@@ -41,9 +41,10 @@ PLACES = {
     "backup key": r"\$\{KmsKeyArn\}",
     "Milvus' key": r"\$\{MilvusKmsKeyArn\}",
     "secret": r"\$\{MilvusSecretArn\}",
-    "executions": _STATES + r"execution:\$\{AWS::StackName\}-(?:backup|restore|verify|prune|copy-objects)(?::|/)\*",
+    "executions": _STATES
+    + r"execution:\$\{AWS::StackName\}-(?:backup|restore|verify|prune|export|copy-objects)(?::|/)\*",
     "inspecting function": r"\$\{InspectMilvusFunction.Arn\}",
-    "machines of runs": r"\$\{(?:Backup|Restore|Verify|Prune)StateMachine\}",
+    "machines of runs": r"\$\{(?:Backup|Restore|Verify|Prune|Export)StateMachine\}",
     "copy machine": _STATES + r"stateMachine:\$\{AWS::StackName\}-copy-objects|\$\{CopyObjectsStateMachine\}",
     "schedules": r"arn:\$\{AWS::Partition\}:scheduler:\$\{AWS::Region\}:\$\{AWS::AccountId\}:"
     r"schedule/\$\{AWS::StackName\}/\*",
@@ -149,7 +150,7 @@ def test_actions_are_allowed_on_the_kind_of_thing_that_they_are_for(name: str, f
 
 
 def test_who_asks_for_the_holders_of_claims_are_those_that_claim() -> None:
-    claim = {"PrepareBackup", "PrepareRestore", "PlanPrune", "CarryOutPrune", "VerifyBackup"}
+    claim = {"PrepareBackup", "PrepareRestore", "PrepareExport", "PlanPrune", "CarryOutPrune", "VerifyBackup"}
     assert who_may(("states:DescribeExecution", "executions")) == claim | {"Api", "TendPauses"}
     assert who_may(("s3:PutObject", "target claims")) == {"PrepareRestore", "CarryOutPrune"}
 

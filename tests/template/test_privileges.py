@@ -95,6 +95,26 @@ TABLE: dict[str, May] = {
         write=(".runs/executions/*", ".runs/restore-*/*", "milvus:staging/claims/*"),
         delete=(".runs/restore-*/*", "milvus:staging/claims/*"),
     ),
+    "PrepareExport": May(
+        read=(
+            "*/meta/*",
+            ".catalogue/backups/*",
+            ".catalogue/deleting/*",
+            ".runs/backup-*/backup.json",
+            ".runs/backup-*/claim.json",
+            ".runs/export-*/claim.json",
+        ),
+        write=(
+            ".runs/backup-*/backup.json",
+            ".runs/backup-*/claim.json",
+            ".runs/backup-*/collections/*",
+            ".runs/backup-*/copy/*",
+            ".runs/backup-*/rbac.json",
+            ".runs/executions/*",
+            ".runs/export-*/claim.json",
+        ),
+        delete=(".catalogue/deleting/*", ".runs/backup-*/claim.json", ".runs/export-*/claim.json"),
+    ),
     "CutCollections": May(
         read=(*OBJECTS, ".runs/restore-*/*"),
         write=(".runs/restore-*/collections/*/target.json", ".runs/restore-*/cuts/*", "milvus:staging/restore-*/*"),
@@ -123,6 +143,7 @@ TABLE: dict[str, May] = {
             ".catalogue/holds/*",
             ".catalogue/verifications/*",
             ".runs/backup-*/claim.json",
+            ".runs/export-*/claim.json",
             ".runs/prune-*/*",
             ".runs/restore-*/claim.json",
         ),
@@ -172,6 +193,7 @@ TABLE: dict[str, May] = {
             ".runs/backup-*/*",
             ".runs/checks/*",
             ".runs/executions/*",
+            ".runs/export-*/*",
             ".runs/failures/*",
             ".runs/prune-*/*",
             ".runs/reports/*",
@@ -226,6 +248,7 @@ TABLE: dict[str, May] = {
             ".runs/backup-*/backup.json",
             ".runs/backup-*/collections/*",
             ".runs/executions/*",
+            ".runs/export-*/claim.json",
             ".runs/reports/*",
             ".runs/restore-*/*",
         ),
@@ -344,7 +367,7 @@ def test_only_the_api_and_those_that_delete_backups_lift_holds() -> None:
 
 def test_claims_are_taken_by_those_that_begin_something_and_deleted_by_nobody_else_but_them() -> None:
     backup, restore = ".runs/backup-monday/claim.json", ".runs/restore-monday-1a2b/claim.json"
-    of_backups = {"PrepareBackup", "PlanPrune", "CarryOutPrune", "VerifyBackup"}
+    of_backups = {"PrepareBackup", "PrepareExport", "PlanPrune", "CarryOutPrune", "VerifyBackup"}
     assert who_may("PutObject", backup) == of_backups
     assert who_may("DeleteObject", backup) == of_backups - {"PlanPrune"}
     assert who_may("DeleteObject", restore) == {"PrepareRestore", "CarryOutPrune"}
@@ -355,7 +378,7 @@ def test_claims_are_taken_by_those_that_begin_something_and_deleted_by_nobody_el
 def test_hashes_of_passwords_are_read_by_who_publishes_them_and_forgotten_when_a_backup_fails() -> None:
     secrets = ".runs/backup-monday/rbac.json"
     assert who_may("GetObject", secrets) == {"PublishBackup"}
-    assert who_may("PutObject", secrets) == {"PrepareBackup"}
+    assert who_may("PutObject", secrets) == {"PrepareBackup", "PrepareExport"}
     assert who_may("DeleteObject", secrets) == {"PublishBackup", "RecordFailure", "CarryOutPrune"}
 
 

@@ -239,7 +239,11 @@ class BackupHeldError(VaultError):
 
 
 class BackupInUseError(VaultError):
-    """A running restore reads the backup, so that it cannot be deleted now."""
+    """A running restore or export reads the backup, so that it cannot be deleted now."""
+
+
+class BackupNotExportableError(VaultError):
+    """The backup lacks collections, so that an export would pass for more than it is, or is milvus-backup's already."""
 
 
 class PruneFailedError(VaultError):

@@ -97,6 +97,7 @@ class ApiSettings(Settings):
     restore_state_machine_arn: str
     verify_state_machine_arn: str
     prune_state_machine_arn: str
+    export_state_machine_arn: str
     inspect_milvus_function_name: str
 
 

@@ -279,6 +279,33 @@ def test_a_damaged_backup_is_listed_with_what_is_wrong(api: FakeApi, cli: Cli) -
     assert "it has lost its marker" in cli("get", "b").out
 
 
+class TestExport:
+    def test_it_is_started_followed_and_told(self, api: FakeApi, cli: Cli) -> None:
+        api.backups = {"b": backup("b")}
+        done = cli("export", "b", "--as", "for_them", "--wait")
+        assert done.code == 0
+        assert api.asked[0].body == {"backup_name": "b", "export_name": "for_them"}
+        assert "✓ export of b succeeded" in done.out
+
+    def test_a_wrong_name_is_told_in_the_words_of_the_command(self, api: FakeApi, cli: Cli) -> None:
+        done = cli("export", "b", "--as", "for them")
+        assert (done.code, api.asked) == (2, [])
+        assert "error: --as: 'for them' is no name for a backup" in done.err
+
+    def test_its_own_name_is_none_for_an_export(self, api: FakeApi, cli: Cli) -> None:
+        done = cli("export", "b", "--as", "b")
+        assert (done.code, api.asked) == (2, [])
+        assert "--as is the name of the backup itself" in done.err
+
+    def test_a_name_that_is_taken_is_refused(self, api: FakeApi, cli: Cli) -> None:
+        api.backups = {"b": backup("b"), "c": backup("c")}
+        assert cli("export", "b", "--as", "c").code == 5
+
+    def test_what_a_backup_is_an_export_of_is_shown(self, api: FakeApi, cli: Cli) -> None:
+        api.backups = {"b": backup("b").model_copy(update={"export_of": "nightly_31"})}
+        assert any(line.split() == ["export", "of", "nightly_31"] for line in cli("get", "b").out.splitlines())
+
+
 def test_a_repair_says_what_is_mended_and_what_is_lost(api: FakeApi, cli: Cli) -> None:
     api.backups = {"b": backup("b")}
     api.outcomes["verify"] = {"result": {"mended": ["the marker was made anew"], "lost": ["its schedule"]}}

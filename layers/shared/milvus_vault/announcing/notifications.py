@@ -17,6 +17,7 @@ _WHAT_TO_DO = {
     "copied stays copied.",
     "restore": "Once the cause is mended, start it again with the same request. What is restored stays.",
     "verify": "Verify the backup again once the cause is mended.",
+    "export": "Once the cause is mended, start it again with the same request. What is copied stays copied.",
     "prune": "Nothing is lost: the next prune goes on. Until then backups stay longer than their policy says.",
 }
 _WHAT_TO_DO_WHEN_DAMAGED = (

@@ -221,7 +221,7 @@ def post_repair(services: Services, name: NameInPath, caller: Caller) -> Started
     "/backups/{name}", errors=[BackupNotFoundError, BackupHeldError, BackupInUseError, IdempotencyConflictError]
 )
 def delete_backup(services: Services, name: NameInPath, caller: Caller) -> Started:
-    """Start deleting a backup, whatever any policy says. Refused while it has a hold or a restore reads it."""
+    """Start deleting a backup, whatever any policy says. Refused while it has a hold or a run reads it."""
     request = PruneRequest(backup_names=(name,))
     started = find_started(services.machines, "prune", request, caller.idempotency_key)
     if started is None:

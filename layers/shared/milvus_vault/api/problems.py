@@ -35,6 +35,7 @@ _STATUS: dict[HTTPStatus, tuple[type[VaultError], ...]] = {
         errors.BackupHeldError,
         errors.BackupInProgressError,
         errors.BackupInUseError,
+        errors.BackupNotExportableError,
         errors.CollectionExistsError,
         errors.IdempotencyConflictError,
         errors.MomentOutOfRangeError,

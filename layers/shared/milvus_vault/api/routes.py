@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from milvus_vault.api import backups, inspection, prunes, restores, runs, schedules, stats
+from milvus_vault.api import backups, exports, inspection, prunes, restores, runs, schedules, stats
 from milvus_vault.api.openapi import openapi_document
 from milvus_vault.api.routing import Route, Routes
 
@@ -20,6 +20,7 @@ ROUTES: tuple[Route, ...] = tuple(
     for some in (
         backups.routes,
         restores.routes,
+        exports.routes,
         runs.routes,
         prunes.routes,
         schedules.routes,

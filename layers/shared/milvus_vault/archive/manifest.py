@@ -25,7 +25,7 @@ from milvus_vault.model.times import Time
 
 FULL_FORMAT_VERSION = 2
 POOL_FORMAT_VERSION = 3
-"""Of incremental backups, whose objects lie in the pool."""
+"""Of incremental backups, whose objects lie in the pool, and of exports."""
 FORMAT_VERSION = POOL_FORMAT_VERSION
 """The newest that is read."""
 
@@ -76,6 +76,15 @@ class Source(Model):
     root_path: str
 
 
+class ExportOrigin(Model):
+    """The backup that an export is a copy of."""
+
+    backup_name: str
+    backup_id: str
+    exported_at: Time
+    """When the export was begun; all other times are those of the original."""
+
+
 class Manifest(Model):
     """What a backup holds."""
 
@@ -112,6 +121,8 @@ class Manifest(Model):
     copied_object_count: Count | None = None
     """Of them, those that were copied for this backup; None: all."""
     copied_size_bytes: Count | None = None
+    export_of: ExportOrigin | None = None
+    """The backup that was exported as this one; None: it was made of Milvus."""
     files: tuple[FileDigest, ...] = ()
     """The files in milvus-backup's format, except the marker."""
 

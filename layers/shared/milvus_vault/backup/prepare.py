@@ -5,22 +5,16 @@ from datetime import UTC, datetime
 
 from milvus_vault.archive.layout import BackupLayout
 from milvus_vault.archive.manifest import Source
-from milvus_vault.archive.reader import find_manifest
-from milvus_vault.archive.remains import has_lost_its_marker, is_there
 from milvus_vault.archive.tombstones import tombstone_key
+from milvus_vault.backup.claiming import claim_name, is_published
 from milvus_vault.backup.moment import Moment, take_moment
 from milvus_vault.backup.pauses import Pauses
-from milvus_vault.backup.publish import find_published, name_taken
 from milvus_vault.backup.rights import backup_rights
 from milvus_vault.backup.selection import select_collections, select_databases
 from milvus_vault.backup.working_files import PLAN, RBAC, BackupPlan
-from milvus_vault.claims import CLAIM, DIED, RUNNING, Claim, ClaimHeldError, Claims, check_owner
+from milvus_vault.claims import CLAIM, Claims, check_owner
 from milvus_vault.copying.working_files import write_job
 from milvus_vault.errors import (
-    BackupDamagedError,
-    BackupExistsError,
-    BackupFormatError,
-    BackupInProgressError,
     DatabaseNotFoundError,
     MilvusPermissionError,
     VaultError,
@@ -31,7 +25,6 @@ from milvus_vault.model.flushes import FlushAllPoint
 from milvus_vault.model.names import attempt_of, short_hash
 from milvus_vault.model.objects import CopyJob
 from milvus_vault.model.requests import BackupRequest
-from milvus_vault.model.times import utc_second
 from milvus_vault.model.versions import KNOWN, ServerVersion, can_back_up, has_flush_all
 from milvus_vault.pool.users import PoolUse
 from milvus_vault.ports import Executions, Flushes, GarbageCollector, Schemas, VectorDatabase
@@ -44,8 +37,6 @@ FLUSH_ALL_TIMEOUT_SECONDS = 600.0
 
 # Property of a database whose data Milvus encrypts with a key of the database's own.
 _ENCRYPTED = "cipher.ezID"
-
-_REPAIR_HINT = "Choose another `backup_name`, or repair that backup."
 
 
 def default_name(started_at: datetime, execution_arn: str) -> str:
@@ -86,7 +77,11 @@ def prepare_backup(
     """
     store = run.store
     claims = Claims(store, executions, run.bucket, execution_arn=execution_arn, run=run.run)
-    if _is_published(run, request, layout, claims, execution_arn, was_listed):
+
+    def is_same(plan: BackupPlan) -> bool:
+        return plan.export is None and plan.request == request
+
+    if is_published(run, layout, claims, execution_arn, was_listed=was_listed, is_same=is_same):
         return None
     server = database.server_version()
     check_source_version(server)
@@ -108,7 +103,7 @@ def prepare_backup(
         warnings.append(
             "No collection had flushed rows when the backup began: bucket and root path could not be proven then."
         )
-    _claim(claims, run.key(CLAIM), layout.name)
+    claim_name(claims, run, layout.name)
     recent_since = _recent_since(run, moment) if moment else None
     # A prune that died left it, with objects that VerifyCopy deletes. One that lives would hold the claim.
     store.delete(run.bucket, [tombstone_key(layout.prefix, layout.name)])
@@ -148,50 +143,6 @@ def prepare_backup(
     return plan
 
 
-def _is_published(
-    run: Workspace,
-    request: BackupRequest,
-    layout: BackupLayout,
-    claims: Claims,
-    execution_arn: str,
-    was_listed: Callable[[], bool],
-) -> bool:
-    """Return whether an execution with the same request published this backup, and died then (or is this one).
-
-    Raises `BackupExistsError` for every other backup of this name, damaged ones as well, so that nothing is copied
-    over what can be restored or repaired, and `BackupInProgressError` where somebody is at work on it.
-    """
-    found = claims.holder(run.key(CLAIM))
-    status = found[1] if found else ""
-    may_resume = status in DIED or (found is not None and found[0].execution_arn == execution_arn)
-    if not is_there(run.store, run.bucket, layout.marker):
-        # Of a run that died a moment before its marker, the execution that resumes it goes on.
-        is_lost = was_listed() or not (may_resume or status in RUNNING)
-        if is_lost and has_lost_its_marker(run.store, run.bucket, layout):
-            msg = f"backup '{layout.name}' exists and has lost its marker: s3://{run.bucket}/{layout.root}"
-            raise BackupExistsError(msg, hint=_REPAIR_HINT)
-        return False
-    if status == "RUNNING" and found is not None and not may_resume:
-        raise _in_progress(layout.name, found[0])
-    try:
-        published = find_manifest(run.store, run.bucket, layout)
-    except (BackupDamagedError, BackupFormatError) as err:
-        msg = f"backup '{layout.name}' exists already, and cannot be read: {err.message}"
-        raise BackupExistsError(msg, hint=_REPAIR_HINT) from err
-    plan = run.find(PLAN, BackupPlan) if may_resume else None
-    if plan is None or plan.request != request:
-        raise name_taken(layout.name, [str(failure.name) for failure in published.failures] if published else [])
-    _claim(claims, run.key(CLAIM), layout.name)
-    return find_published(run, plan, layout) is not None
-
-
-def _claim(claims: Claims, key: str, name: str) -> None:
-    try:
-        claims.take(key)
-    except ClaimHeldError as err:
-        raise _in_progress(name, err.holder) from err
-
-
 def _recent_since(run: Workspace, moment: Moment) -> datetime | None:
     """Return since when Milvus' objects may say something of a moment; None where S3 does not tell its time.
 
@@ -200,12 +151,6 @@ def _recent_since(run: Workspace, moment: Moment) -> datetime | None:
     claim = run.key(CLAIM)
     found = [listed.modified_at for listed in run.store.list_objects(run.bucket, claim) if listed.key == claim]
     return moment.recent_since(found[0]) if found and found[0] else None
-
-
-def _in_progress(name: str, holder: Claim) -> BackupInProgressError:
-    since = utc_second(holder.claimed_at)
-    msg = f"execution {holder.execution_arn} is working on backup '{name}' since {since}"
-    return BackupInProgressError(msg, hint="Wait for it, stop it, or choose another `backup_name`.")
 
 
 def _describe_databases(database: Schemas, names: Sequence[str], warnings: list[str]) -> Iterator[DatabaseDescription]:

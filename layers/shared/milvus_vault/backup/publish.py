@@ -2,14 +2,14 @@
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from milvus_vault import __version__
 from milvus_vault.archive.layout import DELTA_LOG, INSERT_LOG, BackupLayout
 from milvus_vault.archive.manifest import (
+    FORMAT_VERSION,
     FULL_FORMAT_VERSION,
-    POOL_FORMAT_VERSION,
     CollectionDocument,
     CollectionEntry,
     CollectionFailure,
@@ -20,10 +20,19 @@ from milvus_vault.archive.manifest import (
     read_object_list,
     write_object_list,
 )
+from milvus_vault.archive.other_etags import are_comparable
 from milvus_vault.archive.reader import find_manifest
 from milvus_vault.archive.reference_writer import marker_file, reference_files
 from milvus_vault.archive.remains import is_there
-from milvus_vault.backup.working_files import RBAC, BackupPlan, Snapshot, Verdict, shared_name, snapshot_name
+from milvus_vault.backup.working_files import (
+    RBAC,
+    BackupPlan,
+    Snapshot,
+    Verdict,
+    exported_name,
+    shared_name,
+    snapshot_name,
+)
 from milvus_vault.claims import check_owner
 from milvus_vault.copying.verify import read_copy_check
 from milvus_vault.copying.working_files import CopyCheck, attempt_folder, read_items, read_verified
@@ -115,13 +124,13 @@ def publish_backup(
     for name, body in reference.items():
         store.put(bucket, layout.meta(name), body)
     manifest = Manifest(
-        format_version=POOL_FORMAT_VERSION if plan.is_incremental else FULL_FORMAT_VERSION,
+        format_version=FORMAT_VERSION if plan.is_incremental or plan.export else FULL_FORMAT_VERSION,
         backup_name=plan.backup_name,
         backup_id=plan.backup_id,
         created_by=f"milvus-vault {__version__}",
         execution_arn=plan.execution_arn,
         started_at=plan.started_at,
-        finished_at=finished_at,
+        finished_at=plan.export.finished_at if plan.export else finished_at,
         mode=plan.request.mode,
         meta_only=plan.request.meta_only,
         schedule=plan.request.schedule,
@@ -133,10 +142,12 @@ def publish_backup(
         moment=plan.moment,
         flush_all=plan.flush_all,
         failures=tuple(failures),
-        warnings=(*plan.warnings, *(warning for each in captured for warning in _warnings(each))),
+        # An export has those of its collections from the original already.
+        warnings=tuple(dict.fromkeys((*plan.warnings, *(told for each in captured for told in _warnings(each))))),
         rbac=_write_rbac(run, layout, rbac) if rbac else None,
         object_count=(object_count := sum(entry.object_count for entry in entries)),
         size_bytes=(size_bytes := sum(entry.size_bytes for entry in entries)),
+        export_of=plan.export.origin if plan.export else None,
         copied_object_count=object_count - len(shared_sizes) if plan.is_incremental else None,
         copied_size_bytes=size_bytes - sum(shared_sizes) if plan.is_incremental else None,
         files=tuple(digest(f"meta/{name}", body) for name, body in sorted(reference.items())),
@@ -195,7 +206,7 @@ def find_published(run: Workspace, plan: BackupPlan, layout: BackupLayout) -> Ma
         return None
     who = manifest.execution_arn if manifest else "another program"
     msg = f"backup '{layout.name}' exists already, and {who} made it: s3://{run.bucket}/{layout.root}"
-    raise BackupExistsError(msg, hint="It stays as it is. Choose another `backup_name`.")
+    raise BackupExistsError(msg, hint="It stays as it is. Choose another name.")
 
 
 def name_taken(name: str, lacking: Sequence[str]) -> BackupExistsError:
@@ -207,9 +218,9 @@ def name_taken(name: str, lacking: Sequence[str]) -> BackupExistsError:
     """
     msg = f"backup '{name}' exists already"
     if not lacking:
-        hint = "Choose another `backup_name`, or leave it out and get one with date and time."
+        hint = "Choose another name; a backup that is given none gets one with date and time."
         return BackupExistsError(msg, hint=hint)
-    hint = "Back those up under another `backup_name`, or delete this one first: what is published stays as it is."
+    hint = "Back those up under another name, or delete this one first: what is published stays as it is."
     without = first_of(lacking, _NAMED_LACKING)
     return BackupExistsError(f"{msg}, without {without}, which could not be backed up", hint=hint)
 
@@ -283,9 +294,25 @@ def _objects(
         return ()
     verified = read_verified(run, attempt, index)
     items = read_items(run, attempt, index)
+    if plan.export:
+        originals = read_object_list(run.read_bytes(exported_name(attempt, index)))
+        pairs = zip(items, originals, strict=True)
+        return (_exported(original, item.key, *verified[item.key]) for item, original in pairs)
     copied = (ArchivedObject(item.key, item.source_key, item.size_bytes, *verified[item.key]) for item in items)
     # In order, so that a sweep of the pool can go through the lists of many backups side by side.
     return sorted((*shared, *copied), key=lambda item: item.stored_key) if plan.is_incremental else copied
+
+
+def _exported(original: ArchivedObject, key: str, etag: str, checksum: str) -> ArchivedObject:
+    """Return the copy of an object of a backup as an export lists it: what it is a log of is told by Milvus' key.
+
+    Raises `BackupDamagedError` where S3 computed another checksum of the copy than was recorded.
+    """
+    recorded = original.checksum
+    if recorded and checksum and recorded != checksum and are_comparable(recorded, checksum):
+        msg = f"{original.stored_key} is not what was backed up: its copy has checksum {checksum} instead of {recorded}"
+        raise BackupDamagedError(msg, hint="Bring it back from a copy or an older version of it.")
+    return replace(original, stored_key=key, etag=etag, checksum=checksum or recorded)
 
 
 def _write_collection(

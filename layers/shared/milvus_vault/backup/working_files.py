@@ -2,18 +2,27 @@
 
 from enum import StrEnum
 
-from milvus_vault.archive.manifest import CollectionDocument, CollectionFailure, Source
+from milvus_vault.archive.manifest import CollectionDocument, CollectionFailure, ExportOrigin, Source
 from milvus_vault.model.base import Model
 from milvus_vault.model.collections import CollectionName, DatabaseDescription, expires
 from milvus_vault.model.flushes import FlushAllPoint
 from milvus_vault.model.names import COLLECTIONS_PER_BATCH
-from milvus_vault.model.requests import BackupRequest
+from milvus_vault.model.requests import BackupRequest, ExportRequest
 from milvus_vault.model.times import Time
 
 PLAN = "backup.json"
 
 RBAC = "rbac.json"
 """The server's users and rights, where the request asks for them. Deleted when they are in the backup."""
+
+
+class ExportPlan(Model):
+    """Of which backup an export is, and what of it is not told by the rest of the plan."""
+
+    request: ExportRequest
+    origin: ExportOrigin
+    finished_at: Time
+    """When the original was finished."""
 
 
 class BackupPlan(Model):
@@ -36,6 +45,8 @@ class BackupPlan(Model):
     flush_all: FlushAllPoint | None = None
     """The one flush of all collections, where the server has it; else each is flushed by itself."""
     warnings: tuple[str, ...] = ()
+    export: ExportPlan | None = None
+    """Where what is backed up is another backup. The request is then what would have made it."""
     bases: tuple[str, ...] = ()
     """Of an incremental backup: older ones that may have recorded what is in the pool, the newest first."""
 
@@ -150,3 +161,8 @@ def snapshot_name(attempt: str, index: int) -> str:
 def shared_name(attempt: str, index: int) -> str:
     """Return the name of the list of a collection's objects that were in the pool when it was captured."""
     return f"collections/{attempt}-shared/{index}.jsonl"
+
+
+def exported_name(attempt: str, index: int) -> str:
+    """Return the name of the list of what a collection of an export is copied from, in the order of its items."""
+    return f"collections/{attempt}-exported/{index}.jsonl"

@@ -301,25 +301,25 @@ class Catalogue:
     def check_deletable(self, name: str, executions: Executions) -> None:
         """Return if nothing forbids to delete a backup.
 
-        Raises `BackupHeldError`, and `BackupInUseError` while a restore reads it.
+        Raises `BackupHeldError`, and `BackupInUseError` while a restore or an export reads it.
         """
         hold = self.hold(name)
         if hold is not None:
             until = f"until {utc_second(hold.until)}" if hold.until else "until somebody lifts it"
             msg = f"backup '{name}' has a hold {until}: {hold.reason or 'no reason given'}"
             raise BackupHeldError(msg, hint="Lift the hold first.")
-        restore = self._reader(name, executions)
-        if restore is not None:
-            msg = f"backup '{name}' is being read by {restore}, which is running"
-            raise BackupInUseError(msg, hint="Wait until the restore has ended, or stop it.")
+        reader = self._reader(name, executions)
+        if reader is not None:
+            msg = f"backup '{name}' is being read by {reader}, which is running"
+            raise BackupInUseError(msg, hint="Wait until that run has ended, or stop it.")
 
     def _reader(self, name: str, executions: Executions) -> str | None:
-        """Return the ARN of a running restore (or one that may run) which reads a backup, or None."""
+        """Return the ARN of a running restore or export (or one that may run) which reads a backup, or None."""
         claims = Claims(self._store, executions, self._bucket, execution_arn="", run="")
         runs = join(self._prefix, RUNS_FOLDER)
         for run in self._store.list_folders(self._bucket, f"{runs}/"):
             # The rest of the run's name is a hash without a dash.
-            if run.rpartition("-")[0] == f"restore-{name}":
+            if run.rpartition("-")[0] in {f"restore-{name}", f"export-{name}"}:
                 found = claims.holder(f"{runs}/{run}/{CLAIM}")
                 if found and found[1] in RUNNING:
                     return found[0].execution_arn

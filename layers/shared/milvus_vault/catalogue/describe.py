@@ -99,7 +99,8 @@ def _of_manifest(manifest: Manifest, layout: BackupLayout, location: str) -> Bac
         source=f"s3://{manifest.source.bucket}/{manifest.source.root_path}",
         moment=as_datetime_or_none(manifest.moment),
         databases=manifest.selected_databases,
-        run=run_id("backup", execution_name(manifest.execution_arn)) if manifest.execution_arn else None,
+        run=_run_of(manifest),
+        export_of=manifest.export_of.backup_name if manifest.export_of else None,
         collections=tuple(
             BackedUpCollection(
                 database=entry.name.database,
@@ -122,6 +123,11 @@ def _of_manifest(manifest: Manifest, layout: BackupLayout, location: str) -> Bac
         warnings=manifest.warnings,
         retention=manifest.schedule.retention if manifest.schedule else None,
     )
+
+
+def _run_of(manifest: Manifest) -> str | None:
+    kind = "export" if manifest.export_of else "backup"
+    return run_id(kind, execution_name(manifest.execution_arn)) if manifest.execution_arn else None
 
 
 def _of_another_tool(store: ObjectStore, bucket: str, layout: BackupLayout, location: str, archive: Archive) -> Backup:

@@ -74,6 +74,7 @@ def backup(output: Output, item: Backup) -> RenderableType:
                 ("unique", _unique(item)),
                 ("Milvus", item.milvus_version),
                 ("made by", item.origin),
+                ("export of", item.export_of or ""),
                 ("run", item.run or ""),
                 ("schedule", item.schedule or ""),
                 ("expires", _expiry(item)),

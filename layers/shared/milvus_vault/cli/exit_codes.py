@@ -46,8 +46,8 @@ _NAMES = {
     ),
     ExitCode.REFUSED: (
         "AliasConflictError BackupExistsError BackupHeldError BackupInProgressError BackupInUseError "
-        "CollectionExistsError IdempotencyConflictError MomentOutOfRangeError ResourceGroupError RunEndedError "
-        "ScheduleManagedError TargetClaimedError VersionUnsupportedError"
+        "BackupNotExportableError CollectionExistsError IdempotencyConflictError MomentOutOfRangeError "
+        "ResourceGroupError RunEndedError ScheduleManagedError TargetClaimedError VersionUnsupportedError"
     ),
     ExitCode.DENIED: (
         "ApiAccessDeniedError ClientCertificateError MilvusAuthenticationError MilvusPermissionError "

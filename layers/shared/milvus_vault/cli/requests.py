@@ -4,7 +4,7 @@ from pydantic import ValidationError
 
 from milvus_vault.errors import InvalidRequestError
 from milvus_vault.model.base import Model
-from milvus_vault.model.requests import BackupRequest, PruneRequest, RestoreRequest
+from milvus_vault.model.requests import BackupRequest, ExportRequest, PruneRequest, RestoreRequest
 from milvus_vault.model.resources import ScheduleSpec
 from milvus_vault.model.retention import Retention
 from milvus_vault.model.words import wrong_fields
@@ -18,6 +18,11 @@ def backup_request(**fields: object) -> BackupRequest:
 def restore_request(**fields: object) -> RestoreRequest:
     """Return a restore's request. Raises InvalidRequestError."""
     return _made(RestoreRequest, fields)
+
+
+def export_request(**fields: object) -> ExportRequest:
+    """Return an export's request. Raises InvalidRequestError."""
+    return _made(ExportRequest, fields)
 
 
 def prune_request(**fields: object) -> PruneRequest:

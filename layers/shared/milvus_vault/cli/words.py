@@ -34,6 +34,8 @@ OPTIONS: Mapping[str, str] = {
     "rbac": "--rbac",
     "max_shards": "--max-shards",
     "allow_version": "--allow-version",
+    # Of exports.
+    "export_name": "--as",
     # Of comparisons, checks, prunes and holds.
     "objects": "--no-objects",
     "repair": "milvus-vault repair",

@@ -12,7 +12,7 @@ from milvus_vault.client.transport import Transport
 from milvus_vault.client.waiting import wait_for_run
 from milvus_vault.errors import ApiUnavailableError
 from milvus_vault.model.base import Model
-from milvus_vault.model.requests import BackupRequest, PruneRequest, RestoreRequest
+from milvus_vault.model.requests import BackupRequest, ExportRequest, PruneRequest, RestoreRequest
 from milvus_vault.model.resources import (
     Backup,
     BackupDiff,
@@ -108,6 +108,18 @@ class VaultClient:
     def restore(self, request: RestoreRequest, *, idempotency_key: str = "") -> Started:
         """Start a restore. Raises BackupNotFoundError, CollectionNotFoundError or CollectionExistsError."""
         return self._start("POST", "/restores", request, idempotency_key)
+
+    def export(self, request: ExportRequest, *, idempotency_key: str = "") -> Started:
+        """Start to write a backup once more, as a full one in milvus-backup's layout.
+
+        Raises:
+            BackupNotFoundError: It is not there.
+            BackupDamagedError: Its metadata is damaged.
+            BackupFormatError: A newer release wrote it.
+            BackupNotExportableError: It lacks collections, or milvus-backup wrote it.
+            BackupExistsError: The new name is taken.
+        """
+        return self._start("POST", "/exports", request, idempotency_key)
 
     def list_restores(self, *, page_size: int = MAX_PAGE) -> Iterator[RunSummary]:
         """Yield the restores, newest first."""

@@ -81,7 +81,7 @@ class PublishBackupRequest(Model):
 
 
 class PublishBackupResult(Model):
-    """Output of the backup machine."""
+    """Output of the backup machine, and of the export machine."""
 
     backup_name: str
     status: Literal["complete", "partial"]
@@ -99,6 +99,26 @@ class PublishBackupResult(Model):
     has_retention: bool = False
     """Whether a schedule with a policy asked for it, so that a prune follows."""
     warnings: tuple[str, ...] = ()
+
+
+class PrepareExportRequest(Model):
+    """Input of PrepareExport."""
+
+    execution: Execution
+    request: dict[str, Any]
+    """The execution's input, not yet validated: `ExportRequest`."""
+
+
+class PrepareExportResult(Model):
+    """What the states of an export need."""
+
+    run: str
+    attempt: str
+    round: Round
+    collection_count: int
+    meta_only: bool
+    is_published: bool
+    """True where an earlier execution published this very export and was killed before it ended."""
 
 
 class TendPausesRequest(BaseModel):

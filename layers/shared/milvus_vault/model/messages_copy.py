@@ -61,7 +61,7 @@ class VerifyCopyRequest(Model):
     run: str = Field(min_length=1, description=RUN)
     attempt: str = Field(pattern=r"^[A-Za-z0-9_-]+$", description=ATTEMPT)
     round: int = Field(ge=1, description=ROUND)
-    purpose: Literal["backup", "restore"] = Field(
+    purpose: Literal["backup", "restore", "export"] = Field(
         description="Objects of a running Milvus may vanish, and are listed anew; those of a backup may not."
     )
 

@@ -45,6 +45,14 @@ def restore_run(backup_name: str, request_json: str, milvus_identity: str) -> st
     return f"restore-{backup_name}-{short_hash(f'{milvus_identity}\n{request_json}', 12)}"
 
 
+def export_run(backup_name: str, export_name: str) -> str:
+    """Return the name of the run that says that an export reads a backup.
+
+    What it writes belongs to the run that makes the new backup.
+    """
+    return f"export-{backup_name}-{short_hash(export_name, 12)}"
+
+
 def temporary_name(run: str, index: int, attempt: int) -> str:
     """Return the name under which one attempt of a run restores its collection of that index."""
     return f"{temporary_prefix(run)}{index}_{attempt}"

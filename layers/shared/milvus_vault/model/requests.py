@@ -1,4 +1,4 @@
-"""What a user asks for: the inputs of the machines backup, restore, verify and prune.
+"""What a user asks for: the inputs of the machines backup, restore, verify, prune and export.
 
 Descriptions and defaults here are the only ones: documentation is made from them.
 """
@@ -284,6 +284,23 @@ class VerifyRequest(Model):
         "the documents of the collections, or the backup as one of milvus-backup from that tool's files. Objects of a "
         "replica that have other ETags are known again by their content.",
     )
+
+
+class ExportRequest(Model):
+    """Input of the export state machine."""
+
+    backup_name: BackupName = Field(description="Name of the backup to export.")
+    export_name: NewBackupName = Field(
+        description="Name of the full backup that is written: letters, digits and underscores, at most 128, not "
+        "starting with a digit."
+    )
+
+    @model_validator(mode="after")
+    def _check_names(self) -> Self:
+        if self.export_name == self.backup_name:
+            msg = "`export_name` is the name of the backup itself: an export has one of its own"
+            raise ValueError(msg)
+        return self
 
 
 class PruneRequest(Model):

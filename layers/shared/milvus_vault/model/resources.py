@@ -10,7 +10,7 @@ from milvus_vault.model.retention import Retention
 from milvus_vault.model.times import Time
 from milvus_vault.model.words import Form
 
-type RunKind = Literal["backup", "restore", "verify", "prune"]
+type RunKind = Literal["backup", "restore", "verify", "prune", "export"]
 type RunStatus = Literal["running", "succeeded", "partial", "failed", "stopped", "timed_out"]
 type BackupStatus = Literal["complete", "partial", "damaged"]
 type SettingKind = Literal["collection", "field", "function", "property", "index", "alias"]
@@ -19,7 +19,7 @@ type CollectionChange = Literal["added", "removed", "replaced", "renamed", "chan
 RunId = Annotated[
     str,
     Form(
-        r"^(backup|restore|verify|prune)-[A-Za-z0-9_-]{1,80}$",
+        r"^(backup|restore|verify|prune|export)-[A-Za-z0-9_-]{1,80}$",
         "ID of a run",
         "its kind, a dash and the name of its execution, for example backup-9d1c7a52",
     ),
@@ -178,6 +178,8 @@ class Backup(BackupSummary):
     """Those that it is of; one that has no collection in it is restored by itself."""
     run: str | None = None
     """ID of the run that made it; null where another tool did, or another stack."""
+    export_of: str | None = None
+    """The backup that was exported as this one."""
     collections: tuple[BackedUpCollection, ...]
     failures: tuple[FailedCollection, ...] = ()
     warnings: tuple[str, ...] = ()

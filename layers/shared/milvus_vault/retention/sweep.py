@@ -28,7 +28,7 @@ from milvus_vault.workspace import Workspace
 # Step Functions forgets executions after 90 days; so long their records are good for something.
 KEEP_RECORDS = timedelta(days=90)
 RECORDS = ("executions", "failures", "reports", "checks")
-RUN_KINDS = ("backup-", "restore-", "verify-", "prune-")
+RUN_KINDS = ("backup-", "restore-", "verify-", "prune-", "export-")
 
 # At least one interval of the daily sweep lies between the two that note and remove something.
 QUARANTINE = timedelta(days=1)

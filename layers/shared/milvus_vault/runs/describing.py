@@ -16,7 +16,7 @@ from milvus_vault.model.resources import Page, Progress, Run, RunCollection, Run
 from milvus_vault.ports import ObjectStore
 from milvus_vault.retention.working_files import PruneReport
 from milvus_vault.runs.collections import Followed, follow_backup, follow_restore
-from milvus_vault.runs.machines import Machines, as_object, backup_of, run_status, schedule_of
+from milvus_vault.runs.machines import Machines, as_object, backup_of, export_of, run_status, schedule_of
 from milvus_vault.runs.phases import phase_of
 from milvus_vault.workspace import Workspace, record_key
 
@@ -29,6 +29,8 @@ LINK_SECONDS = 3600
 _FOLLOW: Mapping[RunKind, Callable[[Workspace, str], Followed | None]] = {
     "backup": follow_backup,
     "restore": follow_restore,
+    # It has the plan of a backup.
+    "export": follow_backup,
 }
 
 
@@ -52,7 +54,7 @@ class WorkingFiles:
         """Return where the HTML report of a run that has ended can be read for an hour; None where there is none."""
         if kind == "restore":
             key = record_key(self.prefix, "reports", execution_arn, "html")
-        elif kind == "backup" and backup:
+        elif kind in {"backup", "export"} and backup:
             key = BackupLayout(self.prefix, backup).report
         else:
             return None
@@ -91,6 +93,9 @@ def describe_run(machines: Machines, files: WorkingFiles, wanted: str, now: date
     status, backup = summary.status, summary.backup_name
     failure = run_failure(status, execution.error, execution.cause)
     followed = files.follow(kind, execution.arn)
+    request = as_object(execution.input_json)
+    if kind == "export":
+        backup = export_of(request)
     # A backup that failed has no report, but another one of its name may have.
     has_report = status in {"succeeded", "partial"} or (kind == "restore" and status == "failed")
     return Run(
@@ -100,7 +105,7 @@ def describe_run(machines: Machines, files: WorkingFiles, wanted: str, now: date
         progress=followed.progress(execution.ended_at or now) if followed else Progress(),
         collections=followed.first(FIRST_COLLECTIONS) if followed else (),
         warnings=followed.warnings if followed else (),
-        request=as_object(execution.input_json),
+        request=request,
         result=_result(files, kind, execution, status),
         message=failure.message,
         hint=failure.hint,

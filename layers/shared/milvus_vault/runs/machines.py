@@ -74,12 +74,21 @@ def as_object(text: str) -> dict[str, Any]:
 
 
 def backup_of(kind: RunKind, request: dict[str, Any], started_at: datetime, execution_arn: str) -> str | None:
-    """Return the name of the backup that a run makes, reads, checks or deletes; None for a prune of several."""
+    """Return the name of the backup that a run makes, reads, checks or deletes; None for a prune of several.
+
+    Of an export it is the one that it reads.
+    """
     given = request.get("backup_name")
     if kind == "prune" and isinstance(named := request.get("backup_names"), list) and len(named) == 1:
         given = named[0]
     if kind == "backup" and not given:
         return default_name(started_at, execution_arn)
+    return given if given and isinstance(given, str) else None
+
+
+def export_of(request: dict[str, Any]) -> str | None:
+    """Return the name that a request for an export gives to what it writes."""
+    given = request.get("export_name")
     return given if given and isinstance(given, str) else None
 
 

@@ -79,6 +79,17 @@ PHASES: Mapping[RunKind, Mapping[str, str]] = {
         "RecordFailure": "recording the failure",
         "PruneFailed": "ending",
     },
+    "export": {
+        **_COPYING,
+        "AttemptExport": "preparing",
+        "PrepareExport": "checking the backup",
+        "IsPublished": "preparing",
+        "HasObjects": "preparing",
+        "PublishBackup": "publishing",
+        "ExportSucceeded": "ending",
+        "RecordFailure": "recording the failure",
+        "ExportFailed": "ending",
+    },
 }
 
 

@@ -169,7 +169,7 @@ def delete(
     timeout: Timeout = 0,
     key: Key = "",
 ) -> None:
-    """Delete a backup, after asking. Refused while it has a hold or a restore reads it.
+    """Delete a backup, after asking. Refused while it has a hold or a run reads it.
 
     [dim]milvus-vault delete before_upgrade[/]
     [dim]milvus-vault delete before_upgrade --yes --wait[/]
@@ -208,6 +208,32 @@ def _ask_before_deleting(session: Session, name: str) -> None:
     if typer.prompt("Type its name to delete it", err=True, default="", show_default=False) != name:
         session.output.tell("That is another name. Nothing is deleted.")
         raise typer.Exit(ExitCode.INTERRUPTED)
+
+
+def export(
+    context: typer.Context,
+    export_name: Annotated[
+        str, typer.Option("--as", metavar="OTHER", help="Name of the full backup that is written.", show_default=False)
+    ],
+    argument: NameArgument = "",
+    name: NameOption = "",
+    wait: Wait = False,
+    timeout: Timeout = 0,
+    key: Key = "",
+) -> None:
+    """Write a backup once more under another name, as a full one that milvus-backup can restore.
+
+    It shares nothing with other backups, and stays until somebody deletes it.
+
+    [dim]milvus-vault export nightly_31 --as for_the_archive --wait[/]
+    """
+    from milvus_vault.cli.following import start_or_follow
+    from milvus_vault.cli.requests import export_request
+
+    session = session_of(context)
+    request = export_request(backup_name=backup_name(argument, name), export_name=export_name)
+    started = session.vault().export(request, idempotency_key=key)
+    start_or_follow(session, started, wait=wait, timeout_seconds=timeout, what="export", name=request.backup_name)
 
 
 def verify(

@@ -24,7 +24,7 @@ def runs(
     context: typer.Context,
     limit: Limit = 20,
     kind: Annotated[
-        Literal["backup", "restore", "verify", "prune"] | None,
+        Literal["backup", "restore", "verify", "prune", "export"] | None,
         typer.Option(help="Only runs of this kind.", show_default=False),
     ] = None,
     status: Annotated[
@@ -106,7 +106,7 @@ def stop(
     context: typer.Context,
     run_id: Annotated[str, typer.Argument(metavar="RUN", help="ID of the run, see 'milvus-vault runs'.")],
 ) -> None:
-    """Stop a run. A backup or restore that is started again with the same input resumes.
+    """Stop a run. A backup, restore or export that is started again with the same input resumes.
 
     [dim]milvus-vault stop backup-9d1c7a52[/]
     """

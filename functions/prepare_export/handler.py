@@ -1,0 +1,45 @@
+"""PrepareExport: check a backup, claim it and the name of its export, and write down what is to be copied."""
+
+from milvus_vault.adapters.executions import StepFunctionsExecutions
+from milvus_vault.backup.export import ExportPreparation
+from milvus_vault.catalogue import Catalogue
+from milvus_vault.execution_records import ExecutionRecord, record_execution
+from milvus_vault.model.messages import PrepareExportRequest, PrepareExportResult, Round
+from milvus_vault.model.names import attempt_of, backup_run
+from milvus_vault.model.requests import ExportRequest
+from milvus_vault.runtime import logger, read_request, task
+from milvus_vault.settings import StorageSettings
+from milvus_vault.wiring import open_workspace
+
+
+@task
+def handler(event: PrepareExportRequest) -> PrepareExportResult:
+    """Return what the rest of the machine needs. Safe to repeat: it finds its own claims and files."""
+    request = read_request(ExportRequest, event.request, "export request")
+    run = open_workspace(StorageSettings.from_env(), backup_run(request.export_name))
+    logger.set_correlation_id(run.run)
+    record = ExecutionRecord(
+        execution_arn=event.execution.arn,
+        kind="export",
+        run=run.run,
+        backup_name=request.backup_name,
+        started_at=event.execution.started_at,
+    )
+    record_execution(run.store, run.bucket, run.prefix, record)
+    catalogue = Catalogue(run.store, run.bucket, run.prefix)
+    plan = ExportPreparation(
+        run=run,
+        request=request,
+        executions=StepFunctionsExecutions(),
+        execution_arn=event.execution.arn,
+        started_at=event.execution.started_at,
+        was_listed=lambda: catalogue.remembered(request.export_name) is not None,
+    ).prepare()
+    return PrepareExportResult(
+        run=run.run,
+        attempt=attempt_of(event.execution.arn),
+        round=Round(number=1),
+        collection_count=len(plan.collections) if plan else 0,
+        meta_only=plan.request.meta_only if plan else False,
+        is_published=plan is None,
+    )

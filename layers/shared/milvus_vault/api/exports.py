@@ -1,0 +1,48 @@
+"""Exports: runs that write a backup once more, as a full one in milvus-backup's layout."""
+
+from milvus_vault.api.backups import backup_exists
+from milvus_vault.api.routing import Caller, Routes
+from milvus_vault.api.services import Services
+from milvus_vault.archive.layout import BackupLayout
+from milvus_vault.backup.export import read_exportable
+from milvus_vault.backup.publish import name_taken
+from milvus_vault.errors import (
+    BackupDamagedError,
+    BackupExistsError,
+    BackupFormatError,
+    BackupNotExportableError,
+    BackupNotFoundError,
+    IdempotencyConflictError,
+)
+from milvus_vault.model.requests import ExportRequest
+from milvus_vault.model.resources import Started
+from milvus_vault.runs.starting import find_started, start
+
+routes = Routes("exports")
+
+
+@routes.post(
+    "/exports",
+    errors=[
+        BackupNotFoundError,
+        BackupDamagedError,
+        BackupFormatError,
+        BackupNotExportableError,
+        BackupExistsError,
+        IdempotencyConflictError,
+    ],
+)
+def post_export(services: Services, body: ExportRequest, caller: Caller) -> Started:
+    """Start an export: a full backup in milvus-backup's layout, of a backup that may be incremental.
+
+    A backup that cannot be exported, and a name that is taken, are refused at once.
+    """
+    started = find_started(services.machines, "export", body, caller.idempotency_key)
+    if started is None:
+        if not backup_exists(services, body.backup_name):
+            raise services.catalogue.no_backup(body.backup_name)
+        read_exportable(services.store, services.bucket, BackupLayout(services.prefix, body.backup_name))
+        if backup_exists(services, body.export_name):
+            raise name_taken(body.export_name, [])
+        started = start(services.machines, "export", body, caller.idempotency_key)
+    return Started(id=started.id, kind="export", execution_arn=started.execution_arn, backup_name=body.backup_name)

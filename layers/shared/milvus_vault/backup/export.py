@@ -1,0 +1,227 @@
+"""PrepareExport: a backup whose source is a backup.
+
+It writes the working files that PrepareBackup and SnapshotBatch would have written, had Milvus been as the original
+has it: the plan, a snapshot of each collection, and what to copy. So all that follows is what follows in a backup.
+"""
+
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from milvus_vault.archive.check import check_objects, raise_if_damaged
+from milvus_vault.archive.layout import BackupLayout, log_of
+from milvus_vault.archive.manifest import CollectionEntry, ExportOrigin, Manifest, write_object_list
+from milvus_vault.archive.other_etags import read_other_etags
+from milvus_vault.archive.reader import (
+    read_collection,
+    read_collection_document,
+    read_manifest,
+    read_objects,
+    read_rbac,
+)
+from milvus_vault.archive.remains import marker_etag
+from milvus_vault.archive.tombstones import check_not_being_deleted, tombstone_key
+from milvus_vault.backup.claiming import claim_name, is_published
+from milvus_vault.backup.working_files import (
+    PLAN,
+    RBAC,
+    BackupPlan,
+    ExportPlan,
+    Snapshot,
+    exported_name,
+    snapshot_folder,
+    snapshot_name,
+)
+from milvus_vault.claims import CLAIM, Claims, check_owner
+from milvus_vault.copying.working_files import CopyTarget, write_job, write_target
+from milvus_vault.errors import BackupNotExportableError, BackupNotFoundError, VaultError
+from milvus_vault.model.collections import DatabaseDescription
+from milvus_vault.model.names import attempt_of, export_run, short_hash
+from milvus_vault.model.objects import CopyItem, CopyJob
+from milvus_vault.model.readable import first_of
+from milvus_vault.model.requests import BackupRequest, ExportRequest
+from milvus_vault.parallel import each
+from milvus_vault.ports import Executions, ObjectStore
+from milvus_vault.workspace import Workspace
+
+_FEW_OBJECTS = 10_000
+
+
+def read_exportable(store: ObjectStore, bucket: str, layout: BackupLayout) -> Manifest:
+    """Return the manifest of a backup that can be exported.
+
+    Raises:
+        BackupNotFoundError: There is no commit marker, and none was lost.
+        BackupDamagedError: Marker or manifest is missing, or is not the one that was written.
+        BackupFormatError: A newer release wrote the backup.
+        BackupNotExportableError: It lacks collections, or milvus-backup wrote it.
+    """
+    manifest = read_manifest(store, bucket, layout)
+    if manifest is None:
+        msg = f"backup '{layout.name}' is one of milvus-backup, which can restore it as it is"
+        raise BackupNotExportableError(msg, hint="Copy its folder to have it elsewhere.")
+    if manifest.is_partial:
+        lacking = first_of([str(failure.name) for failure in manifest.failures])
+        msg = f"backup '{layout.name}' lacks {len(manifest.failures)} collection(s), and is not exported: {lacking}"
+        raise BackupNotExportableError(
+            msg, hint="Export a complete backup. This one can be restored, without what it lacks."
+        )
+    return manifest
+
+
+@dataclass(frozen=True, slots=True)
+class ExportPreparation:
+    """Everything that PrepareExport works with."""
+
+    run: Workspace
+    """That of the backup that is to be written."""
+    request: ExportRequest
+    executions: Executions
+    execution_arn: str
+    started_at: datetime
+    was_listed: Callable[[], bool]
+    """Whether the catalogue has an entry of the new name, as each backup has whose marker was written."""
+
+    @property
+    def _store(self) -> ObjectStore:
+        return self.run.store
+
+    @property
+    def _attempt(self) -> str:
+        return attempt_of(self.execution_arn)
+
+    @property
+    def _original(self) -> BackupLayout:
+        return BackupLayout(self.run.prefix, self.request.backup_name)
+
+    @property
+    def _layout(self) -> BackupLayout:
+        return BackupLayout(self.run.prefix, self.request.export_name)
+
+    def prepare(self) -> BackupPlan | None:
+        """Return what to do, or None where this very export is published already, as `is_published` tells.
+
+        Raises what is wrong with the request or the original, and then gives its claims back. Safe to repeat: what it
+        has written of a collection is not looked at again.
+        """
+        claims = Claims(
+            self._store, self.executions, self.run.bucket, execution_arn=self.execution_arn, run=self.run.run
+        )
+        if is_published(
+            self.run,
+            self._layout,
+            claims,
+            self.execution_arn,
+            was_listed=self.was_listed,
+            is_same=lambda plan: plan.export is not None and plan.export.request == self.request,
+        ):
+            return None
+        etag = self._marker_etag()
+        manifest = read_exportable(self._store, self.run.bucket, self._original)
+        claim_name(claims, self.run, self._layout.name)
+        try:
+            claims.take(self._reading.key(CLAIM))
+            self._check_stays(etag)
+            # A prune that died left it, with objects that VerifyCopy deletes. One that lives would hold the claim.
+            self._store.delete(self.run.bucket, [tombstone_key(self.run.prefix, self._layout.name)])
+            return self._write(manifest)
+        except VaultError:
+            claims.give_back()
+            raise
+
+    @property
+    def _reading(self) -> Workspace:
+        """Return the run whose claim keeps a prune from the original."""
+        return replace(self.run, run=export_run(self.request.backup_name, self.request.export_name))
+
+    def _marker_etag(self) -> str | None:
+        return marker_etag(self._store, self.run.bucket, self._original)
+
+    def _check_stays(self, etag: str | None) -> None:
+        """Return if nobody began to delete the original, or made it anew, before this run had claimed it.
+
+        A prune writes its tombstone before it looks for claims, and deletes the marker afterwards: of a prune and an
+        export that begin together, at least one sees the other.
+        """
+        name = self.request.backup_name
+        check_not_being_deleted(self._store, self.run.bucket, self.run.prefix, name)
+        if self._marker_etag() != etag:
+            msg = f"backup '{name}' was deleted while the export began"
+            raise BackupNotFoundError(msg, hint="Use another backup.")
+
+    def _write(self, manifest: Manifest) -> BackupPlan:
+        bucket = self.run.bucket
+        write_job(self.run, self._attempt, CopyJob(source_bucket=bucket, destination_bucket=bucket))
+        other_etags = read_other_etags(self._store, bucket, self._original)
+        done = self.run.numbers(snapshot_folder(self._attempt))
+
+        def capture(numbered: tuple[int, CollectionEntry]) -> None:
+            index, entry = numbered
+            if index not in done:
+                self._capture(index, manifest, entry, other_etags)
+
+        # The lists of large ones fill the memory, each by itself.
+        numbered = list(enumerate(manifest.collections))
+        deque(each(capture, (one for one in numbered if one[1].object_count <= _FEW_OBJECTS)), maxlen=0)
+        for one in numbered:
+            if one[1].object_count > _FEW_OBJECTS:
+                capture(one)
+        if manifest.rbac:
+            self.run.write(RBAC, read_rbac(self._store, bucket, self._original, manifest.rbac))
+        described = {database.name: database for database in manifest.database_descriptions}
+        plan = BackupPlan(
+            request=BackupRequest(
+                backup_name=self._layout.name,
+                meta_only=manifest.meta_only,
+                include_rbac=manifest.rbac is not None,
+                on_collection_failure="fail",
+            ),
+            backup_name=self._layout.name,
+            backup_id=short_hash(self.execution_arn, 32),
+            execution_arn=self.execution_arn,
+            started_at=manifest.started_at,
+            source=manifest.source,
+            databases=tuple(
+                described.get(name, DatabaseDescription(name=name)) for name in manifest.selected_databases
+            ),
+            collections=tuple(entry.name for entry in manifest.collections),
+            moment=manifest.moment,
+            flush_all=manifest.flush_all,
+            warnings=manifest.warnings,
+            export=ExportPlan(
+                request=self.request,
+                origin=ExportOrigin(
+                    backup_name=self.request.backup_name, backup_id=manifest.backup_id, exported_at=self.started_at
+                ),
+                finished_at=manifest.finished_at,
+            ),
+        )
+        check_owner(self.run, self._attempt)
+        self.run.write(PLAN, plan)
+        return plan
+
+    def _capture(
+        self, index: int, manifest: Manifest, entry: CollectionEntry, other_etags: Mapping[str, tuple[str, str]]
+    ) -> None:
+        """Check a collection of the original, and write down what it is and what to copy of it."""
+        place = (self._store, self.run.bucket, self._original)
+        if not manifest.meta_only:
+            collection = replace(read_collection(*place, entry), other_etags=other_etags)
+            objects = read_objects(*place, collection)
+            raise_if_damaged(collection, check_objects(*place, collection, objects))
+            if manifest.is_incremental:
+                # As a listing of Milvus' bucket has them: in the pool they lie in no order.
+                objects.sort(key=lambda item: item.source_key)
+            self.run.write_bytes(exported_name(self._attempt, index), write_object_list(objects))
+            target = CopyTarget(
+                index=index, name=str(entry.name), folders=self._layout.collection_folders(entry.collection_id)
+            )
+            items = (
+                CopyItem(item.stored_key, self._layout.log(log_of(item)), item.size_bytes, item.etag)
+                for item in objects
+            )
+            write_target(self.run, self._attempt, target, items)
+        # Last: it is what says that the collection is done.
+        document = read_collection_document(*place, entry)
+        self.run.write(snapshot_name(self._attempt, index), Snapshot(round=1, document=document))

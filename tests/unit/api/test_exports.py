@@ -1,0 +1,74 @@
+"""What cannot be exported, and a name that is taken, are refused before anything is started."""
+
+from datetime import UTC, datetime
+from typing import Any, cast
+
+import pytest
+
+from milvus_vault.api.exports import post_export
+from milvus_vault.api.routing import Caller
+from milvus_vault.api.services import Services
+from milvus_vault.archive.layout import BackupLayout
+from milvus_vault.archive.manifest import CollectionFailure
+from milvus_vault.catalogue import Catalogue
+from milvus_vault.errors import VaultError
+from milvus_vault.model.collections import CollectionName
+from milvus_vault.model.requests import ExportRequest
+from tests.support.fake_machines import FakeMachines, machines
+from tests.unit.archive.samples import BUCKET, PREFIX, golden_store, sample_contents, write_backup
+
+NOW = datetime(2026, 11, 28, tzinfo=UTC)
+LOST = CollectionFailure(name=CollectionName(database="books", name="lost"), error="FlushTimeoutError", message="late")
+
+
+@pytest.fixture
+def states() -> FakeMachines:
+    """No execution so far."""
+    return FakeMachines()
+
+
+@pytest.fixture
+def services(states: FakeMachines) -> Services:
+    """A deployment with a whole backup, a partial one, one whose manifest is damaged, and one of milvus-backup."""
+    store = golden_store("golden_057")
+    for name, failures in (("whole", ()), ("partial", (LOST,)), ("damaged", ())):
+        layout = BackupLayout(PREFIX, name)
+        write_backup(store, layout, sample_contents(layout), failures=failures)
+    store.put(BUCKET, BackupLayout(PREFIX, "damaged").manifest, b"{}")
+    unused = cast("Any", None)
+    return Services(
+        store=store, bucket=BUCKET, prefix=PREFIX, catalogue=Catalogue(store, BUCKET, PREFIX, clock=lambda: NOW),
+        machines=machines(states), executions=unused, schedules=unused, inspector=unused, now=NOW,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("name", "export_name", "error", "words"),
+    [
+        ("nope", "other", "BackupNotFoundError", "'nope'"),
+        ("damaged", "other", "BackupDamagedError", "manifest.json"),
+        ("partial", "other", "BackupNotExportableError", "books.lost"),
+        ("golden_057", "other", "BackupNotExportableError", "milvus-backup"),
+        ("whole", "partial", "BackupExistsError", "'partial' exists already"),
+        ("whole", "damaged", "BackupExistsError", "'damaged' exists already"),
+    ],
+)
+def test_an_export_that_cannot_work_is_not_started(
+    services: Services, states: FakeMachines, name: str, export_name: str, error: str, words: str
+) -> None:
+    with pytest.raises(VaultError) as refused:
+        post_export(services, ExportRequest(backup_name=name, export_name=export_name), Caller())
+    assert (type(refused.value).__name__, states.found) == (error, {})
+    assert words in refused.value.message
+
+
+def test_an_export_is_started_once_for_a_key_even_if_it_is_complete_by_then(
+    services: Services, states: FakeMachines
+) -> None:
+    request, caller = ExportRequest(backup_name="whole", export_name="other"), Caller(idempotency_key="k1")
+    started = post_export(services, request, caller)
+    assert (started.id, started.kind, started.backup_name) == ("export-k1", "export", "whole")
+    layout = BackupLayout(PREFIX, "other")
+    write_backup(services.store, layout, sample_contents(layout))
+    assert post_export(services, request, caller) == started
+    assert len(states.found) == 1
