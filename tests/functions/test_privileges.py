@@ -1,9 +1,12 @@
-"""What the functions ask of S3 when they verify, repair, prune, sweep and watch is within their roles, on moto.
+"""What the functions ask of S3 when they verify, repair, export, prune, sweep and watch is within their roles, on moto.
 
 Those that back up and restore are held against their roles wherever they run: see tests/support/restoring.py.
 """
 
+import hashlib
+import json
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Any, Self, override
 
@@ -13,28 +16,34 @@ import pytest
 import record_failure.handler
 import tend_pauses.handler
 import watch_schedules.handler
+from copy_batch.handler import handler as copy_batch
 from moto import mock_aws
 from mypy_boto3_s3 import S3Client
+from plan_copy.handler import handler as plan_copy
 from plan_prune.handler import handler as plan_prune
+from prepare_export.handler import handler as prepare_export
+from publish_backup.handler import handler as publish_backup
 from verify_backup.handler import handler as verify_backup
+from verify_copy.handler import handler as verify_copy
 
 from milvus_vault import runtime
 from milvus_vault.adapters.s3 import S3ObjectStore
-from milvus_vault.archive.layout import BackupLayout
-from milvus_vault.archive.pool import PoolLayout
+from milvus_vault.archive.layout import BackupLayout, log_of
+from milvus_vault.archive.pool import PooledKey, PoolLayout, group_of
 from milvus_vault.archive.tombstones import tombstone_key
 from milvus_vault.backup.pauses import Pauses
 from milvus_vault.backup.working_files import RBAC
 from milvus_vault.catalogue import Catalogue
 from milvus_vault.catalogue.describe import summary_of
 from milvus_vault.claims import CLAIM, Claim
-from milvus_vault.errors import MilvusRequestError, MilvusUnavailableError, VaultError
+from milvus_vault.errors import BackupDamagedError, MilvusRequestError, MilvusUnavailableError, VaultError
 from milvus_vault.execution_records import ExecutionRecord, record_execution
 from milvus_vault.inspection.check import Deployment, check_deployment
 from milvus_vault.model.names import attempt_of
+from milvus_vault.model.objects import ArchivedObject
 from milvus_vault.model.rbac import Rbac
 from milvus_vault.model.requests import ScheduleTag
-from milvus_vault.model.resources import Damage, Hold
+from milvus_vault.model.resources import Damage, Hold, RunKind
 from milvus_vault.model.retention import Retention
 from milvus_vault.retention.working_files import SWEPT, Swept
 from milvus_vault.runs.describing import WorkingFiles
@@ -364,16 +373,59 @@ def test_a_backup_that_ends_tries_again_where_milvus_is_away_and_not_where_it_re
     assert run(tend_pauses.handler.handler, {"ending": arn("backup", "a")})["ended_count"] == 0
 
 
-def test_a_failed_backup_leaves_a_record_and_no_secrets(s3: S3Client) -> None:
+@pytest.mark.parametrize("is_pooled", [False, True])
+def test_an_export(s3: S3Client, *, is_pooled: bool) -> None:
+    night = BackupLayout(PREFIX, "night")
+    contents = [(document, [stored(item, is_pooled=is_pooled) for item in o]) for document, o in sample_contents(night)]
+    write_backup(store(), night, contents, mode="incremental" if is_pooled else "full")
+    s3.put_object(Bucket=BUCKET, Key=tombstone_key(PREFIX, "exported"), Body=b"{}")
+
+    request = {"backup_name": "night", "export_name": "exported"}
+    prepared = run(prepare_export, {"execution": execution("export", "e"), "request": request})
+    step = {"run": prepared["run"], "attempt": prepared["attempt"], "round": prepared["round"]["number"]}
+    plan = run(plan_copy, step)
+    for batch in json.loads(s3.get_object(Bucket=BUCKET, Key=plan["batches_key"])["Body"].read()):
+        run(copy_batch, {"run": step["run"], **batch})
+    assert run(verify_copy, {**step, "purpose": "export"})["status"] == "complete"
+    assert run(publish_backup, step)["status"] == "complete"
+
+    check = {"execution": execution("verify", "v"), "request": {"backup_name": "exported"}}
+    assert run(verify_backup, check)["status"] == "intact"
+    assert not {workspace(step["run"]).key(RBAC), tombstone_key(PREFIX, "exported")} & {*keys(s3)}
+    # A task that comes once more finds it.
+    again = run(prepare_export, {"execution": execution("export", "e"), "request": request})
+    assert again["is_published"]
+
+
+def stored(item: ArchivedObject, *, is_pooled: bool) -> ArchivedObject:
+    """Return an object as S3 has it, where a full or an incremental backup keeps it."""
+    key = log_of(item)
+    content = hashlib.sha256(item.source_key.encode()).hexdigest()[:32]
+    pooled = PooledKey(group_of("milvus", "files", key.collection_id), key.segment_id, content, "1a2b3c4d")
+    etag = hashlib.md5(b"." * item.size_bytes).hexdigest()  # noqa: S324
+    where = PoolLayout(PREFIX).key(pooled) if is_pooled else item.stored_key
+    return replace(item, stored_key=where, etag=etag, checksum="")
+
+
+def test_an_export_that_is_refused_gives_its_claims_back(s3: S3Client) -> None:
+    event = {
+        "execution": execution("export", "e"),
+        "request": {"backup_name": "books", "export_name": "exported"},
+    }
+    with pytest.raises(BackupDamagedError):
+        run(prepare_export, event)
+    assert not [key for key in keys(s3) if key.endswith(CLAIM)]
+
+
+@pytest.mark.parametrize("kind", ["backup", "export"])
+def test_a_failed_backup_leaves_a_record_and_no_secrets(s3: S3Client, kind: RunKind) -> None:
     new = workspace("backup-new")
-    record = ExecutionRecord(
-        execution_arn=arn("backup", "a"), kind="backup", run=new.run, backup_name="new", started_at=NOW
-    )
+    record = ExecutionRecord(execution_arn=arn(kind, "a"), kind=kind, run=new.run, backup_name="new", started_at=NOW)
     record_execution(new.store, new.bucket, new.prefix, record)
-    new.write(CLAIM, Claim(execution_arn=arn("backup", "a"), run=new.run, claimed_at=NOW))
+    new.write(CLAIM, Claim(execution_arn=arn(kind, "a"), run=new.run, claimed_at=NOW))
     new.write(RBAC, Rbac())
 
-    event = {"machine": "backup", "execution_arn": arn("backup", "a"), "error": "E", "cause": "c", "request": {}}
+    event = {"machine": kind, "execution_arn": arn(kind, "a"), "error": "E", "cause": "c", "request": {}}
     run(record_failure.handler.handler, event)
 
     assert f"{PREFIX}/.runs/failures/a.json" in keys(s3)

@@ -52,6 +52,16 @@ def test_says_what_was_saved_from_where_when_and_how_much() -> None:
     assert "milvus-vault restore -n nightly" in page.texts["pre"]
 
 
+def test_an_export_says_of_what_and_when_and_no_rate_of_a_copy_that_was_another() -> None:
+    origin = {"backup_name": "monday", "backup_id": "1", "exported_at": BEGUN + timedelta(days=1)}
+
+    page = Page(render_backup_report(manifest([entry("a")], export_of=origin), LOCATION))
+
+    facts = {row[0]: row[1] for row in page.tables[0].rows}
+    assert facts["Export of"] == "monday, made 2026-03-02 02:00:05 UTC"
+    assert page.texts["dd"][4] == "1 min 30 s"
+
+
 def test_the_command_line_knows_the_commands_of_the_page(capsys: pytest.CaptureFixture[str]) -> None:
     page = Page(render_backup_report(manifest([entry("a")]), LOCATION))
 
