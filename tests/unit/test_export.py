@@ -439,6 +439,35 @@ def test_a_prune_that_comes_at_any_request_of_an_export_deletes_nothing_that_the
         assert ORIGINAL.marker in store.buckets[BUCKET]
 
 
+@pytest.mark.parametrize("request_number", range(30))
+def test_an_export_that_comes_at_any_request_of_a_prune_is_refused_or_keeps_its_backup(
+    store: InMemoryObjectStore, request_number: int
+) -> None:
+    ahead, refused = [request_number], list[bool]()
+
+    def before(_operation: str, _bucket: str, _key: str) -> None:
+        ahead[0] -= 1
+        if ahead[0] >= 0:
+            return
+        store.before = lambda *_: None
+        try:
+            Export(store).prepare()
+        except (BackupNotFoundError, BackupDamagedError):
+            refused.append(True)
+        else:
+            refused.append(False)
+
+    store.before = before
+    outcome = prune(store, FakeExecutions())
+
+    if refused == [False]:
+        assert outcome == "skipped"
+        Export(store).copy()
+        assert Export(store).publish().object_count > 0
+    else:
+        assert refused in ([], [True])
+
+
 def test_secrets_are_with_the_export_and_nowhere_else(store: InMemoryObjectStore) -> None:
     export = Export(store)
     export.succeed()
