@@ -27,9 +27,17 @@ from milvus_vault.archive.reader import find_manifest
 from milvus_vault.archive.reference_writer import marker_file
 from milvus_vault.archive.remains import is_there
 from milvus_vault.archive.tombstones import tombstone_key
+from milvus_vault.backup.export import ExportPreparation
 from milvus_vault.catalogue import Catalogue
 from milvus_vault.claims import CLAIM, RUNNING, ClaimHeldError, Claims, check_owner
-from milvus_vault.errors import BackupDamagedError, RunTakenOverError
+from milvus_vault.copying.working_files import read_items
+from milvus_vault.errors import (
+    BackupDamagedError,
+    BackupNotFoundError,
+    ObjectChangedError,
+    ObjectNotFoundError,
+    RunTakenOverError,
+)
 from milvus_vault.model.names import attempt_of, backup_run
 from milvus_vault.model.objects import (
     ArchivedObject,
@@ -40,7 +48,7 @@ from milvus_vault.model.objects import (
     ListedObject,
     UnfinishedUpload,
 )
-from milvus_vault.model.requests import PruneRequest
+from milvus_vault.model.requests import ExportRequest, PruneRequest
 from milvus_vault.pool.condemned import read_condemned
 from milvus_vault.pool.sharing import Place, Pool
 from milvus_vault.pool.users import PoolUse
@@ -444,6 +452,31 @@ class World:
                 BackupDeletion(run, plan, 0, catalogue, self, self.now, lambda: 900.0).delete()
 
         return self._begin("delete", work)
+
+    def export(self, name: str) -> Actor:
+        """Begin to export a backup, under a name that nobody else uses."""
+        export_name = f"e{self._count}"
+
+        def work(store: ObjectStore, arn: str) -> None:
+            run = Workspace(store, BUCKET, PREFIX, backup_run(export_name))
+            request = ExportRequest(backup_name=name, export_name=export_name)
+            try:
+                plan = ExportPreparation(run, request, self, arn, self.now, was_listed=lambda: False).prepare()
+            except (BackupNotFoundError, BackupDamagedError):
+                # Between its marker and its manifest a backup that is being deleted looks damaged.
+                return
+            for index in range(len(plan.collections) if plan else 0):
+                for item in read_items(run, attempt_of(arn), index):
+                    self._copy_for_export(store, arn, item)
+
+        return self._begin("export", work)
+
+    def _copy_for_export(self, store: ObjectStore, arn: str, item: CopyItem) -> None:
+        try:
+            store.copy(CopyJob(source_bucket=BUCKET, destination_bucket=BUCKET), item)
+        except (ObjectNotFoundError, ObjectChangedError) as err:
+            if self.statuses[arn] == "RUNNING":
+                raise LossError(arn, item.source_key) from err
 
     def stall(self, arn: str, item: CopyItem) -> None:
         """Leave a call behind that makes a copy once more."""

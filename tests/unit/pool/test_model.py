@@ -17,6 +17,8 @@ from hypothesis import strategies as st
 
 from milvus_vault.archive.manifest import Manifest
 from milvus_vault.archive.pool import group_of
+from milvus_vault.backup import export
+from milvus_vault.catalogue import Catalogue
 from milvus_vault.model.objects import ArchivedObject
 from milvus_vault.pool.condemned import Condemned
 from milvus_vault.pool.references import ReferenceList, References
@@ -50,6 +52,8 @@ _EVENT = st.one_of(
 # What was there before: backups that are whole, were deleted, or were never finished.
 _PAST = st.lists(st.tuples(st.sampled_from(NAMES), _LOGS, st.sampled_from(["kept", "deleted", "dead"])), max_size=3)
 HISTORIES = st.tuples(_PAST, st.lists(_EVENT, max_size=25))
+_EXPORT = st.tuples(st.just("export"), st.sampled_from(NAMES), _STEPS)
+WITH_EXPORTS = st.tuples(_PAST, st.lists(st.one_of(_EVENT, _EXPORT), max_size=25))
 
 
 def run(world: World, past: Sequence[tuple[str, Logs, str]], events: Sequence[Event]) -> None:
@@ -82,6 +86,8 @@ def _happen(world: World, event: Event) -> None:
             world.step(world.sweep(), steps)
         case ("delete", name, steps):
             world.step(world.delete(name), steps)
+        case ("export", name, steps):
+            world.step(world.export(name), steps)
         case ("go", index, steps) if world.actors:
             world.step(world.actors[index % len(world.actors)], steps)
         case ("end", index) if world.actors:
@@ -126,6 +132,41 @@ def play(history: History, make_world: Callable[[], World]) -> None:
 @settings(max_examples=FEW, deadline=None, suppress_health_check=list(HealthCheck))
 def test_no_backup_misses_an_object_and_nothing_else_is_left(history: History) -> None:
     play(history, World)
+
+
+@pytest.fixture
+def _one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let an export take collections one by one: an actor is one thread."""
+    monkeypatch.setattr(export, "each", map)
+
+
+@pytest.mark.usefixtures("_one_by_one")
+@given(WITH_EXPORTS)
+@settings(max_examples=FEW, deadline=None, suppress_health_check=list(HealthCheck))
+def test_no_export_misses_an_object_of_the_backup_that_it_reads(history: History) -> None:
+    play(history, World)
+
+
+@pytest.mark.usefixtures("_one_by_one")
+@pytest.mark.parametrize("is_seen", [True, False])
+def test_an_export_loses_objects_where_a_prune_does_not_look_for_its_claim(
+    monkeypatch: pytest.MonkeyPatch, *, is_seen: bool
+) -> None:
+    if not is_seen:
+        monkeypatch.setattr(Catalogue, "check_deletable", lambda *_: None)
+    logs = {1: [10, 11], 2: [20]}
+    meanwhile = ("delete", "r0", 100_000), ("night",), ("sweep", 100_000), ("night",), ("sweep", 100_000)
+
+    def happen() -> None:
+        for requests in range(60):
+            began = ("export", "r0", requests)
+            play(([("r0", logs, "kept")], [began, *meanwhile]), World)
+
+    if is_seen:
+        happen()
+    else:
+        with pytest.raises(LossError):
+            happen()
 
 
 class NotesLate(Maker):
