@@ -20,7 +20,7 @@ def copy_one(job: Job, number: int) -> None:
 
 def incomplete(job: Job) -> set[int]:
     """Return the targets that cannot be gone on with."""
-    return incomplete_targets(job.run, job.attempt, checked=set())
+    return set(incomplete_targets(job.run, job.attempt, checked=set()))
 
 
 def test_a_target_is_complete_as_soon_as_no_batch_has_to_copy_to_it_any_more(job: Job) -> None:

@@ -1,7 +1,7 @@
 """What one round has to copy: what is listed and not there yet."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 
@@ -12,11 +12,13 @@ from milvus_vault.copying.working_files import (
     CopyPlan,
     CopyShares,
     CopyTarget,
+    PartsCheck,
     Share,
     batch_name,
     items_body,
     read_items,
     read_job,
+    read_parts,
     read_targets,
     round_folder,
 )
@@ -51,21 +53,21 @@ def plan_copy(run: Workspace, attempt: str, round_number: int, limits: BatchLimi
     """Return what a round copies, after writing its batches to the run's workspace.
 
     An object that is there is left out: right size, and an ETag that is the source's or one that an
-    earlier batch recorded for this source. Planning the same round again overwrites its batches with
-    what is still missing.
+    earlier batch recorded for this source; or proven before, and in use by now. Planning the same round again
+    overwrites its batches with what is still missing.
 
     Raises:
         ObjectNotFoundError: The job or a target's item list was not written.
         WorkingFileError: A working file is damaged, or an item lies outside its target's folders.
     """
     job = read_job(run, attempt)
-    records = Records.load(run)
+    records, parts = Records.load(run), read_parts(run, attempt)
     folder = round_folder(attempt, round_number)
     present, planned = _Count(), _Count()
     found: list[Share] = []
 
     def to_copy() -> Iterator[PlannedItem]:
-        for target in each(partial(_plan_target, run, attempt, job, records), read_targets(run, attempt)):
+        for target in each(partial(_plan_target, run, attempt, job, records, parts), read_targets(run, attempt)):
             present.objects += target.present.objects
             present.size_bytes += target.present.size_bytes
             found.append(Share(target.index, target.present.objects, target.present.size_bytes))
@@ -121,7 +123,14 @@ def items_by_key(run: Workspace, attempt: str, target: CopyTarget) -> dict[str, 
     return items
 
 
-def _plan_target(run: Workspace, attempt: str, job: CopyJob, records: Records, target: CopyTarget) -> _TargetPlan:
+def _plan_target(
+    run: Workspace,
+    attempt: str,
+    job: CopyJob,
+    records: Records,
+    parts: Mapping[int, PartsCheck],
+    target: CopyTarget,
+) -> _TargetPlan:
     items = items_by_key(run, attempt, target)
     present = _Count()
     # The items of a shared target are what its folders lacked when it was captured, or what was copied since.
@@ -129,7 +138,7 @@ def _plan_target(run: Workspace, attempt: str, job: CopyJob, records: Records, t
     for folder in target.folders_to_list(there):
         for found in run.store.list_objects(job.destination_bucket, folder):
             item = items.get(found.key)
-            if item is not None and records.is_copy(item, found):
+            if item is not None and records.is_copy(item, found, parts[target.index].prefixes):
                 del items[found.key]
                 present.add(found.size_bytes)
     return _TargetPlan(target.index, [PlannedItem(item, target.index) for item in items.values()], present)

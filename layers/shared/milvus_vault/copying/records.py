@@ -32,11 +32,15 @@ class Records:
         """Read the records of these `copied` files."""
         return cls(record for records in each(partial(_read, run), names) for record in records)
 
-    def is_copy(self, item: CopyItem, found: ListedObject) -> bool:
-        """Return whether the object found at the item's key is a copy of what the item names."""
+    def is_copy(self, item: CopyItem, found: ListedObject, in_use: tuple[str, ...] = ()) -> bool:
+        """Return whether the object found at the item's key is a copy of what the item names.
+
+        Below the prefixes that are `in_use` that was proven before: a copy that is made again, of which nobody has
+        recorded the ETag, has the same content.
+        """
         if found.size_bytes != item.size_bytes:
             return False
-        if found.etag == item.source_etag:
+        if found.etag == item.source_etag or found.key.startswith(in_use):
             return True
         source_etag, _ = self._copies.get((found.key, found.etag), (None, ""))
         return source_etag == item.source_etag

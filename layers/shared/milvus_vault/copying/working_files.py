@@ -4,6 +4,7 @@
     copy/<attempt>/job.json                  `CopyJob`: from which bucket to which
     copy/<attempt>/targets/<index>.json      `CopyTarget`
     copy/<attempt>/items/<index>.jsonl       what to copy for a target, a `CopyItem` a line
+    copy/<attempt>/parts/<index>.json        `PartsCheck`: which parts of a target are complete that is still copied
     copy/<attempt>/verified/<index>.jsonl    the objects of a complete target, a `CopiedObject` a line, or none
     copy/<attempt>/r<round>/plan.json        `CopyPlan`
     copy/<attempt>/r<round>/batches.json     the batches as Step Functions reads them
@@ -24,7 +25,9 @@ Lists are JSON arrays a line, since a run may have a million objects.
 import io
 import json
 import re
-from collections.abc import Collection, Iterable, Iterator
+from bisect import bisect_right
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from itertools import pairwise
 from typing import Any, Literal, NamedTuple, Self
 
@@ -49,6 +52,15 @@ _COPIED_NAME = re.compile(
 )
 
 
+class CopyPart(Model):
+    """Folders of a target that can be gone on with once they are complete, whatever is still copied to the others."""
+
+    prefixes: tuple[str, ...]
+    """Full key prefixes in the destination bucket; none lies in another one."""
+    ends_at: int = Field(default=0, ge=0)
+    """How many items the target's list has up to the last one of this part."""
+
+
 class CopyTarget(Model):
     """One collection in one place, and the folders that hold its objects and nothing else."""
 
@@ -62,6 +74,8 @@ class CopyTarget(Model):
     is_shared: bool = False
     """Whether the folders hold what belongs to others, too: then nothing there is deleted, and they may be any prefixes
     that find its objects."""
+    parts: tuple[CopyPart, ...] = ()
+    """In the order in which they are gone on with; none where nothing can be done with a part."""
 
     @model_validator(mode="after")
     def _check_folders(self) -> Self:
@@ -112,6 +126,20 @@ class CopyShares(Model):
     present: tuple[Share, ...]
     """What was there when the round was planned; a target without anything stands here too."""
     batches: tuple[tuple[Share, ...], ...]
+
+
+class PartsCheck(Model):
+    """What was found of the parts of a target that was still copied."""
+
+    objects: int
+    """How many of the target's objects, from the front, were there when it was looked at last."""
+    complete: tuple[CopyPart, ...]
+    """The parts, from the front, that are complete. They are in use, and left alone."""
+
+    @property
+    def prefixes(self) -> tuple[str, ...]:
+        """Return the full key prefixes of the complete parts."""
+        return tuple(prefix for part in self.complete for prefix in part.prefixes)
 
 
 class BatchError(Model):
@@ -222,6 +250,14 @@ def verified_folder(attempt: str) -> str:
     return f"{attempt_folder(attempt)}verified/"
 
 
+def _parts_folder(attempt: str) -> str:
+    return f"{attempt_folder(attempt)}parts/"
+
+
+def _parts_name(attempt: str, index: int) -> str:
+    return f"{_parts_folder(attempt)}{index}.json"
+
+
 def _job_name(attempt: str) -> str:
     return f"{attempt_folder(attempt)}job.json"
 
@@ -313,17 +349,36 @@ def read_job(run: Workspace, attempt: str) -> CopyJob:
 
 
 def write_target(run: Workspace, attempt: str, target: CopyTarget, items: Iterable[CopyItem]) -> None:
-    """Write a target and its item list, replacing an older one."""
-    size_bytes = 0
+    """Write a target and its item list, replacing an older one. Where its parts end in the list is counted here."""
+    size_bytes, part_of, ends_at = 0, part_finder(target.parts), [0] * len(target.parts)
 
     def counted() -> Iterator[CopyItem]:
         nonlocal size_bytes
-        for item in items:
+        for number, item in enumerate(items, start=1):
             size_bytes += item.size_bytes
+            if (part := part_of(item.key)) is not None:
+                ends_at[part] = number
             yield item
 
     run.write_bytes(_items_name(attempt, target.index), items_body(counted()))
-    run.write(_target_name(attempt, target.index), target.model_copy(update={"size_bytes": size_bytes}))
+    parts = [part.model_copy(update={"ends_at": end}) for part, end in zip(target.parts, ends_at, strict=True)]
+    found = {"size_bytes": size_bytes, "parts": tuple(parts)}
+    run.write(_target_name(attempt, target.index), target.model_copy(update=found))
+
+
+def part_finder(parts: Sequence[CopyPart]) -> Callable[[str], int | None]:
+    """Return what tells the position of the part that a key lies in, or None.
+
+    Since no prefix lies in another, that of a key is the last of those that do not sort after it.
+    """
+    positions = sorted((prefix, position) for position, part in enumerate(parts) for prefix in part.prefixes)
+    prefixes = [prefix for prefix, _ in positions]
+
+    def part_of(key: str) -> int | None:
+        nearest = bisect_right(prefixes, key) - 1
+        return positions[nearest][1] if nearest >= 0 and key.startswith(prefixes[nearest]) else None
+
+    return part_of
 
 
 def drop_target(run: Workspace, attempt: str, index: int) -> None:
@@ -407,6 +462,19 @@ def read_records(run: Workspace, name: str) -> Iterator[CopyRecord]:
     """
     for row in _rows(run, name, _RECORD):
         yield CopyRecord(*row)
+
+
+def write_parts(run: Workspace, attempt: str, index: int, found: PartsCheck) -> None:
+    """Write what was found of the parts of a target."""
+    run.write(_parts_name(attempt, index), found)
+
+
+def read_parts(run: Workspace, attempt: str) -> dict[int, PartsCheck]:
+    """Return what was found of the parts of each target, which of most is nothing yet."""
+    indexes = sorted(run.numbers(_parts_folder(attempt)))
+    found = each(lambda index: run.read(_parts_name(attempt, index), PartsCheck), indexes)
+    nothing = PartsCheck(objects=0, complete=())
+    return defaultdict(lambda: nothing, zip(indexes, found, strict=True))
 
 
 def write_verified(run: Workspace, attempt: str, index: int, objects: Iterable[CopiedObject]) -> None:
