@@ -9,7 +9,7 @@ import pytest
 from milvus_vault.copying.batches import BatchLimits
 from milvus_vault.copying.engine import copy_batch
 from milvus_vault.copying.plan import plan_copy
-from milvus_vault.copying.working_files import CopyTarget, write_job, write_target
+from milvus_vault.copying.working_files import CopyPart, CopyTarget, write_job, write_target
 from milvus_vault.errors import ImportFailedError, MilvusUnavailableError
 from milvus_vault.model.collections import ImportJobState, ImportStatus, ImportTask, LoadState
 from milvus_vault.model.names import attempt_of, temporary_name
@@ -18,7 +18,15 @@ from milvus_vault.model.requests import RestoreRequest
 from milvus_vault.ports import VectorDatabase
 from milvus_vault.restore.advance import LONGEST_IN_CALL_SECONDS, RESERVE_SECONDS, Advance, Advanced
 from milvus_vault.restore.journal import Journal
-from milvus_vault.restore.working_files import Failed, ImportPaths, ImportSource, RestorePlan, Target, target_name
+from milvus_vault.restore.working_files import (
+    PLAN,
+    Failed,
+    ImportPaths,
+    ImportSource,
+    RestorePlan,
+    Target,
+    target_name,
+)
 from milvus_vault.workspace import Workspace
 from tests.support.memory_database import InMemoryDatabase
 from tests.support.memory_store import InMemoryObjectStore
@@ -37,12 +45,16 @@ class Imports:
 
     def __init__(self) -> None:
         self.jobs: dict[str, tuple[str, ImportStatus]] = {}
+        self.prefixes: dict[str, str] = {}
+        """What each job imports."""
         self.unanswered: set[str] = set()
 
-    def start_import(self, _: str, collection: str, __: ImportTask) -> str:
+    def start_import(self, _: str, collection: str, task: ImportTask) -> str:
         """Start a job."""
-        self.jobs[str(len(self.jobs))] = (collection, ImportStatus.RUNNING)
-        return str(len(self.jobs) - 1)
+        job_id = str(len(self.jobs))
+        self.jobs[job_id] = (collection, ImportStatus.RUNNING)
+        self.prefixes[job_id] = "".join(pair.insert_prefix for pair in task.pairs)
+        return job_id
 
     def import_state(self, job_id: str) -> ImportJobState:
         """Return the state of a job."""
@@ -60,9 +72,9 @@ class Imports:
 
 
 class Restore:
-    """A restore of some collections of ten rows each, which are not to be loaded."""
+    """A restore of some collections of ten rows a pair of prefixes, which are not to be loaded."""
 
-    def __init__(self, *names: str, staged: bool = False, started: timedelta = timedelta()) -> None:
+    def __init__(self, *names: str, staged: bool = False, started: timedelta = timedelta(), pairs: int = 1) -> None:
         self.store = InMemoryObjectStore(VAULT, MILVUS)
         self.run = Workspace(self.store, VAULT, "", "restore-b-0123456789ab")
         self.database, self.imports = InMemoryDatabase(), Imports()
@@ -80,33 +92,50 @@ class Restore:
             targets=tuple(name(each) for each in names),
             databases=(),
         )
-        if staged:
+        self.arn, self.pairs = ARN, pairs
+        self.prepare()
+
+    def prepare(self) -> None:
+        """Write down what is to be copied and imported."""
+        self.run.write(PLAN, self.plan)
+        if self.plan.is_staged:
             write_job(self.run, self.attempt, CopyJob(source_bucket=VAULT, destination_bucket=MILVUS))
         for index, target in enumerate(self.plan.targets):
-            paths = ImportPaths(insert_prefix=f"staging/{index}/", delta_prefix="", row_count=ROWS)
+            prefixes = [f"staging/{index}/{pair}/" for pair in range(self.pairs)]
             document = Target(
                 index=index, source=target, name=target, collection_id=index, layout=layout(), indexes=(), aliases=(),
-                load_state=LoadState.NOT_LOADED, replicas=1, loaded_partitions=(), live_row_count=ROWS,
-                imports=(ImportSource(partition="_default", pairs=(paths,)),),
+                load_state=LoadState.NOT_LOADED, replicas=1, loaded_partitions=(), live_row_count=ROWS * self.pairs,
+                imports=tuple(_source(prefix) for prefix in prefixes),
             )  # fmt: skip
             self.run.write(target_name(index), document)
-            if staged:
-                self.store.put(VAULT, f"b/{index}", b"rows")
-                etag = self.store.get_with_etag(VAULT, f"b/{index}")[1]
-                item = CopyItem(f"b/{index}", f"staging/{index}/log", 4, etag)
-                where = CopyTarget(index=index, name=str(target), folders=(f"staging/{index}/",))
-                write_target(self.run, self.attempt, where, [item])
+            if self.plan.is_staged:
+                parts = tuple(CopyPart(prefixes=(prefix,)) for prefix in prefixes)
+                where = CopyTarget(index=index, name=str(target), folders=(f"staging/{index}/",), parts=parts)
+                write_target(self.run, self.attempt, where, [self._item(f"{prefix}log") for prefix in prefixes])
+
+    def _item(self, key: str) -> CopyItem:
+        self.store.put(VAULT, f"b/{key}", b"rows")
+        return CopyItem(f"b/{key}", key, 4, self.store.get_with_etag(VAULT, f"b/{key}")[1])
+
+    def plan_copies(self) -> int:
+        """Plan to copy object by object, and return how many are to be copied."""
+        return plan_copy(self.run, self.attempt, 1, BatchLimits(max_objects=1, max_bytes=100)).batch_count
+
+    def copy(self, number: int) -> None:
+        """Copy one of them."""
+        batch = f"copy/{self.attempt}/r1/batch-{number}.jsonl"
+        copy_batch(self.run, batch, threads=1, deadline_seconds_left=lambda: AN_HOUR)
 
     @property
     def attempt(self) -> str:
         """The attempt whose objects are copied."""
-        return attempt_of(ARN)
+        return attempt_of(self.arn)
 
     @property
     def call(self) -> Advance:
         """A call of the function."""
         database = cast("VectorDatabase", self.database)
-        return Advance(self.run, self.plan, database, self.imports, ARN, 1, self.seconds_left)
+        return Advance(self.run, self.plan, database, self.imports, self.arn, 1, self.seconds_left)
 
     def advance(self) -> Advanced:
         """Bring everything as far as it goes."""
@@ -118,6 +147,11 @@ class Restore:
         return sorted(
             "..." if each.startswith("vault_restoring") else each for each in self.database.list_collections(PLACE)
         )
+
+
+def _source(prefix: str) -> ImportSource:
+    paths = ImportPaths(insert_prefix=prefix, delta_prefix="", row_count=ROWS)
+    return ImportSource(partition="_default", pairs=(paths,))
 
 
 def test_a_collection_gets_its_name_while_another_is_still_imported() -> None:
@@ -137,10 +171,8 @@ def test_a_collection_is_made_when_its_own_objects_are_staged() -> None:
     restore = Restore("a", "b", staged=True)
     assert restore.advance().pending == 2
     assert restore.there == []
-    plan_copy(restore.run, restore.attempt, 1, BatchLimits(max_objects=1, max_bytes=100))
-    copy_batch(
-        restore.run, f"copy/{restore.attempt}/r1/batch-0.jsonl", threads=1, deadline_seconds_left=lambda: AN_HOUR
-    )
+    restore.plan_copies()
+    restore.copy(0)
     assert restore.advance().pending == 2
     assert [collection for collection, _ in restore.imports.jobs.values()] == [temporary_name(restore.run.run, 0, 1)]
 

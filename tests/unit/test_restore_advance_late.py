@@ -9,9 +9,6 @@ from typing import cast, override
 import pytest
 
 from milvus_vault.claims import CLAIM, Claim
-from milvus_vault.copying.batches import BatchLimits
-from milvus_vault.copying.engine import copy_batch
-from milvus_vault.copying.plan import plan_copy
 from milvus_vault.errors import MilvusUnavailableError, RunTakenOverError
 from milvus_vault.model.objects import ListedObject
 from milvus_vault.ports import VectorDatabase
@@ -122,8 +119,8 @@ def test_a_day_of_collections_that_come_one_by_one_fits_into_the_history_of_an_e
 
 def test_a_target_that_is_not_complete_is_not_listed_anew_in_each_pass() -> None:
     restore = Restore("a", staged=True)
-    plan_copy(restore.run, restore.attempt, 1, BatchLimits(max_objects=1, max_bytes=100))
-    copy_batch(restore.run, f"copy/{restore.attempt}/r1/batch-0.jsonl", threads=1, deadline_seconds_left=lambda: 3600.0)
+    restore.plan_copies()
+    restore.copy(0)
     restore.store.put(MILVUS, "staging/0/surplus", b"?")
     counting = Counting()
     counting.buckets = restore.store.buckets

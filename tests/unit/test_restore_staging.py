@@ -18,8 +18,10 @@ from milvus_vault.model.collections import (
     LoadState,
     SegmentLevel,
 )
-from milvus_vault.model.objects import ArchivedObject
+from milvus_vault.model.objects import ArchivedObject, CopyItem
+from milvus_vault.restore import staging_legacy
 from milvus_vault.restore.staging import BYTES_A_JOB, SEGMENTS_A_JOB, CollectionImport, FoldLimits
+from milvus_vault.restore.working_files import ImportSource
 from milvus_vault.settings import RestoreSettings
 
 COLLECTION, BASE = 7, "staging/run/7/"
@@ -259,3 +261,35 @@ def test_deletes_that_are_imported_by_themselves_are_cut_instead_of_copied() -> 
     )
     assert not [item for item in found.staged_items(BASE) if "insert_log" not in item.key]
     assert CollectionImport.of(collection(segments), objects, MANY, 50).deletes_to_cut(CUT_BASE) == ()
+
+
+def ends(sources: Iterable[ImportSource], items: Iterable[CopyItem]) -> list[int]:
+    """Return where in the list of items the last one of each pair of prefixes is."""
+    keys = [item.key for item in items]
+    pairs = [
+        (pair.insert_prefix, pair.delta_prefix or pair.insert_prefix) for source in sources for pair in source.pairs
+    ]
+    return [max(number for number, key in enumerate(keys) if key.startswith(pair)) for pair in pairs]
+
+
+def test_objects_are_staged_in_the_order_in_which_they_are_imported() -> None:
+    """Of servers that are given whole partitions as well."""
+    segments = [
+        segment(4, 2),
+        segment(1),
+        segment(2, storage_version=2),
+        segment(3, 2),
+        segment(9, ALL_PARTITIONS, rows=0),
+    ]
+    objects = [delete(9, ALL_PARTITIONS), insert(3, 2), insert(2), insert(1), delete(3, 2), insert(4, 2), delete(1)]
+    found = whole(segments, objects)
+    newer = ends(found.sources_staged(BASE), found.staged_items(BASE))
+    of_partitions = collection(segments)
+    older = ends(
+        staging_legacy.import_sources(BASE, of_partitions, objects),
+        staging_legacy.staged_items(BASE, of_partitions, objects),
+    )
+    assert (len(newer), len(older)) == (3, 2)
+    for places in (newer, older):
+        assert places == sorted(places)
+        assert places[0] < places[-1]

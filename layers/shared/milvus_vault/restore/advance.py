@@ -2,8 +2,8 @@
 
     staged ─ created (create.py) ─ imported (submission.py, imports.py) ─ indexed, loaded, counted, named (finish.py)
 
-Its journal tells how far a collection is. What is waited for is S3's copying or Milvus' own work, never another
-collection.
+Its journal tells how far a collection is. The import of a large one begins with those of its segments that are staged.
+What is waited for is S3's copying or Milvus' own work, never another collection.
 """
 
 import time
@@ -118,7 +118,7 @@ class Advance:
         progress = journal.read()
         todo = [i for i in range(len(self.plan.targets)) if not (progress[i].is_finished or progress[i].has_failed)]
         seen, unstaged = _Pass(), self._unstaged()
-        if not unstaged.isdisjoint(todo):
+        if not unstaged.keys().isdisjoint(todo):
             seen.since.append(self.plan.started_at)
 
         def bring_on(index: int) -> None:
@@ -131,14 +131,15 @@ class Advance:
                 creation.new_attempt(index, entry.latest)
                 entry = journal.entry(index)
             if self._has_rows and not entry.has("imported"):
-                if not self._is_imported(seen, imports, journal, index, entry, target):
+                staged_pairs = unstaged.get(index, target.pair_count)
+                if not self._is_imported(seen, imports, journal, index, entry, target, staged_pairs):
                     return
                 entry = journal.entry(index)
             waits_since = finishing.bring_on(journal, index, entry, target)
             if waits_since is not None:
                 seen.since.append(waits_since)
 
-        ready = [index for index in todo if index not in unstaged]
+        ready = [index for index in todo if unstaged.get(index) != 0]
         journal.work_on(ready, bring_on, execution_arn=self.execution_arn, threads=self.threads)
         if seen.unanswered and not seen.looks:
             raise seen.unanswered[0]
@@ -155,11 +156,18 @@ class Advance:
         )
 
     def _is_imported(
-        self, seen: _Pass, imports: Imports, journal: Journal, index: int, entry: JournalEntry, target: Target
+        self,
+        seen: _Pass,
+        imports: Imports,
+        journal: Journal,
+        index: int,
+        entry: JournalEntry,
+        target: Target,
+        staged_pairs: int,
     ) -> bool:
         """Look after the imports of a collection, and return whether they are through."""
         try:
-            look = imports.look(journal, index, entry, target)
+            look = imports.look(journal, index, entry, target, staged_pairs=staged_pairs)
         except MilvusUnavailableError as err:
             # The next pass asks again. The others were perhaps answered.
             seen.unanswered.append(err)
@@ -174,13 +182,14 @@ class Advance:
     def _has_rows(self) -> bool:
         return not self.plan.request.meta_only
 
-    def _unstaged(self) -> set[int]:
-        """Return the collections whose objects are not yet where Milvus can import them from.
+    def _unstaged(self) -> dict[int, int]:
+        """Return the collections whose objects are not yet all where Milvus can import them from.
 
-        With skip_create all have to be: a clean-up does not drop the user's collections, and what was imported stays.
+        Each with how many of its pairs of prefixes, from the first, are. With skip_create nothing is begun before all
+        are: a clean-up does not drop the user's collections, and what was imported stays.
         """
         if not self.plan.is_staged:
-            return set()
+            return {}
         end = time.monotonic() + _PROVING_SECONDS
         left = incomplete_targets(
             self.run,
@@ -188,7 +197,7 @@ class Advance:
             checked=self._checked,
             has_time=lambda: time.monotonic() < end and self.seconds_left() > RESERVE_SECONDS,
         )
-        return {*range(len(self.plan.targets))} if left and self.plan.request.skip_create else left
+        return dict.fromkeys(range(len(self.plan.targets)), 0) if left and self.plan.request.skip_create else left
 
 
 def seconds_to_wait(elapsed_seconds: float) -> int:

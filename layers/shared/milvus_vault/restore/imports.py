@@ -42,6 +42,8 @@ class Look(NamedTuple):
     """The sum over all jobs."""
     since: datetime
     """When the first were started."""
+    is_staged: bool
+    """Whether all that is to be imported is there: else Milvus may have nothing to do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,11 +57,12 @@ class Imports:
     execution_arn: str
     submission: Submission
 
-    def look(self, journal: Journal, index: int, entry: JournalEntry, target: Target) -> Look:
+    def look(self, journal: Journal, index: int, entry: JournalEntry, target: Target, *, staged_pairs: int) -> Look:
         """Bring the imports of a collection as far as they go without waiting, and check the rows of those that ended.
 
-        Jobs of 2.4 and newer overlap, those of 2.2 and 2.3 wait for each other; where a server has no room for all,
-        the next look starts the others. Raises `MilvusUnavailableError` where none of its questions was answered.
+        Its first `staged_pairs` are staged; the others are started by a later look. Jobs of 2.4 and newer overlap,
+        those of 2.2 and 2.3 wait for each other; where a server has no room for all, the next look starts the others.
+        Raises `MilvusUnavailableError` where none of its questions was answered.
         """
         rows, deletes = (submitted(journal, index, entry, step) for step in ("jobs", "deletes"))
         done, percent = self._ask(journal, index, entry, target, (*rows.jobs, *deletes.jobs))
@@ -75,7 +78,7 @@ class Imports:
         total += submission.count_left(target.deletes, deletes.pair_count)
         is_done = False
         if not rows.has_all and total:
-            submission.start_rows(journal, index, entry, target, done)
+            submission.start_rows(journal, index, entry, target, done, staged_pairs=staged_pairs)
         elif all(job.job_id in done for job in rows.jobs):
             if target.first_round:
                 submission.add_fields(journal, index, entry, target)
@@ -84,7 +87,8 @@ class Imports:
                 is_done = True
             elif not deletes.has_all:
                 submission.start_deletes(journal, index, entry, target)
-        return Look(is_done, len(done), total, percent, rows.since or datetime.now(UTC))
+        is_staged = staged_pairs >= target.pair_count
+        return Look(is_done, len(done), total, percent, rows.since or datetime.now(UTC), is_staged)
 
     def _ask(
         self, journal: Journal, index: int, entry: JournalEntry, target: Target, jobs: Sequence[ImportJob]
@@ -115,14 +119,18 @@ class Imports:
         return done, percent
 
     def check_moves(self, journal: Journal, looks: Mapping[int, Look]) -> None:
-        """Give up the collections that are not done once nothing at all has moved for long."""
+        """Give up the collections that are not done once nothing at all has moved for long.
+
+        While one of them is still staged, it is not Milvus that is waited for.
+        """
         waiting = {index: look for index, look in looks.items() if not look.is_done}
         name, now = imports_name(self.execution_arn), datetime.now(UTC)
         percent = sum(look.percent for look in waiting.values())
         moved = self.run.find(name, ImportsMoved)
         # The next looks no longer tell of a collection that is imported by now.
         percents = (moved.percents if moved else {}) | {index: _percent(look) for index, look in looks.items()}
-        if moved is None or moved.percent != percent or moved.percents.keys() != percents.keys():
+        waits_for_copies = not all(look.is_staged for look in waiting.values())
+        if waits_for_copies or moved is None or moved.percent != percent or moved.percents.keys() != percents.keys():
             begun_at = moved.begun_at if moved else now
             self.run.write(name, ImportsMoved(percent=percent, since=now, begun_at=begun_at, percents=percents))
         elif (now - moved.since).total_seconds() > STALLED_SECONDS:

@@ -13,7 +13,7 @@ from milvus_vault.archive.pool import is_pooled
 from milvus_vault.archive.reader import read_archive, read_objects
 from milvus_vault.archive.tombstones import check_not_being_deleted
 from milvus_vault.claims import CLAIM, ClaimHeldError, Claims, check_owner
-from milvus_vault.copying.working_files import CopyTarget, write_job, write_target
+from milvus_vault.copying.working_files import CopyPart, CopyTarget, write_job, write_target
 from milvus_vault.errors import (
     BackupNotFoundError,
     ObjectNotFoundError,
@@ -389,7 +389,10 @@ class RestorePreparation:
             to_read = cut_to_read(self.request, collection, objects, ())
             sources = _Sources(import_sources(base, collection, objects, cut), cut=to_read)
         if is_staged:
-            target = CopyTarget(index=index, name=str(collection.name), folders=(base,))
+            pairs = [pair for source in sources.rows for pair in source.pairs]
+            # Those that are staged are imported while the others are copied, by their order.
+            parts = [CopyPart(prefixes=tuple(filter(None, (pair.insert_prefix, pair.delta_prefix)))) for pair in pairs]
+            target = CopyTarget(index=index, name=str(collection.name), folders=(base,), parts=tuple(parts))
             write_target(self.run, self._copying_attempt, target, items)
         return sources
 

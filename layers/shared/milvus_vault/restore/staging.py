@@ -174,7 +174,8 @@ class CollectionImport:
 
     def staged_items(self, base: str) -> Iterator[CopyItem]:
         """Yield what to copy so that all of this lies below `base`."""
-        for group in self._groups():
+        # In the order of the imports, which begin while the rest is copied.
+        for group in self._in_rounds():
             for segment in group.segments:
                 place = (group.partition.partition_id, group.number, segment.found.segment_id)
                 below = "/".join(map(str, (self._collection.collection_id, *place)))

@@ -45,11 +45,18 @@ def import_sources(
 def staged_items(base: str, collection: ArchivedCollection, objects: Iterable[ArchivedObject]) -> Iterator[CopyItem]:
     """Yield what to copy so that a collection's logs lie below `base`, without the backup's group folders.
 
-    Deletes of L0 segments, which these servers do not know, go beside each segment that they may concern.
+    Deletes of L0 segments, which these servers do not know, go beside each segment that they may concern. They come
+    first, then each partition in the order of the imports, which begin while the rest is copied.
     """
+    turns = {found.partition_id: turn for turn, found in enumerate(collection.partitions, start=1)}
     level_zero = {segment.segment_id for segment in collection.segments if segment.level is SegmentLevel.L0}
     with_rows = [s for s in collection.segments if s.row_count and s.segment_id not in level_zero]
-    for item in objects:
+
+    def turn(item: ArchivedObject) -> int:
+        key = log_of(item)
+        return 0 if key.segment_id in level_zero else turns.get(key.partition_id, 0)
+
+    for item in sorted(objects, key=turn):
         key = log_of(item)
         homes = [(key.partition_id, key.segment_id)]
         if key.segment_id in level_zero:

@@ -68,19 +68,30 @@ class Submission:
     """Set once the server has no room: all that is left waits for the next turn."""
 
     def start_rows(
-        self, journal: Journal, index: int, entry: JournalEntry, target: Target, done: Container[str]
+        self,
+        journal: Journal,
+        index: int,
+        entry: JournalEntry,
+        target: Target,
+        done: Container[str],
+        *,
+        staged_pairs: int,
     ) -> None:
         """Start the jobs for the rows of a collection that are not started yet, as many as the server takes.
 
-        Rows that are older than a field come first; when all of them are `done`, the field is added, and the next are
-        started. Where jobs may have been started that nobody wrote down, a new attempt is made; with skip_create there
-        can be none, and they are looked for.
+        Only those of its first `staged_pairs`: the others are still copied. Rows that are older than a field come
+        first; when all of them are `done`, the field is added, and the next are started. Where jobs may have been
+        started that nobody wrote down, a new attempt is made; with skip_create there can be none, and they are looked
+        for.
         """
         there = submitted(journal, index, entry, "jobs")
         if there.has_all or self._is_full.is_set():
             return
-        left = _without(target.imports, there.pair_count)
-        if there.jobs and left[0].before_field != _last_round(target.imports, there.pair_count):
+        first = there.pair_count
+        left = _between(target.imports, first)
+        if left and staged_pairs <= first:
+            return
+        if there.jobs and left[0].before_field != _last_round(target.imports, first):
             if not all(job.job_id in done for job in there.jobs):
                 return
             self.add_fields(journal, index, entry, target, left[0].before_field)
@@ -90,11 +101,12 @@ class Submission:
                 may_have_started = True
                 break
             creation = Creation(self.run, self.plan, self.database, self.execution_arn)
-            attempt, turn, left = creation.new_attempt(index, attempt), 1, target.imports
+            attempt, turn, first = creation.new_attempt(index, attempt), 1, 0
         name = journal.get(index, "attempt", Attempt, attempt).name
-        together = tuple(takewhile(lambda source: source.before_field == left[0].before_field, left))
+        ready = _between(target.imports, first, staged_pairs)
+        together = tuple(takewhile(lambda source: source.before_field == ready[0].before_field, ready))
         found = self._submit(target.name.database, name, together, may_have_started=may_have_started)
-        if len(together) < len(left):
+        if together != _between(target.imports, first):
             found = found.model_copy(update={"has_all": False})
         if found.jobs or found.has_all or may_have_started:
             journal.note(index, "jobs", found, attempt, turn)
@@ -118,13 +130,13 @@ class Submission:
         if there.has_all or self._is_full.is_set():
             return
         name = journal.get(index, "attempt", Attempt, entry.latest).name
-        found = self._submit(target.name.database, name, _without(target.deletes, there.pair_count))
+        found = self._submit(target.name.database, name, _between(target.deletes, there.pair_count))
         if found.jobs or found.has_all:
             journal.note(index, "deletes", found, entry.latest, entry.count("deletes") + 1)
 
     def count_left(self, sources: Sequence[ImportSource], pair_count: int = 0) -> int:
         """Return how many jobs sources take beyond their first so many pairs."""
-        return sum(1 for source in _without(sources, pair_count) for _ in self._shares(source))
+        return sum(1 for source in _between(sources, pair_count) for _ in self._shares(source))
 
     def _shares(self, source: ImportSource) -> Iterator[tuple[ImportPaths, ...]]:
         """Yield what each job for a source takes."""
@@ -172,12 +184,12 @@ def _last_round(sources: Sequence[ImportSource], pair_count: int) -> int:
     return next(islice(pairs, pair_count - 1, None)).before_field
 
 
-def _without(sources: Sequence[ImportSource], pair_count: int) -> tuple[ImportSource, ...]:
-    """Return the sources less as many of their pairs, from the front."""
-    left = []
+def _between(sources: Sequence[ImportSource], first: int, end: int | None = None) -> tuple[ImportSource, ...]:
+    """Return the sources with those pairs alone that have a number from `first` to before `end`, or to the last one."""
+    found, number = [], 0
     for source in sources:
-        pairs = source.pairs[pair_count:]
-        pair_count -= len(source.pairs) - len(pairs)
+        pairs = source.pairs[max(first - number, 0) : None if end is None else max(end - number, 0)]
+        number += len(source.pairs)
         if pairs:
-            left.append(source.model_copy(update={"pairs": pairs}))
-    return tuple(left)
+            found.append(source.model_copy(update={"pairs": pairs}))
+    return tuple(found)

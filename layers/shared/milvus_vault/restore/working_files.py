@@ -98,6 +98,11 @@ class Target(Model):
         return self.imports[0].before_field if self.imports else 0
 
     @property
+    def pair_count(self) -> int:
+        """Return of how many pairs of prefixes its rows are imported."""
+        return sum(len(source.pairs) for source in self.imports)
+
+    @property
     def has_time_to_live(self) -> bool:
         """Return whether rows expire, so that fewer may be found than were restored."""
         return expires(self.layout.properties)
