@@ -42,6 +42,7 @@ def main() -> None:
     parser.add_argument("--before", type=Path, required=True, help="the build folder of another revision")
     parser.add_argument("--version", choices=list(VERSIONS), help="of the protocol server; the real 2.3.5 without")
     parser.add_argument("--segments", type=int, default=60, help="of all collections together, half of them in one")
+    parser.add_argument("--partitions", type=int, default=1, help="of the largest: each is an import job on 2.3.5")
     parser.add_argument("--copies-per-second", type=float, help="how many S3 makes; as many as the emulator without")
     parser.add_argument("--batch-objects", type=int, default=1000, help="in a batch of copies, as in the template")
     parser.add_argument("--turns", type=int, default=1, help="how often each build restores")
@@ -56,7 +57,7 @@ def main() -> None:
             environment["AWS_ENDPOINT_URL_S3"] = running.enter_context(paced(behind, rate))
         aws = running.enter_context(Ministack(port=port, environment=environment))
         source = running.enter_context(_server(aws, arguments.version, "source", speed=40))
-        _fill(source.uri, arguments.segments)
+        _fill(source.uri, arguments.segments, arguments.partitions)
         vault = deploy(aws, "source", source, QUIET | _bucket(aws))
         _run(vault, "BackupStateMachineArn", {"backup_name": "unequal"})
         builds = {"before": arguments.before, "this build": BUILD_FOLDER}
@@ -112,7 +113,7 @@ def _target(aws: Ministack, version: str | None, bucket: str, source: MilvusServ
         yield server
 
 
-def _fill(uri: str, segments: int) -> None:
+def _fill(uri: str, segments: int, partitions: int) -> None:
     client, rng = MilvusClient(uri), np.random.default_rng(3)
     small = max(1, segments // 2 // (COLLECTIONS - 1))
     for number in range(COLLECTIONS):
@@ -125,9 +126,13 @@ def _fill(uri: str, segments: int) -> None:
         index.add_index("vector", index_type="FLAT", metric_type="L2")
         client.create_index(name, index)
         client.load_collection(name)
+        names = ["_default", *(f"p{partition}" for partition in range(1, partitions if number == 0 else 1))]
+        for partition in names[1:]:
+            client.create_partition(name, partition)
         for flush in range(flushes):
             keys = range(1000 * flush, 1000 * flush + 200)
-            client.insert(name, [{"id": key, "vector": rng.random(DIMENSIONS, dtype=np.float32)} for key in keys])
+            rows = [{"id": key, "vector": rng.random(DIMENSIONS, dtype=np.float32)} for key in keys]
+            client.insert(name, rows, partition_name=names[flush % len(names)])
             client.flush(name)
     client.close()
 
