@@ -85,6 +85,7 @@ def test_an_import_that_waits_for_copies_is_not_one_that_milvus_has_left_lying()
     restore.advance()
     restore.imports.end("0")
     restore.advance()
+    restore.advance()
     moved = restore.run.read(imports_name(ARN), ImportsMoved)
     long_ago = moved.since - timedelta(seconds=2 * STALLED_SECONDS)
     restore.run.write(imports_name(ARN), moved.model_copy(update={"since": long_ago}))
@@ -94,6 +95,36 @@ def test_an_import_that_waits_for_copies_is_not_one_that_milvus_has_left_lying()
     restore.copy(2)
     assert restore.advance().failed == 0
     assert len(restore.imports.jobs) == PAIRS
+
+
+def jobs_of_the_named(restore: Restore) -> list[str]:
+    """Return what was imported into the collection that has the real name by now."""
+    journal = Journal(restore.run)
+    named = journal.get(0, "attempt", Attempt, journal.entry(0).latest).name
+    jobs = [job for job, (collection, _) in restore.imports.jobs.items() if collection == named]
+    return sorted(restore.imports.prefixes[job] for job in jobs)
+
+
+def test_where_another_call_has_begun_with_the_next_jobs_all_are_started_anew_in_another_collection() -> None:
+    restore = staging()
+    restore.copy(0)
+    restore.advance()
+    restore.copy(1)
+
+    def overtaken(operation: str, _: str, key: str) -> None:
+        if operation == "put" and key.endswith("importing-1-2.json"):
+            restore.store.before = lambda *_: None
+            Journal(restore.run).note(0, "importing", Attempt(number=1, name="", execution_arn=ARN), 1, 2)
+
+    restore.store.before = overtaken
+    restore.advance()
+    assert Journal(restore.run).entry(0).latest == 2
+    assert jobs_of_the_named(restore) == ["staging/0/0/", "staging/0/1/"]
+    restore.copy(2)
+    restore.advance()
+    restore.imports.end(*restore.imports.jobs)
+    assert restore.advance().is_done
+    assert jobs_of_the_named(restore) == ["staging/0/0/", "staging/0/1/", "staging/0/2/"]
 
 
 def begin_anew(restore: Restore) -> None:
@@ -132,9 +163,7 @@ def restore_killed_at(request: int, *, begins_anew: bool) -> bool:
     journal = Journal(restore.run)
     assert journal.get(0, "finished", Finished).row_count == ROWS * PAIRS
     assert restore.there == ["a"]
-    named = journal.get(0, "attempt", Attempt, journal.entry(0).latest).name
-    jobs = [job for job, (collection, _) in restore.imports.jobs.items() if collection == named]
-    assert sorted(restore.imports.prefixes[job] for job in jobs) == [f"staging/0/{pair}/" for pair in range(PAIRS)]
+    assert jobs_of_the_named(restore) == [f"staging/0/{pair}/" for pair in range(PAIRS)]
     return was_killed
 
 
