@@ -163,9 +163,9 @@ def sweep(objects: int, backups: int) -> Took:
     with TemporaryDirectory() as folder:
         lists = Lists(Path(folder) / "lists", objects, backups)
         run = Workspace(lists, BUCKET, PREFIX, "prune-bench")
-        now, before = BEGUN + timedelta(days=backups), _peak()
+        lists.clock, before = (lambda: BEGUN + timedelta(days=backups)), _peak()
         began, cpu = time.perf_counter(), time.process_time()
-        found = PoolSweep(run, Nothing(), "prune", now, timedelta(days=7), seconds_left=lambda: 900)
+        found = PoolSweep(run, Nothing(), "prune", timedelta(days=7), seconds_left=lambda: 900)
         is_done = found.sweep()
         took = time.process_time() - cpu, time.perf_counter() - began
     if not is_done or found.reasons:
