@@ -24,21 +24,21 @@ def incomplete(job: Job) -> set[int]:
 
 
 def test_a_target_is_complete_as_soon_as_no_batch_has_to_copy_to_it_any_more(job: Job) -> None:
-    # Four objects a batch, the largest target first: 0 has batches 0 and 1, 1 has 1 and 2, 2 has 2.
+    # Four objects a batch, the smallest target first: 2 has batch 0, 1 has 0 and 1, 0 has 1 and 2.
     job.write_sources(t0=5, t1=4, t2=2, t3=0)
     assert incomplete(job) == {0, 1, 2, 3}
     assert job.plan().batch_count == 3
     assert incomplete(job) == {0, 1, 2}
-    for number, left in enumerate(({0, 1, 2}, {1, 2}, set[int]())):
+    for number, left in enumerate(({0, 1}, {0}, set[int]())):
         copy_one(job, number)
         assert incomplete(job) == left
 
 
-def test_the_largest_target_is_copied_first(job: Job) -> None:
-    job.write_sources(t0=1, t1=4, t2=2)
+def test_the_smallest_target_is_copied_first(job: Job) -> None:
+    job.write_sources(t0=4, t1=1, t2=3)
     job.plan()
     copy_one(job, 0)
-    assert incomplete(job) == {0, 2}
+    assert incomplete(job) == {0}
 
 
 def test_of_a_batch_that_is_half_done_nothing_is_complete(job: Job) -> None:
