@@ -110,7 +110,10 @@ OTHERS: Mapping[str, Sequence[Json]] = {
     "record_failure": (
         {"machine": "backup", "execution_arn": CHANGE["executionArn"], "error": "E", "cause": "c", "request": {}},
     ),
-    "inspect_milvus": tuple({"inspection": name} for name in ("collections", "check", "estimate", "selection")),
+    "inspect_milvus": (
+        *({"inspection": name} for name in ("collections", "check", "estimate", "selection")),
+        {"inspection": "estimate", "backup": {"mode": "incremental"}},
+    ),
     "api": tuple(api_event(route.method, route.path) for route in ROUTES),
 }
 

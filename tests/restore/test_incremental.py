@@ -65,49 +65,6 @@ def remove(restoring: Restoring, name: str) -> None:
         restoring.s3.delete_object(Bucket=BACKUPS, Key=key)
 
 
-def test_an_estimate_says_what_the_next_one_copies(filled: Filled) -> None:
-    restoring = filled.restoring
-    request = {"collections": COLLECTIONS, "mode": "incremental"}
-    name = filled.named("estimated")
-
-    def estimate() -> dict[str, Any]:
-        with restoring.functions() as call:
-            found: dict[str, Any] = call(inspect_milvus, {"inspection": "estimate", "backup": request})["found"]
-        return found
-
-    back_up(restoring, name)
-    unchanged = estimate()
-    assert unchanged["object_count"] == counts(restoring, name)[0]
-    assert unchanged["incremental"]["copied_object_count"] == unchanged["incremental"]["copy_requests"] == 0
-    restoring.milvus.insert("plain", range(200, 210))
-    restoring.milvus.flush("plain")
-    expected = estimate()["incremental"]
-    back_up(restoring, name := filled.named("after_the_estimate"))
-    manifest = restoring.manifest(name)
-    assert 0 < expected["copied_object_count"] == manifest["copied_object_count"]
-    assert expected["copied_size_bytes"] == manifest["copied_size_bytes"]
-
-
-def test_the_report_compares_it_with_earlier_ones_of_its_schedule(filled: Filled) -> None:
-    restoring = filled.restoring
-    # Not one that another test has used.
-    tag = {"name": filled.named("nights")[:48]}
-
-    def report(name: str) -> Page:
-        return Page(
-            restoring.s3.get_object(Bucket=BACKUPS, Key=f"{PREFIX}/{name}/meta/vault/report.html")["Body"].read()
-        )
-
-    names = [filled.named(f"night_{number}") for number in range(2)]
-    for name in names:
-        back_up(restoring, name, schedule=tag)
-    assert not any("schedule" in text for text in report(names[0]).texts["figcaption"])
-    page = report(names[1])
-    assert page.texts["figcaption"][0] == f"The last 2 backups of schedule {tag['name']}"
-    assert [row[0] for row in page.tables[0].rows] == ["Backup", *reversed(names)]
-    assert page.tables[0].rows[1][3] == "0 B"
-
-
 def test_only_what_is_new_is_copied_and_each_is_restored_without_the_others(filled: Filled, version: str) -> None:
     restoring = filled.restoring
     plain = filled.keys("plain")
@@ -258,3 +215,46 @@ def test_no_marker_is_made_for_what_is_condemned(filled: Filled, version: str) -
             check(call, name, repair=True)
     finally:
         restoring.s3.delete_object(Bucket=BACKUPS, Key=condemned)
+
+
+def test_an_estimate_says_what_the_next_one_copies(filled: Filled) -> None:
+    restoring = filled.restoring
+    request = {"collections": COLLECTIONS, "mode": "incremental"}
+    name = filled.named("estimated")
+
+    def estimate() -> dict[str, Any]:
+        with restoring.functions() as call:
+            found: dict[str, Any] = call(inspect_milvus, {"inspection": "estimate", "backup": request})["found"]
+        return found
+
+    back_up(restoring, name)
+    unchanged = estimate()
+    assert unchanged["object_count"] == counts(restoring, name)[0]
+    assert unchanged["incremental"]["copied_object_count"] == unchanged["incremental"]["copy_requests"] == 0
+    restoring.milvus.insert("plain", range(200, 210))
+    restoring.milvus.flush("plain")
+    expected = estimate()["incremental"]
+    back_up(restoring, name := filled.named("after_the_estimate"))
+    manifest = restoring.manifest(name)
+    assert 0 < expected["copied_object_count"] == manifest["copied_object_count"]
+    assert expected["copied_size_bytes"] == manifest["copied_size_bytes"]
+
+
+def test_the_report_compares_it_with_earlier_ones_of_its_schedule(filled: Filled) -> None:
+    restoring = filled.restoring
+    # Not one that another test has used.
+    tag = {"name": filled.named("nights")[:48]}
+
+    def report(name: str) -> Page:
+        return Page(
+            restoring.s3.get_object(Bucket=BACKUPS, Key=f"{PREFIX}/{name}/meta/vault/report.html")["Body"].read()
+        )
+
+    names = [filled.named(f"night_{number}") for number in range(2)]
+    for name in names:
+        back_up(restoring, name, schedule=tag)
+    assert not any("schedule" in text for text in report(names[0]).texts["figcaption"])
+    page = report(names[1])
+    assert page.texts["figcaption"][0] == f"The last 2 backups of schedule {tag['name']}"
+    assert [row[0] for row in page.tables[0].rows] == ["Backup", *reversed(names)]
+    assert page.tables[0].rows[1][3] == "0 B"
