@@ -35,7 +35,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:No application metrics to publis
 
 FUNCTIONS = sorted(path.parent.name for path in (Path(__file__).parents[2] / "functions").glob("*/handler.py"))
 VERSION = "2.6.19"
-KINDS = ("backup", "restore", "verify", "prune")
+KINDS = ("backup", "restore", "verify", "prune", "export")
 ENVIRONMENT = {
     **{f"{kind}_STATE_MACHINE_ARN".upper(): machine_arn(kind) for kind in KINDS},
     "INSPECT_MILVUS_FUNCTION_NAME": "inspect",
@@ -58,6 +58,7 @@ def asked(kind: str, name: str, **request: Any) -> Json:
 # What the API is asked for: each route, with bodies where it needs one, and paths of what there is.
 BODIES: Mapping[str, Json] = {
     "POST /backups": {"backup_name": "another"},
+    "POST /exports": {"backup_name": "newer", "export_name": "exported"},
     "POST /restores": {"backup_name": "newer", "suffix": "_x"},
     "PUT /backups/{name}/hold": {"reason": "audit"},
     "PUT /schedules/{name}": {"expression": "rate(1 day)"},
@@ -102,6 +103,7 @@ OTHERS: Mapping[str, Sequence[Json]] = {
         asked("verify", "rotten", backup_name="rotten"),
         asked("verify", "lost", backup_name="lost", repair=True),
     ),
+    "prepare_export": (asked("export", "e", backup_name="newer", export_name="exported"),),
     "plan_prune": (asked("prune", "p"),),
     "carry_out_prune": ({"run": "prune-p"},),
     "watch_schedules": ({},),

@@ -121,7 +121,7 @@ class ExportPreparation:
         manifest = read_exportable(self._store, self.run.bucket, self._original)
         claim_name(claims, self.run, self._layout.name)
         try:
-            claims.take(self._reading.key(CLAIM))
+            claims.take_own(self._reading.key(CLAIM))
             self._check_stays(etag)
             # A prune that died left it, with objects that VerifyCopy deletes. One that lives would hold the claim.
             self._store.delete(self.run.bucket, [tombstone_key(self.run.prefix, self._layout.name)])
