@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from milvus_vault.archive.layout import BackupLayout
-from milvus_vault.archive.manifest import FORMAT_VERSION, CollectionFailure, digest
+from milvus_vault.archive.manifest import FORMAT_VERSION, FULL_FORMAT_VERSION, CollectionFailure, digest
 from milvus_vault.archive.reader import (
     Archive,
     check_backup_exists,
@@ -247,6 +247,14 @@ def test_a_backup_of_format_1_is_of_the_databases_of_its_collections(version: in
     write_backup(store, LAYOUT, contents, format_version=version, databases=names, database_descriptions=named)
 
     assert read_archive(store, BUCKET, LAYOUT).databases == databases
+
+
+def test_a_full_backup_has_no_member_of_format_3() -> None:
+    """Older releases take a manifest for damaged that has a member which they do not know."""
+    manifest = json.loads(METADATA[LAYOUT.manifest])
+    assert manifest["format_version"] == FULL_FORMAT_VERSION
+    assert not {"copied_object_count", "copied_size_bytes", "export_of"} & manifest.keys()
+    assert all("group" not in entry for entry in manifest["collections"])
 
 
 def test_a_newer_format_is_refused_whatever_else_it_says() -> None:

@@ -13,6 +13,8 @@ import io
 import json
 from collections.abc import Iterable, Iterator
 
+from pydantic import Field
+
 from milvus_vault.archive.layout import BackupLayout
 from milvus_vault.archive.pool import parse_pooled_key
 from milvus_vault.model.base import Count, Model, Number
@@ -28,6 +30,11 @@ POOL_FORMAT_VERSION = 3
 """Of incremental backups, whose objects lie in the pool, and of exports."""
 FORMAT_VERSION = POOL_FORMAT_VERSION
 """The newest that is read."""
+
+
+def _is_unset(value: object) -> bool:
+    """Return whether a member of format 3 says nothing. It is left out then: those who read format 2 are strict."""
+    return value in (None, "")
 
 
 class FileDigest(Model):
@@ -55,7 +62,7 @@ class CollectionEntry(Model):
     size_bytes: Count
     document: FileDigest
     objects: FileDigest
-    group: str = ""
+    group: str = Field(default="", exclude_if=_is_unset)
     """Of an incremental backup with objects: where they lie in the pool. A sweep goes by it, not by `source`, which a
     manifest that was made anew does not know."""
 
@@ -118,10 +125,10 @@ class Manifest(Model):
     """Users and rights of the server; they hold hashes of passwords. None where nobody asked for them."""
     object_count: Count
     size_bytes: Count
-    copied_object_count: Count | None = None
+    copied_object_count: Count | None = Field(default=None, exclude_if=_is_unset)
     """Of them, those that were copied for this backup; None: all."""
-    copied_size_bytes: Count | None = None
-    export_of: ExportOrigin | None = None
+    copied_size_bytes: Count | None = Field(default=None, exclude_if=_is_unset)
+    export_of: ExportOrigin | None = Field(default=None, exclude_if=_is_unset)
     """The backup that was exported as this one; None: it was made of Milvus."""
     files: tuple[FileDigest, ...] = ()
     """The files in milvus-backup's format, except the marker."""
