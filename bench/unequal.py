@@ -45,6 +45,7 @@ def main() -> None:
     parser.add_argument("--partitions", type=int, default=1, help="of the largest: each is an import job on 2.3.5")
     parser.add_argument("--copies-per-second", type=float, help="how many S3 makes; as many as the emulator without")
     parser.add_argument("--batch-objects", type=int, default=1000, help="in a batch of copies, as in the template")
+    parser.add_argument("--concurrency", type=int, default=16, help="batches that are copied at a time")
     parser.add_argument("--turns", type=int, default=1, help="how often each build restores")
     arguments = parser.parse_args()
     seconds: dict[str, list[float]] = {"before": [], "this build": []}
@@ -64,7 +65,7 @@ def main() -> None:
         for turn, (name, build) in product(range(arguments.turns), builds.items()):
             once = f"{name.partition(' ')[0]}{turn}"
             with _target(aws, arguments.version, once, source) as target:
-                parameters = QUIET | _bucket(aws)
+                parameters = QUIET | _bucket(aws) | {"CopyConcurrency": str(arguments.concurrency)}
                 vault = deploy(aws, name.replace(" ", "-"), target, parameters, build_folder=build)
                 # Once before, so that no start of a function is in the time.
                 warm = {"collections": ["default.c1"], "suffix": f"_{once}_warm"}
