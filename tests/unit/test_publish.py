@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from typing import Literal
 
 import pytest
 
@@ -76,7 +77,7 @@ def plan(contents: Contents, request: BackupRequest | None = None) -> BackupPlan
     )
 
 
-def publish(run: Workspace, of: BackupPlan) -> Manifest:
+def publish(run: Workspace, of: BackupPlan, finished_at: datetime = FINISHED) -> Manifest:
     """Publish with a report that only says whose it is."""
     return publish_backup(
         run,
@@ -84,7 +85,7 @@ def publish(run: Workspace, of: BackupPlan) -> Manifest:
         LAYOUT,
         ATTEMPT,
         1,
-        finished_at=FINISHED,
+        finished_at=finished_at,
         render_report=lambda manifest: f"report of {manifest.backup_name}".encode(),
     )
 
@@ -168,6 +169,32 @@ def test_publishing_again_is_fine_and_of_two_calls_at_once_the_first_marker_coun
     assert publish(run, plan(contents)) == first
     assert publish(run, plan(contents)) == first
     assert (store.get(BUCKET, LAYOUT.marker), len(written)) == (marker, 1)
+
+
+@pytest.mark.parametrize("mode", ["full", "incremental"])
+@pytest.mark.parametrize("part", ["/.pool/.users/", "manifest.json", "backup_meta.json"])
+@pytest.mark.parametrize("when", range(2))
+def test_of_two_calls_at_once_one_manifest_with_its_marker_stays(
+    mode: Literal["full", "incremental"], part: str, when: int
+) -> None:
+    """A call that Step Functions has given up goes on beside its successor, which comes to its end in between."""
+    store, contents = new_store(), sample_contents(LAYOUT)
+    run, of = write_run(store, contents), plan(contents, BackupRequest(mode=mode))
+    for index in range(2):
+        run.write_bytes(shared_name(ATTEMPT, index), b"")
+    PoolUse(run, of.execution_arn).begin()
+    seen: list[str] = []
+
+    def other_call(operation: str, _: str, key: str) -> None:
+        if operation == "put" and part in key:
+            seen.append(key)
+            if len(seen) == when + 1:
+                store.before = lambda *_: None
+                publish(run, of, FINISHED + timedelta(seconds=1))
+
+    store.before = other_call
+    manifest = publish(run, of)
+    assert read_manifest(store, BUCKET, LAYOUT) == manifest
 
 
 def test_a_marker_of_a_stopped_execution_is_replaced_and_one_that_somebody_writes_meanwhile_is_not() -> None:

@@ -74,7 +74,9 @@ class Imports:
 class Restore:
     """A restore of some collections of ten rows a pair of prefixes, which are not to be loaded."""
 
-    def __init__(self, *names: str, staged: bool = False, started: timedelta = timedelta(), pairs: int = 1) -> None:
+    def __init__(
+        self, *names: str, staged: bool = False, started: timedelta = timedelta(), pairs: int = 1, deletes: bool = False
+    ) -> None:
         self.store = InMemoryObjectStore(VAULT, MILVUS)
         self.run = Workspace(self.store, VAULT, "", "restore-b-0123456789ab")
         self.database, self.imports = InMemoryDatabase(), Imports()
@@ -92,7 +94,7 @@ class Restore:
             targets=tuple(name(each) for each in names),
             databases=(),
         )
-        self.arn, self.pairs = ARN, pairs
+        self.arn, self.pairs, self.deletes = ARN, pairs, deletes
         self.prepare()
 
     def prepare(self) -> None:
@@ -106,12 +108,15 @@ class Restore:
                 index=index, source=target, name=target, collection_id=index, layout=layout(), indexes=(), aliases=(),
                 load_state=LoadState.NOT_LOADED, replicas=1, loaded_partitions=(), live_row_count=ROWS * self.pairs,
                 imports=tuple(_source(prefix) for prefix in prefixes),
+                deletes=(_deletes(f"staging/{index}/deletes/"),) if self.deletes else (),
             )  # fmt: skip
             self.run.write(target_name(index), document)
             if self.plan.is_staged:
                 parts = tuple(CopyPart(prefixes=(prefix,)) for prefix in prefixes)
                 where = CopyTarget(index=index, name=str(target), folders=(f"staging/{index}/",), parts=parts)
-                write_target(self.run, self.attempt, where, [self._item(f"{prefix}log") for prefix in prefixes])
+                # Deletes by themselves are imported last, and copied last.
+                folders = [*prefixes, f"staging/{index}/deletes/"] if self.deletes else prefixes
+                write_target(self.run, self.attempt, where, [self._item(f"{folder}log") for folder in folders])
 
     def _item(self, key: str) -> CopyItem:
         self.store.put(VAULT, f"b/{key}", b"rows")
@@ -152,6 +157,11 @@ class Restore:
 def _source(prefix: str) -> ImportSource:
     paths = ImportPaths(insert_prefix=prefix, delta_prefix="", row_count=ROWS)
     return ImportSource(partition="_default", pairs=(paths,))
+
+
+def _deletes(prefix: str) -> ImportSource:
+    paths = ImportPaths(insert_prefix="", delta_prefix=prefix, row_count=0)
+    return ImportSource(partition="", pairs=(paths,), is_deletes=True)
 
 
 def test_a_collection_gets_its_name_while_another_is_still_imported() -> None:

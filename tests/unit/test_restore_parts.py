@@ -60,6 +60,24 @@ def test_rows_that_are_imported_are_not_the_whole_collection_while_others_are_st
     assert not Journal(restore.run).entry(0).is_imported
 
 
+def test_deletes_are_not_imported_before_they_are_staged() -> None:
+    """A server takes a folder that is half there for all that there is, and rows would come back."""
+    restore = Restore("a", staged=True, pairs=PAIRS, deletes=True)
+    assert restore.plan_copies() == PAIRS + 1
+    for number in range(PAIRS):
+        restore.copy(number)
+    restore.advance()
+    restore.imports.end(*restore.imports.jobs)
+    for _ in range(3):
+        assert restore.advance().pending == 1
+    assert len(restore.imports.jobs) == PAIRS
+    restore.copy(PAIRS)
+    restore.advance()
+    assert len(restore.imports.jobs) == PAIRS + 1
+    restore.imports.end(str(PAIRS))
+    assert restore.advance().is_done
+
+
 def test_what_is_staged_behind_something_that_is_not_waits_for_it() -> None:
     restore = staging()
     restore.copy(1)

@@ -158,6 +158,33 @@ def test_a_collection_whose_lists_take_too_long_is_tried_alone_and_then_left(wor
     assert all(slow in key for key in world.pooled())
 
 
+@pytest.mark.parametrize("checks", range(4, 12))
+def test_functions_that_have_time_for_little_come_to_an_end_together(world: World, checks: int) -> None:
+    world.finish(world.make("r2", {2: [20]}))
+    world.finish(world.delete("r2"))
+    world.pass_night()
+    world.statuses["mine"] = "RUNNING"
+    run = Workspace(world.store, BUCKET, PREFIX, "prune-mine")
+
+    def is_done() -> bool:
+        left = iter([900.0] * checks)
+        return PoolSweep(run, world, "mine", world.grace, lambda: next(left, STOP_SECONDS - 1), threads=1).sweep()
+
+    assert any(is_done() for _ in range(10))
+    assert len(world.pooled()) == 1
+
+
+def test_what_cannot_be_read_is_told_and_keeps_nobody_from_the_rest(world: World) -> None:
+    layout = PoolLayout(PREFIX)
+    for key in (layout.user("backup-x", "aaaaaaaa"), layout.condemned("0123456789ab-9")):
+        world.store.put(BUCKET, key, b"{")
+    world.pass_night()
+    swept = sweep(world)
+    assert not swept.counts
+    assert {reason.rpartition("/")[2].partition(",")[0] for reason in swept.reasons} >= {"aaaaaaaa.json"}
+    assert not [key for key in world.store.buckets[BUCKET] if key == layout.claim]
+
+
 def test_notes_and_lists_of_long_ago_go(world: World) -> None:
     dead = world.make("r2", {2: [20]})
     dead.until("put", "/objects/2.jsonl")

@@ -1,7 +1,9 @@
 """What an incremental backup takes from the pool, and what it copies."""
 
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from datetime import UTC, datetime
+from typing import Literal
 
 import pytest
 from hypothesis import given
@@ -256,20 +258,31 @@ class TestUse:
         with pytest.raises(error, match="cannot be read" if how == "unreadable" else "was taken for dead"):
             use.publish()
 
+    @pytest.mark.parametrize("state", ["void", "publishing"])
     def test_of_a_sweep_and_an_attempt_that_both_change_the_note_one_loses(
-        self, store: InMemoryObjectStore, use: PoolUse
+        self, store: InMemoryObjectStore, use: PoolUse, state: Literal["void", "publishing"]
     ) -> None:
+        """Two functions of one attempt both publish."""
         use.begin()
         (key,) = (listed.key for listed in store.list_objects(BACKUPS, LAYOUT.users))
 
         def void(operation: str, _: str, changed: str) -> None:
             if (operation, changed) == ("put", key):
                 store.before = lambda *_: None
-                store.put(BACKUPS, key, b"{}")
+                store.put(BACKUPS, key, note(state).encode())
+
+        def note(state: Literal["void", "publishing"]) -> str:
+            return PoolUser(run="backup-books", execution_arn=self.ARN, state=state).model_dump_json()
 
         store.before = void
-        with pytest.raises(RunTakenOverError):
+        with pytest.raises(RunTakenOverError) if state == "void" else nullcontext():
             use.publish()
+
+    def test_who_finds_its_note_gone_has_published_or_was_taken_for_dead(self, use: PoolUse) -> None:
+        """Another function of the execution has removed it, or a sweep has."""
+        use.publish(lambda: True)
+        with pytest.raises(RunTakenOverError):
+            use.publish(lambda: False)
 
     def test_an_s3_that_heeds_no_condition_is_refused(self, use: PoolUse, monkeypatch: pytest.MonkeyPatch) -> None:
         for name in ("put_if_absent", "put_if_unchanged"):

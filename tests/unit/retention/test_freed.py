@@ -9,7 +9,7 @@ import pytest
 from milvus_vault.archive.layout import BackupLayout
 from milvus_vault.model.requests import PruneRequest
 from milvus_vault.pool.unique import MOST_BACKUPS
-from milvus_vault.retention.freed import tell_freed
+from milvus_vault.retention.freed import LAST_SECONDS, tell_freed
 from milvus_vault.retention.report import report_prune
 from milvus_vault.retention.working_files import Deletion, Freed, PrunePlan
 from milvus_vault.workspace import Workspace
@@ -69,10 +69,17 @@ def test_a_full_backup_frees_all_and_others_what_nobody_else_lists(world: World)
     assert (freed.object_count, freed.size_bytes, freed.reasons) == (5 + 3, 500 + 3 * len("rows of 10"), ())
 
 
+def test_where_a_whole_call_is_too_short_for_a_collection_nobody_knows_and_it_ends(world: World) -> None:
+    freed, calls = told(world, plan_of(FULL, spared("r0")), seconds_left=LAST_SECONDS - 1)
+    assert calls == 1
+    assert by_name(freed) == {"full": 5}
+    assert "take longer" in freed.reasons[0]
+
+
 @pytest.mark.parametrize("names", [(), ("r2",), ("r0", "r1", "r2")])
 def test_however_short_the_calls_are_they_come_to_the_same(world: World, names: tuple[str, ...]) -> None:
     plan = plan_of(FULL, *map(spared, names))
-    short, calls = told(world, plan, seconds_left=1.0)
+    short, calls = told(world, plan, seconds_left=LAST_SECONDS)
     assert calls == 1 + sum(len(groups) for groups in [{n for name in names for n in BACKUPS[name]}])
     world.store.delete(BUCKET, [key for key in world.store.buckets[BUCKET] if "/prune-dry/" in key])
     assert told(world, plan) == (short, 1)

@@ -73,7 +73,7 @@ def prepare_backup(
     That is so where an execution with the same request died after the commit marker was written: it was killed, or
     the backup is partial. `was_listed` tells whether the catalogue has an entry of this name, as each backup has
     whose marker was written, and `bases` which backups there are that share objects, the newest first.
-    Raises what is wrong with the request or the deployment, and then leaves nothing behind.
+    Raises what is wrong with the request or the deployment, and then leaves nothing behind but a note in the pool.
     """
     store = run.store
     claims = Claims(store, executions, run.bucket, execution_arn=execution_arn, run=run.run)

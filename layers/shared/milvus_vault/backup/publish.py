@@ -1,5 +1,6 @@
 """PublishBackup: write the metadata, and the commit marker last."""
 
+import json
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -41,6 +42,7 @@ from milvus_vault.errors import (
     BackupExistsError,
     BackupFailedError,
     BackupInProgressError,
+    ObjectNotFoundError,
     SegmentTornError,
     VaultError,
     leaf_named,
@@ -159,7 +161,7 @@ def publish_backup(
     store.put(bucket, layout.manifest, body)
     use = PoolUse(run, plan.execution_arn)
     if plan.is_incremental:
-        use.publish()
+        use.publish(lambda: _has_marker_of(run, plan, layout))
     manifest = _commit(run, plan, layout, attempt, manifest, marker_file(manifest, body))
     run.delete([RBAC])
     if plan.is_incremental:
@@ -186,6 +188,15 @@ def _commit(
         msg = f"somebody else wrote {layout.marker} meanwhile"
         raise BackupInProgressError(msg, hint="Look at the backup, and start it again with the same input if need be.")
     return manifest
+
+
+def _has_marker_of(run: Workspace, plan: BackupPlan, layout: BackupLayout) -> bool:
+    """Return whether another call has written this execution's marker, whatever became of the manifest since."""
+    try:
+        marker = json.loads(run.store.get(run.bucket, layout.marker))
+    except (ObjectNotFoundError, ValueError):
+        return False
+    return isinstance(marker, dict) and marker.get("id") == plan.backup_id
 
 
 def find_published(run: Workspace, plan: BackupPlan, layout: BackupLayout) -> Manifest | None:

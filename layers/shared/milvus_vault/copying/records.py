@@ -21,6 +21,7 @@ class Records:
         """Hold the records of copies; those of missing and changed sources are left out."""
         # Two invocations may both have copied an object, each with an ETag of its own: hence the pair.
         self._copies = {(r.key, r.etag): (r.source_etag, r.checksum) for r in records if r.status == "copied"}
+        self._keys = {key for key, _ in self._copies}
 
     @classmethod
     def load(cls, run: Workspace, folder: str = "copy/") -> Self:
@@ -47,8 +48,7 @@ class Records:
 
     def have_any(self, keys: Iterable[str]) -> bool:
         """Return whether a copy to one of the keys was recorded."""
-        copied = {key for key, _ in self._copies}
-        return any(key in copied for key in keys)
+        return any(key in self._keys for key in keys)
 
     def checksum(self, found: ListedObject) -> str:
         """Return the checksum that was recorded for an object, or an empty text."""

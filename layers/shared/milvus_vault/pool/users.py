@@ -8,6 +8,7 @@ A note has one more use: it is the fence between an attempt that publishes and a
 change the note under the condition that it is as they read it, so that one of them loses.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -74,20 +75,26 @@ class PoolUse:
             msg = f"the S3 of bucket {bucket} overwrites an object in spite of a condition (If-None-Match, If-Match)"
             raise ConditionalWriteUnsupportedError(msg, hint="Make full backups, or use an S3 with conditional writes.")
 
-    def publish(self) -> None:
+    def publish(self, has_published: Callable[[], bool] = lambda: False) -> None:
         """Note that the lists are written and the marker follows. Safe to repeat.
+
+        Args:
+            has_published: Whether another function of this execution has written the marker; it has ended the use then.
 
         Raises `RunTakenOverError` where the attempt was taken for dead: objects that it lists may be gone.
         """
         store, bucket = self.run.store, self.run.bucket
         found = read_user(store, bucket, self._key)
         if found is None:
-            raise self._taken_for_dead()
-        note, etag = found
-        if note.state == "publishing":
+            if not has_published():
+                raise self._taken_for_dead()
             return
-        if note.state == "void" or not store.put_if_unchanged(bucket, self._key, self._body("publishing"), etag):
+        note, etag = found
+        if note.state == "void":
             raise self._taken_for_dead()
+        if note.state == "working" and not store.put_if_unchanged(bucket, self._key, self._body("publishing"), etag):
+            # A sweep has made it void, or another function of this execution publishes.
+            self.publish(has_published)
 
     def end(self) -> None:
         """Remove the note, once the marker is written."""

@@ -131,8 +131,7 @@ class Advance:
                 creation.new_attempt(index, entry.latest)
                 entry = journal.entry(index)
             if self._has_rows and not entry.has("imported"):
-                staged_pairs = unstaged.get(index, target.pair_count)
-                if not self._is_imported(seen, imports, journal, index, entry, target, staged_pairs):
+                if not self._is_imported(seen, imports, journal, index, entry, target, unstaged.get(index)):
                     return
                 entry = journal.entry(index)
             waits_since = finishing.bring_on(journal, index, entry, target)
@@ -163,7 +162,7 @@ class Advance:
         index: int,
         entry: JournalEntry,
         target: Target,
-        staged_pairs: int,
+        staged_pairs: int | None,
     ) -> bool:
         """Look after the imports of a collection, and return whether they are through."""
         try:

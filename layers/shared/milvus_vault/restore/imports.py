@@ -57,12 +57,14 @@ class Imports:
     execution_arn: str
     submission: Submission
 
-    def look(self, journal: Journal, index: int, entry: JournalEntry, target: Target, *, staged_pairs: int) -> Look:
+    def look(
+        self, journal: Journal, index: int, entry: JournalEntry, target: Target, *, staged_pairs: int | None
+    ) -> Look:
         """Bring the imports of a collection as far as they go without waiting, and check the rows of those that ended.
 
-        Its first `staged_pairs` are staged; the others are started by a later look. Jobs of 2.4 and newer overlap,
-        those of 2.2 and 2.3 wait for each other; where a server has no room for all, the next look starts the others.
-        Raises `MilvusUnavailableError` where none of its questions was answered.
+        Its first `staged_pairs` are staged, or with None all that it has; the others are started by a later look. Jobs
+        of 2.4 and newer overlap, those of 2.2 and 2.3 wait for each other; where a server has no room for all, the next
+        look starts the others. Raises `MilvusUnavailableError` where none of its questions was answered.
         """
         rows, deletes = (submitted(journal, index, entry, step) for step in ("jobs", "deletes"))
         done, percent = self._ask(journal, index, entry, target, (*rows.jobs, *deletes.jobs))
@@ -76,18 +78,19 @@ class Imports:
         left = submission.count_left(target.imports, rows.pair_count)
         total = len(rows.jobs) + left + len(deletes.jobs)
         total += submission.count_left(target.deletes, deletes.pair_count)
-        is_done = False
+        is_done, is_staged = False, staged_pairs is None
         if not rows.has_all and total:
-            submission.start_rows(journal, index, entry, target, done, staged_pairs=staged_pairs)
+            pairs = target.pair_count if staged_pairs is None else staged_pairs
+            submission.start_rows(journal, index, entry, target, done, staged_pairs=pairs)
         elif all(job.job_id in done for job in rows.jobs):
             if target.first_round:
                 submission.add_fields(journal, index, entry, target)
             if len(done) == total:
                 self._note_imported(journal, index, entry, target, sum(done[job.job_id] for job in rows.jobs))
                 is_done = True
-            elif not deletes.has_all:
+            elif not deletes.has_all and is_staged:
+                # Deletes are copied last: of a folder that is half there none would be missed by the server.
                 submission.start_deletes(journal, index, entry, target)
-        is_staged = staged_pairs >= target.pair_count
         return Look(is_done, len(done), total, percent, rows.since or datetime.now(UTC), is_staged)
 
     def _ask(

@@ -12,6 +12,14 @@ from milvus_vault.retention.working_files import FREED, Deletion, Freed, FreedBa
 from milvus_vault.workspace import Workspace
 
 
+# In the middle of a group it ends when so little is left: what was read of it is lost.
+LAST_SECONDS = 30
+
+
+class _OutOfTimeError(Exception):
+    """The function has no time for more."""
+
+
 def tell_freed(run: Workspace, plan: PrunePlan, seconds_left: Callable[[], float]) -> bool:
     """Write down what the plan's deletions would free; return whether that is all, or time ran short.
 
@@ -52,14 +60,24 @@ def _of_pool(run: Workspace, plan: PrunePlan, so_far: FreedSoFar, seconds_left: 
     if len(names) > MOST_BACKUPS:
         many = f"these are {count(len(names))} incremental backups, and of more than {MOST_BACKUPS} it is not looked up"
         return _nobody_knows(plan, many)
+    begun_after = so_far.group
+
+    def check() -> None:
+        if seconds_left() < LAST_SECONDS:
+            raise _OutOfTimeError
+
     try:
         others = Catalogue(run.store, run.bucket, run.prefix).sharing()
-        found = unique_objects(run.store, run.bucket, run.prefix, names, others, after=so_far.group)
+        found = unique_objects(run.store, run.bucket, run.prefix, names, others, after=so_far.group, check=check)
         with closing(found):
             for one in found:
                 so_far = FreedSoFar(freed=_plus(so_far.freed, one), group=one.group)
                 if seconds_left() < STOP_SECONDS:
                     return so_far
+    except _OutOfTimeError:
+        if so_far.group != begun_after:
+            return so_far
+        return _nobody_knows(plan, "the lists of a collection take longer to read than a function may run")
     except UNREADABLE_BACKUP as err:
         return _nobody_knows(plan, f"nothing of the pool would be deleted: {err.message}")
     return so_far.model_copy(update={"is_all": True})

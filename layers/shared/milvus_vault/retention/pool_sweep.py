@@ -18,8 +18,8 @@ what it has copied. All times are S3's own.
 """
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence, Set
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from itertools import batched, islice
@@ -71,6 +71,8 @@ class Progress(Model):
 
     group: str = ""
     """The last group that was dealt with; groups come in order."""
+    at_a_time: int = _GROUPS_AT_A_TIME
+    """Groups that are dealt with together: fewer where a function had not the time for so many."""
     slow: str = ""
     """A group at whose lists time ran out: the next function begins with it alone."""
     were_slow: tuple[str, ...] = ()
@@ -178,7 +180,7 @@ class PoolSweep:
         slow, done = progress.slow, {progress.slow, *progress.were_slow}
         groups = sorted(group for group in folders | lists.keys() if group > progress.group and group not in done)
         alone = [(slow,)] if slow else []
-        for some in (*alone, *batched(groups, _GROUPS_AT_A_TIME, strict=False)):
+        for some in (*alone, *batched(groups, progress.at_a_time, strict=False)):
             progress = self._bring_on(some, progress)
         self._forget_lists(lists, folders)
         self._forget_users(users)
@@ -195,8 +197,9 @@ class PoolSweep:
             if err.group and err.group == slow:
                 self._wait(slow, "the lists of a collection take longer to read than a function may run")
                 self.run.write(PROGRESS, slow_is_over)
-            elif err.group:
-                self.run.write(PROGRESS, progress.model_copy(update={"slow": err.group}))
+            else:
+                fewer = max(1, len(groups) // 4)
+                self.run.write(PROGRESS, progress.model_copy(update={"slow": err.group, "at_a_time": fewer}))
             raise
         progress = slow_is_over if slow else progress.model_copy(update={"group": groups[-1]})
         self.run.write(PROGRESS, progress)
@@ -349,24 +352,36 @@ class PoolSweep:
     def _forget_lists(self, lists: Mapping[str, ListedObject], folders: Set[str]) -> None:
         """Remove lists of groups that have had nothing for long."""
         old = [group for group, listed in lists.items() if group not in folders and self._is_old(listed)]
-        found = {group: read_condemned(self.run.store, self.run.bucket, self._layout, group) for group in old}
-        gone = [group for group, read in found.items() if read and not read[0].keys]
-        self.run.store.delete(self.run.bucket, [self._layout.condemned(group) for group in gone])
+        for group in old:
+            with self._told():
+                found = read_condemned(self.run.store, self.run.bucket, self._layout, group)
+                if found and not found[0].keys:
+                    self.run.store.delete(self.run.bucket, [self._layout.condemned(group)])
 
     def _forget_users(self, users: Sequence[ListedObject]) -> None:
         """Remove notes of executions that have ended long ago: first they become void, and later they go."""
         for listed in users:
-            if not self._is_old(listed):
-                continue
-            found = read_user(self.run.store, self.run.bucket, listed.key)
-            if found is None or self.executions.status(found[0].execution_arn) in RUNNING:
-                continue
-            if found[0].state != "working":
-                self.run.store.delete(self.run.bucket, [listed.key])
-                continue
-            with suppress(UserAliveError):
+            if self._is_old(listed):
                 # It may have been started again since.
-                self._end_use(listed.key)
+                with self._told(), suppress(UserAliveError):
+                    self._forget_user(listed.key)
+
+    def _forget_user(self, key: str) -> None:
+        found = read_user(self.run.store, self.run.bucket, key)
+        if found is None or self.executions.status(found[0].execution_arn) in RUNNING:
+            return
+        if found[0].state == "working":
+            self._end_use(key)
+        else:
+            self.run.store.delete(self.run.bucket, [key])
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        """Go on where a small file cannot be read, and say so."""
+        try:
+            yield
+        except WorkingFileError as err:
+            self._because(err.message)
 
     def _is_old(self, listed: ListedObject) -> bool:
         return listed.modified_at is not None and listed.modified_at <= self._now - self.grace

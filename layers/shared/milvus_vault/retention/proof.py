@@ -84,7 +84,8 @@ class Prover:
         if self.catalogue.hold(layout.name) is not None:
             sealed = sealed.model_copy(update={"is_held": True})
         # A listing's first page: all objects of all backups would take hours.
-        root = PoolLayout(self.prefix).root if manifest.is_incremental else layout.binlogs
+        pooled = next((entry.group for entry in manifest.collections if entry.group), "")
+        root = PoolLayout(self.prefix).folder(pooled) if pooled else layout.binlogs
         if manifest.object_count and not any(self.store.list_objects(self.bucket, root)):
             lost = f"none of its {manifest.object_count} objects is there"
             return Proof(layout.name, etag, sealed, flaw=lost, damage=lost)
