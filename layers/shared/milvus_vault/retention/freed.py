@@ -1,7 +1,7 @@
 """What the deletions of a dry run would free."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
 
 from milvus_vault.catalogue import UNREADABLE_BACKUP, Catalogue
@@ -10,7 +10,6 @@ from milvus_vault.pool.unique import MOST_BACKUPS, UniqueObjects, unique_objects
 from milvus_vault.retention.pool_sweep import STOP_SECONDS
 from milvus_vault.retention.working_files import FREED, Deletion, Freed, FreedBackup, FreedSoFar, PrunePlan
 from milvus_vault.workspace import Workspace
-
 
 # In the middle of a group it ends when so little is left: what was read of it is lost.
 LAST_SECONDS = 30
@@ -60,6 +59,16 @@ def _of_pool(run: Workspace, plan: PrunePlan, so_far: FreedSoFar, seconds_left: 
     if len(names) > MOST_BACKUPS:
         many = f"these are {count(len(names))} incremental backups, and of more than {MOST_BACKUPS} it is not looked up"
         return _nobody_knows(plan, many)
+    try:
+        return _look_up(run, names, so_far, seconds_left)
+    except _OutOfTimeError:
+        return _nobody_knows(plan, "the lists of a collection take longer to read than a function may run")
+    except UNREADABLE_BACKUP as err:
+        return _nobody_knows(plan, f"nothing of the pool would be deleted: {err.message}")
+
+
+def _look_up(run: Workspace, names: Sequence[str], so_far: FreedSoFar, seconds_left: Callable[[], float]) -> FreedSoFar:
+    """Return what is known after as many groups as there is time for. Raises `_OutOfTimeError` where that is none."""
     begun_after = so_far.group
 
     def check() -> None:
@@ -75,11 +84,9 @@ def _of_pool(run: Workspace, plan: PrunePlan, so_far: FreedSoFar, seconds_left: 
                 if seconds_left() < STOP_SECONDS:
                     return so_far
     except _OutOfTimeError:
-        if so_far.group != begun_after:
-            return so_far
-        return _nobody_knows(plan, "the lists of a collection take longer to read than a function may run")
-    except UNREADABLE_BACKUP as err:
-        return _nobody_knows(plan, f"nothing of the pool would be deleted: {err.message}")
+        if so_far.group == begun_after:
+            raise
+        return so_far
     return so_far.model_copy(update={"is_all": True})
 
 
