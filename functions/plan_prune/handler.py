@@ -3,7 +3,7 @@
 from milvus_vault.adapters.executions import StepFunctionsExecutions
 from milvus_vault.adapters.scheduler import EventBridgeScheduler
 from milvus_vault.catalogue import Catalogue
-from milvus_vault.execution_records import ExecutionRecord, record_execution
+from milvus_vault.execution_records import record_execution
 from milvus_vault.model.messages_prune import PlanPruneRequest, PlanPruneResult
 from milvus_vault.model.names import execution_name, run_id
 from milvus_vault.model.requests import PruneRequest
@@ -21,14 +21,7 @@ def handler(event: PlanPruneRequest) -> PlanPruneResult:
     run = open_workspace(storage, run_id("prune", execution_name(event.execution.arn)))
     logger.set_correlation_id(run.run)
     names = request.backup_names or ()
-    record = ExecutionRecord(
-        execution_arn=event.execution.arn,
-        kind="prune",
-        run=run.run,
-        backup_name=names[0] if len(names) == 1 else None,
-        started_at=event.execution.started_at,
-    )
-    record_execution(run.store, run.bucket, run.prefix, record)
+    record_execution(run, event.execution, "prune", names[0] if len(names) == 1 else None)
     plan = PrunePreparation(
         run=run,
         request=request,

@@ -5,7 +5,7 @@ from milvus_vault.archive.layout import BackupLayout
 from milvus_vault.backup.prepare import default_name, prepare_backup
 from milvus_vault.catalogue import Catalogue
 from milvus_vault.connection import connect_milvus
-from milvus_vault.execution_records import ExecutionRecord, record_execution
+from milvus_vault.execution_records import record_execution
 from milvus_vault.model.messages import PrepareBackupRequest, PrepareBackupResult, Round
 from milvus_vault.model.names import attempt_of, backup_run
 from milvus_vault.model.requests import BackupRequest
@@ -23,14 +23,7 @@ def handler(event: PrepareBackupRequest) -> PrepareBackupResult:
     run = open_workspace(storage, backup_run(name))
     logger.set_correlation_id(run.run)
     run.store.check_bucket(run.bucket)
-    record = ExecutionRecord(
-        execution_arn=event.execution.arn,
-        kind="backup",
-        run=run.run,
-        backup_name=name,
-        started_at=event.execution.started_at,
-    )
-    record_execution(run.store, run.bucket, run.prefix, record)
+    record_execution(run, event.execution, "backup", name)
     catalogue = Catalogue(run.store, run.bucket, run.prefix)
     with connect_milvus(milvus) as database:
         plan = prepare_backup(

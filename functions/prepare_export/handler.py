@@ -3,7 +3,7 @@
 from milvus_vault.adapters.executions import StepFunctionsExecutions
 from milvus_vault.backup.export import ExportPreparation
 from milvus_vault.catalogue import Catalogue
-from milvus_vault.execution_records import ExecutionRecord, record_execution
+from milvus_vault.execution_records import record_execution
 from milvus_vault.model.messages import PrepareExportRequest, PrepareExportResult, Round
 from milvus_vault.model.names import attempt_of, backup_run
 from milvus_vault.model.requests import ExportRequest
@@ -18,14 +18,7 @@ def handler(event: PrepareExportRequest) -> PrepareExportResult:
     request = read_request(ExportRequest, event.request, "export request")
     run = open_workspace(StorageSettings.from_env(), backup_run(request.export_name))
     logger.set_correlation_id(run.run)
-    record = ExecutionRecord(
-        execution_arn=event.execution.arn,
-        kind="export",
-        run=run.run,
-        backup_name=request.backup_name,
-        started_at=event.execution.started_at,
-    )
-    record_execution(run.store, run.bucket, run.prefix, record)
+    record_execution(run, event.execution, "export", request.backup_name)
     catalogue = Catalogue(run.store, run.bucket, run.prefix)
     plan = ExportPreparation(
         run=run,

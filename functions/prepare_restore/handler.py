@@ -3,7 +3,7 @@
 from milvus_vault.adapters.executions import StepFunctionsExecutions
 from milvus_vault.archive.layout import BackupLayout
 from milvus_vault.connection import connect_milvus
-from milvus_vault.execution_records import ExecutionRecord, record_execution
+from milvus_vault.execution_records import record_execution
 from milvus_vault.model.messages import PrepareRestoreRequest, PrepareRestoreResult, Round
 from milvus_vault.model.names import attempt_of
 from milvus_vault.model.requests import RestoreRequest
@@ -23,14 +23,7 @@ def handler(event: PrepareRestoreRequest) -> PrepareRestoreResult:
     target = milvus_storage(storage)
     run = open_workspace(storage, restore_run_of(request, milvus.milvus_uri, target))
     logger.set_correlation_id(run.run)
-    record = ExecutionRecord(
-        execution_arn=event.execution.arn,
-        kind="restore",
-        run=run.run,
-        backup_name=request.backup_name,
-        started_at=event.execution.started_at,
-    )
-    record_execution(run.store, run.bucket, run.prefix, record)
+    record_execution(run, event.execution, "restore", request.backup_name)
     with connect_milvus(milvus) as database:
         plan = RestorePreparation(
             run=run,

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from milvus_vault.adapters.executions import StepFunctionsExecutions
-from milvus_vault.execution_records import ExecutionRecord, record_execution
+from milvus_vault.execution_records import record_execution
 from milvus_vault.model.messages_verify import VerifyBackupRequest, VerifyBackupResult
 from milvus_vault.model.names import execution_name, run_id
 from milvus_vault.model.requests import VerifyRequest
@@ -22,14 +22,7 @@ def handler(event: VerifyBackupRequest, context: LambdaContext) -> VerifyBackupR
     storage = StorageSettings.from_env()
     run = open_workspace(storage, run_id("verify", execution_name(event.execution.arn)))
     logger.set_correlation_id(run.run)
-    record = ExecutionRecord(
-        execution_arn=event.execution.arn,
-        kind="verify",
-        run=run.run,
-        backup_name=request.backup_name,
-        started_at=event.execution.started_at,
-    )
-    record_execution(run.store, run.bucket, run.prefix, record)
+    record_execution(run, event.execution, "verify", request.backup_name)
     result = verify_backup(
         run,
         request,

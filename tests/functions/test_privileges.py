@@ -37,8 +37,9 @@ from milvus_vault.catalogue import Catalogue
 from milvus_vault.catalogue.describe import summary_of
 from milvus_vault.claims import CLAIM, Claim
 from milvus_vault.errors import BackupDamagedError, MilvusRequestError, MilvusUnavailableError, VaultError
-from milvus_vault.execution_records import ExecutionRecord, record_execution
+from milvus_vault.execution_records import record_execution
 from milvus_vault.inspection.check import Deployment, check_deployment
+from milvus_vault.model.messages import Execution
 from milvus_vault.model.names import attempt_of
 from milvus_vault.model.objects import ArchivedObject
 from milvus_vault.model.rbac import Rbac
@@ -420,8 +421,7 @@ def test_an_export_that_is_refused_gives_its_claims_back(s3: S3Client) -> None:
 @pytest.mark.parametrize("kind", ["backup", "export"])
 def test_a_failed_backup_leaves_a_record_and_no_secrets(s3: S3Client, kind: RunKind) -> None:
     new = workspace("backup-new")
-    record = ExecutionRecord(execution_arn=arn(kind, "a"), kind=kind, run=new.run, backup_name="new", started_at=NOW)
-    record_execution(new.store, new.bucket, new.prefix, record)
+    record_execution(new, Execution(arn=arn(kind, "a"), started_at=NOW), kind, "new")
     new.write(CLAIM, Claim(execution_arn=arn(kind, "a"), run=new.run, claimed_at=NOW))
     new.write(RBAC, Rbac())
 

@@ -11,9 +11,9 @@ from milvus_vault.backup.unpublished_rbac import remove_unpublished_rbac
 from milvus_vault.backup.working_files import RBAC
 from milvus_vault.claims import CLAIM, Claim
 from milvus_vault.errors import split_hint
-from milvus_vault.execution_records import ExecutionRecord, record_execution
+from milvus_vault.execution_records import record_execution
 from milvus_vault.failures import FailureRecord, outcome_error, read_failure, record_failure, unrecorded_failure
-from milvus_vault.model.messages import RecordFailureRequest
+from milvus_vault.model.messages import Execution, RecordFailureRequest
 from milvus_vault.model.rbac import Rbac
 from milvus_vault.runtime import read_request
 from milvus_vault.workspace import Workspace
@@ -156,8 +156,7 @@ def test_a_failed_backup_leaves_no_hashes_of_passwords_unless_another_execution_
 ) -> None:
     store, now = InMemoryObjectStore("backups"), datetime.now(UTC)
     run = Workspace(store, "backups", "team", "backup-x")
-    record = ExecutionRecord(execution_arn=ARN, kind="backup", run=run.run, backup_name="x", started_at=now)
-    record_execution(store, "backups", "team", record)
+    record_execution(run, Execution(arn=ARN, started_at=now), "backup", "x")
     run.write(CLAIM, Claim(execution_arn=holder, run=run.run, claimed_at=now))
     run.write(RBAC, Rbac())
     for _ in range(2):

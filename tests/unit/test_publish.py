@@ -32,7 +32,7 @@ from tests.unit.archive.samples import (
     sample_contents,
 )
 
-ATTEMPT = "attempt"
+ATTEMPT = "0123abcd"
 BEGUN, FINISHED = datetime(2026, 3, 1, 2, tzinfo=UTC), datetime(2026, 3, 1, 3, tzinfo=UTC)
 LAYOUT = BackupLayout(PREFIX, "monday")
 CHANGED = CollectionFailure(
@@ -94,7 +94,7 @@ def test_what_an_earlier_round_copied_into_the_pool_counts_as_copied_for_the_bac
     store, contents = new_store(), sample_contents(LAYOUT)
     run = write_run(store, contents)
     pooled = f"{PREFIX}/.pool/0123456789ab-7/0000000000000009/{'0' * 32}"
-    shared = [ArchivedObject(f"{pooled}-{who}", "files/insert_log/7", 100, "e", "") for who in (ATTEMPT, "another")]
+    shared = [ArchivedObject(f"{pooled}-{who}", "files/insert_log/7", 100, "e", "") for who in (ATTEMPT, "0123abce")]
     run.write_bytes(shared_name(ATTEMPT, 0), write_object_list(shared))
     run.write_bytes(shared_name(ATTEMPT, 1), b"")
     of = plan(contents, BackupRequest(mode="incremental"))

@@ -4,10 +4,11 @@ from pydantic import ValidationError
 
 from milvus_vault.errors import ObjectNotFoundError, WorkingFileError
 from milvus_vault.model.base import Model
+from milvus_vault.model.messages import Execution
 from milvus_vault.model.resources import RunKind
 from milvus_vault.model.times import Time
 from milvus_vault.ports import ObjectStore
-from milvus_vault.workspace import record_key
+from milvus_vault.workspace import Workspace, record_key
 
 
 class ExecutionRecord(Model):
@@ -22,9 +23,16 @@ class ExecutionRecord(Model):
     started_at: Time
 
 
-def record_execution(store: ObjectStore, bucket: str, prefix: str, record: ExecutionRecord) -> None:
+def record_execution(run: Workspace, execution: Execution, kind: RunKind, backup_name: str | None) -> None:
     """Write an execution's record. The first function of each machine does, also if it then refuses the request."""
-    store.put(bucket, record_key(prefix, "executions", record.execution_arn), record.model_dump_json().encode())
+    record = ExecutionRecord(
+        execution_arn=execution.arn,
+        kind=kind,
+        run=run.run,
+        backup_name=backup_name,
+        started_at=execution.started_at,
+    )
+    run.store.put(run.bucket, record_key(run.prefix, "executions", execution.arn), record.model_dump_json().encode())
 
 
 def find_execution_record(store: ObjectStore, bucket: str, prefix: str, execution_arn: str) -> ExecutionRecord | None:

@@ -1,12 +1,12 @@
 """What a sweep of the pool says when it deletes nothing, and how it goes on."""
 
-from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
 
 from milvus_vault.archive.layout import BackupLayout
 from milvus_vault.archive.pool import PoolLayout, group_of
+from milvus_vault.pool.references import References
 from milvus_vault.retention.pool_sweep import STOP_SECONDS, PoolSweep
 from milvus_vault.workspace import Workspace
 from tests.support.pool_world import BUCKET, MILVUS, NIGHT, PREFIX, SOURCE, World
@@ -144,17 +144,25 @@ def test_a_collection_whose_lists_take_too_long_is_tried_alone_and_then_left(wor
     slow = group_of(MILVUS, SOURCE.root_path, 1)
 
     class Slow(PoolSweep):
-        def _reading(self, group: str) -> Callable[[], None]:
-            return super()._reading(group) if group != slow else lambda: self._run_out(group)
+        looked_at = ""
 
-        def _run_out(self, group: str) -> None:
-            self.seconds_left = lambda: 0.0
-            super()._reading(group)()
+        def _condemn(self, group: str, references: References) -> bool:
+            self.looked_at = group
+            return super()._condemn(group, references)
 
-    calls = [Slow(run, world, "mine", world.grace, lambda: 900.0, threads=1) for _ in range(3)]
-    assert [call.sweep() for call in calls] == [False, False, True]
-    assert [call.waiting for call in calls] == [[], [slow], []]
-    assert "take longer" in calls[1].reasons[0]
+        def _check_reading(self) -> None:
+            if self.looked_at == slow:
+                self.seconds_left = lambda: 0.0
+            super()._check_reading()
+
+    calls: list[PoolSweep] = []
+    for _ in range(6):
+        calls.append(Slow(run, world, "mine", world.grace, lambda: 900.0, threads=1))
+        if calls[-1].sweep():
+            break
+    (reason,) = (reason for call in calls for reason in call.reasons)
+    assert [group for call in calls for group in call.waiting] == [slow]
+    assert "take longer" in reason
     assert all(slow in key for key in world.pooled())
 
 
@@ -189,7 +197,7 @@ def test_notes_and_lists_of_long_ago_go(world: World) -> None:
     dead = world.make("r2", {2: [20]})
     dead.until("put", "/objects/2.jsonl")
     world.end(dead)
-    for _ in range(4):
+    for _ in range(6):
         world.pass_night()
         sweep(world)
     keys = world.store.buckets[BUCKET]

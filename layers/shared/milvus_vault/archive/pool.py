@@ -25,9 +25,11 @@ from milvus_vault.model.objects import ListedObject
 POOL_FOLDER = ".pool"
 
 _GROUP = re.compile(r"[0-9a-f]{12}-[0-9]+")
-_KEY = re.compile(
-    r"(?:^|/)\.pool/(?P<group>[0-9a-f]{12}-[0-9]+)/(?P<segment>[0-9a-f]{16})/(?P<content>[0-9a-f]{32})-(?P<attempt>[0-9a-f]{8})$"
-)
+_BELOW = re.compile(r"(?P<segment>[0-9a-f]{16})/(?P<content>[0-9a-f]{32})-(?P<attempt>[0-9a-f]{8})")
+_KEY = re.compile(rf"(?:^|/)\.pool/(?P<group>{_GROUP.pattern})/{_BELOW.pattern}$")
+
+BELOW_WIDTH = 16 + 1 + 32 + 1 + 8
+"""Characters of an object's key below its group's folder."""
 
 
 class PooledKey(NamedTuple):
@@ -40,9 +42,14 @@ class PooledKey(NamedTuple):
     attempt: str
     """Who copied it."""
 
+    @property
+    def below(self) -> str:
+        """Return the key below the group's folder, as the lists of condemned objects have it."""
+        return f"{self.segment_id:016x}/{self.content}-{self.attempt}"
+
     def __str__(self) -> str:
         """Return the key below the pool's folder."""
-        return f"{self.group}/{self.segment_id:016x}/{self.content}-{self.attempt}"
+        return f"{self.group}/{self.below}"
 
 
 def parse_pooled_key(key: str) -> PooledKey | None:
@@ -51,9 +58,20 @@ def parse_pooled_key(key: str) -> PooledKey | None:
     return PooledKey(found["group"], int(found["segment"], 16), found["content"], found["attempt"]) if found else None
 
 
+def copied_by(key: str) -> str:
+    """Return the attempt that copied an object in a pool; an empty text for any other key."""
+    pooled = parse_pooled_key(key)
+    return pooled.attempt if pooled else ""
+
+
 def is_pooled(key: str) -> bool:
     """Return whether a key is one of an object in a pool."""
     return _KEY.search(key) is not None
+
+
+def is_below_group(text: str) -> bool:
+    """Return whether a text may be the key of an object below its group's folder."""
+    return _BELOW.fullmatch(text) is not None
 
 
 def is_group(name: str) -> bool:

@@ -6,8 +6,8 @@ about to become one. Nobody sweeps it, and no other backup is made in its place:
 
 from milvus_vault.archive.layout import BackupLayout
 from milvus_vault.archive.reference_writer import COLLECTION_META, FULL_META, PARTITION_META, SEGMENT_META
-from milvus_vault.archive.tombstones import has_begun, is_being_deleted
-from milvus_vault.errors import ObjectArchivedError, ObjectNotFoundError
+from milvus_vault.archive.tombstones import check_not_being_deleted, has_begun, is_being_deleted
+from milvus_vault.errors import BackupNotFoundError, ObjectArchivedError, ObjectNotFoundError
 from milvus_vault.ports import ObjectStore
 
 
@@ -34,6 +34,24 @@ def marker_etag(store: ObjectStore, bucket: str, layout: BackupLayout) -> str | 
         return store.get_with_etag(bucket, layout.marker)[1]
     except ObjectNotFoundError:
         return None
+
+
+def check_stays(store: ObjectStore, bucket: str, layout: BackupLayout, etag: str | None) -> None:
+    """Return if nobody began to delete a backup, or made it anew, since its marker had this ETag.
+
+    For a run that has just claimed it to read it: a prune writes its tombstone before it looks for claims, and deletes
+    the marker afterwards, so that of the two, if they begin together, at least one sees the other.
+
+    Raises `BackupNotFoundError` where it has a tombstone, and where its marker is gone or another one.
+    """
+    check_not_being_deleted(store, bucket, layout.prefix, layout.name)
+    if marker_etag(store, bucket, layout) != etag:
+        raise deleted_meanwhile(layout.name)
+
+
+def deleted_meanwhile(name: str) -> BackupNotFoundError:
+    """Return the error for a backup that was there when a run began to read it."""
+    return BackupNotFoundError(f"backup '{name}' was deleted while this run began", hint="Use another backup.")
 
 
 def is_there(store: ObjectStore, bucket: str, key: str) -> bool:

@@ -20,8 +20,8 @@ from milvus_vault.archive.reader import (
     read_objects,
     read_rbac,
 )
-from milvus_vault.archive.remains import marker_etag
-from milvus_vault.archive.tombstones import check_not_being_deleted, tombstone_key
+from milvus_vault.archive.remains import check_stays, marker_etag
+from milvus_vault.archive.tombstones import tombstone_key
 from milvus_vault.backup.claiming import claim_name, is_published
 from milvus_vault.backup.working_files import (
     PLAN,
@@ -35,7 +35,7 @@ from milvus_vault.backup.working_files import (
 )
 from milvus_vault.claims import CLAIM, Claims, check_owner
 from milvus_vault.copying.working_files import CopyTarget, write_job, write_target
-from milvus_vault.errors import BackupNotExportableError, BackupNotFoundError, VaultError
+from milvus_vault.errors import BackupNotExportableError, VaultError
 from milvus_vault.model.collections import DatabaseDescription
 from milvus_vault.model.names import attempt_of, export_run, short_hash
 from milvus_vault.model.objects import CopyItem, CopyJob
@@ -117,12 +117,12 @@ class ExportPreparation:
             is_same=lambda plan: plan.export is not None and plan.export.request == self.request,
         ):
             return None
-        etag = self._marker_etag()
+        etag = marker_etag(self._store, self.run.bucket, self._original)
         manifest = read_exportable(self._store, self.run.bucket, self._original)
         claim_name(claims, self.run, self._layout.name)
         try:
             claims.take_own(self._reading.key(CLAIM))
-            self._check_stays(etag)
+            check_stays(self._store, self.run.bucket, self._original, etag)
             # A prune that died left it, with objects that VerifyCopy deletes. One that lives would hold the claim.
             self._store.delete(self.run.bucket, [tombstone_key(self.run.prefix, self._layout.name)])
             return self._write(manifest)
@@ -134,21 +134,6 @@ class ExportPreparation:
     def _reading(self) -> Workspace:
         """Return the run whose claim keeps a prune from the original."""
         return replace(self.run, run=export_run(self.request.backup_name, self.request.export_name))
-
-    def _marker_etag(self) -> str | None:
-        return marker_etag(self._store, self.run.bucket, self._original)
-
-    def _check_stays(self, etag: str | None) -> None:
-        """Return if nobody began to delete the original, or made it anew, before this run had claimed it.
-
-        A prune writes its tombstone before it looks for claims, and deletes the marker afterwards: of a prune and an
-        export that begin together, at least one sees the other.
-        """
-        name = self.request.backup_name
-        check_not_being_deleted(self._store, self.run.bucket, self.run.prefix, name)
-        if self._marker_etag() != etag:
-            msg = f"backup '{name}' was deleted while the export began"
-            raise BackupNotFoundError(msg, hint="Use another backup.")
 
     def _write(self, manifest: Manifest) -> BackupPlan:
         bucket = self.run.bucket

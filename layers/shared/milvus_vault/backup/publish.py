@@ -22,6 +22,7 @@ from milvus_vault.archive.manifest import (
     write_object_list,
 )
 from milvus_vault.archive.other_etags import are_comparable
+from milvus_vault.archive.pool import copied_by
 from milvus_vault.archive.reader import find_manifest
 from milvus_vault.archive.reference_writer import marker_file, reference_files
 from milvus_vault.archive.remains import is_there
@@ -103,7 +104,7 @@ def publish_backup(
             check_owner(run, attempt)
             shared = _shared(run, plan, attempt, collection.index)
             # What an earlier round of this execution copied is in the pool as well.
-            shared_sizes.extend(item.size_bytes for item in shared if not item.stored_key.endswith(f"-{attempt}"))
+            shared_sizes.extend(item.size_bytes for item in shared if copied_by(item.stored_key) != attempt)
             objects = write_object_list(_objects(run, plan, attempt, collection.index, shared))
             entries.append(_write_collection(run, layout, collection.document, objects))
             yield collection.document, read_object_list(objects)

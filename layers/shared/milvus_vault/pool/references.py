@@ -21,7 +21,7 @@ from pydantic import ValidationError
 
 from milvus_vault.archive.layout import BackupLayout
 from milvus_vault.archive.manifest import FORMAT_VERSION, FileDigest, Manifest
-from milvus_vault.archive.pool import PoolLayout
+from milvus_vault.archive.pool import BELOW_WIDTH, PoolLayout, is_below_group
 from milvus_vault.archive.reader import find_manifest
 from milvus_vault.archive.remains import is_there
 from milvus_vault.errors import (
@@ -38,9 +38,6 @@ from milvus_vault.ports import ObjectStore
 # 5 million keys of 58 bytes with a mark and eight bytes of size are 335 MB. Where a listing is not in order, sorting
 # holds them once more, as objects of 99 bytes: 830 MB in all.
 LISTED_AT_A_TIME = 5_000_000
-
-_OBJECT = re.compile(r"[0-9a-f]{16}/[0-9a-f]{32}-[0-9a-f]{8}")
-_WIDTH = len("0123456789abcdef/0123456789abcdef0123456789abcdef-01234567")
 
 _HINT = "Repair or delete this backup; the next prune goes on."
 
@@ -186,14 +183,14 @@ class _Keys:
         self._at = 0
 
     def __len__(self) -> int:
-        return len(self._keys) // _WIDTH
+        return len(self._keys) // BELOW_WIDTH
 
     def __getitem__(self, index: int) -> bytes:
-        return bytes(self._keys[index * _WIDTH : (index + 1) * _WIDTH])
+        return bytes(self._keys[index * BELOW_WIDTH : (index + 1) * BELOW_WIDTH])
 
     def append(self, key: str) -> bool:
         """Take a key in; return whether it is one of an object of the group. Anything else was not put there by us."""
-        if _OBJECT.fullmatch(below := key.removeprefix(self._folder)) is None:
+        if not is_below_group(below := key.removeprefix(self._folder)):
             return False
         self._keys += below.encode()
         return True
@@ -215,14 +212,14 @@ class _Keys:
     def mark(self, keys: Iterable[bytes]) -> None:
         """Mark keys. In order it is a walk; a key that comes out of order is found all the same."""
         at, count, all_keys = self._at, len(self), self._keys
-        here = all_keys[at * _WIDTH : (at + 1) * _WIDTH]
+        here = all_keys[at * BELOW_WIDTH : (at + 1) * BELOW_WIDTH]
         for key in keys:
             if at == count or here > key:
                 at = bisect_left(self, key)
-                here = all_keys[at * _WIDTH : (at + 1) * _WIDTH]
+                here = all_keys[at * BELOW_WIDTH : (at + 1) * BELOW_WIDTH]
             while at < count and here < key:
                 at += 1
-                here = all_keys[at * _WIDTH : (at + 1) * _WIDTH]
+                here = all_keys[at * BELOW_WIDTH : (at + 1) * BELOW_WIDTH]
             if here == key:
                 self._marks[at] = 1
         self._at = at
@@ -264,7 +261,7 @@ def listed_sizes(
 def _first_column(folder: str) -> bytes:
     name = PoolLayout("").root + folder.rstrip("/").rpartition("/")[2]
     # It begins with literal text, which is found fast, and is nowhere else in a line.
-    return re.escape(f"{name}/".encode()) + rb'([0-9a-f/-]{%d})",' % _WIDTH
+    return re.escape(f"{name}/".encode()) + rb'([0-9a-f/-]{%d})",' % BELOW_WIDTH
 
 
 def _lines(store: ObjectStore, bucket: str, listed: ReferenceList) -> Iterator[bytes]:

@@ -83,7 +83,7 @@ class Pool:
         for found in self.store.list_objects(self.bucket, layout.folder(group)):
             self.listed_counts[collection_id] += 1
             pooled = parse_pooled_key(found.key)
-            if pooled is None or pooled.content not in wanted or _below(pooled) in passed_by:
+            if pooled is None or pooled.content not in wanted or pooled.below in passed_by:
                 continue
             if _is_copy(found, wanted[pooled.content], known.get(pooled.content)):
                 there.setdefault(pooled.content, found)
@@ -168,7 +168,7 @@ def _recorded(
     for item in items:
         pooled = parse_pooled_key(item.stored_key)
         if pooled is not None and pooled.content in wanted:
-            yield pooled.content, _Known(layout.here(item.stored_key), _below(pooled), item.etag, item.checksum)
+            yield pooled.content, _Known(layout.here(item.stored_key), pooled.below, item.etag, item.checksum)
 
 
 def _is_copy(found: ListedObject, source: ListedObject, recorded: _Known | None) -> bool:
@@ -186,8 +186,3 @@ def _segment_of(listed: ListedObject) -> int:
         msg = f"not a log of Milvus: {listed.key}"
         raise ValueError(msg)
     return key.segment_id
-
-
-def _below(pooled: PooledKey) -> str:
-    """Return a key below its group's folder, as the lists of condemned objects have it."""
-    return str(pooled).partition("/")[2]

@@ -11,12 +11,10 @@ from milvus_vault.archive.contents import Archive, ArchivedCollection
 from milvus_vault.archive.layout import BackupLayout, join, log_of
 from milvus_vault.archive.pool import is_pooled
 from milvus_vault.archive.reader import read_archive, read_objects
-from milvus_vault.archive.tombstones import check_not_being_deleted
+from milvus_vault.archive.remains import check_stays, deleted_meanwhile, marker_etag
 from milvus_vault.claims import CLAIM, ClaimHeldError, Claims, check_owner
 from milvus_vault.copying.working_files import CopyPart, CopyTarget, write_job, write_target
 from milvus_vault.errors import (
-    BackupNotFoundError,
-    ObjectNotFoundError,
     TargetClaimedError,
     VaultError,
     VersionUnsupportedError,
@@ -148,7 +146,7 @@ class RestorePreparation:
         claims, target_claims = self._claims(self.run.bucket), self._claims(self.storage.bucket)
         try:
             self._claim(claims, target_claims, plan.targets)
-            self._check_backup_stays(plan)
+            check_stays(self._store, self.run.bucket, self.layout, plan.backup_etag)
             plan = self._write(plan, archive, chosen, loading)
             if rbac is not None:
                 restore_rbac(rbac, self.database)
@@ -187,16 +185,6 @@ class RestorePreparation:
         most = max((shards_of(self.request, collection) for collection in collections), default=0)
         if most > _SHARDS_OF_ANY:
             check_shards(self.database, self._probe("shards"), most)
-
-    def _check_backup_stays(self, plan: RestorePlan) -> None:
-        """Return if nobody began to delete the backup, or made it anew, before this run was claimed.
-
-        A prune writes its tombstone before it looks for claims, and deletes the marker afterwards: of a prune and a
-        restore that begin together, at least one sees the other.
-        """
-        check_not_being_deleted(self._store, self.run.bucket, self.layout.prefix, self.layout.name)
-        if self._backup_etag() != plan.backup_etag:
-            raise self._deleted()
 
     def _check_objects(
         self, archive: Archive, collections: Sequence[ArchivedCollection], server: ServerVersion
@@ -361,14 +349,10 @@ class RestorePreparation:
             ) from err
 
     def _backup_etag(self) -> str:
-        try:
-            return self._store.get_with_etag(self.run.bucket, self.layout.marker)[1]
-        except ObjectNotFoundError as err:
-            raise self._deleted() from err
-
-    def _deleted(self) -> BackupNotFoundError:
-        msg = f"backup '{self.layout.name}' was deleted while the restore began"
-        return BackupNotFoundError(msg, hint="Use another backup.")
+        etag = marker_etag(self._store, self.run.bucket, self.layout)
+        if etag is None:
+            raise deleted_meanwhile(self.layout.name)
+        return etag
 
     def _sources(self, plan: RestorePlan, index: int, collection: ArchivedCollection, *, is_staged: bool) -> _Sources:
         """Return what to import of a collection; where that is staged, write down what to copy."""

@@ -60,7 +60,8 @@ _DEAD_AFTER = timedelta(hours=1)
 # Where S3 does not say what time it is, nothing is old.
 _LONG_AGO = datetime.fromtimestamp(0, UTC)
 
-# A walk along the lists of a group may take minutes; what is done by then is written down.
+# A walk along the lists of a group may take minutes, and so may the deletion of a run with 100,000 objects at 1,000 a
+# second: what is left then is another call's.
 STOP_SECONDS = 120
 
 _FAULTS_OF_A_GROUP = (BackupDamagedError, WorkingFileError)
@@ -72,20 +73,15 @@ class Progress(Model):
     group: str = ""
     """The last group that was dealt with; groups come in order."""
     at_a_time: int = _GROUPS_AT_A_TIME
-    """Groups that are dealt with together: fewer where a function had not the time for so many."""
-    slow: str = ""
-    """A group at whose lists time ran out: the next function begins with it alone."""
-    were_slow: tuple[str, ...] = ()
-    """Groups that had that, and are dealt with or, where that function was too short as well, left to another sweep."""
+    """Groups that are dealt with together next: fewer where a function had not the time for so many."""
 
 
 class _OutOfTimeError(Exception):
     """The function has no time for more."""
 
-    def __init__(self, group: str = "") -> None:
-        super().__init__(group)
-        self.group = group
-        """Whose lists were being read."""
+
+class _ListsTooLongError(_OutOfTimeError):
+    """It was reading lists, which is lost."""
 
 
 class _TakenOverError(Exception):
@@ -177,31 +173,34 @@ class PoolSweep:
         progress = self.run.find(PROGRESS, Progress) or Progress()
         self.run.write(PROGRESS, progress)
         self._now = self._written_at(self.run.key(PROGRESS)) or _LONG_AGO
-        slow, done = progress.slow, {progress.slow, *progress.were_slow}
-        groups = sorted(group for group in folders | lists.keys() if group > progress.group and group not in done)
-        alone = [(slow,)] if slow else []
-        for some in (*alone, *batched(groups, progress.at_a_time, strict=False)):
-            progress = self._bring_on(some, progress)
+        left = sorted(group for group in folders | lists.keys() if group > progress.group)
+        is_first = True
+        while left:
+            some, left = left[: progress.at_a_time], left[progress.at_a_time :]
+            progress = self._bring_on(some, progress, is_first=is_first)
+            is_first = False
         self._forget_lists(lists, folders)
         self._forget_users(users)
 
-    def _bring_on(self, groups: Sequence[str], progress: Progress) -> Progress:
-        """Bring groups to their end, and return how far the sweep is then."""
-        again, slow = groups, progress.slow
-        slow_is_over = progress.model_copy(update={"slow": "", "were_slow": (*progress.were_slow, slow)})
+    def _bring_on(self, groups: Sequence[str], progress: Progress, *, is_first: bool) -> Progress:
+        """Bring groups to their end, and return how far the sweep is then.
+
+        Where a function runs out of time over the first that it deals with, they were too many; where it began with one
+        alone, that is too large.
+        """
+        again = groups
         try:
             while again:
                 self._check()
                 again = self._turn(again)
         except _OutOfTimeError as err:
-            if err.group and err.group == slow:
-                self._wait(slow, "the lists of a collection take longer to read than a function may run")
-                self.run.write(PROGRESS, slow_is_over)
-            else:
-                fewer = max(1, len(groups) // 4)
-                self.run.write(PROGRESS, progress.model_copy(update={"slow": err.group, "at_a_time": fewer}))
+            if is_first and progress.at_a_time > 1:
+                self.run.write(PROGRESS, progress.model_copy(update={"at_a_time": max(1, len(groups) // 4)}))
+            elif is_first and isinstance(err, _ListsTooLongError):
+                self._wait(groups[0], "the lists of a collection take longer to read than a function may run")
+                self.run.write(PROGRESS, progress.model_copy(update={"group": groups[0]}))
             raise
-        progress = slow_is_over if slow else progress.model_copy(update={"group": groups[-1]})
+        progress = Progress(group=groups[-1], at_a_time=min(_GROUPS_AT_A_TIME, 4 * progress.at_a_time))
         self.run.write(PROGRESS, progress)
         return progress
 
@@ -233,7 +232,7 @@ class PoolSweep:
             if found is not None and found[0].keys:
                 return True
             old = (listed for listed in store.list_objects(bucket, folder) if self._is_old(listed))
-            found_unlisted = unlisted(store, bucket, folder, references[group], old, self._reading(group))
+            found_unlisted = unlisted(store, bucket, folder, references[group], old, self._check_reading)
             chosen = list(islice(found_unlisted, CONDEMNED_AT_A_TIME))
         except _FAULTS_OF_A_GROUP as err:
             self._wait(group, f"nothing of a collection is deleted: {err.message}")
@@ -335,7 +334,7 @@ class PoolSweep:
         left = {key.encode(): size for key, size in zip(condemned.keys, condemned.sizes, strict=True)}
         for listed in lists:
             for keys in listed_keys(self.run.store, self.run.bucket, folder, listed):
-                self._reading(group)()
+                self._check_reading()
                 for key in left.keys() & set(keys):
                     del left[key]
         chosen = {"keys": tuple(each.decode() for each in left), "sizes": tuple(left.values())}
@@ -407,14 +406,9 @@ class PoolSweep:
         if holder and holder[0].execution_arn == self.execution_arn:
             self.run.store.delete(self.run.bucket, [self._layout.claim])
 
-    def _reading(self, group: str) -> Callable[[], None]:
-        """Return what is to be called with each piece of a group's lists."""
-
-        def check() -> None:
-            if self.seconds_left() < STOP_SECONDS:
-                raise _OutOfTimeError(group)
-
-        return check
+    def _check_reading(self) -> None:
+        if self.seconds_left() < STOP_SECONDS:
+            raise _ListsTooLongError
 
     def _check(self) -> None:
         if self.seconds_left() < STOP_SECONDS:

@@ -21,7 +21,7 @@ from milvus_vault.claims import CLAIM, RUNNING, Claim, ClaimHeldError, Claims
 from milvus_vault.model.names import backup_of, backup_run
 from milvus_vault.model.objects import ListedObject
 from milvus_vault.ports import Executions, ObjectStore
-from milvus_vault.retention.pool_sweep import PoolSweep
+from milvus_vault.retention.pool_sweep import STOP_SECONDS, PoolSweep
 from milvus_vault.retention.working_files import Swept
 from milvus_vault.workspace import Workspace
 
@@ -32,9 +32,6 @@ RUN_KINDS = ("backup-", "restore-", "verify-", "prune-", "export-")
 
 # At least one interval of the daily sweep lies between the two that note and remove something.
 QUARANTINE = timedelta(days=1)
-
-# A run with a million objects takes a quarter of an hour at 1,000 a second, so it is asked before each.
-STOP_SECONDS = 120
 
 _CLAIMS = "claims"
 
