@@ -114,9 +114,10 @@ class CountingStore(ObjectStore):
         )
 
     @override
-    def list_objects(self, bucket: str, prefix: str) -> Iterator[ListedObject]:
+    def list_objects(self, bucket: str, prefix: str, *, after: str = "") -> Iterator[ListedObject]:
         self._request("LIST")
-        for number, listed in enumerate(self.bucket(bucket).listed(prefix)):
+        behind = (listed for listed in self.bucket(bucket).listed(prefix) if listed.key > after)
+        for number, listed in enumerate(behind):
             if number and number % _PAGE == 0:
                 self._request("LIST")
             yield listed

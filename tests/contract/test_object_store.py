@@ -264,6 +264,18 @@ def test_goes_on_where_a_page_of_a_listing_ends(subject: Subject) -> None:
     assert subject.server in {"memory", "quick_s3"} or len(set(asked)) == len(asked) == 3
 
 
+def test_a_listing_goes_on_behind_a_key_that_may_be_gone(subject: Subject) -> None:
+    for number in range(5):
+        subject.store.put(subject.source, f"page/{number}", b"1")
+    subject.store.put(subject.source, "other", b"1")
+    order = [listed.key for listed in subject.store.list_objects(subject.source, "page/")]
+    subject.store.delete(subject.source, order[1:2])
+
+    behind = [[found.key for found in subject.store.list_objects(subject.source, "page/", after=key)] for key in order]
+
+    assert behind == [order[2:], order[2:], order[3:], order[4:], []]
+
+
 @pytest.mark.parametrize(
     "subject",
     ["memory", "quick_s3", *(pytest.param(server, marks=pytest.mark.thorough) for server in OVER_HTTP)],

@@ -56,13 +56,13 @@ class InMemoryObjectStore:
         """Return `settings`."""
         return self.settings
 
-    def list_objects(self, bucket: str, prefix: str) -> Iterator[ListedObject]:
-        """Yield every object below the prefix."""
+    def list_objects(self, bucket: str, prefix: str, *, after: str = "") -> Iterator[ListedObject]:
+        """Yield every object below the prefix, or those behind a key, in an order that S3 has not."""
         self.before("list_objects", bucket, prefix)
         with self._lock:
             objects = dict(self._request("list_objects", bucket))
         for key in sorted(objects, reverse=True):
-            if key.startswith(prefix):
+            if key.startswith(prefix) and (not after or key < after):
                 found, kept_in = objects[key], "GLACIER" if key in self.archived else ""
                 yield ListedObject(key, len(found.body), found.etag, found.modified_at, kept_in)
 

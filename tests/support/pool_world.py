@@ -152,9 +152,9 @@ class SteppedStore:
         """Return what guards the bucket."""
         return self._store.bucket_settings(bucket)
 
-    def list_objects(self, bucket: str, prefix: str) -> Iterator[ListedObject]:
+    def list_objects(self, bucket: str, prefix: str, *, after: str = "") -> Iterator[ListedObject]:
         """Yield every object below the prefix, page by page: what comes or goes meanwhile may be seen or not."""
-        last = ""
+        last = after
         while True:
             self._gate("list", prefix)
             objects = self._store.buckets[bucket]

@@ -43,8 +43,11 @@ class ObjectStore(Protocol):
     def bucket_settings(self, bucket: str) -> BucketSettings:
         """Return what guards the bucket, as far as it can be read. Raises nothing."""
 
-    def list_objects(self, bucket: str, prefix: str) -> Iterator[ListedObject]:
-        """Yield every object below the prefix, in the server's order (not always bytewise)."""
+    def list_objects(self, bucket: str, prefix: str, *, after: str = "") -> Iterator[ListedObject]:
+        """Yield every object below the prefix, in the server's order (not always bytewise).
+
+        With `after` only what comes behind this key in that order, whether or not such an object is there by now.
+        """
 
     def list_folders(self, bucket: str, prefix: str) -> Iterator[str]:
         """Yield the names directly below `prefix` that have something below them, without the slash."""

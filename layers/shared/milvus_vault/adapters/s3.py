@@ -52,6 +52,7 @@ if TYPE_CHECKING:
         CopyObjectRequestTypeDef,
         CopySourceTypeDef,
         GetObjectOutputTypeDef,
+        ListObjectsV2RequestPaginateTypeDef,
         MultipartUploadTypeDef,
         ObjectTypeDef,
         PutObjectRequestTypeDef,
@@ -284,11 +285,15 @@ class S3ObjectStore(ObjectStore):
         )
 
     @override
-    def list_objects(self, bucket: str, prefix: str) -> Iterator[ListedObject]:
-        listing = self.client.get_paginator("list_objects_v2").paginate(
-            Bucket=bucket, Prefix=prefix, OptionalObjectAttributes=["RestoreStatus"]
-        )
-        pages = iter(listing)
+    def list_objects(self, bucket: str, prefix: str, *, after: str = "") -> Iterator[ListedObject]:
+        request: ListObjectsV2RequestPaginateTypeDef = {
+            "Bucket": bucket,
+            "Prefix": prefix,
+            "OptionalObjectAttributes": ["RestoreStatus"],
+        }
+        if after:
+            request["StartAfter"] = after
+        pages = iter(self.client.get_paginator("list_objects_v2").paginate(**request))
         while True:
             with _translated("list", bucket, prefix):
                 page = next(pages, None)
