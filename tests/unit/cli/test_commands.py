@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from milvus_vault.model.resources import CheckItem, CollectionInfo, ObjectCount, RunCollection
+from milvus_vault.model.resources import CheckItem, CollectionInfo, ObjectCount, PoolListing, RunCollection
 from tests.support.fake_api import FakeApi, backup, problem, run, stages
 from tests.unit.cli.conftest import Cli
 
@@ -502,6 +502,24 @@ class TestStats:
         assert api.asked[0].query == {"pool": "false"}
         assert "stored     not looked up" in out
         assert "USD" not in out
+
+    @pytest.mark.parametrize("options", [[], ["-o", "json"]])
+    def test_of_a_large_pool_it_is_told_how_far_the_listing_is(
+        self, api: FakeApi, cli: Cli, options: list[str]
+    ) -> None:
+        api.listings = [
+            PoolListing(
+                object_count=number, size_bytes=number * 2**20, collection_count=number // 100, collection_total=16
+            )
+            for number in (400, 1200)
+        ]
+        done = cli("stats", *options)
+        assert [asked.query for asked in api.asked] == [{}, {"token": "behind 400"}, {"token": "behind 1200"}]
+        assert "listing what incremental backups share: 4 of 16 collections, 400 objects, 400.0 MiB" in done.err
+        assert "12 of 16 collections, 1,200 objects" in done.err
+        assert "16 collections" not in done.out
+        if options:
+            assert done.document["pool"]["object_count"] == 700
 
 
 class TestPrune:

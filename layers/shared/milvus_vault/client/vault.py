@@ -24,6 +24,7 @@ from milvus_vault.model.resources import (
     Hold,
     HoldState,
     Page,
+    PoolListing,
     Run,
     RunCollection,
     RunKind,
@@ -207,12 +208,23 @@ class VaultClient:
         body = EstimateRequest(backup=request or BackupRequest())
         return self._ask("POST", "/estimate", Estimate, body=body, only_reads=True)
 
-    def stats(self, *, pool: bool = True) -> Stats:
+    def stats(self, *, pool: bool = True, on_progress: Callable[[PoolListing], None] | None = None) -> Stats:
         """Return what the backup prefix holds; without `pool`, nothing of what is stored.
 
-        Raises `ServiceUnavailableError` where the pool has too much to be listed in one answer.
+        Args:
+            pool: whether the pool is listed, in as many requests as that takes.
+            on_progress: called with how far the listing is after each of them but the last.
+
+        Raises `ServiceUnavailableError` where there are too many backups to be read in one answer.
         """
-        return self._ask("GET", "/stats", Stats, query={} if pool else {"pool": "false"})
+        query = {} if pool else {"pool": "false"}
+        while True:
+            found = self._ask("GET", "/stats", Stats, query=query)
+            if found.next_token is None:
+                return found
+            if found.listing is not None and on_progress is not None:
+                on_progress(found.listing)
+            query = {"token": found.next_token}
 
     def download(self, url: str) -> bytes:
         """Return what lies at a `report_url`. Raises ApiUnavailableError, also when its hour is over."""

@@ -306,6 +306,15 @@ class ScheduleStats(ObjectCount):
     """Price of these bytes in us-east-1, S3 Standard."""
 
 
+class PoolListing(ObjectCount):
+    """How far a listing of the pool is: what it has found so far."""
+
+    collection_count: Count
+    """Collections of which all objects are listed."""
+    collection_total: Count
+    """Collections that have objects in the pool."""
+
+
 class Stats(ObjectCount):
     """What the backup prefix holds. Objects and bytes are the logical ones: what each backup lists, added up."""
 
@@ -314,7 +323,8 @@ class Stats(ObjectCount):
     """Of them, those that cannot be read: nothing else of them is counted."""
     modes: tuple[ModeStats, ...]
     pool: ObjectCount | None
-    """Objects in the pool by a listing, those that no backup lists any more too. Null where it was not listed."""
+    """Objects in the pool by a listing, those that no backup lists any more too. Null where it was not listed, or not
+    yet to its end."""
     stored: ObjectCount | None
     """Those of the pool and those of full backups."""
     ratio: float | None
@@ -323,6 +333,10 @@ class Stats(ObjectCount):
     """Price of the stored bytes in us-east-1, S3 Standard."""
     schedules: tuple[ScheduleStats, ...]
     """By name, the backups that no schedule asked for last."""
+    listing: PoolListing | None = None
+    """How far the listing of the pool is, where it goes on."""
+    next_token: str | None = None
+    """Ask with this token to go on listing the pool; null: that is all."""
 
 
 class RunSummary(Model):
