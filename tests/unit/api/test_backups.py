@@ -29,7 +29,8 @@ from milvus_vault.errors import (
 from milvus_vault.model.collections import CollectionName
 from milvus_vault.model.messages import InspectMilvusRequest
 from milvus_vault.model.requests import BackupRequest
-from tests.support import pool_world
+from milvus_vault.model.resources import BackedUpCollection, Backup
+from tests.support import fake_api, pool_world
 from tests.support.fake_machines import FakeMachines, machines
 from tests.support.memory_store import InMemoryObjectStore
 from tests.support.pool_world import World
@@ -167,6 +168,56 @@ def test_a_comparison_ends_before_the_gateway_gives_up(monkeypatch: pytest.Monke
     monkeypatch.setattr(backups, "ANSWER_SECONDS", -1.0)
     with pytest.raises(ServiceUnavailableError, match="takes longer than an answer of the API may take"):
         get_backup_diff(found, "a", "a", DiffFilter())
+
+
+def told_of(found: Backup) -> list[object]:
+    """Return what of a backup comes in parts."""
+    return [*found.failures, *found.warnings, *found.collections]
+
+
+@pytest.mark.parametrize("limit", [1, 2, 3, 4, 9])
+def test_a_backup_is_told_in_parts_of_any_length(limit: int) -> None:
+    found, layout = services(FakeMachines(), Milvus()), BackupLayout(PREFIX, "a")
+    failure = CollectionFailure(name=CollectionName(database="db", name="lost"), error="SegmentTornError", message="x")
+    write_backup(found.store, layout, sample_contents(layout), failures=(failure,), warnings=("one", "two"))
+    whole = Backup.model_validate_json(json.dumps(answered("/backups/a", {}, found)[1]))
+    assert (whole.next_token, len(told_of(whole))) == (None, 5)
+
+    token, parts = "0", list[Backup]()
+    while token:
+        document = answered("/backups/a", {"limit": [str(limit)], "token": [token]}, found)[1]
+        parts.append(Backup.model_validate_json(json.dumps(document)))
+        token = document["next_token"]
+
+    assert [one for part in parts for one in told_of(part)] == told_of(whole)
+    assert {len(told_of(part)) for part in parts[:-1]} <= {limit}
+    assert [part.collection_count for part in parts] == [2] * len(parts)
+    assert answered("/backups/a", {"token": ["7"]}, found)[1]["collections"] == []
+
+
+@pytest.mark.parametrize("query", [{"token": ["x"]}, {"limit": ["0"]}])
+def test_a_part_that_is_none_is_refused(query: dict[str, list[str]]) -> None:
+    found, layout = services(FakeMachines(), Milvus()), BackupLayout(PREFIX, "a")
+    write_backup(found.store, layout, sample_contents(layout))
+    status, problem = answered("/backups/a", query, found)
+    assert (status, problem["error"]) == (400, "InvalidRequestError")
+
+
+def test_a_backup_of_many_collections_never_takes_more_than_lambda_passes_on() -> None:
+    one = BackedUpCollection(
+        database="shop", name="x" * 40, row_count=10**6, live_row_count=10**6, segment_count=100, object_count=1000,
+        size_bytes=10**9, moment=NOW,
+    )  # fmt: skip
+    whole = fake_api.backup("a", collections=[one] * 30_000)
+    first, counts = 0, list[int]()
+    while first < 30_000:
+        part = backups.part_of(whole, None, first)
+        # What Lambda's runtime makes of the answer; the quota is 6 MB.
+        assert len(json.dumps({"statusCode": 200, "body": part.model_dump_json()})) < 6_000_000
+        counts.append(len(part.collections))
+        first += counts[-1]
+    assert min(counts[:-1]) > 10_000
+    assert sum(counts) == 30_000
 
 
 @pytest.fixture

@@ -530,6 +530,7 @@ class TestPrune:
                     {"name": "b1", "keep": True, "reason": "kept: newest of 3"},
                     {"name": "b2", "keep": False, "reason": "deleted: expired"},
                 ],
+                "decision_count": 5,
                 "dry_run": True,
                 "kept_count": 1,
                 "deleted_count": 1,
@@ -541,6 +542,7 @@ class TestPrune:
         assert api.asked[0].body == {"dry_run": True}
         assert "b1      keep      newest of 3" in done.out
         assert "b2      delete    expired" in done.out
+        assert "and 3 more backups" in done.out
         assert "1 backup would be deleted (40.1 MiB), 1 kept" in done.out
 
     def test_a_dry_run_says_what_would_be_freed_by_each_and_together(self, api: FakeApi, cli: Cli) -> None:

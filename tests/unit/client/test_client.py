@@ -15,7 +15,7 @@ from milvus_vault.errors import (
     WaitTimeoutError,
 )
 from milvus_vault.model.requests import BackupRequest
-from milvus_vault.model.resources import Run
+from milvus_vault.model.resources import FailedCollection, Run
 from tests.support.fake_api import Answer, FakeApi, backup, problem, stages
 
 
@@ -53,6 +53,21 @@ def test_lists_go_on_over_pages(api: FakeApi, client: VaultClient) -> None:
 
     assert found == list(api.backups)
     assert [asked.query.get("token") for asked in api.asked] == [None, "3", "6"]
+
+
+def test_a_backup_in_parts_is_returned_whole(api: FakeApi, client: VaultClient) -> None:
+    whole = backup("b", failures=[FailedCollection(database="d", name="f", error="e", message="m")], warnings=["w"])
+    empty: dict[str, object] = {"failures": (), "warnings": (), "collections": ()}
+    parts = [
+        empty | {"failures": whole.failures, "next_token": "1"},
+        empty | {"warnings": whole.warnings, "next_token": "2", "unique": None},
+        empty | {"collections": whole.collections},
+    ]
+    api.answers = [Answer(200, whole.model_copy(update=part).model_dump_json().encode()) for part in parts]
+
+    assert client.get_backup("b", unique=True) == whole
+    asked = {"unique": "true"}
+    assert [each.query for each in api.asked] == [asked, asked | {"token": "1"}, asked | {"token": "2"}]
 
 
 def test_a_page_is_asked_for_only_when_it_is_needed(api: FakeApi, client: VaultClient) -> None:

@@ -167,7 +167,7 @@ def test_what_went_between_two_answers_is_no_fault(world: World) -> None:
 @pytest.mark.parametrize("token", ["nonsense", "e30x", "eyJhZnRlciI6IDF9"])
 def test_a_token_that_is_none_is_refused(world: World, token: str) -> None:
     catalogue = Catalogue(world.store, BUCKET, PREFIX)
-    with pytest.raises(InvalidRequestError, match="not one of this listing"):
+    with pytest.raises(InvalidRequestError, match="not one of this list"):
         prefix_stats(world.store, BUCKET, PREFIX, catalogue, with_pool=True, token=token)
 
 

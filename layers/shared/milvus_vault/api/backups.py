@@ -4,6 +4,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from contextlib import closing, suppress
+from itertools import chain
 from typing import Annotated
 from urllib.parse import unquote
 
@@ -36,6 +37,7 @@ from milvus_vault.model.base import Model
 from milvus_vault.model.messages import InspectMilvusRequest
 from milvus_vault.model.requests import BackupName, BackupRequest, PruneRequest, ScheduleName, VerifyRequest
 from milvus_vault.model.resources import (
+    LISTS_OF_A_BACKUP,
     Backup,
     BackupDiff,
     BackupSummary,
@@ -46,6 +48,7 @@ from milvus_vault.model.resources import (
     Page,
     Started,
 )
+from milvus_vault.paging import fitting, index_of
 from milvus_vault.pool.unique import unique_objects
 from milvus_vault.runs.starting import find_started, start
 from milvus_vault.runtime import logger
@@ -116,20 +119,40 @@ class BackupParts(Model):
     """What is told of a backup beside what it says itself."""
 
     unique: QueryFlag = Field(
-        default=False, description="Also what no other backup lists, for which object lists of all of them are read."
+        default=False,
+        description="Also what no other backup lists, for which object lists of all are read; not with `token`.",
     )
+    limit: int | None = Field(
+        default=None,
+        ge=1,
+        description="How many failures, warnings and collections at most. Default: as many as an answer can hold.",
+    )
+    token: str | None = Field(default=None, max_length=4096, description="`next_token` of the answer before.")
 
 
 @routes.get("/backups/{name}", errors=[BackupNotFoundError, BackupDamagedError, BackupFormatError])
 def get_backup(services: Services, name: NameInPath, query: BackupParts) -> Backup:
-    """Tell what a backup holds."""
+    """Tell what a backup holds. Of thousands of collections the first, and `next_token` for those that follow."""
     end = time.monotonic() + ANSWER_SECONDS
     backup = services.catalogue.get(name)
     update: dict[str, object] = {"report_url": services.working_files.report_link("backup", "", name)}
     if backup.mode == "full":
         update["unique"] = ObjectCount(object_count=backup.object_count, size_bytes=backup.size_bytes)
-    elif query.unique:
+    elif query.unique and query.token is None:
         update["unique"] = _unique(services, name, lambda: time.monotonic() < end)
+    return part_of(backup.model_copy(update=update), query.limit, index_of(query.token))
+
+
+def part_of(backup: Backup, limit: int | None, first: int) -> Backup:
+    """Return a backup with those of its failures, warnings and collections that go into an answer."""
+    lists = {field: getattr(backup, field) for field in LISTS_OF_A_BACKUP}
+    listed = list(chain.from_iterable(lists.values()))
+    end = first + fitting(listed[first:][:limit])
+    update: dict[str, object] = {"next_token": str(end) if end < len(listed) else None}
+    before = 0
+    for field, items in lists.items():
+        update[field] = items[max(first - before, 0) : max(end - before, 0)]
+        before += len(items)
     return backup.model_copy(update=update)
 
 
@@ -159,13 +182,15 @@ class DiffFilter(Model):
     objects: QueryFlag = Field(
         default=True, description="Also compare the object lists; without, only what the documents say."
     )
+    token: str | None = Field(default=None, max_length=4096, description="`next_token` of the answer before.")
 
 
 @routes.get("/backups/{name}/diff/{other}", errors=[BackupNotFoundError, BackupDamagedError, BackupFormatError])
 def get_backup_diff(services: Services, name: NameInPath, other: NameInPath, query: DiffFilter) -> BackupDiff:
     """Tell what differs between two backups, `a` and `b`, without reading data.
 
-    What one of them does not record is told as not known.
+    What one of them does not record is told as not known. Where they have too many collections for one answer,
+    `next_token` is there to go on.
     """
     end = time.monotonic() + ANSWER_SECONDS
     return compare_backups(
@@ -174,6 +199,7 @@ def get_backup_diff(services: Services, name: NameInPath, other: NameInPath, que
         BackupLayout(services.prefix, name),
         BackupLayout(services.prefix, other),
         with_objects=query.objects,
+        token=query.token,
         has_time=lambda: time.monotonic() < end,
     )
 

@@ -14,6 +14,7 @@ from milvus_vault.errors import ApiUnavailableError
 from milvus_vault.model.base import Model
 from milvus_vault.model.requests import BackupRequest, ExportRequest, PruneRequest, RestoreRequest
 from milvus_vault.model.resources import (
+    LISTS_OF_A_BACKUP,
     Backup,
     BackupDiff,
     BackupSummary,
@@ -74,7 +75,9 @@ class VaultClient:
             BackupDamagedError: Its metadata is damaged; with `unique`, that of any backup that shares objects.
             ServiceUnavailableError: With `unique`, there are too many objects to be told of in one answer.
         """
-        return self._ask("GET", f"/backups/{name}", Backup, query={"unique": "true"} if unique else {})
+        parts = list(self._answers(f"/backups/{name}", Backup, {"unique": "true"} if unique else {}))
+        lists = {field: tuple(item for part in parts for item in getattr(part, field)) for field in LISTS_OF_A_BACKUP}
+        return parts[0].model_copy(update={**lists, "next_token": None})
 
     def diff_backups(self, a: str, b: str, *, objects: bool = True) -> BackupDiff:
         """Return what differs between two backups; without `objects`, their object lists are not compared.
@@ -82,9 +85,11 @@ class VaultClient:
         Raises:
             BackupNotFoundError: One of them is not there.
             BackupDamagedError: A document or an object list is missing, or is not what was written.
-            ServiceUnavailableError: They have too much to be compared in one answer.
+            ServiceUnavailableError: A collection has too much to be compared in one answer.
         """
-        return self._ask("GET", f"/backups/{a}/diff/{b}", BackupDiff, query={} if objects else {"objects": "false"})
+        query = {} if objects else {"objects": "false"}
+        parts = list(self._answers(f"/backups/{a}/diff/{b}", BackupDiff, query))
+        return parts[-1].model_copy(update={"collections": tuple(one for part in parts for one in part.collections)})
 
     def delete_backup(self, name: str, *, idempotency_key: str = "") -> Started:
         """Start to delete a backup. Raises BackupNotFoundError, BackupHeldError or BackupInUseError."""
@@ -217,14 +222,12 @@ class VaultClient:
 
         Raises `ServiceUnavailableError` where there are too many backups to be read in one answer.
         """
-        query = {} if pool else {"pool": "false"}
-        while True:
-            found = self._ask("GET", "/stats", Stats, query=query)
-            if found.next_token is None:
-                return found
-            if found.listing is not None and on_progress is not None:
-                on_progress(found.listing)
-            query = {"token": found.next_token}
+        parts = []
+        for part in self._answers("/stats", Stats, {} if pool else {"pool": "false"}):
+            parts.append(part)
+            if part.listing is not None and on_progress is not None:
+                on_progress(part.listing)
+        return parts[-1]
 
     def download(self, url: str) -> bytes:
         """Return what lies at a `report_url`. Raises ApiUnavailableError, also when its hour is over."""
@@ -262,9 +265,15 @@ class VaultClient:
         self, path: str, page_type: type[Page[Item]], page_size: int, query: Mapping[str, str]
     ) -> Iterator[Item]:
         asked = {"limit": str(min(page_size, MAX_PAGE))} | {name: value for name, value in query.items() if value}
-        while True:
-            page = self._ask("GET", path, page_type, query=asked)
+        for page in self._answers(path, page_type, asked):
             yield from page.items
-            if page.next_token is None:
-                return
-            asked = asked | {"token": page.next_token}
+
+    def _answers[Answer: Backup | BackupDiff | Stats | Page[Any]](
+        self, path: str, answer: type[Answer], query: Mapping[str, str]
+    ) -> Iterator[Answer]:
+        """Yield what is answered in parts; the next one is asked for when it is needed."""
+        token: str | None = ""
+        while token is not None:
+            found = self._ask("GET", path, answer, query={**query, "token": token} if token else query)
+            yield found
+            token = found.next_token

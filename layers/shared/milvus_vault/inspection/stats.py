@@ -1,6 +1,5 @@
 """What the backup prefix holds: by the catalogue, and by a listing of the pool."""
 
-import base64
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -10,10 +9,10 @@ from pydantic import Field
 
 from milvus_vault.archive.pool import PoolLayout, is_group, is_pooled
 from milvus_vault.catalogue import Catalogue
-from milvus_vault.errors import InvalidRequestError
 from milvus_vault.inspection.estimate import LISTED_AT_A_TIME, storage_cost
 from milvus_vault.model.base import Count, Model
 from milvus_vault.model.resources import BackupSummary, ModeStats, ObjectCount, PoolListing, ScheduleStats, Stats
+from milvus_vault.paging import position_of, token_of
 from milvus_vault.parallel import each
 from milvus_vault.ports import ObjectStore
 
@@ -47,7 +46,7 @@ def prefix_stats(
 
     Raises `InvalidRequestError` for a token that is none.
     """
-    so_far = _read_token(token) if token is not None else _Position()
+    so_far = position_of(token, _Position)
     backups = []
     for summary in catalogue.read(catalogue.entries(adopt=True)):
         check()
@@ -148,8 +147,7 @@ class _Pool:
         listing = PoolListing(**total, collection_count=done, collection_total=len(groups))
         if done == len(groups):
             return listing, None
-        position = _Position(**total, after=after, unfinished=unfinished)
-        return listing, base64.urlsafe_b64encode(position.model_dump_json().encode()).decode()
+        return listing, token_of(_Position(**total, after=after, unfinished=unfinished))
 
     def _begun(self, work: Iterable[tuple[str, str]]) -> Iterator[tuple[str, str]]:
         """Yield what there is time to begin with, in order: one group at least, so that each call comes further."""
@@ -170,14 +168,6 @@ class _Pool:
                 last = found.key.removeprefix(folder)
                 return _Listed(group, ObjectCount(object_count=number, size_bytes=size_bytes), last)
         return _Listed(group, ObjectCount(object_count=number, size_bytes=size_bytes), None)
-
-
-def _read_token(token: str) -> _Position:
-    try:
-        return _Position.model_validate_json(base64.urlsafe_b64decode(token))
-    except ValueError as err:
-        msg = f"token '{token[:80]}' is not one of this listing"
-        raise InvalidRequestError(msg, hint="Use next_token of the answer before, or none.") from err
 
 
 def _sum_of(counts: Iterable[ObjectCount | BackupSummary]) -> ObjectCount:

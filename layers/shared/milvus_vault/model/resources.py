@@ -192,6 +192,12 @@ class Backup(BackupSummary):
     """Policy of its schedule when it was made."""
     report_url: str | None = None
     """Where the HTML report can be read for an hour, without credentials; null where there is none."""
+    next_token: str | None = None
+    """Ask with this token for the failures, warnings and collections that follow; null: that is all."""
+
+
+LISTS_OF_A_BACKUP = ("failures", "warnings", "collections")
+"""The members of a `Backup` that come in parts, in this order."""
 
 
 class ComparedBackup(Model):
@@ -275,15 +281,17 @@ class BackupDiff(Model):
     databases_added: tuple[str, ...]
     databases_removed: tuple[str, ...]
     collections: tuple[CollectionDiff, ...]
-    """Those that differ, by name; the first 4,000."""
+    """Those that differ, by name, behind those of the answer before."""
     differing_count: Count
-    """How many collections differ, or may: those of `collections` and those that are left out there."""
+    """How many collections differ, or may, of those that were compared up to here, by the answers before too."""
     unchanged_count: Count
-    """How many are in both, and do not differ in anything that was compared."""
+    """How many of these are in both, and do not differ in anything that was compared."""
     objects: ObjectDiff | None
-    """Of all collections; null where they were not to be compared."""
+    """Of all of these; null where they were not to be compared."""
     notes: tuple[str, ...] = ()
     """What was not compared, and why."""
+    next_token: str | None = None
+    """Ask with this token to go on comparing; null: that is all."""
 
 
 class ModeStats(ObjectCount):
@@ -407,9 +415,10 @@ class Run(RunSummary):
     request: dict[str, Any]
     """The input of the execution."""
     result: dict[str, Any] | None = None
-    """The output of the execution, where it succeeded. Of a prune, also its decisions, their outcomes, and what was
-    swept (of the pool: `pool_object_count`, `pool_size_bytes`, the groups that wait, and why), even where it failed; of
-    a dry run what would be `freed`, by all deletions together and by each."""
+    """The output of the execution, where it succeeded. Of a prune, also its decisions (of `decision_count` as many as
+    an answer can hold, those to delete first; its report has all), their outcomes, and what was swept (of the pool:
+    `pool_object_count`, `pool_size_bytes`, the groups that wait, and why), even where it failed; of a dry run what
+    would be `freed`, by all deletions together and by each."""
     message: str = ""
     hint: str = ""
     warnings: tuple[str, ...] = ()
