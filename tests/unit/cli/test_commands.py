@@ -340,8 +340,15 @@ class TestRuns:
             "backup-1": [run("backup-1", backup_name="b")],
             "verify-2": [run("verify-2", backup_name="b")],
             "backup-3": [run("backup-3", backup_name="c")],
+            "export-4": [run("export-4", backup_name="a", export_name="e")],
         }
         assert cli("watch", "b", "-o", "json").document["id"] == "verify-2"
+        assert (
+            cli("watch", "e", "-o", "json").document["id"]
+            == cli("watch", "a", "-o", "json").document["id"]
+            == "export-4"
+        )
+        assert "a → e" in cli("runs").out
         done = cli("watch", "nope")
         assert done.code == 4
         assert "backup 'nope'" in done.err

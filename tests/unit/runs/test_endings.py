@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 import pytest
 
 from milvus_vault.announcing import run_event
+from milvus_vault.archive.layout import BackupLayout
 from milvus_vault.model.messages import StatusChange
 from milvus_vault.model.resources import RunKind
 from milvus_vault.runs.describing import WorkingFiles, describe_run
@@ -94,6 +95,16 @@ def test_each_place_tells_the_same_backup_and_schedule(
     event = run_event(changed(states, kind), "vault")
     run = describe_run(machines(states), FILES, f"{kind}-e", START)
     assert (event.backup_name, event.schedule) == (run.backup_name, run.schedule) == expected
+
+
+@pytest.mark.parametrize(("name", "has_report"), [("c", True), ("b", False)])
+def test_an_export_is_told_of_with_the_backup_that_it_writes_and_its_report(name: str, *, has_report: bool) -> None:
+    states = states_with("SUCCEEDED", given='{"backup_name": "b", "export_name": "c"}', kind="export")
+    store = InMemoryObjectStore("backups")
+    store.put("backups", BackupLayout("p", name).report, b"<html>")
+    run = describe_run(machines(states), WorkingFiles(store, "backups", "p"), "export-e", START)
+    assert (run.backup_name, run.export_name) == ("b", "c")
+    assert (run.report_url is not None) is has_report
 
 
 def test_a_backup_without_a_name_has_that_of_its_execution_everywhere() -> None:

@@ -357,6 +357,8 @@ class RunSummary(Model):
     ended_at: Time | None = None
     backup_name: str | None = None
     """The backup that it makes, reads, checks or deletes; null for a prune by policies."""
+    export_name: str | None = None
+    """The backup that an export writes; null for any other run."""
     schedule: str | None = None
     """The schedule that asked for it."""
     error: str = ""

@@ -89,6 +89,7 @@ def summary_of(kind: RunKind, execution: ExecutionDescription) -> RunSummary:
         started_at=execution.started_at,
         ended_at=execution.ended_at,
         backup_name=backup_of(kind, request, execution.started_at, execution.arn),
+        export_name=export_of(request) if kind == "export" else None,
         schedule=schedule_of(request),
         error=run_failure(status, execution.error, execution.cause).error,
     )
@@ -99,13 +100,11 @@ def describe_run(machines: Machines, files: WorkingFiles, wanted: str, now: date
     kind, _ = machines.execution_arn(wanted)
     execution = machines.describe(wanted)
     summary = summary_of(kind, execution)
-    status, backup = summary.status, summary.backup_name
+    status, backup = summary.status, summary.export_name or summary.backup_name
     failure = run_failure(status, execution.error, execution.cause)
     followed = files.follow(kind, execution.arn)
     warnings = followed.warnings if followed else ()
     request = as_object(execution.input_json)
-    if kind == "export":
-        backup = export_of(request)
     # A backup that failed has no report, but another one of its name may have.
     has_report = status in {"succeeded", "partial"} or (kind == "restore" and status == "failed")
     return Run(
