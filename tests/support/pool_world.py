@@ -513,6 +513,13 @@ class World:
         if self.statuses[actor.arn] == "RUNNING":
             self.statuses[actor.arn] = "ABORTED"
 
+    def hide(self, actor: Actor, *, is_gone: bool) -> None:
+        """Let nobody know any more whether an actor runs, as if it were another stack's; that stack may be gone."""
+        self.statuses[actor.arn] = "UNKNOWN"
+        if is_gone:
+            actor.kill()
+            self.actors.remove(actor)
+
     def pass_night(self) -> None:
         """Let a day pass."""
         self.pass_time(NIGHT)
