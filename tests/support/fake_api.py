@@ -62,6 +62,7 @@ class Answer:
     content: bytes = b""
     closes: bool = False
     """Break the connection without an answer."""
+    headers: dict[str, str] = field(default_factory=dict)
 
 
 def problem(error: str, detail: str, status: int = 409, hint: str = "") -> Answer:
@@ -170,6 +171,8 @@ class FakeApi:
                     return
                 self.send_response(answer.status)
                 self.send_header("Content-Length", str(len(answer.content)))
+                for name, value in answer.headers.items():
+                    self.send_header(name, value)
                 self.end_headers()
                 self.wfile.write(answer.content)
 

@@ -157,7 +157,7 @@ class Inspector(Protocol):
     def inspect(self, request: InspectMilvusRequest) -> dict[str, Any]:
         """Return what was found.
 
-        Raises what the function raised, `ServiceUnavailableError` where it took too long, or `ServiceRequestError`.
+        Raises what the function raised, `AnswerTimeoutError` where it took too long, and as the others here.
         """
 
 

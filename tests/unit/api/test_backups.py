@@ -18,6 +18,7 @@ from milvus_vault.archive.layout import BackupLayout
 from milvus_vault.archive.manifest import CollectionFailure
 from milvus_vault.catalogue import Catalogue
 from milvus_vault.errors import (
+    AnswerTimeoutError,
     BackupExistsError,
     CollectionNotFoundError,
     DatabaseNotFoundError,
@@ -166,7 +167,7 @@ def test_a_comparison_ends_before_the_gateway_gives_up(monkeypatch: pytest.Monke
     found, layout = services(FakeMachines(), Milvus()), BackupLayout(PREFIX, "a")
     write_backup(found.store, layout, sample_contents(layout))
     monkeypatch.setattr(backups, "ANSWER_SECONDS", -1.0)
-    with pytest.raises(ServiceUnavailableError, match="takes longer than an answer of the API may take"):
+    with pytest.raises(AnswerTimeoutError, match="takes longer than an answer of the API may take"):
         get_backup_diff(found, "a", "a", DiffFilter())
 
 
@@ -254,7 +255,7 @@ def test_what_takes_too_long_to_tell_is_told_so(shared: InMemoryObjectStore, mon
     monkeypatch.setattr(backups, "ANSWER_SECONDS", -1.0)
     found = services(FakeMachines(), Milvus(), shared)
     status, problem = answered("/backups/r0", {"unique": ["true"]}, found)
-    assert (status, problem["error"]) == (503, "ServiceUnavailableError")
+    assert (status, problem["error"]) == (422, "AnswerTimeoutError")
     assert "only backup 'r0' lists" in problem["detail"]
     assert answered("/backups/r0", {}, found)[0] == 200
 
@@ -268,5 +269,5 @@ def test_what_the_prefix_holds_is_told_in_time_or_not_at_all(
     assert answered("/stats", {"pool": ["false"]}, found)[1]["pool"] is None
     monkeypatch.setattr(stats, "ANSWER_SECONDS", -1.0)
     status, problem = answered("/stats", {}, found)
-    assert (status, problem["error"]) == (503, "ServiceUnavailableError")
+    assert (status, problem["error"]) == (422, "AnswerTimeoutError")
     assert "page by page" in problem["hint"]

@@ -13,11 +13,11 @@ from milvus_vault.archive.layout import BackupLayout
 from milvus_vault.archive.manifest import CollectionDocument, CollectionFailure, Source
 from milvus_vault.catalogue import compare, compare_backups
 from milvus_vault.errors import (
+    AnswerTimeoutError,
     BackupDamagedError,
     BackupFormatError,
     BackupNotFoundError,
     InvalidRequestError,
-    ServiceUnavailableError,
     VaultError,
 )
 from milvus_vault.model.collections import CollectionName, Partition
@@ -341,16 +341,16 @@ def test_a_comparison_for_which_there_is_no_time_is_refused_by_name(
     asked: list[str] = []
     store.before = lambda _, __, key: asked.append(key)
     monkeypatch.setattr(compare, "_LOOKED_AT_BETWEEN", 1)
-    with pytest.raises(ServiceUnavailableError, match="'a' and 'b' takes longer") as caught:
+    with pytest.raises(AnswerTimeoutError, match="'a' and 'b' takes longer") as caught:
         compare_backups(store, BUCKET, A, B, with_objects=True, has_time=lambda: LIST not in asked)
     assert "`objects: false`" in caught.value.hint
-    with pytest.raises(ServiceUnavailableError, match="takes longer") as caught:
+    with pytest.raises(AnswerTimeoutError, match="takes longer") as caught:
         compare_backups(store, BUCKET, A, B, with_objects=False, has_time=lambda: False)
     assert "`objects: false`" not in caught.value.hint
 
     monkeypatch.setattr(compare, "LONGEST_HELD", 10)
     asked.clear()
-    with pytest.raises(ServiceUnavailableError, match="takes longer"):
+    with pytest.raises(AnswerTimeoutError, match="takes longer"):
         diff(store)
     assert LIST not in asked
     assert diff(store, objects=False).unchanged_count == 2

@@ -491,6 +491,16 @@ class TestSchedules:
         assert "retention" not in api.asked[0].body
 
 
+def test_each_repetition_of_a_request_is_told_beside_the_result(
+    api: FakeApi, cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("milvus_vault.client.transport.time.sleep", lambda _: None)
+    api.answers = [problem("MilvusUnavailableError", "Milvus does not [b]answer[/b]", 503)]
+    done = cli("collections", "-o", "json")
+    assert done.document["items"] == []
+    assert done.err == "Milvus does not [b]answer[/b]; asking again\n"
+
+
 class TestStats:
     def test_what_is_listed_and_stored_and_what_each_schedule_costs(self, api: FakeApi, cli: Cli) -> None:
         api.backups = {name: backup(name) for name in ("a", "b", "c")}

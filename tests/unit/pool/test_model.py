@@ -48,7 +48,6 @@ _EVENT = st.one_of(
     *[st.tuples(st.just("go"), st.integers(0, 5), _STEPS)] * 4,
     st.tuples(st.just("end"), st.integers(0, 5)),
     st.tuples(st.just("redrive"), st.integers(0, 5)),
-    st.tuples(st.just("hide"), st.integers(0, 5), st.booleans()),
     st.tuples(st.just("hours"), st.sampled_from([2, 24])),
 )
 # What was there before: backups that are whole, were deleted, or were never finished.
@@ -56,6 +55,8 @@ _PAST = st.lists(st.tuples(st.sampled_from(NAMES), _LOGS, st.sampled_from(["kept
 HISTORIES = st.tuples(_PAST, st.lists(_EVENT, max_size=25))
 _EXPORT = st.tuples(st.just("export"), st.sampled_from(NAMES), _STEPS)
 WITH_EXPORTS = st.tuples(_PAST, st.lists(st.one_of(_EVENT, _EXPORT), max_size=25))
+_HIDE = st.tuples(st.just("hide"), st.integers(0, 5), st.booleans())
+WITH_OTHER_STACKS = st.tuples(_PAST, st.lists(st.one_of(_EVENT, _HIDE), max_size=25))
 
 
 def run(world: World, past: Sequence[tuple[str, Logs, str]], events: Sequence[Event]) -> None:
@@ -138,15 +139,16 @@ def test_no_backup_misses_an_object_and_nothing_else_is_left(history: History) -
     play(history, World)
 
 
-@example(([("r0", {1: [10]}, "deleted")], [("sweep", 13), ("hide", 0, True)]))
-@example(([("r0", {1: [10]}, "deleted")], [("make", "r1", {1: [10]}, 13), ("hide", 0, True)]))
-@given(HISTORIES)
+@example(history=([("r0", {1: [10]}, "deleted")], [("sweep", 13), ("hide", 0, True)]))
+@example(history=([("r0", {1: [10]}, "deleted")], [("make", "r1", {1: [10]}, 13), ("hide", 0, True)]))
+@pytest.mark.parametrize("sweeper", [PoolSweep, UnclaimedSweep])
+@given(history=WITH_OTHER_STACKS)
 @settings(max_examples=FEW, deadline=None, suppress_health_check=list(HealthCheck))
-def test_so_it_is_where_sweeps_take_the_claim_and_one_that_nobody_can_be_asked_about_loses_it(history: History) -> None:
+def test_so_it_is_where_stacks_are_gone_or_cannot_be_asked_about(sweeper: type[PoolSweep], history: History) -> None:
     worlds: list[World] = []
 
     def make_world() -> World:
-        worlds.append(World(sweeper=PoolSweep))
+        worlds.append(World(sweeper=sweeper))
         return worlds[-1]
 
     play(history, make_world)

@@ -18,6 +18,7 @@ from milvus_vault.backup.prepare import default_name
 from milvus_vault.backup.publish import name_taken
 from milvus_vault.catalogue import compare_backups
 from milvus_vault.errors import (
+    AnswerTimeoutError,
     BackupDamagedError,
     BackupExistsError,
     BackupFormatError,
@@ -30,7 +31,6 @@ from milvus_vault.errors import (
     IdempotencyConflictError,
     InvalidRequestError,
     ObjectNotFoundError,
-    ServiceUnavailableError,
     VaultError,
 )
 from milvus_vault.model.base import Model
@@ -130,7 +130,10 @@ class BackupParts(Model):
     token: str | None = Field(default=None, max_length=4096, description="`next_token` of the answer before.")
 
 
-@routes.get("/backups/{name}", errors=[BackupNotFoundError, BackupDamagedError, BackupFormatError])
+_NOT_TOLD = (BackupNotFoundError, BackupDamagedError, BackupFormatError, AnswerTimeoutError)
+
+
+@routes.get("/backups/{name}", errors=_NOT_TOLD)
 def get_backup(services: Services, name: NameInPath, query: BackupParts) -> Backup:
     """Tell what a backup holds. Of thousands of collections the first, and `next_token` for those that follow."""
     end = time.monotonic() + ANSWER_SECONDS
@@ -162,7 +165,7 @@ def _unique(services: Services, name: str, has_time: Callable[[], bool]) -> Obje
     def check() -> None:
         if not has_time():
             msg = f"what only backup '{name}' lists takes longer to find out than an answer of the API may take"
-            raise ServiceUnavailableError(msg, hint="Ask without `unique`: all else is told.")
+            raise AnswerTimeoutError(msg, hint="Ask without `unique`: all else is told.")
 
     found = unique_objects(
         services.store, services.bucket, services.prefix, [name], services.catalogue.sharing(), check=check
@@ -185,7 +188,7 @@ class DiffFilter(Model):
     token: str | None = Field(default=None, max_length=4096, description="`next_token` of the answer before.")
 
 
-@routes.get("/backups/{name}/diff/{other}", errors=[BackupNotFoundError, BackupDamagedError, BackupFormatError])
+@routes.get("/backups/{name}/diff/{other}", errors=_NOT_TOLD)
 def get_backup_diff(services: Services, name: NameInPath, other: NameInPath, query: DiffFilter) -> BackupDiff:
     """Tell what differs between two backups, `a` and `b`, without reading data.
 

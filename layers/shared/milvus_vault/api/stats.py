@@ -6,7 +6,7 @@ from pydantic import Field
 
 from milvus_vault.api.routing import ANSWER_SECONDS, QueryFlag, Routes
 from milvus_vault.api.services import Services
-from milvus_vault.errors import ServiceUnavailableError
+from milvus_vault.errors import AnswerTimeoutError
 from milvus_vault.inspection.stats import prefix_stats
 from milvus_vault.model.base import Model
 from milvus_vault.model.resources import Stats
@@ -25,7 +25,7 @@ class StatsParts(Model):
     )
 
 
-@routes.get("/stats")
+@routes.get("/stats", errors=[AnswerTimeoutError])
 def get_stats(services: Services, query: StatsParts) -> Stats:
     """Tell what the backups list, what is stored for them, and what each schedule's backups cost a month.
 
@@ -37,7 +37,7 @@ def get_stats(services: Services, query: StatsParts) -> Stats:
         if time.monotonic() > end:
             place = f"s3://{services.bucket}/{services.prefix}"
             msg = f"reading what each backup in {place} lists takes longer than an answer of the API may take"
-            raise ServiceUnavailableError(msg, hint="The list of backups tells of each, page by page.")
+            raise AnswerTimeoutError(msg, hint="The list of backups tells of each, page by page.")
 
     return prefix_stats(
         services.store,

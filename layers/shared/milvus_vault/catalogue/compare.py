@@ -22,7 +22,7 @@ from milvus_vault.catalogue.differences import (
     mirrored,
     sum_of,
 )
-from milvus_vault.errors import ServiceUnavailableError
+from milvus_vault.errors import AnswerTimeoutError
 from milvus_vault.model.base import Count, Model
 from milvus_vault.model.objects import ArchivedObject
 from milvus_vault.model.resources import (
@@ -205,12 +205,12 @@ class _Comparison:
         if not self._has_time():
             raise _OutOfTimeError
 
-    def too_long(self) -> ServiceUnavailableError:
+    def too_long(self) -> AnswerTimeoutError:
         """Return the error for a collection that takes longer than a whole answer may."""
         names = f"'{self._a.layout.name}' and '{self._b.layout.name}'"
         msg = f"comparing backups {names} takes longer than an answer of the API may take"
         hint = "Look at each of them: their documents alone take so long to be read."
-        return ServiceUnavailableError(
+        return AnswerTimeoutError(
             msg, hint="With `objects: false` only their documents are compared." if self._with_objects else hint
         )
 
@@ -248,7 +248,7 @@ def compare_backups(
         BackupDamagedError: A document or an object list is missing, or is not what was written.
         BackupFormatError: One of them is in a format that cannot be read.
         InvalidRequestError: The token is none.
-        ServiceUnavailableError: There is no time for a single collection.
+        AnswerTimeoutError: There is no time for a single collection.
     """
     begin = position_of(token, _Position)
     left, right = (_Side(store, bucket, layout, open_backup(store, bucket, layout)) for layout in (a, b))

@@ -49,15 +49,22 @@ class VaultClient:
     starts nothing twice. Give a key of your own to be able to repeat it yourself.
     """
 
-    def __init__(self, url: str, session: boto3.Session | None = None) -> None:
+    def __init__(
+        self,
+        url: str,
+        session: boto3.Session | None = None,
+        *,
+        on_repetition: Callable[[str], None] = lambda _: None,
+    ) -> None:
         """Describe it; nothing is sent. See `connect` for ways to find the address.
 
         Args:
             url: the stack's output `ApiUrl`.
             session: whose credentials sign; default: that of the environment.
+            on_repetition: called with the reason before a request is sent again.
         """
         self.url = url
-        self._transport = Transport(url, session or boto3.Session())
+        self._transport = Transport(url, session or boto3.Session(), on_repetition=on_repetition)
 
     def create_backup(self, request: BackupRequest | None = None, *, idempotency_key: str = "") -> Started:
         """Start a backup; without a request, of everything."""
@@ -73,7 +80,7 @@ class VaultClient:
         Raises:
             BackupNotFoundError: It is not there.
             BackupDamagedError: Its metadata is damaged; with `unique`, that of any backup that shares objects.
-            ServiceUnavailableError: With `unique`, there are too many objects to be told of in one answer.
+            AnswerTimeoutError: With `unique`, there are too many objects to be told of in one answer.
         """
         parts = list(self._answers(f"/backups/{name}", Backup, {"unique": "true"} if unique else {}))
         lists = {field: tuple(item for part in parts for item in getattr(part, field)) for field in LISTS_OF_A_BACKUP}
@@ -85,7 +92,7 @@ class VaultClient:
         Raises:
             BackupNotFoundError: One of them is not there.
             BackupDamagedError: A document or an object list is missing, or is not what was written.
-            ServiceUnavailableError: A collection has too much to be compared in one answer.
+            AnswerTimeoutError: A collection has too much to be compared in one answer.
         """
         query = {} if objects else {"objects": "false"}
         parts = list(self._answers(f"/backups/{a}/diff/{b}", BackupDiff, query))
@@ -220,7 +227,7 @@ class VaultClient:
             pool: whether the pool is listed, in as many requests as that takes.
             on_progress: called with how far the listing is after each of them but the last.
 
-        Raises `ServiceUnavailableError` where there are too many backups to be read in one answer.
+        Raises `AnswerTimeoutError` where there are too many backups to be read in one answer.
         """
         parts = []
         for part in self._answers("/stats", Stats, {} if pool else {"pool": "false"}):
