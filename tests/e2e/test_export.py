@@ -77,10 +77,14 @@ def test_the_api_starts_one_and_tells_of_it(stack: LocalStack) -> None:
 
     run = call(stack.deployment.api_url, "GET", f"/runs/{started.json['id']}").json
     assert (run["kind"], run["status"], run["backup_name"]) == ("export", "succeeded", "export_source")
+    assert run["export_name"] == "export_told"
     assert [(found["name"], found["status"]) for found in run["collections"]] == [("books", "done"), ("drafts", "done")]
     assert run["progress"]["objects_done"] == run["result"]["object_count"] > 0
     assert run["report_url"]
     told = call(stack.deployment.api_url, "GET", "/backups/export_told").json
+    behind_the_first = len(told["failures"]) + len(told["warnings"]) + 1
+    rest = call(stack.deployment.api_url, "GET", f"/backups/export_told?limit=1&token={behind_the_first}").json
+    assert (rest["collections"], rest["next_token"]) == (told["collections"][1:], None)
     source = call(stack.deployment.api_url, "GET", "/backups/export_source").json
     assert (told["mode"], told["export_of"], told["run"]) == ("full", "export_source", run["id"])
     assert [told[name] for name in ("created_at", "finished_at", "moment", "source", "row_count", "object_count")] == [
