@@ -137,6 +137,11 @@ class CountingStore(ObjectStore):
         found = self._find(bucket, key)
         return found.body, found.etag
 
+    @override
+    def modified_at(self, bucket: str, key: str) -> datetime | None:
+        self._request("GET")
+        return self._find(bucket, key).modified_at
+
     def _find(self, bucket: str, key: str) -> Written:
         try:
             return self.bucket(bucket).documents[key]

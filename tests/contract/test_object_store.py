@@ -215,6 +215,18 @@ def test_reads_in_pieces_only_what_has_the_etag_that_was_asked_for(subject: Subj
         subject.store.checksum(subject.source, "a/b", etag)
 
 
+def test_tells_when_an_object_was_written_as_a_listing_does(subject: Subject) -> None:
+    subject.store.put(subject.source, "a/b", b"1")
+    (listed,) = subject.store.list_objects(subject.source, "a/b")
+    found = subject.store.modified_at(subject.source, "a/b")
+    assert found is not None
+    assert listed.modified_at is not None
+    # In whole seconds, where a listing may be finer.
+    assert abs(listed.modified_at - found) <= timedelta(seconds=1)
+    with pytest.raises(ObjectNotFoundError):
+        subject.store.modified_at(subject.source, "a/c")
+
+
 def test_names_an_object_that_is_missing(subject: Subject) -> None:
     with pytest.raises(ObjectNotFoundError, match=f"s3://{subject.source}/no/such") as caught:
         subject.store.get(subject.source, "no/such")

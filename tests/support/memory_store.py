@@ -85,6 +85,12 @@ class InMemoryObjectStore:
             found = self._find(self._request("get", bucket), bucket, key)
         return found.body, found.etag
 
+    def modified_at(self, bucket: str, key: str) -> datetime | None:
+        """Return when an object was written."""
+        self.before("get", bucket, key)
+        with self._lock:
+            return self._find(self._request("get", bucket), bucket, key).modified_at
+
     def chunks(self, bucket: str, key: str, etag: str) -> Iterator[bytes]:
         """Yield the content in pieces."""
         self.before("chunks", bucket, key)

@@ -181,6 +181,11 @@ class SteppedStore:
         self._gate("get", key)
         return self._store.get_with_etag(bucket, key)
 
+    def modified_at(self, bucket: str, key: str) -> datetime | None:
+        """Return when an object was written."""
+        self._gate("get", key)
+        return self._store.modified_at(bucket, key)
+
     def chunks(self, bucket: str, key: str, etag: str) -> Iterator[bytes]:
         """Yield the content."""
         self._gate("get", key)

@@ -61,7 +61,12 @@ TABLE: dict[str, May] = {
             ".runs/backup-*/copy/*",
         ),
         write=(".runs/backup-*/collections/*", ".runs/backup-*/copy/*"),
-        delete=(".runs/backup-*/copy/*/items/*", ".runs/backup-*/copy/*/targets/*", ".runs/backup-*/copy/*/verified/*"),
+        delete=(
+            ".runs/backup-*/collections/*-shared/*",
+            ".runs/backup-*/copy/*/items/*",
+            ".runs/backup-*/copy/*/targets/*",
+            ".runs/backup-*/copy/*/verified/*",
+        ),
     ),
     "PlanCopy": May(read=(".runs/*/claim.json", ".runs/*/copy/*"), write=(".runs/*/copy/*",)),
     "CopyBatch": May(

@@ -1,6 +1,7 @@
 """What the domain needs from outside, as protocols. Adapters implement them; nothing else does I/O."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
 from typing import Any, Protocol
 
 from milvus_vault.model.collections import (
@@ -57,6 +58,12 @@ class ObjectStore(Protocol):
 
     def get_with_etag(self, bucket: str, key: str) -> tuple[bytes, str]:
         """Return an object's content and its ETag without quotes. Raises `ObjectNotFoundError`."""
+
+    def modified_at(self, bucket: str, key: str) -> datetime | None:
+        """Return when an object was written, by the server's clock; None where it does not tell.
+
+        Raises `ObjectNotFoundError`.
+        """
 
     def chunks(self, bucket: str, key: str, etag: str) -> Iterator[bytes]:
         """Yield the content of an object of this ETag, in pieces of at most 1 MiB.

@@ -23,7 +23,7 @@ NAMES = (CollectionName(database="db", name="a"), CollectionName(database="db", 
 def followed(copied: int, imports: ImportsMoved | None = None, seconds: int = 10) -> Followed:
     """Return a restore of two collections, of whose 1,000 bytes some were copied in so many seconds."""
     total = CopyProgress(objects_done=copied // 100, objects_total=10, bytes_done=copied, bytes_total=1000)
-    copying = CopyState(total, copied, NOW - timedelta(seconds=seconds))
+    copying = CopyState(total, copied, NOW - timedelta(seconds=seconds), round_number=1)
     percent = imports.overall_percent((100, 900), set()) if imports else None
     return Followed(NAMES, (), ("running", "running"), copying, lambda _, collection: collection, imports, percent)
 

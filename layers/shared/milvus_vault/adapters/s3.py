@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from http.client import HTTPException
 from itertools import batched
 from typing import TYPE_CHECKING, Any, Self, override
@@ -325,6 +326,11 @@ class S3ObjectStore(ObjectStore):
         with _translated("read", bucket, key):
             body, answer = self._read(bucket, key)
             return body, _told(answer, "ETag").strip('"')
+
+    @override
+    def modified_at(self, bucket: str, key: str) -> datetime | None:
+        with _translated("read", bucket, key):
+            return self._read(bucket, key)[1].get("LastModified")
 
     @override
     def chunks(self, bucket: str, key: str, etag: str) -> Iterator[bytes]:

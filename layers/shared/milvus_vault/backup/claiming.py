@@ -42,7 +42,7 @@ def is_published(
     may_resume = status in DIED or (found is not None and found[0].execution_arn == execution_arn)
     if not is_there(run.store, run.bucket, layout.marker):
         # Of a run that died a moment before its marker, the execution that resumes it goes on.
-        is_lost = was_listed() or not (may_resume or status in RUNNING)
+        is_lost = not (may_resume or status in RUNNING) or was_listed()
         if is_lost and has_lost_its_marker(run.store, run.bucket, layout):
             msg = f"backup '{layout.name}' exists and has lost its marker: s3://{run.bucket}/{layout.root}"
             raise BackupExistsError(msg, hint=_REPAIR_HINT)

@@ -5,6 +5,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from itertools import batched
 
 from milvus_vault import __version__
 from milvus_vault.archive.layout import DELTA_LOG, INSERT_LOG, BackupLayout
@@ -36,7 +37,7 @@ from milvus_vault.backup.working_files import (
     snapshot_name,
 )
 from milvus_vault.claims import check_owner
-from milvus_vault.copying.verify import read_copy_check
+from milvus_vault.copying.verify import DELETE_AT_A_TIME, read_copy_check
 from milvus_vault.copying.working_files import CopyCheck, attempt_folder, read_items, read_verified
 from milvus_vault.errors import (
     BackupDamagedError,
@@ -69,6 +70,8 @@ class CapturedCollection:
     index: int
     document: CollectionDocument
     warnings: tuple[str, ...]
+    has_target: bool
+    """Whether some of its objects were copied; else all are shared."""
 
 
 def publish_backup(
@@ -105,7 +108,7 @@ def publish_backup(
             shared = _shared(run, plan, attempt, collection.index)
             # What an earlier round of this execution copied is in the pool as well.
             shared_sizes.extend(item.size_bytes for item in shared if copied_by(item.stored_key) != attempt)
-            objects = write_object_list(_objects(run, plan, attempt, collection.index, shared))
+            objects = write_object_list(_objects(run, plan, attempt, collection, shared))
             entries.append(_write_collection(run, layout, collection.document, objects))
             yield collection.document, read_object_list(objects)
 
@@ -207,6 +210,8 @@ def find_published(run: Workspace, plan: BackupPlan, layout: BackupLayout) -> Ma
     to replace the objects: what that marker promises is no longer there, so it does not count.
     Raises `BackupExistsError` for a marker of anybody else, so that nothing of theirs is deleted or replaced.
     """
+    if not is_there(run.store, run.bucket, layout.marker):
+        return None
     try:
         manifest = find_manifest(run.store, run.bucket, layout)
     except BackupDamagedError:
@@ -284,7 +289,7 @@ def _collect(
             failures.append(_incomplete(name, found))
             hints.append(refused)
         else:
-            captured.append(CapturedCollection(index, snapshot.document, snapshot.warnings))
+            captured.append(CapturedCollection(index, snapshot.document, snapshot.warnings, snapshot.has_target))
     return captured, failures, shared_hint(hints)
 
 
@@ -300,10 +305,13 @@ def _shared(run: Workspace, plan: BackupPlan, attempt: str, index: int) -> list[
 
 
 def _objects(
-    run: Workspace, plan: BackupPlan, attempt: str, index: int, shared: list[ArchivedObject]
+    run: Workspace, plan: BackupPlan, attempt: str, collection: CapturedCollection, shared: list[ArchivedObject]
 ) -> Iterable[ArchivedObject]:
     if plan.request.meta_only:
         return ()
+    if not collection.has_target:
+        return sorted(shared, key=lambda item: item.stored_key)
+    index = collection.index
     verified = read_verified(run, attempt, index)
     items = read_items(run, attempt, index)
     if plan.export:
@@ -353,13 +361,17 @@ def _remove_leftovers(
     gave them another ID. Nobody would restore them, nor delete them by the backup's lists.
     Raises `BackupExistsError` where they are of a backup that somebody else has published.
     """
-    ids = {str(collection.document.description.collection_id) for collection in captured}
+    store, bucket = run.store, run.bucket
     if plan.is_incremental:
         # What lies here an earlier attempt copied for a full backup of the name.
-        ids = set()
+        for some in batched(store.list_objects(bucket, layout.binlogs), DELETE_AT_A_TIME, strict=False):
+            find_published(run, plan, layout)
+            store.delete(bucket, (listed.key for listed in some))
+        return
+    ids = {str(collection.document.description.collection_id) for collection in captured}
     for kind in (INSERT_LOG, DELTA_LOG):
-        for folder in run.store.list_folders(run.bucket, f"{layout.binlogs}{kind}/"):
+        for folder in store.list_folders(bucket, f"{layout.binlogs}{kind}/"):
             if folder not in ids:
                 find_published(run, plan, layout)
-                left = run.store.list_objects(run.bucket, f"{layout.binlogs}{kind}/{folder}/")
-                run.store.delete(run.bucket, (listed.key for listed in left))
+                left = store.list_objects(bucket, f"{layout.binlogs}{kind}/{folder}/")
+                store.delete(bucket, (listed.key for listed in left))

@@ -129,6 +129,8 @@ class Snapshot(Model):
     """Those of them that the flush sealed."""
     is_second_look: bool = False
     """Whether it is of the moment and the flush of the round before."""
+    has_target: bool = True
+    """Whether it is a copy target. It is none where the pool had all of its objects."""
     warnings: tuple[str, ...] = ()
     lost_count: int = 0
     """Objects that a backup has recorded in the pool, and that a round of this execution did not find there."""
@@ -158,9 +160,14 @@ def snapshot_name(attempt: str, index: int) -> str:
     return f"{snapshot_folder(attempt)}{index}.json"
 
 
+def shared_folder(attempt: str) -> str:
+    """Return the folder of the lists of what was in the pool, with a slash at its end."""
+    return f"collections/{attempt}-shared/"
+
+
 def shared_name(attempt: str, index: int) -> str:
     """Return the name of the list of a collection's objects that were in the pool when it was captured."""
-    return f"collections/{attempt}-shared/{index}.jsonl"
+    return f"{shared_folder(attempt)}{index}.jsonl"
 
 
 def exported_name(attempt: str, index: int) -> str:

@@ -74,6 +74,9 @@ class BackupSummary(Model):
     row_count: Count
     """Rows in segments; deleted rows that were not yet compacted away count."""
     milvus_version: str
+    source: str = ""
+    """`s3://bucket/root path` that it was taken from; empty where another tool made it, and in lists where an earlier
+    release did."""
     meta_only: bool = False
     schedule: str | None = None
     """The schedule that asked for it."""
@@ -169,8 +172,6 @@ class Backup(BackupSummary):
 
     location: str
     """`s3://bucket/prefix/` of the backup."""
-    source: str
-    """`s3://bucket/root path` that it was taken from; empty where another tool made it."""
     moment: Time | None = None
     """What a restore brings back is what there was then, UTC; collections can have a later one of their own. Null where
     nobody knows: of another tool's backup, and of one without a flush."""

@@ -57,9 +57,11 @@ class PoolUse:
         """
         store, bucket = self.run.store, self.run.bucket
         body = self._body("working")
-        # The first writes it. Of the others one may find it gone, which another function of this execution has removed.
-        writes = [store.put_if_absent(bucket, self._key, body) for _ in range(3)]
-        if all(writes) or store.put_if_unchanged(bucket, self._key, body, "none"):
+        # The first writes it. Of the others one may find it gone, which another function of this execution has removed;
+        # the first that is refused proves the condition.
+        if all(store.put_if_absent(bucket, self._key, body) for _ in range(3)) or store.put_if_unchanged(
+            bucket, self._key, body, "none"
+        ):
             msg = f"the S3 of bucket {bucket} overwrites an object in spite of a condition (If-None-Match, If-Match)"
             raise ConditionalWriteUnsupportedError(msg, hint="Make full backups, or use an S3 with conditional writes.")
 
