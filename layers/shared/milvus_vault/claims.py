@@ -70,6 +70,10 @@ class Claims:
         is_readable = claim.execution_arn != UNREADABLE
         return claim, self._executions.status(claim.execution_arn) if is_readable else "UNKNOWN"
 
+    def is_mine_or_died(self, claim: Claim, status: str) -> bool:
+        """Return whether a claim is of this execution, or of one that ended without success: see `holder`."""
+        return status in DIED or claim.execution_arn == self._mine.execution_arn
+
     def take(self, key: str) -> Claim | None:
         """Take a claim, and return that of the ended execution which held it before, if any.
 

@@ -87,8 +87,8 @@ def backup_of(kind: RunKind, request: dict[str, Any], started_at: datetime, exec
 
 
 def export_of(request: dict[str, Any]) -> str | None:
-    """Return the name that a request for an export gives to what it writes."""
-    given = request.get("export_name")
+    """Return the name that a request for an export gives to what it writes; None where it writes to another place."""
+    given = request.get("export_name") if request.get("to") is None else None
     return given if given and isinstance(given, str) else None
 
 
