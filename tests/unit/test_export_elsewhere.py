@@ -12,6 +12,7 @@ from milvus_vault.archive.reader import read_archive, read_manifest, read_object
 from milvus_vault.archive.reference_reader import read_reference_archive
 from milvus_vault.archive.tombstones import tombstone_key
 from milvus_vault.backup.claiming import is_published
+from milvus_vault.backup.export import ExportPreparation
 from milvus_vault.backup.places import Place
 from milvus_vault.backup.working_files import RBAC
 from milvus_vault.catalogue import Catalogue
@@ -31,7 +32,7 @@ from tests.support.memory_store import InMemoryObjectStore
 from tests.unit.archive import samples
 from tests.unit.archive.samples import BUCKET, PREFIX, sample_contents, write_backup
 from tests.unit.test_claims import FakeExecutions
-from tests.unit.test_export import EXPORTED_AT, LOST, ORIGINAL, Export, prune, write
+from tests.unit.test_export import EXPORTED_AT, LOST, ORIGINAL, Export, prune, stored, write
 
 ARCHIVE = "archive"
 THERE = Place(bucket=ARCHIVE, prefix="exports/team")
@@ -153,6 +154,15 @@ class TestRefusals:
         store.put(ARCHIVE, layout(THERE).root + left, b"{}")
         self.refused(store, BackupExistsError, "something lies in s3://archive/exports/team/night/ already")
 
+    @pytest.mark.parametrize(("run", "status"), [("backup-night", "ABORTED"), ("", "SUCCEEDED")])
+    def test_what_a_dead_backup_of_this_stack_or_an_export_that_was_whole_left_there(
+        self, store: InMemoryObjectStore, run: str, status: str
+    ) -> None:
+        claim = Claim(execution_arn="old", run=run or export(store).run.run, claimed_at=EXPORTED_AT)
+        store.put(ARCHIVE, export(store).destination.key(CLAIM), claim.model_dump_json().encode())
+        store.put(ARCHIVE, f"{layout(THERE).root}binlogs/insert_log/1/2/3/3/4/5", b"")
+        self.refused(store, BackupExistsError, "something lies in", executions=FakeExecutions(old=status))
+
     def test_a_backup_of_the_name_that_is_being_deleted_there(self, store: InMemoryObjectStore) -> None:
         store.put(ARCHIVE, tombstone_key(THERE.prefix, "night"), b"{}")
         self.refused(store, BackupInProgressError, "is being deleted in s3://archive/exports/team")
@@ -199,6 +209,48 @@ class TestAtOnce:
         with pytest.raises(ClaimHeldError):
             claims.take(ours.destination.key(CLAIM))
 
+    @pytest.mark.parametrize("is_of_another_deployment", [False, True])
+    @pytest.mark.parametrize("request_number", range(0, 45, 2))
+    def test_one_that_comes_at_any_request_of_the_preparation(
+        self, store: InMemoryObjectStore, request_number: int, *, is_of_another_deployment: bool
+    ) -> None:
+        prefix = "theirs" if is_of_another_deployment else PREFIX
+        day = BackupLayout(prefix, "day")
+        contents = sample_contents(day)
+        keys = {item.source_key: item.stored_key for _, objects in contents for item in objects}
+        write_backup(store, day, stored(contents, lambda _, listed: keys[listed.key]))
+        # Neither may ask about the other's execution, where they are of two deployments.
+        executions = FakeExecutions(**{name: "UNKNOWN" for name in ("first", "rival") if is_of_another_deployment})
+        ours = export(store, executions=executions)
+        rival = ExportPreparation(
+            run=replace(ours.run, prefix=prefix),
+            request=ExportRequest(backup_name="day", export_name="night", to=ExportPlace()),
+            executions=executions,
+            execution_arn="rival",
+            started_at=EXPORTED_AT,
+            was_listed=lambda: False,
+            place=THERE,
+        )
+        ahead, begun = [request_number], list[str]()
+
+        def come(*_: str) -> None:
+            ahead[0] -= 1
+            if ahead[0] < 0:
+                store.before = lambda *_: None
+                with suppress(BackupInProgressError):
+                    rival.prepare()
+                    begun.append("rival")
+
+        store.before = come
+        with suppress(BackupInProgressError):
+            ours.prepare()
+            begun.append("ours")
+        store.before = lambda *_: None
+
+        assert len(begun) == 1, begun
+        holder = ours.destination.read(CLAIM, Claim).execution_arn
+        assert holder == {"ours": "first", "rival": "rival"}[begun[0]]
+
     def test_two_to_different_places_go_on_beside_each_other(self, store: InMemoryObjectStore) -> None:
         one, other = export(store), export(store, BESIDE, arn="second")
         assert one.prepare() is not None
@@ -227,6 +279,16 @@ class TestKilled:
         assert second.copy() == 0
         assert second.publish().execution_arn == "second"
         assert not [key for key in below(store, THERE) if key.endswith(CLAIM)]
+
+    def test_it_goes_on_even_where_its_working_files_were_swept(self, store: InMemoryObjectStore) -> None:
+        first = export(store)
+        first.prepare()
+        first.copy()
+        store.delete(BUCKET, [key for key in store.buckets[BUCKET] if key.startswith(first.run.folder)])
+        second = self.again(store)
+        second.prepare()
+        assert second.copy() == 0
+        assert second.publish().object_count > 0
 
     @pytest.mark.parametrize("is_given_back", [False, True])
     def test_after_its_marker_it_is_found_published(self, store: InMemoryObjectStore, *, is_given_back: bool) -> None:

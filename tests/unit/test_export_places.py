@@ -79,6 +79,12 @@ def test_what_is_ours_or_milvus_own_is_refused_whatever_the_stack_names(
         find(places, name, **to)
 
 
+def test_a_folder_around_what_is_milvus_own_is_refused() -> None:
+    places = replace(PLACES, bucket="milvus", milvus=MilvusStorage("milvus", "exports/night/files"))
+    with pytest.raises(InvalidRequestError, match="Milvus' own"):
+        find(places, "night", bucket="milvus")
+
+
 def test_beside_the_backup_prefix_is_apart_from_it() -> None:
     assert find(replace(PLACES, prefix="team"), "vaults") == Place(bucket="backups", prefix="team")
 
