@@ -41,7 +41,7 @@ def handler(request: VerifyCopyRequest) -> VerifyCopyResult:
         check_owner(run, request.attempt)
         if request.purpose != "restore":
             plan = run.read(PLAN, BackupPlan)
-            find_published(run, plan, BackupLayout(storage.backup_prefix, plan.backup_name))
+            find_published(run, plan, BackupLayout(plan.destination(run).prefix, plan.backup_name))
 
     found = verify_copy(
         run,

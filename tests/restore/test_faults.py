@@ -103,7 +103,10 @@ OTHERS: Mapping[str, Sequence[Json]] = {
         asked("verify", "rotten", backup_name="rotten"),
         asked("verify", "lost", backup_name="lost", repair=True),
     ),
-    "prepare_export": (asked("export", "e", backup_name="newer", export_name="exported"),),
+    "prepare_export": (
+        asked("export", "e", backup_name="newer", export_name="exported"),
+        asked("export", "f", backup_name="newer", export_name="newer", to={"prefix": "exports/team"}),
+    ),
     "plan_prune": (asked("prune", "p"),),
     "carry_out_prune": ({"run": "prune-p"},),
     "watch_schedules": ({},),

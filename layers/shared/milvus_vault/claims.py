@@ -74,6 +74,10 @@ class Claims:
         claim, _ = found
         return claim, self._status(claim)
 
+    def is_mine_or_died(self, claim: Claim, status: str) -> bool:
+        """Return whether a claim is of this execution, or of one that ended without success: see `holder`."""
+        return status in DIED or claim.execution_arn == self._mine.execution_arn
+
     def take(self, key: str, has_outlived: Callable[[], bool] = lambda: False) -> Claim | None:
         """Take a claim, and return that of the ended execution which held it before, if any.
 

@@ -60,7 +60,7 @@ def services(states: FakeMachines, milvus: Milvus, store: InMemoryObjectStore | 
     store, unused = store or InMemoryObjectStore(BUCKET), cast("Any", None)
     return Services(
         store=store, bucket=BUCKET, prefix=PREFIX, catalogue=Catalogue(store, BUCKET, PREFIX, clock=lambda: NOW),
-        machines=machines(states), executions=unused, schedules=unused, inspector=milvus, now=NOW,
+        machines=machines(states), executions=unused, schedules=unused, inspector=milvus, export_places=unused, now=NOW,
     )  # fmt: skip
 
 

@@ -297,6 +297,34 @@ class TestExport:
         assert (done.code, api.asked) == (2, [])
         assert "--as is the name of the backup itself" in done.err
 
+    @pytest.mark.parametrize(
+        ("place", "asked"),
+        [
+            ("s3://archive/team/a", {"bucket": "archive", "prefix": "team/a"}),
+            ("s3://archive/", {"bucket": "archive"}),
+            ("s3://archive", {"bucket": "archive"}),
+            ("exports/team/", {"prefix": "exports/team"}),
+        ],
+    )
+    def test_it_goes_to_another_place_under_its_own_name(
+        self, api: FakeApi, cli: Cli, place: str, asked: dict[str, str]
+    ) -> None:
+        api.backups = {"b": backup("b")}
+        assert cli("export", "b", "--as", "b", "--to", place).code == 0
+        assert api.asked[0].body == {"backup_name": "b", "export_name": "b", "to": asked}
+
+    @pytest.mark.parametrize("place", ["s3://A/b", "s3://archive/.pool", "a//b", "/a", "s3://archive/a b"])
+    def test_a_place_that_is_none_is_told_in_the_words_of_the_command(self, api: FakeApi, cli: Cli, place: str) -> None:
+        done = cli("export", "b", "--as", "b", "--to", place)
+        assert (done.code, api.asked) == (2, [])
+        assert "error: --to: " in done.err
+
+    def test_where_it_lies_is_told(self, api: FakeApi, cli: Cli) -> None:
+        api.backups = {"b": backup("b")}
+        api.outcomes["export"] = {"result": {"location": "s3://archive/team/b/"}}
+        done = cli("export", "b", "--as", "b", "--to", "s3://archive/team", "--wait")
+        assert "s3://archive/team/b/" in done.out
+
     def test_a_name_that_is_taken_is_refused(self, api: FakeApi, cli: Cli) -> None:
         api.backups = {"b": backup("b"), "c": backup("c")}
         assert cli("export", "b", "--as", "c").code == 5

@@ -107,6 +107,17 @@ def test_an_export_is_told_of_with_the_backup_that_it_writes_and_its_report(name
     assert (run.report_url is not None) is has_report
 
 
+@pytest.mark.parametrize(("to", "has_report"), [("", True), (', "to": {"bucket": "archive"}', False)])
+def test_the_report_of_an_export_is_linked_where_it_lies_here(to: str, *, has_report: bool) -> None:
+    store = InMemoryObjectStore("backups")
+    # Of another place there is none to read, and a backup of the same name here is another one.
+    store.put("backups", BackupLayout("vault", "x").report, b"page")
+    states = states_with("SUCCEEDED", given=f'{{"backup_name": "b", "export_name": "x"{to}}}', kind="export")
+    run = describe_run(machines(states), WorkingFiles(store, "backups", "vault"), "export-e", START)
+    assert (run.report_url is not None) == has_report
+    assert run.export_name == "x"
+
+
 def test_a_backup_without_a_name_has_that_of_its_execution_everywhere() -> None:
     states = states_with("RUNNING")
     name = describe_run(machines(states), FILES, "backup-e", START).backup_name

@@ -81,7 +81,7 @@ def prepare_backup(
     def is_same(plan: BackupPlan) -> bool:
         return plan.export is None and plan.request == request
 
-    if is_published(run, layout, claims, execution_arn, was_listed=was_listed, is_same=is_same):
+    if is_published(run, layout, claims, destination=run, was_listed=was_listed, is_same=is_same):
         return None
     server = database.server_version()
     check_source_version(server)

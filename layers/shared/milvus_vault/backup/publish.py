@@ -96,7 +96,8 @@ def publish_backup(
     if failures and (not captured or plan.request.on_collection_failure == "fail"):
         raise failed(failures, hint)
     _remove_leftovers(run, plan, layout, captured)
-    store, bucket = run.store, run.bucket
+    destination = plan.destination(run)
+    store, bucket = destination.store, destination.bucket
 
     entries: list[CollectionEntry] = []
     shared_sizes: list[int] = []
@@ -109,7 +110,7 @@ def publish_backup(
             # What an earlier round of this execution copied is in the pool as well.
             shared_sizes.extend(item.size_bytes for item in shared if copied_by(item.stored_key) != attempt)
             objects = write_object_list(_objects(run, plan, attempt, collection, shared))
-            entries.append(_write_collection(run, layout, collection.document, objects))
+            entries.append(_write_collection(destination, layout, collection.document, objects))
             yield collection.document, read_object_list(objects)
 
     rbac = run.read(RBAC, Rbac) if plan.request.include_rbac else None
@@ -150,7 +151,7 @@ def publish_backup(
         failures=tuple(failures),
         # An export has those of its collections from the original already.
         warnings=tuple(dict.fromkeys((*plan.warnings, *(told for each in captured for told in _warnings(each))))),
-        rbac=_write_rbac(run, layout, rbac) if rbac else None,
+        rbac=_write_rbac(destination, layout, rbac) if rbac else None,
         object_count=(object_count := sum(entry.object_count for entry in entries)),
         size_bytes=(size_bytes := sum(entry.size_bytes for entry in entries)),
         export_of=plan.export.origin if plan.export else None,
@@ -181,14 +182,15 @@ def _commit(
     If there is one already, a second call of this function was faster, and its marker stays; or it does not count
     (see `find_published`), and is replaced.
     """
-    if run.store.put_if_absent(run.bucket, layout.marker, marker):
+    bucket = plan.destination(run).bucket
+    if run.store.put_if_absent(bucket, layout.marker, marker):
         return manifest
-    etag = run.store.get_with_etag(run.bucket, layout.marker)[1]
+    etag = run.store.get_with_etag(bucket, layout.marker)[1]
     published = find_published(run, plan, layout)
     if published is not None:
         return published
     check_owner(run, attempt)
-    if not run.store.put_if_unchanged(run.bucket, layout.marker, marker, etag):
+    if not run.store.put_if_unchanged(bucket, layout.marker, marker, etag):
         msg = f"somebody else wrote {layout.marker} meanwhile"
         raise BackupInProgressError(msg, hint="Look at the backup, and start it again with the same input if need be.")
     return manifest
@@ -210,19 +212,20 @@ def find_published(run: Workspace, plan: BackupPlan, layout: BackupLayout) -> Ma
     to replace the objects: what that marker promises is no longer there, so it does not count.
     Raises `BackupExistsError` for a marker of anybody else, so that nothing of theirs is deleted or replaced.
     """
-    if not is_there(run.store, run.bucket, layout.marker):
+    bucket = plan.destination(run).bucket
+    if not is_there(run.store, bucket, layout.marker):
         return None
     try:
-        manifest = find_manifest(run.store, run.bucket, layout)
+        manifest = find_manifest(run.store, bucket, layout)
     except BackupDamagedError:
         return None
     if manifest is not None and manifest.execution_arn == plan.execution_arn:
         return manifest
     is_ours = manifest is not None and any(run.names(attempt_folder(attempt_of(manifest.execution_arn))))
-    if is_ours or not is_there(run.store, run.bucket, layout.marker):
+    if is_ours or not is_there(run.store, bucket, layout.marker):
         return None
     who = manifest.execution_arn if manifest else "another program"
-    msg = f"backup '{layout.name}' exists already, and {who} made it: s3://{run.bucket}/{layout.root}"
+    msg = f"backup '{layout.name}' exists already, and {who} made it: s3://{bucket}/{layout.root}"
     raise BackupExistsError(msg, hint="It stays as it is. Choose another name.")
 
 
@@ -336,19 +339,19 @@ def _exported(original: ArchivedObject, key: str, etag: str, checksum: str) -> A
 
 
 def _write_collection(
-    run: Workspace, layout: BackupLayout, document: CollectionDocument, objects: bytes
+    destination: Workspace, layout: BackupLayout, document: CollectionDocument, objects: bytes
 ) -> CollectionEntry:
     """Write a collection's description and its object list, and return its entry in the manifest."""
     number = document.description.collection_id
     body = document.model_dump_json().encode()
-    run.store.put(run.bucket, layout.collection_document(number), body)
-    run.store.put(run.bucket, layout.object_list(number), objects)
+    destination.store.put(destination.bucket, layout.collection_document(number), body)
+    destination.store.put(destination.bucket, layout.object_list(number), objects)
     return entry_of(layout, document, body, objects)
 
 
-def _write_rbac(run: Workspace, layout: BackupLayout, rbac: Rbac) -> FileDigest:
+def _write_rbac(destination: Workspace, layout: BackupLayout, rbac: Rbac) -> FileDigest:
     body = rbac.model_dump_json().encode()
-    run.store.put(run.bucket, layout.rbac, body)
+    destination.store.put(destination.bucket, layout.rbac, body)
     return digest(layout.rbac.removeprefix(layout.root), body)
 
 
@@ -361,7 +364,7 @@ def _remove_leftovers(
     gave them another ID. Nobody would restore them, nor delete them by the backup's lists.
     Raises `BackupExistsError` where they are of a backup that somebody else has published.
     """
-    store, bucket = run.store, run.bucket
+    store, bucket = run.store, plan.destination(run).bucket
     if plan.is_incremental:
         # What lies here an earlier attempt copied for a full backup of the name.
         for some in batched(store.list_objects(bucket, layout.binlogs), DELETE_AT_A_TIME, strict=False):

@@ -3,12 +3,14 @@
 from enum import StrEnum
 
 from milvus_vault.archive.manifest import CollectionDocument, CollectionFailure, ExportOrigin, Source
+from milvus_vault.backup.places import Place
 from milvus_vault.model.base import Model
 from milvus_vault.model.collections import CollectionName, DatabaseDescription, expires
 from milvus_vault.model.flushes import FlushAllPoint
 from milvus_vault.model.names import COLLECTIONS_PER_BATCH
 from milvus_vault.model.requests import BackupRequest, ExportRequest
 from milvus_vault.model.times import Time
+from milvus_vault.workspace import Workspace
 
 PLAN = "backup.json"
 
@@ -23,6 +25,8 @@ class ExportPlan(Model):
     origin: ExportOrigin
     finished_at: Time
     """When the original was finished."""
+    place: Place | None = None
+    """Where it is written; None: beside the deployment's other backups."""
 
 
 class BackupPlan(Model):
@@ -54,6 +58,14 @@ class BackupPlan(Model):
     def is_incremental(self) -> bool:
         """Return whether its objects are to lie in the pool."""
         return self.request.mode == "incremental"
+
+    def destination(self, run: Workspace) -> Workspace:
+        """Return the run that makes backups of this name in the place where this one is written.
+
+        It is the run of the plan itself, but for an export to another place: there nothing but its claim is ours.
+        """
+        place = self.export.place if self.export else None
+        return place.run_of(run, self.backup_name) if place else run
 
     @property
     def batch_count(self) -> int:

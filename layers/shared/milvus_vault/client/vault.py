@@ -130,7 +130,8 @@ class VaultClient:
             BackupDamagedError: Its metadata is damaged.
             BackupFormatError: A newer release wrote it.
             BackupNotExportableError: It lacks collections, or milvus-backup wrote it.
-            BackupExistsError: The new name is taken.
+            BackupExistsError: The new name is taken. Whether it is in another place, the run tells.
+            InvalidRequestError: The deployment does not export to that place.
         """
         return self._start("POST", "/exports", request, idempotency_key)
 

@@ -100,13 +100,14 @@ def describe_run(machines: Machines, files: WorkingFiles, wanted: str, now: date
     kind, _ = machines.execution_arn(wanted)
     execution = machines.describe(wanted)
     summary = summary_of(kind, execution)
-    status, backup = summary.status, summary.export_name or summary.backup_name
+    status = summary.status
     failure = run_failure(status, execution.error, execution.cause)
     followed = files.follow(kind, execution.arn)
     warnings = followed.warnings if followed else ()
     request = as_object(execution.input_json)
-    # A backup that failed has no report, but another one of its name may have.
+    # A backup that failed has no report, but another one of its name may have, as of an export to another place.
     has_report = status in {"succeeded", "partial"} or (kind == "restore" and status == "failed")
+    has_report = has_report and request.get("to") is None
     return Run(
         **dict(summary),
         execution_arn=execution.arn,
@@ -118,7 +119,9 @@ def describe_run(machines: Machines, files: WorkingFiles, wanted: str, now: date
         result=_result(files, kind, execution, status),
         message=failure.message,
         hint=failure.hint,
-        report_url=files.report_link(kind, execution.arn, backup) if has_report else None,
+        report_url=files.report_link(kind, execution.arn, summary.export_name or summary.backup_name)
+        if has_report
+        else None,
     )
 
 
