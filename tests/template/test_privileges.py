@@ -183,6 +183,7 @@ TABLE: dict[str, May] = {
             ".catalogue/backups/*",
             ".catalogue/damage/*",
             ".catalogue/deleting/*",
+            ".catalogue/digests/*",
             ".catalogue/holds/*",
             ".catalogue/orphans/*",
             ".catalogue/verifications/*",
@@ -208,7 +209,9 @@ TABLE: dict[str, May] = {
             "*/binlogs/*",
             "*/meta/*",
             ".catalogue/backups/*",
+            ".catalogue/digests/*",
             ".catalogue/holds/*",
+            ".catalogue/verifications/*",
             ".pool/*-*/*/*-*",
             ".pool/.condemned/*",
             ".pool/.users/verify-*",
@@ -221,6 +224,7 @@ TABLE: dict[str, May] = {
             "*/meta/vault/manifest.json",
             "*/meta/vault/other_etags.json",
             ".catalogue/backups/*",
+            ".catalogue/digests/*",
             ".catalogue/holds/*",
             ".catalogue/verifications/*",
             ".pool/.users/verify-*",
@@ -235,6 +239,7 @@ TABLE: dict[str, May] = {
             ".runs/backup-*/claim.json",
         ),
     ),
+    "CheckObjects": May(read=(*OBJECTS, ".runs/verify-*/check/*"), write=(".runs/verify-*/check/*",)),
     "RecordFailure": May(
         read=(".runs/backup-*/claim.json", ".runs/executions/*"),
         write=(".runs/failures/*",),
@@ -332,7 +337,13 @@ def test_only_copy_batch_reads_rows_and_verify_copy_when_they_came_and_what_was_
     assert who_may("GetObject", "files/insert_log/1/2/3/4/5", bucket="milvus") == {"CopyBatch"}
     assert who_may("GetObject", "files/delta_log/1/2/3/4", bucket="milvus") == {"CopyBatch", "VerifyCopy"}
     archived = "monday/binlogs/insert_log/1/2/3/3/4/5"
-    assert who_may("GetObject", archived) == {"CopyBatch", "VerifyCopy", "CutCollections", "VerifyBackup"}
+    assert who_may("GetObject", archived) == {
+        "CopyBatch",
+        "VerifyCopy",
+        "CutCollections",
+        "VerifyBackup",
+        "CheckObjects",
+    }
 
 
 @pytest.mark.parametrize("root_path", ["", "files", "/files", "files/", "a/b"])

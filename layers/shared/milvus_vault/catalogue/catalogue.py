@@ -143,7 +143,7 @@ class Catalogue:
         backup = describe(self._store, self._bucket, BackupLayout(self._prefix, name))
         hold = self.hold(name)
         try:
-            verification = self._verification(name)
+            verification = self.verification(name)
         except ValueError:
             verification = None
         damage = next((note.problem for note in self.damages() if note.name == name), "")
@@ -235,7 +235,7 @@ class Catalogue:
         One that is older than the backup was of another one of that name.
         """
         try:
-            found = self._verification(name)
+            found = self.verification(name)
         except ValueError:
             return "its last verification cannot be read"
         if found is None or found.status != "damaged" or (finished_at and found.verified_at < finished_at):
@@ -288,10 +288,11 @@ class Catalogue:
         self._store.delete(self._bucket, [self._keys.entry(entry) for entry in entries])
 
     def forget_traces(self, name: str) -> None:
-        """Delete what else is kept of a backup that is gone: its hold, its verification, and its entries."""
+        """Delete what else is kept of a backup that is gone: hold, verification, digests of contents, and entries."""
         self.forget(name)
         keys = (self._keys.hold(name), self._keys.verification(name), self._keys.damage(name))
-        self._store.delete(self._bucket, keys)
+        digests = (found.key for found in self._store.list_objects(self._bucket, self._keys.digests(name)))
+        self._store.delete(self._bucket, (*keys, *digests))
 
     def no_backup(self, name: str) -> BackupNotFoundError:
         """Return the error for a backup that is not there."""
@@ -363,7 +364,7 @@ class Catalogue:
             self._store.delete(self._bucket, [self._keys.entry(entry)])
         return adopted
 
-    def _verification(self, name: str) -> Verification | None:
+    def verification(self, name: str) -> Verification | None:
         """Return the last verification of a backup, or None. Raises `ValueError` for one that cannot be read.
 
         Of one without a digest only the damage counts: that it found none is what nobody can prove.
