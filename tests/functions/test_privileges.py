@@ -16,6 +16,7 @@ import pytest
 import record_failure.handler
 import tend_pauses.handler
 import watch_schedules.handler
+from check_objects.handler import handler as check_objects
 from copy_batch.handler import handler as copy_batch
 from moto import mock_aws
 from mypy_boto3_s3 import S3Client
@@ -396,6 +397,30 @@ def test_an_export(s3: S3Client, *, is_pooled: bool) -> None:
     # A task that comes once more finds it.
     again = run(prepare_export, {"execution": execution("export", "e"), "request": request})
     assert again["is_published"]
+
+
+@pytest.mark.parametrize("is_pooled", [False, True])
+@pytest.mark.parametrize("level", ["checksum", "deep"])
+def test_a_verification_that_looks_at_each_object(s3: S3Client, level: str, *, is_pooled: bool) -> None:
+    night = BackupLayout(PREFIX, "night")
+    contents = [(document, [stored(item, is_pooled=is_pooled) for item in o]) for document, o in sample_contents(night)]
+    if level == "checksum":
+        contents = [(document, [replace(item, checksum="CRC32:AAAAAA==") for item in o]) for document, o in contents]
+    write_backup(store(), night, contents, mode="incremental" if is_pooled else "full")
+    event = {"execution": execution("verify", "v"), "request": {"backup_name": "night", "level": level}}
+
+    listed = run(verify_backup, {**event, "check_count": 0})
+    assert (listed["has_batches"], listed["check_count"]) == (True, 1)
+    for batch in json.loads(s3.get_object(Bucket=BUCKET, Key=listed["batches_key"])["Body"].read()):
+        assert run(check_objects, {"run": listed["run"], **batch})["is_done"]
+    found = run(verify_backup, {**event, "check_count": 1})
+
+    # The objects are no logs, and their checksums others than those that are said to have been recorded.
+    assert (found["is_done"], found["status"]) == (True, "damaged")
+    assert found["problem_count"] == found["object_count"] > 0
+    assert found["read_count"] == (found["object_count"] if level == "deep" else 0)
+    again = run(verify_backup, {**event, "check_count": 0})
+    assert again == found | {"check_count": 0}
 
 
 def stored(item: ArchivedObject, *, is_pooled: bool) -> ArchivedObject:

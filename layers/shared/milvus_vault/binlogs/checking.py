@@ -1,6 +1,7 @@
 """What proves that a log holds what its key and the backup's metadata say."""
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -59,10 +60,13 @@ def _rows(payload: memoryview) -> int:
     return sum(batch.num_rows for batch in parquet.ParquetFile(payload).batches())
 
 
-def check_segment(row_count: int, logs: Mapping[int, Sequence[int]]) -> tuple[str, ...]:
-    """Return what is wrong with the numbers of rows in a segment's insert logs, by field or column group."""
+def check_segment(row_count: int, logs: Mapping[tuple[int, int], int]) -> tuple[str, ...]:
+    """Return what is wrong with the rows of a segment, by field or column group and the log's own ID."""
+    rows = Counter[int]()
+    for (field, _), count in logs.items():
+        rows[field] += count
     return tuple(
-        f"field {field} has {sum(rows):,} rows, and the segment {row_count:,}"
-        for field, rows in logs.items()
-        if sum(rows) != row_count
+        f"its logs of field {field} have {found:,} rows, and metadata says {row_count:,}"
+        for field, found in rows.items()
+        if found != row_count
     )

@@ -274,7 +274,7 @@ class RestoreRequest(Model):
         return self
 
 
-type VerifyLevel = Literal["quick", "checksum", "deep"]
+VerifyLevel = Literal["quick", "checksum", "deep"]
 """How much a verification proves: see docs/reliability.md."""
 
 

@@ -198,11 +198,9 @@ class _Batch:
             collection = self.collections[index]
             segment = collection.segments.get(number)
             is_whole = segment is not None and segment.log_count == len(found)
-            if not is_whole or segment is None or any(record.finding == "damaged" for _, record in found):
+            if not is_whole or segment is None or any(record.problem for _, record in found):
                 continue
-            rows: defaultdict[int, list[int]] = defaultdict(list)
-            for log, record in sorted(found, key=lambda pair: (pair[0].field_id, pair[0].log_id)):
-                rows[log.field_id].append(record.row_count)
+            rows = {(log.field_id, log.log_id): record.row_count for log, record in found}
             if problems := check_segment(segment.row_count, rows):
                 first = min(record.key for _, record in found)
                 where = f"{collection.name}, {_partition(collection, found[0][0])}, segment {number}"

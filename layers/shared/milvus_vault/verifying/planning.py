@@ -4,8 +4,9 @@ import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import groupby, islice
 from math import ceil
+from operator import itemgetter
 
 from milvus_vault.archive.contents import ArchivedCollection
 from milvus_vault.archive.layout import INSERT_LOG, BackupLayout, log_of, parse_log_key
@@ -96,13 +97,12 @@ def within_bytes(sample: Sample, found: Iterable[tuple[int, int]], max_bytes: in
         found: Position and bytes of each object in it.
         max_bytes: The limit. Objects of one position, of which there are two among 100,000, are not parted.
     """
-    taken = -1
-    total = 0
-    for position, size_bytes in sorted(found):
-        total += size_bytes
-        if taken >= 0 and total > max_bytes and position != taken:
+    total, is_first = 0, True
+    for position, together in groupby(sorted(found), key=itemgetter(0)):
+        total += sum(size_bytes for _, size_bytes in together)
+        if total > max_bytes and not is_first:
             return Sample(sample.begin, position)
-        taken = position
+        is_first = False
     return sample
 
 
