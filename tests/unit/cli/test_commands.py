@@ -3,9 +3,12 @@
 import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
+from milvus_vault.cli.options import Level
+from milvus_vault.model.requests import VerifyLevel
 from milvus_vault.model.resources import CheckItem, CollectionInfo, ObjectCount, RunCollection, Verification
 from tests.support.fake_api import FakeApi, backup, problem, run, stages
 from tests.unit.cli.conftest import Cli
@@ -325,6 +328,9 @@ def test_a_verification_that_finds_damage_is_a_failure(api: FakeApi, cli: Cli) -
 
 
 class TestLevels:
+    def test_the_command_has_the_levels_of_requests(self) -> None:
+        assert get_args(get_args(Level)[0]) == get_args(VerifyLevel)
+
     def test_what_is_asked_for_reaches_the_api_and_what_is_not_is_left_out(self, api: FakeApi, cli: Cli) -> None:
         api.backups = {"b": backup("b")}
         assert cli("verify", "b").code == 0
