@@ -36,6 +36,7 @@ TABLE: dict[str, May] = {
             "*/meta/*",
             ".catalogue/backups/*",
             ".catalogue/deleting/*",
+            ".catalogue/verifications/*",
             ".pool/.users/backup-*",
             ".runs/backup-*/backup.json",
             ".runs/backup-*/claim.json",

@@ -160,6 +160,18 @@ def test_damage_of_contents_stays_until_a_deep_verification_reads_them_as_they_s
     assert remembered(store).damaged_contents == {}
 
 
+def test_of_an_object_in_the_pool_the_next_backup_is_told(store: InMemoryObjectStore) -> None:
+    keys = backup(store, is_pooled=True)
+    backup(store, name="full")
+    change_below_s3(store, keys[ONE], flip(OBJECTS[ONE]))
+    catalogue = Catalogue(store, BUCKET, PREFIX)
+    verify(store, level="deep")
+    verify(store, name="full", run="verify-full", level="deep")
+    assert catalogue.damaged_in_pool() == {keys[ONE]: NOW}
+    store.put(BUCKET, CatalogueKeys(PREFIX).verification("books"), b"rubbish")
+    assert catalogue.damaged_in_pool() == {}
+
+
 def test_what_an_earlier_backup_of_the_name_had_does_not_count(store: InMemoryObjectStore) -> None:
     keys = backup(store)
     change_below_s3(store, keys[ONE], flip(OBJECTS[ONE]))

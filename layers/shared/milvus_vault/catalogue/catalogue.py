@@ -13,7 +13,7 @@ from pydantic import BaseModel
 
 from milvus_vault.archive.layout import CATALOGUE_FOLDER, RUNS_FOLDER, BackupLayout, join
 from milvus_vault.archive.manifest import Manifest
-from milvus_vault.archive.pool import POOL_FOLDER, PoolLayout
+from milvus_vault.archive.pool import POOL_FOLDER, PoolLayout, is_pooled
 from milvus_vault.archive.reader import check_backup_exists
 from milvus_vault.archive.sealing import is_sealed, seal, unseal
 from milvus_vault.archive.tombstones import check_not_being_deleted
@@ -142,10 +142,7 @@ class Catalogue:
         """
         backup = describe(self._store, self._bucket, BackupLayout(self._prefix, name))
         hold = self.hold(name)
-        try:
-            verification = self.verification(name)
-        except ValueError:
-            verification = None
+        verification = self._readable_verification(name)
         damage = next((note.problem for note in self.damages() if note.name == name), "")
         update = {"hold": hold, "is_held": hold is not None, "verification": verification}
         return backup.model_copy(update=update | {"damage": damage or self.found_damaged(name, backup.finished_at)})
@@ -242,6 +239,24 @@ class Catalogue:
             return ""
         first = f": {found.problems[0]}" if found.problems else ""
         return f"its verification of {utc_minute(found.verified_at)} found it damaged{first}"
+
+    def damaged_in_pool(self) -> Mapping[str, datetime]:
+        """Return the keys of the pool's objects whose contents deep verifications found wrong, and when they did last.
+
+        One listing, and a read for each backup that was verified.
+        """
+        found: dict[str, datetime] = {}
+        for verification in each(self._readable_verification, sorted(self._names(self._keys.verifications))):
+            if verification is not None:
+                for key in filter(is_pooled, verification.damaged_contents):
+                    found[key] = max(found.get(key, EPOCH), verification.verified_at)
+        return found
+
+    def _readable_verification(self, name: str) -> Verification | None:
+        try:
+            return self.verification(name)
+        except ValueError:
+            return None
 
     def remembered(self, name: str) -> BackupSummary | None:
         """Return what a backup's own entry says of it, whatever has become of the backup."""
