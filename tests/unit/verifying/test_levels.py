@@ -442,13 +442,20 @@ class TestBatches:
         assert reads.total() == len(keys) + 1
         assert self.asked(run, 1).status == "intact"
 
-    def test_where_time_runs_out_the_next_call_goes_on(self, store: InMemoryObjectStore) -> None:
+    def test_where_time_runs_out_the_next_call_goes_on(
+        self, store: InMemoryObjectStore, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(objects, "DEEP_THREADS", 1)
         keys = backup(store)
         run = self.prepared(store)
         assert not check_batch(run, 0, seconds_left=lambda: 10.0).is_done
+        left = iter([900.0, 900.0, 900.0])
+        some = check_batch(run, 0, seconds_left=lambda: next(left, 0.0))
+        assert (some.is_done, some.checked_count, store.requests["chunks"]) == (False, 3, 3)
         done = check_batch(run, 0, seconds_left=lambda: 900.0)
         assert (done.is_done, done.checked_count) == (True, len(keys))
         reads = store.requests["chunks"]
+        assert reads == len(keys)
         assert check_batch(run, 0, seconds_left=lambda: 900.0) == done
         assert store.requests["chunks"] == reads
 

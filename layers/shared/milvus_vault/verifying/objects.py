@@ -11,7 +11,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from dataclasses import dataclass, field
 from tempfile import TemporaryFile
-from threading import Lock
+from threading import Event, Lock
 
 import pyarrow as pa
 
@@ -81,13 +81,16 @@ class _Batch:
     collections: dict[int, CheckedCollection]
     records: dict[str, CheckRecord]
     large: Lock = field(default_factory=Lock)
+    """Held by who has an object in a file."""
+    stop: Event = field(default_factory=Event)
+    """Set when time is over: what is still read is read again by the next call."""
 
     @property
     def store(self) -> ObjectStore:
         return self.run.store
 
-    def check(self, item: CheckItem) -> CheckRecord:
-        """Look at one object. Raises what keeps it from being looked at."""
+    def check(self, item: CheckItem) -> CheckRecord | None:
+        """Look at one object; None where time was over first. Raises what keeps it from being looked at."""
         try:
             if self.job.level == "checksum":
                 return self._compare_checksum(item)
@@ -108,28 +111,34 @@ class _Batch:
             return self._damaged(item, f"S3 keeps the checksum {here} with it, and {item.checksum} was recorded")
         return CheckRecord(item.collection, item.key, "checksum", 0, 0, "", "")
 
-    def _read_persistently(self, item: CheckItem) -> CheckRecord:
+    def _read_persistently(self, item: CheckItem) -> CheckRecord | None:
         for _ in range(READ_ATTEMPTS - 1):
             with suppress(StorageUnavailableError):
                 return self._read(item)
         return self._read(item)
 
-    def _read(self, item: CheckItem) -> CheckRecord:
+    def _read(self, item: CheckItem) -> CheckRecord | None:
         hashes = _Hashes(item)
         if item.size_bytes <= IN_MEMORY_BYTES:
             body = bytearray()
-            for chunk in self.store.chunks(self.run.bucket, item.key, item.etag):
-                hashes.add(chunk)
+            for chunk in self._chunks(item, hashes):
                 body += chunk
-            return self._judge(item, hashes, pa.py_buffer(body))
+            return None if self.stop.is_set() else self._judge(item, hashes, pa.py_buffer(body))
         with self.large, TemporaryFile() as file:
-            for chunk in self.store.chunks(self.run.bucket, item.key, item.etag):
-                hashes.add(chunk)
+            for chunk in self._chunks(item, hashes):
                 file.write(chunk)
             file.flush()
             # The mapping ends with the last buffer that points into it, and the space on the disk with that.
             mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if file.tell() else b""
-            return self._judge(item, hashes, pa.py_buffer(mapped))
+            return None if self.stop.is_set() else self._judge(item, hashes, pa.py_buffer(mapped))
+
+    def _chunks(self, item: CheckItem, hashes: "_Hashes") -> Iterator[bytes]:
+        """Yield the content as far as there is time, and hash it."""
+        for chunk in self.store.chunks(self.run.bucket, item.key, item.etag):
+            if self.stop.is_set():
+                return
+            hashes.add(chunk)
+            yield chunk
 
     def _judge(self, item: CheckItem, hashes: "_Hashes", content: pa.Buffer) -> CheckRecord:
         """Return what an object's content is: whether it is what was recorded, and a log as its key says."""
@@ -361,7 +370,7 @@ def _look_at_all(batch: _Batch, seconds_left: Callable[[], float], clock: Callab
     waiting = iter([item for item in batch.items if item.key not in batch.records])
     threads = DEEP_THREADS if batch.job.level == "deep" else CHECKSUM_THREADS
     executor = ThreadPoolExecutor(threads, thread_name_prefix="check")
-    running: set[Future[CheckRecord]] = set()
+    running: set[Future[CheckRecord | None]] = set()
     failures: list[VaultError] = []
     written, written_at = len(batch.records), clock()
     try:
@@ -375,13 +384,16 @@ def _look_at_all(batch: _Batch, seconds_left: Callable[[], float], clock: Callab
                 error = future.exception()
                 if isinstance(error, VaultError):
                     failures.append(error)
-                else:
-                    record = future.result()
+                elif record := future.result():
                     batch.records[record.key] = record
             if clock() - written_at >= CHECKPOINT_SECONDS and len(batch.records) > written:
                 written, written_at = len(batch.records), clock()
                 write_records(batch.run, batch.number, batch.records.values())
+        batch.stop.set()
+        # What goes on would take memory and disk from the next call.
+        wait(running, timeout=RESERVE_SECONDS / 2)
     finally:
+        batch.stop.set()
         # Not waited for: a large object may take longer than the invocation has.
         executor.shutdown(wait=False, cancel_futures=True)
     if len(batch.records) > written:

@@ -225,19 +225,22 @@ def write_collection(
     is_deep = level == "deep"
     known = read_digests(run.store, run.bucket, layout, collection) if is_deep else {}
 
+    count = 0
+
     def items() -> Iterator[CheckItem]:
+        nonlocal count
         for item in objects:
             etag = readable.get(item.stored_key)
             if etag is None or (is_deep and item.size_bytes > MAX_READ_BYTES):
                 continue
             if is_deep or (item.checksum and "-" not in item.checksum):
                 digest = known.get(layout.below(item.stored_key), "")
+                count += 1
                 yield CheckItem(
                     index, item.stored_key, etag, item.etag, item.size_bytes, item.source_key, item.checksum, digest
                 )
 
-    found = list(items())
-    write_items(run, items_name(index), found)
+    write_items(run, items_name(index), items())
     log_counts = Counter(log.segment_id for log in map(log_of, objects) if log.kind == INSERT_LOG)
     document = CheckedCollection(
         name=str(collection.name),
@@ -254,7 +257,7 @@ def write_collection(
         newest=newest,
     )
     run.write(collection_name(index), document)
-    return len(found)
+    return count
 
 
 def raise_error_of(run: Workspace, batches: Iterable[int]) -> None:
