@@ -46,6 +46,7 @@ def handler(event: PrepareBackupRequest) -> PrepareBackupResult:
             started_at=event.execution.started_at,
             was_listed=lambda: catalogue.remembered(name) is not None,
             bases=bases,
+            damaged=catalogue.damaged_in_pool,
         )
     return PrepareBackupResult(
         run=run.run,

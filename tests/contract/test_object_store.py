@@ -460,6 +460,19 @@ def test_returns_the_checksum_that_the_server_knows(subject: Subject) -> None:
         assert value
 
 
+def test_says_whether_an_etag_is_the_md5_of_the_content(subject: Subject) -> None:
+    subject.store.put(subject.source, "plain", b"body")
+    etag = subject.listed(subject.source)["plain"].etag
+
+    assert etag == hashlib.md5(b"body").hexdigest()  # noqa: S324
+    assert subject.store.has_md5_etag(subject.source, "plain", etag)
+    with pytest.raises(ObjectChangedError):
+        subject.store.has_md5_etag(subject.source, "plain", "0" * 32)
+    if subject.server == "moto" and subject.client:
+        subject.client.put_object(Bucket=subject.source, Key="kms", Body=b"body", ServerSideEncryption="aws:kms")
+        assert not subject.store.has_md5_etag(subject.source, "kms", subject.listed(subject.source)["kms"].etag)
+
+
 def test_says_that_a_source_is_gone(subject: Subject) -> None:
     item = CopyItem("no/such", "copy", 4, "0" * 32)
 

@@ -16,6 +16,7 @@ import pytest
 import record_failure.handler
 import tend_pauses.handler
 import watch_schedules.handler
+from check_objects.handler import handler as check_objects
 from copy_batch.handler import handler as copy_batch
 from moto import mock_aws
 from mypy_boto3_s3 import S3Client
@@ -28,7 +29,7 @@ from verify_copy.handler import handler as verify_copy
 
 from milvus_vault import runtime
 from milvus_vault.adapters.s3 import S3ObjectStore
-from milvus_vault.archive.check import check_objects
+from milvus_vault.archive.check import check_objects as compare_objects
 from milvus_vault.archive.layout import BackupLayout, log_of
 from milvus_vault.archive.pool import PooledKey, PoolLayout, group_of
 from milvus_vault.archive.reader import read_archive, read_objects
@@ -434,7 +435,7 @@ def test_an_export_to_another_place(s3: S3Client, to: Json, bucket: str, prefix:
     assert not {surplus, left} & {*keys(s3, bucket)}
     assert {key for key in keys(s3) if "/.runs/" not in key and not key.startswith("exports/")} == before
     (made, _) = read_archive(store(), bucket, there).collections
-    assert not check_objects(store(), bucket, there, made, read_objects(store(), bucket, there, made)).is_damaged
+    assert not compare_objects(store(), bucket, there, made, read_objects(store(), bucket, there, made)).is_damaged
     with guarded("api.handler", ENVIRONMENT):
         followed = WorkingFiles(store(), BUCKET, PREFIX).follow("export", arn("export", "e"))
         assert followed is not None
@@ -451,6 +452,30 @@ def test_an_export_to_another_place_that_is_refused_gives_its_claims_back(s3: S3
         run(prepare_export, {"execution": execution("export", "e"), "request": request})
     assert keys(s3, "archive") == []
     assert not [key for key in keys(s3) if key.endswith(CLAIM)]
+
+
+@pytest.mark.parametrize("is_pooled", [False, True])
+@pytest.mark.parametrize("level", ["checksum", "deep"])
+def test_a_verification_that_looks_at_each_object(s3: S3Client, level: str, *, is_pooled: bool) -> None:
+    night = BackupLayout(PREFIX, "night")
+    contents = [(document, [stored(item, is_pooled=is_pooled) for item in o]) for document, o in sample_contents(night)]
+    if level == "checksum":
+        contents = [(document, [replace(item, checksum="CRC32:AAAAAA==") for item in o]) for document, o in contents]
+    write_backup(store(), night, contents, mode="incremental" if is_pooled else "full")
+    event = {"execution": execution("verify", "v"), "request": {"backup_name": "night", "level": level}}
+
+    listed = run(verify_backup, {**event, "check_count": 0})
+    assert (listed["has_batches"], listed["check_count"]) == (True, 1)
+    for batch in json.loads(s3.get_object(Bucket=BUCKET, Key=listed["batches_key"])["Body"].read()):
+        assert run(check_objects, {"run": listed["run"], **batch})["is_done"]
+    found = run(verify_backup, {**event, "check_count": 1})
+
+    # The objects are no logs, and their checksums others than those that are said to have been recorded.
+    assert (found["is_done"], found["status"]) == (True, "damaged")
+    assert found["problem_count"] == found["object_count"] > 0
+    assert found["read_count"] == (found["object_count"] if level == "deep" else 0)
+    again = run(verify_backup, {**event, "check_count": 0})
+    assert again == found | {"check_count": 0}
 
 
 def stored(item: ArchivedObject, *, is_pooled: bool) -> ArchivedObject:

@@ -102,7 +102,9 @@ OTHERS: Mapping[str, Sequence[Json]] = {
         asked("verify", "newer", backup_name="newer"),
         asked("verify", "rotten", backup_name="rotten"),
         asked("verify", "lost", backup_name="lost", repair=True),
+        asked("verify", "deep", backup_name="newer", level="deep"),
     ),
+    "check_objects": ({"run": "verify-deep", "batch": 0},),
     "prepare_export": (
         asked("export", "e", backup_name="newer", export_name="exported"),
         asked("export", "f", backup_name="newer", export_name="newer", to={"prefix": "exports/team"}),

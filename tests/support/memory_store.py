@@ -44,6 +44,7 @@ class InMemoryObjectStore:
         self.before: Callable[[str, str, str], None] = lambda *_: None
         self.requests: Counter[str] = Counter()
         self.clock: Callable[[], datetime] = lambda: datetime.now(UTC)
+        self.has_random_etags = has_random_etags
         self._salts = (f"{number}-".encode() if has_random_etags else b"" for number in count())
         self._lock = threading.RLock()
 
@@ -108,6 +109,14 @@ class InMemoryObjectStore:
             if self._find(self._request("checksum", bucket), bucket, key).etag != etag:
                 raise ObjectChangedError(key)
         return self.checksums.get(key, "")
+
+    def has_md5_etag(self, bucket: str, key: str, etag: str) -> bool:
+        """Return whether ETags are not random."""
+        self.before("has_md5_etag", bucket, key)
+        with self._lock:
+            if self._find(self._request("has_md5_etag", bucket), bucket, key).etag != etag:
+                raise ObjectChangedError(key)
+        return not self.has_random_etags
 
     def put(self, bucket: str, key: str, body: bytes, *, content_type: str = "") -> None:  # noqa: ARG002
         """Write an object."""

@@ -196,6 +196,11 @@ class SteppedStore:
         self._gate("get", key)
         return self._store.checksum(bucket, key, etag)
 
+    def has_md5_etag(self, bucket: str, key: str, etag: str) -> bool:
+        """Return whether the ETag is the MD5."""
+        self._gate("get", key)
+        return self._store.has_md5_etag(bucket, key, etag)
+
     def put(self, bucket: str, key: str, body: bytes, *, content_type: str = "") -> None:
         """Write an object."""
         self._gate("put", key)

@@ -45,10 +45,11 @@ PLACES = {
     "Milvus' key": r"\$\{MilvusKmsKeyArn\}",
     "secret": r"\$\{MilvusSecretArn\}",
     "executions": _STATES
-    + r"execution:\$\{AWS::StackName\}-(?:backup|restore|verify|prune|export|copy-objects)(?::|/)\*",
+    + r"execution:\$\{AWS::StackName\}-(?:backup|restore|verify|prune|export|copy-objects|check-objects)(?::|/)\*",
     "inspecting function": r"\$\{InspectMilvusFunction.Arn\}",
     "machines of runs": r"\$\{(?:Backup|Restore|Verify|Prune|Export)StateMachine\}",
     "copy machine": _STATES + r"stateMachine:\$\{AWS::StackName\}-copy-objects|\$\{CopyObjectsStateMachine\}",
+    "check machine": _STATES + r"stateMachine:\$\{AWS::StackName\}-check-objects|\$\{CheckObjectsStateMachine\}",
     "schedules": r"arn:\$\{AWS::Partition\}:scheduler:\$\{AWS::Region\}:\$\{AWS::AccountId\}:"
     r"schedule/\$\{AWS::StackName\}/\*",
     "role of schedules": r"\$\{ScheduleRole.Arn\}",

@@ -40,6 +40,7 @@ TABLE: dict[str, May] = {
             "*/meta/*",
             ".catalogue/backups/*",
             ".catalogue/deleting/*",
+            ".catalogue/verifications/*",
             ".pool/.users/backup-*",
             ".runs/backup-*/backup.json",
             ".runs/backup-*/claim.json",
@@ -228,6 +229,7 @@ TABLE: dict[str, May] = {
             ".catalogue/backups/*",
             ".catalogue/damage/*",
             ".catalogue/deleting/*",
+            ".catalogue/digests/*",
             ".catalogue/holds/*",
             ".catalogue/orphans/*",
             ".catalogue/verifications/*",
@@ -253,7 +255,9 @@ TABLE: dict[str, May] = {
             "*/binlogs/*",
             "*/meta/*",
             ".catalogue/backups/*",
+            ".catalogue/digests/*",
             ".catalogue/holds/*",
+            ".catalogue/verifications/*",
             ".pool/*-*/*/*-*",
             ".pool/.condemned/*",
             ".pool/.users/verify-*",
@@ -266,6 +270,7 @@ TABLE: dict[str, May] = {
             "*/meta/vault/manifest.json",
             "*/meta/vault/other_etags.json",
             ".catalogue/backups/*",
+            ".catalogue/digests/*",
             ".catalogue/holds/*",
             ".catalogue/verifications/*",
             ".pool/.users/verify-*",
@@ -280,6 +285,7 @@ TABLE: dict[str, May] = {
             ".runs/backup-*/claim.json",
         ),
     ),
+    "CheckObjects": May(read=(*OBJECTS, ".runs/verify-*/check/*"), write=(".runs/verify-*/check/*",)),
     "RecordFailure": May(
         read=(".runs/backup-*/claim.json", ".runs/executions/*", ".runs/export-*/claim.json"),
         write=(".runs/failures/*",),
@@ -393,7 +399,13 @@ def test_only_copy_batch_reads_rows_and_verify_copy_when_they_came_and_what_was_
     assert who_may("GetObject", "files/insert_log/1/2/3/4/5", bucket="milvus") == {"CopyBatch"}
     assert who_may("GetObject", "files/delta_log/1/2/3/4", bucket="milvus") == {"CopyBatch", "VerifyCopy"}
     archived = "monday/binlogs/insert_log/1/2/3/3/4/5"
-    assert who_may("GetObject", archived) == {"CopyBatch", "VerifyCopy", "CutCollections", "VerifyBackup"}
+    assert who_may("GetObject", archived) == {
+        "CopyBatch",
+        "VerifyCopy",
+        "CutCollections",
+        "VerifyBackup",
+        "CheckObjects",
+    }
 
 
 @pytest.mark.parametrize("root_path", ["", "files", "/files", "files/", "a/b"])

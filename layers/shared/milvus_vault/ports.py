@@ -77,6 +77,13 @@ class ObjectStore(Protocol):
         Raises `ObjectNotFoundError`, and `ObjectChangedError` where it has another one.
         """
 
+    def has_md5_etag(self, bucket: str, key: str, etag: str) -> bool:
+        """Return whether the ETag of an object that was written as a whole is the MD5 of its content.
+
+        It is, but for objects under a KMS key or a key of the customer's own. Raises `ObjectNotFoundError`, and
+        `ObjectChangedError` where it has another ETag.
+        """
+
     def put(self, bucket: str, key: str, body: bytes, *, content_type: str = "") -> None:
         """Write an object, replacing one that is there. A browser shows it only if it has the right content type."""
 

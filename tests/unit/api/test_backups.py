@@ -29,7 +29,7 @@ from milvus_vault.errors import (
 )
 from milvus_vault.model.collections import CollectionName
 from milvus_vault.model.messages import InspectMilvusRequest
-from milvus_vault.model.requests import BackupRequest
+from milvus_vault.model.requests import BackupRequest, VerifyRequest
 from milvus_vault.model.resources import BackedUpCollection, Backup
 from tests.support import fake_api, pool_world
 from tests.support.fake_machines import FakeMachines, machines
@@ -117,11 +117,59 @@ def test_a_name_that_is_taken_is_refused_and_told_what_a_partial_backup_lacks(lo
     assert states.found == {}
 
 
-def answered(path: str, query: dict[str, list[str]], found: Services) -> tuple[int, dict[str, Any]]:
+@pytest.mark.parametrize(
+    ("body", "options"),
+    [
+        (None, {}),
+        ("{}", {}),
+        ('{"level": "checksum"}', {"level": "checksum"}),
+        (
+            '{"level": "deep", "sample_percent": 5, "max_bytes": 7}',
+            {"level": "deep", "sample_percent": 5.0, "max_bytes": 7},
+        ),
+    ],
+)
+def test_how_a_backup_is_to_be_verified_reaches_the_machine(body: str | None, options: dict[str, object]) -> None:
+    states = FakeMachines()
+    found, layout = services(states, Milvus()), BackupLayout(PREFIX, "books")
+    write_backup(found.store, layout, sample_contents(layout))
+
+    status, _ = answered("/backups/books/verify", {}, found, method="POST", body=body)
+
+    assert status == 202
+    (started,) = states.found.values()
+    given = VerifyRequest.model_validate_json(started.input_json)
+    assert given == VerifyRequest.model_validate({"backup_name": "books", **options})
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        '{"level": "thorough"}',
+        '{"level": "deep", "sample_percent": 0}',
+        '{"level": "deep", "sample_percent": 100.1}',
+        '{"sample_percent": 5}',
+        '{"level": "deep", "max_bytes": 0}',
+        '{"repair": true}',
+    ],
+)
+def test_a_verification_that_cannot_be_meant_starts_nothing(body: str) -> None:
+    states = FakeMachines()
+    found, layout = services(states, Milvus()), BackupLayout(PREFIX, "books")
+    write_backup(found.store, layout, sample_contents(layout))
+
+    status, document = answered("/backups/books/verify", {}, found, method="POST", body=body)
+
+    assert (status, document["error"], states.found) == (400, "InvalidRequestError", {})
+
+
+def answered(
+    path: str, query: dict[str, list[str]], found: Services, *, method: str = "GET", body: str | None = None
+) -> tuple[int, dict[str, Any]]:
     """Return status and document that the API answers for a path."""
     event = {
-        "httpMethod": "GET", "path": path, "headers": {}, "multiValueQueryStringParameters": query,
-        "requestContext": {"requestId": "7"}, "body": None,
+        "httpMethod": method, "path": path, "headers": {}, "multiValueQueryStringParameters": query,
+        "requestContext": {"requestId": "7"}, "body": body,
     }  # fmt: skip
     answer = Api(ROUTES, lambda: found).handle(event, None)
     return answer["statusCode"], json.loads(answer["body"])

@@ -3,10 +3,20 @@
 import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
-from milvus_vault.model.resources import CheckItem, CollectionInfo, ObjectCount, PoolListing, RunCollection
+from milvus_vault.cli.options import Level
+from milvus_vault.model.requests import VerifyLevel
+from milvus_vault.model.resources import (
+    CheckItem,
+    CollectionInfo,
+    ObjectCount,
+    PoolListing,
+    RunCollection,
+    Verification,
+)
 from tests.support.fake_api import FakeApi, backup, problem, run, stages
 from tests.unit.cli.conftest import Cli
 
@@ -350,6 +360,81 @@ def test_a_verification_that_finds_damage_is_a_failure(api: FakeApi, cli: Cli) -
     done = cli("verify", "b", "--wait")
     assert done.code == 1
     assert "error: BackupDamagedError: an object is missing" in done.err
+
+
+class TestLevels:
+    def test_the_command_has_the_levels_of_requests(self) -> None:
+        assert get_args(get_args(Level)[0]) == get_args(VerifyLevel)
+
+    def test_what_is_asked_for_reaches_the_api_and_what_is_not_is_left_out(self, api: FakeApi, cli: Cli) -> None:
+        api.backups = {"b": backup("b")}
+        assert cli("verify", "b").code == 0
+        assert cli("verify", "b", "--level", "deep", "--sample", "5%", "--max-bytes", "1.5GiB").code == 0
+        assert cli("verify", "b", "--level", "deep", "--sample", "0.5", "--max-bytes", "1000").code == 0
+        assert [asked.body for asked in api.asked if asked.path.endswith("/verify")] == [
+            {"level": "quick"},
+            {"level": "deep", "sample_percent": 5.0, "max_bytes": 1_610_612_736},
+            {"level": "deep", "sample_percent": 0.5, "max_bytes": 1000},
+        ]
+
+    @pytest.mark.parametrize(
+        ("options", "said"),
+        [
+            (("--level", "deep", "--sample", "0%"), "--sample: should be greater than 0"),
+            (("--level", "deep", "--sample", "101%"), "--sample: should be less than or equal to 100"),
+            (("--level", "deep", "--sample", "some"), "'some' is no percentage"),
+            (("--level", "deep", "--max-bytes", "5 parsec"), "'5 parsec' is no size"),
+            (("--level", "deep", "--max-bytes", "0"), "--max-bytes: should be greater than or equal to 1"),
+            (("--level", "thorough"), "thorough"),
+            (("--sample", "5%"), "--sample is of --level deep alone: quick reads no objects"),
+            (("--level", "checksum", "--max-bytes", "5GiB"), "--max-bytes is of --level deep alone"),
+        ],
+    )
+    def test_what_cannot_be_meant_is_refused_before_anything_is_asked(
+        self, api: FakeApi, cli: Cli, options: tuple[str, ...], said: str
+    ) -> None:
+        done = cli("verify", "b", *options)
+        assert (done.code, api.asked) == (2, [])
+        assert said in " ".join(done.err.split())
+
+    @pytest.mark.parametrize(
+        ("result", "said"),
+        [
+            ({"level": "quick", "etags_compared": True}, "quick: ETags compared"),
+            ({"level": "quick", "etags_compared": False}, "quick: presence and sizes only"),
+            (
+                {"level": "checksum", "checksum_count": 3, "incomparable_count": 2},
+                "checksum: checksums of 3 objects compared, 2 without a checksum to compare",
+            ),
+            (
+                {"level": "deep", "read_count": 12, "object_count": 240, "read_bytes": 1536, "baseline_count": 0},
+                "deep: 12 of 240 objects read (1.5 KiB)",
+            ),
+            (
+                {"level": "deep", "read_count": 1, "object_count": 1, "read_bytes": 5, "baseline_count": 1},
+                "deep: 1 of 1 object read (5 B), 1 for the first time, without a record of the content",
+            ),
+        ],
+    )
+    def test_what_was_done_is_told(self, api: FakeApi, cli: Cli, result: dict[str, object], said: str) -> None:
+        api.backups = {"b": backup("b")}
+        api.outcomes["verify"] = {"result": result}
+        assert said in cli("verify", "b", "--wait").out
+
+    def test_a_backup_tells_how_it_was_verified(self, api: FakeApi, cli: Cli) -> None:
+        verification = Verification(
+            level="deep",
+            object_count=9,
+            size_bytes=10,
+            content_checked=True,
+            read_count=9,
+            read_bytes=10,
+            verified_at=datetime(2026, 3, 1, tzinfo=UTC),
+            status="intact",
+            run="verify-1",
+        )
+        api.backups = {"b": backup("b").model_copy(update={"verification": verification})}
+        assert "9 of 9 objects read (10 B)" in " ".join(cli("get", "b").out.split())
 
 
 class TestRuns:

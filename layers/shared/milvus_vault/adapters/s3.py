@@ -346,6 +346,13 @@ class S3ObjectStore(ObjectStore):
             return _checksum(answer)
 
     @override
+    def has_md5_etag(self, bucket: str, key: str, etag: str) -> bool:
+        with _translated("read", bucket, key):
+            answer = self.client.head_object(Bucket=bucket, Key=key, IfMatch=f'"{etag}"')
+        # "Checking object integrity", S3 user guide: plaintext and SSE-S3 have it, SSE-KMS and SSE-C do not.
+        return answer.get("ServerSideEncryption", "AES256") == "AES256" and "SSECustomerAlgorithm" not in answer
+
+    @override
     def put(self, bucket: str, key: str, body: bytes, *, content_type: str = "") -> None:
         request: PutObjectRequestTypeDef = {"Bucket": bucket, "Key": key, "Body": body}
         if content_type:

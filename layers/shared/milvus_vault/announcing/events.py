@@ -1,7 +1,7 @@
 """Our event of what Step Functions says of an execution."""
 
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -10,6 +10,7 @@ from milvus_vault.failures import run_failure
 from milvus_vault.model.events import RunEvent
 from milvus_vault.model.messages import StatusChange
 from milvus_vault.model.names import run_id
+from milvus_vault.model.requests import VerifyLevel
 from milvus_vault.model.resources import RunKind
 from milvus_vault.model.words import wrong_fields
 from milvus_vault.runs.machines import STATUSES, as_object, backup_of, run_status, schedule_of
@@ -74,6 +75,10 @@ def _run_event(change: StatusChange, stack: str) -> RunEvent:
         schedule=schedule_of(request),
         location=_text(output, "location"),
         mode=_mode(request) if kind == "backup" and change.input else None,
+        level=_level(request) if kind == "verify" and change.input else None,
+        checksum_count=_count(output, "checksum_count"),
+        read_count=_count(output, "read_count"),
+        read_bytes=_count(output, "read_bytes"),
         collection_count=_count(counts, "collection_count", "restored_count"),
         failed_count=_count(counts, "failed_count"),
         object_count=_count(output, "object_count"),
@@ -120,6 +125,11 @@ def _mode(request: dict[str, Any]) -> Literal["full", "incremental"] | None:
             return "incremental"
         case _:
             return None
+
+
+def _level(request: dict[str, Any]) -> VerifyLevel | None:
+    """Return how a backup is verified; None for a request that is refused for it."""
+    return next((level for level in get_args(VerifyLevel) if level == request.get("level", "quick")), None)
 
 
 def _console_url(execution_arn: str) -> str:

@@ -35,7 +35,14 @@ from milvus_vault.errors import (
 )
 from milvus_vault.model.base import Model
 from milvus_vault.model.messages import InspectMilvusRequest
-from milvus_vault.model.requests import BackupName, BackupRequest, PruneRequest, ScheduleName, VerifyRequest
+from milvus_vault.model.requests import (
+    BackupName,
+    BackupRequest,
+    PruneRequest,
+    ScheduleName,
+    VerifyOptions,
+    VerifyRequest,
+)
 from milvus_vault.model.resources import (
     LISTS_OF_A_BACKUP,
     Backup,
@@ -232,9 +239,9 @@ def delete_hold(services: Services, name: NameInPath) -> None:
 
 
 @routes.post("/backups/{name}/verify", errors=[BackupNotFoundError, IdempotencyConflictError])
-def post_verify(services: Services, name: NameInPath, caller: Caller) -> Started:
-    """Start a check of a backup: whether each of its objects is there, and is what was copied."""
-    return _start_check(services, VerifyRequest(backup_name=name), caller)
+def post_verify(services: Services, name: NameInPath, body: VerifyOptions, caller: Caller) -> Started:
+    """Start a check of a backup: whether each of its objects is there, and is what was copied, as far as asked for."""
+    return _start_check(services, VerifyRequest(backup_name=name, **dict(body)), caller)
 
 
 @routes.post("/backups/{name}/repair", errors=[BackupNotFoundError, IdempotencyConflictError])

@@ -74,6 +74,7 @@ _STATUS: dict[HTTPStatus, tuple[type[VaultError], ...]] = {
     HTTPStatus.INTERNAL_SERVER_ERROR: (
         errors.BackupFailedError,
         errors.BackupPartialError,
+        errors.CheckIncompleteError,
         errors.CopyIncompleteError,
         errors.CopyUnfinishedError,
         errors.FieldIdMismatchError,

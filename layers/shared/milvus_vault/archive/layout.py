@@ -18,6 +18,7 @@ from typing import NamedTuple
 
 from milvus_vault.archive.pool import POOL_FOLDER, PoolLayout, parse_pooled_key
 from milvus_vault.errors import BackupDamagedError
+from milvus_vault.model import objects as kinds
 from milvus_vault.model.collections import ALL_PARTITIONS
 from milvus_vault.model.objects import ArchivedObject
 from milvus_vault.model.versions import PACKED_VERSION
@@ -25,9 +26,8 @@ from milvus_vault.model.versions import PACKED_VERSION
 RUNS_FOLDER = ".runs"
 CATALOGUE_FOLDER = ".catalogue"
 
-INSERT_LOG = "insert_log"
-DELTA_LOG = "delta_log"
-
+INSERT_LOG = kinds.INSERT_LOG
+DELTA_LOG = kinds.DELTA_LOG
 
 _LOG_KEY = re.compile(r"(?:^|/)(insert_log|delta_log)/(-?[0-9]+(?:/-?[0-9]+)*)$")
 _INSERT_LOG_IDS = 5

@@ -1,6 +1,6 @@
 """PrepareBackup: refuse what cannot work, claim the name, and write down what is to be done."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 
 from milvus_vault.archive.layout import BackupLayout
@@ -67,12 +67,14 @@ def prepare_backup(
     started_at: datetime,
     was_listed: Callable[[], bool],
     bases: Sequence[str] = (),
+    damaged: Callable[[], Mapping[str, datetime]] = dict,
 ) -> BackupPlan | None:
     """Return what to do, or None where this very backup is published already.
 
     That is so where an execution with the same request died after the commit marker was written: it was killed, or
     the backup is partial. `was_listed` tells whether the catalogue has an entry of this name, as each backup has
-    whose marker was written; `bases` are those backups that may have recorded what is in the pool, the newest first.
+    whose marker was written; `bases` are those backups that may have recorded what is in the pool, the newest first,
+    and `damaged` tells which objects there were found to have other contents, and when.
     Raises what is wrong with the request or the deployment, and then leaves nothing behind but a note in the pool.
     """
     store = run.store
@@ -129,6 +131,7 @@ def prepare_backup(
             flush_all=_flush_all(database, server, request) if collections else None,
             warnings=tuple(warnings),
             bases=tuple(bases),
+            damaged=dict(damaged()) if request.mode == "incremental" else {},
         )
         check_owner(run, attempt_of(execution_arn))
         if rbac is not None:

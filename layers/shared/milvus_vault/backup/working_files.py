@@ -2,6 +2,8 @@
 
 from enum import StrEnum
 
+from pydantic import Field
+
 from milvus_vault.archive.manifest import CollectionDocument, CollectionFailure, ExportOrigin, Source
 from milvus_vault.backup.places import Place
 from milvus_vault.model.base import Model
@@ -53,6 +55,8 @@ class BackupPlan(Model):
     """Where what is backed up is another backup. The request is then what would have made it."""
     bases: tuple[str, ...] = ()
     """Of an incremental backup: older ones that may have recorded what is in the pool, the newest first."""
+    damaged: dict[str, Time] = Field(default_factory=dict)
+    """Of an incremental backup: objects of the pool whose contents were found wrong, by key, and when."""
 
     @property
     def is_incremental(self) -> bool:

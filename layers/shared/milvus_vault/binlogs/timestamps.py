@@ -15,7 +15,7 @@ def read_timestamps(body: bytes) -> pa.Array:
     The log is one of field 1 (storage version 1), or of the column group with that field (storage version 2). Raises
     `BinlogUnreadableError`.
     """
-    if body.startswith(parquet.MAGIC):
+    if parquet.is_bare(body):
         file = parquet.ParquetFile(body)
         name = file.column_of(_TIMESTAMP)
         if name is None:
@@ -44,7 +44,7 @@ def count_column_groups(body: bytes) -> int:
 
     Raises `BinlogUnreadableError`.
     """
-    return parquet.ParquetFile(body).column_groups if body.startswith(parquet.MAGIC) else 0
+    return len(parquet.ParquetFile(body).column_groups) if parquet.is_bare(body) else 0
 
 
 def _joined(file: parquet.ParquetFile, name: str) -> pa.Array:

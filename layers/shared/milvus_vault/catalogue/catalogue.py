@@ -14,7 +14,7 @@ from pydantic import BaseModel
 
 from milvus_vault.archive.layout import CATALOGUE_FOLDER, RUNS_FOLDER, BackupLayout, join
 from milvus_vault.archive.manifest import Manifest
-from milvus_vault.archive.pool import POOL_FOLDER, PoolLayout
+from milvus_vault.archive.pool import POOL_FOLDER, PoolLayout, is_pooled
 from milvus_vault.archive.reader import check_backup_exists
 from milvus_vault.archive.sealing import is_sealed, seal, unseal
 from milvus_vault.archive.tombstones import check_not_being_deleted
@@ -143,10 +143,7 @@ class Catalogue:
         """
         backup = describe(self._store, self._bucket, BackupLayout(self._prefix, name))
         hold = self.hold(name)
-        try:
-            verification = self._verification(name)
-        except ValueError:
-            verification = None
+        verification = self._readable_verification(name)
         damage = next((note.problem for note in self.damages() if note.name == name), "")
         update = {"hold": hold, "is_held": hold is not None, "verification": verification}
         return backup.model_copy(update=update | {"damage": damage or self.found_damaged(name, backup.finished_at)})
@@ -247,13 +244,31 @@ class Catalogue:
         One that is older than the backup was of another one of that name.
         """
         try:
-            found = self._verification(name)
+            found = self.verification(name)
         except ValueError:
             return "its last verification cannot be read"
         if found is None or found.status != "damaged" or (finished_at and found.verified_at < finished_at):
             return ""
         first = f": {found.problems[0]}" if found.problems else ""
         return f"its verification of {utc_minute(found.verified_at)} found it damaged{first}"
+
+    def damaged_in_pool(self) -> Mapping[str, datetime]:
+        """Return the keys of the pool's objects whose contents deep verifications found wrong, and when they did last.
+
+        One listing, and a read for each backup that was verified.
+        """
+        found: dict[str, datetime] = {}
+        for verification in each(self._readable_verification, sorted(self._names(self._keys.verifications))):
+            if verification is not None:
+                for key in filter(is_pooled, verification.damaged_contents):
+                    found[key] = max(found.get(key, EPOCH), verification.verified_at)
+        return found
+
+    def _readable_verification(self, name: str) -> Verification | None:
+        try:
+            return self.verification(name)
+        except ValueError:
+            return None
 
     def remembered(self, name: str) -> BackupSummary | None:
         """Return what a backup's own entry says of it, whatever has become of the backup."""
@@ -300,10 +315,11 @@ class Catalogue:
         self._store.delete(self._bucket, [self._keys.entry(entry) for entry in entries])
 
     def forget_traces(self, name: str) -> None:
-        """Delete what else is kept of a backup that is gone: its hold, its verification, and its entries."""
+        """Delete what else is kept of a backup that is gone: hold, verification, digests of contents, and entries."""
         self.forget(name)
         keys = (self._keys.hold(name), self._keys.verification(name), self._keys.damage(name))
-        self._store.delete(self._bucket, keys)
+        digests = (found.key for found in self._store.list_objects(self._bucket, self._keys.digests(name)))
+        self._store.delete(self._bucket, (*keys, *digests))
 
     def no_backup(self, name: str) -> BackupNotFoundError:
         """Return the error for a backup that is not there."""
@@ -375,7 +391,7 @@ class Catalogue:
             self._store.delete(self._bucket, [self._keys.entry(entry)])
         return adopted
 
-    def _verification(self, name: str) -> Verification | None:
+    def verification(self, name: str) -> Verification | None:
         """Return the last verification of a backup, or None. Raises `ValueError` for one that cannot be read.
 
         Of one without a digest only the damage counts: that it found none is what nobody can prove.

@@ -266,10 +266,11 @@ def _verification(item: Backup) -> Text:
     found = item.verification
     if found is None:
         return Text("never", style="dim")
-    how = "ETags and checksums" if found.content_checked else "presence and sizes only"
     when = formats.moment(found.verified_at)
     return Text.assemble(
-        tables.word(found.status), f", {when}, {_objects(found.object_count, found.size_bytes)}, {how}"
+        tables.word(found.status),
+        f", {found.level}, {when}, {_objects(found.object_count, found.size_bytes)}, ",
+        readable.how_verified(found.model_dump()),
     )
 
 

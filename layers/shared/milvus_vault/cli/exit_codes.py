@@ -30,7 +30,7 @@ class ExitCode(IntEnum):
 _NAMES = {
     ExitCode.FAILED: (
         "AnswerTimeoutError BackupDamagedError BackupFailedError BackupFormatError BinlogUnreadableError "
-        "CopyIncompleteError CopyUnfinishedError "
+        "CheckIncompleteError CopyIncompleteError CopyUnfinishedError "
         "FieldIdMismatchError FlushTimeoutError ImportFailedError ImportStalledError IndexFailedError "
         "LoadFailedError LocalStackError MilvusCertificateError MilvusRequestError MilvusSecretError "
         "MilvusTlsError ObjectArchivedError ObjectChangedError ObjectNotFoundError RestoreFailedError "

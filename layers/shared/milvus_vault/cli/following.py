@@ -150,10 +150,8 @@ def _tell_outcome(output: Output, run: Run) -> None:
         output.say("  {line}", line=line)
     for warning in run.warnings or result.get("warnings", ()):
         output.say("  [yellow]![/] {warning}", warning=warning)
-    for mended in result.get("mended", ()):
-        output.say("  [green]✓[/] mended: {mended}", mended=mended)
-    for lost in result.get("lost", ()):
-        output.say("  [yellow]![/] lost: {lost}", lost=lost)
+    if run.kind == "verify":
+        _tell_verified(output, result)
     for item in run.collections:
         if item.status == "failed":
             name = f"{item.database}.{item.name}"
@@ -173,6 +171,15 @@ def _result_lines(kind: RunKind, result: Mapping[str, Any]) -> Iterator[str]:
     if kind == "prune":
         yield from _freed_lines(result.get("freed") or {})
         yield from _pool_lines(result.get("swept") or {})
+
+
+def _tell_verified(output: Output, result: Mapping[str, Any]) -> None:
+    if "level" in result:
+        output.say("  {level}: {how}", level=result["level"], how=readable.how_verified(result))
+    for mended in result.get("mended", ()):
+        output.say("  [green]✓[/] mended: {mended}", mended=mended)
+    for lost in result.get("lost", ()):
+        output.say("  [yellow]![/] lost: {lost}", lost=lost)
 
 
 def _rows_left_out(result: Mapping[str, Any]) -> str:

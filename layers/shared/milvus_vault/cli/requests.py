@@ -4,7 +4,7 @@ from pydantic import ValidationError
 
 from milvus_vault.errors import InvalidRequestError
 from milvus_vault.model.base import Model
-from milvus_vault.model.requests import BackupRequest, ExportRequest, PruneRequest, RestoreRequest
+from milvus_vault.model.requests import BackupRequest, ExportRequest, PruneRequest, RestoreRequest, VerifyOptions
 from milvus_vault.model.resources import ScheduleSpec
 from milvus_vault.model.retention import Retention
 from milvus_vault.model.words import wrong_fields
@@ -40,6 +40,11 @@ def _place(text: str) -> dict[str, str]:
 def prune_request(**fields: object) -> PruneRequest:
     """Return a prune's request. Raises InvalidRequestError."""
     return _made(PruneRequest, fields)
+
+
+def verify_options(**fields: object) -> VerifyOptions:
+    """Return how a backup is checked. Raises InvalidRequestError."""
+    return _made(VerifyOptions, fields)
 
 
 def retention(**fields: object) -> Retention | None:

@@ -39,6 +39,9 @@ OPTIONS: Mapping[str, str] = {
     "to": "--to",
     # Of comparisons, checks, prunes and holds.
     "objects": "--no-objects",
+    "level": "--level",
+    "sample_percent": "--sample",
+    "max_bytes": "--max-bytes",
     "repair": "milvus-vault repair",
     "backup_names": "milvus-vault delete",
     "dry_run": "--dry-run",

@@ -12,7 +12,7 @@ from milvus_vault.client.transport import Transport
 from milvus_vault.client.waiting import wait_for_run
 from milvus_vault.errors import ApiUnavailableError
 from milvus_vault.model.base import Model
-from milvus_vault.model.requests import BackupRequest, ExportRequest, PruneRequest, RestoreRequest
+from milvus_vault.model.requests import BackupRequest, ExportRequest, PruneRequest, RestoreRequest, VerifyOptions
 from milvus_vault.model.resources import (
     LISTS_OF_A_BACKUP,
     Backup,
@@ -102,9 +102,9 @@ class VaultClient:
         """Start to delete a backup. Raises BackupNotFoundError, BackupHeldError or BackupInUseError."""
         return self._start("DELETE", f"/backups/{name}", None, idempotency_key)
 
-    def verify_backup(self, name: str, *, idempotency_key: str = "") -> Started:
-        """Start to check all objects of a backup. Raises BackupNotFoundError."""
-        return self._start("POST", f"/backups/{name}/verify", None, idempotency_key)
+    def verify_backup(self, name: str, options: VerifyOptions | None = None, *, idempotency_key: str = "") -> Started:
+        """Start to check a backup: by default by a listing of its objects. Raises BackupNotFoundError."""
+        return self._start("POST", f"/backups/{name}/verify", options, idempotency_key)
 
     def repair_backup(self, name: str, *, idempotency_key: str = "") -> Started:
         """Start to mend a backup's marker or manifest, and to check it. Raises BackupNotFoundError."""

@@ -436,7 +436,7 @@ def read_items(run: Workspace, attempt: str, index: int) -> Iterator[CopyItem]:
 
 def items_body(items: Iterable[CopyItem]) -> bytes:
     """Return the content of an item list, be it a target's or a batch's."""
-    return _lines((item.source_key, item.key, item.size_bytes, item.source_etag) for item in items)
+    return lines((item.source_key, item.key, item.size_bytes, item.source_etag) for item in items)
 
 
 def read_batch(run: Workspace, name: str) -> list[CopyItem]:
@@ -451,7 +451,7 @@ def read_batch(run: Workspace, name: str) -> list[CopyItem]:
 
 def records_body(records: Iterable[CopyRecord]) -> bytes:
     """Return the content of a `copied` file."""
-    return _lines(records)
+    return lines(records)
 
 
 def read_records(run: Workspace, name: str) -> Iterator[CopyRecord]:
@@ -461,7 +461,7 @@ def read_records(run: Workspace, name: str) -> Iterator[CopyRecord]:
         ObjectNotFoundError: There is no such file.
         WorkingFileError: A line is not a record.
     """
-    for row in _rows(run, name, _RECORD):
+    for row in rows(run, name, _RECORD):
         yield CopyRecord(*row)
 
 
@@ -483,7 +483,7 @@ def read_parts(run: Workspace, attempt: str, names: Iterable[str] | None = None)
 
 def write_verified(run: Workspace, attempt: str, index: int, objects: Iterable[CopiedObject]) -> None:
     """Write the objects of a complete target."""
-    run.write_bytes(verified_name(attempt, index), _lines((o.key, o.etag, o.checksum) for o in objects))
+    run.write_bytes(verified_name(attempt, index), lines((o.key, o.etag, o.checksum) for o in objects))
 
 
 def read_verified(run: Workspace, attempt: str, index: int) -> dict[str, tuple[str, str]]:
@@ -493,16 +493,16 @@ def read_verified(run: Workspace, attempt: str, index: int) -> dict[str, tuple[s
         ObjectNotFoundError: The target was not found complete.
         WorkingFileError: A line is not one of an object.
     """
-    return {key: (etag, checksum) for key, etag, checksum in _rows(run, verified_name(attempt, index), _COPIED)}
+    return {key: (etag, checksum) for key, etag, checksum in rows(run, verified_name(attempt, index), _COPIED)}
 
 
 def _items(run: Workspace, name: str) -> Iterator[CopyItem]:
-    for source_key, key, size_bytes, source_etag in _rows(run, name, _ITEM):
+    for source_key, key, size_bytes, source_etag in rows(run, name, _ITEM):
         yield CopyItem(source_key, key, size_bytes, source_etag)
 
 
-def _lines(rows: Iterable[tuple[str | int, ...]]) -> bytes:
-    """Return rows as JSON lines.
+def lines(rows: Iterable[tuple[str | int, ...]]) -> bytes:
+    """Return rows as JSON, one a line.
 
     Encoded one by one: a list of a million lines is 300 MB, and joining it would hold it three times.
     """
@@ -514,7 +514,8 @@ def _lines(rows: Iterable[tuple[str | int, ...]]) -> bytes:
     return body.getvalue()
 
 
-def _rows(run: Workspace, name: str, columns: tuple[type, ...]) -> Iterator[list[Any]]:
+def rows(run: Workspace, name: str, columns: tuple[type, ...]) -> Iterator[list[Any]]:
+    """Yield the rows of a list. Raises `WorkingFileError` where one has other columns."""
     for number, line in enumerate(io.BytesIO(run.read_bytes(name)), start=1):
         try:
             row = json.loads(line)

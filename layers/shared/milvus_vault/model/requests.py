@@ -297,7 +297,43 @@ class RestoreRequest(Model):
         return self
 
 
-class VerifyRequest(Model):
+VerifyLevel = Literal["quick", "checksum", "deep"]
+"""How much a verification proves: see docs/reliability.md."""
+
+
+class VerifyOptions(Model):
+    """How a backup is checked: `POST /backups/{name}/verify`."""
+
+    level: VerifyLevel = Field(
+        default="quick",
+        description="`quick` compares a listing with what was recorded: presence, size and ETag. `checksum` compares "
+        "the checksums that S3 keeps with those that it named when it copied. `deep` reads the objects, and proves "
+        "what is in them.",
+    )
+    sample_percent: float | None = Field(
+        default=None,
+        gt=0,
+        le=100,
+        description="Of `deep`: how much of the objects to read. The next sample goes on behind this one, so that 20 "
+        "of 5 percent read each object once. Default: all.",
+    )
+    max_bytes: int | None = Field(
+        default=None,
+        ge=1,
+        description="Of `deep`: how many bytes to read at most, but at least one object. The next verification with a "
+        "sample or a limit goes on behind it. Default: no limit.",
+    )
+
+    @model_validator(mode="after")
+    def _check_level(self) -> Self:
+        for name in ("sample_percent", "max_bytes"):
+            if getattr(self, name) is not None and self.level != "deep":
+                msg = f"`{name}` is of `level` deep alone: {self.level} reads no objects"
+                raise ValueError(msg)
+        return self
+
+
+class VerifyRequest(VerifyOptions):
     """Input of the verify state machine."""
 
     backup_name: BackupName = Field(description="Name of the backup to check.")

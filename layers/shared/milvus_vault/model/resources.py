@@ -2,10 +2,10 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from milvus_vault.model.base import Count, Model
-from milvus_vault.model.requests import BackupRequest
+from milvus_vault.model.requests import BackupRequest, VerifyLevel
 from milvus_vault.model.retention import Retention
 from milvus_vault.model.times import Time
 from milvus_vault.model.words import Form
@@ -141,7 +141,40 @@ class HoldState(Hold):
     """ARN of the caller who placed it."""
 
 
-class Verification(Model):
+class Verified(Model):
+    """How a backup was checked, and how much of it."""
+
+    level: VerifyLevel = "quick"
+    object_count: Count
+    """Objects that a listing was compared with; this and their bytes are all of the backup."""
+    size_bytes: Count
+    etags_compared: bool = True
+    """Whether ETags were recorded, and the listing's compared with them; else only presence and size were."""
+    content_checked: bool
+    """Whether all objects were read: by `deep`, unless a sample or a limit left some out."""
+    checksum_count: Count = 0
+    """With `checksum`: objects with which S3 keeps the checksum that was recorded when they were copied."""
+    incomparable_count: Count = 0
+    """With `checksum`: objects of which no checksum of the whole was recorded, or S3 keeps none of that kind."""
+    read_count: Count = 0
+    """With `deep`: objects that were read."""
+    read_bytes: Count = 0
+    baseline_count: Count = 0
+    """Of those that were read: objects of which nothing that was recorded tells the content. It could be read, and its
+    digest is written down, with which the next deep verification compares it."""
+    sample_percent: float | None = None
+    max_bytes: Count | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_older(cls, given: object) -> object:
+        """Read what was written before there were levels, when `content_checked` told of ETags."""
+        if isinstance(given, dict) and "level" not in given and "content_checked" in given:
+            return {**given, "level": "quick", "etags_compared": given["content_checked"], "content_checked": False}
+        return given
+
+
+class Verification(Verified):
     """What the last check of a backup found."""
 
     verified_at: Time
@@ -149,12 +182,13 @@ class Verification(Model):
     """`archived`: nothing is damaged, but objects have to be restored from S3 Glacier before they can be read."""
     run: str
     """ID of the run that checked."""
-    object_count: Count
-    size_bytes: Count
-    content_checked: bool
-    """Whether objects could be compared with recorded ETags and checksums; else only presence and size were."""
     problems: tuple[str, ...] = ()
     """The first hundred things that are wrong."""
+    damaged_contents: dict[str, str] = Field(default_factory=dict)
+    """By key, what deep verifications found wrong with the content of objects, of a hundred at most. It stays until a
+    deep verification reads the object as it should be, since nothing else sees it."""
+    next_position: Count = 0
+    """Where the next sample begins, in the order in which samples read the objects."""
 
 
 class Damage(Model):

@@ -13,15 +13,20 @@ from milvus_vault.cli.options import (
     Filter,
     Incremental,
     Key,
+    Level,
     Limit,
+    MaxBytes,
     NameArgument,
     NameOption,
     NoGcPause,
+    Sample,
     Timeout,
     Wait,
     backup_name,
+    percent,
     point_in_time,
     selectors,
+    size_bytes,
 )
 from milvus_vault.cli.session import Session, session_of
 from milvus_vault.errors import InvalidRequestError
@@ -251,19 +256,28 @@ def verify(
     context: typer.Context,
     argument: NameArgument = "",
     name: NameOption = "",
+    level: Level = "quick",
+    sample: Sample = "",
+    max_bytes: MaxBytes = "",
     wait: Wait = False,
     timeout: Timeout = 0,
     key: Key = "",
 ) -> None:
     """Check that all objects of a backup are there and unchanged. Nothing is restored.
 
+    [bold]--level quick[/] compares a listing with what was recorded, [bold]checksum[/] the checksums that S3 keeps, and
+    [bold]deep[/] reads the objects.
+
     [dim]milvus-vault verify before_upgrade --wait[/]
+    [dim]milvus-vault verify before_upgrade --level deep --sample 5% --wait[/]
     """
     from milvus_vault.cli.following import start_or_follow
+    from milvus_vault.cli.requests import verify_options
 
     session = session_of(context)
     chosen = backup_name(argument, name)
-    started = session.vault().verify_backup(chosen, idempotency_key=key)
+    options = verify_options(level=level, sample_percent=percent(sample), max_bytes=size_bytes(max_bytes))
+    started = session.vault().verify_backup(chosen, options, idempotency_key=key)
     start_or_follow(session, started, wait=wait, timeout_seconds=timeout, what="check", name=chosen)
 
 
