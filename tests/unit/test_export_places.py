@@ -87,6 +87,8 @@ def test_a_folder_around_what_is_milvus_own_is_refused() -> None:
 
 def test_beside_the_backup_prefix_is_apart_from_it() -> None:
     assert find(replace(PLACES, prefix="team"), "vaults") == Place(bucket="backups", prefix="team")
+    in_archive = Place(bucket="archive", prefix="team/vault")
+    assert find(replace(PLACES, prefix="team/vault"), bucket="archive") == in_archive
 
 
 @pytest.mark.parametrize(
