@@ -3,8 +3,9 @@
     export PYTHONPATH=layers/shared:functions
     .venv/bin/python -m bench.share real 2.4.23 2.5.27 2.6.19 --segment-mib 1
     .venv/bin/python -m bench.share real 2.4.23 2.5.27 2.6.19 --segment-mib 512
+    .venv/bin/python -m bench.share policy
 
-Each workload has a collection of its own: 24,000 rows with vectors of 128 dimensions in three partitions of one shard.
+Each workload has a collection of its own: 24,000 rows with vectors of 124 dimensions in three partitions of one shard.
 After a first backup come nights: each workload writes, the server does by itself what it does, until its segments have
 been the same for longer than it waits between two looks at them, and another backup is made. Copied is what no backup
 before it lists.
@@ -13,6 +14,9 @@ before it lists.
 sorts, folds deletes of level 0, and merges what the policy in `tests/support/milvus_server/mix_compaction.py` picks.
 `--segment-mib` is how large a segment is to become: 512 as the real 2.3.5 is shipped, so that a partition is a small
 part of a segment; 1, so that it fills four of them. A share depends on that, and not on how many bytes a segment has.
+
+`policy` has no server: it is what that policy makes of thirty nights of 2 % new rows, by how many segments the rows of
+a partition and a shard fill.
 """
 
 import argparse
@@ -35,24 +39,29 @@ from milvus_vault.model import readable
 from milvus_vault.model.objects import ArchivedObject
 from tests.conformance.asking import Milvus as Asking
 from tests.support import vault_runs
+from tests.support.milvus_server.catalog import L1, Segment
 from tests.support.milvus_server.core import Settings
+from tests.support.milvus_server.mix_compaction import plans
 from tests.support.milvus_server.server import MilvusServer as ProtocolServer
+from tests.support.milvus_server.values import TIMESTAMP
 from tests.support.milvus_server.versions import OBSERVED
 from tests.support.tampering import StoredBackup
 
-REAL = "real"
-ROWS, DIMENSIONS = 24_000, 128
+REAL, POLICY = "real", "policy"
+# 2,000 rows, as a flush has of a partition, are just less than a mebibyte.
+ROWS, DIMENSIONS = 24_000, 124
 PARTITIONS = ("_default", "p1", "p2")
 FLUSHES = 4
 A_FIFTIETH = 50
 
 _MIB = 1 << 20
-_ROW_BYTES = 8 + 4 * DIMENSIONS
+_ROW_BYTES = 3 * 8 + 4 * DIMENSIONS  # with row ID and timestamp, as Milvus estimates it
 _SPEED = 20.0
 # dataCoord.compaction.global.interval in 2.3, dataCoord.compaction.mix.triggerInterval later.
 _INTERVAL_SECONDS = 60.0
 _QUIET_SECONDS = 75.0
 _POLL_SECONDS = 0.5
+_POLICY_NIGHTS, _POLICY_ROWS = 30, 100_000
 _PATIENCE_SECONDS = 900.0
 
 
@@ -112,8 +121,12 @@ class Written:
         self.asking.flush(self.name)
 
     def compact(self) -> int:
-        """Ask for a compaction of all, which is under way afterwards, and return that no row has changed."""
-        self.client.compact(self.name)
+        """Ask for a compaction of all, which is under way afterwards, and return that no row has changed.
+
+        By its number: 2.3 does not read the name, by which pymilvus asks, and compacts every collection.
+        """
+        number = self.asking.must("DescribeCollection", collection_name=self.name).collectionID
+        self.asking.must("ManualCompaction", collectionID=number, collection_name=self.name)
         return 0
 
     def _rows(self, keys: list[int]) -> list[dict[str, object]]:
@@ -209,8 +222,9 @@ class Bench:
                 msg = f"segments are still replaced after {_PATIENCE_SECONDS:.0f} s"
                 raise SystemExit(msg)
 
-    def _segments(self) -> list[str]:
-        return [str(info) for item in self.collections.values() for info in self._asking.infos(item.name)]
+    def _segments(self) -> list[list[str]]:
+        """Return the segments of each collection, which Milvus tells in any order."""
+        return [sorted(map(str, self._asking.infos(item.name))) for item in self.collections.values()]
 
 
 @contextmanager
@@ -248,14 +262,50 @@ def _print(title: str, nights: list[dict[str, Night]]) -> None:
     Console(width=200).print(table)
 
 
+def _print_policy() -> None:
+    """Print what 2 % new rows a night come to, which are flushed once or four times."""
+    table = Table(title=f"copied a night of all rows, mean of {_POLICY_NIGHTS}")
+    ways = list(itertools.product((False, True), (1, 4)))
+    table.add_column("full segments", justify="right")
+    for packs, flushes in ways:
+        table.add_column(f"{'since 2.5' if packs else 'up to 2.4'}, {flushes} flushed a night", justify="right")
+    for segments in (0.1, 0.4, 1, 4, 10, 20, 50):
+        shares = [_policy_share(segments, packs=packs, flushes=flushes) for packs, flushes in ways]
+        table.add_row(f"{segments}", *(f"{share:.1%}" for share in shares))
+    Console(width=200).print(table)
+
+
+def _policy_share(segments: float, *, packs: bool, flushes: int) -> float:
+    numbers, shares = itertools.count(), []
+    there = [_segment(numbers, round(rows * _POLICY_ROWS)) for rows in [0.99] * int(segments) or [segments]]
+    new_rows = round(sum(segment.rows for segment in there) / A_FIFTIETH / flushes)
+    for _ in range(_POLICY_NIGHTS):
+        before = {segment.segment_id for segment in there}
+        there += [_segment(numbers, new_rows) for _ in range(flushes)]
+        while found := plans(there, _POLICY_ROWS, is_asked=False, packs=packs):
+            merged = {segment.segment_id for plan in found for segment in plan}
+            there = [segment for segment in there if segment.segment_id not in merged]
+            there += [_segment(numbers, sum(segment.rows for segment in plan)) for plan in found]
+        new = sum(segment.rows for segment in there if segment.segment_id not in before)
+        shares.append(new / sum(segment.rows for segment in there))
+    return sum(shares) / len(shares)
+
+
+def _segment(numbers: Iterator[int], rows: int) -> Segment:
+    return Segment(next(numbers), 1, 1, "channel", L1, columns={TIMESTAMP: [1] * rows})
+
+
 def main() -> None:
     """Measure, and print a table for each version."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("versions", nargs="+", choices=(REAL, *OBSERVED), help="of Milvus")
+    parser.add_argument("versions", nargs="+", choices=(REAL, *OBSERVED, POLICY), help="of Milvus")
     parser.add_argument("--segment-mib", type=int, default=1, help="of a full segment (default: %(default)s)")
     parser.add_argument("--nights", type=int, default=4, help="after the first backup (default: %(default)s)")
     options = parser.parse_args()
     for version in options.versions:
+        if version == POLICY:
+            _print_policy()
+            continue
         with _started(version, options.segment_mib) as bench:
             bench.night(0, writes=False)
             nights = [bench.night(number, writes=True) for number in range(1, options.nights + 1)]
