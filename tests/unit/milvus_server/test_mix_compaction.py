@@ -72,6 +72,8 @@ def test_since_2_5_small_segments_that_are_left_over_go_to_larger_ones_three_at_
     assert _planned([60, 55, 10], packs=True) == [[10, 55, 60]]
     assert _planned([64, 10, 10], packs=True) == [], "85 of 125 are to be there"
     assert _planned([65, 10, 10], packs=True) == [[10, 10, 65]]
+    assert _planned([50, 10, 10], packs=True) == [], "with half of its rows a segment is not small"
+    assert _planned([45, 40, 35], packs=True) == [[35, 40, 45]], "they need no larger one"
 
 
 @both_ways
