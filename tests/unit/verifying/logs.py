@@ -119,7 +119,10 @@ def backup(
         for o in objects
     ]
     held = {key: store.buckets[BUCKET][key] for key in keys.values()}
-    write_backup(store, layout, [(document, listed)], mode="incremental" if is_pooled else "full")
+    manifest = write_backup(store, layout, [(document, listed)])
+    if is_pooled:
+        entries = tuple(entry.model_copy(update={"group": GROUP}) for entry in manifest.collections)
+        write_backup(store, layout, [(document, listed)], mode="incremental", collections=entries)
     store.buckets[BUCKET] |= held
     return keys
 

@@ -172,6 +172,21 @@ def test_of_an_object_in_the_pool_the_next_backup_is_told(store: InMemoryObjectS
     assert catalogue.damaged_in_pool() == {}
 
 
+def test_other_backups_that_list_a_damaged_object_are_named(store: InMemoryObjectStore) -> None:
+    keys = backup(store, is_pooled=True)
+    for other in ("monday", "tuesday", "rotten"):
+        backup(store, name=other, is_pooled=True)
+    backup(store, name="full")
+    store.put(BUCKET, BackupLayout(PREFIX, "rotten").manifest, b"rubbish")
+    change_below_s3(store, keys[ONE], flip(OBJECTS[ONE]))
+
+    found = verify(store, level="deep")
+
+    assert found.cause.endswith("(it is also listed by monday, tuesday)")
+    # A full one has its own.
+    assert "also listed" not in verify(store, name="full", run="verify-full", level="deep").cause
+
+
 def test_what_an_earlier_backup_of_the_name_had_does_not_count(store: InMemoryObjectStore) -> None:
     keys = backup(store)
     change_below_s3(store, keys[ONE], flip(OBJECTS[ONE]))
@@ -241,10 +256,11 @@ class TestBaseline:
         assert digests(store) == []
 
 
-def test_an_archive_of_another_tool_gets_a_baseline_too() -> None:
-    store = golden_store("golden_2_5")
-    layout = BackupLayout(PREFIX, "golden_2_5")
-    first = verify(store, name="golden_2_5", level="deep")
+@pytest.mark.parametrize("name", ["golden_0516", "golden_057", "golden_2_4", "golden_2_5", "golden_2_6"])
+def test_an_archive_of_another_tool_gets_a_baseline_too(name: str) -> None:
+    store = golden_store(name)
+    layout = BackupLayout(PREFIX, name)
+    first = verify(store, name=name, level="deep")
     assert (first.status, first.etags_compared) == ("intact", False), first.cause
     assert first.read_count == first.baseline_count == first.object_count > 0
 
@@ -252,7 +268,7 @@ def test_an_archive_of_another_tool_gets_a_baseline_too() -> None:
     body = store.buckets[BUCKET][key].body
     # Written anew by somebody, with the ETag of the other content.
     store.put(BUCKET, key, flip(body, len(body) - 1))
-    found = verify(store, name="golden_2_5", run="verify-2", level="deep")
+    found = verify(store, name=name, run="verify-2", level="deep")
     assert (found.status, found.problem_count) == ("damaged", 1)
     assert key in found.cause
 
