@@ -91,6 +91,17 @@ class ParquetFile:
         )
         return sink.getvalue()
 
+    def field_ids(self) -> list[int]:
+        """Return the fields that its columns say they hold, by ID or by a name that is one."""
+        said = ((field.metadata or {}).get(_FIELD_ID, field.name.encode()) for field in self.schema)
+        return [int(number) for number in said if number.isdigit()]
+
+    def listed_fields(self) -> list[set[int]]:
+        """Return the fields of each of those column groups; empty where it does not say."""
+        listed: bytes = (self._file.metadata.metadata or {}).get(_COLUMN_GROUPS, b"")
+        with unreadable("its list of column groups cannot be read"):
+            return [{int(number) for number in group.split(b",")} for group in listed.split(b";")] if listed else []
+
 
 def whole(column: pa.Array, what: str) -> pa.Array:
     """Return a column of which no value may be null. Raises `BinlogUnreadableError`."""
