@@ -55,7 +55,8 @@ def as_queried(row: Row) -> Row:
         found["doc"] = json.loads(found["doc"])
     if "bits" in found:
         found["bits"] = [{"hex": bytes(found["bits"]).hex()}]
-    return found | json.loads(found.pop("$meta", None) or "{}")
+    dynamic: Row = json.loads(found.pop("$meta", None) or "{}")
+    return found | dynamic
 
 
 @pytest.mark.parametrize("archive", ["golden_0516", "golden_057"])

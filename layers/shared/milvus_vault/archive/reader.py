@@ -406,28 +406,26 @@ def _segment(segment: Segment) -> ArchivedSegment:
 
 
 def find_collection(store: ObjectStore, bucket: str, layout: BackupLayout, name: CollectionName) -> ArchivedCollection:
-    """Return one collection of a backup. Of a backup of ours, no document of another collection is read.
+    """Return one collection of a backup with rows. Of one of ours, no document of another collection is read.
 
     Raises:
-        CollectionNotFoundError: The backup does not hold it.
+        CollectionNotFoundError: The backup does not hold it, or has metadata alone.
         BackupNotFoundError: There is no commit marker, and none was lost.
         BackupDamagedError: A metadata object is missing, or is not the one that was written.
         BackupFormatError: A newer release wrote the backup, or milvus-backup in another format.
     """
     marker, manifest = _open(store, bucket, layout)
-    if manifest is None:
-        for collection in read_reference_archive(store, bucket, layout, marker).collections:
-            if collection.name == name:
+    found = read_reference_archive(store, bucket, layout, marker) if manifest is None else manifest
+    if found.meta_only:
+        msg = f"backup {layout.name} has metadata alone, and rows of no collection"
+        raise CollectionNotFoundError(msg, hint="Name a backup that was made with rows.")
+    for collection in found.collections:
+        if collection.name == name:
+            if isinstance(collection, ArchivedCollection):
                 return collection
-    for entry in manifest.collections if manifest else ():
-        if entry.name == name:
             other_etags = read_other_etags(store, bucket, layout)
-            return replace(read_collection(store, bucket, layout, entry), other_etags=other_etags)
+            return replace(read_collection(store, bucket, layout, collection), other_etags=other_etags)
     msg = f"backup {layout.name} does not hold collection {name}"
-    failed = next((each.error for each in manifest.failures if each.name == name) if manifest else iter(()), "")
-    hint = (
-        f"It failed when the backup was made: {failed}."
-        if failed
-        else f"`milvus-vault get {layout.name}` lists what it holds."
-    )
+    failed = next((failure.error for failure in found.failures if failure.name == name), "")
+    hint = f"Its backup failed: {failed}." if failed else "Name it with its database, as the backup does."
     raise CollectionNotFoundError(msg, hint=hint)

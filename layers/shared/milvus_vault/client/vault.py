@@ -55,7 +55,8 @@ class VaultClient:
             session: whose credentials sign; default: that of the environment.
         """
         self.url = url
-        self._transport = Transport(url, session or boto3.Session())
+        self.session = session or boto3.Session()
+        self._transport = Transport(url, self.session)
 
     def create_backup(self, request: BackupRequest | None = None, *, idempotency_key: str = "") -> Started:
         """Start a backup; without a request, of everything."""
