@@ -1,7 +1,6 @@
 """Rows of archives that milvus-backup made of real servers are those that the oracles have, with every value."""
 
 import base64
-import json
 import struct
 from collections.abc import Callable
 from functools import cache
@@ -12,8 +11,9 @@ import pytest
 from pymilvus.grpc_gen import schema_pb2
 
 from milvus_vault.model.collections import CollectionName
-from milvus_vault.rows import KeysIn, Selection, read_rows
+from milvus_vault.rows import KeysIn, Rows, Selection, read_rows
 from tests.support.golden_rows import oracle
+from tests.support.oracle import as_queried
 from tests.unit.archive.samples import BUCKET, golden_layout, golden_store
 
 ARCHIVES = [
@@ -32,11 +32,14 @@ store_of = cache(golden_store)
 oracle_of = cache(oracle)
 
 
-def read(archive: str, name: str, **selection: Any) -> list[Row]:
+def rows_of(archive: str, name: str, **selection: Any) -> Rows:
     database, _, collection = name.partition(".")
     found = CollectionName(database=database, name=collection)
-    rows = read_rows(store_of(archive), BUCKET, golden_layout(archive), found, Selection(**selection))
-    return [row for batch in rows.batches for row in batch.to_pylist()]
+    return read_rows(store_of(archive), BUCKET, golden_layout(archive), found, Selection(**selection))
+
+
+def read(archive: str, name: str, **selection: Any) -> list[Row]:
+    return [row for batch in rows_of(archive, name, **selection).batches for row in batch.to_pylist()]
 
 
 def by_key(rows: list[Row], key: str) -> list[Row]:
@@ -48,23 +51,11 @@ def key_of(version: str, name: str) -> str:
     return str(next(field["name"] for field in fields if field.get("is_primary_key")))
 
 
-def as_queried(row: Row) -> Row:
-    """Return a row as pymilvus gives it: JSON as what it says, fields without a schema among the others."""
-    found = dict(row)
-    if "doc" in found:
-        found["doc"] = json.loads(found["doc"])
-    if "bits" in found:
-        found["bits"] = [{"hex": bytes(found["bits"]).hex()}]
-    dynamic: Row = json.loads(found.pop("$meta", None) or "{}")
-    return found | dynamic
-
-
 @pytest.mark.parametrize("archive", ["golden_0516", "golden_057"])
 @pytest.mark.parametrize("name", oracle("2_3"))
 def test_rows_are_those_that_a_query_of_2_3_gave(archive: str, name: str) -> None:
     expected = oracle_of("2_3")[name]
-    found = by_key([as_queried(row) for row in read(archive, name)], key_of("2_3", name))
-    assert found == expected["rows"]
+    assert as_queried(rows_of(archive, name), key_of("2_3", name)) == expected["rows"]
     if expected["count_by_partition"]:
         counts = {partition: len(read(archive, name, partition=partition)) for partition in expected["partitions"]}
         assert counts == expected["count_by_partition"]

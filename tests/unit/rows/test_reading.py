@@ -156,6 +156,12 @@ def test_a_segment_s_deletes_are_of_its_own_rows_and_level_0_of_a_partition_or_o
     assert made.write().titles() == ["8@10", "4@20", "3@10", "6@10", "2@30", "7@10"]
 
 
+def test_a_segment_of_all_partitions_holds_deletes_whatever_its_level(made: Made) -> None:
+    made.deletes(91, [(6, 11), (8, 11)], ALL_PARTITIONS)
+    made.segments[91]["level"] = "legacy"
+    assert made.write().titles() == [title for title in EVERYTHING if title not in {"6@10", "8@10"}]
+
+
 def test_nothing_is_newer_than_the_moment(made: Made) -> None:
     made.moment = 19
     made.deletes(91, [(3, 19), (5, 20), (4, 20)], ALL_PARTITIONS)
@@ -229,25 +235,42 @@ def test_memory_is_that_of_the_logs_that_hold_the_same_rows() -> None:
     assert most < 6_000_000, "of 12 MB of values, as much again for what is parsed of one log"
 
 
-def test_column_groups_are_found_without_a_list_of_them() -> None:
+def of_groups(listed: str) -> Made:
+    """Return a segment of three column groups, with what each of them says of all."""
     made = Made()
-
-    def group(number: int, columns: dict[int, pa.Array]) -> None:
+    groups = {
+        0: {100: pa.array([1, 2]), 0: pa.array([0, 1]), 1: pa.array([10, 10])},
+        1: {102: pa.array([bytes(4 * DIM)] * 2, pa.binary(4 * DIM))},
+        2: {101: pa.array(["a", "b"])},
+    }
+    for number, columns in groups.items():
         fields = [
             pa.field(f"f{of}", values.type, metadata={"PARQUET:field_id": str(of)}) for of, values in columns.items()
         ]
+        schema = pa.schema(fields, metadata={"group_field_id_list": listed} if listed else None)
         sink = io.BytesIO()
-        pq.write_table(pa.Table.from_arrays(list(columns.values()), schema=pa.schema(fields)), sink)
+        pq.write_table(pa.Table.from_arrays(list(columns.values()), schema=schema), sink)
         made.add("insert_log", PARTITION, 20, number, sink.getvalue())
-
-    group(0, {100: pa.array([1, 2]), 0: pa.array([0, 1]), 1: pa.array([10, 10])})
-    group(1, {102: pa.array([bytes(4 * DIM)] * 2, pa.binary(4 * DIM))})
-    group(2, {101: pa.array(["a", "b"])})
     made.segments[20] = {"segment_id": 20, "partition_id": PARTITION, "row_count": 2, "storage_version": 2}
-    assert made.write().read() == [
+    return made.write()
+
+
+@pytest.mark.parametrize("listed", ["100,0,1;102;101", "100,0,1;101;102", "100,0,1,101,102", ""])
+def test_a_field_s_column_group_is_found_whatever_is_listed(listed: str) -> None:
+    assert of_groups(listed).read() == [
         {"id": 1, "title": "a", "vec": [0.0] * DIM},
         {"id": 2, "title": "b", "vec": [0.0] * DIM},
     ]
+
+
+def test_column_groups_that_hold_nothing_selected_are_not_read() -> None:
+    found = of_groups("100,0,1;102;101").asked(fields=("title",))
+    assert sorted(key.split("/")[5] for key in found) == ["0", "2"]
+
+
+def test_a_list_of_column_groups_that_is_none_is_unreadable() -> None:
+    with pytest.raises(BinlogUnreadableError, match="its list of column groups cannot be read"):
+        of_groups("100,0,1;x;101").read()
 
 
 def test_the_schema_says_what_its_fields_are_in_milvus_and_where_they_are_from() -> None:

@@ -55,7 +55,7 @@ def rows(
     """
     if find_spec("pyarrow") is None:
         msg = "rows are read with pyarrow, which is not installed"
-        raise InvalidRequestError(msg, hint="Install the extra: pip install 'milvus-vault[rows]'")
+        raise InvalidRequestError(msg, hint="Install pyarrow beside milvus-vault: pip install 'pyarrow>=26'")
     from milvus_vault.cli import archives
     from milvus_vault.rows import KeysIn, Selection
 
