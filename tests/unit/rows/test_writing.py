@@ -7,10 +7,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from milvus_vault.rows import Rows
 from milvus_vault.rows.writing import csv_lines, json_lines, write_arrow, write_parquet
@@ -62,6 +65,28 @@ def test_json_has_a_line_for_each_row_and_digits_as_they_are() -> None:
     }  # fmt: skip
     assert (second["f"], second["vec"], second["doc"]) == ("NaN", [0.0, "Infinity"], "no json")
     assert third == dict.fromkeys(SCHEMA.names) | {"id": 2}
+
+
+@given(
+    st.lists(st.one_of(st.none(), st.tuples(*[st.floats(width=32, allow_nan=False)] * 2)), max_size=9),
+    st.integers(0, 3),
+)
+def test_vectors_have_the_digits_that_make_them_what_they_were(
+    vectors: list[tuple[float, float] | None], skipped: int
+) -> None:
+    schema = pa.schema([pa.field("vec", pa.list_(pa.float32(), 2))])
+    batch = pa.RecordBatch.from_pylist([{"vec": vector} for vector in vectors], schema)[skipped:]
+    found = [json.loads(line)["vec"] for line in json_lines(Rows(schema, iter([batch])))]
+    read = [None if vector is None else tuple(float(np.float32(number)) for number in vector) for vector in found]
+    assert read == vectors[skipped:]
+
+
+@pytest.mark.parametrize("kind", [pa.int8(), pa.uint8()])
+def test_vectors_of_whole_numbers_are_whole(kind: pa.DataType) -> None:
+    schema = pa.schema([pa.field("vec", pa.list_(kind, 2))])
+    batch = pa.RecordBatch.from_pylist([{"vec": [1, 127]}, {"vec": None}], schema)
+    assert [*json_lines(Rows(schema, iter([batch])))] == ['{"vec": [1, 127]}\n', '{"vec": null}\n']
+    assert [*csv_lines(Rows(schema, iter([batch])))] == ['"vec"\n', '"[1, 127]"\n', "\n"]
 
 
 def test_csv_tells_null_from_an_empty_text_and_numbers_from_texts() -> None:

@@ -2,11 +2,11 @@
 
 import base64
 import json
-from collections.abc import Callable, Iterator
-from datetime import datetime
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import IO, Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from milvus_vault.rows.reading import Rows
@@ -16,8 +16,8 @@ _ROW_GROUP_ROWS = 122_880  # what DuckDB reads in one go; Spark and others take 
 _ROW_GROUP_BYTES = 64 * 1024**2
 _COMPRESSION = "zstd"
 
-type Encode = Callable[[Any], str]
-"""Returns the JSON text of a value that is not null."""
+type Encode = Callable[[pa.Array], Iterable[str | None]]
+"""Returns the text of each value, and None for null."""
 
 
 def json_lines(rows: Rows) -> Iterator[str]:
@@ -27,12 +27,8 @@ def json_lines(rows: Rows) -> Iterator[str]:
     `-Infinity`; bytes are Base64; a sparse vector is an object of weights by index.
     """
     names = [json.dumps(field.name) for field in rows.schema]
-    encoders = [_encoder(field) for field in rows.schema]
-    for values in _values(rows):
-        cells = (
-            f"{name}: {'null' if value is None else encode(value)}"
-            for name, encode, value in zip(names, encoders, values, strict=True)
-        )
+    for texts in _texts(rows, [_as_json(field) for field in rows.schema]):
+        cells = (f"{name}: {'null' if text is None else text}" for name, text in zip(names, texts, strict=True))
         yield f"{{{', '.join(cells)}}}\n"
 
 
@@ -43,10 +39,8 @@ def csv_lines(rows: Rows) -> Iterator[str]:
     the text that `json_lines` has for it.
     """
     yield ",".join(_quoted(field.name) for field in rows.schema) + "\n"
-    encoders = [_encoder(field) for field in rows.schema]
-    for values in _values(rows):
-        cells = zip(encoders, values, strict=True)
-        yield ",".join(_cell(encode, value) for encode, value in cells) + "\n"
+    for texts in _texts(rows, [_as_csv(field) for field in rows.schema]):
+        yield ",".join("" if text is None else text for text in texts) + "\n"
 
 
 def write_parquet(rows: Rows, sink: IO[bytes]) -> None:
@@ -71,24 +65,53 @@ def write_arrow(rows: Rows, sink: IO[bytes], *, is_stream: bool) -> None:
             writer.write_batch(batch)
 
 
-def _values(rows: Rows) -> Iterator[tuple[Any, ...]]:
+def _texts(rows: Rows, encoders: Sequence[Encode]) -> Iterator[tuple[str | None, ...]]:
     for batch in rows.batches:
         for start in range(0, batch.num_rows, _ROWS_AT_ONCE):
-            some = batch.slice(start, _ROWS_AT_ONCE)
-            yield from zip(*(column.to_pylist() for column in some.columns), strict=True)
+            columns = batch.slice(start, _ROWS_AT_ONCE).columns
+            encoded = (encode(column) for encode, column in zip(encoders, columns, strict=True))
+            yield from zip(*encoded, strict=True)
 
 
-def _encoder(field: pa.Field) -> Encode:
+def _as_json(field: pa.Field) -> Encode:
     kind = field.type
+    if pa.types.is_fixed_size_list(kind):
+        return _vectors
     if (field.metadata or {}).get(b"milvus_type") == b"JSON":
-        return _stored_json
+        return _one_by_one(_stored_json)
     if pa.types.is_map(kind):
-        return lambda pairs: _json({str(index): weight for index, weight in pairs})
+        return _one_by_one(lambda pairs: _json({str(index): weight for index, weight in pairs}))
     if pa.types.is_binary(kind):
-        return lambda value: _json(base64.b64encode(value).decode())
+        return _one_by_one(lambda value: _json(base64.b64encode(value).decode()))
     if pa.types.is_timestamp(kind):
-        return lambda value: _json(_text_of(value))
-    return _json
+        return _one_by_one(lambda time: _json(time.isoformat().replace("+00:00", "Z")))
+    return _one_by_one(_json)
+
+
+def _as_csv(field: pa.Field) -> Encode:
+    kind, encode = field.type, _as_json(field)
+    if pa.types.is_string(kind):
+        return _one_by_one(_quoted)
+    if pa.types.is_nested(kind):
+        return lambda array: (None if text is None else _quoted(text) for text in encode(array))
+    if pa.types.is_primitive(kind) and not pa.types.is_timestamp(kind):
+        return lambda array: (None if text is None else text.strip('"') for text in encode(array))
+    return encode  # in quotes already, with nothing in it that CSV would write otherwise
+
+
+def _one_by_one(encode: Callable[[Any], str]) -> Encode:
+    return lambda array: (None if value is None else encode(value) for value in array.to_pylist())
+
+
+def _vectors(array: pa.FixedSizeListArray) -> Iterable[str | None]:
+    """Return vectors, each number with the digits that tell it from others of its type: in a sixth of Python's time."""
+    there = array.drop_null()
+    numbers = there.flatten()
+    if pa.types.is_floating(numbers.type) and not pc.all(pc.is_finite(numbers)).as_py():
+        return _one_by_one(_json)(array)
+    ends = pa.array(range(0, len(numbers) + 1, array.type.list_size), pa.int32())
+    joined = iter(pc.binary_join(pa.ListArray.from_arrays(ends, numbers.cast(pa.string())), ", ").to_pylist())
+    return (f"[{next(joined)}]" if is_there else None for is_there in array.is_valid().to_pylist())
 
 
 def _json(value: object) -> str:
@@ -121,20 +144,6 @@ def _stored_json(text: str) -> str:
 
 def _refuse(constant: str) -> None:
     raise ValueError(constant)
-
-
-def _text_of(time: datetime) -> str:
-    return time.isoformat().replace("+00:00", "Z")
-
-
-def _cell(encode: Encode, value: object) -> str:
-    if value is None:
-        return ""
-    if isinstance(value, str):
-        return _quoted(value)
-    text = encode(value)
-    is_number = isinstance(value, int | float)
-    return text.strip('"') if is_number else _quoted(text[1:-1] if text.startswith('"') else text)
 
 
 def _quoted(text: str) -> str:
