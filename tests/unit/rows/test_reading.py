@@ -3,7 +3,9 @@
 import hashlib
 import io
 import json
+import random
 import tracemalloc
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, override
@@ -15,6 +17,7 @@ from pymilvus.grpc_gen import schema_pb2
 
 from milvus_vault.archive.layout import BackupLayout, LogKey
 from milvus_vault.archive.manifest import CollectionDocument
+from milvus_vault.archive.reader import read_archive, read_objects
 from milvus_vault.errors import (
     BackupDamagedError,
     BackupNotFoundError,
@@ -27,6 +30,7 @@ from milvus_vault.model.collections import ALL_PARTITIONS, CollectionName
 from milvus_vault.model.objects import ArchivedObject
 from milvus_vault.rows import KeysIn, Selection, read_rows
 from milvus_vault.rows.reading import METADATA
+from milvus_vault.rows.writing import json_lines
 from tests.support.memory_store import InMemoryObjectStore
 from tests.support.milvus_server import binlog
 from tests.unit.archive.samples import BUCKET, golden_layout, golden_store, sample_contents, write_backup
@@ -269,7 +273,7 @@ def test_column_groups_that_hold_nothing_selected_are_not_read() -> None:
 
 
 def test_a_list_of_column_groups_that_is_none_is_unreadable() -> None:
-    with pytest.raises(BinlogUnreadableError, match="its list of column groups cannot be read"):
+    with pytest.raises(BinlogUnreadableError, match=r"insert_log/7/8/20/20/0/1000: its list of column groups cannot"):
         of_groups("100,0,1;x;101").read()
 
 
@@ -442,6 +446,29 @@ def test_damage_has_a_name_and_the_object_s_key(
         made.read()
     assert said in caught.value.message
     assert "nightly/b/binlogs/" in caught.value.message or "segment 20" in caught.value.message
+
+
+@pytest.mark.parametrize("archive", ["golden_0516", "golden_2_4", "golden_2_5", "golden_2_6"])
+def test_logs_with_any_other_bytes_are_read_or_are_named(archive: str) -> None:
+    store, layout, rng = golden_store(archive), golden_layout(archive), random.Random(7)  # noqa: S311 - no secret
+    collections = [found for found in read_archive(store, BUCKET, layout).collections if found.segments]
+    said = []
+    for _ in range(40):
+        collection = rng.choice(collections)
+        key = rng.choice(read_objects(store, BUCKET, layout, collection)).stored_key
+        whole = store.get(BUCKET, key)
+        body = bytearray(whole)
+        start = rng.randrange(len(body))
+        length = rng.randrange(1, 9)
+        body[start : start + length] = rng.randbytes(len(body[start : start + length]))
+        store.put(BUCKET, key, bytes(body))
+        try:
+            deque(json_lines(read_rows(store, BUCKET, layout, collection.name)), maxlen=0)
+        except BinlogUnreadableError as err:
+            said.append((key, err.message))
+        store.put(BUCKET, key, whole)
+    assert len(said) > 20
+    assert all(key in message for key, message in said)
 
 
 def test_rows_of_a_collection_that_can_have_more_fields_are_not_guessed(made: Made) -> None:

@@ -379,7 +379,9 @@ class _Stripe:
             return {number: (number,) for number in self._items}
         # Groups are listed in the order of their numbers, which are those of fields, or count from 0.
         numbers = sorted(self._items)
-        listed = self._open(numbers[0]).listed_fields()
+        first = self._open(numbers[0])
+        with naming(self._items[numbers[0]].stored_key):
+            listed = first.listed_fields()
         if len(listed) == len(numbers):
             return dict(zip(numbers, listed, strict=True))
         return {number: self._open(number).field_ids for number in numbers}
