@@ -114,9 +114,10 @@ class CountingStore(ObjectStore):
         )
 
     @override
-    def list_objects(self, bucket: str, prefix: str) -> Iterator[ListedObject]:
+    def list_objects(self, bucket: str, prefix: str, *, after: str = "") -> Iterator[ListedObject]:
         self._request("LIST")
-        for number, listed in enumerate(self.bucket(bucket).listed(prefix)):
+        behind = (listed for listed in self.bucket(bucket).listed(prefix) if listed.key > after)
+        for number, listed in enumerate(behind):
             if number and number % _PAGE == 0:
                 self._request("LIST")
             yield listed
@@ -136,6 +137,11 @@ class CountingStore(ObjectStore):
         found = self._find(bucket, key)
         return found.body, found.etag
 
+    @override
+    def modified_at(self, bucket: str, key: str) -> datetime | None:
+        self._request("GET")
+        return self._find(bucket, key).modified_at
+
     def _find(self, bucket: str, key: str) -> Written:
         try:
             return self.bucket(bucket).documents[key]
@@ -153,6 +159,11 @@ class CountingStore(ObjectStore):
     def checksum(self, bucket: str, key: str, etag: str) -> str:
         self._request("GET")
         return ""
+
+    @override
+    def has_md5_etag(self, bucket: str, key: str, etag: str) -> bool:
+        self._request("GET")
+        return True
 
     @override
     def put(self, bucket: str, key: str, body: bytes, *, content_type: str = "") -> None:

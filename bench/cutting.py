@@ -31,13 +31,17 @@ def parquet(columns: dict[str, pa.Array]) -> bytes:
     return sink.getvalue()
 
 
-def enveloped(payload: bytes) -> bytes:
-    """Return a delta log of one event."""
+def enveloped(payload: bytes, event_kind: int = 2, field_id: int = -1, data_type: int = 20) -> bytes:
+    """Return a log of one event, by default one of deletes, of collection 1, partition 2 and segment 3."""
     extra = b'{"original_size":"1"}'
-    described = struct.pack("<qqqqQQi", 1, 2, 3, -1, 0, 0, 20) + bytes((52, *[16] * 7)) + struct.pack("<i", len(extra))
+    described = (
+        struct.pack("<qqqqQQi", 1, 2, 3, field_id, 0, 0, data_type)
+        + bytes((52, *[16] * 7))
+        + struct.pack("<i", len(extra))
+    )
     described += extra
     descriptor = struct.pack("<QbiI", 0, 0, 17 + len(described), 21 + len(described)) + described
-    event = struct.pack("<QbiIQQ", 0, 2, 33 + len(payload), 0xFFFFFFFF, 1, 1)
+    event = struct.pack("<QbiIQQ", 0, event_kind, 33 + len(payload), 0xFFFFFFFF, 1, 1)
     return struct.pack("<i", 0xFFFABC) + descriptor + event + payload
 
 

@@ -258,12 +258,22 @@ EXAMPLES = (
         {"backup_name": "before_upgrade", "replicas": {"shop.*": 2}, "resource_groups": {"blue": "green", "*": "red"}},
     ),
     Example("Check a backup", VerifyRequest, {"backup_name": "before_upgrade"}),
+    Example(
+        "Read a twentieth of a backup's objects, another one each time",
+        VerifyRequest,
+        {"backup_name": "before_upgrade", "level": "deep", "sample_percent": 5},
+    ),
     Example("What would be deleted, and why", PruneRequest, {"dry_run": True}),
     Example("Delete a backup", PruneRequest, {"backup_names": ["before_upgrade"]}),
     Example(
         "For milvus-backup, of an incremental backup",
         ExportRequest,
         {"backup_name": "nightly_31", "export_name": "for_the_archive"},
+    ),
+    Example(
+        "To another bucket, under its own name",
+        ExportRequest,
+        {"backup_name": "nightly_31", "export_name": "nightly_31", "to": {"bucket": "archive", "prefix": "vault/team"}},
     ),
 )
 
@@ -364,8 +374,14 @@ def schema_document(model: type[Model], mode: Literal["validation", "serializati
     return json.dumps({"$schema": "https://json-schema.org/draft/2020-12/schema"} | schema, indent=2) + "\n"
 
 
+def _below(model: type[Model]) -> Iterator[type[Model]]:
+    for derived in model.__subclasses__():
+        yield derived
+        yield from _below(derived)
+
+
 def _model_named(name: str) -> type[Model]:
-    found = [model for model in Model.__subclasses__() if model.__name__ == name]
+    found = [model for model in _below(Model) if model.__name__ == name]
     if len(found) != 1:
         msg = f"there are {len(found)} models of the name {name}; a schema can have only one"
         raise SourceError(msg)

@@ -17,7 +17,7 @@ def handler(event: SnapshotBatchRequest) -> SnapshotBatchResult:
     storage, milvus = StorageSettings.from_env(), MilvusSettings.from_env()
     run = open_workspace(storage, event.run)
     plan = run.read(PLAN, BackupPlan)
-    pool = Pool(run.store, run.bucket, run.prefix, plan.source, event.attempt, plan.bases)
+    pool = Pool(run.store, run.bucket, run.prefix, plan.source, event.attempt, plan.bases, plan.damaged)
     with connect_milvus(milvus) as database:
         batch = SnapshotBatch(
             run=run,

@@ -30,6 +30,7 @@ def handler(event: VerifyBackupRequest, context: LambdaContext) -> VerifyBackupR
         execution_arn=event.execution.arn,
         now=datetime.now(UTC),
         seconds_left=lambda: context.get_remaining_time_in_millis() / 1000,
+        check_count=event.check_count,
     )
     if request.repair:
         logger.info("repaired", mended=result.mended, lost=result.lost)

@@ -107,6 +107,9 @@ def _can_succeed(part: Machine, name: str, passed: frozenset[str] = frozenset())
 
 _GATED = "gated-"
 
+# Tasks of machines that others start.
+_NESTED = {"CopyBatch": "CopyObjects", "CheckObjects": "CheckObjects"}
+
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
@@ -134,7 +137,7 @@ class GatedMachine:
 
         Args:
             deployment: where the original is deployed.
-            machine: the original: `Backup`, `Restore` or `CopyObjects`.
+            machine: the original: `Backup`, `Restore`, `CopyObjects` and so on.
             gates: where they are to be: `after <state>`, for a choice on each of its ways, or `before <task>`.
             substitutions: texts of the definition to replace, such as the ARN of a machine that it starts.
         """
@@ -321,8 +324,8 @@ def invoke(deployment: Deployment, machine: vault_runs.Machine, task: str, paylo
 
 
 def _resource(deployment: Deployment, machine: vault_runs.Machine, task: str) -> str:
-    """Return the function that a task of a machine calls, or of the machine that copies for it."""
+    """Return the function that a task of a machine calls, or of one that works for it."""
     described = deployment.ministack.client("stepfunctions").describe_state_machine(
-        stateMachineArn=deployment.outputs[f"{'CopyObjects' if task == 'CopyBatch' else machine}StateMachineArn"]
+        stateMachineArn=deployment.outputs[f"{_NESTED.get(task, machine)}StateMachineArn"]
     )
     return str(part_of(json.loads(described["definition"]), task)["States"][task]["Resource"])

@@ -44,6 +44,7 @@ class InMemoryObjectStore:
         self.before: Callable[[str, str, str], None] = lambda *_: None
         self.requests: Counter[str] = Counter()
         self.clock: Callable[[], datetime] = lambda: datetime.now(UTC)
+        self.has_random_etags = has_random_etags
         self._salts = (f"{number}-".encode() if has_random_etags else b"" for number in count())
         self._lock = threading.RLock()
 
@@ -56,13 +57,13 @@ class InMemoryObjectStore:
         """Return `settings`."""
         return self.settings
 
-    def list_objects(self, bucket: str, prefix: str) -> Iterator[ListedObject]:
-        """Yield every object below the prefix."""
+    def list_objects(self, bucket: str, prefix: str, *, after: str = "") -> Iterator[ListedObject]:
+        """Yield every object below the prefix, or those behind a key, in an order that S3 has not."""
         self.before("list_objects", bucket, prefix)
         with self._lock:
             objects = dict(self._request("list_objects", bucket))
         for key in sorted(objects, reverse=True):
-            if key.startswith(prefix):
+            if key.startswith(prefix) and (not after or key < after):
                 found, kept_in = objects[key], "GLACIER" if key in self.archived else ""
                 yield ListedObject(key, len(found.body), found.etag, found.modified_at, kept_in)
 
@@ -85,6 +86,12 @@ class InMemoryObjectStore:
             found = self._find(self._request("get", bucket), bucket, key)
         return found.body, found.etag
 
+    def modified_at(self, bucket: str, key: str) -> datetime | None:
+        """Return when an object was written."""
+        self.before("get", bucket, key)
+        with self._lock:
+            return self._find(self._request("get", bucket), bucket, key).modified_at
+
     def chunks(self, bucket: str, key: str, etag: str) -> Iterator[bytes]:
         """Yield the content in pieces."""
         self.before("chunks", bucket, key)
@@ -102,6 +109,14 @@ class InMemoryObjectStore:
             if self._find(self._request("checksum", bucket), bucket, key).etag != etag:
                 raise ObjectChangedError(key)
         return self.checksums.get(key, "")
+
+    def has_md5_etag(self, bucket: str, key: str, etag: str) -> bool:
+        """Return whether ETags are not random."""
+        self.before("has_md5_etag", bucket, key)
+        with self._lock:
+            if self._find(self._request("has_md5_etag", bucket), bucket, key).etag != etag:
+                raise ObjectChangedError(key)
+        return not self.has_random_etags
 
     def put(self, bucket: str, key: str, body: bytes, *, content_type: str = "") -> None:  # noqa: ARG002
         """Write an object."""

@@ -187,6 +187,7 @@ class Restoring:
             "MILVUS_BUCKET_NAME": self.server.bucket,
             "MILVUS_ROOT_PATH": self.server.root_path,
             "STAGING_PREFIX": STAGING,
+            "EXPORT_PREFIX": "exports",
             "MILVUS_URI": self.server.uri,
             "ADVANCE_SECONDS": "0",
             **self.environment,

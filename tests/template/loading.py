@@ -26,6 +26,9 @@ SUBSTITUTION = re.compile(r"\$\{(\w+)\}")
 # Functions that are no state of a machine: somebody else calls them. No machine may invoke them.
 DOORS = frozenset({"AnnounceRunFunction", "ApiFunction", "InspectMilvusFunction", "WatchSchedulesFunction"})
 
+# Machines that others start, and whose failures those know: no runs of their own.
+NESTED = frozenset({"CheckObjectsStateMachine", "CopyObjectsStateMachine"})
+
 type Data = dict[str, Any]
 
 

@@ -7,7 +7,17 @@ from pathlib import Path
 
 import pytest
 
-from tests.template.loading import ROOT, Machine, State, functions, lambda_states, leaves, machines, reaches_milvus
+from tests.template.loading import (
+    NESTED,
+    ROOT,
+    Machine,
+    State,
+    functions,
+    lambda_states,
+    leaves,
+    machines,
+    reaches_milvus,
+)
 
 # What Lambda's own failures are called in a state machine; every task is idempotent, so that all of them retry these.
 PASSING_LAMBDA_FAILURES = {
@@ -93,9 +103,7 @@ def test_an_execution_fails_under_one_of_our_names(machine: Machine, state: Stat
         assert state.body.get("Error", "InvalidRequestError") in leaves()
 
 
-@pytest.mark.parametrize(
-    "machine", [m for m in machines() if m.name != "CopyObjectsStateMachine"], ids=lambda m: m.name
-)
+@pytest.mark.parametrize("machine", [m for m in machines() if m.name not in NESTED], ids=lambda m: m.name)
 def test_every_failure_is_recorded(machine: Machine) -> None:
     states = {state.name: state for state in machine.states()}
     top = [states[name] for name in machine.definition["States"]]

@@ -234,6 +234,10 @@ class CopyIncompleteError(VaultError):
     """After the last round the destination still lacks objects, or holds them with another content."""
 
 
+class CheckIncompleteError(VaultError):
+    """Not all objects of a backup were looked at: the function that does it was ended before it could say why."""
+
+
 class BackupHeldError(VaultError):
     """The backup has a hold, so that it cannot be deleted."""
 
@@ -338,6 +342,10 @@ class ServiceUnavailableError(VaultError):
 
 class ServiceRequestError(VaultError):
     """An AWS service other than S3 refuses a request for a reason of its own, which the message quotes."""
+
+
+class AnswerTimeoutError(VaultError):
+    """What was asked for takes longer than one answer of the API may take."""
 
 
 class RouteNotFoundError(VaultError):

@@ -1,6 +1,7 @@
 """What the domain needs from outside, as protocols. Adapters implement them; nothing else does I/O."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
 from typing import Any, Protocol
 
 from milvus_vault.model.collections import (
@@ -43,8 +44,11 @@ class ObjectStore(Protocol):
     def bucket_settings(self, bucket: str) -> BucketSettings:
         """Return what guards the bucket, as far as it can be read. Raises nothing."""
 
-    def list_objects(self, bucket: str, prefix: str) -> Iterator[ListedObject]:
-        """Yield every object below the prefix, in the server's order (not always bytewise)."""
+    def list_objects(self, bucket: str, prefix: str, *, after: str = "") -> Iterator[ListedObject]:
+        """Yield every object below the prefix, in the server's order (not always bytewise).
+
+        With `after` only what comes behind this key in that order, whether or not such an object is there by now.
+        """
 
     def list_folders(self, bucket: str, prefix: str) -> Iterator[str]:
         """Yield the names directly below `prefix` that have something below them, without the slash."""
@@ -54,6 +58,12 @@ class ObjectStore(Protocol):
 
     def get_with_etag(self, bucket: str, key: str) -> tuple[bytes, str]:
         """Return an object's content and its ETag without quotes. Raises `ObjectNotFoundError`."""
+
+    def modified_at(self, bucket: str, key: str) -> datetime | None:
+        """Return when an object was written, by the server's clock; None where it does not tell.
+
+        Raises `ObjectNotFoundError`.
+        """
 
     def chunks(self, bucket: str, key: str, etag: str) -> Iterator[bytes]:
         """Yield the content of an object of this ETag, in pieces of at most 1 MiB.
@@ -65,6 +75,13 @@ class ObjectStore(Protocol):
         """Return the checksum that the server keeps with an object of this ETag, as `<algorithm>:<base64>`, or nothing.
 
         Raises `ObjectNotFoundError`, and `ObjectChangedError` where it has another one.
+        """
+
+    def has_md5_etag(self, bucket: str, key: str, etag: str) -> bool:
+        """Return whether the ETag of an object that was written as a whole is the MD5 of its content.
+
+        It is, but for objects under a KMS key or a key of the customer's own. Raises `ObjectNotFoundError`, and
+        `ObjectChangedError` where it has another ETag.
         """
 
     def put(self, bucket: str, key: str, body: bytes, *, content_type: str = "") -> None:
@@ -154,7 +171,7 @@ class Inspector(Protocol):
     def inspect(self, request: InspectMilvusRequest) -> dict[str, Any]:
         """Return what was found.
 
-        Raises what the function raised, `ServiceUnavailableError` where it took too long, or `ServiceRequestError`.
+        Raises what the function raised, `AnswerTimeoutError` where it took too long, and as the others here.
         """
 
 

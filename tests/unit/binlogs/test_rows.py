@@ -12,10 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pymilvus.grpc_gen import schema_pb2
 
-from milvus_vault.binlogs.columns import DataType, absent_values, arrow_type, read_values
+from milvus_vault.binlogs.columns import absent_values, arrow_type, read_values
 from milvus_vault.binlogs.deletes import Deletes
 from milvus_vault.binlogs.messages import read_array, read_default
 from milvus_vault.binlogs.rows import InsertLog, NewestDeletes, live
+from milvus_vault.binlogs.values import DataType
 from milvus_vault.errors import BinlogUnreadableError
 from milvus_vault.model.collections import FieldSchema, KeyValue
 from tests.support.milvus_server import binlog
@@ -90,7 +91,7 @@ def test_vectors_are_lists_of_one_length_and_may_be_null(
     kind: DataType, dim: int, raw: bytes, values: list[Any], is_of_fixed_size: bool
 ) -> None:
     stored = pa.array([None, raw, raw, None], pa.binary(len(raw)) if is_of_fixed_size else pa.binary())
-    field = _field(kind, dim)
+    field = _field(kind, dim, nullable=True)
     for part, expected in ((stored, [None, values, values, None]), (stored[2:], [values, None]), (stored[:0], [])):
         found = read_values(field, part)
         found.validate(full=True)
@@ -121,7 +122,6 @@ def test_sparse_vectors_are_maps() -> None:
         (DataType.VARCHAR, pa.array(["é", None, ""]), ["é", None, ""]),
         (DataType.TEXT, pa.array(["é"]), ["é"]),
         (DataType.JSON, pa.array([b'{"a":1}', None]), ['{"a":1}', None]),
-        (DataType.JSON, pa.array(['{"a":1}']), ['{"a":1}']),
         (DataType.GEOMETRY, pa.array([b"\x01\x02"]), [b"\x01\x02"]),
     ],
 )
@@ -139,9 +139,9 @@ def test_times_have_a_zone() -> None:
     [
         (_field(DataType.INT64), pa.array(["1"]), "are of type string, and not int64"),
         (_field(DataType.FLOAT_VECTOR, 2), pa.array([b"1234"], pa.binary(4)), "and not fixed_size_binary.8."),
-        (_field(DataType.FLOAT_VECTOR, 2), pa.array([b"1234"]), "cannot be read"),
+        (_field(DataType.FLOAT_VECTOR, 2, nullable=True), pa.array([b"1234"]), "cannot be read"),
         (_field(DataType.JSON), pa.array([b"\xff"]), "cannot be read"),
-        (_field(DataType.FLOAT_VECTOR), pa.array([b"1234"]), "of '' dimensions"),
+        (_field(DataType.FLOAT_VECTOR), pa.array([b"1234"]), "of type binary, and not fixed_size_binary"),
         (_field(DataType.ARRAY, element_type=5), pa.array([b"\x1a\x02\x0a"]), "ends after it"),
     ],
 )
@@ -150,7 +150,7 @@ def test_what_does_not_fit_its_field_is_unreadable(field: FieldSchema, stored: p
         read_values(field, stored)
 
 
-@pytest.mark.parametrize("kind", [DataType.ARRAY_OF_VECTOR, DataType.ARRAY_OF_STRUCT, DataType.STRUCT, 9999])
+@pytest.mark.parametrize("kind", [DataType.ARRAY_OF_VECTOR, DataType.ARRAY_OF_STRUCT, 9999])
 def test_other_types_have_none(kind: int) -> None:
     assert arrow_type(_field(kind)) is None
 
@@ -231,7 +231,7 @@ def test_a_log_of_a_field_says_of_which_one_it_is() -> None:
     column = schema_pb2.FieldSchema(fieldID=100, name="id", data_type=5)
     log = InsertLog(binlog.write_insert_log(PLACE, column, [1, 2], [3, 4], names_fields=True))
     assert log.place == (PLACE.collection_id, PLACE.partition_id, PLACE.segment_id, 100)
-    assert (log.field_ids, log.listed_fields()) == ([100], [])
+    assert (log.field_ids, log.column_groups) == ((100,), ())
     assert [part.to_pylist() for part in log.stored(100)] == [[1, 2]]
     with pytest.raises(BinlogUnreadableError, match="it has no column of field 101"):
         list(log.stored(101))
@@ -245,6 +245,6 @@ def test_deletes_are_no_rows() -> None:
 
 def test_a_log_of_a_group_says_which_fields_it_has() -> None:
     log = InsertLog(parquet({"a": pa.array([1]), "b": pa.array(["x"])}, field_ids=True))
-    assert (log.place, log.field_ids) == (None, [0, 1])
+    assert (log.place, log.field_ids) == (None, (0, 1))
     assert [part.to_pylist() for part in log.stored(1)] == [["x"]]
-    assert log.listed_fields() == []
+    assert log.column_groups == ()

@@ -122,6 +122,27 @@ def test_what_is_not_as_it_was_is_copied_anew(how: str) -> None:
     assert to_copy.endswith("-bbbbbbbb")
 
 
+def test_what_has_another_content_below_its_etag_is_not_shared_until_it_is_written_anew() -> None:
+    store = InMemoryObjectStore(SOURCE, BACKUPS)
+    objects = filled(store, 1, 2)
+    one, two = copied(store, pool(store).places(COLLECTION, objects))
+    damaged = {one.stored_key: datetime.now(UTC)}
+
+    def later(attempt: str) -> Pool:
+        return Pool(store, BACKUPS, PREFIX, FROM, attempt, (), damaged)
+
+    shared, to_copy = keys(later("bbbbbbbb").places(COLLECTION, objects))
+    # Not to where it lies: what has the right ETag there counts as copied.
+    assert (shared, to_copy) == ([two.stored_key], [one.stored_key.replace("aaaaaaaa", "bbbbbbbb")])
+
+    new = copied(store, later("bbbbbbbb").places(COLLECTION, objects))
+    shared, to_copy = keys(later("cccccccc").places(COLLECTION, objects))
+    assert (set(shared), to_copy) == ({item.stored_key for item in new}, [])
+    store.delete(BACKUPS, [new[0].stored_key])
+    store.put(BACKUPS, one.stored_key, store.get(BACKUPS, one.stored_key))
+    assert one.stored_key in keys(later("cccccccc").places(COLLECTION, objects))[0]
+
+
 def test_what_is_condemned_is_copied_anew() -> None:
     store = InMemoryObjectStore(SOURCE, BACKUPS)
     objects = filled(store, 1, 2)

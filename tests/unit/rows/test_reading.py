@@ -28,7 +28,7 @@ from milvus_vault.errors import (
 )
 from milvus_vault.model.collections import ALL_PARTITIONS, CollectionName
 from milvus_vault.model.objects import ArchivedObject
-from milvus_vault.rows import KeysIn, Selection, read_rows
+from milvus_vault.rows import KeysIn, Selection, read_rows, reading
 from milvus_vault.rows.reading import METADATA
 from milvus_vault.rows.writing import json_lines
 from tests.support.memory_store import InMemoryObjectStore
@@ -265,6 +265,18 @@ def test_a_field_s_column_group_is_found_whatever_is_listed(listed: str) -> None
         {"id": 1, "title": "a", "vec": [0.0] * DIM},
         {"id": 2, "title": "b", "vec": [0.0] * DIM},
     ]
+
+
+def test_batches_of_large_vectors_have_fewer_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = Made()
+    made.rows(20, [(row, 10) for row in range(100)])
+    made.write()
+    assert [batch.num_rows for batch in read_rows(made.store, BUCKET, LAYOUT, NAME).batches] == [100]
+    monkeypatch.setattr(reading, "_BYTES_AT_ONCE", 40 * 4 * DIM)
+    rows = read_rows(made.store, BUCKET, LAYOUT, NAME)
+    batches = list(rows.batches)
+    assert [batch.num_rows for batch in batches] == [40, 40, 20]
+    assert [key for batch in batches for key in batch.column("id").to_pylist()] == list(range(100))
 
 
 def test_column_groups_that_hold_nothing_selected_are_not_read() -> None:

@@ -72,7 +72,7 @@ def remembered(store: InMemoryObjectStore) -> Verification | None:
 def test_a_whole_backup_has_no_problems(store: InMemoryObjectStore) -> None:
     found = verify(store)
     objects = [key for key in store.buckets[BUCKET] if "/binlogs/" in key]
-    assert (found.is_done, found.problems, found.content_checked) == (True, (), True)
+    assert (found.is_done, found.problems, found.etags_compared) == (True, (), True)
     assert found.object_count == len(objects)
     assert found.size_bytes == sum(len(store.buckets[BUCKET][key].body) for key in objects)
 
@@ -129,7 +129,7 @@ def test_all_problems_are_found_not_only_the_first(store: InMemoryObjectStore) -
 def test_a_backup_of_another_tool_is_checked_without_etags() -> None:
     store = golden_store("golden_057")
     found = verify(store, "golden_057")
-    assert (found.is_done, found.problems, found.content_checked) == (True, (), False)
+    assert (found.is_done, found.problems, found.etags_compared) == (True, (), False)
     assert found.object_count == sum("/binlogs/" in key for key in store.buckets[BUCKET])
     gone = next(key for key in store.buckets[BUCKET] if "/insert_log/" in key)
     store.delete(BUCKET, [gone, f"{PREFIX}/.runs/verify-1/verified.json"])

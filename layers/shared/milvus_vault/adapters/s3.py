@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from http.client import HTTPException
 from itertools import batched
 from typing import TYPE_CHECKING, Any, Self, override
@@ -52,6 +53,7 @@ if TYPE_CHECKING:
         CopyObjectRequestTypeDef,
         CopySourceTypeDef,
         GetObjectOutputTypeDef,
+        ListObjectsV2RequestPaginateTypeDef,
         MultipartUploadTypeDef,
         ObjectTypeDef,
         PutObjectRequestTypeDef,
@@ -291,11 +293,15 @@ class S3ObjectStore(ObjectStore):
         )
 
     @override
-    def list_objects(self, bucket: str, prefix: str) -> Iterator[ListedObject]:
-        listing = self.client.get_paginator("list_objects_v2").paginate(
-            Bucket=bucket, Prefix=prefix, OptionalObjectAttributes=["RestoreStatus"]
-        )
-        pages = iter(listing)
+    def list_objects(self, bucket: str, prefix: str, *, after: str = "") -> Iterator[ListedObject]:
+        request: ListObjectsV2RequestPaginateTypeDef = {
+            "Bucket": bucket,
+            "Prefix": prefix,
+            "OptionalObjectAttributes": ["RestoreStatus"],
+        }
+        if after:
+            request["StartAfter"] = after
+        pages = iter(self.client.get_paginator("list_objects_v2").paginate(**request))
         while True:
             with _translated("list", bucket, prefix):
                 page = next(pages, None)
@@ -329,6 +335,11 @@ class S3ObjectStore(ObjectStore):
             return body, _told(answer, "ETag").strip('"')
 
     @override
+    def modified_at(self, bucket: str, key: str) -> datetime | None:
+        with _translated("read", bucket, key):
+            return self._read(bucket, key)[1].get("LastModified")
+
+    @override
     def chunks(self, bucket: str, key: str, etag: str) -> Iterator[bytes]:
         with _translated("read", bucket, key):
             answer = self.client.get_object(Bucket=bucket, Key=key, IfMatch=f'"{etag}"')
@@ -340,6 +351,13 @@ class S3ObjectStore(ObjectStore):
         with _translated("read", bucket, key):
             answer = self.client.head_object(Bucket=bucket, Key=key, IfMatch=f'"{etag}"', ChecksumMode="ENABLED")
             return _checksum(answer)
+
+    @override
+    def has_md5_etag(self, bucket: str, key: str, etag: str) -> bool:
+        with _translated("read", bucket, key):
+            answer = self.client.head_object(Bucket=bucket, Key=key, IfMatch=f'"{etag}"')
+        # "Checking object integrity", S3 user guide: plaintext and SSE-S3 have it, SSE-KMS and SSE-C do not.
+        return answer.get("ServerSideEncryption", "AES256") == "AES256" and "SSECustomerAlgorithm" not in answer
 
     @override
     def put(self, bucket: str, key: str, body: bytes, *, content_type: str = "") -> None:

@@ -1,7 +1,7 @@
 """Our event of what Step Functions says of an execution."""
 
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -10,6 +10,7 @@ from milvus_vault.failures import run_failure
 from milvus_vault.model.events import RunEvent
 from milvus_vault.model.messages import StatusChange
 from milvus_vault.model.names import run_id
+from milvus_vault.model.requests import VerifyLevel
 from milvus_vault.model.resources import RunKind
 from milvus_vault.model.words import wrong_fields
 from milvus_vault.runs.machines import STATUSES, as_object, backup_of, run_status, schedule_of
@@ -72,7 +73,12 @@ def _run_event(change: StatusChange, stack: str) -> RunEvent:
         # Nobody knows what an input says that is too large for an event.
         backup_name=backup_of(kind, request, started_at, change.execution_arn) if change.input else None,
         schedule=schedule_of(request),
+        location=_text(output, "location"),
         mode=_mode(request) if kind == "backup" and change.input else None,
+        level=_level(request) if kind == "verify" and change.input else None,
+        checksum_count=_count(output, "checksum_count"),
+        read_count=_count(output, "read_count"),
+        read_bytes=_count(output, "read_bytes"),
         collection_count=_count(counts, "collection_count", "restored_count"),
         failed_count=_count(counts, "failed_count"),
         object_count=_count(output, "object_count"),
@@ -87,7 +93,7 @@ def _run_event(change: StatusChange, stack: str) -> RunEvent:
         message=failure.message[:_MAX_TEXT],
         hint=failure.hint[:_MAX_TEXT],
         warnings=tuple(text[:_MAX_TEXT] for text in texts[:_MAX_WARNINGS]),
-        report_key=report_key if isinstance(report_key := output.get("report_key"), str) else None,
+        report_key=_text(output, "report_key"),
         console_url=_console_url(change.execution_arn),
     )
 
@@ -105,6 +111,11 @@ def _count(output: dict[str, Any], *names: str) -> int | None:
     return found if isinstance(found, int) and not isinstance(found, bool) and 0 <= found <= _MAX_COUNT else None
 
 
+def _text(output: dict[str, Any], name: str) -> str | None:
+    found = output.get(name)
+    return found if isinstance(found, str) else None
+
+
 def _mode(request: dict[str, Any]) -> Literal["full", "incremental"] | None:
     """Return how a backup is made; None for a request that is refused for it."""
     match request.get("mode", "full"):
@@ -114,6 +125,11 @@ def _mode(request: dict[str, Any]) -> Literal["full", "incremental"] | None:
             return "incremental"
         case _:
             return None
+
+
+def _level(request: dict[str, Any]) -> VerifyLevel | None:
+    """Return how a backup is verified; None for a request that is refused for it."""
+    return next((level for level in get_args(VerifyLevel) if level == request.get("level", "quick")), None)
 
 
 def _console_url(execution_arn: str) -> str:

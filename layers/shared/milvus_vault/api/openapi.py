@@ -199,7 +199,12 @@ def _models_named(name: str) -> list[type[Model]]:
 
 
 def field_docstrings(model: type[BaseModel]) -> dict[str, str]:
-    """Return the text that follows each field of a model's class."""
+    """Return the text that follows each field of a model's class, and of those that it is derived from."""
+    bases = [base for base in reversed(model.__mro__) if issubclass(base, BaseModel) and base is not BaseModel]
+    return {name: text for base in bases for name, text in _own_docstrings(base).items()}
+
+
+def _own_docstrings(model: type[BaseModel]) -> dict[str, str]:
     tree = ast.parse(inspect.getsource(model)).body[0]
     if not isinstance(tree, ast.ClassDef):
         return {}

@@ -46,6 +46,7 @@ _STATUS: dict[HTTPStatus, tuple[type[VaultError], ...]] = {
         errors.TargetClaimedError,
         errors.VersionUnsupportedError,
     ),
+    HTTPStatus.UNPROCESSABLE_CONTENT: (errors.AnswerTimeoutError,),
     HTTPStatus.BAD_GATEWAY: (
         errors.BucketNotFoundError,
         errors.ClientCertificateError,
@@ -73,6 +74,7 @@ _STATUS: dict[HTTPStatus, tuple[type[VaultError], ...]] = {
     HTTPStatus.INTERNAL_SERVER_ERROR: (
         errors.BackupFailedError,
         errors.BackupPartialError,
+        errors.CheckIncompleteError,
         errors.CopyIncompleteError,
         errors.CopyUnfinishedError,
         errors.FieldIdMismatchError,

@@ -33,6 +33,8 @@ class ObjectCheck:
     """Not in the list. They damage nothing, but an import in place would take them, too."""
     archived: list[str] = field(default_factory=list)
     """As they were, but in an archive class of S3, where nothing can read them."""
+    readable: dict[str, str] = field(default_factory=dict, compare=False)
+    """As they were, and not archived, with the ETags that they have here."""
     torn: list[str] = field(default_factory=list)
     """What is wrong with segments that cannot be whole even if all listed objects are there."""
 
@@ -72,6 +74,8 @@ def check_objects(
                 check.changed[listed.key] = listed.etag
             elif listed.archive_class:
                 check.archived.append(f"{listed.key} ({listed.archive_class})")
+            else:
+                check.readable[listed.key] = listed.etag
     check.missing.extend(expected)
     return check
 

@@ -18,6 +18,7 @@ from typing import NamedTuple
 
 from milvus_vault.archive.pool import POOL_FOLDER, PoolLayout, parse_pooled_key
 from milvus_vault.errors import BackupDamagedError
+from milvus_vault.model import objects as kinds
 from milvus_vault.model.collections import ALL_PARTITIONS
 from milvus_vault.model.objects import ArchivedObject
 from milvus_vault.model.versions import PACKED_VERSION
@@ -25,9 +26,8 @@ from milvus_vault.model.versions import PACKED_VERSION
 RUNS_FOLDER = ".runs"
 CATALOGUE_FOLDER = ".catalogue"
 
-INSERT_LOG = "insert_log"
-DELTA_LOG = "delta_log"
-
+INSERT_LOG = kinds.INSERT_LOG
+DELTA_LOG = kinds.DELTA_LOG
 
 _LOG_KEY = re.compile(r"(?:^|/)(insert_log|delta_log)/(-?[0-9]+(?:/-?[0-9]+)*)$")
 _INSERT_LOG_IDS = 5
@@ -92,6 +92,11 @@ def holds_timestamps(key: LogKey, storage_version: int) -> bool:
 def join(*parts: str) -> str:
     """Join key parts with single slashes, leaving out empty ones."""
     return "/".join(stripped for part in parts if (stripped := part.strip("/")))
+
+
+def milvus_location(bucket: str, root_path: str) -> str:
+    """Return the address by which backups name the Milvus that they are of."""
+    return f"s3://{bucket}/{root_path}"
 
 
 @dataclass(frozen=True, slots=True)

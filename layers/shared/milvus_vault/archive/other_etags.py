@@ -63,7 +63,7 @@ def has_recorded_content(store: ObjectStore, bucket: str, item: ArchivedObject, 
     """
     if item.checksum and are_comparable(item.checksum, here := store.checksum(bucket, item.stored_key, etag)):
         return here == item.checksum
-    hashes = list(_hashes(item))
+    hashes = list(etag_hashes(item.etag, item.size_bytes))
     if not hashes:
         return False
     for chunk in store.chunks(bucket, item.stored_key, etag):
@@ -78,7 +78,7 @@ def are_comparable(recorded: str, here: str) -> bool:
     return recorded == here or (is_whole and recorded.partition(":")[0] == here.partition(":")[0])
 
 
-class _Etag:
+class EtagHash:
     """The ETag that content has as a whole, or in parts of a size."""
 
     def __init__(self, part_bytes: int) -> None:
@@ -115,16 +115,16 @@ def _md5(body: bytes = b"") -> "hashlib._Hash":
     return hashlib.md5(body, usedforsecurity=False)
 
 
-def _hashes(item: ArchivedObject) -> Iterator[_Etag]:
-    """Yield what may have made the recorded ETag of content of this size."""
-    _, dash, count = item.etag.partition("-")
+def etag_hashes(etag: str, size_bytes: int) -> Iterator[EtagHash]:
+    """Yield what may have made an ETag of content of this size."""
+    _, dash, count = etag.partition("-")
     if not dash:
-        yield _Etag(0)
+        yield EtagHash(0)
         return
     if not count.isascii() or not count.isdigit():
         return
-    for part_bytes in _part_sizes(item.size_bytes, int(count)):
-        yield _Etag(part_bytes)
+    for part_bytes in _part_sizes(size_bytes, int(count)):
+        yield EtagHash(part_bytes)
 
 
 def _part_sizes(size_bytes: int, count: int) -> Iterable[int]:

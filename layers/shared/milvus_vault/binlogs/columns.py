@@ -15,62 +15,19 @@
 """
 
 from collections.abc import Callable
-from enum import IntEnum
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from milvus_vault.binlogs import messages
 from milvus_vault.binlogs.parquet import unreadable
+from milvus_vault.binlogs.values import PAIR_BYTES, DataType, bytes_of, parameter, types_of
 from milvus_vault.errors import BinlogUnreadableError
 from milvus_vault.model.collections import FieldSchema
 
-
-class DataType(IntEnum):
-    """Milvus' `schema.DataType`, as far as fields have it in Milvus 2.2 to 2.6."""
-
-    BOOL = 1
-    INT8 = 2
-    INT16 = 3
-    INT32 = 4
-    INT64 = 5
-    FLOAT = 10
-    DOUBLE = 11
-    STRING = 20
-    VARCHAR = 21
-    ARRAY = 22
-    JSON = 23
-    GEOMETRY = 24
-    TEXT = 25
-    TIMESTAMPTZ = 26
-    BINARY_VECTOR = 100
-    FLOAT_VECTOR = 101
-    FLOAT16_VECTOR = 102
-    BFLOAT16_VECTOR = 103
-    SPARSE_FLOAT_VECTOR = 104
-    INT8_VECTOR = 105
-    ARRAY_OF_VECTOR = 106
-    ARRAY_OF_STRUCT = 200
-    STRUCT = 201
-
-
-_SCALARS = {
-    DataType.BOOL: pa.bool_(),
-    DataType.INT8: pa.int8(),
-    DataType.INT16: pa.int16(),
-    DataType.INT32: pa.int32(),
-    DataType.INT64: pa.int64(),
-    DataType.FLOAT: pa.float32(),
-    DataType.DOUBLE: pa.float64(),
-    DataType.STRING: pa.string(),
-    DataType.VARCHAR: pa.string(),
-    DataType.TEXT: pa.string(),
-    DataType.GEOMETRY: pa.binary(),
-}
 _TIME = pa.timestamp("us", "UTC")
 _SPARSE = pa.map_(pa.uint32(), pa.float32())
-_SPARSE_BYTES = 8  # of an entry: index and weight
-_BITS = 8
+_BITS = 8  # of a byte of a binary vector
 
 
 def _from_half(raw: pa.Buffer, count: int) -> pa.Array:
@@ -97,6 +54,10 @@ _VECTORS: dict[int, tuple[pa.DataType, int, Callable[[pa.Buffer, int], pa.Array]
 }
 
 
+# What is more than is stored: a text where there are bytes, and so on. The others are as `types_of` has them.
+_OTHERS = {DataType.JSON: pa.string(), DataType.TIMESTAMPTZ: _TIME, DataType.SPARSE_FLOAT_VECTOR: _SPARSE}
+
+
 def type_name(number: int) -> str:
     """Return a type of Milvus as pymilvus spells it: `FLOAT_VECTOR`; its number where nobody knows it."""
     return DataType(number).name if number in DataType else str(number)
@@ -105,23 +66,27 @@ def type_name(number: int) -> str:
 def arrow_type(field: FieldSchema) -> pa.DataType | None:
     """Return the type that a field's values get; None where they are not read, as those of struct arrays."""
     kind = field.data_type
-    if kind in _SCALARS:
-        return _SCALARS[DataType(kind)]
     if kind in _VECTORS:
         return pa.list_(_VECTORS[kind][0], _length(field))
-    if kind == DataType.ARRAY and field.element_type in messages.ELEMENT_TYPES:
-        return pa.list_(_SCALARS[DataType(field.element_type)])
-    return {DataType.JSON: pa.string(), DataType.TIMESTAMPTZ: _TIME, DataType.SPARSE_FLOAT_VECTOR: _SPARSE}.get(
-        DataType(kind) if kind in DataType else DataType.STRUCT
-    )
+    if kind == DataType.ARRAY:
+        element = FieldSchema(field_id=field.field_id, name=field.name, data_type=field.element_type)
+        return pa.list_(arrow_type(element)) if field.element_type in messages.ELEMENT_TYPES else None
+    stored = types_of(field)
+    if kind == DataType.ARRAY_OF_VECTOR or not stored:
+        return None
+    return _OTHERS.get(DataType(kind), stored[0])
 
 
 def read_values(field: FieldSchema, stored: pa.Array) -> pa.Array:
     """Return a field's values, of `arrow_type`, of what is stored of it. Raises `BinlogUnreadableError`."""
     if not len(stored):
         return pa.nulls(0, arrow_type(field))
+    expected = types_of(field)
+    if stored.type not in expected:
+        msg = f"values of field {field.name} are of type {stored.type}, and not {expected[0]}"
+        raise BinlogUnreadableError(msg)
     with unreadable(f"values of field {field.name} cannot be read"):
-        return _READERS.get(field.data_type, _scalars)(field, stored)
+        return _READERS[field.data_type](field, stored) if field.data_type in _READERS else stored
 
 
 def absent_values(field: FieldSchema, count: int) -> pa.Array:
@@ -139,74 +104,55 @@ def absent_values(field: FieldSchema, count: int) -> pa.Array:
 
 def _length(field: FieldSchema) -> int:
     """Return how many values a vector has: dimensions, or of a binary one, bytes."""
-    text = next((item.value for item in field.type_params if item.key == "dim"), "")
-    dimensions = int(text) if text.isdecimal() else 0
+    dimensions = parameter(field, "dim")
     if not dimensions:
-        msg = f"field {field.name} is a vector of '{text}' dimensions"
+        msg = f"field {field.name} is a vector of unknown dimensions"
         raise BinlogUnreadableError(msg)
     return dimensions // _BITS if field.data_type == DataType.BINARY_VECTOR else dimensions
 
 
-def _of_type(field: FieldSchema, stored: pa.Array, kind: pa.DataType) -> pa.Array:
-    if stored.type != kind:
-        msg = f"values of field {field.name} are of type {stored.type}, and not {kind}"
-        raise BinlogUnreadableError(msg)
-    return stored
+def _texts(_: FieldSchema, stored: pa.Array) -> pa.Array:
+    return stored.cast(pa.string())
 
 
-def _scalars(field: FieldSchema, stored: pa.Array) -> pa.Array:
-    return _of_type(field, stored, _SCALARS[DataType(field.data_type)])
-
-
-def _texts(field: FieldSchema, stored: pa.Array) -> pa.Array:
-    return (stored if stored.type == pa.string() else _of_type(field, stored, pa.binary())).cast(pa.string())
-
-
-def _times(field: FieldSchema, stored: pa.Array) -> pa.Array:
-    return _of_type(field, stored, pa.int64()).cast(_TIME)
+def _times(_: FieldSchema, stored: pa.Array) -> pa.Array:
+    return stored.cast(_TIME)
 
 
 def _arrays(field: FieldSchema, stored: pa.Array) -> pa.Array:
-    raw = _of_type(field, stored, pa.binary()).to_pylist()
-    lists = [None if item is None else messages.read_array(item, field.element_type) for item in raw]
-    return pa.array(lists, arrow_type(field))
+    found = (None if item is None else messages.read_array(item, field.element_type) for item in stored.to_pylist())
+    return pa.array(found, arrow_type(field))
 
 
 def _vectors(field: FieldSchema, stored: pa.Array) -> pa.Array:
     _, size, make = _VECTORS[field.data_type]
     length = _length(field)
     width = pa.binary(length * size)
-    # Where vectors may be null, Milvus stores them as bytes of any number.
-    raw = stored.cast(width) if stored.type == pa.binary() else _of_type(field, stored, width)
+    raw = stored.cast(width)  # where vectors may be null, Milvus stores them as bytes of any number
     mask = None
     if raw.null_count:
         mask = pc.is_null(raw)
         raw = pc.fill_null(raw, pa.scalar(bytes(width.byte_width), width))
-    values = make(
-        _aligned(raw.buffers()[1], raw.offset * width.byte_width, len(raw) * width.byte_width), len(raw) * length
-    )
-    return pa.FixedSizeListArray.from_arrays(values, length, mask=mask)
+    content = _aligned(raw.buffers()[1], raw.offset * width.byte_width, len(raw) * width.byte_width)
+    return pa.FixedSizeListArray.from_arrays(make(content, len(raw) * length), length, mask=mask)
 
 
-def _sparse_vectors(field: FieldSchema, stored: pa.Array) -> pa.Array:
-    _of_type(field, stored, pa.binary())
+def _sparse_vectors(_: FieldSchema, stored: pa.Array) -> pa.Array:
     mask = None
     if stored.null_count:
         mask = pc.is_null(stored)
         stored = pc.fill_null(stored, b"")
-    _, offsets_in, data = stored.buffers()
-    places = pa.Array.from_buffers(pa.int32(), len(stored) + 1, [None, offsets_in], offset=stored.offset)
-    first, last = places[0].as_py(), places[-1].as_py()
-    sizes = pc.binary_length(stored)
-    if pc.any(pc.not_equal(pc.bit_wise_and(sizes, _SPARSE_BYTES - 1), 0)).as_py():
+    if pc.any(pc.not_equal(pc.bit_wise_and(pc.binary_length(stored), PAIR_BYTES - 1), 0)).as_py():
         msg = "a sparse vector has no whole number of entries"
         raise BinlogUnreadableError(msg)
-    count = (last - first) // _SPARSE_BYTES
-    entries = pa.Array.from_buffers(pa.uint64(), count, [None, _aligned(data, first, last - first)])
+    starts, content = bytes_of(stored)
+    first, last = starts[0].as_py(), starts[-1].as_py()
+    pairs = _aligned(content.buffers()[1], first, last - first)
+    entries = pa.Array.from_buffers(pa.uint64(), (last - first) // PAIR_BYTES, [None, pairs])
     indices = pc.bit_wise_and(entries, pa.scalar(0xFFFFFFFF, pa.uint64())).cast(pa.uint32())
     weights = pc.shift_right(entries, pa.scalar(32, pa.uint64())).cast(pa.uint32()).view(pa.float32())
-    starts = pc.divide(pc.subtract(places, first), _SPARSE_BYTES).cast(pa.int32())
-    return pa.MapArray.from_arrays(starts, indices, weights, mask=mask)
+    places = pc.divide(pc.subtract(starts, first), PAIR_BYTES).cast(pa.int32())
+    return pa.MapArray.from_arrays(places, indices, weights, mask=mask)
 
 
 def _aligned(buffer: pa.Buffer | None, start: int, size: int) -> pa.Buffer:
@@ -224,4 +170,4 @@ _READERS: dict[int, Callable[[FieldSchema, pa.Array], pa.Array]] = {
     DataType.JSON: _texts,
     DataType.TIMESTAMPTZ: _times,
 }
-"""What reads the values of a type; of all others there are `_scalars`."""
+"""What reads the values of a type; those of the others are as they are stored."""

@@ -15,8 +15,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.json
 
-from milvus_vault.binlogs import events, parquet
-from milvus_vault.binlogs.parquet import ParquetFile, unreadable, whole
+from milvus_vault.binlogs import events
+from milvus_vault.binlogs.events import Content
+from milvus_vault.binlogs.parquet import LONGEST, ParquetFile, is_bare, unreadable, whole
 from milvus_vault.errors import BinlogUnreadableError
 
 _TYPES = {5: pa.int64(), 21: pa.string()}
@@ -54,16 +55,24 @@ class _Part:
 
 def read_deletes(body: bytes) -> Deletes:
     """Return the deletes of a delta log in any of its forms. Raises `BinlogUnreadableError`."""
-    payloads = [body] if body.startswith(parquet.MAGIC) else [event.payload for event in _delta_log(body).events]
-    keys, timestamps = [], [_NONE]
-    for part in chain.from_iterable(_parts(ParquetFile(payload)) for payload in payloads):
-        with unreadable(_NO_DELETES):
-            keys += [part.read_keys()] if len(part.rows) else []
-        timestamps.append(part.timestamps)
+    parts = list(each_deletes(body))
+    keys = [part.keys for part in parts if len(part.keys)]
     if len({of_part.type for of_part in keys}) > 1:
         msg = "its keys are of two types"
         raise BinlogUnreadableError(msg)
-    return Deletes(pa.concat_arrays(keys or [_NONE]), pa.concat_arrays(timestamps))
+    return Deletes(pa.concat_arrays(keys or [_NONE]), pa.concat_arrays([_NONE, *(part.timestamps for part in parts)]))
+
+
+def each_deletes(body: Content, longest: int = LONGEST) -> Iterator[Deletes]:
+    """Yield the deletes of a delta log in parts, of a size that does not matter to memory.
+
+    `longest` is as of `ParquetFile.batches`. Raises `BinlogUnreadableError`.
+    """
+    payloads = [body] if is_bare(body) else [event.payload for event in delta_log(body).events]
+    for part in chain.from_iterable(_parts(ParquetFile(payload), longest) for payload in payloads):
+        with unreadable(_NO_DELETES):
+            keys = part.read_keys() if len(part.rows) else _NONE
+        yield Deletes(keys, part.timestamps)
 
 
 def cut_deletes(body: bytes, end: int) -> bytes | None:
@@ -72,7 +81,7 @@ def cut_deletes(body: bytes, end: int) -> bytes | None:
     These are the same bytes where none is newer, None where all are, and else another log in the form of this one.
     Keys are not looked at. Raises `BinlogUnreadableError`.
     """
-    log = None if body.startswith(parquet.MAGIC) else _delta_log(body)
+    log = None if is_bare(body) else delta_log(body)
     files = [ParquetFile(event.payload) for event in log.events] if log else [ParquetFile(body)]
     parts = [list(_parts(file)) for file in files]
     timestamps = pa.concat_arrays([_NONE, *(part.timestamps for of_file in parts for part in of_file)])
@@ -101,7 +110,8 @@ def _cut(file: ParquetFile, parts: Sequence[_Part], latest: pa.Scalar) -> tuple[
     return (file.write(left) if any(len(rows) for rows in left) else b""), last
 
 
-def _delta_log(body: bytes) -> events.Log:
+def delta_log(body: Content) -> events.Log:
+    """Return the events of a delta log, which are of deletes only. Raises `BinlogUnreadableError`."""
     log = events.read(body)
     for event in log.events:
         if event.kind != events.Kind.DELETES:
@@ -110,8 +120,8 @@ def _delta_log(body: bytes) -> events.Log:
     return log
 
 
-def _parts(file: ParquetFile) -> Iterator[_Part]:
-    for rows in file.batches():
+def _parts(file: ParquetFile, longest: int = LONGEST) -> Iterator[_Part]:
+    for rows in file.batches(longest=longest):
         with unreadable(_NO_DELETES):
             part = _Part(rows, *(_of_lines(rows.column(0)) if rows.num_columns == 1 else _of_columns(rows)))
         yield part

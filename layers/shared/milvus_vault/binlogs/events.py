@@ -2,12 +2,15 @@
 
 import re
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from enum import IntEnum
 from typing import Self
 
 from milvus_vault.errors import BinlogUnreadableError
+
+type Content = bytes | memoryview
+"""Of a whole file."""
 
 MAGIC = struct.pack("<i", 0xFFFABC)
 
@@ -34,12 +37,19 @@ class Event:
 
     written: int
     kind: int
-    names_next: bool
-    """Whether its header says where the next one begins."""
+    following: int
+    """Where its header says that the next one begins; a number that is none from 2.5 on."""
+    end: int
+    """Where it ends."""
     first: int
     """The oldest timestamp in it; up to 2.4 only: 1 from 2.5 on."""
     last: int
     payload: memoryview
+
+    @property
+    def names_next(self) -> bool:
+        """Return whether its header says where the next one begins."""
+        return self.following != _NO_POSITION
 
     def with_payload(self, payload: bytes, last: int) -> Self:
         """Return the event with less in it: what is left ends at `last`."""
@@ -60,16 +70,37 @@ class Log:
     lengths: bytes
     extra: bytes
     """A JSON document: how large the values are in memory, whether they may be null."""
+    following: int
+    """Where the descriptor's header says that the first event begins."""
+    start: int
+    """Where it begins."""
     events: tuple[Event, ...]
 
 
-def read(body: bytes) -> Log:
+def contradictions(log: Log) -> Iterator[str]:
+    """Yield what a log says of its own form that is not so, and that `read` does not need."""
+    if log.following != log.start:
+        yield f"its descriptor says that the next event begins at byte {log.following:,}, and it does at {log.start:,}"
+    for event in log.events:
+        if event.names_next and event.following != event.end:
+            yield f"an event says that the next one begins at byte {event.following:,}, and it ends at {event.end:,}"
+        if event.first > event.last:
+            yield "an event says that it ends before it begins"
+    if log.first > log.last:
+        yield "it says that it ends before it begins"
+    fixed = {_DESCRIBES: _DESCRIPTOR.size} | dict.fromkeys((event.kind for event in log.events), _SPAN.size)
+    for kind, size in fixed.items():
+        if not 0 <= kind < len(log.lengths) or log.lengths[kind] != size:
+            yield f"its descriptor gives events of kind {kind} another length than {size}"
+
+
+def read(body: Content) -> Log:
     """Return what is in a file. Raises `BinlogUnreadableError`."""
     view = memoryview(body)
     if view[: len(MAGIC)] != MAGIC:
         msg = "it does not begin as a log of Milvus does"
         raise BinlogUnreadableError(msg)
-    written, kind, _, descriptor = _event(view, len(MAGIC), _DESCRIPTOR.size + _LENGTHS + _SIZE.size)
+    written, kind, begins, descriptor = _event(view, len(MAGIC), _DESCRIPTOR.size + _LENGTHS + _SIZE.size)
     if kind != _DESCRIBES:
         msg = f"it begins with an event of kind {kind} instead of its descriptor"
         raise BinlogUnreadableError(msg)
@@ -80,12 +111,12 @@ def read(body: bytes) -> Log:
         msg = "its descriptor has another length than it says"
         raise BinlogUnreadableError(msg)
     events = []
-    position = len(MAGIC) + _HEADER.size + len(descriptor)
+    start = position = len(MAGIC) + _HEADER.size + len(descriptor)
     while position < len(view):
         at, kind, following, content = _event(view, position, _SPAN.size)
         first_in, last_in = _SPAN.unpack_from(content)
-        events.append(Event(at, kind, following != _NO_POSITION, first_in, last_in, content[_SPAN.size :]))
         position += _HEADER.size + len(content)
+        events.append(Event(at, kind, following, position, first_in, last_in, content[_SPAN.size :]))
     if not events:
         msg = "it ends after its descriptor"
         raise BinlogUnreadableError(msg)
@@ -99,6 +130,8 @@ def read(body: bytes) -> Log:
         data_type,
         bytes(lengths),
         bytes(extra),
+        begins,
+        start,
         tuple(events),
     )
 

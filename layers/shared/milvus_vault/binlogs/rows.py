@@ -20,14 +20,16 @@ class InsertLog:
     def __init__(self, body: bytes) -> None:
         self.place: tuple[int, int, int, int] | None = None
         """Collection, partition, segment and field that a log of version 1 says it is of; others do not say."""
-        if body.startswith(parquet.MAGIC):
+        self.column_groups: tuple[frozenset[int], ...] = ()
+        """The fields of each column group of its segment, as a log of version 2 lists them; not all do."""
+        if parquet.is_bare(body):
             self._files = [parquet.ParquetFile(body)]
-            self.field_ids = self._files[0].field_ids()
+            self.column_groups, self.field_ids = self._files[0].column_groups, self._files[0].field_ids
             """The fields that it holds."""
             return
         log = events.read(body)
         self.place = (*log.ids, log.field_id)
-        self.field_ids = [log.field_id]
+        self.field_ids = (log.field_id,)
         self._files = []
         for event in log.events:
             if event.kind != events.Kind.ROWS:
@@ -38,10 +40,6 @@ class InsertLog:
                 msg = f"it has {len(file.schema)} columns where one was expected"
                 raise BinlogUnreadableError(msg)
             self._files.append(file)
-
-    def listed_fields(self) -> list[set[int]]:
-        """Return the fields of each column group of its segment, as the log lists them; empty where it does not."""
-        return self._files[0].listed_fields() if self._files and not self.place else []
 
     def stored(self, field_id: int) -> Iterator[pa.Array]:
         """Yield what is stored of one of its fields, in parts of a size that does not matter to memory."""

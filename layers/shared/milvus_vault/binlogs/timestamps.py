@@ -34,7 +34,7 @@ def count_column_groups(body: bytes) -> int:
 
     Raises `BinlogUnreadableError`.
     """
-    return parquet.ParquetFile(body).column_groups if body.startswith(parquet.MAGIC) else 0
+    return len(parquet.ParquetFile(body).column_groups) if parquet.is_bare(body) else 0
 
 
 def _whole(stored: pa.Array) -> pa.Array:

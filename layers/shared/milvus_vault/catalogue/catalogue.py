@@ -4,6 +4,7 @@ Entries are written after the marker, and a listing repairs them: a folder with 
 taken in, an entry without its folder is dropped.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -13,7 +14,7 @@ from pydantic import BaseModel
 
 from milvus_vault.archive.layout import CATALOGUE_FOLDER, RUNS_FOLDER, BackupLayout, join
 from milvus_vault.archive.manifest import Manifest
-from milvus_vault.archive.pool import POOL_FOLDER, PoolLayout
+from milvus_vault.archive.pool import POOL_FOLDER, PoolLayout, is_pooled
 from milvus_vault.archive.reader import check_backup_exists
 from milvus_vault.archive.sealing import is_sealed, seal, unseal
 from milvus_vault.archive.tombstones import check_not_being_deleted
@@ -142,10 +143,7 @@ class Catalogue:
         """
         backup = describe(self._store, self._bucket, BackupLayout(self._prefix, name))
         hold = self.hold(name)
-        try:
-            verification = self._verification(name)
-        except ValueError:
-            verification = None
+        verification = self._readable_verification(name)
         damage = next((note.problem for note in self.damages() if note.name == name), "")
         update = {"hold": hold, "is_held": hold is not None, "verification": verification}
         return backup.model_copy(update=update | {"damage": damage or self.found_damaged(name, backup.finished_at)})
@@ -168,15 +166,26 @@ class Catalogue:
                 return summary.created_at
         return None
 
-    def incremental(self) -> Sequence[str]:
-        """Return the names of the newest incremental backups, the newest first, by entries that may be of deleted ones.
+    def incremental(self, source: str, schedule: str | None) -> Sequence[str]:
+        """Return the names of some incremental backups of a source, the newest first, as bases of another one.
 
-        One listing and at most thirty reads: a stack that makes more full backups between two others copies more.
-        Nothing is repaired: an entry that is not as it was written counts as none.
+        Of each schedule the newest goes before a second one of any, and that of the given schedule before all others:
+        so no schedule is pushed out by one that backs up more often. By entries that may be of deleted ones; those of
+        earlier releases do not tell their source. One listing and at most thirty reads. Nothing is repaired: an entry
+        that is not as it was written counts as none.
+
+        Args:
+            source: Bucket and root path of Milvus, as `BackupSummary` has them.
+            schedule: The one that asks; None: the backup is made by hand, and those by hand are its own.
         """
-        newest = islice(self._listed_entries(), _LOOKED_AT)
-        found = (summary for summary in each(self._sealed_entry, newest) if summary is not None)
-        return [summary.name for summary in found if summary.mode == "incremental"][:_BASES]
+        looked_at = _in_turn(self._listed_entries(), schedule)[:_LOOKED_AT]
+        summaries = zip(looked_at, each(self._sealed_entry, looked_at), strict=True)
+        found = [
+            entry
+            for entry, summary in summaries
+            if summary is not None and summary.mode == "incremental" and summary.source in {"", source}
+        ]
+        return [entry.name for entry in sorted(_in_turn(found, schedule)[:_BASES])]
 
     def earlier(self, manifest: Manifest, count: int) -> Sequence[BackupSummary]:
         """Return the newest backups of an incremental one's schedule, to compare it with; none where it has none.
@@ -235,13 +244,31 @@ class Catalogue:
         One that is older than the backup was of another one of that name.
         """
         try:
-            found = self._verification(name)
+            found = self.verification(name)
         except ValueError:
             return "its last verification cannot be read"
         if found is None or found.status != "damaged" or (finished_at and found.verified_at < finished_at):
             return ""
         first = f": {found.problems[0]}" if found.problems else ""
         return f"its verification of {utc_minute(found.verified_at)} found it damaged{first}"
+
+    def damaged_in_pool(self) -> Mapping[str, datetime]:
+        """Return the keys of the pool's objects whose contents deep verifications found wrong, and when they did last.
+
+        One listing, and a read for each backup that was verified.
+        """
+        found: dict[str, datetime] = {}
+        for verification in each(self._readable_verification, sorted(self._names(self._keys.verifications))):
+            if verification is not None:
+                for key in filter(is_pooled, verification.damaged_contents):
+                    found[key] = max(found.get(key, EPOCH), verification.verified_at)
+        return found
+
+    def _readable_verification(self, name: str) -> Verification | None:
+        try:
+            return self.verification(name)
+        except ValueError:
+            return None
 
     def remembered(self, name: str) -> BackupSummary | None:
         """Return what a backup's own entry says of it, whatever has become of the backup."""
@@ -288,10 +315,11 @@ class Catalogue:
         self._store.delete(self._bucket, [self._keys.entry(entry) for entry in entries])
 
     def forget_traces(self, name: str) -> None:
-        """Delete what else is kept of a backup that is gone: its hold, its verification, and its entries."""
+        """Delete what else is kept of a backup that is gone: hold, verification, digests of contents, and entries."""
         self.forget(name)
         keys = (self._keys.hold(name), self._keys.verification(name), self._keys.damage(name))
-        self._store.delete(self._bucket, keys)
+        digests = (found.key for found in self._store.list_objects(self._bucket, self._keys.digests(name)))
+        self._store.delete(self._bucket, (*keys, *digests))
 
     def no_backup(self, name: str) -> BackupNotFoundError:
         """Return the error for a backup that is not there."""
@@ -363,7 +391,7 @@ class Catalogue:
             self._store.delete(self._bucket, [self._keys.entry(entry)])
         return adopted
 
-    def _verification(self, name: str) -> Verification | None:
+    def verification(self, name: str) -> Verification | None:
         """Return the last verification of a backup, or None. Raises `ValueError` for one that cannot be read.
 
         Of one without a digest only the damage counts: that it found none is what nobody can prove.
@@ -405,6 +433,16 @@ class Catalogue:
         folder = join(self._prefix)
         names = self._store.list_folders(self._bucket, f"{folder}/" if folder else "")
         return frozenset(names) - {RUNS_FOLDER, CATALOGUE_FOLDER, POOL_FOLDER}
+
+
+def _in_turn(entries: Iterable[EntryKey], schedule: str | None) -> Sequence[EntryKey]:
+    """Return entries, the newest of each schedule before a second of any; one schedule goes before the others."""
+    counts = Counter[str | None]()
+    ranked = []
+    for entry in sorted(entries):
+        ranked.append((counts[entry.schedule], entry.schedule != schedule, entry))
+        counts[entry.schedule] += 1
+    return [entry for _, _, entry in sorted(ranked)]
 
 
 def _key_of(summary: BackupSummary) -> EntryKey:

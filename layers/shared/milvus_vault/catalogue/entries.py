@@ -3,6 +3,7 @@
 <prefix>/.catalogue/backups/<inverted time>.<backup name>.<schedule name or "-">.json   `BackupSummary`
 <prefix>/.catalogue/holds/<backup name>.json                                            `HoldState`
 <prefix>/.catalogue/verifications/<backup name>.json                                    `Verification`
+<prefix>/.catalogue/digests/<backup name>/<collection ID>.json                          `ContentDigests`
 <prefix>/.catalogue/deleting/<backup name>.json                                         `Tombstone`
 <prefix>/.catalogue/damage/<backup name>.json                                           `Damage`
 <prefix>/.catalogue/orphans/<backup name>.json                                          empty: in quarantine
@@ -109,6 +110,10 @@ class CatalogueKeys:
     def damages(self) -> str:
         """Return the folder of what prunes found wrong with backups, with a slash at its end."""
         return self.folder("damage")
+
+    def digests(self, backup_name: str) -> str:
+        """Return the folder of what deep verifications wrote down of a backup's objects, with a slash at its end."""
+        return f"{self.folder('digests')}{backup_name}/"
 
     def damage(self, backup_name: str) -> str:
         """Return the key of what a prune found wrong with a backup."""

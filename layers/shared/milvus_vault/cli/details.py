@@ -165,9 +165,6 @@ def diff(output: Output, item: BackupDiff) -> RenderableType:
     parts += [Text.assemble(_SIGNS["added"], f"database {name}") for name in item.databases_added]
     for collection in item.collections:
         parts += [Text(), *_collection_diff(collection)]
-    left_out = item.differing_count - len(item.collections)
-    if left_out:
-        parts += [Text(), Text(f"and {readable.number_of(left_out, 'collection')} more")]
     same = readable.number_of(item.unchanged_count, "collection")
     ending = f"{same} in both without a difference" if item.unchanged_count else "No collection is the same in both"
     if item.objects is None:
@@ -269,10 +266,11 @@ def _verification(item: Backup) -> Text:
     found = item.verification
     if found is None:
         return Text("never", style="dim")
-    how = "ETags and checksums" if found.content_checked else "presence and sizes only"
     when = formats.moment(found.verified_at)
     return Text.assemble(
-        tables.word(found.status), f", {when}, {_objects(found.object_count, found.size_bytes)}, {how}"
+        tables.word(found.status),
+        f", {found.level}, {when}, {_objects(found.object_count, found.size_bytes)}, ",
+        readable.how_verified(found.model_dump()),
     )
 
 

@@ -29,8 +29,8 @@ class ExitCode(IntEnum):
 
 _NAMES = {
     ExitCode.FAILED: (
-        "BackupDamagedError BackupFailedError BackupFormatError BinlogUnreadableError "
-        "CopyIncompleteError CopyUnfinishedError "
+        "AnswerTimeoutError BackupDamagedError BackupFailedError BackupFormatError BinlogUnreadableError "
+        "CheckIncompleteError CopyIncompleteError CopyUnfinishedError "
         "FieldIdMismatchError FlushTimeoutError ImportFailedError ImportStalledError IndexFailedError "
         "LoadFailedError LocalStackError MilvusCertificateError MilvusRequestError MilvusSecretError "
         "MilvusTlsError ObjectArchivedError ObjectChangedError ObjectNotFoundError RestoreFailedError "

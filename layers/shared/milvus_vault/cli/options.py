@@ -1,8 +1,9 @@
 """Options and arguments that several commands have, and what their texts mean."""
 
+import re
 from collections.abc import Iterable
 from datetime import UTC, datetime
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -10,6 +11,9 @@ from milvus_vault.errors import InvalidRequestError
 
 # Of a hybrid timestamp: those of the years since 2001 have 18 or 19; no other time has so many.
 _HYBRID_DIGITS = 18
+
+_SIZE = re.compile(r"([0-9]{1,18}(?:\.[0-9]{1,9})?) ?((?:[KMGT]iB)?|B)", re.IGNORECASE)
+_UNIT_BYTES = {"": 1, "B": 1, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30, "TIB": 2**40}
 
 _VALUES_OF_FLAGS = {"true", "false", "yes", "no", "on", "off"}
 
@@ -42,6 +46,27 @@ BackupRbac = Annotated[
 ]
 AllOrNothing = Annotated[
     bool, typer.Option("--all-or-nothing", help="Publish no backup where a collection cannot be backed up.")
+]
+Level = Annotated[
+    Literal["quick", "checksum", "deep"],
+    typer.Option(
+        help="[bold]quick[/]: a listing, with what was recorded; [bold]checksum[/]: the checksums that S3 keeps; "
+        "[bold]deep[/]: the objects are read."
+    ),
+]
+Sample = Annotated[
+    str,
+    typer.Option(
+        metavar="PERCENT",
+        help="Of a deep one: how much of the objects to read, as 5%. The next one goes on behind it.",
+        show_default=False,
+    ),
+]
+MaxBytes = Annotated[
+    str,
+    typer.Option(
+        "--max-bytes", metavar="SIZE", help="Of a deep one: how much to read at most, as 500GiB.", show_default=False
+    ),
 ]
 Wait = Annotated[bool, typer.Option("--wait", "-w", help="Follow the run to its end.")]
 Timeout = Annotated[
@@ -124,6 +149,26 @@ def resource_groups(texts: Iterable[str]) -> dict[str, str]:
     """Return new resource groups by old ones, of `blue:green` or `green`. Raises InvalidRequestError."""
     given = [text if ":" in text else f"*:{text}" for text in split(texts)]
     return dict(_pairs(given, "OLD:NEW", "--resource-group blue:green"))
+
+
+def percent(text: str) -> float | None:
+    """Return the number in `5%` or `5`, or nothing for an empty text. Raises InvalidRequestError."""
+    try:
+        return float(text.removesuffix("%")) if text else None
+    except ValueError as err:
+        msg = f"'{text}' is no percentage"
+        raise InvalidRequestError(msg, hint="For example --sample 5%") from err
+
+
+def size_bytes(text: str) -> int | None:
+    """Return the bytes in `500GiB`, `1.5 TiB` or `1000`, or nothing for an empty text. Raises InvalidRequestError."""
+    if not text:
+        return None
+    found = _SIZE.fullmatch(text)
+    if found is None:
+        msg = f"'{text}' is no size"
+        raise InvalidRequestError(msg, hint="For example --max-bytes 500GiB, in binary units, or a number of bytes.")
+    return round(float(found[1]) * _UNIT_BYTES[found[2].upper()])
 
 
 def point_in_time(text: str) -> datetime:

@@ -4,7 +4,7 @@ from pydantic import ValidationError
 
 from milvus_vault.errors import InvalidRequestError
 from milvus_vault.model.base import Model
-from milvus_vault.model.requests import BackupRequest, ExportRequest, PruneRequest, RestoreRequest
+from milvus_vault.model.requests import BackupRequest, ExportRequest, PruneRequest, RestoreRequest, VerifyOptions
 from milvus_vault.model.resources import ScheduleSpec
 from milvus_vault.model.retention import Retention
 from milvus_vault.model.words import wrong_fields
@@ -20,14 +20,31 @@ def restore_request(**fields: object) -> RestoreRequest:
     return _made(RestoreRequest, fields)
 
 
-def export_request(**fields: object) -> ExportRequest:
-    """Return an export's request. Raises InvalidRequestError."""
-    return _made(ExportRequest, fields)
+def export_request(*, to: str = "", **fields: object) -> ExportRequest:
+    """Return an export's request. Raises InvalidRequestError.
+
+    Args:
+        to: Another place for it, as `s3://bucket/prefix`, or a prefix of the backup bucket; empty: none.
+        fields: The other fields.
+    """
+    return _made(ExportRequest, {"to": _place(to) if to else None, **fields})
+
+
+def _place(text: str) -> dict[str, str]:
+    """Return what a place names of bucket and prefix, without the slash that a folder may end with."""
+    bucket, _, prefix = text.removeprefix("s3://").partition("/") if text.startswith("s3://") else ("", "", text)
+    given = {"bucket": bucket, "prefix": prefix.removesuffix("/")}
+    return {name: value for name, value in given.items() if value}
 
 
 def prune_request(**fields: object) -> PruneRequest:
     """Return a prune's request. Raises InvalidRequestError."""
     return _made(PruneRequest, fields)
+
+
+def verify_options(**fields: object) -> VerifyOptions:
+    """Return how a backup is checked. Raises InvalidRequestError."""
+    return _made(VerifyOptions, fields)
 
 
 def retention(**fields: object) -> Retention | None:

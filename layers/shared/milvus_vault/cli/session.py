@@ -145,7 +145,13 @@ class Session:
         from milvus_vault.client import connect  # noqa: PLC0415 - boto3 takes half a second
 
         if self.client is None:
-            self.client = connect(url=self.url, stack=self.stack, region=self.region, profile=self.profile)
+            self.client = connect(
+                url=self.url,
+                stack=self.stack,
+                region=self.region,
+                profile=self.profile,
+                on_repetition=lambda reason: self.output.tell("[dim]{reason}; asking again[/]", reason=reason),
+            )
         return self.client
 
 

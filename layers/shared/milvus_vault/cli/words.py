@@ -36,8 +36,12 @@ OPTIONS: Mapping[str, str] = {
     "allow_version": "--allow-version",
     # Of exports.
     "export_name": "--as",
+    "to": "--to",
     # Of comparisons, checks, prunes and holds.
     "objects": "--no-objects",
+    "level": "--level",
+    "sample_percent": "--sample",
+    "max_bytes": "--max-bytes",
     "repair": "milvus-vault repair",
     "backup_names": "milvus-vault delete",
     "dry_run": "--dry-run",

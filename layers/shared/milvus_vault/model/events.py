@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import ConfigDict
 
 from milvus_vault.model.base import Model
+from milvus_vault.model.requests import VerifyLevel
 from milvus_vault.model.resources import RunId, RunKind, RunStatus
 from milvus_vault.model.times import Time
 
@@ -53,6 +54,8 @@ class RunEvent(Model):
     """The backup that is made, read, checked or deleted; null where there are several."""
     schedule: str | None = None
     """The schedule that asked for it; null where a person or a program did."""
+    location: str | None = None
+    """Where a backup or an export lies that succeeded, as `s3://bucket/prefix/name/`."""
     mode: Literal["full", "incremental"] | None = None
     """How a backup is made; null for runs of other kinds."""
     collection_count: int | None = None
@@ -65,6 +68,13 @@ class RunEvent(Model):
     """Objects that were copied for an incremental backup; the others were there. Null for others, which copy all."""
     copied_size_bytes: int | None = None
     row_count: int | None = None
+    level: VerifyLevel | None = None
+    """How a backup is verified; null for runs of other kinds."""
+    checksum_count: int | None = None
+    """Of a verification that succeeded: objects of which a checksum was compared."""
+    read_count: int | None = None
+    """Of a verification that succeeded: objects that were read."""
+    read_bytes: int | None = None
     pool_object_count: int | None = None
     """Of a prune that succeeded: objects of the pool that it deleted, since no backup lists them any more."""
     pool_size_bytes: int | None = None

@@ -1,9 +1,12 @@
-"""What the machine verify and its function tell each other."""
+"""What the machines verify and check-objects and their functions tell each other."""
 
 from typing import Any, Literal
 
-from milvus_vault.model.base import Model
+from pydantic import Field
+
+from milvus_vault.model.base import Count, Model
 from milvus_vault.model.messages import Execution
+from milvus_vault.model.resources import Verified
 
 
 class VerifyBackupRequest(Model):
@@ -12,26 +15,54 @@ class VerifyBackupRequest(Model):
     execution: Execution
     request: dict[str, Any]
     """The execution's input, not yet validated: `VerifyRequest`."""
+    check_count: Count = 0
+    """How often the batches were given to CheckObjects."""
 
 
-class VerifyBackupResult(Model):
+class VerifyBackupResult(Verified):
     """Output of the verify machine, once it is done."""
 
     is_done: bool
-    """False where the function ran short of time and is to be called again."""
+    """False where the function is to be called again: it ran short of time, or CheckObjects is to be called first."""
+    run: str = ""
+    """Name of the run: the folder of its working files."""
+    has_batches: bool = False
+    """Whether objects are to be checked by CheckObjects before the function is called again."""
+    bucket: str = ""
+    """Where `batches_key` lies."""
+    batches_key: str = ""
+    """Key of a JSON array of `{"batch": <number>}`, the items of the distributed Map."""
+    check_count: Count = 0
+    """What the next call is to be given."""
     backup_name: str
     status: Literal["intact", "damaged", "archived"]
     """`archived`: nothing is damaged, but objects have to be restored from S3 Glacier before they can be read."""
     error: str = ""
     """Unless it is intact, the error under which the execution ends."""
     cause: str = ""
-    object_count: int
-    size_bytes: int
-    content_checked: bool
-    """Whether objects could be compared with recorded ETags and checksums; else only presence and size were."""
     problem_count: int
     """As far as they are kept: a hundred."""
+    warnings: tuple[str, ...] = ()
+    """What was not looked at, and why."""
     mended: tuple[str, ...] = ()
     """With `repair`: what was made anew."""
     lost: tuple[str, ...] = ()
     """With `repair`: what could not be brought back, or is not proven any more."""
+
+
+class CheckObjectsRequest(Model):
+    """Input of CheckObjects."""
+
+    run: str = Field(min_length=1, description="Name of the run: the folder of its working files.")
+    batch: int = Field(ge=0, description="Number of the batch.")
+
+
+class CheckObjectsResult(Model):
+    """How far a batch is. What was found is in the run's working files."""
+
+    run: str
+    batch: int
+    is_done: bool
+    """False where the function ran short of time and is to be called again."""
+    checked_count: Count
+    read_bytes: Count

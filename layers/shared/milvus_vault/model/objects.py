@@ -5,6 +5,10 @@ from datetime import datetime
 
 from milvus_vault.model.base import Model
 
+INSERT_LOG = "insert_log"
+DELTA_LOG = "delta_log"
+"""The folders of Milvus' logs of rows and of deletes, which name their kinds."""
+
 ARCHIVED_HINT = (
     "Restore it from S3 Glacier to a class that can be read first (RestoreObject, or S3 Batch Operations for many), "
     "and take the lifecycle rule that moved it off these objects."

@@ -2,10 +2,10 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from milvus_vault.model.base import Count, Model
-from milvus_vault.model.requests import BackupRequest
+from milvus_vault.model.requests import BackupRequest, VerifyLevel
 from milvus_vault.model.retention import Retention
 from milvus_vault.model.times import Time
 from milvus_vault.model.words import Form
@@ -74,6 +74,9 @@ class BackupSummary(Model):
     row_count: Count
     """Rows in segments; deleted rows that were not yet compacted away count."""
     milvus_version: str
+    source: str = ""
+    """`s3://bucket/root path` that it was taken from; empty where another tool made it, and in lists where an earlier
+    release did."""
     meta_only: bool = False
     schedule: str | None = None
     """The schedule that asked for it."""
@@ -138,7 +141,40 @@ class HoldState(Hold):
     """ARN of the caller who placed it."""
 
 
-class Verification(Model):
+class Verified(Model):
+    """How a backup was checked, and how much of it."""
+
+    level: VerifyLevel = "quick"
+    object_count: Count
+    """Objects that a listing was compared with; this and their bytes are all of the backup."""
+    size_bytes: Count
+    etags_compared: bool = True
+    """Whether ETags were recorded, and the listing's compared with them; else only presence and size were."""
+    content_checked: bool
+    """Whether all objects were read: by `deep`, unless a sample or a limit left some out."""
+    checksum_count: Count = 0
+    """With `checksum`: objects with which S3 keeps the checksum that was recorded when they were copied."""
+    incomparable_count: Count = 0
+    """With `checksum`: objects of which no checksum of the whole was recorded, or S3 keeps none of that kind."""
+    read_count: Count = 0
+    """With `deep`: objects that were read."""
+    read_bytes: Count = 0
+    baseline_count: Count = 0
+    """Of those that were read: objects of which nothing that was recorded tells the content. It could be read, and its
+    digest is written down, with which the next deep verification compares it."""
+    sample_percent: float | None = None
+    max_bytes: Count | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_older(cls, given: object) -> object:
+        """Read what was written before there were levels, when `content_checked` told of ETags."""
+        if isinstance(given, dict) and "level" not in given and "content_checked" in given:
+            return {**given, "level": "quick", "etags_compared": given["content_checked"], "content_checked": False}
+        return given
+
+
+class Verification(Verified):
     """What the last check of a backup found."""
 
     verified_at: Time
@@ -146,12 +182,13 @@ class Verification(Model):
     """`archived`: nothing is damaged, but objects have to be restored from S3 Glacier before they can be read."""
     run: str
     """ID of the run that checked."""
-    object_count: Count
-    size_bytes: Count
-    content_checked: bool
-    """Whether objects could be compared with recorded ETags and checksums; else only presence and size were."""
     problems: tuple[str, ...] = ()
     """The first hundred things that are wrong."""
+    damaged_contents: dict[str, str] = Field(default_factory=dict)
+    """By key, what deep verifications found wrong with the content of objects, of a hundred at most. It stays until a
+    deep verification reads the object as it should be, since nothing else sees it."""
+    next_position: Count = 0
+    """Where the next sample begins, in the order in which samples read the objects."""
 
 
 class Damage(Model):
@@ -169,8 +206,6 @@ class Backup(BackupSummary):
 
     location: str
     """`s3://bucket/prefix/` of the backup."""
-    source: str
-    """`s3://bucket/root path` that it was taken from; empty where another tool made it."""
     moment: Time | None = None
     """What a restore brings back is what there was then, UTC; collections can have a later one of their own. Null where
     nobody knows: of another tool's backup, and of one without a flush."""
@@ -192,6 +227,12 @@ class Backup(BackupSummary):
     """Policy of its schedule when it was made."""
     report_url: str | None = None
     """Where the HTML report can be read for an hour, without credentials; null where there is none."""
+    next_token: str | None = None
+    """Ask with this token for the failures, warnings and collections that follow; null: that is all."""
+
+
+LISTS_OF_A_BACKUP = ("failures", "warnings", "collections")
+"""The members of a `Backup` that come in parts, in this order."""
 
 
 class ComparedBackup(Model):
@@ -275,15 +316,17 @@ class BackupDiff(Model):
     databases_added: tuple[str, ...]
     databases_removed: tuple[str, ...]
     collections: tuple[CollectionDiff, ...]
-    """Those that differ, by name; the first 4,000."""
+    """Those that differ, by name, behind those of the answer before."""
     differing_count: Count
-    """How many collections differ, or may: those of `collections` and those that are left out there."""
+    """How many collections differ, or may, of those that were compared up to here, by the answers before too."""
     unchanged_count: Count
-    """How many are in both, and do not differ in anything that was compared."""
+    """How many of these are in both, and do not differ in anything that was compared."""
     objects: ObjectDiff | None
-    """Of all collections; null where they were not to be compared."""
+    """Of all of these; null where they were not to be compared."""
     notes: tuple[str, ...] = ()
     """What was not compared, and why."""
+    next_token: str | None = None
+    """Ask with this token to go on comparing; null: that is all."""
 
 
 class ModeStats(ObjectCount):
@@ -306,6 +349,15 @@ class ScheduleStats(ObjectCount):
     """Price of these bytes in us-east-1, S3 Standard."""
 
 
+class PoolListing(ObjectCount):
+    """How far a listing of the pool is: what it has found so far."""
+
+    collection_count: Count
+    """Collections of which all objects are listed."""
+    collection_total: Count
+    """Collections that have objects in the pool."""
+
+
 class Stats(ObjectCount):
     """What the backup prefix holds. Objects and bytes are the logical ones: what each backup lists, added up."""
 
@@ -314,7 +366,8 @@ class Stats(ObjectCount):
     """Of them, those that cannot be read: nothing else of them is counted."""
     modes: tuple[ModeStats, ...]
     pool: ObjectCount | None
-    """Objects in the pool by a listing, those that no backup lists any more too. Null where it was not listed."""
+    """Objects in the pool by a listing, those that no backup lists any more too. Null where it was not listed, or not
+    yet to its end."""
     stored: ObjectCount | None
     """Those of the pool and those of full backups."""
     ratio: float | None
@@ -323,6 +376,10 @@ class Stats(ObjectCount):
     """Price of the stored bytes in us-east-1, S3 Standard."""
     schedules: tuple[ScheduleStats, ...]
     """By name, the backups that no schedule asked for last."""
+    listing: PoolListing | None = None
+    """How far the listing of the pool is, where it goes on."""
+    next_token: str | None = None
+    """Ask with this token to go on listing the pool; null: that is all."""
 
 
 class RunSummary(Model):
@@ -335,6 +392,8 @@ class RunSummary(Model):
     ended_at: Time | None = None
     backup_name: str | None = None
     """The backup that it makes, reads, checks or deletes; null for a prune by policies."""
+    export_name: str | None = None
+    """The backup that an export writes; null for any other run."""
     schedule: str | None = None
     """The schedule that asked for it."""
     error: str = ""
@@ -393,9 +452,10 @@ class Run(RunSummary):
     request: dict[str, Any]
     """The input of the execution."""
     result: dict[str, Any] | None = None
-    """The output of the execution, where it succeeded. Of a prune, also its decisions, their outcomes, and what was
-    swept (of the pool: `pool_object_count`, `pool_size_bytes`, the groups that wait, and why), even where it failed; of
-    a dry run what would be `freed`, by all deletions together and by each."""
+    """The output of the execution, where it succeeded. Of a prune, also its decisions (of `decision_count` as many as
+    an answer can hold, those to delete first; its report has all), their outcomes, and what was swept (of the pool:
+    `pool_object_count`, `pool_size_bytes`, the groups that wait, and why), even where it failed; of a dry run what
+    would be `freed`, by all deletions together and by each."""
     message: str = ""
     hint: str = ""
     warnings: tuple[str, ...] = ()

@@ -3,6 +3,7 @@
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import NamedTuple
 
 from milvus_vault.archive.layout import BackupLayout, parse_log_key
@@ -52,6 +53,9 @@ class Pool:
     attempt: str
     bases: tuple[str, ...]
     """Names of backups that may have recorded what is in the pool, the newest first."""
+    damaged: Mapping[str, datetime] = field(default_factory=dict)
+    """By key, when the content of an object was found to be another one than its ETag says. One that was written since
+    may be right."""
     listed_counts: dict[int, int] = field(default_factory=dict)
     """By collection whose places were asked for: how many objects its folder had."""
     _manifests: dict[str, Manifest | None] = field(default_factory=dict)
@@ -65,7 +69,8 @@ class Pool:
 
         An object is there if it has the size and the ETag of Milvus' own, or the ETag that was recorded when it was
         copied. One that is not as it was recorded, or gone, is copied anew to where other backups look for it, if it
-        gets the recorded ETag there: that heals them, too.
+        gets the recorded ETag there: that heals them, too. One whose content is damaged below its ETag stays as it is,
+        and this backup gets another copy.
 
         Raises:
             WorkingFileError: What is about to be deleted cannot be read.
@@ -85,7 +90,8 @@ class Pool:
             pooled = parse_pooled_key(found.key)
             if pooled is None or pooled.content not in wanted or pooled.below in passed_by:
                 continue
-            if _is_copy(found, wanted[pooled.content], known.get(pooled.content)):
+            is_right = not self._is_damaged(found.key, found.modified_at)
+            if is_right and _is_copy(found, wanted[pooled.content], known.get(pooled.content)):
                 there.setdefault(pooled.content, found)
         for content, listed in wanted.items():
             recorded = known.get(content)
@@ -99,7 +105,13 @@ class Pool:
             if recorded is None or recorded.below in passed_by:
                 yield Place(listed, key, None)
             else:
-                yield Place(listed, recorded.key if recorded.etag == listed.etag else key, None, is_lost=True)
+                # Over one of the right ETag nothing is copied, whatever its content.
+                is_replaced = recorded.etag == listed.etag and recorded.key not in self.damaged
+                yield Place(listed, recorded.key if is_replaced else key, None, is_lost=True)
+
+    def _is_damaged(self, key: str, modified_at: datetime | None) -> bool:
+        found_at = self.damaged.get(key)
+        return found_at is not None and (modified_at is None or modified_at <= found_at)
 
     def _known(self, group: str, wanted: Mapping[str, ListedObject]) -> dict[str, _Known]:
         """Return what the newest backup of a collection recorded, by content."""

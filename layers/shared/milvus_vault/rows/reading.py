@@ -23,10 +23,11 @@ from milvus_vault.archive.layout import DELTA_LOG, BackupLayout, log_of
 from milvus_vault.archive.reader import find_collection, read_objects
 from milvus_vault.archive.segment_logs import is_packed, lacking
 from milvus_vault.binlogs import Deletes, named, naming, read_deletes
-from milvus_vault.binlogs.columns import DataType, absent_values, arrow_type, read_values, type_name
+from milvus_vault.binlogs.columns import absent_values, arrow_type, read_values, type_name
 from milvus_vault.binlogs.parquet import whole
 from milvus_vault.binlogs.rows import InsertLog, NewestDeletes, live
 from milvus_vault.binlogs.timestamps import timestamps_in
+from milvus_vault.binlogs.values import DataType
 from milvus_vault.errors import (
     BackupDamagedError,
     BinlogUnreadableError,
@@ -50,6 +51,7 @@ METADATA = b"milvus_vault"
 """Name under which the metadata of a schema has a JSON document: backup, collection, moment and Milvus' own schema."""
 
 _ROWS_AT_ONCE = 1 << 13
+_BYTES_AT_ONCE = 1 << 24  # of vectors
 _OBJECTS_AT_ONCE = 8
 _TIMESTAMP = 1
 _FIRST_FIELD = 100
@@ -303,8 +305,9 @@ class _Stripe:
         numbers = {field.name: self._number_of(field) for field in self._reader.selected}
         self._open_all(self._likely(number)[0] for number in numbers.values() if self._likely(number))
         columns = [self._column(field, numbers[field.name], len(stay)) for field in self._reader.selected]
-        for start in range(0, len(stay), _ROWS_AT_ONCE):
-            chosen = stay.slice(start, _ROWS_AT_ONCE)
+        count = _rows_at_once(schema)
+        for start in range(0, len(stay), count):
+            chosen = stay.slice(start, count)
             parts = [column.take(len(chosen)) for column in columns]
             if pc.any(chosen).as_py():
                 yield pa.RecordBatch.from_arrays([part.filter(chosen) for part in parts], schema=schema)
@@ -379,9 +382,7 @@ class _Stripe:
             return {number: (number,) for number in self._items}
         # Groups are listed in the order of their numbers, which are those of fields, or count from 0.
         numbers = sorted(self._items)
-        first = self._open(numbers[0])
-        with naming(self._items[numbers[0]].stored_key):
-            listed = first.listed_fields()
+        listed = self._open(numbers[0]).column_groups
         if len(listed) == len(numbers):
             return dict(zip(numbers, listed, strict=True))
         return {number: self._open(number).field_ids for number in numbers}
@@ -402,6 +403,12 @@ class _Stripe:
             msg = f"{item.stored_key}: it is the log of another field or segment: {'/'.join(map(str, log.place))}"
             raise BinlogUnreadableError(msg)
         return log
+
+
+def _rows_at_once(schema: pa.Schema) -> int:
+    kinds = [field.type for field in schema if pa.types.is_fixed_size_list(field.type)]
+    width = sum(kind.list_size * kind.value_type.bit_width // 8 for kind in kinds)
+    return int(max(1, min(_ROWS_AT_ONCE, _BYTES_AT_ONCE // max(1, width))))
 
 
 class _Column:

@@ -58,8 +58,10 @@ PHASES: Mapping[RunKind, Mapping[str, str]] = {
     },
     "verify": {
         "AttemptVerify": "preparing",
+        "BeginVerify": "preparing",
         "VerifyBackup": "checking documents and objects",
         "IsVerified": "checking documents and objects",
+        "CheckBatches": "checking objects one by one",
         "Verified": "ending",
         "IsIntact": "ending",
         "VerifySucceeded": "ending",

@@ -1,10 +1,17 @@
-"""VerifyBackup: compare a backup's documents with their digests, and its objects with its lists of them."""
+"""VerifyBackup: compare a backup's documents with their digests, and its objects with its lists of them.
+
+At the level `quick` that is all. Otherwise it then writes down which objects CheckObjects is to look at one by one, and
+concludes when that is done.
+"""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from datetime import datetime
-from itertools import batched
-from typing import Literal
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from functools import partial
+from itertools import batched, islice
+from typing import Any, Literal, NamedTuple
+
+from pydantic import Field
 
 from milvus_vault.archive.check import ObjectCheck, check_objects
 from milvus_vault.archive.contents import ArchivedCollection
@@ -15,16 +22,19 @@ from milvus_vault.archive.tombstones import check_not_being_deleted
 from milvus_vault.catalogue import Catalogue
 from milvus_vault.catalogue.entries import CatalogueKeys
 from milvus_vault.claims import CLAIM, Claims
-from milvus_vault.errors import BackupDamagedError
-from milvus_vault.model.base import Model
+from milvus_vault.errors import BackupDamagedError, CheckIncompleteError
+from milvus_vault.model.base import Count, Model
+from milvus_vault.model.hybrid import HybridTimestamp, from_datetime
 from milvus_vault.model.messages_verify import VerifyBackupResult
-from milvus_vault.model.readable import first_of
-from milvus_vault.model.requests import VerifyRequest
+from milvus_vault.model.readable import first_of, size
+from milvus_vault.model.requests import VerifyOptions, VerifyRequest
 from milvus_vault.model.resources import Verification
 from milvus_vault.parallel import REQUESTS_AT_A_TIME, each
 from milvus_vault.ports import Executions
 from milvus_vault.verifying.contents import Comparison, ContentComparison
+from milvus_vault.verifying.planning import MAX_READ_BYTES, conclude, plan_checks, raise_error_of, write_collection
 from milvus_vault.verifying.repair import BackupRepair, Repaired
+from milvus_vault.verifying.working_files import BATCHES, CheckedBatch, done_batches
 from milvus_vault.workspace import Workspace
 
 PROGRESS = "verified.json"
@@ -38,15 +48,35 @@ _LOST_NAMED = 100
 # Collections of a million objects take minutes to list; between two the time that is left is looked at.
 STOP_SECONDS = 300
 
+# Batches are given to CheckObjects that often: a function may be killed for reasons of its own.
+MAX_CHECKS = 3
+
+# What no clock is wrong by: no row of a backup is newer than the end of the backup by more.
+_CLOCK_TOLERANCE = timedelta(days=1)
+
 
 class VerifyProgress(Model):
-    """What is checked so far: the documents, and the first of the collections."""
+    """What is checked so far: the documents, the first of the collections, and then the objects one by one."""
 
     next_collection: int = 0
+    batch_count: int | None = None
+    """Of the objects that are looked at one by one; None: that is not written down yet."""
+    next_position: Count = 0
+    """Where the next sample begins."""
     is_done: bool = False
     object_count: int = 0
     size_bytes: int = 0
-    content_checked: bool = False
+    etags_compared: bool = False
+    to_check: int = 0
+    """Objects that can be looked at one by one."""
+    too_large: int = 0
+    """Objects that are too large to be read."""
+    newest: HybridTimestamp = 0
+    """No row or delete may be newer; 0: not known."""
+    checked: CheckedBatch = Field(default_factory=CheckedBatch)
+    """What was found of the objects one by one, without their digests."""
+    known_damage: dict[str, str] = Field(default_factory=dict)
+    """By key, what earlier deep verifications found wrong with contents."""
     problems: tuple[str, ...] = ()
     archived: tuple[str, ...] = ()
     """The first hundred objects that are as they were, and cannot be read where they lie."""
@@ -78,39 +108,59 @@ class BackupVerification:
     executions: Executions
     execution_arn: str
     seconds_left: Callable[[], float]
+    options: VerifyOptions = field(default_factory=VerifyOptions)
+    check_count: int = 0
+    """How often the batches were given to CheckObjects."""
 
     def verify(self) -> VerifyProgress:
         """Check as much as there is time for, going on where the call before ended. Safe to repeat.
 
+        Where objects are to be looked at one by one, it is done once CheckObjects has looked at them.
+
         Raises:
             BackupNotFoundError: There is no such backup, or it is being deleted.
             BackupFormatError: It is in a format that cannot be read.
+            CheckIncompleteError: CheckObjects ended again and again before it had looked at all objects.
         """
         progress = self.run.find(PROGRESS, VerifyProgress) or self._begin()
         if progress.is_done:
             return progress
+        if progress.batch_count is None:
+            progress, is_listed = self._list(progress)
+            if not is_listed:
+                return progress
+            if self.options.level == "quick":
+                return self._end(progress)
+            progress = self._plan(progress)
+        return self._conclude(progress)
+
+    def _list(self, progress: VerifyProgress) -> tuple[VerifyProgress, bool]:
+        """Return what the listings show as far as there is time, and whether what follows may begin."""
         store, bucket = self.run.store, self.run.bucket
         try:
             archive = read_archive(store, bucket, self.layout)
         except BackupDamagedError as err:
-            return self._end(progress.model_copy(update={"problems": (*progress.problems, err.message)}))
-        rest = archive.collections[progress.next_collection :]
-        progress = progress.model_copy(update={"content_checked": archive.has_checksums})
+            return self._end(progress.model_copy(update={"problems": (*progress.problems, err.message)})), False
+        check = partial(self._check, progress.newest)
+        rest = list(enumerate(archive.collections))[progress.next_collection :]
+        progress = progress.model_copy(update={"etags_compared": archive.has_checksums})
         for some in batched(rest, REQUESTS_AT_A_TIME, strict=False):
             if self.seconds_left() < STOP_SECONDS:
-                return progress
-            for object_count, size_bytes, problems, archived in each(self._check, some):
+                return progress, False
+            for listed in each(check, some):
                 progress = progress.model_copy(
                     update={
                         "next_collection": progress.next_collection + 1,
-                        "object_count": progress.object_count + object_count,
-                        "size_bytes": progress.size_bytes + size_bytes,
-                        "problems": (*progress.problems, *problems)[:MAX_PROBLEMS],
-                        "archived": (*progress.archived, *archived)[:MAX_PROBLEMS],
+                        "object_count": progress.object_count + listed.object_count,
+                        "size_bytes": progress.size_bytes + listed.size_bytes,
+                        "problems": (*progress.problems, *listed.problems)[:MAX_PROBLEMS],
+                        "archived": (*progress.archived, *listed.archived)[:MAX_PROBLEMS],
+                        "to_check": progress.to_check + listed.to_check,
+                        "too_large": progress.too_large + listed.too_large,
                     }
                 )
             self.run.write(PROGRESS, progress)
-        return self._end(progress)
+        return progress, self.options.level == "quick" or self.seconds_left() >= STOP_SECONDS
 
     def _begin(self) -> VerifyProgress:
         """Claim the run, so that nobody sweeps it away, and check the documents that belong to no collection."""
@@ -127,28 +177,118 @@ class BackupVerification:
                 read_document(store, bucket, self.layout, expected)
             except BackupDamagedError as err:
                 problems.append(err.message)
-        return VerifyProgress(problems=tuple(problems))
+        earlier = self._earlier(manifest.finished_at if manifest else None)
+        return VerifyProgress(
+            problems=tuple(problems),
+            known_damage=earlier.damaged_contents if earlier else {},
+            next_position=earlier.next_position if earlier else 0,
+            newest=from_datetime(manifest.finished_at + _CLOCK_TOLERANCE) if manifest else 0,
+        )
 
-    def _check(self, collection: ArchivedCollection) -> tuple[int, int, list[str], list[str]]:
-        """Return the number and the bytes of a collection's objects, what is wrong with them, and what is archived."""
+    def _earlier(self, finished_at: datetime | None) -> Verification | None:
+        """Return the last verification of this backup, if there is one that can be read."""
+        try:
+            found = Catalogue(self.run.store, self.run.bucket, self.run.prefix).verification(self.layout.name)
+        except ValueError:
+            return None
+        return None if found and finished_at and found.verified_at < finished_at else found
+
+    def _check(self, newest: int, numbered: tuple[int, ArchivedCollection]) -> "_Listed":
+        """Compare a collection's objects with a listing, and write down those that are to be looked at one by one."""
+        index, collection = numbered
         store, bucket = self.run.store, self.run.bucket
         try:
             objects = read_objects(store, bucket, self.layout, collection)
         except BackupDamagedError as err:
-            return 0, 0, [err.message], []
+            return _Listed(problems=(err.message,))
         check = check_objects(store, bucket, self.layout, collection, objects)
-        archived = [f"{collection.name}: {key} is archived" for key in check.archived[:MAX_PROBLEMS]]
-        size_bytes = sum(item.size_bytes for item in objects)
-        return len(objects), size_bytes, list(_problems(collection, check)), archived
+        found = _Listed(
+            object_count=len(objects),
+            size_bytes=sum(item.size_bytes for item in objects),
+            problems=tuple(_problems(collection, check)),
+            archived=tuple(f"{collection.name}: {key} is archived" for key in check.archived[:MAX_PROBLEMS]),
+        )
+        if self.options.level == "quick":
+            return found
+        items = write_collection(
+            self.run,
+            self.layout,
+            self.options.level,
+            index,
+            collection,
+            objects,
+            readable=check.readable,
+            newest=newest,
+        )
+        too_large = sum(1 for item in objects if item.size_bytes > MAX_READ_BYTES)
+        return found._replace(to_check=items, too_large=too_large if self.options.level == "deep" else 0)
+
+    def _plan(self, progress: VerifyProgress) -> VerifyProgress:
+        """Write down in which batches the objects are looked at."""
+        planned = plan_checks(
+            self.run,
+            self.layout,
+            self.options,
+            begin=progress.next_position,
+            always=progress.known_damage.keys(),
+        )
+        update: dict[str, object] = {"batch_count": planned.batch_count}
+        if self.options.level == "deep":
+            update["next_position"] = planned.next_position
+        progress = progress.model_copy(update=update)
+        self.run.write(PROGRESS, progress)
+        return progress
+
+    def _conclude(self, progress: VerifyProgress) -> VerifyProgress:
+        """End once all batches were looked at; until then the batches are still to be given to CheckObjects."""
+        count = progress.batch_count or 0
+        missing = sorted(set(range(count)) - done_batches(self.run)) if count else []
+        if missing and self.check_count:
+            raise_error_of(self.run, missing)
+            if self.check_count >= MAX_CHECKS:
+                msg = f"{len(missing)} of {count} batches of objects of backup '{self.layout.name}' were not looked at"
+                hint = (
+                    "CheckObjects ended before it could say why: its log has the reason. Start the verification again."
+                )
+                raise CheckIncompleteError(msg, hint=hint)
+        if missing:
+            return progress
+        found = conclude(self.run, self.layout, count)
+        is_deep = self.options.level == "deep"
+        return self._end(
+            progress.model_copy(
+                update={
+                    "checked": found.model_copy(update={"digests": {}, "archived": ()}),
+                    # All that is known was read again, but for what a listing finds wrong now.
+                    "known_damage": {} if is_deep else progress.known_damage,
+                    "problems": (*progress.problems, *found.damaged.values())[:MAX_PROBLEMS],
+                    "archived": (*progress.archived, *found.archived)[:MAX_PROBLEMS],
+                }
+            )
+        )
 
     def _end(self, progress: VerifyProgress) -> VerifyProgress:
-        if progress.problems:
+        known = (f"{text} (found by an earlier deep verification)" for text in progress.known_damage.values())
+        problems = tuple(dict.fromkeys((*progress.problems, *known)))[:MAX_PROBLEMS]
+        if problems:
             # What is missing may just have been deleted.
             check_not_being_deleted(self.run.store, self.run.bucket, self.run.prefix, self.layout.name)
             check_backup_exists(self.run.store, self.run.bucket, self.layout)
-        ended = progress.model_copy(update={"is_done": True, "problems": tuple(dict.fromkeys(progress.problems))})
+        ended = progress.model_copy(update={"is_done": True, "problems": problems})
         self.run.write(PROGRESS, ended)
         return ended
+
+
+class _Listed(NamedTuple):
+    """What a listing shows of a collection."""
+
+    object_count: int = 0
+    size_bytes: int = 0
+    problems: tuple[str, ...] = ()
+    archived: tuple[str, ...] = ()
+    to_check: int = 0
+    """Objects that can be looked at one by one."""
+    too_large: int = 0
 
 
 def _problems(collection: ArchivedCollection, check: ObjectCheck) -> Iterator[str]:
@@ -171,16 +311,19 @@ def verify_backup(
     execution_arn: str,
     now: datetime,
     seconds_left: Callable[[], float],
+    check_count: int = 0,
 ) -> VerifyBackupResult:
     """Mend a backup's metadata where asked to, check the backup, and remember what was found. Safe to repeat.
 
-    It does as much as there is time for, and goes on where the call before ended: the result says whether it is done.
+    It does as much as there is time for, and goes on where the call before ended: the result says whether it is done,
+    and whether objects are to be given to CheckObjects first, which `check_count` counts.
 
     Raises:
         BackupNotFoundError: There is no such backup, or it is being deleted.
         BackupFormatError: It is in a format that cannot be read.
         BackupInProgressError: It is to be mended, and an execution works on it.
         BackupDamagedError: It is to be mended, and nothing is left to mend it from.
+        CheckIncompleteError: CheckObjects ended again and again before it had looked at all objects.
     """
     layout = BackupLayout(run.prefix, request.backup_name)
     repaired, compared = Repaired(), Comparison(is_done=True)
@@ -194,30 +337,49 @@ def verify_backup(
             now=now,
         ).repair()
         compared = ContentComparison(run, layout, seconds_left).compare()
-    if not compared.is_done:
-        return _result(layout.name, VerifyProgress(), repaired, compared)
-    found = BackupVerification(
-        run=run, layout=layout, executions=executions, execution_arn=execution_arn, seconds_left=seconds_left
-    ).verify()
+    found = VerifyProgress()
+    if compared.is_done:
+        found = BackupVerification(
+            run=run,
+            layout=layout,
+            executions=executions,
+            execution_arn=execution_arn,
+            seconds_left=seconds_left,
+            options=request,
+            check_count=check_count,
+        ).verify()
     if found.is_done:
-        _record(run, layout.name, found, now)
-    return _result(layout.name, found, repaired, compared)
+        _record(run, request, found, now)
+    return _result(run, request, found, repaired, compared, check_count)
 
 
-def _result(name: str, found: VerifyProgress, repaired: Repaired, compared: Comparison) -> VerifyBackupResult:
+def _result(
+    run: Workspace,
+    request: VerifyRequest,
+    found: VerifyProgress,
+    repaired: Repaired,
+    compared: Comparison,
+    check_count: int,
+) -> VerifyBackupResult:
+    name = request.backup_name
     mended = (*repaired.mended, *_proven(compared.proven_count))
     said = [*mended, *(f"lost: {lost}" for lost in repaired.lost), *found.found]
     listed = first_of(said, _NAMED + len(mended) + len(repaired.lost), separator="; ")
+    has_batches = not found.is_done and found.batch_count is not None
     return VerifyBackupResult(
+        **_verified(request, found),
         is_done=found.is_done,
+        run=run.run,
+        has_batches=has_batches,
+        bucket=run.bucket if has_batches else "",
+        batches_key=run.key(BATCHES) if has_batches else "",
+        check_count=check_count + has_batches,
         backup_name=name,
         status=found.status,
         error=found.error,
         cause=f"backup '{name}' is {found.status}: {listed}" if found.error else "",
-        object_count=found.object_count,
-        size_bytes=found.size_bytes,
-        content_checked=found.content_checked,
         problem_count=len(found.found),
+        warnings=_warnings(found),
         mended=mended,
         lost=repaired.lost[:_LOST_NAMED],
     )
@@ -228,16 +390,43 @@ def _proven(count: int) -> tuple[str, ...]:
     return (f"{count} object(s) have another ETag and the content that was recorded: that is noted",) if count else ()
 
 
-def _record(run: Workspace, backup_name: str, found: VerifyProgress, now: datetime) -> None:
+def _warnings(found: VerifyProgress) -> tuple[str, ...]:
+    limit = size(MAX_READ_BYTES)
+    return (f"{found.too_large} object(s) of more than {limit} were not read",) if found.too_large else ()
+
+
+def _verified(options: VerifyOptions, found: VerifyProgress) -> dict[str, Any]:
+    """Return the fields of `Verified`."""
+    checked, is_checksum = found.checked, options.level == "checksum"
+    # What has no recorded checksum was not even asked for.
+    without = found.object_count - found.to_check if is_checksum and found.is_done else 0
+    return {
+        "level": options.level,
+        "object_count": found.object_count,
+        "size_bytes": found.size_bytes,
+        "etags_compared": found.etags_compared,
+        "content_checked": options.level == "deep" and found.is_done and checked.read_count >= found.object_count,
+        "checksum_count": checked.checksum_count,
+        "incomparable_count": checked.incomparable_count + without,
+        "read_count": checked.read_count,
+        "read_bytes": checked.read_bytes,
+        "baseline_count": checked.baseline_count,
+        "sample_percent": options.sample_percent,
+        "max_bytes": options.max_bytes,
+    }
+
+
+def _record(run: Workspace, request: VerifyRequest, found: VerifyProgress, now: datetime) -> None:
     """Write what was found into the catalogue, in place of an earlier verification."""
+    damaged = found.checked.damaged | found.known_damage if request.level == "deep" else found.known_damage
     verification = Verification(
+        **_verified(request, found),
         verified_at=now,
         status=found.status,
         run=run.run,
-        object_count=found.object_count,
-        size_bytes=found.size_bytes,
-        content_checked=found.content_checked,
         problems=found.found,
+        damaged_contents=dict(islice(damaged.items(), MAX_PROBLEMS)),
+        next_position=found.next_position,
     )
-    key = CatalogueKeys(run.prefix).verification(backup_name)
+    key = CatalogueKeys(run.prefix).verification(request.backup_name)
     run.store.put(run.bucket, key, seal(verification))

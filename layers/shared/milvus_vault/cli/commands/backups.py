@@ -13,15 +13,20 @@ from milvus_vault.cli.options import (
     Filter,
     Incremental,
     Key,
+    Level,
     Limit,
+    MaxBytes,
     NameArgument,
     NameOption,
     NoGcPause,
+    Sample,
     Timeout,
     Wait,
     backup_name,
+    percent,
     point_in_time,
     selectors,
+    size_bytes,
 )
 from milvus_vault.cli.session import Session, session_of
 from milvus_vault.errors import InvalidRequestError
@@ -215,15 +220,26 @@ def export(
     export_name: Annotated[
         str, typer.Option("--as", metavar="OTHER", help="Name of the full backup that is written.", show_default=False)
     ],
+    to: Annotated[
+        str,
+        typer.Option(
+            "--to",
+            metavar="PLACE",
+            help="Another place for it: s3://BUCKET/PREFIX, or a prefix of the backup bucket. It may have the name of "
+            "the backup itself there.",
+            show_default=False,
+        ),
+    ] = "",
     argument: NameArgument = "",
     name: NameOption = "",
     wait: Wait = False,
     timeout: Timeout = 0,
     key: Key = "",
 ) -> None:
-    """Write a backup once more under another name, as a full one that milvus-backup can restore.
+    """Write a backup once more, as a full one that milvus-backup can restore.
 
-    It shares nothing with other backups, and stays until somebody deletes it.
+    It shares nothing with other backups, and stays until somebody deletes it. To other places than beside the other
+    backups it goes where the stack's parameters allow it.
 
     [dim]milvus-vault export nightly_31 --as for_the_archive --wait[/]
     """
@@ -231,7 +247,7 @@ def export(
     from milvus_vault.cli.requests import export_request
 
     session = session_of(context)
-    request = export_request(backup_name=backup_name(argument, name), export_name=export_name)
+    request = export_request(to=to, backup_name=backup_name(argument, name), export_name=export_name)
     started = session.vault().export(request, idempotency_key=key)
     start_or_follow(session, started, wait=wait, timeout_seconds=timeout, what="export", name=request.backup_name)
 
@@ -240,19 +256,28 @@ def verify(
     context: typer.Context,
     argument: NameArgument = "",
     name: NameOption = "",
+    level: Level = "quick",
+    sample: Sample = "",
+    max_bytes: MaxBytes = "",
     wait: Wait = False,
     timeout: Timeout = 0,
     key: Key = "",
 ) -> None:
     """Check that all objects of a backup are there and unchanged. Nothing is restored.
 
+    [bold]--level quick[/] compares a listing with what was recorded, [bold]checksum[/] the checksums that S3 keeps, and
+    [bold]deep[/] reads the objects.
+
     [dim]milvus-vault verify before_upgrade --wait[/]
+    [dim]milvus-vault verify before_upgrade --level deep --sample 5% --wait[/]
     """
     from milvus_vault.cli.following import start_or_follow
+    from milvus_vault.cli.requests import verify_options
 
     session = session_of(context)
     chosen = backup_name(argument, name)
-    started = session.vault().verify_backup(chosen, idempotency_key=key)
+    options = verify_options(level=level, sample_percent=percent(sample), max_bytes=size_bytes(max_bytes))
+    started = session.vault().verify_backup(chosen, options, idempotency_key=key)
     start_or_follow(session, started, wait=wait, timeout_seconds=timeout, what="check", name=chosen)
 
 

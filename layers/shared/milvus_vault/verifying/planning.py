@@ -1,0 +1,287 @@
+"""Which objects a verification looks at one by one, in which batches, and what was found of all of them."""
+
+import hashlib
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby, islice
+from math import ceil
+from operator import itemgetter
+
+from milvus_vault.archive.contents import ArchivedCollection
+from milvus_vault.archive.layout import INSERT_LOG, BackupLayout, log_of, parse_log_key
+from milvus_vault.archive.reader import read_archive
+from milvus_vault.catalogue.digests import read_digests, write_digests
+from milvus_vault.copying.batches import BatchLimits, cut_batches
+from milvus_vault.copying.working_files import BatchError
+from milvus_vault.errors import leaf_named
+from milvus_vault.model.objects import ArchivedObject
+from milvus_vault.model.requests import VerifyLevel, VerifyOptions
+from milvus_vault.parallel import each
+from milvus_vault.verifying.working_files import (
+    JOB,
+    CheckedBatch,
+    CheckedCollection,
+    CheckedSegment,
+    CheckItem,
+    CheckJob,
+    batch_name,
+    collection_name,
+    done_name,
+    error_name,
+    items_name,
+    listed_collections,
+    read_items,
+    write_batches,
+    write_items,
+)
+from milvus_vault.workspace import Workspace
+
+POSITIONS = 2**32
+"""Samples read objects in the order of a hash of this many values."""
+
+# Read, hashed and parsed at some 100 MiB/s a function, a batch takes a minute: little is lost with a function, and a
+# backup of a terabyte has 256 batches.
+DEEP_LIMITS = BatchLimits(max_objects=1000, max_bytes=4 * 1024**3)
+
+# A request each, 64 at a time.
+CHECKSUM_LIMITS = BatchLimits(max_objects=10_000, max_bytes=2**63)
+
+MAX_READ_BYTES = 9 * 1024**3
+"""Larger objects do not fit beside others into the 10 GiB that a function has on its disk."""
+
+_WHOLE = 100
+
+_COUNTS = {"checksum_count", "incomparable_count", "read_count", "read_bytes", "baseline_count"}
+
+# As many as a verification keeps.
+_MOST_DAMAGED = 100
+
+
+def position_of(backup_name: str, below: str) -> int:
+    """Return where an object stands in the order in which samples of a backup read its objects.
+
+    Each backup has an order of its own, so that the samples of backups which share objects read others each.
+
+    Args:
+        backup_name: The backup.
+        below: The object's key as `BackupLayout.below` has it, which it keeps wherever the backup is copied.
+    """
+    return int.from_bytes(hashlib.sha256(f"{backup_name}\n{below}".encode()).digest()[:4])
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """A part of that order: from `begin` on, and up to `end`, exclusive."""
+
+    begin: int
+    end: int
+
+    @property
+    def next_position(self) -> int:
+        """Return where the next sample begins: at the front again once all was read."""
+        return self.end if self.end < POSITIONS else 0
+
+
+def next_sample(begin: int, percent: float | None) -> Sample:
+    """Return the sample that begins there. Samples of one size read each object once until the order has ended."""
+    width = ceil(POSITIONS * (_WHOLE if percent is None else percent) / _WHOLE)
+    return Sample(begin, min(begin + width, POSITIONS))
+
+
+def within_bytes(sample: Sample, found: Iterable[tuple[int, int]], max_bytes: int) -> Sample:
+    """Return as much of a sample from its front as has no more bytes, but at least one object.
+
+    Args:
+        sample: The sample.
+        found: Position and bytes of each object in it.
+        max_bytes: The limit. Objects of one position, of which there are two among 100,000, are not parted.
+    """
+    total, is_first = 0, True
+    for position, together in groupby(sorted(found), key=itemgetter(0)):
+        total += sum(size_bytes for _, size_bytes in together)
+        if total > max_bytes and not is_first:
+            return Sample(sample.begin, position)
+        is_first = False
+    return sample
+
+
+@dataclass(frozen=True, slots=True)
+class _Segment:
+    """Objects of one segment, which are looked at together: their rows are compared with each other."""
+
+    items: list[CheckItem]
+
+    @property
+    def size_bytes(self) -> int:
+        """Return their bytes."""
+        return sum(item.size_bytes for item in self.items)
+
+    @property
+    def object_count(self) -> int:
+        """Return how many there are."""
+        return len(self.items)
+
+
+@dataclass(frozen=True, slots=True)
+class _Chosen:
+    """The objects that are looked at."""
+
+    run: Workspace
+    layout: BackupLayout
+    sample: Sample | None
+    """None: all of them."""
+    always: Collection[str]
+
+    def segments(self) -> Iterator[_Segment]:
+        """Yield them, collection by collection."""
+        for index in listed_collections(self.run):
+            together: defaultdict[int, list[CheckItem]] = defaultdict(list)
+            for item in read_items(self.run, items_name(index)):
+                log = parse_log_key(item.source_key)
+                together[log.segment_id if log else 0].append(item)
+            for items in together.values():
+                # What is wrong may be seen only where all logs of the segment are read.
+                is_whole = any(item.key in self.always for item in items)
+                if chosen := [item for item in items if is_whole or self._is_sampled(item)]:
+                    yield _Segment(chosen)
+
+    def sizes(self) -> Iterator[tuple[int, int]]:
+        """Yield position and bytes of each object in the sample."""
+        for index in listed_collections(self.run):
+            for item in read_items(self.run, items_name(index)):
+                if self._is_sampled(item):
+                    yield self._position(item), item.size_bytes
+
+    def _is_sampled(self, item: CheckItem) -> bool:
+        return self.sample is None or self.sample.begin <= self._position(item) < self.sample.end
+
+    def _position(self, item: CheckItem) -> int:
+        return position_of(self.layout.name, self.layout.below(item.key))
+
+
+@dataclass(frozen=True, slots=True)
+class ChecksPlanned:
+    """What is to be looked at."""
+
+    batch_count: int
+    next_position: int
+    """Where the next sample begins."""
+
+
+def plan_checks(
+    run: Workspace, layout: BackupLayout, options: VerifyOptions, *, begin: int, always: Collection[str]
+) -> ChecksPlanned:
+    """Write the batches of a verification, and return how many there are. Repeated, it writes the same ones.
+
+    Args:
+        run: The run's working files, with the lists of the collections' objects.
+        layout: Where the backup lies.
+        options: The level, and how much is to be read.
+        begin: Where a sample begins.
+        always: Keys that are read whatever the sample is, with all others of their segments.
+    """
+    sample = None
+    if options.sample_percent is not None or options.max_bytes is not None:
+        sample = next_sample(begin, options.sample_percent)
+        if options.max_bytes is not None:
+            sample = within_bytes(sample, _Chosen(run, layout, sample, always).sizes(), options.max_bytes)
+
+    def write(numbered: tuple[int, list[_Segment]]) -> None:
+        number, batch = numbered
+        write_items(run, batch_name(number), (item for segment in batch for item in segment.items))
+
+    limits = DEEP_LIMITS if options.level == "deep" else CHECKSUM_LIMITS
+    segments = _Chosen(run, layout, sample, always).segments()
+    run.write(JOB, CheckJob(level=options.level))
+    batch_count = sum(1 for _ in each(write, enumerate(cut_batches(segments, limits))))
+    write_batches(run, batch_count)
+    return ChecksPlanned(batch_count, sample.next_position if sample else 0)
+
+
+def write_collection(
+    run: Workspace,
+    layout: BackupLayout,
+    level: VerifyLevel,
+    index: int,
+    collection: ArchivedCollection,
+    objects: Sequence[ArchivedObject],
+    *,
+    readable: Mapping[str, str],
+    newest: int,
+) -> int:
+    """Write down which of a collection's objects can be looked at, and what they must be; return how many there are.
+
+    Args:
+        run: The run's working files.
+        layout: Where the backup lies.
+        level: How they are to be looked at: `checksum` takes those of which a checksum of the whole was recorded.
+        index: Which collection of the archive it is.
+        collection: The collection.
+        objects: Its object list, with ETags as far as they were recorded.
+        readable: By key, the ETag of each object that a listing found as it was.
+        newest: Hybrid timestamp; no row or delete may be newer. 0: not known.
+    """
+    is_deep = level == "deep"
+    known = read_digests(run.store, run.bucket, layout, collection) if is_deep else {}
+
+    count = 0
+
+    def items() -> Iterator[CheckItem]:
+        nonlocal count
+        for item in objects:
+            etag = readable.get(item.stored_key)
+            if etag is None or (is_deep and item.size_bytes > MAX_READ_BYTES):
+                continue
+            if is_deep or (item.checksum and "-" not in item.checksum):
+                digest = known.get(layout.below(item.stored_key), "")
+                count += 1
+                yield CheckItem(
+                    index, item.stored_key, etag, item.etag, item.size_bytes, item.source_key, item.checksum, digest
+                )
+
+    write_items(run, items_name(index), items())
+    log_counts = Counter(log.segment_id for log in map(log_of, objects) if log.kind == INSERT_LOG)
+    document = CheckedCollection(
+        name=str(collection.name),
+        collection_schema=collection.layout.collection_schema,
+        partitions={partition.partition_id: partition.name for partition in collection.partitions},
+        segments={
+            segment.segment_id: CheckedSegment(
+                row_count=segment.row_count,
+                storage_version=segment.storage_version,
+                log_count=log_counts[segment.segment_id],
+            )
+            for segment in collection.segments
+        },
+        newest=newest,
+    )
+    run.write(collection_name(index), document)
+    return count
+
+
+def raise_error_of(run: Workspace, batches: Iterable[int]) -> None:
+    """Raise the refusal for which the first of these batches gave up that wrote one down, if any did."""
+    for number in batches:
+        if found := run.find(error_name(number), BatchError):
+            raise leaf_named(found.error)(found.message, hint=found.hint)
+
+
+def conclude(run: Workspace, layout: BackupLayout, batch_count: int) -> CheckedBatch:
+    """Return what was found of all objects, after writing down the digests of those that had none. Safe to repeat."""
+    total = Counter[str]()
+    damaged: dict[str, str] = {}
+    archived: list[str] = []
+    digests: defaultdict[int, dict[str, str]] = defaultdict(dict)
+    for batch in each(lambda number: run.read(done_name(number), CheckedBatch), range(batch_count)):
+        total += Counter(batch.model_dump(include=_COUNTS))
+        damaged |= dict(islice(batch.damaged.items(), max(0, _MOST_DAMAGED - len(damaged))))
+        archived += batch.archived[: _MOST_DAMAGED - len(archived)]
+        for index, found in batch.digests.items():
+            digests[index] |= {layout.below(key): digest for key, digest in found.items()}
+    if digests:
+        collections = read_archive(run.store, run.bucket, layout).collections
+        for index, new in digests.items():
+            known = read_digests(run.store, run.bucket, layout, collections[index])
+            write_digests(run.store, run.bucket, layout, collections[index], {**new, **known})
+    return CheckedBatch(**total, damaged=damaged, archived=tuple(archived))
