@@ -64,7 +64,8 @@ class VaultClient:
             on_repetition: called with the reason before a request is sent again.
         """
         self.url = url
-        self._transport = Transport(url, session or boto3.Session(), on_repetition=on_repetition)
+        self.session = session or boto3.Session()
+        self._transport = Transport(url, self.session, on_repetition=on_repetition)
 
     def create_backup(self, request: BackupRequest | None = None, *, idempotency_key: str = "") -> Started:
         """Start a backup; without a request, of everything."""
