@@ -145,8 +145,11 @@ class Restoring:
         """Copy, and do something `between` two batches, as another branch of the machine may."""
         turn = {"run": plan["run"], "attempt": plan["attempt"], "round": number}
         planned = self._call(plan_copy, turn)
-        listed = self.s3.get_object(Bucket=planned["bucket"], Key=planned["batches_key"])["Body"].read()
-        for position, batch in enumerate(json.loads(listed)):
+        batches: list[Json] = []
+        if planned["batch_count"]:
+            listed = self.s3.get_object(Bucket=planned["bucket"], Key=planned["batches_key"])["Body"].read()
+            batches = json.loads(listed)
+        for position, batch in enumerate(batches):
             if position:
                 between()
             self._call(copy_batch, {"run": plan["run"], **batch})

@@ -1,5 +1,6 @@
 """An incremental backup of what is in the pool already: what it costs, and how far it is, through the real handlers."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import plan_copy.handler as plan_copy
@@ -10,16 +11,18 @@ import snapshot_batch.handler as snapshot_batch
 import verify_copy.handler as verify_copy
 
 from bench import incremental
+from bench.counting_store import CountingStore
 from bench.incremental import Bench, Json
 from milvus_vault.adapters.s3 import S3ObjectStore
 from milvus_vault.backup.proof import MomentProof
-from milvus_vault.errors import CollectionNotFoundError
+from milvus_vault.errors import BackupExistsError, BucketNotFoundError, CollectionNotFoundError
+from milvus_vault.model.objects import ListedObject
 from milvus_vault.model.resources import RunCollection
 from milvus_vault.runs.collections import follow_backup
 from milvus_vault.workspace import Workspace
 from tests.support.lambda_context import Invocation
 
-_FIXED, _A_COLLECTION = 20, 7
+_FIXED, _A_COLLECTION = 21, 7
 """Of the latter three are listings: of Milvus' logs, of its delta logs, and of the pool, which is the proof."""
 
 # The bench leaves them out.
@@ -159,3 +162,62 @@ def test_what_had_to_be_copied_in_a_round_and_is_all_there_in_the_next_is_no_tar
     assert second.verify(2)["status"] == "complete"
     published = second.call(publish_backup, second.turn | {"round": 2})
     assert (published["status"], published["object_count"], published["copied_object_count"]) == ("complete", 100, 0)
+
+
+def test_what_lacks_copies_goes_another_round_and_is_not_judged(
+    second: Second, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    second.bench.instance.replace(0.2, second.bench.started_at)
+    second.snapshot(1)
+    judged: list[int] = []
+    monkeypatch.setattr(MomentProof, "_prove", lambda _, index: judged.append(index))
+
+    assert (second.verify(1)["status"], judged) == ("again", [])
+
+
+LEFTOVER = "nightly/second/binlogs/insert_log/1/2/3/4/5"
+
+
+def test_what_an_earlier_full_backup_of_the_name_has_left_is_removed(second: Second) -> None:
+    documents = second.bench.store.bucket("backups").documents
+    second.snapshot(1)
+    second.verify(1)
+    second.bench.store.put("backups", LEFTOVER, b"")
+
+    second.call(publish_backup, second.turn | {"round": 1})
+
+    assert LEFTOVER not in documents
+    assert "nightly/second/meta/backup_meta.json" in documents
+
+
+def test_it_is_left_alone_where_somebody_else_has_published_under_the_name_meanwhile(
+    second: Second, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = second.bench.store
+    second.snapshot(1)
+    second.verify(1)
+    store.put("backups", LEFTOVER, b"")
+
+    def published_meanwhile(bucket: str, prefix: str) -> Iterator[ListedObject]:
+        found = list(CountingStore.list_objects(store, bucket, prefix))
+        if prefix.endswith("/binlogs/"):
+            store.put("backups", "nightly/second/meta/backup_meta.json", b"{}")
+        return iter(found)
+
+    monkeypatch.setattr(store, "list_objects", published_meanwhile)
+    with pytest.raises(BackupExistsError):
+        second.call(publish_backup, second.turn | {"round": 1})
+
+    assert LEFTOVER in store.bucket("backups").documents
+
+
+def test_where_nothing_proves_that_milvus_bucket_is_there_it_is_asked_about(monkeypatch: pytest.MonkeyPatch) -> None:
+    bench = Bench(1, 0, 0)
+
+    def missing(bucket: str) -> None:
+        if bucket == "milvus":
+            raise BucketNotFoundError("there is no bucket milvus", hint="")
+
+    monkeypatch.setattr(bench.store, "check_bucket", missing)
+    with pytest.raises(BucketNotFoundError, match="milvus"):
+        bench.back_up("first", mode="incremental")

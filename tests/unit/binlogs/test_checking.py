@@ -280,6 +280,100 @@ def _plain(table: pa.Table) -> pa.Schema:
     return pa.schema([pa.field(item.name, item.type) for item in table.schema])
 
 
+def test_a_group_is_one_of_those_that_it_lists_and_has_each_field_once() -> None:
+    log = only("2.6.19", INSERT_LOG, 1)
+    listed = {b"group_field_id_list": b"100,0,1;101"}
+    other = _group(log, lambda table: table.replace_schema_metadata((table.schema.metadata or {}) | listed))
+    (problem,) = check(other, log.expected).problems
+    assert problem.endswith("which are no column group of those that it names")
+    none = _group(log, lambda table: table.replace_schema_metadata({b"group_field_id_list": b"100,x"}))
+    assert "its list of column groups cannot be read" in check(none, log.expected).problems[0]
+    twice = _group(log, lambda table: table.append_column(table.schema.field(0), table.column(0)))
+    assert "it has two columns of one field" in check(twice, log.expected).problems
+
+
+def written(
+    field_id: int, data_type: int, column: str, values: pa.Array, *, old: bool = False, **extra: object
+) -> bytes:
+    payload = parquet({column: values}, may_be_null=True)
+    return binlog._write(PLACE, field_id, data_type, extra, 1, payload, [NOW], names_fields=not old)
+
+
+def test_what_an_insert_log_says_of_its_column_is_compared() -> None:
+    schema = CollectionSchema(name="c", fields=(field(5),), enable_dynamic_field=True)
+    expected = ExpectedLog(INSERT_LOG, 1, 2, 3, 105, 0, schema, None)
+    values = pa.array([1, 2])
+    assert check(written(105, 5, "val", values, old=True), expected).problems == ()
+    assert check(written(105, 5, "x", values), expected).problems == ("it has the columns 'x'",)
+    assert check(written(105, 5, "105", values, nullable=True), expected).problems == (
+        "it says that its values may be null",
+    )
+    dynamic = replace(expected, field_id=106)
+    documents = pa.array([b"{}", None], BINARY)
+    assert check(written(106, 23, "106", documents, nullable=True), dynamic).problems == ()
+    shown = schema.model_copy(
+        update={"fields": (field(5), field(23).model_copy(update={"field_id": 106, "is_dynamic": True}))}
+    )
+    assert check(written(106, 23, "106", documents), replace(dynamic, schema=shown)).problems == ()
+    assert check(written(106, 23, "106", documents), replace(dynamic, schema=shown, field_id=107)).problems[-1] == (
+        "the schema has no field 107"
+    )
+    times = replace(expected, field_id=1)
+    assert check(written(1, 5, "1", pa.array([NOW, -1])), times).problems == (
+        "1 of its rows are newer than the backup",
+    )
+
+
+def test_texts_that_are_no_utf8_are_found() -> None:
+    whole = check_content(field(21), pa.array(["abc", "\x01\x02\x03"]))
+    expected = ExpectedLog(INSERT_LOG, 1, 2, 3, 105, 0, CollectionSchema(name="c", fields=(field(21),)), None)
+    assert check(whole, expected).problems == ()
+    (problem,) = check(whole.replace(b"\x01\x02\x03", b"\xff\xfe\xfd"), expected).problems
+    assert problem.startswith("not a whole Parquet file: ")
+
+
+def check_content(described: FieldSchema, values: pa.Array) -> bytes:
+    """Return a log of one field whose values stand in it as they are."""
+    sink = io.BytesIO()
+    pq.write_table(pa.table({"105": values}), sink, compression="none", use_dictionary=False, write_statistics=False)
+    return binlog._write(PLACE, 105, described.data_type, {}, 1, sink.getvalue(), [NOW], names_fields=True)
+
+
+def test_checksums_of_pages_are_compared() -> None:
+    values = pa.array([b"abcdefgh" * 2] * 50, pa.binary(16))
+    sink = io.BytesIO()
+    pq.write_table(pa.table({"105": values}), sink, compression="none", use_dictionary=False, write_page_checksum=True)
+    content = binlog._write(PLACE, 105, 101, {}, 1, sink.getvalue(), [NOW], names_fields=True)
+    expected = ExpectedLog(INSERT_LOG, 1, 2, 3, 105, 0, CollectionSchema(name="c", fields=(field(101, dim=4),)), None)
+    assert check(content, expected).problems == ()
+    place = content.index(b"abcdefghabcdefghabcd") + 20
+    (problem,) = check(content[:place] + b"?" + content[place + 1 :], expected).problems
+    assert problem.startswith("not a whole Parquet file: ")
+
+
+def test_times_of_an_envelope_do_not_end_before_they_begin() -> None:
+    log = next(log for log in logs_of("golden_2_4") if log.key.kind == DELTA_LOG)
+    start = log.content.index(b"PAR1")
+    for place in (53, start - 16):
+        content = bytearray(log.content)
+        content[place + 7] |= 0x80
+        (problem,) = check(bytes(content), log.expected).problems
+        assert problem.endswith("says that it ends before it begins")
+
+
+def test_deletes_of_all_partitions_name_their_segment_in_every_version() -> None:
+    log = next(log for log in logs_of("golden_2_4") if log.key.kind == DELTA_LOG and log.key.partition_id == -1)
+    problems = check(log.content, replace(log.expected, segment_id=5)).problems
+    assert problems == (f"it is a log of segment {log.key.segment_id}",)
+    rows = only("golden_2_4", INSERT_LOG, 100)
+    assert check(rows.content, rows.expected).problems == ()
+    as_deletes = check(rows.content, replace(rows.expected, kind=DELTA_LOG)).problems
+    assert as_deletes == ("it has an event of kind 1 among its deletes",)
+    deletes_of_a_field = bytearray(log.content)
+    deletes_of_a_field[45:53] = (7).to_bytes(8, "little")
+    assert check(bytes(deletes_of_a_field), log.expected).problems == ("it is a log of field 7",)
+
+
 def test_the_rows_of_a_segment_fit_each_other_and_its_metadata() -> None:
     whole = {(0, 7): 10, (0, 9): 5, (1, 8): 10, (1, 10): 5}
     assert check_segment(15, whole) == ()

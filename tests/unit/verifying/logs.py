@@ -37,12 +37,18 @@ FIELDS = {
 }
 
 
-def log_of(segment: int, field: int) -> bytes:
-    """Return the log of a field of a segment."""
-    values: list[Value] = [1000 * segment + 10 * field + row for row in range(ROWS)]
+def log_of(segment: int, field: int, more: int = 0) -> bytes:
+    """Return the log of a field of a segment, or one with other values."""
+    values: list[Value] = [1000 * segment + 10 * field + row + more for row in range(ROWS)]
     times = [TIMESTAMP + row for row in range(ROWS)]
     place = Place(COLLECTION, PARTITION, segment)
     return binlog.write_insert_log(place, FIELDS[field], times if field == 1 else values, times, names_fields=False)
+
+
+def other_values_of(segment: int, field: int) -> bytes:
+    """Return a log of a field that has other values, which could as well be right, and as many bytes."""
+    size = len(log_of(segment, field))
+    return next(body for more in range(1, 1000) if len(body := log_of(segment, field, more)) == size)
 
 
 def contents() -> dict[str, bytes]:
@@ -119,7 +125,10 @@ def backup(
         for o in objects
     ]
     held = {key: store.buckets[BUCKET][key] for key in keys.values()}
-    write_backup(store, layout, [(document, listed)], mode="incremental" if is_pooled else "full")
+    manifest = write_backup(store, layout, [(document, listed)])
+    if is_pooled:
+        entries = tuple(entry.model_copy(update={"group": GROUP}) for entry in manifest.collections)
+        write_backup(store, layout, [(document, listed)], mode="incremental", collections=entries)
     store.buckets[BUCKET] |= held
     return keys
 

@@ -21,7 +21,7 @@ from pydantic import ValidationError
 
 from milvus_vault.archive.layout import BackupLayout
 from milvus_vault.archive.manifest import FORMAT_VERSION, FileDigest, Manifest
-from milvus_vault.archive.pool import BELOW_WIDTH, PoolLayout, is_below_group
+from milvus_vault.archive.pool import BELOW_WIDTH, PoolLayout, is_below_group, parse_pooled_key
 from milvus_vault.archive.reader import find_manifest
 from milvus_vault.archive.remains import is_there
 from milvus_vault.errors import (
@@ -38,6 +38,9 @@ from milvus_vault.ports import ObjectStore
 # 5 million keys of 58 bytes with a mark and eight bytes of size are 335 MB. Where a listing is not in order, sorting
 # holds them once more, as objects of 99 bytes: 830 MB in all.
 LISTED_AT_A_TIME = 5_000_000
+
+# One manifest of 16,000 collections takes 50 MB while it is read.
+_READ_AT_A_TIME = 4
 
 _HINT = "Repair or delete this backup; the next prune goes on."
 
@@ -83,6 +86,43 @@ def read_lists(store: ObjectStore, bucket: str, prefix: str, name: str) -> Itera
     for entry in manifest.collections if manifest and manifest.is_incremental else ():
         if entry.group:
             yield entry.group, ReferenceList(name, layout.root + entry.objects.key, entry.objects)
+
+
+def listed_by(
+    store: ObjectStore,
+    bucket: str,
+    prefix: str,
+    names: Iterable[str],
+    keys: Iterable[str],
+    has_time: Callable[[], bool],
+) -> Mapping[str, Sequence[str]]:
+    """Return for some objects of the pool, by their full keys, which of these backups list them, as far as is known.
+
+    Only the lists of their groups are read. A backup that cannot be read, and one whose turn comes when there is no
+    time left, is passed by.
+    """
+    wanted: dict[str, dict[bytes, str]] = {}
+    for key in keys:
+        if pooled := parse_pooled_key(key):
+            wanted.setdefault(pooled.group, {})[pooled.below.encode()] = key
+
+    def read(name: str) -> set[str]:
+        found = set[str]()
+        try:
+            for group, listed in read_lists(store, bucket, prefix, name) if has_time() else ():
+                if of_group := wanted.get(group):
+                    for some in listed_keys(store, bucket, PoolLayout(prefix).folder(group), listed):
+                        found.update(of_group[below] for below in of_group.keys() & set(some))
+        except (BackupDamagedError, BackupFormatError):
+            return set()
+        return found
+
+    named = sorted(names) if wanted else []
+    listing: dict[str, list[str]] = {}
+    for name, found in zip(named, each(read, named, threads=_READ_AT_A_TIME), strict=True):
+        for key in found:
+            listing.setdefault(key, []).append(name)
+    return listing
 
 
 def _read_manifest(store: ObjectStore, bucket: str, layout: BackupLayout) -> Manifest | None:

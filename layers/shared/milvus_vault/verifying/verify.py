@@ -30,6 +30,7 @@ from milvus_vault.model.readable import first_of, size
 from milvus_vault.model.requests import VerifyOptions, VerifyRequest
 from milvus_vault.model.resources import Verification
 from milvus_vault.parallel import REQUESTS_AT_A_TIME, each
+from milvus_vault.pool.references import listed_by
 from milvus_vault.ports import Executions
 from milvus_vault.verifying.contents import Comparison, ContentComparison
 from milvus_vault.verifying.planning import MAX_READ_BYTES, conclude, plan_checks, raise_error_of, write_collection
@@ -253,7 +254,7 @@ class BackupVerification:
                 raise CheckIncompleteError(msg, hint=hint)
         if missing:
             return progress
-        found = conclude(self.run, self.layout, count)
+        found = self._with_sharers(conclude(self.run, self.layout, count))
         is_deep = self.options.level == "deep"
         return self._end(
             progress.model_copy(
@@ -266,6 +267,23 @@ class BackupVerification:
                 }
             )
         )
+
+    def _with_sharers(self, found: CheckedBatch) -> CheckedBatch:
+        """Return what was found, with the names of the other backups that list the same damaged objects."""
+        names = Catalogue(self.run.store, self.run.bucket, self.run.prefix).names() if found.damaged else frozenset()
+        listing = listed_by(
+            self.run.store,
+            self.run.bucket,
+            self.run.prefix,
+            names - {self.layout.name},
+            found.damaged,
+            lambda: self.seconds_left() >= STOP_SECONDS,
+        )
+        told = {
+            key: f"{text} (it is also listed by {first_of(listing[key], _NAMED)})" if key in listing else text
+            for key, text in found.damaged.items()
+        }
+        return found.model_copy(update={"damaged": told})
 
     def _end(self, progress: VerifyProgress) -> VerifyProgress:
         known = (f"{text} (found by an earlier deep verification)" for text in progress.known_damage.values())
