@@ -16,7 +16,8 @@ import pytest
 from pymilvus.grpc_gen import schema_pb2
 
 from milvus_vault.archive.layout import BackupLayout, LogKey
-from milvus_vault.archive.manifest import CollectionDocument
+from milvus_vault.archive.manifest import CollectionDocument, CollectionFailure
+from milvus_vault.archive.pool import PooledKey, PoolLayout
 from milvus_vault.archive.reader import read_archive, read_objects
 from milvus_vault.errors import (
     BackupDamagedError,
@@ -54,6 +55,7 @@ class Made:
     bodies: dict[LogKey, bytes] = field(default_factory=dict)
     segments: dict[int, dict[str, Any]] = field(default_factory=dict)
     schema: dict[str, Any] = field(default_factory=dict)
+    is_incremental: bool = False
 
     def rows(self, segment: int, rows: Rows, partition: int = PARTITION) -> None:
         """Add a log of each field to a segment."""
@@ -84,6 +86,13 @@ class Made:
     def add(self, kind: str, partition: int, segment: int, number: int, body: bytes) -> None:
         self.bodies[LogKey(kind, COLLECTION, partition, segment, number, 1000 + len(self.bodies))] = body
 
+    def stored(self, key: LogKey) -> str:
+        """Return where a log lies: in the backup's folder, or in the pool."""
+        if not self.is_incremental:
+            return LAYOUT.log(key)
+        content = hashlib.sha256(str(key).encode()).hexdigest()[:32]
+        return PoolLayout(LAYOUT.prefix).key(PooledKey(f"{0:012x}-{COLLECTION}", key.segment_id, content, f"{0:08x}"))
+
     def write(self) -> "Made":
         """Write the backup."""
         other, _ = sample_contents(LAYOUT)[1]
@@ -109,13 +118,13 @@ class Made:
         )
         objects = [
             ArchivedObject(
-                LAYOUT.log(key), f"files/{key}", len(body), hashlib.md5(body, usedforsecurity=False).hexdigest()
+                self.stored(key), f"files/{key}", len(body), hashlib.md5(body, usedforsecurity=False).hexdigest()
             )
             for key, body in self.bodies.items()
         ]
         write_backup(self.store, LAYOUT, [(document, objects), (other, [])])
         for key, body in self.bodies.items():
-            self.store.put(BUCKET, LAYOUT.log(key), body)
+            self.store.put(BUCKET, self.stored(key), body)
         self.store.requests.clear()
         return self
 
@@ -170,6 +179,16 @@ def test_nothing_is_newer_than_the_moment(made: Made) -> None:
     made.moment = 19
     made.deletes(91, [(3, 19), (5, 20), (4, 20)], ALL_PARTITIONS)
     assert made.write().titles() == ["8@10", "1@10", "2@10", "4@10", "5@10", "6@10", "7@10"]
+
+
+def test_objects_of_an_incremental_backup_are_read_in_the_pool(made: Made) -> None:
+    made.is_incremental = True
+    made.deletes(91, [(6, 11)], ALL_PARTITIONS)
+    assert made.write().titles() == [title for title in EVERYTHING if title != "6@10"]
+    lost = made.stored(next(key for key in made.bodies if key.field_id == 101))
+    made.store.delete(BUCKET, [lost])
+    with pytest.raises(BackupDamagedError, match=r"nightly/\.pool/000000000000-7/.* is missing"):
+        made.titles()
 
 
 def test_only_logs_of_what_is_asked_for_are_read(made: Made) -> None:
@@ -339,6 +358,22 @@ def test_a_collection_or_a_backup_that_is_not_there_is_named(made: Made) -> None
         read_rows(made.store, BUCKET, LAYOUT, CollectionName(database="shop", name="nope"))
     with pytest.raises(BackupNotFoundError):
         read_rows(made.store, BUCKET, replace(LAYOUT, name="nope"), NAME)
+
+
+def test_of_a_collection_that_could_not_be_backed_up_the_reason_is_told() -> None:
+    store = InMemoryObjectStore(BUCKET)
+    failure = CollectionFailure(name=NAME, error="SegmentTornError", message="a segment is torn")
+    write_backup(store, LAYOUT, sample_contents(LAYOUT), failures=(failure,))
+    with pytest.raises(CollectionNotFoundError, match="does not hold") as caught:
+        read_rows(store, BUCKET, LAYOUT, NAME)
+    assert caught.value.hint == "Its backup failed: SegmentTornError."
+
+
+def test_a_backup_of_ours_of_metadata_has_no_rows() -> None:
+    store = InMemoryObjectStore(BUCKET)
+    write_backup(store, LAYOUT, sample_contents(LAYOUT), meta_only=True)
+    with pytest.raises(CollectionNotFoundError, match="backup b has metadata alone"):
+        read_rows(store, BUCKET, LAYOUT, CollectionName(database="books", name="works"))
 
 
 def test_a_backup_of_metadata_has_no_rows() -> None:
