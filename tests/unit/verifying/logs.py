@@ -37,10 +37,10 @@ FIELDS = {
 }
 
 
-def log_of(segment: int, field: int, more: int = 0) -> bytes:
+def log_of(segment: int, field: int, more: int = 0, rows: range = range(ROWS)) -> bytes:
     """Return the log of a field of a segment, or one with other values."""
-    values: list[Value] = [1000 * segment + 10 * field + row + more for row in range(ROWS)]
-    times = [TIMESTAMP + row for row in range(ROWS)]
+    values: list[Value] = [1000 * segment + 10 * field + row + more for row in rows]
+    times = [TIMESTAMP + row for row in rows]
     place = Place(COLLECTION, PARTITION, segment)
     return binlog.write_insert_log(place, FIELDS[field], times if field == 1 else values, times, names_fields=False)
 
@@ -52,11 +52,14 @@ def other_values_of(segment: int, field: int) -> bytes:
 
 
 def contents() -> dict[str, bytes]:
-    """Return the logs of three segments, by their keys below Milvus' root path."""
+    """Return the logs of three segments, the last with two of each field, by their keys below Milvus' root path."""
     found = {
-        f"insert_log/{COLLECTION}/{PARTITION}/{segment}/{field}/{100 * segment + field}": log_of(segment, field)
+        f"insert_log/{COLLECTION}/{PARTITION}/{segment}/{field}/{100 * segment + field + 50 * number}": log_of(
+            segment, field, rows=rows
+        )
         for segment in SEGMENTS
         for field in FIELDS
+        for number, rows in enumerate((range(3), range(3, ROWS)) if segment == SEGMENTS[-1] else (range(ROWS),))
     }
     deletes: list[binlog.Delete] = [(1000 * SEGMENTS[0] + 1000, TIMESTAMP + 9)]
     place = Place(COLLECTION, PARTITION, SEGMENTS[0])

@@ -146,6 +146,8 @@ def test_rows_of_a_segment_that_are_not_those_of_its_metadata_are_found(store: I
     assert (found.status, found.problem_count) == ("damaged", 3)
     assert "default.books, partition _default, segment 13: " in found.cause
     assert "metadata says 5" in found.cause
+    # It takes all logs of a segment to see it again.
+    assert verify(store, run="verify-2", level="deep", sample_percent=0.001).problem_count == 3
 
 
 def test_damage_of_contents_stays_until_a_deep_verification_reads_them_as_they_should_be(
@@ -162,7 +164,10 @@ def test_damage_of_contents_stays_until_a_deep_verification_reads_them_as_they_s
     assert Catalogue(store, BUCKET, PREFIX).found_damaged("books", None)
     assert verify(store, run="verify-3", level="checksum").status == "damaged"
 
-    # A sample that would not have it reads it all the same.
+    # A sample that would not have it reads it all the same, and takes nothing back while it is so.
+    sampled = verify(store, run="verify-sampled", level="deep", sample_percent=0.001)
+    assert (sampled.status, sampled.problem_count) == ("damaged", 1)
+    assert "found by an earlier" not in sampled.cause
     change_below_s3(store, keys[ONE], OBJECTS[ONE])
     again = verify(store, run="verify-4", level="deep", sample_percent=0.001)
     assert again.status == "intact"
