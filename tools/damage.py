@@ -124,7 +124,7 @@ def _of_another_field(log: Log, chance: Chance) -> bytes:
 def _rewritten(log: Log, change: Callable[[pa.Table], pa.Table]) -> bytes:
     """Return it with other rows in a payload that is whole, as an older version of it would be."""
     start = log.content.index(_MAGIC)
-    table = pq.read_table(io.BytesIO(log.content[start:]))
+    table = pq.read_table(io.BytesIO(log.content[start:]), use_threads=False)
     sink = io.BytesIO()
     pq.write_table(change(table), sink, compression="zstd", store_schema=False)
     payload = sink.getvalue()
@@ -185,7 +185,7 @@ def _changes(before: bytes, after: bytes) -> tuple[bool, bool]:
     try:
         was, became = pq.ParquetFile(io.BytesIO(before[start:])), pq.ParquetFile(io.BytesIO(payload))
         is_same_schema = was.schema_arrow.equals(became.schema_arrow, check_metadata=True)
-        has_other_rows = was.read().columns != became.read().columns
+        has_other_rows = was.read(use_threads=False).columns != became.read(use_threads=False).columns
     except (pa.ArrowException, OSError, ValueError):
         return True, True
     return before[:start] != after[:start] or not is_same_schema or has_other_rows, has_other_rows

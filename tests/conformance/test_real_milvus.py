@@ -1,20 +1,25 @@
 """The real 2.3.5 still answers what it answered when its facts were written, and does what the test server does."""
 
 import time
+from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import closing
 
+import pyarrow as pa
 import pytest
-from pymilvus import MilvusClient
+from pymilvus import DataType, MilvusClient
 from pymilvus.grpc_gen import common_pb2
 
 from local.aws import Ministack
 from local.milvus import Milvus as RealMilvus
 from milvus_vault.adapters.milvus import connect
 from milvus_vault.adapters.milvus_access import MilvusAccess
+from milvus_vault.archive.layout import INSERT_LOG, parse_log_key
 from milvus_vault.binlogs import cut_deletes, read_deletes, read_timestamps
+from milvus_vault.binlogs.checking import ExpectedLog, check_log, check_segment
 from milvus_vault.errors import CollectionExistsError
 from milvus_vault.model.collections import DEFAULT_RESOURCE_GROUP
+from milvus_vault.model.hybrid import from_milliseconds
 from milvus_vault.model.rights import READING, Right
 from tests.conformance.asking import Milvus, answers_to_names, base_fields
 from tests.conformance.comparing import ask, flat, known
@@ -150,3 +155,51 @@ def test_rights_are_told_from_their_lack(ministack: Ministack) -> None:
                 kind = "Collection" if right.is_on_collections else "Global"
                 root.grant_privilege("role", kind, str(right), "*")
             assert [right for right in Right if not database.may(right, "default")] == []
+
+
+def test_nothing_is_wrong_with_the_logs_that_it_writes(milvus: Milvus) -> None:
+    with closing(MilvusClient(milvus.uri)) as client:
+        schema = client.create_schema(enable_dynamic_field=True)
+        schema.add_field("key", DataType.VARCHAR, is_primary=True, max_length=16)
+        for kind in ("BOOL", "INT8", "INT16", "INT32", "INT64", "FLOAT", "DOUBLE", "JSON"):
+            schema.add_field(kind, DataType[kind])
+        schema.add_field("numbers", DataType.ARRAY, element_type=DataType.INT64, max_capacity=8)
+        schema.add_field("texts", DataType.ARRAY, element_type=DataType.VARCHAR, max_capacity=8, max_length=9)
+        schema.add_field("vector", DataType.FLOAT_VECTOR, dim=6)
+        client.create_collection("checked", schema=schema)
+        rows = [
+            {
+                "key": f"é{row}",
+                "BOOL": row % 2 == 0,
+                **dict.fromkeys(("INT8", "INT16", "INT32", "INT64", "FLOAT", "DOUBLE"), row),
+                "JSON": {"a": [row, None, {"é": row / 3}]},
+                "numbers": [row] * (row % 5),
+                "texts": [f"é{row}"] * (row % 5),
+                "vector": [row / 7] * 6,
+                "more": {"b": row},
+            }
+            for row in range(120)
+        ]
+        client.insert("checked", rows)
+        client.flush("checked")
+        client.delete("checked", ids=["é1", "é5"])
+        client.flush("checked")
+    milvus.settle()
+    with connect(milvus.uri) as database:
+        described = database.describe_collection("default", "checked")
+        segments = {item.segment_id: item for item in database.list_segments("default", "checked")}
+    kinds, counts = set(), defaultdict[int, dict[tuple[int, int], int]](dict)
+    for name in milvus.keys(f"{milvus.root}/"):
+        key = parse_log_key(name)
+        if key is None or key.collection_id != described.collection_id or key.segment_id not in segments:
+            continue
+        body = milvus.s3.get_object(Bucket=milvus.bucket, Key=name)["Body"].read()
+        expected = ExpectedLog(*key[:5], 0, described.collection_schema, from_milliseconds(time.time_ns() // 10**6))
+        found = check_log(pa.py_buffer(body), expected)
+        assert found.problems == (), key
+        kinds.add((key.kind, key.field_id))
+        if key.kind == INSERT_LOG:
+            counts[key.segment_id][key.field_id, key.log_id] = found.row_count
+    assert len(kinds) == len(schema.fields) + 4  # row ID, timestamp, the dynamic field, and deletes
+    for number, of_segment in counts.items():
+        assert check_segment(segments[number].row_count, of_segment) == ()

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from milvus_vault.archive.layout import DELTA_LOG, INSERT_LOG
 from milvus_vault.binlogs.checking import CheckedLog, ExpectedLog, check_log, check_segment
-from milvus_vault.binlogs.pages import page_sizes
+from milvus_vault.binlogs.pages import page_sizes, row_groups
 from milvus_vault.binlogs.parquet import ParquetFile
 from milvus_vault.model.collections import CollectionSchema, FieldSchema, KeyValue
 from tests.support.checked_logs import GOLDEN, NOW, WRITTEN, Log, logs_of, rows_by_segment
@@ -280,6 +280,100 @@ def _plain(table: pa.Table) -> pa.Schema:
     return pa.schema([pa.field(item.name, item.type) for item in table.schema])
 
 
+def test_a_group_is_one_of_those_that_it_lists_and_has_each_field_once() -> None:
+    log = only("2.6.19", INSERT_LOG, 1)
+    listed = {b"group_field_id_list": b"100,0,1;101"}
+    other = _group(log, lambda table: table.replace_schema_metadata((table.schema.metadata or {}) | listed))
+    (problem,) = check(other, log.expected).problems
+    assert problem.endswith("which are no column group of those that it names")
+    none = _group(log, lambda table: table.replace_schema_metadata({b"group_field_id_list": b"100,x"}))
+    assert "its list of column groups cannot be read" in check(none, log.expected).problems[0]
+    twice = _group(log, lambda table: table.append_column(table.schema.field(0), table.column(0)))
+    assert "it has two columns of one field" in check(twice, log.expected).problems
+
+
+def written(
+    field_id: int, data_type: int, column: str, values: pa.Array, *, old: bool = False, **extra: object
+) -> bytes:
+    payload = parquet({column: values}, may_be_null=True)
+    return binlog._write(PLACE, field_id, data_type, extra, 1, payload, [NOW], names_fields=not old)
+
+
+def test_what_an_insert_log_says_of_its_column_is_compared() -> None:
+    schema = CollectionSchema(name="c", fields=(field(5),), enable_dynamic_field=True)
+    expected = ExpectedLog(INSERT_LOG, 1, 2, 3, 105, 0, schema, None)
+    values = pa.array([1, 2])
+    assert check(written(105, 5, "val", values, old=True), expected).problems == ()
+    assert check(written(105, 5, "x", values), expected).problems == ("it has the columns 'x'",)
+    assert check(written(105, 5, "105", values, nullable=True), expected).problems == (
+        "it says that its values may be null",
+    )
+    dynamic = replace(expected, field_id=106)
+    documents = pa.array([b"{}", None], BINARY)
+    assert check(written(106, 23, "106", documents, nullable=True), dynamic).problems == ()
+    shown = schema.model_copy(
+        update={"fields": (field(5), field(23).model_copy(update={"field_id": 106, "is_dynamic": True}))}
+    )
+    assert check(written(106, 23, "106", documents), replace(dynamic, schema=shown)).problems == ()
+    assert check(written(106, 23, "106", documents), replace(dynamic, schema=shown, field_id=107)).problems[-1] == (
+        "the schema has no field 107"
+    )
+    times = replace(expected, field_id=1)
+    assert check(written(1, 5, "1", pa.array([NOW, -1])), times).problems == (
+        "1 of its rows are newer than the backup",
+    )
+
+
+def test_texts_that_are_no_utf8_are_found() -> None:
+    whole = check_content(field(21), pa.array(["abc", "\x01\x02\x03"]))
+    expected = ExpectedLog(INSERT_LOG, 1, 2, 3, 105, 0, CollectionSchema(name="c", fields=(field(21),)), None)
+    assert check(whole, expected).problems == ()
+    (problem,) = check(whole.replace(b"\x01\x02\x03", b"\xff\xfe\xfd"), expected).problems
+    assert problem.startswith("not a whole Parquet file: ")
+
+
+def check_content(described: FieldSchema, values: pa.Array) -> bytes:
+    """Return a log of one field whose values stand in it as they are."""
+    sink = io.BytesIO()
+    pq.write_table(pa.table({"105": values}), sink, compression="none", use_dictionary=False, write_statistics=False)
+    return binlog._write(PLACE, 105, described.data_type, {}, 1, sink.getvalue(), [NOW], names_fields=True)
+
+
+def test_checksums_of_pages_are_compared() -> None:
+    values = pa.array([b"abcdefgh" * 2] * 50, pa.binary(16))
+    sink = io.BytesIO()
+    pq.write_table(pa.table({"105": values}), sink, compression="none", use_dictionary=False, write_page_checksum=True)
+    content = binlog._write(PLACE, 105, 101, {}, 1, sink.getvalue(), [NOW], names_fields=True)
+    expected = ExpectedLog(INSERT_LOG, 1, 2, 3, 105, 0, CollectionSchema(name="c", fields=(field(101, dim=4),)), None)
+    assert check(content, expected).problems == ()
+    place = content.index(b"abcdefghabcdefghabcd") + 20
+    (problem,) = check(content[:place] + b"?" + content[place + 1 :], expected).problems
+    assert problem.startswith("not a whole Parquet file: ")
+
+
+def test_times_of_an_envelope_do_not_end_before_they_begin() -> None:
+    log = next(log for log in logs_of("golden_2_4") if log.key.kind == DELTA_LOG)
+    start = log.content.index(b"PAR1")
+    for place in (53, start - 16):
+        content = bytearray(log.content)
+        content[place + 7] |= 0x80
+        (problem,) = check(bytes(content), log.expected).problems
+        assert problem.endswith("says that it ends before it begins")
+
+
+def test_deletes_of_all_partitions_name_their_segment_in_every_version() -> None:
+    log = next(log for log in logs_of("golden_2_4") if log.key.kind == DELTA_LOG and log.key.partition_id == -1)
+    problems = check(log.content, replace(log.expected, segment_id=5)).problems
+    assert problems == (f"it is a log of segment {log.key.segment_id}",)
+    rows = only("golden_2_4", INSERT_LOG, 100)
+    assert check(rows.content, rows.expected).problems == ()
+    as_deletes = check(rows.content, replace(rows.expected, kind=DELTA_LOG)).problems
+    assert as_deletes == ("it has an event of kind 1 among its deletes",)
+    deletes_of_a_field = bytearray(log.content)
+    deletes_of_a_field[45:53] = (7).to_bytes(8, "little")
+    assert check(bytes(deletes_of_a_field), log.expected).problems == ("it is a log of field 7",)
+
+
 def test_the_rows_of_a_segment_fit_each_other_and_its_metadata() -> None:
     whole = {(0, 7): 10, (0, 9): 5, (1, 8): 10, (1, 10): 5}
     assert check_segment(15, whole) == ()
@@ -302,19 +396,24 @@ def test_pages_that_take_more_memory_than_any_of_milvus_are_not_unpacked(monkeyp
 def test_the_pages_of_a_column_fill_it() -> None:
     content = parquet({"a": pa.array(range(3000)), "b": pa.array(map(str, range(3000)))})
     described = pq.ParquetFile(io.BytesIO(content)).metadata.row_group(0)
-    for column in (described.column(0), described.column(1)):
-        assert sum(page_sizes(memoryview(content), column)) > column.total_uncompressed_size // 2
-    header = described.column(0).dictionary_page_offset
-    for place in range(header, header + 12):
-        for bit in range(8):
-            damaged = bytearray(content)
-            damaged[place] ^= 1 << bit
-            with suppress(ValueError):
-                assert all(size > -(2**31) for size in page_sizes(memoryview(damaged), described.column(0)))
-    with pytest.raises(ValueError, match="has no whole header"):
-        list(page_sizes(memoryview(content[:header] + b"\xff" * 3000), described.column(0)))
-    with pytest.raises(ValueError, match="has no whole header"):
-        list(page_sizes(memoryview(content[:header] + b"\x1c" * 3000), described.column(0)))
+    (group,) = row_groups(memoryview(content))
+    assert group.size_bytes == described.total_byte_size
+    assert len(group.columns) == 2
+    columns = [described.column(0), described.column(1)]
+    assert sum(page_sizes(memoryview(content))) > sum(column.total_uncompressed_size for column in columns) // 2
+    longer = bytearray(content)
+    longer[columns[1].dictionary_page_offset] = 0xFF
+    with pytest.raises(ValueError, match=r"the header of the page at byte [0-9,]+ is none"):
+        list(page_sizes(memoryview(longer)))
+    for place in range(len(content)):
+        damaged = bytearray(content)
+        damaged[place] ^= 1 << place % 8
+        with suppress(ValueError):
+            assert all(size >= 0 for size in page_sizes(memoryview(damaged)))
+    with pytest.raises(ValueError, match="its footer of 4,294,967,295 bytes is larger than one can be"):
+        row_groups(memoryview(content[:-8] + b"\xff" * 4 + b"PAR1"))
+    with pytest.raises(ValueError, match="its footer is none"):
+        row_groups(memoryview(b"\x1c" * 100 + (100).to_bytes(4, "little") + b"PAR1"))
 
 
 def test_parts_of_a_log_are_small_also_where_a_dictionary_keeps_it_small() -> None:
