@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from milvus_vault.archive.layout import DELTA_LOG, INSERT_LOG
 from milvus_vault.binlogs.checking import CheckedLog, ExpectedLog, check_log, check_segment
-from milvus_vault.binlogs.pages import page_sizes
+from milvus_vault.binlogs.pages import page_sizes, row_groups
 from milvus_vault.binlogs.parquet import ParquetFile
 from milvus_vault.model.collections import CollectionSchema, FieldSchema, KeyValue
 from tests.support.checked_logs import GOLDEN, NOW, WRITTEN, Log, logs_of, rows_by_segment
@@ -396,19 +396,24 @@ def test_pages_that_take_more_memory_than_any_of_milvus_are_not_unpacked(monkeyp
 def test_the_pages_of_a_column_fill_it() -> None:
     content = parquet({"a": pa.array(range(3000)), "b": pa.array(map(str, range(3000)))})
     described = pq.ParquetFile(io.BytesIO(content)).metadata.row_group(0)
-    for column in (described.column(0), described.column(1)):
-        assert sum(page_sizes(memoryview(content), column)) > column.total_uncompressed_size // 2
-    header = described.column(0).dictionary_page_offset
-    for place in range(header, header + 12):
-        for bit in range(8):
-            damaged = bytearray(content)
-            damaged[place] ^= 1 << bit
-            with suppress(ValueError):
-                assert all(size > -(2**31) for size in page_sizes(memoryview(damaged), described.column(0)))
-    with pytest.raises(ValueError, match="has no whole header"):
-        list(page_sizes(memoryview(content[:header] + b"\xff" * 3000), described.column(0)))
-    with pytest.raises(ValueError, match="has no whole header"):
-        list(page_sizes(memoryview(content[:header] + b"\x1c" * 3000), described.column(0)))
+    (group,) = row_groups(memoryview(content))
+    assert group.size_bytes == described.total_byte_size
+    assert len(group.columns) == 2
+    columns = [described.column(0), described.column(1)]
+    assert sum(page_sizes(memoryview(content))) > sum(column.total_uncompressed_size for column in columns) // 2
+    longer = bytearray(content)
+    longer[columns[1].dictionary_page_offset] = 0xFF
+    with pytest.raises(ValueError, match=r"the header of the page at byte [0-9,]+ is none"):
+        list(page_sizes(memoryview(longer)))
+    for place in range(len(content)):
+        damaged = bytearray(content)
+        damaged[place] ^= 1 << place % 8
+        with suppress(ValueError):
+            assert all(size >= 0 for size in page_sizes(memoryview(damaged)))
+    with pytest.raises(ValueError, match="its footer of 4,294,967,295 bytes is larger than one can be"):
+        row_groups(memoryview(content[:-8] + b"\xff" * 4 + b"PAR1"))
+    with pytest.raises(ValueError, match="its footer is none"):
+        row_groups(memoryview(b"\x1c" * 100 + (100).to_bytes(4, "little") + b"PAR1"))
 
 
 def test_parts_of_a_log_are_small_also_where_a_dictionary_keeps_it_small() -> None:

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from milvus_vault.binlogs.events import Content
-from milvus_vault.binlogs.pages import page_sizes
+from milvus_vault.binlogs.pages import page_sizes, row_groups
 from milvus_vault.errors import BinlogUnreadableError
 
 MAGIC = b"PAR1"
@@ -46,7 +46,7 @@ class ParquetFile:
 
     def __init__(self, content: Content) -> None:
         with unreadable("not a whole Parquet file"):
-            self._content = memoryview(content)
+            self._content = memoryview(content).cast("B")
             buffer = pa.py_buffer(content)
             self._file = pq.ParquetFile(pa.BufferReader(buffer), page_checksum_verification=True)
             self.schema: pa.Schema = self._file.schema_arrow
@@ -83,9 +83,7 @@ class ParquetFile:
 
     def _rows_at_once(self, longest: int) -> int:
         """Return how many rows to read so that memory stays small, if no value is longer than that."""
-        described = self._file.metadata
-        groups = [described.row_group(number) for number in range(described.num_row_groups)]
-        average = sum(group.total_byte_size for group in groups) // max(1, described.num_rows)
+        average = sum(group.size_bytes for group in row_groups(self._content)) // max(1, self._file.metadata.num_rows)
         widths = [_width(field.type) for field in self.schema]
         least = sum(width or 0 for width in widths)
         most = sum(longest if width is None else width for width in widths)
@@ -128,13 +126,10 @@ class ParquetFile:
 
     def _check_pages(self) -> None:
         """Raise `ValueError` where a page takes more memory than any that Milvus writes."""
-        described = self._file.metadata
-        for group in map(described.row_group, range(described.num_row_groups)):
-            for chunk in map(group.column, range(group.num_columns)):
-                largest = max(page_sizes(self._content, chunk), default=0)
-                if largest > _LARGEST_PAGE:
-                    msg = f"a page of {largest:,} bytes is more than is looked into"
-                    raise ValueError(msg)
+        for size in page_sizes(self._content):
+            if size > _LARGEST_PAGE:
+                msg = f"a page of {size:,} bytes is more than is looked into"
+                raise ValueError(msg)
 
     def write(self, batches: Iterable[pa.RecordBatch]) -> bytes:
         """Return a file of the same columns with these rows."""

@@ -16,7 +16,7 @@ from milvus_vault.binlogs.parquet import LONGEST
 from milvus_vault.errors import BinlogUnreadableError
 from milvus_vault.model.collections import FieldSchema
 
-PARSED_AT_FIRST, PARSED_LATER = 1 << 18, 1 << 12
+PARSED_AT_FIRST, PARSED_LATER = 1 << 16, 1 << 12
 """Bytes of documents and arrays that are taken apart as a whole: of the first part of a log, and of each later one."""
 
 type Found = tuple[int, str]
