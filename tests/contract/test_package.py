@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 REPOSITORY = Path(__file__).parents[2]
+ARCHIVES = REPOSITORY / "layers/shared/milvus_vault/cli/archives.py"
 
 
 def pip(programs: Path) -> list[str | Path]:
@@ -44,10 +45,20 @@ def test_the_client_and_every_command_can_be_imported(installed: Path, tmp_path:
         check=False,
     )  # fmt: skip
     assert lost.returncode == 7
-    modules = sorted((REPOSITORY / "layers/shared/milvus_vault/cli").rglob("*.py"))
+    # The one module that the extra `rows` is for; without it the command says what to install.
+    modules = sorted({*(REPOSITORY / "layers/shared/milvus_vault/cli").rglob("*.py")} - {ARCHIVES})
     names = [".".join(path.relative_to(REPOSITORY / "layers/shared").with_suffix("").parts) for path in modules]
     imports = "; ".join(f"import {name.removesuffix('.__init__')}" for name in [*names, "milvus_vault.client"])
     subprocess.run([installed / "python", "-c", imports], check=True, cwd=tmp_path)
+
+
+def test_without_the_extra_the_command_for_rows_says_what_it_needs(installed: Path) -> None:
+    assert ARCHIVES.exists()
+    refused = subprocess.run(
+        [installed / "milvus-vault", "rows", "nightly", "shop.orders"], capture_output=True, text=True, check=False
+    )
+    assert refused.returncode == 2
+    assert "pip install" in refused.stderr
 
 
 def test_nothing_of_the_functions_is_needed(installed: Path) -> None:
