@@ -86,33 +86,29 @@ def _document(chance: random.Random, row: int) -> bytes:
     return json.dumps(document, separators=(",", ":")).encode()
 
 
-def columns(bytes_each: int) -> dict[int, pa.Array]:
-    """Return a column of each field, of about that many bytes."""
+def column(number: int, size: int) -> pa.Array:
+    """Return the column of a field, of about that many bytes."""
     chance = random.Random(1)
-    raw = chance.randbytes(bytes_each)
-    wide = bytes_each // (4 * _DIMENSIONS)
-    floats = struct.pack(f"<{wide * _DIMENSIONS}f", *(chance.random() for _ in range(wide * _DIMENSIONS)))
-    vectors = pa.Array.from_buffers(pa.binary(4 * _DIMENSIONS), wide, [None, pa.py_buffer(floats)])
-    halves = pa.Array.from_buffers(pa.binary(2 * _DIMENSIONS), 2 * wide, [None, pa.py_buffer(raw)])
-    keys = pa.array(chance.sample(range(2**62), bytes_each // 8))
-    texts = pa.array([f"document/{chance.getrandbits(100):025x}/é" for _ in range(bytes_each // 36)])
-    documents = pa.array([_document(chance, row) for row in range(bytes_each // 170)], pa.binary())
-    arrays = pa.array(
-        [_array([chance.randrange(2**31) for _ in range(20)]) for _ in range(bytes_each // 100)], pa.binary()
-    )
-    sparse = [
-        b"".join(struct.pack("<If", index, chance.random()) for index in sorted(chance.sample(range(30_000), 30)))
-        for _ in range(bytes_each // 240)
-    ]
-    return {
-        100: keys,
-        101: texts,
-        102: vectors,
-        103: documents,
-        104: arrays,
-        105: pa.array(sparse, pa.binary()),
-        106: halves,
+    makers: dict[int, Callable[[], pa.Array]] = {
+        100: lambda: pa.array(chance.sample(range(2**62), size // 8)),
+        101: lambda: pa.array([f"document/{chance.getrandbits(100):025x}/é" for _ in range(size // 36)]),
+        102: lambda: _vectors(4, struct.pack(f"<{size // 4}f", *(chance.random() for _ in range(size // 4)))),
+        103: lambda: pa.array([_document(chance, row) for row in range(size // 170)], pa.binary()),
+        104: lambda: pa.array([_array(chance.choices(range(2**31), k=20)) for _ in range(size // 100)], pa.binary()),
+        105: lambda: pa.array([_sparse(chance) for _ in range(size // 240)], pa.binary()),
+        106: lambda: _vectors(2, chance.randbytes(size)),
     }
+    return makers[number]()
+
+
+def _vectors(width: int, content: bytes) -> pa.Array:
+    size = width * _DIMENSIONS
+    return pa.Array.from_buffers(pa.binary(size), len(content) // size, [None, pa.py_buffer(content)])
+
+
+def _sparse(chance: random.Random) -> bytes:
+    indices = sorted(chance.sample(range(30_000), 30))
+    return b"".join(struct.pack("<If", index, chance.random()) for index in indices)
 
 
 def cpu_seconds(turns: int, *works: Callable[[], object]) -> list[float]:
@@ -133,9 +129,9 @@ def _read(payload: bytes) -> pa.Table:
 def speed(megabytes: int, turns: int) -> None:
     """Print what it takes to check logs, and to read them."""
     logs: list[tuple[str, bytes, bytes, ExpectedLog]] = []
-    for number, column in columns(megabytes << 20).items():
-        field = next(item for item in FIELDS if item.field_id == number)
-        payload = parquet({str(number): column})
+    for field in FIELDS:
+        number = field.field_id
+        payload = parquet({str(number): column(number, megabytes << 20)})
         logs.append((field.name, enveloped(payload, 1, number, field.data_type), payload, expected(number)))
     count = (megabytes << 20) // 60
     numbers = [BEGUN + 7919 * row for row in range(count)]
@@ -168,16 +164,16 @@ def _line(name: str, size: float, in_memory: float, checking: float, reading: fl
 
 def write_large(path: Path, number: int, megabytes: int) -> None:
     """Write a log of one field, one row group, of at least that many MB."""
-    column = columns(32 << 20)[number]
+    values = column(number, 32 << 20)
     payload = path.with_suffix(".parquet")
-    schema = pa.schema([(str(number), column.type)])
+    schema = pa.schema([(str(number), values.type)])
     written = 0
     # One row group, as Milvus writes it: what is not of one piece is put together before it is written.
     with pq.ParquetWriter(payload, schema, compression="none", store_schema=False, use_dictionary=False) as writer:
         chunks = []
         while written < megabytes << 20:
-            chunks.append(column)
-            written += column.nbytes
+            chunks.append(values)
+            written += values.nbytes
         rows = sum(map(len, chunks))
         writer.write_table(pa.Table.from_arrays([pa.chunked_array(chunks)], schema=schema), row_group_size=rows)
     field = next(item for item in FIELDS if item.field_id == number)
