@@ -114,9 +114,10 @@ class CountingStore(ObjectStore):
         )
 
     @override
-    def list_objects(self, bucket: str, prefix: str) -> Iterator[ListedObject]:
+    def list_objects(self, bucket: str, prefix: str, *, after: str = "") -> Iterator[ListedObject]:
         self._request("LIST")
-        for number, listed in enumerate(self.bucket(bucket).listed(prefix)):
+        behind = (listed for listed in self.bucket(bucket).listed(prefix) if listed.key > after)
+        for number, listed in enumerate(behind):
             if number and number % _PAGE == 0:
                 self._request("LIST")
             yield listed
@@ -135,6 +136,11 @@ class CountingStore(ObjectStore):
         self._request("GET")
         found = self._find(bucket, key)
         return found.body, found.etag
+
+    @override
+    def modified_at(self, bucket: str, key: str) -> datetime | None:
+        self._request("GET")
+        return self._find(bucket, key).modified_at
 
     def _find(self, bucket: str, key: str) -> Written:
         try:

@@ -130,13 +130,14 @@ class Lists(InMemoryObjectStore):
         self.put(BUCKET, layout.marker, marker_file(manifest, body))
 
     @override
-    def list_objects(self, bucket: str, prefix: str) -> Iterator[ListedObject]:
+    def list_objects(self, bucket: str, prefix: str, *, after: str = "") -> Iterator[ListedObject]:
         if prefix in self.starts:
             yield ListedObject(prefix, self.size, "")
         elif prefix == FOLDER:
-            yield from (ListedObject(key, MIB, "", BEGUN) for key in self._pooled() if key not in self.gone)
+            left = (key for key in self._pooled() if key not in self.gone and key > after)
+            yield from (ListedObject(key, MIB, "", BEGUN) for key in left)
         else:
-            yield from super().list_objects(bucket, prefix)
+            yield from super().list_objects(bucket, prefix, after=after)
 
     @override
     def list_folders(self, bucket: str, prefix: str) -> Iterator[str]:

@@ -55,7 +55,7 @@ class DiskStore:
         """Yield nothing: there are no leftovers."""
         return iter(())
 
-    def list_objects(self, bucket: str, prefix: str) -> Iterator[ListedObject]:  # noqa: ARG002
+    def list_objects(self, bucket: str, prefix: str, *, after: str = "") -> Iterator[ListedObject]:  # noqa: ARG002
         """Yield nothing."""
         return iter(())
 

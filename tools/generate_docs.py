@@ -270,6 +270,11 @@ EXAMPLES = (
         ExportRequest,
         {"backup_name": "nightly_31", "export_name": "for_the_archive"},
     ),
+    Example(
+        "To another bucket, under its own name",
+        ExportRequest,
+        {"backup_name": "nightly_31", "export_name": "nightly_31", "to": {"bucket": "archive", "prefix": "vault/team"}},
+    ),
 )
 
 

@@ -19,8 +19,8 @@ from milvus_vault.catalogue import Catalogue
 from milvus_vault.runs.machines import Machines
 from milvus_vault.runtime import logger, tracer
 from milvus_vault.schedules import Schedules
-from milvus_vault.settings import ApiSettings, ScheduleSettings, StorageSettings
-from milvus_vault.wiring import open_scheduler
+from milvus_vault.settings import ApiSettings, ExportSettings, ScheduleSettings, StorageSettings
+from milvus_vault.wiring import open_export_places, open_scheduler
 
 
 def open_services() -> Services:
@@ -33,6 +33,7 @@ def open_services() -> Services:
         bucket=bucket,
         prefix=prefix,
         inspector=LambdaInspector(api.inspect_milvus_function_name),
+        export_places=open_export_places(storage, ExportSettings.from_env()),
         now=now,
         catalogue=catalogue,
         executions=StepFunctionsExecutions(),

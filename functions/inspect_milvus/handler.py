@@ -46,8 +46,10 @@ def _estimate(event: InspectMilvusRequest) -> Model:
         if event.backup.mode == "incremental":
             version = str(database.server_version())
             source = Source(milvus_version=version, bucket=where.bucket, root_path=where.root_path)
+            schedule = event.backup.schedule.name if event.backup.schedule else None
+            bases = Catalogue(store, bucket, prefix).incremental(where.location, schedule)
             # Nothing is copied, so that no key is needed that is this attempt's own.
-            pool = Pool(store, bucket, prefix, source, "", tuple(Catalogue(store, bucket, prefix).incremental()))
+            pool = Pool(store, bucket, prefix, source, "", tuple(bases))
         return estimate_backup(InspectedMilvus(database, store, where), event.backup, pool)
 
 

@@ -1,5 +1,7 @@
 """PrepareBackup: validate the request, claim the backup's name, and decide which collections it takes."""
 
+from collections.abc import Sequence
+
 from milvus_vault.adapters.executions import StepFunctionsExecutions
 from milvus_vault.archive.layout import BackupLayout
 from milvus_vault.backup.prepare import default_name, prepare_backup
@@ -22,9 +24,15 @@ def handler(event: PrepareBackupRequest) -> PrepareBackupResult:
     name = request.backup_name or default_name(event.execution.started_at, event.execution.arn)
     run = open_workspace(storage, backup_run(name))
     logger.set_correlation_id(run.run)
-    run.store.check_bucket(run.bucket)
-    record_execution(run, event.execution, "backup", name)
     catalogue = Catalogue(run.store, run.bucket, run.prefix)
+    where = milvus_storage(storage)
+    bases: Sequence[str] = ()
+    # Before anything is written: either raises where there is no bucket, or it may not be listed.
+    if request.mode == "incremental":
+        bases = catalogue.incremental(where.location, request.schedule.name if request.schedule else None)
+    else:
+        run.store.check_bucket(run.bucket)
+    record_execution(run, event.execution, "backup", name)
     with connect_milvus(milvus) as database:
         plan = prepare_backup(
             run,
@@ -32,12 +40,12 @@ def handler(event: PrepareBackupRequest) -> PrepareBackupResult:
             layout=BackupLayout(storage.backup_prefix, name),
             database=database,
             executions=StepFunctionsExecutions(),
-            storage=milvus_storage(storage),
+            storage=where,
             garbage_collector=open_garbage_collector(milvus),
             execution_arn=event.execution.arn,
             started_at=event.execution.started_at,
             was_listed=lambda: catalogue.remembered(name) is not None,
-            bases=catalogue.incremental,
+            bases=bases,
             damaged=catalogue.damaged_in_pool,
         )
     return PrepareBackupResult(

@@ -5,18 +5,21 @@ from milvus_vault.backup.export import ExportPreparation
 from milvus_vault.catalogue import Catalogue
 from milvus_vault.execution_records import record_execution
 from milvus_vault.model.messages import PrepareExportRequest, PrepareExportResult, Round
-from milvus_vault.model.names import attempt_of, backup_run
+from milvus_vault.model.names import attempt_of, backup_run, export_elsewhere_run
 from milvus_vault.model.requests import ExportRequest
 from milvus_vault.runtime import logger, read_request, task
-from milvus_vault.settings import StorageSettings
-from milvus_vault.wiring import open_workspace
+from milvus_vault.settings import ExportSettings, StorageSettings
+from milvus_vault.wiring import open_export_places, open_workspace
 
 
 @task
 def handler(event: PrepareExportRequest) -> PrepareExportResult:
     """Return what the rest of the machine needs. Safe to repeat: it finds its own claims and files."""
     request = read_request(ExportRequest, event.request, "export request")
-    run = open_workspace(StorageSettings.from_env(), backup_run(request.export_name))
+    storage = StorageSettings.from_env()
+    place = open_export_places(storage, ExportSettings.from_env()).find(request)
+    name = request.export_name
+    run = open_workspace(storage, export_elsewhere_run(place.bucket, place.prefix, name) if place else backup_run(name))
     logger.set_correlation_id(run.run)
     record_execution(run, event.execution, "export", request.backup_name)
     catalogue = Catalogue(run.store, run.bucket, run.prefix)
@@ -26,7 +29,8 @@ def handler(event: PrepareExportRequest) -> PrepareExportResult:
         executions=StepFunctionsExecutions(),
         execution_arn=event.execution.arn,
         started_at=event.execution.started_at,
-        was_listed=lambda: catalogue.remembered(request.export_name) is not None,
+        was_listed=lambda: catalogue.remembered(name) is not None,
+        place=place,
     ).prepare()
     return PrepareExportResult(
         run=run.run,

@@ -3,11 +3,13 @@
 from datetime import UTC, datetime
 
 from milvus_vault.archive.layout import BackupLayout
+from milvus_vault.backup.claiming import give_back_elsewhere
 from milvus_vault.backup.publish import find_published, publish_backup
 from milvus_vault.backup.working_files import PLAN, BackupPlan
 from milvus_vault.catalogue.catalogue import Catalogue
 from milvus_vault.catalogue.describe import summary_of
 from milvus_vault.model.messages import PublishBackupRequest, PublishBackupResult
+from milvus_vault.model.names import attempt_of
 from milvus_vault.model.readable import first_of
 from milvus_vault.reports.backup import MAX_HISTORY, render_backup_report
 from milvus_vault.runtime import task
@@ -21,12 +23,12 @@ def handler(event: PublishBackupRequest) -> PublishBackupResult:
 
     Safe to repeat: a published backup is never written again.
     """
-    storage = StorageSettings.from_env()
-    run = open_workspace(storage, event.run)
+    run = open_workspace(StorageSettings.from_env(), event.run)
     plan = run.read(PLAN, BackupPlan)
-    layout = BackupLayout(storage.backup_prefix, plan.backup_name)
+    destination = plan.destination(run)
+    layout = BackupLayout(destination.prefix, plan.backup_name)
     catalogue = Catalogue(run.store, run.bucket, run.prefix)
-    location = f"s3://{run.bucket}/{layout.root}"
+    location = f"s3://{destination.bucket}/{layout.root}"
     manifest = find_published(run, plan, layout) or publish_backup(
         run,
         plan,
@@ -36,11 +38,16 @@ def handler(event: PublishBackupRequest) -> PublishBackupResult:
         finished_at=datetime.now(UTC),
         render_report=lambda made: render_backup_report(made, location, catalogue.earlier(made, MAX_HISTORY)),
     )
-    catalogue.publish(summary_of(manifest))
+    if destination == run:
+        catalogue.publish(summary_of(manifest))
+    else:
+        # A deployment that is there finds the backup when it lists; it is none of this one's.
+        give_back_elsewhere(destination, {event.attempt, attempt_of(plan.execution_arn)})
     failures = [f"{failure.name}: {failure.error}: {failure.message}" for failure in manifest.failures]
     lacking = first_of(failures, separator="; ")
     return PublishBackupResult(
         backup_name=manifest.backup_name,
+        location=location,
         status="partial" if manifest.is_partial else "complete",
         has_retention=bool(manifest.schedule and manifest.schedule.retention),
         error="BackupPartialError" if manifest.is_partial else "",

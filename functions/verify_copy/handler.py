@@ -5,7 +5,7 @@ done: the name of an error in a distributed Map's child does not reach the paren
 proven some of the collections by then.
 """
 
-from collections.abc import Iterable
+from collections.abc import Container
 
 from milvus_vault.archive.layout import BackupLayout
 from milvus_vault.backup.proof import MomentProof
@@ -30,10 +30,10 @@ def handler(request: VerifyCopyRequest) -> VerifyCopyResult:
     check_owner(run, request.attempt)
     is_last = request.round >= MAX_ROUNDS
 
-    def doubtful(indexes: Iterable[int]) -> tuple[int, ...]:
+    def doubtful(lacking: Container[int]) -> tuple[int, ...]:
         if request.purpose != "backup":
             return ()
-        again = MomentProof(run, request.attempt, storage.milvus_bucket_name).doubtful(indexes)
+        again = MomentProof(run, request.attempt, storage.milvus_bucket_name).doubtful(lacking)
         # Then the report tells of those whose moment is not proven.
         return () if is_last else again
 
@@ -41,7 +41,7 @@ def handler(request: VerifyCopyRequest) -> VerifyCopyResult:
         check_owner(run, request.attempt)
         if request.purpose != "restore":
             plan = run.read(PLAN, BackupPlan)
-            find_published(run, plan, BackupLayout(storage.backup_prefix, plan.backup_name))
+            find_published(run, plan, BackupLayout(plan.destination(run).prefix, plan.backup_name))
 
     found = verify_copy(
         run,

@@ -38,10 +38,10 @@ def _meddling(taken: Backups, folder: str, work: Callable[[], None]) -> ObjectSt
     waiting = [work]
 
     class Meddling(S3ObjectStore):
-        def list_objects(self, bucket: str, prefix: str) -> Iterator[ListedObject]:
+        def list_objects(self, bucket: str, prefix: str, *, after: str = "") -> Iterator[ListedObject]:
             if folder in prefix and waiting:
                 waiting.pop()()
-            return super().list_objects(bucket, prefix)
+            return super().list_objects(bucket, prefix, after=after)
 
     store = taken.store
     return Meddling(store.client, store.copier, store.parts)

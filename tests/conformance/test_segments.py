@@ -8,6 +8,7 @@ import requests
 
 from tests.conformance.asking import Milvus, base_fields, field, numbers, status
 from tests.conformance.conftest import Start
+from tests.support.milvus_server.compaction import compact
 from tests.support.milvus_server.versions import FROM_2_5, NEWER, OBSERVED, VERSIONS
 
 pytestmark = pytest.mark.tools("milvus")
@@ -141,6 +142,28 @@ def test_a_compaction_replaces_segments_and_takes_deleted_rows_away(start: Start
     assert merged.segmentID not in before
     assert merged.num_rows == 2 * ROWS - 10
     assert running.server.live_rows("default", NAME)[100] == list(range(10, 2 * ROWS))
+
+
+@pytest.mark.parametrize("version", list(VERSIONS))
+def test_a_server_that_knows_how_large_segments_are_leaves_two_small_ones_and_merges_three(
+    start: Start, version: str
+) -> None:
+    running = start(version, {"flush_limit": 0}, segment_rows=100 * ROWS)
+    milvus, core = running.milvus, running.server.core
+    _fill(milvus)
+    rows = []
+    for first in (ROWS, 2 * ROWS):
+        milvus.insert(NAME, range(first, first + ROWS))
+        milvus.flush(NAME)
+        milvus.settle()
+        with core.lock:
+            compact(core, core.catalog.collection("default", NAME), is_asked=False)
+        rows.append([info.num_rows for info in milvus.infos(NAME)])
+    assert rows == [[ROWS, ROWS], [3 * ROWS]]
+    before = _ids(milvus)
+    milvus.must("ManualCompaction", collection_name=NAME)
+    assert len(_ids(milvus)) == 1
+    assert _ids(milvus) != before
 
 
 @pytest.mark.parametrize("version", FROM_2_5)

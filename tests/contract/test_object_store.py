@@ -215,6 +215,18 @@ def test_reads_in_pieces_only_what_has_the_etag_that_was_asked_for(subject: Subj
         subject.store.checksum(subject.source, "a/b", etag)
 
 
+def test_tells_when_an_object_was_written_as_a_listing_does(subject: Subject) -> None:
+    subject.store.put(subject.source, "a/b", b"1")
+    (listed,) = subject.store.list_objects(subject.source, "a/b")
+    found = subject.store.modified_at(subject.source, "a/b")
+    assert found is not None
+    assert listed.modified_at is not None
+    # In whole seconds, where a listing may be finer.
+    assert abs(listed.modified_at - found) <= timedelta(seconds=1)
+    with pytest.raises(ObjectNotFoundError):
+        subject.store.modified_at(subject.source, "a/c")
+
+
 def test_names_an_object_that_is_missing(subject: Subject) -> None:
     with pytest.raises(ObjectNotFoundError, match=f"s3://{subject.source}/no/such") as caught:
         subject.store.get(subject.source, "no/such")
@@ -262,6 +274,18 @@ def test_goes_on_where_a_page_of_a_listing_ends(subject: Subject) -> None:
     assert sorted(found) == [(key, 1) for key in keys]
     # Three pages, each from where the one before ended. The two within the process ask nobody; of them, see below.
     assert subject.server in {"memory", "quick_s3"} or len(set(asked)) == len(asked) == 3
+
+
+def test_a_listing_goes_on_behind_a_key_that_may_be_gone(subject: Subject) -> None:
+    for number in range(5):
+        subject.store.put(subject.source, f"page/{number}", b"1")
+    subject.store.put(subject.source, "other", b"1")
+    order = [listed.key for listed in subject.store.list_objects(subject.source, "page/")]
+    subject.store.delete(subject.source, order[1:2])
+
+    behind = [[found.key for found in subject.store.list_objects(subject.source, "page/", after=key)] for key in order]
+
+    assert behind == [order[2:], order[2:], order[3:], order[4:], []]
 
 
 @pytest.mark.parametrize(

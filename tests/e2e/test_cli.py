@@ -131,6 +131,16 @@ def test_the_backup_is_listed_and_described(newcomer: Newcomer, first: Session) 
     assert [item["name"] for item in newcomer.script("list")["items"]][-1] == "first"
 
 
+def test_rows_are_read_out_of_the_backup(newcomer: Newcomer, first: Session) -> None:
+    assert first.code == 0
+    asked = ("rows", "first", "shop.customers", "--limit", "3")
+    lines = [json.loads(line) for line in newcomer.run(*asked).stdout.splitlines()]
+    assert len(lines) == 3
+    key = next(iter(lines[0]))
+    again = newcomer.run(*asked[:3], "--where", f"{key} == {lines[1][key]!r}")
+    assert [json.loads(line) for line in again.stdout.splitlines()] == lines[1:2]
+
+
 def test_where_nobody_looks_changes_are_lines(newcomer: Newcomer, first: Session) -> None:
     assert first.code == 0
     done = subprocess.run(

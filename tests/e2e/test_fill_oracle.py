@@ -7,9 +7,12 @@ import pytest
 from pymilvus import MilvusClient
 
 from local.stack import LocalStack
+from milvus_vault.archive.layout import BackupLayout
+from milvus_vault.model.collections import CollectionName
+from milvus_vault.rows import read_rows
 from tests.support.fill_collections import DATABASE, SHAPES, fill
-from tests.support.oracle import MADE_OF, ROWS, STATE, Snapshot, drop_everything, snapshot
-from tests.support.vault_runs import restore, succeed
+from tests.support.oracle import MADE_OF, ROWS, STATE, Snapshot, as_queried, drop_everything, snapshot
+from tests.support.vault_runs import local_store, restore, succeed
 
 NAME = "fill_oracle"
 
@@ -76,6 +79,20 @@ def test_a_collection_has_its_aliases_and_is_loaded_as_it_was(
 @pytest.mark.parametrize("member", ROWS)
 def test_every_row_comes_back_with_all_its_values(round_trip: RoundTrip, collection: str, member: str) -> None:
     assert round_trip.after[collection][member] == round_trip.before[collection][member]
+
+
+@each_collection
+def test_every_row_is_read_out_of_the_backup_as_it_was_queried(
+    stack: LocalStack, round_trip: RoundTrip, collection: str
+) -> None:
+    database, _, name = collection.partition(".")
+    layout = BackupLayout(stack.outputs["BackupPrefix"], NAME)
+    found = CollectionName(database=database, name=name)
+    rows = read_rows(local_store(stack), stack.outputs["BackupBucketName"], layout, found)
+
+    expected = round_trip.before[collection]
+    key = next(field["name"] for field in expected["schema"]["fields"] if field.get("is_primary_key"))
+    assert as_queried(rows, key) == expected["rows"]
 
 
 def test_the_shapes_are_what_they_are_meant_to_be(round_trip: RoundTrip) -> None:

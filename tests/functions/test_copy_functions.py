@@ -84,6 +84,8 @@ def s3(environment: None) -> Iterator[S3Client]:  # noqa: ARG001 - fixtures are 
             items.append(CopyItem(key, f"{FOLDER}{number}", 5, etag))
         write_target(run, "a1", CopyTarget(index=0, name="default.a", folders=(FOLDER,)), items)
         write_job(run, "a1", CopyJob(source_bucket="milvus", destination_bucket="backups"))
+        # Without collections that were captured: nothing of them can be doubted.
+        run.write(PLAN, plan_of("second").model_copy(update={"backup_name": "nightly"}))
         yield client
 
 
@@ -150,7 +152,6 @@ def test_deletes_what_does_not_belong_unless_somebody_else_published_it(s3: S3Cl
     plan_copy(ROUND, Invocation())
     s3.put_object(Bucket="backups", Key=surplus, Body=b"")
     # The claim is this attempt's by its absence, as in the tests above.
-    run.write(PLAN, plan_of("second").model_copy(update={"backup_name": "nightly"}))
     if somebody != "nobody":
         manifest = write_backup(run.store, layout, sample_contents(layout))
         if somebody == "this run":

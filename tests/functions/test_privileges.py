@@ -29,8 +29,10 @@ from verify_copy.handler import handler as verify_copy
 
 from milvus_vault import runtime
 from milvus_vault.adapters.s3 import S3ObjectStore
+from milvus_vault.archive.check import check_objects as compare_objects
 from milvus_vault.archive.layout import BackupLayout, log_of
 from milvus_vault.archive.pool import PooledKey, PoolLayout, group_of
+from milvus_vault.archive.reader import read_archive, read_objects
 from milvus_vault.archive.tombstones import tombstone_key
 from milvus_vault.backup.pauses import Pauses
 from milvus_vault.backup.working_files import RBAC
@@ -53,6 +55,7 @@ from milvus_vault.source import MilvusStorage
 from milvus_vault.workspace import Workspace
 from tests.support.lambda_context import Invocation, LateInvocation
 from tests.support.privilege import guarded, within_role
+from tests.unit.archive import samples
 from tests.unit.archive.samples import BUCKET, PREFIX, sample_contents, write_backup
 
 type Json = dict[str, Any]
@@ -67,6 +70,8 @@ ENVIRONMENT = {
     "MILVUS_BUCKET_NAME": "milvus",
     "MILVUS_ROOT_PATH": "files",
     "STAGING_PREFIX": "staging",
+    "EXPORT_BUCKET_NAME": "archive",
+    "EXPORT_PREFIX": "exports",
     "SCHEDULE_GROUP": "default",
     "SCHEDULE_ROLE_ARN": "arn:aws:iam::123456789012:role/schedule",
     "BACKUP_STATE_MACHINE_ARN": "arn:aws:states:us-east-1:123456789012:stateMachine:vault-backup",
@@ -88,7 +93,7 @@ def s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[S3Client]:
     monkeypatch.setattr(runtime.metrics, "namespace", "MilvusVault")
     with mock_aws():
         client: S3Client = boto3.session.Session().client("s3")
-        for bucket in (BUCKET, "milvus"):
+        for bucket in (BUCKET, "milvus", "archive"):
             client.create_bucket(Bucket=bucket)
         for days, layout in ((2, BOOKS), (1, PENS)):
             write(layout, NOW - timedelta(days=days))
@@ -383,13 +388,9 @@ def test_an_export(s3: S3Client, *, is_pooled: bool) -> None:
     s3.put_object(Bucket=BUCKET, Key=tombstone_key(PREFIX, "exported"), Body=b"{}")
 
     request = {"backup_name": "night", "export_name": "exported"}
-    prepared = run(prepare_export, {"execution": execution("export", "e"), "request": request})
-    step = {"run": prepared["run"], "attempt": prepared["attempt"], "round": prepared["round"]["number"]}
-    plan = run(plan_copy, step)
-    for batch in json.loads(s3.get_object(Bucket=BUCKET, Key=plan["batches_key"])["Body"].read()):
-        run(copy_batch, {"run": step["run"], **batch})
-    assert run(verify_copy, {**step, "purpose": "export"})["status"] == "complete"
-    assert run(publish_backup, step)["status"] == "complete"
+    step = do_export(s3, request)
+    result = run(publish_backup, step)
+    assert (result["status"], result["location"]) == ("complete", f"s3://{BUCKET}/{PREFIX}/exported/")
 
     check = {"execution": execution("verify", "v"), "request": {"backup_name": "exported"}}
     assert run(verify_backup, check)["status"] == "intact"
@@ -397,6 +398,60 @@ def test_an_export(s3: S3Client, *, is_pooled: bool) -> None:
     # A task that comes once more finds it.
     again = run(prepare_export, {"execution": execution("export", "e"), "request": request})
     assert again["is_published"]
+
+
+def do_export(s3: S3Client, request: Json) -> Json:
+    """Run the states of an export up to the last, and return the input of that."""
+    prepared = run(prepare_export, {"execution": execution("export", "e"), "request": request})
+    step = {"run": prepared["run"], "attempt": prepared["attempt"], "round": prepared["round"]["number"]}
+    plan = run(plan_copy, step)
+    for batch in json.loads(s3.get_object(Bucket=BUCKET, Key=plan["batches_key"])["Body"].read()):
+        run(copy_batch, {"run": step["run"], **batch})
+    assert run(verify_copy, {**step, "purpose": "export"})["status"] == "complete"
+    return step
+
+
+@pytest.mark.parametrize(
+    ("to", "bucket", "prefix"),
+    [({}, BUCKET, "exports"), ({"bucket": "archive", "prefix": "exports/team"}, "archive", "exports/team")],
+)
+def test_an_export_to_another_place(s3: S3Client, to: Json, bucket: str, prefix: str) -> None:
+    night, there = BackupLayout(PREFIX, "night"), BackupLayout(prefix, "night")
+    contents = [(document, [stored(item, is_pooled=True) for item in o]) for document, o in sample_contents(night)]
+    write_backup(store(), night, contents, mode="incremental")
+    before = {key for key in keys(s3) if "/.runs/" not in key}
+
+    request = {"backup_name": "night", "export_name": "night", "to": to}
+    step = do_export(s3, request)
+    # As of an earlier round, or of a try that copied another state of the backup.
+    surplus, left = f"{there.binlogs}delta_log/{samples.COLLECTION_ID}/1/2/2/3", f"{there.binlogs}insert_log/7/1/2/2/3"
+    for key in (surplus, left):
+        s3.put_object(Bucket=bucket, Key=key, Body=b"")
+    run(verify_copy, {**step, "purpose": "export"})
+    result = run(publish_backup, step)
+
+    assert result["location"] == f"s3://{bucket}/{prefix}/night/"
+    assert {key for key in keys(s3, bucket) if key.startswith(f"{prefix}/") and not key.startswith(there.root)} == set()
+    assert not {surplus, left} & {*keys(s3, bucket)}
+    assert {key for key in keys(s3) if "/.runs/" not in key and not key.startswith("exports/")} == before
+    (made, _) = read_archive(store(), bucket, there).collections
+    assert not compare_objects(store(), bucket, there, made, read_objects(store(), bucket, there, made)).is_damaged
+    with guarded("api.handler", ENVIRONMENT):
+        followed = WorkingFiles(store(), BUCKET, PREFIX).follow("export", arn("export", "e"))
+        assert followed is not None
+        assert {one.status for one in followed.first(10)} == {"done"}
+    # A task that comes once more finds it, and so does the next one of the machine.
+    assert run(prepare_export, {"execution": execution("export", "e"), "request": request})["is_published"]
+    assert run(publish_backup, step) == result
+    assert not [key for key in keys(s3, bucket) if key.startswith(f"{prefix}/.runs/")]
+
+
+def test_an_export_to_another_place_that_is_refused_gives_its_claims_back(s3: S3Client) -> None:
+    request = {"backup_name": "books", "export_name": "books", "to": {"bucket": "archive"}}
+    with pytest.raises(BackupDamagedError):
+        run(prepare_export, {"execution": execution("export", "e"), "request": request})
+    assert keys(s3, "archive") == []
+    assert not [key for key in keys(s3) if key.endswith(CLAIM)]
 
 
 @pytest.mark.parametrize("is_pooled", [False, True])
@@ -443,9 +498,11 @@ def test_an_export_that_is_refused_gives_its_claims_back(s3: S3Client) -> None:
     assert not [key for key in keys(s3) if key.endswith(CLAIM)]
 
 
-@pytest.mark.parametrize("kind", ["backup", "export"])
-def test_a_failed_backup_leaves_a_record_and_no_secrets(s3: S3Client, kind: RunKind) -> None:
-    new = workspace("backup-new")
+@pytest.mark.parametrize(
+    ("kind", "name"), [("backup", "backup-new"), ("export", "backup-new"), ("export", "export-1a2b")]
+)
+def test_a_failed_backup_leaves_a_record_and_no_secrets(s3: S3Client, kind: RunKind, name: str) -> None:
+    new = workspace(name)
     record_execution(new, Execution(arn=arn(kind, "a"), started_at=NOW), kind, "new")
     new.write(CLAIM, Claim(execution_arn=arn(kind, "a"), run=new.run, claimed_at=NOW))
     new.write(RBAC, Rbac())

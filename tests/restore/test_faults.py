@@ -105,7 +105,10 @@ OTHERS: Mapping[str, Sequence[Json]] = {
         asked("verify", "deep", backup_name="newer", level="deep"),
     ),
     "check_objects": ({"run": "verify-deep", "batch": 0},),
-    "prepare_export": (asked("export", "e", backup_name="newer", export_name="exported"),),
+    "prepare_export": (
+        asked("export", "e", backup_name="newer", export_name="exported"),
+        asked("export", "f", backup_name="newer", export_name="newer", to={"prefix": "exports/team"}),
+    ),
     "plan_prune": (asked("prune", "p"),),
     "carry_out_prune": ({"run": "prune-p"},),
     "watch_schedules": ({},),

@@ -1,6 +1,6 @@
 """Whole backups of a protocol server, function by function, and what the archives hold."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Container
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -131,8 +131,8 @@ class Backups:
             copy_batch(run, name, threads=4, deadline_seconds_left=lambda: 600.0, pacer=Pacer())
         proof = MomentProof(run, attempt, self.server.bucket)
 
-        def doubtful(indexes: Iterable[int]) -> tuple[int, ...]:
-            again = proof.doubtful(indexes)
+        def doubtful(lacking: Container[int]) -> tuple[int, ...]:
+            again = proof.doubtful(lacking)
             return () if number == _ROUNDS else again
 
         return not verify_copy(run, attempt, number, doubtful=doubtful).again

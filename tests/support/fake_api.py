@@ -26,6 +26,7 @@ from milvus_vault.model.resources import (
     IncrementalEstimate,
     ModeStats,
     ObjectCount,
+    PoolListing,
     Problem,
     Progress,
     Run,
@@ -61,6 +62,7 @@ class Answer:
     content: bytes = b""
     closes: bool = False
     """Break the connection without an answer."""
+    headers: dict[str, str] = field(default_factory=dict)
 
 
 def problem(error: str, detail: str, status: int = 409, hint: str = "") -> Answer:
@@ -144,6 +146,8 @@ class FakeApi:
     answers: list[Answer] = field(default_factory=list)
     asked: list[Asked] = field(default_factory=list)
     starts: dict[str, Started] = field(default_factory=dict)
+    listings: list[PoolListing] = field(default_factory=list)
+    """How far the pool is listed by answers that are not the last, each once."""
     outcomes: dict[str, dict[str, Any]] = field(default_factory=dict)
     """How runs end, by their kind."""
 
@@ -167,6 +171,8 @@ class FakeApi:
                     return
                 self.send_response(answer.status)
                 self.send_header("Content-Length", str(len(answer.content)))
+                for name, value in answer.headers.items():
+                    self.send_header(name, value)
                 self.end_headers()
                 self.wfile.write(answer.content)
 
@@ -266,7 +272,7 @@ def _export(api: FakeApi, asked: Asked) -> Started | Answer:
     request = ExportRequest.model_validate(asked.body)
     if request.backup_name not in api.backups:
         return _no_backup(request.backup_name)
-    if request.export_name in api.backups:
+    if request.to is None and request.export_name in api.backups:
         return problem("BackupExistsError", f"backup '{request.export_name}' exists already", 409)
     return api._start(asked, "export", request.backup_name)
 
@@ -359,7 +365,9 @@ def _estimate(api: FakeApi, asked: Asked) -> Estimate:
 
 
 def _stats(api: FakeApi, asked: Asked) -> Stats:
-    pool = None if asked.query.get("pool") == "false" else ObjectCount(object_count=700, size_bytes=50_000_000)
+    listing = api.listings.pop(0) if api.listings else None
+    is_listed = asked.query.get("pool") != "false" and listing is None
+    pool = ObjectCount(object_count=700, size_bytes=50_000_000) if is_listed else None
     count, size_bytes = len(api.backups), sum(item.size_bytes for item in api.backups.values())
     objects = sum(item.object_count for item in api.backups.values())
     cost = None if pool is None else 0.0011
@@ -374,6 +382,7 @@ def _stats(api: FakeApi, asked: Asked) -> Stats:
             )
             for name in ("nightly", None)
         ),
+        listing=listing, next_token=None if listing is None else f"behind {listing.object_count}",
     )  # fmt: skip
 
 

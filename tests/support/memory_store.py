@@ -57,13 +57,13 @@ class InMemoryObjectStore:
         """Return `settings`."""
         return self.settings
 
-    def list_objects(self, bucket: str, prefix: str) -> Iterator[ListedObject]:
-        """Yield every object below the prefix."""
+    def list_objects(self, bucket: str, prefix: str, *, after: str = "") -> Iterator[ListedObject]:
+        """Yield every object below the prefix, or those behind a key, in an order that S3 has not."""
         self.before("list_objects", bucket, prefix)
         with self._lock:
             objects = dict(self._request("list_objects", bucket))
         for key in sorted(objects, reverse=True):
-            if key.startswith(prefix):
+            if key.startswith(prefix) and (not after or key < after):
                 found, kept_in = objects[key], "GLACIER" if key in self.archived else ""
                 yield ListedObject(key, len(found.body), found.etag, found.modified_at, kept_in)
 
@@ -85,6 +85,12 @@ class InMemoryObjectStore:
         with self._lock:
             found = self._find(self._request("get", bucket), bucket, key)
         return found.body, found.etag
+
+    def modified_at(self, bucket: str, key: str) -> datetime | None:
+        """Return when an object was written."""
+        self.before("get", bucket, key)
+        with self._lock:
+            return self._find(self._request("get", bucket), bucket, key).modified_at
 
     def chunks(self, bucket: str, key: str, etag: str) -> Iterator[bytes]:
         """Yield the content in pieces."""

@@ -4,6 +4,7 @@ By `<database>.<collection>`: all that a restore must bring back. Rows are read 
 that is not loaded is loaded for a moment, and is as it was afterwards.
 """
 
+import json
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -13,6 +14,8 @@ import grpc
 from google.protobuf.json_format import MessageToDict
 from pymilvus import MilvusClient
 from pymilvus.grpc_gen import milvus_pb2, milvus_pb2_grpc
+
+from milvus_vault.rows import Rows
 
 # What a snapshot has of a collection.
 MADE_OF = ("schema", "shards", "consistency", "properties", "partitions", "num_partitions", "indexes")
@@ -57,6 +60,25 @@ def drop_everything(uri: str, *, aliases: bool = True) -> None:
 def renamed(collection: Collection, name: str) -> Collection:
     """Return a collection under another name, which its schema repeats."""
     return collection | {"schema": collection["schema"] | {"name": name.partition(".")[2]}}
+
+
+def as_queried(rows: Rows, key: str) -> list[dict[str, Any]]:
+    """Return rows of a backup as a collection's are in `rows`, where they were queried.
+
+    JSON is what it says, what the dynamic field holds is beside the other fields, and binary vectors are bytes.
+    """
+    kinds = {field.name: field.metadata[b"milvus_type"].decode() for field in rows.schema}
+    found = []
+    for row in (row for batch in rows.batches for row in batch.to_pylist()):
+        meant: dict[str, Any] = {}
+        for name, value in row.items():
+            if kinds[name] == "JSON":
+                inside = json.loads(value) if value is not None else None
+                meant |= (inside or {}) if name == "$meta" else {name: inside}
+            else:
+                meant[name] = [{"hex": bytes(value).hex()}] if kinds[name] == "BINARY_VECTOR" else value
+        found.append(meant)
+    return sorted(found, key=lambda row: str(row[key]))
 
 
 @contextmanager

@@ -152,9 +152,9 @@ class SteppedStore:
         """Return what guards the bucket."""
         return self._store.bucket_settings(bucket)
 
-    def list_objects(self, bucket: str, prefix: str) -> Iterator[ListedObject]:
+    def list_objects(self, bucket: str, prefix: str, *, after: str = "") -> Iterator[ListedObject]:
         """Yield every object below the prefix, page by page: what comes or goes meanwhile may be seen or not."""
-        last = ""
+        last = after
         while True:
             self._gate("list", prefix)
             objects = self._store.buckets[bucket]
@@ -180,6 +180,11 @@ class SteppedStore:
         """Return an object's content and ETag."""
         self._gate("get", key)
         return self._store.get_with_etag(bucket, key)
+
+    def modified_at(self, bucket: str, key: str) -> datetime | None:
+        """Return when an object was written."""
+        self._gate("get", key)
+        return self._store.modified_at(bucket, key)
 
     def chunks(self, bucket: str, key: str, etag: str) -> Iterator[bytes]:
         """Yield the content."""
@@ -517,6 +522,13 @@ class World:
         """End an actor's execution; what runs of it goes on."""
         if self.statuses[actor.arn] == "RUNNING":
             self.statuses[actor.arn] = "ABORTED"
+
+    def hide(self, actor: Actor, *, is_gone: bool) -> None:
+        """Let nobody know any more whether an actor runs, as if it were another stack's; that stack may be gone."""
+        self.statuses[actor.arn] = "UNKNOWN"
+        if is_gone:
+            actor.kill()
+            self.actors.remove(actor)
 
     def pass_night(self) -> None:
         """Let a day pass."""

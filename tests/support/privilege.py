@@ -17,6 +17,8 @@ from tests.template.loading import Data, actions_of, as_list, functions, stateme
 PARAMETERS = {
     "BackupBucketName": "BACKUP_BUCKET_NAME",
     "BackupPrefix": "BACKUP_PREFIX",
+    "ExportBucketName": "EXPORT_BUCKET_NAME",
+    "ExportPrefix": "EXPORT_PREFIX",
     "MilvusBucketName": "MILVUS_BUCKET_NAME",
     "MilvusRootPath": "MILVUS_ROOT_PATH",
     "StagingPrefix": "STAGING_PREFIX",
@@ -49,7 +51,7 @@ class Grant:
 
 
 def resolved(value: Any, parameters: Mapping[str, str]) -> str:
-    """Return a resource of the template as it is in a stack with these parameters, and a bucket of its own."""
+    """Return a resource of the template as it is in a stack with these parameters, which name the backup bucket."""
     match value:
         case str():
             return value
@@ -59,8 +61,9 @@ def resolved(value: Any, parameters: Mapping[str, str]) -> str:
             return _substituted(text, {**parameters, **{k: resolved(v, parameters) for k, v in given.items()}})
         case {"Fn::Sub": str(text)}:
             return _substituted(text, parameters)
-        case {"Fn::If": ["CreatesBackupBucket", _, last]}:
-            return resolved(last, parameters)
+        case {"Fn::If": ["CreatesBackupBucket" | "ExportsStayInBackupBucket" as condition, first, last]}:
+            is_met = condition == "ExportsStayInBackupBucket" and not parameters["ExportBucketName"]
+            return resolved(first if is_met else last, parameters)
         case {"Fn::Join": [between, {"Fn::Split": [at, inner]}]}:
             return resolved(inner, parameters).replace(at, between)
     msg = f"no rule to read {value!r}"

@@ -145,8 +145,11 @@ class Restoring:
         """Copy, and do something `between` two batches, as another branch of the machine may."""
         turn = {"run": plan["run"], "attempt": plan["attempt"], "round": number}
         planned = self._call(plan_copy, turn)
-        listed = self.s3.get_object(Bucket=planned["bucket"], Key=planned["batches_key"])["Body"].read()
-        for position, batch in enumerate(json.loads(listed)):
+        batches: list[Json] = []
+        if planned["batch_count"]:
+            listed = self.s3.get_object(Bucket=planned["bucket"], Key=planned["batches_key"])["Body"].read()
+            batches = json.loads(listed)
+        for position, batch in enumerate(batches):
             if position:
                 between()
             self._call(copy_batch, {"run": plan["run"], **batch})
@@ -187,6 +190,7 @@ class Restoring:
             "MILVUS_BUCKET_NAME": self.server.bucket,
             "MILVUS_ROOT_PATH": self.server.root_path,
             "STAGING_PREFIX": STAGING,
+            "EXPORT_PREFIX": "exports",
             "MILVUS_URI": self.server.uri,
             "ADVANCE_SECONDS": "0",
             **self.environment,

@@ -36,9 +36,12 @@ PLACES = {
     "staged objects": _MILVUS + r"/\$\{StagingPrefix\}/restore-\*/\*",
     "staging folder": _MILVUS + r"/\$\{StagingPrefix\}/\*",
     "target claims": _MILVUS + r"/\$\{StagingPrefix\}/claims/\*",
+    "keys of exports": _BUCKET % "(?:Backup|Export)BucketName" + r"/\$\{ExportPrefix\}/.+",
     "backup bucket": _BUCKET % "BackupBucketName",
+    "bucket of exports": _BUCKET % "ExportBucketName",
     "Milvus' bucket": _MILVUS,
     "backup key": r"\$\{KmsKeyArn\}",
+    "key of exports": r"\$\{ExportKmsKeyArn\}",
     "Milvus' key": r"\$\{MilvusKmsKeyArn\}",
     "secret": r"\$\{MilvusSecretArn\}",
     "executions": _STATES
@@ -142,8 +145,8 @@ def test_actions_are_allowed_on_the_kind_of_thing_that_they_are_for(name: str, f
     for action, where in granted(function):
         service = action.partition(":")[0]
         is_of_bucket = "Bucket" in action
-        assert is_of_bucket == (where in {"backup bucket", "Milvus' bucket"})
-        assert (service == "kms") == where.endswith("key")
+        assert is_of_bucket == (where in {"backup bucket", "bucket of exports", "Milvus' bucket"})
+        assert (service == "kms") == (where in {"backup key", "key of exports", "Milvus' key"})
         assert (service == "secretsmanager") == (where == "secret")
         assert (service == "lambda") == (where == "inspecting function")
         assert (service == "states") == (where in {"executions", "machines of runs"})
@@ -172,6 +175,7 @@ def test_the_secret_is_read_by_those_that_reach_milvus() -> None:
     ("key", "places"),
     [
         ("backup key", {"keys of backups"}),
+        ("key of exports", {"keys of exports"}),
         ("Milvus' key", {"Milvus' rows", "Milvus' deletes", "staged objects", "target claims"}),
     ],
 )
@@ -183,7 +187,12 @@ def test_a_key_is_used_by_those_that_read_or_write_what_it_encrypts(key: str, pl
 
 @pytest.mark.parametrize(
     ("parameter", "condition"),
-    [("KmsKeyArn", "HasKmsKey"), ("MilvusKmsKeyArn", "HasMilvusKmsKey"), ("MilvusSecretArn", "HasSecret")],
+    [
+        ("KmsKeyArn", "HasKmsKey"),
+        ("ExportKmsKeyArn", "HasExportKmsKey"),
+        ("MilvusKmsKeyArn", "HasMilvusKmsKey"),
+        ("MilvusSecretArn", "HasSecret"),
+    ],
 )
 def test_what_need_not_be_given_is_allowed_only_where_it_is_given(parameter: str, condition: str) -> None:
     policies = [policy for function in functions().values() for policy in function["Policies"]]

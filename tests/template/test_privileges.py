@@ -17,6 +17,8 @@ METADATA = tuple(f"*/meta/{name}" for name in (COLLECTION_META, FULL_META, PARTI
 class May(NamedTuple):
     """What a role may do with keys: those below the backup prefix as they are, those of Milvus' bucket after `milvus:`.
 
+    Those below the prefix for exports are after `exports:`: a right there is one in the backup bucket and in the other.
+
     An asterisk goes over slashes. Of a marker it may be said that a write needs a condition.
     """
 
@@ -28,6 +30,8 @@ class May(NamedTuple):
 
 # Of full backups, and of the pool that the others share.
 OBJECTS = ("*/binlogs/*", ".pool/*-*/*/*-*")
+MANIFESTS_OF_EXPORTS = ("exports:*/meta/backup_meta.json", "exports:*/meta/vault/manifest.json")
+NAMES_OF_EXPORTS = "exports:*.runs/backup-*/claim.json"
 ONLY_CONDITIONALLY = (f"{MARKER} if-match", f"{MARKER} if-none-match")
 
 TABLE: dict[str, May] = {
@@ -62,14 +66,19 @@ TABLE: dict[str, May] = {
             ".runs/backup-*/copy/*",
         ),
         write=(".runs/backup-*/collections/*", ".runs/backup-*/copy/*"),
-        delete=(".runs/backup-*/copy/*/items/*", ".runs/backup-*/copy/*/targets/*", ".runs/backup-*/copy/*/verified/*"),
+        delete=(
+            ".runs/backup-*/collections/*-shared/*",
+            ".runs/backup-*/copy/*/items/*",
+            ".runs/backup-*/copy/*/targets/*",
+            ".runs/backup-*/copy/*/verified/*",
+        ),
     ),
     "PlanCopy": May(read=(".runs/*/claim.json", ".runs/*/copy/*"), write=(".runs/*/copy/*",)),
     "CopyBatch": May(
         read=(*OBJECTS, ".runs/*/claim.json", ".runs/*/copy/*", "milvus:delta_log/*", "milvus:insert_log/*"),
-        write=(*OBJECTS, ".runs/*/copy/*", "milvus:staging/restore-*/*"),
+        write=(*OBJECTS, ".runs/*/copy/*", "exports:*/binlogs/*", "milvus:staging/restore-*/*"),
         delete=(".runs/*/copy/*/error-*.json",),
-        abort_uploads=(*OBJECTS, "milvus:staging/restore-*/*"),
+        abort_uploads=(*OBJECTS, "exports:*/binlogs/*", "milvus:staging/restore-*/*"),
     ),
     "VerifyCopy": May(
         read=(
@@ -81,15 +90,38 @@ TABLE: dict[str, May] = {
             ".runs/*/copy/*",
             ".runs/backup-*/backup.json",
             ".runs/backup-*/collections/*",
+            ".runs/export-*/backup.json",
+            *MANIFESTS_OF_EXPORTS,
             "milvus:delta_log/*",
         ),
         write=(".runs/*/copy/*", ".runs/backup-*/collections/*"),
-        delete=("*/binlogs/*", ".runs/*/copy/*/verified/*", "milvus:staging/restore-*/*"),
+        delete=("*/binlogs/*", ".runs/*/copy/*/verified/*", "exports:*/binlogs/*", "milvus:staging/restore-*/*"),
     ),
     "PublishBackup": May(
-        read=("*/meta/*", ".catalogue/backups/*", ".pool/.users/backup-*", ".runs/backup-*/*"),
-        write=(*ONLY_CONDITIONALLY, *METADATA, ".catalogue/backups/*", ".pool/.users/backup-*"),
-        delete=("*/binlogs/*", ".pool/.users/backup-*", ".runs/backup-*/rbac.json"),
+        read=(
+            "*/meta/*",
+            ".catalogue/backups/*",
+            ".pool/.users/backup-*",
+            ".runs/backup-*/*",
+            ".runs/export-*/*",
+            NAMES_OF_EXPORTS,
+            *MANIFESTS_OF_EXPORTS,
+        ),
+        write=(
+            *ONLY_CONDITIONALLY,
+            *METADATA,
+            ".catalogue/backups/*",
+            ".pool/.users/backup-*",
+            *(f"exports:{pattern}" for pattern in (*ONLY_CONDITIONALLY, *METADATA)),
+        ),
+        delete=(
+            "*/binlogs/*",
+            ".pool/.users/backup-*",
+            ".runs/backup-*/rbac.json",
+            ".runs/export-*/rbac.json",
+            NAMES_OF_EXPORTS,
+            "exports:*/binlogs/*",
+        ),
     ),
     "PrepareRestore": May(
         read=("*/meta/*", ".runs/restore-*/*", "milvus:staging/claims/*"),
@@ -103,7 +135,10 @@ TABLE: dict[str, May] = {
             ".catalogue/deleting/*",
             ".runs/backup-*/backup.json",
             ".runs/backup-*/claim.json",
+            ".runs/export-*/backup.json",
             ".runs/export-*/claim.json",
+            NAMES_OF_EXPORTS,
+            *MANIFESTS_OF_EXPORTS,
         ),
         write=(
             ".runs/backup-*/backup.json",
@@ -112,9 +147,19 @@ TABLE: dict[str, May] = {
             ".runs/backup-*/copy/*",
             ".runs/backup-*/rbac.json",
             ".runs/executions/*",
+            ".runs/export-*/backup.json",
             ".runs/export-*/claim.json",
+            ".runs/export-*/collections/*",
+            ".runs/export-*/copy/*",
+            ".runs/export-*/rbac.json",
+            NAMES_OF_EXPORTS,
         ),
-        delete=(".catalogue/deleting/*", ".runs/backup-*/claim.json", ".runs/export-*/claim.json"),
+        delete=(
+            ".catalogue/deleting/*",
+            ".runs/backup-*/claim.json",
+            ".runs/export-*/claim.json",
+            NAMES_OF_EXPORTS,
+        ),
     ),
     "CutCollections": May(
         read=(*OBJECTS, ".runs/restore-*/*"),
@@ -242,9 +287,9 @@ TABLE: dict[str, May] = {
     ),
     "CheckObjects": May(read=(*OBJECTS, ".runs/verify-*/check/*"), write=(".runs/verify-*/check/*",)),
     "RecordFailure": May(
-        read=(".runs/backup-*/claim.json", ".runs/executions/*"),
+        read=(".runs/backup-*/claim.json", ".runs/executions/*", ".runs/export-*/claim.json"),
         write=(".runs/failures/*",),
-        delete=(".runs/backup-*/rbac.json",),
+        delete=(".runs/backup-*/rbac.json", ".runs/export-*/rbac.json"),
     ),
     "Api": May(
         read=(
@@ -254,7 +299,9 @@ TABLE: dict[str, May] = {
             ".runs/backup-*/backup.json",
             ".runs/backup-*/collections/*",
             ".runs/executions/*",
+            ".runs/export-*/backup.json",
             ".runs/export-*/claim.json",
+            ".runs/export-*/collections/*",
             ".runs/reports/*",
             ".runs/restore-*/*",
         ),
@@ -274,8 +321,11 @@ TABLE: dict[str, May] = {
     "TendPauses": May(read=(".runs/pauses/*",), write=(".runs/pauses/*",), delete=(".runs/pauses/*",)),
 }
 
+_EXPORTS_HERE = "arn:${AWS::Partition}:s3:::${BackupBucketName}/${ExportPrefix}/"
+_EXPORTS_THERE = "arn:${AWS::Partition}:s3:::${ExportBucketName}/${ExportPrefix}/"
 _PREFIXES = {
     "arn:${AWS::Partition}:s3:::${BackupBucketName}/${BackupPrefix}/": "",
+    _EXPORTS_HERE: "exports:",
     "arn:${AWS::Partition}:s3:::${MilvusBucketName}/${MilvusRootPath}/": "milvus:",
     "arn:${AWS::Partition}:s3:::${MilvusBucketName}/${StagingPrefix}/": "milvus:staging/",
 }
@@ -306,11 +356,22 @@ def test_each_function_may_do_with_keys_what_the_table_says() -> None:
     assert {name: rights for name, rights in found.items() if rights != May()} == TABLE
 
 
+def test_what_may_be_done_with_exports_may_be_done_in_both_buckets() -> None:
+    for function in functions().values():
+        for statement in statements(function["Policies"]):
+            found = resources_of(statement)
+            here = {resource for resource in found if resource.startswith(_EXPORTS_HERE)}
+            there = {resource for resource in found if resource.startswith(_EXPORTS_THERE)}
+            assert {resource.replace(_EXPORTS_HERE, _EXPORTS_THERE) for resource in here} == there
+
+
 # What the table means, with keys as they are.
 
 PARAMETERS = {
     "BackupBucketName": "backups",
     "BackupPrefix": "team",
+    "ExportBucketName": "archive",
+    "ExportPrefix": "exports",
     "MilvusBucketName": "milvus",
     "MilvusRootPath": "files",
     "StagingPrefix": "staging",
@@ -363,6 +424,33 @@ def test_only_copy_batch_writes_copies_and_only_those_that_compare_lists_delete_
     assert who_may("DeleteObject", archived) == {"VerifyCopy", "PublishBackup", "CarryOutPrune"}
 
 
+@pytest.mark.parametrize("place", ["backups/exports", "backups/exports/team", "archive/exports", "archive/exports/a/b"])
+def test_exports_to_another_place_are_written_by_those_that_write_exports_alone(place: str) -> None:
+    log, marker, claim = "m/binlogs/delta_log/1/2/3/3/4", "m/meta/backup_meta.json", ".runs/backup-m/claim.json"
+    assert who_may("PutObject", log, bucket=place) == {"CopyBatch"}
+    assert who_may("DeleteObject", log, bucket=place) == {"VerifyCopy", "PublishBackup"}
+    assert who_may("GetObject", log, bucket=place) == set()
+    assert who_may("PutObject", marker, "m/meta/full_meta.json", bucket=place) == {"PublishBackup"}
+    assert who_may("PutObject", marker, bucket=place) == set()
+    assert who_may("DeleteObject", marker, bucket=place) == set()
+    assert who_may("PutObject", claim, bucket=place) == {"PrepareExport"}
+    assert who_may("DeleteObject", claim, bucket=place) == {"PrepareExport", "PublishBackup"}
+
+
+def test_nothing_else_of_another_place_is_written_or_deleted() -> None:
+    others = ("exported/m/binlogs/1", "exports/.pool/a-1/2/3-4", "exports/.catalogue/deleting/m.json", "other/m/meta/1")
+    for action in ("GetObject", "PutObject", "DeleteObject", "AbortMultipartUpload"):
+        assert who_may(action, *others, bucket="archive") == set()
+
+
+def test_without_another_bucket_all_rights_are_of_the_backup_bucket_and_of_milvus() -> None:
+    parameters = PARAMETERS | {"ExportBucketName": ""}
+    need = Need("s3:PutObject", "arn:aws:s3:::archive/exports/m/binlogs/delta_log/1/2/3/3/4")
+    assert not_allowed("CopyBatchFunction", [need], parameters) == [need]
+    here = Need("s3:PutObject", "arn:aws:s3:::backups/exports/m/binlogs/delta_log/1/2/3/3/4")
+    assert not_allowed("CopyBatchFunction", [here], parameters) == []
+
+
 def test_a_published_marker_is_replaced_only_by_who_has_read_it() -> None:
     marker = "monday/meta/backup_meta.json"
     assert who_may("PutObject", marker) == set()
@@ -388,10 +476,13 @@ def test_claims_are_taken_by_those_that_begin_something_and_deleted_by_nobody_el
 
 
 def test_hashes_of_passwords_are_read_by_who_publishes_them_and_forgotten_when_a_backup_fails() -> None:
-    secrets = ".runs/backup-monday/rbac.json"
-    assert who_may("GetObject", secrets) == {"PublishBackup"}
-    assert who_may("PutObject", secrets) == {"PrepareBackup", "PrepareExport"}
-    assert who_may("DeleteObject", secrets) == {"PublishBackup", "RecordFailure", "CarryOutPrune"}
+    for secrets, keepers in (
+        (".runs/backup-monday/rbac.json", {"PrepareBackup", "PrepareExport"}),
+        (".runs/export-1a2b/rbac.json", {"PrepareExport"}),
+    ):
+        assert who_may("GetObject", secrets) == {"PublishBackup"}
+        assert who_may("PutObject", secrets) == keepers
+        assert who_may("DeleteObject", secrets) == {"PublishBackup", "RecordFailure", "CarryOutPrune"}
 
 
 def test_who_gives_pauses_back_may_delete_nothing_else() -> None:

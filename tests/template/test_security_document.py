@@ -40,6 +40,8 @@ def said(sentence: str) -> str:
         ("backups/team", [".runs/backup-monday/claim.json"], "the claim of a backup"),
         ("milvus", ["staging/restore-monday-1a2b/1/delta_log/2"], "staged objects"),
         ("milvus", ["staging/claims/1a2b/default/books.json"], "claims of targets"),
+        ("archive/exports", ["monday/binlogs/delta_log/1/2/3/3/4"], "objects of an export"),
+        ("archive/exports", [".runs/backup-monday/claim.json"], "the claim of its name"),
     ],
 )
 def test_whoever_may_delete_is_named(bucket: str, keys: list[str], row: str) -> None:

@@ -107,6 +107,13 @@ def test_every_event_is_as_the_committed_schema_says(event: RunEvent) -> None:
     assert len(event.model_dump_json()) < 20_000
 
 
+def test_where_a_backup_or_an_export_lies_is_told() -> None:
+    place = "s3://archive/exports/nightly_1/"
+    event = change(kind="export", request={"backup_name": "nightly_1"}, output={**OUTPUT, "location": place})
+    assert (event.backup_name, event.location) == ("nightly_1", place)
+    assert change(output={**OUTPUT, "location": 7}).location is None
+
+
 def test_a_prune_s_counts_are_not_taken_for_counts_of_collections() -> None:
     event = change(kind="prune", request={}, output={"failed_count": 2, "deleted_count": 3, "report_key": "k"})
     assert (event.failed_count, event.backup_name, event.report_key) == (None, None, "k")
@@ -230,7 +237,7 @@ WHOLE: dict[str, Any] = {
     "error": "E",
     "cause": "c",
 }
-_OUTPUT_NAMES = st.sampled_from([*OUTPUT, "collection_count", "size_bytes", "warnings", "report_key"])
+_OUTPUT_NAMES = st.sampled_from([*OUTPUT, "collection_count", "size_bytes", "warnings", "report_key", "location"])
 
 
 @cases(200)

@@ -84,6 +84,18 @@ def test_a_claim_is_held_by_an_execution_that_runs_or_may_run(store: InMemoryObj
     assert holder(store) == "other"
 
 
+@pytest.mark.parametrize(("status", "is_taken"), [("RUNNING", False), ("UNKNOWN", True)])
+def test_only_one_that_nobody_can_be_asked_about_is_taken_over_for_its_age(
+    store: InMemoryObjectStore, status: str, *, is_taken: bool
+) -> None:
+    claims(store, "other").take(KEY)
+    try:
+        claims(store, "me", other=status).take(KEY, lambda: True)
+    except ClaimHeldError:
+        assert not is_taken
+    assert holder(store) == ("me" if is_taken else "other")
+
+
 @pytest.mark.parametrize("status", ENDED)
 def test_a_claim_of_an_execution_that_ended_is_taken_over_and_told(store: InMemoryObjectStore, status: str) -> None:
     claims(store, "dead").take(KEY)

@@ -15,7 +15,9 @@ from milvus_vault.archive.pool import PooledKey, PoolLayout, content_of, group_o
 from milvus_vault.archive.reader import find_manifest, read_archive, read_manifest, read_objects
 from milvus_vault.archive.reference_reader import read_reference_archive
 from milvus_vault.archive.tombstones import tombstone_key
+from milvus_vault.backup.claiming import give_back_elsewhere
 from milvus_vault.backup.export import ExportPreparation
+from milvus_vault.backup.places import Place
 from milvus_vault.backup.publish import find_published, publish_backup
 from milvus_vault.backup.working_files import PLAN, RBAC, BackupPlan, exported_name
 from milvus_vault.catalogue import Catalogue
@@ -38,7 +40,7 @@ from milvus_vault.errors import (
 )
 from milvus_vault.model.collections import CollectionName
 from milvus_vault.model.hybrid import from_milliseconds
-from milvus_vault.model.names import attempt_of, backup_run
+from milvus_vault.model.names import attempt_of, backup_run, export_elsewhere_run
 from milvus_vault.model.objects import ListedObject
 from milvus_vault.model.requests import ExportRequest, PruneRequest
 from milvus_vault.retention.delete import BackupDeletion
@@ -117,11 +119,19 @@ class Export:
     arn: str = "first"
     executions: FakeExecutions = field(default_factory=FakeExecutions)
     request: ExportRequest = REQUEST
+    place: Place | None = None
 
     @property
     def run(self) -> Workspace:
         """The working files."""
-        return Workspace(self.store, BUCKET, PREFIX, backup_run(self.request.export_name))
+        name = self.request.export_name
+        run = export_elsewhere_run(self.place.bucket, self.place.prefix, name) if self.place else backup_run(name)
+        return Workspace(self.store, BUCKET, PREFIX, run)
+
+    @property
+    def destination(self) -> Workspace:
+        """The run of the name in the place where the export is written."""
+        return self.place.run_of(self.run, self.request.export_name) if self.place else self.run
 
     @property
     def attempt(self) -> str:
@@ -138,6 +148,7 @@ class Export:
             execution_arn=self.arn,
             started_at=EXPORTED_AT,
             was_listed=lambda: catalogue.remembered(self.request.export_name) is not None,
+            place=self.place,
         ).prepare()
 
     def copy(self) -> int:
@@ -152,7 +163,8 @@ class Export:
     def publish(self) -> Manifest:
         """Run PublishBackup."""
         plan = self.run.read(PLAN, BackupPlan)
-        layout = BackupLayout(PREFIX, plan.backup_name)
+        destination = plan.destination(self.run)
+        layout = BackupLayout(destination.prefix, plan.backup_name)
         manifest = find_published(self.run, plan, layout) or publish_backup(
             self.run,
             plan,
@@ -162,7 +174,10 @@ class Export:
             finished_at=datetime(2027, 1, 1, tzinfo=UTC),
             render_report=lambda _: b"report",
         )
-        Catalogue(self.store, BUCKET, PREFIX).publish(summary_of(manifest))
+        if destination == self.run:
+            Catalogue(self.store, BUCKET, PREFIX).publish(summary_of(manifest))
+        else:
+            give_back_elsewhere(destination, {self.attempt, attempt_of(plan.execution_arn)})
         return manifest
 
     def succeed(self) -> Manifest:

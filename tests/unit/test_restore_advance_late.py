@@ -51,9 +51,9 @@ class Counting(InMemoryObjectStore):
     listings = 0
 
     @override
-    def list_objects(self, bucket: str, prefix: str) -> Iterator[ListedObject]:
+    def list_objects(self, bucket: str, prefix: str, *, after: str = "") -> Iterator[ListedObject]:
         self.listings += bucket == MILVUS
-        return super().list_objects(bucket, prefix)
+        return super().list_objects(bucket, prefix, after=after)
 
 
 def _replacing() -> tuple[Restore, Meddled, Callable[[], None]]:

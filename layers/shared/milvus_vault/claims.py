@@ -5,7 +5,8 @@ ended is worthless and may be taken over, so that a run that was killed cannot b
 nobody gives claims back, but an execution that refuses its request.
 """
 
-from datetime import UTC, datetime
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 
 from pydantic import ValidationError
 
@@ -25,6 +26,10 @@ DIED = frozenset({"FAILED", "TIMED_OUT", "ABORTED", "PENDING_REDRIVE"})
 # UNKNOWN counts as running: nobody may be robbed on a guess.
 RUNNING = frozenset({"RUNNING", "UNKNOWN"})
 
+
+LONGEST_EXECUTION = timedelta(hours=25)
+"""No state machine of ours runs for more than a day, and no function of it goes on for an hour after its end. Only one
+that is redriven later, by hand, comes back after that."""
 
 # Stands for the holder of a claim that cannot be read.
 UNREADABLE = "(unreadable claim)"
@@ -67,13 +72,22 @@ class Claims:
         if found is None:
             return None
         claim, _ = found
-        is_readable = claim.execution_arn != UNREADABLE
-        return claim, self._executions.status(claim.execution_arn) if is_readable else "UNKNOWN"
+        return claim, self._status(claim)
 
-    def take(self, key: str) -> Claim | None:
+    def is_mine_or_died(self, claim: Claim, status: str) -> bool:
+        """Return whether a claim is of this execution, or of one that ended without success: see `holder`."""
+        return status in DIED or claim.execution_arn == self._mine.execution_arn
+
+    def take(self, key: str, has_outlived: Callable[[], bool] = lambda: False) -> Claim | None:
         """Take a claim, and return that of the ended execution which held it before, if any.
 
         Taking it twice in one execution is fine, and returns that execution's own claim. Raises `ClaimHeldError`.
+
+        Args:
+            key: Of the claim.
+            has_outlived: Whether the claim is older than its execution can be, asked once the claim was read. Then it
+                is taken over as well where nobody can tell whether that runs, which is right only for what a redriven
+                one cannot harm.
         """
         body = self._mine.model_dump_json().encode()
         if self._store.put_if_absent(self._bucket, key, body):
@@ -81,15 +95,16 @@ class Claims:
             return None
         found = self._read(key)
         if found is None:
-            return self.take(key)
+            return self.take(key, has_outlived)
         claim, etag = found
         if claim.execution_arn == self._mine.execution_arn:
             return claim
-        if claim.execution_arn == UNREADABLE or self._executions.status(claim.execution_arn) in RUNNING:
+        status = self._status(claim)
+        if status in RUNNING and not (status == "UNKNOWN" and has_outlived()):
             raise ClaimHeldError(claim, key)
         if not self._store.put_if_unchanged(self._bucket, key, body, etag):
             # Somebody else was faster: look again, and most likely find it held.
-            return self.take(key)
+            return self.take(key, has_outlived)
         return claim
 
     def take_own(self, key: str) -> Claim | None:
@@ -109,6 +124,10 @@ class Claims:
         mine = [key for key, held in found if held and held[0].execution_arn == self._mine.execution_arn]
         self._store.delete(self._bucket, mine)
         self._taken = []
+
+    def _status(self, claim: Claim) -> str:
+        is_readable = claim.execution_arn != UNREADABLE
+        return self._executions.status(claim.execution_arn) if is_readable else "UNKNOWN"
 
     def _read(self, key: str) -> tuple[Claim, str] | None:
         try:

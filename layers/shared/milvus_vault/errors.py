@@ -344,6 +344,10 @@ class ServiceRequestError(VaultError):
     """An AWS service other than S3 refuses a request for a reason of its own, which the message quotes."""
 
 
+class AnswerTimeoutError(VaultError):
+    """What was asked for takes longer than one answer of the API may take."""
+
+
 class RouteNotFoundError(VaultError):
     """The API has no such path, or the path has no such method."""
 

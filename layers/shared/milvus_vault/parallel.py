@@ -1,7 +1,7 @@
 """Work on many things at a time: each result in order, or each failure by itself."""
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 
 from milvus_vault.errors import VaultError
@@ -13,7 +13,7 @@ REQUESTS_AT_A_TIME = 16
 
 def each[Item, Result](
     function: Callable[[Item], Result], items: Iterable[Item], *, threads: int = REQUESTS_AT_A_TIME
-) -> Iterator[Result]:
+) -> Generator[Result]:
     """Yield `function(item)` of each item, in the order of the items.
 
     At most `threads` results exist that were not yet asked for, so that a slow reader does not fill the

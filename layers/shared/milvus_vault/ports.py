@@ -1,6 +1,7 @@
 """What the domain needs from outside, as protocols. Adapters implement them; nothing else does I/O."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
 from typing import Any, Protocol
 
 from milvus_vault.model.collections import (
@@ -43,8 +44,11 @@ class ObjectStore(Protocol):
     def bucket_settings(self, bucket: str) -> BucketSettings:
         """Return what guards the bucket, as far as it can be read. Raises nothing."""
 
-    def list_objects(self, bucket: str, prefix: str) -> Iterator[ListedObject]:
-        """Yield every object below the prefix, in the server's order (not always bytewise)."""
+    def list_objects(self, bucket: str, prefix: str, *, after: str = "") -> Iterator[ListedObject]:
+        """Yield every object below the prefix, in the server's order (not always bytewise).
+
+        With `after` only what comes behind this key in that order, whether or not such an object is there by now.
+        """
 
     def list_folders(self, bucket: str, prefix: str) -> Iterator[str]:
         """Yield the names directly below `prefix` that have something below them, without the slash."""
@@ -54,6 +58,12 @@ class ObjectStore(Protocol):
 
     def get_with_etag(self, bucket: str, key: str) -> tuple[bytes, str]:
         """Return an object's content and its ETag without quotes. Raises `ObjectNotFoundError`."""
+
+    def modified_at(self, bucket: str, key: str) -> datetime | None:
+        """Return when an object was written, by the server's clock; None where it does not tell.
+
+        Raises `ObjectNotFoundError`.
+        """
 
     def chunks(self, bucket: str, key: str, etag: str) -> Iterator[bytes]:
         """Yield the content of an object of this ETag, in pieces of at most 1 MiB.
@@ -161,7 +171,7 @@ class Inspector(Protocol):
     def inspect(self, request: InspectMilvusRequest) -> dict[str, Any]:
         """Return what was found.
 
-        Raises what the function raised, `ServiceUnavailableError` where it took too long, or `ServiceRequestError`.
+        Raises what the function raised, `AnswerTimeoutError` where it took too long, and as the others here.
         """
 
 

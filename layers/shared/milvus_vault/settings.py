@@ -118,6 +118,15 @@ class ScheduleSettings(Settings):
     dead_letter_queue_arn: str
 
 
+class ExportSettings(Settings):
+    """To which other places exports may go."""
+
+    export_bucket_name: str = ""
+    """A bucket beside the backup bucket; empty: none."""
+    export_prefix: str
+    """The folder of both in which exports to another place lie."""
+
+
 class PolicySettings(Settings):
     """Where the policies are that decide which backups are kept."""
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
-from milvus_vault.archive.layout import DELTA_LOG, INSERT_LOG, join
+from milvus_vault.archive.layout import DELTA_LOG, INSERT_LOG, join, milvus_location
 from milvus_vault.errors import (
     CollectionNotFoundError,
     DatabaseNotFoundError,
@@ -33,6 +33,11 @@ class MilvusStorage:
 
     bucket: str
     root_path: str
+
+    @property
+    def location(self) -> str:
+        """Return both as one address."""
+        return milvus_location(self.bucket, self.root_path)
 
     def insert_logs(self, collection_id: int | None = None) -> str:
         """Return the folder of a collection's insert logs, or of all collections', with a slash at its end."""

@@ -5,10 +5,11 @@ from milvus_vault.adapters.milvus_access import NOBODY
 from milvus_vault.adapters.milvus_secret import read_access
 from milvus_vault.adapters.s3 import S3ObjectStore
 from milvus_vault.adapters.scheduler import EventBridgeScheduler
+from milvus_vault.backup.places import ExportPlaces, Place
 from milvus_vault.model.names import restore_run
 from milvus_vault.model.requests import RestoreRequest
 from milvus_vault.ports import GarbageCollector
-from milvus_vault.settings import ManagementSettings, ScheduleSettings, StorageSettings
+from milvus_vault.settings import ExportSettings, ManagementSettings, ScheduleSettings, StorageSettings
 from milvus_vault.source import MilvusStorage
 from milvus_vault.workspace import Workspace
 
@@ -22,6 +23,17 @@ def open_workspace(settings: StorageSettings, run: str, *, max_connections: int 
 def milvus_storage(settings: StorageSettings) -> MilvusStorage:
     """Return where the deployment's Milvus keeps its data."""
     return MilvusStorage(settings.milvus_bucket_name, settings.milvus_root_path)
+
+
+def open_export_places(storage: StorageSettings, exports: ExportSettings) -> ExportPlaces:
+    """Return where exports of the deployment may lie, beside where its backups do."""
+    return ExportPlaces(
+        own=Place(bucket=storage.backup_bucket_name, prefix=storage.backup_prefix),
+        milvus=milvus_storage(storage),
+        staging_prefix=storage.staging_prefix,
+        bucket=exports.export_bucket_name,
+        prefix=exports.export_prefix,
+    )
 
 
 def restore_run_of(request: RestoreRequest, milvus_uri: str, target: MilvusStorage) -> str:

@@ -87,9 +87,15 @@ class Workspace:
         for listed in self.store.list_objects(self.bucket, self.folder + folder):
             yield listed.key[skip:]
 
-    def numbers(self, folder: str) -> set[int]:
-        """Return the numbers that a folder's documents are named by, as `7` of `targets/7.json`."""
-        return {int(name.removeprefix(folder).partition(".")[0]) for name in self.names(folder)}
+    def numbers(self, folder: str, names: Iterable[str] | None = None) -> set[int]:
+        """Return the numbers that a folder's documents are named by, as `7` of `targets/7.json`.
+
+        Args:
+            folder: The folder, with a slash at its end.
+            names: Names of documents that are listed already, of this folder and others.
+        """
+        there = self.names(folder) if names is None else names
+        return {int(name.removeprefix(folder).partition(".")[0]) for name in there if name.startswith(folder)}
 
     def delete(self, names: Iterable[str]) -> None:
         """Delete documents; names that are not there are no error."""

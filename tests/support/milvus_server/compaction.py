@@ -1,5 +1,6 @@
 """What replaces segments by others, and what deletes the files of those that were replaced."""
 
+from tests.support.milvus_server import mix_compaction
 from tests.support.milvus_server.catalog import (
     DROPPED,
     FLUSHED,
@@ -85,10 +86,11 @@ def compact_again_and_again(core: Core) -> None:
 
 
 def compact(core: Core, collection: Collection, *, is_major: bool = False, is_asked: bool = True) -> None:
-    """Merge all segments of each partition and channel into one, without the rows that were deleted.
+    """Merge segments of each partition and channel, without the rows that were deleted.
 
-    What nobody asked for leaves a single segment alone that has no deletes, and those that are still to be sorted. A
-    major compaction arranges rows by the clustering key, and its segments are of level 2.
+    Where the settings say how many rows fill a segment, Milvus' policy picks them. Otherwise all become one, and what
+    nobody asked for leaves a single segment alone that has no deletes. In either case it leaves those alone that are
+    still to be sorted. A major compaction arranges rows by the clustering key, and its segments are of level 2.
     """
     for segment in collection.of_state(FLUSHED):
         if segment.level == L0:
@@ -97,12 +99,19 @@ def compact(core: Core, collection: Collection, *, is_major: bool = False, is_as
     for segment in collection.of_state(FLUSHED):
         if segment.level != L0 and (is_asked or segment.is_sorted or not core.version.sorts):
             homes.setdefault((segment.partition_id, segment.channel), []).append(segment)
-    for segments in homes.values():
-        if is_asked or len(segments) > 1 or segments[0].deletes:
+    for of_home in homes.values():
+        for segments in _plans(core, of_home, is_asked=is_asked):
             live = _kept(collection, segments)
             sorts = core.version.sorts
             live = _sorted(collection, live) if sorts else live
             _replace(core, collection, segments, live, is_sorted=sorts, level=L2 if is_major else None)
+
+
+def _plans(core: Core, segments: list[Segment], *, is_asked: bool) -> list[list[Segment]]:
+    if core.settings.segment_rows:
+        packs, full = core.version.packs_segments, core.settings.segment_rows
+        return mix_compaction.plans(segments, full, is_asked=is_asked, packs=packs)
+    return [segments] if is_asked or len(segments) > 1 or segments[0].deletes else []
 
 
 def _replace(

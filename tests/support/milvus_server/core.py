@@ -44,6 +44,8 @@ class Settings:
     """
     compacts_every: float = 0.0
     """Seconds of the server's time after which it compacts by itself, again and again; 0: it does not."""
+    segment_rows: int = 0
+    """How many rows fill a segment: compactions take what Milvus' policy picks. 0: they make one of each partition."""
     entity_expiration: float = 0.0
     """Seconds of real time after which rows expire in collections that do not say themselves; 0: never."""
     seed: int = 0

@@ -132,6 +132,11 @@ class Version:
         return self.at_least(2, 5)
 
     @property
+    def packs_segments(self) -> bool:
+        """Whether compactions pack small segments; before, each goes to whatever has room for it."""
+        return self.at_least(2, 5)
+
+    @property
     def has_nullable(self) -> bool:
         """Whether fields can be null; before, the flag is dropped in silence."""
         return self.at_least(2, 5)

@@ -314,6 +314,7 @@ CALLS: dict[str, Callable[[S3ObjectStore], object]] = {
     "list_uploads": lambda store: list(store.list_uploads("b", "p/")),
     "get": lambda store: store.get("b", "k"),
     "get_with_etag": lambda store: store.get_with_etag("b", "k"),
+    "modified_at": lambda store: store.modified_at("b", "k"),
     "chunks": lambda store: list(store.chunks("b", "k", "e")),
     "checksum": lambda store: store.checksum("b", "k", "e"),
     "put": lambda store: store.put("b", "k", b"body", content_type="text/html"),

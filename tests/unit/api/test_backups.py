@@ -18,6 +18,7 @@ from milvus_vault.archive.layout import BackupLayout
 from milvus_vault.archive.manifest import CollectionFailure
 from milvus_vault.catalogue import Catalogue
 from milvus_vault.errors import (
+    AnswerTimeoutError,
     BackupExistsError,
     CollectionNotFoundError,
     DatabaseNotFoundError,
@@ -29,7 +30,8 @@ from milvus_vault.errors import (
 from milvus_vault.model.collections import CollectionName
 from milvus_vault.model.messages import InspectMilvusRequest
 from milvus_vault.model.requests import BackupRequest, VerifyRequest
-from tests.support import pool_world
+from milvus_vault.model.resources import BackedUpCollection, Backup
+from tests.support import fake_api, pool_world
 from tests.support.fake_machines import FakeMachines, machines
 from tests.support.memory_store import InMemoryObjectStore
 from tests.support.pool_world import World
@@ -58,7 +60,7 @@ def services(states: FakeMachines, milvus: Milvus, store: InMemoryObjectStore | 
     store, unused = store or InMemoryObjectStore(BUCKET), cast("Any", None)
     return Services(
         store=store, bucket=BUCKET, prefix=PREFIX, catalogue=Catalogue(store, BUCKET, PREFIX, clock=lambda: NOW),
-        machines=machines(states), executions=unused, schedules=unused, inspector=milvus, now=NOW,
+        machines=machines(states), executions=unused, schedules=unused, inspector=milvus, export_places=unused, now=NOW,
     )  # fmt: skip
 
 
@@ -213,8 +215,58 @@ def test_a_comparison_ends_before_the_gateway_gives_up(monkeypatch: pytest.Monke
     found, layout = services(FakeMachines(), Milvus()), BackupLayout(PREFIX, "a")
     write_backup(found.store, layout, sample_contents(layout))
     monkeypatch.setattr(backups, "ANSWER_SECONDS", -1.0)
-    with pytest.raises(ServiceUnavailableError, match="takes longer than an answer of the API may take"):
+    with pytest.raises(AnswerTimeoutError, match="takes longer than an answer of the API may take"):
         get_backup_diff(found, "a", "a", DiffFilter())
+
+
+def told_of(found: Backup) -> list[object]:
+    """Return what of a backup comes in parts."""
+    return [*found.failures, *found.warnings, *found.collections]
+
+
+@pytest.mark.parametrize("limit", [1, 2, 3, 4, 9])
+def test_a_backup_is_told_in_parts_of_any_length(limit: int) -> None:
+    found, layout = services(FakeMachines(), Milvus()), BackupLayout(PREFIX, "a")
+    failure = CollectionFailure(name=CollectionName(database="db", name="lost"), error="SegmentTornError", message="x")
+    write_backup(found.store, layout, sample_contents(layout), failures=(failure,), warnings=("one", "two"))
+    whole = Backup.model_validate_json(json.dumps(answered("/backups/a", {}, found)[1]))
+    assert (whole.next_token, len(told_of(whole))) == (None, 5)
+
+    token, parts = "0", list[Backup]()
+    while token:
+        document = answered("/backups/a", {"limit": [str(limit)], "token": [token]}, found)[1]
+        parts.append(Backup.model_validate_json(json.dumps(document)))
+        token = document["next_token"]
+
+    assert [one for part in parts for one in told_of(part)] == told_of(whole)
+    assert {len(told_of(part)) for part in parts[:-1]} <= {limit}
+    assert [part.collection_count for part in parts] == [2] * len(parts)
+    assert answered("/backups/a", {"token": ["7"]}, found)[1]["collections"] == []
+
+
+@pytest.mark.parametrize("query", [{"token": ["x"]}, {"limit": ["0"]}])
+def test_a_part_that_is_none_is_refused(query: dict[str, list[str]]) -> None:
+    found, layout = services(FakeMachines(), Milvus()), BackupLayout(PREFIX, "a")
+    write_backup(found.store, layout, sample_contents(layout))
+    status, problem = answered("/backups/a", query, found)
+    assert (status, problem["error"]) == (400, "InvalidRequestError")
+
+
+def test_a_backup_of_many_collections_never_takes_more_than_lambda_passes_on() -> None:
+    one = BackedUpCollection(
+        database="shop", name="x" * 40, row_count=10**6, live_row_count=10**6, segment_count=100, object_count=1000,
+        size_bytes=10**9, moment=NOW,
+    )  # fmt: skip
+    whole = fake_api.backup("a", collections=[one] * 30_000)
+    first, counts = 0, list[int]()
+    while first < 30_000:
+        part = backups.part_of(whole, None, first)
+        # What Lambda's runtime makes of the answer; the quota is 6 MB.
+        assert len(json.dumps({"statusCode": 200, "body": part.model_dump_json()})) < 6_000_000
+        counts.append(len(part.collections))
+        first += counts[-1]
+    assert min(counts[:-1]) > 10_000
+    assert sum(counts) == 30_000
 
 
 @pytest.fixture
@@ -251,7 +303,7 @@ def test_what_takes_too_long_to_tell_is_told_so(shared: InMemoryObjectStore, mon
     monkeypatch.setattr(backups, "ANSWER_SECONDS", -1.0)
     found = services(FakeMachines(), Milvus(), shared)
     status, problem = answered("/backups/r0", {"unique": ["true"]}, found)
-    assert (status, problem["error"]) == (503, "ServiceUnavailableError")
+    assert (status, problem["error"]) == (422, "AnswerTimeoutError")
     assert "only backup 'r0' lists" in problem["detail"]
     assert answered("/backups/r0", {}, found)[0] == 200
 
@@ -265,6 +317,5 @@ def test_what_the_prefix_holds_is_told_in_time_or_not_at_all(
     assert answered("/stats", {"pool": ["false"]}, found)[1]["pool"] is None
     monkeypatch.setattr(stats, "ANSWER_SECONDS", -1.0)
     status, problem = answered("/stats", {}, found)
-    assert (status, problem["error"]) == (503, "ServiceUnavailableError")
-    assert "`pool: false`" in problem["hint"]
-    assert "`pool" not in answered("/stats", {"pool": ["false"]}, found)[1]["hint"]
+    assert (status, problem["error"]) == (422, "AnswerTimeoutError")
+    assert "page by page" in problem["hint"]

@@ -10,14 +10,23 @@ from milvus_vault.api.routing import Caller
 from milvus_vault.api.services import Services
 from milvus_vault.archive.layout import BackupLayout
 from milvus_vault.archive.manifest import CollectionFailure
+from milvus_vault.backup.places import ExportPlaces, Place
 from milvus_vault.catalogue import Catalogue
-from milvus_vault.errors import VaultError
+from milvus_vault.errors import InvalidRequestError, VaultError
 from milvus_vault.model.collections import CollectionName
-from milvus_vault.model.requests import ExportRequest
+from milvus_vault.model.requests import ExportPlace, ExportRequest
+from milvus_vault.source import MilvusStorage
 from tests.support.fake_machines import FakeMachines, machines
 from tests.unit.archive.samples import BUCKET, PREFIX, golden_store, sample_contents, write_backup
 
 NOW = datetime(2026, 11, 28, tzinfo=UTC)
+PLACES = ExportPlaces(
+    own=Place(bucket=BUCKET, prefix=PREFIX),
+    milvus=MilvusStorage("milvus", "files"),
+    staging_prefix="staging",
+    bucket="archive",
+    prefix="exports",
+)
 LOST = CollectionFailure(name=CollectionName(database="books", name="lost"), error="FlushTimeoutError", message="late")
 
 
@@ -39,6 +48,7 @@ def services(states: FakeMachines) -> Services:
     return Services(
         store=store, bucket=BUCKET, prefix=PREFIX, catalogue=Catalogue(store, BUCKET, PREFIX, clock=lambda: NOW),
         machines=machines(states), executions=unused, schedules=unused, inspector=unused, now=NOW,
+        export_places=PLACES,
     )  # fmt: skip
 
 
@@ -72,3 +82,17 @@ def test_an_export_is_started_once_for_a_key_even_if_it_is_complete_by_then(
     write_backup(services.store, layout, sample_contents(layout))
     assert post_export(services, request, caller) == started
     assert len(states.found) == 1
+
+
+def test_one_to_another_place_may_have_a_name_that_is_taken_here(services: Services, states: FakeMachines) -> None:
+    request = ExportRequest(backup_name="whole", export_name="whole", to=ExportPlace(bucket="archive"))
+    assert post_export(services, request, Caller()).backup_name == "whole"
+    (started,) = states.found.values()
+    assert '"to":{"bucket":"archive"}' in started.input_json
+
+
+def test_one_to_a_place_to_which_nothing_may_go_is_not_started(services: Services, states: FakeMachines) -> None:
+    request = ExportRequest(backup_name="whole", export_name="other", to=ExportPlace(bucket="elsewhere"))
+    with pytest.raises(InvalidRequestError, match="bucket elsewhere"):
+        post_export(services, request, Caller())
+    assert states.found == {}

@@ -85,7 +85,7 @@ def services(states: FakeMachines, milvus: Milvus) -> Services:
     unused = cast("Any", None)
     return Services(
         store=store, bucket=BUCKET, prefix=PREFIX, catalogue=Catalogue(store, BUCKET, PREFIX, clock=lambda: NOW),
-        machines=machines(states), executions=milvus, schedules=unused, inspector=milvus, now=NOW,
+        machines=machines(states), executions=milvus, schedules=unused, inspector=milvus, export_places=unused, now=NOW,
     )  # fmt: skip
 
 

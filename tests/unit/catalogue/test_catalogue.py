@@ -8,7 +8,7 @@ from typing import Any, Literal
 import pytest
 
 from milvus_vault.archive.layout import BackupLayout
-from milvus_vault.archive.manifest import CollectionFailure, Manifest
+from milvus_vault.archive.manifest import CollectionFailure, Manifest, Source
 from milvus_vault.archive.sealing import seal
 from milvus_vault.archive.tombstones import tombstone_key
 from milvus_vault.catalogue import Catalogue
@@ -508,17 +508,49 @@ def test_a_folder_that_no_request_can_name_is_listed_with_what_to_do(store: InMe
     assert catalogue(store).list(10, None).items == ()
 
 
-def test_the_newest_incremental_backups_are_found_and_nothing_is_written(store: InMemoryObjectStore) -> None:
-    add(store, "a", 1, mode="incremental")
-    add(store, "b", 2)
-    add(store, "c", 3, mode="incremental")
-    unreadable = EntryKey.of(add(store, "d", 4, mode="incremental"))
-    store.put(BUCKET, CatalogueKeys(PREFIX).entry(unreadable), b"{}")
-    store.requests.clear()
+class TestIncremental:
+    """Which backups are the bases of another one."""
 
-    assert catalogue(store).incremental() == ["c", "a"]
+    HERE = "s3://milvus/files"
 
-    assert store.requests == {"list_objects": 1, "get": 4}
+    def test_the_newest_are_found_and_nothing_is_written(self, store: InMemoryObjectStore) -> None:
+        add(store, "a", 1, mode="incremental")
+        add(store, "b", 2)
+        add(store, "c", 3, mode="incremental")
+        unreadable = EntryKey.of(add(store, "d", 4, mode="incremental"))
+        store.put(BUCKET, CatalogueKeys(PREFIX).entry(unreadable), b"{}")
+        store.requests.clear()
+
+        assert catalogue(store).incremental(self.HERE, None) == ["c", "a"]
+
+        assert store.requests == {"list_objects": 1, "get": 4}
+
+    def test_one_schedule_alone_has_its_three_newest(self, store: InMemoryObjectStore) -> None:
+        for day, name in enumerate("abcd", start=1):
+            add(store, name, day, schedule=NIGHTLY, mode="incremental")
+
+        assert catalogue(store).incremental(self.HERE, "nightly") == ["d", "c", "b"]
+
+    def test_others_that_are_made_more_often_push_out_no_schedules_newest(self, store: InMemoryObjectStore) -> None:
+        add(store, "old", 1, schedule=NIGHTLY, mode="incremental")
+        add(store, "own", 2, schedule=NIGHTLY, mode="incremental")
+        others = [ScheduleTag(name=name) for name in ("x", "y", "z")]
+        for day in range(3, 27):
+            add(store, f"b{day:02}", day, schedule=others[day % 3], mode="incremental")
+            add_without_entry(store, f"by_hand{day}", day)
+
+        assert catalogue(store).incremental(self.HERE, "nightly") == ["b26", "b25", "own"]
+        assert catalogue(store).incremental(self.HERE, "z") == ["b26", "b25", "b24"]
+
+    def test_they_are_of_the_same_milvus_or_of_a_release_that_did_not_note_it(self, store: InMemoryObjectStore) -> None:
+        add(store, "own", 1, schedule=NIGHTLY, mode="incremental")
+        earlier = add(store, "earlier", 2, schedule=NIGHTLY, mode="incremental")
+        catalogue(store).publish(earlier.model_copy(update={"source": ""}))
+        for day in range(3, 8):
+            elsewhere = Source(milvus_version="v2.5.20", bucket="milvus", root_path=f"files{day}")
+            add(store, f"other{day}", day, schedule=NIGHTLY, mode="incremental", source=elsewhere)
+
+        assert catalogue(store).incremental(self.HERE, "nightly") == ["earlier", "own"]
 
 
 class TestEarlier:

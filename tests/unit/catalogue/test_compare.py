@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import cycle
 from typing import Any
 
 import pytest
@@ -12,10 +13,11 @@ from milvus_vault.archive.layout import BackupLayout
 from milvus_vault.archive.manifest import CollectionDocument, CollectionFailure, Source
 from milvus_vault.catalogue import compare, compare_backups
 from milvus_vault.errors import (
+    AnswerTimeoutError,
     BackupDamagedError,
     BackupFormatError,
     BackupNotFoundError,
-    ServiceUnavailableError,
+    InvalidRequestError,
     VaultError,
 )
 from milvus_vault.model.collections import CollectionName, Partition
@@ -339,16 +341,16 @@ def test_a_comparison_for_which_there_is_no_time_is_refused_by_name(
     asked: list[str] = []
     store.before = lambda _, __, key: asked.append(key)
     monkeypatch.setattr(compare, "_LOOKED_AT_BETWEEN", 1)
-    with pytest.raises(ServiceUnavailableError, match="'a' and 'b' takes longer") as caught:
+    with pytest.raises(AnswerTimeoutError, match="'a' and 'b' takes longer") as caught:
         compare_backups(store, BUCKET, A, B, with_objects=True, has_time=lambda: LIST not in asked)
     assert "`objects: false`" in caught.value.hint
-    with pytest.raises(ServiceUnavailableError, match="takes longer") as caught:
+    with pytest.raises(AnswerTimeoutError, match="takes longer") as caught:
         compare_backups(store, BUCKET, A, B, with_objects=False, has_time=lambda: False)
     assert "`objects: false`" not in caught.value.hint
 
     monkeypatch.setattr(compare, "LONGEST_HELD", 10)
     asked.clear()
-    with pytest.raises(ServiceUnavailableError, match="takes longer"):
+    with pytest.raises(AnswerTimeoutError, match="takes longer"):
         diff(store)
     assert LIST not in asked
     assert diff(store, objects=False).unchanged_count == 2
@@ -366,12 +368,42 @@ def test_the_shorter_list_is_held_whichever_it_is(store: InMemoryObjectStore, mo
     assert (found.objects.shared.object_count, found.objects.only_in_b.object_count) == (3, 0)
 
 
-def test_an_answer_names_no_more_collections_than_it_can_hold(
+def in_parts(store: InMemoryObjectStore, has_time: Callable[[], bool]) -> list[BackupDiff]:
+    """Return all answers of a comparison, one after the other."""
+    parts = [compare_backups(store, BUCKET, A, B, with_objects=True, has_time=has_time)]
+    while token := parts[-1].next_token:
+        parts.append(compare_backups(store, BUCKET, A, B, with_objects=True, token=token, has_time=has_time))
+        assert len(parts) < 10
+    return parts
+
+
+@pytest.mark.parametrize("contents", [[], [sample_contents(B)[1]]])
+def test_what_is_too_much_for_one_answer_is_told_by_several(
+    store: InMemoryObjectStore, monkeypatch: pytest.MonkeyPatch, contents: Contents
+) -> None:
+    write_backup(store, B, contents)
+    whole = diff(store)
+    monkeypatch.setattr(compare, "ANSWER_BYTES", 1)
+    parts = in_parts(store, lambda: True)
+    assert [len(part.collections) for part in parts] == [1] * (2 - len(contents))
+    told = tuple(one for part in parts for one in part.collections)
+    assert parts[-1].model_copy(update={"collections": told}) == whole
+    assert [part.differing_count + part.unchanged_count for part in parts] == [1, 2][-len(parts) :]
+
+
+def test_what_there_is_no_time_for_the_next_answer_tells(
     store: InMemoryObjectStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(compare, "MOST_LISTED", 1)
+    monkeypatch.setattr(compare, "each", lambda work, pairs: (work(pair) for pair in pairs))
     write_backup(store, B, [])
-    found = diff(store)
-    assert (len(found.collections), found.differing_count) == (1, 2)
-    assert found.objects is not None
-    assert found.objects.only_in_a.object_count == found.a.object_count
+    # The clock is looked at before each collection.
+    looks = cycle([True, False])
+    parts = in_parts(store, lambda: next(looks))
+    assert [(part.differing_count, part.next_token is None) for part in parts] == [(1, False), (2, True)]
+    assert parts[-1].objects == diff(store).objects
+
+
+def test_a_token_that_is_none_is_refused(store: InMemoryObjectStore) -> None:
+    write_backup(store, B, [])
+    with pytest.raises(InvalidRequestError, match="not one of this list"):
+        compare_backups(store, BUCKET, A, B, with_objects=True, token="x", has_time=lambda: True)

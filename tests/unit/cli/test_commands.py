@@ -9,7 +9,14 @@ import pytest
 
 from milvus_vault.cli.options import Level
 from milvus_vault.model.requests import VerifyLevel
-from milvus_vault.model.resources import CheckItem, CollectionInfo, ObjectCount, RunCollection, Verification
+from milvus_vault.model.resources import (
+    CheckItem,
+    CollectionInfo,
+    ObjectCount,
+    PoolListing,
+    RunCollection,
+    Verification,
+)
 from tests.support.fake_api import FakeApi, backup, problem, run, stages
 from tests.unit.cli.conftest import Cli
 
@@ -300,6 +307,34 @@ class TestExport:
         assert (done.code, api.asked) == (2, [])
         assert "--as is the name of the backup itself" in done.err
 
+    @pytest.mark.parametrize(
+        ("place", "asked"),
+        [
+            ("s3://archive/team/a", {"bucket": "archive", "prefix": "team/a"}),
+            ("s3://archive/", {"bucket": "archive"}),
+            ("s3://archive", {"bucket": "archive"}),
+            ("exports/team/", {"prefix": "exports/team"}),
+        ],
+    )
+    def test_it_goes_to_another_place_under_its_own_name(
+        self, api: FakeApi, cli: Cli, place: str, asked: dict[str, str]
+    ) -> None:
+        api.backups = {"b": backup("b")}
+        assert cli("export", "b", "--as", "b", "--to", place).code == 0
+        assert api.asked[0].body == {"backup_name": "b", "export_name": "b", "to": asked}
+
+    @pytest.mark.parametrize("place", ["s3://A/b", "s3://archive/.pool", "a//b", "/a", "s3://archive/a b"])
+    def test_a_place_that_is_none_is_told_in_the_words_of_the_command(self, api: FakeApi, cli: Cli, place: str) -> None:
+        done = cli("export", "b", "--as", "b", "--to", place)
+        assert (done.code, api.asked) == (2, [])
+        assert "error: --to: " in done.err
+
+    def test_where_it_lies_is_told(self, api: FakeApi, cli: Cli) -> None:
+        api.backups = {"b": backup("b")}
+        api.outcomes["export"] = {"result": {"location": "s3://archive/team/b/"}}
+        done = cli("export", "b", "--as", "b", "--to", "s3://archive/team", "--wait")
+        assert "s3://archive/team/b/" in done.out
+
     def test_a_name_that_is_taken_is_refused(self, api: FakeApi, cli: Cli) -> None:
         api.backups = {"b": backup("b"), "c": backup("c")}
         assert cli("export", "b", "--as", "c").code == 5
@@ -418,8 +453,15 @@ class TestRuns:
             "backup-1": [run("backup-1", backup_name="b")],
             "verify-2": [run("verify-2", backup_name="b")],
             "backup-3": [run("backup-3", backup_name="c")],
+            "export-4": [run("export-4", backup_name="a", export_name="e")],
         }
         assert cli("watch", "b", "-o", "json").document["id"] == "verify-2"
+        assert (
+            cli("watch", "e", "-o", "json").document["id"]
+            == cli("watch", "a", "-o", "json").document["id"]
+            == "export-4"
+        )
+        assert "a → e" in cli("runs").out
         done = cli("watch", "nope")
         assert done.code == 4
         assert "backup 'nope'" in done.err
@@ -562,6 +604,16 @@ class TestSchedules:
         assert "retention" not in api.asked[0].body
 
 
+def test_each_repetition_of_a_request_is_told_beside_the_result(
+    api: FakeApi, cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("milvus_vault.client.transport.time.sleep", lambda _: None)
+    api.answers = [problem("MilvusUnavailableError", "Milvus does not [b]answer[/b]", 503)]
+    done = cli("collections", "-o", "json")
+    assert done.document["items"] == []
+    assert done.err == "Milvus does not [b]answer[/b]; asking again\n"
+
+
 class TestStats:
     def test_what_is_listed_and_stored_and_what_each_schedule_costs(self, api: FakeApi, cli: Cli) -> None:
         api.backups = {name: backup(name) for name in ("a", "b", "c")}
@@ -581,6 +633,24 @@ class TestStats:
         assert "stored     not looked up" in out
         assert "USD" not in out
 
+    @pytest.mark.parametrize("options", [[], ["-o", "json"]])
+    def test_of_a_large_pool_it_is_told_how_far_the_listing_is(
+        self, api: FakeApi, cli: Cli, options: list[str]
+    ) -> None:
+        api.listings = [
+            PoolListing(
+                object_count=number, size_bytes=number * 2**20, collection_count=number // 100, collection_total=16
+            )
+            for number in (400, 1200)
+        ]
+        done = cli("stats", *options)
+        assert [asked.query for asked in api.asked] == [{}, {"token": "behind 400"}, {"token": "behind 1200"}]
+        assert "listing what incremental backups share: 4 of 16 collections, 400 objects, 400.0 MiB" in done.err
+        assert "12 of 16 collections, 1,200 objects" in done.err
+        assert "16 collections" not in done.out
+        if options:
+            assert done.document["pool"]["object_count"] == 700
+
 
 class TestPrune:
     def test_a_dry_run_says_why_of_each_backup(self, api: FakeApi, cli: Cli) -> None:
@@ -590,6 +660,7 @@ class TestPrune:
                     {"name": "b1", "keep": True, "reason": "kept: newest of 3"},
                     {"name": "b2", "keep": False, "reason": "deleted: expired"},
                 ],
+                "decision_count": 5,
                 "dry_run": True,
                 "kept_count": 1,
                 "deleted_count": 1,
@@ -601,6 +672,7 @@ class TestPrune:
         assert api.asked[0].body == {"dry_run": True}
         assert "b1      keep      newest of 3" in done.out
         assert "b2      delete    expired" in done.out
+        assert "and 3 more backups" in done.out
         assert "1 backup would be deleted (40.1 MiB), 1 kept" in done.out
 
     def test_a_dry_run_says_what_would_be_freed_by_each_and_together(self, api: FakeApi, cli: Cli) -> None:

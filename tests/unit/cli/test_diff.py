@@ -44,7 +44,7 @@ def found(**fields: Any) -> BackupDiff:
         {"kind": "alias", "name": "current", "change": "removed"},
     ]
     given: dict[str, Any] = {
-        "a": side("before"), "b": side("after"), "same_source": False, "unchanged_count": 1, "differing_count": 9,
+        "a": side("before"), "b": side("after"), "same_source": False, "unchanged_count": 1, "differing_count": 6,
         "databases_added": ("new",), "databases_removed": ("old",), "notes": ("Nobody knows the bucket.",),
         "objects": counts(only_in_a=1, only_in_b=3, shared=600, unknown=8),
         "collections": (
@@ -103,12 +103,19 @@ LINES = """\
 ? shop.x  nothing is known to differ
     shared or not: 12 objects, 12.0 KiB
 
-and 3 collections more
-
 1 collection in both without a difference.
 ! The two are not of one bucket and root path of Milvus.
 ! Nobody knows the bucket.
 """
+
+
+def test_a_comparison_in_parts_is_told_as_one(api: FakeApi, cli: Cli) -> None:
+    whole = found()
+    first = whole.model_copy(update={"collections": whole.collections[:2], "unchanged_count": 0, "next_token": "t"})
+    api.answers = [answer(first), answer(whole.model_copy(update={"collections": whole.collections[2:]}))]
+    done = cli("diff", "before", "after", "--no-objects")
+    assert [asked.query for asked in api.asked] == [{"objects": "false"}, {"objects": "false", "token": "t"}]
+    assert done.out.endswith(LINES)
 
 
 def test_each_difference_is_a_line(api: FakeApi, cli: Cli) -> None:

@@ -12,10 +12,11 @@ from milvus_vault.errors import (
     ApiUnavailableError,
     BackupHeldError,
     BackupNotFoundError,
+    VaultError,
     WaitTimeoutError,
 )
 from milvus_vault.model.requests import BackupRequest
-from milvus_vault.model.resources import Run
+from milvus_vault.model.resources import FailedCollection, Run
 from tests.support.fake_api import Answer, FakeApi, backup, problem, stages
 
 
@@ -53,6 +54,21 @@ def test_lists_go_on_over_pages(api: FakeApi, client: VaultClient) -> None:
 
     assert found == list(api.backups)
     assert [asked.query.get("token") for asked in api.asked] == [None, "3", "6"]
+
+
+def test_a_backup_in_parts_is_returned_whole(api: FakeApi, client: VaultClient) -> None:
+    whole = backup("b", failures=[FailedCollection(database="d", name="f", error="e", message="m")], warnings=["w"])
+    empty: dict[str, object] = {"failures": (), "warnings": (), "collections": ()}
+    parts = [
+        empty | {"failures": whole.failures, "next_token": "1"},
+        empty | {"warnings": whole.warnings, "next_token": "2", "unique": None},
+        empty | {"collections": whole.collections},
+    ]
+    api.answers = [Answer(200, whole.model_copy(update=part).model_dump_json().encode()) for part in parts]
+
+    assert client.get_backup("b", unique=True) == whole
+    asked = {"unique": "true"}
+    assert [each.query for each in api.asked] == [asked, asked | {"token": "1"}, asked | {"token": "2"}]
 
 
 def test_a_page_is_asked_for_only_when_it_is_needed(api: FakeApi, client: VaultClient) -> None:
@@ -110,6 +126,58 @@ def test_an_api_that_stays_busy_is_an_error_after_some_attempts(api: FakeApi, cl
         client.get_backup("any")
 
     assert len(api.asked) == transport.ATTEMPTS
+
+
+def test_each_repetition_is_told_with_its_reason(api: FakeApi) -> None:
+    told: list[str] = []
+    api.answers = [
+        problem("MilvusUnavailableError", "Milvus does not answer", 503), Answer(504, b"{}"), Answer(0, closes=True),
+    ]  # fmt: skip
+
+    list(VaultClient(api.url, session(), on_repetition=told.append).list_collections())
+
+    assert [told[0], *(part in one for part, one in zip(("504", "cannot be reached"), told[1:], strict=True))] == [
+        "Milvus does not answer", True, True,
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("error", "status"), [("MilvusAuthenticationError", 502), ("AnswerTimeoutError", 422), ("InternalFault", 500)]
+)
+def test_what_the_api_would_answer_again_is_asked_once(
+    api: FakeApi, client: VaultClient, error: str, status: int
+) -> None:
+    api.answers = [problem(error, "as before", status)] * 9
+
+    with pytest.raises(VaultError, match="as before"):
+        list(client.list_collections())
+
+    assert len(api.asked) == 1
+
+
+@pytest.mark.parametrize(
+    ("said", "pause"), [("7", 7.0), ("30", 30.0), ("0", 0.5), ("Sun, 29 Nov 2026 23:00:00 GMT", 0.5)]
+)
+def test_who_is_told_when_to_come_again_waits_for_so_long(
+    api: FakeApi, client: VaultClient, monkeypatch: pytest.MonkeyPatch, said: str, pause: float
+) -> None:
+    slept: list[float] = []
+    monkeypatch.setattr("milvus_vault.client.transport.time.sleep", slept.append)
+    monkeypatch.setattr("milvus_vault.client.transport.random.uniform", lambda _, most: most)
+    api.answers = [Answer(429, b"{}", headers={"Retry-After": said})]
+
+    list(client.list_backups())
+
+    assert slept == [pause]
+
+
+def test_who_is_told_to_come_again_much_later_is_told_so_at_once(api: FakeApi, client: VaultClient) -> None:
+    api.answers = [Answer(503, b'{"message": "closed"}', headers={"Retry-After": "31"})]
+
+    with pytest.raises(ApiUnavailableError, match="status 503: closed"):
+        list(client.list_backups())
+
+    assert len(api.asked) == 1
 
 
 def test_a_problem_is_the_error_that_it_names(api: FakeApi, client: VaultClient) -> None:

@@ -8,6 +8,7 @@ from milvus_vault.copying.engine import copy_batch
 from milvus_vault.copying.plan import plan_copy
 from milvus_vault.copying.verify import verify_copy
 from milvus_vault.copying.working_files import (
+    CURRENT,
     BatchResult,
     CopyCheck,
     CopyPlan,
@@ -89,7 +90,8 @@ class Job:
 
     def copy(self, round_number: int = 1, threads: int = 4, seconds_left: float = AN_HOUR) -> list[BatchResult]:
         """Copy all batches of a round."""
-        plan = self.run.read(f"copy/{self.attempt}/r{round_number}/plan.json", CopyPlan)
+        plan = self.run.read(CURRENT, CopyPlan)
+        assert plan.round_number == round_number
         return [
             copy_batch(
                 self.run,

@@ -33,7 +33,8 @@ def test_plans_nothing_where_all_is_there(job: Job) -> None:
     plan = job.plan(round_number=2)
 
     assert (plan.batch_count, plan.object_count, plan.present_object_count) == (0, 0, 5)
-    assert json.loads(job.store.get(plan.bucket, plan.batches_key)) == []
+    with pytest.raises(ObjectNotFoundError):
+        job.store.get(plan.bucket, plan.batches_key)
 
 
 def test_plans_an_object_again_that_is_there_with_another_content(job: Job) -> None:

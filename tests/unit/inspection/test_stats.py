@@ -3,13 +3,17 @@
 from collections.abc import Iterator
 from contextlib import closing
 from datetime import UTC, datetime
+from itertools import chain, repeat
+from threading import Lock
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from milvus_vault.archive.layout import BackupLayout
-from milvus_vault.archive.pool import PoolLayout
+from milvus_vault.archive.pool import PoolLayout, is_pooled
 from milvus_vault.catalogue import Catalogue
-from milvus_vault.errors import ServiceUnavailableError
+from milvus_vault.errors import InvalidRequestError, ServiceUnavailableError
 from milvus_vault.inspection.estimate import GB, GB_MONTH_USD
 from milvus_vault.inspection.stats import prefix_stats
 from milvus_vault.model.requests import ScheduleTag
@@ -99,7 +103,75 @@ def test_one_that_cannot_be_read_is_counted_as_damaged(world: World) -> None:
     assert (found.backup_count, found.damaged_count, found.modes[0].backup_count) == (3, 1, 0)
 
 
-@pytest.mark.parametrize("checks", [0, 1, 3])
+@pytest.fixture
+def _page_of_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have the clock looked at after each object."""
+    monkeypatch.setattr("milvus_vault.inspection.stats.LISTED_AT_A_TIME", 1)
+
+
+def by_tokens(world: World, times: Iterator[bool]) -> list[Stats]:
+    """Return all answers, one after the other; `times` says at each look at the clock whether there is time."""
+    lock = Lock()
+
+    def has_time() -> bool:
+        with lock:
+            return next(times)
+
+    catalogue, answers = Catalogue(world.store, BUCKET, PREFIX), list[Stats]()
+    while not answers or answers[-1].next_token:
+        token = answers[-1].next_token if answers else None
+        assert token is None or len(token) <= 4096
+        answers.append(
+            prefix_stats(world.store, BUCKET, PREFIX, catalogue, with_pool=True, token=token, has_time=has_time)
+        )
+        assert len(answers) < 20
+    return answers
+
+
+@pytest.mark.usefixtures("_page_of_one")
+@given(st.lists(st.booleans(), max_size=12))
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_a_pool_of_any_size_is_told_of_over_as_many_answers_as_it_takes(times: list[bool]) -> None:
+    with closing(World()) as world:
+        for name, logs in BACKUPS.items():
+            world.finish(world.make(name, logs))
+        *before, last = by_tokens(world, chain(times, repeat(False)))
+        assert last == stats(world)
+        for answer in before:
+            assert (answer.pool, answer.stored, answer.ratio, answer.storage_cost_usd_per_month) == (None,) * 4
+            assert answer.backup_count == 2
+        found = [answer.listing.object_count for answer in before if answer.listing]
+        assert found == sorted(found)
+        assert len(found) == len(before)
+
+
+@pytest.mark.usefixtures("_page_of_one")
+def test_how_far_the_listing_is_is_told_in_collections(world: World) -> None:
+    first, *_ = by_tokens(world, repeat(False))
+    assert first.listing is not None
+    assert (first.listing.object_count, first.listing.size_bytes) == (1, 10)
+    # Which of the two collections comes first, the one of two objects or the other, is a matter of hashes.
+    assert (first.listing.collection_count, first.listing.collection_total) in {(0, 2), (1, 2)}
+
+
+@pytest.mark.usefixtures("_page_of_one")
+def test_what_went_between_two_answers_is_no_fault(world: World) -> None:
+    first, *_ = by_tokens(world, repeat(False))
+    for key in [key for key in world.store.buckets[BUCKET] if is_pooled(key)]:
+        world.store.delete(BUCKET, [key])
+    catalogue = Catalogue(world.store, BUCKET, PREFIX)
+    last = prefix_stats(world.store, BUCKET, PREFIX, catalogue, with_pool=True, token=first.next_token)
+    assert (last.pool, last.next_token) == (ObjectCount(object_count=1, size_bytes=10), None)
+
+
+@pytest.mark.parametrize("token", ["nonsense", "e30x", "eyJhZnRlciI6IDF9"])
+def test_a_token_that_is_none_is_refused(world: World, token: str) -> None:
+    catalogue = Catalogue(world.store, BUCKET, PREFIX)
+    with pytest.raises(InvalidRequestError, match="not one of this list"):
+        prefix_stats(world.store, BUCKET, PREFIX, catalogue, with_pool=True, token=token)
+
+
+@pytest.mark.parametrize("checks", [0, 1])
 def test_it_ends_whenever_it_is_told_to(world: World, checks: int) -> None:
     left = iter(range(checks))
 

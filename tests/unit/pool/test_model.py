@@ -1,8 +1,8 @@
 """Backups are made and deleted while the pool is swept, in any order of requests: no backup ever misses an object.
 
 Histories are made up by hypothesis: who begins when, who makes how many requests before another one's turn comes, whose
-execution ends, while its functions go on, which is started again, and when hours pass. Sweeps run two at a time and
-without a claim.
+execution ends, while its functions go on, which is started again, of which nobody knows whether it runs, and when hours
+pass. Sweeps run two at a time and without a claim.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -12,13 +12,14 @@ from typing import Any
 from unittest.mock import patch
 
 import pytest
-from hypothesis import HealthCheck, Phase, given, seed, settings
+from hypothesis import HealthCheck, Phase, example, given, seed, settings
 from hypothesis import strategies as st
 
 from milvus_vault.archive.manifest import Manifest
 from milvus_vault.archive.pool import group_of
 from milvus_vault.backup import export
 from milvus_vault.catalogue import Catalogue
+from milvus_vault.claims import LONGEST_EXECUTION
 from milvus_vault.model.objects import ArchivedObject
 from milvus_vault.pool.condemned import Condemned
 from milvus_vault.pool.references import ReferenceList, References
@@ -54,6 +55,8 @@ _PAST = st.lists(st.tuples(st.sampled_from(NAMES), _LOGS, st.sampled_from(["kept
 HISTORIES = st.tuples(_PAST, st.lists(_EVENT, max_size=25))
 _EXPORT = st.tuples(st.just("export"), st.sampled_from(NAMES), _STEPS)
 WITH_EXPORTS = st.tuples(_PAST, st.lists(st.one_of(_EVENT, _EXPORT), max_size=25))
+_HIDE = st.tuples(st.just("hide"), st.integers(0, 5), st.booleans())
+WITH_OTHER_STACKS = st.tuples(_PAST, st.lists(st.one_of(_EVENT, _HIDE), max_size=25))
 
 
 def run(world: World, past: Sequence[tuple[str, Logs, str]], events: Sequence[Event]) -> None:
@@ -94,6 +97,8 @@ def _happen(world: World, event: Event) -> None:
             world.end(world.actors[index % len(world.actors)])
         case ("redrive", index) if world.dead:
             world.redrive(world.dead[index % len(world.dead)])
+        case ("hide", index, is_gone) if world.actors:
+            world.hide(world.actors[index % len(world.actors)], is_gone=is_gone)
         case ("hours", hours):
             world.pass_time(timedelta(hours=hours))
 
@@ -132,6 +137,25 @@ def play(history: History, make_world: Callable[[], World]) -> None:
 @settings(max_examples=FEW, deadline=None, suppress_health_check=list(HealthCheck))
 def test_no_backup_misses_an_object_and_nothing_else_is_left(history: History) -> None:
     play(history, World)
+
+
+@example(history=([("r0", {1: [10]}, "deleted")], [("sweep", 13), ("hide", 0, True)]))
+@example(history=([("r0", {1: [10]}, "deleted")], [("make", "r1", {1: [10]}, 13), ("hide", 0, True)]))
+@pytest.mark.parametrize("sweeper", [PoolSweep, UnclaimedSweep])
+@given(history=WITH_OTHER_STACKS)
+@settings(max_examples=FEW, deadline=None, suppress_health_check=list(HealthCheck))
+def test_so_it_is_where_stacks_are_gone_or_cannot_be_asked_about(sweeper: type[PoolSweep], history: History) -> None:
+    worlds: list[World] = []
+
+    def make_world() -> World:
+        worlds.append(World(sweeper=sweeper))
+        return worlds[-1]
+
+    play(history, make_world)
+    # Two nights are longer than any execution: whoever had the claim, and whoever had a note, is waited for no more.
+    reasons = " ".join(worlds[0].sweeps[-1].reasons)
+    assert "sweeps the pool" not in reasons
+    assert "may be about to share" not in reasons
 
 
 @pytest.fixture
@@ -250,6 +274,17 @@ class ForgetsToFence(UnclaimedSweep):
     def _end_use(self, user: str) -> None:
         found = read_user(self.run.store, self.run.bucket, user)
         if found and found[0].state == "working" and self.executions.status(found[0].execution_arn) == "RUNNING":
+            raise UserAliveError("", "", "")
+
+
+class OutlivesInSilence(UnclaimedSweep):
+    """Takes those for dead who are older than an execution can be, without a word to them."""
+
+    def _end_use(self, user: str) -> None:
+        found = read_user(self.run.store, self.run.bucket, user)
+        if found is None or self.executions.status(found[0].execution_arn) != "UNKNOWN":
+            super()._end_use(user)
+        elif self._running(found[0], user):
             raise UserAliveError("", "", "")
 
 
@@ -429,6 +464,19 @@ def _a_late_copy(world: World) -> None:
     world.finish(maker)
 
 
+def _a_user_that_nobody_can_be_asked_about(world: World) -> None:
+    """A maker is alive that is older than an execution can be, as one that was redriven."""
+    world.finish(world.make("r0", {1: [10]}))
+    world.finish(world.delete("r0"))
+    world.pass_night()
+    maker = world.make("r1", {1: [10]})
+    maker.until("put", "/objects/1.jsonl")
+    world.hide(maker, is_gone=False)
+    world.now += LONGEST_EXECUTION
+    world.finish(world.sweep())
+    world.finish(maker)
+
+
 def test_nothing_is_copied_to_where_a_backup_had_it_that_is_being_deleted() -> None:
     world, group = World(), group_of(MILVUS, SOURCE.root_path, 2)
     world.finish(world.make("r2", {2: [20]}))
@@ -462,6 +510,7 @@ def test_nothing_is_copied_to_where_a_backup_had_it_that_is_being_deleted() -> N
         (_two_decisions, World(sweeper=DecidesAlone)),
         (_the_same_list_again, World(sweeper=SameTurn)),
         (_a_late_copy, World(sweeper=TakesOverAtOnce)),
+        (_a_user_that_nobody_can_be_asked_about, World(sweeper=OutlivesInSilence)),
     ],
 )
 def test_late_sweeps_come_to_nothing(story: Callable[[World], None], broken: World) -> None:

@@ -1,12 +1,16 @@
 """What a sweep of the pool says when it deletes nothing, and how it goes on."""
 
+from collections.abc import Iterator
 from datetime import timedelta
+from functools import partial
 
 import pytest
 
 from milvus_vault.archive.layout import BackupLayout
 from milvus_vault.archive.pool import PoolLayout, group_of
-from milvus_vault.pool.references import References
+from milvus_vault.model.objects import ListedObject
+from milvus_vault.pool.references import References, unlisted
+from milvus_vault.retention import pool_sweep
 from milvus_vault.retention.pool_sweep import STOP_SECONDS, PoolSweep
 from milvus_vault.workspace import Workspace
 from tests.support.pool_world import BUCKET, MILVUS, NIGHT, PREFIX, SOURCE, World
@@ -91,6 +95,57 @@ def test_one_that_has_ended_is_waited_for_by_nobody_who_may_not_ask_about_it(wor
 
 
 @pytest.mark.parametrize("is_readable", [True, False])
+@pytest.mark.parametrize(("hours", "is_over"), [(24, False), (25, True)])
+def test_a_claim_that_nobody_can_be_asked_about_is_taken_over_once_no_execution_is_that_old(
+    world: World, hours: int, *, is_over: bool, is_readable: bool
+) -> None:
+    """Such as that of a stack that was removed while it swept."""
+    gone, claim = world.sweep(), PoolLayout(PREFIX).claim
+    gone.until("put", "/.condemned/")
+    world.hide(gone, is_gone=False)
+    if not is_readable:
+        world.store.put(BUCKET, claim, b"{")
+    world.now += timedelta(hours=hours)
+    swept = sweep(world)
+    assert swept.counts["objects"] == is_over
+    assert (swept.reasons == []) is is_over
+    assert (claim in world.store.buckets[BUCKET]) is not is_over
+    if is_over and is_readable:
+        # It was alive all the same: somebody has redriven it.
+        world.finish(gone)
+        assert not world.sweeps[0].counts
+    world.check()
+
+
+def test_a_claim_that_was_taken_anew_meanwhile_is_as_young_as_that(world: World) -> None:
+    world.hide(world.sweep(), is_gone=True)
+    world.store.put(BUCKET, claim := PoolLayout(PREFIX).claim, b"{}")
+    world.now += timedelta(hours=30)
+    late = world.sweep()
+    late.until("list", "/.sweep/")
+    world.store.put(BUCKET, claim, b"[]")
+    world.finish(late)
+    assert "sweeps the pool" in world.sweeps[-1].reasons[0]
+    assert world.store.buckets[BUCKET][claim].body == b"[]"
+
+
+@pytest.mark.parametrize(("hours", "is_over"), [(24, False), (25, True)])
+def test_a_note_that_nobody_can_be_asked_about_is_void_once_no_execution_is_that_old(
+    world: World, hours: int, *, is_over: bool
+) -> None:
+    maker = world.make("r2", {1: [12]})
+    maker.until("put", "/objects/1.jsonl")
+    world.hide(maker, is_gone=False)
+    world.now += timedelta(hours=hours)
+    swept = sweep(world)
+    assert bool(swept.counts["objects"]) is is_over
+    assert (swept.reasons == []) is is_over
+    world.finish(maker)
+    assert (BackupLayout(PREFIX, "r2").marker in world.store.buckets[BUCKET]) is not is_over
+    world.check()
+
+
+@pytest.mark.parametrize("is_readable", [True, False])
 def test_the_claim_is_given_back(world: World, is_readable: bool) -> None:
     if not is_readable:
         world.store.put(BUCKET, BackupLayout(PREFIX, "r1").manifest, b"{}")
@@ -164,6 +219,40 @@ def test_a_collection_whose_lists_take_too_long_is_tried_alone_and_then_left(wor
     assert [group for call in calls for group in call.waiting] == [slow]
     assert "take longer" in reason
     assert all(slow in key for key in world.pooled())
+
+
+@pytest.mark.parametrize("pages", [1, 2])
+def test_a_listing_ends_when_time_does_and_what_it_found_is_not_lost(
+    world: World, monkeypatch: pytest.MonkeyPatch, pages: int
+) -> None:
+    """Of three objects, each a page, of which backups list none."""
+    world.finish(world.make("r0", {1: [10, 12]}))
+    for name in ("r0", "r1"):
+        world.finish(world.delete(name))
+    world.pass_night()
+    monkeypatch.setattr(pool_sweep, "_LISTED_BETWEEN_LOOKS", 1)
+    monkeypatch.setattr(pool_sweep, "unlisted", partial(unlisted, at_a_time=1))
+    world.statuses["mine"] = "RUNNING"
+    run = Workspace(world.store, BUCKET, PREFIX, "prune-mine")
+
+    class Short(PoolSweep):
+        def _old(self, folder: str) -> Iterator[ListedObject]:
+            self.left = pages
+            yield from super()._old(folder)
+
+        def _check_reading(self) -> None:
+            self.left -= 1
+            if self.left < 0:
+                self.seconds_left = lambda: 0.0
+            super()._check_reading()
+
+    before, calls = len(world.pooled()), list[PoolSweep]()
+    while not calls or not calls[-1].sweep():
+        calls.append(Short(run, world, "mine", world.grace, lambda: 900.0, threads=1))
+        assert len(calls) < 20
+    assert (before, len(world.pooled())) == (3, 0)
+    assert not [reason for call in calls for reason in call.reasons]
+    assert len(calls) > 1
 
 
 @pytest.mark.parametrize("checks", range(4, 12))

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 import pytest
 
 from milvus_vault.announcing import run_event
+from milvus_vault.archive.layout import BackupLayout
 from milvus_vault.model.messages import StatusChange
 from milvus_vault.model.resources import RunKind
 from milvus_vault.runs.describing import WorkingFiles, describe_run
@@ -94,6 +95,27 @@ def test_each_place_tells_the_same_backup_and_schedule(
     event = run_event(changed(states, kind), "vault")
     run = describe_run(machines(states), FILES, f"{kind}-e", START)
     assert (event.backup_name, event.schedule) == (run.backup_name, run.schedule) == expected
+
+
+@pytest.mark.parametrize(("name", "has_report"), [("c", True), ("b", False)])
+def test_an_export_is_told_of_with_the_backup_that_it_writes_and_its_report(name: str, *, has_report: bool) -> None:
+    states = states_with("SUCCEEDED", given='{"backup_name": "b", "export_name": "c"}', kind="export")
+    store = InMemoryObjectStore("backups")
+    store.put("backups", BackupLayout("p", name).report, b"<html>")
+    run = describe_run(machines(states), WorkingFiles(store, "backups", "p"), "export-e", START)
+    assert (run.backup_name, run.export_name) == ("b", "c")
+    assert (run.report_url is not None) is has_report
+
+
+@pytest.mark.parametrize(("to", "has_report"), [("", True), (', "to": {"bucket": "archive"}', False)])
+def test_the_report_of_an_export_is_linked_where_it_lies_here(to: str, *, has_report: bool) -> None:
+    store = InMemoryObjectStore("backups")
+    # Of another place there is none to read, and a backup of the same name here is another one.
+    store.put("backups", BackupLayout("vault", "x").report, b"page")
+    states = states_with("SUCCEEDED", given=f'{{"backup_name": "b", "export_name": "x"{to}}}', kind="export")
+    run = describe_run(machines(states), WorkingFiles(store, "backups", "vault"), "export-e", START)
+    assert (run.report_url is not None) == has_report
+    assert run.export_name == "x"
 
 
 def test_a_backup_without_a_name_has_that_of_its_execution_everywhere() -> None:

@@ -1,5 +1,6 @@
 """How far a restore is: never a number that is done while the work is not."""
 
+import json
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -9,6 +10,8 @@ from milvus_vault.copying.working_files import CopyProgress
 from milvus_vault.errors import WorkingFileError
 from milvus_vault.model.collections import CollectionName
 from milvus_vault.restore.working_files import ImportsMoved
+from milvus_vault.retention.policy import Decision
+from milvus_vault.retention.working_files import PruneReport, Swept
 from milvus_vault.runs.collections import Followed
 from milvus_vault.runs.describing import WorkingFiles
 from tests.support.memory_store import InMemoryObjectStore
@@ -20,7 +23,7 @@ NAMES = (CollectionName(database="db", name="a"), CollectionName(database="db", 
 def followed(copied: int, imports: ImportsMoved | None = None, seconds: int = 10) -> Followed:
     """Return a restore of two collections, of whose 1,000 bytes some were copied in so many seconds."""
     total = CopyProgress(objects_done=copied // 100, objects_total=10, bytes_done=copied, bytes_total=1000)
-    copying = CopyState(total, copied, NOW - timedelta(seconds=seconds))
+    copying = CopyState(total, copied, NOW - timedelta(seconds=seconds), round_number=1)
     percent = imports.overall_percent((100, 900), set()) if imports else None
     return Followed(NAMES, (), ("running", "running"), copying, lambda _, collection: collection, imports, percent)
 
@@ -73,3 +76,22 @@ def test_a_report_of_a_prune_that_cannot_be_read_is_named() -> None:
     with pytest.raises(WorkingFileError, match=r"p/.runs/reports/a\.json"):
         files.prune_report("arn:aws:states:us-east-1:123456789012:execution:prune:a")
     assert files.prune_report("arn:aws:states:us-east-1:123456789012:execution:prune:b") == {}
+
+
+@pytest.mark.parametrize("count", [3, 40_000])
+def test_of_the_decisions_of_a_prune_an_answer_has_as_many_as_it_can_hold_and_those_to_delete_first(count: int) -> None:
+    store = InMemoryObjectStore("backups")
+    decisions = tuple(
+        Decision(name=f"b{number:0100}", keep=number < count - 1, reason="kept: newest of day 2026-11-22")
+        for number in range(count)
+    )
+    report = PruneReport(dry_run=True, started_at=NOW, finished_at=NOW, decisions=decisions, outcomes=(), swept=Swept())
+    store.put("backups", "p/.runs/reports/a.json", report.model_dump_json().encode())
+    found = WorkingFiles(store, "backups", "p").prune_report("arn:aws:states:us-east-1:123456789012:execution:prune:a")
+    assert found["decision_count"] == count
+    assert len(json.dumps(json.dumps(found))) < 6_000_000
+    if count == 3:
+        assert [decision["keep"] for decision in found["decisions"]] == [True, True, False]
+    else:
+        assert found["decisions"][0]["keep"] is False
+        assert 10_000 < len(found["decisions"]) < count

@@ -74,12 +74,15 @@ def test_each_run_says_which_backup_and_schedule_and_why_it_failed() -> None:
         "backup": ('{"backup_name": "b", "schedule": {"name": "nightly"}}', "b", "nightly"),
         "restore": ('{"backup_name": "b", "suffix": "_x"}', "b", None),
         "verify": ('{"backup_name": "b"}', "b", None),
-        "prune": ('{"backup_names": ["b"]}', "b", None),
+        "prune": ('{"backup_names": ["b"], "export_name": "c"}', "b", None),
+        "export": ('{"backup_name": "b", "export_name": "c"}', "b", None),
     }
     for number, (kind, (text, _, _)) in enumerate(inputs.items()):
         states.add(kind, "e", FIRST + timedelta(seconds=number), "FAILED", "ImportFailedError", text)
     found = {run.kind: (run.backup_name, run.schedule) for run in list_runs(machines(states), limit=9).items}
     assert found == {kind: told[1:] for kind, told in inputs.items()}
+    exports = {run.kind: run.export_name for run in list_runs(machines(states), limit=9).items}
+    assert exports == dict.fromkeys(inputs) | {"export": "c"}
     assert {run.error for run in list_runs(machines(states), limit=9).items} == {"ImportFailedError"}
 
 

@@ -128,6 +128,22 @@ def test_pages_follow_each_other_by_name(schedules: Schedules) -> None:
     ]
 
 
+def test_a_page_has_no_more_than_an_answer_can_hold(schedules: Schedules) -> None:
+    # Scheduler takes 256 KB.
+    long = NIGHTLY.model_copy(
+        update={"request": BackupRequest(collections=tuple(f"shop.{'x' * 200}{number}" for number in range(1000)))}
+    )
+    names = [f"s{number:02}" for number in range(40)]
+    for name in names:
+        schedules.put(name, long)
+    pages = [schedules.list(100)]
+    while pages[-1].next_token:
+        pages.append(schedules.list(100, pages[-1].next_token))
+    assert [found.name for page in pages for found in page.items] == names
+    assert len(pages) == 2
+    assert all(len(json.dumps(page.model_dump_json())) < 6_000_000 for page in pages)
+
+
 def test_a_deleted_schedule_is_gone(schedules: Schedules) -> None:
     schedules.put("nightly", NIGHTLY)
     schedules.delete("nightly")

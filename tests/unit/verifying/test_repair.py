@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from milvus_vault.archive.layout import BackupLayout
-from milvus_vault.archive.manifest import Manifest
+from milvus_vault.archive.manifest import ExportOrigin, Manifest
 from milvus_vault.archive.reader import read_archive, read_manifest, read_objects
 from milvus_vault.archive.tombstones import tombstone_key
 from milvus_vault.catalogue import Catalogue
@@ -160,6 +160,45 @@ def test_a_manifest_is_made_anew_from_the_documents(store: InMemoryObjectStore, 
     assert "2 document(s)" in repaired.mended[0]
     assert catalogue(store).hold("books") is not None
     assert catalogue(store).get("books").run is None
+
+
+ORIGIN = ExportOrigin(
+    backup_name="night", backup_id="1a2b", exported_at=datetime(2026, 11, 22, 12, 0, 0, 123456, tzinfo=UTC)
+)
+
+
+@pytest.mark.parametrize("damage", ["lost", "flipped"])
+def test_a_manifest_that_is_made_anew_says_of_what_the_backup_is_an_export(
+    store: InMemoryObjectStore, damage: str
+) -> None:
+    write_backup(store, LAYOUT, sample_contents(LAYOUT), format_version=3, export_of=ORIGIN)
+    if damage == "lost":
+        store.delete(BUCKET, [LAYOUT.manifest])
+    else:
+        store.put(BUCKET, LAYOUT.manifest, store.get(BUCKET, LAYOUT.manifest).replace(b'"night"', b'"nighT"'))
+
+    repaired = repair(store)
+
+    manifest = read_manifest(store, BUCKET, LAYOUT)
+    assert manifest is not None
+    assert (manifest.export_of, manifest.format_version) == (ORIGIN, 3)
+    assert not any("export" in lost for lost in repaired.lost)
+    assert catalogue(store).get("books").export_of == "night"
+
+
+@pytest.mark.parametrize("marker", [None, b"{", b'{"vault":3}', b'{"vault":{"export_of":{"backup_name":"night"}}}'])
+def test_of_what_it_is_an_export_is_lost_with_the_marker(store: InMemoryObjectStore, marker: bytes | None) -> None:
+    write_backup(store, LAYOUT, sample_contents(LAYOUT), format_version=3, export_of=ORIGIN)
+    store.delete(BUCKET, [LAYOUT.manifest, LAYOUT.marker])
+    if marker is not None:
+        store.put(BUCKET, LAYOUT.marker, marker)
+
+    repaired = repair(store)
+
+    manifest = read_manifest(store, BUCKET, LAYOUT)
+    assert manifest is not None
+    assert (manifest.export_of, manifest.format_version) == (None, 2)
+    assert "of which backup it is an export, if it is one" in repaired.lost
 
 
 def test_a_collection_without_a_document_is_named_as_lost(store: InMemoryObjectStore) -> None:

@@ -7,7 +7,7 @@ from botocore.config import Config
 
 from milvus_vault.adapters.aws_errors import service_errors
 from milvus_vault.adapters.kept import kept
-from milvus_vault.errors import ServiceRequestError, ServiceUnavailableError, VaultError, leaf_named, split_hint
+from milvus_vault.errors import AnswerTimeoutError, ServiceRequestError, VaultError, leaf_named, split_hint
 from milvus_vault.model.messages import InspectMilvusRequest
 from milvus_vault.ports import Inspector
 from milvus_vault.untrusted import read_json
@@ -50,7 +50,7 @@ def _error(name: str, text: str) -> VaultError:
     except KeyError:
         pass
     if "timed out" in text.lower() or name == "Sandbox.Timedout":
-        return ServiceUnavailableError(
+        return AnswerTimeoutError(
             "looking at Milvus and its bucket took longer than an answer of the API may take",
             hint="Ask for fewer collections at a time.",
         )

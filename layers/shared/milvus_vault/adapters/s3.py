@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from http.client import HTTPException
 from itertools import batched
 from typing import TYPE_CHECKING, Any, Self, override
@@ -52,6 +53,7 @@ if TYPE_CHECKING:
         CopyObjectRequestTypeDef,
         CopySourceTypeDef,
         GetObjectOutputTypeDef,
+        ListObjectsV2RequestPaginateTypeDef,
         MultipartUploadTypeDef,
         ObjectTypeDef,
         PutObjectRequestTypeDef,
@@ -217,15 +219,19 @@ class S3ObjectStore(ObjectStore):
     """Copies parts of all objects that are copied in parts, so that their number stays bounded."""
 
     @classmethod
-    def connect(cls, max_connections: int = 64) -> Self:
+    def connect(
+        cls, max_connections: int = 64, session: boto3.session.Session | None = None, endpoint_url: str | None = None
+    ) -> Self:
         """Return the store that the environment's credentials, Region and endpoint lead to.
 
         Args:
             max_connections: Requests at a time; as many as threads will use the store.
+            session: Has credentials and Region, instead of the environment.
+            endpoint_url: Address of the server, instead of the environment's or AWS's own.
         """
-        session = boto3.session.Session()
+        session = session or boto3.session.Session()
         # Other servers rarely know virtual hosts: their addresses have the bucket in the path.
-        has_endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
+        has_endpoint = endpoint_url or os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
         shared = Config(
             max_pool_connections=max_connections,
             # Saves processor time, of which a copy takes 1 ms; requests here are built by code, not by users.
@@ -239,11 +245,14 @@ class S3ObjectStore(ObjectStore):
         )
         client: S3Client = session.client(
             "s3",
+            endpoint_url=endpoint_url,
             # A part of 5 GiB, the largest there is, takes 51 s at 100 MiB/s.
             config=shared.merge(Config(read_timeout=180, retries={"mode": "standard", "total_max_attempts": 5})),
         )
         copier: S3Client = session.client(
-            "s3", config=shared.merge(Config(read_timeout=60, retries={"mode": "standard", "total_max_attempts": 1}))
+            "s3",
+            endpoint_url=endpoint_url,
+            config=shared.merge(Config(read_timeout=60, retries={"mode": "standard", "total_max_attempts": 1})),
         )
         return cls(client, copier, ThreadPoolExecutor(max_connections, thread_name_prefix="part"))
 
@@ -284,11 +293,15 @@ class S3ObjectStore(ObjectStore):
         )
 
     @override
-    def list_objects(self, bucket: str, prefix: str) -> Iterator[ListedObject]:
-        listing = self.client.get_paginator("list_objects_v2").paginate(
-            Bucket=bucket, Prefix=prefix, OptionalObjectAttributes=["RestoreStatus"]
-        )
-        pages = iter(listing)
+    def list_objects(self, bucket: str, prefix: str, *, after: str = "") -> Iterator[ListedObject]:
+        request: ListObjectsV2RequestPaginateTypeDef = {
+            "Bucket": bucket,
+            "Prefix": prefix,
+            "OptionalObjectAttributes": ["RestoreStatus"],
+        }
+        if after:
+            request["StartAfter"] = after
+        pages = iter(self.client.get_paginator("list_objects_v2").paginate(**request))
         while True:
             with _translated("list", bucket, prefix):
                 page = next(pages, None)
@@ -320,6 +333,11 @@ class S3ObjectStore(ObjectStore):
         with _translated("read", bucket, key):
             body, answer = self._read(bucket, key)
             return body, _told(answer, "ETag").strip('"')
+
+    @override
+    def modified_at(self, bucket: str, key: str) -> datetime | None:
+        with _translated("read", bucket, key):
+            return self._read(bucket, key)[1].get("LastModified")
 
     @override
     def chunks(self, bucket: str, key: str, etag: str) -> Iterator[bytes]:

@@ -73,6 +73,7 @@ def _run_event(change: StatusChange, stack: str) -> RunEvent:
         # Nobody knows what an input says that is too large for an event.
         backup_name=backup_of(kind, request, started_at, change.execution_arn) if change.input else None,
         schedule=schedule_of(request),
+        location=_text(output, "location"),
         mode=_mode(request) if kind == "backup" and change.input else None,
         level=_level(request) if kind == "verify" and change.input else None,
         checksum_count=_count(output, "checksum_count"),
@@ -92,7 +93,7 @@ def _run_event(change: StatusChange, stack: str) -> RunEvent:
         message=failure.message[:_MAX_TEXT],
         hint=failure.hint[:_MAX_TEXT],
         warnings=tuple(text[:_MAX_TEXT] for text in texts[:_MAX_WARNINGS]),
-        report_key=report_key if isinstance(report_key := output.get("report_key"), str) else None,
+        report_key=_text(output, "report_key"),
         console_url=_console_url(change.execution_arn),
     )
 
@@ -108,6 +109,11 @@ def _count(output: dict[str, Any], *names: str) -> int | None:
     """Return the first of these counts that an output has."""
     found = next((output[name] for name in names if name in output), None)
     return found if isinstance(found, int) and not isinstance(found, bool) and 0 <= found <= _MAX_COUNT else None
+
+
+def _text(output: dict[str, Any], name: str) -> str | None:
+    found = output.get(name)
+    return found if isinstance(found, str) else None
 
 
 def _mode(request: dict[str, Any]) -> Literal["full", "incremental"] | None:

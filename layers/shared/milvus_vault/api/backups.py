@@ -4,6 +4,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from contextlib import closing, suppress
+from itertools import chain
 from typing import Annotated
 from urllib.parse import unquote
 
@@ -17,6 +18,7 @@ from milvus_vault.backup.prepare import default_name
 from milvus_vault.backup.publish import name_taken
 from milvus_vault.catalogue import compare_backups
 from milvus_vault.errors import (
+    AnswerTimeoutError,
     BackupDamagedError,
     BackupExistsError,
     BackupFormatError,
@@ -29,7 +31,6 @@ from milvus_vault.errors import (
     IdempotencyConflictError,
     InvalidRequestError,
     ObjectNotFoundError,
-    ServiceUnavailableError,
     VaultError,
 )
 from milvus_vault.model.base import Model
@@ -43,6 +44,7 @@ from milvus_vault.model.requests import (
     VerifyRequest,
 )
 from milvus_vault.model.resources import (
+    LISTS_OF_A_BACKUP,
     Backup,
     BackupDiff,
     BackupSummary,
@@ -53,6 +55,7 @@ from milvus_vault.model.resources import (
     Page,
     Started,
 )
+from milvus_vault.paging import fitting, index_of
 from milvus_vault.pool.unique import unique_objects
 from milvus_vault.runs.starting import find_started, start
 from milvus_vault.runtime import logger
@@ -123,20 +126,43 @@ class BackupParts(Model):
     """What is told of a backup beside what it says itself."""
 
     unique: QueryFlag = Field(
-        default=False, description="Also what no other backup lists, for which object lists of all of them are read."
+        default=False,
+        description="Also what no other backup lists, for which object lists of all are read; not with `token`.",
     )
+    limit: int | None = Field(
+        default=None,
+        ge=1,
+        description="How many failures, warnings and collections at most. Default: as many as an answer can hold.",
+    )
+    token: str | None = Field(default=None, max_length=4096, description="`next_token` of the answer before.")
 
 
-@routes.get("/backups/{name}", errors=[BackupNotFoundError, BackupDamagedError, BackupFormatError])
+_NOT_TOLD = (BackupNotFoundError, BackupDamagedError, BackupFormatError, AnswerTimeoutError)
+
+
+@routes.get("/backups/{name}", errors=_NOT_TOLD)
 def get_backup(services: Services, name: NameInPath, query: BackupParts) -> Backup:
-    """Tell what a backup holds."""
+    """Tell what a backup holds. Of thousands of collections the first, and `next_token` for those that follow."""
     end = time.monotonic() + ANSWER_SECONDS
     backup = services.catalogue.get(name)
     update: dict[str, object] = {"report_url": services.working_files.report_link("backup", "", name)}
     if backup.mode == "full":
         update["unique"] = ObjectCount(object_count=backup.object_count, size_bytes=backup.size_bytes)
-    elif query.unique:
+    elif query.unique and query.token is None:
         update["unique"] = _unique(services, name, lambda: time.monotonic() < end)
+    return part_of(backup.model_copy(update=update), query.limit, index_of(query.token))
+
+
+def part_of(backup: Backup, limit: int | None, first: int) -> Backup:
+    """Return a backup with those of its failures, warnings and collections that go into an answer."""
+    lists = {field: getattr(backup, field) for field in LISTS_OF_A_BACKUP}
+    listed = list(chain.from_iterable(lists.values()))
+    end = first + fitting(listed[first:][:limit])
+    update: dict[str, object] = {"next_token": str(end) if end < len(listed) else None}
+    before = 0
+    for field, items in lists.items():
+        update[field] = items[max(first - before, 0) : max(end - before, 0)]
+        before += len(items)
     return backup.model_copy(update=update)
 
 
@@ -146,7 +172,7 @@ def _unique(services: Services, name: str, has_time: Callable[[], bool]) -> Obje
     def check() -> None:
         if not has_time():
             msg = f"what only backup '{name}' lists takes longer to find out than an answer of the API may take"
-            raise ServiceUnavailableError(msg, hint="Ask without `unique`: all else is told.")
+            raise AnswerTimeoutError(msg, hint="Ask without `unique`: all else is told.")
 
     found = unique_objects(
         services.store, services.bucket, services.prefix, [name], services.catalogue.sharing(), check=check
@@ -166,13 +192,15 @@ class DiffFilter(Model):
     objects: QueryFlag = Field(
         default=True, description="Also compare the object lists; without, only what the documents say."
     )
+    token: str | None = Field(default=None, max_length=4096, description="`next_token` of the answer before.")
 
 
-@routes.get("/backups/{name}/diff/{other}", errors=[BackupNotFoundError, BackupDamagedError, BackupFormatError])
+@routes.get("/backups/{name}/diff/{other}", errors=_NOT_TOLD)
 def get_backup_diff(services: Services, name: NameInPath, other: NameInPath, query: DiffFilter) -> BackupDiff:
     """Tell what differs between two backups, `a` and `b`, without reading data.
 
-    What one of them does not record is told as not known.
+    What one of them does not record is told as not known. Where they have too many collections for one answer,
+    `next_token` is there to go on.
     """
     end = time.monotonic() + ANSWER_SECONDS
     return compare_backups(
@@ -181,6 +209,7 @@ def get_backup_diff(services: Services, name: NameInPath, other: NameInPath, que
         BackupLayout(services.prefix, name),
         BackupLayout(services.prefix, other),
         with_objects=query.objects,
+        token=query.token,
         has_time=lambda: time.monotonic() < end,
     )
 

@@ -35,14 +35,15 @@ routes = Routes("exports")
 def post_export(services: Services, body: ExportRequest, caller: Caller) -> Started:
     """Start an export: a full backup in milvus-backup's layout, of a backup that may be incremental.
 
-    A backup that cannot be exported, and a name that is taken, are refused at once.
+    A backup that cannot be exported, a place to which nothing may go, and a name that is taken, are refused at once.
+    Whether the name is taken in another place, the run tells.
     """
     started = find_started(services.machines, "export", body, caller.idempotency_key)
     if started is None:
         if not backup_exists(services, body.backup_name):
             raise services.catalogue.no_backup(body.backup_name)
         read_exportable(services.store, services.bucket, BackupLayout(services.prefix, body.backup_name))
-        if backup_exists(services, body.export_name):
+        if services.export_places.find(body) is None and backup_exists(services, body.export_name):
             raise name_taken(body.export_name, [])
         started = start(services.machines, "export", body, caller.idempotency_key)
     return Started(id=started.id, kind="export", execution_arn=started.execution_arn, backup_name=body.backup_name)

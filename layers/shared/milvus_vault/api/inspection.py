@@ -7,6 +7,7 @@ from pydantic import Field
 from milvus_vault.api.routing import Paging, QueryFlag, Routes
 from milvus_vault.api.services import Services
 from milvus_vault.errors import (
+    AnswerTimeoutError,
     ClientCertificateError,
     CollectionNotFoundError,
     DatabaseNotFoundError,
@@ -24,6 +25,7 @@ from milvus_vault.model.words import Form
 routes = Routes("inspection")
 
 _MILVUS = (
+    AnswerTimeoutError,
     ClientCertificateError,
     MilvusAuthenticationError,
     MilvusCertificateError,

@@ -46,6 +46,7 @@ _STATUS: dict[HTTPStatus, tuple[type[VaultError], ...]] = {
         errors.TargetClaimedError,
         errors.VersionUnsupportedError,
     ),
+    HTTPStatus.UNPROCESSABLE_CONTENT: (errors.AnswerTimeoutError,),
     HTTPStatus.BAD_GATEWAY: (
         errors.BucketNotFoundError,
         errors.ClientCertificateError,

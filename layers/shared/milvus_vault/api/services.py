@@ -5,6 +5,7 @@ from datetime import datetime
 
 from pydantic import BaseModel, ValidationError
 
+from milvus_vault.backup.places import ExportPlaces
 from milvus_vault.catalogue import Catalogue
 from milvus_vault.errors import ServiceRequestError
 from milvus_vault.model.messages import InspectMilvusRequest
@@ -27,6 +28,7 @@ class Services:
     executions: Executions
     schedules: Schedules
     inspector: Inspector
+    export_places: ExportPlaces
     now: datetime
     """When the request came."""
 

@@ -94,6 +94,11 @@ def join(*parts: str) -> str:
     return "/".join(stripped for part in parts if (stripped := part.strip("/")))
 
 
+def milvus_location(bucket: str, root_path: str) -> str:
+    """Return the address by which backups name the Milvus that they are of."""
+    return f"s3://{bucket}/{root_path}"
+
+
 @dataclass(frozen=True, slots=True)
 class BackupLayout:
     """The keys of one backup."""

@@ -190,6 +190,8 @@ class VaultMark(Model):
     """Whether there are hashes of passwords in the backup, in ours and in milvus-backup's metadata."""
     status: str
     """`complete` or `partial`."""
+    export_of: ExportOrigin | None = None
+    """As the manifest has it, which a repair may have to make anew."""
 
 
 def digest(key: str, body: bytes) -> FileDigest:

@@ -35,8 +35,14 @@ from milvus_vault.archive.other_etags import read_other_etags
 from milvus_vault.archive.reference_reader import read_reference_archive
 from milvus_vault.archive.reference_writer import marker_file
 from milvus_vault.archive.remains import was_published
-from milvus_vault.errors import BackupDamagedError, BackupFormatError, BackupNotFoundError, ObjectNotFoundError
-from milvus_vault.model.collections import ALL_PARTITIONS, CollectionLayout, Segment
+from milvus_vault.errors import (
+    BackupDamagedError,
+    BackupFormatError,
+    BackupNotFoundError,
+    CollectionNotFoundError,
+    ObjectNotFoundError,
+)
+from milvus_vault.model.collections import ALL_PARTITIONS, CollectionLayout, CollectionName, Segment
 from milvus_vault.model.objects import ArchivedObject
 from milvus_vault.model.rbac import Rbac
 from milvus_vault.model.versions import parse_version
@@ -50,6 +56,7 @@ __all__ = [
     "ArchivedPartition",
     "ArchivedSegment",
     "check_backup_exists",
+    "find_collection",
     "find_manifest",
     "read_archive",
     "read_collection",
@@ -396,3 +403,29 @@ def _segment(segment: Segment) -> ArchivedSegment:
         storage_version=segment.storage_version,
         later_row_count=segment.later_row_count,
     )
+
+
+def find_collection(store: ObjectStore, bucket: str, layout: BackupLayout, name: CollectionName) -> ArchivedCollection:
+    """Return one collection of a backup with rows. Of one of ours, no document of another collection is read.
+
+    Raises:
+        CollectionNotFoundError: The backup does not hold it, or has metadata alone.
+        BackupNotFoundError: There is no commit marker, and none was lost.
+        BackupDamagedError: A metadata object is missing, or is not the one that was written.
+        BackupFormatError: A newer release wrote the backup, or milvus-backup in another format.
+    """
+    marker, manifest = _open(store, bucket, layout)
+    found = read_reference_archive(store, bucket, layout, marker) if manifest is None else manifest
+    if found.meta_only:
+        msg = f"backup {layout.name} has metadata alone, and rows of no collection"
+        raise CollectionNotFoundError(msg, hint="Name a backup that was made with rows.")
+    for collection in found.collections:
+        if collection.name == name:
+            if isinstance(collection, ArchivedCollection):
+                return collection
+            other_etags = read_other_etags(store, bucket, layout)
+            return replace(read_collection(store, bucket, layout, collection), other_etags=other_etags)
+    msg = f"backup {layout.name} does not hold collection {name}"
+    failed = next((failure.error for failure in found.failures if failure.name == name), "")
+    hint = f"Its backup failed: {failed}." if failed else "Name it with its database, as the backup does."
+    raise CollectionNotFoundError(msg, hint=hint)

@@ -120,6 +120,7 @@ def marker_file(manifest: Manifest, manifest_body: bytes) -> bytes:
         manifest_size_bytes=manifest_digest.size_bytes,
         holds_secrets=manifest.holds_secrets,
         status="partial" if manifest.is_partial else "complete",
+        export_of=manifest.export_of,
     )
     return message(
         {

@@ -1,14 +1,16 @@
 """The name of a new backup: what is there already, and who works on it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from milvus_vault.archive.layout import BackupLayout
 from milvus_vault.archive.reader import find_manifest
 from milvus_vault.archive.remains import has_lost_its_marker, is_there
+from milvus_vault.archive.tombstones import is_being_deleted
 from milvus_vault.backup.publish import find_published, name_taken
 from milvus_vault.backup.working_files import PLAN, BackupPlan
-from milvus_vault.claims import CLAIM, DIED, RUNNING, Claim, ClaimHeldError, Claims
+from milvus_vault.claims import CLAIM, RUNNING, Claim, ClaimHeldError, Claims
 from milvus_vault.errors import BackupDamagedError, BackupExistsError, BackupFormatError, BackupInProgressError
+from milvus_vault.model.names import attempt_of
 from milvus_vault.model.times import utc_second
 from milvus_vault.workspace import Workspace
 
@@ -19,8 +21,8 @@ def is_published(
     run: Workspace,
     layout: BackupLayout,
     claims: Claims,
-    execution_arn: str,
     *,
+    destination: Workspace,
     was_listed: Callable[[], bool],
     is_same: Callable[[BackupPlan], bool],
 ) -> bool:
@@ -33,24 +35,28 @@ def is_published(
         run: The working files of the backup.
         layout: Where the backup lies.
         claims: Those of this execution.
-        execution_arn: Its ARN.
+        destination: The run, or that of another place where the backup is written: what lies there without a marker is
+            looked at by `claim_elsewhere`.
         was_listed: Whether the catalogue has an entry of this name, as each backup has whose marker was written.
         is_same: Whether a plan is of the same request.
     """
     found = claims.holder(run.key(CLAIM))
     status = found[1] if found else ""
-    may_resume = status in DIED or (found is not None and found[0].execution_arn == execution_arn)
-    if not is_there(run.store, run.bucket, layout.marker):
+    may_resume = found is not None and claims.is_mine_or_died(*found)
+    bucket = destination.bucket
+    if not is_there(run.store, bucket, layout.marker):
+        if destination != run:
+            return False
         # Of a run that died a moment before its marker, the execution that resumes it goes on.
-        is_lost = was_listed() or not (may_resume or status in RUNNING)
-        if is_lost and has_lost_its_marker(run.store, run.bucket, layout):
-            msg = f"backup '{layout.name}' exists and has lost its marker: s3://{run.bucket}/{layout.root}"
+        is_lost = not (may_resume or status in RUNNING) or was_listed()
+        if is_lost and has_lost_its_marker(run.store, bucket, layout):
+            msg = f"backup '{layout.name}' exists and has lost its marker: s3://{bucket}/{layout.root}"
             raise BackupExistsError(msg, hint=_REPAIR_HINT)
         return False
     if status == "RUNNING" and found is not None and not may_resume:
         raise _in_progress(layout.name, found[0])
     try:
-        published = find_manifest(run.store, run.bucket, layout)
+        published = find_manifest(run.store, bucket, layout)
     except (BackupDamagedError, BackupFormatError) as err:
         msg = f"backup '{layout.name}' exists already, and cannot be read: {err.message}"
         raise BackupExistsError(msg, hint=_REPAIR_HINT) from err
@@ -67,6 +73,45 @@ def claim_name(claims: Claims, run: Workspace, name: str) -> None:
         claims.take(run.key(CLAIM))
     except ClaimHeldError as err:
         raise _in_progress(name, err.holder) from err
+
+
+def claim_elsewhere(claims: Claims, run: Workspace, destination: Workspace, layout: BackupLayout) -> None:
+    """Take the claim of a backup's name in another place, as a backup that is made there does.
+
+    So that exports of any deployment and backups of one that is there exclude each other. Whether an execution of
+    another deployment still runs nobody here can ask: its claim holds until that deployment takes it away.
+
+    Raises:
+        BackupInProgressError: Somebody else holds the claim, or deletes the backup of this name.
+        BackupExistsError: Something lies there that no earlier execution of this run has left.
+
+    Args:
+        claims: Those of this execution in the place's bucket.
+        run: The working files of the export.
+        destination: The run of the name in the other place.
+        layout: Where the backup is to lie.
+    """
+    key = destination.key(CLAIM)
+    found = claims.holder(key)
+    is_resumed = found is not None and found[0].run == run.run and claims.is_mine_or_died(*found)
+    claim_name(claims, destination, layout.name)
+    if is_being_deleted(destination.store, destination.bucket, destination.prefix, layout.name):
+        msg = f"backup '{layout.name}' is being deleted in s3://{destination.bucket}/{destination.prefix}"
+        raise BackupInProgressError(msg, hint="Let a prune of the deployment there end it, or choose another name.")
+    if not is_resumed and any(destination.store.list_objects(destination.bucket, layout.root)):
+        msg = f"something lies in s3://{destination.bucket}/{layout.root} already, which is no whole backup"
+        raise BackupExistsError(msg, hint="Choose another name, or delete that folder if nobody needs it.")
+
+
+def give_back_elsewhere(destination: Workspace, attempts: Collection[str]) -> None:
+    """Delete the claim of a backup's name in another place, where one of these attempts holds it.
+
+    The marker is there by then, and keeps the name. A deployment that is there could not ask whether we still run, and
+    would never delete the backup.
+    """
+    claim = destination.find(CLAIM, Claim)
+    if claim is not None and attempt_of(claim.execution_arn) in attempts:
+        destination.delete([CLAIM])
 
 
 def _in_progress(name: str, holder: Claim) -> BackupInProgressError:

@@ -22,7 +22,8 @@ from milvus_vault.archive.reader import (
 )
 from milvus_vault.archive.remains import check_stays, marker_etag
 from milvus_vault.archive.tombstones import tombstone_key
-from milvus_vault.backup.claiming import claim_name, is_published
+from milvus_vault.backup.claiming import claim_elsewhere, claim_name, is_published
+from milvus_vault.backup.places import Place
 from milvus_vault.backup.working_files import (
     PLAN,
     RBAC,
@@ -75,13 +76,15 @@ class ExportPreparation:
     """Everything that PrepareExport works with."""
 
     run: Workspace
-    """That of the backup that is to be written."""
+    """That of the backup that is to be written, or where it is written to another place, of this export."""
     request: ExportRequest
     executions: Executions
     execution_arn: str
     started_at: datetime
     was_listed: Callable[[], bool]
     """Whether the catalogue has an entry of the new name, as each backup has whose marker was written."""
+    place: Place | None = None
+    """Where the export is written; None: beside the other backups."""
 
     @property
     def _store(self) -> ObjectStore:
@@ -96,8 +99,15 @@ class ExportPreparation:
         return BackupLayout(self.run.prefix, self.request.backup_name)
 
     @property
+    def _destination(self) -> Workspace:
+        return self.place.run_of(self.run, self.request.export_name) if self.place else self.run
+
+    @property
     def _layout(self) -> BackupLayout:
-        return BackupLayout(self.run.prefix, self.request.export_name)
+        return BackupLayout(self._destination.prefix, self.request.export_name)
+
+    def _claims(self, bucket: str) -> Claims:
+        return Claims(self._store, self.executions, bucket, execution_arn=self.execution_arn, run=self.run.run)
 
     def prepare(self) -> BackupPlan | None:
         """Return what to do, or None where this very export is published already, as `is_published` tells.
@@ -105,14 +115,15 @@ class ExportPreparation:
         Raises what is wrong with the request or the original, and then gives its claims back. Safe to repeat: what it
         has written of a collection is not looked at again.
         """
-        claims = Claims(
-            self._store, self.executions, self.run.bucket, execution_arn=self.execution_arn, run=self.run.run
-        )
+        destination = self._destination
+        claims, elsewhere = self._claims(self.run.bucket), self._claims(destination.bucket)
+        if self.place:
+            self._store.check_bucket(destination.bucket)
         if is_published(
             self.run,
             self._layout,
             claims,
-            self.execution_arn,
+            destination=destination,
             was_listed=self.was_listed,
             is_same=lambda plan: plan.export is not None and plan.export.request == self.request,
         ):
@@ -121,23 +132,29 @@ class ExportPreparation:
         manifest = read_exportable(self._store, self.run.bucket, self._original)
         claim_name(claims, self.run, self._layout.name)
         try:
+            if self.place:
+                claim_elsewhere(elsewhere, self.run, destination, self._layout)
             claims.take_own(self._reading.key(CLAIM))
             check_stays(self._store, self.run.bucket, self._original, etag)
-            # A prune that died left it, with objects that VerifyCopy deletes. One that lives would hold the claim.
-            self._store.delete(self.run.bucket, [tombstone_key(self.run.prefix, self._layout.name)])
+            if not self.place:
+                # A prune that died left it, with objects that VerifyCopy deletes. One that lives would hold the claim.
+                self._store.delete(self.run.bucket, [tombstone_key(self.run.prefix, self._layout.name)])
             return self._write(manifest)
         except VaultError:
+            elsewhere.give_back()
             claims.give_back()
             raise
 
     @property
     def _reading(self) -> Workspace:
         """Return the run whose claim keeps a prune from the original."""
-        return replace(self.run, run=export_run(self.request.backup_name, self.request.export_name))
+        # Several may read one backup, each for a place and name of its own.
+        written = f"{self.place.bucket}/{self._layout.root}" if self.place else self.request.export_name
+        return replace(self.run, run=export_run(self.request.backup_name, written))
 
     def _write(self, manifest: Manifest) -> BackupPlan:
         bucket = self.run.bucket
-        write_job(self.run, self._attempt, CopyJob(source_bucket=bucket, destination_bucket=bucket))
+        write_job(self.run, self._attempt, CopyJob(source_bucket=bucket, destination_bucket=self._destination.bucket))
         other_etags = read_other_etags(self._store, bucket, self._original)
         done = self.run.numbers(snapshot_folder(self._attempt))
 
@@ -180,6 +197,7 @@ class ExportPreparation:
                     backup_name=self.request.backup_name, backup_id=manifest.backup_id, exported_at=self.started_at
                 ),
                 finished_at=manifest.finished_at,
+                place=self.place,
             ),
         )
         check_owner(self.run, self._attempt)

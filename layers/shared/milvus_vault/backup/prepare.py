@@ -20,7 +20,7 @@ from milvus_vault.errors import (
     VaultError,
     VersionUnsupportedError,
 )
-from milvus_vault.model.collections import DatabaseDescription
+from milvus_vault.model.collections import CollectionName, DatabaseDescription
 from milvus_vault.model.flushes import FlushAllPoint
 from milvus_vault.model.names import attempt_of, short_hash
 from milvus_vault.model.objects import CopyJob
@@ -66,15 +66,15 @@ def prepare_backup(
     execution_arn: str,
     started_at: datetime,
     was_listed: Callable[[], bool],
-    bases: Callable[[], Sequence[str]] = tuple,
+    bases: Sequence[str] = (),
     damaged: Callable[[], Mapping[str, datetime]] = dict,
 ) -> BackupPlan | None:
     """Return what to do, or None where this very backup is published already.
 
     That is so where an execution with the same request died after the commit marker was written: it was killed, or
     the backup is partial. `was_listed` tells whether the catalogue has an entry of this name, as each backup has
-    whose marker was written, `bases` which backups there are that share objects, the newest first, and
-    `damaged` which of these objects were found to have other contents, and when.
+    whose marker was written; `bases` are those backups that may have recorded what is in the pool, the newest first,
+    and `damaged` tells which objects there were found to have other contents, and when.
     Raises what is wrong with the request or the deployment, and then leaves nothing behind but a note in the pool.
     """
     store = run.store
@@ -83,7 +83,7 @@ def prepare_backup(
     def is_same(plan: BackupPlan) -> bool:
         return plan.export is None and plan.request == request
 
-    if is_published(run, layout, claims, execution_arn, was_listed=was_listed, is_same=is_same):
+    if is_published(run, layout, claims, destination=run, was_listed=was_listed, is_same=is_same):
         return None
     server = database.server_version()
     check_source_version(server)
@@ -97,14 +97,11 @@ def prepare_backup(
     # Early, since it has to be some time before the first flush: the rest of the preparation is not waited for twice.
     moment = take_moment(database, collections) if has_moment else None
     rbac = database.backup_rbac() if request.include_rbac else None
-    store.check_bucket(storage.bucket)
-    warnings = []
-    if not collections:
-        warnings.append(f"There is no collection in {', '.join(whole)}: the backup holds databases and no rows.")
-    elif not request.meta_only and not prove_storage(store, database, storage, collections):
-        warnings.append(
-            "No collection had flushed rows when the backup began: bucket and root path could not be proven then."
-        )
+    warnings: list[str] = []
+    if request.meta_only or not prove_storage(store, database, storage, collections):
+        # Else the proof has listed something there.
+        store.check_bucket(storage.bucket)
+        warnings += _unproven(request, collections, whole)
     claim_name(claims, run, layout.name)
     recent_since = _recent_since(run, moment) if moment else None
     # A prune that died left it, with objects that VerifyCopy deletes. One that lives would hold the claim.
@@ -133,7 +130,7 @@ def prepare_backup(
             recent_since=recent_since,
             flush_all=_flush_all(database, server, request) if collections else None,
             warnings=tuple(warnings),
-            bases=tuple(bases()) if request.mode == "incremental" else (),
+            bases=tuple(bases),
             damaged=dict(damaged()) if request.mode == "incremental" else {},
         )
         check_owner(run, attempt_of(execution_arn))
@@ -146,14 +143,21 @@ def prepare_backup(
     return plan
 
 
+def _unproven(request: BackupRequest, collections: Sequence[CollectionName], databases: Sequence[str]) -> Iterator[str]:
+    """Yield what is to be said of a backup whose bucket and root path are not proven to be Milvus' own."""
+    if not collections:
+        yield f"There is no collection in {', '.join(databases)}: the backup holds databases and no rows."
+    elif not request.meta_only:
+        yield "No collection had flushed rows when the backup began: bucket and root path could not be proven then."
+
+
 def _recent_since(run: Workspace, moment: Moment) -> datetime | None:
     """Return since when Milvus' objects may say something of a moment; None where S3 does not tell its time.
 
     What it tells is when it wrote the claim: after the moment was taken, or before, where this execution had it.
     """
-    claim = run.key(CLAIM)
-    found = [listed.modified_at for listed in run.store.list_objects(run.bucket, claim) if listed.key == claim]
-    return moment.recent_since(found[0]) if found and found[0] else None
+    written_at = run.store.modified_at(run.bucket, run.key(CLAIM))
+    return moment.recent_since(written_at) if written_at else None
 
 
 def _describe_databases(database: Schemas, names: Sequence[str], warnings: list[str]) -> Iterator[DatabaseDescription]:

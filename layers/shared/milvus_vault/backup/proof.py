@@ -1,9 +1,9 @@
 """Which collections' moments are proven, and which have to be captured once more: see `judging` for what proves one."""
 
-from collections.abc import Iterable
+from collections.abc import Container
 from dataclasses import dataclass
 
-from milvus_vault.backup.working_files import Snapshot, Verdict, snapshot_name
+from milvus_vault.backup.working_files import PLAN, BackupPlan, Snapshot, Verdict, snapshot_name
 from milvus_vault.parallel import each
 from milvus_vault.workspace import Workspace
 
@@ -17,8 +17,13 @@ class MomentProof:
     source_bucket: str
     """Milvus' own."""
 
-    def doubtful(self, indexes: Iterable[int]) -> tuple[int, ...]:
-        """Return which of the collections have to be captured once more. Asked again, it says the same."""
+    def doubtful(self, lacking: Container[int]) -> tuple[int, ...]:
+        """Return which collections have to be captured once more, but for those that lack copies.
+
+        Asked again, it says the same.
+        """
+        plan = self.run.read(PLAN, BackupPlan)
+        indexes = (index for index in range(len(plan.collections)) if index not in lacking)
         return tuple(index for index in each(self._prove, indexes) if index is not None)
 
     def _prove(self, index: int) -> int | None:

@@ -5,6 +5,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from itertools import batched
 
 from milvus_vault import __version__
 from milvus_vault.archive.layout import DELTA_LOG, INSERT_LOG, BackupLayout
@@ -36,7 +37,7 @@ from milvus_vault.backup.working_files import (
     snapshot_name,
 )
 from milvus_vault.claims import check_owner
-from milvus_vault.copying.verify import read_copy_check
+from milvus_vault.copying.verify import DELETE_AT_A_TIME, read_copy_check
 from milvus_vault.copying.working_files import CopyCheck, attempt_folder, read_items, read_verified
 from milvus_vault.errors import (
     BackupDamagedError,
@@ -69,6 +70,8 @@ class CapturedCollection:
     index: int
     document: CollectionDocument
     warnings: tuple[str, ...]
+    has_target: bool
+    """Whether some of its objects were copied; else all are shared."""
 
 
 def publish_backup(
@@ -93,7 +96,8 @@ def publish_backup(
     if failures and (not captured or plan.request.on_collection_failure == "fail"):
         raise failed(failures, hint)
     _remove_leftovers(run, plan, layout, captured)
-    store, bucket = run.store, run.bucket
+    destination = plan.destination(run)
+    store, bucket = destination.store, destination.bucket
 
     entries: list[CollectionEntry] = []
     shared_sizes: list[int] = []
@@ -105,8 +109,8 @@ def publish_backup(
             shared = _shared(run, plan, attempt, collection.index)
             # What an earlier round of this execution copied is in the pool as well.
             shared_sizes.extend(item.size_bytes for item in shared if copied_by(item.stored_key) != attempt)
-            objects = write_object_list(_objects(run, plan, attempt, collection.index, shared))
-            entries.append(_write_collection(run, layout, collection.document, objects))
+            objects = write_object_list(_objects(run, plan, attempt, collection, shared))
+            entries.append(_write_collection(destination, layout, collection.document, objects))
             yield collection.document, read_object_list(objects)
 
     rbac = run.read(RBAC, Rbac) if plan.request.include_rbac else None
@@ -147,7 +151,7 @@ def publish_backup(
         failures=tuple(failures),
         # An export has those of its collections from the original already.
         warnings=tuple(dict.fromkeys((*plan.warnings, *(told for each in captured for told in _warnings(each))))),
-        rbac=_write_rbac(run, layout, rbac) if rbac else None,
+        rbac=_write_rbac(destination, layout, rbac) if rbac else None,
         object_count=(object_count := sum(entry.object_count for entry in entries)),
         size_bytes=(size_bytes := sum(entry.size_bytes for entry in entries)),
         export_of=plan.export.origin if plan.export else None,
@@ -178,14 +182,15 @@ def _commit(
     If there is one already, a second call of this function was faster, and its marker stays; or it does not count
     (see `find_published`), and is replaced.
     """
-    if run.store.put_if_absent(run.bucket, layout.marker, marker):
+    bucket = plan.destination(run).bucket
+    if run.store.put_if_absent(bucket, layout.marker, marker):
         return manifest
-    etag = run.store.get_with_etag(run.bucket, layout.marker)[1]
+    etag = run.store.get_with_etag(bucket, layout.marker)[1]
     published = find_published(run, plan, layout)
     if published is not None:
         return published
     check_owner(run, attempt)
-    if not run.store.put_if_unchanged(run.bucket, layout.marker, marker, etag):
+    if not run.store.put_if_unchanged(bucket, layout.marker, marker, etag):
         msg = f"somebody else wrote {layout.marker} meanwhile"
         raise BackupInProgressError(msg, hint="Look at the backup, and start it again with the same input if need be.")
     return manifest
@@ -207,17 +212,20 @@ def find_published(run: Workspace, plan: BackupPlan, layout: BackupLayout) -> Ma
     to replace the objects: what that marker promises is no longer there, so it does not count.
     Raises `BackupExistsError` for a marker of anybody else, so that nothing of theirs is deleted or replaced.
     """
+    bucket = plan.destination(run).bucket
+    if not is_there(run.store, bucket, layout.marker):
+        return None
     try:
-        manifest = find_manifest(run.store, run.bucket, layout)
+        manifest = find_manifest(run.store, bucket, layout)
     except BackupDamagedError:
         return None
     if manifest is not None and manifest.execution_arn == plan.execution_arn:
         return manifest
     is_ours = manifest is not None and any(run.names(attempt_folder(attempt_of(manifest.execution_arn))))
-    if is_ours or not is_there(run.store, run.bucket, layout.marker):
+    if is_ours or not is_there(run.store, bucket, layout.marker):
         return None
     who = manifest.execution_arn if manifest else "another program"
-    msg = f"backup '{layout.name}' exists already, and {who} made it: s3://{run.bucket}/{layout.root}"
+    msg = f"backup '{layout.name}' exists already, and {who} made it: s3://{bucket}/{layout.root}"
     raise BackupExistsError(msg, hint="It stays as it is. Choose another name.")
 
 
@@ -284,7 +292,7 @@ def _collect(
             failures.append(_incomplete(name, found))
             hints.append(refused)
         else:
-            captured.append(CapturedCollection(index, snapshot.document, snapshot.warnings))
+            captured.append(CapturedCollection(index, snapshot.document, snapshot.warnings, snapshot.has_target))
     return captured, failures, shared_hint(hints)
 
 
@@ -300,10 +308,13 @@ def _shared(run: Workspace, plan: BackupPlan, attempt: str, index: int) -> list[
 
 
 def _objects(
-    run: Workspace, plan: BackupPlan, attempt: str, index: int, shared: list[ArchivedObject]
+    run: Workspace, plan: BackupPlan, attempt: str, collection: CapturedCollection, shared: list[ArchivedObject]
 ) -> Iterable[ArchivedObject]:
     if plan.request.meta_only:
         return ()
+    if not collection.has_target:
+        return sorted(shared, key=lambda item: item.stored_key)
+    index = collection.index
     verified = read_verified(run, attempt, index)
     items = read_items(run, attempt, index)
     if plan.export:
@@ -328,19 +339,19 @@ def _exported(original: ArchivedObject, key: str, etag: str, checksum: str) -> A
 
 
 def _write_collection(
-    run: Workspace, layout: BackupLayout, document: CollectionDocument, objects: bytes
+    destination: Workspace, layout: BackupLayout, document: CollectionDocument, objects: bytes
 ) -> CollectionEntry:
     """Write a collection's description and its object list, and return its entry in the manifest."""
     number = document.description.collection_id
     body = document.model_dump_json().encode()
-    run.store.put(run.bucket, layout.collection_document(number), body)
-    run.store.put(run.bucket, layout.object_list(number), objects)
+    destination.store.put(destination.bucket, layout.collection_document(number), body)
+    destination.store.put(destination.bucket, layout.object_list(number), objects)
     return entry_of(layout, document, body, objects)
 
 
-def _write_rbac(run: Workspace, layout: BackupLayout, rbac: Rbac) -> FileDigest:
+def _write_rbac(destination: Workspace, layout: BackupLayout, rbac: Rbac) -> FileDigest:
     body = rbac.model_dump_json().encode()
-    run.store.put(run.bucket, layout.rbac, body)
+    destination.store.put(destination.bucket, layout.rbac, body)
     return digest(layout.rbac.removeprefix(layout.root), body)
 
 
@@ -353,13 +364,17 @@ def _remove_leftovers(
     gave them another ID. Nobody would restore them, nor delete them by the backup's lists.
     Raises `BackupExistsError` where they are of a backup that somebody else has published.
     """
-    ids = {str(collection.document.description.collection_id) for collection in captured}
+    store, bucket = run.store, plan.destination(run).bucket
     if plan.is_incremental:
         # What lies here an earlier attempt copied for a full backup of the name.
-        ids = set()
+        for some in batched(store.list_objects(bucket, layout.binlogs), DELETE_AT_A_TIME, strict=False):
+            find_published(run, plan, layout)
+            store.delete(bucket, (listed.key for listed in some))
+        return
+    ids = {str(collection.document.description.collection_id) for collection in captured}
     for kind in (INSERT_LOG, DELTA_LOG):
-        for folder in run.store.list_folders(run.bucket, f"{layout.binlogs}{kind}/"):
+        for folder in store.list_folders(bucket, f"{layout.binlogs}{kind}/"):
             if folder not in ids:
                 find_published(run, plan, layout)
-                left = run.store.list_objects(run.bucket, f"{layout.binlogs}{kind}/{folder}/")
-                run.store.delete(run.bucket, (listed.key for listed in left))
+                left = store.list_objects(bucket, f"{layout.binlogs}{kind}/{folder}/")
+                store.delete(bucket, (listed.key for listed in left))

@@ -1,6 +1,6 @@
 """SnapshotBatch: flush collections and record what they are made of, up to one moment."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -50,6 +50,17 @@ class _Captured(NamedTuple):
     is_second_look: bool = False
     counted: int | None = None
     """How many rows Milvus counted, where that proves which there are."""
+
+
+class _Placed(NamedTuple):
+    """Where the objects of a collection lie in the backup bucket, or will."""
+
+    stored: list[tuple[ListedObject, str]]
+    """Each with its key there."""
+    lost_count: int = 0
+    """How many of them the pool has lost."""
+    has_target: bool = True
+    """Whether any is to be copied."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,10 +127,10 @@ class SnapshotBatch:
         name = self.plan.collections[index]
         captured = self._capture(name, at)
         document = captured.document
-        stored, lost_count = self._write_target(index, name, document, captured.objects.objects)
+        placed = self._place(index, name, document, captured.objects.objects)
         # What an earlier round has copied anew is there by now.
-        lost_count = max(lost_count, before.lost_count if before else 0)
-        evidence = self._evidence(captured, stored) if at.moment else None
+        lost_count = max(placed.lost_count, before.lost_count if before else 0)
+        evidence = self._evidence(captured, placed.stored) if at.moment else None
         is_proven = (
             evidence is not None
             and evidence.has_nothing_newer
@@ -133,6 +144,7 @@ class SnapshotBatch:
             flushed=captured.point.segment_ids,
             sealed=captured.point.sealed_ids,
             is_second_look=captured.is_second_look,
+            has_target=placed.has_target,
             warnings=tuple(_warnings(document, captured.objects, lost_count)),
             lost_count=lost_count,
             evidence=evidence,
@@ -140,33 +152,30 @@ class SnapshotBatch:
         )
         self.run.write(snapshot_name(self.attempt, index), snapshot)
 
-    def _write_target(
+    def _place(
         self, index: int, name: CollectionName, document: CollectionDocument, objects: Sequence[ListedObject]
-    ) -> tuple[list[tuple[ListedObject, str]], int]:
-        """Write down what is to be copied of a collection.
-
-        Returns where each of its objects will lie, and how many of them the pool has lost.
-        """
-        number, lost_count = document.description.collection_id, 0
-        folders: tuple[str, ...]
+    ) -> _Placed:
+        """Write down what is to be copied of a collection, and what the pool has of it."""
+        number = document.description.collection_id
         if self.pool is None:
-            folders = self.layout.collection_folders(number)
             stored = [(listed, self._stored_key(listed)) for listed in objects]
-            to_copy = stored
-        else:
-            folder = self.pool.folder(number)
-            places = list(self.pool.places(number, objects))
+            target = CopyTarget(index=index, name=str(name), folders=self.layout.collection_folders(number))
+            write_target(self.run, self.attempt, target, _items(stored))
+            return _Placed(stored)
+        folder = self.pool.folder(number)
+        places = list(self.pool.places(number, objects))
+        shared = write_object_list(place.shared for place in places if place.shared)
+        self.run.write_bytes(shared_name(self.attempt, index), shared)
+        to_copy = [(place.listed, place.key) for place in places if not place.shared]
+        if to_copy:
             new, there = ([place.key for place in places if bool(place.shared) is known] for known in (False, True))
-            folders = ranges(folder, new, there) or (folder,)
-            shared = write_object_list(place.shared for place in places if place.shared)
-            self.run.write_bytes(shared_name(self.attempt, index), shared)
-            lost_count = sum(place.is_lost for place in places)
-            stored = [(place.listed, place.key) for place in places]
-            to_copy = [(place.listed, place.key) for place in places if not place.shared]
-        items = [CopyItem(source_key=o.key, key=key, size_bytes=o.size_bytes, source_etag=o.etag) for o, key in to_copy]
-        target = CopyTarget(index=index, name=str(name), folders=folders, is_shared=self.pool is not None)
-        write_target(self.run, self.attempt, target, items)
-        return stored, lost_count
+            target = CopyTarget(index=index, name=str(name), folders=ranges(folder, new, there), is_shared=True)
+            write_target(self.run, self.attempt, target, _items(to_copy))
+        else:
+            # It may have been one in an earlier round.
+            drop_target(self.run, self.attempt, index)
+        stored = [(place.listed, place.key) for place in places]
+        return _Placed(stored, sum(place.is_lost for place in places), has_target=bool(to_copy))
 
     def _evidence(self, captured: _Captured, stored: Sequence[tuple[ListedObject, str]]) -> Evidence:
         segments = captured.document.segments
@@ -187,6 +196,9 @@ class SnapshotBatch:
             name=self.plan.collections[index], error=type(error).__name__, message=error.message
         )
         drop_target(self.run, self.attempt, index)
+        if self.pool is not None:
+            # Of an earlier round: with it, and no target, the collection would be taken for one that is all shared.
+            self.run.delete([shared_name(self.attempt, index)])
         snapshot = Snapshot(round=self.round, failure=failure, hint=error.hint)
         self.run.write(snapshot_name(self.attempt, index), snapshot)
 
@@ -306,6 +318,11 @@ class SnapshotBatch:
             msg = f"not a log of Milvus: {listed.key}"
             raise ValueError(msg)
         return self.layout.log(key)
+
+
+def _items(to_copy: Iterable[tuple[ListedObject, str]]) -> Iterator[CopyItem]:
+    for listed, key in to_copy:
+        yield CopyItem(source_key=listed.key, key=key, size_bytes=listed.size_bytes, source_etag=listed.etag)
 
 
 def _warnings(document: CollectionDocument, captured: CollectionObjects, lost_count: int) -> Iterator[str]:

@@ -5,12 +5,14 @@ from enum import StrEnum
 from pydantic import Field
 
 from milvus_vault.archive.manifest import CollectionDocument, CollectionFailure, ExportOrigin, Source
+from milvus_vault.backup.places import Place
 from milvus_vault.model.base import Model
 from milvus_vault.model.collections import CollectionName, DatabaseDescription, expires
 from milvus_vault.model.flushes import FlushAllPoint
 from milvus_vault.model.names import COLLECTIONS_PER_BATCH
 from milvus_vault.model.requests import BackupRequest, ExportRequest
 from milvus_vault.model.times import Time
+from milvus_vault.workspace import Workspace
 
 PLAN = "backup.json"
 
@@ -25,6 +27,8 @@ class ExportPlan(Model):
     origin: ExportOrigin
     finished_at: Time
     """When the original was finished."""
+    place: Place | None = None
+    """Where it is written; None: beside the deployment's other backups."""
 
 
 class BackupPlan(Model):
@@ -58,6 +62,14 @@ class BackupPlan(Model):
     def is_incremental(self) -> bool:
         """Return whether its objects are to lie in the pool."""
         return self.request.mode == "incremental"
+
+    def destination(self, run: Workspace) -> Workspace:
+        """Return the run that makes backups of this name in the place where this one is written.
+
+        It is the run of the plan itself, but for an export to another place: there nothing but its claim is ours.
+        """
+        place = self.export.place if self.export else None
+        return place.run_of(run, self.backup_name) if place else run
 
     @property
     def batch_count(self) -> int:
@@ -133,6 +145,8 @@ class Snapshot(Model):
     """Those of them that the flush sealed."""
     is_second_look: bool = False
     """Whether it is of the moment and the flush of the round before."""
+    has_target: bool = True
+    """Whether it is a copy target. It is none where the pool had all of its objects."""
     warnings: tuple[str, ...] = ()
     lost_count: int = 0
     """Objects that a backup has recorded in the pool, and that a round of this execution did not find there."""
@@ -162,9 +176,14 @@ def snapshot_name(attempt: str, index: int) -> str:
     return f"{snapshot_folder(attempt)}{index}.json"
 
 
+def shared_folder(attempt: str) -> str:
+    """Return the folder of the lists of what was in the pool, with a slash at its end."""
+    return f"collections/{attempt}-shared/"
+
+
 def shared_name(attempt: str, index: int) -> str:
     """Return the name of the list of a collection's objects that were in the pool when it was captured."""
-    return f"collections/{attempt}-shared/{index}.jsonl"
+    return f"{shared_folder(attempt)}{index}.jsonl"
 
 
 def exported_name(attempt: str, index: int) -> str:

@@ -2,7 +2,8 @@
 
 import pyarrow as pa
 
-from milvus_vault.binlogs import events, parquet
+from milvus_vault.binlogs import parquet
+from milvus_vault.binlogs.rows import InsertLog
 from milvus_vault.errors import BinlogUnreadableError
 
 _TIMESTAMP = 1  # the field's ID
@@ -15,28 +16,17 @@ def read_timestamps(body: bytes) -> pa.Array:
     The log is one of field 1 (storage version 1), or of the column group with that field (storage version 2). Raises
     `BinlogUnreadableError`.
     """
-    if parquet.is_bare(body):
-        file = parquet.ParquetFile(body)
-        name = file.column_of(_TIMESTAMP)
-        if name is None:
-            msg = "it has no column of timestamps"
-            raise BinlogUnreadableError(msg)
-        return _joined(file, name)
-    log = events.read(body)
-    if log.field_id != _TIMESTAMP:
-        msg = f"it is a log of field {log.field_id}, not of timestamps"
+    return timestamps_in(InsertLog(body))
+
+
+def timestamps_in(log: InsertLog) -> pa.Array:
+    """Return the timestamps of a log that was opened, as `read_timestamps`."""
+    if _TIMESTAMP not in log.field_ids:
+        msg = "it has no column of timestamps"
+        if log.place:
+            msg = f"it is a log of field {log.field_ids[0]}, not of timestamps"
         raise BinlogUnreadableError(msg)
-    found = []
-    for event in log.events:
-        if event.kind != events.Kind.ROWS:
-            msg = f"it has an event of kind {event.kind} among its rows"
-            raise BinlogUnreadableError(msg)
-        file = parquet.ParquetFile(event.payload)
-        if len(file.schema) != 1:
-            msg = f"it has {len(file.schema)} columns where one was expected"
-            raise BinlogUnreadableError(msg)
-        found.append(_joined(file, file.schema.field(0).name))
-    return pa.concat_arrays(found)
+    return pa.concat_arrays([_NONE, *(_whole(stored) for stored in log.stored(_TIMESTAMP))])
 
 
 def count_column_groups(body: bytes) -> int:
@@ -47,9 +37,8 @@ def count_column_groups(body: bytes) -> int:
     return len(parquet.ParquetFile(body).column_groups) if parquet.is_bare(body) else 0
 
 
-def _joined(file: parquet.ParquetFile, name: str) -> pa.Array:
-    kind = file.schema.field(name).type
-    if kind != pa.int64():
-        msg = f"its timestamps are of type {kind}"
+def _whole(stored: pa.Array) -> pa.Array:
+    if stored.type != pa.int64():
+        msg = f"its timestamps are of type {stored.type}"
         raise BinlogUnreadableError(msg)
-    return pa.concat_arrays([_NONE, *(parquet.whole(batch.column(0), "timestamps") for batch in file.batches([name]))])
+    return parquet.whole(stored, "timestamps")

@@ -24,7 +24,7 @@ type Found = tuple[int, str]
 
 
 class DataType(IntEnum):
-    """Milvus' numbers of the types that are looked at."""
+    """Milvus' numbers of the types that fields have, spelled as pymilvus spells them."""
 
     BOOL = 1
     INT8 = 2
@@ -44,9 +44,10 @@ class DataType(IntEnum):
     FLOAT_VECTOR = 101
     FLOAT16_VECTOR = 102
     BFLOAT16_VECTOR = 103
-    SPARSE_VECTOR = 104
+    SPARSE_FLOAT_VECTOR = 104
     INT8_VECTOR = 105
-    VECTOR_ARRAY = 106
+    ARRAY_OF_VECTOR = 106
+    ARRAY_OF_STRUCT = 200
 
 
 _TEXTS = (DataType.STRING, DataType.VARCHAR, DataType.TEXT)
@@ -60,7 +61,7 @@ _SCALARS: dict[int, pa.DataType] = {
     DataType.FLOAT: pa.float32(),
     DataType.DOUBLE: pa.float64(),
     **dict.fromkeys(_TEXTS, pa.string()),
-    **dict.fromkeys((DataType.ARRAY, DataType.JSON, DataType.GEOMETRY, DataType.SPARSE_VECTOR), pa.binary()),
+    **dict.fromkeys((DataType.ARRAY, DataType.JSON, DataType.GEOMETRY, DataType.SPARSE_FLOAT_VECTOR), pa.binary()),
 }
 _NUMBERS = {pa.bool_(), pa.int8(), pa.int16(), pa.int32(), pa.int64(), pa.float32(), pa.float64()}
 _NUMBER_BYTES = 20  # in decimal digits, or as protobuf has them
@@ -72,11 +73,12 @@ _BITS = {
     DataType.INT8_VECTOR: 8,
 }
 """Of a dimension."""
-VECTORS = frozenset({*_BITS, DataType.SPARSE_VECTOR, DataType.VECTOR_ARRAY})
+VECTORS = frozenset({*_BITS, DataType.SPARSE_FLOAT_VECTOR, DataType.ARRAY_OF_VECTOR})
 
 _GOES_ON = 0x80  # the bit of a byte of a number that has more bytes
 
-_PAIR = 8  # bytes of an index and its value in a sparse vector
+PAIR_BYTES = 8
+"""Of a sparse vector: an index and its value."""
 _INDEX = 0xFFFFFFFF
 _BEGINS = b'{["'  # of a JSON value, and how it ends then; anything else is looked at as a whole
 _ENDS = b'}]"'
@@ -94,7 +96,7 @@ def types_of(field: FieldSchema) -> tuple[pa.DataType, ...]:
     if field.data_type in _BITS:
         vectors = pa.binary(_width(field.data_type, field))
         return (vectors, pa.binary()) if field.nullable else (vectors,)
-    if field.data_type == DataType.VECTOR_ARRAY:
+    if field.data_type == DataType.ARRAY_OF_VECTOR:
         # Messages, or lists: of vectors, of their elements in the first patches of 2.6, of those that may be null.
         inner = [pa.binary(_width(field.element_type, field)), pa.float32(), pa.uint8(), pa.int8(), pa.binary()]
         return (pa.binary(), *(pa.list_(pa.field(name, kind)) for kind in inner for name in ("item", "element")))
@@ -130,7 +132,7 @@ def wrong_values(field: FieldSchema, column: pa.Array, parsed_bytes: int = PARSE
         yield _count(pc.not_equal(pc.binary_length(values), _width(kind, field))), "have another dimension"
     elif kind == DataType.VARCHAR and (most := parameter(field, "max_length")):
         yield _count(pc.greater(pc.binary_length(values), most)), f"are longer than {most:,} bytes"
-    elif kind == DataType.SPARSE_VECTOR:
+    elif kind == DataType.SPARSE_FLOAT_VECTOR:
         yield from _wrong_sparse_vectors(values)
     elif kind == DataType.JSON:
         yield from _wrong_documents(values, parsed_bytes)
@@ -142,7 +144,7 @@ def _count(is_wrong: pa.Array) -> int:
     return int(pc.sum(is_wrong, min_count=0).as_py())
 
 
-def _bytes_of(values: pa.Array) -> tuple[pa.Array, pa.Array]:
+def bytes_of(values: pa.Array) -> tuple[pa.Array, pa.Array]:
     """Return where each of some binary values begins, and the last one ends, and the bytes of all."""
     _, offsets, content = values.buffers()
     starts = pa.Array.from_buffers(pa.int32(), len(values) + 1, [None, offsets], offset=values.offset)
@@ -152,23 +154,23 @@ def _bytes_of(values: pa.Array) -> tuple[pa.Array, pa.Array]:
 
 def _wrong_sparse_vectors(values: pa.Array) -> Iterator[Found]:
     """Look at vectors of pairs: an index of four bytes, and a value. Indices rise."""
-    uneven = _count(pc.not_equal(pc.bit_wise_and(pc.binary_length(values), _PAIR - 1), 0))
+    uneven = _count(pc.not_equal(pc.bit_wise_and(pc.binary_length(values), PAIR_BYTES - 1), 0))
     if uneven:
         yield uneven, "are no sparse vectors"
         return
     if not len(values):
         return
-    starts, content = _bytes_of(values)
+    starts, content = bytes_of(values)
     first = starts[0].as_py()
     # A copy, so that it begins where a number of eight bytes may.
     pairs = pa.py_buffer(content.buffers()[1][first : starts[-1].as_py()].to_pybytes())
-    count = pairs.size // _PAIR
+    count = pairs.size // PAIR_BYTES
     indices = pc.bit_wise_and(pa.Array.from_buffers(pa.uint64(), count, [None, pairs]), pa.scalar(_INDEX, pa.uint64()))
     if count < 2:  # noqa: PLR2004 - a pair of neighbours
         return
     falls = pc.less_equal(indices[1:], indices[:-1])
     # Where a vector begins, an index may be any; `falls` has the one before it.
-    begins = pc.subtract(pc.divide(pc.subtract(starts[:-1], first), _PAIR), 1).unique()
+    begins = pc.subtract(pc.divide(pc.subtract(starts[:-1], first), PAIR_BYTES), 1).unique()
     begins = begins.filter(pc.and_(pc.greater_equal(begins, 0), pc.less(begins, count - 1)))
     wrong = _count(falls) - _count(falls.take(begins))
     if wrong:
@@ -177,7 +179,7 @@ def _wrong_sparse_vectors(values: pa.Array) -> Iterator[Found]:
 
 def _first(values: pa.Array, size: int) -> int:
     """Return how many values, from the first on, have that many bytes; one at least."""
-    starts, _ = _bytes_of(values)
+    starts, _ = bytes_of(values)
     return max(1, _count(pc.less_equal(starts[1:], starts[0].as_py() + size)))
 
 
@@ -215,7 +217,7 @@ def _look_like_json(values: pa.Array) -> bool:
         return False
     if not pc.all(pc.greater(pc.binary_length(values), 0), min_count=0).as_py():
         return False
-    starts, content = _bytes_of(values)
+    starts, content = bytes_of(values)
     first, last = content.take(starts[:-1]), content.take(pc.subtract(starts[1:], 1))
     begins = pc.index_in(first, pa.array(list(_BEGINS), pa.uint8()))
     if begins.null_count:
@@ -244,7 +246,7 @@ def _look_like_arrays(tag: int | None, values: pa.Array) -> bool:
         return True
     if tag is None:
         return False  # the first ones were all empty: nothing is known of it
-    starts, content = _bytes_of(values)
+    starts, content = bytes_of(values)
     begins, ends = starts[:-1].cast(pa.int64()), starts[1:].cast(pa.int64())
     said = taken = pc.subtract(begins, begins)
     goes_on = pc.equal(content.take(begins), tag)

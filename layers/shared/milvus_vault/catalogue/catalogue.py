@@ -4,6 +4,7 @@ Entries are written after the marker, and a listing repairs them: a folder with 
 taken in, an entry without its folder is dropped.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -165,15 +166,26 @@ class Catalogue:
                 return summary.created_at
         return None
 
-    def incremental(self) -> Sequence[str]:
-        """Return the names of the newest incremental backups, the newest first, by entries that may be of deleted ones.
+    def incremental(self, source: str, schedule: str | None) -> Sequence[str]:
+        """Return the names of some incremental backups of a source, the newest first, as bases of another one.
 
-        One listing and at most thirty reads: a stack that makes more full backups between two others copies more.
-        Nothing is repaired: an entry that is not as it was written counts as none.
+        Of each schedule the newest goes before a second one of any, and that of the given schedule before all others:
+        so no schedule is pushed out by one that backs up more often. By entries that may be of deleted ones; those of
+        earlier releases do not tell their source. One listing and at most thirty reads. Nothing is repaired: an entry
+        that is not as it was written counts as none.
+
+        Args:
+            source: Bucket and root path of Milvus, as `BackupSummary` has them.
+            schedule: The one that asks; None: the backup is made by hand, and those by hand are its own.
         """
-        newest = islice(self._listed_entries(), _LOOKED_AT)
-        found = (summary for summary in each(self._sealed_entry, newest) if summary is not None)
-        return [summary.name for summary in found if summary.mode == "incremental"][:_BASES]
+        looked_at = _in_turn(self._listed_entries(), schedule)[:_LOOKED_AT]
+        summaries = zip(looked_at, each(self._sealed_entry, looked_at), strict=True)
+        found = [
+            entry
+            for entry, summary in summaries
+            if summary is not None and summary.mode == "incremental" and summary.source in {"", source}
+        ]
+        return [entry.name for entry in sorted(_in_turn(found, schedule)[:_BASES])]
 
     def earlier(self, manifest: Manifest, count: int) -> Sequence[BackupSummary]:
         """Return the newest backups of an incremental one's schedule, to compare it with; none where it has none.
@@ -421,6 +433,16 @@ class Catalogue:
         folder = join(self._prefix)
         names = self._store.list_folders(self._bucket, f"{folder}/" if folder else "")
         return frozenset(names) - {RUNS_FOLDER, CATALOGUE_FOLDER, POOL_FOLDER}
+
+
+def _in_turn(entries: Iterable[EntryKey], schedule: str | None) -> Sequence[EntryKey]:
+    """Return entries, the newest of each schedule before a second of any; one schedule goes before the others."""
+    counts = Counter[str | None]()
+    ranked = []
+    for entry in sorted(entries):
+        ranked.append((counts[entry.schedule], entry.schedule != schedule, entry))
+        counts[entry.schedule] += 1
+    return [entry for _, _, entry in sorted(ranked)]
 
 
 def _key_of(summary: BackupSummary) -> EntryKey:

@@ -4,9 +4,11 @@ Collections are compared side by side, and what a comparison holds is small: two
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import nullcontext
+from contextlib import closing, nullcontext
 from dataclasses import dataclass
 from threading import Lock
+
+from pydantic import Field
 
 from milvus_vault.archive.contents import ArchivedCollection
 from milvus_vault.archive.layout import BackupLayout, log_of
@@ -20,7 +22,8 @@ from milvus_vault.catalogue.differences import (
     mirrored,
     sum_of,
 )
-from milvus_vault.errors import ServiceUnavailableError
+from milvus_vault.errors import AnswerTimeoutError
+from milvus_vault.model.base import Count, Model
 from milvus_vault.model.objects import ArchivedObject
 from milvus_vault.model.resources import (
     BackupDiff,
@@ -31,6 +34,7 @@ from milvus_vault.model.resources import (
     ObjectCount,
     ObjectDiff,
 )
+from milvus_vault.paging import ANSWER_BYTES, answer_bytes, position_of, token_of
 from milvus_vault.parallel import each
 from milvus_vault.ports import ObjectStore
 
@@ -41,9 +45,6 @@ from milvus_vault.ports import ObjectStore
 SHORT_LIST = 20_000
 LONGEST_HELD = 1_000_000
 
-# An answer of Lambda has 6 MiB, and a collection takes about 1 KiB of it.
-MOST_LISTED = 4000
-
 _LOOKED_AT_BETWEEN = 4096
 """Objects between two looks at the clock: some 20 ms."""
 
@@ -52,6 +53,19 @@ _OF_ANOTHER_TOOL = (
     "the same or not. It records no clustering keys, and older releases no aliases, functions, properties and fields "
     "that can be null: what it has none of is not compared."
 )
+
+
+class _OutOfTimeError(Exception):
+    """There is no time to compare a collection to its end."""
+
+
+class _Position(Model):
+    """Where a comparison stands, and what it has found so far."""
+
+    compared_count: Count = 0
+    differing_count: Count = 0
+    unchanged_count: Count = 0
+    objects: ObjectDiff = Field(default_factory=ObjectDiff)
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +184,7 @@ class _Comparison:
         if a[1].collection_id != b[1].collection_id or is_elsewhere or not all(counts):
             return _nothing_shared(a[0], b[0])
         if min(counts) > LONGEST_HELD:
-            raise self._too_long()
+            raise _OutOfTimeError
         with self._long_list if min(counts) > SHORT_LIST else nullcontext():
             left, right = self._recorded(self._a, a[1]), self._recorded(self._b, b[1])
             if counts[0] <= counts[1]:
@@ -189,13 +203,14 @@ class _Comparison:
 
     def _check_time(self) -> None:
         if not self._has_time():
-            raise self._too_long()
+            raise _OutOfTimeError
 
-    def _too_long(self) -> ServiceUnavailableError:
+    def too_long(self) -> AnswerTimeoutError:
+        """Return the error for a collection that takes longer than a whole answer may."""
         names = f"'{self._a.layout.name}' and '{self._b.layout.name}'"
         msg = f"comparing backups {names} takes longer than an answer of the API may take"
-        hint = "Look at each of them: they have too many collections in common to be compared in one answer."
-        return ServiceUnavailableError(
+        hint = "Look at each of them: their documents alone take so long to be read."
+        return AnswerTimeoutError(
             msg, hint="With `objects: false` only their documents are compared." if self._with_objects else hint
         )
 
@@ -207,9 +222,13 @@ def compare_backups(
     b: BackupLayout,
     *,
     with_objects: bool,
+    token: str | None = None,
     has_time: Callable[[], bool],
 ) -> BackupDiff:
     """Return what differs between two backups.
+
+    Where there are more collections than there is time or place for, the answer has a token, with which the next call
+    goes on behind them.
 
     A collection that is in both takes two requests, and with its objects four, or six where they are many. Of such
     requests 16 are under way at a time, each of 30 ms or so: 130 collections a second. Beside that a second goes for
@@ -221,27 +240,43 @@ def compare_backups(
         a: The one.
         b: The other.
         with_objects: Whether their object lists are compared, too.
+        token: `next_token` of the answer before.
         has_time: Whether the answer may take longer still.
 
     Raises:
         BackupNotFoundError: There is no commit marker.
         BackupDamagedError: A document or an object list is missing, or is not what was written.
         BackupFormatError: One of them is in a format that cannot be read.
-        ServiceUnavailableError: There is no time for it.
+        InvalidRequestError: The token is none.
+        AnswerTimeoutError: There is no time for a single collection.
     """
+    begin = position_of(token, _Position)
     left, right = (_Side(store, bucket, layout, open_backup(store, bucket, layout)) for layout in (a, b))
     work = _Comparison(left, right, with_objects=with_objects, has_time=has_time)
-    differing, counted, unchanged = list[CollectionDiff](), list[ObjectDiff](), 0
+    pairs = _pairs(list(left.members()), list(right.members()))
+    differing, counted, unchanged, room = list[CollectionDiff](), [begin.objects], 0, ANSWER_BYTES
     # Their numbers may add up to what nothing can have.
-    with of_a_backup(f"{a.name} or {b.name}"):
-        for diff, objects in each(work.diff, _pairs(list(left.members()), list(right.members()))):
-            if diff is None:
-                unchanged += 1
-            else:
-                differing.append(diff)
-            if objects is not None:
-                counted.append(objects)
-        total = sum_of(counted) if with_objects else None
+    with of_a_backup(f"{a.name} or {b.name}"), closing(each(work.diff, pairs[begin.compared_count :])) as compared:
+        try:
+            for diff, objects in compared:
+                if diff is None:
+                    unchanged += 1
+                else:
+                    room -= answer_bytes(diff)
+                    if room < 0 and differing:
+                        break
+                    differing.append(diff)
+                if objects is not None:
+                    counted.append(objects)
+        except _OutOfTimeError as err:
+            if not (differing or unchanged):
+                raise work.too_long() from err
+        end = _Position(
+            compared_count=begin.compared_count + len(differing) + unchanged,
+            differing_count=begin.differing_count + len(differing),
+            unchanged_count=begin.unchanged_count + unchanged,
+            objects=sum_of(counted),
+        )
     others = dict.fromkeys(side.layout.name for side in (left, right) if not side.is_ours)
     databases = [side.opened.description.databases for side in (left, right)]
     return BackupDiff(
@@ -250,10 +285,11 @@ def compare_backups(
         same_source=_is_same_place(left.source, right.source),
         databases_added=tuple(sorted(set(databases[1]) - set(databases[0]))),
         databases_removed=tuple(sorted(set(databases[0]) - set(databases[1]))),
-        collections=tuple(differing[:MOST_LISTED]),
-        differing_count=len(differing),
-        unchanged_count=unchanged,
-        objects=total,
+        collections=tuple(differing),
+        differing_count=end.differing_count,
+        unchanged_count=end.unchanged_count,
+        objects=end.objects if with_objects else None,
+        next_token=token_of(end) if end.compared_count < len(pairs) else None,
         notes=(_OF_ANOTHER_TOOL.format(names=" and ".join(others)),) if others else (),
     )
 

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pydantic import ValidationError
 
 from milvus_vault.archive.contents import Archive, ArchivedCollection
-from milvus_vault.archive.layout import BackupLayout
+from milvus_vault.archive.layout import BackupLayout, milvus_location
 from milvus_vault.archive.manifest import Manifest
 from milvus_vault.archive.reader import read_archive, read_manifest, read_objects
 from milvus_vault.archive.reference_messages import BackupMessage, parse_message
@@ -49,6 +49,7 @@ def _summary_of(manifest: Manifest) -> BackupSummary:
         collection_count=len(manifest.collections),
         row_count=sum(entry.row_count for entry in manifest.collections),
         milvus_version=manifest.source.milvus_version,
+        source=milvus_location(manifest.source.bucket, manifest.source.root_path),
         meta_only=manifest.meta_only,
         schedule=manifest.schedule.name if manifest.schedule else None,
         expires_at=manifest.expires_at,
@@ -96,7 +97,6 @@ def _of_manifest(manifest: Manifest, layout: BackupLayout, location: str) -> Bac
         # A folder that somebody copied to another name is a backup of that name.
         **summary_of(manifest).model_copy(update={"name": layout.name}).model_dump(),
         location=location,
-        source=f"s3://{manifest.source.bucket}/{manifest.source.root_path}",
         moment=as_datetime_or_none(manifest.moment),
         databases=manifest.selected_databases,
         run=_run_of(manifest),
@@ -147,7 +147,6 @@ def _of_another_tool(store: ObjectStore, bucket: str, layout: BackupLayout, loca
         holds_secrets=archive.rbac is not None,
         origin=_origin(archive),
         location=location,
-        source="",
         databases=archive.databases,
         collections=collections,
         warnings=archive.warnings,

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 import typer
 
 from milvus_vault import __version__
-from milvus_vault.cli.commands import backups, local, planning, restores, runs, schedules
+from milvus_vault.cli.commands import backups, local, planning, restores, rows, runs, schedules
 from milvus_vault.cli.session import Output, Session
 
 app = typer.Typer(
@@ -67,6 +67,7 @@ app.command(rich_help_panel=_BACKUPS)(backups.create)
 app.command("list", rich_help_panel=_BACKUPS)(backups.list_backups)
 app.command(rich_help_panel=_BACKUPS)(backups.get)
 app.command(rich_help_panel=_BACKUPS)(backups.diff)
+app.command(rich_help_panel=_BACKUPS)(rows.rows)
 app.command(rich_help_panel=_BACKUPS)(restores.restore)
 app.command(rich_help_panel=_BACKUPS)(backups.export)
 app.command(rich_help_panel=_BACKUPS)(backups.verify)

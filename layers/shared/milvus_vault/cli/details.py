@@ -165,9 +165,6 @@ def diff(output: Output, item: BackupDiff) -> RenderableType:
     parts += [Text.assemble(_SIGNS["added"], f"database {name}") for name in item.databases_added]
     for collection in item.collections:
         parts += [Text(), *_collection_diff(collection)]
-    left_out = item.differing_count - len(item.collections)
-    if left_out:
-        parts += [Text(), Text(f"and {readable.number_of(left_out, 'collection')} more")]
     same = readable.number_of(item.unchanged_count, "collection")
     ending = f"{same} in both without a difference" if item.unchanged_count else "No collection is the same in both"
     if item.objects is None:

@@ -29,7 +29,7 @@ class ExitCode(IntEnum):
 
 _NAMES = {
     ExitCode.FAILED: (
-        "BackupDamagedError BackupFailedError BackupFormatError BinlogUnreadableError "
+        "AnswerTimeoutError BackupDamagedError BackupFailedError BackupFormatError BinlogUnreadableError "
         "CheckIncompleteError CopyIncompleteError CopyUnfinishedError "
         "FieldIdMismatchError FlushTimeoutError ImportFailedError ImportStalledError IndexFailedError "
         "LoadFailedError LocalStackError MilvusCertificateError MilvusRequestError MilvusSecretError "

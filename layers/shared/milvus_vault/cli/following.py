@@ -13,7 +13,7 @@ from milvus_vault.cli.progress import RunBars, RunLines, kind_of
 from milvus_vault.cli.session import Output, Session
 from milvus_vault.errors import WaitTimeoutError
 from milvus_vault.model import readable
-from milvus_vault.model.resources import Run, Started
+from milvus_vault.model.resources import Run, RunKind, Started
 
 # That many of a prune are shown; its report has all.
 _REASONS = 5
@@ -146,11 +146,8 @@ def _tell_outcome(output: Output, run: Run) -> None:
     output.say(mark + " {what}" + of_name + " {how}", what=kind_of(run), name=run.backup_name, how=how)
     output.say("  [dim]run {run}[/]", run=run.id)
     result = run.result or {}
-    if missing := _rows_left_out(result):
-        output.say("  {missing}", missing=missing)
-    if run.kind == "prune":
-        for line in (*_freed_lines(result.get("freed") or {}), *_pool_lines(result.get("swept") or {})):
-            output.say("  {line}", line=line)
+    for line in _result_lines(run.kind, result):
+        output.say("  {line}", line=line)
     for warning in run.warnings or result.get("warnings", ()):
         output.say("  [yellow]![/] {warning}", warning=warning)
     if run.kind == "verify":
@@ -163,6 +160,17 @@ def _tell_outcome(output: Output, run: Run) -> None:
     hints = dict.fromkeys(item.hint for item in run.collections if item.hint not in {"", run.hint})
     for hint in hints:
         output.say("  [bold]hint:[/] {hint}", hint=hint)
+
+
+def _result_lines(kind: RunKind, result: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what else is told of what a run did, a line each."""
+    if missing := _rows_left_out(result):
+        yield missing
+    if kind == "export" and isinstance(location := result.get("location"), str):
+        yield location
+    if kind == "prune":
+        yield from _freed_lines(result.get("freed") or {})
+        yield from _pool_lines(result.get("swept") or {})
 
 
 def _tell_verified(output: Output, result: Mapping[str, Any]) -> None:

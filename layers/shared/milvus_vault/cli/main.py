@@ -23,6 +23,8 @@ _PEER_OPTIONS = {
 # Its options for what is always done here.
 _PEER_DEFAULTS = {"--rebuild-index", "--restore-index", "--use-v2-restore"}
 _GLOBAL_OPTIONS = {"--url", "--stack", "--region", "--profile", "--output", "-o"}
+# Behind these commands some of them mean the command's own, which can be more than text and one document.
+_OWN_OPTIONS = {"rows": {"--output", "-o"}}
 
 
 def main() -> None:
@@ -34,10 +36,10 @@ def main() -> None:
 
 def run(arguments: Sequence[str]) -> int:
     """Run one command line and return its exit code."""
-    arranged = arrange(arguments)
-    output = Output(is_json=_asks_for_json(arranged))
+    found_globals, rest = _apart(arguments)
+    output = Output(is_json=_asks_for_json(found_globals))
     try:
-        result = app(args=arranged, prog_name="milvus-vault", standalone_mode=False)
+        result = app(args=found_globals + rest, prog_name="milvus-vault", standalone_mode=False)
     except VaultError as err:
         code = code_of(type(err).__name__)
         output.error(type(err).__name__, err.message, err.hint, code)
@@ -55,8 +57,8 @@ def run(arguments: Sequence[str]) -> int:
     return result if isinstance(result, int) else ExitCode.OK
 
 
-def arrange(arguments: Sequence[str]) -> list[str]:
-    """Return a command line in our spelling: global options first, and milvus-backup's words replaced."""
+def _apart(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Return the global options of a command line, and the rest in our spelling: milvus-backup's words replaced."""
     found_globals, rest = [], []
     remaining = iter(arguments)
     for argument in remaining:
@@ -64,7 +66,7 @@ def arrange(arguments: Sequence[str]) -> list[str]:
             rest += [argument, *remaining]
             break
         name, equals, value = argument.partition("=")
-        if name in _GLOBAL_OPTIONS:
+        if name in _GLOBAL_OPTIONS - _OWN_OPTIONS.get(next(iter(rest), ""), set()):
             found_globals += [argument] if equals else [argument, *_next_of(remaining)]
             continue
         if name.startswith("--"):
@@ -73,7 +75,7 @@ def arrange(arguments: Sequence[str]) -> list[str]:
                 continue
             name = _PEER_OPTIONS.get(name, name)
         rest.append(f"{name}{equals}{value}")
-    return found_globals + rest
+    return found_globals, rest
 
 
 def _next_of(remaining: Iterator[str]) -> list[str]:
@@ -81,9 +83,9 @@ def _next_of(remaining: Iterator[str]) -> list[str]:
     return [] if value is None else [value]
 
 
-def _asks_for_json(arranged: Sequence[str]) -> bool:
-    is_apart = any(one in {"--output", "-o"} and two == "json" for one, two in pairwise(arranged))
-    return is_apart or "--output=json" in arranged
+def _asks_for_json(found_globals: Sequence[str]) -> bool:
+    is_apart = any(one in {"--output", "-o"} and two == "json" for one, two in pairwise(found_globals))
+    return is_apart or "--output=json" in found_globals
 
 
 def _usage_hint(err: typer.TyperException) -> str:

@@ -110,34 +110,36 @@ def backup_name(argument: str, option: str) -> str:
 
 def selectors(filters: Iterable[str], databases: Iterable[str] = ()) -> tuple[str, ...] | None:
     """Return the selection as requests have it, or nothing for all collections."""
-    named = [_full(name) for name in _split(filters)]
-    whole = [f"{database}.*" for database in _split(databases)]
+    named = [full_name(name) for name in split(filters)]
+    whole = [f"{database}.*" for database in split(databases)]
     return tuple(named + whole) or None
 
 
 def renames(texts: Iterable[str]) -> dict[str, str]:
     """Return old and new names of `db.a:db.b,db1.*:db2.*`. Raises InvalidRequestError."""
     pairs = _pairs(texts, "OLD:NEW", "--rename db.a:db.b,db1.*:db2.*")
-    return {_full(old): _full(new) for old, new in pairs}
+    return {full_name(old): full_name(new) for old, new in pairs}
 
 
 def partitions(texts: Iterable[str]) -> dict[str, tuple[str, ...]]:
     """Return the partitions of each collection in `db.a:p1,db.a:p2`. Raises InvalidRequestError."""
     found: dict[str, tuple[str, ...]] = {}
     for collection, partition in _pairs(texts, "COLLECTION:PARTITION", "--partition db.a:p1,db.a:p2"):
-        found[_full(collection)] = (*found.get(_full(collection), ()), partition)
+        found[full_name(collection)] = (*found.get(full_name(collection), ()), partition)
     return found
 
 
 def replicas(texts: Iterable[str]) -> int | dict[str, int] | None:
     """Return the replicas for all collections, of `2`, or for each, of `db.a:2,db.*:1`. Raises InvalidRequestError."""
-    given = _split(texts)
+    given = split(texts)
     if not given:
         return None
     try:
         if len(given) == 1 and ":" not in given[0]:
             return int(given[0])
-        return {_full(name): int(number) for name, number in _pairs(given, "COLLECTION:N", "--replicas db.a:2,db.*:1")}
+        return {
+            full_name(name): int(number) for name, number in _pairs(given, "COLLECTION:N", "--replicas db.a:2,db.*:1")
+        }
     except ValueError as err:
         msg = f"'{','.join(given)}' is no number of replicas"
         raise InvalidRequestError(msg, hint="For example --replicas 2, or --replicas db.a:2,db.*:1") from err
@@ -145,7 +147,7 @@ def replicas(texts: Iterable[str]) -> int | dict[str, int] | None:
 
 def resource_groups(texts: Iterable[str]) -> dict[str, str]:
     """Return new resource groups by old ones, of `blue:green` or `green`. Raises InvalidRequestError."""
-    given = [text if ":" in text else f"*:{text}" for text in _split(texts)]
+    given = [text if ":" in text else f"*:{text}" for text in split(texts)]
     return dict(_pairs(given, "OLD:NEW", "--resource-group blue:green"))
 
 
@@ -207,7 +209,7 @@ def _written_time(text: str) -> datetime:
 def _pairs(texts: Iterable[str], form: str, example: str) -> list[tuple[str, str]]:
     """Return what is left and right of each colon. Raises InvalidRequestError where one of them is missing."""
     found = []
-    for text in _split(texts):
+    for text in split(texts):
         left, colon, right = text.partition(":")
         if not (left and colon and right):
             msg = f"'{text}' is not {form}"
@@ -216,9 +218,11 @@ def _pairs(texts: Iterable[str], form: str, example: str) -> list[tuple[str, str
     return found
 
 
-def _split(texts: Iterable[str]) -> list[str]:
+def split(texts: Iterable[str]) -> list[str]:
+    """Return the names in texts, of which each can have several with commas between."""
     return [name.strip() for text in texts for name in text.split(",") if name.strip()]
 
 
-def _full(name: str) -> str:
+def full_name(name: str) -> str:
+    """Return the name of a collection with its database, `default` where it has none."""
     return name if "." in name else f"default.{name}"

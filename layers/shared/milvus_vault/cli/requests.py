@@ -20,9 +20,21 @@ def restore_request(**fields: object) -> RestoreRequest:
     return _made(RestoreRequest, fields)
 
 
-def export_request(**fields: object) -> ExportRequest:
-    """Return an export's request. Raises InvalidRequestError."""
-    return _made(ExportRequest, fields)
+def export_request(*, to: str = "", **fields: object) -> ExportRequest:
+    """Return an export's request. Raises InvalidRequestError.
+
+    Args:
+        to: Another place for it, as `s3://bucket/prefix`, or a prefix of the backup bucket; empty: none.
+        fields: The other fields.
+    """
+    return _made(ExportRequest, {"to": _place(to) if to else None, **fields})
+
+
+def _place(text: str) -> dict[str, str]:
+    """Return what a place names of bucket and prefix, without the slash that a folder may end with."""
+    bucket, _, prefix = text.removeprefix("s3://").partition("/") if text.startswith("s3://") else ("", "", text)
+    given = {"bucket": bucket, "prefix": prefix.removesuffix("/")}
+    return {name: value for name, value in given.items() if value}
 
 
 def prune_request(**fields: object) -> PruneRequest:

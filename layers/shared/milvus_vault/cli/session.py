@@ -39,6 +39,14 @@ def harmless(text: str) -> str:
     return _HARMFUL.sub(_picture, text)
 
 
+def escaped(document: str) -> str:
+    """Return a JSON text that means the same, with escapes in the place of those characters.
+
+    JSON has escaped some of them by itself; the others can only be within its strings.
+    """
+    return _HARMFUL.sub(lambda found: f"\\u{ord(found[0]):04x}", document)
+
+
 class HarmlessConsole(Console):
     """The door to the terminal: whatever is written goes through here, and nothing that came from outside is obeyed."""
 
@@ -104,9 +112,12 @@ class Output:
         """Write a JSON document to standard output."""
         self.has_written_document = True
         value = content if isinstance(content, dict | list) else content.model_dump(mode="json")
-        text = json.dumps(value, indent=None if compact else 2, ensure_ascii=False)
-        # JSON escapes some of them by itself; escaped, the others mean the same to whoever reads the document.
-        print(_HARMFUL.sub(lambda found: f"\\u{ord(found[0]):04x}", text), flush=True)
+        print(escaped(json.dumps(value, indent=None if compact else 2, ensure_ascii=False)), flush=True)
+
+    def line(self, text: str, *, is_json: bool) -> None:
+        """Write a line of data, with its end, to standard output: as it is, unless a terminal would obey it."""
+        self.has_written_document = True
+        sys.stdout.write(escaped(text) if is_json else harmless(text) if self.text.is_terminal else text)
 
     def error(self, name: str, message: str, hint: str = "", exit_code: int = 1) -> None:
         """Write an error to standard error, and as JSON the document that a script gets instead of a result."""
@@ -134,7 +145,13 @@ class Session:
         from milvus_vault.client import connect  # noqa: PLC0415 - boto3 takes half a second
 
         if self.client is None:
-            self.client = connect(url=self.url, stack=self.stack, region=self.region, profile=self.profile)
+            self.client = connect(
+                url=self.url,
+                stack=self.stack,
+                region=self.region,
+                profile=self.profile,
+                on_repetition=lambda reason: self.output.tell("[dim]{reason}; asking again[/]", reason=reason),
+            )
         return self.client
 
 

@@ -128,7 +128,7 @@ def runs(output: Output, items: Iterable[RunSummary]) -> RenderableType:
                 word(item.status),
                 formats.minute(item.started_at),
                 readable.duration((item.ended_at - item.started_at).total_seconds() if item.ended_at else None),
-                item.backup_name or "",
+                " → ".join(name for name in (item.backup_name, item.export_name) if name),
                 item.schedule or "",
                 Text(item.error, style="red"),
             )
@@ -195,6 +195,9 @@ def decisions(output: Output, run: Run) -> Table | None:
         reason = str(decision["reason"]).removeprefix("kept: ").removeprefix("deleted: ")
         frees = [] if freed is None else ["" if decision["keep"] else sizes.get(decision["name"], "-")]
         made.add_row(Text(str(decision["name"]), style="bold"), verdict, *frees, Text(reason))
+    left_out = (run.result or {}).get("decision_count", len(decided)) - len(decided)
+    if left_out > 0:
+        made.add_row(*[""] * (len(made.columns) - 1), f"and {readable.number_of(left_out, 'more backup')}")
     return made
 
 

@@ -36,6 +36,7 @@ OPTIONS: Mapping[str, str] = {
     "allow_version": "--allow-version",
     # Of exports.
     "export_name": "--as",
+    "to": "--to",
     # Of comparisons, checks, prunes and holds.
     "objects": "--no-objects",
     "level": "--level",

@@ -1,7 +1,7 @@
 """Where the API is, and who calls it."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -38,10 +38,17 @@ class Door:
     found_by: Literal["url", "stack", "local"]
 
 
-def connect(*, url: str = "", stack: str = "", region: str = "", profile: str = "") -> VaultClient:
-    """Return a client of the API that `find_door` finds; raises as that does."""
+def connect(
+    *,
+    url: str = "",
+    stack: str = "",
+    region: str = "",
+    profile: str = "",
+    on_repetition: Callable[[str], None] = lambda _: None,
+) -> VaultClient:
+    """Return a client of the API that `find_door` finds; raises as that does. See `VaultClient` for `on_repetition`."""
     door = find_door(url=url, stack=stack, region=region, profile=profile)
-    return VaultClient(door.url, door.session)
+    return VaultClient(door.url, door.session, on_repetition=on_repetition)
 
 
 def find_door(

@@ -2,8 +2,9 @@
 
 import json
 import random
+import re
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
@@ -17,13 +18,15 @@ from botocore.utils import get_environ_proxies
 
 from milvus_vault import __version__
 from milvus_vault.client.problems import error_of
-from milvus_vault.errors import ApiAccessDeniedError, ApiUnavailableError
+from milvus_vault.errors import ApiAccessDeniedError, ApiUnavailableError, VaultError
 
 CONNECT_TIMEOUT_SECONDS = 5
 # API Gateway gives up after 29 s.
 READ_TIMEOUT_SECONDS = 35
 ATTEMPTS = 4
 FIRST_PAUSE_SECONDS = 0.5
+# Who is to wait for longer, by Retry-After, is told so instead.
+LONGEST_PAUSE_SECONDS = 30
 
 IDEMPOTENCY_HEADER = "Idempotency-Key"
 _LOOPBACK = {"127.0.0.1", "::1", "localhost"}
@@ -38,11 +41,29 @@ _PASSING = {
 _NEVER_SENT = ConnectionError
 
 
+def _passes(status: int, error: VaultError) -> bool:
+    """Return whether the same request may be answered in a moment."""
+    is_refusal = status == HTTPStatus.BAD_GATEWAY and not isinstance(error, ApiUnavailableError)
+    return status in _PASSING and not is_refusal
+
+
+def _retry_after(headers: Mapping[str, str]) -> float:
+    """Return how many seconds an answer asks to wait; 0 where it does not say, or names a time of day."""
+    said = headers.get("Retry-After", "")
+    return float(said) if re.fullmatch(r"[0-9]{1,9}", said) else 0.0
+
+
 class Transport:
     """Sends requests to one API, signed with the caller's AWS credentials."""
 
     def __init__(
-        self, url: str, session: boto3.Session, *, attempts: int = ATTEMPTS, pause_seconds: float = FIRST_PAUSE_SECONDS
+        self,
+        url: str,
+        session: boto3.Session,
+        *,
+        attempts: int = ATTEMPTS,
+        pause_seconds: float = FIRST_PAUSE_SECONDS,
+        on_repetition: Callable[[str], None] = lambda _: None,
     ) -> None:
         """Describe it; nothing is sent.
 
@@ -50,12 +71,15 @@ class Transport:
             url: the stack's output `ApiUrl`.
             session: whose credentials and Region sign.
             attempts: how often a request is sent at most.
-            pause_seconds: before the first repetition; each further pause is twice as long.
+            pause_seconds: before the first repetition; each further pause is twice as long. An answer with Retry-After
+                says how long it is at least.
+            on_repetition: called with the reason before a request is sent again.
         """
         self.url = url.rstrip("/")
         self._session = session
         self._attempts = attempts
         self._pause_seconds = pause_seconds
+        self._on_repetition = on_repetition
         # A proxy of the environment cannot reach this machine's own servers.
         host = urlsplit(self.url).hostname or ""
         proxies = {} if host in _LOOPBACK else get_environ_proxies(self.url)
@@ -75,7 +99,8 @@ class Transport:
         """Return the body of a successful answer.
 
         An answer that says that the server is busy, and a broken connection, lead to a repetition where the
-        request changes nothing, has an idempotency key, or certainly did not arrive.
+        request changes nothing, has an idempotency key, or certainly did not arrive. So does no answer of the API
+        itself but 503: with 502 it says that somebody else has refused, who would again.
 
         Args:
             method: of HTTP.
@@ -93,18 +118,24 @@ class Transport:
         is_repeatable = method in _SAFE_METHODS or bool(idempotency_key) or only_reads
         for attempt in range(self._attempts):
             is_last = attempt + 1 == self._attempts
+            pause = self._pause_seconds * 2**attempt * random.uniform(0.5, 1)  # noqa: S311 - no secret
             try:
                 answer = self._http.send(self._signed(method, path, query or {}, body, idempotency_key).prepare())
             except (ConnectionError, HTTPClientError) as err:
                 if is_last or not (is_repeatable or isinstance(err, _NEVER_SENT)):
                     raise self._unreachable(err) from err
+                reason = self._unreachable(err).message
             else:
                 if answer.status_code < HTTPStatus.BAD_REQUEST:
                     return answer.content
+                error = error_of(answer.status_code, answer.content, self.url)
                 may_repeat = is_repeatable or answer.status_code == HTTPStatus.TOO_MANY_REQUESTS
-                if is_last or answer.status_code not in _PASSING or not may_repeat:
-                    raise error_of(answer.status_code, answer.content, self.url)
-            time.sleep(self._pause_seconds * 2**attempt * random.uniform(0.5, 1))  # noqa: S311 - no secret
+                pause = max(pause, _retry_after(answer.headers))
+                if is_last or not may_repeat or not _passes(answer.status_code, error) or pause > LONGEST_PAUSE_SECONDS:
+                    raise error
+                reason = error.message
+            self._on_repetition(reason)
+            time.sleep(pause)
         msg = f"{self._attempts} attempts are not at least one"
         raise ValueError(msg)
 

@@ -14,6 +14,7 @@ from milvus_vault.errors import ApiUnavailableError
 from milvus_vault.model.base import Model
 from milvus_vault.model.requests import BackupRequest, ExportRequest, PruneRequest, RestoreRequest, VerifyOptions
 from milvus_vault.model.resources import (
+    LISTS_OF_A_BACKUP,
     Backup,
     BackupDiff,
     BackupSummary,
@@ -24,6 +25,7 @@ from milvus_vault.model.resources import (
     Hold,
     HoldState,
     Page,
+    PoolListing,
     Run,
     RunCollection,
     RunKind,
@@ -47,15 +49,23 @@ class VaultClient:
     starts nothing twice. Give a key of your own to be able to repeat it yourself.
     """
 
-    def __init__(self, url: str, session: boto3.Session | None = None) -> None:
+    def __init__(
+        self,
+        url: str,
+        session: boto3.Session | None = None,
+        *,
+        on_repetition: Callable[[str], None] = lambda _: None,
+    ) -> None:
         """Describe it; nothing is sent. See `connect` for ways to find the address.
 
         Args:
             url: the stack's output `ApiUrl`.
             session: whose credentials sign; default: that of the environment.
+            on_repetition: called with the reason before a request is sent again.
         """
         self.url = url
-        self._transport = Transport(url, session or boto3.Session())
+        self.session = session or boto3.Session()
+        self._transport = Transport(url, self.session, on_repetition=on_repetition)
 
     def create_backup(self, request: BackupRequest | None = None, *, idempotency_key: str = "") -> Started:
         """Start a backup; without a request, of everything."""
@@ -71,9 +81,11 @@ class VaultClient:
         Raises:
             BackupNotFoundError: It is not there.
             BackupDamagedError: Its metadata is damaged; with `unique`, that of any backup that shares objects.
-            ServiceUnavailableError: With `unique`, there are too many objects to be told of in one answer.
+            AnswerTimeoutError: With `unique`, there are too many objects to be told of in one answer.
         """
-        return self._ask("GET", f"/backups/{name}", Backup, query={"unique": "true"} if unique else {})
+        parts = list(self._answers(f"/backups/{name}", Backup, {"unique": "true"} if unique else {}))
+        lists = {field: tuple(item for part in parts for item in getattr(part, field)) for field in LISTS_OF_A_BACKUP}
+        return parts[0].model_copy(update={**lists, "next_token": None})
 
     def diff_backups(self, a: str, b: str, *, objects: bool = True) -> BackupDiff:
         """Return what differs between two backups; without `objects`, their object lists are not compared.
@@ -81,9 +93,11 @@ class VaultClient:
         Raises:
             BackupNotFoundError: One of them is not there.
             BackupDamagedError: A document or an object list is missing, or is not what was written.
-            ServiceUnavailableError: They have too much to be compared in one answer.
+            AnswerTimeoutError: A collection has too much to be compared in one answer.
         """
-        return self._ask("GET", f"/backups/{a}/diff/{b}", BackupDiff, query={} if objects else {"objects": "false"})
+        query = {} if objects else {"objects": "false"}
+        parts = list(self._answers(f"/backups/{a}/diff/{b}", BackupDiff, query))
+        return parts[-1].model_copy(update={"collections": tuple(one for part in parts for one in part.collections)})
 
     def delete_backup(self, name: str, *, idempotency_key: str = "") -> Started:
         """Start to delete a backup. Raises BackupNotFoundError, BackupHeldError or BackupInUseError."""
@@ -117,7 +131,8 @@ class VaultClient:
             BackupDamagedError: Its metadata is damaged.
             BackupFormatError: A newer release wrote it.
             BackupNotExportableError: It lacks collections, or milvus-backup wrote it.
-            BackupExistsError: The new name is taken.
+            BackupExistsError: The new name is taken. Whether it is in another place, the run tells.
+            InvalidRequestError: The deployment does not export to that place.
         """
         return self._start("POST", "/exports", request, idempotency_key)
 
@@ -207,12 +222,21 @@ class VaultClient:
         body = EstimateRequest(backup=request or BackupRequest())
         return self._ask("POST", "/estimate", Estimate, body=body, only_reads=True)
 
-    def stats(self, *, pool: bool = True) -> Stats:
+    def stats(self, *, pool: bool = True, on_progress: Callable[[PoolListing], None] | None = None) -> Stats:
         """Return what the backup prefix holds; without `pool`, nothing of what is stored.
 
-        Raises `ServiceUnavailableError` where the pool has too much to be listed in one answer.
+        Args:
+            pool: whether the pool is listed, in as many requests as that takes.
+            on_progress: called with how far the listing is after each of them but the last.
+
+        Raises `AnswerTimeoutError` where there are too many backups to be read in one answer.
         """
-        return self._ask("GET", "/stats", Stats, query={} if pool else {"pool": "false"})
+        parts = []
+        for part in self._answers("/stats", Stats, {} if pool else {"pool": "false"}):
+            parts.append(part)
+            if part.listing is not None and on_progress is not None:
+                on_progress(part.listing)
+        return parts[-1]
 
     def download(self, url: str) -> bytes:
         """Return what lies at a `report_url`. Raises ApiUnavailableError, also when its hour is over."""
@@ -250,9 +274,15 @@ class VaultClient:
         self, path: str, page_type: type[Page[Item]], page_size: int, query: Mapping[str, str]
     ) -> Iterator[Item]:
         asked = {"limit": str(min(page_size, MAX_PAGE))} | {name: value for name, value in query.items() if value}
-        while True:
-            page = self._ask("GET", path, page_type, query=asked)
+        for page in self._answers(path, page_type, asked):
             yield from page.items
-            if page.next_token is None:
-                return
-            asked = asked | {"token": page.next_token}
+
+    def _answers[Answer: Backup | BackupDiff | Stats | Page[Any]](
+        self, path: str, answer: type[Answer], query: Mapping[str, str]
+    ) -> Iterator[Answer]:
+        """Yield what is answered in parts; the next one is asked for when it is needed."""
+        token: str | None = ""
+        while token is not None:
+            found = self._ask("GET", path, answer, query={**query, "token": token} if token else query)
+            yield found
+            token = found.next_token

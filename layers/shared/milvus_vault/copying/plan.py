@@ -8,9 +8,9 @@ from functools import partial
 from milvus_vault.copying.batches import BatchLimits, PlannedItem, cut_batches
 from milvus_vault.copying.records import Records
 from milvus_vault.copying.working_files import (
+    COPYING,
     CURRENT,
     CopyPlan,
-    CopyShares,
     CopyTarget,
     PartsCheck,
     Share,
@@ -61,13 +61,14 @@ def plan_copy(run: Workspace, attempt: str, round_number: int, limits: BatchLimi
         WorkingFileError: A working file is damaged, or an item lies outside its target's folders.
     """
     job = read_job(run, attempt)
-    records, parts = Records.load(run), read_parts(run, attempt)
+    names = list(run.names(COPYING))
+    records, parts = Records.load(run, names), read_parts(run, attempt, names)
     folder = round_folder(attempt, round_number)
     present, planned = _Count(), _Count()
     found: list[Share] = []
 
     def to_copy() -> Iterator[PlannedItem]:
-        for target in each(partial(_plan_target, run, attempt, job, records, parts), read_targets(run, attempt)):
+        for target in each(partial(_plan_target, run, attempt, job, records, parts), read_targets(run, attempt, names)):
             present.objects += target.present.objects
             present.size_bytes += target.present.size_bytes
             found.append(Share(target.index, target.present.objects, target.present.size_bytes))
@@ -82,21 +83,21 @@ def plan_copy(run: Workspace, attempt: str, round_number: int, limits: BatchLimi
         return name, _shares(batch)
 
     written = list(each(write_batch, enumerate(cut_batches(to_copy(), limits))))
-    names = [name for name, _ in written]
-    run.write(f"{folder}/shares.json", CopyShares(present=tuple(found), batches=tuple(shares for _, shares in written)))
-    run.write_bytes(f"{folder}/batches.json", json.dumps([{"batch": name} for name in names]).encode())
+    if written:
+        run.write_bytes(f"{folder}/batches.json", json.dumps([{"batch": name} for name, _ in written]).encode())
     plan = CopyPlan(
         attempt=attempt,
         round_number=round_number,
         bucket=run.bucket,
         batches_key=run.key(f"{folder}/batches.json"),
-        batch_count=len(names),
+        batch_count=len(written),
         object_count=planned.objects,
         size_bytes=planned.size_bytes,
         present_object_count=present.objects,
         present_size_bytes=present.size_bytes,
+        present=tuple(found),
+        batches=tuple(shares for _, shares in written),
     )
-    run.write(f"{folder}/plan.json", plan)
     run.write(CURRENT, plan)
     return plan
 

@@ -1,10 +1,10 @@
-"""How far the copying of a run is, as a whole and target by target, from two documents and one listing."""
+"""How far the copying of a run is, as a whole and target by target, from one document and one listing."""
 
 from collections import defaultdict
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from milvus_vault.copying.working_files import CURRENT, CopyPlan, CopyProgress, CopyShares, most_complete, round_folder
+from milvus_vault.copying.working_files import CURRENT, CopyPlan, CopyProgress, most_complete, round_folder
 from milvus_vault.workspace import Workspace
 
 
@@ -26,6 +26,7 @@ class CopyState:
     copied_bytes: int
     """Bytes that this round has copied; `total` has in addition what it found done."""
     planned_at: datetime | None
+    round_number: int
     by_target: dict[int, TargetProgress] = field(default_factory=lambda: defaultdict(TargetProgress))
 
 
@@ -42,15 +43,12 @@ def copy_state(run: Workspace, attempt: str) -> CopyState | None:
         bytes_done=plan.present_size_bytes + sum(name.bytes for name in copied),
         bytes_total=plan.present_size_bytes + plan.size_bytes,
     )
-    (listed,) = run.store.list_objects(run.bucket, run.key(CURRENT))
-    state = CopyState(total, total.bytes_done - plan.present_size_bytes, listed.modified_at)
-    shares = run.find(f"{folder}/shares.json", CopyShares)
-    if shares is None:
-        return state
+    planned_at = run.store.modified_at(run.bucket, run.key(CURRENT))
+    state = CopyState(total, total.bytes_done - plan.present_size_bytes, planned_at, plan.round_number)
     settled = {name.number: name for name in copied}
-    for share in shares.present:
+    for share in plan.present:
         _add(state.by_target[share.target], share.objects, share.bytes, 1.0)
-    for number, batch in enumerate(shares.batches):
+    for number, batch in enumerate(plan.batches):
         objects = sum(share.objects for share in batch)
         part = settled[number].objects / objects if number in settled else 0.0
         for share in batch:

@@ -24,9 +24,9 @@ class Records:
         self._keys = {key for key, _ in self._copies}
 
     @classmethod
-    def load(cls, run: Workspace, folder: str = "copy/") -> Self:
-        """Read the records below a folder of the run, by default all."""
-        return cls.read(run, (found.name for found in most_complete(run.names(folder))))
+    def load(cls, run: Workspace, names: Iterable[str]) -> Self:
+        """Read the records of all attempts, by the names of the run's working files."""
+        return cls.read(run, (found.name for found in most_complete(names)))
 
     @classmethod
     def read(cls, run: Workspace, names: Iterable[str]) -> Self:

@@ -9,13 +9,13 @@ from typing import NamedTuple
 from milvus_vault.copying.plan import items_by_key
 from milvus_vault.copying.records import Records
 from milvus_vault.copying.working_files import (
+    COPYING,
     CURRENT,
     BatchError,
     CopiedName,
     CopyCheck,
     CopyPart,
     CopyPlan,
-    CopyShares,
     CopyTarget,
     PartsCheck,
     TargetProblem,
@@ -81,7 +81,7 @@ def verify_copy(
     round_number: int,
     *,
     before_deleting: Callable[[], None] = lambda: None,
-    doubtful: Callable[[Iterable[int]], tuple[int, ...]] = lambda _: (),
+    doubtful: Callable[[Container[int]], tuple[int, ...]] = lambda _: (),
     known: Container[int] = frozenset(),
 ) -> CopyCheck:
     """Return which targets are complete, after listing the destination.
@@ -97,8 +97,8 @@ def verify_copy(
         round_number: The round of copies that is verified.
         before_deleting: Called ahead of each deletion, to raise where another attempt has taken over: what this
             one does not know may be that one's.
-        doubtful: Given the indices of targets whose objects are all there, returns which of them have to go another
-            round for what the objects hold.
+        doubtful: Given the indices of targets whose objects are not all there, returns what else has to go another
+            round, for what the objects hold: other targets, or what is none since nothing of it had to be copied.
         known: Indices of targets that `incomplete_targets` has proven complete. They are in use, and left alone.
 
     Raises:
@@ -109,11 +109,12 @@ def verify_copy(
         WorkingFileError: A working file is damaged.
     """
     folder = round_folder(attempt, round_number)
-    refusal = _first_refusal(run, folder)
+    names = list(run.names(COPYING))
+    refusal = _first_refusal(run, folder, names)
     job = read_job(run, attempt)
-    records = Records.load(run)
-    lost = _lost_sources(run, folder)
-    parts = read_parts(run, attempt)
+    records = Records.load(run, names)
+    lost = _lost_sources(run, folder, names)
+    parts = read_parts(run, attempt, names)
 
     def check_and_tidy(target: CopyTarget) -> _TargetCheck:
         check, objects = _check_target(run, attempt, job, records, lost, target, parts[target.index].prefixes)
@@ -124,17 +125,17 @@ def verify_copy(
             write_verified(run, attempt, target.index, objects)
         return check
 
-    targets = [target for target in read_targets(run, attempt) if target.index not in known]
+    targets = [target for target in read_targets(run, attempt, names) if target.index not in known]
     checks = list(each(check_and_tidy, targets))
     # Listed in the order of their names, where 10 comes before 2.
     checks.sort(key=lambda check: check.target.index)
-    there = [check.target.index for check in checks if check.is_complete]
-    found = _copy_check(checks, doubtful(there), refusal)
-    if targets and not there:
+    lacking = {check.target.index for check in checks if not check.is_complete}
+    found = _copy_check(checks, doubtful(lacking), refusal)
+    if targets and len(lacking) == len(targets):
         raise_if_refused(found)
     # Lists of an earlier round, when a target was complete with other items.
     run.delete([verified_name(attempt, index) for index in found.again])
-    run.write(f"{folder}/verification.json", found)
+    run.write(_check_name(attempt, round_number), found)
     return found
 
 
@@ -168,6 +169,15 @@ def raise_if_source_is_gone(found: CopyCheck) -> None:
         raise BackupDamagedError(msg, hint="Somebody writes to the backup. Restore it from another copy.")
 
 
+def find_copy_check(run: Workspace, attempt: str, round_number: int) -> CopyCheck | None:
+    """Return what was found of the newest round that is verified, up to this one; None where there is none."""
+    for number in range(round_number, 0, -1):
+        found = run.find(_check_name(attempt, number), CopyCheck)
+        if found is not None:
+            return found
+    return None
+
+
 def read_copy_check(run: Workspace, attempt: str, round_number: int) -> CopyCheck:
     """Return what was found of a round's copies.
 
@@ -175,22 +185,26 @@ def read_copy_check(run: Workspace, attempt: str, round_number: int) -> CopyChec
         ObjectNotFoundError: The round was not verified.
         WorkingFileError: The document is not one.
     """
-    return run.read(f"{round_folder(attempt, round_number)}/verification.json", CopyCheck)
+    return run.read(_check_name(attempt, round_number), CopyCheck)
 
 
-def _first_refusal(run: Workspace, folder: str) -> BatchError | None:
-    names = sorted(run.names(f"{folder}/error-"))
-    if not names:
+def _check_name(attempt: str, round_number: int) -> str:
+    return f"{round_folder(attempt, round_number)}/verification.json"
+
+
+def _first_refusal(run: Workspace, folder: str, names: Iterable[str]) -> BatchError | None:
+    errors = sorted(name for name in names if name.startswith(f"{folder}/error-"))
+    if not errors:
         return None
-    recorded = run.read(names[0], BatchError)
-    others = f" (batches that gave up: {len(names)})" if len(names) > 1 else ""
+    recorded = run.read(errors[0], BatchError)
+    others = f" (batches that gave up: {len(errors)})" if len(errors) > 1 else ""
     return recorded.model_copy(update={"message": recorded.message + others})
 
 
-def _lost_sources(run: Workspace, folder: str) -> set[str]:
+def _lost_sources(run: Workspace, folder: str, names: Iterable[str]) -> set[str]:
     """Return the keys whose source this round found gone or changed."""
     lost: set[str] = set()
-    for copied in most_complete(run.names(f"{folder}/copied-")):
+    for copied in most_complete(name for name in names if name.startswith(f"{folder}/")):
         lost.update(record.key for record in read_records(run, copied.name) if record.status != "copied")
     return lost
 
@@ -241,15 +255,14 @@ def incomplete_targets(
     if plan is None or plan.attempt != attempt:
         return dict.fromkeys(left, 0)
     folder = round_folder(attempt, plan.round_number)
-    shares = run.read(f"{folder}/shares.json", CopyShares)
     copied = {found.number: found for found in most_complete(run.names(f"{folder}/copied-"))}
-    fronts, parts = _fronts(shares, copied), read_parts(run, attempt)
+    fronts, parts = _fronts(plan, copied), read_parts(run, attempt)
     settled = left - fronts.keys() - checked
     looks = list(_looks(run, attempt, {index: fronts[index] for index in left & fronts.keys()}, parts))
     if not settled and not looks:
         return {index: len(parts[index].complete) for index in left}
     job = read_job(run, attempt)
-    records = _records_of(run, settled | {look.target.index for look in looks}, shares, copied)
+    records = _records_of(run, settled | {look.target.index for look in looks}, plan, copied)
 
     def is_proven(index: int) -> bool:
         if not has_time():
@@ -274,14 +287,14 @@ def incomplete_targets(
     return {index: len(parts[index].complete) for index in left - proven}
 
 
-def _fronts(shares: CopyShares, copied: Mapping[int, CopiedName]) -> dict[int, int]:
+def _fronts(plan: CopyPlan, copied: Mapping[int, CopiedName]) -> dict[int, int]:
     """Return the targets to which a batch still has to copy, each with how many objects are there, from the front.
 
     Batches are cut in the order of a target's list. What was there before may lie anywhere in it, and is not counted:
     so this many are there for certain.
     """
     done, fronts = defaultdict[int, int](int), dict[int, int]()
-    for number, batch in enumerate(shares.batches):
+    for number, batch in enumerate(plan.batches):
         is_settled = number in copied and copied[number].objects >= sum(share.objects for share in batch)
         for share in batch:
             if not is_settled:
@@ -316,13 +329,11 @@ def _complete_parts(run: Workspace, attempt: str, job: CopyJob, records: Records
     return PartsCheck(objects=look.front, complete=(*look.before.complete, *(part for part, _ in complete)))
 
 
-def _records_of(
-    run: Workspace, targets: Container[int], shares: CopyShares, copied: Mapping[int, CopiedName]
-) -> Records:
+def _records_of(run: Workspace, targets: Container[int], plan: CopyPlan, copied: Mapping[int, CopiedName]) -> Records:
     """Return what a round recorded of some targets, or all attempts, if some of their objects were there before."""
-    if any(share.objects for share in shares.present if share.target in targets):
-        return Records.load(run)
-    batches = (number for number, batch in enumerate(shares.batches) if any(share.target in targets for share in batch))
+    if any(share.objects for share in plan.present if share.target in targets):
+        return Records.load(run, run.names(COPYING))
+    batches = (number for number, batch in enumerate(plan.batches) if any(share.target in targets for share in batch))
     return Records.read(run, (copied[number].name for number in batches if number in copied))
 
 

@@ -6,9 +6,7 @@
     copy/<attempt>/items/<index>.jsonl       what to copy for a target, a `CopyItem` a line
     copy/<attempt>/parts/<index>.json        `PartsCheck`: which parts of a target are complete that is still copied
     copy/<attempt>/verified/<index>.jsonl    the objects of a complete target, a `CopiedObject` a line, or none
-    copy/<attempt>/r<round>/plan.json        `CopyPlan`
-    copy/<attempt>/r<round>/batches.json     the batches as Step Functions reads them
-    copy/<attempt>/r<round>/shares.json      `CopyShares`: which targets have how much of each batch
+    copy/<attempt>/r<round>/batches.json     the batches as Step Functions reads them; none where there is no batch
     copy/<attempt>/r<round>/batch-<n>.jsonl  what to copy in a batch, a `CopyItem` a line
     copy/<attempt>/r<round>/copied-<n>.<objects>.<bytes>.jsonl    what became of them so far, a `CopyRecord` a line
     copy/<attempt>/r<round>/error-<n>.json   `BatchError`: why a batch gave up
@@ -39,7 +37,10 @@ from milvus_vault.model.objects import CopiedObject, CopyItem, CopyJob
 from milvus_vault.parallel import each
 from milvus_vault.workspace import Workspace
 
-CURRENT = "copy/current.json"
+COPYING = "copy/"
+"""The folder of all of them. Who needs several kinds lists it once."""
+
+CURRENT = f"{COPYING}current.json"
 
 # The columns of the lists, which each line is checked against.
 _ITEM = (str, str, int, str)
@@ -94,24 +95,6 @@ class CopyTarget(Model):
         return key.startswith(self.folders)
 
 
-class CopyPlan(Model):
-    """What one round copies, and what it found done."""
-
-    attempt: str
-    round_number: int
-    bucket: str
-    """Where `batches_key` lies: the bucket of the working files."""
-    batches_key: str
-    """Full key of the list of batches: a JSON array of `{"batch": <name>}`."""
-    batch_count: int
-    object_count: int
-    """Objects that this round copies."""
-    size_bytes: int
-    present_object_count: int
-    """Objects that were there when the round was planned."""
-    present_size_bytes: int
-
-
 class Share(NamedTuple):
     """Objects and bytes of one target."""
 
@@ -120,12 +103,26 @@ class Share(NamedTuple):
     bytes: int
 
 
-class CopyShares(Model):
-    """Which targets have how much of what a round found and of what it copies."""
+class CopyPlan(Model):
+    """What one round copies, and what it found done."""
 
-    present: tuple[Share, ...]
-    """What was there when the round was planned; a target without anything stands here too."""
-    batches: tuple[tuple[Share, ...], ...]
+    attempt: str
+    round_number: int
+    bucket: str
+    """Where `batches_key` lies: the bucket of the working files."""
+    batches_key: str
+    """Full key of the list of batches: a JSON array of `{"batch": <name>}`. Not written where there is no batch."""
+    batch_count: int
+    object_count: int
+    """Objects that this round copies."""
+    size_bytes: int
+    present_object_count: int
+    """Objects that were there when the round was planned."""
+    present_size_bytes: int
+    present: tuple[Share, ...] = ()
+    """What was there of each target, also of one of which nothing was. An older release did not write it here."""
+    batches: tuple[tuple[Share, ...], ...] = ()
+    """Which targets have how much of each batch."""
 
 
 class PartsCheck(Model):
@@ -193,7 +190,7 @@ class CopyCheck(Model):
     refusal: BatchError | None = None
     """Why S3 refused to copy objects, if it did."""
     doubtful: tuple[int, ...] = ()
-    """Indices of targets whose objects are all there, and that have to go another round in spite of that."""
+    """Indices of what has to go another round though its objects are all there; not all of these are targets."""
 
     @property
     def again(self) -> tuple[int, ...]:
@@ -237,7 +234,7 @@ class CopiedName(NamedTuple):
 
 def attempt_folder(attempt: str) -> str:
     """Return the folder of what an attempt copies, with a slash at its end. Once it has started it has `job.json`."""
-    return f"copy/{attempt}/"
+    return f"{COPYING}{attempt}/"
 
 
 def targets_folder(attempt: str) -> str:
@@ -406,8 +403,8 @@ def read_target(run: Workspace, attempt: str, index: int) -> CopyTarget:
     return run.read(_target_name(attempt, index), CopyTarget)
 
 
-def read_targets(run: Workspace, attempt: str) -> list[CopyTarget]:
-    """Return the targets of an attempt, the smallest first.
+def read_targets(run: Workspace, attempt: str, names: Iterable[str]) -> list[CopyTarget]:
+    """Return the targets of an attempt, the smallest first, by the names of a run's working files, listed before.
 
     What a restore has staged is imported while the rest is copied. With the smallest first Milvus has something to do
     from the first second on; a copy within S3 is the quicker of the two, so the largest does not wait long for it.
@@ -415,7 +412,8 @@ def read_targets(run: Workspace, attempt: str) -> list[CopyTarget]:
     Raises:
         WorkingFileError: A document is not one of a target, or a folder of one lies in a folder of another.
     """
-    targets = list(each(lambda name: run.read(name, CopyTarget), run.names(targets_folder(attempt))))
+    folder = targets_folder(attempt)
+    targets = list(each(lambda name: run.read(name, CopyTarget), (name for name in names if name.startswith(folder))))
     # Verification would take the inner target's objects for surplus of the outer one, and delete them. Sorted,
     # a folder comes right before those inside it.
     folders = sorted(folder for target in targets for folder in target.folders)
@@ -472,9 +470,12 @@ def write_parts(run: Workspace, attempt: str, index: int, found: PartsCheck) -> 
     run.write(_parts_name(attempt, index), found)
 
 
-def read_parts(run: Workspace, attempt: str) -> dict[int, PartsCheck]:
-    """Return what was found of the parts of each target, which of most is nothing yet."""
-    indexes = sorted(run.numbers(_parts_folder(attempt)))
+def read_parts(run: Workspace, attempt: str, names: Iterable[str] | None = None) -> dict[int, PartsCheck]:
+    """Return what was found of the parts of each target, which of most is nothing yet.
+
+    By the names of the run's working files where they are listed already.
+    """
+    indexes = sorted(run.numbers(_parts_folder(attempt), names))
     found = each(lambda index: run.read(_parts_name(attempt, index), PartsCheck), indexes)
     nothing = PartsCheck(objects=0, complete=())
     return defaultdict(lambda: nothing, zip(indexes, found, strict=True))

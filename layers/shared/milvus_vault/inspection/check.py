@@ -248,7 +248,7 @@ def _rights(database: Access, server: ServerVersion, rights: Sequence[Right], pl
 
 
 def _prove(deployment: Deployment, database: StoredCollections, names: list[CollectionName]) -> str:
-    where = f"s3://{deployment.storage.bucket}/{deployment.storage.root_path}"
+    where = deployment.storage.location
     if not prove_storage(deployment.store, database, deployment.storage, names):
         msg = f"no collection has flushed rows yet, so that {where} cannot be proven to be this Milvus' own"
         raise Warned(msg, "Flush a collection, and check again.")

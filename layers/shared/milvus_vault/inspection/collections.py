@@ -7,10 +7,11 @@ from typing import Protocol
 
 from milvus_vault.archive.layout import parse_log_key
 from milvus_vault.backup.selection import select_collections
-from milvus_vault.errors import CollectionNotFoundError, InvalidRequestError
+from milvus_vault.errors import CollectionNotFoundError
 from milvus_vault.model.collections import CollectionName, Segment
 from milvus_vault.model.objects import ListedObject
 from milvus_vault.model.resources import CollectionInfo, Page
+from milvus_vault.paging import wrong_token
 from milvus_vault.parallel import each
 from milvus_vault.ports import Loads, ObjectStore
 from milvus_vault.source import MilvusStorage, StoredCollections
@@ -96,6 +97,5 @@ def _read_token(token: str) -> tuple[str, str]:
     try:
         database, _, name = base64.urlsafe_b64decode(token).decode().partition(".")
     except ValueError as err:
-        msg = f"token '{token[:80]}' is not one of this list"
-        raise InvalidRequestError(msg, hint="Use next_token of the page before, or none.") from err
+        raise wrong_token(token) from err
     return database, name

@@ -54,6 +54,8 @@ class RunEvent(Model):
     """The backup that is made, read, checked or deleted; null where there are several."""
     schedule: str | None = None
     """The schedule that asked for it; null where a person or a program did."""
+    location: str | None = None
+    """Where a backup or an export lies that succeeded, as `s3://bucket/prefix/name/`."""
     mode: Literal["full", "incremental"] | None = None
     """How a backup is made; null for runs of other kinds."""
     collection_count: int | None = None

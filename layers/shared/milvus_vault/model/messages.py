@@ -84,6 +84,8 @@ class PublishBackupResult(Model):
     """Output of the backup machine, and of the export machine."""
 
     backup_name: str
+    location: str
+    """Where the backup lies, as `s3://bucket/prefix/name/`."""
     status: Literal["complete", "partial"]
     error: str = ""
     """With `partial`, the error under which the execution ends."""

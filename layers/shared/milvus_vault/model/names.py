@@ -45,12 +45,20 @@ def restore_run(backup_name: str, request_json: str, milvus_identity: str) -> st
     return f"restore-{backup_name}-{short_hash(f'{milvus_identity}\n{request_json}', 12)}"
 
 
-def export_run(backup_name: str, export_name: str) -> str:
-    """Return the name of the run that says that an export reads a backup.
+def export_run(backup_name: str, written: str) -> str:
+    """Return the name of the run that says that an export reads a backup, and by a hash, what it writes.
 
     What it writes belongs to the run that makes the new backup.
     """
-    return f"export-{backup_name}-{short_hash(export_name, 12)}"
+    return f"export-{backup_name}-{short_hash(written, 12)}"
+
+
+def export_elsewhere_run(bucket: str, prefix: str, export_name: str) -> str:
+    """Return the name of the run that writes an export to another place than the deployment's own.
+
+    One for each name there, whatever is exported. No backup's name is in it: see `export_run`.
+    """
+    return f"export-{short_hash(f'{bucket}/{prefix}/{export_name}', 12)}"
 
 
 def temporary_name(run: str, index: int, attempt: int) -> str:

@@ -68,6 +68,29 @@ def backup_name_problem(name: str) -> str:
     return ""
 
 
+BucketName = Annotated[
+    str,
+    Form(
+        r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$",
+        "name of a bucket",
+        "3 to 63 small letters, digits, dots and dashes, a letter or digit first and last",
+    ),
+]
+
+_PART = r"[A-Za-z0-9_-][A-Za-z0-9._-]*"
+
+Prefix = Annotated[
+    str,
+    Field(max_length=256),
+    Form(
+        rf"^{_PART}(/{_PART})*$",
+        "prefix for backups",
+        "letters, digits and . _ -, in parts that slashes separate and of which none begins with a dot",
+    ),
+]
+"""A folder of a bucket in which backups may lie. What begins with a dot there is a deployment's own."""
+
+
 ScheduleName = Annotated[
     str,
     Form(
@@ -322,6 +345,19 @@ class VerifyRequest(VerifyOptions):
     )
 
 
+class ExportPlace(Model):
+    """Where an export is to lie, if not beside the other backups of the deployment."""
+
+    bucket: BucketName | None = Field(
+        default=None,
+        description="The backup bucket, or the stack's `ExportBucketName`. Default: the backup bucket.",
+    )
+    prefix: Prefix | None = Field(
+        default=None,
+        description="The stack's `ExportPrefix`, or a folder below it. Default: `ExportPrefix` itself.",
+    )
+
+
 class ExportRequest(Model):
     """Input of the export state machine."""
 
@@ -330,11 +366,18 @@ class ExportRequest(Model):
         description="Name of the full backup that is written: letters, digits and underscores, at most 128, not "
         "starting with a digit."
     )
+    to: ExportPlace | None = Field(
+        default=None,
+        description='Another place for it: `{"bucket": ..., "prefix": ...}`. `bucket` may be the backup bucket, which '
+        "is the default, and the stack's `ExportBucketName`; `prefix` the stack's `ExportPrefix`, which is the "
+        "default, and any folder below it. The export may have the name of the backup itself there. Default: beside "
+        "the other backups.",
+    )
 
     @model_validator(mode="after")
     def _check_names(self) -> Self:
-        if self.export_name == self.backup_name:
-            msg = "`export_name` is the name of the backup itself: an export has one of its own"
+        if self.to is None and self.export_name == self.backup_name:
+            msg = "`export_name` is the name of the backup itself: an export beside it has one of its own"
             raise ValueError(msg)
         return self
 

@@ -74,6 +74,9 @@ class BackupSummary(Model):
     row_count: Count
     """Rows in segments; deleted rows that were not yet compacted away count."""
     milvus_version: str
+    source: str = ""
+    """`s3://bucket/root path` that it was taken from; empty where another tool made it, and in lists where an earlier
+    release did."""
     meta_only: bool = False
     schedule: str | None = None
     """The schedule that asked for it."""
@@ -203,8 +206,6 @@ class Backup(BackupSummary):
 
     location: str
     """`s3://bucket/prefix/` of the backup."""
-    source: str
-    """`s3://bucket/root path` that it was taken from; empty where another tool made it."""
     moment: Time | None = None
     """What a restore brings back is what there was then, UTC; collections can have a later one of their own. Null where
     nobody knows: of another tool's backup, and of one without a flush."""
@@ -226,6 +227,12 @@ class Backup(BackupSummary):
     """Policy of its schedule when it was made."""
     report_url: str | None = None
     """Where the HTML report can be read for an hour, without credentials; null where there is none."""
+    next_token: str | None = None
+    """Ask with this token for the failures, warnings and collections that follow; null: that is all."""
+
+
+LISTS_OF_A_BACKUP = ("failures", "warnings", "collections")
+"""The members of a `Backup` that come in parts, in this order."""
 
 
 class ComparedBackup(Model):
@@ -309,15 +316,17 @@ class BackupDiff(Model):
     databases_added: tuple[str, ...]
     databases_removed: tuple[str, ...]
     collections: tuple[CollectionDiff, ...]
-    """Those that differ, by name; the first 4,000."""
+    """Those that differ, by name, behind those of the answer before."""
     differing_count: Count
-    """How many collections differ, or may: those of `collections` and those that are left out there."""
+    """How many collections differ, or may, of those that were compared up to here, by the answers before too."""
     unchanged_count: Count
-    """How many are in both, and do not differ in anything that was compared."""
+    """How many of these are in both, and do not differ in anything that was compared."""
     objects: ObjectDiff | None
-    """Of all collections; null where they were not to be compared."""
+    """Of all of these; null where they were not to be compared."""
     notes: tuple[str, ...] = ()
     """What was not compared, and why."""
+    next_token: str | None = None
+    """Ask with this token to go on comparing; null: that is all."""
 
 
 class ModeStats(ObjectCount):
@@ -340,6 +349,15 @@ class ScheduleStats(ObjectCount):
     """Price of these bytes in us-east-1, S3 Standard."""
 
 
+class PoolListing(ObjectCount):
+    """How far a listing of the pool is: what it has found so far."""
+
+    collection_count: Count
+    """Collections of which all objects are listed."""
+    collection_total: Count
+    """Collections that have objects in the pool."""
+
+
 class Stats(ObjectCount):
     """What the backup prefix holds. Objects and bytes are the logical ones: what each backup lists, added up."""
 
@@ -348,7 +366,8 @@ class Stats(ObjectCount):
     """Of them, those that cannot be read: nothing else of them is counted."""
     modes: tuple[ModeStats, ...]
     pool: ObjectCount | None
-    """Objects in the pool by a listing, those that no backup lists any more too. Null where it was not listed."""
+    """Objects in the pool by a listing, those that no backup lists any more too. Null where it was not listed, or not
+    yet to its end."""
     stored: ObjectCount | None
     """Those of the pool and those of full backups."""
     ratio: float | None
@@ -357,6 +376,10 @@ class Stats(ObjectCount):
     """Price of the stored bytes in us-east-1, S3 Standard."""
     schedules: tuple[ScheduleStats, ...]
     """By name, the backups that no schedule asked for last."""
+    listing: PoolListing | None = None
+    """How far the listing of the pool is, where it goes on."""
+    next_token: str | None = None
+    """Ask with this token to go on listing the pool; null: that is all."""
 
 
 class RunSummary(Model):
@@ -369,6 +392,8 @@ class RunSummary(Model):
     ended_at: Time | None = None
     backup_name: str | None = None
     """The backup that it makes, reads, checks or deletes; null for a prune by policies."""
+    export_name: str | None = None
+    """The backup that an export writes; null for any other run."""
     schedule: str | None = None
     """The schedule that asked for it."""
     error: str = ""
@@ -427,9 +452,10 @@ class Run(RunSummary):
     request: dict[str, Any]
     """The input of the execution."""
     result: dict[str, Any] | None = None
-    """The output of the execution, where it succeeded. Of a prune, also its decisions, their outcomes, and what was
-    swept (of the pool: `pool_object_count`, `pool_size_bytes`, the groups that wait, and why), even where it failed; of
-    a dry run what would be `freed`, by all deletions together and by each."""
+    """The output of the execution, where it succeeded. Of a prune, also its decisions (of `decision_count` as many as
+    an answer can hold, those to delete first; its report has all), their outcomes, and what was swept (of the pool:
+    `pool_object_count`, `pool_size_bytes`, the groups that wait, and why), even where it failed; of a dry run what
+    would be `freed`, by all deletions together and by each."""
     message: str = ""
     hint: str = ""
     warnings: tuple[str, ...] = ()

@@ -12,11 +12,9 @@ to nothing.
 So a list is not removed where it ends, since a late removal would hit the next one.
 """
 
-from pydantic import ValidationError
-
 from milvus_vault.archive.pool import PoolLayout
-from milvus_vault.errors import ObjectNotFoundError, WorkingFileError
 from milvus_vault.model.base import Model
+from milvus_vault.pool.notes import find_note
 from milvus_vault.ports import ObjectStore
 
 
@@ -45,13 +43,6 @@ def read_condemned(store: ObjectStore, bucket: str, layout: PoolLayout, group: s
 
     Raises `WorkingFileError` for a list that cannot be read: what is in it may go at any time.
     """
-    key = layout.condemned(group)
-    try:
-        body, etag = store.get_with_etag(bucket, key)
-        return Condemned.model_validate_json(body), etag
-    except ObjectNotFoundError:
-        return None
-    except ValidationError as err:
-        msg = f"s3://{bucket}/{key}, which says what is about to be deleted of the pool, cannot be read"
-        hint = "Bring it back from an older version, or remove it while no prune runs."
-        raise WorkingFileError(msg, hint=hint) from err
+    says = "what is about to be deleted of the pool"
+    hint = "Bring it back from an older version, or remove it while no prune runs."
+    return find_note(store, bucket, layout.condemned(group), Condemned, says=says, hint=hint)

@@ -12,17 +12,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from pydantic import ValidationError
-
 from milvus_vault.archive.pool import PoolLayout
-from milvus_vault.errors import (
-    ConditionalWriteUnsupportedError,
-    ObjectNotFoundError,
-    RunTakenOverError,
-    WorkingFileError,
-)
+from milvus_vault.errors import ConditionalWriteUnsupportedError, RunTakenOverError
 from milvus_vault.model.base import Model
 from milvus_vault.model.names import attempt_of
+from milvus_vault.pool.notes import find_note
 from milvus_vault.ports import ObjectStore
 from milvus_vault.workspace import Workspace
 
@@ -41,14 +35,8 @@ def read_user(store: ObjectStore, bucket: str, key: str) -> tuple[PoolUser, str]
 
     Raises `WorkingFileError` for one that cannot be read: whose it is may be about to list anything.
     """
-    try:
-        body, etag = store.get_with_etag(bucket, key)
-        return PoolUser.model_validate_json(body), etag
-    except ObjectNotFoundError:
-        return None
-    except ValidationError as err:
-        msg = f"s3://{bucket}/{key}, which says who uses the pool, cannot be read"
-        raise WorkingFileError(msg, hint="Remove it while no incremental backup runs.") from err
+    hint = "Remove it while no incremental backup runs."
+    return find_note(store, bucket, key, PoolUser, says="who uses the pool", hint=hint)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,9 +57,11 @@ class PoolUse:
         """
         store, bucket = self.run.store, self.run.bucket
         body = self._body("working")
-        # The first writes it. Of the others one may find it gone, which another function of this execution has removed.
-        writes = [store.put_if_absent(bucket, self._key, body) for _ in range(3)]
-        if all(writes) or store.put_if_unchanged(bucket, self._key, body, "none"):
+        # The first writes it. Of the others one may find it gone, which another function of this execution has removed;
+        # the first that is refused proves the condition.
+        if all(store.put_if_absent(bucket, self._key, body) for _ in range(3)) or store.put_if_unchanged(
+            bucket, self._key, body, "none"
+        ):
             msg = f"the S3 of bucket {bucket} overwrites an object in spite of a condition (If-None-Match, If-Match)"
             raise ConditionalWriteUnsupportedError(msg, hint="Make full backups, or use an S3 with conditional writes.")
 

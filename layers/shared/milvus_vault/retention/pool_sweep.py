@@ -15,6 +15,10 @@ function whose execution was stopped from going on for long. Who decides deletes
 another one goes on an hour later, when there can be no request of it any more: an attempt that was started again may
 copy to its own keys once more. What was written a short while ago stays in any case: a run that died is resumed with
 what it has copied. All times are S3's own.
+
+An execution of another stack nobody may ask about. It counts as running, until its claim or its note is older than any
+execution can be. Should it have been redriven later, it is stopped as one that was taken for dead: at its next step a
+sweep sees that it lost the claim, and a backup finds its note void before it publishes.
 """
 
 from collections import Counter
@@ -28,14 +32,14 @@ from uuid import uuid4
 
 from milvus_vault.archive.pool import PoolLayout, is_group
 from milvus_vault.catalogue import UNREADABLE_BACKUP, Catalogue
-from milvus_vault.claims import RUNNING, Claim, ClaimHeldError, Claims
+from milvus_vault.claims import LONGEST_EXECUTION, RUNNING, Claim, ClaimHeldError, Claims
 from milvus_vault.errors import BackupDamagedError, WorkingFileError
 from milvus_vault.model.base import Model
 from milvus_vault.model.objects import ListedObject
 from milvus_vault.parallel import REQUESTS_AT_A_TIME
 from milvus_vault.pool.condemned import Condemned, read_condemned
 from milvus_vault.pool.references import ReferenceList, References, listed_keys, read_references, unlisted
-from milvus_vault.pool.users import read_user
+from milvus_vault.pool.users import PoolUser, read_user
 from milvus_vault.ports import Executions
 from milvus_vault.workspace import Workspace
 
@@ -50,6 +54,9 @@ _GROUPS_AT_A_TIME = 100
 
 # One of 16,000 collections takes 50 MB while it is read.
 _MANIFESTS_AT_A_TIME = 4
+
+# Objects that are listed between two looks at the clock: a page.
+_LISTED_BETWEEN_LOOKS = 1000
 
 # A request deletes 1,000 objects.
 _BATCH = 1000
@@ -169,10 +176,10 @@ class PoolSweep:
         users = list(store.list_objects(bucket, self._layout.users))
         if not (folders or lists or users):
             return
-        self._claim()
         progress = self.run.find(PROGRESS, Progress) or Progress()
         self.run.write(PROGRESS, progress)
         self._now = self._written_at(self.run.key(PROGRESS)) or _LONG_AGO
+        self._claim()
         left = sorted(group for group in folders | lists.keys() if group > progress.group)
         is_first = True
         while left:
@@ -231,9 +238,15 @@ class PoolSweep:
             found = read_condemned(store, bucket, self._layout, group)
             if found is not None and found[0].keys:
                 return True
-            old = (listed for listed in store.list_objects(bucket, folder) if self._is_old(listed))
-            found_unlisted = unlisted(store, bucket, folder, references[group], old, self._check_reading)
-            chosen = list(islice(found_unlisted, CONDEMNED_AT_A_TIME))
+            found_unlisted = unlisted(store, bucket, folder, references[group], self._old(folder), self._check_reading)
+            chosen, has_time = list[tuple[str, int]](), True
+            try:
+                # What came before the time was over stays in it.
+                chosen.extend(islice(found_unlisted, CONDEMNED_AT_A_TIME))
+            except _ListsTooLongError:
+                if not chosen:
+                    raise
+                has_time = False
         except _FAULTS_OF_A_GROUP as err:
             self._wait(group, f"nothing of a collection is deleted: {err.message}")
             return False
@@ -244,7 +257,18 @@ class PoolSweep:
         keys, sizes = zip(*chosen, strict=True)
         # Where another sweep has written a list meanwhile, this one goes on with that.
         self._write(group, Condemned(turn=uuid4().hex, keys=keys, sizes=sizes), found[1] if found else None)
+        if not has_time:
+            # Another call goes on with these, and looks once more for others.
+            raise _OutOfTimeError
         return True
+
+    def _old(self, folder: str) -> Iterator[ListedObject]:
+        """Yield the objects of a group that were not written lately. Raises `_ListsTooLongError` when time is over."""
+        for number, listed in enumerate(self.run.store.list_objects(self.run.bucket, folder)):
+            if number % _LISTED_BETWEEN_LOOKS == 0:
+                self._check_reading()
+            if self._is_old(listed):
+                yield listed
 
     def _settle(self, group: str) -> Settled | None:
         """Return a group's list once none of those who may have been about to list its objects can do so any more.
@@ -288,12 +312,18 @@ class PoolSweep:
         # Who publishes has written all lists: they count from here on.
         if found is not None and found[0].state == "working":
             note, etag = found
-            if (status := self.executions.status(note.execution_arn)) in RUNNING:
+            if status := self._running(note, user):
                 raise UserAliveError(note.execution_arn, status, user)
             void = note.model_copy(update={"state": "void"}).model_dump_json().encode()
             if not self.run.store.put_if_unchanged(self.run.bucket, user, void, etag):
                 self._end_use(user)
         self._settled.add(user)
+
+    def _running(self, note: PoolUser, key: str) -> str:
+        """Return the status of a user's execution if it runs, or may run; else nothing."""
+        status = self.executions.status(note.execution_arn)
+        has_ended = status not in RUNNING or (status == "UNKNOWN" and self._has_outlived(key))
+        return "" if has_ended else status
 
     def _delete_unlisted(self, group: str, settled: Settled, lists: Sequence[ReferenceList]) -> bool:
         """Delete those of the condemned objects that no list has; return whether there may be more to do."""
@@ -367,7 +397,7 @@ class PoolSweep:
 
     def _forget_user(self, key: str) -> None:
         found = read_user(self.run.store, self.run.bucket, key)
-        if found is None or self.executions.status(found[0].execution_arn) in RUNNING:
+        if found is None or self._running(found[0], key):
             return
         if found[0].state == "working":
             self._end_use(key)
@@ -390,18 +420,26 @@ class PoolSweep:
         found = self.run.store.list_objects(self.run.bucket, key)
         return next((listed.modified_at for listed in found if listed.key == key), None)
 
+    def _has_outlived(self, key: str) -> bool:
+        """Return whether a claim or a note was written longer ago than any execution lives.
+
+        Then it is the one that was read before, since a later one is younger.
+        """
+        written_at = self._written_at(key)
+        return written_at is not None and written_at <= self._now - LONGEST_EXECUTION
+
     def _wait(self, group: str, reason: str) -> None:
         self.waiting.append(group)
         self._because(reason)
 
     def _claim(self) -> None:
         try:
-            self._claims.take(self._layout.claim)
+            self._claims.take(self._layout.claim, lambda: self._has_outlived(self._layout.claim))
         except ClaimHeldError as err:
             raise _TakenOverError(err.holder, self._layout.claim) from err
 
     def _give_claim_back(self) -> None:
-        """Remove the claim: another stack, which may not ask about this execution, would wait for it for ever."""
+        """Remove the claim: another stack, which may not ask about this execution, would wait for a day."""
         holder = self._claims.holder(self._layout.claim)
         if holder and holder[0].execution_arn == self.execution_arn:
             self.run.store.delete(self.run.bucket, [self._layout.claim])

@@ -10,6 +10,7 @@ from typing import Literal
 
 from milvus_vault.backup import working_files as backup
 from milvus_vault.copying.progress import CopyState, TargetProgress, copy_state
+from milvus_vault.copying.verify import find_copy_check
 from milvus_vault.copying.working_files import complete_indexes, target_indexes
 from milvus_vault.model.collections import CollectionName
 from milvus_vault.model.names import attempt_of
@@ -115,12 +116,18 @@ def follow_backup(run: Workspace, execution_arn: str) -> Followed | None:
     attempt = attempt_of(execution_arn)
     snapshots = run.numbers(backup.snapshot_folder(attempt))
     targets, verified = target_indexes(run, attempt), complete_indexes(run, attempt)
+    # All of these was in the pool: nothing is copied, and the round's check tells whether they are done.
+    untouched = run.numbers(backup.shared_folder(attempt)) - targets if plan.is_incremental else set[int]()
+    copying = copy_state(run, attempt)
+    check = find_copy_check(run, attempt, copying.round_number) if copying and untouched else None
 
     def status(index: int) -> Status:
-        if index in snapshots and index not in targets:
+        if index in snapshots and index not in targets | untouched:
             return "failed"
         if index in verified or (plan.request.meta_only and index in snapshots):
             return "done"
+        if index in untouched:
+            return "done" if check and index not in check.again else "running"
         return "running" if index in targets else "waiting"
 
     def read(index: int, collection: RunCollection) -> RunCollection:
@@ -131,10 +138,11 @@ def follow_backup(run: Workspace, execution_arn: str) -> Followed | None:
             error, message = snapshot.failure.error, snapshot.failure.message
             return collection.model_copy(update={"error": error, "message": message, "hint": snapshot.hint})
         rows = sum(segment.row_count for segment in snapshot.document.segments) if snapshot.document else None
-        return collection.model_copy(update={"row_count": rows})
+        nothing = {"objects_total": 0, "bytes_total": 0} if index in untouched else {}
+        return collection.model_copy(update={"row_count": rows, **nothing})
 
     statuses = [status(index) for index in range(len(plan.collections))]
-    return Followed(plan.collections, plan.warnings, statuses, copy_state(run, attempt), read)
+    return Followed(plan.collections, plan.warnings, statuses, copying, read)
 
 
 def follow_restore(run: Workspace, execution_arn: str) -> Followed | None:

@@ -1,18 +1,17 @@
 """One run in full."""
 
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from milvus_vault.archive.layout import BackupLayout
-from milvus_vault.errors import InvalidRequestError
 from milvus_vault.execution_records import find_execution_record
 from milvus_vault.failures import run_failure
 from milvus_vault.model.executions import ExecutionDescription
 from milvus_vault.model.names import run_id
 from milvus_vault.model.resources import Page, Progress, Run, RunCollection, RunKind, RunSummary
+from milvus_vault.paging import ANSWER_BYTES, answer_bytes, fitting, index_of
 from milvus_vault.ports import ObjectStore
 from milvus_vault.retention.working_files import PruneReport
 from milvus_vault.runs.collections import Followed, follow_backup, follow_restore
@@ -62,11 +61,21 @@ class WorkingFiles:
         return self.store.link(self.bucket, key, LINK_SECONDS) if is_there else None
 
     def prune_report(self, execution_arn: str) -> dict[str, Any]:
-        """Return what a prune decided of each backup, what became of it, and what was swept; empty where it is gone."""
+        """Return what a prune decided of each backup, what became of it, and what was swept; empty where it is gone.
+
+        Of decisions as many as go into an answer, those to delete first, and how many there are.
+        """
         reports = Workspace(self.store, self.bucket, self.prefix, "reports")
         key = record_key(self.prefix, "reports", execution_arn)
         report = reports.find(key.removeprefix(reports.folder), PruneReport)
-        return report.model_dump(mode="json", include={"decisions", "outcomes", "swept", "freed"}) if report else {}
+        if report is None:
+            return {}
+        found = report.model_dump(mode="json", include={"decisions", "outcomes", "swept", "freed"})
+        decisions = found.pop("decisions")
+        count = fitting(decisions, ANSWER_BYTES - answer_bytes(found))
+        if count < len(decisions):
+            decisions.sort(key=lambda decision: decision["keep"])
+        return {"decisions": decisions[:count], "decision_count": len(decisions), **found}
 
 
 def summary_of(kind: RunKind, execution: ExecutionDescription) -> RunSummary:
@@ -80,6 +89,7 @@ def summary_of(kind: RunKind, execution: ExecutionDescription) -> RunSummary:
         started_at=execution.started_at,
         ended_at=execution.ended_at,
         backup_name=backup_of(kind, request, execution.started_at, execution.arn),
+        export_name=export_of(request) if kind == "export" else None,
         schedule=schedule_of(request),
         error=run_failure(status, execution.error, execution.cause).error,
     )
@@ -90,26 +100,28 @@ def describe_run(machines: Machines, files: WorkingFiles, wanted: str, now: date
     kind, _ = machines.execution_arn(wanted)
     execution = machines.describe(wanted)
     summary = summary_of(kind, execution)
-    status, backup = summary.status, summary.backup_name
+    status = summary.status
     failure = run_failure(status, execution.error, execution.cause)
     followed = files.follow(kind, execution.arn)
+    warnings = followed.warnings if followed else ()
     request = as_object(execution.input_json)
-    if kind == "export":
-        backup = export_of(request)
-    # A backup that failed has no report, but another one of its name may have.
+    # A backup that failed has no report, but another one of its name may have, as of an export to another place.
     has_report = status in {"succeeded", "partial"} or (kind == "restore" and status == "failed")
+    has_report = has_report and request.get("to") is None
     return Run(
         **dict(summary),
         execution_arn=execution.arn,
         phase=phase_of(kind, machines.states.last_state(execution.arn)) if status == "running" else "",
         progress=followed.progress(execution.ended_at or now) if followed else Progress(),
         collections=followed.first(FIRST_COLLECTIONS) if followed else (),
-        warnings=followed.warnings if followed else (),
+        warnings=warnings[: fitting(warnings)],
         request=request,
         result=_result(files, kind, execution, status),
         message=failure.message,
         hint=failure.hint,
-        report_url=files.report_link(kind, execution.arn, backup) if has_report else None,
+        report_url=files.report_link(kind, execution.arn, summary.export_name or summary.backup_name)
+        if has_report
+        else None,
     )
 
 
@@ -122,18 +134,11 @@ def list_run_collections(
     """
     kind, _ = machines.execution_arn(wanted)
     followed = files.follow(kind, machines.describe(wanted).arn)
-    first = 0 if token is None else _index(token)
+    first = index_of(token)
     count = len(followed.names) if followed else 0
     behind = min(first + limit, count)
     items = followed.collections(range(first, behind)) if followed else ()
     return Page[RunCollection](items=items, next_token=str(behind) if behind < count else None)
-
-
-def _index(token: str) -> int:
-    if not re.fullmatch(r"[0-9]{1,6}", token):
-        msg = f"token '{token[:80]}' is not one of this list"
-        raise InvalidRequestError(msg, hint="Use next_token of the page before, or none.")
-    return int(token)
 
 
 def _result(files: WorkingFiles, kind: RunKind, execution: ExecutionDescription, status: str) -> dict[str, Any] | None:

@@ -13,10 +13,10 @@ from itertools import islice
 
 from pydantic import TypeAdapter
 
-from milvus_vault.errors import InvalidRequestError
 from milvus_vault.model.base import Model
 from milvus_vault.model.executions import ExecutionSummary
 from milvus_vault.model.resources import Page, RunKind, RunStatus, RunSummary
+from milvus_vault.paging import wrong_token
 from milvus_vault.parallel import each
 from milvus_vault.runs.describing import summary_of
 from milvus_vault.runs.machines import FILTERS, Machines
@@ -121,5 +121,4 @@ def _read_token(token: str | None) -> dict[str, _Position]:
     try:
         return _POSITIONS.validate_json(base64.urlsafe_b64decode(token))
     except ValueError as err:
-        msg = f"token '{token[:80]}' is not one of this list"
-        raise InvalidRequestError(msg, hint="Use next_token of the page before, or none.") from err
+        raise wrong_token(token) from err

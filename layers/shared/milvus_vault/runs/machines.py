@@ -87,7 +87,7 @@ def backup_of(kind: RunKind, request: dict[str, Any], started_at: datetime, exec
 
 
 def export_of(request: dict[str, Any]) -> str | None:
-    """Return the name that a request for an export gives to what it writes."""
+    """Return the name that a request for an export gives to what it writes, here or in another place."""
     given = request.get("export_name")
     return given if given and isinstance(given, str) else None
 

@@ -11,6 +11,7 @@ from milvus_vault.model.requests import BackupRequest, ScheduleTag
 from milvus_vault.model.resources import Page, Schedule, ScheduleSpec
 from milvus_vault.model.schedules import StoredSchedule
 from milvus_vault.model.words import wrong_fields
+from milvus_vault.paging import fitting
 from milvus_vault.ports import Scheduler
 from milvus_vault.schedules.expressions import expression_of, parse_expression
 
@@ -39,15 +40,18 @@ class Schedules:
         self._clock = clock
 
     def list(self, limit: int, token: str | None = None) -> Page[Schedule]:
-        """Return a page of schedules by name; `token` is the name that the page before ended with."""
+        """Return a page of schedules by name, no more than an answer can hold.
+
+        `token` is the name that the page before ended with.
+        """
         names = [name for name in sorted(self._scheduler.names()) if token is None or name > token]
         page = names[:limit]
         found = [self._scheduler.find(name) for name in page]
-        return Page(
-            # One that was deleted since the names were listed is left out.
-            items=tuple(self._describe(stored) for stored in found if stored),
-            next_token=page[-1] if len(names) > limit else None,
-        )
+        # One that was deleted since the names were listed is left out.
+        items = tuple(self._describe(stored) for stored in found if stored)
+        if (count := fitting(items)) < len(items):
+            return Page(items=items[:count], next_token=items[count - 1].name)
+        return Page(items=items, next_token=page[-1] if len(names) > limit else None)
 
     def get(self, name: str) -> Schedule:
         """Return a schedule. Raises `ScheduleNotFoundError`."""

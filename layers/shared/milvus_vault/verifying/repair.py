@@ -24,9 +24,11 @@ from milvus_vault.archive.manifest import (
     CollectionDocument,
     CollectionEntry,
     CollectionFailure,
+    ExportOrigin,
     FileDigest,
     Manifest,
     Source,
+    VaultMark,
     digest,
     entry_of,
     read_object_list,
@@ -225,7 +227,9 @@ class BackupRepair:
             msg = f"the manifest of backup {self.layout.name} cannot be made anew: "
             msg += "no document can be read" if not entries else "nothing says of which version its Milvus was"
             raise BackupDamagedError(msg, hint=_NO_REPAIR_HINT)
-        manifest = self._manifest(entries, said, version, self._circumstances(remembered, entries))
+        mark = _parse_mark(marker)
+        origin = mark.export_of if mark else None
+        manifest = self._manifest(entries, said, version, self._circumstances(remembered, entries), origin)
         body = manifest.model_dump_json(indent=1).encode()
         self._publish(manifest, body, is_new=True)
         lost = [wrong for *_, wrong in found if wrong]
@@ -234,6 +238,8 @@ class BackupRepair:
             lost.append("when it was made, for which its files' times stand in, its schedule and its expiry")
         lost.append(self._hold("nothing proves the documents of its collections any more"))
         lost.append("the bucket that it was taken from, the run that made it, and its warnings")
+        if mark is None:
+            lost.append("of which backup it is an export, if it is one")
         mended = f"{self.layout.manifest} was made anew from {len(entries)} document(s), and the marker from it"
         return Repaired(mended=(mended,), lost=tuple(lost))
 
@@ -252,13 +258,18 @@ class BackupRepair:
         )
 
     def _manifest(
-        self, entries: tuple[CollectionEntry, ...], said: BackupMessage, version: str, around: _Circumstances
+        self,
+        entries: tuple[CollectionEntry, ...],
+        said: BackupMessage,
+        version: str,
+        around: _Circumstances,
+        origin: ExportOrigin | None,
     ) -> Manifest:
         rbac = self._find(self.layout.rbac)
         described = tuple(translate_database(database) for database in said.database_backups)
         is_incremental = any(entry.group for entry in entries)
         return Manifest(
-            format_version=POOL_FORMAT_VERSION if is_incremental else FULL_FORMAT_VERSION,
+            format_version=POOL_FORMAT_VERSION if is_incremental or origin else FULL_FORMAT_VERSION,
             mode="incremental" if is_incremental else "full",
             backup_name=self.layout.name,
             backup_id=short_hash(self.layout.name, 32),
@@ -281,6 +292,7 @@ class BackupRepair:
             rbac=digest(self.layout.rbac.removeprefix(self.layout.root), rbac) if rbac is not None else None,
             object_count=sum(entry.object_count for entry in entries),
             size_bytes=sum(entry.size_bytes for entry in entries),
+            export_of=origin,
             files=tuple(self._reference_digests()),
         )
 
@@ -406,6 +418,15 @@ def _members(body: bytes) -> dict[str, object] | None:
 def _parse_message(body: bytes | None) -> BackupMessage | None:
     try:
         return parse_message(BackupMessage, body) if body is not None else None
+    except ValidationError:
+        return None
+
+
+def _parse_mark(marker: bytes | None) -> VaultMark | None:
+    """Return what a marker says of our documents, whether or not it is true of them; None where it cannot be read."""
+    members = _members(marker) if marker is not None else None
+    try:
+        return VaultMark.model_validate(members.get("vault")) if members else None
     except ValidationError:
         return None
 

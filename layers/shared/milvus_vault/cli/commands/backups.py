@@ -220,15 +220,26 @@ def export(
     export_name: Annotated[
         str, typer.Option("--as", metavar="OTHER", help="Name of the full backup that is written.", show_default=False)
     ],
+    to: Annotated[
+        str,
+        typer.Option(
+            "--to",
+            metavar="PLACE",
+            help="Another place for it: s3://BUCKET/PREFIX, or a prefix of the backup bucket. It may have the name of "
+            "the backup itself there.",
+            show_default=False,
+        ),
+    ] = "",
     argument: NameArgument = "",
     name: NameOption = "",
     wait: Wait = False,
     timeout: Timeout = 0,
     key: Key = "",
 ) -> None:
-    """Write a backup once more under another name, as a full one that milvus-backup can restore.
+    """Write a backup once more, as a full one that milvus-backup can restore.
 
-    It shares nothing with other backups, and stays until somebody deletes it.
+    It shares nothing with other backups, and stays until somebody deletes it. To other places than beside the other
+    backups it goes where the stack's parameters allow it.
 
     [dim]milvus-vault export nightly_31 --as for_the_archive --wait[/]
     """
@@ -236,7 +247,7 @@ def export(
     from milvus_vault.cli.requests import export_request
 
     session = session_of(context)
-    request = export_request(backup_name=backup_name(argument, name), export_name=export_name)
+    request = export_request(to=to, backup_name=backup_name(argument, name), export_name=export_name)
     started = session.vault().export(request, idempotency_key=key)
     start_or_follow(session, started, wait=wait, timeout_seconds=timeout, what="export", name=request.backup_name)
 

@@ -1,12 +1,15 @@
 """Commands that look before anything is done."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from milvus_vault.cli.exit_codes import ExitCode
 from milvus_vault.cli.options import Databases, Filter, Timeout, selectors
 from milvus_vault.cli.session import session_of
+
+if TYPE_CHECKING:
+    from milvus_vault.model.resources import PoolListing
 
 
 def check(context: typer.Context) -> None:
@@ -87,9 +90,21 @@ def stats(
     [dim]milvus-vault --output json stats | jq .ratio[/]
     """
     from milvus_vault.cli import details
+    from milvus_vault.model import readable
 
     session = session_of(context)
-    found = session.vault().stats(pool=not no_pool)
+
+    def tell(listing: "PoolListing") -> None:
+        """Say how far the listing of the pool is: each answer takes half a minute."""
+        session.output.tell(
+            "[dim]listing what incremental backups share: {done} of {total} collections, {objects}, {size}[/]",
+            done=readable.count(listing.collection_count),
+            total=readable.count(listing.collection_total),
+            objects=readable.number_of(listing.object_count, "object"),
+            size=readable.size(listing.size_bytes),
+        )
+
+    found = session.vault().stats(pool=not no_pool, on_progress=tell)
     if session.output.is_json:
         session.output.document(found)
     else:

@@ -93,7 +93,7 @@ def _run_called(session: Session, name: str) -> "Run | None":
 def _newest(session: Session, name: str) -> str:
     """Return the newest run, of a backup where one is named. Raises RunNotFoundError."""
     for run in itertools.islice(session.vault().list_runs(page_size=_PAGE if name else 1), _LOOKED_AT):
-        if name in {"", run.backup_name}:
+        if name in {"", run.backup_name, run.export_name}:
             return run.id
     if name:
         msg = f"none of the last {_LOOKED_AT} runs was of backup '{name}'"

@@ -1,0 +1,117 @@
+"""Where exports may go, and what they keep away from."""
+
+from dataclasses import replace
+
+import pytest
+from pydantic import ValidationError
+
+from milvus_vault.backup.places import ExportPlaces, Place
+from milvus_vault.errors import InvalidRequestError
+from milvus_vault.model.requests import ExportPlace, ExportRequest
+from milvus_vault.source import MilvusStorage
+
+PLACES = ExportPlaces(
+    own=Place(bucket="backups", prefix="team/vault"),
+    milvus=MilvusStorage("milvus", "files"),
+    staging_prefix="staging",
+    bucket="archive",
+    prefix="exports",
+)
+
+
+def find(places: ExportPlaces, name: str = "night", **to: str) -> Place | None:
+    """Return where an export goes."""
+    return places.find(ExportRequest(backup_name="night", export_name=name, to=ExportPlace(**to)))
+
+
+def test_an_export_lies_beside_the_other_backups_unless_another_place_is_asked_for() -> None:
+    assert PLACES.find(ExportRequest(backup_name="night", export_name="for_them")) is None
+
+
+@pytest.mark.parametrize(
+    ("to", "place"),
+    [
+        ({}, ("backups", "exports")),
+        ({"prefix": "exports"}, ("backups", "exports")),
+        ({"prefix": "exports/a/b"}, ("backups", "exports/a/b")),
+        ({"bucket": "backups"}, ("backups", "exports")),
+        ({"bucket": "archive"}, ("archive", "exports")),
+        ({"bucket": "archive", "prefix": "exports/a"}, ("archive", "exports/a")),
+    ],
+)
+def test_what_is_left_out_is_the_backup_bucket_and_the_prefix_for_exports(
+    to: dict[str, str], place: tuple[str, str]
+) -> None:
+    assert find(PLACES, **to) == Place(bucket=place[0], prefix=place[1])
+
+
+@pytest.mark.parametrize(
+    ("to", "words"),
+    [
+        ({"bucket": "milvus"}, "does not export to bucket milvus"),
+        ({"bucket": "other"}, "does not export to bucket other"),
+        ({"prefix": "exported"}, "to the folder exports and below, and not to exported"),
+        ({"bucket": "archive", "prefix": "team/vault"}, "and not to team/vault"),
+    ],
+)
+def test_a_place_that_the_stack_does_not_name_is_refused(to: dict[str, str], words: str) -> None:
+    with pytest.raises(InvalidRequestError, match=words):
+        find(PLACES, **to)
+
+
+@pytest.mark.parametrize(
+    ("exports", "to", "name", "whose"),
+    [
+        (("backups", "team/vault"), {}, "night", "where the backups of this deployment lie"),
+        (("backups", "team/vault"), {"prefix": "team/vault/below"}, "night", "where the backups"),
+        # The folder of the export would be the backup prefix, or around it.
+        (("backups", "team"), {}, "vault", "where the backups"),
+        (("milvus", "files"), {"bucket": "milvus"}, "night", "Milvus' own"),
+        (("milvus", "files"), {"bucket": "milvus", "prefix": "files/insert_log"}, "night", "Milvus' own"),
+        (("milvus", "staging"), {"bucket": "milvus", "prefix": "staging/a"}, "night", "where restores stage objects"),
+    ],
+)
+def test_what_is_ours_or_milvus_own_is_refused_whatever_the_stack_names(
+    exports: tuple[str, str], to: dict[str, str], name: str, whose: str
+) -> None:
+    places = replace(PLACES, bucket=exports[0], prefix=exports[1])
+    with pytest.raises(InvalidRequestError, match=whose):
+        find(places, name, **to)
+
+
+def test_a_folder_around_what_is_milvus_own_is_refused() -> None:
+    places = replace(PLACES, bucket="milvus", milvus=MilvusStorage("milvus", "exports/night/files"))
+    with pytest.raises(InvalidRequestError, match="Milvus' own"):
+        find(places, "night", bucket="milvus")
+
+
+def test_beside_the_backup_prefix_is_apart_from_it() -> None:
+    assert find(replace(PLACES, prefix="team"), "vaults") == Place(bucket="backups", prefix="team")
+    in_archive = Place(bucket="archive", prefix="team/vault")
+    assert find(replace(PLACES, prefix="team/vault"), bucket="archive") == in_archive
+
+
+@pytest.mark.parametrize(
+    ("places", "to"),
+    [
+        (replace(PLACES, own=Place(bucket="backups", prefix="")), {}),
+        (replace(PLACES, bucket="milvus", milvus=MilvusStorage("milvus", "")), {"bucket": "milvus"}),
+    ],
+)
+def test_where_a_whole_bucket_is_taken_nothing_goes_there(places: ExportPlaces, to: dict[str, str]) -> None:
+    with pytest.raises(InvalidRequestError, match="is not apart from"):
+        find(places, **to)
+
+
+@pytest.mark.parametrize(
+    "prefix", ["", "/", "/a", "a/", "a//b", ".pool", "a/.runs", "a/.catalogue/b", "a/..", "a b", "ä", "a*", "x" * 257]
+)
+def test_a_prefix_that_is_none_is_refused(prefix: str) -> None:
+    with pytest.raises(ValidationError):
+        ExportPlace(prefix=prefix)
+
+
+@pytest.mark.parametrize("bucket", ["", "ab", "A-bucket", "a/b", "-ab", "ab-", "a_b", "arn:aws:s3:::b", "x" * 64])
+def test_a_bucket_that_is_none_is_refused(bucket: str) -> None:
+    with pytest.raises(ValidationError):
+        ExportPlace(bucket=bucket)
