@@ -1,5 +1,6 @@
 """`rows`: what goes to standard output or into a file, with whose credentials, and what is said where it cannot."""
 
+import contextlib
 import io
 import json
 import os
@@ -14,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from milvus_vault.adapters.s3 import S3ObjectStore
-from milvus_vault.cli import archives
+from milvus_vault.cli import archives, main
 from milvus_vault.cli.commands import rows as command
 from milvus_vault.cli.session import HarmlessConsole, Output
 from milvus_vault.client.local_state import LocalState
@@ -188,3 +189,74 @@ def test_what_a_terminal_would_obey_is_escaped(capsys: pytest.CaptureFixture[str
     output.text = HarmlessConsole(force_terminal=True)
     output.line('"\x7f"\n', is_json=False)
     assert capsys.readouterr().out == '{"a": "\\u007f"}\n"\x7f"\n"\ufffd"\n'
+
+
+@pytest.mark.usefixtures("store")
+def test_a_link_stays_a_link_and_a_file_of_another_is_left_alone(cli: Cli, tmp_path: Path) -> None:
+    target, link, other = tmp_path / "target.json", tmp_path / "link.json", tmp_path / "rows.json.part"
+    link.symlink_to(target)
+    other.write_text("somebody's")
+    assert cli("rows", NAME, "gold.layers", "-l", "2", "-f", str(link)).code == 0
+    assert link.is_symlink()
+    assert len(target.read_text().splitlines()) == 2
+    target.chmod(0o640)
+    for file in (target, tmp_path / "rows.json"):
+        assert cli("rows", NAME, "gold.layers", "-l", "3", "-f", str(file)).code == 0
+        assert len(file.read_text().splitlines()) == 3
+    assert target.stat().st_mode & 0o777 == 0o640
+    assert other.read_text() == "somebody's"
+    assert len(list(tmp_path.iterdir())) == 4
+
+
+def test_two_that_write_one_file_at_once_leave_that_of_one(tmp_path: Path) -> None:
+    file = tmp_path / "rows.json"
+    with archives._whole(file) as first, archives._whole(file) as second:
+        first.write(b"first\n" * 9)
+        second.write(b"second\n")
+    assert file.read_bytes() == b"first\n" * 9
+    assert list(tmp_path.iterdir()) == [file]
+
+
+@pytest.mark.usefixtures("store", "cli")
+def test_a_full_disk_behind_standard_output_is_told(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with Path("/dev/full").open("w") as full, monkeypatch.context() as patched:
+        patched.setattr(sys, "stdout", full)
+        code = main.run(["rows", NAME, "gold.layers", "-l", "2"])
+        patched.undo()
+        with contextlib.suppress(OSError):
+            full.close()
+    assert code == 2
+    assert "cannot write to standard output: No space left on device" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("store")
+@pytest.mark.parametrize(
+    ("where", "said"),
+    [
+        ("key == '\\ud800'", "and '\\ud800' none"),
+        ("key in ['a', 3]", "the primary key key is of type VARCHAR, and 3 none"),
+    ],
+)
+def test_a_key_that_cannot_be_one_is_named(cli: Cli, where: str, said: str) -> None:
+    done = cli("rows", NAME, "gold.by_name", "--where", where)
+    assert (done.code, done.out) == (2, "")
+    assert said in done.err
+    assert "hint: Expressions are" in done.err
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["rows", NAME, "gold.layers", "--where", ""], "--where has an empty value"),
+        (["rows", NAME, "gold.layers", "--fields="], "--fields has an empty value"),
+        (["rows", NAME, "gold.layers", "-p", ""], "-p has an empty value"),
+        (["export", NAME, "--as", "other", "--to", ""], "--to has an empty value"),
+        (["get", ""], "a name is empty"),
+    ],
+)
+def test_an_empty_value_is_no_value(cli: Cli, words: list[str], said: str) -> None:
+    done = cli(*words)
+    assert (done.code, done.out) == (2, "")
+    assert said in done.err

@@ -561,3 +561,12 @@ def test_other_expressions_are_refused_with_what_there_is(expression: str) -> No
     with pytest.raises(InvalidRequestError, match="rows cannot be selected by the expression") as caught:
         KeysIn.parse(expression)
     assert "`KEY in [1, 2]`" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [({"limit": 0}, "at least one row"), ({"limit": -1}, "-1"), ({"fields": "age"}, "'age' is a text")],
+)
+def test_a_selection_that_cannot_be_is_refused(wrong: dict[str, Any], said: str) -> None:
+    with pytest.raises(InvalidRequestError, match=said):
+        Selection(**wrong)

@@ -1,11 +1,13 @@
 """The one place where the command line goes past the API: it reads a backup's objects itself (docs/adr/0039)."""
 
+import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Literal
+from uuid import uuid4
 
 from milvus_vault.adapters.s3 import S3ObjectStore
 from milvus_vault.archive.layout import BackupLayout
@@ -64,11 +66,14 @@ def check_sink(session: Session, form: Form, file: Path | None) -> None:
 
 def write(session: Session, rows: Rows, form: Form, file: Path | None) -> None:
     """Write rows to a file, which is there only once all are in it, or to standard output."""
-    if file is None and form == "arrow":
-        write_arrow(rows, sys.stdout.buffer, is_stream=True)
-    elif file is None:
-        for line in json_lines(rows) if form == "json" else csv_lines(rows):
-            session.output.line(line, is_json=form == "json")
+    if file is None:
+        with _standard_output():
+            if form == "arrow":
+                write_arrow(rows, sys.stdout.buffer, is_stream=True)
+            else:
+                for line in json_lines(rows) if form == "json" else csv_lines(rows):
+                    session.output.line(line, is_json=form == "json")
+            sys.stdout.flush()
     else:
         with _whole(file) as sink:
             _write(rows, form, sink)
@@ -85,20 +90,36 @@ def _write(rows: Rows, form: Form, sink: IO[bytes]) -> None:
 
 
 @contextmanager
+def _standard_output() -> Iterator[None]:
+    """Raise `InvalidRequestError` where it takes no more. That nobody reads it any more is for `main.run`."""
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as err:
+        msg = f"cannot write to standard output: {err.strerror or err}"
+        raise InvalidRequestError(msg) from err
+
+
+@contextmanager
 def _whole(file: Path) -> Iterator[IO[bytes]]:
-    """Yield what is a file once all is written. A device or a pipe gets it at once. Raises `InvalidRequestError`."""
-    is_special = file.exists() and not file.is_file()
-    part = file if is_special else file.with_name(f"{file.name}.part")
+    """Yield what is a file once all is written, under a name of its own until then. Raises `InvalidRequestError`.
+
+    A device, a pipe or a link gets it as it comes: what stands in their place would be another thing.
+    """
+    is_direct = file.is_symlink() or (file.exists() and not file.is_file())
+    part = file if is_direct else file.with_name(f".{file.name}.{uuid4().hex}.part")
     try:
         try:
-            with part.open("wb") as sink:
+            with part.open("wb" if is_direct else "xb") as sink:
                 yield sink
-            if not is_special:
+            if not is_direct:
+                if file.exists():
+                    shutil.copymode(file, part)
                 part.replace(file)
-        except BaseException:
-            if not is_special:
+        finally:
+            if not is_direct:
                 part.unlink(missing_ok=True)
-            raise
     except OSError as err:
         msg = f"cannot write {file}: {err.strerror or err}"
         raise InvalidRequestError(msg) from err

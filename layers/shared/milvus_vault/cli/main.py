@@ -11,7 +11,7 @@ import typer
 from milvus_vault.cli.app import app
 from milvus_vault.cli.exit_codes import ExitCode, code_of
 from milvus_vault.cli.session import Output
-from milvus_vault.errors import VaultError
+from milvus_vault.errors import InvalidRequestError, VaultError
 
 # Options of milvus-backup whose meaning is the same, and of which ours have other names. Underscores need no entry.
 _PEER_OPTIONS = {
@@ -39,6 +39,7 @@ def run(arguments: Sequence[str]) -> int:
     found_globals, rest = _apart(arguments)
     output = Output(is_json=_asks_for_json(found_globals))
     try:
+        _check_values(arguments)
         result = app(args=found_globals + rest, prog_name="milvus-vault", standalone_mode=False)
     except VaultError as err:
         code = code_of(type(err).__name__)
@@ -55,6 +56,19 @@ def run(arguments: Sequence[str]) -> int:
         sys.stdout = None
         return ExitCode.OK
     return result if isinstance(result, int) else ExitCode.OK
+
+
+def _check_values(arguments: Sequence[str]) -> None:
+    """Raise `InvalidRequestError` for an empty value.
+
+    It is what a script passes on of a variable that is not set, and would mean all collections, rows or places.
+    """
+    for before, argument in pairwise(("", *arguments)):
+        name, equals, value = argument.partition("=")
+        if not argument or (name.startswith("--") and equals and not value):
+            of = name or (before if before.startswith("-") else "")
+            msg = f"{of} has an empty value" if of else "a name is empty"
+            raise InvalidRequestError(msg, hint="Leave out what is not to be given; is a variable of a script not set?")
 
 
 def _apart(arguments: Sequence[str]) -> tuple[list[str], list[str]]:

@@ -71,7 +71,16 @@ class Selection:
     where: KeysIn | None = None
     """Which primary keys; None: all."""
     limit: int | None = None
-    """How many rows at most."""
+    """How many rows at most; one at least."""
+
+    def __post_init__(self) -> None:
+        """Raise `InvalidRequestError` for what selects nothing, or not what it seems to."""
+        if isinstance(self.fields, str):
+            msg = f"fields are names, and '{self.fields}' is a text"
+            raise InvalidRequestError(msg, hint=f"Give ('{self.fields}',) for one field.")
+        if self.limit is not None and self.limit < 1:
+            msg = f"a limit is at least one row, and not {self.limit}"
+            raise InvalidRequestError(msg)
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +125,14 @@ def read_rows(
     }
     schema = reader.schema().with_metadata({METADATA: json.dumps(described)})
     return Rows(schema, _limited(reader.batches(schema), selection.limit))
+
+
+def _is_key(value: int | str, key: FieldSchema) -> bool:
+    try:
+        pa.array([value], arrow_type(key))
+    except (pa.ArrowException, OverflowError, UnicodeError):
+        return False
+    return True
 
 
 def _limited(batches: Iterator[pa.RecordBatch], limit: int | None) -> Iterator[pa.RecordBatch]:
@@ -263,9 +280,10 @@ class _Reader:
             raise InvalidRequestError(msg, hint=SUPPORTED)
         try:
             return pa.array(where.keys, arrow_type(key))
-        except (pa.ArrowException, OverflowError) as err:
-            msg = f"the primary key {key.name} is of type {type_name(key.data_type)}: {err}"
-            raise InvalidRequestError(msg) from err
+        except (pa.ArrowException, OverflowError, UnicodeError) as err:
+            wrong = [repr(found) for found in where.keys if not _is_key(found, key)]
+            msg = f"the primary key {key.name} is of type {type_name(key.data_type)}, and {first_of(wrong)} none"
+            raise InvalidRequestError(msg, hint=SUPPORTED) from err
 
 
 class _DeltaLogs:
