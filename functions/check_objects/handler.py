@@ -1,6 +1,6 @@
-"""CheckObjects: look at the objects of one batch of a verification, one by one.
+"""CheckObjects: look at the objects of one batch of a verification or of a content check, one by one.
 
-Runs in the distributed Map of check_objects.asl.yaml, which the machine verify starts.
+Runs in the distributed Map of check_objects.asl.yaml, which the machines verify and restore start.
 """
 
 from aws_lambda_powertools.metrics import MetricUnit

@@ -47,6 +47,7 @@ def handler(event: RestoreStepRequest) -> ReportRestoreResult:
         row_count=sum(collection.row_count for collection in report.collections),
         imported_row_count=sum(collection.imported_row_count for collection in report.collections),
         content_checked=report.content_checked,
+        read_count=report.read_count,
         report_key=record_key(run.prefix, "reports", event.execution_arn),
         warnings=(*report.warnings, *(w for collection in report.collections for w in collection.warnings)),
     )

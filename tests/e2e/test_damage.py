@@ -236,13 +236,11 @@ def test_with_a_segment_that_nobody_listed_it_is_staged_all_the_same(
     assert restored == rows_of(stack.milvus_uri, DATABASE, "books")
 
 
-def test_the_report_says_that_the_content_of_another_tools_backup_was_not_checked(
-    seen: Seen, stack: LocalStack
-) -> None:
+def test_the_report_says_that_another_tools_backup_records_nothing_and_was_read(seen: Seen, stack: LocalStack) -> None:
     output = seen.restored["of milvus-backup"].output
 
     assert output["row_count"] == 50
     assert not output["content_checked"]
-    assert any("their content was not" in warning for warning in output["warnings"])
+    assert output["read_count"] > 0
     assert not report(stack, output)["content_checked"]
     assert seen.restored["with a stray segment"].output["content_checked"]

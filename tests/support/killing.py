@@ -110,6 +110,9 @@ _GATED = "gated-"
 # Tasks of machines that others start.
 _NESTED = {"CopyBatch": "CopyObjects", "CheckObjects": "CheckObjects"}
 
+# The tasks inside of those that start other machines.
+_INSIDE = {"CopyObjects": "CopyBatch", "CheckBatches": "CheckObjects"}
+
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
@@ -297,14 +300,13 @@ def kill_inside(
 
     Nothing stops a Lambda function that runs: it begins now, and goes on beside whatever is started next.
     """
-    inner = task
-    if task == "CopyObjects":
-        inner = "CopyBatch"
-        copying = GatedMachine(deployment, "CopyObjects", ["before CopyBatch"])
-        original = deployment.outputs["CopyObjectsStateMachineArn"]
-        outer = GatedMachine(deployment, machine, [], substitutions={original: copying.arn})
+    inner = _INSIDE.get(task, task)
+    if inner != task:
+        nested = GatedMachine(deployment, _NESTED[inner], [f"before {inner}"])
+        original = deployment.outputs[f"{_NESTED[inner]}StateMachineArn"]
+        outer = GatedMachine(deployment, machine, [], substitutions={original: nested.arn})
         execution = outer.start(request)
-        arrival = copying.arrival(execution)
+        arrival = nested.arrival(execution)
         outer.stop(execution, arrival)
     else:
         arrival = kill(deployment, machine, f"before {task}", request)

@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 from advance_restore.handler import handler as advance_restore
+from check_objects.handler import handler as check_objects
 from clean_up_restore.handler import handler as clean_up_restore
 from copy_batch.handler import handler as copy_batch
 from cut_collections.handler import handler as cut_collections
@@ -83,7 +84,7 @@ class Restoring:
         arn = f"arn:aws:states:us-east-1:000000000000:execution:restore:{uuid.uuid4()}"
         execution = {"arn": arn, "started_at": "2026-01-01T00:00:00Z"}
         with self._in_environment():
-            plan = self._call(prepare_restore, {"execution": execution, "request": dict(request)})
+            plan = self._prepare(execution, request)
             step = {"run": plan["run"], "execution_arn": arn}
             try:
                 self._attempt(plan, step)
@@ -98,6 +99,19 @@ class Restoring:
             body = self.s3.get_object(Bucket=self.backups, Key=result["report_key"])["Body"].read()
             report: Json = json.loads(body)
             return report
+
+    def _prepare(self, execution: Json, request: Mapping[str, Any]) -> Json:
+        """Prepare a restore, and look at the objects that are to be looked at."""
+        event = {"execution": execution, "request": dict(request)}
+        plan = self._call(prepare_restore, event)
+        while plan["has_batches"]:
+            listed = self.s3.get_object(Bucket=plan["bucket"], Key=plan["batches_key"])["Body"].read()
+            for batch in json.loads(listed):
+                # What fails there, PrepareRestore tells.
+                with suppress(VaultError):
+                    self._call(check_objects, {"run": plan["check_run"], **batch})
+            plan = self._call(prepare_restore, event | {"check_count": plan["check_count"]})
+        return plan
 
     def back_up(self, name: str, *, started_at: str = "2026-01-01T00:00:00Z", **request: Any) -> None:
         """Make a backup of the server."""

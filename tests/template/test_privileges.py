@@ -124,8 +124,14 @@ TABLE: dict[str, May] = {
         ),
     ),
     "PrepareRestore": May(
-        read=("*/meta/*", ".runs/restore-*/*", "milvus:staging/claims/*"),
-        write=(".runs/executions/*", ".runs/restore-*/*", "milvus:staging/claims/*"),
+        read=(
+            "*/meta/*",
+            ".catalogue/digests/*",
+            ".catalogue/verifications/*",
+            ".runs/restore-*/*",
+            "milvus:staging/claims/*",
+        ),
+        write=(".catalogue/digests/*", ".runs/executions/*", ".runs/restore-*/*", "milvus:staging/claims/*"),
         delete=(".runs/restore-*/*", "milvus:staging/claims/*"),
     ),
     "PrepareExport": May(
@@ -285,7 +291,10 @@ TABLE: dict[str, May] = {
             ".runs/backup-*/claim.json",
         ),
     ),
-    "CheckObjects": May(read=(*OBJECTS, ".runs/verify-*/check/*"), write=(".runs/verify-*/check/*",)),
+    "CheckObjects": May(
+        read=(*OBJECTS, ".runs/restore-*/check-*/check/*", ".runs/verify-*/check/*"),
+        write=(".runs/restore-*/check-*/check/*", ".runs/verify-*/check/*"),
+    ),
     "RecordFailure": May(
         read=(".runs/backup-*/claim.json", ".runs/executions/*", ".runs/export-*/claim.json"),
         write=(".runs/failures/*",),

@@ -48,6 +48,7 @@ def test_a_restore_needs_nothing_but_the_backups_name() -> None:
     assert (request.suffix, request.rename, request.max_shards) == ("", {}, None)
     assert (request.restore_index, request.load, request.restore_aliases) == (True, True, True)
     assert (request.drop_existing, request.skip_create, request.meta_only, request.allow_version) == (False,) * 4
+    assert (request.verify, request.skip_damaged) == (None, False)
     assert "backup_name" in refused(RestoreRequest, {})
 
 
@@ -162,7 +163,14 @@ def test_a_value_that_a_backup_does_not_know_is_refused(field: str, value: objec
 
 @pytest.mark.parametrize(
     ("field", "value"),
-    [("suffix", "-x"), ("suffix", "a.b"), ("max_shards", 0), ("max_shards", 65), ("rename", ["db.a"])],
+    [
+        ("suffix", "-x"),
+        ("suffix", "a.b"),
+        ("verify", "full"),
+        ("max_shards", 0),
+        ("max_shards", 65),
+        ("rename", ["db.a"]),
+    ],
 )
 def test_a_value_that_a_restore_does_not_know_is_refused(field: str, value: object) -> None:
     assert field in refused(RestoreRequest, RESTORE | {field: value})
@@ -173,6 +181,7 @@ def test_a_value_that_a_restore_does_not_know_is_refused(field: str, value: obje
     [
         ({"suffix": "_x", "rename": {"db.a": "db.b"}}, "`suffix` and `rename` exclude each other"),
         ({"drop_existing": True, "skip_create": True}, "`drop_existing` and `skip_create` exclude each other"),
+        ({"verify": "deep", "meta_only": True}, "and `meta_only` restores no rows"),
         ({"rename": {"db.a": "db2.*"}}, "a collection to a collection or a database to a database: db.a -> db2.*"),
         ({"rename": {"db.*": "db2.a"}}, "a collection to a collection or a database to a database: db.* -> db2.a"),
     ],

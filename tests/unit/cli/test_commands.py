@@ -113,6 +113,11 @@ class TestRestore:
             "switch_aliases": True,
         }  # fmt: skip
 
+    def test_how_objects_are_checked_and_what_becomes_of_damaged_ones(self, api: FakeApi, cli: Cli) -> None:
+        api.backups = {"b": backup("b")}
+        assert cli("restore", "b", "--verify", "deep", "--skip-damaged").code == 0
+        assert api.asked[0].body == {"backup_name": "b", "verify": "deep", "skip_damaged": True}
+
     def test_a_rename_without_colon_is_wrong_usage(self, api: FakeApi, cli: Cli) -> None:
         done = cli("restore", "b", "--rename", "a")
         assert (done.code, api.asked) == (2, [])
@@ -149,6 +154,7 @@ class TestRestore:
             (["--skip-create", "--drop-existing"], "--drop-existing and --skip-create exclude each other"),
             (["--no-aliases", "--switch-aliases"], "--switch-aliases and --no-aliases exclude each other"),
             (["--meta-only", "--as-of", "2027-01-31"], "excludes --meta-only"),
+            (["--meta-only", "--verify", "quick"], "and --meta-only restores no rows"),
             (["--everything", "--as-of", "471859200000000000"], "excludes --meta-only and --everything"),
             (["--as-of", "yesterday"], "'yesterday' is no time"),
             (["--partition", "shop.*:p1"], "must name partitions of a collection"),

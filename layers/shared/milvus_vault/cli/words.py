@@ -34,6 +34,8 @@ OPTIONS: Mapping[str, str] = {
     "rbac": "--rbac",
     "max_shards": "--max-shards",
     "allow_version": "--allow-version",
+    "verify": "--verify",
+    "skip_damaged": "--skip-damaged",
     # Of exports.
     "export_name": "--as",
     "to": "--to",

@@ -8,7 +8,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic.alias_generators import to_camel
 
-from milvus_vault.model.base import Model
+from milvus_vault.model.base import Count, Model
 from milvus_vault.model.collections import CollectionName
 from milvus_vault.model.requests import BackupRequest, RestoreRequest
 from milvus_vault.model.resources import RunKind
@@ -145,6 +145,8 @@ class PrepareRestoreRequest(Model):
     execution: Execution
     request: dict[str, Any]
     """The execution's input, not yet validated: `RestoreRequest`."""
+    check_count: Count = 0
+    """How often the batches of the content check were given to CheckObjects."""
 
 
 class PrepareRestoreResult(Model):
@@ -153,10 +155,20 @@ class PrepareRestoreResult(Model):
     run: str
     attempt: str
     round: Round
-    collection_count: int
-    is_staged: bool
-    has_cuts: bool
+    collection_count: int = 0
+    is_staged: bool = False
+    has_cuts: bool = False
     """Whether logs have to be read before anything is made."""
+    has_batches: bool = False
+    """Whether CheckObjects is to look at objects before the function is called again: nothing is planned yet."""
+    check_run: str = ""
+    """Name of the content check: a folder in that of the run."""
+    bucket: str = ""
+    """Where `batches_key` lies."""
+    batches_key: str = ""
+    """Key of a JSON array of `{"batch": <number>}`, the items of the distributed Map."""
+    check_count: Count = 0
+    """What the next call is to be given."""
 
 
 class RestoreStepRequest(Model):
@@ -203,6 +215,9 @@ class ReportRestoreResult(Model):
     imported_row_count: int
     """Rows in the segments of what was restored: more than came back where some were deleted or are too new."""
     content_checked: bool
+    """Whether ETags were recorded, and the listing's compared with them; else only presence and size were."""
+    read_count: Count = 0
+    """Objects whose content was read before anything was staged."""
     report_key: str
     warnings: tuple[str, ...] = ()
 

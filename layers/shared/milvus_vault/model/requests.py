@@ -166,6 +166,10 @@ class BackupRequest(Model):
         return self
 
 
+VerifyLevel = Literal["quick", "checksum", "deep"]
+"""How much a verification proves: see docs/reliability.md."""
+
+
 class RestoreRequest(Model):
     """Input of the restore state machine."""
 
@@ -242,6 +246,17 @@ class RestoreRequest(Model):
         description="Also restore those users, roles, grants and privilege groups of the backup that Milvus does not "
         "have. What is there is left as it is.",
     )
+    verify: VerifyLevel | None = Field(
+        default=None,
+        description="How the objects of the restored collections are checked before anything is staged: `quick`, "
+        "`checksum` or `deep`, as by a verification. Default: `deep` for archives of another tool, and where the last "
+        "verification found damage that a listing does not show; else `quick`. Excludes `meta_only`.",
+    )
+    skip_damaged: bool = Field(
+        default=False,
+        description="Leave out collections whose objects are damaged, and restore the others; the restore is partial "
+        "then. Default: refuse the restore.",
+    )
     max_shards: int | None = Field(
         default=None, ge=1, le=64, description="Upper limit for the number of shards of a restored collection."
     )
@@ -274,6 +289,10 @@ class RestoreRequest(Model):
                 "`max_shards` says how to create a collection, and `skip_create` creates none",
             ),
             (
+                self.verify and self.meta_only,
+                "`verify` says how to check the objects of rows, and `meta_only` restores no rows",
+            ),
+            (
                 self.as_of and (self.meta_only or not self.point_in_time),
                 "`as_of` says which rows to restore, and excludes `meta_only` and `point_in_time: false`",
             ),
@@ -295,10 +314,6 @@ class RestoreRequest(Model):
                 msg = f"`partitions` must name partitions of a collection: {name} -> {', '.join(partitions) or 'none'}"
                 raise ValueError(msg)
         return self
-
-
-VerifyLevel = Literal["quick", "checksum", "deep"]
-"""How much a verification proves: see docs/reliability.md."""
 
 
 class VerifyOptions(Model):

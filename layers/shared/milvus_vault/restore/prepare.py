@@ -1,7 +1,8 @@
 """PrepareRestore: refuse what cannot work, claim the targets, and write down what is to be done."""
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import NamedTuple
 
@@ -10,11 +11,13 @@ from milvus_vault.archive.check import check_objects, raise_if_damaged
 from milvus_vault.archive.contents import Archive, ArchivedCollection
 from milvus_vault.archive.layout import BackupLayout, join, log_of
 from milvus_vault.archive.pool import is_pooled
-from milvus_vault.archive.reader import read_archive, read_objects
+from milvus_vault.archive.reader import read_archive, read_manifest, read_objects
 from milvus_vault.archive.remains import check_stays, deleted_meanwhile, marker_etag
+from milvus_vault.catalogue import Catalogue
 from milvus_vault.claims import CLAIM, ClaimHeldError, Claims, check_owner
 from milvus_vault.copying.working_files import CopyPart, CopyTarget, write_job, write_target
 from milvus_vault.errors import (
+    BackupDamagedError,
     TargetClaimedError,
     VaultError,
     VersionUnsupportedError,
@@ -22,14 +25,16 @@ from milvus_vault.errors import (
 from milvus_vault.model.collections import DEFAULT_DATABASE, CollectionName, SegmentLevel
 from milvus_vault.model.names import attempt_of, short_hash, temporary_prefix
 from milvus_vault.model.objects import ArchivedObject, CopyJob
-from milvus_vault.model.requests import RestoreRequest
+from milvus_vault.model.requests import RestoreRequest, VerifyLevel
+from milvus_vault.model.resources import Verification
 from milvus_vault.model.rights import Right
 from milvus_vault.model.times import utc_second
 from milvus_vault.model.versions import ServerVersion, check_target_version, has_import_jobs, parse_version
 from milvus_vault.ports import Executions, ObjectStore, VectorDatabase
 from milvus_vault.restore.aliases import check_switches
+from milvus_vault.restore.content_check import ContentCheck, ContentsFound, has_known_damage, level_of
 from milvus_vault.restore.cut import cut_of, cut_to_read, doubts
-from milvus_vault.restore.journal import Journal
+from milvus_vault.restore.journal import Journal, JournalEntry
 from milvus_vault.restore.loading import Loading, LoadPlanner, check_loading
 from milvus_vault.restore.naming import resolve_targets, target_databases
 from milvus_vault.restore.partitions import check_partitions, objects_in, with_partitions
@@ -61,9 +66,33 @@ from milvus_vault.workspace import Workspace
 
 # proxy.maxShardNum as Milvus comes; where somebody has lowered it, the collection fails by itself, by that name.
 _SHARDS_OF_ANY = 16
+# Hexadecimal digits of a hash, of 48 bits: enough for the few that one run can have.
+_IDENTITY_LENGTH = 12
 _NEW_NAME_HINT = (
     "Leave out `skip_create`: a restore that makes the collection imports them before it adds the field(s)."
 )
+
+
+class Unchecked(NamedTuple):
+    """Where the batches lie that CheckObjects is to look at before the restore can be prepared."""
+
+    run: str
+    batches_key: str
+
+
+@dataclass(slots=True)
+class _Listed:
+    """What the listings of all collections show."""
+
+    can_import_in_place: bool
+    damaged: dict[CollectionName, BackupDamagedError] = field(default_factory=dict)
+    """Those that are left out, and why."""
+    levels: dict[CollectionName, VerifyLevel] = field(default_factory=dict)
+    """How the contents of the others are to be checked."""
+    doubted: list[CollectionName] = field(default_factory=list)
+    """Of which a deep verification found damage that this restore does not look for."""
+    contents: "hashlib._Hash" = field(default_factory=hashlib.sha256)
+    """Of the keys and ETags of all objects whose contents are to be checked."""
 
 
 class _Sources(NamedTuple):
@@ -90,6 +119,8 @@ class RestorePreparation:
     execution_arn: str
     started_at: datetime
     fold_limits: FoldLimits
+    check_count: int = 0
+    """How often the batches of the content check were given to CheckObjects."""
 
     @property
     def _store(self) -> ObjectStore:
@@ -99,8 +130,12 @@ class RestorePreparation:
     def _copying_attempt(self) -> str:
         return attempt_of(self.execution_arn)
 
-    def prepare(self) -> RestorePlan:
-        """Return what to do. Raises what is wrong with the request, the backup or the target, and leaves nothing."""
+    def prepare(self) -> RestorePlan | Unchecked:
+        """Return what to do, or what CheckObjects is to look at before it can be said.
+
+        Raises what is wrong with the request, the backup or the target, and leaves nothing. What a content check finds
+        is raised later, when the claims are those of a call before: they end with the execution.
+        """
         archive = read_archive(self._store, self.run.bucket, self.layout)
         there = [collection.name for collection in archive.collections]
         targets = resolve_targets(self.request, there, archive.databases)
@@ -123,7 +158,7 @@ class RestorePreparation:
         self._check_shards(collections)
         if self.request.switch_aliases:
             check_switches(chosen, self.database)
-        can_import_in_place = self._check_objects(archive, collections, server)
+        listed = self._check_objects(archive, collections, server)
         plan = RestorePlan(
             request=self.request,
             execution_arn=self.execution_arn,
@@ -132,7 +167,7 @@ class RestorePreparation:
             backup_version=str(archive.milvus_version),
             server_version=str(server),
             content_checked=archive.has_checksums,
-            is_staged=self._has_rows(archive) and bool(chosen) and not can_import_in_place,
+            is_staged=self._has_rows(archive) and bool(chosen) and not listed.can_import_in_place,
             staging_folder=join(self.staging_prefix, self.run.run) + "/",
             targets=tuple(target for _, target in chosen),
             databases=databases,
@@ -141,13 +176,33 @@ class RestorePreparation:
                 *(self._warnings(archive) if chosen else ()),
                 *loads.warnings(),
                 *doubts(self.request, collections),
+                *(_doubted(name) for name in listed.doubted),
             ),
         )
         claims, target_claims = self._claims(self.run.bucket), self._claims(self.storage.bucket)
         try:
             self._claim(claims, target_claims, plan.targets)
             check_stays(self._store, self.run.bucket, self.layout, plan.backup_etag)
-            plan = self._write(plan, archive, chosen, loading)
+            progress, replaced = self._check_targets(chosen)
+            found = ContentsFound({})
+            if listed.levels:
+                check = self._content_check(archive, listed)
+                if (ended := check.check(self.check_count)) is None:
+                    return Unchecked(check.run.run, check.batches_key)
+                found = ended
+            damaged = listed.damaged | {archive.collections[index].name: err for index, err in found.damaged.items()}
+            self._refuse_damaged(damaged, collections)
+            # What an earlier execution of this run imported no longer needs objects.
+            left_out = {
+                index: damaged[collection.name]
+                for index, (collection, _) in enumerate(chosen)
+                if collection.name in damaged and not progress[index].is_imported
+            }
+            update = {
+                "read_count": found.read_count,
+                "warnings": (*plan.warnings, *found.warnings, *map(_left_out, left_out.values())),
+            }
+            plan = self._write(plan.model_copy(update=update), archive, chosen, loading, progress, replaced, left_out)
             if rbac is not None:
                 restore_rbac(rbac, self.database)
         except VaultError:
@@ -188,27 +243,82 @@ class RestorePreparation:
 
     def _check_objects(
         self, archive: Archive, collections: Sequence[ArchivedCollection], server: ServerVersion
-    ) -> bool:
-        """Check that all objects are there and unchanged; return whether they can be imported where they lie.
+    ) -> _Listed:
+        """Check that all objects are there and unchanged, and see which contents are to be checked, and how.
 
         Each list of objects is read again when the targets are written: kept until then, a million of them
         would need a gigabyte.
         """
-        can_import_in_place = self.run.bucket == self.storage.bucket
+        listed = _Listed(can_import_in_place=self.run.bucket == self.storage.bucket)
         if self._has_rows(archive):
+            last = self._last_verification(archive)
             for collection in collections:
-                objects = self._objects(collection)
-                check = check_objects(self._store, self.run.bucket, self.layout, collection, objects)
-                raise_if_damaged(collection, check)
-                self._check_vectors(collection, objects, server)
-                # An import takes all that lies in a folder, so one with anything else in it has to be staged.
-                # Of a pool it takes what is other backups', and finds no segment in the names.
-                can_import_in_place &= not check.extra and not any(is_pooled(item.stored_key) for item in objects)
-                if can_import_in_place and has_import_jobs(server):
-                    can_import_in_place = CollectionImport.of(collection, objects, self.fold_limits).can_lie
-                elif any(segment.level is SegmentLevel.L0 for segment in collection.segments):
-                    can_import_in_place = False
-        return can_import_in_place
+                try:
+                    self._check_objects_of(collection, server, archive, last, listed)
+                except BackupDamagedError as err:
+                    if not self.request.skip_damaged:
+                        raise
+                    listed.damaged[collection.name] = err
+        return listed
+
+    def _check_objects_of(
+        self,
+        collection: ArchivedCollection,
+        server: ServerVersion,
+        archive: Archive,
+        last: Verification | None,
+        listed: _Listed,
+    ) -> None:
+        """Add a collection to what the listings show. Raises `BackupDamagedError`."""
+        objects = self._objects(collection)
+        check = check_objects(self._store, self.run.bucket, self.layout, collection, objects)
+        raise_if_damaged(collection, check)
+        self._check_vectors(collection, objects, server)
+        # An import takes all that lies in a folder, so one with anything else in it has to be staged.
+        # Of a pool it takes what is other backups', and finds no segment in the names.
+        listed.can_import_in_place &= not check.extra and not any(is_pooled(item.stored_key) for item in objects)
+        if listed.can_import_in_place and has_import_jobs(server):
+            listed.can_import_in_place = CollectionImport.of(collection, objects, self.fold_limits).can_lie
+        elif any(segment.level is SegmentLevel.L0 for segment in collection.segments):
+            listed.can_import_in_place = False
+        keys = [item.stored_key for item in objects_in(self._part(collection), objects)]
+        level = level_of(self.request.verify, has_checksums=archive.has_checksums, last=last, keys=keys)
+        if level != "quick":
+            listed.levels[collection.name] = level
+            for key in keys:
+                listed.contents.update(f"{key} {check.readable[key]}\n".encode())
+        if level != "deep" and has_known_damage(last, keys):
+            listed.doubted.append(collection.name)
+
+    def _last_verification(self, archive: Archive) -> Verification | None:
+        """Return what the backup's last verification found; None where there is none that can be read."""
+        manifest = read_manifest(self._store, self.run.bucket, self.layout)
+        catalogue = Catalogue(self._store, self.run.bucket, self.run.prefix)
+        try:
+            return catalogue.verification_of(archive.name, manifest.finished_at if manifest else None)
+        except ValueError:
+            return None
+
+    def _content_check(self, archive: Archive, listed: _Listed) -> ContentCheck:
+        """Return the check of the contents that are to be checked."""
+        return ContentCheck.of(
+            self.run,
+            self.layout,
+            "deep" if "deep" in listed.levels.values() else "checksum",
+            {
+                index: self._part(collection)
+                for index, collection in enumerate(archive.collections)
+                if collection.name in listed.levels
+            },
+            listed.contents.hexdigest()[:_IDENTITY_LENGTH],
+        )
+
+    def _refuse_damaged(
+        self, damaged: Mapping[CollectionName, BackupDamagedError], collections: Sequence[ArchivedCollection]
+    ) -> None:
+        """Return if something is left to restore, as far as that is asked for. Raises `BackupDamagedError`."""
+        if damaged and (not self.request.skip_damaged or len(damaged) == len(collections)):
+            raise next(iter(damaged.values()))
 
     def _check_vectors(
         self, collection: ArchivedCollection, objects: Sequence[ArchivedObject], server: ServerVersion
@@ -236,7 +346,7 @@ class RestorePreparation:
             if not self.request.meta_only:
                 yield "The backup holds metadata only: the collections are restored without rows."
             return
-        if not archive.has_checksums:
+        if not archive.has_checksums and self.request.verify not in {None, "deep"}:
             yield "The backup has no checksums: presence and size of its objects were checked, their content was not."
         self._store.check_bucket(self.storage.bucket)
         health = self.database.health()
@@ -266,14 +376,13 @@ class RestorePreparation:
             database=DEFAULT_DATABASE, name=f"{temporary_prefix(self.run.run)}{what}_{self._copying_attempt}"
         )
 
-    def _write(
-        self,
-        plan: RestorePlan,
-        archive: Archive,
-        chosen: Sequence[tuple[ArchivedCollection, CollectionName]],
-        loading: Sequence[Loading],
-    ) -> RestorePlan:
-        """Write down what is to become of each collection, and what to read and to copy for it."""
+    def _check_targets(
+        self, chosen: Sequence[tuple[ArchivedCollection, CollectionName]]
+    ) -> tuple[dict[int, JournalEntry], list[int | None]]:
+        """Return how far an earlier execution of this run came, and the ID of the collection that each target replaces.
+
+        Raises what stands in the way in the target.
+        """
         journal = Journal(self.run)
         progress = journal.read()
         check = TargetCheck(self.request, self.database, journal)
@@ -284,6 +393,21 @@ class RestorePreparation:
             del progress[index]
         replaced = check.replaced(chosen, progress)
         journal.forget_failures(index for index, entry in progress.items() if entry.has_failed)
+        return progress, replaced
+
+    def _write(
+        self,
+        plan: RestorePlan,
+        archive: Archive,
+        chosen: Sequence[tuple[ArchivedCollection, CollectionName]],
+        loading: Sequence[Loading],
+        progress: Mapping[int, JournalEntry],
+        replaced: Sequence[int | None],
+        left_out: Mapping[int, BackupDamagedError],
+    ) -> RestorePlan:
+        """Write down what is to become of each collection, and what to read and to copy for it."""
+        journal = Journal(self.run)
+        check_owner(self.run, self._copying_attempt)
         if plan.is_staged:
             job = CopyJob(source_bucket=self.run.bucket, destination_bucket=self.storage.bucket, lists_objects=False)
             write_job(self.run, self._copying_attempt, job)
@@ -291,8 +415,9 @@ class RestorePreparation:
         row_counts: list[int] = []
         for index, (collection, name) in enumerate(chosen):
             sources = _Sources()
-            if self._has_rows(archive):
-                # What an earlier execution of this run imported no longer needs objects.
+            if index in left_out:
+                journal.fail(index, left_out[index])
+            elif self._has_rows(archive):
                 is_staged = plan.is_staged and not progress[index].is_imported
                 sources = self._sources(plan, index, self._part(collection), is_staged=is_staged)
             if sources.deletes and self.request.skip_create and not progress[index].is_imported:
@@ -379,6 +504,18 @@ class RestorePreparation:
             target = CopyTarget(index=index, name=str(collection.name), folders=(base,), parts=tuple(parts))
             write_target(self.run, self._copying_attempt, target, items)
         return sources
+
+
+def _left_out(error: BackupDamagedError) -> str:
+    """Return the warning of a collection that is left out."""
+    return f"Left out by `skip_damaged`: {error.message}"
+
+
+def _doubted(name: CollectionName) -> str:
+    return (
+        f"A deep verification found objects of {name} damaged, and this restore did not read them, as `verify` says:"
+        " rows of it may be missing or wrong."
+    )
 
 
 def claim_key(staging_prefix: str, storage: MilvusStorage, target: CollectionName) -> str:

@@ -79,6 +79,7 @@ def report_restore(run: Workspace, plan: RestorePlan, finished_at: datetime) -> 
         backup_version=plan.backup_version,
         server_version=plan.server_version,
         content_checked=plan.content_checked,
+        read_count=plan.read_count,
         is_staged=plan.is_staged,
         collections=tuple(collections),
         empty_databases=tuple(database.name for database in plan.databases if database.is_empty),

@@ -7,6 +7,7 @@
     collections/<index>/target.json      `Target`: what is to become of one collection
     collections/<index>/...              its journal, see `journal.py`
     importing/<attempt>.json             `ImportsMoved`
+    check-<level>-<hash>/check/...       working files of `verifying` for the content check of objects of this hash
 
 The `RestoreReport` lies outside, so that the next restore of the same request leaves it alone.
 """
@@ -141,6 +142,8 @@ class RestorePlan(Model):
     server_version: str
     content_checked: bool
     """Whether the objects could be compared with recorded ETags; else only presence and size were."""
+    read_count: int = 0
+    """Objects whose content was read before anything was staged."""
     is_staged: bool
     """Whether objects are copied into Milvus' bucket, or imported from where they lie."""
     staging_folder: str
@@ -316,6 +319,8 @@ class RestoreReport(Model):
     backup_version: str
     server_version: str
     content_checked: bool
+    read_count: int = 0
+    """Objects whose content was read before anything was staged."""
     is_staged: bool
     collections: tuple[RestoredCollection, ...]
     empty_databases: tuple[str, ...] = ()

@@ -36,7 +36,10 @@ PHASES: Mapping[RunKind, Mapping[str, str]] = {
     },
     "restore": {
         **_COPYING,
+        "BeginRestore": "preparing",
         "PrepareRestore": "checking the backup and the target",
+        "AreContentsChecked": "checking the backup and the target",
+        "CheckBatches": "checking objects one by one",
         "AttemptRestore": "preparing",
         "HasCuts": "preparing",
         "CutCollections": "reading logs",

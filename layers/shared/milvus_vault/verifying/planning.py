@@ -4,17 +4,20 @@ import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from itertools import groupby, islice
 from math import ceil
 from operator import itemgetter
 
 from milvus_vault.archive.contents import ArchivedCollection
 from milvus_vault.archive.layout import INSERT_LOG, BackupLayout, log_of, parse_log_key
+from milvus_vault.archive.manifest import Manifest
 from milvus_vault.archive.reader import read_archive
 from milvus_vault.catalogue.digests import read_digests, write_digests
 from milvus_vault.copying.batches import BatchLimits, cut_batches
 from milvus_vault.copying.working_files import BatchError
-from milvus_vault.errors import leaf_named
+from milvus_vault.errors import CheckIncompleteError, leaf_named
+from milvus_vault.model.hybrid import HybridTimestamp, from_datetime
 from milvus_vault.model.objects import ArchivedObject
 from milvus_vault.model.requests import VerifyLevel, VerifyOptions
 from milvus_vault.parallel import each
@@ -27,11 +30,13 @@ from milvus_vault.verifying.working_files import (
     CheckJob,
     batch_name,
     collection_name,
+    done_batches,
     done_name,
     error_name,
     items_name,
     listed_collections,
     read_items,
+    read_records,
     write_batches,
     write_items,
 )
@@ -49,6 +54,12 @@ CHECKSUM_LIMITS = BatchLimits(max_objects=10_000, max_bytes=2**63)
 
 MAX_READ_BYTES = 9 * 1024**3
 """Larger objects do not fit beside others into the 10 GiB that a function has on its disk."""
+
+# Batches are given to CheckObjects that often: a function may be killed for reasons of its own.
+MAX_CHECKS = 3
+
+# What no clock is wrong by: no row of a backup is newer than the end of the backup by more.
+_CLOCK_TOLERANCE = timedelta(days=1)
 
 _WHOLE = 100
 
@@ -260,11 +271,65 @@ def write_collection(
     return count
 
 
-def raise_error_of(run: Workspace, batches: Iterable[int]) -> None:
-    """Raise the refusal for which the first of these batches gave up that wrote one down, if any did."""
-    for number in batches:
-        if found := run.find(error_name(number), BatchError):
-            raise leaf_named(found.error)(found.message, hint=found.hint)
+def newest_of(manifest: Manifest | None) -> HybridTimestamp:
+    """Return what no row or delete of a backup may be newer than; 0 where nobody knows."""
+    return from_datetime(manifest.finished_at + _CLOCK_TOLERANCE) if manifest else 0
+
+
+def are_missing(run: Workspace, layout: BackupLayout, batch_count: int, check_count: int) -> bool:
+    """Return whether batches are still to be given to CheckObjects.
+
+    Args:
+        run: The working files.
+        layout: Of the backup, for messages.
+        batch_count: How many batches there are.
+        check_count: How often they were given to it.
+
+    Raises:
+        VaultError: The refusal for which the first of them gave up that wrote one down.
+        CheckIncompleteError: CheckObjects ended again and again before it had looked at all objects.
+    """
+    missing = sorted(set(range(batch_count)) - done_batches(run)) if batch_count else []
+    if missing and check_count:
+        for number in missing:
+            if found := run.find(error_name(number), BatchError):
+                raise leaf_named(found.error)(found.message, hint=found.hint)
+        if check_count >= MAX_CHECKS:
+            msg = f"{len(missing)} of {batch_count} batches of objects of backup '{layout.name}' were not looked at"
+            raise CheckIncompleteError(
+                msg, hint="CheckObjects ended before it could say why: its log has the reason. Start the run again."
+            )
+    return bool(missing)
+
+
+def damage_by_collection(run: Workspace, batch_count: int) -> dict[int, list[str]]:
+    """Return what is wrong with objects, by the index of their collection, of however many objects it is."""
+
+    def found_in(number: int) -> Iterator[tuple[int, str]]:
+        if damaged := run.read(done_name(number), CheckedBatch).damaged:
+            collections = {item.key: item.collection for item in read_items(run, batch_name(number))}
+            yield from ((collections[key], text) for key, text in damaged.items())
+
+    damage: defaultdict[int, list[str]] = defaultdict(list)
+    for found in each(lambda number: list(found_in(number)), range(batch_count)):
+        for index, text in found:
+            damage[index].append(text)
+    return dict(damage)
+
+
+def forget_damage(run: Workspace, batch_count: int) -> None:
+    """Let the batches be looked at again in which something was wrong: it may have been mended since."""
+    names = list(run.names("check/"))
+    done = run.numbers("check/done-", names)
+    for number in range(batch_count):
+        if number in done:
+            batch = run.read(done_name(number), CheckedBatch)
+            is_wrong = bool(batch.damaged or batch.archived)
+        else:
+            is_wrong = error_name(number) in names or any(record.problem for record in read_records(run, number))
+        if is_wrong:
+            found = [name for name in names if name.startswith(f"check/checked-{number}.")]
+            run.delete([done_name(number), error_name(number), *found])
 
 
 def conclude(run: Workspace, layout: BackupLayout, batch_count: int) -> CheckedBatch:

@@ -6,7 +6,7 @@ concludes when that is done.
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import partial
 from itertools import batched, islice
 from typing import Any, Literal, NamedTuple
@@ -22,9 +22,9 @@ from milvus_vault.archive.tombstones import check_not_being_deleted
 from milvus_vault.catalogue import Catalogue
 from milvus_vault.catalogue.entries import CatalogueKeys
 from milvus_vault.claims import CLAIM, Claims
-from milvus_vault.errors import BackupDamagedError, CheckIncompleteError
+from milvus_vault.errors import BackupDamagedError
 from milvus_vault.model.base import Count, Model
-from milvus_vault.model.hybrid import HybridTimestamp, from_datetime
+from milvus_vault.model.hybrid import HybridTimestamp
 from milvus_vault.model.messages_verify import VerifyBackupResult
 from milvus_vault.model.readable import first_of, size
 from milvus_vault.model.requests import VerifyOptions, VerifyRequest
@@ -33,9 +33,16 @@ from milvus_vault.parallel import REQUESTS_AT_A_TIME, each
 from milvus_vault.pool.references import listed_by
 from milvus_vault.ports import Executions
 from milvus_vault.verifying.contents import Comparison, ContentComparison
-from milvus_vault.verifying.planning import MAX_READ_BYTES, conclude, plan_checks, raise_error_of, write_collection
+from milvus_vault.verifying.planning import (
+    MAX_READ_BYTES,
+    are_missing,
+    conclude,
+    newest_of,
+    plan_checks,
+    write_collection,
+)
 from milvus_vault.verifying.repair import BackupRepair, Repaired
-from milvus_vault.verifying.working_files import BATCHES, CheckedBatch, done_batches
+from milvus_vault.verifying.working_files import BATCHES, CheckedBatch
 from milvus_vault.workspace import Workspace
 
 PROGRESS = "verified.json"
@@ -48,12 +55,6 @@ _LOST_NAMED = 100
 
 # Collections of a million objects take minutes to list; between two the time that is left is looked at.
 STOP_SECONDS = 300
-
-# Batches are given to CheckObjects that often: a function may be killed for reasons of its own.
-MAX_CHECKS = 3
-
-# What no clock is wrong by: no row of a backup is newer than the end of the backup by more.
-_CLOCK_TOLERANCE = timedelta(days=1)
 
 
 class VerifyProgress(Model):
@@ -183,16 +184,17 @@ class BackupVerification:
             problems=tuple(problems),
             known_damage=earlier.damaged_contents if earlier else {},
             next_position=earlier.next_position if earlier else 0,
-            newest=from_datetime(manifest.finished_at + _CLOCK_TOLERANCE) if manifest else 0,
+            newest=newest_of(manifest),
         )
 
     def _earlier(self, finished_at: datetime | None) -> Verification | None:
         """Return the last verification of this backup, if there is one that can be read."""
         try:
-            found = Catalogue(self.run.store, self.run.bucket, self.run.prefix).verification(self.layout.name)
+            return Catalogue(self.run.store, self.run.bucket, self.run.prefix).verification_of(
+                self.layout.name, finished_at
+            )
         except ValueError:
             return None
-        return None if found and finished_at and found.verified_at < finished_at else found
 
     def _check(self, newest: int, numbered: tuple[int, ArchivedCollection]) -> "_Listed":
         """Compare a collection's objects with a listing, and write down those that are to be looked at one by one."""
@@ -243,16 +245,7 @@ class BackupVerification:
     def _conclude(self, progress: VerifyProgress) -> VerifyProgress:
         """End once all batches were looked at; until then the batches are still to be given to CheckObjects."""
         count = progress.batch_count or 0
-        missing = sorted(set(range(count)) - done_batches(self.run)) if count else []
-        if missing and self.check_count:
-            raise_error_of(self.run, missing)
-            if self.check_count >= MAX_CHECKS:
-                msg = f"{len(missing)} of {count} batches of objects of backup '{self.layout.name}' were not looked at"
-                hint = (
-                    "CheckObjects ended before it could say why: its log has the reason. Start the verification again."
-                )
-                raise CheckIncompleteError(msg, hint=hint)
-        if missing:
+        if are_missing(self.run, self.layout, count, self.check_count):
             return progress
         found = self._with_sharers(conclude(self.run, self.layout, count))
         is_deep = self.options.level == "deep"

@@ -1,6 +1,6 @@
 """The command `restore`."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -110,6 +110,17 @@ def restore(
             show_default=False,
         ),
     ] = [],
+    verify: Annotated[
+        Literal["quick", "checksum", "deep"] | None,
+        typer.Option(
+            help="Check the objects so before anything is staged, as verify does. Default: deep for another tool's "
+            "archive and where the last verification left a doubt, else quick.",
+            show_default=False,
+        ),
+    ] = None,
+    skip_damaged: Annotated[
+        bool, typer.Option("--skip-damaged", help="Leave out what is damaged, and restore the other collections.")
+    ] = False,
     rbac: Annotated[
         bool, typer.Option("--rbac", help="Also restore users, roles and grants that are not there yet.")
     ] = False,
@@ -130,6 +141,7 @@ def restore(
     [dim]milvus-vault restore before_upgrade -c shop.orders -s _restored --switch-aliases --wait[/]
     [dim]milvus-vault restore before_upgrade -c shop.orders -p shop.orders:y2026 -s _2026[/]
     [dim]milvus-vault restore before_upgrade --as-of 2027-01-31T02:15:30Z -s _then[/]
+    [dim]milvus-vault restore before_upgrade --verify deep --skip-damaged --wait[/]
     """
     from milvus_vault.cli.following import start_or_follow
     from milvus_vault.cli.requests import restore_request
@@ -153,6 +165,8 @@ def restore(
         max_shards=max_shards,
         replicas=replicas(replica),
         resource_groups=resource_groups(resource_group) or None,
+        verify=verify,
+        skip_damaged=skip_damaged or None,
         rbac=rbac or None,
         allow_version=allow_version or None,
     )
