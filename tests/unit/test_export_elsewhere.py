@@ -229,6 +229,7 @@ class TestAtOnce:
             execution_arn="rival",
             started_at=EXPORTED_AT,
             was_listed=lambda: False,
+            damaged_contents=lambda *_: {},
             place=THERE,
         )
         ahead, begun = [request_number], list[str]()

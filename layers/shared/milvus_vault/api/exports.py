@@ -42,7 +42,8 @@ def post_export(services: Services, body: ExportRequest, caller: Caller) -> Star
     if started is None:
         if not backup_exists(services, body.backup_name):
             raise services.catalogue.no_backup(body.backup_name)
-        read_exportable(services.store, services.bucket, BackupLayout(services.prefix, body.backup_name))
+        layout = BackupLayout(services.prefix, body.backup_name)
+        read_exportable(services.store, services.bucket, layout, services.catalogue.damaged_contents)
         if services.export_places.find(body) is None and backup_exists(services, body.export_name):
             raise name_taken(body.export_name, [])
         started = start(services.machines, "export", body, caller.idempotency_key)

@@ -36,11 +36,11 @@ from milvus_vault.backup.working_files import (
 )
 from milvus_vault.claims import CLAIM, Claims, check_owner
 from milvus_vault.copying.working_files import CopyTarget, write_job, write_target
-from milvus_vault.errors import BackupNotExportableError, VaultError
+from milvus_vault.errors import BackupDamagedError, BackupNotExportableError, VaultError
 from milvus_vault.model.collections import DatabaseDescription
 from milvus_vault.model.names import attempt_of, export_run, short_hash
 from milvus_vault.model.objects import CopyItem, CopyJob
-from milvus_vault.model.readable import first_of
+from milvus_vault.model.readable import count, first_of
 from milvus_vault.model.requests import BackupRequest, ExportRequest
 from milvus_vault.parallel import each
 from milvus_vault.ports import Executions, ObjectStore
@@ -49,12 +49,19 @@ from milvus_vault.workspace import Workspace
 _FEW_OBJECTS = 10_000
 
 
-def read_exportable(store: ObjectStore, bucket: str, layout: BackupLayout) -> Manifest:
+type DamagedContents = Callable[[str, datetime], Mapping[str, str]]
+"""Gives, by key, what deep verifications found wrong with contents of the backup of a name that was finished then."""
+
+
+def read_exportable(
+    store: ObjectStore, bucket: str, layout: BackupLayout, damaged_contents: DamagedContents
+) -> Manifest:
     """Return the manifest of a backup that can be exported.
 
     Raises:
         BackupNotFoundError: There is no commit marker, and none was lost.
-        BackupDamagedError: Marker or manifest is missing, or is not the one that was written.
+        BackupDamagedError: Marker or manifest is missing, or is not the one that was written; or contents are damaged
+            that no listing shows and a copy would pass on, as the last verification says.
         BackupFormatError: A newer release wrote the backup.
         BackupNotExportableError: It lacks collections, or milvus-backup wrote it.
     """
@@ -67,6 +74,13 @@ def read_exportable(store: ObjectStore, bucket: str, layout: BackupLayout) -> Ma
         msg = f"backup '{layout.name}' lacks {len(manifest.failures)} collection(s), and is not exported: {lacking}"
         raise BackupNotExportableError(
             msg, hint="Export a complete backup. This one can be restored, without what it lacks."
+        )
+    if damaged := damaged_contents(layout.name, manifest.finished_at):
+        problems = first_of(list(damaged.values()), separator="; ")
+        msg = f"backup '{layout.name}' is not exported, since contents of {count(len(damaged))} object(s) are damaged: "
+        raise BackupDamagedError(
+            msg + problems,
+            hint="Bring the objects back from a copy or an older version of them, then verify the backup: `deep`.",
         )
     return manifest
 
@@ -83,6 +97,7 @@ class ExportPreparation:
     started_at: datetime
     was_listed: Callable[[], bool]
     """Whether the catalogue has an entry of the new name, as each backup has whose marker was written."""
+    damaged_contents: DamagedContents
     place: Place | None = None
     """Where the export is written; None: beside the other backups."""
 
@@ -129,7 +144,7 @@ class ExportPreparation:
         ):
             return None
         etag = marker_etag(self._store, self.run.bucket, self._original)
-        manifest = read_exportable(self._store, self.run.bucket, self._original)
+        manifest = read_exportable(self._store, self.run.bucket, self._original, self.damaged_contents)
         claim_name(claims, self.run, self._layout.name)
         try:
             if self.place:

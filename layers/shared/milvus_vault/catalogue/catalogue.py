@@ -239,18 +239,26 @@ class Catalogue:
         self._store.delete(self._bucket, [self._keys.hold(name)])
 
     def found_damaged(self, name: str, finished_at: datetime | None) -> str:
-        """Return what the last verification of a backup found wrong with it, or an empty text.
-
-        One that is older than the backup was of another one of that name.
-        """
+        """Return what the last verification of a backup found wrong with it, or an empty text."""
         try:
-            found = self.verification(name)
+            found = self.verification_of(name, finished_at)
         except ValueError:
             return "its last verification cannot be read"
-        if found is None or found.status != "damaged" or (finished_at and found.verified_at < finished_at):
+        if found is None or found.status != "damaged":
             return ""
         first = f": {found.problems[0]}" if found.problems else ""
         return f"its verification of {utc_minute(found.verified_at)} found it damaged{first}"
+
+    def damaged_contents(self, name: str, finished_at: datetime) -> Mapping[str, str]:
+        """Return by key what deep verifications found wrong with contents of the backup that was finished then.
+
+        Empty where its last verification cannot be read, since nothing is known then.
+        """
+        try:
+            found = self.verification_of(name, finished_at)
+        except ValueError:
+            return {}
+        return found.damaged_contents if found else {}
 
     def damaged_in_pool(self) -> Mapping[str, datetime]:
         """Return the keys of the pool's objects whose contents deep verifications found wrong, and when they did last.
@@ -402,6 +410,14 @@ class Catalogue:
             return None
         found = Verification.model_validate_json(unseal(body))
         return found if is_sealed(body) or found.status == "damaged" else None
+
+    def verification_of(self, name: str, finished_at: datetime | None) -> Verification | None:
+        """Return the last verification of the backup that was finished then, or None. Raises as `verification`.
+
+        One that is older than the backup was of another one of that name.
+        """
+        found = self.verification(name)
+        return None if found and finished_at and found.verified_at < finished_at else found
 
     def _find[T: BaseModel](self, key: str, model: type[T]) -> T | None:
         """Return a document; None where there is none. Raises `ValueError` for one that is not what was written."""
