@@ -222,7 +222,9 @@ def test_an_export_is_the_full_backup_that_would_have_been_made_then(mode: str) 
         "collections",
         "export_of",
         "files",
+        "warnings",
     }
+    assert manifest.warnings == tuple(f"Of the original, 'night': {warning}" for warning in original.warnings)
     assert (manifest.mode, manifest.copied_object_count, manifest.schedule) == ("full", None, None)
     assert manifest.export_of is not None
     assert (manifest.export_of.backup_name, manifest.export_of.exported_at) == ("night", EXPORTED_AT)
@@ -271,6 +273,19 @@ def test_the_catalogue_tells_of_what_it_is_an_export(store: InMemoryObjectStore)
     told = describe(store, BUCKET, EXPORT)
     assert (told.export_of, told.run, told.mode) == ("night", "export-e-1", "full")
     assert describe(store, BUCKET, ORIGINAL).export_of is None
+
+
+def test_warnings_are_told_as_those_of_the_original_also_by_an_export_of_the_export() -> None:
+    store = InMemoryObjectStore(BUCKET)
+    contents = [
+        (document.model_copy(update={"moment_doubt": "rows were late"}), objects)
+        for document, objects in sample_contents(ORIGINAL)
+    ]
+    write_backup(store, ORIGINAL, contents, warnings=("1 object(s) are copied anew",), meta_only=True)
+    for arn, name, export_name in (("first", "night", "for_them"), ("second", "for_them", "again")):
+        export = Export(store, arn, request=ExportRequest(backup_name=name, export_name=export_name))
+        export.prepare()
+        assert export.publish().warnings == ("Of the original, 'night': 1 object(s) are copied anew",)
 
 
 def test_metadata_without_rows_is_exported_without_copies() -> None:

@@ -5,7 +5,7 @@ has it: the plan, a snapshot of each collection, and what to copy. So all that f
 """
 
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -205,7 +205,7 @@ class ExportPreparation:
             collections=tuple(entry.name for entry in manifest.collections),
             moment=manifest.moment,
             flush_all=manifest.flush_all,
-            warnings=manifest.warnings,
+            warnings=tuple(_of_original(manifest)),
             export=ExportPlan(
                 request=self.request,
                 origin=ExportOrigin(
@@ -243,3 +243,9 @@ class ExportPreparation:
         # Last: it is what says that the collection is done.
         document = read_collection_document(*place, entry)
         self.run.write(snapshot_name(self._attempt, index), Snapshot(round=1, document=document))
+
+
+def _of_original(manifest: Manifest) -> Iterator[str]:
+    """Yield the warnings of the original as its export tells them: some say what was done to make the original."""
+    for warning in manifest.warnings:
+        yield warning if manifest.export_of else f"Of the original, '{manifest.backup_name}': {warning}"

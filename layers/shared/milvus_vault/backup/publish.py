@@ -150,7 +150,7 @@ def publish_backup(
         flush_all=plan.flush_all,
         failures=tuple(failures),
         # An export has those of its collections from the original already.
-        warnings=tuple(dict.fromkeys((*plan.warnings, *(told for each in captured for told in _warnings(each))))),
+        warnings=(*plan.warnings, *(told for each in captured if not plan.export for told in _warnings(each))),
         rbac=_write_rbac(destination, layout, rbac) if rbac else None,
         object_count=(object_count := sum(entry.object_count for entry in entries)),
         size_bytes=(size_bytes := sum(entry.size_bytes for entry in entries)),
