@@ -367,8 +367,10 @@ class TestRefusals:
         self.refused(store, ObjectArchivedError, "archived")
 
     def test_a_name_that_is_taken(self, store: InMemoryObjectStore) -> None:
-        write_backup(store, EXPORT, sample_contents(EXPORT))
-        self.refused(store, BackupExistsError, "'for_them' exists already")
+        # Of a partial one what it lacks is not told: nothing of that is to be backed up under another name.
+        write_backup(store, EXPORT, sample_contents(EXPORT), failures=(LOST,))
+        hint = "Hint: It stays as it is. Choose another name for the export."
+        self.refused(store, BackupExistsError, f"'for_them' exists already\n{hint}")
 
     def test_a_name_whose_backup_has_lost_its_marker(self, store: InMemoryObjectStore) -> None:
         write_backup(store, EXPORT, sample_contents(EXPORT))

@@ -24,6 +24,7 @@ from milvus_vault.archive.remains import check_stays, marker_etag
 from milvus_vault.archive.tombstones import tombstone_key
 from milvus_vault.backup.claiming import claim_elsewhere, claim_name, is_published
 from milvus_vault.backup.places import Place
+from milvus_vault.backup.publish import export_name_taken
 from milvus_vault.backup.working_files import (
     PLAN,
     RBAC,
@@ -141,6 +142,7 @@ class ExportPreparation:
             destination=destination,
             was_listed=self.was_listed,
             is_same=lambda plan: plan.export is not None and plan.export.request == self.request,
+            name_taken=lambda _: export_name_taken(self.request.export_name, self.place.folder if self.place else ""),
         ):
             return None
         etag = marker_etag(self._store, self.run.bucket, self._original)
