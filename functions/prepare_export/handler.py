@@ -30,6 +30,7 @@ def handler(event: PrepareExportRequest) -> PrepareExportResult:
         execution_arn=event.execution.arn,
         started_at=event.execution.started_at,
         was_listed=lambda: catalogue.remembered(name) is not None,
+        damaged_contents=catalogue.damaged_contents,
         place=place,
     ).prepare()
     return PrepareExportResult(

@@ -471,7 +471,15 @@ class World:
             run = Workspace(store, BUCKET, PREFIX, backup_run(export_name))
             request = ExportRequest(backup_name=name, export_name=export_name)
             try:
-                plan = ExportPreparation(run, request, self, arn, self.now, was_listed=lambda: False).prepare()
+                plan = ExportPreparation(
+                    run,
+                    request,
+                    self,
+                    arn,
+                    self.now,
+                    was_listed=lambda: False,
+                    damaged_contents=Catalogue(store, BUCKET, PREFIX).damaged_contents,
+                ).prepare()
             except (BackupNotFoundError, BackupDamagedError):
                 # Between its marker and its manifest a backup that is being deleted looks damaged.
                 return

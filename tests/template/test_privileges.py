@@ -139,6 +139,7 @@ TABLE: dict[str, May] = {
             "*/meta/*",
             ".catalogue/backups/*",
             ".catalogue/deleting/*",
+            ".catalogue/verifications/*",
             ".runs/backup-*/backup.json",
             ".runs/backup-*/claim.json",
             ".runs/export-*/backup.json",

@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -14,14 +14,16 @@ from milvus_vault.archive.manifest import CollectionFailure, Manifest, Source
 from milvus_vault.archive.pool import PooledKey, PoolLayout, content_of, group_of
 from milvus_vault.archive.reader import find_manifest, read_archive, read_manifest, read_objects
 from milvus_vault.archive.reference_reader import read_reference_archive
+from milvus_vault.archive.sealing import seal
 from milvus_vault.archive.tombstones import tombstone_key
 from milvus_vault.backup.claiming import give_back_elsewhere
-from milvus_vault.backup.export import ExportPreparation
+from milvus_vault.backup.export import ExportPreparation, read_exportable
 from milvus_vault.backup.places import Place
 from milvus_vault.backup.publish import find_published, publish_backup
 from milvus_vault.backup.working_files import PLAN, RBAC, BackupPlan, exported_name
 from milvus_vault.catalogue import Catalogue
 from milvus_vault.catalogue.describe import describe, summary_of
+from milvus_vault.catalogue.entries import CatalogueKeys
 from milvus_vault.claims import CLAIM
 from milvus_vault.copying.batches import BatchLimits
 from milvus_vault.copying.engine import copy_batch
@@ -43,6 +45,7 @@ from milvus_vault.model.hybrid import from_milliseconds
 from milvus_vault.model.names import attempt_of, backup_run, export_elsewhere_run
 from milvus_vault.model.objects import ListedObject
 from milvus_vault.model.requests import ExportRequest, PruneRequest
+from milvus_vault.model.resources import Verification
 from milvus_vault.retention.delete import BackupDeletion
 from milvus_vault.retention.working_files import Deletion, Outcome, PrunePlan, outcome_name
 from milvus_vault.workspace import Workspace
@@ -103,6 +106,15 @@ def write(store: InMemoryObjectStore, mode: str = "incremental", **changes: Any)
     return manifest
 
 
+def note_damaged_contents(store: InMemoryObjectStore, name: str, verified_at: datetime) -> None:
+    """Write down that the last verification, at any level, knows of damaged contents."""
+    found = Verification(
+        level="quick", object_count=9, size_bytes=90, content_checked=False, verified_at=verified_at, status="damaged",
+        run="verify-1", damaged_contents={"backups/log7": "log 7 is another one"},
+    )  # fmt: skip
+    store.put(BUCKET, CatalogueKeys(PREFIX).verification(name), seal(found))
+
+
 @pytest.fixture
 def store() -> InMemoryObjectStore:
     """A bucket with an incremental backup."""
@@ -148,6 +160,7 @@ class Export:
             execution_arn=self.arn,
             started_at=EXPORTED_AT,
             was_listed=lambda: catalogue.remembered(self.request.export_name) is not None,
+            damaged_contents=catalogue.damaged_contents,
             place=self.place,
         ).prepare()
 
@@ -209,7 +222,9 @@ def test_an_export_is_the_full_backup_that_would_have_been_made_then(mode: str) 
         "collections",
         "export_of",
         "files",
+        "warnings",
     }
+    assert manifest.warnings == tuple(f"Of the original, 'night': {warning}" for warning in original.warnings)
     assert (manifest.mode, manifest.copied_object_count, manifest.schedule) == ("full", None, None)
     assert manifest.export_of is not None
     assert (manifest.export_of.backup_name, manifest.export_of.exported_at) == ("night", EXPORTED_AT)
@@ -258,6 +273,19 @@ def test_the_catalogue_tells_of_what_it_is_an_export(store: InMemoryObjectStore)
     told = describe(store, BUCKET, EXPORT)
     assert (told.export_of, told.run, told.mode) == ("night", "export-e-1", "full")
     assert describe(store, BUCKET, ORIGINAL).export_of is None
+
+
+def test_warnings_are_told_as_those_of_the_original_also_by_an_export_of_the_export() -> None:
+    store = InMemoryObjectStore(BUCKET)
+    contents = [
+        (document.model_copy(update={"moment_doubt": "rows were late"}), objects)
+        for document, objects in sample_contents(ORIGINAL)
+    ]
+    write_backup(store, ORIGINAL, contents, warnings=("1 object(s) are copied anew",), meta_only=True)
+    for arn, name, export_name in (("first", "night", "for_them"), ("second", "for_them", "again")):
+        export = Export(store, arn, request=ExportRequest(backup_name=name, export_name=export_name))
+        export.prepare()
+        assert export.publish().warnings == ("Of the original, 'night': 1 object(s) are copied anew",)
 
 
 def test_metadata_without_rows_is_exported_without_copies() -> None:
@@ -321,13 +349,28 @@ class TestRefusals:
             store.put(BUCKET, key, b"x" * (size if change == "changed" else size + 1))
         self.refused(store, BackupDamagedError, change)
 
+    @pytest.mark.parametrize("age", [timedelta(seconds=1), timedelta(seconds=-1)], ids=["its own", "of an older one"])
+    def test_contents_that_a_verification_found_damaged(self, store: InMemoryObjectStore, age: timedelta) -> None:
+        finished_at = read_exportable(store, BUCKET, ORIGINAL, lambda *_: {}).finished_at
+        note_damaged_contents(store, "night", finished_at + age)
+        if age > timedelta(0):
+            self.refused(
+                store,
+                BackupDamagedError,
+                r"'night' is not exported, since contents of 1 object\(s\) are damaged: log 7 is",
+            )
+        else:
+            Export(store).succeed()
+
     def test_an_object_that_is_archived(self, store: InMemoryObjectStore) -> None:
         store.archived.add(next(key for key in store.buckets[BUCKET] if "/.pool/" in key))
         self.refused(store, ObjectArchivedError, "archived")
 
     def test_a_name_that_is_taken(self, store: InMemoryObjectStore) -> None:
-        write_backup(store, EXPORT, sample_contents(EXPORT))
-        self.refused(store, BackupExistsError, "'for_them' exists already")
+        # Of a partial one what it lacks is not told: nothing of that is to be backed up under another name.
+        write_backup(store, EXPORT, sample_contents(EXPORT), failures=(LOST,))
+        hint = "Hint: It stays as it is. Choose another name for the export."
+        self.refused(store, BackupExistsError, f"'for_them' exists already\n{hint}")
 
     def test_a_name_whose_backup_has_lost_its_marker(self, store: InMemoryObjectStore) -> None:
         write_backup(store, EXPORT, sample_contents(EXPORT))

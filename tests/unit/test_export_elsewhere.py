@@ -14,6 +14,7 @@ from milvus_vault.archive.tombstones import tombstone_key
 from milvus_vault.backup.claiming import is_published
 from milvus_vault.backup.export import ExportPreparation
 from milvus_vault.backup.places import Place
+from milvus_vault.backup.publish import name_taken
 from milvus_vault.backup.working_files import RBAC
 from milvus_vault.catalogue import Catalogue
 from milvus_vault.claims import CLAIM, Claim, ClaimHeldError, Claims
@@ -147,7 +148,7 @@ class TestRefusals:
 
     def test_a_name_that_is_taken_there(self, store: InMemoryObjectStore) -> None:
         write_backup(replace_bucket(store), layout(THERE), sample_contents(layout(THERE)))
-        self.refused(store, BackupExistsError, "'night' exists already")
+        self.refused(store, BackupExistsError, "'night' exists already in s3://archive/exports/team\n")
 
     @pytest.mark.parametrize("left", ["binlogs/insert_log/1/2/3/3/4/5", "meta/vault/manifest.json", "notes.txt"])
     def test_anything_else_that_lies_there(self, store: InMemoryObjectStore, left: str) -> None:
@@ -229,6 +230,7 @@ class TestAtOnce:
             execution_arn="rival",
             started_at=EXPORTED_AT,
             was_listed=lambda: False,
+            damaged_contents=lambda *_: {},
             place=THERE,
         )
         ahead, begun = [request_number], list[str]()
@@ -357,7 +359,13 @@ def test_a_backup_there_finds_the_name_taken_by_the_export(store: InMemoryObject
     claims = Claims(store, FakeExecutions(), ARCHIVE, execution_arn="theirs", run=theirs.run)
     with pytest.raises(BackupExistsError, match="'night' exists already"):
         is_published(
-            theirs, layout(THERE), claims, destination=theirs, was_listed=lambda: False, is_same=lambda _: False
+            theirs,
+            layout(THERE),
+            claims,
+            destination=theirs,
+            was_listed=lambda: False,
+            is_same=lambda _: False,
+            name_taken=lambda _: name_taken("night", []),
         )
 
 

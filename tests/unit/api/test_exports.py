@@ -18,6 +18,7 @@ from milvus_vault.model.requests import ExportPlace, ExportRequest
 from milvus_vault.source import MilvusStorage
 from tests.support.fake_machines import FakeMachines, machines
 from tests.unit.archive.samples import BUCKET, PREFIX, golden_store, sample_contents, write_backup
+from tests.unit.test_export import note_damaged_contents
 
 NOW = datetime(2026, 11, 28, tzinfo=UTC)
 PLACES = ExportPlaces(
@@ -38,12 +39,13 @@ def states() -> FakeMachines:
 
 @pytest.fixture
 def services(states: FakeMachines) -> Services:
-    """A deployment with a whole backup, a partial one, one whose manifest is damaged, and one of milvus-backup."""
+    """A deployment with a whole backup, a partial one, two damaged ones, and one of milvus-backup."""
     store = golden_store("golden_057")
-    for name, failures in (("whole", ()), ("partial", (LOST,)), ("damaged", ())):
+    for name, failures in (("whole", ()), ("partial", (LOST,)), ("damaged", ()), ("rotten", ())):
         layout = BackupLayout(PREFIX, name)
         write_backup(store, layout, sample_contents(layout), failures=failures)
     store.put(BUCKET, BackupLayout(PREFIX, "damaged").manifest, b"{}")
+    note_damaged_contents(store, "rotten", NOW)
     unused = cast("Any", None)
     return Services(
         store=store, bucket=BUCKET, prefix=PREFIX, catalogue=Catalogue(store, BUCKET, PREFIX, clock=lambda: NOW),
@@ -57,6 +59,7 @@ def services(states: FakeMachines) -> Services:
     [
         ("nope", "other", "BackupNotFoundError", "'nope'"),
         ("damaged", "other", "BackupDamagedError", "manifest.json"),
+        ("rotten", "other", "BackupDamagedError", "log 7 is another one"),
         ("partial", "other", "BackupNotExportableError", "books.lost"),
         ("golden_057", "other", "BackupNotExportableError", "milvus-backup"),
         ("whole", "partial", "BackupExistsError", "'partial' exists already"),

@@ -72,6 +72,16 @@ def test_help_and_version_are_asked_for_in_both_ways(cli: Cli) -> None:
     assert re.fullmatch(r"milvus-vault \d+\.\d+\.\d+\n", cli("--version").out)
 
 
+def test_help_says_that_a_limit_of_bytes_is_passed_by_one_object(cli: Cli) -> None:
+    words = " ".join(re.findall(r"[\w-]+", cli("verify", "--help").out))
+    assert "how much to read at most as 500GiB but at least one object" in words
+
+
+def test_help_says_where_exports_go_without_a_prefix(cli: Cli) -> None:
+    words = " ".join(re.findall(r"[\w-]+", cli("export", "--help").out))
+    assert "with s3 BUCKET alone the stack s ExportPrefix there" in words
+
+
 def test_help_loads_nothing_that_takes_its_time() -> None:
     code = "import sys; from milvus_vault.cli.main import run; run(['create', '--help']); print(*sorted(sys.modules))"
     done = subprocess.run(

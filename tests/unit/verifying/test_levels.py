@@ -22,7 +22,7 @@ from milvus_vault.model.resources import Verification
 from milvus_vault.verifying import objects, planning
 from milvus_vault.verifying import verify as verifying
 from milvus_vault.verifying.objects import check_batch
-from milvus_vault.verifying.planning import next_sample, position_of, within_bytes
+from milvus_vault.verifying.planning import POSITIONS, Sample, next_sample, position_of, within_bytes
 from milvus_vault.verifying.verify import verify_backup
 from milvus_vault.verifying.working_files import batch_name, read_items
 from milvus_vault.workspace import Workspace
@@ -333,23 +333,43 @@ class TestSamples:
         keys=st.lists(st.text(st.characters(codec="ascii"), min_size=1), min_size=1, max_size=60, unique=True),
     )
     def test_each_object_is_read_once_before_any_is_read_again(self, percent: float, keys: list[str]) -> None:
-        read = Counter[str]()
+        read = list[str]()
         begin, runs = 0, 0
-        while True:
-            sample = next_sample(begin, percent)
-            read.update(key for key in keys if sample.begin <= position_of("books", key) < sample.end)
+        while len(read) < len(keys):
+            sample = next_sample(begin, percent, (position_of("books", key) for key in keys))
+            taken = [key for key in keys if sample.begin <= position_of("books", key) < sample.end]
+            assert taken
+            read += taken
             begin, runs = sample.next_position, runs + 1
-            if begin == 0:
-                break
-        assert set(read.values()) == {1}
-        assert read.keys() == set(keys)
+        assert sorted(read) == sorted(keys)
         assert runs <= 100 / percent + 1
 
     def test_twenty_of_five_percent_are_all(self) -> None:
         begin = 0
         for _ in range(20):
-            begin = next_sample(begin, 5).next_position
+            begin = next_sample(begin, 5, range(0, POSITIONS, POSITIONS // 100)).next_position
         assert begin == 0
+
+    @pytest.mark.parametrize(
+        ("begin", "percent", "positions", "expected"),
+        [
+            (0, 50, [POSITIONS - 1], Sample(POSITIONS // 2, POSITIONS)),
+            (POSITIONS // 2, 25, [7], Sample(0, POSITIONS // 4)),
+            (POSITIONS // 2, 25, [POSITIONS // 4, POSITIONS // 3], Sample(POSITIONS // 4, POSITIONS // 2)),
+            (POSITIONS - 10, 25, [POSITIONS // 4], Sample(POSITIONS // 4, POSITIONS // 2)),
+            (POSITIONS // 2, 25, [], Sample(POSITIONS // 2, POSITIONS // 4 * 3)),
+        ],
+    )
+    def test_one_without_an_object_is_passed_by(
+        self, begin: int, percent: float, positions: list[int], expected: Sample
+    ) -> None:
+        assert next_sample(begin, percent, positions) == expected
+
+    def test_the_smallest_reads_an_object_each_time_and_each_once(self, store: InMemoryObjectStore) -> None:
+        keys = backup(store)
+        found = [verify(store, run=f"verify-{n}", level="deep", sample_percent=0.001) for n in range(len(keys))]
+        assert [one.read_count for one in found] == [1] * len(keys)
+        assert {one.status for one in found} == {"intact"}
 
     @given(
         found=st.lists(st.tuples(st.integers(0, 40), st.integers(0, 50)), max_size=30), max_bytes=st.integers(1, 200)
@@ -358,7 +378,7 @@ class TestSamples:
         read: list[tuple[int, int]] = []
         begin = 0
         while True:
-            sample = within_bytes(next_sample(begin, None), [one for one in found if one[0] >= begin], max_bytes)
+            sample = within_bytes(next_sample(begin, None, ()), [one for one in found if one[0] >= begin], max_bytes)
             taken = [one for one in found if sample.begin <= one[0] < sample.end]
             assert sum(size for _, size in taken) <= max_bytes or len({at for at, _ in taken}) == 1
             read += taken

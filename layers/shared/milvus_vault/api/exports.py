@@ -5,7 +5,7 @@ from milvus_vault.api.routing import Caller, Routes
 from milvus_vault.api.services import Services
 from milvus_vault.archive.layout import BackupLayout
 from milvus_vault.backup.export import read_exportable
-from milvus_vault.backup.publish import name_taken
+from milvus_vault.backup.publish import export_name_taken
 from milvus_vault.errors import (
     BackupDamagedError,
     BackupExistsError,
@@ -42,8 +42,9 @@ def post_export(services: Services, body: ExportRequest, caller: Caller) -> Star
     if started is None:
         if not backup_exists(services, body.backup_name):
             raise services.catalogue.no_backup(body.backup_name)
-        read_exportable(services.store, services.bucket, BackupLayout(services.prefix, body.backup_name))
+        layout = BackupLayout(services.prefix, body.backup_name)
+        read_exportable(services.store, services.bucket, layout, services.catalogue.damaged_contents)
         if services.export_places.find(body) is None and backup_exists(services, body.export_name):
-            raise name_taken(body.export_name, [])
+            raise export_name_taken(body.export_name)
         started = start(services.machines, "export", body, caller.idempotency_key)
     return Started(id=started.id, kind="export", execution_arn=started.execution_arn, backup_name=body.backup_name)

@@ -3,10 +3,11 @@
 from collections.abc import Callable, Collection
 
 from milvus_vault.archive.layout import BackupLayout
+from milvus_vault.archive.manifest import Manifest
 from milvus_vault.archive.reader import find_manifest
 from milvus_vault.archive.remains import has_lost_its_marker, is_there
 from milvus_vault.archive.tombstones import is_being_deleted
-from milvus_vault.backup.publish import find_published, name_taken
+from milvus_vault.backup.publish import find_published
 from milvus_vault.backup.working_files import PLAN, BackupPlan
 from milvus_vault.claims import CLAIM, RUNNING, Claim, ClaimHeldError, Claims
 from milvus_vault.errors import BackupDamagedError, BackupExistsError, BackupFormatError, BackupInProgressError
@@ -25,6 +26,7 @@ def is_published(
     destination: Workspace,
     was_listed: Callable[[], bool],
     is_same: Callable[[BackupPlan], bool],
+    name_taken: Callable[[Manifest | None], BackupExistsError],
 ) -> bool:
     """Return whether an execution with the same request published this backup, and died then (or is this one).
 
@@ -39,6 +41,7 @@ def is_published(
             looked at by `claim_elsewhere`.
         was_listed: Whether the catalogue has an entry of this name, as each backup has whose marker was written.
         is_same: Whether a plan is of the same request.
+        name_taken: Gives the error for a name that another backup has, of which this is the manifest, if it has one.
     """
     found = claims.holder(run.key(CLAIM))
     status = found[1] if found else ""
@@ -62,7 +65,7 @@ def is_published(
         raise BackupExistsError(msg, hint=_REPAIR_HINT) from err
     plan = run.find(PLAN, BackupPlan) if may_resume else None
     if plan is None or not is_same(plan):
-        raise name_taken(layout.name, [str(failure.name) for failure in published.failures] if published else [])
+        raise name_taken(published)
     claim_name(claims, run, layout.name)
     return find_published(run, plan, layout) is not None
 

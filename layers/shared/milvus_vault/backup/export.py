@@ -5,7 +5,7 @@ has it: the plan, a snapshot of each collection, and what to copy. So all that f
 """
 
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -24,6 +24,7 @@ from milvus_vault.archive.remains import check_stays, marker_etag
 from milvus_vault.archive.tombstones import tombstone_key
 from milvus_vault.backup.claiming import claim_elsewhere, claim_name, is_published
 from milvus_vault.backup.places import Place
+from milvus_vault.backup.publish import export_name_taken
 from milvus_vault.backup.working_files import (
     PLAN,
     RBAC,
@@ -36,11 +37,11 @@ from milvus_vault.backup.working_files import (
 )
 from milvus_vault.claims import CLAIM, Claims, check_owner
 from milvus_vault.copying.working_files import CopyTarget, write_job, write_target
-from milvus_vault.errors import BackupNotExportableError, VaultError
+from milvus_vault.errors import BackupDamagedError, BackupNotExportableError, VaultError
 from milvus_vault.model.collections import DatabaseDescription
 from milvus_vault.model.names import attempt_of, export_run, short_hash
 from milvus_vault.model.objects import CopyItem, CopyJob
-from milvus_vault.model.readable import first_of
+from milvus_vault.model.readable import count, first_of
 from milvus_vault.model.requests import BackupRequest, ExportRequest
 from milvus_vault.parallel import each
 from milvus_vault.ports import Executions, ObjectStore
@@ -49,12 +50,19 @@ from milvus_vault.workspace import Workspace
 _FEW_OBJECTS = 10_000
 
 
-def read_exportable(store: ObjectStore, bucket: str, layout: BackupLayout) -> Manifest:
+type DamagedContents = Callable[[str, datetime], Mapping[str, str]]
+"""Gives, by key, what deep verifications found wrong with contents of the backup of a name that was finished then."""
+
+
+def read_exportable(
+    store: ObjectStore, bucket: str, layout: BackupLayout, damaged_contents: DamagedContents
+) -> Manifest:
     """Return the manifest of a backup that can be exported.
 
     Raises:
         BackupNotFoundError: There is no commit marker, and none was lost.
-        BackupDamagedError: Marker or manifest is missing, or is not the one that was written.
+        BackupDamagedError: Marker or manifest is missing, or is not the one that was written; or contents are damaged
+            that no listing shows and a copy would pass on, as the last verification says.
         BackupFormatError: A newer release wrote the backup.
         BackupNotExportableError: It lacks collections, or milvus-backup wrote it.
     """
@@ -67,6 +75,13 @@ def read_exportable(store: ObjectStore, bucket: str, layout: BackupLayout) -> Ma
         msg = f"backup '{layout.name}' lacks {len(manifest.failures)} collection(s), and is not exported: {lacking}"
         raise BackupNotExportableError(
             msg, hint="Export a complete backup. This one can be restored, without what it lacks."
+        )
+    if damaged := damaged_contents(layout.name, manifest.finished_at):
+        problems = first_of(list(damaged.values()), separator="; ")
+        msg = f"backup '{layout.name}' is not exported, since contents of {count(len(damaged))} object(s) are damaged: "
+        raise BackupDamagedError(
+            msg + problems,
+            hint="Bring the objects back from a copy or an older version of them, then verify the backup: `deep`.",
         )
     return manifest
 
@@ -83,6 +98,7 @@ class ExportPreparation:
     started_at: datetime
     was_listed: Callable[[], bool]
     """Whether the catalogue has an entry of the new name, as each backup has whose marker was written."""
+    damaged_contents: DamagedContents
     place: Place | None = None
     """Where the export is written; None: beside the other backups."""
 
@@ -126,10 +142,11 @@ class ExportPreparation:
             destination=destination,
             was_listed=self.was_listed,
             is_same=lambda plan: plan.export is not None and plan.export.request == self.request,
+            name_taken=lambda _: export_name_taken(self.request.export_name, self.place.folder if self.place else ""),
         ):
             return None
         etag = marker_etag(self._store, self.run.bucket, self._original)
-        manifest = read_exportable(self._store, self.run.bucket, self._original)
+        manifest = read_exportable(self._store, self.run.bucket, self._original, self.damaged_contents)
         claim_name(claims, self.run, self._layout.name)
         try:
             if self.place:
@@ -190,7 +207,7 @@ class ExportPreparation:
             collections=tuple(entry.name for entry in manifest.collections),
             moment=manifest.moment,
             flush_all=manifest.flush_all,
-            warnings=manifest.warnings,
+            warnings=tuple(_of_original(manifest)),
             export=ExportPlan(
                 request=self.request,
                 origin=ExportOrigin(
@@ -228,3 +245,9 @@ class ExportPreparation:
         # Last: it is what says that the collection is done.
         document = read_collection_document(*place, entry)
         self.run.write(snapshot_name(self._attempt, index), Snapshot(round=1, document=document))
+
+
+def _of_original(manifest: Manifest) -> Iterator[str]:
+    """Yield the warnings of the original as its export tells them: some say what was done to make the original."""
+    for warning in manifest.warnings:
+        yield warning if manifest.export_of else f"Of the original, '{manifest.backup_name}': {warning}"

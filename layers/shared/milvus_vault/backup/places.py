@@ -18,6 +18,11 @@ class Place(Model):
     bucket: str
     prefix: str
 
+    @property
+    def folder(self) -> str:
+        """Return it as people are told of it."""
+        return f"s3://{self.bucket}/{self.prefix}"
+
     def run_of(self, run: Workspace, backup_name: str) -> Workspace:
         """Return the run that would make a backup of a name there, with the store of another run."""
         return replace(run, bucket=self.bucket, prefix=self.prefix, run=backup_run(backup_name))

@@ -9,6 +9,7 @@ from milvus_vault.archive.tombstones import tombstone_key
 from milvus_vault.backup.claiming import claim_name, is_published
 from milvus_vault.backup.moment import Moment, take_moment
 from milvus_vault.backup.pauses import Pauses
+from milvus_vault.backup.publish import name_taken
 from milvus_vault.backup.rights import backup_rights
 from milvus_vault.backup.selection import select_collections, select_databases
 from milvus_vault.backup.working_files import PLAN, RBAC, BackupPlan
@@ -83,7 +84,15 @@ def prepare_backup(
     def is_same(plan: BackupPlan) -> bool:
         return plan.export is None and plan.request == request
 
-    if is_published(run, layout, claims, destination=run, was_listed=was_listed, is_same=is_same):
+    if is_published(
+        run,
+        layout,
+        claims,
+        destination=run,
+        was_listed=was_listed,
+        is_same=is_same,
+        name_taken=lambda found: name_taken(layout.name, [str(lost.name) for lost in found.failures] if found else []),
+    ):
         return None
     server = database.server_version()
     check_source_version(server)

@@ -150,7 +150,7 @@ def publish_backup(
         flush_all=plan.flush_all,
         failures=tuple(failures),
         # An export has those of its collections from the original already.
-        warnings=tuple(dict.fromkeys((*plan.warnings, *(told for each in captured for told in _warnings(each))))),
+        warnings=(*plan.warnings, *(told for each in captured if not plan.export for told in _warnings(each))),
         rbac=_write_rbac(destination, layout, rbac) if rbac else None,
         object_count=(object_count := sum(entry.object_count for entry in entries)),
         size_bytes=(size_bytes := sum(entry.size_bytes for entry in entries)),
@@ -230,7 +230,7 @@ def find_published(run: Workspace, plan: BackupPlan, layout: BackupLayout) -> Ma
 
 
 def name_taken(name: str, lacking: Sequence[str]) -> BackupExistsError:
-    """Return the error for a name that is taken; a partial backup is not filled up, since a backup is one moment.
+    """Return the error for a new backup's name that is taken; a partial one is not filled up: a backup is one moment.
 
     Args:
         name: The backup's name.
@@ -243,6 +243,19 @@ def name_taken(name: str, lacking: Sequence[str]) -> BackupExistsError:
     hint = "Back those up under another name, or delete this one first: what is published stays as it is."
     without = first_of(lacking, _NAMED_LACKING)
     return BackupExistsError(f"{msg}, without {without}, which could not be backed up", hint=hint)
+
+
+def export_name_taken(name: str, folder: str = "") -> BackupExistsError:
+    """Return the error for the name of an export that is taken.
+
+    Args:
+        name: The export's name.
+        folder: Where the other backup lies, as s3://bucket/prefix; empty: beside the other backups of the deployment.
+    """
+    where = f" in {folder}" if folder else ""
+    return BackupExistsError(
+        f"backup '{name}' exists already{where}", hint="It stays as it is. Choose another name for the export."
+    )
 
 
 def failed(failures: Sequence[CollectionFailure], hint: str = "") -> VaultError:

@@ -249,6 +249,17 @@ class Catalogue:
         first = f": {found.problems[0]}" if found.problems else ""
         return f"its verification of {utc_minute(found.verified_at)} found it damaged{first}"
 
+    def damaged_contents(self, name: str, finished_at: datetime) -> Mapping[str, str]:
+        """Return by key what deep verifications found wrong with contents of the backup that was finished then.
+
+        Empty where its last verification cannot be read, since nothing is known then.
+        """
+        try:
+            found = self.verification_of(name, finished_at)
+        except ValueError:
+            return {}
+        return found.damaged_contents if found else {}
+
     def damaged_in_pool(self) -> Mapping[str, datetime]:
         """Return the keys of the pool's objects whose contents deep verifications found wrong, and when they did last.
 

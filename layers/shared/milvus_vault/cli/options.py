@@ -58,14 +58,17 @@ Sample = Annotated[
     str,
     typer.Option(
         metavar="PERCENT",
-        help="Of a deep one: how much of the objects to read, as 5%. The next one goes on behind it.",
+        help="Of a deep one: how much of the objects to read, as 5%, but at least one. The next one goes on behind it.",
         show_default=False,
     ),
 ]
 MaxBytes = Annotated[
     str,
     typer.Option(
-        "--max-bytes", metavar="SIZE", help="Of a deep one: how much to read at most, as 500GiB.", show_default=False
+        "--max-bytes",
+        metavar="SIZE",
+        help="Of a deep one: how much to read at most, as 500GiB, but at least one object.",
+        show_default=False,
     ),
 ]
 Wait = Annotated[bool, typer.Option("--wait", "-w", help="Follow the run to its end.")]

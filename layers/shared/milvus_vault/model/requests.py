@@ -329,14 +329,15 @@ class VerifyOptions(Model):
         default=None,
         gt=0,
         le=100,
-        description="Of `deep`: how much of the objects to read. The next sample goes on behind this one, so that 20 "
-        "of 5 percent read each object once. Default: all.",
+        description="Of `deep`: how much of the objects to read, but at least one. The next sample goes on behind this "
+        "one, so that 20 of 5 percent read each object once. Default: all.",
     )
     max_bytes: int | None = Field(
         default=None,
         ge=1,
-        description="Of `deep`: how many bytes to read at most, but at least one object. The next verification with a "
-        "sample or a limit goes on behind it. Default: no limit.",
+        description="Of `deep`: how many bytes to read at most, but at least one object, however large it is. "
+        "Besides, those that were found damaged before are read again, with others of their segments. The next "
+        "verification with a sample or a limit goes on behind it. Default: no limit.",
     )
 
     @model_validator(mode="after")

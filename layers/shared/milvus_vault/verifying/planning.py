@@ -94,10 +94,31 @@ class Sample:
         return self.end if self.end < POSITIONS else 0
 
 
-def next_sample(begin: int, percent: float | None) -> Sample:
-    """Return the sample that begins there. Samples of one size read each object once until the order has ended."""
+def next_sample(begin: int, percent: float | None, positions: Iterable[int]) -> Sample:
+    """Return the first sample from there on that has an object, at the front again where none follows.
+
+    Samples of one size read each object once until the order has ended.
+
+    Args:
+        begin: Where the last sample ended.
+        percent: How much of the order it takes; None: all that follows.
+        positions: Of all objects, in any order. Without any the sample that begins there is returned.
+    """
     width = ceil(POSITIONS * (_WHOLE if percent is None else percent) / _WHOLE)
-    return Sample(begin, min(begin + width, POSITIONS))
+    ahead = POSITIONS
+    for position in positions:
+        # Those before it come when the order begins again.
+        ahead = min(ahead, (position - begin) % POSITIONS)
+        if begin + ahead < min(begin + width, POSITIONS):
+            break
+    first = begin + ahead
+    if ahead == POSITIONS:
+        start = begin
+    elif first < POSITIONS:
+        start = begin + ahead // width * width
+    else:
+        start = (first - POSITIONS) // width * width
+    return Sample(start, min(start + width, POSITIONS))
 
 
 def within_bytes(sample: Sample, found: Iterable[tuple[int, int]], max_bytes: int) -> Sample:
@@ -157,6 +178,10 @@ class _Chosen:
                 if chosen := [item for item in items if is_whole or self._is_sampled(item)]:
                     yield _Segment(chosen)
 
+    def positions(self) -> Iterator[int]:
+        """Yield the position of each object in the sample."""
+        return (position for position, _ in self.sizes())
+
     def sizes(self) -> Iterator[tuple[int, int]]:
         """Yield position and bytes of each object in the sample."""
         for index in listed_collections(self.run):
@@ -194,7 +219,7 @@ def plan_checks(
     """
     sample = None
     if options.sample_percent is not None or options.max_bytes is not None:
-        sample = next_sample(begin, options.sample_percent)
+        sample = next_sample(begin, options.sample_percent, _Chosen(run, layout, None, always).positions())
         if options.max_bytes is not None:
             sample = within_bytes(sample, _Chosen(run, layout, sample, always).sizes(), options.max_bytes)
 

@@ -225,8 +225,8 @@ def export(
         typer.Option(
             "--to",
             metavar="PLACE",
-            help="Another place for it: s3://BUCKET/PREFIX, or a prefix of the backup bucket. It may have the name of "
-            "the backup itself there.",
+            help="Another place for it: s3://BUCKET/PREFIX, or a prefix of the backup bucket; with s3://BUCKET alone "
+            "the stack's ExportPrefix there. It may have the name of the backup itself there.",
             show_default=False,
         ),
     ] = "",
