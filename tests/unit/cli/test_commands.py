@@ -236,8 +236,9 @@ class TestGet:
         unique = ObjectCount(object_count=12, size_bytes=42_000_000)
         api.backups = {"b": backup("b", mode="incremental", unique=unique), "full": backup("full", unique=unique)}
         assert "unique    12 objects, 40.1 MiB that no other backup lists" in cli("get", "b", "--unique").out
+        assert "unique    12 objects, 40.1 MiB that no other backup lists" in cli("get", "full", "--unique").out
         assert "unique" not in cli("get", "full").out
-        assert [asked.query for asked in api.asked] == [{"unique": "true"}, {}]
+        assert [asked.query for asked in api.asked] == [{"unique": "true"}, {"unique": "true"}, {}]
 
     def test_a_name_is_needed(self, cli: Cli) -> None:
         assert cli("get").code == 2

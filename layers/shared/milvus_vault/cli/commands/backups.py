@@ -137,7 +137,7 @@ def get(
     if session.output.is_json:
         session.output.document(found)
     else:
-        session.output.show(details.backup(session.output, found))
+        session.output.show(details.backup(session.output, found, with_unique=unique))
 
 
 def diff(
