@@ -69,7 +69,7 @@ __all__ = [
     "segments_with_deletes",
 ]
 
-REPAIR_HINT = "Repair it: `milvus-vault repair NAME`, or POST /backups/{name}/repair."
+REPAIR_HINT = "Repair it: `POST /backups/{name}/repair`."
 
 _HINT = "Restore this object from a copy or an older version of it, or use another backup."
 
@@ -289,7 +289,7 @@ def _read_marker(store: ObjectStore, bucket: str, layout: BackupLayout) -> bytes
             msg = f"{layout.root} in bucket {bucket} is an unfinished or failed backup: {layout.marker} is missing"
             raise BackupNotFoundError(msg, hint="Start the backup again with the same name, or delete it.") from err
         msg = f"there is no backup {layout.name}: {layout.marker} is not in bucket {bucket}"
-        raise BackupNotFoundError(msg, hint="Check the name, the bucket and the backup prefix.") from err
+        raise BackupNotFoundError(msg, hint="`GET /backups` lists those that are there.") from err
 
 
 def _read_members(key: str, body: bytes) -> dict[str, object]:

@@ -52,7 +52,7 @@ class Machines:
             if known == kind and name:
                 return known, f"{arn.replace(':stateMachine:', ':execution:')}:{name}"
         msg = f"there is no run {run_id}"
-        raise RunNotFoundError(msg, hint="The list of runs has those of the last 90 days.")
+        raise RunNotFoundError(msg, hint="`GET /runs` lists those of the last 90 days.")
 
     def describe(self, run_id: str) -> ExecutionDescription:
         """Return the execution of a run. Raises `RunNotFoundError`."""
