@@ -45,6 +45,7 @@ from milvus_vault.errors import (
 from milvus_vault.model.collections import ALL_PARTITIONS, CollectionLayout, CollectionName, Segment
 from milvus_vault.model.objects import ArchivedObject
 from milvus_vault.model.rbac import Rbac
+from milvus_vault.model.readable import first_of
 from milvus_vault.model.versions import parse_version
 from milvus_vault.model.words import wrong_fields
 from milvus_vault.ports import ObjectStore
@@ -427,5 +428,6 @@ def find_collection(store: ObjectStore, bucket: str, layout: BackupLayout, name:
             return replace(read_collection(store, bucket, layout, collection), other_etags=other_etags)
     msg = f"backup {layout.name} does not hold collection {name}"
     failed = next((failure.error for failure in found.failures if failure.name == name), "")
-    hint = f"Its backup failed: {failed}." if failed else "Name it with its database, as the backup does."
+    names = first_of([one.name for one in found.collections])
+    hint = f"Its backup failed: {failed}." if failed else f"It holds {names or 'none'}."
     raise CollectionNotFoundError(msg, hint=hint)
