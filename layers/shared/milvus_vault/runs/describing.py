@@ -9,6 +9,7 @@ from milvus_vault.archive.layout import BackupLayout
 from milvus_vault.execution_records import find_execution_record
 from milvus_vault.failures import run_failure
 from milvus_vault.model.executions import ExecutionDescription
+from milvus_vault.model.messages_verify import VerifyResult
 from milvus_vault.model.names import run_id
 from milvus_vault.model.resources import Page, Progress, Run, RunCollection, RunKind, RunSummary
 from milvus_vault.paging import ANSWER_BYTES, answer_bytes, fitting, index_of
@@ -143,6 +144,9 @@ def list_run_collections(
 
 def _result(files: WorkingFiles, kind: RunKind, execution: ExecutionDescription, status: str) -> dict[str, Any] | None:
     output = as_object(execution.output_json or "{}") if status == "succeeded" else {}
+    if kind == "verify":
+        # What its states tell each other beside that is nobody else's concern.
+        output = {name: value for name, value in output.items() if name in VerifyResult.model_fields}
     if kind == "prune" and status in {"succeeded", "failed"}:
         output |= files.prune_report(execution.arn)
     return output if output or status == "succeeded" else None
