@@ -467,6 +467,9 @@ class TestRuns:
             == "export-4"
         )
         assert "a → e" in cli("runs").out
+        to = "s3://archive/b"
+        api.runs = {"export-1": [run("export-1", backup_name="a", export_name="a", export_to=to)]}
+        assert "a → a in s3://archive/b" in cli("runs").out
         done = cli("watch", "nope")
         assert done.code == 4
         assert "backup 'nope'" in done.err

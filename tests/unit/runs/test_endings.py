@@ -134,6 +134,24 @@ def test_the_report_of_an_export_is_linked_where_it_lies_here(to: str, *, has_re
     assert run.export_name == "x"
 
 
+@pytest.mark.parametrize(
+    ("to", "expected"),
+    [
+        ('{"bucket": "archive", "prefix": "a/b"}', "s3://archive/a/b"),
+        ('{"bucket": "archive"}', "s3://archive"),
+        ('{"prefix": "a/b"}', "a/b"),
+        ("null", None),
+        ("7", None),
+        ('{"bucket": 7}', None),
+    ],
+)
+def test_of_an_export_it_is_told_where_it_writes(to: str, expected: str | None) -> None:
+    states = states_with("RUNNING", given=f'{{"backup_name": "b", "export_name": "b", "to": {to}}}', kind="export")
+    (listed,) = list_runs(machines(states), limit=1).items
+    assert listed.export_to == expected
+    assert describe_run(machines(states), FILES, "export-e", START).export_to == expected
+
+
 def test_a_backup_without_a_name_has_that_of_its_execution_everywhere() -> None:
     states = states_with("RUNNING")
     name = describe_run(machines(states), FILES, "backup-e", START).backup_name

@@ -394,6 +394,9 @@ class RunSummary(Model):
     """The backup that it makes, reads, checks or deletes; null for a prune by policies."""
     export_name: str | None = None
     """The backup that an export writes; null for any other run."""
+    export_to: str | None = None
+    """Where an export writes it, as it was asked for: `s3://bucket/prefix`, `s3://bucket` or a prefix of the backup
+    bucket; null where that is beside the other backups."""
     schedule: str | None = None
     """The schedule that asked for it."""
     error: str = ""

@@ -16,7 +16,15 @@ from milvus_vault.paging import ANSWER_BYTES, answer_bytes, fitting, index_of
 from milvus_vault.ports import ObjectStore
 from milvus_vault.retention.working_files import PruneReport
 from milvus_vault.runs.collections import Followed, follow_backup, follow_restore
-from milvus_vault.runs.machines import Machines, as_object, backup_of, export_of, run_status, schedule_of
+from milvus_vault.runs.machines import (
+    Machines,
+    as_object,
+    backup_of,
+    export_of,
+    export_place_of,
+    run_status,
+    schedule_of,
+)
 from milvus_vault.runs.phases import phase_of
 from milvus_vault.workspace import Workspace, record_key
 
@@ -91,6 +99,7 @@ def summary_of(kind: RunKind, execution: ExecutionDescription) -> RunSummary:
         ended_at=execution.ended_at,
         backup_name=backup_of(kind, request, execution.started_at, execution.arn),
         export_name=export_of(request) if kind == "export" else None,
+        export_to=export_place_of(request) if kind == "export" else None,
         schedule=schedule_of(request),
         error=run_failure(status, execution.error, execution.cause).error,
     )

@@ -92,6 +92,14 @@ def export_of(request: dict[str, Any]) -> str | None:
     return given if given and isinstance(given, str) else None
 
 
+def export_place_of(request: dict[str, Any]) -> str | None:
+    """Return the place that a request for an export names, in one text; None where it names none."""
+    given = request.get("to")
+    named = [given.get(name) if isinstance(given, dict) else None for name in ("bucket", "prefix")]
+    bucket, prefix = (name if isinstance(name, str) else "" for name in named)
+    return "/".join(part for part in (f"s3://{bucket}" if bucket else "", prefix) if part) or None
+
+
 def schedule_of(request: dict[str, Any]) -> str | None:
     """Return the name of the schedule that asked for a run, if any did."""
     tag = request.get("schedule")
