@@ -468,7 +468,7 @@ def test_a_prune_leaves_a_backup_that_is_exported(store: InMemoryObjectStore) ->
     Export(store).prepare()
 
     assert prune(store, FakeExecutions()) == "skipped"
-    with pytest.raises(BackupInUseError, match="is being read by first"):
+    with pytest.raises(BackupInUseError, match="is being read by execution first"):
         Catalogue(store, BUCKET, PREFIX).check_deletable("night", FakeExecutions())
     assert Export(store).succeed().object_count > 0
     Catalogue(store, BUCKET, PREFIX).check_deletable("night", FakeExecutions(first="SUCCEEDED"))

@@ -11,6 +11,7 @@ from milvus_vault.model.names import (
     attempt_of,
     backup_run,
     execution_name,
+    named_run,
     restore_run,
     run_id,
     short_hash,
@@ -92,3 +93,8 @@ def test_no_two_collections_of_a_run_have_one_temporary_name(
 def test_a_run_never_takes_another_runs_collections_for_its_own(run: str, other: str, index: int) -> None:
     assume(run != other)
     assert not temporary_name(run, index, 1).startswith(temporary_prefix(other))
+
+
+def test_a_message_names_a_run_by_the_id_that_stops_it() -> None:
+    assert named_run(ARN) == f"run backup-one ({ARN})"
+    assert named_run("(unreadable claim)") == "execution (unreadable claim)"

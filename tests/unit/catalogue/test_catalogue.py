@@ -461,7 +461,9 @@ def test_a_backup_is_in_use_while_a_restore_of_it_runs(
     for run in ("restore-nightly-0123456789ab", "restore-nightly_1-0123456789ab", "backup-nightly"):
         key = f"{PREFIX}/.runs/{run}/claim.json"
         Claims(store, executions, BUCKET, execution_arn="arn", run=run).take(key)
-    with pytest.raises(BackupInUseError, match="'nightly' is being read by arn") if is_used else nullcontext():
+    with (
+        pytest.raises(BackupInUseError, match="'nightly' is being read by execution arn") if is_used else nullcontext()
+    ):
         catalogue(store).check_deletable("nightly", executions)
     catalogue(store).check_deletable("night", executions)
     assert executions.asked == ["arn"]

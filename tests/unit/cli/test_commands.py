@@ -242,8 +242,9 @@ class TestGet:
         unique = ObjectCount(object_count=12, size_bytes=42_000_000)
         api.backups = {"b": backup("b", mode="incremental", unique=unique), "full": backup("full", unique=unique)}
         assert "unique    12 objects, 40.1 MiB that no other backup lists" in cli("get", "b", "--unique").out
+        assert "unique    12 objects, 40.1 MiB that no other backup lists" in cli("get", "full", "--unique").out
         assert "unique" not in cli("get", "full").out
-        assert [asked.query for asked in api.asked] == [{"unique": "true"}, {}]
+        assert [asked.query for asked in api.asked] == [{"unique": "true"}, {"unique": "true"}, {}]
 
     def test_a_name_is_needed(self, cli: Cli) -> None:
         assert cli("get").code == 2
@@ -389,6 +390,10 @@ class TestLevels:
             (("--level", "deep", "--sample", "0%"), "--sample: should be greater than 0"),
             (("--level", "deep", "--sample", "101%"), "--sample: should be less than or equal to 100"),
             (("--level", "deep", "--sample", "some"), "'some' is no percentage"),
+            (("--level", "deep", "--sample", "nan%"), "'nan%' is no percentage"),
+            (("--level", "deep", "--sample", "inf"), "'inf' is no percentage"),
+            (("--level", "deep", "--sample=-5%"), "--sample: should be greater than 0"),
+            (("--timeout", "nan"), "'--timeout'"),
             (("--level", "deep", "--max-bytes", "5 parsec"), "'5 parsec' is no size"),
             (("--level", "deep", "--max-bytes", "0"), "--max-bytes: should be greater than or equal to 1"),
             (("--level", "thorough"), "thorough"),
@@ -468,6 +473,9 @@ class TestRuns:
             == "export-4"
         )
         assert "a → e" in cli("runs").out
+        to = "s3://archive/b"
+        api.runs = {"export-1": [run("export-1", backup_name="a", export_name="a", export_to=to)]}
+        assert "a → a in s3://archive/b" in cli("runs").out
         done = cli("watch", "nope")
         assert done.code == 4
         assert "backup 'nope'" in done.err

@@ -10,8 +10,9 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 import milvus_vault
+from milvus_vault.archive.reader import REPAIR_HINT
 from milvus_vault.cli.app import app
-from milvus_vault.cli.words import OPTIONS, WITHOUT, spoken
+from milvus_vault.cli.words import COMMANDS, OPTIONS, WITHOUT, spoken
 from milvus_vault.model.requests import BackupRequest, PruneRequest, RestoreRequest, VerifyRequest
 from milvus_vault.model.resources import Hold, ScheduleSpec
 from milvus_vault.model.retention import Retention
@@ -22,7 +23,7 @@ PACKAGE = Path(str(milvus_vault.__file__)).parent
 MODELS = (BackupRequest, RestoreRequest, VerifyRequest, PruneRequest, ScheduleSpec, Retention, Hold)
 FIELDS = {field for model in MODELS for field in model.model_fields}
 # Speaks both: where it is raised nobody knows who asks.
-BOTH_DOORS = {"milvus-vault repair NAME", "milvus-vault local up"}
+BOTH_DOORS = {"milvus-vault local up"}
 
 
 def known_options(group: TyperGroup) -> Iterator[str]:
@@ -46,10 +47,22 @@ def test_each_field_of_a_request_has_words_of_the_command_line_which_it_knows() 
 
 
 def test_a_field_in_backquotes_is_an_option_and_nothing_else_is_touched() -> None:
-    assert spoken("Set `allow_version`, or `load: false`; see `GET /backups`.") == (
-        "Set --allow-version, or --no-load; see `GET /backups`."
+    assert spoken("Set `allow_version`, or `load: false`; see `GET /openapi.json`.") == (
+        "Set --allow-version, or --no-load; see `GET /openapi.json`."
     )
     assert spoken("load the collections of `schedule`") == "load the collections of `schedule`"
+
+
+def test_a_route_in_a_hint_is_a_command() -> None:
+    assert spoken("`GET /backups` lists them.") == "'milvus-vault list' lists them."
+    assert spoken(REPAIR_HINT) == "Repair it: 'milvus-vault repair'."
+    named = {route.removeprefix("`").removesuffix("`") for path in BEHIND for text in texts(path)
+             for route in re.findall(r"`[A-Z]+ /[^`]*`", text)}  # fmt: skip
+    # What the API alone says of itself.
+    assert named - {"GET /openapi.json", "PUT /schedules/{name}"} == COMMANDS.keys()
+    root = typer.main.get_command(app)
+    assert isinstance(root, TyperGroup)
+    assert set(COMMANDS.values()) <= set(known_options(root))
 
 
 def texts(path: Path) -> Iterator[str]:
@@ -125,3 +138,33 @@ def test_a_backup_may_be_called_true_all_the_same(api: FakeApi, cli: Cli) -> Non
 
 def test_a_wait_has_words_of_its_own(cli: Cli) -> None:
     assert "With --wait" not in cli("watch", "--help").out
+
+
+@pytest.mark.parametrize(
+    ("words", "command"),
+    [
+        ("verify b --level deep --sample 0", "verify"),
+        ("verify b --level deep --max-bytes 0", "verify"),
+        ("create -n 1st", "create"),
+        ("create --expire-after soon", "create"),
+        ("export b --as 1st", "export"),
+        ("export b --as a --to s3://B", "export"),
+        ("schedule put s rate(1day) --keep-last 0", "schedule put"),
+    ],
+)
+def test_a_wrong_option_leads_to_the_help_of_its_command(api: FakeApi, cli: Cli, words: str, command: str) -> None:
+    done = cli(*words.split())
+    assert (done.code, api.asked) == (2, [])
+    assert f"hint: 'milvus-vault {command} --help' explains the options." in done.err
+
+
+@pytest.mark.parametrize(
+    "words",
+    ["get ../runs", "get a/b", "delete a/b -y", "verify a/b", "repair ..", "hold a/b", "rows a/b c", "diff a b/c",
+     "watch backup-a/b", "stop ../x", "schedule get a/b", "schedule delete .."],
+)  # fmt: skip
+def test_what_cannot_be_a_name_is_refused_before_anybody_is_asked(api: FakeApi, cli: Cli, words: str) -> None:
+    done = cli(*words.split())
+    assert (done.code, api.asked) == (2, []), done.err
+    assert words.split()[-1 if "diff" in words else 1 if "schedule" not in words else 2] in done.err
+    assert "GET" not in done.err

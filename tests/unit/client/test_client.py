@@ -272,5 +272,13 @@ class TestWaiting:
     ) -> None:
         api.runs = {"backup-1": stages("backup-1")[:1]}
 
-        with pytest.raises(WaitTimeoutError, match="goes on"):
+        with pytest.raises(WaitTimeoutError, match=r"still going on after 0\.05 s, and goes on"):
             client.wait_for_run("backup-1", timeout_seconds=0.05, poll_seconds=0.02)
+
+    def test_it_is_asked_once_more_when_the_time_is_over_however_long_the_pause(
+        self, api: FakeApi, client: VaultClient
+    ) -> None:
+        first, *_, last = stages("backup-1")
+        api.runs = {"backup-1": [first, last]}
+
+        assert client.wait_for_run("backup-1", timeout_seconds=0.05, poll_seconds=60).status == "succeeded"

@@ -28,7 +28,7 @@ from milvus_vault.retention.working_files import Outcome, PrunePlan, outcome_nam
 from milvus_vault.workspace import Workspace
 from tests.support.fake_scheduler import FakeScheduler
 from tests.support.memory_store import InMemoryObjectStore
-from tests.unit.archive.samples import BUCKET, PREFIX, sample_contents, write_backup
+from tests.unit.archive.samples import BUCKET, PREFIX, golden_store, sample_contents, write_backup
 from tests.unit.test_claims import FakeExecutions
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
@@ -137,6 +137,16 @@ def test_a_dry_run_plans_no_deletion(store: InMemoryObjectStore) -> None:
     assert sum(not decision.keep for decision in plan.decisions) == 2
     assert [(spared.name, spared.may_share) for spared in plan.spared] == [("night_3", False), ("night_2", False)]
     assert pruner(store, "other").plan().spared == ()
+
+
+def test_of_an_archive_of_another_tool_it_is_told_what_goes() -> None:
+    store = golden_store("golden_2_4")
+    sizes = [len(found.body) for key, found in store.buckets[BUCKET].items() if "/binlogs/" in key]
+    prune = pruner(store)
+    (planned,) = prune.plan(backup_names=["golden_2_4"]).deletions
+    assert (planned.size_bytes, planned.object_count, planned.may_share) == (sum(sizes), len(sizes), False)
+    assert prune.delete()
+    assert prune.run.read(outcome_name(0), Outcome).size_bytes == sum(sizes) > 0
 
 
 def test_a_plan_is_made_once(store: InMemoryObjectStore) -> None:

@@ -8,6 +8,7 @@ import pytest
 from milvus_vault.announcing import run_event
 from milvus_vault.archive.layout import BackupLayout
 from milvus_vault.model.messages import StatusChange
+from milvus_vault.model.messages_verify import VerifyBackupResult, VerifyResult
 from milvus_vault.model.resources import RunKind
 from milvus_vault.runs.describing import WorkingFiles, describe_run
 from milvus_vault.runs.listing import list_runs
@@ -107,6 +108,21 @@ def test_an_export_is_told_of_with_the_backup_that_it_writes_and_its_report(name
     assert (run.report_url is not None) is has_report
 
 
+def test_of_a_verification_it_is_told_what_was_found_and_not_what_its_states_tell_each_other() -> None:
+    output = VerifyBackupResult(
+        is_done=True, run="verify-e", has_batches=False, check_count=1, backup_name="b", status="intact",
+        problem_count=0, level="deep", object_count=2, size_bytes=9, content_checked=True, read_count=2, mended=("it",),
+    )  # fmt: skip
+    states = states_with("SUCCEEDED", given='{"backup_name": "b"}', kind="verify")
+    states.found = {
+        arn: found.model_copy(update={"output_json": output.model_dump_json()}) for arn, found in states.found.items()
+    }
+    result = describe_run(machines(states), FILES, "verify-e", START).result
+    assert result is not None
+    assert result.keys() == VerifyResult.model_fields.keys()
+    assert (result["status"], result["read_count"], result["mended"]) == ("intact", 2, ["it"])
+
+
 @pytest.mark.parametrize(("to", "has_report"), [("", True), (', "to": {"bucket": "archive"}', False)])
 def test_the_report_of_an_export_is_linked_where_it_lies_here(to: str, *, has_report: bool) -> None:
     store = InMemoryObjectStore("backups")
@@ -116,6 +132,24 @@ def test_the_report_of_an_export_is_linked_where_it_lies_here(to: str, *, has_re
     run = describe_run(machines(states), WorkingFiles(store, "backups", "vault"), "export-e", START)
     assert (run.report_url is not None) == has_report
     assert run.export_name == "x"
+
+
+@pytest.mark.parametrize(
+    ("to", "expected"),
+    [
+        ('{"bucket": "archive", "prefix": "a/b"}', "s3://archive/a/b"),
+        ('{"bucket": "archive"}', "s3://archive"),
+        ('{"prefix": "a/b"}', "a/b"),
+        ("null", None),
+        ("7", None),
+        ('{"bucket": 7}', None),
+    ],
+)
+def test_of_an_export_it_is_told_where_it_writes(to: str, expected: str | None) -> None:
+    states = states_with("RUNNING", given=f'{{"backup_name": "b", "export_name": "b", "to": {to}}}', kind="export")
+    (listed,) = list_runs(machines(states), limit=1).items
+    assert listed.export_to == expected
+    assert describe_run(machines(states), FILES, "export-e", START).export_to == expected
 
 
 def test_a_backup_without_a_name_has_that_of_its_execution_everywhere() -> None:

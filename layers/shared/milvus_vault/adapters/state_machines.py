@@ -90,4 +90,4 @@ class StepFunctionsMachines(StateMachines):
 
 def _unknown(execution_arn: str) -> RunNotFoundError:
     msg = f"Step Functions knows no execution {execution_arn}"
-    return RunNotFoundError(msg, hint="The list of runs has those of the last 90 days.")
+    return RunNotFoundError(msg, hint="`GET /runs` lists those of the last 90 days.")

@@ -16,7 +16,7 @@ from milvus_vault.ports import ObjectStore
 
 OTHER_ETAGS_HINT = (
     "Sizes are right and ETags are others, as after a copy in parts or to a bucket under KMS. If the backup was copied,"
-    " repair it, which compares the content: `milvus-vault repair NAME`, or POST /backups/{name}/repair. Else bring the"
+    " repair it, which compares the content: `POST /backups/{name}/repair`. Else bring the"
     " objects back from a copy or an older version of them, or leave the collection out."
 )
 

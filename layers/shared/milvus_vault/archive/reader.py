@@ -45,6 +45,7 @@ from milvus_vault.errors import (
 from milvus_vault.model.collections import ALL_PARTITIONS, CollectionLayout, CollectionName, Segment
 from milvus_vault.model.objects import ArchivedObject
 from milvus_vault.model.rbac import Rbac
+from milvus_vault.model.readable import first_of
 from milvus_vault.model.versions import parse_version
 from milvus_vault.model.words import wrong_fields
 from milvus_vault.ports import ObjectStore
@@ -69,7 +70,7 @@ __all__ = [
     "segments_with_deletes",
 ]
 
-REPAIR_HINT = "Repair it: `milvus-vault repair NAME`, or POST /backups/{name}/repair."
+REPAIR_HINT = "Repair it: `POST /backups/{name}/repair`."
 
 _HINT = "Restore this object from a copy or an older version of it, or use another backup."
 
@@ -289,7 +290,7 @@ def _read_marker(store: ObjectStore, bucket: str, layout: BackupLayout) -> bytes
             msg = f"{layout.root} in bucket {bucket} is an unfinished or failed backup: {layout.marker} is missing"
             raise BackupNotFoundError(msg, hint="Start the backup again with the same name, or delete it.") from err
         msg = f"there is no backup {layout.name}: {layout.marker} is not in bucket {bucket}"
-        raise BackupNotFoundError(msg, hint="Check the name, the bucket and the backup prefix.") from err
+        raise BackupNotFoundError(msg, hint="`GET /backups` lists those that are there.") from err
 
 
 def _read_members(key: str, body: bytes) -> dict[str, object]:
@@ -427,5 +428,6 @@ def find_collection(store: ObjectStore, bucket: str, layout: BackupLayout, name:
             return replace(read_collection(store, bucket, layout, collection), other_etags=other_etags)
     msg = f"backup {layout.name} does not hold collection {name}"
     failed = next((failure.error for failure in found.failures if failure.name == name), "")
-    hint = f"Its backup failed: {failed}." if failed else "Name it with its database, as the backup does."
+    names = first_of([one.name for one in found.collections])
+    hint = f"Its backup failed: {failed}." if failed else f"It holds {names or 'none'}."
     raise CollectionNotFoundError(msg, hint=hint)

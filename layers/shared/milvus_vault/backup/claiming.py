@@ -11,7 +11,7 @@ from milvus_vault.backup.publish import find_published
 from milvus_vault.backup.working_files import PLAN, BackupPlan
 from milvus_vault.claims import CLAIM, RUNNING, Claim, ClaimHeldError, Claims
 from milvus_vault.errors import BackupDamagedError, BackupExistsError, BackupFormatError, BackupInProgressError
-from milvus_vault.model.names import attempt_of
+from milvus_vault.model.names import attempt_of, named_run
 from milvus_vault.model.times import utc_second
 from milvus_vault.workspace import Workspace
 
@@ -119,5 +119,5 @@ def give_back_elsewhere(destination: Workspace, attempts: Collection[str]) -> No
 
 def _in_progress(name: str, holder: Claim) -> BackupInProgressError:
     since = utc_second(holder.claimed_at)
-    msg = f"execution {holder.execution_arn} is working on backup '{name}' since {since}"
+    msg = f"{named_run(holder.execution_arn)} is working on backup '{name}' since {since}"
     return BackupInProgressError(msg, hint="Wait for it, stop it, or choose another name.")

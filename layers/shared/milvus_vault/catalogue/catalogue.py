@@ -34,7 +34,7 @@ from milvus_vault.errors import (
     StorageRequestError,
     VaultError,
 )
-from milvus_vault.model.names import backup_of
+from milvus_vault.model.names import backup_of, named_run
 from milvus_vault.model.requests import backup_name_problem
 from milvus_vault.model.resources import Backup, BackupSummary, Damage, Hold, HoldState, Page, Verification
 from milvus_vault.model.times import EPOCH, utc_minute, utc_second
@@ -332,7 +332,7 @@ class Catalogue:
     def no_backup(self, name: str) -> BackupNotFoundError:
         """Return the error for a backup that is not there."""
         msg = f"there is no backup '{name}' in s3://{self._bucket}/{self._prefix}"
-        return BackupNotFoundError(msg, hint="The list of backups has the names.")
+        return BackupNotFoundError(msg, hint="`GET /backups` lists those that are there.")
 
     def check_deletable(self, name: str, executions: Executions) -> None:
         """Return if nothing forbids to delete a backup.
@@ -346,7 +346,7 @@ class Catalogue:
             raise BackupHeldError(msg, hint="Lift the hold first.")
         reader = self._reader(name, executions)
         if reader is not None:
-            msg = f"backup '{name}' is being read by {reader}, which is running"
+            msg = f"backup '{name}' is being read by {named_run(reader)}, which is running"
             raise BackupInUseError(msg, hint="Wait until that run has ended, or stop it.")
 
     def _reader(self, name: str, executions: Executions) -> str | None:

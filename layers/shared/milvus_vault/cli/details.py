@@ -58,8 +58,8 @@ def facts(pairs: Iterable[tuple[str, str | Text]]) -> Table:
     return grid
 
 
-def backup(output: Output, item: Backup) -> RenderableType:
-    """Return a backup in full."""
+def backup(output: Output, item: Backup, *, with_unique: bool = False) -> RenderableType:
+    """Return a backup in full; with `with_unique`, also what deleting it would free, where the API told that."""
     rows = readable.number_of(item.row_count, "row")
     parts: list[RenderableType] = [
         facts(
@@ -71,7 +71,7 @@ def backup(output: Output, item: Backup) -> RenderableType:
                 ("as of", _as_of(item)),
                 ("contains", rows if item.meta_only else f"{rows}, {_objects(item.object_count, item.size_bytes)}"),
                 ("copied", _copied(item)),
-                ("unique", _unique(item)),
+                ("unique", _unique(item) if with_unique else ""),
                 ("Milvus", item.milvus_version),
                 ("made by", item.origin),
                 ("export of", item.export_of or ""),
@@ -108,8 +108,8 @@ def _copied(item: Backup) -> str:
 
 
 def _unique(item: Backup) -> str:
-    """Return what deleting a backup that shares objects with others would free, where that was asked for."""
-    if item.unique is None or item.mode == "full":
+    """Return what deleting a backup would free. The API tells it of every full one, and of others if it was asked."""
+    if item.unique is None:
         return ""
     return f"{_objects(item.unique.object_count, item.unique.size_bytes)} that no other backup lists"
 

@@ -10,7 +10,7 @@ import typer
 
 from milvus_vault.cli.app import app
 from milvus_vault.cli.exit_codes import ExitCode, code_of
-from milvus_vault.cli.session import Output
+from milvus_vault.cli.session import Output, help_hint
 from milvus_vault.errors import InvalidRequestError, VaultError
 
 # Options of milvus-backup whose meaning is the same, and of which ours have other names. Underscores need no entry.
@@ -46,7 +46,7 @@ def run(arguments: Sequence[str]) -> int:
         output.error(type(err).__name__, err.message, err.hint, code)
         return code
     except typer.TyperException as err:
-        output.error("InvalidRequestError", err.format_message(), _usage_hint(err), ExitCode.USAGE)
+        output.error("InvalidRequestError", err.format_message(), help_hint(getattr(err, "ctx", None)), ExitCode.USAGE)
         return ExitCode.USAGE
     except (KeyboardInterrupt, typer.Abort):
         output.errors.print()
@@ -100,12 +100,6 @@ def _next_of(remaining: Iterator[str]) -> list[str]:
 def _asks_for_json(found_globals: Sequence[str]) -> bool:
     is_apart = any(one in {"--output", "-o"} and two == "json" for one, two in pairwise(found_globals))
     return is_apart or "--output=json" in found_globals
-
-
-def _usage_hint(err: typer.TyperException) -> str:
-    context = getattr(err, "ctx", None)
-    path = context.command_path if context is not None else "milvus-vault"
-    return f"'{path} --help' explains the options."
 
 
 def _interrupt(number: int, _: FrameType | None) -> None:

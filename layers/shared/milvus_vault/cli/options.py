@@ -12,6 +12,8 @@ from milvus_vault.errors import InvalidRequestError
 # Of a hybrid timestamp: those of the years since 2001 have 18 or 19; no other time has so many.
 _HYBRID_DIGITS = 18
 
+# As people write one: Python also takes "nan", "inf" and "1e3".
+_NUMBER = re.compile(r"-?[0-9]{1,18}(?:\.[0-9]{0,18})?|\.[0-9]{1,18}")
 _SIZE = re.compile(r"([0-9]{1,18}(?:\.[0-9]{1,9})?) ?((?:[KMGT]iB)?|B)", re.IGNORECASE)
 _UNIT_BYTES = {"": 1, "B": 1, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30, "TIB": 2**40}
 
@@ -156,11 +158,12 @@ def resource_groups(texts: Iterable[str]) -> dict[str, str]:
 
 def percent(text: str) -> float | None:
     """Return the number in `5%` or `5`, or nothing for an empty text. Raises InvalidRequestError."""
-    try:
-        return float(text.removesuffix("%")) if text else None
-    except ValueError as err:
+    if not text:
+        return None
+    if _NUMBER.fullmatch(number := text.removesuffix("%")) is None:
         msg = f"'{text}' is no percentage"
-        raise InvalidRequestError(msg, hint="For example --sample 5%") from err
+        raise InvalidRequestError(msg, hint="For example --sample 5%")
+    return float(number)
 
 
 def size_bytes(text: str) -> int | None:

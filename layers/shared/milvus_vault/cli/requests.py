@@ -1,7 +1,12 @@
-"""Requests from options: what was not given is left out, so that the API's defaults hold."""
+"""Requests from options: what was not given is left out, so that the API's defaults hold.
 
+Each takes the context of the command, which a wrong one names, and raises InvalidRequestError, which names the fields.
+"""
+
+import typer
 from pydantic import ValidationError
 
+from milvus_vault.cli.session import help_hint
 from milvus_vault.errors import InvalidRequestError
 from milvus_vault.model.base import Model
 from milvus_vault.model.requests import BackupRequest, ExportRequest, PruneRequest, RestoreRequest, VerifyOptions
@@ -10,24 +15,25 @@ from milvus_vault.model.retention import Retention
 from milvus_vault.model.words import wrong_fields
 
 
-def backup_request(**fields: object) -> BackupRequest:
-    """Return a backup's request. Raises InvalidRequestError, which names the wrong fields."""
-    return _made(BackupRequest, fields)
+def backup_request(context: typer.Context, **fields: object) -> BackupRequest:
+    """Return a backup's request."""
+    return _made(context, BackupRequest, fields)
 
 
-def restore_request(**fields: object) -> RestoreRequest:
-    """Return a restore's request. Raises InvalidRequestError."""
-    return _made(RestoreRequest, fields)
+def restore_request(context: typer.Context, **fields: object) -> RestoreRequest:
+    """Return a restore's request."""
+    return _made(context, RestoreRequest, fields)
 
 
-def export_request(*, to: str = "", **fields: object) -> ExportRequest:
-    """Return an export's request. Raises InvalidRequestError.
+def export_request(context: typer.Context, *, to: str = "", **fields: object) -> ExportRequest:
+    """Return an export's request.
 
     Args:
+        context: Of the command.
         to: Another place for it, as `s3://bucket/prefix`, or a prefix of the backup bucket; empty: none.
         fields: The other fields.
     """
-    return _made(ExportRequest, {"to": _place(to) if to else None, **fields})
+    return _made(context, ExportRequest, {"to": _place(to) if to else None, **fields})
 
 
 def _place(text: str) -> dict[str, str]:
@@ -37,29 +43,29 @@ def _place(text: str) -> dict[str, str]:
     return {name: value for name, value in given.items() if value}
 
 
-def prune_request(**fields: object) -> PruneRequest:
-    """Return a prune's request. Raises InvalidRequestError."""
-    return _made(PruneRequest, fields)
+def prune_request(context: typer.Context, **fields: object) -> PruneRequest:
+    """Return a prune's request."""
+    return _made(context, PruneRequest, fields)
 
 
-def verify_options(**fields: object) -> VerifyOptions:
-    """Return how a backup is checked. Raises InvalidRequestError."""
-    return _made(VerifyOptions, fields)
+def verify_options(context: typer.Context, **fields: object) -> VerifyOptions:
+    """Return how a backup is checked."""
+    return _made(context, VerifyOptions, fields)
 
 
-def retention(**fields: object) -> Retention | None:
-    """Return a policy, or nothing where no rule is given. Raises InvalidRequestError."""
-    return _made(Retention, fields) if any(value is not None for value in fields.values()) else None
+def retention(context: typer.Context, **fields: object) -> Retention | None:
+    """Return a policy, or nothing where no rule is given."""
+    return _made(context, Retention, fields) if any(value is not None for value in fields.values()) else None
 
 
-def schedule_spec(**fields: object) -> ScheduleSpec:
-    """Return a schedule. Raises InvalidRequestError."""
-    return _made(ScheduleSpec, fields)
+def schedule_spec(context: typer.Context, **fields: object) -> ScheduleSpec:
+    """Return a schedule."""
+    return _made(context, ScheduleSpec, fields)
 
 
-def _made[Request: Model](request: type[Request], fields: dict[str, object]) -> Request:
+def _made[Request: Model](context: typer.Context, request: type[Request], fields: dict[str, object]) -> Request:
     try:
         return request(**{name: value for name, value in fields.items() if value is not None})
     except ValidationError as err:
         wrong = [f"`{path.partition('.')[0]}`: {text}" if path else text for path, text in wrong_fields(err)]
-        raise InvalidRequestError("; ".join(wrong), hint="docs/cli.md explains the options.") from err
+        raise InvalidRequestError("; ".join(wrong), hint=help_hint(context)) from err

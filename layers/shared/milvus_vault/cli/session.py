@@ -155,6 +155,12 @@ class Session:
         return self.client
 
 
+def help_hint(context: typer.Context | None) -> str:
+    """Return what to say where a command line is wrong: which command explains its options."""
+    path = context.command_path if context is not None else "milvus-vault"
+    return f"'{path} --help' explains the options."
+
+
 def session_of(context: typer.Context) -> Session:
     """Return the session that the global options made."""
     session = context.find_object(Session)

@@ -128,7 +128,8 @@ def runs(output: Output, items: Iterable[RunSummary]) -> RenderableType:
                 word(item.status),
                 formats.minute(item.started_at),
                 readable.duration((item.ended_at - item.started_at).total_seconds() if item.ended_at else None),
-                " → ".join(name for name in (item.backup_name, item.export_name) if name),
+                " → ".join(name for name in (item.backup_name, item.export_name) if name)
+                + (f" in {item.export_to}" if item.export_to else ""),
                 item.schedule or "",
                 Text(item.error, style="red"),
             )

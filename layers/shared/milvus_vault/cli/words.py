@@ -1,6 +1,7 @@
-"""The command line's words for what the API calls by the names of its fields.
+"""The command line's words for what the API calls by the names of its fields and routes.
 
-Messages and hints name a field in backquotes, with a value where that matters: `load: false`. Here that is an option.
+Messages and hints name a field in backquotes, with a value where that matters: `load: false`. Here that is an option. A
+route in backquotes is a command.
 """
 
 import re
@@ -70,12 +71,20 @@ OPTIONS: Mapping[str, str] = {
 }
 """Options by fields; of a field that is on by default, the option that switches it off."""
 
+COMMANDS: Mapping[str, str] = {
+    "GET /backups": "milvus-vault list",
+    "GET /runs": "milvus-vault runs",
+    "POST /backups/{name}/repair": "milvus-vault repair",
+}
+"""Commands by routes, of those that hints name."""
+
 WITHOUT = frozenset({"schedule", "request", "retention"})
 """Fields for which there is no option: set by schedules, or made of others."""
 
-_NAMED = re.compile(r"`([a-z_]+)(?:: [a-z]+)?`")
+_NAMED = re.compile(r"`([a-z_]+|[A-Z]+ /[a-z/{}]+)(?:: [a-z]+)?`")
+_WORDS = {**OPTIONS, **{route: f"'{command}'" for route, command in COMMANDS.items()}}
 
 
 def spoken(text: str) -> str:
     """Return a text in the words of the command line."""
-    return _NAMED.sub(lambda found: OPTIONS.get(found[1], found[0]), text)
+    return _NAMED.sub(lambda found: _WORDS.get(found[1], found[0]), text)

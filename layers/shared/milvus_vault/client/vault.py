@@ -10,9 +10,16 @@ from pydantic import TypeAdapter, ValidationError
 
 from milvus_vault.client.transport import Transport
 from milvus_vault.client.waiting import wait_for_run
-from milvus_vault.errors import ApiUnavailableError
+from milvus_vault.errors import ApiUnavailableError, InvalidRequestError
 from milvus_vault.model.base import Model
-from milvus_vault.model.requests import BackupRequest, ExportRequest, PruneRequest, RestoreRequest, VerifyOptions
+from milvus_vault.model.requests import (
+    BackupRequest,
+    ExportRequest,
+    PruneRequest,
+    RestoreRequest,
+    VerifyOptions,
+    backup_name_problem,
+)
 from milvus_vault.model.resources import (
     LISTS_OF_A_BACKUP,
     Backup,
@@ -36,13 +43,15 @@ from milvus_vault.model.resources import (
     Started,
     Stats,
 )
-from milvus_vault.model.words import wrong_fields
+from milvus_vault.model.words import shown, wrong_fields
 
 MAX_PAGE = 100
 
 
 class VaultClient:
     """A client of one API. Its methods raise the leaves of `errors.py` that the API names.
+
+    What cannot be a name is refused before anything is asked (`InvalidRequestError`).
 
     Lists are iterators that ask for the next page when it is needed. What starts long work returns at once with the
     run's ID, for `wait_for_run`; it carries an idempotency key, so that a repetition after a broken connection
@@ -83,7 +92,7 @@ class VaultClient:
             BackupDamagedError: Its metadata is damaged; with `unique`, that of any backup that shares objects.
             AnswerTimeoutError: With `unique`, there are too many objects to be told of in one answer.
         """
-        parts = list(self._answers(f"/backups/{name}", Backup, {"unique": "true"} if unique else {}))
+        parts = list(self._answers(f"/backups/{_backup(name)}", Backup, {"unique": "true"} if unique else {}))
         lists = {field: tuple(item for part in parts for item in getattr(part, field)) for field in LISTS_OF_A_BACKUP}
         return parts[0].model_copy(update={**lists, "next_token": None})
 
@@ -96,28 +105,28 @@ class VaultClient:
             AnswerTimeoutError: A collection has too much to be compared in one answer.
         """
         query = {} if objects else {"objects": "false"}
-        parts = list(self._answers(f"/backups/{a}/diff/{b}", BackupDiff, query))
+        parts = list(self._answers(f"/backups/{_backup(a)}/diff/{_backup(b)}", BackupDiff, query))
         return parts[-1].model_copy(update={"collections": tuple(one for part in parts for one in part.collections)})
 
     def delete_backup(self, name: str, *, idempotency_key: str = "") -> Started:
         """Start to delete a backup. Raises BackupNotFoundError, BackupHeldError or BackupInUseError."""
-        return self._start("DELETE", f"/backups/{name}", None, idempotency_key)
+        return self._start("DELETE", f"/backups/{_backup(name)}", None, idempotency_key)
 
     def verify_backup(self, name: str, options: VerifyOptions | None = None, *, idempotency_key: str = "") -> Started:
         """Start to check a backup: by default by a listing of its objects. Raises BackupNotFoundError."""
-        return self._start("POST", f"/backups/{name}/verify", options, idempotency_key)
+        return self._start("POST", f"/backups/{_backup(name)}/verify", options, idempotency_key)
 
     def repair_backup(self, name: str, *, idempotency_key: str = "") -> Started:
         """Start to mend a backup's marker or manifest, and to check it. Raises BackupNotFoundError."""
-        return self._start("POST", f"/backups/{name}/repair", None, idempotency_key)
+        return self._start("POST", f"/backups/{_backup(name)}/repair", None, idempotency_key)
 
     def place_hold(self, name: str, *, reason: str = "", until: datetime | None = None) -> HoldState:
         """Forbid to delete a backup, until the hold is lifted or its time has come. Raises BackupNotFoundError."""
-        return self._ask("PUT", f"/backups/{name}/hold", HoldState, body=Hold(reason=reason, until=until))
+        return self._ask("PUT", f"/backups/{_backup(name)}/hold", HoldState, body=Hold(reason=reason, until=until))
 
     def lift_hold(self, name: str) -> None:
         """Allow again to delete a backup; nothing happens where it has no hold. Raises BackupNotFoundError."""
-        self._transport.request("DELETE", f"/backups/{name}/hold")
+        self._transport.request("DELETE", f"/backups/{_backup(name)}/hold")
 
     def restore(self, request: RestoreRequest, *, idempotency_key: str = "") -> Started:
         """Start a restore. Raises BackupNotFoundError, CollectionNotFoundError or CollectionExistsError."""
@@ -142,7 +151,7 @@ class VaultClient:
 
     def get_restore(self, run_id: str) -> Run:
         """Return a restore: how far it is, or how it ended. Raises RunNotFoundError."""
-        return self._ask("GET", f"/restores/{run_id}", Run)
+        return self._ask("GET", f"/restores/{_part(run_id)}", Run)
 
     def list_runs(
         self, *, kind: RunKind | None = None, status: RunStatus | None = None, page_size: int = MAX_PAGE
@@ -152,15 +161,15 @@ class VaultClient:
 
     def get_run(self, run_id: str) -> Run:
         """Return a run: how far it is, or how it ended. Raises RunNotFoundError."""
-        return self._ask("GET", f"/runs/{run_id}", Run)
+        return self._ask("GET", f"/runs/{_part(run_id)}", Run)
 
     def list_run_collections(self, run_id: str, *, page_size: int = MAX_PAGE) -> Iterator[RunCollection]:
         """Yield all collections of a run. Raises RunNotFoundError."""
-        return self._pages(f"/runs/{run_id}/collections", Page[RunCollection], page_size, {})
+        return self._pages(f"/runs/{_part(run_id)}/collections", Page[RunCollection], page_size, {})
 
     def stop_run(self, run_id: str) -> None:
         """Stop a run. Raises RunNotFoundError or RunEndedError."""
-        self._transport.request("DELETE", f"/runs/{run_id}")
+        self._transport.request("DELETE", f"/runs/{_part(run_id)}")
 
     def wait_for_run(
         self,
@@ -196,15 +205,15 @@ class VaultClient:
 
     def get_schedule(self, name: str) -> Schedule:
         """Return a schedule. Raises ScheduleNotFoundError."""
-        return self._ask("GET", f"/schedules/{name}", Schedule)
+        return self._ask("GET", f"/schedules/{_part(name)}", Schedule)
 
     def put_schedule(self, name: str, spec: ScheduleSpec) -> Schedule:
         """Make a schedule, or replace the one of that name. Raises ScheduleManagedError."""
-        return self._ask("PUT", f"/schedules/{name}", Schedule, body=spec)
+        return self._ask("PUT", f"/schedules/{_part(name)}", Schedule, body=spec)
 
     def delete_schedule(self, name: str) -> None:
         """Delete a schedule; its backups stay. Raises ScheduleNotFoundError or ScheduleManagedError."""
-        self._transport.request("DELETE", f"/schedules/{name}")
+        self._transport.request("DELETE", f"/schedules/{_part(name)}")
 
     def list_collections(
         self, *, database: str = "", sizes: bool = False, page_size: int = MAX_PAGE
@@ -286,3 +295,18 @@ class VaultClient:
             found = self._ask("GET", path, answer, query={**query, "token": token} if token else query)
             yield found
             token = found.next_token
+
+
+def _backup(name: str) -> str:
+    """Return a backup's name as a part of a path. Raises InvalidRequestError for what no request can name."""
+    if problem := backup_name_problem(name):
+        raise InvalidRequestError(problem, hint="`GET /backups` lists those that are there.")
+    return name
+
+
+def _part(name: str) -> str:
+    """Return a name as a part of a path. Raises InvalidRequestError for what would be another path."""
+    if name in {"", ".", ".."} or "/" in name:
+        msg = f"'{shown(name)}' is no name: it would be another path of the API"
+        raise InvalidRequestError(msg, hint="Names and the IDs of runs have no slash.")
+    return name

@@ -29,10 +29,12 @@ def wait_for_run(
         waited = time.monotonic() - started
         # A short run is seen soon, and a long one does not cost a request each second.
         pause = poll_seconds or min(LAST_POLL_SECONDS, max(FIRST_POLL_SECONDS, waited / 30))
-        if timeout_seconds is not None and waited + pause > timeout_seconds:
-            msg = f"run {run_id} is still going on after {waited:.0f} s, and goes on"
+        # The last question is asked when the time is over, and not a pause before.
+        left = pause if timeout_seconds is None else timeout_seconds - waited
+        if left <= 0:
+            msg = f"run {run_id} is still going on after {timeout_seconds:g} s, and goes on"
             raise WaitTimeoutError(
                 msg,
                 hint="Wait for it again, or longer.",
             )
-        time.sleep(pause)
+        time.sleep(min(pause, left))

@@ -19,8 +19,24 @@ class VerifyBackupRequest(Model):
     """How often the batches were given to CheckObjects."""
 
 
-class VerifyBackupResult(Verified):
-    """Output of the verify machine, once it is done."""
+class VerifyResult(Verified):
+    """What a run of the verify machine is told to have found."""
+
+    backup_name: str
+    status: Literal["intact", "damaged", "archived"]
+    """`archived`: nothing is damaged, but objects have to be restored from S3 Glacier before they can be read."""
+    problem_count: int
+    """As far as they are kept: a hundred."""
+    warnings: tuple[str, ...] = ()
+    """What was not looked at, and why."""
+    mended: tuple[str, ...] = ()
+    """With `repair`: what was made anew."""
+    lost: tuple[str, ...] = ()
+    """With `repair`: what could not be brought back, or is not proven any more."""
+
+
+class VerifyBackupResult(VerifyResult):
+    """Output of the verify machine, once it is done. The API tells of it what `VerifyResult` has."""
 
     is_done: bool
     """False where the function is to be called again: it ran short of time, or CheckObjects is to be called first."""
@@ -34,20 +50,9 @@ class VerifyBackupResult(Verified):
     """Key of a JSON array of `{"batch": <number>}`, the items of the distributed Map."""
     check_count: Count = 0
     """What the next call is to be given."""
-    backup_name: str
-    status: Literal["intact", "damaged", "archived"]
-    """`archived`: nothing is damaged, but objects have to be restored from S3 Glacier before they can be read."""
     error: str = ""
     """Unless it is intact, the error under which the execution ends."""
     cause: str = ""
-    problem_count: int
-    """As far as they are kept: a hundred."""
-    warnings: tuple[str, ...] = ()
-    """What was not looked at, and why."""
-    mended: tuple[str, ...] = ()
-    """With `repair`: what was made anew."""
-    lost: tuple[str, ...] = ()
-    """With `repair`: what could not be brought back, or is not proven any more."""
 
 
 class CheckObjectsRequest(Model):

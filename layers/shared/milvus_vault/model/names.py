@@ -1,9 +1,13 @@
 """Names that several functions must derive alike."""
 
 import hashlib
+import re
 
 # Collections that a restore fills before it gives them their real name begin so. A backup leaves them out.
 TEMPORARY_PREFIX = "vault_restoring_"
+
+# The template names each state machine by the stack and the kind of its runs.
+_EXECUTION = re.compile(r":execution:[^:]+-([a-z]+):([^:]+)$")
 
 # How many collections one invocation of SnapshotBatch works on. 65,536 collections, Milvus' limit, are then
 # 2,048 iterations of an inline Map, at about 6 of the 25,000 events that an execution's history may hold.
@@ -28,6 +32,12 @@ def execution_name(execution_arn: str) -> str:
 def run_id(kind: str, execution_name: str) -> str:
     """Return the ID of a run; for a check or a prune also the name of its working files' folder."""
     return f"{kind}-{execution_name}"
+
+
+def named_run(execution_arn: str) -> str:
+    """Return what a message calls who runs: the run's ID, by which it is stopped, and the execution's ARN."""
+    found = _EXECUTION.search(execution_arn)
+    return f"run {run_id(found[1], found[2])} ({execution_arn})" if found else f"execution {execution_arn}"
 
 
 def backup_run(backup_name: str) -> str:

@@ -394,6 +394,9 @@ class RunSummary(Model):
     """The backup that it makes, reads, checks or deletes; null for a prune by policies."""
     export_name: str | None = None
     """The backup that an export writes; null for any other run."""
+    export_to: str | None = None
+    """Where an export writes it, as it was asked for: `s3://bucket/prefix`, `s3://bucket` or a prefix of the backup
+    bucket; null where that is beside the other backups."""
     schedule: str | None = None
     """The schedule that asked for it."""
     error: str = ""
@@ -452,10 +455,10 @@ class Run(RunSummary):
     request: dict[str, Any]
     """The input of the execution."""
     result: dict[str, Any] | None = None
-    """The output of the execution, where it succeeded. Of a prune, also its decisions (of `decision_count` as many as
-    an answer can hold, those to delete first; its report has all), their outcomes, and what was swept (of the pool:
-    `pool_object_count`, `pool_size_bytes`, the groups that wait, and why), even where it failed; of a dry run what
-    would be `freed`, by all deletions together and by each."""
+    """The output of the execution, where it succeeded. Of a verification, only what it found. Of a prune, also its
+    decisions (of `decision_count` as many as an answer can hold, those to delete first; its report has all), their
+    outcomes, and what was swept (of the pool: `pool_object_count`, `pool_size_bytes`, the groups that wait, and why),
+    even where it failed; of a dry run what would be `freed`, by all deletions together and by each."""
     message: str = ""
     hint: str = ""
     warnings: tuple[str, ...] = ()

@@ -23,7 +23,7 @@ from milvus_vault.errors import (
     InvalidRequestError,
     VaultError,
 )
-from milvus_vault.model.names import attempt_of, backup_run
+from milvus_vault.model.names import attempt_of, backup_run, named_run
 from milvus_vault.ports import Executions
 from milvus_vault.retention.proof import Prover
 from milvus_vault.retention.working_files import Deletion, Outcome, PrunePlan, outcome_name
@@ -117,7 +117,7 @@ class BackupDeletion:
         try:
             claims.take(self._backup_run.key(CLAIM))
         except ClaimHeldError as err:
-            msg = f"execution {err.holder.execution_arn} is working on backup {self._deletion.name}"
+            msg = f"{named_run(err.holder.execution_arn)} is working on backup {self._deletion.name}"
             raise BackupInProgressError(msg, hint="The next prune tries again.") from err
 
     def _give_claim_back(self) -> None:

@@ -6,11 +6,13 @@ from datetime import datetime
 
 from pydantic import ValidationError
 
+from milvus_vault.archive.layout import BackupLayout
 from milvus_vault.archive.tombstones import has_begun, tombstone_key
 from milvus_vault.catalogue import Catalogue
 from milvus_vault.claims import CLAIM, RUNNING, ClaimHeldError, Claims
 from milvus_vault.model.names import backup_run
 from milvus_vault.model.requests import BackupRequest, PruneRequest, ScheduleTag
+from milvus_vault.model.resources import ObjectCount
 from milvus_vault.model.schedules import StoredSchedule
 from milvus_vault.parallel import each
 from milvus_vault.ports import Executions, Scheduler
@@ -139,14 +141,22 @@ class PrunePreparation:
         doomed.sort(key=lambda pair: pair[0].sealed.created_at.timestamp() if pair[0] and pair[0].sealed else 0.0)
         for proof, decision in doomed[:MAX_DELETIONS]:
             sealed = proof.sealed if proof else None
+            is_another_tools = proof is not None and proof.is_another_tools
+            contents = self._lying_in(decision.name) if is_another_tools else ObjectCount()
             yield Deletion(
                 name=decision.name,
-                size_bytes=sealed.size_bytes if sealed else 0,
-                object_count=sealed.object_count if sealed else 0,
-                may_share=sealed is None or sealed.mode == "incremental",
+                size_bytes=sealed.size_bytes if sealed else contents.size_bytes,
+                object_count=sealed.object_count if sealed else contents.object_count,
+                may_share=sealed.mode == "incremental" if sealed else not is_another_tools,
                 marker_etag=proof.marker_etag if proof else "",
                 guards=decision.guards,
             )
+
+    def _lying_in(self, name: str) -> ObjectCount:
+        """Return the objects in a backup's folder, its documents left out, as what is sealed of others counts them."""
+        listed = self.run.store.list_objects(self.run.bucket, BackupLayout(self.run.prefix, name).binlogs)
+        sizes = [found.size_bytes for found in listed]
+        return ObjectCount(object_count=len(sizes), size_bytes=sum(sizes))
 
 
 def schedule_policies(scheduler: Scheduler) -> dict[str, ScheduleTag]:

@@ -9,13 +9,22 @@ from milvus_vault.archive.layout import BackupLayout
 from milvus_vault.execution_records import find_execution_record
 from milvus_vault.failures import run_failure
 from milvus_vault.model.executions import ExecutionDescription
+from milvus_vault.model.messages_verify import VerifyResult
 from milvus_vault.model.names import run_id
 from milvus_vault.model.resources import Page, Progress, Run, RunCollection, RunKind, RunSummary
 from milvus_vault.paging import ANSWER_BYTES, answer_bytes, fitting, index_of
 from milvus_vault.ports import ObjectStore
 from milvus_vault.retention.working_files import PruneReport
 from milvus_vault.runs.collections import Followed, follow_backup, follow_restore
-from milvus_vault.runs.machines import Machines, as_object, backup_of, export_of, run_status, schedule_of
+from milvus_vault.runs.machines import (
+    Machines,
+    as_object,
+    backup_of,
+    export_of,
+    export_place_of,
+    run_status,
+    schedule_of,
+)
 from milvus_vault.runs.phases import phase_of
 from milvus_vault.workspace import Workspace, record_key
 
@@ -90,6 +99,7 @@ def summary_of(kind: RunKind, execution: ExecutionDescription) -> RunSummary:
         ended_at=execution.ended_at,
         backup_name=backup_of(kind, request, execution.started_at, execution.arn),
         export_name=export_of(request) if kind == "export" else None,
+        export_to=export_place_of(request) if kind == "export" else None,
         schedule=schedule_of(request),
         error=run_failure(status, execution.error, execution.cause).error,
     )
@@ -143,6 +153,9 @@ def list_run_collections(
 
 def _result(files: WorkingFiles, kind: RunKind, execution: ExecutionDescription, status: str) -> dict[str, Any] | None:
     output = as_object(execution.output_json or "{}") if status == "succeeded" else {}
+    if kind == "verify":
+        # What its states tell each other beside that is nobody else's concern.
+        output = {name: value for name, value in output.items() if name in VerifyResult.model_fields}
     if kind == "prune" and status in {"succeeded", "failed"}:
         output |= files.prune_report(execution.arn)
     return output if output or status == "succeeded" else None

@@ -52,7 +52,7 @@ class Machines:
             if known == kind and name:
                 return known, f"{arn.replace(':stateMachine:', ':execution:')}:{name}"
         msg = f"there is no run {run_id}"
-        raise RunNotFoundError(msg, hint="The list of runs has those of the last 90 days.")
+        raise RunNotFoundError(msg, hint="`GET /runs` lists those of the last 90 days.")
 
     def describe(self, run_id: str) -> ExecutionDescription:
         """Return the execution of a run. Raises `RunNotFoundError`."""
@@ -90,6 +90,14 @@ def export_of(request: dict[str, Any]) -> str | None:
     """Return the name that a request for an export gives to what it writes, here or in another place."""
     given = request.get("export_name")
     return given if given and isinstance(given, str) else None
+
+
+def export_place_of(request: dict[str, Any]) -> str | None:
+    """Return the place that a request for an export names, in one text; None where it names none."""
+    given = request.get("to")
+    named = [given.get(name) if isinstance(given, dict) else None for name in ("bucket", "prefix")]
+    bucket, prefix = (name if isinstance(name, str) else "" for name in named)
+    return "/".join(part for part in (f"s3://{bucket}" if bucket else "", prefix) if part) or None
 
 
 def schedule_of(request: dict[str, Any]) -> str | None:

@@ -58,7 +58,7 @@ from milvus_vault.errors import (
 )
 from milvus_vault.model.base import Model
 from milvus_vault.model.collections import DEFAULT_DATABASE, CollectionName
-from milvus_vault.model.names import backup_run, short_hash
+from milvus_vault.model.names import backup_run, named_run, short_hash
 from milvus_vault.model.objects import ListedObject
 from milvus_vault.model.readable import first_of
 from milvus_vault.model.requests import ScheduleTag
@@ -127,7 +127,7 @@ class BackupRepair:
         try:
             before = claims.take(with_claim.key(CLAIM))
         except ClaimHeldError as err:
-            msg = f"execution {err.holder.execution_arn} is working on backup {self.layout.name}"
+            msg = f"{named_run(err.holder.execution_arn)} is working on backup {self.layout.name}"
             raise BackupInProgressError(msg, hint="Wait for it, and repair the backup then if need be.") from err
         try:
             check_not_being_deleted(self.run.store, self.run.bucket, self.run.prefix, self.layout.name)

@@ -68,6 +68,7 @@ def create(
 
     session = session_of(context)
     request = backup_request(
+        context,
         backup_name=backup_name(argument, name) if argument or name else None,
         collections=selectors(filters, databases),
         mode="incremental" if incremental else None,
@@ -137,7 +138,7 @@ def get(
     if session.output.is_json:
         session.output.document(found)
     else:
-        session.output.show(details.backup(session.output, found))
+        session.output.show(details.backup(session.output, found, with_unique=unique))
 
 
 def diff(
@@ -247,7 +248,7 @@ def export(
     from milvus_vault.cli.requests import export_request
 
     session = session_of(context)
-    request = export_request(to=to, backup_name=backup_name(argument, name), export_name=export_name)
+    request = export_request(context, to=to, backup_name=backup_name(argument, name), export_name=export_name)
     started = session.vault().export(request, idempotency_key=key)
     start_or_follow(session, started, wait=wait, timeout_seconds=timeout, what="export", name=request.backup_name)
 
@@ -276,7 +277,7 @@ def verify(
 
     session = session_of(context)
     chosen = backup_name(argument, name)
-    options = verify_options(level=level, sample_percent=percent(sample), max_bytes=size_bytes(max_bytes))
+    options = verify_options(context, level=level, sample_percent=percent(sample), max_bytes=size_bytes(max_bytes))
     started = session.vault().verify_backup(chosen, options, idempotency_key=key)
     start_or_follow(session, started, wait=wait, timeout_seconds=timeout, what="check", name=chosen)
 

@@ -67,6 +67,7 @@ def estimate(
 
     session = session_of(context)
     request = backup_request(
+        context,
         collections=selectors(filters, databases),
         mode="incremental" if incremental else None,
         meta_only=meta_only or None,
@@ -139,7 +140,7 @@ def prune(
     from milvus_vault.cli.requests import prune_request
 
     session = session_of(context)
-    started = session.vault().prune(prune_request(dry_run=dry_run or None, sweep=False if no_sweep else None))
+    started = session.vault().prune(prune_request(context, dry_run=dry_run or None, sweep=False if no_sweep else None))
     if not (dry_run or wait):
         start_or_follow(session, started, wait=False, timeout_seconds=0, what="prune")
         return

@@ -148,6 +148,7 @@ def restore(
 
     session = session_of(context)
     request = restore_request(
+        context,
         backup_name=backup_name(argument, name),
         collections=selectors(filters, databases),
         suffix=suffix or None,

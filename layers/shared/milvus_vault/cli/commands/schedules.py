@@ -99,6 +99,7 @@ def put(
 
     session = session_of(context)
     request = requests.backup_request(
+        context,
         collections=selectors(filters, databases),
         mode="incremental" if incremental else None,
         meta_only=meta_only or None,
@@ -108,6 +109,7 @@ def put(
         on_collection_failure="fail" if all_or_nothing else None,
     )
     retention = requests.retention(
+        context,
         keep_last=keep_last,
         keep_daily=keep_daily,
         keep_weekly=keep_weekly,
@@ -117,7 +119,7 @@ def put(
         expire_after=expire_after or None,
     )
     spec = requests.schedule_spec(
-        expression=expression, timezone=timezone, enabled=not off, request=request, retention=retention
+        context, expression=expression, timezone=timezone, enabled=not off, request=request, retention=retention
     )
     made = session.vault().put_schedule(name, spec)
     if session.output.is_json:
