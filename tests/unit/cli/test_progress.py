@@ -50,5 +50,14 @@ def test_the_import_is_told_as_milvus_tells_it_with_the_time_that_is_left() -> N
     assert RunLines().lines(now, 0) == ["restore-1  importing  0/2 collections  import 45%  1 min 30 s left"]
 
 
+def test_what_counts_nothing_has_no_bars() -> None:
+    shown = bars(run("verify-1", "running", backup_name="b", phase="checking objects one by one", progress=Progress()))
+    assert "checking objects one by one" in shown
+    assert not any(name in shown for name in ("collections", "objects  ", "data", "import", "━", "-----"))
+    begun = bars(run("backup-1", "running", phase="flushing and listing", progress=Progress(collections_total=2)))
+    assert "0 of 2" in begun
+    assert "data" not in begun
+
+
 def test_those_that_are_not_in_the_answer_count_among_the_others() -> None:
     assert "and 191 more" in bars(restore(collections=100, total=201))

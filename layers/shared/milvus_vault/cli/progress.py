@@ -49,7 +49,12 @@ class RunBars:
         self._set("import", int(percent or 0), None if percent is None else 100, lambda n: f"{n}%", left)
         # Bars that are full say that all is done, and of a restore the longest part comes after its copy.
         is_copied = run.kind == "restore" and is_past_copy(run)
-        for name, is_shown in (("objects", not is_copied), ("data", not is_copied), ("import", percent is not None)):
+        for name, is_shown in (
+            ("collections", now.collections_total is not None),
+            ("objects", now.objects_total is not None and not is_copied),
+            ("data", now.bytes_total is not None and not is_copied),
+            ("import", percent is not None),
+        ):
             self._bars.update(self._tasks[name], visible=is_shown)
 
     def _set(self, name: str, done: int, total: int | None, text: Callable[[int | None], str], more: str = "") -> None:
@@ -65,8 +70,8 @@ class RunBars:
         if run is None:
             return Text("asking the API ...", style="dim")
         parts: list[RenderableType] = [headline(run)]
-        # What has ended is told by its outcome; a check or a prune has no collections.
-        if run.status == "running":
+        # What has ended is told by its outcome, and a check or a prune has nothing that is counted on the way.
+        if run.status == "running" and any(task.visible for task in self._bars.tasks):
             parts.append(self._bars)
         parts.append(_collections(run))
         return Group(*parts)
