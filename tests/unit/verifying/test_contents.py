@@ -80,7 +80,8 @@ def test_before_it_the_replica_is_refused_with_the_way_to_go(replica: InMemoryOb
     assert verify(replica).status == "damaged"
     with pytest.raises(BackupDamagedError) as caught:
         check(replica)
-    assert "milvus-vault repair NAME" in caught.value.hint
+    # The command line speaks of the route as of its own command: see cli/words.py.
+    assert "`POST /backups/{name}/repair`" in caught.value.hint
 
 
 def test_after_it_the_replica_is_intact_and_its_objects_are_known_by_the_etags_here(
