@@ -86,6 +86,25 @@ def test_a_damaged_binlog_fails_its_import_where_no_fault_is_on(start: Start, ve
     assert (data["state"], data["importedRows"]) == ("Failed", 0)
 
 
+@pytest.mark.parametrize("version", NEWER)
+def test_a_log_that_goes_after_it_was_listed_fails_its_import(
+    start: Start, version: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    running = start(version)
+    milvus, objects = running.milvus, running.server.core.objects
+    staged, list_keys = _stage(milvus), objects.keys
+
+    def keys(prefix: str) -> list[str]:
+        found = list_keys(prefix)
+        if staged[-1] in found:
+            milvus.s3.delete_object(Bucket=milvus.bucket, Key=staged[-1])
+        return found
+
+    monkeypatch.setattr(objects, "keys", keys)
+    data = _end(milvus, _start(milvus, version))
+    assert (data["state"], data["importedRows"]) == ("Failed", 0)
+
+
 @pytest.mark.parametrize("version", ["2.4.23", "2.5.27"])
 def test_a_damaged_binlog_ends_the_server_at_each_start_until_it_is_gone(start: Start, version: str) -> None:
     running = start(version)

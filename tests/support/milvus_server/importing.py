@@ -17,6 +17,7 @@ from tests.support.milvus_server.import_files import (
     read_level_zero,
     read_segment,
 )
+from tests.support.milvus_server.objects import NoSuchObjectError
 from tests.support.milvus_server.rows import channel_of
 from tests.support.milvus_server.values import Columns, join, rows_in, take
 
@@ -154,6 +155,10 @@ class Imports:
                 work = self._read(job)
         except ImportFailedError as err:
             self._fail(job, str(err))
+            return
+        except NoSuchObjectError as err:
+            # It was listed, and a clean-up has removed it since.
+            self._fail(job, f"NoSuchKey(key={err.args[0]}): importing data failed")
             return
         except DamagedBinlogError as err:
             if core.faults.dies_of_damage:

@@ -11,6 +11,10 @@ from mypy_boto3_s3 import S3Client
 _MOST_IN_A_BATCH = 1000
 
 
+class NoSuchObjectError(KeyError):
+    """There is no object of this key, or no longer."""
+
+
 class Objects(Protocol):
     """What a Milvus needs of an object store."""
 
@@ -18,7 +22,7 @@ class Objects(Protocol):
         """Return all keys that begin so, sorted."""
 
     def get(self, key: str) -> bytes:
-        """Return an object's content; raises `KeyError` where there is none."""
+        """Return an object's content; raises `NoSuchObjectError` where there is none."""
 
     def put(self, key: str, content: bytes) -> None:
         """Write an object."""
@@ -39,7 +43,7 @@ class MemoryObjects:
         return sorted(key for key in self._contents if key.startswith(prefix))
 
     def get(self, key: str) -> bytes:
-        """Return an object's content; raises `KeyError` where there is none."""
+        """Return an object's content; raises `NoSuchObjectError` where there is none."""
         return self._contents[key]
 
     def put(self, key: str, content: bytes) -> None:
@@ -75,11 +79,11 @@ class S3Objects:
                     yield found["Key"]
 
     def get(self, key: str) -> bytes:
-        """Return an object's content; raises `KeyError` where there is none."""
+        """Return an object's content; raises `NoSuchObjectError` where there is none."""
         try:
             return self._client.get_object(Bucket=self._bucket, Key=key)["Body"].read()
         except self._client.exceptions.NoSuchKey as err:
-            raise KeyError(key) from err
+            raise NoSuchObjectError(key) from err
 
     def put(self, key: str, content: bytes) -> None:
         """Write an object."""
