@@ -1,5 +1,7 @@
 """The catalogue's keys. An entry's key has all that a list is sorted and filtered by.
 
+Its time is in whole seconds: backups that began within one second stand in the order of their names.
+
 <prefix>/.catalogue/backups/<inverted time>.<backup name>.<schedule name or "-">.json   `BackupSummary`
 <prefix>/.catalogue/holds/<backup name>.json                                            `HoldState`
 <prefix>/.catalogue/verifications/<backup name>.json                                    `Verification`
@@ -16,8 +18,8 @@ from dataclasses import dataclass
 from typing import Self
 
 from milvus_vault.archive.layout import CATALOGUE_FOLDER, join
-from milvus_vault.errors import InvalidRequestError
 from milvus_vault.model.resources import BackupSummary
+from milvus_vault.paging import wrong_token
 
 # Seconds since 1970 have ten digits until 2286. Subtracted from this they sort the newest first.
 _LATEST = 9_999_999_999
@@ -153,6 +155,5 @@ def read_token(token: str) -> EntryKey:
         stem = ""
     entry = EntryKey.parse(f"{stem}.json")
     if entry is None:
-        msg = f"'{token}' is not a token of this list"
-        raise InvalidRequestError(msg, hint="Take next_token from the page before, or leave it out.")
+        raise wrong_token(token)
     return entry
