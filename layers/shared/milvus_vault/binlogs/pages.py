@@ -19,7 +19,7 @@ _MANY = 15  # the length of a list in its first byte, where it has one of its ow
 _BITS = 63
 
 _TAIL = 8  # bytes at the end of a file: the size of its footer, and its magic
-_LARGEST_FOOTER = 1 << 23
+_LARGEST_FOOTER = 1 << 23  # and no header of a page is larger
 _ROW_GROUPS = 4  # of the footer
 _COLUMNS, _SIZE = 1, 2  # of a row group
 _DESCRIBED = 3  # of a column
@@ -53,7 +53,7 @@ def row_groups(content: memoryview) -> tuple[RowGroup, ...]:
         msg = f"its footer of {size:,} bytes is larger than one can be"
         raise ValueError(msg)
     with _naming("its footer"):
-        footer, _ = _struct(content, len(content) - _TAIL - size, 0)
+        footer, _ = _struct(content[-_TAIL - size : -_TAIL], 0, 0)
         return tuple(_group(found) for found in footer.get(_ROW_GROUPS, []))
 
 
@@ -77,7 +77,8 @@ def page_sizes(content: memoryview) -> Iterator[int]:
             place = column.start
             while place < column.end:
                 with _naming(f"the header of the page at byte {place:,}"):
-                    header, place = _struct(content, place, 0)
+                    header, size = _struct(content[place : place + _LARGEST_FOOTER], 0, 0)
+                    place += size
                     unpacked, stored = header[_UNPACKED], header[_STORED]
                     if unpacked < 0 or stored < 0:
                         raise _WrongError
@@ -130,6 +131,8 @@ def _value(content: memoryview, place: int, kind: int, depth: int) -> tuple[Any,
     if kind in {_LIST, _SET}:
         head = content[place]
         size, place = (head >> 4, place + 1) if head >> 4 != _MANY else _unsigned(content, place + 1)
+        if size > len(content) - place:  # each has a byte at least: no length keeps us here for long
+            raise _WrongError
         values = []
         for _ in range(size):
             value, place = _value(content, place, head & 15, depth + 1)
