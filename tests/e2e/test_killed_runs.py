@@ -149,7 +149,9 @@ def etags(objects: Mapping[str, Any]) -> dict[str, str]:
 def run_of(stack: LocalStack, request: Mapping[str, Any]) -> str:
     """Return the name of the run of a restore."""
     target = f"{stack.milvus_uri} {MILVUS_BUCKET} {MILVUS_ROOT_PATH}"
-    return restore_run(request["backup_name"], RestoreRequest.model_validate(request).model_dump_json(), target)
+    return restore_run(
+        request["backup_name"], RestoreRequest.model_validate(request).model_dump_json(exclude_defaults=True), target
+    )
 
 
 def staged_objects(stack: LocalStack, run: str) -> list[str]:

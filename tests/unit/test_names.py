@@ -18,7 +18,9 @@ from milvus_vault.model.names import (
     temporary_name,
     temporary_prefix,
 )
-from milvus_vault.model.requests import BACKUP_NAME_PATTERN
+from milvus_vault.model.requests import BACKUP_NAME_PATTERN, RestoreRequest
+from milvus_vault.source import MilvusStorage
+from milvus_vault.wiring import restore_run_of
 from milvus_vault.workspace import record_key
 
 # Milvus' rule for a collection's name.
@@ -66,6 +68,15 @@ def test_the_same_request_into_the_same_milvus_is_the_same_run() -> None:
 )
 def test_any_other_request_is_another_run(other: tuple[str, str, str]) -> None:
     assert restore_run(*other) != restore_run("nightly", "{}", "milvus")
+
+
+def test_what_is_default_has_no_part_in_a_restores_run() -> None:
+    storage = MilvusStorage("milvus", "files")
+    named = RestoreRequest(backup_name="nightly", load=RestoreRequest.model_fields["load"].default)
+    run = restore_run_of(RestoreRequest(backup_name="nightly"), "http://milvus", storage)
+    # By this name releases with more fields find what this one has begun.
+    assert run == restore_run_of(named, "http://milvus", storage)
+    assert run == restore_run("nightly", '{"backup_name":"nightly"}', "http://milvus milvus files")
 
 
 @given(backup_names, backup_names)

@@ -37,9 +37,12 @@ def open_export_places(storage: StorageSettings, exports: ExportSettings) -> Exp
 
 
 def restore_run_of(request: RestoreRequest, milvus_uri: str, target: MilvusStorage) -> str:
-    """Return the name of the run of a restore into the deployment's Milvus."""
+    """Return the name of the run of a restore into the deployment's Milvus.
+
+    What is default has no part in it, so that a later release with more fields goes on with the same run.
+    """
     identity = f"{milvus_uri} {target.bucket} {target.root_path}"
-    return restore_run(request.backup_name, request.model_dump_json(), identity)
+    return restore_run(request.backup_name, request.model_dump_json(exclude_defaults=True), identity)
 
 
 def open_garbage_collector(settings: ManagementSettings) -> GarbageCollector | None:
