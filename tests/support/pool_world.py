@@ -4,6 +4,7 @@ Each runs in a thread of its own, which waits at each request until it is its tu
 thread goes on where nobody kills it, as the functions of a stopped execution do.
 """
 
+import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -37,6 +38,7 @@ from milvus_vault.errors import (
     ObjectChangedError,
     ObjectNotFoundError,
     RunTakenOverError,
+    VaultError,
 )
 from milvus_vault.model.names import attempt_of, backup_run
 from milvus_vault.model.objects import (
@@ -84,7 +86,7 @@ class Actor:
         """Begin, up to the first request."""
         self.arn = arn
         self.is_over = False
-        self.error: Exception | None = None
+        self.error: BaseException | None = None
         self._is_killed = False
         self.next = ("", "")
         """Operation and key of the request that it is about to make."""
@@ -127,13 +129,16 @@ class Actor:
 
     def _run(self) -> None:
         try:
-            self._work(self._store)
-        except KilledError:
-            pass
-        except Exception as err:  # noqa: BLE001 - of a thread nobody would hear: `World.step` raises it in the test's own
+            with suppress(KilledError):
+                self._work(self._store)
+        except (VaultError, LossError) as err:
+            # What the product says, and what its world finds: `World.step` raises it again in the test's own thread.
             self.error = err
-        self.is_over = True
-        self._arrived.release()
+        finally:
+            # Anything else is a fault of a test. It ends the thread here, which pytest tells of, and the test there.
+            self.error = self.error or sys.exception()
+            self.is_over = True
+            self._arrived.release()
 
 
 class SteppedStore:
