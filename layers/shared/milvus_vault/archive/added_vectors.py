@@ -11,11 +11,10 @@ from dataclasses import dataclass
 
 from milvus_vault.archive.contents import ArchivedSegment
 from milvus_vault.archive.layout import INSERT_LOG, LogKey
-from milvus_vault.model.collections import CollectionName, CollectionSchema, Segment
+from milvus_vault.model.collections import FIRST_FIELD, CollectionName, CollectionSchema, Segment
 from milvus_vault.model.versions import PACKED_VERSION
 
 _VECTORS = range(100, 106)  # schema.DataType, from BinaryVector to Int8Vector
-_FIRST_FIELD = 100
 
 COMPACT_HINT = (
     "Compact the collection in the source until none is left, and make the backup anew. From this backup restore the"
@@ -84,7 +83,7 @@ def older_segments(
 
 def first_lacking(schema: CollectionSchema, segment: Segment | ArchivedSegment, there: Collection[int]) -> int:
     """Return the lowest number of a vector field that a segment with these column groups is older than; 0: of none."""
-    if segment.storage_version < PACKED_VERSION or not any(number >= _FIRST_FIELD for number in there):
+    if segment.storage_version < PACKED_VERSION or not any(number >= FIRST_FIELD for number in there):
         return 0
     return min((number for number in _nullable_vectors(schema) if number not in there), default=0)
 

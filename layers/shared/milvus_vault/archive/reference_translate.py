@@ -20,6 +20,7 @@ from milvus_vault.archive.reference_messages import (
 from milvus_vault.errors import BackupDamagedError
 from milvus_vault.model.collections import (
     DEFAULT_DATABASE,
+    DYNAMIC_FIELD,
     CollectionLayout,
     CollectionName,
     CollectionSchema,
@@ -33,9 +34,6 @@ from milvus_vault.model.collections import (
     StructArraySchema,
 )
 from milvus_vault.model.objects import ArchivedObject
-
-# Milvus hides the field of dynamic values, and adds it by itself to a new collection.
-_DYNAMIC_FIELD = "$meta"
 
 # What an encoder of JSON writes for bytes that are no text.
 _REPLACEMENT_CHARACTER = "\ufffd"
@@ -146,7 +144,7 @@ def _schema(schema: SchemaMessage, name: str) -> CollectionSchema:
 
 
 def _fields(fields: Iterable[FieldMessage]) -> tuple[FieldSchema, ...]:
-    return tuple(_field(field) for field in fields if field.name != _DYNAMIC_FIELD and not field.is_dynamic)
+    return tuple(_field(field) for field in fields if field.name != DYNAMIC_FIELD and not field.is_dynamic)
 
 
 def _field(field: FieldMessage) -> FieldSchema:

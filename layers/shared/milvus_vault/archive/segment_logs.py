@@ -5,13 +5,21 @@ many as the others. From version 2 on a log holds a group of columns, and the gr
 and the primary key; which other groups there are, the server decides, and only its files say.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from milvus_vault.archive.contents import ArchivedSegment
-from milvus_vault.model.collections import CollectionSchema, FieldSchema, Segment, SegmentLevel
+from milvus_vault.archive.layout import DELTA_LOG, LogKey
+from milvus_vault.model.collections import (
+    ALL_PARTITIONS,
+    ROW_ID,
+    TIMESTAMP,
+    CollectionSchema,
+    FieldSchema,
+    Segment,
+    SegmentLevel,
+)
 from milvus_vault.model.versions import PACKED_VERSION
 
-_ROW_ID, _TIMESTAMP = 0, 1
 _FIRST_GROUP = 0
 
 
@@ -36,7 +44,7 @@ def lacking(
     if segment.storage_version >= PACKED_VERSION:
         required = {_FIRST_GROUP: "column group 0"}
     else:
-        required = {_ROW_ID: "the row IDs", _TIMESTAMP: "the timestamps", **_own_logs(schema)}
+        required = {ROW_ID: "the row IDs", TIMESTAMP: "the timestamps", **_own_logs(schema)}
         newest = max(insert_logs) if can_be_older else max(required | _nullable(schema))
         required |= {number: name for number, name in _nullable(schema).items() if number <= newest}
     without = [name for number, name in required.items() if not insert_logs.get(number)]
@@ -46,6 +54,15 @@ def lacking(
     if insert_logs[most] == insert_logs[least]:
         return ""
     return f"it has {insert_logs[most]} logs of field {most} and {insert_logs[least]} of field {least}"
+
+
+def level_zero_of(segments: Iterable[ArchivedSegment]) -> Callable[[LogKey], bool]:
+    """Return what tells of a log of these segments whether it has deletes of level 0, which concern other segments.
+
+    That is so of the delta logs of a segment of level 0, and of all partitions: a segment of these is no other.
+    """
+    numbers = {segment.segment_id for segment in segments if segment.level is SegmentLevel.L0}
+    return lambda key: key.kind == DELTA_LOG and (key.segment_id in numbers or key.partition_id == ALL_PARTITIONS)
 
 
 def is_packed(schema: CollectionSchema, groups: Mapping[int, int]) -> bool:

@@ -24,20 +24,25 @@ from milvus_vault.binlogs.values import (
     wrong_values,
 )
 from milvus_vault.errors import BinlogUnreadableError
-from milvus_vault.model.collections import ALL_PARTITIONS, CollectionSchema, FieldSchema
+from milvus_vault.model.collections import (
+    ALL_PARTITIONS,
+    DYNAMIC_FIELD,
+    FIRST_FIELD,
+    ROW_ID,
+    TIMESTAMP,
+    CollectionSchema,
+    FieldSchema,
+)
 from milvus_vault.model.objects import DELTA_LOG
 from milvus_vault.model.versions import PACKED_VERSION
 
-_ROW_ID, _TIMESTAMP = 0, 1
 _SYSTEM_FIELDS = {
-    _ROW_ID: FieldSchema(field_id=_ROW_ID, name="RowID", data_type=DataType.INT64),
-    _TIMESTAMP: FieldSchema(field_id=_TIMESTAMP, name="Timestamp", data_type=DataType.INT64),
+    ROW_ID: FieldSchema(field_id=ROW_ID, name="RowID", data_type=DataType.INT64),
+    TIMESTAMP: FieldSchema(field_id=TIMESTAMP, name="Timestamp", data_type=DataType.INT64),
 }
-_FIRST_FIELD = 100
 _FIRST_GROUP = 0
 _NO_FIELD = -1  # what delta logs have in its place
 _OLD_NAME = "val"  # of the column of a log, up to 2.4
-_DYNAMIC_FIELD = "$meta"
 _NEWEST_NUMBER = (1 << 63) - 1
 _DELETE_BYTES = 64  # of the line of a delete, beside its key
 
@@ -186,7 +191,7 @@ class _Check:
         if listed and there not in listed:
             yield f"it has the fields {_numbers(there)}, which are no column group of those that it names"
         schema = self.expected.schema
-        if group >= _FIRST_FIELD:
+        if group >= FIRST_FIELD:
             wrong = there != {group}
         else:
             keys = {item.field_id for item in schema.fields if item.is_primary_key}
@@ -249,7 +254,7 @@ class _Check:
             for described, column in zip(fields, rows.columns, strict=True):
                 for count, what in wrong_values(described, column, parsed):
                     self.wrong_rows[f"values of field {described.field_id} {what}"] += count
-                if described.field_id == _TIMESTAMP:
+                if described.field_id == TIMESTAMP:
                     self._compare_times(column, "rows")
 
     def _compare_times(self, timestamps: pa.Array, whose: str) -> None:
@@ -271,6 +276,6 @@ def _field(schema: CollectionSchema, field_id: int) -> FieldSchema | None:
     for item in (*schema.fields, *inner):
         if item.field_id == field_id:
             return item.model_copy(update={"nullable": True}) if item.is_dynamic else item
-    if not schema.enable_dynamic_field or field_id < _FIRST_FIELD or any(item.is_dynamic for item in schema.fields):
+    if not schema.enable_dynamic_field or field_id < FIRST_FIELD or any(item.is_dynamic for item in schema.fields):
         return None
-    return FieldSchema(field_id=field_id, name=_DYNAMIC_FIELD, data_type=DataType.JSON, is_dynamic=True, nullable=True)
+    return FieldSchema(field_id=field_id, name=DYNAMIC_FIELD, data_type=DataType.JSON, is_dynamic=True, nullable=True)

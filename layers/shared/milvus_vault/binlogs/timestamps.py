@@ -5,8 +5,8 @@ import pyarrow as pa
 from milvus_vault.binlogs import parquet
 from milvus_vault.binlogs.rows import InsertLog
 from milvus_vault.errors import BinlogUnreadableError
+from milvus_vault.model.collections import TIMESTAMP
 
-_TIMESTAMP = 1  # the field's ID
 _NONE = pa.nulls(0, pa.int64())
 
 
@@ -21,12 +21,12 @@ def read_timestamps(body: bytes) -> pa.Array:
 
 def timestamps_in(log: InsertLog) -> pa.Array:
     """Return the timestamps of a log that was opened, as `read_timestamps`."""
-    if _TIMESTAMP not in log.field_ids:
+    if TIMESTAMP not in log.field_ids:
         msg = "it has no column of timestamps"
         if log.place:
             msg = f"it is a log of field {log.field_ids[0]}, not of timestamps"
         raise BinlogUnreadableError(msg)
-    return pa.concat_arrays([_NONE, *(_whole(stored) for stored in log.stored(_TIMESTAMP))])
+    return pa.concat_arrays([_NONE, *(_whole(stored) for stored in log.stored(TIMESTAMP))])
 
 
 def count_column_groups(body: bytes) -> int:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from milvus_vault.archive.contents import ArchivedCollection
 from milvus_vault.model.base import Model
-from milvus_vault.model.collections import FieldSchema, KeyValue
+from milvus_vault.model.collections import DYNAMIC_FIELD, FieldSchema, KeyValue
 from milvus_vault.model.objects import ArchivedObject
 from milvus_vault.model.resources import ObjectCount, ObjectDiff, SettingDiff, SettingKind
 
@@ -16,9 +16,6 @@ type Items = Mapping[str, Mapping[str, str]]
 
 # Every release of milvus-backup records these as a whole: what has none there has none.
 _ALWAYS_RECORDED = frozenset({"collection", "field", "index"})
-
-# The field of dynamic values, which milvus-backup's metadata does not have.
-_DYNAMIC_FIELD = "$meta"
 
 _NO_CONTENT = b"\0" * 8
 
@@ -121,7 +118,7 @@ def _settings(collection: ArchivedCollection) -> Iterator[tuple[SettingKind, Ite
 
 
 def _is_hidden(field: FieldSchema) -> bool:
-    return field.is_dynamic or field.name == _DYNAMIC_FIELD
+    return field.is_dynamic or field.name == DYNAMIC_FIELD
 
 
 def _texts(item: Model, without: set[str]) -> dict[str, str]:

@@ -17,6 +17,13 @@ DEFAULT_RESOURCE_GROUP = "__default_resource_group"
 # The number that Milvus gives an "all partitions" L0 segment as its partition.
 ALL_PARTITIONS = -1
 
+# IDs of the fields that each collection has without naming them, and of the first one that it names.
+ROW_ID, TIMESTAMP = 0, 1
+FIRST_FIELD = 100
+
+# The name that Milvus gives the dynamic field.
+DYNAMIC_FIELD = "$meta"
+
 
 class KeyValue(Model):
     """A parameter as Milvus keeps it: both sides are text."""

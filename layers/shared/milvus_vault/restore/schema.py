@@ -9,10 +9,16 @@ from collections.abc import Iterator, Set
 from typing import NamedTuple
 
 from milvus_vault.errors import FieldIdMismatchError
-from milvus_vault.model.collections import CollectionName, CollectionSchema, FieldSchema, KeyValue, StructArraySchema
+from milvus_vault.model.collections import (
+    FIRST_FIELD,
+    CollectionName,
+    CollectionSchema,
+    FieldSchema,
+    KeyValue,
+    StructArraySchema,
+)
 from milvus_vault.model.versions import FUNCTION_CHECK_SINCE
 
-_FIRST_FIELD = 100
 NAMED_IN_MESSAGE = 5
 
 _NO_FUNCTION_CHECK = KeyValue(key="disable_func_runtime_check", value="true")
@@ -32,7 +38,7 @@ def added_fields(schema: CollectionSchema, name: CollectionName, *, since: int =
         if dict(_numbered(schema, names[:count], names[count:])) == wanted:
             return tuple(names[count:])
     taken = set(wanted.values())
-    missing = [str(number) for number in range(_FIRST_FIELD, max(taken, default=_FIRST_FIELD)) if number not in taken]
+    missing = [str(number) for number in range(FIRST_FIELD, max(taken, default=FIRST_FIELD)) if number not in taken]
     msg = (
         f"{name} had fields that were dropped (numbers free: {', '.join(missing)}), and no new collection can be alike"
     )
@@ -128,7 +134,7 @@ def _full_name(struct: StructArraySchema, field: FieldSchema) -> str:
 
 def _numbered(schema: CollectionSchema, created: list[str], added: list[str]) -> Iterator[tuple[str, int]]:
     """Yield the number that each field gets if some are created with the collection, and the others added."""
-    number = _FIRST_FIELD
+    number = FIRST_FIELD
     for name in created:
         yield name, number
         number += 1

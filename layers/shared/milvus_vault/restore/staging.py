@@ -19,6 +19,7 @@ from typing import NamedTuple
 from milvus_vault.archive.added_vectors import first_lacking
 from milvus_vault.archive.contents import ArchivedCollection, ArchivedPartition, ArchivedSegment
 from milvus_vault.archive.layout import DELTA_LOG, INSERT_LOG, log_of
+from milvus_vault.archive.segment_logs import level_zero_of
 from milvus_vault.model.collections import ALL_PARTITIONS, CollectionSchema, ImportPair, SegmentLevel
 from milvus_vault.model.objects import ArchivedObject, CopyItem
 from milvus_vault.restore.working_files import ImportPaths, ImportSource
@@ -98,13 +99,12 @@ class CollectionImport:
         cls, collection: ArchivedCollection, objects: Iterable[ArchivedObject], limits: FoldLimits, cut: int = 0
     ) -> "CollectionImport":
         """Sort a collection's objects; `cut` is the timestamp after which rows and deletes are left out, or 0."""
-        levels = {segment.segment_id: segment.level for segment in collection.segments}
+        is_level_zero = level_zero_of(collection.segments)
         objects_of: dict[int, list[ArchivedObject]] = defaultdict(list)
         level_zero: dict[int, list[ArchivedObject]] = defaultdict(list)
         for item in objects:
             key = log_of(item)
-            is_of_all = levels.get(key.segment_id) is SegmentLevel.L0 or key.partition_id == ALL_PARTITIONS
-            if key.kind == DELTA_LOG and is_of_all:
+            if is_level_zero(key):
                 level_zero[key.partition_id].append(item)
             else:
                 objects_of[key.segment_id].append(item)

@@ -21,7 +21,7 @@ from milvus_vault.archive.check import OTHER_ETAGS_HINT
 from milvus_vault.archive.contents import ArchivedCollection, ArchivedSegment
 from milvus_vault.archive.layout import DELTA_LOG, BackupLayout, log_of
 from milvus_vault.archive.reader import find_collection, read_objects
-from milvus_vault.archive.segment_logs import is_packed, lacking
+from milvus_vault.archive.segment_logs import is_packed, lacking, level_zero_of
 from milvus_vault.binlogs import Deletes, named, naming, read_deletes
 from milvus_vault.binlogs.columns import absent_values, arrow_type, read_values, type_name
 from milvus_vault.binlogs.parquet import whole
@@ -36,6 +36,9 @@ from milvus_vault.errors import (
 )
 from milvus_vault.model.collections import (
     ALL_PARTITIONS,
+    DYNAMIC_FIELD,
+    FIRST_FIELD,
+    TIMESTAMP,
     CollectionName,
     CollectionSchema,
     FieldSchema,
@@ -53,9 +56,6 @@ METADATA = b"milvus_vault"
 _ROWS_AT_ONCE = 1 << 13
 _BYTES_AT_ONCE = 1 << 24  # of vectors
 _OBJECTS_AT_ONCE = 8
-_TIMESTAMP = 1
-_FIRST_FIELD = 100
-_DYNAMIC = "$meta"
 _UNKNOWN = -1  # the dynamic field's ID where the backup's schema leaves that field out, as milvus-backup's does
 _HINT = "Bring the object back from a copy or an older version of it, or read another backup."
 
@@ -158,7 +158,7 @@ class _Fields:
     def of(cls, schema: CollectionSchema) -> "_Fields":
         fields = list(schema.fields)
         if schema.enable_dynamic_field and not any(field.is_dynamic for field in fields):
-            fields.append(FieldSchema(field_id=_UNKNOWN, name=_DYNAMIC, data_type=DataType.JSON, is_dynamic=True))
+            fields.append(FieldSchema(field_id=_UNKNOWN, name=DYNAMIC_FIELD, data_type=DataType.JSON, is_dynamic=True))
         structs = schema.struct_array_fields
         return cls(
             key=next(field for field in fields if field.is_primary_key),
@@ -223,7 +223,7 @@ class _Reader:
 
     def batches(self, schema: pa.Schema) -> Iterator[pa.RecordBatch]:
         """Yield the rows."""
-        levels = {segment.segment_id: segment.level for segment in self._collection.segments}
+        is_level_zero = level_zero_of(self._collection.segments)
         inserts: defaultdict[int, defaultdict[int, list[ArchivedObject]]] = defaultdict(lambda: defaultdict(list))
         deletes: defaultdict[int, list[ArchivedObject]] = defaultdict(list)
         level_zero: defaultdict[int, list[ArchivedObject]] = defaultdict(list)
@@ -231,7 +231,7 @@ class _Reader:
             key = log_of(item)
             if key.kind != DELTA_LOG:
                 inserts[key.segment_id][key.field_id].append(item)
-            elif levels.get(key.segment_id) is SegmentLevel.L0 or key.partition_id == ALL_PARTITIONS:
+            elif is_level_zero(key):
                 level_zero[key.partition_id].append(item)
             else:
                 deletes[key.segment_id].append(item)
@@ -343,7 +343,7 @@ class _Stripe:
             chosen = pc.is_in(keys, value_set=wanted)
             if not pc.any(chosen).as_py():
                 return None
-        with self._reading(_TIMESTAMP) as log:
+        with self._reading(TIMESTAMP) as log:
             times = timestamps_in(log)
             if len(times) != len(keys):
                 msg = f"it has {len(times):,} timestamps, and there are {len(keys):,} keys"
@@ -377,7 +377,7 @@ class _Stripe:
         if field.field_id != _UNKNOWN:
             return field.field_id
         there = {number for group in self._groups().values() for number in group}
-        unnamed = {number for number in there - self._reader.fields.known if number >= _FIRST_FIELD}
+        unnamed = {number for number in there - self._reader.fields.known if number >= FIRST_FIELD}
         if len(unnamed) > 1:
             which = ", ".join(map(str, sorted(unnamed)))
             msg = f"beside {self._one_key} are fields that the schema does not have: {which}"
