@@ -30,7 +30,7 @@ class ExitCode(IntEnum):
 _NAMES = {
     ExitCode.FAILED: (
         "AnswerTimeoutError BackupDamagedError BackupFailedError BackupFormatError BinlogUnreadableError "
-        "CheckIncompleteError CopyIncompleteError CopyUnfinishedError "
+        "CheckIncompleteError CopyIncompleteError CopyUnfinishedError DatasetIncompleteError "
         "FieldIdMismatchError FlushTimeoutError ImportFailedError ImportStalledError IndexFailedError "
         "LoadFailedError LocalStackError MilvusCertificateError MilvusRequestError MilvusSecretError "
         "MilvusTlsError ObjectArchivedError ObjectChangedError ObjectNotFoundError RestoreFailedError "
@@ -46,7 +46,8 @@ _NAMES = {
     ),
     ExitCode.REFUSED: (
         "AliasConflictError BackupExistsError BackupHeldError BackupInProgressError BackupInUseError "
-        "BackupNotExportableError CollectionExistsError IdempotencyConflictError MomentOutOfRangeError "
+        "BackupNotExportableError CollectionExistsError DatasetExistsError IdempotencyConflictError "
+        "MomentOutOfRangeError "
         "ResourceGroupError RunEndedError ScheduleManagedError TargetClaimedError VersionUnsupportedError"
     ),
     ExitCode.DENIED: (
