@@ -1,10 +1,11 @@
 """The working files of a prune, by their names in its workspace, and its report.
 
     plan.json                `PrunePlan`
-    outcomes/<index>.json    `Outcome` of one deletion
-    swept.json               `Swept`
-    pool.json                how far the sweep of the pool has come
-    freed.json               `FreedSoFar` of a dry run
+    outcomes/<index>.json            `Outcome` of one deletion
+    outcomes/<index>.removed.json    what is gone of a backup of which nothing is sealed, an `ObjectCount`
+    swept.json                       `Swept`
+    pool.json                        how far the sweep of the pool has come
+    freed.json                       `FreedSoFar` of a dry run
 
 The report is `<prefix>/.runs/reports/<execution name>.json`, a `PruneReport`.
 """
@@ -27,6 +28,8 @@ class Deletion(Model):
 
     name: str
     size_bytes: int
+    """Of the objects that its manifest lists. Where nothing is sealed of it 0, and with `dry_run` of those in its
+    folder."""
     marker_etag: str
     """Which shows whether the backup was made anew under the name; empty where an earlier prune deleted the marker."""
     object_count: int = 0
@@ -62,6 +65,8 @@ class Outcome(Model):
     name: str
     status: Literal["deleted", "skipped", "failed"]
     size_bytes: int = 0
+    """Of the objects that its manifest listed; where nothing was sealed of it, of those that were in its folder. What a
+    function removed that died on its way is not in it."""
     error: str = ""
     """Unless deleted, the error's name."""
     message: str = ""
@@ -146,3 +151,8 @@ class PruneReport(Model):
 def outcome_name(index: int) -> str:
     """Return the name of a deletion's outcome."""
     return f"outcomes/{index}.json"
+
+
+def removed_name(index: int) -> str:
+    """Return the name of what was removed so far by a deletion that has no `Outcome` yet."""
+    return f"outcomes/{index}.removed.json"
