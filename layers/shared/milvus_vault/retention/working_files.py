@@ -77,11 +77,14 @@ class Swept(Model):
     """What a sweep removed."""
 
     runs: tuple[str, ...] = ()
-    """Runs whose working files, and where they had any unfinished backups and staged objects, are gone."""
+    """Runs that are gone: working files, staged objects, and unfinished backups, also those in another place."""
     folders: tuple[str, ...] = ()
     """Folders, in the form `s3://bucket/key/`, that no longer belonged to a run."""
     quarantined: tuple[str, ...] = ()
-    """Unfinished backups that were noted, to be removed by a sweep `KeepWorkingFilesDays` later if they stay so."""
+    """Unfinished backups, and runs that left one in another place, that were noted, to be removed by a sweep
+    `KeepWorkingFilesDays` later if they stay so."""
+    left_elsewhere: tuple[str, ...] = ()
+    """Runs that left something in another place where it cannot be removed now, with why. They stay."""
     record_count: int = 0
     claim_count: int = 0
     catalogue_count: int = 0
