@@ -122,7 +122,8 @@ class Schedules:
 
 
 _HINT_OF_INPUT = (
-    "Correct ScheduleRequest and ScheduleRetention and deploy the stack again; put other schedules once more."
+    "Correct ScheduleRequest, ScheduleVerify and ScheduleRetention and deploy the stack again; put other schedules "
+    "once more."
 )
 
 
