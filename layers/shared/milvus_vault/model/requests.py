@@ -1,4 +1,4 @@
-"""What a user asks for: the inputs of the machines backup, restore, verify, prune and export.
+"""What a user asks for: the inputs of the machines backup, restore, verify, prune, export and drill.
 
 Descriptions and defaults here are the only ones: documentation is made from them.
 """
@@ -100,6 +100,16 @@ ScheduleName = Annotated[
     ),
     Field(examples=["nightly"]),
 ]
+
+ScratchName = Annotated[
+    str,
+    Form(
+        r"^[A-Za-z_][A-Za-z0-9_]{0,127}$",
+        "name for a scratch database",
+        "letters, digits and underscores, at most 128, no digit first",
+    ),
+]
+"""The name of a database that a drill makes and drops."""
 
 Suffix = Annotated[str, Form(r"^[A-Za-z0-9_]{0,128}$", "suffix", "letters, digits and underscores, at most 128")]
 
@@ -400,6 +410,55 @@ class ExportRequest(Model):
     def _check_names(self) -> Self:
         if self.to is None and self.export_name == self.backup_name:
             msg = "`export_name` is the name of the backup itself: an export beside it has one of its own"
+            raise ValueError(msg)
+        return self
+
+
+class DrillRequest(Model):
+    """Input of the drill state machine."""
+
+    backup_name: BackupName | None = Field(
+        default=None, description="Name of the backup to restore. Excludes `newest_of`."
+    )
+    newest_of: ScheduleName | None = Field(
+        default=None,
+        description="Restore the newest complete backup of this schedule. Excludes `backup_name`.",
+    )
+    collections: tuple[Selector, ...] | None = Field(
+        default=None,
+        min_length=1,
+        description="What to restore, by its name in the backup: `db.collection` or `db.*`. Default: all of it.",
+    )
+    max_bytes: int | None = Field(
+        default=None,
+        ge=1,
+        description="Restore no more bytes than that: where the collections have more, a random sample of them. "
+        "Default: no limit.",
+    )
+    row_count: int = Field(
+        default=100,
+        ge=1,
+        le=10_000,
+        description="Of each collection, how many rows are compared value by value, chosen at random.",
+    )
+    seed: int | None = Field(
+        default=None,
+        ge=0,
+        lt=2**63,
+        description="What the random choice of collections and rows begins with, so that a drill can be done again "
+        "with the same. Default: a number of the execution's own, which its result tells.",
+    )
+    database: ScratchName | None = Field(
+        default=None,
+        description="Name of the scratch database, which must not exist: letters, digits and underscores, at most 128, "
+        "not starting with a digit. Default: `vault_drill_<12 characters of the execution>`.",
+    )
+    schedule: ScheduleTag | None = Field(default=None, description="Set by schedules; leave it out.")
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if (self.backup_name is None) == (self.newest_of is None):
+            msg = "a drill is of one backup: give `backup_name`, or `newest_of` with the name of a schedule"
             raise ValueError(msg)
         return self
 
