@@ -16,7 +16,7 @@ from milvus_vault.archive.reader import read_archive, read_manifest, read_object
 from milvus_vault.archive.remains import check_stays, marker_etag
 from milvus_vault.archive.segment_logs import level_zero_of
 from milvus_vault.backup.claiming import take_claim
-from milvus_vault.backup.export import DamagedContents, contents_damaged, each_by_size
+from milvus_vault.backup.export import DamagedContents, contents_damaged, doubted, each_by_size
 from milvus_vault.backup.places import Place
 from milvus_vault.backup.selection import select_collections
 from milvus_vault.claims import CLAIM, RUNNING, Claims, check_owner
@@ -236,7 +236,9 @@ class DatasetPreparation:
         self, manifest: Manifest | None, archive: Archive, chosen: Sequence[ArchivedCollection], etag: str | None
     ) -> DatasetPlan:
         finished_at = manifest.finished_at if manifest else None
-        damaged = self.damaged_contents(self.request.backup_name, finished_at)
+        damaged = dict(self.damaged_contents(self.request.backup_name, finished_at))
+        if manifest:
+            damaged |= doubted(self._store, self.run.bucket, self._original, manifest)
         shares: dict[int, Share] = {}
 
         def capture(index: int) -> None:
