@@ -325,7 +325,7 @@ def test_a_backup_of_metadata_alone_has_no_rows() -> None:
 
 def test_known_damage_of_contents_is_refused_where_it_concerns_what_is_asked_for() -> None:
     store = InMemoryObjectStore(BUCKET)
-    manifest = write(store)
+    manifest = write(store, "full")
     collections = read_archive(store, BUCKET, ORIGINAL).collections
     objects = {str(found.name): read_objects(store, BUCKET, ORIGINAL, found) for found in collections}
     damaged = next(name for name, found in objects.items() if found)
@@ -385,3 +385,39 @@ def test_attempts_have_folders_of_their_own(made: Made) -> None:
     found = run.prepare()
     assert isinstance(found, Unwritten)
     assert run.batches(found)[0].startswith(f"rows/{attempt_of('first')}/batch-0-")
+
+
+class DiedError(BaseException):
+    """The execution is no more."""
+
+
+def test_one_that_dies_at_any_request_is_completed_by_the_next(made: Made) -> None:
+    expected = made.write().read()
+    before = dict(made.store.buckets[BUCKET])
+    step = 0
+    while True:
+        made.store.buckets[BUCKET] = dict(before)
+        left = [step]
+
+        def die(_operation: str, _bucket: str, _key: str, left: list[int] = left) -> None:
+            left[0] -= 1
+            if left[0] < 0:
+                raise DiedError
+
+        made.store.before = die
+        has_died = False
+        try:
+            export(made.store).succeed()
+        except DiedError:
+            has_died = True
+        made.store.before = lambda *_: None
+        second = export(made.store, arn="second", executions=FakeExecutions(first="ABORTED"))
+        assert second.succeed().row_count == len(expected), step
+        assert second.table(str(NAME)).to_pylist() == expected
+        there = {key for key in made.store.buckets[BUCKET] if key.startswith(second.layout.root)}
+        files = {file.path for found in second.document().collections for file in found.files}
+        assert there == {second.layout.document, *(second.layout.root + path for path in files)}, step
+        if not has_died:
+            break
+        step += 1
+    assert step > 30
