@@ -2,7 +2,7 @@
 
     PYTHONPATH=layers/shared:. python -m bench.dataset --megabytes 512 --deletes 1000000
 
-A collection with a key, a text and vectors of 768 dimensions, in logs of 16 MiB of vectors each, as Milvus writes
+A collection with a key, a text and vectors of 768 dimensions, in logs of 16 MiB of these two, as Milvus writes
 them; each log has the same content under another key, so that the store holds little. What is written is let go. The
 peak is the resident memory of the process above what it had before it read anything.
 """
@@ -34,7 +34,6 @@ from tests.unit.archive.samples import BUCKET, PREFIX, sample_contents, write_ba
 _COLLECTION, _PARTITION, _SEGMENT, _LEVEL_ZERO = 7, 8, 9, 10
 _DIM = 768
 _LOG_BYTES = 16 * 1024**2
-_ROWS = _LOG_BYTES // (4 * _DIM)
 _MIB = 1024**2
 _HERE = Place(bucket=BUCKET, prefix=PREFIX)
 
@@ -79,16 +78,16 @@ class _Peak:
         self._thread.join()
 
 
-def _logs(stripes: int, deletes: int) -> dict[LogKey, bytes]:
+def _logs(stripes: int, rows: int, text_bytes: int, deletes: int) -> dict[LogKey, bytes]:
     """Return the logs of a segment, and one of deletes that concern none of its rows."""
     place = binlog.Place(_COLLECTION, _PARTITION, _SEGMENT)
-    times = [10] * _ROWS
-    vectors = np.random.default_rng(1).random((_ROWS, _DIM), np.float32)
+    times = [10] * rows
+    vectors = np.random.default_rng(1).random((rows, _DIM), np.float32)
     columns: dict[int, tuple[int, list[Any]]] = {
-        0: (5, list(range(_ROWS))),
+        0: (5, list(range(rows))),
         1: (5, times),
-        100: (5, list(range(_ROWS))),
-        101: (21, [f"Volume {number}" for number in range(_ROWS)]),
+        100: (5, list(range(rows))),
+        101: (21, [f"{number:0{text_bytes}}" for number in range(rows)]),
         102: (101, [vector.tobytes() for vector in vectors]),
     }
     found = {}
@@ -106,7 +105,8 @@ def _logs(stripes: int, deletes: int) -> dict[LogKey, bytes]:
     return found
 
 
-def _backup(store: InMemoryObjectStore, stripes: int, deletes: int) -> None:
+def _backup(store: InMemoryObjectStore, megabytes: int, text_bytes: int, deletes: int) -> None:
+    stripes, rows = max(1, megabytes * _MIB // _LOG_BYTES), _LOG_BYTES // (4 * _DIM + text_bytes)
     layout = BackupLayout(PREFIX, "b")
     other, _ = sample_contents(layout)[1]
     fields = [
@@ -114,9 +114,7 @@ def _backup(store: InMemoryObjectStore, stripes: int, deletes: int) -> None:
          "type_params": [{"key": "dim", "value": str(_DIM)}]}
         for number, name, kind in ((100, "id", 5), (101, "title", 21), (102, "vec", 101))
     ]  # fmt: skip
-    segments: list[dict[str, Any]] = [
-        {"segment_id": _SEGMENT, "partition_id": _PARTITION, "row_count": stripes * _ROWS}
-    ]
+    segments: list[dict[str, Any]] = [{"segment_id": _SEGMENT, "partition_id": _PARTITION, "row_count": stripes * rows}]
     if deletes:
         segments.append({"segment_id": _LEVEL_ZERO, "partition_id": ALL_PARTITIONS, "row_count": 0, "level": "L0"})
     described = {
@@ -129,7 +127,7 @@ def _backup(store: InMemoryObjectStore, stripes: int, deletes: int) -> None:
     document = CollectionDocument.model_validate(
         other.model_dump() | {"description": description, "segments": segments}
     )
-    logs = _logs(stripes, deletes)
+    logs = _logs(stripes, rows, text_bytes, deletes)
     objects = [
         ArchivedObject(layout.log(key), f"files/{key}", len(body), hashlib.md5(body, usedforsecurity=False).hexdigest())
         for key, body in logs.items()
@@ -142,11 +140,12 @@ def _backup(store: InMemoryObjectStore, stripes: int, deletes: int) -> None:
 def main() -> None:
     """Write one file and say what it took."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--megabytes", type=int, default=512, help="of the vectors' logs")
+    parser.add_argument("--megabytes", type=int, default=512, help="of vectors and texts")
+    parser.add_argument("--text-bytes", type=int, default=12, help="of the text of each row")
     parser.add_argument("--deletes", type=int, default=0, help="of level 0")
     given = parser.parse_args()
     store = _Discarding(BUCKET)
-    _backup(store, max(1, given.megabytes * _MIB // _LOG_BYTES), given.deletes)
+    _backup(store, given.megabytes, given.text_bytes, given.deletes)
     request = ExportRequest(backup_name="b", export_name="d", format="parquet")
     export = DatasetExport(store, request, _HERE, _HERE)
     (batch,) = export.batches(cast("Unwritten", export.prepare()))
