@@ -199,6 +199,12 @@ def test_one_that_was_killed_after_its_document_is_told_of_and_no_other_takes_it
     assert made.store.buckets[BUCKET] == before
 
 
+def test_a_task_that_comes_once_more_gives_the_same_result(made: Made) -> None:
+    run = export(made.write().store)
+    result = run.succeed()
+    assert run.prepare(1) == run.prepare() == result
+
+
 def test_what_lies_there_and_is_none_of_its_own_is_not_touched(made: Made) -> None:
     run = export(made.write().store)
     made.store.put(BUCKET, f"{run.layout.root}shop.articles/part-000000.parquet", b"mine")

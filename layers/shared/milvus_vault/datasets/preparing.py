@@ -66,7 +66,7 @@ from milvus_vault.workspace import Workspace
 # What readers of Parquet like, and a function of two processors nearly writes in some 20 s.
 FILE_LIMITS = BatchLimits(max_objects=2**63, max_bytes=512 * 1024**2)
 
-# Small files of many partitions together, since each batch is a function that reads the deletes of all partitions.
+# Small files of many partitions together: a function each would take longer to start than to write.
 BATCH_LIMITS = BatchLimits(max_objects=100, max_bytes=1024**3)
 
 # Batches are given to WriteRows that often: a function may be killed for reasons of its own.
@@ -151,14 +151,14 @@ class DatasetPreparation:
             DatasetIncompleteError: WriteRows ended again and again before it had written all.
             VaultError: The lasting failure for which a batch gave up.
         """
-        if self.write_count:
-            plan = self.run.read(PLAN, DatasetPlan)
-            check_owner(self.run, self._attempt)
-            return self._conclude(plan)
         claims, there = self._claims(self.run.bucket), self._claims(self._layout.bucket)
         self._store.check_bucket(self._layout.bucket)
         if found := self._find_published(claims):
             return found
+        if self.write_count:
+            plan = self.run.read(PLAN, DatasetPlan)
+            check_owner(self.run, self._attempt)
+            return self._conclude(plan)
         etag = marker_etag(self._store, self.run.bucket, self._original)
         manifest = read_exportable_rows(self._store, self.run.bucket, self._original)
         archive = read_archive(self._store, self.run.bucket, self._original)
@@ -245,7 +245,8 @@ class DatasetPreparation:
             shares[index] = self._capture(index, chosen[index], damaged)
 
         each_by_size(capture, [found.object_list.size_bytes if found.object_list else 0 for found in chosen])
-        identity = short_hash(f"{etag} {[str(collection.name) for collection in chosen]}", 16)
+        # Of all that makes a file what it is.
+        identity = short_hash(f"{etag} {FILE_LIMITS} {[str(collection.name) for collection in chosen]}", 16)
         plan = DatasetPlan(
             request=self.request,
             execution_arn=self.execution_arn,
@@ -298,7 +299,8 @@ class DatasetPreparation:
     def _conclude(self, plan: DatasetPlan) -> DatasetResult | Unwritten:
         """Write the document where all is written, else the list of batches that are not."""
         written = list_written(self.run, plan.written)
-        if any(by_collection(written).get(index) != share for index, share in enumerate(plan.shares)):
+        shares = by_collection(written)
+        if any(shares.get(index) != share for index, share in enumerate(plan.shares)):
             return self._unwritten(plan, written)
         listed = {
             found.key: found.size_bytes for found in self._store.list_objects(plan.layout.bucket, plan.layout.root)
