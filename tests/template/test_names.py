@@ -90,5 +90,6 @@ def test_every_task_that_is_no_function_runs_a_nested_machine_or_starts_a_prune(
     assert {(body["Resource"].rpartition(":::")[2], body["Parameters"]["StateMachineArn"]) for body in others} == {
         ("states:startExecution.sync:2", "${CheckObjectsStateMachineArn}"),
         ("states:startExecution.sync:2", "${CopyObjectsStateMachineArn}"),
+        ("states:startExecution.sync:2", "${RestoreStateMachineArn}"),
         ("states:startExecution", "${PruneStateMachineArn}"),
     }

@@ -168,6 +168,8 @@ def _result_lines(kind: RunKind, result: Mapping[str, Any]) -> Iterator[str]:
         yield missing
     if kind == "export" and isinstance(location := result.get("location"), str):
         yield location
+    if kind == "drill" and "restore_seconds" in result:
+        yield readable.how_drilled(result)
     if kind == "prune":
         yield from _freed_lines(result.get("freed") or {})
         yield from _pool_lines(result.get("swept") or {})
