@@ -1,6 +1,5 @@
 """Drills of backups of a real Milvus, into the same Milvus."""
 
-import json
 from collections.abc import Iterator
 from typing import Any
 
