@@ -122,6 +122,43 @@ class ScheduleTag(Model):
     retention: Retention | None = Field(default=None, description="Which of its backups are kept. Default: all.")
 
 
+VerifyLevel = Literal["quick", "checksum", "deep"]
+"""How much a verification proves: see docs/reliability.md."""
+
+
+class VerifyOptions(Model):
+    """How a backup is verified: `POST /backups/{name}/verify`, and `verify` of a backup request."""
+
+    level: VerifyLevel = Field(
+        default="quick",
+        description="`quick` compares a listing with what was recorded: presence, size and ETag. `checksum` compares "
+        "the checksums that S3 keeps with those that it named when it copied. `deep` reads the objects, and proves "
+        "what is in them.",
+    )
+    sample_percent: float | None = Field(
+        default=None,
+        gt=0,
+        le=100,
+        description="Of `deep`: how much of the objects to read, but at least one. The next sample goes on behind this "
+        "one, so that 20 of 5 percent read each object once. Default: all.",
+    )
+    max_bytes: int | None = Field(
+        default=None,
+        ge=1,
+        description="Of `deep`: how many bytes to read at most, but at least one object, however large it is. "
+        "Besides, those that were found damaged before are read again, with others of their segments. The next "
+        "verification with a sample or a limit goes on behind it. Default: no limit.",
+    )
+
+    @model_validator(mode="after")
+    def _check_level(self) -> Self:
+        for name in ("sample_percent", "max_bytes"):
+            if getattr(self, name) is not None and self.level != "deep":
+                msg = f"`{name}` is of a deep verification alone: {self.level} reads no objects"
+                raise ValueError(msg)
+        return self
+
+
 class BackupRequest(Model):
     """Input of the backup state machine. `{}` backs up everything under a name of its own."""
 
@@ -166,6 +203,12 @@ class BackupRequest(Model):
         description="Delete the backup so long after it was begun: `30d`, `12h`, `4w`. Default: never, unless its "
         "schedule's retention says so.",
     )
+    verify: VerifyOptions | None = Field(
+        default=None,
+        description="Verify the backup once it is published, complete or partial, by a run of its own that the backup "
+        'does not wait for: `{"level": "deep", "sample_percent": 5}`, as a verification is asked for. Default: it is '
+        "not verified.",
+    )
     schedule: ScheduleTag | None = Field(default=None, description="Set by schedules; leave it out.")
 
     @model_validator(mode="after")
@@ -174,10 +217,6 @@ class BackupRequest(Model):
             msg = "`meta_only` copies no objects, so that none can be shared: leave out `mode`"
             raise ValueError(msg)
         return self
-
-
-VerifyLevel = Literal["quick", "checksum", "deep"]
-"""How much a verification proves: see docs/reliability.md."""
 
 
 class RestoreRequest(Model):
@@ -322,39 +361,6 @@ class RestoreRequest(Model):
         for name, partitions in self.partitions.items():
             if name.endswith(".*") or not partitions:
                 msg = f"`partitions` must name partitions of a collection: {name} -> {', '.join(partitions) or 'none'}"
-                raise ValueError(msg)
-        return self
-
-
-class VerifyOptions(Model):
-    """How a backup is checked: `POST /backups/{name}/verify`."""
-
-    level: VerifyLevel = Field(
-        default="quick",
-        description="`quick` compares a listing with what was recorded: presence, size and ETag. `checksum` compares "
-        "the checksums that S3 keeps with those that it named when it copied. `deep` reads the objects, and proves "
-        "what is in them.",
-    )
-    sample_percent: float | None = Field(
-        default=None,
-        gt=0,
-        le=100,
-        description="Of `deep`: how much of the objects to read, but at least one. The next sample goes on behind this "
-        "one, so that 20 of 5 percent read each object once. Default: all.",
-    )
-    max_bytes: int | None = Field(
-        default=None,
-        ge=1,
-        description="Of `deep`: how many bytes to read at most, but at least one object, however large it is. "
-        "Besides, those that were found damaged before are read again, with others of their segments. The next "
-        "verification with a sample or a limit goes on behind it. Default: no limit.",
-    )
-
-    @model_validator(mode="after")
-    def _check_level(self) -> Self:
-        for name in ("sample_percent", "max_bytes"):
-            if getattr(self, name) is not None and self.level != "deep":
-                msg = f"`{name}` is of `level` deep alone: {self.level} reads no objects"
                 raise ValueError(msg)
         return self
 
