@@ -86,9 +86,9 @@ class Catalogue:
     def list(self, limit: int, token: str | None, schedule: str | None = None) -> Page[BackupSummary]:
         """Return a page of backups, newest first: all, or those of a schedule. Those that cannot be read come first.
 
-        It takes seven listings (of 1,000 keys a request), and one more where a backup on the page is incremental; a read
-        for each backup on the page, for each hold, verification and drill of one, and for each group of the pool that
-        had a doubt; and on the first page one for each folder that has no entry, as that of a running backup.
+        It takes seven listings (of 1,000 keys a request), and one more where a backup on the page is incremental; a
+        read for each backup on the page, for each hold, verification and drill of one, and for each group of the pool
+        that had a doubt; and on the first page one for each folder that has no entry, as that of a running backup.
         Raises `InvalidRequestError` for a token that is none.
         """
         after = read_token(token) if token is not None else None
