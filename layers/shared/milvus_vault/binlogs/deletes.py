@@ -162,17 +162,20 @@ def _of_usual_objects(lines: pa.Array) -> _Read | None:
     if not end:
         return None
     digits, rest, kind = end.groups()
-    before, after = len(_BEFORE_KEY), len(end[0])
+    is_text = _TYPES[int(kind)] == pa.string()
+    quote = b'"' if is_text else b""
+    begin, middle = _BEFORE_KEY + quote, quote + _BEFORE_TIMESTAMP
+    before, after = len(begin), len(quote) + len(end[0])
     if not (
-        pc.all(pc.greater(pc.binary_length(text), before + after)).as_py()
-        and pc.all(pc.starts_with(text, _BEFORE_KEY)).as_py()
+        pc.all(pc.greater_equal(pc.binary_length(text), before + after)).as_py()
+        and pc.all(pc.starts_with(text, begin)).as_py()
         and pc.all(pc.ends_with(text, rest)).as_py()
-        and _content(_slice(text, -after, len(_BEFORE_TIMESTAMP) - after)) == _BEFORE_TIMESTAMP * len(text)
+        and _content(_slice(text, -after, len(middle) - after)) == middle * len(text)
         and _are_digits(timestamps := _slice(text, -len(digits) - len(rest), -len(rest)))
     ):
         return None
-    read = _strings if _TYPES[int(kind)] == pa.string() else _numbers
-    return timestamps.cast(pa.int64()), lambda: read(_slice(text, before, -after))
+    read = _texts if is_text else _numbers
+    return timestamps.cast(pa.int64()), lambda: read(text, before, after)
 
 
 def _slice(text: pa.Array, start: int, stop: int) -> pa.Array:
@@ -196,7 +199,8 @@ def _are_digits(slices: pa.Array) -> bool:
     return not found.size or (span["min"] >= ord("0") and span["max"] <= ord("9"))
 
 
-def _numbers(literals: pa.Array) -> pa.Array:
+def _numbers(text: pa.Array, before: int, after: int) -> pa.Array:
+    literals = _slice(text, before, -after)
     # pyarrow takes hexadecimal numbers, too. It refuses a text without any digit.
     if not _are_digits(literals):
         is_number = pc.ascii_is_decimal(pc.ascii_ltrim(literals, "-"))
@@ -205,21 +209,16 @@ def _numbers(literals: pa.Array) -> pa.Array:
     return literals.cast(pa.int64())
 
 
-def _strings(literals: pa.Array) -> pa.Array:
-    is_text = pc.and_(
-        pc.and_(pc.starts_with(literals, '"'), pc.ends_with(literals, '"')),
-        pc.greater_equal(pc.binary_length(literals), 2),
-    )
-    if not pc.all(is_text).as_py():
-        raise BinlogUnreadableError(_no_delete(literals, pc.invert(is_text)))
-    texts = _slice(literals.cast(pa.binary()), 1, -1)
+def _texts(text: pa.Array, before: int, after: int) -> pa.Array:
+    texts = _slice(text, before, -after)
     content = _content(texts)
     if b"\\" not in content and b'"' not in content:
         return texts
     # A string ends on its line, because JSON allows none to have a line break in it.
-    keys = pa.array(json.loads(f"[{_joined(literals, ',\n').to_pybytes().decode()}]"), pa.string())
-    if len(keys) != len(literals):
-        msg = f"{len(literals):,} of its deletes have {len(keys):,} keys"
+    literals = _joined(_slice(text, before - 1, 1 - after), ",\n")
+    keys = pa.array(json.loads(f"[{literals.to_pybytes().decode()}]"), pa.string())
+    if len(keys) != len(text):
+        msg = f"{len(text):,} of its deletes have {len(keys):,} keys"
         raise BinlogUnreadableError(msg)
     return keys
 
