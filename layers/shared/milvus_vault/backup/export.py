@@ -26,9 +26,11 @@ from milvus_vault.backup.claiming import claim_elsewhere, claim_name, is_publish
 from milvus_vault.backup.places import Place
 from milvus_vault.backup.publish import export_name_taken
 from milvus_vault.backup.working_files import (
+    DESTINATION,
     PLAN,
     RBAC,
     BackupPlan,
+    ExportDestination,
     ExportPlan,
     Snapshot,
     exported_name,
@@ -165,6 +167,9 @@ class ExportPreparation:
         claim_name(claims, self.run, self._layout.name)
         try:
             if self.place:
+                # By this a sweep finds what is left there, from the claim on.
+                told = ExportDestination(place=self.place, backup_name=self._layout.name)
+                self.run.write(DESTINATION, told)
                 claim_elsewhere(elsewhere, self.run, destination, self._layout)
             claims.take_own(self._reading.key(CLAIM))
             check_stays(self._store, self.run.bucket, self._original, etag)

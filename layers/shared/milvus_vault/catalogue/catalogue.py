@@ -5,7 +5,7 @@ taken in, an entry without its folder is dropped.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from itertools import islice
@@ -159,19 +159,26 @@ class Catalogue:
         """Write the entry of a backup whose marker is there, replacing an older one. Safe to repeat."""
         self._store.put(self._bucket, self._keys.entry(EntryKey.of(summary)), seal(summary))
 
-    def last_success(self, schedule: str) -> datetime | None:
-        """Return when the newest backup of a schedule was begun that is complete and not known to be damaged, if any.
+    def newest_complete(self, schedules: Collection[str]) -> Mapping[str, BackupSummary]:
+        """Return the newest backup of each of these schedules that is complete and not known to be damaged.
 
-        Two listings, and some reads for each backup that is newer.
+        Two listings for all of them, and some reads for each backup that is newer. A schedule without one is left out.
         """
+        missing = set(schedules)
+        if not missing:
+            return {}
         noted = {note.name for note in self.damages()}
+        found: dict[str, BackupSummary] = {}
         for entry in self._listed_entries():
-            if entry.schedule != schedule or entry.name in noted:
+            if entry.schedule not in missing or entry.name in noted:
                 continue
             summary = self._read_entry(entry)
             if summary and summary.status == "complete" and not self.found_damaged(summary):
-                return summary.created_at
-        return None
+                found[entry.schedule] = summary
+                missing.remove(entry.schedule)
+                if not missing:
+                    break
+        return found
 
     def incremental(self, source: str, schedule: str | None) -> Sequence[str]:
         """Return the names of some incremental backups of a source, the newest first, as bases of another one.

@@ -37,8 +37,6 @@ class Proof:
     """Why it could not be restored now, as far as that is known, so that it takes no other's place."""
     why_kept: str = ""
     """Where nothing is sealed by which it could be deleted: why it stays."""
-    is_another_tools: bool = False
-    """Whether another tool wrote it: none of its objects lies in the pool."""
     damage: str = ""
     """What nobody may have been told of yet: that it cannot be read, or that its objects are gone."""
 
@@ -77,7 +75,7 @@ class Prover:
             return Proof(name, etag, flaw=err.message, why_kept=err.message, damage=damage)
         if manifest is None or sealed is None:
             # Nothing of another tool's is sealed, and nothing in it says when it expires.
-            return Proof(name, etag, why_kept="it belongs to no schedule and has no expiry", is_another_tools=True)
+            return Proof(name, etag, why_kept="it belongs to no schedule and has no expiry")
         if manifest.backup_name != name:
             why = f"somebody copied it, as a whole or in part, from backup {manifest.backup_name}"
             return Proof(name, etag, flaw=why, why_kept=why)
