@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from pymilvus import MilvusClient
@@ -138,12 +139,12 @@ def test_damage_of_a_shared_object_is_of_every_backup_that_lists_it(stack: Local
     found = vault_runs.fail(stack, "Verify", {"backup_name": first.name, "level": "deep"})
 
     assert (found.error, item.stored_key in found.cause) == ("BackupDamagedError", True)
-    restore = {"backup_name": second.name, "rename": {f"{database}.*": "of_shared.*"}}
-    for machine, request in (
-        ("Verify", {"backup_name": second.name}),
-        ("Export", {"backup_name": second.name, "export_name": "shared_export"}),
-        ("Restore", restore),
-    ):
+    requests: dict[vault_runs.Machine, dict[str, Any]] = {
+        "Verify": {"backup_name": second.name},
+        "Export": {"backup_name": second.name, "export_name": "shared_export"},
+        "Restore": {"backup_name": second.name, "rename": {f"{database}.*": "of_shared.*"}},
+    }
+    for machine, request in requests.items():
         refused = vault_runs.fail(stack, machine, request)
         assert (refused.error, item.stored_key in refused.cause) == ("BackupDamagedError", True), machine
     assert "of_shared" not in MilvusClient(stack.milvus_uri).list_databases()

@@ -189,7 +189,7 @@ def _buffer(slices: pa.Array) -> pa.Buffer:
 
 
 def _content(slices: pa.Array) -> bytes:
-    return _buffer(slices).to_pybytes()
+    return bytes(_buffer(slices))
 
 
 def _are_digits(slices: pa.Array) -> bool:
