@@ -167,7 +167,8 @@ class Catalogue:
     def newest_complete(self, schedules: Collection[str]) -> Mapping[str, BackupSummary]:
         """Return the newest backup of each of these schedules that is complete and not known to be damaged.
 
-        Two listings for all of them, and some reads for each backup that is newer. A schedule without one is left out.
+        Two listings for all of them, and some requests for each backup that is newer. A schedule without one is left
+        out.
         """
         missing = set(schedules)
         if not missing:
