@@ -279,9 +279,12 @@ def test_a_sweep_removes_runs_records_staged_objects_claims_and_catalogue_files(
     old = [
         ".runs/backup-old/backup.json",
         ".runs/restore-old/collections/0/finished.json",
-        *(f".runs/{kind}-old/{CLAIM}" for kind in ("verify", "prune", "export")),
+        *(f".runs/{kind}-old/{CLAIM}" for kind in ("verify", "prune", "export", "drill")),
         *(f".runs/{kind}/old.json" for kind in ("executions", "failures", "reports", "checks")),
-        *(f".catalogue/{kind}/gone_old.json" for kind in ("holds", "verifications", "deleting", "orphans", "damage")),
+        *(
+            f".catalogue/{kind}/gone_old.json"
+            for kind in ("holds", "verifications", "drills", "deleting", "orphans", "damage")
+        ),
         ".catalogue/backups/9999999998.old.-.json",
         "old/binlogs/insert_log/1/2/3/3/4/5",
         "old/meta/vault/collections/1.json",
@@ -593,7 +596,7 @@ def test_the_api_lists_describes_and_holds() -> None:
         catalogue.place_hold("books", Hold(reason="audit"), "me")
         catalogue.lift_hold("books")
         files = WorkingFiles(store(), BUCKET, PREFIX)
-        for kind in ("backup", "restore", "verify", "prune", "export"):
+        for kind in ("backup", "restore", "verify", "prune", "export", "drill"):
             assert files.follow(kind, arn(kind, "a")) is None
         assert files.report_link("backup", "", "nobody") is None
         assert files.prune_report(arn("prune", "a")) == {}

@@ -44,10 +44,11 @@ PLACES = {
     "key of exports": r"\$\{ExportKmsKeyArn\}",
     "Milvus' key": r"\$\{MilvusKmsKeyArn\}",
     "secret": r"\$\{MilvusSecretArn\}",
-    "executions": _STATES + r"execution:\$\{AWS::StackName\}"
-    r"-(?:backup|restore|verify|prune|export|copy-objects|check-objects|write-rows)(?::|/)\*",
+    "executions": _STATES
+    + r"execution:\$\{AWS::StackName\}-"
+    + r"(?:backup|restore|verify|prune|export|drill|copy-objects|check-objects|write-rows)(?::|/)\*",
     "inspecting function": r"\$\{InspectMilvusFunction.Arn\}",
-    "machines of runs": r"\$\{(?:Backup|Restore|Verify|Prune|Export)StateMachine\}",
+    "machines of runs": r"\$\{(?:Backup|Restore|Verify|Prune|Export|Drill)StateMachine\}",
     "copy machine": _STATES + r"stateMachine:\$\{AWS::StackName\}-copy-objects|\$\{CopyObjectsStateMachine\}",
     "check machine": _STATES + r"stateMachine:\$\{AWS::StackName\}-check-objects|\$\{CheckObjectsStateMachine\}",
     "write machine": _STATES + r"stateMachine:\$\{AWS::StackName\}-write-rows|\$\{WriteRowsStateMachine\}",

@@ -79,7 +79,7 @@ def keys(store: InMemoryObjectStore) -> set[str]:
     return {f"{bucket}:{key}" for bucket, objects in store.buckets.items() for key in objects}
 
 
-@pytest.mark.parametrize("kind", ["backup", "restore", "verify", "prune", "export"])
+@pytest.mark.parametrize("kind", ["backup", "restore", "verify", "prune", "export", "drill"])
 @pytest.mark.parametrize("arn", ["dead", "done", "gone"])
 def test_working_files_of_an_ended_run_go_when_they_are_old(store: InMemoryObjectStore, kind: str, arn: str) -> None:
     put_run(store, f"{kind}-books", arn)

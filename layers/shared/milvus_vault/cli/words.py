@@ -41,6 +41,11 @@ OPTIONS: Mapping[str, str] = {
     "export_name": "--as",
     "format": "--format",
     "to": "--to",
+    # Of drills.
+    "newest_of": "--schedule",
+    "row_count": "--rows",
+    "seed": "--seed",
+    "database": "--scratch",
     # Of comparisons, checks, prunes and holds.
     "objects": "--no-objects",
     "level": "--level",

@@ -298,8 +298,9 @@ class RestoreRequest(Model):
     verify: VerifyLevel | None = Field(
         default=None,
         description="How the objects of the restored collections are checked before anything is staged: `quick`, "
-        "`checksum` or `deep`, as by a verification. Default: `deep` for archives of another tool, and where the last "
-        "verification found damage that a listing does not show; else `quick`. Excludes `meta_only`.",
+        "`checksum` or `deep`, as by a verification. Default: `deep` for archives of another tool, and where "
+        "verifications found damage that a listing does not show, of this backup or of what it shares; else `quick`. "
+        "Excludes `meta_only`.",
     )
     skip_damaged: bool = Field(
         default=False,
@@ -466,6 +467,10 @@ class DrillRequest(Model):
         default=None,
         description="Name of the scratch database, which must not exist: letters, digits and underscores, at most 128, "
         "not starting with a digit. Default: `vault_drill_<12 characters of the execution>`.",
+    )
+    allow_version: bool = Field(
+        default=False,
+        description=f"Restore into a server before {MATRIX_BEGIN}, where the version matrix begins.",
     )
     schedule: ScheduleTag | None = Field(default=None, description="Set by schedules; leave it out.")
 
