@@ -136,6 +136,13 @@ def staged(stack: Stack) -> set[str]:
     return {key for key in keys if not key.startswith(f"{STAGING}claims/")}
 
 
+def dataset_files(stack: LocalStack, location: str, collection: str) -> list[bytes]:
+    """Return the files of a collection in a dataset, in the order of their names."""
+    bucket, _, folder = location.removeprefix("s3://").partition("/")
+    store = local_store(stack)
+    return [store.get(bucket, key) for key in sorted(listing(stack, bucket, f"{folder}{collection}/"))]
+
+
 def local_store(stack: LocalStack) -> S3ObjectStore:
     """Return the store of the local stack's S3."""
     client = stack.client("s3")

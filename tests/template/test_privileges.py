@@ -28,6 +28,9 @@ class May(NamedTuple):
     abort_uploads: tuple[str, ...] = ()
 
 
+# Rows as files of Parquet, here and in other places.
+DATASETS, DATASETS_ELSEWHERE = ".datasets/*", "exports:*.datasets/*"
+
 # Of full backups, and of the pool that the others share.
 OBJECTS = ("*/binlogs/*", ".pool/*-*/*/*-*")
 MANIFESTS_OF_EXPORTS = ("exports:*/meta/backup_meta.json", "exports:*/meta/vault/manifest.json")
@@ -140,14 +143,18 @@ TABLE: dict[str, May] = {
             ".catalogue/backups/*",
             ".catalogue/deleting/*",
             ".catalogue/verifications/*",
+            DATASETS,
             ".runs/backup-*/backup.json",
             ".runs/backup-*/claim.json",
             ".runs/export-*/backup.json",
             ".runs/export-*/claim.json",
+            ".runs/export-*/rows/*",
+            DATASETS_ELSEWHERE,
             NAMES_OF_EXPORTS,
             *MANIFESTS_OF_EXPORTS,
         ),
         write=(
+            DATASETS,
             ".runs/backup-*/backup.json",
             ".runs/backup-*/claim.json",
             ".runs/backup-*/collections/*",
@@ -160,14 +167,24 @@ TABLE: dict[str, May] = {
             ".runs/export-*/copy/*",
             ".runs/export-*/destination.json",
             ".runs/export-*/rbac.json",
+            ".runs/export-*/rows/*",
+            DATASETS_ELSEWHERE,
             NAMES_OF_EXPORTS,
         ),
         delete=(
             ".catalogue/deleting/*",
+            DATASETS,
             ".runs/backup-*/claim.json",
             ".runs/export-*/claim.json",
+            ".runs/export-*/rows/*",
+            DATASETS_ELSEWHERE,
             NAMES_OF_EXPORTS,
         ),
+    ),
+    "WriteRows": May(
+        read=(*OBJECTS, ".runs/export-*/claim.json", ".runs/export-*/rows/*"),
+        write=(DATASETS, ".runs/export-*/rows/*", DATASETS_ELSEWHERE),
+        abort_uploads=(DATASETS, DATASETS_ELSEWHERE),
     ),
     "CutCollections": May(
         read=(*OBJECTS, ".runs/restore-*/*"),
@@ -266,7 +283,14 @@ TABLE: dict[str, May] = {
             NAMES_OF_EXPORTS,
             *(f"exports:{pattern}" for pattern in METADATA),
         ),
-        abort_uploads=("*/binlogs/*", "*/meta/*", ".pool/*-*/*/*-*", "exports:*/binlogs/*", "milvus:staging/*"),
+        abort_uploads=(
+            "*/binlogs/*",
+            "*/meta/*",
+            DATASETS,
+            ".pool/*-*/*/*-*",
+            "exports:*/binlogs/*",
+            "milvus:staging/*",
+        ),
     ),
     "VerifyBackup": May(
         read=(
@@ -344,6 +368,7 @@ TABLE: dict[str, May] = {
             ".runs/export-*/backup.json",
             ".runs/export-*/claim.json",
             ".runs/export-*/collections/*",
+            ".runs/export-*/rows/dataset.json",
             ".runs/reports/*",
             ".runs/restore-*/*",
         ),
@@ -447,6 +472,7 @@ def test_only_copy_batch_reads_rows_and_verify_copy_when_they_came_and_what_was_
         "CutCollections",
         "VerifyBackup",
         "CheckObjects",
+        "WriteRows",
         "ProveDrill",
     }
 

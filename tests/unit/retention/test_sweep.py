@@ -287,6 +287,14 @@ def test_unfinished_uploads_go_below_our_prefixes_and_when_they_are_old(store: I
     assert swept.upload_count == 2
 
 
+@pytest.mark.parametrize("name", ["meta", "binlogs", "orders"])
+def test_a_dataset_is_no_unfinished_backup_whatever_its_name(store: InMemoryObjectStore, name: str) -> None:
+    put(store, BACKUPS, f"team/.datasets/{name}/shop.orders/part-000000.parquet")
+    before = keys(store)
+    assert sweep(store)[0] == Swept()
+    assert keys(store) == before
+
+
 def test_without_a_prefix_no_upload_is_ours(store: InMemoryObjectStore) -> None:
     store.uploads[BACKUPS] = [UnfinishedUpload("a", "a", OLD)]
     sweep(store, prefix="")

@@ -12,8 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
-from milvus_vault.archive.layout import CATALOGUE_FOLDER, RUNS_FOLDER, BackupLayout, join
-from milvus_vault.archive.pool import POOL_FOLDER
+from milvus_vault.archive.layout import OWN_FOLDERS, RUNS_FOLDER, BackupLayout, join
 from milvus_vault.archive.remains import has_lost_its_marker, is_there
 from milvus_vault.archive.tombstones import has_begun
 from milvus_vault.backup.working_files import DESTINATION, ExportDestination
@@ -212,7 +211,7 @@ class Sweep:
         runs = set(self.store.list_folders(self.bucket, self._run_folder()))
         folder = join(self.prefix)
         for name in list(self.store.list_folders(self.bucket, f"{folder}/" if folder else "")):
-            if name in {RUNS_FOLDER, CATALOGUE_FOLDER, POOL_FOLDER} or backup_run(name) in runs:
+            if name in OWN_FOLDERS or backup_run(name) in runs:
                 continue
             parts = list(self._parts_without_marker(self.bucket, BackupLayout(self.prefix, name)))
             note = CatalogueKeys(self.prefix).orphan(name)
