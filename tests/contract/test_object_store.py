@@ -10,6 +10,8 @@ from urllib.request import urlopen
 
 import boto3
 import pytest
+from botocore.config import Config
+from botocore.exceptions import ClientError
 from mypy_boto3_s3 import S3Client
 
 from local.seaweedfs import ACCESS_KEY as SEAWEEDFS_ACCESS_KEY
@@ -34,6 +36,7 @@ from milvus_vault.errors import (
 )
 from milvus_vault.model.objects import CopyItem, CopyJob, ListedObject, UnfinishedUpload
 from milvus_vault.ports import HTML, ObjectStore
+from milvus_vault.verifying.checksums import checksum_of
 from milvus_vault.workspace import Workspace
 from tests.support.memory_store import InMemoryObjectStore
 
@@ -447,6 +450,27 @@ def test_copies_whatever_is_there_if_no_etag_is_known(subject: Subject) -> None:
     subject.store.copy(subject.job, CopyItem("key", "copy", 4, ""))
 
     assert subject.store.get(subject.destination, "copy") == b"body"
+
+
+@pytest.mark.parametrize("subject", ["ministack", "seaweedfs"], indirect=True)
+@pytest.mark.parametrize("algorithm", ["CRC64NVME", "CRC32C", "CRC32", "SHA256", "SHA1"])
+@pytest.mark.parametrize("body", [b"", b"123456789", bytes(range(256)) * 5000], ids=["empty", "short", "of two pieces"])
+def test_the_checksums_that_are_computed_of_content_are_those_of_s3(
+    subject: Subject, algorithm: str, body: bytes
+) -> None:
+    # The SDK tries a wrong digest five times.
+    client = boto3.session.Session().client("s3", config=Config(retries={"total_max_attempts": 1}))
+    checksum, of_another = checksum_of(body, algorithm), checksum_of(b"another", algorithm)
+
+    def put(checksum: str) -> None:
+        value: Any = {f"Checksum{algorithm}": checksum.partition(":")[2]}
+        client.put_object(Bucket=subject.source, Key="summed", Body=body, **value)
+
+    put(checksum)
+    etag = subject.listed(subject.source)["summed"].etag
+    assert subject.store.checksum(subject.source, "summed", etag) == checksum
+    with pytest.raises(ClientError, match="BadDigest"):
+        put(of_another)
 
 
 def test_returns_the_checksum_that_the_server_knows(subject: Subject) -> None:

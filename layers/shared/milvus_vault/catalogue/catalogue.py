@@ -127,8 +127,8 @@ class Catalogue:
         held = set(self._names(self._keys.holds))
         noted = {note.name: note.problem for note in self.damages()}
         verified = set(self._names(self._keys.verifications))
-        drilled = set(self._names(self._keys.drills))
         doubts: Mapping[str, Doubt] | None = None
+        drilled = set(self._names(self._keys.drills))
         for summary in each(self._read_entry, entries):
             if summary is None:
                 continue
@@ -167,7 +167,8 @@ class Catalogue:
     def newest_complete(self, schedules: Collection[str]) -> Mapping[str, BackupSummary]:
         """Return the newest backup of each of these schedules that is complete and not known to be damaged.
 
-        Two listings for all of them, and some reads for each backup that is newer. A schedule without one is left out.
+        Two listings for all of them, and some requests for each backup that is newer. A schedule without one is left
+        out.
         """
         missing = set(schedules)
         if not missing:

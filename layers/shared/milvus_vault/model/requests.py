@@ -298,8 +298,9 @@ class RestoreRequest(Model):
     verify: VerifyLevel | None = Field(
         default=None,
         description="How the objects of the restored collections are checked before anything is staged: `quick`, "
-        "`checksum` or `deep`, as by a verification. Default: `deep` for archives of another tool, and where the last "
-        "verification found damage that a listing does not show; else `quick`. Excludes `meta_only`.",
+        "`checksum` or `deep`, as by a verification. Default: `deep` for archives of another tool, and where "
+        "verifications found damage that a listing does not show, of this backup or of what it shares; else `quick`. "
+        "Excludes `meta_only`.",
     )
     skip_damaged: bool = Field(
         default=False,
