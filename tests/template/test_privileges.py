@@ -337,7 +337,7 @@ TABLE: dict[str, May] = {
         delete=(".catalogue/backups/*", ".runs/scratch/*"),
     ),
     "ProveDrill": May(
-        read=(*OBJECTS, "*/meta/*", ".runs/drill-*/*", ".runs/reports/*"),
+        read=("*/binlogs/*", "*/meta/*", ".pool/*-*/*/*-*", ".runs/drill-*/*", ".runs/reports/*"),
         write=(".runs/drill-*/*",),
     ),
     "ConcludeDrill": May(

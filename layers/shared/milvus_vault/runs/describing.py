@@ -20,6 +20,7 @@ from milvus_vault.runs.machines import (
     Machines,
     as_object,
     backup_of,
+    drilled_backup,
     export_of,
     export_place_of,
     run_status,
@@ -90,13 +91,16 @@ def summary_of(kind: RunKind, execution: ExecutionDescription) -> RunSummary:
     """Return what a list tells of a run."""
     status = run_status(execution.status, execution.error)
     request = as_object(execution.input_json)
+    backup = backup_of(kind, request, execution.started_at, execution.arn)
+    if kind == "drill" and backup is None:
+        backup = drilled_backup(as_object(execution.output_json or "{}"))
     return RunSummary(
         id=run_id(kind, execution.name),
         kind=kind,
         status=status,
         started_at=execution.started_at,
         ended_at=execution.ended_at,
-        backup_name=backup_of(kind, request, execution.started_at, execution.arn),
+        backup_name=backup,
         export_name=export_of(request) if kind == "export" else None,
         export_to=export_place_of(request) if kind == "export" else None,
         schedule=schedule_of(request),
