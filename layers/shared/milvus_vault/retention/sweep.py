@@ -31,7 +31,8 @@ from milvus_vault.workspace import Workspace
 # Step Functions forgets executions after 90 days; so long their records are good for something.
 KEEP_RECORDS = timedelta(days=90)
 RECORDS = ("executions", "failures", "reports", "checks")
-RUN_KINDS = ("backup-", "restore-", "verify-", "prune-", "export-")
+_EXPORTS = "export-"
+RUN_KINDS = ("backup-", "restore-", "verify-", "prune-", _EXPORTS)
 
 # At least one interval of the daily sweep lies between the two that note and remove something.
 QUARANTINE = timedelta(days=1)
@@ -147,7 +148,7 @@ class Sweep:
             return self._sweep_run(run)
         except _OUT_OF_REACH as err:
             # Of the deployment's own buckets the next run says so as well.
-            if not run.startswith("export-"):
+            if not run.startswith(_EXPORTS):
                 raise
             self._left_elsewhere.append(f"{run}: {err.message}")
             return False
@@ -184,7 +185,7 @@ class Sweep:
         if name != run:
             return _Destination(self.bucket, BackupLayout(self.prefix, name), "")
         home = Workspace(self.store, self.bucket, self.prefix, run)
-        told = home.find(DESTINATION, ExportDestination)
+        told = home.find(DESTINATION, ExportDestination) if run.startswith(_EXPORTS) else None
         if told is None:
             return None
         there = told.place.run_of(home, told.backup_name)
@@ -285,6 +286,8 @@ class Sweep:
         Catalogue(self.store, self.bucket, self.prefix).entries(adopt=False)
         folder = join(self.prefix)
         names = set(self.store.list_folders(self.bucket, f"{folder}/" if folder else ""))
+        # What an export left in another place is noted by the name of its run.
+        names.update(self.store.list_folders(self.bucket, self._run_folder()))
         for place in (keys.holds, keys.verifications, keys.tombstones, keys.orphans, keys.damages):
             gone = []
             for listed in self.store.list_objects(self.bucket, place):
