@@ -227,6 +227,11 @@ EXAMPLES = (
         BackupRequest,
         {"backup_name": "nightly_1", "skip_flush": True, "on_collection_failure": "fail"},
     ),
+    Example(
+        "An incremental one, of which a twentieth is read once it is published",
+        BackupRequest,
+        {"mode": "incremental", "verify": {"level": "deep", "sample_percent": 5}},
+    ),
     Example("Everything, under its own names", RestoreRequest, {"backup_name": "before_upgrade"}),
     Example(
         "Beside what is there, into a 2.3 server",

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 from milvus_vault.archive.layout import BackupLayout
 from milvus_vault.backup.claiming import give_back_elsewhere
-from milvus_vault.backup.publish import find_published, publish_backup
+from milvus_vault.backup.publish import find_published, next_verification, publish_backup
 from milvus_vault.backup.working_files import PLAN, BackupPlan
 from milvus_vault.catalogue.catalogue import Catalogue
 from milvus_vault.catalogue.describe import summary_of
@@ -29,6 +29,7 @@ def handler(event: PublishBackupRequest) -> PublishBackupResult:
     layout = BackupLayout(destination.prefix, plan.backup_name)
     catalogue = Catalogue(run.store, run.bucket, run.prefix)
     location = f"s3://{destination.bucket}/{layout.root}"
+    verification = next_verification(plan)
     manifest = find_published(run, plan, layout) or publish_backup(
         run,
         plan,
@@ -36,7 +37,9 @@ def handler(event: PublishBackupRequest) -> PublishBackupResult:
         event.attempt,
         event.round,
         finished_at=datetime.now(UTC),
-        render_report=lambda made: render_backup_report(made, location, catalogue.earlier(made, MAX_HISTORY)),
+        render_report=lambda made: render_backup_report(
+            made, location, catalogue.earlier(made, MAX_HISTORY), verification
+        ),
     )
     if destination == run:
         catalogue.publish(summary_of(manifest))
@@ -50,6 +53,7 @@ def handler(event: PublishBackupRequest) -> PublishBackupResult:
         location=location,
         status="partial" if manifest.is_partial else "complete",
         has_retention=bool(manifest.schedule and manifest.schedule.retention),
+        verification=verification,
         error="BackupPartialError" if manifest.is_partial else "",
         cause=f"backup '{manifest.backup_name}' lacks {len(failures)} collection(s): {lacking}" if failures else "",
         collection_count=len(manifest.collections),

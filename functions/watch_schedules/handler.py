@@ -27,11 +27,12 @@ def handler(_: WatchSchedulesRequest) -> WatchSchedulesResult:
     place = (store, storage.backup_bucket_name, storage.backup_prefix)
     catalogue = Catalogue(*place)
     scheduler = open_scheduler(ScheduleSettings.from_env())
-    found = look_at(Schedules(scheduler, catalogue, lambda: now).stored(), catalogue, now)
+    # A backup counts as a success also where its entry was not written yet.
+    backups = list(catalogue.read(catalogue.entries(adopt=True)))
+    found = look_at(Schedules(scheduler, catalogue, lambda: now).stored(), backups, now)
     tell = partial(publish, told.alarm_topic_arn)
     tell_of_overdue(found, OverdueMemory(*place), tell, stack=told.stack_name, now=now)
     damaged = tell_of_damage(catalogue, tell, stack=told.stack_name, now=now)
-    backups = list(catalogue.read(catalogue.entries(adopt=False)))
     flaws = {backup.name: backup.damage for backup in backups if backup.damage}
     unpruned = unpruned_totals(backups, schedule_policies(scheduler), now, flaws)
     emit((*overdue_totals(found), *unpruned, *damaged), stack=told.stack_name)

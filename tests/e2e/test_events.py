@@ -23,7 +23,11 @@ DATABASE = "telling"
 SCHEDULE = "each_day"
 SPEC = {
     "expression": "rate(1 day)",
-    "request": {"collections": [f"{DATABASE}.drafts"], "gc_pause": False},
+    "request": {
+        "collections": [f"{DATABASE}.drafts"],
+        "gc_pause": False,
+        "verify": {"level": "deep", "sample_percent": 50},
+    },
     "retention": {"keep_last": 2},
 }
 FIRES_WITHIN_SECONDS = 120
@@ -163,6 +167,38 @@ def test_the_backup_of_a_schedule_says_whose_it_is(told: Told) -> None:
     assert event["detail"]["backup_name"] == told.fired["name"]
 
 
+def test_the_backup_of_a_schedule_is_verified_as_its_request_asks(stack: LocalStack, told: Told) -> None:
+    name = told.fired["name"]
+    event = told.events.wait_for(
+        lambda event: (
+            (event["detail"]["kind"], event["detail"]["backup_name"]) == ("verify", name)
+            and event["detail"]["status"] == "succeeded"
+        )
+    )
+    backup = call(stack.api_url, "GET", f"/backups/{name}").json
+    found = backup["verification"]
+    assert (found["status"], found["level"], found["sample_percent"]) == ("intact", "deep", 50)
+    assert 0 < found["read_count"] < found["object_count"]
+    assert found["run"] == event["detail"]["run"]
+    made = call(stack.api_url, "GET", f"/runs/{backup['run']}").json
+    assert made["result"]["verification"]["run"] == found["run"]
+
+
+@pytest.mark.thorough
+def test_a_verification_that_cannot_be_started_leaves_the_backup_and_is_told(stack: LocalStack, told: Told) -> None:
+    deployed = stack.deploy("telling-unverified", stack.milvus)
+    stack.client("stepfunctions").delete_state_machine(stateMachineArn=deployed.outputs["VerifyStateMachineArn"])
+    request = {"backup_name": "telling_3", "collections": [f"{DATABASE}.drafts"], "verify": {}}
+
+    failure = vault_runs.fail(deployed, "Backup", request)
+
+    assert failure.error == "VerificationNotStartedError"
+    assert "backup telling_3 is published, and its verification could not be started: " in failure.cause
+    assert call(deployed.api_url, "GET", "/backups/telling_3").json["status"] == "complete"
+    event = told.events.wait_for(lambda event: event["detail"]["error"] == failure.error)
+    assert event["detail"]["status"] == "partial"
+
+
 def test_the_routes_show_the_schedule_with_its_last_success(stack: LocalStack, told: Told) -> None:
     assert told.put.status == 200
     found = call(stack.api_url, "GET", f"/schedules/{SCHEDULE}").json
@@ -224,8 +260,16 @@ def test_a_deleted_schedule_is_gone(stack: LocalStack) -> None:
     [
         pytest.param({}, {}, None, id="defaults", marks=pytest.mark.thorough),
         pytest.param(
-            {"ScheduleRequest": '{"skip_flush": true, "collections": ["a.*"]}', "ScheduleRetention": '{"keep_last":3}'},
-            {"skip_flush": True, "collections": ["a.*"]},
+            {
+                "ScheduleRequest": '{"skip_flush": true, "collections": ["a.*"]}',
+                "ScheduleVerify": '{"level": "deep", "sample_percent": 5}',
+                "ScheduleRetention": '{"keep_last":3}',
+            },
+            {
+                "skip_flush": True,
+                "collections": ["a.*"],
+                "verify": {"level": "deep", "sample_percent": 5, "max_bytes": None},
+            },
             3,
             id="all-parameters",
         ),

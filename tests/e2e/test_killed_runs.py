@@ -55,8 +55,8 @@ SOURCE = "library"
 
 BACKUP, RESTORE = read_machine("backup"), read_machine("restore")
 INCREMENTAL = "incremental"
-# Only after a backup of a schedule with a policy; test_retention.py has those.
-WITH_A_POLICY = {"StartPrune"}
+# Only after a backup that asks for it; test_retention.py and test_events.py have such ones.
+AFTERWARDS = {"StartPrune", "StartVerify"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -568,7 +568,7 @@ def in_both_modes(
     return cases(body, names, thorough={*names} - gate)
 
 
-BACKUP_STATES = [state for state in states_that_leave_something(BACKUP) if state not in WITH_A_POLICY]
+BACKUP_STATES = [state for state in states_that_leave_something(BACKUP) if state not in AFTERWARDS]
 
 
 @in_both_modes(stop_backup_after, BACKUP_STATES, full={"PublishBackup", "NextRound"}, incremental={"NextRound"})
@@ -585,7 +585,7 @@ def stop_backup_inside(filled: Library, case: str) -> None:
         finish_backup(filled, request, function)
 
 
-BACKUP_TASKS = [task for task in tasks(BACKUP) if task not in WITH_A_POLICY]
+BACKUP_TASKS = [task for task in tasks(BACKUP) if task not in AFTERWARDS]
 
 
 @in_both_modes(

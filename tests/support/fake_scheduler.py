@@ -1,8 +1,10 @@
 """A Scheduler in memory, and a catalogue that knows one success."""
 
+from collections.abc import Collection
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
+from milvus_vault.model.resources import BackupStatus, BackupSummary
 from milvus_vault.model.schedules import StoredSchedule
 
 EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
@@ -38,12 +40,32 @@ class FakeScheduler:
         self.kept[name] = replace(self.kept[name], request=request)
 
 
+def backup(schedule: str, begun: datetime, minutes: int = 0, status: BackupStatus = "complete") -> BackupSummary:
+    """Return a backup of a schedule that took some minutes."""
+    return BackupSummary(
+        name="a",
+        status=status,
+        created_at=begun,
+        finished_at=begun + timedelta(minutes=minutes),
+        size_bytes=0,
+        object_count=0,
+        collection_count=0,
+        row_count=0,
+        milvus_version="2.5.0",
+        schedule=schedule,
+    )
+
+
 @dataclass(frozen=True)
 class FakeSuccesses:
     """What the catalogue knows of schedules."""
 
     newest: dict[str, datetime] = field(default_factory=dict)
 
-    def last_success(self, schedule: str) -> datetime | None:
-        """Return the newest success of a schedule."""
-        return self.newest.get(schedule)
+    looks: list[set[str]] = field(default_factory=list)
+    """Of which schedules it was asked, look by look."""
+
+    def newest_complete(self, schedules: Collection[str]) -> dict[str, BackupSummary]:
+        """Return the newest success of each schedule."""
+        self.looks.append(set(schedules))
+        return {name: backup(name, begun) for name, begun in self.newest.items() if name in schedules}

@@ -28,7 +28,12 @@ PASSING_LAMBDA_FAILURES = {
     "Lambda.TooManyRequestsException",
     "Sandbox.Timedout",
 }
-KNOWN = PASSING_LAMBDA_FAILURES | {"Lambda.Unknown", "States.ALL"}
+KNOWN = PASSING_LAMBDA_FAILURES | {
+    "Lambda.Unknown",
+    "StepFunctions.ExecutionAlreadyExistsException",
+    "States.ALL",
+    "States.TaskFailed",
+}
 STORAGE_FAILURES = {"StorageThrottledError", "StorageUnavailableError"}
 
 CODE = ROOT / "layers" / "shared" / "milvus_vault"

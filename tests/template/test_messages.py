@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from pydantic import BaseModel, TypeAdapter, ValidationError
@@ -88,7 +88,12 @@ def inputs_of(machine: Machine) -> set[str]:
     """Return the names that every state which starts this machine hands over."""
     started = f"${{{machine.name}Arn}}"
     starts = [state.body.get("Parameters", {}) for other in machines() for state in other.states()]
-    given = [{name.removesuffix(".$") for name in p["Input"]} for p in starts if p.get("StateMachineArn") == started]
+    # What is handed over whole, as `Input.$`, its machine reads by the execution's own input.
+    given = [
+        {name.removesuffix(".$") for name in p["Input"]}
+        for p in starts
+        if p.get("StateMachineArn") == started and "Input" in p
+    ]
     return set.intersection(*given) if given else set()
 
 
@@ -107,7 +112,9 @@ def shape_at(document: dict[str, list[Shape]], path: str) -> Shape:
 
 
 def members(shape: Shape) -> dict[str, Shape]:
-    """Return the members of a model or an object."""
+    """Return the members of a model, also of one that may be null, or of an object."""
+    if get_args(shape) and type(None) in get_args(shape):
+        (shape,) = (inner for inner in get_args(shape) if inner is not type(None))
     if isinstance(shape, type) and issubclass(shape, BaseModel):
         return {name: field.annotation for name, field in shape.model_fields.items()}
     return shape if isinstance(shape, dict) else {}

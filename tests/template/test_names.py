@@ -84,11 +84,12 @@ def test_states_are_named_by_words_in_pascal_case_and_each_once(machine: Machine
     assert len(names) == len(set(names))
 
 
-def test_every_task_that_is_no_function_runs_a_nested_machine_or_starts_a_prune() -> None:
+def test_every_task_that_is_no_function_runs_a_nested_machine_or_starts_what_follows() -> None:
     tasks = [state.body for machine in machines() for state in machine.states() if state.body["Type"] == "Task"]
     others = [body for body in tasks if not LAMBDA_STATE.fullmatch(body["Resource"])]
     assert {(body["Resource"].rpartition(":::")[2], body["Parameters"]["StateMachineArn"]) for body in others} == {
         ("states:startExecution.sync:2", "${CheckObjectsStateMachineArn}"),
         ("states:startExecution.sync:2", "${CopyObjectsStateMachineArn}"),
         ("states:startExecution", "${PruneStateMachineArn}"),
+        ("states:startExecution", "${VerifyStateMachineArn}"),
     }

@@ -162,6 +162,7 @@ def test_a_failure_is_told_with_its_name_its_message_and_its_hint() -> None:
     [
         ("FAILED", "BackupPartialError", "partial", "BackupPartialError"),
         ("FAILED", "RestorePartialError", "partial", "RestorePartialError"),
+        ("FAILED", "VerificationNotStartedError", "partial", "VerificationNotStartedError"),
         ("FAILED", "States.Runtime", "failed", "States.Runtime"),
         ("FAILED", None, "failed", "States.Unknown"),
         ("TIMED_OUT", None, "timed_out", "RunTimedOutError"),
@@ -361,6 +362,12 @@ def test_people_are_told_what_why_and_what_to_do() -> None:
 def test_of_a_damaged_backup_people_are_told_to_make_another() -> None:
     told = run_notification(change("FAILED", kind="verify", error="BackupDamagedError", cause="a is missing"))
     assert "What to do: Make another backup now" in told.body
+
+
+def test_of_a_backup_that_was_not_verified_people_are_not_told_that_it_lacks_something() -> None:
+    told = run_notification(change("FAILED", error="VerificationNotStartedError", cause="too many executions"))
+    assert told.subject.endswith("is partial: VerificationNotStartedError")
+    assert "What to do: The backup can be restored, and nobody has verified it" in told.body
 
 
 def test_a_subject_is_one_short_line_of_ascii() -> None:

@@ -6,18 +6,20 @@ from datetime import UTC, datetime, timedelta
 from typing import Literal
 
 import pytest
+from pydantic import TypeAdapter
 
 from milvus_vault.archive.layout import BackupLayout
 from milvus_vault.archive.manifest import CollectionFailure, Manifest, Source, write_object_list
 from milvus_vault.archive.reader import read_archive, read_manifest
 from milvus_vault.archive.reference_writer import reference_files
-from milvus_vault.backup.publish import publish_backup
+from milvus_vault.backup.publish import next_verification, publish_backup
 from milvus_vault.backup.working_files import BackupPlan, Snapshot, shared_name, snapshot_name
 from milvus_vault.copying.working_files import CopyCheck, CopyTarget, write_target, write_verified
 from milvus_vault.errors import BackupExistsError, BackupInProgressError, SourceChangedError
 from milvus_vault.model.collections import CollectionName
 from milvus_vault.model.objects import ArchivedObject, CopiedObject, CopyItem
-from milvus_vault.model.requests import BackupRequest
+from milvus_vault.model.requests import BackupRequest, VerifyOptions, VerifyRequest
+from milvus_vault.model.resources import RunId
 from milvus_vault.pool.users import PoolUse
 from milvus_vault.workspace import Workspace
 from tests.support.memory_store import InMemoryObjectStore
@@ -125,6 +127,25 @@ def test_documents_are_those_that_the_lists_of_all_collections_would_give() -> N
         collections=contents,
     )
     assert {name: store.get(BUCKET, LAYOUT.meta(name)) for name in expected} == expected
+
+
+def test_a_verification_that_is_asked_for_has_one_name_for_each_execution() -> None:
+    asked = BackupRequest(verify=VerifyOptions(level="deep", sample_percent=5, max_bytes=7))
+    once = plan(sample_contents(LAYOUT), asked)
+    other = once.model_copy(update={"execution_arn": f"{once.execution_arn}0"})
+
+    following = next_verification(once)
+
+    assert following is not None
+    assert following.request == VerifyRequest(backup_name="monday", level="deep", sample_percent=5, max_bytes=7)
+    assert following.run == f"verify-{following.name}"
+    assert next_verification(once) == following != next_verification(other)
+    # What Step Functions takes for the name of an execution, and the API for the ID of a run.
+    TypeAdapter(RunId).validate_python(following.run)
+
+
+def test_without_being_asked_for_nothing_is_verified() -> None:
+    assert next_verification(plan(sample_contents(LAYOUT))) is None
 
 
 def test_what_is_published_can_be_read() -> None:

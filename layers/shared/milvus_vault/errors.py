@@ -212,6 +212,10 @@ class BackupPartialError(VaultError):
     """The backup is published, but lacks at least one collection; the others can be restored."""
 
 
+class VerificationNotStartedError(VaultError):
+    """The backup is published, but the verification that its request asks for could not be started."""
+
+
 class BackupFailedError(VaultError):
     """Nothing is published: collections failed, for different reasons or where all were asked for."""
 

@@ -306,8 +306,8 @@ def test_a_verification_that_is_older_than_the_backup_was_of_another_one(
 ) -> None:
     found = verification("damaged", "a log is missing")
     store.put(BUCKET, CatalogueKeys(PREFIX).verification("nightly"), seal(found))
-    finished_at = found.verified_at - timedelta(seconds=seconds)
-    assert bool(catalogue(store).found_damaged("nightly", finished_at)) is is_of_it
+    backup = add(store, "nightly").model_copy(update={"finished_at": found.verified_at - timedelta(seconds=seconds)})
+    assert bool(catalogue(store).found_damaged(backup)) is is_of_it
 
 
 def test_what_was_told_stays_told_and_what_is_well_again_is_forgotten(store: InMemoryObjectStore) -> None:
@@ -434,15 +434,31 @@ def test_a_hold_that_meets_a_deletion_is_refused_and_leaves_nothing(store: InMem
     assert catalogue(store).hold("nightly_1") is None
 
 
+def newest(store: InMemoryObjectStore, *schedules: str) -> dict[str, str]:
+    """Return the name of the newest success of each schedule."""
+    return {name: found.name for name, found in catalogue(store).newest_complete(schedules).items()}
+
+
 def test_the_last_success_is_the_newest_complete_backup_of_the_schedule(store: InMemoryObjectStore) -> None:
     add(store, "old", 1, schedule=NIGHTLY)
     add(store, "good", 2, schedule=NIGHTLY)
     add(store, "partial", 3, schedule=NIGHTLY, failures=(FAILURE,))
     add(store, "by_hand", 4)
     store.requests.clear()
-    assert catalogue(store).last_success("nightly") == START + timedelta(days=2)
+    assert newest(store, "nightly") == {"nightly": "good"}
     assert store.requests == {"list_objects": 2, "get": 3}
-    assert catalogue(store).last_success("weekly") is None
+    assert newest(store, "weekly") == newest(store) == {}
+
+
+def test_one_look_tells_the_successes_of_all_schedules(store: InMemoryObjectStore) -> None:
+    schedules = [f"s{number}" for number in range(10)]
+    for day in range(3):
+        for name in schedules:
+            add(store, f"{name}_{day}", day, schedule=ScheduleTag(name=name))
+    store.requests.clear()
+    assert newest(store, *schedules, "never") == {name: f"{name}_2" for name in schedules}
+    # An entry of each, and whether a verification found it damaged.
+    assert store.requests == {"list_objects": 2, "get": 2 * len(schedules)}
 
 
 def test_a_damaged_backup_is_no_success(store: InMemoryObjectStore) -> None:
@@ -450,7 +466,7 @@ def test_a_damaged_backup_is_no_success(store: InMemoryObjectStore) -> None:
         add(store, name, day, schedule=NIGHTLY)
     catalogue(store).note_damages({"noted": "its objects are gone"})
     store.put(BUCKET, CatalogueKeys(PREFIX).verification("verified"), seal(verification("damaged")))
-    assert catalogue(store).last_success("nightly") == START + timedelta(days=1)
+    assert newest(store, "nightly") == {"nightly": "good"}
 
 
 @pytest.mark.parametrize(("status", "is_used"), [("RUNNING", True), ("UNKNOWN", True), ("SUCCEEDED", False)])

@@ -397,8 +397,8 @@ class TestLevels:
             (("--level", "deep", "--max-bytes", "5 parsec"), "'5 parsec' is no size"),
             (("--level", "deep", "--max-bytes", "0"), "--max-bytes: should be greater than or equal to 1"),
             (("--level", "thorough"), "thorough"),
-            (("--sample", "5%"), "--sample is of --level deep alone: quick reads no objects"),
-            (("--level", "checksum", "--max-bytes", "5GiB"), "--max-bytes is of --level deep alone"),
+            (("--sample", "5%"), "--sample is of a deep verification alone: quick reads no objects"),
+            (("--level", "checksum", "--max-bytes", "5GiB"), "--max-bytes is of a deep verification alone"),
         ],
     )
     def test_what_cannot_be_meant_is_refused_before_anything_is_asked(
@@ -431,6 +431,42 @@ class TestLevels:
         api.backups = {"b": backup("b")}
         api.outcomes["verify"] = {"result": result}
         assert said in cli("verify", "b", "--wait").out
+
+    def test_a_backup_asks_for_the_same(self, api: FakeApi, cli: Cli) -> None:
+        assert cli("create", "b", "--verify", "deep", "--sample", "5%", "--max-bytes", "500GiB").code == 0
+        assert cli("create", "c", "--verify", "checksum").code == 0
+        assert [asked.body.get("verify") for asked in api.asked if asked.path.endswith("/backups")] == [
+            {"level": "deep", "sample_percent": 5.0, "max_bytes": 500 * 2**30},
+            {"level": "checksum"},
+        ]
+
+    @pytest.mark.parametrize("command", [("create", "b"), ("schedule", "put", "s", "rate(1 day)")])
+    @pytest.mark.parametrize(
+        ("options", "said"),
+        [
+            (("--sample", "5%"), "none is asked for hint: Give --verify deep as well."),
+            (("--max-bytes", "5GiB"), "none is asked for hint: Give --verify deep as well."),
+            (("--verify", "checksum", "--sample", "5%"), "--sample is of a deep verification alone: checksum reads"),
+            (("--verify", "thorough"), "thorough"),
+        ],
+    )
+    def test_what_a_backup_cannot_ask_for_is_refused_before_anything_is_asked(
+        self, api: FakeApi, cli: Cli, command: tuple[str, ...], options: tuple[str, ...], said: str
+    ) -> None:
+        done = cli(*command, *options)
+        assert (done.code, api.asked) == (2, [])
+        assert said in " ".join(done.err.split())
+
+    def test_a_backup_says_which_run_verifies_it(self, api: FakeApi, cli: Cli) -> None:
+        request = {"backup_name": "b", "level": "deep"}
+        api.outcomes["backup"] = {
+            "result": {"verification": {"run": "verify-after-1", "name": "after-1", "request": request}}
+        }
+        assert (
+            "its verification (deep) was started: milvus-vault watch verify-after-1" in cli("create", "b", "--wait").out
+        )
+        api.outcomes["backup"] = {"result": {"verification": None}}
+        assert "verification" not in cli("create", "c", "--wait").out
 
     def test_a_backup_tells_how_it_was_verified(self, api: FakeApi, cli: Cli) -> None:
         verification = Verification(
@@ -612,6 +648,13 @@ class TestSchedules:
         assert lines[3:] == [f"✗ deployed: {problem}"]
         assert problem in cli("schedule", "get", "deployed").out
         assert cli("schedule", "list", "-o", "json").document["items"][0]["problem"] == problem
+
+    def test_its_backups_are_verified_where_that_is_asked_for(self, api: FakeApi, cli: Cli) -> None:
+        assert cli("schedule", "put", "nightly", "rate(1 day)", "--verify", "deep", "--sample", "5%").code == 0
+        assert api.asked[0].body["request"] == {"verify": {"level": "deep", "sample_percent": 5.0}}
+        assert "verify: level deep, sample_percent 5.0" in cli("schedule", "get", "nightly").out
+        cli("schedule", "put", "hourly", "rate(1 hour)", "--verify", "quick")
+        assert "verify: level quick" in cli("schedule", "get", "hourly").out
 
     def test_without_rules_everything_is_kept(self, api: FakeApi, cli: Cli) -> None:
         assert cli("schedule", "put", "often", "rate(1 hour)", "--off", "-o", "json").document["enabled"] is False

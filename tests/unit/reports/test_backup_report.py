@@ -3,6 +3,7 @@
 import base64
 import hashlib
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -12,7 +13,8 @@ from milvus_vault.archive.manifest import Manifest
 from milvus_vault.cli.exit_codes import ExitCode
 from milvus_vault.cli.main import run
 from milvus_vault.errors import CopyIncompleteError
-from milvus_vault.model.requests import ScheduleTag
+from milvus_vault.model.messages import NextVerification
+from milvus_vault.model.requests import ScheduleTag, VerifyRequest
 from milvus_vault.model.resources import BackupSummary
 from milvus_vault.model.retention import Retention
 from milvus_vault.reports.backup import render_backup_report
@@ -50,6 +52,25 @@ def test_says_what_was_saved_from_where_when_and_how_much() -> None:
         "Execution": "arn:aws:states:eu-west-1:123456789012:execution:vault-backup:run-1",
     }
     assert "milvus-vault restore -n nightly" in page.texts["pre"]
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({}, "quick, after this page was written, by run verify-after-1"),
+        (
+            {"level": "deep", "sample_percent": 2.5, "max_bytes": 2**30},
+            "deep (2.5 % of the objects, at most 1.0 GiB), after this page was written, by run verify-after-1",
+        ),
+    ],
+)
+def test_says_how_the_backup_is_to_be_verified(options: dict[str, Any], said: str) -> None:
+    request = VerifyRequest(backup_name="nightly", **options)
+    following = NextVerification(run="verify-after-1", name="after-1", request=request)
+
+    page = Page(render_backup_report(manifest([entry("a")]), LOCATION, verification=following))
+
+    assert {row[0]: row[1] for row in page.tables[0].rows}["Verified"] == said
 
 
 def test_an_export_says_of_what_and_when_and_no_rate_of_a_copy_that_was_another() -> None:

@@ -33,9 +33,15 @@ def scheduler() -> FakeScheduler:
 
 
 @pytest.fixture
-def schedules(scheduler: FakeScheduler) -> Schedules:
-    """The schedules at noon of 11 January, when `nightly` has succeeded once."""
-    return Schedules(scheduler, FakeSuccesses({"nightly": EPOCH}), lambda: NOW)
+def successes() -> FakeSuccesses:
+    """What the catalogue knows: `nightly` has succeeded once."""
+    return FakeSuccesses({"nightly": EPOCH})
+
+
+@pytest.fixture
+def schedules(scheduler: FakeScheduler, successes: FakeSuccesses) -> Schedules:
+    """The schedules at noon of 11 January."""
+    return Schedules(scheduler, successes, lambda: NOW)
 
 
 def test_a_schedule_is_found_as_it_was_put(schedules: Schedules) -> None:
@@ -115,12 +121,15 @@ def test_what_cannot_work_is_refused_before_anything_is_written(
     assert not scheduler.kept
 
 
-def test_pages_follow_each_other_by_name(schedules: Schedules) -> None:
+def test_pages_follow_each_other_by_name(schedules: Schedules, successes: FakeSuccesses) -> None:
     for name in ("weekly", "nightly", "hourly", "yearly", "monthly"):
         schedules.put(name, NIGHTLY)
+    successes.looks.clear()
     pages = [schedules.list(2)]
     while pages[-1].next_token:
         pages.append(schedules.list(2, pages[-1].next_token))
+    # One look into the catalogue a page, for all of its schedules.
+    assert successes.looks == [{"hourly", "monthly"}, {"nightly", "weekly"}, {"yearly"}]
     assert [[found.name for found in page.items] for page in pages] == [
         ["hourly", "monthly"],
         ["nightly", "weekly"],

@@ -1,6 +1,5 @@
 """Which schedules are overdue, and that people are told once of each."""
 
-from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -10,32 +9,15 @@ from milvus_vault.announcing.overdue import OverdueMemory, overdue_totals, sched
 from milvus_vault.errors import ServiceUnavailableError
 from milvus_vault.model.events import Metric, Notification
 from milvus_vault.model.requests import ScheduleTag
-from milvus_vault.model.resources import BackupStatus, BackupSummary, Page
+from milvus_vault.model.resources import BackupStatus, BackupSummary
 from milvus_vault.model.retention import Retention
 from milvus_vault.model.schedules import StoredSchedule
 from milvus_vault.schedules.watching import ScheduleHealth, look_at
+from tests.support import fake_scheduler
 from tests.support.memory_store import InMemoryObjectStore
 
 LONG_AGO = datetime(2026, 1, 1, tzinfo=UTC)
 BUCKET = "backups"
-
-
-@dataclass
-class FakeHistory:
-    """Backups of one schedule, newest first; those beyond ten are known by their success only."""
-
-    backups: list[BackupSummary] = field(default_factory=list)
-    older_success: datetime | None = None
-
-    def list(self, limit: int, token: str | None, schedule: str | None = None) -> Page[BackupSummary]:
-        """Return the newest."""
-        assert (token, schedule) == (None, "nightly")
-        return Page(items=tuple(self.backups[:limit]))
-
-    def last_success(self, schedule: str) -> datetime | None:
-        """Return the newest success."""
-        assert schedule == "nightly"
-        return self.older_success
 
 
 def nightly(
@@ -46,18 +28,8 @@ def nightly(
 
 
 def backup(begun: datetime, minutes: int = 0, status: BackupStatus = "complete") -> BackupSummary:
-    """Return a backup that took some minutes."""
-    return BackupSummary(
-        name="a",
-        status=status,
-        created_at=begun,
-        finished_at=begun + timedelta(minutes=minutes),
-        size_bytes=0,
-        object_count=0,
-        collection_count=0,
-        row_count=0,
-        milvus_version="2.5.0",
-    )
+    """Return a backup of the schedule that took some minutes."""
+    return fake_scheduler.backup("nightly", begun, minutes, status)
 
 
 def at(day: int, hour: int, minute: int = 0) -> datetime:
@@ -67,7 +39,7 @@ def at(day: int, hour: int, minute: int = 0) -> datetime:
 
 def health(stored: StoredSchedule, now: datetime, *backups: BackupSummary) -> ScheduleHealth:
     """Return how the one schedule is doing."""
-    (found,) = look_at([stored], FakeHistory(list(backups)), now)
+    (found,) = look_at([stored], backups, now)
     return found
 
 
@@ -108,9 +80,15 @@ def test_a_partial_backup_is_no_success() -> None:
 
 
 def test_a_success_before_many_partial_ones_is_found() -> None:
-    history = FakeHistory([backup(at(5, 3), status="partial")], older_success=at(1, 3))
-    (found,) = look_at([nightly()], history, at(5, 12))
-    assert found.last_success_at == at(1, 3)
+    partial = [backup(at(5, 3) - timedelta(minutes=number), status="partial") for number in range(20)]
+    assert health(nightly(), at(5, 12), *partial, backup(at(1, 3))).last_success_at == at(1, 3)
+
+
+def test_neither_damaged_backups_nor_those_of_others_are_a_success() -> None:
+    damaged = backup(at(5, 3)).model_copy(update={"damage": "its objects are gone"})
+    other = backup(at(5, 3)).model_copy(update={"schedule": "weekly"})
+    by_hand = backup(at(5, 3)).model_copy(update={"schedule": None})
+    assert health(nightly(), at(5, 12), damaged, other, by_hand, backup(at(4, 3))).last_success_at == at(4, 3)
 
 
 def test_a_schedule_is_not_overdue_for_what_was_before_its_last_change() -> None:
@@ -121,11 +99,11 @@ def test_a_schedule_is_not_overdue_for_what_was_before_its_last_change() -> None
 
 
 def test_a_schedule_that_is_off_is_not_looked_at() -> None:
-    assert look_at([nightly(is_enabled=False)], FakeHistory(), at(5, 12)) == ()
+    assert look_at([nightly(is_enabled=False)], [], at(5, 12)) == ()
 
 
 def test_an_expression_that_cannot_be_read_hides_no_other() -> None:
-    found = look_at([nightly("cron(0 3 * * *)"), nightly()], FakeHistory(), at(5, 12))
+    found = look_at([nightly("cron(0 3 * * *)"), nightly()], [], at(5, 12))
     assert [health.name for health in found] == ["nightly"]
 
 

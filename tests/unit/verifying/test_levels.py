@@ -12,12 +12,18 @@ from pydantic import ValidationError
 
 from milvus_vault.archive.layout import BackupLayout
 from milvus_vault.archive.sealing import seal, unseal
+from milvus_vault.archive.tombstones import tombstone_key
 from milvus_vault.catalogue import Catalogue
 from milvus_vault.catalogue.entries import CatalogueKeys
 from milvus_vault.copying.batches import BatchLimits
-from milvus_vault.errors import CheckIncompleteError, StorageAccessDeniedError, StorageUnavailableError
+from milvus_vault.errors import (
+    BackupNotFoundError,
+    CheckIncompleteError,
+    StorageAccessDeniedError,
+    StorageUnavailableError,
+)
 from milvus_vault.model.messages_verify import VerifyBackupResult
-from milvus_vault.model.requests import VerifyRequest
+from milvus_vault.model.requests import VerifyLevel, VerifyRequest
 from milvus_vault.model.resources import Verification
 from milvus_vault.verifying import objects, planning
 from milvus_vault.verifying import verify as verifying
@@ -129,6 +135,26 @@ def test_one_damaged_object_costs_only_itself(store: InMemoryObjectStore) -> Non
     assert (found.problem_count, found.read_count) == (1, len(keys))
 
 
+@pytest.mark.parametrize("level", ["checksum", "deep"])
+def test_a_backup_that_a_prune_deletes_between_the_listing_and_the_reading_is_not_called_damaged(
+    store: InMemoryObjectStore, level: VerifyLevel
+) -> None:
+    keys = backup(store, checksums=SUMS)
+    before = dict(store.buckets[BUCKET])
+    steps = iter([True])
+
+    def delete_meanwhile(operation: str, _bucket: str, key: str) -> None:
+        if operation in {"chunks", "checksum"} and key in keys.values() and next(steps, False):
+            store.put(BUCKET, tombstone_key(PREFIX, "books"), b"{}")
+            store.delete(BUCKET, [found for found in before if f"{PREFIX}/books/" in found])
+
+    store.before = delete_meanwhile
+    with pytest.raises(BackupNotFoundError, match="being deleted"):
+        verify(store, level=level)
+    # Nothing of what it would have been called stays.
+    assert CatalogueKeys(PREFIX).verification("books") not in store.buckets[BUCKET]
+
+
 def test_what_is_missing_or_changed_is_not_read(store: InMemoryObjectStore) -> None:
     keys = backup(store)
     store.delete(BUCKET, [keys[ONE]])
@@ -161,7 +187,7 @@ def test_damage_of_contents_stays_until_a_deep_verification_reads_them_as_they_s
     quick = verify(store, run="verify-2")
     assert (quick.status, quick.problem_count) == ("damaged", 1)
     assert "found by an earlier deep verification" in quick.cause
-    assert Catalogue(store, BUCKET, PREFIX).found_damaged("books", None)
+    assert "its verification of" in Catalogue(store, BUCKET, PREFIX).get("books").damage
     assert verify(store, run="verify-3", level="checksum").status == "damaged"
 
     # A sample that would not have it reads it all the same, and takes nothing back while it is so.
@@ -183,8 +209,9 @@ def test_of_an_object_in_the_pool_the_next_backup_is_told(store: InMemoryObjectS
     verify(store, level="deep")
     verify(store, name="full", run="verify-full", level="deep")
     assert catalogue.damaged_in_pool() == {keys[ONE]: NOW}
-    store.put(BUCKET, CatalogueKeys(PREFIX).verification("books"), b"rubbish")
-    assert catalogue.damaged_in_pool() == {}
+    # Also where the backup is gone that was verified: others may list the object.
+    catalogue.forget_traces("books")
+    assert catalogue.damaged_in_pool() == {keys[ONE]: NOW}
 
 
 def test_other_backups_that_list_a_damaged_object_are_named(store: InMemoryObjectStore) -> None:
@@ -421,8 +448,8 @@ class TestSamples:
             ({"level": "deep", "sample_percent": 101}, "less than or equal to 100"),
             ({"level": "deep", "max_bytes": 0}, "greater than or equal to 1"),
             ({"level": "thorough"}, "quick"),
-            ({"sample_percent": 5}, "`sample_percent` is of `level` deep alone"),
-            ({"level": "checksum", "max_bytes": 5}, "`max_bytes` is of `level` deep alone"),
+            ({"sample_percent": 5}, "`sample_percent` is of a deep verification alone"),
+            ({"level": "checksum", "max_bytes": 5}, "`max_bytes` is of a deep verification alone"),
         ],
     )
     def test_what_cannot_be_meant_is_refused(self, options: dict[str, object], said: str) -> None:

@@ -10,6 +10,8 @@ _MAX_SUBJECT = 100
 
 _ATTENTION = {"partial", "failed", "timed_out", "stopped"}
 
+_UNVERIFIED = "VerificationNotStartedError"
+
 _STATUS_WORDS = {"partial": "is partial", "failed": "failed", "timed_out": "timed out", "stopped": "was stopped"}
 
 _WHAT_TO_DO = {
@@ -24,6 +26,7 @@ _WHAT_TO_DO_WHEN_DAMAGED = (
     "Make another backup now, while the data is in Milvus. Then see what happened to the objects that the message "
     "names: the bucket keeps deleted and overwritten versions for a week if the stack made it."
 )
+_WHAT_TO_DO_WHEN_UNVERIFIED = "The backup can be restored, and nobody has verified it: do it once the cause is mended."
 _WHAT_TO_DO_WHEN_PARTIAL = {
     "backup": "The backup can be restored, without the collections that the message names. Back those up again by "
     "naming them in `collections`.",
@@ -77,6 +80,8 @@ def as_subject(text: str) -> str:
 def _what_to_do(event: RunEvent) -> str:
     if event.error == DAMAGE:
         return _WHAT_TO_DO_WHEN_DAMAGED
+    if event.error == _UNVERIFIED:
+        return _WHAT_TO_DO_WHEN_UNVERIFIED
     if event.status == "partial":
         return _WHAT_TO_DO_WHEN_PARTIAL.get(event.kind, _WHAT_TO_DO[event.kind])
     return _WHAT_TO_DO[event.kind]

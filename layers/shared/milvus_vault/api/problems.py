@@ -94,6 +94,7 @@ _STATUS: dict[HTTPStatus, tuple[type[VaultError], ...]] = {
         errors.SettingsError,
         errors.SegmentTornError,
         errors.SourceChangedError,
+        errors.VerificationNotStartedError,
         errors.WaitTimeoutError,
         errors.WorkingFileError,
     ),

@@ -51,10 +51,12 @@ from milvus_vault.errors import (
     shared_hint,
 )
 from milvus_vault.model.collections import CollectionName
-from milvus_vault.model.names import attempt_of
+from milvus_vault.model.messages import NextVerification
+from milvus_vault.model.names import attempt_of, run_id, short_hash
 from milvus_vault.model.objects import ArchivedObject
 from milvus_vault.model.rbac import Rbac
 from milvus_vault.model.readable import first_of
+from milvus_vault.model.requests import VerifyRequest
 from milvus_vault.model.retention import parse_duration
 from milvus_vault.pool.users import PoolUse
 from milvus_vault.ports import HTML
@@ -227,6 +229,16 @@ def find_published(run: Workspace, plan: BackupPlan, layout: BackupLayout) -> Ma
     who = manifest.execution_arn if manifest else "another program"
     msg = f"backup '{layout.name}' exists already, and {who} made it: s3://{bucket}/{layout.root}"
     raise BackupExistsError(msg, hint="It stays as it is. Choose another name.")
+
+
+def next_verification(plan: BackupPlan) -> NextVerification | None:
+    """Return the verification that the plan's request asks for, if any: by a repeated call the same."""
+    options = plan.request.verify
+    if options is None:
+        return None
+    name = f"after-{short_hash(plan.execution_arn, 16)}"
+    request = VerifyRequest(backup_name=plan.backup_name, **dict(options))
+    return NextVerification(run=run_id("verify", name), name=name, request=request)
 
 
 def name_taken(name: str, lacking: Sequence[str]) -> BackupExistsError:

@@ -386,6 +386,9 @@ def _monthly(cost_usd: float | None) -> str:
 def schedule(item: Schedule) -> RenderableType:
     """Return a schedule in full."""
     asked = item.request.model_dump(mode="json", exclude_defaults=True)
+    if item.request.verify:
+        # With its level, which has a default as well.
+        asked["verify"] = item.request.verify.model_dump(exclude_none=True)
     return facts(
         [
             ("schedule", Text(item.name, style="bold")),
@@ -414,4 +417,6 @@ def schedule(item: Schedule) -> RenderableType:
 
 
 def _value(value: object) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {_value(inner)}" for key, inner in value.items())
     return ", ".join(map(str, value)) if isinstance(value, list) else str(value)

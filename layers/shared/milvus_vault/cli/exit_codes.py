@@ -39,7 +39,7 @@ _NAMES = {
         "ConditionalWriteUnsupportedError"
     ),
     ExitCode.USAGE: "EmptySelectionError InvalidRequestError NameConflictError RouteNotFoundError",
-    ExitCode.PARTIAL: "BackupPartialError PruneFailedError RestorePartialError",
+    ExitCode.PARTIAL: "BackupPartialError PruneFailedError RestorePartialError VerificationNotStartedError",
     ExitCode.NOT_FOUND: (
         "BackupNotFoundError BucketNotFoundError CollectionNotFoundError DatabaseNotFoundError RunNotFoundError "
         "ScheduleNotFoundError"

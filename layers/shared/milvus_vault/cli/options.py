@@ -73,6 +73,14 @@ MaxBytes = Annotated[
         show_default=False,
     ),
 ]
+VerifyBackup = Annotated[
+    Literal["quick", "checksum", "deep"] | None,
+    typer.Option(
+        "--verify",
+        help="Verify each backup once it is published, by a run of its own. Default: it is not.",
+        show_default=False,
+    ),
+]
 Wait = Annotated[bool, typer.Option("--wait", "-w", help="Follow the run to its end.")]
 Timeout = Annotated[
     float,

@@ -53,6 +53,18 @@ def verify_options(context: typer.Context, **fields: object) -> VerifyOptions:
     return _made(context, VerifyOptions, fields)
 
 
+def backup_verification(
+    context: typer.Context, *, level: str | None, sample_percent: float | None, max_bytes: int | None
+) -> VerifyOptions | None:
+    """Return how a backup is to be verified, or nothing where no level is given."""
+    if level:
+        return verify_options(context, level=level, sample_percent=sample_percent, max_bytes=max_bytes)
+    if sample_percent is not None or max_bytes is not None:
+        msg = "--sample and --max-bytes say how much a deep verification reads, and none is asked for"
+        raise InvalidRequestError(msg, hint="Give --verify deep as well.")
+    return None
+
+
 def retention(context: typer.Context, **fields: object) -> Retention | None:
     """Return a policy, or nothing where no rule is given."""
     return _made(context, Retention, fields) if any(value is not None for value in fields.values()) else None

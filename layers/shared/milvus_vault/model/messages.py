@@ -10,7 +10,7 @@ from pydantic.alias_generators import to_camel
 
 from milvus_vault.model.base import Count, Model
 from milvus_vault.model.collections import CollectionName
-from milvus_vault.model.requests import BackupRequest, RestoreRequest
+from milvus_vault.model.requests import BackupRequest, RestoreRequest, VerifyRequest
 from milvus_vault.model.resources import RunKind
 from milvus_vault.model.times import Time
 from milvus_vault.untrusted import whole
@@ -80,6 +80,16 @@ class PublishBackupRequest(Model):
     """The last round of copies."""
 
 
+class NextVerification(Model):
+    """The verification that follows a backup whose request asks for one."""
+
+    run: str
+    """ID of its run."""
+    name: str
+    """Name of its execution, by which one that starts again starts it no second time."""
+    request: VerifyRequest
+
+
 class PublishBackupResult(Model):
     """Output of the backup machine, and of the export machine."""
 
@@ -100,6 +110,8 @@ class PublishBackupResult(Model):
     copied_size_bytes: int | None = None
     has_retention: bool = False
     """Whether a schedule with a policy asked for it, so that a prune follows."""
+    verification: NextVerification | None = None
+    """Null where none was asked for."""
     warnings: tuple[str, ...] = ()
 
 

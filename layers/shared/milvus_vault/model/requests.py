@@ -1,4 +1,4 @@
-"""What a user asks for: the inputs of the machines backup, restore, verify, prune and export.
+"""What a user asks for: the inputs of the machines backup, restore, verify, prune, export and drill.
 
 Descriptions and defaults here are the only ones: documentation is made from them.
 """
@@ -101,6 +101,16 @@ ScheduleName = Annotated[
     Field(examples=["nightly"]),
 ]
 
+ScratchName = Annotated[
+    str,
+    Form(
+        r"^[A-Za-z_][A-Za-z0-9_]{0,127}$",
+        "name for a scratch database",
+        "letters, digits and underscores, at most 128, no digit first",
+    ),
+]
+"""The name of a database that a drill makes and drops."""
+
 Suffix = Annotated[str, Form(r"^[A-Za-z0-9_]{0,128}$", "suffix", "letters, digits and underscores, at most 128")]
 
 
@@ -110,6 +120,43 @@ class ScheduleTag(Model):
     name: ScheduleName
     timezone: str = Field(default="UTC", description="IANA time zone in which its days and months are counted.")
     retention: Retention | None = Field(default=None, description="Which of its backups are kept. Default: all.")
+
+
+VerifyLevel = Literal["quick", "checksum", "deep"]
+"""How much a verification proves: see docs/reliability.md."""
+
+
+class VerifyOptions(Model):
+    """How a backup is verified: `POST /backups/{name}/verify`, and `verify` of a backup request."""
+
+    level: VerifyLevel = Field(
+        default="quick",
+        description="`quick` compares a listing with what was recorded: presence, size and ETag. `checksum` compares "
+        "the checksums that S3 keeps with those that it named when it copied. `deep` reads the objects, and proves "
+        "what is in them.",
+    )
+    sample_percent: float | None = Field(
+        default=None,
+        gt=0,
+        le=100,
+        description="Of `deep`: how much of the objects to read, but at least one. The next sample goes on behind this "
+        "one, so that 20 of 5 percent read each object once. Default: all.",
+    )
+    max_bytes: int | None = Field(
+        default=None,
+        ge=1,
+        description="Of `deep`: how many bytes to read at most, but at least one object, however large it is. "
+        "Besides, those that were found damaged before are read again, with others of their segments. The next "
+        "verification with a sample or a limit goes on behind it. Default: no limit.",
+    )
+
+    @model_validator(mode="after")
+    def _check_level(self) -> Self:
+        for name in ("sample_percent", "max_bytes"):
+            if getattr(self, name) is not None and self.level != "deep":
+                msg = f"`{name}` is of a deep verification alone: {self.level} reads no objects"
+                raise ValueError(msg)
+        return self
 
 
 class BackupRequest(Model):
@@ -156,6 +203,12 @@ class BackupRequest(Model):
         description="Delete the backup so long after it was begun: `30d`, `12h`, `4w`. Default: never, unless its "
         "schedule's retention says so.",
     )
+    verify: VerifyOptions | None = Field(
+        default=None,
+        description="Verify the backup once it is published, complete or partial, by a run of its own that the backup "
+        'does not wait for: `{"level": "deep", "sample_percent": 5}`, as a verification is asked for. Default: it is '
+        "not verified.",
+    )
     schedule: ScheduleTag | None = Field(default=None, description="Set by schedules; leave it out.")
 
     @model_validator(mode="after")
@@ -164,10 +217,6 @@ class BackupRequest(Model):
             msg = "`meta_only` copies no objects, so that none can be shared: leave out `mode`"
             raise ValueError(msg)
         return self
-
-
-VerifyLevel = Literal["quick", "checksum", "deep"]
-"""How much a verification proves: see docs/reliability.md."""
 
 
 class RestoreRequest(Model):
@@ -316,39 +365,6 @@ class RestoreRequest(Model):
         return self
 
 
-class VerifyOptions(Model):
-    """How a backup is checked: `POST /backups/{name}/verify`."""
-
-    level: VerifyLevel = Field(
-        default="quick",
-        description="`quick` compares a listing with what was recorded: presence, size and ETag. `checksum` compares "
-        "the checksums that S3 keeps with those that it named when it copied. `deep` reads the objects, and proves "
-        "what is in them.",
-    )
-    sample_percent: float | None = Field(
-        default=None,
-        gt=0,
-        le=100,
-        description="Of `deep`: how much of the objects to read, but at least one. The next sample goes on behind this "
-        "one, so that 20 of 5 percent read each object once. Default: all.",
-    )
-    max_bytes: int | None = Field(
-        default=None,
-        ge=1,
-        description="Of `deep`: how many bytes to read at most, but at least one object, however large it is. "
-        "Besides, those that were found damaged before are read again, with others of their segments. The next "
-        "verification with a sample or a limit goes on behind it. Default: no limit.",
-    )
-
-    @model_validator(mode="after")
-    def _check_level(self) -> Self:
-        for name in ("sample_percent", "max_bytes"):
-            if getattr(self, name) is not None and self.level != "deep":
-                msg = f"`{name}` is of `level` deep alone: {self.level} reads no objects"
-                raise ValueError(msg)
-        return self
-
-
 class VerifyRequest(VerifyOptions):
     """Input of the verify state machine."""
 
@@ -394,6 +410,55 @@ class ExportRequest(Model):
     def _check_names(self) -> Self:
         if self.to is None and self.export_name == self.backup_name:
             msg = "`export_name` is the name of the backup itself: an export beside it has one of its own"
+            raise ValueError(msg)
+        return self
+
+
+class DrillRequest(Model):
+    """Input of the drill state machine."""
+
+    backup_name: BackupName | None = Field(
+        default=None, description="Name of the backup to restore. Excludes `newest_of`."
+    )
+    newest_of: ScheduleName | None = Field(
+        default=None,
+        description="Restore the newest complete backup of this schedule. Excludes `backup_name`.",
+    )
+    collections: tuple[Selector, ...] | None = Field(
+        default=None,
+        min_length=1,
+        description="What to restore, by its name in the backup: `db.collection` or `db.*`. Default: all of it.",
+    )
+    max_bytes: int | None = Field(
+        default=None,
+        ge=1,
+        description="Restore no more bytes than that: where the collections have more, a random sample of them. "
+        "Default: no limit.",
+    )
+    row_count: int = Field(
+        default=100,
+        ge=1,
+        le=10_000,
+        description="Of each collection, how many rows are compared value by value, chosen at random.",
+    )
+    seed: int | None = Field(
+        default=None,
+        ge=0,
+        lt=2**63,
+        description="What the random choice of collections and rows begins with, so that a drill can be done again "
+        "with the same. Default: a number of the execution's own, which its result tells.",
+    )
+    database: ScratchName | None = Field(
+        default=None,
+        description="Name of the scratch database, which must not exist: letters, digits and underscores, at most 128, "
+        "not starting with a digit. Default: `vault_drill_<12 characters of the execution>`.",
+    )
+    schedule: ScheduleTag | None = Field(default=None, description="Set by schedules; leave it out.")
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if (self.backup_name is None) == (self.newest_of is None):
+            msg = "a drill is of one backup: give `backup_name`, or `newest_of` with the name of a schedule"
             raise ValueError(msg)
         return self
 

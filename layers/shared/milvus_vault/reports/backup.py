@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from milvus_vault.archive.manifest import Manifest
 from milvus_vault.model import readable
 from milvus_vault.model.hybrid import as_text
+from milvus_vault.model.messages import NextVerification
 from milvus_vault.model.resources import BackupSummary
 from milvus_vault.model.retention import Retention
 from milvus_vault.model.times import utc_second
@@ -15,7 +16,12 @@ MAX_HISTORY = 30
 """How many backups of a schedule a report compares, its own among them."""
 
 
-def render_backup_report(manifest: Manifest, location: str, before: Sequence[BackupSummary] = ()) -> bytes:
+def render_backup_report(
+    manifest: Manifest,
+    location: str,
+    before: Sequence[BackupSummary] = (),
+    verification: NextVerification | None = None,
+) -> bytes:
     """Return a backup's report, an HTML page in UTF-8.
 
     The table has the thousand largest collections, and as many failed ones are listed; the manifest has all.
@@ -24,6 +30,7 @@ def render_backup_report(manifest: Manifest, location: str, before: Sequence[Bac
         manifest: What the backup holds.
         location: Where it lies, as `s3://bucket/prefix/name/`.
         before: Earlier backups of its schedule, with which an incremental one is compared.
+        verification: What is started once it is published, if anything.
     """
     largest = sorted(manifest.collections, key=lambda entry: (-entry.size_bytes, -entry.row_count, str(entry.name)))
     seconds = (manifest.finished_at - manifest.started_at).total_seconds()
@@ -42,6 +49,7 @@ def render_backup_report(manifest: Manifest, location: str, before: Sequence[Bac
             "row_count": sum(entry.row_count for entry in largest),
             "segment_count": sum(entry.segment_count for entry in largest),
             "keeping": _keeping(manifest),
+            "verification": _verification(verification) if verification else "",
             "moment": _moment(manifest),
             "charts": [chart for chart in charts if chart],
             "history": _history(manifest, before) if manifest.is_incremental else None,
@@ -90,6 +98,18 @@ def _keeping(manifest: Manifest) -> str:
     if manifest.schedule and manifest.schedule.retention:
         said.append(f"policy of its schedule: {_rules(manifest.schedule.retention)} ({manifest.schedule.timezone})")
     return "; ".join(said) or "until somebody deletes it"
+
+
+def _verification(verification: NextVerification) -> str:
+    """Return how the backup is to be verified: what was found is not known yet."""
+    request = verification.request
+    parts = []
+    if request.sample_percent is not None:
+        parts.append(f"{request.sample_percent:g} % of the objects")
+    if request.max_bytes is not None:
+        parts.append(f"at most {readable.size(request.max_bytes)}")
+    sample = f" ({', '.join(parts)})" if parts else ""
+    return f"{request.level}{sample}, after this page was written, by run {verification.run}"
 
 
 def _rules(retention: Retention) -> str:

@@ -38,6 +38,7 @@ from milvus_vault.model.base import Model
 from milvus_vault.model.objects import ListedObject
 from milvus_vault.parallel import REQUESTS_AT_A_TIME
 from milvus_vault.pool.condemned import Condemned, read_condemned
+from milvus_vault.pool.doubts import PoolDoubts
 from milvus_vault.pool.references import ReferenceList, References, listed_keys, read_references, unlisted
 from milvus_vault.pool.users import PoolUser, read_user
 from milvus_vault.ports import Executions
@@ -187,6 +188,7 @@ class PoolSweep:
             progress = self._bring_on(some, progress, is_first=is_first)
             is_first = False
         self._forget_lists(lists, folders)
+        PoolDoubts(store, bucket, self.run.prefix).forget_all_but(folders)
         self._forget_users(users)
 
     def _bring_on(self, groups: Sequence[str], progress: Progress, *, is_first: bool) -> Progress:

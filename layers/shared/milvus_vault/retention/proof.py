@@ -54,7 +54,8 @@ class Prover:
     def prove(self, name: str) -> Proof | None:
         """Return what is sealed of a backup, as it is now; None where there is no marker, and none was lost.
 
-        Three requests: marker, manifest, and whether there is any object. Content is what a verification looks at.
+        Three requests: marker, manifest, and whether there is any object; for an incremental one another, whether its
+        group of the pool has a doubt. Content is what a verification looks at.
         """
         layout = BackupLayout(self.prefix, name)
         etag = ""
@@ -89,9 +90,9 @@ class Prover:
         if manifest.object_count and not any(self.store.list_objects(self.bucket, root)):
             lost = f"none of its {manifest.object_count} objects is there"
             return Proof(layout.name, etag, sealed, flaw=lost, damage=lost)
-        return Proof(layout.name, etag, sealed, flaw=self._flaw(layout, manifest))
+        return Proof(layout.name, etag, sealed, flaw=self._flaw(manifest, sealed))
 
-    def _flaw(self, layout: BackupLayout, manifest: Manifest) -> str:
+    def _flaw(self, manifest: Manifest, sealed: BackupSummary) -> str:
         if manifest.started_at > self.now + _CLOCK_TOLERANCE:
             return f"it says that it was begun at {utc_minute(manifest.started_at)}, which is to come"
-        return self.catalogue.found_damaged(layout.name, manifest.finished_at)
+        return self.catalogue.found_damaged(sealed)

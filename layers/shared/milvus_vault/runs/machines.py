@@ -15,7 +15,7 @@ from milvus_vault.untrusted import read_json
 KINDS: tuple[RunKind, ...] = get_args(RunKind.__value__)
 
 # Something good came of these, but somebody should look.
-PARTIAL_ERRORS = frozenset({"BackupPartialError", "RestorePartialError"})
+PARTIAL_ERRORS = frozenset({"BackupPartialError", "RestorePartialError", "VerificationNotStartedError"})
 
 STATUSES: Mapping[str, RunStatus] = {
     "RUNNING": "running",

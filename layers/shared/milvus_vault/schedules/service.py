@@ -1,6 +1,6 @@
 """What can be done with schedules."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Protocol
 
@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from milvus_vault.errors import InvalidRequestError, ScheduleManagedError, ScheduleNotFoundError, SettingsError
 from milvus_vault.model.requests import BackupRequest, ScheduleTag
-from milvus_vault.model.resources import Page, Schedule, ScheduleSpec
+from milvus_vault.model.resources import BackupSummary, Page, Schedule, ScheduleSpec
 from milvus_vault.model.schedules import StoredSchedule
 from milvus_vault.model.words import wrong_fields
 from milvus_vault.paging import fitting
@@ -22,8 +22,8 @@ DEPLOYED = "deployed"
 class Successes(Protocol):
     """The catalogue, as far as schedules use it."""
 
-    def last_success(self, schedule: str) -> datetime | None:
-        """Return when the newest backup of a schedule was begun that is complete and not known to be damaged."""
+    def newest_complete(self, schedules: Collection[str]) -> Mapping[str, BackupSummary]:
+        """Return the newest backup of each of these schedules that is complete and not known to be damaged."""
 
 
 class Schedules:
@@ -46,9 +46,8 @@ class Schedules:
         """
         names = [name for name in sorted(self._scheduler.names()) if token is None or name > token]
         page = names[:limit]
-        found = [self._scheduler.find(name) for name in page]
         # One that was deleted since the names were listed is left out.
-        items = tuple(self._describe(stored) for stored in found if stored)
+        items = self._describe([stored for name in page if (stored := self._scheduler.find(name))])
         if (count := fitting(items)) < len(items):
             return Page(items=items[:count], next_token=items[count - 1].name)
         return Page(items=items, next_token=page[-1] if len(names) > limit else None)
@@ -58,7 +57,8 @@ class Schedules:
         stored = self._scheduler.find(name)
         if stored is None:
             raise _not_found(name)
-        return self._describe(stored)
+        (described,) = self._describe([stored])
+        return described
 
     def put(self, name: str, spec: ScheduleSpec) -> Schedule:
         """Create a schedule or change it, and return it.
@@ -93,7 +93,13 @@ class Schedules:
         found = [self._scheduler.find(name) for name in sorted(self._scheduler.names())]
         return tuple(stored for stored in found if stored)
 
-    def _describe(self, stored: StoredSchedule) -> Schedule:
+    def _describe(self, found: Sequence[StoredSchedule]) -> tuple[Schedule, ...]:
+        """Return schedules, after one look into the catalogue for all of them."""
+        newest = self._successes.newest_complete({stored.name for stored in found})
+        successes = {name: backup.created_at for name, backup in newest.items()}
+        return tuple(self._describe_one(stored, successes.get(stored.name)) for stored in found)
+
+    def _describe_one(self, stored: StoredSchedule, last_success_at: datetime | None) -> Schedule:
         """Return a schedule; of one that cannot be read, what is wrong with it, so that it never hides the others."""
         problems: list[str] = []
         request, next_run_at = BackupRequest(), None
@@ -116,13 +122,14 @@ class Schedules:
             name=stored.name,
             is_deployed=stored.name == DEPLOYED,
             next_run_at=next_run_at,
-            last_success_at=self._successes.last_success(stored.name),
+            last_success_at=last_success_at,
             problem=" ".join(problems),
         )
 
 
 _HINT_OF_INPUT = (
-    "Correct ScheduleRequest and ScheduleRetention and deploy the stack again; put other schedules once more."
+    "Correct ScheduleRequest, ScheduleVerify and ScheduleRetention and deploy the stack again; put other schedules "
+    "once more."
 )
 
 

@@ -1,13 +1,13 @@
 """Whether each schedule's backups come when they should."""
 
-from collections.abc import Iterable
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Protocol
 
 from milvus_vault.errors import SettingsError
 from milvus_vault.model.base import Model
-from milvus_vault.model.resources import BackupSummary, Page
+from milvus_vault.model.resources import BackupSummary
 from milvus_vault.model.schedules import StoredSchedule
 from milvus_vault.model.times import Time
 from milvus_vault.schedules.expressions import expression_of
@@ -16,16 +16,6 @@ from milvus_vault.schedules.expressions import expression_of
 _LEAST_TOLERANCE = timedelta(minutes=30)
 _TOLERANCE_OF_INTERVAL = 0.1
 _LOOK_BACK = 10
-
-
-class History(Protocol):
-    """The catalogue, as far as it is asked for a schedule's backups."""
-
-    def list(self, limit: int, token: str | None, schedule: str | None = None) -> Page[BackupSummary]:
-        """Return a page of backups, newest first."""
-
-    def last_success(self, schedule: str) -> datetime | None:
-        """Return when the newest backup of a schedule was begun that is complete and not known to be damaged."""
 
 
 class Overdue(Model):
@@ -49,22 +39,32 @@ class ScheduleHealth:
     """When the backup that is missing should have begun; None where all is well."""
 
 
-def look_at(schedules: Iterable[StoredSchedule], history: History, now: datetime) -> tuple[ScheduleHealth, ...]:
+def look_at(
+    schedules: Iterable[StoredSchedule], backups: Iterable[BackupSummary], now: datetime
+) -> tuple[ScheduleHealth, ...]:
     """Return how the schedules that are on are doing.
 
     One whose expression cannot be read is left out, since nobody knows when it is due; lists say what is wrong with it.
+
+    Args:
+        schedules: All of them.
+        backups: All of them, newest first, with what is known of their damage.
+        now: How late it is.
     """
-    return tuple(found for stored in schedules if stored.is_enabled and (found := _health(stored, history, now)))
+    successes: defaultdict[str, list[BackupSummary]] = defaultdict(list)
+    for backup in backups:
+        if backup.schedule and backup.status == "complete" and not backup.damage:
+            successes[backup.schedule].append(backup)
+    healths = (_health(stored, successes[stored.name][:_LOOK_BACK], now) for stored in schedules if stored.is_enabled)
+    return tuple(health for health in healths if health)
 
 
-def _health(stored: StoredSchedule, history: History, now: datetime) -> ScheduleHealth | None:
+def _health(stored: StoredSchedule, recent: Sequence[BackupSummary], now: datetime) -> ScheduleHealth | None:
     try:
         expression = expression_of(stored)
     except SettingsError:
         return None
-    listed = history.list(_LOOK_BACK, None, schedule=stored.name).items
-    recent = [backup for backup in listed if backup.status == "complete" and not backup.damage]
-    newest = recent[0].created_at if recent else history.last_success(stored.name)
+    newest = recent[0].created_at if recent else None
     # A backup is listed when it is complete, and counts from when it was begun.
     duration = max((b.finished_at - b.created_at for b in recent if b.finished_at), default=timedelta())
     tolerance = max(_LEAST_TOLERANCE, expression.interval_at(now) * _TOLERANCE_OF_INTERVAL) + duration

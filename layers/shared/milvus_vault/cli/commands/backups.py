@@ -21,6 +21,7 @@ from milvus_vault.cli.options import (
     NoGcPause,
     Sample,
     Timeout,
+    VerifyBackup,
     Wait,
     backup_name,
     percent,
@@ -53,6 +54,9 @@ def create(
     expire_after: Annotated[
         str, typer.Option(metavar="DURATION", help="Delete it so long after now: 30d, 12h, 4w.", show_default=False)
     ] = "",
+    verify: VerifyBackup = None,
+    sample: Sample = "",
+    max_bytes: MaxBytes = "",
     wait: Wait = False,
     timeout: Timeout = 0,
     key: Key = "",
@@ -61,10 +65,10 @@ def create(
 
     [dim]milvus-vault create -n before_upgrade --wait[/]
     [dim]milvus-vault create -n shop_only --filter 'shop.*,default.articles' --expire-after 30d[/]
-    [dim]milvus-vault create --incremental --wait[/]
+    [dim]milvus-vault create --incremental --verify deep --sample 5% --wait[/]
     """
     from milvus_vault.cli.following import start_or_follow
-    from milvus_vault.cli.requests import backup_request
+    from milvus_vault.cli.requests import backup_request, backup_verification
 
     session = session_of(context)
     request = backup_request(
@@ -78,6 +82,9 @@ def create(
         include_rbac=rbac or None,
         on_collection_failure="fail" if all_or_nothing else None,
         expire_after=expire_after or None,
+        verify=backup_verification(
+            context, level=verify, sample_percent=percent(sample), max_bytes=size_bytes(max_bytes)
+        ),
     )
     started = session.vault().create_backup(request, idempotency_key=key)
     made = started.backup_name or request.backup_name

@@ -4,7 +4,20 @@ from typing import Annotated
 
 import typer
 
-from milvus_vault.cli.options import AllOrNothing, BackupRbac, Databases, Filter, Incremental, NoGcPause, selectors
+from milvus_vault.cli.options import (
+    AllOrNothing,
+    BackupRbac,
+    Databases,
+    Filter,
+    Incremental,
+    MaxBytes,
+    NoGcPause,
+    Sample,
+    VerifyBackup,
+    percent,
+    selectors,
+    size_bytes,
+)
 from milvus_vault.cli.session import session_of
 
 app = typer.Typer(help="Back up by itself, and keep what a policy says.", rich_markup_mode="rich")
@@ -74,6 +87,9 @@ def put(
     no_gc_pause: NoGcPause = False,
     rbac: BackupRbac = False,
     all_or_nothing: AllOrNothing = False,
+    verify: VerifyBackup = None,
+    sample: Sample = "",
+    max_bytes: MaxBytes = "",
     keep_last: Annotated[int | None, _keep("The newest N.")] = None,
     keep_daily: Annotated[int | None, _keep("The newest of each of the last N days.")] = None,
     keep_weekly: Annotated[int | None, _keep("The newest of each of the last N weeks.")] = None,
@@ -94,6 +110,7 @@ def put(
 
     [dim]milvus-vault schedule put nightly 'cron(0 3 * * ? *)' --timezone Europe/Berlin --keep-daily 7[/]
     [dim]milvus-vault schedule put often 'rate(1 hour)' --filter 'shop.*' --incremental --keep-last 24[/]
+    [dim]milvus-vault schedule put nightly 'rate(1 day)' --verify deep --sample 5%[/]
     """
     from milvus_vault.cli import details, requests
 
@@ -107,6 +124,9 @@ def put(
         gc_pause=False if no_gc_pause else None,
         include_rbac=rbac or None,
         on_collection_failure="fail" if all_or_nothing else None,
+        verify=requests.backup_verification(
+            context, level=verify, sample_percent=percent(sample), max_bytes=size_bytes(max_bytes)
+        ),
     )
     retention = requests.retention(
         context,
