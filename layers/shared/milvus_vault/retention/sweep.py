@@ -20,7 +20,7 @@ from milvus_vault.backup.working_files import DESTINATION, ExportDestination
 from milvus_vault.catalogue import Catalogue
 from milvus_vault.catalogue.entries import CatalogueKeys
 from milvus_vault.claims import CLAIM, RUNNING, Claim, ClaimHeldError, Claims
-from milvus_vault.errors import BucketNotFoundError, StorageAccessDeniedError
+from milvus_vault.errors import BucketNotFoundError, StorageAccessDeniedError, WorkingFileError
 from milvus_vault.model.names import backup_of, backup_run
 from milvus_vault.model.objects import ListedObject
 from milvus_vault.ports import Executions, ObjectStore
@@ -39,8 +39,9 @@ QUARANTINE = timedelta(days=1)
 
 _CLAIMS = "claims"
 
-# What another place may say whose owner has changed his mind, or where the stack was given another one since.
-_OUT_OF_REACH = (BucketNotFoundError, StorageAccessDeniedError)
+# What another place may say whose owner has changed his mind, or where the stack was given another one since; and that
+# nobody can tell which place it is.
+_OUT_OF_REACH = (BucketNotFoundError, StorageAccessDeniedError, WorkingFileError)
 
 
 class _Destination(NamedTuple):
