@@ -32,7 +32,7 @@ from milvus_vault.workspace import Workspace
 KEEP_RECORDS = timedelta(days=90)
 RECORDS = ("executions", "failures", "reports", "checks")
 _EXPORTS = "export-"
-RUN_KINDS = ("backup-", "restore-", "verify-", "prune-", _EXPORTS)
+RUN_KINDS = ("backup-", "restore-", "verify-", "prune-", _EXPORTS, "drill-")
 
 # At least one interval of the daily sweep lies between the two that note and remove something.
 QUARANTINE = timedelta(days=1)
@@ -282,14 +282,14 @@ class Sweep:
             self._counts["records"] += len(old)
 
     def _sweep_catalogue(self) -> None:
-        """Remove what is kept of backups that are gone: entries (which a listing does), holds, verifications."""
+        """Remove what is kept of backups that are gone: entries (as a listing does), holds, verifications, drills."""
         keys = CatalogueKeys(self.prefix)
         Catalogue(self.store, self.bucket, self.prefix).entries(adopt=False)
         folder = join(self.prefix)
         names = set(self.store.list_folders(self.bucket, f"{folder}/" if folder else ""))
         # What an export left in another place is noted by the name of its run.
         names.update(self.store.list_folders(self.bucket, self._run_folder()))
-        for place in (keys.holds, keys.verifications, keys.tombstones, keys.orphans, keys.damages):
+        for place in (keys.holds, keys.verifications, keys.drills, keys.tombstones, keys.orphans, keys.damages):
             gone = []
             for listed in self.store.list_objects(self.bucket, place):
                 name = listed.key.removeprefix(place).removesuffix(".json")
