@@ -16,13 +16,13 @@ from milvus_vault.archive.reader import read_archive, read_manifest, read_object
 from tests.support import library, vault_runs
 from tests.support.api_calls import call
 from tests.support.killing import kill_inside, read_machine, tasks
+from tests.support.vault_runs import EXPORTS
 
 DATABASE = "exported_books"
 _MORE = range(1000, 1020)
 
 
 ARCHIVE = "export-archive"
-EXPORTS = "milvus-vault-exports"
 
 
 def request(name: str, of: str = "export_source", **more: Any) -> dict[str, Any]:

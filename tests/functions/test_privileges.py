@@ -501,8 +501,10 @@ def test_a_dataset(s3: S3Client, to: Json | None, bucket: str, prefix: str) -> N
 def test_a_sweep_removes_what_an_export_left_in_another_place(
     s3: S3Client, monkeypatch: pytest.MonkeyPatch, to: Json, bucket: str, prefix: str
 ) -> None:
-    step = do_export(s3, {"backup_name": "books", "export_name": "books", "to": to})
-    there = BackupLayout(prefix, "books")
+    night, there = BackupLayout(PREFIX, "night"), BackupLayout(prefix, "night")
+    contents = [(document, [stored(item, is_pooled=True) for item in o]) for document, o in sample_contents(night)]
+    write_backup(store(), night, contents, mode="incremental")
+    step = do_export(s3, {"backup_name": "night", "export_name": "night", "to": to})
     s3.put_object(Bucket=bucket, Key=f"{there.root}meta/vault/collections/1.json", Body=b"{}")
     s3.create_multipart_upload(Bucket=bucket, Key=f"{there.binlogs}insert_log/1/2/3/3/4/5")
     published = f"{prefix}/pens/binlogs/insert_log/1/2/3/3/4/5"

@@ -16,6 +16,9 @@ TIMEOUT_SECONDS = 300.0
 
 STAGING = "milvus-vault-staging/"
 
+EXPORTS = "milvus-vault-exports"
+"""The folder to which exports to another place go, unless a stack names another."""
+
 
 @dataclass(frozen=True, slots=True)
 class Failure:

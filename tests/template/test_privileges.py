@@ -235,9 +235,9 @@ TABLE: dict[str, May] = {
             ".runs/export-*/destination.json",
             ".runs/prune-*/*",
             "exports:*.catalogue/deleting/*",
-            "milvus:staging/claims/*",
             NAMES_OF_EXPORTS,
             *MANIFESTS_OF_EXPORTS,
+            "milvus:staging/claims/*",
         ),
         write=(
             ".catalogue/deleting/*",
@@ -278,10 +278,10 @@ TABLE: dict[str, May] = {
             ".runs/reports/*",
             ".runs/restore-*/*",
             ".runs/verify-*/*",
-            "exports:*/binlogs/*",
-            "milvus:staging/*",
             NAMES_OF_EXPORTS,
+            "exports:*/binlogs/*",
             *(f"exports:{pattern}" for pattern in METADATA),
+            "milvus:staging/*",
         ),
         abort_uploads=(
             "*/binlogs/*",
@@ -502,14 +502,18 @@ def test_exports_to_another_place_are_written_by_those_that_write_exports_alone(
     assert who_may("PutObject", marker, "m/meta/full_meta.json", bucket=place) == {"PublishBackup"}
     assert who_may("PutObject", marker, bucket=place) == set()
     assert who_may("DeleteObject", marker, bucket=place) == set()
+    assert who_may("DeleteObject", "m/meta/full_meta.json", bucket=place) == {"CarryOutPrune"}
     assert who_may("PutObject", claim, bucket=place) == {"PrepareExport"}
     assert who_may("DeleteObject", claim, bucket=place) == {"PrepareExport", "PublishBackup", "CarryOutPrune"}
 
 
 def test_nothing_else_of_another_place_is_written_or_deleted() -> None:
-    others = ("exported/m/binlogs/1", "exports/.pool/a-1/2/3-4", "exports/.catalogue/deleting/m.json", "other/m/meta/1")
-    for action in ("GetObject", "PutObject", "DeleteObject", "AbortMultipartUpload"):
-        assert who_may(action, *others, bucket="archive") == set()
+    tombstone = "exports/.catalogue/deleting/m.json"
+    others = ("exported/m/binlogs/1", "exports/.pool/a-1/2/3-4", "other/m/meta/1")
+    for action in ("PutObject", "DeleteObject", "AbortMultipartUpload"):
+        assert who_may(action, *others, tombstone, bucket="archive") == set()
+    assert who_may("GetObject", *others, bucket="archive") == set()
+    assert who_may("GetObject", tombstone, bucket="archive") == {"CarryOutPrune"}
 
 
 def test_without_another_bucket_all_rights_are_of_the_backup_bucket_and_of_milvus() -> None:

@@ -454,6 +454,15 @@ class TestExportsToAnotherPlace:
         )
         assert f"team/.runs/{EXPORT}/destination.json" in store.buckets[BACKUPS]
 
+    def test_so_does_a_run_of_which_nobody_can_tell_where_it_wrote(self, store: InMemoryObjectStore) -> None:
+        put_export(store)
+        put(store, BACKUPS, f"team/.runs/{EXPORT}/destination.json", OLD, b"{")
+        put_run(store, "restore-books-1", "dead")
+        before = there(store)
+        swept, is_all = sweep(store)
+        assert (swept.runs, is_all, there(store)) == (("restore-books-1",), True, before)
+        assert "destination.json" in swept.left_elsewhere[0]
+
 
 NAMES = st.sampled_from(["a", "b"])
 ARNS = st.sampled_from(sorted(STATUSES))
