@@ -46,11 +46,12 @@ PLACES = {
     "secret": r"\$\{MilvusSecretArn\}",
     "executions": _STATES
     + r"execution:\$\{AWS::StackName\}-"
-    + r"(?:backup|restore|verify|prune|export|drill|copy-objects|check-objects)(?::|/)\*",
+    + r"(?:backup|restore|verify|prune|export|drill|copy-objects|check-objects|write-rows)(?::|/)\*",
     "inspecting function": r"\$\{InspectMilvusFunction.Arn\}",
     "machines of runs": r"\$\{(?:Backup|Restore|Verify|Prune|Export|Drill)StateMachine\}",
     "copy machine": _STATES + r"stateMachine:\$\{AWS::StackName\}-copy-objects|\$\{CopyObjectsStateMachine\}",
     "check machine": _STATES + r"stateMachine:\$\{AWS::StackName\}-check-objects|\$\{CheckObjectsStateMachine\}",
+    "write machine": _STATES + r"stateMachine:\$\{AWS::StackName\}-write-rows|\$\{WriteRowsStateMachine\}",
     "schedules": r"arn:\$\{AWS::Partition\}:scheduler:\$\{AWS::Region\}:\$\{AWS::AccountId\}:"
     r"schedule/\$\{AWS::StackName\}/\*",
     "role of schedules": r"\$\{ScheduleRole.Arn\}",

@@ -15,7 +15,7 @@ from milvus_vault.model.resources import Page, Progress, Run, RunCollection, Run
 from milvus_vault.paging import ANSWER_BYTES, answer_bytes, fitting, index_of
 from milvus_vault.ports import ObjectStore
 from milvus_vault.retention.working_files import PruneReport
-from milvus_vault.runs.collections import Followed, follow_backup, follow_restore
+from milvus_vault.runs.collections import Followed, follow_backup, follow_export, follow_restore
 from milvus_vault.runs.machines import (
     Machines,
     as_object,
@@ -38,8 +38,7 @@ LINK_SECONDS = 3600
 _FOLLOW: Mapping[RunKind, Callable[[Workspace, str], Followed | None]] = {
     "backup": follow_backup,
     "restore": follow_restore,
-    # It has the plan of a backup.
-    "export": follow_backup,
+    "export": follow_export,
 }
 
 
@@ -119,9 +118,10 @@ def describe_run(machines: Machines, files: WorkingFiles, wanted: str, now: date
     followed = files.follow(kind, execution.arn)
     warnings = followed.warnings if followed else ()
     request = as_object(execution.input_json)
-    # A backup that failed has no report, but another one of its name may have, as of an export to another place.
+    # A backup that failed has no report, but another one of its name may have, as of a dataset, or of an export to
+    # another place.
     has_report = status in {"succeeded", "partial"} or (kind == "restore" and status == "failed")
-    has_report = has_report and request.get("to") is None
+    has_report = has_report and request.get("to") is None and request.get("format") != "parquet"
     return Run(
         **dict(summary),
         execution_arn=execution.arn,
