@@ -104,10 +104,14 @@ class DrillProof:
     def of(
         cls, run: Workspace, database: DrilledMilvus, now: datetime, seconds_left: Callable[[], float]
     ) -> "DrillProof":
-        """Return the comparison of a run, and write down what the restore took. Raises `ObjectNotFoundError`."""
+        """Return the comparison of a run, and write down what the restore took.
+
+        Raises `ObjectNotFoundError` or `WorkingFileError`.
+        """
         plan = run.read(PLAN, DrillPlan)
+        reports = Workspace(run.store, run.bucket, run.prefix, "reports")
         key = record_key(run.prefix, "reports", drill_restore_name(plan.execution_arn))
-        report = RestoreReport.model_validate_json(run.store.get(run.bucket, key))
+        report = reports.read(key.removeprefix(reports.folder), RestoreReport)
         restored = Restored(started_at=report.started_at, finished_at=report.finished_at)
         run.write(RESTORED, restored)
         return cls(run, plan, restored, database, now, seconds_left)
