@@ -29,13 +29,23 @@ from milvus_vault import errors
 from milvus_vault.api.openapi import field_docstrings, openapi_document
 from milvus_vault.api.routes import ROUTES
 from milvus_vault.archive.manifest import Manifest
+from milvus_vault.datasets.working_files import Dataset
 from milvus_vault.errors import VaultError
 from milvus_vault.model.base import Model
 from milvus_vault.model.events import RunEvent
 from milvus_vault.model.messages import PublishBackupResult, ReportRestoreResult
+from milvus_vault.model.messages_drill import DrillResult
 from milvus_vault.model.messages_prune import CarryOutPruneResult
+from milvus_vault.model.messages_rows import DatasetResult
 from milvus_vault.model.messages_verify import VerifyBackupResult
-from milvus_vault.model.requests import BackupRequest, ExportRequest, PruneRequest, RestoreRequest, VerifyRequest
+from milvus_vault.model.requests import (
+    BackupRequest,
+    DrillRequest,
+    ExportRequest,
+    PruneRequest,
+    RestoreRequest,
+    VerifyRequest,
+)
 from tools.threads import guards, register, threads_document
 
 ROOT = Path(__file__).parent.parent
@@ -280,6 +290,22 @@ EXAMPLES = (
         ExportRequest,
         {"backup_name": "nightly_31", "export_name": "nightly_31", "to": {"bucket": "archive", "prefix": "vault/team"}},
     ),
+    Example(
+        "The rows of a collection as Parquet",
+        ExportRequest,
+        {
+            "backup_name": "nightly_31",
+            "export_name": "orders",
+            "format": "parquet",
+            "collections": ["shop.orders"],
+        },
+    ),
+    Example("The newest backup of a schedule", DrillRequest, {"newest_of": "nightly"}),
+    Example(
+        "Some collections, chosen at random, with more rows",
+        DrillRequest,
+        {"backup_name": "nightly_31", "max_bytes": 53687091200, "row_count": 1000},
+    ),
 )
 
 
@@ -302,7 +328,12 @@ def requests_document(examples: Sequence[Example]) -> str:
         (RestoreRequest, "Restore", "[restore-result](schemas/restore-result.schema.json)"),
         (VerifyRequest, "Verify", "[verify-result](schemas/verify-result.schema.json)"),
         (PruneRequest, "Prune", "[prune-result](schemas/prune-result.schema.json)"),
-        (ExportRequest, "Export", "[backup-result](schemas/backup-result.schema.json)"),
+        (
+            ExportRequest,
+            "Export",
+            "[backup-result](schemas/backup-result.schema.json), [dataset-result](schemas/dataset-result.schema.json)",
+        ),
+        (DrillRequest, "Drill", "[drill-result](schemas/drill-result.schema.json)"),
     )
     for model, title, result in titles:
         schema = model.model_json_schema()
@@ -358,11 +389,15 @@ SCHEMAS: Mapping[str, tuple[type[Model], Literal["validation", "serialization"]]
     "verify-request": (VerifyRequest, "validation"),
     "prune-request": (PruneRequest, "validation"),
     "export-request": (ExportRequest, "validation"),
+    "drill-request": (DrillRequest, "validation"),
     "backup-result": (PublishBackupResult, "serialization"),
     "restore-result": (ReportRestoreResult, "serialization"),
+    "drill-result": (DrillResult, "serialization"),
     "verify-result": (VerifyBackupResult, "serialization"),
     "prune-result": (CarryOutPruneResult, "serialization"),
+    "dataset-result": (DatasetResult, "serialization"),
     "manifest": (Manifest, "serialization"),
+    "dataset": (Dataset, "serialization"),
     "run-event": (RunEvent, "serialization"),
 }
 

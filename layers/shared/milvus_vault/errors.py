@@ -251,7 +251,15 @@ class BackupInUseError(VaultError):
 
 
 class BackupNotExportableError(VaultError):
-    """The backup lacks collections, so that an export would pass for more than it is, or is milvus-backup's already."""
+    """The backup cannot be exported so: it lacks collections, is milvus-backup's already, or has no rows to export."""
+
+
+class DatasetExistsError(VaultError):
+    """The name of a dataset is taken in its place, by another one or by what is none."""
+
+
+class DatasetIncompleteError(VaultError):
+    """Not all rows of a dataset were written: the function that does it was ended before it could say why."""
 
 
 class PruneFailedError(VaultError):
@@ -299,6 +307,18 @@ class IndexFailedError(VaultError):
 
 class LoadFailedError(VaultError):
     """A restored collection could not be loaded as it was."""
+
+
+class DatabaseExistsError(VaultError):
+    """A database has the name that a drill was to give its scratch database."""
+
+
+class ScratchInUseError(VaultError):
+    """A drill's scratch database holds collections that no drill made, so that it is not dropped."""
+
+
+class DrillFailedError(VaultError):
+    """What a drill restored is not what the backup holds."""
 
 
 class RestorePartialError(VaultError):

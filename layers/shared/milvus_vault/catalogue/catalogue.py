@@ -12,9 +12,9 @@ from itertools import islice
 
 from pydantic import BaseModel
 
-from milvus_vault.archive.layout import CATALOGUE_FOLDER, RUNS_FOLDER, BackupLayout, join
+from milvus_vault.archive.layout import OWN_FOLDERS, RUNS_FOLDER, BackupLayout, join
 from milvus_vault.archive.manifest import Manifest
-from milvus_vault.archive.pool import POOL_FOLDER, PoolLayout, parse_pooled_key
+from milvus_vault.archive.pool import PoolLayout, parse_pooled_key
 from milvus_vault.archive.reader import check_backup_exists
 from milvus_vault.archive.sealing import is_sealed, seal, unseal
 from milvus_vault.archive.tombstones import check_not_being_deleted
@@ -36,7 +36,7 @@ from milvus_vault.errors import (
 )
 from milvus_vault.model.names import backup_of, named_run
 from milvus_vault.model.requests import backup_name_problem
-from milvus_vault.model.resources import Backup, BackupSummary, Damage, Hold, HoldState, Page, Verification
+from milvus_vault.model.resources import Backup, BackupSummary, Damage, Drill, Hold, HoldState, Page, Verification
 from milvus_vault.model.times import EPOCH, utc_minute, utc_second
 from milvus_vault.parallel import each
 from milvus_vault.pool.doubts import Doubt, PoolDoubts
@@ -86,9 +86,9 @@ class Catalogue:
     def list(self, limit: int, token: str | None, schedule: str | None = None) -> Page[BackupSummary]:
         """Return a page of backups, newest first: all, or those of a schedule. Those that cannot be read come first.
 
-        It takes six listings (of 1,000 keys a request), and one more where a backup on the page is incremental; a read
-        for each backup on the page, for each hold and verification of one, and for each group of the pool that had a
-        doubt; and on the first page one for each folder that has no entry, as that of a running backup.
+        It takes seven listings (of 1,000 keys a request), and one more where a backup on the page is incremental; a
+        read for each backup on the page, for each hold, verification and drill of one, and for each group of the pool
+        that had a doubt; and on the first page one for each folder that has no entry, as that of a running backup.
         Raises `InvalidRequestError` for a token that is none.
         """
         after = read_token(token) if token is not None else None
@@ -128,6 +128,7 @@ class Catalogue:
         noted = {note.name: note.problem for note in self.damages()}
         verified = set(self._names(self._keys.verifications))
         doubts: Mapping[str, Doubt] | None = None
+        drilled = set(self._names(self._keys.drills))
         for summary in each(self._read_entry, entries):
             if summary is None:
                 continue
@@ -138,7 +139,9 @@ class Catalogue:
                 doubts = self._doubts.read() if doubts is None else doubts
                 damage = _doubted(doubts, summary.name, summary.finished_at)
             is_held = summary.name in held and self.hold(summary.name) is not None
-            yield summary.model_copy(update={"is_held": is_held, "damage": damage})
+            drill = self.drill_of(summary.name, summary.finished_at) if summary.name in drilled else None
+            proven_at = drill.proven_at if drill else None
+            yield summary.model_copy(update={"is_held": is_held, "damage": damage, "proven_at": proven_at})
 
     def get(self, name: str) -> Backup:
         """Return a backup in full, except `report_url`.
@@ -152,7 +155,9 @@ class Catalogue:
         hold = self.hold(name)
         verification = self._readable_verification(name)
         damage = next((note.problem for note in self.damages() if note.name == name), "")
-        update = {"hold": hold, "is_held": hold is not None, "verification": verification}
+        drill = self.drill_of(name, backup.finished_at)
+        update: dict[str, object] = {"hold": hold, "is_held": hold is not None, "verification": verification}
+        update |= {"drill": drill, "proven_at": drill.proven_at if drill else None}
         return backup.model_copy(update=update | {"damage": damage or self.found_damaged(backup)})
 
     def publish(self, summary: BackupSummary) -> None:
@@ -180,6 +185,17 @@ class Catalogue:
                 if not missing:
                     break
         return found
+
+    def newest_of(self, schedule: str) -> str:
+        """Return the name of the newest backup of a schedule that is complete and not known to be damaged.
+
+        Raises `BackupNotFoundError` where there is none.
+        """
+        newest = self.newest_complete([schedule]).get(schedule)
+        if newest is None:
+            msg = f"schedule {schedule} has no complete backup"
+            raise BackupNotFoundError(msg, hint="`GET /backups` lists those that are there, with their schedules.")
+        return newest.name
 
     def incremental(self, source: str, schedule: str | None) -> Sequence[str]:
         """Return the names of some incremental backups of a source, the newest first, as bases of another one.
@@ -275,7 +291,20 @@ class Catalogue:
         first = f": {found.problems[0]}" if found.problems else ""
         return f"its verification of {utc_minute(found.verified_at)} found it damaged{first}"
 
-    def damaged_contents(self, name: str, finished_at: datetime) -> Mapping[str, str]:
+    def drill_of(self, name: str, finished_at: datetime | None) -> Drill | None:
+        """Return the last drill of the backup that was finished then; None for one that cannot be read."""
+        try:
+            body = self._store.get(self._bucket, self._keys.drill(name))
+            found = Drill.model_validate_json(unseal(body)) if is_sealed(body) else None
+        except (ObjectNotFoundError, ValueError):
+            return None
+        return None if found and finished_at and found.drilled_at < finished_at else found
+
+    def note_drill(self, name: str, drill: Drill) -> None:
+        """Write down what a drill of a backup found, in place of the one before."""
+        self._store.put(self._bucket, self._keys.drill(name), seal(drill))
+
+    def damaged_contents(self, name: str, finished_at: datetime | None) -> Mapping[str, str]:
         """Return by key what deep verifications found wrong with contents of the backup that was finished then.
 
         Nothing of its own last verification where that cannot be read, since nothing is known then.
@@ -344,9 +373,9 @@ class Catalogue:
         self._store.delete(self._bucket, [self._keys.entry(entry) for entry in entries])
 
     def forget_traces(self, name: str) -> None:
-        """Delete what else is kept of a backup that is gone: hold, verification, digests of contents, and entries."""
+        """Delete what else is kept of a backup that is gone: hold, verification, drill, digests, and entries."""
         self.forget(name)
-        keys = (self._keys.hold(name), self._keys.verification(name), self._keys.damage(name))
+        keys = (self._keys.hold(name), self._keys.verification(name), self._keys.drill(name), self._keys.damage(name))
         digests = (found.key for found in self._store.list_objects(self._bucket, self._keys.digests(name)))
         self._store.delete(self._bucket, (*keys, *digests))
 
@@ -358,7 +387,7 @@ class Catalogue:
     def check_deletable(self, name: str, executions: Executions) -> None:
         """Return if nothing forbids to delete a backup.
 
-        Raises `BackupHeldError`, and `BackupInUseError` while a restore or an export reads it.
+        Raises `BackupHeldError`, and `BackupInUseError` while a restore, an export or a drill reads it.
         """
         hold = self.hold(name)
         if hold is not None:
@@ -371,12 +400,12 @@ class Catalogue:
             raise BackupInUseError(msg, hint="Wait until that run has ended, or stop it.")
 
     def _reader(self, name: str, executions: Executions) -> str | None:
-        """Return the ARN of a running restore or export (or one that may run) which reads a backup, or None."""
+        """Return the ARN of a running restore, export or drill (or one that may run) which reads a backup, or None."""
         claims = Claims(self._store, executions, self._bucket, execution_arn="", run="")
         runs = join(self._prefix, RUNS_FOLDER)
         for run in self._store.list_folders(self._bucket, f"{runs}/"):
             # The rest of the run's name is a hash without a dash.
-            if run.rpartition("-")[0] in {f"restore-{name}", f"export-{name}"}:
+            if run.rpartition("-")[0] in {f"restore-{name}", f"export-{name}", f"drill-{name}"}:
                 found = claims.holder(f"{runs}/{run}/{CLAIM}")
                 if found and found[1] in RUNNING:
                     return found[0].execution_arn
@@ -489,7 +518,7 @@ class Catalogue:
         """Return the names of all folders that may be backups, whatever is in them."""
         folder = join(self._prefix)
         names = self._store.list_folders(self._bucket, f"{folder}/" if folder else "")
-        return frozenset(names) - {RUNS_FOLDER, CATALOGUE_FOLDER, POOL_FOLDER}
+        return frozenset(names) - OWN_FOLDERS
 
 
 def _in_turn(entries: Iterable[EntryKey], schedule: str | None) -> Sequence[EntryKey]:

@@ -30,7 +30,8 @@ class ExitCode(IntEnum):
 _NAMES = {
     ExitCode.FAILED: (
         "AnswerTimeoutError BackupDamagedError BackupFailedError BackupFormatError BinlogUnreadableError "
-        "CheckIncompleteError CopyIncompleteError CopyUnfinishedError "
+        "DrillFailedError ScratchInUseError CheckIncompleteError CopyIncompleteError CopyUnfinishedError "
+        "DatasetIncompleteError "
         "FieldIdMismatchError FlushTimeoutError ImportFailedError ImportStalledError IndexFailedError "
         "LoadFailedError LocalStackError MilvusCertificateError MilvusRequestError MilvusSecretError "
         "MilvusTlsError ObjectArchivedError ObjectChangedError ObjectNotFoundError RestoreFailedError "
@@ -46,8 +47,9 @@ _NAMES = {
     ),
     ExitCode.REFUSED: (
         "AliasConflictError BackupExistsError BackupHeldError BackupInProgressError BackupInUseError "
-        "BackupNotExportableError CollectionExistsError IdempotencyConflictError MomentOutOfRangeError "
-        "ResourceGroupError RunEndedError ScheduleManagedError TargetClaimedError VersionUnsupportedError"
+        "BackupNotExportableError CollectionExistsError DatabaseExistsError DatasetExistsError "
+        "IdempotencyConflictError MomentOutOfRangeError ResourceGroupError RunEndedError ScheduleManagedError "
+        "TargetClaimedError VersionUnsupportedError"
     ),
     ExitCode.DENIED: (
         "ApiAccessDeniedError ClientCertificateError MilvusAuthenticationError MilvusPermissionError "

@@ -9,7 +9,14 @@ from pydantic import ValidationError
 from milvus_vault.cli.session import help_hint
 from milvus_vault.errors import InvalidRequestError
 from milvus_vault.model.base import Model
-from milvus_vault.model.requests import BackupRequest, ExportRequest, PruneRequest, RestoreRequest, VerifyOptions
+from milvus_vault.model.requests import (
+    BackupRequest,
+    DrillRequest,
+    ExportRequest,
+    PruneRequest,
+    RestoreRequest,
+    VerifyOptions,
+)
 from milvus_vault.model.resources import ScheduleSpec
 from milvus_vault.model.retention import Retention
 from milvus_vault.model.words import wrong_fields
@@ -41,6 +48,11 @@ def _place(text: str) -> dict[str, str]:
     bucket, _, prefix = text.removeprefix("s3://").partition("/") if text.startswith("s3://") else ("", "", text)
     given = {"bucket": bucket, "prefix": prefix.removesuffix("/")}
     return {name: value for name, value in given.items() if value}
+
+
+def drill_request(context: typer.Context, **fields: object) -> DrillRequest:
+    """Return a drill's request."""
+    return _made(context, DrillRequest, fields)
 
 
 def prune_request(context: typer.Context, **fields: object) -> PruneRequest:

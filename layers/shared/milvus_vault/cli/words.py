@@ -39,7 +39,13 @@ OPTIONS: Mapping[str, str] = {
     "skip_damaged": "--skip-damaged",
     # Of exports.
     "export_name": "--as",
+    "format": "--format",
     "to": "--to",
+    # Of drills.
+    "newest_of": "--schedule",
+    "row_count": "--rows",
+    "seed": "--seed",
+    "database": "--scratch",
     # Of comparisons, checks, prunes and holds.
     "objects": "--no-objects",
     "level": "--level",

@@ -14,6 +14,7 @@ from milvus_vault.errors import ApiUnavailableError, InvalidRequestError
 from milvus_vault.model.base import Model
 from milvus_vault.model.requests import (
     BackupRequest,
+    DrillRequest,
     ExportRequest,
     PruneRequest,
     RestoreRequest,
@@ -133,17 +134,21 @@ class VaultClient:
         return self._start("POST", "/restores", request, idempotency_key)
 
     def export(self, request: ExportRequest, *, idempotency_key: str = "") -> Started:
-        """Start to write a backup once more, as a full one in milvus-backup's layout.
+        """Start to write a backup once more, as a full one in milvus-backup's layout, or its rows as Parquet.
 
         Raises:
             BackupNotFoundError: It is not there.
             BackupDamagedError: Its metadata is damaged.
             BackupFormatError: A newer release wrote it.
-            BackupNotExportableError: It lacks collections, or milvus-backup wrote it.
-            BackupExistsError: The new name is taken. Whether it is in another place, the run tells.
+            BackupNotExportableError: It lacks collections, or milvus-backup wrote it; of rows: it has none.
+            BackupExistsError: The new name is taken. Whether it is in another place, or by a dataset, the run tells.
             InvalidRequestError: The deployment does not export to that place.
         """
         return self._start("POST", "/exports", request, idempotency_key)
+
+    def drill(self, request: DrillRequest, *, idempotency_key: str = "") -> Started:
+        """Start to restore a backup into a scratch database and to compare it. Raises BackupNotFoundError."""
+        return self._start("POST", "/drills", request, idempotency_key)
 
     def list_restores(self, *, page_size: int = MAX_PAGE) -> Iterator[RunSummary]:
         """Yield the restores, newest first."""

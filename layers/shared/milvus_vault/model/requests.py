@@ -396,8 +396,19 @@ class ExportRequest(Model):
 
     backup_name: BackupName = Field(description="Name of the backup to export.")
     export_name: NewBackupName = Field(
-        description="Name of the full backup that is written: letters, digits and underscores, at most 128, not "
-        "starting with a digit."
+        description="Name of the full backup, or of the dataset, that is written: letters, digits and underscores, at "
+        "most 128, not starting with a digit."
+    )
+    format: Literal["milvus-backup", "parquet"] = Field(
+        default="milvus-backup",
+        description="`milvus-backup`: a full backup in that tool's layout. `parquet`: a dataset, the rows of each "
+        "collection that a restore would bring back, as files of Parquet below `.datasets/` of the place.",
+    )
+    collections: tuple[Selector, ...] | None = Field(
+        default=None,
+        min_length=1,
+        description="What of the backup a dataset is to hold: `db.collection` or `db.*`. Default: all of it. Only with "
+        "`format` parquet.",
     )
     to: ExportPlace | None = Field(
         default=None,
@@ -409,7 +420,10 @@ class ExportRequest(Model):
 
     @model_validator(mode="after")
     def _check_names(self) -> Self:
-        if self.to is None and self.export_name == self.backup_name:
+        if self.format != "parquet" and self.collections is not None:
+            msg = "`collections` is of `format` parquet alone: a full backup holds all that the original does"
+            raise ValueError(msg)
+        if self.format != "parquet" and self.to is None and self.export_name == self.backup_name:
             msg = "`export_name` is the name of the backup itself: an export beside it has one of its own"
             raise ValueError(msg)
         return self
@@ -453,6 +467,10 @@ class DrillRequest(Model):
         default=None,
         description="Name of the scratch database, which must not exist: letters, digits and underscores, at most 128, "
         "not starting with a digit. Default: `vault_drill_<12 characters of the execution>`.",
+    )
+    allow_version: bool = Field(
+        default=False,
+        description=f"Restore into a server before {MATRIX_BEGIN}, where the version matrix begins.",
     )
     schedule: ScheduleTag | None = Field(default=None, description="Set by schedules; leave it out.")
 
