@@ -340,7 +340,7 @@ class BackupVerification:
     def _sharers(self, keys: Iterable[str]) -> Mapping[str, Sequence[str]]:
         """Return the names of the other backups that list some objects of the pool."""
         pooled = [key for key in keys if is_pooled(key)]
-        names = Catalogue(self.run.store, self.run.bucket, self.run.prefix).names() if pooled else frozenset[str]()
+        names = Catalogue(self.run.store, self.run.bucket, self.run.prefix).sharing() if pooled else frozenset[str]()
         return listed_by(
             self.run.store,
             self.run.bucket,
