@@ -37,6 +37,7 @@ from milvus_vault.errors import (
 from milvus_vault.model.names import backup_of, named_run
 from milvus_vault.model.requests import backup_name_problem
 from milvus_vault.model.resources import Backup, BackupSummary, Damage, Hold, HoldState, Page, Verification
+from milvus_vault.model.schedules import DrillSuccess
 from milvus_vault.model.times import EPOCH, utc_minute, utc_second
 from milvus_vault.parallel import each
 from milvus_vault.ports import Executions, ObjectStore
@@ -172,6 +173,27 @@ class Catalogue:
                 if not missing:
                     break
         return found
+
+    def drill_successes(self, schedules: Collection[str]) -> Mapping[str, DrillSuccess]:
+        """Return the newest drill of each of these schedules that succeeded: a read for each.
+
+        A schedule without one is left out, as one is of which what was written down cannot be read.
+        """
+        found = {name: self._drill_success(name) for name in schedules}
+        return {name: success for name, success in found.items() if success}
+
+    def note_drill_success(self, success: DrillSuccess) -> None:
+        """Write down a drill of a schedule that succeeded, unless a newer one is known. Safe to repeat."""
+        before = self._drill_success(success.schedule)
+        if before is None or before.begun_at < success.begun_at:
+            self._store.put(self._bucket, self._keys.drilled(success.schedule), seal(success))
+
+    def _drill_success(self, schedule: str) -> DrillSuccess | None:
+        try:
+            found = self._find(self._keys.drilled(schedule), DrillSuccess)
+        except ValueError:
+            return None
+        return found if found and found.schedule == schedule else None
 
     def incremental(self, source: str, schedule: str | None) -> Sequence[str]:
         """Return the names of some incremental backups of a source, the newest first, as bases of another one.

@@ -9,7 +9,14 @@ from pydantic import ValidationError
 from milvus_vault.cli.session import help_hint
 from milvus_vault.errors import InvalidRequestError
 from milvus_vault.model.base import Model
-from milvus_vault.model.requests import BackupRequest, ExportRequest, PruneRequest, RestoreRequest, VerifyOptions
+from milvus_vault.model.requests import (
+    BackupRequest,
+    DrillRequest,
+    ExportRequest,
+    PruneRequest,
+    RestoreRequest,
+    VerifyOptions,
+)
 from milvus_vault.model.resources import ScheduleSpec
 from milvus_vault.model.retention import Retention
 from milvus_vault.model.words import wrong_fields
@@ -63,6 +70,11 @@ def backup_verification(
         msg = "--sample and --max-bytes say how much a deep verification reads, and none is asked for"
         raise InvalidRequestError(msg, hint="Give --verify deep as well.")
     return None
+
+
+def drill_request(context: typer.Context, **fields: object) -> DrillRequest:
+    """Return a drill's request."""
+    return _made(context, DrillRequest, fields)
 
 
 def retention(context: typer.Context, **fields: object) -> Retention | None:
