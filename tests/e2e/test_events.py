@@ -162,7 +162,10 @@ def test_people_are_told_of_the_failure_and_not_of_the_success(told: Told) -> No
 def test_the_backup_of_a_schedule_says_whose_it_is(told: Told) -> None:
     assert (told.fired["schedule"], told.fired["status"]) == (SCHEDULE, "complete")
     event = told.events.wait_for(
-        lambda event: event["detail"]["schedule"] == SCHEDULE and event["detail"]["status"] == "succeeded"
+        lambda event: (
+            (event["detail"]["schedule"], event["detail"]["kind"]) == (SCHEDULE, "backup")
+            and event["detail"]["status"] == "succeeded"
+        )
     )
     assert event["detail"]["backup_name"] == told.fired["name"]
 
@@ -175,6 +178,7 @@ def test_the_backup_of_a_schedule_is_verified_as_its_request_asks(stack: LocalSt
             and event["detail"]["status"] == "succeeded"
         )
     )
+    assert event["detail"]["schedule"] == SCHEDULE
     backup = call(stack.api_url, "GET", f"/backups/{name}").json
     found = backup["verification"]
     assert (found["status"], found["level"], found["sample_percent"]) == ("intact", "deep", 50)

@@ -11,7 +11,9 @@ from typing import Any, NamedTuple
 import pytest
 
 from local.stack import LocalStack
+from milvus_vault.model.names import short_hash
 from tests.compatibility.features import Feature
+from tests.support.api_calls import call
 from tests.support.milvus_data import Sample, client_of, drop_databases, look_at, make, rows_of
 from tests.support.tampering import Json, StoredBackup
 from tests.support.vault_runs import Ended, listing, report, run, run_all
@@ -81,7 +83,7 @@ BACKUPS: dict[str, dict[str, Any]] = {
     "options_meta": {"collections": [f"{SOURCE}.books"], "meta_only": True},
     "options_twice": {"collections": [f"{SOURCE}.pens", f"{SOURCE}.*"]},
     "options_one": {"collections": [f"{SOURCE}.pens"]},
-    "options_partial": {"collections": [f"{BROKEN}.*"]},
+    "options_partial": {"collections": [f"{BROKEN}.*"], "verify": {"level": "checksum"}},
     "options_of_nothing": {"collections": [f"{HOLLOW}.*"]},
     "options_none": {"collections": [f"{BROKEN}.*"], "on_collection_failure": "fail"},
 }
@@ -339,6 +341,15 @@ class TestCollectionFailure:
         assert rows_of(stack.milvus_uri, BROKEN, "a_sound_one_again") == rows_of(
             stack.milvus_uri, BROKEN, "a_sound_one"
         )
+
+    def test_what_is_published_is_verified_where_that_is_asked_for(self, outcome: Outcome, stack: LocalStack) -> None:
+        assert outcome.backups["options_partial"].error == "BackupPartialError"
+        made = call(stack.api_url, "GET", "/backups/options_partial").json["run"]
+        arn: str = call(stack.api_url, "GET", f"/runs/{made}").json["execution_arn"]
+        # As PublishBackup names it.
+        stack.wait(f"{arn.rpartition(':')[0].removesuffix('-backup')}-verify:after-{short_hash(arn, 16)}")
+        found = call(stack.api_url, "GET", "/backups/options_partial").json["verification"]
+        assert (found["status"], found["level"]) == ("intact", "checksum")
 
     def test_nothing_is_published_where_all_are_asked_for(self, outcome: Outcome, stack: LocalStack) -> None:
         assert outcome.backups["options_none"].error == "WrongRootPathError"
