@@ -33,9 +33,17 @@ from milvus_vault.errors import VaultError
 from milvus_vault.model.base import Model
 from milvus_vault.model.events import RunEvent
 from milvus_vault.model.messages import PublishBackupResult, ReportRestoreResult
+from milvus_vault.model.messages_drill import DrillResult
 from milvus_vault.model.messages_prune import CarryOutPruneResult
 from milvus_vault.model.messages_verify import VerifyBackupResult
-from milvus_vault.model.requests import BackupRequest, ExportRequest, PruneRequest, RestoreRequest, VerifyRequest
+from milvus_vault.model.requests import (
+    BackupRequest,
+    DrillRequest,
+    ExportRequest,
+    PruneRequest,
+    RestoreRequest,
+    VerifyRequest,
+)
 from tools.threads import guards, register, threads_document
 
 ROOT = Path(__file__).parent.parent
@@ -280,6 +288,12 @@ EXAMPLES = (
         ExportRequest,
         {"backup_name": "nightly_31", "export_name": "nightly_31", "to": {"bucket": "archive", "prefix": "vault/team"}},
     ),
+    Example("The newest backup of a schedule", DrillRequest, {"newest_of": "nightly"}),
+    Example(
+        "Some collections, chosen at random, with more rows",
+        DrillRequest,
+        {"backup_name": "nightly_31", "max_bytes": 53687091200, "row_count": 1000},
+    ),
 )
 
 
@@ -303,6 +317,7 @@ def requests_document(examples: Sequence[Example]) -> str:
         (VerifyRequest, "Verify", "[verify-result](schemas/verify-result.schema.json)"),
         (PruneRequest, "Prune", "[prune-result](schemas/prune-result.schema.json)"),
         (ExportRequest, "Export", "[backup-result](schemas/backup-result.schema.json)"),
+        (DrillRequest, "Drill", "[drill-result](schemas/drill-result.schema.json)"),
     )
     for model, title, result in titles:
         schema = model.model_json_schema()
@@ -358,8 +373,10 @@ SCHEMAS: Mapping[str, tuple[type[Model], Literal["validation", "serialization"]]
     "verify-request": (VerifyRequest, "validation"),
     "prune-request": (PruneRequest, "validation"),
     "export-request": (ExportRequest, "validation"),
+    "drill-request": (DrillRequest, "validation"),
     "backup-result": (PublishBackupResult, "serialization"),
     "restore-result": (ReportRestoreResult, "serialization"),
+    "drill-result": (DrillResult, "serialization"),
     "verify-result": (VerifyBackupResult, "serialization"),
     "prune-result": (CarryOutPruneResult, "serialization"),
     "manifest": (Manifest, "serialization"),

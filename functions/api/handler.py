@@ -45,6 +45,7 @@ def open_services() -> Services:
                 "verify": api.verify_state_machine_arn,
                 "prune": api.prune_state_machine_arn,
                 "export": api.export_state_machine_arn,
+                "drill": api.drill_state_machine_arn,
             },
         ),
         schedules=Schedules(open_scheduler(ScheduleSettings.from_env()), catalogue, lambda: now),

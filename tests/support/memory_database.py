@@ -13,6 +13,7 @@ from milvus_vault.errors import (
     CollectionNotFoundError,
     DatabaseNotFoundError,
     LoadFailedError,
+    MilvusRequestError,
 )
 from milvus_vault.model.collections import (
     DEFAULT_DATABASE,
@@ -123,9 +124,18 @@ class InMemoryDatabase(Schemas, Maker, Indexes, Loads, Flushes, Segments):
         return frozenset(alias for alias, of in self._aliases[database].items() if only in {None, of})
 
     @override
-    def create_database(self, name: str, properties: Sequence[KeyValue] = ()) -> None:
-        self._collections.setdefault(name, {})
-        self._aliases.setdefault(name, {})
+    def create_database(self, name: str, properties: Sequence[KeyValue] = ()) -> bool:
+        if name in self._collections:
+            return False
+        self._collections[name], self._aliases[name] = {}, {}
+        return True
+
+    @override
+    def drop_database(self, name: str) -> None:
+        if self._collections.get(name):
+            raise MilvusRequestError(f"database {name} is not empty")
+        self._collections.pop(name, None)
+        self._aliases.pop(name, None)
 
     @override
     def create_collection(

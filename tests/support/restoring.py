@@ -18,12 +18,15 @@ import pytest
 from advance_restore.handler import handler as advance_restore
 from check_objects.handler import handler as check_objects
 from clean_up_restore.handler import handler as clean_up_restore
+from conclude_drill.handler import handler as conclude_drill
 from copy_batch.handler import handler as copy_batch
 from cut_collections.handler import handler as cut_collections
 from mypy_boto3_s3 import S3Client
 from plan_copy.handler import handler as plan_copy
 from prepare_backup.handler import handler as prepare_backup
+from prepare_drill.handler import handler as prepare_drill
 from prepare_restore.handler import handler as prepare_restore
+from prove_drill.handler import handler as prove_drill
 from publish_backup.handler import handler as publish_backup
 from report_restore.handler import handler as report_restore
 from snapshot_batch.handler import handler as snapshot_batch
@@ -79,9 +82,29 @@ class Restoring:
         if self.backups not in {bucket["Name"] for bucket in self.s3.list_buckets()["Buckets"]}:
             self.s3.create_bucket(Bucket=self.backups)
 
-    def restore(self, request: Mapping[str, Any]) -> Json:
+    def drill(self, request: Mapping[str, Any], between: Callable[[Json], object] = lambda _: None) -> Json:
+        """Return what a drill concluded, with its request as the input of the machine.
+
+        Args:
+            request: The drill's.
+            between: Called with what PrepareDrill returned, when the restore is through.
+        """
+        arn = f"arn:aws:states:us-east-1:000000000000:execution:drill:{uuid.uuid4()}"
+        execution = {"arn": arn, "started_at": "2026-01-01T00:00:00Z"}
+        failure = {"error": "", "cause": ""}
+        with self._in_environment():
+            try:
+                prepared = self._call(prepare_drill, {"execution": execution, "request": dict(request)})
+                self.restore(prepared["restore"], prepared["restore_name"])
+                between(prepared)
+                self._until_done(prove_drill, {"run": prepared["run"]})
+            except VaultError as err:
+                failure = {"error": type(err).__name__, "cause": str(err)}
+            return self._call(conclude_drill, {"execution": execution, **failure})
+
+    def restore(self, request: Mapping[str, Any], name: str = "") -> Json:
         """Return the report of a restore. Raises what a function raised, after the clean-up."""
-        arn = f"arn:aws:states:us-east-1:000000000000:execution:restore:{uuid.uuid4()}"
+        arn = f"arn:aws:states:us-east-1:000000000000:execution:restore:{name or uuid.uuid4()}"
         execution = {"arn": arn, "started_at": "2026-01-01T00:00:00Z"}
         with self._in_environment():
             plan = self._prepare(execution, request)

@@ -9,7 +9,7 @@ from typing import Any, Literal
 from local.stack import Deployment, LocalStack
 from milvus_vault.adapters.s3 import S3ObjectStore
 
-type Machine = Literal["Backup", "Restore", "Verify", "Prune", "Export"]
+type Machine = Literal["Backup", "Restore", "Verify", "Prune", "Export", "Drill"]
 type Stack = Deployment | LocalStack
 
 TIMEOUT_SECONDS = 300.0

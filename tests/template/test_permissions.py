@@ -45,9 +45,10 @@ PLACES = {
     "Milvus' key": r"\$\{MilvusKmsKeyArn\}",
     "secret": r"\$\{MilvusSecretArn\}",
     "executions": _STATES
-    + r"execution:\$\{AWS::StackName\}-(?:backup|restore|verify|prune|export|copy-objects|check-objects)(?::|/)\*",
+    + r"execution:\$\{AWS::StackName\}-"
+    + r"(?:backup|restore|verify|prune|export|drill|copy-objects|check-objects)(?::|/)\*",
     "inspecting function": r"\$\{InspectMilvusFunction.Arn\}",
-    "machines of runs": r"\$\{(?:Backup|Restore|Verify|Prune|Export)StateMachine\}",
+    "machines of runs": r"\$\{(?:Backup|Restore|Verify|Prune|Export|Drill)StateMachine\}",
     "copy machine": _STATES + r"stateMachine:\$\{AWS::StackName\}-copy-objects|\$\{CopyObjectsStateMachine\}",
     "check machine": _STATES + r"stateMachine:\$\{AWS::StackName\}-check-objects|\$\{CheckObjectsStateMachine\}",
     "schedules": r"arn:\$\{AWS::Partition\}:scheduler:\$\{AWS::Region\}:\$\{AWS::AccountId\}:"

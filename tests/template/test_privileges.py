@@ -196,6 +196,7 @@ TABLE: dict[str, May] = {
             ".catalogue/holds/*",
             ".catalogue/verifications/*",
             ".runs/backup-*/claim.json",
+            ".runs/drill-*/claim.json",
             ".runs/export-*/claim.json",
             ".runs/prune-*/*",
             ".runs/restore-*/claim.json",
@@ -237,6 +238,7 @@ TABLE: dict[str, May] = {
             ".catalogue/damage/*",
             ".catalogue/deleting/*",
             ".catalogue/digests/*",
+            ".catalogue/drills/*",
             ".catalogue/holds/*",
             ".catalogue/orphans/*",
             ".catalogue/verifications/*",
@@ -246,6 +248,7 @@ TABLE: dict[str, May] = {
             ".pool/.users/*",
             ".runs/backup-*/*",
             ".runs/checks/*",
+            ".runs/drill-*/*",
             ".runs/executions/*",
             ".runs/export-*/*",
             ".runs/failures/*",
@@ -296,6 +299,27 @@ TABLE: dict[str, May] = {
         read=(*OBJECTS, ".runs/restore-*/check-*/check/*", ".runs/verify-*/check/*"),
         write=(".runs/restore-*/check-*/check/*", ".runs/verify-*/check/*"),
     ),
+    "PrepareDrill": May(
+        read=("*/meta/*", ".catalogue/*", ".runs/drill-*/*", ".runs/scratch/*"),
+        write=(".catalogue/backups/*", ".runs/drill-*/*", ".runs/executions/*", ".runs/scratch/*"),
+        delete=(".catalogue/backups/*", ".runs/scratch/*"),
+    ),
+    "ProveDrill": May(
+        read=(*OBJECTS, "*/meta/*", ".runs/drill-*/*", ".runs/reports/*"),
+        write=(".runs/drill-*/*",),
+    ),
+    "ConcludeDrill": May(
+        read=(
+            ".catalogue/drilled/*",
+            ".catalogue/drills/*",
+            ".runs/drill-*/*",
+            ".runs/executions/*",
+            ".runs/failures/*",
+            ".runs/scratch/*",
+        ),
+        write=(".catalogue/drilled/*", ".catalogue/drills/*", ".runs/scratch/*"),
+        delete=(".runs/scratch/*",),
+    ),
     "RecordFailure": May(
         read=(".runs/backup-*/claim.json", ".runs/executions/*", ".runs/export-*/claim.json"),
         write=(".runs/failures/*",),
@@ -308,6 +332,7 @@ TABLE: dict[str, May] = {
             ".runs/*/copy/*",
             ".runs/backup-*/backup.json",
             ".runs/backup-*/collections/*",
+            ".runs/drill-*/claim.json",
             ".runs/executions/*",
             ".runs/export-*/backup.json",
             ".runs/export-*/claim.json",
@@ -405,7 +430,7 @@ def test_nobody_writes_or_deletes_what_is_milvus_own() -> None:
 
 
 def test_only_copy_batch_reads_rows_and_verify_copy_when_they_came_and_what_was_deleted() -> None:
-    """But for a repair, which compares the contents of a backup that was copied."""
+    """But for a repair, which compares contents of a backup that was copied, deep verifications and drills."""
     assert who_may("GetObject", "files/insert_log/1/2/3/4/5", bucket="milvus") == {"CopyBatch"}
     assert who_may("GetObject", "files/delta_log/1/2/3/4", bucket="milvus") == {"CopyBatch", "VerifyCopy"}
     archived = "monday/binlogs/insert_log/1/2/3/3/4/5"
@@ -415,6 +440,7 @@ def test_only_copy_batch_reads_rows_and_verify_copy_when_they_came_and_what_was_
         "CutCollections",
         "VerifyBackup",
         "CheckObjects",
+        "ProveDrill",
     }
 
 

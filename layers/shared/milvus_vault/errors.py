@@ -301,6 +301,18 @@ class LoadFailedError(VaultError):
     """A restored collection could not be loaded as it was."""
 
 
+class DatabaseExistsError(VaultError):
+    """A database has the name that a drill was to give its scratch database."""
+
+
+class ScratchInUseError(VaultError):
+    """A drill's scratch database holds collections that no drill made, so that it is not dropped."""
+
+
+class DrillFailedError(VaultError):
+    """What a drill restored is not what the backup holds."""
+
+
 class RestorePartialError(VaultError):
     """At least one collection was not restored; the others are complete."""
 

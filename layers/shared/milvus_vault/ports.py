@@ -2,13 +2,14 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from milvus_vault.model.collections import (
     CollectionDescription,
     CollectionLayout,
     CollectionSchema,
     DatabaseDescription,
+    FieldSchema,
     ImportJobState,
     ImportTask,
     IndexDescription,
@@ -249,8 +250,11 @@ class Segments(Protocol):
 class Maker(Protocol):
     """Making, changing and dropping databases and collections. A part of `VectorDatabase`."""
 
-    def create_database(self, name: str, properties: Sequence[KeyValue] = ()) -> None:
-        """Create a database; one that exists already is no error, and keeps its properties."""
+    def create_database(self, name: str, properties: Sequence[KeyValue] = ()) -> bool:
+        """Create a database; return whether it was created. One that exists already keeps its properties."""
+
+    def drop_database(self, name: str) -> None:
+        """Drop a database that has no collections; one that does not exist is no error."""
 
     def create_collection(
         self, database: str, name: str, layout: CollectionLayout, *, without: Sequence[str] = ()
@@ -327,6 +331,58 @@ class Loads(Protocol):
         """Return the number of live rows (`count(*)`, strong consistency) of a loaded collection."""
 
 
+class Neighbour(NamedTuple):
+    """A row that a search has found."""
+
+    key: int | str
+    """Its primary key."""
+    score: float
+    """By the metric of the index: a distance, or a likeness."""
+
+
+class Queries(Protocol):
+    """Reading and finding rows of loaded collections, at strong consistency. A part of `VectorDatabase`."""
+
+    def rows_by_key(
+        self, database: str, name: str, key: str, keys: Sequence[int | str], fields: Sequence[str]
+    ) -> list[Mapping[str, object]]:
+        """Return the rows with some primary keys, each by the names of the fields that were asked for.
+
+        A vector is a list of numbers, a binary one of its bytes, a sparse one a mapping of weights; an array is a list,
+        JSON is bytes, and all else is what Milvus sends of it: a time may be a text. Null is None.
+
+        Args:
+            database: The collection's database.
+            name: The collection.
+            key: Name of the primary key.
+            keys: Its values; those that no row has are left out of the answer.
+            fields: Names of fields.
+        """
+
+    def nearest(
+        self,
+        database: str,
+        name: str,
+        index: IndexDescription,
+        field: FieldSchema,
+        vector: object,
+        *,
+        limit: int,
+        of_key: tuple[str, int | str] | None = None,
+    ) -> list[Neighbour]:
+        """Return the rows whose vectors are nearest to one, by a field's index, the nearest first.
+
+        Args:
+            database: The collection's database.
+            name: The collection.
+            index: The field's index, whose metric counts.
+            field: The field.
+            vector: As `rows_by_key` returns it.
+            limit: How many at most.
+            of_key: Name and value of a primary key: only among the rows with it; None: among all.
+        """
+
+
 class Access(Protocol):
     """What the user may, and which users, roles and rights there are. A part of `VectorDatabase`."""
 
@@ -347,7 +403,7 @@ class Access(Protocol):
         """Add users, roles, grants and privilege groups. Fails as a whole where one is there already."""
 
 
-class VectorDatabase(Server, Schemas, Flushes, Segments, Maker, Indexes, Loads, Access, Protocol):
+class VectorDatabase(Server, Schemas, Flushes, Segments, Maker, Indexes, Loads, Queries, Access, Protocol):
     """Milvus, as far as we use it: all its parts on one connection. Users of some parts ask for these alone.
 
     Every method raises `MilvusUnavailableError`, `MilvusAuthenticationError`,

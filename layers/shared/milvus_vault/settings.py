@@ -98,6 +98,7 @@ class ApiSettings(Settings):
     verify_state_machine_arn: str
     prune_state_machine_arn: str
     export_state_machine_arn: str
+    drill_state_machine_arn: str
     inspect_milvus_function_name: str
 
 

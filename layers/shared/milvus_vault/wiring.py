@@ -6,6 +6,7 @@ from milvus_vault.adapters.milvus_secret import read_access
 from milvus_vault.adapters.s3 import S3ObjectStore
 from milvus_vault.adapters.scheduler import EventBridgeScheduler
 from milvus_vault.backup.places import ExportPlaces, Place
+from milvus_vault.drills.scratch import FOLDER as SCRATCH_FOLDER
 from milvus_vault.model.names import restore_run
 from milvus_vault.model.requests import RestoreRequest
 from milvus_vault.ports import GarbageCollector
@@ -18,6 +19,11 @@ def open_workspace(settings: StorageSettings, run: str, *, max_connections: int 
     """Return the working files of a run."""
     store = S3ObjectStore.shared(max_connections)
     return Workspace(store, settings.backup_bucket_name, settings.backup_prefix, run)
+
+
+def open_scratch_records(settings: StorageSettings) -> Workspace:
+    """Return where the records of scratch databases lie."""
+    return open_workspace(settings, SCRATCH_FOLDER)
 
 
 def milvus_storage(settings: StorageSettings) -> MilvusStorage:
@@ -41,8 +47,13 @@ def restore_run_of(request: RestoreRequest, milvus_uri: str, target: MilvusStora
 
     What is default has no part in it, so that a later release with more fields goes on with the same run.
     """
-    identity = f"{milvus_uri} {target.bucket} {target.root_path}"
+    identity = milvus_identity(milvus_uri, target)
     return restore_run(request.backup_name, request.model_dump_json(exclude_defaults=True), identity)
+
+
+def milvus_identity(milvus_uri: str, target: MilvusStorage) -> str:
+    """Return what tells the deployment's Milvus from others."""
+    return f"{milvus_uri} {target.bucket} {target.root_path}"
 
 
 def open_garbage_collector(settings: ManagementSettings) -> GarbageCollector | None:

@@ -659,10 +659,16 @@ class TestSchedules:
     def test_one_drills_instead_of_backing_up(self, api: FakeApi, cli: Cli) -> None:
         done = cli(
             "schedule", "put", "tried", "rate(7 days)", "--drill", "nightly", "-c", "shop.*", "--max-bytes", "50GiB",
-            "--rows", "20",
+            "--rows", "20", "--allow-version",
         )  # fmt: skip
         assert done.code == 0
-        drill = {"newest_of": "nightly", "collections": ["shop.*"], "max_bytes": 50 * 2**30, "row_count": 20}
+        drill = {
+            "newest_of": "nightly",
+            "collections": ["shop.*"],
+            "max_bytes": 50 * 2**30,
+            "row_count": 20,
+            "allow_version": True,
+        }
         assert api.asked[0].body == {"expression": "rate(7 days)", "timezone": "UTC", "enabled": True, "drill": drill}
         assert "newest_of: nightly, collections: shop.*" in cli("schedule", "get", "tried").out
         assert "on, drill" in cli("schedule", "list").out
@@ -681,7 +687,8 @@ class TestSchedules:
             ),
             (("--drill", "nightly", "--drill-backup", "monday"), "a drill is of one backup"),
             (("--drill", "no schedule"), "name for a schedule"),
-            (("--rows", "5"), "--rows says how much a drill compares, and none is asked for"),
+            (("--rows", "5"), "--rows and --allow-version are of a drill, and none is asked for"),
+            (("--allow-version",), "--rows and --allow-version are of a drill, and none is asked for"),
         ],
     )
     def test_what_says_nothing_of_a_drill_is_refused(

@@ -15,6 +15,7 @@ from milvus_vault.adapters.milvus_imports import GrpcImporter
 from milvus_vault.adapters.milvus_indexes import IndexClient
 from milvus_vault.adapters.milvus_loads import LoadClient
 from milvus_vault.adapters.milvus_making import MakerClient
+from milvus_vault.adapters.milvus_queries import QueryClient
 from milvus_vault.adapters.milvus_reading import SchemaClient, ServerClient
 from milvus_vault.adapters.milvus_rights import AccessClient
 from milvus_vault.adapters.milvus_segments import SegmentClient, SegmentDescriber
@@ -86,6 +87,7 @@ class MilvusDatabase(
     MakerClient,
     IndexClient,
     LoadClient,
+    QueryClient,
     AccessClient,
     VectorDatabase,
 ):

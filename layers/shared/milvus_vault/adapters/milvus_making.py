@@ -25,13 +25,21 @@ class MakerClient(MilvusClient, Maker):
     """The calls that make, change and drop."""
 
     @override
-    def create_database(self, name: str, properties: Sequence[KeyValue] = ()) -> None:
+    def create_database(self, name: str, properties: Sequence[KeyValue] = ()) -> bool:
         if name in SchemaClient(self._call).list_databases():
-            return
+            return False
         request = milvus_pb2.CreateDatabaseRequest(db_name=name, properties=pairs(properties))
         status = self._call("CreateDatabase", request)
-        if "already exist" not in status.reason:
-            check(status, "CreateDatabase", f"database {name}")
+        if "already exist" in status.reason:
+            return False
+        check(status, "CreateDatabase", f"database {name}")
+        return True
+
+    @override
+    def drop_database(self, name: str) -> None:
+        if name in SchemaClient(self._call).list_databases():
+            status = self._call("DropDatabase", milvus_pb2.DropDatabaseRequest(db_name=name), name)
+            check(status, "DropDatabase", f"database {name}")
 
     @override
     def create_collection(

@@ -46,10 +46,12 @@ CALLS: Mapping[Right, Callable[[str, str], tuple[str, Message]]] = {
     ),
     Right.GET_FLUSH_STATE: _of_collection("GetFlushState"),
     Right.QUERY: _of_collection("Query", output_fields=["count(*)"]),
+    Right.SEARCH: _of_collection("Search"),
     Right.BACKUP_RBAC: lambda _, __: ("BackupRBAC", milvus_pb2.BackupRBACMetaRequest()),
     # Nothing to restore.
     Right.RESTORE_RBAC: lambda _, __: ("RestoreRBAC", milvus_pb2.RestoreRBACMetaRequest(RBAC_meta={})),
     Right.CREATE_DATABASE: lambda _, __: ("CreateDatabase", milvus_pb2.CreateDatabaseRequest(db_name=NOWHERE)),
+    Right.DROP_DATABASE: lambda _, __: ("DropDatabase", milvus_pb2.DropDatabaseRequest(db_name=NOWHERE)),
     # Without a schema.
     Right.CREATE_COLLECTION: _of_collection("CreateCollection"),
     Right.DROP_COLLECTION: _of_collection("DropCollection"),

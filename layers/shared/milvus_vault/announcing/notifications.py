@@ -20,6 +20,9 @@ _WHAT_TO_DO = {
     "restore": "Once the cause is mended, start it again with the same request. What is restored stays.",
     "verify": "Verify the backup again once the cause is mended.",
     "export": "Once the cause is mended, start it again with the same request. What is copied stays copied.",
+    "drill": "If rows are not as in the backup, verify it at the level deep, and back up again while the data is in "
+    "Milvus. If something was refused, mend that, and drill again. Nothing but the drill's own scratch database was "
+    "touched.",
     "prune": "Nothing is lost: the next prune goes on. Until then backups stay longer than their policy says.",
 }
 _WHAT_TO_DO_WHEN_DAMAGED = (

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from milvus_vault.api import backups, exports, inspection, prunes, restores, runs, schedules, stats
+from milvus_vault.api import backups, drills, exports, inspection, prunes, restores, runs, schedules, stats
 from milvus_vault.api.openapi import openapi_document
 from milvus_vault.api.routing import Route, Routes
 
@@ -21,6 +21,7 @@ ROUTES: tuple[Route, ...] = tuple(
         backups.routes,
         restores.routes,
         exports.routes,
+        drills.routes,
         runs.routes,
         prunes.routes,
         schedules.routes,

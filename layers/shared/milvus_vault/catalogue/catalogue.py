@@ -36,7 +36,7 @@ from milvus_vault.errors import (
 )
 from milvus_vault.model.names import backup_of, named_run
 from milvus_vault.model.requests import backup_name_problem
-from milvus_vault.model.resources import Backup, BackupSummary, Damage, Hold, HoldState, Page, Verification
+from milvus_vault.model.resources import Backup, BackupSummary, Damage, Drill, Hold, HoldState, Page, Verification
 from milvus_vault.model.schedules import DrillSuccess
 from milvus_vault.model.times import EPOCH, utc_minute, utc_second
 from milvus_vault.parallel import each
@@ -85,9 +85,9 @@ class Catalogue:
     def list(self, limit: int, token: str | None, schedule: str | None = None) -> Page[BackupSummary]:
         """Return a page of backups, newest first: all, or those of a schedule. Those that cannot be read come first.
 
-        It takes six listings (of 1,000 keys a request), a read for each backup on the page and for each hold and
-        verification of one, and on the first page one for each folder that has no entry, as that of a running backup.
-        Raises `InvalidRequestError` for a token that is none.
+        It takes seven listings (of 1,000 keys a request), a read for each backup on the page and for each hold,
+        verification and drill of one, and on the first page one for each folder that has no entry, as that of a running
+        backup. Raises `InvalidRequestError` for a token that is none.
         """
         after = read_token(token) if token is not None else None
         entries = [
@@ -125,6 +125,7 @@ class Catalogue:
         held = set(self._names(self._keys.holds))
         noted = {note.name: note.problem for note in self.damages()}
         verified = set(self._names(self._keys.verifications))
+        drilled = set(self._names(self._keys.drills))
         for summary in each(self._read_entry, entries):
             if summary is None:
                 continue
@@ -132,7 +133,9 @@ class Catalogue:
             if not damage and summary.name in verified:
                 damage = self.found_damaged(summary.name, summary.finished_at)
             is_held = summary.name in held and self.hold(summary.name) is not None
-            yield summary.model_copy(update={"is_held": is_held, "damage": damage})
+            drill = self.drill_of(summary.name, summary.finished_at) if summary.name in drilled else None
+            proven_at = drill.proven_at if drill else None
+            yield summary.model_copy(update={"is_held": is_held, "damage": damage, "proven_at": proven_at})
 
     def get(self, name: str) -> Backup:
         """Return a backup in full, except `report_url`.
@@ -146,7 +149,9 @@ class Catalogue:
         hold = self.hold(name)
         verification = self._readable_verification(name)
         damage = next((note.problem for note in self.damages() if note.name == name), "")
-        update = {"hold": hold, "is_held": hold is not None, "verification": verification}
+        drill = self.drill_of(name, backup.finished_at)
+        update: dict[str, object] = {"hold": hold, "is_held": hold is not None, "verification": verification}
+        update |= {"drill": drill, "proven_at": drill.proven_at if drill else None}
         return backup.model_copy(update=update | {"damage": damage or self.found_damaged(name, backup.finished_at)})
 
     def publish(self, summary: BackupSummary) -> None:
@@ -194,6 +199,17 @@ class Catalogue:
         except ValueError:
             return None
         return found if found and found.schedule == schedule else None
+
+    def newest_of(self, schedule: str) -> str:
+        """Return the name of the newest backup of a schedule that is complete and not known to be damaged.
+
+        Raises `BackupNotFoundError` where there is none.
+        """
+        newest = self.newest_complete({schedule}).get(schedule)
+        if newest is None:
+            msg = f"schedule {schedule} has no complete backup"
+            raise BackupNotFoundError(msg, hint="`GET /backups` lists those that are there, with their schedules.")
+        return newest.name
 
     def incremental(self, source: str, schedule: str | None) -> Sequence[str]:
         """Return the names of some incremental backups of a source, the newest first, as bases of another one.
@@ -278,6 +294,19 @@ class Catalogue:
         first = f": {found.problems[0]}" if found.problems else ""
         return f"its verification of {utc_minute(found.verified_at)} found it damaged{first}"
 
+    def drill_of(self, name: str, finished_at: datetime | None) -> Drill | None:
+        """Return the last drill of the backup that was finished then; None for one that cannot be read."""
+        try:
+            body = self._store.get(self._bucket, self._keys.drill(name))
+            found = Drill.model_validate_json(unseal(body)) if is_sealed(body) else None
+        except (ObjectNotFoundError, ValueError):
+            return None
+        return None if found and finished_at and found.drilled_at < finished_at else found
+
+    def note_drill(self, name: str, drill: Drill) -> None:
+        """Write down what a drill of a backup found, in place of the one before."""
+        self._store.put(self._bucket, self._keys.drill(name), seal(drill))
+
     def damaged_contents(self, name: str, finished_at: datetime) -> Mapping[str, str]:
         """Return by key what deep verifications found wrong with contents of the backup that was finished then.
 
@@ -352,9 +381,9 @@ class Catalogue:
         self._store.delete(self._bucket, [self._keys.entry(entry) for entry in entries])
 
     def forget_traces(self, name: str) -> None:
-        """Delete what else is kept of a backup that is gone: hold, verification, digests of contents, and entries."""
+        """Delete what else is kept of a backup that is gone: hold, verification, drill, digests, and entries."""
         self.forget(name)
-        keys = (self._keys.hold(name), self._keys.verification(name), self._keys.damage(name))
+        keys = (self._keys.hold(name), self._keys.verification(name), self._keys.drill(name), self._keys.damage(name))
         digests = (found.key for found in self._store.list_objects(self._bucket, self._keys.digests(name)))
         self._store.delete(self._bucket, (*keys, *digests))
 
@@ -366,7 +395,7 @@ class Catalogue:
     def check_deletable(self, name: str, executions: Executions) -> None:
         """Return if nothing forbids to delete a backup.
 
-        Raises `BackupHeldError`, and `BackupInUseError` while a restore or an export reads it.
+        Raises `BackupHeldError`, and `BackupInUseError` while a restore, an export or a drill reads it.
         """
         hold = self.hold(name)
         if hold is not None:
@@ -379,12 +408,12 @@ class Catalogue:
             raise BackupInUseError(msg, hint="Wait until that run has ended, or stop it.")
 
     def _reader(self, name: str, executions: Executions) -> str | None:
-        """Return the ARN of a running restore or export (or one that may run) which reads a backup, or None."""
+        """Return the ARN of a running restore, export or drill (or one that may run) which reads a backup, or None."""
         claims = Claims(self._store, executions, self._bucket, execution_arn="", run="")
         runs = join(self._prefix, RUNS_FOLDER)
         for run in self._store.list_folders(self._bucket, f"{runs}/"):
             # The rest of the run's name is a hash without a dash.
-            if run.rpartition("-")[0] in {f"restore-{name}", f"export-{name}"}:
+            if run.rpartition("-")[0] in {f"restore-{name}", f"export-{name}", f"drill-{name}"}:
                 found = claims.holder(f"{runs}/{run}/{CLAIM}")
                 if found and found[1] in RUNNING:
                     return found[0].execution_arn

@@ -5,6 +5,7 @@ Its time is in whole seconds: backups that began within one second stand in the 
 <prefix>/.catalogue/backups/<inverted time>.<backup name>.<schedule name or "-">.json   `BackupSummary`
 <prefix>/.catalogue/holds/<backup name>.json                                            `HoldState`
 <prefix>/.catalogue/verifications/<backup name>.json                                    `Verification`
+<prefix>/.catalogue/drills/<backup name>.json                                           `Drill`
 <prefix>/.catalogue/digests/<backup name>/<collection ID>.json                          `ContentDigests`
 <prefix>/.catalogue/deleting/<backup name>.json                                         `Tombstone`
 <prefix>/.catalogue/damage/<backup name>.json                                           `Damage`
@@ -105,6 +106,11 @@ class CatalogueKeys:
         return self.folder("verifications")
 
     @property
+    def drills(self) -> str:
+        """Return the folder of the drills, with a slash at its end."""
+        return self.folder("drills")
+
+    @property
     def orphans(self) -> str:
         """Return the folder of the notes on what is in quarantine, with a slash at its end."""
         return self.folder("orphans")
@@ -145,6 +151,10 @@ class CatalogueKeys:
     def verification(self, backup_name: str) -> str:
         """Return the key of a backup's last verification."""
         return f"{self.verifications}{backup_name}.json"
+
+    def drill(self, backup_name: str) -> str:
+        """Return the key of a backup's last drill."""
+        return f"{self.drills}{backup_name}.json"
 
 
 def write_token(entry: EntryKey) -> str:

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 import typer
 
 from milvus_vault import __version__
-from milvus_vault.cli.commands import backups, local, planning, restores, rows, runs, schedules
+from milvus_vault.cli.commands import backups, drills, local, planning, restores, rows, runs, schedules
 from milvus_vault.cli.session import Output, Session
 
 app = typer.Typer(
@@ -71,6 +71,7 @@ app.command(rich_help_panel=_BACKUPS)(rows.rows)
 app.command(rich_help_panel=_BACKUPS)(restores.restore)
 app.command(rich_help_panel=_BACKUPS)(backups.export)
 app.command(rich_help_panel=_BACKUPS)(backups.verify)
+app.command(rich_help_panel=_BACKUPS)(drills.drill)
 app.command(rich_help_panel=_BACKUPS)(backups.repair)
 app.command(rich_help_panel=_BACKUPS)(runs.report)
 app.command(rich_help_panel=_BACKUPS)(backups.hold)

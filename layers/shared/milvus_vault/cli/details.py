@@ -80,6 +80,7 @@ def backup(output: Output, item: Backup, *, with_unique: bool = False) -> Render
                 ("expires", _expiry(item)),
                 ("hold", _hold(item)),
                 ("verified", _verification(item)),
+                ("drilled", _drill(item)),
                 ("location", item.location),
                 ("source", item.source),
             ]
@@ -97,6 +98,8 @@ def backup(output: Output, item: Backup, *, with_unique: bool = False) -> Render
         parts.append(Text(f"  {spoken(failure.message)}"))
     if item.verification:
         parts += [Text.assemble(("✗ ", "red"), problem) for problem in item.verification.problems]
+    if item.drill:
+        parts += [Text.assemble(("✗ ", "red"), difference) for difference in item.drill.differences]
     return Group(*parts)
 
 
@@ -272,6 +275,15 @@ def _verification(item: Backup) -> Text:
         f", {found.level}, {when}, {_objects(found.object_count, found.size_bytes)}, ",
         readable.how_verified(found.model_dump()),
     )
+
+
+def _drill(item: Backup) -> Text:
+    found = item.drill
+    if found is None:
+        return Text("never", style="dim")
+    when = f", {formats.moment(found.drilled_at)}, {readable.how_drilled(found.model_dump())}"
+    before = f"; last proven {formats.moment(found.proven_at)}" if found.status != "proven" and found.proven_at else ""
+    return Text.assemble(tables.word(found.status), when, before)
 
 
 def check(report: CheckReport) -> RenderableType:

@@ -30,7 +30,7 @@ class ExitCode(IntEnum):
 _NAMES = {
     ExitCode.FAILED: (
         "AnswerTimeoutError BackupDamagedError BackupFailedError BackupFormatError BinlogUnreadableError "
-        "CheckIncompleteError CopyIncompleteError CopyUnfinishedError "
+        "DrillFailedError ScratchInUseError CheckIncompleteError CopyIncompleteError CopyUnfinishedError "
         "FieldIdMismatchError FlushTimeoutError ImportFailedError ImportStalledError IndexFailedError "
         "LoadFailedError LocalStackError MilvusCertificateError MilvusRequestError MilvusSecretError "
         "MilvusTlsError ObjectArchivedError ObjectChangedError ObjectNotFoundError RestoreFailedError "
@@ -46,8 +46,9 @@ _NAMES = {
     ),
     ExitCode.REFUSED: (
         "AliasConflictError BackupExistsError BackupHeldError BackupInProgressError BackupInUseError "
-        "BackupNotExportableError CollectionExistsError IdempotencyConflictError MomentOutOfRangeError "
-        "ResourceGroupError RunEndedError ScheduleManagedError TargetClaimedError VersionUnsupportedError"
+        "BackupNotExportableError CollectionExistsError DatabaseExistsError IdempotencyConflictError "
+        "MomentOutOfRangeError ResourceGroupError RunEndedError ScheduleManagedError TargetClaimedError "
+        "VersionUnsupportedError"
     ),
     ExitCode.DENIED: (
         "ApiAccessDeniedError ClientCertificateError MilvusAuthenticationError MilvusPermissionError "

@@ -21,6 +21,7 @@ STYLES = {
     "complete": "green",
     "succeeded": "green",
     "intact": "green",
+    "proven": "green",
     "ok": "green",
     "done": "green",
     "running": "cyan",
@@ -94,7 +95,19 @@ def _width(output: Output, made: Table) -> int:
 
 def backups(output: Output, items: Iterable[BackupSummary]) -> RenderableType:
     """Return a table of backups."""
-    headings = ("name", "status", "created", ">collections", ">rows", ">size", ">copied", "schedule", "expires", "hold")
+    headings = (
+        "name",
+        "status",
+        "created",
+        ">collections",
+        ">rows",
+        ">size",
+        ">copied",
+        "schedule",
+        "expires",
+        "hold",
+        "proven",
+    )
     return listed(
         output,
         headings,
@@ -110,6 +123,7 @@ def backups(output: Output, items: Iterable[BackupSummary]) -> RenderableType:
                 item.schedule or "",
                 formats.distance(item.expires_at),
                 "held" if item.is_held else "",
+                formats.distance(item.proven_at),
             )
             for item in items
         ),

@@ -40,6 +40,11 @@ OPTIONS: Mapping[str, str] = {
     # Of exports.
     "export_name": "--as",
     "to": "--to",
+    # Of drills.
+    "newest_of": "--schedule",
+    "row_count": "--rows",
+    "seed": "--seed",
+    "database": "--scratch",
     # Of comparisons, checks, prunes and holds.
     "objects": "--no-objects",
     "level": "--level",

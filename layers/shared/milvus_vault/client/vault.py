@@ -14,6 +14,7 @@ from milvus_vault.errors import ApiUnavailableError, InvalidRequestError
 from milvus_vault.model.base import Model
 from milvus_vault.model.requests import (
     BackupRequest,
+    DrillRequest,
     ExportRequest,
     PruneRequest,
     RestoreRequest,
@@ -144,6 +145,10 @@ class VaultClient:
             InvalidRequestError: The deployment does not export to that place.
         """
         return self._start("POST", "/exports", request, idempotency_key)
+
+    def drill(self, request: DrillRequest, *, idempotency_key: str = "") -> Started:
+        """Start to restore a backup into a scratch database and to compare it. Raises BackupNotFoundError."""
+        return self._start("POST", "/drills", request, idempotency_key)
 
     def list_restores(self, *, page_size: int = MAX_PAGE) -> Iterator[RunSummary]:
         """Yield the restores, newest first."""

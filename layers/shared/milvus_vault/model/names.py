@@ -55,6 +55,16 @@ def restore_run(backup_name: str, request_json: str, milvus_identity: str) -> st
     return f"restore-{backup_name}-{short_hash(f'{milvus_identity}\n{request_json}', 12)}"
 
 
+def drill_run(backup_name: str, execution_arn: str) -> str:
+    """Return the name of the run of a drill. Each execution is one of its own: in the end it drops what it restores."""
+    return f"drill-{backup_name}-{short_hash(execution_arn, 12)}"
+
+
+def drill_restore_name(execution_arn: str) -> str:
+    """Return the name of the execution that restores what a drill compares."""
+    return f"drill-{short_hash(execution_arn, 24)}"
+
+
 def export_run(backup_name: str, written: str) -> str:
     """Return the name of the run that says that an export reads a backup, and by a hash, what it writes.
 

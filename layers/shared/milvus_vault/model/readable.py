@@ -76,6 +76,14 @@ def how_verified(found: Mapping[str, Any]) -> str:
     return "ETags compared" if found.get("etags_compared", True) else "presence and sizes only"
 
 
+def how_drilled(found: Mapping[str, Any]) -> str:
+    """Return what a drill did, of the fields of `Drill`: `2 of 5 collections restored in 40 s, 200 rows compared`."""
+    of_all = f"{count(found['collection_count'])} of {number_of(found['collection_total'], 'collection')}"
+    took = "" if found["restore_seconds"] is None else f" restored in {duration(found['restore_seconds'])}"
+    compared = f"{number_of(found['compared_count'], 'row')} of {count(found['row_count'])} compared"
+    return f"{of_all}{took}, {compared}, {number_of(found['searched_count'], 'vector')} searched for"
+
+
 def shortened(text: str, length: int) -> str:
     """Return a text cut to `length` characters, with an ellipsis for its middle: names often differ at their ends."""
     if len(text) <= length:

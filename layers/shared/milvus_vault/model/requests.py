@@ -456,6 +456,10 @@ class DrillRequest(Model):
         description="Name of the scratch database, which must not exist: letters, digits and underscores, at most 128, "
         "not starting with a digit. Default: `vault_drill_<12 characters of the execution>`.",
     )
+    allow_version: bool = Field(
+        default=False,
+        description=f"Restore into a server before {MATRIX_BEGIN}, where the version matrix begins.",
+    )
     schedule: ScheduleTag | None = Field(default=None, description="Set by schedules; leave it out.")
 
     @model_validator(mode="after")

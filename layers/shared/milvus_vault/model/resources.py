@@ -11,7 +11,7 @@ from milvus_vault.model.schedules import ScheduleKind
 from milvus_vault.model.times import Time
 from milvus_vault.model.words import Form
 
-type RunKind = Literal["backup", "restore", "verify", "prune", "export"]
+type RunKind = Literal["backup", "restore", "verify", "prune", "export", "drill"]
 type RunStatus = Literal["running", "succeeded", "partial", "failed", "stopped", "timed_out"]
 type BackupStatus = Literal["complete", "partial", "damaged"]
 type SettingKind = Literal["collection", "field", "function", "property", "index", "alias"]
@@ -20,7 +20,7 @@ type CollectionChange = Literal["added", "removed", "replaced", "renamed", "chan
 RunId = Annotated[
     str,
     Form(
-        r"^(backup|restore|verify|prune|export)-[A-Za-z0-9_-]{1,80}$",
+        r"^(backup|restore|verify|prune|export|drill)-[A-Za-z0-9_-]{1,80}$",
         "ID of a run",
         "its kind, a dash and the name of its execution, for example backup-9d1c7a52",
     ),
@@ -92,6 +92,8 @@ class BackupSummary(Model):
     copied_object_count: Count | None = None
     """Objects that were copied for it, where it is incremental; the others were there."""
     copied_size_bytes: Count | None = None
+    proven_at: Time | None = None
+    """When a drill last restored it, and found all as it should be; `drill` of the backup in full says how."""
     damage: str = ""
     """What is wrong with it, as far as a verification, a prune or this list has seen; see `repair`. Empty: nothing."""
 
@@ -192,6 +194,42 @@ class Verification(Verified):
     """Where the next sample begins, in the order in which samples read the objects."""
 
 
+class Drill(Model):
+    """What a drill of a backup found. Counts are of what it got to, where it failed."""
+
+    drilled_at: Time
+    status: Literal["proven", "failed"]
+    run: str
+    """ID of the run."""
+    milvus_version: str = ""
+    """Of the server that it was restored into."""
+    collection_count: Count = 0
+    """Collections that were restored and compared."""
+    collection_total: Count = 0
+    """Collections that were chosen from."""
+    size_bytes: Count = 0
+    """Bytes of the objects of what was restored."""
+    row_count: Count = 0
+    """Rows that the restored collections were found to have, by partition."""
+    compared_count: Count = 0
+    """Rows that were compared value by value."""
+    searched_count: Count = 0
+    """Vectors that were searched for, and found."""
+    restore_seconds: float | None = None
+    """How long the restore took, from its beginning to the last collection's name; null where it failed."""
+    seed: Count = 0
+    """What the random choice began with."""
+    differences: tuple[str, ...] = ()
+    """The first hundred things that are not as in the backup."""
+    warnings: tuple[str, ...] = ()
+    """What was not compared, and why."""
+    error: str = ""
+    """The error's name, where it failed."""
+    message: str = ""
+    proven_at: Time | None = None
+    """When a drill last found all as it should be, this one or one before; null: none ever has."""
+
+
 class Damage(Model):
     """What a prune found wrong with a backup."""
 
@@ -224,6 +262,8 @@ class Backup(BackupSummary):
     incremental one unless asked for."""
     hold: HoldState | None = None
     verification: Verification | None = None
+    drill: Drill | None = None
+    """The last drill; null: there was none."""
     retention: Retention | None = None
     """Policy of its schedule when it was made."""
     report_url: str | None = None

@@ -14,9 +14,11 @@ class Right(StrEnum):
     FLUSH = "Flush"
     GET_FLUSH_STATE = "GetFlushState"
     QUERY = "Query"
+    SEARCH = "Search"
     BACKUP_RBAC = "BackupRBAC"
     RESTORE_RBAC = "RestoreRBAC"
     CREATE_DATABASE = "CreateDatabase"
+    DROP_DATABASE = "DropDatabase"
     CREATE_COLLECTION = "CreateCollection"
     DROP_COLLECTION = "DropCollection"
     RENAME_COLLECTION = "RenameCollection"
@@ -39,7 +41,7 @@ class Right(StrEnum):
     @property
     def is_on_database(self) -> bool:
         """Return whether it is looked at for the database that a call is about; else for the default one."""
-        return self not in {Right.BACKUP_RBAC, Right.RESTORE_RBAC, Right.CREATE_DATABASE}
+        return self not in {Right.BACKUP_RBAC, Right.RESTORE_RBAC, Right.CREATE_DATABASE, Right.DROP_DATABASE}
 
     @property
     def is_on_server(self) -> bool:
@@ -57,6 +59,7 @@ _ON_COLLECTIONS = {
     Right.FLUSH,
     Right.GET_FLUSH_STATE,
     Right.QUERY,
+    Right.SEARCH,
     Right.CREATE_PARTITION,
     Right.ADD_COLLECTION_FIELD,
     Right.IMPORT,

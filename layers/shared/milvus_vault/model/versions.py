@@ -31,6 +31,9 @@ _FLUSH_ALL_SINCE = (2, 6, 11)
 # `2.6-20260404-31fb3fc` is the head of a branch: newer than each of its releases.
 BRANCH_HEAD_PATCH = 9999
 
+# From then on there are databases.
+_DATABASES_SINCE = (2, 2, 9)
+
 # From then on imports are jobs of many files, reached by REST as well, and deletes lie in segments of their own.
 _IMPORT_JOBS_SINCE = (2, 4)
 
@@ -131,6 +134,11 @@ def can_restore(backup: ServerVersion, target: ServerVersion) -> bool:
 def is_older(target: ServerVersion, backup: ServerVersion) -> bool:
     """Return whether the target is of an older minor version than the backup's server was."""
     return target.minor_line < backup.minor_line
+
+
+def has_databases(server: ServerVersion) -> bool:
+    """Return whether a server has databases; before, all collections are in one."""
+    return (server.major, server.minor, server.patch) >= _DATABASES_SINCE
 
 
 def has_flush_all(server: ServerVersion) -> bool:

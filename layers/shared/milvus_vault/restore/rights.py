@@ -13,7 +13,8 @@ from milvus_vault.restore.schema import added_fields
 
 def all_restore_rights(server: ServerVersion) -> Sequence[Right]:
     """Return whatever a restore into a server may be asked for, but to fill collections that are there."""
-    without = {Right.FLUSH, Right.GET_FLUSH_STATE} | ({Right.IMPORT_BINLOG} - {*_importing(server)})
+    without = {Right.FLUSH, Right.GET_FLUSH_STATE, Right.SEARCH, Right.DROP_DATABASE}
+    without |= {Right.IMPORT_BINLOG} - {*_importing(server)}
     return tuple(right for right in Right if right not in without)
 
 

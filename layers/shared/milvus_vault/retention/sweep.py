@@ -28,7 +28,7 @@ from milvus_vault.workspace import Workspace
 # Step Functions forgets executions after 90 days; so long their records are good for something.
 KEEP_RECORDS = timedelta(days=90)
 RECORDS = ("executions", "failures", "reports", "checks")
-RUN_KINDS = ("backup-", "restore-", "verify-", "prune-", "export-")
+RUN_KINDS = ("backup-", "restore-", "verify-", "prune-", "export-", "drill-")
 
 # At least one interval of the daily sweep lies between the two that note and remove something.
 QUARANTINE = timedelta(days=1)
@@ -230,12 +230,12 @@ class Sweep:
             self._counts["records"] += len(old)
 
     def _sweep_catalogue(self) -> None:
-        """Remove what is kept of backups that are gone: entries (which a listing does), holds, verifications."""
+        """Remove what is kept of backups that are gone: entries (as a listing does), holds, verifications, drills."""
         keys = CatalogueKeys(self.prefix)
         Catalogue(self.store, self.bucket, self.prefix).entries(adopt=False)
         folder = join(self.prefix)
         names = set(self.store.list_folders(self.bucket, f"{folder}/" if folder else ""))
-        for place in (keys.holds, keys.verifications, keys.tombstones, keys.orphans, keys.damages):
+        for place in (keys.holds, keys.verifications, keys.drills, keys.tombstones, keys.orphans, keys.damages):
             gone = []
             for listed in self.store.list_objects(self.bucket, place):
                 name = listed.key.removeprefix(place).removesuffix(".json")

@@ -127,6 +127,11 @@ def read_rows(
     return Rows(schema, _limited(reader.batches(schema), selection.limit))
 
 
+def readable_fields(schema: CollectionSchema) -> Mapping[str, FieldSchema]:
+    """Return the fields whose values are read, by name, with the dynamic one."""
+    return _Fields.of(schema).readable
+
+
 def _is_key(value: int | str, key: FieldSchema) -> bool:
     try:
         pa.array([value], arrow_type(key))

@@ -98,6 +98,21 @@ PHASES: Mapping[RunKind, Mapping[str, str]] = {
         "RecordFailure": "recording the failure",
         "ExportFailed": "ending",
     },
+    "drill": {
+        "AttemptDrill": "preparing",
+        "PrepareDrill": "checking the backup and the target",
+        "RestoreCollections": "restoring collections",
+        "ProveDrill": "comparing rows",
+        "IsCompared": "comparing rows",
+        "WaitForMilvus": "comparing rows",
+        "Compared": "dropping the scratch database",
+        "ConcludeDrill": "dropping the scratch database",
+        "IsProven": "ending",
+        "DrillSucceeded": "ending",
+        "NotProven": "ending",
+        "RecordFailure": "recording the failure",
+        "DrillFailed": "ending",
+    },
 }
 
 

@@ -24,7 +24,7 @@ def runs(
     context: typer.Context,
     limit: Limit = 20,
     kind: Annotated[
-        Literal["backup", "restore", "verify", "prune", "export"] | None,
+        Literal["backup", "restore", "verify", "prune", "export", "drill"] | None,
         typer.Option(help="Only runs of this kind.", show_default=False),
     ] = None,
     status: Annotated[

@@ -134,6 +134,14 @@ def put(
             rich_help_panel=_DRILL,
         ),
     ] = None,
+    allow_version: Annotated[
+        bool,
+        typer.Option(
+            "--allow-version",
+            help="Drill into a server before 2.4, where the version matrix begins.",
+            rich_help_panel=_DRILL,
+        ),
+    ] = False,
 ) -> None:
     """Make a schedule, or replace the one of that name.
 
@@ -158,9 +166,10 @@ def put(
             collections=selected,
             max_bytes=limit,
             row_count=rows,
+            allow_version=allow_version or None,
         )
-    elif rows is not None:
-        msg = "--rows says how much a drill compares, and none is asked for"
+    elif rows is not None or allow_version:
+        msg = "--rows and --allow-version are of a drill, and none is asked for"
         raise InvalidRequestError(msg, hint="Give --drill SCHEDULE as well.")
     request = requests.backup_request(
         context,

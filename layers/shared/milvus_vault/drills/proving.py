@@ -1,0 +1,371 @@
+"""ProveDrill: compare what was restored with what the binlogs of the backup hold.
+
+Of each collection the rows of each partition are counted, those of a random sample are compared with all their values,
+and vectors of some of these are searched for. The keys of all rows are read for that, and of the other fields the logs
+that hold rows of the sample.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from random import Random
+from typing import Protocol
+
+import pyarrow as pa
+
+from milvus_vault.archive.contents import ArchivedCollection
+from milvus_vault.archive.layout import BackupLayout
+from milvus_vault.archive.reader import find_collection
+from milvus_vault.binlogs.values import VECTORS, DataType
+from milvus_vault.drills.comparing import as_sought, comparable, comparable_fields, difference, other_fields
+from milvus_vault.drills.sampling import Reservoir, spread
+from milvus_vault.drills.working_files import (
+    PLAN,
+    RESTORED,
+    CountedPartition,
+    DrilledCollection,
+    DrillPlan,
+    ProvenCollection,
+    Restored,
+    counted_name,
+    proven_name,
+)
+from milvus_vault.model.collections import (
+    CollectionName,
+    CollectionSchema,
+    FieldSchema,
+    IndexDescription,
+    KeyValue,
+    expires,
+)
+from milvus_vault.model.messages_drill import ProveDrillResult
+from milvus_vault.model.names import drill_restore_name
+from milvus_vault.model.readable import count, first_of, number_of
+from milvus_vault.ports import Indexes, Loads, Queries
+from milvus_vault.restore.working_files import RestoreReport
+from milvus_vault.rows import KeysIn, Selection, read_rows
+from milvus_vault.workspace import Workspace, record_key
+
+FULLY_LOADED = 100
+
+# Rows of one query: an answer of Milvus is at most some ten MiB, of which vectors are most.
+_ROWS_AT_ONCE, _BYTES_AT_ONCE = 100, 4 * 1024**2
+
+# Vectors of each field that are searched for, and among how many neighbours each has to find itself.
+_SEARCHES, _NEIGHBOURS = 3, 10
+
+_MAX_DIFFERENCES = 100
+
+# Metrics by which no vector is nearer to another than to itself, and of these, those by which more is nearer.
+_NEAREST_TO_THEMSELVES = {"L2", "COSINE", "HAMMING", "JACCARD"}
+_LIKENESSES = {"COSINE"}
+
+# A function has 15 minutes; the rows of a partition are counted and compared in one go.
+_STOP_SECONDS = 240.0
+
+# Of the time that was waited so far, before the next look.
+_WAIT_SHARE, _LONGEST_WAIT = 0.1, 60
+
+# What a field of each type is indexed by that has no index in the backup: Milvus loads no collection that lacks one.
+_OWN_INDEXES: Mapping[int, tuple[str, str]] = {
+    DataType.FLOAT_VECTOR: ("FLAT", "L2"),
+    DataType.FLOAT16_VECTOR: ("FLAT", "L2"),
+    DataType.BFLOAT16_VECTOR: ("FLAT", "L2"),
+    DataType.INT8_VECTOR: ("AUTOINDEX", "L2"),
+    DataType.BINARY_VECTOR: ("BIN_FLAT", "HAMMING"),
+    DataType.SPARSE_FLOAT_VECTOR: ("SPARSE_INVERTED_INDEX", "IP"),
+}
+
+type Key = int | str
+type Row = Mapping[str, object]
+
+
+class DrilledMilvus(Indexes, Loads, Queries, Protocol):
+    """Milvus, as far as what was restored is asked for there."""
+
+
+@dataclass(frozen=True, slots=True)
+class DrillProof:
+    """The comparison of all collections of a drill. What is found is written down for each of them."""
+
+    run: Workspace
+    plan: DrillPlan
+    restored: Restored
+    database: DrilledMilvus
+    now: datetime
+    seconds_left: Callable[[], float]
+
+    @classmethod
+    def of(
+        cls, run: Workspace, database: DrilledMilvus, now: datetime, seconds_left: Callable[[], float]
+    ) -> "DrillProof":
+        """Return the comparison of a run, and write down what the restore took. Raises `ObjectNotFoundError`."""
+        plan = run.read(PLAN, DrillPlan)
+        key = record_key(run.prefix, "reports", drill_restore_name(plan.execution_arn))
+        report = RestoreReport.model_validate_json(run.store.get(run.bucket, key))
+        restored = Restored(started_at=report.started_at, finished_at=report.finished_at)
+        run.write(RESTORED, restored)
+        return cls(run, plan, restored, database, now, seconds_left)
+
+    def prove(self) -> ProveDrillResult:
+        """Compare as many collections as are loaded, and as there is time for.
+
+        Raises as `rows.read_rows` does, and what Milvus refuses.
+        """
+        proven, loading, has_begun = 0, False, False
+        for index, drilled in enumerate(self.plan.collections):
+            if self.run.find(proven_name(index), ProvenCollection) is not None:
+                proven += 1
+                continue
+            if has_begun and self.seconds_left() < _STOP_SECONDS:
+                return ProveDrillResult(is_done=False, proven_count=proven, wait_seconds=0)
+            archived = self._archived(drilled.source)
+            if not self._is_ready(drilled, archived):
+                loading = True
+                continue
+            has_begun = True
+            comparison = Comparison(self.run, self.plan, index, archived, self.database)
+            if not comparison.count(self.seconds_left):
+                return ProveDrillResult(is_done=False, proven_count=proven, wait_seconds=0)
+            self.run.write(proven_name(index), comparison.compare())
+            proven += 1
+        wait = self._wait_seconds() if loading else 0
+        return ProveDrillResult(is_done=not loading, proven_count=proven, wait_seconds=wait)
+
+    def _wait_seconds(self) -> int:
+        waited = (self.now - self.restored.finished_at).total_seconds()
+        return min(_LONGEST_WAIT, max(1, round(waited * _WAIT_SHARE)))
+
+    def _archived(self, name: CollectionName) -> ArchivedCollection:
+        layout = BackupLayout(self.run.prefix, self.plan.backup_name)
+        return find_collection(self.run.store, self.run.bucket, layout, name)
+
+    def _is_ready(self, drilled: DrilledCollection, archived: ArchivedCollection) -> bool:
+        """Return whether a collection is indexed and loaded; where it is not, see to it."""
+        database, name = drilled.target.database, drilled.target.name
+        there = {index.field_name for index in self.database.list_indexes(database, name)}
+        for vector in _vectors(archived.layout.collection_schema):
+            if vector.name not in there and vector.data_type in _OWN_INDEXES:
+                self.database.create_index(database, name, _own_index(vector))
+        if not self.database.are_indexes_built(database, name):
+            return False
+        # Of a collection some partitions may be loaded, as they were, and then it says that it is.
+        partitions = () if archived.layout.has_partition_key else archived.layout.partitions
+        percent = self.database.load_percent(database, name, partitions)
+        if percent == 0:
+            self.database.request_load(database, name, replicas=1)
+        return percent == FULLY_LOADED
+
+
+@dataclass(slots=True)
+class Comparison:
+    """The comparison of one collection."""
+
+    run: Workspace
+    plan: DrillPlan
+    index: int
+    archived: ArchivedCollection
+    database: DrilledMilvus
+    row_count: int = 0
+    compared_count: int = 0
+    searched: defaultdict[str, int] = field(default_factory=lambda: defaultdict(int))
+    """By field, how many vectors were searched for, and found."""
+    differences: list[str] = field(default_factory=list)
+    _counted: list[CountedPartition] = field(default_factory=list)
+
+    @property
+    def _target(self) -> CollectionName:
+        return self.plan.collections[self.index].target
+
+    @property
+    def _schema(self) -> CollectionSchema:
+        return self.archived.layout.collection_schema
+
+    @property
+    def _key(self) -> FieldSchema:
+        return next(one for one in self._schema.fields if one.is_primary_key)
+
+    @property
+    def _may_expire(self) -> bool:
+        return expires(self.archived.layout.properties)
+
+    def count(self, seconds_left: Callable[[], float]) -> bool:
+        """Count the rows of each partition in the backup; return whether there was time for all."""
+        for number, partition in enumerate(self.archived.partitions):
+            name = counted_name(self.index, number)
+            counted = self.run.find(name, CountedPartition)
+            if counted is None:
+                if number and seconds_left() < _STOP_SECONDS:
+                    return False
+                sample = Reservoir(self.plan.request.row_count, self._random(partition.name))
+                for batch in self._read(Selection(fields=(self._key.name,), partition=partition.name)):
+                    sample.add(batch.column(0))
+                counted = CountedPartition(row_count=sample.count, keys=sample.chosen())
+                self.run.write(name, counted)
+            self._counted.append(counted)
+        return True
+
+    def compare(self) -> ProvenCollection:
+        """Return what is the same, and what is not, when the rows in the backup are counted."""
+        self._compare_counts()
+        keys = self._sampled_keys()
+        if keys:
+            self._compare_rows(keys)
+        return ProvenCollection(
+            row_count=self.row_count,
+            compared_count=self.compared_count,
+            searched_count=sum(self.searched.values()),
+            differences=tuple(self.differences[:_MAX_DIFFERENCES]),
+            warnings=tuple(self._warnings()),
+        )
+
+    def _random(self, what: str) -> Random:
+        return Random(f"{self.plan.seed} {self.archived.name} {what}")  # noqa: S311 - a sample, and no secret
+
+    def _read(self, selection: Selection) -> Iterator[pa.RecordBatch]:
+        layout = BackupLayout(self.run.prefix, self.plan.backup_name)
+        return read_rows(self.run.store, self.run.bucket, layout, self.archived.name, selection).batches
+
+    def _compare_counts(self) -> None:
+        expected = {
+            partition.name: counted.row_count
+            for partition, counted in zip(self.archived.partitions, self._counted, strict=True)
+        }
+        database, name = self._target.database, self._target.name
+        total = self.database.count_rows(database, name)
+        self.row_count = total
+        self._compare_count("", sum(expected.values()), total)
+        # Of a collection with a partition key no partition can be asked for.
+        if not self.archived.layout.has_partition_key and len(expected) > 1:
+            for partition, rows in expected.items():
+                self._compare_count(
+                    f" partition {partition}", rows, self.database.count_rows(database, name, [partition])
+                )
+
+    def _compare_count(self, where: str, expected: int, found: int) -> None:
+        if found != expected and not (self._may_expire and found < expected):
+            self.differences.append(
+                f"{self.archived.name}{where} has {number_of(found, 'row')} instead of {count(expected)}"
+            )
+
+    def _sampled_keys(self) -> list[Key]:
+        counts = [counted.row_count for counted in self._counted]
+        shares = spread(counts, self.plan.request.row_count, self._random("partitions of"))
+        chosen = (key for counted, share in zip(self._counted, shares, strict=True) for key in counted.keys[:share])
+        return list(dict.fromkeys(chosen))
+
+    def _compare_rows(self, keys: Sequence[Key]) -> None:
+        """Compare the rows with these keys.
+
+        A key that was inserted twice has two rows in the backup, and Milvus shows one of them: that one has to be the
+        same.
+        """
+        fields = comparable_fields(self._schema)
+        names = tuple(fields)
+        wrong: dict[Key, list[str]] = {}
+        right: set[Key] = set()
+        batches = self._read(Selection(fields=names, where=KeysIn(self._key.name, tuple(keys))))
+        for expected in _rows_at_a_time(batches):
+            asked = [_key(row[self._key.name]) for row in expected]
+            found = {
+                _key(row[self._key.name]): row
+                for row in self.database.rows_by_key(
+                    self._target.database, self._target.name, self._key.name, list(dict.fromkeys(asked)), names
+                )
+            }
+            for key, row in zip(asked, expected, strict=True):
+                differing = list(self._differing(key, fields, row, found.get(key)))
+                if differing:
+                    wrong.setdefault(key, []).extend(differing)
+                else:
+                    right.add(key)
+                    if key in found:
+                        self._search(key, fields, row)
+        self.compared_count = len(right | wrong.keys())
+        for key, texts in wrong.items():
+            if key not in right:
+                self.differences += texts
+
+    def _differing(self, key: Key, fields: Mapping[str, FieldSchema], row: Row, found: Row | None) -> Iterator[str]:
+        what = f"{self.archived.name} {self._key.name} {key!r}"
+        if found is None:
+            if not self._may_expire:
+                yield f"{what}: the row is missing"
+            return
+        for name, one in fields.items():
+            expected, there = comparable(one, row[name]), comparable(one, found[name])
+            if expected != there:
+                yield f"{what} field {name}: {difference(expected, there)}"
+
+    def _search(self, key: Key, fields: Mapping[str, FieldSchema], row: Row) -> None:
+        """Search for the vectors of a row, as far as not enough were searched for: each has to find its own row."""
+        database, name = self._target.database, self._target.name
+        wanted = {one: fields[one] for one in fields if fields[one].data_type in VECTORS}
+        wanted = {one: vector for one, vector in wanted.items() if self.searched[one] < _SEARCHES}
+        if not wanted:
+            return
+        indexes = {index.field_name: index for index in self.database.list_indexes(database, name)}
+        for one, vector in wanted.items():
+            sought = as_sought(vector, row[one])
+            if sought is None or one not in indexes:
+                continue
+            if self._finds_itself(key, indexes[one], vector, sought):
+                self.searched[one] += 1
+            else:
+                self.differences.append(
+                    f"{self.archived.name} {self._key.name} {key!r}: a search for its vector {one} does not find it"
+                )
+
+    def _finds_itself(self, key: Key, index: IndexDescription, vector: FieldSchema, sought: object) -> bool:
+        """Return whether a search for a row's vector finds the row.
+
+        An index may be inexact, or have many vectors that are equal. So a row that is not among the nearest is looked
+        for by its key, and it is as it should be if it is no further away than the last of those. By the inner product
+        a longer vector is nearer than the vector itself, so that the row only has to be found.
+        """
+        database, name = self._target.database, self._target.name
+        near = self.database.nearest(database, name, index, vector, sought, limit=_NEIGHBOURS)
+        if any(neighbour.key == key for neighbour in near):
+            return True
+        of_key = (self._key.name, key)
+        itself = self.database.nearest(database, name, index, vector, sought, limit=1, of_key=of_key)
+        if not itself or itself[0].key != key:
+            return False
+        metric = index.param("metric_type").upper()
+        if not near or metric not in _NEAREST_TO_THEMSELVES:
+            return True
+        least, most = sorted((itself[0].score, near[-1].score))
+        return (most if metric in _LIKENESSES else least) == itself[0].score
+
+    def _warnings(self) -> Iterator[str]:
+        if others := other_fields(self._schema):
+            yield f"{self.archived.name}: values of these fields are not compared: {first_of(others)}"
+        if self._may_expire:
+            yield f"{self.archived.name} has a time to live: rows that have expired since count as restored"
+
+
+def _key(value: object) -> Key:
+    if not isinstance(value, int | str):
+        msg = f"{value!r} is no primary key"
+        raise TypeError(msg)
+    return value
+
+
+def _vectors(schema: CollectionSchema) -> Iterator[FieldSchema]:
+    return (one for one in schema.fields if one.data_type in VECTORS and not one.is_function_output)
+
+
+def _own_index(vector: FieldSchema) -> IndexDescription:
+    kind, metric = _OWN_INDEXES[vector.data_type]
+    params = (KeyValue(key="index_type", value=kind), KeyValue(key="metric_type", value=metric))
+    return IndexDescription(index_id=0, name=f"drill_{vector.name}", field_name=vector.name, params=params)
+
+
+def _rows_at_a_time(batches: Iterator[pa.RecordBatch]) -> Iterator[list[dict[str, object]]]:
+    """Yield rows, as many as one query is to ask for."""
+    for batch in batches:
+        size = max(1, batch.nbytes // max(1, batch.num_rows))
+        number = max(1, min(_ROWS_AT_ONCE, _BYTES_AT_ONCE // size))
+        for start in range(0, batch.num_rows, number):
+            yield batch.slice(start, number).to_pylist()
