@@ -1,6 +1,5 @@
 """Drills of backups of a real Milvus, into the same Milvus."""
 
-import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -10,6 +9,7 @@ from local.stack import LocalStack
 from tests.support import vault_runs
 from tests.support.api_calls import call
 from tests.support.milvus_data import INDEXED_ROWS, Sample, client_of, drop_databases, make, rows_of
+from tests.support.tampering import StoredBackup
 
 DATABASE = "drilled"
 BACKUP = "drill_source"
@@ -50,15 +50,47 @@ def scratches(stack: LocalStack) -> dict[str, str]:
 
 def test_a_drill_proves_each_value_of_a_sample_and_leaves_nothing(stack: LocalStack) -> None:
     before = databases(stack)
-    rows = {sample.name: rows_of(stack.milvus_uri, DATABASE, sample.name, sample.key) for sample in SAMPLES[:1]}
-
     result = vault_runs.succeed(stack, "Drill", request(row_count=50))
 
     assert (result["status"], result["differences"]) == ("proven", [])
     assert (result["collection_count"], result["collection_total"]) == (len(SAMPLES), len(SAMPLES))
     assert result["searched_count"] == 3 * len(SAMPLES)
     assert (databases(stack), scratches(stack)) == (before, {})
-    assert {name: rows_of(stack.milvus_uri, DATABASE, name) for name in rows} == rows
-    answer = call(stack, "GET", f"/backups/{BACKUP}")
-    assert answer["drill"]["status"] == "proven"
-    assert answer["proven_at"] == answer["drill"]["drilled_at"]
+    told = call(stack.deployment.api_url, "GET", f"/backups/{BACKUP}").json
+    assert told["drill"]["status"] == "proven"
+    assert told["proven_at"] == told["drill"]["drilled_at"]
+
+
+def test_a_database_that_exists_is_refused_and_nothing_in_it_is_touched(stack: LocalStack) -> None:
+    rows = {sample.name: rows_of(stack.milvus_uri, DATABASE, sample.name, sample.key) for sample in SAMPLES[:2]}
+    before = databases(stack)
+
+    failure = vault_runs.fail(stack, "Drill", request(database=DATABASE))
+
+    assert (failure.error, DATABASE in failure.cause) == ("DatabaseExistsError", True)
+    assert (databases(stack), scratches(stack)) == (before, {})
+    assert {name: rows_of(stack.milvus_uri, DATABASE, name, key_of(name)) for name in rows} == rows
+
+
+def test_a_drill_that_fails_is_told_by_the_api_and_drops_its_scratch_as_well(stack: LocalStack) -> None:
+    before, backup = databases(stack), StoredBackup(stack, BACKUP)
+    key = backup.insert_log(f"{DATABASE}.plain")
+    whole = backup.read(key)
+    backup.delete(key)
+
+    started = call(stack.deployment.api_url, "POST", "/drills", request(database="drill_scratch"))
+    assert started.status == 202
+    ended = stack.wait(started.json["execution_arn"], vault_runs.TIMEOUT_SECONDS)
+    backup.write(key, whole)
+
+    assert (ended["status"], ended["error"], key in ended["cause"]) == ("FAILED", "BackupDamagedError", True)
+    assert (databases(stack), scratches(stack)) == (before, {})
+    run = call(stack.deployment.api_url, "GET", f"/runs/{started.json['id']}").json
+    assert (run["kind"], run["status"], run["error"]) == ("drill", "failed", "BackupDamagedError")
+    told = call(stack.deployment.api_url, "GET", f"/backups/{BACKUP}").json["drill"]
+    assert (told["status"], told["error"]) == ("failed", "BackupDamagedError")
+
+
+def key_of(name: str) -> str:
+    """Return the primary key of a sample."""
+    return next(sample.key for sample in SAMPLES if sample.name == name)

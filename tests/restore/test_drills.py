@@ -1,9 +1,13 @@
 """Drills through the handlers, into a protocol server of each version."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
+import pytest
+
+from milvus_vault.errors import ScratchInUseError
+from tests.conformance.asking import base_fields, numbers, vectors
 from tests.restore.servers import ROWS, Filled, each_version
 from tests.support.restoring import PREFIX
 
@@ -51,3 +55,182 @@ def test_a_drill_proves_a_backup_and_leaves_nothing(filled: Filled) -> None:
     assert (databases(filled), filled.collections("default")) == before
     assert kept(filled, ".runs/scratch/") == []
     assert (noted(filled)["status"], noted(filled)["proven_at"]) == ("proven", result["drilled_at"])
+
+
+# What the tests behind this show does not differ by version.
+newest = pytest.mark.parametrize("version", ["2.6.19"])
+
+
+def meddle(filled: Filled, prepared: Json, source: str, name: str, **fields: Any) -> None:
+    """Ask the server for something of the restored copy of a collection."""
+    database, _, collection = prepared["restore"]["rename"][source].partition(".")
+    filled.milvus.must(name, db_name=database, collection_name=collection, **fields)
+
+
+def delete(filled: Filled, prepared: Json, source: str, keys: Sequence[int], **fields: Any) -> None:
+    meddle(filled, prepared, source, "Delete", expr=f"id in {list(keys)}", **fields)
+
+
+def insert(filled: Filled, prepared: Json, source: str, keys: range, **fields: Any) -> None:
+    rows = [numbers("id", keys), vectors("v", len(keys))]
+    meddle(filled, prepared, source, "Insert", num_rows=len(keys), fields_data=rows, **fields)
+
+
+@newest
+def test_a_missing_row_is_told_by_its_partition_and_its_key(filled: Filled) -> None:
+    result = drill(filled, lambda made: delete(filled, made, "default.books", [ROWS + 1], partition_name="p"))
+
+    assert (result["status"], result["error"]) == ("failed", "DrillFailedError")
+    assert result["differences"] == [
+        "default.books has 57 rows instead of 58",
+        "default.books partition p has 28 rows instead of 29",
+        f"default.books id {ROWS + 1}: the row is missing",
+    ]
+    assert "default.books partition p" in result["cause"]
+    assert kept(filled, ".runs/scratch/") == []
+    assert databases(filled) == {"default"}
+
+
+@newest
+def test_a_row_that_is_too_many_is_told_by_its_partition(filled: Filled) -> None:
+    result = drill(filled, lambda made: insert(filled, made, "default.books", range(900, 901), partition_name="p"))
+
+    assert result["differences"] == [
+        "default.books has 59 rows instead of 58",
+        "default.books partition p has 30 rows instead of 29",
+    ]
+
+
+@newest
+def test_a_row_in_another_partition_is_told_though_the_sum_is_right(filled: Filled) -> None:
+    def move(made: Json) -> None:
+        delete(filled, made, "default.books", [5])
+        insert(filled, made, "default.books", range(5, 6), partition_name="p")
+
+    result = drill(filled, move)
+
+    assert result["differences"][:2] == [
+        "default.books partition _default has 28 rows instead of 29",
+        "default.books partition p has 30 rows instead of 29",
+    ]
+
+
+@newest
+def test_a_vector_that_is_another_one_is_told_by_key_and_field(filled: Filled) -> None:
+    def change(made: Json) -> None:
+        delete(filled, made, "default.plain", [5])
+        insert(filled, made, "default.plain", range(5, 6))
+
+    result = drill(filled, change, collections=["default.plain"])
+
+    (difference,) = result["differences"]
+    assert difference.startswith("default.plain id 5 field v: element 0 is ")
+    assert (result["row_count"], result["compared_count"]) == (ROWS, ROWS)
+
+
+@newest
+def test_a_drill_that_failed_leaves_when_the_backup_was_proven_before(filled: Filled) -> None:
+    proven = drill(filled)["drilled_at"]
+
+    drill(filled, lambda made: delete(filled, made, "default.plain", [5]))
+
+    assert (noted(filled)["status"], noted(filled)["proven_at"]) == ("failed", proven)
+
+
+@newest
+def test_a_database_that_exists_is_refused_and_left_alone(filled: Filled) -> None:
+    filled.milvus.must("CreateDatabase", db_name="taken")
+    filled.milvus.must("CreateDatabase", db_name="other")
+    before = noted(filled) if kept(filled, f".catalogue/drills/{filled.backup}.json") else None
+
+    result = drill(filled, database="taken")
+
+    assert (result["status"], result["error"]) == ("failed", "DatabaseExistsError")
+    assert "taken" in result["cause"]
+    assert databases(filled) == {"default", "taken", "other"}
+    # It says nothing of the backup.
+    assert (noted(filled) if before else None) == before
+    for name in ("taken", "other"):
+        filled.milvus.must("DropDatabase", db_name=name)
+
+
+@newest
+def test_what_somebody_else_makes_in_the_scratch_database_stays_until_it_is_moved(
+    filled: Filled, let_executions_be: Callable[[str], None]
+) -> None:
+    let_executions_be("FAILED")
+
+    def squat(made: Json) -> None:
+        assert made
+        filled.milvus.must("RenameCollection", oldName="guest", newName="guest", newDBName="shared")
+
+    filled.milvus.make("guest", *base_fields())
+    with pytest.raises(ScratchInUseError, match="guest"):
+        drill(filled, squat, database="shared")
+
+    assert filled.collections("shared") == {"guest"}
+    assert noted(filled)["status"] == "proven"
+    assert "guest" in drill(filled)["warnings"][0]
+    filled.milvus.must("DropCollection", db_name="shared", collection_name="guest")
+    assert drill(filled)["warnings"] == []
+    assert (databases(filled), kept(filled, ".runs/scratch/")) == ({"default"}, [])
+
+
+@newest
+def test_what_a_killed_drill_left_is_dropped_by_the_next_and_that_of_a_running_one_is_not(
+    filled: Filled, let_executions_be: Callable[[str], None]
+) -> None:
+    class KilledError(Exception):
+        """What ends a drill as nothing else does."""
+
+    def kill(_: Json) -> None:
+        raise KilledError
+
+    with pytest.raises(KilledError):
+        drill(filled, kill)
+    (left,) = databases(filled) - {"default"}
+
+    let_executions_be("RUNNING")
+    assert drill(filled)["status"] == "proven"
+    assert databases(filled) == {"default", left}
+
+    let_executions_be("ABORTED")
+    assert drill(filled)["status"] == "proven"
+    assert (databases(filled), kept(filled, ".runs/scratch/")) == ({"default"}, [])
+
+
+@newest
+def test_a_failed_restore_is_told_by_its_own_name_and_the_scratch_is_dropped(filled: Filled) -> None:
+    s3, bucket = filled.restoring.s3, filled.restoring.backups
+    key = kept(filled, f"{filled.backup}/binlogs/")[0]
+    whole = s3.get_object(Bucket=bucket, Key=key)["Body"].read()
+    filled.restoring.after = {
+        "prepare_drill": lambda: s3.put_object(Bucket=bucket, Key=key, Body=whole[:-1]),
+        "conclude_drill": lambda: s3.put_object(Bucket=bucket, Key=key, Body=whole),
+    }
+
+    result = drill(filled)
+
+    assert (result["status"], result["error"]) == ("failed", "BackupDamagedError")
+    assert key in result["cause"]
+    assert noted(filled)["error"] == "BackupDamagedError"
+    assert (databases(filled), kept(filled, ".runs/scratch/")) == ({"default"}, [])
+
+
+@newest
+def test_a_sample_of_collections_is_within_its_bytes_and_the_same_for_the_same_seed(filled: Filled) -> None:
+    chosen: list[list[str]] = []
+
+    def look(made: Json) -> None:
+        chosen.append(made["restore"]["collections"])
+
+    backup = drill(filled)["size_bytes"]
+    for _ in range(2):
+        result = drill(filled, look, max_bytes=backup - 1)
+        assert result["status"] == "proven"
+        assert result["size_bytes"] < backup
+        assert (result["collection_count"] < 3, result["collection_total"]) == (True, 3)
+    assert chosen[0] == chosen[1]
+
+    refused = drill(filled, max_bytes=1)
+    assert (refused["error"], "the smallest" in refused["cause"]) == ("InvalidRequestError", True)
