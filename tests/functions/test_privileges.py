@@ -446,6 +446,30 @@ def test_an_export_to_another_place(s3: S3Client, to: Json, bucket: str, prefix:
     assert not [key for key in keys(s3, bucket) if key.startswith(f"{prefix}/.runs/")]
 
 
+@pytest.mark.parametrize(
+    ("to", "bucket", "prefix"),
+    [({}, BUCKET, "exports"), ({"bucket": "archive", "prefix": "exports/team"}, "archive", "exports/team")],
+)
+def test_a_sweep_removes_what_an_export_left_in_another_place(
+    s3: S3Client, monkeypatch: pytest.MonkeyPatch, to: Json, bucket: str, prefix: str
+) -> None:
+    step = do_export(s3, {"backup_name": "books", "export_name": "books", "to": to})
+    there = BackupLayout(prefix, "books")
+    s3.put_object(Bucket=bucket, Key=f"{there.root}meta/vault/collections/1.json", Body=b"{}")
+    s3.create_multipart_upload(Bucket=bucket, Key=f"{there.binlogs}insert_log/1/2/3/3/4/5")
+    published = f"{prefix}/pens/binlogs/insert_log/1/2/3/3/4/5"
+    s3.put_object(Bucket=bucket, Key=published, Body=b"")
+
+    plan = run(plan_prune, {"execution": execution("prune", "p"), "request": {}})
+    monkeypatch.setattr(carry_out_prune.handler, "datetime", Later)
+    for _ in range(2):
+        assert run(carry_out_prune.handler.handler, {"run": plan["run"]})["is_done"]
+
+    assert {key for key in keys(s3, bucket) if key.startswith("exports/")} == {published}
+    assert "Uploads" not in s3.list_multipart_uploads(Bucket=bucket)
+    assert not [key for key in keys(s3) if key.startswith(workspace(step["run"]).folder)]
+
+
 def test_an_export_to_another_place_that_is_refused_gives_its_claims_back(s3: S3Client) -> None:
     request = {"backup_name": "books", "export_name": "books", "to": {"bucket": "archive"}}
     with pytest.raises(BackupDamagedError):

@@ -2,15 +2,19 @@
 
 import json
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
 from milvus_vault.adapters.s3 import S3ObjectStore
+from milvus_vault.archive.manifest import read_object_list
+from milvus_vault.archive.pool import parse_pooled_key
 from milvus_vault.archive.sealing import seal
 from milvus_vault.catalogue.entries import CatalogueKeys
 from milvus_vault.errors import BackupDamagedError, CheckIncompleteError
 from milvus_vault.model.resources import Verification
+from milvus_vault.pool.doubts import Doubt, Doubts
 from tests.restore.conftest import Deploy
 from tests.restore.servers import Filled
 from tests.support import restoring as support
@@ -263,3 +267,34 @@ def test_of_a_backup_of_ours_what_was_found_damaged_is_read_again_and_nothing_el
     (warning,) = [text for text in report["warnings"] if text.startswith("A deep verification found objects of")]
     assert (report["status"], report["read_count"], reads) == ("complete", 0, [])
     assert "default.p" in warning
+
+
+@pytest.mark.parametrize("version", ["2.5.27"])
+def test_what_was_found_damaged_by_verifying_another_backup_is_read_again(filled: Filled, reads: list[str]) -> None:
+    restoring = filled.restoring
+    request: dict[str, Any] = {"collections": ["default.pens", "default.plain"], "mode": "incremental"}
+    verified, other = filled.named("verified"), filled.named("other")
+    for number, name in enumerate((verified, other)):
+        restoring.back_up(name, started_at=f"2026-03-01T00:00:0{number}Z", **request)
+    document = objects_of(restoring, f"{PREFIX}/{other}/meta/vault/objects/")[0]
+    body = restoring.s3.get_object(Bucket=BACKUPS, Key=document)["Body"].read()
+    key = f"{PREFIX}/{next(iter(read_object_list(body))).stored_key.removeprefix(f'{PREFIX}/')}"
+    pooled = parse_pooled_key(key)
+    assert pooled is not None
+    doubt = Doubt(
+        problem=f"{key}: another content",
+        found_at=datetime(2097, 1, 1, tzinfo=UTC),
+        found_by=verified,
+        listed_by=(verified,),
+    )
+    restoring.s3.put_object(
+        Bucket=BACKUPS,
+        Key=f"{PREFIX}/.catalogue/verifications/.pool/{pooled.group}.json",
+        Body=seal(Doubts(objects={pooled.below: doubt})),
+    )
+
+    report = restoring.restore({"backup_name": other, "suffix": "_d"})
+
+    assert (report["status"], report["read_count"]) == ("complete", len(reads))
+    assert key in reads
+    assert all(f"/.pool/{pooled.group}/" in read for read in reads)

@@ -427,11 +427,13 @@ class World:
         self._made[actor.arn] = (name, logs)
         return actor
 
-    def redrive(self, arn: str) -> None:
+    def redrive(self, arn: str) -> Actor:
         """Begin an execution again, under its own ARN, that has ended before its backup was made."""
         name, logs = self._made[arn]
         self.statuses[arn] = "RUNNING"
-        self.actors.append(Actor(arn, lambda store: self.maker(self, store, arn, name, logs).make(), self.store))
+        actor = Actor(arn, lambda store: self.maker(self, store, arn, name, logs).make(), self.store)
+        self.actors.append(actor)
+        return actor
 
     @property
     def dead(self) -> Sequence[str]:

@@ -158,6 +158,7 @@ TABLE: dict[str, May] = {
             ".runs/export-*/claim.json",
             ".runs/export-*/collections/*",
             ".runs/export-*/copy/*",
+            ".runs/export-*/destination.json",
             ".runs/export-*/rbac.json",
             NAMES_OF_EXPORTS,
         ),
@@ -214,8 +215,12 @@ TABLE: dict[str, May] = {
             ".pool/.sweep/claim.json",
             ".pool/.users/*",
             ".runs/*/claim.json",
+            ".runs/export-*/destination.json",
             ".runs/prune-*/*",
+            "exports:*.catalogue/deleting/*",
             "milvus:staging/claims/*",
+            NAMES_OF_EXPORTS,
+            *MANIFESTS_OF_EXPORTS,
         ),
         write=(
             ".catalogue/deleting/*",
@@ -256,9 +261,12 @@ TABLE: dict[str, May] = {
             ".runs/reports/*",
             ".runs/restore-*/*",
             ".runs/verify-*/*",
+            "exports:*/binlogs/*",
             "milvus:staging/*",
+            NAMES_OF_EXPORTS,
+            *(f"exports:{pattern}" for pattern in METADATA),
         ),
-        abort_uploads=("*/binlogs/*", "*/meta/*", ".pool/*-*/*/*-*", "milvus:staging/*"),
+        abort_uploads=("*/binlogs/*", "*/meta/*", ".pool/*-*/*/*-*", "exports:*/binlogs/*", "milvus:staging/*"),
     ),
     "VerifyBackup": May(
         read=(
@@ -464,13 +472,13 @@ def test_only_copy_batch_writes_copies_and_only_those_that_compare_lists_delete_
 def test_exports_to_another_place_are_written_by_those_that_write_exports_alone(place: str) -> None:
     log, marker, claim = "m/binlogs/delta_log/1/2/3/3/4", "m/meta/backup_meta.json", ".runs/backup-m/claim.json"
     assert who_may("PutObject", log, bucket=place) == {"CopyBatch"}
-    assert who_may("DeleteObject", log, bucket=place) == {"VerifyCopy", "PublishBackup"}
+    assert who_may("DeleteObject", log, bucket=place) == {"VerifyCopy", "PublishBackup", "CarryOutPrune"}
     assert who_may("GetObject", log, bucket=place) == set()
     assert who_may("PutObject", marker, "m/meta/full_meta.json", bucket=place) == {"PublishBackup"}
     assert who_may("PutObject", marker, bucket=place) == set()
     assert who_may("DeleteObject", marker, bucket=place) == set()
     assert who_may("PutObject", claim, bucket=place) == {"PrepareExport"}
-    assert who_may("DeleteObject", claim, bucket=place) == {"PrepareExport", "PublishBackup"}
+    assert who_may("DeleteObject", claim, bucket=place) == {"PrepareExport", "PublishBackup", "CarryOutPrune"}
 
 
 def test_nothing_else_of_another_place_is_written_or_deleted() -> None:

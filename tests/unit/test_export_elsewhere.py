@@ -2,6 +2,7 @@
 
 from contextlib import suppress
 from dataclasses import replace
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -29,6 +30,7 @@ from milvus_vault.errors import (
     VaultError,
 )
 from milvus_vault.model.requests import ExportPlace, ExportRequest
+from milvus_vault.retention.sweep import Sweep
 from tests.support.memory_store import InMemoryObjectStore
 from tests.unit.archive import samples
 from tests.unit.archive.samples import BUCKET, PREFIX, sample_contents, write_backup
@@ -340,6 +342,34 @@ class TestKilled:
         assert self.again(store).succeed().execution_arn == "second"
         assert not [key for key in below(store, THERE) if key.endswith(CLAIM)]
 
+    @pytest.mark.parametrize("place", PLACES)
+    @pytest.mark.parametrize("request_number", range(0, 100, 3))
+    def test_at_whatever_request_it_dies_sweeps_leave_nothing_of_it(
+        self, store: InMemoryObjectStore, request_number: int, place: Place
+    ) -> None:
+        def here() -> set[str]:
+            found = store.buckets[BUCKET]
+            return {key for key in found if "/.catalogue/" not in key and "/.runs/prune-me/" not in key}
+
+        ahead, before = [request_number], here()
+
+        def die(*_: str) -> None:
+            ahead[0] -= 1
+            if ahead[0] < 0:
+                raise KilledError
+
+        store.clock = lambda: EXPORTED_AT
+        store.before = die
+        with suppress(KilledError):
+            made = export(store, place)
+            made.prepare()
+            made.copy()
+        store.before = lambda *_: None
+        for days in (8, 16):
+            sweep(store, EXPORTED_AT + timedelta(days=days))
+        assert below(store, place) == set()
+        assert here() == before
+
     def test_a_late_call_of_the_killed_one_gives_nobody_elses_claim_back(self, store: InMemoryObjectStore) -> None:
         first = export(store)
         first.succeed()
@@ -350,6 +380,25 @@ class TestKilled:
 
 class KilledError(Exception):
     """The function ends here."""
+
+
+def sweep(store: InMemoryObjectStore, now: datetime) -> None:
+    """Remove what executions left that have ended by now."""
+    store.clock = lambda: now
+    store.buckets.setdefault("milvus", {})
+    Sweep(
+        store=store,
+        executions=FakeExecutions(first="ABORTED"),
+        bucket=BUCKET,
+        prefix=PREFIX,
+        milvus_bucket="milvus",
+        staging_prefix="staging",
+        run="prune-me",
+        execution_arn="me",
+        now=now,
+        grace=timedelta(days=7),
+        seconds_left=lambda: 900.0,
+    ).sweep()
 
 
 def test_a_backup_there_finds_the_name_taken_by_the_export(store: InMemoryObjectStore) -> None:

@@ -55,10 +55,11 @@ def verification(level: VerifyLevel, status: str, *damaged: str) -> Verification
 def test_the_default_leaves_no_known_doubt_and_reads_no_more(
     last: Verification | None, of_ours: VerifyLevel, of_another_tool: VerifyLevel
 ) -> None:
-    assert level_of(None, has_checksums=True, last=last, keys=KEYS) == of_ours
-    assert level_of(None, has_checksums=False, last=last, keys=KEYS) == of_another_tool
+    is_doubted = last is not None and not last.damaged_contents.keys().isdisjoint(KEYS)
+    assert level_of(None, has_checksums=True, last=last, is_doubted=is_doubted) == of_ours
+    assert level_of(None, has_checksums=False, last=last, is_doubted=is_doubted) == of_another_tool
     for asked in ("quick", "checksum", "deep"):
-        assert level_of(asked, has_checksums=False, last=last, keys=KEYS) == asked
+        assert level_of(asked, has_checksums=False, last=last, is_doubted=is_doubted) == asked
 
 
 @pytest.fixture
@@ -71,7 +72,7 @@ def check_of(store: InMemoryObjectStore) -> ContentCheck:
     """Return the check of the only collection."""
     run = Workspace(store, BUCKET, PREFIX, "restore-books-0123456789ab")
     (collection,) = read_archive(store, BUCKET, LAYOUT).collections
-    return ContentCheck.of(run, LAYOUT, "deep", {0: collection}, "1a2b3c")
+    return ContentCheck.of(run, LAYOUT, "deep", {0: collection}, {}, "1a2b3c")
 
 
 def look_at(check: ContentCheck) -> list[str]:
@@ -122,7 +123,7 @@ def test_what_was_found_sound_is_kept_and_what_was_found_damaged_is_looked_at_ag
 def test_all_damaged_objects_are_known_however_many_a_verification_keeps(
     store: InMemoryObjectStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(planning, "_MOST_DAMAGED", 0)
+    monkeypatch.setattr(planning, "MOST_DAMAGED", 0)
     keys, whole = backup(store), contents()
     change_below_s3(store, keys[ONE], flip(whole[ONE]))
     check = check_of(store)

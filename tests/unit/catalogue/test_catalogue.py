@@ -307,8 +307,8 @@ def test_a_verification_that_is_older_than_the_backup_was_of_another_one(
 ) -> None:
     found = verification("damaged", "a log is missing")
     store.put(BUCKET, CatalogueKeys(PREFIX).verification("nightly"), seal(found))
-    finished_at = found.verified_at - timedelta(seconds=seconds)
-    assert bool(catalogue(store).found_damaged("nightly", finished_at)) is is_of_it
+    backup = add(store, "nightly").model_copy(update={"finished_at": found.verified_at - timedelta(seconds=seconds)})
+    assert bool(catalogue(store).found_damaged(backup)) is is_of_it
 
 
 def test_what_was_told_stays_told_and_what_is_well_again_is_forgotten(store: InMemoryObjectStore) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from itertools import chain, repeat
 
 import pytest
 
@@ -21,6 +22,7 @@ from milvus_vault.errors import (
 from milvus_vault.model.requests import BackupRequest, PruneRequest, ScheduleTag
 from milvus_vault.model.resources import Hold
 from milvus_vault.model.retention import Retention
+from milvus_vault.retention import delete
 from milvus_vault.retention.delete import BackupDeletion
 from milvus_vault.retention.plan import PrunePreparation
 from milvus_vault.retention.report import report_prune
@@ -139,13 +141,49 @@ def test_a_dry_run_plans_no_deletion(store: InMemoryObjectStore) -> None:
     assert pruner(store, "other").plan().spared == ()
 
 
-def test_of_an_archive_of_another_tool_it_is_told_what_goes() -> None:
-    store = golden_store("golden_2_4")
-    sizes = [len(found.body) for key, found in store.buckets[BUCKET].items() if "/binlogs/" in key]
+def sizes_of_objects(store: InMemoryObjectStore, name: str) -> list[int]:
+    """Return the sizes of what lies in a backup's folder, without its documents."""
+    binlogs = BackupLayout(PREFIX, name).binlogs
+    return [len(found.body) for key, found in store.buckets[BUCKET].items() if key.startswith(binlogs)]
+
+
+@pytest.fixture(params=["another tool's", "damaged", "without a marker"])
+def unsealed(request: pytest.FixtureRequest, store: InMemoryObjectStore) -> tuple[InMemoryObjectStore, str]:
+    """A bucket, and the name of a backup in it of which nothing is sealed."""
+    if request.param == "another tool's":
+        return golden_store("golden_2_4"), "golden_2_4"
+    layout = BackupLayout(PREFIX, "night_1")
+    if request.param == "damaged":
+        store.put(BUCKET, layout.manifest, b"")
+    else:
+        del store.buckets[BUCKET][layout.marker]
+    return store, layout.name
+
+
+def test_where_nothing_is_sealed_it_is_counted_what_goes(unsealed: tuple[InMemoryObjectStore, str]) -> None:
+    store, name = unsealed
+    sizes = sizes_of_objects(store, name)
+    (spared,) = pruner(store, "dry").plan(backup_names=[name], dry_run=True).spared
+    assert (spared.size_bytes, spared.object_count, spared.may_share) == (sum(sizes), len(sizes), False)
     prune = pruner(store)
-    (planned,) = prune.plan(backup_names=["golden_2_4"]).deletions
-    assert (planned.size_bytes, planned.object_count, planned.may_share) == (sum(sizes), len(sizes), False)
+    # To list millions of objects would take longer than the function has.
+    assert prune.plan(backup_names=[name]).deletions[0].object_count == 0
     assert prune.delete()
+    assert prune.run.read(outcome_name(0), Outcome).size_bytes == sum(sizes) > 0
+
+
+def test_what_functions_removed_one_after_another_is_added_up(
+    monkeypatch: pytest.MonkeyPatch, unsealed: tuple[InMemoryObjectStore, str]
+) -> None:
+    monkeypatch.setattr(delete, "_BATCH", 1)
+    store, name = unsealed
+    sizes = sizes_of_objects(store, name)
+    prune = pruner(store)
+    prune.plan(backup_names=[name])
+    calls = 0
+    while not prune.delete(seconds_left=chain([900.0], repeat(0.0)).__next__):
+        calls += 1
+    assert calls >= len(sizes)
     assert prune.run.read(outcome_name(0), Outcome).size_bytes == sum(sizes) > 0
 
 

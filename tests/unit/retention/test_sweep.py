@@ -10,8 +10,11 @@ from hypothesis import strategies as st
 from milvus_vault.archive.layout import BackupLayout
 from milvus_vault.archive.sealing import seal
 from milvus_vault.archive.tombstones import Tombstone
+from milvus_vault.backup.places import Place
+from milvus_vault.backup.working_files import ExportDestination
 from milvus_vault.claims import Claim
-from milvus_vault.errors import StorageUnavailableError
+from milvus_vault.errors import BucketNotFoundError, StorageAccessDeniedError, StorageUnavailableError, VaultError
+from milvus_vault.model.names import export_elsewhere_run
 from milvus_vault.model.objects import ListedObject, UnfinishedUpload
 from milvus_vault.retention.sweep import RECORDS, Sweep
 from milvus_vault.retention.working_files import Swept
@@ -330,6 +333,118 @@ def test_a_sweep_that_dies_at_any_request_is_completed_by_the_next(store: InMemo
         sweep(store)
         assert keys(store) == set()
     assert keys(store) == set()
+
+
+EXPORT = export_elsewhere_run("archive", "exports", "books")
+NOTE_OF_EXPORT = f"team/.catalogue/orphans/{EXPORT}.json"
+
+
+def put_export(store: InMemoryObjectStore, arn: str = "dead", at: datetime = OLD, *, claimed_by: str = "") -> None:
+    """Write what an export to another place leaves that was ended while it copied."""
+    store.buckets["archive"] = {}
+    put_run(store, EXPORT, arn, at)
+    place = ExportDestination(place=Place(bucket="archive", prefix="exports"), backup_name="books")
+    put(store, BACKUPS, f"team/.runs/{EXPORT}/destination.json", at, place.model_dump_json().encode())
+    put_claim(store, "archive", "exports/.runs/backup-books/claim.json", claimed_by or arn, EXPORT, at)
+    put(store, "archive", "exports/books/binlogs/insert_log/1/2/3/4/5", at)
+    put(store, "archive", "exports/books/meta/vault/collections/1.json", at)
+    put(store, "archive", "exports/shop/binlogs/insert_log/1/2/3/4/5", ANCIENT)
+
+
+def there(store: InMemoryObjectStore) -> set[str]:
+    """Return what is in the other place, without what is somebody else's."""
+    return set(store.buckets["archive"]) - {"exports/shop/binlogs/insert_log/1/2/3/4/5"}
+
+
+class TestExportsToAnotherPlace:
+    def test_what_one_left_goes_with_its_claim_and_run_once_it_was_in_quarantine(
+        self, store: InMemoryObjectStore
+    ) -> None:
+        put_export(store)
+        upload = UnfinishedUpload(key="exports/books/binlogs/insert_log/1/2/3/4/6", upload_id="1", begun_at=OLD)
+        store.uploads["archive"] = [upload]
+        before = keys(store)
+        noted, _ = sweep(store)
+        assert (noted.runs, noted.quarantined) == ((), (EXPORT,))
+        assert keys(store) - before == {f"{BACKUPS}:{NOTE_OF_EXPORT}"}
+        assert keys(store) >= before
+        put(store, BACKUPS, NOTE_OF_EXPORT, OLD)
+        swept, is_all = sweep(store)
+        assert keys(store) == {"archive:exports/shop/binlogs/insert_log/1/2/3/4/5"}
+        assert store.uploads["archive"] == []
+        # Its destination and another working file here, and two objects there.
+        assert (swept.runs, swept.object_count, swept.upload_count, is_all) == ((EXPORT,), 4, 1, True)
+
+    @pytest.mark.parametrize("arn", ["ran", "unknown"])
+    def test_one_that_may_be_running_keeps_all(self, store: InMemoryObjectStore, arn: str) -> None:
+        put_export(store, arn)
+        before = keys(store)
+        assert sweep(store)[0] == Swept()
+        assert keys(store) == before
+
+    def test_one_that_is_fresh_can_be_resumed(self, store: InMemoryObjectStore) -> None:
+        put_export(store)
+        put(store, "archive", "exports/books/binlogs/insert_log/1/2/3/4/5", FRESH)
+        before = keys(store)
+        assert sweep(store)[0] == Swept()
+        assert keys(store) == before
+
+    @pytest.mark.parametrize("claimed_by", ["unknown", "ran"])
+    def test_what_another_deployment_makes_under_the_name_stays(
+        self, store: InMemoryObjectStore, claimed_by: str
+    ) -> None:
+        put_export(store, claimed_by=claimed_by)
+        before = there(store)
+        assert sweep(store)[0].runs == (EXPORT,)
+        assert there(store) == before
+
+    def test_without_a_claim_nothing_there_is_known_to_be_of_the_export(self, store: InMemoryObjectStore) -> None:
+        put_export(store)
+        del store.buckets["archive"]["exports/.runs/backup-books/claim.json"]
+        before = there(store)
+        assert sweep(store)[0].runs == (EXPORT,)
+        assert there(store) == before
+
+    @pytest.mark.parametrize("part", ["meta/backup_meta.json", "meta/vault/manifest.json", "meta/full_meta.json"])
+    def test_of_a_backup_nothing_goes_but_the_claim(self, store: InMemoryObjectStore, part: str) -> None:
+        put_export(store)
+        put(store, "archive", f"exports/books/{part}")
+        before = there(store)
+        assert sweep(store)[0].runs == (EXPORT,)
+        assert before - there(store) == {"exports/.runs/backup-books/claim.json"}
+
+    def test_one_that_is_published_while_it_is_swept_stays(self, store: InMemoryObjectStore) -> None:
+        put_export(store)
+        put(store, BACKUPS, NOTE_OF_EXPORT, OLD)
+
+        def publish(operation: str, _bucket: str, key: str) -> None:
+            if operation == "put" and key.endswith(f"{EXPORT}/claim.json"):
+                store.before = lambda *_: None
+                put(store, "archive", "exports/books/meta/backup_meta.json", FRESH)
+
+        store.before = publish
+        sweep(store)
+        assert "exports/books/binlogs/insert_log/1/2/3/4/5" in there(store)
+
+    @pytest.mark.parametrize("error", [StorageAccessDeniedError("denied"), BucketNotFoundError("no bucket")])
+    def test_a_place_that_is_out_of_reach_holds_nothing_else_up(
+        self, store: InMemoryObjectStore, error: VaultError
+    ) -> None:
+        put_export(store)
+        put_run(store, "restore-books-1", "dead")
+
+        def refuse(_operation: str, bucket: str, _key: str) -> None:
+            if bucket == "archive":
+                raise error
+
+        store.before = refuse
+        swept, is_all = sweep(store)
+        assert (swept.runs, swept.left_elsewhere, is_all) == (
+            ("restore-books-1",),
+            (f"{EXPORT}: {error.message}",),
+            True,
+        )
+        assert f"team/.runs/{EXPORT}/destination.json" in store.buckets[BACKUPS]
 
 
 NAMES = st.sampled_from(["a", "b"])

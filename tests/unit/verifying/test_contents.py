@@ -22,6 +22,7 @@ from milvus_vault.workspace import Workspace
 from tests.support.memory_store import InMemoryObjectStore
 from tests.unit.archive.samples import BUCKET, PREFIX, golden_layout, golden_store, sample_contents, write_backup
 from tests.unit.test_claims import FakeExecutions
+from tests.unit.verifying.logs import NOW
 
 LAYOUT = BackupLayout(PREFIX, "books")
 
@@ -61,7 +62,7 @@ def compare(store: InMemoryObjectStore, seconds_left: Callable[[], float] = lamb
 def verify(store: InMemoryObjectStore, execution: str = "then") -> VerifyProgress:
     """Verify the backup as it is."""
     run = Workspace(store, BUCKET, PREFIX, f"verify-{execution}")
-    return BackupVerification(run, LAYOUT, FakeExecutions(), execution, lambda: 900.0).verify()
+    return BackupVerification(run, LAYOUT, FakeExecutions(), execution, lambda: 900.0, NOW).verify()
 
 
 def check(store: InMemoryObjectStore) -> None:

@@ -187,7 +187,7 @@ def test_damage_of_contents_stays_until_a_deep_verification_reads_them_as_they_s
     quick = verify(store, run="verify-2")
     assert (quick.status, quick.problem_count) == ("damaged", 1)
     assert "found by an earlier deep verification" in quick.cause
-    assert Catalogue(store, BUCKET, PREFIX).found_damaged("books", None)
+    assert "its verification of" in Catalogue(store, BUCKET, PREFIX).get("books").damage
     assert verify(store, run="verify-3", level="checksum").status == "damaged"
 
     # A sample that would not have it reads it all the same, and takes nothing back while it is so.
@@ -209,8 +209,9 @@ def test_of_an_object_in_the_pool_the_next_backup_is_told(store: InMemoryObjectS
     verify(store, level="deep")
     verify(store, name="full", run="verify-full", level="deep")
     assert catalogue.damaged_in_pool() == {keys[ONE]: NOW}
-    store.put(BUCKET, CatalogueKeys(PREFIX).verification("books"), b"rubbish")
-    assert catalogue.damaged_in_pool() == {}
+    # Also where the backup is gone that was verified: others may list the object.
+    catalogue.forget_traces("books")
+    assert catalogue.damaged_in_pool() == {keys[ONE]: NOW}
 
 
 def test_other_backups_that_list_a_damaged_object_are_named(store: InMemoryObjectStore) -> None:

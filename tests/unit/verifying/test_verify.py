@@ -48,6 +48,7 @@ def verify(store: InMemoryObjectStore, name: str = "books", seconds_left: float 
         executions=FakeExecutions(),
         execution_arn="verify",
         seconds_left=lambda: seconds_left,
+        now=NOW,
     ).verify()
 
 

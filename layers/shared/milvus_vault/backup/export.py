@@ -26,9 +26,11 @@ from milvus_vault.backup.claiming import claim_elsewhere, claim_name, is_publish
 from milvus_vault.backup.places import Place
 from milvus_vault.backup.publish import export_name_taken
 from milvus_vault.backup.working_files import (
+    DESTINATION,
     PLAN,
     RBAC,
     BackupPlan,
+    ExportDestination,
     ExportPlan,
     Snapshot,
     exported_name,
@@ -44,6 +46,8 @@ from milvus_vault.model.objects import CopyItem, CopyJob
 from milvus_vault.model.readable import count, first_of
 from milvus_vault.model.requests import BackupRequest, ExportRequest
 from milvus_vault.parallel import each
+from milvus_vault.pool.doubts import PoolDoubts
+from milvus_vault.pool.references import listed_by
 from milvus_vault.ports import Executions, ObjectStore
 from milvus_vault.workspace import Workspace
 
@@ -62,7 +66,8 @@ def read_exportable(
     Raises:
         BackupNotFoundError: There is no commit marker, and none was lost.
         BackupDamagedError: Marker or manifest is missing, or is not the one that was written; or contents are damaged
-            that no listing shows and a copy would pass on, as the last verification says.
+            that no listing shows and a copy would pass on, as its last verification says, or that of another backup
+            which lists the same objects of the pool.
         BackupFormatError: A newer release wrote the backup.
         BackupNotExportableError: It lacks collections, or milvus-backup wrote it.
     """
@@ -76,7 +81,8 @@ def read_exportable(
         raise BackupNotExportableError(
             msg, hint="Export a complete backup. This one can be restored, without what it lacks."
         )
-    if damaged := damaged_contents(layout.name, manifest.finished_at):
+    damaged = {**damaged_contents(layout.name, manifest.finished_at), **_doubted(store, bucket, layout, manifest)}
+    if damaged:
         problems = first_of(list(damaged.values()), separator="; ")
         msg = f"backup '{layout.name}' is not exported, since contents of {count(len(damaged))} object(s) are damaged: "
         raise BackupDamagedError(
@@ -84,6 +90,17 @@ def read_exportable(
             hint="Bring the objects back from a copy or an older version of them, then verify the backup: `deep`.",
         )
     return manifest
+
+
+def _doubted(store: ObjectStore, bucket: str, layout: BackupLayout, manifest: Manifest) -> Mapping[str, str]:
+    """Return by key what there is a doubt of among the objects of the pool that a backup lists.
+
+    Its lists are read only of groups that have a doubt.
+    """
+    groups = frozenset(entry.group for entry in manifest.collections if manifest.is_incremental and entry.group)
+    doubts = PoolDoubts(store, bucket, layout.prefix).read(groups) if groups else {}
+    listed = listed_by(store, bucket, layout.prefix, [layout.name], doubts, lambda: True)
+    return {key: doubts[key].of_another for key in listed}
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +167,9 @@ class ExportPreparation:
         claim_name(claims, self.run, self._layout.name)
         try:
             if self.place:
+                # By this a sweep finds what is left there, from the claim on.
+                told = ExportDestination(place=self.place, backup_name=self._layout.name)
+                self.run.write(DESTINATION, told)
                 claim_elsewhere(elsewhere, self.run, destination, self._layout)
             claims.take_own(self._reading.key(CLAIM))
             check_stays(self._store, self.run.bucket, self._original, etag)

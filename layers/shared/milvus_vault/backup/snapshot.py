@@ -211,7 +211,6 @@ class SnapshotBatch:
         if at.before is not None and (again := self._capture_again(description, at.before)) is not None:
             return again
         counted = self._live_rows(description)
-        is_flushed_before = self.plan.flush_all is not None and self.round == 1
         point = self._flush(description)
         if at.moment:
             check_clock(at.moment, point.timestamp, f"the flush of {name}")
@@ -220,6 +219,18 @@ class SnapshotBatch:
         description = self.database.describe_collection(name.database, name.name)
         captured = captured.within({partition.partition_id for partition in description.partitions})
         self.storage.check_readable(name, captured.objects)
+        return self._judged(description, captured, point, counted, at)
+
+    def _judged(
+        self,
+        description: CollectionDescription,
+        captured: CollectionObjects,
+        point: FlushPoint,
+        counted: int | None,
+        at: _At,
+    ) -> _Captured:
+        """Return what was captured of a collection, with what the count of its rows before the flush says of it."""
+        is_flushed_before = self.plan.flush_all is not None and self.round == 1
         # Rows that came between the flush of all collections and the count are in it, and not in the backup. Between
         # the moment and the count nothing may have come either: that is seen when the backup is proved.
         is_known = at.moment and (not is_flushed_before or captured.undeleted_row_count == counted)

@@ -20,6 +20,17 @@ RBAC = "rbac.json"
 """The server's users and rights, where the request asks for them. Deleted when they are in the backup."""
 
 
+DESTINATION = "destination.json"
+"""Where an export to another place writes, an `ExportDestination`. There before anything of it is in that place."""
+
+
+class ExportDestination(Model):
+    """The place to which an export is written, and its name there."""
+
+    place: Place
+    backup_name: str
+
+
 class ExportPlan(Model):
     """Of which backup an export is, and what of it is not told by the rest of the plan."""
 

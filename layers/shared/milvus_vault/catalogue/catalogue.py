@@ -8,13 +8,14 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
+from functools import cache
 from itertools import islice
 
 from pydantic import BaseModel
 
 from milvus_vault.archive.layout import CATALOGUE_FOLDER, RUNS_FOLDER, BackupLayout, join
 from milvus_vault.archive.manifest import Manifest
-from milvus_vault.archive.pool import POOL_FOLDER, PoolLayout, is_pooled
+from milvus_vault.archive.pool import POOL_FOLDER, PoolLayout, parse_pooled_key
 from milvus_vault.archive.reader import check_backup_exists
 from milvus_vault.archive.sealing import is_sealed, seal, unseal
 from milvus_vault.archive.tombstones import check_not_being_deleted
@@ -40,6 +41,7 @@ from milvus_vault.model.resources import Backup, BackupSummary, Damage, Drill, H
 from milvus_vault.model.schedules import DrillSuccess
 from milvus_vault.model.times import EPOCH, utc_minute, utc_second
 from milvus_vault.parallel import each
+from milvus_vault.pool.doubts import Doubt, PoolDoubts
 from milvus_vault.ports import Executions, ObjectStore
 
 # Backups of other tools are read whole once, so not many at a time: one may have a quarter of a gigabyte of metadata.
@@ -81,13 +83,15 @@ class Catalogue:
         self._prefix = prefix
         self._clock = clock
         self._keys = CatalogueKeys(prefix)
+        self._doubts = PoolDoubts(store, bucket, prefix)
 
     def list(self, limit: int, token: str | None, schedule: str | None = None) -> Page[BackupSummary]:
         """Return a page of backups, newest first: all, or those of a schedule. Those that cannot be read come first.
 
-        It takes seven listings (of 1,000 keys a request), a read for each backup on the page and for each hold,
-        verification and drill of one, and on the first page one for each folder that has no entry, as that of a running
-        backup. Raises `InvalidRequestError` for a token that is none.
+        It takes seven listings (of 1,000 keys a request), and one more where a backup on the page is incremental; a
+        read for each backup on the page, for each hold, verification and drill of one, and for each group of the pool
+        that had a doubt; and on the first page one for each folder that has no entry, as that of a running backup.
+        Raises `InvalidRequestError` for a token that is none.
         """
         after = read_token(token) if token is not None else None
         entries = [
@@ -126,12 +130,15 @@ class Catalogue:
         noted = {note.name: note.problem for note in self.damages()}
         verified = set(self._names(self._keys.verifications))
         drilled = set(self._names(self._keys.drills))
+        doubts = cache(self._doubts.read)
         for summary in each(self._read_entry, entries):
             if summary is None:
                 continue
             damage = summary.damage or noted.get(summary.name, "")
             if not damage and summary.name in verified:
-                damage = self.found_damaged(summary.name, summary.finished_at)
+                damage = self._verified_damaged(summary.name, summary.finished_at)
+            if not damage and summary.mode == "incremental":
+                damage = _doubted(doubts(), summary.name, summary.finished_at)
             is_held = summary.name in held and self.hold(summary.name) is not None
             drill = self.drill_of(summary.name, summary.finished_at) if summary.name in drilled else None
             proven_at = drill.proven_at if drill else None
@@ -152,7 +159,7 @@ class Catalogue:
         drill = self.drill_of(name, backup.finished_at)
         update: dict[str, object] = {"hold": hold, "is_held": hold is not None, "verification": verification}
         update |= {"drill": drill, "proven_at": drill.proven_at if drill else None}
-        return backup.model_copy(update=update | {"damage": damage or self.found_damaged(name, backup.finished_at)})
+        return backup.model_copy(update=update | {"damage": damage or self.found_damaged(backup)})
 
     def publish(self, summary: BackupSummary) -> None:
         """Write the entry of a backup whose marker is there, replacing an older one. Safe to repeat."""
@@ -161,18 +168,20 @@ class Catalogue:
     def newest_complete(self, schedules: Collection[str]) -> Mapping[str, BackupSummary]:
         """Return the newest backup of each of these schedules that is complete and not known to be damaged.
 
-        Two listings for all of them, and some reads for each backup that is newer. A schedule without one is left out.
+        Two listings for all of them, and one more where a backup that is looked at is incremental; and some reads for
+        each backup that is newer. A schedule without one is left out.
         """
         missing = set(schedules)
         if not missing:
             return {}
         noted = {note.name for note in self.damages()}
+        doubts = cache(self._doubts.read)
         found: dict[str, BackupSummary] = {}
         for entry in self._listed_entries():
             if entry.schedule not in missing or entry.name in noted:
                 continue
             summary = self._read_entry(entry)
-            if summary and summary.status == "complete" and not self.found_damaged(summary.name, summary.finished_at):
+            if summary and summary.status == "complete" and not self._damage(summary, doubts):
                 found[entry.schedule] = summary
                 missing.remove(entry.schedule)
                 if not missing:
@@ -283,7 +292,21 @@ class Catalogue:
         check_backup_exists(self._store, self._bucket, BackupLayout(self._prefix, name))
         self._store.delete(self._bucket, [self._keys.hold(name)])
 
-    def found_damaged(self, name: str, finished_at: datetime | None) -> str:
+    def found_damaged(self, backup: BackupSummary) -> str:
+        """Return what verifications found wrong with a backup, or an empty text.
+
+        That is what its own last one found, and what a deep one of another backup found wrong with contents that both
+        list: for that, of an incremental one, a listing, and a read for each group of the pool that had a doubt.
+        """
+        return self._damage(backup, self._doubts.read)
+
+    def _damage(self, backup: BackupSummary, doubts: Callable[[], Mapping[str, Doubt]]) -> str:
+        found = self._verified_damaged(backup.name, backup.finished_at)
+        if found or backup.mode != "incremental":
+            return found
+        return _doubted(doubts(), backup.name, backup.finished_at)
+
+    def _verified_damaged(self, name: str, finished_at: datetime | None) -> str:
         """Return what the last verification of a backup found wrong with it, or an empty text."""
         try:
             found = self.verification_of(name, finished_at)
@@ -310,25 +333,20 @@ class Catalogue:
     def damaged_contents(self, name: str, finished_at: datetime) -> Mapping[str, str]:
         """Return by key what deep verifications found wrong with contents of the backup that was finished then.
 
-        Empty where its last verification cannot be read, since nothing is known then.
+        Nothing of its own last verification where that cannot be read, since nothing is known then.
         """
         try:
             found = self.verification_of(name, finished_at)
         except ValueError:
-            return {}
+            found = None
         return found.damaged_contents if found else {}
 
     def damaged_in_pool(self) -> Mapping[str, datetime]:
         """Return the keys of the pool's objects whose contents deep verifications found wrong, and when they did last.
 
-        One listing, and a read for each backup that was verified.
+        One listing, and a read for each group that had such an object.
         """
-        found: dict[str, datetime] = {}
-        for verification in each(self._readable_verification, sorted(self._names(self._keys.verifications))):
-            if verification is not None:
-                for key in filter(is_pooled, verification.damaged_contents):
-                    found[key] = max(found.get(key, EPOCH), verification.verified_at)
-        return found
+        return {key: doubt.found_at for key, doubt in self._doubts.read().items()}
 
     def _readable_verification(self, name: str) -> Verification | None:
         try:
@@ -460,14 +478,32 @@ class Catalogue:
     def verification(self, name: str) -> Verification | None:
         """Return the last verification of a backup, or None. Raises `ValueError` for one that cannot be read.
 
-        Of one without a digest only the damage counts: that it found none is what nobody can prove.
+        Of one without a digest only the damage counts: that it found none is what nobody can prove. What it found wrong
+        with contents in the pool is left out once a deep verification, of whichever backup, has settled it.
         """
         try:
             body = self._store.get(self._bucket, self._keys.verification(name))
         except ObjectNotFoundError:
             return None
         found = Verification.model_validate_json(unseal(body))
-        return found if is_sealed(body) or found.status == "damaged" else None
+        return self._unsettled(found) if is_sealed(body) or found.status == "damaged" else None
+
+    def _unsettled(self, found: Verification) -> Verification:
+        """Return a verification without what there is no doubt of any more."""
+        pooled = {key: log.group for key in found.damaged_contents if (log := parse_pooled_key(key))}
+        if not pooled:
+            return found
+        settled = pooled.keys() - self._doubts.read(frozenset(pooled.values())).keys()
+        texts = tuple(found.damaged_contents[key] for key in settled)
+        # A later verification tells it with words behind.
+        problems = tuple(problem for problem in found.problems if not problem.startswith(texts))
+        return found.model_copy(
+            update={
+                "damaged_contents": {key: text for key, text in found.damaged_contents.items() if key not in settled},
+                "problems": problems,
+                "status": found.status if problems or not found.problems else "intact",
+            }
+        )
 
     def verification_of(self, name: str, finished_at: datetime | None) -> Verification | None:
         """Return the last verification of the backup that was finished then, or None. Raises as `verification`.
@@ -489,8 +525,10 @@ class Catalogue:
         return sorted(entry for name in names if (entry := EntryKey.parse(name)))
 
     def _names(self, folder: str) -> Iterator[str]:
+        """Yield the names of the backups of which a folder has a document. What lies below it in another is none."""
         for listed in self._store.list_objects(self._bucket, folder):
-            yield listed.key.removeprefix(folder).removesuffix(".json")
+            if "/" not in (name := listed.key.removeprefix(folder)):
+                yield name.removesuffix(".json")
 
     def names(self) -> frozenset[str]:
         """Return the names of all that may be backups: of folders, and of entries, should a listing lack one."""
@@ -517,6 +555,11 @@ def _in_turn(entries: Iterable[EntryKey], schedule: str | None) -> Sequence[Entr
         ranked.append((counts[entry.schedule], entry.schedule != schedule, entry))
         counts[entry.schedule] += 1
     return [entry for _, _, entry in sorted(ranked)]
+
+
+def _doubted(doubts: Mapping[str, Doubt], name: str, finished_at: datetime | None) -> str:
+    """Return what there is a doubt of in the backup that was finished then, or an empty text."""
+    return next((doubt.of_another for doubt in doubts.values() if doubt.is_of(name, finished_at)), "")
 
 
 def _key_of(summary: BackupSummary) -> EntryKey:

@@ -6,6 +6,7 @@ Its time is in whole seconds: backups that began within one second stand in the 
 <prefix>/.catalogue/holds/<backup name>.json                                            `HoldState`
 <prefix>/.catalogue/verifications/<backup name>.json                                    `Verification`
 <prefix>/.catalogue/drills/<backup name>.json                                           `Drill`
+<prefix>/.catalogue/verifications/.pool/<group>.json                                    `pool.doubts.Doubts`
 <prefix>/.catalogue/digests/<backup name>/<collection ID>.json                          `ContentDigests`
 <prefix>/.catalogue/deleting/<backup name>.json                                         `Tombstone`
 <prefix>/.catalogue/damage/<backup name>.json                                           `Damage`

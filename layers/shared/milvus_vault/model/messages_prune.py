@@ -40,7 +40,8 @@ class CarryOutPruneResult(Model):
     deleted_count: int
     """With `dry_run`: how many would be deleted."""
     deleted_bytes: int
-    """Of all objects that these backups list. What incremental ones share goes by the sweep: `pool_size_bytes`."""
+    """Of all objects that these backups list, and where another tool wrote one or its manifest is damaged, of those in
+    its folder. What incremental ones share goes by the sweep: `pool_size_bytes`."""
     freed_object_count: int | None = None
     """With `dry_run`: objects that would be gone, of full backups and, by a sweep, of the pool those that no other
     backup lists. Null otherwise."""

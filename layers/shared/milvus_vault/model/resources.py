@@ -189,7 +189,8 @@ class Verification(Verified):
     """The first hundred things that are wrong."""
     damaged_contents: dict[str, str] = Field(default_factory=dict)
     """By key, what deep verifications found wrong with the content of objects, of a hundred at most. It stays until a
-    deep verification reads the object as it should be, since nothing else sees it."""
+    deep verification reads the object as it should be, since nothing else sees it; of an object of the pool, one of any
+    backup that lists it."""
     next_position: Count = 0
     """Where the next sample begins, in the order in which samples read the objects."""
 

@@ -4,8 +4,8 @@ It works as a verification does, by the same batches and by CheckObjects, but of
 catalogue does not take it for one. What it reads for the first time is a baseline all the same.
 """
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
 from milvus_vault.archive.check import check_objects, raise_if_damaged
 from milvus_vault.archive.contents import ArchivedCollection
@@ -18,6 +18,7 @@ from milvus_vault.model.objects import ARCHIVED_HINT
 from milvus_vault.model.readable import count, first_of, size
 from milvus_vault.model.requests import VerifyLevel, VerifyOptions
 from milvus_vault.model.resources import Verification
+from milvus_vault.pool.doubts import Doubt
 from milvus_vault.restore.partitions import objects_in
 from milvus_vault.verifying.planning import (
     MAX_READ_BYTES,
@@ -41,7 +42,7 @@ DAMAGED_HINT = (
 
 
 def level_of(
-    asked: VerifyLevel | None, *, has_checksums: bool, last: Verification | None, keys: Iterable[str]
+    asked: VerifyLevel | None, *, has_checksums: bool, last: Verification | None, is_doubted: bool
 ) -> VerifyLevel:
     """Return how the objects of a collection are to be checked before it is restored.
 
@@ -49,21 +50,17 @@ def level_of(
         asked: What the request says, which goes before all else.
         has_checksums: Whether the backup is ours, so that a listing shows whether an object was written anew.
         last: The last verification of the backup, if there is one.
-        keys: Of the collection's objects that are restored.
+        is_doubted: Whether a deep verification found an object of the collection that is restored damaged, and none has
+            read it as it should be since.
     """
     if asked is not None:
         return asked
-    if not has_checksums or has_known_damage(last, keys):
+    if not has_checksums or is_doubted:
         return "deep"
     # What it found of checksums is not kept by key, and not seen by a listing.
     if last is not None and last.level == "checksum" and last.status == "damaged":
         return "checksum"
     return "quick"
-
-
-def has_known_damage(last: Verification | None, keys: Iterable[str]) -> bool:
-    """Return whether a deep verification found one of these objects damaged, and none has read it as it should be."""
-    return last is not None and not last.damaged_contents.keys().isdisjoint(keys)
 
 
 class _Planned(Model):
@@ -95,6 +92,8 @@ class ContentCheck:
     level: VerifyLevel
     collections: Mapping[int, ArchivedCollection]
     """What is restored of each, by its index in the archive."""
+    doubts: Mapping[str, Doubt] = field(default_factory=dict)
+    """Of the pool, by key."""
 
     @classmethod
     def of(
@@ -103,10 +102,11 @@ class ContentCheck:
         layout: BackupLayout,
         level: VerifyLevel,
         collections: Mapping[int, ArchivedCollection],
+        doubts: Mapping[str, Doubt],
         identity: str,
     ) -> "ContentCheck":
         """Return the check of objects whose keys and ETags have this hash."""
-        return cls(replace(run, run=f"{run.run}/check-{level}-{identity}"), layout, level, collections)
+        return cls(replace(run, run=f"{run.run}/check-{level}-{identity}"), layout, level, collections, doubts)
 
     def check(self, check_count: int) -> ContentsFound | None:
         """Return what was found, or None while batches are to be given to CheckObjects. Safe to repeat.
@@ -154,7 +154,15 @@ class ContentCheck:
             wanted = objects_in(collection, objects)
             too_large += sum(item.size_bytes > MAX_READ_BYTES for item in wanted) if is_deep else 0
             write_collection(
-                self.run, self.layout, self.level, index, collection, wanted, readable=check.readable, newest=newest
+                self.run,
+                self.layout,
+                self.level,
+                index,
+                collection,
+                wanted,
+                readable=check.readable,
+                newest=newest,
+                doubts=self.doubts,
             )
         checks = plan_checks(self.run, self.layout, VerifyOptions(level=self.level), begin=0, always=())
         planned = _Planned(batch_count=checks.batch_count, too_large=too_large)

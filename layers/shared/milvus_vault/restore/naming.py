@@ -2,7 +2,7 @@
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from milvus_vault.archive.contents import Archive
@@ -38,6 +38,23 @@ def resolve_targets(
     `InvalidRequestError` for a renaming of something that is not restored or a name that Milvus takes for no collection
     or database, and `NameConflictError` for a renaming that changes nothing or brings two collections onto one target.
     """
+    selected, empty = _select(request, archived, databases)
+    _check_renames(request, selected, empty)
+    targets = {source: _target(request, source) for source in selected}
+    for source, target in targets.items():
+        _check_name("collection", target.name, str(source))
+        _check_name("database", target.database, str(source))
+    moved = {database: _target_database(request, database) for database in empty}
+    for database, name in moved.items():
+        _check_name("database", name, f"{database}.*")
+    _check_distinct(targets)
+    return Targets(targets, moved)
+
+
+def _select(
+    request: RestoreRequest, archived: Iterable[CollectionName], databases: Iterable[str]
+) -> tuple[list[CollectionName], list[str]]:
+    """Return what is selected: collections, and databases of which the backup holds none."""
     names: dict[str, list[str]] = {database: [] for database in databases}
     for collection in archived:
         names.setdefault(collection.database, []).append(collection.name)
@@ -51,14 +68,10 @@ def resolve_targets(
         what = ", ".join(request.collections) if request.collections is not None else "everything"
         msg = f"the selection ({what}) matches no collection of the backup, and no database"
         raise EmptySelectionError(msg, hint="Correct `collections`, or restore another backup.")
-    targets = {source: _target(request, source) for source in selected}
-    _check_renames(request, selected, empty)
-    for source, target in targets.items():
-        _check_name("collection", target.name, str(source))
-        _check_name("database", target.database, str(source))
-    moved = {database: _target_database(request, database) for database in empty}
-    for database, name in moved.items():
-        _check_name("database", name, f"{database}.*")
+    return selected, empty
+
+
+def _check_distinct(targets: Mapping[CollectionName, CollectionName]) -> None:
     by_target: dict[CollectionName, list[CollectionName]] = defaultdict(list)
     for source, target in targets.items():
         by_target[target].append(source)
@@ -66,7 +79,6 @@ def resolve_targets(
         if len(sources) > 1:
             msg = f"{' and '.join(map(str, sources))} would both be restored as {target}"
             raise NameConflictError(msg, hint="Give one of them another name in `rename`, or restore only one.")
-    return Targets(targets, moved)
 
 
 def _target(request: RestoreRequest, source: CollectionName) -> CollectionName:

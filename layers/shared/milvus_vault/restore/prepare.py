@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import NamedTuple
@@ -30,9 +31,10 @@ from milvus_vault.model.resources import Verification
 from milvus_vault.model.rights import Right
 from milvus_vault.model.times import utc_second
 from milvus_vault.model.versions import ServerVersion, check_target_version, has_import_jobs, parse_version
+from milvus_vault.pool.doubts import Doubt, PoolDoubts
 from milvus_vault.ports import Executions, ObjectStore, VectorDatabase
 from milvus_vault.restore.aliases import check_switches
-from milvus_vault.restore.content_check import ContentCheck, ContentsFound, has_known_damage, level_of
+from milvus_vault.restore.content_check import ContentCheck, ContentsFound, level_of
 from milvus_vault.restore.cut import cut_of, cut_to_read, doubts
 from milvus_vault.restore.journal import Journal, JournalEntry
 from milvus_vault.restore.loading import Loading, LoadPlanner, check_loading
@@ -62,6 +64,7 @@ from milvus_vault.source import (
     prove_storage,
     prove_storage_by_a_row,
 )
+from milvus_vault.verifying.planning import MOST_DAMAGED
 from milvus_vault.workspace import Workspace
 
 # proxy.maxShardNum as Milvus comes; where somebody has lowered it, the collection fails by itself, by that name.
@@ -87,6 +90,10 @@ class _Listed:
     can_import_in_place: bool
     damaged: dict[CollectionName, BackupDamagedError] = field(default_factory=dict)
     """Those that are left out, and why."""
+    last: Verification | None = None
+    """What the backup's last verification found; None where there is none that can be read."""
+    doubts: Mapping[str, Doubt] = field(default_factory=dict)
+    """Of the pool, by key, in the groups of the restored collections."""
     levels: dict[CollectionName, VerifyLevel] = field(default_factory=dict)
     """How the contents of the others are to be checked."""
     doubted: list[CollectionName] = field(default_factory=list)
@@ -251,10 +258,10 @@ class RestorePreparation:
         """
         listed = _Listed(can_import_in_place=self.run.bucket == self.storage.bucket)
         if self._has_rows(archive):
-            last = self._last_verification(archive)
+            self._read_what_is_known(archive, collections, listed)
             for collection in collections:
                 try:
-                    self._check_objects_of(collection, server, archive, last, listed)
+                    self._check_objects_of(collection, server, archive, listed)
                 except BackupDamagedError as err:
                     if not self.request.skip_damaged:
                         raise
@@ -266,7 +273,6 @@ class RestorePreparation:
         collection: ArchivedCollection,
         server: ServerVersion,
         archive: Archive,
-        last: Verification | None,
         listed: _Listed,
     ) -> None:
         """Add a collection to what the listings show. Raises `BackupDamagedError`."""
@@ -282,22 +288,34 @@ class RestorePreparation:
         elif any(segment.level is SegmentLevel.L0 for segment in collection.segments):
             listed.can_import_in_place = False
         keys = [item.stored_key for item in objects_in(self._part(collection), objects)]
-        level = level_of(self.request.verify, has_checksums=archive.has_checksums, last=last, keys=keys)
+        damaged = listed.last.damaged_contents if listed.last else {}
+        is_doubted = len(damaged) >= MOST_DAMAGED or not (damaged.keys() | listed.doubts.keys()).isdisjoint(keys)
+        level = level_of(
+            self.request.verify, has_checksums=archive.has_checksums, last=listed.last, is_doubted=is_doubted
+        )
         if level != "quick":
             listed.levels[collection.name] = level
             for key in keys:
                 listed.contents.update(f"{key} {check.readable[key]}\n".encode())
-        if level != "deep" and has_known_damage(last, keys):
+        if level != "deep" and is_doubted:
             listed.doubted.append(collection.name)
 
-    def _last_verification(self, archive: Archive) -> Verification | None:
-        """Return what the backup's last verification found; None where there is none that can be read."""
-        manifest = read_manifest(self._store, self.run.bucket, self.layout)
-        catalogue = Catalogue(self._store, self.run.bucket, self.run.prefix)
-        try:
-            return catalogue.verification_of(archive.name, manifest.finished_at if manifest else None)
-        except ValueError:
-            return None
+    def _read_what_is_known(self, archive: Archive, collections: Sequence[ArchivedCollection], listed: _Listed) -> None:
+        """Add what verifications found of the backup, and of objects of the pool that it shares.
+
+        The pool is asked in one listing, and only for an incremental backup.
+        """
+        store, bucket, prefix = self._store, self.run.bucket, self.run.prefix
+        manifest = read_manifest(store, bucket, self.layout)
+        with suppress(ValueError):
+            listed.last = Catalogue(store, bucket, prefix).verification_of(
+                archive.name, manifest.finished_at if manifest else None
+            )
+        if manifest and manifest.is_incremental:
+            names = {collection.name for collection in collections}
+            listed.doubts = PoolDoubts(store, bucket, prefix).read(
+                frozenset(entry.group for entry in manifest.collections if entry.name in names and entry.group)
+            )
 
     def _content_check(self, archive: Archive, listed: _Listed) -> ContentCheck:
         """Return the check of the contents that are to be checked."""
@@ -310,6 +328,7 @@ class RestorePreparation:
                 for index, collection in enumerate(archive.collections)
                 if collection.name in listed.levels
             },
+            listed.doubts,
             listed.contents.hexdigest()[:_IDENTITY_LENGTH],
         )
 

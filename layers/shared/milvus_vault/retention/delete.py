@@ -24,9 +24,10 @@ from milvus_vault.errors import (
     VaultError,
 )
 from milvus_vault.model.names import attempt_of, backup_run, named_run
+from milvus_vault.model.resources import ObjectCount
 from milvus_vault.ports import Executions
 from milvus_vault.retention.proof import Prover
-from milvus_vault.retention.working_files import Deletion, Outcome, PrunePlan, outcome_name
+from milvus_vault.retention.working_files import Deletion, Outcome, PrunePlan, outcome_name, removed_name
 from milvus_vault.workspace import Workspace
 
 # A batch of 1,000 takes about a second, and a SlowDown that S3 insists on up to half a minute.
@@ -85,7 +86,7 @@ class BackupDeletion:
             self._write("failed", err)
             return True
         if is_done:
-            self._write("deleted")
+            self._write("deleted", size_bytes=self._deletion.size_bytes or self._removed().size_bytes)
         return is_done
 
     def _delete(self) -> bool:
@@ -186,14 +187,27 @@ class BackupDeletion:
                 raise BackupDamagedError(msg, hint=f"See what happened to {name}; the next prune decides again.")
 
     def _remove_objects(self) -> bool:
-        keys = (listed.key for listed in self.run.store.list_objects(self.run.bucket, self._layout.root))
-        for some in batched(keys, _BATCH, strict=False):
-            if self.seconds_left() < STOP_SECONDS:
-                return False
+        """Remove the folder; return whether all of it is gone, or time ran short."""
+        listing = self.run.store.list_objects(self.run.bucket, self._layout.root)
+        count, size_bytes, has_time = 0, 0, True
+        for some in batched(listing, _BATCH, strict=False):
+            has_time = self.seconds_left() >= STOP_SECONDS
+            if not has_time:
+                break
             # Functions of a stopped execution go on: what is there by then may be the successor's.
             self._check_owner()
-            self.run.store.delete(self.run.bucket, some)
-        return True
+            self.run.store.delete(self.run.bucket, [listed.key for listed in some])
+            objects = [listed.size_bytes for listed in some if listed.key.startswith(self._layout.binlogs)]
+            count, size_bytes = count + len(objects), size_bytes + sum(objects)
+        if count and not self._deletion.size_bytes:
+            so_far = self._removed()
+            gone = ObjectCount(object_count=so_far.object_count + count, size_bytes=so_far.size_bytes + size_bytes)
+            self.run.write(removed_name(self.index), gone)
+        return has_time
+
+    def _removed(self) -> ObjectCount:
+        """Return what `_remove_objects` removed so far of the objects of a backup of which nothing is sealed."""
+        return self.run.find(removed_name(self.index), ObjectCount) or ObjectCount()
 
     def _remove_traces(self) -> None:
         """Remove what else is known of the backup: the tombstone after all that it stands for, and the claim last."""
@@ -204,12 +218,12 @@ class BackupDeletion:
         self.run.store.delete(self.run.bucket, [tombstone_key(self.run.prefix, self._deletion.name)])
         self._give_claim_back()
 
-    def _write(self, status: str, error: VaultError | None = None) -> None:
+    def _write(self, status: str, error: VaultError | None = None, *, size_bytes: int = 0) -> None:
         outcome = Outcome.model_validate(
             {
                 "name": self._deletion.name,
                 "status": status,
-                "size_bytes": self._deletion.size_bytes if error is None else 0,
+                "size_bytes": size_bytes,
                 "error": type(error).__name__ if error else "",
                 "message": error.message if error else "",
                 "hint": error.hint if error else "",

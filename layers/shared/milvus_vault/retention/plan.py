@@ -12,7 +12,7 @@ from milvus_vault.catalogue import Catalogue
 from milvus_vault.claims import CLAIM, RUNNING, ClaimHeldError, Claims
 from milvus_vault.model.names import backup_run
 from milvus_vault.model.requests import BackupRequest, PruneRequest, ScheduleTag
-from milvus_vault.model.resources import ObjectCount
+from milvus_vault.model.resources import BackupSummary, ObjectCount
 from milvus_vault.model.schedules import StoredSchedule
 from milvus_vault.parallel import each
 from milvus_vault.ports import Executions, Scheduler
@@ -141,19 +141,25 @@ class PrunePreparation:
         doomed.sort(key=lambda pair: pair[0].sealed.created_at.timestamp() if pair[0] and pair[0].sealed else 0.0)
         for proof, decision in doomed[:MAX_DELETIONS]:
             sealed = proof.sealed if proof else None
-            is_another_tools = proof is not None and proof.is_another_tools
-            contents = self._lying_in(decision.name) if is_another_tools else ObjectCount()
+            contents: ObjectCount | BackupSummary = sealed or self._lying_in(decision.name)
+            # One that shares has nothing in its own folder but documents.
+            is_full = sealed.mode == "full" if sealed else contents.object_count > 0
             yield Deletion(
                 name=decision.name,
-                size_bytes=sealed.size_bytes if sealed else contents.size_bytes,
-                object_count=sealed.object_count if sealed else contents.object_count,
-                may_share=sealed.mode == "incremental" if sealed else not is_another_tools,
+                size_bytes=contents.size_bytes,
+                object_count=contents.object_count,
+                may_share=not is_full,
                 marker_etag=proof.marker_etag if proof else "",
                 guards=decision.guards,
             )
 
     def _lying_in(self, name: str) -> ObjectCount:
-        """Return the objects in a backup's folder, its documents left out, as what is sealed of others counts them."""
+        """Return the objects in a backup's folder, its documents left out, as what is sealed of others counts them.
+
+        Of a dry run alone: it takes a request for each 1,000. A deletion lists them in any case, and counts them then.
+        """
+        if not self.request.dry_run:
+            return ObjectCount()
         listed = self.run.store.list_objects(self.run.bucket, BackupLayout(self.run.prefix, name).binlogs)
         sizes = [found.size_bytes for found in listed]
         return ObjectCount(object_count=len(sizes), size_bytes=sum(sizes))

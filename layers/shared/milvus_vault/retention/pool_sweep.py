@@ -38,6 +38,7 @@ from milvus_vault.model.base import Model
 from milvus_vault.model.objects import ListedObject
 from milvus_vault.parallel import REQUESTS_AT_A_TIME
 from milvus_vault.pool.condemned import Condemned, read_condemned
+from milvus_vault.pool.doubts import PoolDoubts
 from milvus_vault.pool.references import ReferenceList, References, listed_keys, read_references, unlisted
 from milvus_vault.pool.users import PoolUser, read_user
 from milvus_vault.ports import Executions
@@ -187,6 +188,7 @@ class PoolSweep:
             progress = self._bring_on(some, progress, is_first=is_first)
             is_first = False
         self._forget_lists(lists, folders)
+        PoolDoubts(store, bucket, self.run.prefix).forget_all_but(folders)
         self._forget_users(users)
 
     def _bring_on(self, groups: Sequence[str], progress: Progress, *, is_first: bool) -> Progress:
@@ -267,7 +269,7 @@ class PoolSweep:
         for number, listed in enumerate(self.run.store.list_objects(self.run.bucket, folder)):
             if number % _LISTED_BETWEEN_LOOKS == 0:
                 self._check_reading()
-            if self._is_old(listed):
+            if self._is_old(listed.modified_at):
                 yield listed
 
     def _settle(self, group: str) -> Settled | None:
@@ -380,7 +382,7 @@ class PoolSweep:
 
     def _forget_lists(self, lists: Mapping[str, ListedObject], folders: Set[str]) -> None:
         """Remove lists of groups that have had nothing for long."""
-        old = [group for group, listed in lists.items() if group not in folders and self._is_old(listed)]
+        old = [group for group, listed in lists.items() if group not in folders and self._is_old(listed.modified_at)]
         for group in old:
             with self._told():
                 found = read_condemned(self.run.store, self.run.bucket, self._layout, group)
@@ -390,7 +392,7 @@ class PoolSweep:
     def _forget_users(self, users: Sequence[ListedObject]) -> None:
         """Remove notes of executions that have ended long ago: first they become void, and later they go."""
         for listed in users:
-            if self._is_old(listed):
+            if self._is_old(listed.modified_at):
                 # It may have been started again since.
                 with self._told(), suppress(UserAliveError):
                     self._forget_user(listed.key)
@@ -401,8 +403,16 @@ class PoolSweep:
             return
         if found[0].state == "working":
             self._end_use(key)
-        else:
+        elif self._is_old_still(key):
             self.run.store.delete(self.run.bucket, [key])
+
+    def _is_old_still(self, key: str) -> bool:
+        """Return whether a note is as it was for long: this sweep itself may have made it void since it was listed.
+
+        Without the note an execution that is started again has a new one, under which a function of before could
+        publish that still runs.
+        """
+        return self._is_old(self._written_at(key))
 
     @contextmanager
     def _told(self) -> Iterator[None]:
@@ -412,8 +422,8 @@ class PoolSweep:
         except WorkingFileError as err:
             self._because(err.message)
 
-    def _is_old(self, listed: ListedObject) -> bool:
-        return listed.modified_at is not None and listed.modified_at <= self._now - self.grace
+    def _is_old(self, written_at: datetime | None) -> bool:
+        return written_at is not None and written_at <= self._now - self.grace
 
     def _written_at(self, key: str) -> datetime | None:
         """Return when an object was written, by S3's clock; None for one that is gone by now."""

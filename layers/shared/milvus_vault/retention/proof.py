@@ -37,8 +37,6 @@ class Proof:
     """Why it could not be restored now, as far as that is known, so that it takes no other's place."""
     why_kept: str = ""
     """Where nothing is sealed by which it could be deleted: why it stays."""
-    is_another_tools: bool = False
-    """Whether another tool wrote it: none of its objects lies in the pool."""
     damage: str = ""
     """What nobody may have been told of yet: that it cannot be read, or that its objects are gone."""
 
@@ -56,7 +54,8 @@ class Prover:
     def prove(self, name: str) -> Proof | None:
         """Return what is sealed of a backup, as it is now; None where there is no marker, and none was lost.
 
-        Three requests: marker, manifest, and whether there is any object. Content is what a verification looks at.
+        Three requests: marker, manifest, and whether there is any object; for an incremental one another, whether its
+        group of the pool has a doubt. Content is what a verification looks at.
         """
         layout = BackupLayout(self.prefix, name)
         etag = ""
@@ -76,7 +75,7 @@ class Prover:
             return Proof(name, etag, flaw=err.message, why_kept=err.message, damage=damage)
         if manifest is None or sealed is None:
             # Nothing of another tool's is sealed, and nothing in it says when it expires.
-            return Proof(name, etag, why_kept="it belongs to no schedule and has no expiry", is_another_tools=True)
+            return Proof(name, etag, why_kept="it belongs to no schedule and has no expiry")
         if manifest.backup_name != name:
             why = f"somebody copied it, as a whole or in part, from backup {manifest.backup_name}"
             return Proof(name, etag, flaw=why, why_kept=why)
@@ -91,9 +90,9 @@ class Prover:
         if manifest.object_count and not any(self.store.list_objects(self.bucket, root)):
             lost = f"none of its {manifest.object_count} objects is there"
             return Proof(layout.name, etag, sealed, flaw=lost, damage=lost)
-        return Proof(layout.name, etag, sealed, flaw=self._flaw(layout, manifest))
+        return Proof(layout.name, etag, sealed, flaw=self._flaw(manifest, sealed))
 
-    def _flaw(self, layout: BackupLayout, manifest: Manifest) -> str:
+    def _flaw(self, manifest: Manifest, sealed: BackupSummary) -> str:
         if manifest.started_at > self.now + _CLOCK_TOLERANCE:
             return f"it says that it was begun at {utc_minute(manifest.started_at)}, which is to come"
-        return self.catalogue.found_damaged(layout.name, manifest.finished_at)
+        return self.catalogue.found_damaged(sealed)

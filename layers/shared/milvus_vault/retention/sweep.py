@@ -1,23 +1,26 @@
 """CarryOutPrune: remove what ended executions left behind.
 
 Nothing of an execution that runs, or may run, is touched: what belongs to a run is removed under the run's claim.
-Nothing outside the backup prefix and the staging prefix is touched, and nothing of a backup that has its marker, or
-that has lost it. An unfinished backup is in quarantine first: noted by one sweep, removed by another one that comes at
-least the time of grace later.
+Nothing outside the backup prefix and the staging prefix is touched but what exports of this deployment have left in
+another place, where their claims are, and nothing of a backup that has its marker, or that has lost it. An unfinished
+backup is in quarantine first: noted by one sweep, removed by another one that comes at least the time of grace later.
 """
 
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
 from milvus_vault.archive.layout import CATALOGUE_FOLDER, RUNS_FOLDER, BackupLayout, join
 from milvus_vault.archive.pool import POOL_FOLDER
 from milvus_vault.archive.remains import has_lost_its_marker, is_there
 from milvus_vault.archive.tombstones import has_begun
+from milvus_vault.backup.working_files import DESTINATION, ExportDestination
 from milvus_vault.catalogue import Catalogue
 from milvus_vault.catalogue.entries import CatalogueKeys
 from milvus_vault.claims import CLAIM, RUNNING, Claim, ClaimHeldError, Claims
+from milvus_vault.errors import BucketNotFoundError, StorageAccessDeniedError
 from milvus_vault.model.names import backup_of, backup_run
 from milvus_vault.model.objects import ListedObject
 from milvus_vault.ports import Executions, ObjectStore
@@ -34,6 +37,18 @@ RUN_KINDS = ("backup-", "restore-", "verify-", "prune-", "export-", "drill-")
 QUARANTINE = timedelta(days=1)
 
 _CLAIMS = "claims"
+
+# What another place may say whose owner has changed his mind, or where the stack was given another one since.
+_OUT_OF_REACH = (BucketNotFoundError, StorageAccessDeniedError)
+
+
+class _Destination(NamedTuple):
+    """Where a run makes a backup."""
+
+    bucket: str
+    layout: BackupLayout
+    claim: str
+    """Key of what keeps the name for the run in another place; empty in the deployment's own."""
 
 
 class KnownExecutions:
@@ -68,19 +83,21 @@ class Sweep:
     _runs: list[str] = field(default_factory=list)
     _folders: list[str] = field(default_factory=list)
     _quarantined: list[str] = field(default_factory=list)
+    _left_elsewhere: list[str] = field(default_factory=list)
     _counts: Counter[str] = field(default_factory=Counter)
+    _known: KnownExecutions = field(init=False)
     _backup_claims: Claims = field(init=False)
     _target_claims: Claims = field(init=False)
     _pool: PoolSweep = field(init=False)
 
     def __post_init__(self) -> None:
         """Ask for each execution once."""
-        executions = KnownExecutions(self.executions)
-        self._backup_claims = self._claims(executions, self.bucket)
-        self._target_claims = self._claims(executions, self.milvus_bucket)
+        self._known = KnownExecutions(self.executions)
+        self._backup_claims = self._claims(self.bucket)
+        self._target_claims = self._claims(self.milvus_bucket)
         self._pool = PoolSweep(
             run=Workspace(self.store, self.bucket, self.prefix, self.run),
-            executions=executions,
+            executions=self._known,
             execution_arn=self.execution_arn,
             grace=self.grace,
             seconds_left=self.seconds_left,
@@ -93,6 +110,7 @@ class Sweep:
             runs=tuple(self._runs),
             folders=tuple(self._folders),
             quarantined=tuple(self._quarantined),
+            left_elsewhere=tuple(self._left_elsewhere),
             record_count=self._counts["records"],
             claim_count=self._counts["claims"],
             catalogue_count=self._counts["catalogue"],
@@ -120,43 +138,74 @@ class Sweep:
 
     def _sweep_runs(self) -> Iterator[str]:
         for run in list(self.store.list_folders(self.bucket, self._run_folder())):
-            if run.startswith(RUN_KINDS) and run != self.run and self._sweep_run(run):
+            if run.startswith(RUN_KINDS) and run != self.run and self._is_swept(run):
                 self._runs.append(run)
             yield run
+
+    def _is_swept(self, run: str) -> bool:
+        try:
+            return self._sweep_run(run)
+        except _OUT_OF_REACH as err:
+            # Of the deployment's own buckets the next run says so as well.
+            if not run.startswith("export-"):
+                raise
+            self._left_elsewhere.append(f"{run}: {err.message}")
+            return False
 
     def _sweep_run(self, run: str) -> bool:
         folder = self._run_folder(run)
         files = list(self.store.list_objects(self.bucket, folder))
         staged = list(self.store.list_objects(self.milvus_bucket, self._staging(run)))
-        rest = list(self._unfinished_backup(run))
-        if not self._are_old([*files, *staged, *rest]) or self._is_running(folder + CLAIM):
+        if not self._are_old([*files, *staged]) or self._is_running(folder + CLAIM):
+            return False
+        destination = self._destination(run)
+        rest = list(self._unfinished_backup(destination))
+        if not self._are_old(rest):
             return False
         if not self._may_go(backup_of(run), rest) or not self._take(self._backup_claims, folder + CLAIM):
             return False
         # A backup may have been published since: under the claim nobody can begin to.
-        rest = list(self._unfinished_backup(run))
+        rest = list(self._unfinished_backup(destination))
         self._delete(self.milvus_bucket, staged)
-        self._delete(self.bucket, rest)
+        if destination:
+            self._delete(destination.bucket, rest)
+        if destination and destination.claim:
+            self._abort_uploads(destination.bucket, destination.layout.root)
+            self.store.delete(destination.bucket, [destination.claim])
         if rest:
             self.store.delete(self.bucket, [CatalogueKeys(self.prefix).orphan(backup_of(run))])
         self._delete(self.bucket, [file for file in files if file.key != folder + CLAIM])
         self.store.delete(self.bucket, [folder + CLAIM])
         return True
 
-    def _unfinished_backup(self, run: str) -> Iterator[ListedObject]:
+    def _destination(self, run: str) -> _Destination | None:
+        """Return where a run makes a backup; None where it makes none, or where another one has the name by now."""
         name = backup_of(run)
-        return self._parts_without_marker(name) if name != run else iter(())
+        if name != run:
+            return _Destination(self.bucket, BackupLayout(self.prefix, name), "")
+        home = Workspace(self.store, self.bucket, self.prefix, run)
+        told = home.find(DESTINATION, ExportDestination)
+        if told is None:
+            return None
+        there = told.place.run_of(home, told.backup_name)
+        # Another deployment's run for the same name is called the same. Nobody here can ask for its execution.
+        holder = self._claims(there.bucket).holder(there.key(CLAIM))
+        if holder is None or holder[0].run != run or holder[1] in RUNNING:
+            return None
+        return _Destination(there.bucket, BackupLayout(there.prefix, told.backup_name), there.key(CLAIM))
 
-    def _parts_without_marker(self, name: str) -> Iterator[ListedObject]:
+    def _unfinished_backup(self, destination: _Destination | None) -> Iterator[ListedObject]:
+        return self._parts_without_marker(destination.bucket, destination.layout) if destination else iter(())
+
+    def _parts_without_marker(self, bucket: str, layout: BackupLayout) -> Iterator[ListedObject]:
         """Yield the objects of an unfinished backup: nothing if it is, or was, a whole one, or a prune deletes it."""
-        layout = BackupLayout(self.prefix, name)
-        if self._exists(layout.marker) or has_lost_its_marker(self.store, self.bucket, layout):
+        if self._exists(bucket, layout.marker) or has_lost_its_marker(self.store, bucket, layout):
             return
         # What a prune began the next one ends. And no folder goes because a listing left its marker out.
-        if has_begun(self.store, self.bucket, self.prefix, name) or is_there(self.store, self.bucket, layout.marker):
+        if has_begun(self.store, bucket, layout.prefix, layout.name) or is_there(self.store, bucket, layout.marker):
             return
         for folder in (layout.binlogs, f"{layout.root}meta/"):
-            yield from self.store.list_objects(self.bucket, folder)
+            yield from self.store.list_objects(bucket, folder)
 
     def _sweep_backups(self) -> Iterator[str]:
         """Remove folders of unfinished backups that have had no run for the time of grace."""
@@ -165,7 +214,7 @@ class Sweep:
         for name in list(self.store.list_folders(self.bucket, f"{folder}/" if folder else "")):
             if name in {RUNS_FOLDER, CATALOGUE_FOLDER, POOL_FOLDER} or backup_run(name) in runs:
                 continue
-            parts = list(self._parts_without_marker(name))
+            parts = list(self._parts_without_marker(self.bucket, BackupLayout(self.prefix, name)))
             note = CatalogueKeys(self.prefix).orphan(name)
             if not parts:
                 self.store.delete(self.bucket, [note])
@@ -181,7 +230,7 @@ class Sweep:
         if not parts:
             return True
         note = CatalogueKeys(self.prefix).orphan(name)
-        noted = self._find(note)
+        noted = self._find(self.bucket, note)
         since = noted.modified_at if noted else None
         if since is None or any(part.modified_at is None or part.modified_at > since for part in parts):
             self.store.put(self.bucket, note, b"{}")
@@ -193,9 +242,10 @@ class Sweep:
         claim = self._run_folder(backup_run(name)) + CLAIM
         if self._take(self._backup_claims, claim):
             # Under the claim nobody can begin to make it a backup: only what has no marker by now goes.
-            self._delete(self.bucket, list(self._parts_without_marker(name)))
+            layout = BackupLayout(self.prefix, name)
+            self._delete(self.bucket, list(self._parts_without_marker(self.bucket, layout)))
             self.store.delete(self.bucket, [note, claim])
-            self._folders.append(f"s3://{self.bucket}/{BackupLayout(self.prefix, name).root}")
+            self._folders.append(f"s3://{self.bucket}/{layout.root}")
 
     def _sweep_staging(self) -> Iterator[str]:
         """Remove staged objects of runs that are gone. Runs of other stacks are known by their targets' claims."""
@@ -248,10 +298,14 @@ class Sweep:
     def _sweep_uploads(self) -> None:
         for bucket, prefix in ((self.bucket, join(self.prefix)), (self.milvus_bucket, join(self.staging_prefix))):
             # Without a prefix the whole bucket would be ours.
-            for upload in list(self.store.list_uploads(bucket, f"{prefix}/")) if prefix else ():
-                if upload.begun_at <= self.now - self.grace:
-                    self.store.abort_upload(bucket, upload)
-                    self._counts["uploads"] += 1
+            if prefix:
+                self._abort_uploads(bucket, f"{prefix}/")
+
+    def _abort_uploads(self, bucket: str, folder: str) -> None:
+        for upload in list(self.store.list_uploads(bucket, folder)):
+            if upload.begun_at <= self.now - self.grace:
+                self.store.abort_upload(bucket, upload)
+                self._counts["uploads"] += 1
 
     def _run_folder(self, run: str = "") -> str:
         return join(self.prefix, RUNS_FOLDER, run) + "/"
@@ -259,8 +313,8 @@ class Sweep:
     def _staging(self, run: str = "") -> str:
         return join(self.staging_prefix, run) + "/"
 
-    def _claims(self, executions: Executions, bucket: str) -> Claims:
-        return Claims(self.store, executions, bucket, execution_arn=self.execution_arn, run=self.run)
+    def _claims(self, bucket: str) -> Claims:
+        return Claims(self.store, self._known, bucket, execution_arn=self.execution_arn, run=self.run)
 
     def _is_running(self, claim: str) -> bool:
         found = self._backup_claims.holder(claim)
@@ -276,11 +330,11 @@ class Sweep:
     def _has_objects(self, name: str) -> bool:
         return any(self.store.list_objects(self.bucket, BackupLayout(self.prefix, name).root))
 
-    def _find(self, key: str) -> ListedObject | None:
-        return next((listed for listed in self.store.list_objects(self.bucket, key) if listed.key == key), None)
+    def _find(self, bucket: str, key: str) -> ListedObject | None:
+        return next((listed for listed in self.store.list_objects(bucket, key) if listed.key == key), None)
 
-    def _exists(self, key: str) -> bool:
-        return self._find(key) is not None
+    def _exists(self, bucket: str, key: str) -> bool:
+        return self._find(bucket, key) is not None
 
     def _are_old(self, objects: list[ListedObject]) -> bool:
         return all(self._is_older(listed, self.grace) for listed in objects)

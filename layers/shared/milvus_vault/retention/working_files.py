@@ -1,10 +1,11 @@
 """The working files of a prune, by their names in its workspace, and its report.
 
     plan.json                `PrunePlan`
-    outcomes/<index>.json    `Outcome` of one deletion
-    swept.json               `Swept`
-    pool.json                how far the sweep of the pool has come
-    freed.json               `FreedSoFar` of a dry run
+    outcomes/<index>.json            `Outcome` of one deletion
+    outcomes/<index>.removed.json    what is gone of a backup of which nothing is sealed, an `ObjectCount`
+    swept.json                       `Swept`
+    pool.json                        how far the sweep of the pool has come
+    freed.json                       `FreedSoFar` of a dry run
 
 The report is `<prefix>/.runs/reports/<execution name>.json`, a `PruneReport`.
 """
@@ -27,6 +28,8 @@ class Deletion(Model):
 
     name: str
     size_bytes: int
+    """Of the objects that its manifest lists. Where nothing is sealed of it 0, and with `dry_run` of those in its
+    folder."""
     marker_etag: str
     """Which shows whether the backup was made anew under the name; empty where an earlier prune deleted the marker."""
     object_count: int = 0
@@ -62,6 +65,8 @@ class Outcome(Model):
     name: str
     status: Literal["deleted", "skipped", "failed"]
     size_bytes: int = 0
+    """Of the objects that its manifest listed; where nothing was sealed of it, of those that were in its folder. What a
+    function removed that died on its way is not in it."""
     error: str = ""
     """Unless deleted, the error's name."""
     message: str = ""
@@ -72,11 +77,14 @@ class Swept(Model):
     """What a sweep removed."""
 
     runs: tuple[str, ...] = ()
-    """Runs whose working files, and where they had any unfinished backups and staged objects, are gone."""
+    """Runs that are gone: working files, staged objects, and unfinished backups, also those in another place."""
     folders: tuple[str, ...] = ()
     """Folders, in the form `s3://bucket/key/`, that no longer belonged to a run."""
     quarantined: tuple[str, ...] = ()
-    """Unfinished backups that were noted, to be removed by a sweep `KeepWorkingFilesDays` later if they stay so."""
+    """Unfinished backups, and runs that left one in another place, that were noted, to be removed by a sweep
+    `KeepWorkingFilesDays` later if they stay so."""
+    left_elsewhere: tuple[str, ...] = ()
+    """Runs that left something in another place where it cannot be removed now, with why. They stay."""
     record_count: int = 0
     claim_count: int = 0
     catalogue_count: int = 0
@@ -146,3 +154,8 @@ class PruneReport(Model):
 def outcome_name(index: int) -> str:
     """Return the name of a deletion's outcome."""
     return f"outcomes/{index}.json"
+
+
+def removed_name(index: int) -> str:
+    """Return the name of what was removed so far by a deletion that has no `Outcome` yet."""
+    return f"outcomes/{index}.removed.json"

@@ -21,6 +21,7 @@ from milvus_vault.model.hybrid import HybridTimestamp, from_datetime
 from milvus_vault.model.objects import ArchivedObject
 from milvus_vault.model.requests import VerifyLevel, VerifyOptions
 from milvus_vault.parallel import each
+from milvus_vault.pool.doubts import Doubt
 from milvus_vault.verifying.working_files import (
     JOB,
     CheckedBatch,
@@ -65,8 +66,8 @@ _WHOLE = 100
 
 _COUNTS = {"checksum_count", "incomparable_count", "read_count", "read_bytes", "baseline_count"}
 
-# As many as a verification keeps.
-_MOST_DAMAGED = 100
+MOST_DAMAGED = 100
+"""As many damaged contents as a verification keeps of a backup. Where it has so many, any other may be damaged, too."""
 
 
 def position_of(backup_name: str, below: str) -> int:
@@ -245,6 +246,7 @@ def write_collection(
     *,
     readable: Mapping[str, str],
     newest: int,
+    doubts: Mapping[str, Doubt],
 ) -> int:
     """Write down which of a collection's objects can be looked at, and what they must be; return how many there are.
 
@@ -257,6 +259,7 @@ def write_collection(
         objects: Its object list, with ETags as far as they were recorded.
         readable: By key, the ETag of each object that a listing found as it was.
         newest: Hybrid timestamp; no row or delete may be newer. 0: not known.
+        doubts: Of the pool, by key. A digest that one has goes before those that were written down for this backup.
     """
     is_deep = level == "deep"
     known = read_digests(run.store, run.bucket, layout, collection) if is_deep else {}
@@ -270,7 +273,8 @@ def write_collection(
             if etag is None or (is_deep and item.size_bytes > MAX_READ_BYTES):
                 continue
             if is_deep or (item.checksum and "-" not in item.checksum):
-                digest = known.get(layout.below(item.stored_key), "")
+                doubt = doubts.get(item.stored_key)
+                digest = (doubt.digest if doubt else "") or known.get(layout.below(item.stored_key), "")
                 count += 1
                 yield CheckItem(
                     index, item.stored_key, etag, item.etag, item.size_bytes, item.source_key, item.checksum, digest
@@ -327,19 +331,31 @@ def are_missing(run: Workspace, layout: BackupLayout, batch_count: int, check_co
     return bool(missing)
 
 
+def damaged_items(run: Workspace, batch_count: int) -> Iterator[tuple[CheckItem, str]]:
+    """Yield each damaged object, or the first one of a damaged segment, with what is wrong, of however many it is."""
+
+    def found_in(number: int) -> Sequence[tuple[CheckItem, str]]:
+        damaged = run.read(done_name(number), CheckedBatch).damaged
+        items = read_items(run, batch_name(number)) if damaged else ()
+        return [(item, damaged[item.key]) for item in items if item.key in damaged]
+
+    for found in each(found_in, range(batch_count)):
+        yield from found
+
+
 def damage_by_collection(run: Workspace, batch_count: int) -> dict[int, list[str]]:
-    """Return what is wrong with objects, by the index of their collection, of however many objects it is."""
-
-    def found_in(number: int) -> Iterator[tuple[int, str]]:
-        if damaged := run.read(done_name(number), CheckedBatch).damaged:
-            collections = {item.key: item.collection for item in read_items(run, batch_name(number))}
-            yield from ((collections[key], text) for key, text in damaged.items())
-
+    """Return what is wrong with objects, by the index of their collection."""
     damage: defaultdict[int, list[str]] = defaultdict(list)
-    for found in each(lambda number: list(found_in(number)), range(batch_count)):
-        for index, text in found:
-            damage[index].append(text)
+    for item, text in damaged_items(run, batch_count):
+        damage[item.collection].append(text)
     return dict(damage)
+
+
+def looked_at(run: Workspace, batch_count: int, keys: Collection[str]) -> frozenset[str]:
+    """Return which of these objects a batch has."""
+    numbers = range(batch_count) if keys else ()
+    found = each(lambda number: [item.key for item in read_items(run, batch_name(number)) if item.key in keys], numbers)
+    return frozenset(key for some in found for key in some)
 
 
 def forget_damage(run: Workspace, batch_count: int) -> None:
@@ -365,8 +381,8 @@ def conclude(run: Workspace, layout: BackupLayout, batch_count: int) -> CheckedB
     digests: defaultdict[int, dict[str, str]] = defaultdict(dict)
     for batch in each(lambda number: run.read(done_name(number), CheckedBatch), range(batch_count)):
         total += Counter(batch.model_dump(include=_COUNTS))
-        damaged |= dict(islice(batch.damaged.items(), max(0, _MOST_DAMAGED - len(damaged))))
-        archived += batch.archived[: _MOST_DAMAGED - len(archived)]
+        damaged |= dict(islice(batch.damaged.items(), max(0, MOST_DAMAGED - len(damaged))))
+        archived += batch.archived[: MOST_DAMAGED - len(archived)]
         for index, found in batch.digests.items():
             digests[index] |= {layout.below(key): digest for key, digest in found.items()}
     if digests:

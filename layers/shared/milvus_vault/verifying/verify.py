@@ -4,7 +4,7 @@ At the level `quick` that is all. Otherwise it then writes down which objects Ch
 concludes when that is done.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
@@ -16,6 +16,7 @@ from pydantic import Field
 from milvus_vault.archive.check import ObjectCheck, check_objects
 from milvus_vault.archive.contents import ArchivedCollection
 from milvus_vault.archive.layout import BackupLayout
+from milvus_vault.archive.pool import is_pooled
 from milvus_vault.archive.reader import check_backup_exists, read_archive, read_document, read_manifest, read_objects
 from milvus_vault.archive.sealing import seal
 from milvus_vault.archive.tombstones import check_not_being_deleted
@@ -30,6 +31,7 @@ from milvus_vault.model.readable import first_of, size
 from milvus_vault.model.requests import VerifyOptions, VerifyRequest
 from milvus_vault.model.resources import Verification
 from milvus_vault.parallel import REQUESTS_AT_A_TIME, each
+from milvus_vault.pool.doubts import Doubt, PoolDoubts
 from milvus_vault.pool.references import listed_by
 from milvus_vault.ports import Executions
 from milvus_vault.verifying.contents import Comparison, ContentComparison
@@ -37,12 +39,14 @@ from milvus_vault.verifying.planning import (
     MAX_READ_BYTES,
     are_missing,
     conclude,
+    damaged_items,
+    looked_at,
     newest_of,
     plan_checks,
     write_collection,
 )
 from milvus_vault.verifying.repair import BackupRepair, Repaired
-from milvus_vault.verifying.working_files import BATCHES, CheckedBatch
+from milvus_vault.verifying.working_files import BATCHES, CheckedBatch, CheckItem
 from milvus_vault.workspace import Workspace
 
 PROGRESS = "verified.json"
@@ -78,7 +82,10 @@ class VerifyProgress(Model):
     checked: CheckedBatch = Field(default_factory=CheckedBatch)
     """What was found of the objects one by one, without their digests."""
     known_damage: dict[str, str] = Field(default_factory=dict)
-    """By key, what earlier deep verifications found wrong with contents."""
+    """By key, what earlier deep verifications found wrong with contents of the backup's own."""
+    is_incremental: bool = False
+    doubts: dict[str, Doubt] = Field(default_factory=dict)
+    """By key, what they found wrong with contents in the pool that the backup lists, of whichever backup they were."""
     problems: tuple[str, ...] = ()
     archived: tuple[str, ...] = ()
     """The first hundred objects that are as they were, and cannot be read where they lie."""
@@ -110,6 +117,7 @@ class BackupVerification:
     executions: Executions
     execution_arn: str
     seconds_left: Callable[[], float]
+    now: datetime
     options: VerifyOptions = field(default_factory=VerifyOptions)
     check_count: int = 0
     """How often the batches were given to CheckObjects."""
@@ -143,7 +151,7 @@ class BackupVerification:
             archive = read_archive(store, bucket, self.layout)
         except BackupDamagedError as err:
             return self._end(progress.model_copy(update={"problems": (*progress.problems, err.message)})), False
-        check = partial(self._check, progress.newest)
+        check = partial(self._check, progress.newest, self._doubts.read() if progress.is_incremental else {})
         rest = list(enumerate(archive.collections))[progress.next_collection :]
         progress = progress.model_copy(update={"etags_compared": archive.has_checksums})
         for some in batched(rest, REQUESTS_AT_A_TIME, strict=False):
@@ -159,6 +167,7 @@ class BackupVerification:
                         "archived": (*progress.archived, *listed.archived)[:MAX_PROBLEMS],
                         "to_check": progress.to_check + listed.to_check,
                         "too_large": progress.too_large + listed.too_large,
+                        "doubts": {**progress.doubts, **listed.doubts},
                     }
                 )
             self.run.write(PROGRESS, progress)
@@ -180,9 +189,11 @@ class BackupVerification:
             except BackupDamagedError as err:
                 problems.append(err.message)
         earlier = self._earlier(manifest.finished_at if manifest else None)
+        damaged = earlier.damaged_contents if earlier else {}
         return VerifyProgress(
             problems=tuple(problems),
-            known_damage=earlier.damaged_contents if earlier else {},
+            known_damage={key: text for key, text in damaged.items() if not is_pooled(key)},
+            is_incremental=manifest is not None and manifest.is_incremental,
             next_position=earlier.next_position if earlier else 0,
             newest=newest_of(manifest),
         )
@@ -196,7 +207,11 @@ class BackupVerification:
         except ValueError:
             return None
 
-    def _check(self, newest: int, numbered: tuple[int, ArchivedCollection]) -> "_Listed":
+    @property
+    def _doubts(self) -> PoolDoubts:
+        return PoolDoubts(self.run.store, self.run.bucket, self.run.prefix)
+
+    def _check(self, newest: int, doubts: Mapping[str, Doubt], numbered: tuple[int, ArchivedCollection]) -> "_Listed":
         """Compare a collection's objects with a listing, and write down those that are to be looked at one by one."""
         index, collection = numbered
         store, bucket = self.run.store, self.run.bucket
@@ -210,6 +225,7 @@ class BackupVerification:
             size_bytes=sum(item.size_bytes for item in objects),
             problems=tuple(_problems(collection, check)),
             archived=tuple(f"{collection.name}: {key} is archived" for key in check.archived[:MAX_PROBLEMS]),
+            doubts={item.stored_key: doubts[item.stored_key] for item in objects if item.stored_key in doubts},
         )
         if self.options.level == "quick":
             return found
@@ -222,6 +238,7 @@ class BackupVerification:
             objects,
             readable=check.readable,
             newest=newest,
+            doubts=found.doubts,
         )
         too_large = sum(1 for item in objects if item.size_bytes > MAX_READ_BYTES)
         return found._replace(to_check=items, too_large=too_large if self.options.level == "deep" else 0)
@@ -233,7 +250,7 @@ class BackupVerification:
             self.layout,
             self.options,
             begin=progress.next_position,
-            always=progress.known_damage.keys(),
+            always=progress.known_damage.keys() | progress.doubts.keys(),
         )
         update: dict[str, object] = {"batch_count": planned.batch_count}
         if self.options.level == "deep":
@@ -247,40 +264,74 @@ class BackupVerification:
         count = progress.batch_count or 0
         if are_missing(self.run, self.layout, count, self.check_count):
             return progress
-        found = self._with_sharers(conclude(self.run, self.layout, count))
+        found = conclude(self.run, self.layout, count)
         is_deep = self.options.level == "deep"
+        damaged = list(damaged_items(self.run, count))
+        listing = self._sharers(item.key for item, _ in damaged)
+        texts = {item.key: _shared(text, listing.get(item.key, ())) for item, text in damaged}
+        doubts = self._change_doubts(progress, found, damaged, listing, texts) if is_deep else progress.doubts
         return self._end(
             progress.model_copy(
                 update={
-                    "checked": found.model_copy(update={"digests": {}, "archived": ()}),
+                    "checked": found.model_copy(
+                        update={"digests": {}, "archived": (), "damaged": {key: texts[key] for key in found.damaged}}
+                    ),
                     # All that is known was read again, but for what a listing finds wrong now.
                     "known_damage": {} if is_deep else progress.known_damage,
-                    "problems": (*progress.problems, *found.damaged.values())[:MAX_PROBLEMS],
+                    "doubts": doubts,
+                    "problems": (*progress.problems, *(texts[key] for key in found.damaged))[:MAX_PROBLEMS],
                     "archived": (*progress.archived, *found.archived)[:MAX_PROBLEMS],
                 }
             )
         )
 
-    def _with_sharers(self, found: CheckedBatch) -> CheckedBatch:
-        """Return what was found, with the names of the other backups that list the same damaged objects."""
-        names = Catalogue(self.run.store, self.run.bucket, self.run.prefix).names() if found.damaged else frozenset()
-        listing = listed_by(
+    def _change_doubts(
+        self,
+        progress: VerifyProgress,
+        found: CheckedBatch,
+        damaged: Sequence[tuple[CheckItem, str]],
+        listing: Mapping[str, Sequence[str]],
+        texts: Mapping[str, str],
+    ) -> dict[str, Doubt]:
+        """Write down what was found of objects of the pool; return the doubts that stay as they were.
+
+        A doubt is settled where its object was read as it should be, and nothing was in the way of reading: what is
+        wrong with a segment shows only where all of its logs are read.
+        """
+        new = {
+            item.key: Doubt(
+                problem=texts[item.key],
+                found_at=self.now,
+                found_by=self.layout.name,
+                listed_by=(self.layout.name, *listing.get(item.key, ())),
+                digest=item.digest,
+            )
+            for item, _ in damaged
+            if is_pooled(item.key)
+        }
+        known = progress.doubts.keys() - new.keys()
+        is_all_read = not (progress.archived or found.archived)
+        read = looked_at(self.run, progress.batch_count or 0, known) if is_all_read else frozenset[str]()
+        self._doubts.change(new, {key: progress.doubts[key] for key in read})
+        return {key: progress.doubts[key] for key in known - read}
+
+    def _sharers(self, keys: Iterable[str]) -> Mapping[str, Sequence[str]]:
+        """Return the names of the other backups that list some objects of the pool."""
+        pooled = [key for key in keys if is_pooled(key)]
+        names = Catalogue(self.run.store, self.run.bucket, self.run.prefix).names() if pooled else frozenset[str]()
+        return listed_by(
             self.run.store,
             self.run.bucket,
             self.run.prefix,
             names - {self.layout.name},
-            found.damaged,
+            pooled,
             lambda: self.seconds_left() >= STOP_SECONDS,
         )
-        told = {
-            key: f"{text} (it is also listed by {first_of(listing[key], _NAMED)})" if key in listing else text
-            for key, text in found.damaged.items()
-        }
-        return found.model_copy(update={"damaged": told})
 
     def _end(self, progress: VerifyProgress) -> VerifyProgress:
-        known = (f"{text} (found by an earlier deep verification)" for text in progress.known_damage.values())
-        problems = tuple(dict.fromkeys((*progress.problems, *known)))[:MAX_PROBLEMS]
+        known = [f"{text} (found by an earlier deep verification)" for text in progress.known_damage.values()]
+        doubts = [doubt.of_another for doubt in progress.doubts.values()]
+        problems = tuple(dict.fromkeys((*progress.problems, *known, *doubts)))[:MAX_PROBLEMS]
         if problems:
             # What is missing may just have been deleted.
             check_not_being_deleted(self.run.store, self.run.bucket, self.run.prefix, self.layout.name)
@@ -300,6 +351,12 @@ class _Listed(NamedTuple):
     to_check: int = 0
     """Objects that can be looked at one by one."""
     too_large: int = 0
+    doubts: Mapping[str, Doubt] = {}
+
+
+def _shared(text: str, names: Sequence[str]) -> str:
+    """Return what is wrong with an object, with the names of the other backups that list it."""
+    return f"{text} (it is also listed by {first_of(names, _NAMED)})" if names else text
 
 
 def _problems(collection: ArchivedCollection, check: ObjectCheck) -> Iterator[str]:
@@ -356,6 +413,7 @@ def verify_backup(
             executions=executions,
             execution_arn=execution_arn,
             seconds_left=seconds_left,
+            now=now,
             options=request,
             check_count=check_count,
         ).verify()
@@ -429,7 +487,8 @@ def _verified(options: VerifyOptions, found: VerifyProgress) -> dict[str, Any]:
 
 def _record(run: Workspace, request: VerifyRequest, found: VerifyProgress, now: datetime) -> None:
     """Write what was found into the catalogue, in place of an earlier verification."""
-    damaged = found.checked.damaged | found.known_damage if request.level == "deep" else found.known_damage
+    damaged = found.checked.damaged if request.level == "deep" else {}
+    damaged = damaged | found.known_damage | {key: doubt.problem for key, doubt in found.doubts.items()}
     verification = Verification(
         **_verified(request, found),
         verified_at=now,
