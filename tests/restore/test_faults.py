@@ -35,7 +35,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:No application metrics to publis
 
 FUNCTIONS = sorted(path.parent.name for path in (Path(__file__).parents[2] / "functions").glob("*/handler.py"))
 VERSION = "2.6.19"
-KINDS = ("backup", "restore", "verify", "prune", "export")
+KINDS = ("backup", "restore", "verify", "prune", "export", "drill")
 ENVIRONMENT = {
     **{f"{kind}_STATE_MACHINE_ARN".upper(): machine_arn(kind) for kind in KINDS},
     "INSPECT_MILVUS_FUNCTION_NAME": "inspect",
@@ -58,6 +58,7 @@ def asked(kind: str, name: str, **request: Any) -> Json:
 # What the API is asked for: each route, with bodies where it needs one, and paths of what there is.
 BODIES: Mapping[str, Json] = {
     "POST /backups": {"backup_name": "another"},
+    "POST /drills": {"backup_name": "newer"},
     "POST /exports": {"backup_name": "newer", "export_name": "exported"},
     "POST /restores": {"backup_name": "newer", "suffix": "_x"},
     "PUT /backups/{name}/hold": {"reason": "audit"},
@@ -169,6 +170,7 @@ def world(quick_s3: QuickAws, servers: Servers) -> World:
     # Without a moment, so that its logs are read for what was deleted last.
     calm.back_up("unflushed", skip_flush=True, **SELECTED)
     calm.restore({"backup_name": "unflushed", "suffix": "_r", **SELECTED})
+    assert calm.drill({"backup_name": "newer"})["status"] == "proven"
     quick_s3.drop(BACKUPS, next(key for key in made.objects("rotten") if "/insert_log/" in key))
     quick_s3.drop(BACKUPS, BackupLayout(PREFIX, "lost").marker)
     for kind, name, status in (("backup", "a", "FAILED"), ("backup", "b", "RUNNING"), ("restore", "r", "SUCCEEDED")):
@@ -248,6 +250,27 @@ def test_whatever_a_backup_and_a_restore_are_answered_they_end_by_name(
             )
             assert again["status"] == "complete"
             assert filled.keys(f"books{suffix}_again") == BOOKS
+
+
+@pytest.mark.parametrize("version", ["2.3.5", VERSION])
+@cases(1, most=12)
+@given(seed=st.integers(0, 2**32))
+def test_whatever_a_drill_is_answered_it_ends_by_name_and_the_next_one_leaves_nothing(
+    filled: Filled, quick_s3: QuickAws, version: str, seed: int
+) -> None:
+    sound = filled.restoring
+    faulty = World(quick_s3, filled).faulty(seed)
+    asked_for = {"backup_name": filled.backup, "allow_version": version == "2.3.5"}
+    databases = sound.server.core.catalog.databases
+    before = set(databases)
+    with quick_s3.kept(), meddling(faulty.faults, quick_s3):
+        with suppress(VaultError, AssertionError):
+            faulty.drill(asked_for)
+        assert faulty.unnamed == []
+        faulty.faults.disarm()
+        result = sound.drill(asked_for)
+        assert (result["status"], result["warnings"]) == ("proven", [])
+        assert set(databases) == before
 
 
 @cases(1, most=15)

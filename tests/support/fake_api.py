@@ -11,7 +11,7 @@ from typing import Any, Self
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from milvus_vault.model.base import Model
-from milvus_vault.model.requests import BackupRequest, ExportRequest, PruneRequest, RestoreRequest
+from milvus_vault.model.requests import BackupRequest, DrillRequest, ExportRequest, PruneRequest, RestoreRequest
 from milvus_vault.model.resources import (
     BackedUpCollection,
     Backup,
@@ -277,6 +277,13 @@ def _export(api: FakeApi, asked: Asked) -> Started | Answer:
     return api._start(asked, "export", request.backup_name)
 
 
+def _drill(api: FakeApi, asked: Asked) -> Started | Answer:
+    request = DrillRequest.model_validate(asked.body)
+    if request.backup_name is not None and request.backup_name not in api.backups:
+        return _no_backup(request.backup_name)
+    return api._start(asked, "drill", request.backup_name)
+
+
 def _place_hold(api: FakeApi, asked: Asked, name: str) -> HoldState | Answer:
     if name not in api.backups:
         return _no_backup(name)
@@ -411,6 +418,7 @@ _ROUTES: list[tuple[str, str, _Handler]] = [
     ("DELETE", r"/backups/([^/]+)/hold", _lift_hold),
     ("POST", "/restores", _restore),
     ("POST", "/exports", _export),
+    ("POST", "/drills", _drill),
     ("GET", "/runs", _list_runs),
     ("GET", r"/runs/([\w-]+)", _get_run),
     ("GET", r"/runs/([\w-]+)/collections", _run_collections),

@@ -13,6 +13,7 @@ from milvus_vault.model.requests import (
     BACKUP_NAME_PATTERN,
     NEW_BACKUP_NAME_PATTERN,
     BackupRequest,
+    DrillRequest,
     PruneRequest,
     RestoreRequest,
     VerifyRequest,
@@ -208,3 +209,17 @@ def test_indexes_can_be_left_out_without_a_word_on_loading() -> None:
 )
 def test_a_request_survives_json(request: RestoreRequest) -> None:
     assert RestoreRequest.model_validate_json(request.model_dump_json()) == request
+
+
+@pytest.mark.parametrize("request_", [{}, {"backup_name": "a", "newest_of": "nightly"}])
+def test_a_drill_is_of_one_backup(request_: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError, match="a drill is of one backup"):
+        DrillRequest.model_validate(request_)
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"max_bytes": 0}, {"row_count": 0}, {"row_count": 10_001}, {"seed": -1}, {"database": "a.b"}]
+)
+def test_what_no_drill_can_be_asked_for_is_refused(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError, match=next(iter(wrong))):
+        DrillRequest.model_validate({"backup_name": "a", **wrong})

@@ -25,7 +25,7 @@ from milvus_vault.errors import (
 )
 from milvus_vault.model.collections import CollectionName
 from milvus_vault.model.requests import ScheduleTag
-from milvus_vault.model.resources import BackupSummary, Hold, Verification
+from milvus_vault.model.resources import BackupSummary, Drill, Hold, Verification
 from milvus_vault.model.retention import Retention
 from milvus_vault.model.schedules import DrillSuccess
 from tests.support.memory_store import InMemoryObjectStore
@@ -139,14 +139,14 @@ def test_a_list_of_a_schedule_has_its_backups_only(store: InMemoryObjectStore) -
     assert names(store, schedule="weekly") == []
 
 
-def test_a_page_of_a_thousand_backups_takes_six_listings_and_a_read_for_each_of_the_page(
+def test_a_page_of_a_thousand_backups_takes_seven_listings_and_a_read_for_each_of_the_page(
     store: InMemoryObjectStore,
 ) -> None:
     add_many(store, 1000)
     store.requests.clear()
     page = catalogue(store).list(20, None)
     assert len(page.items) == 20
-    assert store.requests == {"list_objects": 5, "list_folders": 1, "get": 20}
+    assert store.requests == {"list_objects": 6, "list_folders": 1, "get": 20}
 
 
 def test_folders_of_running_backups_are_looked_into_once_and_on_the_first_page_only(store: InMemoryObjectStore) -> None:
@@ -309,6 +309,46 @@ def test_a_verification_that_is_older_than_the_backup_was_of_another_one(
     store.put(BUCKET, CatalogueKeys(PREFIX).verification("nightly"), seal(found))
     backup = add(store, "nightly").model_copy(update={"finished_at": found.verified_at - timedelta(seconds=seconds)})
     assert bool(catalogue(store).found_damaged(backup)) is is_of_it
+
+
+def drill(days: int, status: Literal["proven", "failed"], proven_days: int | None) -> Drill:
+    """Return what a drill found that many days after START, and when one last proved the backup."""
+    proven_at = None if proven_days is None else START + timedelta(days=proven_days)
+    return Drill(drilled_at=START + timedelta(days=days), status=status, run="drill-1", proven_at=proven_at)
+
+
+def test_a_list_tells_when_a_backup_was_last_proven_and_the_backup_in_full_how(store: InMemoryObjectStore) -> None:
+    found = {"proven": drill(9, "proven", 9), "failed": drill(9, "failed", 8), "never": drill(9, "failed", None)}
+    for name in ("undrilled", *found):
+        add(store, name)
+    for name, one in found.items():
+        catalogue(store).note_drill(name, one)
+
+    listed = {item.name: item.proven_at for item in catalogue(store).list(10, None).items}
+    assert listed == {"undrilled": None, **{name: one.proven_at for name, one in found.items()}}
+    for name, one in found.items():
+        told = catalogue(store).get(name)
+        assert (told.drill, told.proven_at) == (one, one.proven_at)
+    assert catalogue(store).get("undrilled").drill is None
+
+
+def test_a_drill_of_an_older_backup_of_the_name_and_one_that_cannot_be_read_prove_nothing(
+    store: InMemoryObjectStore,
+) -> None:
+    older, _ = (add(store, name) for name in ("older", "damaged"))
+    assert older.finished_at is not None
+    before = {"drilled_at": older.finished_at - timedelta(seconds=1)}
+    catalogue(store).note_drill("older", drill(9, "proven", 9).model_copy(update=before))
+    key = CatalogueKeys(PREFIX).drill("damaged")
+    store.put(BUCKET, key, seal(drill(9, "proven", 9)).replace(b"proven", b"PROVEN"))
+    assert {item.proven_at for item in catalogue(store).list(10, None).items} == {None}
+    assert catalogue(store).get("older").drill is None
+
+
+def test_what_a_drill_found_is_forgotten_with_its_backup(store: InMemoryObjectStore) -> None:
+    catalogue(store).note_drill("gone", drill(1, "proven", 1))
+    catalogue(store).forget_traces("gone")
+    assert catalogue(store).drill_of("gone", None) is None
 
 
 def test_what_was_told_stays_told_and_what_is_well_again_is_forgotten(store: InMemoryObjectStore) -> None:
@@ -489,12 +529,13 @@ def test_the_newest_drill_of_a_schedule_that_succeeded_is_known_whatever_comes_o
     assert catalogue(store).drill_successes({"tried"}) == {"tried": drill(4)}
 
 
+@pytest.mark.parametrize("kind", ["restore", "drill"])
 @pytest.mark.parametrize(("status", "is_used"), [("RUNNING", True), ("UNKNOWN", True), ("SUCCEEDED", False)])
-def test_a_backup_is_in_use_while_a_restore_of_it_runs(
-    store: InMemoryObjectStore, status: str, *, is_used: bool
+def test_a_backup_is_in_use_while_it_is_restored_or_drilled(
+    store: InMemoryObjectStore, kind: str, status: str, *, is_used: bool
 ) -> None:
     executions = FakeExecutions(arn=status)
-    for run in ("restore-nightly-0123456789ab", "restore-nightly_1-0123456789ab", "backup-nightly"):
+    for run in (f"{kind}-nightly-0123456789ab", "restore-nightly_1-0123456789ab", "backup-nightly"):
         key = f"{PREFIX}/.runs/{run}/claim.json"
         Claims(store, executions, BUCKET, execution_arn="arn", run=run).take(key)
     with (

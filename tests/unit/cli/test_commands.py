@@ -12,6 +12,7 @@ from milvus_vault.model.requests import DrillRequest, VerifyLevel
 from milvus_vault.model.resources import (
     CheckItem,
     CollectionInfo,
+    Drill,
     ObjectCount,
     PoolListing,
     RunCollection,
@@ -294,6 +295,61 @@ def test_a_damaged_backup_is_listed_with_what_is_wrong(api: FakeApi, cli: Cli) -
     assert "damaged" in lines[1]
     assert lines[-1] == "✗ b: it has lost its marker"
     assert "it has lost its marker" in cli("get", "b").out
+
+
+DRILLED = {
+    "collection_count": 2,
+    "collection_total": 5,
+    "restore_seconds": 130.0,
+    "row_count": 1000,
+    "compared_count": 200,
+    "searched_count": 6,
+}
+"""The result of a drill."""
+
+
+class TestDrill:
+    def test_it_is_started_followed_and_told_with_the_time_of_the_restore(self, api: FakeApi, cli: Cli) -> None:
+        api.backups = {"b": backup("b")}
+        api.outcomes["drill"] = {"result": DRILLED}
+        done = cli("drill", "b", "--filter", "shop.*", "--max-bytes", "1KiB", "--rows", "5", "--seed", "7", "--wait")
+        assert done.code == 0
+        assert api.asked[0].body == {
+            "backup_name": "b", "collections": ["shop.*"], "max_bytes": 1024, "row_count": 5, "seed": 7,
+        }  # fmt: skip
+        assert "✓ drill of b succeeded" in done.out
+        told = "2 of 5 collections restored in 2 min 10 s, 200 rows of 1,000 compared, 6 vectors searched for"
+        assert told in done.out
+
+    def test_the_newest_of_a_schedule_is_drilled_into_a_database_of_a_name(self, api: FakeApi, cli: Cli) -> None:
+        assert cli("drill", "--schedule", "nightly", "--scratch", "trial", "--allow-version").code == 0
+        assert api.asked[0].body == {"newest_of": "nightly", "database": "trial", "allow_version": True}
+
+    @pytest.mark.parametrize(
+        ("words", "told"),
+        [
+            ("drill", "no name is given"),
+            ("drill b --schedule nightly", "'b' and --schedule are given"),
+            ("drill b --scratch a.b", "--scratch: 'a.b' is no name for a scratch database"),
+            ("drill b --rows 0", "--rows: should be"),
+        ],
+    )
+    def test_what_cannot_be_drilled_is_refused(self, api: FakeApi, cli: Cli, words: str, told: str) -> None:
+        done = cli(*words.split())
+        assert (done.code, api.asked) == (2, [])
+        assert told in done.err
+
+    def test_a_backup_tells_when_it_was_proven_and_how(self, api: FakeApi, cli: Cli) -> None:
+        found = {"drilled_at": "2026-11-22T03:00:00Z", "run": "drill-1", **DRILLED}
+        proven = Drill.model_validate({**found, "status": "proven", "proven_at": "2026-11-22T03:00:00Z"})
+        failed = Drill.model_validate({**found, "status": "failed", "differences": ["a.b has 1 row instead of 2"]})
+        api.backups = {
+            "b": backup("b").model_copy(update={"drill": proven, "proven_at": proven.proven_at}),
+            "c": backup("c", 1).model_copy(update={"drill": failed}),
+        }
+        assert any(line.split()[:2] == ["drilled", "proven,"] for line in cli("get", "b").out.splitlines())
+        assert "✗ a.b has 1 row instead of 2" in cli("get", "c").out
+        assert "PROVEN" in cli("list").out.splitlines()[0]
 
 
 class TestExport:

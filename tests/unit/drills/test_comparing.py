@@ -89,8 +89,9 @@ def test_a_vector_is_searched_for_unless_there_is_nothing_to_search_for() -> Non
     assert as_sought(field(DataType.ARRAY), [1]) is None
 
 
-def test_a_difference_is_told_in_a_few_words() -> None:
-    assert difference([1, 2, 3], [1, 9, 3]) == "element 1 is 9 instead of 2"
+def test_a_difference_is_told_without_the_values() -> None:
+    assert difference([1, 2, 3], [1, 9, 3]) == "element 1 is another one"
     assert difference([1], [1, 2]) == "it has 2 elements instead of 1"
-    assert difference("a", None) == "it is None instead of 'a'"
-    assert len(difference("a" * 10_000, "b" * 10_000)) < 200
+    assert difference("a", None) == "it is null"
+    assert difference(None, "a") == "it is not null"
+    assert difference("secret", "other") == "it has another value"

@@ -5,8 +5,8 @@ Its time is in whole seconds: backups that began within one second stand in the 
 <prefix>/.catalogue/backups/<inverted time>.<backup name>.<schedule name or "-">.json   `BackupSummary`
 <prefix>/.catalogue/holds/<backup name>.json                                            `HoldState`
 <prefix>/.catalogue/verifications/<backup name>.json                                    `Verification`
-<prefix>/.catalogue/drills/<backup name>.json                                           `Drill`
 <prefix>/.catalogue/verifications/.pool/<group>.json                                    `pool.doubts.Doubts`
+<prefix>/.catalogue/drills/<backup name>.json                                           `Drill`
 <prefix>/.catalogue/digests/<backup name>/<collection ID>.json                          `ContentDigests`
 <prefix>/.catalogue/deleting/<backup name>.json                                         `Tombstone`
 <prefix>/.catalogue/damage/<backup name>.json                                           `Damage`
