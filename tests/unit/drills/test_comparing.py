@@ -20,7 +20,7 @@ MICROSECONDS = 1_796_000_523_000_004
 
 def field(kind: DataType, name: str = "f", **more: object) -> FieldSchema:
     dimensions = (KeyValue(key="dim", value="2"),)
-    return FieldSchema(field_id=100, name=name, data_type=kind, type_params=dimensions, **more)  # type: ignore[arg-type]
+    return FieldSchema(field_id=100, name=name, data_type=kind, type_params=dimensions, **more)
 
 
 @pytest.mark.parametrize(

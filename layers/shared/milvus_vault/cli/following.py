@@ -168,11 +168,11 @@ def _result_lines(kind: RunKind, result: Mapping[str, Any]) -> Iterator[str]:
         yield missing
     if kind == "export" and isinstance(location := result.get("location"), str):
         yield location
-    if kind == "drill" and "restore_seconds" in result:
-        yield readable.how_drilled(result)
     if kind == "backup" and isinstance(verification := result.get("verification"), dict):
         run, level = verification.get("run"), verification.get("request", {}).get("level")
         yield f"its verification ({level}) was started: milvus-vault watch {run}"
+    if kind == "drill" and "restore_seconds" in result:
+        yield readable.how_drilled(result)
     if kind == "prune":
         yield from _freed_lines(result.get("freed") or {})
         yield from _pool_lines(result.get("swept") or {})
