@@ -1,7 +1,7 @@
 """One suite for every `ObjectStore`, on five servers. What the domain relies on has to hold on all of them."""
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -10,6 +10,8 @@ from urllib.request import urlopen
 
 import boto3
 import pytest
+from botocore.config import Config
+from botocore.exceptions import ClientError
 from mypy_boto3_s3 import S3Client
 
 from local.seaweedfs import ACCESS_KEY as SEAWEEDFS_ACCESS_KEY
@@ -25,6 +27,7 @@ from milvus_vault.copying.progress import copy_state
 from milvus_vault.copying.verify import verify_copy
 from milvus_vault.copying.working_files import CopyTarget, read_verified, write_job, write_target
 from milvus_vault.errors import (
+    BackupDamagedError,
     BucketNotFoundError,
     ObjectChangedError,
     ObjectNotFoundError,
@@ -34,6 +37,7 @@ from milvus_vault.errors import (
 )
 from milvus_vault.model.objects import CopyItem, CopyJob, ListedObject, UnfinishedUpload
 from milvus_vault.ports import HTML, ObjectStore
+from milvus_vault.verifying.checksums import checksum_of
 from milvus_vault.workspace import Workspace
 from tests.support.memory_store import InMemoryObjectStore
 
@@ -449,6 +453,27 @@ def test_copies_whatever_is_there_if_no_etag_is_known(subject: Subject) -> None:
     assert subject.store.get(subject.destination, "copy") == b"body"
 
 
+@pytest.mark.parametrize("subject", ["ministack", "seaweedfs"], indirect=True)
+@pytest.mark.parametrize("algorithm", ["CRC64NVME", "CRC32C", "CRC32", "SHA256", "SHA1"])
+@pytest.mark.parametrize("body", [b"", b"123456789", bytes(range(256)) * 5000], ids=["empty", "short", "of two pieces"])
+def test_the_checksums_that_are_computed_of_content_are_those_of_s3(
+    subject: Subject, algorithm: str, body: bytes
+) -> None:
+    # The SDK tries a wrong digest five times.
+    client = boto3.session.Session().client("s3", config=Config(retries={"total_max_attempts": 1}))
+    checksum, of_another = checksum_of(body, algorithm), checksum_of(b"another", algorithm)
+
+    def put(checksum: str) -> None:
+        value: Any = {f"Checksum{algorithm}": checksum.partition(":")[2]}
+        client.put_object(Bucket=subject.source, Key="summed", Body=body, **value)
+
+    put(checksum)
+    etag = subject.listed(subject.source)["summed"].etag
+    assert subject.store.checksum(subject.source, "summed", etag) == checksum
+    with pytest.raises(ClientError, match="BadDigest"):
+        put(of_another)
+
+
 def test_returns_the_checksum_that_the_server_knows(subject: Subject) -> None:
     copied = subject.store.copy(subject.job, subject.add("key", b"body"))
 
@@ -578,6 +603,31 @@ def test_leaves_nothing_behind_if_a_source_in_parts_has_changed(subject: Subject
         with pytest.raises(ObjectChangedError, match="large"):
             subject.store.copy(subject.job, item)
         assert not subject.listed(subject.destination)
+    assert_no_upload_is_left(subject)
+
+
+@pytest.mark.parametrize("sizes", [(), (0,), (1,), (5 * MIB, 1), (6 * MIB, 5 * MIB, 4)])
+def test_writes_an_object_as_its_parts_come(subject: Subject, sizes: Sequence[int]) -> None:
+    pieces = [bytes([number]) * size for number, size in enumerate(sizes)]
+
+    subject.store.put_in_parts(subject.destination, "of parts", iter(pieces))
+
+    assert subject.store.get(subject.destination, "of parts") == b"".join(pieces)
+    assert subject.listed(subject.destination)["of parts"].size_bytes == sum(sizes)
+    assert_no_upload_is_left(subject)
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 3])
+def test_leaves_nothing_behind_if_parts_end_with_a_failure(subject: Subject, count: int) -> None:
+    def parts() -> Iterator[bytes]:
+        for _ in range(count):
+            yield LARGE[: 5 * MIB]
+        raise BackupDamagedError("a log is missing")
+
+    with pytest.raises(BackupDamagedError, match="a log is missing"):
+        subject.store.put_in_parts(subject.destination, "of parts", parts())
+
+    assert not subject.listed(subject.destination)
     assert_no_upload_is_left(subject)
 
 

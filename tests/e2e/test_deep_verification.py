@@ -2,8 +2,10 @@
 
 import json
 from dataclasses import replace
+from typing import Any
 
 import pytest
+from pymilvus import MilvusClient
 
 from local.stack import LocalStack
 from milvus_vault.archive.layout import LogKey, log_of
@@ -114,11 +116,57 @@ def test_a_sample_reads_a_part_and_the_next_one_the_rest(stack: LocalStack, back
     assert all(half["read_count"] and not half["content_checked"] for half in halves)
 
 
-def _vectors(backup: StoredBackup) -> tuple[ArchivedObject, ArchivedObject]:
+def test_damage_of_a_shared_object_is_of_every_backup_that_lists_it(stack: LocalStack) -> None:
+    database = "shared_books"
+    library.fill(stack.milvus_uri, database)
+    both = [StoredBackup(stack, name) for name in ("shared_first", "shared_second")]
+    for backup in both:
+        vault_runs.succeed(
+            stack,
+            "Backup",
+            {"backup_name": backup.name, "collections": [f"{database}.*"], "mode": "incremental"},
+        )
+    library.drop(stack.milvus_uri, database)
+    first, second = both
+    item, other = _vectors(first, database)
+    assert item in second.listed()
+    whole = first.read(item.stored_key)
+    first.write(item.stored_key, first.read(other.stored_key))
+    for backup in both:
+        _record_what_is_there(stack, backup)
+    assert vault_runs.succeed(stack, "Verify", {"backup_name": second.name})["status"] == "intact"
+
+    found = vault_runs.fail(stack, "Verify", {"backup_name": first.name, "level": "deep"})
+
+    assert (found.error, item.stored_key in found.cause) == ("BackupDamagedError", True)
+    requests: dict[vault_runs.Machine, dict[str, Any]] = {
+        "Verify": {"backup_name": second.name},
+        "Export": {"backup_name": second.name, "export_name": "shared_export"},
+        "Restore": {
+            "backup_name": second.name,
+            "rename": {f"{database}.*": "of_shared.*"},
+            "allow_version": True,
+        },
+    }
+    for machine, request in requests.items():
+        refused = vault_runs.fail(stack, machine, request)
+        assert (refused.error, item.stored_key in refused.cause) == ("BackupDamagedError", True), machine
+    assert "of_shared" not in MilvusClient(stack.milvus_uri).list_databases()
+
+    # Brought back, and read by a verification of the one that nobody had verified.
+    first.write(item.stored_key, whole)
+    for backup in both:
+        _record_what_is_there(stack, backup)
+    assert vault_runs.succeed(stack, "Verify", {"backup_name": second.name, "level": "deep"})["status"] == "intact"
+    assert vault_runs.succeed(stack, "Verify", {"backup_name": first.name})["status"] == "intact"
+    vault_runs.succeed(stack, "Export", {"backup_name": first.name, "export_name": "shared_export"})
+
+
+def _vectors(backup: StoredBackup, database: str = DATABASE) -> tuple[ArchivedObject, ArchivedObject]:
     """Return two objects of equal size that hold vectors of two segments."""
     schema = json.loads(backup.read(backup.keys("meta/vault/collections/")[0]))["description"]["collection_schema"]
     (vector,) = (field["field_id"] for field in schema["fields"] if field["name"] == "vector")
-    logs: list[tuple[ArchivedObject, LogKey]] = [(item, log_of(item)) for item in backup.listed(f"{DATABASE}.books")]
+    logs: list[tuple[ArchivedObject, LogKey]] = [(item, log_of(item)) for item in backup.listed(f"{database}.books")]
     found = [(item, log) for item, log in logs if log.kind == "insert_log" and log.field_id == vector]
     (one, first), *others = found
     return one, next(item for item, log in others if log.segment_id != first.segment_id)
@@ -126,7 +174,7 @@ def _vectors(backup: StoredBackup) -> tuple[ArchivedObject, ArchivedObject]:
 
 def _record_what_is_there(stack: LocalStack, backup: StoredBackup) -> None:
     """Seal the backup with the sizes and ETags that its objects have, as if they had always been so."""
-    etags = {key: etag.strip('"') for key, etag in listing(stack, backup.bucket, backup.layout.binlogs).items()}
+    etags = {key: etag.strip('"') for key, etag in listing(stack, backup.bucket, backup.objects_folder).items()}
     entries = []
     for entry in backup.manifest.collections:
         key = backup.layout.root + entry.objects.key

@@ -15,6 +15,7 @@ from milvus_vault.catalogue.entries import CatalogueKeys
 from milvus_vault.errors import BackupDamagedError, CheckIncompleteError
 from milvus_vault.model.resources import Verification
 from milvus_vault.pool.doubts import Doubt, Doubts
+from milvus_vault.verifying.planning import MOST_DAMAGED
 from tests.restore.conftest import Deploy
 from tests.restore.servers import Filled
 from tests.support import restoring as support
@@ -267,6 +268,18 @@ def test_of_a_backup_of_ours_what_was_found_damaged_is_read_again_and_nothing_el
     (warning,) = [text for text in report["warnings"] if text.startswith("A deep verification found objects of")]
     assert (report["status"], report["read_count"], reads) == ("complete", 0, [])
     assert "default.p" in warning
+
+
+@pytest.mark.parametrize("version", ["2.5.27"])
+def test_where_more_may_be_damaged_than_a_verification_keeps_all_is_read(filled: Filled, reads: list[str]) -> None:
+    name = filled.named("much_doubted")
+    filled.restoring.back_up(name, collections=["default.pens", "default.plain"])
+    _remember(filled, name, {"damaged_contents": {f"another/{number}": "damaged" for number in range(MOST_DAMAGED)}})
+
+    report = filled.restoring.restore({"backup_name": name, "collections": ["default.pens"], "suffix": "_e"})
+
+    assert (report["status"], report["read_count"]) == ("complete", len(reads))
+    assert reads
 
 
 @pytest.mark.parametrize("version", ["2.5.27"])

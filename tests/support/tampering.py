@@ -66,10 +66,14 @@ class StoredBackup:
         lists = [self.read(self.layout.root + entry.objects.key) for entry in entries]
         return [item for body in lists for item in read_object_list(body)]
 
+    @property
+    def objects_folder(self) -> str:
+        """Return the folder below which its objects lie, with a slash at its end."""
+        return PoolLayout(self.layout.prefix).root if self.manifest.is_incremental else self.layout.binlogs
+
     def not_as_listed(self) -> list[str]:
         """Return the keys of the objects that are gone, or others than its lists have."""
-        folder = PoolLayout(self.layout.prefix).root if self.manifest.is_incremental else self.layout.binlogs
-        there = {key: etag.strip('"') for key, etag in listing(self._stack, self.bucket, folder).items()}
+        there = {key: etag.strip('"') for key, etag in listing(self._stack, self.bucket, self.objects_folder).items()}
         return [item.stored_key for item in self.listed() if there.get(item.stored_key) != item.etag]
 
     def insert_log(self, collection: str) -> str:

@@ -79,7 +79,7 @@ def keys(store: InMemoryObjectStore) -> set[str]:
     return {f"{bucket}:{key}" for bucket, objects in store.buckets.items() for key in objects}
 
 
-@pytest.mark.parametrize("kind", ["backup", "restore", "verify", "prune", "export"])
+@pytest.mark.parametrize("kind", ["backup", "restore", "verify", "prune", "export", "drill"])
 @pytest.mark.parametrize("arn", ["dead", "done", "gone"])
 def test_working_files_of_an_ended_run_go_when_they_are_old(store: InMemoryObjectStore, kind: str, arn: str) -> None:
     put_run(store, f"{kind}-books", arn)
@@ -287,6 +287,14 @@ def test_unfinished_uploads_go_below_our_prefixes_and_when_they_are_old(store: I
     assert swept.upload_count == 2
 
 
+@pytest.mark.parametrize("name", ["meta", "binlogs", "orders"])
+def test_a_dataset_is_no_unfinished_backup_whatever_its_name(store: InMemoryObjectStore, name: str) -> None:
+    put(store, BACKUPS, f"team/.datasets/{name}/shop.orders/part-000000.parquet")
+    before = keys(store)
+    assert sweep(store)[0] == Swept()
+    assert keys(store) == before
+
+
 def test_without_a_prefix_no_upload_is_ours(store: InMemoryObjectStore) -> None:
     store.uploads[BACKUPS] = [UnfinishedUpload("a", "a", OLD)]
     sweep(store, prefix="")
@@ -445,6 +453,15 @@ class TestExportsToAnotherPlace:
             True,
         )
         assert f"team/.runs/{EXPORT}/destination.json" in store.buckets[BACKUPS]
+
+    def test_so_does_a_run_of_which_nobody_can_tell_where_it_wrote(self, store: InMemoryObjectStore) -> None:
+        put_export(store)
+        put(store, BACKUPS, f"team/.runs/{EXPORT}/destination.json", OLD, b"{")
+        put_run(store, "restore-books-1", "dead")
+        before = there(store)
+        swept, is_all = sweep(store)
+        assert (swept.runs, is_all, there(store)) == (("restore-books-1",), True, before)
+        assert "destination.json" in swept.left_elsewhere[0]
 
 
 NAMES = st.sampled_from(["a", "b"])

@@ -35,7 +35,10 @@ def names(states: FakeMachines, *, limit: int, status: RunStatus | None = None, 
             states.add("backup", f"new{len(found)}", FIRST + timedelta(days=1, seconds=len(found)))
 
 
-@given(st.lists(st.sampled_from(["backup", "restore", "verify", "prune", "export"]), max_size=30), st.integers(1, 7))
+@given(
+    st.lists(st.sampled_from(["backup", "restore", "verify", "prune", "export", "drill"]), max_size=30),
+    st.integers(1, 7),
+)
 def test_pages_put_together_are_all_runs_newest_first(kinds: list[str], limit: int) -> None:
     newest_first = [f"{kind}-e{number}" for number, kind in reversed(list(enumerate(kinds)))]
     assert names(states_with(kinds), limit=limit) == newest_first

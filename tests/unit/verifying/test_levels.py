@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from milvus_vault.archive.layout import BackupLayout
+from milvus_vault.archive.other_etags import EtagHash
 from milvus_vault.archive.sealing import seal, unseal
 from milvus_vault.archive.tombstones import tombstone_key
 from milvus_vault.catalogue import Catalogue
@@ -27,6 +28,7 @@ from milvus_vault.model.requests import VerifyLevel, VerifyRequest
 from milvus_vault.model.resources import Verification
 from milvus_vault.verifying import objects, planning
 from milvus_vault.verifying import verify as verifying
+from milvus_vault.verifying.checksums import checksum_of
 from milvus_vault.verifying.objects import check_batch
 from milvus_vault.verifying.planning import POSITIONS, Sample, next_sample, position_of, within_bytes
 from milvus_vault.verifying.verify import verify_backup
@@ -278,6 +280,21 @@ class TestBaseline:
         change_below_s3(store, keys[ONE], flip(OBJECTS[ONE]))
         assert "its checksum is SHA256:" in verify(store, run="verify-2", level="deep").cause
 
+    @pytest.mark.parametrize("algorithm", ["CRC64NVME", "CRC32C", "CRC32", "SHA512", "SHA256", "SHA1", "MD5"])
+    def test_so_it_is_with_each_checksum_that_can_be_computed(self, store: InMemoryObjectStore, algorithm: str) -> None:
+        keys = backup(store, checksums={source: checksum_of(body, algorithm) for source, body in OBJECTS.items()})
+        first = verify(store, level="deep")
+        assert (first.status, first.baseline_count, digests(store)) == ("intact", 0, [])
+        change_below_s3(store, keys[ONE], other_values_of(13, 101))
+        second = verify(store, run="verify-2", level="deep")
+        assert second.problem_count == 1
+        assert f"its checksum is {checksum_of(other_values_of(13, 101), algorithm)}, and " in second.cause
+
+    @pytest.mark.parametrize("checksum", ["CRC64NVME:rosUhgp5mIg=-2", "XXHASH128:AAAAAAAAAAAAAAAAAAAAAA=="])
+    def test_one_that_cannot_be_computed_needs_one(self, store: InMemoryObjectStore, checksum: str) -> None:
+        keys = backup(store, checksums=dict.fromkeys(OBJECTS, checksum))
+        assert verify(store, level="deep").baseline_count == len(keys)
+
     def test_digests_of_another_backup_of_the_name_do_not_count(self, store: InMemoryObjectStore) -> None:
         backup(store)
         verify(store, level="deep")
@@ -312,6 +329,19 @@ def test_an_archive_of_another_tool_gets_a_baseline_too(name: str) -> None:
     found = verify(store, name=name, run="verify-2", level="deep")
     assert (found.status, found.problem_count) == ("damaged", 1)
     assert key in found.cause
+
+
+def test_where_a_checksum_was_recorded_that_is_as_good_no_etag_is_computed(
+    store: InMemoryObjectStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(etag: str, size_bytes: int) -> list[EtagHash]:
+        raise AssertionError(etag, size_bytes)
+
+    monkeypatch.setattr(objects, "etag_hashes", refuse)
+    keys = backup(store, checksums={source: checksum_of(body, "CRC64NVME") for source, body in OBJECTS.items()})
+    assert (verify(store, level="deep").status, digests(store)) == ("intact", [])
+    change_below_s3(store, keys[ONE], other_values_of(13, 101))
+    assert "its checksum is CRC64NVME:" in verify(store, run="verify-2", level="deep").cause
 
 
 SUMS = {source: f"CRC64NVME:{number:011}=" for number, source in enumerate(OBJECTS)}

@@ -162,8 +162,9 @@ def _wrong_sparse_vectors(values: pa.Array) -> Iterator[Found]:
         return
     starts, content = bytes_of(values)
     first = starts[0].as_py()
-    # A copy, so that it begins where a number of eight bytes may.
-    pairs = pa.py_buffer(content.buffers()[1][first : starts[-1].as_py()].to_pybytes())
+    pairs = content.buffers()[1][first : starts[-1].as_py()]
+    if pairs.address % PAIR_BYTES:
+        pairs = pa.py_buffer(pairs.to_pybytes())  # it has to begin where a number of eight bytes may
     count = pairs.size // PAIR_BYTES
     indices = pc.bit_wise_and(pa.Array.from_buffers(pa.uint64(), count, [None, pairs]), pa.scalar(_INDEX, pa.uint64()))
     if count < 2:  # noqa: PLR2004 - a pair of neighbours

@@ -298,8 +298,9 @@ class RestoreRequest(Model):
     verify: VerifyLevel | None = Field(
         default=None,
         description="How the objects of the restored collections are checked before anything is staged: `quick`, "
-        "`checksum` or `deep`, as by a verification. Default: `deep` for archives of another tool, and where the last "
-        "verification found damage that a listing does not show; else `quick`. Excludes `meta_only`.",
+        "`checksum` or `deep`, as by a verification. Default: `deep` for archives of another tool, and where "
+        "verifications found damage that a listing does not show, of this backup or of what it shares; else `quick`. "
+        "Excludes `meta_only`.",
     )
     skip_damaged: bool = Field(
         default=False,
@@ -398,8 +399,19 @@ class ExportRequest(Model):
 
     backup_name: BackupName = Field(description="Name of the backup to export.")
     export_name: NewBackupName = Field(
-        description="Name of the full backup that is written: letters, digits and underscores, at most 128, not "
-        "starting with a digit."
+        description="Name of the full backup, or of the dataset, that is written: letters, digits and underscores, at "
+        "most 128, not starting with a digit."
+    )
+    format: Literal["milvus-backup", "parquet"] = Field(
+        default="milvus-backup",
+        description="`milvus-backup`: a full backup in that tool's layout. `parquet`: a dataset, the rows of each "
+        "collection that a restore would bring back, as files of Parquet below `.datasets/` of the place.",
+    )
+    collections: tuple[Selector, ...] | None = Field(
+        default=None,
+        min_length=1,
+        description="What of the backup a dataset is to hold: `db.collection` or `db.*`. Default: all of it. Only with "
+        "`format` parquet.",
     )
     to: ExportPlace | None = Field(
         default=None,
@@ -411,7 +423,10 @@ class ExportRequest(Model):
 
     @model_validator(mode="after")
     def _check_names(self) -> Self:
-        if self.to is None and self.export_name == self.backup_name:
+        if self.format != "parquet" and self.collections is not None:
+            msg = "`collections` is of `format` parquet alone: a full backup holds all that the original does"
+            raise ValueError(msg)
+        if self.format != "parquet" and self.to is None and self.export_name == self.backup_name:
             msg = "`export_name` is the name of the backup itself: an export beside it has one of its own"
             raise ValueError(msg)
         return self

@@ -3,10 +3,8 @@
 import hashlib
 import mmap
 import time
-import zlib
-from base64 import b64encode
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -30,6 +28,7 @@ from milvus_vault.model.collections import ALL_PARTITIONS
 from milvus_vault.model.messages_verify import CheckObjectsResult
 from milvus_vault.model.versions import PACKED_VERSION
 from milvus_vault.ports import ObjectStore
+from milvus_vault.verifying.checksums import checksum_of, is_as_good_as_an_etag, is_of_content
 from milvus_vault.verifying.working_files import (
     JOB,
     CheckedBatch,
@@ -65,9 +64,6 @@ CHECKPOINT_SECONDS = 20.0
 
 READ_ATTEMPTS = 3
 """Reads of one object whose connection broke, before it is left to the task's retry."""
-
-_DIGESTS: Mapping[str, Callable[[], "hashlib._Hash"]] = {"SHA256": hashlib.sha256, "SHA1": hashlib.sha1}
-_CRC32_BYTES = 4
 
 
 @dataclass(slots=True)
@@ -156,12 +152,13 @@ class _Batch:
     def _compare_content(self, item: CheckItem, hashes: "_Hashes", content: pa.Buffer) -> tuple[Finding, str, str]:
         """Return how content was proven, the digest to remember, and what is wrong with it, if anything."""
         is_etag_right = hashes.is_etag_right
-        if not is_etag_right and "-" not in item.etag and self._has_md5_etag(item):
+        is_etag_needless = is_as_good_as_an_etag(item.checksum)
+        if not (is_etag_right or is_etag_needless or "-" in item.etag) and self._has_md5_etag(item):
             return "damaged", "", f"its content is not the one of its ETag {item.etag}: something below S3 changed it"
         if is_etag_right and item.recorded_etag:
             return "etag", "", ""
-        found = checksum_of(content, item.checksum.partition(":")[0]) if "-" not in item.checksum else ""
-        if found:
+        if is_of_content(item.checksum):
+            found = checksum_of(memoryview(content), item.checksum.partition(":")[0])
             is_right = found == item.checksum
             return "checksum", "", "" if is_right else f"its checksum is {found}, and {item.checksum} was recorded"
         digest = hashes.sha256 or hashlib.sha256(content).hexdigest()
@@ -243,9 +240,12 @@ class _Hashes:
 
     def __init__(self, item: CheckItem) -> None:
         self._etag = item.etag
-        self._etags = list(etag_hashes(item.etag, item.size_bytes))
-        # What has an ETag of its content needs nothing else; of all other contents a digest is compared or remembered.
-        self._sha256 = None if self._etags and item.recorded_etag and "-" not in item.etag else hashlib.sha256()
+        is_needless = is_as_good_as_an_etag(item.checksum)
+        self._etags = [] if is_needless else list(etag_hashes(item.etag, item.size_bytes))
+        # What has an ETag of its content, or a checksum, needs nothing else; of all other contents a digest is compared
+        # or remembered.
+        is_told = is_of_content(item.checksum) or (item.recorded_etag and "-" not in item.etag)
+        self._sha256 = None if is_told else hashlib.sha256()
 
     def add(self, chunk: bytes) -> None:
         """Go on with the content."""
@@ -263,20 +263,6 @@ class _Hashes:
     def sha256(self) -> str:
         """Return the SHA-256 in hexadecimal digits, or an empty text where it was not computed."""
         return self._sha256.hexdigest() if self._sha256 else ""
-
-
-def checksum_of(content: pa.Buffer, algorithm: str) -> str:
-    """Return a checksum of content as S3 writes it, `<algorithm>:<base64>`.
-
-    Empty for an algorithm for which the layers have nothing fast: CRC64NVME and CRC32C among them.
-    """
-    if algorithm == "CRC32":
-        return f"CRC32:{b64encode(zlib.crc32(content).to_bytes(_CRC32_BYTES)).decode()}"
-    if (begin := _DIGESTS.get(algorithm)) is None:
-        return ""
-    digest = begin()
-    digest.update(content)
-    return f"{algorithm}:{b64encode(digest.digest()).decode()}"
 
 
 def _log(item: CheckItem) -> LogKey:

@@ -114,7 +114,7 @@ def restore(
         Literal["quick", "checksum", "deep"] | None,
         typer.Option(
             help="Check the objects so before anything is staged, as verify does. Default: deep for another tool's "
-            "archive and where the last verification left a doubt, else quick.",
+            "archive and where verifications left a doubt, else quick.",
             show_default=False,
         ),
     ] = None,

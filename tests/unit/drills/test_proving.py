@@ -1,0 +1,214 @@
+"""Comparing real archives with a Milvus that holds what they hold, but for one thing."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from functools import cache
+from typing import Any
+
+import pytest
+
+from milvus_vault.archive.reader import find_collection
+from milvus_vault.drills.proving import Comparison
+from milvus_vault.drills.working_files import DrilledCollection, DrillPlan, ProvenCollection
+from milvus_vault.model.collections import CollectionName, FieldSchema, IndexDescription, KeyValue
+from milvus_vault.model.requests import DrillRequest
+from milvus_vault.ports import Neighbour
+from milvus_vault.rows import Selection, read_rows
+from milvus_vault.workspace import Workspace
+from tests.unit.archive.samples import BUCKET, PREFIX, golden_layout, golden_store
+
+NOW = datetime(2026, 11, 30, tzinfo=UTC)
+TARGET = CollectionName(database="scratch", name="drill_0")
+store_of = cache(golden_store)
+
+type Row = dict[str, Any]
+
+
+@dataclass
+class Copy:
+    """A collection in Milvus: its rows by partition, with the values that a query returns."""
+
+    key: str
+    partitions: dict[str, dict[Any, Row]]
+    indexes: dict[str, str]
+    """Metric by field."""
+    near: Sequence[Neighbour] = ()
+    """What a search among all rows finds; none: the row whose vector it is."""
+    own_score: float = 0.0
+    loses: set[str] = field(default_factory=set)
+    """Fields by which no search finds anything."""
+    searched: list[str] = field(default_factory=list)
+
+    @property
+    def rows(self) -> dict[Any, Row]:
+        return {key: row for rows in self.partitions.values() for key, row in rows.items()}
+
+    def list_indexes(self, database: str, name: str) -> tuple[IndexDescription, ...]:
+        assert (database, name) == (TARGET.database, TARGET.name)
+        return tuple(
+            IndexDescription(index_id=1, name=of, field_name=of, params=(KeyValue(key="metric_type", value=metric),))
+            for of, metric in self.indexes.items()
+        )
+
+    def count_rows(self, database: str, name: str, partitions: Sequence[str] = ()) -> int:
+        assert (database, name) == (TARGET.database, TARGET.name)
+        return sum(len(rows) for of, rows in self.partitions.items() if not partitions or of in partitions)
+
+    def rows_by_key(
+        self, database: str, name: str, key: str, keys: Sequence[Any], fields: Sequence[str]
+    ) -> list[Mapping[str, object]]:
+        assert (database, name, key) == (TARGET.database, TARGET.name, self.key)
+        return [{name: self.rows[one][name] for name in fields} for one in keys if one in self.rows]
+
+    def nearest(
+        self, database: str, name: str, index: IndexDescription, vector_field: FieldSchema, vector: object, *,
+        limit: int, of_key: tuple[str, Any] | None = None,
+    ) -> list[Neighbour]:  # fmt: skip
+        assert (database, name, index.field_name) == (TARGET.database, TARGET.name, vector_field.name)
+        self.searched.append(index.field_name)
+        if index.field_name in self.loses:
+            return []
+        if of_key:
+            return [Neighbour(of_key[1], self.own_score)]
+        if self.near:
+            return list(self.near)
+        return [Neighbour(key, 0.0) for key, row in self.rows.items() if row[index.field_name] == vector][:limit]
+
+
+def as_queried(row: Row, json_fields: set[str]) -> Row:
+    return {name: value.encode() if name in json_fields and value is not None else value for name, value in row.items()}
+
+
+@dataclass
+class World:
+    """A collection of a golden archive, and its copy."""
+
+    archive: str
+    name: CollectionName
+    copy: Copy
+    row_count: int = 1000
+    expires: bool = False
+    """Whether the collection has a time to live."""
+
+    def compare(self) -> ProvenCollection:
+        """Return what the comparison finds."""
+        store, layout = golden_store(self.archive), golden_layout(self.archive)
+        plan = DrillPlan(
+            request=DrillRequest(backup_name=self.archive, row_count=self.row_count),
+            execution_arn="arn:aws:states:x:y:execution:drill:a",
+            started_at=NOW,
+            backup_name=self.archive,
+            backup_finished_at=None,
+            milvus="here",
+            milvus_version="2.3.5",
+            database=TARGET.database,
+            seed=1,
+            collections=(DrilledCollection(source=self.name, target=TARGET, size_bytes=0),),
+            collection_total=1,
+        )
+        run = Workspace(store, BUCKET, PREFIX, "drill-a-1")
+        archived = find_collection(store, BUCKET, layout, self.name)
+        if self.expires:
+            properties = (KeyValue(key="collection.ttl.seconds", value="60"),)
+            archived = replace(archived, layout=archived.layout.model_copy(update={"properties": properties}))
+        comparison = Comparison(run, plan, 0, archived, self.copy)  # type: ignore[arg-type]
+        assert comparison.count(lambda: 900.0)
+        return comparison.compare()
+
+
+def world(archive: str, name: str) -> World:
+    """Return a collection of a golden archive, and a copy that is the same."""
+    database, _, collection = name.partition(".")
+    full, store, layout = CollectionName(database=database, name=collection), store_of(archive), golden_layout(archive)
+    archived = find_collection(store, BUCKET, layout, full)
+    schema = archived.layout.collection_schema
+    key = next(one.name for one in schema.fields if one.is_primary_key)
+    json_fields = {one.name for one in schema.fields if one.data_type == 23}
+    partitions = {}
+    for partition in archived.partitions:
+        batches = read_rows(store, BUCKET, layout, full, Selection(partition=partition.name)).batches
+        rows = [as_queried(row, json_fields) for batch in batches for row in batch.to_pylist()]
+        partitions[partition.name] = {row[key]: row for row in rows}
+    indexes = {index.field_name: index.param("metric_type") for index in archived.indexes}
+    return World(archive, full, Copy(key, partitions, {name: metric for name, metric in indexes.items() if metric}))
+
+
+@pytest.fixture
+def all_types() -> World:
+    """A collection of a real 2.3 with each of its types."""
+    return world("golden_057", "default.all_types")
+
+
+@pytest.mark.parametrize(
+    "name", ["default.all_types", "default.by_name", "books.tenants", "books.layers", "books.empty"]
+)
+def test_nothing_differs_where_nothing_is_changed(name: str) -> None:
+    same = world("golden_057", name)
+    found = same.compare()
+    assert (found.differences, found.warnings) == ((), ())
+    assert found.row_count == found.compared_count == len(same.copy.rows)
+    assert found.searched_count == (3 if same.copy.rows else 0)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("flag", None), ("i8", 100), ("i64", 1), ("f32", 0.1), ("f64", 0.1), ("doc", b'{"wrong": 1}'), ("txt", "wrong"),
+        ("ints", [9]), ("strs", ["wrong"]), ("vec", None),
+    ],
+)  # fmt: skip
+def test_a_value_that_is_another_one_is_told_by_key_and_field(all_types: World, name: str, value: object) -> None:
+    key, row = next(item for item in all_types.copy.rows.items() if item[1][name] not in (None, value))
+    row[name] = [*row[name][:-1], row[name][-1] + 1.0] if name == "vec" else value
+
+    (difference,) = all_types.compare().differences
+
+    assert difference.startswith(f"default.all_types id {key} field {name}: ")
+    assert "wrong" not in difference
+
+
+def test_of_many_rows_a_sample_of_that_size_is_compared_and_all_are_counted(all_types: World) -> None:
+    all_types.row_count = 7
+    found = all_types.compare()
+    assert (found.compared_count, found.row_count) == (7, len(all_types.copy.rows))
+
+
+@pytest.mark.parametrize(
+    ("metric", "own_score", "is_right"),
+    [
+        ("L2", 0.5, True), ("L2", 1.0, True), ("L2", 1.5, False),
+        ("HAMMING", 1.5, False), ("JACCARD", 0.5, True),
+        ("COSINE", 1.5, True), ("COSINE", 0.5, False),
+        ("IP", 0.5, True), ("IP", 1.5, True),
+    ],
+)  # fmt: skip
+def test_a_row_that_is_not_among_the_nearest_has_to_be_as_near_as_the_last_of_them(
+    metric: str, own_score: float, *, is_right: bool
+) -> None:
+    one = world("golden_057", "books.layers")
+    one.copy.indexes, one.copy.own_score = {"v": metric}, own_score
+    one.copy.near = [Neighbour(-1, 1.0)]
+    found = one.compare()
+    assert bool(found.differences) is not is_right
+    assert found.searched_count == (3 if is_right else 0)
+
+
+def test_a_search_that_finds_nothing_is_told() -> None:
+    one = world("golden_057", "books.layers")
+    one.copy.loses = {"v"}
+    differences = one.compare().differences
+    assert differences
+    assert all("a search for its vector v does not find it" in text for text in differences)
+
+
+def test_rows_of_a_collection_with_a_time_to_live_may_be_missing_but_none_may_be_too_many() -> None:
+    one = world("golden_057", "books.layers")
+    one.expires = True
+    (rows,) = one.copy.partitions.values()
+    key, row = rows.popitem()
+    found = one.compare()
+    assert (found.differences, len(found.warnings)) == ((), 1)
+
+    rows |= {key: row, key + 10**6: row}
+    assert one.compare().differences == (f"books.layers has {len(rows)} rows instead of {len(rows) - 1}",)
