@@ -18,7 +18,8 @@ from milvus_vault.workspace import Workspace
 from tests.support.memory_database import InMemoryDatabase
 from tests.support.memory_store import InMemoryObjectStore
 from tests.unit.archive.samples import BUCKET, PREFIX
-from tests.unit.catalogue.test_catalogue import FakeExecutions, add
+from tests.unit.catalogue.test_catalogue import add
+from tests.unit.test_claims import FakeExecutions
 
 NOW = datetime(2026, 11, 30, tzinfo=UTC)
 ARN = "arn:aws:states:x:y:execution:vault-drill:a"

@@ -118,8 +118,9 @@ def _count(output: dict[str, Any], *names: str) -> int | None:
 
 def _seconds(output: dict[str, Any], name: str) -> float | None:
     found = output.get(name)
-    is_number = isinstance(found, int | float) and not isinstance(found, bool)
-    return float(found) if is_number and 0 <= found <= _MAX_COUNT else None
+    if isinstance(found, bool) or not isinstance(found, int | float) or not 0 <= found <= _MAX_COUNT:
+        return None
+    return float(found)
 
 
 def _text(output: dict[str, Any], name: str) -> str | None:
