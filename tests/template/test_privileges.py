@@ -357,13 +357,14 @@ TABLE: dict[str, May] = {
     ),
     "ConcludeDrill": May(
         read=(
+            ".catalogue/drilled/*",
             ".catalogue/drills/*",
             ".runs/drill-*/*",
             ".runs/executions/*",
             ".runs/failures/*",
             ".runs/scratch/*",
         ),
-        write=(".catalogue/drills/*", ".runs/scratch/*"),
+        write=(".catalogue/drilled/*", ".catalogue/drills/*", ".runs/scratch/*"),
         delete=(".runs/scratch/*",),
     ),
     "RecordFailure": May(

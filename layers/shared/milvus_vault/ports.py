@@ -25,7 +25,7 @@ from milvus_vault.model.messages import InspectMilvusRequest
 from milvus_vault.model.objects import BucketSettings, CopiedObject, CopyItem, CopyJob, ListedObject, UnfinishedUpload
 from milvus_vault.model.rbac import Rbac
 from milvus_vault.model.rights import Right
-from milvus_vault.model.schedules import StoredSchedule
+from milvus_vault.model.schedules import ScheduleKind, StoredSchedule
 from milvus_vault.model.versions import ServerVersion
 
 HTML = "text/html; charset=utf-8"
@@ -150,7 +150,7 @@ class Executions(Protocol):
 
 
 class Scheduler(Protocol):
-    """The schedules of a stack, each of which starts the backup machine.
+    """The schedules of a stack, each of which starts the machine of its kind.
 
     Every method raises `ServiceUnavailableError` or `ServiceRequestError`.
     """
@@ -161,7 +161,9 @@ class Scheduler(Protocol):
     def find(self, name: str) -> StoredSchedule | None:
         """Return a schedule, or None where there is none."""
 
-    def put(self, name: str, *, expression: str, timezone: str, is_enabled: bool, request: str) -> None:
+    def put(
+        self, name: str, *, kind: ScheduleKind, expression: str, timezone: str, is_enabled: bool, request: str
+    ) -> None:
         """Create a schedule, or replace the one of this name."""
 
     def delete(self, name: str) -> bool:

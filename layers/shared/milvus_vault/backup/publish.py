@@ -253,7 +253,7 @@ def next_verification(plan: BackupPlan) -> NextVerification | None:
     if options is None:
         return None
     name = f"after-{short_hash(plan.execution_arn, 16)}"
-    request = VerifyRequest(backup_name=plan.backup_name, **dict(options))
+    request = VerifyRequest(backup_name=plan.backup_name, schedule=plan.request.schedule, **dict(options))
     return NextVerification(run=run_id("verify", name), name=name, request=request)
 
 

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
+from functools import cache
 from itertools import islice
 
 from pydantic import BaseModel
@@ -39,6 +40,7 @@ from milvus_vault.model.locks import ObjectLock
 from milvus_vault.model.names import backup_of, named_run
 from milvus_vault.model.requests import backup_name_problem
 from milvus_vault.model.resources import Backup, BackupSummary, Damage, Drill, Hold, HoldState, Page, Verification
+from milvus_vault.model.schedules import DrillSuccess
 from milvus_vault.model.times import EPOCH, utc_minute, utc_second
 from milvus_vault.parallel import each
 from milvus_vault.pool.doubts import Doubt, PoolDoubts
@@ -129,8 +131,8 @@ class Catalogue:
         held = set(self._names(self._keys.holds))
         noted = {note.name: note.problem for note in self.damages()}
         verified = set(self._names(self._keys.verifications))
-        doubts: Mapping[str, Doubt] | None = None
         drilled = set(self._names(self._keys.drills))
+        doubts = cache(self._doubts.read)
         for summary in each(self._read_entry, entries):
             if summary is None:
                 continue
@@ -138,8 +140,7 @@ class Catalogue:
             if not damage and summary.name in verified:
                 damage = self._verified_damaged(summary.name, summary.finished_at)
             if not damage and summary.mode == "incremental":
-                doubts = self._doubts.read() if doubts is None else doubts
-                damage = _doubted(doubts, summary.name, summary.finished_at)
+                damage = _doubted(doubts(), summary.name, summary.finished_at)
             is_held = summary.name in held and self.hold(summary.name) is not None
             drill = self.drill_of(summary.name, summary.finished_at) if summary.name in drilled else None
             proven_at = drill.proven_at if drill else None
@@ -169,31 +170,53 @@ class Catalogue:
     def newest_complete(self, schedules: Collection[str]) -> Mapping[str, BackupSummary]:
         """Return the newest backup of each of these schedules that is complete and not known to be damaged.
 
-        Two listings for all of them, and some requests for each backup that is newer. A schedule without one is left
-        out.
+        Two listings for all of them, and one more where a backup that is looked at is incremental; and some reads for
+        each backup that is newer. A schedule without one is left out.
         """
         missing = set(schedules)
         if not missing:
             return {}
         noted = {note.name for note in self.damages()}
+        doubts = cache(self._doubts.read)
         found: dict[str, BackupSummary] = {}
         for entry in self._listed_entries():
             if entry.schedule not in missing or entry.name in noted:
                 continue
             summary = self._read_entry(entry)
-            if summary and summary.status == "complete" and not self.found_damaged(summary):
+            if summary and summary.status == "complete" and not self._damage(summary, doubts):
                 found[entry.schedule] = summary
                 missing.remove(entry.schedule)
                 if not missing:
                     break
         return found
 
+    def drill_successes(self, schedules: Collection[str]) -> Mapping[str, DrillSuccess]:
+        """Return the newest drill of each of these schedules that succeeded: a read for each.
+
+        A schedule without one is left out, as one is of which what was written down cannot be read.
+        """
+        found = {name: self._drill_success(name) for name in schedules}
+        return {name: success for name, success in found.items() if success}
+
+    def note_drill_success(self, success: DrillSuccess) -> None:
+        """Write down a drill of a schedule that succeeded, unless a newer one is known. Safe to repeat."""
+        before = self._drill_success(success.schedule)
+        if before is None or before.begun_at < success.begun_at:
+            self._store.put(self._bucket, self._keys.drilled(success.schedule), seal(success))
+
+    def _drill_success(self, schedule: str) -> DrillSuccess | None:
+        try:
+            found = self._find(self._keys.drilled(schedule), DrillSuccess)
+        except ValueError:
+            return None
+        return found if found and found.schedule == schedule else None
+
     def newest_of(self, schedule: str) -> str:
         """Return the name of the newest backup of a schedule that is complete and not known to be damaged.
 
         Raises `BackupNotFoundError` where there is none.
         """
-        newest = self.newest_complete([schedule]).get(schedule)
+        newest = self.newest_complete({schedule}).get(schedule)
         if newest is None:
             msg = f"schedule {schedule} has no complete backup"
             raise BackupNotFoundError(msg, hint="`GET /backups` lists those that are there, with their schedules.")
@@ -277,10 +300,13 @@ class Catalogue:
         That is what its own last one found, and what a deep one of another backup found wrong with contents that both
         list: for that, of an incremental one, a listing, and a read for each group of the pool that had a doubt.
         """
+        return self._damage(backup, self._doubts.read)
+
+    def _damage(self, backup: BackupSummary, doubts: Callable[[], Mapping[str, Doubt]]) -> str:
         found = self._verified_damaged(backup.name, backup.finished_at)
         if found or backup.mode != "incremental":
             return found
-        return _doubted(self._doubts.read(), backup.name, backup.finished_at)
+        return _doubted(doubts(), backup.name, backup.finished_at)
 
     def _verified_damaged(self, name: str, finished_at: datetime | None) -> str:
         """Return what the last verification of a backup found wrong with it, or an empty text."""

@@ -404,7 +404,7 @@ def _monthly(cost_usd: float | None) -> str:
 
 def schedule(item: Schedule) -> RenderableType:
     """Return a schedule in full."""
-    asked = item.request.model_dump(mode="json", exclude_defaults=True)
+    asked = (item.drill or item.request).model_dump(mode="json", exclude_defaults=True)
     if item.request.verify:
         # With its level, which has a default as well.
         asked["verify"] = item.request.verify.model_dump(exclude_none=True)
@@ -429,8 +429,11 @@ def schedule(item: Schedule) -> RenderableType:
                 else "never",
             ),
             ("problem", Text(item.problem, style="red")),
-            ("keeps", tables.retention(item.retention)),
-            ("request", ", ".join(f"{key}: {_value(value)}" for key, value in asked.items()) or "everything"),
+            ("keeps", tables.retention(item.retention) if item.kind == "backup" else ""),
+            (
+                "drills" if item.kind == "drill" else "request",
+                ", ".join(f"{key}: {_value(value)}" for key, value in asked.items()) or "everything",
+            ),
         ]
     )
 

@@ -64,6 +64,7 @@ OPTIONS: Mapping[str, str] = {
     "expression": "WHEN",
     "timezone": "--timezone",
     "enabled": "--off",
+    "drill": "--drill",
     "keep_last": "--keep-last",
     "keep_daily": "--keep-daily",
     "keep_weekly": "--keep-weekly",

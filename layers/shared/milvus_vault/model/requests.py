@@ -381,6 +381,9 @@ class VerifyRequest(VerifyOptions):
         "the documents of the collections, or the backup as one of milvus-backup from that tool's files. Objects of a "
         "replica that have other ETags are known again by their content.",
     )
+    schedule: ScheduleTag | None = Field(
+        default=None, description="Set by backups of schedules that are verified by themselves; leave it out."
+    )
 
 
 class ExportPlace(Model):

@@ -1,13 +1,14 @@
 """What the API takes and answers, and what the client returns. OpenAPI is made from these models."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
 from milvus_vault.model.base import Count, Model
 from milvus_vault.model.locks import ObjectLock
-from milvus_vault.model.requests import BackupRequest, VerifyLevel
+from milvus_vault.model.requests import BackupRequest, DrillRequest, VerifyLevel
 from milvus_vault.model.retention import Retention
+from milvus_vault.model.schedules import ScheduleKind
 from milvus_vault.model.times import Time
 from milvus_vault.model.words import Form
 
@@ -539,19 +540,32 @@ class ScheduleSpec(Model):
         default_factory=BackupRequest, description="What to back up. `backup_name` and `schedule` must be left out."
     )
     retention: Retention | None = Field(default=None, description="Which of its backups are kept. Default: all.")
+    drill: DrillRequest | None = Field(
+        default=None,
+        description="Drill a backup instead of making one: which one, and how much of it. `schedule` must be left out. "
+        "Excludes `request` and `retention`.",
+    )
+
+    @model_validator(mode="after")
+    def _check_drill(self) -> Self:
+        if self.drill and (self.retention or self.request != BackupRequest()):
+            msg = "`drill` tries a backup and makes none: leave out `request` and `retention`"
+            raise ValueError(msg)
+        return self
 
 
 class Schedule(ScheduleSpec):
-    """A schedule as it is."""
+    """A schedule as it is. Where it drills, `request` says nothing."""
 
     name: str
     """Somebody may have made it in the group by hand, with a name that this API gives to none."""
+    kind: ScheduleKind = "backup"
     is_deployed: bool = False
     """Whether it comes from the stack's parameters, so that the API cannot change it."""
     next_run_at: Time | None = None
     """Null where it is off, or will never fire again."""
     last_success_at: Time | None = None
-    """When the newest complete backup of this schedule was begun."""
+    """When the newest complete backup of this schedule was begun, or its newest drill that succeeded."""
     problem: str = ""
     """Why it cannot be read, so that `request` says nothing and no next run is known. Empty: it can."""
 
