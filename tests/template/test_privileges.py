@@ -31,6 +31,8 @@ class May(NamedTuple):
 # Of full backups, and of the pool that the others share.
 OBJECTS = ("*/binlogs/*", ".pool/*-*/*/*-*")
 MANIFESTS_OF_EXPORTS = ("exports:*/meta/backup_meta.json", "exports:*/meta/vault/manifest.json")
+POOL_ELSEWHERE, USERS_ELSEWHERE = "exports:*.pool/*-*/*/*-*", "exports:*.pool/.users/backup-*"
+OTHER_ETAGS_ELSEWHERE = "exports:*/meta/vault/other_etags.json"
 NAMES_OF_EXPORTS = "exports:*.runs/backup-*/claim.json"
 ONLY_CONDITIONALLY = (f"{MARKER} if-match", f"{MARKER} if-none-match")
 
@@ -76,9 +78,9 @@ TABLE: dict[str, May] = {
     "PlanCopy": May(read=(".runs/*/claim.json", ".runs/*/copy/*"), write=(".runs/*/copy/*",)),
     "CopyBatch": May(
         read=(*OBJECTS, ".runs/*/claim.json", ".runs/*/copy/*", "milvus:delta_log/*", "milvus:insert_log/*"),
-        write=(*OBJECTS, ".runs/*/copy/*", "exports:*/binlogs/*", "milvus:staging/restore-*/*"),
+        write=(*OBJECTS, ".runs/*/copy/*", POOL_ELSEWHERE, "exports:*/binlogs/*", "milvus:staging/restore-*/*"),
         delete=(".runs/*/copy/*/error-*.json",),
-        abort_uploads=(*OBJECTS, "exports:*/binlogs/*", "milvus:staging/restore-*/*"),
+        abort_uploads=(*OBJECTS, POOL_ELSEWHERE, "exports:*/binlogs/*", "milvus:staging/restore-*/*"),
     ),
     "VerifyCopy": May(
         read=(
@@ -104,6 +106,7 @@ TABLE: dict[str, May] = {
             ".pool/.users/backup-*",
             ".runs/backup-*/*",
             ".runs/export-*/*",
+            USERS_ELSEWHERE,
             NAMES_OF_EXPORTS,
             *MANIFESTS_OF_EXPORTS,
         ),
@@ -111,7 +114,9 @@ TABLE: dict[str, May] = {
             *ONLY_CONDITIONALLY,
             *METADATA,
             ".catalogue/backups/*",
+            ".catalogue/copies/*",
             ".pool/.users/backup-*",
+            USERS_ELSEWHERE,
             *(f"exports:{pattern}" for pattern in (*ONLY_CONDITIONALLY, *METADATA)),
         ),
         delete=(
@@ -119,8 +124,10 @@ TABLE: dict[str, May] = {
             ".pool/.users/backup-*",
             ".runs/backup-*/rbac.json",
             ".runs/export-*/rbac.json",
+            USERS_ELSEWHERE,
             NAMES_OF_EXPORTS,
             "exports:*/binlogs/*",
+            OTHER_ETAGS_ELSEWHERE,
         ),
     ),
     "PrepareRestore": May(
@@ -138,14 +145,17 @@ TABLE: dict[str, May] = {
         read=(
             "*/meta/*",
             ".catalogue/backups/*",
+            ".catalogue/copies/*",
             ".catalogue/deleting/*",
             ".catalogue/verifications/*",
             ".runs/backup-*/backup.json",
             ".runs/backup-*/claim.json",
             ".runs/export-*/backup.json",
             ".runs/export-*/claim.json",
+            "exports:*.pool/.condemned/*",
             NAMES_OF_EXPORTS,
             *MANIFESTS_OF_EXPORTS,
+            OTHER_ETAGS_ELSEWHERE,
         ),
         write=(
             ".runs/backup-*/backup.json",
@@ -160,6 +170,7 @@ TABLE: dict[str, May] = {
             ".runs/export-*/copy/*",
             ".runs/export-*/destination.json",
             ".runs/export-*/rbac.json",
+            USERS_ELSEWHERE,
             NAMES_OF_EXPORTS,
         ),
         delete=(
@@ -218,9 +229,9 @@ TABLE: dict[str, May] = {
             ".runs/export-*/destination.json",
             ".runs/prune-*/*",
             "exports:*.catalogue/deleting/*",
-            "milvus:staging/claims/*",
             NAMES_OF_EXPORTS,
             *MANIFESTS_OF_EXPORTS,
+            "milvus:staging/claims/*",
         ),
         write=(
             ".catalogue/deleting/*",
@@ -240,6 +251,7 @@ TABLE: dict[str, May] = {
             "*/binlogs/*",
             "*/meta/*",
             ".catalogue/backups/*",
+            ".catalogue/copies/*",
             ".catalogue/damage/*",
             ".catalogue/deleting/*",
             ".catalogue/digests/*",
@@ -261,10 +273,10 @@ TABLE: dict[str, May] = {
             ".runs/reports/*",
             ".runs/restore-*/*",
             ".runs/verify-*/*",
-            "exports:*/binlogs/*",
-            "milvus:staging/*",
             NAMES_OF_EXPORTS,
+            "exports:*/binlogs/*",
             *(f"exports:{pattern}" for pattern in METADATA),
+            "milvus:staging/*",
         ),
         abort_uploads=("*/binlogs/*", "*/meta/*", ".pool/*-*/*/*-*", "exports:*/binlogs/*", "milvus:staging/*"),
     ),
@@ -478,12 +490,25 @@ def test_exports_to_another_place_are_written_by_those_that_write_exports_alone(
     assert who_may("DeleteObject", marker, bucket=place) == set()
     assert who_may("PutObject", claim, bucket=place) == {"PrepareExport"}
     assert who_may("DeleteObject", claim, bucket=place) == {"PrepareExport", "PublishBackup", "CarryOutPrune"}
+    pooled, note = ".pool/1a2b-7/1/2-3", ".pool/.users/backup-m/1a2b3c4d.json"
+    assert who_may("PutObject", pooled, bucket=place) == {"CopyBatch"}
+    assert who_may("DeleteObject", pooled, bucket=place) == who_may("GetObject", pooled, bucket=place) == set()
+    assert who_may("PutObject", note, bucket=place) == {"PrepareExport", "PublishBackup"}
+    assert who_may("DeleteObject", note, bucket=place) == {"PublishBackup"}
 
 
 def test_nothing_else_of_another_place_is_written_or_deleted() -> None:
-    others = ("exported/m/binlogs/1", "exports/.pool/a-1/2/3-4", "exports/.catalogue/deleting/m.json", "other/m/meta/1")
+    others = [
+        "exported/m/binlogs/1",
+        "exports/.pool/.sweep/claim.json",
+        "exports/.catalogue/deleting/m.json",
+        "other/m/meta/1",
+        "exports/.pool/.condemned/1a2b-7.json",
+    ]
+    reading = {"PrepareExport", "CarryOutPrune"}
     for action in ("GetObject", "PutObject", "DeleteObject", "AbortMultipartUpload"):
-        assert who_may(action, *others, bucket="archive") == set()
+        found = who_may(action, *others, bucket="archive")
+        assert found == (reading if action == "GetObject" else set())
 
 
 def test_without_another_bucket_all_rights_are_of_the_backup_bucket_and_of_milvus() -> None:
