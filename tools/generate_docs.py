@@ -288,6 +288,11 @@ EXAMPLES = (
         ExportRequest,
         {"backup_name": "nightly_31", "export_name": "nightly_31", "to": {"bucket": "archive", "prefix": "vault/team"}},
     ),
+    Example(
+        "A copy of an incremental backup, in the stack's other bucket",
+        ExportRequest,
+        {"backup_name": "nightly_31", "export_name": "nightly_31", "is_copy": True, "to": {}},
+    ),
     Example("The newest backup of a schedule", DrillRequest, {"newest_of": "nightly"}),
     Example(
         "Some collections, chosen at random, with more rows",

@@ -1,6 +1,9 @@
-"""PrepareExport: check a backup, claim it and the name of its export, and write down what is to be copied."""
+"""PrepareExport: check a backup, claim it and the name of its export or copy, and write down what is to be copied."""
+
+from collections.abc import Mapping
 
 from milvus_vault.adapters.executions import StepFunctionsExecutions
+from milvus_vault.backup.copies import CopyPreparation, read_known_etags
 from milvus_vault.backup.export import ExportPreparation
 from milvus_vault.catalogue import Catalogue
 from milvus_vault.execution_records import record_execution
@@ -23,7 +26,11 @@ def handler(event: PrepareExportRequest) -> PrepareExportResult:
     logger.set_correlation_id(run.run)
     record_execution(run, event.execution, "export", request.backup_name)
     catalogue = Catalogue(run.store, run.bucket, run.prefix)
-    plan = ExportPreparation(
+    known_etags: Mapping[str, tuple[str, str]] = {}
+    if place and request.is_copy:
+        known_etags = read_known_etags(place.run_of(run, name), catalogue.copied_to(place.folder))
+    preparation = CopyPreparation if request.is_copy else ExportPreparation
+    plan = preparation(
         run=run,
         request=request,
         executions=StepFunctionsExecutions(),
@@ -32,6 +39,7 @@ def handler(event: PrepareExportRequest) -> PrepareExportResult:
         was_listed=lambda: catalogue.remembered(name) is not None,
         damaged_contents=catalogue.damaged_contents,
         place=place,
+        known_etags=known_etags,
     ).prepare()
     return PrepareExportResult(
         run=run.run,

@@ -40,6 +40,7 @@ OPTIONS: Mapping[str, str] = {
     # Of exports.
     "export_name": "--as",
     "to": "--to",
+    "is_copy": "milvus-vault copy",
     # Of drills.
     "newest_of": "--schedule",
     "row_count": "--rows",
