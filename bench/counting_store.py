@@ -171,6 +171,10 @@ class CountingStore(ObjectStore):
         with self._lock:
             self._write(bucket, key, body)
 
+    @override
+    def put_in_parts(self, bucket: str, key: str, parts: Iterable[bytes]) -> None:
+        self.put(bucket, key, b"".join(parts))
+
     def _write(self, bucket: str, key: str, body: bytes) -> None:
         etag = hashlib.md5(body, usedforsecurity=False).hexdigest()
         self.bucket(bucket).documents[key] = Written(body, etag, datetime.now(UTC))

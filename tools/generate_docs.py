@@ -29,12 +29,14 @@ from milvus_vault import errors
 from milvus_vault.api.openapi import field_docstrings, openapi_document
 from milvus_vault.api.routes import ROUTES
 from milvus_vault.archive.manifest import Manifest
+from milvus_vault.datasets.working_files import Dataset
 from milvus_vault.errors import VaultError
 from milvus_vault.model.base import Model
 from milvus_vault.model.events import RunEvent
 from milvus_vault.model.messages import PublishBackupResult, ReportRestoreResult
 from milvus_vault.model.messages_drill import DrillResult
 from milvus_vault.model.messages_prune import CarryOutPruneResult
+from milvus_vault.model.messages_rows import DatasetResult
 from milvus_vault.model.messages_verify import VerifyBackupResult
 from milvus_vault.model.requests import (
     BackupRequest,
@@ -293,6 +295,16 @@ EXAMPLES = (
         ExportRequest,
         {"backup_name": "nightly_31", "export_name": "nightly_31", "is_copy": True, "to": {}},
     ),
+    Example(
+        "The rows of a collection as Parquet",
+        ExportRequest,
+        {
+            "backup_name": "nightly_31",
+            "export_name": "orders",
+            "format": "parquet",
+            "collections": ["shop.orders"],
+        },
+    ),
     Example("The newest backup of a schedule", DrillRequest, {"newest_of": "nightly"}),
     Example(
         "Some collections, chosen at random, with more rows",
@@ -321,7 +333,11 @@ def requests_document(examples: Sequence[Example]) -> str:
         (RestoreRequest, "Restore", "[restore-result](schemas/restore-result.schema.json)"),
         (VerifyRequest, "Verify", "[verify-result](schemas/verify-result.schema.json)"),
         (PruneRequest, "Prune", "[prune-result](schemas/prune-result.schema.json)"),
-        (ExportRequest, "Export", "[backup-result](schemas/backup-result.schema.json)"),
+        (
+            ExportRequest,
+            "Export",
+            "[backup-result](schemas/backup-result.schema.json), [dataset-result](schemas/dataset-result.schema.json)",
+        ),
         (DrillRequest, "Drill", "[drill-result](schemas/drill-result.schema.json)"),
     )
     for model, title, result in titles:
@@ -384,7 +400,9 @@ SCHEMAS: Mapping[str, tuple[type[Model], Literal["validation", "serialization"]]
     "drill-result": (DrillResult, "serialization"),
     "verify-result": (VerifyBackupResult, "serialization"),
     "prune-result": (CarryOutPruneResult, "serialization"),
+    "dataset-result": (DatasetResult, "serialization"),
     "manifest": (Manifest, "serialization"),
+    "dataset": (Dataset, "serialization"),
     "run-event": (RunEvent, "serialization"),
 }
 

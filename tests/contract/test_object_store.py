@@ -1,7 +1,7 @@
 """One suite for every `ObjectStore`, on five servers. What the domain relies on has to hold on all of them."""
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -27,6 +27,7 @@ from milvus_vault.copying.progress import copy_state
 from milvus_vault.copying.verify import verify_copy
 from milvus_vault.copying.working_files import CopyTarget, read_verified, write_job, write_target
 from milvus_vault.errors import (
+    BackupDamagedError,
     BucketNotFoundError,
     ObjectChangedError,
     ObjectNotFoundError,
@@ -602,6 +603,31 @@ def test_leaves_nothing_behind_if_a_source_in_parts_has_changed(subject: Subject
         with pytest.raises(ObjectChangedError, match="large"):
             subject.store.copy(subject.job, item)
         assert not subject.listed(subject.destination)
+    assert_no_upload_is_left(subject)
+
+
+@pytest.mark.parametrize("sizes", [(), (0,), (1,), (5 * MIB, 1), (6 * MIB, 5 * MIB, 4)])
+def test_writes_an_object_as_its_parts_come(subject: Subject, sizes: Sequence[int]) -> None:
+    pieces = [bytes([number]) * size for number, size in enumerate(sizes)]
+
+    subject.store.put_in_parts(subject.destination, "of parts", iter(pieces))
+
+    assert subject.store.get(subject.destination, "of parts") == b"".join(pieces)
+    assert subject.listed(subject.destination)["of parts"].size_bytes == sum(sizes)
+    assert_no_upload_is_left(subject)
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 3])
+def test_leaves_nothing_behind_if_parts_end_with_a_failure(subject: Subject, count: int) -> None:
+    def parts() -> Iterator[bytes]:
+        for _ in range(count):
+            yield LARGE[: 5 * MIB]
+        raise BackupDamagedError("a log is missing")
+
+    with pytest.raises(BackupDamagedError, match="a log is missing"):
+        subject.store.put_in_parts(subject.destination, "of parts", parts())
+
+    assert not subject.listed(subject.destination)
     assert_no_upload_is_left(subject)
 
 

@@ -4,6 +4,8 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from pymilvus import MilvusClient
 
@@ -14,13 +16,13 @@ from milvus_vault.archive.reader import read_archive, read_manifest, read_object
 from tests.support import library, vault_runs
 from tests.support.api_calls import call
 from tests.support.killing import kill_inside, read_machine, tasks
+from tests.support.vault_runs import EXPORTS
 
 DATABASE = "exported_books"
 _MORE = range(1000, 1020)
 
 
 ARCHIVE = "export-archive"
-EXPORTS = "milvus-vault-exports"
 
 
 def request(name: str, of: str = "export_source", **more: Any) -> dict[str, Any]:
@@ -209,6 +211,7 @@ def test_what_cannot_be_exported_fails_by_name_and_leaves_nothing(stack: LocalSt
     [
         pytest.param(task, marks=[] if task == "CopyObjects" else [pytest.mark.thorough])
         for task in tasks(read_machine("export"))
+        if task != "WriteBatches"
     ],
 )
 @pytest.mark.usefixtures("contents")
@@ -223,3 +226,48 @@ def test_one_that_was_stopped_is_completed_by_the_next(stack: LocalStack, task: 
     found, source = manifest(stack, name), manifest(stack, "export_source")
     assert (found["object_count"], found["size_bytes"]) == (source["object_count"], source["size_bytes"])
     assert vault_runs.succeed(stack, "Verify", {"backup_name": name})["status"] == "intact"
+
+
+@pytest.mark.parametrize("task", [pytest.param("PrepareExport", marks=pytest.mark.thorough), "WriteBatches"])
+def test_a_dataset_whose_run_was_stopped_is_completed_by_the_next(
+    stack: LocalStack, contents: library.Contents, task: str
+) -> None:
+    asked = request("export_source", format="parquet", to={"prefix": f"{EXPORTS}/{task}"})
+    function = kill_inside(stack.deployment, "Export", task, asked)
+
+    started = call(stack.deployment.api_url, "POST", "/exports", asked)
+    stack.wait(started.json["execution_arn"], vault_runs.TIMEOUT_SECONDS)
+
+    function.result()
+    run = call(stack.deployment.api_url, "GET", f"/runs/{started.json['id']}").json
+    assert (run["status"], run["progress"]["objects_done"]) == ("succeeded", run["result"]["object_count"])
+    assert [(found["name"], found["status"]) for found in run["collections"]] == [("books", "done"), ("drafts", "done")]
+    assert run["report_url"] is None
+    bucket = stack.outputs["BackupBucketName"]
+    for name, expected in contents.rows.items():
+        files = vault_runs.dataset_files(stack, run["result"]["location"], f"{DATABASE}.{name}")
+        rows = pa.concat_tables(pq.read_table(pa.BufferReader(body)) for body in files).to_pylist()
+        assert sorted(f"{row['id']:04} {row['title']} {row['vector']}" for row in rows) == list(expected)
+    # Nothing beside its folder, and no claim in it; it is no backup.
+    listed = vault_runs.listing(stack, bucket, f"{EXPORTS}/{task}/")
+    assert {key.split("/")[-2] for key in listed} == {"export_source", f"{DATABASE}.books", f"{DATABASE}.drafts"}
+    assert not [key for key in listed if key.endswith("claim.json")]
+    taken = vault_runs.fail(stack, "Export", asked)
+    assert (taken.error, run["result"]["location"] in taken.cause) == ("DatasetExistsError", True)
+
+
+@pytest.mark.usefixtures("contents")
+def test_a_dataset_beside_the_backups_is_none_of_them(stack: LocalStack) -> None:
+    asked = request("meta", format="parquet", collections=[f"{DATABASE}.drafts"])
+    output = vault_runs.succeed(stack, "Export", asked)
+    assert (output["format"], output["collection_count"], output["row_count"]) == ("parquet", 1, len(range(30)) + 20)
+    written = keys(stack, ".datasets/meta/")
+    assert len(written) == 2
+    names = {found["name"] for found in call(stack.deployment.api_url, "GET", "/backups").json["items"]}
+    assert "export_source" in names
+    assert not names & {"meta", ".datasets"}
+    vault_runs.succeed(stack, "Prune", {})
+    assert keys(stack, ".datasets/meta/") == written
+    absent = vault_runs.fail(stack, "Export", request("none", format="parquet", collections=[f"{DATABASE}.absent"]))
+    assert absent.error == "CollectionNotFoundError"
+    assert keys(stack, ".datasets/none/") == []

@@ -3,16 +3,18 @@
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from pymilvus import MilvusClient
 
 from local.stack import LocalStack
 from milvus_vault.archive.layout import BackupLayout
 from milvus_vault.model.collections import CollectionName
-from milvus_vault.rows import read_rows
+from milvus_vault.rows import Rows, read_rows
 from tests.support.fill_collections import DATABASE, SHAPES, fill
 from tests.support.oracle import MADE_OF, ROWS, STATE, Snapshot, as_queried, drop_everything, snapshot
-from tests.support.vault_runs import local_store, restore, succeed
+from tests.support.vault_runs import dataset_files, local_store, restore, succeed
 
 NAME = "fill_oracle"
 
@@ -93,6 +95,30 @@ def test_every_row_is_read_out_of_the_backup_as_it_was_queried(
     expected = round_trip.before[collection]
     key = next(field["name"] for field in expected["schema"]["fields"] if field.get("is_primary_key"))
     assert as_queried(rows, key) == expected["rows"]
+
+
+@pytest.fixture(scope="module")
+def dataset(stack: LocalStack, round_trip: RoundTrip) -> dict[str, Any]:
+    """Write the rows of the backup as Parquet, and return what the machine said."""
+    assert round_trip.backup["status"] == "complete"
+    return succeed(stack, "Export", {"backup_name": NAME, "export_name": NAME, "format": "parquet"})
+
+
+@each_collection
+def test_every_row_is_in_the_dataset_as_it_was_queried(
+    stack: LocalStack, round_trip: RoundTrip, dataset: dict[str, Any], collection: str
+) -> None:
+    files = dataset_files(stack, dataset["location"], collection)
+    table = pa.concat_tables(pq.read_table(pa.BufferReader(body)) for body in files)
+
+    expected = round_trip.before[collection]
+    key = next(field["name"] for field in expected["schema"]["fields"] if field.get("is_primary_key"))
+    assert as_queried(Rows(table.schema, iter(table.to_batches())), key) == expected["rows"]
+
+
+def test_a_dataset_has_all_rows(round_trip: RoundTrip, dataset: dict[str, Any]) -> None:
+    assert dataset["collection_count"] == len(SHAPES)
+    assert dataset["row_count"] == sum(collection["count"] for collection in round_trip.before.values())
 
 
 def test_the_shapes_are_what_they_are_meant_to_be(round_trip: RoundTrip) -> None:

@@ -13,12 +13,13 @@ from milvus_vault.adapters.s3 import S3ObjectStore
 from milvus_vault.archive.sealing import seal
 from milvus_vault.archive.tombstones import Tombstone, tombstone_key
 from milvus_vault.catalogue import Catalogue
+from milvus_vault.model.names import export_elsewhere_run
 from milvus_vault.model.resources import Hold
 from milvus_vault.retention.working_files import Swept
 from tests.support import library, vault_runs
 from tests.support.killing import GatedMachine, kill
 from tests.support.sweeping import sweep
-from tests.support.vault_runs import listing
+from tests.support.vault_runs import EXPORTS, listing
 
 DATABASE, STAGING = "kept_books", "retention-staging"
 KEEP_ONE = {"name": "nightly", "timezone": "Europe/Berlin", "retention": {"keep_last": 1}}
@@ -228,6 +229,9 @@ def test_a_sweep_removes_what_dead_runs_left_once_it_is_old_and_leaves_backups_a
     whole = dict(listing(deployment, bucket, f"{prefix}/whole/").items())
     request = {"collections": [f"{DATABASE}.*"], "backup_name": "dead"}
     kill(deployment, "Backup", "after CopyObjects", request)
+    kill(deployment, "Export", "after CopyObjects", {"backup_name": "whole", "export_name": "left", "to": {}})
+    assert listing(deployment, bucket, f"{EXPORTS}/left/binlogs/")
+    left = export_elsewhere_run(bucket, EXPORTS, "left")
     restoring = {"backup_name": "whole", "suffix": "_dead", "allow_version": True}
     kill(deployment, "Restore", "after VerifyCopy", restoring)
     gated = GatedMachine(deployment, "Restore", ["after VerifyCopy"])
@@ -248,9 +252,11 @@ def test_a_sweep_removes_what_dead_runs_left_once_it_is_old_and_leaves_backups_a
     assert sweep_after(0).object_count == 0
     assert vault_runs.succeed(deployment, "Prune", {})["swept_objects"] == 0
     noted = sweep_after(8)
-    assert (noted.quarantined, "backup-dead" in noted.runs, noted.upload_count) == (("dead",), False, 1)
-    assert "backup-dead" in sweep_after(16).runs
-    assert listing(deployment, bucket, f"{prefix}/dead/") == {}
+    assert (set(noted.quarantined), noted.upload_count) == ({"dead", left}, 1)
+    assert not {"backup-dead", left} & {*noted.runs}
+    assert {"backup-dead", left} <= {*sweep_after(16).runs}
+    gone = (f"{prefix}/dead/", f"{EXPORTS}/left/", f"{EXPORTS}/.runs/backup-left/")
+    assert [listing(deployment, bucket, folder) for folder in gone] == [{}, {}, {}]
     assert listing(deployment, bucket, f"{prefix}/whole/") == whole
     claim = gated_run(deployment, running)
     staged = {key.split("/")[1] for key in listing(deployment, milvus_bucket, f"{STAGING}/")}

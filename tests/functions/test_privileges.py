@@ -26,6 +26,7 @@ from prepare_export.handler import handler as prepare_export
 from publish_backup.handler import handler as publish_backup
 from verify_backup.handler import handler as verify_backup
 from verify_copy.handler import handler as verify_copy
+from write_rows.handler import handler as write_rows
 
 from milvus_vault import runtime
 from milvus_vault.adapters.s3 import S3ObjectStore
@@ -56,7 +57,7 @@ from milvus_vault.workspace import Workspace
 from tests.support.lambda_context import Invocation, LateInvocation
 from tests.support.privilege import guarded, within_role
 from tests.unit.archive import samples
-from tests.unit.archive.samples import BUCKET, PREFIX, sample_contents, write_backup
+from tests.unit.archive.samples import BUCKET, PREFIX, golden_files, sample_contents, write_backup
 
 type Json = dict[str, Any]
 
@@ -451,13 +452,59 @@ def test_an_export_to_another_place(s3: S3Client, to: Json, bucket: str, prefix:
 
 @pytest.mark.parametrize(
     ("to", "bucket", "prefix"),
+    [
+        (None, BUCKET, PREFIX),
+        ({}, BUCKET, "exports"),
+        ({"bucket": "archive", "prefix": "exports/team"}, "archive", "exports/team"),
+    ],
+)
+def test_a_dataset(s3: S3Client, to: Json | None, bucket: str, prefix: str) -> None:
+    for name, body in golden_files("golden_2_4").items():
+        s3.put_object(Bucket=BUCKET, Key=f"{PREFIX}/golden/{name}", Body=body)
+    before = {key for key in keys(s3) if "/.runs/" not in key}
+    request = {
+        "backup_name": "golden",
+        "export_name": "rows",
+        "format": "parquet",
+        **({} if to is None else {"to": to}),
+    }
+    event = {"execution": execution("export", "e"), "request": request}
+
+    listed = run(prepare_export, {**event, "write_count": 0})
+    assert (listed["has_rows"], listed["is_dataset"], listed["write_count"]) == (True, True, 1)
+    for batch in json.loads(s3.get_object(Bucket=BUCKET, Key=listed["batches_key"])["Body"].read()):
+        assert run(write_rows, {"run": listed["run"], **batch})["is_done"]
+    left = f"{prefix}/.datasets/rows/shop.gone/part-000000.parquet"
+    s3.put_object(Bucket=bucket, Key=left, Body=b"")
+    found = run(prepare_export, {**event, "write_count": 1})
+
+    location = f"s3://{bucket}/{prefix}/.datasets/rows/"
+    assert not found["has_rows"]
+    assert (found["dataset"]["location"], found["dataset"]["format"]) == (location, "parquet")
+    assert found["dataset"]["row_count"] > 0
+    written = {key for key in keys(s3, bucket) if f"{prefix}/.datasets/" in key}
+    assert f"{prefix}/.datasets/rows/_dataset.json" in written
+    assert left not in written
+    assert {key for key in keys(s3) if "/.runs/" not in key} - written == before
+    with guarded("api.handler", ENVIRONMENT):
+        followed = WorkingFiles(store(), BUCKET, PREFIX).follow("export", arn("export", "e"))
+        assert followed is not None
+        assert {one.status for one in followed.first(10)} == {"done"}
+    # A task that comes once more finds it.
+    assert run(prepare_export, {**event, "write_count": 0})["dataset"] == found["dataset"]
+
+
+@pytest.mark.parametrize(
+    ("to", "bucket", "prefix"),
     [({}, BUCKET, "exports"), ({"bucket": "archive", "prefix": "exports/team"}, "archive", "exports/team")],
 )
 def test_a_sweep_removes_what_an_export_left_in_another_place(
     s3: S3Client, monkeypatch: pytest.MonkeyPatch, to: Json, bucket: str, prefix: str
 ) -> None:
-    step = do_export(s3, {"backup_name": "books", "export_name": "books", "to": to})
-    there = BackupLayout(prefix, "books")
+    night, there = BackupLayout(PREFIX, "night"), BackupLayout(prefix, "night")
+    contents = [(document, [stored(item, is_pooled=True) for item in o]) for document, o in sample_contents(night)]
+    write_backup(store(), night, contents, mode="incremental")
+    step = do_export(s3, {"backup_name": "night", "export_name": "night", "to": to})
     s3.put_object(Bucket=bucket, Key=f"{there.root}meta/vault/collections/1.json", Body=b"{}")
     s3.create_multipart_upload(Bucket=bucket, Key=f"{there.binlogs}insert_log/1/2/3/3/4/5")
     published = f"{prefix}/pens/binlogs/insert_log/1/2/3/3/4/5"

@@ -24,6 +24,7 @@ from milvus_vault.api.routes import ROUTES
 from milvus_vault.archive.layout import BackupLayout
 from milvus_vault.backup.pauses import Pauses
 from milvus_vault.errors import VaultError
+from milvus_vault.model.names import attempt_of, dataset_run
 from tests.restore.servers import BOOKS, PENS, Filled, Servers
 from tests.support.faults import cases, hard_values
 from tests.support.meddling import Faults, Faulty, meddling
@@ -98,6 +99,8 @@ CHANGE = {
     "cause": "gone",
 }
 
+DATASET = dataset_run(BACKUPS, f"{PREFIX}/.datasets/newer/")
+
 # What the functions that neither back up nor restore are called with, in the order in which they may be.
 OTHERS: Mapping[str, Sequence[Json]] = {
     "verify_backup": (
@@ -111,7 +114,9 @@ OTHERS: Mapping[str, Sequence[Json]] = {
         asked("export", "e", backup_name="newer", export_name="exported"),
         asked("export", "f", backup_name="newer", export_name="newer", to={"prefix": "exports/team"}),
         asked("export", "g", backup_name="newer", export_name="newer", to={"prefix": "exports/copies"}, is_copy=True),
+        asked("export", "rows", backup_name="newer", export_name="newer", format="parquet"),
     ),
+    "write_rows": ({"run": DATASET, "batch": f"rows/{attempt_of(execution_arn('export', 'rows'))}/batch-0-0"},),
     "plan_prune": (asked("prune", "p"),),
     "carry_out_prune": ({"run": "prune-p"},),
     "watch_schedules": ({},),

@@ -54,7 +54,12 @@ def refusal(restoring: Restoring, request: dict[str, Any]) -> set[tuple[str, str
     with pytest.raises(MilvusPermissionError) as caught:
         restoring.restore(request)
     assert repr(vars(restoring.server.core.catalog)) == before
-    listed = caught.value.message.partition("the run needs: ")[2].split("; ")
+    return named_rights(caught.value.message)
+
+
+def named_rights(message: str) -> set[tuple[str, str]]:
+    """Return the rights, with their databases, that the message of a refusal names."""
+    listed = message.partition("the run needs: ")[2].partition("\n")[0].split("; ")
     found = [re.fullmatch(r"(.*) in database (\w+)", part) for part in listed]
     return {(right, part[2]) for part in found if part for right in part[1].split(", ")}
 
@@ -84,6 +89,21 @@ def test_the_rights_that_a_refusal_names_are_all_that_it_takes(deploy: Deploy, v
         grant(restoring, more)
     report = restoring.restore(again)
     assert report["status"] == "complete", [found["message"] for found in report["collections"]]
+
+
+@pytest.mark.usefixtures("operator")
+@pytest.mark.parametrize("version", ALL)
+def test_the_rights_that_refusals_of_a_drill_name_are_all_that_it_takes(deploy: Deploy, version: str) -> None:
+    restoring, request = deployed(deploy, version)
+    request["database"] = "drilled"
+    for rights in ({"Search", "DropDatabase"}, {"CreateCollection", "Import"}):
+        result = restoring.drill(request)
+        lacking = named_rights(result["cause"])
+        assert (result["error"], rights - {right for right, _ in lacking}) == ("MilvusPermissionError", set())
+        grant(restoring, lacking)
+    result = restoring.drill(request)
+    assert (result["status"], result["cause"]) == ("proven", "")
+    assert "drilled" not in restoring.server.core.catalog.databases
 
 
 @pytest.mark.usefixtures("operator")

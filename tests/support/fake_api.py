@@ -279,7 +279,7 @@ def _export(api: FakeApi, asked: Asked) -> Started | Answer:
     request = ExportRequest.model_validate(asked.body)
     if request.backup_name not in api.backups:
         return _no_backup(request.backup_name)
-    if request.to is None and request.export_name in api.backups:
+    if request.format != "parquet" and request.to is None and request.export_name in api.backups:
         return problem("BackupExistsError", f"backup '{request.export_name}' exists already", 409)
     return api._start(asked, "export", request.backup_name)
 

@@ -108,10 +108,10 @@ def _can_succeed(part: Machine, name: str, passed: frozenset[str] = frozenset())
 _GATED = "gated-"
 
 # Tasks of machines that others start.
-_NESTED = {"CopyBatch": "CopyObjects", "CheckObjects": "CheckObjects"}
+_NESTED = {"CopyBatch": "CopyObjects", "CheckObjects": "CheckObjects", "WriteRows": "WriteRows"}
 
 # The tasks inside of those that start other machines.
-_INSIDE = {"CopyObjects": "CopyBatch", "CheckBatches": "CheckObjects"}
+_INSIDE = {"CopyObjects": "CopyBatch", "CheckBatches": "CheckObjects", "WriteBatches": "WriteRows"}
 
 
 @dataclass(frozen=True, slots=True)

@@ -124,6 +124,10 @@ class InMemoryObjectStore:
         with self._lock:
             self._store(self._request("put", bucket), key, body)
 
+    def put_in_parts(self, bucket: str, key: str, parts: Iterable[bytes]) -> None:
+        """Write an object of all its parts, once there are all."""
+        self.put(bucket, key, b"".join(parts))
+
     def link(self, bucket: str, key: str, seconds: int) -> str:
         """Return what would be a link."""
         return f"memory://{bucket}/{key}?seconds={seconds}"

@@ -211,6 +211,11 @@ class SteppedStore:
         self._gate("put", key)
         self._store.put(bucket, key, body, content_type=content_type)
 
+    def put_in_parts(self, bucket: str, key: str, parts: Iterable[bytes]) -> None:
+        """Write an object of its parts."""
+        self._gate("put", key)
+        self._store.put_in_parts(bucket, key, parts)
+
     def link(self, bucket: str, key: str, seconds: int) -> str:
         """Return a link."""
         return self._store.link(bucket, key, seconds)

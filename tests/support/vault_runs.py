@@ -16,6 +16,9 @@ TIMEOUT_SECONDS = 300.0
 
 STAGING = "milvus-vault-staging/"
 
+EXPORTS = "milvus-vault-exports"
+"""The folder to which exports to another place go, unless a stack names another."""
+
 
 @dataclass(frozen=True, slots=True)
 class Failure:
@@ -134,6 +137,13 @@ def staged(stack: Stack) -> set[str]:
     """Return the keys of all objects that are staged in Milvus' bucket, without the claims of targets."""
     keys = listing(stack, stack.milvus.bucket, STAGING)
     return {key for key in keys if not key.startswith(f"{STAGING}claims/")}
+
+
+def dataset_files(stack: LocalStack, location: str, collection: str) -> list[bytes]:
+    """Return the files of a collection in a dataset, in the order of their names."""
+    bucket, _, folder = location.removeprefix("s3://").partition("/")
+    store = local_store(stack)
+    return [store.get(bucket, key) for key in sorted(listing(stack, bucket, f"{folder}{collection}/"))]
 
 
 def local_store(stack: LocalStack) -> S3ObjectStore:

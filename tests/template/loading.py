@@ -27,7 +27,7 @@ SUBSTITUTION = re.compile(r"\$\{(\w+)\}")
 DOORS = frozenset({"AnnounceRunFunction", "ApiFunction", "InspectMilvusFunction", "WatchSchedulesFunction"})
 
 # Machines that others start, and whose failures those know: no runs of their own.
-NESTED = frozenset({"CheckObjectsStateMachine", "CopyObjectsStateMachine"})
+NESTED = frozenset({"CheckObjectsStateMachine", "CopyObjectsStateMachine", "WriteRowsStateMachine"})
 
 type Data = dict[str, Any]
 

@@ -90,6 +90,7 @@ def test_every_task_that_is_no_function_runs_a_nested_machine_or_starts_what_fol
     assert {(body["Resource"].rpartition(":::")[2], body["Parameters"]["StateMachineArn"]) for body in others} == {
         ("states:startExecution.sync:2", "${CheckObjectsStateMachineArn}"),
         ("states:startExecution.sync:2", "${CopyObjectsStateMachineArn}"),
+        ("states:startExecution.sync:2", "${WriteRowsStateMachineArn}"),
         ("states:startExecution.sync:2", "${RestoreStateMachineArn}"),
         ("states:startExecution", "${PruneStateMachineArn}"),
         ("states:startExecution", "${VerifyStateMachineArn}"),

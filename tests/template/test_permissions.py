@@ -47,11 +47,12 @@ PLACES = {
     "secret": r"\$\{MilvusSecretArn\}",
     "executions": _STATES
     + r"execution:\$\{AWS::StackName\}-"
-    + r"(?:backup|restore|verify|prune|export|drill|copy-objects|check-objects)(?::|/)\*",
+    + r"(?:backup|restore|verify|prune|export|drill|copy-objects|check-objects|write-rows)(?::|/)\*",
     "inspecting function": r"\$\{InspectMilvusFunction.Arn\}",
     "machines of runs": r"\$\{(?:Backup|Restore|Verify|Prune|Export|Drill)StateMachine\}",
     "copy machine": _STATES + r"stateMachine:\$\{AWS::StackName\}-copy-objects|\$\{CopyObjectsStateMachine\}",
     "check machine": _STATES + r"stateMachine:\$\{AWS::StackName\}-check-objects|\$\{CheckObjectsStateMachine\}",
+    "write machine": _STATES + r"stateMachine:\$\{AWS::StackName\}-write-rows|\$\{WriteRowsStateMachine\}",
     "schedules": r"arn:\$\{AWS::Partition\}:scheduler:\$\{AWS::Region\}:\$\{AWS::AccountId\}:"
     r"schedule/\$\{AWS::StackName\}/\*",
     "role of schedules": r"\$\{ScheduleRole.Arn\}",
@@ -158,7 +159,8 @@ def test_actions_are_allowed_on_the_kind_of_thing_that_they_are_for(name: str, f
 
 def test_who_asks_for_the_holders_of_claims_are_those_that_claim() -> None:
     claim = {"PrepareBackup", "PrepareRestore", "PrepareExport", "PlanPrune", "CarryOutPrune", "VerifyBackup"}
-    assert who_may(("states:DescribeExecution", "executions")) == claim | {"Api", "TendPauses"}
+    # A drill asks whether others have ended whose scratch databases are there.
+    assert who_may(("states:DescribeExecution", "executions")) == claim | {"Api", "TendPauses", "PrepareDrill"}
     assert who_may(("s3:PutObject", "target claims")) == {"PrepareRestore", "CarryOutPrune"}
 
 
@@ -211,7 +213,7 @@ def test_what_need_not_be_given_is_allowed_only_where_it_is_given(parameter: str
 
 
 def test_the_role_of_exports_is_taken_by_those_that_write_or_list_what_it_is_for() -> None:
-    writing = {"CopyBatch", "PrepareExport", "PublishBackup"}
+    writing = {"CopyBatch", "PrepareExport", "PublishBackup", "WriteRows"}
     assert who_may(("s3:PutObject", "keys of exports")) == writing
     assert who_may(("sts:AssumeRole", "role of exports")) == writing | {"PlanCopy", "VerifyCopy", "CarryOutPrune"}
 

@@ -28,6 +28,9 @@ class May(NamedTuple):
     abort_uploads: tuple[str, ...] = ()
 
 
+# Rows as files of Parquet, here and in other places.
+DATASETS, DATASETS_ELSEWHERE = ".datasets/*", "exports:*.datasets/*"
+
 # Of full backups, and of the pool that the others share.
 OBJECTS = ("*/binlogs/*", ".pool/*-*/*/*-*")
 MANIFESTS_OF_EXPORTS = ("exports:*/meta/backup_meta.json", "exports:*/meta/vault/manifest.json")
@@ -148,16 +151,20 @@ TABLE: dict[str, May] = {
             ".catalogue/copies/*",
             ".catalogue/deleting/*",
             ".catalogue/verifications/*",
+            DATASETS,
             ".runs/backup-*/backup.json",
             ".runs/backup-*/claim.json",
             ".runs/export-*/backup.json",
             ".runs/export-*/claim.json",
+            ".runs/export-*/rows/*",
+            DATASETS_ELSEWHERE,
             "exports:*.pool/.condemned/*",
             NAMES_OF_EXPORTS,
             *MANIFESTS_OF_EXPORTS,
             OTHER_ETAGS_ELSEWHERE,
         ),
         write=(
+            DATASETS,
             ".runs/backup-*/backup.json",
             ".runs/backup-*/claim.json",
             ".runs/backup-*/collections/*",
@@ -170,15 +177,25 @@ TABLE: dict[str, May] = {
             ".runs/export-*/copy/*",
             ".runs/export-*/destination.json",
             ".runs/export-*/rbac.json",
+            ".runs/export-*/rows/*",
+            DATASETS_ELSEWHERE,
             USERS_ELSEWHERE,
             NAMES_OF_EXPORTS,
         ),
         delete=(
             ".catalogue/deleting/*",
+            DATASETS,
             ".runs/backup-*/claim.json",
             ".runs/export-*/claim.json",
+            ".runs/export-*/rows/*",
+            DATASETS_ELSEWHERE,
             NAMES_OF_EXPORTS,
         ),
+    ),
+    "WriteRows": May(
+        read=(*OBJECTS, ".runs/export-*/claim.json", ".runs/export-*/rows/*"),
+        write=(DATASETS, ".runs/export-*/rows/*", DATASETS_ELSEWHERE),
+        abort_uploads=(DATASETS, DATASETS_ELSEWHERE),
     ),
     "CutCollections": May(
         read=(*OBJECTS, ".runs/restore-*/*"),
@@ -278,7 +295,14 @@ TABLE: dict[str, May] = {
             *(f"exports:{pattern}" for pattern in METADATA),
             "milvus:staging/*",
         ),
-        abort_uploads=("*/binlogs/*", "*/meta/*", ".pool/*-*/*/*-*", "exports:*/binlogs/*", "milvus:staging/*"),
+        abort_uploads=(
+            "*/binlogs/*",
+            "*/meta/*",
+            DATASETS,
+            ".pool/*-*/*/*-*",
+            "exports:*/binlogs/*",
+            "milvus:staging/*",
+        ),
     ),
     "VerifyBackup": May(
         read=(
@@ -325,7 +349,7 @@ TABLE: dict[str, May] = {
         delete=(".catalogue/backups/*", ".runs/scratch/*"),
     ),
     "ProveDrill": May(
-        read=(*OBJECTS, "*/meta/*", ".runs/drill-*/*", ".runs/reports/*"),
+        read=("*/binlogs/*", "*/meta/*", ".pool/*-*/*/*-*", ".runs/drill-*/*", ".runs/reports/*"),
         write=(".runs/drill-*/*",),
     ),
     "ConcludeDrill": May(
@@ -356,6 +380,7 @@ TABLE: dict[str, May] = {
             ".runs/export-*/backup.json",
             ".runs/export-*/claim.json",
             ".runs/export-*/collections/*",
+            ".runs/export-*/rows/dataset.json",
             ".runs/reports/*",
             ".runs/restore-*/*",
         ),
@@ -459,6 +484,7 @@ def test_only_copy_batch_reads_rows_and_verify_copy_when_they_came_and_what_was_
         "CutCollections",
         "VerifyBackup",
         "CheckObjects",
+        "WriteRows",
         "ProveDrill",
     }
 
@@ -488,6 +514,7 @@ def test_exports_to_another_place_are_written_by_those_that_write_exports_alone(
     assert who_may("PutObject", marker, "m/meta/full_meta.json", bucket=place) == {"PublishBackup"}
     assert who_may("PutObject", marker, bucket=place) == set()
     assert who_may("DeleteObject", marker, bucket=place) == set()
+    assert who_may("DeleteObject", "m/meta/full_meta.json", bucket=place) == {"CarryOutPrune"}
     assert who_may("PutObject", claim, bucket=place) == {"PrepareExport"}
     assert who_may("DeleteObject", claim, bucket=place) == {"PrepareExport", "PublishBackup", "CarryOutPrune"}
     pooled, note = ".pool/1a2b-7/1/2-3", ".pool/.users/backup-m/1a2b3c4d.json"
@@ -498,17 +525,14 @@ def test_exports_to_another_place_are_written_by_those_that_write_exports_alone(
 
 
 def test_nothing_else_of_another_place_is_written_or_deleted() -> None:
-    others = [
-        "exported/m/binlogs/1",
-        "exports/.pool/.sweep/claim.json",
-        "exports/.catalogue/deleting/m.json",
-        "other/m/meta/1",
-        "exports/.pool/.condemned/1a2b-7.json",
-    ]
-    reading = {"PrepareExport", "CarryOutPrune"}
-    for action in ("GetObject", "PutObject", "DeleteObject", "AbortMultipartUpload"):
-        found = who_may(action, *others, bucket="archive")
-        assert found == (reading if action == "GetObject" else set())
+    tombstone = "exports/.catalogue/deleting/m.json"
+    others = ("exported/m/binlogs/1", "exports/.pool/.sweep/claim.json", "other/m/meta/1")
+    condemned = "exports/.pool/.condemned/1a2b-7.json"
+    for action in ("PutObject", "DeleteObject", "AbortMultipartUpload"):
+        assert who_may(action, *others, tombstone, condemned, bucket="archive") == set()
+    assert who_may("GetObject", *others, bucket="archive") == set()
+    assert who_may("GetObject", tombstone, bucket="archive") == {"CarryOutPrune"}
+    assert who_may("GetObject", condemned, bucket="archive") == {"PrepareExport"}
 
 
 def test_without_another_bucket_all_rights_are_of_the_backup_bucket_and_of_milvus() -> None:

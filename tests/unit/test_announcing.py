@@ -114,6 +114,16 @@ def test_where_a_backup_or_an_export_lies_is_told() -> None:
     assert change(output={**OUTPUT, "location": 7}).location is None
 
 
+def test_a_drill_tells_which_backup_it_proved_and_how_long_its_restore_took() -> None:
+    request = {"newest_of": "nightly"}
+    output = {"backup_name": "monday", "collection_count": 2, "row_count": 58, "compared_count": 20}
+    event = change(kind="drill", request=request, output=output | {"restore_seconds": 12.5})
+    assert (event.kind, event.backup_name, event.collection_count, event.row_count) == ("drill", "monday", 2, 58)
+    assert (event.compared_count, event.restore_seconds) == (20, 12.5)
+    running = change(kind="drill", request=request, status="RUNNING")
+    assert (running.backup_name, running.restore_seconds) == (None, None)
+
+
 def test_a_prune_s_counts_are_not_taken_for_counts_of_collections() -> None:
     event = change(kind="prune", request={}, output={"failed_count": 2, "deleted_count": 3, "report_key": "k"})
     assert (event.failed_count, event.backup_name, event.report_key) == (None, None, "k")

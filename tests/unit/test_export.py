@@ -1,9 +1,10 @@
 """An export: a full backup that is copied from another one, and told apart from it by nothing but where it lies."""
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -106,11 +107,16 @@ def write(store: InMemoryObjectStore, mode: str = "incremental", **changes: Any)
     return manifest
 
 
-def note_damaged_contents(store: InMemoryObjectStore, name: str, verified_at: datetime) -> None:
+def note_damaged_contents(
+    store: InMemoryObjectStore,
+    name: str,
+    verified_at: datetime,
+    damaged: Mapping[str, str] = MappingProxyType({"backups/log7": "log 7 is another one"}),
+) -> None:
     """Write down that the last verification, at any level, knows of damaged contents."""
     found = Verification(
         level="quick", object_count=9, size_bytes=90, content_checked=False, verified_at=verified_at, status="damaged",
-        run="verify-1", damaged_contents={"backups/log7": "log 7 is another one"},
+        run="verify-1", damaged_contents=dict(damaged),
     )  # fmt: skip
     store.put(BUCKET, CatalogueKeys(PREFIX).verification(name), seal(found))
 

@@ -251,7 +251,15 @@ class BackupInUseError(VaultError):
 
 
 class BackupNotExportableError(VaultError):
-    """The backup lacks collections, so that an export would pass for more than it is, or is milvus-backup's already."""
+    """The backup cannot be exported so: it lacks collections, is milvus-backup's already, or has no rows to export."""
+
+
+class DatasetExistsError(VaultError):
+    """The name of a dataset is taken in its place, by another one or by what is none."""
+
+
+class DatasetIncompleteError(VaultError):
+    """Not all rows of a dataset were written: the function that does it was ended before it could say why."""
 
 
 class PruneFailedError(VaultError):

@@ -88,6 +88,13 @@ class ObjectStore(Protocol):
     def put(self, bucket: str, key: str, body: bytes, *, content_type: str = "") -> None:
         """Write an object, replacing one that is there. A browser shows it only if it has the right content type."""
 
+    def put_in_parts(self, bucket: str, key: str, parts: Iterable[bytes]) -> None:
+        """Write an object whose parts come one after the other, each of at least 5 MiB but the last.
+
+        It is there once all are written. Where one cannot be, and where `parts` raises something, which is passed on,
+        nothing is left behind.
+        """
+
     def link(self, bucket: str, key: str, seconds: int) -> str:
         """Return an address under which everybody who has it can read the object for so long. Asks no server."""
 

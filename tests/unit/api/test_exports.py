@@ -88,6 +88,27 @@ def test_an_export_is_started_once_for_a_key_even_if_it_is_complete_by_then(
     assert len(states.found) == 1
 
 
+@pytest.mark.parametrize("name", ["whole", "partial", "rotten", "golden_057"])
+def test_rows_are_exported_of_what_has_some_under_any_name(services: Services, states: FakeMachines, name: str) -> None:
+    request = ExportRequest(backup_name=name, export_name=name, format="parquet", collections=("books.*",))
+    assert post_export(services, request, Caller()).backup_name == name
+    (started,) = states.found.values()
+    assert '"format":"parquet","collections":["books.*"]' in started.input_json
+
+
+def test_an_export_of_rows_that_cannot_work_is_not_started(services: Services, states: FakeMachines) -> None:
+    layout = BackupLayout(PREFIX, "schemas")
+    write_backup(services.store, layout, sample_contents(layout), meta_only=True)
+    for name, error in (
+        ("nope", "BackupNotFoundError"),
+        ("damaged", "BackupDamagedError"),
+        ("schemas", "BackupNotExportableError"),
+    ):
+        with pytest.raises(VaultError) as refused:
+            post_export(services, ExportRequest(backup_name=name, export_name="rows", format="parquet"), Caller())
+        assert (type(refused.value).__name__, states.found) == (error, {})
+
+
 def test_one_to_another_place_may_have_a_name_that_is_taken_here(services: Services, states: FakeMachines) -> None:
     request = ExportRequest(backup_name="whole", export_name="whole", to=ExportPlace(bucket="archive"))
     assert post_export(services, request, Caller()).backup_name == "whole"

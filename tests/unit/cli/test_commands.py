@@ -424,6 +424,26 @@ class TestExport:
         api.backups = {"b": backup("b").model_copy(update={"copies": (copy,)})}
         assert "s3://archive/team/b/ (" in cli("get", "b").out
 
+    def test_rows_are_asked_for_with_their_collections(self, api: FakeApi, cli: Cli) -> None:
+        api.backups = {"b": backup("b")}
+        location = "s3://backups/vault/.datasets/b/"
+        api.outcomes["export"] = {"result": {"location": location, "collection_count": 2, "row_count": 1234}}
+        done = cli("export", "b", "--as", "b", "--format", "parquet", "-c", "shop.orders,books", "-d", "web", "--wait")
+        assert api.asked[0].body == {
+            "backup_name": "b",
+            "export_name": "b",
+            "format": "parquet",
+            "collections": ["shop.orders", "default.books", "web.*"],
+        }
+        assert "✓ export of b succeeded" in done.out
+        assert "2 collections, 1,234 rows" in done.out
+        assert location in done.out
+
+    def test_a_full_backup_has_all_collections(self, api: FakeApi, cli: Cli) -> None:
+        done = cli("export", "b", "--as", "c", "-c", "shop.orders")
+        assert (done.code, api.asked) == (2, [])
+        assert "is of --format parquet alone" in done.err
+
     def test_what_a_backup_is_an_export_of_is_shown(self, api: FakeApi, cli: Cli) -> None:
         api.backups = {"b": backup("b").model_copy(update={"export_of": "nightly_31"})}
         assert any(line.split() == ["export", "of", "nightly_31"] for line in cli("get", "b").out.splitlines())

@@ -287,6 +287,14 @@ def test_unfinished_uploads_go_below_our_prefixes_and_when_they_are_old(store: I
     assert swept.upload_count == 2
 
 
+@pytest.mark.parametrize("name", ["meta", "binlogs", "orders"])
+def test_a_dataset_is_no_unfinished_backup_whatever_its_name(store: InMemoryObjectStore, name: str) -> None:
+    put(store, BACKUPS, f"team/.datasets/{name}/shop.orders/part-000000.parquet")
+    before = keys(store)
+    assert sweep(store)[0] == Swept()
+    assert keys(store) == before
+
+
 def test_without_a_prefix_no_upload_is_ours(store: InMemoryObjectStore) -> None:
     store.uploads[BACKUPS] = [UnfinishedUpload("a", "a", OLD)]
     sweep(store, prefix="")
@@ -445,6 +453,15 @@ class TestExportsToAnotherPlace:
             True,
         )
         assert f"team/.runs/{EXPORT}/destination.json" in store.buckets[BACKUPS]
+
+    def test_so_does_a_run_of_which_nobody_can_tell_where_it_wrote(self, store: InMemoryObjectStore) -> None:
+        put_export(store)
+        put(store, BACKUPS, f"team/.runs/{EXPORT}/destination.json", OLD, b"{")
+        put_run(store, "restore-books-1", "dead")
+        before = there(store)
+        swept, is_all = sweep(store)
+        assert (swept.runs, is_all, there(store)) == (("restore-books-1",), True, before)
+        assert "destination.json" in swept.left_elsewhere[0]
 
 
 NAMES = st.sampled_from(["a", "b"])

@@ -38,7 +38,8 @@ class MakerClient(MilvusClient, Maker):
     @override
     def drop_database(self, name: str) -> None:
         if name in SchemaClient(self._call).list_databases():
-            status = self._call("DropDatabase", milvus_pb2.DropDatabaseRequest(db_name=name), name)
+            # As to create one, the right is looked at in the default database.
+            status = self._call("DropDatabase", milvus_pb2.DropDatabaseRequest(db_name=name))
             check(status, "DropDatabase", f"database {name}")
 
     @override

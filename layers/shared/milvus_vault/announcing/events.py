@@ -13,7 +13,7 @@ from milvus_vault.model.names import run_id
 from milvus_vault.model.requests import VerifyLevel
 from milvus_vault.model.resources import RunKind
 from milvus_vault.model.words import wrong_fields
-from milvus_vault.runs.machines import STATUSES, as_object, backup_of, run_status, schedule_of
+from milvus_vault.runs.machines import STATUSES, as_object, backup_of, drilled_backup, run_status, schedule_of
 
 _KIND = TypeAdapter[RunKind](RunKind)
 
@@ -58,6 +58,9 @@ def _run_event(change: StatusChange, stack: str) -> RunEvent:
     failure = run_failure(status, change.error or "", change.cause or "")
     warnings = output.get("warnings")
     texts = [text for text in warnings if isinstance(text, str)] if isinstance(warnings, list) else []
+    backup = backup_of(kind, request, started_at, change.execution_arn)
+    if kind == "drill" and backup is None:
+        backup = drilled_backup(output)
     # A prune's counts are of backups.
     counts = {} if kind == "prune" else output
     return RunEvent(
@@ -71,7 +74,7 @@ def _run_event(change: StatusChange, stack: str) -> RunEvent:
         ended_at=ended_at,
         duration_seconds=(ended_at - started_at).total_seconds() if ended_at else None,
         # Nobody knows what an input says that is too large for an event.
-        backup_name=backup_of(kind, request, started_at, change.execution_arn) if change.input else None,
+        backup_name=backup if change.input else None,
         schedule=schedule_of(request),
         location=_text(output, "location"),
         mode=_mode(request) if kind == "backup" and change.input else None,
@@ -86,6 +89,8 @@ def _run_event(change: StatusChange, stack: str) -> RunEvent:
         copied_object_count=_count(output, "copied_object_count"),
         copied_size_bytes=_count(output, "copied_size_bytes"),
         row_count=_count(output, "row_count"),
+        compared_count=_count(output, "compared_count"),
+        restore_seconds=_seconds(output, "restore_seconds"),
         pool_object_count=_count(output, "pool_object_count"),
         pool_size_bytes=_count(output, "pool_size_bytes"),
         pool_waiting_count=_count(output, "pool_waiting_count"),
@@ -109,6 +114,13 @@ def _count(output: dict[str, Any], *names: str) -> int | None:
     """Return the first of these counts that an output has."""
     found = next((output[name] for name in names if name in output), None)
     return found if isinstance(found, int) and not isinstance(found, bool) and 0 <= found <= _MAX_COUNT else None
+
+
+def _seconds(output: dict[str, Any], name: str) -> float | None:
+    found = output.get(name)
+    if isinstance(found, bool) or not isinstance(found, int | float) or not 0 <= found <= _MAX_COUNT:
+        return None
+    return float(found)
 
 
 def _text(output: dict[str, Any], name: str) -> str | None:

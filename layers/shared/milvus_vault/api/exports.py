@@ -1,4 +1,4 @@
-"""Exports: runs that write a backup once more, as a full one in milvus-backup's layout, or copy it as it is."""
+"""Exports: runs that write a backup once more, as a full one in milvus-backup's layout, or its rows, or copy it."""
 
 from pydantic import ValidationError
 
@@ -8,6 +8,7 @@ from milvus_vault.api.services import Services
 from milvus_vault.archive.layout import BackupLayout
 from milvus_vault.backup.export import read_exportable
 from milvus_vault.backup.publish import export_name_taken
+from milvus_vault.datasets.preparing import read_exportable_rows
 from milvus_vault.errors import (
     BackupDamagedError,
     BackupExistsError,
@@ -36,10 +37,11 @@ routes = Routes("exports")
     ],
 )
 def post_export(services: Services, body: ExportRequest, caller: Caller) -> Started:
-    """Start an export: a full backup in milvus-backup's layout, of a backup that may be incremental.
+    """Start an export: a full backup in milvus-backup's layout, of a backup that may be incremental, or a dataset.
 
+    A dataset has the rows of a backup as files of Parquet; milvus-backup may have written it, too.
     A backup that cannot be exported, a place to which nothing may go, and a name that is taken, are refused at once.
-    Whether the name is taken in another place, the run tells.
+    Whether the name is taken in another place, or by another dataset, the run tells.
     """
     return _started(services, body, caller)
 
@@ -76,10 +78,14 @@ def _started(services: Services, body: ExportRequest, caller: Caller) -> Started
         if not backup_exists(services, body.backup_name):
             raise services.catalogue.no_backup(body.backup_name)
         layout = BackupLayout(services.prefix, body.backup_name)
-        read_exportable(
-            services.store, services.bucket, layout, services.catalogue.damaged_contents, is_copy=body.is_copy
-        )
-        if services.export_places.find(body) is None and backup_exists(services, body.export_name):
-            raise export_name_taken(body.export_name)
+        place = services.export_places.find(body)
+        if body.format == "parquet":
+            read_exportable_rows(services.store, services.bucket, layout)
+        else:
+            read_exportable(
+                services.store, services.bucket, layout, services.catalogue.damaged_contents, is_copy=body.is_copy
+            )
+            if place is None and backup_exists(services, body.export_name):
+                raise export_name_taken(body.export_name)
         started = start(services.machines, "export", body, caller.idempotency_key)
     return Started(id=started.id, kind="export", execution_arn=started.execution_arn, backup_name=body.backup_name)

@@ -7,6 +7,7 @@
     <prefix>/.runs/<run>/...                         working files of runs
     <prefix>/.catalogue/...                          entries, holds, tombstones and verifications of backups
     <prefix>/.pool/...                               objects of incremental backups, see `archive/pool.py`
+    <prefix>/.datasets/<name>/...                    rows as files of Parquet, see `datasets/`
 
 Only binlogs may lie below `binlogs/`: Milvus parses each path element there as a number.
 """
@@ -25,6 +26,10 @@ from milvus_vault.model.versions import PACKED_VERSION
 
 RUNS_FOLDER = ".runs"
 CATALOGUE_FOLDER = ".catalogue"
+DATASETS_FOLDER = ".datasets"
+
+OWN_FOLDERS = frozenset({RUNS_FOLDER, CATALOGUE_FOLDER, DATASETS_FOLDER, POOL_FOLDER})
+"""The folders beside backups that are none."""
 
 INSERT_LOG = kinds.INSERT_LOG
 DELTA_LOG = kinds.DELTA_LOG

@@ -57,7 +57,7 @@ def is_published(
             raise BackupExistsError(msg, hint=_REPAIR_HINT)
         return False
     if status == "RUNNING" and found is not None and not may_resume:
-        raise _in_progress(layout.name, found[0])
+        raise _in_progress(_named(layout.name), found[0])
     try:
         published = find_manifest(run.store, bucket, layout)
     except (BackupDamagedError, BackupFormatError) as err:
@@ -72,10 +72,15 @@ def is_published(
 
 def claim_name(claims: Claims, run: Workspace, name: str) -> None:
     """Take the claim of the run that makes a backup. Raises `BackupInProgressError`."""
+    take_claim(claims, run.key(CLAIM), _named(name))
+
+
+def take_claim(claims: Claims, key: str, what: str) -> None:
+    """Take the claim of a name. Raises `BackupInProgressError`, which says what it is that another execution makes."""
     try:
-        claims.take(run.key(CLAIM))
+        claims.take(key)
     except ClaimHeldError as err:
-        raise _in_progress(name, err.holder) from err
+        raise _in_progress(what, err.holder) from err
 
 
 def claim_elsewhere(
@@ -124,7 +129,11 @@ def give_back_elsewhere(destination: Workspace, attempts: Collection[str]) -> No
         destination.delete([CLAIM])
 
 
-def _in_progress(name: str, holder: Claim) -> BackupInProgressError:
+def _named(name: str) -> str:
+    return f"backup '{name}'"
+
+
+def _in_progress(what: str, holder: Claim) -> BackupInProgressError:
     since = utc_second(holder.claimed_at)
-    msg = f"{named_run(holder.execution_arn)} is working on backup '{name}' since {since}"
+    msg = f"{named_run(holder.execution_arn)} is working on {what} since {since}"
     return BackupInProgressError(msg, hint="Wait for it, stop it, or choose another name.")

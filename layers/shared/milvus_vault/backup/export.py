@@ -5,7 +5,7 @@ has it: the plan, a snapshot of each collection, and what to copy. So all that f
 """
 
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
@@ -52,11 +52,12 @@ from milvus_vault.pool.references import listed_by
 from milvus_vault.ports import Executions, ObjectStore
 from milvus_vault.workspace import Workspace
 
-_FEW_OBJECTS = 10_000
+_SHORT_LIST_BYTES = 2 * 1024**2  # of some 10,000 objects
 
 
-type DamagedContents = Callable[[str, datetime], Mapping[str, str]]
-"""Gives, by key, what deep verifications found wrong with contents of the backup of a name that was finished then."""
+type DamagedContents = Callable[[str, datetime | None], Mapping[str, str]]
+"""Gives, by key, what deep verifications found wrong with contents of the backup of a name that was finished then; of
+one of milvus-backup nobody knows when."""
 
 
 def read_exportable(
@@ -83,20 +84,35 @@ def read_exportable(
         raise BackupNotExportableError(
             msg, hint="Export a complete backup. This one can be restored, without what it lacks."
         )
-    damaged = {**damaged_contents(layout.name, manifest.finished_at), **_doubted(store, bucket, layout, manifest)}
-    if damaged:
-        problems = first_of(list(damaged.values()), separator="; ")
-        what = "copied" if is_copy else "exported"
-        contents = f"contents of {count(len(damaged))} object(s) are damaged"
-        msg = f"backup '{layout.name}' is not {what}, since {contents}: {problems}"
-        raise BackupDamagedError(
-            msg,
-            hint="Bring the objects back from a copy or an older version of them, then verify the backup: `deep`.",
-        )
+    known = damaged_contents(layout.name, manifest.finished_at)
+    if damaged := {**known, **doubted(store, bucket, layout, manifest)}:
+        raise contents_damaged(layout.name, damaged, is_copy=is_copy)
     return manifest
 
 
-def _doubted(store: ObjectStore, bucket: str, layout: BackupLayout, manifest: Manifest) -> Mapping[str, str]:
+def contents_damaged(name: str, damaged: Mapping[str, str], *, is_copy: bool = False) -> BackupDamagedError:
+    """Return the error for a backup that is not exported or copied: a verification knows what is wrong, by object."""
+    problems = first_of(list(damaged.values()), separator="; ")
+    what = f"is not {'copied' if is_copy else 'exported'}"
+    return BackupDamagedError(
+        f"backup '{name}' {what}, since contents of {count(len(damaged))} object(s) are damaged: {problems}",
+        hint="Bring the objects back from a copy or an older version of them, then verify the backup: `deep`.",
+    )
+
+
+def each_by_size(capture: Callable[[int], None], list_bytes: Sequence[int]) -> None:
+    """Capture collections by their indexes: many at a time, but those with a long list of objects one by one.
+
+    Lists of large ones fill the memory, each by itself. `list_bytes` are their sizes, by index.
+    """
+    numbers = range(len(list_bytes))
+    deque(each(capture, (index for index in numbers if list_bytes[index] <= _SHORT_LIST_BYTES)), maxlen=0)
+    for index in numbers:
+        if list_bytes[index] > _SHORT_LIST_BYTES:
+            capture(index)
+
+
+def doubted(store: ObjectStore, bucket: str, layout: BackupLayout, manifest: Manifest) -> Mapping[str, str]:
     """Return by key what there is a doubt of among the objects of the pool that a backup lists.
 
     Its lists are read only of groups that have a doubt.
@@ -214,17 +230,11 @@ class ExportPreparation:
         other_etags = read_other_etags(self._store, bucket, self._original)
         done = self.run.numbers(snapshot_folder(self._attempt))
 
-        def capture(numbered: tuple[int, CollectionEntry]) -> None:
-            index, entry = numbered
+        def capture(index: int) -> None:
             if index not in done:
-                self._capture(index, manifest, entry, other_etags)
+                self._capture(index, manifest, manifest.collections[index], other_etags)
 
-        # The lists of large ones fill the memory, each by itself.
-        numbered = list(enumerate(manifest.collections))
-        deque(each(capture, (one for one in numbered if one[1].object_count <= _FEW_OBJECTS)), maxlen=0)
-        for one in numbered:
-            if one[1].object_count > _FEW_OBJECTS:
-                capture(one)
+        each_by_size(capture, [entry.objects.size_bytes for entry in manifest.collections])
         if manifest.rbac and not self.request.is_copy:
             self.run.write(RBAC, read_rbac(self._store, bucket, self._original, manifest.rbac))
         described = {database.name: database for database in manifest.database_descriptions}

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from milvus_vault.archive.layout import BackupLayout, join
+from milvus_vault.archive.layout import DATASETS_FOLDER, join
 from milvus_vault.errors import InvalidRequestError
 from milvus_vault.model.base import Model
 from milvus_vault.model.names import backup_run
@@ -58,7 +58,8 @@ class ExportPlaces:
         if not f"{place.prefix}/".startswith(f"{join(self.prefix)}/"):
             msg = f"`to`: this deployment exports to the folder {self.prefix} and below, and not to {place.prefix}"
             raise InvalidRequestError(msg, hint="Choose a prefix there, or deploy the stack with another ExportPrefix.")
-        root = BackupLayout(place.prefix, request.export_name).root
+        folder = DATASETS_FOLDER if request.format == "parquet" else ""
+        root = join(place.prefix, folder, request.export_name) + "/"
         for bucket, folder, whose in self._taken():
             if bucket == place.bucket and (root.startswith(folder) or folder.startswith(root)):
                 msg = f"`to`: s3://{bucket}/{root} is not apart from s3://{bucket}/{folder}, which is {whose}"

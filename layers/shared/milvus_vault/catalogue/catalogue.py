@@ -12,9 +12,9 @@ from itertools import islice
 
 from pydantic import BaseModel
 
-from milvus_vault.archive.layout import CATALOGUE_FOLDER, RUNS_FOLDER, BackupLayout, join
+from milvus_vault.archive.layout import OWN_FOLDERS, RUNS_FOLDER, BackupLayout, join
 from milvus_vault.archive.manifest import Manifest
-from milvus_vault.archive.pool import POOL_FOLDER, PoolLayout, parse_pooled_key
+from milvus_vault.archive.pool import PoolLayout, parse_pooled_key
 from milvus_vault.archive.reader import check_backup_exists
 from milvus_vault.archive.sealing import is_sealed, seal, unseal
 from milvus_vault.archive.tombstones import check_not_being_deleted
@@ -349,7 +349,7 @@ class Catalogue:
         """Write down what a drill of a backup found, in place of the one before."""
         self._store.put(self._bucket, self._keys.drill(name), seal(drill))
 
-    def damaged_contents(self, name: str, finished_at: datetime) -> Mapping[str, str]:
+    def damaged_contents(self, name: str, finished_at: datetime | None) -> Mapping[str, str]:
         """Return by key what deep verifications found wrong with contents of the backup that was finished then.
 
         Nothing of its own last verification where that cannot be read, since nothing is known then.
@@ -567,7 +567,7 @@ class Catalogue:
         """Return the names of all folders that may be backups, whatever is in them."""
         folder = join(self._prefix)
         names = self._store.list_folders(self._bucket, f"{folder}/" if folder else "")
-        return frozenset(names) - {RUNS_FOLDER, CATALOGUE_FOLDER, POOL_FOLDER}
+        return frozenset(names) - OWN_FOLDERS
 
 
 def _in_turn(entries: Iterable[EntryKey], schedule: str | None) -> Sequence[EntryKey]:

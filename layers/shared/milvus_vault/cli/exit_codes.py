@@ -31,6 +31,7 @@ _NAMES = {
     ExitCode.FAILED: (
         "AnswerTimeoutError BackupDamagedError BackupFailedError BackupFormatError BinlogUnreadableError "
         "DrillFailedError ScratchInUseError CheckIncompleteError CopyIncompleteError CopyUnfinishedError "
+        "DatasetIncompleteError "
         "FieldIdMismatchError FlushTimeoutError ImportFailedError ImportStalledError IndexFailedError "
         "LoadFailedError LocalStackError MilvusCertificateError MilvusRequestError MilvusSecretError "
         "MilvusTlsError ObjectArchivedError ObjectChangedError ObjectNotFoundError RestoreFailedError "
@@ -46,9 +47,9 @@ _NAMES = {
     ),
     ExitCode.REFUSED: (
         "AliasConflictError BackupExistsError BackupHeldError BackupInProgressError BackupInUseError "
-        "BackupNotExportableError CollectionExistsError DatabaseExistsError IdempotencyConflictError "
-        "MomentOutOfRangeError ResourceGroupError RunEndedError ScheduleManagedError TargetClaimedError "
-        "VersionUnsupportedError"
+        "BackupNotExportableError CollectionExistsError DatabaseExistsError DatasetExistsError "
+        "IdempotencyConflictError MomentOutOfRangeError ResourceGroupError RunEndedError ScheduleManagedError "
+        "TargetClaimedError VersionUnsupportedError"
     ),
     ExitCode.DENIED: (
         "ApiAccessDeniedError ClientCertificateError MilvusAuthenticationError MilvusPermissionError "

@@ -39,6 +39,7 @@ OPTIONS: Mapping[str, str] = {
     "skip_damaged": "--skip-damaged",
     # Of exports.
     "export_name": "--as",
+    "format": "--format",
     "to": "--to",
     "is_copy": "milvus-vault copy",
     # Of drills.

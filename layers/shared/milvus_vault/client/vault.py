@@ -146,14 +146,14 @@ class VaultClient:
         return self._start("POST", f"/backups/{_backup(name)}/copies", request or CopyRequest(), idempotency_key)
 
     def export(self, request: ExportRequest, *, idempotency_key: str = "") -> Started:
-        """Start to write a backup once more, as a full one in milvus-backup's layout.
+        """Start to write a backup once more, as a full one in milvus-backup's layout, or its rows as Parquet.
 
         Raises:
             BackupNotFoundError: It is not there.
             BackupDamagedError: Its metadata is damaged.
             BackupFormatError: A newer release wrote it.
-            BackupNotExportableError: It lacks collections, or milvus-backup wrote it.
-            BackupExistsError: The new name is taken. Whether it is in another place, the run tells.
+            BackupNotExportableError: It lacks collections, or milvus-backup wrote it; of rows: it has none.
+            BackupExistsError: The new name is taken. Whether it is in another place, or by a dataset, the run tells.
             InvalidRequestError: The deployment does not export to that place.
         """
         return self._start("POST", "/exports", request, idempotency_key)

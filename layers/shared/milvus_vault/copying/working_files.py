@@ -31,7 +31,7 @@ from typing import Any, Literal, NamedTuple, Self
 
 from pydantic import Field, model_validator
 
-from milvus_vault.errors import WorkingFileError
+from milvus_vault.errors import WorkingFileError, leaf_named
 from milvus_vault.model.base import Model
 from milvus_vault.model.objects import CopiedObject, CopyItem, CopyJob
 from milvus_vault.parallel import each
@@ -145,6 +145,18 @@ class BatchError(Model):
     error: str
     message: str
     hint: str = ""
+
+
+def raise_refusal(run: Workspace, names: Iterable[str]) -> None:
+    """Raise the failure for which the first of some batches gave up that wrote one down; return where none did.
+
+    Args:
+        run: The run of the batches.
+        names: Of the documents in which each may have written it, a `BatchError`.
+    """
+    for name in names:
+        if found := run.find(name, BatchError):
+            raise leaf_named(found.error)(found.message, hint=found.hint)
 
 
 class BatchResult(Model):

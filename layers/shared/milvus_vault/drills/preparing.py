@@ -77,7 +77,7 @@ class DrillPreparation:
             raise VersionUnsupportedError(
                 msg, hint="Drill into Milvus 2.2.9 or newer: by a stack that is deployed there."
             )
-        check_rights(self.database, server, _RIGHTS, {"default": ()})
+        check_rights(self.database, server, _RIGHTS, {self._database: ()})
         backup = self._backup()
         seed = self.request.seed if self.request.seed is not None else int(short_hash(self.execution_arn, 12), 16)
         chosen_from = self._selected(backup)

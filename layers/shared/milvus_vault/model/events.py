@@ -75,6 +75,10 @@ class RunEvent(Model):
     read_count: int | None = None
     """Of a verification that succeeded: objects that were read."""
     read_bytes: int | None = None
+    compared_count: int | None = None
+    """Of a drill that succeeded: rows that were compared value by value."""
+    restore_seconds: float | None = None
+    """Of a drill that succeeded: how long its restore took."""
     pool_object_count: int | None = None
     """Of a prune that succeeded: objects of the pool that it deleted, since no backup lists them any more."""
     pool_size_bytes: int | None = None

@@ -10,6 +10,7 @@ from pydantic.alias_generators import to_camel
 
 from milvus_vault.model.base import Count, Model
 from milvus_vault.model.collections import CollectionName
+from milvus_vault.model.messages_rows import DatasetResult
 from milvus_vault.model.requests import BackupRequest, RestoreRequest, VerifyRequest
 from milvus_vault.model.resources import RunKind
 from milvus_vault.model.times import Time
@@ -121,6 +122,8 @@ class PrepareExportRequest(Model):
     execution: Execution
     request: dict[str, Any]
     """The execution's input, not yet validated: `ExportRequest`."""
+    write_count: Count = 0
+    """How often the batches of a dataset were given to WriteRows."""
 
 
 class PrepareExportResult(Model):
@@ -133,6 +136,17 @@ class PrepareExportResult(Model):
     meta_only: bool
     is_published: bool
     """True where an earlier execution published this very export and was killed before it ended."""
+    has_rows: bool = False
+    """Whether WriteRows is to write rows before the function is called again."""
+    bucket: str = ""
+    """Where `batches_key` lies."""
+    batches_key: str = ""
+    """Key of a JSON array of `{"batch": <name>}`, the items of the distributed Map."""
+    write_count: Count = 0
+    """What the next call is to be given."""
+    is_dataset: bool = False
+    """Whether a dataset is written, and `dataset` is what the execution returns."""
+    dataset: DatasetResult | None = None
 
 
 class TendPausesRequest(BaseModel):

@@ -81,6 +81,14 @@ def export_elsewhere_run(bucket: str, prefix: str, export_name: str) -> str:
     return f"export-{short_hash(f'{bucket}/{prefix}/{export_name}', 12)}"
 
 
+def dataset_run(bucket: str, root: str) -> str:
+    """Return the name of the run that writes a dataset, of which `root` is the folder.
+
+    One for each name in a place, whatever is exported. No backup's name is in it: see `export_run`.
+    """
+    return f"export-{short_hash(f'{bucket}/{root}', 12)}"
+
+
 def temporary_name(run: str, index: int, attempt: int) -> str:
     """Return the name under which one attempt of a run restores its collection of that index."""
     return f"{temporary_prefix(run)}{index}_{attempt}"

@@ -396,8 +396,19 @@ class ExportRequest(Model):
 
     backup_name: BackupName = Field(description="Name of the backup to export.")
     export_name: NewBackupName = Field(
-        description="Name of the full backup that is written: letters, digits and underscores, at most 128, not "
-        "starting with a digit."
+        description="Name of the full backup, or of the dataset, that is written: letters, digits and underscores, at "
+        "most 128, not starting with a digit."
+    )
+    format: Literal["milvus-backup", "parquet"] = Field(
+        default="milvus-backup",
+        description="`milvus-backup`: a full backup in that tool's layout. `parquet`: a dataset, the rows of each "
+        "collection that a restore would bring back, as files of Parquet below `.datasets/` of the place.",
+    )
+    collections: tuple[Selector, ...] | None = Field(
+        default=None,
+        min_length=1,
+        description="What of the backup a dataset is to hold: `db.collection` or `db.*`. Default: all of it. Only with "
+        "`format` parquet.",
     )
     is_copy: bool = Field(
         default=False,
@@ -417,10 +428,16 @@ class ExportRequest(Model):
         if self.is_copy and self.to is None:
             msg = "`to` is missing: a backup is not copied onto itself"
             raise ValueError(msg)
+        if self.is_copy and self.format == "parquet":
+            msg = "`format` is of exports: a copy of a backup is what the backup is"
+            raise ValueError(msg)
         if self.is_copy and self.export_name != self.backup_name:
             msg = "`export_name` is another one than `backup_name`: a copy has the name of the backup"
             raise ValueError(msg)
-        if self.to is None and self.export_name == self.backup_name:
+        if self.format != "parquet" and self.collections is not None:
+            msg = "`collections` is of `format` parquet alone: a full backup holds all that the original does"
+            raise ValueError(msg)
+        if self.format != "parquet" and self.to is None and self.export_name == self.backup_name:
             msg = "`export_name` is the name of the backup itself: an export beside it has one of its own"
             raise ValueError(msg)
         return self

@@ -12,15 +12,14 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
-from milvus_vault.archive.layout import CATALOGUE_FOLDER, RUNS_FOLDER, BackupLayout, join
-from milvus_vault.archive.pool import POOL_FOLDER
+from milvus_vault.archive.layout import OWN_FOLDERS, RUNS_FOLDER, BackupLayout, join
 from milvus_vault.archive.remains import has_lost_its_marker, is_there
 from milvus_vault.archive.tombstones import has_begun
 from milvus_vault.backup.working_files import DESTINATION, ExportDestination
 from milvus_vault.catalogue import Catalogue
 from milvus_vault.catalogue.entries import CatalogueKeys
 from milvus_vault.claims import CLAIM, RUNNING, Claim, ClaimHeldError, Claims
-from milvus_vault.errors import BucketNotFoundError, StorageAccessDeniedError
+from milvus_vault.errors import BucketNotFoundError, StorageAccessDeniedError, WorkingFileError
 from milvus_vault.model.names import backup_of, backup_run
 from milvus_vault.model.objects import ListedObject
 from milvus_vault.ports import Executions, ObjectStore
@@ -31,15 +30,17 @@ from milvus_vault.workspace import Workspace
 # Step Functions forgets executions after 90 days; so long their records are good for something.
 KEEP_RECORDS = timedelta(days=90)
 RECORDS = ("executions", "failures", "reports", "checks")
-RUN_KINDS = ("backup-", "restore-", "verify-", "prune-", "export-", "drill-")
+_EXPORTS = "export-"
+RUN_KINDS = ("backup-", "restore-", "verify-", "prune-", _EXPORTS, "drill-")
 
 # At least one interval of the daily sweep lies between the two that note and remove something.
 QUARANTINE = timedelta(days=1)
 
 _CLAIMS = "claims"
 
-# What another place may say whose owner has changed his mind, or where the stack was given another one since.
-_OUT_OF_REACH = (BucketNotFoundError, StorageAccessDeniedError)
+# What another place may say whose owner has changed his mind, or where the stack was given another one since; and that
+# nobody can tell which place it is.
+_OUT_OF_REACH = (BucketNotFoundError, StorageAccessDeniedError, WorkingFileError)
 
 
 class _Destination(NamedTuple):
@@ -147,7 +148,7 @@ class Sweep:
             return self._sweep_run(run)
         except _OUT_OF_REACH as err:
             # Of the deployment's own buckets the next run says so as well.
-            if not run.startswith("export-"):
+            if not run.startswith(_EXPORTS):
                 raise
             self._left_elsewhere.append(f"{run}: {err.message}")
             return False
@@ -184,7 +185,7 @@ class Sweep:
         if name != run:
             return _Destination(self.bucket, BackupLayout(self.prefix, name), "")
         home = Workspace(self.store, self.bucket, self.prefix, run)
-        told = home.find(DESTINATION, ExportDestination)
+        told = home.find(DESTINATION, ExportDestination) if run.startswith(_EXPORTS) else None
         if told is None:
             return None
         there = told.place.run_of(home, told.backup_name)
@@ -212,7 +213,7 @@ class Sweep:
         runs = set(self.store.list_folders(self.bucket, self._run_folder()))
         folder = join(self.prefix)
         for name in list(self.store.list_folders(self.bucket, f"{folder}/" if folder else "")):
-            if name in {RUNS_FOLDER, CATALOGUE_FOLDER, POOL_FOLDER} or backup_run(name) in runs:
+            if name in OWN_FOLDERS or backup_run(name) in runs:
                 continue
             parts = list(self._parts_without_marker(self.bucket, BackupLayout(self.prefix, name)))
             note = CatalogueKeys(self.prefix).orphan(name)
@@ -285,6 +286,8 @@ class Sweep:
         Catalogue(self.store, self.bucket, self.prefix).entries(adopt=False)
         folder = join(self.prefix)
         names = set(self.store.list_folders(self.bucket, f"{folder}/" if folder else ""))
+        # What an export left in another place is noted by the name of its run.
+        names.update(self.store.list_folders(self.bucket, self._run_folder()))
         for place in (keys.holds, keys.verifications, keys.drills, keys.tombstones, keys.orphans, keys.damages):
             gone = []
             for listed in self.store.list_objects(self.bucket, place):

@@ -1,6 +1,6 @@
 """Rows of a backup, read from its binlogs without a Milvus, as Arrow's record batches."""
 
 from milvus_vault.rows.keys import KeysIn
-from milvus_vault.rows.reading import Rows, Selection, read_rows, readable_fields
+from milvus_vault.rows.reading import Rows, Selection, read_rows, read_segments, readable_fields
 
-__all__ = ["KeysIn", "Rows", "Selection", "read_rows", "readable_fields"]
+__all__ = ["KeysIn", "Rows", "Selection", "read_rows", "read_segments", "readable_fields"]

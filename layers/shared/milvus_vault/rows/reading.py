@@ -11,7 +11,7 @@ import json
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import pyarrow as pa
@@ -91,6 +91,8 @@ class Rows:
     """Its metadata has `METADATA`, that of each field its type and number in Milvus."""
     batches: Iterator[pa.RecordBatch]
     """Of at most 8,192 rows. Objects are read as they are asked for: damage may be found after some of them."""
+    left_out: Mapping[str, str] = field(default_factory=dict)
+    """Type of each field that is not read, by name, where they were not refused."""
 
 
 def read_rows(
@@ -117,14 +119,37 @@ def read_rows(
     """
     collection = find_collection(store, bucket, layout, name)
     reader = _Reader(store, bucket, collection, read_objects(store, bucket, layout, collection), selection)
+    return _rows(reader, collection, layout.name, selection.limit)
+
+
+def read_segments(
+    store: ObjectStore, bucket: str, backup_name: str, collection: ArchivedCollection, objects: Iterable[ArchivedObject]
+) -> Rows:
+    """Return the live rows of the segments that are left in a collection, with all fields that are read.
+
+    In the order, and in the memory, of `read_rows`, and with its errors while batches are asked for.
+
+    Args:
+        store: Where the backup lies.
+        bucket: Its bucket.
+        backup_name: Its name, for the metadata.
+        collection: The collection, of whose partitions and segments some may be left out; none of level 0.
+        objects: All logs of these segments, and all deletes of level 0 that may concern them.
+    """
+    fields = _Fields.of(collection.layout.collection_schema)
+    reader = _Reader(store, bucket, collection, objects, Selection(fields=tuple(fields.readable)))
+    return replace(_rows(reader, collection, backup_name, None), left_out=fields.others)
+
+
+def _rows(reader: "_Reader", collection: ArchivedCollection, backup_name: str, limit: int | None) -> Rows:
     described = {
-        "backup": layout.name,
-        "collection": str(name),
+        "backup": backup_name,
+        "collection": str(collection.name),
         "moment": collection.moment,
         "schema": collection.layout.collection_schema.model_dump(mode="json"),
     }
     schema = reader.schema().with_metadata({METADATA: json.dumps(described)})
-    return Rows(schema, _limited(reader.batches(schema), selection.limit))
+    return Rows(schema, _limited(reader.batches(schema), limit))
 
 
 def readable_fields(schema: CollectionSchema) -> Mapping[str, FieldSchema]:

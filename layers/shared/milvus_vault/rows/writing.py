@@ -1,9 +1,10 @@
 """Rows as lines of JSON, as CSV, as a Parquet file, or in Arrow's own format."""
 
 import base64
+import io
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import IO, Any
+from collections.abc import Buffer, Callable, Iterable, Iterator, Sequence
+from typing import IO, Any, override
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -15,6 +16,7 @@ _ROWS_AT_ONCE = 256  # as Python's objects, which take ten times as much as Arro
 _ROW_GROUP_ROWS = 122_880  # what DuckDB reads in one go; Spark and others take any
 _ROW_GROUP_BYTES = 64 * 1024**2
 _COMPRESSION = "zstd"
+_PIECE_BYTES = 8 * 1024**2  # a part of an upload to S3 has 5 MiB at least
 
 type Encode = Callable[[pa.Array], Iterable[str | None]]
 """Returns the text of each value, and None for null."""
@@ -44,8 +46,17 @@ def csv_lines(rows: Rows) -> Iterator[str]:
 
 
 def write_parquet(rows: Rows, sink: IO[bytes]) -> None:
-    """Write a Parquet file. In memory is one row group, of some 64 MiB."""
-    with pq.ParquetWriter(sink, rows.schema, compression=_COMPRESSION) as writer:
+    """Write a Parquet file. In memory is what `parquet_pieces` has there."""
+    sink.writelines(parquet_pieces(rows))
+
+
+def parquet_pieces(rows: Rows) -> Iterator[bytes]:
+    """Yield a Parquet file in pieces of at least 8 MiB, but the last.
+
+    In memory are one row group, of some 64 MiB, and what was written of it.
+    """
+    pieces = _Pieces()
+    with pq.ParquetWriter(pieces, rows.schema, compression=_COMPRESSION) as writer:
         waiting: list[pa.RecordBatch] = []
         for batch in rows.batches:
             waiting.append(batch)
@@ -53,8 +64,43 @@ def write_parquet(rows: Rows, sink: IO[bytes]) -> None:
             if many or sum(each.nbytes for each in waiting) >= _ROW_GROUP_BYTES:
                 writer.write_table(pa.Table.from_batches(waiting))
                 waiting.clear()
+                if pieces.size_bytes >= _PIECE_BYTES:
+                    yield pieces.take()
         if waiting:
             writer.write_table(pa.Table.from_batches(waiting))
+    yield pieces.take()
+
+
+class _Pieces(io.RawIOBase):
+    """A file that is written, of which what is there can be taken away."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._pieces: list[bytes] = []
+        self._position = 0
+        self.size_bytes = 0
+
+    @override
+    def writable(self) -> bool:
+        return True
+
+    @override
+    def tell(self) -> int:
+        return self._position
+
+    @override
+    def write(self, data: Buffer, /) -> int:
+        piece = bytes(data)
+        self._pieces.append(piece)
+        self._position += len(piece)
+        self.size_bytes += len(piece)
+        return len(piece)
+
+    def take(self) -> bytes:
+        """Return what was written since it was last called."""
+        taken = b"".join(self._pieces)
+        self._pieces, self.size_bytes = [], 0
+        return taken
 
 
 def write_arrow(rows: Rows, sink: IO[bytes], *, is_stream: bool) -> None:

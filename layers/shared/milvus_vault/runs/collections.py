@@ -11,7 +11,8 @@ from typing import Literal
 from milvus_vault.backup import working_files as backup
 from milvus_vault.copying.progress import CopyState, TargetProgress, copy_state
 from milvus_vault.copying.verify import find_copy_check
-from milvus_vault.copying.working_files import complete_indexes, target_indexes
+from milvus_vault.copying.working_files import CopyProgress, complete_indexes, target_indexes
+from milvus_vault.datasets import working_files as datasets
 from milvus_vault.model.collections import CollectionName
 from milvus_vault.model.names import attempt_of
 from milvus_vault.model.resources import Progress, RunCollection
@@ -143,6 +144,37 @@ def follow_backup(run: Workspace, execution_arn: str) -> Followed | None:
 
     statuses = [status(index) for index in range(len(plan.collections))]
     return Followed(plan.collections, plan.warnings, statuses, copying, read)
+
+
+def follow_export(run: Workspace, execution_arn: str) -> Followed | None:
+    """Return the collections of an export, or None where the files are another execution's by now."""
+    plan = run.find(datasets.PLAN, datasets.DatasetPlan)
+    if plan is None:
+        # It writes a backup, and has the plan of one.
+        return follow_backup(run, execution_arn)
+    if plan.execution_arn != execution_arn:
+        return None
+    written = datasets.by_collection(datasets.list_written(run, plan.written))
+    done = [written.get(index, datasets.Share(0, 0)) for index in range(len(plan.collections))]
+    total = CopyProgress(
+        objects_done=sum(share.files for share in done),
+        objects_total=sum(share.files for share in plan.shares),
+        bytes_done=sum(share.bytes for share in done),
+        bytes_total=sum(share.bytes for share in plan.shares),
+    )
+    by_target = {
+        index: TargetProgress(here.files, share.files, here.bytes, share.bytes)
+        for index, (here, share) in enumerate(zip(done, plan.shares, strict=True))
+    }
+    writing = CopyState(total, 0, None, 1, by_target)
+
+    def status(index: int) -> Status:
+        if done[index] == plan.shares[index]:
+            return "done"
+        return "running" if done[index].files else "waiting"
+
+    statuses = [status(index) for index in range(len(plan.collections))]
+    return Followed(plan.collections, plan.warnings, statuses, writing, lambda _, collection: collection)
 
 
 def follow_restore(run: Workspace, execution_arn: str) -> Followed | None:

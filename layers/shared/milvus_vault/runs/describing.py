@@ -15,11 +15,12 @@ from milvus_vault.model.resources import Page, Progress, Run, RunCollection, Run
 from milvus_vault.paging import ANSWER_BYTES, answer_bytes, fitting, index_of
 from milvus_vault.ports import ObjectStore
 from milvus_vault.retention.working_files import PruneReport
-from milvus_vault.runs.collections import Followed, follow_backup, follow_restore
+from milvus_vault.runs.collections import Followed, follow_backup, follow_export, follow_restore
 from milvus_vault.runs.machines import (
     Machines,
     as_object,
     backup_of,
+    drilled_backup,
     export_of,
     export_place_of,
     run_status,
@@ -37,8 +38,7 @@ LINK_SECONDS = 3600
 _FOLLOW: Mapping[RunKind, Callable[[Workspace, str], Followed | None]] = {
     "backup": follow_backup,
     "restore": follow_restore,
-    # It has the plan of a backup.
-    "export": follow_backup,
+    "export": follow_export,
 }
 
 
@@ -91,13 +91,16 @@ def summary_of(kind: RunKind, execution: ExecutionDescription) -> RunSummary:
     """Return what a list tells of a run."""
     status = run_status(execution.status, execution.error)
     request = as_object(execution.input_json)
+    backup = backup_of(kind, request, execution.started_at, execution.arn)
+    if kind == "drill" and backup is None:
+        backup = drilled_backup(as_object(execution.output_json or "{}"))
     return RunSummary(
         id=run_id(kind, execution.name),
         kind=kind,
         status=status,
         started_at=execution.started_at,
         ended_at=execution.ended_at,
-        backup_name=backup_of(kind, request, execution.started_at, execution.arn),
+        backup_name=backup,
         export_name=export_of(request) if kind == "export" else None,
         export_to=export_place_of(request) if kind == "export" else None,
         schedule=schedule_of(request),
@@ -115,9 +118,10 @@ def describe_run(machines: Machines, files: WorkingFiles, wanted: str, now: date
     followed = files.follow(kind, execution.arn)
     warnings = followed.warnings if followed else ()
     request = as_object(execution.input_json)
-    # A backup that failed has no report, but another one of its name may have, as of an export to another place.
+    # A backup that failed has no report, but another one of its name may have, as of a dataset, or of an export to
+    # another place.
     has_report = status in {"succeeded", "partial"} or (kind == "restore" and status == "failed")
-    has_report = has_report and request.get("to") is None
+    has_report = has_report and request.get("to") is None and request.get("format") != "parquet"
     return Run(
         **dict(summary),
         execution_arn=execution.arn,

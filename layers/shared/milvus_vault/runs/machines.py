@@ -86,6 +86,12 @@ def backup_of(kind: RunKind, request: dict[str, Any], started_at: datetime, exec
     return given if given and isinstance(given, str) else None
 
 
+def drilled_backup(output: dict[str, Any]) -> str | None:
+    """Return the name of the backup that a drill which succeeded says it was of: its request may name a schedule."""
+    given = output.get("backup_name")
+    return given if given and isinstance(given, str) else None
+
+
 def export_of(request: dict[str, Any]) -> str | None:
     """Return the name that a request for an export gives to what it writes, here or in another place."""
     given = request.get("export_name")

@@ -90,7 +90,11 @@ PHASES: Mapping[RunKind, Mapping[str, str]] = {
     "export": {
         **_COPYING,
         "AttemptExport": "preparing",
+        "BeginExport": "preparing",
         "PrepareExport": "checking the backup",
+        "IsDataset": "preparing",
+        "WriteBatches": "writing rows",
+        "DatasetWritten": "ending",
         "IsPublished": "preparing",
         "HasObjects": "preparing",
         "PublishBackup": "publishing",

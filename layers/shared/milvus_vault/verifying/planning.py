@@ -15,8 +15,8 @@ from milvus_vault.archive.manifest import Manifest
 from milvus_vault.archive.reader import read_archive
 from milvus_vault.catalogue.digests import read_digests, write_digests
 from milvus_vault.copying.batches import BatchLimits, cut_batches
-from milvus_vault.copying.working_files import BatchError
-from milvus_vault.errors import CheckIncompleteError, leaf_named
+from milvus_vault.copying.working_files import raise_refusal
+from milvus_vault.errors import CheckIncompleteError
 from milvus_vault.model.hybrid import HybridTimestamp, from_datetime
 from milvus_vault.model.objects import ArchivedObject
 from milvus_vault.model.requests import VerifyLevel, VerifyOptions
@@ -320,9 +320,7 @@ def are_missing(run: Workspace, layout: BackupLayout, batch_count: int, check_co
     """
     missing = sorted(set(range(batch_count)) - done_batches(run)) if batch_count else []
     if missing and check_count:
-        for number in missing:
-            if found := run.find(error_name(number), BatchError):
-                raise leaf_named(found.error)(found.message, hint=found.hint)
+        raise_refusal(run, map(error_name, missing))
         if check_count >= MAX_CHECKS:
             msg = f"{len(missing)} of {batch_count} batches of objects of backup '{layout.name}' were not looked at"
             raise CheckIncompleteError(

@@ -226,8 +226,18 @@ def _ask_before_deleting(session: Session, name: str) -> None:
 def export(
     context: typer.Context,
     export_name: Annotated[
-        str, typer.Option("--as", metavar="OTHER", help="Name of the full backup that is written.", show_default=False)
+        str, typer.Option("--as", metavar="OTHER", help="Name of what is written.", show_default=False)
     ],
+    form: Annotated[
+        Literal["milvus-backup", "parquet"],
+        typer.Option(
+            "--format",
+            help="[bold]milvus-backup[/]: a full backup; [bold]parquet[/]: the rows of each collection, as files for "
+            "DuckDB, Spark or pyarrow.",
+        ),
+    ] = "milvus-backup",
+    filters: Filter = [],
+    databases: Databases = [],
     to: Annotated[
         str,
         typer.Option(
@@ -244,18 +254,28 @@ def export(
     timeout: Timeout = 0,
     key: Key = "",
 ) -> None:
-    """Write a backup once more, as a full one that milvus-backup can restore.
+    """Write a backup once more, as a full one that milvus-backup can restore, or its rows as Parquet.
 
     It shares nothing with other backups, and stays until somebody deletes it. To other places than beside the other
-    backups it goes where the stack's parameters allow it.
+    backups it goes where the stack's parameters allow it. Of rows all or some collections are written, to .datasets/
+    there; the command rows reads some rows at once.
 
     [dim]milvus-vault export nightly_31 --as for_the_archive --wait[/]
+    [dim]milvus-vault export nightly_31 --as orders --format parquet -c shop.orders --wait[/]
     """
     from milvus_vault.cli.following import start_or_follow
     from milvus_vault.cli.requests import export_request
 
     session = session_of(context)
-    request = export_request(context, to=to, backup_name=backup_name(argument, name), export_name=export_name)
+    request = export_request(
+        context,
+        to=to,
+        backup_name=backup_name(argument, name),
+        export_name=export_name,
+        # What is default is left out, so that older deployments take it as well.
+        format=None if form == "milvus-backup" else form,
+        collections=selectors(filters, databases),
+    )
     started = session.vault().export(request, idempotency_key=key)
     start_or_follow(session, started, wait=wait, timeout_seconds=timeout, what="export", name=request.backup_name)
 

@@ -47,7 +47,7 @@ def rows(
     """Read the rows of a collection in a backup, without a Milvus.
 
     They are what a restore would bring back: deletes and upserts up to the moment of the backup are applied.
-    Your own AWS credentials read the backup's bucket.
+    Your own AWS credentials read the backup's bucket. Whole collections are written by export --format parquet.
 
     [dim]milvus-vault rows nightly_1 shop.articles --where 'id in [17, 18]'[/]
     [dim]milvus-vault rows nightly_1 shop.articles --fields id,title --output csv[/]
