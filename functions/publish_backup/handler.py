@@ -2,15 +2,17 @@
 
 from datetime import UTC, datetime
 
+from aws_lambda_powertools.utilities.typing import LambdaContext
+
 from milvus_vault.archive.layout import BackupLayout
 from milvus_vault.archive.manifest import Manifest
 from milvus_vault.backup.claiming import give_back_elsewhere
 from milvus_vault.backup.copies import publish_copy
-from milvus_vault.backup.publish import find_published, next_verification, publish_backup
+from milvus_vault.backup.publish import find_published, lock_captured, next_verification, publish_backup
 from milvus_vault.backup.working_files import PLAN, BackupPlan
 from milvus_vault.catalogue.catalogue import Catalogue
 from milvus_vault.catalogue.describe import summary_of
-from milvus_vault.model.messages import PublishBackupRequest, PublishBackupResult
+from milvus_vault.model.messages import PublishBackupRequest, PublishBackupResult, PublishedBackup
 from milvus_vault.model.names import attempt_of, execution_name, run_id
 from milvus_vault.model.readable import first_of
 from milvus_vault.model.resources import BackupCopy
@@ -21,10 +23,10 @@ from milvus_vault.wiring import open_workspace
 
 
 @task
-def handler(event: PublishBackupRequest) -> PublishBackupResult:
+def handler(event: PublishBackupRequest, context: LambdaContext) -> PublishBackupResult:
     """Publish, unless this run has done so already, and say what is in the backup.
 
-    Safe to repeat: a published backup is never written again.
+    Safe to repeat: a published backup is never written again, and locking goes on where the call before ended.
     """
     run = open_workspace(StorageSettings.from_env(), event.run)
     plan = run.read(PLAN, BackupPlan)
@@ -38,9 +40,15 @@ def handler(event: PublishBackupRequest) -> PublishBackupResult:
         give_back_elsewhere(destination, ours)
         made = run_id("export", execution_name(plan.execution_arn))
         catalogue.note_copy(plan.backup_name, BackupCopy(location=location, copied_at=datetime.now(UTC), run=made))
-        return _result(copy.manifest, location, copy.object_count, copy.size_bytes)
+        found = _published(copy.manifest, location, copy.object_count, copy.size_bytes)
+        return PublishBackupResult(is_done=True, published=found)
     verification = next_verification(plan)
-    manifest = find_published(run, plan, layout) or publish_backup(
+    manifest = find_published(run, plan, layout)
+    if manifest is None and not lock_captured(
+        run, plan, event.attempt, event.round, lambda: context.get_remaining_time_in_millis() / 1000
+    ):
+        return PublishBackupResult(is_done=False)
+    manifest = manifest or publish_backup(
         run,
         plan,
         layout,
@@ -56,16 +64,17 @@ def handler(event: PublishBackupRequest) -> PublishBackupResult:
     else:
         # A deployment that is there finds the backup when it lists; it is none of this one's.
         give_back_elsewhere(destination, ours)
-    result = _result(manifest, location, manifest.copied_object_count, manifest.copied_size_bytes)
+    found = _published(manifest, location, manifest.copied_object_count, manifest.copied_size_bytes)
     has_retention = bool(manifest.schedule and manifest.schedule.retention)
-    return result.model_copy(update={"has_retention": has_retention, "verification": verification})
+    found = found.model_copy(update={"has_retention": has_retention, "verification": verification})
+    return PublishBackupResult(is_done=True, published=found)
 
 
-def _result(manifest: Manifest, location: str, object_count: int | None, size_bytes: int | None) -> PublishBackupResult:
+def _published(manifest: Manifest, location: str, object_count: int | None, size_bytes: int | None) -> PublishedBackup:
     """Return what is told of a backup that is published, of which so many objects and bytes were copied."""
     failures = [f"{failure.name}: {failure.error}: {failure.message}" for failure in manifest.failures]
     lacking = first_of(failures, separator="; ")
-    return PublishBackupResult(
+    return PublishedBackup(
         backup_name=manifest.backup_name,
         location=location,
         status="partial" if manifest.is_partial else "complete",
@@ -78,5 +87,6 @@ def _result(manifest: Manifest, location: str, object_count: int | None, size_by
         mode="incremental" if manifest.is_incremental else "full",
         copied_object_count=object_count,
         copied_size_bytes=size_bytes,
+        locked_until=manifest.lock.until if manifest.lock else None,
         warnings=manifest.warnings,
     )
