@@ -536,7 +536,7 @@ def test_a_copy_of_a_backup(s3: S3Client, to: Json, bucket: str, prefix: str, *,
         s3.put_object(Bucket=bucket, Key=surplus, Body=b"")
         run(verify_copy, {**step, "purpose": "export"})
         assert surplus not in keys(s3, bucket)
-    result = run(publish_backup, step)
+    result = run(publish_backup, step)["published"]
 
     assert (result["location"], result["status"]) == (f"s3://{bucket}/{prefix}/night/", "complete")
     own = (there.root, PoolLayout(prefix).root)
@@ -550,7 +550,7 @@ def test_a_copy_of_a_backup(s3: S3Client, to: Json, bucket: str, prefix: str, *,
         assert {one.status for one in followed.first(10)} == {"done"}
     assert (copy.location, copy.run) == (result["location"], "export-e")
     # A task that comes once more changes nothing, and the next copy finds all of it there.
-    assert run(publish_backup, step) == result
+    assert run(publish_backup, step)["published"] == result
     again = run(prepare_export, {"execution": execution("export", "again"), "request": request})
     assert not again["is_published"]
     left = run(plan_copy, {"run": again["run"], "attempt": again["attempt"], "round": 1})
