@@ -64,6 +64,33 @@ class TestCreate:
             "expire_after": "30d",
         }
 
+    def test_a_lock_is_asked_for_of_backups_exports_and_schedules(self, api: FakeApi, cli: Cli) -> None:
+        api.backups = {"b": backup("b")}
+        assert cli("create", "b", "--lock-days", "30").code == 0
+        assert cli("export", "b", "--as", "c", "--lock-days", "7", "--lock-mode", "compliance").code == 0
+        assert cli("schedule", "put", "s", "rate(1 day)", "--lock-days", "9", "--lock-mode", "governance").code == 0
+        assert api.asked[0].body == {"backup_name": "b", "lock": {"days": 30}}
+        assert api.asked[1].body == {
+            "backup_name": "b", "export_name": "c", "lock": {"days": 7, "mode": "compliance"}
+        }  # fmt: skip
+        assert isinstance(api.asked[2].body, dict)
+        assert api.asked[2].body["request"] == {"lock": {"days": 9, "mode": "governance"}}
+
+    @pytest.mark.parametrize(
+        ("options", "words"),
+        [
+            (["--lock-mode", "compliance"], "no --lock-days"),
+            (["--lock-days", "0"], "--lock-days"),
+            (["--lock-days", "40000"], "--lock-days"),
+            (["--lock-days", "1", "--lock-mode", "forever"], "--lock-mode"),
+        ],
+    )
+    def test_a_lock_that_is_none_is_refused(self, api: FakeApi, cli: Cli, options: list[str], words: str) -> None:
+        done = cli("create", "b", *options)
+        assert done.code == 2
+        assert words in done.err
+        assert not api.asked
+
     def test_it_takes_the_words_of_milvus_backup(self, api: FakeApi, cli: Cli) -> None:
         cli("create", "--name", "b", "--colls", "articles", "--strategy", "meta_only")
         cli("create", "--name", "c", "--meta_only")

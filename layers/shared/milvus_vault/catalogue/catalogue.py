@@ -16,7 +16,7 @@ from pydantic import BaseModel
 from milvus_vault.archive.layout import OWN_FOLDERS, RUNS_FOLDER, BackupLayout, join
 from milvus_vault.archive.manifest import Manifest
 from milvus_vault.archive.pool import PoolLayout, parse_pooled_key
-from milvus_vault.archive.reader import check_backup_exists
+from milvus_vault.archive.reader import check_backup_exists, find_manifest
 from milvus_vault.archive.sealing import is_sealed, seal, unseal
 from milvus_vault.archive.tombstones import check_not_being_deleted
 from milvus_vault.catalogue.describe import damaged_summary, describe
@@ -27,6 +27,7 @@ from milvus_vault.errors import (
     BackupFormatError,
     BackupHeldError,
     BackupInUseError,
+    BackupLockedError,
     BackupNotFoundError,
     InvalidRequestError,
     ObjectArchivedError,
@@ -35,6 +36,7 @@ from milvus_vault.errors import (
     StorageRequestError,
     VaultError,
 )
+from milvus_vault.model.locks import ObjectLock
 from milvus_vault.model.names import backup_of, named_run
 from milvus_vault.model.requests import backup_name_problem
 from milvus_vault.model.resources import Backup, BackupSummary, Damage, Drill, Hold, HoldState, Page, Verification
@@ -413,8 +415,13 @@ class Catalogue:
     def check_deletable(self, name: str, executions: Executions) -> None:
         """Return if nothing forbids to delete a backup.
 
-        Raises `BackupHeldError`, and `BackupInUseError` while a restore, an export or a drill reads it.
+        Raises `BackupHeldError`, `BackupLockedError` before its lock ends, and `BackupInUseError` while a restore, an
+        export or a drill reads it.
         """
+        lock = self._lock(name)
+        if lock is not None and lock.until > self._clock():
+            msg = f"backup '{name}' is locked until {utc_second(lock.until)}, in {lock.mode} mode"
+            raise BackupLockedError(msg, hint="Until then S3 keeps its objects. Delete it when the lock has ended.")
         hold = self.hold(name)
         if hold is not None:
             until = f"until {utc_second(hold.until)}" if hold.until else "until somebody lifts it"
@@ -424,6 +431,15 @@ class Catalogue:
         if reader is not None:
             msg = f"backup '{name}' is being read by {named_run(reader)}, which is running"
             raise BackupInUseError(msg, hint="Wait until that run has ended, or stop it.")
+
+    def _lock(self, name: str) -> ObjectLock | None:
+        """Return the lock of a backup, by its manifest, or where that cannot be read, by its entry."""
+        try:
+            manifest = find_manifest(self._store, self._bucket, BackupLayout(self._prefix, name))
+        except UNREADABLE_BACKUP:
+            remembered = self.remembered(name)
+            return remembered.lock if remembered else None
+        return manifest.lock if manifest else None
 
     def _reader(self, name: str, executions: Executions) -> str | None:
         """Return the ARN of a running restore, export or drill (or one that may run) which reads a backup, or None."""

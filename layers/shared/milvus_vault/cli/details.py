@@ -78,6 +78,7 @@ def backup(output: Output, item: Backup, *, with_unique: bool = False) -> Render
                 ("run", item.run or ""),
                 ("schedule", item.schedule or ""),
                 ("expires", _expiry(item)),
+                ("lock", _lock(item)),
                 ("hold", _hold(item)),
                 ("verified", _verification(item)),
                 ("drilled", _drill(item)),
@@ -255,6 +256,12 @@ def _expiry(item: Backup) -> str:
     if item.expires_at is None:
         return f"by retention: keeps {tables.retention(item.retention)}" if item.retention else ""
     return f"{formats.moment(item.expires_at)} ({formats.distance(item.expires_at)})"
+
+
+def _lock(item: Backup) -> str:
+    if item.lock is None:
+        return ""
+    return f"{item.lock.mode}, until {formats.moment(item.lock.until)} ({formats.distance(item.lock.until)})"
 
 
 def _hold(item: Backup) -> Text:

@@ -18,6 +18,7 @@ OPTIONS: Mapping[str, str] = {
     "include_rbac": "--rbac",
     "on_collection_failure": "--all-or-nothing",
     "expire_after": "--expire-after",
+    "lock": "--lock-days",
     # Of restores.
     "suffix": "--suffix",
     "rename": "--rename",

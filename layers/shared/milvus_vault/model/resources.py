@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, model_validator
 
 from milvus_vault.model.base import Count, Model
+from milvus_vault.model.locks import ObjectLock
 from milvus_vault.model.requests import BackupRequest, DrillRequest, VerifyLevel
 from milvus_vault.model.retention import Retention
 from milvus_vault.model.schedules import ScheduleKind
@@ -82,6 +83,8 @@ class BackupSummary(Model):
     schedule: str | None = None
     """The schedule that asked for it."""
     expires_at: Time | None = None
+    lock: ObjectLock | None = None
+    """By which S3 keeps all of its objects until then; null: it was made without one."""
     is_held: bool = False
     holds_secrets: bool = False
     """Whether it has users with hashes of their passwords."""
@@ -165,6 +168,8 @@ class Verified(Model):
     baseline_count: Count = 0
     """Of those that were read: objects of which nothing that was recorded tells the content. It could be read, and its
     digest is written down, with which the next deep verification compares it."""
+    locked_count: Count = 0
+    """Objects of a locked backup whose lock was looked at, and lasts as long as is recorded. `quick` looks at none."""
     sample_percent: float | None = None
     max_bytes: Count | None = None
 
