@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from typing import NamedTuple, override
 
 from milvus_vault.errors import ObjectChangedError, ObjectNotFoundError
+from milvus_vault.model.locks import ObjectLock
 from milvus_vault.model.objects import BucketSettings, CopiedObject, CopyItem, CopyJob, ListedObject, UnfinishedUpload
 from milvus_vault.ports import ObjectStore
 
@@ -114,6 +115,20 @@ class CountingStore(ObjectStore):
         )
 
     @override
+    def has_object_lock(self, bucket: str) -> bool:
+        self._request("GET")
+        return True
+
+    @override
+    def lock(self, bucket: str, key: str, lock: ObjectLock) -> None:
+        self._request("PUT")
+
+    @override
+    def lock_of(self, bucket: str, key: str) -> ObjectLock | None:
+        self._request("GET")
+        return None
+
+    @override
     def list_objects(self, bucket: str, prefix: str, *, after: str = "") -> Iterator[ListedObject]:
         self._request("LIST")
         behind = (listed for listed in self.bucket(bucket).listed(prefix) if listed.key > after)
@@ -166,7 +181,9 @@ class CountingStore(ObjectStore):
         return True
 
     @override
-    def put(self, bucket: str, key: str, body: bytes, *, content_type: str = "") -> None:
+    def put(
+        self, bucket: str, key: str, body: bytes, *, content_type: str = "", lock: ObjectLock | None = None
+    ) -> None:
         self._request("PUT")
         with self._lock:
             self._write(bucket, key, body)
@@ -184,7 +201,7 @@ class CountingStore(ObjectStore):
         return ""
 
     @override
-    def put_if_absent(self, bucket: str, key: str, body: bytes) -> bool:
+    def put_if_absent(self, bucket: str, key: str, body: bytes, *, lock: ObjectLock | None = None) -> bool:
         self._request("PUT")
         with self._lock:
             if key in self.bucket(bucket).documents:
@@ -193,7 +210,9 @@ class CountingStore(ObjectStore):
             return True
 
     @override
-    def put_if_unchanged(self, bucket: str, key: str, body: bytes, etag: str) -> bool:
+    def put_if_unchanged(
+        self, bucket: str, key: str, body: bytes, etag: str, *, lock: ObjectLock | None = None
+    ) -> bool:
         self._request("PUT")
         with self._lock:
             found = self.bucket(bucket).documents.get(key)

@@ -271,7 +271,7 @@ class Bench:
             for batch in json.loads(self.store.get(planned["bucket"], planned["batches_key"])):
                 _call(copy_batch, {"run": plan["run"], **batch})
         verified = _call(verify_copy, turn | {"round": 1, "purpose": "backup"})
-        published = _call(publish_backup, turn | {"round": 1})
+        published = _call(publish_backup, turn | {"round": 1})["published"]
         _call(tend_pauses, {"ending": arn})
         if verified["status"] != "complete" or published["status"] != "complete":
             msg = f"{name} is not complete: {verified} {published}"

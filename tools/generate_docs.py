@@ -33,7 +33,7 @@ from milvus_vault.datasets.working_files import Dataset
 from milvus_vault.errors import VaultError
 from milvus_vault.model.base import Model
 from milvus_vault.model.events import RunEvent
-from milvus_vault.model.messages import PublishBackupResult, ReportRestoreResult
+from milvus_vault.model.messages import PublishedBackup, ReportRestoreResult
 from milvus_vault.model.messages_drill import DrillResult
 from milvus_vault.model.messages_prune import CarryOutPruneResult
 from milvus_vault.model.messages_rows import DatasetResult
@@ -390,7 +390,7 @@ SCHEMAS: Mapping[str, tuple[type[Model], Literal["validation", "serialization"]]
     "prune-request": (PruneRequest, "validation"),
     "export-request": (ExportRequest, "validation"),
     "drill-request": (DrillRequest, "validation"),
-    "backup-result": (PublishBackupResult, "serialization"),
+    "backup-result": (PublishedBackup, "serialization"),
     "restore-result": (ReportRestoreResult, "serialization"),
     "drill-result": (DrillResult, "serialization"),
     "verify-result": (VerifyBackupResult, "serialization"),

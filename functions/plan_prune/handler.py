@@ -27,7 +27,7 @@ def handler(event: PlanPruneRequest) -> PlanPruneResult:
         request=request,
         catalogue=Catalogue(run.store, run.bucket, run.prefix),
         # It only reads, and needs none of what a schedule is made with.
-        scheduler=EventBridgeScheduler(policies.schedule_group, machine_arn="", role_arn="", dead_letter_arn=""),
+        scheduler=EventBridgeScheduler(policies.schedule_group, machine_arns={}, role_arn="", dead_letter_arn=""),
         executions=StepFunctionsExecutions(),
         execution_arn=event.execution.arn,
         started_at=event.execution.started_at,

@@ -2,13 +2,15 @@
 
 from datetime import UTC, datetime
 
+from aws_lambda_powertools.utilities.typing import LambdaContext
+
 from milvus_vault.archive.layout import BackupLayout
 from milvus_vault.backup.claiming import give_back_elsewhere
-from milvus_vault.backup.publish import find_published, next_verification, publish_backup
+from milvus_vault.backup.publish import find_published, lock_captured, next_verification, publish_backup
 from milvus_vault.backup.working_files import PLAN, BackupPlan
 from milvus_vault.catalogue.catalogue import Catalogue
 from milvus_vault.catalogue.describe import summary_of
-from milvus_vault.model.messages import PublishBackupRequest, PublishBackupResult
+from milvus_vault.model.messages import PublishBackupRequest, PublishBackupResult, PublishedBackup
 from milvus_vault.model.names import attempt_of
 from milvus_vault.model.readable import first_of
 from milvus_vault.reports.backup import MAX_HISTORY, render_backup_report
@@ -18,10 +20,10 @@ from milvus_vault.wiring import open_workspace
 
 
 @task
-def handler(event: PublishBackupRequest) -> PublishBackupResult:
+def handler(event: PublishBackupRequest, context: LambdaContext) -> PublishBackupResult:
     """Publish, unless this run has done so already, and say what is in the backup.
 
-    Safe to repeat: a published backup is never written again.
+    Safe to repeat: a published backup is never written again, and locking goes on where the call before ended.
     """
     run = open_workspace(StorageSettings.from_env(), event.run)
     plan = run.read(PLAN, BackupPlan)
@@ -30,7 +32,12 @@ def handler(event: PublishBackupRequest) -> PublishBackupResult:
     catalogue = Catalogue(run.store, run.bucket, run.prefix)
     location = f"s3://{destination.bucket}/{layout.root}"
     verification = next_verification(plan)
-    manifest = find_published(run, plan, layout) or publish_backup(
+    manifest = find_published(run, plan, layout)
+    if manifest is None and not lock_captured(
+        run, plan, event.attempt, event.round, lambda: context.get_remaining_time_in_millis() / 1000
+    ):
+        return PublishBackupResult(is_done=False)
+    manifest = manifest or publish_backup(
         run,
         plan,
         layout,
@@ -48,7 +55,7 @@ def handler(event: PublishBackupRequest) -> PublishBackupResult:
         give_back_elsewhere(destination, {event.attempt, attempt_of(plan.execution_arn)})
     failures = [f"{failure.name}: {failure.error}: {failure.message}" for failure in manifest.failures]
     lacking = first_of(failures, separator="; ")
-    return PublishBackupResult(
+    published = PublishedBackup(
         backup_name=manifest.backup_name,
         location=location,
         status="partial" if manifest.is_partial else "complete",
@@ -63,5 +70,7 @@ def handler(event: PublishBackupRequest) -> PublishBackupResult:
         mode="incremental" if manifest.is_incremental else "full",
         copied_object_count=manifest.copied_object_count,
         copied_size_bytes=manifest.copied_size_bytes,
+        locked_until=manifest.lock.until if manifest.lock else None,
         warnings=manifest.warnings,
     )
+    return PublishBackupResult(is_done=True, published=published)

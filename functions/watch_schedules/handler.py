@@ -1,4 +1,4 @@
-"""WatchSchedules: every quarter of an hour, see whether the backups of all schedules come when they should."""
+"""WatchSchedules: every quarter of an hour, see whether backups and drills of all schedules come when they should."""
 
 from datetime import UTC, datetime
 from functools import partial
@@ -29,7 +29,9 @@ def handler(_: WatchSchedulesRequest) -> WatchSchedulesResult:
     scheduler = open_scheduler(ScheduleSettings.from_env())
     # A backup counts as a success also where its entry was not written yet.
     backups = list(catalogue.read(catalogue.entries(adopt=True)))
-    found = look_at(Schedules(scheduler, catalogue, lambda: now).stored(), backups, now)
+    schedules = Schedules(scheduler, catalogue, lambda: now).stored()
+    drills = catalogue.drill_successes({stored.name for stored in schedules if stored.kind == "drill"})
+    found = look_at(schedules, backups, drills, now)
     tell = partial(publish, told.alarm_topic_arn)
     tell_of_overdue(found, OverdueMemory(*place), tell, stack=told.stack_name, now=now)
     damaged = tell_of_damage(catalogue, tell, stack=told.stack_name, now=now)

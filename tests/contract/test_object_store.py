@@ -3,7 +3,8 @@
 import hashlib
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.request import urlopen
@@ -29,12 +30,15 @@ from milvus_vault.copying.working_files import CopyTarget, read_verified, write_
 from milvus_vault.errors import (
     BackupDamagedError,
     BucketNotFoundError,
+    LockRefusedError,
     ObjectChangedError,
     ObjectNotFoundError,
     StorageAccessDeniedError,
+    StorageRequestError,
     StorageUnavailableError,
     VaultError,
 )
+from milvus_vault.model.locks import ObjectLock
 from milvus_vault.model.objects import CopyItem, CopyJob, ListedObject, UnfinishedUpload
 from milvus_vault.ports import HTML, ObjectStore
 from milvus_vault.verifying.checksums import checksum_of
@@ -62,6 +66,8 @@ DEVIATIONS = {
     ("memory", "checksum"): "returns an MD5",
     ("ministack", "checksum"): "returns none for a copy",
     ("quick_s3", "checksum"): "returns none for a copy",
+    ("moto", "locks"): "answers 500 for an object without one, and shortens any",
+    ("ministack", "changed mode"): "makes a governance lock one of compliance for anybody",
     ("seaweedfs", "checksum"): "returns none for a copy",
 }
 
@@ -671,3 +677,117 @@ def test_copies_verifies_and_recognises_a_job(subject: Subject) -> None:
     assert (state.total.objects_done, state.total.bytes_done) == (state.total.objects_total, state.total.bytes_total)
     # Also where the copy in parts has another ETag than its source.
     assert plan_copy(run, "second", 1, limits).object_count == 0
+
+
+class TestLocks:
+    """Object Lock, on buckets that have it, and on those that do not."""
+
+    BUCKET = "contract-locked"
+    SOON = datetime.now(UTC).replace(microsecond=0) + timedelta(days=10)
+    LATER = SOON + timedelta(days=10)
+
+    @pytest.fixture
+    def key(self, subject: Subject, request: pytest.FixtureRequest) -> str:
+        """An object, of a key of this test's own: what is locked cannot be removed for the next one."""
+        if subject.deviates("locks"):
+            pytest.skip("it has none")
+        if isinstance(subject.store, InMemoryObjectStore):
+            subject.store.buckets[self.BUCKET] = {}
+            subject.store.settings = replace(subject.store.settings, has_object_lock=True)
+        elif subject.client is not None:
+            with suppress(subject.client.exceptions.BucketAlreadyOwnedByYou):
+                subject.client.create_bucket(Bucket=self.BUCKET, ObjectLockEnabledForBucket=True)
+        key = f"{request.node.name}/{datetime.now(UTC).timestamp()}"
+        subject.store.put(self.BUCKET, key, b"1")
+        return key
+
+    def version(self, subject: Subject, key: str) -> str:
+        """Return the version that a key shows."""
+        assert subject.client is not None
+        return subject.client.head_object(Bucket=self.BUCKET, Key=key)["VersionId"]
+
+    def is_deleted(self, subject: Subject, key: str, version: str) -> bool:
+        """Return whether a version can be deleted for good."""
+        assert subject.client is not None
+        try:
+            subject.client.delete_object(Bucket=self.BUCKET, Key=key, VersionId=version)
+        except ClientError:
+            return False
+        return True
+
+    def test_a_bucket_has_it_or_has_not(self, subject: Subject, key: str) -> None:  # noqa: ARG002
+        assert subject.store.has_object_lock(self.BUCKET)
+        if subject.client is not None:
+            assert not subject.store.has_object_lock(subject.destination)
+
+    def test_an_object_has_no_lock_until_it_is_locked(self, subject: Subject, key: str) -> None:
+        assert subject.store.lock_of(self.BUCKET, key) is None
+        lock = ObjectLock(mode="governance", until=self.SOON)
+        subject.store.lock(self.BUCKET, key, lock)
+        assert subject.store.lock_of(self.BUCKET, key) == lock
+
+    def test_what_is_not_there_is_not_found(self, subject: Subject, key: str) -> None:
+        with pytest.raises(ObjectNotFoundError):
+            subject.store.lock(self.BUCKET, f"{key}-other", ObjectLock(mode="governance", until=self.SOON))
+        with pytest.raises(ObjectNotFoundError):
+            subject.store.lock_of(self.BUCKET, f"{key}-other")
+
+    def test_a_lock_is_extended_and_never_shortened(self, subject: Subject, key: str) -> None:
+        later = ObjectLock(mode="governance", until=self.LATER)
+        subject.store.lock(self.BUCKET, key, ObjectLock(mode="governance", until=self.SOON))
+        subject.store.lock(self.BUCKET, key, later)
+        assert subject.store.lock_of(self.BUCKET, key) == later
+        subject.store.lock(self.BUCKET, key, ObjectLock(mode="governance", until=self.SOON))
+        assert subject.store.lock_of(self.BUCKET, key) == later
+
+    def test_compliance_stays_compliance_whatever_is_asked_for(self, subject: Subject, key: str) -> None:
+        subject.store.lock(self.BUCKET, key, ObjectLock(mode="compliance", until=self.SOON))
+        subject.store.lock(self.BUCKET, key, ObjectLock(mode="governance", until=self.LATER))
+        assert subject.store.lock_of(self.BUCKET, key) == ObjectLock(mode="compliance", until=self.LATER)
+
+    def test_governance_does_not_become_compliance(self, subject: Subject, key: str) -> None:
+        subject.store.lock(self.BUCKET, key, ObjectLock(mode="governance", until=self.SOON))
+        stricter = ObjectLock(mode="compliance", until=self.LATER)
+        if subject.deviates("changed mode"):
+            subject.store.lock(self.BUCKET, key, stricter)
+            return
+        with pytest.raises(LockRefusedError, match="governance"):
+            subject.store.lock(self.BUCKET, key, stricter)
+
+    @pytest.mark.parametrize("how", ["put", "put_if_absent", "put_if_unchanged"])
+    def test_what_is_written_with_a_lock_has_it_at_once(self, subject: Subject, key: str, how: str) -> None:
+        lock = ObjectLock(mode="governance", until=self.SOON)
+        store, other = subject.store, f"{key}-{how}"
+        if how == "put":
+            store.put(self.BUCKET, other, b"2", lock=lock)
+        elif how == "put_if_absent":
+            assert store.put_if_absent(self.BUCKET, other, b"2", lock=lock)
+        else:
+            store.put(self.BUCKET, other, b"1")
+            assert store.put_if_unchanged(
+                self.BUCKET, other, b"2", store.get_with_etag(self.BUCKET, other)[1], lock=lock
+            )
+        assert (store.get(self.BUCKET, other), store.lock_of(self.BUCKET, other)) == (b"2", lock)
+
+    def test_a_locked_version_is_hidden_by_a_deletion_and_destroyed_by_none(self, subject: Subject, key: str) -> None:
+        if subject.client is None:
+            pytest.skip("it has no versions")
+        subject.store.lock(self.BUCKET, key, ObjectLock(mode="governance", until=self.SOON))
+        version = self.version(subject, key)
+        subject.store.delete(self.BUCKET, [key])
+        with pytest.raises(ObjectNotFoundError):
+            subject.store.get(self.BUCKET, key)
+        assert not self.is_deleted(subject, key, version)
+
+    def test_what_is_written_over_a_locked_object_has_no_lock_of_its_own(self, subject: Subject, key: str) -> None:
+        subject.store.lock(self.BUCKET, key, ObjectLock(mode="governance", until=self.SOON))
+        subject.store.put(self.BUCKET, key, b"2")
+        assert subject.store.lock_of(self.BUCKET, key) is None
+
+    def test_a_lock_in_a_bucket_without_it_is_refused(self, subject: Subject) -> None:
+        if subject.deviates("locks"):
+            pytest.skip("it has none")
+        subject.store.put(subject.destination, "one", b"1")
+        assert subject.store.lock_of(subject.destination, "one") is None
+        with pytest.raises(StorageRequestError):
+            subject.store.lock(subject.destination, "one", ObjectLock(mode="governance", until=self.SOON))

@@ -8,8 +8,11 @@ import pytest
 from local.aws import Ministack
 from milvus_vault.adapters.scheduler import EventBridgeScheduler
 from milvus_vault.errors import ServiceRequestError, ServiceUnavailableError
+from milvus_vault.model.schedules import ScheduleKind
 
 MACHINE = "arn:aws:states:us-east-1:000000000000:stateMachine:vault-backup"
+DRILLS = "arn:aws:states:us-east-1:000000000000:stateMachine:vault-drill"
+MACHINES: dict[ScheduleKind, str] = {"backup": MACHINE, "drill": DRILLS}
 ROLE = "arn:aws:iam::000000000000:role/vault-scheduler"
 QUEUE = "arn:aws:sqs:us-east-1:000000000000:vault-dead-letters"
 EXPRESSION, TIMEZONE, REQUEST = "cron(0 3 * * ? *)", "Europe/Berlin", '{"a": 1}'
@@ -17,12 +20,12 @@ EXPRESSION, TIMEZONE, REQUEST = "cron(0 3 * * ? *)", "Europe/Berlin", '{"a": 1}'
 
 def connect(ministack: Ministack, group: str) -> EventBridgeScheduler:
     """Return the adapter of a group."""
-    return EventBridgeScheduler(group, MACHINE, ROLE, QUEUE, ministack.client("scheduler"))
+    return EventBridgeScheduler(group, MACHINES, ROLE, QUEUE, ministack.client("scheduler"))
 
 
 def put_nightly(scheduler: EventBridgeScheduler) -> None:
     """Put the schedule nightly."""
-    scheduler.put("nightly", expression=EXPRESSION, timezone=TIMEZONE, is_enabled=True, request=REQUEST)
+    scheduler.put("nightly", kind="backup", expression=EXPRESSION, timezone=TIMEZONE, is_enabled=True, request=REQUEST)
 
 
 @pytest.fixture
@@ -39,16 +42,18 @@ def test_a_schedule_is_found_as_it_was_put(scheduler: EventBridgeScheduler) -> N
     found = scheduler.find("nightly")
     assert found is not None
     assert (found.expression, found.timezone, found.is_enabled, found.request) == (EXPRESSION, TIMEZONE, True, REQUEST)
+    assert found.kind == "backup"
     assert abs(datetime.now(UTC) - found.changed_at) < timedelta(minutes=1)
     assert scheduler.names() == ["nightly"]
 
 
 def test_putting_it_again_replaces_all_of_it(scheduler: EventBridgeScheduler) -> None:
     put_nightly(scheduler)
-    scheduler.put("nightly", expression="rate(1 day)", timezone="UTC", is_enabled=False, request="{}")
+    scheduler.put("nightly", kind="drill", expression="rate(1 day)", timezone="UTC", is_enabled=False, request="{}")
     found = scheduler.find("nightly")
     assert found is not None
     assert (found.expression, found.timezone, found.is_enabled, found.request) == ("rate(1 day)", "UTC", False, "{}")
+    assert found.kind == "drill"
 
 
 def test_a_schedule_starts_the_machine_and_what_cannot_be_started_goes_to_the_queue(
@@ -89,4 +94,4 @@ def test_no_answer_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in (settings | credentials).items():
         monkeypatch.setenv(f"AWS_{name}", value)
     with pytest.raises(ServiceUnavailableError, match="EventBridge Scheduler cannot be reached"):
-        EventBridgeScheduler("default", MACHINE, ROLE, QUEUE).names()
+        EventBridgeScheduler("default", MACHINES, ROLE, QUEUE).names()

@@ -162,7 +162,10 @@ def test_people_are_told_of_the_failure_and_not_of_the_success(told: Told) -> No
 def test_the_backup_of_a_schedule_says_whose_it_is(told: Told) -> None:
     assert (told.fired["schedule"], told.fired["status"]) == (SCHEDULE, "complete")
     event = told.events.wait_for(
-        lambda event: event["detail"]["schedule"] == SCHEDULE and event["detail"]["status"] == "succeeded"
+        lambda event: (
+            (event["detail"]["schedule"], event["detail"]["kind"]) == (SCHEDULE, "backup")
+            and event["detail"]["status"] == "succeeded"
+        )
     )
     assert event["detail"]["backup_name"] == told.fired["name"]
 
@@ -175,6 +178,7 @@ def test_the_backup_of_a_schedule_is_verified_as_its_request_asks(stack: LocalSt
             and event["detail"]["status"] == "succeeded"
         )
     )
+    assert event["detail"]["schedule"] == SCHEDULE
     backup = call(stack.api_url, "GET", f"/backups/{name}").json
     found = backup["verification"]
     assert (found["status"], found["level"], found["sample_percent"]) == ("intact", "deep", 50)
@@ -232,12 +236,37 @@ def test_what_cannot_be_is_a_problem(
     assert (answer.status, answer.is_problem, answer.json["error"]) == (status, True, error)
 
 
-def test_a_look_at_the_schedules_finds_them_well(stack: LocalStack, told: Told) -> None:  # noqa: ARG001
+def watch(stack: LocalStack) -> dict[str, Any]:
+    """Do what happens each quarter of an hour, and return what was found."""
     functions = stack.client("lambda").list_functions()["Functions"]
     own = f"{stack.deployment.stack_name}-WatchSchedulesFunction"
     (name,) = (found["FunctionName"] for found in functions if found["FunctionName"].startswith(own))
     answer = stack.client("lambda").invoke(FunctionName=name, Payload=json.dumps({"source": "aws.events"}))
-    assert json.load(answer["Payload"]) == {"schedule_count": 1, "overdue": []}
+    found: dict[str, Any] = json.load(answer["Payload"])
+    return found
+
+
+def test_a_look_at_the_schedules_finds_them_well(stack: LocalStack, told: Told) -> None:  # noqa: ARG001
+    assert watch(stack) == {"schedule_count": 1, "overdue": []}
+
+
+def test_a_schedule_drills_the_newest_backup_of_another(stack: LocalStack, told: Told) -> None:
+    spec = {"expression": "rate(7 days)", "drill": {"newest_of": SCHEDULE, "row_count": 5, "allow_version": True}}
+    put = call(stack.api_url, "PUT", "/schedules/each_week", spec)
+    try:
+        assert (put.status, put.json["kind"], put.json["last_success_at"]) == (200, "drill", None)
+        ended = stack.wait(vault_runs.fire(stack.client, "each_week"), vault_runs.TIMEOUT_SECONDS)
+        assert ended["status"] == "SUCCEEDED", ended.get("cause")
+        event = told.events.wait_for(
+            lambda event: (event["detail"]["kind"], event["detail"]["status"]) == ("drill", "succeeded")
+        )
+        assert event["detail"]["schedule"] == "each_week"
+        found = call(stack.api_url, "GET", "/schedules/each_week").json
+        assert found["last_success_at"] == event["detail"]["started_at"]
+        assert found["drill"]["newest_of"] == SCHEDULE
+        assert watch(stack) == {"schedule_count": 2, "overdue": []}
+    finally:
+        assert call(stack.api_url, "DELETE", "/schedules/each_week").status == 204
 
 
 @pytest.mark.thorough

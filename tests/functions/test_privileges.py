@@ -393,7 +393,7 @@ def test_an_export(s3: S3Client, *, is_pooled: bool) -> None:
 
     request = {"backup_name": "night", "export_name": "exported"}
     step = do_export(s3, request)
-    result = run(publish_backup, step)
+    result = run(publish_backup, step)["published"]
     assert (result["status"], result["location"]) == ("complete", f"s3://{BUCKET}/{PREFIX}/exported/")
 
     check = {"execution": execution("verify", "v"), "request": {"backup_name": "exported"}}
@@ -432,7 +432,7 @@ def test_an_export_to_another_place(s3: S3Client, to: Json, bucket: str, prefix:
     for key in (surplus, left):
         s3.put_object(Bucket=bucket, Key=key, Body=b"")
     run(verify_copy, {**step, "purpose": "export"})
-    result = run(publish_backup, step)
+    result = run(publish_backup, step)["published"]
 
     assert result["location"] == f"s3://{bucket}/{prefix}/night/"
     assert {key for key in keys(s3, bucket) if key.startswith(f"{prefix}/") and not key.startswith(there.root)} == set()
@@ -446,7 +446,7 @@ def test_an_export_to_another_place(s3: S3Client, to: Json, bucket: str, prefix:
         assert {one.status for one in followed.first(10)} == {"done"}
     # A task that comes once more finds it, and so does the next one of the machine.
     assert run(prepare_export, {"execution": execution("export", "e"), "request": request})["is_published"]
-    assert run(publish_backup, step) == result
+    assert run(publish_backup, step)["published"] == result
     assert not [key for key in keys(s3, bucket) if key.startswith(f"{prefix}/.runs/")]
 
 

@@ -337,7 +337,9 @@ def _prune(api: FakeApi, asked: Asked) -> Started:
 
 def _put_schedule(api: FakeApi, asked: Asked, name: str) -> Schedule:
     spec = ScheduleSpec.model_validate(asked.body)
-    api.schedules[name] = Schedule(**dict(spec), name=name, next_run_at=BEGAN + timedelta(days=1))
+    api.schedules[name] = Schedule(
+        **dict(spec), name=name, kind="drill" if spec.drill else "backup", next_run_at=BEGAN + timedelta(days=1)
+    )
     return api.schedules[name]
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
 from milvus_vault.model.resources import BackupStatus, BackupSummary
-from milvus_vault.model.schedules import StoredSchedule
+from milvus_vault.model.schedules import DrillSuccess, ScheduleKind, StoredSchedule
 
 EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -26,10 +26,19 @@ class FakeScheduler:
         """Return a schedule."""
         return self.kept.get(name)
 
-    def put(self, name: str, *, expression: str, timezone: str, is_enabled: bool, request: str) -> None:
+    def put(
+        self,
+        name: str,
+        *,
+        expression: str,
+        timezone: str,
+        is_enabled: bool,
+        request: str,
+        kind: ScheduleKind = "backup",
+    ) -> None:
         """Keep a schedule."""
         self.changes += 1
-        self.kept[name] = StoredSchedule(name, expression, timezone, is_enabled, request, self.now)
+        self.kept[name] = StoredSchedule(name, expression, timezone, is_enabled, request, self.now, kind)
 
     def delete(self, name: str) -> bool:
         """Forget a schedule."""
@@ -62,6 +71,7 @@ class FakeSuccesses:
 
     newest: dict[str, datetime] = field(default_factory=dict)
 
+    drills: dict[str, DrillSuccess] = field(default_factory=dict)
     looks: list[set[str]] = field(default_factory=list)
     """Of which schedules it was asked, look by look."""
 
@@ -69,3 +79,7 @@ class FakeSuccesses:
         """Return the newest success of each schedule."""
         self.looks.append(set(schedules))
         return {name: backup(name, begun) for name, begun in self.newest.items() if name in schedules}
+
+    def drill_successes(self, schedules: Collection[str]) -> dict[str, DrillSuccess]:
+        """Return the newest drill of each schedule that succeeded."""
+        return {name: drill for name, drill in self.drills.items() if name in schedules}

@@ -4,12 +4,20 @@ import hashlib
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from itertools import count
 
 from milvus_vault.copying.parts import MIB
-from milvus_vault.errors import BucketNotFoundError, ObjectArchivedError, ObjectChangedError, ObjectNotFoundError
+from milvus_vault.errors import (
+    BucketNotFoundError,
+    LockRefusedError,
+    ObjectArchivedError,
+    ObjectChangedError,
+    ObjectNotFoundError,
+    StorageRequestError,
+)
+from milvus_vault.model.locks import ObjectLock
 from milvus_vault.model.objects import BucketSettings, CopiedObject, CopyItem, CopyJob, ListedObject, UnfinishedUpload
 
 
@@ -20,6 +28,7 @@ class StoredObject:
     body: bytes
     etag: str
     modified_at: datetime
+    lock: ObjectLock | None = None
 
 
 class InMemoryObjectStore:
@@ -56,6 +65,38 @@ class InMemoryObjectStore:
     def bucket_settings(self, bucket: str) -> BucketSettings:  # noqa: ARG002 - all buckets have the same
         """Return `settings`."""
         return self.settings
+
+    def has_object_lock(self, bucket: str) -> bool:
+        """Return what `settings` say."""
+        self.before("has_object_lock", bucket, "")
+        self._request("has_object_lock", bucket)
+        return bool(self.settings.has_object_lock)
+
+    def lock(self, bucket: str, key: str, lock: ObjectLock) -> None:
+        """Lock an object, unless it is locked better."""
+        self.before("lock", bucket, key)
+        with self._lock:
+            objects = self._request("lock", bucket)
+            found = self._find(objects, bucket, key)
+            self._check_lockable(lock)
+            before = found.lock if found.lock and found.lock.until > self.clock() else None
+            if before is not None and before.covers(lock):
+                return
+            if before is not None and before.mode == "governance" != lock.mode:
+                msg = f"s3://{bucket}/{key} is locked in governance mode"
+                raise LockRefusedError(msg, hint="Ask for that mode.")
+            objects[key] = replace(found, lock=ObjectLock(mode=before.mode if before else lock.mode, until=lock.until))
+
+    def _check_lockable(self, lock: ObjectLock | None) -> None:
+        if lock is not None and not self.settings.has_object_lock:
+            msg = "the bucket has no Object Lock"
+            raise StorageRequestError(msg, hint="Say in `settings` that it has.")
+
+    def lock_of(self, bucket: str, key: str) -> ObjectLock | None:
+        """Return the lock of an object."""
+        self.before("lock_of", bucket, key)
+        with self._lock:
+            return self._find(self._request("lock_of", bucket), bucket, key).lock
 
     def list_objects(self, bucket: str, prefix: str, *, after: str = "") -> Iterator[ListedObject]:
         """Yield every object below the prefix, or those behind a key, in an order that S3 has not."""
@@ -118,11 +159,19 @@ class InMemoryObjectStore:
                 raise ObjectChangedError(key)
         return not self.has_random_etags
 
-    def put(self, bucket: str, key: str, body: bytes, *, content_type: str = "") -> None:  # noqa: ARG002
+    def put(
+        self,
+        bucket: str,
+        key: str,
+        body: bytes,
+        *,
+        content_type: str = "",  # noqa: ARG002
+        lock: ObjectLock | None = None,
+    ) -> None:
         """Write an object."""
         self.before("put", bucket, key)
         with self._lock:
-            self._store(self._request("put", bucket), key, body)
+            self._store(self._request("put", bucket), key, body, lock)
 
     def put_in_parts(self, bucket: str, key: str, parts: Iterable[bytes]) -> None:
         """Write an object of all its parts, once there are all."""
@@ -132,24 +181,26 @@ class InMemoryObjectStore:
         """Return what would be a link."""
         return f"memory://{bucket}/{key}?seconds={seconds}"
 
-    def put_if_absent(self, bucket: str, key: str, body: bytes) -> bool:
+    def put_if_absent(self, bucket: str, key: str, body: bytes, *, lock: ObjectLock | None = None) -> bool:
         """Write an object unless the key is taken; return whether it was written."""
         self.before("put", bucket, key)
         with self._lock:
             objects = self._request("put", bucket)
             if key in objects:
                 return False
-            self._store(objects, key, body)
+            self._store(objects, key, body, lock)
             return True
 
-    def put_if_unchanged(self, bucket: str, key: str, body: bytes, etag: str) -> bool:
+    def put_if_unchanged(
+        self, bucket: str, key: str, body: bytes, etag: str, *, lock: ObjectLock | None = None
+    ) -> bool:
         """Replace an object if it still has this ETag; return whether it was replaced."""
         self.before("put", bucket, key)
         with self._lock:
             objects = self._request("put", bucket)
             if key not in objects or objects[key].etag != etag:
                 return False
-            self._store(objects, key, body)
+            self._store(objects, key, body, lock)
             return True
 
     def copy(self, job: CopyJob, item: CopyItem) -> CopiedObject:
@@ -205,7 +256,10 @@ class InMemoryObjectStore:
             raise ObjectArchivedError(msg, hint="Take it off the set.")
         return objects[key]
 
-    def _store(self, objects: dict[str, StoredObject], key: str, body: bytes) -> StoredObject:
+    def _store(
+        self, objects: dict[str, StoredObject], key: str, body: bytes, lock: ObjectLock | None = None
+    ) -> StoredObject:
+        self._check_lockable(lock)
         etag = hashlib.md5(next(self._salts) + body).hexdigest()  # noqa: S324
-        objects[key] = StoredObject(body, etag, self.clock())
+        objects[key] = StoredObject(body, etag, self.clock(), lock)
         return objects[key]

@@ -40,6 +40,7 @@ from milvus_vault.errors import (
     RunTakenOverError,
     VaultError,
 )
+from milvus_vault.model.locks import ObjectLock
 from milvus_vault.model.names import attempt_of, backup_run
 from milvus_vault.model.objects import (
     ArchivedObject,
@@ -206,10 +207,26 @@ class SteppedStore:
         self._gate("get", key)
         return self._store.has_md5_etag(bucket, key, etag)
 
-    def put(self, bucket: str, key: str, body: bytes, *, content_type: str = "") -> None:
+    def has_object_lock(self, bucket: str) -> bool:
+        """Return whether objects can be locked."""
+        return self._store.has_object_lock(bucket)
+
+    def lock(self, bucket: str, key: str, lock: ObjectLock) -> None:
+        """Lock an object."""
+        self._gate("lock", key)
+        self._store.lock(bucket, key, lock)
+
+    def lock_of(self, bucket: str, key: str) -> ObjectLock | None:
+        """Return the lock of an object."""
+        self._gate("get", key)
+        return self._store.lock_of(bucket, key)
+
+    def put(
+        self, bucket: str, key: str, body: bytes, *, content_type: str = "", lock: ObjectLock | None = None
+    ) -> None:
         """Write an object."""
         self._gate("put", key)
-        self._store.put(bucket, key, body, content_type=content_type)
+        self._store.put(bucket, key, body, content_type=content_type, lock=lock)
 
     def put_in_parts(self, bucket: str, key: str, parts: Iterable[bytes]) -> None:
         """Write an object of its parts."""
@@ -220,15 +237,17 @@ class SteppedStore:
         """Return a link."""
         return self._store.link(bucket, key, seconds)
 
-    def put_if_absent(self, bucket: str, key: str, body: bytes) -> bool:
+    def put_if_absent(self, bucket: str, key: str, body: bytes, *, lock: ObjectLock | None = None) -> bool:
         """Write an object unless the key is taken."""
         self._gate("put", key)
-        return self._store.put_if_absent(bucket, key, body)
+        return self._store.put_if_absent(bucket, key, body, lock=lock)
 
-    def put_if_unchanged(self, bucket: str, key: str, body: bytes, etag: str) -> bool:
+    def put_if_unchanged(
+        self, bucket: str, key: str, body: bytes, etag: str, *, lock: ObjectLock | None = None
+    ) -> bool:
         """Replace an object if it has this ETag."""
         self._gate("put", key)
-        return self._store.put_if_unchanged(bucket, key, body, etag)
+        return self._store.put_if_unchanged(bucket, key, body, etag, lock=lock)
 
     def copy(self, job: CopyJob, item: CopyItem) -> CopiedObject:
         """Copy an object."""

@@ -118,9 +118,11 @@ _ON_OBJECT = {
     "CopyObject": "s3:PutObject",
     "CreateMultipartUpload": "s3:PutObject",
     "GetObject": "s3:GetObject",
+    "GetObjectRetention": "s3:GetObjectRetention",
     "DeleteObject": "s3:DeleteObject",
     "HeadObject": "s3:GetObject",
     "PutObject": "s3:PutObject",
+    "PutObjectRetention": "s3:PutObjectRetention",
     "UploadPartCopy": "s3:PutObject",
 }
 _HEADERS = {"IfNoneMatch": "s3:if-none-match", "IfMatch": "s3:if-match"}
@@ -140,6 +142,8 @@ def needs(operation: str, request: Mapping[str, Any]) -> Iterator[Need]:
     else:
         keys = frozenset(key for header, key in _HEADERS.items() if request.get(header))
         yield Need(_ON_OBJECT[operation], f"{bucket}/{request['Key']}", keys)
+        if request.get("ObjectLockMode"):
+            yield Need("s3:PutObjectRetention", f"{bucket}/{request['Key']}")
         if source := request.get("CopySource"):
             yield Need("s3:GetObject", f"arn:aws:s3:::{source['Bucket']}/{source['Key']}")
 

@@ -10,7 +10,7 @@ import hashlib
 import io
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from itertools import count
 from typing import Any, Self
@@ -45,8 +45,16 @@ class _Object:
     """In quotes, as S3 has it."""
     content_type: str = _CONTENT_TYPE
     tags: tuple[Mapping[str, str], ...] = ()
+    lock: tuple[str, datetime] | None = None
+    """Mode and end of its retention."""
     # S3 lists whole seconds.
     modified: datetime = field(default_factory=lambda: datetime.now(UTC).replace(microsecond=0))
+    version: str = "null"
+
+    @property
+    def is_locked(self) -> bool:
+        """Return whether nobody can delete this version."""
+        return self.lock is not None and self.lock[1] > datetime.now(UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +94,10 @@ class QuickS3:
         """What listings leave out, as those of a server that lies or has not heard of it yet; all else finds it."""
         self._buckets: dict[str, dict[str, _Object]] = {}
         self._uploads: dict[str, _Upload] = {}
+        self._lockable: set[str] = set()
+        """Buckets that have Object Lock."""
+        self._versions: dict[tuple[str, str, str], _Object] = {}
+        """Versions that are not shown any more, of these buckets: by bucket, key and ID."""
         self._numbers = count(1)
         self.between: Callable[[Any, str, Callable[[], Answer]], Answer] = lambda _client, _name, carry_out: carry_out()
         self._lock = threading.Lock()
@@ -164,7 +176,50 @@ class QuickS3:
 
     def CreateBucket(self, request: Mapping[str, Any]) -> Answer:
         self._buckets.setdefault(request["Bucket"], {})
+        if request.get("ObjectLockEnabledForBucket"):
+            self._lockable.add(request["Bucket"])
         return {}
+
+    def GetObjectLockConfiguration(self, request: Mapping[str, Any]) -> Answer:
+        self._bucket(request)
+        if request["Bucket"] not in self._lockable:
+            raise RefusedError("ObjectLockConfigurationNotFoundError", 404)
+        return {"ObjectLockConfiguration": {"ObjectLockEnabled": "Enabled"}}
+
+    def PutObjectRetention(self, request: Mapping[str, Any]) -> Answer:
+        found, asked = self._object(request), request["Retention"]
+        lock = self._lock_of(request, asked["Mode"], asked["RetainUntilDate"])
+        if found.is_locked and found.lock:
+            mode, until = found.lock
+            # Neither shorter nor of another mode; who may lift locks is nobody here.
+            if asked["RetainUntilDate"] < until or asked["Mode"] != mode:
+                raise RefusedError("AccessDenied", 403)
+        self._bucket(request)[request["Key"]] = replace(found, lock=lock)
+        return {}
+
+    def GetObjectRetention(self, request: Mapping[str, Any]) -> Answer:
+        found = self._object(request)
+        if request["Bucket"] not in self._lockable:
+            raise RefusedError("InvalidRequest", 400)
+        if found.lock is None:
+            raise RefusedError("NoSuchObjectLockConfiguration", 404)
+        return {"Retention": {"Mode": found.lock[0], "RetainUntilDate": found.lock[1]}}
+
+    def _lock_of(
+        self, request: Mapping[str, Any], mode: str | None, until: datetime | None
+    ) -> tuple[str, datetime] | None:
+        if mode is None or until is None:
+            return None
+        if request["Bucket"] not in self._lockable:
+            raise RefusedError("InvalidRequest", 400)
+        if until <= datetime.now(UTC):
+            raise RefusedError("InvalidArgument", 400)
+        return mode, until
+
+    def _keep_version(self, bucket: str, key: str) -> None:
+        """Keep what is about to be replaced or hidden, where the bucket has versions."""
+        if bucket in self._lockable and (found := self._buckets[bucket].get(key)):
+            self._versions[bucket, key, found.version] = found
 
     def ListObjectsV2(self, request: Mapping[str, Any]) -> Answer:
         bucket, prefix, delimiter = self._bucket(request), request.get("Prefix", ""), request.get("Delimiter", "")
@@ -206,7 +261,7 @@ class QuickS3:
         if (wanted := request.get("IfMatch")) and wanted.strip('"') != found.etag.strip('"'):
             raise RefusedError("PreconditionFailed", 412)
         about = {"ContentLength": len(found.body), "ContentType": found.content_type}
-        return about | {"ETag": found.etag, "LastModified": found.modified}
+        return about | {"ETag": found.etag, "LastModified": found.modified, "VersionId": found.version}
 
     def PutObject(self, request: Mapping[str, Any]) -> Answer:
         bucket, key, body = self._bucket(request), request["Key"], request.get("Body", b"")
@@ -215,18 +270,37 @@ class QuickS3:
             raise RefusedError("PreconditionFailed", 412)
         if (wanted := request.get("IfMatch")) and self._object(request).etag.strip('"') != wanted.strip('"'):
             raise RefusedError("PreconditionFailed", 412)
-        bucket[key] = _Object(body, _etag(body), request.get("ContentType", _CONTENT_TYPE))
-        return {"ETag": bucket[key].etag}
+        lock = self._lock_of(request, request.get("ObjectLockMode"), request.get("ObjectLockRetainUntilDate"))
+        self._keep_version(request["Bucket"], key)
+        content_type = request.get("ContentType", _CONTENT_TYPE)
+        bucket[key] = _Object(body, _etag(body), content_type, lock=lock, version=self._next_version(request))
+        return {"ETag": bucket[key].etag, "VersionId": bucket[key].version}
+
+    def _next_version(self, request: Mapping[str, Any]) -> str:
+        return f"version-{next(self._numbers)}" if request["Bucket"] in self._lockable else "null"
 
     def CopyObject(self, request: Mapping[str, Any]) -> Answer:
         found = self._copied(request)
         tags = () if request.get("TaggingDirective") == "REPLACE" else found.tags
-        copy = _Object(found.body, _etag(found.body), found.content_type, tags)
+        self._keep_version(request["Bucket"], request["Key"])
+        copy = _Object(found.body, _etag(found.body), found.content_type, tags, version=self._next_version(request))
         self._bucket(request)[request["Key"]] = copy
         return {"CopyObjectResult": {"ETag": copy.etag, "LastModified": copy.modified}}
 
     def DeleteObject(self, request: Mapping[str, Any]) -> Answer:
-        self._bucket(request).pop(request["Key"], None)
+        bucket, key = self._bucket(request), request["Key"]
+        if (version := request.get("VersionId")) is None:
+            self._keep_version(request["Bucket"], key)
+            bucket.pop(key, None)
+            return {}
+        current = bucket.get(key)
+        is_current = current is not None and current.version == version
+        found = current if is_current else self._versions.get((request["Bucket"], key, version))
+        if found is not None and found.is_locked:
+            raise RefusedError("AccessDenied", 403)
+        if is_current:
+            del bucket[key]
+        self._versions.pop((request["Bucket"], key, version), None)
         return {}
 
     def DeleteObjects(self, request: Mapping[str, Any]) -> Answer:
@@ -234,12 +308,13 @@ class QuickS3:
         if len(asked["Objects"]) > _PAGE:
             raise RefusedError("MalformedXML", 400)
         for named in asked["Objects"]:
+            self._keep_version(request["Bucket"], named["Key"])
             bucket.pop(named["Key"], None)
         return {} if asked.get("Quiet") else {"Deleted": [{"Key": named["Key"]} for named in asked["Objects"]]}
 
     def PutObjectTagging(self, request: Mapping[str, Any]) -> Answer:
         found, tags = self._object(request), tuple(request["Tagging"]["TagSet"])
-        self._bucket(request)[request["Key"]] = _Object(found.body, found.etag, found.content_type, tags)
+        self._bucket(request)[request["Key"]] = replace(found, tags=tags)
         return {}
 
     def GetObjectTagging(self, request: Mapping[str, Any]) -> Answer:
@@ -270,7 +345,8 @@ class QuickS3:
         if [_etag(part) for part in parts] != [part["ETag"] for part in named]:
             raise RefusedError("InvalidPart", 400)
         etag = f'"{_md5(b"".join(_md5(part).digest() for part in parts)).hexdigest()}-{len(parts)}"'
-        self._bucket(request)[request["Key"]] = _Object(b"".join(parts), etag)
+        self._keep_version(request["Bucket"], request["Key"])
+        self._bucket(request)[request["Key"]] = _Object(b"".join(parts), etag, version=self._next_version(request))
         del self._uploads[request["UploadId"]]
         return {"Bucket": request["Bucket"], "Key": request["Key"], "ETag": etag}
 

@@ -154,7 +154,7 @@ class Restoring:
                 if verified is None or verified["status"] != "again":
                     break
                 turns = verified["next"]
-            published = self._call(publish_backup, turn | {"round": self.rounds})
+            published = self._call(publish_backup, turn | {"round": self.rounds})["published"]
             self._call(tend_pauses, {"ending": arn})
             assert published["status"] == "complete", published["cause"]
 
@@ -241,7 +241,7 @@ class Restoring:
 
 def objects_of(restoring: Restoring, prefix: str) -> list[str]:
     """Return the keys below a prefix of the bucket of the backups."""
-    pages = restoring.s3.get_paginator("list_objects_v2").paginate(Bucket=BACKUPS, Prefix=prefix)
+    pages = restoring.s3.get_paginator("list_objects_v2").paginate(Bucket=restoring.backups, Prefix=prefix)
     return [item["Key"] for page in pages for item in page.get("Contents", [])]
 
 

@@ -78,10 +78,13 @@ def document_of(machine: Machine) -> Shape:
 
 
 def ends_of(machine: Machine, document: dict[str, list[Shape]]) -> list[tuple[str, Shape]]:
-    """Return the members of what a Succeed state leaves of the document."""
-    ends = [state.body["InputPath"] for state in machine.states() if "InputPath" in state.body]
-    left = [path.removeprefix("$.") for path in ends if "." not in path.removeprefix("$.")]
-    return [item for name in left for shape in document[name] for item in members(shape).items()]
+    """Return the members of what a Succeed state, or a Pass without a ResultPath, leaves of the document."""
+    ends = [
+        state.body["InputPath"]
+        for state in machine.states()
+        if "InputPath" in state.body and "ResultPath" not in state.body
+    ]
+    return [item for path in ends for item in members(shape_at(document, path)).items()]
 
 
 def inputs_of(machine: Machine) -> set[str]:

@@ -256,11 +256,15 @@ def test_scheduler_takes_a_role_for_schedules_of_its_group_only(role: str, group
     }
 
 
-def test_schedules_may_start_the_backup_and_say_what_could_not_be_started_and_nothing_else() -> None:
+def test_schedules_may_start_backups_and_drills_and_say_what_could_not_be_started_and_nothing_else() -> None:
     role = resources("AWS::IAM::Role")["ScheduleRole"]["Properties"]
     (policy,) = role["Policies"]
     assert policy["PolicyDocument"]["Statement"] == [
-        {"Effect": "Allow", "Action": "states:StartExecution", "Resource": {"Ref": "BackupStateMachine"}},
+        {
+            "Effect": "Allow",
+            "Action": "states:StartExecution",
+            "Resource": [{"Ref": "BackupStateMachine"}, {"Ref": "DrillStateMachine"}],
+        },
         {"Effect": "Allow", "Action": "sqs:SendMessage", "Resource": {"Fn::GetAtt": ["DeadLetterQueue", "Arn"]}},
     ]
 

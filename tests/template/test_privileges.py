@@ -26,6 +26,8 @@ class May(NamedTuple):
     write: tuple[str, ...] = ()
     delete: tuple[str, ...] = ()
     abort_uploads: tuple[str, ...] = ()
+    lock: tuple[str, ...] = ()
+    read_locks: tuple[str, ...] = ()
 
 
 # Rows as files of Parquet, here and in other places.
@@ -36,6 +38,8 @@ OBJECTS = ("*/binlogs/*", ".pool/*-*/*/*-*")
 MANIFESTS_OF_EXPORTS = ("exports:*/meta/backup_meta.json", "exports:*/meta/vault/manifest.json")
 NAMES_OF_EXPORTS = "exports:*.runs/backup-*/claim.json"
 ONLY_CONDITIONALLY = (f"{MARKER} if-match", f"{MARKER} if-none-match")
+
+LOCKED = ("*/binlogs/*", "*/meta/*", ".pool/*-*/*/*-*", "exports:*/binlogs/*", "exports:*/meta/*")
 
 TABLE: dict[str, May] = {
     "PrepareBackup": May(
@@ -115,16 +119,22 @@ TABLE: dict[str, May] = {
             *METADATA,
             ".catalogue/backups/*",
             ".pool/.users/backup-*",
+            ".runs/backup-*/locked.json",
+            ".runs/export-*/locked.json",
             *(f"exports:{pattern}" for pattern in (*ONLY_CONDITIONALLY, *METADATA)),
         ),
         delete=(
             "*/binlogs/*",
             ".pool/.users/backup-*",
+            ".runs/backup-*/locked.json",
             ".runs/backup-*/rbac.json",
+            ".runs/export-*/locked.json",
             ".runs/export-*/rbac.json",
             NAMES_OF_EXPORTS,
             "exports:*/binlogs/*",
         ),
+        lock=LOCKED,
+        read_locks=LOCKED,
     ),
     "PrepareRestore": May(
         read=(
@@ -209,6 +219,7 @@ TABLE: dict[str, May] = {
     "PlanPrune": May(
         read=(
             "*/meta/*",
+            ".catalogue/backups/*",
             ".catalogue/damage/*",
             ".catalogue/deleting/*",
             ".catalogue/holds/*",
@@ -225,6 +236,7 @@ TABLE: dict[str, May] = {
     "CarryOutPrune": May(
         read=(
             "*/meta/*",
+            ".catalogue/backups/*",
             ".catalogue/deleting/*",
             ".catalogue/holds/*",
             ".catalogue/verifications/*",
@@ -326,10 +338,13 @@ TABLE: dict[str, May] = {
             ".pool/.users/verify-*",
             ".runs/backup-*/claim.json",
         ),
+        lock=(MARKER, "*/meta/vault/manifest.json"),
+        read_locks=("*/meta/*",),
     ),
     "CheckObjects": May(
         read=(*OBJECTS, ".runs/restore-*/check-*/check/*", ".runs/verify-*/check/*"),
         write=(".runs/restore-*/check-*/check/*", ".runs/verify-*/check/*"),
+        read_locks=OBJECTS,
     ),
     "PrepareDrill": May(
         read=("*/meta/*", ".catalogue/*", ".runs/drill-*/*", ".runs/scratch/*"),
@@ -342,13 +357,14 @@ TABLE: dict[str, May] = {
     ),
     "ConcludeDrill": May(
         read=(
+            ".catalogue/drilled/*",
             ".catalogue/drills/*",
             ".runs/drill-*/*",
             ".runs/executions/*",
             ".runs/failures/*",
             ".runs/scratch/*",
         ),
-        write=(".catalogue/drills/*", ".runs/scratch/*"),
+        write=(".catalogue/drilled/*", ".catalogue/drills/*", ".runs/scratch/*"),
         delete=(".runs/scratch/*",),
     ),
     "RecordFailure": May(
@@ -401,6 +417,8 @@ _VERBS = {
     "s3:PutObject": "write",
     "s3:DeleteObject": "delete",
     "s3:AbortMultipartUpload": "abort_uploads",
+    "s3:PutObjectRetention": "lock",
+    "s3:GetObjectRetention": "read_locks",
 }
 
 
@@ -536,6 +554,17 @@ def test_only_the_api_and_those_that_delete_backups_lift_holds() -> None:
     hold = ".catalogue/holds/monday.json"
     assert who_may("DeleteObject", hold) == {"Api", "CarryOutPrune"}
     assert who_may("PutObject", hold) == {"Api", "VerifyBackup"}
+
+
+def test_nobody_lifts_a_lock_and_only_who_publishes_locks_objects() -> None:
+    objects = ("monday/binlogs/delta_log/1/2/3/3/4", ".pool/1a-2/0001/2b-3c", "monday/meta/vault/objects/1.jsonl")
+    assert who_may("PutObjectRetention", *objects) == {"PublishBackup"}
+    for action in ("BypassGovernanceRetention", "DeleteObjectVersion", "PutObjectLegalHold"):
+        assert who_may(action, *objects) == set()
+    granted = {a for f in functions().values() for s in statements(f["Policies"]) for a in actions_of(s)}
+    assert not {
+        a for a in granted if "*" in a or "Bypass" in a or "Version" in a.removeprefix("s3:GetBucketVersioning")
+    }
 
 
 def test_claims_are_taken_by_those_that_begin_something_and_deleted_by_nobody_else_but_them() -> None:

@@ -370,8 +370,11 @@ def test_people_are_told_what_why_and_what_to_do() -> None:
 
 
 def test_of_a_damaged_backup_people_are_told_to_make_another() -> None:
-    told = run_notification(change("FAILED", kind="verify", error="BackupDamagedError", cause="a is missing"))
+    event = change("FAILED", kind="verify", request=TAG, error="BackupDamagedError", cause="a is missing")
+    told = run_notification(event)
     assert "What to do: Make another backup now" in told.body
+    # As of one that follows a backup of a schedule.
+    assert dict(told.attributes)["schedule"] == "nightly"
 
 
 def test_of_a_backup_that_was_not_verified_people_are_not_told_that_it_lacks_something() -> None:

@@ -20,7 +20,7 @@ from milvus_vault.archive.tombstones import tombstone_key
 from milvus_vault.backup.claiming import give_back_elsewhere
 from milvus_vault.backup.export import ExportPreparation, read_exportable
 from milvus_vault.backup.places import Place
-from milvus_vault.backup.publish import find_published, publish_backup
+from milvus_vault.backup.publish import find_published, lock_captured, publish_backup
 from milvus_vault.backup.working_files import PLAN, RBAC, BackupPlan, exported_name
 from milvus_vault.catalogue import Catalogue
 from milvus_vault.catalogue.describe import describe, summary_of
@@ -184,7 +184,9 @@ class Export:
         plan = self.run.read(PLAN, BackupPlan)
         destination = plan.destination(self.run)
         layout = BackupLayout(destination.prefix, plan.backup_name)
-        manifest = find_published(self.run, plan, layout) or publish_backup(
+        manifest = find_published(self.run, plan, layout)
+        assert manifest or lock_captured(self.run, plan, self.attempt, 1, lambda: 900.0)
+        manifest = manifest or publish_backup(
             self.run,
             plan,
             layout,

@@ -18,7 +18,7 @@ from milvus_vault.copying.working_files import CopyCheck, CopyTarget, write_targ
 from milvus_vault.errors import BackupExistsError, BackupInProgressError, SourceChangedError
 from milvus_vault.model.collections import CollectionName
 from milvus_vault.model.objects import ArchivedObject, CopiedObject, CopyItem
-from milvus_vault.model.requests import BackupRequest, VerifyOptions, VerifyRequest
+from milvus_vault.model.requests import BackupRequest, ScheduleTag, VerifyOptions, VerifyRequest
 from milvus_vault.model.resources import RunId
 from milvus_vault.pool.users import PoolUse
 from milvus_vault.workspace import Workspace
@@ -130,14 +130,17 @@ def test_documents_are_those_that_the_lists_of_all_collections_would_give() -> N
 
 
 def test_a_verification_that_is_asked_for_has_one_name_for_each_execution() -> None:
-    asked = BackupRequest(verify=VerifyOptions(level="deep", sample_percent=5, max_bytes=7))
+    tag = ScheduleTag(name="nightly")
+    asked = BackupRequest(verify=VerifyOptions(level="deep", sample_percent=5, max_bytes=7), schedule=tag)
     once = plan(sample_contents(LAYOUT), asked)
     other = once.model_copy(update={"execution_arn": f"{once.execution_arn}0"})
 
     following = next_verification(once)
 
     assert following is not None
-    assert following.request == VerifyRequest(backup_name="monday", level="deep", sample_percent=5, max_bytes=7)
+    assert following.request == VerifyRequest(
+        backup_name="monday", level="deep", sample_percent=5, max_bytes=7, schedule=tag
+    )
     assert following.run == f"verify-{following.name}"
     assert next_verification(once) == following != next_verification(other)
     # What Step Functions takes for the name of an execution, and the API for the ID of a run.

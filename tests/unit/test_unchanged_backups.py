@@ -160,7 +160,7 @@ def test_what_had_to_be_copied_in_a_round_and_is_all_there_in_the_next_is_no_tar
 
     assert target not in bench.store.bucket("backups").documents
     assert second.verify(2)["status"] == "complete"
-    published = second.call(publish_backup, second.turn | {"round": 2})
+    published = second.call(publish_backup, second.turn | {"round": 2})["published"]
     assert (published["status"], published["object_count"], published["copied_object_count"]) == ("complete", 100, 0)
 
 

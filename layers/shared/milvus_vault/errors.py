@@ -153,6 +153,14 @@ class BucketNotFoundError(VaultError):
     """A bucket does not exist."""
 
 
+class BucketNotLockableError(VaultError):
+    """A lock is asked for, and the bucket has no Object Lock."""
+
+
+class LockRefusedError(VaultError):
+    """An object is locked in another mode, which S3 does not change into the one that is asked for."""
+
+
 class ObjectNotFoundError(VaultError):
     """An object does not exist."""
 
@@ -240,6 +248,10 @@ class CopyIncompleteError(VaultError):
 
 class CheckIncompleteError(VaultError):
     """Not all objects of a backup were looked at: the function that does it was ended before it could say why."""
+
+
+class BackupLockedError(VaultError):
+    """The backup is locked by S3 Object Lock, so that it cannot be deleted before the lock ends."""
 
 
 class BackupHeldError(VaultError):

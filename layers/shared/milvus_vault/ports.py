@@ -20,11 +20,12 @@ from milvus_vault.model.collections import (
 from milvus_vault.model.executions import ExecutionDescription, ExecutionPage, StartedExecution
 from milvus_vault.model.flushes import FlushAllPoint, FlushPoint
 from milvus_vault.model.health import ServerHealth
+from milvus_vault.model.locks import ObjectLock
 from milvus_vault.model.messages import InspectMilvusRequest
 from milvus_vault.model.objects import BucketSettings, CopiedObject, CopyItem, CopyJob, ListedObject, UnfinishedUpload
 from milvus_vault.model.rbac import Rbac
 from milvus_vault.model.rights import Right
-from milvus_vault.model.schedules import StoredSchedule
+from milvus_vault.model.schedules import ScheduleKind, StoredSchedule
 from milvus_vault.model.versions import ServerVersion
 
 HTML = "text/html; charset=utf-8"
@@ -85,7 +86,21 @@ class ObjectStore(Protocol):
         `ObjectChangedError` where it has another ETag.
         """
 
-    def put(self, bucket: str, key: str, body: bytes, *, content_type: str = "") -> None:
+    def has_object_lock(self, bucket: str) -> bool:
+        """Return whether objects of the bucket can be locked."""
+
+    def lock(self, bucket: str, key: str, lock: ObjectLock) -> None:
+        """Lock an object as it is now, or extend its lock. One that is locked longer, or more strictly, stays so.
+
+        Raises `ObjectNotFoundError`, and `LockRefusedError` where its lock cannot be changed into this one.
+        """
+
+    def lock_of(self, bucket: str, key: str) -> ObjectLock | None:
+        """Return the lock of an object as it is now, which may have ended. Raises `ObjectNotFoundError`."""
+
+    def put(
+        self, bucket: str, key: str, body: bytes, *, content_type: str = "", lock: ObjectLock | None = None
+    ) -> None:
         """Write an object, replacing one that is there. A browser shows it only if it has the right content type."""
 
     def put_in_parts(self, bucket: str, key: str, parts: Iterable[bytes]) -> None:
@@ -98,10 +113,12 @@ class ObjectStore(Protocol):
     def link(self, bucket: str, key: str, seconds: int) -> str:
         """Return an address under which everybody who has it can read the object for so long. Asks no server."""
 
-    def put_if_absent(self, bucket: str, key: str, body: bytes) -> bool:
+    def put_if_absent(self, bucket: str, key: str, body: bytes, *, lock: ObjectLock | None = None) -> bool:
         """Write an object unless the key is taken; return whether it was written. Atomic."""
 
-    def put_if_unchanged(self, bucket: str, key: str, body: bytes, etag: str) -> bool:
+    def put_if_unchanged(
+        self, bucket: str, key: str, body: bytes, etag: str, *, lock: ObjectLock | None = None
+    ) -> bool:
         """Replace an object if it still has this ETag; return whether it was replaced. Atomic."""
 
     def copy(self, job: CopyJob, item: CopyItem) -> CopiedObject:
@@ -133,7 +150,7 @@ class Executions(Protocol):
 
 
 class Scheduler(Protocol):
-    """The schedules of a stack, each of which starts the backup machine.
+    """The schedules of a stack, each of which starts the machine of its kind.
 
     Every method raises `ServiceUnavailableError` or `ServiceRequestError`.
     """
@@ -144,7 +161,9 @@ class Scheduler(Protocol):
     def find(self, name: str) -> StoredSchedule | None:
         """Return a schedule, or None where there is none."""
 
-    def put(self, name: str, *, expression: str, timezone: str, is_enabled: bool, request: str) -> None:
+    def put(
+        self, name: str, *, kind: ScheduleKind, expression: str, timezone: str, is_enabled: bool, request: str
+    ) -> None:
         """Create a schedule, or replace the one of this name."""
 
     def delete(self, name: str) -> bool:

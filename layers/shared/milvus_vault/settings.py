@@ -114,8 +114,9 @@ class ScheduleSettings(Settings):
 
     schedule_group: str
     backup_state_machine_arn: str
+    drill_state_machine_arn: str
     schedule_role_arn: str
-    """The role that EventBridge Scheduler takes to start a backup."""
+    """The role that EventBridge Scheduler takes to start either."""
     dead_letter_queue_arn: str
 
 

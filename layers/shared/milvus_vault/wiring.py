@@ -72,7 +72,7 @@ def open_scheduler(settings: ScheduleSettings) -> EventBridgeScheduler:
     """Return the schedules of the deployment."""
     return EventBridgeScheduler(
         group=settings.schedule_group,
-        machine_arn=settings.backup_state_machine_arn,
+        machine_arns={"backup": settings.backup_state_machine_arn, "drill": settings.drill_state_machine_arn},
         role_arn=settings.schedule_role_arn,
         dead_letter_arn=settings.dead_letter_queue_arn,
     )

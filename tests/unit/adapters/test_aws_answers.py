@@ -44,7 +44,9 @@ EVENT = RunEvent(
 
 def scheduler() -> EventBridgeScheduler:
     """Return the schedules of a stack."""
-    return EventBridgeScheduler("vault", machine_arn=MACHINE, role_arn="r", dead_letter_arn="d")
+    return EventBridgeScheduler(
+        "vault", machine_arns={"backup": MACHINE, "drill": MACHINE}, role_arn="r", dead_letter_arn="d"
+    )
 
 
 CALLS: Mapping[str, Callable[[], object]] = {
@@ -52,7 +54,7 @@ CALLS: Mapping[str, Callable[[], object]] = {
     "Scheduler.names": lambda: scheduler().names(),
     "Scheduler.find": lambda: scheduler().find("nightly"),
     "Scheduler.put": lambda: scheduler().put(
-        "nightly", expression="rate(1 day)", timezone="UTC", is_enabled=True, request="{}"
+        "nightly", kind="drill", expression="rate(1 day)", timezone="UTC", is_enabled=True, request="{}"
     ),
     "Scheduler.delete": lambda: scheduler().delete("nightly"),
     "StateMachines.start": lambda: StepFunctionsMachines().start(MACHINE, "a", "{}"),

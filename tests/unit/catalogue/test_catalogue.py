@@ -27,6 +27,7 @@ from milvus_vault.model.collections import CollectionName
 from milvus_vault.model.requests import ScheduleTag
 from milvus_vault.model.resources import BackupSummary, Drill, Hold, Verification
 from milvus_vault.model.retention import Retention
+from milvus_vault.model.schedules import DrillSuccess
 from tests.support.memory_store import InMemoryObjectStore
 from tests.unit.archive.samples import BUCKET, PREFIX, golden_store, sample_contents, write_backup
 from tests.unit.test_claims import FakeExecutions
@@ -507,6 +508,25 @@ def test_a_damaged_backup_is_no_success(store: InMemoryObjectStore) -> None:
     catalogue(store).note_damages({"noted": "its objects are gone"})
     store.put(BUCKET, CatalogueKeys(PREFIX).verification("verified"), seal(verification("damaged")))
     assert newest(store, "nightly") == {"nightly": "good"}
+
+
+def test_the_newest_drill_of_a_schedule_that_succeeded_is_known_whatever_comes_of_its_backup(
+    store: InMemoryObjectStore,
+) -> None:
+    def drill(day: int, schedule: str = "tried") -> DrillSuccess:
+        begun = START + timedelta(days=day)
+        return DrillSuccess(schedule=schedule, run=f"drill-{day}", begun_at=begun, ended_at=begun)
+
+    for day in (1, 3, 2):
+        catalogue(store).note_drill_success(drill(day))
+    catalogue(store).note_drill_success(drill(1, "other"))
+    assert catalogue(store).drill_successes({"tried", "never"}) == {"tried": drill(3)}
+    store.put(BUCKET, CatalogueKeys(PREFIX).drilled("tried"), b"{")
+    store.put(BUCKET, CatalogueKeys(PREFIX).drilled("copy"), store.get(BUCKET, CatalogueKeys(PREFIX).drilled("other")))
+    assert catalogue(store).drill_successes({"tried", "copy"}) == {}
+    # What cannot be read is replaced.
+    catalogue(store).note_drill_success(drill(4))
+    assert catalogue(store).drill_successes({"tried"}) == {"tried": drill(4)}
 
 
 @pytest.mark.parametrize("kind", ["restore", "drill"])

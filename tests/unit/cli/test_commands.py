@@ -8,7 +8,7 @@ from typing import get_args
 import pytest
 
 from milvus_vault.cli.options import Level
-from milvus_vault.model.requests import VerifyLevel
+from milvus_vault.model.requests import DrillRequest, VerifyLevel
 from milvus_vault.model.resources import (
     CheckItem,
     CollectionInfo,
@@ -63,6 +63,33 @@ class TestCreate:
             "on_collection_failure": "fail",
             "expire_after": "30d",
         }
+
+    def test_a_lock_is_asked_for_of_backups_exports_and_schedules(self, api: FakeApi, cli: Cli) -> None:
+        api.backups = {"b": backup("b")}
+        assert cli("create", "b", "--lock-days", "30").code == 0
+        assert cli("export", "b", "--as", "c", "--lock-days", "7", "--lock-mode", "compliance").code == 0
+        assert cli("schedule", "put", "s", "rate(1 day)", "--lock-days", "9", "--lock-mode", "governance").code == 0
+        assert api.asked[0].body == {"backup_name": "b", "lock": {"days": 30}}
+        assert api.asked[1].body == {
+            "backup_name": "b", "export_name": "c", "lock": {"days": 7, "mode": "compliance"}
+        }  # fmt: skip
+        assert isinstance(api.asked[2].body, dict)
+        assert api.asked[2].body["request"] == {"lock": {"days": 9, "mode": "governance"}}
+
+    @pytest.mark.parametrize(
+        ("options", "words"),
+        [
+            (["--lock-mode", "compliance"], "no --lock-days"),
+            (["--lock-days", "0"], "--lock-days"),
+            (["--lock-days", "40000"], "--lock-days"),
+            (["--lock-days", "1", "--lock-mode", "forever"], "--lock-mode"),
+        ],
+    )
+    def test_a_lock_that_is_none_is_refused(self, api: FakeApi, cli: Cli, options: list[str], words: str) -> None:
+        done = cli("create", "b", *options)
+        assert done.code == 2
+        assert words in done.err
+        assert not api.asked
 
     def test_it_takes_the_words_of_milvus_backup(self, api: FakeApi, cli: Cli) -> None:
         cli("create", "--name", "b", "--colls", "articles", "--strategy", "meta_only")
@@ -731,6 +758,48 @@ class TestSchedules:
         assert "verify: level deep, sample_percent 5.0" in cli("schedule", "get", "nightly").out
         cli("schedule", "put", "hourly", "rate(1 hour)", "--verify", "quick")
         assert "verify: level quick" in cli("schedule", "get", "hourly").out
+
+    def test_one_drills_instead_of_backing_up(self, api: FakeApi, cli: Cli) -> None:
+        done = cli(
+            "schedule", "put", "tried", "rate(7 days)", "--drill", "nightly", "-c", "shop.*", "--max-bytes", "50GiB",
+            "--rows", "20", "--allow-version",
+        )  # fmt: skip
+        assert done.code == 0
+        drill = {
+            "newest_of": "nightly",
+            "collections": ["shop.*"],
+            "max_bytes": 50 * 2**30,
+            "row_count": 20,
+            "allow_version": True,
+        }
+        assert api.asked[0].body == {"expression": "rate(7 days)", "timezone": "UTC", "enabled": True, "drill": drill}
+        assert "newest_of: nightly, collections: shop.*" in cli("schedule", "get", "tried").out
+        assert "on, drill" in cli("schedule", "list").out
+        cli("schedule", "put", "tried", "rate(7 days)", "--drill-backup", "monday")
+        assert api.schedules["tried"].drill == DrillRequest(backup_name="monday")
+
+    @pytest.mark.parametrize(
+        ("options", "said"),
+        [
+            (("--drill", "nightly", "--incremental"), "a drill makes no backup"),
+            (("--drill", "nightly", "--keep-last", "3"), "a drill makes no backup"),
+            (("--drill", "nightly", "--verify", "deep"), "a drill makes no backup"),
+            (
+                ("--drill", "nightly", "--sample", "5%"),
+                "--sample and --max-bytes say how much a deep verification reads",
+            ),
+            (("--drill", "nightly", "--drill-backup", "monday"), "a drill is of one backup"),
+            (("--drill", "no schedule"), "name for a schedule"),
+            (("--rows", "5"), "--rows and --allow-version are of a drill, and none is asked for"),
+            (("--allow-version",), "--rows and --allow-version are of a drill, and none is asked for"),
+        ],
+    )
+    def test_what_says_nothing_of_a_drill_is_refused(
+        self, api: FakeApi, cli: Cli, options: tuple[str, ...], said: str
+    ) -> None:
+        done = cli("schedule", "put", "tried", "rate(7 days)", *options)
+        assert (done.code, api.asked) == (2, [])
+        assert said in " ".join(done.err.split())
 
     def test_without_rules_everything_is_kept(self, api: FakeApi, cli: Cli) -> None:
         assert cli("schedule", "put", "often", "rate(1 hour)", "--off", "-o", "json").document["enabled"] is False

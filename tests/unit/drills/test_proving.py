@@ -2,16 +2,25 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import Any
 
 import pytest
 
 from milvus_vault.archive.reader import find_collection
-from milvus_vault.drills.proving import Comparison
-from milvus_vault.drills.working_files import DrilledCollection, DrillPlan, ProvenCollection
+from milvus_vault.drills.proving import Comparison, DrillProof
+from milvus_vault.drills.working_files import (
+    PLAN,
+    DrilledCollection,
+    DrillPlan,
+    ProvenCollection,
+    Restored,
+    proven_name,
+)
+from milvus_vault.errors import LoadFailedError
 from milvus_vault.model.collections import CollectionName, FieldSchema, IndexDescription, KeyValue
+from milvus_vault.model.messages_drill import ProveDrillResult
 from milvus_vault.model.requests import DrillRequest
 from milvus_vault.ports import Neighbour
 from milvus_vault.rows import Selection, read_rows
@@ -91,10 +100,10 @@ class World:
     expires: bool = False
     """Whether the collection has a time to live."""
 
-    def compare(self) -> ProvenCollection:
-        """Return what the comparison finds."""
-        store, layout = golden_store(self.archive), golden_layout(self.archive)
-        plan = DrillPlan(
+    @property
+    def plan(self) -> DrillPlan:
+        """The plan of a drill of the collection."""
+        return DrillPlan(
             request=DrillRequest(backup_name=self.archive, row_count=self.row_count),
             execution_arn="arn:aws:states:x:y:execution:drill:a",
             started_at=NOW,
@@ -107,12 +116,16 @@ class World:
             collections=(DrilledCollection(source=self.name, target=TARGET, size_bytes=0),),
             collection_total=1,
         )
+
+    def compare(self) -> ProvenCollection:
+        """Return what the comparison finds."""
+        store, layout = golden_store(self.archive), golden_layout(self.archive)
         run = Workspace(store, BUCKET, PREFIX, "drill-a-1")
         archived = find_collection(store, BUCKET, layout, self.name)
         if self.expires:
             properties = (KeyValue(key="collection.ttl.seconds", value="60"),)
             archived = replace(archived, layout=archived.layout.model_copy(update={"properties": properties}))
-        comparison = Comparison(run, plan, 0, archived, self.copy)  # type: ignore[arg-type]
+        comparison = Comparison(run, self.plan, 0, archived, self.copy)  # type: ignore[arg-type]
         assert comparison.count(lambda: 900.0)
         return comparison.compare()
 
@@ -212,3 +225,51 @@ def test_rows_of_a_collection_with_a_time_to_live_may_be_missing_but_none_may_be
 
     rows |= {key: row, key + 10**6: row}
     assert one.compare().differences == (f"books.layers has {len(rows)} rows instead of {len(rows) - 1}",)
+
+
+@dataclass
+class Loading(Copy):
+    """A copy that Milvus does not load at once."""
+
+    percent: int = 0
+    asked: int = 0
+
+    def create_index(self, database: str, name: str, index: IndexDescription) -> None:
+        assert (database, name) == (TARGET.database, TARGET.name)
+        self.indexes[index.field_name] = index.param("metric_type")
+
+    def are_indexes_built(self, database: str, name: str) -> bool:
+        return (database, name) == (TARGET.database, TARGET.name)
+
+    def load_percent(self, database: str, name: str, partitions: Sequence[str] = ()) -> int:
+        assert (database, name, list(partitions)) == (TARGET.database, TARGET.name, ["_default"])
+        return self.percent
+
+    def request_load(self, database: str, name: str, *, replicas: int) -> None:
+        assert (database, name, replicas) == (TARGET.database, TARGET.name, 1)
+        self.asked += 1
+
+
+def test_what_is_not_indexed_and_not_loaded_is_before_it_is_compared_and_not_waited_for_without_end() -> None:
+    one = world("golden_057", "books.growing")
+    assert one.copy.indexes == {}
+    copy = Loading(one.copy.key, one.copy.partitions, {})
+    store = golden_store(one.archive)
+    run, plan = Workspace(store, BUCKET, PREFIX, "drill-a-1"), one.plan
+    run.write(PLAN, plan)
+    restored = Restored(started_at=NOW, finished_at=NOW)
+
+    def prove(seconds: float) -> ProveDrillResult:
+        now = NOW + timedelta(seconds=seconds)
+        return DrillProof(run, plan, restored, copy, now, lambda: 900.0).prove()  # type: ignore[arg-type]
+
+    assert prove(100) == ProveDrillResult(is_done=False, proven_count=0, wait_seconds=10)
+    assert (copy.asked, copy.indexes) == (1, {"v": "L2"})
+    copy.percent = 50
+    assert prove(3600).wait_seconds == 60
+    with pytest.raises(LoadFailedError, match="is not loaded 1 h 0 min after the restore"):
+        prove(3601)
+    copy.percent = 100
+    assert prove(3700) == ProveDrillResult(is_done=True, proven_count=1, wait_seconds=0)
+    assert copy.asked == 1
+    assert run.read(proven_name(0), ProvenCollection).differences == ()

@@ -4,6 +4,7 @@ import json
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from pydantic import ValidationError
 
 from milvus_vault.errors import (
     InvalidRequestError,
@@ -11,9 +12,10 @@ from milvus_vault.errors import (
     ScheduleNotFoundError,
     VaultError,
 )
-from milvus_vault.model.requests import BackupRequest, ScheduleTag
+from milvus_vault.model.requests import BackupRequest, DrillRequest, ScheduleTag
 from milvus_vault.model.resources import ScheduleSpec
 from milvus_vault.model.retention import Retention
+from milvus_vault.model.schedules import DrillSuccess
 from milvus_vault.schedules import Schedules
 from tests.support.fake_scheduler import EPOCH, FakeScheduler, FakeSuccesses
 
@@ -111,6 +113,12 @@ def test_a_schedule_that_is_off_has_no_next_run(schedules: Schedules) -> None:
             ScheduleSpec(expression="rate(1 day)", request=BackupRequest(schedule=ScheduleTag(name="other"))),
             "request.schedule: the request of a schedule must not have it",
         ),
+        (
+            ScheduleSpec(
+                expression="rate(1 day)", drill=DrillRequest(newest_of="nightly", schedule=ScheduleTag(name="other"))
+            ),
+            "drill.schedule: the request of a schedule must not have it",
+        ),
     ],
 )
 def test_what_cannot_work_is_refused_before_anything_is_written(
@@ -119,6 +127,47 @@ def test_what_cannot_work_is_refused_before_anything_is_written(
     with pytest.raises(InvalidRequestError, match=reason):
         schedules.put("nightly", spec)
     assert not scheduler.kept
+
+
+def test_a_schedule_of_drills_starts_the_other_machine_with_its_tag(
+    schedules: Schedules, scheduler: FakeScheduler, successes: FakeSuccesses
+) -> None:
+    drill = DrillRequest(newest_of="nightly", max_bytes=7)
+    success = DrillSuccess(schedule="tried", run="drill-1", begun_at=EPOCH, ended_at=NOW)
+    successes.drills["tried"] = success
+    put = schedules.put("tried", ScheduleSpec(expression="rate(7 days)", drill=drill))
+    assert put == schedules.get("tried") == schedules.list(10).items[0]
+    assert (put.kind, put.drill, put.request, put.last_success_at) == ("drill", drill, BackupRequest(), EPOCH)
+    kept = scheduler.kept["tried"]
+    assert kept.kind == "drill"
+    assert DrillRequest.model_validate_json(kept.request).schedule == ScheduleTag(name="tried")
+    assert json.loads(kept.request).keys() == {"newest_of", "max_bytes", "schedule"}
+    schedules.put("tried", ScheduleSpec(expression="rate(7 days)", drill=drill))
+    assert scheduler.changes == 1
+
+
+def test_a_schedule_may_change_what_it_starts(schedules: Schedules, scheduler: FakeScheduler) -> None:
+    schedules.put("nightly", NIGHTLY)
+    drill = DrillRequest(backup_name="monday")
+    changed = schedules.put("nightly", ScheduleSpec(expression=NIGHTLY.expression, drill=drill))
+    # Its backups are no drills.
+    assert (changed.kind, changed.drill, changed.last_success_at) == ("drill", drill, None)
+    back = schedules.put("nightly", NIGHTLY)
+    assert (back.kind, back.drill, back.last_success_at) == ("backup", None, EPOCH)
+    assert scheduler.changes == 3
+
+
+@pytest.mark.parametrize("more", [{"retention": {"keep_last": 1}}, {"request": {"skip_flush": True}}])
+def test_a_drill_has_nothing_of_a_backup(more: dict[str, object]) -> None:
+    with pytest.raises(ValidationError, match="leave out `request` and `retention`"):
+        ScheduleSpec.model_validate({"expression": "rate(1 day)", "drill": {"newest_of": "nightly"}, **more})
+
+
+def test_an_input_that_is_no_request_for_a_drill_is_named(schedules: Schedules, scheduler: FakeScheduler) -> None:
+    scheduler.put("tried", kind="drill", expression="rate(1 day)", timezone="UTC", is_enabled=True, request="{}")
+    (odd,) = schedules.list(10).items
+    assert (odd.kind, odd.drill) == ("drill", None)
+    assert "its input is not a drill request: " in odd.problem
 
 
 def test_pages_follow_each_other_by_name(schedules: Schedules, successes: FakeSuccesses) -> None:

@@ -1,5 +1,6 @@
 """Which schedules are overdue, and that people are told once of each."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -11,7 +12,7 @@ from milvus_vault.model.events import Metric, Notification
 from milvus_vault.model.requests import ScheduleTag
 from milvus_vault.model.resources import BackupStatus, BackupSummary
 from milvus_vault.model.retention import Retention
-from milvus_vault.model.schedules import StoredSchedule
+from milvus_vault.model.schedules import DrillSuccess, ScheduleKind, StoredSchedule
 from milvus_vault.schedules.watching import ScheduleHealth, look_at
 from tests.support import fake_scheduler
 from tests.support.memory_store import InMemoryObjectStore
@@ -21,10 +22,14 @@ BUCKET = "backups"
 
 
 def nightly(
-    expression: str = "cron(0 3 * * ? *)", *, is_enabled: bool = True, changed_at: datetime = LONG_AGO
+    expression: str = "cron(0 3 * * ? *)",
+    *,
+    is_enabled: bool = True,
+    changed_at: datetime = LONG_AGO,
+    kind: ScheduleKind = "backup",
 ) -> StoredSchedule:
     """Return a schedule."""
-    return StoredSchedule("nightly", expression, "UTC", is_enabled, "{}", changed_at)
+    return StoredSchedule("nightly", expression, "UTC", is_enabled, "{}", changed_at, kind)
 
 
 def backup(begun: datetime, minutes: int = 0, status: BackupStatus = "complete") -> BackupSummary:
@@ -39,7 +44,7 @@ def at(day: int, hour: int, minute: int = 0) -> datetime:
 
 def health(stored: StoredSchedule, now: datetime, *backups: BackupSummary) -> ScheduleHealth:
     """Return how the one schedule is doing."""
-    (found,) = look_at([stored], backups, now)
+    (found,) = look_at([stored], backups, {}, now)
     return found
 
 
@@ -99,12 +104,47 @@ def test_a_schedule_is_not_overdue_for_what_was_before_its_last_change() -> None
 
 
 def test_a_schedule_that_is_off_is_not_looked_at() -> None:
-    assert look_at([nightly(is_enabled=False)], [], at(5, 12)) == ()
+    assert look_at([nightly(is_enabled=False)], [], {}, at(5, 12)) == ()
 
 
 def test_an_expression_that_cannot_be_read_hides_no_other() -> None:
-    found = look_at([nightly("cron(0 3 * * *)"), nightly()], [], at(5, 12))
+    found = look_at([nightly("cron(0 3 * * *)"), nightly()], [], {}, at(5, 12))
     assert [health.name for health in found] == ["nightly"]
+
+
+def drill_health(now: datetime, *drills: DrillSuccess, backups: Sequence[BackupSummary] = ()) -> ScheduleHealth:
+    """Return how a schedule of drills of that name is doing."""
+    known = {drill.schedule: drill for drill in drills}
+    (found,) = look_at([nightly(kind="drill")], backups, known, now)
+    return found
+
+
+def drill(begun: datetime, minutes: int = 0, schedule: str = "nightly") -> DrillSuccess:
+    """Return a drill that succeeded."""
+    return DrillSuccess(schedule=schedule, run="drill-1", begun_at=begun, ended_at=begun + timedelta(minutes=minutes))
+
+
+def test_a_schedule_of_drills_is_well_while_one_of_the_newest_firing_has_succeeded() -> None:
+    assert drill_health(at(5, 12), drill(at(5, 3, 1))) == ScheduleHealth(
+        "nightly", at(5, 3, 1), timedelta(hours=8, minutes=59), None, "drill"
+    )
+
+
+@pytest.mark.parametrize("drills", [(), (drill(at(4, 3)),), (drill(at(5, 3), schedule="weekly"),)])
+def test_a_schedule_of_drills_is_overdue_where_none_has_succeeded_in_time(drills: tuple[DrillSuccess, ...]) -> None:
+    # Neither do backups that carry its name count, as before it was made one of drills.
+    assert drill_health(at(5, 12), *drills, backups=[backup(at(5, 3))]).overdue_since == at(5, 3)
+
+
+def test_drills_that_take_long_are_waited_for_longer() -> None:
+    usual = drill(at(4, 3), minutes=90)
+    assert drill_health(at(5, 6, 50), usual).overdue_since is None
+    assert drill_health(at(5, 6, 55), usual).overdue_since == at(5, 3)
+
+
+def test_a_drill_is_no_success_of_a_schedule_of_backups() -> None:
+    (found,) = look_at([nightly()], [], {"nightly": drill(at(5, 3))}, at(5, 12))
+    assert (found.overdue_since, found.kind) == (at(5, 3), "backup")
 
 
 class Told:
@@ -169,6 +209,17 @@ def test_the_message_says_what_is_missing_and_what_there_is() -> None:
     assert "Its newest complete backup began on 2026-05-04 03:00 UTC." in overdue
     assert "Its newest complete backup does not exist." in never
     assert "It was overdue since 2026-05-05 03:00 UTC." in well
+
+
+def test_of_drills_the_message_speaks_of_drills() -> None:
+    told = Told()
+    told.look(ScheduleHealth("tried", at(4, 3), timedelta(hours=33), at(5, 3), "drill"))
+    told.look(ScheduleHealth("tried", at(5, 11), timedelta(hours=1), None, "drill"))
+    overdue, well = (notification.body for notification in told.heard)
+    assert "A successful drill should have begun at 2026-05-05 03:00 UTC or after" in overdue
+    assert "Its newest successful drill began on 2026-05-04 03:00 UTC." in overdue
+    assert "Its newest successful drill began on 2026-05-05 11:00 UTC." in well
+    assert "backup" not in overdue + well
 
 
 def test_what_could_not_be_told_is_told_the_next_time() -> None:

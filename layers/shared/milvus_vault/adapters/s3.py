@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from http.client import HTTPException
 from itertools import batched, chain
-from typing import TYPE_CHECKING, Any, Self, override
+from typing import TYPE_CHECKING, Any, Literal, Self, override
 
 import boto3
 from botocore import exceptions as sdk
@@ -26,6 +26,7 @@ from milvus_vault.adapters.kept import kept
 from milvus_vault.copying.parts import MAX_SINGLE_COPY_BYTES, MIB, part_ranges
 from milvus_vault.errors import (
     BucketNotFoundError,
+    LockRefusedError,
     ObjectArchivedError,
     ObjectChangedError,
     ObjectNotFoundError,
@@ -35,6 +36,7 @@ from milvus_vault.errors import (
     StorageUnavailableError,
     VaultError,
 )
+from milvus_vault.model.locks import LockMode, ObjectLock
 from milvus_vault.model.objects import (
     ARCHIVED_HINT,
     BucketSettings,
@@ -44,6 +46,7 @@ from milvus_vault.model.objects import (
     ListedObject,
     UnfinishedUpload,
 )
+from milvus_vault.model.times import utc_second
 from milvus_vault.ports import ObjectStore
 
 if TYPE_CHECKING:
@@ -55,6 +58,7 @@ if TYPE_CHECKING:
         GetObjectOutputTypeDef,
         ListObjectsV2RequestPaginateTypeDef,
         MultipartUploadTypeDef,
+        ObjectLockRetentionTypeDef,
         ObjectTypeDef,
         PutObjectRequestTypeDef,
     )
@@ -135,10 +139,13 @@ _PERMISSIONS = {
     "forbidden one) and s3:PutObject on the destination",
     "CreateMultipartUpload": "s3:PutObject on the destination",
     "DeleteObjects": "s3:DeleteObject",
+    "GetObjectLockConfiguration": "s3:GetBucketObjectLockConfiguration",
+    "GetObjectRetention": "s3:GetObjectRetention",
     "GetObject": "s3:GetObject (with s3:ListBucket, without which a missing object looks like a forbidden one)",
     "HeadObject": "s3:GetObject",
     "ListObjectsV2": "s3:ListBucket",
-    "PutObject": "s3:PutObject",
+    "PutObject": "s3:PutObject, and with a lock s3:PutObjectRetention",
+    "PutObjectRetention": "s3:PutObjectRetention",
     "UploadPart": "s3:PutObject",
     "UploadPartCopy": "s3:GetObject on the source and s3:PutObject on the destination",
 }
@@ -173,6 +180,11 @@ _CONFLICT = 409
 _PRECONDITION_FAILED = 412
 
 _PUBLIC_ACCESS_BLOCKS = ("BlockPublicAcls", "BlockPublicPolicy", "IgnorePublicAcls", "RestrictPublicBuckets")
+
+_LOCK_MODES: Mapping[LockMode, Literal["GOVERNANCE", "COMPLIANCE"]] = {
+    "governance": "GOVERNANCE",
+    "compliance": "COMPLIANCE",
+}
 
 _NO_SUCH_SETTING = frozenset(
     {"NoSuchBucketPolicy", "NoSuchPublicAccessBlockConfiguration", "ObjectLockConfigurationNotFoundError"}
@@ -285,13 +297,80 @@ class S3ObjectStore(ObjectStore):
             takes_tls_only=_setting(lambda: _denies_without_tls(client.get_bucket_policy(Bucket=bucket)["Policy"])),
             # A bucket that never had versions says nothing of them.
             keeps_versions=_setting(lambda: client.get_bucket_versioning(Bucket=bucket).get("Status") == "Enabled"),
-            has_object_lock=_setting(
-                lambda: (
-                    client.get_object_lock_configuration(Bucket=bucket)["ObjectLockConfiguration"]["ObjectLockEnabled"]
-                    == "Enabled"
-                )
-            ),
+            has_object_lock=_setting(lambda: self._has_object_lock(bucket)),
         )
+
+    @override
+    def has_object_lock(self, bucket: str) -> bool:
+        with _translated("ask for the Object Lock of", bucket):
+            try:
+                return self._has_object_lock(bucket)
+            except sdk.ClientError as err:
+                if _code(err) in _NO_SUCH_SETTING:
+                    return False
+                raise
+
+    def _has_object_lock(self, bucket: str) -> bool:
+        found = self.client.get_object_lock_configuration(Bucket=bucket)["ObjectLockConfiguration"]
+        return found.get("ObjectLockEnabled") == "Enabled"
+
+    @override
+    def lock(self, bucket: str, key: str, lock: ObjectLock) -> None:
+        """Lock an object as it is now, or extend its lock. One that is locked longer, or more strictly, stays so.
+
+        One request, as a rule: S3 refuses to shorten a lock or to weaken it with the same AccessDenied as it has for a
+        role without the right, and only then is asked how the object is locked.
+
+        Raises:
+            ObjectNotFoundError: The object is gone.
+            LockRefusedError: It is locked in governance mode, and is to be in compliance mode: S3 changes that only for
+                those who may lift the lock.
+        """
+        with _translated("lock", bucket, key):
+            try:
+                self._put_retention(bucket, key, lock)
+            except sdk.ClientError as err:
+                found = self._retention(bucket, key) if _code(err) == "AccessDenied" else None
+                if found is None or (found.mode == lock.mode and not found.covers(lock)):
+                    raise
+            else:
+                return
+            if found.covers(lock):
+                return
+            if found.mode == "governance":
+                until = utc_second(found.until)
+                msg = f"S3 changes no lock to compliance mode: that of s3://{bucket}/{key} is governance, until {until}"
+                raise LockRefusedError(
+                    msg, hint="Ask for governance mode, make a full backup, or wait until that lock has ended."
+                )
+            # Its end is too early, its mode is the stricter one.
+            self._put_retention(bucket, key, lock.model_copy(update={"mode": found.mode}))
+
+    def _put_retention(self, bucket: str, key: str, lock: ObjectLock) -> None:
+        retention: ObjectLockRetentionTypeDef = {"Mode": _LOCK_MODES[lock.mode], "RetainUntilDate": lock.until}
+        self.client.put_object_retention(Bucket=bucket, Key=key, Retention=retention)
+
+    @override
+    def lock_of(self, bucket: str, key: str) -> ObjectLock | None:
+        with _translated("ask for the lock of", bucket, key):
+            return self._retention(bucket, key)
+
+    def _retention(self, bucket: str, key: str) -> ObjectLock | None:
+        try:
+            answer = self.client.get_object_retention(Bucket=bucket, Key=key)
+        except sdk.ClientError as err:
+            # The first is S3's for an object without a lock, the second for a bucket without Object Lock. SeaweedFS has
+            # the third for either.
+            if _code(err) in {
+                "NoSuchObjectLockConfiguration",
+                "InvalidRequest",
+                "ObjectLockConfigurationNotFoundError",
+            }:
+                return None
+            raise
+        found = _told(answer, "Retention")
+        mode: LockMode = "compliance" if _told(found, "Mode") == _LOCK_MODES["compliance"] else "governance"
+        return ObjectLock(mode=mode, until=_told(found, "RetainUntilDate"))
 
     @override
     def list_objects(self, bucket: str, prefix: str, *, after: str = "") -> Iterator[ListedObject]:
@@ -361,8 +440,10 @@ class S3ObjectStore(ObjectStore):
         return answer.get("ServerSideEncryption", "AES256") == "AES256" and "SSECustomerAlgorithm" not in answer
 
     @override
-    def put(self, bucket: str, key: str, body: bytes, *, content_type: str = "") -> None:
-        request: PutObjectRequestTypeDef = {"Bucket": bucket, "Key": key, "Body": body}
+    def put(
+        self, bucket: str, key: str, body: bytes, *, content_type: str = "", lock: ObjectLock | None = None
+    ) -> None:
+        request = _put_request(bucket, key, body, lock)
         if content_type:
             request["ContentType"] = content_type
         with _translated("write", bucket, key):
@@ -416,12 +497,14 @@ class S3ObjectStore(ObjectStore):
             )
 
     @override
-    def put_if_absent(self, bucket: str, key: str, body: bytes) -> bool:
-        return self._put_if(bucket, key, body, etag=None)
+    def put_if_absent(self, bucket: str, key: str, body: bytes, *, lock: ObjectLock | None = None) -> bool:
+        return self._put_if(_put_request(bucket, key, body, lock), body, etag=None)
 
     @override
-    def put_if_unchanged(self, bucket: str, key: str, body: bytes, etag: str) -> bool:
-        return self._put_if(bucket, key, body, etag=etag)
+    def put_if_unchanged(
+        self, bucket: str, key: str, body: bytes, etag: str, *, lock: ObjectLock | None = None
+    ) -> bool:
+        return self._put_if(_put_request(bucket, key, body, lock), body, etag=etag)
 
     @override
     def copy(self, job: CopyJob, item: CopyItem) -> CopiedObject:
@@ -508,8 +591,8 @@ class S3ObjectStore(ObjectStore):
         msg = f"unreachable: {_READ_ATTEMPTS} attempts end by return or raise"
         raise AssertionError(msg)
 
-    def _put_if(self, bucket: str, key: str, body: bytes, *, etag: str | None) -> bool:
-        request: PutObjectRequestTypeDef = {"Bucket": bucket, "Key": key, "Body": body}
+    def _put_if(self, request: PutObjectRequestTypeDef, body: bytes, *, etag: str | None) -> bool:
+        bucket, key = request["Bucket"], request["Key"]
         if etag is None:
             request["IfNoneMatch"] = "*"
         else:
@@ -586,6 +669,15 @@ class S3ObjectStore(ObjectStore):
             # It was completed, and the answer got lost, or a lifecycle rule was faster.
             if _code(err) != "NoSuchUpload":
                 raise
+
+
+def _put_request(bucket: str, key: str, body: bytes, lock: ObjectLock | None) -> PutObjectRequestTypeDef:
+    request: PutObjectRequestTypeDef = {"Bucket": bucket, "Key": key, "Body": body}
+    if lock:
+        # S3 asks for a checksum with it, which the SDK sends with every PutObject.
+        request["ObjectLockMode"] = _LOCK_MODES[lock.mode]
+        request["ObjectLockRetainUntilDate"] = lock.until
+    return request
 
 
 def _setting(ask: Callable[[], bool]) -> bool | None:

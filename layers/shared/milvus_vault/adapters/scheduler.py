@@ -1,7 +1,8 @@
-"""EventBridge Scheduler: the schedules of one group, all of which start the backup machine."""
+"""EventBridge Scheduler: the schedules of one group, each of which starts the machine of its kind."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC
 from typing import TYPE_CHECKING, override
@@ -10,7 +11,7 @@ import boto3
 
 from milvus_vault.adapters.aws_errors import CONFIG, service_errors
 from milvus_vault.adapters.kept import kept
-from milvus_vault.model.schedules import StoredSchedule
+from milvus_vault.model.schedules import ScheduleKind, StoredSchedule
 from milvus_vault.ports import Scheduler
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 _SERVICE = "EventBridge Scheduler"
 
-# A backup that could not be started for an hour is missed: the next one comes, and the dead-letter queue tells.
+# What could not be started for an hour is missed: the next one comes, and the dead-letter queue tells.
 RETRY_SECONDS = 3600
 RETRY_ATTEMPTS = 30
 
@@ -33,8 +34,8 @@ class EventBridgeScheduler(Scheduler):
     """The port `Scheduler` over a schedule group."""
 
     group: str
-    machine_arn: str
-    """What every schedule starts."""
+    machine_arns: Mapping[ScheduleKind, str]
+    """What schedules start, by their kind. One that starts something else counts as one of backups."""
     role_arn: str
     """The role that Scheduler takes to start it."""
     dead_letter_arn: str
@@ -61,12 +62,15 @@ class EventBridgeScheduler(Scheduler):
                 is_enabled=found["State"] == "ENABLED",
                 request=found["Target"].get("Input", "{}"),
                 changed_at=found["LastModificationDate"].astimezone(UTC),
+                kind="drill" if found["Target"].get("Arn") == self.machine_arns.get("drill", "") else "backup",
             )
 
     @override
-    def put(self, name: str, *, expression: str, timezone: str, is_enabled: bool, request: str) -> None:
+    def put(
+        self, name: str, *, kind: ScheduleKind, expression: str, timezone: str, is_enabled: bool, request: str
+    ) -> None:
         target: TargetTypeDef = {
-            "Arn": self.machine_arn,
+            "Arn": self.machine_arns[kind],
             "RoleArn": self.role_arn,
             "Input": request,
             "DeadLetterConfig": {"Arn": self.dead_letter_arn},

@@ -1,6 +1,6 @@
-"""Telling of schedules whose backups do not come: once when it begins, once when it is over."""
+"""Telling of schedules whose backups or drills do not come: once when it begins, once when it is over."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -10,9 +10,12 @@ from milvus_vault.announcing.notifications import as_subject
 from milvus_vault.archive.layout import CATALOGUE_FOLDER, join
 from milvus_vault.errors import ObjectNotFoundError
 from milvus_vault.model.events import Measure, MeasureUnit, Metric, Notification
+from milvus_vault.model.schedules import ScheduleKind
 from milvus_vault.model.times import utc_minute
 from milvus_vault.ports import ObjectStore
 from milvus_vault.schedules.watching import Overdue, ScheduleHealth
+
+_SUCCESSES: Mapping[ScheduleKind, str] = {"backup": "complete backup", "drill": "successful drill"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,14 +88,15 @@ def schedule_measures(health: ScheduleHealth) -> tuple[Measure, ...]:
 
 def _overdue(health: ScheduleHealth, stack: str) -> Notification:
     last = f"began on {_moment(health.last_success_at)}" if health.last_success_at else "does not exist"
+    success = _SUCCESSES[health.kind]
     lines = [
         f"Stack {stack}: schedule {health.name} is overdue.",
         "",
-        f"A complete backup should have begun at {_moment(health.overdue_since)} or after, and there is none.",
-        f"Its newest complete backup {last}.",
+        f"A {success} should have begun at {_moment(health.overdue_since)} or after, and there is none.",
+        f"Its newest {success} {last}.",
         "",
         "What to do: see which run failed, or did not start (docs/operations.md, 'A schedule is overdue'). Another",
-        "message comes when a backup of this schedule is complete.",
+        f"message comes when there is a {success} of this schedule.",
     ]
     return Notification(
         as_subject(f"[{stack}] schedule {health.name} is overdue"),
@@ -103,7 +107,8 @@ def _overdue(health: ScheduleHealth, stack: str) -> Notification:
 
 def _well_again(health: ScheduleHealth, overdue: Overdue | None, stack: str) -> Notification:
     since = f" It was overdue since {_moment(overdue.due_at)}." if overdue else ""
-    last = f" Its newest complete backup began on {_moment(health.last_success_at)}." if health.last_success_at else ""
+    newest = f" Its newest {_SUCCESSES[health.kind]} began on {_moment(health.last_success_at)}."
+    last = newest if health.last_success_at else ""
     return Notification(
         as_subject(f"[{stack}] schedule {health.name} is well again"),
         f"Stack {stack}: schedule {health.name} is well again.{since}{last}",

@@ -24,6 +24,7 @@ from milvus_vault.errors import (
     BackupFormatError,
     BackupHeldError,
     BackupInUseError,
+    BackupLockedError,
     BackupNotFoundError,
     CollectionNotFoundError,
     DatabaseNotFoundError,
@@ -254,10 +255,11 @@ def post_repair(services: Services, name: NameInPath, caller: Caller) -> Started
 
 
 @routes.delete(
-    "/backups/{name}", errors=[BackupNotFoundError, BackupHeldError, BackupInUseError, IdempotencyConflictError]
+    "/backups/{name}",
+    errors=[BackupNotFoundError, BackupHeldError, BackupLockedError, BackupInUseError, IdempotencyConflictError],
 )
 def delete_backup(services: Services, name: NameInPath, caller: Caller) -> Started:
-    """Start deleting a backup, whatever any policy says. Refused while it has a hold or a run reads it."""
+    """Start deleting a backup, whatever any policy says. Refused while it has a hold or a lock, or a run reads it."""
     request = PruneRequest(backup_names=(name,))
     started = find_started(services.machines, "prune", request, caller.idempotency_key)
     if started is None:

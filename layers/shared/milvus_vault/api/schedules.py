@@ -1,4 +1,4 @@
-"""Schedules: when backups are made by themselves."""
+"""Schedules: when backups and drills come by themselves."""
 
 from milvus_vault.api.routing import Paging, Routes
 from milvus_vault.api.services import Services

@@ -21,13 +21,14 @@ from milvus_vault.model.base import Count, Model, Number
 from milvus_vault.model.collections import CollectionDescription, CollectionName, DatabaseDescription, Segment
 from milvus_vault.model.flushes import ChannelCheckpoint, FlushAllPoint
 from milvus_vault.model.hybrid import HybridTimestamp
+from milvus_vault.model.locks import ObjectLock
 from milvus_vault.model.objects import ArchivedObject
 from milvus_vault.model.requests import ScheduleTag
 from milvus_vault.model.times import Time
 
 FULL_FORMAT_VERSION = 2
 POOL_FORMAT_VERSION = 3
-"""Of incremental backups, whose objects lie in the pool, and of exports."""
+"""Of incremental backups, whose objects lie in the pool, of exports, and of locked backups."""
 FORMAT_VERSION = POOL_FORMAT_VERSION
 """The newest that is read."""
 
@@ -130,6 +131,8 @@ class Manifest(Model):
     copied_size_bytes: Count | None = Field(default=None, exclude_if=_is_unset)
     export_of: ExportOrigin | None = Field(default=None, exclude_if=_is_unset)
     """The backup that was exported as this one; None: it was made of Milvus."""
+    lock: ObjectLock | None = Field(default=None, exclude_if=_is_unset)
+    """How its objects are locked, and its documents; None: they were not when it was made."""
     files: tuple[FileDigest, ...] = ()
     """The files in milvus-backup's format, except the marker."""
 
@@ -191,7 +194,8 @@ class VaultMark(Model):
     status: str
     """`complete` or `partial`."""
     export_of: ExportOrigin | None = None
-    """As the manifest has it, which a repair may have to make anew."""
+    """As the manifest has it, which a repair may have to make anew. Likewise the next."""
+    lock: ObjectLock | None = None
 
 
 def digest(key: str, body: bytes) -> FileDigest:

@@ -121,6 +121,7 @@ def marker_file(manifest: Manifest, manifest_body: bytes) -> bytes:
         holds_secrets=manifest.holds_secrets,
         status="partial" if manifest.is_partial else "complete",
         export_of=manifest.export_of,
+        lock=manifest.lock,
     )
     return message(
         {

@@ -23,6 +23,7 @@ from milvus_vault.archive.reader import (
 from milvus_vault.archive.remains import check_stays, marker_etag
 from milvus_vault.archive.tombstones import tombstone_key
 from milvus_vault.backup.claiming import claim_elsewhere, claim_name, is_published
+from milvus_vault.backup.locking import check_lockable
 from milvus_vault.backup.places import Place
 from milvus_vault.backup.publish import export_name_taken
 from milvus_vault.backup.working_files import (
@@ -169,6 +170,8 @@ class ExportPreparation:
         claims, elsewhere = self._claims(self.run.bucket), self._claims(destination.bucket)
         if self.place:
             self._store.check_bucket(destination.bucket)
+        if self.request.lock:
+            check_lockable(self._store, destination.bucket)
         if is_published(
             self.run,
             self._layout,
@@ -239,6 +242,7 @@ class ExportPreparation:
             moment=manifest.moment,
             flush_all=manifest.flush_all,
             warnings=tuple(_of_original(manifest)),
+            lock=self.request.lock.from_time(self.started_at, is_shared=False) if self.request.lock else None,
             export=ExportPlan(
                 request=self.request,
                 origin=ExportOrigin(

@@ -7,6 +7,7 @@ from milvus_vault.archive.layout import BackupLayout
 from milvus_vault.archive.manifest import Source
 from milvus_vault.archive.tombstones import tombstone_key
 from milvus_vault.backup.claiming import claim_name, is_published
+from milvus_vault.backup.locking import check_lockable
 from milvus_vault.backup.moment import Moment, take_moment
 from milvus_vault.backup.pauses import Pauses
 from milvus_vault.backup.publish import name_taken
@@ -94,6 +95,8 @@ def prepare_backup(
         name_taken=lambda found: name_taken(layout.name, [str(lost.name) for lost in found.failures] if found else []),
     ):
         return None
+    if request.lock:
+        check_lockable(store, run.bucket)
     server = database.server_version()
     check_source_version(server)
     databases = database.list_databases()
@@ -139,6 +142,7 @@ def prepare_backup(
             recent_since=recent_since,
             flush_all=_flush_all(database, server, request) if collections else None,
             warnings=tuple(warnings),
+            lock=request.lock.from_time(started_at, is_shared=request.mode == "incremental") if request.lock else None,
             bases=tuple(bases),
             damaged=dict(damaged()) if request.mode == "incremental" else {},
         )

@@ -5,6 +5,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 from itertools import batched
 
 from milvus_vault import __version__
@@ -27,7 +28,9 @@ from milvus_vault.archive.pool import copied_by
 from milvus_vault.archive.reader import find_manifest
 from milvus_vault.archive.reference_writer import marker_file, reference_files
 from milvus_vault.archive.remains import is_there
+from milvus_vault.backup.locking import ListedObjects, lock_objects
 from milvus_vault.backup.working_files import (
+    LOCKED,
     RBAC,
     BackupPlan,
     Snapshot,
@@ -51,6 +54,7 @@ from milvus_vault.errors import (
     shared_hint,
 )
 from milvus_vault.model.collections import CollectionName
+from milvus_vault.model.locks import ObjectLock
 from milvus_vault.model.messages import NextVerification
 from milvus_vault.model.names import attempt_of, run_id, short_hash
 from milvus_vault.model.objects import ArchivedObject
@@ -76,6 +80,20 @@ class CapturedCollection:
     """Whether some of its objects were copied; else all are shared."""
 
 
+def lock_captured(
+    run: Workspace, plan: BackupPlan, attempt: str, last_round: int, seconds_left: Callable[[], float]
+) -> bool:
+    """Lock the objects of what was captured, if the plan has a lock; return whether that is done, or time ran short.
+
+    Called again, it goes on. Raises as `publish_backup`, and `LockRefusedError`.
+    """
+    if plan.lock is None:
+        return True
+    captured, _ = _collect(run, plan, attempt, last_round)
+    lists = [partial(_listed, run, plan, attempt, collection) for collection in captured]
+    return lock_objects(run, plan, attempt, plan.lock, lists, seconds_left)
+
+
 def publish_backup(
     run: Workspace,
     plan: BackupPlan,
@@ -86,20 +104,17 @@ def publish_backup(
     finished_at: datetime,
     render_report: Callable[[Manifest], bytes],
 ) -> Manifest:
-    """Publish what was captured, and return its manifest.
+    """Publish what was captured, and return its manifest. Where it is to be locked, its objects are by now.
 
     Collections that the last round of copies left incomplete are left out. Until the marker is written a listing
     shows no backup, so a run that dies here leaves garbage to clean up, never a backup that cannot be restored.
     Raises `BackupFailedError`, or the collections' own error, where there is nothing to publish, and
     `RunTakenOverError` where another execution works on the backup by now.
     """
-    check_owner(run, attempt)
-    captured, failures, hint = _collect(run, plan, attempt, last_round)
-    if failures and (not captured or plan.request.on_collection_failure == "fail"):
-        raise failed(failures, hint)
+    captured, failures = _collect(run, plan, attempt, last_round)
     _remove_leftovers(run, plan, layout, captured)
     destination = plan.destination(run)
-    store, bucket = destination.store, destination.bucket
+    store, bucket, lock = destination.store, destination.bucket, plan.lock
 
     entries: list[CollectionEntry] = []
     shared_sizes: list[int] = []
@@ -108,11 +123,11 @@ def publish_backup(
         # One at a time: the objects of all collections would be gigabytes.
         for collection in captured:
             check_owner(run, attempt)
-            shared = _shared(run, plan, attempt, collection.index)
+            shared, listed = _listed(run, plan, attempt, collection)
             # What an earlier round of this execution copied is in the pool as well.
             shared_sizes.extend(item.size_bytes for item in shared if copied_by(item.stored_key) != attempt)
-            objects = write_object_list(_objects(run, plan, attempt, collection, shared))
-            entries.append(_write_collection(destination, layout, collection.document, objects))
+            objects = write_object_list(listed)
+            entries.append(_write_collection(destination, layout, collection.document, objects, lock))
             yield collection.document, read_object_list(objects)
 
     rbac = run.read(RBAC, Rbac) if plan.request.include_rbac else None
@@ -131,9 +146,9 @@ def publish_backup(
             collections=contents(),
         )
     for name, body in reference.items():
-        store.put(bucket, layout.meta(name), body)
+        store.put(bucket, layout.meta(name), body, lock=lock)
     manifest = Manifest(
-        format_version=FORMAT_VERSION if plan.is_incremental or plan.export else FULL_FORMAT_VERSION,
+        format_version=FORMAT_VERSION if plan.is_incremental or plan.export or lock else FULL_FORMAT_VERSION,
         backup_name=plan.backup_name,
         backup_id=plan.backup_id,
         created_by=f"milvus-vault {__version__}",
@@ -153,24 +168,25 @@ def publish_backup(
         failures=tuple(failures),
         # An export has those of its collections from the original already.
         warnings=(*plan.warnings, *(told for each in captured if not plan.export for told in _warnings(each))),
-        rbac=_write_rbac(destination, layout, rbac) if rbac else None,
+        rbac=_write_rbac(destination, layout, rbac, lock) if rbac else None,
         object_count=(object_count := sum(entry.object_count for entry in entries)),
         size_bytes=(size_bytes := sum(entry.size_bytes for entry in entries)),
         export_of=plan.export.origin if plan.export else None,
         copied_object_count=object_count - len(shared_sizes) if plan.is_incremental else None,
         copied_size_bytes=size_bytes - sum(shared_sizes) if plan.is_incremental else None,
+        lock=lock,
         files=tuple(digest(f"meta/{name}", body) for name, body in sorted(reference.items())),
     )
     body = manifest.model_dump_json(indent=1).encode()
     report = render_report(manifest)
     check_owner(run, attempt)
-    store.put(bucket, layout.report, report, content_type=HTML)
-    store.put(bucket, layout.manifest, body)
+    store.put(bucket, layout.report, report, content_type=HTML, lock=lock)
+    store.put(bucket, layout.manifest, body, lock=lock)
     use = PoolUse(run, plan.execution_arn)
     if plan.is_incremental:
         use.publish(lambda: _has_marker_of(run, plan, layout))
     manifest = _commit(run, plan, layout, attempt, manifest, marker_file(manifest, body))
-    run.delete([RBAC])
+    run.delete([RBAC, LOCKED] if lock else [RBAC])
     if plan.is_incremental:
         use.end()
     return manifest
@@ -185,14 +201,14 @@ def _commit(
     (see `find_published`), and is replaced.
     """
     bucket = plan.destination(run).bucket
-    if run.store.put_if_absent(bucket, layout.marker, marker):
+    if run.store.put_if_absent(bucket, layout.marker, marker, lock=plan.lock):
         return manifest
     etag = run.store.get_with_etag(bucket, layout.marker)[1]
     published = find_published(run, plan, layout)
     if published is not None:
         return published
     check_owner(run, attempt)
-    if not run.store.put_if_unchanged(bucket, layout.marker, marker, etag):
+    if not run.store.put_if_unchanged(bucket, layout.marker, marker, etag, lock=plan.lock):
         msg = f"somebody else wrote {layout.marker} meanwhile"
         raise BackupInProgressError(msg, hint="Look at the backup, and start it again with the same input if need be.")
     return manifest
@@ -237,7 +253,7 @@ def next_verification(plan: BackupPlan) -> NextVerification | None:
     if options is None:
         return None
     name = f"after-{short_hash(plan.execution_arn, 16)}"
-    request = VerifyRequest(backup_name=plan.backup_name, **dict(options))
+    request = VerifyRequest(backup_name=plan.backup_name, schedule=plan.request.schedule, **dict(options))
     return NextVerification(run=run_id("verify", name), name=name, request=request)
 
 
@@ -296,8 +312,9 @@ def _incomplete(name: CollectionName, found: CopyCheck | None) -> CollectionFail
 
 def _collect(
     run: Workspace, plan: BackupPlan, attempt: str, last_round: int
-) -> tuple[list[CapturedCollection], list[CollectionFailure], str]:
-    """Return what was captured, what was not and why, and the hint that all failures share."""
+) -> tuple[list[CapturedCollection], list[CollectionFailure]]:
+    """Return what was captured, and what was not and why. Raises where there is nothing to publish."""
+    check_owner(run, attempt)
     found = None if plan.request.meta_only else read_copy_check(run, attempt, last_round)
     captured: list[CapturedCollection] = []
     failures: list[CollectionFailure] = []
@@ -318,7 +335,9 @@ def _collect(
             hints.append(refused)
         else:
             captured.append(CapturedCollection(index, snapshot.document, snapshot.warnings, snapshot.has_target))
-    return captured, failures, shared_hint(hints)
+    if failures and (not captured or plan.request.on_collection_failure == "fail"):
+        raise failed(failures, shared_hint(hints))
+    return captured, failures
 
 
 def _warnings(captured: CapturedCollection) -> Iterator[str]:
@@ -328,8 +347,11 @@ def _warnings(captured: CapturedCollection) -> Iterator[str]:
         yield f"The moment of {document.description.name} could not be proven: {document.moment_doubt}"
 
 
-def _shared(run: Workspace, plan: BackupPlan, attempt: str, index: int) -> list[ArchivedObject]:
-    return list(read_object_list(run.read_bytes(shared_name(attempt, index)))) if plan.is_incremental else []
+def _listed(run: Workspace, plan: BackupPlan, attempt: str, collection: CapturedCollection) -> ListedObjects:
+    shared: list[ArchivedObject] = []
+    if plan.is_incremental:
+        shared = list(read_object_list(run.read_bytes(shared_name(attempt, collection.index))))
+    return shared, _objects(run, plan, attempt, collection, shared)
 
 
 def _objects(
@@ -364,19 +386,23 @@ def _exported(original: ArchivedObject, key: str, etag: str, checksum: str) -> A
 
 
 def _write_collection(
-    destination: Workspace, layout: BackupLayout, document: CollectionDocument, objects: bytes
+    destination: Workspace,
+    layout: BackupLayout,
+    document: CollectionDocument,
+    objects: bytes,
+    lock: ObjectLock | None,
 ) -> CollectionEntry:
     """Write a collection's description and its object list, and return its entry in the manifest."""
     number = document.description.collection_id
     body = document.model_dump_json().encode()
-    destination.store.put(destination.bucket, layout.collection_document(number), body)
-    destination.store.put(destination.bucket, layout.object_list(number), objects)
+    destination.store.put(destination.bucket, layout.collection_document(number), body, lock=lock)
+    destination.store.put(destination.bucket, layout.object_list(number), objects, lock=lock)
     return entry_of(layout, document, body, objects)
 
 
-def _write_rbac(destination: Workspace, layout: BackupLayout, rbac: Rbac) -> FileDigest:
+def _write_rbac(destination: Workspace, layout: BackupLayout, rbac: Rbac, lock: ObjectLock | None) -> FileDigest:
     body = rbac.model_dump_json().encode()
-    destination.store.put(destination.bucket, layout.rbac, body)
+    destination.store.put(destination.bucket, layout.rbac, body, lock=lock)
     return digest(layout.rbac.removeprefix(layout.root), body)
 
 

@@ -9,12 +9,16 @@ from milvus_vault.backup.places import Place
 from milvus_vault.model.base import Model
 from milvus_vault.model.collections import CollectionName, DatabaseDescription, expires
 from milvus_vault.model.flushes import FlushAllPoint
+from milvus_vault.model.locks import ObjectLock
 from milvus_vault.model.names import COLLECTIONS_PER_BATCH
 from milvus_vault.model.requests import BackupRequest, ExportRequest
 from milvus_vault.model.times import Time
 from milvus_vault.workspace import Workspace
 
 PLAN = "backup.json"
+
+LOCKED = "locked.json"
+"""How far the objects are locked: `LockProgress`. Only for backups with a lock."""
 
 RBAC = "rbac.json"
 """The server's users and rights, where the request asks for them. Deleted when they are in the backup."""
@@ -62,6 +66,8 @@ class BackupPlan(Model):
     flush_all: FlushAllPoint | None = None
     """The one flush of all collections, where the server has it; else each is flushed by itself."""
     warnings: tuple[str, ...] = ()
+    lock: ObjectLock | None = None
+    """How its objects are to be locked before its marker is written."""
     export: ExportPlan | None = None
     """Where what is backed up is another backup. The request is then what would have made it."""
     bases: tuple[str, ...] = ()
@@ -86,6 +92,16 @@ class BackupPlan(Model):
     def batch_count(self) -> int:
         """Return how many SnapshotBatch invocations one round takes."""
         return -(-len(self.collections) // COLLECTIONS_PER_BATCH)
+
+
+class LockProgress(Model):
+    """How far PublishBackup is with locking the objects of a backup."""
+
+    attempt: str
+    next_collection: int = 0
+    """Of those that are in the backup, in their order."""
+    next_object: int = 0
+    """In that collection's list."""
 
 
 class Evidence(Model):

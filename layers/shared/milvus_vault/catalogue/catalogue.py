@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
+from functools import cache
 from itertools import islice
 
 from pydantic import BaseModel
@@ -15,7 +16,7 @@ from pydantic import BaseModel
 from milvus_vault.archive.layout import OWN_FOLDERS, RUNS_FOLDER, BackupLayout, join
 from milvus_vault.archive.manifest import Manifest
 from milvus_vault.archive.pool import PoolLayout, parse_pooled_key
-from milvus_vault.archive.reader import check_backup_exists
+from milvus_vault.archive.reader import check_backup_exists, find_manifest
 from milvus_vault.archive.sealing import is_sealed, seal, unseal
 from milvus_vault.archive.tombstones import check_not_being_deleted
 from milvus_vault.catalogue.describe import damaged_summary, describe
@@ -26,6 +27,7 @@ from milvus_vault.errors import (
     BackupFormatError,
     BackupHeldError,
     BackupInUseError,
+    BackupLockedError,
     BackupNotFoundError,
     InvalidRequestError,
     ObjectArchivedError,
@@ -34,9 +36,11 @@ from milvus_vault.errors import (
     StorageRequestError,
     VaultError,
 )
+from milvus_vault.model.locks import ObjectLock
 from milvus_vault.model.names import backup_of, named_run
 from milvus_vault.model.requests import backup_name_problem
 from milvus_vault.model.resources import Backup, BackupSummary, Damage, Drill, Hold, HoldState, Page, Verification
+from milvus_vault.model.schedules import DrillSuccess
 from milvus_vault.model.times import EPOCH, utc_minute, utc_second
 from milvus_vault.parallel import each
 from milvus_vault.pool.doubts import Doubt, PoolDoubts
@@ -127,8 +131,8 @@ class Catalogue:
         held = set(self._names(self._keys.holds))
         noted = {note.name: note.problem for note in self.damages()}
         verified = set(self._names(self._keys.verifications))
-        doubts: Mapping[str, Doubt] | None = None
         drilled = set(self._names(self._keys.drills))
+        doubts = cache(self._doubts.read)
         for summary in each(self._read_entry, entries):
             if summary is None:
                 continue
@@ -136,8 +140,7 @@ class Catalogue:
             if not damage and summary.name in verified:
                 damage = self._verified_damaged(summary.name, summary.finished_at)
             if not damage and summary.mode == "incremental":
-                doubts = self._doubts.read() if doubts is None else doubts
-                damage = _doubted(doubts, summary.name, summary.finished_at)
+                damage = _doubted(doubts(), summary.name, summary.finished_at)
             is_held = summary.name in held and self.hold(summary.name) is not None
             drill = self.drill_of(summary.name, summary.finished_at) if summary.name in drilled else None
             proven_at = drill.proven_at if drill else None
@@ -167,31 +170,53 @@ class Catalogue:
     def newest_complete(self, schedules: Collection[str]) -> Mapping[str, BackupSummary]:
         """Return the newest backup of each of these schedules that is complete and not known to be damaged.
 
-        Two listings for all of them, and some requests for each backup that is newer. A schedule without one is left
-        out.
+        Two listings for all of them, and one more where a backup that is looked at is incremental; and some reads for
+        each backup that is newer. A schedule without one is left out.
         """
         missing = set(schedules)
         if not missing:
             return {}
         noted = {note.name for note in self.damages()}
+        doubts = cache(self._doubts.read)
         found: dict[str, BackupSummary] = {}
         for entry in self._listed_entries():
             if entry.schedule not in missing or entry.name in noted:
                 continue
             summary = self._read_entry(entry)
-            if summary and summary.status == "complete" and not self.found_damaged(summary):
+            if summary and summary.status == "complete" and not self._damage(summary, doubts):
                 found[entry.schedule] = summary
                 missing.remove(entry.schedule)
                 if not missing:
                     break
         return found
 
+    def drill_successes(self, schedules: Collection[str]) -> Mapping[str, DrillSuccess]:
+        """Return the newest drill of each of these schedules that succeeded: a read for each.
+
+        A schedule without one is left out, as one is of which what was written down cannot be read.
+        """
+        found = {name: self._drill_success(name) for name in schedules}
+        return {name: success for name, success in found.items() if success}
+
+    def note_drill_success(self, success: DrillSuccess) -> None:
+        """Write down a drill of a schedule that succeeded, unless a newer one is known. Safe to repeat."""
+        before = self._drill_success(success.schedule)
+        if before is None or before.begun_at < success.begun_at:
+            self._store.put(self._bucket, self._keys.drilled(success.schedule), seal(success))
+
+    def _drill_success(self, schedule: str) -> DrillSuccess | None:
+        try:
+            found = self._find(self._keys.drilled(schedule), DrillSuccess)
+        except ValueError:
+            return None
+        return found if found and found.schedule == schedule else None
+
     def newest_of(self, schedule: str) -> str:
         """Return the name of the newest backup of a schedule that is complete and not known to be damaged.
 
         Raises `BackupNotFoundError` where there is none.
         """
-        newest = self.newest_complete([schedule]).get(schedule)
+        newest = self.newest_complete({schedule}).get(schedule)
         if newest is None:
             msg = f"schedule {schedule} has no complete backup"
             raise BackupNotFoundError(msg, hint="`GET /backups` lists those that are there, with their schedules.")
@@ -275,10 +300,13 @@ class Catalogue:
         That is what its own last one found, and what a deep one of another backup found wrong with contents that both
         list: for that, of an incremental one, a listing, and a read for each group of the pool that had a doubt.
         """
+        return self._damage(backup, self._doubts.read)
+
+    def _damage(self, backup: BackupSummary, doubts: Callable[[], Mapping[str, Doubt]]) -> str:
         found = self._verified_damaged(backup.name, backup.finished_at)
         if found or backup.mode != "incremental":
             return found
-        return _doubted(self._doubts.read(), backup.name, backup.finished_at)
+        return _doubted(doubts(), backup.name, backup.finished_at)
 
     def _verified_damaged(self, name: str, finished_at: datetime | None) -> str:
         """Return what the last verification of a backup found wrong with it, or an empty text."""
@@ -387,8 +415,13 @@ class Catalogue:
     def check_deletable(self, name: str, executions: Executions) -> None:
         """Return if nothing forbids to delete a backup.
 
-        Raises `BackupHeldError`, and `BackupInUseError` while a restore, an export or a drill reads it.
+        Raises `BackupHeldError`, `BackupLockedError` before its lock ends, and `BackupInUseError` while a restore, an
+        export or a drill reads it.
         """
+        lock = self._lock(name)
+        if lock is not None and lock.until > self._clock():
+            msg = f"backup '{name}' is locked until {utc_second(lock.until)}, in {lock.mode} mode"
+            raise BackupLockedError(msg, hint="Until then S3 keeps its objects. Delete it when the lock has ended.")
         hold = self.hold(name)
         if hold is not None:
             until = f"until {utc_second(hold.until)}" if hold.until else "until somebody lifts it"
@@ -398,6 +431,15 @@ class Catalogue:
         if reader is not None:
             msg = f"backup '{name}' is being read by {named_run(reader)}, which is running"
             raise BackupInUseError(msg, hint="Wait until that run has ended, or stop it.")
+
+    def _lock(self, name: str) -> ObjectLock | None:
+        """Return the lock of a backup, by its manifest, or where that cannot be read, by its entry."""
+        try:
+            manifest = find_manifest(self._store, self._bucket, BackupLayout(self._prefix, name))
+        except UNREADABLE_BACKUP:
+            remembered = self.remembered(name)
+            return remembered.lock if remembered else None
+        return manifest.lock if manifest else None
 
     def _reader(self, name: str, executions: Executions) -> str | None:
         """Return the ARN of a running restore, export or drill (or one that may run) which reads a backup, or None."""

@@ -53,6 +53,7 @@ def _summary_of(manifest: Manifest) -> BackupSummary:
         meta_only=manifest.meta_only,
         schedule=manifest.schedule.name if manifest.schedule else None,
         expires_at=manifest.expires_at,
+        lock=manifest.lock,
         holds_secrets=manifest.holds_secrets,
         mode="incremental" if manifest.is_incremental else "full",
         copied_object_count=manifest.copied_object_count,

@@ -10,6 +10,7 @@ Its time is in whole seconds: backups that began within one second stand in the 
 <prefix>/.catalogue/digests/<backup name>/<collection ID>.json                          `ContentDigests`
 <prefix>/.catalogue/deleting/<backup name>.json                                         `Tombstone`
 <prefix>/.catalogue/damage/<backup name>.json                                           `Damage`
+<prefix>/.catalogue/drilled/<schedule name>.json                                        `DrillSuccess`
 <prefix>/.catalogue/orphans/<backup name>.json                                          empty: in quarantine
 """
 
@@ -119,6 +120,10 @@ class CatalogueKeys:
     def damages(self) -> str:
         """Return the folder of what prunes found wrong with backups, with a slash at its end."""
         return self.folder("damage")
+
+    def drilled(self, schedule: str) -> str:
+        """Return the key of the newest drill of a schedule that succeeded."""
+        return f"{self.folder('drilled')}{schedule}.json"
 
     def digests(self, backup_name: str) -> str:
         """Return the folder of what deep verifications wrote down of a backup's objects, with a slash at its end."""

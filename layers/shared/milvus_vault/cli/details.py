@@ -78,6 +78,7 @@ def backup(output: Output, item: Backup, *, with_unique: bool = False) -> Render
                 ("run", item.run or ""),
                 ("schedule", item.schedule or ""),
                 ("expires", _expiry(item)),
+                ("lock", _lock(item)),
                 ("hold", _hold(item)),
                 ("verified", _verification(item)),
                 ("drilled", _drill(item)),
@@ -257,6 +258,12 @@ def _expiry(item: Backup) -> str:
     return f"{formats.moment(item.expires_at)} ({formats.distance(item.expires_at)})"
 
 
+def _lock(item: Backup) -> str:
+    if item.lock is None:
+        return ""
+    return f"{item.lock.mode}, until {formats.moment(item.lock.until)} ({formats.distance(item.lock.until)})"
+
+
 def _hold(item: Backup) -> Text:
     if item.hold is None:
         return Text()
@@ -397,7 +404,7 @@ def _monthly(cost_usd: float | None) -> str:
 
 def schedule(item: Schedule) -> RenderableType:
     """Return a schedule in full."""
-    asked = item.request.model_dump(mode="json", exclude_defaults=True)
+    asked = (item.drill or item.request).model_dump(mode="json", exclude_defaults=True)
     if item.request.verify:
         # With its level, which has a default as well.
         asked["verify"] = item.request.verify.model_dump(exclude_none=True)
@@ -422,8 +429,11 @@ def schedule(item: Schedule) -> RenderableType:
                 else "never",
             ),
             ("problem", Text(item.problem, style="red")),
-            ("keeps", tables.retention(item.retention)),
-            ("request", ", ".join(f"{key}: {_value(value)}" for key, value in asked.items()) or "everything"),
+            ("keeps", tables.retention(item.retention) if item.kind == "backup" else ""),
+            (
+                "drills" if item.kind == "drill" else "request",
+                ", ".join(f"{key}: {_value(value)}" for key, value in asked.items()) or "everything",
+            ),
         ]
     )
 

@@ -46,10 +46,10 @@ _NAMES = {
         "ScheduleNotFoundError"
     ),
     ExitCode.REFUSED: (
-        "AliasConflictError BackupExistsError BackupHeldError BackupInProgressError BackupInUseError "
-        "BackupNotExportableError CollectionExistsError DatabaseExistsError DatasetExistsError "
-        "IdempotencyConflictError MomentOutOfRangeError ResourceGroupError RunEndedError ScheduleManagedError "
-        "TargetClaimedError VersionUnsupportedError"
+        "AliasConflictError BackupExistsError BackupHeldError BackupInProgressError BackupInUseError BackupLockedError "
+        "BackupNotExportableError BucketNotLockableError CollectionExistsError DatabaseExistsError DatasetExistsError "
+        "IdempotencyConflictError LockRefusedError MomentOutOfRangeError ResourceGroupError RunEndedError "
+        "ScheduleManagedError TargetClaimedError VersionUnsupportedError"
     ),
     ExitCode.DENIED: (
         "ApiAccessDeniedError ClientCertificateError MilvusAuthenticationError MilvusPermissionError "

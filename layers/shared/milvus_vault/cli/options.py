@@ -49,6 +49,24 @@ BackupRbac = Annotated[
 AllOrNothing = Annotated[
     bool, typer.Option("--all-or-nothing", help="Publish no backup where a collection cannot be backed up.")
 ]
+LockDays = Annotated[
+    int | None,
+    typer.Option(
+        "--lock-days",
+        metavar="N",
+        help="Lock its objects by S3 Object Lock for N days: until then nobody can delete it.",
+        show_default=False,
+    ),
+]
+LockMode = Annotated[
+    Literal["governance", "compliance"] | None,
+    typer.Option(
+        "--lock-mode",
+        help="[bold]governance[/], the default: who has a right of its own can lift the lock; [bold]compliance[/]: "
+        "nobody can.",
+        show_default=False,
+    ),
+]
 Level = Annotated[
     Literal["quick", "checksum", "deep"],
     typer.Option(
@@ -230,6 +248,16 @@ def _pairs(texts: Iterable[str], form: str, example: str) -> list[tuple[str, str
             raise InvalidRequestError(msg, hint=f"For example {example}")
         found.append((left, right))
     return found
+
+
+def lock(days: int | None, mode: str | None) -> dict[str, object] | None:
+    """Return the terms of a lock as requests have them, or nothing without days. Raises InvalidRequestError."""
+    if days is None:
+        if mode is not None:
+            msg = "--lock-mode says how to lock, and no --lock-days for how long"
+            raise InvalidRequestError(msg, hint=f"For example --lock-days 30 --lock-mode {mode}")
+        return None
+    return {"days": days} if mode is None else {"days": days, "mode": mode}
 
 
 def split(texts: Iterable[str]) -> list[str]:

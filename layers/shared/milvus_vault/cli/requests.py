@@ -50,11 +50,6 @@ def _place(text: str) -> dict[str, str]:
     return {name: value for name, value in given.items() if value}
 
 
-def drill_request(context: typer.Context, **fields: object) -> DrillRequest:
-    """Return a drill's request."""
-    return _made(context, DrillRequest, fields)
-
-
 def prune_request(context: typer.Context, **fields: object) -> PruneRequest:
     """Return a prune's request."""
     return _made(context, PruneRequest, fields)
@@ -75,6 +70,11 @@ def backup_verification(
         msg = "--sample and --max-bytes say how much a deep verification reads, and none is asked for"
         raise InvalidRequestError(msg, hint="Give --verify deep as well.")
     return None
+
+
+def drill_request(context: typer.Context, **fields: object) -> DrillRequest:
+    """Return a drill's request."""
+    return _made(context, DrillRequest, fields)
 
 
 def retention(context: typer.Context, **fields: object) -> Retention | None:

@@ -167,7 +167,9 @@ def schedules(output: Output, items: Iterable[Schedule]) -> RenderableType:
                 retention(item.retention),
                 formats.distance(item.next_run_at),
                 formats.distance(item.last_success_at),
-                ("on" if item.enabled else "off") + (", deployed" if item.is_deployed else ""),
+                ("on" if item.enabled else "off")
+                + (", drill" if item.kind == "drill" else "")
+                + (", deployed" if item.is_deployed else ""),
             )
             for item in items
         ),

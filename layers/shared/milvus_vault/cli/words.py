@@ -18,6 +18,7 @@ OPTIONS: Mapping[str, str] = {
     "include_rbac": "--rbac",
     "on_collection_failure": "--all-or-nothing",
     "expire_after": "--expire-after",
+    "lock": "--lock-days",
     # Of restores.
     "suffix": "--suffix",
     "rename": "--rename",
@@ -63,6 +64,7 @@ OPTIONS: Mapping[str, str] = {
     "expression": "WHEN",
     "timezone": "--timezone",
     "enabled": "--off",
+    "drill": "--drill",
     "keep_last": "--keep-last",
     "keep_daily": "--keep-daily",
     "keep_weekly": "--keep-weekly",

@@ -110,7 +110,10 @@ class VaultClient:
         return parts[-1].model_copy(update={"collections": tuple(one for part in parts for one in part.collections)})
 
     def delete_backup(self, name: str, *, idempotency_key: str = "") -> Started:
-        """Start to delete a backup. Raises BackupNotFoundError, BackupHeldError or BackupInUseError."""
+        """Start to delete a backup.
+
+        Raises BackupNotFoundError, BackupHeldError, BackupLockedError or BackupInUseError.
+        """
         return self._start("DELETE", f"/backups/{_backup(name)}", None, idempotency_key)
 
     def verify_backup(self, name: str, options: VerifyOptions | None = None, *, idempotency_key: str = "") -> Started:

@@ -20,6 +20,7 @@ from milvus_vault.model.messages_drill import ConcludeDrillResult
 from milvus_vault.model.names import drill_restore_name, execution_name, run_id
 from milvus_vault.model.readable import first_of
 from milvus_vault.model.resources import Drill
+from milvus_vault.model.schedules import DrillSuccess
 from milvus_vault.workspace import Workspace, record_key
 
 _MAX_DIFFERENCES = 100
@@ -102,7 +103,8 @@ def conclude(
 ) -> ConcludeDrillResult:
     """Return what a drill has found, and write it down with the backup.
 
-    Of a drill that made no scratch database nothing is written: it says nothing of the backup.
+    Of a drill that made no scratch database nothing is written: it says nothing of the backup. A success of a schedule
+    is also written down by the schedule.
 
     Args:
         run: Of the drill.
@@ -118,6 +120,11 @@ def conclude(
     drill = end.drill(before.proven_at if before else None)
     if has_scratch:
         catalogue.note_drill(plan.backup_name, drill)
+    if plan.request.schedule and drill.status == "proven":
+        success = DrillSuccess(
+            schedule=plan.request.schedule.name, run=drill.run, begun_at=plan.started_at, ended_at=now
+        )
+        catalogue.note_drill_success(success)
     _, text = end.failure(drill.differences)
     return ConcludeDrillResult(**dict(drill), backup_name=plan.backup_name, database=plan.database, cause=text)
 

@@ -31,6 +31,7 @@ from milvus_vault.drills.working_files import (
     counted_name,
     proven_name,
 )
+from milvus_vault.errors import LoadFailedError
 from milvus_vault.model.collections import (
     CollectionName,
     CollectionSchema,
@@ -41,7 +42,7 @@ from milvus_vault.model.collections import (
 )
 from milvus_vault.model.messages_drill import ProveDrillResult
 from milvus_vault.model.names import drill_restore_name
-from milvus_vault.model.readable import count, first_of, number_of
+from milvus_vault.model.readable import count, duration, first_of, number_of
 from milvus_vault.ports import Indexes, Loads, Queries
 from milvus_vault.restore.working_files import RestoreReport
 from milvus_vault.rows import KeysIn, Selection, read_rows
@@ -63,6 +64,9 @@ _LIKENESSES = {"COSINE"}
 
 # A function has 15 minutes; the rows of a partition are counted and compared in one go.
 _STOP_SECONDS = 240.0
+
+# After the restore: Milvus loads gigabytes a minute.
+_LOAD_SECONDS = 3600.0
 
 # Of the time that was waited so far, before the next look.
 _WAIT_SHARE, _LONGEST_WAIT = 0.1, 60
@@ -100,10 +104,14 @@ class DrillProof:
     def of(
         cls, run: Workspace, database: DrilledMilvus, now: datetime, seconds_left: Callable[[], float]
     ) -> "DrillProof":
-        """Return the comparison of a run, and write down what the restore took. Raises `ObjectNotFoundError`."""
+        """Return the comparison of a run, and write down what the restore took.
+
+        Raises `ObjectNotFoundError` or `WorkingFileError`.
+        """
         plan = run.read(PLAN, DrillPlan)
+        reports = Workspace(run.store, run.bucket, run.prefix, "reports")
         key = record_key(run.prefix, "reports", drill_restore_name(plan.execution_arn))
-        report = RestoreReport.model_validate_json(run.store.get(run.bucket, key))
+        report = reports.read(key.removeprefix(reports.folder), RestoreReport)
         restored = Restored(started_at=report.started_at, finished_at=report.finished_at)
         run.write(RESTORED, restored)
         return cls(run, plan, restored, database, now, seconds_left)
@@ -111,27 +119,35 @@ class DrillProof:
     def prove(self) -> ProveDrillResult:
         """Compare as many collections as are loaded, and as there is time for.
 
-        Raises as `rows.read_rows` does, and what Milvus refuses.
+        Raises as `rows.read_rows` does, what Milvus refuses, and `LoadFailedError` where it does not load them.
         """
-        proven, loading, has_begun = 0, False, False
-        for index, drilled in enumerate(self.plan.collections):
-            if self.run.find(proven_name(index), ProvenCollection) is not None:
-                proven += 1
-                continue
-            if has_begun and self.seconds_left() < _STOP_SECONDS:
-                return ProveDrillResult(is_done=False, proven_count=proven, wait_seconds=0)
-            archived = self._archived(drilled.source)
-            if not self._is_ready(drilled, archived):
-                loading = True
-                continue
-            has_begun = True
-            comparison = Comparison(self.run, self.plan, index, archived, self.database)
+        pending = [
+            (index, drilled)
+            for index, drilled in enumerate(self.plan.collections)
+            if self.run.find(proven_name(index), ProvenCollection) is None
+        ]
+        done = len(self.plan.collections) - len(pending)
+        # All are asked for before any is compared, so that they load meanwhile.
+        archived = {index: self._archived(drilled.source) for index, drilled in pending}
+        ready = [index for index, drilled in pending if self._is_ready(drilled, archived[index])]
+        if pending and not ready:
+            self._check_patience(pending[0][1])
+            return ProveDrillResult(is_done=False, proven_count=done, wait_seconds=self._wait_seconds())
+        for turn, index in enumerate(ready):
+            if turn and self.seconds_left() < _STOP_SECONDS:
+                break
+            comparison = Comparison(self.run, self.plan, index, archived[index], self.database)
             if not comparison.count(self.seconds_left):
-                return ProveDrillResult(is_done=False, proven_count=proven, wait_seconds=0)
+                break
             self.run.write(proven_name(index), comparison.compare())
-            proven += 1
-        wait = self._wait_seconds() if loading else 0
-        return ProveDrillResult(is_done=not loading, proven_count=proven, wait_seconds=wait)
+            done += 1
+        return ProveDrillResult(is_done=done == len(self.plan.collections), proven_count=done, wait_seconds=0)
+
+    def _check_patience(self, drilled: DrilledCollection) -> None:
+        waited = (self.now - self.restored.finished_at).total_seconds()
+        if waited > _LOAD_SECONDS:
+            msg = f"{drilled.source}, restored as {drilled.target}, is not loaded {duration(waited)} after the restore"
+            raise LoadFailedError(msg, hint="Give the query nodes more memory, or drill less: `max_bytes`.")
 
     def _wait_seconds(self) -> int:
         waited = (self.now - self.restored.finished_at).total_seconds()

@@ -91,7 +91,7 @@ class NextVerification(Model):
     request: VerifyRequest
 
 
-class PublishBackupResult(Model):
+class PublishedBackup(Model):
     """Output of the backup machine, and of the export machine."""
 
     backup_name: str
@@ -111,9 +111,19 @@ class PublishBackupResult(Model):
     copied_size_bytes: int | None = None
     has_retention: bool = False
     """Whether a schedule with a policy asked for it, so that a prune follows."""
+    locked_until: Time | None = None
+    """When the lock of its objects ends, if it has one."""
     verification: NextVerification | None = None
     """Null where none was asked for."""
     warnings: tuple[str, ...] = ()
+
+
+class PublishBackupResult(Model):
+    """What PublishBackup has done."""
+
+    is_done: bool
+    """False where the function ran short of time while it locked objects, and is to be called again."""
+    published: PublishedBackup | None = None
 
 
 class PrepareExportRequest(Model):

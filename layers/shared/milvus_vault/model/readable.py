@@ -67,11 +67,15 @@ def how_verified(found: Mapping[str, Any]) -> str:
             parts = [f"{read} ({size(found['read_bytes'])})"]
             if found["baseline_count"]:
                 parts.append(f"{count(found['baseline_count'])} for the first time, without a record of the content")
+            if found.get("locked_count"):
+                parts.append(f"{number_of(found['locked_count'], 'lock')} proven")
             return ", ".join(parts)
         case "checksum":
             parts = [f"checksums of {number_of(found['checksum_count'], 'object')} compared"]
             if found["incomparable_count"]:
                 parts.append(f"{count(found['incomparable_count'])} without a checksum to compare")
+            if found.get("locked_count"):
+                parts.append(f"{number_of(found['locked_count'], 'lock')} proven")
             return ", ".join(parts)
     return "ETags compared" if found.get("etags_compared", True) else "presence and sizes only"
 

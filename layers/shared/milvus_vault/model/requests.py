@@ -9,6 +9,7 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, Field, model_validator
 
 from milvus_vault.model.base import Model
+from milvus_vault.model.locks import LockTerms
 from milvus_vault.model.retention import Duration, Retention
 from milvus_vault.model.times import Time
 from milvus_vault.model.versions import MATRIX_BEGIN
@@ -203,6 +204,10 @@ class BackupRequest(Model):
         description="Delete the backup so long after it was begun: `30d`, `12h`, `4w`. Default: never, unless its "
         "schedule's retention says so.",
     )
+    lock: LockTerms | None = Field(
+        default=None,
+        description="Lock all objects of the backup by S3 Object Lock, which the bucket must have. Default: no lock.",
+    )
     verify: VerifyOptions | None = Field(
         default=None,
         description="Verify the backup once it is published, complete or partial, by a run of its own that the backup "
@@ -376,6 +381,9 @@ class VerifyRequest(VerifyOptions):
         "the documents of the collections, or the backup as one of milvus-backup from that tool's files. Objects of a "
         "replica that have other ETags are known again by their content.",
     )
+    schedule: ScheduleTag | None = Field(
+        default=None, description="Set by backups of schedules that are verified by themselves; leave it out."
+    )
 
 
 class ExportPlace(Model):
@@ -417,9 +425,17 @@ class ExportRequest(Model):
         "default, and any folder below it. The export may have the name of the backup itself there. Default: beside "
         "the other backups.",
     )
+    lock: LockTerms | None = Field(
+        default=None,
+        description="Lock all objects of the export by S3 Object Lock, which the bucket must have that it is written "
+        "to. Not with `format` parquet. Default: no lock, whatever the backup has.",
+    )
 
     @model_validator(mode="after")
     def _check_names(self) -> Self:
+        if self.format == "parquet" and self.lock is not None:
+            msg = "`lock` is of backups alone: a dataset has no documents that would say until when it is locked"
+            raise ValueError(msg)
         if self.format != "parquet" and self.collections is not None:
             msg = "`collections` is of `format` parquet alone: a full backup holds all that the original does"
             raise ValueError(msg)

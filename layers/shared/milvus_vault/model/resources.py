@@ -1,12 +1,14 @@
 """What the API takes and answers, and what the client returns. OpenAPI is made from these models."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
 from milvus_vault.model.base import Count, Model
-from milvus_vault.model.requests import BackupRequest, VerifyLevel
+from milvus_vault.model.locks import ObjectLock
+from milvus_vault.model.requests import BackupRequest, DrillRequest, VerifyLevel
 from milvus_vault.model.retention import Retention
+from milvus_vault.model.schedules import ScheduleKind
 from milvus_vault.model.times import Time
 from milvus_vault.model.words import Form
 
@@ -81,6 +83,8 @@ class BackupSummary(Model):
     schedule: str | None = None
     """The schedule that asked for it."""
     expires_at: Time | None = None
+    lock: ObjectLock | None = None
+    """By which S3 keeps all of its objects until then; null: it was made without one."""
     is_held: bool = False
     holds_secrets: bool = False
     """Whether it has users with hashes of their passwords."""
@@ -164,6 +168,8 @@ class Verified(Model):
     baseline_count: Count = 0
     """Of those that were read: objects of which nothing that was recorded tells the content. It could be read, and its
     digest is written down, with which the next deep verification compares it."""
+    locked_count: Count = 0
+    """Objects of a locked backup whose lock was looked at, and lasts as long as is recorded. `quick` looks at none."""
     sample_percent: float | None = None
     max_bytes: Count | None = None
 
@@ -534,19 +540,32 @@ class ScheduleSpec(Model):
         default_factory=BackupRequest, description="What to back up. `backup_name` and `schedule` must be left out."
     )
     retention: Retention | None = Field(default=None, description="Which of its backups are kept. Default: all.")
+    drill: DrillRequest | None = Field(
+        default=None,
+        description="Drill a backup instead of making one: which one, and how much of it. `schedule` must be left out. "
+        "Excludes `request` and `retention`.",
+    )
+
+    @model_validator(mode="after")
+    def _check_drill(self) -> Self:
+        if self.drill and (self.retention or self.request != BackupRequest()):
+            msg = "`drill` tries a backup and makes none: leave out `request` and `retention`"
+            raise ValueError(msg)
+        return self
 
 
 class Schedule(ScheduleSpec):
-    """A schedule as it is."""
+    """A schedule as it is. Where it drills, `request` says nothing."""
 
     name: str
     """Somebody may have made it in the group by hand, with a name that this API gives to none."""
+    kind: ScheduleKind = "backup"
     is_deployed: bool = False
     """Whether it comes from the stack's parameters, so that the API cannot change it."""
     next_run_at: Time | None = None
     """Null where it is off, or will never fire again."""
     last_success_at: Time | None = None
-    """When the newest complete backup of this schedule was begun."""
+    """When the newest complete backup of this schedule was begun, or its newest drill that succeeded."""
     problem: str = ""
     """Why it cannot be read, so that `request` says nothing and no next run is known. Empty: it can."""
 

@@ -20,6 +20,7 @@ from milvus_vault.errors import (
     BackupHeldError,
     BackupInProgressError,
     BackupInUseError,
+    BackupLockedError,
     InvalidRequestError,
     VaultError,
 )
@@ -35,7 +36,7 @@ STOP_SECONDS = 60
 
 _BATCH = 1000
 
-_REASONS_TO_SKIP = (BackupHeldError, BackupInUseError, BackupInProgressError, BackupDamagedError)
+_REASONS_TO_SKIP = (BackupHeldError, BackupLockedError, BackupInUseError, BackupInProgressError, BackupDamagedError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,9 +70,9 @@ class BackupDeletion:
     def delete(self) -> bool:
         """Delete the backup, or write down why not; return whether that is done, or time ran short.
 
-        A hold, a running restore and a running backup or prune of the name make it skip the backup, and a policy's
-        deletion is skipped where the reasons for it can no longer be proven. Safe to repeat; a later execution may
-        continue it.
+        A hold, a lock, a running restore and a running backup or prune of the name make it skip the backup, and a
+        policy's deletion is skipped where the reasons for it can no longer be proven. Safe to repeat; a later execution
+        may continue it.
         """
         if self.run.find(outcome_name(self.index), Outcome) is not None:
             return True
@@ -160,7 +161,7 @@ class BackupDeletion:
         store.put(bucket, key, seal(tombstone))
         try:
             self.catalogue.check_deletable(name, self.executions)
-        except (BackupHeldError, BackupInUseError):
+        except (BackupHeldError, BackupLockedError, BackupInUseError):
             store.delete(bucket, [key])
             raise
         self._check_owner()

@@ -46,6 +46,7 @@ class PrunePreparation:
         Raises, with `backup_names` and before anything is deleted:
             BackupNotFoundError: There is no backup of a name.
             BackupHeldError: A backup has a hold.
+            BackupLockedError: A backup is locked.
             BackupInUseError: A running restore or export reads a backup.
         """
         existing = self.run.find(PLAN, PrunePlan)

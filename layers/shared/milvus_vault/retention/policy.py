@@ -80,9 +80,18 @@ def decide(
     return [rules.decide(backup) for backup in newest_first]
 
 
-def _by_own_expiry(backup: BackupSummary, now: datetime, why_else: str) -> Decision:
+def _banned(backup: BackupSummary, now: datetime) -> str:
+    """Return what forbids to delete a backup, whatever its policy; empty: nothing does."""
     if backup.is_held:
-        return Decision(name=backup.name, keep=True, reason="kept: it has a hold")
+        return "it has a hold"
+    if backup.lock is not None and backup.lock.until > now:
+        return f"it is locked until {utc_minute(backup.lock.until)}"
+    return ""
+
+
+def _by_own_expiry(backup: BackupSummary, now: datetime, why_else: str) -> Decision:
+    if ban := _banned(backup, now):
+        return Decision(name=backup.name, keep=True, reason=f"kept: {ban}")
     if backup.expires_at is None:
         return Decision(name=backup.name, keep=True, reason=f"kept: {why_else}")
     if backup.expires_at <= now:
@@ -127,8 +136,8 @@ class _Rules:
         return Decision(name=backup.name, keep=keep, reason=f"{'kept' if keep else 'deleted'}: {why}", guards=guards)
 
     def _decide(self, backup: BackupSummary) -> tuple[bool, str]:  # noqa: PLR0911 - one for each reason
-        if backup.is_held:
-            return True, "it has a hold"
+        if ban := _banned(backup, self._now):
+            return True, ban
         expiry = self._expired(backup)
         if backup.name in self._at_least:
             which = (

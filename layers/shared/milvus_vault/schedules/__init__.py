@@ -1,4 +1,4 @@
-"""Schedules: when backups are made by themselves. EventBridge Scheduler keeps them; there is no copy of ours."""
+"""Schedules: when backups and drills come by themselves. EventBridge Scheduler keeps them; there is no copy of ours."""
 
 from milvus_vault.schedules.service import DEPLOYED, Schedules
 

@@ -1,15 +1,16 @@
 """What can be done with schedules."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Protocol
 
 from pydantic import ValidationError
 
 from milvus_vault.errors import InvalidRequestError, ScheduleManagedError, ScheduleNotFoundError, SettingsError
-from milvus_vault.model.requests import BackupRequest, ScheduleTag
+from milvus_vault.model.requests import BackupRequest, DrillRequest, ScheduleTag
 from milvus_vault.model.resources import BackupSummary, Page, Schedule, ScheduleSpec
-from milvus_vault.model.schedules import StoredSchedule
+from milvus_vault.model.schedules import DrillSuccess, StoredSchedule
 from milvus_vault.model.words import wrong_fields
 from milvus_vault.paging import fitting
 from milvus_vault.ports import Scheduler
@@ -24,6 +25,9 @@ class Successes(Protocol):
 
     def newest_complete(self, schedules: Collection[str]) -> Mapping[str, BackupSummary]:
         """Return the newest backup of each of these schedules that is complete and not known to be damaged."""
+
+    def drill_successes(self, schedules: Collection[str]) -> Mapping[str, DrillSuccess]:
+        """Return the newest drill of each of these schedules that succeeded."""
 
 
 class Schedules:
@@ -68,17 +72,24 @@ class Schedules:
         """
         _check_unmanaged(name)
         parse_expression(spec.expression, spec.timezone)
-        for field in ("backup_name", "schedule"):
-            if getattr(spec.request, field) is not None:
-                msg = f"request.{field}: the request of a schedule must not have it"
-                raise InvalidRequestError(msg, hint="Each backup gets a name of its own, and the schedule's tag.")
-        tag = ScheduleTag(name=name, timezone=spec.timezone, retention=spec.retention)
-        request = spec.request.model_copy(update={"schedule": tag}).model_dump_json(exclude_defaults=True)
-        wanted = (spec.expression, spec.timezone, spec.enabled, request)
+        wanted = StoredSchedule(
+            name=name,
+            expression=spec.expression,
+            timezone=spec.timezone,
+            is_enabled=spec.enabled,
+            request=_input_of(name, spec),
+            changed_at=self._clock(),
+            kind="drill" if spec.drill else "backup",
+        )
         stored = self._scheduler.find(name)
-        if stored is None or wanted != (stored.expression, stored.timezone, stored.is_enabled, stored.request):
+        if stored is None or replace(wanted, changed_at=stored.changed_at) != stored:
             self._scheduler.put(
-                name, expression=spec.expression, timezone=spec.timezone, is_enabled=spec.enabled, request=request
+                name,
+                kind=wanted.kind,
+                expression=wanted.expression,
+                timezone=wanted.timezone,
+                is_enabled=wanted.is_enabled,
+                request=wanted.request,
             )
         return self.get(name)
 
@@ -95,19 +106,24 @@ class Schedules:
 
     def _describe(self, found: Sequence[StoredSchedule]) -> tuple[Schedule, ...]:
         """Return schedules, after one look into the catalogue for all of them."""
-        newest = self._successes.newest_complete({stored.name for stored in found})
-        successes = {name: backup.created_at for name, backup in newest.items()}
+        backups = self._successes.newest_complete({stored.name for stored in found if stored.kind == "backup"})
+        drills = self._successes.drill_successes({stored.name for stored in found if stored.kind == "drill"})
+        successes = {name: backup.created_at for name, backup in backups.items()}
+        successes |= {name: drill.begun_at for name, drill in drills.items()}
         return tuple(self._describe_one(stored, successes.get(stored.name)) for stored in found)
 
     def _describe_one(self, stored: StoredSchedule, last_success_at: datetime | None) -> Schedule:
         """Return a schedule; of one that cannot be read, what is wrong with it, so that it never hides the others."""
         problems: list[str] = []
-        request, next_run_at = BackupRequest(), None
+        request, drill, next_run_at = BackupRequest(), None, None
         try:
-            request = BackupRequest.model_validate_json(stored.request)
+            if stored.kind == "drill":
+                drill = DrillRequest.model_validate_json(stored.request).model_copy(update={"schedule": None})
+            else:
+                request = BackupRequest.model_validate_json(stored.request)
         except ValidationError as err:
             wrong = "; ".join(f"{field or 'input'}: {text}" for field, text in wrong_fields(err))
-            problems.append(f"its input is not a backup request: {wrong}. {_HINT_OF_INPUT}")
+            problems.append(f"its input is not a {stored.kind} request: {wrong}. {_HINT_OF_INPUT}")
         try:
             expression = expression_of(stored)
             next_run_at = expression.next_after(self._clock(), stored.changed_at) if stored.is_enabled else None
@@ -119,7 +135,9 @@ class Schedules:
             enabled=stored.is_enabled,
             request=request.model_copy(update={"schedule": None}),
             retention=request.schedule.retention if request.schedule else None,
+            drill=drill,
             name=stored.name,
+            kind=stored.kind,
             is_deployed=stored.name == DEPLOYED,
             next_run_at=next_run_at,
             last_success_at=last_success_at,
@@ -131,6 +149,23 @@ _HINT_OF_INPUT = (
     "Correct ScheduleRequest, ScheduleVerify and ScheduleRetention and deploy the stack again; put other schedules "
     "once more."
 )
+
+
+def _input_of(name: str, spec: ScheduleSpec) -> str:
+    """Return the input that a schedule starts its machine with. Raises `InvalidRequestError`."""
+    if spec.drill:
+        _check_without(spec.drill, "drill", ("schedule",))
+    else:
+        _check_without(spec.request, "request", ("backup_name", "schedule"))
+    tag = ScheduleTag(name=name, timezone=spec.timezone, retention=spec.retention)
+    return (spec.drill or spec.request).model_copy(update={"schedule": tag}).model_dump_json(exclude_defaults=True)
+
+
+def _check_without(request: BackupRequest | DrillRequest, where: str, fields: Sequence[str]) -> None:
+    for field in fields:
+        if getattr(request, field) is not None:
+            msg = f"{where}.{field}: the request of a schedule must not have it"
+            raise InvalidRequestError(msg, hint="Each run gets the schedule's tag, and a backup a name of its own.")
 
 
 def _check_unmanaged(name: str) -> None:

@@ -1,14 +1,15 @@
-"""Whether each schedule's backups come when they should."""
+"""Whether each schedule's backups, or its drills, come when they should."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
 from milvus_vault.errors import SettingsError
 from milvus_vault.model.base import Model
 from milvus_vault.model.resources import BackupSummary
-from milvus_vault.model.schedules import StoredSchedule
+from milvus_vault.model.schedules import DrillSuccess, ScheduleKind, StoredSchedule
 from milvus_vault.model.times import Time
 from milvus_vault.schedules.expressions import expression_of
 
@@ -23,7 +24,7 @@ class Overdue(Model):
 
     schedule: str
     due_at: Time
-    """When the backup that is missing should have begun, at the latest."""
+    """When the backup or drill that is missing should have begun, at the latest."""
     found_at: Time
 
 
@@ -36,11 +37,15 @@ class ScheduleHealth:
     age: timedelta
     """Since the last success; where there is none, since the schedule was last changed."""
     overdue_since: datetime | None
-    """When the backup that is missing should have begun; None where all is well."""
+    """When the backup or drill that is missing should have begun; None where all is well."""
+    kind: ScheduleKind = "backup"
 
 
 def look_at(
-    schedules: Iterable[StoredSchedule], backups: Iterable[BackupSummary], now: datetime
+    schedules: Iterable[StoredSchedule],
+    backups: Iterable[BackupSummary],
+    drills: Mapping[str, DrillSuccess],
+    now: datetime,
 ) -> tuple[ScheduleHealth, ...]:
     """Return how the schedules that are on are doing.
 
@@ -49,24 +54,38 @@ def look_at(
     Args:
         schedules: All of them.
         backups: All of them, newest first, with what is known of their damage.
+        drills: The newest of each schedule that succeeded.
         now: How late it is.
     """
-    successes: defaultdict[str, list[BackupSummary]] = defaultdict(list)
+    complete: defaultdict[str, list[_Success]] = defaultdict(list)
     for backup in backups:
         if backup.schedule and backup.status == "complete" and not backup.damage:
-            successes[backup.schedule].append(backup)
-    healths = (_health(stored, successes[stored.name][:_LOOK_BACK], now) for stored in schedules if stored.is_enabled)
+            complete[backup.schedule].append(_Success(backup.created_at, backup.finished_at or backup.created_at))
+
+    def recent(stored: StoredSchedule) -> Sequence[_Success]:
+        if stored.kind == "backup":
+            return complete[stored.name][:_LOOK_BACK]
+        drill = drills.get(stored.name)
+        return [_Success(drill.begun_at, drill.ended_at)] if drill else []
+
+    healths = (_health(stored, recent(stored), now) for stored in schedules if stored.is_enabled)
     return tuple(health for health in healths if health)
 
 
-def _health(stored: StoredSchedule, recent: Sequence[BackupSummary], now: datetime) -> ScheduleHealth | None:
+class _Success(NamedTuple):
+    begun_at: datetime
+    ended_at: datetime
+
+
+def _health(stored: StoredSchedule, recent: Sequence[_Success], now: datetime) -> ScheduleHealth | None:
+    """Return how a schedule is doing, by its newest successes, the newest first."""
     try:
         expression = expression_of(stored)
     except SettingsError:
         return None
-    newest = recent[0].created_at if recent else None
-    # A backup is listed when it is complete, and counts from when it was begun.
-    duration = max((b.finished_at - b.created_at for b in recent if b.finished_at), default=timedelta())
+    newest = recent[0].begun_at if recent else None
+    # A success is known when it has ended, and counts from when it was begun.
+    duration = max((success.ended_at - success.begun_at for success in recent), default=timedelta())
     tolerance = max(_LEAST_TOLERANCE, expression.interval_at(now) * _TOLERANCE_OF_INTERVAL) + duration
     due = expression.newest_due(now - tolerance, stored.changed_at)
     is_overdue = due is not None and (newest is None or newest < due)
@@ -75,4 +94,5 @@ def _health(stored: StoredSchedule, recent: Sequence[BackupSummary], now: dateti
         last_success_at=newest,
         age=now - (newest or stored.changed_at),
         overdue_since=due if is_overdue else None,
+        kind=stored.kind,
     )

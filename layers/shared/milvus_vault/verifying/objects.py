@@ -25,12 +25,15 @@ from milvus_vault.errors import (
     VaultError,
 )
 from milvus_vault.model.collections import ALL_PARTITIONS
+from milvus_vault.model.locks import ObjectLock
 from milvus_vault.model.messages_verify import CheckObjectsResult
 from milvus_vault.model.versions import PACKED_VERSION
 from milvus_vault.ports import ObjectStore
 from milvus_vault.verifying.checksums import checksum_of, is_as_good_as_an_etag, is_of_content
+from milvus_vault.verifying.locks import lock_problem
 from milvus_vault.verifying.working_files import (
     JOB,
+    LOCKED,
     CheckedBatch,
     CheckedCollection,
     CheckItem,
@@ -88,9 +91,9 @@ class _Batch:
     def check(self, item: CheckItem) -> CheckRecord | None:
         """Look at one object; None where time was over first. Raises what keeps it from being looked at."""
         try:
-            if self.job.level == "checksum":
-                return self._compare_checksum(item)
-            return self._read_persistently(item)
+            is_checksum = self.job.level == "checksum"
+            record = self._compare_checksum(item) if is_checksum else self._read_persistently(item)
+            return record if record is None or self.job.lock is None else self._with_lock(item, record, self.job.lock)
         except ObjectNotFoundError:
             return self._damaged(item, "it is missing")
         except ObjectChangedError:
@@ -98,6 +101,10 @@ class _Batch:
         except ObjectArchivedError:
             text = f"{self.collections[item.collection].name}: {item.key} is archived"
             return CheckRecord(item.collection, item.key, "archived", 0, 0, "", text)
+
+    def _with_lock(self, item: CheckItem, record: CheckRecord, lock: ObjectLock) -> CheckRecord:
+        wrong = lock_problem(self.store.lock_of(self.run.bucket, item.key), lock)
+        return record._replace(lock=f"{self._place(item)}: {wrong}" if wrong else LOCKED)
 
     def _compare_checksum(self, item: CheckItem) -> CheckRecord:
         here = self.store.checksum(self.run.bucket, item.key, item.etag)
@@ -231,6 +238,8 @@ class _Batch:
             baseline_count=count["baseline"],
             damaged=damaged | (dict(self.segment_problems()) if is_deep else {}),
             archived=tuple(record.problem for record in records if record.finding == "archived"),
+            locked_count=sum(1 for record in records if record.lock == LOCKED),
+            unlocked=tuple(record.lock for record in records if record.lock not in {"", LOCKED}),
             digests=digests,
         )
 

@@ -18,12 +18,14 @@ from milvus_vault.copying.batches import BatchLimits, cut_batches
 from milvus_vault.copying.working_files import raise_refusal
 from milvus_vault.errors import CheckIncompleteError
 from milvus_vault.model.hybrid import HybridTimestamp, from_datetime
+from milvus_vault.model.locks import ObjectLock
 from milvus_vault.model.objects import ArchivedObject
 from milvus_vault.model.requests import VerifyLevel, VerifyOptions
 from milvus_vault.parallel import each
 from milvus_vault.pool.doubts import Doubt
 from milvus_vault.verifying.working_files import (
     JOB,
+    LOCKED,
     CheckedBatch,
     CheckedCollection,
     CheckedSegment,
@@ -64,7 +66,7 @@ _CLOCK_TOLERANCE = timedelta(days=1)
 
 _WHOLE = 100
 
-_COUNTS = {"checksum_count", "incomparable_count", "read_count", "read_bytes", "baseline_count"}
+_COUNTS = {"checksum_count", "incomparable_count", "read_count", "read_bytes", "baseline_count", "locked_count"}
 
 MOST_DAMAGED = 100
 """As many damaged contents as a verification keeps of a backup. Where it has so many, any other may be damaged, too."""
@@ -207,7 +209,13 @@ class ChecksPlanned:
 
 
 def plan_checks(
-    run: Workspace, layout: BackupLayout, options: VerifyOptions, *, begin: int, always: Collection[str]
+    run: Workspace,
+    layout: BackupLayout,
+    options: VerifyOptions,
+    *,
+    begin: int,
+    always: Collection[str],
+    lock: ObjectLock | None = None,
 ) -> ChecksPlanned:
     """Write the batches of a verification, and return how many there are. Repeated, it writes the same ones.
 
@@ -217,6 +225,7 @@ def plan_checks(
         options: The level, and how much is to be read.
         begin: Where a sample begins.
         always: Keys that are read whatever the sample is, with all others of their segments.
+        lock: How each object must be locked; None: no lock is looked at.
     """
     sample = None
     if options.sample_percent is not None or options.max_bytes is not None:
@@ -230,7 +239,7 @@ def plan_checks(
 
     limits = DEEP_LIMITS if options.level == "deep" else CHECKSUM_LIMITS
     segments = _Chosen(run, layout, sample, always).segments()
-    run.write(JOB, CheckJob(level=options.level))
+    run.write(JOB, CheckJob(level=options.level, lock=lock))
     batch_count = sum(1 for _ in each(write, enumerate(cut_batches(segments, limits))))
     write_batches(run, batch_count)
     return ChecksPlanned(batch_count, sample.next_position if sample else 0)
@@ -247,6 +256,7 @@ def write_collection(
     readable: Mapping[str, str],
     newest: int,
     doubts: Mapping[str, Doubt],
+    has_lock: bool = False,
 ) -> int:
     """Write down which of a collection's objects can be looked at, and what they must be; return how many there are.
 
@@ -260,6 +270,7 @@ def write_collection(
         readable: By key, the ETag of each object that a listing found as it was.
         newest: Hybrid timestamp; no row or delete may be newer. 0: not known.
         doubts: Of the pool, by key. A digest that one has goes before those that were written down for this backup.
+        has_lock: Whether locks are looked at: then each object is.
     """
     is_deep = level == "deep"
     known = read_digests(run.store, run.bucket, layout, collection) if is_deep else {}
@@ -272,7 +283,7 @@ def write_collection(
             etag = readable.get(item.stored_key)
             if etag is None or (is_deep and item.size_bytes > MAX_READ_BYTES):
                 continue
-            if is_deep or (item.checksum and "-" not in item.checksum):
+            if is_deep or has_lock or (item.checksum and "-" not in item.checksum):
                 doubt = doubts.get(item.stored_key)
                 digest = (doubt.digest if doubt else "") or known.get(layout.below(item.stored_key), "")
                 count += 1
@@ -363,9 +374,11 @@ def forget_damage(run: Workspace, batch_count: int) -> None:
     for number in range(batch_count):
         if number in done:
             batch = run.read(done_name(number), CheckedBatch)
-            is_wrong = bool(batch.damaged or batch.archived)
+            is_wrong = bool(batch.damaged or batch.archived or batch.unlocked)
         else:
-            is_wrong = error_name(number) in names or any(record.problem for record in read_records(run, number))
+            is_wrong = error_name(number) in names or any(
+                record.problem or record.lock not in {"", LOCKED} for record in read_records(run, number)
+            )
         if is_wrong:
             found = [name for name in names if name.startswith(f"check/checked-{number}.")]
             run.delete([done_name(number), error_name(number), *found])
@@ -375,12 +388,13 @@ def conclude(run: Workspace, layout: BackupLayout, batch_count: int) -> CheckedB
     """Return what was found of all objects, after writing down the digests of those that had none. Safe to repeat."""
     total = Counter[str]()
     damaged: dict[str, str] = {}
-    archived: list[str] = []
+    archived, unlocked = list[str](), list[str]()
     digests: defaultdict[int, dict[str, str]] = defaultdict(dict)
     for batch in each(lambda number: run.read(done_name(number), CheckedBatch), range(batch_count)):
         total += Counter(batch.model_dump(include=_COUNTS))
         damaged |= dict(islice(batch.damaged.items(), max(0, MOST_DAMAGED - len(damaged))))
         archived += batch.archived[: MOST_DAMAGED - len(archived)]
+        unlocked += batch.unlocked[: MOST_DAMAGED - len(unlocked)]
         for index, found in batch.digests.items():
             digests[index] |= {layout.below(key): digest for key, digest in found.items()}
     if digests:
@@ -388,4 +402,4 @@ def conclude(run: Workspace, layout: BackupLayout, batch_count: int) -> CheckedB
         for index, new in digests.items():
             known = read_digests(run.store, run.bucket, layout, collections[index])
             write_digests(run.store, run.bucket, layout, collections[index], {**new, **known})
-    return CheckedBatch(**total, damaged=damaged, archived=tuple(archived))
+    return CheckedBatch(**total, damaged=damaged, archived=tuple(archived), unlocked=tuple(unlocked))

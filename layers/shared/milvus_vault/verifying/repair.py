@@ -20,11 +20,9 @@ from milvus_vault.archive.layout import DELTA_LOG, INSERT_LOG, BackupLayout
 from milvus_vault.archive.manifest import (
     FORMAT_VERSION,
     FULL_FORMAT_VERSION,
-    POOL_FORMAT_VERSION,
     CollectionDocument,
     CollectionEntry,
     CollectionFailure,
-    ExportOrigin,
     FileDigest,
     Manifest,
     Source,
@@ -58,6 +56,7 @@ from milvus_vault.errors import (
 )
 from milvus_vault.model.base import Model
 from milvus_vault.model.collections import DEFAULT_DATABASE, CollectionName
+from milvus_vault.model.locks import ObjectLock
 from milvus_vault.model.names import backup_run, named_run, short_hash
 from milvus_vault.model.objects import ListedObject
 from milvus_vault.model.readable import first_of
@@ -228,8 +227,9 @@ class BackupRepair:
             msg += "no document can be read" if not entries else "nothing says of which version its Milvus was"
             raise BackupDamagedError(msg, hint=_NO_REPAIR_HINT)
         mark = _parse_mark(marker)
-        origin = mark.export_of if mark else None
-        manifest = self._manifest(entries, said, version, self._circumstances(remembered, entries), origin)
+        manifest = self._manifest(entries, said, version, self._circumstances(remembered, entries), mark)
+        if mark is None and remembered is not None and remembered.lock is not None:
+            manifest = manifest.model_copy(update={"lock": remembered.lock, "format_version": FORMAT_VERSION})
         body = manifest.model_dump_json(indent=1).encode()
         self._publish(manifest, body, is_new=True)
         lost = [wrong for *_, wrong in found if wrong]
@@ -263,13 +263,14 @@ class BackupRepair:
         said: BackupMessage,
         version: str,
         around: _Circumstances,
-        origin: ExportOrigin | None,
+        mark: VaultMark | None,
     ) -> Manifest:
         rbac = self._find(self.layout.rbac)
         described = tuple(translate_database(database) for database in said.database_backups)
         is_incremental = any(entry.group for entry in entries)
+        origin, lock = (mark.export_of, mark.lock) if mark else (None, None)
         return Manifest(
-            format_version=POOL_FORMAT_VERSION if is_incremental or origin else FULL_FORMAT_VERSION,
+            format_version=FORMAT_VERSION if is_incremental or origin or lock else FULL_FORMAT_VERSION,
             mode="incremental" if is_incremental else "full",
             backup_name=self.layout.name,
             backup_id=short_hash(self.layout.name, 32),
@@ -293,6 +294,7 @@ class BackupRepair:
             object_count=sum(entry.object_count for entry in entries),
             size_bytes=sum(entry.size_bytes for entry in entries),
             export_of=origin,
+            lock=lock,
             files=tuple(self._reference_digests()),
         )
 
@@ -353,16 +355,17 @@ class BackupRepair:
 
         Raises `BackupDamagedError` where objects in the pool are gone, or about to go: no marker may promise them.
         """
+        lock = manifest.lock if manifest.lock and manifest.lock.until > self.now else None
         use = PoolUse(self.run, self.execution_arn)
         if manifest.is_incremental:
             use.begin()
             for entry in manifest.collections:
                 self._check_pooled(entry)
         if is_new:
-            self.run.store.put(self.run.bucket, self.layout.manifest, body)
+            self.run.store.put(self.run.bucket, self.layout.manifest, body, lock=lock)
         if manifest.is_incremental:
             use.publish()
-        self._write_marker(marker_file(manifest, body))
+        self._write_marker(marker_file(manifest, body), lock)
         if manifest.is_incremental:
             use.end()
 
@@ -381,14 +384,14 @@ class BackupRepair:
             msg = f"backup {self.layout.name} lists objects that are gone, or about to be deleted: {first_of(gone)}"
             raise BackupDamagedError(msg, hint="No backup listed them any more. Use another backup.")
 
-    def _write_marker(self, body: bytes) -> None:
+    def _write_marker(self, body: bytes, lock: ObjectLock | None = None) -> None:
         """Write the marker where there is none, or in place of the one that was looked at."""
         store, bucket = self.run.store, self.run.bucket
         etag = marker_etag(store, bucket, self.layout)
         if etag is None:
-            is_written = store.put_if_absent(bucket, self.layout.marker, body)
+            is_written = store.put_if_absent(bucket, self.layout.marker, body, lock=lock)
         else:
-            is_written = store.put_if_unchanged(bucket, self.layout.marker, body, etag)
+            is_written = store.put_if_unchanged(bucket, self.layout.marker, body, etag, lock=lock)
         if not is_written:
             msg = f"somebody else wrote {self.layout.marker} meanwhile"
             raise BackupInProgressError(msg, hint="Look at the backup, and repair it again if need be.")

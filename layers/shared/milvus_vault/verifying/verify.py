@@ -26,6 +26,7 @@ from milvus_vault.claims import CLAIM, Claims
 from milvus_vault.errors import BackupDamagedError
 from milvus_vault.model.base import Count, Model
 from milvus_vault.model.hybrid import HybridTimestamp
+from milvus_vault.model.locks import ObjectLock
 from milvus_vault.model.messages_verify import VerifyBackupResult
 from milvus_vault.model.readable import first_of, size
 from milvus_vault.model.requests import VerifyOptions, VerifyRequest
@@ -35,6 +36,7 @@ from milvus_vault.pool.doubts import Doubt, PoolDoubts
 from milvus_vault.pool.references import listed_by
 from milvus_vault.ports import Executions
 from milvus_vault.verifying.contents import Comparison, ContentComparison
+from milvus_vault.verifying.locks import unlocked_documents
 from milvus_vault.verifying.planning import (
     MAX_READ_BYTES,
     are_missing,
@@ -79,6 +81,8 @@ class VerifyProgress(Model):
     """Objects that are too large to be read."""
     newest: HybridTimestamp = 0
     """No row or delete may be newer; 0: not known."""
+    lock: ObjectLock | None = None
+    """How its objects must be locked; None: no lock is looked at."""
     checked: CheckedBatch = Field(default_factory=CheckedBatch)
     """What was found of the objects one by one, without their digests."""
     known_damage: dict[str, str] = Field(default_factory=dict)
@@ -151,7 +155,7 @@ class BackupVerification:
             archive = read_archive(store, bucket, self.layout)
         except BackupDamagedError as err:
             return self._end(progress.model_copy(update={"problems": (*progress.problems, err.message)})), False
-        check = partial(self._check, progress.newest, self._doubts.read() if progress.is_incremental else {})
+        check = partial(self._check, progress, self._doubts.read() if progress.is_incremental else {})
         rest = list(enumerate(archive.collections))[progress.next_collection :]
         progress = progress.model_copy(update={"etags_compared": archive.has_checksums})
         for some in batched(rest, REQUESTS_AT_A_TIME, strict=False):
@@ -188,6 +192,12 @@ class BackupVerification:
                 read_document(store, bucket, self.layout, expected)
             except BackupDamagedError as err:
                 problems.append(err.message)
+        lock = manifest.lock if manifest and self.options.level != "quick" else None
+        if manifest is None or lock is None or lock.until <= self.now:
+            # After its end S3 keeps nothing by it, and what was copied since has none.
+            lock = None
+        else:
+            problems += islice(unlocked_documents(store, bucket, self.layout, manifest, lock), MAX_PROBLEMS)
         earlier = self._earlier(manifest.finished_at if manifest else None)
         damaged = earlier.damaged_contents if earlier else {}
         return VerifyProgress(
@@ -196,6 +206,7 @@ class BackupVerification:
             is_incremental=manifest is not None and manifest.is_incremental,
             next_position=earlier.next_position if earlier else 0,
             newest=newest_of(manifest),
+            lock=lock,
         )
 
     def _earlier(self, finished_at: datetime | None) -> Verification | None:
@@ -211,7 +222,9 @@ class BackupVerification:
     def _doubts(self) -> PoolDoubts:
         return PoolDoubts(self.run.store, self.run.bucket, self.run.prefix)
 
-    def _check(self, newest: int, doubts: Mapping[str, Doubt], numbered: tuple[int, ArchivedCollection]) -> "_Listed":
+    def _check(
+        self, progress: VerifyProgress, doubts: Mapping[str, Doubt], numbered: tuple[int, ArchivedCollection]
+    ) -> "_Listed":
         """Compare a collection's objects with a listing, and write down those that are to be looked at one by one."""
         index, collection = numbered
         store, bucket = self.run.store, self.run.bucket
@@ -237,8 +250,9 @@ class BackupVerification:
             collection,
             objects,
             readable=check.readable,
-            newest=newest,
+            newest=progress.newest,
             doubts=found.doubts,
+            has_lock=progress.lock is not None,
         )
         too_large = sum(1 for item in objects if item.size_bytes > MAX_READ_BYTES)
         return found._replace(to_check=items, too_large=too_large if self.options.level == "deep" else 0)
@@ -251,6 +265,7 @@ class BackupVerification:
             self.options,
             begin=progress.next_position,
             always=progress.known_damage.keys() | progress.doubts.keys(),
+            lock=progress.lock,
         )
         update: dict[str, object] = {"batch_count": planned.batch_count}
         if self.options.level == "deep":
@@ -274,12 +289,19 @@ class BackupVerification:
             progress.model_copy(
                 update={
                     "checked": found.model_copy(
-                        update={"digests": {}, "archived": (), "damaged": {key: texts[key] for key in found.damaged}}
+                        update={
+                            "digests": {},
+                            "archived": (),
+                            "unlocked": (),
+                            "damaged": {key: texts[key] for key in found.damaged},
+                        }
                     ),
                     # All that is known was read again, but for what a listing finds wrong now.
                     "known_damage": {} if is_deep else progress.known_damage,
                     "doubts": doubts,
-                    "problems": (*progress.problems, *(texts[key] for key in found.damaged))[:MAX_PROBLEMS],
+                    "problems": (*progress.problems, *(texts[key] for key in found.damaged), *found.unlocked)[
+                        :MAX_PROBLEMS
+                    ],
                     "archived": (*progress.archived, *found.archived)[:MAX_PROBLEMS],
                 }
             )
@@ -480,6 +502,7 @@ def _verified(options: VerifyOptions, found: VerifyProgress) -> dict[str, Any]:
         "read_count": checked.read_count,
         "read_bytes": checked.read_bytes,
         "baseline_count": checked.baseline_count,
+        "locked_count": checked.locked_count,
         "sample_percent": options.sample_percent,
         "max_bytes": options.max_bytes,
     }

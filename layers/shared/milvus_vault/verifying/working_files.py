@@ -24,6 +24,7 @@ from milvus_vault.copying.working_files import lines, rows
 from milvus_vault.model.base import Count, Model, Number
 from milvus_vault.model.collections import CollectionSchema
 from milvus_vault.model.hybrid import HybridTimestamp
+from milvus_vault.model.locks import ObjectLock
 from milvus_vault.model.requests import VerifyLevel
 from milvus_vault.workspace import Workspace
 
@@ -33,8 +34,10 @@ BATCHES = "check/batches.json"
 type Finding = Literal["etag", "checksum", "digest", "baseline", "incomparable", "archived", "damaged"]
 """How an object's content was proven, or that it was not."""
 
+LOCKED = "locked"
+
 _ITEM = (int, str, str, str, int, str, str, str)
-_RECORD = (int, str, str, int, int, str, str)
+_RECORD = (int, str, str, int, int, str, str, str)
 
 _CHECKED_NAME = re.compile(r"^check/checked-(?P<number>[0-9]+)\.(?P<objects>[0-9]+)\.jsonl$")
 
@@ -43,6 +46,8 @@ class CheckJob(Model):
     """What all batches of a verification share."""
 
     level: VerifyLevel
+    lock: ObjectLock | None = None
+    """How each object must be locked; None: no lock is looked at."""
 
 
 class CheckedSegment(Model):
@@ -99,6 +104,8 @@ class CheckRecord(NamedTuple):
     """SHA-256 of the content, where it is to be remembered."""
     problem: str
     """What is wrong, with all that names the object; else empty."""
+    lock: str = ""
+    """`LOCKED` where its lock was looked at and is right, or what is wrong with it; empty where none was looked at."""
 
 
 class CheckedBatch(Model):
@@ -112,6 +119,9 @@ class CheckedBatch(Model):
     damaged: dict[str, str] = Field(default_factory=dict)
     """By key of an object, or of the first one of a segment: what is wrong, with all that names it."""
     archived: tuple[str, ...] = ()
+    locked_count: Count = 0
+    unlocked: tuple[str, ...] = ()
+    """What is wrong with locks. Contents are as they were, so that it is no damage that a copy would pass on."""
     digests: dict[int, dict[str, str]] = Field(default_factory=dict)
     """SHA-256 of contents that are to be remembered, by index of the collection and by key."""
 

@@ -15,6 +15,8 @@ from milvus_vault.cli.options import (
     Key,
     Level,
     Limit,
+    LockDays,
+    LockMode,
     MaxBytes,
     NameArgument,
     NameOption,
@@ -24,6 +26,7 @@ from milvus_vault.cli.options import (
     VerifyBackup,
     Wait,
     backup_name,
+    lock,
     percent,
     point_in_time,
     selectors,
@@ -54,6 +57,8 @@ def create(
     expire_after: Annotated[
         str, typer.Option(metavar="DURATION", help="Delete it so long after now: 30d, 12h, 4w.", show_default=False)
     ] = "",
+    lock_days: LockDays = None,
+    lock_mode: LockMode = None,
     verify: VerifyBackup = None,
     sample: Sample = "",
     max_bytes: MaxBytes = "",
@@ -66,6 +71,7 @@ def create(
     [dim]milvus-vault create -n before_upgrade --wait[/]
     [dim]milvus-vault create -n shop_only --filter 'shop.*,default.articles' --expire-after 30d[/]
     [dim]milvus-vault create --incremental --verify deep --sample 5% --wait[/]
+    [dim]milvus-vault create -n for_the_audit --lock-days 365 --lock-mode compliance[/]
     """
     from milvus_vault.cli.following import start_or_follow
     from milvus_vault.cli.requests import backup_request, backup_verification
@@ -81,6 +87,7 @@ def create(
         gc_pause=False if no_gc_pause else None,
         include_rbac=rbac or None,
         on_collection_failure="fail" if all_or_nothing else None,
+        lock=lock(lock_days, lock_mode),
         expire_after=expire_after or None,
         verify=backup_verification(
             context, level=verify, sample_percent=percent(sample), max_bytes=size_bytes(max_bytes)
@@ -182,7 +189,7 @@ def delete(
     timeout: Timeout = 0,
     key: Key = "",
 ) -> None:
-    """Delete a backup, after asking. Refused while it has a hold or a run reads it.
+    """Delete a backup, after asking. Refused while it has a hold or a lock, or a run reads it.
 
     [dim]milvus-vault delete before_upgrade[/]
     [dim]milvus-vault delete before_upgrade --yes --wait[/]
@@ -250,6 +257,8 @@ def export(
     ] = "",
     argument: NameArgument = "",
     name: NameOption = "",
+    lock_days: LockDays = None,
+    lock_mode: LockMode = None,
     wait: Wait = False,
     timeout: Timeout = 0,
     key: Key = "",
@@ -272,6 +281,7 @@ def export(
         to=to,
         backup_name=backup_name(argument, name),
         export_name=export_name,
+        lock=lock(lock_days, lock_mode),
         # What is default is left out, so that older deployments take it as well.
         format=None if form == "milvus-backup" else form,
         collections=selectors(filters, databases),

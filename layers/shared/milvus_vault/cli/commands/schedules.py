@@ -10,17 +10,23 @@ from milvus_vault.cli.options import (
     Databases,
     Filter,
     Incremental,
+    LockDays,
+    LockMode,
     MaxBytes,
     NoGcPause,
     Sample,
     VerifyBackup,
+    lock,
     percent,
     selectors,
     size_bytes,
 )
 from milvus_vault.cli.session import session_of
+from milvus_vault.errors import InvalidRequestError
 
-app = typer.Typer(help="Back up by itself, and keep what a policy says.", rich_markup_mode="rich")
+app = typer.Typer(help="Back up and drill by itself, and keep what a policy says.", rich_markup_mode="rich")
+
+_DRILL = "A drill instead of backups"
 
 ScheduleNameArgument = Annotated[str, typer.Argument(metavar="NAME", help="Name of the schedule.")]
 
@@ -87,6 +93,8 @@ def put(
     no_gc_pause: NoGcPause = False,
     rbac: BackupRbac = False,
     all_or_nothing: AllOrNothing = False,
+    lock_days: LockDays = None,
+    lock_mode: LockMode = None,
     verify: VerifyBackup = None,
     sample: Sample = "",
     max_bytes: MaxBytes = "",
@@ -105,27 +113,81 @@ def put(
             rich_help_panel="What is kept (default: all)",
         ),
     ] = "",
+    drill: Annotated[
+        str,
+        typer.Option(
+            metavar="SCHEDULE",
+            help="Make no backup, but restore the newest one of this schedule into a scratch database, compare it, and "
+            "drop it. With --filter and --max-bytes no more than that.",
+            show_default=False,
+            rich_help_panel=_DRILL,
+        ),
+    ] = "",
+    drill_backup: Annotated[
+        str,
+        typer.Option(
+            metavar="BACKUP", help="The same with this one backup.", show_default=False, rich_help_panel=_DRILL
+        ),
+    ] = "",
+    rows: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            min=1,
+            help="Of each collection, how many rows are compared value by value. Default: 100.",
+            show_default=False,
+            rich_help_panel=_DRILL,
+        ),
+    ] = None,
+    allow_version: Annotated[
+        bool,
+        typer.Option(
+            "--allow-version",
+            help="Drill into a server before 2.4, where the version matrix begins.",
+            rich_help_panel=_DRILL,
+        ),
+    ] = False,
 ) -> None:
     """Make a schedule, or replace the one of that name.
 
     [dim]milvus-vault schedule put nightly 'cron(0 3 * * ? *)' --timezone Europe/Berlin --keep-daily 7[/]
     [dim]milvus-vault schedule put often 'rate(1 hour)' --filter 'shop.*' --incremental --keep-last 24[/]
     [dim]milvus-vault schedule put nightly 'rate(1 day)' --verify deep --sample 5%[/]
+    [dim]milvus-vault schedule put tried 'rate(7 days)' --drill nightly --max-bytes 50GiB[/]
     """
     from milvus_vault.cli import details, requests
 
     session = session_of(context)
+    selected, limit = selectors(filters, databases), size_bytes(max_bytes)
+    drilled = None
+    if drill and drill_backup:
+        msg = "--drill and --drill-backup exclude each other: a drill is of one backup"
+        raise InvalidRequestError(msg, hint="Give one.")
+    if drill or drill_backup:
+        drilled = requests.drill_request(
+            context,
+            newest_of=drill or None,
+            backup_name=drill_backup or None,
+            collections=selected,
+            max_bytes=limit,
+            row_count=rows,
+            allow_version=allow_version or None,
+        )
+    elif rows is not None or allow_version:
+        msg = "--rows and --allow-version are of a drill, and none is asked for"
+        raise InvalidRequestError(msg, hint="Give --drill SCHEDULE as well.")
     request = requests.backup_request(
         context,
-        collections=selectors(filters, databases),
+        collections=None if drilled else selected,
         mode="incremental" if incremental else None,
         meta_only=meta_only or None,
         skip_flush=skip_flush or None,
         gc_pause=False if no_gc_pause else None,
         include_rbac=rbac or None,
         on_collection_failure="fail" if all_or_nothing else None,
+        lock=lock(lock_days, lock_mode),
         verify=requests.backup_verification(
-            context, level=verify, sample_percent=percent(sample), max_bytes=size_bytes(max_bytes)
+            context, level=verify, sample_percent=percent(sample), max_bytes=None if drilled else limit
         ),
     )
     retention = requests.retention(
@@ -138,9 +200,11 @@ def put(
         keep_at_least=keep_at_least,
         expire_after=expire_after or None,
     )
-    spec = requests.schedule_spec(
-        context, expression=expression, timezone=timezone, enabled=not off, request=request, retention=retention
-    )
+    if drilled and (retention or request.model_fields_set):
+        msg = "a drill makes no backup: only --filter, --databases, --max-bytes and --rows say what it does"
+        raise InvalidRequestError(msg, hint="Leave out what says how to back up, to verify, and what is kept.")
+    what = {"drill": drilled} if drilled else {"request": request, "retention": retention}
+    spec = requests.schedule_spec(context, expression=expression, timezone=timezone, enabled=not off, **what)
     made = session.vault().put_schedule(name, spec)
     if session.output.is_json:
         session.output.document(made)

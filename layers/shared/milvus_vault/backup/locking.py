@@ -1,0 +1,135 @@
+"""PublishBackup: lock the objects of a backup, all that it lists, before its marker is written.
+
+Not while they are copied: a run that dies, or a collection that is captured anew, would leave behind what nobody can
+delete. Until the marker is there an object is of no backup, and nothing is lost with it (docs/adr/0043).
+"""
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence, Set
+from dataclasses import dataclass, field
+from itertools import batched, islice
+
+from milvus_vault.archive.layout import BackupLayout
+from milvus_vault.archive.manifest import Manifest, read_object_list
+from milvus_vault.archive.pool import parse_pooled_key
+from milvus_vault.archive.reader import find_manifest, read_document
+from milvus_vault.backup.working_files import LOCKED, BackupPlan, LockProgress
+from milvus_vault.claims import check_owner
+from milvus_vault.errors import BackupDamagedError, BackupFormatError, BucketNotLockableError
+from milvus_vault.model.locks import ObjectLock
+from milvus_vault.model.objects import ArchivedObject
+from milvus_vault.parallel import each
+from milvus_vault.ports import ObjectStore
+from milvus_vault.workspace import Workspace
+
+THREADS = 64
+"""Requests at a time, as CopyBatch has."""
+
+# Objects between two looks at the clock, and notes of how far it is.
+_BATCH = 10_000
+
+STOP_SECONDS = 180
+"""What is kept of a function's time: for a batch that S3 slows down, and for the documents of a large backup."""
+
+
+type ListedObjects = tuple[Sequence[ArchivedObject], Iterable[ArchivedObject]]
+"""The objects of a collection that were in the pool already, and all that the backup is to list of it, always in one
+order."""
+
+
+def check_lockable(store: ObjectStore, bucket: str) -> None:
+    """Return if objects of a bucket can be locked. Raises `BucketNotLockableError`."""
+    if not store.has_object_lock(bucket):
+        msg = f"a lock is asked for, and bucket s3://{bucket} has no Object Lock"
+        raise BucketNotLockableError(
+            msg, hint="Enable Object Lock on the bucket, whose versioning has to be on; or leave out `lock`."
+        )
+
+
+def lock_objects(
+    run: Workspace,
+    plan: BackupPlan,
+    attempt: str,
+    lock: ObjectLock,
+    collections: Sequence[Callable[[], ListedObjects]],
+    seconds_left: Callable[[], float],
+) -> bool:
+    """Lock all objects of a backup; return whether that is done, or time ran short. Called again, it goes on.
+
+    Shared objects that the newest base lists, which is locked as well, as long at least and in as strict a mode, are
+    locked already: they cost no request.
+
+    Args:
+        run: The run of the plan.
+        plan: Of the backup.
+        attempt: The copying attempt.
+        lock: How.
+        collections: Those that are in the backup, always in one order.
+        seconds_left: How long the function may still run.
+
+    Raises:
+        LockRefusedError: A shared object is locked in governance mode, and `lock` is in compliance mode.
+    """
+    store, bucket = run.store, plan.destination(run).bucket
+    progress = run.find(LOCKED, LockProgress)
+    if progress is None or progress.attempt != attempt:
+        progress = LockProgress(attempt=attempt)
+    bases = _Bases(run, plan, lock)
+    for index in range(progress.next_collection, len(collections)):
+        shared, objects = collections[index]()
+        locked = bases.locked(shared)
+        for some in batched(islice(objects, progress.next_object, None), _BATCH, strict=False):
+            if seconds_left() < STOP_SECONDS:
+                return False
+            check_owner(run, attempt)
+            keys = (item.stored_key for item in some if item.stored_key not in locked)
+            deque(each(lambda key: store.lock(bucket, key, lock), keys, threads=THREADS), maxlen=0)
+            progress = progress.model_copy(update={"next_object": progress.next_object + len(some)})
+            run.write(LOCKED, progress)
+        progress = LockProgress(attempt=attempt, next_collection=index + 1)
+    run.write(LOCKED, progress)
+    return True
+
+
+@dataclass(frozen=True, slots=True)
+class _Bases:
+    """What the bases of an incremental backup say of the locks of objects in the pool."""
+
+    run: Workspace
+    plan: BackupPlan
+    lock: ObjectLock
+    _manifests: dict[str, Manifest | None] = field(default_factory=dict)
+
+    def locked(self, shared: Sequence[ArchivedObject]) -> Set[str]:
+        """Return the keys of those shared objects of a collection that are locked as the backup is to be."""
+        pooled = parse_pooled_key(shared[0].stored_key) if shared else None
+        if pooled is None:
+            return frozenset()
+        listed = frozenset(self._locked_in(pooled.group))
+        return frozenset(item.stored_key for item in shared if item.stored_key in listed)
+
+    def _locked_in(self, group: str) -> Iterator[str]:
+        """Yield the keys of a group's objects that the newest base which has the group lists, if it is locked so."""
+        for name in self.plan.bases:
+            manifest = self._manifest(name)
+            entry = next((one for one in manifest.collections if one.group == group), None) if manifest else None
+            if manifest is None or entry is None:
+                continue
+            if manifest.lock is not None and manifest.lock.covers(self.lock):
+                layout = BackupLayout(self.run.prefix, name)
+                try:
+                    body = read_document(self.run.store, self.run.bucket, layout, entry.objects)
+                except BackupDamagedError:
+                    return
+                yield from (layout.here(item.stored_key) for item in read_object_list(body))
+            return
+
+    def _manifest(self, name: str) -> Manifest | None:
+        """Return the manifest of a backup; None where it cannot be read, or is gone."""
+        if name not in self._manifests:
+            try:
+                layout = BackupLayout(self.run.prefix, name)
+                self._manifests[name] = find_manifest(self.run.store, self.run.bucket, layout)
+            except (BackupDamagedError, BackupFormatError):
+                self._manifests[name] = None
+        return self._manifests[name]
