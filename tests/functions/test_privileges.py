@@ -76,6 +76,7 @@ ENVIRONMENT = {
     "SCHEDULE_GROUP": "default",
     "SCHEDULE_ROLE_ARN": "arn:aws:iam::123456789012:role/schedule",
     "BACKUP_STATE_MACHINE_ARN": "arn:aws:states:us-east-1:123456789012:stateMachine:vault-backup",
+    "DRILL_STATE_MACHINE_ARN": "arn:aws:states:us-east-1:123456789012:stateMachine:vault-drill",
     "DEAD_LETTER_QUEUE_ARN": "arn:aws:sqs:us-east-1:123456789012:dead",
     "STACK_NAME": "vault",
     "ALARM_TOPIC_ARN": "arn:aws:sns:us-east-1:123456789012:alarms",
