@@ -7,7 +7,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from milvus_vault.archive.layout import BackupLayout
 from milvus_vault.archive.manifest import Manifest
 from milvus_vault.backup.claiming import give_back_elsewhere
-from milvus_vault.backup.copies import publish_copy
+from milvus_vault.backup.copies import lock_copied, publish_copy
 from milvus_vault.backup.publish import find_published, lock_captured, next_verification, publish_backup
 from milvus_vault.backup.working_files import PLAN, BackupPlan
 from milvus_vault.catalogue.catalogue import Catalogue
@@ -35,7 +35,13 @@ def handler(event: PublishBackupRequest, context: LambdaContext) -> PublishBacku
     catalogue = Catalogue(run.store, run.bucket, run.prefix)
     location = f"s3://{destination.bucket}/{layout.root}"
     ours = {event.attempt, attempt_of(plan.execution_arn)}
+
+    def seconds_left() -> float:
+        return context.get_remaining_time_in_millis() / 1000
+
     if plan.is_copy:
+        if not lock_copied(run, plan, event.attempt, event.round, seconds_left):
+            return PublishBackupResult(is_done=False)
         copy = publish_copy(run, plan, event.attempt, event.round)
         give_back_elsewhere(destination, ours)
         made = run_id("export", execution_name(plan.execution_arn))
@@ -44,9 +50,7 @@ def handler(event: PublishBackupRequest, context: LambdaContext) -> PublishBacku
         return PublishBackupResult(is_done=True, published=found)
     verification = next_verification(plan)
     manifest = find_published(run, plan, layout)
-    if manifest is None and not lock_captured(
-        run, plan, event.attempt, event.round, lambda: context.get_remaining_time_in_millis() / 1000
-    ):
+    if manifest is None and not lock_captured(run, plan, event.attempt, event.round, seconds_left):
         return PublishBackupResult(is_done=False)
     manifest = manifest or publish_backup(
         run,

@@ -41,7 +41,14 @@ OTHER_ETAGS_ELSEWHERE = "exports:*/meta/vault/other_etags.json"
 NAMES_OF_EXPORTS = "exports:*.runs/backup-*/claim.json"
 ONLY_CONDITIONALLY = (f"{MARKER} if-match", f"{MARKER} if-none-match")
 
-LOCKED = ("*/binlogs/*", "*/meta/*", ".pool/*-*/*/*-*", "exports:*/binlogs/*", "exports:*/meta/*")
+LOCKED = (
+    "*/binlogs/*",
+    "*/meta/*",
+    ".pool/*-*/*/*-*",
+    "exports:*.pool/*-*/*/*-*",
+    "exports:*/binlogs/*",
+    "exports:*/meta/*",
+)
 
 TABLE: dict[str, May] = {
     "PrepareBackup": May(

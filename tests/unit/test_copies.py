@@ -15,7 +15,7 @@ from milvus_vault.archive.pool import PoolLayout, parse_pooled_key
 from milvus_vault.archive.reader import read_archive, read_manifest, read_objects
 from milvus_vault.archive.tombstones import tombstone_key
 from milvus_vault.backup.claiming import give_back_elsewhere
-from milvus_vault.backup.copies import CopyPreparation, check_copy_stays, publish_copy, read_known_etags
+from milvus_vault.backup.copies import CopyPreparation, check_copy_stays, lock_copied, publish_copy, read_known_etags
 from milvus_vault.backup.places import ExportPlaces, Place
 from milvus_vault.backup.working_files import PLAN, BackupPlan
 from milvus_vault.catalogue import Catalogue
@@ -27,11 +27,13 @@ from milvus_vault.errors import (
     BackupNotExportableError,
     BackupNotFoundError,
     BucketNotFoundError,
+    BucketNotLockableError,
     InvalidRequestError,
     RunTakenOverError,
     StorageAccessDeniedError,
     VaultError,
 )
+from milvus_vault.model.locks import ObjectLock
 from milvus_vault.model.names import attempt_of
 from milvus_vault.model.requests import ExportPlace, ExportRequest
 from milvus_vault.model.resources import BackupCopy
@@ -92,6 +94,7 @@ class Copy(Export):
     @override
     def publish(self) -> Any:
         plan = self.run.read(PLAN, BackupPlan)
+        assert lock_copied(self.run, plan, self.attempt, 1, lambda: 900.0)
         made = publish_copy(self.run, plan, self.attempt, 1)
         give_back_elsewhere(self.destination, {self.attempt, attempt_of(plan.execution_arn)})
         location = f"{THERE.folder}/{plan.backup_name}/"
@@ -404,6 +407,52 @@ def test_one_without_rows_has_documents_alone() -> None:
     copy.prepare()
     copy.publish()
     assert read_manifest(store, ARCHIVE, LAYOUT) == read_manifest(store, BUCKET, ORIGINAL)
+
+
+class TestLocked:
+    """A copy of a locked backup is locked as that is, since its manifest and its verifications say so."""
+
+    LOCK = ObjectLock(mode="governance", until=EXPORTED_AT + timedelta(days=30))
+
+    def locked(self, mode: str, *, bucket_can: bool = True) -> InMemoryObjectStore:
+        """Return a bucket with a locked backup, and an empty one."""
+        store = filled(mode, lock=self.LOCK, **({} if mode == "incremental" else {"format_version": 3}))
+        store.settings = replace(store.settings, has_object_lock=bucket_can)
+        store.clock = lambda: EXPORTED_AT
+        return store
+
+    def test_all_that_it_lists_and_its_documents_are_locked_before_its_marker_is_there(self, mode: str) -> None:
+        store, locked_before_the_marker = self.locked(mode), set[str]()
+
+        def look(operation: str, bucket: str, key: str) -> None:
+            if (operation, bucket, key) == ("put", ARCHIVE, LAYOUT.marker):
+                locked_before_the_marker.update(key for key, one in store.buckets[ARCHIVE].items() if one.lock)
+
+        store.before = look
+        Copy(store).succeed()
+        locked = {key: one.lock for key, one in store.buckets[ARCHIVE].items() if "/.runs/" not in key}
+        assert set(locked.values()) == {self.LOCK}
+        assert locked.keys() - locked_before_the_marker == {LAYOUT.marker}
+        assert not [key for key, one in store.buckets[ARCHIVE].items() if "/.runs/" in key and one.lock]
+
+    def test_a_copy_that_was_there_already_is_locked_once_its_original_is(self, mode: str) -> None:
+        store = self.locked(mode)
+        Copy(store).succeed()
+        for key, one in store.buckets[ARCHIVE].items():
+            store.buckets[ARCHIVE][key] = replace(one, lock=None)
+        Copy(store, arn="second", executions=FakeExecutions(first="SUCCEEDED")).succeed()
+        assert {one.lock for key, one in store.buckets[ARCHIVE].items() if "/.runs/" not in key} == {self.LOCK}
+
+    def test_a_bucket_that_can_lock_nothing_is_refused_before_anything_is_made(self, mode: str) -> None:
+        store = self.locked(mode, bucket_can=False)
+        with pytest.raises(BucketNotLockableError, match="backup 'night' is locked, and so is its copy"):
+            Copy(store).prepare()
+        assert store.buckets[ARCHIVE] == {}
+
+    def test_a_lock_that_is_over_needs_none(self, mode: str) -> None:
+        store = filled(mode, lock=self.LOCK.model_copy(update={"until": EXPORTED_AT}))
+        Copy(store).succeed()
+        assert not [key for key, one in store.buckets[ARCHIVE].items() if one.lock]
 
 
 class TestKilled:

@@ -7,9 +7,10 @@ that no sweep takes what it is about to list.
 """
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import NamedTuple, override
 
 from milvus_vault.archive.layout import BackupLayout
@@ -19,12 +20,14 @@ from milvus_vault.archive.pool import PoolLayout, parse_pooled_key
 from milvus_vault.archive.reader import read_document, read_manifest
 from milvus_vault.archive.remains import deleted_meanwhile
 from milvus_vault.backup.export import ExportPreparation
+from milvus_vault.backup.locking import ListedObjects, lock_objects
 from milvus_vault.backup.publish import check_checksum, failed, incomplete
 from milvus_vault.backup.working_files import BackupPlan, shared_folder, shared_name
 from milvus_vault.claims import Claims, check_owner
 from milvus_vault.copying.verify import read_copy_check
 from milvus_vault.copying.working_files import CopyTarget, read_items, read_verified, target_indexes, write_target
 from milvus_vault.errors import BackupExistsError, BackupInProgressError, ObjectNotFoundError
+from milvus_vault.model.locks import ObjectLock
 from milvus_vault.model.objects import ArchivedObject, CopyItem, ListedObject
 from milvus_vault.model.readable import count
 from milvus_vault.pool.condemned import read_condemned
@@ -153,21 +156,50 @@ def publish_copy(run: Workspace, plan: BackupPlan, attempt: str, last_round: int
     place = plan.destination(run)
     original, layout = BackupLayout(run.prefix, plan.backup_name), BackupLayout(place.prefix, plan.backup_name)
     manifest, marker = _read_original(run, plan, original)
-    if not manifest.meta_only:
-        found = read_copy_check(run, attempt, last_round)
-        if found.again:
-            raise failed([incomplete(plan.collections[index], found) for index in found.again])
+    _check_copied(run, plan, attempt, last_round, manifest)
     has_marker(place, layout, marker)
-    copied = _write_documents(run, attempt, manifest, original, place)
+    copied = _write_documents(run, attempt, manifest, original, place, plan.lock)
     use = PoolUse(place, plan.execution_arn)
     if manifest.is_incremental:
         use.publish(lambda: has_marker(place, layout, marker))
     check_owner(run, attempt)
-    if not place.store.put_if_absent(place.bucket, layout.marker, marker):
+    if not place.store.put_if_absent(place.bucket, layout.marker, marker, lock=plan.lock):
         has_marker(place, layout, marker)
+        if plan.lock:
+            place.store.lock(place.bucket, layout.marker, plan.lock)
     if manifest.is_incremental:
         use.end()
     return PublishedCopy(manifest, *copied)
+
+
+def lock_copied(
+    run: Workspace, plan: BackupPlan, attempt: str, last_round: int, seconds_left: Callable[[], float]
+) -> bool:
+    """Lock the objects of a copy as those of the original are; return whether that is done, or time ran short.
+
+    Called again, it goes on. Raises as `publish_copy`, and `LockRefusedError`.
+    """
+    if plan.lock is None:
+        return True
+    original = BackupLayout(run.prefix, plan.backup_name)
+    manifest, _ = _read_original(run, plan, original)
+    _check_copied(run, plan, attempt, last_round, manifest)
+    there = BackupLayout(plan.destination(run).prefix, plan.backup_name)
+
+    def listed(entry: CollectionEntry) -> ListedObjects:
+        objects = read_object_list(read_document(run.store, run.bucket, original, entry.objects))
+        return (), (replace(one, stored_key=there.here(one.stored_key)) for one in objects)
+
+    lists = [partial(listed, entry) for entry in manifest.collections]
+    return lock_objects(run, plan, attempt, plan.lock, lists, seconds_left)
+
+
+def _check_copied(run: Workspace, plan: BackupPlan, attempt: str, last_round: int, manifest: Manifest) -> None:
+    if manifest.meta_only:
+        return
+    found = read_copy_check(run, attempt, last_round)
+    if found.again:
+        raise failed([incomplete(plan.collections[index], found) for index in found.again])
 
 
 def has_marker(place: Workspace, layout: BackupLayout, marker: bytes) -> bool:
@@ -215,7 +247,12 @@ def _read_original(run: Workspace, plan: BackupPlan, original: BackupLayout) -> 
 
 
 def _write_documents(
-    run: Workspace, attempt: str, manifest: Manifest, original: BackupLayout, place: Workspace
+    run: Workspace,
+    attempt: str,
+    manifest: Manifest,
+    original: BackupLayout,
+    place: Workspace,
+    lock: ObjectLock | None,
 ) -> tuple[int, int]:
     """Write all that a backup has beside objects and marker; return how many objects and bytes were copied."""
     store, there = place.store, BackupLayout(place.prefix, original.name)
@@ -226,7 +263,7 @@ def _write_documents(
         check_owner(run, attempt)
         for document in (entry.document, entry.objects):
             body = read_document(run.store, run.bucket, original, document)
-            store.put(place.bucket, there.root + document.key, body)
+            store.put(place.bucket, there.root + document.key, body, lock=lock)
         if manifest.meta_only:
             continue
         verified: dict[str, tuple[str, str]] = {}
@@ -240,14 +277,15 @@ def _write_documents(
                 size_bytes += item.size_bytes
         noted.update(_other_etags(read_object_list(body), there, verified))
     for document in manifest.documents:
-        store.put(place.bucket, there.root + document.key, read_document(run.store, run.bucket, original, document))
+        body = read_document(run.store, run.bucket, original, document)
+        store.put(place.bucket, there.root + document.key, body, lock=lock)
     with suppress(ObjectNotFoundError):
-        store.put(place.bucket, there.report, run.store.get(run.bucket, original.report), content_type=HTML)
+        store.put(place.bucket, there.report, run.store.get(run.bucket, original.report), content_type=HTML, lock=lock)
     if noted:
         write_other_etags(store, place.bucket, there, noted)
     else:
         store.delete(place.bucket, [there.other_etags])
-    store.put(place.bucket, there.manifest, run.store.get(run.bucket, original.manifest))
+    store.put(place.bucket, there.manifest, run.store.get(run.bucket, original.manifest), lock=lock)
     return object_count, size_bytes
 
 

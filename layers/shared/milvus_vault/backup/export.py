@@ -39,10 +39,11 @@ from milvus_vault.backup.working_files import (
     snapshot_folder,
     snapshot_name,
 )
-from milvus_vault.claims import CLAIM, Claims, check_owner
+from milvus_vault.claims import CLAIM, LONGEST_EXECUTION, Claims, check_owner
 from milvus_vault.copying.working_files import CopyTarget, write_job, write_target
 from milvus_vault.errors import BackupDamagedError, BackupNotExportableError, VaultError
 from milvus_vault.model.collections import DatabaseDescription
+from milvus_vault.model.locks import ObjectLock
 from milvus_vault.model.names import attempt_of, export_run, short_hash
 from milvus_vault.model.objects import ArchivedObject, CopyItem, CopyJob
 from milvus_vault.model.readable import count, first_of
@@ -175,14 +176,14 @@ class ExportPreparation:
         claims, elsewhere = self._claims(self.run.bucket), self._claims(destination.bucket)
         if self.place:
             self._store.check_bucket(destination.bucket)
-        if self.request.lock:
-            check_lockable(self._store, destination.bucket)
         if self._is_published(claims):
             return None
         etag = marker_etag(self._store, self.run.bucket, self._original)
         manifest = read_exportable(
             self._store, self.run.bucket, self._original, self.damaged_contents, is_copy=self.request.is_copy
         )
+        if self._lock(manifest):
+            self._check_lockable(destination.bucket)
         claim_name(claims, self.run, self._layout.name)
         try:
             if self.place:
@@ -261,7 +262,7 @@ class ExportPreparation:
             moment=manifest.moment,
             flush_all=manifest.flush_all,
             warnings=tuple(_of_original(manifest)),
-            lock=self.request.lock.from_time(self.started_at, is_shared=False) if self.request.lock else None,
+            lock=self._lock(manifest),
             export=ExportPlan(
                 request=self.request,
                 origin=ExportOrigin(
@@ -275,6 +276,24 @@ class ExportPreparation:
         check_owner(self.run, self._attempt)
         self.run.write(PLAN, plan)
         return plan
+
+    def _lock(self, manifest: Manifest) -> ObjectLock | None:
+        """Return how what is written is to be locked.
+
+        A copy is locked as its original: the manifest there says so, and a verification there compares it. A lock that
+        ends while this execution may still run is left out, since S3 takes no time that is over.
+        """
+        if not self.request.is_copy:
+            return self.request.lock.from_time(self.started_at, is_shared=False) if self.request.lock else None
+        lock = manifest.lock
+        return lock if lock and lock.lasts_at(self.started_at + LONGEST_EXECUTION) else None
+
+    def _check_lockable(self, bucket: str) -> None:
+        if self.request.is_copy:
+            why = f"backup '{self.request.backup_name}' is locked, and so is its copy"
+            check_lockable(self._store, bucket, why=why, else_do="copy it when its lock has ended")
+        else:
+            check_lockable(self._store, bucket)
 
     def _marker_sha256(self) -> str:
         return ""

@@ -468,7 +468,7 @@ class Catalogue:
         export or a drill reads it.
         """
         lock = self._lock(name)
-        if lock is not None and lock.until > self._clock():
+        if lock is not None and lock.lasts_at(self._clock()):
             msg = f"backup '{name}' is locked until {utc_second(lock.until)}, in {lock.mode} mode"
             raise BackupLockedError(msg, hint="Until then S3 keeps its objects. Delete it when the lock has ended.")
         hold = self.hold(name)
