@@ -291,6 +291,11 @@ EXAMPLES = (
         {"backup_name": "nightly_31", "export_name": "nightly_31", "to": {"bucket": "archive", "prefix": "vault/team"}},
     ),
     Example(
+        "A copy of an incremental backup, in the stack's other bucket",
+        ExportRequest,
+        {"backup_name": "nightly_31", "export_name": "nightly_31", "is_copy": True, "to": {}},
+    ),
+    Example(
         "The rows of a collection as Parquet",
         ExportRequest,
         {

@@ -10,7 +10,6 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from milvus_vault.adapters.executions import StepFunctionsExecutions
 from milvus_vault.adapters.inspector import LambdaInspector
-from milvus_vault.adapters.s3 import S3ObjectStore
 from milvus_vault.adapters.state_machines import StepFunctionsMachines
 from milvus_vault.api.app import Api
 from milvus_vault.api.routes import ROUTES
@@ -20,13 +19,13 @@ from milvus_vault.runs.machines import Machines
 from milvus_vault.runtime import logger, tracer
 from milvus_vault.schedules import Schedules
 from milvus_vault.settings import ApiSettings, ExportSettings, ScheduleSettings, StorageSettings
-from milvus_vault.wiring import open_export_places, open_scheduler
+from milvus_vault.wiring import open_export_places, open_scheduler, open_store
 
 
 def open_services() -> Services:
     """Return the deployment that the environment names."""
     storage, api = StorageSettings.from_env(), ApiSettings.from_env()
-    store, bucket, prefix = S3ObjectStore.shared(), storage.backup_bucket_name, storage.backup_prefix
+    store, bucket, prefix = open_store(storage), storage.backup_bucket_name, storage.backup_prefix
     catalogue, now = Catalogue(store, bucket, prefix), datetime.now(UTC)
     return Services(
         store=store,

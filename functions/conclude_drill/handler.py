@@ -3,7 +3,6 @@
 from datetime import UTC, datetime
 
 from milvus_vault.adapters.executions import StepFunctionsExecutions
-from milvus_vault.adapters.s3 import S3ObjectStore
 from milvus_vault.catalogue import Catalogue
 from milvus_vault.connection import connect_milvus
 from milvus_vault.drills.concluding import conclude, refused
@@ -13,7 +12,7 @@ from milvus_vault.execution_records import find_execution_record
 from milvus_vault.model.messages_drill import ConcludeDrillRequest, ConcludeDrillResult
 from milvus_vault.runtime import task
 from milvus_vault.settings import MilvusSettings, StorageSettings
-from milvus_vault.wiring import open_scratch_records, open_workspace
+from milvus_vault.wiring import open_scratch_records, open_store, open_workspace
 
 
 @task
@@ -23,7 +22,7 @@ def handler(event: ConcludeDrillRequest) -> ConcludeDrillResult:
     What was found is written first, so that it is known also where Milvus cannot be reached any more.
     """
     storage, now, arn = StorageSettings.from_env(), datetime.now(UTC), event.execution.arn
-    store, bucket, prefix = S3ObjectStore.shared(), storage.backup_bucket_name, storage.backup_prefix
+    store, bucket, prefix = open_store(storage), storage.backup_bucket_name, storage.backup_prefix
     record = find_execution_record(store, bucket, prefix, arn)
     run = open_workspace(storage, record.run) if record else None
     plan = run.find(PLAN, DrillPlan) if run else None

@@ -6,7 +6,6 @@ Not a state of a machine but a door: the API's function invokes it and waits.
 from collections.abc import Callable, Mapping
 
 from milvus_vault.adapters.milvus_secret import read_access
-from milvus_vault.adapters.s3 import S3ObjectStore
 from milvus_vault.archive.manifest import Source
 from milvus_vault.catalogue import Catalogue
 from milvus_vault.connection import connect_milvus
@@ -21,7 +20,7 @@ from milvus_vault.pool.sharing import Pool
 from milvus_vault.restore.targets import find_occupied
 from milvus_vault.runtime import task
 from milvus_vault.settings import MilvusSettings, StorageSettings
-from milvus_vault.wiring import milvus_storage, open_garbage_collector, restore_run_of
+from milvus_vault.wiring import milvus_storage, open_garbage_collector, open_store, restore_run_of
 
 
 @task
@@ -33,13 +32,13 @@ def handler(event: InspectMilvusRequest) -> InspectMilvusResult:
 def _collections(event: InspectMilvusRequest) -> Model:
     storage, milvus = StorageSettings.from_env(), MilvusSettings.from_env()
     with connect_milvus(milvus) as database:
-        inspected = InspectedMilvus(database, S3ObjectStore.shared(), milvus_storage(storage))
+        inspected = InspectedMilvus(database, open_store(storage), milvus_storage(storage))
         return inspected.list(limit=event.limit, token=event.token, database=event.database, sizes=event.sizes)
 
 
 def _estimate(event: InspectMilvusRequest) -> Model:
     storage, milvus = StorageSettings.from_env(), MilvusSettings.from_env()
-    store, where = S3ObjectStore.shared(), milvus_storage(storage)
+    store, where = open_store(storage), milvus_storage(storage)
     bucket, prefix = storage.backup_bucket_name, storage.backup_prefix
     with connect_milvus(milvus) as database:
         pool = None
@@ -56,7 +55,7 @@ def _estimate(event: InspectMilvusRequest) -> Model:
 def _selection(event: InspectMilvusRequest) -> Model:
     storage, milvus = StorageSettings.from_env(), MilvusSettings.from_env()
     with connect_milvus(milvus) as database:
-        inspected = InspectedMilvus(database, S3ObjectStore.shared(), milvus_storage(storage))
+        inspected = InspectedMilvus(database, open_store(storage), milvus_storage(storage))
         return Selection(collection_count=len(inspected.select(event.backup.collections)))
 
 
@@ -82,7 +81,7 @@ def _check(_: InspectMilvusRequest) -> Model:
 
     return check_deployment(
         Deployment(
-            store=S3ObjectStore.shared(),
+            store=open_store(storage),
             bucket=storage.backup_bucket_name,
             prefix=storage.backup_prefix,
             storage=milvus_storage(storage),

@@ -3,7 +3,6 @@
 from functools import partial
 
 from milvus_vault.adapters.executions import StepFunctionsExecutions
-from milvus_vault.adapters.s3 import S3ObjectStore
 from milvus_vault.catalogue import Catalogue
 from milvus_vault.connection import connect_milvus
 from milvus_vault.drills.preparing import DrillPreparation, choose_backup
@@ -14,7 +13,14 @@ from milvus_vault.model.names import drill_restore_name, drill_run
 from milvus_vault.model.requests import DrillRequest
 from milvus_vault.runtime import logger, read_request, task
 from milvus_vault.settings import MilvusSettings, StorageSettings
-from milvus_vault.wiring import milvus_identity, milvus_storage, open_scratch_records, open_workspace, restore_run_of
+from milvus_vault.wiring import (
+    milvus_identity,
+    milvus_storage,
+    open_scratch_records,
+    open_store,
+    open_workspace,
+    restore_run_of,
+)
 
 
 @task
@@ -23,7 +29,7 @@ def handler(event: PrepareDrillRequest) -> PrepareDrillResult:
     request = read_request(DrillRequest, event.request, "drill request")
     storage, milvus = StorageSettings.from_env(), MilvusSettings.from_env()
     target = milvus_storage(storage)
-    catalogue = Catalogue(S3ObjectStore.shared(), storage.backup_bucket_name, storage.backup_prefix)
+    catalogue = Catalogue(open_store(storage), storage.backup_bucket_name, storage.backup_prefix)
     name = choose_backup(catalogue, request)
     run = open_workspace(storage, drill_run(name, event.execution.arn))
     logger.set_correlation_id(run.run)

@@ -2,20 +2,20 @@
 
 import json
 
-from milvus_vault.adapters.s3 import S3ObjectStore
 from milvus_vault.backup.unpublished_rbac import remove_unpublished_rbac
 from milvus_vault.errors import VaultError
 from milvus_vault.failures import record_failure, unrecorded_failure
 from milvus_vault.model.messages import RecordFailureRequest, RecordFailureResult
 from milvus_vault.runtime import task
 from milvus_vault.settings import StorageSettings
+from milvus_vault.wiring import open_store
 
 
 @task
 def handler(event: RecordFailureRequest) -> RecordFailureResult:
     """Write the record. Safe to repeat: there is one for each execution."""
     storage = StorageSettings.from_env()
-    place = (S3ObjectStore.shared(), storage.backup_bucket_name, storage.backup_prefix)
+    place = (open_store(storage), storage.backup_bucket_name, storage.backup_prefix)
     try:
         record = record_failure(
             *place,

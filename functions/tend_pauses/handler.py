@@ -7,12 +7,11 @@ else that reaches Milvus, and one that was aborted runs nothing at all.
 from datetime import UTC, datetime
 
 from milvus_vault.adapters.executions import StepFunctionsExecutions
-from milvus_vault.adapters.s3 import S3ObjectStore
 from milvus_vault.backup.pauses import Pauses
 from milvus_vault.model.messages import TendPausesRequest, TendPausesResult
 from milvus_vault.runtime import logger, task
 from milvus_vault.settings import ManagementSettings, StorageSettings
-from milvus_vault.wiring import open_garbage_collector
+from milvus_vault.wiring import open_garbage_collector, open_store
 
 
 @task
@@ -21,7 +20,7 @@ def handler(event: TendPausesRequest) -> TendPausesResult:
     storage, collector = StorageSettings.from_env(), open_garbage_collector(ManagementSettings.from_env())
     if collector is None:
         return TendPausesResult(renewed_count=0, ended_count=0)
-    pauses = Pauses(S3ObjectStore.shared(), storage.backup_bucket_name, storage.backup_prefix)
+    pauses = Pauses(open_store(storage), storage.backup_bucket_name, storage.backup_prefix)
     tended = pauses.tend(collector, StepFunctionsExecutions(), datetime.now(UTC), ending=event.ending)
     for failure in tended.failures:
         logger.warning("a pause could not be renewed or given back", reason=failure)

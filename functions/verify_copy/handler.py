@@ -8,6 +8,7 @@ proven some of the collections by then.
 from collections.abc import Container
 
 from milvus_vault.archive.layout import BackupLayout
+from milvus_vault.backup.copies import check_copy_stays
 from milvus_vault.backup.proof import MomentProof
 from milvus_vault.backup.publish import find_published
 from milvus_vault.backup.working_files import PLAN, BackupPlan
@@ -41,7 +42,10 @@ def handler(request: VerifyCopyRequest) -> VerifyCopyResult:
         check_owner(run, request.attempt)
         if request.purpose != "restore":
             plan = run.read(PLAN, BackupPlan)
-            find_published(run, plan, BackupLayout(plan.destination(run).prefix, plan.backup_name))
+            if plan.is_copy:
+                check_copy_stays(run, plan)
+            else:
+                find_published(run, plan, BackupLayout(plan.destination(run).prefix, plan.backup_name))
 
     found = verify_copy(
         run,

@@ -4,7 +4,6 @@ from datetime import UTC, datetime
 from functools import partial
 
 from milvus_vault.adapters.announcements import emit, publish
-from milvus_vault.adapters.s3 import S3ObjectStore
 from milvus_vault.announcing.damage import tell_of_damage
 from milvus_vault.announcing.measures import unpruned_totals
 from milvus_vault.announcing.overdue import OverdueMemory, overdue_totals, schedule_measures, tell_of_overdue
@@ -15,7 +14,7 @@ from milvus_vault.runtime import task
 from milvus_vault.schedules import Schedules
 from milvus_vault.schedules.watching import look_at
 from milvus_vault.settings import AnnounceSettings, ScheduleSettings, StorageSettings
-from milvus_vault.wiring import open_scheduler
+from milvus_vault.wiring import open_scheduler, open_store
 
 
 @task
@@ -23,7 +22,7 @@ def handler(_: WatchSchedulesRequest) -> WatchSchedulesResult:
     """Tell of overdue schedules, and of damage that prunes found. Safe to repeat: what was told is remembered."""
     now = datetime.now(UTC)
     storage, told = StorageSettings.from_env(), AnnounceSettings.from_env()
-    store = S3ObjectStore.connect()
+    store = open_store(storage)
     place = (store, storage.backup_bucket_name, storage.backup_prefix)
     catalogue = Catalogue(*place)
     scheduler = open_scheduler(ScheduleSettings.from_env())

@@ -2,7 +2,8 @@
 
 import json
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
+from typing import Literal
 
 import pytest
 from check_objects.handler import handler as check_objects
@@ -14,7 +15,9 @@ from verify_backup.handler import handler as verify_backup
 import milvus_vault.backup.locking
 from milvus_vault import runtime
 from milvus_vault.archive.layout import BackupLayout
+from milvus_vault.archive.pool import parse_pooled_key
 from milvus_vault.errors import BackupLockedError
+from milvus_vault.model.locks import ObjectLock
 from tests.functions.test_privileges import ENVIRONMENT, do_export, execution, keys, run, store, stored
 from tests.support.lambda_context import LateInvocation
 from tests.support.quick_aws import QuickAws
@@ -77,3 +80,24 @@ def test_one_to_another_place_is_locked_there(s3: S3Client, to: dict[str, str]) 
     bucket, _, root = published["location"].removeprefix("s3://").partition("/")
     locks = {store().lock_of(bucket, key) for key in keys(s3, bucket) if key.startswith(root)}
     assert {lock.until if lock else None for lock in locks} == {datetime.fromisoformat(published["locked_until"])}
+
+
+@pytest.mark.parametrize("mode", ["full", "incremental"])
+@pytest.mark.parametrize("to", [{}, {"bucket": BUCKET, "prefix": "exports/team"}])
+def test_a_copy_is_locked_as_its_original(
+    s3: S3Client, to: dict[str, str], mode: Literal["full", "incremental"]
+) -> None:
+    lock = ObjectLock(mode="governance", until=datetime.now(UTC).replace(microsecond=0) + timedelta(days=9))
+    is_pooled = mode == "incremental"
+    contents = [(document, [stored(item, is_pooled=is_pooled) for item in o]) for document, o in sample_contents(NIGHT)]
+    write_backup(store(), NIGHT, contents, mode=mode, format_version=3, lock=lock)
+    request = {"backup_name": "night", "export_name": "night", "is_copy": True, "to": to}
+    step = do_export(s3, request)
+    assert run(publish_backup, step, LateInvocation) == {"is_done": False, "published": None}
+    published = run(publish_backup, step)["published"]
+    bucket, _, root = published["location"].removeprefix("s3://").partition("/")
+    prefix = root.removesuffix("night/")
+    pooled = [key for key in keys(s3, bucket) if key.startswith(prefix) and parse_pooled_key(key)]
+    assert bool(pooled) == is_pooled
+    own = [key for key in keys(s3, bucket) if key.startswith(root)]
+    assert {store().lock_of(bucket, key) for key in (*own, *pooled)} == {lock}

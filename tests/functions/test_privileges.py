@@ -76,6 +76,7 @@ ENVIRONMENT = {
     "SCHEDULE_GROUP": "default",
     "SCHEDULE_ROLE_ARN": "arn:aws:iam::123456789012:role/schedule",
     "BACKUP_STATE_MACHINE_ARN": "arn:aws:states:us-east-1:123456789012:stateMachine:vault-backup",
+    "DRILL_STATE_MACHINE_ARN": "arn:aws:states:us-east-1:123456789012:stateMachine:vault-drill",
     "DEAD_LETTER_QUEUE_ARN": "arn:aws:sqs:us-east-1:123456789012:dead",
     "STACK_NAME": "vault",
     "ALARM_TOPIC_ARN": "arn:aws:sns:us-east-1:123456789012:alarms",
@@ -518,6 +519,43 @@ def test_a_sweep_removes_what_an_export_left_in_another_place(
     assert {key for key in keys(s3, bucket) if key.startswith("exports/")} == {published}
     assert "Uploads" not in s3.list_multipart_uploads(Bucket=bucket)
     assert not [key for key in keys(s3) if key.startswith(workspace(step["run"]).folder)]
+
+
+@pytest.mark.parametrize("is_pooled", [False, True])
+@pytest.mark.parametrize(
+    ("to", "bucket", "prefix"),
+    [({}, "archive", "exports"), ({"bucket": BUCKET, "prefix": "exports/team"}, BUCKET, "exports/team")],
+)
+def test_a_copy_of_a_backup(s3: S3Client, to: Json, bucket: str, prefix: str, *, is_pooled: bool) -> None:
+    night, there = BackupLayout(PREFIX, "night"), BackupLayout(prefix, "night")
+    contents = [(document, [stored(item, is_pooled=is_pooled) for item in o]) for document, o in sample_contents(night)]
+    write_backup(store(), night, contents, mode="incremental" if is_pooled else "full", format_version=3)
+    request = {"backup_name": "night", "export_name": "night", "is_copy": True, "to": to}
+    step = do_export(s3, request)
+    if not is_pooled:
+        surplus = f"{there.binlogs}delta_log/{samples.COLLECTION_ID}/1/2/2/3"
+        s3.put_object(Bucket=bucket, Key=surplus, Body=b"")
+        run(verify_copy, {**step, "purpose": "export"})
+        assert surplus not in keys(s3, bucket)
+    result = run(publish_backup, step)["published"]
+
+    assert (result["location"], result["status"]) == (f"s3://{bucket}/{prefix}/night/", "complete")
+    own = (there.root, PoolLayout(prefix).root)
+    assert not [key for key in keys(s3, bucket) if key.startswith(f"{prefix}/") and not key.startswith(own)]
+    for made in read_archive(store(), bucket, there).collections:
+        assert not compare_objects(store(), bucket, there, made, read_objects(store(), bucket, there, made)).is_damaged
+    with guarded("api.handler", ENVIRONMENT):
+        (copy,) = Catalogue(store(), BUCKET, PREFIX).copies("night")
+        followed = WorkingFiles(store(), BUCKET, PREFIX).follow("export", arn("export", "e"))
+        assert followed is not None
+        assert {one.status for one in followed.first(10)} == {"done"}
+    assert (copy.location, copy.run) == (result["location"], "export-e")
+    # A task that comes once more changes nothing, and the next copy finds all of it there.
+    assert run(publish_backup, step)["published"] == result
+    again = run(prepare_export, {"execution": execution("export", "again"), "request": request})
+    assert not again["is_published"]
+    left = run(plan_copy, {"run": again["run"], "attempt": again["attempt"], "round": 1})
+    assert left["object_count"] == 0
 
 
 def test_an_export_to_another_place_that_is_refused_gives_its_claims_back(s3: S3Client) -> None:

@@ -61,6 +61,7 @@ BODIES: Mapping[str, Json] = {
     "POST /backups": {"backup_name": "another"},
     "POST /drills": {"backup_name": "newer"},
     "POST /exports": {"backup_name": "newer", "export_name": "exported"},
+    "POST /backups/{name}/copies": {"to": {"prefix": "exports/copies"}},
     "POST /restores": {"backup_name": "newer", "suffix": "_x"},
     "PUT /backups/{name}/hold": {"reason": "audit"},
     "PUT /schedules/{name}": {"expression": "rate(1 day)"},
@@ -112,6 +113,7 @@ OTHERS: Mapping[str, Sequence[Json]] = {
     "prepare_export": (
         asked("export", "e", backup_name="newer", export_name="exported"),
         asked("export", "f", backup_name="newer", export_name="newer", to={"prefix": "exports/team"}),
+        asked("export", "g", backup_name="newer", export_name="newer", to={"prefix": "exports/copies"}, is_copy=True),
         asked("export", "rows", backup_name="newer", export_name="newer", format="parquet"),
     ),
     "write_rows": ({"run": DATASET, "batch": f"rows/{attempt_of(execution_arn('export', 'rows'))}/batch-0-0"},),

@@ -11,7 +11,14 @@ from typing import Any, Self
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from milvus_vault.model.base import Model
-from milvus_vault.model.requests import BackupRequest, DrillRequest, ExportRequest, PruneRequest, RestoreRequest
+from milvus_vault.model.requests import (
+    BackupRequest,
+    CopyRequest,
+    DrillRequest,
+    ExportRequest,
+    PruneRequest,
+    RestoreRequest,
+)
 from milvus_vault.model.resources import (
     BackedUpCollection,
     Backup,
@@ -277,6 +284,11 @@ def _export(api: FakeApi, asked: Asked) -> Started | Answer:
     return api._start(asked, "export", request.backup_name)
 
 
+def _copy(api: FakeApi, asked: Asked, name: str) -> Started | Answer:
+    CopyRequest.model_validate(asked.body)
+    return api._start(asked, "export", name) if name in api.backups else _no_backup(name)
+
+
 def _drill(api: FakeApi, asked: Asked) -> Started | Answer:
     request = DrillRequest.model_validate(asked.body)
     if request.backup_name is not None and request.backup_name not in api.backups:
@@ -414,6 +426,7 @@ _ROUTES: list[tuple[str, str, _Handler]] = [
     ("GET", r"/backups/([^/]+)", _get_backup),
     ("DELETE", r"/backups/([^/]+)", _delete_backup),
     ("POST", r"/backups/([^/]+)/(?:verify|repair)", _verify),
+    ("POST", r"/backups/([^/]+)/copies", _copy),
     ("PUT", r"/backups/([^/]+)/hold", _place_hold),
     ("DELETE", r"/backups/([^/]+)/hold", _lift_hold),
     ("POST", "/restores", _restore),

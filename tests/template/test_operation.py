@@ -2,7 +2,7 @@
 
 import json
 import re
-from typing import get_args
+from typing import Any, get_args
 
 import pytest
 import yaml
@@ -40,6 +40,7 @@ from tests.template.loading import (
     talks_to_milvus,
     template,
     text_of,
+    translated,
 )
 
 LAMBDA_MAX_SECONDS = 900
@@ -78,6 +79,52 @@ def test_a_layer_is_built_for_the_functions_that_have_it(name: str, layer: Data)
     assert layer["Properties"]["CompatibleArchitectures"] == [{"Ref": "Architecture"}]
     # Without it SAM builds for x86_64 whatever the functions are.
     assert layer["Metadata"] == {"BuildMethod": "python3.13", "BuildArchitecture": {"Ref": "Architecture"}}
+
+
+# IAM quotas: all inline policies of a role together, without blanks.
+MAX_POLICY_CHARACTERS = 10_240
+
+
+def test_the_rights_of_each_role_fit_into_its_policies_however_long_names_are() -> None:
+    lengths = {}
+    for name, role in translated().items():
+        if role["Type"] == "AWS::IAM::Role":
+            written = [written_out(found["PolicyDocument"]) for found in role["Properties"].get("Policies", [])]
+            lengths[name] = sum(len(json.dumps(policy, separators=(",", ":"))) for policy in written)
+    assert {name: length for name, length in lengths.items() if length > MAX_POLICY_CHARACTERS} == {}
+
+
+def written_out(value: Any) -> Any:
+    """Return a part of a policy as CloudFormation writes it, with all that is optional and the longest names of S3."""
+    found = value
+    match value:
+        case {"Ref": "AWS::NoValue"}:
+            found = None
+        case {"Ref": name} | {"Fn::GetAtt": [name, *_]}:
+            found = substituted(name)
+        case {"Fn::Sub": [text, dict(given)]}:
+            names = {key: written_out(part) for key, part in given.items()}
+            found = re.sub(r"\$\{([^}]+)\}", lambda part: names.get(part[1]) or substituted(part[1]), text)
+        case {"Fn::Sub": text}:
+            found = re.sub(r"\$\{([^}]+)\}", lambda part: substituted(part[1]), text)
+        case {"Fn::If": ["CreatesBackupBucket" | "ExportsStayInBackupBucket", _, part]} | {"Fn::If": [_, part, _]}:
+            found = written_out(part)
+        case {"Fn::Join": [_, {"Fn::Split": [_, part]}]}:
+            found = written_out(part)
+        case dict():
+            found = {key: written_out(part) for key, part in value.items()}
+        case list():
+            found = [written for part in value if (written := written_out(part)) is not None]
+    return found
+
+
+def substituted(name: str) -> str:
+    """Return what a parameter, an attribute or a pseudo parameter stands for, at its longest or as it is by default."""
+    default = template()["Parameters"].get(name, {}).get("Default", "")
+    if name.endswith("BucketName"):
+        return "b" * 63
+    known = {"AWS::Partition": "aws", "AWS::Region": "ap-southeast-1", "AWS::AccountId": "1" * 12}
+    return known.get(name) or default or "arn:aws:states:ap-southeast-1:111111111111:stateMachine:milvus-vault-backup"
 
 
 def test_the_python_of_the_functions_is_that_of_development() -> None:

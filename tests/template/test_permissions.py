@@ -41,6 +41,7 @@ PLACES = {
     "bucket of exports": _BUCKET % "ExportBucketName",
     "Milvus' bucket": _MILVUS,
     "backup key": r"\$\{KmsKeyArn\}",
+    "role of exports": r"\$\{ExportRoleArn\}",
     "key of exports": r"\$\{ExportKmsKeyArn\}",
     "Milvus' key": r"\$\{MilvusKmsKeyArn\}",
     "secret": r"\$\{MilvusSecretArn\}",
@@ -150,6 +151,7 @@ def test_actions_are_allowed_on_the_kind_of_thing_that_they_are_for(name: str, f
         assert is_of_bucket == (where in {"backup bucket", "bucket of exports", "Milvus' bucket"})
         assert (service == "kms") == (where in {"backup key", "key of exports", "Milvus' key"})
         assert (service == "secretsmanager") == (where == "secret")
+        assert (service == "sts") == (where == "role of exports")
         assert (service == "lambda") == (where == "inspecting function")
         assert (service == "states") == (where in {"executions", "machines of runs"})
         assert (service == "scheduler") == (where == "schedules")
@@ -193,6 +195,7 @@ def test_a_key_is_used_by_those_that_read_or_write_what_it_encrypts(key: str, pl
     [
         ("KmsKeyArn", "HasKmsKey"),
         ("ExportKmsKeyArn", "HasExportKmsKey"),
+        ("ExportRoleArn", "HasExportRole"),
         ("MilvusKmsKeyArn", "HasMilvusKmsKey"),
         ("MilvusSecretArn", "HasSecret"),
     ],
@@ -207,6 +210,12 @@ def test_what_need_not_be_given_is_allowed_only_where_it_is_given(parameter: str
     assert conditions == {condition}
     given = {"Fn::Not": [{"Fn::Equals": [{"Ref": parameter}, ""]}]}
     assert template()["Conditions"][condition] == given
+
+
+def test_the_role_of_exports_is_taken_by_those_that_write_or_list_what_it_is_for() -> None:
+    writing = {"CopyBatch", "PrepareExport", "PublishBackup", "WriteRows"}
+    assert who_may(("s3:PutObject", "keys of exports")) == writing
+    assert who_may(("sts:AssumeRole", "role of exports")) == writing | {"PlanCopy", "VerifyCopy", "CarryOutPrune"}
 
 
 def test_a_key_is_used_by_way_of_s3_only() -> None:
@@ -304,7 +313,11 @@ def test_people_are_told_by_the_two_functions_that_watch() -> None:
 
 def test_the_bucket_policy_denies_what_is_not_over_tls_and_markers_that_are_written_blindly() -> None:
     (policy,) = resources("AWS::S3::BucketPolicy").values()
-    found = policy["Properties"]["PolicyDocument"]["Statement"]
+    first, allowed, last = policy["Properties"]["PolicyDocument"]["Statement"]
+    assert allowed["Fn::If"][::2] == ["HasExportRole", {"Ref": "AWS::NoValue"}]
+    assert allowed["Fn::If"][1]["Principal"] == {"AWS": {"Ref": "ExportRoleArn"}}
+    assert allowed["Fn::If"][1]["Action"] == ["s3:GetObject", "s3:ListBucket"]
+    found = [first, last]
     assert [(statement["Effect"], statement["Principal"]) for statement in found] == [("Deny", "*")] * 2
     assert found[0]["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
     assert found[1]["Action"] == "s3:PutObject"

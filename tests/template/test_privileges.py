@@ -36,10 +36,19 @@ DATASETS, DATASETS_ELSEWHERE = ".datasets/*", "exports:*.datasets/*"
 # Of full backups, and of the pool that the others share.
 OBJECTS = ("*/binlogs/*", ".pool/*-*/*/*-*")
 MANIFESTS_OF_EXPORTS = ("exports:*/meta/backup_meta.json", "exports:*/meta/vault/manifest.json")
+POOL_ELSEWHERE, USERS_ELSEWHERE = "exports:*.pool/*-*/*/*-*", "exports:*.pool/.users/backup-*"
+OTHER_ETAGS_ELSEWHERE = "exports:*/meta/vault/other_etags.json"
 NAMES_OF_EXPORTS = "exports:*.runs/backup-*/claim.json"
 ONLY_CONDITIONALLY = (f"{MARKER} if-match", f"{MARKER} if-none-match")
 
-LOCKED = ("*/binlogs/*", "*/meta/*", ".pool/*-*/*/*-*", "exports:*/binlogs/*", "exports:*/meta/*")
+LOCKED = (
+    "*/binlogs/*",
+    "*/meta/*",
+    ".pool/*-*/*/*-*",
+    "exports:*.pool/*-*/*/*-*",
+    "exports:*/binlogs/*",
+    "exports:*/meta/*",
+)
 
 TABLE: dict[str, May] = {
     "PrepareBackup": May(
@@ -83,9 +92,9 @@ TABLE: dict[str, May] = {
     "PlanCopy": May(read=(".runs/*/claim.json", ".runs/*/copy/*"), write=(".runs/*/copy/*",)),
     "CopyBatch": May(
         read=(*OBJECTS, ".runs/*/claim.json", ".runs/*/copy/*", "milvus:delta_log/*", "milvus:insert_log/*"),
-        write=(*OBJECTS, ".runs/*/copy/*", "exports:*/binlogs/*", "milvus:staging/restore-*/*"),
+        write=(*OBJECTS, ".runs/*/copy/*", POOL_ELSEWHERE, "exports:*/binlogs/*", "milvus:staging/restore-*/*"),
         delete=(".runs/*/copy/*/error-*.json",),
-        abort_uploads=(*OBJECTS, "exports:*/binlogs/*", "milvus:staging/restore-*/*"),
+        abort_uploads=(*OBJECTS, POOL_ELSEWHERE, "exports:*/binlogs/*", "milvus:staging/restore-*/*"),
     ),
     "VerifyCopy": May(
         read=(
@@ -111,6 +120,7 @@ TABLE: dict[str, May] = {
             ".pool/.users/backup-*",
             ".runs/backup-*/*",
             ".runs/export-*/*",
+            USERS_ELSEWHERE,
             NAMES_OF_EXPORTS,
             *MANIFESTS_OF_EXPORTS,
         ),
@@ -118,9 +128,11 @@ TABLE: dict[str, May] = {
             *ONLY_CONDITIONALLY,
             *METADATA,
             ".catalogue/backups/*",
+            ".catalogue/copies/*",
             ".pool/.users/backup-*",
             ".runs/backup-*/locked.json",
             ".runs/export-*/locked.json",
+            USERS_ELSEWHERE,
             *(f"exports:{pattern}" for pattern in (*ONLY_CONDITIONALLY, *METADATA)),
         ),
         delete=(
@@ -130,8 +142,10 @@ TABLE: dict[str, May] = {
             ".runs/backup-*/rbac.json",
             ".runs/export-*/locked.json",
             ".runs/export-*/rbac.json",
+            USERS_ELSEWHERE,
             NAMES_OF_EXPORTS,
             "exports:*/binlogs/*",
+            OTHER_ETAGS_ELSEWHERE,
         ),
         lock=LOCKED,
         read_locks=LOCKED,
@@ -151,6 +165,7 @@ TABLE: dict[str, May] = {
         read=(
             "*/meta/*",
             ".catalogue/backups/*",
+            ".catalogue/copies/*",
             ".catalogue/deleting/*",
             ".catalogue/verifications/*",
             DATASETS,
@@ -160,8 +175,10 @@ TABLE: dict[str, May] = {
             ".runs/export-*/claim.json",
             ".runs/export-*/rows/*",
             DATASETS_ELSEWHERE,
+            "exports:*.pool/.condemned/*",
             NAMES_OF_EXPORTS,
             *MANIFESTS_OF_EXPORTS,
+            OTHER_ETAGS_ELSEWHERE,
         ),
         write=(
             DATASETS,
@@ -179,6 +196,7 @@ TABLE: dict[str, May] = {
             ".runs/export-*/rbac.json",
             ".runs/export-*/rows/*",
             DATASETS_ELSEWHERE,
+            USERS_ELSEWHERE,
             NAMES_OF_EXPORTS,
         ),
         delete=(
@@ -269,6 +287,7 @@ TABLE: dict[str, May] = {
             "*/binlogs/*",
             "*/meta/*",
             ".catalogue/backups/*",
+            ".catalogue/copies/*",
             ".catalogue/damage/*",
             ".catalogue/deleting/*",
             ".catalogue/digests/*",
@@ -523,15 +542,22 @@ def test_exports_to_another_place_are_written_by_those_that_write_exports_alone(
     assert who_may("DeleteObject", "m/meta/full_meta.json", bucket=place) == {"CarryOutPrune"}
     assert who_may("PutObject", claim, bucket=place) == {"PrepareExport"}
     assert who_may("DeleteObject", claim, bucket=place) == {"PrepareExport", "PublishBackup", "CarryOutPrune"}
+    pooled, note = ".pool/1a2b-7/1/2-3", ".pool/.users/backup-m/1a2b3c4d.json"
+    assert who_may("PutObject", pooled, bucket=place) == {"CopyBatch"}
+    assert who_may("DeleteObject", pooled, bucket=place) == who_may("GetObject", pooled, bucket=place) == set()
+    assert who_may("PutObject", note, bucket=place) == {"PrepareExport", "PublishBackup"}
+    assert who_may("DeleteObject", note, bucket=place) == {"PublishBackup"}
 
 
 def test_nothing_else_of_another_place_is_written_or_deleted() -> None:
     tombstone = "exports/.catalogue/deleting/m.json"
-    others = ("exported/m/binlogs/1", "exports/.pool/a-1/2/3-4", "other/m/meta/1")
+    others = ("exported/m/binlogs/1", "exports/.pool/.sweep/claim.json", "other/m/meta/1")
+    condemned = "exports/.pool/.condemned/1a2b-7.json"
     for action in ("PutObject", "DeleteObject", "AbortMultipartUpload"):
-        assert who_may(action, *others, tombstone, bucket="archive") == set()
+        assert who_may(action, *others, tombstone, condemned, bucket="archive") == set()
     assert who_may("GetObject", *others, bucket="archive") == set()
     assert who_may("GetObject", tombstone, bucket="archive") == {"CarryOutPrune"}
+    assert who_may("GetObject", condemned, bucket="archive") == {"PrepareExport"}
 
 
 def test_without_another_bucket_all_rights_are_of_the_backup_bucket_and_of_milvus() -> None:

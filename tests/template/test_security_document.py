@@ -1,11 +1,23 @@
-"""What SECURITY.md says of rights is what the template allows."""
+"""What SECURITY.md and docs/operations.md say of rights is what the template allows."""
 
+import json
 import re
+from fnmatch import fnmatchcase
 
 import pytest
 
 from tests.support.terminal import REPOSITORY
-from tests.template.loading import actions_of, as_list, functions, machines, reaches_milvus, statements, translated
+from tests.template.loading import (
+    actions_of,
+    as_list,
+    functions,
+    machines,
+    reaches_milvus,
+    resources,
+    resources_of,
+    statements,
+    translated,
+)
 from tests.template.test_permissions import LIST_SCHEDULES, LOG_DELIVERY, TRACES, grants
 from tests.template.test_privileges import who_may
 
@@ -108,3 +120,46 @@ def test_whoever_reads_the_secret_is_named_by_what_it_reaches() -> None:
         if any("secretsmanager:GetSecretValue" in actions_of(s) for s in statements(found["Policies"]))
     }
     assert reading == {name for name, found in functions().items() if reaches_milvus(found)}
+
+
+OPERATIONS = (REPOSITORY / "docs" / "operations.md").read_text().partition("#### Another Region, account or key")[2]
+TRUST, RIGHTS, OF_THE_SOURCE = (
+    json.loads(block) for block in re.findall(r"```json\n(.*?)```", OPERATIONS, re.DOTALL)[:3]
+)
+
+
+def wanted_of_the_role() -> set[tuple[str, str]]:
+    """Return what the functions may do in the other bucket, which the role has to be allowed in their place."""
+    bucket = "arn:${AWS::Partition}:s3:::${ExportBucketName}"
+    found = set()
+    for function in functions().values():
+        for statement in statements(function["Policies"]):
+            for resource in resources_of(statement):
+                if resource.startswith(bucket):
+                    key = resource.removeprefix(bucket).replace("${ExportPrefix}", "milvus-vault-exports")
+                    found |= {
+                        (action, f"arn:aws:s3:::archive{key.replace('*', 'x')}") for action in actions_of(statement)
+                    }
+    return found
+
+
+def test_the_role_that_is_documented_may_do_in_the_other_bucket_what_the_functions_may() -> None:
+    wanted = wanted_of_the_role()
+    assert {"s3:ListBucket", "s3:PutObject", "s3:DeleteObject"} < {action for action, _ in wanted}
+    allowed = [(a, r) for one in RIGHTS["Statement"] for a in as_list(one["Action"]) for r in as_list(one["Resource"])]
+    missing = {need for need in wanted if not any(a == need[0] and fnmatchcase(need[1], r) for a, r in allowed)}
+    assert missing == set()
+    used = {action for action, pattern in allowed if pattern.startswith("arn:aws:s3:::archive")}
+    assert used == {action for action, _ in wanted}
+
+
+def test_what_the_role_reads_of_the_source_is_what_copies_are_made_of() -> None:
+    (policy,) = resources("AWS::S3::BucketPolicy").values()
+    (own,) = (one["Fn::If"][1] for one in policy["Properties"]["PolicyDocument"]["Statement"] if "Fn::If" in one)
+    assert own["Action"] == OF_THE_SOURCE["Action"]
+    documented = [one for one in RIGHTS["Statement"] if "BACKUP_BUCKET" in str(one)]
+    assert [one["Resource"] for one in documented] == [OF_THE_SOURCE["Resource"]]
+    for key in ("monday/binlogs/insert_log/1/2/3/3/4/5", ".pool/1a2b3c4d5e6f-7/1/2-3"):
+        arn = f"arn:aws:s3:::BACKUP_BUCKET/BACKUP_PREFIX/{key}"
+        assert any(fnmatchcase(arn, pattern) for pattern in OF_THE_SOURCE["Resource"])
+    assert TRUST["Statement"][0]["Action"] == "sts:AssumeRole"

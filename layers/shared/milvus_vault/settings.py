@@ -47,6 +47,18 @@ class StorageSettings(Settings):
     """Without slashes around it, which Milvus takes; empty where its folders lie at the top of the bucket."""
     staging_prefix: str
     """Folder of the Milvus bucket for the objects of running restores and for their claims."""
+    backup_bucket_owner: str = ""
+    """The account of the backup bucket; empty: nobody knows."""
+    export_bucket_name: str = ""
+    """A bucket beside the backup bucket, for exports and copies; empty: none."""
+    export_bucket_owner: str = ""
+    """Its account; empty: nobody knows."""
+    export_region: str = ""
+    """Its Region; empty: that of the stack."""
+    export_role_arn: str = ""
+    """The role by which it is reached; empty: each function's own."""
+    export_kms_key_arn: str = ""
+    """The key with which what is written there is encrypted; empty: as the bucket says."""
 
 
 class ManagementSettings(Settings):
@@ -123,10 +135,8 @@ class ScheduleSettings(Settings):
 class ExportSettings(Settings):
     """To which other places exports may go."""
 
-    export_bucket_name: str = ""
-    """A bucket beside the backup bucket; empty: none."""
     export_prefix: str
-    """The folder of both in which exports to another place lie."""
+    """The folder of the backup bucket, and of the other one, in which exports and copies to another place lie."""
 
 
 class PolicySettings(Settings):

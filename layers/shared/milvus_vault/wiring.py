@@ -3,7 +3,7 @@
 from milvus_vault.adapters.management import MilvusGarbageCollector
 from milvus_vault.adapters.milvus_access import NOBODY
 from milvus_vault.adapters.milvus_secret import read_access
-from milvus_vault.adapters.s3 import S3ObjectStore
+from milvus_vault.adapters.s3 import BucketAccess, S3ObjectStore
 from milvus_vault.adapters.scheduler import EventBridgeScheduler
 from milvus_vault.backup.places import ExportPlaces, Place
 from milvus_vault.drills.scratch import FOLDER as SCRATCH_FOLDER
@@ -15,9 +15,25 @@ from milvus_vault.source import MilvusStorage
 from milvus_vault.workspace import Workspace
 
 
+def open_store(settings: StorageSettings, max_connections: int = 64) -> S3ObjectStore:
+    """Return S3, with what holds for the deployment's buckets."""
+    backups, exports = BucketAccess(owner=settings.backup_bucket_owner), BucketAccess()
+    if settings.export_bucket_name:
+        exports = BucketAccess(
+            region=settings.export_region,
+            role_arn=settings.export_role_arn,
+            owner=settings.export_bucket_owner,
+            kms_key_arn=settings.export_kms_key_arn,
+        )
+    buckets = {settings.export_bucket_name: exports, settings.backup_bucket_name: backups}
+    return S3ObjectStore.shared(
+        max_connections, {name: access for name, access in buckets.items() if access != BucketAccess()}
+    )
+
+
 def open_workspace(settings: StorageSettings, run: str, *, max_connections: int = 64) -> Workspace:
     """Return the working files of a run."""
-    store = S3ObjectStore.shared(max_connections)
+    store = open_store(settings, max_connections)
     return Workspace(store, settings.backup_bucket_name, settings.backup_prefix, run)
 
 
@@ -37,7 +53,7 @@ def open_export_places(storage: StorageSettings, exports: ExportSettings) -> Exp
         own=Place(bucket=storage.backup_bucket_name, prefix=storage.backup_prefix),
         milvus=milvus_storage(storage),
         staging_prefix=storage.staging_prefix,
-        bucket=exports.export_bucket_name,
+        bucket=storage.export_bucket_name,
         prefix=exports.export_prefix,
     )
 

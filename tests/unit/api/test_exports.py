@@ -1,11 +1,12 @@
 """What cannot be exported, and a name that is taken, are refused before anything is started."""
 
+import json
 from datetime import UTC, datetime
 from typing import Any, cast
 
 import pytest
 
-from milvus_vault.api.exports import post_export
+from milvus_vault.api.exports import post_copy, post_export
 from milvus_vault.api.routing import Caller
 from milvus_vault.api.services import Services
 from milvus_vault.archive.layout import BackupLayout
@@ -14,7 +15,7 @@ from milvus_vault.backup.places import ExportPlaces, Place
 from milvus_vault.catalogue import Catalogue
 from milvus_vault.errors import InvalidRequestError, VaultError
 from milvus_vault.model.collections import CollectionName
-from milvus_vault.model.requests import ExportPlace, ExportRequest
+from milvus_vault.model.requests import CopyRequest, ExportPlace, ExportRequest
 from milvus_vault.source import MilvusStorage
 from tests.support.fake_machines import FakeMachines, machines
 from tests.unit.archive.samples import BUCKET, PREFIX, golden_store, sample_contents, write_backup
@@ -113,6 +114,46 @@ def test_one_to_another_place_may_have_a_name_that_is_taken_here(services: Servi
     assert post_export(services, request, Caller()).backup_name == "whole"
     (started,) = states.found.values()
     assert '"to":{"bucket":"archive"}' in started.input_json
+
+
+@pytest.mark.parametrize(
+    ("name", "error"),
+    [
+        ("gone", "BackupNotFoundError"),
+        ("no-one", "BackupNotFoundError"),
+        ("golden_057", "BackupNotExportableError"),
+        ("a-b", "BackupNotExportableError"),
+    ],
+)
+def test_a_copy_that_cannot_work_is_not_started(
+    services: Services, states: FakeMachines, name: str, error: str
+) -> None:
+    # As somebody has named a folder, and nobody would name a new backup.
+    write_backup(services.store, layout := BackupLayout(PREFIX, "a-b"), sample_contents(layout))
+    with pytest.raises(VaultError) as caught:
+        post_copy(services, name, CopyRequest(), Caller())
+    assert type(caught.value).__name__ == error
+    assert states.found == {}
+
+
+@pytest.mark.parametrize("name", ["whole", "partial"])
+def test_a_copy_is_an_export_that_changes_nothing(services: Services, states: FakeMachines, name: str) -> None:
+    started = post_copy(services, name, CopyRequest(to=ExportPlace(bucket="archive")), Caller(idempotency_key="k1"))
+    assert (started.id, started.kind, started.backup_name) == ("export-k1", "export", name)
+    (found,) = states.found.values()
+    asked = {"backup_name": name, "export_name": name, "is_copy": True, "to": {"bucket": "archive"}}
+    assert json.loads(found.input_json) == asked
+
+
+def test_a_copy_to_a_place_to_which_nothing_may_go_is_not_started(services: Services, states: FakeMachines) -> None:
+    for to, words in (
+        (ExportPlace(bucket="elsewhere"), "bucket elsewhere"),
+        (ExportPlace(prefix="other"), "ExportPrefix"),
+    ):
+        with pytest.raises(InvalidRequestError) as caught:
+            post_copy(services, "whole", CopyRequest(to=to), Caller())
+        assert words in f"{caught.value.message} {caught.value.hint}"
+    assert states.found == {}
 
 
 def test_one_to_a_place_to_which_nothing_may_go_is_not_started(services: Services, states: FakeMachines) -> None:

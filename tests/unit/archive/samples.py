@@ -17,6 +17,7 @@ from milvus_vault.archive.manifest import (
     digest,
     write_object_list,
 )
+from milvus_vault.archive.pool import parse_pooled_key
 from milvus_vault.archive.reference_writer import marker_file, reference_files
 from milvus_vault.model.collections import ALL_PARTITIONS, DatabaseDescription, KeyValue, SegmentLevel
 from milvus_vault.model.flushes import FlushAllPoint, FlushedChannel
@@ -266,6 +267,7 @@ def write_backup(
                 size_bytes=sum(item.size_bytes for item in objects),
                 document=_digest(files, layout, layout.collection_document(description.collection_id)),
                 objects=_digest(files, layout, layout.object_list(description.collection_id)),
+                group=next((pooled.group for item in objects if (pooled := parse_pooled_key(item.stored_key))), ""),
             )
         )
     reference = reference_files(

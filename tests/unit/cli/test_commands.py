@@ -10,6 +10,7 @@ import pytest
 from milvus_vault.cli.options import Level
 from milvus_vault.model.requests import DrillRequest, VerifyLevel
 from milvus_vault.model.resources import (
+    BackupCopy,
     CheckItem,
     CollectionInfo,
     Drill,
@@ -18,7 +19,7 @@ from milvus_vault.model.resources import (
     RunCollection,
     Verification,
 )
-from tests.support.fake_api import FakeApi, backup, problem, run, stages
+from tests.support.fake_api import BEGAN, FakeApi, backup, problem, run, stages
 from tests.unit.cli.conftest import Cli
 
 ARTICLES = CollectionInfo(
@@ -438,6 +439,27 @@ class TestExport:
     def test_a_name_that_is_taken_is_refused(self, api: FakeApi, cli: Cli) -> None:
         api.backups = {"b": backup("b"), "c": backup("c")}
         assert cli("export", "b", "--as", "c").code == 5
+
+    @pytest.mark.parametrize(
+        ("options", "asked"),
+        [((), {}), (("--to", "s3://archive/team"), {"to": {"bucket": "archive", "prefix": "team"}})],
+    )
+    def test_a_copy_is_started_followed_and_told(
+        self, api: FakeApi, cli: Cli, options: tuple[str, ...], asked: dict[str, object]
+    ) -> None:
+        api.backups = {"b": backup("b")}
+        api.outcomes["export"] = {"result": {"location": "s3://archive/team/b/"}, "request": {"is_copy": True}}
+        done = cli("copy", "b", *options, "--wait")
+        assert (done.code, api.asked[0].path, api.asked[0].body) == (0, "/live/backups/b/copies", asked)
+        assert "✓ copy of b succeeded" in done.out
+        assert "s3://archive/team/b/" in done.out
+        assert cli("copy", "gone").code == 4
+        assert "error: --to: " in cli("copy", "b", "--to", "s3://A").err
+
+    def test_where_copies_of_a_backup_are_is_shown(self, api: FakeApi, cli: Cli) -> None:
+        copy = BackupCopy(location="s3://archive/team/b/", copied_at=BEGAN, run="export-1")
+        api.backups = {"b": backup("b").model_copy(update={"copies": (copy,)})}
+        assert "s3://archive/team/b/ (" in cli("get", "b").out
 
     def test_rows_are_asked_for_with_their_collections(self, api: FakeApi, cli: Cli) -> None:
         api.backups = {"b": backup("b")}

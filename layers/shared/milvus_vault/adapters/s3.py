@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from http.client import HTTPException
 from itertools import batched, chain
@@ -17,7 +17,14 @@ from typing import TYPE_CHECKING, Any, Literal, Self, override
 
 import boto3
 from botocore import exceptions as sdk
+from botocore import session as core
 from botocore.config import Config
+from botocore.credentials import (
+    AssumeRoleCredentialFetcher,
+    CredentialProvider,
+    CredentialResolver,
+    DeferredRefreshableCredentials,
+)
 from urllib3.exceptions import HTTPError
 
 from milvus_vault import __version__
@@ -50,6 +57,7 @@ from milvus_vault.model.times import utc_second
 from milvus_vault.ports import ObjectStore
 
 if TYPE_CHECKING:
+    from botocore.model import OperationModel
     from mypy_boto3_s3 import S3Client
     from mypy_boto3_s3.type_defs import (
         CompletedPartTypeDef,
@@ -132,6 +140,7 @@ _HINT_BY_ERROR: dict[type[VaultError], str] = {
     StorageUnavailableError: "S3 failed by itself; a retry helps unless it persists.",
 }
 _PERMISSIONS = {
+    "AssumeRole": "sts:AssumeRole on that role, whose trust policy has to name it",
     "AbortMultipartUpload": "s3:AbortMultipartUpload on the destination",
     "ListMultipartUploads": "s3:ListBucketMultipartUploads",
     "CompleteMultipartUpload": "s3:PutObject on the destination",
@@ -221,19 +230,50 @@ class _CutAnswerError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class S3ObjectStore(ObjectStore):
-    """The `ObjectStore` protocol on S3, or on a server that speaks its protocol."""
+class BucketAccess:
+    """What holds for one bucket, and not for all. Empty: nothing of the kind."""
+
+    region: str = ""
+    """The Region in which it lies, if that is another one."""
+    role_arn: str = ""
+    """The role that is assumed for each call of it. A copy to it reads the source by this role as well."""
+    owner: str = ""
+    """The account whose it must be: S3 refuses calls for a bucket of another one."""
+    kms_key_arn: str = ""
+    """The key with which what is written there is encrypted."""
+
+
+@dataclass(frozen=True, slots=True)
+class S3Clients:
+    """The two clients by which buckets are reached."""
 
     client: S3Client
     copier: S3Client
     """For CopyObject alone: without the SDK's retries, since the pacer handles SlowDown. Three of its
     modes used 39 to 85 % of what a throttling server allowed, the pacer 91 % (measured)."""
+
+
+@dataclass(frozen=True, slots=True)
+class S3ObjectStore(ObjectStore):
+    """The `ObjectStore` protocol on S3, or on a server that speaks its protocol."""
+
+    client: S3Client
+    copier: S3Client
+    """See `S3Clients`; these are for all buckets but those that have their own."""
     parts: ThreadPoolExecutor
     """Copies parts of all objects that are copied in parts, so that their number stays bounded."""
+    buckets: Mapping[str, BucketAccess] = field(default_factory=dict)
+    """What holds for some buckets."""
+    elsewhere: Mapping[str, S3Clients] = field(default_factory=dict)
+    """The clients of buckets in another Region, or of another role."""
 
     @classmethod
     def connect(
-        cls, max_connections: int = 64, session: boto3.session.Session | None = None, endpoint_url: str | None = None
+        cls,
+        max_connections: int = 64,
+        session: boto3.session.Session | None = None,
+        endpoint_url: str | None = None,
+        buckets: Mapping[str, BucketAccess] | None = None,
     ) -> Self:
         """Return the store that the environment's credentials, Region and endpoint lead to.
 
@@ -241,8 +281,10 @@ class S3ObjectStore(ObjectStore):
             max_connections: Requests at a time; as many as threads will use the store.
             session: Has credentials and Region, instead of the environment.
             endpoint_url: Address of the server, instead of the environment's or AWS's own.
+            buckets: What holds for some buckets, by their names. Roles are assumed with the first call that needs one.
         """
         session = session or boto3.session.Session()
+        buckets = buckets or {}
         # Other servers rarely know virtual hosts: their addresses have the bucket in the path.
         has_endpoint = endpoint_url or os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
         shared = Config(
@@ -256,23 +298,52 @@ class S3ObjectStore(ObjectStore):
             signature_version="s3v4",
             s3={"addressing_style": "path" if has_endpoint else "auto"},
         )
-        client: S3Client = session.client(
-            "s3",
-            endpoint_url=endpoint_url,
-            # A part of 5 GiB, the largest there is, takes 51 s at 100 MiB/s.
-            config=shared.merge(Config(read_timeout=180, retries={"mode": "standard", "total_max_attempts": 5})),
-        )
-        copier: S3Client = session.client(
-            "s3",
-            endpoint_url=endpoint_url,
-            config=shared.merge(Config(read_timeout=60, retries={"mode": "standard", "total_max_attempts": 1})),
-        )
-        return cls(client, copier, ThreadPoolExecutor(max_connections, thread_name_prefix="part"))
+
+        def clients(of: boto3.session.Session, region: str | None) -> S3Clients:
+            made = S3Clients(
+                client=of.client(
+                    "s3",
+                    region_name=region,
+                    endpoint_url=endpoint_url,
+                    # A part of 5 GiB, the largest there is, takes 51 s at 100 MiB/s.
+                    config=shared.merge(
+                        Config(read_timeout=180, retries={"mode": "standard", "total_max_attempts": 5})
+                    ),
+                ),
+                copier=of.client(
+                    "s3",
+                    region_name=region,
+                    endpoint_url=endpoint_url,
+                    config=shared.merge(Config(read_timeout=60, retries={"mode": "standard", "total_max_attempts": 1})),
+                ),
+            )
+            if buckets:
+                for one in (made.client, made.copier):
+                    one.meta.events.register("provide-client-params.s3", _Rules(buckets).apply)
+            return made
+
+        ours = clients(session, None)
+        elsewhere = {
+            bucket: clients(
+                _assuming(session, access.role_arn) if access.role_arn else session,
+                access.region or session.region_name,
+            )
+            for bucket, access in buckets.items()
+            if access.region or access.role_arn
+        }
+        parts = ThreadPoolExecutor(max_connections, thread_name_prefix="part")
+        return cls(ours.client, ours.copier, parts, buckets, elsewhere)
 
     @classmethod
-    def shared(cls, max_connections: int = 64) -> Self:
+    def shared(cls, max_connections: int = 64, buckets: Mapping[str, BucketAccess] | None = None) -> Self:
         """Return the store that this process has for its environment; as `connect`, but made once."""
-        return kept(lambda: cls.connect(max_connections), "s3", max_connections)
+        known = frozenset((buckets or {}).items())
+        return kept(lambda: cls.connect(max_connections, buckets=buckets), "s3", max_connections, known)
+
+    def _to(self, bucket: str) -> S3Client:
+        """Return the client for calls of a bucket."""
+        found = self.elsewhere.get(bucket)
+        return found.client if found else self.client
 
     @override
     def check_bucket(self, bucket: str) -> None:
@@ -280,12 +351,19 @@ class S3ObjectStore(ObjectStore):
 
         Asks for a listing, since HeadBucket answers without a body: 403 or 404 and no reason.
         """
-        with _translated("list", bucket):
-            self.client.list_objects_v2(Bucket=bucket, MaxKeys=1)
+        try:
+            with _translated("list", bucket):
+                self._to(bucket).list_objects_v2(Bucket=bucket, MaxKeys=1)
+        except StorageAccessDeniedError as err:
+            # S3 does not say which of them it was.
+            if owner := self.buckets.get(bucket, BucketAccess()).owner:
+                hint = f"{err.hint} The bucket has to be one of account {owner}."
+                raise StorageAccessDeniedError(err.message, hint=hint) from err
+            raise
 
     @override
     def bucket_settings(self, bucket: str) -> BucketSettings:
-        client = self.client
+        client = self._to(bucket)
         return BucketSettings(
             blocks_public_access=_setting(
                 lambda: (
@@ -311,7 +389,7 @@ class S3ObjectStore(ObjectStore):
                 raise
 
     def _has_object_lock(self, bucket: str) -> bool:
-        found = self.client.get_object_lock_configuration(Bucket=bucket)["ObjectLockConfiguration"]
+        found = self._to(bucket).get_object_lock_configuration(Bucket=bucket)["ObjectLockConfiguration"]
         return found.get("ObjectLockEnabled") == "Enabled"
 
     @override
@@ -348,7 +426,7 @@ class S3ObjectStore(ObjectStore):
 
     def _put_retention(self, bucket: str, key: str, lock: ObjectLock) -> None:
         retention: ObjectLockRetentionTypeDef = {"Mode": _LOCK_MODES[lock.mode], "RetainUntilDate": lock.until}
-        self.client.put_object_retention(Bucket=bucket, Key=key, Retention=retention)
+        self._to(bucket).put_object_retention(Bucket=bucket, Key=key, Retention=retention)
 
     @override
     def lock_of(self, bucket: str, key: str) -> ObjectLock | None:
@@ -357,7 +435,7 @@ class S3ObjectStore(ObjectStore):
 
     def _retention(self, bucket: str, key: str) -> ObjectLock | None:
         try:
-            answer = self.client.get_object_retention(Bucket=bucket, Key=key)
+            answer = self._to(bucket).get_object_retention(Bucket=bucket, Key=key)
         except sdk.ClientError as err:
             # The first is S3's for an object without a lock, the second for a bucket without Object Lock. SeaweedFS has
             # the third for either.
@@ -381,7 +459,7 @@ class S3ObjectStore(ObjectStore):
         }
         if after:
             request["StartAfter"] = after
-        pages = iter(self.client.get_paginator("list_objects_v2").paginate(**request))
+        pages = iter(self._to(bucket).get_paginator("list_objects_v2").paginate(**request))
         while True:
             with _translated("list", bucket, prefix):
                 page = next(pages, None)
@@ -393,7 +471,9 @@ class S3ObjectStore(ObjectStore):
     @override
     def list_folders(self, bucket: str, prefix: str) -> Iterator[str]:
         folder = f"{prefix.rstrip('/')}/" if prefix else ""
-        listing = self.client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=folder, Delimiter="/")
+        listing = (
+            self._to(bucket).get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=folder, Delimiter="/")
+        )
         pages = iter(listing)
         while True:
             with _translated("list", bucket, folder):
@@ -422,20 +502,20 @@ class S3ObjectStore(ObjectStore):
     @override
     def chunks(self, bucket: str, key: str, etag: str) -> Iterator[bytes]:
         with _translated("read", bucket, key):
-            answer = self.client.get_object(Bucket=bucket, Key=key, IfMatch=f'"{etag}"')
+            answer = self._to(bucket).get_object(Bucket=bucket, Key=key, IfMatch=f'"{etag}"')
             with closing(answer["Body"]) as body:
                 yield from body.iter_chunks(MIB)
 
     @override
     def checksum(self, bucket: str, key: str, etag: str) -> str:
         with _translated("read", bucket, key):
-            answer = self.client.head_object(Bucket=bucket, Key=key, IfMatch=f'"{etag}"', ChecksumMode="ENABLED")
+            answer = self._to(bucket).head_object(Bucket=bucket, Key=key, IfMatch=f'"{etag}"', ChecksumMode="ENABLED")
             return _checksum(answer)
 
     @override
     def has_md5_etag(self, bucket: str, key: str, etag: str) -> bool:
         with _translated("read", bucket, key):
-            answer = self.client.head_object(Bucket=bucket, Key=key, IfMatch=f'"{etag}"')
+            answer = self._to(bucket).head_object(Bucket=bucket, Key=key, IfMatch=f'"{etag}"')
         # "Checking object integrity", S3 user guide: plaintext and SSE-S3 have it, SSE-KMS and SSE-C do not.
         return answer.get("ServerSideEncryption", "AES256") == "AES256" and "SSECustomerAlgorithm" not in answer
 
@@ -447,7 +527,7 @@ class S3ObjectStore(ObjectStore):
         if content_type:
             request["ContentType"] = content_type
         with _translated("write", bucket, key):
-            self.client.put_object(**request)
+            self._to(bucket).put_object(**request)
 
     @override
     def put_in_parts(self, bucket: str, key: str, parts: Iterable[bytes]) -> None:
@@ -459,7 +539,7 @@ class S3ObjectStore(ObjectStore):
             return
         with _translated("write", bucket, key):
             # Named here, since S3 takes no checksums of parts otherwise, and the SDK sends them by itself.
-            answer = self.client.create_multipart_upload(Bucket=bucket, Key=key, ChecksumAlgorithm="CRC32")
+            answer = self._to(bucket).create_multipart_upload(Bucket=bucket, Key=key, ChecksumAlgorithm="CRC32")
             upload_id = _told(answer, "UploadId")
             rest = chain((first, second), pieces)
             # A part may have 64 MiB, and is let go once it is sent.
@@ -468,7 +548,7 @@ class S3ObjectStore(ObjectStore):
             is_complete = False
             try:
                 for number, part in enumerate(rest, start=1):
-                    done = self.client.upload_part(
+                    done = self._to(bucket).upload_part(
                         Bucket=bucket,
                         Key=key,
                         UploadId=upload_id,
@@ -480,7 +560,7 @@ class S3ObjectStore(ObjectStore):
                     if checksum := done.get("ChecksumCRC32"):
                         named["ChecksumCRC32"] = checksum
                     written.append(named)
-                self.client.complete_multipart_upload(
+                self._to(bucket).complete_multipart_upload(
                     Bucket=bucket, Key=key, UploadId=upload_id, MultipartUpload={"Parts": written}
                 )
                 is_complete = True
@@ -492,7 +572,7 @@ class S3ObjectStore(ObjectStore):
     def link(self, bucket: str, key: str, seconds: int) -> str:
         """Return an address under which everybody who has it can read the object, while our credentials are good."""
         with _translated("sign a link to", bucket, key):
-            return self.client.generate_presigned_url(
+            return self._to(bucket).generate_presigned_url(
                 "get_object", Params={"Bucket": bucket, "Key": key}, ExpiresIn=seconds
             )
 
@@ -534,7 +614,8 @@ class S3ObjectStore(ObjectStore):
             if item.source_etag:
                 request["CopySourceIfMatch"] = item.source_etag
             # The server may answer 200 before it has copied, and then send nothing.
-            result = self.copier.copy_object(**request).get("CopyObjectResult", {})
+            found = self.elsewhere.get(bucket)
+            result = (found.copier if found else self.copier).copy_object(**request).get("CopyObjectResult", {})
             return CopiedObject(item.key, _told(result, "ETag").strip('"'), _checksum(result))
 
     @override
@@ -547,12 +628,12 @@ class S3ObjectStore(ObjectStore):
             for key in together:
                 if _NOT_IN_XML.search(key):
                     with _translated("delete", bucket, key):
-                        self.client.delete_object(Bucket=bucket, Key=key)
+                        self._to(bucket).delete_object(Bucket=bucket, Key=key)
             some = [key for key in together if not _NOT_IN_XML.search(key)]
             if not some:
                 continue
             with _translated("delete", bucket, some[0]):
-                answer = self.client.delete_objects(
+                answer = self._to(bucket).delete_objects(
                     Bucket=bucket, Delete={"Objects": [{"Key": key} for key in some], "Quiet": True}
                 )
             for failed in answer.get("Errors", ()):
@@ -563,7 +644,7 @@ class S3ObjectStore(ObjectStore):
 
     @override
     def list_uploads(self, bucket: str, prefix: str) -> Iterator[UnfinishedUpload]:
-        pages = iter(self.client.get_paginator("list_multipart_uploads").paginate(Bucket=bucket, Prefix=prefix))
+        pages = iter(self._to(bucket).get_paginator("list_multipart_uploads").paginate(Bucket=bucket, Prefix=prefix))
         while True:
             with _translated("list uploads of", bucket, prefix):
                 page = next(pages, None)
@@ -580,7 +661,7 @@ class S3ObjectStore(ObjectStore):
     def _read(self, bucket: str, key: str) -> tuple[bytes, GetObjectOutputTypeDef]:
         """Return an object's content and the answer that it came with, asking again where the body breaks midway."""
         for attempt in range(_READ_ATTEMPTS):
-            answer = self.client.get_object(Bucket=bucket, Key=key)
+            answer = self._to(bucket).get_object(Bucket=bucket, Key=key)
             try:
                 with closing(answer["Body"]) as body:
                     return body.read(), answer
@@ -600,7 +681,7 @@ class S3ObjectStore(ObjectStore):
         with _translated("write", bucket, key):
             for attempt in range(1, _CONFLICT_ATTEMPTS + 1):
                 try:
-                    self.client.put_object(**request)
+                    self._to(bucket).put_object(**request)
                 except sdk.ClientError as err:
                     if _status(err) == _CONFLICT and attempt < _CONFLICT_ATTEMPTS:
                         time.sleep(_CONFLICT_WAIT_SECONDS * attempt)
@@ -626,12 +707,13 @@ class S3ObjectStore(ObjectStore):
 
     def _copy_in_parts(self, job: CopyJob, source: CopySourceTypeDef, item: CopyItem) -> CopiedObject:
         bucket = job.destination_bucket
+        client = self._to(bucket)
         # Parts of two versions of the source must not be mixed, so its ETag has to be known.
-        etag = item.source_etag or _told(self.client.head_object(Bucket=source["Bucket"], Key=source["Key"]), "ETag")
-        upload_id = _told(self.client.create_multipart_upload(Bucket=bucket, Key=item.key), "UploadId")
+        etag = item.source_etag or _told(client.head_object(Bucket=source["Bucket"], Key=source["Key"]), "ETag")
+        upload_id = _told(client.create_multipart_upload(Bucket=bucket, Key=item.key), "UploadId")
 
         def copy_part(number: int, first: int, last: int) -> CompletedPartTypeDef:
-            answer = self.client.upload_part_copy(
+            answer = client.upload_part_copy(
                 Bucket=bucket,
                 Key=item.key,
                 UploadId=upload_id,
@@ -648,7 +730,7 @@ class S3ObjectStore(ObjectStore):
             for number, (first, last) in enumerate(part_ranges(item.size_bytes), start=1):
                 running.append(self.parts.submit(copy_part, number, first, last))
             parts = [future.result() for future in running]
-            answer = self.client.complete_multipart_upload(
+            answer = client.complete_multipart_upload(
                 Bucket=bucket, Key=item.key, UploadId=upload_id, MultipartUpload={"Parts": parts}
             )
             etag_of_all = _told(answer, "ETag").strip('"')
@@ -664,11 +746,57 @@ class S3ObjectStore(ObjectStore):
 
     def _abort(self, bucket: str, key: str, upload_id: str) -> None:
         try:
-            self.client.abort_multipart_upload(Bucket=bucket, Key=key, UploadId=upload_id)
+            self._to(bucket).abort_multipart_upload(Bucket=bucket, Key=key, UploadId=upload_id)
         except sdk.ClientError as err:
             # It was completed, and the answer got lost, or a lifecycle rule was faster.
             if _code(err) != "NoSuchUpload":
                 raise
+
+
+@dataclass(frozen=True, slots=True)
+class _Rules:
+    """Adds to each call what holds for its buckets: whose they must be, and by which key they are encrypted."""
+
+    buckets: Mapping[str, BucketAccess]
+
+    def apply(self, params: dict[str, Any], model: OperationModel, context: Mapping[str, Any], **_: object) -> None:
+        """Complete the parameters of a call. Whoever opens a link sends no headers, so that those stay as they are."""
+        if context.get("is_presign_request"):
+            return
+        knows = model.input_shape.members if model.input_shape else {}
+        to = self.buckets.get(params.get("Bucket", ""), BucketAccess())
+        if to.owner and "ExpectedBucketOwner" in knows:
+            params["ExpectedBucketOwner"] = to.owner
+        if "ExpectedSourceBucketOwner" in knows:
+            source = self.buckets.get(params["CopySource"]["Bucket"], BucketAccess())
+            if source.owner:
+                params["ExpectedSourceBucketOwner"] = source.owner
+        if to.kms_key_arn and "SSEKMSKeyId" in knows:
+            params |= {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": to.kms_key_arn, "BucketKeyEnabled": True}
+
+
+class _AssumedRole(CredentialProvider):
+    """Has the credentials of a role, and gets new ones before they run out, after an hour."""
+
+    METHOD = "assume-role"
+
+    def __init__(self, session: boto3.session.Session, role_arn: str) -> None:
+        super().__init__()
+        self._fetcher = AssumeRoleCredentialFetcher(
+            session.client, session.get_credentials(), role_arn, {"RoleSessionName": "milvus-vault"}
+        )
+
+    @override
+    def load(self) -> DeferredRefreshableCredentials:
+        """Return them; nobody is asked before the first call."""
+        return DeferredRefreshableCredentials(self._fetcher.fetch_credentials, self.METHOD)
+
+
+def _assuming(session: boto3.session.Session, role_arn: str) -> boto3.session.Session:
+    """Return a session with the credentials of a role that this one may assume."""
+    assumed = core.get_session()
+    assumed.register_component("credential_provider", CredentialResolver([_AssumedRole(session, role_arn)]))
+    return boto3.session.Session(botocore_session=assumed)
 
 
 def _put_request(bucket: str, key: str, body: bytes, lock: ObjectLock | None) -> PutObjectRequestTypeDef:

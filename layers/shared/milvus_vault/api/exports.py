@@ -1,6 +1,8 @@
-"""Exports: runs that write a backup once more, as a full one in milvus-backup's layout, or its rows as Parquet."""
+"""Exports: runs that write a backup once more, as a full one in milvus-backup's layout, or its rows, or copy it."""
 
-from milvus_vault.api.backups import backup_exists
+from pydantic import ValidationError
+
+from milvus_vault.api.backups import NameInPath, backup_exists
 from milvus_vault.api.routing import Caller, Routes
 from milvus_vault.api.services import Services
 from milvus_vault.archive.layout import BackupLayout
@@ -15,8 +17,9 @@ from milvus_vault.errors import (
     BackupNotFoundError,
     IdempotencyConflictError,
 )
-from milvus_vault.model.requests import ExportRequest
+from milvus_vault.model.requests import CopyRequest, ExportRequest
 from milvus_vault.model.resources import Started
+from milvus_vault.model.words import wrong_fields
 from milvus_vault.runs.starting import find_started, start
 
 routes = Routes("exports")
@@ -40,6 +43,36 @@ def post_export(services: Services, body: ExportRequest, caller: Caller) -> Star
     A backup that cannot be exported, a place to which nothing may go, and a name that is taken, are refused at once.
     Whether the name is taken in another place, or by another dataset, the run tells.
     """
+    return _started(services, body, caller)
+
+
+@routes.post(
+    "/backups/{name}/copies",
+    errors=[
+        BackupNotFoundError,
+        BackupDamagedError,
+        BackupFormatError,
+        BackupNotExportableError,
+        IdempotencyConflictError,
+    ],
+)
+def post_copy(services: Services, name: NameInPath, body: CopyRequest, caller: Caller) -> Started:
+    """Start to copy a backup as it is to another place, where a deployment can list, verify and restore it.
+
+    The run is of the kind `export`. A backup that cannot be copied, and a place to which nothing may go, are refused at
+    once. Whether the place has another backup of the name, the run tells. What is there already is not copied again.
+    """
+    try:
+        asked = ExportRequest(backup_name=name, export_name=name, is_copy=True, to=body.to)
+    except ValidationError as err:
+        if not backup_exists(services, name):
+            raise services.catalogue.no_backup(name) from err
+        msg = f"backup '{name}' has a name that no new backup can have, and is not copied: {next(wrong_fields(err))[1]}"
+        raise BackupNotExportableError(msg, hint="Copy its folder to have it elsewhere.") from err
+    return _started(services, asked, caller)
+
+
+def _started(services: Services, body: ExportRequest, caller: Caller) -> Started:
     started = find_started(services.machines, "export", body, caller.idempotency_key)
     if started is None:
         if not backup_exists(services, body.backup_name):
@@ -49,7 +82,9 @@ def post_export(services: Services, body: ExportRequest, caller: Caller) -> Star
         if body.format == "parquet":
             read_exportable_rows(services.store, services.bucket, layout)
         else:
-            read_exportable(services.store, services.bucket, layout, services.catalogue.damaged_contents)
+            read_exportable(
+                services.store, services.bucket, layout, services.catalogue.damaged_contents, is_copy=body.is_copy
+            )
             if place is None and backup_exists(services, body.export_name):
                 raise export_name_taken(body.export_name)
         started = start(services.machines, "export", body, caller.idempotency_key)

@@ -83,7 +83,13 @@ def take_claim(claims: Claims, key: str, what: str) -> None:
         raise _in_progress(what, err.holder) from err
 
 
-def claim_elsewhere(claims: Claims, run: Workspace, destination: Workspace, layout: BackupLayout) -> None:
+def claim_elsewhere(
+    claims: Claims,
+    run: Workspace,
+    destination: Workspace,
+    layout: BackupLayout,
+    is_there: Callable[[], bool] = lambda: False,
+) -> None:
     """Take the claim of a backup's name in another place, as a backup that is made there does.
 
     So that exports of any deployment and backups of one that is there exclude each other. Whether an execution of
@@ -98,6 +104,7 @@ def claim_elsewhere(claims: Claims, run: Workspace, destination: Workspace, layo
         run: The working files of the export.
         destination: The run of the name in the other place.
         layout: Where the backup is to lie.
+        is_there: Whether what lies there is this very backup, copied by whomever.
     """
     key = destination.key(CLAIM)
     found = claims.holder(key)
@@ -106,7 +113,7 @@ def claim_elsewhere(claims: Claims, run: Workspace, destination: Workspace, layo
     if is_being_deleted(destination.store, destination.bucket, destination.prefix, layout.name):
         msg = f"backup '{layout.name}' is being deleted in s3://{destination.bucket}/{destination.prefix}"
         raise BackupInProgressError(msg, hint="Let a prune of the deployment there end it, or choose another name.")
-    if not is_resumed and any(destination.store.list_objects(destination.bucket, layout.root)):
+    if not is_there() and not is_resumed and any(destination.store.list_objects(destination.bucket, layout.root)):
         msg = f"something lies in s3://{destination.bucket}/{layout.root} already, which is no whole backup"
         raise BackupExistsError(msg, hint="Choose another name, or delete that folder if nobody needs it.")
 

@@ -6,13 +6,14 @@ has it: the plan, a snapshot of each collection, and what to copy. So all that f
 
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from milvus_vault.archive.check import check_objects, raise_if_damaged
 from milvus_vault.archive.layout import BackupLayout, log_of
 from milvus_vault.archive.manifest import CollectionEntry, ExportOrigin, Manifest, write_object_list
 from milvus_vault.archive.other_etags import read_other_etags
+from milvus_vault.archive.pool import is_pooled
 from milvus_vault.archive.reader import (
     read_collection,
     read_collection_document,
@@ -38,12 +39,13 @@ from milvus_vault.backup.working_files import (
     snapshot_folder,
     snapshot_name,
 )
-from milvus_vault.claims import CLAIM, Claims, check_owner
+from milvus_vault.claims import CLAIM, LONGEST_EXECUTION, Claims, check_owner
 from milvus_vault.copying.working_files import CopyTarget, write_job, write_target
 from milvus_vault.errors import BackupDamagedError, BackupNotExportableError, VaultError
 from milvus_vault.model.collections import DatabaseDescription
+from milvus_vault.model.locks import ObjectLock
 from milvus_vault.model.names import attempt_of, export_run, short_hash
-from milvus_vault.model.objects import CopyItem, CopyJob
+from milvus_vault.model.objects import ArchivedObject, CopyItem, CopyJob
 from milvus_vault.model.readable import count, first_of
 from milvus_vault.model.requests import BackupRequest, ExportRequest
 from milvus_vault.parallel import each
@@ -61,9 +63,9 @@ one of milvus-backup nobody knows when."""
 
 
 def read_exportable(
-    store: ObjectStore, bucket: str, layout: BackupLayout, damaged_contents: DamagedContents
+    store: ObjectStore, bucket: str, layout: BackupLayout, damaged_contents: DamagedContents, *, is_copy: bool = False
 ) -> Manifest:
-    """Return the manifest of a backup that can be exported.
+    """Return the manifest of a backup that can be exported, or copied as it is.
 
     Raises:
         BackupNotFoundError: There is no commit marker, and none was lost.
@@ -71,13 +73,14 @@ def read_exportable(
             that no listing shows and a copy would pass on, as its last verification says, or that of another backup
             which lists the same objects of the pool.
         BackupFormatError: A newer release wrote the backup.
-        BackupNotExportableError: It lacks collections, or milvus-backup wrote it.
+        BackupNotExportableError: It lacks collections, which a copy tells and an export would not, or milvus-backup
+            wrote it.
     """
     manifest = read_manifest(store, bucket, layout)
     if manifest is None:
         msg = f"backup '{layout.name}' is one of milvus-backup, which can restore it as it is"
         raise BackupNotExportableError(msg, hint="Copy its folder to have it elsewhere.")
-    if manifest.is_partial:
+    if manifest.is_partial and not is_copy:
         lacking = first_of([str(failure.name) for failure in manifest.failures])
         msg = f"backup '{layout.name}' lacks {len(manifest.failures)} collection(s), and is not exported: {lacking}"
         raise BackupNotExportableError(
@@ -85,15 +88,16 @@ def read_exportable(
         )
     known = damaged_contents(layout.name, manifest.finished_at)
     if damaged := {**known, **doubted(store, bucket, layout, manifest)}:
-        raise contents_damaged(layout.name, damaged)
+        raise contents_damaged(layout.name, damaged, is_copy=is_copy)
     return manifest
 
 
-def contents_damaged(name: str, damaged: Mapping[str, str]) -> BackupDamagedError:
-    """Return the error for a backup that is not exported, since a verification knows what is wrong, by object."""
+def contents_damaged(name: str, damaged: Mapping[str, str], *, is_copy: bool = False) -> BackupDamagedError:
+    """Return the error for a backup that is not exported or copied: a verification knows what is wrong, by object."""
     problems = first_of(list(damaged.values()), separator="; ")
+    what = f"is not {'copied' if is_copy else 'exported'}"
     return BackupDamagedError(
-        f"backup '{name}' is not exported, since contents of {count(len(damaged))} object(s) are damaged: {problems}",
+        f"backup '{name}' {what}, since contents of {count(len(damaged))} object(s) are damaged: {problems}",
         hint="Bring the objects back from a copy or an older version of them, then verify the backup: `deep`.",
     )
 
@@ -136,6 +140,8 @@ class ExportPreparation:
     damaged_contents: DamagedContents
     place: Place | None = None
     """Where the export is written; None: beside the other backups."""
+    known_etags: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    """Of a copy: what earlier copies have noted in the place, by key as in `OtherEtags`."""
 
     @property
     def _store(self) -> ObjectStore:
@@ -170,29 +176,24 @@ class ExportPreparation:
         claims, elsewhere = self._claims(self.run.bucket), self._claims(destination.bucket)
         if self.place:
             self._store.check_bucket(destination.bucket)
-        if self.request.lock:
-            check_lockable(self._store, destination.bucket)
-        if is_published(
-            self.run,
-            self._layout,
-            claims,
-            destination=destination,
-            was_listed=self.was_listed,
-            is_same=lambda plan: plan.export is not None and plan.export.request == self.request,
-            name_taken=lambda _: export_name_taken(self.request.export_name, self.place.folder if self.place else ""),
-        ):
+        if self._is_published(claims):
             return None
         etag = marker_etag(self._store, self.run.bucket, self._original)
-        manifest = read_exportable(self._store, self.run.bucket, self._original, self.damaged_contents)
+        manifest = read_exportable(
+            self._store, self.run.bucket, self._original, self.damaged_contents, is_copy=self.request.is_copy
+        )
+        if self._lock(manifest):
+            self._check_lockable(destination.bucket)
         claim_name(claims, self.run, self._layout.name)
         try:
             if self.place:
                 # By this a sweep finds what is left there, from the claim on.
                 told = ExportDestination(place=self.place, backup_name=self._layout.name)
                 self.run.write(DESTINATION, told)
-                claim_elsewhere(elsewhere, self.run, destination, self._layout)
+                claim_elsewhere(elsewhere, self.run, destination, self._layout, self._is_there)
             claims.take_own(self._reading.key(CLAIM))
             check_stays(self._store, self.run.bucket, self._original, etag)
+            self._begin(manifest)
             if not self.place:
                 # A prune that died left it, with objects that VerifyCopy deletes. One that lives would hold the claim.
                 self._store.delete(self.run.bucket, [tombstone_key(self.run.prefix, self._layout.name)])
@@ -201,6 +202,24 @@ class ExportPreparation:
             elsewhere.give_back()
             claims.give_back()
             raise
+
+    def _is_published(self, claims: Claims) -> bool:
+        return is_published(
+            self.run,
+            self._layout,
+            claims,
+            destination=self._destination,
+            was_listed=self.was_listed,
+            is_same=lambda plan: plan.export is not None and plan.export.request == self.request,
+            name_taken=lambda _: export_name_taken(self.request.export_name, self.place.folder if self.place else ""),
+        )
+
+    def _is_there(self) -> bool:
+        """Return whether what lies in the other place is the whole of what is to be written."""
+        return False
+
+    def _begin(self, manifest: Manifest) -> None:
+        """Do what comes before anything is read that tells what is to be copied."""
 
     @property
     def _reading(self) -> Workspace:
@@ -220,12 +239,13 @@ class ExportPreparation:
                 self._capture(index, manifest, manifest.collections[index], other_etags)
 
         each_by_size(capture, [entry.objects.size_bytes for entry in manifest.collections])
-        if manifest.rbac:
+        if manifest.rbac and not self.request.is_copy:
             self.run.write(RBAC, read_rbac(self._store, bucket, self._original, manifest.rbac))
         described = {database.name: database for database in manifest.database_descriptions}
         plan = BackupPlan(
             request=BackupRequest(
                 backup_name=self._layout.name,
+                mode="incremental" if self.request.is_copy and manifest.is_incremental else "full",
                 meta_only=manifest.meta_only,
                 include_rbac=manifest.rbac is not None,
                 on_collection_failure="fail",
@@ -242,7 +262,7 @@ class ExportPreparation:
             moment=manifest.moment,
             flush_all=manifest.flush_all,
             warnings=tuple(_of_original(manifest)),
-            lock=self.request.lock.from_time(self.started_at, is_shared=False) if self.request.lock else None,
+            lock=self._lock(manifest),
             export=ExportPlan(
                 request=self.request,
                 origin=ExportOrigin(
@@ -250,11 +270,33 @@ class ExportPreparation:
                 ),
                 finished_at=manifest.finished_at,
                 place=self.place,
+                marker_sha256=self._marker_sha256(),
             ),
         )
         check_owner(self.run, self._attempt)
         self.run.write(PLAN, plan)
         return plan
+
+    def _lock(self, manifest: Manifest) -> ObjectLock | None:
+        """Return how what is written is to be locked.
+
+        A copy is locked as its original: the manifest there says so, and a verification there compares it. A lock that
+        ends while this execution may still run is left out, since S3 takes no time that is over.
+        """
+        if not self.request.is_copy:
+            return self.request.lock.from_time(self.started_at, is_shared=False) if self.request.lock else None
+        lock = manifest.lock
+        return lock if lock and lock.lasts_at(self.started_at + LONGEST_EXECUTION) else None
+
+    def _check_lockable(self, bucket: str) -> None:
+        if self.request.is_copy:
+            why = f"backup '{self.request.backup_name}' is locked, and so is its copy"
+            check_lockable(self._store, bucket, why=why, else_do="copy it when its lock has ended")
+        else:
+            check_lockable(self._store, bucket)
+
+    def _marker_sha256(self) -> str:
+        return ""
 
     def _capture(
         self, index: int, manifest: Manifest, entry: CollectionEntry, other_etags: Mapping[str, tuple[str, str]]
@@ -265,21 +307,34 @@ class ExportPreparation:
             collection = replace(read_collection(*place, entry), other_etags=other_etags)
             objects = read_objects(*place, collection)
             raise_if_damaged(collection, check_objects(*place, collection, objects))
-            if manifest.is_incremental:
-                # As a listing of Milvus' bucket has them: in the pool they lie in no order.
-                objects.sort(key=lambda item: item.source_key)
-            self.run.write_bytes(exported_name(self._attempt, index), write_object_list(objects))
-            target = CopyTarget(
-                index=index, name=str(entry.name), folders=self._layout.collection_folders(entry.collection_id)
-            )
-            items = (
-                CopyItem(item.stored_key, self._layout.log(log_of(item)), item.size_bytes, item.etag)
-                for item in objects
-            )
-            write_target(self.run, self._attempt, target, items)
+            has_target = self._write_target(index, entry, objects, other_etags)
+        else:
+            has_target = False
         # Last: it is what says that the collection is done.
         document = read_collection_document(*place, entry)
-        self.run.write(snapshot_name(self._attempt, index), Snapshot(round=1, document=document))
+        snapshot = Snapshot(round=1, document=document, has_target=has_target)
+        self.run.write(snapshot_name(self._attempt, index), snapshot)
+
+    def _write_target(
+        self,
+        index: int,
+        entry: CollectionEntry,
+        objects: list[ArchivedObject],
+        other_etags: Mapping[str, tuple[str, str]],  # noqa: ARG002 - of copies
+    ) -> bool:
+        """Write down what is to be copied of a collection; return whether that is anything."""
+        if any(is_pooled(item.stored_key) for item in objects):
+            # As a listing of Milvus' bucket has them: in the pool they lie in no order.
+            objects.sort(key=lambda item: item.source_key)
+        self.run.write_bytes(exported_name(self._attempt, index), write_object_list(objects))
+        target = CopyTarget(
+            index=index, name=str(entry.name), folders=self._layout.collection_folders(entry.collection_id)
+        )
+        items = (
+            CopyItem(item.stored_key, self._layout.log(log_of(item)), item.size_bytes, item.etag) for item in objects
+        )
+        write_target(self.run, self._attempt, target, items)
+        return True
 
 
 def _of_original(manifest: Manifest) -> Iterator[str]:

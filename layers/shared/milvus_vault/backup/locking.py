@@ -37,12 +37,14 @@ type ListedObjects = tuple[Sequence[ArchivedObject], Iterable[ArchivedObject]]
 order."""
 
 
-def check_lockable(store: ObjectStore, bucket: str) -> None:
-    """Return if objects of a bucket can be locked. Raises `BucketNotLockableError`."""
+def check_lockable(
+    store: ObjectStore, bucket: str, *, why: str = "a lock is asked for", else_do: str = "leave out `lock`"
+) -> None:
+    """Return if objects of a bucket can be locked. Raises `BucketNotLockableError`, which says why they are to be."""
     if not store.has_object_lock(bucket):
-        msg = f"a lock is asked for, and bucket s3://{bucket} has no Object Lock"
+        msg = f"{why}, and bucket s3://{bucket} has no Object Lock"
         raise BucketNotLockableError(
-            msg, hint="Enable Object Lock on the bucket, whose versioning has to be on; or leave out `lock`."
+            msg, hint=f"Enable Object Lock on the bucket, whose versioning has to be on; or {else_do}."
         )
 
 

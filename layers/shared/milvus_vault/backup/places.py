@@ -1,4 +1,4 @@
-"""Where exports may lie, beside the deployment's own backups."""
+"""Where exports and copies may lie, beside the deployment's own backups."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -49,7 +49,9 @@ class ExportPlaces:
         """
         if request.to is None:
             return None
-        place = Place(bucket=request.to.bucket or self.own.bucket, prefix=request.to.prefix or join(self.prefix))
+        # A copy is for where the backups are not; an export is as a rule for those who read the backup bucket.
+        default = (self.bucket if request.is_copy else "") or self.own.bucket
+        place = Place(bucket=request.to.bucket or default, prefix=request.to.prefix or join(self.prefix))
         if place.bucket not in {self.own.bucket, self.bucket}:
             msg = f"`to`: this deployment does not export to bucket {place.bucket}"
             raise InvalidRequestError(msg, hint="Deploy the stack with this bucket as ExportBucketName.")

@@ -303,7 +303,8 @@ def failed(failures: Sequence[CollectionFailure], hint: str = "") -> VaultError:
     )
 
 
-def _incomplete(name: CollectionName, found: CopyCheck | None) -> CollectionFailure:
+def incomplete(name: CollectionName, found: CopyCheck | None) -> CollectionFailure:
+    """Return why a collection is not in a backup of which not all objects were copied, by what the last round found."""
     text = "its objects kept vanishing while they were copied"
     if found and found.refusal:
         text = f"S3 refused to copy objects: {found.refusal.error}: {found.refusal.message}"
@@ -323,7 +324,7 @@ def _collect(
     for index, name in enumerate(plan.collections):
         snapshot = run.read(snapshot_name(attempt, index), Snapshot)
         if snapshot.failure or not snapshot.document:
-            failures.append(snapshot.failure or _incomplete(name, found))
+            failures.append(snapshot.failure or incomplete(name, found))
             hints.append(snapshot.hint if snapshot.failure else refused)
         elif snapshot.verdict is Verdict.MISCOUNTED:
             # No restore would take it: the rows that are imported are counted.
@@ -331,7 +332,7 @@ def _collect(
             failures.append(CollectionFailure(name=name, error=SegmentTornError.__name__, message=text))
             hints.append("")
         elif found is not None and index in found.again:
-            failures.append(_incomplete(name, found))
+            failures.append(incomplete(name, found))
             hints.append(refused)
         else:
             captured.append(CapturedCollection(index, snapshot.document, snapshot.warnings, snapshot.has_target))
@@ -376,13 +377,18 @@ def _objects(
 def _exported(original: ArchivedObject, key: str, etag: str, checksum: str) -> ArchivedObject:
     """Return the copy of an object of a backup as an export lists it: what it is a log of is told by Milvus' key.
 
-    Raises `BackupDamagedError` where S3 computed another checksum of the copy than was recorded.
+    Raises as `check_checksum` does.
     """
+    check_checksum(original, checksum)
+    return replace(original, stored_key=key, etag=etag, checksum=checksum or original.checksum)
+
+
+def check_checksum(original: ArchivedObject, checksum: str) -> None:
+    """Raise `BackupDamagedError` where S3 computed another checksum of the copy of an object than was recorded."""
     recorded = original.checksum
     if recorded and checksum and recorded != checksum and are_comparable(recorded, checksum):
         msg = f"{original.stored_key} is not what was backed up: its copy has checksum {checksum} instead of {recorded}"
         raise BackupDamagedError(msg, hint="Bring it back from a copy or an older version of it.")
-    return replace(original, stored_key=key, etag=etag, checksum=checksum or recorded)
 
 
 def _write_collection(

@@ -44,6 +44,13 @@ class ExportPlan(Model):
     """When the original was finished."""
     place: Place | None = None
     """Where it is written; None: beside the deployment's other backups."""
+    marker_sha256: str = ""
+    """Of a copy: that of the original's marker, which the copy gets as well."""
+
+    @property
+    def is_copy(self) -> bool:
+        """Return whether the backup is copied as it is, and not written once more as a full one."""
+        return self.request.is_copy
 
 
 class BackupPlan(Model):
@@ -74,6 +81,11 @@ class BackupPlan(Model):
     """Of an incremental backup: older ones that may have recorded what is in the pool, the newest first."""
     damaged: dict[str, Time] = Field(default_factory=dict)
     """Of an incremental backup: objects of the pool whose contents were found wrong, by key, and when."""
+
+    @property
+    def is_copy(self) -> bool:
+        """Return whether it copies a backup as it is."""
+        return self.export is not None and self.export.is_copy
 
     @property
     def is_incremental(self) -> bool:

@@ -39,7 +39,17 @@ from milvus_vault.errors import (
 from milvus_vault.model.locks import ObjectLock
 from milvus_vault.model.names import backup_of, named_run
 from milvus_vault.model.requests import backup_name_problem
-from milvus_vault.model.resources import Backup, BackupSummary, Damage, Drill, Hold, HoldState, Page, Verification
+from milvus_vault.model.resources import (
+    Backup,
+    BackupCopy,
+    BackupSummary,
+    Damage,
+    Drill,
+    Hold,
+    HoldState,
+    Page,
+    Verification,
+)
 from milvus_vault.model.schedules import DrillSuccess
 from milvus_vault.model.times import EPOCH, utc_minute, utc_second
 from milvus_vault.parallel import each
@@ -160,7 +170,7 @@ class Catalogue:
         damage = next((note.problem for note in self.damages() if note.name == name), "")
         drill = self.drill_of(name, backup.finished_at)
         update: dict[str, object] = {"hold": hold, "is_held": hold is not None, "verification": verification}
-        update |= {"drill": drill, "proven_at": drill.proven_at if drill else None}
+        update |= {"drill": drill, "proven_at": drill.proven_at if drill else None, "copies": self.copies(name)}
         return backup.model_copy(update=update | {"damage": damage or self.found_damaged(backup)})
 
     def publish(self, summary: BackupSummary) -> None:
@@ -294,6 +304,41 @@ class Catalogue:
         check_backup_exists(self._store, self._bucket, BackupLayout(self._prefix, name))
         self._store.delete(self._bucket, [self._keys.hold(name)])
 
+    def note_copy(self, name: str, copy: BackupCopy) -> None:
+        """Write down where a copy of a backup is, in place of an earlier one there."""
+        self._store.put(self._bucket, self._keys.copy_in(name, copy.location), seal(copy))
+
+    def copies(self, name: str) -> Sequence[BackupCopy]:
+        """Return where copies of a backup are, the newest first. A note that cannot be read counts as none."""
+        found = []
+        for listed in self._store.list_objects(self._bucket, self._keys.copies(name)):
+            with suppress(ValueError):
+                if copy := self._find(listed.key, BackupCopy):
+                    found.append(copy)
+        return tuple(sorted(found, key=lambda copy: copy.copied_at, reverse=True))
+
+    def copied_to(self, folder: str) -> Sequence[str]:
+        """Return the names of some backups that were copied to a place, the newest copies first.
+
+        One listing, and at most thirty reads.
+
+        Args:
+            folder: The place, as `s3://bucket/prefix`.
+        """
+        noted = sorted(
+            self._store.list_objects(self._bucket, self._keys.all_copies),
+            key=lambda listed: listed.modified_at or EPOCH,
+            reverse=True,
+        )
+        names = []
+        for listed in noted[:_LOOKED_AT]:
+            name = listed.key.removeprefix(self._keys.all_copies).partition("/")[0]
+            with suppress(ValueError):
+                copy = self._find(listed.key, BackupCopy)
+                if copy is not None and copy.location == f"{folder}/{name}/":
+                    names.append(name)
+        return names[:_BASES]
+
     def found_damaged(self, backup: BackupSummary) -> str:
         """Return what verifications found wrong with a backup, or an empty text.
 
@@ -401,11 +446,15 @@ class Catalogue:
         self._store.delete(self._bucket, [self._keys.entry(entry) for entry in entries])
 
     def forget_traces(self, name: str) -> None:
-        """Delete what else is kept of a backup that is gone: hold, verification, drill, digests, and entries."""
+        """Delete what else is kept of a backup that is gone: hold, verification, drill, digests, copies, entries.
+
+        The copies themselves stay.
+        """
         self.forget(name)
         keys = (self._keys.hold(name), self._keys.verification(name), self._keys.drill(name), self._keys.damage(name))
-        digests = (found.key for found in self._store.list_objects(self._bucket, self._keys.digests(name)))
-        self._store.delete(self._bucket, (*keys, *digests))
+        folders = (self._keys.digests(name), self._keys.copies(name))
+        below = (found.key for folder in folders for found in self._store.list_objects(self._bucket, folder))
+        self._store.delete(self._bucket, (*keys, *below))
 
     def no_backup(self, name: str) -> BackupNotFoundError:
         """Return the error for a backup that is not there."""
@@ -419,7 +468,7 @@ class Catalogue:
         export or a drill reads it.
         """
         lock = self._lock(name)
-        if lock is not None and lock.until > self._clock():
+        if lock is not None and lock.lasts_at(self._clock()):
             msg = f"backup '{name}' is locked until {utc_second(lock.until)}, in {lock.mode} mode"
             raise BackupLockedError(msg, hint="Until then S3 keeps its objects. Delete it when the lock has ended.")
         hold = self.hold(name)

@@ -10,6 +10,7 @@ Its time is in whole seconds: backups that began within one second stand in the 
 <prefix>/.catalogue/digests/<backup name>/<collection ID>.json                          `ContentDigests`
 <prefix>/.catalogue/deleting/<backup name>.json                                         `Tombstone`
 <prefix>/.catalogue/damage/<backup name>.json                                           `Damage`
+<prefix>/.catalogue/copies/<backup name>/<hash of the place>.json                       `BackupCopy`
 <prefix>/.catalogue/drilled/<schedule name>.json                                        `DrillSuccess`
 <prefix>/.catalogue/orphans/<backup name>.json                                          empty: in quarantine
 """
@@ -21,6 +22,7 @@ from dataclasses import dataclass
 from typing import Self
 
 from milvus_vault.archive.layout import CATALOGUE_FOLDER, join
+from milvus_vault.model.names import short_hash
 from milvus_vault.model.resources import BackupSummary
 from milvus_vault.paging import wrong_token
 
@@ -128,6 +130,19 @@ class CatalogueKeys:
     def digests(self, backup_name: str) -> str:
         """Return the folder of what deep verifications wrote down of a backup's objects, with a slash at its end."""
         return f"{self.folder('digests')}{backup_name}/"
+
+    @property
+    def all_copies(self) -> str:
+        """Return the folder of what is noted of copies of all backups, with a slash at its end."""
+        return self.folder("copies")
+
+    def copies(self, backup_name: str) -> str:
+        """Return the folder of what is noted of a backup's copies, with a slash at its end."""
+        return f"{self.all_copies}{backup_name}/"
+
+    def copy_in(self, backup_name: str, location: str) -> str:
+        """Return the key of the note on a backup's copy in a place."""
+        return f"{self.copies(backup_name)}{short_hash(location, 12)}.json"
 
     def damage(self, backup_name: str) -> str:
         """Return the key of what a prune found wrong with a backup."""

@@ -75,6 +75,7 @@ def backup(output: Output, item: Backup, *, with_unique: bool = False) -> Render
                 ("Milvus", item.milvus_version),
                 ("made by", item.origin),
                 ("export of", item.export_of or ""),
+                ("copied to", _copies(item)),
                 ("run", item.run or ""),
                 ("schedule", item.schedule or ""),
                 ("expires", _expiry(item)),
@@ -113,6 +114,11 @@ def _copied(item: Backup) -> str:
     if item.copied_object_count is None:
         return ""
     return f"{_objects(item.copied_object_count, item.copied_size_bytes or 0)}; the rest was there"
+
+
+def _copies(item: Backup) -> str:
+    """Return where copies of a backup were made, and when, a line each."""
+    return "\n".join(f"{copy.location} ({formats.moment(copy.copied_at)})" for copy in item.copies)
 
 
 def _unique(item: Backup) -> str:

@@ -84,8 +84,10 @@ def is_past_copy(run: Run) -> bool:
 
 
 def kind_of(run: Run) -> str:
-    """Return what a run is to the person who started it: a check that first mends is a repair."""
-    return "repair" if run.kind == "verify" and run.request.get("repair") else run.kind
+    """Return what a run is to the person who started it: a check that first mends is a repair, and so on."""
+    if run.kind == "verify" and run.request.get("repair"):
+        return "repair"
+    return "copy" if run.kind == "export" and run.request.get("is_copy") else run.kind
 
 
 def headline(run: Run) -> Text:

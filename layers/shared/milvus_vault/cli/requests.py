@@ -11,6 +11,7 @@ from milvus_vault.errors import InvalidRequestError
 from milvus_vault.model.base import Model
 from milvus_vault.model.requests import (
     BackupRequest,
+    CopyRequest,
     DrillRequest,
     ExportRequest,
     PruneRequest,
@@ -41,6 +42,11 @@ def export_request(context: typer.Context, *, to: str = "", **fields: object) ->
         fields: The other fields.
     """
     return _made(context, ExportRequest, {"to": _place(to) if to else None, **fields})
+
+
+def copy_request(context: typer.Context, *, to: str = "") -> CopyRequest:
+    """Return what a copy is asked for: where to, as for an export; empty: to the stack's own place."""
+    return _made(context, CopyRequest, {"to": _place(to) if to else None})
 
 
 def _place(text: str) -> dict[str, str]:

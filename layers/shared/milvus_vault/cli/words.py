@@ -42,6 +42,7 @@ OPTIONS: Mapping[str, str] = {
     "export_name": "--as",
     "format": "--format",
     "to": "--to",
+    "is_copy": "milvus-vault copy",
     # Of drills.
     "newest_of": "--schedule",
     "row_count": "--rows",

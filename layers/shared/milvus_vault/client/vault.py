@@ -14,6 +14,7 @@ from milvus_vault.errors import ApiUnavailableError, InvalidRequestError
 from milvus_vault.model.base import Model
 from milvus_vault.model.requests import (
     BackupRequest,
+    CopyRequest,
     DrillRequest,
     ExportRequest,
     PruneRequest,
@@ -135,6 +136,17 @@ class VaultClient:
     def restore(self, request: RestoreRequest, *, idempotency_key: str = "") -> Started:
         """Start a restore. Raises BackupNotFoundError, CollectionNotFoundError or CollectionExistsError."""
         return self._start("POST", "/restores", request, idempotency_key)
+
+    def copy_backup(self, name: str, request: CopyRequest | None = None, *, idempotency_key: str = "") -> Started:
+        """Start to copy a backup as it is to another place; without a request, to the stack's own for exports.
+
+        Raises:
+            BackupNotFoundError: It is not there.
+            BackupDamagedError: Its metadata or contents are damaged.
+            BackupNotExportableError: It is one of milvus-backup.
+            InvalidRequestError: Nothing may go to that place.
+        """
+        return self._start("POST", f"/backups/{_backup(name)}/copies", request or CopyRequest(), idempotency_key)
 
     def export(self, request: ExportRequest, *, idempotency_key: str = "") -> Started:
         """Start to write a backup once more, as a full one in milvus-backup's layout, or its rows as Parquet.

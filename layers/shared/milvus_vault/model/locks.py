@@ -31,6 +31,10 @@ class ObjectLock(Model):
         """Return whether what is locked so is locked as the other one asks for, or better."""
         return self.until >= other.until and self.mode in {"compliance", other.mode}
 
+    def lasts_at(self, time: datetime) -> bool:
+        """Return whether nobody can delete the objects at a time."""
+        return self.until > time
+
 
 class LockTerms(Model):
     """What is asked for."""

@@ -418,6 +418,11 @@ class ExportRequest(Model):
         description="What of the backup a dataset is to hold: `db.collection` or `db.*`. Default: all of it. Only with "
         "`format` parquet.",
     )
+    is_copy: bool = Field(
+        default=False,
+        description="Copy the backup as it is: under its own name, as an incremental one if it is one, with the same "
+        "documents. That goes to another place only (`to`).",
+    )
     to: ExportPlace | None = Field(
         default=None,
         description='Another place for it: `{"bucket": ..., "prefix": ...}`. `bucket` may be the backup bucket, which '
@@ -433,6 +438,15 @@ class ExportRequest(Model):
 
     @model_validator(mode="after")
     def _check_names(self) -> Self:
+        if self.is_copy and self.to is None:
+            msg = "`to` is missing: a backup is not copied onto itself"
+            raise ValueError(msg)
+        if self.is_copy and (self.format == "parquet" or self.lock is not None):
+            msg = "`format` and `lock` are of exports: a copy of a backup is what the backup is"
+            raise ValueError(msg)
+        if self.is_copy and self.export_name != self.backup_name:
+            msg = "`export_name` is another one than `backup_name`: a copy has the name of the backup"
+            raise ValueError(msg)
         if self.format == "parquet" and self.lock is not None:
             msg = "`lock` is of backups alone: a dataset has no documents that would say until when it is locked"
             raise ValueError(msg)
@@ -443,6 +457,16 @@ class ExportRequest(Model):
             msg = "`export_name` is the name of the backup itself: an export beside it has one of its own"
             raise ValueError(msg)
         return self
+
+
+class CopyRequest(Model):
+    """What the API is asked for where a backup is to be copied; see `ExportRequest`."""
+
+    to: ExportPlace = Field(
+        default_factory=ExportPlace,
+        description='Where to: `{"bucket": ..., "prefix": ...}`, as for an export. Default: the stack\'s '
+        "`ExportBucketName` (without one the backup bucket), and its `ExportPrefix`.",
+    )
 
 
 class DrillRequest(Model):

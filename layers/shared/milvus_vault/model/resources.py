@@ -246,6 +246,16 @@ class Damage(Model):
     """When people were told; null: not yet."""
 
 
+class BackupCopy(Model):
+    """A copy of a backup in another place, as it was when it was made."""
+
+    location: str
+    """`s3://bucket/prefix/name/` of the copy."""
+    copied_at: Time
+    run: str
+    """ID of the run that made it."""
+
+
 class Backup(BackupSummary):
     """A backup in full."""
 
@@ -260,6 +270,8 @@ class Backup(BackupSummary):
     """ID of the run that made it; null where another tool did, or another stack."""
     export_of: str | None = None
     """The backup that was exported as this one."""
+    copies: tuple[BackupCopy, ...] = ()
+    """Where it was copied to, the newest first. Whether a copy is there still, a deployment there tells."""
     collections: tuple[BackedUpCollection, ...]
     failures: tuple[FailedCollection, ...] = ()
     warnings: tuple[str, ...] = ()

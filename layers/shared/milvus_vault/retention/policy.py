@@ -84,7 +84,7 @@ def _banned(backup: BackupSummary, now: datetime) -> str:
     """Return what forbids to delete a backup, whatever its policy; empty: nothing does."""
     if backup.is_held:
         return "it has a hold"
-    if backup.lock is not None and backup.lock.until > now:
+    if backup.lock is not None and backup.lock.lasts_at(now):
         return f"it is locked until {utc_minute(backup.lock.until)}"
     return ""
 

@@ -355,7 +355,7 @@ class BackupRepair:
 
         Raises `BackupDamagedError` where objects in the pool are gone, or about to go: no marker may promise them.
         """
-        lock = manifest.lock if manifest.lock and manifest.lock.until > self.now else None
+        lock = manifest.lock if manifest.lock and manifest.lock.lasts_at(self.now) else None
         use = PoolUse(self.run, self.execution_arn)
         if manifest.is_incremental:
             use.begin()

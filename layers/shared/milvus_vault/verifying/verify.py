@@ -193,7 +193,7 @@ class BackupVerification:
             except BackupDamagedError as err:
                 problems.append(err.message)
         lock = manifest.lock if manifest and self.options.level != "quick" else None
-        if manifest is None or lock is None or lock.until <= self.now:
+        if manifest is None or lock is None or not lock.lasts_at(self.now):
             # After its end S3 keeps nothing by it, and what was copied since has none.
             lock = None
         else:

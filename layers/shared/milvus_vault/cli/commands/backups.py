@@ -290,6 +290,41 @@ def export(
     start_or_follow(session, started, wait=wait, timeout_seconds=timeout, what="export", name=request.backup_name)
 
 
+def copy(
+    context: typer.Context,
+    argument: NameArgument = "",
+    name: NameOption = "",
+    to: Annotated[
+        str,
+        typer.Option(
+            "--to",
+            metavar="PLACE",
+            help="Where to, as far as the stack's parameters allow it: s3://BUCKET/PREFIX, or a prefix of the backup "
+            "bucket. Default: the stack's ExportBucketName and ExportPrefix.",
+            show_default=False,
+        ),
+    ] = "",
+    wait: Wait = False,
+    timeout: Timeout = 0,
+    key: Key = "",
+) -> None:
+    """Copy a backup as it is to another place: another prefix, bucket, Region or account.
+
+    A Milvus Vault that is deployed there lists, verifies and restores it. Of an incremental backup only what is not
+    there yet is copied. A copy that died goes on with the same command.
+
+    [dim]milvus-vault copy nightly_31 --wait[/]
+    [dim]milvus-vault copy nightly_31 --to s3://archive/milvus-vault --wait[/]
+    """
+    from milvus_vault.cli.following import start_or_follow
+    from milvus_vault.cli.requests import copy_request
+
+    session = session_of(context)
+    chosen = backup_name(argument, name)
+    started = session.vault().copy_backup(chosen, copy_request(context, to=to), idempotency_key=key)
+    start_or_follow(session, started, wait=wait, timeout_seconds=timeout, what="copy", name=chosen)
+
+
 def verify(
     context: typer.Context,
     argument: NameArgument = "",

@@ -1,0 +1,307 @@
+"""Copies of backups: the same backup in another place, under the same name, with the same documents and marker.
+
+Everything lies there at the same keys below the prefix, so that each deployment with that prefix lists, verifies and
+restores it. The objects of an incremental backup go into the pool that is there, and what is there already stays. It is
+an attempt that uses that pool, like one that makes a backup: it leaves a note before it reads anything of the pool, so
+that no sweep takes what it is about to list.
+"""
+
+import hashlib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import NamedTuple, override
+
+from milvus_vault.archive.layout import BackupLayout
+from milvus_vault.archive.manifest import CollectionEntry, Manifest, read_object_list, write_object_list
+from milvus_vault.archive.other_etags import read_other_etags, write_other_etags
+from milvus_vault.archive.pool import PoolLayout, parse_pooled_key
+from milvus_vault.archive.reader import read_document, read_manifest
+from milvus_vault.archive.remains import deleted_meanwhile
+from milvus_vault.backup.export import ExportPreparation
+from milvus_vault.backup.locking import ListedObjects, lock_objects
+from milvus_vault.backup.publish import check_checksum, failed, incomplete
+from milvus_vault.backup.working_files import BackupPlan, shared_folder, shared_name
+from milvus_vault.claims import Claims, check_owner
+from milvus_vault.copying.verify import read_copy_check
+from milvus_vault.copying.working_files import CopyTarget, read_items, read_verified, target_indexes, write_target
+from milvus_vault.errors import BackupExistsError, BackupInProgressError, ObjectNotFoundError
+from milvus_vault.model.locks import ObjectLock
+from milvus_vault.model.objects import ArchivedObject, CopyItem, ListedObject
+from milvus_vault.model.readable import count
+from milvus_vault.pool.condemned import read_condemned
+from milvus_vault.pool.users import PoolUse
+from milvus_vault.ports import HTML
+from milvus_vault.workspace import Workspace
+
+
+@dataclass(frozen=True, slots=True)
+class CopyPreparation(ExportPreparation):
+    """Everything that PrepareExport works with where a backup is copied as it is."""
+
+    @override
+    def _is_published(self, claims: Claims) -> bool:
+        # What is there is looked at once more, and what is missing copied: a copy that is repeated heals the first.
+        return False
+
+    @override
+    def _is_there(self) -> bool:
+        marker = self._store.get(self.run.bucket, self._original.marker)
+        return has_marker(self._destination, self._layout, marker)
+
+    @override
+    def _begin(self, manifest: Manifest) -> None:
+        if manifest.is_incremental:
+            PoolUse(self._destination, self.execution_arn).begin()
+
+    @override
+    def _marker_sha256(self) -> str:
+        return _sha256(self._store.get(self.run.bucket, self._original.marker))
+
+    @override
+    def _write_target(
+        self,
+        index: int,
+        entry: CollectionEntry,
+        objects: list[ArchivedObject],
+        other_etags: Mapping[str, tuple[str, str]],
+    ) -> bool:
+        there = self._layout
+        items = [CopyItem(one.stored_key, there.here(one.stored_key), one.size_bytes, one.etag) for one in objects]
+        folders = tuple(there.folders_of(entry.collection_id, objects))
+        groups = {pooled.group for item in items if (pooled := parse_pooled_key(item.key))}
+        if not groups:
+            write_target(self.run, self._attempt, CopyTarget(index=index, name=str(entry.name), folders=folders), items)
+            return True
+        present = self._in_pool(entry, groups, items, other_etags)
+        shared = [
+            ArchivedObject(item.key, item.source_key, item.size_bytes, present[item.key])
+            for item in items
+            if item.key in present
+        ]
+        self.run.write_bytes(shared_name(self._attempt, index), write_object_list(shared))
+        lacking = [item for item in items if item.key not in present]
+        if lacking:
+            target = CopyTarget(index=index, name=str(entry.name), folders=folders, is_shared=True)
+            write_target(self.run, self._attempt, target, lacking)
+        return bool(lacking)
+
+    def _in_pool(
+        self,
+        entry: CollectionEntry,
+        groups: Iterable[str],
+        items: Sequence[CopyItem],
+        other_etags: Mapping[str, tuple[str, str]],
+    ) -> Mapping[str, str]:
+        """Return the ETags of those of a collection's objects that the pool there has, by key.
+
+        Raises `BackupInProgressError` where one of them is about to be deleted there: a copy has no other key for it.
+        """
+        place, layout = self._destination, PoolLayout(self._destination.prefix)
+        wanted = {item.key: item for item in items}
+        present: dict[str, str] = {}
+        for group in groups:
+            # In this order, see `pool/users.py`.
+            condemned = read_condemned(place.store, place.bucket, layout, group)
+            going = [layout.folder(group) + below for below in condemned[0].keys] if condemned else []
+            if gone := [key for key in going if key in wanted]:
+                what = f"{count(len(gone))} object(s) of collection {entry.name}"
+                msg = f"{what} are being deleted from the pool there: s3://{place.bucket}/{gone[0]}"
+                hint = "Let a prune of the deployment there end it, then start the copy again."
+                raise BackupInProgressError(msg, hint=hint)
+            for found in place.store.list_objects(place.bucket, layout.folder(group)):
+                item = wanted.get(found.key)
+                if item is not None and self._is_copy(item, found, other_etags):
+                    present[item.key] = found.etag
+        return present
+
+    def _is_copy(self, item: CopyItem, found: ListedObject, other_etags: Mapping[str, tuple[str, str]]) -> bool:
+        """Return whether an object of the pool there is the copy of one that the backup lists, and can be read."""
+        if found.size_bytes != item.size_bytes or found.archive_class:
+            return False
+        below = BackupLayout.below(item.key)
+        # Copied in parts or under KMS, it has another ETag than its source, which an earlier copy has noted there.
+        recorded = next((was for was, here in (other_etags.get(below, ("", "")),) if here == item.source_etag), "")
+        return found.etag == item.source_etag or self.known_etags.get(below) == (
+            recorded or item.source_etag,
+            found.etag,
+        )
+
+
+class PublishedCopy(NamedTuple):
+    """A copy that is whole."""
+
+    manifest: Manifest
+    """The original's, and so the copy's."""
+    object_count: int
+    """Objects that this run copied; the others were there."""
+    size_bytes: int
+
+
+def publish_copy(run: Workspace, plan: BackupPlan, attempt: str, last_round: int) -> PublishedCopy:
+    """Write the documents of a copy and its marker last, byte by byte as the original has them. Safe to repeat.
+
+    Beside them it writes under which ETags the objects lie there, where those are others than were recorded: S3 has
+    copied what had the right one, so that their content is proven.
+
+    Raises:
+        RunTakenOverError: Another execution copies the backup by now, or this one was taken for dead.
+        BackupFailedError: Not all objects were copied; or the error under which all failed.
+        BackupNotFoundError: The original is another one by now, or gone.
+        BackupExistsError: Somebody has made another backup of this name there.
+        BackupDamagedError: A document is not the one that was written, or S3 computed another checksum of a copy.
+    """
+    check_owner(run, attempt)
+    place = plan.destination(run)
+    original, layout = BackupLayout(run.prefix, plan.backup_name), BackupLayout(place.prefix, plan.backup_name)
+    manifest, marker = _read_original(run, plan, original)
+    _check_copied(run, plan, attempt, last_round, manifest)
+    has_marker(place, layout, marker)
+    copied = _write_documents(run, attempt, manifest, original, place, plan.lock)
+    use = PoolUse(place, plan.execution_arn)
+    if manifest.is_incremental:
+        use.publish(lambda: has_marker(place, layout, marker))
+    check_owner(run, attempt)
+    if not place.store.put_if_absent(place.bucket, layout.marker, marker, lock=plan.lock):
+        has_marker(place, layout, marker)
+        if plan.lock:
+            place.store.lock(place.bucket, layout.marker, plan.lock)
+    if manifest.is_incremental:
+        use.end()
+    return PublishedCopy(manifest, *copied)
+
+
+def lock_copied(
+    run: Workspace, plan: BackupPlan, attempt: str, last_round: int, seconds_left: Callable[[], float]
+) -> bool:
+    """Lock the objects of a copy as those of the original are; return whether that is done, or time ran short.
+
+    Called again, it goes on. Raises as `publish_copy`, and `LockRefusedError`.
+    """
+    if plan.lock is None:
+        return True
+    original = BackupLayout(run.prefix, plan.backup_name)
+    manifest, _ = _read_original(run, plan, original)
+    _check_copied(run, plan, attempt, last_round, manifest)
+    there = BackupLayout(plan.destination(run).prefix, plan.backup_name)
+
+    def listed(entry: CollectionEntry) -> ListedObjects:
+        objects = read_object_list(read_document(run.store, run.bucket, original, entry.objects))
+        return (), (replace(one, stored_key=there.here(one.stored_key)) for one in objects)
+
+    lists = [partial(listed, entry) for entry in manifest.collections]
+    return lock_objects(run, plan, attempt, plan.lock, lists, seconds_left)
+
+
+def _check_copied(run: Workspace, plan: BackupPlan, attempt: str, last_round: int, manifest: Manifest) -> None:
+    if manifest.meta_only:
+        return
+    found = read_copy_check(run, attempt, last_round)
+    if found.again:
+        raise failed([incomplete(plan.collections[index], found) for index in found.again])
+
+
+def has_marker(place: Workspace, layout: BackupLayout, marker: bytes) -> bool:
+    """Return whether a place has a backup with this marker; False where it has none of the name.
+
+    Raises `BackupExistsError` for another backup of the name, so that nothing of it is replaced or deleted.
+    """
+    try:
+        found = place.store.get(place.bucket, layout.marker)
+    except ObjectNotFoundError:
+        return False
+    if found != marker:
+        msg = f"another backup '{layout.name}' lies in s3://{place.bucket}/{layout.root} already"
+        raise BackupExistsError(msg, hint="It stays as it is. Copy to another prefix.")
+    return True
+
+
+def check_copy_stays(run: Workspace, plan: BackupPlan) -> None:
+    """Return if the name of a copy is still its own in the other place. Raises `BackupExistsError`."""
+    place = plan.destination(run)
+    original = BackupLayout(run.prefix, plan.backup_name)
+    has_marker(place, BackupLayout(place.prefix, plan.backup_name), run.store.get(run.bucket, original.marker))
+
+
+def read_known_etags(place: Workspace, names: Sequence[str]) -> Mapping[str, tuple[str, str]]:
+    """Return, by key as in `OtherEtags`, under which ETags earlier copies to a place have proven contents.
+
+    Args:
+        place: Any run there.
+        names: Of these copies; what the first of them has noted counts before what the next has.
+    """
+    found: dict[str, tuple[str, str]] = {}
+    for name in reversed(names):
+        found.update(read_other_etags(place.store, place.bucket, BackupLayout(place.prefix, name)))
+    return found
+
+
+def _read_original(run: Workspace, plan: BackupPlan, original: BackupLayout) -> tuple[Manifest, bytes]:
+    """Return manifest and marker of the backup that is copied. Raises where it is not the one that was planned."""
+    marker = run.store.get(run.bucket, original.marker)
+    manifest = read_manifest(run.store, run.bucket, original)
+    if manifest is None or plan.export is None or _sha256(marker) != plan.export.marker_sha256:
+        raise deleted_meanwhile(plan.backup_name)
+    return manifest, marker
+
+
+def _write_documents(
+    run: Workspace,
+    attempt: str,
+    manifest: Manifest,
+    original: BackupLayout,
+    place: Workspace,
+    lock: ObjectLock | None,
+) -> tuple[int, int]:
+    """Write all that a backup has beside objects and marker; return how many objects and bytes were copied."""
+    store, there = place.store, BackupLayout(place.prefix, original.name)
+    object_count = size_bytes = 0
+    noted: dict[str, tuple[str, str]] = {}
+    copied, shared = target_indexes(run, attempt), run.numbers(shared_folder(attempt))
+    for index, entry in enumerate(manifest.collections):
+        check_owner(run, attempt)
+        for document in (entry.document, entry.objects):
+            body = read_document(run.store, run.bucket, original, document)
+            store.put(place.bucket, there.root + document.key, body, lock=lock)
+        if manifest.meta_only:
+            continue
+        verified: dict[str, tuple[str, str]] = {}
+        if index in shared:
+            listed = read_object_list(run.read_bytes(shared_name(attempt, index)))
+            verified.update((item.stored_key, (item.etag, "")) for item in listed)
+        if index in copied:
+            verified |= read_verified(run, attempt, index)
+            for item in read_items(run, attempt, index):
+                object_count += 1
+                size_bytes += item.size_bytes
+        noted.update(_other_etags(read_object_list(body), there, verified))
+    for document in manifest.documents:
+        body = read_document(run.store, run.bucket, original, document)
+        store.put(place.bucket, there.root + document.key, body, lock=lock)
+    with suppress(ObjectNotFoundError):
+        store.put(place.bucket, there.report, run.store.get(run.bucket, original.report), content_type=HTML, lock=lock)
+    if noted:
+        write_other_etags(store, place.bucket, there, noted)
+    else:
+        store.delete(place.bucket, [there.other_etags])
+    store.put(place.bucket, there.manifest, run.store.get(run.bucket, original.manifest), lock=lock)
+    return object_count, size_bytes
+
+
+def _other_etags(
+    recorded: Iterable[ArchivedObject], there: BackupLayout, verified: Mapping[str, tuple[str, str]]
+) -> Iterator[tuple[str, tuple[str, str]]]:
+    """Yield what `OtherEtags` has of the objects whose copies have another ETag than was recorded.
+
+    Raises `BackupDamagedError` where S3 computed another checksum of a copy than was recorded.
+    """
+    for item in recorded:
+        etag, checksum = verified[there.here(item.stored_key)]
+        check_checksum(item, checksum)
+        if item.etag and etag != item.etag:
+            yield there.below(item.stored_key), (item.etag, etag)
+
+
+def _sha256(body: bytes) -> str:
+    return hashlib.sha256(body).hexdigest()
