@@ -182,6 +182,15 @@ def test_a_value_that_is_another_one_is_told_by_key_and_field(all_types: World, 
     assert "wrong" not in difference
 
 
+def test_a_long_key_is_told_in_short() -> None:
+    one = world("golden_057", "default.by_name")
+    archived = find_collection(golden_store(one.archive), BUCKET, golden_layout(one.archive), one.name)
+    run = Workspace(golden_store(one.archive), BUCKET, PREFIX, "drill-a-1")
+    comparison = Comparison(run, one.plan, 0, archived, one.copy, NOW)  # type: ignore[arg-type]
+    assert len(comparison.named("k" * 65_535)) < 120
+    assert "'brief'" in comparison.named("brief")
+
+
 def test_of_many_rows_a_sample_of_that_size_is_compared_and_all_are_counted(all_types: World) -> None:
     all_types.row_count = 7
     found = all_types.compare()

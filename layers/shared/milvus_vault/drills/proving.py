@@ -382,7 +382,7 @@ class Comparison:
                     right.add(key)
                     self._search(key, fields, row)
         self.compared_count = len(right | wrong.keys())
-        self.differences += (f"{self._named(key)}: the row is missing" for key in keys if key in missing)
+        self.differences += (f"{self.named(key)}: the row is missing" for key in keys if key in missing)
         for key, texts in wrong.items():
             if key not in right:
                 self.differences += texts
@@ -393,14 +393,15 @@ class Comparison:
             return False
         return milliseconds(written) / 1000 + self._lifetime <= self._expired_by
 
-    def _named(self, key: Key) -> str:
+    def named(self, key: Key) -> str:
+        """Return what a difference begins with that is of one row."""
         return f"{self.archived.name} {self._key.name} {shortened(repr(key), _KEY_LENGTH)}"
 
     def _differing(self, key: Key, fields: Mapping[str, FieldSchema], row: Row, found: Row) -> Iterator[str]:
         for name, one in fields.items():
             expected, there = comparable(one, row[name]), comparable(one, found[name])
             if expected != there:
-                yield f"{self._named(key)} field {name}: {difference(expected, there)}"
+                yield f"{self.named(key)} field {name}: {difference(expected, there)}"
 
     def _search(self, key: Key, fields: Mapping[str, FieldSchema], row: Row) -> None:
         """Search for the vectors of a row, as far as not enough were searched for: each has to find its own row."""
@@ -419,7 +420,7 @@ class Comparison:
             if self._finds_itself(key, indexes[one], vector, sought):
                 self.searched[one] += 1
             else:
-                self.differences.append(f"{self._named(key)}: a search for its vector {one} does not find it")
+                self.differences.append(f"{self.named(key)}: a search for its vector {one} does not find it")
 
     def _finds_itself(self, key: Key, index: IndexDescription, vector: FieldSchema, sought: object) -> bool:
         """Return whether a search for a row's vector finds the row.
