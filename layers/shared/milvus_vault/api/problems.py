@@ -83,6 +83,7 @@ _STATUS: dict[HTTPStatus, tuple[type[VaultError], ...]] = {
         errors.CheckIncompleteError,
         errors.DatasetIncompleteError,
         errors.CopyIncompleteError,
+        errors.CopyNotStartedError,
         errors.CopyUnfinishedError,
         errors.DrillFailedError,
         errors.FieldIdMismatchError,
