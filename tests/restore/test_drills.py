@@ -231,5 +231,9 @@ def test_a_sample_of_collections_is_within_its_bytes_and_the_same_for_the_same_s
         assert (result["collection_count"] < 3, result["collection_total"]) == (True, 3)
     assert chosen[0] == chosen[1]
 
+    # Of how many the backup has, so that nobody takes this for more.
+    named = drill(filled, collections=chosen[0][:1])
+    assert (named["collection_count"], named["collection_total"]) == (1, 3)
+
     refused = drill(filled, max_bytes=1)
     assert (refused["error"], "the smallest" in refused["cause"]) == ("InvalidRequestError", True)

@@ -86,11 +86,19 @@ def test_arrays_and_the_dynamic_field_that_has_no_name() -> None:
     assert (first["a"], second["a"], second["$meta"]) == ([1, 2], [], b"{}")
 
 
-@pytest.mark.parametrize(("keys", "text"), [([1, 2], "[1, 2]"), (['a"\\', "ü\n"], '["a\\"\\\\", "ü\\n"]')])
+@pytest.mark.parametrize(
+    ("keys", "text"),
+    [
+        ([1, 2], "id in [1, 2]"),
+        (['a"\\', "ü\n"], 'id in ["a\\"\\\\", "ü\\n"]'),
+        ([1, -(2**63)], "id in [1] or id < -9223372036854775807"),
+        ([-(2**63)], "id < -9223372036854775807"),
+    ],
+)
 def test_keys_are_asked_for_as_constants(keys: list[Any], text: str) -> None:
     call = Answering(milvus_pb2.QueryResults())
     assert QueryClient(call).rows_by_key("d", "c", "id", keys, ["id"]) == []
-    assert (call.asked[0], call.asked[1].expr, call.asked[2]) == ("Query", f"id in {text}", "d")
+    assert (call.asked[0], call.asked[1].expr, call.asked[2]) == ("Query", text, "d")
 
 
 def test_an_answer_without_a_field_that_was_asked_for_is_told() -> None:

@@ -379,6 +379,16 @@ class TestDrill:
         assert "✗ a.b has 1 row instead of 2" in cli("get", "c").out
         assert "PROVEN" in cli("list").out.splitlines()[0]
 
+    def test_a_backup_tells_why_its_drill_ended_before_it_compared_anything_and_what_was_left_out(
+        self, api: FakeApi, cli: Cli
+    ) -> None:
+        told = {"error": "LoadFailedError", "message": "a.b is not loaded", "warnings": ["a.b: shape is not compared"]}
+        found = {"drilled_at": "2026-11-22T03:00:00Z", "run": "drill-1", "status": "failed", **DRILLED, **told}
+        api.backups = {"b": backup("b").model_copy(update={"drill": Drill.model_validate(found)})}
+        out = cli("get", "b").out
+        assert "✗ LoadFailedError: a.b is not loaded" in out
+        assert "! a.b: shape is not compared" in out
+
 
 class TestExport:
     def test_it_is_started_followed_and_told(self, api: FakeApi, cli: Cli) -> None:
@@ -821,7 +831,9 @@ class TestSchedules:
         }
         assert api.asked[0].body == {"expression": "rate(7 days)", "timezone": "UTC", "enabled": True, "drill": drill}
         assert "newest_of: nightly, collections: shop.*" in cli("schedule", "get", "tried").out
-        assert "on, drill" in cli("schedule", "list").out
+        line = next(line for line in cli("schedule", "list").out.splitlines() if line.startswith("tried"))
+        assert "on, drill" in line
+        assert "all" not in line.split()
         cli("schedule", "put", "tried", "rate(7 days)", "--drill-backup", "monday")
         assert api.schedules["tried"].drill == DrillRequest(backup_name="monday")
 

@@ -82,11 +82,14 @@ def test_what_functions_compute_and_what_is_read_in_no_comparable_form_is_named_
 
 
 def test_a_vector_is_searched_for_unless_there_is_nothing_to_search_for() -> None:
-    assert as_sought(field(DataType.FLOAT_VECTOR), [0.5, 1.0]) == [0.5, 1.0]
-    assert as_sought(field(DataType.SPARSE_FLOAT_VECTOR), [(7, 0.5)]) == {7: 0.5}
-    assert as_sought(field(DataType.SPARSE_FLOAT_VECTOR), []) is None
-    assert as_sought(field(DataType.FLOAT_VECTOR), None) is None
-    assert as_sought(field(DataType.ARRAY), [1]) is None
+    assert as_sought(field(DataType.FLOAT_VECTOR), [0.5, 1.0], "L2") == [0.5, 1.0]
+    assert as_sought(field(DataType.SPARSE_FLOAT_VECTOR), [(7, 0.5)], "L2") == {7: 0.5}
+    assert as_sought(field(DataType.SPARSE_FLOAT_VECTOR), [], "L2") is None
+    assert as_sought(field(DataType.FLOAT_VECTOR), None, "L2") is None
+    assert as_sought(field(DataType.ARRAY), [1], "L2") is None
+    assert as_sought(field(DataType.FLOAT_VECTOR), [0.0, -0.0], "COSINE") is None
+    assert as_sought(field(DataType.FLOAT_VECTOR), [0.0, 0.5], "COSINE") == [0.0, 0.5]
+    assert as_sought(field(DataType.FLOAT_VECTOR), [0.0, 0.0], "L2") == [0.0, 0.0]
 
 
 def test_a_difference_is_told_without_the_values() -> None:

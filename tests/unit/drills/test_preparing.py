@@ -56,14 +56,19 @@ def collection(name: str, size_bytes: int) -> BackedUpCollection:
 
 
 def prepare(
-    collections: Sequence[BackedUpCollection], *, version: str = "2.6.19", meta_only: bool = False, **request: Any
+    collections: Sequence[BackedUpCollection],
+    *,
+    version: str = "2.6.19",
+    backed_up: str = "2.6.19",
+    meta_only: bool = False,
+    **request: Any,
 ) -> RestoreRequest:
     """Return the restore of a drill of a backup with these collections."""
     store, milvus = InMemoryObjectStore(BUCKET), Milvus()
     milvus.version = version
     backup = Backup(
         name="b", status="complete", created_at=NOW, finished_at=NOW, size_bytes=0, object_count=0,
-        collection_count=len(collections), row_count=0, milvus_version="2.6.19", location="s3://b/",
+        collection_count=len(collections), row_count=0, milvus_version=backed_up, location="s3://b/",
         meta_only=meta_only, collections=tuple(collections),
     )  # fmt: skip
     records = Workspace(store, BUCKET, PREFIX, "scratch")
@@ -126,3 +131,14 @@ def test_a_server_without_databases_is_refused(version: str) -> None:
 def test_a_backup_without_rows_is_refused() -> None:
     with pytest.raises(InvalidRequestError, match="metadata alone"):
         prepare([collection("x", 1)], meta_only=True)
+
+
+@pytest.mark.parametrize(("backed_up", "why"), [("2.3.5", "version matrix"), ("2.6.19", "which is older")])
+def test_a_server_that_no_restore_goes_to_is_refused_before_the_backup_gets_a_verdict(backed_up: str, why: str) -> None:
+    with pytest.raises(VersionUnsupportedError, match=why):
+        prepare([collection("x", 1)], version="2.3.5", backed_up=backed_up)
+
+
+def test_an_older_server_is_drilled_into_where_the_request_says_so() -> None:
+    restore = prepare([collection("x", 1)], version="2.3.5", backed_up="2.3.5", allow_version=True)
+    assert restore.allow_version

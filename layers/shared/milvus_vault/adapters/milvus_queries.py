@@ -21,6 +21,9 @@ _BINARY, _FLOAT, _FLOAT16, _BFLOAT16, _SPARSE, _INT8 = 100, 101, 102, 103, 104, 
 # neighbours, lists or candidates.
 _SEARCH_PARAMS = {"nprobe": 16, "ef": 64, "search_list": 64, "reorder_k": 64}
 
+# Of all keys. 2.3.5 reads the sign for itself, and the number behind it is too large then.
+_LEAST = -(2**63)
+
 
 class QueryClient(MilvusClient, Queries):
     """The calls that read rows."""
@@ -86,7 +89,11 @@ class QueryClient(MilvusClient, Queries):
 
 def _key_filter(key: str, keys: Sequence[int | str]) -> str:
     """Return the filter of the rows with some primary keys."""
-    return f"{key} in [{', '.join(json.dumps(value, ensure_ascii=False) for value in keys)}]"
+    constants = [json.dumps(value, ensure_ascii=False) for value in keys if value != _LEAST]
+    filters = [f"{key} in [{', '.join(constants)}]"] if constants else []
+    if _LEAST in keys:
+        filters.append(f"{key} < {_LEAST + 1}")
+    return " or ".join(filters)
 
 
 def _name_of(data: Message) -> str:

@@ -100,8 +100,12 @@ def backup(output: Output, item: Backup, *, with_unique: bool = False) -> Render
         parts.append(Text(f"  {spoken(failure.message)}"))
     if item.verification:
         parts += [Text.assemble(("✗ ", "red"), problem) for problem in item.verification.problems]
-    if item.drill:
-        parts += [Text.assemble(("✗ ", "red"), difference) for difference in item.drill.differences]
+    if found := item.drill:
+        # A verdict by differences says no more than these do.
+        if found.error and not found.differences:
+            parts.append(Text.assemble(("✗ ", "red"), f"{found.error}: {spoken(found.message)}"))
+        parts += [Text.assemble(("✗ ", "red"), difference) for difference in found.differences]
+        parts += [Text.assemble(("! ", "yellow"), spoken(warning)) for warning in found.warnings]
     return Group(*parts)
 
 

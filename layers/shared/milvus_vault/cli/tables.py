@@ -164,7 +164,7 @@ def schedules(output: Output, items: Iterable[Schedule]) -> RenderableType:
                 Text(item.name, style="bold"),
                 item.expression,
                 item.timezone,
-                retention(item.retention),
+                "-" if item.kind == "drill" else retention(item.retention),
                 formats.distance(item.next_run_at),
                 formats.distance(item.last_success_at),
                 ("on" if item.enabled else "off")

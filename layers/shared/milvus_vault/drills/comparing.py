@@ -50,13 +50,18 @@ def comparable(field: FieldSchema, value: object) -> object:
     return _number(value)
 
 
-def as_sought(field: FieldSchema, value: object) -> object:
-    """Return a vector as a search takes it; None for one that no search can find: null, or without a weight."""
+def as_sought(field: FieldSchema, value: object, metric: str) -> object:
+    """Return a vector as a search by a metric takes it; None for one that no search can find.
+
+    That is null, a sparse one without a weight, and by COSINE one of zeros, which is like nothing.
+    """
     found = comparable(field, value)
     if field.data_type not in VECTORS or not isinstance(found, list):
         return None
     if field.data_type == DataType.SPARSE_FLOAT_VECTOR:
         return dict(found) or None
+    if metric == "COSINE" and not any(found):
+        return None
     return found
 
 

@@ -28,7 +28,7 @@ _NAMED = 3
 _NESTED = "States.TaskFailed"
 _DIFFERENCES_HINT = (
     "Do not rely on this backup: verify it at the level deep, which tells damage in it from what went wrong in Milvus,"
-    " and drill another one. The backup's `drill` has the first hundred differences."
+    " and drill another one. What this drill found is kept with the backup, up to a hundred differences."
 )
 
 

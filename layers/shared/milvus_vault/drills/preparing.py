@@ -19,7 +19,7 @@ from milvus_vault.model.readable import count, number_of
 from milvus_vault.model.requests import DrillRequest, RestoreRequest
 from milvus_vault.model.resources import BackedUpCollection, Backup
 from milvus_vault.model.rights import Right
-from milvus_vault.model.versions import has_databases
+from milvus_vault.model.versions import check_target_version, has_databases, parse_version
 from milvus_vault.ports import Access, Executions, Server
 from milvus_vault.rights import check_rights
 from milvus_vault.workspace import Workspace
@@ -79,9 +79,10 @@ class DrillPreparation:
             )
         check_rights(self.database, server, _RIGHTS, {self._database: ()})
         backup = self._backup()
+        # The restore asks the same, but only when the scratch database is there, and its failure would be the backup's.
+        check_target_version(parse_version(backup.milvus_version), server, allow_version=self.request.allow_version)
         seed = self.request.seed if self.request.seed is not None else int(short_hash(self.execution_arn, 12), 16)
-        chosen_from = self._selected(backup)
-        chosen = self._within_limits(chosen_from, Random(seed))  # noqa: S311 - a sample, and no secret
+        chosen = self._within_limits(self._selected(backup), Random(seed))  # noqa: S311 - a sample, and no secret
         plan = DrillPlan(
             request=self.request,
             execution_arn=self.execution_arn,
@@ -93,7 +94,7 @@ class DrillPreparation:
             database=self._database,
             seed=seed,
             collections=tuple(self._drilled(index, found) for index, found in enumerate(chosen)),
-            collection_total=len(chosen_from),
+            collection_total=len(backup.collections),
             warnings=tuple(self.scratches.drop_left()),
         )
         restore = self._restore(plan.collections)

@@ -323,8 +323,10 @@ class Comparison:
             return
         indexes = {index.field_name: index for index in self.database.list_indexes(database, name)}
         for one, vector in wanted.items():
-            sought = as_sought(vector, row[one])
-            if sought is None or one not in indexes:
+            if one not in indexes:
+                continue
+            sought = as_sought(vector, row[one], _metric(indexes[one]))
+            if sought is None:
                 continue
             if self._finds_itself(key, indexes[one], vector, sought):
                 self.searched[one] += 1
@@ -348,7 +350,7 @@ class Comparison:
         itself = self.database.nearest(database, name, index, vector, sought, limit=1, of_key=of_key)
         if not itself or itself[0].key != key:
             return False
-        metric = index.param("metric_type").upper()
+        metric = _metric(index)
         if not near or metric not in _NEAREST_TO_THEMSELVES:
             return True
         least, most = sorted((itself[0].score, near[-1].score))
@@ -359,6 +361,10 @@ class Comparison:
             yield f"{self.archived.name}: values of these fields are not compared: {first_of(others)}"
         if self._may_expire:
             yield f"{self.archived.name} has a time to live: rows that have expired since count as restored"
+
+
+def _metric(index: IndexDescription) -> str:
+    return index.param("metric_type").upper()
 
 
 def _key(value: object) -> Key:

@@ -43,7 +43,7 @@ class DrillPlan(Model):
     collections: tuple[DrilledCollection, ...]
     """Their positions are the indexes by which all other files name them."""
     collection_total: Count
-    """How many were chosen from."""
+    """How many the backup has."""
     warnings: tuple[str, ...] = ()
 
 

@@ -212,7 +212,7 @@ class Drill(Model):
     collection_count: Count = 0
     """Collections that were restored and compared."""
     collection_total: Count = 0
-    """Collections that were chosen from."""
+    """Collections of the backup: where there are more than were compared, the others are not proven."""
     size_bytes: Count = 0
     """Bytes of the objects of what was restored."""
     row_count: Count = 0
