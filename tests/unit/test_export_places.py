@@ -148,6 +148,6 @@ def test_a_backup_that_is_to_be_copied_where_nothing_may_go_is_refused_before_an
     }
 
     with pytest.raises(InvalidRequestError, match=words):
-        prepare_backup.handler({"execution": execution, "request": {"copy_to": to}}, Invocation())
+        prepare_backup.handler({"execution": {**execution}, "request": {"copy_to": {**to}}}, Invocation())
 
     assert store.buckets == {"backups": {}}
