@@ -63,7 +63,7 @@ def post_copy(services: Services, name: NameInPath, body: CopyRequest, caller: C
     once. Whether the place has another backup of the name, the run tells. What is there already is not copied again.
     """
     try:
-        asked = ExportRequest(backup_name=name, export_name=name, is_copy=True, to=body.to)
+        asked = ExportRequest.copy_of(name, body.to)
     except ValidationError as err:
         if not backup_exists(services, name):
             raise services.catalogue.no_backup(name) from err
