@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from milvus_vault.errors import split_hint, with_hint
 from milvus_vault.model.base import Model
-from milvus_vault.model.resources import RunStatus
+from milvus_vault.model.resources import RunKind, RunStatus
 from milvus_vault.model.times import Time
 from milvus_vault.ports import ObjectStore
 from milvus_vault.untrusted import read_json
@@ -18,6 +18,8 @@ _ENDINGS: Mapping[RunStatus, tuple[str, str]] = {
     "timed_out": ("RunTimedOutError", "the run took longer than its state machine allows"),
 }
 _AGAIN = "Start it again with the same request: it goes on where it was."
+# It chooses anew, and nobody concluded it.
+_DRILL_AGAIN = "Start another one: it begins anew, and drops the scratch database that this one left."
 
 
 class RunFailure(NamedTuple):
@@ -69,7 +71,7 @@ def unrecorded_failure(error: str, cause: str, why: str) -> tuple[str, str]:
     return name, with_hint(f"{message}\nNor could this be recorded: {why}", hint)
 
 
-def run_failure(status: RunStatus, error: str, cause: str) -> RunFailure:
+def run_failure(kind: RunKind, status: RunStatus, error: str, cause: str) -> RunFailure:
     """Return why a run did not succeed, from what Step Functions says of its execution.
 
     Also where RecordFailure could not be reached, and the execution ended under a name of the state machine's.
@@ -78,7 +80,7 @@ def run_failure(status: RunStatus, error: str, cause: str) -> RunFailure:
         return RunFailure()
     if status in _ENDINGS:
         name, text = _ENDINGS[status]
-        return RunFailure(name, cause or text, _AGAIN)
+        return RunFailure(name, cause or text, _DRILL_AGAIN if kind == "drill" else _AGAIN)
     name, text = read_failure(error or "States.Unknown", cause)
     return RunFailure(name, *split_hint(text))
 

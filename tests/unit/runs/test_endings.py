@@ -78,6 +78,14 @@ def test_each_place_tells_the_same_name_message_and_hint(
     assert event.status == run.status == listed.status
 
 
+def test_a_drill_that_is_stopped_does_not_go_on_where_it_was() -> None:
+    states = states_with("ABORTED", given='{"backup_name": "b"}', kind="drill")
+    event = run_event(changed(states, "drill"), "vault")
+    run = describe_run(machines(states), FILES, "drill-e", START)
+    assert event.hint == run.hint
+    assert "begins anew, and drops the scratch database" in run.hint
+
+
 @pytest.mark.parametrize(
     ("kind", "given", "expected"),
     [

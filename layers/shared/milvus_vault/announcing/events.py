@@ -55,7 +55,7 @@ def _run_event(change: StatusChange, stack: str) -> RunEvent:
     started_at = _moment(change, change.start_date)
     ended_at = _moment(change, change.stop_date) if change.stop_date is not None and status != "running" else None
     request, output = as_object(change.input or "{}"), as_object(change.output or "{}")
-    failure = run_failure(status, change.error or "", change.cause or "")
+    failure = run_failure(kind, status, change.error or "", change.cause or "")
     warnings = output.get("warnings")
     texts = [text for text in warnings if isinstance(text, str)] if isinstance(warnings, list) else []
     backup = backup_of(kind, request, started_at, change.execution_arn)

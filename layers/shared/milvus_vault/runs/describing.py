@@ -104,7 +104,7 @@ def summary_of(kind: RunKind, execution: ExecutionDescription) -> RunSummary:
         export_name=export_of(request) if kind == "export" else None,
         export_to=export_place_of(request) if kind == "export" else None,
         schedule=schedule_of(request),
-        error=run_failure(status, execution.error, execution.cause).error,
+        error=run_failure(kind, status, execution.error, execution.cause).error,
     )
 
 
@@ -114,7 +114,7 @@ def describe_run(machines: Machines, files: WorkingFiles, wanted: str, now: date
     execution = machines.describe(wanted)
     summary = summary_of(kind, execution)
     status = summary.status
-    failure = run_failure(status, execution.error, execution.cause)
+    failure = run_failure(kind, status, execution.error, execution.cause)
     followed = files.follow(kind, execution.arn)
     warnings = followed.warnings if followed else ()
     request = as_object(execution.input_json)
