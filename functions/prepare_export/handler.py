@@ -1,9 +1,10 @@
 """PrepareExport: check a backup, claim it and the name of its export or copy, and write down what others have to do."""
 
-from collections.abc import Mapping
+from collections.abc import Callable
+from functools import partial
 
 from milvus_vault.adapters.executions import StepFunctionsExecutions
-from milvus_vault.backup.copies import CopyPreparation, read_known_etags
+from milvus_vault.backup.copies import CopyPreparation, PlaceNotes
 from milvus_vault.backup.export import ExportPreparation
 from milvus_vault.backup.places import Place
 from milvus_vault.catalogue import Catalogue
@@ -35,11 +36,10 @@ def handler(event: PrepareExportRequest) -> PrepareExportResult:
     name = request.export_name
     run = open_workspace(storage, export_elsewhere_run(place.bucket, place.prefix, name) if place else backup_run(name))
     catalogue = _begin(event, request, run)
-    known_etags: Mapping[str, tuple[str, str]] = {}
+    begin: Callable[..., ExportPreparation] = ExportPreparation
     if place and request.is_copy:
-        known_etags = read_known_etags(place.run_of(run, name), catalogue.copied_to(place.folder))
-    preparation = CopyPreparation if request.is_copy else ExportPreparation
-    plan = preparation(
+        begin = partial(CopyPreparation, notes=PlaceNotes(place.run_of(run, name)))
+    plan = begin(
         run=run,
         request=request,
         executions=StepFunctionsExecutions(),
@@ -48,7 +48,6 @@ def handler(event: PrepareExportRequest) -> PrepareExportResult:
         was_listed=lambda: catalogue.remembered(name) is not None,
         damaged_contents=catalogue.damaged_contents,
         place=place,
-        known_etags=known_etags,
     ).prepare()
     return PrepareExportResult(
         run=run.run,

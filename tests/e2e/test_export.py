@@ -85,6 +85,7 @@ def test_the_api_starts_one_and_tells_of_it(stack: LocalStack) -> None:
     stack.wait(started.json["execution_arn"], vault_runs.TIMEOUT_SECONDS)
 
     run = call(stack.deployment.api_url, "GET", f"/runs/{started.json['id']}").json
+    assert "kind" in run, run
     assert (run["kind"], run["status"], run["backup_name"]) == ("export", "succeeded", "export_source")
     assert run["export_name"] == "export_told"
     assert [(found["name"], found["status"]) for found in run["collections"]] == [("books", "done"), ("drafts", "done")]

@@ -411,6 +411,8 @@ def test_an_export(s3: S3Client, *, is_pooled: bool) -> None:
 
     request = {"backup_name": "night", "export_name": "exported"}
     step = do_export(s3, request)
+    with guarded("api.handler", ENVIRONMENT):
+        assert WorkingFiles(store(), BUCKET, PREFIX).follow("export", arn("export", "e")) is not None
     result = run(publish_backup, step)["published"]
     assert (result["status"], result["location"]) == ("complete", f"s3://{BUCKET}/{PREFIX}/exported/")
 

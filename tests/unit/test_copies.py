@@ -1,9 +1,9 @@
 """A copy of a backup in another place: the same backup there, of which only what is not there yet is copied."""
 
+import itertools
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
-from itertools import count
 from typing import Any, override
 
 import pytest
@@ -15,7 +15,7 @@ from milvus_vault.archive.pool import PoolLayout, parse_pooled_key
 from milvus_vault.archive.reader import read_archive, read_manifest, read_objects
 from milvus_vault.archive.tombstones import tombstone_key
 from milvus_vault.backup.claiming import give_back_elsewhere
-from milvus_vault.backup.copies import CopyPreparation, check_copy_stays, lock_copied, publish_copy, read_known_etags
+from milvus_vault.backup.copies import CopyPreparation, PlaceNotes, check_copy_stays, lock_copied, publish_copy
 from milvus_vault.backup.places import ExportPlaces, Place
 from milvus_vault.backup.working_files import PLAN, BackupPlan
 from milvus_vault.catalogue import Catalogue
@@ -28,6 +28,7 @@ from milvus_vault.errors import (
     BackupNotFoundError,
     BucketNotFoundError,
     BucketNotLockableError,
+    CopyInProgressError,
     InvalidRequestError,
     RunTakenOverError,
     StorageAccessDeniedError,
@@ -88,7 +89,7 @@ class Copy(Export):
             was_listed=lambda: False,
             damaged_contents=catalogue.damaged_contents,
             place=self.place,
-            known_etags=read_known_etags(self.destination, catalogue.copied_to(THERE.folder)),
+            notes=PlaceNotes(self.destination),
         ).prepare()
 
     @override
@@ -134,6 +135,12 @@ def write_next(store: InMemoryObjectStore) -> BackupLayout:
     contents[0] = stored([(document, new)], pooled_key)[0]
     write_backup(store, layout, contents, mode="incremental", format_version=3)
     return layout
+
+
+def copy_of_next(store: InMemoryObjectStore, first: str = "SUCCEEDED") -> Copy:
+    """Return a copy of that backup; `first` is the status of the execution before it."""
+    request = NIGHT.model_copy(update={"backup_name": "next", "export_name": "next"})
+    return Copy(store, arn="second", request=request, executions=FakeExecutions(first=first))
 
 
 def below(store: InMemoryObjectStore, folder: str) -> dict[str, bytes]:
@@ -185,7 +192,6 @@ def test_the_catalogue_knows_it_until_the_original_is_deleted(store: InMemoryObj
     catalogue = Catalogue(store, BUCKET, PREFIX)
     (copy,) = catalogue.get("night").copies
     assert (copy.location, copy.copied_at) == ("s3://archive/exports/team/night/", EXPORTED_AT)
-    assert (catalogue.copied_to(THERE.folder), catalogue.copied_to("s3://archive/exports")) == (["night"], [])
     catalogue.forget_traces("night")
     assert catalogue.copies("night") == ()
     assert check_whole(store) > 0
@@ -204,9 +210,7 @@ class TestIncremental:
         store = filled()
         Copy(store).succeed()
         layout = write_next(store)
-        second = Copy(
-            store, arn="second", request=NIGHT.model_copy(update={"backup_name": "next", "export_name": "next"})
-        )
+        second = copy_of_next(store)
         manifest = second.succeed()
         assert (second.copied[0], manifest.object_count) == (1, check_whole(store, BackupLayout(THERE.prefix, "next")))
         assert layout.name == manifest.backup_name
@@ -225,18 +229,6 @@ class TestIncremental:
         store.put(ARCHIVE, objects[1], b"rotten")
         Copy(store, arn="second", executions=FakeExecutions(first="SUCCEEDED")).succeed()
         assert check_whole(store) > 0
-
-    def test_under_a_key_of_its_own_there_what_was_copied_is_known_again(self) -> None:
-        store = filled()
-        # Each write there has another ETag than its content's.
-        store._salts = (f"{number}-".encode() for number in count())
-        first = Copy(store)
-        manifest = first.succeed()
-        assert first.copied[0] == manifest.object_count == check_whole(store)
-        assert LAYOUT.other_etags in store.buckets[ARCHIVE]
-        again = Copy(store, arn="second", executions=FakeExecutions(first="SUCCEEDED"))
-        again.succeed()
-        assert again.copied[0] == 0
 
     def test_what_a_sweep_there_has_condemned_is_not_shared(self) -> None:
         store = filled()
@@ -314,6 +306,56 @@ class TestIncremental:
         with pytest.raises(RunTakenOverError, match="was taken for dead"):
             copy.publish()
         assert LAYOUT.marker not in store.buckets[ARCHIVE]
+
+
+class TestOtherEtags:
+    """Under a key of its own in the place each write has another ETag, which only notes there tell."""
+
+    @staticmethod
+    def salted(mode: str = "incremental") -> InMemoryObjectStore:
+        """Return a bucket with two backups that share objects, and an empty one where each write has another ETag."""
+        store = filled(mode)
+        if mode == "incremental":
+            write_next(store)
+        store._salts = (f"{number}-".encode() for number in itertools.count())
+        return store
+
+    def test_what_was_copied_is_known_again(self, mode: str) -> None:
+        store = self.salted(mode)
+        first = Copy(store)
+        manifest = first.succeed()
+        assert first.copied[0] == manifest.object_count == check_whole(store)
+        assert LAYOUT.other_etags in store.buckets[ARCHIVE]
+        # Also where nothing is left here that remembers it.
+        store.delete(BUCKET, [key for key in store.buckets[BUCKET] if "/.runs/export-" in key])
+        again = Copy(store, arn="second", executions=FakeExecutions(first="SUCCEEDED"))
+        again.prepare()
+        assert again.copy() == 0
+        assert check_whole(store) == manifest.object_count
+        again.publish()
+        assert check_whole(store) == manifest.object_count
+
+    def test_what_a_copy_has_noted_counts_when_its_original_is_deleted(self) -> None:
+        store = self.salted()
+        Copy(store).succeed()
+        Catalogue(store, BUCKET, PREFIX).forget_traces("night")
+        second = copy_of_next(store)
+        second.succeed()
+        assert second.copied[0] == 1
+        assert check_whole(store) == check_whole(store, BackupLayout(THERE.prefix, "next"))
+
+    def test_of_two_copies_at_once_one_waits_for_the_other(self) -> None:
+        store = self.salted()
+        first, second = Copy(store), copy_of_next(store, "RUNNING")
+        first.prepare()
+        with pytest.raises(CopyInProgressError, match="execution first copies to s3://archive/exports/team since"):
+            second.prepare()
+        first.copy()
+        first.publish()
+        second.executions = FakeExecutions(first="SUCCEEDED")
+        second.succeed()
+        assert second.copied[0] == 1
+        assert check_whole(store) == check_whole(store, BackupLayout(THERE.prefix, "next"))
 
 
 def sweep(store: InMemoryObjectStore) -> None:

@@ -196,6 +196,12 @@ class BackupInProgressError(VaultError):
     """Another execution is working on the backup of this name."""
 
 
+class CopyInProgressError(VaultError):
+    """Another execution copies an incremental backup to the same place: copies into a pool stand in line."""
+
+    retryable = True
+
+
 class BackupNotFoundError(VaultError):
     """No backup of this name: its commit marker is not there."""
 

@@ -71,6 +71,7 @@ _STATUS: dict[HTTPStatus, tuple[type[VaultError], ...]] = {
         errors.WrongRootPathError,
     ),
     HTTPStatus.SERVICE_UNAVAILABLE: (
+        errors.CopyInProgressError,
         errors.ApiUnavailableError,
         errors.MilvusUnavailableError,
         errors.ServiceUnavailableError,

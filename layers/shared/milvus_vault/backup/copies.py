@@ -7,10 +7,10 @@ that no sweep takes what it is about to list.
 """
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import suppress
-from dataclasses import dataclass, replace
-from functools import partial
+from dataclasses import dataclass, field, replace
+from functools import cached_property, partial
 from typing import NamedTuple, override
 
 from milvus_vault.archive.layout import BackupLayout
@@ -23,22 +23,66 @@ from milvus_vault.backup.export import ExportPreparation
 from milvus_vault.backup.locking import ListedObjects, lock_objects
 from milvus_vault.backup.publish import check_checksum, failed, incomplete
 from milvus_vault.backup.working_files import BackupPlan, shared_folder, shared_name
-from milvus_vault.claims import Claims, check_owner
+from milvus_vault.claims import CLAIM, ClaimHeldError, Claims, check_owner
 from milvus_vault.copying.verify import read_copy_check
 from milvus_vault.copying.working_files import CopyTarget, read_items, read_verified, target_indexes, write_target
-from milvus_vault.errors import BackupExistsError, BackupInProgressError, ObjectNotFoundError
+from milvus_vault.errors import BackupExistsError, BackupInProgressError, CopyInProgressError, ObjectNotFoundError
 from milvus_vault.model.locks import ObjectLock
+from milvus_vault.model.names import export_run
 from milvus_vault.model.objects import ArchivedObject, CopyItem, ListedObject
 from milvus_vault.model.readable import count
+from milvus_vault.model.times import utc_second
+from milvus_vault.parallel import each
 from milvus_vault.pool.condemned import read_condemned
 from milvus_vault.pool.users import PoolUse
 from milvus_vault.ports import HTML
 from milvus_vault.workspace import Workspace
 
 
+class PlaceNotes:
+    """Under which ETags contents are proven in a place, as all the backups that lie there have noted it.
+
+    They are read when something asks for the first time: where copies keep their ETags nobody does. A copy that wrote
+    anew what another one has noted would make that one unreadable, so that all notes count, whoever made them.
+    """
+
+    def __init__(self, place: Workspace) -> None:
+        """Read nothing yet."""
+        self._place = place
+
+    def has(self, below: str, recorded: str, etag: str) -> bool:
+        """Return whether an object is noted to have the content with the recorded ETag under the other one.
+
+        Args:
+            below: Its key, as in `OtherEtags`.
+            recorded: The ETag in the backups' lists.
+            etag: The one that it has in the place.
+        """
+        return (recorded, etag) in self._all.get(below, ())
+
+    def has_any_of(self, name: str) -> bool:
+        """Return whether the backup of this name has notes there."""
+        return bool(self._of(name))
+
+    @cached_property
+    def _all(self) -> Mapping[str, Set[tuple[str, str]]]:
+        found: dict[str, set[tuple[str, str]]] = {}
+        folder = self._place.prefix
+        names = self._place.store.list_folders(self._place.bucket, f"{folder}/" if folder else "")
+        for notes in each(self._of, [name for name in names if not name.startswith(".")]):
+            for below, pair in notes.items():
+                found.setdefault(below, set()).add(pair)
+        return found
+
+    def _of(self, name: str) -> Mapping[str, tuple[str, str]]:
+        return read_other_etags(self._place.store, self._place.bucket, BackupLayout(self._place.prefix, name))
+
+
 @dataclass(frozen=True, slots=True)
 class CopyPreparation(ExportPreparation):
     """Everything that PrepareExport works with where a backup is copied as it is."""
+
+    notes: PlaceNotes = field(kw_only=True)
 
     @override
     def _is_published(self, claims: Claims) -> bool:
@@ -53,7 +97,25 @@ class CopyPreparation(ExportPreparation):
     @override
     def _begin(self, manifest: Manifest) -> None:
         if manifest.is_incremental:
+            self._wait_in_line()
             PoolUse(self._destination, self.execution_arn).begin()
+
+    def _wait_in_line(self) -> None:
+        """Take the claim of the copies into the pool there: one at a time knows what the others have noted.
+
+        Under a key of KMS two that copied an object at once would leave one of them with the other's ETag.
+        Raises `CopyInProgressError`.
+        """
+        folder = f"{self._destination.bucket}/{self._destination.prefix}"
+        line = replace(self.run, run=export_run("pool", folder))
+        try:
+            self._claims(self.run.bucket).take(line.key(CLAIM))
+        except ClaimHeldError as err:
+            held = f"since {utc_second(err.holder.claimed_at)}"
+            msg = f"execution {err.holder.execution_arn} copies to s3://{folder} {held}"
+            raise CopyInProgressError(
+                msg, hint="This one goes on by itself when that has ended, within a day."
+            ) from err
 
     @override
     def _marker_sha256(self) -> str:
@@ -71,10 +133,14 @@ class CopyPreparation(ExportPreparation):
         items = [CopyItem(one.stored_key, there.here(one.stored_key), one.size_bytes, one.etag) for one in objects]
         folders = tuple(there.folders_of(entry.collection_id, objects))
         groups = {pooled.group for item in items if (pooled := parse_pooled_key(item.key))}
-        if not groups:
+        if not groups and not self.notes.has_any_of(there.name):
             write_target(self.run, self._attempt, CopyTarget(index=index, name=str(entry.name), folders=folders), items)
             return True
-        present = self._in_pool(entry, groups, items, other_etags)
+        if groups:
+            present = self._in_pool(entry, groups, items, other_etags)
+        else:
+            # A copy that is repeated where ETags are others: what is proven there is not written over.
+            present = self._present(folders, items, other_etags)
         shared = [
             ArchivedObject(item.key, item.source_key, item.size_bytes, present[item.key])
             for item in items
@@ -99,8 +165,7 @@ class CopyPreparation(ExportPreparation):
         Raises `BackupInProgressError` where one of them is about to be deleted there: a copy has no other key for it.
         """
         place, layout = self._destination, PoolLayout(self._destination.prefix)
-        wanted = {item.key: item for item in items}
-        present: dict[str, str] = {}
+        wanted = {item.key for item in items}
         for group in groups:
             # In this order, see `pool/users.py`.
             condemned = read_condemned(place.store, place.bucket, layout, group)
@@ -110,7 +175,16 @@ class CopyPreparation(ExportPreparation):
                 msg = f"{what} are being deleted from the pool there: s3://{place.bucket}/{gone[0]}"
                 hint = "Let a prune of the deployment there end it, then start the copy again."
                 raise BackupInProgressError(msg, hint=hint)
-            for found in place.store.list_objects(place.bucket, layout.folder(group)):
+        return self._present([layout.folder(group) for group in groups], items, other_etags)
+
+    def _present(
+        self, folders: Iterable[str], items: Sequence[CopyItem], other_etags: Mapping[str, tuple[str, str]]
+    ) -> Mapping[str, str]:
+        """Return the ETags of those objects that folders there have already, by key."""
+        place, wanted = self._destination, {item.key: item for item in items}
+        present: dict[str, str] = {}
+        for folder in folders:
+            for found in place.store.list_objects(place.bucket, folder):
                 item = wanted.get(found.key)
                 if item is not None and self._is_copy(item, found, other_etags):
                     present[item.key] = found.etag
@@ -123,10 +197,7 @@ class CopyPreparation(ExportPreparation):
         below = BackupLayout.below(item.key)
         # Copied in parts or under KMS, it has another ETag than its source, which an earlier copy has noted there.
         recorded = next((was for was, here in (other_etags.get(below, ("", "")),) if here == item.source_etag), "")
-        return found.etag == item.source_etag or self.known_etags.get(below) == (
-            recorded or item.source_etag,
-            found.etag,
-        )
+        return found.etag == item.source_etag or self.notes.has(below, recorded or item.source_etag, found.etag)
 
 
 class PublishedCopy(NamedTuple):
@@ -224,19 +295,6 @@ def check_copy_stays(run: Workspace, plan: BackupPlan) -> None:
     has_marker(place, BackupLayout(place.prefix, plan.backup_name), run.store.get(run.bucket, original.marker))
 
 
-def read_known_etags(place: Workspace, names: Sequence[str]) -> Mapping[str, tuple[str, str]]:
-    """Return, by key as in `OtherEtags`, under which ETags earlier copies to a place have proven contents.
-
-    Args:
-        place: Any run there.
-        names: Of these copies; what the first of them has noted counts before what the next has.
-    """
-    found: dict[str, tuple[str, str]] = {}
-    for name in reversed(names):
-        found.update(read_other_etags(place.store, place.bucket, BackupLayout(place.prefix, name)))
-    return found
-
-
 def _read_original(run: Workspace, plan: BackupPlan, original: BackupLayout) -> tuple[Manifest, bytes]:
     """Return manifest and marker of the backup that is copied. Raises where it is not the one that was planned."""
     marker = run.store.get(run.bucket, original.marker)
@@ -256,26 +314,31 @@ def _write_documents(
 ) -> tuple[int, int]:
     """Write all that a backup has beside objects and marker; return how many objects and bytes were copied."""
     store, there = place.store, BackupLayout(place.prefix, original.name)
-    object_count = size_bytes = 0
-    noted: dict[str, tuple[str, str]] = {}
     copied, shared = target_indexes(run, attempt), run.numbers(shared_folder(attempt))
-    for index, entry in enumerate(manifest.collections):
+
+    def write(index: int) -> tuple[int, int, list[tuple[str, tuple[str, str]]]]:
+        entry, body = manifest.collections[index], b""
         check_owner(run, attempt)
         for document in (entry.document, entry.objects):
             body = read_document(run.store, run.bucket, original, document)
             store.put(place.bucket, there.root + document.key, body, lock=lock)
         if manifest.meta_only:
-            continue
+            return 0, 0, []
         verified: dict[str, tuple[str, str]] = {}
         if index in shared:
             listed = read_object_list(run.read_bytes(shared_name(attempt, index)))
             verified.update((item.stored_key, (item.etag, "")) for item in listed)
+        sizes = []
         if index in copied:
             verified |= read_verified(run, attempt, index)
-            for item in read_items(run, attempt, index):
-                object_count += 1
-                size_bytes += item.size_bytes
-        noted.update(_other_etags(read_object_list(body), there, verified))
+            sizes = [item.size_bytes for item in read_items(run, attempt, index)]
+        return len(sizes), sum(sizes), list(_other_etags(read_object_list(body), there, verified))
+
+    object_count = size_bytes = 0
+    noted: dict[str, tuple[str, str]] = {}
+    for objects, size, other_etags in each(write, range(len(manifest.collections))):
+        object_count, size_bytes = object_count + objects, size_bytes + size
+        noted.update(other_etags)
     for document in manifest.documents:
         body = read_document(run.store, run.bucket, original, document)
         store.put(place.bucket, there.root + document.key, body, lock=lock)

@@ -6,7 +6,7 @@ has it: the plan, a snapshot of each collection, and what to copy. So all that f
 
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from milvus_vault.archive.check import check_objects, raise_if_damaged
@@ -137,8 +137,6 @@ class ExportPreparation:
     damaged_contents: DamagedContents
     place: Place | None = None
     """Where the export is written; None: beside the other backups."""
-    known_etags: Mapping[str, tuple[str, str]] = field(default_factory=dict)
-    """Of a copy: what earlier copies have noted in the place, by key as in `OtherEtags`."""
 
     @property
     def _store(self) -> ObjectStore:

@@ -318,28 +318,6 @@ class Catalogue:
                     found.append(copy)
         return tuple(sorted(found, key=lambda copy: copy.copied_at, reverse=True))
 
-    def copied_to(self, folder: str) -> Sequence[str]:
-        """Return the names of some backups that were copied to a place, the newest copies first.
-
-        One listing, and at most thirty reads.
-
-        Args:
-            folder: The place, as `s3://bucket/prefix`.
-        """
-        noted = sorted(
-            self._store.list_objects(self._bucket, self._keys.all_copies),
-            key=lambda listed: listed.modified_at or EPOCH,
-            reverse=True,
-        )
-        names = []
-        for listed in noted[:_LOOKED_AT]:
-            name = listed.key.removeprefix(self._keys.all_copies).partition("/")[0]
-            with suppress(ValueError):
-                copy = self._find(listed.key, BackupCopy)
-                if copy is not None and copy.location == f"{folder}/{name}/":
-                    names.append(name)
-        return names[:_BASES]
-
     def found_damaged(self, backup: BackupSummary) -> str:
         """Return what verifications found wrong with a backup, or an empty text.
 

@@ -47,9 +47,9 @@ _NAMES = {
     ),
     ExitCode.REFUSED: (
         "AliasConflictError BackupExistsError BackupHeldError BackupInProgressError BackupInUseError BackupLockedError "
-        "BackupNotExportableError BucketNotLockableError CollectionExistsError DatabaseExistsError DatasetExistsError "
-        "IdempotencyConflictError LockRefusedError MomentOutOfRangeError ResourceGroupError RunEndedError "
-        "ScheduleManagedError TargetClaimedError VersionUnsupportedError"
+        "BackupNotExportableError BucketNotLockableError CollectionExistsError CopyInProgressError "
+        "DatabaseExistsError DatasetExistsError IdempotencyConflictError LockRefusedError MomentOutOfRangeError "
+        "ResourceGroupError RunEndedError ScheduleManagedError TargetClaimedError VersionUnsupportedError"
     ),
     ExitCode.DENIED: (
         "ApiAccessDeniedError ClientCertificateError MilvusAuthenticationError MilvusPermissionError "

@@ -14,7 +14,7 @@ from milvus_vault.copying.verify import find_copy_check
 from milvus_vault.copying.working_files import CopyProgress, complete_indexes, target_indexes
 from milvus_vault.datasets import working_files as datasets
 from milvus_vault.model.collections import CollectionName
-from milvus_vault.model.names import attempt_of
+from milvus_vault.model.names import attempt_of, backup_of
 from milvus_vault.model.resources import Progress, RunCollection
 from milvus_vault.parallel import each
 from milvus_vault.restore import working_files as restore
@@ -148,7 +148,9 @@ def follow_backup(run: Workspace, execution_arn: str) -> Followed | None:
 
 def follow_export(run: Workspace, execution_arn: str) -> Followed | None:
     """Return the collections of an export, or None where the files are another execution's by now."""
-    plan = run.find(datasets.PLAN, datasets.DatasetPlan)
+    # One beside the backups works in the run of the backup that it writes, where no dataset has its files.
+    has_backup = backup_of(run.run) != run.run
+    plan = None if has_backup else run.find(datasets.PLAN, datasets.DatasetPlan)
     if plan is None:
         # It writes a backup, and has the plan of one.
         return follow_backup(run, execution_arn)
