@@ -16,6 +16,7 @@ from milvus_vault.errors import (
     BackupNotExportableError,
     BackupNotFoundError,
     IdempotencyConflictError,
+    WorkingFileError,
 )
 from milvus_vault.model.requests import CopyRequest, ExportRequest
 from milvus_vault.model.resources import Started
@@ -34,6 +35,7 @@ routes = Routes("exports")
         BackupNotExportableError,
         BackupExistsError,
         IdempotencyConflictError,
+        WorkingFileError,
     ],
 )
 def post_export(services: Services, body: ExportRequest, caller: Caller) -> Started:
@@ -54,6 +56,7 @@ def post_export(services: Services, body: ExportRequest, caller: Caller) -> Star
         BackupFormatError,
         BackupNotExportableError,
         IdempotencyConflictError,
+        WorkingFileError,
     ],
 )
 def post_copy(services: Services, name: NameInPath, body: CopyRequest, caller: Caller) -> Started:
