@@ -66,6 +66,7 @@ ENVIRONMENT = {
     "AWS_DEFAULT_REGION": "us-east-1",
     "BACKUP_BUCKET_NAME": "backups",
     "BACKUP_PREFIX": "nightly",
+    "EXPORT_PREFIX": "exports",
     "MILVUS_BUCKET_NAME": "milvus",
     "MILVUS_ROOT_PATH": "files",
     "MILVUS_URI": "http://milvus:19530",

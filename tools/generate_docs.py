@@ -242,6 +242,11 @@ EXAMPLES = (
         BackupRequest,
         {"mode": "incremental", "verify": {"level": "deep", "sample_percent": 5}},
     ),
+    Example(
+        "One that is copied to the stack's own other place once it is published",
+        BackupRequest,
+        {"mode": "incremental", "copy_to": {}},
+    ),
     Example("Everything, under its own names", RestoreRequest, {"backup_name": "before_upgrade"}),
     Example(
         "Beside what is there, into a 2.3 server",

@@ -12,8 +12,8 @@ from milvus_vault.model.messages import PrepareBackupRequest, PrepareBackupResul
 from milvus_vault.model.names import attempt_of, backup_run
 from milvus_vault.model.requests import BackupRequest
 from milvus_vault.runtime import logger, read_request, task
-from milvus_vault.settings import MilvusSettings, StorageSettings
-from milvus_vault.wiring import milvus_storage, open_garbage_collector, open_workspace
+from milvus_vault.settings import ExportSettings, MilvusSettings, StorageSettings
+from milvus_vault.wiring import milvus_storage, open_export_places, open_garbage_collector, open_workspace
 
 
 @task
@@ -27,7 +27,9 @@ def handler(event: PrepareBackupRequest) -> PrepareBackupResult:
     catalogue = Catalogue(run.store, run.bucket, run.prefix)
     where = milvus_storage(storage)
     bases: Sequence[str] = ()
-    # Before anything is written: either raises where there is no bucket, or it may not be listed.
+    # Before anything is written: a place to which nothing may be copied; and the next two raise where there is no
+    # bucket, or it may not be listed.
+    open_export_places(storage, ExportSettings.from_env()).check_copy(name, request.copy_to)
     if request.mode == "incremental":
         bases = catalogue.incremental(where.location, request.schedule.name if request.schedule else None)
     else:

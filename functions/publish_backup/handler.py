@@ -8,7 +8,7 @@ from milvus_vault.archive.layout import BackupLayout
 from milvus_vault.archive.manifest import Manifest
 from milvus_vault.backup.claiming import give_back_elsewhere
 from milvus_vault.backup.copies import lock_copied, publish_copy
-from milvus_vault.backup.publish import find_published, lock_captured, next_verification, publish_backup
+from milvus_vault.backup.publish import find_published, lock_captured, next_copy, next_verification, publish_backup
 from milvus_vault.backup.working_files import PLAN, BackupPlan
 from milvus_vault.catalogue.catalogue import Catalogue
 from milvus_vault.catalogue.describe import summary_of
@@ -48,7 +48,7 @@ def handler(event: PublishBackupRequest, context: LambdaContext) -> PublishBacku
         catalogue.note_copy(plan.backup_name, BackupCopy(location=location, copied_at=datetime.now(UTC), run=made))
         found = _published(copy.manifest, location, copy.object_count, copy.size_bytes)
         return PublishBackupResult(is_done=True, published=found)
-    verification = next_verification(plan)
+    verification, then_copied = next_verification(plan), next_copy(plan)
     manifest = find_published(run, plan, layout)
     if manifest is None and not lock_captured(run, plan, event.attempt, event.round, seconds_left):
         return PublishBackupResult(is_done=False)
@@ -60,7 +60,7 @@ def handler(event: PublishBackupRequest, context: LambdaContext) -> PublishBacku
         event.round,
         finished_at=datetime.now(UTC),
         render_report=lambda made: render_backup_report(
-            made, location, catalogue.earlier(made, MAX_HISTORY), verification
+            made, location, catalogue.earlier(made, MAX_HISTORY), verification, then_copied
         ),
     )
     if destination == run:
@@ -69,8 +69,12 @@ def handler(event: PublishBackupRequest, context: LambdaContext) -> PublishBacku
         # A deployment that is there finds the backup when it lists; it is none of this one's.
         give_back_elsewhere(destination, ours)
     found = _published(manifest, location, manifest.copied_object_count, manifest.copied_size_bytes)
-    has_retention = bool(manifest.schedule and manifest.schedule.retention)
-    found = found.model_copy(update={"has_retention": has_retention, "verification": verification})
+    follows = {
+        "has_retention": bool(manifest.schedule and manifest.schedule.retention),
+        "verification": verification,
+        "next_copy": then_copied,
+    }
+    found = found.model_copy(update=follows)
     return PublishBackupResult(is_done=True, published=found)
 
 

@@ -76,6 +76,34 @@ def test_the_api_starts_one_and_tells_where_it_is(stack: LocalStack, primary: De
     assert (nowhere.status, nowhere.json["error"]) == (400, "InvalidRequestError")
 
 
+@pytest.mark.usefixtures("contents")
+def test_a_backup_is_copied_once_it_is_published_where_its_request_asks_for_it(
+    stack: LocalStack, primary: Deployment
+) -> None:
+    folder = f"{PREFIX}/asked"
+    asked = {"backup_name": "asked", "collections": [f"{DATABASE}.drafts"], "mode": "incremental"}
+    body = {**asked, "copy_to": {"bucket": ELSEWHERE, "prefix": folder}}
+    nowhere = call(primary.api_url, "POST", "/backups", {**asked, "copy_to": {"bucket": "nowhere"}})
+    assert (nowhere.status, nowhere.json["error"]) == (400, "InvalidRequestError")
+    started = call(primary.api_url, "POST", "/backups", body)
+    assert started.status == 202, started.text
+    stack.wait(started.json["execution_arn"], vault_runs.TIMEOUT_SECONDS)
+
+    made = call(primary.api_url, "GET", f"/runs/{started.json['id']}").json
+    assert made["status"] == "succeeded", made
+    following = made["result"]["next_copy"]
+    copied = call(primary.api_url, "GET", f"/runs/{following['run']}").json
+    stack.wait(copied["execution_arn"], vault_runs.TIMEOUT_SECONDS)
+
+    copied = call(primary.api_url, "GET", f"/runs/{following['run']}").json
+    assert (copied["status"], copied["export_to"]) == ("succeeded", f"s3://{ELSEWHERE}/{folder}"), copied
+    there = vault_runs.listing(stack, ELSEWHERE, f"{folder}/")
+    assert f"{folder}/asked/meta/backup_meta.json" in there
+    assert copied["result"]["object_count"] == sum(key.startswith(f"{folder}/.pool/") for key in there) > 0
+    (copy,) = call(primary.api_url, "GET", "/backups/asked").json["copies"]
+    assert (copy["location"], copy["run"]) == (f"s3://{ELSEWHERE}/{folder}/asked/", following["run"])
+
+
 @pytest.mark.parametrize("name", ["night_2", "weekly"])
 @pytest.mark.usefixtures("contents")
 def test_one_that_was_stopped_is_completed_by_the_next(primary: Deployment, second: Deployment, name: str) -> None:

@@ -189,18 +189,34 @@ def test_the_backup_of_a_schedule_is_verified_as_its_request_asks(stack: LocalSt
 
 
 @pytest.mark.thorough
-def test_a_verification_that_cannot_be_started_leaves_the_backup_and_is_told(stack: LocalStack, told: Told) -> None:
-    deployed = stack.deploy("telling-unverified", stack.milvus)
-    stack.client("stepfunctions").delete_state_machine(stateMachineArn=deployed.outputs["VerifyStateMachineArn"])
-    request = {"backup_name": "telling_3", "collections": [f"{DATABASE}.drafts"], "verify": {}}
+@pytest.mark.parametrize(
+    ("machine", "error", "said", "others"),
+    [
+        ("Verify", "VerificationNotStartedError", "its verification could not be started: ", "export"),
+        ("Export", "CopyNotStartedError", "its copy to another place could not be started: ", "verify"),
+    ],
+)
+def test_what_cannot_be_started_after_a_backup_leaves_it_and_the_other_run_and_is_told(
+    stack: LocalStack, told: Told, machine: str, error: str, said: str, others: str
+) -> None:
+    deployed = stack.deploy(f"telling-no-{machine.lower()}", stack.milvus)
+    stack.client("stepfunctions").delete_state_machine(stateMachineArn=deployed.outputs[f"{machine}StateMachineArn"])
+    name = f"telling_no_{machine.lower()}"
+    request = {"backup_name": name, "collections": [f"{DATABASE}.drafts"], "verify": {}, "copy_to": {}}
 
     failure = vault_runs.fail(deployed, "Backup", request)
 
-    assert failure.error == "VerificationNotStartedError"
-    assert "backup telling_3 is published, and its verification could not be started: " in failure.cause
-    assert call(deployed.api_url, "GET", "/backups/telling_3").json["status"] == "complete"
+    assert failure.error == error
+    assert f"backup {name} is published, and {said}" in failure.cause
+    assert call(deployed.api_url, "GET", f"/backups/{name}").json["status"] == "complete"
     event = told.events.wait_for(lambda event: event["detail"]["error"] == failure.error)
     assert event["detail"]["status"] == "partial"
+    told.events.wait_for(
+        lambda event: (
+            (event["detail"]["kind"], event["detail"]["backup_name"], event["detail"]["status"])
+            == (others, name, "succeeded")
+        )
+    )
 
 
 def test_the_routes_show_the_schedule_with_its_last_success(stack: LocalStack, told: Told) -> None:
@@ -292,12 +308,14 @@ def test_a_deleted_schedule_is_gone(stack: LocalStack) -> None:
             {
                 "ScheduleRequest": '{"skip_flush": true, "collections": ["a.*"]}',
                 "ScheduleVerify": '{"level": "deep", "sample_percent": 5}',
+                "ScheduleCopyTo": '{"prefix": "milvus-vault-exports/nightly"}',
                 "ScheduleRetention": '{"keep_last":3}',
             },
             {
                 "skip_flush": True,
                 "collections": ["a.*"],
                 "verify": {"level": "deep", "sample_percent": 5, "max_bytes": None},
+                "copy_to": {"bucket": None, "prefix": "milvus-vault-exports/nightly"},
             },
             3,
             id="all-parameters",

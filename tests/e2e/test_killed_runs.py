@@ -55,8 +55,8 @@ SOURCE = "library"
 
 BACKUP, RESTORE = read_machine("backup"), read_machine("restore")
 INCREMENTAL = "incremental"
-# Only after a backup that asks for it; test_retention.py and test_events.py have such ones.
-AFTERWARDS = {"StartPrune", "StartVerify", "VerificationNotStarted"}
+# Only after a backup that asks for it; test_retention.py, test_events.py and test_copies.py have such ones.
+AFTERWARDS = {"StartExport", "StartPrune", "StartVerify", "VerificationNotStarted", "CopyNotStarted"}
 
 
 @dataclass(frozen=True, slots=True)

@@ -50,6 +50,7 @@ from milvus_vault.model.rbac import Rbac
 from milvus_vault.model.requests import ScheduleTag
 from milvus_vault.model.resources import Damage, Hold, RunKind
 from milvus_vault.model.retention import Retention
+from milvus_vault.pool.doubts import Doubt, PoolDoubts
 from milvus_vault.retention.working_files import SWEPT, Swept
 from milvus_vault.runs.describing import WorkingFiles
 from milvus_vault.source import MilvusStorage
@@ -205,6 +206,22 @@ def test_a_prune_by_policy_notes_damage_and_lifts_a_tombstone(s3: S3Client) -> N
 
     assert tombstone_key(PREFIX, "pens") not in keys(s3)
     assert [note.name for note in Catalogue(store(), BUCKET, PREFIX).damages()] == ["rotten"]
+
+
+@pytest.mark.parametrize(("layout", "noted"), [(BOOKS, []), (PENS, ["pens"])])
+def test_a_prune_reads_in_lists_what_was_found_damaged(s3: S3Client, layout: BackupLayout, noted: list[str]) -> None:
+    """Of what it deletes, too."""
+    begun = NOW - timedelta(days=2 if layout == BOOKS else 1)
+    contents = [(document, [stored(item, is_pooled=True) for item in o]) for document, o in sample_contents(layout)]
+    times: Json = {"started_at": begun, "finished_at": begun, "expires_at": begun + timedelta(hours=36)}
+    write_backup(store(), layout, contents, mode="incremental", schedule=NIGHTLY, **times)
+    doubt = Doubt(problem="its rows are others", found_at=NOW, found_by="first", listed_by=("first",))
+    PoolDoubts(store(), BUCKET, PREFIX).change({contents[0][1][0].stored_key: doubt}, {})
+
+    assert prune({})["deleted_count"] == 1
+
+    assert BOOKS.marker not in keys(s3)
+    assert [note.name for note in Catalogue(store(), BUCKET, PREFIX).damages()] == noted
 
 
 def test_a_prune_that_runs_short_of_time_tells_what_is_done_and_goes_on(s3: S3Client) -> None:

@@ -12,7 +12,7 @@ from milvus_vault.archive.manifest import read_object_list
 from milvus_vault.archive.pool import parse_pooled_key
 from milvus_vault.archive.sealing import seal
 from milvus_vault.catalogue.entries import CatalogueKeys
-from milvus_vault.errors import BackupDamagedError, CheckIncompleteError
+from milvus_vault.errors import BackupDamagedError, CheckIncompleteError, WorkingFileError
 from milvus_vault.model.resources import Verification
 from milvus_vault.pool.doubts import Doubt, Doubts
 from milvus_vault.verifying.planning import MOST_DAMAGED
@@ -300,14 +300,16 @@ def test_what_was_found_damaged_by_verifying_another_backup_is_read_again(filled
         found_by=verified,
         listed_by=(verified,),
     )
-    restoring.s3.put_object(
-        Bucket=BACKUPS,
-        Key=f"{PREFIX}/.catalogue/verifications/.pool/{pooled.group}.json",
-        Body=seal(Doubts(objects={pooled.below: doubt})),
-    )
+    doubts = f"{PREFIX}/.catalogue/verifications/.pool/{pooled.group}.json"
+    restoring.s3.put_object(Bucket=BACKUPS, Key=doubts, Body=seal(Doubts(objects={pooled.below: doubt})))
 
     report = restoring.restore({"backup_name": other, "suffix": "_d"})
 
     assert (report["status"], report["read_count"]) == ("complete", len(reads))
     assert key in reads
     assert all(f"/.pool/{pooled.group}/" in read for read in reads)
+
+    restoring.s3.put_object(Bucket=BACKUPS, Key=doubts, Body=b"{}\n{}")
+    with pytest.raises(WorkingFileError, match="which says which objects of the pool are damaged, cannot be read"):
+        restoring.restore({"backup_name": other, "suffix": "_e"})
+    restoring.s3.delete_object(Bucket=BACKUPS, Key=doubts)

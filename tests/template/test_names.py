@@ -92,6 +92,7 @@ def test_every_task_that_is_no_function_runs_a_nested_machine_or_starts_what_fol
         ("states:startExecution.sync:2", "${CopyObjectsStateMachineArn}"),
         ("states:startExecution.sync:2", "${WriteRowsStateMachineArn}"),
         ("states:startExecution.sync:2", "${RestoreStateMachineArn}"),
+        ("states:startExecution", "${ExportStateMachineArn}"),
         ("states:startExecution", "${PruneStateMachineArn}"),
         ("states:startExecution", "${VerifyStateMachineArn}"),
     }

@@ -173,6 +173,7 @@ def test_a_failure_is_told_with_its_name_its_message_and_its_hint() -> None:
         ("FAILED", "BackupPartialError", "partial", "BackupPartialError"),
         ("FAILED", "RestorePartialError", "partial", "RestorePartialError"),
         ("FAILED", "VerificationNotStartedError", "partial", "VerificationNotStartedError"),
+        ("FAILED", "CopyNotStartedError", "partial", "CopyNotStartedError"),
         ("FAILED", "States.Runtime", "failed", "States.Runtime"),
         ("FAILED", None, "failed", "States.Unknown"),
         ("TIMED_OUT", None, "timed_out", "RunTimedOutError"),
@@ -377,10 +378,19 @@ def test_of_a_damaged_backup_people_are_told_to_make_another() -> None:
     assert dict(told.attributes)["schedule"] == "nightly"
 
 
-def test_of_a_backup_that_was_not_verified_people_are_not_told_that_it_lacks_something() -> None:
-    told = run_notification(change("FAILED", error="VerificationNotStartedError", cause="too many executions"))
-    assert told.subject.endswith("is partial: VerificationNotStartedError")
-    assert "What to do: The backup can be restored, and nobody has verified it" in told.body
+@pytest.mark.parametrize(
+    ("error", "what_to_do"),
+    [
+        ("VerificationNotStartedError", "The backup can be restored, and nobody has verified it"),
+        ("CopyNotStartedError", "The backup can be restored, and lies in no other place"),
+    ],
+)
+def test_of_a_backup_after_which_something_did_not_start_people_are_not_told_that_it_lacks_something(
+    error: str, what_to_do: str
+) -> None:
+    told = run_notification(change("FAILED", error=error, cause="too many executions"))
+    assert told.subject.endswith(f"is partial: {error}")
+    assert f"What to do: {what_to_do}" in told.body
 
 
 def test_a_subject_is_one_short_line_of_ascii() -> None:

@@ -2,13 +2,18 @@
 
 from dataclasses import replace
 
+import prepare_backup.handler as prepare_backup
 import pytest
 from pydantic import ValidationError
 
+from bench.incremental import ENVIRONMENT
+from milvus_vault.adapters.s3 import S3ObjectStore
 from milvus_vault.backup.places import ExportPlaces, Place
 from milvus_vault.errors import InvalidRequestError
 from milvus_vault.model.requests import ExportPlace, ExportRequest
 from milvus_vault.source import MilvusStorage
+from tests.support.lambda_context import Invocation
+from tests.support.memory_store import InMemoryObjectStore
 
 PLACES = ExportPlaces(
     own=Place(bucket="backups", prefix="team/vault"),
@@ -115,3 +120,34 @@ def test_a_prefix_that_is_none_is_refused(prefix: str) -> None:
 def test_a_bucket_that_is_none_is_refused(bucket: str) -> None:
     with pytest.raises(ValidationError):
         ExportPlace(bucket=bucket)
+
+
+@pytest.mark.parametrize("to", [None, ExportPlace(), ExportPlace(bucket="archive", prefix="exports/night")])
+def test_a_backup_may_be_copied_where_a_copy_may_go_or_not_at_all(to: ExportPlace | None) -> None:
+    PLACES.check_copy("night", to)
+
+
+@pytest.mark.filterwarnings("ignore:No application metrics to publish")
+@pytest.mark.parametrize(
+    ("to", "words"),
+    [
+        ({"bucket": "other"}, "`copy_to`: this deployment does not export to bucket other"),
+        ({"prefix": "nightly"}, "`copy_to`: this deployment exports to the folder exports and below"),
+    ],
+)
+def test_a_backup_that_is_to_be_copied_where_nothing_may_go_is_refused_before_anything_is_written(
+    to: dict[str, str], words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in ENVIRONMENT.items():
+        monkeypatch.setenv(name, value)
+    store = InMemoryObjectStore("backups")
+    monkeypatch.setattr(S3ObjectStore, "shared", lambda *_: store)
+    execution = {
+        "arn": "arn:aws:states:us-east-1:000000000000:execution:backup:n",
+        "started_at": "2026-01-01T00:00:00Z",
+    }
+
+    with pytest.raises(InvalidRequestError, match=words):
+        prepare_backup.handler({"execution": {**execution}, "request": {"copy_to": {**to}}}, Invocation())
+
+    assert store.buckets == {"backups": {}}

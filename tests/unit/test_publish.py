@@ -12,13 +12,20 @@ from milvus_vault.archive.layout import BackupLayout
 from milvus_vault.archive.manifest import CollectionFailure, Manifest, Source, write_object_list
 from milvus_vault.archive.reader import read_archive, read_manifest
 from milvus_vault.archive.reference_writer import reference_files
-from milvus_vault.backup.publish import next_verification, publish_backup
+from milvus_vault.backup.publish import next_copy, next_verification, publish_backup
 from milvus_vault.backup.working_files import BackupPlan, Snapshot, shared_name, snapshot_name
 from milvus_vault.copying.working_files import CopyCheck, CopyTarget, write_target, write_verified
 from milvus_vault.errors import BackupExistsError, BackupInProgressError, SourceChangedError
 from milvus_vault.model.collections import CollectionName
 from milvus_vault.model.objects import ArchivedObject, CopiedObject, CopyItem
-from milvus_vault.model.requests import BackupRequest, ScheduleTag, VerifyOptions, VerifyRequest
+from milvus_vault.model.requests import (
+    BackupRequest,
+    ExportPlace,
+    ExportRequest,
+    ScheduleTag,
+    VerifyOptions,
+    VerifyRequest,
+)
 from milvus_vault.model.resources import RunId
 from milvus_vault.pool.users import PoolUse
 from milvus_vault.workspace import Workspace
@@ -147,8 +154,25 @@ def test_a_verification_that_is_asked_for_has_one_name_for_each_execution() -> N
     TypeAdapter(RunId).validate_python(following.run)
 
 
-def test_without_being_asked_for_nothing_is_verified() -> None:
-    assert next_verification(plan(sample_contents(LAYOUT))) is None
+@pytest.mark.parametrize("to", [ExportPlace(), ExportPlace(bucket="archive", prefix="exports/nightly")])
+def test_a_copy_that_is_asked_for_has_one_name_for_each_execution(to: ExportPlace) -> None:
+    once = plan(sample_contents(LAYOUT), BackupRequest(copy_to=to))
+    other = once.model_copy(update={"execution_arn": f"{once.execution_arn}0"})
+
+    following = next_copy(once)
+
+    assert following is not None
+    assert following.request == ExportRequest(backup_name="monday", export_name="monday", is_copy=True, to=to)
+    assert following.run == f"export-{following.name}"
+    assert next_copy(once) == following != next_copy(other)
+    TypeAdapter(RunId).validate_python(following.run)
+    # What the machine hands on is read as the same request.
+    assert ExportRequest.model_validate_json(following.request.model_dump_json()) == following.request
+
+
+def test_without_being_asked_for_nothing_is_verified_or_copied() -> None:
+    made = plan(sample_contents(LAYOUT))
+    assert (next_verification(made), next_copy(made)) == (None, None)
 
 
 def test_what_is_published_can_be_read() -> None:

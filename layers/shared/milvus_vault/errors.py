@@ -230,6 +230,10 @@ class VerificationNotStartedError(VaultError):
     """The backup is published, but the verification that its request asks for could not be started."""
 
 
+class CopyNotStartedError(VaultError):
+    """The backup is published, but the copy to another place that its request asks for could not be started."""
+
+
 class BackupFailedError(VaultError):
     """Nothing is published: collections failed, for different reasons or where all were asked for."""
 

@@ -13,9 +13,11 @@ from milvus_vault.api.app import Api
 from milvus_vault.api.backups import DiffFilter, get_backup_diff, post_backup
 from milvus_vault.api.routes import ROUTES
 from milvus_vault.api.routing import Caller
+from milvus_vault.api.schedules import put_schedule
 from milvus_vault.api.services import Services
 from milvus_vault.archive.layout import BackupLayout
 from milvus_vault.archive.manifest import CollectionFailure
+from milvus_vault.backup.places import ExportPlaces, Place
 from milvus_vault.catalogue import Catalogue
 from milvus_vault.errors import (
     AnswerTimeoutError,
@@ -23,14 +25,16 @@ from milvus_vault.errors import (
     CollectionNotFoundError,
     DatabaseNotFoundError,
     EmptySelectionError,
+    InvalidRequestError,
     MilvusUnavailableError,
     ServiceUnavailableError,
     VaultError,
 )
 from milvus_vault.model.collections import CollectionName
 from milvus_vault.model.messages import InspectMilvusRequest
-from milvus_vault.model.requests import BackupRequest, VerifyRequest
-from milvus_vault.model.resources import BackedUpCollection, Backup
+from milvus_vault.model.requests import BackupRequest, ExportPlace, VerifyRequest
+from milvus_vault.model.resources import BackedUpCollection, Backup, ScheduleSpec
+from milvus_vault.source import MilvusStorage
 from tests.support import fake_api, pool_world
 from tests.support.fake_machines import FakeMachines, machines
 from tests.support.memory_store import InMemoryObjectStore
@@ -38,6 +42,20 @@ from tests.support.pool_world import World
 from tests.unit.archive.samples import BUCKET, PREFIX, sample_contents, write_backup
 
 NOW = datetime(2026, 11, 28, tzinfo=UTC)
+PLACES = ExportPlaces(
+    own=Place(bucket=BUCKET, prefix=PREFIX),
+    milvus=MilvusStorage("milvus", "files"),
+    staging_prefix="staging",
+    bucket="archive",
+    prefix="exports",
+)
+NOWHERE = pytest.mark.parametrize(
+    ("to", "words"),
+    [
+        (ExportPlace(bucket="elsewhere"), "`copy_to`: this deployment does not export to bucket elsewhere"),
+        (ExportPlace(prefix="other"), "`copy_to`: this deployment exports to the folder exports and below"),
+    ],
+)
 
 
 class Milvus:
@@ -60,7 +78,7 @@ def services(states: FakeMachines, milvus: Milvus, store: InMemoryObjectStore | 
     store, unused = store or InMemoryObjectStore(BUCKET), cast("Any", None)
     return Services(
         store=store, bucket=BUCKET, prefix=PREFIX, catalogue=Catalogue(store, BUCKET, PREFIX, clock=lambda: NOW),
-        machines=machines(states), executions=unused, schedules=unused, inspector=milvus, export_places=unused, now=NOW,
+        machines=machines(states), executions=unused, schedules=unused, inspector=milvus, export_places=PLACES, now=NOW,
     )  # fmt: skip
 
 
@@ -70,6 +88,35 @@ def test_a_selection_of_which_nothing_is_there_starts_nothing(leaf: type[VaultEr
     with pytest.raises(leaf, match="nope"):
         post_backup(services(states, milvus), BackupRequest(collections=("default.nope",)), Caller())
     assert states.found == {}
+
+
+@NOWHERE
+@pytest.mark.parametrize("name", [None, "monday"])
+def test_one_that_is_to_be_copied_where_nothing_may_go_starts_nothing(
+    to: ExportPlace, words: str, name: str | None
+) -> None:
+    states, milvus = FakeMachines(), Milvus()
+    with pytest.raises(InvalidRequestError, match=words):
+        post_backup(services(states, milvus), BackupRequest(backup_name=name, copy_to=to), Caller())
+    assert states.found == {}
+
+
+@NOWHERE
+def test_no_schedule_is_made_of_backups_that_are_to_be_copied_where_nothing_may_go(to: ExportPlace, words: str) -> None:
+    # Schedules are none of the services here: who asked for them would fail otherwise.
+    spec = ScheduleSpec(expression="rate(1 day)", request=BackupRequest(copy_to=to))
+    with pytest.raises(InvalidRequestError, match=words):
+        put_schedule(services(FakeMachines(), Milvus()), "nightly", spec)
+
+
+def test_one_that_is_to_be_copied_says_so_to_the_run() -> None:
+    states, milvus = FakeMachines(), Milvus()
+    for to in (ExportPlace(), ExportPlace(bucket="archive", prefix="exports/nightly")):
+        post_backup(services(states, milvus), BackupRequest(copy_to=to), Caller())
+    assert [json.loads(found.input_json) for found in states.found.values()] == [
+        {"copy_to": {}},
+        {"copy_to": {"bucket": "archive", "prefix": "exports/nightly"}},
+    ]
 
 
 @pytest.mark.parametrize("error", [None, MilvusUnavailableError("no answer"), ServiceUnavailableError("too long")])

@@ -3,7 +3,7 @@
 import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import pytest
 
@@ -609,6 +609,31 @@ class TestLevels:
         api.outcomes["backup"] = {"result": {"verification": None}}
         assert "verification" not in cli("create", "c", "--wait").out
 
+    def test_a_backup_asks_for_its_copy(self, api: FakeApi, cli: Cli) -> None:
+        for options in ((), ("--copy",), ("--copy-to", "s3://archive/vault/"), ("--copy", "--copy-to", "exports/a")):
+            assert cli("create", "b", *options).code == 0
+        assert [asked.body.get("copy_to") for asked in api.asked if asked.path.endswith("/backups")] == [
+            None,
+            {},
+            {"bucket": "archive", "prefix": "vault"},
+            {"prefix": "exports/a"},
+        ]
+
+    @pytest.mark.parametrize(
+        ("to", "said"),
+        [
+            ({"bucket": None, "prefix": None}, "to the stack's place for copies"),
+            ({"bucket": "archive", "prefix": "vault"}, "to s3://archive/vault"),
+        ],
+    )
+    def test_a_backup_says_which_run_copies_it(self, api: FakeApi, cli: Cli, to: dict[str, Any], said: str) -> None:
+        following = {"run": "export-after-1", "name": "after-1", "request": {"backup_name": "b", "to": to}}
+        api.outcomes["backup"] = {"result": {"next_copy": following}}
+        out = " ".join(cli("create", "b", "--wait").out.split())
+        assert f"its copy {said} was started: milvus-vault watch export-after-1" in out
+        api.outcomes["backup"] = {"result": {"next_copy": None}}
+        assert "its copy" not in cli("create", "c", "--wait").out
+
     def test_a_backup_tells_how_it_was_verified(self, api: FakeApi, cli: Cli) -> None:
         verification = Verification(
             level="deep",
@@ -840,6 +865,16 @@ class TestSchedules:
         done = cli("schedule", "put", "tried", "rate(7 days)", *options)
         assert (done.code, api.asked) == (2, [])
         assert said in " ".join(done.err.split())
+
+    def test_its_backups_are_copied_where_that_is_asked_for(self, api: FakeApi, cli: Cli) -> None:
+        assert cli("schedule", "put", "nightly", "rate(1 day)", "--copy").code == 0
+        assert cli("schedule", "put", "hourly", "rate(1 hour)", "--copy-to", "s3://archive/vault").code == 0
+        assert [asked.body["request"] for asked in api.asked if asked.body] == [
+            {"copy_to": {}},
+            {"copy_to": {"bucket": "archive", "prefix": "vault"}},
+        ]
+        assert "copy_to: the stack's place for copies" in cli("schedule", "get", "nightly").out
+        assert "copy_to: s3://archive/vault" in cli("schedule", "get", "hourly").out
 
     def test_without_rules_everything_is_kept(self, api: FakeApi, cli: Cli) -> None:
         assert cli("schedule", "put", "often", "rate(1 hour)", "--off", "-o", "json").document["enabled"] is False

@@ -7,8 +7,9 @@ from functools import partial
 import pytest
 
 from milvus_vault.archive.layout import BackupLayout
-from milvus_vault.archive.pool import PoolLayout, group_of
+from milvus_vault.archive.pool import PooledKey, PoolLayout, group_of
 from milvus_vault.model.objects import ListedObject
+from milvus_vault.pool.doubts import Doubt, PoolDoubts
 from milvus_vault.pool.references import References, unlisted
 from milvus_vault.retention import pool_sweep
 from milvus_vault.retention.pool_sweep import STOP_SECONDS, PoolSweep
@@ -293,3 +294,19 @@ def test_notes_and_lists_of_long_ago_go(world: World) -> None:
     layout = PoolLayout(PREFIX)
     assert not [key for key in keys if key.startswith(layout.users)]
     assert len([key for key in keys if key.startswith(layout.condemned_lists)]) == 1
+
+
+def test_doubts_of_a_collection_without_objects_go_once_they_are_old(world: World) -> None:
+    doubts, group = PoolDoubts(world.store, BUCKET, PREFIX), "0123456789ab-7"
+    layout = PoolLayout(PREFIX)
+    key = layout.key(PooledKey(group, 1, "0" * 32, "1a2b3c4d"))
+    doubt = Doubt(problem="its rows are others", found_at=world.now, found_by="r1", listed_by=("r1",))
+    late = world.sweep()
+    late.until("list", layout.users)
+    # The sweep has listed the groups by now; this one is made and verified meanwhile.
+    doubts.change({key: doubt}, {})
+    world.finish(late)
+    assert doubts.read() == {key: doubt}
+    world.pass_night()
+    sweep(world)
+    assert doubts.read() == {}

@@ -13,8 +13,8 @@ from milvus_vault.archive.manifest import Manifest
 from milvus_vault.cli.exit_codes import ExitCode
 from milvus_vault.cli.main import run
 from milvus_vault.errors import CopyIncompleteError
-from milvus_vault.model.messages import NextVerification
-from milvus_vault.model.requests import ScheduleTag, VerifyRequest
+from milvus_vault.model.messages import NextCopy, NextVerification
+from milvus_vault.model.requests import ExportPlace, ExportRequest, ScheduleTag, VerifyRequest
 from milvus_vault.model.resources import BackupSummary
 from milvus_vault.model.retention import Retention
 from milvus_vault.reports.backup import render_backup_report
@@ -71,6 +71,24 @@ def test_says_how_the_backup_is_to_be_verified(options: dict[str, Any], said: st
     page = Page(render_backup_report(manifest([entry("a")]), LOCATION, verification=following))
 
     assert {row[0]: row[1] for row in page.tables[0].rows}["Verified"] == said
+
+
+@pytest.mark.parametrize(
+    ("to", "said"),
+    [
+        (ExportPlace(), "the stack's place for copies"),
+        (ExportPlace(bucket="archive"), "s3://archive"),
+        (ExportPlace(bucket="archive", prefix="exports/nightly"), "s3://archive/exports/nightly"),
+    ],
+)
+def test_says_where_the_backup_is_to_be_copied(to: ExportPlace, said: str) -> None:
+    following = NextCopy(run="export-after-1", name="after-1", request=ExportRequest.copy_of("nightly", to))
+
+    page = Page(render_backup_report(manifest([entry("a")]), LOCATION, next_copy=following))
+
+    facts = {row[0]: row[1] for row in page.tables[0].rows}
+    assert facts["Copied"] == f"to {said}, after this page was written, by run export-after-1"
+    assert "Verified" not in facts
 
 
 def test_an_export_says_of_what_and_when_and_no_rate_of_a_copy_that_was_another() -> None:

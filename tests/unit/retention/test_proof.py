@@ -2,17 +2,21 @@
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, timedelta
+from itertools import count
 
 import pytest
 
 from milvus_vault.archive.layout import BackupLayout
+from milvus_vault.archive.pool import PooledKey, PoolLayout
 from milvus_vault.archive.sealing import is_sealed, seal, unseal
 from milvus_vault.archive.tombstones import tombstone_key
 from milvus_vault.catalogue import Catalogue
 from milvus_vault.catalogue.describe import summary_of
 from milvus_vault.catalogue.entries import CatalogueKeys, EntryKey
 from milvus_vault.model.resources import Hold, Verification
+from milvus_vault.pool.doubts import Doubt, PoolDoubts
 from milvus_vault.retention.working_files import PrunePlan
 from tests.support.memory_store import InMemoryObjectStore
 from tests.unit.archive.samples import BUCKET, PREFIX, sample_contents, write_backup
@@ -20,6 +24,7 @@ from tests.unit.retention.test_prune import NIGHTLY, NOW, add, pruner
 
 KEYS = CatalogueKeys(PREFIX)
 NEWER, OLDER = "night_1", "night_2"
+GROUP = "0123456789ab-11"
 
 
 @pytest.fixture
@@ -122,6 +127,60 @@ def test_the_damaged_one_stays_too_and_the_plan_says_what_is_wrong(
 ) -> None:
     damage(store)
     assert re.fullmatch(reason, decisions(pruner(store).plan())[NEWER])
+
+
+def share_what_was_found_damaged(store: InMemoryObjectStore) -> str:
+    """Make the newer backup one that lists an object which was found damaged before it was published."""
+    layout = BackupLayout(PREFIX, NEWER)
+    number = count()
+    pooled = [
+        (
+            document,
+            [
+                replace(item, stored_key=PoolLayout(PREFIX).key(PooledKey(GROUP, next(number), "0" * 32, "1a2b3c4d")))
+                for item in objects
+            ],
+        )
+        for document, objects in sample_contents(layout)
+    ]
+    manifest = write_backup(
+        store, layout, pooled, started_at=NOW - timedelta(days=1), finished_at=NOW, schedule=NIGHTLY, mode="incremental"
+    )
+    Catalogue(store, BUCKET, PREFIX).publish(summary_of(manifest))
+    key = pooled[0][1][0].stored_key
+    found_at = NOW - timedelta(hours=1)
+    doubt = Doubt(problem=f"{key} is damaged", found_at=found_at, found_by="first", listed_by=("first",))
+    PoolDoubts(store, BUCKET, PREFIX).change({key: doubt}, {})
+    return key
+
+
+def test_one_that_lists_what_was_found_damaged_while_it_was_made_drives_no_good_one_out(
+    store: InMemoryObjectStore,
+) -> None:
+    key = share_what_was_found_damaged(store)
+    catalogue = Catalogue(store, BUCKET, PREFIX)
+    assert {item.name: item.damage for item in catalogue.list(10, None).items} == {NEWER: "", OLDER: ""}
+
+    plan = pruner(store).plan()
+
+    assert plan.deletions == ()
+    assert decisions(plan)[OLDER] == "kept: the newest complete one of its schedule"
+    assert f"it takes no place: {key} is damaged (found by the deep verification of" in decisions(plan)[NEWER]
+    # From then on it is told everywhere, until a prune finds it settled.
+    assert [line for line in plan.damaged if key in line]
+    assert key in catalogue.get(NEWER).damage
+    doubts = PoolDoubts(store, BUCKET, PREFIX)
+    doubts.change({}, doubts.read())
+    assert doomed(store, "later") == [OLDER]
+    assert catalogue.get(NEWER).damage == ""
+
+
+def test_where_nobody_can_tell_what_was_found_damaged_no_good_one_goes(store: InMemoryObjectStore) -> None:
+    share_what_was_found_damaged(store)
+    flip(store, f"{PREFIX}/.catalogue/verifications/.pool/{GROUP}.json")
+    plan = pruner(store).plan()
+    assert plan.deletions == ()
+    assert f"{GROUP}.json, which says which objects of the pool are damaged, cannot be read" in decisions(plan)[NEWER]
 
 
 def test_a_verification_of_an_older_backup_of_the_name_is_not_of_this_one(store: InMemoryObjectStore) -> None:

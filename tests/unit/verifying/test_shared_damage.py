@@ -1,5 +1,6 @@
 """Damage of an object in the pool is of every backup that lists it, whichever of them was verified."""
 
+import re
 from datetime import timedelta
 from itertools import repeat
 
@@ -10,8 +11,9 @@ from milvus_vault.archive.manifest import Manifest
 from milvus_vault.backup.export import read_exportable
 from milvus_vault.catalogue import Catalogue
 from milvus_vault.catalogue.describe import summary_of
-from milvus_vault.errors import BackupDamagedError
+from milvus_vault.errors import BackupDamagedError, WorkingFileError
 from milvus_vault.pool.doubts import PoolDoubts
+from milvus_vault.retention.proof import Proof, Prover
 from tests.support.memory_store import InMemoryObjectStore
 from tests.unit.archive.samples import BUCKET, PREFIX
 from tests.unit.verifying.logs import GROUP, NOW, backup, contents, other_values_of, verify
@@ -41,6 +43,13 @@ def exportable(store: InMemoryObjectStore, name: str) -> Manifest:
     """Return what can be exported. Raises as an export does."""
     layout = BackupLayout(PREFIX, name)
     return read_exportable(store, BUCKET, layout, Catalogue(store, BUCKET, PREFIX).damaged_contents)
+
+
+def proof(store: InMemoryObjectStore, name: str) -> Proof:
+    """Return what a prune sees of a backup."""
+    found = Prover(store, BUCKET, PREFIX, Catalogue(store, BUCKET, PREFIX), NOW).prove(name)
+    assert found is not None
+    return found
 
 
 def damages(store: InMemoryObjectStore) -> dict[str, str]:
@@ -192,6 +201,14 @@ def test_one_that_nobody_named_knows_by_its_own_list(store: InMemoryObjectStore)
 
     with pytest.raises(BackupDamagedError):
         exportable(store, "later")
+    # Nobody was told of it. Of the others the list says it already.
+    assert damages(store).get("later", "") == ""
+    found = proof(store, "later")
+    assert keys[ONE] in found.flaw
+    assert found.damage == found.flaw
+    assert keys[ONE] in proof(store, "tuesday").flaw
+    assert proof(store, "tuesday").damage == ""
+    assert proof(store, "full").flaw == ""
     assert verify(store, name="later", run="verify-2").status == "damaged"
 
 
@@ -207,13 +224,46 @@ def test_without_any_doubt_nothing_but_a_listing_is_asked(store: InMemoryObjectS
     assert len([one for one in asked if "verifications/.pool" in one]) == 1
 
 
-def test_a_document_that_rots_is_none_and_is_written_anew(store: InMemoryObjectStore) -> None:
+@pytest.mark.parametrize("rotten", [b"{}\n{}", b"{", b""])
+def test_a_document_that_rots_is_not_taken_for_none(store: InMemoryObjectStore, rotten: bytes) -> None:
     keys = two(store)
     change_below_s3(store, keys[ONE], flip(OBJECTS[ONE]))
     verify(store, name="monday", level="deep")
-    store.put(BUCKET, DOCUMENT, b"{}\n{}")
-    assert damages(store)["tuesday"] == ""
-    verify(store, name="monday", run="verify-2", level="deep")
+    catalogue, doubts = Catalogue(store, BUCKET, PREFIX), PoolDoubts(store, BUCKET, PREFIX)
+    written, before = store.get(BUCKET, DOCUMENT), doubts.read()
+    store.put(BUCKET, DOCUMENT, rotten)
+
+    def prepare_a_backup() -> None:
+        catalogue.damaged_in_pool()
+
+    def export() -> None:
+        exportable(store, "tuesday")
+
+    def begin_to_verify() -> None:
+        verify(store, name="tuesday", run="verify-2", level="deep")
+
+    def end_to_verify() -> None:
+        doubts.change({}, before)
+
+    for one in (prepare_a_backup, export, begin_to_verify, end_to_verify):
+        with pytest.raises(WorkingFileError, match=re.escape(DOCUMENT)) as raised:
+            one()
+        assert "or remove it, and run `verify --level deep`" in raised.value.hint
+    assert store.get(BUCKET, DOCUMENT) == rotten
+    exportable(store, "full")
+    # Lists go on, and say it. What a verification found itself stays as it is.
+    listed = damages(store)
+    assert "which says which objects of the pool are damaged, cannot be read" in listed["tuesday"]
+    assert (keys[ONE] in listed["monday"], listed["full"]) == (True, "")
+    for name in ("monday", "tuesday"):
+        assert catalogue.get(name).damage == listed[name]
+        assert proof(store, name).flaw == listed[name]
+    assert proof(store, "full").flaw == ""
+
+    store.put(BUCKET, DOCUMENT, written)
+    assert doubts.read() == before
+    store.delete(BUCKET, [DOCUMENT])
+    verify(store, name="monday", run="verify-3", level="deep")
     assert keys[ONE] in damages(store)["tuesday"]
 
 

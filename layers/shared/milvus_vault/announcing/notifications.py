@@ -10,8 +10,6 @@ _MAX_SUBJECT = 100
 
 _ATTENTION = {"partial", "failed", "timed_out", "stopped"}
 
-_UNVERIFIED = "VerificationNotStartedError"
-
 _STATUS_WORDS = {"partial": "is partial", "failed": "failed", "timed_out": "timed out", "stopped": "was stopped"}
 
 _WHAT_TO_DO = {
@@ -25,11 +23,14 @@ _WHAT_TO_DO = {
     "touched.",
     "prune": "Nothing is lost: the next prune goes on. Until then backups stay longer than their policy says.",
 }
-_WHAT_TO_DO_WHEN_DAMAGED = (
-    "Make another backup now, while the data is in Milvus. Then see what happened to the objects that the message "
-    "names: the bucket keeps deleted and overwritten versions for a week if the stack made it."
-)
-_WHAT_TO_DO_WHEN_UNVERIFIED = "The backup can be restored, and nobody has verified it: do it once the cause is mended."
+_WHAT_TO_DO_AFTER = {
+    DAMAGE: "Make another backup now, while the data is in Milvus. Then see what happened to the objects that the "
+    "message names: the bucket keeps deleted and overwritten versions for a week if the stack made it.",
+    "VerificationNotStartedError": "The backup can be restored, and nobody has verified it: do it once the cause is "
+    "mended.",
+    "CopyNotStartedError": "The backup can be restored, and lies in no other place: copy it once the cause is mended. "
+    "If it was to be verified as well, see whether it is.",
+}
 _WHAT_TO_DO_WHEN_PARTIAL = {
     "backup": "The backup can be restored, without the collections that the message names. Back those up again by "
     "naming them in `collections`.",
@@ -81,10 +82,8 @@ def as_subject(text: str) -> str:
 
 
 def _what_to_do(event: RunEvent) -> str:
-    if event.error == DAMAGE:
-        return _WHAT_TO_DO_WHEN_DAMAGED
-    if event.error == _UNVERIFIED:
-        return _WHAT_TO_DO_WHEN_UNVERIFIED
+    if event.error in _WHAT_TO_DO_AFTER:
+        return _WHAT_TO_DO_AFTER[event.error]
     if event.status == "partial":
         return _WHAT_TO_DO_WHEN_PARTIAL.get(event.kind, _WHAT_TO_DO[event.kind])
     return _WHAT_TO_DO[event.kind]

@@ -72,7 +72,11 @@ _NOTHING_SELECTED = (CollectionNotFoundError, DatabaseNotFoundError, EmptySelect
 
 @routes.post("/backups", errors=[BackupExistsError, *_NOTHING_SELECTED, IdempotencyConflictError])
 def post_backup(services: Services, body: BackupRequest, caller: Caller) -> Started:
-    """Start a backup. A name that is taken and collections that are not there are refused at once."""
+    """Start a backup.
+
+    A name that is taken, a place to which nothing may be copied, and collections that are not there, are refused at
+    once.
+    """
     if body.schedule is not None:
         msg = "the body is not valid: schedule: only schedules set it"
         raise InvalidRequestError(msg, hint="Leave it out; `PUT /schedules/{name}` makes a schedule.")
@@ -81,6 +85,7 @@ def post_backup(services: Services, body: BackupRequest, caller: Caller) -> Star
     if started is None:
         if body.backup_name and backup_exists(services, body.backup_name):
             raise _exists_already(services, body.backup_name)
+        services.export_places.check_copy(body.backup_name or default_name(services.now, ""), body.copy_to)
         _check_selection(services, body)
         started = start(services.machines, "backup", body, caller.idempotency_key)
     return Started(

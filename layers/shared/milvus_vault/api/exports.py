@@ -16,6 +16,7 @@ from milvus_vault.errors import (
     BackupNotExportableError,
     BackupNotFoundError,
     IdempotencyConflictError,
+    WorkingFileError,
 )
 from milvus_vault.model.requests import CopyRequest, ExportRequest
 from milvus_vault.model.resources import Started
@@ -34,6 +35,7 @@ routes = Routes("exports")
         BackupNotExportableError,
         BackupExistsError,
         IdempotencyConflictError,
+        WorkingFileError,
     ],
 )
 def post_export(services: Services, body: ExportRequest, caller: Caller) -> Started:
@@ -54,6 +56,7 @@ def post_export(services: Services, body: ExportRequest, caller: Caller) -> Star
         BackupFormatError,
         BackupNotExportableError,
         IdempotencyConflictError,
+        WorkingFileError,
     ],
 )
 def post_copy(services: Services, name: NameInPath, body: CopyRequest, caller: Caller) -> Started:
@@ -63,7 +66,7 @@ def post_copy(services: Services, name: NameInPath, body: CopyRequest, caller: C
     once. Whether the place has another backup of the name, the run tells. What is there already is not copied again.
     """
     try:
-        asked = ExportRequest(backup_name=name, export_name=name, is_copy=True, to=body.to)
+        asked = ExportRequest.copy_of(name, body.to)
     except ValidationError as err:
         if not backup_exists(services, name):
             raise services.catalogue.no_backup(name) from err

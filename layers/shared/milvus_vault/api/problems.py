@@ -84,6 +84,7 @@ _STATUS: dict[HTTPStatus, tuple[type[VaultError], ...]] = {
         errors.CheckIncompleteError,
         errors.DatasetIncompleteError,
         errors.CopyIncompleteError,
+        errors.CopyNotStartedError,
         errors.CopyUnfinishedError,
         errors.DrillFailedError,
         errors.FieldIdMismatchError,

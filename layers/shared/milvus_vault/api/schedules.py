@@ -2,6 +2,7 @@
 
 from milvus_vault.api.routing import Paging, Routes
 from milvus_vault.api.services import Services
+from milvus_vault.backup.prepare import default_name
 from milvus_vault.errors import ScheduleManagedError, ScheduleNotFoundError
 from milvus_vault.model.requests import ScheduleName
 from milvus_vault.model.resources import Page, Schedule, ScheduleSpec
@@ -24,6 +25,7 @@ def get_schedule(services: Services, name: ScheduleName) -> Schedule:
 @routes.put("/schedules/{name}", errors=[ScheduleManagedError])
 def put_schedule(services: Services, name: ScheduleName, body: ScheduleSpec) -> Schedule:
     """Create a schedule, or change all of it. Where nothing differs, nothing is changed."""
+    services.export_places.check_copy(default_name(services.now, ""), body.request.copy_to)
     return services.schedules.put(name, body)
 
 

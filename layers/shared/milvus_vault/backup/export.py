@@ -50,7 +50,6 @@ from milvus_vault.model.readable import count, first_of
 from milvus_vault.model.requests import BackupRequest, ExportRequest
 from milvus_vault.parallel import each
 from milvus_vault.pool.doubts import PoolDoubts
-from milvus_vault.pool.references import listed_by
 from milvus_vault.ports import Executions, ObjectStore
 from milvus_vault.workspace import Workspace
 
@@ -117,12 +116,10 @@ def each_by_size(capture: Callable[[int], None], list_bytes: Sequence[int]) -> N
 def doubted(store: ObjectStore, bucket: str, layout: BackupLayout, manifest: Manifest) -> Mapping[str, str]:
     """Return by key what there is a doubt of among the objects of the pool that a backup lists.
 
-    Its lists are read only of groups that have a doubt.
+    Raises as `PoolDoubts.listed_in`.
     """
-    groups = frozenset(entry.group for entry in manifest.collections if manifest.is_incremental and entry.group)
-    doubts = PoolDoubts(store, bucket, layout.prefix).read(groups) if groups else {}
-    listed = listed_by(store, bucket, layout.prefix, [layout.name], doubts, lambda: True)
-    return {key: doubts[key].of_another for key in listed}
+    doubts = PoolDoubts(store, bucket, layout.prefix).listed_in(layout.name, manifest)
+    return {key: doubt.of_another for key, doubt in doubts.items()}
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from milvus_vault.archive.layout import DATASETS_FOLDER, join
 from milvus_vault.errors import InvalidRequestError
 from milvus_vault.model.base import Model
 from milvus_vault.model.names import backup_run
-from milvus_vault.model.requests import ExportRequest
+from milvus_vault.model.requests import ExportPlace, ExportRequest
 from milvus_vault.source import MilvusStorage
 from milvus_vault.workspace import Workspace
 
@@ -41,11 +41,17 @@ class ExportPlaces:
     prefix: str
     """The folder of both in which exports to another place lie."""
 
-    def find(self, request: ExportRequest) -> Place | None:
+    def check_copy(self, backup_name: str, to: ExportPlace | None) -> None:
+        """Return if a backup that is to be made may be copied there, or is not to be. Raises as `find`."""
+        if to is not None:
+            self.find(ExportRequest.copy_of(backup_name, to), field="copy_to")
+
+    def find(self, request: ExportRequest, field: str = "to") -> Place | None:
         """Return the other place in which an export is to lie; None: it is to lie beside the other backups.
 
         Raises `InvalidRequestError` for a place to which this deployment may not export, and for one where its folder
-        would be within, or around, what is the deployment's own or Milvus'.
+        would be within, or around, what is the deployment's own or Milvus'. Its message names the field that says
+        where to.
         """
         if request.to is None:
             return None
@@ -53,18 +59,18 @@ class ExportPlaces:
         default = (self.bucket if request.is_copy else "") or self.own.bucket
         place = Place(bucket=request.to.bucket or default, prefix=request.to.prefix or join(self.prefix))
         if place.bucket not in {self.own.bucket, self.bucket}:
-            msg = f"`to`: this deployment does not export to bucket {place.bucket}"
+            msg = f"`{field}`: this deployment does not export to bucket {place.bucket}"
             raise InvalidRequestError(msg, hint="Deploy the stack with this bucket as ExportBucketName.")
         if not f"{place.prefix}/".startswith(f"{join(self.prefix)}/"):
-            msg = f"`to`: this deployment exports to the folder {self.prefix} and below, and not to {place.prefix}"
+            msg = f"`{field}`: this deployment exports to the folder {self.prefix} and below, and not to {place.prefix}"
             raise InvalidRequestError(msg, hint="Choose a prefix there, or deploy the stack with another ExportPrefix.")
         folder = DATASETS_FOLDER if request.format == "parquet" else ""
         root = join(place.prefix, folder, request.export_name) + "/"
         for bucket, folder, whose in self._taken():
             if bucket == place.bucket and (root.startswith(folder) or folder.startswith(root)):
-                msg = f"`to`: s3://{bucket}/{root} is not apart from s3://{bucket}/{folder}, which is {whose}"
+                msg = f"`{field}`: s3://{bucket}/{root} is not apart from s3://{bucket}/{folder}, which is {whose}"
                 raise InvalidRequestError(
-                    msg, hint="Choose another prefix; without `to` an export lies beside the other backups."
+                    msg, hint="Choose another prefix; without `{field}` an export lies beside the other backups."
                 )
         return place
 

@@ -55,12 +55,12 @@ from milvus_vault.errors import (
 )
 from milvus_vault.model.collections import CollectionName
 from milvus_vault.model.locks import ObjectLock
-from milvus_vault.model.messages import NextVerification
+from milvus_vault.model.messages import NextCopy, NextVerification
 from milvus_vault.model.names import attempt_of, run_id, short_hash
 from milvus_vault.model.objects import ArchivedObject
 from milvus_vault.model.rbac import Rbac
 from milvus_vault.model.readable import first_of
-from milvus_vault.model.requests import VerifyRequest
+from milvus_vault.model.requests import ExportRequest, VerifyRequest
 from milvus_vault.model.retention import parse_duration
 from milvus_vault.pool.users import PoolUse
 from milvus_vault.ports import HTML
@@ -252,9 +252,23 @@ def next_verification(plan: BackupPlan) -> NextVerification | None:
     options = plan.request.verify
     if options is None:
         return None
-    name = f"after-{short_hash(plan.execution_arn, 16)}"
+    name = _name_after(plan)
     request = VerifyRequest(backup_name=plan.backup_name, schedule=plan.request.schedule, **dict(options))
     return NextVerification(run=run_id("verify", name), name=name, request=request)
+
+
+def next_copy(plan: BackupPlan) -> NextCopy | None:
+    """Return the copy that the plan's request asks for, if any: by a repeated call the same."""
+    if plan.request.copy_to is None:
+        return None
+    name = _name_after(plan)
+    request = ExportRequest.copy_of(plan.backup_name, plan.request.copy_to)
+    return NextCopy(run=run_id("export", name), name=name, request=request)
+
+
+def _name_after(plan: BackupPlan) -> str:
+    """Return the name of the executions that follow the plan's own, one of each machine."""
+    return f"after-{short_hash(plan.execution_arn, 16)}"
 
 
 def name_taken(name: str, lacking: Sequence[str]) -> BackupExistsError:

@@ -35,6 +35,7 @@ from milvus_vault.errors import (
     StorageAccessDeniedError,
     StorageRequestError,
     VaultError,
+    WorkingFileError,
 )
 from milvus_vault.model.locks import ObjectLock
 from milvus_vault.model.names import backup_of, named_run
@@ -142,13 +143,13 @@ class Catalogue:
         noted = {note.name: note.problem for note in self.damages()}
         verified = set(self._names(self._keys.verifications))
         drilled = set(self._names(self._keys.drills))
-        doubts = cache(self._doubts.read)
+        doubts = cache(self._read_doubts)
         for summary in each(self._read_entry, entries):
             if summary is None:
                 continue
             damage = summary.damage or noted.get(summary.name, "")
             if not damage and summary.name in verified:
-                damage = self._verified_damaged(summary.name, summary.finished_at)
+                damage = self.verified_damaged(summary.name, summary.finished_at)
             if not damage and summary.mode == "incremental":
                 damage = _doubted(doubts(), summary.name, summary.finished_at)
             is_held = summary.name in held and self.hold(summary.name) is not None
@@ -186,7 +187,7 @@ class Catalogue:
         if not missing:
             return {}
         noted = {note.name for note in self.damages()}
-        doubts = cache(self._doubts.read)
+        doubts = cache(self._read_doubts)
         found: dict[str, BackupSummary] = {}
         for entry in self._listed_entries():
             if entry.schedule not in missing or entry.name in noted:
@@ -320,17 +321,25 @@ class Catalogue:
         """Return what verifications found wrong with a backup, or an empty text.
 
         That is what its own last one found, and what a deep one of another backup found wrong with contents that both
-        list: for that, of an incremental one, a listing, and a read for each group of the pool that had a doubt.
+        list, as far as that one knew who lists them: for that, of an incremental one, a listing, and a read for each
+        group of the pool that had a doubt. What decides about backups asks `PoolDoubts.listed_in` instead.
         """
-        return self._damage(backup, self._doubts.read)
+        return self._damage(backup, self._read_doubts)
 
-    def _damage(self, backup: BackupSummary, doubts: Callable[[], Mapping[str, Doubt]]) -> str:
-        found = self._verified_damaged(backup.name, backup.finished_at)
+    def _read_doubts(self) -> Mapping[str, Doubt] | str:
+        """Return the doubts of the pool, or why they cannot be read: a list has to go on."""
+        try:
+            return self._doubts.read()
+        except WorkingFileError as err:
+            return err.message
+
+    def _damage(self, backup: BackupSummary, doubts: Callable[[], Mapping[str, Doubt] | str]) -> str:
+        found = self.verified_damaged(backup.name, backup.finished_at)
         if found or backup.mode != "incremental":
             return found
         return _doubted(doubts(), backup.name, backup.finished_at)
 
-    def _verified_damaged(self, name: str, finished_at: datetime | None) -> str:
+    def verified_damaged(self, name: str, finished_at: datetime | None) -> str:
         """Return what the last verification of a backup found wrong with it, or an empty text."""
         try:
             found = self.verification_of(name, finished_at)
@@ -368,7 +377,7 @@ class Catalogue:
     def damaged_in_pool(self) -> Mapping[str, datetime]:
         """Return the keys of the pool's objects whose contents deep verifications found wrong, and when they did last.
 
-        One listing, and a read for each group that had such an object.
+        One listing, and a read for each group that had such an object. Raises `WorkingFileError` as `PoolDoubts.read`.
         """
         return {key: doubt.found_at for key, doubt in self._doubts.read().items()}
 
@@ -535,7 +544,11 @@ class Catalogue:
         pooled = {key: log.group for key in found.damaged_contents if (log := parse_pooled_key(key))}
         if not pooled:
             return found
-        settled = pooled.keys() - self._doubts.read(frozenset(pooled.values())).keys()
+        try:
+            settled = pooled.keys() - self._doubts.read(frozenset(pooled.values())).keys()
+        except WorkingFileError:
+            # Nobody can tell.
+            return found
         texts = tuple(found.damaged_contents[key] for key in settled)
         # A later verification tells it with words behind.
         problems = tuple(problem for problem in found.problems if not problem.startswith(texts))
@@ -604,8 +617,10 @@ def _proven(drill: Drill | None) -> dict[str, object]:
     return {"proven_at": drill.proven_at, "proven_count": drill.proven_count} if drill else {}
 
 
-def _doubted(doubts: Mapping[str, Doubt], name: str, finished_at: datetime | None) -> str:
-    """Return what there is a doubt of in the backup that was finished then, or an empty text."""
+def _doubted(doubts: Mapping[str, Doubt] | str, name: str, finished_at: datetime | None) -> str:
+    """Return what there is a doubt of in the backup that was finished then, or nothing; or why no doubt can be read."""
+    if isinstance(doubts, str):
+        return doubts
     return next((doubt.of_another for doubt in doubts.values() if doubt.is_of(name, finished_at)), "")
 
 

@@ -420,6 +420,8 @@ def schedule(item: Schedule) -> RenderableType:
     if item.request.verify:
         # With its level, which has a default as well.
         asked["verify"] = item.request.verify.model_dump(exclude_none=True)
+    if item.request.copy_to:
+        asked["copy_to"] = readable.copy_place(item.request.copy_to.model_dump())
     return facts(
         [
             ("schedule", Text(item.name, style="bold")),

@@ -40,7 +40,9 @@ _NAMES = {
         "ConditionalWriteUnsupportedError"
     ),
     ExitCode.USAGE: "EmptySelectionError InvalidRequestError NameConflictError RouteNotFoundError",
-    ExitCode.PARTIAL: "BackupPartialError PruneFailedError RestorePartialError VerificationNotStartedError",
+    ExitCode.PARTIAL: (
+        "BackupPartialError CopyNotStartedError PruneFailedError RestorePartialError VerificationNotStartedError"
+    ),
     ExitCode.NOT_FOUND: (
         "BackupNotFoundError BucketNotFoundError CollectionNotFoundError DatabaseNotFoundError RunNotFoundError "
         "ScheduleNotFoundError"

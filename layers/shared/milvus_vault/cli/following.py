@@ -171,6 +171,9 @@ def _result_lines(kind: RunKind, result: Mapping[str, Any]) -> Iterator[str]:
     if kind == "backup" and isinstance(verification := result.get("verification"), dict):
         run, level = verification.get("run"), verification.get("request", {}).get("level")
         yield f"its verification ({level}) was started: milvus-vault watch {run}"
+    if kind == "backup" and isinstance(following := result.get("next_copy"), dict):
+        to = readable.copy_place(following.get("request", {}).get("to"))
+        yield f"its copy to {to} was started: milvus-vault watch {following.get('run')}"
     if kind == "drill" and "restore_seconds" in result:
         yield readable.how_drilled(result)
     if kind == "prune":

@@ -99,6 +99,33 @@ VerifyBackup = Annotated[
         show_default=False,
     ),
 ]
+_PLACE = "as far as the stack's parameters allow it: s3://BUCKET/PREFIX, or a prefix of the backup bucket."
+CopyPlace = Annotated[
+    str,
+    typer.Option(
+        "--to",
+        metavar="PLACE",
+        help=f"Where to, {_PLACE} Default: the stack's ExportBucketName and ExportPrefix.",
+        show_default=False,
+    ),
+]
+CopyBackup = Annotated[
+    bool,
+    typer.Option(
+        "--copy",
+        help="Copy each backup to the stack's ExportBucketName and ExportPrefix once it is published, by a run of its "
+        "own.",
+    ),
+]
+CopyBackupTo = Annotated[
+    str,
+    typer.Option(
+        "--copy-to",
+        metavar="PLACE",
+        help=f"The same to another place, {_PLACE}",
+        show_default=False,
+    ),
+]
 Wait = Annotated[bool, typer.Option("--wait", "-w", help="Follow the run to its end.")]
 Timeout = Annotated[
     float,

@@ -13,6 +13,7 @@ from milvus_vault.model.requests import (
     BackupRequest,
     CopyRequest,
     DrillRequest,
+    ExportPlace,
     ExportRequest,
     PruneRequest,
     RestoreRequest,
@@ -76,6 +77,11 @@ def backup_verification(
         msg = "--sample and --max-bytes say how much a deep verification reads, and none is asked for"
         raise InvalidRequestError(msg, hint="Give --verify deep as well.")
     return None
+
+
+def backup_copy(context: typer.Context, *, is_asked_for: bool, to: str) -> ExportPlace | None:
+    """Return where a backup is to be copied, or nothing where that is not asked for; `to` as in `copy_request`."""
+    return copy_request(context, to=to).to if is_asked_for or to else None
 
 
 def drill_request(context: typer.Context, **fields: object) -> DrillRequest:

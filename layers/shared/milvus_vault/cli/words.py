@@ -19,6 +19,7 @@ OPTIONS: Mapping[str, str] = {
     "on_collection_failure": "--all-or-nothing",
     "expire_after": "--expire-after",
     "lock": "--lock-days",
+    "copy_to": "--copy-to",
     # Of restores.
     "suffix": "--suffix",
     "rename": "--rename",

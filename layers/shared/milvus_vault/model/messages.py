@@ -11,7 +11,7 @@ from pydantic.alias_generators import to_camel
 from milvus_vault.model.base import Count, Model
 from milvus_vault.model.collections import CollectionName
 from milvus_vault.model.messages_rows import DatasetResult
-from milvus_vault.model.requests import BackupRequest, RestoreRequest, VerifyRequest
+from milvus_vault.model.requests import BackupRequest, ExportRequest, RestoreRequest, VerifyRequest
 from milvus_vault.model.resources import RunKind
 from milvus_vault.model.times import Time
 from milvus_vault.untrusted import whole
@@ -81,14 +81,25 @@ class PublishBackupRequest(Model):
     """The last round of copies."""
 
 
-class NextVerification(Model):
-    """The verification that follows a backup whose request asks for one."""
+class NextRun(Model):
+    """A run that follows a backup whose request asks for it."""
 
     run: str
-    """ID of its run."""
+    """Its ID."""
     name: str
     """Name of its execution, by which one that starts again starts it no second time."""
+
+
+class NextVerification(NextRun):
+    """The verification that follows a backup."""
+
     request: VerifyRequest
+
+
+class NextCopy(NextRun):
+    """The copy to another place that follows a backup."""
+
+    request: ExportRequest
 
 
 class PublishedBackup(Model):
@@ -114,6 +125,8 @@ class PublishedBackup(Model):
     locked_until: Time | None = None
     """When the lock of its objects ends, if it has one."""
     verification: NextVerification | None = None
+    """Null where none was asked for."""
+    next_copy: NextCopy | None = None
     """Null where none was asked for."""
     warnings: tuple[str, ...] = ()
 

@@ -93,6 +93,18 @@ def proven(when: str, proven_count: int, collection_count: int) -> str:
     return f"{when}, {count(proven_count)} of {number_of(collection_count, 'collection')}"
 
 
+def place(named: object) -> str:
+    """Return what a request names of a place, a mapping of `bucket` and `prefix`, in one text; empty for nothing."""
+    given = [named.get(name) if isinstance(named, Mapping) else None for name in ("bucket", "prefix")]
+    bucket, prefix = (name if isinstance(name, str) else "" for name in given)
+    return "/".join(part for part in (f"s3://{bucket}" if bucket else "", prefix) if part)
+
+
+def copy_place(named: object) -> str:
+    """Return where a copy is to lie, of what its request names."""
+    return place(named) or "the stack's place for copies"
+
+
 def shortened(text: str, length: int) -> str:
     """Return a text cut to `length` characters, with an ellipsis for its middle: names often differ at their ends."""
     if len(text) <= length:

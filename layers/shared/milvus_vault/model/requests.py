@@ -160,6 +160,19 @@ class VerifyOptions(Model):
         return self
 
 
+class ExportPlace(Model):
+    """Where an export is to lie, if not beside the other backups of the deployment."""
+
+    bucket: BucketName | None = Field(
+        default=None,
+        description="The backup bucket, or the stack's `ExportBucketName`. Default: the backup bucket.",
+    )
+    prefix: Prefix | None = Field(
+        default=None,
+        description="The stack's `ExportPrefix`, or a folder below it. Default: `ExportPrefix` itself.",
+    )
+
+
 class BackupRequest(Model):
     """Input of the backup state machine. `{}` backs up everything under a name of its own."""
 
@@ -213,6 +226,12 @@ class BackupRequest(Model):
         description="Verify the backup once it is published, complete or partial, by a run of its own that the backup "
         'does not wait for: `{"level": "deep", "sample_percent": 5}`, as a verification is asked for. Default: it is '
         "not verified.",
+    )
+    copy_to: ExportPlace | None = Field(
+        default=None,
+        description="Copy the backup to another place once it is published, complete or partial, by a run of its own "
+        'that the backup does not wait for: `{"bucket": ..., "prefix": ...}`, and `{}` for the stack\'s own place, as '
+        "a copy is asked for. Default: it is not copied.",
     )
     schedule: ScheduleTag | None = Field(default=None, description="Set by schedules; leave it out.")
 
@@ -386,19 +405,6 @@ class VerifyRequest(VerifyOptions):
     )
 
 
-class ExportPlace(Model):
-    """Where an export is to lie, if not beside the other backups of the deployment."""
-
-    bucket: BucketName | None = Field(
-        default=None,
-        description="The backup bucket, or the stack's `ExportBucketName`. Default: the backup bucket.",
-    )
-    prefix: Prefix | None = Field(
-        default=None,
-        description="The stack's `ExportPrefix`, or a folder below it. Default: `ExportPrefix` itself.",
-    )
-
-
 class ExportRequest(Model):
     """Input of the export state machine."""
 
@@ -435,6 +441,14 @@ class ExportRequest(Model):
         description="Lock all objects of the export by S3 Object Lock, which the bucket must have that it is written "
         "to. Not with `format` parquet. Default: no lock, whatever the backup has.",
     )
+
+    @classmethod
+    def copy_of(cls, backup_name: str, to: ExportPlace) -> Self:
+        """Return the request for a copy of a backup.
+
+        Raises `ValidationError` for the name of a backup that no new one can have.
+        """
+        return cls(backup_name=backup_name, export_name=backup_name, is_copy=True, to=to)
 
     @model_validator(mode="after")
     def _check_names(self) -> Self:

@@ -6,25 +6,33 @@ group, beside the verifications of backups:
     <prefix>/.catalogue/verifications/.pool/<group>.json    `Doubts`, sealed
 
 Who verifies changes it under the condition that it is as it was read: of two that end at the same time none loses what
-the other found. A document without doubts stays, since a late removal would hit the next one.
+the other found. A document without doubts stays, since a late removal would hit the next one. One that cannot be
+read is an error: to take it for none would share damaged objects again, and the next change would end all that it says.
 """
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
 from pydantic import Field
 
 from milvus_vault.archive.layout import CATALOGUE_FOLDER, join
+from milvus_vault.archive.manifest import Manifest
 from milvus_vault.archive.pool import PoolLayout, is_group, parse_pooled_key
-from milvus_vault.archive.sealing import seal, unseal
-from milvus_vault.errors import ObjectNotFoundError
+from milvus_vault.archive.sealing import seal
 from milvus_vault.model.base import Model
 from milvus_vault.model.times import Time, utc_minute
 from milvus_vault.parallel import each
+from milvus_vault.pool.notes import find_note
+from milvus_vault.pool.references import listed_in
 from milvus_vault.ports import ObjectStore
 
 _ENDING = ".json"
+
+_HINT = (
+    "Bring it back from an older version; or remove it, and run `verify --level deep` of the incremental backups that "
+    "have the collection: what is damaged is found again."
+)
 
 
 class Doubt(Model):
@@ -78,18 +86,32 @@ class PoolDoubts:
     def read(self, groups: Collection[str] | None = None) -> Mapping[str, Doubt]:
         """Return the doubts of these groups by key, or of all.
 
-        One listing, and a read for each of the groups that had a doubt. One whose document is not what was written
-        counts as having none: nothing is known then.
+        One listing, and a read for each of the groups that had a doubt. Raises `WorkingFileError` where a document of
+        these is not what was written: nobody can tell then which of the group's objects are damaged.
         """
-        listed = [name for name in self._groups() if groups is None or name in groups]
+        listed = [name for name, _ in self._groups() if groups is None or name in groups]
         found: dict[str, Doubt] = {}
         for group, (doubts, _) in zip(listed, each(self._find, listed), strict=True):
             folder = PoolLayout(self.prefix).folder(group)
             found |= {folder + below: doubt for below, doubt in doubts.items()}
         return found
 
+    def listed_in(self, backup_name: str, manifest: Manifest) -> Mapping[str, Doubt]:
+        """Return by key the doubts of the objects that the backup of this manifest lists.
+
+        Its lists say so, which are read only of groups that have a doubt. Raises `WorkingFileError` as `read` does, and
+        `BackupDamagedError` where a list is not what was written.
+        """
+        groups = frozenset(entry.group for entry in manifest.collections if manifest.is_incremental and entry.group)
+        doubts = self.read(groups) if groups else {}
+        listed = listed_in(self.store, self.bucket, self.prefix, backup_name, doubts)
+        return {key: doubts[key] for key in sorted(listed)}
+
     def change(self, found: Mapping[str, Doubt], settled: Mapping[str, Doubt]) -> None:
-        """Write down doubts, and take back those that are still as they were when their objects were read."""
+        """Write down doubts, and take back those that are still as they were when their objects were read.
+
+        Raises `WorkingFileError` for a document that cannot be read, which stays as it is.
+        """
         by_group: dict[str, tuple[dict[str, Doubt], dict[str, Doubt]]] = {}
         for number, doubts in enumerate((found, settled)):
             for key, doubt in doubts.items():
@@ -98,28 +120,28 @@ class PoolDoubts:
         for group, (new, read) in sorted(by_group.items()):
             self._change(group, new, read)
 
-    def forget_all_but(self, groups: Collection[str]) -> None:
-        """Remove what is kept of other groups than these. Of one without an object nothing can be in doubt."""
-        self.store.delete(self.bucket, [self._key(group) for group in self._groups() if group not in groups])
+    def forget_all_but(self, groups: Collection[str], is_old: Callable[[datetime | None], bool]) -> None:
+        """Remove what is kept of other groups than these. Of one without an object nothing can be in doubt.
 
-    def _groups(self) -> Iterator[str]:
+        What was written when `is_old` does not hold stays: its group may be younger than the list of these.
+        """
+        old = [group for group, written_at in self._groups() if group not in groups and is_old(written_at)]
+        self.store.delete(self.bucket, [self._key(group) for group in old])
+
+    def _groups(self) -> Iterator[tuple[str, datetime | None]]:
+        """Yield the groups that have a document, and when it was written, by S3's clock."""
         for listed in self.store.list_objects(self.bucket, self._folder):
             if is_group(name := listed.key.removeprefix(self._folder).removesuffix(_ENDING)):
-                yield name
+                yield name, listed.modified_at
 
     def _key(self, group: str) -> str:
         return f"{self._folder}{group}{_ENDING}"
 
     def _find(self, group: str) -> tuple[Mapping[str, Doubt], str]:
         """Return the doubts of a group by key below its folder, and the document's ETag; empty where there is none."""
-        try:
-            body, etag = self.store.get_with_etag(self.bucket, self._key(group))
-        except ObjectNotFoundError:
-            return {}, ""
-        try:
-            return Doubts.model_validate_json(unseal(body)).objects, etag
-        except ValueError:
-            return {}, etag
+        says = "which objects of the pool are damaged"
+        found = find_note(self.store, self.bucket, self._key(group), Doubts, says=says, hint=_HINT)
+        return (found[0].objects, found[1]) if found else ({}, "")
 
     def _change(self, group: str, new: Mapping[str, Doubt], read: Mapping[str, Doubt]) -> None:
         is_written = False

@@ -13,7 +13,7 @@ import hashlib
 import re
 from array import array
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from itertools import chain, islice
 from typing import NamedTuple
 
@@ -101,21 +101,13 @@ def listed_by(
     Only the lists of their groups are read. A backup that cannot be read, and one whose turn comes when there is no
     time left, is passed by.
     """
-    wanted: dict[str, dict[bytes, str]] = {}
-    for key in keys:
-        if pooled := parse_pooled_key(key):
-            wanted.setdefault(pooled.group, {})[pooled.below.encode()] = key
+    wanted = list(keys)
 
-    def read(name: str) -> set[str]:
-        found = set[str]()
+    def read(name: str) -> Set[str]:
         try:
-            for group, listed in read_lists(store, bucket, prefix, name) if has_time() else ():
-                if of_group := wanted.get(group):
-                    for some in listed_keys(store, bucket, PoolLayout(prefix).folder(group), listed):
-                        found.update(of_group[below] for below in of_group.keys() & set(some))
+            return listed_in(store, bucket, prefix, name, wanted) if has_time() else frozenset()
         except (BackupDamagedError, BackupFormatError):
-            return set()
-        return found
+            return frozenset()
 
     named = sorted(names) if wanted else []
     listing: dict[str, list[str]] = {}
@@ -123,6 +115,23 @@ def listed_by(
         for key in found:
             listing.setdefault(key, []).append(name)
     return listing
+
+
+def listed_in(store: ObjectStore, bucket: str, prefix: str, name: str, keys: Iterable[str]) -> Set[str]:
+    """Return those of some objects of the pool, by their full keys, that a backup lists.
+
+    Only the lists of their groups are read. Raises as `read_lists` and `listed_keys`.
+    """
+    wanted: dict[str, dict[bytes, str]] = {}
+    for key in keys:
+        if pooled := parse_pooled_key(key):
+            wanted.setdefault(pooled.group, {})[pooled.below.encode()] = key
+    found = set[str]()
+    for group, listed in read_lists(store, bucket, prefix, name) if wanted else ():
+        if of_group := wanted.get(group):
+            for some in listed_keys(store, bucket, PoolLayout(prefix).folder(group), listed):
+                found.update(of_group[below] for below in of_group.keys() & set(some))
+    return found
 
 
 def _read_manifest(store: ObjectStore, bucket: str, layout: BackupLayout) -> Manifest | None:

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from milvus_vault.archive.manifest import Manifest
 from milvus_vault.model import readable
 from milvus_vault.model.hybrid import as_text
-from milvus_vault.model.messages import NextVerification
+from milvus_vault.model.messages import NextCopy, NextVerification
+from milvus_vault.model.requests import ExportPlace
 from milvus_vault.model.resources import BackupSummary
 from milvus_vault.model.retention import Retention
 from milvus_vault.model.times import utc_second
@@ -21,6 +22,7 @@ def render_backup_report(
     location: str,
     before: Sequence[BackupSummary] = (),
     verification: NextVerification | None = None,
+    next_copy: NextCopy | None = None,
 ) -> bytes:
     """Return a backup's report, an HTML page in UTF-8.
 
@@ -31,6 +33,7 @@ def render_backup_report(
         location: Where it lies, as `s3://bucket/prefix/name/`.
         before: Earlier backups of its schedule, with which an incremental one is compared.
         verification: What is started once it is published, if anything.
+        next_copy: The copy that is started then, if any.
     """
     largest = sorted(manifest.collections, key=lambda entry: (-entry.size_bytes, -entry.row_count, str(entry.name)))
     seconds = (manifest.finished_at - manifest.started_at).total_seconds()
@@ -50,6 +53,7 @@ def render_backup_report(
             "segment_count": sum(entry.segment_count for entry in largest),
             "keeping": _keeping(manifest),
             "verification": _verification(verification) if verification else "",
+            "copied": _copied(next_copy) if next_copy else "",
             "moment": _moment(manifest),
             "charts": [chart for chart in charts if chart],
             "history": _history(manifest, before) if manifest.is_incremental else None,
@@ -110,6 +114,12 @@ def _verification(verification: NextVerification) -> str:
         parts.append(f"at most {readable.size(request.max_bytes)}")
     sample = f" ({', '.join(parts)})" if parts else ""
     return f"{request.level}{sample}, after this page was written, by run {verification.run}"
+
+
+def _copied(following: NextCopy) -> str:
+    """Return where the backup is to be copied: whether it is, is not known yet."""
+    to = following.request.to or ExportPlace()
+    return f"to {readable.copy_place(to.model_dump())}, after this page was written, by run {following.run}"
 
 
 def _rules(retention: Retention) -> str:

@@ -188,7 +188,7 @@ class PoolSweep:
             progress = self._bring_on(some, progress, is_first=is_first)
             is_first = False
         self._forget_lists(lists, folders)
-        PoolDoubts(store, bucket, self.run.prefix).forget_all_but(folders)
+        PoolDoubts(store, bucket, self.run.prefix).forget_all_but(folders, self._is_old)
         self._forget_users(users)
 
     def _bring_on(self, groups: Sequence[str], progress: Progress, *, is_first: bool) -> Progress:

@@ -15,9 +15,10 @@ from milvus_vault.archive.remains import has_lost_its_marker
 from milvus_vault.archive.tombstones import is_being_deleted
 from milvus_vault.catalogue import UNREADABLE_BACKUP, Catalogue
 from milvus_vault.catalogue.describe import summary_of
-from milvus_vault.errors import BackupDamagedError, BackupNotFoundError, ObjectNotFoundError
+from milvus_vault.errors import BackupDamagedError, BackupNotFoundError, ObjectNotFoundError, WorkingFileError
 from milvus_vault.model.resources import BackupSummary
 from milvus_vault.model.times import utc_minute
+from milvus_vault.pool.doubts import PoolDoubts
 from milvus_vault.ports import ObjectStore
 
 # Clocks differ by seconds; one that is wrong by more would make a backup the newest for good.
@@ -54,8 +55,9 @@ class Prover:
     def prove(self, name: str) -> Proof | None:
         """Return what is sealed of a backup, as it is now; None where there is no marker, and none was lost.
 
-        Three requests: marker, manifest, and whether there is any object; for an incremental one another, whether its
-        group of the pool has a doubt. Content is what a verification looks at.
+        Four requests: marker, manifest, whether there is any object, and what a verification found; for an incremental
+        one another, whether its groups of the pool have a doubt, and its lists of those that have. Content is what a
+        verification looks at.
         """
         layout = BackupLayout(self.prefix, name)
         etag = ""
@@ -90,9 +92,27 @@ class Prover:
         if manifest.object_count and not any(self.store.list_objects(self.bucket, root)):
             lost = f"none of its {manifest.object_count} objects is there"
             return Proof(layout.name, etag, sealed, flaw=lost, damage=lost)
-        return Proof(layout.name, etag, sealed, flaw=self._flaw(manifest, sealed))
+        if flaw := self._flaw(manifest):
+            return Proof(layout.name, etag, sealed, flaw=flaw)
+        flaw, damage = self._doubted(layout.name, manifest)
+        return Proof(layout.name, etag, sealed, flaw=flaw, damage=damage)
 
-    def _flaw(self, manifest: Manifest, sealed: BackupSummary) -> str:
+    def _flaw(self, manifest: Manifest) -> str:
         if manifest.started_at > self.now + _CLOCK_TOLERANCE:
             return f"it says that it was begun at {utc_minute(manifest.started_at)}, which is to come"
-        return self.catalogue.found_damaged(sealed)
+        return self.catalogue.verified_damaged(manifest.backup_name, manifest.finished_at)
+
+    def _doubted(self, name: str, manifest: Manifest) -> tuple[str, str]:
+        """Return what there is a doubt of in a backup, and that once more where the catalogue does not tell it.
+
+        Its own lists decide: who found the damage may not have known of a backup that was being made.
+        """
+        try:
+            doubts = PoolDoubts(self.store, self.bucket, self.prefix).listed_in(name, manifest)
+        except WorkingFileError as err:
+            return err.message, ""
+        except UNREADABLE_BACKUP as err:
+            return err.message, err.message
+        first = next((doubt.of_another for doubt in doubts.values()), "")
+        is_told = any(doubt.is_of(name, manifest.finished_at) for doubt in doubts.values())
+        return first, "" if is_told else first

@@ -8,6 +8,7 @@ from typing import Any, get_args
 from milvus_vault.backup.prepare import default_name
 from milvus_vault.errors import RunNotFoundError
 from milvus_vault.model.executions import ExecutionDescription
+from milvus_vault.model.readable import place
 from milvus_vault.model.resources import RunKind, RunStatus
 from milvus_vault.ports import StateMachines
 from milvus_vault.untrusted import read_json
@@ -15,7 +16,9 @@ from milvus_vault.untrusted import read_json
 KINDS: tuple[RunKind, ...] = get_args(RunKind.__value__)
 
 # Something good came of these, but somebody should look.
-PARTIAL_ERRORS = frozenset({"BackupPartialError", "RestorePartialError", "VerificationNotStartedError"})
+PARTIAL_ERRORS = frozenset(
+    {"BackupPartialError", "CopyNotStartedError", "RestorePartialError", "VerificationNotStartedError"}
+)
 
 STATUSES: Mapping[str, RunStatus] = {
     "RUNNING": "running",
@@ -100,10 +103,7 @@ def export_of(request: dict[str, Any]) -> str | None:
 
 def export_place_of(request: dict[str, Any]) -> str | None:
     """Return the place that a request for an export names, in one text; None where it names none."""
-    given = request.get("to")
-    named = [given.get(name) if isinstance(given, dict) else None for name in ("bucket", "prefix")]
-    bucket, prefix = (name if isinstance(name, str) else "" for name in named)
-    return "/".join(part for part in (f"s3://{bucket}" if bucket else "", prefix) if part) or None
+    return place(request.get("to")) or None
 
 
 def schedule_of(request: dict[str, Any]) -> str | None:

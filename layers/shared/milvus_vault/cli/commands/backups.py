@@ -9,6 +9,9 @@ from milvus_vault.cli.exit_codes import ExitCode
 from milvus_vault.cli.options import (
     AllOrNothing,
     BackupRbac,
+    CopyBackup,
+    CopyBackupTo,
+    CopyPlace,
     Databases,
     Filter,
     Incremental,
@@ -62,6 +65,8 @@ def create(
     verify: VerifyBackup = None,
     sample: Sample = "",
     max_bytes: MaxBytes = "",
+    copy: CopyBackup = False,
+    copy_to: CopyBackupTo = "",
     wait: Wait = False,
     timeout: Timeout = 0,
     key: Key = "",
@@ -71,10 +76,11 @@ def create(
     [dim]milvus-vault create -n before_upgrade --wait[/]
     [dim]milvus-vault create -n shop_only --filter 'shop.*,default.articles' --expire-after 30d[/]
     [dim]milvus-vault create --incremental --verify deep --sample 5% --wait[/]
+    [dim]milvus-vault create --incremental --copy-to s3://archive/milvus-vault --wait[/]
     [dim]milvus-vault create -n for_the_audit --lock-days 365 --lock-mode compliance[/]
     """
     from milvus_vault.cli.following import start_or_follow
-    from milvus_vault.cli.requests import backup_request, backup_verification
+    from milvus_vault.cli.requests import backup_copy, backup_request, backup_verification
 
     session = session_of(context)
     request = backup_request(
@@ -92,6 +98,7 @@ def create(
         verify=backup_verification(
             context, level=verify, sample_percent=percent(sample), max_bytes=size_bytes(max_bytes)
         ),
+        copy_to=backup_copy(context, is_asked_for=copy, to=copy_to),
     )
     started = session.vault().create_backup(request, idempotency_key=key)
     made = started.backup_name or request.backup_name
@@ -294,16 +301,7 @@ def copy(
     context: typer.Context,
     argument: NameArgument = "",
     name: NameOption = "",
-    to: Annotated[
-        str,
-        typer.Option(
-            "--to",
-            metavar="PLACE",
-            help="Where to, as far as the stack's parameters allow it: s3://BUCKET/PREFIX, or a prefix of the backup "
-            "bucket. Default: the stack's ExportBucketName and ExportPrefix.",
-            show_default=False,
-        ),
-    ] = "",
+    to: CopyPlace = "",
     wait: Wait = False,
     timeout: Timeout = 0,
     key: Key = "",

@@ -7,6 +7,8 @@ import typer
 from milvus_vault.cli.options import (
     AllOrNothing,
     BackupRbac,
+    CopyBackup,
+    CopyBackupTo,
     Databases,
     Filter,
     Incremental,
@@ -98,6 +100,8 @@ def put(
     verify: VerifyBackup = None,
     sample: Sample = "",
     max_bytes: MaxBytes = "",
+    copy: CopyBackup = False,
+    copy_to: CopyBackupTo = "",
     keep_last: Annotated[int | None, _keep("The newest N.")] = None,
     keep_daily: Annotated[int | None, _keep("The newest of each of the last N days.")] = None,
     keep_weekly: Annotated[int | None, _keep("The newest of each of the last N weeks.")] = None,
@@ -153,6 +157,7 @@ def put(
     [dim]milvus-vault schedule put nightly 'cron(0 3 * * ? *)' --timezone Europe/Berlin --keep-daily 7[/]
     [dim]milvus-vault schedule put often 'rate(1 hour)' --filter 'shop.*' --incremental --keep-last 24[/]
     [dim]milvus-vault schedule put nightly 'rate(1 day)' --verify deep --sample 5%[/]
+    [dim]milvus-vault schedule put nightly 'rate(1 day)' --incremental --copy[/]
     [dim]milvus-vault schedule put tried 'rate(7 days)' --drill nightly --max-bytes 50GiB[/]
     """
     from milvus_vault.cli import details, requests
@@ -189,6 +194,7 @@ def put(
         verify=requests.backup_verification(
             context, level=verify, sample_percent=percent(sample), max_bytes=None if drilled else limit
         ),
+        copy_to=requests.backup_copy(context, is_asked_for=copy, to=copy_to),
     )
     retention = requests.retention(
         context,
@@ -202,7 +208,9 @@ def put(
     )
     if drilled and (retention or request.model_fields_set):
         msg = "a drill makes no backup: only --filter, --databases, --max-bytes and --rows say what it does"
-        raise InvalidRequestError(msg, hint="Leave out what says how to back up, to verify, and what is kept.")
+        raise InvalidRequestError(
+            msg, hint="Leave out what says how to back up, to verify and to copy, and what is kept."
+        )
     what = {"drill": drilled} if drilled else {"request": request, "retention": retention}
     spec = requests.schedule_spec(context, expression=expression, timezone=timezone, enabled=not off, **what)
     made = session.vault().put_schedule(name, spec)
