@@ -33,12 +33,12 @@ def handler(event: ConcludeDrillRequest) -> ConcludeDrillResult:
     result = conclude(
         run,
         Catalogue(store, bucket, prefix),
-        has_scratch=scratch is not None,
+        has_scratch=scratch is not None and scratch.is_made,
         error=event.error,
         cause=event.cause,
         now=now,
     )
     if scratch is not None:
         with connect_milvus(MilvusSettings.from_env()) as database:
-            ScratchDatabases(records, StepFunctionsExecutions(), database, plan.milvus).drop(scratch)
+            ScratchDatabases(records, StepFunctionsExecutions(), database, plan.milvus, now).drop(scratch)
     return result

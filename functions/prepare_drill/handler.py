@@ -1,11 +1,12 @@
 """PrepareDrill: choose a backup and collections, refuse what cannot work, and make the scratch database."""
 
+from datetime import UTC, datetime
 from functools import partial
 
 from milvus_vault.adapters.executions import StepFunctionsExecutions
 from milvus_vault.catalogue import Catalogue
 from milvus_vault.connection import connect_milvus
-from milvus_vault.drills.preparing import DrillPreparation, choose_backup
+from milvus_vault.drills.preparing import DrillPreparation, choose_backup, input_of
 from milvus_vault.drills.scratch import ScratchDatabases
 from milvus_vault.execution_records import record_execution
 from milvus_vault.model.messages_drill import PrepareDrillRequest, PrepareDrillResult
@@ -43,7 +44,11 @@ def handler(event: PrepareDrillRequest) -> PrepareDrillResult:
             catalogue=catalogue,
             database=database,
             scratches=ScratchDatabases(
-                open_scratch_records(storage), executions, database, milvus_identity(milvus.milvus_uri, target)
+                open_scratch_records(storage),
+                executions,
+                database,
+                milvus_identity(milvus.milvus_uri, target),
+                datetime.now(UTC),
             ),
             executions=executions,
             execution_arn=event.execution.arn,
@@ -54,5 +59,5 @@ def handler(event: PrepareDrillRequest) -> PrepareDrillResult:
         run=run.run,
         backup_name=name,
         restore_name=drill_restore_name(event.execution.arn),
-        restore=restore.model_dump(mode="json", exclude_defaults=True),
+        restore=input_of(restore),
     )

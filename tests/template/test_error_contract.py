@@ -28,12 +28,23 @@ PASSING_LAMBDA_FAILURES = {
     "Lambda.TooManyRequestsException",
     "Sandbox.Timedout",
 }
-KNOWN = PASSING_LAMBDA_FAILURES | {
-    "Lambda.Unknown",
-    "StepFunctions.ExecutionAlreadyExistsException",
-    "States.ALL",
-    "States.TaskFailed",
+# Of StartExecution, where a state waits for what it starts: that fails with States.TaskFailed.
+PASSING_START_FAILURES = {
+    "StepFunctions.ThrottlingException",
+    "StepFunctions.ExecutionLimitExceededException",
+    "StepFunctions.AWSStepFunctionsException",
+    "StepFunctions.SdkClientException",
 }
+KNOWN = (
+    PASSING_LAMBDA_FAILURES
+    | PASSING_START_FAILURES
+    | {
+        "Lambda.Unknown",
+        "StepFunctions.ExecutionAlreadyExistsException",
+        "States.ALL",
+        "States.TaskFailed",
+    }
+)
 STORAGE_FAILURES = {"StorageThrottledError", "StorageUnavailableError"}
 
 CODE = ROOT / "layers" / "shared" / "milvus_vault"
@@ -57,6 +68,11 @@ def our_names(state: State, field: str) -> set[str]:
 def test_retry_and_catch_name_errors_that_exist(machine: Machine, state: State) -> None:  # noqa: ARG001
     found = {*names(state, "Retry"), *names(state, "Catch")}
     assert found <= leaves().keys() | KNOWN
+
+
+def test_the_restore_of_a_drill_is_started_again_where_that_was_throttled_and_not_where_it_failed() -> None:
+    (restore,) = (state for machine in machines() for state in machine.states() if state.name == "RestoreCollections")
+    assert set(names(restore, "Retry")) == PASSING_START_FAILURES
 
 
 def test_the_machines_retry_exactly_the_retryable_errors() -> None:

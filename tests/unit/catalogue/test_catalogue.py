@@ -314,7 +314,14 @@ def test_a_verification_that_is_older_than_the_backup_was_of_another_one(
 def drill(days: int, status: Literal["proven", "failed"], proven_days: int | None) -> Drill:
     """Return what a drill found that many days after START, and when one last proved the backup."""
     proven_at = None if proven_days is None else START + timedelta(days=proven_days)
-    return Drill(drilled_at=START + timedelta(days=days), status=status, run="drill-1", proven_at=proven_at)
+    proven_count = 0 if proven_days is None else 2
+    return Drill(
+        drilled_at=START + timedelta(days=days),
+        status=status,
+        run="drill-1",
+        proven_at=proven_at,
+        proven_count=proven_count,
+    )
 
 
 def test_a_list_tells_when_a_backup_was_last_proven_and_the_backup_in_full_how(store: InMemoryObjectStore) -> None:
@@ -324,11 +331,11 @@ def test_a_list_tells_when_a_backup_was_last_proven_and_the_backup_in_full_how(s
     for name, one in found.items():
         catalogue(store).note_drill(name, one)
 
-    listed = {item.name: item.proven_at for item in catalogue(store).list(10, None).items}
-    assert listed == {"undrilled": None, **{name: one.proven_at for name, one in found.items()}}
+    listed = {item.name: (item.proven_at, item.proven_count) for item in catalogue(store).list(10, None).items}
+    assert listed == {"undrilled": (None, 0)} | {name: (one.proven_at, one.proven_count) for name, one in found.items()}
     for name, one in found.items():
         told = catalogue(store).get(name)
-        assert (told.drill, told.proven_at) == (one, one.proven_at)
+        assert (told.drill, told.proven_at, told.proven_count) == (one, one.proven_at, one.proven_count)
     assert catalogue(store).get("undrilled").drill is None
 
 

@@ -369,15 +369,21 @@ class TestDrill:
 
     def test_a_backup_tells_when_it_was_proven_and_how(self, api: FakeApi, cli: Cli) -> None:
         found = {"drilled_at": "2026-11-22T03:00:00Z", "run": "drill-1", **DRILLED}
-        proven = Drill.model_validate({**found, "status": "proven", "proven_at": "2026-11-22T03:00:00Z"})
-        failed = Drill.model_validate({**found, "status": "failed", "differences": ["a.b has 1 row instead of 2"]})
+        when = {"proven_at": "2026-11-22T03:00:00Z", "proven_count": 2}
+        proven = Drill.model_validate({**found, "status": "proven", **when})
+        failed = Drill.model_validate(
+            {**found, "status": "failed", "differences": ["a.b has 1 row instead of 2"], **when}
+        )
+        of_forty = {"proven_at": proven.proven_at, "proven_count": 2, "collection_count": 40}
         api.backups = {
-            "b": backup("b").model_copy(update={"drill": proven, "proven_at": proven.proven_at}),
-            "c": backup("c", 1).model_copy(update={"drill": failed}),
+            "b": backup("b").model_copy(update={"drill": proven, **of_forty}),
+            "c": backup("c", 1).model_copy(update={"drill": failed, **of_forty}),
         }
         assert any(line.split()[:2] == ["drilled", "proven,"] for line in cli("get", "b").out.splitlines())
         assert "✗ a.b has 1 row instead of 2" in cli("get", "c").out
+        assert ", 2 of 40 collections" in " ".join(cli("get", "c").out.split()).partition("last proven")[2]
         assert "PROVEN" in cli("list").out.splitlines()[0]
+        assert cli("list").out.count("2 of 40 collections") == 2
 
     def test_a_backup_tells_why_its_drill_ended_before_it_compared_anything_and_what_was_left_out(
         self, api: FakeApi, cli: Cli

@@ -1,5 +1,6 @@
 """Which backup is drilled, what of it, and what is refused before anything is made."""
 
+import json
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any, cast
@@ -7,7 +8,7 @@ from typing import Any, cast
 import pytest
 
 from milvus_vault.catalogue import Catalogue
-from milvus_vault.drills.preparing import DrillPreparation, choose_backup
+from milvus_vault.drills.preparing import DrillPreparation, choose_backup, input_of
 from milvus_vault.drills.scratch import ScratchDatabases
 from milvus_vault.errors import InvalidRequestError, VersionUnsupportedError
 from milvus_vault.model.requests import DrillRequest, RestoreRequest, ScheduleTag
@@ -57,6 +58,7 @@ def collection(name: str, size_bytes: int) -> BackedUpCollection:
 
 def prepare(
     collections: Sequence[BackedUpCollection],
+    /,
     *,
     version: str = "2.6.19",
     backed_up: str = "2.6.19",
@@ -79,7 +81,7 @@ def prepare(
         backup_name="b",
         catalogue=Known(store, backup),
         database=cast("Any", milvus),
-        scratches=ScratchDatabases(records, executions, milvus, "here"),
+        scratches=ScratchDatabases(records, executions, milvus, "here", NOW),
         executions=executions,
         execution_arn=ARN,
         started_at=NOW,
@@ -110,11 +112,15 @@ def test_collections_of_a_backup_get_numbered_names_in_one_database() -> None:
     assert (restore.restore_aliases, restore.replicas, restore.drop_existing) == (False, 1, False)
 
 
-def test_a_drill_takes_no_more_than_the_request_of_a_restore_can_name() -> None:
-    many = [collection(f"{number:03}_{'x' * 200}", 1) for number in range(600)]
+@pytest.mark.parametrize(("name", "named_count"), [("c", 3000), ("x" * 200, 400)])
+def test_a_drill_takes_no_more_than_the_request_of_a_restore_can_name(name: str, named_count: int) -> None:
+    many = [collection(f"{number:04}_{name}", 1) for number in range(6000)]
     restore = prepare(many)
-    assert 100 < len(restore.rename) < len(many)
-    assert len(restore.model_dump_json()) < 256 * 1024
+    assert 190_000 < len(json.dumps(input_of(restore))) < 200_000
+    # What the request of the drill takes is no longer there for the restore's.
+    asked = [f"db.{one.name}" for one in many[:named_count]]
+    named = prepare(many, collections=asked, database="trial")
+    assert 190_000 < len(json.dumps(input_of(named))) + len(json.dumps(asked)) < 200_000
 
 
 def test_what_does_not_fit_is_passed_by_and_what_does_is_taken() -> None:

@@ -23,7 +23,7 @@ from milvus_vault.model.collections import CollectionName, FieldSchema, IndexDes
 from milvus_vault.model.messages_drill import ProveDrillResult
 from milvus_vault.model.requests import DrillRequest
 from milvus_vault.ports import Neighbour
-from milvus_vault.rows import Selection, read_rows
+from milvus_vault.rows import WRITTEN_AT, Selection, read_rows
 from milvus_vault.workspace import Workspace
 from tests.unit.archive.samples import BUCKET, PREFIX, golden_layout, golden_store
 
@@ -97,8 +97,9 @@ class World:
     name: CollectionName
     copy: Copy
     row_count: int = 1000
-    expires: bool = False
-    """Whether the collection has a time to live."""
+    now: datetime = NOW
+    lifetime: int | None = None
+    """Seconds that rows of the collection live; None: for ever."""
 
     @property
     def plan(self) -> DrillPlan:
@@ -122,10 +123,10 @@ class World:
         store, layout = golden_store(self.archive), golden_layout(self.archive)
         run = Workspace(store, BUCKET, PREFIX, "drill-a-1")
         archived = find_collection(store, BUCKET, layout, self.name)
-        if self.expires:
-            properties = (KeyValue(key="collection.ttl.seconds", value="60"),)
+        if self.lifetime is not None:
+            properties = (KeyValue(key="collection.ttl.seconds", value=str(self.lifetime)),)
             archived = replace(archived, layout=archived.layout.model_copy(update={"properties": properties}))
-        comparison = Comparison(run, self.plan, 0, archived, self.copy)  # type: ignore[arg-type]
+        comparison = Comparison(run, self.plan, 0, archived, self.copy, self.now)  # type: ignore[arg-type]
         assert comparison.count(lambda: 900.0)
         return comparison.compare()
 
@@ -181,6 +182,15 @@ def test_a_value_that_is_another_one_is_told_by_key_and_field(all_types: World, 
     assert "wrong" not in difference
 
 
+def test_a_long_key_is_told_in_short() -> None:
+    one = world("golden_057", "default.by_name")
+    archived = find_collection(golden_store(one.archive), BUCKET, golden_layout(one.archive), one.name)
+    run = Workspace(golden_store(one.archive), BUCKET, PREFIX, "drill-a-1")
+    comparison = Comparison(run, one.plan, 0, archived, one.copy, NOW)  # type: ignore[arg-type]
+    assert len(comparison.named("k" * 65_535)) < 120
+    assert "'brief'" in comparison.named("brief")
+
+
 def test_of_many_rows_a_sample_of_that_size_is_compared_and_all_are_counted(all_types: World) -> None:
     all_types.row_count = 7
     found = all_types.compare()
@@ -193,6 +203,8 @@ def test_of_many_rows_a_sample_of_that_size_is_compared_and_all_are_counted(all_
         ("L2", 0.5, True), ("L2", 1.0, True), ("L2", 1.5, False),
         ("HAMMING", 1.5, False), ("JACCARD", 0.5, True),
         ("COSINE", 1.5, True), ("COSINE", 0.5, False),
+        # The same by float32, in another order of adding.
+        ("L2", 1.000001, True), ("COSINE", 0.999999, True), ("L2", 1.001, False), ("COSINE", 0.999, False),
         ("IP", 0.5, True), ("IP", 1.5, True),
     ],
 )  # fmt: skip
@@ -215,16 +227,56 @@ def test_a_search_that_finds_nothing_is_told() -> None:
     assert all("a search for its vector v does not find it" in text for text in differences)
 
 
-def test_rows_of_a_collection_with_a_time_to_live_may_be_missing_but_none_may_be_too_many() -> None:
+def test_rows_that_have_expired_may_be_missing_and_are_not_counted_as_compared_but_none_may_be_too_many() -> None:
     one = world("golden_057", "books.layers")
-    one.expires = True
+    one.lifetime = 60
     (rows,) = one.copy.partitions.values()
     key, row = rows.popitem()
     found = one.compare()
-    assert (found.differences, len(found.warnings)) == ((), 1)
+    assert (found.differences, found.compared_count) == ((), len(rows))
+    warning = f"books.layers has a time to live: 1 of its {len(rows) + 1} rows have expired, and did not come back"
+    assert found.warnings == (warning,)
 
     rows |= {key: row, key + 10**6: row}
-    assert one.compare().differences == (f"books.layers has {len(rows)} rows instead of {len(rows) - 1}",)
+    found = one.compare()
+    assert found.differences == (f"books.layers has {len(rows)} rows instead of {len(rows) - 1}",)
+    assert found.warnings == ()
+
+
+@pytest.mark.parametrize("lifetime", [10**9, -1, 0])
+def test_rows_that_have_not_expired_must_not_be_missing(lifetime: int) -> None:
+    one = world("golden_057", "books.layers")
+    one.lifetime = lifetime
+    (rows,) = one.copy.partitions.values()
+    key, _ = rows.popitem()
+    found = one.compare()
+    assert found.differences == (
+        f"books.layers has {len(rows)} rows instead of {len(rows) + 1}",
+        f"books.layers id {key}: the row is missing",
+    )
+    assert (found.compared_count, found.warnings) == (len(rows), ())
+
+
+def test_of_rows_of_which_some_have_expired_the_others_have_to_be_there() -> None:
+    one = world("golden_057", "books.layers")
+    batches = read_rows(
+        store_of(one.archive), BUCKET, golden_layout(one.archive), one.name, Selection(with_timestamps=True)
+    ).batches
+    written = {row["id"]: row[WRITTEN_AT] >> 18 for batch in batches for row in batch.to_pylist()}
+    oldest, newest = min(written.values()), max(written.values())
+    # Those of the newest second have a minute left, but for the margin of an hour, and the others none.
+    assert newest - oldest > 0
+    one.now = datetime.fromtimestamp(newest / 1000, UTC) + timedelta(days=1)
+    one.lifetime = 86_400 + 2 * 3600
+    (rows,) = one.copy.partitions.values()
+    rows.clear()
+    found = one.compare()
+    assert found.compared_count == 0
+    assert found.differences[0] == f"books.layers has 0 rows instead of {len(written)}"
+    assert len(found.differences) == 100
+
+    one.now += timedelta(hours=1)
+    assert one.compare().differences == ()
 
 
 @dataclass
@@ -267,9 +319,112 @@ def test_what_is_not_indexed_and_not_loaded_is_before_it_is_compared_and_not_wai
     assert (copy.asked, copy.indexes) == (1, {"v": "L2"})
     copy.percent = 50
     assert prove(3600).wait_seconds == 60
-    with pytest.raises(LoadFailedError, match="is not loaded 1 h 0 min after the restore"):
+    with pytest.raises(LoadFailedError, match="is not loaded 1 h 0 min after it was asked for"):
         prove(3601)
     copy.percent = 100
     assert prove(3700) == ProveDrillResult(is_done=True, proven_count=1, wait_seconds=0)
     assert copy.asked == 1
     assert run.read(proven_name(0), ProvenCollection).differences == ()
+
+
+@dataclass
+class ManyLoading(Loading):
+    """A copy that stands for many collections, and counts what is asked of them."""
+
+    asked_of: list[str] = field(default_factory=list)
+    loaded: set[str] = field(default_factory=set)
+
+    def list_indexes(self, database: str, name: str) -> tuple[IndexDescription, ...]:
+        self.asked_of.append(name)
+        return super().list_indexes(database, TARGET.name)
+
+    def are_indexes_built(self, database: str, name: str) -> bool:
+        return bool(database and name)
+
+    def load_percent(self, database: str, name: str, partitions: Sequence[str] = ()) -> int:
+        assert database == TARGET.database
+        assert partitions
+        return 100 if name in self.loaded else 0
+
+    def request_load(self, database: str, name: str, *, replicas: int) -> None:
+        assert (database, replicas) == (TARGET.database, 1)
+        self.loaded.add(name)
+
+    def count_rows(self, database: str, name: str, partitions: Sequence[str] = ()) -> int:
+        assert name
+        return super().count_rows(database, TARGET.name, partitions)
+
+    def rows_by_key(
+        self, database: str, name: str, key: str, keys: Sequence[Any], fields: Sequence[str]
+    ) -> list[Mapping[str, object]]:
+        assert name
+        return super().rows_by_key(database, TARGET.name, key, keys, fields)
+
+    def nearest(
+        self, database: str, name: str, index: IndexDescription, vector_field: FieldSchema, vector: object, *,
+        limit: int, of_key: tuple[str, Any] | None = None,
+    ) -> list[Neighbour]:  # fmt: skip
+        assert name
+        return super().nearest(database, TARGET.name, index, vector_field, vector, limit=limit, of_key=of_key)
+
+
+def test_of_many_collections_a_bounded_number_is_asked_for_before_some_are_compared(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    one = world("golden_057", "books.growing")
+    copy = ManyLoading(one.copy.key, one.copy.partitions, {"v": "L2"})
+    store = golden_store(one.archive)
+    run = Workspace(store, BUCKET, PREFIX, "drill-a-1")
+    manifests: list[str] = []
+    get = store.get
+
+    def watched(bucket: str, key: str) -> bytes:
+        manifests.extend([key] if "full_meta.json" in key else [])
+        return get(bucket, key)
+
+    monkeypatch.setattr(store, "get", watched)
+    many = tuple(
+        DrilledCollection(
+            source=one.name, target=CollectionName(database=TARGET.database, name=f"drill_{number}"), size_bytes=0
+        )
+        for number in range(100)
+    )
+    plan = one.plan.model_copy(update={"collections": many})
+    left = [900.0]
+
+    def prove() -> ProveDrillResult:
+        return DrillProof(run, plan, Restored(started_at=NOW, finished_at=NOW), copy, NOW, lambda: left[0]).prove()  # type: ignore[arg-type]
+
+    assert prove() == ProveDrillResult(is_done=False, proven_count=0, wait_seconds=1)
+    assert copy.asked_of == [f"drill_{number}" for number in range(32)]
+    # Once for all collections.
+    assert len(manifests) == 1
+    # Where time runs short, nothing more is begun, and what was begun is done.
+    left[0] = 100.0
+    assert prove() == ProveDrillResult(is_done=False, proven_count=1, wait_seconds=0)
+    left[0] = 900.0
+    done = prove()
+    assert (done.is_done, done.proven_count, done.wait_seconds) == (False, 32, 0)
+    while not done.is_done:
+        done = prove()
+    assert done.proven_count == 100
+
+
+def test_it_is_waited_for_a_collection_since_the_last_one_was_compared() -> None:
+    one = world("golden_057", "books.growing")
+    copy = ManyLoading(one.copy.key, one.copy.partitions, {"v": "L2"}, loaded={"drill_0"})
+    run = Workspace(golden_store(one.archive), BUCKET, PREFIX, "drill-a-1")
+    (first,) = one.plan.collections
+    second = first.model_copy(update={"target": CollectionName(database=TARGET.database, name="drill_1")})
+    plan = one.plan.model_copy(update={"collections": (first, second)})
+
+    def prove(hours: float) -> ProveDrillResult:
+        copy.loaded.discard("drill_1")
+        restored, now = Restored(started_at=NOW, finished_at=NOW), NOW + timedelta(hours=hours)
+        return DrillProof(run, plan, restored, copy, now, lambda: 900.0).prove()  # type: ignore[arg-type]
+
+    assert prove(5).proven_count == 1
+    assert prove(6) == ProveDrillResult(is_done=False, proven_count=1, wait_seconds=1)
+    assert prove(7).wait_seconds == 60
+    with pytest.raises(LoadFailedError):
+        prove(7.1)

@@ -6,10 +6,11 @@ other documents, so that no damage goes unnoticed.
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
+from functools import cache, partial
 
 from pydantic import ValidationError
 
@@ -409,7 +410,17 @@ def _segment(segment: Segment) -> ArchivedSegment:
 def find_collection(store: ObjectStore, bucket: str, layout: BackupLayout, name: CollectionName) -> ArchivedCollection:
     """Return one collection of a backup with rows. Of one of ours, no document of another collection is read.
 
-    Raises:
+    Raises as `collections_by_name`, and what that returns.
+    """
+    return collections_by_name(store, bucket, layout)(name)
+
+
+def collections_by_name(
+    store: ObjectStore, bucket: str, layout: BackupLayout
+) -> Callable[[CollectionName], ArchivedCollection]:
+    """Return what gives collections of a backup with rows, one by one, and reads the manifest once for all of them.
+
+    Raises the following, and what it returns the same for the collection that is asked for:
         CollectionNotFoundError: The backup does not hold it, or has metadata alone.
         BackupNotFoundError: There is no commit marker, and none was lost.
         BackupDamagedError: A metadata object is missing, or is not the one that was written.
@@ -420,14 +431,19 @@ def find_collection(store: ObjectStore, bucket: str, layout: BackupLayout, name:
     if found.meta_only:
         msg = f"backup {layout.name} has metadata alone, and rows of no collection"
         raise CollectionNotFoundError(msg, hint="Name a backup that was made with rows.")
-    for collection in found.collections:
-        if collection.name == name:
-            if isinstance(collection, ArchivedCollection):
-                return collection
-            other_etags = read_other_etags(store, bucket, layout)
-            return replace(read_collection(store, bucket, layout, collection), other_etags=other_etags)
-    msg = f"backup {layout.name} does not hold collection {name}"
-    failed = next((failure.error for failure in found.failures if failure.name == name), "")
-    names = first_of([one.name for one in found.collections])
-    hint = f"Its backup failed: {failed}." if failed else f"It holds {names or 'none'}."
-    raise CollectionNotFoundError(msg, hint=hint)
+    by_name = {one.name: one for one in found.collections}
+    other_etags = cache(partial(read_other_etags, store, bucket, layout))
+
+    def find(name: CollectionName) -> ArchivedCollection:
+        collection = by_name.get(name)
+        if isinstance(collection, ArchivedCollection):
+            return collection
+        if collection is not None:
+            return replace(read_collection(store, bucket, layout, collection), other_etags=other_etags())
+        msg = f"backup {layout.name} does not hold collection {name}"
+        failed = next((failure.error for failure in found.failures if failure.name == name), "")
+        names = first_of([one.name for one in found.collections])
+        hint = f"Its backup failed: {failed}." if failed else f"It holds {names or 'none'}."
+        raise CollectionNotFoundError(msg, hint=hint)
+
+    return find

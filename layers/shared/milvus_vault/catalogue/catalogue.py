@@ -154,8 +154,7 @@ class Catalogue:
                 damage = _doubted(doubts(), summary.name, summary.finished_at)
             is_held = summary.name in held and self.hold(summary.name) is not None
             drill = self.drill_of(summary.name, summary.finished_at) if summary.name in drilled else None
-            proven_at = drill.proven_at if drill else None
-            yield summary.model_copy(update={"is_held": is_held, "damage": damage, "proven_at": proven_at})
+            yield summary.model_copy(update={"is_held": is_held, "damage": damage, **_proven(drill)})
 
     def get(self, name: str) -> Backup:
         """Return a backup in full, except `report_url`.
@@ -171,7 +170,7 @@ class Catalogue:
         damage = next((note.problem for note in self.damages() if note.name == name), "")
         drill = self.drill_of(name, backup.finished_at)
         update: dict[str, object] = {"hold": hold, "is_held": hold is not None, "verification": verification}
-        update |= {"drill": drill, "proven_at": drill.proven_at if drill else None, "copies": self.copies(name)}
+        update |= {"drill": drill, **_proven(drill), "copies": self.copies(name)}
         return backup.model_copy(update=update | {"damage": damage or self.found_damaged(backup)})
 
     def publish(self, summary: BackupSummary) -> None:
@@ -611,6 +610,11 @@ def _in_turn(entries: Iterable[EntryKey], schedule: str | None) -> Sequence[Entr
         ranked.append((counts[entry.schedule], entry.schedule != schedule, entry))
         counts[entry.schedule] += 1
     return [entry for _, _, entry in sorted(ranked)]
+
+
+def _proven(drill: Drill | None) -> dict[str, object]:
+    """Return what a summary has of a drill."""
+    return {"proven_at": drill.proven_at, "proven_count": drill.proven_count} if drill else {}
 
 
 def _doubted(doubts: Mapping[str, Doubt] | str, name: str, finished_at: datetime | None) -> str:

@@ -299,8 +299,10 @@ def _drill(item: Backup) -> Text:
     if found is None:
         return Text("never", style="dim")
     when = f", {formats.moment(found.drilled_at)}, {readable.how_drilled(found.model_dump())}"
-    before = f"; last proven {formats.moment(found.proven_at)}" if found.status != "proven" and found.proven_at else ""
-    return Text.assemble(tables.word(found.status), when, before)
+    if found.status == "proven" or not found.proven_at:
+        return Text.assemble(tables.word(found.status), when)
+    before = readable.proven(formats.moment(found.proven_at), found.proven_count, item.collection_count)
+    return Text.assemble(tables.word(found.status), when, f"; last proven {before}")
 
 
 def check(report: CheckReport) -> RenderableType:

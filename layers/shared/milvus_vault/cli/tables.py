@@ -123,12 +123,18 @@ def backups(output: Output, items: Iterable[BackupSummary]) -> RenderableType:
                 item.schedule or "",
                 formats.distance(item.expires_at),
                 "held" if item.is_held else "",
-                formats.distance(item.proven_at),
+                _proven(item),
             )
             for item in items
         ),
         in_title=2,
     )
+
+
+def _proven(item: BackupSummary) -> str:
+    """Return when a backup was last proven, and how much of it."""
+    when = formats.distance(item.proven_at)
+    return readable.proven(when, item.proven_count, item.collection_count) if item.proven_at else when
 
 
 def runs(output: Output, items: Iterable[RunSummary]) -> RenderableType:

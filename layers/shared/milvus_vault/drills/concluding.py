@@ -1,8 +1,12 @@
 """ConcludeDrill: what a drill has found, and what is kept of that with the backup."""
 
-from collections.abc import Sequence
+import json
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
+from itertools import chain, islice
+from typing import Any
 
 from milvus_vault.catalogue import Catalogue
 from milvus_vault.drills.working_files import (
@@ -23,7 +27,8 @@ from milvus_vault.model.resources import Drill
 from milvus_vault.model.schedules import DrillSuccess
 from milvus_vault.workspace import Workspace, record_key
 
-_MAX_DIFFERENCES = 100
+# A state of an execution may have 256 KiB, and has these texts thrice, and what the drill failed with twice.
+_MAX_TEXTS, _MAX_BYTES = 100, 40_000
 _NAMED = 3
 _NESTED = "States.TaskFailed"
 _DIFFERENCES_HINT = (
@@ -32,7 +37,7 @@ _DIFFERENCES_HINT = (
 )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class DrillEnd:
     """What became of a drill: of its comparisons, and of what ended it before they were through, if anything did."""
 
@@ -42,11 +47,11 @@ class DrillEnd:
     cause: str
     now: datetime
 
-    def drill(self, proven_before: datetime | None) -> Drill:
-        """Return what is kept of the drill with its backup."""
-        found = self._found()
+    def drill(self, before: Drill | None) -> Drill:
+        """Return what the drill found. `before` is the verdict that is kept with the backup."""
+        found = list(self._found.values())
         restored = self.run.find(RESTORED, Restored)
-        differences = tuple(text for one in found for text in one.differences)[:_MAX_DIFFERENCES]
+        differences = _first_of_all(text for one in found for text in one.differences)
         error, text = self.failure(differences)
         return Drill(
             drilled_at=self.now,
@@ -62,15 +67,45 @@ class DrillEnd:
             restore_seconds=(restored.finished_at - restored.started_at).total_seconds() if restored else None,
             seed=self.plan.seed,
             differences=differences,
-            warnings=(*self.plan.warnings, *(text for one in found for text in one.warnings)),
+            warnings=_first_of_all(chain(self.plan.warnings, *(one.warnings for one in found))),
             error=error,
             message=split_hint(text)[0],
-            proven_at=proven_before if error else self.now,
+            **_proven_by(before) if error else {"proven_at": self.now, "proven_count": len(found)},
+            unproven=_first_of_all(name for name in self._names if name not in self._right) if error else (),
         )
 
-    def _found(self) -> list[ProvenCollection]:
+    def verdict(self, drill: Drill, before: Drill | None) -> Drill:
+        """Return what is kept of a drill with its backup, after the verdict that is kept there.
+
+        What failed before stays until it was found as it should be: that other collections are, says nothing of it.
+        """
+        unproven = [name for name in before.unproven if name not in self._right] if before else []
+        if not before or not unproven:
+            return drill
+        settled = tuple(f"{name} " for name in self._right)
+        differences = [text for text in before.differences if not text.startswith(settled)]
+        if drill.status == "proven":
+            return before.model_copy(update={"unproven": tuple(unproven), "differences": tuple(differences)})
+        update = {
+            "unproven": _first_of_all(dict.fromkeys((*drill.unproven, *unproven))),
+            "differences": _first_of_all(dict.fromkeys((*drill.differences, *differences))),
+        }
+        return drill.model_copy(update=update)
+
+    @cached_property
+    def _found(self) -> Mapping[int, ProvenCollection]:
+        """Return what was found of the collections that were compared, by their positions."""
         numbers = sorted(self.run.numbers(PROVEN))
-        return [self.run.read(proven_name(number), ProvenCollection) for number in numbers]
+        return {number: self.run.read(proven_name(number), ProvenCollection) for number in numbers}
+
+    @property
+    def _names(self) -> list[str]:
+        return [str(one.source) for one in self.plan.collections]
+
+    @cached_property
+    def _right(self) -> Set[str]:
+        """Return the names of the collections that are as they should be."""
+        return {self._names[number] for number, found in self._found.items() if not found.differences}
 
     def failure(self, differences: Sequence[str]) -> tuple[str, str]:
         """Return the name and the text of why the drill failed; empty where it did not."""
@@ -92,6 +127,21 @@ class DrillEnd:
         return (found.error, found.cause) if found else None
 
 
+def _first_of_all(texts: Iterable[str]) -> tuple[str, ...]:
+    """Return the first of some texts, as many as an execution can tell of."""
+    chosen, size_bytes = [], 0
+    for text in islice(texts, _MAX_TEXTS):
+        size_bytes += len(json.dumps(text))
+        if size_bytes > _MAX_BYTES:
+            break
+        chosen.append(text)
+    return tuple(chosen)
+
+
+def _proven_by(before: Drill | None) -> dict[str, Any]:
+    return {"proven_at": before.proven_at, "proven_count": before.proven_count} if before else {}
+
+
 def conclude(
     run: Workspace,
     catalogue: Catalogue,
@@ -101,7 +151,7 @@ def conclude(
     cause: str,
     now: datetime,
 ) -> ConcludeDrillResult:
-    """Return what a drill has found, and write it down with the backup.
+    """Return what a drill has found, and write the verdict down with the backup.
 
     Of a drill that made no scratch database nothing is written: it says nothing of the backup. A success of a schedule
     is also written down by the schedule.
@@ -109,7 +159,7 @@ def conclude(
     Args:
         run: Of the drill.
         catalogue: Where the backup is.
-        has_scratch: Whether it has made its scratch database, and not dropped it yet.
+        has_scratch: Whether it has made its scratch database, and still has its record.
         error: What ended the drill before all was compared, as the state machine caught it; empty: nothing did.
         cause: What the state machine was told with it.
         now: The time.
@@ -117,9 +167,9 @@ def conclude(
     plan = run.read(PLAN, DrillPlan)
     before = catalogue.drill_of(plan.backup_name, plan.backup_finished_at)
     end = DrillEnd(run, plan, error, cause, now)
-    drill = end.drill(before.proven_at if before else None)
+    drill = end.drill(before)
     if has_scratch:
-        catalogue.note_drill(plan.backup_name, drill)
+        catalogue.note_drill(plan.backup_name, end.verdict(drill, before))
     if plan.request.schedule and drill.status == "proven":
         success = DrillSuccess(
             schedule=plan.request.schedule.name, run=drill.run, begun_at=plan.started_at, ended_at=now

@@ -1,16 +1,18 @@
 """PrepareDrill: choose a backup and what to restore of it, and make the scratch database."""
 
+import json
+from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from random import Random
-from typing import Protocol
+from typing import Any, Protocol
 
 from milvus_vault.archive.tombstones import check_not_being_deleted
 from milvus_vault.backup.selection import select_collections
 from milvus_vault.catalogue import Catalogue
 from milvus_vault.claims import CLAIM, Claims
-from milvus_vault.drills.scratch import Databases, Scratch, ScratchDatabases
+from milvus_vault.drills.scratch import Databases, Scratch, ScratchDatabases, own_name
 from milvus_vault.drills.working_files import PLAN, DrilledCollection, DrillPlan
 from milvus_vault.errors import EmptySelectionError, InvalidRequestError, VersionUnsupportedError
 from milvus_vault.model.collections import DEFAULT_RESOURCE_GROUP, CollectionName
@@ -24,8 +26,8 @@ from milvus_vault.ports import Access, Executions, Server
 from milvus_vault.rights import check_rights
 from milvus_vault.workspace import Workspace
 
-# The input of an execution may have 256 KiB, and each of these collections is in the restore's three times.
-_LONGEST_REQUEST = 200_000
+# Of both requests as JSON: the state of an execution may have 256 KiB, and has these and some more.
+_LONGEST_REQUESTS = 200_000
 
 # What a drill does beside the restore, which looks at its own rights.
 _RIGHTS = (
@@ -43,6 +45,11 @@ _RIGHTS = (
 
 class DrillMilvus(Databases, Server, Access, Protocol):
     """Milvus, as far as a drill is prepared there."""
+
+
+def input_of(restore: RestoreRequest) -> dict[str, Any]:
+    """Return a restore's request as the machine `restore` is given it."""
+    return restore.model_dump(mode="json", exclude_defaults=True)
 
 
 def choose_backup(catalogue: Catalogue, request: DrillRequest) -> str:
@@ -120,7 +127,7 @@ class DrillPreparation:
 
     @property
     def _database(self) -> str:
-        return self.request.database or f"vault_drill_{short_hash(self.execution_arn, 12)}"
+        return self.request.database or own_name(self.execution_arn)
 
     @property
     def _prefix(self) -> str:
@@ -147,23 +154,28 @@ class DrillPreparation:
     def _within_limits(self, found: Sequence[BackedUpCollection], random: Random) -> list[BackedUpCollection]:
         """Return as many collections as the limits have room for, in the order of their names.
 
-        Where there is not room for all, each is asked for in random order, and those that do not fit any more are
+        Where there is not room for all, each is asked for in random order. Those whose bytes do not fit any more are
         passed by. Raises `InvalidRequestError` where none fits.
         """
         left = self.request.max_bytes if self.request.max_bytes is not None else sum(one.size_bytes for one in found)
-        room = _LONGEST_REQUEST
         chosen = []
         for one in random.sample(found, len(found)):
-            length = 3 * len(f"{one.database}.{one.name}") + 2 * len(self._database)
-            if one.size_bytes <= left and length <= room:
-                left, room = left - one.size_bytes, room - length
+            if one.size_bytes <= left:
+                left -= one.size_bytes
                 chosen.append(one)
         if not chosen:
             smallest = min(found, key=lambda one: one.size_bytes)
             msg = f"no collection has at most {count(self.request.max_bytes or 0)} bytes: the smallest, "
             msg += f"{smallest.database}.{smallest.name}, has {number_of(smallest.size_bytes, 'byte')}"
             raise InvalidRequestError(msg, hint="Raise `max_bytes`, or name a smaller collection.")
-        return sorted(chosen, key=lambda one: (one.database, one.name))
+        room = _LONGEST_REQUESTS - len(json.dumps(self.request.model_dump(mode="json", exclude_defaults=True)))
+        most = bisect_right(range(1, len(chosen) + 1), room, key=lambda number: self._length_of(chosen[:number]))
+        return sorted(chosen[: max(1, most)], key=lambda one: (one.database, one.name))
+
+    def _length_of(self, chosen: Sequence[BackedUpCollection]) -> int:
+        """Return how long the restore's request is, as JSON."""
+        restore = self._restore([self._drilled(index, one) for index, one in enumerate(chosen)])
+        return len(json.dumps(input_of(restore)))
 
     def _drilled(self, index: int, found: BackedUpCollection) -> DrilledCollection:
         return DrilledCollection(

@@ -5,29 +5,35 @@ and vectors of some of these are searched for. The keys of all rows are read for
 that hold rows of the sample.
 """
 
-from collections import defaultdict
+import math
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import batched
 from random import Random
 from typing import Protocol
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from milvus_vault.archive.contents import ArchivedCollection
 from milvus_vault.archive.layout import BackupLayout
-from milvus_vault.archive.reader import find_collection
+from milvus_vault.archive.reader import collections_by_name
 from milvus_vault.binlogs.values import VECTORS, DataType
 from milvus_vault.drills.comparing import as_sought, comparable, comparable_fields, difference, other_fields
 from milvus_vault.drills.sampling import Reservoir, spread
 from milvus_vault.drills.working_files import (
     PLAN,
+    PROVEN,
     RESTORED,
+    WAITING,
     CountedPartition,
     DrilledCollection,
     DrillPlan,
     ProvenCollection,
     Restored,
+    Waiting,
     counted_name,
     proven_name,
 )
@@ -38,14 +44,15 @@ from milvus_vault.model.collections import (
     FieldSchema,
     IndexDescription,
     KeyValue,
-    expires,
+    lifetime_seconds,
 )
+from milvus_vault.model.hybrid import LOGICAL_BITS, milliseconds
 from milvus_vault.model.messages_drill import ProveDrillResult
 from milvus_vault.model.names import drill_restore_name
-from milvus_vault.model.readable import count, duration, first_of, number_of
+from milvus_vault.model.readable import count, duration, first_of, number_of, shortened
 from milvus_vault.ports import Indexes, Loads, Queries
 from milvus_vault.restore.working_files import RestoreReport
-from milvus_vault.rows import KeysIn, Selection, read_rows
+from milvus_vault.rows import WRITTEN_AT, KeysIn, Selection, read_collection_rows
 from milvus_vault.workspace import Workspace, record_key
 
 FULLY_LOADED = 100
@@ -58,6 +65,12 @@ _SEARCHES, _NEIGHBOURS = 3, 10
 
 _MAX_DIFFERENCES = 100
 
+# Of a key in a difference, which may have 64 KiB.
+_KEY_LENGTH = 80
+
+# Milvus counts a score anew for each search, in another order of adding.
+_SCORE_TOLERANCE = 1e-5
+
 # Metrics by which no vector is nearer to another than to itself, and of these, those by which more is nearer.
 _NEAREST_TO_THEMSELVES = {"L2", "COSINE", "HAMMING", "JACCARD"}
 _LIKENESSES = {"COSINE"}
@@ -65,8 +78,18 @@ _LIKENESSES = {"COSINE"}
 # A function has 15 minutes; the rows of a partition are counted and compared in one go.
 _STOP_SECONDS = 240.0
 
-# After the restore: Milvus loads gigabytes a minute.
+# Collections that Milvus is asked for, and loads, before some are compared: each takes up to five requests.
+_LOADING_AT_ONCE = 32
+
+# Since something was last compared: Milvus loads gigabytes a minute.
 _LOAD_SECONDS = 3600.0
+
+# A row may be missing that expires up to an hour later: a function has 15 minutes, and clocks differ.
+_EXPIRY_MARGIN_SECONDS = 3600
+_HOUR_SECONDS = 3600
+
+# From the counting of a partition to the end of its drill, which the state machine gives a day, with the margin.
+_LONGEST_DRILL_HOURS = 26
 
 # Of the time that was waited so far, before the next look.
 _WAIT_SHARE, _LONGEST_WAIT = 0.1, 60
@@ -119,43 +142,67 @@ class DrillProof:
     def prove(self) -> ProveDrillResult:
         """Compare as many collections as are loaded, and as there is time for.
 
+        Milvus is asked for a bounded number of collections before these are compared, so that they load meanwhile and
+        so that each call gets on, of however many collections.
+
         Raises as `rows.read_rows` does, what Milvus refuses, and `LoadFailedError` where it does not load them.
         """
-        pending = [
-            (index, drilled)
-            for index, drilled in enumerate(self.plan.collections)
-            if self.run.find(proven_name(index), ProvenCollection) is None
-        ]
-        done = len(self.plan.collections) - len(pending)
-        # All are asked for before any is compared, so that they load meanwhile.
-        archived = {index: self._archived(drilled.source) for index, drilled in pending}
-        ready = [index for index, drilled in pending if self._is_ready(drilled, archived[index])]
-        if pending and not ready:
-            self._check_patience(pending[0][1])
-            return ProveDrillResult(is_done=False, proven_count=done, wait_seconds=self._wait_seconds())
-        for turn, index in enumerate(ready):
-            if turn and self.seconds_left() < _STOP_SECONDS:
+        proven = self.run.numbers(PROVEN)
+        pending = [item for item in enumerate(self.plan.collections) if item[0] not in proven]
+        if not pending:
+            return ProveDrillResult(is_done=True, proven_count=len(proven), wait_seconds=0)
+        find = collections_by_name(self.run.store, self.run.bucket, self._layout)
+        done, loading, is_loaded = len(proven), 0, False
+        for some in batched(pending, _LOADING_AT_ONCE, strict=False):
+            ready = self._ready(some, find)
+            is_loaded = is_loaded or bool(ready)
+            for index, archived in ready:
+                if done > len(proven) and not self._has_time():
+                    break
+                comparison = Comparison(self.run, self.plan, index, archived, self.database, self.now)
+                if not comparison.count(self.seconds_left):
+                    break
+                self.run.write(proven_name(index), comparison.compare())
+                done += 1
+            loading += len(some) - len(ready)
+            if loading >= _LOADING_AT_ONCE or not self._has_time():
                 break
-            comparison = Comparison(self.run, self.plan, index, archived[index], self.database)
-            if not comparison.count(self.seconds_left):
-                break
-            self.run.write(proven_name(index), comparison.compare())
-            done += 1
-        return ProveDrillResult(is_done=done == len(self.plan.collections), proven_count=done, wait_seconds=0)
+        wait_seconds = 0 if is_loaded else self._wait_seconds(done, pending[0][1])
+        return ProveDrillResult(
+            is_done=done == len(self.plan.collections), proven_count=done, wait_seconds=wait_seconds
+        )
 
-    def _check_patience(self, drilled: DrilledCollection) -> None:
-        waited = (self.now - self.restored.finished_at).total_seconds()
+    @property
+    def _layout(self) -> BackupLayout:
+        return BackupLayout(self.run.prefix, self.plan.backup_name)
+
+    def _has_time(self) -> bool:
+        return self.seconds_left() >= _STOP_SECONDS
+
+    def _ready(
+        self, some: Sequence[tuple[int, DrilledCollection]], find: Callable[[CollectionName], ArchivedCollection]
+    ) -> list[tuple[int, ArchivedCollection]]:
+        """Return those of some collections that can be compared, as far as there was time to ask."""
+        ready = []
+        for turn, (index, drilled) in enumerate(some):
+            if turn and not self._has_time():
+                break
+            archived = find(drilled.source)
+            if self._is_ready(drilled, archived):
+                ready.append((index, archived))
+        return ready
+
+    def _wait_seconds(self, done: int, first: DrilledCollection) -> int:
+        """Return how long to wait for Milvus. Raises `LoadFailedError` where it was waited long enough."""
+        waiting = self.run.find(WAITING, Waiting)
+        if waiting is None or waiting.proven_count != done:
+            waiting = Waiting(proven_count=done, since=self.now if done else self.restored.finished_at)
+            self.run.write(WAITING, waiting)
+        waited = (self.now - waiting.since).total_seconds()
         if waited > _LOAD_SECONDS:
-            msg = f"{drilled.source}, restored as {drilled.target}, is not loaded {duration(waited)} after the restore"
+            msg = f"{first.source}, restored as {first.target}, is not loaded {duration(waited)} after it was asked for"
             raise LoadFailedError(msg, hint="Give the query nodes more memory, or drill less: `max_bytes`.")
-
-    def _wait_seconds(self) -> int:
-        waited = (self.now - self.restored.finished_at).total_seconds()
         return min(_LONGEST_WAIT, max(1, round(waited * _WAIT_SHARE)))
-
-    def _archived(self, name: CollectionName) -> ArchivedCollection:
-        layout = BackupLayout(self.run.prefix, self.plan.backup_name)
-        return find_collection(self.run.store, self.run.bucket, layout, name)
 
     def _is_ready(self, drilled: DrilledCollection, archived: ArchivedCollection) -> bool:
         """Return whether a collection is indexed and loaded; where it is not, see to it."""
@@ -183,11 +230,14 @@ class Comparison:
     index: int
     archived: ArchivedCollection
     database: DrilledMilvus
+    now: datetime
     row_count: int = 0
     compared_count: int = 0
     searched: defaultdict[str, int] = field(default_factory=lambda: defaultdict(int))
     """By field, how many vectors were searched for, and found."""
     differences: list[str] = field(default_factory=list)
+    expired_count: int = 0
+    """Rows that are missing, and had expired."""
     _counted: list[CountedPartition] = field(default_factory=list)
 
     @property
@@ -203,8 +253,14 @@ class Comparison:
         return next(one for one in self._schema.fields if one.is_primary_key)
 
     @property
-    def _may_expire(self) -> bool:
-        return expires(self.archived.layout.properties)
+    def _lifetime(self) -> int | None:
+        """Return how many seconds rows live; None: for ever."""
+        return lifetime_seconds(self.archived.layout.properties)
+
+    @property
+    def _expired_by(self) -> float:
+        """Return until when a row has to have expired that is missing, in seconds since 1970."""
+        return self.now.timestamp() + _EXPIRY_MARGIN_SECONDS
 
     def count(self, seconds_left: Callable[[], float]) -> bool:
         """Count the rows of each partition in the backup; return whether there was time for all."""
@@ -214,13 +270,29 @@ class Comparison:
             if counted is None:
                 if number and seconds_left() < _STOP_SECONDS:
                     return False
-                sample = Reservoir(self.plan.request.row_count, self._random(partition.name))
-                for batch in self._read(Selection(fields=(self._key.name,), partition=partition.name)):
-                    sample.add(batch.column(0))
-                counted = CountedPartition(row_count=sample.count, keys=sample.chosen())
+                counted = self._counted_in(partition.name)
                 self.run.write(name, counted)
             self._counted.append(counted)
         return True
+
+    def _counted_in(self, partition: str) -> CountedPartition:
+        sample = Reservoir(self.plan.request.row_count, self._random(partition))
+        expiring: Counter[int] = Counter()
+        lifetime = self._lifetime
+        selection = Selection(fields=(self._key.name,), partition=partition, with_timestamps=lifetime is not None)
+        for batch in self._read(selection):
+            sample.add(batch.column(0))
+            if lifetime is not None:
+                for found in pc.value_counts(self._expiry_hours(batch.column(1), lifetime)).to_pylist():
+                    expiring[found["values"]] += found["counts"]
+        return CountedPartition(row_count=sample.count, expiring=expiring, keys=sample.chosen())
+
+    def _expiry_hours(self, timestamps: pa.Array, lifetime: int) -> pa.Array:
+        """Return the hours since 1970 in which rows expire, as `CountedPartition.expiring` has them."""
+        first = int(self.now.timestamp() // _HOUR_SECONDS)
+        written = pc.divide(pc.shift_right(timestamps, LOGICAL_BITS), 1000)
+        hours = pc.divide(pc.add(written, lifetime), _HOUR_SECONDS)
+        return pc.min_element_wise(pc.max_element_wise(hours, first), first + _LONGEST_DRILL_HOURS)
 
     def compare(self) -> ProvenCollection:
         """Return what is the same, and what is not, when the rows in the backup are counted."""
@@ -241,28 +313,35 @@ class Comparison:
 
     def _read(self, selection: Selection) -> Iterator[pa.RecordBatch]:
         layout = BackupLayout(self.run.prefix, self.plan.backup_name)
-        return read_rows(self.run.store, self.run.bucket, layout, self.archived.name, selection).batches
+        return read_collection_rows(self.run.store, self.run.bucket, layout, self.archived, selection).batches
 
     def _compare_counts(self) -> None:
         expected = {
-            partition.name: counted.row_count
+            partition.name: (counted.row_count, self._lasting(counted))
             for partition, counted in zip(self.archived.partitions, self._counted, strict=True)
         }
+        rows, lasting = (sum(counts) for counts in zip((0, 0), *expected.values(), strict=True))
         database, name = self._target.database, self._target.name
-        total = self.database.count_rows(database, name)
-        self.row_count = total
-        self._compare_count("", sum(expected.values()), total)
+        self.row_count = self.database.count_rows(database, name)
+        self.expired_count = max(0, min(rows - lasting, rows - self.row_count))
+        self._compare_count("", rows, lasting, self.row_count)
         # Of a collection with a partition key no partition can be asked for.
         if not self.archived.layout.has_partition_key and len(expected) > 1:
-            for partition, rows in expected.items():
-                self._compare_count(
-                    f" partition {partition}", rows, self.database.count_rows(database, name, [partition])
-                )
+            for partition, (rows, lasting) in expected.items():
+                found = self.database.count_rows(database, name, [partition])
+                self._compare_count(f" partition {partition}", rows, lasting, found)
 
-    def _compare_count(self, where: str, expected: int, found: int) -> None:
-        if found != expected and not (self._may_expire and found < expected):
+    def _lasting(self, counted: CountedPartition) -> int:
+        """Return how many rows of a partition have not expired."""
+        if self._lifetime is None:
+            return counted.row_count
+        return sum(rows for hour, rows in counted.expiring.items() if hour * _HOUR_SECONDS > self._expired_by)
+
+    def _compare_count(self, where: str, rows: int, lasting: int, found: int) -> None:
+        if not lasting <= found <= rows:
+            expired = f", of which {count(rows - lasting)} may have expired" if found < lasting < rows else ""
             self.differences.append(
-                f"{self.archived.name}{where} has {number_of(found, 'row')} instead of {count(expected)}"
+                f"{self.archived.name}{where} has {number_of(found, 'row')} instead of {count(rows)}{expired}"
             )
 
     def _sampled_keys(self) -> list[Key]:
@@ -281,8 +360,11 @@ class Comparison:
         names = tuple(fields)
         wrong: dict[Key, list[str]] = {}
         right: set[Key] = set()
-        batches = self._read(Selection(fields=names, where=KeysIn(self._key.name, tuple(keys))))
-        for expected in _rows_at_a_time(batches):
+        missing: set[Key] = set()
+        selection = Selection(
+            fields=names, where=KeysIn(self._key.name, tuple(keys)), with_timestamps=self._lifetime is not None
+        )
+        for expected in _rows_at_a_time(self._read(selection)):
             asked = [_key(row[self._key.name]) for row in expected]
             found = {
                 _key(row[self._key.name]): row
@@ -291,28 +373,35 @@ class Comparison:
                 )
             }
             for key, row in zip(asked, expected, strict=True):
-                differing = list(self._differing(key, fields, row, found.get(key)))
-                if differing:
+                if key not in found:
+                    if not self._has_expired(row):
+                        missing.add(key)
+                elif differing := list(self._differing(key, fields, row, found[key])):
                     wrong.setdefault(key, []).extend(differing)
                 else:
                     right.add(key)
-                    if key in found:
-                        self._search(key, fields, row)
+                    self._search(key, fields, row)
         self.compared_count = len(right | wrong.keys())
+        self.differences += (f"{self.named(key)}: the row is missing" for key in keys if key in missing)
         for key, texts in wrong.items():
             if key not in right:
                 self.differences += texts
 
-    def _differing(self, key: Key, fields: Mapping[str, FieldSchema], row: Row, found: Row | None) -> Iterator[str]:
-        what = f"{self.archived.name} {self._key.name} {key!r}"
-        if found is None:
-            if not self._may_expire:
-                yield f"{what}: the row is missing"
-            return
+    def _has_expired(self, row: Row) -> bool:
+        written = row.get(WRITTEN_AT)
+        if self._lifetime is None or not isinstance(written, int):
+            return False
+        return milliseconds(written) / 1000 + self._lifetime <= self._expired_by
+
+    def named(self, key: Key) -> str:
+        """Return what a difference begins with that is of one row."""
+        return f"{self.archived.name} {self._key.name} {shortened(repr(key), _KEY_LENGTH)}"
+
+    def _differing(self, key: Key, fields: Mapping[str, FieldSchema], row: Row, found: Row) -> Iterator[str]:
         for name, one in fields.items():
             expected, there = comparable(one, row[name]), comparable(one, found[name])
             if expected != there:
-                yield f"{what} field {name}: {difference(expected, there)}"
+                yield f"{self.named(key)} field {name}: {difference(expected, there)}"
 
     def _search(self, key: Key, fields: Mapping[str, FieldSchema], row: Row) -> None:
         """Search for the vectors of a row, as far as not enough were searched for: each has to find its own row."""
@@ -331,9 +420,7 @@ class Comparison:
             if self._finds_itself(key, indexes[one], vector, sought):
                 self.searched[one] += 1
             else:
-                self.differences.append(
-                    f"{self.archived.name} {self._key.name} {key!r}: a search for its vector {one} does not find it"
-                )
+                self.differences.append(f"{self.named(key)}: a search for its vector {one} does not find it")
 
     def _finds_itself(self, key: Key, index: IndexDescription, vector: FieldSchema, sought: object) -> bool:
         """Return whether a search for a row's vector finds the row.
@@ -353,14 +440,18 @@ class Comparison:
         metric = _metric(index)
         if not near or metric not in _NEAREST_TO_THEMSELVES:
             return True
-        least, most = sorted((itself[0].score, near[-1].score))
-        return (most if metric in _LIKENESSES else least) == itself[0].score
+        own, last = itself[0].score, near[-1].score
+        is_as_near = own >= last if metric in _LIKENESSES else own <= last
+        return is_as_near or math.isclose(own, last, rel_tol=_SCORE_TOLERANCE)
 
     def _warnings(self) -> Iterator[str]:
         if others := other_fields(self._schema):
             yield f"{self.archived.name}: values of these fields are not compared: {first_of(others)}"
-        if self._may_expire:
-            yield f"{self.archived.name} has a time to live: rows that have expired since count as restored"
+        if self.expired_count:
+            missing = (
+                f"{count(self.expired_count)} of its {number_of(sum(one.row_count for one in self._counted), 'row')}"
+            )
+            yield f"{self.archived.name} has a time to live: {missing} have expired, and did not come back"
 
 
 def _metric(index: IndexDescription) -> str:

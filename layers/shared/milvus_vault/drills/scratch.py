@@ -1,15 +1,17 @@
 """Scratch databases: made by drills, and dropped by them, whatever becomes of the drill.
 
-A record is written before a scratch database is made, and deleted when it is gone. So nothing is dropped that no drill
-made, and what a killed drill left is dropped by the next one into the same Milvus. Of the collections only those are
-dropped whose names have the drill's hash, or that of its restore, in them; Milvus drops no database that has others.
+A record is written before a scratch database is made, says when it is, and is deleted when it is gone. So nothing is
+dropped that no drill made, and what a killed drill left is dropped by the next one into the same Milvus. Of the
+collections only those are dropped whose names have the drill's hash, or that of its restore, in them; Milvus drops no
+database that has others.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Protocol
 
-from milvus_vault.claims import RUNNING
+from milvus_vault.claims import LONGEST_EXECUTION, RUNNING
 from milvus_vault.errors import DatabaseExistsError, ScratchInUseError, VaultError
 from milvus_vault.model.base import Model
 from milvus_vault.model.names import named_run, short_hash, temporary_prefix
@@ -36,6 +38,13 @@ class Scratch(Model):
     """What the names of its collections begin with."""
     restore_run: str
     """Name of the run that fills it."""
+    is_made: bool = False
+    """Whether Milvus has said that it made it for this drill. A database of that name may else be somebody's."""
+
+    @property
+    def is_own(self) -> bool:
+        """Return whether a database of this name is the drill's: it was made, or nobody else would call one so."""
+        return self.is_made or self.database == own_name(self.execution_arn)
 
     @property
     def record(self) -> str:
@@ -45,36 +54,38 @@ class Scratch(Model):
 
 @dataclass(frozen=True, slots=True)
 class ScratchDatabases:
-    """Those of one Milvus. `records` is the folder of the records."""
+    """Those of one Milvus. `records` is the folder of the records, and `now` by whose clock they are old."""
 
     records: Workspace
     executions: Executions
     database: Databases
     milvus: str
+    now: datetime
 
     def make(self, scratch: Scratch) -> None:
         """Make a scratch database, once for each execution.
 
-        Raises `DatabaseExistsError` where the name is taken, and changes nothing then.
+        Raises `DatabaseExistsError` where the name is taken, and changes nothing then. So it is, too, where an earlier
+        call began to make a database of a given name and did not hear of its end: it may be somebody else's.
         """
         known = self.records.find(scratch.record, Scratch)
-        is_mine = known is not None and known.execution_arn == scratch.execution_arn
-        if known is not None and not is_mine:
+        if known is not None and known.execution_arn != scratch.execution_arn:
             raise _taken(scratch, f"{named_run(known.execution_arn)} has it for its drill")
-        if not is_mine and scratch.database in self.database.list_databases():
+        if known is None and scratch.database in self.database.list_databases():
             raise _taken(scratch, "it is there already")
-        if not is_mine and not self.records.write_new(scratch.record, scratch):
+        if known is None and not self.records.write_new(scratch.record, scratch):
             raise _taken(scratch, "another drill has just begun to make it")
-        if not self.database.create_database(scratch.database) and not is_mine:
+        if not self.database.create_database(scratch.database) and not (known and known.is_own):
             self.records.delete([scratch.record])
             raise _taken(scratch, "somebody else has just made it")
+        self.records.write(scratch.record, scratch.model_copy(update={"is_made": True}))
 
     def drop(self, scratch: Scratch) -> None:
-        """Drop a scratch database with all that its drill made in it; one that is gone is no error.
+        """Drop a scratch database with all that its drill made in it; one that is gone, or never was, is no error.
 
         Raises `ScratchInUseError` where something else is in it: then that stays, and the database with it.
         """
-        if scratch.database in self.database.list_databases():
+        if scratch.is_own and scratch.database in self.database.list_databases():
             prefixes = (scratch.collection_prefix, temporary_prefix(scratch.restore_run))
             there = self.database.list_collections(scratch.database)
             for name in there:
@@ -89,11 +100,15 @@ class ScratchDatabases:
 
     def drop_left(self) -> Iterator[str]:
         """Drop what drills have left in this Milvus that have ended; yield what cannot be dropped, and why."""
-        for name in list(self.records.names()):
-            scratch = self.records.find(name, Scratch)
+        longest_ago = self.now - LONGEST_EXECUTION
+        for listed in list(self.records.store.list_objects(self.records.bucket, self.records.folder)):
+            scratch = self.records.find(listed.key.removeprefix(self.records.folder), Scratch)
             if scratch is None or scratch.milvus != self.milvus:
                 continue
-            if self.executions.status(scratch.execution_arn) in RUNNING:
+            status = self.executions.status(scratch.execution_arn)
+            # Where nobody can tell whether it runs, it does not if it was begun longer ago than any runs.
+            is_old = listed.modified_at is not None and listed.modified_at <= longest_ago
+            if status in RUNNING and not (status == "UNKNOWN" and is_old):
                 continue
             try:
                 self.drop(scratch)
@@ -101,6 +116,11 @@ class ScratchDatabases:
                 if err.retryable:
                     raise
                 yield err.message
+
+
+def own_name(execution_arn: str) -> str:
+    """Return the name of a scratch database for which the request has none."""
+    return f"vault_drill_{short_hash(execution_arn, 12)}"
 
 
 def find_scratch(records: Workspace, milvus: str, database: str, execution_arn: str) -> Scratch | None:

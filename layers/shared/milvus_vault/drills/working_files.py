@@ -2,18 +2,21 @@
 
 plan.json               `DrillPlan`: what is restored, and where
 restored.json           `Restored`: what the restore took
+waiting.json            `Waiting`: since when nothing could be compared
 counted/<i>-<j>.json    `CountedPartition`: rows of a partition in the backup, and keys of some
 proven/<i>.json         `ProvenCollection`: what the comparison of a collection found
 
 A scratch database has a record beside the runs, `<prefix>/.runs/scratch/<hash>.json`, until it is dropped.
 """
 
+from collections.abc import Mapping
+
 from milvus_vault.model.base import Count, Model
 from milvus_vault.model.collections import CollectionName
 from milvus_vault.model.requests import DrillRequest
 from milvus_vault.model.times import Time
 
-PLAN, RESTORED = "plan.json", "restored.json"
+PLAN, RESTORED, WAITING = "plan.json", "restored.json", "waiting.json"
 PROVEN = "proven/"
 
 
@@ -54,10 +57,23 @@ class Restored(Model):
     finished_at: Time
 
 
+class Waiting(Model):
+    """Since when Milvus loads what is left to compare, and nothing of it is loaded."""
+
+    proven_count: Count
+    """Collections that were compared by then: where there are more, it is another wait."""
+    since: Time
+
+
 class CountedPartition(Model):
     """The rows of a partition in the backup."""
 
     row_count: Count
+    expiring: Mapping[int, int] = {}
+    """Of a collection with a time to live, rows by the hour since 1970 in which they expire.
+
+    The first hour has those, too, that had expired when they were counted, and the last those that outlive the drill.
+    """
     keys: tuple[int | str, ...]
     """Primary keys of some rows, as many as the collection's sample may have, in random order."""
 

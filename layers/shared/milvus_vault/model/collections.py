@@ -150,6 +150,12 @@ def expires(properties: Iterable[KeyValue]) -> bool:
     return any(item.key == "collection.ttl.seconds" and item.value != "0" for item in properties)
 
 
+def lifetime_seconds(properties: Iterable[KeyValue]) -> int | None:
+    """Return how long rows of a collection with these properties live; None: for ever."""
+    values = [item.value for item in properties if item.key == "collection.ttl.seconds"]
+    return int(values[0]) or None if values and values[0].isdecimal() else None
+
+
 class CollectionDescription(Model):
     """Everything that a backup records of a collection but its segments."""
 

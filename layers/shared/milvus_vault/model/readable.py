@@ -88,6 +88,11 @@ def how_drilled(found: Mapping[str, Any]) -> str:
     return f"{of_all}{took}, {compared}, {number_of(found['searched_count'], 'vector')} searched for"
 
 
+def proven(when: str, proven_count: int, collection_count: int) -> str:
+    """Return when a backup was last proven, and of how many of its collections: `yesterday, 2 of 40 collections`."""
+    return f"{when}, {count(proven_count)} of {number_of(collection_count, 'collection')}"
+
+
 def place(named: object) -> str:
     """Return what a request names of a place, a mapping of `bucket` and `prefix`, in one text; empty for nothing."""
     given = [named.get(name) if isinstance(named, Mapping) else None for name in ("bucket", "prefix")]

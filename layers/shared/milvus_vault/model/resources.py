@@ -97,6 +97,8 @@ class BackupSummary(Model):
     copied_size_bytes: Count | None = None
     proven_at: Time | None = None
     """When a drill last restored it, and found all as it should be; `drill` of the backup in full says how."""
+    proven_count: Count = 0
+    """Collections of it that this drill restored: the others it does not prove."""
     damage: str = ""
     """What is wrong with it, as far as a verification, a prune or this list has seen; see `repair`. Empty: nothing."""
 
@@ -226,14 +228,21 @@ class Drill(Model):
     seed: Count = 0
     """What the random choice began with."""
     differences: tuple[str, ...] = ()
-    """The first hundred things that are not as in the backup."""
+    """The first hundred things that are not as in the backup, as far as they have 40,000 bytes."""
     warnings: tuple[str, ...] = ()
-    """What was not compared, and why."""
+    """What was not compared, and why: as many."""
     error: str = ""
     """The error's name, where it failed."""
     message: str = ""
     proven_at: Time | None = None
     """When a drill last found all as it should be, this one or one before; null: none ever has."""
+    proven_count: Count = 0
+    """Collections that were restored and compared by then."""
+    unproven: tuple[str, ...] = ()
+    """The first hundred collections that it was to restore, and did not find as they should be.
+
+    What is kept with a backup stays `failed` until drills have found all of these so; `differences` are of those left.
+    """
 
 
 class Damage(Model):

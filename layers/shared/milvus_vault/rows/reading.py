@@ -53,6 +53,10 @@ from milvus_vault.rows.keys import SUPPORTED, KeysIn
 METADATA = b"milvus_vault"
 """Name under which the metadata of a schema has a JSON document: backup, collection, moment and Milvus' own schema."""
 
+WRITTEN_AT = "Timestamp"
+"""Name of the column of timestamps, which Milvus lets no field have."""
+
+_TIMESTAMPS = FieldSchema(field_id=TIMESTAMP, name=WRITTEN_AT, data_type=DataType.INT64)
 _ROWS_AT_ONCE = 1 << 13
 _BYTES_AT_ONCE = 1 << 24  # of vectors
 _OBJECTS_AT_ONCE = 8
@@ -72,6 +76,8 @@ class Selection:
     """Which primary keys; None: all."""
     limit: int | None = None
     """How many rows at most; one at least."""
+    with_timestamps: bool = False
+    """Whether the last column is `WRITTEN_AT`: hybrid timestamps by which rows expire."""
 
     def __post_init__(self) -> None:
         """Raise `InvalidRequestError` for what selects nothing, or not what it seems to."""
@@ -117,7 +123,13 @@ def read_rows(
         BinlogUnreadableError: The content of an object cannot be read. Also while batches are asked for.
         BackupFormatError: A newer release wrote the backup, or milvus-backup in another format.
     """
-    collection = find_collection(store, bucket, layout, name)
+    return read_collection_rows(store, bucket, layout, find_collection(store, bucket, layout, name), selection)
+
+
+def read_collection_rows(
+    store: ObjectStore, bucket: str, layout: BackupLayout, collection: ArchivedCollection, selection: Selection
+) -> Rows:
+    """Return the rows that `read_rows` does, of a collection that was found already, and raise as that does."""
     reader = _Reader(store, bucket, collection, read_objects(store, bucket, layout, collection), selection)
     return _rows(reader, collection, layout.name, selection.limit)
 
@@ -230,6 +242,8 @@ class _Reader:
         self.moment = collection.moment
         self.fields = _Fields.of(collection.layout.collection_schema)
         self.selected = self.fields.selected(selection.fields)
+        if selection.with_timestamps:
+            self.selected.append(_TIMESTAMPS)
         self._partitions = [
             partition for partition in collection.partitions if selection.partition in {"", partition.name}
         ]
