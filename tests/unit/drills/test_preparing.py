@@ -10,7 +10,7 @@ import pytest
 from milvus_vault.catalogue import Catalogue
 from milvus_vault.drills.preparing import DrillPreparation, choose_backup, input_of
 from milvus_vault.drills.scratch import ScratchDatabases
-from milvus_vault.errors import InvalidRequestError, VersionUnsupportedError
+from milvus_vault.errors import InvalidRequestError, VaultError, VersionUnsupportedError
 from milvus_vault.model.requests import DrillRequest, RestoreRequest, ScheduleTag
 from milvus_vault.model.resources import BackedUpCollection, Backup
 from milvus_vault.model.rights import Right
@@ -89,7 +89,7 @@ def prepare(
     )
     try:
         return preparation.prepare()
-    except Exception:
+    except VaultError:
         assert (milvus.list_databases(), list(records.names())) == (["default"], [])
         raise
 
