@@ -248,7 +248,7 @@ def test_a_document_that_rots_is_not_taken_for_none(store: InMemoryObjectStore, 
     for one in (prepare_a_backup, export, begin_to_verify, end_to_verify):
         with pytest.raises(WorkingFileError, match=re.escape(DOCUMENT)) as raised:
             one()
-        assert "or remove it, and run `verify --level deep`" in raised.value.hint
+        assert "or remove it, and verify deeply (`level`)" in raised.value.hint
     assert store.get(BUCKET, DOCUMENT) == rotten
     exportable(store, "full")
     # Lists go on, and say it. What a verification found itself stays as it is.

@@ -30,7 +30,7 @@ from milvus_vault.ports import ObjectStore
 _ENDING = ".json"
 
 _HINT = (
-    "Bring it back from an older version; or remove it, and run `verify --level deep` of the incremental backups that "
+    "Bring it back from an older version; or remove it, and verify deeply (`level`) the incremental backups that "
     "have the collection: what is damaged is found again."
 )
 
