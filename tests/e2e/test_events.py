@@ -254,9 +254,7 @@ def test_what_cannot_be_is_a_problem(
 
 def watch(stack: LocalStack) -> dict[str, Any]:
     """Do what happens each quarter of an hour, and return what was found."""
-    functions = stack.client("lambda").list_functions()["Functions"]
-    own = f"{stack.deployment.stack_name}-WatchSchedulesFunction"
-    (name,) = (found["FunctionName"] for found in functions if found["FunctionName"].startswith(own))
+    name = vault_runs.function_name(stack.client, stack.deployment.stack_name, "WatchSchedules")
     answer = stack.client("lambda").invoke(FunctionName=name, Payload=json.dumps({"source": "aws.events"}))
     found: dict[str, Any] = json.load(answer["Payload"])
     return found

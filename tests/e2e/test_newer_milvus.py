@@ -18,7 +18,7 @@ from tests.conformance.asking import field as schema_field
 from tests.support.milvus_server.core import Settings
 from tests.support.milvus_server.server import MilvusServer
 from tests.support.milvus_server.versions import NEWER, VERSIONS
-from tests.support.vault_runs import listing, report, staged, start, succeed
+from tests.support.vault_runs import function_name, listing, report, staged, start, succeed
 from tests.tiers import parameters
 
 SPEED = 5
@@ -206,9 +206,7 @@ def test_the_pause_of_a_backup_that_was_aborted_is_given_back(restored: Restored
 
     described = newer.deployment.wait(execution, 300, abort_once_paused)
     assert (described["status"], garbage.pauses) == ("ABORTED", 1)
-    pages = client("lambda").get_paginator("list_functions").paginate()
-    names = [found["FunctionName"] for page in pages for found in page["Functions"]]
-    (name,) = (name for name in names if name.startswith(f"{newer.deployment.stack_name}-TendPauses"))
+    name = function_name(client, newer.deployment.stack_name, "TendPauses")
     ended, deadline = 0, time.monotonic() + 60
     # The function that was about to note its pause when the execution was aborted still does so.
     while garbage.pauses:

@@ -85,6 +85,18 @@ def run_all(
         return dict(zip(requests, ended, strict=True))
 
 
+def function_name(client: Callable[[str], Any], stack_name: str, state: str) -> str:
+    """Return the name that a function of a stack has, of however many pages of other stacks' functions.
+
+    `client` gives the client of a service.
+    """
+    pages = client("lambda").get_paginator("list_functions").paginate()
+    names = [found["FunctionName"] for page in pages for found in page["Functions"]]
+    (name,) = (name for name in names if name.startswith(f"{stack_name}-{state}Function"))
+    found: str = name
+    return found
+
+
 def fire(client: Callable[[str], Any], schedule: str) -> str:
     """Do what EventBridge does at a schedule's time, and return the execution's ARN.
 
