@@ -690,7 +690,7 @@ class TestLocks:
     def key(self, subject: Subject, request: pytest.FixtureRequest) -> str:
         """An object, of a key of this test's own: what is locked cannot be removed for the next one."""
         if subject.deviates("locks"):
-            pytest.skip("it has none")
+            pytest.skip(DEVIATIONS[subject.server, "locks"])
         if isinstance(subject.store, InMemoryObjectStore):
             subject.store.buckets[self.BUCKET] = {}
             subject.store.settings = replace(subject.store.settings, has_object_lock=True)
@@ -771,7 +771,9 @@ class TestLocks:
 
     def test_a_locked_version_is_hidden_by_a_deletion_and_destroyed_by_none(self, subject: Subject, key: str) -> None:
         if subject.client is None:
-            pytest.skip("it has no versions")
+            pytest.skip(
+                "the store in memory keeps one version of each key: nothing is hidden that a deletion could destroy"
+            )
         subject.store.lock(self.BUCKET, key, ObjectLock(mode="governance", until=self.SOON))
         version = self.version(subject, key)
         subject.store.delete(self.BUCKET, [key])
@@ -786,7 +788,7 @@ class TestLocks:
 
     def test_a_lock_in_a_bucket_without_it_is_refused(self, subject: Subject) -> None:
         if subject.deviates("locks"):
-            pytest.skip("it has none")
+            pytest.skip(DEVIATIONS[subject.server, "locks"])
         subject.store.put(subject.destination, "one", b"1")
         assert subject.store.lock_of(subject.destination, "one") is None
         with pytest.raises(StorageRequestError):

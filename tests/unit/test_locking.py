@@ -217,7 +217,8 @@ def test_all_that_a_backup_is_made_of_is_locked_and_nothing_else(store: InMemory
 
     lock = night.plan.lock
     assert lock is not None
-    assert manifest.lock == read_manifest(store, BUCKET, night.layout).lock == lock  # type: ignore[union-attr]
+    assert manifest == read_manifest(store, BUCKET, night.layout)
+    assert manifest.lock == lock
     assert summary_of(manifest).lock == lock
     assert manifest.format_version == 3
     found = locks(store)

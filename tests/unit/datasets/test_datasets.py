@@ -379,7 +379,8 @@ def test_progress_is_told_by_files_and_by_the_bytes_of_their_logs(made: Made, mo
     for done, batch in enumerate(run.batches(found)):
         followed = follow_export(run.run, run.arn)
         assert followed is not None
-        assert (followed.copying.total.objects_done, followed.copying.total.objects_total) == (done, 6)  # type: ignore[union-attr]
+        assert followed.copying is not None
+        assert (followed.copying.total.objects_done, followed.copying.total.objects_total) == (done, 6)
         run.write(batch)
     followed = follow_export(run.run, run.arn)
     assert followed is not None

@@ -48,6 +48,10 @@ class Copy:
     loses: set[str] = field(default_factory=set)
     """Fields by which no search finds anything."""
     searched: list[str] = field(default_factory=list)
+    percent: int = 100
+    """How much of it is loaded."""
+    asked: int = 0
+    """How often it was to be loaded."""
 
     @property
     def rows(self) -> dict[Any, Row]:
@@ -60,6 +64,33 @@ class Copy:
             for of, metric in self.indexes.items()
         )
 
+    def create_index(self, database: str, name: str, index: IndexDescription) -> None:
+        assert (database, name) == (TARGET.database, TARGET.name)
+        self.indexes[index.field_name] = index.param("metric_type")
+
+    def are_indexes_built(self, database: str, name: str) -> bool:
+        return (database, name) == (TARGET.database, TARGET.name)
+
+    def load_percent(self, database: str, name: str, partitions: Sequence[str] = ()) -> int:
+        assert (database, name, list(partitions)) == (TARGET.database, TARGET.name, ["_default"])
+        return self.percent
+
+    def request_load(
+        self,
+        database: str,
+        name: str,
+        *,
+        replicas: int,
+        partitions: Sequence[str] = (),
+        resource_groups: Sequence[str] = (),
+    ) -> None:
+        assert (database, name, replicas) == (TARGET.database, TARGET.name, 1)
+        assert (partitions, resource_groups) == ((), ())
+        self.asked += 1
+
+    def count_query_nodes(self, resource_group: str) -> int:
+        raise AssertionError(resource_group)
+
     def count_rows(self, database: str, name: str, partitions: Sequence[str] = ()) -> int:
         assert (database, name) == (TARGET.database, TARGET.name)
         return sum(len(rows) for of, rows in self.partitions.items() if not partitions or of in partitions)
@@ -71,10 +102,10 @@ class Copy:
         return [{name: self.rows[one][name] for name in fields} for one in keys if one in self.rows]
 
     def nearest(
-        self, database: str, name: str, index: IndexDescription, vector_field: FieldSchema, vector: object, *,
+        self, database: str, name: str, index: IndexDescription, field: FieldSchema, vector: object, *,
         limit: int, of_key: tuple[str, Any] | None = None,
     ) -> list[Neighbour]:  # fmt: skip
-        assert (database, name, index.field_name) == (TARGET.database, TARGET.name, vector_field.name)
+        assert (database, name, index.field_name) == (TARGET.database, TARGET.name, field.name)
         self.searched.append(index.field_name)
         if index.field_name in self.loses:
             return []
@@ -126,7 +157,7 @@ class World:
         if self.lifetime is not None:
             properties = (KeyValue(key="collection.ttl.seconds", value=str(self.lifetime)),)
             archived = replace(archived, layout=archived.layout.model_copy(update={"properties": properties}))
-        comparison = Comparison(run, self.plan, 0, archived, self.copy, self.now)  # type: ignore[arg-type]
+        comparison = Comparison(run, self.plan, 0, archived, self.copy, self.now)
         assert comparison.count(lambda: 900.0)
         return comparison.compare()
 
@@ -186,7 +217,7 @@ def test_a_long_key_is_told_in_short() -> None:
     one = world("golden_057", "default.by_name")
     archived = find_collection(golden_store(one.archive), BUCKET, golden_layout(one.archive), one.name)
     run = Workspace(golden_store(one.archive), BUCKET, PREFIX, "drill-a-1")
-    comparison = Comparison(run, one.plan, 0, archived, one.copy, NOW)  # type: ignore[arg-type]
+    comparison = Comparison(run, one.plan, 0, archived, one.copy, NOW)
     assert len(comparison.named("k" * 65_535)) < 120
     assert "'brief'" in comparison.named("brief")
 
@@ -284,22 +315,6 @@ class Loading(Copy):
     """A copy that Milvus does not load at once."""
 
     percent: int = 0
-    asked: int = 0
-
-    def create_index(self, database: str, name: str, index: IndexDescription) -> None:
-        assert (database, name) == (TARGET.database, TARGET.name)
-        self.indexes[index.field_name] = index.param("metric_type")
-
-    def are_indexes_built(self, database: str, name: str) -> bool:
-        return (database, name) == (TARGET.database, TARGET.name)
-
-    def load_percent(self, database: str, name: str, partitions: Sequence[str] = ()) -> int:
-        assert (database, name, list(partitions)) == (TARGET.database, TARGET.name, ["_default"])
-        return self.percent
-
-    def request_load(self, database: str, name: str, *, replicas: int) -> None:
-        assert (database, name, replicas) == (TARGET.database, TARGET.name, 1)
-        self.asked += 1
 
 
 def test_what_is_not_indexed_and_not_loaded_is_before_it_is_compared_and_not_waited_for_without_end() -> None:
@@ -313,7 +328,7 @@ def test_what_is_not_indexed_and_not_loaded_is_before_it_is_compared_and_not_wai
 
     def prove(seconds: float) -> ProveDrillResult:
         now = NOW + timedelta(seconds=seconds)
-        return DrillProof(run, plan, restored, copy, now, lambda: 900.0).prove()  # type: ignore[arg-type]
+        return DrillProof(run, plan, restored, copy, now, lambda: 900.0).prove()
 
     assert prove(100) == ProveDrillResult(is_done=False, proven_count=0, wait_seconds=10)
     assert (copy.asked, copy.indexes) == (1, {"v": "L2"})
@@ -346,8 +361,17 @@ class ManyLoading(Loading):
         assert partitions
         return 100 if name in self.loaded else 0
 
-    def request_load(self, database: str, name: str, *, replicas: int) -> None:
+    def request_load(
+        self,
+        database: str,
+        name: str,
+        *,
+        replicas: int,
+        partitions: Sequence[str] = (),
+        resource_groups: Sequence[str] = (),
+    ) -> None:
         assert (database, replicas) == (TARGET.database, 1)
+        assert (partitions, resource_groups) == ((), ())
         self.loaded.add(name)
 
     def count_rows(self, database: str, name: str, partitions: Sequence[str] = ()) -> int:
@@ -361,11 +385,11 @@ class ManyLoading(Loading):
         return super().rows_by_key(database, TARGET.name, key, keys, fields)
 
     def nearest(
-        self, database: str, name: str, index: IndexDescription, vector_field: FieldSchema, vector: object, *,
+        self, database: str, name: str, index: IndexDescription, field: FieldSchema, vector: object, *,
         limit: int, of_key: tuple[str, Any] | None = None,
     ) -> list[Neighbour]:  # fmt: skip
         assert name
-        return super().nearest(database, TARGET.name, index, vector_field, vector, limit=limit, of_key=of_key)
+        return super().nearest(database, TARGET.name, index, field, vector, limit=limit, of_key=of_key)
 
 
 def test_of_many_collections_a_bounded_number_is_asked_for_before_some_are_compared(
@@ -393,7 +417,7 @@ def test_of_many_collections_a_bounded_number_is_asked_for_before_some_are_compa
     left = [900.0]
 
     def prove() -> ProveDrillResult:
-        return DrillProof(run, plan, Restored(started_at=NOW, finished_at=NOW), copy, NOW, lambda: left[0]).prove()  # type: ignore[arg-type]
+        return DrillProof(run, plan, Restored(started_at=NOW, finished_at=NOW), copy, NOW, lambda: left[0]).prove()
 
     assert prove() == ProveDrillResult(is_done=False, proven_count=0, wait_seconds=1)
     assert copy.asked_of == [f"drill_{number}" for number in range(32)]
@@ -421,7 +445,7 @@ def test_it_is_waited_for_a_collection_since_the_last_one_was_compared() -> None
     def prove(hours: float) -> ProveDrillResult:
         copy.loaded.discard("drill_1")
         restored, now = Restored(started_at=NOW, finished_at=NOW), NOW + timedelta(hours=hours)
-        return DrillProof(run, plan, restored, copy, now, lambda: 900.0).prove()  # type: ignore[arg-type]
+        return DrillProof(run, plan, restored, copy, now, lambda: 900.0).prove()
 
     assert prove(5).proven_count == 1
     assert prove(6) == ProveDrillResult(is_done=False, proven_count=1, wait_seconds=1)

@@ -6,7 +6,7 @@ says the same, in whatever order, and a time where it is the same moment.
 
 import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 
 from milvus_vault.binlogs.values import VECTORS, DataType
@@ -98,5 +98,6 @@ def _moment(value: object) -> object:
 
 
 def _sparse(value: object) -> object:
-    pairs: Iterable[Sequence[object]] = value.items() if isinstance(value, Mapping) else value  # type: ignore[assignment]
-    return sorted((index, _number(weight)) for index, weight in pairs)
+    """Return index and weight of each element: Milvus answers with a mapping, the rows of a backup with pairs."""
+    pairs = list(value.items()) if isinstance(value, Mapping) else value
+    return sorted((index, _number(weight)) for index, weight in pairs) if isinstance(pairs, list) else pairs
