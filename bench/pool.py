@@ -146,7 +146,7 @@ class Lists(InMemoryObjectStore):
             yield GROUP
 
     @override
-    def chunks(self, bucket: str, key: str, etag: str) -> Iterator[bytes]:
+    def chunks(self, bucket: str, key: str, etag: str = "") -> Iterator[bytes]:
         with self.path.open("rb") as file:
             file.seek(self.starts[key])
             for at in range(0, self.size, MIB):

@@ -211,6 +211,7 @@ def test_reads_in_pieces_only_what_has_the_etag_that_was_asked_for(subject: Subj
     checksum = subject.store.checksum(subject.source, "a/b", etag)
 
     assert b"".join(pieces) == LARGE
+    assert list(map(len, subject.store.chunks(subject.source, "a/b"))) == list(map(len, pieces))
     assert max(map(len, pieces)) <= MIB
     assert checksum == "" or ":" in checksum
     subject.store.put(subject.source, "a/b", b"another")

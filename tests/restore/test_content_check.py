@@ -50,7 +50,7 @@ def reads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     keys: list[str] = []
     original = S3ObjectStore.chunks
 
-    def chunks(self: S3ObjectStore, bucket: str, key: str, etag: str) -> Iterator[bytes]:
+    def chunks(self: S3ObjectStore, bucket: str, key: str, etag: str = "") -> Iterator[bytes]:
         keys.append(key)
         return original(self, bucket, key, etag)
 

@@ -192,7 +192,7 @@ class SteppedStore:
         self._gate("get", key)
         return self._store.modified_at(bucket, key)
 
-    def chunks(self, bucket: str, key: str, etag: str) -> Iterator[bytes]:
+    def chunks(self, bucket: str, key: str, etag: str = "") -> Iterator[bytes]:
         """Yield the content."""
         self._gate("get", key)
         return self._store.chunks(bucket, key, etag)

@@ -88,6 +88,7 @@ TABLE: dict[str, May] = {
             ".runs/backup-*/copy/*/targets/*",
             ".runs/backup-*/copy/*/verified/*",
         ),
+        abort_uploads=(".runs/*/copy/*",),
     ),
     "PlanCopy": May(read=(".runs/*/claim.json", ".runs/*/copy/*"), write=(".runs/*/copy/*",)),
     "CopyBatch": May(
@@ -112,6 +113,7 @@ TABLE: dict[str, May] = {
         ),
         write=(".runs/*/copy/*", ".runs/backup-*/collections/*"),
         delete=("*/binlogs/*", ".runs/*/copy/*/verified/*", "exports:*/binlogs/*", "milvus:staging/restore-*/*"),
+        abort_uploads=(".runs/*/copy/*",),
     ),
     "PublishBackup": May(
         read=(
@@ -160,6 +162,7 @@ TABLE: dict[str, May] = {
         ),
         write=(".catalogue/digests/*", ".runs/executions/*", ".runs/restore-*/*", "milvus:staging/claims/*"),
         delete=(".runs/restore-*/*", "milvus:staging/claims/*"),
+        abort_uploads=(".runs/*/copy/*",),
     ),
     "PrepareExport": May(
         read=(
@@ -208,6 +211,7 @@ TABLE: dict[str, May] = {
             DATASETS_ELSEWHERE,
             NAMES_OF_EXPORTS,
         ),
+        abort_uploads=(".runs/*/copy/*",),
     ),
     "WriteRows": May(
         read=(*OBJECTS, ".runs/export-*/claim.json", ".runs/export-*/rows/*"),
@@ -318,6 +322,7 @@ TABLE: dict[str, May] = {
             "*/binlogs/*",
             "*/meta/*",
             DATASETS,
+            ".runs/*/copy/*",
             ".pool/*-*/*/*-*",
             "exports:*/binlogs/*",
             "milvus:staging/*",

@@ -6,7 +6,7 @@ import prepare_backup.handler as prepare_backup
 import pytest
 from pydantic import ValidationError
 
-from bench.incremental import ENVIRONMENT
+from bench.instance import ENVIRONMENT
 from milvus_vault.adapters.s3 import S3ObjectStore
 from milvus_vault.backup.places import ExportPlaces, Place
 from milvus_vault.errors import InvalidRequestError

@@ -10,9 +10,9 @@ import pytest
 import snapshot_batch.handler as snapshot_batch
 import verify_copy.handler as verify_copy
 
-from bench import incremental
 from bench.counting_store import CountingStore
-from bench.incremental import Bench, Json
+from bench.incremental import Bench
+from bench.instance import DAY, ENVIRONMENT, Json
 from milvus_vault.adapters.s3 import S3ObjectStore
 from milvus_vault.backup.proof import MomentProof
 from milvus_vault.errors import BackupExistsError, BucketNotFoundError, CollectionNotFoundError
@@ -33,7 +33,7 @@ ARN = "arn:aws:states:us-east-1:000000000000:execution:backup:second"
 
 @pytest.fixture(autouse=True)
 def _environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in incremental.ENVIRONMENT.items():
+    for name, value in ENVIRONMENT.items():
         monkeypatch.setenv(name, value)
 
 
@@ -42,7 +42,7 @@ def backed_up(collections: int) -> Bench:
     bench = Bench(collections, 100 * collections, 0)
     bench.back_up("first", mode="incremental")
     bench.forget_runs()
-    bench.started_at += incremental.DAY
+    bench.started_at += DAY
     return bench
 
 

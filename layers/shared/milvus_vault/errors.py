@@ -69,6 +69,10 @@ class WorkingFileError(VaultError):
     """A run's working file cannot be read; it was damaged or written by another release."""
 
 
+class DiskFullError(VaultError):
+    """A function's disk has no room for what it has to compare."""
+
+
 class RunTakenOverError(VaultError):
     """A later execution with the same input has taken the run over, and this one may change nothing any more."""
 

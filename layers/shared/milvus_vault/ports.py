@@ -67,10 +67,11 @@ class ObjectStore(Protocol):
         Raises `ObjectNotFoundError`.
         """
 
-    def chunks(self, bucket: str, key: str, etag: str) -> Iterator[bytes]:
-        """Yield the content of an object of this ETag, in pieces of at most 1 MiB.
+    def chunks(self, bucket: str, key: str, etag: str = "") -> Iterator[bytes]:
+        """Yield the content of an object of this ETag, or of any if none is given, in pieces of at most 1 MiB.
 
-        Raises `ObjectNotFoundError`, and `ObjectChangedError` where it has another one.
+        All pieces are of one version of the object. Raises `ObjectNotFoundError`, and `ObjectChangedError` where it has
+        another ETag, or gets one before all is read.
         """
 
     def checksum(self, bucket: str, key: str, etag: str) -> str:

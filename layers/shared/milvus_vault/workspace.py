@@ -12,6 +12,7 @@ from pydantic import BaseModel, ValidationError
 
 from milvus_vault.archive.layout import RUNS_FOLDER, join
 from milvus_vault.errors import ObjectNotFoundError, WorkingFileError
+from milvus_vault.lines import split_lines
 from milvus_vault.model.names import execution_name
 from milvus_vault.ports import ObjectStore
 
@@ -50,6 +51,14 @@ class Workspace:
     def read_bytes(self, name: str) -> bytes:
         """Return a document's content. Raises `ObjectNotFoundError`."""
         return self.store.get(self.bucket, self.key(name))
+
+    def write_in_parts(self, name: str, parts: Iterable[bytes]) -> None:
+        """Write a document as its parts come, each of at least 5 MiB but the last. It is there once all are written."""
+        self.store.put_in_parts(self.bucket, self.key(name), parts)
+
+    def read_lines(self, name: str) -> Iterator[bytes]:
+        """Yield the lines of a document, of which no more than a piece is held. Raises `ObjectNotFoundError`."""
+        return split_lines(self.store.chunks(self.bucket, self.key(name)))
 
     def read[T: BaseModel](self, name: str, model: type[T]) -> T:
         """Return a document. Raises `ObjectNotFoundError`, or `WorkingFileError` where it is not one."""

@@ -18,6 +18,7 @@ from mypy_boto3_s3 import S3Client
 from urllib3.exceptions import ProtocolError
 
 from milvus_vault.adapters.s3 import S3ObjectStore
+from milvus_vault.copying.parts import MIB
 from milvus_vault.errors import (
     BucketNotFoundError,
     ObjectArchivedError,
@@ -48,11 +49,12 @@ class RawAnswer:
         """Yield the body."""
         yield self.read()
 
-    def read(self, *_: object) -> bytes:
-        """Return the body once, then nothing."""
-        if self._broken is not None:
+    def read(self, amount: int | None = None) -> bytes:
+        """Return the body, or so much of it, once, then nothing."""
+        amount = len(self._body) if amount is None else amount
+        if self._broken is not None and len(self._body) <= amount:
             raise self._broken
-        body, self._body = self._body, b""
+        body, self._body = self._body[:amount], self._body[amount:]
         return body
 
     def close(self) -> None:
@@ -264,6 +266,32 @@ def test_reads_a_body_again_that_broke_midway(store: S3ObjectStore, broken: Exce
     answer(store.client, "GetObject", Sent(200, b"bod", broken=broken), (200, b"body!"))
 
     assert store.get_with_etag("backups", "a") == (b"body!", "e")
+
+
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize("broken", BREAKS, ids=lambda broken: type(broken).__name__)
+def test_goes_on_behind_what_was_read_of_a_body_that_broke_midway(store: S3ObjectStore, broken: Exception) -> None:
+    first, second = b"1" * MIB, b"2" * MIB
+    etag, of_it = {"ETag": '"e"'}, {"ETag": '"e"', "Content-Range": "bytes"}
+    sent = [Sent(200, b"", etag, broken), Sent(200, first + b"lost", etag, broken), Sent(206, second + b"end", of_it)]
+    asked = answer(store.client, "GetObject", *sent)
+
+    assert b"".join(store.chunks("backups", "a")) == first + second + b"end"
+
+    assert [(request.headers.get("Range"), request.headers.get("If-Match")) for request in asked] == [
+        (None, None),
+        (None, b'"e"'),
+        (b"bytes=1048576-", b'"e"'),
+    ]
+
+
+@pytest.mark.usefixtures("quick")
+def test_takes_no_beginning_for_what_comes_behind(store: S3ObjectStore) -> None:
+    body = b"1" * MIB + b"2"
+    answer(store.client, "GetObject", Sent(200, body, {"ETag": '"e"'}, BREAKS[0]), Sent(200, body, {"ETag": '"e"'}))
+
+    with pytest.raises(StorageUnavailableError, match="cannot read s3://backups/a: the answer has no ContentRange"):
+        list(store.chunks("backups", "a"))
 
 
 @pytest.mark.usefixtures("quick")

@@ -64,6 +64,7 @@ if TYPE_CHECKING:
         CopyObjectRequestTypeDef,
         CopySourceTypeDef,
         GetObjectOutputTypeDef,
+        GetObjectRequestTypeDef,
         ListObjectsV2RequestPaginateTypeDef,
         MultipartUploadTypeDef,
         ObjectLockRetentionTypeDef,
@@ -500,11 +501,34 @@ class S3ObjectStore(ObjectStore):
             return self._read(bucket, key)[1].get("LastModified")
 
     @override
-    def chunks(self, bucket: str, key: str, etag: str) -> Iterator[bytes]:
+    def chunks(self, bucket: str, key: str, etag: str = "") -> Iterator[bytes]:
+        """Yield the content of an object in pieces; where the body breaks midway, go on behind what was read."""
+        request: GetObjectRequestTypeDef = {"Bucket": bucket, "Key": key}
+        if etag:
+            request["IfMatch"] = f'"{etag}"'
+        read_bytes, failures = 0, 0
         with _translated("read", bucket, key):
-            answer = self._to(bucket).get_object(Bucket=bucket, Key=key, IfMatch=f'"{etag}"')
-            with closing(answer["Body"]) as body:
-                yield from body.iter_chunks(MIB)
+            while True:
+                answer = self._to(bucket).get_object(**request)
+                if read_bytes:
+                    # Of a server that knows no ranges it would be the content from its beginning.
+                    _told(answer, "ContentRange")
+                try:
+                    with closing(answer["Body"]) as body:
+                        for chunk in body.iter_chunks(MIB):
+                            read_bytes += len(chunk)
+                            yield chunk
+                except BROKEN_BODY as err:
+                    failures += 1
+                    # A wrong checksum is of all that was read: nothing can go on behind it.
+                    if failures == _READ_ATTEMPTS or isinstance(err, sdk.FlexibleChecksumError):
+                        raise
+                    time.sleep(_READ_WAIT_SECONDS * 2 ** (failures - 1))
+                    request["IfMatch"] = _told(answer, "ETag")
+                    if read_bytes:
+                        request["Range"] = f"bytes={read_bytes}-"
+                else:
+                    return
 
     @override
     def checksum(self, bucket: str, key: str, etag: str) -> str:

@@ -43,6 +43,7 @@ from milvus_vault.errors import (
     CollectionNotFoundError,
     ObjectNotFoundError,
 )
+from milvus_vault.lines import split_lines
 from milvus_vault.model.collections import ALL_PARTITIONS, CollectionLayout, CollectionName, Segment
 from milvus_vault.model.objects import ArchivedObject
 from milvus_vault.model.rbac import Rbac
@@ -218,13 +219,12 @@ class _Content:
 
     def lines(self, chunks: Iterable[bytes]) -> Iterator[bytes]:
         """Yield the lines of the content that goes on with these pieces."""
-        rest = b""
+        return split_lines(self._added(chunks))
+
+    def _added(self, chunks: Iterable[bytes]) -> Iterator[bytes]:
         for chunk in chunks:
             self.add(chunk)
-            *whole, rest = (rest + chunk).split(b"\n")
-            yield from whole
-        if rest:
-            yield rest
+            yield chunk
 
     def check(self, key: str, expected: FileDigest) -> None:
         """Raise `BackupDamagedError` where it is not the one that was written."""

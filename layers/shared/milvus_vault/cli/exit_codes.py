@@ -37,7 +37,7 @@ _NAMES = {
         "MilvusTlsError ObjectArchivedError ObjectChangedError ObjectNotFoundError RestoreFailedError "
         "RowCountMismatchError RunStoppedError RunTakenOverError RunTimedOutError SegmentTornError ServerClockError "
         "ServiceRequestError SettingsError SourceChangedError StorageRequestError WorkingFileError WrongRootPathError "
-        "ConditionalWriteUnsupportedError"
+        "ConditionalWriteUnsupportedError DiskFullError"
     ),
     ExitCode.USAGE: "EmptySelectionError InvalidRequestError NameConflictError RouteNotFoundError",
     ExitCode.PARTIAL: (

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from milvus_vault.copying.batches import BatchLimits, PlannedItem, cut_batches
+from milvus_vault.copying.comparing import TargetItems
 from milvus_vault.copying.records import Records
 from milvus_vault.copying.working_files import (
     COPYING,
@@ -16,14 +17,12 @@ from milvus_vault.copying.working_files import (
     Share,
     batch_name,
     items_body,
-    read_items,
     read_job,
     read_parts,
     read_targets,
     round_folder,
 )
-from milvus_vault.errors import WorkingFileError
-from milvus_vault.model.objects import CopyItem, CopyJob
+from milvus_vault.model.objects import CopyJob
 from milvus_vault.parallel import each
 from milvus_vault.workspace import Workspace
 
@@ -45,7 +44,7 @@ class _TargetPlan:
     """What is to do for one target."""
 
     index: int
-    items: list[PlannedItem]
+    items: TargetItems
     present: _Count
 
 
@@ -58,11 +57,13 @@ def plan_copy(run: Workspace, attempt: str, round_number: int, limits: BatchLimi
 
     Raises:
         ObjectNotFoundError: The job or a target's item list was not written.
-        WorkingFileError: A working file is damaged, or an item lies outside its target's folders.
+        WorkingFileError: A working file is damaged, has a key twice, or an item lies outside its target's folders.
+        DiskFullError: The function's disk has no room for the items of the targets that are looked at side by side.
     """
     job = read_job(run, attempt)
     names = list(run.names(COPYING))
-    records, parts = Records.load(run, names), read_parts(run, attempt, names)
+    records = Records(run, names, checksums=job.lists_objects)
+    parts = read_parts(run, attempt, names)
     folder = round_folder(attempt, round_number)
     present, planned = _Count(), _Count()
     found: list[Share] = []
@@ -72,9 +73,10 @@ def plan_copy(run: Workspace, attempt: str, round_number: int, limits: BatchLimi
             present.objects += target.present.objects
             present.size_bytes += target.present.size_bytes
             found.append(Share(target.index, target.present.objects, target.present.size_bytes))
-            for item in target.items:
+            for item in target.items.missing():
                 planned.add(item.size_bytes)
-                yield item
+                yield PlannedItem(item, target.index)
+            target.items.close()
 
     def write_batch(numbered: tuple[int, list[PlannedItem]]) -> tuple[str, tuple[Share, ...]]:
         number, batch = numbered
@@ -109,21 +111,6 @@ def _shares(batch: list[PlannedItem]) -> tuple[Share, ...]:
     return tuple(Share(target, count.objects, count.size_bytes) for target, count in counts.items())
 
 
-def items_by_key(run: Workspace, attempt: str, target: CopyTarget) -> dict[str, CopyItem]:
-    """Return what a target has to hold, by destination key.
-
-    Raises:
-        ObjectNotFoundError: The target's item list was not written.
-        WorkingFileError: The list is damaged, or an item lies outside the target's folders.
-    """
-    items = {item.key: item for item in read_items(run, attempt, target.index)}
-    for key in items:
-        if not target.contains(key):
-            msg = f"object {key} of target {target.name} lies outside its folders {', '.join(target.folders)}"
-            raise WorkingFileError(msg, hint="Verifying lists the folders only; it would never find the object.")
-    return items
-
-
 def _plan_target(
     run: Workspace,
     attempt: str,
@@ -132,14 +119,9 @@ def _plan_target(
     parts: Mapping[int, PartsCheck],
     target: CopyTarget,
 ) -> _TargetPlan:
-    items = items_by_key(run, attempt, target)
-    present = _Count()
+    items = TargetItems.read(run, attempt, target)
     # The items of a shared target are what its folders lacked when it was captured, or what was copied since.
-    there = items if not target.is_shared or records.have_any(items) else ()
-    for folder in target.folders_to_list(there):
-        for found in run.store.list_objects(job.destination_bucket, folder):
-            item = items.get(found.key)
-            if item is not None and records.is_copy(item, found, parts[target.index].prefixes):
-                del items[found.key]
-                present.add(found.size_bytes)
-    return _TargetPlan(target.index, [PlannedItem(item, target.index) for item in items.values()], present)
+    if not target.is_shared or records.have_any(items.keys()):
+        in_use = parts[target.index].prefixes
+        items.compare(run.store, job, records, target.folders, in_use, is_shared=target.is_shared)
+    return _TargetPlan(target.index, items, _Count(*items.count()))

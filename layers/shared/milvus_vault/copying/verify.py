@@ -2,11 +2,12 @@
 
 from collections import defaultdict
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
-from itertools import batched, takewhile
+from itertools import takewhile
 from typing import NamedTuple
 
-from milvus_vault.copying.plan import items_by_key
+from milvus_vault.copying.comparing import TargetItems
 from milvus_vault.copying.records import Records
 from milvus_vault.copying.working_files import (
     COPYING,
@@ -25,7 +26,6 @@ from milvus_vault.copying.working_files import (
     read_items,
     read_job,
     read_parts,
-    read_records,
     read_target,
     read_targets,
     round_folder,
@@ -56,23 +56,10 @@ class _TargetCheck:
     """Objects that are as they should be."""
     size_bytes: int
     """Of those."""
-    surplus: Sequence[str]
-    """Keys of what lies in its folders and does not belong there."""
-    missing_source: Sequence[str]
-    incomplete: Sequence[str]
-
-    @property
-    def is_complete(self) -> bool:
-        return not self.missing_source and not self.incomplete
-
-    def problem(self) -> TargetProblem:
-        return TargetProblem(
-            index=self.target.index,
-            name=self.target.name,
-            missing_source_count=len(self.missing_source),
-            incomplete_count=len(self.incomplete),
-            example_key=min(self.missing_source or self.incomplete),
-        )
+    surplus_count: int
+    """Objects that lie in its folders and do not belong there."""
+    problem: TargetProblem | None
+    """None: it is complete."""
 
 
 def verify_copy(
@@ -112,24 +99,24 @@ def verify_copy(
     names = list(run.names(COPYING))
     refusal = _first_refusal(run, folder, names)
     job = read_job(run, attempt)
-    records = Records.load(run, names)
-    lost = _lost_sources(run, folder, names)
+    records = Records(run, names, checksums=job.lists_objects, lost_in=folder)
     parts = read_parts(run, attempt, names)
 
     def check_and_tidy(target: CopyTarget) -> _TargetCheck:
-        check, objects = _check_target(run, attempt, job, records, lost, target, parts[target.index].prefixes)
-        for keys in batched(check.surplus, DELETE_AT_A_TIME, strict=False):
-            before_deleting()
-            run.store.delete(job.destination_bucket, keys)
-        if check.is_complete:
-            write_verified(run, attempt, target.index, objects)
+        with closing(TargetItems.read(run, attempt, target)) as items:
+            check = _check_target(run, job, records, target, items, parts[target.index].prefixes)
+            for keys in items.surplus(DELETE_AT_A_TIME):
+                before_deleting()
+                run.store.delete(job.destination_bucket, keys)
+            if not check.problem:
+                write_verified(run, attempt, target.index, _listed(job, items))
         return check
 
     targets = [target for target in read_targets(run, attempt, names) if target.index not in known]
     checks = list(each(check_and_tidy, targets))
     # Listed in the order of their names, where 10 comes before 2.
     checks.sort(key=lambda check: check.target.index)
-    lacking = {check.target.index for check in checks if not check.is_complete}
+    lacking = {check.target.index for check in checks if check.problem}
     found = _copy_check(checks, doubtful(lacking), refusal)
     if targets and len(lacking) == len(targets):
         raise_if_refused(found)
@@ -141,14 +128,15 @@ def verify_copy(
 
 def _copy_check(checks: Sequence[_TargetCheck], doubtful: tuple[int, ...], refusal: BatchError | None) -> CopyCheck:
     """Return what was found of all targets."""
-    complete = [check for check in checks if check.is_complete and check.target.index not in doubtful]
+    complete = [check for check in checks if not check.problem and check.target.index not in doubtful]
+    problems = [check.problem for check in checks if check.problem]
     return CopyCheck(
         complete=tuple(check.target.index for check in complete),
-        missing_source=tuple(check.problem() for check in checks if check.missing_source),
-        incomplete=tuple(check.problem() for check in checks if check.incomplete and not check.missing_source),
+        missing_source=tuple(problem for problem in problems if problem.missing_source_count),
+        incomplete=tuple(problem for problem in problems if not problem.missing_source_count),
         object_count=sum(check.object_count for check in complete),
         size_bytes=sum(check.size_bytes for check in complete),
-        deleted_count=sum(len(check.surplus) for check in checks),
+        deleted_count=sum(check.surplus_count for check in checks),
         refusal=refusal,
         doubtful=doubtful,
     )
@@ -199,14 +187,6 @@ def _first_refusal(run: Workspace, folder: str, names: Iterable[str]) -> BatchEr
     recorded = run.read(errors[0], BatchError)
     others = f" (batches that gave up: {len(errors)})" if len(errors) > 1 else ""
     return recorded.model_copy(update={"message": recorded.message + others})
-
-
-def _lost_sources(run: Workspace, folder: str, names: Iterable[str]) -> set[str]:
-    """Return the keys whose source this round found gone or changed."""
-    lost: set[str] = set()
-    for copied in most_complete(name for name in names if name.startswith(f"{folder}/")):
-        lost.update(record.key for record in read_records(run, copied.name) if record.status != "copied")
-    return lost
 
 
 class _Look(NamedTuple):
@@ -262,17 +242,19 @@ def incomplete_targets(
     if not settled and not looks:
         return {index: len(parts[index].complete) for index in left}
     job = read_job(run, attempt)
-    records = _records_of(run, settled | {look.target.index for look in looks}, plan, copied)
+    looked_at = settled | {look.target.index for look in looks}
+    records = _records_of(run, looked_at, plan, copied, checksums=job.lists_objects)
 
     def is_proven(index: int) -> bool:
         if not has_time():
             return False
         checked.add(index)
         target = read_target(run, attempt, index)
-        check, objects = _check_target(run, attempt, job, records, frozenset(), target, parts[index].prefixes)
-        if not check.is_complete or check.surplus:
-            return False
-        write_verified(run, attempt, index, objects)
+        with closing(TargetItems.read(run, attempt, target)) as items:
+            check = _check_target(run, job, records, target, items, parts[index].prefixes)
+            if check.problem or check.surplus_count:
+                return False
+            write_verified(run, attempt, index, _listed(job, items))
         return True
 
     def parts_after(look: _Look) -> PartsCheck:
@@ -315,87 +297,77 @@ def _looks(run: Workspace, attempt: str, fronts: Mapping[int, int], parts: Mappi
 def _complete_parts(run: Workspace, attempt: str, job: CopyJob, records: Records, look: _Look) -> PartsCheck:
     """Return which parts of a target are complete, after looking at the next ones until one is not."""
     ready = look.ready
-    items: Sequence[dict[str, CopyItem]] = [{} for _ in ready]
-    part_of = part_finder(ready)
-    for item in read_items(run, attempt, look.target.index):
-        if (position := part_of(item.key)) is not None:
-            items[position][item.key] = item
+    part_of, counts = part_finder(ready), [0] * len(ready)
 
-    def is_complete(part: CopyPart, wanted: Mapping[str, CopyItem]) -> bool:
-        found = _compare(run, job, records, part.prefixes, wanted)
-        return len(found.there) == len(wanted) and not found.surplus
+    def of_parts() -> Iterator[CopyItem]:
+        for item in read_items(run, attempt, look.target.index):
+            if (position := part_of(item.key)) is not None:
+                counts[position] += 1
+                yield item
 
-    complete = takewhile(lambda pair: is_complete(*pair), zip(ready, items, strict=True))
-    return PartsCheck(objects=look.front, complete=(*look.before.complete, *(part for part, _ in complete)))
+    with closing(TargetItems(of_parts(), look.target.name)) as items:
+        complete = list(look.before.complete)
+        object_count = 0
+        for part, count in zip(ready, counts, strict=True):
+            items.compare(run.store, job, records, part.prefixes)
+            object_count += count
+            if items.count()[0] != object_count or items.surplus_count:
+                break
+            complete.append(part)
+    return PartsCheck(objects=look.front, complete=tuple(complete))
 
 
-def _records_of(run: Workspace, targets: Container[int], plan: CopyPlan, copied: Mapping[int, CopiedName]) -> Records:
+def _records_of(
+    run: Workspace, targets: Container[int], plan: CopyPlan, copied: Mapping[int, CopiedName], *, checksums: bool
+) -> Records:
     """Return what a round recorded of some targets, or all attempts, if some of their objects were there before."""
     if any(share.objects for share in plan.present if share.target in targets):
-        return Records.load(run, run.names(COPYING))
+        return Records(run, run.names(COPYING), checksums=checksums)
     batches = (number for number, batch in enumerate(plan.batches) if any(share.target in targets for share in batch))
-    return Records.read(run, (copied[number].name for number in batches if number in copied))
-
-
-class _Found(NamedTuple):
-    """What lies in some folders of the destination."""
-
-    there: set[str]
-    """Keys of the objects that are as they should be."""
-    surplus: list[str]
-    """Keys of what does not belong there."""
-    objects: list[CopiedObject]
-    """Those that are as they should be, if the job lists them."""
-
-
-def _compare(
-    run: Workspace,
-    job: CopyJob,
-    records: Records,
-    folders: Iterable[str],
-    items: Mapping[str, CopyItem],
-    in_use: tuple[str, ...] = (),
-    *,
-    is_shared: bool = False,
-) -> _Found:
-    """Return what lies in some folders, beside the items that are to lie there, by their keys.
-
-    What belongs to others in folders that are shared is no surplus.
-    """
-    found = _Found(set(), [], [])
-    for folder in folders:
-        for listed in run.store.list_objects(job.destination_bucket, folder):
-            item = items.get(listed.key)
-            if item is None:
-                if not (is_shared or listed.key.startswith(in_use)):
-                    found.surplus.append(listed.key)
-            elif records.is_copy(item, listed, in_use):
-                # The item's own key, not the equal one of the listing: of a million, that is 200 MB.
-                found.there.add(item.key)
-                if job.lists_objects:
-                    found.objects.append(CopiedObject(item.key, listed.etag, records.checksum(listed)))
-    return found
+    names = (copied[number].name for number in batches if number in copied)
+    return Records(run, names, checksums=checksums)
 
 
 def _check_target(
     run: Workspace,
-    attempt: str,
     job: CopyJob,
     records: Records,
-    lost: Container[str],
     target: CopyTarget,
+    items: TargetItems,
     in_use: tuple[str, ...],
-) -> tuple[_TargetCheck, list[CopiedObject]]:
-    """Return what was found of a target, and those of its objects that are as they should be, if the job lists them."""
-    items = items_by_key(run, attempt, target)
-    found = _compare(run, job, records, target.folders_to_list(items), items, in_use, is_shared=target.is_shared)
-    unverified = [key for key in items if key not in found.there]
-    check = _TargetCheck(
-        target=target,
-        object_count=len(found.there),
-        size_bytes=sum(items[key].size_bytes for key in found.there),
-        surplus=found.surplus,
-        missing_source=[key for key in unverified if key in lost],
-        incomplete=[key for key in unverified if key not in lost],
+) -> _TargetCheck:
+    """Return what was found of a target, after listing its folders."""
+    # None that is others', too, where it is to hold nothing.
+    folders = target.folders if items.item_count or not target.is_shared else ()
+    items.compare(run.store, job, records, folders, in_use, is_shared=target.is_shared)
+    object_count, size_bytes = items.count()
+    lost, left = _KeyCount(), _KeyCount()
+    for item in items.missing():
+        (lost if records.is_lost(item.key) else left).add(item.key)
+    problem = TargetProblem(
+        index=target.index,
+        name=target.name,
+        missing_source_count=lost.count,
+        incomplete_count=left.count,
+        example_key=lost.first or left.first,
     )
-    return check, found.objects
+    is_complete = not lost.count and not left.count
+    return _TargetCheck(target, object_count, size_bytes, items.surplus_count, None if is_complete else problem)
+
+
+@dataclass(slots=True)
+class _KeyCount:
+    """Keys, counted."""
+
+    count: int = 0
+    first: str = ""
+    """The one that sorts before the others."""
+
+    def add(self, key: str) -> None:
+        self.first = min(self.first, key) if self.count else key
+        self.count += 1
+
+
+def _listed(job: CopyJob, items: TargetItems) -> Iterable[CopiedObject]:
+    """Return what is there of a target, if the job lists it."""
+    return items.there() if job.lists_objects else ()

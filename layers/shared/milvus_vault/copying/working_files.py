@@ -20,12 +20,11 @@ LIST tell the progress.
 Lists are JSON arrays a line, since a run may have a million objects.
 """
 
-import io
 import json
 import re
 from bisect import bisect_right
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import pairwise
 from typing import Any, Literal, NamedTuple, Self
 
@@ -46,6 +45,9 @@ CURRENT = f"{COPYING}current.json"
 _ITEM = (str, str, int, str)
 _RECORD = (str, str, str, str, str)
 _COPIED = (str, str, str)
+
+# 10,000 parts of an upload, the most there are, are 80 GiB: the items of 300 million objects.
+_PIECE_BYTES = 8 * 1024 * 1024
 
 _BATCH_NAME = re.compile(r"^(?P<folder>copy/[^/]+/r\d+)/batch-(?P<number>\d+)\.jsonl$")
 _COPIED_NAME = re.compile(
@@ -85,10 +87,6 @@ class CopyTarget(Model):
                 msg = f"folder {folder!r} of target {self.name} does not name a folder: it has to end with a slash"
                 raise ValueError(msg)
         return self
-
-    def folders_to_list(self, items: Collection[str]) -> tuple[str, ...]:
-        """Return the folders to list for what it is to hold: none that is others', too, if that is nothing."""
-        return self.folders if items or not self.is_shared else ()
 
     def contains(self, key: str) -> bool:
         """Return whether a key lies in one of the target's folders."""
@@ -369,7 +367,7 @@ def write_target(run: Workspace, attempt: str, target: CopyTarget, items: Iterab
                 ends_at[part] = number
             yield item
 
-    run.write_bytes(_items_name(attempt, target.index), items_body(counted()))
+    write_lines(run, _items_name(attempt, target.index), map(_item_row, counted()))
     parts = [part.model_copy(update={"ends_at": end}) for part, end in zip(target.parts, ends_at, strict=True)]
     found = {"size_bytes": size_bytes, "parts": tuple(parts)}
     run.write(_target_name(attempt, target.index), target.model_copy(update=found))
@@ -448,7 +446,11 @@ def read_items(run: Workspace, attempt: str, index: int) -> Iterator[CopyItem]:
 
 def items_body(items: Iterable[CopyItem]) -> bytes:
     """Return the content of an item list, be it a target's or a batch's."""
-    return lines((item.source_key, item.key, item.size_bytes, item.source_etag) for item in items)
+    return lines(map(_item_row, items))
+
+
+def _item_row(item: CopyItem) -> tuple[str | int, ...]:
+    return item.source_key, item.key, item.size_bytes, item.source_etag
 
 
 def read_batch(run: Workspace, name: str) -> list[CopyItem]:
@@ -495,7 +497,7 @@ def read_parts(run: Workspace, attempt: str, names: Iterable[str] | None = None)
 
 def write_verified(run: Workspace, attempt: str, index: int, objects: Iterable[CopiedObject]) -> None:
     """Write the objects of a complete target."""
-    run.write_bytes(verified_name(attempt, index), lines((o.key, o.etag, o.checksum) for o in objects))
+    write_lines(run, verified_name(attempt, index), ((o.key, o.etag, o.checksum) for o in objects))
 
 
 def read_verified(run: Workspace, attempt: str, index: int) -> dict[str, tuple[str, str]]:
@@ -514,21 +516,31 @@ def _items(run: Workspace, name: str) -> Iterator[CopyItem]:
 
 
 def lines(rows: Iterable[tuple[str | int, ...]]) -> bytes:
-    """Return rows as JSON, one a line.
+    """Return rows as JSON, one a line. For short lists; `write_lines` holds no more than a piece of a long one."""
+    return b"".join(_pieces(rows))
 
-    Encoded one by one: a list of a million lines is 300 MB, and joining it would hold it three times.
-    """
+
+def write_lines(run: Workspace, name: str, rows: Iterable[tuple[str | int, ...]]) -> None:
+    """Write rows as JSON, one a line, while they come."""
+    run.write_in_parts(name, _pieces(rows))
+
+
+def _pieces(rows: Iterable[tuple[str | int, ...]]) -> Iterator[bytes]:
     encode = json.JSONEncoder(separators=(",", ":")).encode
-    body = io.BytesIO()
+    piece = bytearray()
     for row in rows:
-        body.write(encode(row).encode())
-        body.write(b"\n")
-    return body.getvalue()
+        piece += encode(row).encode()
+        piece += b"\n"
+        if len(piece) >= _PIECE_BYTES:
+            yield bytes(piece)
+            piece.clear()
+    if piece:
+        yield bytes(piece)
 
 
 def rows(run: Workspace, name: str, columns: tuple[type, ...]) -> Iterator[list[Any]]:
     """Yield the rows of a list. Raises `WorkingFileError` where one has other columns."""
-    for number, line in enumerate(io.BytesIO(run.read_bytes(name)), start=1):
+    for number, line in enumerate(run.read_lines(name), start=1):
         try:
             row = json.loads(line)
         except ValueError as err:

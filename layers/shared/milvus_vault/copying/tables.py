@@ -1,0 +1,48 @@
+"""Tables on the function's disk, for what a run may have millions of.
+
+The tables are SQLite's, in a file that nobody else can open and that is gone with the connection. Few pages of it are
+held in memory, so that small tables never come to the disk, and large ones take no more memory than that.
+
+A merge of sorted streams would need no tables, but nothing comes sorted: an item list is in the order in which a
+restore imports, records are in that of the batches, and a store may list in any order. All three would have to be
+sorted first, on the same disk.
+"""
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from tempfile import NamedTemporaryFile
+
+from milvus_vault.errors import DiskFullError
+
+# Of each table. Some 30 are open at a time, where many small targets are looked at side by side.
+_CACHE_KIB = 4096
+
+
+def open_tables(schema: str) -> sqlite3.Connection:
+    """Return a connection to new tables, for one thread at a time. They are gone with it.
+
+    Args:
+        schema: Statements that make the tables.
+    """
+    with NamedTemporaryFile(prefix="milvus-vault-") as file:
+        connection = sqlite3.connect(file.name, isolation_level=None, check_same_thread=False)
+        # What is lost with the function is made anew by its next call. Without a journal nothing is written twice.
+        connection.executescript(
+            f"PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; PRAGMA cache_size = -{_CACHE_KIB};"
+            f"PRAGMA locking_mode = EXCLUSIVE; BEGIN; {schema}"
+        )
+    # The file has no name any more, and its space is free as soon as the connection is closed.
+    return connection
+
+
+@contextmanager
+def room_on_disk() -> Iterator[None]:
+    """Raise `DiskFullError` where the tables find no room."""
+    try:
+        yield
+    except sqlite3.OperationalError as err:
+        if err.sqlite_errorcode != sqlite3.SQLITE_FULL:
+            raise
+        msg = "the disk of the function is full: it holds what is copied and what is there, to compare them"
+        raise DiskFullError(msg, hint="Raise EphemeralStorage of the function in the template.") from err
