@@ -274,15 +274,17 @@ def test_goes_on_behind_what_was_read_of_a_body_that_broke_midway(store: S3Objec
     first, second = b"1" * MIB, b"2" * MIB
     etag, of_it = {"ETag": '"e"'}, {"ETag": '"e"', "Content-Range": "bytes"}
     sent = [Sent(200, b"", etag, broken), Sent(200, first + b"lost", etag, broken), Sent(206, second + b"end", of_it)]
-    asked = answer(store.client, "GetObject", *sent)
+    answer(store.client, "GetObject", *sent)
+    asked: list[tuple[str | None, str | None]] = []
+
+    def note(params: Mapping[str, Mapping[str, str]], **_: object) -> None:
+        asked.append((params["headers"].get("Range"), params["headers"].get("If-Match")))
+
+    store.client.meta.events.register("before-call.s3.GetObject", note)
 
     assert b"".join(store.chunks("backups", "a")) == first + second + b"end"
 
-    assert [(request.headers.get("Range"), request.headers.get("If-Match")) for request in asked] == [
-        (None, None),
-        (None, b'"e"'),
-        (b"bytes=1048576-", b'"e"'),
-    ]
+    assert asked == [(None, None), (None, '"e"'), ("bytes=1048576-", '"e"')]
 
 
 @pytest.mark.usefixtures("quick")
