@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from milvus_vault.copying import tables
+from milvus_vault import tables
 from milvus_vault.copying.comparing import TargetItems
 from milvus_vault.copying.records import Records
 from milvus_vault.copying.working_files import CopyRecord, copied_name, records_body

@@ -1,6 +1,6 @@
 """What an incremental backup takes from the pool, and what it copies."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import nullcontext
 from datetime import UTC, datetime
 from typing import Literal
@@ -48,7 +48,7 @@ def pool(store: InMemoryObjectStore, attempt: str = "aaaaaaaa", bases: Sequence[
     return Pool(store, BACKUPS, PREFIX, FROM, attempt, tuple(bases))
 
 
-def copied(store: InMemoryObjectStore, places: Iterator[Place]) -> list[ArchivedObject]:
+def copied(store: InMemoryObjectStore, places: Iterable[Place]) -> list[ArchivedObject]:
     """Copy what is to be copied, and return all objects as a backup lists them."""
     objects = []
     for place in places:
@@ -61,7 +61,7 @@ def copied(store: InMemoryObjectStore, places: Iterator[Place]) -> list[Archived
     return objects
 
 
-def keys(places: Iterator[Place]) -> tuple[list[str], list[str]]:
+def keys(places: Iterable[Place]) -> tuple[list[str], list[str]]:
     """Return the keys of what is shared, and of what is to be copied."""
     found = list(places)
     return [p.key for p in found if p.shared], [p.key for p in found if not p.shared]

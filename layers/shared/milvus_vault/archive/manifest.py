@@ -238,8 +238,13 @@ def write_object_list(objects: Iterable[ArchivedObject]) -> bytes:
     encode = json.JSONEncoder(separators=(",", ":")).encode
     body = io.BytesIO()
     for o in objects:
-        body.write(f"{encode([o.stored_key, o.source_key, o.size_bytes, o.etag, o.checksum])}\n".encode())
+        body.write(f"{encode(object_row(o))}\n".encode())
     return body.getvalue()
+
+
+def object_row(o: ArchivedObject) -> tuple[str, str, int, str, str]:
+    """Return the columns of an entry of an object list."""
+    return o.stored_key, o.source_key, o.size_bytes, o.etag, o.checksum
 
 
 def read_object_list(body: bytes) -> Iterator[ArchivedObject]:

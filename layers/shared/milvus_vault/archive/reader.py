@@ -186,18 +186,21 @@ def recorded_objects(
     """
     expected = collection.object_list
     if expected is None:
-        yield from collection.listed_objects
-        return
+        return iter(collection.listed_objects)
+    return listed_entries(store, bucket, layout, expected)
+
+
+def listed_entries(
+    store: ObjectStore, bucket: str, layout: BackupLayout, expected: FileDigest
+) -> Iterator[ArchivedObject]:
+    """Yield the entries of an object list, as `recorded_objects` does. Raises as that does."""
     key = layout.root + expected.key
     try:
         if expected.size_bytes <= ONE_PIECE_BYTES:
             yield from read_object_list(read_document(store, bucket, layout, expected))
             return
-        etag = next((listed.etag for listed in store.list_objects(bucket, key) if listed.key == key), None)
-        if etag is None:
-            raise _missing(layout, key)
         content = _Content()
-        yield from map(read_object, content.lines(store.chunks(bucket, key, etag)))
+        yield from map(read_object, content.lines(store.chunks(bucket, key)))
     except ObjectNotFoundError as err:
         raise _missing(layout, key) from err
     except ValueError as err:

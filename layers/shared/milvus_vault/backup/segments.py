@@ -32,6 +32,10 @@ from milvus_vault.model.objects import ListedObject
 from milvus_vault.model.versions import KNOWN, NEWER_STORAGE, NEWEST_STORAGE_VERSION, PACKED_VERSION
 from milvus_vault.ports import ObjectStore, Segments
 from milvus_vault.source import MilvusStorage
+from milvus_vault.tables import LISTED, listed_object, listed_row, open_tables, room_on_disk
+
+_KEPT_TOGETHER = 1000
+_DELETES = -1  # stands for the field of delta logs, which have none
 
 # From 2.5 on every segment is replaced once, 0.2 to 0.8 s after its flush: two passes are normal there.
 PASSES = 8
@@ -55,16 +59,14 @@ class SegmentObjects:
     delta_logs: dict[int, ListedObject] = field(default_factory=dict)
     """By log."""
 
-    def add(self, key: LogKey, listed: ListedObject) -> None:
-        """Add an object that was listed."""
-        if key.kind == DELTA_LOG:
-            self.delta_logs[key.log_id] = listed
-        else:
-            self.insert_logs[key.field_id, key.log_id] = listed
-
     def all(self) -> list[ListedObject]:
         """Return all objects."""
         return [*self.insert_logs.values(), *self.delta_logs.values()]
+
+    def rows(self) -> Iterator[tuple[int, int, ListedObject]]:
+        """Yield field (or column group, `_DELETES` for delta logs), log and object of each."""
+        yield from ((field_id, log_id, listed) for (field_id, log_id), listed in self.insert_logs.items())
+        yield from ((_DELETES, log_id, listed) for log_id, listed in self.delta_logs.items())
 
     def __str__(self) -> str:
         """Return how many logs there are."""
@@ -85,22 +87,93 @@ class SegmentObjects:
         )
 
 
+# Numbers of keys may be larger than any that is a number in a table.
+_LOGS = f"CREATE TABLE logs (segment TEXT, field TEXT, log TEXT, {LISTED}); CREATE INDEX by_segment ON logs (segment);"
+_READ = "SELECT * FROM logs WHERE segment = ? ORDER BY rowid"
+
+
+class Listing:
+    """The logs that a listing of a collection found, on the function's disk: there may be millions."""
+
+    def __init__(self) -> None:
+        """Begin empty."""
+        self._tables = open_tables(_LOGS)
+        self._rows: list[tuple[str | int | None, ...]] = []
+        self.partitions: dict[int, int] = {}
+        """By segment of which there are logs, the partition of the first that was found."""
+
+    def add(self, key: LogKey, listed: ListedObject) -> None:
+        """Add a log that was listed."""
+        self.partitions.setdefault(key.segment_id, key.partition_id)
+        self._add(key.segment_id, _DELETES if key.kind == DELTA_LOG else key.field_id, key.log_id, listed)
+
+    def _add(self, segment: int, field_id: int, log_id: int, listed: ListedObject) -> None:
+        self._rows.append((str(segment), str(field_id), str(log_id), *listed_row(listed)))
+        if len(self._rows) == _KEPT_TOGETHER:
+            self._keep()
+
+    def _keep(self) -> None:
+        if self._rows:
+            with room_on_disk():
+                self._tables.executemany("INSERT INTO logs VALUES (?, ?, ?, ?, ?, ?, ?, ?)", self._rows)
+            self._rows.clear()
+
+    def read(self, segment: int) -> SegmentObjects:
+        """Return the objects of a segment; none of one that has none."""
+        self._keep()
+        found = SegmentObjects()
+        for _, of_field, log, *listed in self._tables.execute(_READ, (str(segment),)):
+            if (field_id := int(of_field)) == _DELETES:
+                found.delta_logs[int(log)] = listed_object(*listed)
+            else:
+                found.insert_logs[field_id, int(log)] = listed_object(*listed)
+        return found
+
+    def keep_only(self, segment: int, objects: SegmentObjects) -> None:
+        """Forget all objects of a segment but these."""
+        self._keep()
+        self._tables.execute("DELETE FROM logs WHERE segment = ?", (str(segment),))
+        for field_id, log_id, listed in objects.rows():
+            self._add(segment, field_id, log_id, listed)
+
+
+@dataclass(frozen=True, slots=True)
+class StoredSegment:
+    """The objects of one segment, in a listing on the disk."""
+
+    listing: Listing
+    number: int
+    has_deletes: bool
+    """Whether there is a delta log."""
+    only_deletes: bool = False
+    """Whether its insert logs are of no account."""
+
+    def read(self) -> SegmentObjects:
+        """Return them."""
+        found = self.listing.read(self.number)
+        return SegmentObjects(delta_logs=found.delta_logs) if self.only_deletes else found
+
+
 @dataclass(frozen=True, slots=True)
 class CollectionObjects:
-    """A collection's segments, and all their objects."""
+    """A collection's segments, and all their objects, which are read from the disk whenever they are asked for."""
 
     segments: tuple[Segment, ...]
-    objects: tuple[ListedObject, ...]
+    stored: tuple[StoredSegment, ...]
     replaced_deletes: tuple[ListedObject, ...] = ()
     """Delta logs of segments that are not among these: what a compaction may have applied to their rows for good."""
     uncounted: frozenset[int] = frozenset()
     """Segments that Milvus names no longer: how many rows they have, only their logs tell."""
 
     @property
+    def objects(self) -> Iterator[ListedObject]:
+        """Yield all objects, segment by segment; the same each time."""
+        return (listed for segment in self.stored for listed in segment.read().all())
+
+    @property
     def undeleted_row_count(self) -> int | None:
         """Return the number of rows where none is deleted; None where some may be."""
-        keys = (parse_log_key(listed.key) for listed in self.objects)
-        if any(key is not None and key.kind == DELTA_LOG for key in keys):
+        if any(segment.has_deletes for segment in self.stored):
             return None
         return sum(segment.row_count for segment in self.segments)
 
@@ -114,29 +187,8 @@ class CollectionObjects:
         kept = partitions | {ALL_PARTITIONS}
         segments = tuple(segment for segment in self.segments if segment.partition_id in kept)
         ids = {segment.segment_id for segment in segments}
-        keys = ((listed, parse_log_key(listed.key)) for listed in self.objects)
-        objects = tuple(listed for listed, key in keys if key and key.segment_id in ids)
-        return replace(self, segments=segments, objects=objects, uncounted=self.uncounted & ids)
-
-
-@dataclass(frozen=True, slots=True)
-class _Found:
-    """A segment as its objects tell of it."""
-
-    partition_id: int
-    objects: SegmentObjects
-
-    @property
-    def deletes(self) -> "_Found":
-        """Its delta logs alone."""
-        return _Found(self.partition_id, SegmentObjects(delta_logs=self.objects.delta_logs))
-
-    def segment(self, schema: CollectionSchema, number: int) -> Segment:
-        """Return what is known of it; its rows have to be counted."""
-        if not self.objects.insert_logs:
-            return Segment(segment_id=number, partition_id=self.partition_id, row_count=0, level=SegmentLevel.L0)
-        version = PACKED_VERSION if is_packed(schema, self.objects.logs_by_field()) else 0
-        return Segment(segment_id=number, partition_id=self.partition_id, row_count=0, storage_version=version)
+        stored = tuple(segment for segment in self.stored if segment.number in ids)
+        return replace(self, segments=segments, stored=stored, uncounted=self.uncounted & ids)
 
 
 def capture_objects(
@@ -199,31 +251,28 @@ class _Logs:
                     msg = f"s3://{self.storage.bucket}/{listed.key} is not named as Milvus {KNOWN} name their logs"
                     raise VersionUnsupportedError(msg, hint=NEWER_STORAGE_HINT)
 
-    def of_segments(
-        self, segments: Iterable[Segment], *, at_once: bool
-    ) -> tuple[dict[int, SegmentObjects], dict[LogKey, ListedObject]]:
+    def of_segments(self, segments: Iterable[Segment], *, at_once: bool) -> tuple[Listing, dict[LogKey, ListedObject]]:
         """Return the objects of some segments, by one listing of the collection or one of each segment.
 
         And the delta logs of all segments: they are few, and listed as a whole each time.
         """
         homes = {segment.segment_id: segment.partition_id for segment in segments}
-        found: dict[int, SegmentObjects] = {}
-        deletes: dict[LogKey, ListedObject] = {}
+        found, deletes = Listing(), dict[LogKey, ListedObject]()
         if not homes:
             return found, deletes
         below = [""] if at_once else [f"{partition}/{segment}/" for segment, partition in homes.items()]
         for key, listed in self.list(homes, below):
             if key.segment_id in homes:
-                found.setdefault(key.segment_id, SegmentObjects()).add(key, listed)
+                found.add(key, listed)
             if key.kind == DELTA_LOG:
                 deletes[key] = listed
         return found, deletes
 
-    def by_segment(self, wanted: Container[int]) -> dict[int, _Found]:
-        """Return all segments of which there are objects."""
-        found: dict[int, _Found] = {}
+    def all(self, wanted: Container[int]) -> Listing:
+        """Return the logs of all segments. Raises as `list`."""
+        found = Listing()
         for key, listed in self.list(wanted):
-            found.setdefault(key.segment_id, _Found(key.partition_id, SegmentObjects())).objects.add(key, listed)
+            found.add(key, listed)
         return found
 
     def replaced(self, logs: Iterable[tuple[LogKey, ListedObject]], captured: Container[int]) -> Iterator[ListedObject]:
@@ -252,11 +301,12 @@ class _Pass:
 
     segments: Mapping[int, Segment]
     """As Milvus named them last."""
-    whole: Mapping[int, SegmentObjects] = field(default_factory=dict)
+    whole: Mapping[int, StoredSegment] = field(default_factory=dict)
     """Those of them whose objects are all known."""
-    torn: Mapping[int, SegmentObjects] = field(default_factory=dict)
+    torn: Mapping[int, StoredSegment] = field(default_factory=dict)
     """Those of them that were there all the time, and lack objects all the same."""
-    told: Mapping[int, SegmentLogs] = field(default_factory=dict)
+    channels: Mapping[int, str] = field(default_factory=dict)
+    """Of segments whose logs the server has named."""
     deletes: Mapping[LogKey, ListedObject] = field(default_factory=dict)
     """All delta logs that any listing found."""
     has_lost: bool = False
@@ -284,7 +334,7 @@ class _Pass:
             segments=segments,
             whole={} if has_folded else whole,
             torn=_only(found.torn, stayed),
-            told={**self.told, **found.told},
+            channels={**self.channels, **found.channels},
             deletes={**self.deletes, **found.deletes},
             has_lost=self.has_lost or bool(gone),
             has_folded=has_folded,
@@ -295,16 +345,16 @@ class _Pass:
 class _Listed:
     """What a listing of some segments' objects found."""
 
-    whole: Mapping[int, SegmentObjects]
-    torn: Mapping[int, SegmentObjects]
-    told: Mapping[int, SegmentLogs]
+    whole: Mapping[int, StoredSegment]
+    torn: Mapping[int, StoredSegment]
+    channels: Mapping[int, str]
     deletes: Mapping[LogKey, ListedObject]
     """Delta logs of all segments."""
     is_empty: bool
     """Whether none of the segments has any object."""
 
 
-def _only(objects: Mapping[int, SegmentObjects], numbers: Container[int]) -> dict[int, SegmentObjects]:
+def _only(objects: Mapping[int, StoredSegment], numbers: Container[int]) -> dict[int, StoredSegment]:
     return {number: made_of for number, made_of in objects.items() if number in numbers}
 
 
@@ -333,17 +383,16 @@ class _Capture:
         ids = [segment.segment_id for segment in segments]
         told = self.database.describe_segments(self.name.database, self.logs.collection_id, ids)
         found, deletes = self.logs.of_segments(segments, at_once=at_once)
-        whole: dict[int, SegmentObjects] = {}
-        torn: dict[int, SegmentObjects] = {}
+        whole: dict[int, StoredSegment] = {}
+        torn: dict[int, StoredSegment] = {}
         for segment in segments:
             number = segment.segment_id
-            there = found.get(number, SegmentObjects())
-            made_of = _complete(self.schema, segment, there, told.get(number), self.can_be_older)
-            if made_of is None:
-                torn[number] = there
+            stored = _complete(self.schema, segment, found, told.get(number), self.can_be_older)
+            if stored is None:
+                torn[number] = StoredSegment(found, number, has_deletes=False)
             else:
-                whole[number] = made_of
-        return _Listed(whole, torn, told, deletes, is_empty=not found)
+                whole[number] = stored
+        return _Listed(whole, torn, _channels(told), deletes, is_empty=not found.partitions)
 
     def settled(self, last: _Pass, since: datetime | None) -> CollectionObjects:
         """Return what was captured. Of replaced segments, the deletes written since a time are looked for."""
@@ -351,16 +400,16 @@ class _Capture:
         gone = dict(self.logs.list(below=())) if last.has_lost else {}
         deletes = {**last.deletes, **gone}
         return CollectionObjects(
-            segments=tuple(_on_channel(last.segments[number], last.told.get(number)) for number in sorted(last.whole)),
-            objects=tuple(listed for number in sorted(last.whole) for listed in last.whole[number].all()),
+            segments=tuple(_on_channel(last.segments[number], last.channels) for number in sorted(last.whole)),
+            stored=tuple(last.whole[number] for number in sorted(last.whole)),
             replaced_deletes=tuple(self.logs.replaced(_written_since(deletes, since), last.whole)),
         )
 
     def unsettled(self, last: _Pass) -> SegmentTornError | SourceChangedError:
         """Return why the passes were not enough."""
-        for number, objects in last.torn.items():
+        for number, stored in last.torn.items():
             rows = last.segments[number].row_count
-            msg = f"segment {number} of {self.name} has {rows} row(s), and is not whole ({objects})"
+            msg = f"segment {number} of {self.name} has {rows} row(s), and is not whole ({stored.read()})"
             hint = "Let MilvusRestUri be reached where Milvus has it (2.5.8 and newer), or compact the collection."
             return SegmentTornError(msg, hint=hint)
         msg = f"the segments of {self.name} kept changing while their objects were listed, {PASSES} times"
@@ -391,52 +440,63 @@ def capture_flushed(
     wanted = frozenset(point.segment_ids) | arrived
     listed_now = _list_segments(database, name)
     told = database.describe_segments(name.database, description.collection_id, sorted(wanted))
-    found = logs.by_segment(wanted | listed_now.keys())
-    rows: dict[int, SegmentObjects] = {}
+    found = logs.all(wanted | listed_now.keys())
+    rows: dict[int, StoredSegment] = {}
     segments: list[Segment] = []
-    for number in sorted(wanted & found.keys()):
-        there = found[number]
-        segment = listed_now.get(number) or there.segment(schema, number)
-        whole = _complete(schema, segment, there.objects, told.get(number), can_be_older)
+    for number in sorted(wanted & found.partitions.keys()):
+        segment = listed_now.get(number) or _as_told_by_logs(schema, number, found)
+        whole = _complete(schema, segment, found, told.get(number), can_be_older)
         if whole is None and number not in listed_now:
             # It was replaced, and garbage collection is taking it.
             return None
         if whole is None:
-            msg = f"segment {number} of {name} is not whole ({there.objects})"
+            msg = f"segment {number} of {name} is not whole ({found.read(number)})"
             raise SegmentTornError(msg, hint="Compact the collection, and back up again.")
         rows[number] = whole
-        segments.append(_on_channel(segment, told.get(number)))
-    if _has_lost(point, found, listed_now):
+        segments.append(_on_channel(segment, _channels(told)))
+    if _has_lost(point, found.partitions, listed_now):
         return None
     others = _with_deletes(found, rows)
     # Asked for apart, because one segment that has gone refuses a whole batch.
-    told = database.describe_segments(
-        name.database, description.collection_id, sorted((found.keys() - rows.keys()) & listed_now.keys())
-    )
-    segments += [
-        _on_channel(there.deletes.segment(schema, number), told.get(number)) for number, there in others.items()
-    ]
-    replaced = [
-        there.deletes.objects
+    rest = (found.partitions.keys() - rows.keys()) & listed_now.keys()
+    channels = _channels(database.describe_segments(name.database, description.collection_id, sorted(rest)))
+    segments += [_on_channel(_of_deletes(number, found), channels) for number in others]
+    replaced = (
+        listed
         for number, there in others.items()
-        if number not in listed_now and there.objects.insert_logs
-    ]
+        if number not in listed_now and found.read(number).insert_logs
+        for listed in there.read().all()
+    )
     return CollectionObjects(
         segments=tuple(sorted(segments, key=lambda segment: segment.segment_id)),
-        objects=(*_all(rows.values()), *_all(there.deletes.objects for there in others.values())),
+        stored=(*rows.values(), *others.values()),
         # What was replaced before the flush had its deletes before the flush wrote any rows.
-        replaced_deletes=_until(_last_written(rows, point.segment_ids), _all(replaced)),
+        replaced_deletes=_until(_last_written(rows, point.segment_ids), replaced),
         uncounted=frozenset(rows.keys() - listed_now.keys()),
     )
 
 
-def _with_deletes(found: Mapping[int, _Found], but: Container[int]) -> dict[int, _Found]:
-    """Return the other segments that have deletes."""
-    return {number: there for number, there in found.items() if number not in but and there.objects.delta_logs}
+def _as_told_by_logs(schema: CollectionSchema, number: int, found: Listing) -> Segment:
+    """Return what the logs of a segment tell of it; its rows have to be counted."""
+    there = found.read(number)
+    if not there.insert_logs:
+        return _of_deletes(number, found)
+    version = PACKED_VERSION if is_packed(schema, there.logs_by_field()) else 0
+    return Segment(segment_id=number, partition_id=found.partitions[number], row_count=0, storage_version=version)
 
 
-def _all(segments: Iterable[SegmentObjects]) -> tuple[ListedObject, ...]:
-    return tuple(listed for objects in segments for listed in objects.all())
+def _of_deletes(number: int, found: Listing) -> Segment:
+    return Segment(segment_id=number, partition_id=found.partitions[number], row_count=0, level=SegmentLevel.L0)
+
+
+def _with_deletes(found: Listing, but: Container[int]) -> dict[int, StoredSegment]:
+    """Return the other segments that have deletes, and of them no more than that."""
+    others = (number for number in found.partitions if number not in but)
+    return {
+        number: StoredSegment(found, number, has_deletes=True, only_deletes=True)
+        for number in others
+        if found.read(number).delta_logs
+    }
 
 
 def _until(sealed: datetime | None, deletes: Iterable[ListedObject]) -> tuple[ListedObject, ...]:
@@ -454,14 +514,19 @@ def _has_lost(point: FlushPoint, found: Container[int], listed_now: Mapping[int,
     return False
 
 
-def _on_channel(segment: Segment, logs: SegmentLogs | None) -> Segment:
+def _channels(told: Mapping[int, SegmentLogs]) -> dict[int, str]:
+    return {number: logs.virtual_channel for number, logs in told.items()}
+
+
+def _on_channel(segment: Segment, channels: Mapping[int, str]) -> Segment:
     """Return a segment with its channel, where the server tells."""
-    return segment.model_copy(update={"virtual_channel": logs.virtual_channel if logs else ""})
+    return segment.model_copy(update={"virtual_channel": channels.get(segment.segment_id, "")})
 
 
-def _last_written(segments: Mapping[int, SegmentObjects], numbers: Iterable[int]) -> datetime | None:
+def _last_written(segments: Mapping[int, StoredSegment], numbers: Iterable[int]) -> datetime | None:
     """Return when the last row of some segments was written."""
-    inserts = (listed for number in numbers if number in segments for listed in segments[number].insert_logs.values())
+    there = (segments[number].read() for number in numbers if number in segments)
+    inserts = (listed for objects in there for listed in objects.insert_logs.values())
     return max((listed.modified_at for listed in inserts if listed.modified_at), default=None)
 
 
@@ -483,14 +548,19 @@ def newer_storage(name: CollectionName, segments: Iterable[Segment]) -> str:
 
 
 def _complete(
-    schema: CollectionSchema, segment: Segment, objects: SegmentObjects, logs: SegmentLogs | None, can_be_older: bool
-) -> SegmentObjects | None:
+    schema: CollectionSchema, segment: Segment, found: Listing, logs: SegmentLogs | None, can_be_older: bool
+) -> StoredSegment | None:
     """Return what makes up a segment; None where it lacks objects that it must have."""
-    made_of = objects.only(logs) if logs is not None else objects
+    there = found.read(segment.segment_id)
+    made_of = there.only(logs) if logs is not None else there
     if made_of is None:
         return None
     counts, deletes = made_of.logs_by_field(), len(made_of.delta_logs)
-    return None if lacking(schema, segment, counts, deletes, can_be_older=can_be_older) else made_of
+    if lacking(schema, segment, counts, deletes, can_be_older=can_be_older):
+        return None
+    if made_of != there:
+        found.keep_only(segment.segment_id, made_of)
+    return StoredSegment(found, segment.segment_id, has_deletes=deletes > 0)
 
 
 def _written_since(

@@ -1,17 +1,17 @@
 """SnapshotBatch: flush collections and record what they are made of, up to one moment."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from milvus_vault.archive.added_vectors import IN_ROUNDS_HINT, older_segments
 from milvus_vault.archive.layout import BackupLayout, parse_log_key
-from milvus_vault.archive.manifest import CollectionDocument, CollectionFailure, write_object_list
+from milvus_vault.archive.manifest import CollectionDocument, CollectionFailure, object_row
 from milvus_vault.backup.moment import check_clock, evidence_of, take_moment
 from milvus_vault.backup.segments import CollectionObjects, capture_flushed, capture_objects
 from milvus_vault.backup.working_files import BackupPlan, Evidence, Snapshot, Verdict, shared_name, snapshot_name
 from milvus_vault.copying.verify import read_copy_check
-from milvus_vault.copying.working_files import CopyTarget, drop_target, write_target
+from milvus_vault.copying.working_files import CopyTarget, drop_target, write_lines, write_target
 from milvus_vault.errors import MilvusPermissionError, MilvusRequestError, VaultError
 from milvus_vault.model.collections import CollectionDescription, CollectionName, LoadState
 from milvus_vault.model.flushes import FlushPoint
@@ -55,7 +55,7 @@ class _Captured(NamedTuple):
 class _Placed(NamedTuple):
     """Where the objects of a collection lie in the backup bucket, or will."""
 
-    stored: list[tuple[ListedObject, str]]
+    stored: Iterator[tuple[ListedObject, str]]
     """Each with its key there."""
     lost_count: int = 0
     """How many of them the pool has lost."""
@@ -127,7 +127,7 @@ class SnapshotBatch:
         name = self.plan.collections[index]
         captured = self._capture(name, at)
         document = captured.document
-        placed = self._place(index, name, document, captured.objects.objects)
+        placed = self._place(index, name, document, captured.objects)
         # What an earlier round has copied anew is there by now.
         lost_count = max(placed.lost_count, before.lost_count if before else 0)
         evidence = self._evidence(captured, placed.stored) if at.moment else None
@@ -153,31 +153,33 @@ class SnapshotBatch:
         self.run.write(snapshot_name(self.attempt, index), snapshot)
 
     def _place(
-        self, index: int, name: CollectionName, document: CollectionDocument, objects: Sequence[ListedObject]
+        self, index: int, name: CollectionName, document: CollectionDocument, captured: CollectionObjects
     ) -> _Placed:
         """Write down what is to be copied of a collection, and what the pool has of it."""
         number = document.description.collection_id
         if self.pool is None:
-            stored = [(listed, self._stored_key(listed)) for listed in objects]
             target = CopyTarget(index=index, name=str(name), folders=self.layout.collection_folders(number))
-            write_target(self.run, self.attempt, target, _items(stored))
-            return _Placed(stored)
-        folder = self.pool.folder(number)
-        places = list(self.pool.places(number, objects))
-        shared = write_object_list(place.shared for place in places if place.shared)
-        self.run.write_bytes(shared_name(self.attempt, index), shared)
-        to_copy = [(place.listed, place.key) for place in places if not place.shared]
-        if to_copy:
-            new, there = ([place.key for place in places if bool(place.shared) is known] for known in (False, True))
-            target = CopyTarget(index=index, name=str(name), folders=ranges(folder, new, there), is_shared=True)
+            write_target(self.run, self.attempt, target, _items(self._stored(captured)))
+            return _Placed(self._stored(captured))
+        places = self.pool.places(number, captured.objects)
+        shared = (object_row(place.shared) for place in places if place.shared)
+        write_lines(self.run, shared_name(self.attempt, index), shared)
+        new = (place.key for place in places if not place.shared)
+        there = (place.key for place in places if place.shared)
+        if folders := ranges(self.pool.folder(number), new, there):
+            target = CopyTarget(index=index, name=str(name), folders=folders, is_shared=True)
+            to_copy = ((place.listed, place.key) for place in places if not place.shared)
             write_target(self.run, self.attempt, target, _items(to_copy))
         else:
             # It may have been one in an earlier round.
             drop_target(self.run, self.attempt, index)
-        stored = [(place.listed, place.key) for place in places]
-        return _Placed(stored, sum(place.is_lost for place in places), has_target=bool(to_copy))
+        stored = ((place.listed, place.key) for place in places)
+        return _Placed(stored, sum(place.is_lost for place in places), has_target=bool(folders))
 
-    def _evidence(self, captured: _Captured, stored: Sequence[tuple[ListedObject, str]]) -> Evidence:
+    def _stored(self, captured: CollectionObjects) -> Iterator[tuple[ListedObject, str]]:
+        return ((listed, self._stored_key(listed)) for listed in captured.objects)
+
+    def _evidence(self, captured: _Captured, stored: Iterable[tuple[ListedObject, str]]) -> Evidence:
         segments = captured.document.segments
         return evidence_of(
             stored,

@@ -6,11 +6,11 @@ from itertools import batched
 from typing import Self
 
 from milvus_vault.copying.records import Records
-from milvus_vault.copying.tables import open_tables, room_on_disk
 from milvus_vault.copying.working_files import CopyTarget, read_items
 from milvus_vault.errors import WorkingFileError
 from milvus_vault.model.objects import CopiedObject, CopyItem, CopyJob
 from milvus_vault.ports import ObjectStore
+from milvus_vault.tables import open_tables, room_on_disk
 from milvus_vault.workspace import Workspace
 
 # Positions are those of the item list, from 0.

@@ -5,10 +5,10 @@ from collections.abc import Iterable, Iterator
 from functools import partial
 from threading import Lock
 
-from milvus_vault.copying.tables import open_tables, room_on_disk
 from milvus_vault.copying.working_files import CopiedName, CopyRecord, most_complete, read_records
 from milvus_vault.model.objects import CopyItem, ListedObject
 from milvus_vault.parallel import each
+from milvus_vault.tables import open_tables, room_on_disk
 from milvus_vault.workspace import Workspace
 
 _SCHEMA = """

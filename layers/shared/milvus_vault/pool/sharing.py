@@ -1,20 +1,23 @@
 """Which of a collection's objects are in the pool: looked up in S3, never believed from an older backup alone."""
 
 from bisect import bisect_left
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import accumulate
 from typing import NamedTuple
 
 from milvus_vault.archive.layout import BackupLayout, parse_log_key
-from milvus_vault.archive.manifest import Manifest, Source, read_object_list
+from milvus_vault.archive.manifest import Manifest, Source
 from milvus_vault.archive.pool import PooledKey, PoolLayout, content_of, group_of, parse_pooled_key
-from milvus_vault.archive.reader import find_manifest, read_document
+from milvus_vault.archive.reader import find_manifest, listed_entries
 from milvus_vault.archive.remains import is_there
 from milvus_vault.errors import BackupDamagedError, BackupFormatError
 from milvus_vault.model.objects import ArchivedObject, ListedObject
 from milvus_vault.pool.condemned import read_condemned
 from milvus_vault.ports import ObjectStore
+from milvus_vault.tables import LISTED, listed_object, listed_row, open_tables, room_on_disk
 
 _PAGE = 1000  # ListObjectsV2, S3 API reference
 _DIGITS = "0123456789abcdef"
@@ -42,6 +45,106 @@ class _Known(NamedTuple):
     checksum: str
 
 
+_SCHEMA = f"""
+CREATE TABLE wanted (position INTEGER PRIMARY KEY, place TEXT, {LISTED});
+CREATE TABLE known (position INTEGER PRIMARY KEY, key TEXT, below TEXT, etag TEXT, checksum TEXT);
+CREATE TABLE there (position INTEGER PRIMARY KEY, key TEXT, size_bytes INTEGER, etag TEXT);
+"""
+_WANTED = "SELECT position, size_bytes, etag FROM wanted WHERE place = ? LIMIT 1"
+_KNOWN = "SELECT key, below, etag, checksum FROM known WHERE position = ?"
+_PLACES = """
+SELECT wanted.*, known.*, there.* FROM wanted LEFT JOIN known USING (position) LEFT JOIN there USING (position)
+ORDER BY wanted.position
+"""
+
+
+class Places:
+    """Where each of a collection's objects lies, or is to lie, told as often as it is asked. On the function's disk."""
+
+    def __init__(self, pool: "Pool", group: str, objects: Iterable[ListedObject]) -> None:
+        """Take objects in, in the order in which their places are told."""
+        self._pool, self._group, self._layout = pool, group, PoolLayout(pool.prefix)
+        self._passed_by = frozenset[str]()
+        self._tables = open_tables(_SCHEMA)
+        bucket = pool.source.bucket
+        rows = (
+            (number, _place(_segment_of(listed), content_of(bucket, listed)), *listed_row(listed))
+            for number, listed in enumerate(objects)
+        )
+        with room_on_disk():
+            count = self._tables.executemany("INSERT INTO wanted VALUES (?, ?, ?, ?, ?, ?, ?)", rows).rowcount
+            # In the order of a listing of the group, and of the lists of backups, which lie together in it.
+            self._tables.execute("CREATE INDEX by_place ON wanted (place)")
+        self.has_any = count > 0
+
+    def look_up(self) -> None:
+        """Find out which objects are there. Raises `WorkingFileError` as `Pool.places`."""
+        # In this order, see `users.py`; what is condemned goes before its list does.
+        condemned = read_condemned(self._pool.store, self._pool.bucket, self._layout, self._group)
+        self._passed_by = frozenset(condemned[0].keys) if condemned else frozenset()
+        self._recall()
+        with room_on_disk():
+            self._tables.executemany("INSERT OR IGNORE INTO there VALUES (?, ?, ?, ?)", self._found())
+
+    def _recall(self) -> None:
+        """Take in what the newest backup of the collection recorded."""
+        for recorded in self._pool.recorded(self._group):
+            try:
+                with room_on_disk():
+                    self._tables.executemany("INSERT OR REPLACE INTO known VALUES (?, ?, ?, ?, ?)", self._of(*recorded))
+            except (BackupDamagedError, ValueError):
+                # What was read of it before it was found damaged does not count.
+                self._tables.execute("DELETE FROM known")
+            else:
+                return
+
+    def _of(self, layout: BackupLayout, items: Iterable[ArchivedObject]) -> Iterator[tuple[int, str, str, str, str]]:
+        for item in items:
+            if (pooled := parse_pooled_key(item.stored_key)) and (wanted := self._wanted(pooled)):
+                yield wanted[0], layout.here(item.stored_key), pooled.below, item.etag, item.checksum
+
+    def _found(self) -> Iterator[tuple[int, str, int, str]]:
+        pool = self._pool
+        for found in pool.listed(self._group):
+            pooled = parse_pooled_key(found.key)
+            if pooled is None or pooled.below in self._passed_by or (wanted := self._wanted(pooled)) is None:
+                continue
+            position, size_bytes, etag = wanted
+            recorded = self._tables.execute(_KNOWN, (position,)).fetchone()
+            is_right = not pool.is_damaged(found.key, found.modified_at)
+            if is_right and _is_copy(found, size_bytes, etag, _Known(*recorded) if recorded else None):
+                yield position, found.key, found.size_bytes, found.etag
+
+    def _wanted(self, pooled: PooledKey) -> tuple[int, int, str] | None:
+        """Return position, size and ETag of the object of which this may be a copy."""
+        place = _place(pooled.segment_id, pooled.content)
+        found: tuple[int, int, str] | None = self._tables.execute(_WANTED, (place,)).fetchone()
+        return found
+
+    def __iter__(self) -> Iterator[Place]:
+        """Yield them, in the order of the objects."""
+        for row in self._tables.execute(_PLACES):
+            listed, content = listed_object(*row[2:7]), row[1].rpartition("/")[2]
+            recorded = _Known(*row[8:12]) if row[7] is not None else None
+            if row[12] is not None:
+                key, size_bytes, etag = row[13:]
+                is_recorded = recorded is not None and (recorded.key, recorded.etag) == (key, etag)
+                checksum = recorded.checksum if recorded and is_recorded else ""
+                yield Place(listed, key, ArchivedObject(key, listed.key, size_bytes, etag, checksum))
+                continue
+            key = self._layout.key(PooledKey(self._group, _segment_of(listed), content, self._pool.attempt))
+            if recorded is None or recorded.below in self._passed_by:
+                yield Place(listed, key, None)
+            else:
+                # Over one of the right ETag nothing is copied, whatever its content.
+                is_replaced = recorded.etag == listed.etag and recorded.key not in self._pool.damaged
+                yield Place(listed, recorded.key if is_replaced else key, None, is_lost=True)
+
+
+def _place(segment_id: int, content: str) -> str:
+    return f"{segment_id:016x}/{content}"
+
+
 @dataclass(frozen=True, slots=True)
 class Pool:
     """The pool, as an attempt sees it that makes a backup."""
@@ -64,8 +167,8 @@ class Pool:
         """Return the folder of a collection's objects, with a slash at its end."""
         return PoolLayout(self.prefix).folder(group_of(self.source.bucket, self.source.root_path, collection_id))
 
-    def places(self, collection_id: int, objects: Sequence[ListedObject]) -> Iterator[Place]:
-        """Yield where each of a collection's objects lies, or is to lie; those that are there as a listing shows them.
+    def places(self, collection_id: int, objects: Iterable[ListedObject]) -> Places:
+        """Return where each of a collection's objects lies, or is to lie; those that are there as a listing shows them.
 
         An object is there if it has the size and the ETag of Milvus' own, or the ETag that was recorded when it was
         copied. One that is not as it was recorded, or gone, is copied anew to where other backups look for it, if it
@@ -74,61 +177,39 @@ class Pool:
 
         Raises:
             WorkingFileError: What is about to be deleted cannot be read.
+            DiskFullError: There are more objects than the disk has room for.
         """
-        group, layout = group_of(self.source.bucket, self.source.root_path, collection_id), PoolLayout(self.prefix)
-        wanted = {content_of(self.source.bucket, listed): listed for listed in objects}
-        if not wanted:
-            return
-        # In this order, see `users.py`; what is condemned goes before its list does.
-        condemned = read_condemned(self.store, self.bucket, layout, group)
-        passed_by = frozenset(condemned[0].keys) if condemned else frozenset[str]()
-        known = self._known(group, wanted)
-        there: dict[str, ListedObject] = {}
-        self.listed_counts[collection_id] = 0
-        for found in self.store.list_objects(self.bucket, layout.folder(group)):
-            self.listed_counts[collection_id] += 1
-            pooled = parse_pooled_key(found.key)
-            if pooled is None or pooled.content not in wanted or pooled.below in passed_by:
-                continue
-            is_right = not self._is_damaged(found.key, found.modified_at)
-            if is_right and _is_copy(found, wanted[pooled.content], known.get(pooled.content)):
-                there.setdefault(pooled.content, found)
-        for content, listed in wanted.items():
-            recorded = known.get(content)
-            if (copy := there.get(content)) is not None:
-                is_recorded = recorded is not None and (recorded.key, recorded.etag) == (copy.key, copy.etag)
-                checksum = recorded.checksum if recorded and is_recorded else ""
-                shared = ArchivedObject(copy.key, listed.key, copy.size_bytes, copy.etag, checksum)
-                yield Place(listed, copy.key, shared)
-                continue
-            key = layout.key(PooledKey(group, _segment_of(listed), content, self.attempt))
-            if recorded is None or recorded.below in passed_by:
-                yield Place(listed, key, None)
-            else:
-                # Over one of the right ETag nothing is copied, whatever its content.
-                is_replaced = recorded.etag == listed.etag and recorded.key not in self.damaged
-                yield Place(listed, recorded.key if is_replaced else key, None, is_lost=True)
+        places = Places(self, group_of(self.source.bucket, self.source.root_path, collection_id), objects)
+        if places.has_any:
+            self.listed_counts[collection_id] = 0
+            places.look_up()
+        return places
 
-    def _is_damaged(self, key: str, modified_at: datetime | None) -> bool:
+    def listed(self, group: str) -> Iterator[ListedObject]:
+        """Yield what lies in the folder of a group, and count it."""
+        folder, collection_id = PoolLayout(self.prefix).folder(group), int(group.rpartition("-")[2])
+        for found in self.store.list_objects(self.bucket, folder):
+            self.listed_counts[collection_id] += 1
+            yield found
+
+    def is_damaged(self, key: str, modified_at: datetime | None) -> bool:
+        """Return whether the content of an object that was written then is known to be another than its ETag says."""
         found_at = self.damaged.get(key)
         return found_at is not None and (modified_at is None or modified_at <= found_at)
 
-    def _known(self, group: str, wanted: Mapping[str, ListedObject]) -> dict[str, _Known]:
-        """Return what the newest backup of a collection recorded, by content."""
+    def recorded(self, group: str) -> Iterator[tuple[BackupLayout, Iterator[ArchivedObject]]]:
+        """Yield the object lists of the collection of a group, of the newest backup first.
+
+        Reading one raises `BackupDamagedError` or `ValueError` where it is damaged.
+        """
         for name in self.bases:
             layout, manifest = BackupLayout(self.prefix, name), self._manifest(name)
             entries = manifest.collections if manifest else ()
             entry = next((found for found in entries if found.group == group), None)
             # Asked for each time, after what is condemned was read: else what a backup had that is being deleted may be
             # gone, and a late deletion would hit what is copied there anew.
-            if entry is None or not is_there(self.store, self.bucket, layout.marker):
-                continue
-            try:
-                items = read_object_list(read_document(self.store, self.bucket, layout, entry.objects))
-                return dict(_recorded(items, layout, wanted))
-            except (BackupDamagedError, ValueError):
-                continue
-        return {}
+            if entry is not None and is_there(self.store, self.bucket, layout.marker):
+                yield layout, listed_entries(self.store, self.bucket, layout, entry.objects)
 
     def _manifest(self, name: str) -> Manifest | None:
         """Return the manifest of a backup; None where it cannot be read."""
@@ -151,45 +232,50 @@ def ranges(folder: str, new: Iterable[str], others: Iterable[str]) -> tuple[str,
         new: Full keys of what is new there.
         others: Full keys of what else is known to be there. More than that may cost requests, and hides nothing.
     """
-    fresh = sorted(new)
-    found = sorted((*fresh, *others))
-    return tuple(_fewest(folder, found, fresh)[1])
+    fresh, there = (Counter(key.rpartition("/")[0] for key in keys) for keys in (new, others))
+    there.update(fresh)
+    return tuple(_fewest(folder, _Segments(there), _Segments(fresh))[1])
 
 
-def _fewest(prefix: str, found: Sequence[str], fresh: Sequence[str]) -> tuple[int, Sequence[str]]:
-    """Return how many requests list the fresh keys below a prefix, and the prefixes that do."""
-    count, new = (_between(keys, prefix, prefix + _AFTER) for keys in (found, fresh))
+class _Segments:
+    """Folders of segments in order, and how many objects there are below any prefix of theirs."""
+
+    def __init__(self, counts: Mapping[str, int]) -> None:
+        self._names = sorted(counts)
+        self._before = list(accumulate((counts[name] for name in self._names), initial=0))
+
+    def below(self, prefix: str) -> int:
+        """Return how many objects lie below a prefix."""
+        first, last = (bisect_left(self._names, end) for end in (prefix, prefix + _AFTER))
+        return self._before[last] - self._before[first]
+
+    def has(self, name: str) -> bool:
+        """Return whether it is a segment."""
+        at = bisect_left(self._names, name)
+        return self._names[at : at + 1] == [name]
+
+
+def _fewest(prefix: str, found: _Segments, fresh: _Segments) -> tuple[int, Sequence[str]]:
+    """Return how many requests list the fresh objects below a prefix, and the prefixes that do."""
+    count, new = found.below(prefix), fresh.below(prefix)
     if not new:
         return 0, ()
     pages = -(-count // _PAGE)
     # Where nothing else lies, nothing is saved; and a segment is not divided.
-    if pages == 1 or count == new or fresh[bisect_left(fresh, prefix)].startswith("/", len(prefix)):
+    if pages == 1 or count == new or fresh.has(prefix):
         return pages, (prefix,)
     parts = [_fewest(prefix + digit, found, fresh) for digit in _DIGITS]
     fewest = sum(requests for requests, _ in parts)
     return (fewest, [each for _, prefixes in parts for each in prefixes]) if fewest < pages else (pages, (prefix,))
 
 
-def _between(keys: Sequence[str], first: str, last: str) -> int:
-    return bisect_left(keys, last) - bisect_left(keys, first)
-
-
-def _recorded(
-    items: Iterable[ArchivedObject], layout: BackupLayout, wanted: Mapping[str, ListedObject]
-) -> Iterator[tuple[str, _Known]]:
-    for item in items:
-        pooled = parse_pooled_key(item.stored_key)
-        if pooled is not None and pooled.content in wanted:
-            yield pooled.content, _Known(layout.here(item.stored_key), pooled.below, item.etag, item.checksum)
-
-
-def _is_copy(found: ListedObject, source: ListedObject, recorded: _Known | None) -> bool:
-    """Return whether an object in the pool is the copy of Milvus' own, and can be read."""
-    if found.size_bytes != source.size_bytes or found.archive_class:
+def _is_copy(found: ListedObject, size_bytes: int, etag: str, recorded: _Known | None) -> bool:
+    """Return whether an object in the pool is the copy of one of Milvus' own, and can be read."""
+    if found.size_bytes != size_bytes or found.archive_class:
         return False
     # Copied in parts or under KMS, it has another ETag than its source.
     is_recorded = recorded is not None and (recorded.key, recorded.etag) == (found.key, found.etag)
-    return found.etag == source.etag or is_recorded
+    return found.etag == etag or is_recorded
 
 
 def _segment_of(listed: ListedObject) -> int:

@@ -11,9 +11,14 @@ sorted first, on the same disk.
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from tempfile import NamedTemporaryFile
 
 from milvus_vault.errors import DiskFullError
+from milvus_vault.model.objects import ListedObject
+
+LISTED = "key TEXT, size_bytes INTEGER, etag TEXT, modified_at TEXT, archive_class TEXT"
+"""The columns of an object as a listing shows it."""
 
 # Of each table. Some 30 are open at a time, where many small targets are looked at side by side.
 _CACHE_KIB = 4096
@@ -34,6 +39,18 @@ def open_tables(schema: str) -> sqlite3.Connection:
         )
     # The file has no name any more, and its space is free as soon as the connection is closed.
     return connection
+
+
+def listed_row(listed: ListedObject) -> tuple[str, int, str, str | None, str]:
+    """Return the values of the columns `LISTED`."""
+    modified_at = listed.modified_at.isoformat() if listed.modified_at else None
+    return listed.key, listed.size_bytes, listed.etag, modified_at, listed.archive_class
+
+
+def listed_object(key: str, size_bytes: int, etag: str, modified_at: str | None, archive_class: str) -> ListedObject:
+    """Return the object that has these values of the columns `LISTED`."""
+    when = datetime.fromisoformat(modified_at) if modified_at else None
+    return ListedObject(key, size_bytes, etag, when, archive_class)
 
 
 @contextmanager
