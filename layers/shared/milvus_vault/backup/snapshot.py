@@ -174,7 +174,7 @@ class SnapshotBatch:
             # It may have been one in an earlier round.
             drop_target(self.run, self.attempt, index)
         stored = ((place.listed, place.key) for place in places)
-        return _Placed(stored, sum(place.is_lost for place in places), has_target=bool(folders))
+        return _Placed(stored, places.count_lost(), has_target=bool(folders))
 
     def _stored(self, captured: CollectionObjects) -> Iterator[tuple[ListedObject, str]]:
         return ((listed, self._stored_key(listed)) for listed in captured.objects)

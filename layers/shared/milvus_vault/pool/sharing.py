@@ -53,8 +53,9 @@ CREATE TABLE there (position INTEGER PRIMARY KEY, key TEXT, size_bytes INTEGER, 
 _WANTED = "SELECT position, size_bytes, etag FROM wanted WHERE place = ? LIMIT 1"
 _KNOWN = "SELECT key, below, etag, checksum FROM known WHERE position = ?"
 _PLACES = """
-SELECT wanted.*, known.*, there.* FROM wanted LEFT JOIN known USING (position) LEFT JOIN there USING (position)
-ORDER BY wanted.position
+SELECT place, wanted.key, wanted.size_bytes, wanted.etag, modified_at, archive_class, known.key, below, known.etag,
+known.checksum, there.key, there.size_bytes, there.etag
+FROM wanted LEFT JOIN known USING (position) LEFT JOIN there USING (position) ORDER BY wanted.position
 """
 
 
@@ -121,28 +122,32 @@ class Places:
         found: tuple[int, int, str] | None = self._tables.execute(_WANTED, (place,)).fetchone()
         return found
 
+    def count_lost(self) -> int:
+        """Return how many are lost."""
+        return sum(place.is_lost for place in self)
+
     def __iter__(self) -> Iterator[Place]:
         """Yield them, in the order of the objects."""
-        for row in self._tables.execute(_PLACES):
-            listed, content = listed_object(*row[2:7]), row[1].rpartition("/")[2]
-            recorded = _Known(*row[8:12]) if row[7] is not None else None
-            if row[12] is not None:
-                key, size_bytes, etag = row[13:]
+        folder, attempt = self._layout.folder(self._group), self._pool.attempt
+        for place, *row in self._tables.execute(_PLACES):
+            listed = listed_object(*row[:5])
+            recorded = _Known(*row[5:9]) if row[5] is not None else None
+            if row[9] is not None:
+                key, size_bytes, etag = row[9:]
                 is_recorded = recorded is not None and (recorded.key, recorded.etag) == (key, etag)
                 checksum = recorded.checksum if recorded and is_recorded else ""
                 yield Place(listed, key, ArchivedObject(key, listed.key, size_bytes, etag, checksum))
-                continue
-            key = self._layout.key(PooledKey(self._group, _segment_of(listed), content, self._pool.attempt))
-            if recorded is None or recorded.below in self._passed_by:
-                yield Place(listed, key, None)
+            elif recorded is None or recorded.below in self._passed_by:
+                yield Place(listed, f"{folder}{place}-{attempt}", None)
             else:
                 # Over one of the right ETag nothing is copied, whatever its content.
                 is_replaced = recorded.etag == listed.etag and recorded.key not in self._pool.damaged
-                yield Place(listed, recorded.key if is_replaced else key, None, is_lost=True)
+                yield Place(listed, recorded.key if is_replaced else f"{folder}{place}-{attempt}", None, is_lost=True)
 
 
 def _place(segment_id: int, content: str) -> str:
-    return f"{segment_id:016x}/{content}"
+    """Return the key of copies of an object below their group's folder, but for who copied it."""
+    return PooledKey("", segment_id, content, "").below.removesuffix("-")
 
 
 @dataclass(frozen=True, slots=True)
