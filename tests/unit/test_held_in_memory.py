@@ -1,0 +1,109 @@
+"""However many objects there are, no more than some pages of them are held."""
+
+import tracemalloc
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from typing import cast
+
+import pytest
+
+from milvus_vault.archive.layout import parse_log_key
+from milvus_vault.archive.manifest import Source
+from milvus_vault.backup.segments import Listing, StoredSegment
+from milvus_vault.copying.comparing import TargetItems
+from milvus_vault.copying.records import Records
+from milvus_vault.copying.working_files import CopyTarget, read_items, read_verified, write_target, write_verified
+from milvus_vault.model.objects import CopiedObject, CopyItem, CopyJob, ListedObject
+from milvus_vault.pool.sharing import Pool
+from milvus_vault.ports import ObjectStore
+from milvus_vault.workspace import Workspace
+from tests.support.memory_store import InMemoryObjectStore
+
+FEW, MANY = 1_000, 5_000
+OBJECTS_OF_A_SEGMENT = 50
+WRITTEN_AT = datetime(2026, 11, 30, tzinfo=UTC)
+
+
+def objects(count: int) -> Iterator[ListedObject]:
+    """Yield so many objects of a collection."""
+    for number in range(count):
+        key = f"files/insert_log/7/8/{number // OBJECTS_OF_A_SEGMENT}/100/{number}"
+        yield ListedObject(key, number, f"{number:032x}", WRITTEN_AT)
+
+
+class Made:
+    """A store that lists what it makes up."""
+
+    def __init__(self, count: int) -> None:
+        self._count = count
+
+    def list_objects(self, bucket: str, prefix: str, *, after: str = "") -> Iterator[ListedObject]:
+        """Yield copies of the objects."""
+        assert (bucket, prefix, after) == ("there", "files/", "")
+        return objects(self._count)
+
+
+def compare(count: int) -> None:
+    """Compare so many objects with what is to be there."""
+    run = Workspace(InMemoryObjectStore("backups"), "backups", "prefix", "run")
+    items = (CopyItem(o.key, o.key, o.size_bytes, o.etag) for o in objects(count))
+    found = TargetItems(items, "default.a")
+    job = CopyJob(source_bucket="here", destination_bucket="there")
+    found.compare(cast("ObjectStore", Made(count)), job, Records(run, [], checksums=True), ["files/"])
+    assert sum(1 for _ in found.there()) == count
+    assert not any(found.missing())
+
+
+def capture(count: int) -> None:
+    """Take so many logs of a collection in, and read them by segment."""
+    listing = Listing()
+    for listed in objects(count):
+        key = parse_log_key(listed.key)
+        assert key is not None
+        listing.add(key, listed)
+    segments = [StoredSegment(listing, number, has_deletes=False) for number in listing.partitions]
+    assert sum(len(segment.read().all()) for segment in segments) == count
+
+
+def look_up(count: int) -> None:
+    """Look so many objects up in a pool."""
+    source = Source(milvus_version="v2.3.5", bucket="milvus", root_path="files")
+    pool = Pool(InMemoryObjectStore("backups"), "backups", "nightly", source, "aaaaaaaa", ())
+    assert sum(1 for place in pool.places(7, objects(count)) if not place.shared) == count
+
+
+@pytest.mark.parametrize("work", [compare, capture, look_up])
+def test_what_is_held_does_not_grow_with_the_objects(work: Callable[[int], None]) -> None:
+    peaks = []
+    work(FEW)  # what is made once
+    for count in (FEW, MANY):
+        tracemalloc.start()
+        work(count)
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    # An object that is held takes 300 bytes at least; a segment, of which numbers are held, some hundred.
+    assert (peaks[1] - peaks[0]) / (MANY - FEW) < 30
+
+
+def test_lists_are_written_and_read_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("milvus_vault.copying.working_files._PIECE_BYTES", 1000)
+    store = InMemoryObjectStore("backups")
+    run = Workspace(store, "backups", "prefix", "run")
+    pieces: list[int] = []
+    written = store.put_in_parts
+
+    def put_in_parts(bucket: str, key: str, parts: Iterator[bytes]) -> None:
+        each = list(parts)
+        pieces.extend(map(len, each))
+        written(bucket, key, each)
+
+    monkeypatch.setattr(store, "put_in_parts", put_in_parts)
+    items = [CopyItem(o.key, f"there/{o.key}", o.size_bytes, o.etag) for o in objects(100)]
+
+    write_target(run, "a", CopyTarget(index=0, name="default.a", folders=("there/",)), iter(items))
+    write_verified(run, "a", 0, (CopiedObject(item.key, item.source_etag) for item in items))
+
+    assert list(read_items(run, "a", 0)) == items
+    assert list(read_verified(run, "a", 0)) == [item.key for item in items]
+    assert len(pieces) > 10
+    assert max(pieces) < 1200
