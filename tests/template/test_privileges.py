@@ -321,10 +321,8 @@ TABLE: dict[str, May] = {
         abort_uploads=(
             "*/binlogs/*",
             "*/meta/*",
-            DATASETS,
+            ".*/*",
             ".pool/*-*/*/*-*",
-            ".runs/*/copy/*",
-            ".runs/backup-*/collections/*-shared/*",
             "exports:*/binlogs/*",
             "milvus:staging/*",
         ),
