@@ -30,6 +30,7 @@ import yaml
 
 from bench import incremental
 from bench.counting_store import CountingStore
+from bench.instance import DAY, ENVIRONMENT
 from milvus_vault.inspection.estimate import GB_MONTH_USD, GET_USD, REQUEST_USD
 from milvus_vault.model.names import COLLECTIONS_PER_BATCH
 from milvus_vault.runtime import logger
@@ -113,7 +114,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--tib", type=float, default=10.0, help="of the instance (default: %(default)s)")
     parser.add_argument("--changed", type=float, default=0.02, help="share, each day (default: %(default)s)")
     options = parser.parse_args(arguments)
-    os.environ.update(incremental.ENVIRONMENT)
+    os.environ.update(ENVIRONMENT)
     logger.setLevel("CRITICAL")
     full, first, night = _bills(options)
     _print(options, full, first, night)
@@ -124,10 +125,10 @@ def _bills(options: argparse.Namespace) -> tuple[Bill, Bill, Bill]:
     bench = incremental.Bench(options.collections, options.objects, 0)
     full = _bill(bench, "full", options.collections, mode="full")
     bench.forget_runs()
-    bench.started_at += incremental.DAY
+    bench.started_at += DAY
     first = _bill(bench, "first", options.collections, mode="incremental")
     bench.forget_runs()
-    bench.started_at += incremental.DAY
+    bench.started_at += DAY
     bench.instance.replace(options.changed, bench.started_at)
     return full, first, _bill(bench, "night", options.collections, mode="incremental")
 
