@@ -24,6 +24,14 @@ LISTED = "key TEXT, size_bytes INTEGER, etag TEXT, modified_at TEXT, archive_cla
 _CACHE_KIB = 4096
 
 
+class _Tables(sqlite3.Connection):
+    """Tables that nobody has to close."""
+
+    def __del__(self) -> None:
+        """Give the disk's space back."""
+        self.close()
+
+
 def open_tables(schema: str) -> sqlite3.Connection:
     """Return a connection to new tables, for one thread at a time. They are gone with it.
 
@@ -31,7 +39,7 @@ def open_tables(schema: str) -> sqlite3.Connection:
         schema: Statements that make the tables.
     """
     with NamedTemporaryFile(prefix="milvus-vault-") as file:
-        connection = sqlite3.connect(file.name, isolation_level=None, check_same_thread=False)
+        connection = sqlite3.connect(file.name, isolation_level=None, check_same_thread=False, factory=_Tables)
         # What is lost with the function is made anew by its next call. Without a journal nothing is written twice.
         connection.executescript(
             f"PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; PRAGMA cache_size = -{_CACHE_KIB};"

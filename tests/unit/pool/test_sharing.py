@@ -211,6 +211,24 @@ class TestRecorded:
         assert [place.shared for place in places] == first
         assert all(item.checksum for item in first)
 
+    @pytest.mark.parametrize("one_piece_bytes", [0, 2**20])
+    def test_a_damaged_list_is_not_believed_and_the_next_backup_is(
+        self, store: InMemoryObjectStore, monkeypatch: pytest.MonkeyPatch, one_piece_bytes: int
+    ) -> None:
+        monkeypatch.setattr("milvus_vault.archive.reader.ONE_PIECE_BYTES", one_piece_bytes)
+        objects = filled(store, 1, 2)
+        first = copied(store, pool(store).places(COLLECTION, objects))
+        self.recorded(store, "newer", first)
+        self.recorded(store, "older", first[1:])
+        listed = BackupLayout(PREFIX, "newer").object_list(COLLECTION)
+        # The damage is in the last line, behind one that would be believed.
+        store.put(BACKUPS, listed, store.get(BACKUPS, listed).replace(b'"]\n', b'?"]\n')[:-2] + b"\n")
+
+        places = list(pool(store, "bbbbbbbb", ["newer", "older"]).places(COLLECTION, objects))
+
+        assert [place.shared for place in places] == [None, *first[1:]]
+        assert [place.is_lost for place in places] == [False, False]
+
     def test_what_is_not_as_recorded_is_copied_to_a_key_of_its_own(self, store: InMemoryObjectStore) -> None:
         objects = filled(store, 1)
         (there,) = copied(store, pool(store).places(COLLECTION, objects))
