@@ -16,7 +16,7 @@ from milvus_vault.retention.sweep import Sweep
 from milvus_vault.retention.working_files import PLAN, SWEPT, PrunePlan, Swept
 from milvus_vault.runtime import logger, task
 from milvus_vault.settings import StorageSettings, SweepSettings
-from milvus_vault.wiring import open_workspace
+from milvus_vault.stores import open_workspace
 from milvus_vault.workspace import Workspace
 
 # Each deletes some 1,000 objects a second; S3 allows 3,500 a prefix, and running backups need some.
