@@ -56,3 +56,15 @@ def test_threads_may_use_a_model_first_at_the_same_time() -> None:
 
             written = {future.result() for future in [pool.submit(use) for _ in range(threads)]}
             assert written == {text.replace(" ", "")}
+
+
+def test_a_model_may_be_used_first_wherever_that_is() -> None:
+    """To read the variables of such a comprehension ended Python 3.13.0 by a fault."""
+    child, _ = family()
+
+    def use(pairs: list[tuple[str, int]]) -> list[Model]:
+        for name, _ in pairs:
+            assert sorted(name + other for other in "ab")
+        return [child.model_validate({"name": name, "size": size}) for name, size in pairs]
+
+    assert len(use([("a", 1)])) == 1

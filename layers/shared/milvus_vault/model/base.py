@@ -30,14 +30,15 @@ class Model(BaseModel):
         """Build the model if it is not, one thread at a time.
 
         Pydantic takes what is half built apart again where two threads use a model first at the same time, and a third
-        then validates by the base class.
+        then validates by the base class. And it would look for names of types among the variables of whoever uses the
+        model first: ours are those of the module alone, and to read such variables has ended Python 3.13.0 by a fault.
         """
         with _building:
             return super().model_rebuild(
                 force=force,
                 raise_errors=raise_errors,
-                _parent_namespace_depth=_parent_namespace_depth + 1,  # this frame
-                _types_namespace=_types_namespace,
+                _parent_namespace_depth=0,
+                _types_namespace=_types_namespace or {},
             )
 
 
