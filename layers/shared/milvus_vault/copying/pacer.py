@@ -35,11 +35,14 @@ class Pacer:
     Functions do not know of each other; each finds its share by the refusals it gets.
     """
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic, start_rate: float = START_RATE) -> None:
-        """Start at `start_rate`; `clock` returns seconds that only grow."""
+    def __init__(
+        self, clock: Callable[[], float] = time.monotonic, start_rate: float = START_RATE, min_rate: float = MIN_RATE
+    ) -> None:
+        """Start at `start_rate`, and never fall below `min_rate`; `clock` returns seconds that only grow."""
         self._clock = clock
         self._lock = threading.Lock()
         self._rate = start_rate
+        self._min_rate = min_rate
         self._grown_at = self._next_at = clock()
         self._falls_from = float("-inf")
         self._was_refused = False
@@ -49,8 +52,11 @@ class Pacer:
         """Return the requests a second that are allowed now."""
         return self._rate
 
-    def reserve(self) -> float:
-        """Take the next free moment for a request, and return the seconds to wait until then."""
+    def reserve(self, count: int = 1) -> float:
+        """Take the next free moment for a request, and return the seconds to wait until then.
+
+        With `count` for one that the server counts as so many.
+        """
         with self._lock:
             now = self._clock()
             if self._next_at > now:
@@ -58,7 +64,7 @@ class Pacer:
                 self._rate += max(INCREASE_PER_SECOND, slow_start) * (now - self._grown_at)
             self._grown_at = now
             starts_at = max(now, self._next_at)
-            self._next_at = starts_at + 1 / self._rate
+            self._next_at = starts_at + count / self._rate
             return starts_at - now
 
     def throttled(self, sent_at: float) -> None:
@@ -71,6 +77,6 @@ class Pacer:
             self._was_refused = True
             if sent_at >= self._falls_from:
                 now = self._clock()
-                self._rate = max(MIN_RATE, self._rate * DECREASE_FACTOR)
+                self._rate = max(self._min_rate, self._rate * DECREASE_FACTOR)
                 self._grown_at = now
                 self._falls_from = max(now, self._next_at)
