@@ -7,7 +7,7 @@ from typing import override
 
 import pytest
 
-from milvus_vault.deleting import PATIENCE_SECONDS, REQUESTS_IN_FLIGHT, delete_batches, deletion_pacer
+from milvus_vault.deleting import ATTEMPTS, REQUESTS_IN_FLIGHT, delete_batches, deletion_pacer
 from milvus_vault.errors import RunTakenOverError, StorageThrottledError, StorageUnavailableError
 from tests.support.memory_store import InMemoryObjectStore
 
@@ -72,9 +72,9 @@ def delete(
 ) -> Iterator[Sequence[str]]:
     """Delete all keys, ten a request, on a clock that is set by hand."""
     clock = clock or Clock()
-    pacer = deletion_pacer()
+    pacer = deletion_pacer(clock)
     some = batched(KEYS, 10, strict=False) if batches is None else batches
-    return delete_batches(store, BUCKET, some, str, pacer=pacer, before=before, clock=clock, wait=clock.wait)
+    return delete_batches(store, BUCKET, some, str, pacer=pacer, before=before, wait=clock.wait)
 
 
 def test_some_requests_are_under_way_at_a_time_and_never_more() -> None:
@@ -99,27 +99,30 @@ def test_a_listing_is_read_as_requests_are_sent() -> None:
 
 
 def test_what_is_refused_is_sent_again_more_slowly() -> None:
-    store, clock, pacer = Busy(refused=5), Clock(), deletion_pacer()
+    store, clock = Busy(refused=2), Clock()
+    pacer = deletion_pacer(clock)
     begun_at = pacer.rate
-    gone = delete_batches(
-        store, BUCKET, batched(KEYS, 10, strict=False), str, pacer=pacer, clock=clock, wait=clock.wait
-    )
+    gone = delete_batches(store, BUCKET, batched(KEYS, 10, strict=False), str, pacer=pacer, wait=clock.wait)
 
     assert [key for some in gone for key in some] == KEYS
-    assert (store.left, store.sent) == ([], len(KEYS) // 10 + 5)
+    assert (store.left, store.sent) == ([], len(KEYS) // 10 + 2)
     assert pacer.rate < begun_at
 
 
 def test_a_server_that_insists_is_given_up_for_the_tasks_next_try() -> None:
     store, clock = Busy(refused=10**6), Clock()
 
-    def before() -> None:
-        clock.wait(1)
-
     with pytest.raises(StorageThrottledError):
-        list(delete(store, before=before, clock=clock))
-    assert clock.now >= PATIENCE_SECONDS
-    assert store.left == KEYS
+        list(delete(store, clock=clock))
+    assert store.sent <= ATTEMPTS * REQUESTS_IN_FLIGHT
+    assert (store.left, store.at_a_time) == (KEYS, 0)
+
+
+def test_a_small_request_that_is_refused_waits_as_long_as_a_full_one() -> None:
+    store, clock = Busy(refused=1), Clock()
+
+    list(delete(store, [KEYS[:1]], clock=clock))
+    assert clock.now > 0.3
 
 
 def test_nothing_is_sent_any_more_once_somebody_else_has_the_run() -> None:

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import count
 
 from milvus_vault.copying.pacer import Pacer
 from milvus_vault.errors import StorageThrottledError
@@ -17,17 +18,20 @@ _KEYS_PER_SECOND = 3000.0
 _LEAST_KEYS_PER_SECOND = 500.0
 """A request of 1,000 keys then waits 2 s for the one before it, and 16 s for all that are in flight."""
 
-PATIENCE_SECONDS = 10
-"""For how long a request is sent again that S3 refused."""
+_FULL = 1000
+"""Keys of a full request. Who was refused waits for the time of one as well, however few keys he has."""
 
-STOP_SECONDS = 90
-"""How much time has to be left where a request is begun: it waits for up to 16 s, is sent for 10 s, waits again, and
-the SDK takes up to half a minute for the last try of a SlowDown that S3 insists on."""
+ATTEMPTS = 3
+"""How often a request is sent that S3 refuses. The SDK has then asked up to five times for each."""
+
+STOP_SECONDS = 120
+"""How much time has to be left where a request is begun: it waits for up to 18 s three times, and the SDK takes some
+20 s for each of its attempts where S3 insists on SlowDown."""
 
 
-def deletion_pacer() -> Pacer:
-    """Return the rate, in keys a second, that all deletions of a function share."""
-    return Pacer(start_rate=_KEYS_PER_SECOND, min_rate=_LEAST_KEYS_PER_SECOND)
+def deletion_pacer(clock: Callable[[], float] = time.monotonic) -> Pacer:
+    """Return the rate, in keys a second, that deletions of a function share; `clock` returns seconds that only grow."""
+    return Pacer(clock, start_rate=_KEYS_PER_SECOND, min_rate=_LEAST_KEYS_PER_SECOND)
 
 
 def delete_batches[Item](
@@ -38,7 +42,6 @@ def delete_batches[Item](
     *,
     pacer: Pacer,
     before: Callable[[], None] = lambda: None,
-    clock: Callable[[], float] = time.monotonic,
     wait: Callable[[float], None] = time.sleep,
 ) -> Iterator[Sequence[Item]]:
     """Delete objects, a batch a request, and yield each batch when it is gone, in order.
@@ -53,28 +56,26 @@ def delete_batches[Item](
         key_of: Returns the key of an item.
         pacer: The rate, in keys a second.
         before: Called right before each request, from several threads; what it raises ends everything.
-        clock: Seconds that only grow, the pacer's own clock.
         wait: Waits for so many seconds.
 
-    Raises `StorageThrottledError` where S3 insists on it for longer than `PATIENCE_SECONDS`, and what `delete` of
-    `ObjectStore` does.
+    Raises what `delete` of `ObjectStore` does; `StorageThrottledError` where a request was refused `ATTEMPTS` times.
     """
 
     def delete(some: Sequence[Item]) -> Sequence[Item]:
         keys = [key_of(item) for item in some]
         wait(pacer.reserve(len(keys)))
-        give_up_at = clock() + PATIENCE_SECONDS
-        while True:
+        for attempt in count(1):
             before()
-            sent_at = clock()
+            sent_at = pacer.now()
             try:
                 store.delete(bucket, keys)
             except StorageThrottledError:
                 pacer.throttled(sent_at)
-                if clock() >= give_up_at:
+                if attempt == ATTEMPTS:
                     raise
-                wait(pacer.reserve(len(keys)))
+                wait(pacer.reserve(len(keys)) + _FULL / pacer.rate)
             else:
-                return some
+                break
+        return some
 
     yield from each(delete, batches, threads=REQUESTS_IN_FLIGHT)

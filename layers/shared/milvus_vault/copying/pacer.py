@@ -52,6 +52,10 @@ class Pacer:
         self._used_at = self._falls_from = float("-inf")
         self._was_refused = False
 
+    def now(self) -> float:
+        """Return the seconds of its clock."""
+        return self._clock()
+
     @property
     def rate(self) -> float:
         """Return the requests a second that are allowed now."""
