@@ -203,10 +203,10 @@ class BackupDeletion:
                 yield some
 
         # Functions of a stopped execution go on: what is there by then may be the successor's.
-        for gone in delete_batches(
+        for some in delete_batches(
             store, bucket, in_time(), attrgetter("key"), pacer=self.pacer, before=self._check_owner
         ):
-            objects = [listed.size_bytes for listed in gone if listed.key.startswith(self._layout.binlogs)]
+            objects = [listed.size_bytes for listed in some if listed.key.startswith(self._layout.binlogs)]
             count, size_bytes = count + len(objects), size_bytes + sum(objects)
         if count and not self._deletion.size_bytes:
             so_far = self._removed()
