@@ -22,12 +22,12 @@ _FULL = 1000
 """Keys of a full request. Who was refused waits for the time of one as well, however few keys he has."""
 
 ATTEMPTS = 6
-"""How often a request is sent that S3 refuses: against a server that takes 3,500 keys a second, none needs more than four
+"""How often a request is sent that S3 refuses: of a server that takes 3,500 keys a second, none needs more than four
 (`bench.deleting`). The SDK has then asked up to five times for each."""
 
 STOP_SECONDS = 120
-"""How much time has to be left where a request is begun: at the least rate it waits for up to 18 s before each try, and
-the SDK takes up to 15 s for one. What S3 refuses for longer ends with the function's time, and the next call goes on."""
+"""How much time has to be left where a request is begun: at the least rate it waits for up to 18 s before each try,
+and the SDK takes up to 15 s for one. What S3 refuses for longer ends with the function; the next call goes on."""
 
 
 def deletion_pacer(clock: Callable[[], float] = time.monotonic) -> Pacer:
