@@ -110,6 +110,9 @@ _GATED = "gated-"
 # Tasks of machines that others start.
 _NESTED = {"CopyBatch": "CopyObjects", "CheckObjects": "CheckObjects", "WriteRows": "WriteRows"}
 
+# States that are passed only by an execution whose PlanCopy does not copy and verify at once.
+_COPYING_BY_STEPS = {"CopyObjects", "VerifyCopy", "NextRound"}
+
 # The tasks inside of those that start other machines.
 _INSIDE = {"CopyObjects": "CopyBatch", "CheckBatches": "CheckObjects", "WriteBatches": "WriteRows"}
 
@@ -141,8 +144,10 @@ class GatedMachine:
         Args:
             deployment: where the original is deployed.
             machine: the original: `Backup`, `Restore`, `CopyObjects` and so on.
-            gates: where they are to be: `after <state>`, for a choice on each of its ways, or `before <task>`.
-            substitutions: texts of the definition to replace, such as the ARN of a machine that it starts.
+            gates: where they are to be: `after <state>`, for a choice on each of its ways, or `before <task>`. Where
+                one is in the copying, PlanCopy only plans, however little there is to copy.
+            substitutions: texts of the definition to replace, such as the ARN of a machine that it starts: that of
+                the copy machine is started then.
         """
         _let_functions_ask(deployment)
         self._states = deployment.ministack.client("stepfunctions")
@@ -152,6 +157,10 @@ class GatedMachine:
         for old, new in (substitutions or {}).items():
             text = text.replace(old, new)
         definition: Machine = json.loads(text)
+        gates = [*gates]
+        copying = deployment.outputs["CopyObjectsStateMachineArn"] in (substitutions or {})
+        if copying or {gate.partition(" ")[2] for gate in gates} & _COPYING_BY_STEPS:
+            del part_of(definition, "PlanCopy")["States"]["PlanCopy"]["Parameters"]["purpose"]
         name = f"{_GATED}{uuid.uuid4()}"
         self._queue = self._messages.create_queue(QueueName=name)["QueueUrl"]
         for gate in gates:
