@@ -288,18 +288,30 @@ def kill(
 @contextmanager
 def pass_by_pass(deployment: Deployment) -> Iterator[None]:
     """Let each call of AdvanceRestore return after one pass over the collections, and not wait inside."""
+    with _set_to(deployment, "Restore", "AdvanceRestore", {"ADVANCE_SECONDS": "0"}):
+        yield
+
+
+@contextmanager
+def by_steps(deployment: Deployment) -> Iterator[None]:
+    """Let PlanCopy only plan, however little there is to copy."""
+    with _set_to(deployment, "Backup", "PlanCopy", {"COPY_AT_ONCE_OBJECTS": "0"}):
+        yield
+
+
+@contextmanager
+def _set_to(
+    deployment: Deployment, machine: vault_runs.Machine, task: str, settings: Mapping[str, str]
+) -> Iterator[None]:
+    """Give the function of a task other settings for a while."""
     functions = deployment.ministack.client("lambda")
-    name = _resource(deployment, "Restore", "AdvanceRestore")
+    name = _resource(deployment, machine, task)
     variables = functions.get_function_configuration(FunctionName=name)["Environment"]["Variables"]
-
-    def set_to(wanted: dict[str, str]) -> None:
-        functions.update_function_configuration(FunctionName=name, Environment={"Variables": wanted})
-
-    set_to(variables | {"ADVANCE_SECONDS": "0"})
+    functions.update_function_configuration(FunctionName=name, Environment={"Variables": {**variables, **settings}})
     try:
         yield
     finally:
-        set_to(variables)
+        functions.update_function_configuration(FunctionName=name, Environment={"Variables": variables})
 
 
 def kill_inside(
