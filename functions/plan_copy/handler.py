@@ -21,7 +21,7 @@ from milvus_vault.runtime import task
 from milvus_vault.settings import CopySettings, StorageSettings
 from milvus_vault.wiring import open_workspace
 
-# Nobody else copies for the run, so that there is no rate to share: a thousand copies in a second are a third of what one
+# Nobody else copies for the run, so that there is no rate to share: a thousand copies a second are a third of what one
 # S3 prefix takes. Lives as long as the environment.
 PACER = Pacer(start_rate=1000.0)
 
