@@ -58,7 +58,7 @@ def written(found: Sequence[CopyRecord], store: InMemoryObjectStore | None = Non
     run = Workspace(store or InMemoryObjectStore("backups"), "backups", "prefix", "run")
     names = []
     for number, start in enumerate(range(0, len(found), 2)):
-        names.append(copied_name(ROUND, number, 2, 0))
+        names.append(copied_name(ROUND, number, 2, 0, 100))
         run.write_bytes(names[-1], records_body(found[start : start + 2]))
     return run, names
 
@@ -174,7 +174,7 @@ class TestRecords:
 
     def test_of_a_batch_the_most_complete_file_counts(self) -> None:
         run, _ = written([])
-        short, long = (copied_name(ROUND, 0, number, 0) for number in (1, 2))
+        short, long = (copied_name(ROUND, 0, number, 0, 100) for number in (1, 2))
         run.write_bytes(short, records_body([CopyRecord("f/a", "copied", "k1", "", "e")]))
         run.write_bytes(long, records_body([CopyRecord("f/a", "copied", "k2", "", "e")]))
         made = Records(run, [short, long, "copy/a/job.json"], checksums=False)
