@@ -76,6 +76,10 @@ class Server:
             # Some messages have the whole answer, and some addresses in memory.
             return (type(err), re.sub("0x[0-9a-f]+", "", str(err)[:60])), self.asked
         del found["ResponseMetadata"]
+        for one in found.get("Contents", ()):
+            # A text that comes twice is a list of elements, which are equal to none.
+            lists = {name for name, value in one.items() if isinstance(value, list) and name != "ChecksumAlgorithm"}
+            one.update(dict.fromkeys(lists, "twice"))
         return found, self.asked
 
 
