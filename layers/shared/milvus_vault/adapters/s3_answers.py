@@ -6,7 +6,6 @@ botocore's. So does each answer that is not as expected here: it is left as it c
 """
 
 from collections.abc import Callable
-from contextlib import suppress
 from datetime import datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, Final, cast
@@ -43,12 +42,15 @@ def time_of(value: str | float) -> datetime:
 
     Raises `ValueError` for what is none.
     """
-    if isinstance(value, str):
-        with suppress(ValueError):
+    try:
+        if isinstance(value, str):
             if len(value) in _ISO_LENGTHS and value[10] == "T" and value[-1] == "Z":
                 return datetime.fromisoformat(value)
             if len(value) == _HTTP_LENGTH and value.endswith(" GMT"):
                 return parsedate_to_datetime(value)
+    except ValueError:
+        # Botocore says which text it is that is none.
+        return parse_timestamp(cast("str", value))
     # The stubs know texts only, the SDK also the numbers of other services.
     return parse_timestamp(cast("str", value))
 
