@@ -63,8 +63,9 @@ def list_in_spans(
     """
     listing = store.list_objects(bucket, prefix)
     first = list(islice(listing, PAGE))
-    yield from first
+    # Before anything is yielded: some take from what they expect what they have found.
     bounds = _bounds(prefix, first[-1].key, marks()) if len(first) == PAGE else ()
+    yield from first
     del first
     if len(bounds) < 2:  # noqa: PLR2004 - one span is no reason to ask anew
         yield from listing
