@@ -229,19 +229,38 @@ def test_the_sdk_s_own_reading_of_times_is_not_needed_for_what_s3_sends(monkeypa
     assert [time_of(text) for text in sent] == [expected] * 3
 
 
-@pytest.mark.parametrize("body", [b"", b"<html>a proxy</html>", b"<ListBucketResult/>"])
-def test_an_answer_that_says_nothing_of_its_end_is_no_empty_listing(
-    monkeypatch: pytest.MonkeyPatch, body: bytes
-) -> None:
+@pytest.fixture
+def store(monkeypatch: pytest.MonkeyPatch) -> S3ObjectStore:
+    """A store that reaches no server."""
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
-    store = S3ObjectStore.connect(endpoint_url="http://127.0.0.1:1")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    return S3ObjectStore.connect(endpoint_url="http://127.0.0.1:1")
+
+
+def answer(store: S3ObjectStore, body: bytes, **headers: str) -> None:
+    """Let all calls of a store be answered so."""
 
     def send(request: AWSPreparedRequest, **_: object) -> AWSResponse:
-        return AWSResponse(request.url, 200, HTTPHeaders.from_dict({}), RawAnswer(body))
+        return AWSResponse(request.url, 200, HTTPHeaders.from_dict(headers), RawAnswer(body))
 
     handler: Any = send
     store.client.meta.events.register("before-send.s3", handler)
+
+
+def test_a_store_reads_quickly(store: S3ObjectStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("botocore.parsers.DEFAULT_TIMESTAMP_PARSER", None)
+    monkeypatch.setattr("botocore.handlers._looks_like_special_case_error", lambda _, body: b"<Contents" in body)
+    time = datetime(2026, 11, 28, 1, 2, 3, tzinfo=UTC)
+    answer(store, listing(OBJECT), **{"Last-Modified": "Sat, 28 Nov 2026 01:02:03 GMT"})
+
+    assert [(one.key, one.modified_at) for one in store.list_objects("b", "")] == [("a/b", time)]
+    assert store.modified_at("b", "a/b") == time
+
+
+@pytest.mark.parametrize("body", [b"", b"<html>a proxy</html>", b"<ListBucketResult/>"])
+def test_an_answer_that_says_nothing_of_its_end_is_no_empty_listing(store: S3ObjectStore, body: bytes) -> None:
+    answer(store, body)
 
     for listed in (store.list_objects("b", "p/"), store.list_folders("b", "p/"), store.list_uploads("b", "p/")):
         with pytest.raises(StorageUnavailableError, match=r"cannot list.*the answer has no IsTruncated"):
