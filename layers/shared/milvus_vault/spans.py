@@ -20,14 +20,13 @@ from milvus_vault.ports import ObjectStore
 PAGE = 1000
 """Keys of one answer: ListObjectsV2, S3 API reference."""
 
-_PAGES_A_SPAN = 2
-"""More would be held in memory; with one, every span that turns out longer would take twice its requests."""
-
-_MOST_PAGES_A_SPAN = 4
-"""Read of a span at the same time as others, however much there is."""
-
 _SPANS_AT_A_TIME = 8
-"""Of one listing. 16,000 objects of 0.4 KB each wait in memory at most, if spans are as long as they should be."""
+"""Of one listing."""
+
+_PAGES_A_SPAN = (2, 12)
+"""At least and at most; between them, a sixteenth of the listing. Ten spans are held: the one that is yielded, the next
+one, and those that are read. That is some half of a listing, and at most 120 pages: 48 MB, at 0.4 KB an object. A span
+ends within a page, half of which is read once more behind it: of 12 pages that is 4 %."""
 
 _REQUESTS = threading.BoundedSemaphore(32)
 """Of all listings of this process: half of the connections that a function keeps."""
@@ -64,23 +63,23 @@ def list_in_spans(
     listing = store.list_objects(bucket, prefix)
     first = list(islice(listing, PAGE))
     # Before anything is yielded: some take from what they expect what they have found.
-    bounds = _bounds(prefix, first[-1].key, marks()) if len(first) == PAGE else ()
+    cuts, most = _cuts(prefix, first[-1].key, marks()) if len(first) == PAGE else ((), 0)
     yield from first
     del first
-    if len(bounds) < 2:  # noqa: PLR2004 - one span is no reason to ask anew
+    if len(cuts) < 2:  # noqa: PLR2004 - one span is no reason to ask anew
         yield from listing
         return
 
-    def read(bound: tuple[str, str]) -> _Span:
+    def read(cut: tuple[str, str]) -> _Span:
         with _REQUESTS:
-            return _read(store.list_objects(bucket, prefix, after=bound[0]), *bound)
+            return _read(store.list_objects(bucket, prefix, after=cut[0]), *cut, most)
 
     def to_the_end(span: _Span) -> Iterator[ListedObject]:
         yield from span.objects
         if not span.is_last:
             yield from store.list_objects(bucket, prefix, after=span.objects[-1].key)
 
-    with closing(each(read, pairwise((*bounds, "")), threads=_SPANS_AT_A_TIME)) as spans:
+    with closing(each(read, pairwise((*cuts, "")), threads=_SPANS_AT_A_TIME)) as spans:
         span = next(spans)
         for following in spans:
             begins_with = following.objects[0].key if following.objects else ""
@@ -96,24 +95,26 @@ def list_in_spans(
         yield from to_the_end(span)
 
 
-def _bounds(prefix: str, last: str, marks: Sequence[str]) -> Sequence[str]:
-    """Return the keys behind which spans begin, the first of them behind a listing's first page."""
+def _cuts(prefix: str, last: str, marks: Sequence[str]) -> tuple[Sequence[str], int]:
+    """Return the keys behind which spans begin, and the most of one. The first is the end of the first page."""
     begin, end = bisect_left(marks, prefix), bisect_left(marks, prefix + chr(0x10FFFF))
     behind = bisect_right(marks, last, begin, end)
     a_page = max(behind - begin, 1)
-    step = a_page * _PAGES_A_SPAN
+    least, most = _PAGES_A_SPAN
+    pages = min(max((end - begin) // a_page // (2 * _SPANS_AT_A_TIME), least), most)
+    step = pages * a_page
     if not (behind > begin and marks[behind - 1] == last):
         # They are beginnings of keys: a span of a few objects more would take a page more.
         step = max(step - a_page // 4, 1)
-    # Behind the last mark nothing should be.
-    return (last, *marks[behind - 1 + step : end - 1 : step])
+    # Behind the last mark nothing should be. Where there is more of a span than twice of what was thought, it waits.
+    return (last, *marks[behind - 1 + step : end - 1 : step]), 2 * pages * PAGE
 
 
-def _read(listing: Iterator[ListedObject], after: str, until: str) -> _Span:
+def _read(listing: Iterator[ListedObject], after: str, until: str, most: int) -> _Span:
     """Read a span to its end, which is where the next one begins if keys are sorted by their bytes."""
     objects: list[ListedObject] = []
-    for listed in islice(listing, PAGE * _MOST_PAGES_A_SPAN):
+    for listed in islice(listing, most):
         objects.append(listed)
         if until and listed.key >= until:
             return _Span(after, objects, is_last=False)
-    return _Span(after, objects, is_last=len(objects) < PAGE * _MOST_PAGES_A_SPAN)
+    return _Span(after, objects, is_last=len(objects) < most)
