@@ -12,7 +12,9 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
+from itertools import islice
 from tempfile import NamedTemporaryFile
+from typing import Literal
 
 from milvus_vault.errors import DiskFullError
 from milvus_vault.model.objects import ListedObject
@@ -22,6 +24,7 @@ LISTED = "key TEXT, size_bytes INTEGER, etag TEXT, modified_at TEXT, archive_cla
 
 # Of each table. Some 30 are open at a time, where many small targets are looked at side by side.
 _CACHE_KIB = 4096
+_EVENLY = 10_000
 
 
 class _Tables(sqlite3.Connection):
@@ -59,6 +62,13 @@ def listed_object(key: str, size_bytes: int, etag: str, modified_at: str | None,
     """Return the object that has these values of the columns `LISTED`."""
     when = datetime.fromisoformat(modified_at) if modified_at else None
     return ListedObject(key, size_bytes, etag, when, archive_class)
+
+
+def evenly(tables: sqlite3.Connection, table: Literal["items", "known"]) -> list[str]:
+    """Return some thousand keys of a table, in order, with as many others between any two as between two others."""
+    query = {"items": "SELECT key FROM items ORDER BY key", "known": "SELECT key FROM known ORDER BY key"}[table]
+    (count,) = tables.execute(query.replace("SELECT key", "SELECT count(*)")).fetchone()
+    return [key for (key,) in islice(tables.execute(query), 0, None, count // _EVENLY + 1)]
 
 
 @contextmanager

@@ -2,7 +2,7 @@
 
 import random
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
@@ -36,10 +36,10 @@ class Listing:
 
     objects: Sequence[ListedObject]
 
-    def list_objects(self, bucket: str, prefix: str, *, after: str = "") -> list[ListedObject]:
+    def list_objects(self, bucket: str, prefix: str, *, after: str = "") -> Iterator[ListedObject]:
         """Return what is below a prefix, in the order in which it was given."""
         assert (bucket, after) == ("there", "")
-        return [listed for listed in self.objects if listed.key.startswith(prefix)]
+        return iter([listed for listed in self.objects if listed.key.startswith(prefix)])
 
 
 @st.composite

@@ -2,7 +2,7 @@
 
 import sqlite3
 from collections.abc import Iterable, Iterator
-from itertools import batched
+from itertools import batched, chain
 from typing import Self
 
 from milvus_vault.copying.records import Records
@@ -10,7 +10,8 @@ from milvus_vault.copying.working_files import CopyTarget, read_items
 from milvus_vault.errors import WorkingFileError
 from milvus_vault.model.objects import CopiedObject, CopyItem, CopyJob
 from milvus_vault.ports import ObjectStore
-from milvus_vault.tables import open_tables, room_on_disk
+from milvus_vault.spans import list_in_spans
+from milvus_vault.tables import evenly, open_tables, room_on_disk
 from milvus_vault.workspace import Workspace
 
 # Positions are those of the item list, from 0.
@@ -95,7 +96,9 @@ class TargetItems:
             is_shared: Whether the folders hold what belongs to others, which is no surplus.
         """
         surplus: list[tuple[str]] = []
-        for listed in (found for folder in folders for found in store.list_objects(job.destination_bucket, folder)):
+        bucket = job.destination_bucket
+        listings = (list_in_spans(store, bucket, folder, lambda: evenly(self._tables, "items")) for folder in folders)
+        for listed in chain.from_iterable(listings):
             row = self._tables.execute(_FIND, (listed.key,)).fetchone()
             if row is None:
                 if not (is_shared or listed.key.startswith(in_use)):

@@ -2,7 +2,7 @@
 
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import accumulate
@@ -17,7 +17,8 @@ from milvus_vault.errors import BackupDamagedError, BackupFormatError
 from milvus_vault.model.objects import ArchivedObject, ListedObject
 from milvus_vault.pool.condemned import read_condemned
 from milvus_vault.ports import ObjectStore
-from milvus_vault.tables import LISTED, listed_object, listed_row, open_tables, room_on_disk
+from milvus_vault.spans import list_in_spans
+from milvus_vault.tables import LISTED, evenly, listed_object, listed_row, open_tables, room_on_disk
 
 _PAGE = 1000  # ListObjectsV2, S3 API reference
 _DIGITS = "0123456789abcdef"
@@ -106,7 +107,7 @@ class Places:
 
     def _found(self) -> Iterator[tuple[int, str, int, str]]:
         pool = self._pool
-        for found in pool.listed(self._group):
+        for found in pool.listed(self._group, lambda: evenly(self._tables, "known")):
             pooled = parse_pooled_key(found.key)
             if pooled is None or pooled.below in self._passed_by or (wanted := self._wanted(pooled)) is None:
                 continue
@@ -190,10 +191,10 @@ class Pool:
             places.look_up()
         return places
 
-    def listed(self, group: str) -> Iterator[ListedObject]:
-        """Yield what lies in the folder of a group, and count it."""
+    def listed(self, group: str, marks: Callable[[], Sequence[str]]) -> Iterator[ListedObject]:
+        """Yield what lies in the folder of a group, and count it. `marks` are as `list_in_spans` takes them."""
         folder, collection_id = PoolLayout(self.prefix).folder(group), int(group.rpartition("-")[2])
-        for found in self.store.list_objects(self.bucket, folder):
+        for found in list_in_spans(self.store, self.bucket, folder, marks):
             self.listed_counts[collection_id] += 1
             yield found
 
