@@ -278,7 +278,9 @@ def test_a_collection_with_many_objects_is_listed_in_spans(
     def captured() -> object:
         store = Noting(taken.store.client, taken.store.copier, taken.store.parts)
         there = (taken.database, store, taken.storage, described)
-        return capture_flushed(*there, point) if is_by_flush else capture_objects(*there)
+        found = capture_flushed(*there, point) if is_by_flush else capture_objects(*there)
+        assert found is not None
+        return found.segments, list(found.objects)
 
     expected = captured()
     assert set(cuts) == {""}
