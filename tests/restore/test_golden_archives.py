@@ -15,7 +15,7 @@ from tests.support.restoring import Restoring, staged_keys
 pytestmark = pytest.mark.filterwarnings("ignore:No application metrics to publish")
 
 FOLDED: dict[str, str] = {}
-AFTERWARDS = {"FOLD_COPIES": "0"}
+AFTERWARDS = {"FOLD_SEGMENT_BYTES": "0"}
 BY_GRPC = {"MILVUS_REST_URI": "http://127.0.0.1:9"}
 
 PAIRS = [

@@ -91,7 +91,14 @@ TABLE: dict[str, May] = {
     ),
     "PlanCopy": May(read=(".runs/*/claim.json", ".runs/*/copy/*"), write=(".runs/*/copy/*",)),
     "CopyBatch": May(
-        read=(*OBJECTS, ".runs/*/claim.json", ".runs/*/copy/*", "milvus:delta_log/*", "milvus:insert_log/*"),
+        read=(
+            *OBJECTS,
+            ".runs/*/claim.json",
+            ".runs/*/copy/*",
+            ".runs/restore-*/composed/*",
+            "milvus:delta_log/*",
+            "milvus:insert_log/*",
+        ),
         write=(*OBJECTS, ".runs/*/copy/*", POOL_ELSEWHERE, "exports:*/binlogs/*", "milvus:staging/restore-*/*"),
         delete=(".runs/*/copy/*/error-*.json",),
         abort_uploads=(*OBJECTS, POOL_ELSEWHERE, "exports:*/binlogs/*", "milvus:staging/restore-*/*"),
@@ -216,7 +223,13 @@ TABLE: dict[str, May] = {
     ),
     "CutCollections": May(
         read=(*OBJECTS, ".runs/restore-*/*"),
-        write=(".runs/restore-*/collections/*/target.json", ".runs/restore-*/cuts/*", "milvus:staging/restore-*/*"),
+        write=(
+            ".runs/restore-*/collections/*/target.json",
+            ".runs/restore-*/composed/*",
+            ".runs/restore-*/copy/*",
+            ".runs/restore-*/cuts/*",
+            "milvus:staging/restore-*/*",
+        ),
     ),
     "AdvanceRestore": May(
         read=(".runs/restore-*/*",),
@@ -231,7 +244,7 @@ TABLE: dict[str, May] = {
     "CleanUpRestore": May(
         read=(".runs/restore-*/*",),
         write=(".runs/restore-*/claim.json", ".runs/restore-*/collections/*/abandoned-*.json"),
-        delete=("milvus:staging/restore-*/*",),
+        delete=(".runs/restore-*/composed/*", "milvus:staging/restore-*/*"),
     ),
     "ReportRestore": May(read=(".runs/restore-*/*",), write=(".runs/reports/*",)),
     "PlanPrune": May(

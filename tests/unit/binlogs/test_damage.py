@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from milvus_vault.binlogs import cut_deletes, read_deletes, read_timestamps
+from milvus_vault.binlogs import compose_deletes, cut_deletes, open_deletes, read_deletes, read_timestamps
 from milvus_vault.errors import BinlogUnreadableError
 from tests.support.golden_rows import objects_of
 from tests.support.milvus_server import binlog
@@ -19,6 +19,7 @@ _WORKS: tuple[Callable[[bytes], object], ...] = (
     read_timestamps,
     lambda body: cut_deletes(body, NOW + 1),
     lambda body: cut_deletes(body, -1),
+    lambda body: list(compose_deletes([open_deletes(body), open_deletes(body)])),
 )
 _MIB = 1024**2
 

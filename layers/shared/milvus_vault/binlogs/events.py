@@ -2,7 +2,7 @@
 
 import re
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from enum import IntEnum
 from typing import Self
@@ -22,6 +22,8 @@ _SPAN = struct.Struct("<QQ")  # first and last timestamp
 _DESCRIBES = 0
 _NO_POSITION = 0xFFFFFFFF  # from 2.5 on
 _ORIGINAL_SIZE = re.compile(rb'(?<="original_size":")[0-9]{1,18}(?=")')
+_KEY = b'"edek":'  # of what lies encrypted behind the descriptor
+_ENCRYPTED_PARQUET = b"PARE"
 
 
 class Kind(IntEnum):
@@ -97,10 +99,7 @@ def contradictions(log: Log) -> Iterator[str]:
 def read(body: Content) -> Log:
     """Return what is in a file. Raises `BinlogUnreadableError`."""
     view = memoryview(body)
-    if view[: len(MAGIC)] != MAGIC:
-        msg = "it does not begin as a log of Milvus does"
-        raise BinlogUnreadableError(msg)
-    written, kind, begins, descriptor = _event(view, len(MAGIC), _DESCRIPTOR.size + _LENGTHS + _SIZE.size)
+    written, kind, begins, descriptor = _descriptor(view)
     if kind != _DESCRIBES:
         msg = f"it begins with an event of kind {kind} instead of its descriptor"
         raise BinlogUnreadableError(msg)
@@ -136,6 +135,23 @@ def read(body: Content) -> Log:
     )
 
 
+def is_encrypted(body: Content) -> bool:
+    """Return whether Milvus alone can read what is in a log. Raises `BinlogUnreadableError`."""
+    view = memoryview(body)
+    if view[: len(_ENCRYPTED_PARQUET)] == _ENCRYPTED_PARQUET:
+        return True
+    *_, descriptor = _descriptor(view)
+    return _KEY in bytes(descriptor[_DESCRIPTOR.size + _LENGTHS :])
+
+
+def _descriptor(view: memoryview) -> tuple[int, int, int, memoryview]:
+    """Return what `_event` does of the event that a file begins with."""
+    if view[: len(MAGIC)] != MAGIC:
+        msg = "it does not begin as a log of Milvus does"
+        raise BinlogUnreadableError(msg)
+    return _event(view, len(MAGIC), _DESCRIPTOR.size + _LENGTHS + _SIZE.size)
+
+
 def _event(view: memoryview, position: int, least: int) -> tuple[int, int, int, memoryview]:
     """Return the event that begins there: when written, kind, position of the next, and what follows the header."""
     if len(view) < position + _HEADER.size:
@@ -151,17 +167,36 @@ def _event(view: memoryview, position: int, least: int) -> tuple[int, int, int, 
     return written, kind, following, view[position + _HEADER.size : position + length]
 
 
-def write(log: Log, events: Sequence[Event], share: tuple[int, int]) -> bytes:
+def cut(log: Log, events: Sequence[Event], share: tuple[int, int]) -> bytes:
     """Return the log with other events, which hold so many of so many (`share`) of its values."""
     last = min(log.last, max(event.last for event in events))
     kept, there = share
-    extra = _ORIGINAL_SIZE.sub(lambda size: b"%d" % (int(size[0]) * kept // there), log.extra)
-    fixed = _DESCRIPTOR.pack(*log.ids, log.field_id, log.first, last, log.data_type)
+    return _written(replace(log, last=last, events=tuple(events)), lambda size: size * kept // there)
+
+
+def join(logs: Sequence[Log], payload: bytes) -> bytes:
+    """Return the first of some logs with one event, whose payload holds the values of all."""
+    every = [event for log in logs for event in log.events]
+    first, last = min(event.first for event in every), max(event.last for event in every)
+    sizes = sum(int(size[0]) for log in logs if (size := _ORIGINAL_SIZE.search(log.extra)))
+    whole = replace(
+        logs[0],
+        first=min(log.first for log in logs),
+        last=max(log.last for log in logs),
+        events=(replace(every[0], first=first, last=last, payload=memoryview(payload)),),
+    )
+    return _written(whole, lambda _: sizes)
+
+
+def _written(log: Log, resized: Callable[[int], int]) -> bytes:
+    """Return a log as a file, with another size of its values in memory."""
+    extra = _ORIGINAL_SIZE.sub(lambda size: b"%d" % resized(int(size[0])), log.extra)
+    fixed = _DESCRIPTOR.pack(*log.ids, log.field_id, log.first, log.last, log.data_type)
     described = fixed + log.lengths + _SIZE.pack(len(extra)) + extra
     length = _HEADER.size + len(described)
     position = len(MAGIC) + length
     parts = [MAGIC, _HEADER.pack(log.written, _DESCRIBES, length, position), described]
-    for event in events:
+    for event in log.events:
         length = _HEADER.size + _SPAN.size + len(event.payload)
         position += length
         following = position if event.names_next else _NO_POSITION

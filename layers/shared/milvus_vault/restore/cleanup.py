@@ -10,7 +10,7 @@ from milvus_vault.model.collections import DEFAULT_DATABASE
 from milvus_vault.model.names import attempt_of, temporary_name, temporary_prefix
 from milvus_vault.ports import VectorDatabase
 from milvus_vault.restore.journal import Journal
-from milvus_vault.restore.working_files import Attempt, RestorePlan
+from milvus_vault.restore.working_files import COMPOSED, Attempt, RestorePlan
 from milvus_vault.source import MilvusStorage
 from milvus_vault.workspace import Workspace
 
@@ -32,7 +32,7 @@ class CleanUp:
         end_work(self.run, attempt_of(self.execution_arn))
 
     def remove_staged_objects(self) -> int:
-        """Delete what was copied into Milvus' bucket, and return how many objects that were.
+        """Delete what was copied into Milvus' bucket, and return how many objects that were; then what was composed.
 
         First of all: a damaged object among them would kill a server that tries its import again on each start.
         """
@@ -42,6 +42,9 @@ class CleanUp:
         keys = [listed.key for listed in store.list_objects(bucket, self.plan.staging_folder)]
         self._check_owner()
         store.delete(bucket, keys)
+        if composed := list(self.run.names(COMPOSED)):
+            self._check_owner()
+            self.run.delete(composed)
         return len(keys)
 
     def abandon_unfinished(self) -> None:
