@@ -1,9 +1,9 @@
 """CutCollections: read the logs that have to be read before anything is made or imported.
 
 Few restores need it. Of many deletes of level 0 few logs are composed, which are copied beside the segments that they
-concern (`folding.py`). Where a person chose the time, it is not known how many rows are newer. Deletes that are imported
-by themselves are cut here, since such an import does not cut them. And an archive without a moment is searched for
-halves of upserts: if an upsert came during the flush, its delete is in the archive, and its row may be missing.
+concern (`folding.py`). Where a person chose the time, it is not known how many rows are newer. Deletes that are
+imported by themselves are cut here, since such an import does not cut them. And an archive without a moment is searched
+for halves of upserts: if an upsert came during the flush, its delete is in the archive, and its row may be missing.
 """
 
 import hashlib
