@@ -14,7 +14,6 @@ from milvus_vault.copying.verify import verify_copy
 from milvus_vault.copying.working_files import CopyPart, CopyTarget, read_target, write_job, write_target
 from milvus_vault.errors import (
     BackupDamagedError,
-    BinlogUnreadableError,
     RunTakenOverError,
     VaultError,
     WorkingFileError,
@@ -231,13 +230,16 @@ def test_a_log_that_is_not_the_backups_any_more_is_refused_by_its_key(
     assert folded.composed() == {}
 
 
-def test_a_log_that_cannot_be_read_is_refused_by_its_key() -> None:
+def test_a_log_that_cannot_be_read_is_given_to_milvus_as_it_is_and_costs_the_other_collections_nothing() -> None:
     folded = Folded()
     log = folded.objects[-2]
-    folded.objects[-2] = folded._put(log, folded.store.get(VAULT, log.stored_key)[:-9])
+    body = folded.store.get(VAULT, log.stored_key)[:-9]
+    folded.objects[-2] = folded._put(log, body)
     folded.begin(ARN)
-    with pytest.raises(BinlogUnreadableError, match=log.stored_key):
-        folded.function.cut_all()
+    folded.function.cut_all()
+    assert folded.copy() == SEGMENTS * (1 + 3)
+    staged = [each.key for each in folded.store.list_objects(MILVUS, f"{CLEANED}delta_log/")]
+    assert [folded.store.get(MILVUS, key) for key in staged].count(body) == SEGMENTS
 
 
 def test_a_composed_log_that_vanishes_is_named_before_anything_is_copied() -> None:

@@ -49,7 +49,7 @@ class DeltaLog:
 
     body: bytes
     files: Sequence[ParquetFile]
-    """Of the same columns; none where it is encrypted."""
+    """Of the same columns; none where it cannot be read."""
     rows: Sequence[pa.RecordBatch] = ()
     """As they are written: nothing is taken apart."""
     around: events.Log | None = None
@@ -120,22 +120,22 @@ def cut_deletes(body: bytes, end: int) -> bytes | None:
 
 
 def open_deletes(body: bytes) -> DeltaLog:
-    """Return a delta log with its rows. Raises `BinlogUnreadableError`."""
-    if not is_bare(body) and events.is_encrypted(body):
+    """Return a delta log with its rows, or without where it cannot be read, as one that is encrypted."""
+    try:
+        around = None if is_bare(body) else delta_log(body)
+        files = [ParquetFile(event.payload) for event in around.events] if around else [ParquetFile(body)]
+        rows = [batch for file in files for batch in file.batches()]
+    except BinlogUnreadableError:
         return DeltaLog(body, ())
-    around = None if is_bare(body) else delta_log(body)
-    files = [ParquetFile(event.payload) for event in around.events] if around else [ParquetFile(body)]
-    if any(not file.schema.equals(files[0].schema) for file in files):
-        msg = "its events have different columns"
-        raise BinlogUnreadableError(msg)
-    return DeltaLog(body, files, [batch for file in files for batch in file.batches()], around)
+    is_alike = all(file.schema.equals(files[0].schema) for file in files)
+    return DeltaLog(body, files, rows, around) if is_alike else DeltaLog(body, ())
 
 
 def compose_deletes(logs: Sequence[DeltaLog]) -> Iterator[tuple[int, bytes]]:
     """Yield logs that together hold the deletes of some: one for each form that these have.
 
-    Each with the position of the first log of its form. Keys and timestamps stay as they are written, and so does a
-    log that no other is like, as one that is encrypted.
+    Each with the position of the first log of its form. Keys and timestamps stay as they are written. So does a log
+    that no other is like, and one that cannot be read, which only Milvus can judge.
     """
     left = list(enumerate(logs))
     while left:

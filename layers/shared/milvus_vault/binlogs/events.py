@@ -22,8 +22,6 @@ _SPAN = struct.Struct("<QQ")  # first and last timestamp
 _DESCRIBES = 0
 _NO_POSITION = 0xFFFFFFFF  # from 2.5 on
 _ORIGINAL_SIZE = re.compile(rb'(?<="original_size":")[0-9]{1,18}(?=")')
-_KEY = b'"edek":'  # of what lies encrypted behind the descriptor
-_ENCRYPTED_PARQUET = b"PARE"
 
 
 class Kind(IntEnum):
@@ -99,7 +97,10 @@ def contradictions(log: Log) -> Iterator[str]:
 def read(body: Content) -> Log:
     """Return what is in a file. Raises `BinlogUnreadableError`."""
     view = memoryview(body)
-    written, kind, begins, descriptor = _descriptor(view)
+    if view[: len(MAGIC)] != MAGIC:
+        msg = "it does not begin as a log of Milvus does"
+        raise BinlogUnreadableError(msg)
+    written, kind, begins, descriptor = _event(view, len(MAGIC), _DESCRIPTOR.size + _LENGTHS + _SIZE.size)
     if kind != _DESCRIBES:
         msg = f"it begins with an event of kind {kind} instead of its descriptor"
         raise BinlogUnreadableError(msg)
@@ -133,23 +134,6 @@ def read(body: Content) -> Log:
         start,
         tuple(events),
     )
-
-
-def is_encrypted(body: Content) -> bool:
-    """Return whether Milvus alone can read what is in a log. Raises `BinlogUnreadableError`."""
-    view = memoryview(body)
-    if view[: len(_ENCRYPTED_PARQUET)] == _ENCRYPTED_PARQUET:
-        return True
-    *_, descriptor = _descriptor(view)
-    return _KEY in bytes(descriptor[_DESCRIPTOR.size + _LENGTHS :])
-
-
-def _descriptor(view: memoryview) -> tuple[int, int, int, memoryview]:
-    """Return what `_event` does of the event that a file begins with."""
-    if view[: len(MAGIC)] != MAGIC:
-        msg = "it does not begin as a log of Milvus does"
-        raise BinlogUnreadableError(msg)
-    return _event(view, len(MAGIC), _DESCRIPTOR.size + _LENGTHS + _SIZE.size)
 
 
 def _event(view: memoryview, position: int, least: int) -> tuple[int, int, int, memoryview]:

@@ -98,16 +98,7 @@ class Cutting:
     def _compose(self, index: int, compositions: Sequence[Composition]) -> None:
         """Compose deletes, and put what comes of it where the items of the collection's copy name the composition."""
         store, bucket, attempt = self.run.store, self.run.bucket, attempt_of(self.execution_arn)
-        names: dict[str, list[tuple[int, str]]] = {}
-        for composition in compositions:
-            logs = list(each(self._open, composition.logs))
-            names[composition.key] = []
-            for position, body in compose_deletes(logs):
-                log_id = composition.logs[position].log_id
-                key = f"{composition.key.rpartition('/')[0]}/{log_id}-{hashlib.sha256(body).hexdigest()}"
-                check_owner(self.run, attempt)
-                store.put_if_absent(bucket, key, body)
-                names[composition.key].append((log_id, key))
+        names = {composition.key: list(self._put(composition)) for composition in compositions}
         there = {listed.key: listed for listed in store.list_objects(bucket, self.run.key(composed_folder(index)))}
 
         def copies(item: CopyItem) -> Iterator[CopyItem]:
@@ -123,6 +114,15 @@ class Cutting:
         items = (copy for item in read_items(self.run, attempt, index) for copy in copies(item))
         check_owner(self.run, attempt)
         write_target(self.run, attempt, read_target(self.run, attempt, index), items)
+
+    def _put(self, composition: Composition) -> Iterator[tuple[int, str]]:
+        """Write what comes of a composition unless it is there, and yield the ID and the key of each log."""
+        for position, body in compose_deletes(list(each(self._open, composition.logs))):
+            log_id = composition.logs[position].log_id
+            key = f"{composition.key.rpartition('/')[0]}/{log_id}-{hashlib.sha256(body).hexdigest()}"
+            check_owner(self.run, attempt_of(self.execution_arn))
+            self.run.store.put_if_absent(self.run.bucket, key, body)
+            yield log_id, key
 
     def _open(self, log: LogToCompose) -> DeltaLog:
         return self._read(log.key, open_deletes, log.etag)
