@@ -44,7 +44,7 @@ from milvus_vault.restore.working_files import (
 )
 from milvus_vault.workspace import Workspace
 
-# Of one collection at a time there is one log in memory, and the timestamps of its deletes.
+# Of one collection there is one log in memory, or what one is composed of, and the timestamps of its deletes.
 COLLECTIONS_AT_A_TIME = 4
 
 _WRITTEN_TO = "Somebody writes to the backup. Restore it from another copy."
