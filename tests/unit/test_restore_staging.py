@@ -174,7 +174,7 @@ def test_few_deletes_are_copied_as_they_are_and_one_copy_more_composes_them() ->
 
 def test_a_composed_log_is_of_8_mib_at_most_and_of_one_partition_or_of_what_concerns_all() -> None:
     half = COMPOSED_BYTES // 2
-    homes = {11: 1, 12: 1, 13: 1, 14: 1, 21: 2, 31: ALL_PARTITIONS, 32: ALL_PARTITIONS}
+    homes = {11: 1, 12: 1, 13: 1, 14: 1, 21: 2, 22: 2, 31: ALL_PARTITIONS, 32: ALL_PARTITIONS}
     sizes = {11: half, 12: half, 13: 1, 14: COMPOSED_BYTES + 1}
     objects = [delete(number, home, sizes.get(number, 5)) for number, home in homes.items()]
     rows = {1: 1, 2: 1, 3: 2}
@@ -196,7 +196,7 @@ def test_a_composed_log_is_of_8_mib_at_most_and_of_one_partition_or_of_what_conc
     everywhere = ("run/composed/0/-1/312", "312")
     assert beside[1] == beside[2] == [composed, *alone, everywhere]
     # One segment takes what concerns its partition alone as it is.
-    assert beside[3] == [(f"backup/{_of(delete(21, 2))}", "212"), everywhere]
+    assert beside[3] == [*((f"backup/{_of(delete(n, 2))}", f"{n}2") for n in (21, 22)), everywhere]
 
 
 def _of(item: ArchivedObject) -> str:

@@ -112,7 +112,6 @@ class Cutting:
                 yield CopyItem(key, f"{item.key.rpartition('/')[0]}/{log_id}", found.size_bytes, found.etag)
 
         items = (copy for item in read_items(self.run, attempt, index) for copy in copies(item))
-        check_owner(self.run, attempt)
         write_target(self.run, attempt, read_target(self.run, attempt, index), items)
 
     def _put(self, composition: Composition) -> Iterator[tuple[int, str]]:
