@@ -226,7 +226,8 @@ class CountingStore(ObjectStore):
         self._wait_for_turn()
         source = self.bucket(job.source_bucket).objects.get(item.source_key)
         if source is None:
-            raise ObjectNotFoundError(item.source_key, hint="")
+            written = self._find(job.source_bucket, item.source_key)
+            source = ListedObject(item.source_key, len(written.body), written.etag)
         if source.etag != item.source_etag:
             raise ObjectChangedError(item.source_key, hint="")
         copy = ListedObject(item.key, source.size_bytes, source.etag, datetime.now(UTC))

@@ -91,10 +91,11 @@ class CopySettings(Settings):
 
 
 class RestoreSettings(Settings):
-    """Up to where deletes of level 0 are imported with the rows that they concern, and how long a call goes on."""
+    """Up to where deletes of level 0 are copied as they are, and folded at all, and how long a call goes on."""
 
-    fold_copies: int = Field(default=20_000, ge=0)
-    """Extra copies of one collection: 100 s at 200 a second, with which copying begins. 0: none."""
+    fold_copies: int = Field(default=64, ge=0)
+    """Copies of deletes of a collection, up to which they are copied as they are: a third of a second at 200 a second,
+    with which copying begins, and less than a function takes that composes them first."""
     fold_segment_bytes: int = Field(default=256 * 1024**2, ge=0)
     """Bytes of deletes that concern one segment; Milvus holds them in memory while it imports it."""
     advance_seconds: float = Field(default=30, ge=0)

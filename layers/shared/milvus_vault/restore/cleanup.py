@@ -15,7 +15,7 @@ from milvus_vault.model.collections import DEFAULT_DATABASE
 from milvus_vault.model.names import attempt_of, temporary_name, temporary_prefix
 from milvus_vault.ports import VectorDatabase
 from milvus_vault.restore.journal import Journal
-from milvus_vault.restore.working_files import Attempt, RestorePlan
+from milvus_vault.restore.working_files import COMPOSED, Attempt, RestorePlan
 from milvus_vault.source import MilvusStorage
 from milvus_vault.workspace import Workspace
 
@@ -38,7 +38,7 @@ class CleanUp:
         end_work(self.run, attempt_of(self.execution_arn))
 
     def remove_staged_objects(self) -> int:
-        """Delete what was copied into Milvus' bucket, and return how many objects that were.
+        """Delete what was copied into Milvus' bucket, and return how many objects that were; then what was composed.
 
         First of all: a damaged object among them would kill a server that tries its import again on each start.
         """
@@ -47,7 +47,11 @@ class CleanUp:
         store, bucket = self.run.store, self.storage.bucket
         staged = batched(store.list_objects(bucket, self.plan.staging_folder), DELETE_AT_A_TIME, strict=False)
         gone = delete_batches(store, bucket, staged, attrgetter("key"), pacer=self.pacer, before=self._check_owner)
-        return sum(map(len, gone))
+        count = sum(map(len, gone))
+        if composed := list(self.run.names(COMPOSED)):
+            self._check_owner()
+            self.run.delete(composed)
+        return count
 
     def abandon_unfinished(self) -> None:
         """Write down that no later execution may continue what is dropped now."""

@@ -52,6 +52,7 @@ from milvus_vault.restore.working_files import (
     ImportSource,
     RestorePlan,
     TargetDatabase,
+    composed_folder,
     cut_done_name,
     cut_name,
     target_name,
@@ -503,18 +504,21 @@ class RestorePreparation:
         objects = objects_in(collection, self._objects(collection))
         cut = cut_of(self.request, collection)
         base = f"{plan.staging_folder}{collection.collection_id}/" if plan.is_staged else self.layout.binlogs
+        composed = self.run.key(composed_folder(index))
         if has_import_jobs(parse_version(plan.server_version)):
             cut_base = f"{plan.staging_folder}cut/{collection.collection_id}/"
-            whole = CollectionImport.of(collection, objects, self.fold_limits, cut)
+            whole = CollectionImport.of(collection, objects, self.fold_limits, cut, composed)
             items = whole.staged_items(base)
-            to_read = cut_to_read(self.request, collection, objects, whole.deletes_to_cut(cut_base))
+            to_cut = whole.deletes_to_cut(cut_base)
+            to_read = cut_to_read(self.request, collection, objects, to_cut, whole.compositions)
             if plan.is_staged:
                 sources = _Sources(whole.sources_staged(base), whole.deletes_staged(base, cut_base), to_read)
             else:
                 sources = _Sources(whole.sources_in(base), cut=to_read)
         else:
-            items = staged_items(base, collection, objects)
-            to_read = cut_to_read(self.request, collection, objects, ())
+            copies = self.fold_limits.copies
+            items, compositions = staged_items(base, collection, objects, copies=copies, composed=composed)
+            to_read = cut_to_read(self.request, collection, objects, (), compositions)
             sources = _Sources(import_sources(base, collection, objects, cut), cut=to_read)
         if is_staged:
             pairs = [pair for source in sources.rows for pair in source.pairs]

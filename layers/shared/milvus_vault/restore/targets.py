@@ -174,7 +174,7 @@ def check_takes_deletes(database: Loads, name: CollectionName) -> None:
     """
     if database.load_percent(name.database, name.name):
         msg = f"{name} is loaded, and the backup has more deletes for it than can be imported with their rows"
-        raise InvalidRequestError(msg, hint="Release it for the restore, or deploy the stack with higher FoldCopies.")
+        raise InvalidRequestError(msg, hint="Release it for the restore.")
 
 
 def shards_of(request: RestoreRequest, collection: ArchivedCollection) -> int:
