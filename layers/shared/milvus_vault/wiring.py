@@ -8,6 +8,7 @@ from milvus_vault.adapters.scheduler import EventBridgeScheduler
 from milvus_vault.backup.places import ExportPlaces, Place
 from milvus_vault.drills.scratch import FOLDER as SCRATCH_FOLDER
 from milvus_vault.model.names import restore_run
+from milvus_vault.model.objects import CopyClient
 from milvus_vault.model.requests import RestoreRequest
 from milvus_vault.ports import GarbageCollector
 from milvus_vault.settings import ExportSettings, ManagementSettings, ScheduleSettings, StorageSettings
@@ -15,7 +16,9 @@ from milvus_vault.source import MilvusStorage
 from milvus_vault.workspace import Workspace
 
 
-def open_store(settings: StorageSettings, max_connections: int = 64) -> S3ObjectStore:
+def open_store(
+    settings: StorageSettings, max_connections: int = 64, copy_client: CopyClient = "boto3"
+) -> S3ObjectStore:
     """Return S3, with what holds for the deployment's buckets."""
     backups, exports = BucketAccess(owner=settings.backup_bucket_owner), BucketAccess()
     if settings.export_bucket_name:
@@ -27,13 +30,17 @@ def open_store(settings: StorageSettings, max_connections: int = 64) -> S3Object
         )
     buckets = {settings.export_bucket_name: exports, settings.backup_bucket_name: backups}
     return S3ObjectStore.shared(
-        max_connections, {name: access for name, access in buckets.items() if access != BucketAccess()}
+        max_connections,
+        {name: access for name, access in buckets.items() if access != BucketAccess()},
+        copy_client,
     )
 
 
-def open_workspace(settings: StorageSettings, run: str, *, max_connections: int = 64) -> Workspace:
+def open_workspace(
+    settings: StorageSettings, run: str, *, max_connections: int = 64, copy_client: CopyClient = "boto3"
+) -> Workspace:
     """Return the working files of a run."""
-    store = open_store(settings, max_connections)
+    store = open_store(settings, max_connections, copy_client)
     return Workspace(store, settings.backup_bucket_name, settings.backup_prefix, run)
 
 
