@@ -195,7 +195,7 @@ def _copy_batch(count: int) -> Callable[[], None]:
     from milvus_vault.copying.working_files import CopyTarget, write_job, write_target  # noqa: PLC0415
     from milvus_vault.model.objects import CopyItem, CopyJob  # noqa: PLC0415
     from milvus_vault.settings import StorageSettings  # noqa: PLC0415
-    from milvus_vault.wiring import open_workspace  # noqa: PLC0415
+    from milvus_vault.stores import open_workspace  # noqa: PLC0415
     from tests.support.lambda_context import Invocation  # noqa: PLC0415
 
     name = f"backup-night{os.getpid()}"

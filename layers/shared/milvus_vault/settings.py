@@ -7,17 +7,17 @@ default, but a backup prefix may be empty: then backups lie at the top of their 
 import os
 from typing import Annotated, ClassVar, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, Field, ValidationError
 
 from milvus_vault.errors import SettingsError
+from milvus_vault.model.base import Model
 from milvus_vault.model.objects import CopyClient
 from milvus_vault.model.words import wrong_fields
 
 
-class Settings(BaseModel):
+class Settings(Model):
     """Base of the settings: a field `milvus_uri` is read from `MILVUS_URI`."""
 
-    model_config = ConfigDict(frozen=True)
     may_be_empty: ClassVar[frozenset[str]] = frozenset()
     """Fields that have to be given, and of which an empty text is a value."""
 
@@ -89,6 +89,8 @@ class CopySettings(Settings):
     copy_threads: int = Field(default=64, ge=1, le=256)
     copy_client: CopyClient = "boto3"
     """By what CopyObject is sent: the SDK's client, or our own way to send the same requests (ADR 48)."""
+    copy_at_once_objects: int = Field(default=1000, ge=0)
+    """Up to how many objects of a round PlanCopy copies and verifies them as well. 0: of none."""
 
 
 class RestoreSettings(Settings):
