@@ -130,7 +130,13 @@ def test_copies_by_the_client_that_the_template_names(ministack: Ministack, monk
     monkeypatch.setenv("AWS_ENDPOINT_URL", ministack.url)
     answers: list[bool] = []
     read = s3_direct._result
-    monkeypatch.setattr(s3_direct, "_result", lambda body: answers.append(bool(found := read(body))) or found)
+
+    def read_and_count(body: bytes) -> dict[str, str]:
+        found = read(body)
+        answers.append(bool(found))
+        return found
+
+    monkeypatch.setattr(s3_direct, "_result", read_and_count)
     client = filled()
     client.put_object(Bucket="milvus", Key="files/insert_log/1/3", Body=b"54321")
     client.delete_object(Bucket="milvus", Key="files/insert_log/1/4")
