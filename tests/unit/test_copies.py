@@ -44,6 +44,7 @@ from milvus_vault.retention.pool_sweep import PoolSweep
 from milvus_vault.source import MilvusStorage
 from milvus_vault.workspace import Workspace
 from tests.support.memory_store import InMemoryObjectStore
+from tests.support.short_pages import SortedStore, shorten
 from tests.unit.archive.samples import BUCKET, PREFIX, golden_store, sample_contents, write_backup
 from tests.unit.test_claims import FakeExecutions
 from tests.unit.test_export import (
@@ -170,6 +171,20 @@ def test_it_has_the_documents_of_the_original_byte_by_byte(store: InMemoryObject
     assert {key: body for key, body in below(store, LAYOUT.root).items() if "binlogs/" not in key} == original
     assert read_manifest(store, ARCHIVE, LAYOUT) == manifest == read_manifest(store, BUCKET, ORIGINAL)
     assert check_whole(store) == manifest.object_count
+
+
+def test_what_is_there_of_a_collection_with_many_objects_is_listed_in_spans(monkeypatch: pytest.MonkeyPatch) -> None:
+    store = SortedStore(BUCKET, ARCHIVE)
+    write(store, "incremental")
+    Copy(store).succeed()
+    write_next(store)
+    shorten(monkeypatch)
+
+    copy = copy_of_next(store)
+    copy.succeed()
+
+    assert copy.copied[0] == 1
+    assert len([key for key in store.cuts if key.startswith(f"{THERE.prefix}/.pool/")]) > 1
 
 
 def test_its_objects_lie_at_the_same_keys_below_the_prefix(store: InMemoryObjectStore, mode: str) -> None:
