@@ -11,6 +11,7 @@ from pydantic import AfterValidator, Field, ValidationError
 
 from milvus_vault.errors import SettingsError
 from milvus_vault.model.base import Model
+from milvus_vault.model.objects import CopyClient
 from milvus_vault.model.words import wrong_fields
 
 
@@ -86,6 +87,8 @@ class CopySettings(Settings):
     copy_batch_objects: int = Field(default=1000, ge=1)
     copy_batch_bytes: int = Field(default=50 * 1024**3, ge=1)
     copy_threads: int = Field(default=64, ge=1, le=256)
+    copy_client: CopyClient = "boto3"
+    """By what CopyObject is sent: the SDK's client, or our own way to send the same requests (ADR 48)."""
     copy_at_once_objects: int = Field(default=1000, ge=0)
     """Up to how many objects of a round PlanCopy copies and verifies them as well. 0: of none."""
 
