@@ -14,6 +14,7 @@ from milvus_vault.errors import ObjectNotFoundError, RunTakenOverError
 from milvus_vault.model.base import Model
 from milvus_vault.model.names import attempt_of
 from milvus_vault.model.times import Time, utc_second
+from milvus_vault.parallel import each
 from milvus_vault.ports import Executions, ObjectStore
 from milvus_vault.workspace import Workspace
 
@@ -120,7 +121,7 @@ class Claims:
 
     def give_back(self) -> None:
         """Delete the claims that this object was the first to take, so that a refused request leaves nothing."""
-        found = [(key, self._read(key)) for key in self._taken]
+        found = zip(self._taken, each(self._read, self._taken), strict=True)
         mine = [key for key, held in found if held and held[0].execution_arn == self._mine.execution_arn]
         self._store.delete(self._bucket, mine)
         self._taken = []

@@ -19,9 +19,10 @@ from milvus_vault.archive.other_etags import read_other_etags, write_other_etags
 from milvus_vault.archive.pool import PoolLayout, parse_pooled_key
 from milvus_vault.archive.reader import read_document, read_manifest
 from milvus_vault.archive.remains import deleted_meanwhile
+from milvus_vault.backup.captured import failed, incomplete
+from milvus_vault.backup.documents import check_checksum
 from milvus_vault.backup.export import ExportPreparation
 from milvus_vault.backup.locking import ListedObjects, lock_objects
-from milvus_vault.backup.publish import check_checksum, failed, incomplete
 from milvus_vault.backup.working_files import BackupPlan, shared_folder, shared_name
 from milvus_vault.claims import CLAIM, ClaimHeldError, Claims, check_owner
 from milvus_vault.copying.verify import read_copy_check
@@ -262,7 +263,8 @@ def lock_copied(
         return (), (replace(one, stored_key=there.here(one.stored_key)) for one in objects)
 
     lists = [partial(listed, entry) for entry in manifest.collections]
-    return lock_objects(run, plan, attempt, plan.lock, lists, seconds_left)
+    list_bytes = [entry.objects.size_bytes for entry in manifest.collections]
+    return lock_objects(run, plan, attempt, plan.lock, lists, list_bytes, seconds_left)
 
 
 def _check_copied(run: Workspace, plan: BackupPlan, attempt: str, last_round: int, manifest: Manifest) -> None:

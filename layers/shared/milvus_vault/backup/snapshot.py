@@ -19,7 +19,7 @@ from milvus_vault.model.hybrid import milliseconds
 from milvus_vault.model.names import COLLECTIONS_PER_BATCH
 from milvus_vault.model.objects import CopyItem, ListedObject
 from milvus_vault.model.versions import ServerVersion, adds_fields, hides_expired, parse_version, stamps_in_order
-from milvus_vault.parallel import for_each
+from milvus_vault.parallel import each, for_each
 from milvus_vault.pool.sharing import Pool, ranges
 from milvus_vault.ports import VectorDatabase
 from milvus_vault.source import MilvusStorage
@@ -86,9 +86,14 @@ class SnapshotBatch:
         first = batch * COLLECTIONS_PER_BATCH
         wanted = list(range(first, min(first + COLLECTIONS_PER_BATCH, len(self.plan.collections))))
         if self.round > 1:
-            again = read_copy_check(self.run, self.attempt, self.round - 1).again
+            again = frozenset(read_copy_check(self.run, self.attempt, self.round - 1).again)
             wanted = [index for index in wanted if index in again]
-        there = {index: self.run.find(snapshot_name(self.attempt, index), Snapshot) for index in wanted}
+        found = each(
+            lambda index: self.run.find(snapshot_name(self.attempt, index), Snapshot),
+            wanted,
+            threads=COLLECTIONS_PER_BATCH,
+        )
+        there = dict(zip(wanted, found, strict=True))
         left = {index: found for index, found in there.items() if found is None or found.round != self.round}
         moments = self._moments(left)
         for_each(
@@ -143,6 +148,7 @@ class SnapshotBatch:
             document=document,
             flushed=captured.point.segment_ids,
             sealed=captured.point.sealed_ids,
+            object_count=len(placed.stored),
             is_second_look=captured.is_second_look,
             has_target=placed.has_target,
             warnings=tuple(_warnings(document, captured.objects, lost_count)),

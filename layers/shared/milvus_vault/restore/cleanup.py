@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from milvus_vault.claims import check_owner, end_work
 from milvus_vault.model.collections import DEFAULT_DATABASE
 from milvus_vault.model.names import attempt_of, temporary_name, temporary_prefix
+from milvus_vault.parallel import do_each
 from milvus_vault.ports import VectorDatabase
-from milvus_vault.restore.journal import Journal
+from milvus_vault.restore.journal import Journal, JournalEntry
 from milvus_vault.restore.working_files import Attempt, RestorePlan
 from milvus_vault.source import MilvusStorage
 from milvus_vault.workspace import Workspace
@@ -51,10 +52,14 @@ class CleanUp:
             return
         self._check_owner()
         journal = Journal(self.run)
-        for index, entry in journal.read().items():
+
+        def abandon(numbered: tuple[int, JournalEntry]) -> None:
+            index, entry = numbered
             if entry.attempts and not (entry.is_finished or entry.has_replaced):
                 mark = Attempt(number=entry.latest, name="", execution_arn=self.execution_arn)
                 journal.note(index, "abandoned", mark, entry.latest)
+
+        do_each(abandon, journal.read().items())
 
     def drop_temporary_collections(self, database: VectorDatabase) -> int:
         """Drop the collections that did not get their real name, and return how many there were.
