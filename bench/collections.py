@@ -60,8 +60,9 @@ from milvus_vault.runtime import logger, metrics
 from tests.support.lambda_context import Invocation
 from tests.support.memory_database import InMemoryDatabase
 
-BACKUP = ("PrepareBackup", "SnapshotBatch", "PlanCopy", "CopyBatch", "VerifyCopy", "PublishBackup", "TendPauses")
 BEGUN_AT = datetime(2026, 1, 1, tzinfo=UTC).isoformat()
+BACKUP = "arn:aws:states:us-east-1:000000000000:execution:backup:b"
+RESTORE = "arn:aws:states:us-east-1:000000000000:execution:restore:r"
 _ROWS = 1000
 
 
@@ -125,15 +126,15 @@ class Took:
 class Deployment:
     """A deployment, and what its functions took."""
 
-    def __init__(self, collections: int, objects: int, latency_seconds: float) -> None:
-        self.store = CountingStore(seconds=latency_seconds)
+    def __init__(self, store: CountingStore, collections: int, objects: int) -> None:
+        self.store = store
         self.milvus = Milvus(self.store, collections, collections * objects)
         self.took: dict[str, Took] = defaultdict(Took)
 
-    def call(self, name: str, module: Any, event: Json) -> Json:
+    def call(self, name: str, module: Any, event: Json, context: Invocation | None = None) -> Json:
         """Call a handler."""
         requests, began, cpu = self.store.requests.total(), time.perf_counter(), time.process_time()
-        result: Json = module.handler(event, Invocation())
+        result: Json = module.handler(event, context or Invocation())
         took, seconds = self.took[name], time.perf_counter() - began
         took.calls += 1
         took.seconds += seconds
@@ -144,18 +145,27 @@ class Deployment:
 
     def back_up(self) -> None:
         """Make a full backup."""
-        arn = "arn:aws:states:us-east-1:000000000000:execution:backup:b"
-        execution = {"arn": arn, "started_at": BEGUN_AT}
-        plan = self.call("PrepareBackup", prepare_backup, {"execution": execution, "request": {"backup_name": "b"}})
+        turn = self.copy_all()
+        while not (published := self.publish(turn))["is_done"]:
+            pass
+        self.call("TendPauses", tend_pauses, {"ending": BACKUP})
+        if published["published"]["status"] != "complete":
+            raise SystemExit(str(published))
+
+    def copy_all(self, **request: Any) -> Json:
+        """Do of a backup what comes before it is published, and return which turn it is."""
+        execution = {"arn": BACKUP, "started_at": BEGUN_AT}
+        event = {"execution": execution, "request": {"backup_name": "b", **request}}
+        plan = self.call("PrepareBackup", prepare_backup, event)
         turn = {"run": plan["run"], "attempt": plan["attempt"], "round": 1}
         for batch in plan["round"]["batches"]:
             self.call("SnapshotBatch", snapshot_batch, turn | {"batch": batch})
         self._copy(turn, "backup")
-        while not (published := self.call("PublishBackup", publish_backup, turn))["is_done"]:
-            pass
-        self.call("TendPauses", tend_pauses, {"ending": arn})
-        if published["published"]["status"] != "complete":
-            raise SystemExit(str(published))
+        return turn
+
+    def publish(self, turn: Json, context: Invocation | None = None) -> Json:
+        """Call PublishBackup."""
+        return self.call("PublishBackup", publish_backup, turn, context)
 
     def verify(self) -> None:
         """Verify the backup."""
@@ -166,15 +176,18 @@ class Deployment:
         if found["status"] != "intact":
             raise SystemExit(str(found))
 
+    def prepare_restore(self) -> Json:
+        """Call PrepareRestore."""
+        request = {"backup_name": "b", "suffix": "_again"}
+        event = {"execution": {"arn": RESTORE, "started_at": BEGUN_AT}, "request": request}
+        return self.call("PrepareRestore", prepare_restore, event)
+
     def restore(self) -> None:
         """Restore all of it."""
-        arn = "arn:aws:states:us-east-1:000000000000:execution:restore:r"
-        request = {"backup_name": "b", "suffix": "_again"}
-        event = {"execution": {"arn": arn, "started_at": BEGUN_AT}, "request": request}
-        plan = self.call("PrepareRestore", prepare_restore, event)
+        plan = self.prepare_restore()
         turn = {"run": plan["run"], "attempt": plan["attempt"], "round": 1}
         self._copy(turn, "restore")
-        step = {"run": plan["run"], "execution_arn": arn}
+        step = {"run": plan["run"], "execution_arn": RESTORE}
         while not self.call("AdvanceRestore", advance_restore, step)["is_done"]:
             pass
         self.call("CleanUpRestore", clean_up_restore, step)
@@ -213,7 +226,7 @@ class Deployment:
 
 def once(options: argparse.Namespace) -> None:
     """Do everything once, and print what it took as JSON."""
-    deployment = Deployment(options.collections[0], options.objects, options.latency)
+    deployment = Deployment(CountingStore(seconds=options.latency), options.collections[0], options.objects)
     with deployment.in_place():
         deployment.back_up()
         # A restore has functions that a backup has, too.
