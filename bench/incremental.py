@@ -262,24 +262,25 @@ class Bench:
     def _run(self, name: str, request: Json) -> None:
         arn = f"arn:aws:states:us-east-1:000000000000:execution:backup:{name}"
         execution = {"arn": arn, "started_at": self.started_at.isoformat()}
-        plan = _call(prepare_backup, {"execution": execution, "request": {"backup_name": name, **request}})
+        plan = call(prepare_backup, {"execution": execution, "request": {"backup_name": name, **request}})
         turn = {"run": plan["run"], "attempt": plan["attempt"]}
         for batch in plan["round"]["batches"]:
-            _call(snapshot_batch, turn | {"round": 1, "batch": batch})
-        planned = _call(plan_copy, turn | {"round": 1})
+            call(snapshot_batch, turn | {"round": 1, "batch": batch})
+        planned = call(plan_copy, turn | {"round": 1})
         if planned["batch_count"]:
             # The Map reads its list of items.
             for batch in json.loads(self.store.get(planned["bucket"], planned["batches_key"])):
-                _call(copy_batch, {"run": plan["run"], **batch})
-        verified = _call(verify_copy, turn | {"round": 1, "purpose": "backup"})
-        published = _call(publish_backup, turn | {"round": 1})["published"]
-        _call(tend_pauses, {"ending": arn})
+                call(copy_batch, {"run": plan["run"], **batch})
+        verified = call(verify_copy, turn | {"round": 1, "purpose": "backup"})
+        published = call(publish_backup, turn | {"round": 1})["published"]
+        call(tend_pauses, {"ending": arn})
         if verified["status"] != "complete" or published["status"] != "complete":
             msg = f"{name} is not complete: {verified} {published}"
             raise SystemExit(msg)
 
 
-def _call(module: Any, event: Json) -> Json:
+def call(module: Any, event: Json) -> Json:
+    """Return what a function answers."""
     result: Json = module.handler(event, Invocation())
     return result
 

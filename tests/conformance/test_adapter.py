@@ -80,8 +80,8 @@ def test_a_collection_is_described_indexed_loaded_counted_renamed_and_dropped(st
         _fill(milvus, database)
         database.create_index(DATABASE, NAME, INDEX)
         _until(lambda: database.are_indexes_built(DATABASE, NAME))
-        assert database.load_percent(DATABASE, NAME) == 0
-        assert database.load_percent(DATABASE, NAME, ["p"]) == 0
+        assert database.load_percent(DATABASE, NAME) is None
+        assert database.load_percent(DATABASE, NAME, ["p"]) is None
         database.request_load(DATABASE, NAME, replicas=1)
         _until(lambda: database.load_percent(DATABASE, NAME) == 100)
         assert database.count_rows(DATABASE, NAME) == ROWS

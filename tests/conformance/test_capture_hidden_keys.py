@@ -1,7 +1,7 @@
 """Backups while S3 leaves keys out of its listings, as one that lies or has not heard of an object yet.
 
 No backup is called complete of which rows are lost or deleted ones come back: the collection fails, or what was left
-out is found elsewhere. Where nothing but the listing tells of a log, that is said here, and in README's limits.
+out is found elsewhere. Where nothing but the listing tells of a log, that is said here, and in docs/limits.md.
 """
 
 import time

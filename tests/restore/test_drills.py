@@ -2,13 +2,16 @@
 
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from milvus_vault.errors import ScratchInUseError
 from tests.conformance.asking import base_fields, numbers, vectors
-from tests.restore.servers import ROWS, Filled, each_version
+from tests.restore.conftest import Deploy
+from tests.restore.servers import INDEX, ROWS, Filled, each_version
+from tests.support.milvus_server.versions import VERSIONS
 from tests.support.restoring import PREFIX
 
 type Json = dict[str, Any]
@@ -55,6 +58,24 @@ def test_a_drill_proves_a_backup_and_leaves_nothing(filled: Filled) -> None:
     assert (databases(filled), filled.collections("default")) == before
     assert kept(filled, ".runs/scratch/") == []
     assert (noted(filled)["status"], noted(filled)["proven_at"]) == ("proven", result["drilled_at"])
+
+
+def test_partitions_that_are_loaded_beside_others_are_not_taken_for_empty(deploy: Deploy) -> None:
+    durations = replace(VERSIONS["2.3.5"].durations, added_load=10**6)
+    restoring = deploy("2.3.5", durations=durations)
+    milvus, backup = restoring.milvus, f"partly_{restoring.server.bucket.replace('-', '_')}"
+    milvus.make("partly", *base_fields(), partitions=("red", "blue"))
+    for number, partition in enumerate(("_default", "red", "blue")):
+        milvus.insert("partly", range(number * ROWS, (number + 1) * ROWS), partition)
+    milvus.flush("partly")
+    milvus.must("CreateIndex", collection_name="partly", field_name="v", extra_params=INDEX)
+    milvus.must("LoadPartitions", collection_name="partly", partition_names=["red"])
+    restoring.back_up(backup)
+
+    result = restoring.drill({"backup_name": backup, "allow_version": True})
+
+    assert (result["status"], result["differences"]) == ("proven", [])
+    assert result["row_count"] == 3 * ROWS
 
 
 # What the tests behind this show does not differ by version.

@@ -231,8 +231,12 @@ class InMemoryDatabase(Schemas, Maker, Indexes, Loads, Flushes, Segments):
         found.replicas = replicas
 
     @override
-    def load_percent(self, database: str, name: str, partitions: Sequence[str] = ()) -> int:
-        return 100 if self._find(database, name).replicas else 0
+    def load_percent(self, database: str, name: str, partitions: Sequence[str] = ()) -> int | None:
+        return 100 if self._find(database, name).replicas else None
+
+    @override
+    def release(self, database: str, name: str) -> None:
+        self._find(database, name).replicas = 0
 
     @override
     def count_rows(self, database: str, name: str, partitions: Sequence[str] = ()) -> int:

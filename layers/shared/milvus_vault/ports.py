@@ -348,8 +348,14 @@ class Loads(Protocol):
         Raises `LoadFailedError`.
         """
 
-    def load_percent(self, database: str, name: str, partitions: Sequence[str] = ()) -> int:
-        """Return how much of a collection is loaded: 0 to 100, where 0 also means not loaded at all."""
+    def load_percent(self, database: str, name: str, partitions: Sequence[str] = ()) -> int | None:
+        """Return how much is loaded of a collection, or of partitions of it: 0 to 100.
+
+        None where that is not loaded and not being loaded, and where some of the partitions are not.
+        """
+
+    def release(self, database: str, name: str) -> None:
+        """Let a collection out of memory. Nothing happens where it is not loaded."""
 
     def count_rows(self, database: str, name: str, partitions: Sequence[str] = ()) -> int:
         """Return the number of live rows (`count(*)`, strong consistency) of a loaded collection."""

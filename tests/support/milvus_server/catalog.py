@@ -106,6 +106,9 @@ class Load:
     replicas: int
     ready_at: float
     resource_groups: tuple[str, ...]
+    hidden: frozenset[str] = frozenset()
+    """Partitions that were added to others in memory, whose rows are not found before a time."""
+    hidden_until: float = 0.0
 
 
 @dataclass

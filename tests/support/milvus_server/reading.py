@@ -56,7 +56,8 @@ def _partitions(core: Core, collection: Collection, request: Message) -> list[in
     for name in names:
         if collection.partition(name).name not in load.partitions:
             raise Refusal(201, f"partition not loaded[partition={name}]")
-    return [collection.partitions[name].partition_id for name in names]
+    hidden = load.hidden if load.hidden_until > core.clock.now() else frozenset()
+    return [collection.partitions[name].partition_id for name in names if name not in hidden]
 
 
 def matching(collection: Collection, columns: Columns, expression: str) -> Columns:

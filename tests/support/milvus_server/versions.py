@@ -36,6 +36,8 @@ class Durations:
     """From the start of a job to its end, however small; where jobs overlap, from its creation."""
     index: float = 1.0
     load: float = 0.5
+    added_load: float = 0.0
+    """From when partitions are called loaded, that were added to others in memory, until their rows are found."""
     l0_compaction: float = 40.0
     flush_limit: float = 10.0
     """In which a collection may be flushed once."""
@@ -170,8 +172,8 @@ class Version:
 VERSIONS = {
     version.number: version
     for version in (
-        Version("2.2.16", "v2.2.16", Durations(flush=2)),
-        Version("2.3.5", "v2.3.5-lite", Durations(flush=2)),
+        Version("2.2.16", "v2.2.16", Durations(flush=2, added_load=8)),
+        Version("2.3.5", "v2.3.5-lite", Durations(flush=2, added_load=8)),
         Version("2.4.23", "v2.4.23", Durations(flush=2.5, import_job=16)),
         Version("2.5.27", "2.5.27", Durations(flush=2.5, sort=0.2, import_job=16)),
         Version("2.6.19", "2.6.19", Durations(flush=1, sort=0.5, import_job=14), extra_properties={"timezone": "UTC"}),

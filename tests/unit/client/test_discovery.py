@@ -11,8 +11,10 @@ import boto3
 import pytest
 
 from milvus_vault.client import connect, find_door
+from milvus_vault.client.deployments import Deployment, deployments_path, write_deployments
+from milvus_vault.client.discovery import local_door
 from milvus_vault.client.transport import Transport
-from milvus_vault.errors import ApiAccessDeniedError, ApiNotFoundError, ApiUnavailableError
+from milvus_vault.errors import ApiAccessDeniedError, ApiNotFoundError, ApiUnavailableError, InvalidRequestError
 
 URL = "https://abc123.execute-api.eu-west-1.amazonaws.com/v1"
 FOUND = """<DescribeStacksResponse xmlns="http://cloudformation.amazonaws.com/doc/2010-05-15/"><DescribeStacksResult>
@@ -50,7 +52,7 @@ class CloudFormation(BaseHTTPRequestHandler):
 @pytest.fixture(autouse=True)
 def aws(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
     """Use a CloudFormation of our own, and no local stack."""
-    for name in ("AWS_PROFILE", "AWS_REGION", "MILVUS_VAULT_URL", "MILVUS_VAULT_STACK"):
+    for name in ("AWS_PROFILE", "AWS_REGION", "MILVUS_VAULT_URL", "MILVUS_VAULT_STACK", "MILVUS_VAULT_DEPLOYMENT"):
         monkeypatch.delenv(name, raising=False)
     server = ThreadingHTTPServer(("127.0.0.1", 0), CloudFormation)
     thread = threading.Thread(target=server.serve_forever, args=(0.02,))
@@ -62,6 +64,7 @@ def aws(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
     monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "credentials"))
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     yield
     STACKS.clear()
@@ -148,3 +151,56 @@ def test_an_aws_that_does_not_answer_is_unavailable(monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
     with pytest.raises(ApiUnavailableError, match="cannot ask CloudFormation"):
         find_door(stack="vault")
+
+
+def test_two_ways_to_name_one_api_are_refused() -> None:
+    with pytest.raises(InvalidRequestError, match="`url` and `stack` exclude each other"):
+        find_door(url=URL, stack="vault")
+
+
+def test_a_deployment_leads_to_what_was_kept_under_its_name() -> None:
+    deploy("vault", region="us-west-2")
+    write_deployments({"prod": Deployment(stack="vault", region="us-west-2"), "test": Deployment(url="https://test")})
+    assert find_door(deployment="prod").url == URL
+    assert find_door(environment={"MILVUS_VAULT_DEPLOYMENT": "prod"}).session.region_name == "us-west-2"
+    assert find_door(deployment="test", environment={"MILVUS_VAULT_URL": "https://elsewhere"}).url == "https://test"
+    both = {"MILVUS_VAULT_URL": "https://elsewhere", "MILVUS_VAULT_DEPLOYMENT": "test"}
+    assert find_door(environment=both).url == "https://elsewhere"
+    with pytest.raises(ApiNotFoundError, match="no stack 'vault' in eu-west-1"):
+        find_door(deployment="prod", region="eu-west-1")
+
+
+def test_a_deployment_that_is_not_there_is_told_with_those_that_are() -> None:
+    write_deployments({"prod": Deployment(stack="vault")})
+    with pytest.raises(ApiNotFoundError, match="no deployment 'pord'") as raised:
+        find_door(deployment="pord")
+    assert "has prod." in raised.value.hint
+
+
+@pytest.mark.parametrize("content", ["", "[]", '{"prod": {"stock": "vault"}}', "\xff"])
+def test_a_file_of_deployments_that_is_none_is_named(content: str) -> None:
+    deployments_path().parent.mkdir(parents=True)
+    deployments_path().write_bytes(content.encode("latin-1"))
+    with pytest.raises(ApiNotFoundError, match="cannot be read") as raised:
+        find_door(deployment="prod")
+    assert str(deployments_path()) in raised.value.message
+
+
+def test_a_configuration_that_cannot_be_read_is_told(tmp_path: Path) -> None:
+    (tmp_path / "config").write_text("[default\nregion = eu-west-1\n")
+    with pytest.raises(ApiAccessDeniedError, match="AWS configuration cannot be read"):
+        find_door(url=URL)
+
+
+@pytest.mark.parametrize("content", ["", "[default\n"])
+def test_a_local_stack_needs_nothing_of_the_configuration(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, content: str
+) -> None:
+    monkeypatch.setenv("AWS_PROFILE", "nobody")
+    (tmp_path / "config").write_text(content)
+    (tmp_path / "credentials").write_text(content)
+    session = local_door("http://127.0.0.1:1").session
+    found = session.get_credentials()
+    assert found is not None
+    assert (found.access_key, session.region_name) == ("test", "us-east-1")
+    assert session.client("s3").meta.region_name == "us-east-1"

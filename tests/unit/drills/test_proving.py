@@ -48,8 +48,10 @@ class Copy:
     loses: set[str] = field(default_factory=set)
     """Fields by which no search finds anything."""
     searched: list[str] = field(default_factory=list)
-    percent: int = 100
-    """How much of it is loaded."""
+    percent: int | None = 100
+    """How much of it is loaded, None: not all of its partitions are."""
+    has_loaded_partitions: bool = False
+    """Whether, while not all of them are, some are loaded."""
     asked: int = 0
     """How often it was to be loaded."""
 
@@ -71,9 +73,15 @@ class Copy:
     def are_indexes_built(self, database: str, name: str) -> bool:
         return (database, name) == (TARGET.database, TARGET.name)
 
-    def load_percent(self, database: str, name: str, partitions: Sequence[str] = ()) -> int:
-        assert (database, name, list(partitions)) == (TARGET.database, TARGET.name, ["_default"])
-        return self.percent
+    def load_percent(self, database: str, name: str, partitions: Sequence[str] = ()) -> int | None:
+        assert (database, name) == (TARGET.database, TARGET.name)
+        assert list(partitions) in (["_default"], [])
+        return self.percent if partitions or self.percent is not None or not self.has_loaded_partitions else 100
+
+    def release(self, database: str, name: str) -> None:
+        assert (database, name) == (TARGET.database, TARGET.name)
+        assert self.has_loaded_partitions
+        self.has_loaded_partitions = False
 
     def request_load(
         self,
@@ -314,7 +322,7 @@ def test_of_rows_of_which_some_have_expired_the_others_have_to_be_there() -> Non
 class Loading(Copy):
     """A copy that Milvus does not load at once."""
 
-    percent: int = 0
+    percent: int | None = None
 
 
 def test_what_is_not_indexed_and_not_loaded_is_before_it_is_compared_and_not_waited_for_without_end() -> None:
@@ -356,10 +364,9 @@ class ManyLoading(Loading):
     def are_indexes_built(self, database: str, name: str) -> bool:
         return bool(database and name)
 
-    def load_percent(self, database: str, name: str, partitions: Sequence[str] = ()) -> int:
-        assert database == TARGET.database
-        assert partitions
-        return 100 if name in self.loaded else 0
+    def load_percent(self, database: str, name: str, partitions: Sequence[str] = ()) -> int | None:
+        assert (database, list(partitions)) in ((TARGET.database, ["_default"]), (TARGET.database, []))
+        return 100 if name in self.loaded else None
 
     def request_load(
         self,

@@ -54,15 +54,20 @@ class LoadClient(MilvusClient, Loads):
             ) from err
 
     @override
-    def load_percent(self, database: str, name: str, partitions: Sequence[str] = ()) -> int:
+    def load_percent(self, database: str, name: str, partitions: Sequence[str] = ()) -> int | None:
         request = milvus_pb2.GetLoadingProgressRequest(
             db_name=database, collection_name=name, partition_names=partitions
         )
         answer = self._call("GetLoadingProgress", request, database)
         if milvus_errors.is_not_loaded(answer.status):
-            return 0
+            return None
         check(answer.status, "GetLoadingProgress", f"{database}.{name}")
         return int(answer.progress)
+
+    @override
+    def release(self, database: str, name: str) -> None:
+        request = milvus_pb2.ReleaseCollectionRequest(db_name=database, collection_name=name)
+        check(self._call("ReleaseCollection", request, database), "ReleaseCollection", f"{database}.{name}")
 
     @override
     def count_rows(self, database: str, name: str, partitions: Sequence[str] = ()) -> int:

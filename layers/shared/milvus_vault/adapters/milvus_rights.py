@@ -67,6 +67,7 @@ CALLS: Mapping[Right, Callable[[str, str], tuple[str, Message]]] = {
     ),
     Right.CREATE_INDEX: _of_collection("CreateIndex", field_name=NOWHERE),
     Right.LOAD: _of_collection("LoadCollection"),
+    Right.RELEASE: _of_collection("ReleaseCollection"),
     Right.CREATE_ALIAS: _of_collection("CreateAlias", alias=NOWHERE),
     Right.DROP_ALIAS: lambda database, _: ("DropAlias", milvus_pb2.DropAliasRequest(db_name=database, alias=NOWHERE)),
 }

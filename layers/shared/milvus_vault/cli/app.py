@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 import typer
 
 from milvus_vault import __version__
-from milvus_vault.cli.commands import backups, drills, local, planning, restores, rows, runs, schedules
+from milvus_vault.cli.commands import backups, config, drills, local, planning, restores, rows, runs, schedules
 from milvus_vault.cli.session import Output, Session
 
 app = typer.Typer(
@@ -35,6 +35,12 @@ def _global_options(
             metavar="NAME", help="CloudFormation stack that has the API. Or set MILVUS_VAULT_STACK.", show_default=False
         ),
     ] = "",
+    deployment: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME", help="Name that 'config add' gave one. Or set MILVUS_VAULT_DEPLOYMENT.", show_default=False
+        ),
+    ] = "",
     region: Annotated[str, typer.Option(help="AWS Region.", metavar="NAME", show_default=False)] = "",
     profile: Annotated[str, typer.Option(help="AWS profile.", metavar="NAME", show_default=False)] = "",
     output: Annotated[
@@ -46,7 +52,7 @@ def _global_options(
 ) -> None:
     """Back up and restore Milvus on AWS.
 
-    Without [bold]--url[/] or [bold]--stack[/], the running local stack is used. These options may stand anywhere.
+    Where no API is named, the running local stack is used. The options below may stand anywhere.
 
     [dim]milvus-vault local up --sample[/]
     [dim]milvus-vault create -n first --wait[/]
@@ -55,7 +61,7 @@ def _global_options(
     if context.invoked_subcommand is None:
         print(context.get_help())
         return
-    context.obj = Session(url, stack, region, profile, Output(is_json=output == "json"))
+    context.obj = Session(url, stack, deployment, region, profile, Output(is_json=output == "json"))
 
 
 _SETUP, _BACKUPS, _RUNS, _TIME = "Look first", "Back up and restore", "Runs", "By itself"
@@ -84,3 +90,4 @@ app.add_typer(schedules.app, name="schedule", rich_help_panel=_TIME)
 app.command(rich_help_panel=_TIME)(planning.prune)
 app.command(rich_help_panel=_TIME)(planning.stats)
 app.add_typer(local.app, name="local", rich_help_panel=_SETUP)
+app.add_typer(config.app, name="config", rich_help_panel=_SETUP)

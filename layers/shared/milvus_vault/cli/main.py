@@ -22,7 +22,7 @@ _PEER_OPTIONS = {
 }
 # Its options for what is always done here.
 _PEER_DEFAULTS = {"--rebuild-index", "--restore-index", "--use-v2-restore"}
-_GLOBAL_OPTIONS = {"--url", "--stack", "--region", "--profile", "--output", "-o"}
+_GLOBAL_OPTIONS = {"--url", "--stack", "--deployment", "--region", "--profile", "--output", "-o"}
 # Behind these commands some of them mean the command's own, which can be more than text and one document.
 _OWN_OPTIONS = {"rows": {"--output", "-o"}}
 

@@ -135,6 +135,7 @@ class Session:
 
     url: str = ""
     stack: str = ""
+    deployment: str = ""
     region: str = ""
     profile: str = ""
     output: Output = field(default_factory=Output)
@@ -148,6 +149,7 @@ class Session:
             self.client = connect(
                 url=self.url,
                 stack=self.stack,
+                deployment=self.deployment,
                 region=self.region,
                 profile=self.profile,
                 on_repetition=lambda reason: self.output.tell("[dim]{reason}; asking again[/]", reason=reason),

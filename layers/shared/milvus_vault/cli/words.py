@@ -76,6 +76,7 @@ OPTIONS: Mapping[str, str] = {
     # Of the way to the API.
     "url": "--url",
     "stack": "--stack",
+    "deployment": "--deployment",
     "region": "--region",
     "profile": "--profile",
 }

@@ -6,9 +6,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 import boto3
+import botocore.session
 from botocore.exceptions import (
     BotoCoreError,
     ClientError,
+    ConfigParseError,
     CredentialRetrievalError,
     NoCredentialsError,
     NoRegionError,
@@ -18,13 +20,18 @@ from botocore.exceptions import (
     TokenRetrievalError,
 )
 
+from milvus_vault.client.deployments import find_deployment
 from milvus_vault.client.local_state import LOCAL_ACCESS_KEY, LOCAL_REGION, LOCAL_SECRET_KEY, running_stack
 from milvus_vault.client.vault import VaultClient
-from milvus_vault.errors import ApiAccessDeniedError, ApiNotFoundError, ApiUnavailableError
+from milvus_vault.errors import ApiAccessDeniedError, ApiNotFoundError, ApiUnavailableError, InvalidRequestError
 
 URL_VARIABLE = "MILVUS_VAULT_URL"
 STACK_VARIABLE = "MILVUS_VAULT_STACK"
+DEPLOYMENT_VARIABLE = "MILVUS_VAULT_DEPLOYMENT"
 OUTPUT_KEY = "ApiUrl"
+
+# No files and no profile: a variable of a session has a key in the files, one in the environment, and a default.
+_NO_CONFIGURATION = dict.fromkeys(("profile", "config_file", "credentials_file"), (None, None, None, None))
 
 _CREDENTIALS = (NoCredentialsError, PartialCredentialsError, CredentialRetrievalError, SSOError, TokenRetrievalError)
 
@@ -42,54 +49,77 @@ def connect(
     *,
     url: str = "",
     stack: str = "",
+    deployment: str = "",
     region: str = "",
     profile: str = "",
     on_repetition: Callable[[str], None] = lambda _: None,
 ) -> VaultClient:
     """Return a client of the API that `find_door` finds; raises as that does. See `VaultClient` for `on_repetition`."""
-    door = find_door(url=url, stack=stack, region=region, profile=profile)
+    door = find_door(url=url, stack=stack, deployment=deployment, region=region, profile=profile)
     return VaultClient(door.url, door.session, on_repetition=on_repetition)
 
 
 def find_door(
-    *, url: str = "", stack: str = "", region: str = "", profile: str = "", environment: Mapping[str, str] = os.environ
+    *,
+    url: str = "",
+    stack: str = "",
+    deployment: str = "",
+    region: str = "",
+    profile: str = "",
+    environment: Mapping[str, str] = os.environ,
 ) -> Door:
     """Return the API that is meant: what is given, else what the environment names, else the running local stack.
 
     Args:
         url: address of the API.
         stack: CloudFormation stack whose output `ApiUrl` is the address.
-        region: Region of the stack; default: that of the profile or of the environment.
-        profile: profile of the AWS configuration.
-        environment: has `MILVUS_VAULT_URL` or `MILVUS_VAULT_STACK`, where neither is given.
+        deployment: what `milvus-vault config` has under that name. At most one of these three is given.
+        region: Region of the stack; default: that of the deployment, of the profile or of the environment.
+        profile: profile of the AWS configuration; default: that of the deployment.
+        environment: has `MILVUS_VAULT_URL`, `MILVUS_VAULT_STACK` or `MILVUS_VAULT_DEPLOYMENT`, of which the first one
+            counts, where nothing is given.
 
     Raises:
-        ApiNotFoundError: nothing tells where the API is, or the stack does not have one.
-        ApiAccessDeniedError: CloudFormation may not be asked, or there is no such profile.
+        InvalidRequestError: more than one of url, stack and deployment is given.
+        ApiNotFoundError: nothing tells where the API is, there is no such deployment, or the stack does not have one.
+        ApiAccessDeniedError: CloudFormation may not be asked, there is no such profile, or the AWS configuration
+            cannot be read.
         ApiUnavailableError: CloudFormation does not answer.
     """
-    if not url and not stack:
-        url, stack = environment.get(URL_VARIABLE, ""), environment.get(STACK_VARIABLE, "")
-    if url:
-        return Door(_checked(url), _session(region, profile), "url")
-    if stack:
+    given = {"url": url, "stack": stack, "deployment": deployment}
+    if len(named := [f"`{name}`" for name, value in given.items() if value]) > 1:
+        msg = f"{' and '.join(named)} exclude each other"
+        raise InvalidRequestError(msg, hint="Give the one that is meant.")
+    if not named:
+        variables = {"url": URL_VARIABLE, "stack": STACK_VARIABLE, "deployment": DEPLOYMENT_VARIABLE}
+        given = {name: environment.get(variable, "") for name, variable in variables.items()}
+    if not given["url"] and not given["stack"] and given["deployment"]:
+        known = find_deployment(given["deployment"])
+        given, region, profile = known.model_dump(), region or known.region, profile or known.profile
+    if given["url"]:
+        return Door(_checked(given["url"]), _session(region, profile), "url")
+    if given["stack"]:
         session = _session(region, profile)
-        return Door(_url_of_stack(stack, session), session, "stack")
+        return Door(_url_of_stack(given["stack"], session), session, "stack")
     local = running_stack()
     if local is None:
         msg = "nothing tells where the API is"
         raise ApiNotFoundError(
             msg,
-            hint=f"Name a stack (`stack` or {STACK_VARIABLE}) or an address (`url` or {URL_VARIABLE}), or start the "
-            "local stack with 'milvus-vault local up'.",
+            hint=f"Name a stack (`stack` or {STACK_VARIABLE}), an address (`url` or {URL_VARIABLE}) or a deployment "
+            f"(`deployment` or {DEPLOYMENT_VARIABLE}), or start the local stack with 'milvus-vault local up'.",
         )
     return local_door(local.api_url)
 
 
 def local_door(api_url: str) -> Door:
-    """Return the API of a local stack, with the credentials that it takes."""
+    """Return the API of a local stack, with the credentials that it takes, whatever the AWS configuration is."""
+    core = botocore.session.Session(session_vars=_NO_CONFIGURATION)
     session = boto3.Session(
-        aws_access_key_id=LOCAL_ACCESS_KEY, aws_secret_access_key=LOCAL_SECRET_KEY, region_name=LOCAL_REGION
+        aws_access_key_id=LOCAL_ACCESS_KEY,
+        aws_secret_access_key=LOCAL_SECRET_KEY,
+        region_name=LOCAL_REGION,
+        botocore_session=core,
     )
     return Door(api_url, session, "local")
 
@@ -102,14 +132,17 @@ def _checked(url: str) -> str:
 
 
 def _session(region: str, profile: str) -> boto3.Session:
+    core = botocore.session.Session(profile=profile or None)
     try:
-        return boto3.Session(region_name=region or None, profile_name=profile or None)
+        # Which else each client would look at, and fail by.
+        core.get_scoped_config()
     except ProfileNotFound as err:
-        msg = f"there is no AWS profile '{profile or os.environ.get('AWS_PROFILE', '')}'"
-        raise ApiAccessDeniedError(
-            msg,
-            hint="'aws configure list-profiles' lists them.",
-        ) from err
+        msg = f"there is no AWS profile '{core.get_config_variable('profile')}'"
+        raise ApiAccessDeniedError(msg, hint="'aws configure list-profiles' lists them.") from err
+    except ConfigParseError as err:
+        msg = f"the AWS configuration cannot be read: {err}"
+        raise ApiAccessDeniedError(msg, hint="Mend the file: AWS' own programs cannot read it either.") from err
+    return boto3.Session(region_name=region or None, botocore_session=core)
 
 
 def _url_of_stack(stack: str, session: boto3.Session) -> str:

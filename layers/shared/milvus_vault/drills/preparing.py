@@ -37,6 +37,7 @@ _RIGHTS = (
     Right.CREATE_INDEX,
     Right.INDEX_DETAIL,
     Right.LOAD,
+    Right.RELEASE,
     Right.GET_LOAD_STATE,
     Right.QUERY,
     Right.SEARCH,

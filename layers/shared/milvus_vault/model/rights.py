@@ -29,6 +29,7 @@ class Right(StrEnum):
     """For imports of binlogs and of deletes, beside the other, on servers that know it (milvus-io/milvus#51894)."""
     CREATE_INDEX = "CreateIndex"
     LOAD = "Load"
+    RELEASE = "Release"
     CREATE_ALIAS = "CreateAlias"
     """Also for switching one."""
     DROP_ALIAS = "DropAlias"
@@ -65,4 +66,5 @@ _ON_COLLECTIONS = {
     Right.IMPORT,
     Right.CREATE_INDEX,
     Right.LOAD,
+    Right.RELEASE,
 }

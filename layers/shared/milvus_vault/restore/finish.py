@@ -139,7 +139,7 @@ class Finishing:
         """Return whether the collection is loaded; where it is not, ask for it."""
         database, partitions = target.name.database, target.loaded_partitions
         percent = self.database.load_percent(database, name, partitions)
-        if percent == 0:
+        if not percent:
             self.database.request_load(
                 database,
                 name,

@@ -149,7 +149,9 @@ def _load(call: Call, collection: Collection, request: Message, names: set[str])
     if collection.load and collection.load.replicas != replicas:
         raise Refusal(INVALID, f"can't change the replica number for loaded collection[{collection.name}]")
     if collection.load is None or collection.load.partitions != names:
-        collection.load = Load(names, replicas, call.core.clock.now() + call.core.durations.load, groups)
+        ready_at = call.core.clock.now() + call.core.durations.load
+        added = frozenset(names - collection.load.partitions) if collection.load else frozenset()
+        collection.load = Load(names, replicas, ready_at, groups, added, ready_at + call.core.durations.added_load)
 
 
 @answers("ReleaseCollection")
