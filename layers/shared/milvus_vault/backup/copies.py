@@ -33,7 +33,7 @@ from milvus_vault.model.names import export_run
 from milvus_vault.model.objects import ArchivedObject, CopyItem, ListedObject
 from milvus_vault.model.readable import count
 from milvus_vault.model.times import utc_second
-from milvus_vault.parallel import each
+from milvus_vault.parallel import LISTS_AT_A_TIME_BYTES, SMALL_REQUESTS_AT_A_TIME, each
 from milvus_vault.pool.condemned import read_condemned
 from milvus_vault.pool.users import PoolUse
 from milvus_vault.ports import HTML
@@ -338,7 +338,14 @@ def _write_documents(
 
     object_count = size_bytes = 0
     noted: dict[str, tuple[str, str]] = {}
-    for objects, size, other_etags in each(write, range(len(manifest.collections))):
+    written = each(
+        write,
+        range(len(manifest.collections)),
+        threads=SMALL_REQUESTS_AT_A_TIME,
+        weight=lambda index: manifest.collections[index].objects.size_bytes,
+        max_weight=LISTS_AT_A_TIME_BYTES,
+    )
+    for objects, size, other_etags in written:
         object_count, size_bytes = object_count + objects, size_bytes + size
         noted.update(other_etags)
     for document in manifest.documents:

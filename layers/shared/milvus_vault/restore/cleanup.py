@@ -15,6 +15,8 @@ from milvus_vault.restore.working_files import Attempt, RestorePlan
 from milvus_vault.source import MilvusStorage
 from milvus_vault.workspace import Workspace
 
+_DROPPED_AT_A_TIME = 8
+
 
 @dataclass(frozen=True, slots=True)
 class CleanUp:
@@ -66,7 +68,6 @@ class CleanUp:
 
         Not those for which what they replace was dropped, or may have been: the next execution names them.
         """
-        dropped = 0
         kept = {
             temporary_name(self.run.run, index, entry.latest)
             for index, entry in Journal(self.run).read().items()
@@ -74,13 +75,19 @@ class CleanUp:
         }
         there = set(database.list_databases())
         # The row that proves the bucket is in the default database, and its collection stays where a task is killed.
-        for name in sorted(({target.database for target in self.plan.targets} | {DEFAULT_DATABASE}) & there):
-            for collection in database.list_collections(name):
-                if collection.startswith(temporary_prefix(self.run.run)) and collection not in kept:
-                    self._check_owner()
-                    database.drop_collection(name, collection)
-                    dropped += 1
-        return dropped
+        found = [
+            (name, collection)
+            for name in sorted(({target.database for target in self.plan.targets} | {DEFAULT_DATABASE}) & there)
+            for collection in database.list_collections(name)
+            if collection.startswith(temporary_prefix(self.run.run)) and collection not in kept
+        ]
+
+        def drop(named: tuple[str, str]) -> None:
+            self._check_owner()
+            database.drop_collection(*named)
+
+        do_each(drop, found, threads=_DROPPED_AT_A_TIME)
+        return len(found)
 
     def _check_owner(self) -> None:
         check_owner(self.run, attempt_of(self.execution_arn), cleans_up=True)
