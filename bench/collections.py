@@ -184,16 +184,25 @@ class Deployment:
 
     def restore(self) -> None:
         """Restore all of it."""
+        step = self.fill_targets()
+        self.call("CleanUpRestore", clean_up_restore, step)
+        report = self.report(step)
+        if report["status"] != "complete":
+            raise SystemExit(str(report))
+
+    def report(self, step: Json) -> Json:
+        """Call ReportRestore."""
+        return self.call("ReportRestore", report_restore, step)
+
+    def fill_targets(self) -> Json:
+        """Do of a restore what comes before its clean-up, and return what its last functions are given."""
         plan = self.prepare_restore()
         turn = {"run": plan["run"], "attempt": plan["attempt"], "round": 1}
         self._copy(turn, "restore")
         step = {"run": plan["run"], "execution_arn": RESTORE}
         while not self.call("AdvanceRestore", advance_restore, step)["is_done"]:
             pass
-        self.call("CleanUpRestore", clean_up_restore, step)
-        report = self.call("ReportRestore", report_restore, step)
-        if report["status"] != "complete":
-            raise SystemExit(str(report))
+        return step
 
     def _copy(self, turn: Json, purpose: str) -> None:
         planned = self.call("PlanCopy", plan_copy, turn)

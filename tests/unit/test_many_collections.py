@@ -13,6 +13,7 @@ import pytest
 from bench.collections import Deployment
 from bench.counting_store import Bucket, CountingStore
 from bench.incremental import ENVIRONMENT
+from milvus_vault.adapters.executions import StepFunctionsExecutions
 from milvus_vault.backup import documents
 from milvus_vault.model.locks import ObjectLock
 from milvus_vault.restore import prepare
@@ -229,6 +230,28 @@ class TestPreparing:
             assert len(store.written(r"/target\.json$")) == COLLECTIONS - noted
         assert {0, COLLECTIONS} < gone_on
 
+    def test_step_functions_is_asked_once_about_an_execution_that_has_claimed_many_targets(
+        self, deployment: Deployment, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        store, asked = store_of(deployment), list[str]()
+
+        def status(_: object, execution_arn: str) -> str:
+            asked.append(execution_arn)
+            return "SUCCEEDED"
+
+        monkeypatch.setattr(StepFunctionsExecutions, "status", status)
+        deployment.back_up()
+        deployment.prepare_restore()
+        claims = store.bucket("milvus").documents
+        held = claims.below("staging/claims/")
+        other = json.loads(claims[held[0]].body) | {"execution_arn": "other", "run": "restore-b-0"}
+        for key in held:
+            store.put("milvus", key, json.dumps(other).encode())
+
+        deployment.prepare_restore()
+
+        assert (len(held), asked) == (COLLECTIONS, ["other"])
+
     @pytest.mark.parametrize(
         "meets",
         [r"GET .*vault/collections/", r"GET .*vault/objects/", r"PUT .*/claims/", r"PUT .*/target\.json", r"/items/"],
@@ -237,6 +260,34 @@ class TestPreparing:
         deployment.back_up()
         store_of(deployment).begin(meets=meets)
         assert deployment.prepare_restore()["collection_count"] == COLLECTIONS
+
+
+class TestOthers:
+    """The other functions that ask for something of each collection."""
+
+    def test_snapshots_that_are_there_are_read_together(self, deployment: Deployment) -> None:
+        store_of(deployment).begin(meets=r"GET .*/collections/\w+/\d")
+        deployment.copy_all()
+
+    def test_lists_of_objects_are_verified_together(self, deployment: Deployment) -> None:
+        deployment.back_up()
+        store_of(deployment).begin(meets=r"GET .*vault/objects/")
+        deployment.verify()
+
+    def test_objects_are_locked_together_whatever_their_collection(self, deployment: Deployment) -> None:
+        terms = {"mode": "governance", "days": 1}
+        turn = deployment.copy_all(lock=terms)
+        store_of(deployment).begin(meets=r"GET .*/items/\d")
+        assert deployment.publish(turn)["is_done"]
+        locked = [key for key in store_of(deployment).asked if key.startswith("LOCK ") and "/binlogs/" in key]
+        assert len(locked) == 10 * COLLECTIONS
+        assert len(store_of(deployment).written(r"/locked\.json$")) == 2
+
+    def test_what_became_of_them_is_read_together(self, deployment: Deployment) -> None:
+        deployment.back_up()
+        step = deployment.fill_targets()
+        store_of(deployment).begin(meets=r"GET .*/target\.json")
+        assert deployment.report(step)["status"] == "complete"
 
 
 def files_below(store: Store, folder: str) -> dict[str, bytes]:

@@ -7,6 +7,7 @@ nobody gives claims back, but an execution that refuses its request.
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from threading import Lock
 
 from pydantic import ValidationError
 
@@ -66,6 +67,8 @@ class Claims:
         self._bucket = bucket
         self._mine = Claim(execution_arn=execution_arn, run=run, claimed_at=datetime.now(UTC))
         self._taken: list[str] = []
+        self._ended: dict[str, str] = {}
+        self._asking = Lock()
 
     def holder(self, key: str) -> tuple[Claim, str] | None:
         """Return the claim at a key with its execution's status, or None where nobody holds it."""
@@ -127,8 +130,14 @@ class Claims:
         self._taken = []
 
     def _status(self, claim: Claim) -> str:
-        is_readable = claim.execution_arn != UNREADABLE
-        return self._executions.status(claim.execution_arn) if is_readable else "UNKNOWN"
+        if claim.execution_arn == UNREADABLE:
+            return "UNKNOWN"
+        # Ten thousand targets may have been claimed by one execution, and Step Functions answers 15 questions a second.
+        with self._asking:
+            status = self._ended.get(claim.execution_arn) or self._executions.status(claim.execution_arn)
+            if status not in RUNNING:
+                self._ended[claim.execution_arn] = status
+            return status
 
     def _read(self, key: str) -> tuple[Claim, str] | None:
         try:

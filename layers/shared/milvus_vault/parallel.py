@@ -1,8 +1,9 @@
 """Work on many things at a time: each result in order, or each failure by itself."""
 
 from collections import deque
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import chain, islice
 
 from milvus_vault.errors import VaultError
 
@@ -62,6 +63,12 @@ def do_each[Item](
 ) -> None:
     """Do something with each item, as `each` does, where nothing of what it returns is wanted."""
     deque(each(function, items, threads=threads, weight=weight, max_weight=max_weight), maxlen=0)
+
+
+def begun[Item](items: Iterable[Item]) -> Iterator[Item]:
+    """Return items of which the first was asked for: the list that they are read from is read by now, and not later."""
+    iterator = iter(items)
+    return chain(list(islice(iterator, 1)), iterator)
 
 
 def for_each[Item](

@@ -19,7 +19,7 @@ from milvus_vault.claims import check_owner
 from milvus_vault.errors import BackupDamagedError, BackupFormatError, BucketNotLockableError
 from milvus_vault.model.locks import ObjectLock
 from milvus_vault.model.objects import ArchivedObject
-from milvus_vault.parallel import LISTS_AT_A_TIME_BYTES, SMALL_REQUESTS_AT_A_TIME, do_each, each
+from milvus_vault.parallel import LISTS_AT_A_TIME_BYTES, SMALL_REQUESTS_AT_A_TIME, begun, do_each, each
 from milvus_vault.ports import ObjectStore
 from milvus_vault.workspace import Workspace
 
@@ -113,7 +113,7 @@ def _unlocked(
 
     def read(number: int) -> tuple[Set[str], Iterable[ArchivedObject]]:
         shared, objects = collections[number]()
-        return bases.locked(shared), objects
+        return bases.locked(shared), begun(objects)
 
     numbers = range(progress.next_collection, len(collections))
     lists = each(

@@ -5,7 +5,7 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from itertools import chain, groupby, islice
+from itertools import groupby, islice
 from math import ceil
 from operator import itemgetter
 
@@ -21,7 +21,7 @@ from milvus_vault.model.hybrid import HybridTimestamp, from_datetime
 from milvus_vault.model.locks import ObjectLock
 from milvus_vault.model.objects import ArchivedObject
 from milvus_vault.model.requests import VerifyLevel, VerifyOptions
-from milvus_vault.parallel import LISTS_AT_A_TIME_BYTES, SMALL_REQUESTS_AT_A_TIME, do_each, each
+from milvus_vault.parallel import LISTS_AT_A_TIME_BYTES, SMALL_REQUESTS_AT_A_TIME, begun, do_each, each
 from milvus_vault.pool.doubts import Doubt
 from milvus_vault.verifying.working_files import (
     JOB,
@@ -196,13 +196,8 @@ class _Chosen:
         """Yield the objects of each collection."""
         list_bytes = listed_collections(self.run)
 
-        def read(index: int) -> Iterator[CheckItem]:
-            items = read_items(self.run, items_name(index))
-            # Without the first the list would be read when somebody asks for it.
-            return chain(list(islice(items, 1)), items)
-
         return each(
-            read,
+            lambda index: begun(read_items(self.run, items_name(index))),
             sorted(list_bytes),
             threads=SMALL_REQUESTS_AT_A_TIME,
             weight=lambda index: list_bytes[index],
