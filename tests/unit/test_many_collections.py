@@ -14,7 +14,7 @@ from bench.collections import Deployment
 from bench.counting_store import Bucket, CountingStore
 from bench.incremental import ENVIRONMENT
 from milvus_vault.adapters.executions import StepFunctionsExecutions
-from milvus_vault.backup import documents
+from milvus_vault.backup import documents, publish
 from milvus_vault.model.locks import ObjectLock
 from milvus_vault.restore import prepare
 from tests.support.lambda_context import LateInvocation
@@ -39,6 +39,8 @@ class Store(CountingStore):
         super().__init__()
         self.asked: Counter[str] = Counter()
         """Requests, as `PUT <key>`."""
+        self.parts: dict[str, list[int]] = {}
+        """Bytes of the parts of what was written in parts, by key."""
         self.dies_at = 0
         """Number of the request at which the caller dies; 0: he lives."""
         self.meets: re.Pattern[str] | None = None
@@ -81,6 +83,12 @@ class Store(CountingStore):
     def lock(self, bucket: str, key: str, lock: ObjectLock) -> None:
         self._ask("LOCK", key)
         super().lock(bucket, key, lock)
+
+    @override
+    def put_in_parts(self, bucket: str, key: str, parts: Iterable[bytes]) -> None:
+        there = list(parts)
+        self.parts[key] = [len(part) for part in there]
+        super().put_in_parts(bucket, key, there)
 
     @override
     def delete(self, bucket: str, keys: Iterable[str]) -> None:
@@ -172,8 +180,11 @@ class TestPublishing:
         store = store_of(deployment)
         turn = deployment.copy_all()
         before = copy.deepcopy(buckets(store))
-        deployment.publish(turn)
-        in_many = documents_of(store)
+        with monkeypatch.context() as patched:
+            patched.setattr(publish, "_PART_BYTES", 1000)
+            deployment.publish(turn)
+        in_many, (*parts, _) = documents_of(store), store.parts["nightly/b/meta/full_meta.json"]
+        assert set(parts) == {1000}
         store._buckets = before
         monkeypatch.setattr(documents, "_SECTION_COLLECTIONS", 100)
 
@@ -183,6 +194,7 @@ class TestPublishing:
         assert documents_of(store) == in_many
         assert len(json.loads(in_many["nightly/b/meta/full_meta.json"])["collection_backups"]) == COLLECTIONS
         assert store.written("/publishing/") == []
+        assert len(store.parts["nightly/b/meta/full_meta.json"]) == 1
 
     @pytest.mark.parametrize(
         "meets",

@@ -111,7 +111,13 @@ class Sections:
 
     def texts(self, file: str) -> Iterator[bytes]:
         """Yield what one of milvus-backup's files is to have of them, in their order."""
-        yield from each(lambda section: self.texts_of(section, file), self.noted, threads=_SECTIONS_AT_A_TIME)
+        yield from each(
+            lambda section: self.texts_of(section, file),
+            self.noted,
+            threads=_SECTIONS_AT_A_TIME,
+            weight=lambda section: sum(entry.object_count for entry in section.entries) * LISTED_OBJECT_BYTES,
+            max_weight=LISTS_AT_A_TIME_BYTES,
+        )
         yield self.last.texts[file].getvalue()
 
 

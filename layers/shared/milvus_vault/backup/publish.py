@@ -276,12 +276,14 @@ def _put_file(
         nonlocal size_bytes
         part = io.BytesIO()
         for piece in pieces:
-            part.write(piece)
             sha256.update(piece)
             size_bytes += len(piece)
-            if part.tell() >= _PART_BYTES:
-                yield part.getvalue()
-                part = io.BytesIO()
+            rest = memoryview(piece)
+            while rest:
+                rest = rest[part.write(rest[: _PART_BYTES - part.tell()]) :]
+                if part.tell() == _PART_BYTES:
+                    yield part.getvalue()
+                    part = io.BytesIO()
         if part.tell():
             yield part.getvalue()
 
