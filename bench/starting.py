@@ -3,11 +3,12 @@
     PYTHONPATH=layers/shared python -m bench.starting [--build FOLDER ...] [FUNCTION ...]
 
 By default of this build, and of one function for each set of layers. Several builds take turns, so that what else the
-machine does is in the figures of all of them.
+machine does is in the figures of all of them, and so does a Python that imports boto3 alone, from the layer: what
+every function that asks AWS something has to pay at least.
 """
 
 import argparse
-import os
+import resource
 import statistics
 import subprocess
 import sys
@@ -18,7 +19,8 @@ from samtranslator.yaml_helper import yaml_parse
 FUNCTIONS = ("CopyBatchFunction", "AdvanceRestoreFunction", "VerifyCopyFunction")
 
 # As tests/functions/test_imports.py does it: nothing but the function and its layers.
-PYTHON = (sys.executable, "-I", "-S", "-B", "-c", "import sys; sys.path[:0] = sys.argv[1:]; import handler")
+PYTHON = (sys.executable, "-I", "-S", "-B", "-c")
+IMPORT = "import sys; sys.path[:0] = sys.argv[1:]; import "
 
 
 def folders(build: Path, function: str) -> list[Path]:
@@ -34,12 +36,12 @@ def unpacked_bytes(found: list[Path]) -> int:
     return sum(path.stat().st_size for folder in found for path in folder.rglob("*") if path.is_file())
 
 
-def import_seconds(found: list[Path]) -> float:
-    """Return the processor time of a Python that imports the handler and ends."""
-    before = os.times()
-    subprocess.run([*PYTHON, *map(str, found)], env={}, check=True)
-    after = os.times()
-    return after.children_user + after.children_system - before.children_user - before.children_system
+def import_seconds(module: str, found: list[Path]) -> float:
+    """Return the processor time of a Python that imports a module from these folders and ends."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    subprocess.run([*PYTHON, IMPORT + module, *map(str, found)], env={}, check=True)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
 def main() -> None:
@@ -51,12 +53,21 @@ def main() -> None:
     arguments = parser.parse_args()
     for function in arguments.functions:
         builds = {build: folders(build, function) for build in arguments.build or [Path(".aws-sam/build")]}
-        turns = [{build: import_seconds(found) for build, found in builds.items()} for _ in range(arguments.turns + 1)]
+        # The first turn has to read the files from the disk, and does not count.
+        turns = [
+            {
+                build: (import_seconds("boto3", found), import_seconds("handler", found))
+                for build, found in builds.items()
+            }
+            for _ in range(arguments.turns + 1)
+        ][1:]
         for build, found in builds.items():
-            seconds = [turn[build] for turn in turns[1:]]  # the first has to read the files from the disk
+            alone, seconds = zip(*(turn[build] for turn in turns), strict=True)
             print(
                 f"{build} {function}: {unpacked_bytes(found) / 1e6:.0f} MB unpacked, "
-                f"{statistics.median(seconds):.2f} s to import ({min(seconds):.2f} to {max(seconds):.2f})"
+                f"{statistics.median(seconds):.3f} s to import ({min(seconds):.3f} to {max(seconds):.3f}), "
+                f"{statistics.median(seconds) / statistics.median(alone):.2f} times boto3 alone "
+                f"({min(seconds) / min(alone):.2f} at the least of each)"
             )
 
 

@@ -1,9 +1,10 @@
 """How long a restore of twenty collections takes of which one has half of all bytes, with this build and another one.
 
-    python -m bench.unequal --before FOLDER [--version 2.5.27] [--segments 60] [--copies-per-second 5]
+    python -m bench.unequal [--before FOLDER] [--version 2.5.27] [--segments 60] [--copies-per-second 5]
 
 `FOLDER` is what `sam build` made of another revision (its .aws-sam/build). Both restore the same backup, one after the
-other and as often as `--turns` says, on the local stack's machines and functions; the median counts. With `--version`
+other and as often as `--turns` says, on the local stack's machines and functions; the median counts. Each also restores
+the largest collection alone: what all of them take at least, however well they go side by side. With `--version`
 the target is the tests' protocol server at the pace of a real one of that version; without, the real Milvus 2.3.5.
 """
 
@@ -39,7 +40,7 @@ _PATIENCE_SECONDS = 1800
 def main() -> None:
     """Back up once, restore with each build, and print the times."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--before", type=Path, required=True, help="the build folder of another revision")
+    parser.add_argument("--before", type=Path, help="the build folder of another revision")
     parser.add_argument("--version", choices=list(VERSIONS), help="of the protocol server; the real 2.3.5 without")
     parser.add_argument("--segments", type=int, default=60, help="of all collections together, half of them in one")
     parser.add_argument("--partitions", type=int, default=1, help="of the largest: each is an import job on 2.3.5")
@@ -48,7 +49,10 @@ def main() -> None:
     parser.add_argument("--concurrency", type=int, default=16, help="batches that are copied at a time")
     parser.add_argument("--turns", type=int, default=1, help="how often each build restores")
     arguments = parser.parse_args()
-    seconds: dict[str, list[float]] = {"before": [], "this build": []}
+    builds = {"before": arguments.before} if arguments.before else {}
+    builds["this build"] = BUILD_FOLDER
+    seconds: dict[str, list[float]] = {name: [] for name in builds}
+    alone: dict[str, list[float]] = {name: [] for name in builds}
     with ExitStack() as running:
         port = free_ports()
         rate = arguments.copies_per_second
@@ -61,7 +65,6 @@ def main() -> None:
         _fill(source.uri, arguments.segments, arguments.partitions)
         vault = deploy(aws, "source", source, QUIET | _bucket(aws))
         _run(vault, "BackupStateMachineArn", {"backup_name": "unequal"})
-        builds = {"before": arguments.before, "this build": BUILD_FOLDER}
         for turn, (name, build) in product(range(arguments.turns), builds.items()):
             once = f"{name.partition(' ')[0]}{turn}"
             with _target(aws, arguments.version, once, source) as target:
@@ -69,16 +72,25 @@ def main() -> None:
                 vault = deploy(aws, name.replace(" ", "-"), target, parameters, build_folder=build)
                 # Once before, so that no start of a function is in the time.
                 warm = {"collections": ["default.c1"], "suffix": f"_{once}_warm"}
-                for more in (warm, {"suffix": f"_{once}"}):
-                    request = {"backup_name": "unequal", "allow_version": True, **more}
-                    took = _run(vault, "RestoreStateMachineArn", request)
+                largest = {"collections": ["default.c0"], "suffix": f"_{once}_alone"}
+                _, took_alone, took = (
+                    _run(vault, "RestoreStateMachineArn", {"backup_name": "unequal", "allow_version": True, **more})
+                    for more in (warm, largest, {"suffix": f"_{once}"})
+                )
+                alone[name].append(took_alone)
                 seconds[name].append(took)
                 _drop_restored(target.uri)
-    table = Table("build", "seconds", "median", "ratio")
-    before = median(seconds["before"])
+    table = Table("build", "seconds", "median", "ratio", "the largest alone", "all / the largest alone")
+    first = median(next(iter(seconds.values())))
     for name, each in seconds.items():
+        least = median(alone[name])
         table.add_row(
-            name, " ".join(f"{took:.1f}" for took in each), f"{median(each):.1f}", f"{median(each) / before:.2f}"
+            name,
+            " ".join(f"{took:.1f}" for took in each),
+            f"{median(each):.1f}",
+            f"{median(each) / first:.2f}",
+            f"{least:.1f}",
+            f"{median(each) / least:.2f}",
         )
     Console().print(table)
 

@@ -9,7 +9,7 @@ from milvus_vault.restore.under_way import naming_imports
 from milvus_vault.restore.working_files import PLAN, RestorePlan
 from milvus_vault.runtime import task
 from milvus_vault.settings import MilvusSettings, RestoreSettings, StorageSettings
-from milvus_vault.wiring import open_workspace
+from milvus_vault.stores import open_workspace
 
 # A collection waits for S3 more often than for Milvus, and there is one such function: so it has as many collections at
 # a time as the SnapshotBatch functions have together, of which four run.

@@ -16,10 +16,11 @@ from milvus_vault.api.routes import ROUTES
 from milvus_vault.api.services import Services
 from milvus_vault.catalogue import Catalogue
 from milvus_vault.runs.machines import Machines
-from milvus_vault.runtime import logger, tracer
+from milvus_vault.runtime import logger
 from milvus_vault.schedules import Schedules
 from milvus_vault.settings import ApiSettings, ExportSettings, ScheduleSettings, StorageSettings
-from milvus_vault.wiring import open_export_places, open_scheduler, open_store
+from milvus_vault.stores import open_store
+from milvus_vault.wiring import open_export_places, open_scheduler
 
 
 def open_services() -> Services:
@@ -55,7 +56,6 @@ _api = Api(ROUTES, open_services)
 
 
 @logger.inject_lambda_context(clear_state=True)
-@tracer.capture_lambda_handler(capture_response=False)
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """Return the answer to a request. What starts work may be repeated with the same idempotency key."""
     return _api.handle(event, context)

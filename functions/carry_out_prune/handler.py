@@ -7,19 +7,20 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from milvus_vault.adapters.executions import StepFunctionsExecutions
 from milvus_vault.catalogue import Catalogue
+from milvus_vault.deleting import STOP_SECONDS, deletion_pacer
 from milvus_vault.model.messages_prune import CarryOutPruneRequest, CarryOutPruneResult
 from milvus_vault.parallel import each
-from milvus_vault.retention.delete import STOP_SECONDS, BackupDeletion
+from milvus_vault.retention.delete import BackupDeletion
 from milvus_vault.retention.freed import tell_freed
 from milvus_vault.retention.report import report_prune
 from milvus_vault.retention.sweep import Sweep
 from milvus_vault.retention.working_files import PLAN, SWEPT, PrunePlan, Swept
 from milvus_vault.runtime import logger, task
 from milvus_vault.settings import StorageSettings, SweepSettings
-from milvus_vault.wiring import open_workspace
+from milvus_vault.stores import open_workspace
 from milvus_vault.workspace import Workspace
 
-# Each deletes some 1,000 objects a second; S3 allows 3,500 a prefix, and running backups need some.
+# They share one rate (`deletion_pacer`). A small backup is mostly claims and documents, one request after the other.
 _DELETIONS_AT_A_TIME = 2
 # As many as an event has.
 _NAMED = 20
@@ -68,7 +69,7 @@ def handler(event: CarryOutPruneRequest, context: LambdaContext) -> CarryOutPrun
 def _delete(run: Workspace, plan: PrunePlan, seconds_left: Callable[[], float]) -> bool:
     """Delete the backups of the plan, or write down why not; return whether all are dealt with."""
     catalogue, executions = Catalogue(run.store, run.bucket, run.prefix), StepFunctionsExecutions()
-    now = datetime.now(UTC)
+    now, pacer = datetime.now(UTC), deletion_pacer()
 
     def is_deleted(index: int) -> bool:
         if seconds_left() < STOP_SECONDS:
@@ -81,6 +82,7 @@ def _delete(run: Workspace, plan: PrunePlan, seconds_left: Callable[[], float]) 
             executions=executions,
             now=now,
             seconds_left=seconds_left,
+            pacer=pacer,
         ).delete()
 
     return all(each(is_deleted, range(len(plan.deletions)), threads=_DELETIONS_AT_A_TIME))

@@ -9,8 +9,8 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from milvus_vault.model.messages_verify import CheckObjectsRequest, CheckObjectsResult
 from milvus_vault.runtime import logger, metrics, task
 from milvus_vault.settings import StorageSettings
+from milvus_vault.stores import open_workspace
 from milvus_vault.verifying.objects import check_batch
-from milvus_vault.wiring import open_workspace
 
 
 @task

@@ -6,7 +6,8 @@ from milvus_vault.restore.cleanup import CleanUp
 from milvus_vault.restore.working_files import PLAN, RestorePlan
 from milvus_vault.runtime import task
 from milvus_vault.settings import MilvusSettings, StorageSettings
-from milvus_vault.wiring import milvus_storage, open_workspace
+from milvus_vault.stores import open_workspace
+from milvus_vault.wiring import milvus_storage
 
 
 @task

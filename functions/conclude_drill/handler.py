@@ -12,7 +12,8 @@ from milvus_vault.execution_records import find_execution_record
 from milvus_vault.model.messages_drill import ConcludeDrillRequest, ConcludeDrillResult
 from milvus_vault.runtime import task
 from milvus_vault.settings import MilvusSettings, StorageSettings
-from milvus_vault.wiring import open_scratch_records, open_store, open_workspace
+from milvus_vault.stores import open_store, open_workspace
+from milvus_vault.wiring import open_scratch_records
 
 
 @task

@@ -14,7 +14,7 @@ from milvus_vault.copying.working_files import attempt_of_batch
 from milvus_vault.model.messages_copy import CopyBatchRequest, CopyBatchResult
 from milvus_vault.runtime import logger, metrics, task
 from milvus_vault.settings import CopySettings, StorageSettings
-from milvus_vault.wiring import open_workspace
+from milvus_vault.stores import open_workspace
 
 # Lives as long as the environment, so that a batch starts at the rate that the one before it found.
 PACER = Pacer()

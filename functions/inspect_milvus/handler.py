@@ -20,7 +20,8 @@ from milvus_vault.pool.sharing import Pool
 from milvus_vault.restore.targets import find_occupied
 from milvus_vault.runtime import task
 from milvus_vault.settings import MilvusSettings, StorageSettings
-from milvus_vault.wiring import milvus_storage, open_garbage_collector, open_store, restore_run_of
+from milvus_vault.stores import open_store
+from milvus_vault.wiring import milvus_storage, open_garbage_collector, restore_run_of
 
 
 @task

@@ -9,7 +9,7 @@ from milvus_vault.copying.plan import plan_copy
 from milvus_vault.model.messages_copy import PlanCopyRequest, PlanCopyResult
 from milvus_vault.runtime import task
 from milvus_vault.settings import CopySettings, StorageSettings
-from milvus_vault.wiring import open_workspace
+from milvus_vault.stores import open_workspace
 
 
 @task

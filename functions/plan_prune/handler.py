@@ -10,7 +10,7 @@ from milvus_vault.model.requests import PruneRequest
 from milvus_vault.retention.plan import PrunePreparation
 from milvus_vault.runtime import logger, read_request, task
 from milvus_vault.settings import PolicySettings, StorageSettings
-from milvus_vault.wiring import open_workspace
+from milvus_vault.stores import open_workspace
 
 
 @task

@@ -8,12 +8,14 @@ from milvus_vault.backup.prepare import default_name, prepare_backup
 from milvus_vault.catalogue import Catalogue
 from milvus_vault.connection import connect_milvus
 from milvus_vault.execution_records import record_execution
-from milvus_vault.model.messages import PrepareBackupRequest, PrepareBackupResult, Round
+from milvus_vault.model.messages import PrepareBackupRequest, PrepareBackupResult
+from milvus_vault.model.messages_copy import Round
 from milvus_vault.model.names import attempt_of, backup_run
 from milvus_vault.model.requests import BackupRequest
 from milvus_vault.runtime import logger, read_request, task
 from milvus_vault.settings import ExportSettings, MilvusSettings, StorageSettings
-from milvus_vault.wiring import milvus_storage, open_export_places, open_garbage_collector, open_workspace
+from milvus_vault.stores import open_workspace
+from milvus_vault.wiring import milvus_storage, open_export_places, open_garbage_collector
 
 
 @task

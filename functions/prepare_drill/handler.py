@@ -14,14 +14,8 @@ from milvus_vault.model.names import drill_restore_name, drill_run
 from milvus_vault.model.requests import DrillRequest
 from milvus_vault.runtime import logger, read_request, task
 from milvus_vault.settings import MilvusSettings, StorageSettings
-from milvus_vault.wiring import (
-    milvus_identity,
-    milvus_storage,
-    open_scratch_records,
-    open_store,
-    open_workspace,
-    restore_run_of,
-)
+from milvus_vault.stores import open_store, open_workspace
+from milvus_vault.wiring import milvus_identity, milvus_storage, open_scratch_records, restore_run_of
 
 
 @task

@@ -11,13 +11,15 @@ from milvus_vault.catalogue import Catalogue
 from milvus_vault.datasets.preparing import DatasetPreparation, Unwritten
 from milvus_vault.datasets.working_files import DatasetLayout
 from milvus_vault.execution_records import record_execution
-from milvus_vault.model.messages import PrepareExportRequest, PrepareExportResult, Round
+from milvus_vault.model.messages import PrepareExportRequest, PrepareExportResult
+from milvus_vault.model.messages_copy import Round
 from milvus_vault.model.messages_rows import DatasetResult
 from milvus_vault.model.names import attempt_of, backup_run, dataset_run, export_elsewhere_run
 from milvus_vault.model.requests import ExportRequest
 from milvus_vault.runtime import logger, read_request, task
 from milvus_vault.settings import ExportSettings, StorageSettings
-from milvus_vault.wiring import open_export_places, open_workspace
+from milvus_vault.stores import open_workspace
+from milvus_vault.wiring import open_export_places
 from milvus_vault.workspace import Workspace
 
 

@@ -4,14 +4,16 @@ from milvus_vault.adapters.executions import StepFunctionsExecutions
 from milvus_vault.archive.layout import BackupLayout
 from milvus_vault.connection import connect_milvus
 from milvus_vault.execution_records import record_execution
-from milvus_vault.model.messages import PrepareRestoreRequest, PrepareRestoreResult, Round
+from milvus_vault.model.messages import PrepareRestoreRequest, PrepareRestoreResult
+from milvus_vault.model.messages_copy import Round
 from milvus_vault.model.names import attempt_of
 from milvus_vault.model.requests import RestoreRequest
 from milvus_vault.restore.prepare import RestorePreparation, Unchecked
 from milvus_vault.restore.staging import FoldLimits
 from milvus_vault.runtime import logger, read_request, task
 from milvus_vault.settings import MilvusSettings, RestoreSettings, StorageSettings
-from milvus_vault.wiring import milvus_storage, open_workspace, restore_run_of
+from milvus_vault.stores import open_workspace
+from milvus_vault.wiring import milvus_storage, restore_run_of
 
 
 @task

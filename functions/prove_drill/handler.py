@@ -9,7 +9,7 @@ from milvus_vault.drills.proving import DrillProof
 from milvus_vault.model.messages_drill import ProveDrillRequest, ProveDrillResult
 from milvus_vault.runtime import task
 from milvus_vault.settings import MilvusSettings, StorageSettings
-from milvus_vault.wiring import open_workspace
+from milvus_vault.stores import open_workspace
 
 
 @task

@@ -19,7 +19,7 @@ from milvus_vault.model.resources import BackupCopy
 from milvus_vault.reports.backup import MAX_HISTORY, render_backup_report
 from milvus_vault.runtime import task
 from milvus_vault.settings import StorageSettings
-from milvus_vault.wiring import open_workspace
+from milvus_vault.stores import open_workspace
 
 
 @task

@@ -8,7 +8,7 @@ from milvus_vault.failures import record_failure, unrecorded_failure
 from milvus_vault.model.messages import RecordFailureRequest, RecordFailureResult
 from milvus_vault.runtime import task
 from milvus_vault.settings import StorageSettings
-from milvus_vault.wiring import open_store
+from milvus_vault.stores import open_store
 
 
 @task

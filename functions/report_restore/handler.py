@@ -12,7 +12,7 @@ from milvus_vault.restore.report import report_restore
 from milvus_vault.restore.working_files import PLAN, RestorePlan
 from milvus_vault.runtime import task
 from milvus_vault.settings import StorageSettings
-from milvus_vault.wiring import open_workspace
+from milvus_vault.stores import open_workspace
 from milvus_vault.workspace import record_key
 
 

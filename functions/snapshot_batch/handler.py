@@ -8,7 +8,8 @@ from milvus_vault.model.messages import SnapshotBatchRequest, SnapshotBatchResul
 from milvus_vault.pool.sharing import Pool
 from milvus_vault.runtime import task
 from milvus_vault.settings import MilvusSettings, StorageSettings
-from milvus_vault.wiring import milvus_storage, open_workspace
+from milvus_vault.stores import open_workspace
+from milvus_vault.wiring import milvus_storage
 
 
 @task

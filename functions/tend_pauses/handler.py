@@ -11,7 +11,8 @@ from milvus_vault.backup.pauses import Pauses
 from milvus_vault.model.messages import TendPausesRequest, TendPausesResult
 from milvus_vault.runtime import logger, task
 from milvus_vault.settings import ManagementSettings, StorageSettings
-from milvus_vault.wiring import open_garbage_collector, open_store
+from milvus_vault.stores import open_store
+from milvus_vault.wiring import open_garbage_collector
 
 
 @task

@@ -11,8 +11,8 @@ from milvus_vault.model.names import execution_name, run_id
 from milvus_vault.model.requests import VerifyRequest
 from milvus_vault.runtime import logger, read_request, task
 from milvus_vault.settings import StorageSettings
+from milvus_vault.stores import open_workspace
 from milvus_vault.verifying.verify import verify_backup
-from milvus_vault.wiring import open_workspace
 
 
 @task

@@ -15,12 +15,12 @@ from milvus_vault.backup.working_files import PLAN, BackupPlan
 from milvus_vault.claims import check_owner
 from milvus_vault.copying.verify import raise_if_refused, raise_if_source_is_gone, verify_copy
 from milvus_vault.copying.working_files import complete_indexes
-from milvus_vault.model.messages import MAX_ROUNDS, Round
-from milvus_vault.model.messages_copy import VerifyCopyRequest, VerifyCopyResult
+from milvus_vault.model.messages import MAX_ROUNDS
+from milvus_vault.model.messages_copy import Round, VerifyCopyRequest, VerifyCopyResult
 from milvus_vault.model.names import COLLECTIONS_PER_BATCH
 from milvus_vault.runtime import logger, task
 from milvus_vault.settings import StorageSettings
-from milvus_vault.wiring import open_workspace
+from milvus_vault.stores import open_workspace
 
 
 @task

@@ -14,7 +14,8 @@ from milvus_vault.runtime import task
 from milvus_vault.schedules import Schedules
 from milvus_vault.schedules.watching import look_at
 from milvus_vault.settings import AnnounceSettings, ScheduleSettings, StorageSettings
-from milvus_vault.wiring import open_scheduler, open_store
+from milvus_vault.stores import open_store
+from milvus_vault.wiring import open_scheduler
 
 
 @task

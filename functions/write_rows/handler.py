@@ -10,7 +10,7 @@ from milvus_vault.datasets.writing import write_batch
 from milvus_vault.model.messages_rows import WriteRowsRequest, WriteRowsResult
 from milvus_vault.runtime import logger, metrics, task
 from milvus_vault.settings import StorageSettings
-from milvus_vault.wiring import open_workspace
+from milvus_vault.stores import open_workspace
 
 
 @task

@@ -111,6 +111,7 @@ class Restoring:
             step = {"run": plan["run"], "execution_arn": arn}
             try:
                 self._attempt(plan, step)
+                result = self._call(report_restore, step)
             except VaultError:
                 # Not for an execution that is killed, which in a test is any other exception.
                 # What it cannot remove, as where Milvus is down, costs the first failure nothing.
@@ -118,7 +119,6 @@ class Restoring:
                     self._call(clean_up_restore, step)
                 raise
             self._call(clean_up_restore, step)
-            result = self._call(report_restore, step)
             body = self.s3.get_object(Bucket=self.backups, Key=result["report_key"])["Body"].read()
             report: Json = json.loads(body)
             return report

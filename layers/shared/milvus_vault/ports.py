@@ -1,32 +1,43 @@
 """What the domain needs from outside, as protocols. Adapters implement them; nothing else does I/O."""
 
+from __future__ import annotations
+
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
-from typing import Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-from milvus_vault.model.collections import (
-    CollectionDescription,
-    CollectionLayout,
-    CollectionSchema,
-    DatabaseDescription,
-    FieldSchema,
-    ImportJobState,
-    ImportTask,
-    IndexDescription,
-    KeyValue,
-    Segment,
-    SegmentLogs,
-)
-from milvus_vault.model.executions import ExecutionDescription, ExecutionPage, StartedExecution
-from milvus_vault.model.flushes import FlushAllPoint, FlushPoint
-from milvus_vault.model.health import ServerHealth
-from milvus_vault.model.locks import ObjectLock
-from milvus_vault.model.messages import InspectMilvusRequest
-from milvus_vault.model.objects import BucketSettings, CopiedObject, CopyItem, CopyJob, ListedObject, UnfinishedUpload
-from milvus_vault.model.rbac import Rbac
-from milvus_vault.model.rights import Right
-from milvus_vault.model.schedules import ScheduleKind, StoredSchedule
-from milvus_vault.model.versions import ServerVersion
+if TYPE_CHECKING:
+    # What is imported for the names of types alone would cost every function a tenth of its start.
+    from milvus_vault.model.collections import (
+        CollectionDescription,
+        CollectionLayout,
+        CollectionSchema,
+        DatabaseDescription,
+        FieldSchema,
+        ImportJobState,
+        ImportTask,
+        IndexDescription,
+        KeyValue,
+        Segment,
+        SegmentLogs,
+    )
+    from milvus_vault.model.executions import ExecutionDescription, ExecutionPage, StartedExecution
+    from milvus_vault.model.flushes import FlushAllPoint, FlushPoint
+    from milvus_vault.model.health import ServerHealth
+    from milvus_vault.model.locks import ObjectLock
+    from milvus_vault.model.messages import InspectMilvusRequest
+    from milvus_vault.model.objects import (
+        BucketSettings,
+        CopiedObject,
+        CopyItem,
+        CopyJob,
+        ListedObject,
+        UnfinishedUpload,
+    )
+    from milvus_vault.model.rbac import Rbac
+    from milvus_vault.model.rights import Right
+    from milvus_vault.model.schedules import ScheduleKind, StoredSchedule
+    from milvus_vault.model.versions import ServerVersion
 
 HTML = "text/html; charset=utf-8"
 """Content type of reports."""

@@ -1,4 +1,4 @@
-"""What every function has around its work: validation, logging with correlation, tracing, metrics.
+"""What every function has around its work: validation, logging with correlation, metrics.
 
     @task
     def handler(request: PlanCopyRequest) -> PlanCopyResult: ...
@@ -11,7 +11,7 @@ from collections.abc import Callable
 from functools import wraps
 from typing import cast, get_type_hints
 
-from aws_lambda_powertools import Logger, Metrics, Tracer
+from aws_lambda_powertools import Logger, Metrics
 from aws_lambda_powertools.metrics import MetricUnit
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from pydantic import BaseModel, ValidationError
@@ -22,8 +22,6 @@ from milvus_vault.model.words import wrong_fields
 
 logger = Logger()
 metrics = Metrics(namespace="MilvusVault", service="milvus-vault")
-# Without patching boto3: a segment for each of a batch's thousand copies would drown the trace.
-tracer = Tracer(service="milvus-vault", auto_patch=False)
 
 type Json = dict[str, "Json"] | list["Json"] | str | int | float | bool | None
 type LambdaHandler = Callable[[dict[str, Json], LambdaContext], Json]
@@ -76,7 +74,6 @@ def task[Request: BaseModel, Result: BaseModel](
 
     @wraps(function)
     @logger.inject_lambda_context(clear_state=True)
-    @tracer.capture_lambda_handler(capture_response=False)
     @metrics.log_metrics
     def handler(event: dict[str, Json], context: LambdaContext) -> Json:
         try:

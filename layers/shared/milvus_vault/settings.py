@@ -7,16 +7,16 @@ default, but a backup prefix may be empty: then backups lie at the top of their 
 import os
 from typing import Annotated, ClassVar, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, Field, ValidationError
 
 from milvus_vault.errors import SettingsError
+from milvus_vault.model.base import Model
 from milvus_vault.model.words import wrong_fields
 
 
-class Settings(BaseModel):
+class Settings(Model):
     """Base of the settings: a field `milvus_uri` is read from `MILVUS_URI`."""
 
-    model_config = ConfigDict(frozen=True)
     may_be_empty: ClassVar[frozenset[str]] = frozenset()
     """Fields that have to be given, and of which an empty text is a value."""
 

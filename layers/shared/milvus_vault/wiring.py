@@ -1,9 +1,8 @@
-"""Puts settings and the adapters together that need no pymilvus, for all functions."""
+"""Puts settings and the adapters together that need no pymilvus, beside S3 (`stores`)."""
 
 from milvus_vault.adapters.management import MilvusGarbageCollector
 from milvus_vault.adapters.milvus_access import NOBODY
 from milvus_vault.adapters.milvus_secret import read_access
-from milvus_vault.adapters.s3 import BucketAccess, S3ObjectStore
 from milvus_vault.adapters.scheduler import EventBridgeScheduler
 from milvus_vault.backup.places import ExportPlaces, Place
 from milvus_vault.drills.scratch import FOLDER as SCRATCH_FOLDER
@@ -12,29 +11,8 @@ from milvus_vault.model.requests import RestoreRequest
 from milvus_vault.ports import GarbageCollector
 from milvus_vault.settings import ExportSettings, ManagementSettings, ScheduleSettings, StorageSettings
 from milvus_vault.source import MilvusStorage
+from milvus_vault.stores import open_workspace
 from milvus_vault.workspace import Workspace
-
-
-def open_store(settings: StorageSettings, max_connections: int = 64) -> S3ObjectStore:
-    """Return S3, with what holds for the deployment's buckets."""
-    backups, exports = BucketAccess(owner=settings.backup_bucket_owner), BucketAccess()
-    if settings.export_bucket_name:
-        exports = BucketAccess(
-            region=settings.export_region,
-            role_arn=settings.export_role_arn,
-            owner=settings.export_bucket_owner,
-            kms_key_arn=settings.export_kms_key_arn,
-        )
-    buckets = {settings.export_bucket_name: exports, settings.backup_bucket_name: backups}
-    return S3ObjectStore.shared(
-        max_connections, {name: access for name, access in buckets.items() if access != BucketAccess()}
-    )
-
-
-def open_workspace(settings: StorageSettings, run: str, *, max_connections: int = 64) -> Workspace:
-    """Return the working files of a run."""
-    store = open_store(settings, max_connections)
-    return Workspace(store, settings.backup_bucket_name, settings.backup_prefix, run)
 
 
 def open_scratch_records(settings: StorageSettings) -> Workspace:

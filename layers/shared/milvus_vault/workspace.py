@@ -6,6 +6,7 @@ the restore's request), so that starting it again finds them.
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Literal
 
 from pydantic import BaseModel, ValidationError
@@ -82,10 +83,14 @@ class Workspace:
         return self.store.put_if_unchanged(self.bucket, self.key(name), document.model_dump_json().encode(), etag)
 
     def names(self, folder: str = "") -> Iterator[str]:
-        """Yield the names of the documents whose name begins with `folder`."""
+        """Return the names of the documents whose name begins with `folder`."""
+        return (name for name, _ in self.documents(folder))
+
+    def documents(self, folder: str = "") -> Iterator[tuple[str, datetime | None]]:
+        """Yield what `names` does, with when each was written by the server's clock, where it tells."""
         skip = len(self.folder)
         for listed in self.store.list_objects(self.bucket, self.folder + folder):
-            yield listed.key[skip:]
+            yield listed.key[skip:], listed.modified_at
 
     def numbers(self, folder: str, names: Iterable[str] | None = None) -> set[int]:
         """Return the numbers that a folder's documents are named by, as `7` of `targets/7.json`.

@@ -16,7 +16,7 @@ from milvus_vault.copying.parts import MAX_SINGLE_COPY_BYTES
 from milvus_vault.errors import StorageAccessDeniedError
 from milvus_vault.model.objects import CopyItem, CopyJob
 from milvus_vault.settings import StorageSettings
-from milvus_vault.wiring import open_store
+from milvus_vault.stores import open_store
 from tests.unit.adapters.test_s3 import RawAnswer, error_body
 
 ARCHIVE = BucketAccess(region="eu-west-1", owner="222222222222", kms_key_arn="arn:aws:kms:eu-west-1:222222222222:key/k")

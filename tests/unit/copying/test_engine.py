@@ -2,13 +2,23 @@
 
 import threading
 from collections import Counter
+from datetime import UTC, datetime, timedelta
+from typing import override
 
 import pytest
 
 from milvus_vault.copying import engine
 from milvus_vault.copying.engine import copy_batch
-from milvus_vault.copying.pacer import Pacer
-from milvus_vault.copying.working_files import BatchError, read_records
+from milvus_vault.copying.pacer import START_RATE, Pacer
+from milvus_vault.copying.working_files import (
+    BatchError,
+    CopyRecord,
+    copied_name,
+    most_complete,
+    parse_copied_name,
+    read_records,
+    records_body,
+)
 from milvus_vault.errors import (
     BucketNotFoundError,
     CopyUnfinishedError,
@@ -33,15 +43,23 @@ class StallingPacer(Pacer):
         super().__init__()
         self._after, self._seconds = after, seconds
 
-    def reserve(self) -> float:
+    @override
+    def reserve(self, count: int = 1) -> float:
         """Return the wait."""
         self._after -= 1
         return 0.0 if self._after >= 0 else self._seconds
 
 
 def copied_files(job: Job) -> list[str]:
-    """Return the names of what became of the batches, without their folder."""
-    return sorted(name.removeprefix("copy/first/r1/") for name in job.run.names("copy/first/r1/copied-"))
+    """Return the names of what became of the batches, without their folder and their rates."""
+    names = [parse_copied_name(name) for name in job.run.names("copy/first/r1/copied-")]
+    return sorted(f"copied-{name.number}.{name.objects}.{name.bytes}.jsonl" for name in names if name)
+
+
+def records_of(job: Job, number: int) -> list[CopyRecord]:
+    """Return what became of a batch."""
+    names = most_complete(job.run.names(f"copy/first/r1/copied-{number}."))
+    return [record for name in names for record in read_records(job.run, name.name)]
 
 
 def test_copies_all_objects_and_records_them(job: Job) -> None:
@@ -53,7 +71,7 @@ def test_copies_all_objects_and_records_them(job: Job) -> None:
     assert job.copied_bodies() == job.expected_bodies()
     assert [(r.copied_count, r.missing_count, r.changed_count, r.copied_bytes) for r in results] == [(4, 0, 0, 4)] * 2
     assert copied_files(job) == ["copied-0.4.4.jsonl", "copied-1.4.4.jsonl"]
-    record = next(iter(read_records(job.run, "copy/first/r1/copied-0.4.4.jsonl")))
+    record = records_of(job, 0)[0]
     assert record.etag == job.store.buckets[BACKUPS][record.key].etag
     assert record.checksum.startswith("MD5:")
 
@@ -67,7 +85,7 @@ def test_records_a_missing_and_a_changed_source(job: Job) -> None:
     (result,) = job.copy()
 
     assert (result.copied_count, result.missing_count, result.changed_count, result.copied_bytes) == (2, 1, 1, 2)
-    records = {record.key: record.status for record in read_records(job.run, "copy/first/r1/copied-0.4.2.jsonl")}
+    records = {record.key: record.status for record in records_of(job, 0)}
     assert records == {
         job.key(0, 0): "copied",
         job.key(0, 1): "missing",
@@ -333,3 +351,78 @@ def test_names_a_batch_whose_job_is_gone(job: Job) -> None:
 
     with pytest.raises(ObjectNotFoundError, match=r"copy/first/job\.json"):
         copy_batch(job.run, BATCH, threads=1, deadline_seconds_left=lambda: AN_HOUR)
+
+
+def write_down(job: Job, number: int, rate: int, *, minutes_ago: float) -> None:
+    """Write that another function has settled a batch, at a rate."""
+    job.store.clock = lambda: datetime.now(UTC) - timedelta(minutes=minutes_ago)
+    job.run.write_bytes(copied_name("copy/first/r1", number, 1, 1, rate), records_body([]))
+    job.store.clock = lambda: datetime.now(UTC)
+
+
+def rate_of(job: Job, batch: str = BATCH) -> float:
+    """Return the rate with which a new environment begins a batch."""
+    rates: list[float] = []
+
+    class Telling(Pacer):
+        """A pacer that tells its rate when the first request is sent."""
+
+        @override
+        def reserve(self, count: int = 1) -> float:
+            wait = super().reserve(count)
+            rates.append(self.rate)
+            return wait
+
+    copy_batch(job.run, batch, threads=1, deadline_seconds_left=lambda: AN_HOUR, pacer=Telling(lambda: 0.0))
+    return rates[0]
+
+
+def test_a_new_environment_goes_on_at_the_rate_that_was_written_down_last(job: Job) -> None:
+    job.write_sources(t0=5)
+    job.plan()
+    write_down(job, 7, 900, minutes_ago=3)
+    write_down(job, 8, 450, minutes_ago=1)
+    write_down(job, 9, 800, minutes_ago=2)
+    assert rate_of(job) == 450
+
+
+def test_a_rate_of_long_ago_says_nothing(job: Job) -> None:
+    job.write_sources(t0=5)
+    job.plan()
+    write_down(job, 7, 900, minutes_ago=11)
+    assert rate_of(job) == START_RATE
+
+
+def test_a_rate_costs_no_request(job: Job) -> None:
+    job.write_sources(t0=5)
+    job.plan()
+    write_down(job, 7, 900, minutes_ago=3)
+    before = Counter(job.store.requests)
+    rate_of(job)
+    sent = job.store.requests - before
+    assert (sent["list_objects"], sent["put"]) == (1, 1)
+
+
+def test_the_rate_that_was_found_is_written_down(job: Job) -> None:
+    job.write_sources(t0=5)
+    job.plan()
+    pacer = Pacer(lambda: 0.0)
+    pacer.resume(123)
+    copy_batch(job.run, BATCH, threads=1, deadline_seconds_left=lambda: AN_HOUR, pacer=pacer)
+    (written,) = map(parse_copied_name, job.run.names("copy/first/r1/copied-0."))
+    assert written
+    assert written.rate == 123
+
+
+def test_what_an_older_release_wrote_down_is_read(job: Job) -> None:
+    job.write_sources(t0=5)
+    job.plan()
+    job.copy()
+    (name,) = job.run.names("copy/first/r1/copied-0.")
+    older = parse_copied_name(name)
+    assert older
+    job.run.write_bytes("copy/first/r1/copied-0.4.4.jsonl", job.run.read_bytes(name))
+    job.run.delete([name])
+    before = job.store.requests["copy"]
+    again = copy_batch(job.run, BATCH, threads=1, deadline_seconds_left=lambda: AN_HOUR)
+    assert (again.copied_count, job.store.requests["copy"]) == (4, before)

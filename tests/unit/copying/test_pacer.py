@@ -11,6 +11,7 @@ from milvus_vault.copying.pacer import (
     GROWTH_PER_SECOND,
     INCREASE_PER_SECOND,
     MIN_RATE,
+    RATE_HOLDS_SECONDS,
     START_RATE,
     Pacer,
 )
@@ -169,3 +170,57 @@ def test_never_falls_to_a_halt() -> None:
         pacer.throttled(sent_at=clock.now)
 
     assert pacer.rate == MIN_RATE
+
+
+def test_a_new_pacer_goes_on_where_another_one_is() -> None:
+    clock = Clock()
+    pacer = Pacer(clock)
+    pacer.resume(700)
+    assert pacer.rate == 700
+
+
+def test_who_has_found_a_rate_keeps_it() -> None:
+    clock = Clock()
+    pacer = Pacer(clock)
+    pacer.reserve()
+    pacer.throttled(clock())
+    found = pacer.rate
+    pacer.resume(700)
+    assert pacer.rate == found < START_RATE
+
+
+def test_a_rate_that_was_refused_grows_slowly_in_another_function_too() -> None:
+    clock = Clock()
+    pacer = Pacer(clock)
+    pacer.resume(100)
+    clock.now = 1.0
+    pacer.reserve()
+    pacer.reserve()
+    clock.now += 0.001
+    pacer.reserve()
+    assert pacer.rate <= 100 + INCREASE_PER_SECOND
+
+
+def test_a_rate_that_was_not_used_for_long_is_forgotten() -> None:
+    clock = Clock()
+    pacer = Pacer(clock)
+    pacer.reserve()
+    pacer.throttled(clock())
+    clock.now = RATE_HOLDS_SECONDS + 1
+    pacer.reserve()
+    assert pacer.rate == START_RATE
+
+
+def test_a_request_that_counts_as_many_takes_the_time_of_many() -> None:
+    clock = Clock()
+    pacer = Pacer(clock, start_rate=1000.0)
+    assert pacer.reserve(500) == 0
+    assert pacer.reserve(500) == pytest.approx(0.5)
+
+
+def test_a_pacer_does_not_fall_below_its_least_rate() -> None:
+    clock = Clock()
+    pacer = Pacer(clock, start_rate=1000.0, min_rate=900.0)
+    pacer.reserve()
+    pacer.throttled(clock())
+    assert pacer.rate == 900

@@ -175,7 +175,7 @@ def test_where_nothing_is_sealed_it_is_counted_what_goes(unsealed: tuple[InMemor
 def test_what_functions_removed_one_after_another_is_added_up(
     monkeypatch: pytest.MonkeyPatch, unsealed: tuple[InMemoryObjectStore, str]
 ) -> None:
-    monkeypatch.setattr(delete, "_BATCH", 1)
+    monkeypatch.setattr(delete, "DELETE_AT_A_TIME", 1)
     store, name = unsealed
     sizes = sizes_of_objects(store, name)
     prune = pruner(store)

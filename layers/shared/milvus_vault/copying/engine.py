@@ -3,20 +3,23 @@
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 
-from milvus_vault.copying.pacer import Pacer
+from milvus_vault.copying.pacer import RATE_HOLDS_SECONDS, Pacer
 from milvus_vault.copying.working_files import (
     BatchError,
     BatchResult,
     CopyRecord,
     attempt_of_batch,
     copied_name,
+    copied_prefix,
     error_name,
     most_complete,
     parse_batch_name,
+    parse_copied_name,
     read_batch,
     read_job,
     read_records,
@@ -158,7 +161,8 @@ def copy_batch(
         batch_name: Which batch, by its name in the list that `plan_copy` wrote.
         threads: Objects that are copied at a time.
         deadline_seconds_left: How long the invocation may still take.
-        pacer: Carries the rate that S3 was found to take from one batch to the next; by default a new one.
+        pacer: Carries the rate that S3 was found to take from one batch to the next; by default a new one. One that has
+            found none goes on at that of the batch of this round that was written down last.
         clock: Seconds that only grow, the pacer's own clock.
 
     Raises:
@@ -170,7 +174,11 @@ def copy_batch(
     folder, number = parse_batch_name(batch_name)
     job = read_job(run, attempt_of_batch(batch_name))
     items = read_batch(run, batch_name)
-    earlier = most_complete(run.names(f"{folder}/copied-{number}."))
+    pacer = pacer or Pacer(clock)
+    found = list(run.documents(copied_prefix(folder, number)))
+    if (rate := _rate_of_others(found)) is not None:
+        pacer.resume(rate)
+    earlier = [name for name in most_complete(name for name, _ in found) if name.number == number]
     records = list(read_records(run, earlier[0].name)) if earlier else []
     if earlier:
         # The retry decides anew: what was refused may be allowed by now.
@@ -180,7 +188,7 @@ def copy_batch(
     work = _Work(
         run=run,
         job=job,
-        pacer=pacer or Pacer(clock),
+        pacer=pacer,
         clock=clock,
         waiting=waiting,
         records=records,
@@ -190,7 +198,7 @@ def copy_batch(
 
     def write_down() -> int:
         done, copied_bytes = work.snapshot()
-        run.write_bytes(copied_name(folder, number, len(done), copied_bytes), records_body(done))
+        run.write_bytes(copied_name(folder, number, len(done), copied_bytes, pacer.rate), records_body(done))
         return len(done)
 
     _run_threads(work, threads, deadline_seconds_left, write_down)
@@ -206,6 +214,17 @@ def copy_batch(
         msg = f"{work.left} of {len(items)} objects of batch {batch_name} were not copied in time"
         raise CopyUnfinishedError(msg, hint="A retry goes on from here. If it never ends, lower COPY_BATCH_BYTES.")
     return _result(batch_name, work, error)
+
+
+def _rate_of_others(found: Iterable[tuple[str, datetime | None]]) -> int | None:
+    """Return the rate of the batch that was written down last, unless that is too long ago."""
+    since = datetime.now(UTC) - timedelta(seconds=RATE_HOLDS_SECONDS)
+    rates = [
+        (written_at, copied.rate)
+        for name, written_at in found
+        if written_at and written_at > since and (copied := parse_copied_name(name)) and copied.rate is not None
+    ]
+    return max(rates)[1] if rates else None
 
 
 def _run_threads(

@@ -8,14 +8,14 @@
     copy/<attempt>/verified/<index>.jsonl    the objects of a complete target, a `CopiedObject` a line, or none
     copy/<attempt>/r<round>/batches.json     the batches as Step Functions reads them; none where there is no batch
     copy/<attempt>/r<round>/batch-<n>.jsonl  what to copy in a batch, a `CopyItem` a line
-    copy/<attempt>/r<round>/copied-<n>.<objects>.<bytes>.jsonl    what became of them so far, a `CopyRecord` a line
+    copy/<attempt>/r<round>/copied-<n>.<objects>.<bytes>.<rate>.jsonl    what became of them, a `CopyRecord` a line
     copy/<attempt>/r<round>/error-<n>.json   `BatchError`: why a batch gave up
     copy/<attempt>/r<round>/verification.json    `CopyCheck`
 
 A target is one collection in one place. An attempt is one execution of a state machine: what a function of
 a stopped execution still writes never meets its successor's files. Only the records of copies are read from
 all attempts: a copy that is there need not be made again. The figures in the name of a `copied` file let one
-LIST tell the progress.
+LIST tell the progress, and how many requests a second S3 took (an older release did not write that).
 
 Lists are JSON arrays a line, since a run may have a million objects.
 """
@@ -49,7 +49,8 @@ _COPIED = (str, str, str)
 
 _BATCH_NAME = re.compile(r"^(?P<folder>copy/[^/]+/r\d+)/batch-(?P<number>\d+)\.jsonl$")
 _COPIED_NAME = re.compile(
-    r"^(?P<folder>copy/[^/]+/r\d+)/copied-(?P<number>\d+)\.(?P<objects>\d+)\.(?P<bytes>\d+)\.jsonl$"
+    r"^(?P<folder>copy/[^/]+/r\d+)/copied-(?P<number>\d+)\.(?P<objects>\d+)\.(?P<bytes>\d+)"
+    r"(\.(?P<rate>\d+))?\.jsonl$"
 )
 
 
@@ -242,6 +243,16 @@ class CopiedName(NamedTuple):
     """Objects that are settled: copied, or found missing or changed."""
     bytes: int
     """Bytes that are copied."""
+    rate: int | None
+    """Requests a second that S3 took; None where an older release wrote it."""
+
+
+def parse_copied_name(name: str) -> CopiedName | None:
+    """Return the figures in a name; None where it is not that of a `copied` file."""
+    if not (match := _COPIED_NAME.match(name)):
+        return None
+    number, objects, copied_bytes, rate = (match[figure] for figure in ("number", "objects", "bytes", "rate"))
+    return CopiedName(name, match["folder"], int(number), int(objects), int(copied_bytes), int(rate) if rate else None)
 
 
 def attempt_folder(attempt: str) -> str:
@@ -316,9 +327,21 @@ def attempt_of_batch(name: str) -> str:
     return folder.split("/")[1]
 
 
-def copied_name(folder: str, number: int, objects: int, copied_bytes: int) -> str:
-    """Return the name of what became of a batch, when so many objects are settled."""
-    return f"{folder}/copied-{number}.{objects}.{copied_bytes}.jsonl"
+def copied_name(folder: str, number: int, objects: int, copied_bytes: int, rate: float) -> str:
+    """Return the name of what became of a batch, when so many objects are settled.
+
+    `rate` is how many requests a second S3 took of the function that copied them.
+    """
+    return f"{folder}/copied-{number}.{objects}.{copied_bytes}.{round(rate)}.jsonl"
+
+
+def copied_prefix(folder: str, number: int) -> str:
+    """Return a prefix of the names of a batch's `copied` files, and of some neighbours' that began before it.
+
+    Of batch 57 those of 5 and 50 to 59: one LIST finds its own and what rate the others were at. However many batches a
+    round has, few of those that have longer numbers are done by then.
+    """
+    return f"{folder}/copied-{str(number)[:-1]}"
 
 
 def error_name(folder: str, number: int) -> str:
@@ -334,8 +357,7 @@ def most_complete(names: Iterable[str]) -> list[CopiedName]:
     """
     best: dict[tuple[str, int], CopiedName] = {}
     for name in names:
-        if match := _COPIED_NAME.match(name):
-            found = CopiedName(name, match["folder"], int(match["number"]), int(match["objects"]), int(match["bytes"]))
+        if found := parse_copied_name(name):
             batch = (found.folder, found.number)
             if batch not in best or found.objects > best[batch].objects:
                 best[batch] = found

@@ -10,6 +10,7 @@ from pydantic.alias_generators import to_camel
 
 from milvus_vault.model.base import Count, Model
 from milvus_vault.model.collections import CollectionName
+from milvus_vault.model.messages_copy import Round
 from milvus_vault.model.messages_rows import DatasetResult
 from milvus_vault.model.requests import BackupRequest, ExportRequest, RestoreRequest, VerifyRequest
 from milvus_vault.model.resources import RunKind
@@ -19,14 +20,6 @@ from milvus_vault.untrusted import whole
 # Rounds of snapshot and copy. A server that compacts a collection every 5 s does so in two of five rounds between the
 # moment and its flush, about 2 s later. All but one are tries of a new moment: that all fail has a chance of 0.4 ** 7.
 MAX_ROUNDS = 8
-
-
-class Round(Model):
-    """One turn of the loop that lists, copies and verifies."""
-
-    number: int = Field(ge=1)
-    batches: tuple[int, ...] = ()
-    """Numbers of the collection batches that SnapshotBatch is to take; not used by a restore."""
 
 
 class Execution(Model):

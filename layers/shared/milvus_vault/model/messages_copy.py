@@ -5,11 +5,18 @@ from typing import Literal
 from pydantic import Field
 
 from milvus_vault.model.base import Model
-from milvus_vault.model.messages import Round
 
 RUN = "Name of the run: the folder of its working files."
 ATTEMPT = "Text that no other execution of the run has, so that their working files never meet."
 ROUND = "Number of the round in this attempt, from 1 on."
+
+
+class Round(Model):
+    """One turn of the loop that lists, copies and verifies."""
+
+    number: int = Field(ge=1)
+    batches: tuple[int, ...] = ()
+    """Numbers of the collection batches that SnapshotBatch is to take; not used by a restore."""
 
 
 class PlanCopyRequest(Model):

@@ -3,9 +3,14 @@
 Only what is this execution's: one that was started since with the same input uses the same names.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import batched
+from operator import attrgetter
 
 from milvus_vault.claims import check_owner, end_work
+from milvus_vault.copying.pacer import Pacer
+from milvus_vault.copying.verify import DELETE_AT_A_TIME
+from milvus_vault.deleting import delete_batches, deletion_pacer
 from milvus_vault.model.collections import DEFAULT_DATABASE
 from milvus_vault.model.names import attempt_of, temporary_name, temporary_prefix
 from milvus_vault.parallel import do_each
@@ -29,6 +34,7 @@ class CleanUp:
     plan: RestorePlan
     storage: MilvusStorage
     execution_arn: str
+    pacer: Pacer = field(default_factory=deletion_pacer)
 
     def end_work(self) -> None:
         """End the work of this execution's other functions: one of a branch that was given up may still run."""
@@ -42,10 +48,9 @@ class CleanUp:
         if not self.plan.is_staged:
             return 0
         store, bucket = self.run.store, self.storage.bucket
-        keys = [listed.key for listed in store.list_objects(bucket, self.plan.staging_folder)]
-        self._check_owner()
-        store.delete(bucket, keys)
-        return len(keys)
+        staged = batched(store.list_objects(bucket, self.plan.staging_folder), DELETE_AT_A_TIME, strict=False)
+        gone = delete_batches(store, bucket, staged, attrgetter("key"), pacer=self.pacer, before=self._check_owner)
+        return sum(map(len, gone))
 
     def abandon_unfinished(self) -> None:
         """Write down that no later execution may continue what is dropped now."""

@@ -4,10 +4,11 @@ The claim keeps a new backup of the name away, the tombstone a restore. Then the
 backup; what is left is rubbish that may be removed in any order, by this execution or a later one.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import batched
+from operator import attrgetter
 
 from milvus_vault.archive.layout import BackupLayout
 from milvus_vault.archive.remains import has_lost_its_marker, marker_etag
@@ -15,6 +16,9 @@ from milvus_vault.archive.sealing import seal
 from milvus_vault.archive.tombstones import Tombstone, has_begun, is_being_deleted, tombstone_key
 from milvus_vault.catalogue import Catalogue
 from milvus_vault.claims import CLAIM, ClaimHeldError, Claims, check_owner
+from milvus_vault.copying.pacer import Pacer
+from milvus_vault.copying.verify import DELETE_AT_A_TIME
+from milvus_vault.deleting import STOP_SECONDS, delete_batches, deletion_pacer
 from milvus_vault.errors import (
     BackupDamagedError,
     BackupHeldError,
@@ -25,16 +29,12 @@ from milvus_vault.errors import (
     VaultError,
 )
 from milvus_vault.model.names import attempt_of, backup_run, named_run
+from milvus_vault.model.objects import ListedObject
 from milvus_vault.model.resources import ObjectCount
 from milvus_vault.ports import Executions
 from milvus_vault.retention.proof import Prover
 from milvus_vault.retention.working_files import Deletion, Outcome, PrunePlan, outcome_name, removed_name
 from milvus_vault.workspace import Workspace
-
-# A batch of 1,000 takes about a second, and a SlowDown that S3 insists on up to half a minute.
-STOP_SECONDS = 60
-
-_BATCH = 1000
 
 _REASONS_TO_SKIP = (BackupHeldError, BackupLockedError, BackupInUseError, BackupInProgressError, BackupDamagedError)
 
@@ -50,6 +50,8 @@ class BackupDeletion:
     executions: Executions
     now: datetime
     seconds_left: Callable[[], float]
+    pacer: Pacer = field(default_factory=deletion_pacer)
+    """The rate of keys a second, which deletions at the same time share."""
 
     @property
     def _deletion(self) -> Deletion:
@@ -189,15 +191,21 @@ class BackupDeletion:
 
     def _remove_objects(self) -> bool:
         """Remove the folder; return whether all of it is gone, or time ran short."""
-        listing = self.run.store.list_objects(self.run.bucket, self._layout.root)
+        store, bucket = self.run.store, self.run.bucket
         count, size_bytes, has_time = 0, 0, True
-        for some in batched(listing, _BATCH, strict=False):
-            has_time = self.seconds_left() >= STOP_SECONDS
-            if not has_time:
-                break
-            # Functions of a stopped execution go on: what is there by then may be the successor's.
-            self._check_owner()
-            self.run.store.delete(self.run.bucket, [listed.key for listed in some])
+
+        def in_time() -> Iterator[Sequence[ListedObject]]:
+            nonlocal has_time
+            for some in batched(store.list_objects(bucket, self._layout.root), DELETE_AT_A_TIME, strict=False):
+                has_time = self.seconds_left() >= STOP_SECONDS
+                if not has_time:
+                    return
+                yield some
+
+        # Functions of a stopped execution go on: what is there by then may be the successor's.
+        for some in delete_batches(
+            store, bucket, in_time(), attrgetter("key"), pacer=self.pacer, before=self._check_owner
+        ):
             objects = [listed.size_bytes for listed in some if listed.key.startswith(self._layout.binlogs)]
             count, size_bytes = count + len(objects), size_bytes + sum(objects)
         if count and not self._deletion.size_bytes:

@@ -33,6 +33,9 @@ from uuid import uuid4
 from milvus_vault.archive.pool import PoolLayout, is_group
 from milvus_vault.catalogue import UNREADABLE_BACKUP, Catalogue
 from milvus_vault.claims import LONGEST_EXECUTION, RUNNING, Claim, ClaimHeldError, Claims
+from milvus_vault.copying.pacer import Pacer
+from milvus_vault.copying.verify import DELETE_AT_A_TIME
+from milvus_vault.deleting import delete_batches, deletion_pacer
 from milvus_vault.errors import BackupDamagedError, WorkingFileError
 from milvus_vault.model.base import Model
 from milvus_vault.model.objects import ListedObject
@@ -58,9 +61,6 @@ _MANIFESTS_AT_A_TIME = 4
 
 # Objects that are listed between two looks at the clock: a page.
 _LISTED_BETWEEN_LOOKS = 1000
-
-# A request deletes 1,000 objects.
-_BATCH = 1000
 
 # A function of AWS Lambda runs for a quarter of an hour at most; this is four times that.
 _DEAD_AFTER = timedelta(hours=1)
@@ -126,6 +126,7 @@ class PoolSweep:
     grace: timedelta
     """How long what was written last stays in any case."""
     seconds_left: Callable[[], float]
+    pacer: Pacer = field(default_factory=deletion_pacer)
     threads: int = REQUESTS_AT_A_TIME
     waiting: list[str] = field(default_factory=list)
     """Groups of which objects go in a later sweep."""
@@ -349,9 +350,14 @@ class PoolSweep:
         """Delete what this function has decided on, or taken over; return whether there may be more to do."""
         condemned = settled.condemned
         try:
-            for some in batched(zip(condemned.keys, condemned.sizes, strict=True), _BATCH, strict=False):
-                self._check()
-                self.run.store.delete(self.run.bucket, [self._layout.folder(group) + key for key, _ in some])
+            for some in delete_batches(
+                self.run.store,
+                self.run.bucket,
+                batched(zip(condemned.keys, condemned.sizes, strict=True), DELETE_AT_A_TIME, strict=False),
+                lambda named: self._layout.folder(group) + named[0],
+                pacer=self.pacer,
+                before=self._check,
+            ):
                 self.counts["objects"] += len(some)
                 self.counts["bytes"] += sum(size for _, size in some)
         except (_OutOfTimeError, _TakenOverError):

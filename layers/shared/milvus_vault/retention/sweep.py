@@ -10,6 +10,8 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from itertools import batched
+from operator import attrgetter
 from typing import NamedTuple
 
 from milvus_vault.archive.layout import OWN_FOLDERS, RUNS_FOLDER, BackupLayout, join
@@ -19,6 +21,9 @@ from milvus_vault.backup.working_files import DESTINATION, ExportDestination
 from milvus_vault.catalogue import Catalogue
 from milvus_vault.catalogue.entries import CatalogueKeys
 from milvus_vault.claims import CLAIM, RUNNING, Claim, ClaimHeldError, Claims
+from milvus_vault.copying.pacer import Pacer
+from milvus_vault.copying.verify import DELETE_AT_A_TIME
+from milvus_vault.deleting import delete_batches, deletion_pacer
 from milvus_vault.errors import BucketNotFoundError, StorageAccessDeniedError, WorkingFileError
 from milvus_vault.model.names import backup_of, backup_run
 from milvus_vault.model.objects import ListedObject
@@ -81,6 +86,8 @@ class Sweep:
     now: datetime
     grace: timedelta
     seconds_left: Callable[[], float]
+    pacer: Pacer = field(default_factory=deletion_pacer)
+    """The rate of keys a second, which all that a function deletes shares."""
     _runs: list[str] = field(default_factory=list)
     _folders: list[str] = field(default_factory=list)
     _quarantined: list[str] = field(default_factory=list)
@@ -102,6 +109,7 @@ class Sweep:
             execution_arn=self.execution_arn,
             grace=self.grace,
             seconds_left=self.seconds_left,
+            pacer=self.pacer,
         )
 
     def sweep(self) -> tuple[Swept, bool]:
@@ -346,6 +354,8 @@ class Sweep:
         return listed.modified_at is not None and listed.modified_at <= self.now - age
 
     def _delete(self, bucket: str, objects: list[ListedObject]) -> None:
-        self.store.delete(bucket, [listed.key for listed in objects])
+        batches = batched(objects, DELETE_AT_A_TIME, strict=False)
+        for _ in delete_batches(self.store, bucket, batches, attrgetter("key"), pacer=self.pacer):
+            pass
         self._counts["objects"] += len(objects)
         self._counts["bytes"] += sum(listed.size_bytes for listed in objects)

@@ -58,7 +58,7 @@ PHASES: Mapping[RunKind, Mapping[str, str]] = {
         "AdvanceRestore": "restoring collections",
         "AreAllRestored": "restoring collections",
         "WaitForMilvus": "restoring collections",
-        "Restored": "cleaning up",
+        "Restored": "reporting",
         "CleanUpRestore": "cleaning up",
         "HasFailed": "cleaning up",
         "ReportRestore": "reporting",
