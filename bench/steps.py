@@ -1,14 +1,16 @@
 """How many state transitions and calls of functions the demo's backup and restore take.
 
-    python -m bench.steps [--before FOLDER]
+    python -m bench.steps [--before FOLDER] [--backups NUMBER]
 
 `FOLDER` is what `sam build` made of another revision (its .aws-sam/build): then both stand side by side, from one run.
 Counted is what Step Functions would charge for: each state that is entered, of all machines, and each task that is a
-function; and how long the executions took, with the emulator's starts of functions in it.
+function; and how long the executions took, with the emulator's starts of functions in it. Of several backups the median
+is told, and how long each task of that one took.
 """
 
 import argparse
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
@@ -27,25 +29,29 @@ class Steps(NamedTuple):
     transitions: int
     invocations: int
     seconds: float
+    tasks: Mapping[str, float]
+    """Seconds until the next state was entered, by task; of a restore, where two branches run, they say little."""
 
 
 def main() -> None:
     """Run the demo's backup and restore with each build, and print the counts."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--before", type=Path, help="the build folder of another revision")
+    parser.add_argument("--backups", type=int, default=1, help="how many are timed (default: 1)")
     arguments = parser.parse_args()
     builds = (
         {"before": arguments.before, "this build": BUILD_FOLDER} if arguments.before else {"this build": BUILD_FOLDER}
     )
-    measured = {name: dict(_measure(folder)) for name, folder in builds.items()}
-    table = Table("run", "build", "state transitions", "invocations", "seconds")
+    measured = {name: dict(_measure(folder, arguments.backups)) for name, folder in builds.items()}
+    table = Table("run", "build", "state transitions", "invocations", "seconds", "of these")
     for run in ("backup", "restore"):
         for name, steps in ((name, found[run]) for name, found in measured.items()):
-            table.add_row(run, name, str(steps.transitions), str(steps.invocations), f"{steps.seconds:.1f}")
-    Console().print(table)
+            tasks = ", ".join(f"{task} {seconds:.2f}" for task, seconds in steps.tasks.items())
+            table.add_row(run, name, str(steps.transitions), str(steps.invocations), f"{steps.seconds:.2f}", tasks)
+    Console(width=200).print(table)
 
 
-def _measure(build: Path) -> Iterator[tuple[str, Steps]]:
+def _measure(build: Path, backups: int) -> Iterator[tuple[str, Steps]]:
     with LocalStack(QUIET, build_folder=build) as stack:
         names = fill(stack.milvus_uri)
         # Once more than is counted, so that the starts of functions are not in the times.
@@ -55,7 +61,8 @@ def _measure(build: Path) -> Iterator[tuple[str, Steps]]:
                 database, _, collection = full_name.partition(".")
                 MilvusClient(uri=stack.milvus_uri, db_name=database).drop_collection(collection)
             restore = _run(stack, "RestoreStateMachineArn", {"backup_name": name, "allow_version": True})
-        yield "backup", backup
+        timed = [backup, *(_run(stack, "BackupStateMachineArn", {"backup_name": f"b{n}"}) for n in range(1, backups))]
+        yield "backup", sorted(timed, key=lambda steps: steps.seconds)[len(timed) // 2]
         yield "restore", restore
 
 
@@ -76,7 +83,19 @@ def _run(stack: LocalStack, machine: str, request: dict[str, object]) -> Steps:
     events = [event for each in listed for event in _history(stack, each) if event["type"].endswith("StateEntered")]
     # The one task that is no function is that which starts the copy's machine, and is named as the Map in there.
     tasks = [event["stateEnteredEventDetails"]["name"] for event in events if event["type"] == "TaskStateEntered"]
-    return Steps(len(events), sum(name != "CopyObjects" for name in tasks), seconds)
+    return Steps(len(events), sum(name != "CopyObjects" for name in tasks), seconds, _task_seconds(stack, arn))
+
+
+def _task_seconds(stack: LocalStack, arn: str) -> Mapping[str, float]:
+    """Return for how long each task of an execution was the state that it had entered last."""
+    found: dict[str, float] = {}
+    entered = [event for event in _history(stack, arn) if event["type"].endswith("StateEntered")]
+    for event, after in pairwise(entered):
+        if event["type"] == "TaskStateEntered":
+            name = event["stateEnteredEventDetails"]["name"]
+            seconds = (after["timestamp"] - event["timestamp"]).total_seconds()
+            found[name] = found.get(name, 0) + seconds
+    return found
 
 
 def _history(stack: LocalStack, arn: str) -> Iterator[HistoryEventTypeDef]:

@@ -4,15 +4,12 @@ Runs as state CopyBatch in the distributed Map of copy_objects.asl.yaml, which t
 start.
 """
 
-from aws_lambda_powertools.metrics import MetricUnit
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from milvus_vault.claims import check_owner
-from milvus_vault.copying.engine import copy_batch
+from milvus_vault.copy_steps.batch import copy_and_count
 from milvus_vault.copying.pacer import Pacer
-from milvus_vault.copying.working_files import attempt_of_batch
 from milvus_vault.model.messages_copy import CopyBatchRequest, CopyBatchResult
-from milvus_vault.runtime import logger, metrics, task
+from milvus_vault.runtime import task
 from milvus_vault.settings import CopySettings, StorageSettings
 from milvus_vault.stores import open_workspace
 
@@ -27,20 +24,9 @@ def handler(request: CopyBatchRequest, context: LambdaContext) -> CopyBatchResul
     run = open_workspace(storage, request.run, max_connections=copying.copy_threads)
 
     def seconds_left() -> float:
-        # Asked for at the beginning and every 20 s. Copies that nobody waits for would come too late.
-        check_owner(run, attempt_of_batch(request.batch))
         return context.get_remaining_time_in_millis() / 1000
 
-    result = copy_batch(
-        run,
-        request.batch,
-        threads=copying.copy_threads,
-        deadline_seconds_left=seconds_left,
-        pacer=PACER,
-    )
-    logger.info("copied", requests_per_second=round(PACER.rate), **result.model_dump(mode="json"))
-    metrics.add_metric(name="ObjectsCopied", unit=MetricUnit.Count, value=result.copied_count)
-    metrics.add_metric(name="BytesCopied", unit=MetricUnit.Bytes, value=result.copied_bytes)
+    result = copy_and_count(run, request.batch, copying.copy_threads, seconds_left, PACER)
     return CopyBatchResult(
         copied_count=result.copied_count,
         missing_count=result.missing_count,

@@ -1,24 +1,14 @@
 """VerifyCopy: compare the destination with what was to be copied.
 
-Runs as state VerifyCopy of backup.asl.yaml, restore.asl.yaml and export.asl.yaml. It decides that a round of copies is
-done: the name of an error in a distributed Map's child does not reach the parent. In a restore AdvanceRestore may have
-proven some of the collections by then.
+Runs as state VerifyCopy of backup.asl.yaml, restore.asl.yaml and export.asl.yaml, unless PlanCopy has copied a round at
+once. It decides that a round of copies is done: the name of an error in a distributed Map's child does not reach the
+parent. In a restore AdvanceRestore may have proven some of the collections by then.
 """
 
-from collections.abc import Container
-
-from milvus_vault.archive.layout import BackupLayout
-from milvus_vault.backup.copies import check_copy_stays
-from milvus_vault.backup.proof import MomentProof
-from milvus_vault.backup.publish import find_published
-from milvus_vault.backup.working_files import PLAN, BackupPlan
 from milvus_vault.claims import check_owner
-from milvus_vault.copying.verify import raise_if_refused, raise_if_source_is_gone, verify_copy
-from milvus_vault.copying.working_files import complete_indexes
-from milvus_vault.model.messages import MAX_ROUNDS
-from milvus_vault.model.messages_copy import Round, VerifyCopyRequest, VerifyCopyResult
-from milvus_vault.model.names import COLLECTIONS_PER_BATCH
-from milvus_vault.runtime import logger, task
+from milvus_vault.copy_steps.check import verify_round
+from milvus_vault.model.messages_copy import VerifyCopyRequest, VerifyCopyResult
+from milvus_vault.runtime import task
 from milvus_vault.settings import StorageSettings
 from milvus_vault.stores import open_workspace
 
@@ -29,42 +19,4 @@ def handler(request: VerifyCopyRequest) -> VerifyCopyResult:
     storage = StorageSettings.from_env()
     run = open_workspace(storage, request.run)
     check_owner(run, request.attempt)
-    is_last = request.round >= MAX_ROUNDS
-
-    def doubtful(lacking: Container[int]) -> tuple[int, ...]:
-        if request.purpose != "backup":
-            return ()
-        again = MomentProof(run, request.attempt, storage.milvus_bucket_name).doubtful(lacking)
-        # Then the report tells of those whose moment is not proven.
-        return () if is_last else again
-
-    def before_deleting() -> None:
-        check_owner(run, request.attempt)
-        if request.purpose != "restore":
-            plan = run.read(PLAN, BackupPlan)
-            if plan.is_copy:
-                check_copy_stays(run, plan)
-            else:
-                find_published(run, plan, BackupLayout(plan.destination(run).prefix, plan.backup_name))
-
-    found = verify_copy(
-        run,
-        request.attempt,
-        request.round,
-        before_deleting=before_deleting,
-        doubtful=doubtful,
-        # Those are being imported by now.
-        known=complete_indexes(run, request.attempt) if request.purpose == "restore" else (),
-    )
-    for problem in (*found.missing_source, *found.incomplete):
-        logger.warning("not complete", **problem.model_dump(mode="json", exclude={"name"}), target=problem.name)
-    if request.purpose != "backup":
-        raise_if_refused(found)
-        raise_if_source_is_gone(found)
-    return VerifyCopyResult(
-        status="complete" if not found.again else "exhausted" if is_last else "again",
-        incomplete_count=len(found.again),
-        next=Round(
-            number=request.round + 1, batches=tuple(sorted({index // COLLECTIONS_PER_BATCH for index in found.again}))
-        ),
-    )
+    return verify_round(run, request, storage.milvus_bucket_name)

@@ -210,7 +210,7 @@ def test_what_cannot_be_exported_fails_by_name_and_leaves_nothing(stack: LocalSt
 @pytest.mark.parametrize(
     "task",
     [
-        pytest.param(task, marks=[] if task == "CopyObjects" else [pytest.mark.thorough])
+        pytest.param(task, marks=[] if task in {"PlanCopy", "CopyObjects"} else [pytest.mark.thorough])
         for task in tasks(read_machine("export"))
         if task != "WriteBatches"
     ],

@@ -274,7 +274,7 @@ def stop_restore_inside(filled: Library, task: str) -> None:
         assert_restored(filled, database, request, "books")
 
 
-@cases(stop_restore_inside, tasks(RESTORE), thorough={"PrepareRestore", "PlanCopy", "VerifyCopy", "ReportRestore"})
+@cases(stop_restore_inside, tasks(RESTORE), thorough={"PrepareRestore", "VerifyCopy", "ReportRestore"})
 def test_a_restore_stopped_inside_a_task_is_completed_by_the_next(
     case: Case, under_way: Mapping[str, Future[None]]
 ) -> None:
@@ -591,8 +591,8 @@ BACKUP_TASKS = [task for task in tasks(BACKUP) if task not in AFTERWARDS]
 @in_both_modes(
     stop_backup_inside,
     BACKUP_TASKS,
-    full={"SnapshotBatch", "CopyObjects"},
-    incremental={"SnapshotBatch", "CopyObjects", "PublishBackup"},
+    full={"SnapshotBatch", "PlanCopy", "CopyObjects"},
+    incremental={"SnapshotBatch", "PlanCopy", "CopyObjects", "PublishBackup"},
 )
 def test_a_backup_stopped_inside_a_task_is_completed_by_the_next(
     case: Case, under_way: Mapping[str, Future[None]]

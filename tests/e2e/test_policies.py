@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import pytest
@@ -11,6 +11,7 @@ from pymilvus import DataType, MilvusClient
 from local.milvus import ROOT_CREDENTIALS, Milvus
 from local.stack import Deployment, LocalStack
 from tests.support.html_page import Page
+from tests.support.killing import by_steps
 from tests.support.vault_runs import fail, restore, succeed
 
 ROWS = 120
@@ -76,12 +77,25 @@ def test_a_check_a_repair_and_a_prune_need_no_more_than_the_functions_roles(depl
     assert succeed(deployment, "Prune", {"backup_names": ["checked"]})["deleted_count"] == 1
 
 
+def test_a_backup_whose_copies_are_made_by_steps_needs_no_more_than_the_functions_roles(deployment: Deployment) -> None:
+    with by_steps(deployment):
+        assert succeed(deployment, "Backup", {"backup_name": "stepped"})["status"] == "complete"
+
+    assert succeed(deployment, "Prune", {"backup_names": ["stepped"]})["deleted_count"] == 1
+
+
 @pytest.mark.parametrize(
     ("function", "statement"),
-    [("CopyBatch", "WriteCopies"), ("PublishBackup", "WriteMetadata"), ("PrepareBackup", "ListMilvusData")],
+    [
+        ("PlanCopy", "WriteCopies"),
+        ("CopyBatch", "WriteCopies"),
+        ("PublishBackup", "WriteMetadata"),
+        ("PrepareBackup", "ListMilvusData"),
+    ],
 )
 def test_without_a_statement_access_is_denied_by_name(deployment: Deployment, function: str, statement: str) -> None:
-    with _without(deployment, function, statement):
+    way = by_steps(deployment) if function == "CopyBatch" else nullcontext()
+    with way, _without(deployment, function, statement):
         failure = fail(deployment, "Backup", {"collections": ["default.pens"]})
 
     assert failure.error == "StorageAccessDeniedError", failure

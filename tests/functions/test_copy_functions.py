@@ -101,6 +101,8 @@ def test_plan_copy_verify() -> None:
     verified = verify_copy(VERIFY, Invocation())
 
     assert plan == {
+        "status": "copy",
+        "next": None,
         "bucket": "backups",
         "batches_key": "team/.runs/backup-nightly/copy/a1/r1/batches.json",
         "batch_count": 3,
@@ -174,6 +176,81 @@ def test_goes_on_where_an_invocation_ran_out_of_time() -> None:
         copy_batch(BATCH, LateInvocation())
 
     assert copy_batch(BATCH, Invocation()) == DONE
+
+
+@pytest.fixture
+def small(s3: S3Client, monkeypatch: pytest.MonkeyPatch) -> S3Client:
+    """The same, in one batch."""
+    monkeypatch.setenv("COPY_BATCH_OBJECTS", "1000")
+    return s3
+
+
+@pytest.mark.usefixtures("small")
+@pytest.mark.parametrize("purpose", ["backup", "restore", "export"])
+def test_a_small_round_is_copied_and_verified_at_once(purpose: str) -> None:
+    plan = plan_copy(ROUND | {"purpose": purpose}, Invocation())
+
+    assert isinstance(plan, dict)
+    assert (plan["status"], plan["next"]) == ("complete", {"number": 2, "batches": []})
+    assert (plan["batch_count"], plan["object_count"]) == (1, 5)
+    assert set(read_verified(workspace(), "a1", 0)) == {f"{FOLDER}{number}" for number in range(5)}
+    # As a machine that began before it was told what for, or whose function died.
+    again = [plan_copy(event, Invocation()) for event in (ROUND, ROUND | {"purpose": purpose})]
+    assert [found["status"] for found in again if isinstance(found, dict)] == ["verify", "verify"]
+
+
+@pytest.mark.parametrize(
+    ("number", "status", "following"),
+    [
+        (1, "again", {"number": 2, "batches": [0]}),
+        (MAX_ROUNDS, "exhausted", {"number": MAX_ROUNDS + 1, "batches": [0]}),
+    ],
+)
+def test_at_once_a_target_whose_source_vanished_goes_round_again_as_often_as_by_steps(
+    small: S3Client, number: int, status: str, following: Event
+) -> None:
+    small.delete_object(Bucket="milvus", Key="files/insert_log/1/0")
+
+    plan = plan_copy(ROUND | {"round": number, "purpose": "backup"}, Invocation())
+
+    assert isinstance(plan, dict)
+    assert (plan["status"], plan["next"]) == (status, following)
+
+
+def test_at_once_a_restore_is_refused_where_the_backups_objects_vanish(small: S3Client) -> None:
+    small.delete_object(Bucket="milvus", Key="files/insert_log/1/0")
+
+    with pytest.raises(BackupDamagedError, match="vanished or changed"):
+        plan_copy(ROUND | {"purpose": "restore"}, Invocation())
+
+
+@pytest.mark.usefixtures("small")
+@pytest.mark.parametrize("why", ["there is no time", "it is not wanted"])
+def test_a_small_round_is_left_to_the_steps(why: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    context = LateInvocation() if why == "there is no time" else Invocation()
+    if why == "it is not wanted":
+        monkeypatch.setenv("COPY_AT_ONCE_OBJECTS", "0")
+
+    plan = plan_copy(ROUND | {"purpose": "backup"}, context)
+
+    assert isinstance(plan, dict)
+    assert (plan["status"], plan["batch_count"]) == ("copy", 1)
+    copied = copy_batch(BATCH, Invocation())
+    assert copied == DONE | {"copied_count": 5, "copied_bytes": 25}
+    verified = verify_copy(VERIFY, Invocation())
+    assert isinstance(verified, dict)
+    assert verified["status"] == "complete"
+
+
+def test_at_once_what_does_not_belong_is_deleted_unless_somebody_else_published_it(small: S3Client) -> None:
+    surplus, layout, run = f"{FOLDER}surplus", BackupLayout("team", "nightly"), workspace()
+    small.put_object(Bucket="backups", Key=surplus, Body=b"")
+    write_backup(run.store, layout, sample_contents(layout))
+
+    with pytest.raises(BackupExistsError, match="'nightly' exists already"):
+        plan_copy(ROUND | {"purpose": "backup"}, Invocation())
+
+    assert small.head_object(Bucket="backups", Key=surplus)["ContentLength"] == 0
 
 
 EVENTS = [(plan_copy, ROUND), (copy_batch, BATCH), (verify_copy, VERIFY)]

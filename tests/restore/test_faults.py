@@ -142,10 +142,12 @@ class World:
     events: dict[str, list[Json]] = field(default_factory=dict)
     """What each function was called with, where all went well."""
 
-    def faulty(self, seed: int, **more: Any) -> Faulty:
-        """Return the deployment with faults."""
+    def faulty(self, seed: int, *, at_once: bool = True, **more: Any) -> Faulty:
+        """Return the deployment with faults; PlanCopy copies what is little at once, or leaves it to CopyBatch."""
         server = self.filled.restoring.server
         environment = {**ENVIRONMENT, "MILVUS_MANAGEMENT_URI": server.management_uri}
+        if not at_once:
+            environment["COPY_AT_ONCE_OBJECTS"] = "0"
         return Faulty(self.filled.restoring.s3, server, environment, faults=Faults(seed), **more)
 
     def objects(self, name: str) -> dict[str, bytes]:
@@ -172,8 +174,9 @@ def world(quick_s3: QuickAws, servers: Servers) -> World:
     calm = made.faulty(0, count=0)
     calm.back_up("older", started_at="2025-12-31T00:00:00Z", schedule=NIGHTLY, **SELECTED)
     calm.back_up("newer", schedule=NIGHTLY, **SELECTED)
-    for name in ("rotten", "lost"):
-        calm.back_up(name, **SELECTED)
+    by_steps = made.faulty(0, count=0, at_once=False)
+    by_steps.back_up("rotten", **SELECTED)
+    calm.back_up("lost", **SELECTED)
     # Without a moment, so that its logs are read for what was deleted last.
     calm.back_up("unflushed", skip_flush=True, **SELECTED)
     calm.restore({"backup_name": "unflushed", "suffix": "_r", **SELECTED})
@@ -194,7 +197,7 @@ def world(quick_s3: QuickAws, servers: Servers) -> World:
             pauses.begin(MilvusGarbageCollector(calm.server.management_uri), execution_arn("backup", name), begun)
         for event in OTHERS["inspect_milvus"]:
             quick_s3.invoked[event["inspection"]] = call(handler_of("inspect_milvus"), event)
-    for function, event, _ in calm.told:
+    for function, event, _ in (*calm.told, *by_steps.told):
         made.events.setdefault(function, []).append(event)
     return made
 
@@ -219,15 +222,16 @@ def test_what_deletes_has_something_to_delete_here(world: World) -> None:
         assert not world.objects("older")
 
 
+@pytest.mark.parametrize("at_once", [True, False])
 @pytest.mark.parametrize("version", ["2.3.5", VERSION])
 @cases(1, most=12)
 @given(seed=st.integers(0, 2**32))
 def test_whatever_a_backup_and_a_restore_are_answered_they_end_by_name(
-    filled: Filled, quick_s3: QuickAws, version: str, seed: int
+    filled: Filled, quick_s3: QuickAws, version: str, at_once: bool, seed: int
 ) -> None:
     sound = filled.restoring
-    faulty = World(quick_s3, filled).faulty(seed)
-    name, suffix = filled.named(f"faults_{seed}"), f"_{seed}"
+    faulty = World(quick_s3, filled).faulty(seed, at_once=at_once)
+    name, suffix = filled.named(f"faults_{at_once}_{seed}"), f"_{at_once}_{seed}"
     is_backed_up = False
     with quick_s3.kept(), meddling(faulty.faults, quick_s3):
         # A function may have noted a failure that it met by chance, of a collection or of all of them.

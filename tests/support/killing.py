@@ -110,6 +110,9 @@ _GATED = "gated-"
 # Tasks of machines that others start.
 _NESTED = {"CopyBatch": "CopyObjects", "CheckObjects": "CheckObjects", "WriteRows": "WriteRows"}
 
+# States that are passed only by an execution whose PlanCopy does not copy and verify at once.
+_COPYING_BY_STEPS = {"CopyObjects", "VerifyCopy", "NextRound"}
+
 # The tasks inside of those that start other machines.
 _INSIDE = {"CopyObjects": "CopyBatch", "CheckBatches": "CheckObjects", "WriteBatches": "WriteRows"}
 
@@ -141,8 +144,10 @@ class GatedMachine:
         Args:
             deployment: where the original is deployed.
             machine: the original: `Backup`, `Restore`, `CopyObjects` and so on.
-            gates: where they are to be: `after <state>`, for a choice on each of its ways, or `before <task>`.
-            substitutions: texts of the definition to replace, such as the ARN of a machine that it starts.
+            gates: where they are to be: `after <state>`, for a choice on each of its ways, or `before <task>`. Where
+                one is in the copying, PlanCopy only plans, however little there is to copy.
+            substitutions: texts of the definition to replace, such as the ARN of a machine that it starts: that of
+                the copy machine is started then.
         """
         _let_functions_ask(deployment)
         self._states = deployment.ministack.client("stepfunctions")
@@ -152,6 +157,10 @@ class GatedMachine:
         for old, new in (substitutions or {}).items():
             text = text.replace(old, new)
         definition: Machine = json.loads(text)
+        gates = [*gates]
+        copying = deployment.outputs["CopyObjectsStateMachineArn"] in (substitutions or {})
+        if copying or {gate.partition(" ")[2] for gate in gates} & _COPYING_BY_STEPS:
+            del part_of(definition, "PlanCopy")["States"]["PlanCopy"]["Parameters"]["purpose"]
         name = f"{_GATED}{uuid.uuid4()}"
         self._queue = self._messages.create_queue(QueueName=name)["QueueUrl"]
         for gate in gates:
@@ -279,18 +288,30 @@ def kill(
 @contextmanager
 def pass_by_pass(deployment: Deployment) -> Iterator[None]:
     """Let each call of AdvanceRestore return after one pass over the collections, and not wait inside."""
+    with _set_to(deployment, "Restore", "AdvanceRestore", {"ADVANCE_SECONDS": "0"}):
+        yield
+
+
+@contextmanager
+def by_steps(deployment: Deployment) -> Iterator[None]:
+    """Let PlanCopy only plan, however little there is to copy."""
+    with _set_to(deployment, "Backup", "PlanCopy", {"COPY_AT_ONCE_OBJECTS": "0"}):
+        yield
+
+
+@contextmanager
+def _set_to(
+    deployment: Deployment, machine: vault_runs.Machine, task: str, settings: Mapping[str, str]
+) -> Iterator[None]:
+    """Give the function of a task other settings for a while."""
     functions = deployment.ministack.client("lambda")
-    name = _resource(deployment, "Restore", "AdvanceRestore")
+    name = _resource(deployment, machine, task)
     variables = functions.get_function_configuration(FunctionName=name)["Environment"]["Variables"]
-
-    def set_to(wanted: dict[str, str]) -> None:
-        functions.update_function_configuration(FunctionName=name, Environment={"Variables": wanted})
-
-    set_to(variables | {"ADVANCE_SECONDS": "0"})
+    functions.update_function_configuration(FunctionName=name, Environment={"Variables": {**variables, **settings}})
     try:
         yield
     finally:
-        set_to(variables)
+        functions.update_function_configuration(FunctionName=name, Environment={"Variables": variables})
 
 
 def kill_inside(

@@ -10,6 +10,7 @@ from types import SimpleNamespace
 
 import pytest
 from copy_batch import handler as copy_batch
+from plan_copy import handler as plan_copy
 from pymilvus import decorators
 from pymilvus.client import grpc_handler
 
@@ -37,4 +38,5 @@ def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(milvus_flushes, "LONGEST_POLL_SECONDS", PAUSE_SECONDS)
     monkeypatch.setattr(milvus_segments, "SEGMENT_INFO_PAUSE_SECONDS", _LOOK_SECONDS)
     monkeypatch.setattr(segments, "PAUSE_SECONDS", _LOOK_SECONDS)
-    monkeypatch.setattr(copy_batch, "PACER", Pacer(start_rate=_COPIES_PER_SECOND))
+    for module in (copy_batch, plan_copy):
+        monkeypatch.setattr(module, "PACER", Pacer(start_rate=_COPIES_PER_SECOND))

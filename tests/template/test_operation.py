@@ -147,6 +147,7 @@ def test_who_talks_to_milvus_has_its_network_and_its_client_and_nobody_else_has(
 def test_who_reads_what_logs_hold_has_pyarrow_and_nobody_else_has() -> None:
     having = {name for name, function in functions().items() if {"Ref": "ArrowLayer"} in function["Layers"]}
     assert having == {
+        "PlanCopyFunction",
         "VerifyCopyFunction",
         "CutCollectionsFunction",
         "CheckObjectsFunction",

@@ -213,9 +213,9 @@ def test_what_need_not_be_given_is_allowed_only_where_it_is_given(parameter: str
 
 
 def test_the_role_of_exports_is_taken_by_those_that_write_or_list_what_it_is_for() -> None:
-    writing = {"CopyBatch", "PrepareExport", "PublishBackup", "WriteRows"}
+    writing = {"PlanCopy", "CopyBatch", "PrepareExport", "PublishBackup", "WriteRows"}
     assert who_may(("s3:PutObject", "keys of exports")) == writing
-    assert who_may(("sts:AssumeRole", "role of exports")) == writing | {"PlanCopy", "VerifyCopy", "CarryOutPrune"}
+    assert who_may(("sts:AssumeRole", "role of exports")) == writing | {"VerifyCopy", "CarryOutPrune"}
 
 
 def test_a_key_is_used_by_way_of_s3_only() -> None:

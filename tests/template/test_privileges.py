@@ -1,5 +1,6 @@
 """What each function may do with which keys. A right that is added, or widened, shows in this table."""
 
+import itertools
 import re
 from collections.abc import Iterable
 from typing import NamedTuple
@@ -37,9 +38,13 @@ DATASETS, DATASETS_ELSEWHERE = ".datasets/*", "exports:*.datasets/*"
 OBJECTS = ("*/binlogs/*", ".pool/*-*/*/*-*")
 MANIFESTS_OF_EXPORTS = ("exports:*/meta/backup_meta.json", "exports:*/meta/vault/manifest.json")
 POOL_ELSEWHERE, USERS_ELSEWHERE = "exports:*.pool/*-*/*/*-*", "exports:*.pool/.users/backup-*"
+COPIES_ELSEWHERE = (POOL_ELSEWHERE, "exports:*/binlogs/*", "milvus:staging/restore-*/*")
 OTHER_ETAGS_ELSEWHERE = "exports:*/meta/vault/other_etags.json"
 NAMES_OF_EXPORTS = "exports:*.runs/backup-*/claim.json"
 ONLY_CONDITIONALLY = (f"{MARKER} if-match", f"{MARKER} if-none-match")
+
+# The functions that copy objects.
+COPYING = {"PlanCopy", "CopyBatch"}
 
 LOCKED = (
     "*/binlogs/*",
@@ -89,12 +94,37 @@ TABLE: dict[str, May] = {
             ".runs/backup-*/copy/*/verified/*",
         ),
     ),
-    "PlanCopy": May(read=(".runs/*/claim.json", ".runs/*/copy/*"), write=(".runs/*/copy/*",)),
+    # What CopyBatch and VerifyCopy may, since it does their work where that is little.
+    "PlanCopy": May(
+        read=(
+            "*/binlogs/*",
+            "*/meta/backup_meta.json",
+            "*/meta/vault/manifest.json",
+            ".pool/*-*/*/*-*",
+            ".runs/*/claim.json",
+            ".runs/*/copy/*",
+            ".runs/backup-*/backup.json",
+            ".runs/backup-*/collections/*",
+            ".runs/export-*/backup.json",
+            *MANIFESTS_OF_EXPORTS,
+            "milvus:delta_log/*",
+            "milvus:insert_log/*",
+        ),
+        write=(*OBJECTS, ".runs/*/copy/*", ".runs/backup-*/collections/*", *COPIES_ELSEWHERE),
+        delete=(
+            "*/binlogs/*",
+            ".runs/*/copy/*/error-*.json",
+            ".runs/*/copy/*/verified/*",
+            "exports:*/binlogs/*",
+            "milvus:staging/restore-*/*",
+        ),
+        abort_uploads=(*OBJECTS, *COPIES_ELSEWHERE),
+    ),
     "CopyBatch": May(
         read=(*OBJECTS, ".runs/*/claim.json", ".runs/*/copy/*", "milvus:delta_log/*", "milvus:insert_log/*"),
-        write=(*OBJECTS, ".runs/*/copy/*", POOL_ELSEWHERE, "exports:*/binlogs/*", "milvus:staging/restore-*/*"),
+        write=(*OBJECTS, ".runs/*/copy/*", *COPIES_ELSEWHERE),
         delete=(".runs/*/copy/*/error-*.json",),
-        abort_uploads=(*OBJECTS, POOL_ELSEWHERE, "exports:*/binlogs/*", "milvus:staging/restore-*/*"),
+        abort_uploads=(*OBJECTS, *COPIES_ELSEWHERE),
     ),
     "VerifyCopy": May(
         read=(
@@ -501,13 +531,12 @@ def test_nobody_writes_or_deletes_what_is_milvus_own() -> None:
         assert who_may(action, *logs, bucket="milvus") == set()
 
 
-def test_only_copy_batch_reads_rows_and_verify_copy_when_they_came_and_what_was_deleted() -> None:
+def test_only_those_that_copy_read_rows_and_verify_copy_when_they_came_and_what_was_deleted() -> None:
     """But for a repair, which compares contents of a backup that was copied, deep verifications and drills."""
-    assert who_may("GetObject", "files/insert_log/1/2/3/4/5", bucket="milvus") == {"CopyBatch"}
-    assert who_may("GetObject", "files/delta_log/1/2/3/4", bucket="milvus") == {"CopyBatch", "VerifyCopy"}
+    assert who_may("GetObject", "files/insert_log/1/2/3/4/5", bucket="milvus") == COPYING
+    assert who_may("GetObject", "files/delta_log/1/2/3/4", bucket="milvus") == COPYING | {"VerifyCopy"}
     archived = "monday/binlogs/insert_log/1/2/3/3/4/5"
-    assert who_may("GetObject", archived) == {
-        "CopyBatch",
+    assert who_may("GetObject", archived) == COPYING | {
         "VerifyCopy",
         "CutCollections",
         "VerifyBackup",
@@ -521,23 +550,24 @@ def test_only_copy_batch_reads_rows_and_verify_copy_when_they_came_and_what_was_
 def test_milvus_logs_are_read_whatever_its_root_path(root_path: str) -> None:
     folder = f"{root_path.strip('/')}/" if root_path else ""
     parameters = PARAMETERS | {"MilvusRootPath": root_path}
-    for function, kind in (("CopyBatch", "insert_log"), ("CopyBatch", "delta_log"), ("VerifyCopy", "delta_log")):
+    copying = itertools.product(COPYING, ("insert_log", "delta_log"))
+    for function, kind in (*copying, ("VerifyCopy", "delta_log")):
         need = Need("s3:GetObject", f"arn:aws:s3:::milvus/{folder}{kind}/1/2/3/4")
         assert not_allowed(f"{function}Function", [need], parameters) == []
 
 
-def test_only_copy_batch_writes_copies_and_only_those_that_compare_lists_delete_archived_ones() -> None:
+def test_only_those_that_copy_write_copies_and_only_those_that_compare_lists_delete_archived_ones() -> None:
     archived, staged = "monday/binlogs/delta_log/1/2/3/3/4", "staging/restore-monday-1a2b/1/delta_log/2"
-    assert who_may("PutObject", archived) == {"CopyBatch"}
-    assert who_may("PutObject", staged, bucket="milvus") == {"CopyBatch", "CutCollections"}
-    assert who_may("DeleteObject", archived) == {"VerifyCopy", "PublishBackup", "CarryOutPrune"}
+    assert who_may("PutObject", archived) == COPYING
+    assert who_may("PutObject", staged, bucket="milvus") == COPYING | {"CutCollections"}
+    assert who_may("DeleteObject", archived) == {"PlanCopy", "VerifyCopy", "PublishBackup", "CarryOutPrune"}
 
 
 @pytest.mark.parametrize("place", ["backups/exports", "backups/exports/team", "archive/exports", "archive/exports/a/b"])
 def test_exports_to_another_place_are_written_by_those_that_write_exports_alone(place: str) -> None:
     log, marker, claim = "m/binlogs/delta_log/1/2/3/3/4", "m/meta/backup_meta.json", ".runs/backup-m/claim.json"
-    assert who_may("PutObject", log, bucket=place) == {"CopyBatch"}
-    assert who_may("DeleteObject", log, bucket=place) == {"VerifyCopy", "PublishBackup", "CarryOutPrune"}
+    assert who_may("PutObject", log, bucket=place) == COPYING
+    assert who_may("DeleteObject", log, bucket=place) == {"PlanCopy", "VerifyCopy", "PublishBackup", "CarryOutPrune"}
     assert who_may("GetObject", log, bucket=place) == set()
     assert who_may("PutObject", marker, "m/meta/full_meta.json", bucket=place) == {"PublishBackup"}
     assert who_may("PutObject", marker, bucket=place) == set()
@@ -546,7 +576,7 @@ def test_exports_to_another_place_are_written_by_those_that_write_exports_alone(
     assert who_may("PutObject", claim, bucket=place) == {"PrepareExport"}
     assert who_may("DeleteObject", claim, bucket=place) == {"PrepareExport", "PublishBackup", "CarryOutPrune"}
     pooled, note = ".pool/1a2b-7/1/2-3", ".pool/.users/backup-m/1a2b3c4d.json"
-    assert who_may("PutObject", pooled, bucket=place) == {"CopyBatch"}
+    assert who_may("PutObject", pooled, bucket=place) == COPYING
     assert who_may("DeleteObject", pooled, bucket=place) == who_may("GetObject", pooled, bucket=place) == set()
     assert who_may("PutObject", note, bucket=place) == {"PrepareExport", "PublishBackup"}
     assert who_may("DeleteObject", note, bucket=place) == {"PublishBackup"}

@@ -95,7 +95,7 @@ def test_what_sam_adds_to_the_roles_of_functions_is_named() -> None:
 def test_whoever_reads_rows_and_deletes_is_named() -> None:
     archived = "monday/binlogs/insert_log/1/2/3/3/4/5"
     rows, deletes = "files/insert_log/1/2/3/4/5", "files/delta_log/1/2/3/4"
-    assert named(said(r"Of rows there only ([^.]*) reads any")) == who_may("GetObject", rows, bucket="milvus")
+    assert named(said(r"Of rows there only ([^.]*) read any")) == who_may("GetObject", rows, bucket="milvus")
     reading = who_may("GetObject", deletes, bucket="milvus")
     assert named(said(r"The deletes there are read by ([^.]*)\.")) == reading
     assert named(said(r"Objects of a backup are read by ([^.]*)\.")) == who_may("GetObject", archived)

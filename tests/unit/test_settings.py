@@ -97,6 +97,7 @@ def test_copying_has_defaults_for_everything() -> None:
     settings = CopySettings.from_env()
     assert (settings.copy_batch_objects, settings.copy_threads) == (1000, 64)
     assert settings.copy_batch_bytes == 53_687_091_200
+    assert settings.copy_at_once_objects == 1000
 
 
 def test_nothing_that_tells_where_data_is_has_a_default() -> None:

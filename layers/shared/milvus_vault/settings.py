@@ -86,6 +86,8 @@ class CopySettings(Settings):
     copy_batch_objects: int = Field(default=1000, ge=1)
     copy_batch_bytes: int = Field(default=50 * 1024**3, ge=1)
     copy_threads: int = Field(default=64, ge=1, le=256)
+    copy_at_once_objects: int = Field(default=1000, ge=0)
+    """Up to how many objects of a round PlanCopy copies and verifies them as well. 0: of none."""
 
 
 class RestoreSettings(Settings):

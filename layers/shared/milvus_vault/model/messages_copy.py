@@ -10,6 +10,8 @@ RUN = "Name of the run: the folder of its working files."
 ATTEMPT = "Text that no other execution of the run has, so that their working files never meet."
 ROUND = "Number of the round in this attempt, from 1 on."
 
+type CopyPurpose = Literal["backup", "restore", "export"]
+
 
 class Round(Model):
     """One turn of the loop that lists, copies and verifies."""
@@ -25,11 +27,30 @@ class PlanCopyRequest(Model):
     run: str = Field(min_length=1, description=RUN)
     attempt: str = Field(pattern=r"^[A-Za-z0-9_-]+$", description=ATTEMPT)
     round: int = Field(ge=1, description=ROUND)
+    purpose: CopyPurpose | None = Field(
+        default=None,
+        description="What is copied for. Without it, as an earlier release asks, a round is only planned.",
+    )
+
+
+class VerifyCopyResult(Model):
+    """Whether everything is there, and what has to go another round."""
+
+    status: Literal["complete", "again", "exhausted"]
+    """`exhausted`: not complete, and this was the last round."""
+    incomplete_count: int
+    """Targets that are not complete."""
+    next: Round
+    """The round after this one: the batches of the collections that are not complete."""
 
 
 class PlanCopyResult(Model):
-    """Where the batches of a round are, and how much they hold."""
+    """Where the batches of a round are, how much they hold, and what comes next."""
 
+    status: Literal["copy", "verify", "complete", "again", "exhausted"]
+    """What is to be done; or where the round is small, and was copied at once, what VerifyCopy would say."""
+    next: Round | None = None
+    """As VerifyCopy says it, where the round was copied at once."""
     bucket: str
     batches_key: str
     """Key of a JSON array of `{"batch": <name>}`, the items of the distributed Map."""
@@ -68,17 +89,6 @@ class VerifyCopyRequest(Model):
     run: str = Field(min_length=1, description=RUN)
     attempt: str = Field(pattern=r"^[A-Za-z0-9_-]+$", description=ATTEMPT)
     round: int = Field(ge=1, description=ROUND)
-    purpose: Literal["backup", "restore", "export"] = Field(
+    purpose: CopyPurpose = Field(
         description="Objects of a running Milvus may vanish, and are listed anew; those of a backup may not."
     )
-
-
-class VerifyCopyResult(Model):
-    """Whether everything is there, and what has to go another round."""
-
-    status: Literal["complete", "again", "exhausted"]
-    """`exhausted`: not complete, and this was the last round."""
-    incomplete_count: int
-    """Targets that are not complete."""
-    next: Round
-    """The round after this one: the batches of the collections that are not complete."""
