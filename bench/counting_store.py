@@ -7,7 +7,7 @@ for meanwhile; and it may make only so many copies a second.
 import hashlib
 import threading
 import time
-from bisect import bisect_left, insort
+from bisect import bisect_left, bisect_right, insort
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -90,13 +90,13 @@ class Bucket:
                 yield name
             at = bisect_left(keys, f"{folder}{name}{_AFTER_SLASH}" if slash else keys[at] + "!")
 
-    def listed(self, prefix: str) -> Iterator[ListedObject]:
-        """Yield what there is below a prefix, in order."""
+    def listed(self, prefix: str, after: str) -> Iterator[ListedObject]:
+        """Yield what there is below a prefix and behind a key, in order."""
         keys = self._sorted()
-        for key in self.documents.below(prefix):
+        for key in (key for key in self.documents.below(prefix) if key > after):
             found = self.documents[key]
             yield ListedObject(key, len(found.body), found.etag, found.modified_at)
-        for index in range(bisect_left(keys, prefix), len(keys)):
+        for index in range(max(bisect_left(keys, prefix), bisect_right(keys, after)), len(keys)):
             if not keys[index].startswith(prefix):
                 return
             yield self.objects[keys[index]]
@@ -160,8 +160,7 @@ class CountingStore(ObjectStore):
     @override
     def list_objects(self, bucket: str, prefix: str, *, after: str = "") -> Iterator[ListedObject]:
         self._request("LIST")
-        behind = (listed for listed in self.bucket(bucket).listed(prefix) if listed.key > after)
-        for number, listed in enumerate(behind):
+        for number, listed in enumerate(self.bucket(bucket).listed(prefix, after)):
             if number and number % _PAGE == 0:
                 self._request("LIST")
             yield listed

@@ -59,7 +59,7 @@ TEXT_SCHEMA = CollectionSchema(name="bench", fields=(_field(100, "key", 21, max_
 
 def expected(field_id: int, kind: str = INSERT_LOG, schema: CollectionSchema = SCHEMA) -> ExpectedLog:
     """Return what a log of this benchmark must be."""
-    return ExpectedLog(kind, 1, 2, 3, field_id, 0, schema, None)
+    return ExpectedLog(kind, 1, 2, 3, field_id, 0, schema, 2 * BEGUN)
 
 
 def _varint(number: int) -> bytes:

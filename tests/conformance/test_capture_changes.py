@@ -21,6 +21,7 @@ from tests.support.capturing import Backups
 from tests.support.milvus_server import compaction
 from tests.support.milvus_server.catalog import FLUSHED, L0
 from tests.support.milvus_server.versions import ALL, FROM_2_5, FROM_2_6, NEWER
+from tests.support.short_pages import shorten
 
 COLLECTION = CollectionName(database="default", name=NAME)
 __all__ = ["backups"]
@@ -256,6 +257,36 @@ def test_a_log_whose_name_says_nothing_is_refused_whichever_way_a_collection_is_
     there = (taken.database, taken.store, taken.storage, described)
     with pytest.raises(VersionUnsupportedError, match=f"{number}/x.parquet is not named as Milvus"):
         capture_flushed(*there, point) if is_by_flush else capture_objects(*there)
+
+
+@pytest.mark.parametrize("is_by_flush", [False, True], ids=["present", "flushed"])
+def test_a_collection_with_many_objects_is_listed_in_spans(
+    start: Start, backups: Open, monkeypatch: pytest.MonkeyPatch, *, is_by_flush: bool
+) -> None:
+    running = start("2.3.5")
+    _insert(running.milvus)
+    taken = backups(running)
+    described = taken.database.describe_collection("default", NAME)
+    point = taken.database.flush("default", NAME, timeout_seconds=30)
+    cuts: list[str] = []
+
+    class Noting(S3ObjectStore):
+        def list_objects(self, bucket: str, prefix: str, *, after: str = "") -> Iterator[ListedObject]:
+            cuts.append(after.removeprefix(prefix))
+            return super().list_objects(bucket, prefix, after=after)
+
+    def captured() -> object:
+        store = Noting(taken.store.client, taken.store.copier, taken.store.parts)
+        there = (taken.database, store, taken.storage, described)
+        return capture_flushed(*there, point) if is_by_flush else capture_objects(*there)
+
+    expected = captured()
+    assert set(cuts) == {""}
+    shorten(monkeypatch)
+
+    assert captured() == expected
+    segments = taken.database.list_segments("default", NAME)
+    assert set(cuts) & {f"{segment.partition_id}/{segment.segment_id}/" for segment in segments}
 
 
 @pytest.mark.parametrize("version", ALL)

@@ -17,6 +17,7 @@ from mypy_boto3_s3 import S3Client
 
 from local.seaweedfs import ACCESS_KEY as SEAWEEDFS_ACCESS_KEY
 from local.seaweedfs import SECRET_KEY as SEAWEEDFS_SECRET_KEY
+from milvus_vault import spans
 from milvus_vault.adapters import s3 as adapter
 from milvus_vault.adapters.s3 import S3ObjectStore
 from milvus_vault.copying import parts
@@ -41,6 +42,7 @@ from milvus_vault.errors import (
 from milvus_vault.model.locks import ObjectLock
 from milvus_vault.model.objects import CopyItem, CopyJob, ListedObject, UnfinishedUpload
 from milvus_vault.ports import HTML, ObjectStore
+from milvus_vault.spans import list_in_spans
 from milvus_vault.verifying.checksums import checksum_of
 from milvus_vault.workspace import Workspace
 from tests.support.memory_store import InMemoryObjectStore
@@ -296,6 +298,31 @@ def test_a_listing_goes_on_behind_a_key_that_may_be_gone(subject: Subject) -> No
     behind = [[found.key for found in subject.store.list_objects(subject.source, "page/", after=key)] for key in order]
 
     assert behind == [order[2:], order[2:], order[3:], order[4:], []]
+
+
+@pytest.mark.parametrize("marked", ["keys", "segments", "others"])
+def test_lists_in_spans_what_it_lists_page_by_page(
+    subject: Subject, monkeypatch: pytest.MonkeyPatch, marked: str
+) -> None:
+    def ask_for_five(params: dict[str, Any], **_: object) -> None:
+        params["MaxKeys"] = 5
+
+    monkeypatch.setattr(spans, "PAGE", 5)
+    store = subject.store
+    if subject.client:
+        store = S3ObjectStore.connect()
+        handler: Any = ask_for_five
+        store.client.meta.events.register("provide-client-params.s3.ListObjectsV2", handler)
+    segments = [f"insert_log/7/{partition}/{segment}/" for partition in (98, 101) for segment in (9, 10, 11, 12, 13)]
+    keys = [f"{segment}{field}/{log}" for segment in segments for field in (1, 100) for log in (5, 40)]
+    with ThreadPoolExecutor(16) as executor:
+        list(executor.map(lambda key: store.put(subject.source, key, b"1"), [*keys, "insert_log/70/1/2/3/4"]))
+    marks = {"keys": keys, "segments": segments, "others": ["insert_log/7/1", "insert_log/7/99/", *segments[::2], "x"]}
+
+    found = [one.key for one in list_in_spans(store, subject.source, "insert_log/7/", lambda: sorted(marks[marked]))]
+
+    assert found == [listed.key for listed in store.list_objects(subject.source, "insert_log/7/")]
+    assert sorted(found) == sorted(keys)
 
 
 @pytest.mark.parametrize(

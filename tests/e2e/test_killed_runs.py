@@ -56,7 +56,10 @@ SOURCE = "library"
 BACKUP, RESTORE = read_machine("backup"), read_machine("restore")
 INCREMENTAL = "incremental"
 # Only after a backup that asks for it; test_retention.py, test_events.py and test_copies.py have such ones.
-AFTERWARDS = {"StartExport", "StartPrune", "StartVerify", "VerificationNotStarted", "CopyNotStarted"}
+AFTERWARDS = {
+    "StartExport", "StartPrune", "StartVerify",
+    "VerificationNotStarted", "WasVerificationStarted", "CopyNotStarted", "NeitherStarted",
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,8 +17,8 @@ MODULES = IMPORT + "; print(*sorted(sys.modules))"
 WRITE_REPORTS = {"PublishBackupFunction", "ReportRestoreFunction"}
 READ_LOGS = {"WriteRowsFunction", "CutCollectionsFunction", "CheckObjectsFunction", "ProveDrillFunction"}
 TALK_TO_MILVUS = {name for name, function in functions().items() if talks_to_milvus(function)}
-# Those that only copy start the most, and cold: each of up to 16 at a time.
-COPY = {"PlanCopyFunction", "CopyBatchFunction"}
+# What only copies starts the most, and cold: up to 16 at a time.
+COPY = {"CopyBatchFunction"}
 
 IMPORTED_BY: dict[str, set[str]] = {
     # 130 ms of processor time (ADR 51).

@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+import botocore.session
 import pytest
 
 from tests.template.loading import (
@@ -28,9 +29,12 @@ PASSING_LAMBDA_FAILURES = {
     "Lambda.TooManyRequestsException",
     "Sandbox.Timedout",
 }
-# Of StartExecution, where a state waits for what it starts: that fails with States.TaskFailed.
+# Of StartExecution, where a state waits for what it starts: that fails with States.TaskFailed. AWS' guide spells the
+# names as the API does (`StepFunctions.ExecutionLimitExceeded`), and others have those of its Java client, which end in
+# Exception: both are named.
 PASSING_START_FAILURES = {
     "StepFunctions.ThrottlingException",
+    "StepFunctions.ExecutionLimitExceeded",
     "StepFunctions.ExecutionLimitExceededException",
     "StepFunctions.AWSStepFunctionsException",
     "StepFunctions.SdkClientException",
@@ -40,6 +44,7 @@ KNOWN = (
     | PASSING_START_FAILURES
     | {
         "Lambda.Unknown",
+        "StepFunctions.ExecutionAlreadyExists",
         "StepFunctions.ExecutionAlreadyExistsException",
         "States.ALL",
         "States.TaskFailed",
@@ -70,9 +75,29 @@ def test_retry_and_catch_name_errors_that_exist(machine: Machine, state: State) 
     assert found <= leaves().keys() | KNOWN
 
 
-def test_the_restore_of_a_drill_is_started_again_where_that_was_throttled_and_not_where_it_failed() -> None:
-    (restore,) = (state for machine in machines() for state in machine.states() if state.name == "RestoreCollections")
-    assert set(names(restore, "Retry")) == PASSING_START_FAILURES
+def test_what_a_state_waits_for_is_started_again_where_that_was_throttled_and_not_where_it_failed() -> None:
+    waiting = [
+        (f"{machine.name}-{state.name}", state)
+        for machine in machines()
+        for state in machine.states()
+        if state.body.get("Resource", "").endswith("startExecution.sync:2")
+    ]
+    assert {name: set(names(state, "Retry")) for name, state in waiting} == dict.fromkeys(
+        (name for name, _ in waiting), PASSING_START_FAILURES
+    )
+    assert len(waiting) == 7
+
+
+def test_errors_of_step_functions_are_those_of_its_api_or_of_its_client() -> None:
+    """By botocore's model; the last three it has for no service: the client's own, and one that all have in common."""
+    service = botocore.session.get_session().get_service_model("stepfunctions")
+    modelled = service.operation_model("StartExecution").error_shapes
+    ours = {name.removeprefix("StepFunctions.") for name in KNOWN if name.startswith("StepFunctions.")}
+    assert {name.removesuffix("Exception") for name in ours} - {shape.name for shape in modelled} == {
+        "AWSStepFunctions",
+        "SdkClient",
+        "Throttling",
+    }
 
 
 def test_the_machines_retry_exactly_the_retryable_errors() -> None:

@@ -13,6 +13,7 @@ from milvus_vault.announcing import needs_attention, run_event, run_measures, ru
 from milvus_vault.errors import InvalidRequestError, MilvusUnavailableError, VaultError
 from milvus_vault.model.events import EVENT_SOURCE, RUN_EVENT_TYPE, Metric, RunEvent
 from milvus_vault.model.messages import AnnounceRunRequest, StatusChange
+from milvus_vault.model.names import drill_restore_name
 from milvus_vault.runtime import read_request
 from tests.support.faults import DEEP, cases, hard_numbers, hard_texts, hard_values
 
@@ -184,6 +185,15 @@ def test_how_a_run_ended_has_a_word_and_a_name(status: str, error: str | None, e
     event = change(status, error=error)
     assert (event.status, event.error) == (expected, name)
     assert needs_attention(event)
+
+
+def test_people_are_told_once_of_a_drill_whose_restore_fails() -> None:
+    name = drill_restore_name(EXECUTION.format(kind="drill"))
+    nested, drill = failed(kind="restore", name=name), failed(kind="drill")
+    assert (nested.run, nested.status) == (f"restore-{name}", "failed")
+    assert (needs_attention(nested), needs_attention(drill)) == (False, True)
+    # A restore that somebody else has named nearly so is told.
+    assert needs_attention(failed(kind="restore", name=f"{name}-2"))
 
 
 @pytest.mark.parametrize(

@@ -13,26 +13,22 @@ from milvus_vault.archive.check import check_objects
 from milvus_vault.archive.layout import BackupLayout
 from milvus_vault.archive.pool import PoolLayout, parse_pooled_key
 from milvus_vault.archive.reader import read_archive, read_manifest, read_objects
-from milvus_vault.archive.tombstones import tombstone_key
 from milvus_vault.backup.claiming import give_back_elsewhere
 from milvus_vault.backup.copies import CopyPreparation, PlaceNotes, check_copy_stays, lock_copied, publish_copy
 from milvus_vault.backup.places import ExportPlaces, Place
 from milvus_vault.backup.working_files import PLAN, BackupPlan
 from milvus_vault.catalogue import Catalogue
-from milvus_vault.claims import CLAIM, Claim
+from milvus_vault.claims import CLAIM
 from milvus_vault.errors import (
     BackupDamagedError,
     BackupExistsError,
     BackupInProgressError,
     BackupNotExportableError,
     BackupNotFoundError,
-    BucketNotFoundError,
     BucketNotLockableError,
     CopyInProgressError,
     InvalidRequestError,
     RunTakenOverError,
-    StorageAccessDeniedError,
-    VaultError,
 )
 from milvus_vault.model.locks import ObjectLock
 from milvus_vault.model.names import attempt_of
@@ -43,8 +39,11 @@ from milvus_vault.pool.users import PoolUser
 from milvus_vault.retention.pool_sweep import PoolSweep
 from milvus_vault.source import MilvusStorage
 from milvus_vault.workspace import Workspace
+from tests.support.dying import KilledError, dying
 from tests.support.memory_store import InMemoryObjectStore
+from tests.support.short_pages import SortedStore, shorten
 from tests.unit.archive.samples import BUCKET, PREFIX, golden_store, sample_contents, write_backup
+from tests.unit.refusals_elsewhere import ARCHIVE, RefusedElsewhere
 from tests.unit.test_claims import FakeExecutions
 from tests.unit.test_export import (
     EXPORTED_AT,
@@ -58,14 +57,9 @@ from tests.unit.test_export import (
     write,
 )
 
-ARCHIVE = "archive"
 THERE = Place(bucket=ARCHIVE, prefix="exports/team")
 LAYOUT = BackupLayout(THERE.prefix, "night")
 NIGHT = ExportRequest(backup_name="night", export_name="night", is_copy=True, to=ExportPlace())
-
-
-class KilledError(Exception):
-    """The function ends here."""
 
 
 @dataclass
@@ -170,6 +164,20 @@ def test_it_has_the_documents_of_the_original_byte_by_byte(store: InMemoryObject
     assert {key: body for key, body in below(store, LAYOUT.root).items() if "binlogs/" not in key} == original
     assert read_manifest(store, ARCHIVE, LAYOUT) == manifest == read_manifest(store, BUCKET, ORIGINAL)
     assert check_whole(store) == manifest.object_count
+
+
+def test_what_is_there_of_a_collection_with_many_objects_is_listed_in_spans(monkeypatch: pytest.MonkeyPatch) -> None:
+    store = SortedStore(BUCKET, ARCHIVE)
+    write(store, "incremental")
+    Copy(store).succeed()
+    write_next(store)
+    shorten(monkeypatch)
+
+    copy = copy_of_next(store)
+    copy.succeed()
+
+    assert copy.copied[0] == 1
+    assert len([key for key in store.cuts if key.startswith(f"{THERE.prefix}/.pool/")]) > 1
 
 
 def test_its_objects_lie_at_the_same_keys_below_the_prefix(store: InMemoryObjectStore, mode: str) -> None:
@@ -369,52 +377,16 @@ def sweep(store: InMemoryObjectStore) -> None:
     ).sweep()
 
 
-class TestRefusals:
-    """Everything that is wrong is told before anything is copied, and no claim is left."""
+class TestRefusals(RefusedElsewhere):
+    """Of a copy."""
 
-    def refused(self, store: InMemoryObjectStore, error: type[VaultError], text: str, **more: Any) -> None:
-        kept = {bucket: {key for key in found if "/.runs/" not in key} for bucket, found in store.buckets.items()}
-        claims = {key for found in store.buckets.values() for key in found if key.endswith(CLAIM)}
-        with pytest.raises(error, match=text):
-            Copy(store, **more).prepare()
-        store.before = lambda *_: None
-        after = {bucket: {key for key in found if "/.runs/" not in key} for bucket, found in store.buckets.items()}
-        assert {key for found in store.buckets.values() for key in found if key.endswith(CLAIM)} == claims
-        assert after == kept
-
-    def test_a_bucket_that_is_not_there(self, store: InMemoryObjectStore) -> None:
-        del store.buckets[ARCHIVE]
-        self.refused(store, BucketNotFoundError, ARCHIVE)
-
-    @pytest.mark.parametrize("operation", ["check_bucket", "list_objects", "put"])
-    def test_a_bucket_for_which_there_are_no_rights(self, store: InMemoryObjectStore, operation: str) -> None:
-        def deny(asked: str, bucket: str, key: str) -> None:
-            if (asked, bucket) == (operation, ARCHIVE):
-                msg = f"s3://{bucket}/{key}: access denied"
-                raise StorageAccessDeniedError(msg)
-
-        store.before = deny
-        self.refused(store, StorageAccessDeniedError, ARCHIVE)
+    @override
+    def execution(self, store: InMemoryObjectStore, **more: Any) -> Copy:
+        return Copy(store, **more)
 
     def test_another_backup_of_the_name(self, store: InMemoryObjectStore) -> None:
         store.put(ARCHIVE, LAYOUT.marker, b"{}")
         self.refused(store, BackupExistsError, "another backup 'night' lies in s3://archive/exports/team/night/")
-
-    def test_what_somebody_else_has_left_there(self, store: InMemoryObjectStore) -> None:
-        store.put(ARCHIVE, f"{LAYOUT.root}notes.txt", b"mine")
-        self.refused(store, BackupExistsError, "something lies in s3://archive/exports/team/night/ already")
-
-    def test_a_backup_of_the_name_that_is_being_deleted_there(self, store: InMemoryObjectStore) -> None:
-        store.put(ARCHIVE, tombstone_key(THERE.prefix, "night"), b"{}")
-        self.refused(store, BackupInProgressError, "is being deleted in s3://archive/exports/team")
-
-    @pytest.mark.parametrize("status", ["RUNNING", "UNKNOWN"])
-    def test_a_name_that_somebody_works_on_there(self, store: InMemoryObjectStore, status: str) -> None:
-        claim = Claim(execution_arn="theirs", run="backup-night", claimed_at=EXPORTED_AT)
-        store.put(ARCHIVE, Copy(store).destination.key(CLAIM), claim.model_dump_json().encode())
-        self.refused(
-            store, BackupInProgressError, "execution theirs is working", executions=FakeExecutions(theirs=status)
-        )
 
     def test_a_damaged_backup(self, store: InMemoryObjectStore) -> None:
         store.delete(BUCKET, [next(key for key in store.buckets[BUCKET] if "/.pool/" in key or "/binlogs/" in key)])
@@ -515,17 +487,8 @@ class TestKilled:
 
     @pytest.mark.parametrize("request_number", range(0, 150, 3))
     def test_at_any_request_the_next_one_goes_on(self, store: InMemoryObjectStore, request_number: int) -> None:
-        ahead = [request_number]
-
-        def die(*_: str) -> None:
-            ahead[0] -= 1
-            if ahead[0] < 0:
-                raise KilledError
-
-        store.before = die
-        with suppress(KilledError):
+        with dying(store, request_number):
             Copy(store).succeed()
-        store.before = lambda *_: None
         self.again(store).succeed()
         assert check_whole(store) > 0
         assert not [key for key in store.buckets[ARCHIVE] if key.endswith(CLAIM)]

@@ -1,6 +1,9 @@
 """Errors: their names are what state machines match and operators read."""
 
+import ast
 import re
+from itertools import pairwise
+from pathlib import Path
 
 import pytest
 
@@ -15,6 +18,7 @@ from milvus_vault.errors import (
     with_hint,
 )
 
+ROOT = Path(__file__).resolve().parents[2]
 LEAVES = [leaf for leaf in VaultError.__subclasses__() if leaf.__module__ == errors.__name__]
 
 
@@ -78,3 +82,19 @@ def test_message_and_hint_come_out_of_the_text_as_they_went_in(hint: str) -> Non
 def test_several_failures_have_a_hint_where_it_is_one() -> None:
     assert shared_hint(["Wait.", "Wait."]) == "Wait."
     assert shared_hint(["Wait.", "Do not."]) == shared_hint(["Wait.", ""]) == shared_hint([]) == ""
+
+
+def test_names_of_backups_and_schedules_are_quoted_wherever_they_are_told() -> None:
+    # E-mails and the command line write them otherwise, as headings and in bold.
+    code = ROOT / "layers" / "shared" / "milvus_vault"
+    files = [path for path in code.rglob("*.py") if path.relative_to(code).parts[0] not in {"announcing", "cli"}]
+    bare = [
+        f"{path.relative_to(code)}:{text.lineno}"
+        for path in files
+        for text in ast.walk(ast.parse(path.read_text()))
+        if isinstance(text, ast.JoinedStr)
+        for before, value in pairwise(text.values)
+        if isinstance(before, ast.Constant) and isinstance(value, ast.FormattedValue)
+        if re.search(r"(^|[^_a-z/.'])(backup|schedule) $", str(before.value))
+    ]
+    assert bare == []

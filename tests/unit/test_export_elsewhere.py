@@ -3,7 +3,7 @@
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, override
 
 import pytest
 
@@ -11,7 +11,6 @@ from milvus_vault.archive.check import check_objects
 from milvus_vault.archive.layout import BackupLayout, log_of
 from milvus_vault.archive.reader import read_archive, read_manifest, read_objects
 from milvus_vault.archive.reference_reader import read_reference_archive
-from milvus_vault.archive.tombstones import tombstone_key
 from milvus_vault.backup.claiming import is_published
 from milvus_vault.backup.export import ExportPreparation
 from milvus_vault.backup.places import Place
@@ -24,20 +23,18 @@ from milvus_vault.errors import (
     BackupExistsError,
     BackupInProgressError,
     BackupNotExportableError,
-    BucketNotFoundError,
     ObjectNotFoundError,
-    StorageAccessDeniedError,
-    VaultError,
 )
 from milvus_vault.model.requests import ExportPlace, ExportRequest
 from milvus_vault.retention.sweep import Sweep
+from tests.support.dying import dying
 from tests.support.memory_store import InMemoryObjectStore
 from tests.unit.archive import samples
 from tests.unit.archive.samples import BUCKET, PREFIX, sample_contents, write_backup
+from tests.unit.refusals_elsewhere import ARCHIVE, RefusedElsewhere
 from tests.unit.test_claims import FakeExecutions
 from tests.unit.test_export import EXPORTED_AT, LOST, ORIGINAL, Export, prune, stored, write
 
-ARCHIVE = "archive"
 THERE = Place(bucket=ARCHIVE, prefix="exports/team")
 BESIDE = Place(bucket=BUCKET, prefix="exports")
 PLACES = [pytest.param(THERE, id="another bucket"), pytest.param(BESIDE, id="another prefix")]
@@ -121,41 +118,16 @@ def test_a_deployment_that_is_there_lists_it_and_may_delete_it(store: InMemoryOb
     )
 
 
-class TestRefusals:
-    """Everything that is wrong is told before anything is copied, and no claim is left."""
+class TestRefusals(RefusedElsewhere):
+    """Of an export."""
 
-    def refused(self, store: InMemoryObjectStore, error: type[VaultError], text: str, **more: Any) -> None:
-        before = {bucket: {key for key in found if "/.runs/" not in key} for bucket, found in store.buckets.items()}
-        claims = {key for found in store.buckets.values() for key in found if key.endswith(CLAIM)}
-        with pytest.raises(error, match=text):
-            export(store, **more).prepare()
-        store.before = lambda *_: None
-        after = {bucket: {key for key in found if "/.runs/" not in key} for bucket, found in store.buckets.items()}
-        assert after == before
-        assert {key for found in store.buckets.values() for key in found if key.endswith(CLAIM)} == claims
-
-    def test_a_bucket_that_is_not_there(self, store: InMemoryObjectStore) -> None:
-        del store.buckets[ARCHIVE]
-        self.refused(store, BucketNotFoundError, ARCHIVE)
-
-    @pytest.mark.parametrize("operation", ["check_bucket", "list_objects", "put"])
-    def test_a_bucket_for_which_there_are_no_rights(self, store: InMemoryObjectStore, operation: str) -> None:
-        def deny(asked: str, bucket: str, key: str) -> None:
-            if (asked, bucket) == (operation, ARCHIVE):
-                msg = f"s3://{bucket}/{key}: access denied"
-                raise StorageAccessDeniedError(msg)
-
-        store.before = deny
-        self.refused(store, StorageAccessDeniedError, ARCHIVE)
+    @override
+    def execution(self, store: InMemoryObjectStore, **more: Any) -> Export:
+        return export(store, **more)
 
     def test_a_name_that_is_taken_there(self, store: InMemoryObjectStore) -> None:
         write_backup(replace_bucket(store), layout(THERE), sample_contents(layout(THERE)))
         self.refused(store, BackupExistsError, "'night' exists already in s3://archive/exports/team\n")
-
-    @pytest.mark.parametrize("left", ["binlogs/insert_log/1/2/3/3/4/5", "meta/vault/manifest.json", "notes.txt"])
-    def test_anything_else_that_lies_there(self, store: InMemoryObjectStore, left: str) -> None:
-        store.put(ARCHIVE, layout(THERE).root + left, b"{}")
-        self.refused(store, BackupExistsError, "something lies in s3://archive/exports/team/night/ already")
 
     @pytest.mark.parametrize(("run", "status"), [("backup-night", "ABORTED"), ("", "SUCCEEDED")])
     def test_what_a_dead_backup_of_this_stack_or_an_export_that_was_whole_left_there(
@@ -165,18 +137,6 @@ class TestRefusals:
         store.put(ARCHIVE, export(store).destination.key(CLAIM), claim.model_dump_json().encode())
         store.put(ARCHIVE, f"{layout(THERE).root}binlogs/insert_log/1/2/3/3/4/5", b"")
         self.refused(store, BackupExistsError, "something lies in", executions=FakeExecutions(old=status))
-
-    def test_a_backup_of_the_name_that_is_being_deleted_there(self, store: InMemoryObjectStore) -> None:
-        store.put(ARCHIVE, tombstone_key(THERE.prefix, "night"), b"{}")
-        self.refused(store, BackupInProgressError, "is being deleted in s3://archive/exports/team")
-
-    @pytest.mark.parametrize("status", ["RUNNING", "UNKNOWN"])
-    def test_a_name_that_somebody_works_on_there(self, store: InMemoryObjectStore, status: str) -> None:
-        claim = Claim(execution_arn="theirs", run="backup-night", claimed_at=EXPORTED_AT)
-        store.put(ARCHIVE, export(store).destination.key(CLAIM), claim.model_dump_json().encode())
-        self.refused(
-            store, BackupInProgressError, "execution theirs is working", executions=FakeExecutions(theirs=status)
-        )
 
     def test_a_backup_that_is_none_for_exports(self) -> None:
         store = InMemoryObjectStore(BUCKET, ARCHIVE)
@@ -328,17 +288,8 @@ class TestKilled:
     def test_at_any_request_of_the_preparation_the_next_one_goes_on(
         self, store: InMemoryObjectStore, request_number: int
     ) -> None:
-        ahead = [request_number]
-
-        def die(*_: str) -> None:
-            ahead[0] -= 1
-            if ahead[0] < 0:
-                raise KilledError
-
-        store.before = die
-        with suppress(KilledError):
+        with dying(store, request_number):
             export(store).prepare()
-        store.before = lambda *_: None
         assert self.again(store).succeed().execution_arn == "second"
         assert not [key for key in below(store, THERE) if key.endswith(CLAIM)]
 
@@ -351,20 +302,12 @@ class TestKilled:
             found = store.buckets[BUCKET]
             return {key for key in found if "/.catalogue/" not in key and "/.runs/prune-me/" not in key}
 
-        ahead, before = [request_number], here()
-
-        def die(*_: str) -> None:
-            ahead[0] -= 1
-            if ahead[0] < 0:
-                raise KilledError
-
+        before = here()
         store.clock = lambda: EXPORTED_AT
-        store.before = die
-        with suppress(KilledError):
+        with dying(store, request_number):
             made = export(store, place)
             made.prepare()
             made.copy()
-        store.before = lambda *_: None
         for days in (8, 16):
             sweep(store, EXPORTED_AT + timedelta(days=days))
         assert below(store, place) == set()
@@ -376,10 +319,6 @@ class TestKilled:
         first.destination.write(CLAIM, Claim(execution_arn="theirs", run="backup-night", claimed_at=EXPORTED_AT))
         first.publish()
         assert first.destination.read(CLAIM, Claim).execution_arn == "theirs"
-
-
-class KilledError(Exception):
-    """The function ends here."""
 
 
 def sweep(store: InMemoryObjectStore, now: datetime) -> None:

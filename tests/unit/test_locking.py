@@ -555,6 +555,16 @@ class TestVerified:
         found = verify(store, level="checksum")
         assert (found.status, found.locked_count, store.requests["lock_of"]) == ("intact", 0, 0)
 
+    def test_a_copy_that_was_made_on_the_last_day_of_a_lock_has_none(self, store: InMemoryObjectStore) -> None:
+        keys = self.written(store, ObjectLock(mode="governance", until=VERIFIED_AT + timedelta(hours=24)))
+        kept = dict(store.buckets[BUCKET])
+        store.buckets[BUCKET] = {key: replace(one, lock=None) for key, one in kept.items()}
+        found = verify(store, level="checksum")
+        assert (found.status, found.locked_count) == ("intact", 0), found.cause
+        # Where its marker is locked all is: it is no such copy.
+        store.buckets[BUCKET] = kept | {keys[0]: replace(kept[keys[0]], lock=None)}
+        assert f"{keys[0]}: it is not locked" in verify(store, run="verify-2", level="checksum").cause
+
     @pytest.mark.usefixtures("keys")
     def test_a_manifest_that_is_made_anew_says_it_and_is_locked(self, store: InMemoryObjectStore) -> None:
         layout = BackupLayout(PREFIX, "books")

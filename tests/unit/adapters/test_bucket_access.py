@@ -39,14 +39,16 @@ def _environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
 
 
-def record(client: S3Client, answer: bytes = b"<x/>", status: int = 200) -> list[AWSPreparedRequest]:
+def record(
+    client: S3Client, answer: bytes = b"<x><IsTruncated>false</IsTruncated></x>", status: int = 200
+) -> list[AWSPreparedRequest]:
     """Answer all calls of a client, and return the list that they are written down in."""
     asked: list[AWSPreparedRequest] = []
 
     def send(request: AWSPreparedRequest, **_: object) -> AWSResponse:
         asked.append(request)
         body = answer
-        if "uploads" in request.url:
+        if "uploads" in request.url and request.method == "POST":
             body = _UPLOAD
         elif "partNumber" in request.url:
             body = _PART

@@ -1,5 +1,6 @@
 """A drill of what is not there is refused at once."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, cast
 
@@ -7,14 +8,24 @@ import pytest
 
 from milvus_vault.api.drills import post_drill
 from milvus_vault.api.routing import Caller
+from milvus_vault.api.schedules import put_schedule
 from milvus_vault.api.services import Services
+from milvus_vault.archive.layout import BackupLayout
 from milvus_vault.catalogue import Catalogue
-from milvus_vault.errors import BackupNotFoundError
+from milvus_vault.catalogue.describe import summary_of
+from milvus_vault.errors import (
+    BackupNotFoundError,
+    CollectionNotFoundError,
+    DatabaseNotFoundError,
+    InvalidRequestError,
+    ScheduleNotFoundError,
+)
 from milvus_vault.model.requests import DrillRequest, ScheduleTag
+from milvus_vault.model.resources import ScheduleSpec
 from tests.support.fake_machines import FakeMachines, machines
 from tests.support.memory_store import InMemoryObjectStore
-from tests.unit.archive.samples import BUCKET, PREFIX
-from tests.unit.catalogue.test_catalogue import add
+from tests.unit.api.test_exports import PLACES
+from tests.unit.archive.samples import BUCKET, PREFIX, sample_contents, write_backup
 
 NOW = datetime(2026, 11, 28, tzinfo=UTC)
 
@@ -29,7 +40,9 @@ def states() -> FakeMachines:
 def services(states: FakeMachines) -> Services:
     """A deployment with a backup of a schedule."""
     store = InMemoryObjectStore(BUCKET)
-    add(store, "monday", schedule=ScheduleTag(name="nightly"))
+    layout = BackupLayout(PREFIX, "monday")
+    manifest = write_backup(store, layout, sample_contents(layout), schedule=ScheduleTag(name="nightly"))
+    Catalogue(store, BUCKET, PREFIX).publish(summary_of(manifest))
     unused = cast("Any", None)
     return Services(
         store=store, bucket=BUCKET, prefix=PREFIX, catalogue=Catalogue(store, BUCKET, PREFIX, clock=lambda: NOW),
@@ -41,7 +54,7 @@ def services(states: FakeMachines) -> Services:
     ("request_", "words"),
     [
         (DrillRequest(backup_name="sunday"), "there is no backup 'sunday'"),
-        (DrillRequest(newest_of="weekly"), "schedule weekly has no complete backup"),
+        (DrillRequest(newest_of="weekly"), "schedule 'weekly' has no complete backup"),
     ],
 )
 def test_what_is_not_there_is_not_drilled(
@@ -50,6 +63,67 @@ def test_what_is_not_there_is_not_drilled(
     with pytest.raises(BackupNotFoundError, match=words):
         post_drill(services, request_, Caller())
     assert states.found == {}
+
+
+@pytest.mark.parametrize("of", [{"backup_name": "monday"}, {"newest_of": "nightly"}])
+@pytest.mark.parametrize(
+    ("more", "error", "words"),
+    [
+        ({"collections": ("books.nothing",)}, CollectionNotFoundError, "'books.nothing' does not exist"),
+        ({"collections": ("nowhere.*",)}, DatabaseNotFoundError, "'nowhere'"),
+        (
+            {"collections": ("books.works",), "max_bytes": 1},
+            InvalidRequestError,
+            "no collection has at most 1 byte: the smallest, ",
+        ),
+    ],
+)
+def test_what_a_backup_lacks_is_refused_before_anything_is_started(
+    services: Services,
+    states: FakeMachines,
+    of: dict[str, str],
+    more: dict[str, Any],
+    error: type[Exception],
+    words: str,
+) -> None:
+    with pytest.raises(error, match=words):
+        post_drill(services, DrillRequest(**of, **more), Caller())
+    assert states.found == {}
+    assert post_drill(services, DrillRequest(**of, collections=("books.*",), max_bytes=2**40), Caller()).kind == "drill"
+
+
+class _Stored:
+    """Schedules, of which only one is there."""
+
+    def __init__(self) -> None:
+        self.put_names: list[str] = []
+
+    def exists(self, name: str) -> bool:
+        return name == "hourly"
+
+    def put(self, name: str, spec: ScheduleSpec) -> None:
+        del spec
+        self.put_names.append(name)
+
+
+def test_no_schedule_drills_what_cannot_be_there(services: Services) -> None:
+    stored = _Stored()
+    services = replace(services, schedules=cast("Any", stored), export_places=PLACES)
+    for drill, error, words in (
+        (DrillRequest(backup_name="nosuch"), BackupNotFoundError, "there is no backup 'nosuch'"),
+        (DrillRequest(newest_of="nosuch"), ScheduleNotFoundError, "there is no schedule 'nosuch' whose backups"),
+    ):
+        with pytest.raises(error, match=words):
+            put_schedule(services, "tried", ScheduleSpec(expression="rate(1 day)", drill=drill))
+    assert stored.put_names == []
+    # A schedule that has made no backup yet, and one that is gone and has left some.
+    for drill in (
+        DrillRequest(newest_of="hourly"),
+        DrillRequest(newest_of="nightly"),
+        DrillRequest(backup_name="monday"),
+    ):
+        put_schedule(services, "tried", ScheduleSpec(expression="rate(1 day)", drill=drill))
+    assert stored.put_names == ["tried"] * 3
 
 
 @pytest.mark.parametrize(

@@ -13,10 +13,13 @@ from milvus_vault.archive.layout import BackupLayout
 from milvus_vault.archive.manifest import CollectionFailure
 from milvus_vault.backup.places import ExportPlaces, Place
 from milvus_vault.catalogue import Catalogue
-from milvus_vault.errors import InvalidRequestError, VaultError
+from milvus_vault.datasets.working_files import PLAN, DatasetLayout, DatasetPlan
+from milvus_vault.errors import DatasetExistsError, InvalidRequestError, VaultError
 from milvus_vault.model.collections import CollectionName
+from milvus_vault.model.names import dataset_run
 from milvus_vault.model.requests import CopyRequest, ExportPlace, ExportRequest
 from milvus_vault.source import MilvusStorage
+from milvus_vault.workspace import Workspace
 from tests.support.fake_machines import FakeMachines, machines
 from tests.unit.archive.samples import BUCKET, PREFIX, golden_store, sample_contents, write_backup
 from tests.unit.test_export import note_damaged_contents
@@ -107,6 +110,24 @@ def test_an_export_of_rows_that_cannot_work_is_not_started(services: Services, s
         with pytest.raises(VaultError) as refused:
             post_export(services, ExportRequest(backup_name=name, export_name="rows", format="parquet"), Caller())
         assert (type(refused.value).__name__, states.found) == (error, {})
+
+
+def test_a_dataset_is_replaced_by_no_other_request(services: Services, states: FakeMachines) -> None:
+    request = ExportRequest(backup_name="whole", export_name="rows", format="parquet")
+    layout = DatasetLayout(BUCKET, PREFIX, "rows")
+    services.store.put(BUCKET, layout.document, b"{}")
+    with pytest.raises(DatasetExistsError, match="a dataset 'rows' exists already"):
+        post_export(services, request, Caller())
+    # An execution with the same request that died behind its document is gone on with: the run knows.
+    plan = DatasetPlan(
+        request=request, execution_arn="arn", backup_id="", bucket=BUCKET, prefix=PREFIX, written="w/",
+        collections=(), shares=(), warnings=(),
+    )  # fmt: skip
+    Workspace(services.store, BUCKET, PREFIX, dataset_run(BUCKET, layout.root)).write(PLAN, plan)
+    with pytest.raises(DatasetExistsError):
+        post_export(services, request.model_copy(update={"collections": ("books.*",)}), Caller())
+    assert states.found == {}
+    assert post_export(services, request, Caller()).kind == "export"
 
 
 def test_one_to_another_place_may_have_a_name_that_is_taken_here(services: Services, states: FakeMachines) -> None:

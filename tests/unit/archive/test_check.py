@@ -8,6 +8,7 @@ from milvus_vault.archive.reader import ArchivedCollection, read_archive, read_o
 from milvus_vault.errors import BackupDamagedError, ObjectArchivedError
 from milvus_vault.model.objects import ArchivedObject
 from tests.support.memory_store import InMemoryObjectStore
+from tests.support.short_pages import SortedStore, shorten
 from tests.unit.archive.samples import (
     BUCKET,
     PREFIX,
@@ -44,6 +45,19 @@ def test_a_whole_collection_passes_in_any_order() -> None:
 
     assert check == ObjectCheck()
     raise_if_damaged(collection, check)
+
+
+def test_a_collection_with_many_objects_is_listed_in_spans(monkeypatch: pytest.MonkeyPatch) -> None:
+    store, collection, objects = whole_backup()
+    of_s3 = SortedStore(BUCKET)
+    of_s3.buckets = store.buckets
+    shorten(monkeypatch)
+
+    assert check_objects(of_s3, BUCKET, LAYOUT, collection, objects) == ObjectCheck()
+    assert len(objects) > 4
+    # A cut for each four, of each folder.
+    assert len(objects) // 5 <= len(of_s3.cuts) <= len(objects) // 3
+    assert set(of_s3.cuts) < {item.stored_key for item in objects}
 
 
 def test_each_kind_of_damage_is_told_apart() -> None:

@@ -204,7 +204,7 @@ def test_without_a_marker_there_is_no_backup() -> None:
 
     with pytest.raises(BackupNotFoundError, match="unfinished or failed"):
         read_archive(store, BUCKET, LAYOUT)
-    with pytest.raises(BackupNotFoundError, match="there is no backup other"):
+    with pytest.raises(BackupNotFoundError, match="there is no backup 'other'"):
         read_archive(store, BUCKET, BackupLayout(PREFIX, "other"))
 
 

@@ -332,10 +332,13 @@ def test_a_list_tells_when_a_backup_was_last_proven_and_the_backup_in_full_how(s
         catalogue(store).note_drill(name, one)
 
     listed = {item.name: (item.proven_at, item.proven_count) for item in catalogue(store).list(10, None).items}
+    verdicts = {item.name: item.drill_status for item in catalogue(store).list(10, None).items}
+    assert verdicts == {"undrilled": None, "proven": "proven", "failed": "failed", "never": "failed"}
     assert listed == {"undrilled": (None, 0)} | {name: (one.proven_at, one.proven_count) for name, one in found.items()}
     for name, one in found.items():
         told = catalogue(store).get(name)
         assert (told.drill, told.proven_at, told.proven_count) == (one, one.proven_at, one.proven_count)
+        assert told.drill_status == one.status
     assert catalogue(store).get("undrilled").drill is None
 
 

@@ -283,7 +283,7 @@ def test_numbers_that_add_up_to_what_no_backup_can_have_are_damage(store: InMemo
     document, objects = contents[0]
     odd = replace(objects[0], stored_key=objects[0].stored_key + "1", source_key=objects[0].source_key + "1")
     write_backup(store, B, [(document, [*objects, replace(odd, size_bytes=-1)]), contents[1]])
-    with pytest.raises(BackupDamagedError, match="the metadata of backup a or b says what no backup can be"):
+    with pytest.raises(BackupDamagedError, match="the metadata of backup 'a or b' says what no backup can be"):
         diff(store)
 
 
@@ -299,7 +299,7 @@ LIST = B.object_list(COLLECTION_ID)
     ("damage", "error", "said"),
     [
         (lambda s: s.delete(BUCKET, [B.collection_document(COLLECTION_ID)]), BackupDamagedError, "is missing from"),
-        (lambda s: s.delete(BUCKET, [LIST]), BackupDamagedError, f"{LIST} is missing from backup b"),
+        (lambda s: s.delete(BUCKET, [LIST]), BackupDamagedError, f"{LIST} is missing from backup 'b'"),
         (lambda s: replace_body(s, LIST, lambda b: b[:-1]), BackupDamagedError, "bytes instead of"),
         (lambda s: replace_body(s, LIST, lambda b: b.replace(b"CRC64", b"CRC65")), BackupDamagedError, "SHA-256"),
         (lambda s: replace_body(s, LIST, lambda b: b[1:]), BackupDamagedError, "cannot be read|bytes instead of"),
@@ -312,7 +312,7 @@ LIST = B.object_list(COLLECTION_ID)
         (
             lambda s: s.delete(BUCKET, [o.key for o in s.list_objects(BUCKET, B.root)]),
             BackupNotFoundError,
-            "there is no backup b",
+            "there is no backup 'b'",
         ),
     ],
 )

@@ -326,6 +326,7 @@ def test_a_damaged_backup_is_listed_with_what_is_wrong(api: FakeApi, cli: Cli) -
 
 
 DRILLED = {
+    "status": "proven",
     "collection_count": 2,
     "collection_total": 5,
     "restore_seconds": 130.0,
@@ -346,7 +347,7 @@ class TestDrill:
             "backup_name": "b", "collections": ["shop.*"], "max_bytes": 1024, "row_count": 5, "seed": 7,
         }  # fmt: skip
         assert "✓ drill of b succeeded" in done.out
-        told = "2 of 5 collections restored in 2 min 10 s, 200 rows of 1,000 compared, 6 vectors searched for"
+        told = "2 collections chosen of 5 restored in 2 min 10 s, 200 rows of 1,000 compared, 6 vectors searched for"
         assert told in done.out
 
     def test_the_newest_of_a_schedule_is_drilled_into_a_database_of_a_name(self, api: FakeApi, cli: Cli) -> None:
@@ -375,15 +376,21 @@ class TestDrill:
             {**found, "status": "failed", "differences": ["a.b has 1 row instead of 2"], **when}
         )
         of_forty = {"proven_at": proven.proven_at, "proven_count": 2, "collection_count": 40}
+        never = {"drill": failed.model_copy(update={"proven_at": None}), "drill_status": "failed"}
         api.backups = {
             "b": backup("b").model_copy(update={"drill": proven, **of_forty}),
-            "c": backup("c", 1).model_copy(update={"drill": failed, **of_forty}),
+            "c": backup("c", 1).model_copy(update={"drill": failed, "drill_status": "failed", **of_forty}),
+            "d": backup("d", 2).model_copy(update=never),
         }
         assert any(line.split()[:2] == ["drilled", "proven,"] for line in cli("get", "b").out.splitlines())
         assert "✗ a.b has 1 row instead of 2" in cli("get", "c").out
         assert ", 2 of 40 collections" in " ".join(cli("get", "c").out.split()).partition("last proven")[2]
         assert "PROVEN" in cli("list").out.splitlines()[0]
         assert cli("list").out.count("2 of 40 collections") == 2
+        by_name = {line.split()[0]: line for line in cli("list").out.splitlines()}
+        assert "failed" not in by_name["b"]
+        assert "failed; before: " in by_name["c"]
+        assert by_name["d"].split()[-1] == "failed"
 
     def test_a_backup_tells_why_its_drill_ended_before_it_compared_anything_and_what_was_left_out(
         self, api: FakeApi, cli: Cli
@@ -846,6 +853,9 @@ class TestSchedules:
     @pytest.mark.parametrize(
         ("options", "said"),
         [
+            (("--drill", "bad name"), "error: --drill: 'bad name' is no name for a schedule"),
+            (("--drill-backup", "a/b"), "error: --drill-backup: 'a/b' "),
+            (("--verify", "x"), "error: Invalid value for '--verify': 'x' is not one of"),
             (("--drill", "nightly", "--incremental"), "a drill makes no backup"),
             (("--drill", "nightly", "--keep-last", "3"), "a drill makes no backup"),
             (("--drill", "nightly", "--verify", "deep"), "a drill makes no backup"),

@@ -93,7 +93,7 @@ def test_arrow_is_a_stream_on_standard_output(cli: Cli, monkeypatch: pytest.Monk
     ("words", "code", "said"),
     [
         ("nope gold.layers", 4, "nope"),
-        (f"{NAME} gold.nope", 4, f"backup {NAME} does not hold collection gold.nope"),
+        (f"{NAME} gold.nope", 4, f"backup '{NAME}' does not hold collection gold.nope"),
         (f"{NAME} gold.nope", 4, "hint: It holds gold.by_name, default.g_modern, "),
         (f"{NAME} gold.layers --fields nope", 2, "hint: It has id, v, $meta."),
         (f"{NAME} gold.layers --partition nope", 2, "hint: It has _default."),

@@ -14,6 +14,7 @@ from milvus_vault.copying.working_files import (
 from milvus_vault.errors import ObjectNotFoundError, StorageAccessDeniedError, StorageRequestError, VaultError
 from milvus_vault.model.objects import CopiedObject, CopyItem
 from tests.support.memory_store import InMemoryObjectStore
+from tests.support.short_pages import SortedStore, shorten
 from tests.unit.copying.job import BACKUPS, SOURCE, Job, folder_of
 
 
@@ -33,6 +34,24 @@ def test_finds_complete_what_was_copied_and_lists_it(job: Job) -> None:
     assert etag == job.store.buckets[BACKUPS][job.key(0, 1)].etag
     assert checksum.startswith("MD5:")
     assert read_copy_check(job.run, "first", 1) == found
+
+
+def test_targets_with_many_objects_are_listed_in_spans(monkeypatch: pytest.MonkeyPatch) -> None:
+    shorten(monkeypatch)
+    job = Job(SortedStore(SOURCE, BACKUPS))
+    job.write_sources(t0=9)
+    job.plan()
+    job.copy()
+    assert isinstance(job.store, SortedStore)
+    job.store.cuts.clear()
+
+    assert job.plan().object_count == 0
+    by_plan = job.store.cuts.copy()
+    assert job.verify().complete == (0,)
+
+    # The first page, and spans of four.
+    assert by_plan == [job.key(0, 1), job.key(0, 5)]
+    assert job.store.cuts == by_plan * 2
 
 
 def test_finds_complete_a_target_without_objects(job: Job) -> None:

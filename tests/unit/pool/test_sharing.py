@@ -24,6 +24,7 @@ from milvus_vault.pool.sharing import Place, Pool, ranges
 from milvus_vault.pool.users import PoolUse, PoolUser
 from milvus_vault.workspace import Workspace
 from tests.support.memory_store import InMemoryObjectStore
+from tests.support.short_pages import SortedStore, shorten
 from tests.unit.archive.samples import sample_contents
 
 SOURCE, BACKUPS, PREFIX = "milvus", "backups", "nightly"
@@ -201,6 +202,19 @@ class TestRecorded:
         store.put(BACKUPS, layout.object_list(COLLECTION), listed)
         store.put(BACKUPS, layout.manifest, manifest.model_dump_json().encode())
         store.put(BACKUPS, layout.marker, marker_file(manifest, store.get(BACKUPS, layout.manifest)))
+
+    def test_a_group_of_which_many_objects_are_recorded_is_listed_in_spans(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        store = SortedStore(SOURCE, BACKUPS)
+        objects = filled(store, *range(9))
+        first = copied(store, pool(store).places(COLLECTION, objects))
+        self.recorded(store, "base", first)
+        shorten(monkeypatch)
+        shared, to_copy = keys(pool(store, "bbbbbbbb", ["base"]).places(COLLECTION, objects))
+        there = sorted(item.stored_key for item in first)
+        assert (sorted(shared), to_copy) == (there, [])
+        assert store.cuts == [there[1], there[5]]
 
     def test_it_is_shared_by_the_recorded_etag_with_its_checksum(self, store: InMemoryObjectStore) -> None:
         objects = filled(store, 1, 2)

@@ -46,7 +46,7 @@ def test_a_prune_writes_down_what_is_damaged_and_says_so(store: InMemoryObjectSt
         ("night_1", f"it has lost its marker, {LAYOUT.marker}", NOW)
     ]
     report = report_prune(prune.run, plan, NOW).report
-    assert report.damaged == (f"backup night_1 is damaged: it has lost its marker, {LAYOUT.marker}",)
+    assert report.damaged == (f"backup 'night_1' is damaged: it has lost its marker, {LAYOUT.marker}",)
     listed = {item.name: item.damage for item in prune.catalogue.list(10, None).items}
     assert listed == {"night_1": f"it has lost its marker, {LAYOUT.marker}", "night_2": ""}
 

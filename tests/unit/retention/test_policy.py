@@ -166,7 +166,7 @@ def test_each_schedule_has_its_own_policy() -> None:
         "lost_and_expired",
         "by_hand_expired",
     }
-    assert decisions["lost"].reason == "kept: schedule removed does not exist any more, and the backup has no expiry"
+    assert decisions["lost"].reason == "kept: schedule 'removed' does not exist any more, and the backup has no expiry"
     assert decisions["by_hand"].reason == "kept: it belongs to no schedule and has no expiry"
     assert decisions["by_hand_not_yet"].reason == "kept: it expires on 2026-11-22 12:00 UTC"
     assert decisions["weekly_2"].reason == "kept: its schedule has no retention"

@@ -234,7 +234,7 @@ def test_a_copy_under_another_name_takes_no_place_and_stays(store: InMemoryObjec
     lose_marker(store)
     plan = pruner(store).plan()
     assert plan.deletions == ()
-    assert decisions(plan)["copied"].endswith("copied it, as a whole or in part, from backup night_1")
+    assert decisions(plan)["copied"].endswith("copied it, as a whole or in part, from backup 'night_1'")
     assert "copied" in [item.name for item in Catalogue(store, BUCKET, PREFIX).list(10, None).items]
 
 

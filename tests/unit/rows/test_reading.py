@@ -354,7 +354,7 @@ def test_fields_of_types_that_are_not_read_are_named_and_the_others_can_be_had(m
 
 def test_a_collection_or_a_backup_that_is_not_there_is_named(made: Made) -> None:
     made.write()
-    with pytest.raises(CollectionNotFoundError, match=r"backup b does not hold collection shop\.nope"):
+    with pytest.raises(CollectionNotFoundError, match=r"backup 'b' does not hold collection shop\.nope"):
         read_rows(made.store, BUCKET, LAYOUT, CollectionName(database="shop", name="nope"))
     with pytest.raises(BackupNotFoundError):
         read_rows(made.store, BUCKET, replace(LAYOUT, name="nope"), NAME)
@@ -372,7 +372,7 @@ def test_of_a_collection_that_could_not_be_backed_up_the_reason_is_told() -> Non
 def test_a_backup_of_ours_of_metadata_has_no_rows() -> None:
     store = InMemoryObjectStore(BUCKET)
     write_backup(store, LAYOUT, sample_contents(LAYOUT), meta_only=True)
-    with pytest.raises(CollectionNotFoundError, match="backup b has metadata alone"):
+    with pytest.raises(CollectionNotFoundError, match="backup 'b' has metadata alone"):
         read_rows(store, BUCKET, LAYOUT, CollectionName(database="books", name="works"))
 
 

@@ -248,7 +248,7 @@ def test_what_somebody_made_by_hand_hides_no_other(schedules: Schedules, schedul
     scheduler.put("by.hand", expression="at(2027-01-01T00:00:00)", timezone="UTC", is_enabled=True, request="{}")
     odd, whole = schedules.list(10).items
     assert (odd.name, odd.next_run_at, whole.name) == ("by.hand", None, "nightly")
-    assert odd.problem.startswith("schedule by.hand cannot be read: ")
+    assert odd.problem.startswith("schedule 'by.hand' cannot be read: ")
 
 
 def test_every_refusal_says_what_to_do(schedules: Schedules) -> None:

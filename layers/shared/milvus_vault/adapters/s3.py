@@ -6,7 +6,7 @@ import json
 import os
 import re
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
@@ -30,6 +30,7 @@ from urllib3.exceptions import HTTPError
 from milvus_vault import __version__
 from milvus_vault.adapters.aws_errors import BROKEN_BODY, GARBLED, refusal_of
 from milvus_vault.adapters.kept import kept
+from milvus_vault.adapters.s3_answers import read_listings_quickly, read_times_quickly
 from milvus_vault.copying.parts import MAX_SINGLE_COPY_BYTES, MIB, part_ranges
 from milvus_vault.errors import (
     BucketNotFoundError,
@@ -283,7 +284,7 @@ class S3ObjectStore(ObjectStore):
             endpoint_url: Address of the server, instead of the environment's or AWS's own.
             buckets: What holds for some buckets, by their names. Roles are assumed with the first call that needs one.
         """
-        session = session or boto3.session.Session()
+        session = session or boto3.session.Session(botocore_session=_quick_session())
         buckets = buckets or {}
         # Other servers rarely know virtual hosts: their addresses have the bucket in the path.
         has_endpoint = endpoint_url or os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
@@ -317,6 +318,7 @@ class S3ObjectStore(ObjectStore):
                     config=shared.merge(Config(read_timeout=60, retries={"mode": "standard", "total_max_attempts": 1})),
                 ),
             )
+            read_listings_quickly(made.client.meta.events)
             if buckets:
                 for one in (made.client, made.copier):
                     one.meta.events.register("provide-client-params.s3", _Rules(buckets).apply)
@@ -463,7 +465,7 @@ class S3ObjectStore(ObjectStore):
         while True:
             with _translated("list", bucket, prefix):
                 page = next(pages, None)
-                listed = [_listed(found) for found in page.get("Contents", ())] if page else None
+                listed = [_listed(found) for found in _members(page, "Contents")] if page else None
             if listed is None:
                 return
             yield from listed
@@ -478,7 +480,7 @@ class S3ObjectStore(ObjectStore):
         while True:
             with _translated("list", bucket, folder):
                 page = next(pages, None)
-                names = [_told(found, "Prefix") for found in page.get("CommonPrefixes", ())] if page else None
+                names = [_told(found, "Prefix") for found in _members(page, "CommonPrefixes")] if page else None
             if names is None:
                 return
             yield from (name[len(folder) : -1] for name in names)
@@ -648,7 +650,7 @@ class S3ObjectStore(ObjectStore):
         while True:
             with _translated("list uploads of", bucket, prefix):
                 page = next(pages, None)
-                uploads = [_upload(found) for found in page.get("Uploads", ())] if page else None
+                uploads = [_upload(found) for found in _members(page, "Uploads")] if page else None
             if uploads is None:
                 return
             yield from uploads
@@ -792,9 +794,15 @@ class _AssumedRole(CredentialProvider):
         return DeferredRefreshableCredentials(self._fetcher.fetch_credentials, self.METHOD)
 
 
+def _quick_session() -> core.Session:
+    made = core.get_session()
+    read_times_quickly(made)
+    return made
+
+
 def _assuming(session: boto3.session.Session, role_arn: str) -> boto3.session.Session:
     """Return a session with the credentials of a role that this one may assume."""
-    assumed = core.get_session()
+    assumed = _quick_session()
     assumed.register_component("credential_provider", CredentialResolver([_AssumedRole(session, role_arn)]))
     return boto3.session.Session(botocore_session=assumed)
 
@@ -836,6 +844,13 @@ def _told(answer: Mapping[str, Any], name: str) -> Any:
         msg = f"the answer has no {name}"
         raise _CutAnswerError(msg)
     return found
+
+
+def _members(page: Mapping[str, Any], name: str) -> Sequence[Any]:
+    """Return what a page of a listing has of a kind. One that is cut off to nothing is no page of an empty listing."""
+    _told(page, "IsTruncated")
+    members: Sequence[Any] = page.get(name, ())
+    return members
 
 
 def _listed(found: ObjectTypeDef) -> ListedObject:

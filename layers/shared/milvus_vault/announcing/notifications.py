@@ -2,6 +2,7 @@
 
 from milvus_vault.announcing.measures import DAMAGE
 from milvus_vault.model.events import Notification, RunEvent
+from milvus_vault.model.names import is_restore_of_drill
 from milvus_vault.model.readable import duration
 from milvus_vault.model.times import utc_second
 
@@ -29,7 +30,7 @@ _WHAT_TO_DO_AFTER = {
     "VerificationNotStartedError": "The backup can be restored, and nobody has verified it: do it once the cause is "
     "mended.",
     "CopyNotStartedError": "The backup can be restored, and lies in no other place: copy it once the cause is mended. "
-    "If it was to be verified as well, see whether it is.",
+    "Where the message names its verification as well, do that, too.",
 }
 _WHAT_TO_DO_WHEN_PARTIAL = {
     "backup": "The backup can be restored, without the collections that the message names. Back those up again by "
@@ -40,8 +41,11 @@ _WHAT_TO_DO_WHEN_PARTIAL = {
 
 
 def needs_attention(event: RunEvent) -> bool:
-    """Return whether people should be told of an event."""
-    return event.status in _ATTENTION
+    """Return whether people should be told of an event.
+
+    Where the restore of a drill fails, the drill does, and says why: they are told once.
+    """
+    return event.status in _ATTENTION and not is_restore_of_drill(event.run)
 
 
 def run_notification(event: RunEvent) -> Notification:

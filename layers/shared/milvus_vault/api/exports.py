@@ -8,20 +8,24 @@ from milvus_vault.api.services import Services
 from milvus_vault.archive.layout import BackupLayout
 from milvus_vault.backup.export import read_exportable
 from milvus_vault.backup.publish import export_name_taken
-from milvus_vault.datasets.preparing import read_exportable_rows
+from milvus_vault.datasets.preparing import check_dataset_name, read_exportable_rows
+from milvus_vault.datasets.working_files import DatasetLayout
 from milvus_vault.errors import (
     BackupDamagedError,
     BackupExistsError,
     BackupFormatError,
     BackupNotExportableError,
     BackupNotFoundError,
+    DatasetExistsError,
     IdempotencyConflictError,
     WorkingFileError,
 )
+from milvus_vault.model.names import dataset_run
 from milvus_vault.model.requests import CopyRequest, ExportRequest
 from milvus_vault.model.resources import Started
 from milvus_vault.model.words import wrong_fields
 from milvus_vault.runs.starting import find_started, start
+from milvus_vault.workspace import Workspace
 
 routes = Routes("exports")
 
@@ -34,6 +38,7 @@ routes = Routes("exports")
         BackupFormatError,
         BackupNotExportableError,
         BackupExistsError,
+        DatasetExistsError,
         IdempotencyConflictError,
         WorkingFileError,
     ],
@@ -43,7 +48,7 @@ def post_export(services: Services, body: ExportRequest, caller: Caller) -> Star
 
     A dataset has the rows of a backup as files of Parquet; milvus-backup may have written it, too.
     A backup that cannot be exported, a place to which nothing may go, and a name that is taken, are refused at once.
-    Whether the name is taken in another place, or by another dataset, the run tells.
+    Whether the name is taken in another place, the run tells.
     """
     return _started(services, body, caller)
 
@@ -84,6 +89,12 @@ def _started(services: Services, body: ExportRequest, caller: Caller) -> Started
         place = services.export_places.find(body)
         if body.format == "parquet":
             read_exportable_rows(services.store, services.bucket, layout)
+            if place is None:
+                dataset = DatasetLayout(services.bucket, services.prefix, body.export_name)
+                run = Workspace(
+                    services.store, services.bucket, services.prefix, dataset_run(dataset.bucket, dataset.root)
+                )
+                check_dataset_name(run, dataset, body)
         else:
             read_exportable(
                 services.store, services.bucket, layout, services.catalogue.damaged_contents, is_copy=body.is_copy

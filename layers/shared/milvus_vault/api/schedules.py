@@ -1,10 +1,11 @@
 """Schedules: when backups and drills come by themselves."""
 
+from milvus_vault.api.backups import backup_exists
 from milvus_vault.api.routing import Paging, Routes
 from milvus_vault.api.services import Services
 from milvus_vault.backup.prepare import default_name
-from milvus_vault.errors import ScheduleManagedError, ScheduleNotFoundError
-from milvus_vault.model.requests import ScheduleName
+from milvus_vault.errors import BackupNotFoundError, ScheduleManagedError, ScheduleNotFoundError
+from milvus_vault.model.requests import DrillRequest, ScheduleName
 from milvus_vault.model.resources import Page, Schedule, ScheduleSpec
 
 routes = Routes("schedules")
@@ -22,10 +23,15 @@ def get_schedule(services: Services, name: ScheduleName) -> Schedule:
     return services.schedules.get(name)
 
 
-@routes.put("/schedules/{name}", errors=[ScheduleManagedError])
+@routes.put("/schedules/{name}", errors=[ScheduleManagedError, BackupNotFoundError, ScheduleNotFoundError])
 def put_schedule(services: Services, name: ScheduleName, body: ScheduleSpec) -> Schedule:
-    """Create a schedule, or change all of it. Where nothing differs, nothing is changed."""
+    """Create a schedule, or change all of it. Where nothing differs, nothing is changed.
+
+    Drills of a backup that is not there, or of a schedule that neither is there nor has left a backup, are refused.
+    """
     services.export_places.check_copy(default_name(services.now, ""), body.request.copy_to)
+    if body.drill is not None:
+        _check_drill(services, body.drill)
     return services.schedules.put(name, body)
 
 
@@ -33,3 +39,14 @@ def put_schedule(services: Services, name: ScheduleName, body: ScheduleSpec) -> 
 def delete_schedule(services: Services, name: ScheduleName) -> None:
     """Delete a schedule. Its backups stay, and of these only those that expire are still pruned."""
     services.schedules.delete(name)
+
+
+def _check_drill(services: Services, drill: DrillRequest) -> None:
+    name, schedule = drill.backup_name, drill.newest_of
+    if name is not None and not backup_exists(services, name):
+        raise services.catalogue.no_backup(name)
+    if schedule is None or services.schedules.exists(schedule):
+        return
+    if schedule not in services.catalogue.newest_complete({schedule}):
+        msg = f"there is no schedule '{schedule}' whose backups could be drilled, and no backup of one of that name"
+        raise ScheduleNotFoundError(msg, hint="Make that schedule first. Names are case sensitive.")

@@ -13,6 +13,7 @@ from milvus_vault.model.collections import ALL_PARTITIONS
 from milvus_vault.model.objects import ARCHIVED_HINT, ArchivedObject
 from milvus_vault.model.readable import first_of
 from milvus_vault.ports import ObjectStore
+from milvus_vault.spans import list_in_spans
 
 OTHER_ETAGS_HINT = (
     "Sizes are right and ETags are others, as after a copy in parts or to a bucket under KMS. If the backup was copied,"
@@ -60,7 +61,7 @@ def check_objects(
     # Of milvus-backup's files one alone names them, and what is missing there nothing else proves.
     level_zero = f"{layout.collection_folders(collection.collection_id)[1]}{ALL_PARTITIONS}/"
     for folder in layout.folders_of(collection.collection_id, list(expected.values())):
-        for listed in store.list_objects(bucket, folder):
+        for listed in list_in_spans(store, bucket, folder, lambda: sorted(expected)):
             item = expected.pop(listed.key, None)
             if item is None:
                 if is_pooled(listed.key):

@@ -283,12 +283,12 @@ def _read_marker(store: ObjectStore, bucket: str, layout: BackupLayout) -> bytes
         return store.get(bucket, layout.marker)
     except ObjectNotFoundError as err:
         if was_published(store, bucket, layout):
-            msg = f"backup {layout.name} has lost its marker, {layout.marker}, and else has what a complete one has"
+            msg = f"backup '{layout.name}' has lost its marker, {layout.marker}, and else has what a complete one has"
             raise BackupDamagedError(msg, hint=REPAIR_HINT) from err
         if any(store.list_objects(bucket, layout.root)):
             msg = f"{layout.root} in bucket {bucket} is an unfinished or failed backup: {layout.marker} is missing"
             raise BackupNotFoundError(msg, hint="Start the backup again with the same name, or delete it.") from err
-        msg = f"there is no backup {layout.name}: {layout.marker} is not in bucket {bucket}"
+        msg = f"there is no backup '{layout.name}': {layout.marker} is not in bucket {bucket}"
         raise BackupNotFoundError(msg, hint="`GET /backups` lists those that are there.") from err
 
 
@@ -321,7 +321,7 @@ def _first_wrong(error: ValidationError) -> str:
 
 
 def _missing(layout: BackupLayout, key: str) -> BackupDamagedError:
-    return BackupDamagedError(f"{key} is missing from backup {layout.name}", hint=_HINT)
+    return BackupDamagedError(f"{key} is missing from backup '{layout.name}'", hint=_HINT)
 
 
 def _unreadable(key: str, reason: str) -> BackupDamagedError:
@@ -427,7 +427,7 @@ def collections_by_name(
     marker, manifest = _open(store, bucket, layout)
     found = read_reference_archive(store, bucket, layout, marker) if manifest is None else manifest
     if found.meta_only:
-        msg = f"backup {layout.name} has metadata alone, and rows of no collection"
+        msg = f"backup '{layout.name}' has metadata alone, and rows of no collection"
         raise CollectionNotFoundError(msg, hint="Name a backup that was made with rows.")
     by_name = {one.name: one for one in found.collections}
     other_etags = cache(partial(read_other_etags, store, bucket, layout))
@@ -438,7 +438,7 @@ def collections_by_name(
             return collection
         if collection is not None:
             return replace(read_collection(store, bucket, layout, collection), other_etags=other_etags())
-        msg = f"backup {layout.name} does not hold collection {name}"
+        msg = f"backup '{layout.name}' does not hold collection {name}"
         failed = next((failure.error for failure in found.failures if failure.name == name), "")
         names = first_of([one.name for one in found.collections])
         hint = f"Its backup failed: {failed}." if failed else f"It holds {names or 'none'}."

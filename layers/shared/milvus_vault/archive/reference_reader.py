@@ -59,7 +59,7 @@ def read_reference_archive(store: ObjectStore, bucket: str, layout: BackupLayout
         known = "users and rights, properties and keys of databases, up to where all was flushed"
         warnings = [f"{layout.meta(FULL_META)} is missing, with what it alone knows: {known}"]
     if not backup.collection_backups and any(store.list_objects(bucket, layout.binlogs)):
-        msg = f"the metadata of backup {layout.name} names no collection, and there are objects in {layout.binlogs}"
+        msg = f"the metadata of backup '{layout.name}' names no collection, and there are objects in {layout.binlogs}"
         raise BackupDamagedError(msg, hint="Restore the metadata from a copy, or use another backup.")
     warnings += [
         f"database {database.db_name} is encrypted; Milvus needs its key to import from this backup"
@@ -149,7 +149,7 @@ def _parse[T: BaseModel](model: type[T], key: str, body: bytes) -> T:
 
 def _check_format(layout: BackupLayout, backup: BackupMessage) -> None:
     if backup.format:
-        msg = f"backup {layout.name} is of milvus-backup's format '{backup.format}', not of copied binlogs"
+        msg = f"backup '{layout.name}' is of milvus-backup's format '{backup.format}', not of copied binlogs"
         raise BackupFormatError(msg, hint="Restore it with milvus-backup.")
 
 
@@ -159,7 +159,7 @@ def _read_levels(store: ObjectStore, bucket: str, layout: BackupLayout, marker: 
         try:
             return _parse(model, key, store.get(bucket, key))
         except ObjectNotFoundError as err:
-            msg = f"backup {layout.name} has neither {layout.meta(FULL_META)} nor {key}"
+            msg = f"backup '{layout.name}' has neither {layout.meta(FULL_META)} nor {key}"
             raise BackupDamagedError(msg, hint="Restore one of them from a copy, or use another backup.") from err
 
     collections = read(CollectionsMessage, COLLECTION_META).infos

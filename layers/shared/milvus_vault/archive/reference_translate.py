@@ -52,7 +52,7 @@ def translate_collection(layout: BackupLayout, collection: CollectionMessage) ->
         return _collection(layout, collection)
     except ValueError as err:
         name = collection.collection_name
-        msg = f"backup {layout.name} does not describe collection {name} as milvus-backup does: {err}"
+        msg = f"backup '{layout.name}' does not describe collection {name} as milvus-backup does: {err}"
         raise BackupDamagedError(msg, hint="Restore the metadata from a copy, or use another backup.") from err
 
 

@@ -37,6 +37,7 @@ from milvus_vault.parallel import LISTS_AT_A_TIME_BYTES, SMALL_REQUESTS_AT_A_TIM
 from milvus_vault.pool.condemned import read_condemned
 from milvus_vault.pool.users import PoolUse
 from milvus_vault.ports import HTML
+from milvus_vault.spans import list_in_spans
 from milvus_vault.workspace import Workspace
 
 
@@ -185,7 +186,7 @@ class CopyPreparation(ExportPreparation):
         place, wanted = self._destination, {item.key: item for item in items}
         present: dict[str, str] = {}
         for folder in folders:
-            for found in place.store.list_objects(place.bucket, folder):
+            for found in list_in_spans(place.store, place.bucket, folder, lambda: sorted(wanted)):
                 item = wanted.get(found.key)
                 if item is not None and self._is_copy(item, found, other_etags):
                     present[item.key] = found.etag

@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from types import MappingProxyType
 
 from milvus_vault.archive.layout import DELTA_LOG, LogKey, parse_log_key
 from milvus_vault.archive.segment_logs import is_packed, lacking
@@ -32,6 +33,7 @@ from milvus_vault.model.objects import ListedObject
 from milvus_vault.model.versions import KNOWN, NEWER_STORAGE, NEWEST_STORAGE_VERSION, PACKED_VERSION
 from milvus_vault.ports import ObjectStore, Segments
 from milvus_vault.source import MilvusStorage
+from milvus_vault.spans import list_in_spans
 
 # From 2.5 on every segment is replaced once, 0.2 to 0.8 s after its flush: two passes are normal there.
 PASSES = 8
@@ -180,15 +182,19 @@ class _Logs:
     storage: MilvusStorage
     collection_id: int
 
-    def list(self, wanted: Container[int] = (), below: Iterable[str] = ("",)) -> Iterator[tuple[LogKey, ListedObject]]:
+    def list(
+        self, wanted: Container[int] = (), below: Iterable[str] = ("",), homes: Mapping[int, int] = MappingProxyType({})
+    ) -> Iterator[tuple[LogKey, ListedObject]]:
         """Yield all delta logs, which are few, and the insert logs below some folders.
+
+        `homes` are segments that should be there, with their partitions: the more it knows, the sooner it has listed.
 
         Raises `VersionUnsupportedError` for a delta log whose name cannot be read, and for such an insert log of a
         wanted segment: without them deletes or rows would be lost.
         """
         deletes, inserts = self.storage.delta_logs(self.collection_id), self.storage.insert_logs(self.collection_id)
         for folder, names in ((deletes, ("",)), (inserts, below)):
-            for listed in self._below(folder, names):
+            for listed in self._below(folder, names, homes):
                 if key := parse_log_key(listed.key):
                     yield key, listed
                 if key or listed.key.endswith("/"):
@@ -212,17 +218,17 @@ class _Logs:
         if not homes:
             return found, deletes
         below = [""] if at_once else [f"{partition}/{segment}/" for segment, partition in homes.items()]
-        for key, listed in self.list(homes, below):
+        for key, listed in self.list(homes, below, homes):
             if key.segment_id in homes:
                 found.setdefault(key.segment_id, SegmentObjects()).add(key, listed)
             if key.kind == DELTA_LOG:
                 deletes[key] = listed
         return found, deletes
 
-    def by_segment(self, wanted: Container[int]) -> dict[int, _Found]:
+    def by_segment(self, wanted: Container[int], homes: Mapping[int, int]) -> dict[int, _Found]:
         """Return all segments of which there are objects."""
         found: dict[int, _Found] = {}
-        for key, listed in self.list(wanted):
+        for key, listed in self.list(wanted, homes=homes):
             found.setdefault(key.segment_id, _Found(key.partition_id, SegmentObjects())).objects.add(key, listed)
         return found
 
@@ -241,9 +247,14 @@ class _Logs:
             if has_rows[key.segment_id]:
                 yield listed
 
-    def _below(self, folder: str, names: Iterable[str]) -> Iterator[ListedObject]:
+    def _below(
+        self, folder: str, names: Iterable[str], homes: Mapping[int, int] = MappingProxyType({})
+    ) -> Iterator[ListedObject]:
+        def marks() -> Sequence[str]:
+            return sorted(f"{folder}{partition}/{segment}/" for segment, partition in homes.items())
+
         for name in names:
-            yield from self.store.list_objects(self.storage.bucket, folder + name)
+            yield from list_in_spans(self.store, self.storage.bucket, folder + name, marks)
 
 
 @dataclass(frozen=True, slots=True)
@@ -391,7 +402,8 @@ def capture_flushed(
     wanted = frozenset(point.segment_ids) | arrived
     listed_now = _list_segments(database, name)
     told = database.describe_segments(name.database, description.collection_id, sorted(wanted))
-    found = logs.by_segment(wanted | listed_now.keys())
+    homes = {number: segment.partition_id for number, segment in listed_now.items()}
+    found = logs.by_segment(wanted | listed_now.keys(), homes)
     rows: dict[int, SegmentObjects] = {}
     segments: list[Segment] = []
     for number in sorted(wanted & found.keys()):

@@ -9,10 +9,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from milvus_vault.binlogs import events
-from milvus_vault.binlogs.deletes import delta_log, each_deletes
+from milvus_vault.binlogs.deletes import count_beyond, delta_log, each_part
 from milvus_vault.binlogs.parquet import ParquetFile, is_bare, unreadable
 from milvus_vault.binlogs.values import (
     PARSED_AT_FIRST,
@@ -210,15 +209,16 @@ class _Check:
             if log.field_id >= 0:
                 self.problems.append(f"it is a log of field {log.field_id}")
         key = next((item for item in self.expected.schema.fields if item.is_primary_key), None)
-        for part in each_deletes(content, _DELETE_BYTES + (longest(key) if key else 0)):
-            self.row_count += len(part.timestamps)
-            self._compare_times(part.timestamps, "deletes")
-            if key is None or not len(part.keys):
+        for part in each_part(content, _DELETE_BYTES + (longest(key) if key else 0)):
+            keys = part.check_keys()
+            self.row_count += len(part)
+            self.wrong_rows["deletes are newer than the backup"] += part.count_beyond(self._newest)
+            if key is None or not len(part):
                 continue
-            if part.keys.type not in types_of(key):
-                self.problems.append(f"its keys are of type {part.keys.type}, and the field is of type {key.data_type}")
+            if part.key_type not in types_of(key):
+                self.problems.append(f"its keys are of type {part.key_type}, and the field is of type {key.data_type}")
                 continue
-            for count, what in wrong_values(key, part.keys):
+            for count, what in wrong_values(key, keys) if keys is not None else ():
                 self.wrong_rows[f"keys {what}"] += count
 
     def _compare_place(self, log: events.Log) -> None:
@@ -255,13 +255,12 @@ class _Check:
                 for count, what in wrong_values(described, column, parsed):
                     self.wrong_rows[f"values of field {described.field_id} {what}"] += count
                 if described.field_id == TIMESTAMP:
-                    self._compare_times(column, "rows")
+                    self.wrong_rows["rows are newer than the backup"] += count_beyond(column, self._newest)
 
-    def _compare_times(self, timestamps: pa.Array, whose: str) -> None:
+    @property
+    def _newest(self) -> int:
         newest = self.expected.newest
-        most = _NEWEST_NUMBER if newest is None else min(newest, _NEWEST_NUMBER)
-        later = pc.or_(pc.greater(timestamps, most), pc.less(timestamps, 0))
-        self.wrong_rows[f"{whose} are newer than the backup"] += pc.sum(later, min_count=0).as_py()
+        return _NEWEST_NUMBER if newest is None else min(newest, _NEWEST_NUMBER)
 
 
 def _numbers(fields: Iterable[int]) -> str:

@@ -7,7 +7,7 @@ apart at fixed places; a log with a line of another form is parsed as any JSON.
 
 import json
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 
@@ -29,6 +29,7 @@ _END_OF_LINE = re.compile(rb',"ts":([0-9]{1,19})(,"pkType":(5|21)\})\Z')
 _PAIR = r"^(?P<key>-?[0-9]{1,19}),(?P<timestamp>[0-9]{1,19})$"
 _LONGEST_QUOTE = 80
 _NEWEST = (1 << 63) - 1
+_SAFE_DIGITS = len(str(_NEWEST)) - 1
 _NO_DELETES = "its deletes cannot be read"
 _NONE = pa.nulls(0, pa.int64())
 
@@ -44,35 +45,65 @@ class Deletes:
 
 
 @dataclass(frozen=True)
-class _Part:
-    """Some rows of a log, and what they say."""
+class Part:
+    """Some rows of a delta log, and what they say. Only what is asked for is taken out of them."""
 
     rows: pa.RecordBatch
-    timestamps: pa.Array
-    read_keys: Callable[[], pa.Array]
-    """Half of the work, which a cut does without."""
+    said: "_Arrays | _UsualLines"
+
+    def __len__(self) -> int:
+        """Return how many deletes they are."""
+        return int(self.rows.num_rows)
+
+    @property
+    def key_type(self) -> pa.DataType:
+        """Return of which type the keys are: int64 or string."""
+        return self.said.key_type
+
+    def timestamps(self) -> pa.Array:
+        """Return hybrid timestamps, int64. Raises `BinlogUnreadableError`."""
+        with unreadable(_NO_DELETES):
+            return self.said.timestamps()
+
+    def keys(self) -> pa.Array:
+        """Return keys, of `key_type`. Raises `BinlogUnreadableError`."""
+        with unreadable(_NO_DELETES):
+            return self.said.keys()
+
+    def check_keys(self) -> pa.Array | None:
+        """Return the keys, or None where they are numbers that were not made of their digits, since all can be.
+
+        Raises `BinlogUnreadableError` as `keys`, in less time.
+        """
+        with unreadable(_NO_DELETES):
+            return self.said.check_keys()
+
+    def count_beyond(self, newest: int) -> int:
+        """Return how many deletes have a hybrid timestamp that is newer, or below zero."""
+        with unreadable(_NO_DELETES):
+            return self.said.count_beyond(newest)
 
 
 def read_deletes(body: bytes) -> Deletes:
     """Return the deletes of a delta log in any of its forms. Raises `BinlogUnreadableError`."""
-    parts = list(each_deletes(body))
-    keys = [part.keys for part in parts if len(part.keys)]
-    if len({of_part.type for of_part in keys}) > 1:
+    parts = [part for part in each_part(body) if len(part)]
+    if len({part.key_type for part in parts}) > 1:
         msg = "its keys are of two types"
         raise BinlogUnreadableError(msg)
-    return Deletes(pa.concat_arrays(keys or [_NONE]), pa.concat_arrays([_NONE, *(part.timestamps for part in parts)]))
+    return Deletes(_joined_up(part.keys() for part in parts), _joined_up(part.timestamps() for part in parts))
 
 
-def each_deletes(body: Content, longest: int = LONGEST) -> Iterator[Deletes]:
+def _joined_up(arrays: Iterable[pa.Array]) -> pa.Array:
+    return pa.concat_arrays(list(arrays) or [_NONE])
+
+
+def each_part(body: Content, longest: int = LONGEST) -> Iterator[Part]:
     """Yield the deletes of a delta log in parts, of a size that does not matter to memory.
 
     `longest` is as of `ParquetFile.batches`. Raises `BinlogUnreadableError`.
     """
     payloads = [body] if is_bare(body) else [event.payload for event in delta_log(body).events]
-    for part in chain.from_iterable(_parts(ParquetFile(payload), longest) for payload in payloads):
-        with unreadable(_NO_DELETES):
-            keys = part.read_keys() if len(part.rows) else _NONE
-        yield Deletes(keys, part.timestamps)
+    return chain.from_iterable(_parts(ParquetFile(payload), longest) for payload in payloads)
 
 
 def cut_deletes(body: bytes, end: int) -> bytes | None:
@@ -83,8 +114,8 @@ def cut_deletes(body: bytes, end: int) -> bytes | None:
     """
     log = None if is_bare(body) else delta_log(body)
     files = [ParquetFile(event.payload) for event in log.events] if log else [ParquetFile(body)]
-    parts = [list(_parts(file)) for file in files]
-    timestamps = pa.concat_arrays([_NONE, *(part.timestamps for of_file in parts for part in of_file)])
+    parts = [[(part, part.timestamps()) for part in _parts(file)] for file in files]
+    timestamps = _joined_up(of_part for of_file in parts for _, of_part in of_file)
     latest = pa.scalar(min(end, _NEWEST), pa.int64())
     kept = pc.sum(pc.less_equal(timestamps, latest), min_count=0).as_py()
     if kept == len(timestamps):
@@ -100,13 +131,13 @@ def cut_deletes(body: bytes, end: int) -> bytes | None:
     return events.write(log, left, (kept, len(timestamps)))
 
 
-def _cut(file: ParquetFile, parts: Sequence[_Part], latest: pa.Scalar) -> tuple[bytes, int]:
+def _cut(file: ParquetFile, parts: Sequence[tuple[Part, pa.Array]], latest: pa.Scalar) -> tuple[bytes, int]:
     """Return a file of what is no newer, empty where all is, and the last timestamp in it."""
     last, left = 0, []
-    for part in parts:
-        stays = pc.less_equal(part.timestamps, latest)
+    for part, timestamps in parts:
+        stays = pc.less_equal(timestamps, latest)
         left.append(part.rows.filter(stays))
-        last = max(last, pc.max(part.timestamps.filter(stays)).as_py() or 0)
+        last = max(last, pc.max(timestamps.filter(stays)).as_py() or 0)
     return (file.write(left) if any(len(rows) for rows in left) else b""), last
 
 
@@ -120,62 +151,138 @@ def delta_log(body: Content) -> events.Log:
     return log
 
 
-def _parts(file: ParquetFile, longest: int = LONGEST) -> Iterator[_Part]:
-    for rows in file.batches(longest=longest):
+def _parts(file: ParquetFile, longest: int = LONGEST) -> Iterator[Part]:
+    # Lines are looked at here: most of them are ASCII as a matter of their form.
+    for rows in file.batches(longest=longest, full=len(file.names) > 1):
         with unreadable(_NO_DELETES):
-            part = _Part(rows, *(_of_lines(rows.column(0)) if rows.num_columns == 1 else _of_columns(rows)))
+            part = Part(rows, _of_lines(rows.column(0)) if rows.num_columns == 1 else _of_columns(rows))
         yield part
 
 
-type _Read = tuple[pa.Array, Callable[[], pa.Array]]
-"""Timestamps, and what reads the keys."""
+@dataclass(frozen=True)
+class _Arrays:
+    """Deletes of which everything was read already."""
+
+    all_timestamps: pa.Array
+    all_keys: pa.Array
+
+    @property
+    def key_type(self) -> pa.DataType:
+        return self.all_keys.type
+
+    def timestamps(self) -> pa.Array:
+        return self.all_timestamps
+
+    def keys(self) -> pa.Array:
+        return self.all_keys
+
+    check_keys = keys
+
+    def count_beyond(self, newest: int) -> int:
+        return count_beyond(self.all_timestamps, newest)
 
 
-def _of_columns(rows: pa.RecordBatch) -> _Read:
+def count_beyond(timestamps: pa.Array, newest: int) -> int:
+    """Return how many hybrid timestamps are newer, or below zero."""
+    beyond = pc.or_(pc.greater(timestamps, min(newest, _NEWEST)), pc.less(timestamps, 0))
+    return int(pc.sum(beyond, min_count=0).as_py())
+
+
+def _of_columns(rows: pa.RecordBatch) -> _Arrays:
     kinds = [field.type for field in rows.schema]
     if len(kinds) != 2 or kinds[0] not in _TYPES.values() or kinds[1] != pa.int64():  # noqa: PLR2004 - key and time
         msg = f"its columns are of the types {', '.join(map(str, kinds))}"
         raise BinlogUnreadableError(msg)
-    keys = whole(rows.column(0), "keys")
-    return whole(rows.column(1), "timestamps"), lambda: keys
+    return _Arrays(all_timestamps=whole(rows.column(1), "timestamps"), all_keys=whole(rows.column(0), "keys"))
 
 
-def _of_lines(lines: pa.Array) -> _Read:
+def _of_lines(lines: pa.Array) -> "_Arrays | _UsualLines":
     if lines.type != pa.string():
         msg = f"its only column is of type {lines.type}"
         raise BinlogUnreadableError(msg)
     whole(lines, "deletes")
     if (found := _of_usual_objects(lines)) is not None:
         return found
+    lines.validate(full=True)
     if pc.any(pc.starts_with(lines, "{")).as_py():
         return _of_any_objects(lines)
     pairs = pc.extract_regex(lines, _PAIR)
     if pairs.null_count:
         raise BinlogUnreadableError(_no_delete(lines, pc.is_null(pairs)))
-    return pairs.field("timestamp").cast(pa.int64()), lambda: pairs.field("key").cast(pa.int64())
+    return _Arrays(pairs.field("timestamp").cast(pa.int64()), pairs.field("key").cast(pa.int64()))
 
 
-def _of_usual_objects(lines: pa.Array) -> _Read | None:
+@dataclass(frozen=True)
+class _UsualLines:
+    """Lines that are all as Go's encoder writes them, with timestamps of one length."""
+
+    text: pa.Array
+    """Of bytes."""
+    digits: pa.Array
+    """Of the timestamps, and digits alone."""
+    digit_count: int
+    key_type: pa.DataType
+    before: int
+    """Bytes before the key, and after it: of quotes, too."""
+    after: int
+
+    def timestamps(self) -> pa.Array:
+        return self.digits.cast(pa.int64())
+
+    def count_beyond(self, newest: int) -> int:
+        latest = str(newest)
+        if len(latest) > self.digit_count:
+            return 0
+        if len(latest) < self.digit_count:
+            return count_beyond(self.timestamps(), newest)
+        # Numbers of as many digits are in the order of their texts, which takes a quarter of making them numbers.
+        return int(pc.sum(pc.greater(self.digits, latest), min_count=0).as_py())
+
+    def keys(self) -> pa.Array:
+        if self.key_type == pa.string():
+            return _texts(self.text, self.before, self.after)
+        return self._numbers().cast(pa.int64())
+
+    def check_keys(self) -> pa.Array | None:
+        if self.key_type == pa.string():
+            return self.keys()
+        numbers = self._numbers()
+        lengths = pc.min_max(pc.binary_length(numbers)).as_py()
+        # Digits alone, of which there is one at least and no more than any number of eight bytes may have.
+        is_any_number = lengths["min"] > 0 and lengths["max"] <= _SAFE_DIGITS and _are_digits(numbers)
+        return None if is_any_number else numbers.cast(pa.int64())
+
+    def _numbers(self) -> pa.Array:
+        """Return the digits of keys, of which some may have a sign before them, or be none at all."""
+        literals = _slice(self.text, self.before, -self.after)
+        # pyarrow takes hexadecimal numbers, too. It refuses a text without any digit.
+        if not _are_digits(literals):
+            is_number = pc.ascii_is_decimal(pc.ascii_ltrim(literals, "-"))
+            if not pc.all(is_number).as_py():
+                raise BinlogUnreadableError(_no_delete(literals, pc.invert(is_number)))
+        return literals
+
+
+def _of_usual_objects(lines: pa.Array) -> _UsualLines | None:
     """Take lines apart that are all as Go's encoder writes them, with timestamps of one length; None for others."""
     text = lines.cast(pa.binary())
     end = _END_OF_LINE.search(text[0].as_py()) if len(text) else None
     if not end:
         return None
     digits, rest, kind = end.groups()
-    is_text = _TYPES[int(kind)] == pa.string()
-    quote = b'"' if is_text else b""
+    key_type = _TYPES[int(kind)]
+    quote = b'"' if key_type == pa.string() else b""
     begin, middle = _BEFORE_KEY + quote, quote + _BEFORE_TIMESTAMP
     before, after = len(begin), len(quote) + len(end[0])
     if not (
-        pc.all(pc.greater_equal(pc.binary_length(text), before + after)).as_py()
+        pc.min(pc.binary_length(text)).as_py() >= before + after
         and pc.all(pc.starts_with(text, begin)).as_py()
         and pc.all(pc.ends_with(text, rest)).as_py()
         and _content(_slice(text, -after, len(middle) - after)) == middle * len(text)
         and _are_digits(timestamps := _slice(text, -len(digits) - len(rest), -len(rest)))
     ):
         return None
-    read = _texts if is_text else _numbers
-    return timestamps.cast(pa.int64()), lambda: read(text, before, after)
+    return _UsualLines(text, timestamps, len(digits), key_type, before, after)
 
 
 def _slice(text: pa.Array, start: int, stop: int) -> pa.Array:
@@ -199,18 +306,8 @@ def _are_digits(slices: pa.Array) -> bool:
     return not found.size or (span["min"] >= ord("0") and span["max"] <= ord("9"))
 
 
-def _numbers(text: pa.Array, before: int, after: int) -> pa.Array:
-    literals = _slice(text, before, -after)
-    # pyarrow takes hexadecimal numbers, too. It refuses a text without any digit.
-    if not _are_digits(literals):
-        is_number = pc.ascii_is_decimal(pc.ascii_ltrim(literals, "-"))
-        if not pc.all(is_number).as_py():
-            raise BinlogUnreadableError(_no_delete(literals, pc.invert(is_number)))
-    return literals.cast(pa.int64())
-
-
 def _texts(text: pa.Array, before: int, after: int) -> pa.Array:
-    texts = _slice(text, before, -after)
+    texts = pc.binary_slice(text, before, -after).cast(pa.string())
     content = _content(texts)
     if b"\\" not in content and b'"' not in content:
         return texts
@@ -229,7 +326,7 @@ def _joined(lines: pa.Array, between: str) -> pa.Buffer:
     ].as_buffer()
 
 
-def _of_any_objects(lines: pa.Array) -> _Read:
+def _of_any_objects(lines: pa.Array) -> _Arrays:
     is_object = pc.and_(pc.starts_with(lines, "{"), pc.ends_with(lines, "}"))
     if not pc.all(is_object).as_py():
         raise BinlogUnreadableError(_no_delete(lines, pc.invert(is_object)))
@@ -244,7 +341,7 @@ def _of_any_objects(lines: pa.Array) -> _Read:
         msg = f"{len(lines):,} of its lines have {found.num_rows:,} deletes"
         raise BinlogUnreadableError(msg)
     keys, timestamps = (whole(found.column(name).combine_chunks(), name) for name in ("pk", "ts"))
-    return timestamps, lambda: keys
+    return _Arrays(timestamps, keys)
 
 
 def _objects(text: pa.Buffer, columns: dict[str, pa.DataType], unexpected: str) -> pa.Table:

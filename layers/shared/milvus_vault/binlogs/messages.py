@@ -4,7 +4,7 @@ Read by hand, since they are two flat messages, and whoever reads rows has no ge
 """
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from milvus_vault.errors import BinlogUnreadableError
 
@@ -37,7 +37,7 @@ def read_array(message: bytes, element_type: int) -> list[Scalar]:
             raise BinlogUnreadableError(msg)
         for _, wire, element in _members(content):
             if wire == _BYTES and isinstance(element, bytes) and wanted != _STRING:
-                found += (_value(wanted, part) for part in _packed(wanted, element))
+                found += _packed(wanted, element)
             else:
                 found.append(_value(wanted, element))
     return found
@@ -66,20 +66,41 @@ def _value(member: int, content: int | bytes) -> Scalar:
             value: float = struct.unpack(layout, content)[0]
             return value
     if member in {_BOOL, _INT, _LONG, _TIME} and isinstance(content, int):
-        return bool(content) if member == _BOOL else content - _MODULUS if content & _SIGN else content
+        return bool(content) if member == _BOOL else _signed(content)
     msg = f"a value in it is of member {member}, and not of its form"
     raise BinlogUnreadableError(msg)
 
 
-def _packed(member: int, content: bytes) -> Iterator[int | bytes]:
+def _packed(member: int, content: bytes) -> Iterable[Scalar]:
+    """Return the numbers that stand one behind the other. There are so many that each has no call of its own."""
     if member in _FIXED:
-        size = struct.calcsize(_FIXED[member][1])
-        yield from (content[start : start + size] for start in range(0, len(content), size))
-        return
-    position = 0
-    while position < len(content):
-        value, position = _varint(content, position)
-        yield value
+        layout = _FIXED[member][1]
+        size = struct.calcsize(layout)
+        if len(content) % size:
+            msg = f"its last number has {len(content) % size} of {size} bytes"
+            raise BinlogUnreadableError(msg)
+        return struct.unpack(f"<{len(content) // size}{layout[1]}", content)
+    numbers: list[int] = []
+    value = shift = 0
+    for byte in content:
+        value |= (byte & ~_MORE) << shift
+        if byte & _MORE:
+            shift += _BITS_A_BYTE
+            if shift == _BITS_A_BYTE * _LONGEST_VARINT:
+                break
+        else:
+            numbers.append(value)
+            value = shift = 0
+    if shift:
+        msg = f"a number in it has no end: {content[-_LONGEST_VARINT:]!r}"
+        raise BinlogUnreadableError(msg)
+    if member == _BOOL:
+        return [value % _MODULUS != 0 for value in numbers]
+    return [value if value < _SIGN else _signed(value % _MODULUS) for value in numbers]
+
+
+def _signed(value: int) -> int:
+    return value - _MODULUS if value & _SIGN else value
 
 
 def _members(message: bytes) -> Iterator[tuple[int, int, int | bytes]]:

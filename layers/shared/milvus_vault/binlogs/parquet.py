@@ -90,10 +90,13 @@ class ParquetFile:
         by_size = min(_BYTES_AT_ONCE // max(1, average, least), _MOST_AT_ONCE // max(1, most))
         return int(max(1, min(_ROWS_AT_ONCE, by_size)))
 
-    def batches(self, columns: Sequence[str] | None = None, longest: int = LONGEST) -> Iterator[pa.RecordBatch]:
+    def batches(
+        self, columns: Sequence[str] | None = None, longest: int = LONGEST, *, full: bool = True
+    ) -> Iterator[pa.RecordBatch]:
         """Yield its rows, or those columns of them, in parts of a size that does not matter to memory.
 
-        That is so if no value is longer than `longest` bytes; one that is takes what it is long.
+        That is so if no value is longer than `longest` bytes; one that is takes what it is long. Without `full`, texts
+        are not looked at, and may be no UTF-8.
         """
         rows = size = held = 0
         gathered: list[pa.RecordBatch] = []
@@ -118,7 +121,7 @@ class ParquetFile:
                 gathered, held = [], 0
                 if part is None:
                     break
-                part.validate(full=True)
+                part.validate(full=full)
             yield part
         if rows != self._file.metadata.num_rows:
             msg = f"it has {rows:,} rows and says that it has {self._file.metadata.num_rows:,}"

@@ -228,7 +228,7 @@ class Catalogue:
         """
         newest = self.newest_complete({schedule}).get(schedule)
         if newest is None:
-            msg = f"schedule {schedule} has no complete backup"
+            msg = f"schedule '{schedule}' has no complete backup"
             raise BackupNotFoundError(msg, hint="`GET /backups` lists those that are there, with their schedules.")
         return newest.name
 
@@ -614,7 +614,9 @@ def _in_turn(entries: Iterable[EntryKey], schedule: str | None) -> Sequence[Entr
 
 def _proven(drill: Drill | None) -> dict[str, object]:
     """Return what a summary has of a drill."""
-    return {"proven_at": drill.proven_at, "proven_count": drill.proven_count} if drill else {}
+    if drill is None:
+        return {}
+    return {"proven_at": drill.proven_at, "proven_count": drill.proven_count, "drill_status": drill.status}
 
 
 def _doubted(doubts: Mapping[str, Doubt] | str, name: str, finished_at: datetime | None) -> str:

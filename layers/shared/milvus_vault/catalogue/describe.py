@@ -28,7 +28,7 @@ def of_a_backup(name: str) -> Iterator[None]:
         yield
     except ValidationError as err:
         wrong = "; ".join(f"{path} {words}" for path, words in wrong_fields(err))
-        msg = f"the metadata of backup {name} says what no backup can be: {wrong}"
+        msg = f"the metadata of backup '{name}' says what no backup can be: {wrong}"
         raise BackupDamagedError(msg, hint="Restore its metadata from a copy, or use another backup.") from err
 
 

@@ -46,7 +46,9 @@ def run(arguments: Sequence[str]) -> int:
         output.error(type(err).__name__, err.message, err.hint, code)
         return code
     except typer.TyperException as err:
-        output.error("InvalidRequestError", err.format_message(), help_hint(getattr(err, "ctx", None)), ExitCode.USAGE)
+        # Of a value that is none of a few, typer tells as well that it is pydantic's ValueError.
+        message = err.format_message().replace("Value error, ", "")
+        output.error("InvalidRequestError", message, help_hint(getattr(err, "ctx", None)), ExitCode.USAGE)
         return ExitCode.USAGE
     except (KeyboardInterrupt, typer.Abort):
         output.errors.print()

@@ -3,6 +3,8 @@
 Each takes the context of the command, which a wrong one names, and raises InvalidRequestError, which names the fields.
 """
 
+from collections.abc import Mapping
+
 import typer
 from pydantic import ValidationError
 
@@ -84,9 +86,9 @@ def backup_copy(context: typer.Context, *, is_asked_for: bool, to: str) -> Expor
     return copy_request(context, to=to).to if is_asked_for or to else None
 
 
-def drill_request(context: typer.Context, **fields: object) -> DrillRequest:
-    """Return a drill's request."""
-    return _made(context, DrillRequest, fields)
+def drill_request(context: typer.Context, *, words: Mapping[str, str] | None = None, **fields: object) -> DrillRequest:
+    """Return a drill's request. `words` are options that have other names than the command `drill` gives them."""
+    return _made(context, DrillRequest, fields, words or {})
 
 
 def retention(context: typer.Context, **fields: object) -> Retention | None:
@@ -99,9 +101,12 @@ def schedule_spec(context: typer.Context, **fields: object) -> ScheduleSpec:
     return _made(context, ScheduleSpec, fields)
 
 
-def _made[Request: Model](context: typer.Context, request: type[Request], fields: dict[str, object]) -> Request:
+def _made[Request: Model](
+    context: typer.Context, request: type[Request], fields: dict[str, object], words: Mapping[str, str] = {}
+) -> Request:
     try:
         return request(**{name: value for name, value in fields.items() if value is not None})
     except ValidationError as err:
-        wrong = [f"`{path.partition('.')[0]}`: {text}" if path else text for path, text in wrong_fields(err)]
+        found = [(path.partition(".")[0], text) for path, text in wrong_fields(err)]
+        wrong = [f"{words.get(field, f'`{field}`')}: {text}" if field else text for field, text in found]
         raise InvalidRequestError("; ".join(wrong), hint=help_hint(context)) from err

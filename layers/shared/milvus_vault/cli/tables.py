@@ -132,9 +132,12 @@ def backups(output: Output, items: Iterable[BackupSummary]) -> RenderableType:
 
 
 def _proven(item: BackupSummary) -> str:
-    """Return when a backup was last proven, and how much of it."""
+    """Return when a backup was last proven, and how much of it; and whether a drill has failed that nothing settled."""
     when = formats.distance(item.proven_at)
-    return readable.proven(when, item.proven_count, item.collection_count) if item.proven_at else when
+    proven = readable.proven(when, item.proven_count, item.collection_count) if item.proven_at else when
+    if item.drill_status != "failed":
+        return proven
+    return f"failed; before: {proven}" if item.proven_at else "failed"
 
 
 def runs(output: Output, items: Iterable[RunSummary]) -> RenderableType:

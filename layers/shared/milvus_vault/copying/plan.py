@@ -25,6 +25,7 @@ from milvus_vault.copying.working_files import (
 from milvus_vault.errors import WorkingFileError
 from milvus_vault.model.objects import CopyItem, CopyJob
 from milvus_vault.parallel import each
+from milvus_vault.spans import list_in_spans
 from milvus_vault.workspace import Workspace
 
 
@@ -137,7 +138,7 @@ def _plan_target(
     # The items of a shared target are what its folders lacked when it was captured, or what was copied since.
     there = items if not target.is_shared or records.have_any(items) else ()
     for folder in target.folders_to_list(there):
-        for found in run.store.list_objects(job.destination_bucket, folder):
+        for found in list_in_spans(run.store, job.destination_bucket, folder, lambda: sorted(items)):
             item = items.get(found.key)
             if item is not None and records.is_copy(item, found, parts[target.index].prefixes):
                 del items[found.key]

@@ -37,6 +37,7 @@ from milvus_vault.copying.working_files import (
 from milvus_vault.errors import BackupDamagedError, leaf_named
 from milvus_vault.model.objects import CopiedObject, CopyItem, CopyJob
 from milvus_vault.parallel import each
+from milvus_vault.spans import list_in_spans
 from milvus_vault.workspace import Workspace
 
 DELETE_AT_A_TIME = 1000  # DeleteObjects limit, S3 API reference
@@ -364,7 +365,7 @@ def _compare(
     """
     found = _Found(set(), [], [])
     for folder in folders:
-        for listed in run.store.list_objects(job.destination_bucket, folder):
+        for listed in list_in_spans(run.store, job.destination_bucket, folder, lambda: sorted(items)):
             item = items.get(listed.key)
             if item is None:
                 if not (is_shared or listed.key.startswith(in_use)):

@@ -193,10 +193,7 @@ class DatasetPreparation:
             raise self._name_taken() from err
 
     def _name_taken(self) -> DatasetExistsError:
-        return DatasetExistsError(
-            f"a dataset '{self.request.export_name}' exists already: {self._layout.location}",
-            hint="It stays as it is. Choose another name, or delete that folder if nobody needs it.",
-        )
+        return _name_taken(self._layout)
 
     def _find_published(self, claims: Claims) -> DatasetResult | None:
         """Return what an execution with the same request wrote that died then, or this one; None where nothing is.
@@ -407,6 +404,25 @@ class DatasetPreparation:
             size_bytes=document.size_bytes,
             warnings=document.warnings,
         )
+
+
+def _name_taken(layout: DatasetLayout) -> DatasetExistsError:
+    return DatasetExistsError(
+        f"a dataset '{layout.name}' exists already: {layout.location}",
+        hint="It stays as it is. Choose another name, or delete that folder if nobody needs it.",
+    )
+
+
+def check_dataset_name(run: Workspace, layout: DatasetLayout, request: ExportRequest) -> None:
+    """Raise `DatasetExistsError` where a dataset is there that no export with the same request has written.
+
+    `run` is the one of that dataset. Two requests at most, and no claim is taken: the run looks again.
+    """
+    if not any(run.store.list_objects(layout.bucket, layout.document)):
+        return
+    plan = run.find(PLAN, DatasetPlan)
+    if plan is None or plan.request != request:
+        raise _name_taken(layout)
 
 
 def read_exportable_rows(store: ObjectStore, bucket: str, layout: BackupLayout) -> Manifest | None:

@@ -112,7 +112,7 @@ class DrillEnd:
     def failure(self, differences: Sequence[str]) -> tuple[str, str]:
         """Return the name and the text of why the drill failed; empty where it did not."""
         if differences:
-            msg = f"backup {self.plan.backup_name} does not come back as it is: "
+            msg = f"backup '{self.plan.backup_name}' does not come back as it is: "
             msg += first_of(differences, _NAMED, separator="; ")
             return DrillFailedError.__name__, with_hint(msg, _DIFFERENCES_HINT)
         if not self.error:

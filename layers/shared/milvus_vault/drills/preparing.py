@@ -17,7 +17,7 @@ from milvus_vault.drills.working_files import PLAN, DrilledCollection, DrillPlan
 from milvus_vault.errors import EmptySelectionError, InvalidRequestError, VersionUnsupportedError
 from milvus_vault.model.collections import DEFAULT_RESOURCE_GROUP, CollectionName
 from milvus_vault.model.names import short_hash
-from milvus_vault.model.readable import count, number_of
+from milvus_vault.model.readable import number_of
 from milvus_vault.model.requests import DrillRequest, RestoreRequest
 from milvus_vault.model.resources import BackedUpCollection, Backup
 from milvus_vault.model.rights import Right
@@ -58,6 +58,30 @@ def choose_backup(catalogue: Catalogue, request: DrillRequest) -> str:
     return request.backup_name or catalogue.newest_of(request.newest_of or "")
 
 
+def choices_of(request: DrillRequest, backup: Backup) -> list[BackedUpCollection]:
+    """Return the collections of a backup that a drill may restore, of which `max_bytes` has room for one at least.
+
+    Raises `InvalidRequestError` for a backup without rows and where none fits, `DatabaseNotFoundError`,
+    `CollectionNotFoundError`, and `EmptySelectionError` where the backup has none at all.
+    """
+    if backup.meta_only:
+        msg = f"backup '{backup.name}' holds metadata alone: there are no rows that could be compared"
+        raise InvalidRequestError(msg, hint="Drill a backup that was made with rows.")
+    by_name = {(found.database, found.name): found for found in backup.collections}
+    databases = {database: [name for of, name in by_name if of == database] for database, _ in by_name}
+    selected = select_collections(request.collections, sorted(databases), lambda database: sorted(databases[database]))
+    if not selected:
+        msg = f"there is no collection of backup '{backup.name}' to restore"
+        raise EmptySelectionError(msg, hint="Correct `collections`, or drill another backup.")
+    chosen = [by_name[name.database, name.name] for name in selected]
+    smallest = min(chosen, key=lambda one: one.size_bytes)
+    if request.max_bytes is not None and smallest.size_bytes > request.max_bytes:
+        msg = f"no collection has at most {number_of(request.max_bytes, 'byte')}: the smallest, "
+        msg += f"{smallest.database}.{smallest.name}, has {number_of(smallest.size_bytes, 'byte')}"
+        raise InvalidRequestError(msg, hint="Raise `max_bytes`, or name a smaller collection.")
+    return chosen
+
+
 @dataclass(frozen=True, slots=True)
 class DrillPreparation:
     """Everything that PrepareDrill works with."""
@@ -86,11 +110,12 @@ class DrillPreparation:
                 msg, hint="Drill into Milvus 2.2.9 or newer: by a stack that is deployed there."
             )
         check_rights(self.database, server, _RIGHTS, {self._database: ()})
-        backup = self._backup()
+        backup = self.catalogue.get(self.backup_name)
+        choices = choices_of(self.request, backup)
         # The restore asks the same, but only when the scratch database is there, and its failure would be the backup's.
         check_target_version(parse_version(backup.milvus_version), server, allow_version=self.request.allow_version)
         seed = self.request.seed if self.request.seed is not None else int(short_hash(self.execution_arn, 12), 16)
-        chosen = self._within_limits(self._selected(backup), Random(seed))  # noqa: S311 - a sample, and no secret
+        chosen = self._within_limits(choices, Random(seed))  # noqa: S311 - a sample, and no secret
         plan = DrillPlan(
             request=self.request,
             execution_arn=self.execution_arn,
@@ -134,29 +159,11 @@ class DrillPreparation:
     def _prefix(self) -> str:
         return f"drill_{short_hash(self.execution_arn, 12)}_"
 
-    def _backup(self) -> Backup:
-        backup = self.catalogue.get(self.backup_name)
-        if backup.meta_only:
-            msg = f"backup {self.backup_name} holds metadata alone: there are no rows that could be compared"
-            raise InvalidRequestError(msg, hint="Drill a backup that was made with rows.")
-        return backup
-
-    def _selected(self, backup: Backup) -> list[BackedUpCollection]:
-        by_name = {(found.database, found.name): found for found in backup.collections}
-        databases = {database: [name for of, name in by_name if of == database] for database, _ in by_name}
-        selected = select_collections(
-            self.request.collections, sorted(databases), lambda database: sorted(databases[database])
-        )
-        if not selected:
-            msg = f"there is no collection of backup {self.backup_name} to restore"
-            raise EmptySelectionError(msg, hint="Correct `collections`, or drill another backup.")
-        return [by_name[name.database, name.name] for name in selected]
-
     def _within_limits(self, found: Sequence[BackedUpCollection], random: Random) -> list[BackedUpCollection]:
         """Return as many collections as the limits have room for, in the order of their names.
 
         Where there is not room for all, each is asked for in random order. Those whose bytes do not fit any more are
-        passed by. Raises `InvalidRequestError` where none fits.
+        passed by.
         """
         left = self.request.max_bytes if self.request.max_bytes is not None else sum(one.size_bytes for one in found)
         chosen = []
@@ -164,11 +171,6 @@ class DrillPreparation:
             if one.size_bytes <= left:
                 left -= one.size_bytes
                 chosen.append(one)
-        if not chosen:
-            smallest = min(found, key=lambda one: one.size_bytes)
-            msg = f"no collection has at most {count(self.request.max_bytes or 0)} bytes: the smallest, "
-            msg += f"{smallest.database}.{smallest.name}, has {number_of(smallest.size_bytes, 'byte')}"
-            raise InvalidRequestError(msg, hint="Raise `max_bytes`, or name a smaller collection.")
         room = _LONGEST_REQUESTS - len(json.dumps(self.request.model_dump(mode="json", exclude_defaults=True)))
         most = bisect_right(range(1, len(chosen) + 1), room, key=lambda number: self._length_of(chosen[:number]))
         return sorted(chosen[: max(1, most)], key=lambda one: (one.database, one.name))

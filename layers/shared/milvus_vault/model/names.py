@@ -6,6 +6,9 @@ import re
 # Collections that a restore fills before it gives them their real name begin so. A backup leaves them out.
 TEMPORARY_PREFIX = "vault_restoring_"
 
+# As `drill_restore_name` names the execution.
+_RESTORE_OF_DRILL = re.compile(r"restore-drill-[0-9a-f]{24}")
+
 # The template names each state machine by the stack and the kind of its runs.
 _EXECUTION = re.compile(r":execution:[^:]+-([a-z]+):([^:]+)$")
 
@@ -63,6 +66,11 @@ def drill_run(backup_name: str, execution_arn: str) -> str:
 def drill_restore_name(execution_arn: str) -> str:
     """Return the name of the execution that restores what a drill compares."""
     return f"drill-{short_hash(execution_arn, 24)}"
+
+
+def is_restore_of_drill(run: str) -> bool:
+    """Return whether a run is the restore of a drill, by its ID."""
+    return _RESTORE_OF_DRILL.fullmatch(run) is not None
 
 
 def export_run(backup_name: str, written: str) -> str:

@@ -99,6 +99,8 @@ class BackupSummary(Model):
     """When a drill last restored it, and found all as it should be; `drill` of the backup in full says how."""
     proven_count: Count = 0
     """Collections of it that this drill restored: the others it does not prove."""
+    drill_status: Literal["proven", "failed"] | None = None
+    """The verdict that is kept of its drills: `failed` until what failed was found as it should be; null: none."""
     damage: str = ""
     """What is wrong with it, as far as a verification, a prune or this list has seen; see `repair`. Empty: nothing."""
 

@@ -317,7 +317,7 @@ def _lines(store: ObjectStore, bucket: str, listed: ReferenceList) -> Iterator[b
     """Yield a list in pieces of whole lines, each without the last line's end."""
     found = next((item for item in store.list_objects(bucket, listed.key) if item.key == listed.key), None)
     if found is None:
-        msg = f"{listed.key} is missing from backup {listed.backup_name}"
+        msg = f"{listed.key} is missing from backup '{listed.backup_name}'"
         raise BackupDamagedError(msg, hint=_HINT)
     digest, rest = hashlib.sha256(), b""
     try:
@@ -333,5 +333,5 @@ def _lines(store: ObjectStore, bucket: str, listed: ReferenceList) -> Iterator[b
 
 
 def _another(listed: ReferenceList) -> BackupDamagedError:
-    msg = f"{listed.key} of backup {listed.backup_name} is not the list that was written"
+    msg = f"{listed.key} of backup '{listed.backup_name}' is not the list that was written"
     return BackupDamagedError(msg, hint=_HINT)

@@ -4,6 +4,7 @@ from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from typing import NamedTuple
 
 from milvus_vault.archive.layout import BackupLayout, parse_log_key
@@ -15,6 +16,7 @@ from milvus_vault.errors import BackupDamagedError, BackupFormatError
 from milvus_vault.model.objects import ArchivedObject, ListedObject
 from milvus_vault.pool.condemned import read_condemned
 from milvus_vault.ports import ObjectStore
+from milvus_vault.spans import list_in_spans
 
 _PAGE = 1000  # ListObjectsV2, S3 API reference
 _DIGITS = "0123456789abcdef"
@@ -85,7 +87,8 @@ class Pool:
         known = self._known(group, wanted)
         there: dict[str, ListedObject] = {}
         self.listed_counts[collection_id] = 0
-        for found in self.store.list_objects(self.bucket, layout.folder(group)):
+        marks = partial(_keys, known.values())
+        for found in list_in_spans(self.store, self.bucket, layout.folder(group), marks):
             self.listed_counts[collection_id] += 1
             pooled = parse_pooled_key(found.key)
             if pooled is None or pooled.content not in wanted or pooled.below in passed_by:
@@ -168,6 +171,10 @@ def _fewest(prefix: str, found: Sequence[str], fresh: Sequence[str]) -> tuple[in
     parts = [_fewest(prefix + digit, found, fresh) for digit in _DIGITS]
     fewest = sum(requests for requests, _ in parts)
     return (fewest, [each for _, prefixes in parts for each in prefixes]) if fewest < pages else (pages, (prefix,))
+
+
+def _keys(known: Iterable[_Known]) -> list[str]:
+    return sorted(item.key for item in known)
 
 
 def _between(keys: Sequence[str], first: str, last: str) -> int:

@@ -14,7 +14,7 @@ _BUILT_IN_USERS, _BUILT_IN_ROLES = {"root"}, {"admin", "public"}
 def check_rbac(archive: Archive) -> Rbac:
     """Return the users and roles of a backup. Raises `InvalidRequestError` where it holds none."""
     if archive.rbac is None:
-        msg = f"`rbac` is set, and backup {archive.name} holds no users and roles"
+        msg = f"`rbac` is set, and backup '{archive.name}' holds no users and roles"
         raise InvalidRequestError(msg, hint="Leave out `rbac`, or use a backup that was made with `include_rbac`.")
     return archive.rbac
 

@@ -121,7 +121,7 @@ class BackupDeletion:
         try:
             claims.take(self._backup_run.key(CLAIM))
         except ClaimHeldError as err:
-            msg = f"{named_run(err.holder.execution_arn)} is working on backup {self._deletion.name}"
+            msg = f"{named_run(err.holder.execution_arn)} is working on backup '{self._deletion.name}'"
             raise BackupInProgressError(msg, hint="The next prune tries again.") from err
 
     def _give_claim_back(self) -> None:
@@ -136,7 +136,7 @@ class BackupDeletion:
         if etag is None:
             return False
         if etag != self._deletion.marker_etag:
-            msg = f"backup {self._deletion.name} was made anew since it was decided to delete it"
+            msg = f"backup '{self._deletion.name}' was made anew since it was decided to delete it"
             raise BackupInProgressError(msg, hint="The next prune decides again.")
         return True
 
@@ -147,7 +147,7 @@ class BackupDeletion:
 
     def _check_not_lost(self) -> None:
         if has_lost_its_marker(self.run.store, self.run.bucket, self._layout):
-            msg = f"backup {self._deletion.name} has lost its marker, and nothing proves that a prune deleted that"
+            msg = f"backup '{self._deletion.name}' has lost its marker, and nothing proves that a prune deleted that"
             raise BackupDamagedError(msg, hint="It stays; repair it, or delete it by its name.")
 
     def _is_buried(self, name: str) -> bool:
@@ -180,13 +180,15 @@ class BackupDeletion:
         prover = Prover(self.run.store, self.run.bucket, self.run.prefix, self.catalogue, self.now)
         own = prover.prove(self._deletion.name)
         if own is None or own.sealed is None:
-            msg = f"backup {self._deletion.name} cannot be read: {own.why_kept if own else 'its marker is gone'}"
+            msg = f"backup '{self._deletion.name}' cannot be read: {own.why_kept if own else 'its marker is gone'}"
             raise BackupDamagedError(msg, hint="It stays; delete it by its name.")
         for name in self._deletion.guards:
             guard = prover.prove(name)
             if guard is None or guard.sealed is None or guard.flaw or self._is_buried(name):
                 why = (guard.flaw or guard.why_kept or "it is being deleted") if guard else "its marker is gone"
-                msg = f"backup {self._deletion.name} stays, since {name}, which is newer, could not be restored: {why}"
+                msg = (
+                    f"backup '{self._deletion.name}' stays, since {name}, which is newer, could not be restored: {why}"
+                )
                 raise BackupDamagedError(msg, hint=f"See what happened to {name}; the next prune decides again.")
 
     def _remove_objects(self) -> bool:

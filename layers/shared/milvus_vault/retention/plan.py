@@ -79,7 +79,7 @@ class PrunePreparation:
             decisions=tuple(decisions),
             deletions=() if self.request.dry_run else doomed,
             spared=doomed if self.request.dry_run else (),
-            damaged=tuple(f"backup {name} is damaged: {damage}" for name, damage in sorted(damages.items())),
+            damaged=tuple(f"backup '{name}' is damaged: {damage}" for name, damage in sorted(damages.items())),
         )
         self.run.write(PLAN, plan)
         return plan

@@ -56,7 +56,7 @@ def decide_all(
                 _by_own_expiry(backup, now, "it belongs to no schedule and has no expiry") for backup in group
             ]
         elif name not in schedules:
-            why = f"schedule {name} does not exist any more, and the backup has no expiry"
+            why = f"schedule '{name}' does not exist any more, and the backup has no expiry"
             decisions += [_by_own_expiry(backup, now, why) for backup in group]
         else:
             decisions += decide(group, schedules[name].retention, schedules[name].timezone, now, flaws)

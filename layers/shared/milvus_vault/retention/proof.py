@@ -79,7 +79,7 @@ class Prover:
             # Nothing of another tool's is sealed, and nothing in it says when it expires.
             return Proof(name, etag, why_kept="it belongs to no schedule and has no expiry")
         if manifest.backup_name != name:
-            why = f"somebody copied it, as a whole or in part, from backup {manifest.backup_name}"
+            why = f"somebody copied it, as a whole or in part, from backup '{manifest.backup_name}'"
             return Proof(name, etag, flaw=why, why_kept=why)
         return self._of_manifest(layout, etag, manifest, sealed)
 

@@ -108,7 +108,7 @@ def expression_of(stored: StoredSchedule) -> Expression:
     try:
         return parse_expression(stored.expression, stored.timezone)
     except InvalidRequestError as err:
-        msg = f"schedule {stored.name} cannot be read: {err.message}"
+        msg = f"schedule '{stored.name}' cannot be read: {err.message}"
         raise SettingsError(msg, hint=err.hint) from err
 
 

@@ -93,6 +93,10 @@ class Schedules:
             )
         return self.get(name)
 
+    def exists(self, name: str) -> bool:
+        """Return whether there is a schedule of that name, whatever it does."""
+        return self._scheduler.find(name) is not None
+
     def delete(self, name: str) -> None:
         """Delete a schedule; its backups stay. Raises `ScheduleNotFoundError` and `ScheduleManagedError`."""
         _check_unmanaged(name)
@@ -170,11 +174,11 @@ def _check_without(request: BackupRequest | DrillRequest, where: str, fields: Se
 
 def _check_unmanaged(name: str) -> None:
     if name == DEPLOYED:
-        msg = f"schedule {name} belongs to the stack's parameters"
+        msg = f"schedule '{name}' belongs to the stack's parameters"
         raise ScheduleManagedError(
             msg, hint="Change ScheduleExpression and its neighbours, and deploy the stack again."
         )
 
 
 def _not_found(name: str) -> ScheduleNotFoundError:
-    return ScheduleNotFoundError(f"there is no schedule {name}", hint="Names are case sensitive.")
+    return ScheduleNotFoundError(f"there is no schedule '{name}'", hint="Names are case sensitive.")

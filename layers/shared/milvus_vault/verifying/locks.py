@@ -1,9 +1,11 @@
 """Whether what a backup is made of is locked as it was recorded."""
 
 from collections.abc import Iterator
+from datetime import datetime
 
 from milvus_vault.archive.layout import BackupLayout
 from milvus_vault.archive.manifest import Manifest
+from milvus_vault.claims import LONGEST_EXECUTION
 from milvus_vault.errors import ObjectNotFoundError
 from milvus_vault.model.locks import ObjectLock
 from milvus_vault.model.times import utc_second
@@ -20,6 +22,24 @@ def lock_problem(found: ObjectLock | None, recorded: ObjectLock) -> str:
     if found.until < recorded.until:
         return f"its lock ends at {utc_second(found.until)}, earlier than recorded: {utc_second(recorded.until)}"
     return f"it is locked in {found.mode} mode, and was recorded as locked in {recorded.mode} mode"
+
+
+def lock_to_prove(
+    store: ObjectStore, bucket: str, layout: BackupLayout, lock: ObjectLock | None, now: datetime
+) -> ObjectLock | None:
+    """Return how what a backup is made of must be locked by now; None where no lock is looked at.
+
+    After its end S3 keeps nothing by it, and what was copied since has none. Nor has a copy that was made when the lock
+    ended within the time that an execution may take: its marker tells, which is locked as all the rest is.
+    """
+    if lock is None or not lock.lasts_at(now):
+        return None
+    if lock.lasts_at(now + LONGEST_EXECUTION):
+        return lock
+    try:
+        return lock if store.lock_of(bucket, layout.marker) else None
+    except ObjectNotFoundError:
+        return lock  # who reads the marker tells of it
 
 
 def unlocked_documents(

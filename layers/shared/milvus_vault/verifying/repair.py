@@ -127,7 +127,7 @@ class BackupRepair:
         try:
             before = claims.take(with_claim.key(CLAIM))
         except ClaimHeldError as err:
-            msg = f"{named_run(err.holder.execution_arn)} is working on backup {self.layout.name}"
+            msg = f"{named_run(err.holder.execution_arn)} is working on backup '{self.layout.name}'"
             raise BackupInProgressError(msg, hint="Wait for it, and repair the backup then if need be.") from err
         try:
             check_not_being_deleted(self.run.store, self.run.bucket, self.run.prefix, self.layout.name)
@@ -227,7 +227,7 @@ class BackupRepair:
         remembered = self.catalogue.remembered(self.layout.name)
         version = said.milvus_version or (remembered.milvus_version if remembered else "")
         if not entries or not version:
-            msg = f"the manifest of backup {self.layout.name} cannot be made anew: "
+            msg = f"the manifest of backup '{self.layout.name}' cannot be made anew: "
             msg += "no document can be read" if not entries else "nothing says of which version its Milvus was"
             raise BackupDamagedError(msg, hint=_NO_REPAIR_HINT)
         mark = _parse_mark(marker)
@@ -318,7 +318,9 @@ class BackupRepair:
         full = self._find(self.layout.meta(FULL_META))
         members = _members(full) if full is not None else None
         if members is None or _parse_message(full) is None:
-            msg = f"backup {self.layout.name} has neither a manifest, nor documents, nor a {FULL_META} that can be read"
+            msg = (
+                f"backup '{self.layout.name}' has neither a manifest, nor documents, nor a {FULL_META} that can be read"
+            )
             raise BackupDamagedError(msg, hint=_NO_REPAIR_HINT)
         summary = {key: value for key, value in members.items() if key not in {"collection_backups", "rbac_meta"}}
         marker = json.dumps(summary, separators=(",", ":")).encode()
@@ -389,7 +391,7 @@ class BackupRepair:
         listed = read_object_list(read_document(store, bucket, self.layout, entry.objects))
         gone = [key for item in listed if (key := self.layout.here(item.stored_key)) not in there]
         if gone:
-            msg = f"backup {self.layout.name} lists objects that are gone, or about to be deleted: {first_of(gone)}"
+            msg = f"backup '{self.layout.name}' lists objects that are gone, or about to be deleted: {first_of(gone)}"
             raise BackupDamagedError(msg, hint="No backup listed them any more. Use another backup.")
 
     def _write_marker(self, body: bytes, lock: ObjectLock | None = None) -> None:

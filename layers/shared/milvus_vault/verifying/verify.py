@@ -36,7 +36,7 @@ from milvus_vault.pool.doubts import Doubt, PoolDoubts
 from milvus_vault.pool.references import listed_by
 from milvus_vault.ports import Executions
 from milvus_vault.verifying.contents import Comparison, ContentComparison
-from milvus_vault.verifying.locks import unlocked_documents
+from milvus_vault.verifying.locks import lock_to_prove, unlocked_documents
 from milvus_vault.verifying.planning import (
     MAX_READ_BYTES,
     are_missing,
@@ -203,11 +203,10 @@ class BackupVerification:
                 read_document(store, bucket, self.layout, expected)
             except BackupDamagedError as err:
                 problems.append(err.message)
-        lock = manifest.lock if manifest and self.options.level != "quick" else None
-        if manifest is None or lock is None or not lock.lasts_at(self.now):
-            # After its end S3 keeps nothing by it, and what was copied since has none.
-            lock = None
-        else:
+        lock = None
+        if manifest and self.options.level != "quick":
+            lock = lock_to_prove(store, bucket, self.layout, manifest.lock, self.now)
+        if manifest and lock:
             problems += islice(unlocked_documents(store, bucket, self.layout, manifest, lock), MAX_PROBLEMS)
         earlier = self._earlier(manifest.finished_at if manifest else None)
         damaged = earlier.damaged_contents if earlier else {}

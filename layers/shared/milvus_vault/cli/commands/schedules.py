@@ -171,6 +171,7 @@ def put(
     if drill or drill_backup:
         drilled = requests.drill_request(
             context,
+            words={"newest_of": "--drill", "backup_name": "--drill-backup"},
             newest_of=drill or None,
             backup_name=drill_backup or None,
             collections=selected,
@@ -226,7 +227,7 @@ def delete(
     context: typer.Context,
     name: ScheduleNameArgument,
 ) -> None:
-    """Delete a schedule. Its backups stay, and are no longer pruned.
+    """Delete a schedule. Backups that it made stay, and are no longer pruned.
 
     [dim]milvus-vault schedule delete nightly[/]
     """
@@ -235,4 +236,4 @@ def delete(
     if session.output.is_json:
         session.output.document({"name": name, "is_deleted": True})
     else:
-        session.output.say("[green]✓[/] schedule [bold]{name}[/] is deleted; its backups stay.", name=name)
+        session.output.say("[green]✓[/] schedule [bold]{name}[/] is deleted; all backups stay.", name=name)
