@@ -125,6 +125,7 @@ _ON_OBJECT = {
     "HeadObject": "s3:GetObject",
     "PutObject": "s3:PutObject",
     "PutObjectRetention": "s3:PutObjectRetention",
+    "UploadPart": "s3:PutObject",
     "UploadPartCopy": "s3:PutObject",
 }
 _HEADERS = {"IfNoneMatch": "s3:if-none-match", "IfMatch": "s3:if-match"}

@@ -1,6 +1,7 @@
 """The working files of a restore run, by their names in its workspace.
 
     restore.json                         `RestorePlan`
+    prepared.json                        `Prepared`
     databases.json                       `DatabasesMade`
     cuts/<index>.json                    `Cut`: what CutCollections is to read of one collection
     cuts/<index>.done.json               `CutDone`
@@ -35,6 +36,7 @@ from milvus_vault.model.requests import RestoreRequest
 from milvus_vault.model.times import Time
 
 PLAN = "restore.json"
+PREPARED = "prepared.json"
 DATABASES = "databases.json"
 COMPOSED = "composed/"
 
@@ -181,6 +183,17 @@ class Composition(Model):
     key: str
     """Full key by which the items to copy name it as a source, until it is composed; no object has it."""
     logs: tuple[LogToCompose, ...]
+
+
+class Prepared(Model):
+    """How far PrepareRestore is with writing down what is to become of each collection."""
+
+    of: str
+    """Hash of the execution, and of what all targets depend on: a call that decides otherwise begins anew."""
+    row_counts: tuple[int, ...] = ()
+    """Of the targets that are written, from the first: the rows to import."""
+    cuts: tuple[int, ...] = ()
+    """Indexes of those of them that have a `Cut`."""
 
 
 class Cut(Model):
