@@ -1,12 +1,13 @@
 """An `ObjectStore` in memory that counts requests as S3 does, and keeps of copied objects no more than a listing shows.
 
-A page of a listing has 1,000 keys and is a request. It answers at once, but may make only so many copies a second.
+A page of a listing has 1,000 keys and is a request. It answers at once, or after some time, whatever else it is asked
+for meanwhile; and it may make only so many copies a second.
 """
 
 import hashlib
 import threading
 import time
-from bisect import bisect_left, bisect_right
+from bisect import bisect_left, bisect_right, insort
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -34,12 +35,38 @@ class Written(NamedTuple):
     modified_at: datetime
 
 
+class Documents(dict[str, Written]):
+    """Documents by key, whose keys are kept in order, so that a listing costs what it yields."""
+
+    def __init__(self) -> None:
+        """Begin empty."""
+        super().__init__()
+        self._keys: list[str] = []
+
+    @override
+    def __setitem__(self, key: str, written: Written) -> None:
+        if key not in self:
+            insort(self._keys, key)
+        super().__setitem__(key, written)
+
+    @override
+    def __delitem__(self, key: str) -> None:
+        super().__delitem__(key)
+        del self._keys[bisect_left(self._keys, key)]
+
+    def below(self, prefix: str) -> list[str]:
+        """Return the keys that begin so, in order."""
+        begin = bisect_left(self._keys, prefix)
+        end = bisect_left(self._keys, prefix + chr(0x10FFFF), begin)
+        return self._keys[begin:end]
+
+
 @dataclass
 class Bucket:
     """Objects that are only listed and copied, and documents."""
 
     objects: dict[str, ListedObject] = field(default_factory=dict)
-    documents: dict[str, Written] = field(default_factory=dict)
+    documents: Documents = field(default_factory=Documents)
     _keys: list[str] | None = None
 
     def changed(self) -> None:
@@ -53,7 +80,7 @@ class Bucket:
 
     def folders(self, folder: str) -> Iterator[str]:
         """Yield the names of folders in a folder."""
-        below = {key[len(folder) :] for key in self.documents if key.startswith(folder)}
+        below = {key[len(folder) :] for key in self.documents.below(folder)}
         yield from {name.partition("/")[0] for name in below if "/" in name}
         keys = self._sorted()
         at = bisect_left(keys, folder)
@@ -66,8 +93,7 @@ class Bucket:
     def listed(self, prefix: str, after: str) -> Iterator[ListedObject]:
         """Yield what there is below a prefix and behind a key, in order."""
         keys = self._sorted()
-        documents = sorted(key for key in self.documents if key.startswith(prefix) and key > after)
-        for key in documents:
+        for key in (key for key in self.documents.below(prefix) if key > after):
             found = self.documents[key]
             yield ListedObject(key, len(found.body), found.etag, found.modified_at)
         for index in range(max(bisect_left(keys, prefix), bisect_right(keys, after)), len(keys)):
@@ -79,8 +105,9 @@ class Bucket:
 class CountingStore(ObjectStore):
     """Buckets that are there as soon as somebody asks for them."""
 
-    def __init__(self, copies_per_second: float = 0) -> None:
-        """Begin empty."""
+    def __init__(self, copies_per_second: float = 0, seconds: float = 0) -> None:
+        """Begin empty. Each request takes so many seconds."""
+        self._seconds = seconds
         self.requests: Counter[str] = Counter()
         self.copied_bytes = 0
         self._pace = 1 / copies_per_second if copies_per_second else 0.0
@@ -95,6 +122,8 @@ class CountingStore(ObjectStore):
     def _request(self, name: str) -> None:
         with self._lock:
             self.requests[name] += 1
+        if self._seconds:
+            time.sleep(self._seconds)
 
     def _wait_for_turn(self) -> None:
         with self._lock:
@@ -226,7 +255,8 @@ class CountingStore(ObjectStore):
         self._wait_for_turn()
         source = self.bucket(job.source_bucket).objects.get(item.source_key)
         if source is None:
-            raise ObjectNotFoundError(item.source_key, hint="")
+            written = self._find(job.source_bucket, item.source_key)
+            source = ListedObject(item.source_key, len(written.body), written.etag)
         if source.etag != item.source_etag:
             raise ObjectChangedError(item.source_key, hint="")
         copy = ListedObject(item.key, source.size_bytes, source.etag, datetime.now(UTC))
@@ -243,7 +273,8 @@ class CountingStore(ObjectStore):
         for number, key in enumerate(keys):
             if number % _PAGE == 0:
                 self._request("DELETE")
-            there.documents.pop(key, None)
+            if key in there.documents:
+                del there.documents[key]
             if there.objects.pop(key, None):
                 there.changed()
 

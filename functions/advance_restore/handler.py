@@ -11,6 +11,10 @@ from milvus_vault.runtime import task
 from milvus_vault.settings import MilvusSettings, RestoreSettings, StorageSettings
 from milvus_vault.stores import open_workspace
 
+# A collection waits for S3 more often than for Milvus, and there is one such function: so it has as many collections at
+# a time as the SnapshotBatch functions have together, of which four run.
+_SHARE = 4
+
 
 @task
 def handler(event: RestoreStepRequest, context: LambdaContext) -> AdvanceRestoreResult:
@@ -24,7 +28,7 @@ def handler(event: RestoreStepRequest, context: LambdaContext) -> AdvanceRestore
             plan,
             *connected,
             execution_arn=event.execution_arn,
-            threads=milvus.milvus_concurrency,
+            threads=_SHARE * milvus.milvus_concurrency,
             seconds_left=lambda: context.get_remaining_time_in_millis() / 1000,
         )
         advanced = advance.advance_for(RestoreSettings.from_env().advance_seconds)

@@ -21,7 +21,7 @@ PACER = Pacer()
 def handler(request: CopyBatchRequest, context: LambdaContext) -> CopyBatchResult:
     """Return what became of a batch. Idempotent: objects that are recorded as copied are left out."""
     storage, copying = StorageSettings.from_env(), CopySettings.from_env()
-    run = open_workspace(storage, request.run, max_connections=copying.copy_threads)
+    run = open_workspace(storage, request.run, max_connections=copying.copy_threads, copy_client=copying.copy_client)
 
     def seconds_left() -> float:
         return context.get_remaining_time_in_millis() / 1000

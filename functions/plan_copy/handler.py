@@ -33,7 +33,7 @@ def handler(request: PlanCopyRequest, context: LambdaContext) -> PlanCopyResult:
     Idempotent: objects that are there are left out, and what it does again the steps may do again.
     """
     storage, copying = StorageSettings.from_env(), CopySettings.from_env()
-    run = open_workspace(storage, request.run, max_connections=copying.copy_threads)
+    run = open_workspace(storage, request.run, max_connections=copying.copy_threads, copy_client=copying.copy_client)
     check_owner(run, request.attempt)
     limits = BatchLimits(max_objects=copying.copy_batch_objects, max_bytes=copying.copy_batch_bytes)
     if request.purpose is None:

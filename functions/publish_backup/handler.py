@@ -26,7 +26,8 @@ from milvus_vault.stores import open_workspace
 def handler(event: PublishBackupRequest, context: LambdaContext) -> PublishBackupResult:
     """Publish, unless this run has done so already, and say what is in the backup.
 
-    Safe to repeat: a published backup is never written again, and locking goes on where the call before ended.
+    Safe to repeat: a published backup is never written again, and locking and the documents of collections go on where
+    the call before ended.
     """
     run = open_workspace(StorageSettings.from_env(), event.run)
     plan = run.read(PLAN, BackupPlan)
@@ -62,7 +63,10 @@ def handler(event: PublishBackupRequest, context: LambdaContext) -> PublishBacku
         render_report=lambda made: render_backup_report(
             made, location, catalogue.earlier(made, MAX_HISTORY), verification, then_copied
         ),
+        seconds_left=seconds_left,
     )
+    if manifest is None:
+        return PublishBackupResult(is_done=False)
     if destination == run:
         catalogue.publish(summary_of(manifest))
     else:

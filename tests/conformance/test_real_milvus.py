@@ -15,7 +15,7 @@ from local.milvus import Milvus as RealMilvus
 from milvus_vault.adapters.milvus import connect
 from milvus_vault.adapters.milvus_access import MilvusAccess
 from milvus_vault.archive.layout import INSERT_LOG, parse_log_key
-from milvus_vault.binlogs import cut_deletes, read_deletes, read_timestamps
+from milvus_vault.binlogs import compose_deletes, cut_deletes, open_deletes, read_deletes, read_timestamps
 from milvus_vault.binlogs.checking import ExpectedLog, check_log, check_segment
 from milvus_vault.errors import CollectionExistsError
 from milvus_vault.model.collections import DEFAULT_RESOURCE_GROUP
@@ -136,6 +136,26 @@ def test_it_takes_a_delta_log_that_was_cut(milvus: Milvus) -> None:
         _import(milvus, target, *paths)
         kept[target] = _live_keys(milvus, target)
     assert kept == {"cut_at_second": list(range(30, 100)), "cut_at_first": list(range(10, 100))}
+
+
+def test_it_takes_a_delta_log_that_was_composed(milvus: Milvus) -> None:
+    milvus.make("composed", *base_fields())
+    milvus.insert("composed", range(100))
+    milvus.flush("composed")
+    for first in (0, 10, 20):
+        milvus.delete("composed", range(first, first + 10))
+        milvus.flush("composed")
+        milvus.settle()
+    number = milvus.must("DescribeCollection", collection_name="composed").collectionID
+    logs = sorted(milvus.keys(f"{milvus.root}/delta_log/{number}/"))
+    assert len(logs) == len({log.rpartition("/")[0] for log in logs}) * 3
+    bodies = [milvus.s3.get_object(Bucket=milvus.bucket, Key=log)["Body"].read() for log in logs]
+    ((_, body),) = compose_deletes([open_deletes(body) for body in bodies])
+    assert sorted(read_deletes(body).keys.to_pylist()) == list(range(30))
+    milvus.s3.put_object(Bucket=milvus.bucket, Key=logs[0].replace(milvus.root, "staged", 1), Body=body)
+    partition = logs[0].removeprefix(f"{milvus.root}/delta_log/").rsplit("/", 2)[0]
+    _import(milvus, "of_composed", f"{milvus.root}/insert_log/{partition}/", f"staged/delta_log/{partition}/")
+    assert _live_keys(milvus, "of_composed") == list(range(30, 100))
 
 
 def test_rights_are_told_from_their_lack(ministack: Ministack) -> None:

@@ -40,7 +40,7 @@ from milvus_vault.errors import (
     VaultError,
 )
 from milvus_vault.model.locks import ObjectLock
-from milvus_vault.model.objects import CopyItem, CopyJob, ListedObject, UnfinishedUpload
+from milvus_vault.model.objects import CopyClient, CopyItem, CopyJob, ListedObject, UnfinishedUpload
 from milvus_vault.ports import HTML, ObjectStore
 from milvus_vault.spans import list_in_spans
 from milvus_vault.verifying.checksums import checksum_of
@@ -75,6 +75,12 @@ DEVIATIONS = {
 
 # Those that are asked by requests. The other two lie within the process, where a thousand objects take no time.
 OVER_HTTP = ("moto", "ministack", "seaweedfs")
+
+DIRECT = ", direct"
+# Stores differ in how they copy, and in nothing else.
+copies = pytest.mark.parametrize(
+    "subject", ["memory", "quick_s3", *OVER_HTTP, f"ministack{DIRECT}", f"seaweedfs{DIRECT}"], indirect=True
+)
 
 SOURCE = "contract-source"
 DESTINATION = "contract-destination"
@@ -132,7 +138,8 @@ def subject(
     request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, subjects: dict[str, Subject]
 ) -> Iterator[Subject]:
     """Each of the stores in turn."""
-    server: str = request.param
+    server = request.param.removesuffix(DIRECT)
+    copy_client: CopyClient = "direct" if request.param.endswith(DIRECT) else "boto3"
     if server == "memory":
         yield Subject(server, InMemoryObjectStore(SOURCE, DESTINATION), SOURCE, DESTINATION, None)
     elif server == "moto":
@@ -140,24 +147,26 @@ def subject(
 
         use_server(monkeypatch, "", "any", "any")
         with mock_aws():
-            yield _emptied(_on_server(server))
+            yield _emptied(_on_server(server, copy_client))
     else:
         running = request.getfixturevalue(server)
         if server == "seaweedfs":
             use_server(monkeypatch, running.url, SEAWEEDFS_ACCESS_KEY, SEAWEEDFS_SECRET_KEY)
         else:
             use_server(monkeypatch, running.url, "any", "any")
-        if server not in subjects:
-            subjects[server] = _on_server(server)
-        yield _emptied(subjects[server])
+        if request.param not in subjects:
+            subjects[request.param] = _on_server(server, copy_client)
+        yield _emptied(subjects[request.param])
 
 
-def _on_server(server: str) -> Subject:
+def _on_server(server: str, copy_client: CopyClient) -> Subject:
     client: S3Client = boto3.session.Session().client("s3")  # the default session would keep other credentials
     # The same buckets for all tests: SeaweedFS reserves volumes for each.
     for bucket in (SOURCE, DESTINATION):
-        client.create_bucket(Bucket=bucket)
-    return Subject(server, S3ObjectStore.connect(max_connections=16), SOURCE, DESTINATION, client)
+        with suppress(client.exceptions.BucketAlreadyOwnedByYou):
+            client.create_bucket(Bucket=bucket)
+    store = S3ObjectStore.connect(max_connections=16, copy_client=copy_client)
+    return Subject(server, store, SOURCE, DESTINATION, client)
 
 
 def _emptied(subject: Subject) -> Subject:
@@ -459,6 +468,7 @@ def test_does_not_replace_what_is_gone(subject: Subject) -> None:
     assert not subject.listed(subject.source)
 
 
+@copies
 @pytest.mark.parametrize("key", ["plain", "with space/and+plus", "ünïcode/日本", "100%/a&b=c?d#e", "a'b(c)~!*"])
 def test_copies_objects_of_any_name(subject: Subject, key: str) -> None:
     item = subject.add(key, key.encode())
@@ -471,6 +481,7 @@ def test_copies_objects_of_any_name(subject: Subject, key: str) -> None:
     assert (found.size_bytes, found.etag) == (item.size_bytes, copied.etag)
 
 
+@copies
 def test_copies_an_empty_object(subject: Subject) -> None:
     item = subject.add("empty", b"")
 
@@ -479,6 +490,7 @@ def test_copies_an_empty_object(subject: Subject) -> None:
     assert subject.store.get(subject.destination, item.key) == b""
 
 
+@copies
 def test_copies_whatever_is_there_if_no_etag_is_known(subject: Subject) -> None:
     subject.add("key", b"body")
 
@@ -508,6 +520,7 @@ def test_the_checksums_that_are_computed_of_content_are_those_of_s3(
         put(of_another)
 
 
+@copies
 def test_returns_the_checksum_that_the_server_knows(subject: Subject) -> None:
     copied = subject.store.copy(subject.job, subject.add("key", b"body"))
 
@@ -532,6 +545,7 @@ def test_says_whether_an_etag_is_the_md5_of_the_content(subject: Subject) -> Non
         assert not subject.store.has_md5_etag(subject.source, "kms", subject.listed(subject.source)["kms"].etag)
 
 
+@copies
 def test_says_that_a_source_is_gone(subject: Subject) -> None:
     item = CopyItem("no/such", "copy", 4, "0" * 32)
 
@@ -541,6 +555,7 @@ def test_says_that_a_source_is_gone(subject: Subject) -> None:
     assert not subject.listed(subject.destination)
 
 
+@copies
 def test_says_that_a_source_has_changed(subject: Subject) -> None:
     item = subject.add("key", b"old")
     subject.store.put(subject.source, "key", b"new")
@@ -554,6 +569,7 @@ def test_says_that_a_source_has_changed(subject: Subject) -> None:
         assert not subject.listed(subject.destination)
 
 
+@copies
 def test_says_which_buckets_a_copy_lacks(subject: Subject) -> None:
     item = subject.add("key", b"body")
 
@@ -567,6 +583,7 @@ def test_says_which_buckets_a_copy_lacks(subject: Subject) -> None:
         subject.store.copy(CopyJob(source_bucket=subject.source, destination_bucket="no-such-bucket"), item)
 
 
+@copies
 def test_does_not_copy_tags(subject: Subject) -> None:
     item = subject.add("key", b"body")
     if subject.client is None:
@@ -680,6 +697,7 @@ def test_says_that_access_is_denied(subject: Subject, monkeypatch: pytest.Monkey
         assert "s3:ListBucket" in caught.value.hint
 
 
+@copies
 @pytest.mark.usefixtures("_small_parts")
 def test_copies_verifies_and_recognises_a_job(subject: Subject) -> None:
     run = Workspace(subject.store, subject.destination, "prefix", "run")

@@ -24,7 +24,8 @@ from tests.tiers import parameters
 SPEED = 5
 NEVER = 10.0**6
 DATABASE = "shop"
-ITEMS, BY_KEY, EMPTY = "items", "by_key", "empty"
+ITEMS, BY_KEY, BUSY, EMPTY = "items", "by_key", "busy", "empty"
+BUSY_PARTITIONS = tuple(f"p{number}" for number in range(12))
 ROWS = 60
 REBORN, DELETED = range(10), range(20, 30)
 
@@ -129,10 +130,22 @@ def _fill(newer: Newer) -> None:
     milvus.make(BY_KEY, *base_fields(), schema_field("n", "Int64", is_partition_key=True), num_partitions=4)
     milvus.insert(BY_KEY, range(ROWS), extra=[numbers("n", range(ROWS))])
     milvus.delete(BY_KEY, DELETED)
+    _fill_busy(milvus)
     milvus.make(EMPTY, *base_fields(), database=DATABASE)
     milvus.must("CreateCredential", username="clerk", password=base64.b64encode(b"Secret1!").decode())
     milvus.must("CreateRole", entity={"name": "seller"})
     milvus.must("OperateUserRole", username="clerk", role_name="seller")
+
+
+def _fill_busy(milvus: Milvus) -> None:
+    """Make so many segments, and logs of deletes that concern all of them, that a restore composes these."""
+    milvus.make(BUSY, *base_fields(), shards=2, partitions=BUSY_PARTITIONS)
+    for number, partition in enumerate(BUSY_PARTITIONS):
+        milvus.insert(BUSY, range(number * 10, number * 10 + 10), partition)
+    milvus.flush(BUSY)
+    for first in (0, 60):
+        milvus.delete(BUSY, range(first, first + 15))
+        milvus.flush(BUSY)
 
 
 @pytest.fixture(scope="module")
@@ -166,6 +179,17 @@ def test_every_live_row_comes_back_to_its_partition_and_no_deleted_one(restored:
     assert found == rows
     assert {row[0] for row in found[f"default.{ITEMS}/_default"]} == set(range(ROWS)) - set(DELETED)
     assert sum(len(found[f"default.{BY_KEY}/_default_{number}"]) for number in range(4)) == ROWS - len(DELETED)
+    assert sum(len(found[f"default.{BUSY}/{name}"]) for name in BUSY_PARTITIONS) == 10 * len(BUSY_PARTITIONS) - 30
+
+
+def test_many_deletes_were_composed_and_nothing_of_that_is_left(restored: Restored) -> None:
+    outputs, deployment = restored[2].deployment.outputs, restored[2].deployment
+    runs = listing(deployment, outputs["BackupBucketName"], f"{outputs['BackupPrefix']}/.runs/restore-all-")
+    cuts = [key for key in runs if "/cuts/" in key and not key.endswith(".done.json")]
+    s3 = deployment.ministack.client("s3")
+    found = [json.loads(s3.get_object(Bucket=outputs["BackupBucketName"], Key=key)["Body"].read()) for key in cuts]
+    assert [(cut["name"]["name"], len(cut["compositions"])) for cut in found if cut["compositions"]] == [(BUSY, 1)]
+    assert not [key for key in runs if "/composed/" in key]
 
 
 @pytest.mark.feature(

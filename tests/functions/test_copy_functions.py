@@ -11,7 +11,9 @@ from mypy_boto3_s3 import S3Client
 from plan_copy.handler import handler as plan_copy_handler
 from verify_copy.handler import handler as verify_copy_handler
 
+from local.aws import Ministack
 from milvus_vault import runtime
+from milvus_vault.adapters import s3_direct
 from milvus_vault.adapters.s3 import S3ObjectStore
 from milvus_vault.archive.layout import BackupLayout
 from milvus_vault.backup.working_files import PLAN
@@ -30,6 +32,7 @@ from milvus_vault.runtime import LambdaHandler
 from milvus_vault.workspace import Workspace
 from tests.support.lambda_context import Invocation, LateInvocation
 from tests.support.privilege import within_role
+from tests.template.loading import functions
 from tests.unit.archive.samples import sample_contents, write_backup
 from tests.unit.test_prepare import plan_of
 
@@ -73,20 +76,25 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> None:
 def s3(environment: None) -> Iterator[S3Client]:  # noqa: ARG001 - fixtures are asked for by name
     """Two buckets, and a job of one target with five objects."""
     with mock_aws():
-        client: S3Client = boto3.session.Session().client("s3")
-        for bucket in ("milvus", "backups"):
-            client.create_bucket(Bucket=bucket)
-        run = workspace()
-        items = []
-        for number in range(5):
-            key = f"files/insert_log/1/{number}"
-            etag = client.put_object(Bucket="milvus", Key=key, Body=b"12345")["ETag"].strip('"')
-            items.append(CopyItem(key, f"{FOLDER}{number}", 5, etag))
-        write_target(run, "a1", CopyTarget(index=0, name="default.a", folders=(FOLDER,)), items)
-        write_job(run, "a1", CopyJob(source_bucket="milvus", destination_bucket="backups"))
-        # Without collections that were captured: nothing of them can be doubted.
-        run.write(PLAN, plan_of("second").model_copy(update={"backup_name": "nightly"}))
-        yield client
+        yield filled()
+
+
+def filled() -> S3Client:
+    """Make the buckets and the job, and return a client."""
+    client: S3Client = boto3.session.Session().client("s3")
+    for bucket in ("milvus", "backups"):
+        client.create_bucket(Bucket=bucket)
+    run = workspace()
+    items = []
+    for number in range(5):
+        key = f"files/insert_log/1/{number}"
+        etag = client.put_object(Bucket="milvus", Key=key, Body=b"12345")["ETag"].strip('"')
+        items.append(CopyItem(key, f"{FOLDER}{number}", 5, etag))
+    write_target(run, "a1", CopyTarget(index=0, name="default.a", folders=(FOLDER,)), items)
+    write_job(run, "a1", CopyJob(source_bucket="milvus", destination_bucket="backups"))
+    # Without collections that were captured: nothing of them can be doubted.
+    run.write(PLAN, plan_of("second").model_copy(update={"backup_name": "nightly"}))
+    return client
 
 
 def workspace() -> Workspace:
@@ -114,6 +122,34 @@ def test_plan_copy_verify() -> None:
     assert copied == [DONE, DONE, DONE | {"copied_count": 1, "copied_bytes": 5}]
     assert verified == {"status": "complete", "incomplete_count": 0, "next": {"number": 2, "batches": []}}
     assert set(read_verified(workspace(), "a1", 0)) == {f"{FOLDER}{number}" for number in range(5)}
+
+
+@pytest.mark.usefixtures("environment")
+def test_copies_by_the_client_that_the_template_names(ministack: Ministack, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COPY_CLIENT", functions()["CopyBatchFunction"]["Environment"]["Variables"]["COPY_CLIENT"])
+    monkeypatch.setenv("AWS_ENDPOINT_URL", ministack.url)
+    answers: list[bool] = []
+    read = s3_direct._result
+
+    def read_and_count(body: bytes) -> dict[str, str]:
+        found = read(body)
+        answers.append(bool(found))
+        return found
+
+    monkeypatch.setattr(s3_direct, "_result", read_and_count)
+    client = filled()
+    client.put_object(Bucket="milvus", Key="files/insert_log/1/3", Body=b"54321")
+    client.delete_object(Bucket="milvus", Key="files/insert_log/1/4")
+
+    plan_copy(ROUND, Invocation())
+    copied = [copy_batch(BATCH | {"batch": f"copy/a1/r1/batch-{n}.jsonl"}, Invocation()) for n in range(3)]
+
+    assert answers == [True] * 3
+    assert copied == [
+        DONE,
+        DONE | {"copied_count": 1, "changed_count": 1, "copied_bytes": 5},
+        DONE | {"copied_count": 0, "missing_count": 1, "copied_bytes": 0},
+    ]
 
 
 def test_sends_a_target_round_again_whose_source_vanished(s3: S3Client) -> None:

@@ -32,7 +32,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:No application metrics to publis
 VERSION = NEWEST
 ROWS = 10
 QUICK: dict[str, Any] = {"durations": quick(VERSION), "speed": 600}
-BY_THEMSELVES = {"FOLD_COPIES": "0"}
+BY_THEMSELVES = {"FOLD_SEGMENT_BYTES": "0"}
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,8 @@ from tests.support.restoring import Restoring, staged_keys
 pytestmark = pytest.mark.filterwarnings("ignore:No application metrics to publish")
 
 FOLDED: dict[str, str] = {}
-AFTERWARDS = {"FOLD_COPIES": "0"}
+COMPOSED = {"FOLD_COPIES": "0"}
+AFTERWARDS = {"FOLD_SEGMENT_BYTES": "0"}
 BY_GRPC = {"MILVUS_REST_URI": "http://127.0.0.1:9"}
 
 PAIRS = [
@@ -45,6 +46,7 @@ def restore(deploy: Deploy, version: str, archive: str, environment: dict[str, s
     "environment",
     [
         pytest.param(FOLDED, id="deletes beside rows"),
+        pytest.param(COMPOSED, id="composed deletes beside rows"),
         pytest.param(AFTERWARDS, id="deletes after rows"),
         pytest.param(BY_GRPC, id="by gRPC", marks=pytest.mark.thorough),
     ],

@@ -13,7 +13,7 @@ from tests.support.milvus_server.versions import NEWER, OLDER, VERSIONS
 
 pytestmark = pytest.mark.filterwarnings("ignore:No application metrics to publish")
 
-BY_THEMSELVES = {"FOLD_COPIES": "0"}
+BY_THEMSELVES = {"FOLD_SEGMENT_BYTES": "0"}
 BY_GRPC = {"MILVUS_REST_URI": "http://127.0.0.1:9"}
 SMALL, LARGE = Size(1, 1, 1), Size(6, 5, 4)
 ROOT = Path(__file__).parents[2]

@@ -17,7 +17,7 @@ from tests.support.restoring import BACKUPS, Restoring, staged_keys
 pytestmark = pytest.mark.filterwarnings("ignore:No application metrics to publish")
 
 ARCHIVE, LAYERED = "golden_2_4", "gold.layers"
-AFTERWARDS = {"FOLD_COPIES": "0"}
+AFTERWARDS = {"FOLD_SEGMENT_BYTES": "0"}
 BY_GRPC = {"MILVUS_REST_URI": "http://127.0.0.1:9"}
 
 

@@ -82,7 +82,7 @@ def named(version: str, what: str) -> str:
 def test_rows_and_deletes_after_the_moment_are_left_out_unless_everything_is_asked_for(
     deploy: Deploy, monkeypatch: pytest.MonkeyPatch, version: str, folds: str
 ) -> None:
-    restoring = start(deploy, version, **({} if folds == "folded" else {"FOLD_COPIES": "0"}))
+    restoring = start(deploy, version, **({} if folds == "folded" else {"FOLD_SEGMENT_BYTES": "0"}))
     meanwhile(monkeypatch, restoring, lambda: write(restoring))
     name = named(version, f"during_{folds[:2]}")
     restoring.back_up(name)
@@ -98,7 +98,7 @@ def test_rows_and_deletes_after_the_moment_are_left_out_unless_everything_is_ask
 def test_an_earlier_time_can_be_chosen_and_one_that_is_not_in_the_backup_is_refused_before_anything_is_made(
     deploy: Deploy, version: str
 ) -> None:
-    restoring = start(deploy, version, FOLD_COPIES="0")
+    restoring = start(deploy, version, FOLD_SEGMENT_BYTES="0")
     time.sleep(PAUSE_SECONDS)
     chosen = datetime.now(UTC)
     time.sleep(PAUSE_SECONDS)

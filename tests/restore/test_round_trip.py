@@ -41,7 +41,9 @@ class Way(NamedTuple):
 
     target: str
     fold_copies: int
-    """Above so many copies, deletes are imported by themselves; 0: always."""
+    """Above so many copies, deletes are composed; 0: always."""
+    fold_bytes: int
+    """Above so many, deletes are imported by themselves; 0: always."""
     has_rest: bool
     is_in_place: bool
     """Whether backups are kept in the target's own bucket."""
@@ -60,7 +62,8 @@ def ways(source: str) -> st.SearchStrategy[Way]:
     return st.builds(
         Way,
         target=st.sampled_from(newer),
-        fold_copies=st.sampled_from((20_000, 0, 3)),
+        fold_copies=st.sampled_from((64, 0, 3)),
+        fold_bytes=st.sampled_from((10**9, 10**9, 10**9, 0)),
         has_rest=st.booleans(),
         is_in_place=st.booleans(),
         is_loaded=st.booleans(),
@@ -115,7 +118,11 @@ class Trip:
             self.collection.take(step)
         if self.way.is_loaded:
             self._load()
-        environment = {"BACKUP_BUCKET_NAME": self.bucket, "FOLD_COPIES": str(self.way.fold_copies)}
+        environment = {
+            "BACKUP_BUCKET_NAME": self.bucket,
+            "FOLD_COPIES": str(self.way.fold_copies),
+            "FOLD_SEGMENT_BYTES": str(self.way.fold_bytes),
+        }
         if not self.way.has_rest:
             environment["MILVUS_REST_URI"] = NO_REST
         after = {"snapshot_batch": self._meddle}

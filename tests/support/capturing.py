@@ -121,9 +121,11 @@ class Backups:
             self.before_copies()
             if plan.request.meta_only or self._copy(run, attempt, number):
                 break
-        return publish_backup(
+        manifest = publish_backup(
             run, plan, layout, attempt, number, finished_at=datetime.now(UTC), render_report=lambda _: b"report"
         )
+        assert manifest is not None
+        return manifest
 
     def _copy(self, run: Workspace, attempt: str, number: int) -> bool:
         plan_copy(run, attempt, number, BATCH)

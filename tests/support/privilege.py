@@ -11,6 +11,8 @@ from typing import Any, NamedTuple
 import pytest
 from botocore.client import BaseClient
 
+from milvus_vault.adapters import s3_direct
+from milvus_vault.adapters.s3_direct import DirectCopies
 from tests.template.loading import Data, actions_of, as_list, functions, statements
 
 # The parameters that resources are named by, each with the setting that tells a function the same.
@@ -168,18 +170,27 @@ def guarded(handler_module: str, settings: Mapping[str, str]) -> Iterator[None]:
     """
     name = "".join(part.capitalize() for part in handler_module.partition(".")[0].split("_")) + "Function"
     parameters = {parameter: settings.get(setting, "") for parameter, setting in PARAMETERS.items()}
-    # All calls of all threads come by here.
-    call = vars(BaseClient)["_make_api_call"]
+    # All calls of all threads come by one of these.
+    call, direct_copy = vars(BaseClient)["_make_api_call"], DirectCopies.copy_object
     refused: list[str] = []
 
+    def check(operation: str, request: Mapping[str, Any]) -> None:
+        found = not_allowed(name, needs(operation, request), parameters)
+        refused.extend(f"{name} has not {need.action} on {need.resource} {sorted(need.keys)}" for need in found)
+
     def checked(self: Any, operation: str, request: Mapping[str, Any]) -> Any:
-        if is_of_a_function(self) and self.meta.service_model.service_name == "s3":
-            found = not_allowed(name, needs(operation, request), parameters)
-            refused.extend(f"{name} has not {need.action} on {need.resource} {sorted(need.keys)}" for need in found)
+        is_sent = request.get("Key") != s3_direct.ANY_KEY
+        if is_sent and is_of_a_function(self) and self.meta.service_model.service_name == "s3":
+            check(operation, request)
         return call(self, operation, request)
+
+    def checked_copy(self: DirectCopies, **request: Any) -> Any:
+        check("CopyObject", request)
+        return direct_copy(self, **request)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(BaseClient, "_make_api_call", checked)
+        patch.setattr(DirectCopies, "copy_object", checked_copy)
         try:
             yield
         finally:

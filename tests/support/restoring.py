@@ -39,6 +39,7 @@ from tests.conformance.asking import Milvus
 from tests.support.lambda_context import Invocation
 from tests.support.milvus_server.server import MilvusServer
 from tests.support.privilege import guarded
+from tests.support.quick_s3 import URL as QUICK_URL
 
 BACKUPS, PREFIX, STAGING = "vault-backups", "team", "staging"
 _PAUSE_SECONDS = 0.01
@@ -234,6 +235,8 @@ class Restoring:
             "EXPORT_PREFIX": "exports",
             "MILVUS_URI": self.server.uri,
             "ADVANCE_SECONDS": "0",
+            # As the template has it, but where S3 lies within the process.
+            "COPY_CLIENT": "boto3" if self.s3.meta.endpoint_url == QUICK_URL else "direct",
             **self.environment,
         }
         with pytest.MonkeyPatch.context() as patch:

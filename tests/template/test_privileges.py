@@ -107,6 +107,7 @@ TABLE: dict[str, May] = {
             ".runs/backup-*/backup.json",
             ".runs/backup-*/collections/*",
             ".runs/export-*/backup.json",
+            ".runs/restore-*/composed/*",
             *MANIFESTS_OF_EXPORTS,
             "milvus:delta_log/*",
             "milvus:insert_log/*",
@@ -122,7 +123,14 @@ TABLE: dict[str, May] = {
         abort_uploads=(*OBJECTS, *COPIES_ELSEWHERE),
     ),
     "CopyBatch": May(
-        read=(*OBJECTS, ".runs/*/claim.json", ".runs/*/copy/*", "milvus:delta_log/*", "milvus:insert_log/*"),
+        read=(
+            *OBJECTS,
+            ".runs/*/claim.json",
+            ".runs/*/copy/*",
+            ".runs/restore-*/composed/*",
+            "milvus:delta_log/*",
+            "milvus:insert_log/*",
+        ),
         write=(*OBJECTS, ".runs/*/copy/*", *COPIES_ELSEWHERE),
         delete=(".runs/*/copy/*/error-*.json",),
         abort_uploads=(*OBJECTS, *COPIES_ELSEWHERE),
@@ -163,7 +171,9 @@ TABLE: dict[str, May] = {
             ".catalogue/copies/*",
             ".pool/.users/backup-*",
             ".runs/backup-*/locked.json",
+            ".runs/backup-*/publishing/*",
             ".runs/export-*/locked.json",
+            ".runs/export-*/publishing/*",
             USERS_ELSEWHERE,
             *(f"exports:{pattern}" for pattern in (*ONLY_CONDITIONALLY, *METADATA)),
         ),
@@ -179,6 +189,7 @@ TABLE: dict[str, May] = {
             "exports:*/binlogs/*",
             OTHER_ETAGS_ELSEWHERE,
         ),
+        abort_uploads=(*METADATA, *(f"exports:{pattern}" for pattern in METADATA)),
         lock=LOCKED,
         read_locks=LOCKED,
     ),
@@ -250,7 +261,13 @@ TABLE: dict[str, May] = {
     ),
     "CutCollections": May(
         read=(*OBJECTS, ".runs/restore-*/*"),
-        write=(".runs/restore-*/collections/*/target.json", ".runs/restore-*/cuts/*", "milvus:staging/restore-*/*"),
+        write=(
+            ".runs/restore-*/collections/*/target.json",
+            ".runs/restore-*/composed/*",
+            ".runs/restore-*/copy/*",
+            ".runs/restore-*/cuts/*",
+            "milvus:staging/restore-*/*",
+        ),
     ),
     "AdvanceRestore": May(
         read=(".runs/restore-*/*",),
@@ -265,7 +282,7 @@ TABLE: dict[str, May] = {
     "CleanUpRestore": May(
         read=(".runs/restore-*/*",),
         write=(".runs/restore-*/claim.json", ".runs/restore-*/collections/*/abandoned-*.json"),
-        delete=("milvus:staging/restore-*/*",),
+        delete=(".runs/restore-*/composed/*", "milvus:staging/restore-*/*"),
     ),
     "ReportRestore": May(read=(".runs/restore-*/*",), write=(".runs/reports/*",)),
     "PlanPrune": May(

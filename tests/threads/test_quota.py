@@ -10,7 +10,9 @@ pytestmark = pytest.mark.filterwarnings("ignore:No application metrics to publis
 
 
 @pytest.mark.thread("milvus#33775", "milvus#38845")
-@pytest.mark.parametrize("environment", [{}, {"FOLD_COPIES": "0"}], ids=["rows", "rows and deletes by themselves"])
+@pytest.mark.parametrize(
+    "environment", [{}, {"FOLD_SEGMENT_BYTES": "0"}], ids=["rows", "rows and deletes by themselves"]
+)
 @pytest.mark.parametrize(
     "way",
     [

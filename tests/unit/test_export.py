@@ -195,6 +195,7 @@ class Export:
             finished_at=datetime(2027, 1, 1, tzinfo=UTC),
             render_report=lambda _: b"report",
         )
+        assert manifest is not None
         if destination == self.run:
             Catalogue(self.store, BUCKET, PREFIX).publish(summary_of(manifest))
         else:

@@ -144,9 +144,11 @@ class Night:
 
     def publish(self) -> Manifest:
         """Write the documents and the marker."""
-        return publish_backup(
+        manifest = publish_backup(
             self.run, self.plan, self.layout, ATTEMPT, 1, finished_at=BEGUN, render_report=lambda _: b"report"
         )
+        assert manifest is not None
+        return manifest
 
 
 class TestTerms:

@@ -116,6 +116,26 @@ def test_each_does_not_run_ahead_of_its_reader() -> None:
     assert len(started) <= 3 + 4
 
 
+def test_each_works_on_no_more_at_a_time_than_their_weights_allow_and_on_a_heavier_one_alone() -> None:
+    weights = [1, 2, 1, 9, 1, 3, 2, 2]
+    working: list[int] = []
+    seen: list[int] = []
+    lock = threading.Lock()
+
+    def work(weight: int) -> int:
+        with lock:
+            working.append(weight)
+            seen.append(sum(working))
+        return weight
+
+    for done in each(work, weights, threads=8, weight=lambda weight: weight, max_weight=4):
+        with lock:
+            working.remove(done)
+
+    assert max(load for load in seen if load != 9) <= 4
+    assert 9 in seen
+
+
 def test_each_works_on_several_at_a_time() -> None:
     barrier = threading.Barrier(4, timeout=10)
 

@@ -11,7 +11,6 @@ from pydantic import TypeAdapter
 from milvus_vault.archive.layout import BackupLayout
 from milvus_vault.archive.manifest import CollectionFailure, Manifest, Source, write_object_list
 from milvus_vault.archive.reader import read_archive, read_manifest
-from milvus_vault.archive.reference_writer import reference_files
 from milvus_vault.backup.publish import next_copy, next_verification, publish_backup
 from milvus_vault.backup.working_files import BackupPlan, Snapshot, shared_name, snapshot_name
 from milvus_vault.copying.working_files import CopyCheck, CopyTarget, write_target, write_verified
@@ -38,6 +37,7 @@ from tests.unit.archive.samples import (
     PREFIX,
     Contents,
     new_store,
+    reference_files,
     sample_contents,
 )
 
@@ -88,7 +88,7 @@ def plan(contents: Contents, request: BackupRequest | None = None) -> BackupPlan
 
 def publish(run: Workspace, of: BackupPlan, finished_at: datetime = FINISHED) -> Manifest:
     """Publish with a report that only says whose it is."""
-    return publish_backup(
+    manifest = publish_backup(
         run,
         of,
         LAYOUT,
@@ -97,6 +97,8 @@ def publish(run: Workspace, of: BackupPlan, finished_at: datetime = FINISHED) ->
         finished_at=finished_at,
         render_report=lambda manifest: f"report of {manifest.backup_name}".encode(),
     )
+    assert manifest is not None
+    return manifest
 
 
 def test_what_an_earlier_round_copied_into_the_pool_counts_as_copied_for_the_backup() -> None:

@@ -20,6 +20,7 @@ from milvus_vault.model.collections import (
 )
 from milvus_vault.model.objects import ArchivedObject, CopyItem
 from milvus_vault.restore import staging_legacy
+from milvus_vault.restore.folding import COMPOSED_BYTES
 from milvus_vault.restore.staging import BYTES_A_JOB, SEGMENTS_A_JOB, CollectionImport, FoldLimits
 from milvus_vault.restore.working_files import ImportSource
 from milvus_vault.settings import RestoreSettings
@@ -28,6 +29,7 @@ COLLECTION, BASE = 7, "staging/run/7/"
 CUT_BASE = "cut/"
 PARTITIONS = {1: "_default", 2: "p"}
 MANY = FoldLimits(copies=1000, segment_bytes=1000)
+RARELY = FoldLimits(RestoreSettings().fold_copies, RestoreSettings().fold_segment_bytes)
 
 
 def segment(number: int, partition: int = 1, *, rows: int = 10, storage_version: int = 0) -> ArchivedSegment:
@@ -121,40 +123,84 @@ def test_deletes_go_to_the_segments_of_their_partition_or_to_all() -> None:
     assert deletes == ["1/1/1/92", "1/1/2/22", "1/1/2/92", "2/1/3/82", "2/1/3/92"]
 
 
-def test_above_a_limit_deletes_are_imported_by_themselves_after_the_rows() -> None:
+def test_above_a_limit_of_bytes_deletes_are_imported_by_themselves_after_the_rows() -> None:
     segments = [segment(1), segment(2), segment(8, rows=0), segment(9, ALL_PARTITIONS, rows=0)]
     objects = [insert(1), insert(2), delete(2), delete(8), delete(9, ALL_PARTITIONS)]
-    assert whole(segments, objects, FoldLimits(copies=4, segment_bytes=10)).folds
-    for limits in (FoldLimits(copies=3, segment_bytes=10), FoldLimits(copies=4, segment_bytes=9)):
-        found = whole(segments, objects, limits)
-        deletes = found.deletes_staged(BASE, CUT_BASE)
-        assert [(s.partition, s.is_deletes, s.pairs[0].delta_prefix) for s in deletes] == [
-            ("_default", True, f"{BASE}level_zero/7/1/"),
-            ("", True, f"{BASE}level_zero/7/-1/"),
-        ]
-        keys = [item.key.removeprefix(BASE) for item in found.staged_items(BASE)]
-        # What a segment has of its own stays with it.
-        assert [key for key in keys if not key.startswith("insert_log")] == [
-            "delta_log/7/1/1/2/22",
-            "level_zero/7/1/82",
-            "level_zero/7/-1/92",
-        ]
+    assert whole(segments, objects, FoldLimits(copies=0, segment_bytes=10)).folds
+    found = whole(segments, objects, FoldLimits(copies=4, segment_bytes=9))
+    deletes = found.deletes_staged(BASE, CUT_BASE)
+    assert [(s.partition, s.is_deletes, s.pairs[0].delta_prefix) for s in deletes] == [
+        ("_default", True, f"{BASE}level_zero/7/1/"),
+        ("", True, f"{BASE}level_zero/7/-1/"),
+    ]
+    keys = [item.key.removeprefix(BASE) for item in found.staged_items(BASE)]
+    # What a segment has of its own stays with it.
+    assert [key for key in keys if not key.startswith("insert_log")] == [
+        "delta_log/7/1/1/2/22",
+        "level_zero/7/1/82",
+        "level_zero/7/-1/92",
+    ]
+    assert not found.compositions
 
 
-@pytest.mark.parametrize(
-    ("files", "folds"), [(4_000, True), (4_001, False), pytest.param(200_000, False, marks=pytest.mark.thorough)]
-)
-def test_thousands_of_files_of_deletes_are_folded_up_to_the_limit_and_not_one_more(files: int, folds: bool) -> None:
-    numbers = range(1, 6)
-    level_zero = segment(9, ALL_PARTITIONS, rows=0)
+@pytest.mark.parametrize(("segments", "files"), [(10, 10), (100, 200), (1_000, 20), (1_000, 200)])
+def test_what_is_copied_grows_with_segments_and_files_of_deletes_and_not_with_their_product(
+    segments: int, files: int
+) -> None:
+    level_zero = segment(10**6, ALL_PARTITIONS, rows=0)
     deletes = [replace(delete(9, ALL_PARTITIONS), source_key=f"files/delta_log/7/-1/9/{n}") for n in range(files)]
-    objects = [*(insert(n) for n in numbers), *deletes]
-    limits = FoldLimits(copies=20_000, segment_bytes=10**6)
-    found = whole([*(segment(n) for n in numbers), level_zero], objects, limits)
-    assert found.folds is folds
-    staged = [item.key for item in found.staged_items(BASE) if not item.key.startswith(f"{BASE}insert_log")]
-    assert len(set(staged)) == len(staged) == (20_000 if folds else files)
-    assert len(found.deletes_staged(BASE, CUT_BASE)) == (0 if folds else 1)
+    deletes = [replace(item, source_key=item.source_key.replace("/9/", "/1000000/")) for item in deletes]
+    numbers = range(1, segments + 1)
+    found = whole([*map(segment, numbers), level_zero], [*map(insert, numbers), *deletes], RARELY)
+    staged = list(found.staged_items(BASE))
+    assert found.folds
+    assert len(staged) == 2 * segments
+    (composition,) = found.compositions
+    assert [log.log_id for log in composition.logs] == [*range(files)]
+    beside = [item for item in staged if not item.key.startswith(f"{BASE}insert_log")]
+    assert {(item.source_key, item.size_bytes, item.source_etag) for item in beside} == {(composition.key, 0, "")}
+    assert len({item.key for item in beside}) == segments
+
+
+def test_few_deletes_are_copied_as_they_are_and_one_copy_more_composes_them() -> None:
+    level_zero = [segment(8, rows=0), segment(9, rows=0)]
+    for count, composed in ((32, 0), (33, 1)):
+        numbers = range(10, 10 + count)
+        objects = [*map(insert, numbers), delete(8), delete(9)]
+        found = whole([*map(segment, numbers), *level_zero], objects, RARELY)
+        assert len(found.compositions) == composed
+        assert len(list(found.staged_items(BASE))) == count * (2 if composed else 3)
+
+
+def test_a_composed_log_is_of_8_mib_at_most_and_of_one_partition_or_of_what_concerns_all() -> None:
+    half = COMPOSED_BYTES // 2
+    homes = {11: 1, 12: 1, 13: 1, 14: 1, 21: 2, 22: 2, 31: ALL_PARTITIONS, 32: ALL_PARTITIONS}
+    sizes = {11: half, 12: half, 13: 1, 14: COMPOSED_BYTES + 1}
+    objects = [delete(number, home, sizes.get(number, 5)) for number, home in homes.items()]
+    rows = {1: 1, 2: 1, 3: 2}
+    found = CollectionImport.of(
+        collection([segment(n, home) for n, home in rows.items()] + [segment(n, h, rows=0) for n, h in homes.items()]),
+        [*(insert(n, home) for n, home in rows.items()), *objects],
+        FoldLimits(copies=0, segment_bytes=10**9),
+        composed="run/composed/0/",
+    )
+    assert [(each.key, [log.log_id for log in each.logs]) for each in found.compositions] == [
+        ("run/composed/0/1/112", [112, 122]),
+        ("run/composed/0/-1/312", [312, 322]),
+    ]
+    beside = defaultdict(list)
+    for item in found.staged_items(BASE):
+        if "delta_log" in item.key:
+            beside[int(item.key.split("/")[-2])].append((item.source_key, item.key.rpartition("/")[2]))
+    composed, alone = ("run/composed/0/1/112", "112"), [(f"backup/{_of(delete(n))}", f"{n}2") for n in (13, 14)]
+    everywhere = ("run/composed/0/-1/312", "312")
+    assert beside[1] == beside[2] == [composed, *alone, everywhere]
+    # One segment takes what concerns its partition alone as it is.
+    assert beside[3] == [*((f"backup/{_of(delete(n, 2))}", f"{n}2") for n in (21, 22)), everywhere]
+
+
+def _of(item: ArchivedObject) -> str:
+    return item.source_key.removeprefix("files/")
 
 
 @pytest.mark.parametrize(("size_bytes", "folds"), [(64 * 1024**2, True), (64 * 1024**2 + 1, False)])
@@ -287,7 +333,7 @@ def test_objects_are_staged_in_the_order_in_which_they_are_imported() -> None:
     of_partitions = collection(segments)
     older = ends(
         staging_legacy.import_sources(BASE, of_partitions, objects),
-        staging_legacy.staged_items(BASE, of_partitions, objects),
+        staging_legacy.staged_items(BASE, of_partitions, objects, copies=1000, composed="")[0],
     )
     assert (len(newer), len(older)) == (3, 2)
     for places in (newer, older):

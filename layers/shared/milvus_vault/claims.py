@@ -7,6 +7,7 @@ nobody gives claims back, but an execution that refuses its request.
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from threading import Lock
 
 from pydantic import ValidationError
 
@@ -14,6 +15,7 @@ from milvus_vault.errors import ObjectNotFoundError, RunTakenOverError
 from milvus_vault.model.base import Model
 from milvus_vault.model.names import attempt_of
 from milvus_vault.model.times import Time, utc_second
+from milvus_vault.parallel import each
 from milvus_vault.ports import Executions, ObjectStore
 from milvus_vault.workspace import Workspace
 
@@ -65,6 +67,8 @@ class Claims:
         self._bucket = bucket
         self._mine = Claim(execution_arn=execution_arn, run=run, claimed_at=datetime.now(UTC))
         self._taken: list[str] = []
+        self._ended: dict[str, str] = {}
+        self._asking = Lock()
 
     def holder(self, key: str) -> tuple[Claim, str] | None:
         """Return the claim at a key with its execution's status, or None where nobody holds it."""
@@ -120,14 +124,20 @@ class Claims:
 
     def give_back(self) -> None:
         """Delete the claims that this object was the first to take, so that a refused request leaves nothing."""
-        found = [(key, self._read(key)) for key in self._taken]
+        found = zip(self._taken, each(self._read, self._taken), strict=True)
         mine = [key for key, held in found if held and held[0].execution_arn == self._mine.execution_arn]
         self._store.delete(self._bucket, mine)
         self._taken = []
 
     def _status(self, claim: Claim) -> str:
-        is_readable = claim.execution_arn != UNREADABLE
-        return self._executions.status(claim.execution_arn) if is_readable else "UNKNOWN"
+        if claim.execution_arn == UNREADABLE:
+            return "UNKNOWN"
+        # Ten thousand targets may have been claimed by one execution, and Step Functions answers 15 questions a second.
+        with self._asking:
+            status = self._ended.get(claim.execution_arn) or self._executions.status(claim.execution_arn)
+            if status not in RUNNING:
+                self._ended[claim.execution_arn] = status
+            return status
 
     def _read(self, key: str) -> tuple[Claim, str] | None:
         try:

@@ -11,6 +11,7 @@ from pydantic import AfterValidator, Field, ValidationError
 
 from milvus_vault.errors import SettingsError
 from milvus_vault.model.base import Model
+from milvus_vault.model.objects import CopyClient
 from milvus_vault.model.words import wrong_fields
 
 
@@ -86,15 +87,18 @@ class CopySettings(Settings):
     copy_batch_objects: int = Field(default=1000, ge=1)
     copy_batch_bytes: int = Field(default=50 * 1024**3, ge=1)
     copy_threads: int = Field(default=64, ge=1, le=256)
+    copy_client: CopyClient = "boto3"
+    """By what CopyObject is sent: the SDK's client, or our own way to send the same requests (ADR 48)."""
     copy_at_once_objects: int = Field(default=1000, ge=0)
     """Up to how many objects of a round PlanCopy copies and verifies them as well. 0: of none."""
 
 
 class RestoreSettings(Settings):
-    """Up to where deletes of level 0 are imported with the rows that they concern, and how long a call goes on."""
+    """Up to where deletes of level 0 are copied as they are, and folded at all, and how long a call goes on."""
 
-    fold_copies: int = Field(default=20_000, ge=0)
-    """Extra copies of one collection: 100 s at 200 a second, with which copying begins. 0: none."""
+    fold_copies: int = Field(default=64, ge=0)
+    """Copies of deletes of a collection, up to which they are copied as they are: a third of a second at 200 a second,
+    with which copying begins, and less than a function takes that composes them first."""
     fold_segment_bytes: int = Field(default=256 * 1024**2, ge=0)
     """Bytes of deletes that concern one segment; Milvus holds them in memory while it imports it."""
     advance_seconds: float = Field(default=30, ge=0)

@@ -111,6 +111,16 @@ class Workspace:
         there = self.names(folder) if names is None else names
         return {int(name.removeprefix(folder).partition(".")[0]) for name in there if name.startswith(folder)}
 
+    def sizes(self, folder: str) -> dict[int, int]:
+        """Return the bytes of a folder's documents, by the numbers that they are named by.
+
+        Args:
+            folder: The folder, with a slash at its end.
+        """
+        skip = len(self.folder + folder)
+        listed = self.store.list_objects(self.bucket, self.folder + folder)
+        return {int(one.key[skip:].partition(".")[0]): one.size_bytes for one in listed}
+
     def delete(self, names: Iterable[str]) -> None:
         """Delete documents; names that are not there are no error."""
         self.store.delete(self.bucket, [self.key(name) for name in names])

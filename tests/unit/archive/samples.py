@@ -1,7 +1,7 @@
 """Backups for the tests: copies of what milvus-backup made, and one of ours."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from milvus_vault.archive.manifest import (
     write_object_list,
 )
 from milvus_vault.archive.pool import parse_pooled_key
-from milvus_vault.archive.reference_writer import marker_file, reference_files
+from milvus_vault.archive.reference_writer import FILES, ReferenceFiles, collection_texts, marker_file
 from milvus_vault.model.collections import ALL_PARTITIONS, DatabaseDescription, KeyValue, SegmentLevel
 from milvus_vault.model.flushes import FlushAllPoint, FlushedChannel
 from milvus_vault.model.objects import ArchivedObject
@@ -238,6 +238,31 @@ def sample_contents(layout: BackupLayout) -> Contents:
         }
     )
     return [(rich, stored_objects(layout, COLLECTION_ID, segments)), (empty, [])]
+
+
+def reference_files(
+    *,
+    backup_id: str,
+    backup_name: str,
+    milvus_version: str,
+    databases: Sequence[DatabaseDescription],
+    flush_all: FlushAllPoint | None = None,
+    rbac: Rbac | None = None,
+    collections: Sequence[tuple[CollectionDocument, Iterable[ArchivedObject]]],
+) -> dict[str, bytes]:
+    """Return milvus-backup's files of a backup, by their names."""
+    given = [(document, list(objects)) for document, objects in collections]
+    texts = [collection_texts(backup_id, document, objects) for document, objects in given]
+    reference = ReferenceFiles(
+        backup_id=backup_id,
+        backup_name=backup_name,
+        milvus_version=milvus_version,
+        databases=databases,
+        size_bytes=sum(item.size_bytes for _, objects in given for item in objects),
+        flush_all=flush_all,
+        rbac=rbac,
+    )
+    return {name: b"".join(reference.pieces(name, (text[name] for text in texts))) for name in FILES}
 
 
 def write_backup(

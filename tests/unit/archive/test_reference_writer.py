@@ -9,7 +9,6 @@ import pytest
 from milvus_vault.archive.layout import BackupLayout
 from milvus_vault.archive.manifest import CollectionDocument
 from milvus_vault.archive.reader import read_archive, read_objects
-from milvus_vault.archive.reference_writer import reference_files
 from milvus_vault.errors import BackupDamagedError, WorkingFileError
 from milvus_vault.model.collections import DatabaseDescription
 from milvus_vault.model.flushes import FlushAllPoint, FlushedChannel
@@ -25,6 +24,7 @@ from tests.unit.archive.samples import (
     golden_layout,
     golden_store,
     new_store,
+    reference_files,
     sample_contents,
     write_backup,
 )

@@ -1,13 +1,14 @@
 """Deletes are read from every form of a delta log, and a cut leaves out just those that are too new."""
 
 import json
+from collections.abc import Iterable
 
 import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from milvus_vault.binlogs import cut_deletes, read_deletes
+from milvus_vault.binlogs import compose_deletes, cut_deletes, events, open_deletes, read_deletes
 from milvus_vault.errors import BinlogUnreadableError
 from tests.support.milvus_server import binlog
 from tests.support.milvus_server.binlog import Delete
@@ -249,3 +250,61 @@ def test_what_json_says_counts_and_not_how_it_is_written() -> None:
     body = write_spaced_objects(TEXTS)
     assert json.loads(str(binlog.read(body).columns["val"][0])) == {"pk": "", "ts": NOW, "pkType": 21}
     assert found_in(body) == found_in(write_go_objects(TEXTS)) == found_in(write_columns(TEXTS))
+
+
+def composed(bodies: Iterable[bytes]) -> dict[int, bytes]:
+    return dict(compose_deletes([open_deletes(body) for body in bodies]))
+
+
+def form_of(body: bytes) -> object:
+    return _schema(body).schema_arrow, body.startswith(b"PAR1")
+
+
+@given(st.lists(logs, min_size=1, max_size=6))
+def test_composed_logs_have_the_deletes_of_all_each_as_often_as_it_was_there_one_log_a_form(
+    written: list[Written],
+) -> None:
+    found = composed(log.body for log in written)
+    for position, body in found.items():
+        alike = [log for log in written if form_of(log.body) == form_of(written[position].body)]
+        assert alike[0] is written[position]
+        # Lines of two kinds may stand in one log: the server takes each by itself.
+        assert binlog.read_deletes(body) == [delete for log in alike for delete in log.deletes]
+        assert body is alike[0].body if len(alike) == 1 else _schema(body).num_row_groups == 1
+    assert len(found) == len({str(form_of(log.body)) for log in written})
+
+
+@pytest.mark.parametrize("write", FORMS)
+def test_a_composed_log_is_read_as_the_logs_are_and_has_their_columns(write: Write) -> None:
+    bodies = [write(NUMBERS), write([(5, NOW + 9)]), write(NUMBERS[:2])]
+    (whole,) = composed(bodies).values()
+    assert found_in(whole) == [*NUMBERS, (5, NOW + 9), *NUMBERS[:2]]
+    assert _schema(whole).schema_arrow.equals(_schema(bodies[0]).schema_arrow, check_metadata=True)
+
+
+@pytest.mark.parametrize("write", [write_old_objects, write_objects])
+def test_a_composed_log_has_one_event_with_the_times_of_all_and_the_size_that_all_have_in_memory(write: Write) -> None:
+    bodies = [write(NUMBERS), write([(5, NOW + 9), (6, NOW - 9)])]
+    (whole,) = composed(bodies).values()
+    log = events.read(whole)
+    assert list(events.contradictions(log)) == []
+    (event,) = log.events
+    assert (event.first, event.last) == (log.first, log.last) == (NOW - 9, NOW + 9)
+    sizes = [int(str(binlog.read(body).extra["original_size"])) for body in (*bodies, whole)]
+    assert sizes[0] + sizes[1] == sizes[2]
+
+
+def test_a_log_that_milvus_alone_can_read_or_nobody_stays_as_it_is() -> None:
+    encrypted = bytearray(binlog._write(PLACE, -1, 20, {"edek": "secret"}, 2, b"ciphertext" * 9, [NOW], True))
+    encrypted[-100:] = b"\xff" * 100
+    bodies = [
+        write_objects(NUMBERS),
+        bytes(encrypted),
+        b"PARE....PARE",
+        write_objects(TEXTS)[:-9],
+        write_objects(NUMBERS),
+    ]
+    found = composed(bodies)
+    assert [*found] == [0, 1, 2, 3]
+    assert [found[number] for number in (1, 2, 3)] == bodies[1:4]
+    assert found_in(found[0]) == [*NUMBERS, *NUMBERS]

@@ -1,8 +1,17 @@
 """What real servers wrote is read as the independent reader reads it, and holds what the oracles say."""
 
+from collections import defaultdict
+
 import pytest
 
-from milvus_vault.binlogs import count_column_groups, cut_deletes, read_deletes, read_timestamps
+from milvus_vault.binlogs import (
+    compose_deletes,
+    count_column_groups,
+    cut_deletes,
+    open_deletes,
+    read_deletes,
+    read_timestamps,
+)
 from milvus_vault.errors import BinlogUnreadableError
 from tests.support.golden_rows import full_meta, objects_of, oracle
 from tests.support.milvus_server import binlog, column_groups
@@ -33,6 +42,22 @@ def test_deletes_of_real_servers_are_read_and_cut(archive: str) -> None:
             assert cut is not None
             assert binlog.read_deletes(cut) == [delete for delete in expected if delete[1] <= end]
             assert binlog.read(cut).place == binlog.read(body).place
+
+
+@pytest.mark.parametrize("archive", ALL)
+def test_deletes_of_real_servers_are_composed_into_one_log(archive: str) -> None:
+    objects = objects_of(archive)
+    by_collection: dict[str, list[bytes]] = defaultdict(list)
+    for key in objects.keys("delta_log/"):
+        by_collection[key.split("/")[1]].append(objects.get(key))
+    for bodies in by_collection.values():
+        expected = [delete for body in bodies for delete in binlog.read_deletes(body)]
+        ((_, whole),) = compose_deletes([open_deletes(body) for body in bodies])
+        assert binlog.read_deletes(whole) == expected
+        found = read_deletes(whole)
+        assert list(zip(found.keys.to_pylist(), found.timestamps.to_pylist(), strict=True)) == expected
+        assert binlog.read(whole).place == binlog.read(bodies[0]).place
+    assert any(len(bodies) > 1 for bodies in by_collection.values())
 
 
 def test_some_of_them_are_really_cut() -> None:

@@ -5,7 +5,7 @@ turn comes, whose execution ends, while its functions go on, which is started ag
 runs, and when hours pass. Sweeps run two at a time and without a claim.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
@@ -201,7 +201,12 @@ def test_so_it_is_whatever_happens_where_stacks_are_gone_or_cannot_be_asked_abou
 @pytest.fixture
 def _one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let an export take collections one by one: an actor is one thread."""
-    monkeypatch.setattr(export, "each", map)
+
+    def do_each(capture: Callable[[int], None], indexes: Iterable[int], **_: object) -> None:
+        for index in indexes:
+            capture(index)
+
+    monkeypatch.setattr(export, "do_each", do_each)
 
 
 @pytest.mark.usefixtures("_one_by_one")

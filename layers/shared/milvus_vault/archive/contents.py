@@ -116,3 +116,8 @@ def segments_with_deletes(objects: Iterable[ArchivedObject]) -> frozenset[int]:
     """Return the IDs of the segments that have delta logs."""
     keys = (log_of(item) for item in objects)
     return frozenset(key.segment_id for key in keys if key.kind == DELTA_LOG)
+
+
+def list_bytes(collection: ArchivedCollection) -> int:
+    """Return the bytes of the list of a collection's objects; 0 where they are in memory with the collection."""
+    return collection.object_list.size_bytes if collection.object_list else 0

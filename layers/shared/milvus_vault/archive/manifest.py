@@ -38,6 +38,10 @@ def _is_unset(value: object) -> bool:
     return value in (None, "")
 
 
+LISTED_OBJECT_BYTES = 320
+"""What an object takes in an object list, about: two keys of a hundred characters, ETag and checksum."""
+
+
 class FileDigest(Model):
     """A metadata object and what its content must be."""
 

@@ -50,6 +50,7 @@ from milvus_vault.model.rbac import Rbac
 from milvus_vault.model.readable import first_of
 from milvus_vault.model.versions import parse_version
 from milvus_vault.model.words import wrong_fields
+from milvus_vault.parallel import SMALL_REQUESTS_AT_A_TIME
 from milvus_vault.ports import ObjectStore
 
 __all__ = [
@@ -79,9 +80,6 @@ _HINT = "Restore this object from a copy or an older version of it, or use anoth
 ONE_PIECE_BYTES = 2**20
 """Object lists up to this size, of some 3,300 objects, are read by one request instead of two."""
 
-# Documents are small, and there is one for each collection.
-_CONCURRENT_READS = 16
-
 
 def read_archive(store: ObjectStore, bucket: str, layout: BackupLayout) -> Archive:
     """Return what a backup holds, without the object lists of ours: `read_objects` reads those.
@@ -94,7 +92,7 @@ def read_archive(store: ObjectStore, bucket: str, layout: BackupLayout) -> Archi
     marker, manifest = _open(store, bucket, layout)
     if manifest is None:
         return read_reference_archive(store, bucket, layout, marker)
-    with ThreadPoolExecutor(_CONCURRENT_READS) as pool:
+    with ThreadPoolExecutor(SMALL_REQUESTS_AT_A_TIME) as pool:
         other_etags = pool.submit(read_other_etags, store, bucket, layout)
         collections = tuple(pool.map(lambda entry: read_collection(store, bucket, layout, entry), manifest.collections))
     return Archive(

@@ -1,13 +1,13 @@
 """Write a backup's metadata as milvus-backup does, so that this tool can restore it.
 
 The text of a segment goes into two files, and a backup of a million objects has a quarter of a gigabyte
-of them: so texts are made per collection and appended, never collected as a tree.
+of them: so texts are made per collection, never collected as a tree, and files are put together piece by piece.
 """
 
 import base64
 import io
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 
@@ -38,50 +38,75 @@ FULL_META = "full_meta.json"
 _HINT = "Its working files contradict each other: start the backup again, under another `backup_name`."
 
 
-def reference_files(
-    *,
-    backup_id: str,
-    backup_name: str,
-    milvus_version: str,
-    databases: Sequence[DatabaseDescription],
-    flush_all: FlushAllPoint | None = None,
-    rbac: Rbac | None = None,
-    collections: Iterable[tuple[CollectionDocument, Iterable[ArchivedObject]]],
-) -> dict[str, bytes]:
-    """Return milvus-backup's metadata files except the marker, by file name.
+FILES = (COLLECTION_META, PARTITION_META, SEGMENT_META, FULL_META)
+"""milvus-backup's metadata files, except the marker."""
 
-    `collections` is read once, one collection at a time, so that a generator need not hold the object
-    lists of all. A segment without objects is left out: milvus-backup would import an empty folder.
+
+def collection_texts(
+    backup_id: str, document: CollectionDocument, objects: Iterable[ArchivedObject]
+) -> Mapping[str, bytes]:
+    """Return what each of `FILES` has of a collection: items of its array, with commas between them.
+
+    A segment without objects is left out: milvus-backup would import an empty folder.
 
     Raises:
         WorkingFileError: An object belongs to no segment of its collection, or a segment to no partition.
     """
-    before = message({"id": backup_id, "state_code": 0, "name": backup_name}).removesuffix("}") + ","
-    full = _ArrayFile("collection_backups", before)
-    collection_infos, partition_infos, segment_infos = _ArrayFile("infos"), _ArrayFile("infos"), _ArrayFile("infos")
-    size_bytes = 0
-    for document, objects in collections:
-        texts = _collection(backup_id, document, objects)
-        size_bytes += texts.size_bytes
-        full.append(texts.full)
-        collection_infos.append([texts.without_segments])
-        for partition in texts.partitions:
-            partition_infos.append([partition])
-        for segment in texts.segments:
-            segment_infos.append([segment])
-    rest: dict[str, Value] = {
-        "size": size_bytes,
-        "milvus_version": milvus_version,
-        "rbac_meta": encode_rbac(rbac) if rbac else Encoded(),
-        "database_backups": array(_database(database) for database in databases),
-    }
-    after = message(rest | _flush_all(flush_all)).removeprefix("{")
+    texts = _collection(backup_id, document, objects)
     return {
-        COLLECTION_META: collection_infos.body(),
-        PARTITION_META: partition_infos.body(),
-        SEGMENT_META: segment_infos.body(),
-        FULL_META: full.body(after),
+        COLLECTION_META: texts.without_segments.encode(),
+        PARTITION_META: ",".join(texts.partitions).encode(),
+        SEGMENT_META: ",".join(texts.segments).encode(),
+        FULL_META: _written(texts.full),
     }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReferenceFiles:
+    """What milvus-backup's files say of a backup, beside its collections."""
+
+    backup_id: str
+    backup_name: str
+    milvus_version: str
+    databases: Sequence[DatabaseDescription]
+    size_bytes: int
+    """Of all objects."""
+    flush_all: FlushAllPoint | None = None
+    rbac: Rbac | None = None
+
+    def pieces(self, name: str, texts: Iterable[bytes]) -> Iterator[bytes]:
+        """Yield a file, by `collection_texts` of its collections in their order, each of one or of several of them."""
+        if name != FULL_META:
+            yield from _array_file("infos", "{", "}", texts)
+            return
+        before = message({"id": self.backup_id, "state_code": 0, "name": self.backup_name}).removesuffix("}") + ","
+        rest: dict[str, Value] = {
+            "size": self.size_bytes,
+            "milvus_version": self.milvus_version,
+            "rbac_meta": encode_rbac(self.rbac) if self.rbac else Encoded(),
+            "database_backups": array(_database(database) for database in self.databases),
+        }
+        after = "," + message(rest | _flush_all(self.flush_all)).removeprefix("{")
+        yield from _array_file("collection_backups", before, after, texts)
+
+
+def _array_file(key: str, before: str, after: str, texts: Iterable[bytes]) -> Iterator[bytes]:
+    """Yield a struct with one long array, which is left out where it is empty."""
+    separator = f'{before}"{key}":['.encode()
+    is_empty = True
+    for text in filter(None, texts):
+        yield separator
+        yield text
+        separator, is_empty = b",", False
+    yield f"{before}{after.removeprefix(',')}".encode() if is_empty else f"]{after}".encode()
+
+
+def _written(pieces: Iterable[str]) -> bytes:
+    """Return pieces as one text, which is never there twice."""
+    body = io.BytesIO()
+    for piece in pieces:
+        body.write(piece.encode())
+    return body.getvalue()
 
 
 def _database(database: DatabaseDescription) -> Encoded:
@@ -136,29 +161,6 @@ def marker_file(manifest: Manifest, manifest_body: bytes) -> bytes:
     ).encode()
 
 
-class _ArrayFile:
-    """A struct with one long array, encoded while the array grows."""
-
-    def __init__(self, key: str, before: str = "{") -> None:
-        self._file = io.BytesIO()
-        self._file.write(before.encode())
-        self._separator = f'"{key}":['.encode()
-        self._is_empty = True
-
-    def append(self, pieces: Iterable[str]) -> None:
-        self._file.write(self._separator)
-        for piece in pieces:
-            self._file.write(piece.encode())
-        self._separator = b","
-        self._is_empty = False
-
-    def body(self, after: str = "}") -> bytes:
-        if not self._is_empty:
-            self._file.write(b"]" if after == "}" else b"],")
-        self._file.write(after.encode())
-        return self._file.getvalue()
-
-
 # Where items are put into a text later. Nothing else in a JSON text can look like this.
 _HOLE = Encoded("\0")
 
@@ -182,7 +184,6 @@ class _CollectionTexts:
     """Without segments, too."""
     segments: list[Encoded]
     """Those of partitions; the ones of all partitions are in `full` only."""
-    size_bytes: int
 
 
 def _collection(backup_id: str, document: CollectionDocument, objects: Iterable[ArchivedObject]) -> _CollectionTexts:
@@ -228,7 +229,6 @@ def _collection(backup_id: str, document: CollectionDocument, objects: Iterable[
         without_segments=_collection_info(backup_id, document, array(partitions), Encoded(), size_bytes),
         partitions=partitions,
         segments=list(chain.from_iterable(by_partition.values())),
-        size_bytes=size_bytes,
     )
 
 

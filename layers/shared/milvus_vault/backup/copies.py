@@ -19,9 +19,10 @@ from milvus_vault.archive.other_etags import read_other_etags, write_other_etags
 from milvus_vault.archive.pool import PoolLayout, parse_pooled_key
 from milvus_vault.archive.reader import read_document, read_manifest
 from milvus_vault.archive.remains import deleted_meanwhile
+from milvus_vault.backup.captured import failed, incomplete
+from milvus_vault.backup.documents import check_checksum
 from milvus_vault.backup.export import ExportPreparation
 from milvus_vault.backup.locking import ListedObjects, lock_objects
-from milvus_vault.backup.publish import check_checksum, failed, incomplete
 from milvus_vault.backup.working_files import BackupPlan, shared_folder, shared_name
 from milvus_vault.claims import CLAIM, ClaimHeldError, Claims, check_owner
 from milvus_vault.copying.verify import read_copy_check
@@ -32,7 +33,7 @@ from milvus_vault.model.names import export_run
 from milvus_vault.model.objects import ArchivedObject, CopyItem, ListedObject
 from milvus_vault.model.readable import count
 from milvus_vault.model.times import utc_second
-from milvus_vault.parallel import each
+from milvus_vault.parallel import LISTS_AT_A_TIME_BYTES, SMALL_REQUESTS_AT_A_TIME, each
 from milvus_vault.pool.condemned import read_condemned
 from milvus_vault.pool.users import PoolUse
 from milvus_vault.ports import HTML
@@ -263,7 +264,8 @@ def lock_copied(
         return (), (replace(one, stored_key=there.here(one.stored_key)) for one in objects)
 
     lists = [partial(listed, entry) for entry in manifest.collections]
-    return lock_objects(run, plan, attempt, plan.lock, lists, seconds_left)
+    list_bytes = [entry.objects.size_bytes for entry in manifest.collections]
+    return lock_objects(run, plan, attempt, plan.lock, lists, list_bytes, seconds_left)
 
 
 def _check_copied(run: Workspace, plan: BackupPlan, attempt: str, last_round: int, manifest: Manifest) -> None:
@@ -337,7 +339,14 @@ def _write_documents(
 
     object_count = size_bytes = 0
     noted: dict[str, tuple[str, str]] = {}
-    for objects, size, other_etags in each(write, range(len(manifest.collections))):
+    written = each(
+        write,
+        range(len(manifest.collections)),
+        threads=SMALL_REQUESTS_AT_A_TIME,
+        weight=lambda index: manifest.collections[index].objects.size_bytes,
+        max_weight=LISTS_AT_A_TIME_BYTES,
+    )
+    for objects, size, other_etags in written:
         object_count, size_bytes = object_count + objects, size_bytes + size
         noted.update(other_etags)
     for document in manifest.documents:

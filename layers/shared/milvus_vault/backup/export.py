@@ -4,8 +4,7 @@ It writes the working files that PrepareBackup and SnapshotBatch would have writ
 has it: the plan, a snapshot of each collection, and what to copy. So all that follows is what follows in a backup.
 """
 
-from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -48,13 +47,10 @@ from milvus_vault.model.names import attempt_of, export_run, short_hash
 from milvus_vault.model.objects import ArchivedObject, CopyItem, CopyJob
 from milvus_vault.model.readable import count, first_of
 from milvus_vault.model.requests import BackupRequest, ExportRequest
-from milvus_vault.parallel import each
+from milvus_vault.parallel import LISTS_AT_A_TIME_BYTES, SMALL_REQUESTS_AT_A_TIME, do_each
 from milvus_vault.pool.doubts import PoolDoubts
 from milvus_vault.ports import Executions, ObjectStore
 from milvus_vault.workspace import Workspace
-
-_SHORT_LIST_BYTES = 2 * 1024**2  # of some 10,000 objects
-
 
 type DamagedContents = Callable[[str, datetime | None], Mapping[str, str]]
 """Gives, by key, what deep verifications found wrong with contents of the backup of a name that was finished then; of
@@ -99,18 +95,6 @@ def contents_damaged(name: str, damaged: Mapping[str, str], *, is_copy: bool = F
         f"backup '{name}' {what}, since contents of {count(len(damaged))} object(s) are damaged: {problems}",
         hint="Bring the objects back from a copy or an older version of them, then verify the backup: `deep`.",
     )
-
-
-def each_by_size(capture: Callable[[int], None], list_bytes: Sequence[int]) -> None:
-    """Capture collections by their indexes: many at a time, but those with a long list of objects one by one.
-
-    Lists of large ones fill the memory, each by itself. `list_bytes` are their sizes, by index.
-    """
-    numbers = range(len(list_bytes))
-    deque(each(capture, (index for index in numbers if list_bytes[index] <= _SHORT_LIST_BYTES)), maxlen=0)
-    for index in numbers:
-        if list_bytes[index] > _SHORT_LIST_BYTES:
-            capture(index)
 
 
 def doubted(store: ObjectStore, bucket: str, layout: BackupLayout, manifest: Manifest) -> Mapping[str, str]:
@@ -233,7 +217,13 @@ class ExportPreparation:
             if index not in done:
                 self._capture(index, manifest, manifest.collections[index], other_etags)
 
-        each_by_size(capture, [entry.objects.size_bytes for entry in manifest.collections])
+        do_each(
+            capture,
+            range(len(manifest.collections)),
+            threads=SMALL_REQUESTS_AT_A_TIME,
+            weight=lambda index: manifest.collections[index].objects.size_bytes,
+            max_weight=LISTS_AT_A_TIME_BYTES,
+        )
         if manifest.rbac and not self.request.is_copy:
             self.run.write(RBAC, read_rbac(self._store, bucket, self._original, manifest.rbac))
         described = {database.name: database for database in manifest.database_descriptions}
@@ -307,7 +297,7 @@ class ExportPreparation:
             has_target = False
         # Last: it is what says that the collection is done.
         document = read_collection_document(*place, entry)
-        snapshot = Snapshot(round=1, document=document, has_target=has_target)
+        snapshot = Snapshot(round=1, document=document, object_count=entry.object_count, has_target=has_target)
         self.run.write(snapshot_name(self._attempt, index), snapshot)
 
     def _write_target(

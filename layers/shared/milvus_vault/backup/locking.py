@@ -4,13 +4,14 @@ Not while they are copied: a run that dies, or a collection that is captured ane
 delete. Until the marker is there an object is of no backup, and nothing is lost with it (docs/adr/0043).
 """
 
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence, Set
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from itertools import batched, islice
+from threading import Lock
+from typing import NamedTuple
 
 from milvus_vault.archive.layout import BackupLayout
-from milvus_vault.archive.manifest import Manifest, read_object_list
+from milvus_vault.archive.manifest import CollectionEntry, Manifest, read_object_list
 from milvus_vault.archive.pool import parse_pooled_key
 from milvus_vault.archive.reader import find_manifest, read_document
 from milvus_vault.backup.working_files import LOCKED, BackupPlan, LockProgress
@@ -18,7 +19,7 @@ from milvus_vault.claims import check_owner
 from milvus_vault.errors import BackupDamagedError, BackupFormatError, BucketNotLockableError
 from milvus_vault.model.locks import ObjectLock
 from milvus_vault.model.objects import ArchivedObject
-from milvus_vault.parallel import each
+from milvus_vault.parallel import LISTS_AT_A_TIME_BYTES, SMALL_REQUESTS_AT_A_TIME, begun, do_each, each
 from milvus_vault.ports import ObjectStore
 from milvus_vault.workspace import Workspace
 
@@ -54,6 +55,7 @@ def lock_objects(
     attempt: str,
     lock: ObjectLock,
     collections: Sequence[Callable[[], ListedObjects]],
+    list_bytes: Sequence[int],
     seconds_left: Callable[[], float],
 ) -> bool:
     """Lock all objects of a backup; return whether that is done, or time ran short. Called again, it goes on.
@@ -67,6 +69,7 @@ def lock_objects(
         attempt: The copying attempt.
         lock: How.
         collections: Those that are in the backup, always in one order.
+        list_bytes: Bytes of the list that each is read from.
         seconds_left: How long the function may still run.
 
     Raises:
@@ -77,20 +80,53 @@ def lock_objects(
     if progress is None or progress.attempt != attempt:
         progress = LockProgress(attempt=attempt)
     bases = _Bases(run, plan, lock)
-    for index in range(progress.next_collection, len(collections)):
-        shared, objects = collections[index]()
-        locked = bases.locked(shared)
-        for some in batched(islice(objects, progress.next_object, None), _BATCH, strict=False):
-            if seconds_left() < STOP_SECONDS:
-                return False
-            check_owner(run, attempt)
-            keys = (item.stored_key for item in some if item.stored_key not in locked)
-            deque(each(lambda key: store.lock(bucket, key, lock), keys, threads=THREADS), maxlen=0)
-            progress = progress.model_copy(update={"next_object": progress.next_object + len(some)})
-            run.write(LOCKED, progress)
-        progress = LockProgress(attempt=attempt, next_collection=index + 1)
+    for some in batched(_unlocked(collections, list_bytes, progress, bases), _BATCH, strict=False):
+        if seconds_left() < STOP_SECONDS:
+            return False
+        check_owner(run, attempt)
+        keys = (one.key for one in some if one.key)
+        do_each(lambda key: store.lock(bucket, key, lock), keys, threads=THREADS)
+        progress = LockProgress(attempt=attempt, next_collection=some[-1].collection, next_object=some[-1].number + 1)
+        run.write(LOCKED, progress)
+    progress = LockProgress(attempt=attempt, next_collection=len(collections))
     run.write(LOCKED, progress)
     return True
+
+
+class _Next(NamedTuple):
+    """An object that is looked at, and where it is in the backup."""
+
+    collection: int
+    number: int
+    """In that collection's list."""
+    key: str
+    """Empty where it is locked already."""
+
+
+def _unlocked(
+    collections: Sequence[Callable[[], ListedObjects]],
+    list_bytes: Sequence[int],
+    progress: LockProgress,
+    bases: "_Bases",
+) -> Iterator[_Next]:
+    """Yield the objects that are to be locked, collection after collection, from where it is."""
+
+    def read(number: int) -> tuple[Set[str], Iterable[ArchivedObject]]:
+        shared, objects = collections[number]()
+        return bases.locked(shared), begun(objects)
+
+    numbers = range(progress.next_collection, len(collections))
+    lists = each(
+        read,
+        numbers,
+        threads=SMALL_REQUESTS_AT_A_TIME,
+        weight=lambda number: list_bytes[number],
+        max_weight=LISTS_AT_A_TIME_BYTES,
+    )
+    for collection, (locked, objects) in zip(numbers, lists, strict=True):
+        first = progress.next_object if collection == progress.next_collection else 0
+        for number, item in enumerate(islice(objects, first, None), start=first):
+            yield _Next(collection, number, "" if item.stored_key in locked else item.stored_key)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +136,9 @@ class _Bases:
     run: Workspace
     plan: BackupPlan
     lock: ObjectLock
-    _manifests: dict[str, Manifest | None] = field(default_factory=dict)
+    _found: dict[str, tuple[Manifest, Mapping[str, CollectionEntry]] | None] = field(default_factory=dict)
+    """Each that was read, by name, with its collections by their groups."""
+    _reading: Lock = field(default_factory=Lock)
 
     def locked(self, shared: Sequence[ArchivedObject]) -> Set[str]:
         """Return the keys of those shared objects of a collection that are locked as the backup is to be."""
@@ -113,8 +151,8 @@ class _Bases:
     def _locked_in(self, group: str) -> Iterator[str]:
         """Yield the keys of a group's objects that the newest base which has the group lists, if it is locked so."""
         for name in self.plan.bases:
-            manifest = self._manifest(name)
-            entry = next((one for one in manifest.collections if one.group == group), None) if manifest else None
+            manifest, entries = self._of(name) or (None, {})
+            entry = entries.get(group)
             if manifest is None or entry is None:
                 continue
             if manifest.lock is not None and manifest.lock.covers(self.lock):
@@ -126,12 +164,15 @@ class _Bases:
                 yield from (layout.here(item.stored_key) for item in read_object_list(body))
             return
 
-    def _manifest(self, name: str) -> Manifest | None:
+    def _of(self, name: str) -> tuple[Manifest, Mapping[str, CollectionEntry]] | None:
         """Return the manifest of a backup; None where it cannot be read, or is gone."""
-        if name not in self._manifests:
-            try:
-                layout = BackupLayout(self.run.prefix, name)
-                self._manifests[name] = find_manifest(self.run.store, self.run.bucket, layout)
-            except (BackupDamagedError, BackupFormatError):
-                self._manifests[name] = None
-        return self._manifests[name]
+        with self._reading:
+            if name not in self._found:
+                try:
+                    layout = BackupLayout(self.run.prefix, name)
+                    manifest = find_manifest(self.run.store, self.run.bucket, layout)
+                except (BackupDamagedError, BackupFormatError):
+                    manifest = None
+                by_group = {entry.group: entry for entry in reversed(manifest.collections)} if manifest else {}
+                self._found[name] = (manifest, by_group) if manifest else None
+            return self._found[name]

@@ -4,7 +4,7 @@ from collections.abc import Container
 from dataclasses import dataclass
 
 from milvus_vault.backup.working_files import PLAN, BackupPlan, Snapshot, Verdict, snapshot_name
-from milvus_vault.parallel import each
+from milvus_vault.parallel import SMALL_REQUESTS_AT_A_TIME, each
 from milvus_vault.workspace import Workspace
 
 
@@ -24,7 +24,9 @@ class MomentProof:
         """
         plan = self.run.read(PLAN, BackupPlan)
         indexes = (index for index in range(len(plan.collections)) if index not in lacking)
-        return tuple(index for index in each(self._prove, indexes) if index is not None)
+        return tuple(
+            index for index in each(self._prove, indexes, threads=SMALL_REQUESTS_AT_A_TIME) if index is not None
+        )
 
     def _prove(self, index: int) -> int | None:
         snapshot = self.run.find(snapshot_name(self.attempt, index), Snapshot)

@@ -1,83 +1,44 @@
 """PublishBackup: write the metadata, and the commit marker last."""
 
+import hashlib
+import io
 import json
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
 from functools import partial
 from itertools import batched
 
 from milvus_vault import __version__
 from milvus_vault.archive.layout import DELTA_LOG, INSERT_LOG, BackupLayout
-from milvus_vault.archive.manifest import (
-    FORMAT_VERSION,
-    FULL_FORMAT_VERSION,
-    CollectionDocument,
-    CollectionEntry,
-    CollectionFailure,
-    FileDigest,
-    Manifest,
-    digest,
-    entry_of,
-    read_object_list,
-    write_object_list,
-)
-from milvus_vault.archive.other_etags import are_comparable
-from milvus_vault.archive.pool import copied_by
+from milvus_vault.archive.manifest import FORMAT_VERSION, FULL_FORMAT_VERSION, FileDigest, Manifest, digest
 from milvus_vault.archive.reader import find_manifest
-from milvus_vault.archive.reference_writer import marker_file, reference_files
+from milvus_vault.archive.reference_writer import FILES, ReferenceFiles, marker_file
 from milvus_vault.archive.remains import is_there
-from milvus_vault.backup.locking import ListedObjects, lock_objects
-from milvus_vault.backup.working_files import (
-    LOCKED,
-    RBAC,
-    BackupPlan,
-    Snapshot,
-    Verdict,
-    exported_name,
-    shared_name,
-    snapshot_name,
-)
+from milvus_vault.backup.captured import collect
+from milvus_vault.backup.documents import Documents, list_bytes, listed_objects
+from milvus_vault.backup.locking import lock_objects
+from milvus_vault.backup.working_files import LOCKED, RBAC, BackupPlan, Captured
 from milvus_vault.claims import check_owner
-from milvus_vault.copying.verify import DELETE_AT_A_TIME, read_copy_check
-from milvus_vault.copying.working_files import CopyCheck, attempt_folder, read_items, read_verified
-from milvus_vault.errors import (
-    BackupDamagedError,
-    BackupExistsError,
-    BackupFailedError,
-    BackupInProgressError,
-    ObjectNotFoundError,
-    SegmentTornError,
-    VaultError,
-    leaf_named,
-    shared_hint,
-)
-from milvus_vault.model.collections import CollectionName
+from milvus_vault.copying.verify import DELETE_AT_A_TIME
+from milvus_vault.copying.working_files import attempt_folder
+from milvus_vault.errors import BackupDamagedError, BackupExistsError, BackupInProgressError, ObjectNotFoundError
 from milvus_vault.model.locks import ObjectLock
 from milvus_vault.model.messages import NextCopy, NextVerification
 from milvus_vault.model.names import attempt_of, run_id, short_hash
-from milvus_vault.model.objects import ArchivedObject
 from milvus_vault.model.rbac import Rbac
 from milvus_vault.model.readable import first_of
 from milvus_vault.model.requests import ExportRequest, VerifyRequest
 from milvus_vault.model.retention import parse_duration
+from milvus_vault.parallel import do_each, each
 from milvus_vault.pool.users import PoolUse
 from milvus_vault.ports import HTML
 from milvus_vault.workspace import Workspace
 
 _NAMED_LACKING = 3
 
-
-@dataclass(frozen=True, slots=True)
-class CapturedCollection:
-    """A collection whose objects are all in the backup."""
-
-    index: int
-    document: CollectionDocument
-    warnings: tuple[str, ...]
-    has_target: bool
-    """Whether some of its objects were copied; else all are shared."""
+# Of a file that is written as its pieces come.
+_PART_BYTES = 16 * 1024**2
 
 
 def lock_captured(
@@ -89,9 +50,10 @@ def lock_captured(
     """
     if plan.lock is None:
         return True
-    captured, _ = _collect(run, plan, attempt, last_round)
-    lists = [partial(_listed, run, plan, attempt, collection) for collection in captured]
-    return lock_objects(run, plan, attempt, plan.lock, lists, seconds_left)
+    captured = collect(run, plan, attempt, last_round).captured
+    lists = [partial(listed_objects, run, plan, attempt, collection) for collection in captured.collections]
+    sizes = list(map(list_bytes, captured.collections))
+    return lock_objects(run, plan, attempt, plan.lock, lists, sizes, seconds_left)
 
 
 def publish_backup(
@@ -103,50 +65,48 @@ def publish_backup(
     *,
     finished_at: datetime,
     render_report: Callable[[Manifest], bytes],
-) -> Manifest:
-    """Publish what was captured, and return its manifest. Where it is to be locked, its objects are by now.
+    seconds_left: Callable[[], float] = lambda: math.inf,
+) -> Manifest | None:
+    """Publish what was captured, and return its manifest; None where time ran short. Called again, it goes on.
+
+    Where it is to be locked, its objects are by now.
 
     Collections that the last round of copies left incomplete are left out. Until the marker is written a listing
     shows no backup, so a run that dies here leaves garbage to clean up, never a backup that cannot be restored.
     Raises `BackupFailedError`, or the collections' own error, where there is nothing to publish, and
     `RunTakenOverError` where another execution works on the backup by now.
     """
-    captured, failures = _collect(run, plan, attempt, last_round)
+    found = collect(run, plan, attempt, last_round)
+    captured = found.captured
     _remove_leftovers(run, plan, layout, captured)
     destination = plan.destination(run)
     store, bucket, lock = destination.store, destination.bucket, plan.lock
-
-    entries: list[CollectionEntry] = []
-    shared_sizes: list[int] = []
-
-    def contents() -> Iterator[tuple[CollectionDocument, Iterator[ArchivedObject]]]:
-        # One at a time: the objects of all collections would be gigabytes.
-        for collection in captured:
-            check_owner(run, attempt)
-            shared, listed = _listed(run, plan, attempt, collection)
-            # What an earlier round of this execution copied is in the pool as well.
-            shared_sizes.extend(item.size_bytes for item in shared if copied_by(item.stored_key) != attempt)
-            objects = write_object_list(listed)
-            entries.append(_write_collection(destination, layout, collection.document, objects, lock))
-            yield collection.document, read_object_list(objects)
-
+    sections = Documents(run, plan, layout, attempt, last_round).write(found, seconds_left)
+    if sections is None:
+        return None
+    entries = [entry for section in sections.all for entry in section.entries]
+    object_count, size_bytes = sum(entry.object_count for entry in entries), sum(entry.size_bytes for entry in entries)
+    shared_count = sum(section.shared_count for section in sections.all)
+    shared_bytes = sum(section.shared_bytes for section in sections.all)
     rbac = run.read(RBAC, Rbac) if plan.request.include_rbac else None
-    reference: Mapping[str, bytes] = {}
-    if plan.is_incremental:
-        # Where its files are missing, milvus-backup passes a backup by: this one it could not restore.
-        deque(contents(), maxlen=0)
-    else:
-        reference = reference_files(
+    files: tuple[FileDigest, ...] = ()
+    if not plan.is_incremental:
+        # Where its files are missing, milvus-backup passes a backup by: an incremental one it could not restore.
+        reference = ReferenceFiles(
             backup_id=plan.backup_id,
             backup_name=plan.backup_name,
             milvus_version=plan.source.milvus_version,
             databases=plan.databases,
+            size_bytes=size_bytes,
             flush_all=plan.flush_all,
             rbac=rbac,
-            collections=contents(),
         )
-    for name, body in reference.items():
-        store.put(bucket, layout.meta(name), body, lock=lock)
+
+        def write_file(name: str) -> FileDigest:
+            pieces = reference.pieces(name, sections.texts(name))
+            return _put_file(destination, layout.meta(name), f"meta/{name}", pieces, lock)
+
+        files = tuple(each(write_file, sorted(FILES)))
     manifest = Manifest(
         format_version=FORMAT_VERSION if plan.is_incremental or plan.export or lock else FULL_FORMAT_VERSION,
         backup_name=plan.backup_name,
@@ -165,17 +125,17 @@ def publish_backup(
         collections=tuple(entries),
         moment=plan.moment,
         flush_all=plan.flush_all,
-        failures=tuple(failures),
+        failures=captured.failures,
         # An export has those of its collections from the original already.
-        warnings=(*plan.warnings, *(told for each in captured if not plan.export for told in _warnings(each))),
+        warnings=(*plan.warnings, *(told for one in captured.collections if not plan.export for told in one.warnings)),
         rbac=_write_rbac(destination, layout, rbac, lock) if rbac else None,
-        object_count=(object_count := sum(entry.object_count for entry in entries)),
-        size_bytes=(size_bytes := sum(entry.size_bytes for entry in entries)),
+        object_count=object_count,
+        size_bytes=size_bytes,
         export_of=plan.export.origin if plan.export else None,
-        copied_object_count=object_count - len(shared_sizes) if plan.is_incremental else None,
-        copied_size_bytes=size_bytes - sum(shared_sizes) if plan.is_incremental else None,
+        copied_object_count=object_count - shared_count if plan.is_incremental else None,
+        copied_size_bytes=size_bytes - shared_bytes if plan.is_incremental else None,
         lock=lock,
-        files=tuple(digest(f"meta/{name}", body) for name, body in sorted(reference.items())),
+        files=files,
     )
     body = manifest.model_dump_json(indent=1).encode()
     report = render_report(manifest)
@@ -300,135 +260,40 @@ def export_name_taken(name: str, folder: str = "") -> BackupExistsError:
     )
 
 
-def failed(failures: Sequence[CollectionFailure], hint: str = "") -> VaultError:
-    """Return the error for a backup that is not published: the collections' own where all failed alike.
-
-    Args:
-        failures: Why each failed.
-        hint: What to do about all of them, if that is one thing.
-    """
-    again = "Start the backup again with the same input once the cause is gone: it copies only what is missing."
-    listed = first_of([f"{f.name}: {f.error}: {f.message}" for f in failures], separator="; ")
-    names = {failure.error for failure in failures}
-    leaf = leaf_named(names.pop()) if len(names) == 1 else BackupFailedError
-    return leaf(
-        f"nothing is published, since {len(failures)} collection(s) failed: {listed}",
-        hint=f"{hint} {again}" if hint else again,
-    )
-
-
-def incomplete(name: CollectionName, found: CopyCheck | None) -> CollectionFailure:
-    """Return why a collection is not in a backup of which not all objects were copied, by what the last round found."""
-    text = "its objects kept vanishing while they were copied"
-    if found and found.refusal:
-        text = f"S3 refused to copy objects: {found.refusal.error}: {found.refusal.message}"
-    return CollectionFailure(name=name, error="CopyIncompleteError", message=text)
-
-
-def _collect(
-    run: Workspace, plan: BackupPlan, attempt: str, last_round: int
-) -> tuple[list[CapturedCollection], list[CollectionFailure]]:
-    """Return what was captured, and what was not and why. Raises where there is nothing to publish."""
-    check_owner(run, attempt)
-    found = None if plan.request.meta_only else read_copy_check(run, attempt, last_round)
-    captured: list[CapturedCollection] = []
-    failures: list[CollectionFailure] = []
-    hints: list[str] = []
-    refused = found.refusal.hint if found and found.refusal else ""
-    for index, name in enumerate(plan.collections):
-        snapshot = run.read(snapshot_name(attempt, index), Snapshot)
-        if snapshot.failure or not snapshot.document:
-            failures.append(snapshot.failure or incomplete(name, found))
-            hints.append(snapshot.hint if snapshot.failure else refused)
-        elif snapshot.verdict is Verdict.MISCOUNTED:
-            # No restore would take it: the rows that are imported are counted.
-            text = snapshot.document.moment_doubt
-            failures.append(CollectionFailure(name=name, error=SegmentTornError.__name__, message=text))
-            hints.append("")
-        elif found is not None and index in found.again:
-            failures.append(incomplete(name, found))
-            hints.append(refused)
-        else:
-            captured.append(CapturedCollection(index, snapshot.document, snapshot.warnings, snapshot.has_target))
-    if failures and (not captured or plan.request.on_collection_failure == "fail"):
-        raise failed(failures, shared_hint(hints))
-    return captured, failures
-
-
-def _warnings(captured: CapturedCollection) -> Iterator[str]:
-    yield from captured.warnings
-    document = captured.document
-    if document.moment_doubt:
-        yield f"The moment of {document.description.name} could not be proven: {document.moment_doubt}"
-
-
-def _listed(run: Workspace, plan: BackupPlan, attempt: str, collection: CapturedCollection) -> ListedObjects:
-    shared: list[ArchivedObject] = []
-    if plan.is_incremental:
-        shared = list(read_object_list(run.read_bytes(shared_name(attempt, collection.index))))
-    return shared, _objects(run, plan, attempt, collection, shared)
-
-
-def _objects(
-    run: Workspace, plan: BackupPlan, attempt: str, collection: CapturedCollection, shared: list[ArchivedObject]
-) -> Iterable[ArchivedObject]:
-    if plan.request.meta_only:
-        return ()
-    if not collection.has_target:
-        return sorted(shared, key=lambda item: item.stored_key)
-    index = collection.index
-    verified = read_verified(run, attempt, index)
-    items = read_items(run, attempt, index)
-    if plan.export:
-        originals = read_object_list(run.read_bytes(exported_name(attempt, index)))
-        pairs = zip(items, originals, strict=True)
-        return (_exported(original, item.key, *verified[item.key]) for item, original in pairs)
-    copied = (ArchivedObject(item.key, item.source_key, item.size_bytes, *verified[item.key]) for item in items)
-    # In order, so that a sweep of the pool can go through the lists of many backups side by side.
-    return sorted((*shared, *copied), key=lambda item: item.stored_key) if plan.is_incremental else copied
-
-
-def _exported(original: ArchivedObject, key: str, etag: str, checksum: str) -> ArchivedObject:
-    """Return the copy of an object of a backup as an export lists it: what it is a log of is told by Milvus' key.
-
-    Raises as `check_checksum` does.
-    """
-    check_checksum(original, checksum)
-    return replace(original, stored_key=key, etag=etag, checksum=checksum or original.checksum)
-
-
-def check_checksum(original: ArchivedObject, checksum: str) -> None:
-    """Raise `BackupDamagedError` where S3 computed another checksum of the copy of an object than was recorded."""
-    recorded = original.checksum
-    if recorded and checksum and recorded != checksum and are_comparable(recorded, checksum):
-        msg = f"{original.stored_key} is not what was backed up: its copy has checksum {checksum} instead of {recorded}"
-        raise BackupDamagedError(msg, hint="Bring it back from a copy or an older version of it.")
-
-
-def _write_collection(
-    destination: Workspace,
-    layout: BackupLayout,
-    document: CollectionDocument,
-    objects: bytes,
-    lock: ObjectLock | None,
-) -> CollectionEntry:
-    """Write a collection's description and its object list, and return its entry in the manifest."""
-    number = document.description.collection_id
-    body = document.model_dump_json().encode()
-    destination.store.put(destination.bucket, layout.collection_document(number), body, lock=lock)
-    destination.store.put(destination.bucket, layout.object_list(number), objects, lock=lock)
-    return entry_of(layout, document, body, objects)
-
-
 def _write_rbac(destination: Workspace, layout: BackupLayout, rbac: Rbac, lock: ObjectLock | None) -> FileDigest:
     body = rbac.model_dump_json().encode()
     destination.store.put(destination.bucket, layout.rbac, body, lock=lock)
     return digest(layout.rbac.removeprefix(layout.root), body)
 
 
-def _remove_leftovers(
-    run: Workspace, plan: BackupPlan, layout: BackupLayout, captured: list[CapturedCollection]
-) -> None:
+def _put_file(
+    destination: Workspace, key: str, name: str, pieces: Iterable[bytes], lock: ObjectLock | None
+) -> FileDigest:
+    """Write one of milvus-backup's files as its pieces come, and return its digest."""
+    sha256, size_bytes = hashlib.sha256(), 0
+
+    def parts() -> Iterator[bytes]:
+        nonlocal size_bytes
+        part = io.BytesIO()
+        for piece in pieces:
+            sha256.update(piece)
+            size_bytes += len(piece)
+            rest = memoryview(piece)
+            while rest:
+                rest = rest[part.write(rest[: _PART_BYTES - part.tell()]) :]
+                if part.tell() == _PART_BYTES:
+                    yield part.getvalue()
+                    part = io.BytesIO()
+        if part.tell():
+            yield part.getvalue()
+
+    destination.store.put_in_parts(destination.bucket, key, parts())
+    if lock:
+        destination.store.lock(destination.bucket, key, lock)
+    return FileDigest(key=name, size_bytes=size_bytes, sha256=sha256.hexdigest())
+
+
+def _remove_leftovers(run: Workspace, plan: BackupPlan, layout: BackupLayout, captured: Captured) -> None:
     """Delete the objects of collections that are not in the backup.
 
     They failed half way, were left out by another attempt, or were dropped and created again in between, which
@@ -442,10 +307,13 @@ def _remove_leftovers(
             find_published(run, plan, layout)
             store.delete(bucket, (listed.key for listed in some))
         return
-    ids = {str(collection.document.description.collection_id) for collection in captured}
-    for kind in (INSERT_LOG, DELTA_LOG):
-        for folder in store.list_folders(bucket, f"{layout.binlogs}{kind}/"):
-            if folder not in ids:
-                find_published(run, plan, layout)
-                left = store.list_objects(bucket, f"{layout.binlogs}{kind}/{folder}/")
-                store.delete(bucket, (listed.key for listed in left))
+    ids = {str(collection.collection_id) for collection in captured.collections}
+
+    def remove(folder: str) -> None:
+        find_published(run, plan, layout)
+        store.delete(bucket, (listed.key for listed in store.list_objects(bucket, folder)))
+
+    folders = [f"{layout.binlogs}{kind}/" for kind in (INSERT_LOG, DELTA_LOG)]
+    there = each(lambda folder: list(store.list_folders(bucket, folder)), folders)
+    for folder, numbers in zip(folders, list(there), strict=True):
+        do_each(remove, (f"{folder}{number}/" for number in numbers if number not in ids))

@@ -1,7 +1,10 @@
 """SnapshotBatch: flush collections and record what they are made of, up to one moment."""
 
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
+from itertools import islice
+from threading import BoundedSemaphore
 from typing import NamedTuple
 
 from milvus_vault.archive.added_vectors import IN_ROUNDS_HINT, older_segments
@@ -19,7 +22,7 @@ from milvus_vault.model.hybrid import milliseconds
 from milvus_vault.model.names import COLLECTIONS_PER_BATCH
 from milvus_vault.model.objects import CopyItem, ListedObject
 from milvus_vault.model.versions import ServerVersion, adds_fields, hides_expired, parse_version, stamps_in_order
-from milvus_vault.parallel import for_each
+from milvus_vault.parallel import each, for_each
 from milvus_vault.pool.sharing import Pool, ranges
 from milvus_vault.ports import VectorDatabase
 from milvus_vault.source import MilvusStorage
@@ -27,6 +30,9 @@ from milvus_vault.workspace import Workspace
 
 # A Lambda function runs for at most 900 s; the rest is for describing, listing and writing.
 FLUSH_TIMEOUT_SECONDS = 600.0
+
+# Of which lists of many collections fit into the memory.
+_FEW_OBJECTS = 5000
 
 
 class _At(NamedTuple):
@@ -86,15 +92,21 @@ class SnapshotBatch:
         first = batch * COLLECTIONS_PER_BATCH
         wanted = list(range(first, min(first + COLLECTIONS_PER_BATCH, len(self.plan.collections))))
         if self.round > 1:
-            again = read_copy_check(self.run, self.attempt, self.round - 1).again
+            again = frozenset(read_copy_check(self.run, self.attempt, self.round - 1).again)
             wanted = [index for index in wanted if index in again]
-        there = {index: self.run.find(snapshot_name(self.attempt, index), Snapshot) for index in wanted}
+        found = each(
+            lambda index: self.run.find(snapshot_name(self.attempt, index), Snapshot),
+            wanted,
+            threads=COLLECTIONS_PER_BATCH,
+        )
+        there = dict(zip(wanted, found, strict=True))
         left = {index: found for index, found in there.items() if found is None or found.round != self.round}
         moments = self._moments(left)
+        asking = BoundedSemaphore(self.threads)
         for_each(
             left,
-            lambda index: self._snapshot(index, moments[index], left[index]),
-            threads=self.threads,
+            lambda index: self._snapshot(index, moments[index], left[index], asking),
+            threads=2 * self.threads,
             on_failure=self._record_failure,
         )
         return len(wanted)
@@ -123,9 +135,19 @@ class SnapshotBatch:
             found |= dict.fromkeys(rest, _At(moment.timestamp, is_settled=is_ordered))
         return found
 
-    def _snapshot(self, index: int, at: _At, before: Snapshot | None) -> None:
+    def _snapshot(self, index: int, at: _At, before: Snapshot | None, asking: BoundedSemaphore) -> None:
         name = self.plan.collections[index]
-        captured = self._capture(name, at)
+        with ExitStack() as turn:
+            turn.enter_context(asking)
+            captured = self._capture(name, at)
+            if next(islice(captured.objects.objects, _FEW_OBJECTS, None), None) is None:
+                # Others ask Milvus while this is written down. A long list keeps its turn, for the disk.
+                turn.close()
+            self._write_down(index, captured, before, at)
+
+    def _write_down(self, index: int, captured: _Captured, before: Snapshot | None, at: _At) -> None:
+        """Write what was captured of a collection: what is to be copied, and at the end its snapshot."""
+        name = self.plan.collections[index]
         document = captured.document
         placed = self._place(index, name, document, captured.objects)
         # What an earlier round has copied anew is there by now.
@@ -143,6 +165,7 @@ class SnapshotBatch:
             document=document,
             flushed=captured.point.segment_ids,
             sealed=captured.point.sealed_ids,
+            object_count=sum(1 for _ in captured.objects.objects),
             is_second_look=captured.is_second_look,
             has_target=placed.has_target,
             warnings=tuple(_warnings(document, captured.objects, lost_count)),

@@ -4,7 +4,13 @@ from enum import StrEnum
 
 from pydantic import Field
 
-from milvus_vault.archive.manifest import CollectionDocument, CollectionFailure, ExportOrigin, Source
+from milvus_vault.archive.manifest import (
+    CollectionDocument,
+    CollectionEntry,
+    CollectionFailure,
+    ExportOrigin,
+    Source,
+)
 from milvus_vault.backup.places import Place
 from milvus_vault.model.base import Model
 from milvus_vault.model.collections import CollectionName, DatabaseDescription, expires
@@ -182,6 +188,8 @@ class Snapshot(Model):
     """The segments that there were when the collection was flushed."""
     sealed: tuple[int, ...] = ()
     """Those of them that the flush sealed."""
+    object_count: int = 0
+    """Of the collection, in the backup. An older release did not write it."""
     is_second_look: bool = False
     """Whether it is of the moment and the flush of the round before."""
     has_target: bool = True
@@ -203,6 +211,40 @@ class Snapshot(Model):
         """
         helps = self.verdict is Verdict.UNSETTLED or (self.verdict is Verdict.COMPACTED and self.round == 1)
         return helps and bool(self.flushed) and not self.is_second_look
+
+
+class CapturedCollection(Model):
+    """A collection whose objects are all in the backup, as far as publishing has to know of all at once."""
+
+    index: int
+    collection_id: int
+    object_count: int = 0
+    warnings: tuple[str, ...] = ()
+    has_target: bool = True
+    """Whether some of its objects were copied; else all are shared."""
+
+
+class Captured(Model):
+    """What PublishBackup has found captured, and what is not in the backup and why."""
+
+    collections: tuple[CapturedCollection, ...]
+    failures: tuple[CollectionFailure, ...]
+
+
+class Section(Model):
+    """Collections whose documents are written, one after the other in the order of `Captured`."""
+
+    first: int
+    """Position of the first."""
+    entries: tuple[CollectionEntry, ...]
+    shared_count: int = 0
+    """Objects that were in the pool before this execution."""
+    shared_bytes: int = 0
+
+    @property
+    def end(self) -> int:
+        """Return the position of the first collection of the next section."""
+        return self.first + len(self.entries)
 
 
 def snapshot_folder(attempt: str) -> str:
@@ -228,3 +270,27 @@ def shared_name(attempt: str, index: int) -> str:
 def exported_name(attempt: str, index: int) -> str:
     """Return the name of the list of what a collection of an export is copied from, in the order of its items."""
     return f"collections/{attempt}-exported/{index}.jsonl"
+
+
+def _publishing(attempt: str, last_round: int) -> str:
+    return f"publishing/{attempt}-r{last_round}/"
+
+
+def captured_name(attempt: str, last_round: int) -> str:
+    """Return the name of what was found captured when an execution's last round was over."""
+    return f"{_publishing(attempt, last_round)}captured.json"
+
+
+def sections_folder(attempt: str, last_round: int) -> str:
+    """Return the folder of the sections whose documents are written, with a slash at its end."""
+    return f"{_publishing(attempt, last_round)}sections/"
+
+
+def section_name(attempt: str, last_round: int, first: int) -> str:
+    """Return the name of a section, by the position of its first collection."""
+    return f"{sections_folder(attempt, last_round)}{first}.json"
+
+
+def section_text_name(attempt: str, last_round: int, section: Section, file: str) -> str:
+    """Return the name of what one of milvus-backup's files is to have of a section."""
+    return f"{_publishing(attempt, last_round)}texts/{section.first}-{section.end}.{file}"

@@ -7,11 +7,22 @@ one, are a `BinlogUnreadableError`, whose message lacks the key: only the caller
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from milvus_vault.binlogs.deletes import Deletes, cut_deletes, read_deletes
+from milvus_vault.binlogs.deletes import Deletes, DeltaLog, compose_deletes, cut_deletes, open_deletes, read_deletes
 from milvus_vault.binlogs.timestamps import count_column_groups, read_timestamps
 from milvus_vault.errors import BinlogUnreadableError
 
-__all__ = ["Deletes", "count_column_groups", "cut_deletes", "named", "naming", "read_deletes", "read_timestamps"]
+__all__ = [
+    "Deletes",
+    "DeltaLog",
+    "compose_deletes",
+    "count_column_groups",
+    "cut_deletes",
+    "named",
+    "naming",
+    "open_deletes",
+    "read_deletes",
+    "read_timestamps",
+]
 
 
 def named[Result](key: str, body: bytes, read: Callable[[bytes], Result]) -> Result:

@@ -1,4 +1,4 @@
-"""Which keys were deleted when, and logs of that without what is too new.
+"""Which keys were deleted when, logs of that without what is too new, and many logs as one.
 
 A delta log has one line for each delete, `key,timestamp` in the oldest ones and a JSON object since, or two columns.
 The objects come from Go's encoder: always the same names in the same order, without spaces. All lines at once are taken
@@ -42,6 +42,25 @@ class Deletes:
     """int64 or string."""
     timestamps: pa.Array
     """int64. A delete removes the rows of its key that are older."""
+
+
+@dataclass(frozen=True)
+class DeltaLog:
+    """A delta log, to be put together with others."""
+
+    body: bytes
+    files: Sequence[ParquetFile]
+    """Of the same columns; none where it cannot be read."""
+    rows: Sequence[pa.RecordBatch] = ()
+    """As they are written: nothing is taken apart."""
+    around: events.Log | None = None
+    """The envelope, if it has one."""
+
+    def is_like(self, other: "DeltaLog") -> bool:
+        """Return whether the deletes of both may stand in one log."""
+        if not (self.files and other.files) or (self.around is None) != (other.around is None):
+            return False
+        return bool(self.files[0].schema.equals(other.files[0].schema))
 
 
 @dataclass(frozen=True)
@@ -128,7 +147,40 @@ def cut_deletes(body: bytes, end: int) -> bytes | None:
     left = [
         event.with_payload(payload, last) for event, (payload, last) in zip(log.events, cuts, strict=True) if payload
     ]
-    return events.write(log, left, (kept, len(timestamps)))
+    return events.cut(log, left, (kept, len(timestamps)))
+
+
+def open_deletes(body: bytes) -> DeltaLog:
+    """Return a delta log with its rows, or without where it cannot be read, as one that is encrypted."""
+    try:
+        around = None if is_bare(body) else delta_log(body)
+        files = [ParquetFile(event.payload) for event in around.events] if around else [ParquetFile(body)]
+        rows = [batch for file in files for batch in file.batches()]
+    except BinlogUnreadableError:
+        return DeltaLog(body, ())
+    is_alike = all(file.schema.equals(files[0].schema) for file in files)
+    return DeltaLog(body, files, rows, around) if is_alike else DeltaLog(body, ())
+
+
+def compose_deletes(logs: Sequence[DeltaLog]) -> Iterator[tuple[int, bytes]]:
+    """Yield logs that together hold the deletes of some: one for each form that these have.
+
+    Each with the position of the first log of its form. Keys and timestamps stay as they are written. So does a log
+    that no other is like, and one that cannot be read, which only Milvus can judge.
+    """
+    left = list(enumerate(logs))
+    while left:
+        (first, log), *others = left
+        alike = [log, *(other for _, other in others if log.is_like(other))]
+        left = [(position, other) for position, other in others if not log.is_like(other)]
+        yield first, _composed(alike) if len(alike) > 1 else log.body
+
+
+def _composed(logs: Sequence[DeltaLog]) -> bytes:
+    """Return a log with the deletes of some that are like each other."""
+    payload = logs[0].files[0].write(rows for log in logs for rows in log.rows)
+    around = [log.around for log in logs if log.around]
+    return events.join(around, payload) if around else payload
 
 
 def _cut(file: ParquetFile, parts: Sequence[tuple[Part, pa.Array]], latest: pa.Scalar) -> tuple[bytes, int]:

@@ -2,7 +2,7 @@
 
 import re
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from enum import IntEnum
 from typing import Self
@@ -151,17 +151,36 @@ def _event(view: memoryview, position: int, least: int) -> tuple[int, int, int, 
     return written, kind, following, view[position + _HEADER.size : position + length]
 
 
-def write(log: Log, events: Sequence[Event], share: tuple[int, int]) -> bytes:
+def cut(log: Log, events: Sequence[Event], share: tuple[int, int]) -> bytes:
     """Return the log with other events, which hold so many of so many (`share`) of its values."""
     last = min(log.last, max(event.last for event in events))
     kept, there = share
-    extra = _ORIGINAL_SIZE.sub(lambda size: b"%d" % (int(size[0]) * kept // there), log.extra)
-    fixed = _DESCRIPTOR.pack(*log.ids, log.field_id, log.first, last, log.data_type)
+    return _written(replace(log, last=last, events=tuple(events)), lambda size: size * kept // there)
+
+
+def join(logs: Sequence[Log], payload: bytes) -> bytes:
+    """Return the first of some logs with one event, whose payload holds the values of all."""
+    every = [event for log in logs for event in log.events]
+    first, last = min(event.first for event in every), max(event.last for event in every)
+    sizes = sum(int(size[0]) for log in logs if (size := _ORIGINAL_SIZE.search(log.extra)))
+    whole = replace(
+        logs[0],
+        first=min(log.first for log in logs),
+        last=max(log.last for log in logs),
+        events=(replace(every[0], first=first, last=last, payload=memoryview(payload)),),
+    )
+    return _written(whole, lambda _: sizes)
+
+
+def _written(log: Log, resized: Callable[[int], int]) -> bytes:
+    """Return a log as a file, with another size of its values in memory."""
+    extra = _ORIGINAL_SIZE.sub(lambda size: b"%d" % resized(int(size[0])), log.extra)
+    fixed = _DESCRIPTOR.pack(*log.ids, log.field_id, log.first, log.last, log.data_type)
     described = fixed + log.lengths + _SIZE.pack(len(extra)) + extra
     length = _HEADER.size + len(described)
     position = len(MAGIC) + length
     parts = [MAGIC, _HEADER.pack(log.written, _DESCRIBES, length, position), described]
-    for event in events:
+    for event in log.events:
         length = _HEADER.size + _SPAN.size + len(event.payload)
         position += length
         following = position if event.names_next else _NO_POSITION

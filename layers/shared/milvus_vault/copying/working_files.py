@@ -33,7 +33,7 @@ from pydantic import Field, model_validator
 from milvus_vault.errors import WorkingFileError, leaf_named
 from milvus_vault.model.base import Model
 from milvus_vault.model.objects import CopiedObject, CopyItem, CopyJob
-from milvus_vault.parallel import each
+from milvus_vault.parallel import SMALL_REQUESTS_AT_A_TIME, each
 from milvus_vault.workspace import Workspace
 
 COPYING = "copy/"
@@ -445,7 +445,8 @@ def read_targets(run: Workspace, attempt: str, names: Iterable[str]) -> list[Cop
         WorkingFileError: A document is not one of a target, or a folder of one lies in a folder of another.
     """
     folder = targets_folder(attempt)
-    targets = list(each(lambda name: run.read(name, CopyTarget), (name for name in names if name.startswith(folder))))
+    wanted = (name for name in names if name.startswith(folder))
+    targets = list(each(lambda name: run.read(name, CopyTarget), wanted, threads=SMALL_REQUESTS_AT_A_TIME))
     # Verification would take the inner target's objects for surplus of the outer one, and delete them. Sorted,
     # a folder comes right before those inside it.
     folders = sorted(folder for target in targets for folder in target.folders)

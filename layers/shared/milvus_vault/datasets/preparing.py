@@ -9,14 +9,14 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from milvus_vault.archive.check import check_objects, raise_if_damaged
-from milvus_vault.archive.contents import Archive, ArchivedCollection
+from milvus_vault.archive.contents import Archive, ArchivedCollection, list_bytes
 from milvus_vault.archive.layout import DELTA_LOG, BackupLayout, log_of
 from milvus_vault.archive.manifest import Manifest, write_object_list
 from milvus_vault.archive.reader import read_archive, read_manifest, read_objects
 from milvus_vault.archive.remains import check_stays, marker_etag
 from milvus_vault.archive.segment_logs import level_zero_of
 from milvus_vault.backup.claiming import take_claim
-from milvus_vault.backup.export import DamagedContents, contents_damaged, doubted, each_by_size
+from milvus_vault.backup.export import DamagedContents, contents_damaged, doubted
 from milvus_vault.backup.places import Place
 from milvus_vault.backup.selection import select_collections
 from milvus_vault.claims import CLAIM, RUNNING, Claims, check_owner
@@ -59,7 +59,7 @@ from milvus_vault.model.names import attempt_of, export_run, short_hash
 from milvus_vault.model.objects import ArchivedObject
 from milvus_vault.model.readable import first_of
 from milvus_vault.model.requests import ExportRequest
-from milvus_vault.parallel import each
+from milvus_vault.parallel import LISTS_AT_A_TIME_BYTES, SMALL_REQUESTS_AT_A_TIME, do_each, each
 from milvus_vault.ports import Executions, ObjectStore
 from milvus_vault.workspace import Workspace
 
@@ -241,7 +241,13 @@ class DatasetPreparation:
         def capture(index: int) -> None:
             shares[index] = self._capture(index, chosen[index], damaged)
 
-        each_by_size(capture, [found.object_list.size_bytes if found.object_list else 0 for found in chosen])
+        do_each(
+            capture,
+            range(len(chosen)),
+            threads=SMALL_REQUESTS_AT_A_TIME,
+            weight=lambda index: list_bytes(chosen[index]),
+            max_weight=LISTS_AT_A_TIME_BYTES,
+        )
         # Of all that makes a file what it is.
         identity = short_hash(f"{etag} {FILE_LIMITS} {[str(collection.name) for collection in chosen]}", 16)
         plan = DatasetPlan(
@@ -306,11 +312,11 @@ class DatasetPreparation:
         expected = {plan.layout.root + file.path: file.size_bytes for found in collections for file in found.files}
         if lost := [key for key, size_bytes in expected.items() if listed.get(key) != size_bytes]:
             # Somebody deleted or replaced it: it is written again.
-            gone = set(lost)
+            gone, cuts = set(lost), self._cuts(plan)
             self.run.delete(
                 WrittenName.of(index, file).below(plan.written)
                 for index, name in enumerate(plan.collections)
-                for file in files_of(self.run.read(cut_name(self._attempt, index), Cut))
+                for file in files_of(cuts[index])
                 if plan.layout.file(name, file.number) in gone
             )
             return self._unwritten(plan, list_written(self.run, plan.written))
@@ -340,8 +346,8 @@ class DatasetPreparation:
         """
         missing = [
             batch
-            for index in range(len(plan.collections))
-            for batch in self.run.read(cut_name(self._attempt, index), Cut).batches
+            for index, cut in enumerate(self._cuts(plan))
+            for batch in cut.batches
             if any(WrittenName.of(index, file) not in written for file in batch.files)
         ]
         if self.write_count:
@@ -353,6 +359,11 @@ class DatasetPreparation:
                 )
         write_batches(self.run, self._attempt, missing)
         return Unwritten(self.run.key(batches_name(self._attempt)))
+
+    def _cuts(self, plan: DatasetPlan) -> list[Cut]:
+        return list(
+            each(lambda index: self.run.read(cut_name(self._attempt, index), Cut), range(len(plan.collections)))
+        )
 
     def _described(self, plan: DatasetPlan, index: int) -> DatasetCollection:
         name = plan.collections[index]

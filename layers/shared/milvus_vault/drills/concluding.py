@@ -25,6 +25,7 @@ from milvus_vault.model.names import drill_restore_name, execution_name, run_id
 from milvus_vault.model.readable import first_of
 from milvus_vault.model.resources import Drill
 from milvus_vault.model.schedules import DrillSuccess
+from milvus_vault.parallel import each
 from milvus_vault.workspace import Workspace, record_key
 
 # A state of an execution may have 256 KiB, and has these texts thrice, and what the drill failed with twice.
@@ -96,7 +97,8 @@ class DrillEnd:
     def _found(self) -> Mapping[int, ProvenCollection]:
         """Return what was found of the collections that were compared, by their positions."""
         numbers = sorted(self.run.numbers(PROVEN))
-        return {number: self.run.read(proven_name(number), ProvenCollection) for number in numbers}
+        found = each(lambda number: self.run.read(proven_name(number), ProvenCollection), numbers)
+        return dict(zip(numbers, found, strict=True))
 
     @property
     def _names(self) -> list[str]:

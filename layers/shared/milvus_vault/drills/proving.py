@@ -50,6 +50,7 @@ from milvus_vault.model.hybrid import LOGICAL_BITS, milliseconds
 from milvus_vault.model.messages_drill import ProveDrillResult
 from milvus_vault.model.names import drill_restore_name
 from milvus_vault.model.readable import count, duration, first_of, number_of, shortened
+from milvus_vault.parallel import each
 from milvus_vault.ports import Indexes, Loads, Queries
 from milvus_vault.restore.working_files import RestoreReport
 from milvus_vault.rows import WRITTEN_AT, KeysIn, Selection, read_collection_rows
@@ -188,10 +189,10 @@ class DrillProof:
     ) -> list[tuple[int, ArchivedCollection]]:
         """Return those of some collections that can be compared, as far as there was time to ask."""
         ready = []
-        for turn, (index, drilled) in enumerate(some):
+        archived_ones = each(lambda numbered: find(numbered[1].source), some)
+        for turn, ((index, drilled), archived) in enumerate(zip(some, archived_ones, strict=True)):
             if turn and not self._has_time():
                 break
-            archived = find(drilled.source)
             if self._is_ready(drilled, archived):
                 ready.append((index, archived))
         return ready

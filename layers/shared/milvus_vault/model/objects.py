@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Literal
 
 from milvus_vault.model.base import Model
 
@@ -48,6 +49,10 @@ class UnfinishedUpload:
     key: str
     upload_id: str
     begun_at: datetime
+
+
+type CopyClient = Literal["boto3", "direct"]
+"""By what copies are asked for: boto3, or Python's own HTTP client, which takes less processor time."""
 
 
 class CopyJob(Model):

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from milvus_vault.archive.check import check_objects, raise_if_damaged
-from milvus_vault.archive.contents import ArchivedCollection
+from milvus_vault.archive.contents import ArchivedCollection, list_bytes
 from milvus_vault.archive.layout import BackupLayout
 from milvus_vault.archive.reader import read_manifest, read_objects
 from milvus_vault.errors import BackupDamagedError, ObjectArchivedError
@@ -18,6 +18,7 @@ from milvus_vault.model.objects import ARCHIVED_HINT
 from milvus_vault.model.readable import count, first_of, size
 from milvus_vault.model.requests import VerifyLevel, VerifyOptions
 from milvus_vault.model.resources import Verification
+from milvus_vault.parallel import LISTS_AT_A_TIME_BYTES, SMALL_REQUESTS_AT_A_TIME, each
 from milvus_vault.pool.doubts import Doubt
 from milvus_vault.restore.partitions import objects_in
 from milvus_vault.verifying.planning import (
@@ -146,13 +147,13 @@ class ContentCheck:
     def _plan(self) -> _Planned:
         store, bucket, is_deep = self.run.store, self.run.bucket, self.level == "deep"
         newest = newest_of(read_manifest(store, bucket, self.layout))
-        too_large = 0
-        for index, collection in self.collections.items():
+
+        def write(index: int) -> int:
+            collection = self.collections[index]
             objects = read_objects(store, bucket, self.layout, collection)
             check = check_objects(store, bucket, self.layout, collection, objects)
             raise_if_damaged(collection, check)
             wanted = objects_in(collection, objects)
-            too_large += sum(item.size_bytes > MAX_READ_BYTES for item in wanted) if is_deep else 0
             write_collection(
                 self.run,
                 self.layout,
@@ -164,6 +165,17 @@ class ContentCheck:
                 newest=newest,
                 doubts=self.doubts,
             )
+            return sum(item.size_bytes > MAX_READ_BYTES for item in wanted) if is_deep else 0
+
+        too_large = sum(
+            each(
+                write,
+                self.collections,
+                threads=SMALL_REQUESTS_AT_A_TIME,
+                weight=lambda index: list_bytes(self.collections[index]),
+                max_weight=LISTS_AT_A_TIME_BYTES,
+            )
+        )
         checks = plan_checks(self.run, self.layout, VerifyOptions(level=self.level), begin=0, always=())
         planned = _Planned(batch_count=checks.batch_count, too_large=too_large)
         self.run.write(_PLANNED, planned)

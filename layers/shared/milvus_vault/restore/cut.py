@@ -7,7 +7,7 @@ from milvus_vault.archive.layout import DELTA_LOG, holds_timestamps, log_of
 from milvus_vault.model.hybrid import from_datetime
 from milvus_vault.model.objects import ArchivedObject
 from milvus_vault.model.requests import RestoreRequest
-from milvus_vault.restore.working_files import Cut
+from milvus_vault.restore.working_files import Composition, Cut
 
 
 def cut_of(request: RestoreRequest, collection: ArchivedCollection) -> int:
@@ -32,14 +32,16 @@ def cut_to_read(
     collection: ArchivedCollection,
     objects: Sequence[ArchivedObject],
     cut_deletes: tuple[tuple[str, str], ...],
+    compositions: tuple[Composition, ...],
 ) -> Cut | None:
     """Return what of a collection's logs has to be read before it is imported; None where nothing has.
 
     That is all timestamps where a person chose the time; and where nobody knows the moment, what may tell of halves
-    of upserts.
+    of upserts. Deletes to cut or to compose are read in any case.
     """
     is_chosen = request.as_of is not None
-    if not (is_chosen or cut_deletes or not collection.moment):
+    is_written = bool(cut_deletes or compositions)
+    if not (is_chosen or is_written or not collection.moment):
         return None
     versions = {segment.segment_id: segment.storage_version for segment in collection.segments}
     rows: dict[int, list[str]] = {}
@@ -51,7 +53,7 @@ def cut_to_read(
         elif holds_timestamps(key, versions.get(key.segment_id, 0)):
             rows.setdefault(key.segment_id, []).append(item.stored_key)
     is_suspect = not collection.moment and bool(deletes)
-    if not (is_chosen or cut_deletes or is_suspect):
+    if not (is_chosen or is_written or is_suspect):
         return None
     reads = is_chosen or is_suspect
     return Cut(
@@ -62,4 +64,5 @@ def cut_to_read(
         rows={number: tuple(keys) for number, keys in rows.items()} if reads else {},
         deletes=tuple(deletes) if reads else (),
         cut_deletes=cut_deletes,
+        compositions=compositions,
     )

@@ -1,36 +1,53 @@
 """CutCollections: read the logs that have to be read before anything is made or imported.
 
-Few restores need it. Where a person chose the time, it is not known how many rows are newer. Deletes that are imported
-by themselves are cut here, since such an import does not cut them. And an archive without a moment is searched for
-halves of upserts: if an upsert came during the flush, its delete is in the archive, and its row may be missing.
+Few restores need it. Of many deletes of level 0 few logs are composed, which are copied beside the segments that they
+concern (`folding.py`). Where a person chose the time, it is not known how many rows are newer. Deletes that are
+imported by themselves are cut here, since such an import does not cut them. And an archive without a moment is searched
+for halves of upserts: if an upsert came during the flush, its delete is in the archive, and its row may be missing.
 """
 
+import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from milvus_vault.binlogs import cut_deletes, named, read_deletes, read_timestamps
+from milvus_vault.binlogs import (
+    DeltaLog,
+    compose_deletes,
+    cut_deletes,
+    named,
+    open_deletes,
+    read_deletes,
+    read_timestamps,
+)
 from milvus_vault.claims import check_owner
-from milvus_vault.errors import BackupDamagedError, MomentOutOfRangeError, ObjectNotFoundError
+from milvus_vault.copying.working_files import read_items, read_target, write_target
+from milvus_vault.errors import BackupDamagedError, MomentOutOfRangeError, ObjectNotFoundError, WorkingFileError
 from milvus_vault.model.hybrid import as_text, from_datetime, from_milliseconds
 from milvus_vault.model.names import attempt_of
+from milvus_vault.model.objects import CopyItem
 from milvus_vault.parallel import each
 from milvus_vault.restore.working_files import (
+    Composition,
     Cut,
     CutDone,
     ImportSource,
+    LogToCompose,
     RestorePlan,
     Target,
+    composed_folder,
     cut_done_name,
     cut_name,
     target_name,
 )
 from milvus_vault.workspace import Workspace
 
-# Of one collection at a time there is one log in memory, and the timestamps of its deletes.
+# Of one collection there is one log in memory, or what one is composed of, and the timestamps of its deletes.
 COLLECTIONS_AT_A_TIME = 4
+
+_WRITTEN_TO = "Somebody writes to the backup. Restore it from another copy."
 
 # An upsert gets its timestamp some time before its row gets a segment: see MARGIN_SECONDS of a backup.
 _MARGIN = from_milliseconds(1500)
@@ -68,6 +85,8 @@ class Cutting:
                     seen.add_rows(segment, self._read(key, read_timestamps))
             for key in cut.deletes:
                 seen.add_deletes(self._read(key, read_deletes).timestamps)
+            if cut.compositions:
+                self._compose(index, cut.compositions)
             written = {key.rpartition("/")[0] + "/" for key in self._write(cut.cut_deletes, cut.end_timestamp)}
             self._update_target(index, cut, seen.rows_until_end, written)
             warnings = () if cut.end_timestamp else tuple(_suspicions(cut, seen.count_unmatched()))
@@ -76,12 +95,47 @@ class Cutting:
             self.run.write(cut_done_name(index), done)
         return done
 
-    def _read[Result](self, key: str, read: Callable[[bytes], Result]) -> Result:
+    def _compose(self, index: int, compositions: Sequence[Composition]) -> None:
+        """Compose deletes, and put what comes of it where the items of the collection's copy name the composition."""
+        store, bucket, attempt = self.run.store, self.run.bucket, attempt_of(self.execution_arn)
+        names = {composition.key: list(self._put(composition)) for composition in compositions}
+        there = {listed.key: listed for listed in store.list_objects(bucket, self.run.key(composed_folder(index)))}
+
+        def copies(item: CopyItem) -> Iterator[CopyItem]:
+            if item.source_key not in names:
+                yield item
+                return
+            for log_id, key in names[item.source_key]:
+                if (found := there.get(key)) is None:
+                    msg = f"working file s3://{bucket}/{key} vanished while the run used it"
+                    raise WorkingFileError(msg, hint="Start the restore again with the same input.")
+                yield CopyItem(key, f"{item.key.rpartition('/')[0]}/{log_id}", found.size_bytes, found.etag)
+
+        items = (copy for item in read_items(self.run, attempt, index) for copy in copies(item))
+        write_target(self.run, attempt, read_target(self.run, attempt, index), items)
+
+    def _put(self, composition: Composition) -> Iterator[tuple[int, str]]:
+        """Write what comes of a composition unless it is there, and yield the ID and the key of each log."""
+        for position, body in compose_deletes(list(each(self._open, composition.logs))):
+            log_id = composition.logs[position].log_id
+            key = f"{composition.key.rpartition('/')[0]}/{log_id}-{hashlib.sha256(body).hexdigest()}"
+            check_owner(self.run, attempt_of(self.execution_arn))
+            self.run.store.put_if_absent(self.run.bucket, key, body)
+            yield log_id, key
+
+    def _open(self, log: LogToCompose) -> DeltaLog:
+        return self._read(log.key, open_deletes, log.etag)
+
+    def _read[Result](self, key: str, read: Callable[[bytes], Result], etag: str = "") -> Result:
+        """Return what is read of an object of the backup, of this ETag unless that is empty."""
         try:
-            body = self.run.store.get(self.run.bucket, key)
+            body, found = self.run.store.get_with_etag(self.run.bucket, key)
         except ObjectNotFoundError as err:
             msg = f"{key} vanished from the backup while it was read"
-            raise BackupDamagedError(msg, hint="Somebody writes to the backup. Restore it from another copy.") from err
+            raise BackupDamagedError(msg, hint=_WRITTEN_TO) from err
+        if etag and found != etag:
+            msg = f"{key} changed in the backup since the check"
+            raise BackupDamagedError(msg, hint=_WRITTEN_TO)
         return named(key, body, read)
 
     def _write(self, items: Iterable[tuple[str, str]], end: int) -> Iterator[str]:

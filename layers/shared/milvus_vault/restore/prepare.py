@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from milvus_vault.archive.added_vectors import COMPACT_HINT, older_segments
 from milvus_vault.archive.check import check_objects, raise_if_damaged
-from milvus_vault.archive.contents import Archive, ArchivedCollection
+from milvus_vault.archive.contents import Archive, ArchivedCollection, list_bytes
 from milvus_vault.archive.layout import BackupLayout, join, log_of
 from milvus_vault.archive.pool import is_pooled
 from milvus_vault.archive.reader import read_archive, read_manifest, read_objects
@@ -31,6 +31,7 @@ from milvus_vault.model.resources import Verification
 from milvus_vault.model.rights import Right
 from milvus_vault.model.times import utc_second
 from milvus_vault.model.versions import ServerVersion, check_target_version, has_import_jobs, parse_version
+from milvus_vault.parallel import LISTS_AT_A_TIME_BYTES, SMALL_REQUESTS_AT_A_TIME, do_each, each
 from milvus_vault.pool.doubts import Doubt, PoolDoubts
 from milvus_vault.ports import Executions, ObjectStore, VectorDatabase
 from milvus_vault.restore.aliases import check_switches
@@ -48,10 +49,13 @@ from milvus_vault.restore.staging_legacy import import_sources, staged_items
 from milvus_vault.restore.targets import TargetCheck, can_resume, check_takes_deletes, make_target, shards_of
 from milvus_vault.restore.working_files import (
     PLAN,
+    PREPARED,
     Cut,
     ImportSource,
+    Prepared,
     RestorePlan,
     TargetDatabase,
+    composed_folder,
     cut_done_name,
     cut_name,
     target_name,
@@ -69,6 +73,8 @@ from milvus_vault.workspace import Workspace
 
 # proxy.maxShardNum as Milvus comes; where somebody has lowered it, the collection fails by itself, by that name.
 _SHARDS_OF_ANY = 16
+# A call that is repeated writes at most so many targets again, which takes a second.
+_NOTED_AT_A_TIME = 100
 # Hexadecimal digits of a hash, of 48 bits: enough for the few that one run can have.
 _IDENTITY_LENGTH = 12
 _NEW_NAME_HINT = (
@@ -81,6 +87,17 @@ class Unchecked(NamedTuple):
 
     run: str
     batches_key: str
+
+
+class _Checked(NamedTuple):
+    """What the listing of a collection shows that is as it was."""
+
+    can_lie: bool
+    """Whether it can be imported from where it lies, as far as that was asked."""
+    level: VerifyLevel
+    is_doubted: bool
+    contents: bytes
+    """A line of key and ETag for each object whose contents are to be checked."""
 
 
 @dataclass(slots=True)
@@ -101,6 +118,18 @@ class _Listed:
     contents: "hashlib._Hash" = field(default_factory=hashlib.sha256)
     """Of the keys and ETags of all objects whose contents are to be checked."""
 
+    def add(self, name: CollectionName, found: _Checked | BackupDamagedError) -> None:
+        """Add what the listing of a collection shows. Collections are added in their order."""
+        if isinstance(found, BackupDamagedError):
+            self.damaged[name] = found
+            return
+        self.can_import_in_place &= found.can_lie
+        if found.level != "quick":
+            self.levels[name] = found.level
+            self.contents.update(found.contents)
+        if found.level != "deep" and found.is_doubted:
+            self.doubted.append(name)
+
 
 class _Sources(NamedTuple):
     """What to import of a collection: rows, and what deletes come after them."""
@@ -109,6 +138,13 @@ class _Sources(NamedTuple):
     deletes: tuple[ImportSource, ...] = ()
     cut: Cut | None = None
     """What has to be read first."""
+
+
+class _Written(NamedTuple):
+    """What is told of all collections whose targets are written."""
+
+    row_count: int
+    is_cut: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,9 +248,11 @@ class RestorePreparation:
             plan = self._write(plan.model_copy(update=update), archive, chosen, loading, progress, replaced, left_out)
             if rbac is not None:
                 restore_rbac(rbac, self.database)
-        except VaultError:
+        except VaultError as err:
             target_claims.give_back()
-            claims.give_back()
+            # After a failure that passes, the next call goes on with what this one has written.
+            if not err.retryable:
+                claims.give_back()
             raise
         return plan
 
@@ -259,46 +297,46 @@ class RestorePreparation:
         listed = _Listed(can_import_in_place=self.run.bucket == self.storage.bucket)
         if self._has_rows(archive):
             self._read_what_is_known(archive, collections, listed)
-            for collection in collections:
-                try:
-                    self._check_objects_of(collection, server, archive, listed)
-                except BackupDamagedError as err:
-                    if not self.request.skip_damaged:
-                        raise
-                    listed.damaged[collection.name] = err
+            found = each(
+                lambda collection: self._check_objects_of(collection, server, archive, listed),
+                collections,
+                threads=SMALL_REQUESTS_AT_A_TIME,
+                weight=list_bytes,
+                max_weight=LISTS_AT_A_TIME_BYTES,
+            )
+            for collection, checked in zip(collections, found, strict=True):
+                listed.add(collection.name, checked)
         return listed
 
     def _check_objects_of(
-        self,
-        collection: ArchivedCollection,
-        server: ServerVersion,
-        archive: Archive,
-        listed: _Listed,
-    ) -> None:
-        """Add a collection to what the listings show. Raises `BackupDamagedError`."""
+        self, collection: ArchivedCollection, server: ServerVersion, archive: Archive, listed: _Listed
+    ) -> _Checked | BackupDamagedError:
+        """Return what the listing of a collection shows; where that is damage, and not to be raised, the damage."""
         objects = self._objects(collection)
         check = check_objects(self._store, self.run.bucket, self.layout, collection, objects)
-        raise_if_damaged(collection, check)
-        self._check_vectors(collection, objects, server)
+        try:
+            raise_if_damaged(collection, check)
+            self._check_vectors(collection, objects, server)
+        except BackupDamagedError as err:
+            if not self.request.skip_damaged:
+                raise
+            return err
         # An import takes all that lies in a folder, so one with anything else in it has to be staged.
         # Of a pool it takes what is other backups', and finds no segment in the names.
-        listed.can_import_in_place &= not check.extra and not any(is_pooled(item.stored_key) for item in objects)
-        if listed.can_import_in_place and has_import_jobs(server):
-            listed.can_import_in_place = CollectionImport.of(collection, objects, self.fold_limits).can_lie
+        can_lie = listed.can_import_in_place and not check.extra
+        can_lie = can_lie and not any(is_pooled(item.stored_key) for item in objects)
+        if can_lie and has_import_jobs(server):
+            can_lie = CollectionImport.of(collection, objects, self.fold_limits).can_lie
         elif any(segment.level is SegmentLevel.L0 for segment in collection.segments):
-            listed.can_import_in_place = False
+            can_lie = False
         keys = [item.stored_key for item in objects_in(self._part(collection), objects)]
         damaged = listed.last.damaged_contents if listed.last else {}
         is_doubted = len(damaged) >= MOST_DAMAGED or not (damaged.keys() | listed.doubts.keys()).isdisjoint(keys)
         level = level_of(
             self.request.verify, has_checksums=archive.has_checksums, last=listed.last, is_doubted=is_doubted
         )
-        if level != "quick":
-            listed.levels[collection.name] = level
-            for key in keys:
-                listed.contents.update(f"{key} {check.readable[key]}\n".encode())
-        if level != "deep" and is_doubted:
-            listed.doubted.append(collection.name)
+        contents = (f"{key} {check.readable[key]}\n" for key in keys) if level != "quick" else ()
+        return _Checked(can_lie, level, is_doubted, "".join(contents).encode())
 
     def _read_what_is_known(self, archive: Archive, collections: Sequence[ArchivedCollection], listed: _Listed) -> None:
         """Add what verifications found of the backup, and of objects of the pool that it shares.
@@ -407,8 +445,8 @@ class RestorePreparation:
         check = TargetCheck(self.request, self.database, journal)
         gone = check.gone(chosen, progress)
         check_owner(self.run, self._copying_attempt)
+        do_each(journal.forget, gone, threads=SMALL_REQUESTS_AT_A_TIME)
         for index in gone:
-            journal.forget(index)
             del progress[index]
         replaced = check.replaced(chosen, progress)
         journal.forget_failures(index for index, entry in progress.items() if entry.has_failed)
@@ -430,9 +468,10 @@ class RestorePreparation:
         if plan.is_staged:
             job = CopyJob(source_bucket=self.run.bucket, destination_bucket=self.storage.bucket, lists_objects=False)
             write_job(self.run, self._copying_attempt, job)
-        cuts: list[int] = []
-        row_counts: list[int] = []
-        for index, (collection, name) in enumerate(chosen):
+        prepared = self._prepared(plan, loading, progress, replaced, left_out)
+
+        def write(index: int) -> _Written:
+            collection, name = chosen[index]
             sources = _Sources()
             if index in left_out:
                 journal.fail(index, left_out[index])
@@ -444,15 +483,50 @@ class RestorePreparation:
             target = make_target(self.request, index, self._part(collection), name, loading[index])
             found = {"imports": sources.rows, "deletes": sources.deletes, "replaces": replaced[index]}
             self.run.write(target_name(index), target.model_copy(update=found))
-            row_counts.append(sum(source.row_count for source in sources.rows))
-            if sources.cut is not None and not progress[index].is_imported:
+            is_cut = sources.cut is not None and not progress[index].is_imported
+            if sources.cut is not None and is_cut:
                 self.run.delete([cut_done_name(index)])
                 self.run.write(cut_name(index), sources.cut)
-                cuts.append(index)
+            return _Written(sum(source.row_count for source in sources.rows), is_cut)
+
+        row_counts, cuts = list(prepared.row_counts), list(prepared.cuts)
+        for written in each(
+            write,
+            range(len(row_counts), len(chosen)),
+            threads=SMALL_REQUESTS_AT_A_TIME,
+            weight=lambda index: list_bytes(chosen[index][0]),
+            max_weight=LISTS_AT_A_TIME_BYTES,
+        ):
+            cuts += [len(row_counts)] if written.is_cut else []
+            row_counts.append(written.row_count)
+            if len(row_counts) % _NOTED_AT_A_TIME == 0:
+                self.run.write(PREPARED, Prepared(of=prepared.of, row_counts=tuple(row_counts), cuts=tuple(cuts)))
         plan = plan.model_copy(update={"cuts": tuple(cuts), "row_counts": tuple(row_counts)})
         check_owner(self.run, self._copying_attempt)
         self.run.write(PLAN, plan)
         return plan
+
+    def _prepared(
+        self,
+        plan: RestorePlan,
+        loading: Sequence[Loading],
+        progress: Mapping[int, JournalEntry],
+        replaced: Sequence[int | None],
+        left_out: Iterable[int],
+    ) -> Prepared:
+        """Return what a call before this one has written down, if it knew of the same that is decided by it."""
+        known = (
+            self._copying_attempt,
+            plan.model_dump_json(exclude={"warnings", "read_count"}),
+            *map(str, loading),
+            *map(str, replaced),
+            *(f"{index} is left out" for index in sorted(left_out)),
+            *(f"{index} is imported" for index in sorted(progress) if progress[index].is_imported),
+            str(self.fold_limits),
+        )
+        of = short_hash("\n".join(known), _IDENTITY_LENGTH)
+        found = self.run.find(PREPARED, Prepared)
+        return found if found is not None and found.of == of else Prepared(of=of)
 
     def _has_rows(self, archive: Archive) -> bool:
         return not archive.meta_only and not self.request.meta_only
@@ -483,8 +557,11 @@ class RestorePreparation:
                 execution_arn=self.execution_arn,
             ):
                 self.run.delete([name for name in self.run.names() if name != CLAIM])
-            for target in targets:
-                target_claims.take(claim_key(self.staging_prefix, self.storage, target))
+            do_each(
+                lambda target: target_claims.take(claim_key(self.staging_prefix, self.storage, target)),
+                targets,
+                threads=SMALL_REQUESTS_AT_A_TIME,
+            )
         except ClaimHeldError as err:
             since = utc_second(err.holder.claimed_at)
             msg = f"execution {err.holder.execution_arn} is restoring to the same target since {since}"
@@ -503,18 +580,21 @@ class RestorePreparation:
         objects = objects_in(collection, self._objects(collection))
         cut = cut_of(self.request, collection)
         base = f"{plan.staging_folder}{collection.collection_id}/" if plan.is_staged else self.layout.binlogs
+        composed = self.run.key(composed_folder(index))
         if has_import_jobs(parse_version(plan.server_version)):
             cut_base = f"{plan.staging_folder}cut/{collection.collection_id}/"
-            whole = CollectionImport.of(collection, objects, self.fold_limits, cut)
+            whole = CollectionImport.of(collection, objects, self.fold_limits, cut, composed)
             items = whole.staged_items(base)
-            to_read = cut_to_read(self.request, collection, objects, whole.deletes_to_cut(cut_base))
+            to_cut = whole.deletes_to_cut(cut_base)
+            to_read = cut_to_read(self.request, collection, objects, to_cut, whole.compositions)
             if plan.is_staged:
                 sources = _Sources(whole.sources_staged(base), whole.deletes_staged(base, cut_base), to_read)
             else:
                 sources = _Sources(whole.sources_in(base), cut=to_read)
         else:
-            items = staged_items(base, collection, objects)
-            to_read = cut_to_read(self.request, collection, objects, ())
+            copies = self.fold_limits.copies
+            items, compositions = staged_items(base, collection, objects, copies=copies, composed=composed)
+            to_read = cut_to_read(self.request, collection, objects, (), compositions)
             sources = _Sources(import_sources(base, collection, objects, cut), cut=to_read)
         if is_staged:
             pairs = [pair for source in sources.rows for pair in source.pairs]

@@ -3,8 +3,10 @@
 from collections.abc import Iterator
 from datetime import datetime
 
+from milvus_vault.model.collections import CollectionName
 from milvus_vault.model.hybrid import as_datetime_or_none
-from milvus_vault.restore.journal import Journal
+from milvus_vault.parallel import SMALL_REQUESTS_AT_A_TIME, each
+from milvus_vault.restore.journal import Journal, JournalEntry
 from milvus_vault.restore.working_files import (
     DATABASES,
     CutDone,
@@ -22,8 +24,8 @@ from milvus_vault.workspace import Workspace, record_key
 
 
 def _warnings_of_cuts(run: Workspace, plan: RestorePlan) -> Iterator[str]:
-    for index in plan.cuts:
-        done = run.find(cut_done_name(index), CutDone)
+    found = each(lambda index: run.find(cut_done_name(index), CutDone), plan.cuts, threads=SMALL_REQUESTS_AT_A_TIME)
+    for done in found:
         yield from done.warnings if done else ()
 
 
@@ -32,44 +34,47 @@ def _warnings_of_databases(run: Workspace) -> tuple[str, ...]:
     return made.warnings if made else ()
 
 
+def _told(
+    run: Workspace, journal: Journal, entry: JournalEntry, index: int, name: CollectionName
+) -> RestoredCollection:
+    """Return what the report says of a collection."""
+    target = run.read(target_name(index), Target)
+    if entry.is_finished:
+        finished = journal.get(index, "finished", Finished)
+        return RestoredCollection(
+            source=target.source,
+            target=name,
+            status="restored",
+            as_of=as_datetime_or_none(target.cut),
+            row_count=finished.row_count,
+            imported_row_count=target.row_count,
+            aliases=finished.aliases,
+            warnings=finished.warnings,
+        )
+    failed = (
+        journal.get(index, "failed", Failed)
+        if entry.has_failed
+        else Failed(error="RestoreFailedError", message="it was not finished")
+    )
+    return RestoredCollection(
+        source=target.source,
+        target=name,
+        status="failed",
+        error=failed.error,
+        message=failed.message,
+        hint=failed.hint,
+    )
+
+
 def report_restore(run: Workspace, plan: RestorePlan, finished_at: datetime) -> RestoreReport:
     """Write and return the report of a restore."""
     journal = Journal(run)
     progress = journal.read()
-    collections = []
-    for index, name in enumerate(plan.targets):
-        target = run.read(target_name(index), Target)
-        source = target.source
-        if progress[index].is_finished:
-            finished = journal.get(index, "finished", Finished)
-            collections.append(
-                RestoredCollection(
-                    source=source,
-                    target=name,
-                    status="restored",
-                    as_of=as_datetime_or_none(target.cut),
-                    row_count=finished.row_count,
-                    imported_row_count=target.row_count,
-                    aliases=finished.aliases,
-                    warnings=finished.warnings,
-                )
-            )
-        else:
-            failed = (
-                journal.get(index, "failed", Failed)
-                if progress[index].has_failed
-                else Failed(error="RestoreFailedError", message="it was not finished")
-            )
-            collections.append(
-                RestoredCollection(
-                    source=source,
-                    target=name,
-                    status="failed",
-                    error=failed.error,
-                    message=failed.message,
-                    hint=failed.hint,
-                )
-            )
+
+    def told(numbered: tuple[int, CollectionName]) -> RestoredCollection:
+        return _told(run, journal, progress[numbered[0]], *numbered)
+
+    collections = tuple(each(told, enumerate(plan.targets), threads=SMALL_REQUESTS_AT_A_TIME))
     restored = sum(collection.status == "restored" for collection in collections)
     report = RestoreReport(
         backup_name=plan.request.backup_name,
@@ -81,7 +86,7 @@ def report_restore(run: Workspace, plan: RestorePlan, finished_at: datetime) -> 
         content_checked=plan.content_checked,
         read_count=plan.read_count,
         is_staged=plan.is_staged,
-        collections=tuple(collections),
+        collections=collections,
         empty_databases=tuple(database.name for database in plan.databases if database.is_empty),
         warnings=(*plan.warnings, *_warnings_of_databases(run), *_warnings_of_cuts(run, plan)),
     )

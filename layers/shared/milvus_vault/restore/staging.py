@@ -3,7 +3,7 @@
 Staged for a server of 2.4 or newer, with segments in groups of what one job takes:
 
     <base>insert_log/<collection>/<partition>/<group>/<segment>/<field>/<log>
-    <base>delta_log/<collection>/<partition>/<group>/<segment>/<log>
+    <base>delta_log/<collection>/<partition>/<group>/<segment>/<log>       its own, and those of level 0 (`folding.py`)
     <base>level_zero/<collection>/<partition or -1>/<log>       only where deletes are imported by themselves
 
 Deletes that are imported by themselves and have to be cut are not copied, but written by CutCollections:
@@ -22,7 +22,8 @@ from milvus_vault.archive.layout import DELTA_LOG, INSERT_LOG, log_of
 from milvus_vault.archive.segment_logs import level_zero_of
 from milvus_vault.model.collections import ALL_PARTITIONS, CollectionSchema, ImportPair, SegmentLevel
 from milvus_vault.model.objects import ArchivedObject, CopyItem
-from milvus_vault.restore.working_files import ImportPaths, ImportSource
+from milvus_vault.restore.folding import Folding
+from milvus_vault.restore.working_files import Composition, ImportPaths, ImportSource
 
 LEVEL_ZERO = "level_zero"
 
@@ -33,10 +34,10 @@ BYTES_A_JOB = 16 * 1024**3
 
 @dataclass(frozen=True, slots=True)
 class FoldLimits:
-    """Up to where deletes of level 0 are copied beside the segments that they concern."""
+    """Up to where deletes of level 0 are copied beside the segments that they concern, and as they are."""
 
     copies: int
-    """Of one collection."""
+    """Of one collection: where they would be more, the deletes are composed first."""
     segment_bytes: int
     """Of deletes that concern one segment: Milvus holds all of them in memory while it imports the segment."""
 
@@ -93,12 +94,23 @@ class CollectionImport:
     _cut: int
     folds: bool
     """Whether deletes of level 0 are imported with the rows that they concern, and not after them."""
+    compositions: tuple[Composition, ...]
+    """Deletes that have to be composed before they are copied."""
 
     @classmethod
     def of(
-        cls, collection: ArchivedCollection, objects: Iterable[ArchivedObject], limits: FoldLimits, cut: int = 0
+        cls,
+        collection: ArchivedCollection,
+        objects: Iterable[ArchivedObject],
+        limits: FoldLimits,
+        cut: int = 0,
+        composed: str = "",
     ) -> "CollectionImport":
-        """Sort a collection's objects; `cut` is the timestamp after which rows and deletes are left out, or 0."""
+        """Sort a collection's objects.
+
+        `cut` is the timestamp after which rows and deletes are left out, or 0, and `composed` the full key prefix of
+        delta logs that are composed.
+        """
         is_level_zero = level_zero_of(collection.segments)
         objects_of: dict[int, list[ArchivedObject]] = defaultdict(list)
         level_zero: dict[int, list[ArchivedObject]] = defaultdict(list)
@@ -109,16 +121,16 @@ class CollectionImport:
             else:
                 objects_of[key.segment_id].append(item)
         with_rows = [found for found in collection.segments if _has_rows(found, cut)]
-        partitions = {found.partition_id for found in with_rows}
-        concerning = {number: _concerning(level_zero, number) for number in partitions}
-        folds = _can_fold([concerning[found.partition_id] for found in with_rows], limits)
+        homes = [found.partition_id for found in with_rows]
+        sizes = {number: sum(item.size_bytes for item in items) for number, items in level_zero.items()}
+        most = max((sizes.get(number, 0) for number in homes), default=0) + sizes.get(ALL_PARTITIONS, 0)
+        folds = most <= limits.segment_bytes
+        folding = Folding.of(level_zero if folds else {}, homes, copies=limits.copies, folder=composed)
         segments = {
-            found.segment_id: _Segment.of(
-                found, objects_of[found.segment_id], concerning[found.partition_id] if folds else ()
-            )
+            found.segment_id: _Segment.of(found, objects_of[found.segment_id], folding.beside(found.partition_id))
             for found in with_rows
         }
-        return cls(collection, segments, level_zero, cut, folds)
+        return cls(collection, segments, level_zero, cut, folds, folding.compositions)
 
     @property
     def can_lie(self) -> bool:
@@ -230,21 +242,6 @@ class CollectionImport:
 
 def _has_rows(segment: ArchivedSegment, cut: int) -> bool:
     return segment.level is not SegmentLevel.L0 and bool(rows_until(segment, cut))
-
-
-def _concerning(level_zero: Mapping[int, Sequence[ArchivedObject]], partition_id: int) -> tuple[ArchivedObject, ...]:
-    """Return the deletes of level 0 that may concern rows of a partition; which they do, key and time tell."""
-    return (*level_zero.get(partition_id, ()), *level_zero.get(ALL_PARTITIONS, ()))
-
-
-def _can_fold(concerning: Iterable[Sequence[ArchivedObject]], limits: FoldLimits) -> bool:
-    """Return whether the deletes that concern each segment may be copied beside it."""
-    copies = 0
-    for deletes in concerning:
-        copies += len(deletes)
-        if sum(item.size_bytes for item in deletes) > limits.segment_bytes or copies > limits.copies:
-            return False
-    return True
 
 
 def rows_until(segment: ArchivedSegment, cut: int) -> int:

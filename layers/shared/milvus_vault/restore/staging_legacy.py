@@ -6,14 +6,16 @@ Staged as Milvus itself lays objects out:
     <base>delta_log/<collection>/<partition>/<segment>/<log>
 """
 
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
 
 from milvus_vault.archive.contents import ArchivedCollection
 from milvus_vault.archive.layout import DELTA_LOG, INSERT_LOG, log_of
 from milvus_vault.model.collections import ALL_PARTITIONS, SegmentLevel
 from milvus_vault.model.objects import ArchivedObject, CopyItem
+from milvus_vault.restore.folding import Folding
 from milvus_vault.restore.staging import rows_until
-from milvus_vault.restore.working_files import ImportPaths, ImportSource
+from milvus_vault.restore.working_files import Composition, ImportPaths, ImportSource
 
 
 def import_sources(
@@ -42,27 +44,38 @@ def import_sources(
     return tuple(sources)
 
 
-def staged_items(base: str, collection: ArchivedCollection, objects: Iterable[ArchivedObject]) -> Iterator[CopyItem]:
-    """Yield what to copy so that a collection's logs lie below `base`, without the backup's group folders.
+def staged_items(
+    base: str, collection: ArchivedCollection, objects: Iterable[ArchivedObject], *, copies: int, composed: str
+) -> tuple[Iterator[CopyItem], tuple[Composition, ...]]:
+    """Return what to copy so that a collection's logs lie below `base`, and the deletes that are composed for it.
 
-    Deletes of L0 segments, which these servers do not know, go beside each segment that they may concern. They come
-    first, then each partition in the order of the imports, which begin while the rest is copied.
+    Without the backup's group folders. Deletes of L0 segments, which these servers do not know, go beside each segment
+    that they may concern. They come first, then each partition in the order of the imports, which begin while the rest
+    is copied. `copies` and `composed` are as of `Folding.of`.
     """
     turns = {found.partition_id: turn for turn, found in enumerate(collection.partitions, start=1)}
-    level_zero = {segment.segment_id for segment in collection.segments if segment.level is SegmentLevel.L0}
-    with_rows = [s for s in collection.segments if s.row_count and s.segment_id not in level_zero]
-
-    def turn(item: ArchivedObject) -> int:
+    l0_segments = {segment.segment_id for segment in collection.segments if segment.level is SegmentLevel.L0}
+    with_rows = [s for s in collection.segments if s.row_count and s.segment_id not in l0_segments]
+    level_zero: dict[int, list[ArchivedObject]] = defaultdict(list)
+    others: list[ArchivedObject] = []
+    for item in objects:
         key = log_of(item)
-        return 0 if key.segment_id in level_zero else turns.get(key.partition_id, 0)
+        (level_zero[key.partition_id] if key.segment_id in l0_segments else others).append(item)
+    folding = Folding.of(level_zero, (s.partition_id for s in with_rows), copies=copies, folder=composed)
 
-    for item in sorted(objects, key=turn):
-        key = log_of(item)
-        homes = [(key.partition_id, key.segment_id)]
-        if key.segment_id in level_zero:
-            concerned = (s for s in with_rows if key.partition_id in {s.partition_id, ALL_PARTITIONS})
-            homes = [(segment.partition_id, segment.segment_id) for segment in concerned]
-        for partition_id, segment_id in homes:
-            below = f"{base}{key.kind}/{key.collection_id}/{partition_id}/{segment_id}/"
-            name = f"{below}{key.log_id}" if key.kind == DELTA_LOG else f"{below}{key.field_id}/{key.log_id}"
-            yield CopyItem(item.stored_key, name, item.size_bytes, item.etag)
+    def items() -> Iterator[CopyItem]:
+        for segment in with_rows:
+            for item in folding.beside(segment.partition_id):
+                yield _copy(base, item, segment.partition_id, segment.segment_id)
+        for item in sorted(others, key=lambda item: turns.get(log_of(item).partition_id, 0)):
+            key = log_of(item)
+            yield _copy(base, item, key.partition_id, key.segment_id)
+
+    return items(), folding.compositions
+
+
+def _copy(base: str, item: ArchivedObject, partition_id: int, segment_id: int) -> CopyItem:
+    key = log_of(item)
+    below = f"{base}{key.kind}/{key.collection_id}/{partition_id}/{segment_id}/"
+    name = f"{below}{key.log_id}" if key.kind == DELTA_LOG else f"{below}{key.field_id}/{key.log_id}"
+    return CopyItem(item.stored_key, name, item.size_bytes, item.etag)

@@ -14,6 +14,7 @@ from milvus_vault.errors import (
 from milvus_vault.model.collections import CollectionName
 from milvus_vault.model.messages import Occupied
 from milvus_vault.model.requests import RestoreRequest
+from milvus_vault.parallel import SMALL_REQUESTS_AT_A_TIME, each
 from milvus_vault.ports import Executions, Flushes, Loads, Schemas
 from milvus_vault.restore.cut import cut_of
 from milvus_vault.restore.journal import Journal, JournalEntry
@@ -53,7 +54,8 @@ class TargetCheck:
             for index, name in enumerate(names)
             if name in occupied.collections
         }
-        own = {index for index, number in current.items() if number in self._made(index, progress.get(index))}
+        made = each(lambda index: self._made(index, progress.get(index)), current, threads=SMALL_REQUESTS_AT_A_TIME)
+        own = {index for (index, number), numbers in zip(current.items(), made, strict=True) if number in numbers}
         to_replace = check_targets(self.request, names, occupied, own)
         if self.request.skip_create:
             for index, (collection, name) in enumerate(collections):
@@ -66,13 +68,14 @@ class TargetCheck:
         """Return which collections an earlier execution of this run finished, and somebody has removed since."""
         finished = [(index, name) for index, (_, name) in enumerate(collections) if self._is_finished(progress, index)]
         databases = set(self.database.list_databases()) if finished else set()
-        return [
-            index
-            for index, name in finished
-            if name.database not in databases
-            or self.database.collection_id(name.database, name.name)
-            != self.journal.get(index, "finished", Finished).collection_id
-        ]
+
+        def is_gone(numbered: tuple[int, CollectionName]) -> bool:
+            index, name = numbered
+            there = self.database.collection_id(name.database, name.name) if name.database in databases else None
+            return there is None or there != self.journal.get(index, "finished", Finished).collection_id
+
+        gone = each(is_gone, finished, threads=SMALL_REQUESTS_AT_A_TIME)
+        return [index for (index, _), is_it in zip(finished, gone, strict=True) if is_it]
 
     @staticmethod
     def _is_finished(progress: Mapping[int, JournalEntry], index: int) -> bool:
@@ -174,7 +177,7 @@ def check_takes_deletes(database: Loads, name: CollectionName) -> None:
     """
     if database.load_percent(name.database, name.name):
         msg = f"{name} is loaded, and the backup has more deletes for it than can be imported with their rows"
-        raise InvalidRequestError(msg, hint="Release it for the restore, or deploy the stack with higher FoldCopies.")
+        raise InvalidRequestError(msg, hint="Release it for the restore.")
 
 
 def shards_of(request: RestoreRequest, collection: ArchivedCollection) -> int:

@@ -1,9 +1,13 @@
 """The working files of a restore run, by their names in its workspace.
 
     restore.json                         `RestorePlan`
+    prepared.json                        `Prepared`
     databases.json                       `DatabasesMade`
     cuts/<index>.json                    `Cut`: what CutCollections is to read of one collection
     cuts/<index>.done.json               `CutDone`
+    composed/<index>/<partition>/<log ID>-<hash>    a delta log that is composed of others, for that partition or for
+                                         all (-1). Written once: by its hash a run that is started again finds it, and
+                                         what a stopped execution's function still writes replaces nothing
     collections/<index>/target.json      `Target`: what is to become of one collection
     collections/<index>/...              its journal, see `journal.py`
     importing/<attempt>.json             `ImportsMoved`
@@ -32,7 +36,9 @@ from milvus_vault.model.requests import RestoreRequest
 from milvus_vault.model.times import Time
 
 PLAN = "restore.json"
+PREPARED = "prepared.json"
 DATABASES = "databases.json"
+COMPOSED = "composed/"
 
 
 class ImportPaths(Model):
@@ -162,6 +168,34 @@ class RestorePlan(Model):
         return request.model_dump(mode="json", exclude_unset=True)
 
 
+class LogToCompose(Model):
+    """A delta log of the backup."""
+
+    key: str
+    etag: str
+    """Empty: not known, any content is taken."""
+    log_id: int
+
+
+class Composition(Model):
+    """Delta logs that are put together, so that one is copied beside each segment instead of many."""
+
+    key: str
+    """Full key by which the items to copy name it as a source, until it is composed; no object has it."""
+    logs: tuple[LogToCompose, ...]
+
+
+class Prepared(Model):
+    """How far PrepareRestore is with writing down what is to become of each collection."""
+
+    of: str
+    """Hash of the execution, and of what all targets depend on: a call that decides otherwise begins anew."""
+    row_counts: tuple[int, ...] = ()
+    """Of the targets that are written, from the first: the rows to import."""
+    cuts: tuple[int, ...] = ()
+    """Indexes of those of them that have a `Cut`."""
+
+
 class Cut(Model):
     """What of a collection's logs has to be read before anything is imported."""
 
@@ -179,6 +213,8 @@ class Cut(Model):
     """Keys in the backup of delta logs to look into."""
     cut_deletes: tuple[tuple[str, str], ...] = ()
     """Delta logs to cut, by their keys in the backup, each with the key in Milvus' bucket that it gets."""
+    compositions: tuple[Composition, ...] = ()
+    """Delta logs to put together. An older release wrote none."""
 
 
 class CutDone(Model):
@@ -336,6 +372,11 @@ def cut_name(index: int) -> str:
 def cut_done_name(index: int) -> str:
     """Return the name of what was read of a collection's logs."""
     return f"cuts/{index}.done.json"
+
+
+def composed_folder(index: int) -> str:
+    """Return the folder of the delta logs that are composed for a collection, with a slash at its end."""
+    return f"{COMPOSED}{index}/"
 
 
 def target_name(index: int) -> str:

@@ -21,7 +21,7 @@ from milvus_vault.model.hybrid import HybridTimestamp, from_datetime
 from milvus_vault.model.locks import ObjectLock
 from milvus_vault.model.objects import ArchivedObject
 from milvus_vault.model.requests import VerifyLevel, VerifyOptions
-from milvus_vault.parallel import each
+from milvus_vault.parallel import LISTS_AT_A_TIME_BYTES, SMALL_REQUESTS_AT_A_TIME, begun, do_each, each
 from milvus_vault.pool.doubts import Doubt
 from milvus_vault.verifying.working_files import (
     JOB,
@@ -170,9 +170,9 @@ class _Chosen:
 
     def segments(self) -> Iterator[_Segment]:
         """Yield them, collection by collection."""
-        for index in listed_collections(self.run):
+        for listed in self._lists():
             together: defaultdict[int, list[CheckItem]] = defaultdict(list)
-            for item in read_items(self.run, items_name(index)):
+            for item in listed:
                 log = parse_log_key(item.source_key)
                 together[log.segment_id if log else 0].append(item)
             for items in together.values():
@@ -187,10 +187,22 @@ class _Chosen:
 
     def sizes(self) -> Iterator[tuple[int, int]]:
         """Yield position and bytes of each object in the sample."""
-        for index in listed_collections(self.run):
-            for item in read_items(self.run, items_name(index)):
+        for listed in self._lists():
+            for item in listed:
                 if self._is_sampled(item):
                     yield self._position(item), item.size_bytes
+
+    def _lists(self) -> Iterator[Iterator[CheckItem]]:
+        """Yield the objects of each collection."""
+        list_bytes = listed_collections(self.run)
+
+        return each(
+            lambda index: begun(read_items(self.run, items_name(index))),
+            sorted(list_bytes),
+            threads=SMALL_REQUESTS_AT_A_TIME,
+            weight=lambda index: list_bytes[index],
+            max_weight=LISTS_AT_A_TIME_BYTES,
+        )
 
     def _is_sampled(self, item: CheckItem) -> bool:
         return self.sample is None or self.sample.begin <= self._position(item) < self.sample.end
@@ -371,7 +383,8 @@ def forget_damage(run: Workspace, batch_count: int) -> None:
     """Let the batches be looked at again in which something was wrong: it may have been mended since."""
     names = list(run.names("check/"))
     done = run.numbers("check/done-", names)
-    for number in range(batch_count):
+
+    def forget(number: int) -> None:
         if number in done:
             batch = run.read(done_name(number), CheckedBatch)
             is_wrong = bool(batch.damaged or batch.archived or batch.unlocked)
@@ -382,6 +395,8 @@ def forget_damage(run: Workspace, batch_count: int) -> None:
         if is_wrong:
             found = [name for name in names if name.startswith(f"check/checked-{number}.")]
             run.delete([done_name(number), error_name(number), *found])
+
+    do_each(forget, range(batch_count))
 
 
 def conclude(run: Workspace, layout: BackupLayout, batch_count: int) -> CheckedBatch:
@@ -399,7 +414,10 @@ def conclude(run: Workspace, layout: BackupLayout, batch_count: int) -> CheckedB
             digests[index] |= {layout.below(key): digest for key, digest in found.items()}
     if digests:
         collections = read_archive(run.store, run.bucket, layout).collections
-        for index, new in digests.items():
+
+        def add(index: int) -> None:
             known = read_digests(run.store, run.bucket, layout, collections[index])
-            write_digests(run.store, run.bucket, layout, collections[index], {**new, **known})
+            write_digests(run.store, run.bucket, layout, collections[index], {**digests[index], **known})
+
+        do_each(add, digests)
     return CheckedBatch(**total, damaged=damaged, archived=tuple(archived), unlocked=tuple(unlocked))

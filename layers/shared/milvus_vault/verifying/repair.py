@@ -63,6 +63,7 @@ from milvus_vault.model.readable import first_of
 from milvus_vault.model.requests import ScheduleTag
 from milvus_vault.model.resources import BackupSummary, Hold
 from milvus_vault.model.times import utc_day
+from milvus_vault.parallel import LISTS_AT_A_TIME_BYTES, do_each, each
 from milvus_vault.pool.condemned import read_condemned
 from milvus_vault.pool.users import PoolUse
 from milvus_vault.ports import Executions
@@ -192,16 +193,19 @@ class BackupRepair:
         return f"{why}: a hold keeps the backup until you have looked at it and lift the hold"
 
     def _documents(self) -> Iterator[tuple[CollectionDocument | None, CollectionEntry | None, str]]:
-        """Yield the documents with their entries, or what is wrong with them."""
+        """Return the documents with their entries, or what is wrong with them."""
         folder = self.layout.collection_document(0).rpartition("/")[0] + "/"
-        for listed in list(self.run.store.list_objects(self.run.bucket, folder)):
-            number = listed.key.removeprefix(folder).removesuffix(".json")
-            if not number.isascii() or not number.isdigit():
-                continue
-            try:
-                yield (*self._document(int(number)), "")
-            except (ValueError, ObjectNotFoundError):
-                yield None, None, f"{listed.key}, or the list of its objects, cannot be read: its collection is lost"
+        listed = self.run.store.list_objects(self.run.bucket, folder)
+        numbers = (found.key.removeprefix(folder).removesuffix(".json") for found in listed)
+        wanted = [int(number) for number in numbers if number.isascii() and number.isdigit()]
+        return each(self._document_or_why, wanted)
+
+    def _document_or_why(self, number: int) -> tuple[CollectionDocument | None, CollectionEntry | None, str]:
+        try:
+            return (*self._document(number), "")
+        except (ValueError, ObjectNotFoundError):
+            key = self.layout.collection_document(number)
+            return None, None, f"{key}, or the list of its objects, cannot be read: its collection is lost"
 
     def _document(self, number: int) -> tuple[CollectionDocument, CollectionEntry]:
         """Return a collection's document and what a manifest says of it. Raises `ValueError`."""
@@ -361,8 +365,12 @@ class BackupRepair:
         use = PoolUse(self.run, self.execution_arn)
         if manifest.is_incremental:
             use.begin()
-            for entry in manifest.collections:
-                self._check_pooled(entry)
+            do_each(
+                self._check_pooled,
+                manifest.collections,
+                weight=lambda entry: entry.objects.size_bytes,
+                max_weight=LISTS_AT_A_TIME_BYTES,
+            )
         if is_new:
             self.run.store.put(self.run.bucket, self.layout.manifest, body, lock=lock)
         if manifest.is_incremental:

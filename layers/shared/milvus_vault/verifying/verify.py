@@ -8,13 +8,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
-from itertools import batched, islice
+from itertools import islice
 from typing import Any, Literal, NamedTuple
 
 from pydantic import Field
 
 from milvus_vault.archive.check import ObjectCheck, check_objects
-from milvus_vault.archive.contents import ArchivedCollection
+from milvus_vault.archive.contents import ArchivedCollection, list_bytes
 from milvus_vault.archive.layout import BackupLayout
 from milvus_vault.archive.pool import is_pooled
 from milvus_vault.archive.reader import check_backup_exists, read_archive, read_document, read_manifest, read_objects
@@ -31,7 +31,7 @@ from milvus_vault.model.messages_verify import VerifyBackupResult
 from milvus_vault.model.readable import first_of, size
 from milvus_vault.model.requests import VerifyOptions, VerifyRequest
 from milvus_vault.model.resources import Verification
-from milvus_vault.parallel import REQUESTS_AT_A_TIME, each
+from milvus_vault.parallel import LISTS_AT_A_TIME_BYTES, SMALL_REQUESTS_AT_A_TIME, each
 from milvus_vault.pool.doubts import Doubt, PoolDoubts
 from milvus_vault.pool.references import listed_by
 from milvus_vault.ports import Executions
@@ -61,6 +61,9 @@ _LOST_NAMED = 100
 
 # Collections of a million objects take minutes to list; between two the time that is left is looked at.
 STOP_SECONDS = 300
+
+# Collections that are listed again at most where a call dies.
+_NOTED_AT_A_TIME = 100
 
 
 class VerifyProgress(Model):
@@ -158,23 +161,31 @@ class BackupVerification:
         check = partial(self._check, progress, self._doubts.read() if progress.is_incremental else {})
         rest = list(enumerate(archive.collections))[progress.next_collection :]
         progress = progress.model_copy(update={"etags_compared": archive.has_checksums})
-        for some in batched(rest, REQUESTS_AT_A_TIME, strict=False):
-            if self.seconds_left() < STOP_SECONDS:
+        found = each(
+            check,
+            rest,
+            threads=SMALL_REQUESTS_AT_A_TIME,
+            weight=lambda numbered: list_bytes(numbered[1]),
+            max_weight=LISTS_AT_A_TIME_BYTES,
+        )
+        for number, listed in enumerate(found, start=1):
+            progress = progress.model_copy(
+                update={
+                    "next_collection": progress.next_collection + 1,
+                    "object_count": progress.object_count + listed.object_count,
+                    "size_bytes": progress.size_bytes + listed.size_bytes,
+                    "problems": (*progress.problems, *listed.problems)[:MAX_PROBLEMS],
+                    "archived": (*progress.archived, *listed.archived)[:MAX_PROBLEMS],
+                    "to_check": progress.to_check + listed.to_check,
+                    "too_large": progress.too_large + listed.too_large,
+                    "doubts": {**progress.doubts, **listed.doubts} if listed.doubts else progress.doubts,
+                }
+            )
+            is_short = number < len(rest) and self.seconds_left() < STOP_SECONDS
+            if is_short or number == len(rest) or number % _NOTED_AT_A_TIME == 0:
+                self.run.write(PROGRESS, progress)
+            if is_short:
                 return progress, False
-            for listed in each(check, some):
-                progress = progress.model_copy(
-                    update={
-                        "next_collection": progress.next_collection + 1,
-                        "object_count": progress.object_count + listed.object_count,
-                        "size_bytes": progress.size_bytes + listed.size_bytes,
-                        "problems": (*progress.problems, *listed.problems)[:MAX_PROBLEMS],
-                        "archived": (*progress.archived, *listed.archived)[:MAX_PROBLEMS],
-                        "to_check": progress.to_check + listed.to_check,
-                        "too_large": progress.too_large + listed.too_large,
-                        "doubts": {**progress.doubts, **listed.doubts},
-                    }
-                )
-            self.run.write(PROGRESS, progress)
         return progress, self.options.level == "quick" or self.seconds_left() >= STOP_SECONDS
 
     def _begin(self) -> VerifyProgress:

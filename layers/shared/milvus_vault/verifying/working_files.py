@@ -136,9 +136,9 @@ def items_name(index: int) -> str:
     return f"check/items/{index}.jsonl"
 
 
-def listed_collections(run: Workspace) -> list[int]:
-    """Return the indexes of the collections that have such a list."""
-    return sorted(run.numbers("check/items/"))
+def listed_collections(run: Workspace) -> dict[int, int]:
+    """Return the bytes of these lists, by the indexes of the collections that have one."""
+    return run.sizes("check/items/")
 
 
 def batch_name(number: int) -> str:

@@ -1,0 +1,259 @@
+"""PublishBackup: write the documents of the collections, section by section.
+
+What a section holds is written down when its documents are there, with what milvus-backup's files are to have of it: so
+a call that is repeated goes on with the next section, and no file has to be held in memory to be written. Of a backup
+with few collections, which are a part of one section, nothing is written down: to write them again takes a second.
+"""
+
+import io
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple
+
+from milvus_vault.archive.layout import BackupLayout
+from milvus_vault.archive.manifest import (
+    LISTED_OBJECT_BYTES,
+    CollectionDocument,
+    CollectionEntry,
+    entry_of,
+    read_object_list,
+    write_object_list,
+)
+from milvus_vault.archive.other_etags import are_comparable
+from milvus_vault.archive.pool import copied_by
+from milvus_vault.archive.reference_writer import FILES, collection_texts
+from milvus_vault.backup.captured import Found
+from milvus_vault.backup.locking import STOP_SECONDS, ListedObjects
+from milvus_vault.backup.working_files import (
+    BackupPlan,
+    CapturedCollection,
+    Section,
+    Snapshot,
+    captured_name,
+    exported_name,
+    section_name,
+    section_text_name,
+    sections_folder,
+    shared_name,
+    snapshot_name,
+)
+from milvus_vault.claims import check_owner
+from milvus_vault.copying.working_files import read_items, read_verified
+from milvus_vault.errors import BackupDamagedError, WorkingFileError
+from milvus_vault.model.objects import ArchivedObject
+from milvus_vault.parallel import LISTS_AT_A_TIME_BYTES, SMALL_REQUESTS_AT_A_TIME, do_each, each
+from milvus_vault.workspace import Workspace
+
+# A repeated call writes at most the documents of one section again; of 100 collections that is a second.
+_SECTION_COLLECTIONS = 100
+_SECTION_BYTES = 8 * 1024**2
+
+# Sections of a file that are read ahead of the one that is written.
+_SECTIONS_AT_A_TIME = 4
+
+
+class _Written(NamedTuple):
+    """A collection whose documents are written."""
+
+    entry: CollectionEntry
+    shared_count: int
+    shared_bytes: int
+    texts: Mapping[str, bytes]
+
+
+@dataclass(slots=True)
+class _Open:
+    """A section that is being written."""
+
+    first: int
+    entries: list[CollectionEntry] = field(default_factory=list)
+    shared_count: int = 0
+    shared_bytes: int = 0
+    texts: dict[str, io.BytesIO] = field(default_factory=lambda: {file: io.BytesIO() for file in FILES})
+
+    def add(self, written: _Written) -> None:
+        self.entries.append(written.entry)
+        self.shared_count += written.shared_count
+        self.shared_bytes += written.shared_bytes
+        for file, text in written.texts.items():
+            if text:
+                self.texts[file].write(b"," if self.texts[file].tell() else b"")
+                self.texts[file].write(text)
+
+    @property
+    def is_full(self) -> bool:
+        size_bytes = sum(text.tell() for text in self.texts.values())
+        return len(self.entries) >= _SECTION_COLLECTIONS or size_bytes >= _SECTION_BYTES
+
+    def section(self) -> Section:
+        return Section(
+            first=self.first,
+            entries=tuple(self.entries),
+            shared_count=self.shared_count,
+            shared_bytes=self.shared_bytes,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Sections:
+    """All collections of a backup, whose documents are written."""
+
+    noted: Sequence[Section]
+    """Those whose end is written down."""
+    last: _Open
+    """What came after them, and may be nothing."""
+    texts_of: Callable[[Section, str], bytes]
+
+    @property
+    def all(self) -> Sequence[Section]:
+        """Return them in their order."""
+        return (*self.noted, self.last.section())
+
+    def texts(self, file: str) -> Iterator[bytes]:
+        """Yield what one of milvus-backup's files is to have of them, in their order."""
+        yield from each(
+            lambda section: self.texts_of(section, file),
+            self.noted,
+            threads=_SECTIONS_AT_A_TIME,
+            weight=lambda section: sum(entry.object_count for entry in section.entries) * LISTED_OBJECT_BYTES,
+            max_weight=LISTS_AT_A_TIME_BYTES,
+        )
+        yield self.last.texts[file].getvalue()
+
+
+@dataclass(frozen=True, slots=True)
+class Documents:
+    """The documents of the collections of one backup, as one execution publishes it."""
+
+    run: Workspace
+    plan: BackupPlan
+    layout: BackupLayout
+    attempt: str
+    last_round: int
+
+    def write(self, found: Found, seconds_left: Callable[[], float]) -> Sections | None:
+        """Write those that are not written; return None where time ran short. Called again, it goes on."""
+        noted = self._noted() if found.is_noted else []
+        collections = found.captured.collections
+        current = _Open(noted[-1].end if noted else 0)
+        for written in each(
+            self._write_collection,
+            collections[current.first :],
+            threads=SMALL_REQUESTS_AT_A_TIME,
+            weight=list_bytes,
+            max_weight=LISTS_AT_A_TIME_BYTES,
+        ):
+            current.add(written)
+            if current.is_full:
+                section = current.section()
+                if not noted:
+                    self.run.write(captured_name(self.attempt, self.last_round), found.captured)
+                self._note(section, current.texts)
+                noted.append(section)
+                current = _Open(section.end)
+                if section.end < len(collections) and seconds_left() < STOP_SECONDS:
+                    return None
+        return Sections(noted, current, self._text)
+
+    def _noted(self) -> list[Section]:
+        """Return the sections whose end is written down, in their order, as far as none is missing."""
+        found = {
+            section.first: section
+            for section in each(
+                lambda first: self.run.read(section_name(self.attempt, self.last_round, first), Section),
+                sorted(self.run.numbers(sections_folder(self.attempt, self.last_round))),
+                threads=SMALL_REQUESTS_AT_A_TIME,
+            )
+        }
+        sections: list[Section] = []
+        while section := found.get(sections[-1].end if sections else 0):
+            sections.append(section)
+        return sections
+
+    def _note(self, section: Section, texts: Mapping[str, io.BytesIO]) -> None:
+        """Write down what a section holds, when its documents are there."""
+
+        def write(file: str) -> None:
+            name = section_text_name(self.attempt, self.last_round, section, file)
+            self.run.write_bytes(name, texts[file].getvalue())
+
+        if not self.plan.is_incremental:
+            do_each(write, FILES)
+        self.run.write(section_name(self.attempt, self.last_round, section.first), section)
+
+    def _text(self, section: Section, file: str) -> bytes:
+        return self.run.read_bytes(section_text_name(self.attempt, self.last_round, section, file))
+
+    def _write_collection(self, collection: CapturedCollection) -> _Written:
+        """Write a collection's description and its object list."""
+        check_owner(self.run, self.attempt)
+        name = snapshot_name(self.attempt, collection.index)
+        document = self.run.read(name, Snapshot).document
+        if document is None:
+            msg = f"snapshot {name} had a document, and has none"
+            raise WorkingFileError(msg, hint="Delete the run's folder and start the run again.")
+        shared, listed = listed_objects(self.run, self.plan, self.attempt, collection)
+        # What an earlier round of this execution copied is in the pool as well.
+        before = [item.size_bytes for item in shared if copied_by(item.stored_key) != self.attempt]
+        objects = write_object_list(listed)
+        entry = self._put(document, objects)
+        texts: Mapping[str, bytes] = {}
+        if not self.plan.is_incremental:
+            texts = collection_texts(self.plan.backup_id, document, read_object_list(objects))
+        return _Written(entry, len(before), sum(before), texts)
+
+    def _put(self, document: CollectionDocument, objects: bytes) -> CollectionEntry:
+        number, body = document.description.collection_id, document.model_dump_json().encode()
+        destination, lock = self.plan.destination(self.run), self.plan.lock
+        destination.store.put(destination.bucket, self.layout.collection_document(number), body, lock=lock)
+        destination.store.put(destination.bucket, self.layout.object_list(number), objects, lock=lock)
+        return entry_of(self.layout, document, body, objects)
+
+
+def list_bytes(collection: CapturedCollection) -> int:
+    """Return about how many bytes the list of a collection's objects has."""
+    return collection.object_count * LISTED_OBJECT_BYTES
+
+
+def listed_objects(run: Workspace, plan: BackupPlan, attempt: str, collection: CapturedCollection) -> ListedObjects:
+    """Return the objects of a collection that were in the pool already, and all that the backup is to list of it."""
+    shared: list[ArchivedObject] = []
+    if plan.is_incremental:
+        shared = list(read_object_list(run.read_bytes(shared_name(attempt, collection.index))))
+    return shared, _objects(run, plan, attempt, collection, shared)
+
+
+def _objects(
+    run: Workspace, plan: BackupPlan, attempt: str, collection: CapturedCollection, shared: list[ArchivedObject]
+) -> Iterable[ArchivedObject]:
+    if plan.request.meta_only:
+        return ()
+    if not collection.has_target:
+        return sorted(shared, key=lambda item: item.stored_key)
+    index = collection.index
+    verified = read_verified(run, attempt, index)
+    items = read_items(run, attempt, index)
+    if plan.export:
+        originals = read_object_list(run.read_bytes(exported_name(attempt, index)))
+        pairs = zip(items, originals, strict=True)
+        return (_exported(original, item.key, *verified[item.key]) for item, original in pairs)
+    copied = (ArchivedObject(item.key, item.source_key, item.size_bytes, *verified[item.key]) for item in items)
+    # In order, so that a sweep of the pool can go through the lists of many backups side by side.
+    return sorted((*shared, *copied), key=lambda item: item.stored_key) if plan.is_incremental else copied
+
+
+def _exported(original: ArchivedObject, key: str, etag: str, checksum: str) -> ArchivedObject:
+    """Return the copy of an object of a backup as an export lists it: what it is a log of is told by Milvus' key.
+
+    Raises as `check_checksum` does.
+    """
+    check_checksum(original, checksum)
+    return replace(original, stored_key=key, etag=etag, checksum=checksum or original.checksum)
+
+
+def check_checksum(original: ArchivedObject, checksum: str) -> None:
+    """Raise `BackupDamagedError` where S3 computed another checksum of the copy of an object than was recorded."""
+    recorded = original.checksum
+    if recorded and checksum and recorded != checksum and are_comparable(recorded, checksum):
+        msg = f"{original.stored_key} is not what was backed up: its copy has checksum {checksum} instead of {recorded}"
+        raise BackupDamagedError(msg, hint="Bring it back from a copy or an older version of it.")
