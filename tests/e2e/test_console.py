@@ -10,7 +10,7 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 from local.stack import LocalStack
 from milvus_vault.client import VaultClient
 from milvus_vault.client.discovery import local_door
-from milvus_vault.console.serving import Console
+from milvus_vault.console.serving import ConsoleServer
 from tests.support import vault_runs
 from tests.support.milvus_data import Sample, drop_databases, make, rows_of
 
@@ -45,7 +45,7 @@ def address(stack: LocalStack) -> Iterator[str]:
         ready.set()
 
     door = local_door(stack.deployment.api_url)
-    console = Console(VaultClient(door.url, door.session))
+    console = ConsoleServer(VaultClient(door.url, door.session))
     thread = threading.Thread(target=console.serve, args=(0, tell))
     thread.start()
     assert ready.wait(30)

@@ -75,7 +75,7 @@ def browser(api: FakeApi) -> Iterator[Browser]:
         addresses.append(address)
         ready.set()
 
-    console = serving.Console(VaultClient(api.url, session))
+    console = serving.ConsoleServer(VaultClient(api.url, session))
     thread = threading.Thread(target=console.serve, args=(0, tell))
     thread.start()
     assert ready.wait(30)

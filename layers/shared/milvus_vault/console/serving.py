@@ -13,7 +13,7 @@ from milvus_vault.console.guard import TOKEN, Guard
 HOST = "127.0.0.1"
 
 
-class Console:
+class ConsoleServer:
     """The console of one API."""
 
     def __init__(self, vault: VaultClient) -> None:

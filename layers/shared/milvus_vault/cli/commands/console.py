@@ -1,6 +1,5 @@
 """The command `console`: a page in the browser."""
 
-import webbrowser
 from typing import Annotated
 
 import typer
@@ -25,10 +24,12 @@ def console(
 
     [dim]milvus-vault console[/]
     """
+    import webbrowser
+
     from milvus_vault.errors import InvalidRequestError
 
     try:
-        from milvus_vault.console.serving import Console
+        from milvus_vault.console.serving import ConsoleServer
     except ModuleNotFoundError as err:
         msg = f"the console needs {err.name}, which is not installed"
         raise InvalidRequestError(msg, hint="pipx install '.[console]', from the clone of the repository.") from err
@@ -45,7 +46,7 @@ def console(
             webbrowser.open(address)
 
     try:
-        Console(vault).serve(port, tell)
+        ConsoleServer(vault).serve(port, tell)
     except OSError as err:
         msg = f"port {port} cannot be listened at: {err.strerror or err}"
         raise InvalidRequestError(msg, hint="Leave out --port, and one that is free is taken.") from err
