@@ -148,7 +148,7 @@ clean: ## remove all that make made
 .make/venv-cli: $(call files,pyproject.toml layers/shared/milvus_vault)
 	rm -rf .venv-cli
 	$(PYTHON) -m venv .venv-cli
-	.venv-cli/bin/python -m pip install --quiet --disable-pip-version-check '.[rows]'
+	.venv-cli/bin/python -m pip install --quiet --disable-pip-version-check '.[rows,console]'
 	rm -rf build milvus_vault.egg-info
 	@mkdir -p .make
 	@touch $@

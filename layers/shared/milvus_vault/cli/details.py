@@ -264,7 +264,7 @@ def _objects(objects: int, size_bytes: int) -> str:
 
 def _expiry(item: Backup) -> str:
     if item.expires_at is None:
-        return f"by retention: keeps {tables.retention(item.retention)}" if item.retention else ""
+        return f"by retention: keeps {readable.keeps(item.retention)}" if item.retention else ""
     return f"{formats.moment(item.expires_at)} ({formats.distance(item.expires_at)})"
 
 
@@ -443,7 +443,7 @@ def schedule(item: Schedule) -> RenderableType:
                 else "never",
             ),
             ("problem", Text(item.problem, style="red")),
-            ("keeps", tables.retention(item.retention) if item.kind == "backup" else ""),
+            ("keeps", readable.keeps(item.retention) if item.kind == "backup" else ""),
             (
                 "drills" if item.kind == "drill" else "request",
                 ", ".join(f"{key}: {_value(value)}" for key, value in asked.items()) or "everything",

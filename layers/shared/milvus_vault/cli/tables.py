@@ -12,7 +12,6 @@ from milvus_vault.cli import formats
 from milvus_vault.cli.session import Output
 from milvus_vault.model import readable
 from milvus_vault.model.resources import BackupSummary, CollectionInfo, Run, RunSummary, Schedule
-from milvus_vault.model.retention import Retention
 
 # Columns.
 _ENOUGH = 1000
@@ -173,7 +172,7 @@ def schedules(output: Output, items: Iterable[Schedule]) -> RenderableType:
                 Text(item.name, style="bold"),
                 item.expression,
                 item.timezone,
-                "-" if item.kind == "drill" else retention(item.retention),
+                "-" if item.kind == "drill" else readable.keeps(item.retention),
                 formats.distance(item.next_run_at),
                 formats.distance(item.last_success_at),
                 ("on" if item.enabled else "off")
@@ -225,20 +224,3 @@ def decisions(output: Output, run: Run) -> Table | None:
     if left_out > 0:
         made.add_row(*[""] * (len(made.columns) - 1), f"and {readable.number_of(left_out, 'more backup')}")
     return made
-
-
-def retention(policy: Retention | None) -> str:
-    """Return a policy in a few words."""
-    if policy is None:
-        return "all"
-    rules = {
-        "last": policy.keep_last,
-        "daily": policy.keep_daily,
-        "weekly": policy.keep_weekly,
-        "monthly": policy.keep_monthly,
-        "yearly": policy.keep_yearly,
-    }
-    words = [f"{name} {number}" for name, number in rules.items() if number]
-    if policy.expire_after:
-        words.append(f"for {policy.expire_after}")
-    return ", ".join(words)

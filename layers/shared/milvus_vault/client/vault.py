@@ -86,6 +86,11 @@ class VaultClient:
         """Yield the backups, newest first; `schedule`: only those that it made."""
         return self._pages("/backups", Page[BackupSummary], page_size, {"schedule": schedule})
 
+    def backup_pages(self, *, schedule: str = "", token: str = "") -> Iterator[Page[BackupSummary]]:
+        """Yield the pages of `list_backups` as they are needed: all, or those behind a page's `next_token`."""
+        asked = {"limit": str(MAX_PAGE), "schedule": schedule, "token": token}
+        return self._answers("/backups", Page[BackupSummary], {name: value for name, value in asked.items() if value})
+
     def get_backup(self, name: str, *, unique: bool = False) -> Backup:
         """Return a backup in full; with `unique`, also what no other backup lists, which takes its time.
 
@@ -178,6 +183,11 @@ class VaultClient:
     ) -> Iterator[RunSummary]:
         """Yield the runs, newest first."""
         return self._pages("/runs", Page[RunSummary], page_size, {"kind": kind or "", "status": status or ""})
+
+    def run_pages(self, *, token: str = "") -> Iterator[Page[RunSummary]]:
+        """Yield the pages of `list_runs` as they are needed: all, or those behind a page's `next_token`."""
+        asked = {"limit": str(MAX_PAGE)} | ({"token": token} if token else {})
+        return self._answers("/runs", Page[RunSummary], asked)
 
     def get_run(self, run_id: str) -> Run:
         """Return a run: how far it is, or how it ended. Raises RunNotFoundError."""

@@ -7,6 +7,8 @@ lengths of time are in their two largest units; a dash stands for what there is 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from milvus_vault.model.retention import Retention
+
 _UNITS = ("KiB", "MiB", "GiB", "TiB", "PiB")
 _STEP = 1024
 _MINUTE, _HOUR, _DAY = 60, 3600, 86400
@@ -126,3 +128,20 @@ def first_of(texts: Sequence[object], most: int = 5, *, separator: str = ", ") -
     if left <= 0:
         return shown
     return f"{shown}{' ' if separator == ', ' else separator}and {count(left)} more"
+
+
+def keeps(policy: Retention | None) -> str:
+    """Return which backups a policy keeps, in a few words: `last 3, daily 14`; `all` without one."""
+    if policy is None:
+        return "all"
+    rules = {
+        "last": policy.keep_last,
+        "daily": policy.keep_daily,
+        "weekly": policy.keep_weekly,
+        "monthly": policy.keep_monthly,
+        "yearly": policy.keep_yearly,
+    }
+    words = [f"{name} {number}" for name, number in rules.items() if number]
+    if policy.expire_after:
+        words.append(f"for {policy.expire_after}")
+    return ", ".join(words)

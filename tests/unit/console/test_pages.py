@@ -1,0 +1,194 @@
+"""Each page shows what the API says, each action asks the API for one thing, and whatever goes wrong is named."""
+
+import json
+from datetime import UTC, datetime
+
+import pytest
+
+from milvus_vault.model.locks import ObjectLock
+from milvus_vault.model.resources import CheckItem, HoldState, Schedule
+from milvus_vault.model.retention import Retention
+from tests.support.fake_api import FakeApi, backup, problem, run, stages
+from tests.unit.console.conftest import Answer, Browser
+
+SCRIPT = "<script>alert(1)</script>"
+
+
+@pytest.fixture(autouse=True)
+def entered(browser: Browser) -> None:
+    browser.enter()
+
+
+def sent(api: FakeApi, method: str) -> list[tuple[str, object]]:
+    """Return paths and bodies of what the API was asked by a method."""
+    return [(asked.path.removeprefix("/live"), asked.body) for asked in api.asked if asked.method == method]
+
+
+def test_the_overview_shows_what_is_good_what_runs_and_what_failed(api: FakeApi, browser: Browser) -> None:
+    for number in range(3):
+        api.backups[f"nightly_{number}"] = backup(f"nightly_{number}", number, schedule="nightly")
+    api.runs["backup-now"] = stages("backup-now")[1:2]
+    api.runs["restore-bad"] = [run("restore-bad", "failed", error="MilvusUnavailableError")]
+    api.schedules["nightly"] = Schedule(name="nightly", expression="rate(1 day)", last_success_at=datetime.now(UTC))
+    page = browser.get("/").text
+    assert "nightly_0" in page
+    assert "backup-now" in page
+    assert 'value="47.6"' in page
+    assert "MilvusUnavailableError" in page
+    assert page.count("<g><title>") == 3
+
+    part = browser.get("/?part=runs").text
+    assert part.startswith('<section id="running"')
+
+
+def test_an_overview_of_nothing_says_so(browser: Browser) -> None:
+    page = browser.get("/").text
+    assert "<dd>none</dd>" in page
+    assert "Nothing." in page
+
+
+def test_backups_are_searched_and_shown_a_page_at_a_time(api: FakeApi, browser: Browser) -> None:
+    for number in range(230):
+        api.backups[f"b{number:03}"] = backup(f"b{number:03}", number)
+    api.backups["odd"] = backup("odd", 300, status="damaged", damage="its marker is lost")
+    page = browser.get("/backups").text
+    assert page.count('<th scope="row">') == 100
+    assert "b099" in page
+    assert "b100" not in page
+    more = page.partition('href="/backups?')[2].partition('"')[0]
+    assert "b100" in browser.get(f"/backups?{more}").text
+
+    api.asked.clear()
+    found = browser.get("/backups?q=ODD").text
+    assert found.count('<th scope="row">') == 1
+    assert "its marker is lost" in found
+    assert len(api.asked) == 3
+    assert "No backup is found" in browser.get("/backups?status=partial").text
+
+
+def test_a_backup_is_shown_with_all_that_is_known_of_it(api: FakeApi, browser: Browser) -> None:
+    api.backups["older"] = backup("older", 5)
+    api.backups["first"] = backup(
+        "first", hold=HoldState(since=datetime.now(UTC), reason="audit"), warnings=("something is odd",),
+        lock=ObjectLock(mode="governance", until=datetime(2030, 1, 1, tzinfo=UTC)),
+    )  # fmt: skip
+    page = browser.get("/backups/first").text
+    for text in ("default.articles", "50,000", "49,857", "something is odd", "audit", "/diff?a=older&amp;b=first"):
+        assert text in page
+    assert "Lift the hold" in page
+    assert 'name="typed"' in page
+
+
+def test_text_from_elsewhere_is_text(api: FakeApi, browser: Browser) -> None:
+    api.backups[SCRIPT] = backup(SCRIPT, warnings=(SCRIPT,))
+    api.runs["backup-x"] = [run("backup-x", "failed", error="X", message=SCRIPT, hint=SCRIPT)]
+    for path in ("/", "/backups", f"/backups?q={SCRIPT}", "/runs/backup-x", "/runs?kind=%22%3E%3Cb%3E"):
+        answer = browser.get(path.replace("<", "%3C").replace(">", "%3E"))
+        assert answer.status == 200
+        assert SCRIPT not in answer.text
+        assert '"><b>' not in answer.text
+
+
+def test_a_backup_is_created(api: FakeApi, browser: Browser) -> None:
+    started = browser.post("/backups", name="mine", mode="incremental", collections="shop.*, default.articles")
+    assert started.status == 303
+    assert started.headers["location"].startswith("/runs/backup-")
+    asked = {"backup_name": "mine", "mode": "incremental", "collections": ["shop.*", "default.articles"]}
+    assert sent(api, "POST") == [("/backups", asked)]
+    browser.post("/backups", name="", mode="full", collections="")
+    assert sent(api, "POST")[1] == ("/backups", {"mode": "full"})
+
+
+def test_a_restore_is_started_with_what_was_chosen(api: FakeApi, browser: Browser) -> None:
+    api.backups["first"] = backup("first")
+    assert "1 collections" in browser.get("/backups/first/restore").text
+    assert browser.post("/backups/first/restore", suffix="_r", collections="", allow_version="yes").status == 303
+    assert sent(api, "POST") == [("/restores", {"backup_name": "first", "suffix": "_r", "allow_version": True})]
+
+
+def test_a_backup_is_verified_held_and_let_go(api: FakeApi, browser: Browser) -> None:
+    api.backups["first"] = backup("first")
+    assert browser.post("/backups/first/verify", level="deep").headers["location"].startswith("/runs/verify-")
+    assert (
+        browser.post("/backups/first/hold", reason="audit", until="2030-01-31").headers["location"] == "/backups/first"
+    )
+    assert sent(api, "PUT") == [("/backups/first/hold", {"reason": "audit", "until": "2030-01-31T00:00:00Z"})]
+    assert browser.post("/backups/first/hold", lift="yes").status == 303
+    assert sent(api, "DELETE") == [("/backups/first/hold", None)]
+
+
+def test_a_backup_is_deleted_only_by_its_whole_name(api: FakeApi, browser: Browser) -> None:
+    api.backups["first"] = backup("first")
+    refused = browser.post("/backups/first/delete", typed="firs")
+    assert (refused.status, "nothing is deleted" in refused.text) == (409, True)
+    assert sent(api, "DELETE") == []
+    assert browser.post("/backups/first/delete", typed="first").headers["location"].startswith("/runs/")
+    assert sent(api, "DELETE") == [("/backups/first", None)]
+
+
+def test_a_run_is_followed_until_it_has_ended(api: FakeApi, browser: Browser) -> None:
+    api.runs["backup-now"] = stages("backup-now", status="failed", error="CopyIncompleteError", message="m", hint="h")
+    page = browser.get("/runs/backup-now").text
+    assert 'hx-get="/runs/backup-now?part=run"' in page
+    assert 'action="/runs/backup-now/stop"' in page
+    part = browser.get("/runs/backup-now?part=run").text
+    assert "300 of 612 objects copied" in part
+    ended = browser.get("/runs/backup-now?part=run").text
+    assert "hx-get" not in ended
+    assert "What to do:</strong> h" in ended
+
+
+def test_a_run_is_stopped(api: FakeApi, browser: Browser) -> None:
+    api.runs["backup-now"] = [run("backup-now", "running")]
+    assert browser.post("/runs/backup-now/stop").headers["location"] == "/runs/backup-now"
+    assert sent(api, "DELETE") == [("/runs/backup-now", None)]
+
+
+def test_runs_and_schedules_are_listed(api: FakeApi, browser: Browser) -> None:
+    api.runs["backup-a"] = [run("backup-a", backup_name="first", schedule="nightly")]
+    api.runs["restore-b"] = [run("restore-b", "failed", error="TargetExistsError")]
+    assert "nightly" in browser.get("/runs").text
+    assert "backup-a" not in browser.get("/runs?kind=restore").text
+    api.schedules["nightly"] = Schedule(name="nightly", expression="rate(1 day)", retention=Retention(keep_daily=14))
+    page = browser.get("/schedules").text
+    assert "daily 14" in page
+    assert "never" in page
+
+
+def test_a_check_is_asked_for_by_the_page(api: FakeApi, browser: Browser) -> None:
+    api.checks.append(CheckItem(name="milvus_connection", verdict="failed", message="gone", error="X", hint="look"))
+    assert 'hx-get="/check?part=report"' in browser.get("/check").text
+    part = browser.get("/check?part=report").text
+    assert "gone" in part
+    assert "look" in part
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "error"),
+    [("/backups/nope", 404, "BackupNotFoundError"), ("/runs/backup-nope", 404, "RunNotFoundError")],
+)
+def test_what_is_not_there_is_named(browser: Browser, path: str, status: int, error: str) -> None:
+    answer = browser.get(path)
+    assert (answer.status, error in answer.text) == (status, True)
+
+
+def test_what_the_api_refuses_is_shown_with_what_to_do(api: FakeApi, browser: Browser) -> None:
+    api.answers.append(problem("BackupExistsError", "it is there already", hint="Choose another name."))
+    refused = browser.post("/backups", name="first", mode="full")
+    assert refused.status == 409
+    for text in ("BackupExistsError", "it is there already", "Choose another name."):
+        assert text in refused.text
+
+
+@pytest.mark.parametrize("form", [{"name": "a b", "mode": "full"}, {"name": "x", "mode": "odd"}])
+def test_a_form_that_is_not_right_is_refused_in_words(api: FakeApi, browser: Browser, form: dict[str, str]) -> None:
+    refused = browser.post("/backups", **form)
+    assert (refused.status, "InvalidRequestError" in refused.text) == (409, True)
+    assert sent(api, "POST") == []
+
+
+def test_a_date_that_is_none_is_refused(api: FakeApi, browser: Browser) -> None:
+    api.backups["first"] = backup("first")
+    refused: Answer = browser.post("/backups/first/hold", until="soon")
+    assert (refused.status, "soon&#39; is no date" in refused.text) == (409, True)
+    assert json.dumps(sent(api, "PUT")) == "[]"
