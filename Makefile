@@ -36,6 +36,10 @@ demo: .make/build-$(ARCHITECTURE) ## start Milvus and an emulated AWS, back up t
 demo-keep: .make/build-$(ARCHITECTURE) ## the same, and keep everything running to look at until Ctrl-C
 	$(RUN) -m local.demo --keep
 
+.PHONY: bench
+bench: .make/build-$(ARCHITECTURE) ## run the benchmarks, and write docs/benchmarks.md; ARGS=--servers runs all
+	$(BIN)/python -m bench.everything $(ARGS)
+
 .PHONY: cli
 cli: .make/venv-cli ## the command line, in .venv-cli/bin/milvus-vault
 
