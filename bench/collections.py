@@ -176,9 +176,9 @@ class Deployment:
         if found["status"] != "intact":
             raise SystemExit(str(found))
 
-    def prepare_restore(self) -> Json:
+    def prepare_restore(self, **more: Any) -> Json:
         """Call PrepareRestore."""
-        request = {"backup_name": "b", "suffix": "_again"}
+        request = {"backup_name": "b", "suffix": "_again", **more}
         event = {"execution": {"arn": RESTORE, "started_at": BEGUN_AT}, "request": request}
         return self.call("PrepareRestore", prepare_restore, event)
 

@@ -120,7 +120,7 @@ TABLE: dict[str, May] = {
             "exports:*/binlogs/*",
             "milvus:staging/restore-*/*",
         ),
-        abort_uploads=(*OBJECTS, *COPIES_ELSEWHERE),
+        abort_uploads=(*OBJECTS, ".runs/*/copy/*", *COPIES_ELSEWHERE),
     ),
     "CopyBatch": May(
         read=(
@@ -268,6 +268,7 @@ TABLE: dict[str, May] = {
             ".runs/restore-*/cuts/*",
             "milvus:staging/restore-*/*",
         ),
+        abort_uploads=(".runs/*/copy/*",),
     ),
     "AdvanceRestore": May(
         read=(".runs/restore-*/*",),

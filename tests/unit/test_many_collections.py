@@ -214,27 +214,33 @@ class TestPublishing:
 class TestPreparing:
     """PrepareRestore."""
 
+    @pytest.mark.parametrize("is_one_damaged", [False, True], ids=["all whole", "one left out"])
     def test_one_that_dies_at_any_request_is_gone_on_with_at_the_target_that_it_was_at(
-        self, deployment: Deployment
+        self, deployment: Deployment, is_one_damaged: bool
     ) -> None:
         store = store_of(deployment)
         deployment.back_up()
+        if is_one_damaged:
+            backups = store.bucket("backups")
+            del backups.objects[min(key for key in backups.objects if "/binlogs/" in key)]
+            backups.changed()
         before = copy.deepcopy(buckets(store))
         store.begin()
-        expected = deployment.prepare_restore()
+        expected = deployment.prepare_restore(skip_damaged=is_one_damaged)
         requests, run = store.asked.total(), f"nightly/.runs/{expected['run']}/"
         whole = files_below(store, run)
+        assert any(name.endswith("/failed.json") for name in whole) == is_one_damaged
 
         gone_on: set[int] = set()
         for dies_at in range(1, requests + 1):
             store._buckets = copy.deepcopy(before)
             store.begin(dies_at=dies_at)
             with pytest.raises(DiedError):
-                deployment.prepare_restore()
+                deployment.prepare_restore(skip_damaged=is_one_damaged)
             found = store.bucket("backups").documents.get(f"{run}prepared.json")
             noted = len(json.loads(found.body)["row_counts"]) if found else 0
             store.begin()
-            assert deployment.prepare_restore() == expected
+            assert deployment.prepare_restore(skip_damaged=is_one_damaged) == expected
             assert files_below(store, run) == whole
             gone_on.add(noted)
             assert len(store.written(r"/target\.json$")) == COLLECTIONS - noted

@@ -22,6 +22,7 @@ from milvus_vault.model.collections import LoadState
 from milvus_vault.model.names import attempt_of
 from milvus_vault.model.objects import ArchivedObject, CopyJob
 from milvus_vault.model.requests import RestoreRequest
+from milvus_vault.restore import cutting
 from milvus_vault.restore.cleanup import CleanUp
 from milvus_vault.restore.cutting import Cutting
 from milvus_vault.restore.staging import CollectionImport, FoldLimits
@@ -279,3 +280,20 @@ def test_the_clean_up_removes_what_was_composed_and_nothing_else_of_the_run() ->
 def test_what_an_older_release_wrote_down_to_cut_is_read() -> None:
     old = '{"name": {"database": "default", "name": "a"}, "end_timestamp": 5, "is_chosen": true, "moment": 9}'
     assert Cut.model_validate_json(old).compositions == ()
+
+
+def test_what_is_large_in_memory_is_composed_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    folded = Folded()
+    folded.function.cut_all()
+    together = len(folded.composed())
+    monkeypatch.setattr(cutting, "COMPOSED_IN_MEMORY_BYTES", 1)
+    again = Folded()
+    again.function.cut_all()
+    assert len(again.composed()) == LOGS > together
+    again.copy()
+    for number in range(1, SEGMENTS + 1):
+        folder = f"{CLEANED}delta_log/7/1/1/{number}/"
+        logs = [found.key for found in again.store.list_objects(MILVUS, folder)]
+        assert len(logs) == LOGS
+        found = [each for key in logs for each in binlog.read_deletes(again.store.get(MILVUS, key))]
+        assert Counter(found) == Counter(again.deletes)

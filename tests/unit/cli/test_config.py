@@ -62,3 +62,9 @@ def test_two_names_for_one_api_are_refused(cli: Cli) -> None:
     refused = cli("list", "--stack", "vault", "--deployment", "prod")
     assert (refused.code, "--stack and --deployment exclude each other" in refused.err) == (2, True)
     assert os.environ["MILVUS_VAULT_URL"]
+
+
+def test_an_address_that_is_none_is_not_kept(cli: Cli) -> None:
+    refused = cli("config", "add", "prod", "--url", "abc")
+    assert (refused.code, "'abc' is no address" in refused.err) == (7, True)
+    assert not deployments_path().exists()

@@ -177,7 +177,10 @@ def test_a_deployment_that_is_not_there_is_told_with_those_that_are() -> None:
     assert "has prod." in raised.value.hint
 
 
-@pytest.mark.parametrize("content", ["", "[]", '{"prod": {"stock": "vault"}}', "\xff"])
+@pytest.mark.parametrize(
+    "content",
+    ["", "[]", '{"prod": {"stock": "vault"}}', '{"prod": {"region": "x"}}', "\xff"],
+)
 def test_a_file_of_deployments_that_is_none_is_named(content: str) -> None:
     deployments_path().parent.mkdir(parents=True)
     deployments_path().write_bytes(content.encode("latin-1"))

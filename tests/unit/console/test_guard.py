@@ -19,6 +19,17 @@ def test_the_address_lets_one_browser_in_once(browser: Browser) -> None:
     assert browser.get("/").status == 200
 
 
+def test_whoever_is_in_may_open_the_address_again(browser: Browser) -> None:
+    browser.enter()
+    again = browser.get(browser.address.partition(browser.host)[2])
+    assert (again.status, again.headers["location"]) == (303, "/")
+
+
+def test_a_cookie_of_anything_is_refused(browser: Browser) -> None:
+    browser.headers = {"Cookie": f"milvus-vault-{browser.host.partition(':')[2]}=\u00e9"}
+    assert browser.get("/").status == 403
+
+
 def test_a_wrong_token_does_not_use_up_the_right_one(browser: Browser) -> None:
     assert browser.get("/?token=guess").status == 403
     assert browser.get("/?token=%C3%A9").status == 403

@@ -6,9 +6,10 @@ from datetime import UTC, datetime
 import pytest
 
 from milvus_vault.model.locks import ObjectLock
-from milvus_vault.model.resources import CheckItem, HoldState, Schedule
+from milvus_vault.model.resources import BackupDiff, CheckItem, ComparedBackup, HoldState, Schedule
 from milvus_vault.model.retention import Retention
-from tests.support.fake_api import FakeApi, backup, problem, run, stages
+from tests.support.fake_api import BEGAN, FakeApi, backup, problem, run, stages
+from tests.support.fake_api import Answer as ApiAnswer
 from tests.unit.console.conftest import Answer, Browser
 
 SCRIPT = "<script>alert(1)</script>"
@@ -82,11 +83,12 @@ def test_a_backup_is_shown_with_all_that_is_known_of_it(api: FakeApi, browser: B
 def test_text_from_elsewhere_is_text(api: FakeApi, browser: Browser) -> None:
     api.backups[SCRIPT] = backup(SCRIPT, warnings=(SCRIPT,))
     api.runs["backup-x"] = [run("backup-x", "failed", error="X", message=SCRIPT, hint=SCRIPT)]
-    for path in ("/", "/backups", f"/backups?q={SCRIPT}", "/runs/backup-x", "/runs?kind=%22%3E%3Cb%3E"):
+    for path in ("/", "/backups", f"/backups?q={SCRIPT}", "/runs/backup-x"):
         answer = browser.get(path.replace("<", "%3C").replace(">", "%3E"))
         assert answer.status == 200
         assert SCRIPT not in answer.text
-        assert '"><b>' not in answer.text
+    refused = browser.get("/runs?kind=%22%3E%3Cb%3E")
+    assert (refused.status, '"><b>' in refused.text) == (409, False)
 
 
 def test_a_backup_is_created(api: FakeApi, browser: Browser) -> None:
@@ -153,6 +155,54 @@ def test_runs_and_schedules_are_listed(api: FakeApi, browser: Browser) -> None:
     page = browser.get("/schedules").text
     assert "daily 14" in page
     assert "never" in page
+
+
+def test_runs_are_filtered_by_the_api(api: FakeApi, browser: Browser) -> None:
+    api.runs |= {f"backup-{number}": [run(f"backup-{number}")] for number in range(250)}
+    api.asked.clear()
+    assert "No run is found" in browser.get("/runs?kind=drill&status=failed").text
+    assert len(api.asked) == 1
+
+
+def test_what_runs_is_shown_however_much_has_run_since(api: FakeApi, browser: Browser) -> None:
+    api.runs["restore-long"] = [run("restore-long", "running")]
+    api.runs |= {f"backup-{number}": [run(f"backup-{number}")] for number in range(50)}
+    for number in range(40):
+        api.backups[f"odd{number}"] = backup(f"odd{number}", number, status="partial")
+    api.backups["good"] = backup("good", 50)
+    page = browser.get("/").text
+    assert "restore-long" in page
+    assert 'href="/backups/good"' in page
+    api.asked.clear()
+    part = browser.get("/?part=runs").text
+    assert 'hx-trigger="every 3s"' in part
+    assert len(api.asked) == 2
+
+
+def test_where_nothing_runs_the_api_is_asked_seldom(browser: Browser) -> None:
+    assert 'hx-trigger="every 30s"' in browser.get("/?part=runs").text
+
+
+@pytest.mark.parametrize("path", ["/?part=runs", "/runs/backup-now?part=run", "/check?part=report"])
+def test_a_part_that_cannot_be_had_says_why_in_its_place(api: FakeApi, browser: Browser, path: str) -> None:
+    api.answers.append(problem("MilvusUnavailableError", "gone", 409))
+    part = browser.get(path)
+    assert (part.status, "MilvusUnavailableError" in part.text, "<html" in part.text) == (409, True, False)
+
+
+def test_what_was_not_compared_is_told_beside_no_difference(api: FakeApi, browser: Browser) -> None:
+    compared = {"name": "a", "created_at": BEGAN, "origin": "x", "milvus_version": "2.5", "meta_only": False}
+    counts = dict.fromkeys(("collection_count", "row_count", "object_count", "size_bytes"), 0)
+    diff = BackupDiff(
+        a=ComparedBackup(**compared, **counts), b=ComparedBackup(**compared, **counts), same_source=None,
+        databases_added=(), databases_removed=("old",), collections=(), differing_count=0, unchanged_count=0,
+        objects=None, notes=("aliases were not compared",),
+    )  # fmt: skip
+    api.answers.append(ApiAnswer(200, diff.model_dump_json().encode()))
+    page = browser.get("/diff?a=a&b=b").text
+    assert "aliases were not compared" in page
+    assert "Databases that are gone: old" in page
+    assert "Nothing has changed" not in page
 
 
 def test_a_check_is_asked_for_by_the_page(api: FakeApi, browser: Browser) -> None:

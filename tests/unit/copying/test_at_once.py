@@ -8,6 +8,7 @@ import pytest
 from milvus_vault.copying.at_once import VERIFY_SECONDS, copy_at_once
 from milvus_vault.copying.batches import BatchLimits
 from milvus_vault.copying.engine import copy_batch
+from milvus_vault.copying.progress import copy_state
 from milvus_vault.copying.working_files import BatchResult, CopyCheck, CopyPlan, read_verified
 from milvus_vault.errors import StorageAccessDeniedError, StorageUnavailableError
 from tests.support.memory_store import InMemoryObjectStore
@@ -245,6 +246,11 @@ def test_wherever_it_ends_it_is_gone_on_with(following: str, has_random_etags: b
             # As the machine goes on: the batch, if there is any, and what was found.
             assert following == "the task's retry"
             job.copy()
+            state = copy_state(job.run, job.attempt)
+            assert state is not None
+            assert state.total.objects_done == state.total.objects_total == 4, number
+            for progress in state.by_target.values():
+                assert progress.objects_done <= progress.objects_total, number
             check = job.verify()
         assert check.complete == (0, 1), number
         assert plan.object_count + plan.present_object_count == 4

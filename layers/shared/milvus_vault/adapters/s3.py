@@ -8,7 +8,7 @@ import re
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from http.client import HTTPException
@@ -614,7 +614,7 @@ class S3ObjectStore(ObjectStore):
                 is_complete = True
             finally:
                 if not is_complete:
-                    self._abort(bucket, key, upload_id)
+                    self._give_up(bucket, key, upload_id)
 
     @override
     def link(self, bucket: str, key: str, seconds: int) -> str:
@@ -789,7 +789,7 @@ class S3ObjectStore(ObjectStore):
                     future.cancel()
                 # A part that is still being copied would stay behind, and be paid for, after the abort.
                 wait(running)
-                self._abort(bucket, item.key, upload_id)
+                self._give_up(bucket, item.key, upload_id)
         return CopiedObject(item.key, etag_of_all, _checksum(answer))
 
     def _abort(self, bucket: str, key: str, upload_id: str) -> None:
@@ -799,6 +799,11 @@ class S3ObjectStore(ObjectStore):
             # It was completed, and the answer got lost, or a lifecycle rule was faster.
             if _code(err) != "NoSuchUpload":
                 raise
+
+    def _give_up(self, bucket: str, key: str, upload_id: str) -> None:
+        """Abort an upload that failed: by what, says more than what refuses that. What is left of it is swept."""
+        with suppress(sdk.ClientError, sdk.BotoCoreError):
+            self._abort(bucket, key, upload_id)
 
 
 @dataclass(frozen=True, slots=True)

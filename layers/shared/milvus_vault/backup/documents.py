@@ -211,8 +211,9 @@ class Documents:
 
 
 def list_bytes(collection: CapturedCollection) -> int:
-    """Return about how many bytes the list of a collection's objects has."""
-    return collection.object_count * LISTED_OBJECT_BYTES
+    """Return about how many bytes the list of a collection's objects has, or the most where that is not known."""
+    count = collection.object_count
+    return LISTS_AT_A_TIME_BYTES if count is None else count * LISTED_OBJECT_BYTES
 
 
 def listed_objects(run: Workspace, plan: BackupPlan, attempt: str, collection: CapturedCollection) -> ListedObjects:

@@ -188,8 +188,8 @@ class Snapshot(Model):
     """The segments that there were when the collection was flushed."""
     sealed: tuple[int, ...] = ()
     """Those of them that the flush sealed."""
-    object_count: int = 0
-    """Of the collection, in the backup. An older release did not write it."""
+    object_count: int | None = None
+    """Of the collection, in the backup. None: an older release did not write it."""
     is_second_look: bool = False
     """Whether it is of the moment and the flush of the round before."""
     has_target: bool = True
@@ -218,7 +218,8 @@ class CapturedCollection(Model):
 
     index: int
     collection_id: int
-    object_count: int = 0
+    object_count: int | None = None
+    """None: not known, and as many as one function may hold."""
     warnings: tuple[str, ...] = ()
     has_target: bool = True
     """Whether some of its objects were copied; else all are shared."""

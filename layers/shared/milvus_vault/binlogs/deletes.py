@@ -56,6 +56,11 @@ class DeltaLog:
     around: events.Log | None = None
     """The envelope, if it has one."""
 
+    @property
+    def size_bytes(self) -> int:
+        """Return how much memory it takes."""
+        return len(self.body) + sum(int(batch.nbytes) for batch in self.rows)
+
     def is_like(self, other: "DeltaLog") -> bool:
         """Return whether the deletes of both may stand in one log."""
         if not (self.files and other.files) or (self.around is None) != (other.around is None):

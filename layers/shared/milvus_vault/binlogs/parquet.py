@@ -145,7 +145,7 @@ class ParquetFile:
         pq.write_table(
             table,
             sink,
-            row_group_size=table.num_rows,
+            row_group_size=max(1, table.num_rows),
             compression="zstd",
             use_dictionary=False,  # hardly a delete is there twice
             store_schema=self._has_arrow_schema,

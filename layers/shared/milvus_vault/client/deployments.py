@@ -3,8 +3,9 @@
 import os
 from pathlib import Path
 from tempfile import NamedTemporaryFile
+from typing import Self
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter, ValidationError, model_validator
 
 from milvus_vault.errors import ApiNotFoundError, InvalidRequestError
 from milvus_vault.model.base import Model
@@ -17,6 +18,13 @@ class Deployment(Model):
     stack: str = ""
     region: str = ""
     profile: str = ""
+
+    @model_validator(mode="after")
+    def _check_place(self) -> Self:
+        if bool(self.url) == bool(self.stack):
+            msg = "either `stack` or `url` is needed"
+            raise ValueError(msg)
+        return self
 
 
 _FILE = TypeAdapter(dict[str, Deployment])

@@ -97,7 +97,7 @@ def find_door(
         known = find_deployment(given["deployment"])
         given, region, profile = known.model_dump(), region or known.region, profile or known.profile
     if given["url"]:
-        return Door(_checked(given["url"]), _session(region, profile), "url")
+        return Door(checked_address(given["url"]), _session(region, profile), "url")
     if given["stack"]:
         session = _session(region, profile)
         return Door(_url_of_stack(given["stack"], session), session, "stack")
@@ -124,7 +124,8 @@ def local_door(api_url: str) -> Door:
     return Door(api_url, session, "local")
 
 
-def _checked(url: str) -> str:
+def checked_address(url: str) -> str:
+    """Return the address of an API. Raises `ApiNotFoundError` for what is none."""
     if not url.startswith(("https://", "http://")):
         msg = f"'{url}' is no address of an API"
         raise ApiNotFoundError(msg, hint="Give the stack's output ApiUrl: https://...")

@@ -184,10 +184,12 @@ class VaultClient:
         """Yield the runs, newest first."""
         return self._pages("/runs", Page[RunSummary], page_size, {"kind": kind or "", "status": status or ""})
 
-    def run_pages(self, *, token: str = "") -> Iterator[Page[RunSummary]]:
+    def run_pages(
+        self, *, kind: RunKind | None = None, status: RunStatus | None = None, token: str = ""
+    ) -> Iterator[Page[RunSummary]]:
         """Yield the pages of `list_runs` as they are needed: all, or those behind a page's `next_token`."""
-        asked = {"limit": str(MAX_PAGE)} | ({"token": token} if token else {})
-        return self._answers("/runs", Page[RunSummary], asked)
+        asked = {"limit": str(MAX_PAGE), "kind": kind or "", "status": status or "", "token": token}
+        return self._answers("/runs", Page[RunSummary], {name: value for name, value in asked.items() if value})
 
     def get_run(self, run_id: str) -> Run:
         """Return a run: how far it is, or how it ended. Raises RunNotFoundError."""

@@ -23,20 +23,30 @@ from milvus_vault.errors import BackupNotFoundError, InvalidRequestError, RunNot
 from milvus_vault.model import readable
 from milvus_vault.model.base import Model
 from milvus_vault.model.requests import BackupRequest, RestoreRequest, VerifyOptions
-from milvus_vault.model.resources import Backup, BackupSummary, Page, Run, RunSummary
+from milvus_vault.model.resources import Backup, BackupSummary, Page, Run, RunKind, RunStatus
 from milvus_vault.model.times import utc_minute, utc_second
 from milvus_vault.model.words import wrong_fields
 from milvus_vault.reports.charts import COLUMN_HEIGHT, history_chart
 
 _FOLDER = Path(__file__).parent
 _PAGE = 50
-"""Rows of a page of a list. The API gives as many for one request."""
+"""Rows that fill a page of a list; one that filters shows what else is in the API's last page of a hundred."""
 _SHOWN_COLLECTIONS = 500
-_SHOWN_FAILURES = 5
+_SHOWN_RUNS = 5
+"""Of those that run, and of those that failed."""
 _NEWEST = 30
-"""Backups and runs that the overview looks at."""
+"""Backups of the chart."""
+_LOOKED_THROUGH = 500
+"""Backups, of which the newest complete one is looked for."""
 
 type Handler = Callable[[Request, "Form"], Response]
+
+
+class _RunFilter(Model):
+    """What of all runs is listed."""
+
+    kind: RunKind | None = None
+    status: RunStatus | None = None
 
 
 class Form(dict[str, str]):
@@ -85,7 +95,7 @@ class _Pages:
         """Return what answers a request by a page, or says by name what went wrong."""
 
         async def answer(request: Request) -> Response:
-            body = (await request.body()).decode() if request.method == "POST" else ""
+            body = (await request.body()).decode(errors="replace") if request.method == "POST" else ""
             form = Form((name, value.strip()) for name, value in parse_qsl(body, keep_blank_values=True))
             return await run_in_threadpool(self._answer, page, request, form)
 
@@ -102,14 +112,15 @@ class _Pages:
         try:
             return page(request, form)
         except ValidationError as err:
-            return self._problem(InvalidRequestError(": ".join(next(wrong_fields(err)))))
+            return self._problem(request, InvalidRequestError(": ".join(next(wrong_fields(err)))))
         except VaultError as err:
-            return self._problem(err)
+            return self._problem(request, err)
 
-    def _problem(self, err: VaultError) -> Response:
+    def _problem(self, request: Request, err: VaultError) -> Response:
         is_missing = isinstance(err, BackupNotFoundError | RunNotFoundError)
         code = HTTPStatus.NOT_FOUND if is_missing else HTTPStatus.CONFLICT
-        return self._show("problem", code, error=type(err).__name__, message=err.message, hint=err.hint)
+        template = "problem_part" if request.query_params.get("part") else "problem"
+        return self._show(template, code, error=type(err).__name__, message=err.message, hint=err.hint)
 
     def _show(self, template: str, code: HTTPStatus = HTTPStatus.OK, /, **values: object) -> Response:
         given = {"now": self._now(), "api": self._vault.url, "version": __version__}
@@ -118,25 +129,22 @@ class _Pages:
 
     def overview(self, request: Request, _: Form) -> Response:
         """Show whether all is well: the last good backup of each schedule, what runs, and what failed."""
-        runs = list(islice(self._vault.list_runs(page_size=_NEWEST), _NEWEST))
-        running = [self._vault.get_run(run.id) for run in runs if run.status == "running"]
-        failed = [run for run in runs if run.status not in {"running", "succeeded"}][:_SHOWN_FAILURES]
+        running = [self._vault.get_run(run.id) for run in islice(self._vault.list_runs(status="running"), _SHOWN_RUNS)]
         if request.query_params.get("part"):
-            return self._show("running", running=running, failed=failed)
+            return self._show("running", running=running)
         newest = list(islice(self._vault.list_backups(page_size=_NEWEST), _NEWEST))
         # A damaged one says nothing of its size.
         sized = [one for one in newest if one.status != "damaged"]
         history = history_chart((one.name, one.created_at, one.size_bytes, _copied(one)) for one in sized)
-        schedules = list(self._vault.list_schedules())
-        last = next((one for one in newest if one.status == "complete"), None)
+        every = islice(self._vault.list_backups(), _LOOKED_THROUGH)
         return self._show(
             "overview",
-            schedules=schedules,
-            last=last,
+            schedules=list(self._vault.list_schedules()),
+            last=next((one for one in every if one.status == "complete"), None),
             history=history,
             height=COLUMN_HEIGHT,
             running=running,
-            failed=failed,
+            failed=list(islice(self._vault.list_runs(status="failed", page_size=_SHOWN_RUNS), _SHOWN_RUNS)),
         )
 
     def backups(self, request: Request, _: Form) -> Response:
@@ -214,10 +222,9 @@ class _Pages:
         """Show runs, newest first, a page at a time."""
         asked = {name: request.query_params.get(name, "") for name in ("kind", "status")}
 
-        def fits(one: RunSummary) -> bool:
-            return asked["kind"] in {"", one.kind} and asked["status"] in {"", one.status}
-
-        rows, token = _enough(self._vault.run_pages(token=request.query_params.get("token", "")), fits)
+        filters = _RunFilter.model_validate({name: value or None for name, value in asked.items()})
+        pages = self._vault.run_pages(**dict(filters), token=request.query_params.get("token", ""))
+        rows, token = _enough(pages, lambda _: True)
         return self._show("runs", rows=rows, more=_following(asked, token), **asked)
 
     def run(self, request: Request, _: Form) -> Response:

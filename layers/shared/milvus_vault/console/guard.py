@@ -61,10 +61,11 @@ class Guard:
         """Return what a request is answered with that the application does not get."""
         if request.headers.get("host") != self._host:
             return _refused("This is not the address of the console.")
+        is_known = hmac.compare_digest(request.cookies.get(self._cookie, "").encode(), self._secret.encode())
         given = request.query_params.get(TOKEN)
         if given is not None and request.method == "GET" and request.url.path == "/":
-            return self._enter(given)
-        if not hmac.compare_digest(request.cookies.get(self._cookie, ""), self._secret):
+            return RedirectResponse("/", HTTPStatus.SEE_OTHER) if is_known else self._enter(given)
+        if not is_known:
             return _refused("Open the address that 'milvus-vault console' has printed.")
         if request.method not in _SAFE and not self._is_from_here(request.headers):
             return _refused("This request comes from another page.")

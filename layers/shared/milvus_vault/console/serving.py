@@ -3,6 +3,7 @@
 import secrets
 import socket
 from collections.abc import Callable
+from threading import Thread
 
 import uvicorn
 
@@ -26,7 +27,7 @@ class ConsoleServer:
 
         Args:
             port: 0: any that is free.
-            on_ready: Called with the address, which lets one browser in, once it is listened at.
+            on_ready: Called with the address, which lets one browser in, once it is listened at; in another thread.
 
         Raises:
             OSError: The port is taken.
@@ -37,12 +38,14 @@ class ConsoleServer:
             listening.listen()
             host, token = f"{HOST}:{listening.getsockname()[1]}", secrets.token_urlsafe(32)
             app = Guard(make_app(self._vault), host, token)
-            # Ctrl-C is not to wait for a browser that keeps its connection.
+            # Ctrl-C is not to wait for a browser that keeps its connection, nor to tell of it.
             config = uvicorn.Config(
-                app, log_level="warning", access_log=False, server_header=False, timeout_graceful_shutdown=1
+                app, log_level="critical", access_log=False, server_header=False, timeout_graceful_shutdown=1
             )
             self._server = uvicorn.Server(config)
-            on_ready(f"http://{host}/?{TOKEN}={token}")
+            address = f"http://{host}/?{TOKEN}={token}"
+            # A browser of the terminal waits for the first page before it returns.
+            Thread(target=on_ready, args=(address,), daemon=True).start()
             self._server.run(sockets=[listening])
 
     def stop(self) -> None:

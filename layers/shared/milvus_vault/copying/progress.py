@@ -37,10 +37,11 @@ def copy_state(run: Workspace, attempt: str) -> CopyState | None:
         return None
     folder = round_folder(attempt, plan.round_number)
     copied = most_complete(run.names(f"{folder}/copied-"))
+    # A round that PlanCopy copied at once and planned again after that has its copies among those present as well.
     total = CopyProgress(
-        objects_done=plan.present_object_count + sum(name.objects for name in copied),
+        objects_done=plan.present_object_count + min(plan.object_count, sum(name.objects for name in copied)),
         objects_total=plan.present_object_count + plan.object_count,
-        bytes_done=plan.present_size_bytes + sum(name.bytes for name in copied),
+        bytes_done=plan.present_size_bytes + min(plan.size_bytes, sum(name.bytes for name in copied)),
         bytes_total=plan.present_size_bytes + plan.size_bytes,
     )
     planned_at = run.store.modified_at(run.bucket, run.key(CURRENT))
@@ -50,7 +51,7 @@ def copy_state(run: Workspace, attempt: str) -> CopyState | None:
         _add(state.by_target[share.target], share.objects, share.bytes, 1.0)
     for number, batch in enumerate(plan.batches):
         objects = sum(share.objects for share in batch)
-        part = settled[number].objects / objects if number in settled else 0.0
+        part = min(1.0, settled[number].objects / objects) if number in settled else 0.0
         for share in batch:
             _add(state.by_target[share.target], share.objects, share.bytes, part)
     return state

@@ -8,7 +8,8 @@ for halves of upserts: if an upsert came during the flush, its delete is in the 
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from threading import Lock
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -44,8 +45,14 @@ from milvus_vault.restore.working_files import (
 )
 from milvus_vault.workspace import Workspace
 
-# Of one collection there is one log in memory, or what one is composed of, and the timestamps of its deletes.
+# Of one collection there is one log in memory, and the timestamps of its deletes. What logs are composed of is there of
+# one collection at a time.
 COLLECTIONS_AT_A_TIME = 4
+
+# Of deletes in memory that are composed into one log. To write it takes three times as much, and logs that are opened
+# ahead have at most 16 MiB each: at that size Milvus flushes deletes (dataNode.segment.deleteBufBytes).
+COMPOSED_IN_MEMORY_BYTES = 64 * 1024**2
+_OPENED_AHEAD = 4
 
 _WRITTEN_TO = "Somebody writes to the backup. Restore it from another copy."
 
@@ -62,6 +69,7 @@ class Cutting:
     staging_bucket: str
     """Milvus' own."""
     execution_arn: str
+    _composing: Lock = field(default_factory=Lock, init=False, repr=False)
 
     def cut_all(self) -> int:
         """Read and cut, and return of how many collections. Repeated, it goes on where it was.
@@ -98,7 +106,8 @@ class Cutting:
     def _compose(self, index: int, compositions: Sequence[Composition]) -> None:
         """Compose deletes, and put what comes of it where the items of the collection's copy name the composition."""
         store, bucket, attempt = self.run.store, self.run.bucket, attempt_of(self.execution_arn)
-        names = {composition.key: list(self._put(composition)) for composition in compositions}
+        with self._composing:
+            names = {composition.key: list(self._put(composition)) for composition in compositions}
         there = {listed.key: listed for listed in store.list_objects(bucket, self.run.key(composed_folder(index)))}
 
         def copies(item: CopyItem) -> Iterator[CopyItem]:
@@ -116,12 +125,26 @@ class Cutting:
 
     def _put(self, composition: Composition) -> Iterator[tuple[int, str]]:
         """Write what comes of a composition unless it is there, and yield the ID and the key of each log."""
-        for position, body in compose_deletes(list(each(self._open, composition.logs))):
-            log_id = composition.logs[position].log_id
-            key = f"{composition.key.rpartition('/')[0]}/{log_id}-{hashlib.sha256(body).hexdigest()}"
-            check_owner(self.run, attempt_of(self.execution_arn))
-            self.run.store.put_if_absent(self.run.bucket, key, body)
-            yield log_id, key
+        for logs in self._gathered(composition.logs):
+            for position, body in compose_deletes([opened for _, opened in logs]):
+                log_id = logs[position][0].log_id
+                key = f"{composition.key.rpartition('/')[0]}/{log_id}-{hashlib.sha256(body).hexdigest()}"
+                check_owner(self.run, attempt_of(self.execution_arn))
+                self.run.store.put_if_absent(self.run.bucket, key, body)
+                yield log_id, key
+
+    def _gathered(self, logs: Sequence[LogToCompose]) -> Iterator[list[tuple[LogToCompose, DeltaLog]]]:
+        """Open logs, and yield as many at a time as may be in memory together."""
+        some: list[tuple[LogToCompose, DeltaLog]] = []
+        size_bytes = 0
+        for log, opened in zip(logs, each(self._open, logs, threads=_OPENED_AHEAD), strict=True):
+            if some and size_bytes + opened.size_bytes > COMPOSED_IN_MEMORY_BYTES:
+                yield some
+                some, size_bytes = [], 0
+            some.append((log, opened))
+            size_bytes += opened.size_bytes
+        if some:
+            yield some
 
     def _open(self, log: LogToCompose) -> DeltaLog:
         return self._read(log.key, open_deletes, log.etag)

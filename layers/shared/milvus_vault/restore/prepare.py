@@ -469,13 +469,13 @@ class RestorePreparation:
             job = CopyJob(source_bucket=self.run.bucket, destination_bucket=self.storage.bucket, lists_objects=False)
             write_job(self.run, self._copying_attempt, job)
         prepared = self._prepared(plan, loading, progress, replaced, left_out)
+        # Each call has forgotten the failures of the one before, also of what that one has written down as prepared.
+        do_each(lambda index: journal.fail(index, left_out[index]), left_out)
 
         def write(index: int) -> _Written:
             collection, name = chosen[index]
             sources = _Sources()
-            if index in left_out:
-                journal.fail(index, left_out[index])
-            elif self._has_rows(archive):
+            if index not in left_out and self._has_rows(archive):
                 is_staged = plan.is_staged and not progress[index].is_imported
                 sources = self._sources(plan, index, self._part(collection), is_staged=is_staged)
             if sources.deletes and self.request.skip_create and not progress[index].is_imported:

@@ -124,7 +124,8 @@ class CollectionImport:
         homes = [found.partition_id for found in with_rows]
         sizes = {number: sum(item.size_bytes for item in items) for number, items in level_zero.items()}
         most = max((sizes.get(number, 0) for number in homes), default=0) + sizes.get(ALL_PARTITIONS, 0)
-        folds = most <= limits.segment_bytes
+        # Where there is no row, nothing is deleted: no deletes are imported by themselves then.
+        folds = not homes or most <= limits.segment_bytes
         folding = Folding.of(level_zero if folds else {}, homes, copies=limits.copies, folder=composed)
         segments = {
             found.segment_id: _Segment.of(found, objects_of[found.segment_id], folding.beside(found.partition_id))

@@ -19,12 +19,15 @@ def add(context: typer.Context, name: Name) -> None:
     [dim]milvus-vault --deployment prod list[/]
     """
     from milvus_vault.client.deployments import Deployment, read_deployments, write_deployments
+    from milvus_vault.client.discovery import checked_address
     from milvus_vault.errors import InvalidRequestError
 
     session = session_of(context)
     if session.deployment or bool(session.url) == bool(session.stack):
         msg = f"of deployment '{name}' either a stack or an address is needed"
         raise InvalidRequestError(msg, hint="Give --stack, and --region where AWS has no default, or --url.")
+    if session.url:
+        checked_address(session.url)
     # In this order, so that a file that cannot be read is never replaced.
     found = read_deployments()
     found[name] = Deployment(url=session.url, stack=session.stack, region=session.region, profile=session.profile)

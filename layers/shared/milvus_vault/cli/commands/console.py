@@ -1,20 +1,22 @@
 """The command `console`: a page in the browser."""
 
+import os
 from typing import Annotated
 
 import typer
 
+from milvus_vault.cli.exit_codes import ExitCode
 from milvus_vault.cli.session import session_of
 
 
 def console(
     context: typer.Context,
     port: Annotated[
-        int,
+        int | None,
         typer.Option(
-            "--port", min=0, max=65535, help="Port on this machine. Default: one that is free.", show_default=False
+            "--port", min=1024, max=65535, help="Port on this machine. Default: one that is free.", show_default=False
         ),
-    ] = 0,
+    ] = None,
     no_browser: Annotated[bool, typer.Option("--no-browser", help="Only print the address.")] = False,
 ) -> None:
     """Show backups, runs and schedules in the browser, and start, restore, verify, hold and delete there.
@@ -32,7 +34,9 @@ def console(
         from milvus_vault.console.serving import ConsoleServer
     except ModuleNotFoundError as err:
         msg = f"the console needs {err.name}, which is not installed"
-        raise InvalidRequestError(msg, hint="pipx install '.[console]', from the clone of the repository.") from err
+        raise InvalidRequestError(
+            msg, hint="pipx install --force '.[rows,console]', in a clone of the repository."
+        ) from err
     session = session_of(context)
     output, vault = session.output, session.vault()
 
@@ -46,7 +50,11 @@ def console(
             webbrowser.open(address)
 
     try:
-        ConsoleServer(vault).serve(port, tell)
+        ConsoleServer(vault).serve(port or 0, tell)
+    except KeyboardInterrupt:
+        # At its end Python waits for threads, and one may wait minutes for an API that does not answer.
+        output.errors.print()
+        os._exit(ExitCode.INTERRUPTED)
     except OSError as err:
         msg = f"port {port} cannot be listened at: {err.strerror or err}"
         raise InvalidRequestError(msg, hint="Leave out --port, and one that is free is taken.") from err
