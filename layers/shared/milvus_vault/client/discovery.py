@@ -106,8 +106,9 @@ def find_door(
         msg = "nothing tells where the API is"
         raise ApiNotFoundError(
             msg,
-            hint=f"Name a stack (`stack` or {STACK_VARIABLE}), an address (`url` or {URL_VARIABLE}) or a deployment "
-            f"(`deployment` or {DEPLOYMENT_VARIABLE}), or start the local stack with 'milvus-vault local up'.",
+            hint="Start the local stack with 'milvus-vault local up', or name a stack "
+            f"(`stack` or {STACK_VARIABLE}), an address (`url` or {URL_VARIABLE}) or a deployment (`deployment` or "
+            f"{DEPLOYMENT_VARIABLE}).",
         )
     return local_door(local.api_url)
 

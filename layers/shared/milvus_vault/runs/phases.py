@@ -5,7 +5,8 @@ from collections.abc import Mapping
 from milvus_vault.model.resources import RunKind
 
 _COPYING: Mapping[str, str] = {
-    "PlanCopy": "planning the copy",
+    # What is little is copied as soon as it is planned.
+    "PlanCopy": "copying",
     "CopyObjects": "copying",
     "VerifyCopy": "verifying the copy",
     "IsCopyComplete": "verifying the copy",
