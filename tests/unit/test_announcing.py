@@ -361,6 +361,13 @@ def test_alarms_get_a_zero_for_everything_that_did_not_happen(event: RunEvent, c
     assert {metric for metric, value in totals.items() if value} == counted
 
 
+def test_a_failed_drill_counts_once() -> None:
+    event = failed(kind="restore").model_copy(update={"run": f"restore-drill-{'a' * 24}"})
+    assert not any(measure.value for measure in run_totals(event))
+    damaged = event.model_copy(update={"error": "BackupDamagedError"})
+    assert [measure.metric for measure in run_totals(damaged) if measure.value] == [Metric.BACKUPS_DAMAGED]
+
+
 def test_people_are_told_what_why_and_what_to_do() -> None:
     told = run_notification(failed(request={"backup_name": "nightly_1", **TAG}))
     assert told.subject == "[vault] backup of nightly_1 failed: MilvusUnavailableError"

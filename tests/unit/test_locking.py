@@ -561,9 +561,20 @@ class TestVerified:
         store.buckets[BUCKET] = {key: replace(one, lock=None) for key, one in kept.items()}
         found = verify(store, level="checksum")
         assert (found.status, found.locked_count) == ("intact", 0), found.cause
-        # Where its marker is locked all is: it is no such copy.
-        store.buckets[BUCKET] = kept | {keys[0]: replace(kept[keys[0]], lock=None)}
-        assert f"{keys[0]}: it is not locked" in verify(store, run="verify-2", level="checksum").cause
+        # Where its marker or its manifest is locked all is: it is no such copy.
+        layout = BackupLayout(PREFIX, "books")
+        for number, without in enumerate(([keys[0]], [keys[0], layout.marker], [keys[0], layout.manifest])):
+            store.buckets[BUCKET] = kept | {key: replace(kept[key], lock=None) for key in without}
+            assert f"{keys[0]}: it is not locked" in verify(store, run=f"verify-{number + 2}", level="checksum").cause
+
+    def test_a_marker_that_is_made_anew_for_a_copy_without_locks_has_none(self, store: InMemoryObjectStore) -> None:
+        self.written(store, ObjectLock(mode="governance", until=VERIFIED_AT + timedelta(hours=24)))
+        layout = BackupLayout(PREFIX, "books")
+        store.buckets[BUCKET] = {key: replace(one, lock=None) for key, one in store.buckets[BUCKET].items()}
+        store.delete(BUCKET, [layout.marker])
+        assert verify(store, run="verify-2", repair=True).mended
+        assert locks(store)[layout.marker] is None
+        assert verify(store, run="verify-3", level="checksum").status == "intact"
 
     @pytest.mark.usefixtures("keys")
     def test_a_manifest_that_is_made_anew_says_it_and_is_locked(self, store: InMemoryObjectStore) -> None:

@@ -21,7 +21,7 @@ from milvus_vault.errors import (
     ScheduleNotFoundError,
 )
 from milvus_vault.model.requests import DrillRequest, ScheduleTag
-from milvus_vault.model.resources import ScheduleSpec
+from milvus_vault.model.resources import Schedule, ScheduleSpec
 from tests.support.fake_machines import FakeMachines, machines
 from tests.support.memory_store import InMemoryObjectStore
 from tests.unit.api.test_exports import PLACES
@@ -98,8 +98,15 @@ class _Stored:
     def __init__(self) -> None:
         self.put_names: list[str] = []
 
+    described: Schedule | None = None
+
     def exists(self, name: str) -> bool:
         return name == "hourly"
+
+    def get(self, name: str) -> Schedule:
+        assert self.described is not None
+        assert self.described.name == name
+        return self.described
 
     def put(self, name: str, spec: ScheduleSpec) -> None:
         del spec
@@ -124,6 +131,18 @@ def test_no_schedule_drills_what_cannot_be_there(services: Services) -> None:
     ):
         put_schedule(services, "tried", ScheduleSpec(expression="rate(1 day)", drill=drill))
     assert stored.put_names == ["tried"] * 3
+
+
+def test_a_schedule_whose_backup_is_gone_can_be_switched_off_and_asked_for_again(services: Services) -> None:
+    stored = _Stored()
+    services = replace(services, schedules=cast("Any", stored), export_places=PLACES)
+    spec = ScheduleSpec(expression="rate(1 day)", drill=DrillRequest(backup_name="gone"))
+    put_schedule(services, "tried", spec.model_copy(update={"enabled": False}))
+    stored.described = Schedule(name="hourly", **dict(spec))
+    put_schedule(services, "hourly", spec)
+    assert stored.put_names == ["tried", "hourly"]
+    with pytest.raises(BackupNotFoundError):
+        put_schedule(services, "hourly", spec.model_copy(update={"drill": DrillRequest(backup_name="other")}))
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 
 from milvus_vault.model.events import Measure, MeasureUnit, Metric, RunEvent
+from milvus_vault.model.names import is_restore_of_drill
 from milvus_vault.model.requests import ScheduleTag
 from milvus_vault.model.resources import BackupSummary, RunStatus
 from milvus_vault.retention.policy import decide_all
@@ -19,10 +20,13 @@ DAMAGE = "BackupDamagedError"
 
 
 def run_totals(event: RunEvent) -> tuple[Measure, ...]:
-    """Return what counts for the whole stack: alarms watch these, so that one without data has a zero."""
+    """Return what counts for the whole stack: alarms watch these, so that one without data has a zero.
+
+    How the restore of a drill ended is the drill's to tell, of which an alarm is enough.
+    """
     if event.ended_at is None:
         return ()
-    counted = _COUNTED[event.status]
+    counted = None if is_restore_of_drill(event.run) else _COUNTED[event.status]
     values = {metric: metric == counted for metric in dict.fromkeys(_COUNTED.values())}
     values[Metric.BACKUPS_DAMAGED] = event.error == DAMAGE
     return tuple(Measure(metric, MeasureUnit.COUNT, value) for metric, value in values.items())

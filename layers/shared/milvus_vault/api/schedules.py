@@ -27,10 +27,11 @@ def get_schedule(services: Services, name: ScheduleName) -> Schedule:
 def put_schedule(services: Services, name: ScheduleName, body: ScheduleSpec) -> Schedule:
     """Create a schedule, or change all of it. Where nothing differs, nothing is changed.
 
-    Drills of a backup that is not there, or of a schedule that neither is there nor has left a backup, are refused.
+    Drills of a backup that is not there, or of a schedule that neither is there nor has left a backup, are refused,
+    unless the schedule is to be off, or has that drill already: what it drilled may have been deleted since.
     """
     services.export_places.check_copy(default_name(services.now, ""), body.request.copy_to)
-    if body.drill is not None:
+    if body.drill is not None and body.enabled and not _has(services, name, body.drill):
         _check_drill(services, body.drill)
     return services.schedules.put(name, body)
 
@@ -39,6 +40,10 @@ def put_schedule(services: Services, name: ScheduleName, body: ScheduleSpec) -> 
 def delete_schedule(services: Services, name: ScheduleName) -> None:
     """Delete a schedule. Its backups stay, and of these only those that expire are still pruned."""
     services.schedules.delete(name)
+
+
+def _has(services: Services, name: str, drill: DrillRequest) -> bool:
+    return services.schedules.exists(name) and services.schedules.get(name).drill == drill
 
 
 def _check_drill(services: Services, drill: DrillRequest) -> None:

@@ -111,6 +111,10 @@ def claim_elsewhere(
     is_resumed = found is not None and found[0].run == run.run and claims.is_mine_or_died(*found)
 
     def check_is_free() -> None:
+        if is_being_deleted(destination.store, destination.bucket, destination.prefix, layout.name):
+            msg = f"backup '{layout.name}' is being deleted in s3://{destination.bucket}/{destination.prefix}"
+            hint = "Let a prune of the deployment there end it, or choose another name."
+            raise BackupInProgressError(msg, hint=hint)
         if not is_resumed and not is_there() and any(destination.store.list_objects(destination.bucket, layout.root)):
             msg = f"something lies in s3://{destination.bucket}/{layout.root} already, which is no whole backup"
             raise BackupExistsError(msg, hint="Choose another name, or delete that folder if nobody needs it.")
@@ -120,9 +124,6 @@ def claim_elsewhere(
     if found is None:
         check_is_free()
     claim_name(claims, destination, layout.name)
-    if is_being_deleted(destination.store, destination.bucket, destination.prefix, layout.name):
-        msg = f"backup '{layout.name}' is being deleted in s3://{destination.bucket}/{destination.prefix}"
-        raise BackupInProgressError(msg, hint="Let a prune of the deployment there end it, or choose another name.")
     # Somebody may have written there until the claim was ours.
     check_is_free()
 

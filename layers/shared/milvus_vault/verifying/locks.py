@@ -30,14 +30,14 @@ def lock_to_prove(
     """Return how what a backup is made of must be locked by now; None where no lock is looked at.
 
     After its end S3 keeps nothing by it, and what was copied since has none. Nor has a copy that was made when the lock
-    ended within the time that an execution may take: its marker tells, which is locked as all the rest is.
+    ended within the time that an execution may take: neither its marker nor its manifest is locked then.
     """
     if lock is None or not lock.lasts_at(now):
         return None
     if lock.lasts_at(now + LONGEST_EXECUTION):
         return lock
     try:
-        return lock if store.lock_of(bucket, layout.marker) else None
+        return lock if any(store.lock_of(bucket, key) for key in (layout.marker, layout.manifest)) else None
     except ObjectNotFoundError:
         return lock  # who reads the marker tells of it
 

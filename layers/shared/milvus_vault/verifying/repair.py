@@ -362,6 +362,9 @@ class BackupRepair:
         Raises `BackupDamagedError` where objects in the pool are gone, or about to go: no marker may promise them.
         """
         lock = manifest.lock if manifest.lock and manifest.lock.lasts_at(self.now) else None
+        if lock and not is_new and self.run.store.lock_of(self.run.bucket, self.layout.manifest) is None:
+            # A copy that came too late to be locked (`locks.lock_to_prove`).
+            lock = None
         use = PoolUse(self.run, self.execution_arn)
         if manifest.is_incremental:
             use.begin()
