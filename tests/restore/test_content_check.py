@@ -46,12 +46,13 @@ def restoring(deploy: Deploy) -> Restoring:
 
 @pytest.fixture
 def reads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Return the keys of the objects whose content is read, as they are read."""
+    """Return the keys of the backup's objects whose content is read, as they are read."""
     keys: list[str] = []
     original = S3ObjectStore.chunks
 
     def chunks(self: S3ObjectStore, bucket: str, key: str, etag: str = "") -> Iterator[bytes]:
-        keys.append(key)
+        if "/.runs/" not in key:
+            keys.append(key)
         return original(self, bucket, key, etag)
 
     monkeypatch.setattr(S3ObjectStore, "chunks", chunks)

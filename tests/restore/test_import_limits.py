@@ -4,6 +4,7 @@ from collections import Counter
 from typing import Any
 
 import pytest
+from advance_restore import handler as advance_restore
 
 from milvus_vault.adapters.executions import StepFunctionsExecutions
 from milvus_vault.adapters.milvus_imports import GrpcImporter
@@ -178,6 +179,8 @@ def test_a_function_killed_between_a_job_and_its_record_doubles_no_rows(
         return job
 
     with monkeypatch.context() as patch:
+        # One collection after the other.
+        patch.setattr(advance_restore, "_SHARE", 1)
         patch.setattr(adapter, "start_import", start_and_die)
         trip.restore_and_be_killed(monkeypatch)
     assert len(jobs(trip.target)) == accepted + 1

@@ -23,7 +23,7 @@ PAGE = 1000
 _SPANS_AT_A_TIME = 8
 """Of one listing."""
 
-_PAGES_A_SPAN = (2, 12)
+_LEAST_PAGES, _MOST_PAGES = 2, 12
 """At least and at most; between them, a sixteenth of the listing. Ten spans are held: the one that is yielded, the next
 one, and those that are read. That is some half of a listing, and at most 120 pages: 48 MB, at 0.4 KB an object. A span
 ends within a page, half of which is read once more behind it: of 12 pages that is 4 %."""
@@ -100,7 +100,7 @@ def _cuts(prefix: str, last: str, marks: Sequence[str]) -> tuple[Sequence[str], 
     begin, end = bisect_left(marks, prefix), bisect_left(marks, prefix + chr(0x10FFFF))
     behind = bisect_right(marks, last, begin, end)
     a_page = max(behind - begin, 1)
-    least, most = _PAGES_A_SPAN
+    least, most = _LEAST_PAGES, _MOST_PAGES
     pages = min(max((end - begin) // a_page // (2 * _SPANS_AT_A_TIME), least), most)
     step = pages * a_page
     if not (behind > begin and marks[behind - 1] == last):

@@ -95,6 +95,7 @@ OF_MILVUS: Mapping[str, Callable[[MilvusDatabase], object]] = {
     "are_indexes_built": lambda milvus: milvus.are_indexes_built("d", "c"),
     "request_load": lambda milvus: milvus.request_load("d", "c", replicas=1),
     "load_percent": lambda milvus: milvus.load_percent("d", "c"),
+    "release": lambda milvus: milvus.release("d", "c"),
     "create_alias": lambda milvus: milvus.create_alias("d", "c", "a", take=True),
     "restore_rbac": lambda milvus: milvus.restore_rbac(Rbac(roles=(RbacRole(name="r"),))),
 }

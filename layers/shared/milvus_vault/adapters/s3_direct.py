@@ -82,7 +82,8 @@ _WITHOUT_CONTENT = frozenset({204, 304})
 _MAX_LINE, _MAX_HEADERS = 65_536, 100
 _MAX_CONTENT = 16 * 1024**2  # an answer has less than a thousandth of it
 _EMPTY = frozenset({"\r\n", "\n"})
-_CHUNK = re.compile(r"([0-9A-Fa-f]{1,8})[ \t]*(;.*)?\r?\n")
+# The last line may end with the connection, as it may for `http.client`.
+_CHUNK = re.compile(r"([0-9A-Fa-f]{1,8})[ \t]*(;.*)?\r?\n?")
 _NOTHING, _ANSWER = "the server closed the connection without an answer", "the answer"
 
 

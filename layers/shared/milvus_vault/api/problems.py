@@ -86,6 +86,7 @@ _STATUS: dict[HTTPStatus, tuple[type[VaultError], ...]] = {
         errors.CopyIncompleteError,
         errors.CopyNotStartedError,
         errors.CopyUnfinishedError,
+        errors.DiskFullError,
         errors.DrillFailedError,
         errors.FieldIdMismatchError,
         errors.FlushTimeoutError,
