@@ -1,6 +1,6 @@
 """Run the benchmarks one after the other, and write what they print into one document with the machine they ran on.
 
-    make bench                         # those that need no server: some 25 minutes
+    make bench                         # those that need no server
     make bench ARGS=--servers          # also those with a Milvus and the local stack
     make bench ARGS="--only copies listing --output /dev/stdout"
 
@@ -36,7 +36,7 @@ BENCHES = (
     Bench("Listings, processor time", "listing cpu"),
     Bench("Listings in spans", "listing spans"),
     Bench("Small rounds", "at_once"),
-    Bench("Many collections", "collections --collections 150 1000"),
+    Bench("Many collections", "many_collections --collections 150 1000"),
     Bench("Many objects", "objects --objects 100000 300000"),
     Bench("Folding of deletes", "folding"),
     Bench("Deletions", "deleting"),

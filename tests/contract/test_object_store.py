@@ -68,7 +68,6 @@ DEVIATIONS = {
     ("memory", "checksum"): "returns an MD5",
     ("ministack", "checksum"): "returns none for a copy",
     ("quick_s3", "checksum"): "returns none for a copy",
-    ("moto", "locks"): "answers 500 for an object without one, and shortens any",
     ("ministack", "changed mode"): "makes a governance lock one of compliance for anybody",
     ("seaweedfs", "checksum"): "returns none for a copy",
 }
@@ -725,8 +724,14 @@ def test_copies_verifies_and_recognises_a_job(subject: Subject) -> None:
     assert plan_copy(run, "second", 1, limits).object_count == 0
 
 
-class TestLocks:
-    """Object Lock, on buckets that have it, and on those that do not."""
+# Not moto, which answers 500 for an object without a lock, and shortens any: no server that is used does.
+lockable = pytest.mark.parametrize("subject", ["memory", "quick_s3", "ministack", "seaweedfs"], indirect=True)
+# Nor the store in memory, which keeps one version of each key: nothing is hidden there that a deletion could destroy.
+versioned = pytest.mark.parametrize("subject", ["quick_s3", "ministack", "seaweedfs"], indirect=True)
+
+
+class Locked:
+    """A bucket with Object Lock, and an object in it."""
 
     BUCKET = "contract-locked"
     SOON = datetime.now(UTC).replace(microsecond=0) + timedelta(days=10)
@@ -735,8 +740,6 @@ class TestLocks:
     @pytest.fixture
     def key(self, subject: Subject, request: pytest.FixtureRequest) -> str:
         """An object, of a key of this test's own: what is locked cannot be removed for the next one."""
-        if subject.deviates("locks"):
-            pytest.skip(DEVIATIONS[subject.server, "locks"])
         if isinstance(subject.store, InMemoryObjectStore):
             subject.store.buckets[self.BUCKET] = {}
             subject.store.settings = replace(subject.store.settings, has_object_lock=True)
@@ -760,6 +763,11 @@ class TestLocks:
         except ClientError:
             return False
         return True
+
+
+@lockable
+class TestLocks(Locked):
+    """Object Lock, on buckets that have it, and on those that do not."""
 
     def test_a_bucket_has_it_or_has_not(self, subject: Subject, key: str) -> None:  # noqa: ARG002
         assert subject.store.has_object_lock(self.BUCKET)
@@ -815,27 +823,26 @@ class TestLocks:
             )
         assert (store.get(self.BUCKET, other), store.lock_of(self.BUCKET, other)) == (b"2", lock)
 
-    def test_a_locked_version_is_hidden_by_a_deletion_and_destroyed_by_none(self, subject: Subject, key: str) -> None:
-        if subject.client is None:
-            pytest.skip(
-                "the store in memory keeps one version of each key: nothing is hidden that a deletion could destroy"
-            )
-        subject.store.lock(self.BUCKET, key, ObjectLock(mode="governance", until=self.SOON))
-        version = self.version(subject, key)
-        subject.store.delete(self.BUCKET, [key])
-        with pytest.raises(ObjectNotFoundError):
-            subject.store.get(self.BUCKET, key)
-        assert not self.is_deleted(subject, key, version)
-
     def test_what_is_written_over_a_locked_object_has_no_lock_of_its_own(self, subject: Subject, key: str) -> None:
         subject.store.lock(self.BUCKET, key, ObjectLock(mode="governance", until=self.SOON))
         subject.store.put(self.BUCKET, key, b"2")
         assert subject.store.lock_of(self.BUCKET, key) is None
 
     def test_a_lock_in_a_bucket_without_it_is_refused(self, subject: Subject) -> None:
-        if subject.deviates("locks"):
-            pytest.skip(DEVIATIONS[subject.server, "locks"])
         subject.store.put(subject.destination, "one", b"1")
         assert subject.store.lock_of(subject.destination, "one") is None
         with pytest.raises(StorageRequestError):
             subject.store.lock(subject.destination, "one", ObjectLock(mode="governance", until=self.SOON))
+
+
+@versioned
+class TestLockedVersions(Locked):
+    """What Object Lock keeps where a bucket has versions."""
+
+    def test_a_locked_version_is_hidden_by_a_deletion_and_destroyed_by_none(self, subject: Subject, key: str) -> None:
+        subject.store.lock(self.BUCKET, key, ObjectLock(mode="governance", until=self.SOON))
+        version = self.version(subject, key)
+        subject.store.delete(self.BUCKET, [key])
+        with pytest.raises(ObjectNotFoundError):
+            subject.store.get(self.BUCKET, key)
+        assert not self.is_deleted(subject, key, version)

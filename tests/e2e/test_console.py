@@ -23,6 +23,8 @@ _TOO_WIDE = """() => [...document.querySelectorAll("body *")]
     .filter(one => one.getBoundingClientRect().right > innerWidth && !one.closest(".scroll, .skip"))
     .map(one => one.outerHTML.slice(0, 200))"""
 
+# A browser comes from the system: no package of Python brings one, and Playwright's own is downloaded from elsewhere.
+# The pages themselves are tested without one in tests/unit/console.
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed: apt-get install chromium")
 
 

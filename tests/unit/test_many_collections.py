@@ -10,9 +10,9 @@ from typing import override
 
 import pytest
 
-from bench.collections import Deployment
 from bench.counting_store import Bucket, CountingStore
 from bench.instance import ENVIRONMENT
+from bench.many_collections import Deployment
 from milvus_vault.adapters.executions import StepFunctionsExecutions
 from milvus_vault.backup import documents, publish
 from milvus_vault.model.locks import ObjectLock

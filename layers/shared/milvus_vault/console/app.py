@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, RedirectResponse, Response
+from starlette.responses import FileResponse, HTMLResponse, RedirectResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
@@ -26,6 +26,7 @@ from milvus_vault.model.requests import BackupRequest, RestoreRequest, VerifyOpt
 from milvus_vault.model.resources import Backup, BackupSummary, Page, Run, RunKind, RunStatus
 from milvus_vault.model.times import utc_minute, utc_second
 from milvus_vault.model.words import wrong_fields
+from milvus_vault.reports import COLOURS
 from milvus_vault.reports.charts import COLUMN_HEIGHT, history_chart
 
 _FOLDER = Path(__file__).parent
@@ -55,10 +56,9 @@ class Form(dict[str, str]):
     def __missing__(self, name: str) -> str:
         return ""
 
-    @property
-    def lines(self) -> Callable[[str], tuple[str, ...]]:
-        """Return what gives the words of a field."""
-        return lambda name: tuple(self[name].replace(",", " ").split())
+    def words(self, name: str) -> tuple[str, ...]:
+        """Return the words of a field, between blanks and commas."""
+        return tuple(self[name].replace(",", " ").split())
 
 
 def make_app(vault: VaultClient, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> Starlette:
@@ -80,6 +80,7 @@ def make_app(vault: VaultClient, now: Callable[[], datetime] = lambda: datetime.
         Route("/runs/{run}/stop", pages.handler(pages.stop), methods=["POST"]),
         Route("/schedules", pages.handler(pages.schedules)),
         Route("/check", pages.handler(pages.check)),
+        Route("/static/colours.css", lambda _: FileResponse(COLOURS)),
         Mount("/static", StaticFiles(directory=_FOLDER / "static")),
     ]
     return Starlette(routes=routes, exception_handlers={HTTPStatus.NOT_FOUND: pages.nowhere})
@@ -162,7 +163,7 @@ class _Pages:
         """Start a backup."""
         given: dict[str, object] = {"mode": form["mode"] or "full"}
         given |= {"backup_name": form["name"]} if form["name"] else {}
-        given |= {"collections": form.lines("collections")} if form["collections"] else {}
+        given |= {"collections": form.words("collections")} if form["collections"] else {}
         return _to_run(self._vault.create_backup(BackupRequest.model_validate(given)).id)
 
     def backup(self, request: Request, _: Form) -> Response:
@@ -192,7 +193,7 @@ class _Pages:
         """Start a restore."""
         given: dict[str, object] = {"backup_name": request.path_params["name"]}
         given |= {"suffix": form["suffix"]} if form["suffix"] else {}
-        given |= {"collections": form.lines("collections")} if form["collections"] else {}
+        given |= {"collections": form.words("collections")} if form["collections"] else {}
         given |= {name: True for name in ("drop_existing", "allow_version") if form[name]}
         return _to_run(self._vault.restore(RestoreRequest.model_validate(given)).id)
 

@@ -14,6 +14,7 @@ from milvus_vault.errors import leaf_named
 from milvus_vault.model import readable
 from milvus_vault.model.hybrid import as_text
 from milvus_vault.model.times import utc_day, utc_millisecond, utc_minute, utc_second
+from milvus_vault.reports import COLOURS
 
 MAX_ROWS = 1000
 """Rows of a table. A thousand are 0.3 MB, and a telephone still scrolls through them."""
@@ -64,7 +65,7 @@ def _environment() -> Environment:
     environment.filters |= {"day": utc_day, "minute": utc_minute}
     environment.filters |= {"time": utc_second, "exact_time": utc_millisecond, "hybrid": as_text}
     environment.globals |= {"max_rows": MAX_ROWS, "share": readable.share}
-    style = (Path(__file__).parent / "page.css").read_text()
+    style = COLOURS.read_text() + (Path(__file__).parent / "page.css").read_text()
     environment.globals |= {"style": Markup(style), "policy": _policy(style)}  # noqa: S704 - a file of ours
     return environment
 

@@ -1,7 +1,7 @@
 """How long each function takes where there are many small collections, on an S3 that takes 30 ms for each request.
 
     export PYTHONPATH=layers/shared:functions:.
-    .venv/bin/python -m bench.collections --collections 150 1000 --before CHECKOUT --before-collections 150 300
+    .venv/bin/python -m bench.many_collections --collections 150 1000 --before CHECKOUT --before-collections 150 300
 
 A full backup of a synthetic instance, and a restore of all of it under other names, by the handlers in the state
 machines' order. S3 is in memory, and answers any number of requests at a time, each after `--latency`; Milvus answers
@@ -258,7 +258,7 @@ def measure(options: argparse.Namespace) -> None:
         path = ":".join(str(folder) for folder in (checkout / "layers/shared", checkout / "functions", here))
         given = ["--objects", str(options.objects), "--latency", str(options.latency)]
         given += ["--collections", str(collections), *(["--backup-only"] if options.backup_only else [])]
-        command = [sys.executable, "-m", "bench.collections", "--once", *given]
+        command = [sys.executable, "-m", "bench.many_collections", "--once", *given]
         told = subprocess.run(command, env=os.environ | {"PYTHONPATH": path}, check=True, stdout=subprocess.PIPE)
         found = json.loads(told.stdout)
         title = f"{name}, {collections} collections of {options.objects} objects, {options.latency * 1000:.0f} ms"
