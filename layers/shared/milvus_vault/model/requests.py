@@ -494,8 +494,8 @@ class CopyRequest(Model):
     to: ExportPlace = Field(
         default_factory=ExportPlace,
         description='Where to: `{"bucket": ..., "prefix": ...}`, as for an export. Default: the stack\'s '
-        "`ExportBucketName` (without one the backup bucket), and its `ExportPrefix`. With `bucket_region`, `role_arn` or "
-        "`kms_key_arn` it is refused where the stack has another.",
+        "`ExportBucketName` (without one the backup bucket), and its `ExportPrefix`. With `bucket_region`, `role_arn` "
+        "or `kms_key_arn` it is refused where the stack has another.",
     )
 
 
