@@ -557,11 +557,7 @@ class RestorePreparation:
                 execution_arn=self.execution_arn,
             ):
                 self.run.delete([name for name in self.run.names() if name != CLAIM])
-            do_each(
-                lambda target: target_claims.take(claim_key(self.staging_prefix, self.storage, target)),
-                targets,
-                threads=SMALL_REQUESTS_AT_A_TIME,
-            )
+            target_claims.take_all(claim_key(self.staging_prefix, self.storage, target) for target in targets)
         except ClaimHeldError as err:
             since = utc_second(err.holder.claimed_at)
             msg = f"execution {err.holder.execution_arn} is restoring to the same target since {since}"
