@@ -115,6 +115,11 @@ check-docs: .make/venv ## generated documents say what the code says
 .PHONY: build
 build: .make/build-$(ARCHITECTURE) ## what is deployed, in .aws-sam/build
 
+.PHONY: deploy
+deploy: .make/build-$(ARCHITECTURE) ## deploy it, once its parameters were looked at; ARGS are those of sam deploy
+	@PYTHONPATH=. $(BIN)/python -m tools.parameters --built-for $(ARCHITECTURE) $(ARGS)
+	$(SAM) deploy $(ARGS)
+
 .PHONY: build-digest
 build-digest: .make/build-$(ARCHITECTURE) ## a hash over the names and bytes of all that is deployed
 	@cd .aws-sam/build && find . -type f -print0 | LC_ALL=C sort -z | xargs -0 sha256sum | sha256sum | cut -d ' ' -f 1
