@@ -90,7 +90,7 @@ test-faults: .make/venv ## the properties over faults and odd input, with 10,000
 check: check-static .make/test ## everything that must hold before a merge: check-static, and test unless it just ran
 
 .PHONY: check-static
-check-static: lint type check-template check-docs check-site ## what can be checked without running the tests
+check-static: lint type check-template check-docs check-site check-checkov ## what can be checked without running the tests
 
 .PHONY: lint
 lint: .make/venv ## format, style, and the direction of imports
@@ -108,6 +108,11 @@ check-template: .make/venv .make/venv-sam ## the template and the state machines
 	$(SAM_ENV) $(SAM) validate
 	$(SAM_ENV) $(SAM) validate --lint
 	$(BIN)/python -m local.validate_asl statemachine/*.asl.yaml
+
+# It reads neither anchors nor merges, and so what sam build made.
+.PHONY: check-checkov
+check-checkov: .make/build-$(ARCHITECTURE) .make/venv-checkov ## what checkov asks of the template, but for .checkov.yaml
+	.venv-checkov/bin/checkov --config-file .checkov.yaml --file .aws-sam/build/template.yaml
 
 .PHONY: check-docs
 check-docs: .make/venv ## generated documents say what the code says
@@ -138,7 +143,7 @@ build-digest: .make/build-$(ARCHITECTURE) ## a hash over the names and bytes of 
 
 .PHONY: clean
 clean: ## remove all that make made
-	rm -rf .make .venv .venv-cli .venv-docs .venv-sam .local-cache build milvus_vault.egg-info .aws-sam
+	rm -rf .make .venv .venv-checkov .venv-cli .venv-docs .venv-sam .local-cache build milvus_vault.egg-info .aws-sam
 	rm -rf .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
 
 # Stamps.
@@ -164,6 +169,9 @@ clean: ## remove all that make made
 
 .make/venv-sam: requirements/sam.txt
 	$(call make_venv,.venv-sam)
+
+.make/venv-checkov: requirements/checkov.txt
+	$(call make_venv,.venv-checkov)
 
 .make/venv-docs: requirements/docs.txt
 	$(call make_venv,.venv-docs)
