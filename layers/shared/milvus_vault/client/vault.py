@@ -28,6 +28,7 @@ from milvus_vault.model.resources import (
     BackupDiff,
     BackupSummary,
     CheckReport,
+    CollectionDetails,
     CollectionInfo,
     Estimate,
     EstimateRequest,
@@ -114,6 +115,17 @@ class VaultClient:
         query = {} if objects else {"objects": "false"}
         parts = list(self._answers(f"/backups/{_backup(a)}/diff/{_backup(b)}", BackupDiff, query))
         return parts[-1].model_copy(update={"collections": tuple(one for part in parts for one in part.collections)})
+
+    def get_backup_collection(self, name: str, collection: str) -> CollectionDetails:
+        """Return what a backup holds of a collection, `<database>.<name>`.
+
+        Raises:
+            BackupNotFoundError: There is no such backup.
+            CollectionNotFoundError: It does not hold the collection.
+            BackupDamagedError: Its metadata is damaged.
+            AnswerTimeoutError: There are too many objects to be counted in one answer.
+        """
+        return self._ask("GET", f"/backups/{_backup(name)}/collections/{_part(collection)}", CollectionDetails)
 
     def delete_backup(self, name: str, *, idempotency_key: str = "") -> Started:
         """Start to delete a backup.

@@ -305,6 +305,53 @@ LISTS_OF_A_BACKUP = ("failures", "warnings", "collections")
 """The members of a `Backup` that come in parts, in this order."""
 
 
+class Setting(Model):
+    """A part of what a collection is."""
+
+    kind: SettingKind
+    name: str = ""
+    """Of the field, the function, the property, the index or the alias; empty for the collection itself."""
+    value: dict[str, str] = Field(default_factory=dict)
+    """Its members as text; what is empty, zero or false is left out. Numbers of types are those of Milvus."""
+
+
+class BackedUpPartition(Model):
+    """A partition of a collection in a backup."""
+
+    name: str
+    row_count: Count
+    """Rows in segments; deleted ones that were not yet compacted away count."""
+    segment_count: Count
+    is_loaded: bool
+
+
+class ObjectKinds(Model):
+    """The objects of a collection by what they are of Milvus."""
+
+    insert_logs: ObjectCount
+    """Rows."""
+    delta_logs: ObjectCount
+    """Deletes."""
+
+
+class CollectionDetails(BackedUpCollection):
+    """A collection in a backup in full, as far as the program that made the backup recorded it."""
+
+    collection_id: int
+    load_state: Literal["NotLoad", "Loading", "Loaded"]
+    """Whether it was in memory."""
+    replicas: Count
+    """How many replicas were loaded: 0 if it was not loaded, 1 if it was and nobody recorded how many."""
+    resource_groups: tuple[str, ...]
+    """The resource group of each replica; none where nobody recorded them."""
+    moment_doubt: str = ""
+    """Why the moment could not be proven; empty where it was."""
+    settings: tuple[Setting, ...]
+    """Its schema, properties, indexes and aliases."""
+    partitions: tuple[BackedUpPartition, ...]
+    objects: ObjectKinds
+
+
 class ComparedBackup(Model):
     """One of the two backups of a comparison."""
 
