@@ -161,6 +161,8 @@ class FakeApi:
     starts: dict[str, Started] = field(default_factory=dict)
     listings: list[PoolListing] = field(default_factory=list)
     """How far the pool is listed by answers that are not the last, each once."""
+    document: dict[str, Any] = field(default_factory=dict)
+    """How it describes itself."""
     outcomes: dict[str, dict[str, Any]] = field(default_factory=dict)
     """How runs end, by their kind."""
 
@@ -434,6 +436,10 @@ def _report(_: FakeApi, __: Asked) -> Answer:
     return Answer(200, b"<html>report</html>")
 
 
+def _openapi(api: FakeApi, _: Asked) -> Answer:
+    return Answer(200, json.dumps(api.document).encode())
+
+
 _Handler = Callable[..., Model | Answer | None]
 _ROUTES: list[tuple[str, str, _Handler]] = [
     ("POST", "/backups", _create),
@@ -463,4 +469,5 @@ _ROUTES: list[tuple[str, str, _Handler]] = [
     ("POST", "/estimate", _estimate),
     ("GET", "/stats", _stats),
     ("GET", "/report.html", _report),
+    ("GET", "/openapi.json", _openapi),
 ]

@@ -6,6 +6,8 @@ from datetime import UTC, datetime
 
 import pytest
 
+from milvus_vault.api.openapi import openapi_document
+from milvus_vault.api.routes import ROUTES
 from milvus_vault.model.locks import ObjectLock
 from milvus_vault.model.resources import (
     BackedUpPartition,
@@ -92,6 +94,15 @@ def test_a_backup_is_shown_with_all_that_is_known_of_it(api: FakeApi, browser: B
         assert text in page
     assert "Lift the hold" in page
     assert 'name="typed"' in page
+
+
+def test_the_api_is_described_as_it_describes_itself(api: FakeApi, browser: Browser) -> None:
+    api.document = openapi_document(ROUTES, "https://api.example.org/v1")
+    page = browser.get("/api").text
+    assert "https://api.example.org/v1" in page
+    assert "<code>/backups/{name}/diff/{other}</code>" in page
+    assert "IANA time zone" in page
+    assert "before_upgrade" in page
 
 
 def test_text_from_elsewhere_is_text(api: FakeApi, browser: Browser) -> None:

@@ -1,5 +1,6 @@
 """The client: one method for each thing that the API can do."""
 
+import json
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
@@ -290,6 +291,11 @@ class VaultClient:
             if part.listing is not None and on_progress is not None:
                 on_progress(part.listing)
         return parts[-1]
+
+    def openapi(self) -> dict[str, Any]:
+        """Return the API's description of itself, an OpenAPI document."""
+        document: dict[str, Any] = json.loads(self._transport.request("GET", "/openapi.json"))
+        return document
 
     def download(self, url: str) -> bytes:
         """Return what lies at a `report_url`. Raises ApiUnavailableError, also when its hour is over."""

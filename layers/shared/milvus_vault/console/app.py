@@ -41,7 +41,7 @@ from milvus_vault.model.requests import (
 )
 from milvus_vault.model.resources import BackupSummary, CollectionDiff, Page, RunKind, RunStatus
 from milvus_vault.model.words import wrong_fields
-from milvus_vault.reports import COLOURS
+from milvus_vault.reports import COLOURS, openapi
 from milvus_vault.reports.charts import COLUMN_HEIGHT, history_chart
 
 _PAGE = 50
@@ -122,7 +122,9 @@ def make_app(vault: VaultClient, now: Clock = lambda: datetime.now(UTC)) -> Star
         Route("/prune", pages.handler(pages.prune)),
         Route("/prune", pages.handler(pages.start_prune), methods=["POST"]),
         Route("/check", pages.handler(pages.check)),
+        Route("/api", pages.handler(pages.api)),
         Route("/static/colours.css", lambda _: FileResponse(COLOURS)),
+        Route("/static/openapi.css", lambda _: FileResponse(openapi.STYLE)),
         Mount("/static", StaticFiles(directory=FOLDER / "static")),
     ]
     return Starlette(routes=routes, exception_handlers={HTTPStatus.NOT_FOUND: pages.nowhere})
@@ -167,7 +169,7 @@ class _Pages:
         return self._show(template, code, error=type(err).__name__, message=err.message, hint=err.hint)
 
     def _show(self, template: str, code: HTTPStatus = HTTPStatus.OK, /, **values: object) -> Response:
-        given = {"now": self._now(), "api": self._vault.url, "version": __version__}
+        given = {"now": self._now(), "api_url": self._vault.url, "version": __version__}
         text = environment().get_template(f"{template}.html.j2").render(given | values)
         return HTMLResponse(text, code)
 
@@ -332,6 +334,10 @@ class _Pages:
         """Stop a run."""
         self._vault.stop_run(request.path_params["run"])
         return to_run(request.path_params["run"])
+
+    def api(self, _: Request, __: Form) -> Response:
+        """Show the API's description of itself, which it gives to requests that are signed alone."""
+        return self._show("api", api=openapi.described(self._vault.openapi()))
 
     def check(self, request: Request, _: Form) -> Response:
         """Show what `check` finds; it takes some seconds, so that the page asks for it by itself."""

@@ -14,8 +14,11 @@ from starlette.responses import RedirectResponse, Response
 from milvus_vault.model import readable
 from milvus_vault.model.resources import Run
 from milvus_vault.model.times import utc_minute, utc_second
+from milvus_vault.reports import COLOURS
 
 FOLDER = Path(__file__).parent
+REPORTS = COLOURS.parent
+"""Where the part of a page lies that describes the API."""
 
 type Clock = Callable[[], datetime]
 
@@ -67,7 +70,7 @@ def _ago(when: datetime, now: datetime) -> str:
 def environment() -> Environment:
     """Return the template engine. Every value is escaped."""
     made = Environment(
-        loader=FileSystemLoader(FOLDER / "templates"),
+        loader=FileSystemLoader([FOLDER / "templates", REPORTS]),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
