@@ -22,9 +22,11 @@ from milvus_vault.model.requests import (
 from milvus_vault.model.resources import (
     BackedUpCollection,
     Backup,
+    BackupDiff,
     BackupSummary,
     CheckItem,
     CheckReport,
+    CollectionDetails,
     CollectionInfo,
     Estimate,
     EstimateRequest,
@@ -148,6 +150,10 @@ class FakeApi:
     backups: dict[str, Backup] = field(default_factory=dict)
     runs: dict[str, list[Run]] = field(default_factory=dict)
     schedules: dict[str, Schedule] = field(default_factory=dict)
+    details: dict[str, CollectionDetails] = field(default_factory=dict)
+    """Of collections of any backup, by their full names."""
+    diffs: list[BackupDiff] = field(default_factory=list)
+    """Of any two backups."""
     collections: list[CollectionInfo] = field(default_factory=list)
     checks: list[CheckItem] = field(default_factory=list)
     answers: list[Answer] = field(default_factory=list)
@@ -155,6 +161,8 @@ class FakeApi:
     starts: dict[str, Started] = field(default_factory=dict)
     listings: list[PoolListing] = field(default_factory=list)
     """How far the pool is listed by answers that are not the last, each once."""
+    document: dict[str, Any] = field(default_factory=dict)
+    """How it describes itself."""
     outcomes: dict[str, dict[str, Any]] = field(default_factory=dict)
     """How runs end, by their kind."""
 
@@ -245,6 +253,15 @@ def _list_backups(api: FakeApi, asked: Asked) -> Answer:
 
 def _get_backup(api: FakeApi, _: Asked, name: str) -> Backup | Answer:
     return api.backups.get(name) or _no_backup(name)
+
+
+def _get_collection(api: FakeApi, _: Asked, name: str, collection: str) -> CollectionDetails | Answer:
+    missing = problem("CollectionNotFoundError", f"backup '{name}' does not hold collection {collection}", 404)
+    return api.details.get(collection) or missing
+
+
+def _diff(api: FakeApi, _: Asked, name: str, other: str) -> BackupDiff | Answer:
+    return api.diffs[0] if {name, other} <= api.backups.keys() else _no_backup(other)
 
 
 def _no_backup(name: str) -> Answer:
@@ -419,11 +436,17 @@ def _report(_: FakeApi, __: Asked) -> Answer:
     return Answer(200, b"<html>report</html>")
 
 
+def _openapi(api: FakeApi, _: Asked) -> Answer:
+    return Answer(200, json.dumps(api.document).encode())
+
+
 _Handler = Callable[..., Model | Answer | None]
 _ROUTES: list[tuple[str, str, _Handler]] = [
     ("POST", "/backups", _create),
     ("GET", "/backups", _list_backups),
     ("GET", r"/backups/([^/]+)", _get_backup),
+    ("GET", r"/backups/([^/]+)/collections/([^/]+)", _get_collection),
+    ("GET", r"/backups/([^/]+)/diff/([^/]+)", _diff),
     ("DELETE", r"/backups/([^/]+)", _delete_backup),
     ("POST", r"/backups/([^/]+)/(?:verify|repair)", _verify),
     ("POST", r"/backups/([^/]+)/copies", _copy),
@@ -446,4 +469,5 @@ _ROUTES: list[tuple[str, str, _Handler]] = [
     ("POST", "/estimate", _estimate),
     ("GET", "/stats", _stats),
     ("GET", "/report.html", _report),
+    ("GET", "/openapi.json", _openapi),
 ]
