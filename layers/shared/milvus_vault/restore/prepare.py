@@ -10,11 +10,10 @@ from milvus_vault.archive.layout import join
 from milvus_vault.archive.remains import check_stays
 from milvus_vault.claims import CLAIM, ClaimHeldError, Claims, check_owner
 from milvus_vault.copying.working_files import CopyPart, CopyTarget, write_job, write_target
-from milvus_vault.errors import BackupDamagedError, TargetClaimedError, VaultError
+from milvus_vault.errors import BackupDamagedError, VaultError
 from milvus_vault.model.collections import DEFAULT_DATABASE, CollectionName
 from milvus_vault.model.names import attempt_of, short_hash, temporary_prefix
 from milvus_vault.model.objects import CopyJob
-from milvus_vault.model.times import utc_second
 from milvus_vault.parallel import LISTS_AT_A_TIME_BYTES, SMALL_REQUESTS_AT_A_TIME, do_each, each
 from milvus_vault.ports import Executions
 from milvus_vault.restore.content_check import ContentCheck, ContentsFound
@@ -22,7 +21,7 @@ from milvus_vault.restore.deciding import Decision, RestoreDecider, Sources, lef
 from milvus_vault.restore.journal import Journal, JournalEntry
 from milvus_vault.restore.loading import Loading
 from milvus_vault.restore.rbac import restore_rbac
-from milvus_vault.restore.targets import TargetCheck, can_resume, check_takes_deletes, make_target
+from milvus_vault.restore.targets import TargetCheck, can_resume, check_takes_deletes, make_target, target_claimed
 from milvus_vault.restore.working_files import (
     PLAN,
     PREPARED,
@@ -278,11 +277,7 @@ class RestorePreparation(RestoreDecider):
                 threads=SMALL_REQUESTS_AT_A_TIME,
             )
         except ClaimHeldError as err:
-            since = utc_second(err.holder.claimed_at)
-            msg = f"execution {err.holder.execution_arn} is restoring to the same target since {since}"
-            raise TargetClaimedError(
-                msg, hint=f"Wait for it, or stop it. If it is long gone, delete the claim {err.key}."
-            ) from err
+            raise target_claimed(err.holder, err.key) from err
 
 
 def claim_key(staging_prefix: str, storage: MilvusStorage, target: CollectionName) -> str:
