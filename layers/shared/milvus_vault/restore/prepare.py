@@ -271,11 +271,7 @@ class RestorePreparation(RestoreDecider):
                 execution_arn=self.execution_arn,
             ):
                 self.run.delete([name for name in self.run.names() if name != CLAIM])
-            do_each(
-                lambda target: target_claims.take(claim_key(self.staging_prefix, self.storage, target)),
-                targets,
-                threads=SMALL_REQUESTS_AT_A_TIME,
-            )
+            target_claims.take_all(claim_key(self.staging_prefix, self.storage, target) for target in targets)
         except ClaimHeldError as err:
             raise target_claimed(err.holder, err.key) from err
 
