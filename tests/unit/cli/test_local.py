@@ -163,15 +163,45 @@ def test_a_clone_is_found_from_a_folder_inside() -> None:
         os.chdir(before)
 
 
-def test_a_make_that_fails_is_told(cli: Cli, holders: list[subprocess.Popen[str]], tmp_path: Path) -> None:
-    (tmp_path / "local").mkdir()
-    (tmp_path / "local" / "background.py").touch()
-    (tmp_path / "Makefile").write_text("local-up:\n\t@echo no disk >&2; exit 3\n")
+def clone(folder: Path, makefile: str) -> Path:
+    """Make what looks like a clone, with this Makefile."""
+    (folder / "local").mkdir()
+    (folder / "local" / "background.py").touch()
+    (folder / "Makefile").write_text(makefile)
+    return folder
 
-    done = cli("local", "up", "--repo", str(tmp_path))
+
+def test_a_make_that_fails_is_told(cli: Cli, holders: list[subprocess.Popen[str]], tmp_path: Path) -> None:
+    rules = "local-install:\n\t@echo noise\nbuild:\n\t@echo no disk >&2; exit 3\nlocal-up:\n\t@touch started\n"
+    done = cli("local", "up", "--repo", str(clone(tmp_path, rules)))
 
     assert (done.code, holders) == (1, [])
-    assert "did not start" in done.err
+    assert "did not start: 'Build what is deployed' failed" in done.err
+    assert "no disk" in done.err
+    assert "noise" not in done.out + done.err
+    assert str(tmp_path / ".make" / "build.log") in done.err
+    assert not (tmp_path / "started").exists()
+
+
+@pytest.mark.parametrize("sample", [False, True])
+def test_steps_are_shown_and_what_make_says_is_in_files(
+    api: FakeApi, cli: Cli, holders: list[subprocess.Popen[str]], tmp_path: Path, sample: bool
+) -> None:
+    rules = "local-install build:\n\t@echo noise of $@\nlocal-up:\n\t@echo '$(ARGS)' >> asked\n"
+    rules += "\t@until [ -s $(STATE) ]; do sleep 0.01; done\n"
+    ready = threading.Timer(0.1, hold, (holders, api.url))
+    ready.start()
+    folder = clone(tmp_path, rules.replace("$(STATE)", str(state_path())))
+    done = cli("local", "up", "--repo", str(folder), *(["--sample"] if sample else []))
+    ready.join()
+
+    assert done.code == 0, done.err
+    steps = ["Install what it needs", "Build what is deployed", "Start Milvus", *(["Fill"] if sample else [])]
+    shown = [line for line in done.out.splitlines() if line.startswith("✓")]
+    assert [step for step, line in zip(steps, shown, strict=True) if step in line] == steps
+    assert "noise" not in done.out + done.err
+    assert (folder / ".make" / "build.log").read_text() == "noise of build\n"
+    assert (folder / "asked").read_text().split("\n") == ["", *(["--sample"] if sample else []), ""]
 
 
 def test_a_missing_clone_is_named(tmp_path: Path) -> None:
