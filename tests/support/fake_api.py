@@ -35,6 +35,8 @@ from milvus_vault.model.resources import (
     IncrementalEstimate,
     ModeStats,
     ObjectCount,
+    PlannedCollection,
+    PlannedRestore,
     PoolListing,
     Problem,
     Progress,
@@ -163,6 +165,8 @@ class FakeApi:
     """How far the pool is listed by answers that are not the last, each once."""
     document: dict[str, Any] = field(default_factory=dict)
     """How it describes itself."""
+    plan: dict[str, Any] = field(default_factory=dict)
+    """What the plans of restores say, where it is something else than `planned` says."""
     outcomes: dict[str, dict[str, Any]] = field(default_factory=dict)
     """How runs end, by their kind."""
 
@@ -389,6 +393,33 @@ def _check(api: FakeApi, _: Asked) -> CheckReport:
     return CheckReport(is_ok=is_ok, milvus_version="2.3.5", checks=tuple(api.checks))
 
 
+def planned(name: str, **fields: Any) -> PlannedRestore:
+    """Return what a restore of a backup would do."""
+    collection = PlannedCollection(
+        source="default.articles", target="default.articles_restored", partition_count=1, row_count=50_000,
+        live_row_count=49_857, object_count=612, size_bytes=42_000_000, import_jobs=6, index_count=1, is_loaded=True,
+        aliases=("current",),
+    )  # fmt: skip
+    given = {
+        "backup_name": name, "backup_version": "2.3.5", "server_version": "2.5.27", "new_databases": ["shop"],
+        "collection_count": 1, "partition_count": 1, "row_count": 50_000, "object_count": 612,
+        "size_bytes": 42_000_000, "import_jobs": 6, "copy_requests": 612, "list_requests": 5, "get_requests": 5,
+        "request_cost_usd": 0.0031, "expected_seconds": 27.5,
+        "expected_by": "restore-9d1c7a52 of 2026-02-28 12:00 UTC, which imported 48,000 rows in 26 s",
+        "warnings": ["default.articles may lack rows, or have halves of upserts"],
+        "left_to_run": ["Logs of 1 collection(s) are read before anything is imported."],
+        "collections": [collection],
+    }  # fmt: skip
+    return PlannedRestore.model_validate(given | fields)
+
+
+def _plan_restore(api: FakeApi, asked: Asked) -> PlannedRestore | Answer:
+    request = RestoreRequest.model_validate_json(json.dumps(asked.body))
+    if request.backup_name not in api.backups:
+        return _no_backup(request.backup_name)
+    return planned(request.backup_name, **api.plan)
+
+
 def _estimate(api: FakeApi, asked: Asked) -> Estimate:
     request = EstimateRequest.model_validate(asked.body)
     incremental = IncrementalEstimate(
@@ -467,6 +498,7 @@ _ROUTES: list[tuple[str, str, _Handler]] = [
     ("GET", "/collections", _list_collections),
     ("POST", "/check", _check),
     ("POST", "/estimate", _estimate),
+    ("POST", "/restores/plan", _plan_restore),
     ("GET", "/stats", _stats),
     ("GET", "/report.html", _report),
     ("GET", "/openapi.json", _openapi),

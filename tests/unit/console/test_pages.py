@@ -2,6 +2,7 @@
 
 import html
 import json
+import re
 from datetime import UTC, datetime
 
 import pytest
@@ -129,8 +130,31 @@ def test_a_backup_is_created(api: FakeApi, browser: Browser) -> None:
 def test_a_restore_is_started_with_what_was_chosen(api: FakeApi, browser: Browser) -> None:
     api.backups["first"] = backup("first")
     assert "1 collections" in browser.get("/backups/first/restore").text
-    assert browser.post("/backups/first/restore", suffix="_r", collections="", allow_version="yes").status == 303
-    assert sent(api, "POST") == [("/restores", {"backup_name": "first", "suffix": "_r", "allow_version": True})]
+    assert "Start the restore" not in browser.get("/backups/first/restore").text
+    asked = {"suffix": "_r", "collections": "", "allow_version": "yes"}
+    plan = browser.post("/backups/first/restore/plan", **asked)
+    assert plan.status == 200
+    for told in ("default.articles_restored", "50,000", "6 import jobs", "may lack rows", "Logs of 1 collection(s)"):
+        assert told in plan.text
+    assert "Start the restore" in plan.text
+    hidden = dict(re.findall(r'type="hidden" name="(\w+)" value="([^"]*)"', plan.text))
+    assert browser.post("/backups/first/restore", **hidden).status == 303
+    request = {"backup_name": "first", "suffix": "_r", "allow_version": True}
+    assert sent(api, "POST") == [("/restores/plan", request), ("/restores", request)]
+    back = re.findall(r'href="(/backups/first/restore\?[^"]*)"', plan.text)[0]
+    assert 'value="_r"' in browser.get(back.replace("&amp;", "&")).text
+
+
+def test_a_plan_that_is_refused_says_why_and_keeps_what_was_chosen(api: FakeApi, browser: Browser) -> None:
+    api.backups["first"] = backup("first")
+    api.answers = [problem("CollectionExistsError", "the target has <b> already", 409, "Restore under other names.")]
+    refused = browser.post("/backups/first/restore/plan", suffix="_r", drop_existing="yes")
+    assert refused.status == 409
+    for told in ("CollectionExistsError", "the target has &lt;b&gt; already", "other names", 'value="_r"', "checked"):
+        assert told in refused.text
+    assert "Start the restore" not in refused.text
+    wrong = browser.post("/backups/first/restore/plan", suffix="-r")
+    assert (wrong.status, "is no suffix" in wrong.text) == (409, True)
 
 
 def test_a_backup_is_verified_held_and_let_go(api: FakeApi, browser: Browser) -> None:

@@ -36,6 +36,7 @@ from milvus_vault.model.resources import (
     Hold,
     HoldState,
     Page,
+    PlannedRestore,
     PoolListing,
     Run,
     RunCollection,
@@ -154,6 +155,14 @@ class VaultClient:
     def restore(self, request: RestoreRequest, *, idempotency_key: str = "") -> Started:
         """Start a restore. Raises BackupNotFoundError, CollectionNotFoundError or CollectionExistsError."""
         return self._start("POST", "/restores", request, idempotency_key)
+
+    def plan_restore(self, request: RestoreRequest) -> PlannedRestore:
+        """Return what a restore would do. Nothing is started, claimed or written.
+
+        Raises what the restore would be refused with, see `docs/errors.md`, and `AnswerTimeoutError` where finding out
+        takes longer than an answer may.
+        """
+        return self._ask("POST", "/restores/plan", PlannedRestore, body=request, only_reads=True)
 
     def copy_backup(self, name: str, request: CopyRequest | None = None, *, idempotency_key: str = "") -> Started:
         """Start to copy a backup as it is to another place; without a request, to the stack's own for exports.

@@ -57,6 +57,8 @@ _LOOKED_THROUGH = 500
 
 _NOT_THERE = (BackupNotFoundError, CollectionNotFoundError, RunNotFoundError, ScheduleNotFoundError)
 
+_RESTORE_FIELDS = ("collections", "suffix", "drop_existing", "allow_version")
+
 type Handler = Callable[[Request, Form], Response]
 
 
@@ -102,6 +104,7 @@ def make_app(vault: VaultClient, now: Clock = lambda: datetime.now(UTC)) -> Star
         Route("/backups/{name}/collections/{collection}", pages.handler(pages.collection)),
         Route("/backups/{name}/restore", pages.handler(pages.restore_form)),
         Route("/backups/{name}/restore", pages.handler(pages.restore), methods=["POST"]),
+        Route("/backups/{name}/restore/plan", pages.handler(pages.plan_restore), methods=["POST"]),
         Route("/backups/{name}/verify", pages.handler(pages.verify), methods=["POST"]),
         Route("/backups/{name}/hold", pages.handler(pages.hold), methods=["POST"]),
         Route("/backups/{name}/drill", pages.handler(pages.drill), methods=["POST"]),
@@ -243,15 +246,25 @@ class _Pages:
 
     def restore_form(self, request: Request, _: Form) -> Response:
         """Ask how a backup is to be restored."""
-        return self._show("restore", backup=self._vault.get_backup(request.path_params["name"]))
+        asked = Form(request.query_params)
+        return self._show("restore", backup=self._vault.get_backup(request.path_params["name"]), form=asked)
+
+    def plan_restore(self, request: Request, form: Form) -> Response:
+        """Show what a restore would do, with the button that starts it; or why not, above the form."""
+        name = request.path_params["name"]
+        try:
+            plan = self._vault.plan_restore(_restore_request(name, form))
+        except VaultError as err:
+            shown = self._vault.get_backup(name)
+            return self._show("restore", HTTPStatus.CONFLICT, backup=shown, form=form, refusal=err)
+        back = urlencode({field: form[field] for field in _RESTORE_FIELDS if form[field]})
+        return self._show(
+            "restore_plan", name=name, plan=plan, form=form, fields=_RESTORE_FIELDS, back=back, shown=_SHOWN_COLLECTIONS
+        )
 
     def restore(self, request: Request, form: Form) -> Response:
         """Start a restore."""
-        given: dict[str, object] = {"backup_name": request.path_params["name"]}
-        given |= {"suffix": form["suffix"]} if form["suffix"] else {}
-        given |= {"collections": form.words("collections")} if form["collections"] else {}
-        given |= {name: True for name in ("drop_existing", "allow_version") if form[name]}
-        return to_run(self._vault.restore(RestoreRequest.model_validate(given)).id)
+        return to_run(self._vault.restore(_restore_request(request.path_params["name"], form)).id)
 
     def verify(self, request: Request, form: Form) -> Response:
         """Start a verification."""
@@ -344,6 +357,18 @@ class _Pages:
         if request.query_params.get("part"):
             return self._show("check_part", report=self._vault.check())
         return self._show("check")
+
+
+def _restore_request(name: str, form: Form) -> RestoreRequest:
+    """Return what a form asks for of a backup. Raises `InvalidRequestError`."""
+    given: dict[str, object] = {"backup_name": name}
+    given |= {"suffix": form["suffix"]} if form["suffix"] else {}
+    given |= {"collections": form.words("collections")} if form["collections"] else {}
+    given |= {field: True for field in ("drop_existing", "allow_version") if form[field]}
+    try:
+        return RestoreRequest.model_validate(given)
+    except ValidationError as err:
+        raise InvalidRequestError(": ".join(next(wrong_fields(err)))) from err
 
 
 def _enough[Item: Model](pages: Iterable[Page[Item]], fits: Callable[[Item], bool]) -> tuple[list[Item], str]:

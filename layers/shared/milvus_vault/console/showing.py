@@ -84,4 +84,5 @@ def environment() -> Environment:
     made.globals |= {"verified": lambda found: readable.how_verified(found.model_dump())}
     made.globals |= {"drilled": lambda found: readable.how_drilled(found.model_dump()), "percent": _percent}
     made.globals |= {"keeps": readable.keeps, "setting": readable.setting}
+    made.globals |= {"error_name": lambda error: type(error).__name__}
     return made

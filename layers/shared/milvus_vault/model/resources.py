@@ -851,3 +851,73 @@ class Estimate(Model):
     """The ten largest collections."""
     incremental: IncrementalEstimate | None = None
     """What the backup would take that was asked for; null for a full one."""
+
+
+class PlannedCollection(Model):
+    """What a restore would make of a collection."""
+
+    source: str
+    """`database.name` in the backup."""
+    target: str
+    """`database.name` in Milvus."""
+    is_replaced: bool = False
+    """Whether the target has a collection of that name, which is dropped when this one is whole."""
+    partition_count: Count
+    row_count: Count
+    """Rows that are imported, deleted ones included; zero where none are."""
+    live_row_count: Count | None = None
+    """Rows that a query saw at the time of the backup; null where that is not known, or is not what is restored."""
+    object_count: Count | None
+    """Objects that are copied into Milvus' bucket; null where that is not known."""
+    size_bytes: Count | None
+    """Of these objects."""
+    import_jobs: Count | None
+    """Import jobs that Milvus is given; null where that is not known."""
+    index_count: Count
+    is_loaded: bool
+    """Whether it is loaded when it is there."""
+    aliases: tuple[str, ...] = ()
+    verify: VerifyLevel = "quick"
+    """How its objects are looked at before anything is staged."""
+    damage: str = ""
+    """Why it is left out, as `skip_damaged` allows; empty: it is not."""
+
+
+class PlannedRestore(Model):
+    """What a restore would do. It is decided by the code of the restore itself; nothing is claimed, made or written."""
+
+    backup_name: str
+    backup_version: str
+    """Milvus that the backup was made of."""
+    server_version: str
+    """Milvus that it would be restored into."""
+    new_databases: tuple[str, ...] = ()
+    """Databases that are made."""
+    collection_count: Count
+    partition_count: Count
+    row_count: Count
+    """Rows that are imported, deleted ones included."""
+    object_count: Count | None
+    """Objects that are copied into Milvus' bucket; null where that is not known. Zero where all are imported from where
+    they lie."""
+    size_bytes: Count | None
+    import_jobs: Count | None
+    copy_requests: Count
+    """CopyObject and UploadPartCopy requests, the bulk of the price."""
+    list_requests: Count
+    get_requests: Count
+    """Of documents, and of objects whose content or checksum is looked at before anything is staged."""
+    request_cost_usd: float
+    """Price of the requests in us-east-1, S3 Standard."""
+    expected_seconds: float
+    """An order of magnitude, see `expected_by`."""
+    expected_by: str
+    """What the time is told by: a restore of this deployment, or rates in docs/performance.md."""
+    warnings: tuple[str, ...] = ()
+    """Those that the restore would give when it begins."""
+    left_to_run: tuple[str, ...] = ()
+    """What a plan does not find out, and the restore does."""
+    continues: str | None = None
+    """ARN of the execution that died, and whose work the restore would go on with."""
+    collections: tuple[PlannedCollection, ...]
+    """As many as go into an answer; `collection_count` has all."""
