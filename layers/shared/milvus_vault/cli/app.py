@@ -18,12 +18,11 @@ from milvus_vault.cli.commands import (
     runs,
     schedules,
 )
+from milvus_vault.cli.help import App
 from milvus_vault.cli.session import Output, Session
 
-app = typer.Typer(
+app = App(
     name="milvus-vault",
-    rich_markup_mode="rich",
-    context_settings={"help_option_names": ["-h", "--help"]},
     epilog="Exit codes: 0 done, 1 failed or damaged, 2 wrong usage, 3 partial, 4 not found, 5 refused, 6 denied, "
     "7 unavailable, 8 waited long enough, 130 interrupted.",
 )
@@ -71,7 +70,7 @@ def _global_options(
     [dim]milvus-vault --stack milvus-vault list[/]
     """
     if context.invoked_subcommand is None:
-        print(context.get_help())
+        typer.echo(context.get_help())
         return
     context.obj = Session(url, stack, deployment, region, profile, Output(is_json=output == "json"))
 

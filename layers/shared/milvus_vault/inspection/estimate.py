@@ -90,7 +90,7 @@ def estimate_backup(milvus: InspectedMilvus, request: BackupRequest, pool: Pool 
 def _incremental(measured: Sequence[_Measured]) -> IncrementalEstimate:
     copies = sum(copy_requests(size) for m in measured for size in m.copied)
     # Of the catalogue's entries, a page.
-    listings = 1 + sum(m.source_pages + _pool_pages(m) for m in measured)
+    listings = 1 + sum(m.source_pages + _poolpages(m) for m in measured)
     batches = -(-len(measured) // COLLECTIONS_PER_BATCH)
     gets = ENTRY_GETS + BATCH_GETS * batches + COLLECTION_GETS * sum(m.object_count > 0 for m in measured)
     size_bytes = sum(size for m in measured for size in m.copied)
@@ -106,12 +106,12 @@ def _incremental(measured: Sequence[_Measured]) -> IncrementalEstimate:
     )
 
 
-def _pool_pages(measured: _Measured) -> int:
+def _poolpages(measured: _Measured) -> int:
     """Return how many pages of the pool are listed: to see what is there, and again where something was copied."""
     if not measured.object_count:
         return 0
     before, copied = measured.pooled_count, len(measured.copied)
-    return _pages(before) + (_pages(before + copied) if copied else 0)
+    return pages(before) + (pages(before + copied) if copied else 0)
 
 
 def _measure(milvus: InspectedMilvus, name: CollectionName, pool: Pool | None) -> _Measured | None:
@@ -147,7 +147,7 @@ def _measure(milvus: InspectedMilvus, name: CollectionName, pool: Pool | None) -
     )
 
 
-def _pages(count: int) -> int:
+def pages(count: int) -> int:
     """Return how many requests the listing of a folder takes: an empty one takes one, too."""
     return max(1, -(-count // LISTED_AT_A_TIME))
 
