@@ -5,7 +5,8 @@ import io
 import pytest
 
 from milvus_vault.cli import details, tables
-from milvus_vault.cli.session import HarmlessConsole, Output
+from milvus_vault.cli.session import Output
+from milvus_vault.cli.terminal import HarmlessConsole
 from milvus_vault.model.requests import BackupRequest
 from milvus_vault.model.resources import BackupSummary, CollectionInfo, RunSummary, Schedule, Stats
 from milvus_vault.model.retention import Retention

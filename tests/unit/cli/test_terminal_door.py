@@ -14,7 +14,7 @@ from rich.text import Text
 
 from milvus_vault.cli import session as door
 from milvus_vault.cli.progress import RunBars
-from milvus_vault.cli.session import HarmlessConsole, harmless
+from milvus_vault.cli.terminal import HarmlessConsole, harmless
 from milvus_vault.model.resources import CheckItem, CollectionInfo, Hold, HoldState, RunCollection, Schedule
 from tests.support.fake_api import BEGAN, FakeApi, backup, problem, run, stages
 from tests.unit.cli.conftest import Cli

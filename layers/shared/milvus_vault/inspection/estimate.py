@@ -8,16 +8,12 @@ from milvus_vault.errors import CollectionNotFoundError
 from milvus_vault.inspection.collections import InspectedMilvus
 from milvus_vault.model.collections import CollectionName
 from milvus_vault.model.names import COLLECTIONS_PER_BATCH
+from milvus_vault.model.prices import GB_MONTH_USD, GET_USD, REQUEST_USD
 from milvus_vault.model.requests import BackupRequest
 from milvus_vault.model.resources import CollectionInfo, Estimate, IncrementalEstimate
 from milvus_vault.parallel import each
 from milvus_vault.pool.sharing import Pool
 
-# AWS' price list, S3 Standard in us-east-1: $0.005 for 1,000 PUT, COPY, POST or LIST requests, $0.0004 for 1,000 GET,
-# and $0.023 for a GB and month of the first 50 TB. A GB is 2^30 bytes there.
-REQUEST_USD = 0.005 / 1000
-GET_USD = 0.0004 / 1000
-GB_MONTH_USD = 0.023
 GB = 2**30
 
 # docs/performance.md: some 2 s for the states, 0.12 s for each collection, 370 to 510 copies a second in one function.

@@ -16,13 +16,12 @@ from milvus_vault.errors import (
 )
 from milvus_vault.inspection.estimate import (
     COPIES_PER_SECOND,
-    GET_USD,
-    REQUEST_USD,
     copy_requests,
     pages,
 )
 from milvus_vault.model.collections import CollectionName, SegmentLevel
 from milvus_vault.model.messages import RefusedRestore, RestorePlanFound
+from milvus_vault.model.prices import GET_USD, REQUEST_USD
 from milvus_vault.model.readable import count
 from milvus_vault.model.resources import ObjectCount, PlannedCollection, PlannedRestore
 from milvus_vault.model.versions import has_import_jobs
