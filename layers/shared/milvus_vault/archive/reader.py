@@ -71,6 +71,7 @@ __all__ = [
     "read_rbac",
     "recorded_objects",
     "segments_with_deletes",
+    "stored_objects",
 ]
 
 REPAIR_HINT = "Repair it: `POST /backups/{name}/repair`."
@@ -158,18 +159,24 @@ def check_backup_exists(store: ObjectStore, bucket: str, layout: BackupLayout) -
 def read_objects(
     store: ObjectStore, bucket: str, layout: BackupLayout, collection: ArchivedCollection
 ) -> list[ArchivedObject]:
-    """Return the objects of a collection.
+    """Return the objects of a collection. Raises as `stored_objects`, which holds no more than some of them."""
+    return list(stored_objects(store, bucket, layout, collection))
+
+
+def stored_objects(
+    store: ObjectStore, bucket: str, layout: BackupLayout, collection: ArchivedCollection
+) -> Iterator[ArchivedObject]:
+    """Yield the objects of a collection as they are in this place, in the order of their list.
+
+    What was yielded is only as good as its end: a damage may be found there.
 
     Raises:
         BackupDamagedError: The object list is missing, or is not the one that was written.
     """
+    recorded = recorded_objects(store, bucket, layout, collection)
     if collection.object_list is None:
-        return list(collection.listed_objects)
-    body = read_document(store, bucket, layout, collection.object_list)
-    try:
-        return [_here(item, layout, collection) for item in read_object_list(body)]
-    except ValueError as err:
-        raise _unreadable(layout.root + collection.object_list.key, str(err)) from err
+        return recorded
+    return (_here(item, layout, collection) for item in recorded)
 
 
 def recorded_objects(

@@ -7,14 +7,16 @@ that no sweep takes what it is about to list.
 """
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping, Set
+from contextlib import closing, suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
+from itertools import chain
 from typing import NamedTuple, override
 
 from milvus_vault.archive.layout import BackupLayout
-from milvus_vault.archive.manifest import CollectionEntry, Manifest, read_object_list, write_object_list
+from milvus_vault.archive.manifest import CollectionEntry, Manifest, object_row, read_object_list
+from milvus_vault.archive.object_table import ObjectTable, Recorded
 from milvus_vault.archive.other_etags import read_other_etags, write_other_etags
 from milvus_vault.archive.pool import PoolLayout, parse_pooled_key
 from milvus_vault.archive.reader import read_document, read_manifest
@@ -26,7 +28,14 @@ from milvus_vault.backup.locking import ListedObjects, lock_objects
 from milvus_vault.backup.working_files import BackupPlan, shared_folder, shared_name
 from milvus_vault.claims import CLAIM, ClaimHeldError, Claims, check_owner
 from milvus_vault.copying.verify import read_copy_check
-from milvus_vault.copying.working_files import CopyTarget, read_items, read_verified, target_indexes, write_target
+from milvus_vault.copying.working_files import (
+    CopyTarget,
+    read_items,
+    read_verified,
+    target_indexes,
+    write_lines,
+    write_target,
+)
 from milvus_vault.errors import BackupExistsError, BackupInProgressError, CopyInProgressError, ObjectNotFoundError
 from milvus_vault.model.locks import ObjectLock
 from milvus_vault.model.names import export_run
@@ -128,78 +137,80 @@ class CopyPreparation(ExportPreparation):
         self,
         index: int,
         entry: CollectionEntry,
-        objects: list[ArchivedObject],
+        objects: ObjectTable,
         other_etags: Mapping[str, tuple[str, str]],
     ) -> bool:
         there = self._layout
-        items = [CopyItem(one.stored_key, there.here(one.stored_key), one.size_bytes, one.etag) for one in objects]
         folders = tuple(there.folders_of(entry.collection_id, objects))
-        groups = {pooled.group for item in items if (pooled := parse_pooled_key(item.key))}
+        groups = {pooled.group for item in objects if (pooled := parse_pooled_key(item.stored_key))}
+        target = CopyTarget(index=index, name=str(entry.name), folders=folders)
         if not groups and not self.notes.has_any_of(there.name):
-            write_target(self.run, self._attempt, CopyTarget(index=index, name=str(entry.name), folders=folders), items)
+            items = (CopyItem(one.stored_key, there.here(one.stored_key), one.size_bytes, one.etag) for one in objects)
+            write_target(self.run, self._attempt, target, items)
             return True
-        if groups:
-            present = self._in_pool(entry, groups, items, other_etags)
-        else:
-            # A copy that is repeated where ETags are others: what is proven there is not written over.
-            present = self._present(folders, items, other_etags)
-        shared = [
-            ArchivedObject(item.key, item.source_key, item.size_bytes, present[item.key])
-            for item in items
-            if item.key in present
-        ]
-        self.run.write_bytes(shared_name(self._attempt, index), write_object_list(shared))
-        lacking = [item for item in items if item.key not in present]
-        if lacking:
-            target = CopyTarget(index=index, name=str(entry.name), folders=folders, is_shared=True)
-            write_target(self.run, self._attempt, target, lacking)
-        return bool(lacking)
+        # As they are to be there, with where they are copied from in place of Milvus' key.
+        wanted = ObjectTable(
+            ArchivedObject(there.here(one.stored_key), one.stored_key, one.size_bytes, one.etag) for one in objects
+        )
+        with closing(wanted):
+            if groups:
+                self._look_in_pool(entry, groups, wanted, other_etags)
+            else:
+                # A copy that is repeated where ETags are others: what is proven there is not written over.
+                self._look(folders, wanted, other_etags)
+            shared = (replace(item, etag=etag) for item, etag in wanted.noted() if etag is not None)
+            write_lines(self.run, shared_name(self._attempt, index), map(object_row, shared))
+            lacking = (
+                CopyItem(item.source_key, item.stored_key, item.size_bytes, item.etag)
+                for item, etag in wanted.noted()
+                if etag is None
+            )
+            if (first := next(lacking, None)) is None:
+                return False
+            target = target.model_copy(update={"is_shared": True})
+            write_target(self.run, self._attempt, target, chain((first,), lacking))
+        return True
 
-    def _in_pool(
+    def _look_in_pool(
         self,
         entry: CollectionEntry,
         groups: Iterable[str],
-        items: Sequence[CopyItem],
+        wanted: ObjectTable,
         other_etags: Mapping[str, tuple[str, str]],
-    ) -> Mapping[str, str]:
-        """Return the ETags of those of a collection's objects that the pool there has, by key.
+    ) -> None:
+        """Note which of a collection's objects the pool there has.
 
         Raises `BackupInProgressError` where one of them is about to be deleted there: a copy has no other key for it.
         """
         place, layout = self._destination, PoolLayout(self._destination.prefix)
-        wanted = {item.key for item in items}
         for group in groups:
             # In this order, see `pool/users.py`.
             condemned = read_condemned(place.store, place.bucket, layout, group)
             going = [layout.folder(group) + below for below in condemned[0].keys] if condemned else []
-            if gone := [key for key in going if key in wanted]:
+            if gone := [key for key in going if wanted.find(key)]:
                 what = f"{count(len(gone))} object(s) of collection {entry.name}"
                 msg = f"{what} are being deleted from the pool there: s3://{place.bucket}/{gone[0]}"
                 hint = "Let a prune of the deployment there end it, then start the copy again."
                 raise BackupInProgressError(msg, hint=hint)
-        return self._present([layout.folder(group) for group in groups], items, other_etags)
+        self._look([layout.folder(group) for group in groups], wanted, other_etags)
 
-    def _present(
-        self, folders: Iterable[str], items: Sequence[CopyItem], other_etags: Mapping[str, tuple[str, str]]
-    ) -> Mapping[str, str]:
-        """Return the ETags of those objects that folders there have already, by key."""
-        place, wanted = self._destination, {item.key: item for item in items}
-        present: dict[str, str] = {}
+    def _look(self, folders: Iterable[str], wanted: ObjectTable, other_etags: Mapping[str, tuple[str, str]]) -> None:
+        """Note which of the objects folders there have already."""
+        place = self._destination
         for folder in folders:
-            for found in list_in_spans(place.store, place.bucket, folder, lambda: sorted(wanted)):
-                item = wanted.get(found.key)
+            for found in list_in_spans(place.store, place.bucket, folder, wanted.keys_evenly):
+                item = wanted.find(found.key)
                 if item is not None and self._is_copy(item, found, other_etags):
-                    present[item.key] = found.etag
-        return present
+                    wanted.note(item, found.etag)
 
-    def _is_copy(self, item: CopyItem, found: ListedObject, other_etags: Mapping[str, tuple[str, str]]) -> bool:
+    def _is_copy(self, item: Recorded, found: ListedObject, other_etags: Mapping[str, tuple[str, str]]) -> bool:
         """Return whether an object of the pool there is the copy of one that the backup lists, and can be read."""
         if found.size_bytes != item.size_bytes or found.archive_class:
             return False
-        below = BackupLayout.below(item.key)
+        below = BackupLayout.below(found.key)
         # Copied in parts or under KMS, it has another ETag than its source, which an earlier copy has noted there.
-        recorded = next((was for was, here in (other_etags.get(below, ("", "")),) if here == item.source_etag), "")
-        return found.etag == item.source_etag or self.notes.has(below, recorded or item.source_etag, found.etag)
+        recorded = next((was for was, here in (other_etags.get(below, ("", "")),) if here == item.etag), "")
+        return found.etag == item.etag or self.notes.has(below, recorded or item.etag, found.etag)
 
 
 class PublishedCopy(NamedTuple):
