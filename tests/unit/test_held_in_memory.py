@@ -2,25 +2,31 @@
 
 import tracemalloc
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from datetime import UTC, datetime
-from typing import cast
+from tempfile import TemporaryFile
+from typing import IO, cast
 
 import pytest
 
 from milvus_vault.archive.check import check_objects
 from milvus_vault.archive.contents import ArchivedCollection, ArchivedPartition, ArchivedSegment
 from milvus_vault.archive.layout import BackupLayout, parse_log_key
-from milvus_vault.archive.manifest import Source
+from milvus_vault.archive.manifest import CollectionDocument, Source
 from milvus_vault.archive.object_table import ObjectTable
+from milvus_vault.archive.reference_writer import FILES, FULL_META, CollectionTexts
 from milvus_vault.backup.segments import Listing, StoredSegment
 from milvus_vault.copying.comparing import TargetItems
 from milvus_vault.copying.records import Records
-from milvus_vault.copying.working_files import CopyTarget, read_items, read_verified, write_target, write_verified
+from milvus_vault.copying.working_files import CopyTarget, read_items, write_target, write_verified
 from milvus_vault.model.collections import (
+    CollectionDescription,
     CollectionLayout,
     CollectionName,
     CollectionSchema,
     LoadState,
+    Partition,
+    Segment,
     SegmentLevel,
 )
 from milvus_vault.model.objects import ArchivedObject, CopiedObject, CopyItem, CopyJob, ListedObject
@@ -30,6 +36,7 @@ from milvus_vault.restore.staging import CollectionImport, FoldLimits
 from milvus_vault.restore.staging_legacy import LegacyImport
 from milvus_vault.workspace import Workspace
 from tests.support.memory_store import InMemoryObjectStore
+from tests.support.verified import read_verified
 
 FEW, MANY = 1_000, 5_000
 OBJECTS_OF_A_SEGMENT = 50
@@ -123,6 +130,31 @@ def stage_partitions(count: int) -> None:
     assert sum(1 for _ in whole.staged_items("staging/")) == count
 
 
+def describe(count: int) -> None:
+    """Write what milvus-backup's files have of so many objects."""
+    segments = [
+        Segment(segment_id=number, partition_id=8, row_count=1) for number in range(count // OBJECTS_OF_A_SEGMENT)
+    ]
+    description = CollectionDescription(
+        collection_id=7,
+        name=CollectionName(database="default", name="a"),
+        schema_proto=b"",
+        collection_schema=CollectionSchema(name="a", fields=()),
+        shards=1,
+        consistency_level=1,
+        properties=(),
+        partitions=(Partition(partition_id=8, name="_default"),),
+        indexes=(),
+        aliases=(),
+        load_state=LoadState.NOT_LOADED,
+    )
+    document = CollectionDocument(description=description, segments=tuple(segments))
+    with ExitStack() as stack:
+        files: dict[str, IO[bytes]] = {name: stack.enter_context(TemporaryFile()) for name in FILES}
+        CollectionTexts("run-1", document, archived(count)).write(files)
+        assert files[FULL_META].tell() > 100 * count
+
+
 def compare(count: int) -> None:
     """Compare so many objects with what is to be there."""
     run = Workspace(InMemoryObjectStore("backups"), "backups", "prefix", "run")
@@ -152,7 +184,7 @@ def look_up(count: int) -> None:
     assert sum(1 for place in pool.places(7, objects(count)) if not place.shared) == count
 
 
-@pytest.mark.parametrize("work", [compare, capture, look_up, check, stage, stage_partitions])
+@pytest.mark.parametrize("work", [compare, capture, look_up, check, stage, stage_partitions, describe])
 def test_what_is_held_does_not_grow_with_the_objects(
     work: Callable[[int], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:

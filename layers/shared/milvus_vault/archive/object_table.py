@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator
 from typing import Literal, NamedTuple
 
-from milvus_vault.errors import BackupDamagedError
+from milvus_vault.errors import BackupDamagedError, WorkingFileError
 from milvus_vault.model.objects import ArchivedObject
 from milvus_vault.tables import evenly, open_tables, room_on_disk
 
@@ -15,21 +15,23 @@ CREATE TABLE there (position INTEGER PRIMARY KEY, etag TEXT);
 """
 _READ = "SELECT key, source_key, size_bytes, etag, checksum FROM items"
 _OF_PART = f"{_READ} WHERE part = ? ORDER BY position"
-_OF_KEY = "SELECT position, size_bytes, etag FROM items WHERE key = ? ORDER BY position"
-_ORDERS = {
-    "position": f"{_READ} ORDER BY position",
-    "stored_key": f"{_READ} ORDER BY key, position",
-    "source_key": f"{_READ} ORDER BY source_key, position",
+_OF_KEY = "SELECT position, size_bytes, etag, checksum FROM items WHERE key = ? ORDER BY position"
+_BY = {
+    "position": " ORDER BY position",
+    "stored_key": " ORDER BY key, position",
+    "source_key": " ORDER BY source_key, position",
 }
 _NOTED = """
 SELECT key, source_key, size_bytes, items.etag, checksum, there.etag
-FROM items LEFT JOIN there USING (position) ORDER BY position
+FROM items LEFT JOIN there USING (position)
 """
 _MISSING = """
 SELECT DISTINCT key FROM items LEFT JOIN there USING (position) WHERE there.position IS NULL ORDER BY position
 """
 _INDEXES = {"key": "CREATE INDEX by_key ON items (key)", "part": "CREATE INDEX by_part ON items (part)"}
 _KEPT_TOGETHER = 1000
+
+type Order = Literal["position", "stored_key", "source_key"]
 
 
 class Recorded(NamedTuple):
@@ -39,6 +41,7 @@ class Recorded(NamedTuple):
     """Where it stands, which is one place in every list that is in order."""
     size_bytes: int
     etag: str
+    checksum: str
 
 
 class ObjectTable:
@@ -89,9 +92,9 @@ class ObjectTable:
         self._index("part")
         return (ArchivedObject(*row) for row in self._tables.execute(_OF_PART, (part,)))
 
-    def sorted_by(self, key: Literal["position", "stored_key", "source_key"]) -> Iterator[ArchivedObject]:
+    def sorted_by(self, order: Order) -> Iterator[ArchivedObject]:
         """Yield all, by their place in the list, by where they lie, or by where Milvus kept them."""
-        return (ArchivedObject(*row) for row in self._tables.execute(_ORDERS[key]))
+        return (ArchivedObject(*row) for row in self._tables.execute(_READ + _BY[order]))
 
     def keys_evenly(self) -> list[str]:
         """Return some thousand of the keys where they lie, as `list_in_spans` takes marks."""
@@ -104,16 +107,28 @@ class ObjectTable:
         rows = self._tables.execute(_OF_KEY, (stored_key,)).fetchall()
         return Recorded(tuple(row[0] for row in rows), *rows[-1][1:]) if rows else None
 
+    def proven(self, stored_key: str) -> Recorded:
+        """Return what is recorded of a copy that has to be there. Raises `WorkingFileError` where it is not."""
+        if (found := self.find(stored_key)) is None:
+            msg = f"object {stored_key} belongs to what was found complete, and is not among it"
+            raise WorkingFileError(msg, hint="Delete the run's folder and start the run again.")
+        return found
+
     def note(self, found: Recorded, etag: str | None) -> None:
         """Note that an object was listed: with which ETag, if it is as it was and can be read, else None."""
         self._found += ((position, etag) for position in found.positions)
         if len(self._found) >= _KEPT_TOGETHER:
             self._keep()
 
-    def noted(self) -> Iterator[tuple[ArchivedObject, str | None]]:
-        """Yield all, in their order, each with the ETag that was noted of it, or None."""
+    def noted(self, order: Order = "position") -> Iterator[tuple[ArchivedObject, str | None]]:
+        """Yield all, sorted as `sorted_by` does, each with the ETag that was noted of it, or None."""
         self._keep()
-        return ((ArchivedObject(*row[:5]), row[5]) for row in self._tables.execute(_NOTED))
+        return ((ArchivedObject(*row[:5]), row[5]) for row in self._tables.execute(_NOTED + _BY[order]))
+
+    def forget_notes(self) -> None:
+        """Be as before the first note."""
+        self._found.clear()
+        self._tables.execute("DELETE FROM there")
 
     def missing(self) -> list[str]:
         """Return the keys of those that were not noted, in their order."""

@@ -8,12 +8,11 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Literal
 
 from milvus_vault.archive.check import check_objects, raise_if_damaged
 from milvus_vault.archive.layout import BackupLayout, log_of
 from milvus_vault.archive.manifest import CollectionEntry, ExportOrigin, Manifest, object_row
-from milvus_vault.archive.object_table import ObjectTable
+from milvus_vault.archive.object_table import ObjectTable, Order
 from milvus_vault.archive.other_etags import read_other_etags
 from milvus_vault.archive.pool import is_pooled
 from milvus_vault.archive.reader import (
@@ -313,7 +312,7 @@ class ExportPreparation:
         """Write down what is to be copied of a collection; return whether that is anything."""
         # As a listing of Milvus' bucket has them: in the pool they lie in no order.
         is_in_pool = any(is_pooled(item.stored_key) for item in objects)
-        order: Literal["source_key", "position"] = "source_key" if is_in_pool else "position"
+        order: Order = "source_key" if is_in_pool else "position"
         write_lines(self.run, exported_name(self._attempt, index), map(object_row, objects.sorted_by(order)))
         target = CopyTarget(
             index=index, name=str(entry.name), folders=self._layout.collection_folders(entry.collection_id)

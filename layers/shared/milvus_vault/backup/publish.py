@@ -1,10 +1,8 @@
 """PublishBackup: write the metadata, and the commit marker last."""
 
-import hashlib
-import io
 import json
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from functools import partial
 from itertools import batched
@@ -18,6 +16,7 @@ from milvus_vault.archive.remains import is_there
 from milvus_vault.backup.captured import collect
 from milvus_vault.backup.documents import Documents, list_bytes, listed_objects
 from milvus_vault.backup.locking import lock_objects
+from milvus_vault.backup.streamed import put_streamed
 from milvus_vault.backup.working_files import LOCKED, RBAC, BackupPlan, Captured
 from milvus_vault.claims import check_owner
 from milvus_vault.copying.verify import DELETE_AT_A_TIME
@@ -36,9 +35,6 @@ from milvus_vault.ports import HTML
 from milvus_vault.workspace import Workspace
 
 _NAMED_LACKING = 3
-
-# Of a file that is written as its pieces come.
-_PART_BYTES = 16 * 1024**2
 
 
 def lock_captured(
@@ -104,7 +100,7 @@ def publish_backup(
 
         def write_file(name: str) -> FileDigest:
             pieces = reference.pieces(name, sections.texts(name))
-            return _put_file(destination, layout.meta(name), f"meta/{name}", pieces, lock)
+            return put_streamed(destination, layout.meta(name), f"meta/{name}", pieces, lock)
 
         files = tuple(each(write_file, sorted(FILES)))
     manifest = Manifest(
@@ -264,33 +260,6 @@ def _write_rbac(destination: Workspace, layout: BackupLayout, rbac: Rbac, lock: 
     body = rbac.model_dump_json().encode()
     destination.store.put(destination.bucket, layout.rbac, body, lock=lock)
     return digest(layout.rbac.removeprefix(layout.root), body)
-
-
-def _put_file(
-    destination: Workspace, key: str, name: str, pieces: Iterable[bytes], lock: ObjectLock | None
-) -> FileDigest:
-    """Write one of milvus-backup's files as its pieces come, and return its digest."""
-    sha256, size_bytes = hashlib.sha256(), 0
-
-    def parts() -> Iterator[bytes]:
-        nonlocal size_bytes
-        part = io.BytesIO()
-        for piece in pieces:
-            sha256.update(piece)
-            size_bytes += len(piece)
-            rest = memoryview(piece)
-            while rest:
-                rest = rest[part.write(rest[: _PART_BYTES - part.tell()]) :]
-                if part.tell() == _PART_BYTES:
-                    yield part.getvalue()
-                    part = io.BytesIO()
-        if part.tell():
-            yield part.getvalue()
-
-    destination.store.put_in_parts(destination.bucket, key, parts())
-    if lock:
-        destination.store.lock(destination.bucket, key, lock)
-    return FileDigest(key=name, size_bytes=size_bytes, sha256=sha256.hexdigest())
 
 
 def _remove_leftovers(run: Workspace, plan: BackupPlan, layout: BackupLayout, captured: Captured) -> None:
