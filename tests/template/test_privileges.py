@@ -189,7 +189,12 @@ TABLE: dict[str, May] = {
             "exports:*/binlogs/*",
             OTHER_ETAGS_ELSEWHERE,
         ),
-        abort_uploads=(".runs/*/*", *METADATA, *(f"exports:{pattern}" for pattern in METADATA)),
+        abort_uploads=(
+            ".runs/backup-*/publishing/*",
+            ".runs/export-*/publishing/*",
+            *METADATA,
+            *(f"exports:{pattern}" for pattern in METADATA),
+        ),
         lock=LOCKED,
         read_locks=LOCKED,
     ),

@@ -152,7 +152,7 @@ def describe(count: int) -> None:
     with ExitStack() as stack:
         files: dict[str, IO[bytes]] = {name: stack.enter_context(TemporaryFile()) for name in FILES}
         CollectionTexts("run-1", document, archived(count)).write(files)
-        assert files[FULL_META].tell() > 100 * count
+        assert files[FULL_META].tell() > 50 * count
 
 
 def compare(count: int) -> None:

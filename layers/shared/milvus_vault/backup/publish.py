@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections import deque
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from functools import partial
@@ -21,6 +22,7 @@ from milvus_vault.backup.working_files import LOCKED, RBAC, BackupPlan, Captured
 from milvus_vault.claims import check_owner
 from milvus_vault.copying.verify import DELETE_AT_A_TIME
 from milvus_vault.copying.working_files import attempt_folder
+from milvus_vault.deleting import delete_batches, deletion_pacer
 from milvus_vault.errors import BackupDamagedError, BackupExistsError, BackupInProgressError, ObjectNotFoundError
 from milvus_vault.model.locks import ObjectLock
 from milvus_vault.model.messages import NextCopy, NextVerification
@@ -29,7 +31,7 @@ from milvus_vault.model.rbac import Rbac
 from milvus_vault.model.readable import first_of
 from milvus_vault.model.requests import ExportRequest, VerifyRequest
 from milvus_vault.model.retention import parse_duration
-from milvus_vault.parallel import do_each, each
+from milvus_vault.parallel import each
 from milvus_vault.pool.users import PoolUse
 from milvus_vault.ports import HTML
 from milvus_vault.workspace import Workspace
@@ -272,17 +274,19 @@ def _remove_leftovers(run: Workspace, plan: BackupPlan, layout: BackupLayout, ca
     store, bucket = run.store, plan.destination(run).bucket
     if plan.is_incremental:
         # What lies here an earlier attempt copied for a full backup of the name.
-        for some in batched(store.list_objects(bucket, layout.binlogs), DELETE_AT_A_TIME, strict=False):
-            find_published(run, plan, layout)
-            store.delete(bucket, (listed.key for listed in some))
-        return
-    ids = {str(collection.collection_id) for collection in captured.collections}
-
-    def remove(folder: str) -> None:
-        find_published(run, plan, layout)
-        store.delete(bucket, (listed.key for listed in store.list_objects(bucket, folder)))
-
-    folders = [f"{layout.binlogs}{kind}/" for kind in (INSERT_LOG, DELTA_LOG)]
-    there = each(lambda folder: list(store.list_folders(bucket, folder)), folders)
-    for folder, numbers in zip(folders, list(there), strict=True):
-        do_each(remove, (f"{folder}{number}/" for number in numbers if number not in ids))
+        left = [layout.binlogs]
+    else:
+        ids = {str(collection.collection_id) for collection in captured.collections}
+        folders = [f"{layout.binlogs}{kind}/" for kind in (INSERT_LOG, DELTA_LOG)]
+        there = each(lambda folder: list(store.list_folders(bucket, folder)), folders)
+        named = zip(folders, list(there), strict=True)
+        left = [f"{folder}{number}/" for folder, numbers in named for number in numbers if number not in ids]
+    gone = delete_batches(
+        store,
+        bucket,
+        batched((one for folder in left for one in store.list_objects(bucket, folder)), DELETE_AT_A_TIME, strict=False),
+        lambda listed: listed.key,
+        pacer=deletion_pacer(),
+        before=lambda: find_published(run, plan, layout),
+    )
+    deque(gone, maxlen=0)
