@@ -190,9 +190,9 @@ TABLE: dict[str, May] = {
             OTHER_ETAGS_ELSEWHERE,
         ),
         abort_uploads=(
+            *METADATA,
             ".runs/backup-*/publishing/*",
             ".runs/export-*/publishing/*",
-            *METADATA,
             *(f"exports:{pattern}" for pattern in METADATA),
         ),
         lock=LOCKED,
