@@ -212,20 +212,14 @@ class Documents:
         if document is None:
             msg = f"snapshot {name} had a document, and has none"
             raise WorkingFileError(msg, hint="Delete the run's folder and start the run again.")
-        listed = listed_objects(self.run, self.plan, self.attempt, collection)
-        before = ListTotals()
-        for item in shared_objects(self.run, self.plan, self.attempt, collection):
-            # What an earlier round of this execution copied is in the pool as well.
-            if copied_by(item.stored_key) != self.attempt:
-                before.add(item)
         if self.plan.is_incremental:
+            listed = listed_objects(self.run, self.plan, self.attempt, collection)
             with closing(listed.table):
                 entry = self._put(document, listed)
-            return _Written(entry, before.object_count, before.size_bytes, None)
-        with closing(listed.table):
-            texts = CollectionTexts(self.plan.backup_id, document, listed)
-        entry = self._put(document, texts.objects)
-        return _Written(entry, before.object_count, before.size_bytes, texts)
+            return _Written(entry, listed.before.object_count, listed.before.size_bytes, None)
+        objects = _copied_objects(self.run, self.plan, self.attempt, collection)
+        texts = CollectionTexts(self.plan.backup_id, document, objects)
+        return _Written(self._put(document, texts.objects), 0, 0, texts)
 
     def _put(self, document: CollectionDocument, objects: Iterable[ArchivedObject]) -> CollectionEntry:
         number, body = document.description.collection_id, document.model_dump_json().encode()
@@ -248,38 +242,37 @@ def list_bytes(collection: CapturedCollection) -> int:
     return LISTS_AT_A_TIME_BYTES if count is None else count * LISTED_OBJECT_BYTES
 
 
-def shared_objects(
-    run: Workspace, plan: BackupPlan, attempt: str, collection: CapturedCollection
-) -> Iterator[ArchivedObject]:
-    """Yield the objects of a collection that were in the pool already."""
-    if plan.is_incremental:
-        yield from map(read_object, run.read_lines(shared_name(attempt, collection.index)))
-
-
 def listed_objects(run: Workspace, plan: BackupPlan, attempt: str, collection: CapturedCollection) -> ListedObjects:
     """Return all objects of a collection that the backup is to list of it, those first that were in the pool already.
 
     Raises `BackupDamagedError` as `check_checksum` does, and as `ObjectTable`.
     """
-    shared_count = 0
+    if not plan.is_incremental:
+        return ListedObjects(ObjectTable(_copied_objects(run, plan, attempt, collection)))
+    shared_count, before = 0, ListTotals()
 
     def objects() -> Iterator[ArchivedObject]:
         nonlocal shared_count
-        if plan.request.meta_only:
-            return
-        for item in shared_objects(run, plan, attempt, collection):
+        for item in map(read_object, run.read_lines(shared_name(attempt, collection.index))):
             shared_count += 1
+            # What an earlier round of this execution copied is in the pool as well.
+            if copied_by(item.stored_key) != attempt:
+                before.add(item)
             yield item
-        if collection.has_target:
-            yield from _copied(run, plan, attempt, collection.index)
+        yield from _copied_objects(run, plan, attempt, collection)
 
     table = ObjectTable(objects())
     # In order, so that a sweep of the pool can go through the lists of many backups side by side.
-    return ListedObjects(table, "stored_key" if plan.is_incremental else "position", shared_count)
+    return ListedObjects(table, "stored_key", shared_count, before)
 
 
-def _copied(run: Workspace, plan: BackupPlan, attempt: str, index: int) -> Iterator[ArchivedObject]:
-    """Yield the objects that were copied, in the order of their items."""
+def _copied_objects(
+    run: Workspace, plan: BackupPlan, attempt: str, collection: CapturedCollection
+) -> Iterator[ArchivedObject]:
+    """Yield the objects of a collection that were copied, in the order of their items."""
+    if plan.request.meta_only or not collection.has_target:
+        return
+    index = collection.index
     copies = (ArchivedObject(one.key, "", 0, one.etag, one.checksum) for one in verified_objects(run, attempt, index))
     with closing(ObjectTable(copies)) as verified:
         items = read_items(run, attempt, index)

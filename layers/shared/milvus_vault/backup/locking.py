@@ -12,7 +12,7 @@ from threading import Lock
 from typing import NamedTuple
 
 from milvus_vault.archive.layout import BackupLayout
-from milvus_vault.archive.manifest import CollectionEntry, Manifest
+from milvus_vault.archive.manifest import CollectionEntry, ListTotals, Manifest
 from milvus_vault.archive.object_table import ObjectTable, Order
 from milvus_vault.archive.pool import parse_pooled_key
 from milvus_vault.archive.reader import find_manifest, listed_entries
@@ -44,6 +44,8 @@ class ListedObjects:
     """In which they are listed."""
     shared_count: int = 0
     """How many of them were in the pool already: the first ones of the table."""
+    before: ListTotals = field(default_factory=ListTotals)
+    """Those of them that were there before this execution."""
 
     def __iter__(self) -> Iterator[ArchivedObject]:
         """Yield them."""

@@ -9,8 +9,8 @@ from milvus_vault.archive.manifest import FileDigest
 from milvus_vault.model.locks import ObjectLock
 from milvus_vault.workspace import Workspace
 
-# 10,000 parts of an upload, the most there are, are 160 GiB.
-_PART_BYTES = 16 * 1024**2
+# 10,000 parts of an upload, the most there are, are 80 GiB. Of a document that is being written up to four are held.
+_PART_BYTES = 8 * 1024**2
 
 
 def put_streamed(place: Workspace, key: str, name: str, pieces: Iterable[bytes], lock: ObjectLock | None) -> FileDigest:

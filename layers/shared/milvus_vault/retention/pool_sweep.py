@@ -11,10 +11,11 @@ objects of a group go in steps, each of which is written down in the group's lis
 4. Which of the condemned objects does no backup list now? These are decided on, and deleted.
 
 Each step holds whatever another sweep does at the same time. The claim only keeps two from doing the same work, and a
-function whose execution was stopped from going on for long. Who decides deletes; if that function dies on its way,
-another one goes on an hour later, when there can be no request of it any more: an attempt that was started again may
-copy to its own keys once more. What was written a short while ago stays in any case: a run that died is resumed with
-what it has copied. All times are S3's own.
+function whose execution was stopped from going on for long. Each step is done of some groups before the next one of
+them begins, of small groups side by side: no step of one asks for anything of another. Who decides deletes; if that
+function dies on its way, another one goes on an hour later, when there can be no request of it any more: an attempt
+that was started again may copy to its own keys once more. What was written a short while ago stays in any case: a run
+that died is resumed with what it has copied. All times are S3's own.
 
 An execution of another stack nobody may ask about. It counts as running, until its claim or its note is older than any
 execution can be. Should it have been redriven later, it is stopped as one that was taken for dead: at its next step a
