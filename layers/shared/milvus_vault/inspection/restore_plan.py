@@ -178,7 +178,8 @@ class RestorePlanner(RestoreDecider):
             "size_bytes": sum(sizes),
             "import_jobs": rows + deletes,
         }
-        checked = len(objects_in(part, self._objects(collection))) if planned.verify != "quick" else 0
+        is_checked = planned.verify != "quick"
+        checked = sum(1 for _ in objects_in(part, self._objects(collection))) if is_checked else 0
         return _Measured(
             planned.model_copy(update=update),
             copy_requests=sum(map(copy_requests, sizes)),
