@@ -293,10 +293,10 @@ def _copied(backup: BackupSummary) -> int:
 def _percent(run: Run) -> float | None:
     """Return how far a run is with what it does now; None where nothing can be said."""
     told = run.progress
-    if told.import_percent is not None:
-        return told.import_percent
-    pairs = ((told.bytes_done, told.bytes_total), (told.collections_done, told.collections_total))
-    return next((100 * done / total for done, total in pairs if total), None)
+    percents = [percent for phase in told.phases if (percent := readable.percent_of(phase)) not in {None, 100}]
+    if percents:
+        return percents[-1]
+    return 100 * told.collections_done / told.collections_total if told.collections_total else None
 
 
 def _ago(when: datetime, now: datetime) -> str:
@@ -321,5 +321,6 @@ def _environment() -> Environment:
     environment.filters |= {"part": lambda text: quote(text, safe="")}
     environment.globals |= {"verified": lambda found: readable.how_verified(found.model_dump())}
     environment.globals |= {"drilled": lambda found: readable.how_drilled(found.model_dump()), "percent": _percent}
+    environment.filters |= {"counted": readable.counted, "moving": readable.moving, "percent_of": readable.percent_of}
     environment.globals |= {"keeps": readable.keeps}
     return environment
