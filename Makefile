@@ -13,6 +13,7 @@ BIN := .venv/bin
 # stack would find it even if they lacked the layer.
 RUN := PYTHONPATH=layers/shared $(BIN)/python
 SAM := .venv-sam/bin/sam
+MERMAID := 11.17.2
 # Given by hand: make test ARGS="tests/unit -k batches"
 ARGS ?=
 
@@ -22,7 +23,7 @@ SAM_ENV := PATH="$(CURDIR)/$(BIN):$$PATH" SAM_CLI_TELEMETRY=0 AWS_DEFAULT_REGION
 
 files = $(shell find $(wildcard $(1)) -type f -not -name '*.pyc' 2>/dev/null)
 DEPLOYED := $(call files,template.yaml functions layers statemachine)
-CODE := $(DEPLOYED) $(call files,local tests tools bench docs pyproject.toml)
+CODE := $(DEPLOYED) $(call files,local tests tools bench docs mkdocs.yml pyproject.toml)
 
 .PHONY: help
 help: ## list the targets
@@ -89,7 +90,7 @@ test-faults: .make/venv ## the properties over faults and odd input, with 10,000
 check: check-static .make/test ## everything that must hold before a merge: check-static, and test unless it just ran
 
 .PHONY: check-static
-check-static: lint type check-template check-docs ## what can be checked without running the tests
+check-static: lint type check-template check-docs check-site check-checkov ## what can be checked without running the tests
 
 .PHONY: lint
 lint: .make/venv ## format, style, and the direction of imports
@@ -108,12 +109,33 @@ check-template: .make/venv .make/venv-sam ## the template and the state machines
 	$(SAM_ENV) $(SAM) validate --lint
 	$(BIN)/python -m local.validate_asl statemachine/*.asl.yaml
 
+# It reads neither anchors nor merges, and so what sam build made.
+.PHONY: check-checkov
+check-checkov: .make/build-$(ARCHITECTURE) .make/venv-checkov ## what checkov asks of the template, but for .checkov.yaml
+	.venv-checkov/bin/checkov --config-file .checkov.yaml --file .aws-sam/build/template.yaml
+
 .PHONY: check-docs
 check-docs: .make/venv ## generated documents say what the code says
 	$(RUN) -m tools.generate_docs --check
 
+# mkdocs tells of its own future on each start. With --quiet it counts no warnings, and --strict passes whatever is wrong.
+MKDOCS := NO_MKDOCS_2_WARNING=1 .venv-docs/bin/mkdocs build --strict
+
+.PHONY: check-site
+check-site: .make/venv-docs ## the documents make a site, in which every link and every anchor leads somewhere
+	$(MKDOCS)
+
+.PHONY: docs-site
+docs-site: .make/venv-docs .make/mermaid.min.js ## the documents as a site, in .make/site; needs npm, for the diagrams
+	$(MKDOCS)
+
 .PHONY: build
 build: .make/build-$(ARCHITECTURE) ## what is deployed, in .aws-sam/build
+
+.PHONY: deploy
+deploy: .make/build-$(ARCHITECTURE) ## deploy it, once its parameters were looked at; ARGS are those of sam deploy
+	@PYTHONPATH=. $(BIN)/python -m tools.parameters --built-for $(ARCHITECTURE) $(ARGS)
+	$(SAM) deploy $(ARGS)
 
 .PHONY: build-digest
 build-digest: .make/build-$(ARCHITECTURE) ## a hash over the names and bytes of all that is deployed
@@ -121,7 +143,7 @@ build-digest: .make/build-$(ARCHITECTURE) ## a hash over the names and bytes of 
 
 .PHONY: clean
 clean: ## remove all that make made
-	rm -rf .make .venv .venv-cli .venv-sam .local-cache build milvus_vault.egg-info .aws-sam
+	rm -rf .make .venv .venv-checkov .venv-cli .venv-docs .venv-sam .local-cache build milvus_vault.egg-info .aws-sam
 	rm -rf .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
 
 # Stamps.
@@ -147,6 +169,19 @@ clean: ## remove all that make made
 
 .make/venv-sam: requirements/sam.txt
 	$(call make_venv,.venv-sam)
+
+.make/venv-checkov: requirements/checkov.txt
+	$(call make_venv,.venv-checkov)
+
+.make/venv-docs: requirements/docs.txt
+	$(call make_venv,.venv-docs)
+
+# Else each reader's browser would fetch it from a server of somebody else's.
+.make/mermaid.min.js:
+	@mkdir -p .make
+	cd .make && npm pack --silent mermaid@$(MERMAID) && tar xzf mermaid-$(MERMAID).tgz package/dist/mermaid.min.js
+	mv .make/package/dist/mermaid.min.js $@
+	rm -rf .make/package .make/mermaid-$(MERMAID).tgz
 
 # Not editable, as users have it; the stamp makes it anew when the code has changed.
 .make/venv-cli: $(call files,pyproject.toml layers/shared/milvus_vault)

@@ -33,6 +33,7 @@ from milvus_vault.datasets.working_files import Dataset
 from milvus_vault.errors import VaultError
 from milvus_vault.model.base import Model
 from milvus_vault.model.events import RunEvent
+from milvus_vault.model.examples import EXAMPLES, Example
 from milvus_vault.model.messages import PublishedBackup, ReportRestoreResult
 from milvus_vault.model.messages_drill import DrillResult
 from milvus_vault.model.messages_prune import CarryOutPruneResult
@@ -214,109 +215,6 @@ def _one_line(text: str) -> str:
 def _wrap(text: str) -> str:
     indent = "  " if text.startswith("* ") else ""
     return textwrap.fill(text, LINE_LENGTH, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
-
-
-@dataclass(frozen=True, slots=True)
-class Example:
-    """A request that the document shows. The models check it."""
-
-    title: str
-    model: type[Model]
-    request: Mapping[str, Any]
-
-
-EXAMPLES = (
-    Example("Everything, under a name made of date and time", BackupRequest, {}),
-    Example(
-        "One collection and one whole database",
-        BackupRequest,
-        {"backup_name": "before_upgrade", "collections": ["default.products", "shop.*"]},
-    ),
-    Example(
-        "All or nothing, as they are on storage now",
-        BackupRequest,
-        {"backup_name": "nightly_1", "skip_flush": True, "on_collection_failure": "fail"},
-    ),
-    Example(
-        "An incremental one, of which a twentieth is read once it is published",
-        BackupRequest,
-        {"mode": "incremental", "verify": {"level": "deep", "sample_percent": 5}},
-    ),
-    Example(
-        "One that is copied to the stack's own other place once it is published",
-        BackupRequest,
-        {"mode": "incremental", "copy_to": {}},
-    ),
-    Example("Everything, under its own names", RestoreRequest, {"backup_name": "before_upgrade"}),
-    Example(
-        "Beside what is there, into a 2.3 server",
-        RestoreRequest,
-        {"backup_name": "before_upgrade", "suffix": "_restored", "allow_version": True},
-    ),
-    Example(
-        "One collection into another database, and a whole database under another name",
-        RestoreRequest,
-        {
-            "backup_name": "before_upgrade",
-            "collections": ["default.products", "shop.*"],
-            "rename": {"default.products": "test.products", "shop.*": "shop_test.*"},
-        },
-    ),
-    Example(
-        "In place of what is there",
-        RestoreRequest,
-        {"backup_name": "before_upgrade", "collections": ["default.products"], "drop_existing": True},
-    ),
-    Example(
-        "Beside what is there, and then readers change over to it by the aliases",
-        RestoreRequest,
-        {"backup_name": "before_upgrade", "collections": ["shop.*"], "suffix": "_2", "switch_aliases": True},
-    ),
-    Example(
-        "Into a smaller server with other resource groups",
-        RestoreRequest,
-        {"backup_name": "before_upgrade", "replicas": {"shop.*": 2}, "resource_groups": {"blue": "green", "*": "red"}},
-    ),
-    Example("Check a backup", VerifyRequest, {"backup_name": "before_upgrade"}),
-    Example(
-        "Read a twentieth of a backup's objects, another one each time",
-        VerifyRequest,
-        {"backup_name": "before_upgrade", "level": "deep", "sample_percent": 5},
-    ),
-    Example("What would be deleted, and why", PruneRequest, {"dry_run": True}),
-    Example("Delete a backup", PruneRequest, {"backup_names": ["before_upgrade"]}),
-    Example(
-        "For milvus-backup, of an incremental backup",
-        ExportRequest,
-        {"backup_name": "nightly_31", "export_name": "for_the_archive"},
-    ),
-    Example(
-        "To another bucket, under its own name",
-        ExportRequest,
-        {"backup_name": "nightly_31", "export_name": "nightly_31", "to": {"bucket": "archive", "prefix": "vault/team"}},
-    ),
-    Example(
-        "A copy of an incremental backup, in the stack's other bucket",
-        ExportRequest,
-        {"backup_name": "nightly_31", "export_name": "nightly_31", "is_copy": True, "to": {}},
-    ),
-    Example(
-        "The rows of a collection as Parquet",
-        ExportRequest,
-        {
-            "backup_name": "nightly_31",
-            "export_name": "orders",
-            "format": "parquet",
-            "collections": ["shop.orders"],
-        },
-    ),
-    Example("The newest backup of a schedule", DrillRequest, {"newest_of": "nightly"}),
-    Example(
-        "Some collections, chosen at random, with more rows",
-        DrillRequest,
-        {"backup_name": "nightly_31", "max_bytes": 53687091200, "row_count": 1000},
-    ),
-)
 
 
 def requests_document(examples: Sequence[Example]) -> str:

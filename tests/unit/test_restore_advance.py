@@ -283,7 +283,7 @@ def test_how_far_milvus_indexes_and_loads_is_written_down() -> None:
     while not restore.call.advance().is_done:
         served = restore.run.read(serving_name(ARN), ServingMoved)
         seen.append((served.collections[0].indexed_rows, served.collections[0].load_percent))
-        assert served.indexing
     assert seen == [(1, None), (2, None), (3, 0), (3, 50)]
+    assert served.indexing
     assert served.loading
     assert served.indexing.begun_at <= served.indexing.since <= served.loading.begun_at <= served.loading.since

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from milvus_vault.cli.progress import RunBars, RunLines
-from milvus_vault.cli.session import HarmlessConsole
+from milvus_vault.cli.terminal import HarmlessConsole
 from milvus_vault.model.resources import PhaseProgress, Progress, Run, RunCollection, UnitCount
 from tests.support.fake_api import run
 

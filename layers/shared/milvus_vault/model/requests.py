@@ -118,7 +118,7 @@ Suffix = Annotated[str, Form(r"^[A-Za-z0-9_]{0,128}$", "suffix", "letters, digit
 class ScheduleTag(Model):
     """The schedule that asks for a backup. Set by the schedule itself, so that each of its backups tells."""
 
-    name: ScheduleName
+    name: ScheduleName = Field(description="Name of the schedule.")
     timezone: str = Field(default="UTC", description="IANA time zone in which its days and months are counted.")
     retention: Retention | None = Field(default=None, description="Which of its backups are kept. Default: all.")
 

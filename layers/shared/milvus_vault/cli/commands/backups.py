@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from milvus_vault.cli.commands.planning import show_estimate
 from milvus_vault.cli.exit_codes import ExitCode
 from milvus_vault.cli.options import (
     AllOrNothing,
@@ -67,6 +68,9 @@ def create(
     max_bytes: MaxBytes = "",
     copy: CopyBackup = False,
     copy_to: CopyBackupTo = "",
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Back up nothing; say what it would take, as [bold]estimate[/] does.")
+    ] = False,
     wait: Wait = False,
     timeout: Timeout = 0,
     key: Key = "",
@@ -100,6 +104,9 @@ def create(
         ),
         copy_to=backup_copy(context, is_asked_for=copy, to=copy_to),
     )
+    if dry_run:
+        show_estimate(session, request)
+        return
     started = session.vault().create_backup(request, idempotency_key=key)
     made = started.backup_name or request.backup_name
     start_or_follow(session, started, wait=wait, timeout_seconds=timeout, what="backup", name=made)

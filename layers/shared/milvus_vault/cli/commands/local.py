@@ -6,9 +6,10 @@ from typing import Annotated
 import typer
 
 from milvus_vault.cli.exit_codes import ExitCode
+from milvus_vault.cli.help import App
 from milvus_vault.cli.session import Output, session_of
 
-app = typer.Typer(help="A Milvus and an emulated AWS on this machine, to try everything.", rich_markup_mode="rich")
+app = App(help="A Milvus and an emulated AWS on this machine, to try everything.")
 
 Repo = Annotated[
     Path | None,
