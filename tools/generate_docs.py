@@ -5,6 +5,7 @@ docs/errors.md       every error: its meaning from `errors.py`, its retries from
 docs/requests.md     the fields of the requests, from their models, with examples that the models accept
 docs/openapi.json    the API, from its routes and their models
 docs/schemas/*.json  JSON schemas of requests, results, events and the manifest
+docs/aws-checklist.md  the items of `milvus-vault acceptance`, with `docs/aws-checklist.yaml`
 docs/threads.md      what users have reported, from `docs/threads.yaml` and the tests that name it
 
 With `--check` nothing is written: it names the files that are not what the code says, and ends with 1 if there
@@ -26,6 +27,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict
 
 from milvus_vault import errors
+from milvus_vault.acceptance.items import items
 from milvus_vault.api.openapi import field_docstrings, openapi_document
 from milvus_vault.api.routes import ROUTES
 from milvus_vault.archive.manifest import Manifest
@@ -47,6 +49,7 @@ from milvus_vault.model.requests import (
     RestoreRequest,
     VerifyRequest,
 )
+from tools.checklist import ChecklistError, checklist, checklist_document
 from tools.threads import guards, register, threads_document
 
 ROOT = Path(__file__).parent.parent
@@ -345,6 +348,7 @@ def documents() -> dict[Path, str]:
         DOCS / "errors.md": errors_document(sections, retries(machines), actions),
         DOCS / "requests.md": requests_document(EXAMPLES),
         DOCS / "openapi.json": json.dumps(openapi_document(ROUTES), indent=2) + "\n",
+        DOCS / "aws-checklist.md": checklist_document(checklist(), items(), GENERATED),
         DOCS / "threads.md": threads_document(register(), guards(), GENERATED),
     }
     for name, (model, mode) in SCHEMAS.items():
@@ -365,7 +369,7 @@ def main(arguments: Sequence[str]) -> int:
     check = parser.parse_args(arguments).check
     try:
         made = documents()
-    except SourceError as err:
+    except (SourceError, ChecklistError) as err:
         print(f"the documents cannot be made: {err}", file=sys.stderr)
         return 1
     stale = stale_files(made)

@@ -5,7 +5,19 @@ from typing import Annotated, Literal
 import typer
 
 from milvus_vault import __version__
-from milvus_vault.cli.commands import backups, config, console, drills, local, planning, restores, rows, runs, schedules
+from milvus_vault.cli.commands import (
+    acceptance,
+    backups,
+    config,
+    console,
+    drills,
+    local,
+    planning,
+    restores,
+    rows,
+    runs,
+    schedules,
+)
 from milvus_vault.cli.help import App
 from milvus_vault.cli.session import Output, Session
 
@@ -66,6 +78,7 @@ def _global_options(
 _SETUP, _BACKUPS, _RUNS, _TIME = "Look first", "Back up and restore", "Runs", "By itself"
 
 app.command(rich_help_panel=_SETUP)(planning.check)
+app.command(rich_help_panel=_SETUP)(acceptance.acceptance)
 app.command(rich_help_panel=_SETUP)(console.console)
 app.command(rich_help_panel=_SETUP)(planning.collections)
 app.command(rich_help_panel=_SETUP)(planning.estimate)

@@ -17,8 +17,8 @@ from milvus_vault.console.timelines import Kept, in_the_long_run, kept, next_fir
 from milvus_vault.errors import InvalidRequestError, ScheduleNotFoundError, VaultError
 from milvus_vault.model.resources import BackupSummary, Schedule, ScheduleSpec
 
-LOOKED_AT = 500
-"""Backups of a schedule for which it is said what becomes of them: five questions to the API."""
+LOOKED_AT = 300
+"""Backups of a schedule for which it is said what becomes of them: three questions to the API."""
 
 
 class SchedulePages:
