@@ -149,7 +149,7 @@ def _tell_outcome(output: Output, run: Run) -> None:
     for line in _result_lines(run.kind, result):
         output.say("  {line}", line=line)
     for warning in run.warnings or result.get("warnings", ()):
-        output.say("  [yellow]![/] {warning}", warning=warning)
+        output.warn(*readable.warning_parts(warning))
     if run.kind == "verify":
         _tell_verified(output, result)
     for item in run.collections:

@@ -81,6 +81,7 @@ def environment() -> Environment:
     made.filters |= {"minute": utc_minute, "time": utc_second, "rate": readable.rate, "ago": _ago}
     made.filters |= {"growth": _growth, "change": _change}
     made.filters |= {"counted": readable.counted, "moving": readable.moving, "percent_of": readable.percent_of}
+    made.filters |= {"warning_parts": readable.warning_parts}
     made.filters |= {"part": lambda text: quote(text, safe="")}
     made.globals |= {"verified": lambda found: readable.how_verified(found.model_dump())}
     made.globals |= {"drilled": lambda found: readable.how_drilled(found.model_dump()), "percent": _percent}

@@ -74,6 +74,20 @@ def percent_of(phase: "PhaseProgress") -> int | None:
     return 100 * first.done // first.total if first.total else 100
 
 
+_SAID = " Milvus said: "
+
+
+def with_reason(sentence: str, said: str) -> str:
+    """Return a warning: a sentence for people, and behind it what Milvus said, which `warning_parts` takes apart."""
+    return f"{sentence}{_SAID}{said}"
+
+
+def warning_parts(warning: str) -> tuple[str, str]:
+    """Return the sentence of a warning, and what Milvus said; empty where that is not told."""
+    sentence, _, said = warning.partition(_SAID)
+    return sentence, said
+
+
 def share(part: int, whole: int) -> str:
     """Return a part in per cent of the whole; of nothing, a dash."""
     return f"{100 * part / whole:.1f} %" if whole else "-"

@@ -14,6 +14,7 @@ from milvus_vault.errors import (
     RowCountMismatchError,
 )
 from milvus_vault.model.names import attempt_of
+from milvus_vault.model.readable import with_reason
 from milvus_vault.ports import VectorDatabase
 from milvus_vault.restore.aliases import give_aliases
 from milvus_vault.restore.indexes import create_missing_indexes
@@ -129,8 +130,8 @@ class Finishing:
             said = err.message.replace(name, target.name.name)
             if target.replaces is not None:
                 raise type(err)(said, hint=_STAYS_HINT) from err
-            uncounted = f"{target.name} is restored, but not as it was, and no query has counted its rows: {said}"
-            return _Served(warnings=(*refused, uncounted))
+            uncounted = f"{target.name} is restored, but not as it was, and no query has counted its rows."
+            return _Served(warnings=(*refused, with_reason(uncounted, said)))
 
     def _refused_indexes(self, target: Target, name: str) -> tuple[str, ...]:
         """Create the indexes, and say where Milvus refuses some; the others serve all the same."""
@@ -140,7 +141,8 @@ class Finishing:
         except MilvusRequestError as err:
             if target.replaces is not None:
                 raise
-            return (f"{target.name} is restored without an index: {err.message.replace(name, target.name.name)}",)
+            said = err.message.replace(name, target.name.name)
+            return (with_reason(f"{target.name} is restored without an index.", said),)
         return ()
 
     def _wants_load(self, target: Target) -> bool:
