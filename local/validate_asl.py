@@ -472,12 +472,15 @@ def model_findings(definition: Mapping[str, Any]) -> Iterator[str]:
 def moto_findings(definition: Mapping[str, Any]) -> Iterator[str]:
     """Yield what moto's parser finds; it stops at the first."""
     logging.getLogger("moto").setLevel(logging.ERROR)
-    # It takes only numbers with a point there, which is no mistake of ours.
-    text = re.sub(r'("ToleratedFailurePercentage": \d+)(?=[,}])', r"\1.0", json.dumps(definition))
     try:
-        AmazonStateLanguageParser.parse(text)
+        AmazonStateLanguageParser.parse(text_for_moto(definition))
     except (ASLParserException, RuntimeError, TypeError, ValueError) as err:
         yield f"moto: {err}"
+
+
+def text_for_moto(definition: Mapping[str, Any]) -> str:
+    """Return a definition as moto's parser takes it: only numbers with a point, where it should take any."""
+    return re.sub(r'("ToleratedFailurePercentage": \d+)(?=[,}])', r"\1.0", json.dumps(definition))
 
 
 def main(paths: list[str]) -> int:

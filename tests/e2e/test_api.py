@@ -359,6 +359,24 @@ def test_an_estimate_says_what_the_backup_then_takes(vault: Deployment, backup: 
     assert_problem(send(vault, "POST", "/estimate", unknown), 404, "CollectionNotFoundError")
 
 
+def test_a_plan_says_what_a_restore_would_do_and_refuses_what_it_would_refuse(
+    vault: Deployment, backup: dict[str, Any]
+) -> None:
+    request = {"backup_name": backup["backup_name"], "suffix": "_planned", "allow_version": True}
+    plan = send(vault, "POST", "/restores/plan", request).json
+    assert (plan["collection_count"], plan["row_count"]) == (3, 3 * ROWS)
+    assert {one["target"] for one in plan["collections"]} == {f"default.{name}_planned" for name in COLLECTIONS}
+    assert plan["copy_requests"] == plan["object_count"] > 0
+    assert plan["import_jobs"] == plan["partition_count"]
+    assert plan["expected_seconds"] > 0
+    taken = {**request, "suffix": ""}
+    assert_problem(send(vault, "POST", "/restores/plan", taken), 409, "CollectionExistsError")
+    old = {**request, "allow_version": False}
+    assert_problem(send(vault, "POST", "/restores/plan", old), 409, "VersionUnsupportedError")
+    # A start refuses it as well.
+    assert_problem(send(vault, "POST", "/restores", old), 409, "VersionUnsupportedError")
+
+
 def test_a_backup_is_verified_and_its_report_can_be_read(vault: Deployment, backup: dict[str, Any]) -> None:
     path = f"/backups/{backup['backup_name']}"
     started = send(vault, "POST", f"{path}/verify")

@@ -4,7 +4,6 @@ Those that back up and restore are held against their roles wherever they run: s
 """
 
 import hashlib
-import json
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, tzinfo
@@ -56,7 +55,7 @@ from milvus_vault.runs.describing import WorkingFiles
 from milvus_vault.source import MilvusStorage
 from milvus_vault.workspace import Workspace
 from tests.support.lambda_context import Invocation, LateInvocation
-from tests.support.privilege import guarded, within_role
+from tests.support.privilege import guarded, read_batches, within_role
 from tests.unit.archive import samples
 from tests.unit.archive.samples import BUCKET, PREFIX, golden_files, sample_contents, write_backup
 
@@ -429,7 +428,7 @@ def do_export(s3: S3Client, request: Json) -> Json:
     prepared = run(prepare_export, {"execution": execution("export", "e"), "request": request})
     step = {"run": prepared["run"], "attempt": prepared["attempt"], "round": prepared["round"]["number"]}
     plan = run(plan_copy, step)
-    for batch in json.loads(s3.get_object(Bucket=BUCKET, Key=plan["batches_key"])["Body"].read()):
+    for batch in read_batches(s3, "CopyObjectsStateMachine", plan, ENVIRONMENT):
         run(copy_batch, {"run": step["run"], **batch})
     assert run(verify_copy, {**step, "purpose": "export"})["status"] == "complete"
     return step
@@ -492,7 +491,7 @@ def test_a_dataset(s3: S3Client, to: Json | None, bucket: str, prefix: str) -> N
 
     listed = run(prepare_export, {**event, "write_count": 0})
     assert (listed["has_rows"], listed["is_dataset"], listed["write_count"]) == (True, True, 1)
-    for batch in json.loads(s3.get_object(Bucket=BUCKET, Key=listed["batches_key"])["Body"].read()):
+    for batch in read_batches(s3, "WriteRowsStateMachine", listed, ENVIRONMENT):
         assert run(write_rows, {"run": listed["run"], **batch})["is_done"]
     left = f"{prefix}/.datasets/rows/shop.gone/part-000000.parquet"
     s3.put_object(Bucket=bucket, Key=left, Body=b"")
@@ -597,7 +596,7 @@ def test_a_verification_that_looks_at_each_object(s3: S3Client, level: str, *, i
 
     listed = run(verify_backup, {**event, "check_count": 0})
     assert (listed["has_batches"], listed["check_count"]) == (True, 1)
-    for batch in json.loads(s3.get_object(Bucket=BUCKET, Key=listed["batches_key"])["Body"].read()):
+    for batch in read_batches(s3, "CheckObjectsStateMachine", listed, ENVIRONMENT):
         assert run(check_objects, {"run": listed["run"], **batch})["is_done"]
     found = run(verify_backup, {**event, "check_count": 1})
 

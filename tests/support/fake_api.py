@@ -240,19 +240,20 @@ class FakeApi:
         return self.starts[key]
 
 
-def _page(asked: Asked, items: list[Any]) -> Answer:
+def _page(asked: Asked, items: list[Any], summary: type[Model] | None = None) -> Answer:
+    """Return a page of a list, with no more of each item than its summary has."""
     begin, limit = int(asked.query.get("token", "0")), int(asked.query.get("limit", "20"))
     assert 1 <= limit <= 100
     rest = begin + limit < len(items)
-    shown = [item.model_dump(mode="json") for item in items[begin : begin + limit]]
+    fields = None if summary is None else set(summary.model_fields)
+    shown = [item.model_dump(mode="json", include=fields) for item in items[begin : begin + limit]]
     return Answer(200, json.dumps({"items": shown, "next_token": str(begin + limit) if rest else None}).encode())
 
 
 def _list_backups(api: FakeApi, asked: Asked) -> Answer:
     schedule = asked.query.get("schedule")
     kept = [item for item in api.backups.values() if schedule in {None, item.schedule}]
-    fields = set(BackupSummary.model_fields)
-    return _page(asked, [BackupSummary.model_validate(item.model_dump(include=fields)) for item in kept])
+    return _page(asked, kept, BackupSummary)
 
 
 def _get_backup(api: FakeApi, _: Asked, name: str) -> Backup | Answer:
@@ -339,8 +340,7 @@ def _list_runs(api: FakeApi, asked: Asked) -> Answer:
         for stage in (stages[0] for stages in reversed(api.runs.values()))
         if asked.query.get("kind") in {None, stage.kind} and asked.query.get("status") in {None, stage.status}
     ]
-    fields = set(RunSummary.model_fields)
-    return _page(asked, [RunSummary.model_validate(item.model_dump(include=fields)) for item in kept])
+    return _page(asked, kept, RunSummary)
 
 
 def _get_run(api: FakeApi, _: Asked, run_id: str) -> Run | Answer:

@@ -1,5 +1,6 @@
 """What a function's role lets it do in S3, as the template says, and a guard that holds its calls against that."""
 
+import json
 import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -10,10 +11,11 @@ from typing import Any, NamedTuple
 
 import pytest
 from botocore.client import BaseClient
+from mypy_boto3_s3 import S3Client
 
 from milvus_vault.adapters import s3_direct
 from milvus_vault.adapters.s3_direct import DirectCopies
-from tests.template.loading import Data, actions_of, as_list, functions, statements
+from tests.template.loading import Data, actions_of, as_list, functions, machines, statements
 
 # The parameters that resources are named by, each with the setting that tells a function the same.
 PARAMETERS = {
@@ -76,10 +78,10 @@ def _substituted(text: str, values: Mapping[str, str]) -> str:
     return re.sub(r"\$\{([^}]+)\}", lambda found: values[found[1]], text)
 
 
-def grants(function: Data, parameters: Mapping[str, str]) -> Iterator[Grant]:
-    """Yield what the role of a function allows in S3."""
+def grants(policies: list[Data], parameters: Mapping[str, str]) -> Iterator[Grant]:
+    """Yield what policies allow in S3."""
     values = {"AWS::Partition": "aws", **parameters}
-    for statement in statements(function["Policies"]):
+    for statement in statements(policies):
         for action in (action for action in actions_of(statement) if action.startswith("s3:")):
             for resource in as_list(statement["Resource"]):
                 yield Grant(action, _pattern(resolved(resource, values)), _needed_keys(statement))
@@ -101,7 +103,9 @@ def _needed_keys(statement: Data) -> frozenset[str]:
 
 @cache
 def _grants_of(name: str, parameters: frozenset[tuple[str, str]]) -> tuple[Grant, ...]:
-    return tuple(grants(functions()[name], dict(parameters)))
+    policies = {machine.name: machine.policies for machine in machines()}
+    policies |= {function: found["Policies"] for function, found in functions().items()}
+    return tuple(grants(policies[name], dict(parameters)))
 
 
 # Which action each call needs on a bucket, and which on an object.
@@ -152,9 +156,28 @@ def needs(operation: str, request: Mapping[str, Any]) -> Iterator[Need]:
 
 
 def not_allowed(name: str, wanted: Iterable[Need], parameters: Mapping[str, str]) -> list[Need]:
-    """Return what a function needs and its role does not allow."""
+    """Return what a function, or a machine, needs and its role does not allow."""
     allowed = _grants_of(name, frozenset(parameters.items()))
     return [need for need in wanted if not any(grant.covers(need) for grant in allowed)]
+
+
+def read_batches(client: S3Client, machine: str, told: Mapping[str, Any], settings: Mapping[str, str]) -> list[Any]:
+    """Return the items that a function tells the distributed Map of a machine to read, within the machine's role.
+
+    Args:
+        client: What reads them.
+        machine: Its name in the template.
+        told: What the function returned, with `bucket` and `batches_key`.
+        settings: The environment of the functions.
+    """
+    needed = list(needs("GetObject", {"Bucket": told["bucket"], "Key": told["batches_key"]}))
+    assert not_allowed(machine, needed, _parameters(settings)) == []
+    items: list[Any] = json.loads(client.get_object(Bucket=told["bucket"], Key=told["batches_key"])["Body"].read())
+    return items
+
+
+def _parameters(settings: Mapping[str, str]) -> dict[str, str]:
+    return {parameter: settings.get(setting, "") for parameter, setting in PARAMETERS.items()}
 
 
 def is_of_a_function(client: Any) -> bool:
@@ -169,7 +192,7 @@ def guarded(handler_module: str, settings: Mapping[str, str]) -> Iterator[None]:
     An assertion, and no error of S3, since what is refused by name is handled here and there.
     """
     name = "".join(part.capitalize() for part in handler_module.partition(".")[0].split("_")) + "Function"
-    parameters = {parameter: settings.get(setting, "") for parameter, setting in PARAMETERS.items()}
+    parameters = _parameters(settings)
     # All calls of all threads come by one of these.
     call, direct_copy = vars(BaseClient)["_make_api_call"], DirectCopies.copy_object
     refused: list[str] = []

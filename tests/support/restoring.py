@@ -38,7 +38,7 @@ from milvus_vault.errors import VaultError
 from tests.conformance.asking import Milvus
 from tests.support.lambda_context import Invocation
 from tests.support.milvus_server.server import MilvusServer
-from tests.support.privilege import guarded
+from tests.support.privilege import guarded, read_batches
 from tests.support.quick_s3 import URL as QUICK_URL
 
 BACKUPS, PREFIX, STAGING = "vault-backups", "team", "staging"
@@ -129,8 +129,7 @@ class Restoring:
         event = {"execution": execution, "request": dict(request)}
         plan = self._call(prepare_restore, event)
         while plan["has_batches"]:
-            listed = self.s3.get_object(Bucket=plan["bucket"], Key=plan["batches_key"])["Body"].read()
-            for batch in json.loads(listed):
+            for batch in read_batches(self.s3, "CheckObjectsStateMachine", plan, os.environ):
                 # What fails there, PrepareRestore tells.
                 with suppress(VaultError):
                     self._call(check_objects, {"run": plan["check_run"], **batch})
@@ -189,8 +188,7 @@ class Restoring:
             return planned
         batches: list[Json] = []
         if planned["status"] == "copy":
-            listed = self.s3.get_object(Bucket=planned["bucket"], Key=planned["batches_key"])["Body"].read()
-            batches = json.loads(listed)
+            batches = read_batches(self.s3, "CopyObjectsStateMachine", planned, os.environ)
         for position, batch in enumerate(batches):
             if position:
                 between()

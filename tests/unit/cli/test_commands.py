@@ -455,7 +455,22 @@ class TestExport:
 
     @pytest.mark.parametrize(
         ("options", "asked"),
-        [((), {}), (("--to", "s3://archive/team"), {"to": {"bucket": "archive", "prefix": "team"}})],
+        [
+            ((), {}),
+            (("--to", "s3://archive/team"), {"to": {"bucket": "archive", "prefix": "team"}}),
+            (
+                ("--to", "s3://archive", "--to-region", "eu-west-1", "--to-role", "arn:a", "--to-kms-key", "arn:b"),
+                {
+                    "to": {
+                        "bucket": "archive",
+                        "bucket_region": "eu-west-1",
+                        "role_arn": "arn:a",
+                        "kms_key_arn": "arn:b",
+                    }
+                },
+            ),
+            (("--to-region", "eu-west-1"), {"to": {"bucket_region": "eu-west-1"}}),
+        ],
     )
     def test_a_copy_is_started_followed_and_told(
         self, api: FakeApi, cli: Cli, options: tuple[str, ...], asked: dict[str, object]

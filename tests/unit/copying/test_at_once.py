@@ -9,9 +9,10 @@ from milvus_vault.copying.at_once import VERIFY_SECONDS, copy_at_once
 from milvus_vault.copying.batches import BatchLimits
 from milvus_vault.copying.engine import copy_batch
 from milvus_vault.copying.progress import copy_state
-from milvus_vault.copying.working_files import BatchResult, CopyCheck, CopyPlan, read_verified
+from milvus_vault.copying.working_files import BatchResult, CopyCheck, CopyPlan
 from milvus_vault.errors import StorageAccessDeniedError, StorageUnavailableError
 from tests.support.memory_store import InMemoryObjectStore
+from tests.support.verified import read_verified
 from tests.unit.copying.job import AN_HOUR, BACKUPS, LIMITS, SOURCE, Job, folder_of
 
 THREADS = 1

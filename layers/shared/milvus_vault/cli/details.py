@@ -14,6 +14,7 @@ from milvus_vault.model import readable
 from milvus_vault.model.resources import (
     Backup,
     BackupDiff,
+    CheckItem,
     CheckReport,
     CollectionDiff,
     ComparedCollection,
@@ -307,17 +308,22 @@ def _drill(item: Backup) -> Text:
     return Text.assemble(tables.word(found.status), when, f"; last proven {before}")
 
 
-def check(report: CheckReport) -> RenderableType:
+def verdicts(items: Iterable[CheckItem]) -> Table:
     """Return each thing that was tried, with its verdict."""
     grid = Table.grid(padding=(0, 1))
     grid.add_column(no_wrap=True)
     grid.add_column(overflow="fold")
-    for item in report.checks:
+    for item in items:
         mark, style = _MARKS[item.verdict]
         name = item.name.replace("_", " ")
         grid.add_row(Text(mark, style=style), Text.assemble((f"{name}: ", "bold"), spoken(item.message)))
         if item.hint:
             grid.add_row("", Text.assemble(("hint: ", "bold"), spoken(item.hint)))
+    return grid
+
+
+def check(report: CheckReport) -> RenderableType:
+    """Return what a check found, and what follows of it."""
     failed = sum(item.verdict == "failed" for item in report.checks)
     warned = sum(item.verdict == "warning" for item in report.checks)
     ending = Text("Everything that a backup and a restore need is there.", style="green")
@@ -325,7 +331,7 @@ def check(report: CheckReport) -> RenderableType:
         ending = Text(f"{readable.number_of(failed, 'check')} failed.", style="red")
     elif warned:
         ending.append(f" ({readable.number_of(warned, 'warning')})", style="yellow")
-    return Group(grid, ending)
+    return Group(verdicts(report.checks), ending)
 
 
 def estimate(output: Output, item: Estimate) -> RenderableType:

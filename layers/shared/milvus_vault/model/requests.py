@@ -171,6 +171,21 @@ class ExportPlace(Model):
         default=None,
         description="The stack's `ExportPrefix`, or a folder below it. Default: `ExportPrefix` itself.",
     )
+    bucket_region: str | None = Field(
+        default=None,
+        description="Refused unless the bucket is reached in this Region, as the stack's `ExportRegion` says of "
+        "`ExportBucketName`. Default: wherever the stack reaches it.",
+    )
+    role_arn: str | None = Field(
+        default=None,
+        description="Refused unless the bucket is reached by this role, the stack's `ExportRoleArn`. Default: however "
+        "the stack reaches it.",
+    )
+    kms_key_arn: str | None = Field(
+        default=None,
+        description="Refused unless all is written there under this key of KMS, the stack's `ExportKmsKeyArn`. "
+        "Default: under whatever key the stack or the bucket has.",
+    )
 
 
 class BackupRequest(Model):
@@ -479,7 +494,8 @@ class CopyRequest(Model):
     to: ExportPlace = Field(
         default_factory=ExportPlace,
         description='Where to: `{"bucket": ..., "prefix": ...}`, as for an export. Default: the stack\'s '
-        "`ExportBucketName` (without one the backup bucket), and its `ExportPrefix`.",
+        "`ExportBucketName` (without one the backup bucket), and its `ExportPrefix`. With `bucket_region`, `role_arn` "
+        "or `kms_key_arn` it is refused where the stack has another.",
     )
 
 

@@ -863,6 +863,7 @@ class PlannedCollection(Model):
     is_replaced: bool = False
     """Whether the target has a collection of that name, which is dropped when this one is whole."""
     partition_count: Count
+    """Partitions that it gets."""
     row_count: Count
     """Rows that are imported, deleted ones included; zero where none are."""
     live_row_count: Count | None = None
@@ -874,9 +875,11 @@ class PlannedCollection(Model):
     import_jobs: Count | None
     """Import jobs that Milvus is given; null where that is not known."""
     index_count: Count
+    """Indexes that are made."""
     is_loaded: bool
     """Whether it is loaded when it is there."""
     aliases: tuple[str, ...] = ()
+    """Those that it gets, unless other collections have them."""
     verify: VerifyLevel = "quick"
     """How its objects are looked at before anything is staged."""
     damage: str = ""
@@ -887,6 +890,7 @@ class PlannedRestore(Model):
     """What a restore would do. It is decided by the code of the restore itself; nothing is claimed, made or written."""
 
     backup_name: str
+    """The backup that would be restored."""
     backup_version: str
     """Milvus that the backup was made of."""
     server_version: str
@@ -894,17 +898,22 @@ class PlannedRestore(Model):
     new_databases: tuple[str, ...] = ()
     """Databases that are made."""
     collection_count: Count
+    """Collections that are restored, those that are left out included."""
     partition_count: Count
+    """Partitions of all of them."""
     row_count: Count
     """Rows that are imported, deleted ones included."""
     object_count: Count | None
     """Objects that are copied into Milvus' bucket; null where that is not known. Zero where all are imported from where
     they lie."""
     size_bytes: Count | None
+    """Of these objects; null where that is not known."""
     import_jobs: Count | None
+    """Import jobs that Milvus is given; null where that is not known."""
     copy_requests: Count
     """CopyObject and UploadPartCopy requests, the bulk of the price."""
     list_requests: Count
+    """Of the backup's objects and of those that are staged, a page of 1,000 each."""
     get_requests: Count
     """Of documents, and of objects whose content or checksum is looked at before anything is staged."""
     request_cost_usd: float

@@ -5,6 +5,7 @@
     databases.json                       `DatabasesMade`
     cuts/<index>.json                    `Cut`: what CutCollections is to read of one collection
     cuts/<index>.done.json               `CutDone`
+    cuts/<index>.<what>-<n>.json         `CutShare`: of what is composed or cut for it, what is written so far
     composed/<index>/<partition>/<log ID>-<hash>    a delta log that is composed of others, for that partition or for
                                          all (-1). Written once: by its hash a run that is started again finds it, and
                                          what a stopped execution's function still writes replaces nothing
@@ -18,7 +19,7 @@ The `RestoreReport` lies outside, so that the next restore of the same request l
 
 from collections.abc import Container, Sequence
 from operator import mul
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field, field_serializer
 
@@ -228,6 +229,15 @@ class CutDone(Model):
     warnings: tuple[str, ...] = ()
 
 
+class CutShare(Model):
+    """A share of the deletes of a collection that are composed, or cut, and written."""
+
+    of: str
+    """Hash of the execution, and of what it was made of: another is made anew."""
+    logs: tuple[tuple[int, str], ...]
+    """ID and key of each log that was written; none where no delete was left."""
+
+
 class Attempt(Model):
     """One try to restore a collection, into a collection of its own."""
 
@@ -372,6 +382,11 @@ def cut_name(index: int) -> str:
 def cut_done_name(index: int) -> str:
     """Return the name of what was read of a collection's logs."""
     return f"cuts/{index}.done.json"
+
+
+def cut_share_name(index: int, what: Literal["composed", "cut"], number: int) -> str:
+    """Return the name of what was written of a share of a collection's deletes, counted from 0."""
+    return f"cuts/{index}.{what}-{number}.json"
 
 
 def composed_folder(index: int) -> str:

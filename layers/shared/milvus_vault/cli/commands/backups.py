@@ -12,7 +12,10 @@ from milvus_vault.cli.options import (
     BackupRbac,
     CopyBackup,
     CopyBackupTo,
+    CopyKmsKey,
     CopyPlace,
+    CopyRegion,
+    CopyRole,
     Databases,
     Filter,
     Incremental,
@@ -309,6 +312,9 @@ def copy(
     argument: NameArgument = "",
     name: NameOption = "",
     to: CopyPlace = "",
+    to_region: CopyRegion = "",
+    to_role: CopyRole = "",
+    to_kms_key: CopyKmsKey = "",
     wait: Wait = False,
     timeout: Timeout = 0,
     key: Key = "",
@@ -316,7 +322,8 @@ def copy(
     """Copy a backup as it is to another place: another prefix, bucket, Region or account.
 
     A Milvus Vault that is deployed there lists, verifies and restores it. Of an incremental backup only what is not
-    there yet is copied. A copy that died goes on with the same command.
+    there yet is copied. A copy that died goes on with the same command. Region, role and key of another bucket are
+    parameters of the stack, whose rights name them; the options say what has to be so.
 
     [dim]milvus-vault copy nightly_31 --wait[/]
     [dim]milvus-vault copy nightly_31 --to s3://archive/milvus-vault --wait[/]
@@ -326,7 +333,11 @@ def copy(
 
     session = session_of(context)
     chosen = backup_name(argument, name)
-    started = session.vault().copy_backup(chosen, copy_request(context, to=to), idempotency_key=key)
+    started = session.vault().copy_backup(
+        chosen,
+        copy_request(context, to=to, bucket_region=to_region, role_arn=to_role, kms_key_arn=to_kms_key),
+        idempotency_key=key,
+    )
     start_or_follow(session, started, wait=wait, timeout_seconds=timeout, what="copy", name=chosen)
 
 
