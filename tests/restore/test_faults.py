@@ -63,6 +63,7 @@ BODIES: Mapping[str, Json] = {
     "POST /exports": {"backup_name": "newer", "export_name": "exported"},
     "POST /backups/{name}/copies": {"to": {"prefix": "exports/copies"}},
     "POST /restores": {"backup_name": "newer", "suffix": "_x"},
+    "POST /restores/plan": {"backup_name": "newer", "suffix": "_x"},
     "PUT /backups/{name}/hold": {"reason": "audit"},
     "PUT /schedules/{name}": {"expression": "rate(1 day)"},
 }
@@ -75,6 +76,7 @@ def api_event(method: str, path: str) -> Json:
         "other": "newer",
         "run_id": "backup-b",
         "restore_id": "restore-r",
+        "collection": "default.books",
     }
     return {
         "httpMethod": method,
