@@ -77,7 +77,6 @@ def api_event(method: str, path: str) -> Json:
         "collection": "default.books",
         "run_id": "backup-b",
         "restore_id": "restore-r",
-        "collection": "default.books",
     }
     return {
         "httpMethod": method,
