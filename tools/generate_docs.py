@@ -5,6 +5,7 @@ docs/errors.md       every error: its meaning from `errors.py`, its retries from
 docs/requests.md     the fields of the requests, from their models, with examples that the models accept
 docs/openapi.json    the API, from its routes and their models
 docs/schemas/*.json  JSON schemas of requests, results, events and the manifest
+docs/permissions.md  the rights of all roles, from the template, and what needed them, from `tests/data/rights.json`
 docs/threads.md      what users have reported, from `docs/threads.yaml` and the tests that name it
 
 With `--check` nothing is written: it names the files that are not what the code says, and ends with 1 if there
@@ -46,6 +47,7 @@ from milvus_vault.model.requests import (
     RestoreRequest,
     VerifyRequest,
 )
+from tools.permissions import RightsError, permissions_document
 from tools.threads import guards, register, threads_document
 
 ROOT = Path(__file__).parent.parent
@@ -447,6 +449,7 @@ def documents() -> dict[Path, str]:
         DOCS / "errors.md": errors_document(sections, retries(machines), actions),
         DOCS / "requests.md": requests_document(EXAMPLES),
         DOCS / "openapi.json": json.dumps(openapi_document(ROUTES), indent=2) + "\n",
+        DOCS / "permissions.md": permissions_document(GENERATED),
         DOCS / "threads.md": threads_document(register(), guards(), GENERATED),
     }
     for name, (model, mode) in SCHEMAS.items():
@@ -467,7 +470,7 @@ def main(arguments: Sequence[str]) -> int:
     check = parser.parse_args(arguments).check
     try:
         made = documents()
-    except SourceError as err:
+    except (SourceError, RightsError) as err:
         print(f"the documents cannot be made: {err}", file=sys.stderr)
         return 1
     stale = stale_files(made)
