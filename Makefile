@@ -13,16 +13,22 @@ BIN := .venv/bin
 # stack would find it even if they lacked the layer.
 RUN := PYTHONPATH=layers/shared $(BIN)/python
 SAM := .venv-sam/bin/sam
+MERMAID := 11.17.2
 # Given by hand: make test ARGS="tests/unit -k batches"
 ARGS ?=
 
+# What the local stack and a build run by: the developers' environment where it is there or will be, else a smaller one.
+FOR_USERS := help local-install local-up local-down demo demo-keep build build-digest deploy docs-site
+STACK := $(if $(wildcard .make/venv)$(filter-out $(FOR_USERS),$(MAKECMDGOALS)),venv,venv-local)
+STACK_RUN := PYTHONPATH=layers/shared .$(STACK)/bin/python
+
 # A dummy region and credentials, because sam asks for some even where it makes no call.
-SAM_ENV := PATH="$(CURDIR)/$(BIN):$$PATH" SAM_CLI_TELEMETRY=0 AWS_DEFAULT_REGION=us-east-1 \
+SAM_ENV = PATH="$(CURDIR)/$(1):$$PATH" SAM_CLI_TELEMETRY=0 AWS_DEFAULT_REGION=us-east-1 \
 	AWS_ACCESS_KEY_ID=none AWS_SECRET_ACCESS_KEY=none
 
 files = $(shell find $(wildcard $(1)) -type f -not -name '*.pyc' 2>/dev/null)
 DEPLOYED := $(call files,template.yaml functions layers statemachine)
-CODE := $(DEPLOYED) $(call files,local tests tools bench docs pyproject.toml)
+CODE := $(DEPLOYED) $(call files,local tests tools bench docs mkdocs.yml pyproject.toml)
 
 .PHONY: help
 help: ## list the targets
@@ -30,14 +36,14 @@ help: ## list the targets
 
 .PHONY: demo
 demo: .make/build-$(ARCHITECTURE) ## start Milvus and an emulated AWS, back up twice, lose everything, restore it
-	$(RUN) -m local.demo
+	@$(STACK_RUN) -m local.demo
 
 .PHONY: demo-keep
 demo-keep: .make/build-$(ARCHITECTURE) ## the same, and keep everything running to look at until Ctrl-C
-	$(RUN) -m local.demo --keep
+	@$(STACK_RUN) -m local.demo --keep
 
 .PHONY: bench
-bench: .make/build-$(ARCHITECTURE) ## run the benchmarks, and write docs/benchmarks.md; ARGS=--servers runs all
+bench: .make/venv .make/build-$(ARCHITECTURE) ## run the benchmarks, and write docs/benchmarks.md; ARGS=--servers runs all
 	$(BIN)/python -m bench.everything $(ARGS)
 
 .PHONY: cli
@@ -45,11 +51,14 @@ cli: .make/venv-cli ## the command line, in .venv-cli/bin/milvus-vault
 
 .PHONY: local-up
 local-up: .make/build-$(ARCHITECTURE) ## start the local stack in the background; ARGS=--sample fills collections
-	@PYTHONPATH=layers/shared $(BIN)/python -m local.background $(ARGS)
+	@$(STACK_RUN) -m local.background $(ARGS)
+
+.PHONY: local-install
+local-install: .make/$(STACK) .make/venv-sam ## what local-up and build need, without starting anything
 
 .PHONY: local-down
-local-down: .make/venv ## stop it, and remove all that it holds
-	@PYTHONPATH=layers/shared $(BIN)/python -m milvus_vault.cli.main local down
+local-down: .make/$(STACK) ## stop it, and remove all that it holds
+	@$(STACK_RUN) -m milvus_vault.cli.main local down
 
 # Three at a time, each with servers of its own: on two cores, since a test waits for Milvus a third of its time. Files in
 # the order of their names, so that the short ones of tests/unit come last. With bytecode, also where the environment says not to write it: each worker, and each command that a test
@@ -57,12 +66,12 @@ local-down: .make/venv ## stop it, and remove all that it holds
 PYTEST := PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest --numprocesses=3 --dist=loadfile --no-loadscope-reorder
 
 .PHONY: test
-test: .make/build-$(ARCHITECTURE) ## run the tests, each way through the product once
+test: .make/venv .make/build-$(ARCHITECTURE) ## run the tests, each way through the product once
 	$(PYTEST) $(ARGS)
 	$(if $(ARGS),,@touch .make/test)
 
 .PHONY: test-all
-test-all: .make/build-$(ARCHITECTURE) ## run all tests, and then test-faults: before a release
+test-all: .make/venv .make/build-$(ARCHITECTURE) ## run all tests, and then test-faults: before a release
 	@rm -f .make/features.json .make/rights*
 	$(PYTEST) --all
 	$(RUN) -m tests.compatibility.table
@@ -71,13 +80,13 @@ test-all: .make/build-$(ARCHITECTURE) ## run all tests, and then test-faults: be
 	@$(MAKE) test-faults ARGS=
 
 .PHONY: test-tools
-test-tools: .make/build-$(ARCHITECTURE) ## the tests of the tests' own servers, which test leaves out while they stay as they are
+test-tools: .make/venv .make/build-$(ARCHITECTURE) ## the tests of the tests' own servers, which test leaves out while they stay as they are
 	$(PYTEST) --all -m tools $(ARGS)
 	$(BIN)/python -m tests.tiers
 
 # What tests.mutants asks. The end-to-end tests run the functions in processes of their own.
 .PHONY: reached
-reached: .make/build-$(ARCHITECTURE) ## write down which test reaches which line of the package, in .make/reached
+reached: .make/venv .make/build-$(ARCHITECTURE) ## write down which test reaches which line of the package, in .make/reached
 	@rm -f .make/reached*
 	$(PYTEST) --all -p tests.reaching $(addprefix tests/,unit functions conformance threads restore)
 	$(BIN)/python -m coverage combine --data-file=.make/reached .make/reached.*
@@ -90,7 +99,7 @@ test-faults: .make/venv ## the properties over faults and odd input, with 10,000
 check: check-static .make/test ## everything that must hold before a merge: check-static, and test unless it just ran
 
 .PHONY: check-static
-check-static: lint type check-template check-docs ## what can be checked without running the tests
+check-static: lint type check-template check-docs check-site check-checkov ## what can be checked without running the tests
 
 .PHONY: lint
 lint: .make/venv ## format, style, and the direction of imports
@@ -105,16 +114,37 @@ type: .make/venv ## types
 
 .PHONY: check-template
 check-template: .make/venv .make/venv-sam ## the template and the state machines
-	$(SAM_ENV) $(SAM) validate
-	$(SAM_ENV) $(SAM) validate --lint
+	$(call SAM_ENV,$(BIN)) $(SAM) validate
+	$(call SAM_ENV,$(BIN)) $(SAM) validate --lint
 	$(BIN)/python -m local.validate_asl statemachine/*.asl.yaml
+
+# It reads neither anchors nor merges, and so what sam build made.
+.PHONY: check-checkov
+check-checkov: .make/build-$(ARCHITECTURE) .make/venv-checkov ## what checkov asks of the template, but for .checkov.yaml
+	.venv-checkov/bin/checkov --config-file .checkov.yaml --file .aws-sam/build/template.yaml
 
 .PHONY: check-docs
 check-docs: .make/venv ## generated documents say what the code says
 	$(RUN) -m tools.generate_docs --check
 
+# mkdocs tells of its own future on each start. With --quiet it counts no warnings, and --strict passes whatever is wrong.
+MKDOCS := NO_MKDOCS_2_WARNING=1 .venv-docs/bin/mkdocs build --strict
+
+.PHONY: check-site
+check-site: .make/venv-docs ## the documents make a site, in which every link and every anchor leads somewhere
+	$(MKDOCS)
+
+.PHONY: docs-site
+docs-site: .make/venv-docs .make/mermaid.min.js ## the documents as a site, in .make/site; needs npm, for the diagrams
+	$(MKDOCS)
+
 .PHONY: build
 build: .make/build-$(ARCHITECTURE) ## what is deployed, in .aws-sam/build
+
+.PHONY: deploy
+deploy: .make/build-$(ARCHITECTURE) ## deploy it, once its parameters were looked at; ARGS are those of sam deploy
+	@$(STACK_RUN) -m tools.parameters --built-for $(ARCHITECTURE) $(ARGS)
+	$(SAM) deploy $(ARGS)
 
 .PHONY: build-digest
 build-digest: .make/build-$(ARCHITECTURE) ## a hash over the names and bytes of all that is deployed
@@ -122,32 +152,48 @@ build-digest: .make/build-$(ARCHITECTURE) ## a hash over the names and bytes of 
 
 .PHONY: clean
 clean: ## remove all that make made
-	rm -rf .make .venv .venv-cli .venv-sam .local-cache build milvus_vault.egg-info .aws-sam
+	rm -rf .make .venv .venv-checkov .venv-cli .venv-docs .venv-local .venv-sam .local-cache build milvus_vault.egg-info .aws-sam
 	rm -rf .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
 
 # Stamps.
 
-.make/test: $(CODE) | .make/build-$(ARCHITECTURE)
+.make/test: $(CODE) | .make/venv .make/build-$(ARCHITECTURE)
 	@$(MAKE) test ARGS=
 
 # Bytecode with unchecked hashes: zipping loses the times that Python would compare, and Lambda's folders
 # are read-only, so that every cold start would compile everything again. The tests of pyarrow with its headers and its
 # Flight are 44 of the 250 MB that a function's code may have, and nothing imports them. Of pymilvus the functions import
 # generated files alone; its own `__init__` would import its client, and that pandas and numpy: an empty one takes its place.
-.make/build-$(ARCHITECTURE): $(DEPLOYED) .make/venv .make/venv-sam
-	$(SAM_ENV) $(SAM) build --cached --parallel --parameter-overrides Architecture=$(ARCHITECTURE)
+.make/build-$(ARCHITECTURE): $(DEPLOYED) .make/$(STACK) .make/venv-sam
+	$(call SAM_ENV,.$(STACK)/bin) $(SAM) build --cached --parallel --parameter-overrides Architecture=$(ARCHITECTURE)
 	cd .aws-sam/build/ArrowLayer/python/pyarrow && rm -rf tests include *flight*
 	cd .aws-sam/build/PymilvusLayer/python && $(call remove_all_but,google grpc* protobuf* pymilvus* typing_extensions*)
 	cd .aws-sam/build/PymilvusLayer/python/pymilvus && $(call remove_all_but,grpc_gen) && touch __init__.py
-	$(BIN)/python -m compileall -q -j 2 --invalidation-mode unchecked-hash .aws-sam/build
+	.$(STACK)/bin/python -m compileall -q -j 2 --invalidation-mode unchecked-hash .aws-sam/build
 	@rm -f .make/build-*
 	@touch $@
 
 .make/venv: requirements/dev.txt
 	$(call make_venv,.venv)
 
+.make/venv-local: requirements/local.txt
+	$(call make_venv,.venv-local)
+
 .make/venv-sam: requirements/sam.txt
 	$(call make_venv,.venv-sam)
+
+.make/venv-checkov: requirements/checkov.txt
+	$(call make_venv,.venv-checkov)
+
+.make/venv-docs: requirements/docs.txt
+	$(call make_venv,.venv-docs)
+
+# Else each reader's browser would fetch it from a server of somebody else's.
+.make/mermaid.min.js:
+	@mkdir -p .make
+	cd .make && npm pack --silent mermaid@$(MERMAID) && tar xzf mermaid-$(MERMAID).tgz package/dist/mermaid.min.js
+	mv .make/package/dist/mermaid.min.js $@
+	rm -rf .make/package .make/mermaid-$(MERMAID).tgz
 
 # Not editable, as users have it; the stamp makes it anew when the code has changed.
 .make/venv-cli: $(call files,pyproject.toml layers/shared/milvus_vault)

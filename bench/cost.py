@@ -31,15 +31,18 @@ import yaml
 from bench import incremental
 from bench.counting_store import CountingStore
 from bench.instance import DAY, ENVIRONMENT
-from milvus_vault.inspection.estimate import GB_MONTH_USD, GET_USD, REQUEST_USD
 from milvus_vault.model.names import COLLECTIONS_PER_BATCH
+from milvus_vault.model.prices import (
+    GB_MONTH_USD,
+    GB_SECOND_USD,
+    GET_USD,
+    INVOCATION_USD,
+    REQUEST_USD,
+    TRANSITION_USD,
+)
 from milvus_vault.runtime import logger
 
-# https://aws.amazon.com/step-functions/pricing, .../lambda/pricing, .../fargate/pricing, .../s3/pricing and
-# .../datasync/pricing
-TRANSITION_USD = 0.025 / 1000
-GB_SECOND_USD = 0.0000133334
-INVOCATION_USD = 0.20 / 1_000_000
+# https://aws.amazon.com/fargate/pricing and .../datasync/pricing
 VCPU_HOUR_USD, GB_HOUR_USD = 0.03238, 0.00356
 BATCH_JOB_USD, BATCH_OBJECT_USD = 0.25, 1.00 / 1_000_000
 DATASYNC_GB_USD = 0.0125

@@ -38,7 +38,8 @@ from verify_copy import handler as verify_copy
 from bench.counting_store import PRICED, CountingStore
 from bench.instance import BEGIN, DAY, ENVIRONMENT, Instance, Json
 from milvus_vault.adapters.s3 import S3ObjectStore
-from milvus_vault.inspection.estimate import GB, GB_MONTH_USD, REQUEST_USD
+from milvus_vault.inspection.estimate import GB
+from milvus_vault.model.prices import GB_MONTH_USD, REQUEST_USD
 from milvus_vault.runtime import logger, metrics
 from tests.support.lambda_context import Invocation
 

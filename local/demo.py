@@ -23,8 +23,9 @@ from local.stack import QUIET, LocalStack
 from milvus_vault.cli.main import run
 from milvus_vault.client.local_state import LOCAL_ACCESS_KEY, LOCAL_SECRET_KEY
 from milvus_vault.client.vault import VaultClient
-from milvus_vault.inspection.estimate import GB, GB_MONTH_USD, GET_USD, REQUEST_USD
+from milvus_vault.inspection.estimate import GB
 from milvus_vault.model import readable
+from milvus_vault.model.prices import GB_MONTH_USD, GET_USD, REQUEST_USD
 from milvus_vault.model.requests import BackupRequest
 from milvus_vault.model.resources import Backup, IncrementalEstimate
 

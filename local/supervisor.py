@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from local.milvus import VERSION
 from local.processes import exit_on_signals
 from local.stack import QUIET, LocalStack
 from milvus_vault.client.local_state import LocalState, lock_path, state_folder, state_path
@@ -58,6 +59,8 @@ def _published(stack: LocalStack) -> Iterator[None]:
         api_url=stack.api_url,
         aws_url=stack.ministack.url,
         milvus_uri=stack.milvus_uri,
+        management_uri=stack.milvus.management_uri,
+        milvus_version=VERSION,
         stack_name=stack.deployment.stack_name,
     )
     unfinished = state_path().with_suffix(".new")

@@ -5,6 +5,7 @@ docs/errors.md       every error: its meaning from `errors.py`, its retries from
 docs/requests.md     the fields of the requests, from their models, with examples that the models accept
 docs/openapi.json    the API, from its routes and their models
 docs/schemas/*.json  JSON schemas of requests, results, events and the manifest
+docs/aws-checklist.md  the items of `milvus-vault acceptance`, with `docs/aws-checklist.yaml`
 docs/permissions.md  the rights of all roles, from the template, and what needed them, from `tests/data/rights.json`
 docs/threads.md      what users have reported, from `docs/threads.yaml` and the tests that name it
 
@@ -27,6 +28,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict
 
 from milvus_vault import errors
+from milvus_vault.acceptance.items import items
 from milvus_vault.api.openapi import field_docstrings, openapi_document
 from milvus_vault.api.routes import ROUTES
 from milvus_vault.archive.manifest import Manifest
@@ -34,6 +36,7 @@ from milvus_vault.datasets.working_files import Dataset
 from milvus_vault.errors import VaultError
 from milvus_vault.model.base import Model
 from milvus_vault.model.events import RunEvent
+from milvus_vault.model.examples import EXAMPLES, Example
 from milvus_vault.model.messages import PublishedBackup, ReportRestoreResult
 from milvus_vault.model.messages_drill import DrillResult
 from milvus_vault.model.messages_prune import CarryOutPruneResult
@@ -47,6 +50,7 @@ from milvus_vault.model.requests import (
     RestoreRequest,
     VerifyRequest,
 )
+from tools.checklist import ChecklistError, checklist, checklist_document
 from tools.permissions import RightsError, permissions_document
 from tools.threads import guards, register, threads_document
 
@@ -218,109 +222,6 @@ def _wrap(text: str) -> str:
     return textwrap.fill(text, LINE_LENGTH, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
 
 
-@dataclass(frozen=True, slots=True)
-class Example:
-    """A request that the document shows. The models check it."""
-
-    title: str
-    model: type[Model]
-    request: Mapping[str, Any]
-
-
-EXAMPLES = (
-    Example("Everything, under a name made of date and time", BackupRequest, {}),
-    Example(
-        "One collection and one whole database",
-        BackupRequest,
-        {"backup_name": "before_upgrade", "collections": ["default.products", "shop.*"]},
-    ),
-    Example(
-        "All or nothing, as they are on storage now",
-        BackupRequest,
-        {"backup_name": "nightly_1", "skip_flush": True, "on_collection_failure": "fail"},
-    ),
-    Example(
-        "An incremental one, of which a twentieth is read once it is published",
-        BackupRequest,
-        {"mode": "incremental", "verify": {"level": "deep", "sample_percent": 5}},
-    ),
-    Example(
-        "One that is copied to the stack's own other place once it is published",
-        BackupRequest,
-        {"mode": "incremental", "copy_to": {}},
-    ),
-    Example("Everything, under its own names", RestoreRequest, {"backup_name": "before_upgrade"}),
-    Example(
-        "Beside what is there, into a 2.3 server",
-        RestoreRequest,
-        {"backup_name": "before_upgrade", "suffix": "_restored", "allow_version": True},
-    ),
-    Example(
-        "One collection into another database, and a whole database under another name",
-        RestoreRequest,
-        {
-            "backup_name": "before_upgrade",
-            "collections": ["default.products", "shop.*"],
-            "rename": {"default.products": "test.products", "shop.*": "shop_test.*"},
-        },
-    ),
-    Example(
-        "In place of what is there",
-        RestoreRequest,
-        {"backup_name": "before_upgrade", "collections": ["default.products"], "drop_existing": True},
-    ),
-    Example(
-        "Beside what is there, and then readers change over to it by the aliases",
-        RestoreRequest,
-        {"backup_name": "before_upgrade", "collections": ["shop.*"], "suffix": "_2", "switch_aliases": True},
-    ),
-    Example(
-        "Into a smaller server with other resource groups",
-        RestoreRequest,
-        {"backup_name": "before_upgrade", "replicas": {"shop.*": 2}, "resource_groups": {"blue": "green", "*": "red"}},
-    ),
-    Example("Check a backup", VerifyRequest, {"backup_name": "before_upgrade"}),
-    Example(
-        "Read a twentieth of a backup's objects, another one each time",
-        VerifyRequest,
-        {"backup_name": "before_upgrade", "level": "deep", "sample_percent": 5},
-    ),
-    Example("What would be deleted, and why", PruneRequest, {"dry_run": True}),
-    Example("Delete a backup", PruneRequest, {"backup_names": ["before_upgrade"]}),
-    Example(
-        "For milvus-backup, of an incremental backup",
-        ExportRequest,
-        {"backup_name": "nightly_31", "export_name": "for_the_archive"},
-    ),
-    Example(
-        "To another bucket, under its own name",
-        ExportRequest,
-        {"backup_name": "nightly_31", "export_name": "nightly_31", "to": {"bucket": "archive", "prefix": "vault/team"}},
-    ),
-    Example(
-        "A copy of an incremental backup, in the stack's other bucket",
-        ExportRequest,
-        {"backup_name": "nightly_31", "export_name": "nightly_31", "is_copy": True, "to": {}},
-    ),
-    Example(
-        "The rows of a collection as Parquet",
-        ExportRequest,
-        {
-            "backup_name": "nightly_31",
-            "export_name": "orders",
-            "format": "parquet",
-            "collections": ["shop.orders"],
-        },
-    ),
-    Example("The newest backup of a schedule", DrillRequest, {"newest_of": "nightly"}),
-    Example(
-        "Some collections, chosen at random, with more rows",
-        DrillRequest,
-        {"backup_name": "nightly_31", "max_bytes": 53687091200, "row_count": 1000},
-    ),
-)
-
-
 def requests_document(examples: Sequence[Example]) -> str:
     """Return docs/requests.md. Raises pydantic's `ValidationError` where a model refuses an example."""
     lines = [
@@ -449,6 +350,7 @@ def documents() -> dict[Path, str]:
         DOCS / "errors.md": errors_document(sections, retries(machines), actions),
         DOCS / "requests.md": requests_document(EXAMPLES),
         DOCS / "openapi.json": json.dumps(openapi_document(ROUTES), indent=2) + "\n",
+        DOCS / "aws-checklist.md": checklist_document(checklist(), items(), GENERATED),
         DOCS / "permissions.md": permissions_document(GENERATED),
         DOCS / "threads.md": threads_document(register(), guards(), GENERATED),
     }
@@ -470,7 +372,7 @@ def main(arguments: Sequence[str]) -> int:
     check = parser.parse_args(arguments).check
     try:
         made = documents()
-    except (SourceError, RightsError) as err:
+    except (SourceError, ChecklistError, RightsError) as err:
         print(f"the documents cannot be made: {err}", file=sys.stderr)
         return 1
     stale = stale_files(made)

@@ -16,14 +16,13 @@ from pydantic import BaseModel, ConfigDict
 from tests.rights import NEEDED, Calls, all_rights, read
 from tests.support.privilege import Right, needed_by_machines
 from tests.template.loading import as_list, functions, machines, statements, template, transformed
+from tools.parameters import longest_stack_name
 
 ROOT = Path(__file__).parent.parent
 REASONS = ROOT / "docs" / "permissions.yaml"
 
 # Quotas of CloudFormation and IAM, which cannot be raised.
 MAX_TEMPLATE_BYTES, MAX_RESOURCES, MAX_PARAMETERS, MAX_OUTPUTS = 1_000_000, 500, 200, 200
-# Of Step Functions and Lambda, for names that the template gives; a stack's name is a part of them.
-MAX_MACHINE_NAME = 80
 
 
 _INTRODUCTION = """\
@@ -113,7 +112,7 @@ def permissions_document(heading: str) -> str:
         "",
         *_table(("what", "is", "may be"), _sizes()),
         "",
-        f"The longest name of a stack is {longest_stack_name()} characters: names of state machines begin with it.",
+        f"A stack's name may have {longest_stack_name(template())} characters: names of resources are made of it.",
     ]
     for holder in dict.fromkeys(right.holder for right in rights):
         own = [right for right in rights if right.holder == holder]
@@ -227,9 +226,3 @@ def _rights_in(resource: Mapping[str, Any], there: Mapping[str, bool]) -> int:
             (statement,) = statements([{"Statement": [one]}])
             count += len(as_list(statement["Action"])) * len(as_list(statement["Resource"]))
     return count
-
-
-def longest_stack_name() -> int:
-    """Return how long a stack's name may be, by the names that the template makes of it."""
-    names = [found.properties["Name"]["Fn::Sub"].removeprefix("${AWS::StackName}") for found in machines()]
-    return MAX_MACHINE_NAME - max(map(len, names))

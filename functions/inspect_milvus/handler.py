@@ -6,21 +6,24 @@ Not a state of a machine but a door: the API's function invokes it and waits.
 from collections.abc import Callable, Mapping
 
 from milvus_vault.adapters.milvus_secret import read_access
+from milvus_vault.archive.layout import BackupLayout
 from milvus_vault.archive.manifest import Source
 from milvus_vault.catalogue import Catalogue
-from milvus_vault.connection import connect_milvus
+from milvus_vault.connection import connect_for_imports, connect_milvus
 from milvus_vault.errors import InvalidRequestError
 from milvus_vault.inspection.check import Deployment, check_deployment
 from milvus_vault.inspection.collections import InspectedMilvus
 from milvus_vault.inspection.estimate import estimate_backup
+from milvus_vault.inspection.restore_plan import RestorePlanner
 from milvus_vault.model.base import Model
 from milvus_vault.model.messages import InspectMilvusRequest, InspectMilvusResult, TargetsFound
 from milvus_vault.model.resources import Selection
 from milvus_vault.pool.sharing import Pool
+from milvus_vault.restore.staging import FoldLimits
 from milvus_vault.restore.targets import find_occupied
 from milvus_vault.runtime import task
-from milvus_vault.settings import MilvusSettings, StorageSettings
-from milvus_vault.stores import open_store
+from milvus_vault.settings import MilvusSettings, RestoreSettings, StorageSettings
+from milvus_vault.stores import open_store, open_workspace
 from milvus_vault.wiring import milvus_storage, open_garbage_collector, restore_run_of
 
 
@@ -62,12 +65,34 @@ def _selection(event: InspectMilvusRequest) -> Model:
 
 def _targets(event: InspectMilvusRequest) -> Model:
     if event.restore is None:
-        msg = "the targets of which restore?"
-        raise InvalidRequestError(msg, hint="Give `restore`.")
+        raise _which_restore()
     milvus = MilvusSettings.from_env()
     run = restore_run_of(event.restore, milvus.milvus_uri, milvus_storage(StorageSettings.from_env()))
     with connect_milvus(milvus) as database:
-        return TargetsFound(run=run, occupied=find_occupied(database, event.targets))
+        version = str(database.server_version())
+        return TargetsFound(run=run, server_version=version, occupied=find_occupied(database, event.targets))
+
+
+def _plan(event: InspectMilvusRequest) -> Model:
+    storage, milvus, fold = StorageSettings.from_env(), MilvusSettings.from_env(), RestoreSettings.from_env()
+    if event.restore is None:
+        raise _which_restore()
+    target = milvus_storage(storage)
+    with connect_for_imports(milvus) as connected:
+        return RestorePlanner(
+            run=open_workspace(storage, restore_run_of(event.restore, milvus.milvus_uri, target)),
+            request=event.restore,
+            layout=BackupLayout(storage.backup_prefix, event.restore.backup_name),
+            database=connected.database,
+            storage=target,
+            staging_prefix=storage.staging_prefix,
+            fold_limits=FoldLimits(fold.fold_copies, fold.fold_segment_bytes),
+            importer=connected.importer,
+        ).plan()
+
+
+def _which_restore() -> InvalidRequestError:
+    return InvalidRequestError("of which restore?", hint="Give `restore`.")
 
 
 def _check(_: InspectMilvusRequest) -> Model:
@@ -98,6 +123,7 @@ _INSPECTIONS: Mapping[str, Callable[[InspectMilvusRequest], Model]] = {
     "collections": _collections,
     "check": _check,
     "estimate": _estimate,
+    "plan": _plan,
     "selection": _selection,
     "targets": _targets,
 }

@@ -7,8 +7,11 @@ import numpy as np
 from pymilvus import DataType, Function, FunctionType, MilvusClient
 
 from tests.compatibility.features import Feature
+from tests.support.restoring import Restoring
 
 ROWS = 20
+DELETED, UPSERTED = (1, 3), (3, 4)
+"""Which rows `fill` deletes, and writes once more."""
 
 type Rows = list[dict[str, Any]]
 type Make = Callable[[MilvusClient, str], Rows]
@@ -210,3 +213,15 @@ CASES: Mapping[Feature, Make] = {
     Feature.GEOMETRY: of_geometry,
     Feature.STRUCTS: of_structs,
 }
+
+
+def fill(restoring: Restoring, name: str, make: Make) -> None:
+    """Make a collection, insert, delete, and insert again, with a flush in between."""
+    client = MilvusClient(restoring.server.uri)
+    found = make(client, name)
+    keys = client.insert(name, found)["ids"]
+    client.flush(name)
+    client.delete(name, ids=[keys[i] for i in DELETED])
+    if "id" in found[0]:
+        client.upsert(name, [found[i] for i in UPSERTED])
+    client.close()

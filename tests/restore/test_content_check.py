@@ -17,6 +17,7 @@ from milvus_vault.model.resources import Verification
 from milvus_vault.pool.doubts import Doubt, Doubts
 from milvus_vault.verifying.planning import MOST_DAMAGED
 from tests.restore.conftest import Deploy
+from tests.restore.schema_cases import fill, of_structs
 from tests.restore.servers import Filled
 from tests.support import restoring as support
 from tests.support.golden_rows import GOLDEN
@@ -220,6 +221,27 @@ def test_batches_that_nobody_looks_at_end_the_restore_by_name(
     with pytest.raises(CheckIncompleteError, match="were not looked at"):
         restoring.restore(BOTH)
     assert collections_of(restoring) == set()
+
+
+def test_columns_of_arrays_of_structs_are_read_and_what_is_damaged_in_them_is_found(
+    deploy: Deploy, let_executions_be: Callable[[str], None]
+) -> None:
+    restoring = deploy("2.6.19")
+    name = f"structs_{restoring.server.bucket.replace('-', '_')}"
+    fill(restoring, "structs", of_structs)
+    restoring.back_up(name)
+    request: dict[str, Any] = {"backup_name": name, "verify": "deep", "suffix": "_a"}
+    report = restoring.restore(request)
+    keys = objects_of(restoring, f"{PREFIX}/{name}/binlogs/insert_log/")
+    assert (report["status"], report["read_count"] > len(keys) > 0) == ("complete", True)
+
+    groups = sorted({key.split("/")[-2] for key in keys}, key=int)
+    place = next(key for key in keys if key.split("/")[-2] == groups[-1])  # the vectors within the structs
+    flip_a_byte(restoring, place)
+    with pytest.raises(BackupDamagedError, match=r"objects of collection default\.structs are damaged") as raised:
+        restoring.restore(request | {"suffix": "_b"})
+    assert place in raised.value.message
+    let_executions_be("FAILED")
 
 
 def test_taken_names_are_refused_before_anything_is_read(restoring: Restoring, reads: list[str]) -> None:

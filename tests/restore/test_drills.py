@@ -10,6 +10,7 @@ import pytest
 from milvus_vault.errors import ScratchInUseError
 from tests.conformance.asking import base_fields, numbers, vectors
 from tests.restore.conftest import Deploy
+from tests.restore.schema_cases import fill, of_structs
 from tests.restore.servers import INDEX, ROWS, Filled, each_version
 from tests.support.milvus_server.versions import VERSIONS
 from tests.support.restoring import PREFIX
@@ -97,6 +98,19 @@ def test_partitions_that_are_loaded_beside_others_are_not_taken_for_empty(deploy
 
     assert (result["status"], result["differences"]) == ("proven", [])
     assert result["row_count"] == 3 * ROWS
+
+
+def test_arrays_of_structs_come_back_and_are_said_not_to_be_compared(deploy: Deploy) -> None:
+    restoring = deploy("2.6.19")
+    backup = f"structs_{restoring.server.bucket.replace('-', '_')}"
+    fill(restoring, "structs", of_structs)
+    restoring.back_up(backup)
+
+    result = restoring.drill({"backup_name": backup})
+
+    assert (result["status"], result["differences"]) == ("proven", [])
+    assert result["compared_count"] == result["row_count"] > 0
+    assert "default.structs: values of these fields are not compared: words" in result["warnings"]
 
 
 # What the tests behind this show does not differ by version.

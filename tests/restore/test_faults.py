@@ -128,6 +128,7 @@ OTHERS: Mapping[str, Sequence[Json]] = {
     "inspect_milvus": (
         *({"inspection": name} for name in ("collections", "check", "estimate", "selection")),
         {"inspection": "estimate", "backup": {"mode": "incremental"}},
+        {"inspection": "plan", "restore": {"backup_name": "newer", "suffix": "_planned"}},
     ),
     "api": tuple(api_event(route.method, route.path) for route in ROUTES),
 }

@@ -14,7 +14,7 @@ from milvus_vault.errors import VersionUnsupportedError
 from tests.compatibility.features import VERSIONS as MINORS
 from tests.compatibility.features import Feature, from_version
 from tests.restore.conftest import Deploy
-from tests.restore.schema_cases import CASES, ROWS, create, field, rows
+from tests.restore.schema_cases import CASES, DELETED, ROWS, UPSERTED, create, field, fill, rows
 from tests.restore.servers import start_server
 from tests.support.milvus_server.versions import FROM_2_5, FROM_2_6, VERSIONS
 from tests.support.quick_s3 import QuickS3
@@ -27,7 +27,6 @@ PAIRS = [(source, target) for source, target in itertools.product(MINORS, MINORS
 # Of all pairs: what every version has into the newest, and what the newest has.
 OLDEST, NEWEST = MINORS[0], MINORS[-1]
 CHECK = "disable_func_runtime_check"
-DELETED, UPSERTED = (1, 3), (3, 4)
 
 
 @dataclass
@@ -68,18 +67,6 @@ def _backup_of(version: str) -> str:
 def restores(quick_s3: QuickS3) -> Iterator[Restores]:
     with ExitStack() as running:
         yield Restores(quick_s3, running)
-
-
-def fill(restoring: Restoring, name: str, make: Any) -> None:
-    """Make a collection, insert, delete, and insert again, with a flush in between."""
-    client = MilvusClient(restoring.server.uri)
-    found = make(client, name)
-    keys = client.insert(name, found)["ids"]
-    client.flush(name)
-    client.delete(name, ids=[keys[i] for i in DELETED])
-    if "id" in found[0]:
-        client.upsert(name, [found[i] for i in UPSERTED])
-    client.close()
 
 
 def described(restoring: Restoring, name: str) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from milvus_vault.binlogs.checking import ExpectedLog
 from tests.support.milvus_server.binlog import Place
 from tests.support.milvus_server.objects import MemoryObjects
 from tests.support.milvus_server.segment_files import SegmentLogs, Writer
-from tests.support.milvus_server.values import ROW_ID, TIMESTAMP, Columns, Message, Value
+from tests.support.milvus_server.values import ROW_ID, TIMESTAMP, Columns, Message, Value, stored_fields
 from tests.unit.archive.samples import BUCKET, golden_layout, golden_store
 
 GOLDEN = ("golden_0516", "golden_057", "golden_2_4", "golden_2_5", "golden_2_6")
@@ -97,7 +97,20 @@ def schema_of(version: str) -> Message:
     schema.fields.add(
         fieldID=100 + len(kinds), name="$meta", data_type=_TYPE("JSON"), is_dynamic=True, nullable=version >= "2.6"
     )
+    if version >= "2.6":
+        struct_array = schema.struct_array_fields.add(fieldID=101 + len(kinds), name="pages")
+        word, place = struct_array.fields.add(), struct_array.fields.add()
+        word.CopyFrom(_inner(102 + len(kinds), "pages[word]", "Array", "VarChar", max_length=64, max_capacity=8))
+        place.CopyFrom(_inner(103 + len(kinds), "pages[place]", "ArrayOfVector", "FloatVector", dim=16, max_capacity=8))
     return schema
+
+
+def _inner(number: int, name: str, kind: str, element: str, **params: int) -> Message:
+    """Return a field within an array of structs."""
+    pairs = [{"key": key, "value": str(value)} for key, value in params.items()]
+    return schema_pb2.FieldSchema(
+        fieldID=number, name=name, data_type=_TYPE(kind), element_type=_TYPE(element), type_params=pairs
+    )
 
 
 def _value(field: Message, row: int, chance: Random) -> Value:
@@ -114,6 +127,7 @@ def _value(field: Message, row: int, chance: Random) -> Value:
         "JSON": lambda: json.dumps({"a": number / 7, "b": [row, None, "x"], "c": {"d": "é"}}).encode(),
         "Geometry": lambda: struct.pack("<BIdd", 1, 1, number, row),
         "Array": lambda: bytes(_array(field, chance).SerializeToString()),
+        "ArrayOfVector": lambda: bytes(_vectors(chance).SerializeToString()),
         "SparseFloatVector": lambda: b"".join(struct.pack("<If", index, number) for index in range(row % 4, number, 9)),
         "FloatVector": lambda: struct.pack("<16f", *(chance.random() for _ in range(16))),
         "BinaryVector": lambda: chance.randbytes(2),
@@ -136,6 +150,11 @@ def _array(field: Message, chance: Random) -> Message:
     return found
 
 
+def _vectors(chance: Random) -> Message:
+    values = [chance.random() for _ in range(16 * chance.randrange(4))]
+    return schema_pb2.VectorField(dim=16, float_vector=schema_pb2.FloatArray(data=values))
+
+
 def _written_logs(archive: str) -> Iterator[Log]:
     version = archive.partition(" ")[0]
     chance = Random(1)  # noqa: S311 - the same each time
@@ -152,7 +171,7 @@ def _written_logs(archive: str) -> Iterator[Log]:
                 ROW_ID: [NOW + row for row in range(size)],
                 TIMESTAMP: [NOW + 1000 * segment + row for row in range(size)],
             }
-            columns |= {f.fieldID: [_value(f, row, chance) for row in range(size)] for f in schema.fields}
+            columns |= {f.fieldID: [_value(f, row, chance) for row in range(size)] for f in stored_fields(schema)}
             writer.write_rows(place, schema, columns, logs, merges=False)
         writer.write_deletes(place, [(row, NOW + row) for row in range(3 * segment + 4)], logs)
     if version >= "2.4":

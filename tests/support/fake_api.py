@@ -22,9 +22,11 @@ from milvus_vault.model.requests import (
 from milvus_vault.model.resources import (
     BackedUpCollection,
     Backup,
+    BackupDiff,
     BackupSummary,
     CheckItem,
     CheckReport,
+    CollectionDetails,
     CollectionInfo,
     Estimate,
     EstimateRequest,
@@ -33,6 +35,8 @@ from milvus_vault.model.resources import (
     IncrementalEstimate,
     ModeStats,
     ObjectCount,
+    PlannedCollection,
+    PlannedRestore,
     PoolListing,
     Problem,
     Progress,
@@ -148,6 +152,10 @@ class FakeApi:
     backups: dict[str, Backup] = field(default_factory=dict)
     runs: dict[str, list[Run]] = field(default_factory=dict)
     schedules: dict[str, Schedule] = field(default_factory=dict)
+    details: dict[str, CollectionDetails] = field(default_factory=dict)
+    """Of collections of any backup, by their full names."""
+    diffs: list[BackupDiff] = field(default_factory=list)
+    """Of any two backups."""
     collections: list[CollectionInfo] = field(default_factory=list)
     checks: list[CheckItem] = field(default_factory=list)
     answers: list[Answer] = field(default_factory=list)
@@ -155,6 +163,10 @@ class FakeApi:
     starts: dict[str, Started] = field(default_factory=dict)
     listings: list[PoolListing] = field(default_factory=list)
     """How far the pool is listed by answers that are not the last, each once."""
+    document: dict[str, Any] = field(default_factory=dict)
+    """How it describes itself."""
+    plan: dict[str, Any] = field(default_factory=dict)
+    """What the plans of restores say, where it is something else than `planned` says."""
     outcomes: dict[str, dict[str, Any]] = field(default_factory=dict)
     """How runs end, by their kind."""
 
@@ -228,23 +240,33 @@ class FakeApi:
         return self.starts[key]
 
 
-def _page(asked: Asked, items: list[Any]) -> Answer:
+def _page(asked: Asked, items: list[Any], summary: type[Model] | None = None) -> Answer:
+    """Return a page of a list, with no more of each item than its summary has."""
     begin, limit = int(asked.query.get("token", "0")), int(asked.query.get("limit", "20"))
     assert 1 <= limit <= 100
     rest = begin + limit < len(items)
-    shown = [item.model_dump(mode="json") for item in items[begin : begin + limit]]
+    fields = None if summary is None else set(summary.model_fields)
+    shown = [item.model_dump(mode="json", include=fields) for item in items[begin : begin + limit]]
     return Answer(200, json.dumps({"items": shown, "next_token": str(begin + limit) if rest else None}).encode())
 
 
 def _list_backups(api: FakeApi, asked: Asked) -> Answer:
     schedule = asked.query.get("schedule")
     kept = [item for item in api.backups.values() if schedule in {None, item.schedule}]
-    fields = set(BackupSummary.model_fields)
-    return _page(asked, [BackupSummary.model_validate(item.model_dump(include=fields)) for item in kept])
+    return _page(asked, kept, BackupSummary)
 
 
 def _get_backup(api: FakeApi, _: Asked, name: str) -> Backup | Answer:
     return api.backups.get(name) or _no_backup(name)
+
+
+def _get_collection(api: FakeApi, _: Asked, name: str, collection: str) -> CollectionDetails | Answer:
+    missing = problem("CollectionNotFoundError", f"backup '{name}' does not hold collection {collection}", 404)
+    return api.details.get(collection) or missing
+
+
+def _diff(api: FakeApi, _: Asked, name: str, other: str) -> BackupDiff | Answer:
+    return api.diffs[0] if {name, other} <= api.backups.keys() else _no_backup(other)
 
 
 def _no_backup(name: str) -> Answer:
@@ -318,8 +340,7 @@ def _list_runs(api: FakeApi, asked: Asked) -> Answer:
         for stage in (stages[0] for stages in reversed(api.runs.values()))
         if asked.query.get("kind") in {None, stage.kind} and asked.query.get("status") in {None, stage.status}
     ]
-    fields = set(RunSummary.model_fields)
-    return _page(asked, [RunSummary.model_validate(item.model_dump(include=fields)) for item in kept])
+    return _page(asked, kept, RunSummary)
 
 
 def _get_run(api: FakeApi, _: Asked, run_id: str) -> Run | Answer:
@@ -372,6 +393,33 @@ def _check(api: FakeApi, _: Asked) -> CheckReport:
     return CheckReport(is_ok=is_ok, milvus_version="2.3.5", checks=tuple(api.checks))
 
 
+def planned(name: str, **fields: Any) -> PlannedRestore:
+    """Return what a restore of a backup would do."""
+    collection = PlannedCollection(
+        source="default.articles", target="default.articles_restored", partition_count=1, row_count=50_000,
+        live_row_count=49_857, object_count=612, size_bytes=42_000_000, import_jobs=6, index_count=1, is_loaded=True,
+        aliases=("current",),
+    )  # fmt: skip
+    given = {
+        "backup_name": name, "backup_version": "2.3.5", "server_version": "2.5.27", "new_databases": ["shop"],
+        "collection_count": 1, "partition_count": 1, "row_count": 50_000, "object_count": 612,
+        "size_bytes": 42_000_000, "import_jobs": 6, "copy_requests": 612, "list_requests": 5, "get_requests": 5,
+        "request_cost_usd": 0.0031, "expected_seconds": 27.5,
+        "expected_by": "restore-9d1c7a52 of 2026-02-28 12:00 UTC, which imported 48,000 rows in 26 s",
+        "warnings": ["default.articles may lack rows, or have halves of upserts"],
+        "left_to_run": ["Logs of 1 collection(s) are read before anything is imported."],
+        "collections": [collection],
+    }  # fmt: skip
+    return PlannedRestore.model_validate(given | fields)
+
+
+def _plan_restore(api: FakeApi, asked: Asked) -> PlannedRestore | Answer:
+    request = RestoreRequest.model_validate_json(json.dumps(asked.body))
+    if request.backup_name not in api.backups:
+        return _no_backup(request.backup_name)
+    return planned(request.backup_name, **api.plan)
+
+
 def _estimate(api: FakeApi, asked: Asked) -> Estimate:
     request = EstimateRequest.model_validate(asked.body)
     incremental = IncrementalEstimate(
@@ -419,11 +467,17 @@ def _report(_: FakeApi, __: Asked) -> Answer:
     return Answer(200, b"<html>report</html>")
 
 
+def _openapi(api: FakeApi, _: Asked) -> Answer:
+    return Answer(200, json.dumps(api.document).encode())
+
+
 _Handler = Callable[..., Model | Answer | None]
 _ROUTES: list[tuple[str, str, _Handler]] = [
     ("POST", "/backups", _create),
     ("GET", "/backups", _list_backups),
     ("GET", r"/backups/([^/]+)", _get_backup),
+    ("GET", r"/backups/([^/]+)/collections/([^/]+)", _get_collection),
+    ("GET", r"/backups/([^/]+)/diff/([^/]+)", _diff),
     ("DELETE", r"/backups/([^/]+)", _delete_backup),
     ("POST", r"/backups/([^/]+)/(?:verify|repair)", _verify),
     ("POST", r"/backups/([^/]+)/copies", _copy),
@@ -444,6 +498,8 @@ _ROUTES: list[tuple[str, str, _Handler]] = [
     ("GET", "/collections", _list_collections),
     ("POST", "/check", _check),
     ("POST", "/estimate", _estimate),
+    ("POST", "/restores/plan", _plan_restore),
     ("GET", "/stats", _stats),
     ("GET", "/report.html", _report),
+    ("GET", "/openapi.json", _openapi),
 ]

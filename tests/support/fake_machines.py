@@ -1,6 +1,6 @@
 """Step Functions in memory: executions that somebody else ends."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from milvus_vault.errors import RunNotFoundError
 from milvus_vault.model.executions import ExecutionDescription, ExecutionPage, ExecutionSummary, StartedExecution
@@ -24,17 +24,20 @@ class FakeMachines:
         error: str = "",
         given: str = "{}",
         cause: str = "",
+        *,
+        seconds: float = 0,
+        output: str | None = None,
     ) -> None:
-        """Put an execution there."""
+        """Put an execution there, which took so long if it has ended."""
         arn = f"{machine_arn(kind).replace(':stateMachine:', ':execution:')}:{name}"
         self.found[arn] = ExecutionDescription(
             arn=arn,
             name=name,
             status=status,
             started_at=started_at,
-            ended_at=None if status == "RUNNING" else started_at,
+            ended_at=None if status == "RUNNING" else started_at + timedelta(seconds=seconds),
             input_json=given,
-            output_json=None,
+            output_json=output,
             error=error,
             cause=cause,
         )

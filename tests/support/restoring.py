@@ -108,7 +108,7 @@ class Restoring:
         arn = f"arn:aws:states:us-east-1:000000000000:execution:vault-restore:{name or uuid.uuid4()}"
         execution = {"arn": arn, "started_at": "2026-01-01T00:00:00Z"}
         with self._in_environment():
-            plan = self._prepare(execution, request)
+            plan = self.prepare(execution, request)
             step = {"run": plan["run"], "execution_arn": arn}
             try:
                 self._attempt(plan, step)
@@ -124,8 +124,8 @@ class Restoring:
             report: Json = json.loads(body)
             return report
 
-    def _prepare(self, execution: Json, request: Mapping[str, Any]) -> Json:
-        """Prepare a restore, and look at the objects that are to be looked at."""
+    def prepare(self, execution: Json, request: Mapping[str, Any]) -> Json:
+        """Prepare a restore within `functions`, and look at the objects that are to be looked at."""
         event = {"execution": execution, "request": dict(request)}
         plan = self._call(prepare_restore, event)
         while plan["has_batches"]:

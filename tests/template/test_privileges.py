@@ -463,7 +463,13 @@ TABLE: dict[str, May] = {
         delete=(".catalogue/backups/*", ".catalogue/holds/*"),
     ),
     "InspectMilvus": May(
-        read=("*/meta/*", ".catalogue/backups/*", ".pool/.condemned/*", ".runs/checks/*"),
+        read=(
+            "*/meta/*",
+            ".catalogue/backups/*",
+            ".catalogue/verifications/*",
+            ".pool/.condemned/*",
+            ".runs/checks/*",
+        ),
         write=(".runs/checks/*",),
         delete=(".runs/checks/*",),
     ),

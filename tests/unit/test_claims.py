@@ -1,10 +1,15 @@
 """Claims: of two executions one gets it, and a dead one keeps nobody out."""
 
 import ast
-from datetime import UTC, datetime
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from itertools import combinations
 from pathlib import Path
+from random import Random
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import milvus_vault
 from milvus_vault.claims import CLAIM, DIED, RUNNING, Claim, ClaimHeldError, Claims, check_owner, end_work
@@ -171,6 +176,109 @@ def test_giving_back_nothing_asks_nothing_of_the_store(store: InMemoryObjectStor
     assert store.requests.total() == 0
 
 
+class TestManyAtOnce:
+    """Two executions, of which each was faster at some of the claims that both want."""
+
+    @pytest.fixture
+    def waits(self) -> list[float]:
+        """What was waited, in seconds."""
+        return []
+
+    @pytest.mark.parametrize("seen", [1, 3])
+    def test_the_first_of_them_gets_what_the_other_gives_back(
+        self, store: InMemoryObjectStore, waits: list[float], seen: int
+    ) -> None:
+        first, second = claims(store, "first"), claims(store, "second")
+        second.take("b")
+
+        def pause(seconds: float) -> None:
+            waits.append(seconds)
+            if len(waits) == seen:
+                second.give_back()
+
+        first.take_all("abc", pause)
+
+        assert len(waits) == seen
+        assert [holder(store, key) for key in "abc"] == ["first"] * 3
+
+    def test_the_second_of_them_is_refused_at_once(self, store: InMemoryObjectStore, waits: list[float]) -> None:
+        claims(store, "first").take("b")
+        with pytest.raises(ClaimHeldError):
+            claims(store, "second").take_all("abc", waits.append)
+        assert waits == []
+
+    def test_the_first_is_refused_in_the_end_where_the_other_goes_on(
+        self, store: InMemoryObjectStore, waits: list[float]
+    ) -> None:
+        claims(store, "second").take("b")
+        with pytest.raises(ClaimHeldError):
+            claims(store, "first").take_all("b", waits.append)
+        assert sum(waits) == 10
+
+    def test_one_that_has_begun_long_ago_is_not_waited_for(
+        self, store: InMemoryObjectStore, waits: list[float]
+    ) -> None:
+        claimed = Claim(execution_arn="second", run="x", claimed_at=datetime.now(UTC) - timedelta(minutes=3))
+        store.put(BUCKET, "b", claimed.model_dump_json().encode())
+        with pytest.raises(ClaimHeldError):
+            claims(store, "first").take_all("abc", waits.append)
+        assert waits == []
+
+    @given(
+        wanted=st.lists(st.sets(st.sampled_from("abcde"), min_size=1), min_size=2, max_size=4),
+        turns=st.randoms(use_true_random=False),
+    )
+    def test_of_those_that_want_the_same_one_wins(self, wanted: list[set[str]], turns: Random) -> None:
+        """Whatever the order of their takes: all that win are disjoint, and who loses meets one that won."""
+        store = InMemoryObjectStore(BUCKET)
+        won = _take_in_turns(store, wanted, turns)
+
+        assert all(wanted[one].isdisjoint(wanted[other]) for one, other in combinations(won, 2))
+        assert won
+        for one in range(len(wanted)):
+            if all(wanted[one].isdisjoint(wanted[other]) for other in range(len(wanted)) if other != one):
+                assert one in won
+
+
+def _take_in_turns(store: InMemoryObjectStore, wanted: Sequence[set[str]], turns: Random) -> list[int]:
+    """Let executions take what they want, a key at a time, in an order of chance, and return which got all."""
+
+    won: list[int] = []
+    ended: set[int] = set()
+    refused: set[int] = set()
+
+    def step(one: int, left: list[str]) -> None:
+        """Take the next key. Who is to wait is asked again at its next turn, for as long as others go on."""
+
+        def pause(_: float) -> None:
+            raise TimeoutError
+
+        if one in refused:
+            actors[one].give_back()
+            ended.add(one)
+            return
+        try:
+            actors[one].take_all(left[:1], pause)
+        except TimeoutError:
+            return
+        except ClaimHeldError:
+            refused.add(one)
+            return
+        del left[0]
+        if not left:
+            won.append(one)
+            ended.add(one)
+
+    actors = [claims(store, f"execution-{one}") for one in range(len(wanted))]
+    left = [turns.sample(sorted(keys), len(keys)) for keys in wanted]
+    # In each round everybody takes one of five keys, is refused or gives back. After forty all wait for winners.
+    for _ in range(40):
+        for one in turns.sample(range(len(wanted)), len(wanted)):
+            if one not in ended:
+                step(one, left[one])
+    return won
+
+
 def test_the_holder_is_told_with_its_status(store: InMemoryObjectStore) -> None:
     assert claims(store, "me").holder(KEY) is None
     claims(store, "other").take(KEY)
@@ -224,7 +332,7 @@ def test_nobody_takes_a_claim_without_a_word_for_whoever_finds_it_held() -> None
 
 
 def _takes_of_claims(tree: ast.AST) -> list[ast.Call]:
-    """Return the calls of `take` of something that is called claims, but those where ClaimHeldError is caught."""
+    """Return the calls by which something called claims takes any, but those where ClaimHeldError is caught."""
     heard = {
         id(node)
         for caught in ast.walk(tree)
@@ -238,7 +346,7 @@ def _takes_of_claims(tree: ast.AST) -> list[ast.Call]:
         for node in ast.walk(tree)
         if isinstance(node, ast.Call)
         and isinstance(node.func, ast.Attribute)
-        and node.func.attr == "take"
+        and node.func.attr in {"take", "take_all"}
         and "claims" in ast.unparse(node.func.value).lower()
         and id(node) not in heard
     ]
@@ -246,6 +354,7 @@ def _takes_of_claims(tree: ast.AST) -> list[ast.Call]:
 
 def test_that_such_calls_are_found() -> None:
     assert _takes_of_claims(ast.parse("claims.take(key)"))
+    assert _takes_of_claims(ast.parse("claims.take_all(keys)"))
     assert _takes_of_claims(ast.parse("try:\n    claims.take(key)\nexcept ValueError:\n    pass"))
     assert not _takes_of_claims(ast.parse("try:\n    claims.take(key)\nexcept ClaimHeldError:\n    pass"))
 

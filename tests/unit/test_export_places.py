@@ -24,6 +24,12 @@ PLACES = ExportPlaces(
 )
 
 
+KEY = "arn:aws:kms:eu-west-1:222222222222:key/a"
+ROLE = "arn:aws:iam::222222222222:role/writes"
+FAR = replace(PLACES, own_region="us-east-1", region="eu-west-1", role_arn=ROLE, kms_key_arn=KEY)
+NEAR = replace(PLACES, own_region="us-east-1")
+
+
 def find(places: ExportPlaces, name: str = "night", **to: str) -> Place | None:
     """Return where an export goes."""
     return places.find(ExportRequest(backup_name="night", export_name=name, to=ExportPlace(**to)))
@@ -62,6 +68,51 @@ def test_what_is_left_out_is_the_backup_bucket_and_the_prefix_for_exports(
 def test_a_place_that_the_stack_does_not_name_is_refused(to: dict[str, str], words: str) -> None:
     with pytest.raises(InvalidRequestError, match=words):
         find(PLACES, **to)
+
+
+@pytest.mark.parametrize(
+    ("places", "to"),
+    [
+        (FAR, {"bucket": "archive", "bucket_region": "eu-west-1", "role_arn": ROLE, "kms_key_arn": KEY}),
+        (FAR, {"bucket_region": "us-east-1"}),
+        (NEAR, {"bucket": "archive", "bucket_region": "us-east-1"}),
+    ],
+)
+def test_region_role_and_key_may_be_those_that_the_stack_has(places: ExportPlaces, to: dict[str, str]) -> None:
+    assert find(places, **to) == Place(bucket=to.get("bucket", "backups"), prefix="exports")
+
+
+@pytest.mark.parametrize(
+    ("places", "to", "said", "hint"),
+    [
+        (FAR, {"bucket_region": "us-east-1"}, "`bucket_region`: for bucket archive this deployment has eu-west-1, and ",
+         "with ExportRegion=us-east-1:"),
+        (NEAR, {"bucket_region": "eu-west-1"}, "has us-east-1, and not eu-west-1", "with ExportRegion=eu-west-1:"),
+        (NEAR, {"role_arn": ROLE}, f"`role_arn`: for bucket archive this deployment has none, and not {ROLE}",
+         f"with ExportRoleArn={ROLE}:"),
+        (FAR, {"role_arn": f"{ROLE}2"}, f"has {ROLE}, and not {ROLE}2", f"with ExportRoleArn={ROLE}2:"),
+        (NEAR, {"kms_key_arn": KEY}, "`kms_key_arn`: for bucket archive this deployment has none",
+         f"with ExportKmsKeyArn={KEY}:"),
+        (FAR, {"bucket": "backups", "kms_key_arn": KEY}, "for bucket backups this deployment has none",
+         f"with ExportBucketName and ExportKmsKeyArn={KEY}:"),
+    ],
+)  # fmt: skip
+def test_another_region_role_or_key_than_the_stack_has_is_refused_with_the_parameter_to_set(
+    places: ExportPlaces, to: dict[str, str], said: str, hint: str
+) -> None:
+    with pytest.raises(InvalidRequestError, match=said) as refused:
+        find(places, **{"bucket": "archive", **to})
+    assert hint in str(refused.value.hint)
+
+
+def test_who_asks_for_a_place_that_the_stack_does_not_name_is_told_all_that_it_takes() -> None:
+    with pytest.raises(InvalidRequestError) as refused:
+        find(PLACES, bucket="other")
+    words = ("ExportBucketName=other", "ExportRegion", "ExportRoleArn", "ExportKmsKeyArn", "docs/operations.md")
+    assert all(word in str(refused.value.hint) for word in words)
+    with pytest.raises(InvalidRequestError) as refused:
+        find(PLACES, prefix="other/folder")
+    assert "name it as one: s3://other" in str(refused.value.hint)
 
 
 @pytest.mark.parametrize(

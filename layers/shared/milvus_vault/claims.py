@@ -5,7 +5,8 @@ ended is worthless and may be taken over, so that a run that was killed cannot b
 nobody gives claims back, but an execution that refuses its request.
 """
 
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
 from threading import Lock
 
@@ -15,7 +16,7 @@ from milvus_vault.errors import ObjectNotFoundError, RunTakenOverError
 from milvus_vault.model.base import Model
 from milvus_vault.model.names import attempt_of
 from milvus_vault.model.times import Time, utc_second
-from milvus_vault.parallel import each
+from milvus_vault.parallel import SMALL_REQUESTS_AT_A_TIME, do_each, each
 from milvus_vault.ports import Executions, ObjectStore
 from milvus_vault.workspace import Workspace
 
@@ -32,6 +33,14 @@ RUNNING = frozenset({"RUNNING", "UNKNOWN"})
 LONGEST_EXECUTION = timedelta(hours=25)
 """No state machine of ours runs for more than a day, and no function of it goes on for an hour after its end. Only one
 that is redriven later, by hand, comes back after that."""
+
+# Claims of two executions whose times are no further apart may have been taken in turn. Taking 16,000 lasts a minute.
+_TOGETHER = timedelta(minutes=2)
+
+# An execution that is refused gives its claims back before it says so: a second later, or after the one or two that a
+# delete of 16,000 takes.
+_PAUSE_SECONDS = 0.5
+_PAUSES = 20
 
 # Stands for the holder of a claim that cannot be read.
 UNREADABLE = "(unreadable claim)"
@@ -110,6 +119,31 @@ class Claims:
             # Somebody else was faster: look again, and most likely find it held.
             return self.take(key, has_outlived)
         return claim
+
+    def take_all(self, keys: Iterable[str], pause: Callable[[float], None] = time.sleep) -> None:
+        """Take the claims at many keys, several at a time.
+
+        Two executions that begin together may each get some of them first. That whose ARN sorts behind is then refused
+        and gives back what it has; the other one waits for that, some ten seconds at most, so that one of them wins.
+        Raises `ClaimHeldError`.
+        """
+
+        def take(key: str) -> None:
+            for left in reversed(range(_PAUSES + 1)):
+                try:
+                    self.take(key)
+                except ClaimHeldError as err:
+                    if not left or not self._waits_for(err.holder):
+                        raise
+                    pause(_PAUSE_SECONDS)
+                else:
+                    return
+
+        do_each(take, keys, threads=SMALL_REQUESTS_AT_A_TIME)
+
+    def _waits_for(self, holder: Claim) -> bool:
+        together = abs(holder.claimed_at - self._mine.claimed_at) <= _TOGETHER
+        return together and self._mine.execution_arn < holder.execution_arn
 
     def take_own(self, key: str) -> Claim | None:
         """Take the claim of a run of this execution alone, and return what `take` does.

@@ -143,6 +143,8 @@ class ExportSettings(Settings):
 
     export_prefix: str
     """The folder of the backup bucket, and of the other one, in which exports and copies to another place lie."""
+    aws_region: str = ""
+    """Where the function runs, as Lambda says; empty: nobody knows."""
 
 
 class PolicySettings(Settings):

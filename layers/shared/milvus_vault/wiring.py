@@ -33,6 +33,10 @@ def open_export_places(storage: StorageSettings, exports: ExportSettings) -> Exp
         staging_prefix=storage.staging_prefix,
         bucket=storage.export_bucket_name,
         prefix=exports.export_prefix,
+        own_region=exports.aws_region,
+        region=storage.export_region,
+        role_arn=storage.export_role_arn,
+        kms_key_arn=storage.export_kms_key_arn,
     )
 
 

@@ -1,6 +1,7 @@
 """A backup that cannot work is refused before it is started, as far as that can be known in a moment."""
 
 import json
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing
 from datetime import UTC, datetime
@@ -10,7 +11,7 @@ import pytest
 
 from milvus_vault.api import backups, stats
 from milvus_vault.api.app import Api
-from milvus_vault.api.backups import DiffFilter, get_backup_diff, post_backup
+from milvus_vault.api.backups import DiffFilter, get_backup_collection, get_backup_diff, post_backup
 from milvus_vault.api.routes import ROUTES
 from milvus_vault.api.routing import Caller
 from milvus_vault.api.schedules import put_schedule
@@ -18,7 +19,8 @@ from milvus_vault.api.services import Services
 from milvus_vault.archive.layout import BackupLayout
 from milvus_vault.archive.manifest import CollectionFailure
 from milvus_vault.backup.places import ExportPlaces, Place
-from milvus_vault.catalogue import Catalogue
+from milvus_vault.catalogue import Catalogue, describe_collection
+from milvus_vault.catalogue.describe import describe
 from milvus_vault.errors import (
     AnswerTimeoutError,
     BackupExistsError,
@@ -39,7 +41,7 @@ from tests.support import fake_api, pool_world
 from tests.support.fake_machines import FakeMachines, machines
 from tests.support.memory_store import InMemoryObjectStore
 from tests.support.pool_world import World
-from tests.unit.archive.samples import BUCKET, PREFIX, sample_contents, write_backup
+from tests.unit.archive.samples import BUCKET, PREFIX, golden_layout, golden_store, sample_contents, write_backup
 
 NOW = datetime(2026, 11, 28, tzinfo=UTC)
 PLACES = ExportPlaces(
@@ -264,6 +266,78 @@ def test_a_comparison_ends_before_the_gateway_gives_up(monkeypatch: pytest.Monke
     monkeypatch.setattr(backups, "ANSWER_SECONDS", -1.0)
     with pytest.raises(AnswerTimeoutError, match="takes longer than an answer of the API may take"):
         get_backup_diff(found, "a", "a", DiffFilter())
+
+
+def test_a_collection_is_told_with_its_settings_and_objects() -> None:
+    found, layout = services(FakeMachines(), Milvus()), BackupLayout(PREFIX, "a")
+    contents = sample_contents(layout)
+    write_backup(found.store, layout, contents)
+    name = "books.works"
+
+    status, document = answered(f"/backups/a/collections/{name}", {}, found)
+
+    assert (status, document["name"], document["load_state"]) == (200, "works", "Loaded")
+    (of_backup,) = [one for one in answered("/backups/a", {}, found)[1]["collections"] if one["name"] == "works"]
+    assert {member: document[member] for member in of_backup} == of_backup
+    kinds = document["objects"].values()
+    assert sum(kind["object_count"] for kind in kinds) == document["object_count"]
+    assert sum(kind["size_bytes"] for kind in kinds) == document["size_bytes"]
+    assert all(kind["object_count"] for kind in kinds)
+    assert sum(one["row_count"] for one in document["partitions"]) == document["row_count"]
+    by_kind = Counter(one["kind"] for one in document["settings"])
+    assert by_kind["collection"] == 1
+    assert by_kind["field"] > 1
+    assert by_kind["index"] > 0
+    assert by_kind["alias"] > 0
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "error", "words"),
+    [
+        (
+            "/backups/a/collections/default.nope",
+            404,
+            "CollectionNotFoundError",
+            "does not hold collection default.nope",
+        ),
+        ("/backups/nope/collections/books.works", 404, "BackupNotFoundError", "nope"),
+        ("/backups/b/collections/books.works", 409, "BackupDamagedError", "b"),
+    ],
+)
+def test_a_collection_that_cannot_be_told_of_is_a_problem(path: str, status: int, error: str, words: str) -> None:
+    found = services(FakeMachines(), Milvus())
+    for layout in (BackupLayout(PREFIX, "a"), BackupLayout(PREFIX, "b")):
+        write_backup(found.store, layout, sample_contents(layout))
+    found.store.put(BUCKET, BackupLayout(PREFIX, "b").manifest, b"{}")
+    answer = answered(path, {}, found)
+    assert (answer[0], answer[1]["error"], words in answer[1]["detail"]) == (status, error, True)
+
+
+def test_one_that_failed_says_why_it_is_not_there() -> None:
+    found, layout = services(FakeMachines(), Milvus()), BackupLayout(PREFIX, "a")
+    failure = CollectionFailure(
+        name=CollectionName(database="shop", name="cart"), error="CopyIncompleteError", message="m"
+    )
+    write_backup(found.store, layout, sample_contents(layout), failures=(failure,))
+    with pytest.raises(CollectionNotFoundError) as refused:
+        get_backup_collection(found, "a", "shop.cart")
+    assert refused.value.hint == "Its backup failed: CopyIncompleteError."
+
+
+def test_counting_objects_ends_before_the_gateway_gives_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    found, layout = services(FakeMachines(), Milvus()), BackupLayout(PREFIX, "a")
+    write_backup(found.store, layout, sample_contents(layout))
+    monkeypatch.setattr(backups, "ANSWER_SECONDS", -1.0)
+    with pytest.raises(AnswerTimeoutError, match=r"objects of books\.works in backup 'a' takes too long"):
+        get_backup_collection(found, "a", "books.works")
+
+
+def test_a_collection_of_another_tools_archive_is_told_as_far_as_it_is_recorded() -> None:
+    store, layout = golden_store("golden_2_5"), golden_layout("golden_2_5")
+    first = describe(store, BUCKET, layout).collections[0]
+    details = describe_collection(store, BUCKET, layout, f"{first.database}.{first.name}", has_time=lambda: True)
+    assert details.objects.insert_logs.object_count + details.objects.delta_logs.object_count == first.object_count
+    assert {one.kind for one in details.settings} >= {"collection", "field"}
 
 
 def told_of(found: Backup) -> list[object]:

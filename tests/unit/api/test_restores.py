@@ -1,29 +1,34 @@
 """What a backup rules out, and targets that are taken, are refused before anything is started."""
 
 import re
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any, cast
 
 import pytest
 
 from milvus_vault.api.inspection import CollectionFilter, get_collections, post_check, post_estimate
-from milvus_vault.api.restores import post_restore
+from milvus_vault.api.restores import post_restore, post_restore_plan
 from milvus_vault.api.routing import Caller
 from milvus_vault.api.services import Services
 from milvus_vault.archive.layout import BackupLayout
 from milvus_vault.catalogue import Catalogue
 from milvus_vault.claims import CLAIM, Claim
 from milvus_vault.errors import (
+    BackupDamagedError,
+    BackupNotFoundError,
     CollectionExistsError,
     MilvusPermissionError,
     MilvusUnavailableError,
     ServiceRequestError,
     ServiceUnavailableError,
+    TargetClaimedError,
     VaultError,
+    VersionUnsupportedError,
 )
-from milvus_vault.model.messages import InspectMilvusRequest, Occupied, TargetsFound
+from milvus_vault.model.messages import InspectMilvusRequest, Occupied, RefusedRestore, RestorePlanFound, TargetsFound
 from milvus_vault.model.requests import BackupRequest, RestoreRequest
-from milvus_vault.model.resources import EstimateRequest
+from milvus_vault.model.resources import EstimateRequest, PlannedRestore
 from milvus_vault.restore.working_files import PLAN, RestorePlan
 from milvus_vault.workspace import Workspace
 from tests.support.fake_machines import FakeMachines, machines
@@ -43,6 +48,13 @@ def states() -> FakeMachines:
     return FakeMachines()
 
 
+PLANNED = PlannedRestore(
+    backup_name=NAME, backup_version="2.4.4", server_version="2.6.19", collection_count=1, partition_count=1,
+    row_count=1000, object_count=4, size_bytes=4000, import_jobs=1, copy_requests=4, list_requests=5, get_requests=5,
+    request_cost_usd=0.001, expected_seconds=26.0, expected_by="rates", collections=(),
+)  # fmt: skip
+
+
 class Milvus:
     """The port `Inspector`: a Milvus that has these names, or answers with an error; and the port `Executions`."""
 
@@ -51,19 +63,23 @@ class Milvus:
         self.aliases: set[str] = set()
         self.error: VaultError | None = None
         self.status_of_claim = "FAILED"
+        self.version = "2.6.19"
+        self.refused: tuple[RefusedRestore, ...] = ()
         self.asked = 0
 
     def inspect(self, request: InspectMilvusRequest) -> dict[str, Any]:
         """Return what has the names of targets."""
-        assert request.inspection == "targets"
         self.asked += 1
         if self.error:
             raise self.error
+        if request.inspection == "plan":
+            return RestorePlanFound(run=RUN, plan=PLANNED, refused=self.refused).model_dump(mode="json")
+        assert request.inspection == "targets"
         found = Occupied(
             collections=frozenset(name for name in request.targets if str(name) in self.collections),
             aliases=frozenset(name for name in request.targets if str(name) in self.aliases),
         )
-        return TargetsFound(run=RUN, occupied=found).model_dump(mode="json")
+        return TargetsFound(run=RUN, server_version=self.version, occupied=found).model_dump(mode="json")
 
     def status(self, execution_arn: str) -> str:
         """Return what became of the execution that holds the claim of the run."""
@@ -157,10 +173,24 @@ def test_where_milvus_cannot_be_asked_the_run_is_to_tell(
     assert (milvus.asked, len(states.found)) == (1, 1)
 
 
+def leave_a_run(services: Services, request: RestoreRequest, *, is_the_same_backup: bool = True) -> None:
+    """Write what an earlier execution of the run has left."""
+    run = Workspace(services.store, BUCKET, PREFIX, RUN)
+    run.write(CLAIM, Claim(execution_arn=EARLIER, run=RUN, claimed_at=NOW))
+    etag = services.store.get_with_etag(BUCKET, LAYOUT.marker)[1] if is_the_same_backup else "another"
+    run.write(
+        PLAN,
+        RestorePlan(
+            request=request, execution_arn=EARLIER, started_at=NOW, backup_etag=etag,
+            backup_version="2.4.4", server_version="2.4.4", content_checked=True, is_staged=False, staging_folder="",
+            targets=(), databases=(),
+        ),
+    )  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("status", "is_the_same_backup", "is_refused"),
     [
-        ("RUNNING", True, False),
         ("UNKNOWN", True, False),
         ("ABORTED", True, False),
         ("FAILED", True, False),
@@ -172,18 +202,8 @@ def test_what_a_run_that_is_gone_on_with_has_made_is_no_obstacle(
     services: Services, milvus: Milvus, status: str, *, is_the_same_backup: bool, is_refused: bool
 ) -> None:
     milvus.collections, milvus.status_of_claim = {"books.works"}, status
-    run = Workspace(services.store, BUCKET, PREFIX, RUN)
-    run.write(CLAIM, Claim(execution_arn=EARLIER, run=RUN, claimed_at=NOW))
     request = RestoreRequest(backup_name=NAME, collections=("books.works",))
-    etag = services.store.get_with_etag(BUCKET, LAYOUT.marker)[1] if is_the_same_backup else "another"
-    run.write(
-        PLAN,
-        RestorePlan(
-            request=request, execution_arn=EARLIER, started_at=NOW, backup_etag=etag,
-            backup_version="2.4.4", server_version="2.4.4", content_checked=True, is_staged=False, staging_folder="",
-            targets=(), databases=(),
-        ),
-    )  # fmt: skip
+    leave_a_run(services, request, is_the_same_backup=is_the_same_backup)
     if not is_refused:
         post_restore(services, request, Caller())
         return
@@ -226,3 +246,68 @@ def test_an_answer_about_milvus_that_is_none_to_what_was_asked_is_named(
         post_check(services)
     with pytest.raises(ServiceRequestError, match="something else than estimate"):
         post_estimate(services, EstimateRequest(backup=BackupRequest()))
+
+
+@pytest.mark.parametrize("start", [post_restore_plan, lambda services, body: post_restore(services, body, Caller())])
+def test_a_restore_that_runs_already_is_refused_at_once(
+    services: Services, states: FakeMachines, milvus: Milvus, start: Callable[[Services, RestoreRequest], object]
+) -> None:
+    request = RestoreRequest(backup_name=NAME, collections=("books.works",))
+    leave_a_run(services, request)
+    milvus.status_of_claim = "RUNNING"
+    with pytest.raises(TargetClaimedError, match=EARLIER):
+        start(services, request)
+    assert states.found == {}
+
+
+def test_a_server_that_is_older_than_the_backup_is_refused_at_once(
+    services: Services, states: FakeMachines, milvus: Milvus
+) -> None:
+    milvus.version = "2.2.9"
+    with pytest.raises(VersionUnsupportedError, match="which is older"):
+        post_restore(services, RestoreRequest(backup_name=NAME, suffix="_x"), Caller())
+    assert states.found == {}
+
+
+class TestPlans:
+    """POST /restores/plan."""
+
+    REQUEST = RestoreRequest(backup_name=NAME, suffix="_x")
+    TAKEN = RefusedRestore(error="CollectionExistsError", message="taken", hint="other names", is_of_target=True)
+
+    def test_a_backup_that_is_not_there_is_named_without_asking_milvus(
+        self, services: Services, milvus: Milvus
+    ) -> None:
+        with pytest.raises(BackupNotFoundError, match="nope"):
+            post_restore_plan(services, RestoreRequest(backup_name="nope"))
+        assert milvus.asked == 0
+
+    def test_what_the_restore_would_refuse_is_refused_by_the_same_name(
+        self, services: Services, milvus: Milvus
+    ) -> None:
+        milvus.refused = (self.TAKEN,)
+        with pytest.raises(CollectionExistsError, match="taken") as refused:
+            post_restore_plan(services, self.REQUEST)
+        assert refused.value.hint == "other names"
+
+    def test_what_an_earlier_execution_made_is_no_obstacle_and_damage_is(
+        self, services: Services, milvus: Milvus
+    ) -> None:
+        leave_a_run(services, self.REQUEST)
+        milvus.refused = (self.TAKEN,)
+        assert post_restore_plan(services, self.REQUEST).continues == EARLIER
+        damaged = RefusedRestore(error="BackupDamagedError", message="rotten", hint="", is_of_target=False)
+        milvus.refused = (self.TAKEN, damaged)
+        with pytest.raises(BackupDamagedError, match="rotten"):
+            post_restore_plan(services, self.REQUEST)
+
+    def test_the_time_is_that_of_the_restore_which_was_most_like_it(
+        self, services: Services, states: FakeMachines
+    ) -> None:
+        assert post_restore_plan(services, self.REQUEST).expected_by == "rates"
+        for name, seconds, rows in (("small", 30, 300), ("large", 600, 9000), ("other", 9000, 10**6), ("none", 5, 0)):
+            states.add("restore", name, NOW, seconds=seconds, output=f'{{"imported_row_count": {rows}}}')
+        planned = post_restore_plan(services, self.REQUEST)
+        assert planned.expected_seconds == pytest.approx(100)
+        assert "restore-small" in planned.expected_by
+        assert "300 rows in 30 s" in planned.expected_by

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterable
+from itertools import product
 
 import pyarrow as pa
 import pytest
@@ -207,6 +208,36 @@ TEXT = '{"pk":"a","ts":2,"pkType":21}'
 def test_lines_that_are_no_deletes_are_named(lines: list[str | None]) -> None:
     with pytest.raises(BinlogUnreadableError):
         read_deletes(_lines(*lines))
+
+
+def _said(line: str, key_type: type) -> Delete | None:
+    """Return what a line says, or None where it is no delete with such a key."""
+    try:
+        found = json.loads(line)
+    except ValueError:
+        return None
+    kind = {int: 5, str: 21}[key_type]
+    is_delete = list(found) == ["pk", "ts", "pkType"] and type(found["pk"]) is key_type and found["pkType"] == kind
+    return (found["pk"], found["ts"]) if is_delete and type(found["ts"]) is int else None
+
+
+@pytest.mark.parametrize("keys", [(1, 23, 456), ("a", "é/1", "bcd")])
+@pytest.mark.parametrize("which", [0, 1, 2])
+def test_each_byte_of_each_line_is_looked_at(keys: tuple[int | str, ...], which: int) -> None:
+    kind = type(keys[0])
+    lines = [
+        f'{{"pk":{json.dumps(key, ensure_ascii=False)},"ts":{NOW + row},"pkType":{5 if kind is int else 21}}}'
+        for row, key in enumerate(keys)
+    ]
+    for place, other in product(range(len(lines[which])), 'x9"'):
+        line = lines[which][:place] + other + lines[which][place + 1 :]
+        changed = [*lines[:which], line, *lines[which + 1 :]]
+        said = [_said(line, kind) for line in changed]
+        if None in said:
+            with pytest.raises(BinlogUnreadableError):
+                read_deletes(_lines(*changed))
+        else:
+            assert found_in(_lines(*changed)) == said, line
 
 
 def test_the_first_wrong_line_is_quoted() -> None:

@@ -455,7 +455,22 @@ class TestExport:
 
     @pytest.mark.parametrize(
         ("options", "asked"),
-        [((), {}), (("--to", "s3://archive/team"), {"to": {"bucket": "archive", "prefix": "team"}})],
+        [
+            ((), {}),
+            (("--to", "s3://archive/team"), {"to": {"bucket": "archive", "prefix": "team"}}),
+            (
+                ("--to", "s3://archive", "--to-region", "eu-west-1", "--to-role", "arn:a", "--to-kms-key", "arn:b"),
+                {
+                    "to": {
+                        "bucket": "archive",
+                        "bucket_region": "eu-west-1",
+                        "role_arn": "arn:a",
+                        "kms_key_arn": "arn:b",
+                    }
+                },
+            ),
+            (("--to-region", "eu-west-1"), {"to": {"bucket_region": "eu-west-1"}}),
+        ],
     )
     def test_a_copy_is_started_followed_and_told(
         self, api: FakeApi, cli: Cli, options: tuple[str, ...], asked: dict[str, object]
@@ -778,6 +793,39 @@ class TestLookingFirst:
         assert "0.0031 USD" in text
         assert "about 9 s" in text
         assert api.asked[-1].body == {"backup": {"collections": ["default.articles"]}}
+
+    def test_create_with_dry_run_is_the_estimate_and_starts_nothing(self, cli: Cli, api: FakeApi) -> None:
+        told = cli("create", "--dry-run", "--filter", "articles", "--incremental")
+        assert (told.code, told.out) == (0, cli("estimate", "--filter", "articles", "--incremental").out)
+        assert [asked.path for asked in api.asked] == ["/live/estimate"] * 2
+        assert cli("-o", "json", "create", "--dry-run").document == cli("-o", "json", "estimate").document
+
+    def test_the_plan_of_a_restore_tells_what_would_be_done(self, cli: Cli, api: FakeApi) -> None:
+        api.backups["b"] = backup("b")
+        done = cli("restore", "b", "--suffix", "_restored", "--dry-run")
+        assert done.code == 0
+        assert [(asked.path, asked.body) for asked in api.asked] == [
+            ("/live/restores/plan", {"backup_name": "b", "suffix": "_restored"})
+        ]
+        told = [" ".join(line.split()) for line in done.out.splitlines()]
+        assert "to stage 612 objects, 40.1 MiB" in told
+        assert "import jobs 6" in told
+        assert (
+            "expected time about 28 s, by restore-9d1c7a52 of 2026-02-28 12:00 UTC, which imported 48,000 rows in 26 s"
+            in told
+        )
+        assert (
+            "default.articles default.articles_restored 50,000 612 40.1 MiB 6 indexed, loaded, aliases current" in told
+        )
+        assert "! default.articles may lack rows, or have halves of upserts" in told
+        assert "- Logs of 1 collection(s) are read before anything is imported." in told
+        assert cli("-o", "json", "restore", "b", "--dry-run").document["import_jobs"] == 6
+
+    def test_a_plan_that_finds_a_refusal_ends_with_its_code(self, cli: Cli, api: FakeApi) -> None:
+        assert cli("restore", "nope", "--dry-run").code == 4
+        api.answers = [problem("CollectionExistsError", "the target has a already", 409, "Set `drop_existing`.")]
+        refused = cli("restore", "b", "--dry-run")
+        assert (refused.code, "--drop-existing" in refused.err) == (5, True)
 
     def test_an_incremental_estimate_stands_beside_a_full_one(self, cli: Cli, api: FakeApi) -> None:
         lines = cli("estimate", "--incremental").out.splitlines()

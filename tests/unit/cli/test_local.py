@@ -4,8 +4,11 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import override
 
 import pytest
 
@@ -42,7 +45,9 @@ def holders(api: FakeApi, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[subp
         process.stdout.close()
 
 
-def hold(holders: list[subprocess.Popen[str]], url: str, how: str = "") -> subprocess.Popen[str]:
+def hold(
+    holders: list[subprocess.Popen[str]], url: str, how: str = "", aws: str = "http://127.0.0.1:1", management: str = ""
+) -> subprocess.Popen[str]:
     """Start a process that holds the lock, and write the file of a stack that is ready."""
     lock_path().parent.mkdir(parents=True, exist_ok=True)
     process = subprocess.Popen(
@@ -52,8 +57,8 @@ def hold(holders: list[subprocess.Popen[str]], url: str, how: str = "") -> subpr
     assert process.stdout is not None
     assert process.stdout.readline() == "held\n"
     state = LocalState(
-        pid=process.pid, repository="/nowhere", api_url=url, aws_url="http://127.0.0.1:1",
-        milvus_uri="http://127.0.0.1:2", stack_name="milvus-vault",
+        pid=process.pid, repository="/nowhere", api_url=url, aws_url=aws, milvus_uri="http://127.0.0.1:2",
+        stack_name="milvus-vault", management_uri=management, milvus_version="2.3.5",
     )  # fmt: skip
     state_path().write_text(state.model_dump_json())
     log_path().touch()
@@ -158,17 +163,119 @@ def test_a_clone_is_found_from_a_folder_inside() -> None:
         os.chdir(before)
 
 
-def test_a_make_that_fails_is_told(cli: Cli, holders: list[subprocess.Popen[str]], tmp_path: Path) -> None:
-    (tmp_path / "local").mkdir()
-    (tmp_path / "local" / "background.py").touch()
-    (tmp_path / "Makefile").write_text("local-up:\n\t@echo no disk >&2; exit 3\n")
+def clone(folder: Path, makefile: str) -> Path:
+    """Make what looks like a clone, with this Makefile."""
+    (folder / "local").mkdir()
+    (folder / "local" / "background.py").touch()
+    (folder / "Makefile").write_text(makefile)
+    return folder
 
-    done = cli("local", "up", "--repo", str(tmp_path))
+
+def test_a_make_that_fails_is_told(cli: Cli, holders: list[subprocess.Popen[str]], tmp_path: Path) -> None:
+    rules = "local-install:\n\t@echo noise\nbuild:\n\t@echo no disk >&2; exit 3\nlocal-up:\n\t@touch started\n"
+    done = cli("local", "up", "--repo", str(clone(tmp_path, rules)))
 
     assert (done.code, holders) == (1, [])
-    assert "did not start" in done.err
+    assert "did not start: 'Build what is deployed' failed" in done.err
+    assert "no disk" in done.err
+    assert "noise" not in done.out + done.err
+    assert str(tmp_path / ".make" / "build.log") in done.err
+    assert not (tmp_path / "started").exists()
+
+
+@pytest.mark.parametrize("sample", [False, True])
+def test_steps_are_shown_and_what_make_says_is_in_files(
+    api: FakeApi, cli: Cli, holders: list[subprocess.Popen[str]], tmp_path: Path, sample: bool
+) -> None:
+    rules = "local-install build:\n\t@echo noise of $@\nlocal-up:\n\t@echo '$(ARGS)' >> asked\n"
+    rules += "\t@until [ -s $(STATE) ]; do sleep 0.01; done\n"
+    ready = threading.Timer(0.1, hold, (holders, api.url))
+    ready.start()
+    folder = clone(tmp_path, rules.replace("$(STATE)", str(state_path())))
+    done = cli("local", "up", "--repo", str(folder), *(["--sample"] if sample else []))
+    ready.join()
+
+    assert done.code == 0, done.err
+    steps = ["Install what it needs", "Build what is deployed", "Start Milvus", *(["Fill"] if sample else [])]
+    shown = [line for line in done.out.splitlines() if line.startswith("✓")]
+    assert [step for step, line in zip(steps, shown, strict=True) if step in line] == steps
+    assert "noise" not in done.out + done.err
+    assert (folder / ".make" / "build.log").read_text() == "noise of build\n"
+    assert (folder / "asked").read_text().split("\n") == ["", *(["--sample"] if sample else []), ""]
 
 
 def test_a_missing_clone_is_named(tmp_path: Path) -> None:
     with pytest.raises(LocalStackError, match=str(tmp_path)):
         local_stack.find_repository(tmp_path)
+
+
+class Parts(BaseHTTPRequestHandler):
+    """Milvus' management endpoint, S3 and Step Functions, as far as `local status` asks them."""
+
+    health = (200, "OK")
+
+    def do_GET(self) -> None:
+        if self.path == "/healthz":
+            self.answer(*self.health)
+        else:
+            self.answer(200, "<ListAllMyBucketsResult><Buckets><Bucket/><Bucket/></Buckets></ListAllMyBucketsResult>")
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        self.answer(200, '{"stateMachines": []}')
+
+    def answer(self, status: int, text: str) -> None:
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(text)))
+        self.end_headers()
+        self.wfile.write(text.encode())
+
+    @override
+    def log_message(self, format: str, *args: object) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture
+def parts() -> Iterator[str]:
+    with ThreadingHTTPServer(("127.0.0.1", 0), Parts) as server:
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+@pytest.mark.parametrize("configuration", [{}, {"AWS_PROFILE": "nobody"}, {"http_proxy": "http://127.0.0.1:1"}])
+def test_status_asks_each_part_itself(
+    api: FakeApi, cli: Cli, holders: list[subprocess.Popen[str]], parts: str, monkeypatch: pytest.MonkeyPatch,
+    configuration: dict[str, str],
+) -> None:  # fmt: skip
+    for name, value in configuration.items():
+        monkeypatch.setenv(name, value)
+    hold(holders, api.url, aws=parts, management=parts)
+    done = cli("local", "status", "-o", "json")
+    assert done.code == 0
+    found = {item["name"]: item["message"] for item in done.document["checks"]}
+    assert found == {
+        "milvus": "2.3.5 at http://127.0.0.1:2 says that it is well",
+        "collections": f"the deployment sees {len(api.collections)} collections",
+        "s3": "2 buckets",
+        "step_functions": "0 state machines",
+    }
+
+
+def test_status_says_why_milvus_is_not_well_and_does_not_wait_for_it(
+    api: FakeApi, cli: Cli, holders: list[subprocess.Popen[str]], parts: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Parts, "health", (500, "component standalone is Abnormal"))
+    hold(holders, api.url, aws=parts, management=parts)
+    done = cli("local", "status")
+    assert done.code == 7
+    assert "milvus: Milvus says of itself: component standalone is Abnormal" in done.out
+    assert "local down" in done.out
+    assert api.asked == []
+
+
+def test_status_says_which_part_does_not_answer(api: FakeApi, cli: Cli, holders: list[subprocess.Popen[str]]) -> None:
+    hold(holders, api.url, management="http://127.0.0.1:1")
+    done = cli("local", "status", "-o", "json")
+    verdicts = {item["name"]: item["verdict"] for item in done.document["checks"]}
+    assert (done.code, verdicts) == (7, {"milvus": "failed", "s3": "failed", "step_functions": "failed"})

@@ -5,11 +5,12 @@ import io
 import pytest
 
 from milvus_vault.cli import details, tables
-from milvus_vault.cli.session import HarmlessConsole, Output
+from milvus_vault.cli.session import Output
+from milvus_vault.cli.terminal import HarmlessConsole
 from milvus_vault.model.requests import BackupRequest
 from milvus_vault.model.resources import BackupSummary, CollectionInfo, RunSummary, Schedule, Stats
 from milvus_vault.model.retention import Retention
-from tests.support.fake_api import BEGAN, backup, run
+from tests.support.fake_api import BEGAN, backup, planned, run
 
 NAME = "backup_2026_11_28_03_00_00_1a2b"
 RUN = "restore-6d7fd0b8-5f1c-4a51-9b2e-2f6f6c4fcb6a"
@@ -71,6 +72,10 @@ def collections(output: Output) -> object:
     return tables.collections(output, [info])
 
 
+def plan(output: Output) -> object:
+    return details.restore_plan(output, planned(NAME, continues=RUN))
+
+
 def schedules(output: Output) -> object:
     found = Schedule(
         name="nightly_of_the_warehouse_of_the_north", expression="cron(0 3 ? * MON-FRI *)",
@@ -89,6 +94,18 @@ def schedules(output: Output) -> object:
         (runs, [RUN, "failed", "2026-03-01", "12 s", NAME, "nightly", "RowCountMismatchError"]),
         (stats, ["1,000 (500 full, 500 incremental, 10 damaged)", "nightly_of_the_shop", "2,142.0419 USD a month"]),
         (collections, ["warehouse_of_the_north.measurements_by_hour_and_sensor", "50,000", "612", "40.1 MiB", "yes"]),
+        (
+            plan,
+            [
+                "default.articles",
+                "default.articles_restored",
+                "612 objects, 40.1 MiB",
+                "about 28 s, by restore-9d1c7a52",
+                "indexed, loaded, aliases current",
+                "may lack rows, or have halves of upserts",
+                RUN,
+            ],
+        ),
         (
             schedules,
             [

@@ -5,7 +5,7 @@ import io
 import pytest
 
 from milvus_vault.cli.progress import RunBars, RunLines
-from milvus_vault.cli.session import HarmlessConsole
+from milvus_vault.cli.terminal import HarmlessConsole
 from milvus_vault.model.resources import Progress, Run, RunCollection
 from tests.support.fake_api import run
 

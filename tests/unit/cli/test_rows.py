@@ -17,7 +17,8 @@ import pytest
 from milvus_vault.adapters.s3 import S3ObjectStore
 from milvus_vault.cli import archives, main
 from milvus_vault.cli.commands import rows as command
-from milvus_vault.cli.session import HarmlessConsole, Output
+from milvus_vault.cli.session import Output
+from milvus_vault.cli.terminal import HarmlessConsole
 from milvus_vault.client.local_state import LocalState
 from milvus_vault.errors import StorageAccessDeniedError
 from tests.support.fake_api import FakeApi, backup

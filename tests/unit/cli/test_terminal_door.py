@@ -14,7 +14,7 @@ from rich.text import Text
 
 from milvus_vault.cli import session as door
 from milvus_vault.cli.progress import RunBars
-from milvus_vault.cli.session import HarmlessConsole, harmless
+from milvus_vault.cli.terminal import HarmlessConsole, harmless
 from milvus_vault.model.resources import CheckItem, CollectionInfo, Hold, HoldState, RunCollection, Schedule
 from tests.support.fake_api import BEGAN, FakeApi, backup, problem, run, stages
 from tests.unit.cli.conftest import Cli
@@ -62,6 +62,11 @@ def evil_api(api: FakeApi) -> None:
     api.collections = [CollectionInfo(database=EVIL, name=EVIL, row_count=1, segment_count=1, is_loaded=True)]
     api.checks = [CheckItem(name=EVIL, verdict="failed", message=EVIL, error=EVIL, hint=EVIL)]
     api.schedules = {"s": Schedule(name=EVIL, expression=EVIL, timezone=EVIL[:50], problem=EVIL, next_run_at=BEGAN)}
+    api.plan = {
+        "expected_by": EVIL,
+        "continues": EVIL,
+        **{name: [EVIL] for name in ("warnings", "left_to_run", "new_databases")},
+    }
     api.outcomes = {
         "prune": {"result": {"decisions": [{"name": EVIL, "keep": True, "reason": EVIL}]}, "status": "succeeded"},
         "restore": {"backup_name": EVIL, "collections": [failed]},
@@ -72,7 +77,8 @@ def evil_api(api: FakeApi) -> None:
     "words",
     [
         "list", "get b", "runs", "watch backup-1", "collections", "check", "schedule list", "schedule get s",
-        "prune --dry-run", "restore b --wait", "report b --no-browser", "estimate", "delete b -y", "hold b --reason x",
+        "prune --dry-run", "restore b --wait", "restore b --dry-run", "report b --no-browser", "estimate",
+        "delete b -y", "hold b --reason x",
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("output", ["text", "json"])

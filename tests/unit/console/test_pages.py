@@ -1,12 +1,29 @@
 """Each page shows what the API says, each action asks the API for one thing, and whatever goes wrong is named."""
 
+import html
 import json
+import re
 from datetime import UTC, datetime
 
 import pytest
 
+from milvus_vault.api.openapi import openapi_document
+from milvus_vault.api.routes import ROUTES
 from milvus_vault.model.locks import ObjectLock
-from milvus_vault.model.resources import BackupDiff, CheckItem, ComparedBackup, HoldState, Schedule
+from milvus_vault.model.resources import (
+    BackedUpPartition,
+    BackupDiff,
+    CheckItem,
+    CollectionDetails,
+    CollectionDiff,
+    ComparedBackup,
+    ComparedCollection,
+    HoldState,
+    ObjectCount,
+    ObjectKinds,
+    Schedule,
+    Setting,
+)
 from milvus_vault.model.retention import Retention
 from tests.support.fake_api import BEGAN, FakeApi, backup, problem, run, stages
 from tests.support.fake_api import Answer as ApiAnswer
@@ -80,6 +97,15 @@ def test_a_backup_is_shown_with_all_that_is_known_of_it(api: FakeApi, browser: B
     assert 'name="typed"' in page
 
 
+def test_the_api_is_described_as_it_describes_itself(api: FakeApi, browser: Browser) -> None:
+    api.document = openapi_document(ROUTES, "https://api.example.org/v1")
+    page = browser.get("/api").text
+    assert "https://api.example.org/v1" in page
+    assert "<code>/backups/{name}/diff/{other}</code>" in page
+    assert "IANA time zone" in page
+    assert "before_upgrade" in page
+
+
 def test_text_from_elsewhere_is_text(api: FakeApi, browser: Browser) -> None:
     api.backups[SCRIPT] = backup(SCRIPT, warnings=(SCRIPT,))
     api.runs["backup-x"] = [run("backup-x", "failed", error="X", message=SCRIPT, hint=SCRIPT)]
@@ -104,8 +130,31 @@ def test_a_backup_is_created(api: FakeApi, browser: Browser) -> None:
 def test_a_restore_is_started_with_what_was_chosen(api: FakeApi, browser: Browser) -> None:
     api.backups["first"] = backup("first")
     assert "1 collections" in browser.get("/backups/first/restore").text
-    assert browser.post("/backups/first/restore", suffix="_r", collections="", allow_version="yes").status == 303
-    assert sent(api, "POST") == [("/restores", {"backup_name": "first", "suffix": "_r", "allow_version": True})]
+    assert "Start the restore" not in browser.get("/backups/first/restore").text
+    asked = {"suffix": "_r", "collections": "", "allow_version": "yes"}
+    plan = browser.post("/backups/first/restore/plan", **asked)
+    assert plan.status == 200
+    for told in ("default.articles_restored", "50,000", "6 import jobs", "may lack rows", "Logs of 1 collection(s)"):
+        assert told in plan.text
+    assert "Start the restore" in plan.text
+    hidden = dict(re.findall(r'type="hidden" name="(\w+)" value="([^"]*)"', plan.text))
+    assert browser.post("/backups/first/restore", **hidden).status == 303
+    request = {"backup_name": "first", "suffix": "_r", "allow_version": True}
+    assert sent(api, "POST") == [("/restores/plan", request), ("/restores", request)]
+    back = re.findall(r'href="(/backups/first/restore\?[^"]*)"', plan.text)[0]
+    assert 'value="_r"' in browser.get(back.replace("&amp;", "&")).text
+
+
+def test_a_plan_that_is_refused_says_why_and_keeps_what_was_chosen(api: FakeApi, browser: Browser) -> None:
+    api.backups["first"] = backup("first")
+    api.answers = [problem("CollectionExistsError", "the target has <b> already", 409, "Restore under other names.")]
+    refused = browser.post("/backups/first/restore/plan", suffix="_r", drop_existing="yes")
+    assert refused.status == 409
+    for told in ("CollectionExistsError", "the target has &lt;b&gt; already", "other names", 'value="_r"', "checked"):
+        assert told in refused.text
+    assert "Start the restore" not in refused.text
+    wrong = browser.post("/backups/first/restore/plan", suffix="-r")
+    assert (wrong.status, "is no suffix" in wrong.text) == (409, True)
 
 
 def test_a_backup_is_verified_held_and_let_go(api: FakeApi, browser: Browser) -> None:
@@ -117,6 +166,127 @@ def test_a_backup_is_verified_held_and_let_go(api: FakeApi, browser: Browser) ->
     assert sent(api, "PUT") == [("/backups/first/hold", {"reason": "audit", "until": "2030-01-31T00:00:00Z"})]
     assert browser.post("/backups/first/hold", lift="yes").status == 303
     assert sent(api, "DELETE") == [("/backups/first/hold", None)]
+
+
+def test_a_backup_is_drilled_exported_and_copied(api: FakeApi, browser: Browser) -> None:
+    api.backups["first"] = backup("first")
+    drilled = browser.post(
+        "/backups/first/drill", collections="shop.*", max_bytes="9", row_count="7", allow_version="y"
+    )
+    assert drilled.headers["location"].startswith("/runs/drill-")
+    browser.post("/backups/first/export", export_name="other", format="parquet", collections="shop.*")
+    browser.post("/backups/first/copy", bucket="", prefix="")
+    browser.post("/backups/first/copy", bucket="archive", prefix="a/b")
+    drill = {"backup_name": "first", "max_bytes": 9, "row_count": 7, "collections": ["shop.*"], "allow_version": True}
+    export = {"backup_name": "first", "export_name": "other", "format": "parquet", "collections": ["shop.*"]}
+    assert sent(api, "POST") == [
+        ("/drills", drill),
+        ("/exports", export),
+        ("/backups/first/copies", {}),
+        ("/backups/first/copies", {"to": {"bucket": "archive", "prefix": "a/b"}}),
+    ]
+
+
+def test_a_prune_shows_its_dry_run_before_it_deletes(api: FakeApi, browser: Browser) -> None:
+    decisions = [
+        {"name": "old", "keep": False, "reason": "deleted: no rule keeps it"},
+        {"name": "new", "keep": True, "reason": "kept: among the last 3"},
+    ]
+    freed = {"object_count": 5, "size_bytes": 2048, "reasons": ["a sweep leaves more"]}
+    result = {"decisions": decisions, "decision_count": 2, "freed": freed}
+    api.outcomes["prune"] = {"request": {"dry_run": True}, "result": result}
+    assert "Start a dry run" in browser.get("/prune").text
+    there = browser.post("/prune", do="dry").headers["location"]
+    assert sent(api, "POST") == [("/prune", {"dry_run": True})]
+    for stage in api.runs[there.partition("=")[2]]:
+        stage.request["dry_run"] = True
+    page = browser.get(there).text
+    assert "hx-get" in page
+    assert "Delete what no policy keeps" not in page
+    browser.get(f"{there}&part=run")
+    ended = browser.get(f"{there}&part=run").text
+    for text in ("1 of 2 backups", "2.0 KiB in 5 objects", "no rule keeps it", "a sweep leaves more", 'value="delete"'):
+        assert text in ended
+    assert browser.post("/prune", do="delete").headers["location"].startswith("/runs/prune-")
+    assert sent(api, "POST")[1] == ("/prune", {})
+
+
+def test_another_run_is_not_shown_as_a_dry_run(api: FakeApi, browser: Browser) -> None:
+    api.runs["backup-now"] = [run("backup-now")]
+    assert browser.get("/prune?run=backup-now").headers["location"] == "/runs/backup-now"
+
+
+def test_a_collection_is_shown_with_what_it_is(api: FakeApi, browser: Browser) -> None:
+    api.backups["first"] = found = backup("first")
+    assert 'href="/backups/first/collections/default.articles"' in browser.get("/backups/first").text
+    api.details["default.articles"] = CollectionDetails(
+        **found.collections[0].model_dump(), collection_id=7, load_state="Loaded", replicas=2,
+        resource_groups=("blue",),
+        settings=(
+            Setting(kind="field", name="vector", value={"data_type": "101", "type_params": "dim=8"}),
+            Setting(kind="index", name="by_vector", value={"params": "index_type=HNSW"}),
+            Setting(kind="alias", name="latest"),
+        ),
+        partitions=(BackedUpPartition(name="p1", row_count=3, segment_count=1, is_loaded=True),),
+        objects=ObjectKinds(insert_logs=ObjectCount(object_count=600), delta_logs=ObjectCount(object_count=12)),
+    )  # fmt: skip
+    page = browser.get("/backups/first/collections/default.articles").text
+    for text in ("FloatVector", "dim=8", "index_type=HNSW", "latest", "p1", "600 of rows", "12 of deletes", "blue"):
+        assert text in page
+    missing = browser.get("/backups/first/collections/default.nope")
+    assert (missing.status, "CollectionNotFoundError" in missing.text) == (404, True)
+
+
+def compared(name: str, size_bytes: int, row_count: int) -> ComparedCollection:
+    """Return a collection of a comparison."""
+    return ComparedCollection(
+        database="default", name=name, row_count=row_count, segment_count=1, object_count=1, size_bytes=size_bytes,
+        collection_id=1,
+    )  # fmt: skip
+
+
+def test_what_grew_is_one_click_from_the_overview(api: FakeApi, browser: Browser) -> None:
+    api.backups |= {name: backup(name, age, schedule="nightly") for age, name in enumerate(("today", "yesterday"))}
+    api.backups["other"] = backup("other", 0)
+    counts = {"collection_count": 3, "row_count": 1, "object_count": 1, "size_bytes": 1}
+    sides = [
+        ComparedBackup(name=name, created_at=BEGAN, origin="x", milvus_version="2.5", meta_only=False, **counts)
+        for name in ("yesterday", "today")
+    ]
+    changes = [("small", 10, 20), ("gone", 500, 0), ("large", 10, 4000)]
+    collections = tuple(
+        CollectionDiff(
+            change="changed", a=compared(name, before, before), b=compared(name, after, after) if after else None
+        )
+        for name, before, after in changes
+    )
+    api.diffs.append(
+        BackupDiff(
+            a=sides[0], b=sides[1], same_source=True, databases_added=(), databases_removed=(), collections=collections,
+            differing_count=3, unchanged_count=0, objects=None,
+        )
+    )  # fmt: skip
+    assert 'href="/diff?a=yesterday&amp;b=today"' in browser.get("/").text
+    page = browser.get("/diff?a=yesterday&b=today").text
+    order = [page.index(f"default.{name}") for name in ("large", "small", "gone")]
+    assert order == sorted(order)
+    for text in ("+3.9 KiB", "+3,990", "-500 B"):
+        assert text in page
+    assert "default.large" not in browser.get("/diff?a=yesterday&b=today&q=SMALL").text
+
+
+def test_many_collections_are_shown_a_page_at_a_time(api: FakeApi, browser: Browser) -> None:
+    one = backup("first").collections[0]
+    many = tuple(one.model_copy(update={"name": f"c{n:03}", "size_bytes": 1000 - n}) for n in range(250))
+    api.backups["first"] = backup("first", collections=many, collection_count=250)
+    page = browser.get("/backups/first?q=C").text
+    assert (page.count('<th scope="row">'), "c000" in page, "c100" in page) == (100, True, False)
+    assert "1 to 100 of 250" in page
+    behind = html.unescape(page.partition('">Those behind')[0].rpartition('href="')[2])
+    page = browser.get(behind).text
+    assert ("c099" in page, "c100" in page, "Those before" in page) == (False, True, True)
+    assert browser.get("/backups/first?from=x").text.count('<th scope="row">') == 100
+    assert "250 to 250 of 250" in browser.get("/backups/first?from=999").text
 
 
 def test_a_backup_is_deleted_only_by_its_whole_name(api: FakeApi, browser: Browser) -> None:

@@ -6,9 +6,10 @@ from milvus_vault.archive.manifest import Source
 from milvus_vault.archive.pool import PoolLayout, group_of
 from milvus_vault.errors import WorkingFileError
 from milvus_vault.inspection.collections import InspectedMilvus
-from milvus_vault.inspection.estimate import GET_USD, REQUEST_USD, estimate_backup
+from milvus_vault.inspection.estimate import estimate_backup
 from milvus_vault.model.collections import CollectionLayout, CollectionSchema
 from milvus_vault.model.objects import CopyItem, CopyJob
+from milvus_vault.model.prices import GET_USD, REQUEST_USD
 from milvus_vault.model.requests import BackupRequest
 from milvus_vault.model.resources import Estimate
 from milvus_vault.pool.sharing import Pool

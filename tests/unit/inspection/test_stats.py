@@ -14,8 +14,9 @@ from milvus_vault.archive.layout import BackupLayout
 from milvus_vault.archive.pool import PoolLayout, is_pooled
 from milvus_vault.catalogue import Catalogue
 from milvus_vault.errors import InvalidRequestError, ServiceUnavailableError
-from milvus_vault.inspection.estimate import GB, GB_MONTH_USD
+from milvus_vault.inspection.estimate import GB
 from milvus_vault.inspection.stats import prefix_stats
+from milvus_vault.model.prices import GB_MONTH_USD
 from milvus_vault.model.requests import ScheduleTag
 from milvus_vault.model.resources import ObjectCount, Stats
 from tests.support.pool_world import BUCKET, PREFIX, World

@@ -11,13 +11,14 @@ from pydantic.alias_generators import to_camel
 
 from milvus_vault.api import problems
 from milvus_vault.api.parsing import arguments
-from milvus_vault.api.routing import Route
+from milvus_vault.api.routing import Html, Route
 from milvus_vault.api.services import Services
 from milvus_vault.errors import InvalidRequestError, RouteNotFoundError, VaultError
 from milvus_vault.model.resources import Problem, Started
 from milvus_vault.runtime import explain, logger
 
 JSON = "application/json"
+HTML = "text/html; charset=utf-8"
 
 
 class _ProxyEvent(BaseModel):
@@ -76,6 +77,8 @@ class Api:
         result = route.call(services=self._open_services(), **values)
         if route.answer is None:
             return Response(int(route.status), body="")
+        if route.answer is Html:
+            return Response(route.status, content_type=HTML, body=result)
         headers = {"Location": f"/runs/{result.id}"} if isinstance(result, Started) else {}
         body = TypeAdapter(route.answer).dump_json(result).decode()
         return Response(route.status, content_type=JSON, body=body, headers=headers)

@@ -16,7 +16,7 @@ from milvus_vault.archive.layout import BackupLayout
 from milvus_vault.archive.reader import check_backup_exists
 from milvus_vault.backup.prepare import default_name
 from milvus_vault.backup.publish import name_taken
-from milvus_vault.catalogue import compare_backups
+from milvus_vault.catalogue import compare_backups, describe_collection
 from milvus_vault.errors import (
     AnswerTimeoutError,
     BackupDamagedError,
@@ -49,6 +49,7 @@ from milvus_vault.model.resources import (
     Backup,
     BackupDiff,
     BackupSummary,
+    CollectionDetails,
     Hold,
     HoldState,
     Link,
@@ -63,6 +64,9 @@ from milvus_vault.runtime import logger
 
 # A name may have a blank, and whether a gateway decodes the path is its own affair: no name has a percent sign.
 NameInPath = Annotated[BackupName, BeforeValidator(unquote)]
+
+CollectionInPath = Annotated[str, BeforeValidator(unquote), Field(examples=["default.products"])]
+"""`<database>.<collection>`, as the backup has it."""
 
 routes = Routes("backups")
 
@@ -216,6 +220,19 @@ def get_backup_diff(services: Services, name: NameInPath, other: NameInPath, que
         BackupLayout(services.prefix, other),
         with_objects=query.objects,
         token=query.token,
+        has_time=lambda: time.monotonic() < end,
+    )
+
+
+@routes.get("/backups/{name}/collections/{collection}", errors=[*_NOT_TOLD, CollectionNotFoundError])
+def get_backup_collection(services: Services, name: NameInPath, collection: CollectionInPath) -> CollectionDetails:
+    """Tell what a backup holds of a collection: schema, indexes, aliases, load state, partitions, objects by kind."""
+    end = time.monotonic() + ANSWER_SECONDS
+    return describe_collection(
+        services.store,
+        services.bucket,
+        BackupLayout(services.prefix, name),
+        collection,
         has_time=lambda: time.monotonic() < end,
     )
 

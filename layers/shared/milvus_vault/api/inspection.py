@@ -24,7 +24,7 @@ from milvus_vault.model.words import Form
 
 routes = Routes("inspection")
 
-_MILVUS = (
+ABOUT_MILVUS = (
     AnswerTimeoutError,
     ClientCertificateError,
     MilvusAuthenticationError,
@@ -52,7 +52,7 @@ class CollectionFilter(Paging):
     sizes: QueryFlag = Field(default=False, description="Also list their objects, which takes its time.")
 
 
-@routes.get("/collections", errors=[DatabaseNotFoundError, *_MILVUS])
+@routes.get("/collections", errors=[DatabaseNotFoundError, *ABOUT_MILVUS])
 def get_collections(services: Services, query: CollectionFilter) -> Page[CollectionInfo]:
     """List the collections that could be backed up, by name. Rows are those that were flushed."""
     request = InspectMilvusRequest(
@@ -67,7 +67,7 @@ def post_check(services: Services) -> CheckReport:
     return services.look_at_milvus(CheckReport, InspectMilvusRequest(inspection="check"))
 
 
-@routes.post("/estimate", errors=[CollectionNotFoundError, DatabaseNotFoundError, WorkingFileError, *_MILVUS])
+@routes.post("/estimate", errors=[CollectionNotFoundError, DatabaseNotFoundError, WorkingFileError, *ABOUT_MILVUS])
 def post_estimate(services: Services, body: EstimateRequest) -> Estimate:
     """Estimate what a backup would take; an incremental one beside a full one. Nothing is copied, nothing flushed."""
     request = InspectMilvusRequest(inspection="estimate", backup=body.backup)

@@ -12,7 +12,7 @@ from pydantic.json_schema import JsonSchemaMode
 from milvus_vault import __version__
 from milvus_vault.api import problems
 from milvus_vault.api.parsing import IDEMPOTENCY_HEADER
-from milvus_vault.api.routing import IdempotencyKey, Route
+from milvus_vault.api.routing import Html, IdempotencyKey, Route
 from milvus_vault.errors import (
     InvalidRequestError,
     RouteNotFoundError,
@@ -21,6 +21,7 @@ from milvus_vault.errors import (
     VaultError,
 )
 from milvus_vault.model.base import Model
+from milvus_vault.model.examples import EXAMPLES
 from milvus_vault.model.resources import Problem
 
 type Data = dict[str, Any]
@@ -30,11 +31,25 @@ _REFERENCE = "#/components/schemas/{model}"
 # Any route can meet these: a bad request, a deployment that is not whole, a service that does not answer.
 _EVERYWHERE = (InvalidRequestError, RouteNotFoundError, ServiceUnavailableError, StorageUnavailableError)
 
+_ANY_STACK: Data = {
+    "url": "https://{api}.execute-api.{region}.amazonaws.com/v1",
+    "description": "A deployment: the stack's output `ApiUrl`",
+    "variables": {
+        "api": {"default": "a1b2c3d4e5", "description": "The ID that API Gateway gave the stack's API."},
+        "region": {"default": "eu-central-1", "description": "The region of the stack."},
+    },
+}
+
 type _Key = tuple[int, str]
 
 
-def openapi_document(routes: Sequence[Route]) -> Data:
-    """Return the OpenAPI 3.1 document of the routes."""
+def openapi_document(routes: Sequence[Route], api_url: str = "") -> Data:
+    """Return the OpenAPI 3.1 document of the routes.
+
+    Args:
+        routes: The routes.
+        api_url: Where they are deployed; default: that of any stack, with its parts to be filled in.
+    """
     schemas, components = _schemas(routes)
     paths: Data = {}
     for number, route in enumerate(routes):
@@ -49,6 +64,7 @@ def openapi_document(routes: Sequence[Route]) -> Data:
             "the service `execute-api`. Long work is answered with 202 and the address of a run.",
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
+        "servers": [{"url": api_url, "description": "This deployment"}] if api_url else [_ANY_STACK],
         "tags": [{"name": tag} for tag in dict.fromkeys(route.tag for route in routes)],
         "paths": paths,
         "components": {
@@ -73,7 +89,7 @@ def _schemas(routes: Sequence[Route]) -> tuple[dict[_Key, Data], Data]:
     for number, route in enumerate(routes):
         if route.body is not None:
             inputs.append(((number, "body"), "validation", TypeAdapter(route.body)))
-        if route.answer is not None:
+        if route.answer is not None and route.answer is not Html:
             inputs.append(((number, "answer"), "serialization", TypeAdapter(route.answer)))
         inputs.append(((number, "problem"), "serialization", TypeAdapter(Problem)))
     found, definitions = TypeAdapter.json_schemas(inputs, ref_template=_REFERENCE)
@@ -93,13 +109,22 @@ def _operation(route: Route, schemas: Mapping[str, Data]) -> Data:
         "parameters": [*_path_parameters(route), *_query_parameters(route), *_headers(route)],
     }
     if route.body is not None:
-        content = {"application/json": {"schema": schemas["body"]}}
+        content = {"application/json": {"schema": schemas["body"], "examples": _examples(route.body)}}
         operation["requestBody"] = {"required": not route.has_optional_body, "content": content}
     operation["responses"] = {
         str(int(route.status)): _success(route, schemas),
         **_problem_responses((*route.errors, *_EVERYWHERE), schemas["problem"]),
     }
     return operation
+
+
+def _examples(model: type[Model]) -> Data:
+    """Return the examples of a body, by names that say what number they are."""
+    found = [example for example in EXAMPLES if example.model is model]
+    return {
+        f"example{number}": {"summary": example.title, "value": example.request}
+        for number, example in enumerate(found, start=1)
+    }
 
 
 def _path_parameters(route: Route) -> list[Data]:
@@ -159,7 +184,9 @@ def _success(route: Route, schemas: Mapping[str, Data]) -> Data:
         response["headers"] = {
             "Location": {"description": "Address of the run, relative to the API.", "schema": schema}
         }
-    if route.answer is not None:
+    if route.answer is Html:
+        response["content"] = {"text/html": {"schema": {"type": "string"}}}
+    elif route.answer is not None:
         response["content"] = {"application/json": {"schema": schemas["answer"]}}
     return response
 

@@ -31,11 +31,18 @@ def arguments(route: Route, event: Mapping[str, Any], path_values: Mapping[str, 
 
 
 def _caller(route: Route, event: Mapping[str, Any]) -> Caller:
-    identity = (event.get("requestContext") or {}).get("identity") or {}
+    context = event.get("requestContext") or {}
+    identity = context.get("identity") or {}
     headers = {name.lower(): value for name, value in (event.get("headers") or {}).items()}
     key = headers.get(IDEMPOTENCY_HEADER.lower()) if route.starts_run else None
     checked = None if key is None else _checked(_KEY, key, IDEMPOTENCY_HEADER)
-    return Caller(arn=identity.get("userArn") or "", idempotency_key=checked)
+    return Caller(arn=identity.get("userArn") or "", idempotency_key=checked, api_url=_api_url(context, event))
+
+
+def _api_url(context: Mapping[str, Any], event: Mapping[str, Any]) -> str:
+    """Return where the API was reached: the path as the caller knows it begins with the stage, or with nothing."""
+    domain, path = context.get("domainName"), str(context.get("path") or "")
+    return f"https://{domain}{path.removesuffix(str(event.get('path')))}" if domain else ""
 
 
 def _query(model: type[Model], given: Mapping[str, list[str]]) -> Model:

@@ -5,6 +5,7 @@ from typing import Annotated
 from pydantic import Field
 
 from milvus_vault.api.backups import backup_exists
+from milvus_vault.api.inspection import ABOUT_MILVUS
 from milvus_vault.api.routing import Caller, Paging, Routes
 from milvus_vault.api.runs import get_run
 from milvus_vault.api.services import Services
@@ -12,6 +13,7 @@ from milvus_vault.archive.layout import BackupLayout
 from milvus_vault.archive.remains import marker_etag
 from milvus_vault.claims import CLAIM, RUNNING, Claim
 from milvus_vault.errors import (
+    AliasConflictError,
     BackupDamagedError,
     BackupFormatError,
     BackupNotFoundError,
@@ -19,20 +21,31 @@ from milvus_vault.errors import (
     CollectionNotFoundError,
     DatabaseNotFoundError,
     EmptySelectionError,
+    FieldIdMismatchError,
     IdempotencyConflictError,
+    MilvusPermissionError,
     NameConflictError,
+    ObjectArchivedError,
+    ResourceGroupError,
     RunNotFoundError,
+    TargetClaimedError,
     VaultError,
+    VersionUnsupportedError,
+    WorkingFileError,
+    WrongRootPathError,
+    leaf_named,
 )
 from milvus_vault.model.collections import CollectionName
-from milvus_vault.model.messages import InspectMilvusRequest, TargetsFound
+from milvus_vault.model.messages import InspectMilvusRequest, RestorePlanFound, TargetsFound
 from milvus_vault.model.requests import RestoreRequest
-from milvus_vault.model.resources import Backup, Page, Run, RunSummary, Started
+from milvus_vault.model.resources import Backup, Page, PlannedRestore, Run, RunSummary, Started
+from milvus_vault.model.versions import check_target_version, parse_version
 from milvus_vault.model.words import Form
 from milvus_vault.restore.loading import check_replicas
 from milvus_vault.restore.naming import resolve_targets
 from milvus_vault.restore.partitions import check_partitions
-from milvus_vault.restore.targets import can_resume, check_targets
+from milvus_vault.restore.targets import can_resume, check_targets, target_claimed
+from milvus_vault.runs.history import expect, last_restores
 from milvus_vault.runs.listing import list_runs
 from milvus_vault.runs.starting import find_started, start
 from milvus_vault.runtime import logger
@@ -51,22 +64,34 @@ RestoreId = Annotated[
 ]
 
 
-@routes.post(
-    "/restores",
-    errors=[
-        BackupNotFoundError,
-        BackupDamagedError,
-        BackupFormatError,
-        CollectionNotFoundError,
-        DatabaseNotFoundError,
-        EmptySelectionError,
-        NameConflictError,
-        CollectionExistsError,
-        IdempotencyConflictError,
-    ],
+_REFUSED = (
+    BackupNotFoundError,
+    BackupDamagedError,
+    BackupFormatError,
+    CollectionNotFoundError,
+    DatabaseNotFoundError,
+    EmptySelectionError,
+    NameConflictError,
+    CollectionExistsError,
+    TargetClaimedError,
+    VersionUnsupportedError,
 )
+_REFUSED_BY_PLANS = (
+    *_REFUSED,
+    AliasConflictError,
+    FieldIdMismatchError,
+    MilvusPermissionError,
+    ObjectArchivedError,
+    ResourceGroupError,
+    WorkingFileError,
+    WrongRootPathError,
+    *ABOUT_MILVUS,
+)
+
+
+@routes.post("/restores", errors=[*_REFUSED, IdempotencyConflictError])
 def post_restore(services: Services, body: RestoreRequest, caller: Caller) -> Started:
-    """Start a restore. What the backup rules out is refused at once, and so are targets that are taken.
+    """Start a restore. What the backup rules out is refused at once, and so are targets that are taken, and versions.
 
     Where Milvus cannot be asked in time, and of all else that it may refuse, the run tells.
     """
@@ -74,9 +99,29 @@ def post_restore(services: Services, body: RestoreRequest, caller: Caller) -> St
     if started is None:
         if not backup_exists(services, body.backup_name):
             raise services.catalogue.no_backup(body.backup_name)
-        _check_targets(services, body, _check_names(services.catalogue.get(body.backup_name), body))
+        backup = services.catalogue.get(body.backup_name)
+        _check_targets(services, body, _check_names(backup, body), backup.milvus_version)
         started = start(services.machines, "restore", body, caller.idempotency_key)
     return Started(id=started.id, kind="restore", execution_arn=started.execution_arn, backup_name=body.backup_name)
+
+
+@routes.post("/restores/plan", errors=_REFUSED_BY_PLANS)
+def post_restore_plan(services: Services, body: RestoreRequest) -> PlannedRestore:
+    """Say what a restore would do, with its warnings; what it would refuse is refused. Nothing is claimed or written.
+
+    Of more than 100,000 objects or 1,000 collections none is listed, as the plan then says.
+    """
+    if not backup_exists(services, body.backup_name):
+        raise services.catalogue.no_backup(body.backup_name)
+    found = services.look_at_milvus(RestorePlanFound, InspectMilvusRequest(inspection="plan", restore=body))
+    earlier = _earlier(services, body, found.run)
+    for one in found.refused:
+        if not (earlier and one.is_of_target):
+            raise leaf_named(one.error)(one.message, hint=one.hint)
+    update: dict[str, object] = {"continues": earlier}
+    if expected := expect(found.plan.row_count, last_restores(services.machines)):
+        update |= {"expected_seconds": expected.seconds, "expected_by": expected.told_by}
+    return found.plan.model_copy(update=update)
 
 
 def _check_names(backup: Backup, request: RestoreRequest) -> list[CollectionName]:
@@ -88,32 +133,46 @@ def _check_names(backup: Backup, request: RestoreRequest) -> list[CollectionName
     return list(targets.values())
 
 
-def _check_targets(services: Services, request: RestoreRequest, names: list[CollectionName]) -> None:
-    """Refuse targets that are taken, unless what has their names may be of an earlier execution of the same run."""
+def _check_targets(services: Services, request: RestoreRequest, names: list[CollectionName], version: str) -> None:
+    """Refuse a Milvus that takes no backup of this version, another execution of the same run, and taken targets.
+
+    These are not refused where what has their names may be of an earlier execution of the same run.
+    """
     if not names:
         return
     inspection = InspectMilvusRequest(inspection="targets", restore=request, targets=tuple(names))
     try:
         found = services.look_at_milvus(TargetsFound, inspection)
-        if _goes_on(services, request, found.run):
-            return
+        earlier = _earlier(services, request, found.run)
+    except TargetClaimedError:
+        raise
     except VaultError as err:
         # Whatever keeps Milvus from being asked now, the run tries for longer, and tells.
         logger.info("targets not checked", error_name=type(err).__name__, error_message=err.message)
         return
-    check_targets(request, names, found.occupied)
+    if found.server_version:
+        check_target_version(
+            parse_version(version), parse_version(found.server_version), allow_version=request.allow_version
+        )
+    if earlier is None:
+        check_targets(request, names, found.occupied)
 
 
-def _goes_on(services: Services, request: RestoreRequest, name: str) -> bool:
-    """Return whether a run is at work, or would go on with what an earlier execution did: which names it knows."""
+def _earlier(services: Services, request: RestoreRequest, name: str) -> str | None:
+    """Return the ARN of the execution whose work a run would go on with, and which knows the names; None: of none.
+
+    Raises `TargetClaimedError` where it runs. Where nobody can tell, it is taken for one that has died.
+    """
     run = Workspace(services.store, services.bucket, services.prefix, name)
     claim = run.find(CLAIM, Claim)
     if claim is None:
-        return False
-    if services.executions.status(claim.execution_arn) in RUNNING:
-        return True
+        return None
+    status = services.executions.status(claim.execution_arn)
+    if status == "RUNNING":
+        raise target_claimed(claim, run.key(CLAIM))
     etag = marker_etag(services.store, services.bucket, BackupLayout(services.prefix, request.backup_name))
-    return etag is not None and can_resume(run, claim, services.executions, backup_etag=etag)
+    is_resumed = etag is not None and can_resume(run, claim, services.executions, backup_etag=etag)
+    return claim.execution_arn if is_resumed or status in RUNNING else None
 
 
 @routes.get("/restores")

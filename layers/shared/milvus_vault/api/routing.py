@@ -49,6 +49,12 @@ QueryFlag = Annotated[bool, Strict(), BeforeValidator(_flag)]
 """`true` or `false` in a query."""
 
 
+class Html(str):
+    """An answer that is a page instead of a document."""
+
+    __slots__ = ()
+
+
 @dataclass(frozen=True, slots=True)
 class Caller:
     """Who sent a request, and how."""
@@ -56,6 +62,8 @@ class Caller:
     arn: str = ""
     """ARN of the IAM identity that signed it; empty where nobody did, as on the local stack."""
     idempotency_key: str | None = None
+    api_url: str = ""
+    """Where the API was reached; empty where the gateway does not say, as on the local stack."""
 
 
 @dataclass(frozen=True, slots=True)

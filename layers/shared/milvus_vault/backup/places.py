@@ -11,6 +11,8 @@ from milvus_vault.model.requests import ExportPlace, ExportRequest
 from milvus_vault.source import MilvusStorage
 from milvus_vault.workspace import Workspace
 
+_READ = "docs/operations.md has the rights of both sides, under *Another Region, account or key*."
+
 
 class Place(Model):
     """A bucket, and the prefix there below which backups lie."""
@@ -40,6 +42,14 @@ class ExportPlaces:
     """A bucket beside the backup bucket; empty: none."""
     prefix: str
     """The folder of both in which exports to another place lie."""
+    own_region: str = ""
+    """Where the deployment is, and its backup bucket; empty: nobody knows."""
+    region: str = ""
+    """Of the other bucket; empty: where the deployment is."""
+    role_arn: str = ""
+    """The role by which the other bucket is reached; empty: each function's own."""
+    kms_key_arn: str = ""
+    """The key under which objects are written there; empty: as the bucket says."""
 
     def check_copy(self, backup_name: str, to: ExportPlace | None) -> None:
         """Return if a backup that is to be made may be copied there, or is not to be. Raises as `find`."""
@@ -60,19 +70,51 @@ class ExportPlaces:
         place = Place(bucket=request.to.bucket or default, prefix=request.to.prefix or join(self.prefix))
         if place.bucket not in {self.own.bucket, self.bucket}:
             msg = f"`{field}`: this deployment does not export to bucket {place.bucket}"
-            raise InvalidRequestError(msg, hint="Deploy the stack with this bucket as ExportBucketName.")
+            raise InvalidRequestError(
+                msg,
+                hint=f"Deploy the stack with ExportBucketName={place.bucket}, and with ExportRegion, ExportRoleArn, "
+                "ExportKmsKeyArn and ExportBucketOwner where it is in another Region or account: its functions have "
+                f"rights to no bucket that they do not name. {_READ}",
+            )
+        self._check_access(place.bucket, request.to)
         if not f"{place.prefix}/".startswith(f"{join(self.prefix)}/"):
             msg = f"`{field}`: this deployment exports to the folder {self.prefix} and below, and not to {place.prefix}"
-            raise InvalidRequestError(msg, hint="Choose a prefix there, or deploy the stack with another ExportPrefix.")
+            bucket = place.prefix.partition("/")[0]
+            raise InvalidRequestError(
+                msg,
+                hint="Choose a prefix there, or deploy the stack with another ExportPrefix. Should it be a bucket, "
+                f"name it as one: s3://{bucket}",
+            )
         folder = DATASETS_FOLDER if request.format == "parquet" else ""
         root = join(place.prefix, folder, request.export_name) + "/"
         for bucket, folder, whose in self._taken():
             if bucket == place.bucket and (root.startswith(folder) or folder.startswith(root)):
                 msg = f"`{field}`: s3://{bucket}/{root} is not apart from s3://{bucket}/{folder}, which is {whose}"
                 raise InvalidRequestError(
-                    msg, hint="Choose another prefix; without `{field}` an export lies beside the other backups."
+                    msg, hint=f"Choose another prefix; without `{field}` an export lies beside the other backups."
                 )
         return place
+
+    def _check_access(self, bucket: str, asked: ExportPlace) -> None:
+        """Raise `InvalidRequestError` where the bucket is reached in another way than the one that is asked for."""
+        is_other = bucket == self.bucket
+        for name, wanted, there, parameter in (
+            (
+                "bucket_region",
+                asked.bucket_region,
+                (self.region if is_other else "") or self.own_region,
+                "ExportRegion",
+            ),
+            ("role_arn", asked.role_arn, self.role_arn if is_other else "", "ExportRoleArn"),
+            ("kms_key_arn", asked.kms_key_arn, self.kms_key_arn if is_other else "", "ExportKmsKeyArn"),
+        ):
+            if wanted is None or wanted == there:
+                continue
+            parameters = f"{parameter}={wanted}" if is_other else f"ExportBucketName and {parameter}={wanted}"
+            msg = f"`{name}`: for bucket {bucket} this deployment has {there or 'none'}, and not {wanted}"
+            raise InvalidRequestError(
+                msg, hint=f"Leave it out, or deploy the stack with {parameters}: rights are of the stack. {_READ}"
+            )
 
     def _taken(self) -> Iterator[tuple[str, str, str]]:
         """Yield bucket and folder of what exports to another place keep away from, and whose it is."""

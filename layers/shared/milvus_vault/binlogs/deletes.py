@@ -18,6 +18,7 @@ import pyarrow.json
 from milvus_vault.binlogs import events
 from milvus_vault.binlogs.events import Content
 from milvus_vault.binlogs.parquet import LONGEST, ParquetFile, is_bare, unreadable, whole
+from milvus_vault.binlogs.values import bytes_of
 from milvus_vault.errors import BinlogUnreadableError
 
 _TYPES = {5: pa.int64(), 21: pa.string()}
@@ -333,13 +334,28 @@ def _of_usual_objects(lines: pa.Array) -> _UsualLines | None:
     before, after = len(begin), len(quote) + len(end[0])
     if not (
         pc.min(pc.binary_length(text)).as_py() >= before + after
-        and pc.all(pc.starts_with(text, begin)).as_py()
-        and pc.all(pc.ends_with(text, rest)).as_py()
-        and _content(_slice(text, -after, len(middle) - after)) == middle * len(text)
+        and text[0].as_py().startswith(begin)
+        and _stands_between(text, after, middle)
+        and _stands_between(text, len(rest), rest + begin)
+        and (last := text[-1].as_py()[-after:]).startswith(middle)
+        and last.endswith(rest)
         and _are_digits(timestamps := _slice(text, -len(digits) - len(rest), -len(rest)))
     ):
         return None
     return _UsualLines(text, timestamps, len(digits), key_type, before, after)
+
+
+def _stands_between(lines: pa.Array, size: int, what: bytes) -> bool:
+    """Return whether that is to be read from so many bytes before the end of each line on, but the last.
+
+    Lines lie one behind the other, so that it may go on in the next one, and texts that begin there need no copy.
+    """
+    if len(lines) == 1:
+        return True
+    starts, _ = bytes_of(lines)
+    moved = pc.subtract(starts[1:], pa.scalar(size, pa.int32()))
+    turned = pa.Array.from_buffers(pa.binary(), len(lines) - 1, [None, moved.buffers()[1], lines.buffers()[2]])
+    return bool(pc.all(pc.starts_with(turned, what)).as_py())
 
 
 def _slice(text: pa.Array, start: int, stop: int) -> pa.Array:
@@ -364,8 +380,10 @@ def _are_digits(slices: pa.Array) -> bool:
 
 
 def _texts(text: pa.Array, before: int, after: int) -> pa.Array:
-    texts = pc.binary_slice(text, before, -after).cast(pa.string())
+    texts = _slice(text, before, -after)
     content = _content(texts)
+    if not content.isascii():
+        texts.validate(full=True)
     if b"\\" not in content and b'"' not in content:
         return texts
     # A string ends on its line, because JSON allows none to have a line break in it.

@@ -2,5 +2,6 @@
 
 from milvus_vault.catalogue.catalogue import UNREADABLE_BACKUP, Catalogue
 from milvus_vault.catalogue.compare import compare_backups
+from milvus_vault.catalogue.details import describe_collection
 
-__all__ = ["UNREADABLE_BACKUP", "Catalogue", "compare_backups"]
+__all__ = ["UNREADABLE_BACKUP", "Catalogue", "compare_backups", "describe_collection"]

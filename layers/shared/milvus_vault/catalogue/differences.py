@@ -44,8 +44,8 @@ def compare_settings(
     """
     differences: list[SettingDiff] = []
     unknown: list[str] = []
-    in_b = dict(_settings(b))
-    for kind, items in _settings(a):
+    in_b = dict(settings_of(b))
+    for kind, items in settings_of(a):
         others = in_b[kind]
         if kind not in _ALWAYS_RECORDED and _is_unknown(items, others, is_a_whole, is_b_whole):
             unknown.append({"property": "properties", "alias": "aliases"}.get(kind, f"{kind}s"))
@@ -90,7 +90,8 @@ def _members(
     return left, right, hidden
 
 
-def _settings(collection: ArchivedCollection) -> Iterator[tuple[SettingKind, Items]]:
+def settings_of(collection: ArchivedCollection) -> Iterator[tuple[SettingKind, Items]]:
+    """Yield what a collection is, by kind: its schema, properties, indexes and aliases."""
     schema, layout = collection.layout.collection_schema, collection.layout
     itself = {
         "description": schema.description,

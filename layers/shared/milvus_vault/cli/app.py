@@ -5,13 +5,24 @@ from typing import Annotated, Literal
 import typer
 
 from milvus_vault import __version__
-from milvus_vault.cli.commands import backups, config, console, drills, local, planning, restores, rows, runs, schedules
+from milvus_vault.cli.commands import (
+    acceptance,
+    backups,
+    config,
+    console,
+    drills,
+    local,
+    planning,
+    restores,
+    rows,
+    runs,
+    schedules,
+)
+from milvus_vault.cli.help import App
 from milvus_vault.cli.session import Output, Session
 
-app = typer.Typer(
+app = App(
     name="milvus-vault",
-    rich_markup_mode="rich",
-    context_settings={"help_option_names": ["-h", "--help"]},
     epilog="Exit codes: 0 done, 1 failed or damaged, 2 wrong usage, 3 partial, 4 not found, 5 refused, 6 denied, "
     "7 unavailable, 8 waited long enough, 130 interrupted.",
 )
@@ -59,7 +70,7 @@ def _global_options(
     [dim]milvus-vault --stack milvus-vault list[/]
     """
     if context.invoked_subcommand is None:
-        print(context.get_help())
+        typer.echo(context.get_help())
         return
     context.obj = Session(url, stack, deployment, region, profile, Output(is_json=output == "json"))
 
@@ -67,6 +78,7 @@ def _global_options(
 _SETUP, _BACKUPS, _RUNS, _TIME = "Look first", "Back up and restore", "Runs", "By itself"
 
 app.command(rich_help_panel=_SETUP)(planning.check)
+app.command(rich_help_panel=_SETUP)(acceptance.acceptance)
 app.command(rich_help_panel=_SETUP)(console.console)
 app.command(rich_help_panel=_SETUP)(planning.collections)
 app.command(rich_help_panel=_SETUP)(planning.estimate)

@@ -14,6 +14,7 @@ from milvus_vault.model import readable
 from milvus_vault.model.resources import (
     Backup,
     BackupDiff,
+    CheckItem,
     CheckReport,
     CollectionDiff,
     ComparedCollection,
@@ -21,6 +22,8 @@ from milvus_vault.model.resources import (
     IncrementalEstimate,
     ObjectCount,
     ObjectDiff,
+    PlannedCollection,
+    PlannedRestore,
     Schedule,
     SettingDiff,
     Stats,
@@ -305,17 +308,22 @@ def _drill(item: Backup) -> Text:
     return Text.assemble(tables.word(found.status), when, f"; last proven {before}")
 
 
-def check(report: CheckReport) -> RenderableType:
+def verdicts(items: Iterable[CheckItem]) -> Table:
     """Return each thing that was tried, with its verdict."""
     grid = Table.grid(padding=(0, 1))
     grid.add_column(no_wrap=True)
     grid.add_column(overflow="fold")
-    for item in report.checks:
+    for item in items:
         mark, style = _MARKS[item.verdict]
         name = item.name.replace("_", " ")
         grid.add_row(Text(mark, style=style), Text.assemble((f"{name}: ", "bold"), spoken(item.message)))
         if item.hint:
             grid.add_row("", Text.assemble(("hint: ", "bold"), spoken(item.hint)))
+    return grid
+
+
+def check(report: CheckReport) -> RenderableType:
+    """Return what a check found, and what follows of it."""
     failed = sum(item.verdict == "failed" for item in report.checks)
     warned = sum(item.verdict == "warning" for item in report.checks)
     ending = Text("Everything that a backup and a restore need is there.", style="green")
@@ -323,7 +331,7 @@ def check(report: CheckReport) -> RenderableType:
         ending = Text(f"{readable.number_of(failed, 'check')} failed.", style="red")
     elif warned:
         ending.append(f" ({readable.number_of(warned, 'warning')})", style="yellow")
-    return Group(grid, ending)
+    return Group(verdicts(report.checks), ending)
 
 
 def estimate(output: Output, item: Estimate) -> RenderableType:
@@ -370,6 +378,74 @@ def _both_estimates(output: Output, full: Estimate, shared: IncrementalEstimate)
         ("expected time", *(f"about {readable.duration(found.expected_seconds)}" for found in (full, shared))),
     ]
     return tables.listed(output, ("", ">full", ">incremental"), rows)
+
+
+def restore_plan(output: Output, item: PlannedRestore) -> RenderableType:
+    """Return what a restore would do and take, collection by collection."""
+    requests = (
+        f"{readable.count(item.copy_requests)} copies, {readable.count(item.list_requests)} listings,"
+        f" {readable.count(item.get_requests)} reads"
+    )
+    parts: list[RenderableType] = [
+        facts(
+            [
+                ("backup", Text(item.backup_name, style="bold")),
+                ("Milvus", f"{item.backup_version} into {item.server_version}"),
+                ("collections", readable.count(item.collection_count)),
+                ("partitions", readable.count(item.partition_count)),
+                ("new databases", ", ".join(item.new_databases)),
+                ("rows to import", readable.count(item.row_count)),
+                ("to stage", _staged(item)),
+                ("import jobs", readable.count(item.import_jobs)),
+                ("requests", requests),
+                ("cost of requests", _usd(item.request_cost_usd)),
+                ("expected time", f"about {readable.duration(item.expected_seconds)}, by {item.expected_by}"),
+                ("goes on with", item.continues or ""),
+            ]
+        ),
+        Text(),
+        tables.listed(output, _PLAN_HEADINGS, map(_planned, item.collections)),
+    ]
+    if more := item.collection_count - len(item.collections):
+        parts.append(Text(f"and {readable.number_of(more, 'collection')} more", style="dim"))
+    if item.warnings or item.left_to_run:
+        parts.append(Text())
+    parts += [Text.assemble(("! ", "yellow"), spoken(warning)) for warning in item.warnings]
+    parts += [Text.assemble(("- ", "dim"), spoken(left)) for left in item.left_to_run]
+    parts.append(Text("Prices of us-east-1, S3 Standard. Nothing was restored.", style="dim"))
+    return Group(*parts)
+
+
+_PLAN_HEADINGS = ("collection", "becomes", ">rows", ">objects", ">size", ">jobs", "checked", "then")
+
+
+def _staged(item: PlannedRestore) -> str:
+    if item.object_count is None or item.size_bytes is None:
+        return "not looked up"
+    return (
+        _objects(item.object_count, item.size_bytes) if item.object_count else "nothing: it is imported from the backup"
+    )
+
+
+def _planned(one: PlannedCollection) -> tuple[str | Text, ...]:
+    if one.damage:
+        return (one.source, Text("left out", style="yellow"), "", "", "", "", "", "")
+    then = [
+        "replaces what is there" if one.is_replaced else "",
+        "indexed" if one.index_count else "",
+        "loaded" if one.is_loaded else "",
+        f"aliases {', '.join(one.aliases)}" if one.aliases else "",
+    ]
+    return (
+        one.source,
+        Text(one.target, style="bold"),
+        readable.count(one.row_count),
+        readable.count(one.object_count),
+        "-" if one.size_bytes is None else readable.size(one.size_bytes),
+        readable.count(one.import_jobs),
+        "" if one.verify == "quick" else one.verify,
+        ", ".join(filter(None, then)),
+    )
 
 
 def _usd(amount: float) -> str:

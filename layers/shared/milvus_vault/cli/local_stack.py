@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import IO
 
 from milvus_vault.cli.session import Output
 from milvus_vault.client.local_state import (
@@ -31,6 +32,7 @@ _MARK = Path("local", "background.py")
 _NOT_FOR_MAKE = {"PYTHONPATH", "VIRTUAL_ENV", "MAKEFLAGS", "MAKELEVEL", "MFLAGS"}
 _STOP_TIMEOUT_SECONDS = 40.0
 _KILL_TIMEOUT_SECONDS = 10.0
+_LAST_LINES = 30
 
 
 def start(output: Output, repository: Path | None, *, with_sample: bool) -> LocalState:
@@ -40,12 +42,37 @@ def start(output: Output, repository: Path | None, *, with_sample: bool) -> Loca
         output.say("It runs already:")
         return running
     clone = find_repository(repository or (Path(running.repository) if running else None))
-    code = make(output, clone, "local-up", "ARGS=--sample" if with_sample else "ARGS=")
+    steps = [
+        ("local-install", "Install what it needs, the first time only"),
+        ("build", "Build what is deployed"),
+        ("local-up", "Start Milvus 2.3.5 and an emulated AWS, deploy"),
+    ]
+    for target, text in steps if running is None else steps[-1:]:
+        _step(output, clone, target, text, "ARGS=")
+    if with_sample:
+        _step(output, clone, "local-up", "Fill the sample collections", "ARGS=--sample")
     state = running_stack()
-    if code != 0 or state is None:
-        msg = "the local stack did not start"
-        raise LocalStackError(msg, hint="The lines above say why.")
+    if state is None:
+        msg = "the local stack has ended again"
+        raise LocalStackError(msg, hint=f"Its log says why: {log_path()}")
     return state
+
+
+def _step(output: Output, repository: Path, target: str, text: str, *arguments: str) -> None:
+    """Run `make` with what it says in a file, and say what is done meanwhile. Raises LocalStackError where it fails."""
+    log = repository / ".make" / f"{target}.log"
+    log.parent.mkdir(exist_ok=True)
+    began = time.monotonic()
+    with log.open("w") as said, contextlib.ExitStack() as shown:
+        if output.is_live:
+            shown.enter_context(output.text.status(text))
+        code = _make(repository, target, *arguments, to=said)
+    if code != 0:
+        for line in log.read_text(errors="replace").splitlines()[-_LAST_LINES:]:
+            output.tell("{line}", line=line)
+        msg = f"the local stack did not start: '{text}' failed"
+        raise LocalStackError(msg, hint=f"The lines above say why, and {log} has all of them.")
+    output.say("[green]✓[/] {text} [dim]({seconds} s)[/]", text=text, seconds=round(time.monotonic() - began))
 
 
 def find_repository(given: Path | None) -> Path:
@@ -64,11 +91,16 @@ def find_repository(given: Path | None) -> Path:
     )
 
 
-def make(output: Output, repository: Path, target: str, *arguments: str) -> int:
-    """Run `make`, and return its exit code. Beside JSON, what it writes goes to standard error.
+def make(output: Output, repository: Path, target: str) -> int:
+    """Run `make` as it is, and return its exit code. Beside JSON, what it writes goes to standard error.
 
-    Raises LocalStackError where there is no `make`. Ctrl-C reaches it as well, and it is waited for.
+    Raises LocalStackError where there is no `make`.
     """
+    return _make(repository, target, to=sys.stderr if output.is_json else None)
+
+
+def _make(repository: Path, target: str, *arguments: str, to: IO[str] | None) -> int:
+    """Run `make`, and return its exit code. Ctrl-C reaches it as well, and it is waited for."""
     program = shutil.which("make")
     if program is None:
         msg = "there is no 'make' on this machine"
@@ -76,7 +108,8 @@ def make(output: Output, repository: Path, target: str, *arguments: str) -> int:
     python = shutil.which(_PYTHON) or sys.executable
     command = [program, "--no-print-directory", "--directory", str(repository), target, f"PYTHON={python}", *arguments]
     environment = {name: value for name, value in os.environ.items() if name not in _NOT_FOR_MAKE}
-    with subprocess.Popen(command, env=environment, stdout=sys.stderr if output.is_json else None) as process:  # noqa: S603 - a Makefile that the user named
+    errors = subprocess.STDOUT if to is not None else None
+    with subprocess.Popen(command, env=environment, stdout=to, stderr=errors) as process:  # noqa: S603 - a Makefile that the user named
         try:
             return process.wait()
         except KeyboardInterrupt:

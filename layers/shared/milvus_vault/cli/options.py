@@ -109,6 +109,33 @@ CopyPlace = Annotated[
         show_default=False,
     ),
 ]
+CopyRegion = Annotated[
+    str,
+    typer.Option(
+        "--to-region",
+        metavar="REGION",
+        help="Refuse unless that place is in this Region: the stack's ExportRegion.",
+        show_default=False,
+    ),
+]
+CopyRole = Annotated[
+    str,
+    typer.Option(
+        "--to-role",
+        metavar="ARN",
+        help="Refuse unless that place is reached by this role: the stack's ExportRoleArn.",
+        show_default=False,
+    ),
+]
+CopyKmsKey = Annotated[
+    str,
+    typer.Option(
+        "--to-kms-key",
+        metavar="ARN",
+        help="Refuse unless objects are written there under this key of KMS: the stack's ExportKmsKeyArn.",
+        show_default=False,
+    ),
+]
 CopyBackup = Annotated[
     bool,
     typer.Option(

@@ -47,9 +47,16 @@ def export_request(context: typer.Context, *, to: str = "", **fields: object) ->
     return _made(context, ExportRequest, {"to": _place(to) if to else None, **fields})
 
 
-def copy_request(context: typer.Context, *, to: str = "") -> CopyRequest:
-    """Return what a copy is asked for: where to, as for an export; empty: to the stack's own place."""
-    return _made(context, CopyRequest, {"to": _place(to) if to else None})
+def copy_request(context: typer.Context, *, to: str = "", **access: str) -> CopyRequest:
+    """Return what a copy is asked for.
+
+    Args:
+        context: Of the command.
+        to: Where to, as for an export; empty: to the stack's own place.
+        access: How that place has to be reached, by the fields of `ExportPlace`; empty: in any way.
+    """
+    place = _place(to) | {name: value for name, value in access.items() if value}
+    return _made(context, CopyRequest, {"to": place or None})
 
 
 def _place(text: str) -> dict[str, str]:

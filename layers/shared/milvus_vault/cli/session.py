@@ -1,60 +1,23 @@
 """What all commands share: the global options, where output goes, and the client once it is needed."""
 
 import json
-import re
 import sys
-from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, override
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 import typer
-from rich.console import Console, ConsoleOptions, RenderableType
-from rich.markup import escape
-from rich.segment import Segment
 
 from milvus_vault.cli.words import spoken
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
+    from rich.console import Console, RenderableType
 
     from milvus_vault.client import VaultClient
 
 # Wide enough that nothing is cut off or wrapped where a program reads.
 _WIDTH_OF_FILES = 1000
-
-
-# What moves the cursor, changes colours, titles or the clipboard, or turns the direction of what is read: control
-# characters except tabs and line feeds, separators of lines, marks of direction, and halves of characters.
-_HARMFUL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
-_FIRST_PICTURE, _PICTURES, _UNKNOWN = 0x2400, 0x20, "\ufffd"
-
-
-def _picture(found: re.Match[str]) -> str:
-    code = ord(found[0])
-    return chr(_FIRST_PICTURE + code) if code < _PICTURES else _UNKNOWN
-
-
-def harmless(text: str) -> str:
-    """Return a text with a picture in the place of each character that a terminal would obey."""
-    return _HARMFUL.sub(_picture, text)
-
-
-def escaped(document: str) -> str:
-    """Return a JSON text that means the same, with escapes in the place of those characters.
-
-    JSON has escaped some of them by itself; the others can only be within its strings.
-    """
-    return _HARMFUL.sub(lambda found: f"\\u{ord(found[0]):04x}", document)
-
-
-class HarmlessConsole(Console):
-    """The door to the terminal: whatever is written goes through here, and nothing that came from outside is obeyed."""
-
-    @override
-    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
-        """Yield what is to be written. Rich's own control codes are segments of another kind."""
-        for segment in super().render(renderable, options):
-            yield segment if segment.control else Segment(harmless(segment.text), segment.style)
 
 
 class Output:
@@ -68,18 +31,32 @@ class Output:
         """Write JSON, or text for people."""
         self.is_json = is_json
         self.has_written_document = False
-        self.errors = HarmlessConsole(stderr=True, highlight=False)
-        if not self.errors.is_terminal:
-            self.errors.soft_wrap = True
+
+    # Made when they are used first, since rich takes its time, and help does without.
+    @cached_property
+    def errors(self) -> "Console":
+        """Return the console of standard error."""
+        from milvus_vault.cli.terminal import HarmlessConsole  # noqa: PLC0415 - see above
+
+        errors = HarmlessConsole(stderr=True, highlight=False)
+        if not errors.is_terminal:
+            errors.soft_wrap = True
+        return errors
+
+    @cached_property
+    def text(self) -> "Console":
+        """Return the console of standard output."""
+        from milvus_vault.cli.terminal import HarmlessConsole  # noqa: PLC0415 - see above
+
         out = HarmlessConsole(highlight=False)
-        self.text = out if out.is_terminal else HarmlessConsole(highlight=False, width=_WIDTH_OF_FILES)
+        return out if out.is_terminal else HarmlessConsole(highlight=False, width=_WIDTH_OF_FILES)
 
     @property
     def is_live(self) -> bool:
         """Whether a person looks at a terminal that lines can be redrawn on."""
         return self.text.is_terminal and not self.is_json and not self.text.is_dumb_terminal
 
-    def show(self, renderable: RenderableType) -> None:
+    def show(self, renderable: "RenderableType") -> None:
         """Write something for people. As plain lines without trailing blanks where nobody looks."""
         if self.text.is_terminal:
             self.text.print(renderable)
@@ -104,18 +81,24 @@ class Output:
         """Write a remark to standard error; see `say`."""
         self._write(self.errors, markup, values, is_whole=is_whole)
 
-    def _write(self, console: Console, markup: str, values: dict[str, object], *, is_whole: bool) -> None:
+    def _write(self, console: "Console", markup: str, values: dict[str, object], *, is_whole: bool) -> None:
+        from rich.markup import escape  # noqa: PLC0415 - see above
+
         text = markup.format_map({name: escape(spoken(str(value))) for name, value in values.items()})
         console.print(text, soft_wrap=is_whole or not console.is_terminal)
 
     def document(self, content: "BaseModel | dict[str, Any] | list[Any]", *, compact: bool = False) -> None:
         """Write a JSON document to standard output."""
+        from milvus_vault.cli.terminal import escaped  # noqa: PLC0415 - see above
+
         self.has_written_document = True
         value = content if isinstance(content, dict | list) else content.model_dump(mode="json")
         print(escaped(json.dumps(value, indent=None if compact else 2, ensure_ascii=False)), flush=True)
 
     def line(self, text: str, *, is_json: bool) -> None:
         """Write a line of data, with its end, to standard output: as it is, unless a terminal would obey it."""
+        from milvus_vault.cli.terminal import escaped, harmless  # noqa: PLC0415 - see above
+
         self.has_written_document = True
         sys.stdout.write(escaped(text) if is_json else harmless(text) if self.text.is_terminal else text)
 

@@ -1,6 +1,7 @@
 """Lists as tables: with lines and colours on a terminal, as plain columns in a file."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from rich import box
 from rich.console import Group, JustifyMethod, RenderableType
@@ -13,6 +14,9 @@ from milvus_vault.cli.session import Output
 from milvus_vault.model import readable
 from milvus_vault.model.resources import BackupSummary, CollectionInfo, Run, RunSummary, Schedule
 
+if TYPE_CHECKING:
+    from milvus_vault.acceptance.trying import AcceptanceReport
+
 # Columns.
 _ENOUGH = 1000
 
@@ -21,11 +25,13 @@ STYLES = {
     "succeeded": "green",
     "intact": "green",
     "proven": "green",
+    "passed": "green",
     "ok": "green",
     "done": "green",
     "running": "cyan",
     "waiting": "dim",
     "skipped": "dim",
+    "not_possible": "dim",
     "partial": "yellow",
     "warning": "yellow",
     "stopped": "yellow",
@@ -224,3 +230,12 @@ def decisions(output: Output, run: Run) -> Table | None:
     if left_out > 0:
         made.add_row(*[""] * (len(made.columns) - 1), f"and {readable.number_of(left_out, 'more backup')}")
     return made
+
+
+def acceptance(output: Output, report: "AcceptanceReport") -> RenderableType:
+    """Return the items of an acceptance with what each found."""
+    rows = (
+        (one.name, word(one.verdict), f"{one.seconds:.1f} s", one.evidence, "" if one.verdict == "passed" else one.hint)
+        for one in report.items
+    )
+    return listed(output, ("item", "verdict", ">took", "evidence", "hint"), rows)

@@ -43,6 +43,9 @@ OPTIONS: Mapping[str, str] = {
     "export_name": "--as",
     "format": "--format",
     "to": "--to",
+    "bucket_region": "--to-region",
+    "role_arn": "--to-role",
+    "kms_key_arn": "--to-kms-key",
     "is_copy": "milvus-vault copy",
     # Of drills.
     "newest_of": "--schedule",

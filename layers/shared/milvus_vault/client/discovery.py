@@ -43,6 +43,10 @@ class Door:
     url: str
     session: boto3.Session
     found_by: Literal["url", "stack", "local"]
+    stack: str = ""
+    """The CloudFormation stack; empty where an address was given."""
+    aws_url: str = ""
+    """Endpoint of the emulated AWS of a local stack; empty: AWS itself."""
 
 
 def connect(
@@ -100,7 +104,7 @@ def find_door(
         return Door(checked_address(given["url"]), _session(region, profile), "url")
     if given["stack"]:
         session = _session(region, profile)
-        return Door(_url_of_stack(given["stack"], session), session, "stack")
+        return Door(_url_of_stack(given["stack"], session), session, "stack", given["stack"])
     local = running_stack()
     if local is None:
         msg = "nothing tells where the API is"
@@ -110,10 +114,10 @@ def find_door(
             f"(`stack` or {STACK_VARIABLE}), an address (`url` or {URL_VARIABLE}) or a deployment (`deployment` or "
             f"{DEPLOYMENT_VARIABLE}).",
         )
-    return local_door(local.api_url)
+    return local_door(local.api_url, stack=local.stack_name, aws_url=local.aws_url)
 
 
-def local_door(api_url: str) -> Door:
+def local_door(api_url: str, *, stack: str = "", aws_url: str = "") -> Door:
     """Return the API of a local stack, with the credentials that it takes, whatever the AWS configuration is."""
     core = botocore.session.Session(session_vars=_NO_CONFIGURATION)
     session = boto3.Session(
@@ -122,7 +126,7 @@ def local_door(api_url: str) -> Door:
         region_name=LOCAL_REGION,
         botocore_session=core,
     )
-    return Door(api_url, session, "local")
+    return Door(api_url, session, "local", stack, aws_url)
 
 
 def checked_address(url: str) -> str:

@@ -25,6 +25,10 @@ class LocalState(Model):
     """Endpoint of the emulated AWS."""
     milvus_uri: str
     stack_name: str
+    management_uri: str = ""
+    """Where Milvus says whether it is well; empty: an earlier build has started it."""
+    milvus_version: str = ""
+    """What was started."""
 
 
 def state_folder() -> Path:

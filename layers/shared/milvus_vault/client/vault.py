@@ -1,5 +1,6 @@
 """The client: one method for each thing that the API can do."""
 
+import json
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
@@ -28,12 +29,14 @@ from milvus_vault.model.resources import (
     BackupDiff,
     BackupSummary,
     CheckReport,
+    CollectionDetails,
     CollectionInfo,
     Estimate,
     EstimateRequest,
     Hold,
     HoldState,
     Page,
+    PlannedRestore,
     PoolListing,
     Run,
     RunCollection,
@@ -115,6 +118,17 @@ class VaultClient:
         parts = list(self._answers(f"/backups/{_backup(a)}/diff/{_backup(b)}", BackupDiff, query))
         return parts[-1].model_copy(update={"collections": tuple(one for part in parts for one in part.collections)})
 
+    def get_backup_collection(self, name: str, collection: str) -> CollectionDetails:
+        """Return what a backup holds of a collection, `<database>.<name>`.
+
+        Raises:
+            BackupNotFoundError: There is no such backup.
+            CollectionNotFoundError: It does not hold the collection.
+            BackupDamagedError: Its metadata is damaged.
+            AnswerTimeoutError: There are too many objects to be counted in one answer.
+        """
+        return self._ask("GET", f"/backups/{_backup(name)}/collections/{_part(collection)}", CollectionDetails)
+
     def delete_backup(self, name: str, *, idempotency_key: str = "") -> Started:
         """Start to delete a backup.
 
@@ -141,6 +155,14 @@ class VaultClient:
     def restore(self, request: RestoreRequest, *, idempotency_key: str = "") -> Started:
         """Start a restore. Raises BackupNotFoundError, CollectionNotFoundError or CollectionExistsError."""
         return self._start("POST", "/restores", request, idempotency_key)
+
+    def plan_restore(self, request: RestoreRequest) -> PlannedRestore:
+        """Return what a restore would do. Nothing is started, claimed or written.
+
+        Raises what the restore would be refused with, see `docs/errors.md`, and `AnswerTimeoutError` where finding out
+        takes longer than an answer may.
+        """
+        return self._ask("POST", "/restores/plan", PlannedRestore, body=request, only_reads=True)
 
     def copy_backup(self, name: str, request: CopyRequest | None = None, *, idempotency_key: str = "") -> Started:
         """Start to copy a backup as it is to another place; without a request, to the stack's own for exports.
@@ -278,6 +300,11 @@ class VaultClient:
             if part.listing is not None and on_progress is not None:
                 on_progress(part.listing)
         return parts[-1]
+
+    def openapi(self) -> dict[str, Any]:
+        """Return the API's description of itself, an OpenAPI document."""
+        document: dict[str, Any] = json.loads(self._transport.request("GET", "/openapi.json"))
+        return document
 
     def download(self, url: str) -> bytes:
         """Return what lies at a `report_url`. Raises ApiUnavailableError, also when its hour is over."""

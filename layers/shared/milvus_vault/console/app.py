@@ -1,38 +1,53 @@
 """The console's pages. Each asks the API for what it shows, with the credentials of the person, and keeps nothing."""
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, time
-from functools import cache
 from http import HTTPStatus
-from itertools import islice
-from pathlib import Path
+from itertools import chain, islice
+from typing import Self
 from urllib.parse import parse_qsl, quote, urlencode
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from pydantic import ValidationError
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
-from starlette.responses import FileResponse, HTMLResponse, RedirectResponse, Response
+from starlette.responses import FileResponse, HTMLResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from milvus_vault import __version__
 from milvus_vault.client import VaultClient
-from milvus_vault.errors import BackupNotFoundError, InvalidRequestError, RunNotFoundError, VaultError
-from milvus_vault.model import readable
+from milvus_vault.console.forms import Form
+from milvus_vault.console.schedules import SchedulePages
+from milvus_vault.console.showing import FOLDER, Clock, environment, to, to_run
+from milvus_vault.errors import (
+    BackupNotFoundError,
+    CollectionNotFoundError,
+    InvalidRequestError,
+    RunNotFoundError,
+    ScheduleNotFoundError,
+    VaultError,
+)
 from milvus_vault.model.base import Model
-from milvus_vault.model.requests import BackupRequest, RestoreRequest, VerifyOptions
-from milvus_vault.model.resources import Backup, BackupSummary, Page, Run, RunKind, RunStatus
-from milvus_vault.model.times import utc_minute, utc_second
+from milvus_vault.model.requests import (
+    BackupRequest,
+    CopyRequest,
+    DrillRequest,
+    ExportRequest,
+    PruneRequest,
+    RestoreRequest,
+    VerifyOptions,
+)
+from milvus_vault.model.resources import BackupSummary, CollectionDiff, Page, RunKind, RunStatus
 from milvus_vault.model.words import wrong_fields
-from milvus_vault.reports import COLOURS
+from milvus_vault.reports import COLOURS, openapi
 from milvus_vault.reports.charts import COLUMN_HEIGHT, history_chart
 
-_FOLDER = Path(__file__).parent
 _PAGE = 50
 """Rows that fill a page of a list; one that filters shows what else is in the API's last page of a hundred."""
-_SHOWN_COLLECTIONS = 500
+_SHOWN_COLLECTIONS = 100
+_SHOWN_DECISIONS = 500
 _SHOWN_RUNS = 5
 """Of those that run, and of those that failed."""
 _NEWEST = 30
@@ -40,7 +55,11 @@ _NEWEST = 30
 _LOOKED_THROUGH = 500
 """Backups, of which the newest complete one is looked for."""
 
-type Handler = Callable[[Request, "Form"], Response]
+_NOT_THERE = (BackupNotFoundError, CollectionNotFoundError, RunNotFoundError, ScheduleNotFoundError)
+
+_RESTORE_FIELDS = ("collections", "suffix", "drop_existing", "allow_version")
+
+type Handler = Callable[[Request, Form], Response]
 
 
 class _RunFilter(Model):
@@ -50,18 +69,31 @@ class _RunFilter(Model):
     status: RunStatus | None = None
 
 
-class Form(dict[str, str]):
-    """What a form has sent: its last values by name, without blanks around them. What is missing is empty."""
+@dataclass(frozen=True, slots=True)
+class _Paging:
+    """Which part is shown of a list that is sorted here, and where the others are."""
 
-    def __missing__(self, name: str) -> str:
-        return ""
+    count: int
+    begin: int
+    end: int
+    before: str | None
+    after: str | None
 
-    def words(self, name: str) -> tuple[str, ...]:
-        """Return the words of a field, between blanks and commas."""
-        return tuple(self[name].replace(",", " ").split())
+    @classmethod
+    def of(cls, request: Request, count: int) -> Self:
+        """Return what a request asks for by `from`, the number of those before."""
+        asked = request.query_params.get("from", "")
+        begin = min(int(asked), max(count - 1, 0)) if asked.isascii() and asked.isdigit() else 0
+        end = min(begin + _SHOWN_COLLECTIONS, count)
+
+        def at(first: int) -> str:
+            return str(request.url.include_query_params(**{"from": first}).replace(scheme="", netloc=""))
+
+        before = at(max(begin - _SHOWN_COLLECTIONS, 0)) if begin else None
+        return cls(count, begin, end, before, at(end) if end < count else None)
 
 
-def make_app(vault: VaultClient, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> Starlette:
+def make_app(vault: VaultClient, now: Clock = lambda: datetime.now(UTC)) -> Starlette:
     """Return the application. Whoever serves it puts a `Guard` before it."""
     pages = _Pages(vault, now)
     routes = [
@@ -69,19 +101,34 @@ def make_app(vault: VaultClient, now: Callable[[], datetime] = lambda: datetime.
         Route("/backups", pages.handler(pages.backups)),
         Route("/backups", pages.handler(pages.create), methods=["POST"]),
         Route("/backups/{name}", pages.handler(pages.backup)),
+        Route("/backups/{name}/collections/{collection}", pages.handler(pages.collection)),
         Route("/backups/{name}/restore", pages.handler(pages.restore_form)),
         Route("/backups/{name}/restore", pages.handler(pages.restore), methods=["POST"]),
+        Route("/backups/{name}/restore/plan", pages.handler(pages.plan_restore), methods=["POST"]),
         Route("/backups/{name}/verify", pages.handler(pages.verify), methods=["POST"]),
         Route("/backups/{name}/hold", pages.handler(pages.hold), methods=["POST"]),
+        Route("/backups/{name}/drill", pages.handler(pages.drill), methods=["POST"]),
+        Route("/backups/{name}/export", pages.handler(pages.export), methods=["POST"]),
+        Route("/backups/{name}/copy", pages.handler(pages.copy), methods=["POST"]),
         Route("/backups/{name}/delete", pages.handler(pages.delete), methods=["POST"]),
         Route("/diff", pages.handler(pages.diff)),
         Route("/runs", pages.handler(pages.runs)),
         Route("/runs/{run}", pages.handler(pages.run)),
         Route("/runs/{run}/stop", pages.handler(pages.stop), methods=["POST"]),
-        Route("/schedules", pages.handler(pages.schedules)),
+        Route("/schedules", pages.handler(pages.schedules.all)),
+        Route("/schedules", pages.handler(pages.schedules.create), methods=["POST"]),
+        Route("/new-schedule", pages.handler(pages.schedules.new)),
+        Route("/schedules/{name}", pages.handler(pages.schedules.one)),
+        Route("/schedules/{name}", pages.handler(pages.schedules.change), methods=["POST"]),
+        Route("/schedules/{name}/switch", pages.handler(pages.schedules.switch), methods=["POST"]),
+        Route("/schedules/{name}/delete", pages.handler(pages.schedules.delete), methods=["POST"]),
+        Route("/prune", pages.handler(pages.prune)),
+        Route("/prune", pages.handler(pages.start_prune), methods=["POST"]),
         Route("/check", pages.handler(pages.check)),
+        Route("/api", pages.handler(pages.api)),
         Route("/static/colours.css", lambda _: FileResponse(COLOURS)),
-        Mount("/static", StaticFiles(directory=_FOLDER / "static")),
+        Route("/static/openapi.css", lambda _: FileResponse(openapi.STYLE)),
+        Mount("/static", StaticFiles(directory=FOLDER / "static")),
     ]
     return Starlette(routes=routes, exception_handlers={HTTPStatus.NOT_FOUND: pages.nowhere})
 
@@ -89,8 +136,9 @@ def make_app(vault: VaultClient, now: Callable[[], datetime] = lambda: datetime.
 class _Pages:
     """What is answered to each request."""
 
-    def __init__(self, vault: VaultClient, now: Callable[[], datetime]) -> None:
+    def __init__(self, vault: VaultClient, now: Clock) -> None:
         self._vault, self._now = vault, now
+        self.schedules = SchedulePages(vault, now, self._show)
 
     def handler(self, page: Handler) -> Callable[[Request], Awaitable[Response]]:
         """Return what answers a request by a page, or says by name what went wrong."""
@@ -118,14 +166,14 @@ class _Pages:
             return self._problem(request, err)
 
     def _problem(self, request: Request, err: VaultError) -> Response:
-        is_missing = isinstance(err, BackupNotFoundError | RunNotFoundError)
+        is_missing = isinstance(err, _NOT_THERE)
         code = HTTPStatus.NOT_FOUND if is_missing else HTTPStatus.CONFLICT
         template = "problem_part" if request.query_params.get("part") else "problem"
         return self._show(template, code, error=type(err).__name__, message=err.message, hint=err.hint)
 
     def _show(self, template: str, code: HTTPStatus = HTTPStatus.OK, /, **values: object) -> Response:
-        given = {"now": self._now(), "api": self._vault.url, "version": __version__}
-        text = _environment().get_template(f"{template}.html.j2").render(given | values)
+        given = {"now": self._now(), "api_url": self._vault.url, "version": __version__}
+        text = environment().get_template(f"{template}.html.j2").render(given | values)
         return HTMLResponse(text, code)
 
     def overview(self, request: Request, _: Form) -> Response:
@@ -133,15 +181,18 @@ class _Pages:
         running = [self._vault.get_run(run.id) for run in islice(self._vault.list_runs(status="running"), _SHOWN_RUNS)]
         if request.query_params.get("part"):
             return self._show("running", running=running)
-        newest = list(islice(self._vault.list_backups(page_size=_NEWEST), _NEWEST))
+        listed = self._vault.list_backups()
+        newest = list(islice(listed, 2 * _PAGE))
         # A damaged one says nothing of its size.
-        sized = [one for one in newest if one.status != "damaged"]
+        sized = [one for one in newest[:_NEWEST] if one.status != "damaged"]
         history = history_chart((one.name, one.created_at, one.size_bytes, _copied(one)) for one in sized)
-        every = islice(self._vault.list_backups(), _LOOKED_THROUGH)
+        every = islice(chain(newest, listed), _LOOKED_THROUGH)
+        last = next((one for one in every if one.status == "complete"), None)
         return self._show(
             "overview",
             schedules=list(self._vault.list_schedules()),
-            last=next((one for one in every if one.status == "complete"), None),
+            last=last,
+            older=_before(last, newest) if last else None,
             history=history,
             height=COLUMN_HEIGHT,
             running=running,
@@ -164,43 +215,101 @@ class _Pages:
         given: dict[str, object] = {"mode": form["mode"] or "full"}
         given |= {"backup_name": form["name"]} if form["name"] else {}
         given |= {"collections": form.words("collections")} if form["collections"] else {}
-        return _to_run(self._vault.create_backup(BackupRequest.model_validate(given)).id)
+        return to_run(self._vault.create_backup(BackupRequest.model_validate(given)).id)
 
     def backup(self, request: Request, _: Form) -> Response:
         """Show one backup."""
         found = self._vault.get_backup(request.path_params["name"])
         query = request.query_params.get("q", "").strip()
         named = [one for one in found.collections if query.lower() in f"{one.database}.{one.name}".lower()]
-        shown = sorted(named, key=lambda one: one.size_bytes, reverse=True)[:_SHOWN_COLLECTIONS]
-        older = self._before(found)
-        return self._show("backup", backup=found, shown=shown, count=len(named), q=query, older=older)
-
-    def _before(self, of: Backup) -> BackupSummary | None:
-        """Return the newest backup before another one, of its schedule, as far as a page of the list goes."""
-        listed = islice(self._vault.list_backups(schedule=of.schedule or "", page_size=2 * _PAGE), 2 * _PAGE)
-        return next((one for one in listed if one.created_at < of.created_at and one.status != "damaged"), None)
+        paging = _Paging.of(request, len(named))
+        shown = sorted(named, key=lambda one: one.size_bytes, reverse=True)[paging.begin : paging.end]
+        listed = self._vault.list_backups(schedule=found.schedule or "", page_size=2 * _PAGE)
+        older = _before(found, islice(listed, 2 * _PAGE))
+        return self._show("backup", backup=found, shown=shown, paging=paging, q=query, older=older)
 
     def diff(self, request: Request, _: Form) -> Response:
-        """Show what has changed from one backup to another."""
+        """Show what has changed from one backup to another, what has grown most first."""
         a, b = (request.query_params.get(name, "") for name in ("a", "b"))
-        return self._show("diff", diff=self._vault.diff_backups(a, b, objects=False), a=a, b=b)
+        query = request.query_params.get("q", "").strip()
+        diff = self._vault.diff_backups(a, b, objects=False)
+        named = [one for one in diff.collections if query.lower() in _name_of(one).lower()]
+        paging = _Paging.of(request, len(named))
+        shown = sorted(named, key=_grown_bytes, reverse=True)[paging.begin : paging.end]
+        rows = [(_name_of(one), one, _grown_rows(one), _grown_bytes(one)) for one in shown]
+        return self._show("diff", diff=diff, rows=rows, paging=paging, q=query, a=a, b=b)
+
+    def collection(self, request: Request, _: Form) -> Response:
+        """Show what a backup holds of a collection."""
+        name, collection = (request.path_params[part] for part in ("name", "collection"))
+        return self._show("collection", backup=name, found=self._vault.get_backup_collection(name, collection))
 
     def restore_form(self, request: Request, _: Form) -> Response:
         """Ask how a backup is to be restored."""
-        return self._show("restore", backup=self._vault.get_backup(request.path_params["name"]))
+        asked = Form(request.query_params)
+        return self._show("restore", backup=self._vault.get_backup(request.path_params["name"]), form=asked)
+
+    def plan_restore(self, request: Request, form: Form) -> Response:
+        """Show what a restore would do, with the button that starts it; or why not, above the form."""
+        name = request.path_params["name"]
+        try:
+            plan = self._vault.plan_restore(_restore_request(name, form))
+        except VaultError as err:
+            shown = self._vault.get_backup(name)
+            return self._show("restore", HTTPStatus.CONFLICT, backup=shown, form=form, refusal=err)
+        back = urlencode({field: form[field] for field in _RESTORE_FIELDS if form[field]})
+        return self._show(
+            "restore_plan", name=name, plan=plan, form=form, fields=_RESTORE_FIELDS, back=back, shown=_SHOWN_COLLECTIONS
+        )
 
     def restore(self, request: Request, form: Form) -> Response:
         """Start a restore."""
-        given: dict[str, object] = {"backup_name": request.path_params["name"]}
-        given |= {"suffix": form["suffix"]} if form["suffix"] else {}
-        given |= {"collections": form.words("collections")} if form["collections"] else {}
-        given |= {name: True for name in ("drop_existing", "allow_version") if form[name]}
-        return _to_run(self._vault.restore(RestoreRequest.model_validate(given)).id)
+        return to_run(self._vault.restore(_restore_request(request.path_params["name"], form)).id)
 
     def verify(self, request: Request, form: Form) -> Response:
         """Start a verification."""
         options = VerifyOptions.model_validate({"level": form["level"] or "quick"})
-        return _to_run(self._vault.verify_backup(request.path_params["name"], options).id)
+        return to_run(self._vault.verify_backup(request.path_params["name"], options).id)
+
+    def drill(self, request: Request, form: Form) -> Response:
+        """Start a drill."""
+        given: dict[str, object] = {"backup_name": request.path_params["name"], **form.given("max_bytes", "row_count")}
+        given |= {"collections": form.words("collections")} if form["collections"] else {}
+        given |= {"allow_version": True} if form["allow_version"] else {}
+        return to_run(self._vault.drill(DrillRequest.model_validate(given)).id)
+
+    def export(self, request: Request, form: Form) -> Response:
+        """Start to write a backup once more, for milvus-backup or as a dataset."""
+        given: dict[str, object] = {"backup_name": request.path_params["name"], "export_name": form["export_name"]}
+        given |= form.given("format")
+        given |= {"collections": form.words("collections")} if form["collections"] else {}
+        return to_run(self._vault.export(ExportRequest.model_validate(given)).id)
+
+    def copy(self, request: Request, form: Form) -> Response:
+        """Start to copy a backup as it is to another place."""
+        place = form.given("bucket", "prefix")
+        wanted = CopyRequest.model_validate({"to": place} if place else {})
+        return to_run(self._vault.copy_backup(request.path_params["name"], wanted).id)
+
+    def prune(self, request: Request, _: Form) -> Response:
+        """Show what a dry run has found, once it has ended, with the button that deletes it; before, how to get one."""
+        asked = request.query_params.get("run", "")
+        run = self._vault.get_run(asked) if asked else None
+        if run is not None and not (run.kind == "prune" and run.request.get("dry_run")):
+            return to_run(run.id)
+        decided = (run.result or {}).get("decisions", []) if run else []
+        return self._show(
+            "prune_part" if run and request.query_params.get("part") else "prune",
+            run=run,
+            doomed=[one for one in decided if not one["keep"]],
+            shown=sorted(decided, key=lambda one: one["keep"])[:_SHOWN_DECISIONS],
+        )
+
+    def start_prune(self, _: Request, form: Form) -> Response:
+        """Start a dry run, or delete what no policy keeps."""
+        if form["do"] == "delete":
+            return to_run(self._vault.prune().id)
+        return to(f"/prune?run={quote(self._vault.prune(PruneRequest(dry_run=True)).id, safe='')}")
 
     def hold(self, request: Request, form: Form) -> Response:
         """Place a hold, or lift it."""
@@ -209,7 +318,7 @@ class _Pages:
             self._vault.lift_hold(name)
         else:
             self._vault.place_hold(name, reason=form["reason"], until=_day(form["until"]))
-        return _to(f"/backups/{quote(name, safe='')}")
+        return to(f"/backups/{quote(name, safe='')}")
 
     def delete(self, request: Request, form: Form) -> Response:
         """Start to delete a backup, whose name was typed."""
@@ -217,7 +326,7 @@ class _Pages:
         if form["typed"] != name:
             msg = f"'{form['typed']}' is not the name of the backup: nothing is deleted"
             raise InvalidRequestError(msg, hint=f"Type {name} to delete it.")
-        return _to_run(self._vault.delete_backup(name).id)
+        return to_run(self._vault.delete_backup(name).id)
 
     def runs(self, request: Request, _: Form) -> Response:
         """Show runs, newest first, a page at a time."""
@@ -237,17 +346,29 @@ class _Pages:
     def stop(self, request: Request, _: Form) -> Response:
         """Stop a run."""
         self._vault.stop_run(request.path_params["run"])
-        return _to_run(request.path_params["run"])
+        return to_run(request.path_params["run"])
 
-    def schedules(self, _: Request, __: Form) -> Response:
-        """Show the schedules."""
-        return self._show("schedules", schedules=list(self._vault.list_schedules()))
+    def api(self, _: Request, __: Form) -> Response:
+        """Show the API's description of itself, which it gives to requests that are signed alone."""
+        return self._show("api", api=openapi.described(self._vault.openapi()))
 
     def check(self, request: Request, _: Form) -> Response:
         """Show what `check` finds; it takes some seconds, so that the page asks for it by itself."""
         if request.query_params.get("part"):
             return self._show("check_part", report=self._vault.check())
         return self._show("check")
+
+
+def _restore_request(name: str, form: Form) -> RestoreRequest:
+    """Return what a form asks for of a backup. Raises `InvalidRequestError`."""
+    given: dict[str, object] = {"backup_name": name}
+    given |= {"suffix": form["suffix"]} if form["suffix"] else {}
+    given |= {"collections": form.words("collections")} if form["collections"] else {}
+    given |= {field: True for field in ("drop_existing", "allow_version") if form[field]}
+    try:
+        return RestoreRequest.model_validate(given)
+    except ValidationError as err:
+        raise InvalidRequestError(": ".join(next(wrong_fields(err)))) from err
 
 
 def _enough[Item: Model](pages: Iterable[Page[Item]], fits: Callable[[Item], bool]) -> tuple[list[Item], str]:
@@ -278,48 +399,25 @@ def _day(text: str) -> datetime | None:
         raise InvalidRequestError(msg, hint="Give it as year, month and day: 2030-01-31.") from err
 
 
-def _to(path: str) -> Response:
-    return RedirectResponse(path, HTTPStatus.SEE_OTHER)
+def _name_of(found: CollectionDiff) -> str:
+    """Return the name of a collection that differs, by the later backup if that has it."""
+    of = found.b or found.a
+    return f"{of.database}.{of.name}" if of else ""
 
 
-def _to_run(run: str) -> Response:
-    return _to(f"/runs/{quote(run, safe='')}")
+def _grown_bytes(found: CollectionDiff) -> int:
+    return (found.b.size_bytes if found.b else 0) - (found.a.size_bytes if found.a else 0)
+
+
+def _grown_rows(found: CollectionDiff) -> int:
+    return (found.b.row_count if found.b else 0) - (found.a.row_count if found.a else 0)
+
+
+def _before(of: BackupSummary, newest_first: Iterable[BackupSummary]) -> BackupSummary | None:
+    """Return the newest backup before another one, of its schedule if it has one."""
+    older = (one for one in newest_first if one.created_at < of.created_at and one.status != "damaged")
+    return next((one for one in older if of.schedule in {None, one.schedule}), None)
 
 
 def _copied(backup: BackupSummary) -> int:
     return backup.size_bytes if backup.copied_size_bytes is None else backup.copied_size_bytes
-
-
-def _percent(run: Run) -> float | None:
-    """Return how far a run is with what it does now; None where nothing can be said."""
-    told = run.progress
-    if told.import_percent is not None:
-        return told.import_percent
-    pairs = ((told.bytes_done, told.bytes_total), (told.collections_done, told.collections_total))
-    return next((100 * done / total for done, total in pairs if total), None)
-
-
-def _ago(when: datetime, now: datetime) -> str:
-    """Return how far a time is: `3 min ago`, `in 2 h`."""
-    seconds = (when - now).total_seconds()
-    length = " ".join(readable.duration(abs(seconds)).split()[:2])
-    return f"in {length}" if seconds > 0 else f"{length} ago"
-
-
-@cache
-def _environment() -> Environment:
-    environment = Environment(
-        loader=FileSystemLoader(_FOLDER / "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        auto_reload=False,
-    )
-    environment.filters |= {"bytes": readable.size, "count": readable.count, "duration": readable.duration}
-    environment.filters |= {"minute": utc_minute, "time": utc_second, "rate": readable.rate, "ago": _ago}
-    environment.filters |= {"part": lambda text: quote(text, safe="")}
-    environment.globals |= {"verified": lambda found: readable.how_verified(found.model_dump())}
-    environment.globals |= {"drilled": lambda found: readable.how_drilled(found.model_dump()), "percent": _percent}
-    environment.globals |= {"keeps": readable.keeps}
-    return environment

@@ -8,16 +8,12 @@ from milvus_vault.errors import CollectionNotFoundError
 from milvus_vault.inspection.collections import InspectedMilvus
 from milvus_vault.model.collections import CollectionName
 from milvus_vault.model.names import COLLECTIONS_PER_BATCH
+from milvus_vault.model.prices import GB_MONTH_USD, GET_USD, REQUEST_USD
 from milvus_vault.model.requests import BackupRequest
 from milvus_vault.model.resources import CollectionInfo, Estimate, IncrementalEstimate
 from milvus_vault.parallel import each
 from milvus_vault.pool.sharing import Pool
 
-# AWS' price list, S3 Standard in us-east-1: $0.005 for 1,000 PUT, COPY, POST or LIST requests, $0.0004 for 1,000 GET,
-# and $0.023 for a GB and month of the first 50 TB. A GB is 2^30 bytes there.
-REQUEST_USD = 0.005 / 1000
-GET_USD = 0.0004 / 1000
-GB_MONTH_USD = 0.023
 GB = 2**30
 
 # docs/performance.md: some 2 s for the states, 0.12 s for each collection, 370 to 510 copies a second in one function.
@@ -94,7 +90,7 @@ def estimate_backup(milvus: InspectedMilvus, request: BackupRequest, pool: Pool 
 def _incremental(measured: Sequence[_Measured]) -> IncrementalEstimate:
     copies = sum(copy_requests(size) for m in measured for size in m.copied)
     # Of the catalogue's entries, a page.
-    listings = 1 + sum(m.source_pages + _pool_pages(m) for m in measured)
+    listings = 1 + sum(m.source_pages + _poolpages(m) for m in measured)
     batches = -(-len(measured) // COLLECTIONS_PER_BATCH)
     gets = ENTRY_GETS + BATCH_GETS * batches + COLLECTION_GETS * sum(m.object_count > 0 for m in measured)
     size_bytes = sum(size for m in measured for size in m.copied)
@@ -110,12 +106,12 @@ def _incremental(measured: Sequence[_Measured]) -> IncrementalEstimate:
     )
 
 
-def _pool_pages(measured: _Measured) -> int:
+def _poolpages(measured: _Measured) -> int:
     """Return how many pages of the pool are listed: to see what is there, and again where something was copied."""
     if not measured.object_count:
         return 0
     before, copied = measured.pooled_count, len(measured.copied)
-    return _pages(before) + (_pages(before + copied) if copied else 0)
+    return pages(before) + (pages(before + copied) if copied else 0)
 
 
 def _measure(milvus: InspectedMilvus, name: CollectionName, pool: Pool | None) -> _Measured | None:
@@ -151,7 +147,7 @@ def _measure(milvus: InspectedMilvus, name: CollectionName, pool: Pool | None) -
     )
 
 
-def _pages(count: int) -> int:
+def pages(count: int) -> int:
     """Return how many requests the listing of a folder takes: an empty one takes one, too."""
     return max(1, -(-count // LISTED_AT_A_TIME))
 

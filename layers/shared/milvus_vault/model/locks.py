@@ -25,7 +25,9 @@ class ObjectLock(Model):
     """How the objects of a backup are locked: S3 deletes none of their versions before then."""
 
     mode: LockMode
+    """`compliance`: nobody can shorten it; `governance`: whoever has the right to."""
     until: Time
+    """When the lock ends, UTC."""
 
     def covers(self, other: "ObjectLock") -> bool:
         """Return whether what is locked so is locked as the other one asks for, or better."""

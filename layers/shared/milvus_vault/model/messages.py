@@ -13,7 +13,7 @@ from milvus_vault.model.collections import CollectionName
 from milvus_vault.model.messages_copy import Round
 from milvus_vault.model.messages_rows import DatasetResult
 from milvus_vault.model.requests import BackupRequest, ExportRequest, RestoreRequest, VerifyRequest
-from milvus_vault.model.resources import RunKind
+from milvus_vault.model.resources import PlannedRestore, RunKind
 from milvus_vault.model.times import Time
 from milvus_vault.untrusted import whole
 
@@ -267,7 +267,7 @@ class ReportRestoreResult(Model):
 class InspectMilvusRequest(Model):
     """Input of InspectMilvus, which the API's function invokes."""
 
-    inspection: Literal["collections", "check", "estimate", "selection", "targets"]
+    inspection: Literal["collections", "check", "estimate", "plan", "selection", "targets"]
     limit: int = 20
     token: str | None = None
     database: str | None = None
@@ -276,8 +276,9 @@ class InspectMilvusRequest(Model):
     backup: BackupRequest = Field(default_factory=BackupRequest)
     """Of `estimate` and `selection`."""
     restore: RestoreRequest | None = None
-    """Of `targets`, as the next."""
+    """Of `plan` and `targets`."""
     targets: tuple[CollectionName, ...] = ()
+    """Of `targets`."""
 
 
 class Occupied(Model):
@@ -292,13 +293,36 @@ class TargetsFound(Model):
     """What is in the way of a restore, and the name of its run, which follows from the request and the Milvus."""
 
     run: str
+    server_version: str = ""
+    """Of the Milvus; empty where an older release looked."""
     occupied: Occupied
 
 
+class RefusedRestore(Model):
+    """Why a restore would be refused."""
+
+    error: str
+    """The error's name."""
+    message: str
+    hint: str
+    is_of_target: bool
+    """Whether it says what is in the target: a run that goes on with what an earlier execution made is not refused."""
+
+
+class RestorePlanFound(Model):
+    """What a restore would do, why it would be refused, and the name of its run."""
+
+    run: str
+    plan: PlannedRestore
+    refused: tuple[RefusedRestore, ...] = ()
+    """In the order in which the restore would meet it."""
+
+
 class InspectMilvusResult(Model):
-    """What was found: a page of `CollectionInfo`, a `CheckReport`, an `Estimate`, a `Selection` or `TargetsFound`."""
+    """What was found, by the inspection."""
 
     found: dict[str, Any]
+    """A page of `CollectionInfo`, a `CheckReport`, `Estimate`, `RestorePlanFound`, `Selection` or `TargetsFound`."""
 
 
 class RecordFailureRequest(Model):

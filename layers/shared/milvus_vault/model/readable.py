@@ -101,6 +101,21 @@ def proven(when: str, proven_count: int, collection_count: int) -> str:
     return f"{when}, {count(proven_count)} of {number_of(collection_count, 'collection')}"
 
 
+_DATA_TYPES = {
+    1: "Bool", 2: "Int8", 3: "Int16", 4: "Int32", 5: "Int64", 10: "Float", 11: "Double", 20: "String", 21: "VarChar",
+    22: "Array", 23: "JSON", 24: "Geometry", 25: "Text", 26: "Timestamptz", 100: "BinaryVector", 101: "FloatVector",
+    102: "Float16Vector", 103: "BFloat16Vector", 104: "SparseFloatVector", 105: "Int8Vector", 106: "ArrayOfVector",
+    200: "ArrayOfStruct",
+}  # fmt: skip
+_CONSISTENCY_LEVELS = {0: "Strong", 1: "Session", 2: "Bounded", 3: "Eventually", 4: "Customized"}
+
+
+def setting(member: str, value: str) -> str:
+    """Return a member of a collection's settings as people know it: the names of Milvus' numbers, all else as it is."""
+    names = {"data_type": _DATA_TYPES, "element_type": _DATA_TYPES, "consistency_level": _CONSISTENCY_LEVELS}
+    return names.get(member, {}).get(int(value), value) if value.isascii() and value.isdigit() else value
+
+
 def place(named: object) -> str:
     """Return what a request names of a place, a mapping of `bucket` and `prefix`, in one text; empty for nothing."""
     given = [named.get(name) if isinstance(named, Mapping) else None for name in ("bucket", "prefix")]

@@ -118,7 +118,7 @@ Suffix = Annotated[str, Form(r"^[A-Za-z0-9_]{0,128}$", "suffix", "letters, digit
 class ScheduleTag(Model):
     """The schedule that asks for a backup. Set by the schedule itself, so that each of its backups tells."""
 
-    name: ScheduleName
+    name: ScheduleName = Field(description="Name of the schedule.")
     timezone: str = Field(default="UTC", description="IANA time zone in which its days and months are counted.")
     retention: Retention | None = Field(default=None, description="Which of its backups are kept. Default: all.")
 
@@ -170,6 +170,21 @@ class ExportPlace(Model):
     prefix: Prefix | None = Field(
         default=None,
         description="The stack's `ExportPrefix`, or a folder below it. Default: `ExportPrefix` itself.",
+    )
+    bucket_region: str | None = Field(
+        default=None,
+        description="Refused unless the bucket is reached in this Region, as the stack's `ExportRegion` says of "
+        "`ExportBucketName`. Default: wherever the stack reaches it.",
+    )
+    role_arn: str | None = Field(
+        default=None,
+        description="Refused unless the bucket is reached by this role, the stack's `ExportRoleArn`. Default: however "
+        "the stack reaches it.",
+    )
+    kms_key_arn: str | None = Field(
+        default=None,
+        description="Refused unless all is written there under this key of KMS, the stack's `ExportKmsKeyArn`. "
+        "Default: under whatever key the stack or the bucket has.",
     )
 
 
@@ -479,7 +494,8 @@ class CopyRequest(Model):
     to: ExportPlace = Field(
         default_factory=ExportPlace,
         description='Where to: `{"bucket": ..., "prefix": ...}`, as for an export. Default: the stack\'s '
-        "`ExportBucketName` (without one the backup bucket), and its `ExportPrefix`.",
+        "`ExportBucketName` (without one the backup bucket), and its `ExportPrefix`. With `bucket_region`, `role_arn` "
+        "or `kms_key_arn` it is refused where the stack has another.",
     )
 
 

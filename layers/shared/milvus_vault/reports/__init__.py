@@ -3,4 +3,4 @@
 from pathlib import Path
 
 COLOURS = Path(__file__).parent / "colours.css"
-"""The style sheet with the colours of our pages, light and dark; each page has its own beside it."""
+"""The style sheet with what all our pages share: their colours, light and dark, and what scrolls sideways in them."""

@@ -132,3 +132,48 @@ def history_chart(backups: Iterable[tuple[str, datetime, int, int]]) -> History 
 def _height(amount: int, largest: int) -> float:
     """Return how tall a column is; what is there at all can be seen."""
     return max(round(COLUMN_HEIGHT * amount / largest, 1), 1.5) if amount else 0
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """A backup on a line of time."""
+
+    name: str
+    at: datetime
+    is_kept: bool
+    reason: str
+    left_percent: float
+
+
+@dataclass(frozen=True, slots=True)
+class Timeline:
+    """Backups on a line of time, and which of them stay."""
+
+    marks: Sequence[Mark]
+    """Those that stay last, since they are drawn above the others."""
+    begin: datetime
+    end: datetime
+
+
+# So that the last mark, some pixels wide, is within the picture at any width.
+_LINE_PERCENT = 98.5
+
+
+def timeline(backups: Iterable[tuple[str, datetime, bool, str]], end: datetime) -> Timeline | None:
+    """Return a chart of backups by the time at which they were begun, or None where there are none.
+
+    Args:
+        backups: Of each its name, when it was begun, whether it stays, and why.
+        end: Where the line ends, if no backup is later.
+    """
+    given = sorted(backups, key=lambda backup: (backup[2], backup[1]))
+    if not given:
+        return None
+    begin = min(at for _, at, _, _ in given)
+    end = max(end, *(at for _, at, _, _ in given))
+    length = (end - begin).total_seconds() or 1.0
+    marks = [
+        Mark(name, at, is_kept, reason, round(_LINE_PERCENT * (at - begin).total_seconds() / length, 2))
+        for name, at, is_kept, reason in given
+    ]
+    return Timeline(marks, begin, end)

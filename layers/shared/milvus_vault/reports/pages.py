@@ -66,11 +66,11 @@ def _environment() -> Environment:
     environment.filters |= {"time": utc_second, "exact_time": utc_millisecond, "hybrid": as_text}
     environment.globals |= {"max_rows": MAX_ROWS, "share": readable.share}
     style = COLOURS.read_text() + (Path(__file__).parent / "page.css").read_text()
-    environment.globals |= {"style": Markup(style), "policy": _policy(style)}  # noqa: S704 - a file of ours
+    environment.globals |= {"style": Markup(style), "policy": policy_for(style)}  # noqa: S704 - a file of ours
     return environment
 
 
-def _policy(style: str) -> str:
+def policy_for(style: str) -> str:
     """Return what a browser may do for a report: show it, with this style sheet and no other.
 
     Names from a Milvus or an archive are escaped; should one ever not be, the browser runs and loads nothing all the

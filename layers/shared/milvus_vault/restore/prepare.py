@@ -1,85 +1,42 @@
 """PrepareRestore: refuse what cannot work, claim the targets, and write down what is to be done."""
 
-import hashlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
-from typing import NamedTuple
+from typing import NamedTuple, override
 
-from milvus_vault.archive.added_vectors import COMPACT_HINT, older_segments
-from milvus_vault.archive.check import check_objects, raise_if_damaged
 from milvus_vault.archive.contents import Archive, ArchivedCollection, list_bytes
-from milvus_vault.archive.layout import BackupLayout, join, log_of
-from milvus_vault.archive.pool import is_pooled
-from milvus_vault.archive.reader import read_archive, read_manifest, read_objects
-from milvus_vault.archive.remains import check_stays, deleted_meanwhile, marker_etag
-from milvus_vault.catalogue import Catalogue
+from milvus_vault.archive.layout import join
+from milvus_vault.archive.remains import check_stays
 from milvus_vault.claims import CLAIM, ClaimHeldError, Claims, check_owner
 from milvus_vault.copying.working_files import CopyPart, CopyTarget, write_job, write_target
-from milvus_vault.errors import (
-    BackupDamagedError,
-    TargetClaimedError,
-    VaultError,
-    VersionUnsupportedError,
-)
-from milvus_vault.model.collections import DEFAULT_DATABASE, CollectionName, SegmentLevel
+from milvus_vault.errors import BackupDamagedError, VaultError
+from milvus_vault.model.collections import DEFAULT_DATABASE, CollectionName
 from milvus_vault.model.names import attempt_of, short_hash, temporary_prefix
-from milvus_vault.model.objects import ArchivedObject, CopyJob
-from milvus_vault.model.requests import RestoreRequest, VerifyLevel
-from milvus_vault.model.resources import Verification
-from milvus_vault.model.rights import Right
-from milvus_vault.model.times import utc_second
-from milvus_vault.model.versions import ServerVersion, check_target_version, has_import_jobs, parse_version
+from milvus_vault.model.objects import CopyJob
 from milvus_vault.parallel import LISTS_AT_A_TIME_BYTES, SMALL_REQUESTS_AT_A_TIME, do_each, each
-from milvus_vault.pool.doubts import Doubt, PoolDoubts
-from milvus_vault.ports import Executions, ObjectStore, VectorDatabase
-from milvus_vault.restore.aliases import check_switches
-from milvus_vault.restore.content_check import ContentCheck, ContentsFound, level_of
-from milvus_vault.restore.cut import cut_of, cut_to_read, doubts
+from milvus_vault.ports import Executions
+from milvus_vault.restore.content_check import ContentCheck, ContentsFound
+from milvus_vault.restore.deciding import Decision, RestoreDecider, Sources, left_out_warning, refuse_damaged
 from milvus_vault.restore.journal import Journal, JournalEntry
-from milvus_vault.restore.loading import Loading, LoadPlanner, check_loading
-from milvus_vault.restore.naming import resolve_targets, target_databases
-from milvus_vault.restore.partitions import check_partitions, objects_in, with_partitions
-from milvus_vault.restore.rbac import check_rbac, restore_rbac
-from milvus_vault.restore.rights import restore_rights
-from milvus_vault.restore.schema import can_be_added
-from milvus_vault.restore.staging import CollectionImport, FoldLimits
-from milvus_vault.restore.staging_legacy import import_sources, staged_items
-from milvus_vault.restore.targets import TargetCheck, can_resume, check_takes_deletes, make_target, shards_of
+from milvus_vault.restore.loading import Loading
+from milvus_vault.restore.rbac import restore_rbac
+from milvus_vault.restore.targets import TargetCheck, can_resume, check_takes_deletes, make_target, target_claimed
 from milvus_vault.restore.working_files import (
     PLAN,
     PREPARED,
-    Cut,
-    ImportSource,
     Prepared,
     RestorePlan,
-    TargetDatabase,
-    composed_folder,
     cut_done_name,
     cut_name,
     target_name,
 )
-from milvus_vault.rights import by_database, check_rights
-from milvus_vault.source import (
-    MilvusStorage,
-    all_collections,
-    check_shards,
-    prove_storage,
-    prove_storage_by_a_row,
-)
-from milvus_vault.verifying.planning import MOST_DAMAGED
-from milvus_vault.workspace import Workspace
+from milvus_vault.source import MilvusStorage
 
-# proxy.maxShardNum as Milvus comes; where somebody has lowered it, the collection fails by itself, by that name.
-_SHARDS_OF_ANY = 16
 # A call that is repeated writes at most so many targets again, which takes a second.
 _NOTED_AT_A_TIME = 100
 # Hexadecimal digits of a hash, of 48 bits: enough for the few that one run can have.
 _IDENTITY_LENGTH = 12
-_NEW_NAME_HINT = (
-    "Leave out `skip_create`: a restore that makes the collection imports them before it adds the field(s)."
-)
 
 
 class Unchecked(NamedTuple):
@@ -87,57 +44,6 @@ class Unchecked(NamedTuple):
 
     run: str
     batches_key: str
-
-
-class _Checked(NamedTuple):
-    """What the listing of a collection shows that is as it was."""
-
-    can_lie: bool
-    """Whether it can be imported from where it lies, as far as that was asked."""
-    level: VerifyLevel
-    is_doubted: bool
-    contents: bytes
-    """A line of key and ETag for each object whose contents are to be checked."""
-
-
-@dataclass(slots=True)
-class _Listed:
-    """What the listings of all collections show."""
-
-    can_import_in_place: bool
-    damaged: dict[CollectionName, BackupDamagedError] = field(default_factory=dict)
-    """Those that are left out, and why."""
-    last: Verification | None = None
-    """What the backup's last verification found; None where there is none that can be read."""
-    doubts: Mapping[str, Doubt] = field(default_factory=dict)
-    """Of the pool, by key, in the groups of the restored collections."""
-    levels: dict[CollectionName, VerifyLevel] = field(default_factory=dict)
-    """How the contents of the others are to be checked."""
-    doubted: list[CollectionName] = field(default_factory=list)
-    """Of which a deep verification found damage that this restore does not look for."""
-    contents: "hashlib._Hash" = field(default_factory=hashlib.sha256)
-    """Of the keys and ETags of all objects whose contents are to be checked."""
-
-    def add(self, name: CollectionName, found: _Checked | BackupDamagedError) -> None:
-        """Add what the listing of a collection shows. Collections are added in their order."""
-        if isinstance(found, BackupDamagedError):
-            self.damaged[name] = found
-            return
-        self.can_import_in_place &= found.can_lie
-        if found.level != "quick":
-            self.levels[name] = found.level
-            self.contents.update(found.contents)
-        if found.level != "deep" and found.is_doubted:
-            self.doubted.append(name)
-
-
-class _Sources(NamedTuple):
-    """What to import of a collection: rows, and what deletes come after them."""
-
-    rows: tuple[ImportSource, ...] = ()
-    deletes: tuple[ImportSource, ...] = ()
-    cut: Cut | None = None
-    """What has to be read first."""
 
 
 class _Written(NamedTuple):
@@ -148,26 +54,14 @@ class _Written(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class RestorePreparation:
+class RestorePreparation(RestoreDecider):
     """Everything that PrepareRestore works with."""
 
-    run: Workspace
-    request: RestoreRequest
-    layout: BackupLayout
-    database: VectorDatabase
     executions: Executions
-    storage: MilvusStorage
-    """The target Milvus' own bucket and root path."""
-    staging_prefix: str
     execution_arn: str
     started_at: datetime
-    fold_limits: FoldLimits
     check_count: int = 0
     """How often the batches of the content check were given to CheckObjects."""
-
-    @property
-    def _store(self) -> ObjectStore:
-        return self.run.store
 
     @property
     def _copying_attempt(self) -> str:
@@ -179,48 +73,21 @@ class RestorePreparation:
         Raises what is wrong with the request, the backup or the target, and leaves nothing. What a content check finds
         is raised later, when the claims are those of a call before: they end with the execution.
         """
-        archive = read_archive(self._store, self.run.bucket, self.layout)
-        there = [collection.name for collection in archive.collections]
-        targets = resolve_targets(self.request, there, archive.databases)
-        collections = sorted(
-            (collection for collection in archive.collections if collection.name in targets.collections),
-            key=lambda collection: (collection.name.database, collection.name.name),
-        )
-        chosen = [(collection, targets.collections[collection.name]) for collection in collections]
-        databases = tuple(target_databases(archive, targets))
-        check_partitions(self.request.partitions, list(targets.collections))
-        for collection in collections:
-            self._part(collection)
-        check_loading(self.request, collections)
-        rbac = check_rbac(archive) if self.request.rbac else None
-        server = self.database.server_version()
-        check_target_version(archive.milvus_version, server, allow_version=self.request.allow_version)
-        self._check_rights(server, chosen, databases, has_rows=self._has_rows(archive))
-        loads = LoadPlanner(self.request, self.database)
-        loading = [loads.plan(collection) for collection in collections]
-        self._check_shards(collections)
-        if self.request.switch_aliases:
-            check_switches(chosen, self.database)
-        listed = self._check_objects(archive, collections, server)
+        decision = self.decide()
+        chosen = decision.chosen
         plan = RestorePlan(
             request=self.request,
             execution_arn=self.execution_arn,
             started_at=self.started_at,
-            backup_etag=self._backup_etag(),
-            backup_version=str(archive.milvus_version),
-            server_version=str(server),
-            content_checked=archive.has_checksums,
-            is_staged=self._has_rows(archive) and bool(chosen) and not listed.can_import_in_place,
-            staging_folder=join(self.staging_prefix, self.run.run) + "/",
+            backup_etag=decision.backup_etag,
+            backup_version=str(decision.archive.milvus_version),
+            server_version=str(decision.server),
+            content_checked=decision.archive.has_checksums,
+            is_staged=decision.is_staged,
+            staging_folder=self.staging_folder,
             targets=tuple(target for _, target in chosen),
-            databases=databases,
-            warnings=(
-                *archive.warnings,
-                *(self._warnings(archive) if chosen else ()),
-                *loads.warnings(),
-                *doubts(self.request, collections),
-                *(_doubted(name) for name in listed.doubted),
-            ),
+            databases=decision.databases,
+            warnings=decision.warnings,
         )
         claims, target_claims = self._claims(self.run.bucket), self._claims(self.storage.bucket)
         try:
@@ -228,13 +95,14 @@ class RestorePreparation:
             check_stays(self._store, self.run.bucket, self.layout, plan.backup_etag)
             progress, replaced = self._check_targets(chosen)
             found = ContentsFound({})
-            if listed.levels:
-                check = self._content_check(archive, listed)
+            if decision.listed.levels:
+                check = self._content_check(decision)
                 if (ended := check.check(self.check_count)) is None:
                     return Unchecked(check.run.run, check.batches_key)
                 found = ended
-            damaged = listed.damaged | {archive.collections[index].name: err for index, err in found.damaged.items()}
-            self._refuse_damaged(damaged, collections)
+            archived = decision.archive.collections
+            damaged = decision.listed.damaged | {archived[index].name: err for index, err in found.damaged.items()}
+            refuse_damaged(self.request, damaged, decision.collections)
             # What an earlier execution of this run imported no longer needs objects.
             left_out = {
                 index: damaged[collection.name]
@@ -243,11 +111,11 @@ class RestorePreparation:
             }
             update = {
                 "read_count": found.read_count,
-                "warnings": (*plan.warnings, *found.warnings, *map(_left_out, left_out.values())),
+                "warnings": (*plan.warnings, *found.warnings, *map(left_out_warning, left_out.values())),
             }
-            plan = self._write(plan.model_copy(update=update), archive, chosen, loading, progress, replaced, left_out)
-            if rbac is not None:
-                restore_rbac(rbac, self.database)
+            plan = self._write(plan.model_copy(update=update), decision, progress, replaced, left_out)
+            if decision.rbac is not None:
+                restore_rbac(decision.rbac, self.database)
         except VaultError as err:
             target_claims.give_back()
             # After a failure that passes, the next call goes on with what this one has written.
@@ -256,182 +124,31 @@ class RestorePreparation:
             raise
         return plan
 
-    def _check_rights(
-        self,
-        server: ServerVersion,
-        chosen: Sequence[tuple[ArchivedCollection, CollectionName]],
-        databases: Iterable[TargetDatabase],
-        *,
-        has_rows: bool,
-    ) -> None:
-        there = self.database.list_databases()
-        places = by_database(name for _, name in chosen)
-        rights = restore_rights(
-            server,
-            self.request,
-            [collection for collection, _ in chosen],
-            has_rows=has_rows,
-            has_aliases=self.request.drop_existing and any(map(self.database.list_aliases, places.keys() & there)),
-            makes_databases=not {database.name for database in databases} <= {*there},
-        )
-        # Without skip_create the work is done under names that nobody could have granted rights on.
-        named = places if self.request.skip_create else dict.fromkeys(places, ())
-        check_rights(self.database, server, rights, named)
-
-    def _check_shards(self, collections: Sequence[ArchivedCollection]) -> None:
-        """Ask a target for more shards than any takes that is set up as Milvus comes, before anything is copied."""
-        if self.request.skip_create:
-            return
-        most = max((shards_of(self.request, collection) for collection in collections), default=0)
-        if most > _SHARDS_OF_ANY:
-            check_shards(self.database, self._probe("shards"), most)
-
-    def _check_objects(
-        self, archive: Archive, collections: Sequence[ArchivedCollection], server: ServerVersion
-    ) -> _Listed:
-        """Check that all objects are there and unchanged, and see which contents are to be checked, and how.
-
-        Each list of objects is read again when the targets are written: kept until then, a million of them
-        would need a gigabyte.
-        """
-        listed = _Listed(can_import_in_place=self.run.bucket == self.storage.bucket)
-        if self._has_rows(archive):
-            self._read_what_is_known(archive, collections, listed)
-            found = each(
-                lambda collection: self._check_objects_of(collection, server, archive, listed),
-                collections,
-                threads=SMALL_REQUESTS_AT_A_TIME,
-                weight=list_bytes,
-                max_weight=LISTS_AT_A_TIME_BYTES,
-            )
-            for collection, checked in zip(collections, found, strict=True):
-                listed.add(collection.name, checked)
-        return listed
-
-    def _check_objects_of(
-        self, collection: ArchivedCollection, server: ServerVersion, archive: Archive, listed: _Listed
-    ) -> _Checked | BackupDamagedError:
-        """Return what the listing of a collection shows; where that is damage, and not to be raised, the damage."""
-        objects = self._objects(collection)
-        check = check_objects(self._store, self.run.bucket, self.layout, collection, objects)
-        try:
-            raise_if_damaged(collection, check)
-            self._check_vectors(collection, objects, server)
-        except BackupDamagedError as err:
-            if not self.request.skip_damaged:
-                raise
-            return err
-        # An import takes all that lies in a folder, so one with anything else in it has to be staged.
-        # Of a pool it takes what is other backups', and finds no segment in the names.
-        can_lie = listed.can_import_in_place and not check.extra
-        can_lie = can_lie and not any(is_pooled(item.stored_key) for item in objects)
-        if can_lie and has_import_jobs(server):
-            can_lie = CollectionImport.of(collection, objects, self.fold_limits).can_lie
-        elif any(segment.level is SegmentLevel.L0 for segment in collection.segments):
-            can_lie = False
-        keys = [item.stored_key for item in objects_in(self._part(collection), objects)]
-        damaged = listed.last.damaged_contents if listed.last else {}
-        is_doubted = len(damaged) >= MOST_DAMAGED or not (damaged.keys() | listed.doubts.keys()).isdisjoint(keys)
-        level = level_of(
-            self.request.verify, has_checksums=archive.has_checksums, last=listed.last, is_doubted=is_doubted
-        )
-        contents = (f"{key} {check.readable[key]}\n" for key in keys) if level != "quick" else ()
-        return _Checked(can_lie, level, is_doubted, "".join(contents).encode())
-
-    def _read_what_is_known(self, archive: Archive, collections: Sequence[ArchivedCollection], listed: _Listed) -> None:
-        """Add what verifications found of the backup, and of objects of the pool that it shares.
-
-        The pool is asked in one listing, and only for an incremental backup.
-        """
-        store, bucket, prefix = self._store, self.run.bucket, self.run.prefix
-        manifest = read_manifest(store, bucket, self.layout)
-        with suppress(ValueError):
-            listed.last = Catalogue(store, bucket, prefix).verification_of(
-                archive.name, manifest.finished_at if manifest else None
-            )
-        if manifest and manifest.is_incremental:
-            names = {collection.name for collection in collections}
-            listed.doubts = PoolDoubts(store, bucket, prefix).read(
-                frozenset(entry.group for entry in manifest.collections if entry.name in names and entry.group)
-            )
-
-    def _content_check(self, archive: Archive, listed: _Listed) -> ContentCheck:
+    def _content_check(self, decision: Decision) -> ContentCheck:
         """Return the check of the contents that are to be checked."""
+        listed = decision.listed
         return ContentCheck.of(
             self.run,
             self.layout,
             "deep" if "deep" in listed.levels.values() else "checksum",
             {
                 index: self._part(collection)
-                for index, collection in enumerate(archive.collections)
+                for index, collection in enumerate(decision.archive.collections)
                 if collection.name in listed.levels
             },
             listed.doubts,
             listed.contents.hexdigest()[:_IDENTITY_LENGTH],
         )
 
-    def _refuse_damaged(
-        self, damaged: Mapping[CollectionName, BackupDamagedError], collections: Sequence[ArchivedCollection]
-    ) -> None:
-        """Return if something is left to restore, as far as that is asked for. Raises `BackupDamagedError`."""
-        if damaged and (not self.request.skip_damaged or len(damaged) == len(collections)):
-            raise next(iter(damaged.values()))
-
-    def _check_vectors(
-        self, collection: ArchivedCollection, objects: Sequence[ArchivedObject], server: ServerVersion
-    ) -> None:
-        """Return if rows that are older than a vector field can be imported before it is added.
-
-        Raises `VersionUnsupportedError`, or `MilvusPermissionError` where the user may not add fields.
-        """
-        part = self._part(collection)
-        schema = part.layout.collection_schema
-        older = older_segments(schema, part.segments, (log_of(item) for item in objects))
-        if older is None:
-            return
-        msg = f"{older.of(part.name)} (milvus-io/milvus#53361)"
-        if self.request.skip_create:
-            msg += "; with `skip_create` they are there already"
-            raise VersionUnsupportedError(msg, hint=_NEW_NAME_HINT)
-        if not (older.are_whole and can_be_added(schema, older.first_field)):
-            raise VersionUnsupportedError(msg, hint=COMPACT_HINT)
-        check_rights(self.database, server, [Right.ADD_COLLECTION_FIELD], {part.name.database: ()})
-
-    def _warnings(self, archive: Archive) -> Iterator[str]:
-        """Yield what the report has to say; raises `WrongRootPathError` where the target's bucket is not Milvus'."""
-        if not self._has_rows(archive):
-            if not self.request.meta_only:
-                yield "The backup holds metadata only: the collections are restored without rows."
-            return
-        if not archive.has_checksums and self.request.verify not in {None, "deep"}:
-            yield "The backup has no checksums: presence and size of its objects were checked, their content was not."
-        self._store.check_bucket(self.storage.bucket)
-        health = self.database.health()
-        for limit in health.limits:
-            yield f"Milvus had reached a limit when the restore began: {limit}"
-        if health.warning:
-            yield f"When the restore began: {health.warning}."
-        if not self._is_proven():
-            yield (
-                "The target holds no rows yet and refused one for a moment, so that its bucket could not be proven"
-                " before the import."
-            )
-
-    def _is_proven(self) -> bool:
-        """Return whether the target's bucket is proven to be Milvus' own: by rows that it holds, or else by a new one.
-
-        Raises `WrongRootPathError`.
-        """
-        existing = all_collections(self.database, self.database.list_databases())
-        if prove_storage(self._store, self.database, self.storage, existing):
-            return True
-        return prove_storage_by_a_row(self._store, self.database, self.storage, self._probe("probe"))
-
+    @override
     def _probe(self, what: str) -> CollectionName:
-        """Return the name of a collection that is made to see whether Milvus takes it, and dropped again."""
         return CollectionName(
             database=DEFAULT_DATABASE, name=f"{temporary_prefix(self.run.run)}{what}_{self._copying_attempt}"
         )
+
+    @override
+    def _may_list(self, archive: Archive, collections: Sequence[ArchivedCollection]) -> bool:
+        return True
 
     def _check_targets(
         self, chosen: Sequence[tuple[ArchivedCollection, CollectionName]]
@@ -455,15 +172,13 @@ class RestorePreparation:
     def _write(
         self,
         plan: RestorePlan,
-        archive: Archive,
-        chosen: Sequence[tuple[ArchivedCollection, CollectionName]],
-        loading: Sequence[Loading],
+        decision: Decision,
         progress: Mapping[int, JournalEntry],
         replaced: Sequence[int | None],
         left_out: Mapping[int, BackupDamagedError],
     ) -> RestorePlan:
         """Write down what is to become of each collection, and what to read and to copy for it."""
-        journal = Journal(self.run)
+        journal, chosen, loading = Journal(self.run), decision.chosen, decision.loading
         check_owner(self.run, self._copying_attempt)
         if plan.is_staged:
             job = CopyJob(source_bucket=self.run.bucket, destination_bucket=self.storage.bucket, lists_objects=False)
@@ -474,10 +189,11 @@ class RestorePreparation:
 
         def write(index: int) -> _Written:
             collection, name = chosen[index]
-            sources = _Sources()
-            if index not in left_out and self._has_rows(archive):
-                is_staged = plan.is_staged and not progress[index].is_imported
-                sources = self._sources(plan, index, self._part(collection), is_staged=is_staged)
+            sources = Sources()
+            if index not in left_out and decision.has_rows:
+                sources = self.sources(decision, index)
+                if decision.is_staged and not progress[index].is_imported:
+                    self._write_copies(index, collection, self.base(decision, collection), sources)
             if sources.deletes and self.request.skip_create and not progress[index].is_imported:
                 check_takes_deletes(self.database, name)
             target = make_target(self.request, index, self._part(collection), name, loading[index])
@@ -506,6 +222,14 @@ class RestorePreparation:
         self.run.write(PLAN, plan)
         return plan
 
+    def _write_copies(self, index: int, collection: ArchivedCollection, base: str, sources: Sources) -> None:
+        """Write down what to copy of a collection."""
+        pairs = [pair for source in sources.rows for pair in source.pairs]
+        # Those that are staged are imported while the others are copied, by their order.
+        parts = [CopyPart(prefixes=tuple(filter(None, (pair.insert_prefix, pair.delta_prefix)))) for pair in pairs]
+        target = CopyTarget(index=index, name=str(collection.name), folders=(base,), parts=tuple(parts))
+        write_target(self.run, self._copying_attempt, target, sources.items)
+
     def _prepared(
         self,
         plan: RestorePlan,
@@ -528,16 +252,6 @@ class RestorePreparation:
         found = self.run.find(PREPARED, Prepared)
         return found if found is not None and found.of == of else Prepared(of=of)
 
-    def _has_rows(self, archive: Archive) -> bool:
-        return not archive.meta_only and not self.request.meta_only
-
-    def _part(self, collection: ArchivedCollection) -> ArchivedCollection:
-        """Return what is to be restored of a collection."""
-        return with_partitions(collection, self.request.partitions.get(str(collection.name)))
-
-    def _objects(self, collection: ArchivedCollection) -> list[ArchivedObject]:
-        return read_objects(self._store, self.run.bucket, self.layout, collection)
-
     def _claims(self, bucket: str) -> Claims:
         return Claims(self._store, self.executions, bucket, execution_arn=self.execution_arn, run=self.run.run)
 
@@ -557,64 +271,9 @@ class RestorePreparation:
                 execution_arn=self.execution_arn,
             ):
                 self.run.delete([name for name in self.run.names() if name != CLAIM])
-            do_each(
-                lambda target: target_claims.take(claim_key(self.staging_prefix, self.storage, target)),
-                targets,
-                threads=SMALL_REQUESTS_AT_A_TIME,
-            )
+            target_claims.take_all(claim_key(self.staging_prefix, self.storage, target) for target in targets)
         except ClaimHeldError as err:
-            since = utc_second(err.holder.claimed_at)
-            msg = f"execution {err.holder.execution_arn} is restoring to the same target since {since}"
-            raise TargetClaimedError(
-                msg, hint=f"Wait for it, or stop it. If it is long gone, delete the claim {err.key}."
-            ) from err
-
-    def _backup_etag(self) -> str:
-        etag = marker_etag(self._store, self.run.bucket, self.layout)
-        if etag is None:
-            raise deleted_meanwhile(self.layout.name)
-        return etag
-
-    def _sources(self, plan: RestorePlan, index: int, collection: ArchivedCollection, *, is_staged: bool) -> _Sources:
-        """Return what to import of a collection; where that is staged, write down what to copy."""
-        objects = objects_in(collection, self._objects(collection))
-        cut = cut_of(self.request, collection)
-        base = f"{plan.staging_folder}{collection.collection_id}/" if plan.is_staged else self.layout.binlogs
-        composed = self.run.key(composed_folder(index))
-        if has_import_jobs(parse_version(plan.server_version)):
-            cut_base = f"{plan.staging_folder}cut/{collection.collection_id}/"
-            whole = CollectionImport.of(collection, objects, self.fold_limits, cut, composed)
-            items = whole.staged_items(base)
-            to_cut = whole.deletes_to_cut(cut_base)
-            to_read = cut_to_read(self.request, collection, objects, to_cut, whole.compositions)
-            if plan.is_staged:
-                sources = _Sources(whole.sources_staged(base), whole.deletes_staged(base, cut_base), to_read)
-            else:
-                sources = _Sources(whole.sources_in(base), cut=to_read)
-        else:
-            copies = self.fold_limits.copies
-            items, compositions = staged_items(base, collection, objects, copies=copies, composed=composed)
-            to_read = cut_to_read(self.request, collection, objects, (), compositions)
-            sources = _Sources(import_sources(base, collection, objects, cut), cut=to_read)
-        if is_staged:
-            pairs = [pair for source in sources.rows for pair in source.pairs]
-            # Those that are staged are imported while the others are copied, by their order.
-            parts = [CopyPart(prefixes=tuple(filter(None, (pair.insert_prefix, pair.delta_prefix)))) for pair in pairs]
-            target = CopyTarget(index=index, name=str(collection.name), folders=(base,), parts=tuple(parts))
-            write_target(self.run, self._copying_attempt, target, items)
-        return sources
-
-
-def _left_out(error: BackupDamagedError) -> str:
-    """Return the warning of a collection that is left out."""
-    return f"Left out by `skip_damaged`: {error.message}"
-
-
-def _doubted(name: CollectionName) -> str:
-    return (
-        f"A deep verification found objects of {name} damaged, and this restore did not read them, as `verify` says:"
-        " rows of it may be missing or wrong."
-    )
+            raise target_claimed(err.holder, err.key) from err
 
 
 def claim_key(staging_prefix: str, storage: MilvusStorage, target: CollectionName) -> str:

@@ -136,11 +136,7 @@ class Submission:
 
     def count_left(self, sources: Sequence[ImportSource], pair_count: int = 0) -> int:
         """Return how many jobs sources take beyond their first so many pairs."""
-        return sum(1 for source in _between(sources, pair_count) for _ in self._shares(source))
-
-    def _shares(self, source: ImportSource) -> Iterator[tuple[ImportPaths, ...]]:
-        """Yield what each job for a source takes."""
-        return batched(source.pairs, self.importer.pairs_a_job, strict=False)
+        return sum(1 for source in _between(sources, pair_count) for _ in shares(source, self.importer.pairs_a_job))
 
     def _submit(
         self, database: str, name: str, sources: Sequence[ImportSource], *, may_have_started: bool = False
@@ -148,7 +144,7 @@ class Submission:
         """Start the jobs for some sources, until the server has no room."""
         jobs: list[ImportJob] = []
         for source in sources:
-            for pairs in self._shares(source):
+            for pairs in shares(source, self.importer.pairs_a_job):
                 task = ImportTask(
                     partition=source.partition,
                     pairs=tuple(import_pair(pair) for pair in pairs),
@@ -176,6 +172,11 @@ class Submission:
 
     def _mark(self, attempt: int) -> Attempt:
         return Attempt(number=attempt, name="", execution_arn=self.execution_arn)
+
+
+def shares(source: ImportSource, pairs_a_job: int) -> Iterator[tuple[ImportPaths, ...]]:
+    """Yield what each job for a source takes; `pairs_a_job`: as `Importer` says."""
+    return batched(source.pairs, pairs_a_job, strict=False)
 
 
 def _last_round(sources: Sequence[ImportSource], pair_count: int) -> int:

@@ -10,10 +10,12 @@ from milvus_vault.errors import (
     CollectionExistsError,
     CollectionNotFoundError,
     InvalidRequestError,
+    TargetClaimedError,
 )
 from milvus_vault.model.collections import CollectionName
 from milvus_vault.model.messages import Occupied
 from milvus_vault.model.requests import RestoreRequest
+from milvus_vault.model.times import utc_second
 from milvus_vault.parallel import SMALL_REQUESTS_AT_A_TIME, each
 from milvus_vault.ports import Executions, Flushes, Loads, Schemas
 from milvus_vault.restore.cut import cut_of
@@ -38,6 +40,8 @@ class TargetCheck:
     request: RestoreRequest
     database: FlushedCollections
     journal: Journal
+    may_flush: bool = True
+    """Whether rows that are still in memory may be flushed to see whether there are any: else they are not seen."""
 
     def replaced(
         self, collections: Sequence[tuple[ArchivedCollection, CollectionName]], progress: Mapping[int, JournalEntry]
@@ -100,7 +104,8 @@ class TargetCheck:
         if is_own:
             return
         # Rows that are still in memory are not listed.
-        self.database.flush(name.database, name.name, timeout_seconds=EMPTINESS_FLUSH_SECONDS)
+        if self.may_flush:
+            self.database.flush(name.database, name.name, timeout_seconds=EMPTINESS_FLUSH_SECONDS)
         rows = sum(segment.row_count for segment in self.database.list_segments(name.database, name.name))
         if rows:
             msg = f"`skip_create` restores into empty collections, and {name} has {rows} row(s)"
@@ -154,6 +159,12 @@ def check_targets(
             hint="Restore under other names (`suffix`, `rename`), or replace what is there: `drop_existing`.",
         )
     return to_replace
+
+
+def target_claimed(holder: Claim, key: str) -> TargetClaimedError:
+    """Return the error where another execution holds the claim of a run, or of a target, at this key."""
+    msg = f"execution {holder.execution_arn} is restoring to the same target since {utc_second(holder.claimed_at)}"
+    return TargetClaimedError(msg, hint=f"Wait for it, or stop it. If it is long gone, delete the claim {key}.")
 
 
 def can_resume(

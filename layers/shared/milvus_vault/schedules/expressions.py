@@ -17,6 +17,7 @@ from milvus_vault.timezones import time_zone
 
 _RATE = re.compile(r"rate\(\s*([1-9][0-9]{0,5})\s+(minute|hour|day)s?\s*\)")
 _CRON = re.compile(r"cron\((.*)\)")
+_END_OF_YEARS = datetime.max.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +31,12 @@ class Rate:
         if moment < since:
             return since + self.interval
         return since + ((moment - since) // self.interval + 1) * self.interval
+
+    def firings_after(self, moment: datetime) -> Iterator[datetime]:
+        """Yield the firings after one that was at that moment, as far as there are years for them."""
+        while moment <= _END_OF_YEARS - self.interval:
+            moment += self.interval
+            yield moment
 
     def newest_due(self, moment: datetime, since: datetime) -> datetime | None:
         """Return the time after which there must have been a firing by that moment; None where none was due yet.
@@ -57,8 +64,11 @@ class Cron:
 
     def next_after(self, moment: datetime, since: datetime) -> datetime | None:
         """Return the first firing after a moment, or None where there are no more."""
-        start = max(moment, since)
-        return next((fires for fires in self._firings(start, back=False) if fires > start), None)
+        return next(self.firings_after(max(moment, since)), None)
+
+    def firings_after(self, moment: datetime) -> Iterator[datetime]:
+        """Yield the firings after a moment, as many as there are."""
+        return (fires for fires in self._firings(moment, back=False) if fires > moment)
 
     def newest_due(self, moment: datetime, since: datetime) -> datetime | None:
         """Return the newest firing up to a moment of a schedule that was last changed at `since`."""

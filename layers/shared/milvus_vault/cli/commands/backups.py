@@ -5,13 +5,17 @@ from typing import Annotated, Literal
 
 import typer
 
+from milvus_vault.cli.commands.planning import show_estimate
 from milvus_vault.cli.exit_codes import ExitCode
 from milvus_vault.cli.options import (
     AllOrNothing,
     BackupRbac,
     CopyBackup,
     CopyBackupTo,
+    CopyKmsKey,
     CopyPlace,
+    CopyRegion,
+    CopyRole,
     Databases,
     Filter,
     Incremental,
@@ -67,6 +71,9 @@ def create(
     max_bytes: MaxBytes = "",
     copy: CopyBackup = False,
     copy_to: CopyBackupTo = "",
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Back up nothing; say what it would take, as [bold]estimate[/] does.")
+    ] = False,
     wait: Wait = False,
     timeout: Timeout = 0,
     key: Key = "",
@@ -100,6 +107,9 @@ def create(
         ),
         copy_to=backup_copy(context, is_asked_for=copy, to=copy_to),
     )
+    if dry_run:
+        show_estimate(session, request)
+        return
     started = session.vault().create_backup(request, idempotency_key=key)
     made = started.backup_name or request.backup_name
     start_or_follow(session, started, wait=wait, timeout_seconds=timeout, what="backup", name=made)
@@ -302,6 +312,9 @@ def copy(
     argument: NameArgument = "",
     name: NameOption = "",
     to: CopyPlace = "",
+    to_region: CopyRegion = "",
+    to_role: CopyRole = "",
+    to_kms_key: CopyKmsKey = "",
     wait: Wait = False,
     timeout: Timeout = 0,
     key: Key = "",
@@ -309,7 +322,8 @@ def copy(
     """Copy a backup as it is to another place: another prefix, bucket, Region or account.
 
     A Milvus Vault that is deployed there lists, verifies and restores it. Of an incremental backup only what is not
-    there yet is copied. A copy that died goes on with the same command.
+    there yet is copied. A copy that died goes on with the same command. Region, role and key of another bucket are
+    parameters of the stack, whose rights name them; the options say what has to be so.
 
     [dim]milvus-vault copy nightly_31 --wait[/]
     [dim]milvus-vault copy nightly_31 --to s3://archive/milvus-vault --wait[/]
@@ -319,7 +333,11 @@ def copy(
 
     session = session_of(context)
     chosen = backup_name(argument, name)
-    started = session.vault().copy_backup(chosen, copy_request(context, to=to), idempotency_key=key)
+    started = session.vault().copy_backup(
+        chosen,
+        copy_request(context, to=to, bucket_region=to_region, role_arn=to_role, kms_key_arn=to_kms_key),
+        idempotency_key=key,
+    )
     start_or_follow(session, started, wait=wait, timeout_seconds=timeout, what="copy", name=chosen)
 
 

@@ -4,9 +4,10 @@ from typing import Annotated
 
 import typer
 
+from milvus_vault.cli.help import App
 from milvus_vault.cli.session import Output, session_of
 
-app = typer.Typer(help="Deployments by name, for --deployment.", rich_markup_mode="rich")
+app = App(help="Deployments by name, for --deployment.")
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="What the deployment is called.", show_default=False)]
 

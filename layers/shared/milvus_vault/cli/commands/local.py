@@ -6,9 +6,10 @@ from typing import Annotated
 import typer
 
 from milvus_vault.cli.exit_codes import ExitCode
+from milvus_vault.cli.help import App
 from milvus_vault.cli.session import Output, session_of
 
-app = typer.Typer(help="A Milvus and an emulated AWS on this machine, to try everything.", rich_markup_mode="rich")
+app = App(help="A Milvus and an emulated AWS on this machine, to try everything.")
 
 Repo = Annotated[
     Path | None,
@@ -46,24 +47,34 @@ def up(
 
 @app.command()
 def status(context: typer.Context) -> None:
-    """Say whether the local stack runs, and where. The exit code is 4 where it does not.
+    """Say where the local stack runs, and ask Milvus, S3 and Step Functions of it whether they are well.
+
+    The exit code is 4 where it does not run, and 7 where one of them does not answer as it should.
 
     [dim]milvus-vault local status[/]
     """
+    from milvus_vault.cli import details, local_health
     from milvus_vault.client.local_state import is_alive, running_stack
 
     output = session_of(context).output
     state = running_stack()
-    if state is not None:
+    if state is None:
+        text = "The local stack is starting or stopping." if is_alive() else "The local stack does not run."
+        if output.is_json:
+            output.document({"is_running": False, "message": text})
+        else:
+            output.say("{text}", text=text)
+        raise typer.Exit(ExitCode.NOT_FOUND)
+    found = local_health.look(state)
+    if output.is_json:
+        checks = [item.model_dump() for item in found]
+        output.document({"is_running": True, **state.model_dump(), "checks": checks})
+    else:
         output.say("The local stack runs:")
         _show(output, state.model_dump())
-        return
-    text = "The local stack is starting or stopping." if is_alive() else "The local stack does not run."
-    if output.is_json:
-        output.document({"is_running": False, "message": text})
-    else:
-        output.say("{text}", text=text)
-    raise typer.Exit(ExitCode.NOT_FOUND)
+        output.show(details.verdicts(found))
+    if any(item.verdict == "failed" for item in found):
+        raise typer.Exit(ExitCode.UNAVAILABLE)
 
 
 @app.command()

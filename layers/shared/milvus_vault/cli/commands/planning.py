@@ -6,9 +6,10 @@ import typer
 
 from milvus_vault.cli.exit_codes import ExitCode
 from milvus_vault.cli.options import Databases, Filter, Timeout, selectors
-from milvus_vault.cli.session import session_of
+from milvus_vault.cli.session import Session, session_of
 
 if TYPE_CHECKING:
+    from milvus_vault.model.requests import BackupRequest
     from milvus_vault.model.resources import PoolListing
 
 
@@ -62,7 +63,6 @@ def estimate(
     [dim]milvus-vault estimate --filter 'shop.*'[/]
     [dim]milvus-vault estimate --incremental[/]
     """
-    from milvus_vault.cli import details
     from milvus_vault.cli.requests import backup_request
 
     session = session_of(context)
@@ -72,6 +72,13 @@ def estimate(
         mode="incremental" if incremental else None,
         meta_only=meta_only or None,
     )
+    show_estimate(session, request)
+
+
+def show_estimate(session: Session, request: "BackupRequest") -> None:
+    """Show what a backup would take."""
+    from milvus_vault.cli import details
+
     found = session.vault().estimate(request)
     if session.output.is_json:
         session.output.document(found)

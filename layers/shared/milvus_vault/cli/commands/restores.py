@@ -1,6 +1,6 @@
 """The command `restore`."""
 
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -20,7 +20,10 @@ from milvus_vault.cli.options import (
     resource_groups,
     selectors,
 )
-from milvus_vault.cli.session import session_of
+from milvus_vault.cli.session import Session, session_of
+
+if TYPE_CHECKING:
+    from milvus_vault.model.resources import PlannedRestore
 
 
 def restore(
@@ -127,6 +130,12 @@ def restore(
     allow_version: Annotated[
         bool, typer.Option("--allow-version", help="Restore into a Milvus older than those of the version matrix.")
     ] = False,
+    dry_run: Annotated[
+        bool,
+        typer.Option(
+            "--dry-run", help="Restore nothing; say what would be done and what it would take, or what is refused."
+        ),
+    ] = False,
     wait: Wait = False,
     timeout: Timeout = 0,
     key: Key = "",
@@ -135,6 +144,7 @@ def restore(
 
     Names after [bold]--filter[/] and left of [bold]--rename[/] are those in the backup.
 
+    [dim]milvus-vault restore before_upgrade --suffix _restored --dry-run[/]
     [dim]milvus-vault restore before_upgrade --suffix _restored --wait[/]
     [dim]milvus-vault restore -n before_upgrade -r 'shop.orders:shop.orders_old' --allow-version[/]
     [dim]milvus-vault restore before_upgrade --replicas 'shop.*:2,shop.orders:3' --resource-group blue:green[/]
@@ -171,5 +181,18 @@ def restore(
         rbac=rbac or None,
         allow_version=allow_version or None,
     )
+    if dry_run:
+        show_plan(session, session.vault().plan_restore(request))
+        return
     started = session.vault().restore(request, idempotency_key=key)
     start_or_follow(session, started, wait=wait, timeout_seconds=timeout, what="restore", name=request.backup_name)
+
+
+def show_plan(session: Session, plan: "PlannedRestore") -> None:
+    """Show what a restore would do."""
+    from milvus_vault.cli import details
+
+    if session.output.is_json:
+        session.output.document(plan)
+    else:
+        session.output.show(details.restore_plan(session.output, plan))

@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from milvus_vault.cli.help import App
 from milvus_vault.cli.options import (
     AllOrNothing,
     BackupRbac,
@@ -26,7 +27,7 @@ from milvus_vault.cli.options import (
 from milvus_vault.cli.session import session_of
 from milvus_vault.errors import InvalidRequestError
 
-app = typer.Typer(help="Back up and drill by itself, and keep what a policy says.", rich_markup_mode="rich")
+app = App(help="Back up and drill by itself, and keep what a policy says.")
 
 _DRILL = "A drill instead of backups"
 

@@ -1,0 +1,127 @@
+"""Items about what happens and tells by itself: schedules, alarms, notifications, metrics."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+
+from milvus_vault.acceptance.account import ALARM
+from milvus_vault.acceptance.items import Finding, Need, failed, item, judged, not_possible, passed
+from milvus_vault.acceptance.trial import Trial
+from milvus_vault.model.requests import BackupRequest
+from milvus_vault.model.resources import ScheduleSpec
+
+_EVERY_MINUTE = "rate(1 minute)"
+_FIRES_WITHIN_SECONDS = 240.0
+_REASON = "Set by the acceptance of this deployment, to see whom it tells."
+
+
+def _schedule(trial: Trial) -> str:
+    return f"{trial.name}minutes"
+
+
+@item(15, Need.WRITES, Need.COLLECTION)
+def schedule_is_made(trial: Trial) -> Finding:
+    """A schedule is made by the API, and is told with its next firing."""
+    spec = ScheduleSpec(expression=_EVERY_MINUTE, request=BackupRequest(collections=trial.collections))
+    made = trial.vault.put_schedule(_schedule(trial), spec)
+    problems = [] if made.next_run_at else ["nobody knows when it fires next"]
+    in_seconds = (made.next_run_at - datetime.now(UTC)).total_seconds() if made.next_run_at else 0
+    return judged(problems, f"{_EVERY_MINUTE}, which fires in {in_seconds:.0f} s")
+
+
+@item(15, Need.WRITES, Need.COLLECTION, after="schedule_is_made", is_late=True)
+def schedule_fires(trial: Trial) -> Finding:
+    """A schedule starts backups by itself, with the role that it was given."""
+    name = _schedule(trial)
+
+    def has_backup() -> bool:
+        return any(True for _ in trial.vault.list_backups(schedule=name))
+
+    is_there = trial.until(_FIRES_WITHIN_SECONDS, has_backup)
+    trial.vault.delete_schedule(name)
+    if not is_there:
+        return failed(
+            f"no backup was made within {_FIRES_WITHIN_SECONDS:.0f} s",
+            "See whether the queue of dead letters has messages, and what their ERROR_CODE is.",
+        )
+    return passed("a backup that nobody started by hand")
+
+
+@item(15)
+def no_dead_letters(trial: Trial) -> Finding:
+    """Nothing waits in the queue of what could not be started or announced."""
+    count = trial.account.queue_length(trial.stack.outputs["DeadLetterQueueUrl"])
+    hint = "Each message has ERROR_CODE and ERROR_MESSAGE: docs/operations.md says what to do."
+    return judged([f"{count} messages are in it"] if count else [], "the queue is empty", hint)
+
+
+@item(16)
+def alarms(trial: Trial) -> Finding:
+    """Each alarm tells the topic."""
+    found = trial.stack.of_type(ALARM)
+    return judged(_alarm_problems(trial, found), f"{len(found)} alarms tell the topic")
+
+
+def _alarm_problems(trial: Trial, alarms_by_name: dict[str, str]) -> Iterator[str]:
+    topic = trial.stack.outputs["AlarmTopicArn"]
+    if not alarms_by_name:
+        yield "the stack has no alarm"
+    for name, alarm in alarms_by_name.items():
+        state, told = trial.account.alarm(alarm)
+        if topic not in told:
+            yield f"{name} does not tell the topic"
+        if state == "ALARM" and name == "DeadLettersAlarm":
+            yield f"{name} is in alarm"
+
+
+@item(16, Need.WRITES)
+def alarm_is_set_off(trial: Trial) -> Finding:
+    """An alarm that is set off tells the topic, and is set back."""
+    alarm = trial.stack.physical("RunFailedAlarm")
+    trial.account.set_alarm(alarm, "ALARM", _REASON)
+    try:
+        state, _ = trial.account.alarm(alarm)
+        told = trial.is_local or trial.until(90, lambda: _has_told(trial, alarm))
+    finally:
+        trial.account.set_alarm(alarm, "OK", _REASON)
+    problems = [] if state == "ALARM" else [f"it is {state} after it was set off"]
+    if not told:
+        problems.append("its history does not say that it has told the topic")
+    evidence = "set off and set back" if trial.is_local else "its history says that it has told the topic"
+    return judged(problems, evidence)
+
+
+def _has_told(trial: Trial, alarm: str) -> bool:
+    return any(
+        kind == "Action" and "Successfully executed action" in summary
+        for kind, summary in trial.account.alarm_history(alarm)
+    )
+
+
+@item(16)
+def subscriptions(trial: Trial) -> Finding:
+    """Somebody is told by the topic, and has confirmed it."""
+    found = trial.account.subscriptions(trial.stack.outputs["AlarmTopicArn"])
+    if not found:
+        return not_possible("nobody is subscribed to the topic", "Deploy with NotificationEmail, or subscribe to it.")
+    waiting = [arn for arn in found if not arn.startswith("arn:")]
+    hint = "Open the link in the message that was sent to confirm it."
+    return judged([f"{len(waiting)} wait to be confirmed"] if waiting else [], f"{len(found)} are confirmed", hint)
+
+
+@item(16)
+def dashboard(trial: Trial) -> Finding:
+    """The dashboard is there, and its widgets are of this stack."""
+    widgets = trial.account.widgets(trial.stack.physical("Dashboard"))
+    return judged([] if widgets else ["it has no widgets"], f"{len(widgets)} widgets")
+
+
+@item(16, emulator="makes no metrics of the log", after="backup", is_late=True)
+def metrics(trial: Trial) -> Finding:
+    """The metrics that the functions write into the log are in CloudWatch."""
+
+    def found() -> bool:
+        return bool(trial.account.metrics("MilvusVault", "stack", trial.stack.name))
+
+    # CloudWatch lists a new metric within some minutes.
+    is_there = trial.until(300, found)
+    return judged([] if is_there else ["no metric of the namespace MilvusVault is of this stack"], "they are listed")

@@ -1,0 +1,187 @@
+"""The command that tries a whole deployment."""
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from milvus_vault.cli.exit_codes import ExitCode
+from milvus_vault.cli.options import selectors
+from milvus_vault.cli.session import Output, Session, session_of
+from milvus_vault.errors import InvalidRequestError
+
+if TYPE_CHECKING:
+    from milvus_vault.acceptance.account import Account
+    from milvus_vault.acceptance.trial import Trial
+    from milvus_vault.acceptance.trying import AcceptanceReport, ItemResult
+
+
+def acceptance(
+    context: typer.Context,
+    read_only: Annotated[
+        bool, typer.Option("--read-only", help="Make nothing: only the items that look at what is there.")
+    ] = False,
+    collection: Annotated[
+        str,
+        typer.Option(
+            metavar="DB.COLLECTION",
+            help="Back up this small collection in place of one that is made for it: the way to try backups without a "
+            "Milvus that can be reached from here.",
+            show_default=False,
+        ),
+    ] = "",
+    milvus_uri: Annotated[
+        str,
+        typer.Option(
+            metavar="URI",
+            help="Where Milvus answers from here by gRPC. Default: where the stack reaches it.",
+            show_default=False,
+        ),
+    ] = "",
+    save: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Write a report without names, accounts and addresses.", show_default=False),
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    clean_up: Annotated[
+        bool, typer.Option("--clean-up", help="Only remove what an acceptance left that was killed.")
+    ] = False,
+) -> None:
+    """Try a deployment item by item: roles, runs, alarms, quotas, prices. It cleans up after itself.
+
+    It makes a collection of 1,000 rows, backs it up, restores it beside itself, stops runs and starts them again. Some
+    runs fail on purpose, of which the topic of alarms is told. Milvus is asked with what the stack's secret has, or
+    with the variable MILVUS_TOKEN.
+
+    [dim]milvus-vault --stack milvus-vault acceptance --save acceptance.json[/]
+    [dim]milvus-vault acceptance --read-only[/]
+    """
+    from milvus_vault.acceptance import trying
+
+    session = session_of(context)
+    selected = _one_collection(collection)
+    _check_writable(save)
+    account, vault = _account(session), session.vault()
+    token = os.environ.get("MILVUS_TOKEN", "")
+    if clean_up:
+        left = trying.leftovers(vault, account)
+        trying.connect_scratch(left, milvus_uri, token)
+        _tell_clean_up(session, left.clean_up(), left.scratch_problem)
+        return
+    trial = trying.begin(vault, account, may_write=not read_only, selected=selected)
+    _ask(session, trial, is_sure=yes)
+    report = trying.conduct(
+        trial, milvus_uri=milvus_uri, token=token, on_result=lambda found: _tell(session.output, found)
+    )
+    _show(session.output, report)
+    if save is not None:
+        _save(session.output, report, trial, save)
+    if not report.is_whole:
+        raise typer.Exit(ExitCode.INTERRUPTED)
+    if not report.is_ok:
+        raise typer.Exit(ExitCode.FAILED)
+
+
+def _one_collection(given: str) -> str:
+    named = selectors([given]) if given else None
+    if named is None:
+        return ""
+    if len(named) > 1 or named[0].endswith(".*"):
+        msg = f"--collection '{given}' is not one collection"
+        raise InvalidRequestError(msg, hint="Name one: database.collection.")
+    return named[0]
+
+
+def _check_writable(file: Path | None) -> None:
+    """Raise `InvalidRequestError` before anything is begun whose report could not be written."""
+    if file is None:
+        return
+    try:
+        with file.open("ab"):
+            pass
+    except OSError as err:
+        msg = f"cannot write {file}: {err.strerror or err}"
+        raise InvalidRequestError(msg, hint="Name a file in a folder that is there.") from err
+
+
+def _account(session: Session) -> "Account":
+    from milvus_vault.acceptance.account import Account
+    from milvus_vault.client import find_door
+
+    door = find_door(
+        url=session.url,
+        stack=session.stack,
+        deployment=session.deployment,
+        region=session.region,
+        profile=session.profile,
+    )
+    if not door.stack:
+        msg = "an address tells of the API alone, and the acceptance looks at the stack"
+        raise InvalidRequestError(msg, hint="Name it with --stack, or a deployment that was added with its stack.")
+    return Account(door.session, door.stack, door.aws_url)
+
+
+def _ask(session: Session, trial: "Trial", *, is_sure: bool) -> None:
+    """Say what it will make and cost, and go on if that is wanted."""
+    from milvus_vault.acceptance import bill
+
+    if not trial.may_write:
+        session.output.tell("Nothing is made: only items that look at what is there are tried.")
+        return
+    cost = bill.EXPECTED
+    session.output.tell(
+        "About {runs} runs of a small collection, {transitions} state transitions: {cents} cents, {minutes} minutes.",
+        runs=bill.EXPECTED_RUNS,
+        transitions=cost.transitions,
+        cents=f"{100 * cost.usd:.0f}",
+        minutes=bill.LOCAL_MINUTES if trial.is_local else bill.MINUTES,
+    )
+    session.output.tell("Three of them fail or are stopped on purpose, of which the topic of alarms is told.")
+    if not is_sure and not typer.confirm("Begin?", err=True):
+        session.output.tell("Nothing was made.")
+        raise typer.Exit(ExitCode.INTERRUPTED)
+
+
+def _tell(output: Output, found: "ItemResult") -> None:
+    """Say of each item at once that it was tried: on AWS they take minutes. The table has what they found."""
+    mark = {"passed": "[green]✓[/]", "failed": "[red]✗[/]"}.get(found.verdict, "[dim]-[/]")
+    output.tell(mark + " {name} [dim]{seconds} s[/]", name=found.name.replace("_", " "), seconds=f"{found.seconds:.1f}")
+
+
+def _show(output: Output, report: "AcceptanceReport") -> None:
+    from milvus_vault.cli import tables
+
+    if output.is_json:
+        output.document(report)
+        return
+    output.show(tables.acceptance(output, report))
+    style = "green" if report.is_ok else "red"
+    text = f"[{style}]{{passed}} passed, {{failed}} failed[/], {{impossible}} not possible here"
+    output.say(
+        text + ("" if report.is_whole else "; it was interrupted"),
+        passed=report.count("passed"),
+        failed=report.count("failed"),
+        impossible=report.count("not_possible"),
+    )
+
+
+def _save(output: Output, report: "AcceptanceReport", trial: "Trial", file: Path) -> None:
+    from milvus_vault.acceptance import redaction
+
+    safe = redaction.redacted_report(report, redaction.names_of(trial))
+    file.write_text(safe.model_dump_json(indent=2) + "\n")
+    output.tell("{file} has the report without names, accounts and addresses. Read it before you send it.", file=file)
+
+
+def _tell_clean_up(session: Session, problems: list[str], scratch_problem: str) -> None:
+    output = session.output
+    said = [*problems, *([f"collections were not looked at: {scratch_problem}"] if scratch_problem else [])]
+    if output.is_json:
+        output.document({"is_clean": not said, "problems": said})
+    for problem in said:
+        output.tell("[yellow]![/] {problem}", problem=problem)
+    if said:
+        raise typer.Exit(ExitCode.FAILED)
+    if not output.is_json:
+        output.say("[green]✓[/] Nothing of an acceptance is left.")

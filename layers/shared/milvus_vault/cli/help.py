@@ -1,0 +1,107 @@
+"""Help as plain lines: typer's own by rich takes as long as all else that `--help` does."""
+
+import inspect
+import re
+from collections import defaultdict
+from collections.abc import Callable
+from typing import Any, override
+
+import typer
+from typer.core import TyperCommand, TyperGroup, TyperOption
+
+# Lines are no longer than people like to read.
+_WIDEST = 120
+# What help texts have of rich's markup, and what a terminal makes of it. Where nobody looks, typer takes it out again.
+# While lines are broken a character of nobody's stands for each, which is almost as narrow as nothing.
+_SIGNS = {"[bold]": "\ue000", "[dim]": "\ue001", "[/]": "\ue002"}
+_TAGS = re.compile("|".join(map(re.escape, _SIGNS)))
+_CODES = str.maketrans({"\ue000": "\x1b[1m", "\ue001": "\x1b[2m", "\ue002": "\x1b[0m"})
+_EXAMPLE = "[dim]"
+
+
+def _shown(text: str) -> str:
+    return _TAGS.sub(lambda found: _SIGNS[found[0]], text)
+
+
+def _heading(text: str) -> str:
+    return f"\x1b[1m{text}\x1b[0m"
+
+
+def _write_text(formatter: Any, text: str) -> None:
+    """Write paragraphs that are broken where the terminal ends, and examples as they are."""
+    for paragraph in inspect.cleandoc(text).split("\n\n"):
+        formatter.write("\n")
+        lines = paragraph.splitlines()
+        if lines[0].startswith(_EXAMPLE):
+            formatter.write("".join(f"  {_shown(line)}\n" for line in lines))
+        else:
+            formatter.write_text(_shown(" ".join(lines)))
+
+
+def _write_section(formatter: Any, title: str, rows: list[tuple[str, str]]) -> None:
+    if rows:
+        with formatter.section(_heading(title)):
+            formatter.write_dl([(_heading(name), _shown(text)) for name, text in rows])
+
+
+def _write_parameters(command: TyperCommand | TyperGroup, context: Any, formatter: Any) -> None:
+    records = [(parameter, parameter.get_help_record(context)) for parameter in command.get_params(context)]
+    for title, are_options in (("Arguments", False), ("Options", True)):
+        rows = [row for one, row in records if row is not None and isinstance(one, TyperOption) is are_options]
+        _write_section(formatter, title, rows)
+
+
+class _Command(TyperCommand):
+    @override
+    def get_help(self, ctx: Any) -> str:
+        return super().get_help(ctx).translate(_CODES)
+
+    @override
+    def format_help_text(self, ctx: Any, formatter: Any) -> None:
+        _write_text(formatter, self.help or "")
+
+    @override
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        _write_parameters(self, ctx, formatter)
+
+
+class _Group(TyperGroup):
+    @override
+    def get_help(self, ctx: Any) -> str:
+        return super().get_help(ctx).translate(_CODES)
+
+    @override
+    def format_help_text(self, ctx: Any, formatter: Any) -> None:
+        _write_text(formatter, self.help or "")
+
+    @override
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        _write_parameters(self, ctx, formatter)
+        self.format_commands(ctx, formatter)
+
+    @override
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        panels = defaultdict[str, list[tuple[str, str]]](list)
+        for name, command in self.commands.items():
+            panel = getattr(command, "rich_help_panel", None)
+            sentence = inspect.cleandoc(command.help or "").partition("\n\n")[0]
+            panels[panel if isinstance(panel, str) else "Commands"].append((name, " ".join(sentence.splitlines())))
+        for title, rows in panels.items():
+            _write_section(formatter, title, rows)
+
+
+class App(typer.Typer):
+    """Commands whose help is shown so."""
+
+    def __init__(self, **settings: Any) -> None:
+        """Take typer's settings."""
+        super().__init__(
+            **settings,
+            cls=_Group,
+            rich_markup_mode=None,
+            context_settings={"help_option_names": ["-h", "--help"], "max_content_width": _WIDEST},
+        )
+
+    @override
+    def command(self, name: str | None = None, **settings: Any) -> Callable[..., Any]:
+        return super().command(name, cls=_Command, **settings)

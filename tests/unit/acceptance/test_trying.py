@@ -1,0 +1,165 @@
+"""Items are tried one after the other, whatever becomes of one, and what was made is removed in every case."""
+
+from collections.abc import Callable
+
+import pytest
+
+from milvus_vault.acceptance import trying
+from milvus_vault.acceptance.items import Finding, Item, Need, items, passed
+from milvus_vault.acceptance.trial import PREFIX, Trial
+from milvus_vault.acceptance.trying import CLEAN_UP, conduct, leftovers
+from milvus_vault.client import VaultClient
+from milvus_vault.errors import ApiUnavailableError, BackupDamagedError
+from milvus_vault.model.resources import ScheduleSpec
+from tests.support.fake_api import FakeApi, backup, problem, run
+from tests.unit.acceptance.conftest import GoodAccount
+
+OTHERS = ("nightly", "vault_acceptance_notes", f"{PREFIX}0a1b2c3")
+
+
+def one(name: str, does: Callable[[Trial], Finding], *needs: Need, after: str = "") -> Item:
+    return Item(name, 1, f"{name}.", does, frozenset(needs), after)
+
+
+def stop(_: Trial) -> Finding:
+    raise KeyboardInterrupt
+
+
+def break_down(_: Trial) -> Finding:
+    msg = "the backup is damaged"
+    raise BackupDamagedError(msg, hint="Make another one.")
+
+
+@pytest.fixture
+def writing(trial: Trial, monkeypatch: pytest.MonkeyPatch) -> Trial:
+    """Return a trial that writes, with an existing collection, and no Milvus."""
+    monkeypatch.setattr(
+        trying, "connect_scratch", lambda given, *_: setattr(given, "scratch_problem", "no Milvus here")
+    )
+    trial.may_write, trial.selected = True, "default.small"
+    return trial
+
+
+def told(trial: Trial, monkeypatch: pytest.MonkeyPatch, *tried: Item) -> dict[str, tuple[str, str]]:
+    monkeypatch.setattr(trying, "items", lambda: tried)
+    return {found.name: (found.verdict, found.evidence) for found in conduct(trial).items}
+
+
+def test_an_item_that_fails_has_the_name_of_the_error_and_the_next_is_tried(
+    trial: Trial, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = told(trial, monkeypatch, one("a", break_down), one("b", lambda _: passed("well")))
+    assert found == {"a": ("failed", "BackupDamagedError: the backup is damaged"), "b": ("passed", "well")}
+
+
+def test_what_follows_on_a_failure_is_not_possible(trial: Trial, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = told(trial, monkeypatch, one("a", break_down), one("b", lambda _: passed("well"), after="a"))
+    assert found["b"] == ("not_possible", "it looks at what a makes, which failed")
+
+
+def test_where_only_reading_was_asked_for_nothing_is_made(trial: Trial, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = told(trial, monkeypatch, one("a", break_down, Need.WRITES))
+    assert found == {"a": ("not_possible", "it writes, and only reading was asked for")}
+
+
+def test_without_milvus_only_what_needs_it_is_left_out(writing: Trial, monkeypatch: pytest.MonkeyPatch) -> None:
+    tried = (one("a", break_down, Need.MILVUS), one("b", lambda _: passed("well"), Need.COLLECTION))
+    found = told(writing, monkeypatch, *tried)
+    assert (found["a"], found["b"]) == (("not_possible", "no Milvus here"), ("passed", "well"))
+    writing.selected = ""
+    assert told(writing, monkeypatch, *tried)["b"] == ("not_possible", "no Milvus here")
+
+
+def spread(api: FakeApi, trial: Trial) -> None:
+    """Let the API have what a trial has made, beside what others have."""
+    api.backups = {name: backup(name) for name in (f"{trial.name}full", *OTHERS)}
+    for name in (f"{trial.name}minutes", "nightly"):
+        trial.vault.put_schedule(name, ScheduleSpec(expression="rate(1 day)"))
+
+
+def left(trial: Trial) -> set[str]:
+    backups, schedules = trial.vault.list_backups(), trial.vault.list_schedules()
+    return {*(found.name for found in backups), *(found.name for found in schedules)}
+
+
+@pytest.mark.parametrize("last", [stop, break_down, lambda _: passed("well")], ids=["Ctrl-C", "failed", "passed"])
+def test_whatever_happens_all_that_was_made_is_removed_and_nothing_else(
+    last: Callable[[Trial], Finding], api: FakeApi, writing: Trial, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def make(trial: Trial) -> Finding:
+        spread(api, trial)
+        return passed("made")
+
+    found = told(writing, monkeypatch, one("a", make, Need.WRITES), one("b", last))
+    assert found[CLEAN_UP] == ("passed", "nothing of it is left")
+    deleted = [asked.body["backup_names"] for asked in api.asked if asked.path.endswith("/prune")]
+    assert deleted == [[f"{writing.name}full"]]
+    assert "nightly" in left(writing)
+    assert f"{writing.name}minutes" not in left(writing)
+    assert ("b" in found) is (last is not stop)
+
+
+def test_after_an_interruption_it_is_not_whole_and_not_ok(writing: Trial, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trying, "items", lambda: (one("a", stop),))
+    report = conduct(writing)
+    assert (report.is_whole, report.is_ok) == (False, False)
+
+
+def test_what_cannot_be_removed_is_told(api: FakeApi, writing: Trial, monkeypatch: pytest.MonkeyPatch) -> None:
+    api.backups = {f"{writing.name}full": backup(f"{writing.name}full")}
+    api.outcomes["prune"] = {"status": "failed", "error": "PruneFailedError", "message": "no"}
+    verdict, evidence = told(writing, monkeypatch)[CLEAN_UP]
+    assert verdict == "failed"
+    assert f"{writing.name}full" in evidence
+    assert "PruneFailedError" in evidence
+
+
+def test_what_another_trial_left_is_removed_and_nothing_that_is_called_alike(
+    api: FakeApi, trial: Trial, account: GoodAccount
+) -> None:
+    spread(api, trial)
+    assert leftovers(VaultClient(api.url, account.session), account).clean_up() == []
+    assert [asked.body["backup_names"] for asked in api.asked if asked.path.endswith("/prune")] == [
+        [f"{trial.name}full"]
+    ]
+
+
+def test_an_api_that_is_away_fails_the_items_that_ask_it_and_no_other(
+    trial: Trial, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> object:
+        msg = "the API cannot be reached"
+        raise ApiUnavailableError(msg)
+
+    monkeypatch.setattr(trial.vault, "check", refuse)
+    found = {one.name: one.verdict for one in conduct(trial).items}
+    assert (found["connections"], found["definitions"], found["trust"]) == ("failed", "passed", "passed")
+
+
+def test_every_item_has_a_name_a_sentence_and_comes_after_what_it_needs() -> None:
+    before: set[str] = set()
+    for found in items():
+        assert found.proves.endswith(".")
+        assert found.name not in before
+        assert not found.after or found.after in before
+        before.add(found.name)
+
+
+def test_an_item_of_a_run_that_failed_says_why(api: FakeApi, writing: Trial) -> None:
+    api.outcomes["backup"] = {"status": "failed", "error": "FlushTimeoutError", "message": "too slow", "hint": "Wait."}
+    found = next(one for one in items() if one.name == "backup").run(writing)
+    assert (found.verdict, found.hint) == ("failed", "Wait.")
+    assert "FlushTimeoutError: too slow" in found.evidence
+
+
+def test_a_refusal_of_the_api_has_its_name(api: FakeApi, writing: Trial, monkeypatch: pytest.MonkeyPatch) -> None:
+    backup_item = next(one for one in items() if one.name == "backup")
+    api.answers.append(problem("BackupExistsError", "it is there"))
+    assert told(writing, monkeypatch, backup_item)["backup"] == ("failed", "BackupExistsError: it is there")
+
+
+def test_runs_that_go_on_are_stopped(api: FakeApi, trial: Trial) -> None:
+    api.runs["backup-9"] = [run("backup-9", "running", backup_name=f"{trial.name}stopped")]
+    api.runs["backup-8"] = [run("backup-8", "running", backup_name="nightly")]
+    trial._stop()
+    assert [asked.path for asked in api.asked if asked.method == "DELETE"] == ["/live/runs/backup-9"]
