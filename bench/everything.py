@@ -47,6 +47,7 @@ BENCHES = (
     Bench("An unchanged second backup", "incremental unchanged --objects 100000"),
     Bench("The sweep of the pool", "pool --objects 100000"),
     Bench("Starting a function", "starting"),
+    Bench("Starting the command line", "cli_start"),
     Bench("Pages of the console", "console"),
     Bench("What it costs", "cost --objects 200000 --tib 20"),
     Bench("Steps of the demo", "steps", needs_servers=True),

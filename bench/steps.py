@@ -1,18 +1,23 @@
-"""How many state transitions and calls of functions the demo's backup and restore take.
+"""How many state transitions, calls of functions and requests to S3 the demo's backup and restore take.
 
     python -m bench.steps [--before FOLDER] [--backups NUMBER]
 
 `FOLDER` is what `sam build` made of another revision (its .aws-sam/build): then both stand side by side, from one run.
-Counted is what Step Functions would charge for: each state that is entered, of all machines, and each task that is a
-function; and how long the executions took, with the emulator's starts of functions in it. Of several backups the median
-is told, and how long each task of that one took.
+Counted is what AWS would charge for: each state that is entered, of all machines, each task that is a function, and
+each request to S3 that is not Milvus' own, the dear ones (PUT, COPY, POST, LIST) and those that read; deletions are
+free. It also tells how long the executions took, with the emulator's starts of functions in it. Of several backups the
+median is told, and how long each task of that one took. Beside another revision each count has its ratio to that: 1.0
+or less, or there is a reason.
 """
 
 import argparse
+import json
+import urllib.request
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from itertools import pairwise
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from mypy_boto3_stepfunctions.type_defs import HistoryEventTypeDef
 from pymilvus import MilvusClient
@@ -22,12 +27,19 @@ from rich.table import Table
 from local.sample_data import fill
 from local.stack import BUILD_FOLDER, QUIET, LocalStack
 
+_DEAR = ("Put", "Copy", "Create", "Upload", "Complete", "List", "Post")
+_OF_S3 = [{"AttributeKey": "EventSource", "AttributeValue": "s3.amazonaws.com"}]
+
 
 class Steps(NamedTuple):
     """What an execution took, with those that it started."""
 
     transitions: int
     invocations: int
+    dear_requests: int
+    """To S3: PUT, COPY, POST and LIST."""
+    read_requests: int
+    """To S3: GET and HEAD."""
     seconds: float
     tasks: Mapping[str, float]
     """Seconds until the next state was entered, by task; of a restore, where two branches run, they say little."""
@@ -43,11 +55,17 @@ def main() -> None:
         {"before": arguments.before, "this build": BUILD_FOLDER} if arguments.before else {"this build": BUILD_FOLDER}
     )
     measured = {name: dict(_measure(folder, arguments.backups)) for name, folder in builds.items()}
-    table = Table("run", "build", "state transitions", "invocations", "seconds", "of these")
+    counts = ("state transitions", "invocations", "PUT, COPY, POST, LIST", "GET, HEAD")
+    table = Table("run", "build", *counts, "seconds", "of these")
     for run in ("backup", "restore"):
+        before = measured["before"][run] if "before" in measured else None
         for name, steps in ((name, found[run]) for name, found in measured.items()):
             tasks = ", ".join(f"{task} {seconds:.2f}" for task, seconds in steps.tasks.items())
-            table.add_row(run, name, str(steps.transitions), str(steps.invocations), f"{steps.seconds:.2f}", tasks)
+            told = [
+                f"{count}" if before is None or before is steps else f"{count} ({count / old:.2f})"
+                for count, old in zip(steps[:4], before[:4] if before else steps[:4], strict=True)
+            ]
+            table.add_row(run, name, *told, f"{steps.seconds:.2f}", tasks)
     Console(width=200).print(table)
 
 
@@ -67,6 +85,8 @@ def _measure(build: Path, backups: int) -> Iterator[tuple[str, Steps]]:
 
 
 def _run(stack: LocalStack, machine: str, request: dict[str, object]) -> Steps:
+    # Its calls are recorded as CloudTrail would.
+    _post(stack, "/_ministack/config", {"cloudtrail._recording_enabled": "true"})
     arn = stack.start(machine, request)
     described = stack.wait(arn, timeout_seconds=600)
     if described["status"] != "SUCCEEDED":
@@ -83,7 +103,39 @@ def _run(stack: LocalStack, machine: str, request: dict[str, object]) -> Steps:
     events = [event for each in listed for event in _history(stack, each) if event["type"].endswith("StateEntered")]
     # The one task that is no function is that which starts the copy's machine, and is named as the Map in there.
     tasks = [event["stateEnteredEventDetails"]["name"] for event in events if event["type"] == "TaskStateEntered"]
-    return Steps(len(events), sum(name != "CopyObjects" for name in tasks), seconds, _task_seconds(stack, arn))
+    requests = _requests(stack, described["startDate"].timestamp(), described["stopDate"].timestamp())
+    dear = sum(count for name, count in requests.items() if name.startswith(_DEAR))
+    read = sum(count for name, count in requests.items() if name.startswith(("Get", "Head")))
+    invocations = sum(name != "CopyObjects" for name in tasks)
+    return Steps(len(events), invocations, dear, read, seconds, _task_seconds(stack, arn))
+
+
+def _requests(stack: LocalStack, first: float, last: float) -> Counter[str]:
+    """Return how often each operation of S3 was called within these times, without what Milvus did."""
+    found: dict[str, str] = {}
+    while True:
+        question = {"StartTime": first, "EndTime": last, "LookupAttributes": _OF_S3}
+        # The newest come first, at most 50, and the emulator gives no token for those that follow.
+        events = _post(stack, "/", question, "com.amazonaws.cloudtrail.v20131101.CloudTrail_20131101.LookupEvents")[
+            "Events"
+        ]
+        if not (new := {event["EventId"]: event for event in events if event["EventId"] not in found}):
+            return Counter(name for name in found.values() if name)
+        for number, event in new.items():
+            is_milvus = "minio" in json.loads(event["CloudTrailEvent"])["userAgent"].lower()
+            found[number] = "" if is_milvus else event["EventName"]
+        last = min(event["EventTime"] for event in events)
+
+
+def _post(stack: LocalStack, path: str, body: Mapping[str, object], target: str = "") -> Any:
+    """Ask the emulator: the SDK sends times in whole seconds, in which there are more than 50 calls."""
+    key = "Credential=test/20260101/us-east-1/cloudtrail/aws4_request"
+    headers = {"Content-Type": "application/x-amz-json-1.1", "Authorization": f"AWS4-HMAC-SHA256 {key}"}
+    if target:
+        headers["X-Amz-Target"] = target
+    request = urllib.request.Request(stack.ministack.url + path, json.dumps(body).encode(), headers)
+    with urllib.request.urlopen(request, timeout=60) as answer:
+        return json.load(answer)
 
 
 def _task_seconds(stack: LocalStack, arn: str) -> Mapping[str, float]:

@@ -40,7 +40,8 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     for one in waiting:
         for linked in _linked(one):
             if not linked.startswith("docs/") and linked not in PAGES and linked not in places:
-                places[linked] = f"source/{linked.removesuffix('.md')}.md"
+                # mkdocs leaves out what begins with a dot.
+                places[linked] = f"source/{linked.removesuffix('.md').lstrip('.')}.md"
                 waiting.append(linked)
     places |= PAGES
     for repository_path, place in places.items():

@@ -8,6 +8,8 @@ from collections.abc import Callable, Mapping
 from milvus_vault.adapters.milvus_secret import read_access
 from milvus_vault.archive.layout import BackupLayout
 from milvus_vault.archive.manifest import Source
+from milvus_vault.backup.locking import check_lockable
+from milvus_vault.backup.prepare import check_source_version
 from milvus_vault.catalogue import Catalogue
 from milvus_vault.connection import connect_for_imports, connect_milvus
 from milvus_vault.errors import InvalidRequestError
@@ -58,8 +60,12 @@ def _estimate(event: InspectMilvusRequest) -> Model:
 
 def _selection(event: InspectMilvusRequest) -> Model:
     storage, milvus = StorageSettings.from_env(), MilvusSettings.from_env()
+    store = open_store(storage)
+    if event.backup.lock:
+        check_lockable(store, storage.backup_bucket_name)
     with connect_milvus(milvus) as database:
-        inspected = InspectedMilvus(database, open_store(storage), milvus_storage(storage))
+        check_source_version(database.server_version())
+        inspected = InspectedMilvus(database, store, milvus_storage(storage))
         return Selection(collection_count=len(inspected.select(event.backup.collections)))
 
 

@@ -27,7 +27,7 @@ from milvus_vault.copying.parts import MIB
 from milvus_vault.copying.plan import plan_copy
 from milvus_vault.copying.progress import copy_state
 from milvus_vault.copying.verify import verify_copy
-from milvus_vault.copying.working_files import CopyTarget, read_verified, write_job, write_target
+from milvus_vault.copying.working_files import CopyTarget, write_job, write_target
 from milvus_vault.errors import (
     BackupDamagedError,
     BucketNotFoundError,
@@ -46,6 +46,7 @@ from milvus_vault.spans import list_in_spans
 from milvus_vault.verifying.checksums import checksum_of
 from milvus_vault.workspace import Workspace
 from tests.support.memory_store import InMemoryObjectStore
+from tests.support.verified import read_verified
 
 # Where a server is known not to do as S3 does. The tests check what it does instead, so that a server that
 # learns it is noticed. S3 itself does all of it.

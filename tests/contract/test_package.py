@@ -67,3 +67,10 @@ def test_nothing_of_the_functions_is_needed(installed: Path) -> None:
     ).stdout.lower()
     assert "pymilvus" not in listed
     assert "aws-lambda-powertools" not in listed
+
+
+def test_who_only_tries_has_the_versions_of_the_developers() -> None:
+    pins = {
+        name: set((REPOSITORY / "requirements" / f"{name}.txt").read_text().splitlines()) for name in ("dev", "local")
+    }
+    assert {pin for pin in pins["local"] - pins["dev"] if not pin.startswith("#")} == set()

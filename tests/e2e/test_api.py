@@ -183,8 +183,21 @@ def test_a_restore_is_started_and_followed(vault: Deployment, backup: dict[str, 
     chosen = {"collections": ["default.books"], "suffix": "_back", "allow_version": True}
     request = {"backup_name": backup["backup_name"], **chosen}
     started = send(vault, "POST", "/restores", request)
-    run = ended(vault, started.json["id"])
+    seen: list[dict[str, Any]] = []
+    run = ended(vault, started.json["id"], seen)
 
+    # What it waited for was told by phase, in what moves there: rows that never go back, and jobs.
+    phases = [(phase["name"], phase["counts"]) for told in seen for phase in told["progress"]["phases"]]
+    assert {"copying", "importing"} <= {name for name, _ in phases}
+    imported = [counts for name, counts in phases if name == "importing"]
+    assert [count["unit"] for count in imported[-1]] == ["row", "job"]
+    rows = [counts[0]["done"] for counts in imported]
+    assert rows == sorted(rows)
+    assert {counts[0]["total"] for counts in imported} == {ROWS}
+    assert {c["phase"] for told in seen for c in told["collections"]} & {"importing", "indexing", "loading"}
+    assert all(phase["counts"][0]["done"] == phase["counts"][0]["total"] for phase in run["progress"]["phases"])
+    assert run["result"]["row_count"] == run["result"]["expected_row_count"] == ROWS
+    assert run["result"]["deleted_row_count"] == 0
     assert (run["status"], run["backup_name"]) == ("succeeded", backup["backup_name"])
     (collection,) = run["collections"]
     assert (collection["name"], collection["target"]) == ("books", "default.books_back")
@@ -357,6 +370,24 @@ def test_an_estimate_says_what_the_backup_then_takes(vault: Deployment, backup: 
     assert len(estimate["largest"]) == 3
     unknown = {"backup": {"collections": ["default.nobody"]}}
     assert_problem(send(vault, "POST", "/estimate", unknown), 404, "CollectionNotFoundError")
+
+
+def test_a_plan_says_what_a_restore_would_do_and_refuses_what_it_would_refuse(
+    vault: Deployment, backup: dict[str, Any]
+) -> None:
+    request = {"backup_name": backup["backup_name"], "suffix": "_planned", "allow_version": True}
+    plan = send(vault, "POST", "/restores/plan", request).json
+    assert (plan["collection_count"], plan["row_count"]) == (3, 3 * ROWS)
+    assert {one["target"] for one in plan["collections"]} == {f"default.{name}_planned" for name in COLLECTIONS}
+    assert plan["copy_requests"] == plan["object_count"] > 0
+    assert plan["import_jobs"] == plan["partition_count"]
+    assert plan["expected_seconds"] > 0
+    taken = {**request, "suffix": ""}
+    assert_problem(send(vault, "POST", "/restores/plan", taken), 409, "CollectionExistsError")
+    old = {**request, "allow_version": False}
+    assert_problem(send(vault, "POST", "/restores/plan", old), 409, "VersionUnsupportedError")
+    # A start refuses it as well.
+    assert_problem(send(vault, "POST", "/restores", old), 409, "VersionUnsupportedError")
 
 
 def test_a_backup_is_verified_and_its_report_can_be_read(vault: Deployment, backup: dict[str, Any]) -> None:

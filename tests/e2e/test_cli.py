@@ -284,7 +284,7 @@ def test_without_the_local_stack_the_same_commands_say_what_to_do(newcomer: Newc
 
 def test_ctrl_c_while_it_starts_leaves_nothing(tmp_path: Path) -> None:
     hasty = Newcomer(tmp_path)
-    assert hasty.type("local", "up", interrupt_at="Starting Milvus").code == 130
+    assert hasty.type("local", "up", interrupt_at="Start Milvus").code == 130
     assert hasty.type("local", "status").code == 4
     assert hasty.type("local", "down").code == 0
     assert not list(tmp_path.iterdir())

@@ -91,15 +91,19 @@ def test_what_a_restore_is_refused_for_is_shown(page: Page, backup: str) -> None
     page.goto(f"/backups/{backup}")
     page.get_by_role("link", name="Restore").click()
     page.get_by_label("Into Milvus 2.2 or 2.3 as well").check()
-    page.get_by_role("button", name="Start the restore").click()
-    expect(page.get_by_role("heading", name="CollectionExistsError")).to_be_visible()
+    page.get_by_role("button", name="Show the plan").click()
+    expect(page.get_by_role("alert")).to_contain_text("CollectionExistsError")
     expect(page.get_by_role("alert")).to_contain_text(f"{DATABASE}.plain")
+    expect(page.get_by_label("Into Milvus 2.2 or 2.3 as well")).to_be_checked()
 
 
 def test_a_restore_is_started_and_followed_to_its_end(stack: LocalStack, page: Page, backup: str) -> None:
     page.goto(f"/backups/{backup}/restore")
     page.get_by_label("Suffix of the new names").fill("_again")
     page.get_by_label("Into Milvus 2.2 or 2.3 as well").check()
+    page.get_by_role("button", name="Show the plan").click()
+    expect(page.get_by_role("heading", name=f"Plan of restoring {backup}")).to_be_visible()
+    expect(page.get_by_role("row", name=f"{DATABASE}.plain")).to_contain_text(f"{DATABASE}.plain_again")
     page.get_by_role("button", name="Start the restore").click()
     expect(page.get_by_role("heading", name=f"Restore of {backup}")).to_be_visible()
     # The page goes on by itself.

@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from pymilvus import MilvusClient
 
 from local.stack import Deployment, LocalStack
 from tests.support import library, vault_runs
@@ -39,16 +38,7 @@ def second(stack: LocalStack) -> Deployment:
 @pytest.fixture(scope="module")
 def contents(stack: LocalStack, primary: Deployment) -> Iterator[library.Contents]:
     """Make two incremental backups and a full one; return what the newest has."""
-    library.fill(stack.milvus_uri, DATABASE)
-    selected = {"collections": [f"{DATABASE}.*"]}
-    vault_runs.succeed(primary, "Backup", {"backup_name": "night_1", "mode": "incremental", **selected})
-    client = MilvusClient(stack.milvus_uri, db_name=DATABASE)
-    client.insert("drafts", library.rows(range(1000, 1020)))
-    client.flush("drafts")
-    client.close()
-    for name, mode in (("night_2", "incremental"), ("weekly", "full")):
-        vault_runs.succeed(primary, "Backup", {"backup_name": name, "mode": mode, **selected})
-    yield library.look(stack.milvus_uri, DATABASE)
+    yield vault_runs.back_up_library(primary, stack.milvus_uri, DATABASE)
     library.drop(stack.milvus_uri, DATABASE)
 
 
@@ -65,15 +55,18 @@ def test_what_is_there_already_is_not_copied_again(primary: Deployment) -> None:
 
 @pytest.mark.usefixtures("contents")
 def test_the_api_starts_one_and_tells_where_it_is(stack: LocalStack, primary: Deployment) -> None:
-    started = call(primary.api_url, "POST", "/backups/night_1/copies", {"to": {"bucket": ELSEWHERE}})
+    place = {"bucket": ELSEWHERE, "bucket_region": "us-east-1"}
+    started = call(primary.api_url, "POST", "/backups/night_1/copies", {"to": place})
     assert started.status == 202, started.text
     stack.wait(started.json["execution_arn"], vault_runs.TIMEOUT_SECONDS)
     run = call(primary.api_url, "GET", f"/runs/{started.json['id']}").json
     assert (run["kind"], run["status"], run["export_to"]) == ("export", "succeeded", f"s3://{ELSEWHERE}"), run
     (copy,) = call(primary.api_url, "GET", "/backups/night_1").json["copies"]
     assert (copy["location"], copy["run"]) == (f"s3://{ELSEWHERE}/{PREFIX}/night_1/", started.json["id"])
-    nowhere = call(primary.api_url, "POST", "/backups/night_1/copies", {"to": {"bucket": "nowhere"}})
-    assert (nowhere.status, nowhere.json["error"]) == (400, "InvalidRequestError")
+    other: dict[str, str]
+    for other in ({"bucket": "nowhere"}, {"bucket": ELSEWHERE, "bucket_region": "eu-central-1"}):
+        refused = call(primary.api_url, "POST", "/backups/night_1/copies", {"to": other})
+        assert (refused.status, refused.json["error"]) == (400, "InvalidRequestError"), refused.text
 
 
 @pytest.mark.usefixtures("contents")

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 from mypy_boto3_s3.type_defs import CompletedPartTypeDef, CopySourceTypeDef
-from pymilvus import MilvusClient
 
 from local.milvus import Milvus
 from local.stack import Deployment, LocalStack
@@ -70,16 +69,7 @@ def block_with(text: str) -> str:
 @pytest.fixture(scope="module")
 def contents(stack: LocalStack) -> Iterator[library.Contents]:
     """Make backups of each kind, and let of all that the stack has written only a bucket be left."""
-    library.fill(stack.milvus_uri, DATABASE)
-    selected = {"collections": [f"{DATABASE}.*"]}
-    vault_runs.succeed(stack, "Backup", {"backup_name": "night_1", "mode": "incremental", **selected})
-    client = MilvusClient(stack.milvus_uri, db_name=DATABASE)
-    client.insert("drafts", library.rows(range(1000, 1020)))
-    client.flush("drafts")
-    client.close()
-    for name, mode in (("night_2", "incremental"), ("weekly", "full")):
-        vault_runs.succeed(stack, "Backup", {"backup_name": name, "mode": mode, **selected})
-    found = library.look(stack.milvus_uri, DATABASE)
+    found = vault_runs.back_up_library(stack, stack.milvus_uri, DATABASE)
     library.drop(stack.milvus_uri, DATABASE)
     _save(stack)
     yield found

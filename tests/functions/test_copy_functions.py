@@ -17,7 +17,7 @@ from milvus_vault.adapters import s3_direct
 from milvus_vault.adapters.s3 import S3ObjectStore
 from milvus_vault.archive.layout import BackupLayout
 from milvus_vault.backup.working_files import PLAN
-from milvus_vault.copying.working_files import CopyTarget, read_verified, write_job, write_target
+from milvus_vault.copying.working_files import CopyTarget, write_job, write_target
 from milvus_vault.errors import (
     BackupDamagedError,
     BackupExistsError,
@@ -32,6 +32,7 @@ from milvus_vault.runtime import LambdaHandler
 from milvus_vault.workspace import Workspace
 from tests.support.lambda_context import Invocation, LateInvocation
 from tests.support.privilege import within_role
+from tests.support.verified import read_verified
 from tests.template.loading import functions
 from tests.unit.archive.samples import sample_contents, write_backup
 from tests.unit.test_prepare import plan_of

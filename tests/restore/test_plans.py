@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from inspect_milvus.handler import handler as inspect_milvus
 from pydantic import ValidationError
 
-from milvus_vault.errors import VaultError
+from milvus_vault.errors import BucketNotLockableError, VaultError
 from milvus_vault.inspection import restore_plan
 from milvus_vault.model.requests import RestoreRequest
 from tests.conformance.asking import base_fields
@@ -278,3 +278,13 @@ def test_what_a_run_tries_a_plan_says_that_it_has_not(deploy: Deploy) -> None:
     assert "The target holds no rows yet" in told[0]
     assert "are looked at before anything is staged" in told[1]
     assert restoring.server.core.catalog.databases["default"].collections == {}
+
+
+def test_what_a_backup_is_refused_for_is_found_with_its_selection(deploy: Deploy) -> None:
+    restoring = deploy("2.6.19")
+    restoring.upload(GOLDEN / ARCHIVE)
+    locked = {"inspection": "selection", "backup": {"lock": {"days": 3}}}
+    with restoring.functions() as call:
+        with pytest.raises(BucketNotLockableError):
+            call(inspect_milvus, locked)
+        assert call(inspect_milvus, {"inspection": "selection"})["found"] == {"collection_count": 0}

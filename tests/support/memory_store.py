@@ -113,7 +113,7 @@ class InMemoryObjectStore:
         folder = f"{prefix.rstrip('/')}/" if prefix else ""
         self.before("list_folders", bucket, folder)
         objects = self._request("list_folders", bucket)
-        below = {key.removeprefix(folder) for key in objects if key.startswith(folder)}
+        below = {key.removeprefix(folder) for key in list(objects) if key.startswith(folder)}
         yield from {rest.split("/", 1)[0] for rest in below if "/" in rest}
 
     def get(self, bucket: str, key: str) -> bytes:

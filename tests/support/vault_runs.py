@@ -6,8 +6,11 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from pymilvus import MilvusClient
+
 from local.stack import Deployment, LocalStack
 from milvus_vault.adapters.s3 import S3ObjectStore
+from tests.support import library
 
 type Machine = Literal["Backup", "Restore", "Verify", "Prune", "Export", "Drill"]
 type Stack = Deployment | LocalStack
@@ -113,6 +116,23 @@ def fire(client: Callable[[str], Any], schedule: str) -> str:
 def succeed(stack: Stack, machine: Machine, request: Mapping[str, Any]) -> dict[str, Any]:
     """Run a machine that must succeed, and return its output."""
     return run(stack, machine, request).output
+
+
+def back_up_library(stack: Stack, uri: str, database: str) -> library.Contents:
+    """Fill a database, make two incremental backups of it and a full one, and return what the newer ones have.
+
+    They are `night_1`, of before some more rows, `night_2` and `weekly`.
+    """
+    library.fill(uri, database)
+    selected = {"collections": [f"{database}.*"]}
+    succeed(stack, "Backup", {"backup_name": "night_1", "mode": "incremental", **selected})
+    client = MilvusClient(uri, db_name=database)
+    client.insert("drafts", library.rows(range(1000, 1020)))
+    client.flush("drafts")
+    client.close()
+    for name, mode in (("night_2", "incremental"), ("weekly", "full")):
+        succeed(stack, "Backup", {"backup_name": name, "mode": mode, **selected})
+    return library.look(uri, database)
 
 
 def fail(stack: Stack, machine: Machine, request: Mapping[str, Any]) -> Failure:

@@ -93,7 +93,7 @@ TABLE: dict[str, May] = {
             ".runs/backup-*/copy/*/targets/*",
             ".runs/backup-*/copy/*/verified/*",
         ),
-        abort_uploads=(".runs/*/copy/*", ".runs/backup-*/collections/*-shared/*"),
+        abort_uploads=(".runs/*/*",),
     ),
     # What CopyBatch and VerifyCopy may, since it does their work where that is little.
     "PlanCopy": May(
@@ -120,7 +120,7 @@ TABLE: dict[str, May] = {
             "exports:*/binlogs/*",
             "milvus:staging/restore-*/*",
         ),
-        abort_uploads=(*OBJECTS, ".runs/*/copy/*", *COPIES_ELSEWHERE),
+        abort_uploads=(*OBJECTS, ".runs/*/*", *COPIES_ELSEWHERE),
     ),
     "CopyBatch": May(
         read=(
@@ -151,7 +151,7 @@ TABLE: dict[str, May] = {
         ),
         write=(".runs/*/copy/*", ".runs/backup-*/collections/*"),
         delete=("*/binlogs/*", ".runs/*/copy/*/verified/*", "exports:*/binlogs/*", "milvus:staging/restore-*/*"),
-        abort_uploads=(".runs/*/copy/*",),
+        abort_uploads=(".runs/*/*",),
     ),
     "PublishBackup": May(
         read=(
@@ -189,7 +189,12 @@ TABLE: dict[str, May] = {
             "exports:*/binlogs/*",
             OTHER_ETAGS_ELSEWHERE,
         ),
-        abort_uploads=(*METADATA, *(f"exports:{pattern}" for pattern in METADATA)),
+        abort_uploads=(
+            *METADATA,
+            ".runs/backup-*/publishing/*",
+            ".runs/export-*/publishing/*",
+            *(f"exports:{pattern}" for pattern in METADATA),
+        ),
         lock=LOCKED,
         read_locks=LOCKED,
     ),
@@ -203,7 +208,7 @@ TABLE: dict[str, May] = {
         ),
         write=(".catalogue/digests/*", ".runs/executions/*", ".runs/restore-*/*", "milvus:staging/claims/*"),
         delete=(".runs/restore-*/*", "milvus:staging/claims/*"),
-        abort_uploads=(".runs/*/copy/*",),
+        abort_uploads=(".runs/*/*",),
     ),
     "PrepareExport": May(
         read=(
@@ -252,7 +257,7 @@ TABLE: dict[str, May] = {
             DATASETS_ELSEWHERE,
             NAMES_OF_EXPORTS,
         ),
-        abort_uploads=(".runs/*/copy/*",),
+        abort_uploads=(".runs/*/*",),
     ),
     "WriteRows": May(
         read=(*OBJECTS, ".runs/export-*/claim.json", ".runs/export-*/rows/*"),
@@ -268,7 +273,7 @@ TABLE: dict[str, May] = {
             ".runs/restore-*/cuts/*",
             "milvus:staging/restore-*/*",
         ),
-        abort_uploads=(".runs/*/copy/*",),
+        abort_uploads=(".runs/*/*",),
     ),
     "AdvanceRestore": May(
         read=(".runs/restore-*/*",),
@@ -285,7 +290,7 @@ TABLE: dict[str, May] = {
         write=(".runs/restore-*/claim.json", ".runs/restore-*/collections/*/abandoned-*.json"),
         delete=(".runs/restore-*/composed/*", "milvus:staging/restore-*/*"),
     ),
-    "ReportRestore": May(read=(".runs/restore-*/*",), write=(".runs/reports/*",)),
+    "ReportRestore": May(read=(".runs/reports/paces/*", ".runs/restore-*/*"), write=(".runs/reports/*",)),
     "PlanPrune": May(
         read=(
             "*/meta/*",
@@ -403,6 +408,7 @@ TABLE: dict[str, May] = {
             ".runs/executions/*",
             ".runs/verify-*/*",
         ),
+        abort_uploads=(".runs/*/*",),
         delete=(
             "*/meta/vault/manifest.json",
             ".catalogue/damage/*",

@@ -2,22 +2,41 @@
 
 import tracemalloc
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from datetime import UTC, datetime
-from typing import cast
+from tempfile import TemporaryFile
+from typing import IO, cast
 
 import pytest
 
-from milvus_vault.archive.layout import parse_log_key
-from milvus_vault.archive.manifest import Source
+from milvus_vault.archive.check import check_objects
+from milvus_vault.archive.contents import ArchivedCollection, ArchivedPartition, ArchivedSegment
+from milvus_vault.archive.layout import BackupLayout, parse_log_key
+from milvus_vault.archive.manifest import CollectionDocument, Source
+from milvus_vault.archive.object_table import ObjectTable
+from milvus_vault.archive.reference_writer import FILES, FULL_META, CollectionTexts
 from milvus_vault.backup.segments import Listing, StoredSegment
 from milvus_vault.copying.comparing import TargetItems
 from milvus_vault.copying.records import Records
-from milvus_vault.copying.working_files import CopyTarget, read_items, read_verified, write_target, write_verified
-from milvus_vault.model.objects import CopiedObject, CopyItem, CopyJob, ListedObject
+from milvus_vault.copying.working_files import CopyTarget, read_items, write_target, write_verified
+from milvus_vault.model.collections import (
+    CollectionDescription,
+    CollectionLayout,
+    CollectionName,
+    CollectionSchema,
+    LoadState,
+    Partition,
+    Segment,
+    SegmentLevel,
+)
+from milvus_vault.model.objects import ArchivedObject, CopiedObject, CopyItem, CopyJob, ListedObject
 from milvus_vault.pool.sharing import Pool
 from milvus_vault.ports import ObjectStore
+from milvus_vault.restore.staging import CollectionImport, FoldLimits
+from milvus_vault.restore.staging_legacy import LegacyImport
 from milvus_vault.workspace import Workspace
 from tests.support.memory_store import InMemoryObjectStore
+from tests.support.verified import read_verified
 
 FEW, MANY = 1_000, 5_000
 OBJECTS_OF_A_SEGMENT = 50
@@ -44,6 +63,96 @@ class Made:
         if after:
             next(found for found in listed if found.key == after)
         return listed
+
+
+def archived(count: int) -> Iterator[ArchivedObject]:
+    """Yield so many objects as a backup lists them."""
+    layout = BackupLayout("nightly", "b")
+    for listed in objects(count):
+        key = parse_log_key(listed.key)
+        assert key is not None
+        yield ArchivedObject(layout.log(key), listed.key, listed.size_bytes, listed.etag)
+
+
+def collection(count: int) -> ArchivedCollection:
+    """Return the collection that a backup has so many objects of."""
+    segments = tuple(
+        ArchivedSegment(number, 8, number, 1, SegmentLevel.L1, 0) for number in range(count // OBJECTS_OF_A_SEGMENT)
+    )
+    return ArchivedCollection(
+        name=CollectionName(database="default", name="a"),
+        collection_id=7,
+        layout=CollectionLayout(collection_schema=CollectionSchema(name="a", fields=()), shards=1, consistency_level=1),
+        indexes=(),
+        aliases=(),
+        load_state=LoadState.NOT_LOADED,
+        replicas=0,
+        partitions=(ArchivedPartition(8, "_default", is_loaded=False, segments=segments),),
+        l0_segments=(),
+        live_row_count=None,
+        object_list=None,
+    )
+
+
+class Copied:
+    """A store that lists the objects of a backup."""
+
+    def __init__(self, count: int) -> None:
+        self._count = count
+
+    def list_objects(self, bucket: str, prefix: str, *, after: str = "") -> Iterator[ListedObject]:
+        """Yield those below a prefix."""
+        assert (bucket, after) == ("backups", "")
+        for one in archived(self._count):
+            if one.stored_key.startswith(prefix):
+                yield ListedObject(one.stored_key, one.size_bytes, one.etag)
+
+
+def check(count: int) -> None:
+    """Compare so many objects of a backup with a listing."""
+    table, store = ObjectTable(archived(count)), cast("ObjectStore", Copied(count))
+    found = check_objects(store, "backups", BackupLayout("nightly", "b"), collection(count), table)
+    assert not found.missing
+    assert not found.wrong_size
+    assert all(etag for _, etag in table.noted())
+
+
+def stage(count: int) -> None:
+    """Say of so many objects what to stage and to import."""
+    whole = CollectionImport.of(collection(count), archived(count), FoldLimits(64, 2**28))
+    assert sum(1 for _ in whole.staged_items("staging/")) == count
+    assert sum(source.row_count for source in whole.sources_staged("staging/")) == count // OBJECTS_OF_A_SEGMENT
+
+
+def stage_partitions(count: int) -> None:
+    """Say it for a server that takes whole partitions."""
+    whole = LegacyImport.of(collection(count), archived(count), copies=64, composed="")
+    assert sum(1 for _ in whole.staged_items("staging/")) == count
+
+
+def describe(count: int) -> None:
+    """Write what milvus-backup's files have of so many objects."""
+    segments = [
+        Segment(segment_id=number, partition_id=8, row_count=1) for number in range(count // OBJECTS_OF_A_SEGMENT)
+    ]
+    description = CollectionDescription(
+        collection_id=7,
+        name=CollectionName(database="default", name="a"),
+        schema_proto=b"",
+        collection_schema=CollectionSchema(name="a", fields=()),
+        shards=1,
+        consistency_level=1,
+        properties=(),
+        partitions=(Partition(partition_id=8, name="_default"),),
+        indexes=(),
+        aliases=(),
+        load_state=LoadState.NOT_LOADED,
+    )
+    document = CollectionDocument(description=description, segments=tuple(segments))
+    with ExitStack() as stack:
+        files: dict[str, IO[bytes]] = {name: stack.enter_context(TemporaryFile()) for name in FILES}
+        CollectionTexts("run-1", document, archived(count)).write(files)
+        assert files[FULL_META].tell() > 50 * count
 
 
 def compare(count: int) -> None:
@@ -75,7 +184,7 @@ def look_up(count: int) -> None:
     assert sum(1 for place in pool.places(7, objects(count)) if not place.shared) == count
 
 
-@pytest.mark.parametrize("work", [compare, capture, look_up])
+@pytest.mark.parametrize("work", [compare, capture, look_up, check, stage, stage_partitions, describe])
 def test_what_is_held_does_not_grow_with_the_objects(
     work: Callable[[int], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -84,6 +193,7 @@ def test_what_is_held_does_not_grow_with_the_objects(
 
     # Spans hold some pages, 120 at most (`spans.py`), and more of a longer listing until then.
     monkeypatch.setattr("milvus_vault.copying.comparing.list_in_spans", listed)
+    monkeypatch.setattr("milvus_vault.archive.check.list_in_spans", listed)
     peaks = []
     work(FEW)  # what is made once
     for count in (FEW, MANY):

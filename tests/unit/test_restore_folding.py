@@ -143,7 +143,8 @@ def test_each_segment_gets_all_deletes_in_a_log_of_each_form_that_is_read_and_wr
     folded.function.cut_all()
     folded.store.before = lambda *_: None
     writes = Counter(each for each in asked if each.startswith("put"))
-    assert len(writes) == writes.total() == 2 + 3  # and the items and the target of the copy, and that it is done
+    # And what of them is written, the items and the target of the copy, and that it is done.
+    assert len(writes) == writes.total() == 2 + 4
     assert sorted(each for each in asked if "delta_log" in each) == [
         f"get {item.stored_key}" for item in folded.objects if "delta_log" in item.stored_key
     ]
@@ -178,10 +179,29 @@ def test_killed_before_any_of_its_writes_and_called_again_it_leaves_the_same() -
             folded.function.cut_all()
             assert first.items() <= folded.composed().items()
         else:
-            assert kill == 5  # two logs, the items and the target of the copy, and that it is done
+            assert kill == 6  # two logs, what of them is written, items and target of the copy, and that it is done
             break
         folded.copy()
         folded.check()
+
+
+def test_calls_that_end_for_want_of_time_come_to_an_end_together() -> None:
+    folded = Folded()
+
+    def die(operation: str, _: str, key: str) -> None:
+        if operation.startswith("put") and "/items/" in key:
+            raise Killed
+
+    folded.store.before = die
+    with pytest.raises(Killed):
+        folded.function.cut_all()
+    asked: list[str] = []
+    folded.store.before = lambda operation, _, key: asked.append(key) if operation.startswith("get") else None
+    folded.function.cut_all()
+    folded.store.before = lambda *_: None
+    assert not [key for key in asked if "delta_log" in key]
+    folded.copy()
+    folded.check()
 
 
 def test_another_execution_finds_what_is_composed_and_copied_and_does_neither_again() -> None:

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from milvus_vault.archive.contents import ArchivedCollection, ArchivedPartition, ArchivedSegment
+from milvus_vault.archive.layout import log_of
 from milvus_vault.model.collections import (
     ALL_PARTITIONS,
     CollectionLayout,
@@ -19,9 +20,9 @@ from milvus_vault.model.collections import (
     SegmentLevel,
 )
 from milvus_vault.model.objects import ArchivedObject, CopyItem
-from milvus_vault.restore import staging_legacy
 from milvus_vault.restore.folding import COMPOSED_BYTES
-from milvus_vault.restore.staging import BYTES_A_JOB, SEGMENTS_A_JOB, CollectionImport, FoldLimits
+from milvus_vault.restore.staging import BYTES_A_JOB, SEGMENTS_A_JOB, CollectionImport, FoldLimits, can_lie
+from milvus_vault.restore.staging_legacy import LegacyImport
 from milvus_vault.restore.working_files import ImportSource
 from milvus_vault.settings import RestoreSettings
 
@@ -101,15 +102,18 @@ def test_segments_of_two_storage_versions_are_never_in_one_job() -> None:
 
 
 def test_segments_with_folders_of_their_own_are_imported_where_they_lie() -> None:
-    found = whole([segment(1), segment(2, 2)], [insert(1), insert(2, 2), delete(2, 2)])
-    assert found.can_lie
+    objects = [insert(1), insert(2, 2), delete(2, 2)]
+    found = whole([segment(1), segment(2, 2)], objects)
+    assert can_lie(collection([segment(1), segment(2, 2)]), map(log_of, objects))
     first, second = found.sources_in("backup/binlogs/")
     assert (first.partition, first.pairs[0].insert_prefix) == ("_default", "backup/binlogs/insert_log/7/1/1/")
     assert (first.pairs[0].delta_prefix, second.pairs[0].delta_prefix) == ("", "backup/binlogs/delta_log/7/2/2/")
 
 
 def test_deletes_of_level_zero_have_to_be_staged() -> None:
-    assert not whole([segment(1), segment(9, rows=0)], [insert(1), delete(9)]).can_lie
+    segments = collection([segment(1), segment(9, rows=0)])
+    assert not can_lie(segments, map(log_of, [insert(1), delete(9)]))
+    assert can_lie(segments, map(log_of, [insert(1)]))
 
 
 def test_deletes_go_to_the_segments_of_their_partition_or_to_all() -> None:
@@ -330,11 +334,8 @@ def test_objects_are_staged_in_the_order_in_which_they_are_imported() -> None:
     objects = [delete(9, ALL_PARTITIONS), insert(3, 2), insert(2), insert(1), delete(3, 2), insert(4, 2), delete(1)]
     found = whole(segments, objects)
     newer = ends(found.sources_staged(BASE), found.staged_items(BASE))
-    of_partitions = collection(segments)
-    older = ends(
-        staging_legacy.import_sources(BASE, of_partitions, objects),
-        staging_legacy.staged_items(BASE, of_partitions, objects, copies=1000, composed="")[0],
-    )
+    of_partitions = LegacyImport.of(collection(segments), objects, copies=1000, composed="")
+    older = ends(of_partitions.sources(BASE), of_partitions.staged_items(BASE))
     assert (len(newer), len(older)) == (3, 2)
     for places in (newer, older):
         assert places == sorted(places)

@@ -1,16 +1,16 @@
 """Long listings by several requests at a time: the same objects in the same order, whatever server lists them."""
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from random import Random
-from typing import override
+from typing import Any, override
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from milvus_vault import spans
+from milvus_vault import parallel, spans
 from milvus_vault.errors import StorageThrottledError
 from milvus_vault.model.objects import ListedObject
 from milvus_vault.spans import list_in_spans
@@ -125,6 +125,26 @@ def test_no_more_is_held_than_the_spans_that_are_read_at_the_same_time() -> None
     for number, _ in enumerate(found):
         # The span that is yielded, the one that follows, and those that are read meanwhile, each of twelve pages.
         assert len(store.asked) <= number // 10 + 1 + 12 * (1 + 1 + 8)
+
+
+def test_listings_that_go_on_side_by_side_share_what_they_hold() -> None:
+    stores = [Pages(names(1000)) for _ in range(16)]
+    listings = [list_in_spans(store, BUCKET, PREFIX, lambda: names(1000)) for store in stores]
+    begun: list[int] = []
+
+    def each[Item, Result](function: Callable[[Item], Result], items: Iterable[Item], *, threads: int) -> Any:
+        begun.append(threads)
+        return parallel.each(function, items, threads=threads)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(spans, "each", each)
+        for listing in listings:
+            list(islice(listing, 11))
+        assert begun == [8, 8, 5, 4, 3, 2, 2, 2, *[1] * 8]
+        for listing in listings:
+            assert len(list(listing)) == 1000 - 11
+        assert len(listed(stores[0], names(1000))) == 1000
+    assert begun[16:] == [8]
 
 
 @pytest.mark.parametrize("spread", [1, 3, 25, 200])

@@ -43,7 +43,7 @@ def delete_batches[Item](
     key_of: Callable[[Item], str],
     *,
     pacer: Pacer,
-    before: Callable[[], None] = lambda: None,
+    before: Callable[[], object] = lambda: None,
     wait: Callable[[float], None] = time.sleep,
 ) -> Iterator[Sequence[Item]]:
     """Delete objects, a batch a request, and yield each batch when it is gone, in order.

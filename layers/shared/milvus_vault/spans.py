@@ -9,7 +9,7 @@ already what should be there. So the keys are cut into spans, which are listed a
 import threading
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, contextmanager
 from itertools import islice, pairwise
 from typing import NamedTuple
 
@@ -21,7 +21,11 @@ PAGE = 1000
 """Keys of one answer: ListObjectsV2, S3 API reference."""
 
 _SPANS_AT_A_TIME = 8
-"""Of one listing."""
+"""Of one listing, at most."""
+
+_SPANS_OF_ALL = 16
+"""Of all listings that go on side by side, shared as they begin: of sixteen the first two have eight each, the last
+ones one. With two that each holds beside these it is 74 spans instead of 160."""
 
 _LEAST_PAGES, _MOST_PAGES = 2, 12
 """At least and at most; between them, a sixteenth of the listing. Ten spans are held: the one that is yielded, the next
@@ -30,6 +34,29 @@ ends within a page, half of which is read once more behind it: of 12 pages that 
 
 _REQUESTS = threading.BoundedSemaphore(32)
 """Of all listings of this process: half of the connections that a function keeps."""
+
+
+class _Listings:
+    """The long listings that go on."""
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._lock = threading.Lock()
+
+    @contextmanager
+    def one(self) -> Iterator[int]:
+        """Be one of them, and say how many spans it may read at a time."""
+        with self._lock:
+            self._count += 1
+            share = max(1, min(_SPANS_AT_A_TIME, _SPANS_OF_ALL // self._count))
+        try:
+            yield share
+        finally:
+            with self._lock:
+                self._count -= 1
+
+
+_LISTINGS = _Listings()
 
 
 class _Span(NamedTuple):
@@ -79,7 +106,7 @@ def list_in_spans(
         if not span.is_last:
             yield from store.list_objects(bucket, prefix, after=span.objects[-1].key)
 
-    with closing(each(read, pairwise((*cuts, "")), threads=_SPANS_AT_A_TIME)) as spans:
+    with _LISTINGS.one() as share, closing(each(read, pairwise((*cuts, "")), threads=share)) as spans:
         span = next(spans)
         for following in spans:
             begins_with = following.objects[0].key if following.objects else ""

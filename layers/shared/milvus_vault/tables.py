@@ -12,6 +12,7 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
+from errno import ENOSPC
 from itertools import islice
 from tempfile import NamedTemporaryFile
 from typing import Literal
@@ -73,11 +74,12 @@ def evenly(tables: sqlite3.Connection, table: Literal["items", "known"]) -> list
 
 @contextmanager
 def room_on_disk() -> Iterator[None]:
-    """Raise `DiskFullError` where the tables find no room."""
+    """Raise `DiskFullError` where tables, or other files, find no room."""
     try:
         yield
-    except sqlite3.OperationalError as err:
-        if err.sqlite_errorcode != sqlite3.SQLITE_FULL:
+    except (sqlite3.OperationalError, OSError) as err:
+        code = err.sqlite_errorcode if isinstance(err, sqlite3.OperationalError) else err.errno
+        if code != (sqlite3.SQLITE_FULL if isinstance(err, sqlite3.OperationalError) else ENOSPC):
             raise
         msg = "the disk of the function is full: it holds what is copied and what is there, to compare them"
         raise DiskFullError(msg, hint="Raise EphemeralStorage of the function in the template.") from err

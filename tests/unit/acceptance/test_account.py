@@ -41,7 +41,7 @@ QUESTIONS: list[tuple[str, str, str, Callable[[Account], object]]] = [
     ("sns", "list_subscriptions_by_topic", "sns:ListSubscriptionsByTopic", lambda a: a.subscriptions("arn")),
     ("sqs", "get_queue_attributes", "sqs:GetQueueAttributes", lambda a: a.queue_length("https://q")),
     ("logs", "describe_log_streams", "logs:DescribeLogStreams", lambda a: a.log_streams("group")),
-    ("logs", "filter_log_events", "logs:FilterLogEvents", lambda a: a.log_lines("group", "text", BEGAN)),
+    ("logs", "filter_log_events", "logs:FilterLogEvents", lambda a: a.log_lines("group", ["text"], BEGAN)),
     ("logs", "start_query", "logs:StartQuery", lambda a: a.most_of_functions("group", BEGAN)),
     ("service-quotas", "list_service_quotas", "servicequotas:ListServiceQuotas", lambda a: a.quotas("states")),
     ("apigateway", "get_account", "apigateway:GET", lambda a: a.api_rate()),
@@ -120,3 +120,19 @@ def test_a_bucket_without_object_lock_says_so() -> None:
     with Stubber(account._client("s3")) as stubber:
         stubber.add_client_error("get_object_lock_configuration", "ObjectLockConfigurationNotFoundError")
         assert not account.keeps_locks("bucket")
+
+
+def test_what_is_hidden_is_looked_for_here_and_asked_of_nobody() -> None:
+    account = an_account()
+    with Stubber(account._client("logs")) as stubber:
+        events = [{"message": "started x"}, {"message": "password secret-1"}, {"message": "x ended"}]
+        stubber.add_response(
+            "filter_log_events",
+            {"events": events},
+            {"logGroupName": "group", "startTime": int(BEGAN.timestamp() * 1000)},
+        )
+        assert account.log_lines("group", ["x", "secret-1", "secret-2"], BEGAN) == {
+            "x": 2,
+            "secret-1": 1,
+            "secret-2": 0,
+        }

@@ -24,6 +24,7 @@ from milvus_vault.catalogue.describe import describe
 from milvus_vault.errors import (
     AnswerTimeoutError,
     BackupExistsError,
+    BucketNotLockableError,
     CollectionNotFoundError,
     DatabaseNotFoundError,
     EmptySelectionError,
@@ -31,6 +32,7 @@ from milvus_vault.errors import (
     MilvusUnavailableError,
     ServiceUnavailableError,
     VaultError,
+    VersionUnsupportedError,
 )
 from milvus_vault.model.collections import CollectionName
 from milvus_vault.model.messages import InspectMilvusRequest
@@ -84,11 +86,21 @@ def services(states: FakeMachines, milvus: Milvus, store: InMemoryObjectStore | 
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("leaf", [CollectionNotFoundError, DatabaseNotFoundError, EmptySelectionError])
-def test_a_selection_of_which_nothing_is_there_starts_nothing(leaf: type[VaultError]) -> None:
-    states, milvus = FakeMachines(), Milvus(leaf("'nope' does not exist"))
+@pytest.mark.parametrize(
+    "leaf",
+    [
+        BucketNotLockableError,
+        CollectionNotFoundError,
+        DatabaseNotFoundError,
+        EmptySelectionError,
+        VersionUnsupportedError,
+    ],
+)
+@pytest.mark.parametrize("asked", [{"collections": ["default.nope"]}, {"lock": {"days": 3}}])
+def test_what_milvus_or_the_bucket_rules_out_starts_nothing(leaf: type[VaultError], asked: dict[str, Any]) -> None:
+    states, milvus = FakeMachines(), Milvus(leaf("'nope' does not work"))
     with pytest.raises(leaf, match="nope"):
-        post_backup(services(states, milvus), BackupRequest(collections=("default.nope",)), Caller())
+        post_backup(services(states, milvus), BackupRequest.model_validate(asked), Caller())
     assert states.found == {}
 
 

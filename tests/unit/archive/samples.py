@@ -1,10 +1,11 @@
 """Backups for the tests: copies of what milvus-backup made, and one of ours."""
 
+import io
 import json
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from milvus_vault.archive.layout import BackupLayout
 from milvus_vault.archive.manifest import (
@@ -18,7 +19,7 @@ from milvus_vault.archive.manifest import (
     write_object_list,
 )
 from milvus_vault.archive.pool import parse_pooled_key
-from milvus_vault.archive.reference_writer import FILES, ReferenceFiles, collection_texts, marker_file
+from milvus_vault.archive.reference_writer import FILES, CollectionTexts, ReferenceFiles, marker_file
 from milvus_vault.model.collections import ALL_PARTITIONS, DatabaseDescription, KeyValue, SegmentLevel
 from milvus_vault.model.flushes import FlushAllPoint, FlushedChannel
 from milvus_vault.model.objects import ArchivedObject
@@ -252,7 +253,11 @@ def reference_files(
 ) -> dict[str, bytes]:
     """Return milvus-backup's files of a backup, by their names."""
     given = [(document, list(objects)) for document, objects in collections]
-    texts = [collection_texts(backup_id, document, objects) for document, objects in given]
+    texts: dict[str, IO[bytes]] = {name: io.BytesIO() for name in FILES}
+    for document, objects in given:
+        CollectionTexts(backup_id, document, objects).write(texts)
+    for text in texts.values():
+        text.seek(0)
     reference = ReferenceFiles(
         backup_id=backup_id,
         backup_name=backup_name,
@@ -262,7 +267,7 @@ def reference_files(
         flush_all=flush_all,
         rbac=rbac,
     )
-    return {name: b"".join(reference.pieces(name, (text[name] for text in texts))) for name in FILES}
+    return {name: b"".join(reference.pieces(name, [texts[name]])) for name in FILES}
 
 
 def write_backup(

@@ -65,6 +65,23 @@ def hold(
     return process
 
 
+@pytest.mark.parametrize("configuration", [None, "", "[default\n"])
+def test_a_missing_profile_or_a_broken_configuration_does_not_keep_from_the_local_stack(
+    api: FakeApi, cli: Cli, holders: list[subprocess.Popen[str]], monkeypatch: pytest.MonkeyPatch, tmp_path: Path,
+    configuration: str | None,
+) -> None:  # fmt: skip
+    monkeypatch.setenv("AWS_PROFILE", "nobody")
+    if configuration is not None:
+        (tmp_path / "config").write_text(configuration)
+        monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+    hold(holders, api.url)
+    assert cli("list").code == 0
+    monkeypatch.setenv("MILVUS_VAULT_URL", api.url)
+    done = cli("list", "-o", "json")
+    assert (done.code, done.document["error"]) == (6, "ApiAccessDeniedError")
+    assert len(done.err.splitlines()) == 2
+
+
 def test_commands_use_the_local_stack_that_runs(
     api: FakeApi, cli: Cli, holders: list[subprocess.Popen[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -9,9 +9,10 @@ from milvus_vault.copying.at_once import VERIFY_SECONDS, copy_at_once
 from milvus_vault.copying.batches import BatchLimits
 from milvus_vault.copying.engine import copy_batch
 from milvus_vault.copying.progress import copy_state
-from milvus_vault.copying.working_files import BatchResult, CopyCheck, CopyPlan, read_verified
+from milvus_vault.copying.working_files import BatchResult, CopyCheck, CopyPlan
 from milvus_vault.errors import StorageAccessDeniedError, StorageUnavailableError
 from tests.support.memory_store import InMemoryObjectStore
+from tests.support.verified import read_verified
 from tests.unit.copying.job import AN_HOUR, BACKUPS, LIMITS, SOURCE, Job, folder_of
 
 THREADS = 1
@@ -73,7 +74,10 @@ def test_it_leaves_what_three_functions_leave() -> None:
     assert (plan.object_count, plan.batch_count) == (4, 1)
     # The name of what was copied ends with the rate that was found, which is another each time.
     left = [
-        {re.sub(r"(/copied-.*)\.\d+$", r"\1", key): stored.body for key, stored in job.store.buckets[BACKUPS].items()}
+        {
+            re.sub(r"(/copied-.*)\.\d+(\.jsonl)$", r"\1\2", key): stored.body
+            for key, stored in job.store.buckets[BACKUPS].items()
+        }
         for job in (at_once, stepped)
     ]
     assert left[0] == left[1]

@@ -6,9 +6,10 @@ import pytest
 
 from milvus_vault.copying.engine import copy_batch
 from milvus_vault.copying.verify import incomplete_targets, verify_copy
-from milvus_vault.copying.working_files import read_verified, write_job
+from milvus_vault.copying.working_files import write_job
 from milvus_vault.errors import CopyUnfinishedError
 from milvus_vault.model.objects import CopyJob
+from tests.support.verified import read_verified
 from tests.unit.copying.job import AN_HOUR, BACKUPS, SOURCE, Job, folder_of
 
 

@@ -4,17 +4,12 @@ import pytest
 
 from milvus_vault.copying.progress import TargetProgress, copy_state
 from milvus_vault.copying.verify import read_copy_check
-from milvus_vault.copying.working_files import (
-    BatchError,
-    CopyProgress,
-    error_name,
-    read_verified,
-    write_verified,
-)
+from milvus_vault.copying.working_files import BatchError, CopyProgress, error_name, write_verified
 from milvus_vault.errors import ObjectNotFoundError, StorageAccessDeniedError, StorageRequestError, VaultError
 from milvus_vault.model.objects import CopiedObject, CopyItem
 from tests.support.memory_store import InMemoryObjectStore
 from tests.support.short_pages import SortedStore, shorten
+from tests.support.verified import read_verified
 from tests.unit.copying.job import BACKUPS, SOURCE, Job, folder_of
 
 

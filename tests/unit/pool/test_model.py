@@ -155,8 +155,8 @@ def check_nothing_is_left(world: World) -> None:
 
 @contextmanager
 def small_lists() -> Iterator[None]:
-    """Have two objects in a list of condemned ones, so that a group takes several."""
-    with patch.object(pool_sweep, "CONDEMNED_AT_A_TIME", 2):
+    """Have two objects in a list of condemned ones, so that a group takes several; of one with more than one, alone."""
+    with patch.object(pool_sweep, "CONDEMNED_AT_A_TIME", 2), patch.object(pool_sweep, "_SMALL_GROUP", 1):
         yield
 
 
@@ -337,9 +337,9 @@ class LooksForUsersFirst(UnclaimedSweep):
             condemned = condemned.model_copy(update={"users": self.early})
         return super()._write(group, condemned, etag)
 
-    def _condemn(self, group: str, references: References) -> bool:
+    def _condemn(self, group: str, references: References, *, are_many: bool) -> bool | None:
         self.early = tuple(each.key for each in self.run.store.list_objects(self.run.bucket, self._layout.users))
-        return super()._condemn(group, references)
+        return super()._condemn(group, references, are_many=are_many)
 
 
 class RemovesLists(UnclaimedSweep):

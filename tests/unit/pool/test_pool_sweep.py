@@ -1,5 +1,7 @@
 """What a sweep of the pool says when it deletes nothing, and how it goes on."""
 
+import threading
+from collections import Counter
 from collections.abc import Iterator
 from datetime import timedelta
 from functools import partial
@@ -14,7 +16,7 @@ from milvus_vault.pool.references import References, unlisted
 from milvus_vault.retention import pool_sweep
 from milvus_vault.retention.pool_sweep import STOP_SECONDS, PoolSweep
 from milvus_vault.workspace import Workspace
-from tests.support.pool_world import BUCKET, MILVUS, NIGHT, PREFIX, SOURCE, World
+from tests.support.pool_world import BUCKET, MILVUS, NIGHT, PREFIX, SOURCE, World, source_key
 
 
 @pytest.fixture
@@ -51,6 +53,39 @@ def test_each_list_is_read_when_it_is_condemned_and_when_it_is_decided(world: Wo
 def test_what_was_copied_lately_stays(world: World) -> None:
     world.now -= NIGHT - timedelta(hours=1)
     assert not sweep(world).counts
+
+
+def test_small_groups_are_dealt_with_side_by_side_and_large_ones_alone(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pool_sweep, "_SMALL_GROUP", 2)
+    for name, logs in (("r2", {number: [number] for number in range(20, 28)}), ("r3", {30: [31, 32, 33, 34]})):
+        for number, log in ((of, log) for of, found in logs.items() for log in found):
+            world.store.put(MILVUS, source_key(number, log), b"rows of 1")
+        world.finish(world.make(name, logs))
+        world.finish(world.delete(name))
+    world.pass_night()
+    world.statuses["mine"] = "RUNNING"
+    together, alone = threading.Barrier(2, timeout=20), set[str]()
+    under_way: Counter[str] = Counter()
+    large = PoolLayout(PREFIX).condemned(group_of(MILVUS, SOURCE.root_path, 30))
+
+    def before(operation: str, _: str, key: str) -> None:
+        if operation != "put" or "/.condemned/" not in key:
+            return
+        under_way[key] += 1
+        if key == large:
+            alone.add(key)
+        elif under_way.total() <= 2:
+            together.wait()
+
+    world.store.before = before
+    run = Workspace(world.store, BUCKET, PREFIX, "prune-mine")
+    sweep = PoolSweep(run, world, "mine", world.grace, lambda: 900.0)
+    assert sweep.sweep()
+    assert (sweep.counts["objects"], sweep.waiting, sweep.reasons) == (1 + 8 + 4, [], [])
+    assert alone == {large}
+    assert len(world.pooled()) == 1
 
 
 @pytest.mark.parametrize("status", ["RUNNING", "UNKNOWN"])
@@ -202,9 +237,9 @@ def test_a_collection_whose_lists_take_too_long_is_tried_alone_and_then_left(wor
     class Slow(PoolSweep):
         looked_at = ""
 
-        def _condemn(self, group: str, references: References) -> bool:
+        def _condemn(self, group: str, references: References, *, are_many: bool) -> bool | None:
             self.looked_at = group
-            return super()._condemn(group, references)
+            return super()._condemn(group, references, are_many=are_many)
 
         def _check_reading(self) -> None:
             if self.looked_at == slow:

@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 from milvus_vault.acceptance.account import MACHINE
-from milvus_vault.acceptance.items import Finding, Need, item, judged
+from milvus_vault.acceptance.items import Finding, Need, item, judged, passed
 from milvus_vault.acceptance.trial import Trial
 from milvus_vault.model.prices import GB_SECOND_USD, INVOCATION_USD, REQUEST_USD, TRANSITION_USD
 from milvus_vault.model.requests import BackupRequest
@@ -62,6 +62,16 @@ def estimate_is_right(trial: Trial) -> Finding:
     requests = told.copy_requests + told.list_requests
     evidence = f"{told.object_count} objects, {requests} requests, {told.request_cost_usd:.6f} USD"
     return judged(problems, evidence, "Was the collection written to meanwhile?")
+
+
+@item(26, Need.WRITES, Need.COLLECTION, after="backup", is_late=True)
+def times(trial: Trial) -> Finding:
+    """What each kind of run took, from its start to its end: for the record, since nothing is promised of it."""
+    told: dict[str, list[float]] = {}
+    for run in trial.runs:
+        if run.ended_at and run.status == "succeeded":
+            told.setdefault(run.kind, []).append((run.ended_at - run.started_at).total_seconds())
+    return passed(", ".join(f"{kind} {min(took):.1f} to {max(took):.1f} s" for kind, took in sorted(told.items())))
 
 
 @item(26, Need.WRITES, Need.COLLECTION, after="backup", is_late=True)

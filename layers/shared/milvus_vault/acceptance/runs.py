@@ -351,15 +351,21 @@ def backup_under_writes(trial: Trial) -> Finding:
 def rows_are_in_no_log(trial: Trial) -> Finding:
     """No log of a function has a text of the rows, and none has the password of Milvus."""
     secret = trial.stack.parameters.get("MilvusSecretArn", "")
-    texts = {"a text of the rows": trial.marked}
+    hidden = {"a text of the rows": trial.marked}
     if secret:
         found = trial.account.secret(secret)
-        texts |= {f"the {key}": found[key] for key in ("password", "token") if found.get(key)}
+        hidden |= {f"the {key}": found[key] for key in ("password", "token") if found.get(key)}
     group, since = trial.stack.physical("FunctionLogs"), trial.began - timedelta(minutes=1)
-    # A search that finds nothing at all proves nothing. Logs can be searched within a minute.
-    if not trial.until(60, lambda: trial.account.log_lines(group, f"{trial.name}{FULL}", since) > 0):
+    known = trial.name + FULL
+    counts: dict[str, int] = {}
+
+    def is_searched() -> bool:
+        counts.update(trial.account.log_lines(group, (known, *hidden.values()), since))
+        return counts[known] > 0
+
+    # A search that finds nothing at all proves nothing. Logs can be read within a minute.
+    if not trial.until(60, is_searched):
         return not_possible("the logs of these runs cannot be found yet", "Try again in some minutes.")
-    counts = {what: trial.account.log_lines(group, text, since) for what, text in texts.items()}
-    problems = [f"{count} lines have {what}" for what, count in counts.items() if count]
+    problems = [f"{counts[text]} lines have {what}" for what, text in hidden.items() if counts[text]]
     hint = "Please report it; the lines are in the log group of the functions."
-    return judged(problems, f"looked for {', '.join(texts)}", hint)
+    return judged(problems, f"looked for {', '.join(hidden)}", hint)

@@ -13,6 +13,7 @@ from milvus_vault.acceptance.trial import PREFIX, ROWS, Trial
 from milvus_vault.client.vault import VaultClient
 from milvus_vault.errors import ApiAccessDeniedError, VaultError
 from milvus_vault.model.base import Model
+from milvus_vault.model.requests import BackupRequest
 
 CLEAN_UP = "clean_up"
 
@@ -46,7 +47,10 @@ class AcceptanceReport(Model):
 
 
 def begin(vault: VaultClient, account: Account, *, may_write: bool, selected: str = "") -> Trial:
-    """Return a trial; nothing is made. Raises as `Account.stack` does where there is no stack.
+    """Return a trial; nothing is made.
+
+    Raises as `Account.stack` does where the stack cannot be described, and CollectionNotFoundError or
+    DatabaseNotFoundError for a collection that is not there.
 
     Args:
         vault: the deployment's API.
@@ -54,6 +58,8 @@ def begin(vault: VaultClient, account: Account, *, may_write: bool, selected: st
         may_write: whether items may make something. Where the stack is being changed they may not.
         selected: an existing collection in place of one of its own.
     """
+    if selected:
+        vault.estimate(BackupRequest(collections=(selected,)))
     name, marked = f"{PREFIX}{secrets.token_hex(4)}_", f"marked-{secrets.token_hex(16)}"
     return Trial(vault, account, name, marked, may_write and is_stable(account.stack.status), selected)
 

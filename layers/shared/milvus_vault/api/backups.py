@@ -26,6 +26,7 @@ from milvus_vault.errors import (
     BackupInUseError,
     BackupLockedError,
     BackupNotFoundError,
+    BucketNotLockableError,
     CollectionNotFoundError,
     DatabaseNotFoundError,
     EmptySelectionError,
@@ -33,6 +34,7 @@ from milvus_vault.errors import (
     InvalidRequestError,
     ObjectNotFoundError,
     VaultError,
+    VersionUnsupportedError,
 )
 from milvus_vault.model.base import Model
 from milvus_vault.model.messages import InspectMilvusRequest
@@ -71,15 +73,21 @@ CollectionInPath = Annotated[str, BeforeValidator(unquote), Field(examples=["def
 routes = Routes("backups")
 
 
-_NOTHING_SELECTED = (CollectionNotFoundError, DatabaseNotFoundError, EmptySelectionError)
+_REFUSED_BY_MILVUS = (
+    BucketNotLockableError,
+    CollectionNotFoundError,
+    DatabaseNotFoundError,
+    EmptySelectionError,
+    VersionUnsupportedError,
+)
 
 
-@routes.post("/backups", errors=[BackupExistsError, *_NOTHING_SELECTED, IdempotencyConflictError])
+@routes.post("/backups", errors=[BackupExistsError, *_REFUSED_BY_MILVUS, IdempotencyConflictError])
 def post_backup(services: Services, body: BackupRequest, caller: Caller) -> Started:
     """Start a backup.
 
-    A name that is taken, a place to which nothing may be copied, and collections that are not there, are refused at
-    once.
+    A name that is taken, a place to which nothing may be copied, collections that are not there, a Milvus that cannot
+    be backed up and a bucket that cannot lock what is to be locked, are refused at once.
     """
     if body.schedule is not None:
         msg = "the body is not valid: schedule: only schedules set it"
@@ -108,12 +116,15 @@ def _exists_already(services: Services, name: str) -> BackupExistsError:
 
 
 def _check_selection(services: Services, request: BackupRequest) -> None:
-    """Refuse collections that Milvus does not have."""
-    if request.collections is None:
+    """Refuse collections that Milvus does not have, a Milvus that cannot be backed up, and a bucket without locks.
+
+    Where everything is wanted, and no lock, there is hardly anything to refuse, and nobody waits for Milvus.
+    """
+    if request.collections is None and request.lock is None:
         return
     try:
         services.inspector.inspect(InspectMilvusRequest(inspection="selection", backup=request))
-    except _NOTHING_SELECTED:
+    except _REFUSED_BY_MILVUS:
         raise
     except VaultError as err:
         # Whatever else keeps Milvus from being asked now, the run tries for longer, and tells.

@@ -109,7 +109,7 @@ def post_restore(services: Services, body: RestoreRequest, caller: Caller) -> St
 def post_restore_plan(services: Services, body: RestoreRequest) -> PlannedRestore:
     """Say what a restore would do, with its warnings; what it would refuse is refused. Nothing is claimed or written.
 
-    Of more than 100,000 objects or 1,000 collections none is listed, as the plan then says.
+    Of more than 50,000 objects or 1,000 collections none is listed, as the plan then says.
     """
     if not backup_exists(services, body.backup_name):
         raise services.catalogue.no_backup(body.backup_name)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from milvus_vault.archive.contents import ArchivedCollection
 from milvus_vault.archive.layout import INSERT_LOG, BackupLayout, log_of
+from milvus_vault.archive.object_table import ObjectTable
 from milvus_vault.archive.pool import is_pooled
 from milvus_vault.archive.segment_logs import lacking
 from milvus_vault.errors import BackupDamagedError, ObjectArchivedError
@@ -34,8 +35,6 @@ class ObjectCheck:
     """Not in the list. They damage nothing, but an import in place would take them, too."""
     archived: list[str] = field(default_factory=list)
     """As they were, but in an archive class of S3, where nothing can read them."""
-    readable: dict[str, str] = field(default_factory=dict, compare=False)
-    """As they were, and not archived, with the ETags that they have here."""
     torn: list[str] = field(default_factory=list)
     """What is wrong with segments that cannot be whole even if all listed objects are there."""
 
@@ -54,30 +53,34 @@ def check_objects(
 ) -> ObjectCheck:
     """Compare a collection's objects with one listing of its folders, whatever the order of either.
 
-    What else lies in a folder that backups share is not looked at.
+    What else lies in a folder that backups share is not looked at. Where `objects` are a table, what was found of them
+    is noted there. Raises what listing does, and what making such a table raises.
     """
-    expected = {item.stored_key: item for item in objects}
-    check = ObjectCheck(torn=list(_torn(collection, expected.values())))
+    table = objects if isinstance(objects, ObjectTable) else ObjectTable(objects)
+    check = ObjectCheck(torn=list(_torn(collection, table)))
     # Of milvus-backup's files one alone names them, and what is missing there nothing else proves.
     level_zero = f"{layout.collection_folders(collection.collection_id)[1]}{ALL_PARTITIONS}/"
-    for folder in layout.folders_of(collection.collection_id, list(expected.values())):
-        for listed in list_in_spans(store, bucket, folder, lambda: sorted(expected)):
-            item = expected.pop(listed.key, None)
-            if item is None:
+    for folder in layout.folders_of(collection.collection_id, table):
+        for listed in list_in_spans(store, bucket, folder, table.keys_evenly):
+            recorded = table.find(listed.key)
+            if recorded is None:
                 if is_pooled(listed.key):
                     continue
                 check.extra.append(listed.key)
                 if collection.object_list is None and listed.key.startswith(level_zero):
                     check.torn.append(f"{listed.key} is of deletes that the metadata does not name")
-            elif item.size_bytes != listed.size_bytes:
+                continue
+            is_readable = False
+            if recorded.size_bytes != listed.size_bytes:
                 check.wrong_size.append(listed.key)
-            elif item.etag and item.etag != listed.etag:
+            elif recorded.etag and recorded.etag != listed.etag:
                 check.changed[listed.key] = listed.etag
             elif listed.archive_class:
                 check.archived.append(f"{listed.key} ({listed.archive_class})")
             else:
-                check.readable[listed.key] = listed.etag
-    check.missing.extend(expected)
+                is_readable = True
+            table.note(recorded, listed.etag if is_readable else None)
+    check.missing.extend(table.missing())
     return check
 
 

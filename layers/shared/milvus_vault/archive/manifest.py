@@ -12,6 +12,7 @@ import hashlib
 import io
 import json
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 
 from pydantic import Field
 
@@ -207,18 +208,39 @@ def digest(key: str, body: bytes) -> FileDigest:
     return FileDigest(key=key, size_bytes=len(body), sha256=hashlib.sha256(body).hexdigest())
 
 
+@dataclass(slots=True)
+class ListTotals:
+    """What a manifest says of all objects of a list."""
+
+    object_count: int = 0
+    size_bytes: int = 0
+    group: str = ""
+
+    def add(self, item: ArchivedObject) -> None:
+        """Count one in."""
+        self.object_count += 1
+        self.size_bytes += item.size_bytes
+        if not self.group and (pooled := parse_pooled_key(item.stored_key)):
+            self.group = pooled.group
+
+
 def entry_of(layout: BackupLayout, document: CollectionDocument, body: bytes, objects: bytes) -> CollectionEntry:
     """Return what a manifest says of a collection: its document, which is stored as `body`, and its object list.
 
     Raises `ValueError` where the object list is none.
     """
-    number = document.description.collection_id
-    sizes: list[int] = []
-    group = ""
+    totals = ListTotals()
     for item in read_object_list(objects):
-        sizes.append(item.size_bytes)
-        if not group and (pooled := parse_pooled_key(item.stored_key)):
-            group = pooled.group
+        totals.add(item)
+    key = layout.object_list(document.description.collection_id).removeprefix(layout.root)
+    return entry_by(layout, document, body, digest(key, objects), totals)
+
+
+def entry_by(
+    layout: BackupLayout, document: CollectionDocument, body: bytes, objects: FileDigest, totals: ListTotals
+) -> CollectionEntry:
+    """Return the same by the digest of the object list, and what was counted of it."""
+    number = document.description.collection_id
     return CollectionEntry(
         name=document.description.name,
         collection_id=number,
@@ -226,11 +248,11 @@ def entry_of(layout: BackupLayout, document: CollectionDocument, body: bytes, ob
         row_count=sum(segment.row_count for segment in document.segments),
         live_row_count=document.live_row_count,
         moment=document.moment,
-        object_count=len(sizes),
-        size_bytes=sum(sizes),
+        object_count=totals.object_count,
+        size_bytes=totals.size_bytes,
         document=digest(layout.collection_document(number).removeprefix(layout.root), body),
-        objects=digest(layout.object_list(number).removeprefix(layout.root), objects),
-        group=group,
+        objects=objects,
+        group=totals.group,
     )
 
 
@@ -239,11 +261,13 @@ def write_object_list(objects: Iterable[ArchivedObject]) -> bytes:
 
     Arrays, since a list may have a million lines and the names of the five columns would be half of it.
     """
+    return b"".join(object_lines(objects))
+
+
+def object_lines(objects: Iterable[ArchivedObject]) -> Iterator[bytes]:
+    """Yield the lines of an object list."""
     encode = json.JSONEncoder(separators=(",", ":")).encode
-    body = io.BytesIO()
-    for o in objects:
-        body.write(f"{encode(object_row(o))}\n".encode())
-    return body.getvalue()
+    return (f"{encode(object_row(o))}\n".encode() for o in objects)
 
 
 def object_row(o: ArchivedObject) -> tuple[str, str, int, str, str]:

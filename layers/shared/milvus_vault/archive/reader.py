@@ -6,7 +6,7 @@ other documents, so that no damage goes unnoticed.
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
@@ -30,7 +30,6 @@ from milvus_vault.archive.manifest import (
     Manifest,
     VaultMark,
     read_object,
-    read_object_list,
 )
 from milvus_vault.archive.other_etags import read_other_etags
 from milvus_vault.archive.reference_reader import read_reference_archive
@@ -71,6 +70,7 @@ __all__ = [
     "read_rbac",
     "recorded_objects",
     "segments_with_deletes",
+    "stored_objects",
 ]
 
 REPAIR_HINT = "Repair it: `POST /backups/{name}/repair`."
@@ -158,18 +158,24 @@ def check_backup_exists(store: ObjectStore, bucket: str, layout: BackupLayout) -
 def read_objects(
     store: ObjectStore, bucket: str, layout: BackupLayout, collection: ArchivedCollection
 ) -> list[ArchivedObject]:
-    """Return the objects of a collection.
+    """Return the objects of a collection. Raises as `stored_objects`, which holds no more than some of them."""
+    return list(stored_objects(store, bucket, layout, collection))
+
+
+def stored_objects(
+    store: ObjectStore, bucket: str, layout: BackupLayout, collection: ArchivedCollection
+) -> Iterator[ArchivedObject]:
+    """Yield the objects of a collection as they are in this place, in the order of their list.
+
+    What was yielded is only as good as its end: a damage may be found there.
 
     Raises:
         BackupDamagedError: The object list is missing, or is not the one that was written.
     """
+    recorded = recorded_objects(store, bucket, layout, collection)
     if collection.object_list is None:
-        return list(collection.listed_objects)
-    body = read_document(store, bucket, layout, collection.object_list)
-    try:
-        return [_here(item, layout, collection) for item in read_object_list(body)]
-    except ValueError as err:
-        raise _unreadable(layout.root + collection.object_list.key, str(err)) from err
+        return recorded
+    return (_here(item, layout, collection) for item in recorded)
 
 
 def recorded_objects(
@@ -194,16 +200,9 @@ def listed_entries(
     """Yield the entries of an object list, as `recorded_objects` does. Raises as that does."""
     key = layout.root + expected.key
     try:
-        if expected.size_bytes <= ONE_PIECE_BYTES:
-            yield from read_object_list(read_document(store, bucket, layout, expected))
-            return
-        content = _Content()
-        yield from map(read_object, content.lines(store.chunks(bucket, key)))
-    except ObjectNotFoundError as err:
-        raise _missing(layout, key) from err
+        yield from map(read_object, split_lines(document_pieces(store, bucket, layout, expected)))
     except ValueError as err:
         raise _unreadable(key, str(err)) from err
-    content.check(key, expected)
 
 
 class _Content:
@@ -217,15 +216,6 @@ class _Content:
         """Go on with the content."""
         self._hash.update(chunk)
         self._size_bytes += len(chunk)
-
-    def lines(self, chunks: Iterable[bytes]) -> Iterator[bytes]:
-        """Yield the lines of the content that goes on with these pieces."""
-        return split_lines(self._added(chunks))
-
-    def _added(self, chunks: Iterable[bytes]) -> Iterator[bytes]:
-        for chunk in chunks:
-            self.add(chunk)
-            yield chunk
 
     def check(self, key: str, expected: FileDigest) -> None:
         """Raise `BackupDamagedError` where it is not the one that was written."""
@@ -260,6 +250,22 @@ def read_document(store: ObjectStore, bucket: str, layout: BackupLayout, expecte
     content.add(body)
     content.check(key, expected)
     return body
+
+
+def document_pieces(store: ObjectStore, bucket: str, layout: BackupLayout, expected: FileDigest) -> Iterator[bytes]:
+    """Yield a metadata object that has a digest in pieces. Raises as `read_document`, at the latest at its end."""
+    key = layout.root + expected.key
+    if expected.size_bytes <= ONE_PIECE_BYTES:
+        yield read_document(store, bucket, layout, expected)
+        return
+    content = _Content()
+    try:
+        for piece in store.chunks(bucket, key):
+            content.add(piece)
+            yield piece
+    except ObjectNotFoundError as err:
+        raise _missing(layout, key) from err
+    content.check(key, expected)
 
 
 def _open(store: ObjectStore, bucket: str, layout: BackupLayout) -> tuple[bytes, Manifest | None]:

@@ -1,25 +1,24 @@
 """Write a backup's metadata as milvus-backup does, so that this tool can restore it.
 
 The text of a segment goes into two files, and a backup of a million objects has a quarter of a gigabyte
-of them: so texts are made per collection, never collected as a tree, and files are put together piece by piece.
+of them: so texts are made per segment, never collected as a tree, and files are put together piece by piece.
 """
 
 import base64
-import io
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain
+from typing import IO
 
 from milvus_vault.archive.go_json import Encoded, Value, array, message
 from milvus_vault.archive.layout import INSERT_LOG, log_of
 from milvus_vault.archive.manifest import CollectionDocument, Manifest, VaultMark, digest
+from milvus_vault.archive.object_table import ObjectTable
 from milvus_vault.archive.reference_rbac import encode_rbac
 from milvus_vault.archive.reference_schema import encode_index, encode_key_values, encode_schema
 from milvus_vault.errors import WorkingFileError
 from milvus_vault.model.collections import (
     ALL_PARTITIONS,
-    CollectionDescription,
     DatabaseDescription,
     LoadState,
     Segment,
@@ -42,23 +41,134 @@ FILES = (COLLECTION_META, PARTITION_META, SEGMENT_META, FULL_META)
 """milvus-backup's metadata files, except the marker."""
 
 
-def collection_texts(
-    backup_id: str, document: CollectionDocument, objects: Iterable[ArchivedObject]
-) -> Mapping[str, bytes]:
-    """Return what each of `FILES` has of a collection: items of its array, with commas between them.
+class CollectionTexts:
+    """What milvus-backup's files have of a collection. A segment without objects is left out: it imports no empty one.
 
-    A segment without objects is left out: milvus-backup would import an empty folder.
-
-    Raises:
-        WorkingFileError: An object belongs to no segment of its collection, or a segment to no partition.
+    Objects are taken in and told on the function's disk, so that of a large collection no more is held than a segment.
     """
-    texts = _collection(backup_id, document, objects)
-    return {
-        COLLECTION_META: texts.without_segments.encode(),
-        PARTITION_META: ",".join(texts.partitions).encode(),
-        SEGMENT_META: ",".join(texts.segments).encode(),
-        FULL_META: _written(texts.full),
-    }
+
+    def __init__(self, backup_id: str, document: CollectionDocument, objects: Iterable[ArchivedObject]) -> None:
+        """Take objects in; they are in `objects` then.
+
+        Raises:
+            WorkingFileError: An object belongs to no segment of its collection, or a segment to no partition.
+        """
+        self._backup_id, self._document = backup_id, document
+        self._sizes: Counter[int] = Counter()
+        self.objects = ObjectTable(objects, self._segment_of)
+        homes = {partition.partition_id for partition in document.description.partitions} | {ALL_PARTITIONS}
+        left = set(self._sizes)
+        for segment in document.segments:
+            if segment.partition_id not in homes:
+                name = document.description.name
+                msg = f"segment {segment.segment_id} of {name} is in an unknown partition {segment.partition_id}"
+                raise WorkingFileError(msg, hint=_HINT)
+            left.discard(segment.segment_id)
+        if left:
+            msg = f"objects of {document.description.name} belong to no segment of it: {first_of(sorted(left))}"
+            raise WorkingFileError(msg, hint=_HINT)
+
+    def _segment_of(self, item: ArchivedObject) -> str:
+        key, description = log_of(item), self._document.description
+        if key.collection_id != description.collection_id:
+            msg = f"not the key of a log of {description.name}: {item.source_key}"
+            raise WorkingFileError(msg, hint=_HINT)
+        self._sizes[key.segment_id] += item.size_bytes
+        return str(key.segment_id)
+
+    def write(self, files: Mapping[str, IO[bytes]]) -> None:
+        """Add what each of `FILES` has of the collection: items of its array, with commas between all that it has."""
+        description, backup_id = self._document.description, self._backup_id
+        by_partition: defaultdict[int, list[Segment]] = defaultdict(list)
+        for segment in self._document.segments:
+            if segment.segment_id in self._sizes:
+                by_partition[segment.partition_id].append(segment)
+        sizes = {number: sum(self._sizes[s.segment_id] for s in found) for number, found in by_partition.items()}
+        size_bytes = sum(sizes.values())
+        partitions: list[Encoded] = []
+        outlines: list[Encoded] = []
+        for partition in description.partitions:
+            members: dict[str, Value] = {
+                "partition_id": partition.partition_id,
+                "partition_name": partition.name,
+                "collection_id": description.collection_id,
+            }
+            rest: dict[str, Value] = {
+                "size": sizes.get(partition.partition_id, 0),
+                "load_state": LoadState.LOADED if partition.is_loaded else LoadState.NOT_LOADED,
+            }
+            partitions.append(message(members | rest))
+            hole = array([_HOLE] if by_partition[partition.partition_id] else [])
+            outlines.append(message(members | {"segment_backups": hole} | rest))
+        level_zero = by_partition[ALL_PARTITIONS]
+        outline = _collection_info(
+            backup_id,
+            self._document,
+            array([_HOLE] if partitions else []),
+            array([_HOLE] if level_zero else []),
+            size_bytes,
+        )
+        without_segments = _collection_info(backup_id, self._document, array(partitions), Encoded(), size_bytes)
+        _add(files[COLLECTION_META], without_segments)
+        for text in partitions:
+            _add(files[PARTITION_META], text)
+        full = files[FULL_META]
+        _add(full, "")
+        before, *between = outline.split(_HOLE)
+        full.write(before.encode())
+        if partitions:
+            for number, (partition, text) in enumerate(zip(description.partitions, outlines, strict=True)):
+                full.write(b"," if number else b"")
+                before, *after = text.split(_HOLE)
+                full.write(before.encode())
+                self._write_segments(by_partition[partition.partition_id], full, files[SEGMENT_META])
+                full.write("".join(after).encode())
+            full.write(between.pop(0).encode())
+        if level_zero:
+            # Those of all partitions are here only.
+            self._write_segments(level_zero, full)
+            full.write(between.pop(0).encode())
+
+    def _write_segments(self, segments: Iterable[Segment], full: IO[bytes], alone: IO[bytes] | None = None) -> None:
+        """Write segments into an array of `FULL_META`, and add them to a file that has nothing else."""
+        for number, segment in enumerate(segments):
+            text = self._segment(segment)
+            full.write(b"," if number else b"")
+            full.write(text.encode())
+            if alone is not None:
+                _add(alone, text)
+
+    def _segment(self, segment: Segment) -> Encoded:
+        inserts: defaultdict[int, list[Encoded]] = defaultdict(list)
+        deletes: list[Encoded] = []
+        for item in self.objects.of(str(segment.segment_id)):
+            key = log_of(item)
+            binlog = message({"log_path": item.source_key, "log_size": item.size_bytes, "log_id": key.log_id})
+            (inserts[key.field_id] if key.kind == INSERT_LOG else deletes).append(binlog)
+        return message(
+            {
+                "segment_id": segment.segment_id,
+                "collection_id": self._document.description.collection_id,
+                "partition_id": segment.partition_id,
+                "num_of_rows": segment.row_count,
+                "binlogs": array(
+                    message({"fieldID": field, "binlogs": array(inserts[field])}) for field in sorted(inserts)
+                ),
+                # One entry without a field, and an empty one where nothing was deleted: as from a listing.
+                "deltalogs": array([message({"binlogs": array(deletes)})]),
+                "size": self._sizes[segment.segment_id],
+                "group_id": 0 if segment.partition_id == ALL_PARTITIONS else segment.segment_id,
+                "is_l0": segment.level is SegmentLevel.L0,
+                "v_channel": segment.virtual_channel,
+                "storage_version": segment.storage_version,
+            }
+        )
+
+
+def _add(file: IO[bytes], text: str) -> None:
+    """Add an item to the array in a file."""
+    file.write(b"," if file.tell() else b"")
+    file.write(text.encode())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,8 +184,13 @@ class ReferenceFiles:
     flush_all: FlushAllPoint | None = None
     rbac: Rbac | None = None
 
-    def pieces(self, name: str, texts: Iterable[bytes]) -> Iterator[bytes]:
-        """Yield a file, by `collection_texts` of its collections in their order, each of one or of several of them."""
+    def pieces(self, name: str, texts: Iterable[Iterable[bytes]]) -> Iterator[bytes]:
+        """Yield a file, by what `CollectionTexts` wrote of its collections, in their order.
+
+        Args:
+            name: Which file.
+            texts: Each of one or of several collections, as pieces of a text: none is the end of one.
+        """
         if name != FULL_META:
             yield from _array_file("infos", "{", "}", texts)
             return
@@ -90,23 +205,18 @@ class ReferenceFiles:
         yield from _array_file("collection_backups", before, after, texts)
 
 
-def _array_file(key: str, before: str, after: str, texts: Iterable[bytes]) -> Iterator[bytes]:
+def _array_file(key: str, before: str, after: str, texts: Iterable[Iterable[bytes]]) -> Iterator[bytes]:
     """Yield a struct with one long array, which is left out where it is empty."""
     separator = f'{before}"{key}":['.encode()
     is_empty = True
-    for text in filter(None, texts):
-        yield separator
-        yield text
-        separator, is_empty = b",", False
+    for pieces in texts:
+        is_begun = False
+        for piece in filter(None, pieces):
+            if not is_begun:
+                yield separator
+                separator, is_begun, is_empty = b",", True, False
+            yield piece
     yield f"{before}{after.removeprefix(',')}".encode() if is_empty else f"]{after}".encode()
-
-
-def _written(pieces: Iterable[str]) -> bytes:
-    """Return pieces as one text, which is never there twice."""
-    body = io.BytesIO()
-    for piece in pieces:
-        body.write(piece.encode())
-    return body.getvalue()
 
 
 def _database(database: DatabaseDescription) -> Encoded:
@@ -165,73 +275,6 @@ def marker_file(manifest: Manifest, manifest_body: bytes) -> bytes:
 _HOLE = Encoded("\0")
 
 
-def _fill(outline: Encoded, items: Iterable[Iterable[str]]) -> Iterator[str]:
-    before, _, after = outline.partition(_HOLE)
-    yield before
-    for number, pieces in enumerate(items):
-        if number:
-            yield ","
-        yield from pieces
-    yield after
-
-
-@dataclass(frozen=True, slots=True)
-class _CollectionTexts:
-    full: Iterator[str]
-    """In pieces: of a large collection it is a large text."""
-    without_segments: Encoded
-    partitions: list[Encoded]
-    """Without segments, too."""
-    segments: list[Encoded]
-    """Those of partitions; the ones of all partitions are in `full` only."""
-
-
-def _collection(backup_id: str, document: CollectionDocument, objects: Iterable[ArchivedObject]) -> _CollectionTexts:
-    description = document.description
-    logs = _logs_by_segment(description, objects)
-    by_partition: dict[int, list[Encoded]] = {p.partition_id: [] for p in description.partitions}
-    by_partition[ALL_PARTITIONS] = []
-    sizes: defaultdict[int, int] = defaultdict(int)
-    for segment in document.segments:
-        if segment.partition_id not in by_partition:
-            msg = (
-                f"segment {segment.segment_id} of {description.name} is in an unknown partition {segment.partition_id}"
-            )
-            raise WorkingFileError(msg, hint=_HINT)
-        if segment_logs := logs.pop(segment.segment_id, None):
-            by_partition[segment.partition_id].append(_segment(description.collection_id, segment, segment_logs))
-            sizes[segment.partition_id] += segment_logs.size_bytes
-    if logs:
-        msg = f"objects of {description.name} belong to no segment of it: {first_of(sorted(logs))}"
-        raise WorkingFileError(msg, hint=_HINT)
-
-    l0_segments = by_partition.pop(ALL_PARTITIONS)
-    size_bytes = sum(sizes.values())
-    partitions: list[Encoded] = []
-    full_partitions: list[Iterable[str]] = []
-    for partition in description.partitions:
-        members: dict[str, Value] = {
-            "partition_id": partition.partition_id,
-            "partition_name": partition.name,
-            "collection_id": description.collection_id,
-        }
-        rest: dict[str, Value] = {
-            "size": sizes[partition.partition_id],
-            "load_state": LoadState.LOADED if partition.is_loaded else LoadState.NOT_LOADED,
-        }
-        partitions.append(message(members | rest))
-        segments = by_partition[partition.partition_id]
-        outline = message(members | {"segment_backups": array([_HOLE] if segments else [])} | rest)
-        full_partitions.append(_fill(outline, [[segment] for segment in segments]))
-    hole = array([_HOLE] if partitions else [])
-    return _CollectionTexts(
-        full=_fill(_collection_info(backup_id, document, hole, array(l0_segments), size_bytes), full_partitions),
-        without_segments=_collection_info(backup_id, document, array(partitions), Encoded(), size_bytes),
-        partitions=partitions,
-        segments=list(chain.from_iterable(by_partition.values())),
-    )
-
-
 def _collection_info(
     backup_id: str, document: CollectionDocument, partitions: Encoded, l0_segments: Encoded, size_bytes: int
 ) -> Encoded:
@@ -263,52 +306,5 @@ def _collection_info(
             "virtual_channel_names": description.virtual_channels,
             "physical_channel_names": description.physical_channels,
             "aliases": description.aliases,
-        }
-    )
-
-
-class _SegmentLogs:
-    """The logs of one segment, encoded: a million of them must not be a million trees."""
-
-    def __init__(self) -> None:
-        self.inserts: defaultdict[int, list[Encoded]] = defaultdict(list)
-        self.deletes: list[Encoded] = []
-        self.size_bytes = 0
-
-
-def _logs_by_segment(
-    description: CollectionDescription, objects: Iterable[ArchivedObject]
-) -> defaultdict[int, _SegmentLogs]:
-    logs: defaultdict[int, _SegmentLogs] = defaultdict(_SegmentLogs)
-    for item in objects:
-        key = log_of(item)
-        if key.collection_id != description.collection_id:
-            msg = f"not the key of a log of {description.name}: {item.source_key}"
-            raise WorkingFileError(msg, hint=_HINT)
-        segment_logs = logs[key.segment_id]
-        binlog = message({"log_path": item.source_key, "log_size": item.size_bytes, "log_id": key.log_id})
-        (segment_logs.inserts[key.field_id] if key.kind == INSERT_LOG else segment_logs.deletes).append(binlog)
-        segment_logs.size_bytes += item.size_bytes
-    return logs
-
-
-def _segment(collection_id: int, segment: Segment, logs: _SegmentLogs) -> Encoded:
-    inserts = array(
-        message({"fieldID": field, "binlogs": array(logs.inserts[field])}) for field in sorted(logs.inserts)
-    )
-    return message(
-        {
-            "segment_id": segment.segment_id,
-            "collection_id": collection_id,
-            "partition_id": segment.partition_id,
-            "num_of_rows": segment.row_count,
-            "binlogs": inserts,
-            # One entry without a field, and an empty one where nothing was deleted: as from a listing.
-            "deltalogs": array([message({"binlogs": array(logs.deletes)})]),
-            "size": logs.size_bytes,
-            "group_id": 0 if segment.partition_id == ALL_PARTITIONS else segment.segment_id,
-            "is_l0": segment.level is SegmentLevel.L0,
-            "v_channel": segment.virtual_channel,
-            "storage_version": segment.storage_version,
         }
     )

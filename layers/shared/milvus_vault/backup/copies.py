@@ -8,25 +8,35 @@ that no sweep takes what it is about to list.
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
+from itertools import chain
 from typing import NamedTuple, override
 
 from milvus_vault.archive.layout import BackupLayout
-from milvus_vault.archive.manifest import CollectionEntry, Manifest, read_object_list, write_object_list
+from milvus_vault.archive.manifest import CollectionEntry, FileDigest, Manifest, object_row, read_object
+from milvus_vault.archive.object_table import ObjectTable, Recorded
 from milvus_vault.archive.other_etags import read_other_etags, write_other_etags
 from milvus_vault.archive.pool import PoolLayout, parse_pooled_key
-from milvus_vault.archive.reader import read_document, read_manifest
+from milvus_vault.archive.reader import document_pieces, listed_entries, read_manifest
 from milvus_vault.archive.remains import deleted_meanwhile
 from milvus_vault.backup.captured import failed, incomplete
 from milvus_vault.backup.documents import check_checksum
 from milvus_vault.backup.export import ExportPreparation
 from milvus_vault.backup.locking import ListedObjects, lock_objects
+from milvus_vault.backup.streamed import put_streamed
 from milvus_vault.backup.working_files import BackupPlan, shared_folder, shared_name
 from milvus_vault.claims import CLAIM, ClaimHeldError, Claims, check_owner
 from milvus_vault.copying.verify import read_copy_check
-from milvus_vault.copying.working_files import CopyTarget, read_items, read_verified, target_indexes, write_target
+from milvus_vault.copying.working_files import (
+    CopyTarget,
+    read_items,
+    target_indexes,
+    verified_objects,
+    write_lines,
+    write_target,
+)
 from milvus_vault.errors import BackupExistsError, BackupInProgressError, CopyInProgressError, ObjectNotFoundError
 from milvus_vault.model.locks import ObjectLock
 from milvus_vault.model.names import export_run
@@ -128,78 +138,80 @@ class CopyPreparation(ExportPreparation):
         self,
         index: int,
         entry: CollectionEntry,
-        objects: list[ArchivedObject],
+        objects: ObjectTable,
         other_etags: Mapping[str, tuple[str, str]],
     ) -> bool:
         there = self._layout
-        items = [CopyItem(one.stored_key, there.here(one.stored_key), one.size_bytes, one.etag) for one in objects]
         folders = tuple(there.folders_of(entry.collection_id, objects))
-        groups = {pooled.group for item in items if (pooled := parse_pooled_key(item.key))}
+        groups = {pooled.group for item in objects if (pooled := parse_pooled_key(item.stored_key))}
+        target = CopyTarget(index=index, name=str(entry.name), folders=folders)
         if not groups and not self.notes.has_any_of(there.name):
-            write_target(self.run, self._attempt, CopyTarget(index=index, name=str(entry.name), folders=folders), items)
+            items = (CopyItem(one.stored_key, there.here(one.stored_key), one.size_bytes, one.etag) for one in objects)
+            write_target(self.run, self._attempt, target, items)
             return True
-        if groups:
-            present = self._in_pool(entry, groups, items, other_etags)
-        else:
-            # A copy that is repeated where ETags are others: what is proven there is not written over.
-            present = self._present(folders, items, other_etags)
-        shared = [
-            ArchivedObject(item.key, item.source_key, item.size_bytes, present[item.key])
-            for item in items
-            if item.key in present
-        ]
-        self.run.write_bytes(shared_name(self._attempt, index), write_object_list(shared))
-        lacking = [item for item in items if item.key not in present]
-        if lacking:
-            target = CopyTarget(index=index, name=str(entry.name), folders=folders, is_shared=True)
-            write_target(self.run, self._attempt, target, lacking)
-        return bool(lacking)
+        # As they are to be there, with where they are copied from in place of Milvus' key.
+        wanted = ObjectTable(
+            ArchivedObject(there.here(one.stored_key), one.stored_key, one.size_bytes, one.etag) for one in objects
+        )
+        with closing(wanted):
+            if groups:
+                self._look_in_pool(entry, groups, wanted, other_etags)
+            else:
+                # A copy that is repeated where ETags are others: what is proven there is not written over.
+                self._look(folders, wanted, other_etags)
+            shared = (replace(item, etag=etag) for item, etag in wanted.noted() if etag is not None)
+            write_lines(self.run, shared_name(self._attempt, index), map(object_row, shared))
+            lacking = (
+                CopyItem(item.source_key, item.stored_key, item.size_bytes, item.etag)
+                for item, etag in wanted.noted()
+                if etag is None
+            )
+            if (first := next(lacking, None)) is None:
+                return False
+            target = target.model_copy(update={"is_shared": True})
+            write_target(self.run, self._attempt, target, chain((first,), lacking))
+        return True
 
-    def _in_pool(
+    def _look_in_pool(
         self,
         entry: CollectionEntry,
         groups: Iterable[str],
-        items: Sequence[CopyItem],
+        wanted: ObjectTable,
         other_etags: Mapping[str, tuple[str, str]],
-    ) -> Mapping[str, str]:
-        """Return the ETags of those of a collection's objects that the pool there has, by key.
+    ) -> None:
+        """Note which of a collection's objects the pool there has.
 
         Raises `BackupInProgressError` where one of them is about to be deleted there: a copy has no other key for it.
         """
         place, layout = self._destination, PoolLayout(self._destination.prefix)
-        wanted = {item.key for item in items}
         for group in groups:
             # In this order, see `pool/users.py`.
             condemned = read_condemned(place.store, place.bucket, layout, group)
             going = [layout.folder(group) + below for below in condemned[0].keys] if condemned else []
-            if gone := [key for key in going if key in wanted]:
+            if gone := [key for key in going if wanted.find(key)]:
                 what = f"{count(len(gone))} object(s) of collection {entry.name}"
                 msg = f"{what} are being deleted from the pool there: s3://{place.bucket}/{gone[0]}"
                 hint = "Let a prune of the deployment there end it, then start the copy again."
                 raise BackupInProgressError(msg, hint=hint)
-        return self._present([layout.folder(group) for group in groups], items, other_etags)
+        self._look([layout.folder(group) for group in groups], wanted, other_etags)
 
-    def _present(
-        self, folders: Iterable[str], items: Sequence[CopyItem], other_etags: Mapping[str, tuple[str, str]]
-    ) -> Mapping[str, str]:
-        """Return the ETags of those objects that folders there have already, by key."""
-        place, wanted = self._destination, {item.key: item for item in items}
-        present: dict[str, str] = {}
+    def _look(self, folders: Iterable[str], wanted: ObjectTable, other_etags: Mapping[str, tuple[str, str]]) -> None:
+        """Note which of the objects folders there have already."""
+        place = self._destination
         for folder in folders:
-            for found in list_in_spans(place.store, place.bucket, folder, lambda: sorted(wanted)):
-                item = wanted.get(found.key)
+            for found in list_in_spans(place.store, place.bucket, folder, wanted.keys_evenly):
+                item = wanted.find(found.key)
                 if item is not None and self._is_copy(item, found, other_etags):
-                    present[item.key] = found.etag
-        return present
+                    wanted.note(item, found.etag)
 
-    def _is_copy(self, item: CopyItem, found: ListedObject, other_etags: Mapping[str, tuple[str, str]]) -> bool:
+    def _is_copy(self, item: Recorded, found: ListedObject, other_etags: Mapping[str, tuple[str, str]]) -> bool:
         """Return whether an object of the pool there is the copy of one that the backup lists, and can be read."""
         if found.size_bytes != item.size_bytes or found.archive_class:
             return False
-        below = BackupLayout.below(item.key)
+        below = BackupLayout.below(found.key)
         # Copied in parts or under KMS, it has another ETag than its source, which an earlier copy has noted there.
-        recorded = next((was for was, here in (other_etags.get(below, ("", "")),) if here == item.source_etag), "")
-        return found.etag == item.source_etag or self.notes.has(below, recorded or item.source_etag, found.etag)
+        recorded = next((was for was, here in (other_etags.get(below, ("", "")),) if here == item.etag), "")
+        return found.etag == item.etag or self.notes.has(below, recorded or item.etag, found.etag)
 
 
 class PublishedCopy(NamedTuple):
@@ -231,7 +243,7 @@ def publish_copy(run: Workspace, plan: BackupPlan, attempt: str, last_round: int
     manifest, marker = _read_original(run, plan, original)
     _check_copied(run, plan, attempt, last_round, manifest)
     has_marker(place, layout, marker)
-    copied = _write_documents(run, attempt, manifest, original, place, plan.lock)
+    copied = _Documents(run, attempt, manifest, original, place, plan.lock).write()
     use = PoolUse(place, plan.execution_arn)
     if manifest.is_incremental:
         use.publish(lambda: has_marker(place, layout, marker))
@@ -260,8 +272,8 @@ def lock_copied(
     there = BackupLayout(plan.destination(run).prefix, plan.backup_name)
 
     def listed(entry: CollectionEntry) -> ListedObjects:
-        objects = read_object_list(read_document(run.store, run.bucket, original, entry.objects))
-        return (), (replace(one, stored_key=there.here(one.stored_key)) for one in objects)
+        objects = listed_entries(run.store, run.bucket, original, entry.objects)
+        return ListedObjects(ObjectTable(replace(one, stored_key=there.here(one.stored_key)) for one in objects))
 
     lists = [partial(listed, entry) for entry in manifest.collections]
     list_bytes = [entry.objects.size_bytes for entry in manifest.collections]
@@ -307,73 +319,97 @@ def _read_original(run: Workspace, plan: BackupPlan, original: BackupLayout) -> 
     return manifest, marker
 
 
-def _write_documents(
-    run: Workspace,
-    attempt: str,
-    manifest: Manifest,
-    original: BackupLayout,
-    place: Workspace,
-    lock: ObjectLock | None,
-) -> tuple[int, int]:
-    """Write all that a backup has beside objects and marker; return how many objects and bytes were copied."""
-    store, there = place.store, BackupLayout(place.prefix, original.name)
-    copied, shared = target_indexes(run, attempt), run.numbers(shared_folder(attempt))
+class _Written(NamedTuple):
+    """A collection whose documents are written."""
 
-    def write(index: int) -> tuple[int, int, list[tuple[str, tuple[str, str]]]]:
-        entry, body = manifest.collections[index], b""
-        check_owner(run, attempt)
-        for document in (entry.document, entry.objects):
-            body = read_document(run.store, run.bucket, original, document)
-            store.put(place.bucket, there.root + document.key, body, lock=lock)
-        if manifest.meta_only:
-            return 0, 0, []
-        verified: dict[str, tuple[str, str]] = {}
-        if index in shared:
-            listed = read_object_list(run.read_bytes(shared_name(attempt, index)))
-            verified.update((item.stored_key, (item.etag, "")) for item in listed)
-        sizes = []
-        if index in copied:
-            verified |= read_verified(run, attempt, index)
-            sizes = [item.size_bytes for item in read_items(run, attempt, index)]
-        return len(sizes), sum(sizes), list(_other_etags(read_object_list(body), there, verified))
+    object_count: int = 0
+    """Objects that were copied."""
+    size_bytes: int = 0
+    other_etags: Sequence[tuple[str, tuple[str, str]]] = ()
 
-    object_count = size_bytes = 0
-    noted: dict[str, tuple[str, str]] = {}
-    written = each(
-        write,
-        range(len(manifest.collections)),
-        threads=SMALL_REQUESTS_AT_A_TIME,
-        weight=lambda index: manifest.collections[index].objects.size_bytes,
-        max_weight=LISTS_AT_A_TIME_BYTES,
-    )
-    for objects, size, other_etags in written:
-        object_count, size_bytes = object_count + objects, size_bytes + size
-        noted.update(other_etags)
-    for document in manifest.documents:
-        body = read_document(run.store, run.bucket, original, document)
-        store.put(place.bucket, there.root + document.key, body, lock=lock)
-    with suppress(ObjectNotFoundError):
-        store.put(place.bucket, there.report, run.store.get(run.bucket, original.report), content_type=HTML, lock=lock)
-    if noted:
-        write_other_etags(store, place.bucket, there, noted)
-    else:
-        store.delete(place.bucket, [there.other_etags])
-    store.put(place.bucket, there.manifest, run.store.get(run.bucket, original.manifest), lock=lock)
-    return object_count, size_bytes
+
+@dataclass(frozen=True, slots=True)
+class _Documents:
+    """All that a backup has beside objects and marker."""
+
+    run: Workspace
+    attempt: str
+    manifest: Manifest
+    original: BackupLayout
+    place: Workspace
+    lock: ObjectLock | None
+
+    @property
+    def _there(self) -> BackupLayout:
+        return BackupLayout(self.place.prefix, self.original.name)
+
+    def write(self) -> tuple[int, int]:
+        """Write it; return how many objects and bytes were copied."""
+        run, store, bucket, there = self.run, self.place.store, self.place.bucket, self._there
+        object_count = size_bytes = 0
+        noted: dict[str, tuple[str, str]] = {}
+        copied, shared = target_indexes(run, self.attempt), run.numbers(shared_folder(self.attempt))
+        for written in each(
+            lambda index: self._write_collection(index, is_copied=index in copied, is_shared=index in shared),
+            range(len(self.manifest.collections)),
+            threads=SMALL_REQUESTS_AT_A_TIME,
+            weight=lambda index: self.manifest.collections[index].objects.size_bytes,
+            max_weight=LISTS_AT_A_TIME_BYTES,
+        ):
+            object_count, size_bytes = object_count + written.object_count, size_bytes + written.size_bytes
+            noted.update(written.other_etags)
+        for document in self.manifest.documents:
+            self._copy(document)
+        with suppress(ObjectNotFoundError):
+            report = run.store.get(run.bucket, self.original.report)
+            store.put(bucket, there.report, report, content_type=HTML, lock=self.lock)
+        if noted:
+            write_other_etags(store, bucket, there, noted)
+        else:
+            store.delete(bucket, [there.other_etags])
+        store.put(bucket, there.manifest, run.store.get(run.bucket, self.original.manifest), lock=self.lock)
+        return object_count, size_bytes
+
+    def _copy(self, document: FileDigest) -> None:
+        pieces = document_pieces(self.run.store, self.run.bucket, self.original, document)
+        put_streamed(self.place, self._there.root + document.key, document.key, pieces, self.lock)
+
+    def _write_collection(self, index: int, *, is_copied: bool, is_shared: bool) -> _Written:
+        entry = self.manifest.collections[index]
+        check_owner(self.run, self.attempt)
+        self._copy(entry.document)
+        self._copy(entry.objects)
+        if self.manifest.meta_only:
+            return _Written()
+        object_count = size_bytes = 0
+        for item in read_items(self.run, self.attempt, index) if is_copied else ():
+            object_count, size_bytes = object_count + 1, size_bytes + item.size_bytes
+        listed = listed_entries(self.run.store, self.run.bucket, self.original, entry.objects)
+        verified = ObjectTable(self._verified(index, is_copied=is_copied, is_shared=is_shared))
+        with closing(verified):
+            return _Written(object_count, size_bytes, list(_other_etags(listed, self._there, verified)))
+
+    def _verified(self, index: int, *, is_copied: bool, is_shared: bool) -> Iterator[ArchivedObject]:
+        """Yield the objects of a collection as they lie there."""
+        if is_shared:
+            yield from map(read_object, self.run.read_lines(shared_name(self.attempt, index)))
+        if is_copied:
+            found = verified_objects(self.run, self.attempt, index)
+            yield from (ArchivedObject(one.key, "", 0, one.etag, one.checksum) for one in found)
 
 
 def _other_etags(
-    recorded: Iterable[ArchivedObject], there: BackupLayout, verified: Mapping[str, tuple[str, str]]
+    recorded: Iterable[ArchivedObject], there: BackupLayout, verified: ObjectTable
 ) -> Iterator[tuple[str, tuple[str, str]]]:
     """Yield what `OtherEtags` has of the objects whose copies have another ETag than was recorded.
 
     Raises `BackupDamagedError` where S3 computed another checksum of a copy than was recorded.
     """
     for item in recorded:
-        etag, checksum = verified[there.here(item.stored_key)]
-        check_checksum(item, checksum)
-        if item.etag and etag != item.etag:
-            yield there.below(item.stored_key), (item.etag, etag)
+        found = verified.proven(there.here(item.stored_key))
+        check_checksum(item, found.checksum)
+        if item.etag and found.etag != item.etag:
+            yield there.below(item.stored_key), (item.etag, found.etag)
 
 
 def _sha256(body: bytes) -> str:

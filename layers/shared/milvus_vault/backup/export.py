@@ -5,20 +5,22 @@ has it: the plan, a snapshot of each collection, and what to copy. So all that f
 """
 
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import datetime
 
 from milvus_vault.archive.check import check_objects, raise_if_damaged
 from milvus_vault.archive.layout import BackupLayout, log_of
-from milvus_vault.archive.manifest import CollectionEntry, ExportOrigin, Manifest, write_object_list
+from milvus_vault.archive.manifest import CollectionEntry, ExportOrigin, Manifest, object_row
+from milvus_vault.archive.object_table import ObjectTable, Order
 from milvus_vault.archive.other_etags import read_other_etags
 from milvus_vault.archive.pool import is_pooled
 from milvus_vault.archive.reader import (
     read_collection,
     read_collection_document,
     read_manifest,
-    read_objects,
     read_rbac,
+    stored_objects,
 )
 from milvus_vault.archive.remains import check_stays, marker_etag
 from milvus_vault.archive.tombstones import tombstone_key
@@ -39,12 +41,12 @@ from milvus_vault.backup.working_files import (
     snapshot_name,
 )
 from milvus_vault.claims import CLAIM, LONGEST_EXECUTION, Claims, check_owner
-from milvus_vault.copying.working_files import CopyTarget, write_job, write_target
+from milvus_vault.copying.working_files import CopyTarget, write_job, write_lines, write_target
 from milvus_vault.errors import BackupDamagedError, BackupNotExportableError, VaultError
 from milvus_vault.model.collections import DatabaseDescription
 from milvus_vault.model.locks import ObjectLock
 from milvus_vault.model.names import attempt_of, export_run, short_hash
-from milvus_vault.model.objects import ArchivedObject, CopyItem, CopyJob
+from milvus_vault.model.objects import CopyItem, CopyJob
 from milvus_vault.model.readable import count, first_of
 from milvus_vault.model.requests import BackupRequest, ExportRequest
 from milvus_vault.parallel import LISTS_AT_A_TIME_BYTES, SMALL_REQUESTS_AT_A_TIME, do_each
@@ -290,9 +292,9 @@ class ExportPreparation:
         place = (self._store, self.run.bucket, self._original)
         if not manifest.meta_only:
             collection = replace(read_collection(*place, entry), other_etags=other_etags)
-            objects = read_objects(*place, collection)
-            raise_if_damaged(collection, check_objects(*place, collection, objects))
-            has_target = self._write_target(index, entry, objects, other_etags)
+            with closing(ObjectTable(stored_objects(*place, collection))) as objects:
+                raise_if_damaged(collection, check_objects(*place, collection, objects))
+                has_target = self._write_target(index, entry, objects, other_etags)
         else:
             has_target = False
         # Last: it is what says that the collection is done.
@@ -304,19 +306,20 @@ class ExportPreparation:
         self,
         index: int,
         entry: CollectionEntry,
-        objects: list[ArchivedObject],
+        objects: ObjectTable,
         other_etags: Mapping[str, tuple[str, str]],  # noqa: ARG002 - of copies
     ) -> bool:
         """Write down what is to be copied of a collection; return whether that is anything."""
-        if any(is_pooled(item.stored_key) for item in objects):
-            # As a listing of Milvus' bucket has them: in the pool they lie in no order.
-            objects.sort(key=lambda item: item.source_key)
-        self.run.write_bytes(exported_name(self._attempt, index), write_object_list(objects))
+        # As a listing of Milvus' bucket has them: in the pool they lie in no order.
+        is_in_pool = any(is_pooled(item.stored_key) for item in objects)
+        order: Order = "source_key" if is_in_pool else "position"
+        write_lines(self.run, exported_name(self._attempt, index), map(object_row, objects.sorted_by(order)))
         target = CopyTarget(
             index=index, name=str(entry.name), folders=self._layout.collection_folders(entry.collection_id)
         )
         items = (
-            CopyItem(item.stored_key, self._layout.log(log_of(item)), item.size_bytes, item.etag) for item in objects
+            CopyItem(item.stored_key, self._layout.log(log_of(item)), item.size_bytes, item.etag)
+            for item in objects.sorted_by(order)
         )
         write_target(self.run, self._attempt, target, items)
         return True

@@ -4,22 +4,24 @@ Not while they are copied: a run that dies, or a collection that is captured ane
 delete. Until the marker is there an object is of no backup, and nothing is lost with it (docs/adr/0043).
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from itertools import batched, islice
 from threading import Lock
 from typing import NamedTuple
 
 from milvus_vault.archive.layout import BackupLayout
-from milvus_vault.archive.manifest import CollectionEntry, Manifest, read_object_list
+from milvus_vault.archive.manifest import CollectionEntry, ListTotals, Manifest
+from milvus_vault.archive.object_table import ObjectTable, Order
 from milvus_vault.archive.pool import parse_pooled_key
-from milvus_vault.archive.reader import find_manifest, read_document
+from milvus_vault.archive.reader import find_manifest, listed_entries
 from milvus_vault.backup.working_files import LOCKED, BackupPlan, LockProgress
 from milvus_vault.claims import check_owner
 from milvus_vault.errors import BackupDamagedError, BackupFormatError, BucketNotLockableError
 from milvus_vault.model.locks import ObjectLock
 from milvus_vault.model.objects import ArchivedObject
-from milvus_vault.parallel import LISTS_AT_A_TIME_BYTES, SMALL_REQUESTS_AT_A_TIME, begun, do_each, each
+from milvus_vault.parallel import LISTS_AT_A_TIME_BYTES, SMALL_REQUESTS_AT_A_TIME, do_each, each
 from milvus_vault.ports import ObjectStore
 from milvus_vault.workspace import Workspace
 
@@ -33,9 +35,21 @@ STOP_SECONDS = 180
 """What is kept of a function's time: for a batch that S3 slows down, and for the documents of a large backup."""
 
 
-type ListedObjects = tuple[Sequence[ArchivedObject], Iterable[ArchivedObject]]
-"""The objects of a collection that were in the pool already, and all that the backup is to list of it, always in one
-order."""
+@dataclass(frozen=True, slots=True)
+class ListedObjects:
+    """The objects of a collection that the backup is to list."""
+
+    table: ObjectTable
+    order: Order = "position"
+    """In which they are listed."""
+    shared_count: int = 0
+    """How many of them were in the pool already: the first ones of the table."""
+    before: ListTotals = field(default_factory=ListTotals)
+    """Those of them that were there before this execution."""
+
+    def __iter__(self) -> Iterator[ArchivedObject]:
+        """Yield them."""
+        return self.table.sorted_by(self.order)
 
 
 def check_lockable(
@@ -111,9 +125,10 @@ def _unlocked(
 ) -> Iterator[_Next]:
     """Yield the objects that are to be locked, collection after collection, from where it is."""
 
-    def read(number: int) -> tuple[Set[str], Iterable[ArchivedObject]]:
-        shared, objects = collections[number]()
-        return bases.locked(shared), begun(objects)
+    def read(number: int) -> ListedObjects:
+        listed = collections[number]()
+        bases.note_locked(listed)
+        return listed
 
     numbers = range(progress.next_collection, len(collections))
     lists = each(
@@ -123,10 +138,11 @@ def _unlocked(
         weight=lambda number: list_bytes[number],
         max_weight=LISTS_AT_A_TIME_BYTES,
     )
-    for collection, (locked, objects) in zip(numbers, lists, strict=True):
+    for collection, listed in zip(numbers, lists, strict=True):
         first = progress.next_object if collection == progress.next_collection else 0
-        for number, item in enumerate(islice(objects, first, None), start=first):
-            yield _Next(collection, number, "" if item.stored_key in locked else item.stored_key)
+        with closing(listed.table):
+            for number, (item, locked) in enumerate(islice(listed.table.noted(listed.order), first, None), start=first):
+                yield _Next(collection, number, item.stored_key if locked is None else "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,16 +156,27 @@ class _Bases:
     """Each that was read, by name, with its collections by their groups."""
     _reading: Lock = field(default_factory=Lock)
 
-    def locked(self, shared: Sequence[ArchivedObject]) -> Set[str]:
-        """Return the keys of those shared objects of a collection that are locked as the backup is to be."""
-        pooled = parse_pooled_key(shared[0].stored_key) if shared else None
+    def note_locked(self, listed: ListedObjects) -> None:
+        """Note those shared objects of a collection that are locked as the backup is to be."""
+        first = next(iter(listed.table), None) if listed.shared_count else None
+        pooled = parse_pooled_key(first.stored_key) if first else None
         if pooled is None:
-            return frozenset()
-        listed = frozenset(self._locked_in(pooled.group))
-        return frozenset(item.stored_key for item in shared if item.stored_key in listed)
+            return
+        try:
+            for key, etag in self._locked_in(pooled.group):
+                found = listed.table.find(key)
+                # What is copied to the key of one that was lost is another object.
+                if found and found.positions[0] < listed.shared_count:
+                    listed.table.note(found, etag)
+        except BackupDamagedError:
+            # What was read of the list before it was found damaged does not count.
+            listed.table.forget_notes()
 
-    def _locked_in(self, group: str) -> Iterator[str]:
-        """Yield the keys of a group's objects that the newest base which has the group lists, if it is locked so."""
+    def _locked_in(self, group: str) -> Iterator[tuple[str, str]]:
+        """Yield key and ETag of a group's objects that the newest base which has the group lists, if it is locked so.
+
+        Raises `BackupDamagedError` where its list is damaged, which is known at its end.
+        """
         for name in self.plan.bases:
             manifest, entries = self._of(name) or (None, {})
             entry = entries.get(group)
@@ -157,11 +184,8 @@ class _Bases:
                 continue
             if manifest.lock is not None and manifest.lock.covers(self.lock):
                 layout = BackupLayout(self.run.prefix, name)
-                try:
-                    body = read_document(self.run.store, self.run.bucket, layout, entry.objects)
-                except BackupDamagedError:
-                    return
-                yield from (layout.here(item.stored_key) for item in read_object_list(body))
+                listed = listed_entries(self.run.store, self.run.bucket, layout, entry.objects)
+                yield from ((layout.here(item.stored_key), item.etag) for item in listed)
             return
 
     def _of(self, name: str) -> tuple[Manifest, Mapping[str, CollectionEntry]] | None:

@@ -1,10 +1,9 @@
 """PublishBackup: write the metadata, and the commit marker last."""
 
-import hashlib
-import io
 import json
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from functools import partial
 from itertools import batched
@@ -18,10 +17,12 @@ from milvus_vault.archive.remains import is_there
 from milvus_vault.backup.captured import collect
 from milvus_vault.backup.documents import Documents, list_bytes, listed_objects
 from milvus_vault.backup.locking import lock_objects
+from milvus_vault.backup.streamed import put_streamed
 from milvus_vault.backup.working_files import LOCKED, RBAC, BackupPlan, Captured
 from milvus_vault.claims import check_owner
 from milvus_vault.copying.verify import DELETE_AT_A_TIME
 from milvus_vault.copying.working_files import attempt_folder
+from milvus_vault.deleting import delete_batches, deletion_pacer
 from milvus_vault.errors import BackupDamagedError, BackupExistsError, BackupInProgressError, ObjectNotFoundError
 from milvus_vault.model.locks import ObjectLock
 from milvus_vault.model.messages import NextCopy, NextVerification
@@ -30,15 +31,12 @@ from milvus_vault.model.rbac import Rbac
 from milvus_vault.model.readable import first_of
 from milvus_vault.model.requests import ExportRequest, VerifyRequest
 from milvus_vault.model.retention import parse_duration
-from milvus_vault.parallel import do_each, each
+from milvus_vault.parallel import each
 from milvus_vault.pool.users import PoolUse
 from milvus_vault.ports import HTML
 from milvus_vault.workspace import Workspace
 
 _NAMED_LACKING = 3
-
-# Of a file that is written as its pieces come.
-_PART_BYTES = 16 * 1024**2
 
 
 def lock_captured(
@@ -104,7 +102,7 @@ def publish_backup(
 
         def write_file(name: str) -> FileDigest:
             pieces = reference.pieces(name, sections.texts(name))
-            return _put_file(destination, layout.meta(name), f"meta/{name}", pieces, lock)
+            return put_streamed(destination, layout.meta(name), f"meta/{name}", pieces, lock)
 
         files = tuple(each(write_file, sorted(FILES)))
     manifest = Manifest(
@@ -266,33 +264,6 @@ def _write_rbac(destination: Workspace, layout: BackupLayout, rbac: Rbac, lock: 
     return digest(layout.rbac.removeprefix(layout.root), body)
 
 
-def _put_file(
-    destination: Workspace, key: str, name: str, pieces: Iterable[bytes], lock: ObjectLock | None
-) -> FileDigest:
-    """Write one of milvus-backup's files as its pieces come, and return its digest."""
-    sha256, size_bytes = hashlib.sha256(), 0
-
-    def parts() -> Iterator[bytes]:
-        nonlocal size_bytes
-        part = io.BytesIO()
-        for piece in pieces:
-            sha256.update(piece)
-            size_bytes += len(piece)
-            rest = memoryview(piece)
-            while rest:
-                rest = rest[part.write(rest[: _PART_BYTES - part.tell()]) :]
-                if part.tell() == _PART_BYTES:
-                    yield part.getvalue()
-                    part = io.BytesIO()
-        if part.tell():
-            yield part.getvalue()
-
-    destination.store.put_in_parts(destination.bucket, key, parts())
-    if lock:
-        destination.store.lock(destination.bucket, key, lock)
-    return FileDigest(key=name, size_bytes=size_bytes, sha256=sha256.hexdigest())
-
-
 def _remove_leftovers(run: Workspace, plan: BackupPlan, layout: BackupLayout, captured: Captured) -> None:
     """Delete the objects of collections that are not in the backup.
 
@@ -303,17 +274,19 @@ def _remove_leftovers(run: Workspace, plan: BackupPlan, layout: BackupLayout, ca
     store, bucket = run.store, plan.destination(run).bucket
     if plan.is_incremental:
         # What lies here an earlier attempt copied for a full backup of the name.
-        for some in batched(store.list_objects(bucket, layout.binlogs), DELETE_AT_A_TIME, strict=False):
-            find_published(run, plan, layout)
-            store.delete(bucket, (listed.key for listed in some))
-        return
-    ids = {str(collection.collection_id) for collection in captured.collections}
-
-    def remove(folder: str) -> None:
-        find_published(run, plan, layout)
-        store.delete(bucket, (listed.key for listed in store.list_objects(bucket, folder)))
-
-    folders = [f"{layout.binlogs}{kind}/" for kind in (INSERT_LOG, DELTA_LOG)]
-    there = each(lambda folder: list(store.list_folders(bucket, folder)), folders)
-    for folder, numbers in zip(folders, list(there), strict=True):
-        do_each(remove, (f"{folder}{number}/" for number in numbers if number not in ids))
+        left = [layout.binlogs]
+    else:
+        ids = {str(collection.collection_id) for collection in captured.collections}
+        folders = [f"{layout.binlogs}{kind}/" for kind in (INSERT_LOG, DELTA_LOG)]
+        there = each(lambda folder: list(store.list_folders(bucket, folder)), folders)
+        named = zip(folders, list(there), strict=True)
+        left = [f"{folder}{number}/" for folder, numbers in named for number in numbers if number not in ids]
+    gone = delete_batches(
+        store,
+        bucket,
+        batched((one for folder in left for one in store.list_objects(bucket, folder)), DELETE_AT_A_TIME, strict=False),
+        lambda listed: listed.key,
+        pacer=deletion_pacer(),
+        before=lambda: find_published(run, plan, layout),
+    )
+    deque(gone, maxlen=0)

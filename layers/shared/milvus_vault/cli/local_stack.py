@@ -43,7 +43,7 @@ def start(output: Output, repository: Path | None, *, with_sample: bool) -> Loca
         return running
     clone = find_repository(repository or (Path(running.repository) if running else None))
     steps = [
-        ("local-install", "Install what it needs, the first time only"),
+        ("local-install", "Install what it needs"),
         ("build", "Build what is deployed"),
         ("local-up", "Start Milvus 2.3.5 and an emulated AWS, deploy"),
     ]

@@ -17,8 +17,8 @@ from milvus_vault.console.timelines import Kept, in_the_long_run, kept, next_fir
 from milvus_vault.errors import InvalidRequestError, ScheduleNotFoundError, VaultError
 from milvus_vault.model.resources import BackupSummary, Schedule, ScheduleSpec
 
-LOOKED_AT = 300
-"""Backups of a schedule for which it is said what becomes of them: three questions to the API."""
+LOOKED_AT = 200
+"""Backups of a schedule for which it is said what becomes of them: two questions to the API."""
 
 
 class SchedulePages:
@@ -119,6 +119,7 @@ class SchedulePages:
             is_preview=spec is not None,
             firings=_firings(schedule),
             kept=found,
+            is_all=len(backups) < LOOKED_AT,
             planned=planned,
             policy=policy.retention if policy else None,
         )

@@ -523,14 +523,14 @@ def write_verified(run: Workspace, attempt: str, index: int, objects: Iterable[C
     write_lines(run, verified_name(attempt, index), ((o.key, o.etag, o.checksum) for o in objects))
 
 
-def read_verified(run: Workspace, attempt: str, index: int) -> dict[str, tuple[str, str]]:
-    """Return ETag and checksum of each object of a complete target, by key.
+def verified_objects(run: Workspace, attempt: str, index: int) -> Iterator[CopiedObject]:
+    """Yield the objects of a complete target, in any order.
 
     Raises:
         ObjectNotFoundError: The target was not found complete.
         WorkingFileError: A line is not one of an object.
     """
-    return {key: (etag, checksum) for key, etag, checksum in rows(run, verified_name(attempt, index), _COPIED)}
+    return (CopiedObject(*row) for row in rows(run, verified_name(attempt, index), _COPIED))
 
 
 def _items(run: Workspace, name: str) -> Iterator[CopyItem]:

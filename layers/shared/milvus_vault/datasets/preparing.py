@@ -3,16 +3,17 @@
 It is called again after WriteRows was given the batches, as PrepareRestore is in a content check.
 """
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
 from milvus_vault.archive.check import check_objects, raise_if_damaged
 from milvus_vault.archive.contents import Archive, ArchivedCollection, list_bytes
-from milvus_vault.archive.layout import DELTA_LOG, BackupLayout, log_of
+from milvus_vault.archive.layout import BackupLayout, log_of
 from milvus_vault.archive.manifest import Manifest, write_object_list
-from milvus_vault.archive.reader import read_archive, read_manifest, read_objects
+from milvus_vault.archive.object_table import ObjectTable
+from milvus_vault.archive.reader import read_archive, read_manifest, stored_objects
 from milvus_vault.archive.remains import check_stays, marker_etag
 from milvus_vault.archive.segment_logs import level_zero_of
 from milvus_vault.backup.claiming import take_claim
@@ -268,34 +269,38 @@ class DatasetPreparation:
     def _capture(self, index: int, collection: ArchivedCollection, damaged: Mapping[str, str]) -> Share:
         """Check a collection, and write down what of it each batch writes."""
         place = (self._store, self.run.bucket, self._original)
-        objects = read_objects(*place, collection)
+        is_level_zero = level_zero_of(collection.segments)
+        level_zero: defaultdict[int, list[ArchivedObject]] = defaultdict(list)
+        sizes: Counter[int] = Counter()
+
+        def part_of(item: ArchivedObject) -> str:
+            key = log_of(item)
+            if is_level_zero(key):
+                level_zero[key.partition_id].append(item)
+                return ""
+            sizes[key.segment_id] += item.size_bytes
+            return str(key.segment_id)
+
+        objects = ObjectTable(stored_objects(*place, collection), part_of)
         raise_if_damaged(collection, check_objects(*place, collection, objects))
         if known := {item.stored_key: damaged[item.stored_key] for item in objects if item.stored_key in damaged}:
             raise contents_damaged(self.request.backup_name, known)
         # A list of objects may be long, and each batch has its part of it.
         source = replace(collection, listed_objects=(), other_etags={})
         self.run.write(source_name(self._attempt, index), DatasetSource(collection=source))
-        by_segment: defaultdict[int, list[ArchivedObject]] = defaultdict(list)
-        level_zero: defaultdict[int, list[ArchivedObject]] = defaultdict(list)
-        is_level_zero = level_zero_of(collection.segments)
-        for item in objects:
-            key = log_of(item)
-            if key.kind == DELTA_LOG and is_level_zero(key):
-                level_zero[key.partition_id].append(item)
-            else:
-                by_segment[key.segment_id].append(item)
-        files = [_File(found) for found in _files(collection, by_segment)]
+        files = [_File(found) for found in _files(collection, sizes)]
         batches: list[Batch] = []
         for number, together in enumerate(cut_batches(files, BATCH_LIMITS)):
             planned = sorted((file.planned for file in together), key=lambda file: file.number)
             batch = Batch(index=index, number=number, files=tuple(planned))
             partitions = {file.partition_id for file in planned} | {ALL_PARTITIONS}
             logs = [item for partition in sorted(partitions) for item in level_zero[partition]]
-            logs += [item for file in planned for segment in file.segments for item in by_segment[segment]]
+            logs += [item for file in planned for segment in file.segments for item in objects.of(str(segment))]
             name = batch_name(self._attempt, batch)
             self.run.write_bytes(f"{name}.jsonl", write_object_list(logs))
             self.run.write(f"{name}.json", batch)
             batches.append(batch)
+        objects.close()
         self.run.write(cut_name(self._attempt, index), Cut(batches=tuple(batches)))
         return Share(len(files), sum(file.size_bytes for file in files))
 
@@ -441,12 +446,12 @@ def read_exportable_rows(store: ObjectStore, bucket: str, layout: BackupLayout) 
     return manifest
 
 
-def _files(collection: ArchivedCollection, objects: Mapping[int, list[ArchivedObject]]) -> Iterator[PlannedFile]:
+def _files(collection: ArchivedCollection, sizes: Mapping[int, int]) -> Iterator[PlannedFile]:
     """Yield the files of a collection, in the order of rows; of one without segments a file without rows."""
     number = 0
     for partition in collection.partitions:
         numbers = sorted(found.segment_id for found in partition.segments if found.level is not SegmentLevel.L0)
-        segments = (_Segment(found, sum(item.size_bytes for item in objects.get(found, ()))) for found in numbers)
+        segments = (_Segment(found, sizes.get(found, 0)) for found in numbers)
         for together in cut_batches(segments, FILE_LIMITS):
             yield PlannedFile(
                 number=number,

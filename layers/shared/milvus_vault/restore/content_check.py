@@ -5,12 +5,14 @@ catalogue does not take it for one. What it reads for the first time is a baseli
 """
 
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 
 from milvus_vault.archive.check import check_objects, raise_if_damaged
 from milvus_vault.archive.contents import ArchivedCollection, list_bytes
-from milvus_vault.archive.layout import BackupLayout
-from milvus_vault.archive.reader import read_manifest, read_objects
+from milvus_vault.archive.layout import BackupLayout, log_of
+from milvus_vault.archive.object_table import ObjectTable
+from milvus_vault.archive.reader import read_manifest, stored_objects
 from milvus_vault.errors import BackupDamagedError, ObjectArchivedError
 from milvus_vault.model.base import Count, Model
 from milvus_vault.model.collections import CollectionName
@@ -20,7 +22,7 @@ from milvus_vault.model.requests import VerifyLevel, VerifyOptions
 from milvus_vault.model.resources import Verification
 from milvus_vault.parallel import LISTS_AT_A_TIME_BYTES, SMALL_REQUESTS_AT_A_TIME, each
 from milvus_vault.pool.doubts import Doubt
-from milvus_vault.restore.partitions import objects_in
+from milvus_vault.restore.partitions import objects_in, partition_ids
 from milvus_vault.verifying.planning import (
     MAX_READ_BYTES,
     are_missing,
@@ -150,22 +152,21 @@ class ContentCheck:
 
         def write(index: int) -> int:
             collection = self.collections[index]
-            objects = read_objects(store, bucket, self.layout, collection)
-            check = check_objects(store, bucket, self.layout, collection, objects)
-            raise_if_damaged(collection, check)
-            wanted = objects_in(collection, objects)
-            write_collection(
-                self.run,
-                self.layout,
-                self.level,
-                index,
-                collection,
-                wanted,
-                readable=check.readable,
-                newest=newest,
-                doubts=self.doubts,
-            )
-            return sum(item.size_bytes > MAX_READ_BYTES for item in wanted) if is_deep else 0
+            with closing(ObjectTable(stored_objects(store, bucket, self.layout, collection))) as objects:
+                raise_if_damaged(collection, check_objects(store, bucket, self.layout, collection, objects))
+                wanted = partition_ids(collection)
+                write_collection(
+                    self.run,
+                    self.layout,
+                    self.level,
+                    index,
+                    collection,
+                    (found for found in objects.noted() if log_of(found[0]).partition_id in wanted),
+                    newest=newest,
+                    doubts=self.doubts,
+                )
+                large = (item.size_bytes > MAX_READ_BYTES for item in objects_in(collection, objects))
+                return sum(large) if is_deep else 0
 
         too_large = sum(
             each(

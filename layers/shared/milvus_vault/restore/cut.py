@@ -1,6 +1,6 @@
 """Where a restored collection is cut: rows and deletes up to there come back, and none that are newer."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 
 from milvus_vault.archive.contents import ArchivedCollection
 from milvus_vault.archive.layout import DELTA_LOG, holds_timestamps, log_of
@@ -30,7 +30,7 @@ def doubts(request: RestoreRequest, collections: Iterable[ArchivedCollection]) -
 def cut_to_read(
     request: RestoreRequest,
     collection: ArchivedCollection,
-    objects: Sequence[ArchivedObject],
+    objects: Iterable[ArchivedObject],
     cut_deletes: tuple[tuple[str, str], ...],
     compositions: tuple[Composition, ...],
 ) -> Cut | None:

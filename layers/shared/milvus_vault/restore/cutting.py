@@ -9,6 +9,8 @@ for halves of upserts: if an upsert came during the flush, its delete is in the 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
+from itertools import batched
 from threading import Lock
 
 import pyarrow as pa
@@ -27,13 +29,14 @@ from milvus_vault.claims import check_owner
 from milvus_vault.copying.working_files import read_items, read_target, write_target
 from milvus_vault.errors import BackupDamagedError, MomentOutOfRangeError, ObjectNotFoundError, WorkingFileError
 from milvus_vault.model.hybrid import as_text, from_datetime, from_milliseconds
-from milvus_vault.model.names import attempt_of
+from milvus_vault.model.names import attempt_of, short_hash
 from milvus_vault.model.objects import CopyItem
 from milvus_vault.parallel import each
 from milvus_vault.restore.working_files import (
     Composition,
     Cut,
     CutDone,
+    CutShare,
     ImportSource,
     LogToCompose,
     RestorePlan,
@@ -41,6 +44,7 @@ from milvus_vault.restore.working_files import (
     composed_folder,
     cut_done_name,
     cut_name,
+    cut_share_name,
     target_name,
 )
 from milvus_vault.workspace import Workspace
@@ -53,6 +57,9 @@ COLLECTIONS_AT_A_TIME = 4
 # ahead have at most 16 MiB each: at that size Milvus flushes deletes (dataNode.segment.deleteBufBytes).
 COMPOSED_IN_MEMORY_BYTES = 64 * 1024**2
 _OPENED_AHEAD = 4
+
+# Logs that are cut between two notes: 512 MiB at most, at 16 MiB each.
+_CUT_AT_A_TIME = 32
 
 _WRITTEN_TO = "Somebody writes to the backup. Restore it from another copy."
 
@@ -91,11 +98,11 @@ class Cutting:
             for segment, keys in cut.rows.items():
                 for key in keys:
                     seen.add_rows(segment, self._read(key, read_timestamps))
-            for key in cut.deletes:
-                seen.add_deletes(self._read(key, read_deletes).timestamps)
+            for times in each(lambda key: self._read(key, read_deletes).timestamps, cut.deletes, threads=_OPENED_AHEAD):
+                seen.add_deletes(times)
             if cut.compositions:
                 self._compose(index, cut.compositions)
-            written = {key.rpartition("/")[0] + "/" for key in self._write(cut.cut_deletes, cut.end_timestamp)}
+            written = {key.rpartition("/")[0] + "/" for key in self._write(index, cut.cut_deletes, cut.end_timestamp)}
             self._update_target(index, cut, seen.rows_until_end, written)
             warnings = () if cut.end_timestamp else tuple(_suspicions(cut, seen.count_unmatched()))
             done = CutDone(moment=cut.moment, oldest=seen.oldest, newest=seen.newest, warnings=warnings)
@@ -106,8 +113,13 @@ class Cutting:
     def _compose(self, index: int, compositions: Sequence[Composition]) -> None:
         """Compose deletes, and put what comes of it where the items of the collection's copy name the composition."""
         store, bucket, attempt = self.run.store, self.run.bucket, attempt_of(self.execution_arn)
+
+        def composed(number: int, composition: Composition) -> Sequence[tuple[int, str]]:
+            name = cut_share_name(index, "composed", number)
+            return self._share(name, composition.model_dump_json(), lambda: self._put(composition))
+
         with self._composing:
-            names = {composition.key: list(self._put(composition)) for composition in compositions}
+            names = {one.key: composed(number, one) for number, one in enumerate(compositions)}
         there = {listed.key: listed for listed in store.list_objects(bucket, self.run.key(composed_folder(index)))}
 
         def copies(item: CopyItem) -> Iterator[CopyItem]:
@@ -122,6 +134,21 @@ class Cutting:
 
         items = (copy for item in read_items(self.run, attempt, index) for copy in copies(item))
         write_target(self.run, attempt, read_target(self.run, attempt, index), items)
+
+    def _share(
+        self, name: str, made_of: str, write: Callable[[], Iterable[tuple[int, str]]]
+    ) -> Sequence[tuple[int, str]]:
+        """Return what is written of a share of the deletes, which an earlier call of this execution may have done.
+
+        So calls that end for want of time come to an end together, however many deletes there are.
+        """
+        of = short_hash(f"{self.execution_arn}\n{made_of}")
+        found = self.run.find(name, CutShare)
+        if found is None or found.of != of:
+            found = CutShare(of=of, logs=tuple(write()))
+            check_owner(self.run, attempt_of(self.execution_arn))
+            self.run.write(name, found)
+        return found.logs
 
     def _put(self, composition: Composition) -> Iterator[tuple[int, str]]:
         """Write what comes of a composition unless it is there, and yield the ID and the key of each log."""
@@ -161,14 +188,19 @@ class Cutting:
             raise BackupDamagedError(msg, hint=_WRITTEN_TO)
         return named(key, body, read)
 
-    def _write(self, items: Iterable[tuple[str, str]], end: int) -> Iterator[str]:
+    def _write(self, index: int, items: Iterable[tuple[str, str]], end: int) -> Iterator[str]:
         """Write the delta logs as cut, and yield the keys of those that still hold a delete."""
+        for number, some in enumerate(batched(items, _CUT_AT_A_TIME, strict=False)):
+            name, made_of = cut_share_name(index, "cut", number), f"{end}\n{some}"
+            yield from (key for _, key in self._share(name, made_of, partial(self._write_cut, some, end)))
+
+    def _write_cut(self, items: Iterable[tuple[str, str]], end: int) -> Iterator[tuple[int, str]]:
         for source, key in items:
             body = self._read(source, lambda content: cut_deletes(content, end))
             if body is not None:
                 check_owner(self.run, attempt_of(self.execution_arn))
                 self.run.store.put(self.staging_bucket, key, body)
-                yield key
+                yield int(key.rpartition("/")[2]), key
 
     def _update_target(self, index: int, cut: Cut, rows: Mapping[int, int], written: set[str]) -> None:
         """Write down how many rows must come back, and which deletes are left to import."""

@@ -6,7 +6,7 @@ PrepareRestore and the plan of a restore decide by the same code, so that the on
 import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -14,8 +14,9 @@ from milvus_vault.archive.added_vectors import COMPACT_HINT, older_segments
 from milvus_vault.archive.check import check_objects, raise_if_damaged
 from milvus_vault.archive.contents import Archive, ArchivedCollection, list_bytes
 from milvus_vault.archive.layout import BackupLayout, join, log_of
+from milvus_vault.archive.object_table import ObjectTable
 from milvus_vault.archive.pool import is_pooled
-from milvus_vault.archive.reader import read_archive, read_manifest, read_objects
+from milvus_vault.archive.reader import read_archive, read_manifest, stored_objects
 from milvus_vault.archive.remains import deleted_meanwhile, marker_etag
 from milvus_vault.catalogue import Catalogue
 from milvus_vault.errors import BackupDamagedError, VersionUnsupportedError
@@ -34,12 +35,12 @@ from milvus_vault.restore.content_check import level_of
 from milvus_vault.restore.cut import cut_of, cut_to_read, doubts
 from milvus_vault.restore.loading import Loading, LoadPlanner, check_loading
 from milvus_vault.restore.naming import resolve_targets, target_databases
-from milvus_vault.restore.partitions import check_partitions, objects_in, with_partitions
+from milvus_vault.restore.partitions import check_partitions, objects_in, partition_ids, with_partitions
 from milvus_vault.restore.rbac import check_rbac
 from milvus_vault.restore.rights import restore_rights
 from milvus_vault.restore.schema import can_be_added
-from milvus_vault.restore.staging import CollectionImport, FoldLimits
-from milvus_vault.restore.staging_legacy import import_sources, staged_items
+from milvus_vault.restore.staging import CollectionImport, FoldLimits, can_lie
+from milvus_vault.restore.staging_legacy import LegacyImport
 from milvus_vault.restore.targets import shards_of
 from milvus_vault.restore.working_files import Cut, ImportSource, TargetDatabase, composed_folder
 from milvus_vault.rights import by_database, check_rights
@@ -68,7 +69,7 @@ class _Checked(NamedTuple):
     level: VerifyLevel
     is_doubted: bool
     contents: bytes
-    """A line of key and ETag for each object whose contents are to be checked."""
+    """A hash of key and ETag of each object whose contents are to be checked."""
 
 
 @dataclass(slots=True)
@@ -87,7 +88,7 @@ class Listed:
     doubted: list[CollectionName] = field(default_factory=list)
     """Of which a deep verification found damage that this restore does not look for."""
     contents: "hashlib._Hash" = field(default_factory=hashlib.sha256)
-    """Of the keys and ETags of all objects whose contents are to be checked."""
+    """Of what the collections have, of all objects whose contents are to be checked."""
 
     def add(self, name: CollectionName, found: _Checked | BackupDamagedError) -> None:
         """Add what the listing of a collection shows. Collections are added in their order."""
@@ -265,8 +266,8 @@ class RestoreDecider(ABC):
     ) -> Listed:
         """Check that all objects are there and unchanged, and see which contents are to be checked, and how.
 
-        Each list of objects is read again when the targets are written: kept until then, a million of them
-        would need a gigabyte.
+        Each list of objects is read again when the targets are written: kept until then, those of all collections
+        would need more than the function's disk.
         """
         listed = Listed(can_import_in_place=self.run.bucket == self.storage.bucket)
         if self._has_rows(archive):
@@ -286,31 +287,52 @@ class RestoreDecider(ABC):
         self, collection: ArchivedCollection, server: ServerVersion, archive: Archive, listed: Listed
     ) -> _Checked | BackupDamagedError:
         """Return what the listing of a collection shows; where that is damage, and not to be raised, the damage."""
-        objects = self._objects(collection)
-        check = check_objects(self._store, self.run.bucket, self.layout, collection, objects)
-        try:
-            raise_if_damaged(collection, check)
-            self._check_vectors(collection, objects, server)
-        except BackupDamagedError as err:
-            if not self.request.skip_damaged:
-                raise
-            return err
+        with closing(ObjectTable(self._objects(collection))) as objects:
+            check = check_objects(self._store, self.run.bucket, self.layout, collection, objects)
+            try:
+                raise_if_damaged(collection, check)
+                self._check_vectors(collection, objects, server)
+            except BackupDamagedError as err:
+                if not self.request.skip_damaged:
+                    raise
+                return err
+            return self._checked(collection, objects, server, archive, listed, has_extra=bool(check.extra))
+
+    def _checked(
+        self,
+        collection: ArchivedCollection,
+        objects: ObjectTable,
+        server: ServerVersion,
+        archive: Archive,
+        listed: Listed,
+        *,
+        has_extra: bool,
+    ) -> _Checked:
+        """Return what is to be known of a collection whose objects are as they were."""
         # An import takes all that lies in a folder, so one with anything else in it has to be staged.
         # Of a pool it takes what is other backups', and finds no segment in the names.
-        can_lie = listed.can_import_in_place and not check.extra
-        can_lie = can_lie and not any(is_pooled(item.stored_key) for item in objects)
-        if can_lie and has_import_jobs(server):
-            can_lie = CollectionImport.of(collection, objects, self.fold_limits).can_lie
+        is_in_place = listed.can_import_in_place and not has_extra
+        is_in_place = is_in_place and not any(is_pooled(item.stored_key) for item in objects)
+        if is_in_place and has_import_jobs(server):
+            is_in_place = can_lie(collection, map(log_of, objects))
         elif any(segment.level is SegmentLevel.L0 for segment in collection.segments):
-            can_lie = False
-        keys = [item.stored_key for item in objects_in(self._part(collection), objects)]
+            is_in_place = False
+        part = self._part(collection)
         damaged = listed.last.damaged_contents if listed.last else {}
-        is_doubted = len(damaged) >= MOST_DAMAGED or not (damaged.keys() | listed.doubts.keys()).isdisjoint(keys)
+        known = damaged.keys() | listed.doubts.keys()
+        is_doubted = len(damaged) >= MOST_DAMAGED or (
+            bool(known) and any(item.stored_key in known for item in objects_in(part, objects))
+        )
         level = level_of(
             self.request.verify, has_checksums=archive.has_checksums, last=listed.last, is_doubted=is_doubted
         )
-        contents = (f"{key} {check.readable[key]}\n" for key in keys) if level != "quick" else ()
-        return _Checked(can_lie, level, is_doubted, "".join(contents).encode())
+        contents = hashlib.sha256()
+        if level != "quick":
+            wanted = partition_ids(part)
+            for item, etag in objects.noted():
+                if log_of(item).partition_id in wanted:
+                    contents.update(f"{item.stored_key} {etag}\n".encode())
+        return _Checked(is_in_place, level, is_doubted, contents.digest())
 
     def _read_what_is_known(self, archive: Archive, collections: Sequence[ArchivedCollection], listed: Listed) -> None:
         """Add what verifications found of the backup, and of objects of the pool that it shares.
@@ -330,7 +352,7 @@ class RestoreDecider(ABC):
             )
 
     def _check_vectors(
-        self, collection: ArchivedCollection, objects: Sequence[ArchivedObject], server: ServerVersion
+        self, collection: ArchivedCollection, objects: Iterable[ArchivedObject], server: ServerVersion
     ) -> None:
         """Return if rows that are older than a vector field can be imported before it is added.
 
@@ -393,15 +415,14 @@ class RestoreDecider(ABC):
             cut_base = f"{self.staging_folder}cut/{collection.collection_id}/"
             whole = CollectionImport.of(collection, objects, self.fold_limits, cut, composed)
             to_cut = whole.deletes_to_cut(cut_base)
-            to_read = cut_to_read(self.request, collection, objects, to_cut, whole.compositions)
+            to_read = cut_to_read(self.request, collection, whole.objects, to_cut, whole.compositions)
             if not decision.is_staged:
                 return Sources(whole.sources_in(base), cut=to_read)
             deletes = whole.deletes_staged(base, cut_base)
             return Sources(whole.sources_staged(base), deletes, to_read, whole.staged_items(base))
-        copies = self.fold_limits.copies
-        items, compositions = staged_items(base, collection, objects, copies=copies, composed=composed)
-        to_read = cut_to_read(self.request, collection, objects, (), compositions)
-        return Sources(import_sources(base, collection, objects, cut), cut=to_read, items=items)
+        legacy = LegacyImport.of(collection, objects, copies=self.fold_limits.copies, composed=composed)
+        to_read = cut_to_read(self.request, collection, legacy.objects, (), legacy.compositions)
+        return Sources(legacy.sources(base, cut), cut=to_read, items=legacy.staged_items(base))
 
     def base(self, decision: Decision, collection: ArchivedCollection) -> str:
         """Return below which folder the logs of a collection lie when it is imported, with a slash at its end."""
@@ -414,8 +435,8 @@ class RestoreDecider(ABC):
         """Return what is to be restored of a collection."""
         return with_partitions(collection, self.request.partitions.get(str(collection.name)))
 
-    def _objects(self, collection: ArchivedCollection) -> list[ArchivedObject]:
-        return read_objects(self._store, self.run.bucket, self.layout, collection)
+    def _objects(self, collection: ArchivedCollection) -> Iterator[ArchivedObject]:
+        return stored_objects(self._store, self.run.bucket, self.layout, collection)
 
     def _backup_etag(self) -> str:
         etag = marker_etag(self._store, self.run.bucket, self.layout)

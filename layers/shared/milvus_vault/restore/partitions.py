@@ -1,6 +1,6 @@
 """Restoring some partitions of a collection only."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from milvus_vault.archive.contents import ArchivedCollection
@@ -44,7 +44,12 @@ def with_partitions(collection: ArchivedCollection, wanted: Sequence[str] | None
     )
 
 
-def objects_in(collection: ArchivedCollection, objects: Sequence[ArchivedObject]) -> list[ArchivedObject]:
-    """Return the objects that lie in a collection's partitions, or concern all of them."""
-    numbers = {partition.partition_id for partition in collection.partitions} | {ALL_PARTITIONS}
-    return [item for item in objects if log_of(item).partition_id in numbers]
+def objects_in(collection: ArchivedCollection, objects: Iterable[ArchivedObject]) -> Iterator[ArchivedObject]:
+    """Yield the objects that lie in a collection's partitions, or concern all of them."""
+    numbers = partition_ids(collection)
+    return (item for item in objects if log_of(item).partition_id in numbers)
+
+
+def partition_ids(collection: ArchivedCollection) -> frozenset[int]:
+    """Return the IDs of a collection's partitions, and the one that stands for all."""
+    return frozenset(partition.partition_id for partition in collection.partitions) | {ALL_PARTITIONS}

@@ -18,7 +18,8 @@ from typing import NamedTuple
 
 from milvus_vault.archive.added_vectors import first_lacking
 from milvus_vault.archive.contents import ArchivedCollection, ArchivedPartition, ArchivedSegment
-from milvus_vault.archive.layout import DELTA_LOG, INSERT_LOG, log_of
+from milvus_vault.archive.layout import DELTA_LOG, INSERT_LOG, LogKey, log_of
+from milvus_vault.archive.object_table import ObjectTable
 from milvus_vault.archive.segment_logs import level_zero_of
 from milvus_vault.model.collections import ALL_PARTITIONS, CollectionSchema, ImportPair, SegmentLevel
 from milvus_vault.model.objects import ArchivedObject, CopyItem
@@ -42,35 +43,39 @@ class FoldLimits:
     """Of deletes that concern one segment: Milvus holds all of them in memory while it imports the segment."""
 
 
+@dataclass(slots=True)
+class _Logs:
+    """What has to be known of a segment's own objects at once."""
+
+    size_bytes: int = 0
+    """Of its insert logs."""
+    fields: frozenset[int] = frozenset()
+    has_deletes: bool = False
+
+    def add(self, item: ArchivedObject, key: LogKey) -> None:
+        if key.kind == DELTA_LOG:
+            self.has_deletes = True
+            return
+        self.size_bytes += item.size_bytes
+        if key.field_id not in self.fields:
+            self.fields |= {key.field_id}
+
+
 @dataclass(frozen=True, slots=True)
 class _Segment:
-    """A segment with rows, and its objects."""
+    """A segment with rows, and what is known of its objects."""
 
     found: ArchivedSegment
-    inserts: Sequence[ArchivedObject]
-    deletes: Sequence[ArchivedObject]
+    logs: _Logs
     folded: Sequence[ArchivedObject]
-
-    @classmethod
-    def of(
-        cls, found: ArchivedSegment, objects: Iterable[ArchivedObject], folded: Sequence[ArchivedObject]
-    ) -> "_Segment":
-        by_kind: dict[str, list[ArchivedObject]] = {INSERT_LOG: [], DELTA_LOG: []}
-        for item in objects:
-            by_kind[DELTA_LOG if log_of(item).kind == DELTA_LOG else INSERT_LOG].append(item)
-        return cls(found, by_kind[INSERT_LOG], by_kind[DELTA_LOG], folded)
-
-    @property
-    def size_bytes(self) -> int:
-        return sum(item.size_bytes for item in self.inserts)
 
     def before_field(self, schema: CollectionSchema) -> int:
         """Return the number of the vector field that its rows are older than; 0 where they have all."""
-        return first_lacking(schema, self.found, {log_of(item).field_id for item in self.inserts})
+        return first_lacking(schema, self.found, self.logs.fields)
 
     @property
     def has_deletes(self) -> bool:
-        return bool(self.deletes or self.folded)
+        return self.logs.has_deletes or bool(self.folded)
 
 
 class _Group(NamedTuple):
@@ -87,6 +92,8 @@ class _Group(NamedTuple):
 class CollectionImport:
     """What one collection needs to be imported into a server of 2.4 or newer."""
 
+    objects: ObjectTable
+    """All of them, in the order of their list."""
     _collection: ArchivedCollection
     _segments: Mapping[int, _Segment]
     _level_zero: Mapping[int, Sequence[ArchivedObject]]
@@ -109,17 +116,25 @@ class CollectionImport:
         """Sort a collection's objects.
 
         `cut` is the timestamp after which rows and deletes are left out, or 0, and `composed` the full key prefix of
-        delta logs that are composed.
+        delta logs that are composed. Raises as `ObjectTable`.
         """
         is_level_zero = level_zero_of(collection.segments)
-        objects_of: dict[int, list[ArchivedObject]] = defaultdict(list)
+        logs: dict[int, _Logs] = defaultdict(_Logs)
         level_zero: dict[int, list[ArchivedObject]] = defaultdict(list)
-        for item in objects:
+        # Most segments have logs of the same fields.
+        same: dict[frozenset[int], frozenset[int]] = {}
+
+        def part_of(item: ArchivedObject) -> str:
             key = log_of(item)
             if is_level_zero(key):
                 level_zero[key.partition_id].append(item)
-            else:
-                objects_of[key.segment_id].append(item)
+                return ""
+            of_segment = logs[key.segment_id]
+            of_segment.add(item, key)
+            of_segment.fields = same.setdefault(of_segment.fields, of_segment.fields)
+            return _part(key.segment_id, key.kind)
+
+        table = ObjectTable(objects, part_of)
         with_rows = [found for found in collection.segments if _has_rows(found, cut)]
         homes = [found.partition_id for found in with_rows]
         sizes = {number: sum(item.size_bytes for item in items) for number, items in level_zero.items()}
@@ -128,16 +143,10 @@ class CollectionImport:
         folds = not homes or most <= limits.segment_bytes
         folding = Folding.of(level_zero if folds else {}, homes, copies=limits.copies, folder=composed)
         segments = {
-            found.segment_id: _Segment.of(found, objects_of[found.segment_id], folding.beside(found.partition_id))
+            found.segment_id: _Segment(found, logs[found.segment_id], folding.beside(found.partition_id))
             for found in with_rows
         }
-        return cls(collection, segments, level_zero, cut, folds, folding.compositions)
-
-    @property
-    def can_lie(self) -> bool:
-        """Whether it can be imported from the backup's folders: each segment in one of its own, no deletes beside."""
-        groups = [segment.found.group_id for segment in self._segments.values()]
-        return not self._level_zero and all(groups) and len(groups) == len(set(groups))
+        return cls(table, collection, segments, level_zero, cut, folds, folding.compositions)
 
     def sources_in(self, base: str) -> tuple[ImportSource, ...]:
         """Return what to import from a backup's folder for binlogs: a pair of prefixes for each segment."""
@@ -192,10 +201,12 @@ class CollectionImport:
             for segment in group.segments:
                 place = (group.partition.partition_id, group.number, segment.found.segment_id)
                 below = "/".join(map(str, (self._collection.collection_id, *place)))
-                for item in segment.inserts:
+                number = segment.found.segment_id
+                for item in self.objects.of(_part(number, INSERT_LOG)):
                     key = log_of(item)
                     yield _copy(item, f"{base}{INSERT_LOG}/{below}/{key.field_id}/{key.log_id}")
-                for item in (*segment.deletes, *segment.folded):
+                deletes = self.objects.of(_part(number, DELTA_LOG)) if segment.logs.has_deletes else ()
+                for item in (*deletes, *segment.folded):
                     yield _copy(item, f"{base}{DELTA_LOG}/{below}/{log_of(item).log_id}")
         if not self.folds and not self._cut:
             for partition_id, items in self._level_zero.items():
@@ -241,6 +252,20 @@ class CollectionImport:
         return f"{base}{LEVEL_ZERO}/{self._collection.collection_id}/{partition_id}/"
 
 
+def can_lie(collection: ArchivedCollection, logs: Iterable[LogKey]) -> bool:
+    """Return whether a collection with these logs can be imported from the backup's folders, as they are.
+
+    That is so where each segment has one of its own, and no deletes of level 0 have to go beside it.
+    """
+    groups = [found.group_id for found in collection.segments if _has_rows(found, 0)]
+    return all(groups) and len(groups) == len(set(groups)) and not any(map(level_zero_of(collection.segments), logs))
+
+
+def _part(segment_id: int, kind: str) -> str:
+    """Return which part of a collection the logs of a kind of a segment are."""
+    return f"{segment_id}/{kind}"
+
+
 def _has_rows(segment: ArchivedSegment, cut: int) -> bool:
     return segment.level is not SegmentLevel.L0 and bool(rows_until(segment, cut))
 
@@ -255,11 +280,11 @@ def _in_jobs(segments: Iterable[_Segment]) -> Iterator[list[_Segment]]:
     group: list[_Segment] = []
     size_bytes = 0
     for segment in segments:
-        if group and (len(group) == SEGMENTS_A_JOB or size_bytes + segment.size_bytes > BYTES_A_JOB):
+        if group and (len(group) == SEGMENTS_A_JOB or size_bytes + segment.logs.size_bytes > BYTES_A_JOB):
             yield group
             group, size_bytes = [], 0
         group.append(segment)
-        size_bytes += segment.size_bytes
+        size_bytes += segment.logs.size_bytes
     if group:
         yield group
 

@@ -16,7 +16,7 @@ from milvus_vault.model.collections import CollectionName
 from milvus_vault.model.messages import Occupied
 from milvus_vault.model.requests import RestoreRequest
 from milvus_vault.model.times import utc_second
-from milvus_vault.parallel import SMALL_REQUESTS_AT_A_TIME, each
+from milvus_vault.parallel import SMALL_REQUESTS_AT_A_TIME, do_each, each
 from milvus_vault.ports import Executions, Flushes, Loads, Schemas
 from milvus_vault.restore.cut import cut_of
 from milvus_vault.restore.journal import Journal, JournalEntry
@@ -62,8 +62,12 @@ class TargetCheck:
         own = {index for (index, number), numbers in zip(current.items(), made, strict=True) if number in numbers}
         to_replace = check_targets(self.request, names, occupied, own)
         if self.request.skip_create:
-            for index, (collection, name) in enumerate(collections):
+
+            def check(numbered: tuple[int, tuple[ArchivedCollection, CollectionName]]) -> None:
+                index, (collection, name) = numbered
                 self._check_existing(collection, name, is_own=index in own)
+
+            do_each(check, enumerate(collections))
         return [current[index] if index in to_replace else None for index in range(len(names))]
 
     def gone(

@@ -11,10 +11,11 @@ objects of a group go in steps, each of which is written down in the group's lis
 4. Which of the condemned objects does no backup list now? These are decided on, and deleted.
 
 Each step holds whatever another sweep does at the same time. The claim only keeps two from doing the same work, and a
-function whose execution was stopped from going on for long. Who decides deletes; if that function dies on its way,
-another one goes on an hour later, when there can be no request of it any more: an attempt that was started again may
-copy to its own keys once more. What was written a short while ago stays in any case: a run that died is resumed with
-what it has copied. All times are S3's own.
+function whose execution was stopped from going on for long. Each step is done of some groups before the next one of
+them begins, of small groups side by side: no step of one asks for anything of another. Who decides deletes; if that
+function dies on its way, another one goes on an hour later, when there can be no request of it any more: an attempt
+that was started again may copy to its own keys once more. What was written a short while ago stays in any case: a run
+that died is resumed with what it has copied. All times are S3's own.
 
 An execution of another stack nobody may ask about. It counts as running, until its claim or its note is older than any
 execution can be. Should it have been redriven later, it is stopped as one that was taken for dead: at its next step a
@@ -22,11 +23,12 @@ sweep sees that it lost the claim, and a backup finds its note void before it pu
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from itertools import batched, islice
+from threading import Lock
 from typing import NamedTuple
 from uuid import uuid4
 
@@ -39,7 +41,7 @@ from milvus_vault.deleting import delete_batches, deletion_pacer
 from milvus_vault.errors import BackupDamagedError, WorkingFileError
 from milvus_vault.model.base import Model
 from milvus_vault.model.objects import ListedObject
-from milvus_vault.parallel import REQUESTS_AT_A_TIME
+from milvus_vault.parallel import REQUESTS_AT_A_TIME, each
 from milvus_vault.pool.condemned import Condemned, read_condemned
 from milvus_vault.pool.doubts import PoolDoubts
 from milvus_vault.pool.references import ReferenceList, References, listed_keys, read_references, unlisted
@@ -55,6 +57,12 @@ CONDEMNED_AT_A_TIME = 200_000
 
 # Manifests are read twice for these together: 16,000 collections and 30 backups are then 9,600 reads.
 _GROUPS_AT_A_TIME = 100
+
+# Objects of a group that is dealt with side by side with others: what is known of 16 such groups takes some 40 MB.
+_SMALL_GROUP = 5000
+
+# Groups: of each, up to eight requests are under way.
+_DELETIONS_AT_A_TIME = 4
 
 # One of 16,000 collections takes 50 MB while it is read.
 _MANIFESTS_AT_A_TIME = 4
@@ -142,6 +150,7 @@ class PoolSweep:
     _now: datetime = field(init=False)
     """By S3's clock, when the sweep began or somewhat earlier."""
     _claims: Claims = field(init=False)
+    _counting: Lock = field(default_factory=Lock)
 
     def __post_init__(self) -> None:
         """Find the pool."""
@@ -215,14 +224,39 @@ class PoolSweep:
         return progress
 
     def _turn(self, groups: Sequence[str]) -> Sequence[str]:
-        """Bring groups one list further; return those of which there may be more to do."""
+        """Bring groups one list further; return those of which there may be more to do.
+
+        Each step is done of all groups before the next one begins, of small groups side by side.
+        """
         references = self._references(groups)
-        condemned = [group for group in groups if self._condemn(group, references)]
-        settled = {group: found for group in condemned if (found := self._settle(group))}
+        condemned = self._condemn_all(groups, references)
+        found_settled = zip(condemned, each(self._settle, condemned, threads=self.threads), strict=True)
+        settled = {group: found for group, found in found_settled if found}
         # Only now: those that were waited for, or could not be, have written their lists.
         references = self._references([group for group, found in settled.items() if not found.condemned.is_decided])
+
+        def delete(group: str) -> bool:
+            return self._delete_unlisted(group, settled[group], references.get(group, ()))
+
+        small = [group for group, found in settled.items() if len(found.condemned.keys) <= _SMALL_GROUP]
+        more = zip(small, each(delete, small, threads=min(self.threads, _DELETIONS_AT_A_TIME)), strict=True)
+        again = {group for group, is_more in more if is_more}
+        again |= {group for group in settled if group not in small and delete(group)}
+        return [group for group in settled if group in again]
+
+    def _condemn_all(self, groups: Sequence[str], references: References) -> list[str]:
+        """See that groups have lists of condemned objects; return those that have one to go on with."""
+
+        def look(group: str) -> bool | None:
+            # One that is alone may be so because its listing takes long, of which nothing is to be lost.
+            return self._condemn(group, references, are_many=len(groups) == 1)
+
+        looks = zip(groups, list(each(look, groups, threads=self.threads)), strict=True)
+        # Large ones one after the other: what is listed of one may take much of the memory.
         return [
-            group for group, found in settled.items() if self._delete_unlisted(group, found, references.get(group, ()))
+            group
+            for group, has_list in looks
+            if (self._condemn(group, references, are_many=True) if has_list is None else has_list)
         ]
 
     def _references(self, groups: Sequence[str]) -> References:
@@ -233,15 +267,23 @@ class PoolSweep:
         threads = min(self.threads, _MANIFESTS_AT_A_TIME)
         return read_references(store, bucket, prefix, names, frozenset(groups), threads)
 
-    def _condemn(self, group: str, references: References) -> bool:
-        """See that a group has a list of condemned objects; return whether there is one to go on with."""
+    def _condemn(self, group: str, references: References, *, are_many: bool) -> bool | None:
+        """See that a group has a list of condemned objects; return whether there is one to go on with.
+
+        None where `are_many` is not set, and it has more objects than are looked at side by side with other groups'.
+        """
         self._check()
         store, bucket, folder = self.run.store, self.run.bucket, self._layout.folder(group)
         try:
             found = read_condemned(store, bucket, self._layout, group)
             if found is not None and found[0].keys:
                 return True
-            found_unlisted = unlisted(store, bucket, folder, references[group], self._old(folder), self._check_reading)
+            old: Iterable[ListedObject] = self._old(folder)
+            if not are_many:
+                old = list(islice(old, _SMALL_GROUP + 1))
+                if len(old) > _SMALL_GROUP:
+                    return None
+            found_unlisted = unlisted(store, bucket, folder, references[group], old, self._check_reading)
             chosen, has_time = list[tuple[str, int]](), True
             try:
                 # What came before the time was over stays in it.
@@ -358,8 +400,9 @@ class PoolSweep:
                 pacer=self.pacer,
                 before=self._check,
             ):
-                self.counts["objects"] += len(some)
-                self.counts["bytes"] += sum(size for _, size in some)
+                with self._counting:
+                    self.counts["objects"] += len(some)
+                    self.counts["bytes"] += sum(size for _, size in some)
         except (_OutOfTimeError, _TakenOverError):
             self._write(group, condemned.model_copy(update={"deleted_by": ""}), settled.etag)
             raise

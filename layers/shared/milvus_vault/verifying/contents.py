@@ -1,14 +1,16 @@
 """Compare the content of objects that have another ETag than was recorded, for a repair of a backup that was copied."""
 
 from collections.abc import Callable, Mapping
+from contextlib import closing
 from dataclasses import dataclass, replace
 from itertools import batched
 
 from milvus_vault.archive.check import check_objects
 from milvus_vault.archive.contents import ArchivedCollection, list_bytes
 from milvus_vault.archive.layout import BackupLayout
+from milvus_vault.archive.object_table import ObjectTable
 from milvus_vault.archive.other_etags import has_recorded_content, read_other_etags, write_other_etags
-from milvus_vault.archive.reader import check_backup_exists, read_archive, read_manifest, read_objects
+from milvus_vault.archive.reader import check_backup_exists, read_archive, read_manifest, stored_objects
 from milvus_vault.archive.tombstones import check_not_being_deleted
 from milvus_vault.errors import BackupDamagedError, ObjectChangedError, ObjectNotFoundError
 from milvus_vault.model.base import Model
@@ -82,16 +84,17 @@ class ContentComparison:
         store, bucket, below = self.run.store, self.run.bucket, self.layout.below
         try:
             # With the ETags of the place where it was made: those that were noted after an earlier copy prove nothing.
-            objects = read_objects(store, bucket, self.layout, replace(collection, other_etags={}))
+            objects = ObjectTable(stored_objects(store, bucket, self.layout, replace(collection, other_etags={})))
         except BackupDamagedError:
             return {}
-        etags = check_objects(store, bucket, self.layout, collection, objects).changed
-        return {
-            item.stored_key: (item, here)
-            for item in objects
-            if (here := etags.get(item.stored_key)) is not None
-            and collection.other_etags.get(below(item.stored_key)) != (item.etag, here)
-        }
+        with closing(objects):
+            etags = check_objects(store, bucket, self.layout, collection, objects).changed
+            return {
+                item.stored_key: (item, here)
+                for item in objects
+                if (here := etags.get(item.stored_key)) is not None
+                and collection.other_etags.get(below(item.stored_key)) != (item.etag, here)
+            }
 
     def _compare(
         self, others: Mapping[str, tuple[ArchivedObject, str]], progress: Comparison

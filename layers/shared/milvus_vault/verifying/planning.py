@@ -263,9 +263,8 @@ def write_collection(
     level: VerifyLevel,
     index: int,
     collection: ArchivedCollection,
-    objects: Sequence[ArchivedObject],
+    objects: Iterable[tuple[ArchivedObject, str | None]],
     *,
-    readable: Mapping[str, str],
     newest: int,
     doubts: Mapping[str, Doubt],
     has_lock: bool = False,
@@ -278,8 +277,8 @@ def write_collection(
         level: How they are to be looked at: `checksum` takes those of which a checksum of the whole was recorded.
         index: Which collection of the archive it is.
         collection: The collection.
-        objects: Its object list, with ETags as far as they were recorded.
-        readable: By key, the ETag of each object that a listing found as it was.
+        objects: Its object list, with ETags as far as they were recorded; of each the ETag under which a listing found
+            it as it was, or None.
         newest: Hybrid timestamp; no row or delete may be newer. 0: not known.
         doubts: Of the pool, by key. A digest that one has goes before those that were written down for this backup.
         has_lock: Whether locks are looked at: then each object is.
@@ -288,11 +287,13 @@ def write_collection(
     known = read_digests(run.store, run.bucket, layout, collection) if is_deep else {}
 
     count = 0
+    log_counts: Counter[int] = Counter()
 
     def items() -> Iterator[CheckItem]:
         nonlocal count
-        for item in objects:
-            etag = readable.get(item.stored_key)
+        for item, etag in objects:
+            log = log_of(item)
+            log_counts[log.segment_id] += log.kind == INSERT_LOG
             if etag is None or (is_deep and item.size_bytes > MAX_READ_BYTES):
                 continue
             if is_deep or has_lock or (item.checksum and "-" not in item.checksum):
@@ -304,7 +305,6 @@ def write_collection(
                 )
 
     write_items(run, items_name(index), items())
-    log_counts = Counter(log.segment_id for log in map(log_of, objects) if log.kind == INSERT_LOG)
     document = CheckedCollection(
         name=str(collection.name),
         collection_schema=collection.layout.collection_schema,

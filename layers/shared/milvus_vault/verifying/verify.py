@@ -5,6 +5,7 @@ concludes when that is done.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
@@ -16,8 +17,9 @@ from pydantic import Field
 from milvus_vault.archive.check import ObjectCheck, check_objects
 from milvus_vault.archive.contents import ArchivedCollection, list_bytes
 from milvus_vault.archive.layout import BackupLayout
+from milvus_vault.archive.object_table import ObjectTable
 from milvus_vault.archive.pool import is_pooled
-from milvus_vault.archive.reader import check_backup_exists, read_archive, read_document, read_manifest, read_objects
+from milvus_vault.archive.reader import check_backup_exists, read_archive, read_document, read_manifest, stored_objects
 from milvus_vault.archive.sealing import seal
 from milvus_vault.archive.tombstones import check_not_being_deleted
 from milvus_vault.catalogue import Catalogue
@@ -239,12 +241,24 @@ class BackupVerification:
         index, collection = numbered
         store, bucket = self.run.store, self.run.bucket
         try:
-            objects = read_objects(store, bucket, self.layout, collection)
+            objects = ObjectTable(stored_objects(store, bucket, self.layout, collection))
         except BackupDamagedError as err:
             return _Listed(problems=(err.message,))
+        with closing(objects):
+            return self._compare(progress, doubts, index, collection, objects)
+
+    def _compare(
+        self,
+        progress: VerifyProgress,
+        doubts: Mapping[str, Doubt],
+        index: int,
+        collection: ArchivedCollection,
+        objects: ObjectTable,
+    ) -> "_Listed":
+        store, bucket = self.run.store, self.run.bucket
         check = check_objects(store, bucket, self.layout, collection, objects)
         found = _Listed(
-            object_count=len(objects),
+            object_count=objects.count,
             size_bytes=sum(item.size_bytes for item in objects),
             problems=tuple(_problems(collection, check)),
             archived=tuple(f"{collection.name}: {key} is archived" for key in check.archived[:MAX_PROBLEMS]),
@@ -258,8 +272,7 @@ class BackupVerification:
             self.options.level,
             index,
             collection,
-            objects,
-            readable=check.readable,
+            objects.noted(),
             newest=progress.newest,
             doubts=found.doubts,
             has_lock=progress.lock is not None,

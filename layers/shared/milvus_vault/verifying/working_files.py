@@ -20,7 +20,7 @@ from typing import Literal, NamedTuple
 
 from pydantic import Field
 
-from milvus_vault.copying.working_files import lines, rows
+from milvus_vault.copying.working_files import lines, rows, write_lines
 from milvus_vault.model.base import Count, Model, Number
 from milvus_vault.model.collections import CollectionSchema
 from milvus_vault.model.hybrid import HybridTimestamp
@@ -163,7 +163,7 @@ def error_name(number: int) -> str:
 
 def write_items(run: Workspace, name: str, items: Iterable[CheckItem]) -> None:
     """Write a list of objects to look at."""
-    run.write_bytes(name, lines(items))
+    write_lines(run, name, items)
 
 
 def read_items(run: Workspace, name: str) -> Iterator[CheckItem]:

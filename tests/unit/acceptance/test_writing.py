@@ -1,0 +1,187 @@
+"""Items that make something, each with an answer that must fail it."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from milvus_vault.acceptance.account import Entered, Execution
+from milvus_vault.acceptance.items import Finding, items
+from milvus_vault.acceptance.trial import Trial
+from milvus_vault.client import VaultClient
+from milvus_vault.model.resources import Run, Started
+from tests.support.fake_api import FakeApi, backup, run
+from tests.unit.acceptance.conftest import BEGAN, TOPIC, GoodAccount
+
+BY_NAME = {one.name: one for one in items()}
+NAME = "vault_acceptance_0a1b2c3d_"
+
+
+@pytest.fixture
+def writing(api: FakeApi, account: GoodAccount) -> Trial:
+    """Return a trial that writes, with an existing collection."""
+    vault = VaultClient(api.url, account.session)
+    return Trial(vault, account, NAME, "marked-1", may_write=True, selected="default.small", began=BEGAN)
+
+
+def found(name: str, trial: Trial) -> Finding:
+    return BY_NAME[name].run(trial)
+
+
+def ends(account: GoodAccount, monkeypatch: pytest.MonkeyPatch, *ended: tuple[str, str]) -> None:
+    """Let executions end so, one after the other."""
+    left = [Execution(f"arn:{number}", *how, "", {}) for number, how in enumerate(ended)]
+    monkeypatch.setattr(account, "start", lambda *_: "arn")
+    monkeypatch.setattr(account, "wait", lambda *_: left.pop(0))
+
+
+@pytest.mark.parametrize(
+    ("name", "ended", "verdict"),
+    [
+        ("error_names", [("FAILED", "InvalidRequestError"), ("FAILED", "BackupNotFoundError")], "passed"),
+        ("error_names", [("FAILED", "States.BranchFailed"), ("FAILED", "BackupNotFoundError")], "failed"),
+        ("error_names", [("FAILED", "InvalidRequestError"), ("SUCCEEDED", "")], "failed"),
+        ("backup_exists", [("FAILED", "BackupExistsError")], "passed"),
+        ("backup_exists", [("TIMED_OUT", "States.Timeout")], "failed"),
+        ("claims", [("FAILED", "BackupInProgressError"), ("SUCCEEDED", "")], "passed"),
+        ("claims", [("SUCCEEDED", ""), ("SUCCEEDED", "")], "failed"),
+    ],
+)
+def test_executions_must_end_by_their_names(
+    name: str, ended: list[tuple[str, str]], verdict: str, account: GoodAccount, writing: Trial,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    ends(account, monkeypatch, *ended)
+    monkeypatch.setattr(account, "keys", lambda *_: ["failures/1"])
+    assert found(name, writing).verdict == verdict
+
+
+def test_without_a_failure_record_the_names_are_not_enough(
+    account: GoodAccount, writing: Trial, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ends(account, monkeypatch, ("FAILED", "InvalidRequestError"), ("FAILED", "BackupNotFoundError"))
+    assert "no failure record" in found("error_names", writing).evidence
+
+
+def line(key: str, size: int, etag: str, checksum: str) -> str:
+    return json.dumps([key, "files/1", size, etag, checksum])
+
+
+@pytest.mark.parametrize(
+    ("recorded", "said"),
+    [
+        (line("a/1", 10, "e", "CRC64NVME:x"), ""),
+        (line("a/1", 10, "e", ""), ""),
+        (line("a/1", 11, "e", ""), "has 10 bytes, not 11"),
+        (line("a/1", 10, "f", ""), "another ETag"),
+        (line("a/1", 10, "e", "CRC64NVME:y"), "another CRC64NVME"),
+        (line("a/1", 10, "e", "SHA256:x"), "another SHA256"),
+    ],
+)
+def test_what_was_recorded_of_copies_must_be_what_s3_tells(
+    recorded: str, said: str, account: GoodAccount, writing: Trial, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: Mapping[str, Any] = {"ContentLength": 10, "ETag": '"e"', "ChecksumCRC64NVME": "x"}
+    monkeypatch.setattr(account, "keys", lambda *_: ["objects/1.jsonl"])
+    monkeypatch.setattr(account, "read", lambda *_: recorded.encode())
+    monkeypatch.setattr(account, "head", lambda *_: told)
+    finding = found("checksums", writing)
+    assert (finding.verdict == "failed") is bool(said)
+    assert said in finding.evidence
+
+
+def test_a_marker_must_be_encrypted_with_the_stack_s_key(
+    account: GoodAccount, writing: Trial, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = account.stack.parameters["KmsKeyArn"]
+    for told, verdict in (
+        ({"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": key, "BucketKeyEnabled": True}, "passed"),
+        ({"ServerSideEncryption": "AES256"}, "failed"),
+    ):
+        monkeypatch.setattr(account, "head", lambda *_, told=told: told)
+        assert found("encryption", writing).verdict == verdict
+
+
+def test_a_password_or_a_row_in_a_log_fails_and_is_not_quoted(
+    account: GoodAccount, writing: Trial, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    account.stack = account.stack.__class__(
+        "vault", "CREATE_COMPLETE", {"MilvusSecretArn": "arn"}, account.stack.outputs, account.stack.resources
+    )
+    monkeypatch.setattr(account, "secret", lambda _: {"username": "root", "password": "hunter2"})
+    lines = {f"{NAME}full": 9, "marked-1": 0, "hunter2": 0}
+    monkeypatch.setattr(account, "log_lines", lambda *_: lines)
+    assert found("rows_are_in_no_log", writing).evidence == "looked for a text of the rows, the password"
+    lines |= {"hunter2": 2}
+    finding = found("rows_are_in_no_log", writing)
+    assert (finding.verdict, finding.evidence) == ("failed", "2 lines have the password")
+
+
+def test_a_search_that_finds_nothing_at_all_proves_nothing(
+    account: GoodAccount, writing: Trial, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Trial, "until", lambda *_: False)
+    monkeypatch.setattr(account, "log_lines", lambda _, texts, __: dict.fromkeys(texts, 0))
+    assert found("rows_are_in_no_log", writing).verdict == "not_possible"
+
+
+def test_maps_must_have_done_all_of_their_items(
+    account: GoodAccount, writing: Trial, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counts = {"total": 3, "succeeded": 3, "failed": 0, "aborted": 0, "timedOut": 0}
+    for changed, verdict in (({}, "passed"), ({"succeeded": 2, "failed": 1}, "failed"), ({"succeeded": 2}, "failed")):
+        monkeypatch.setattr(account, "map_runs", lambda *_, changed=changed: [counts | changed])
+        assert found("distributed_maps", writing).verdict == verdict
+    monkeypatch.setattr(account, "map_runs", lambda *_: [])
+    assert found("distributed_maps", writing).verdict == "not_possible"
+
+
+def test_more_transitions_than_were_foreseen_fail(
+    account: GoodAccount, writing: Trial, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(account, "executions_since", lambda *_: ["arn"])
+    assert found("transitions", writing).evidence.startswith("117 transitions of 400 foreseen, 45 tasks, 0.29 cents")
+    monkeypatch.setattr(account, "entered", lambda _: Entered(100, 5))
+    assert found("transitions", writing).verdict == "failed"
+
+
+def test_an_estimate_that_is_not_what_was_copied_fails(writing: Trial) -> None:
+    told = writing.vault.estimate()
+    result = {"object_count": told.object_count, "size_bytes": told.size_bytes}
+    writing.runs.append(run("backup-1", result=result))
+    assert found("estimate_is_right", writing).verdict == "passed"
+    writing.runs[:] = [run("backup-1", result=result | {"object_count": 1})]
+    assert "1 objects were copied" in found("estimate_is_right", writing).evidence
+
+
+def test_an_alarm_that_tells_nobody_fails_and_is_set_back(
+    account: GoodAccount, writing: Trial, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    states: list[str] = []
+    monkeypatch.setattr(account, "set_alarm", lambda _, state, __: states.append(state))
+    monkeypatch.setattr(account, "alarm", lambda _: (states[-1], [TOPIC]))
+    monkeypatch.setattr(account, "alarm_history", lambda _: [("Action", f"Successfully executed action {TOPIC}")])
+    assert found("alarm_is_set_off", writing).verdict == "passed"
+    monkeypatch.setattr(account, "alarm_history", lambda _: [("Action", f"Failed to execute action {TOPIC}")])
+    monkeypatch.setattr(Trial, "until", lambda _, __, look: look())
+    assert found("alarm_is_set_off", writing).verdict == "failed"
+    assert states == ["ALARM", "OK", "ALARM", "OK"]
+
+
+def test_a_dry_run_that_deletes_fails(api: FakeApi, writing: Trial, monkeypatch: pytest.MonkeyPatch) -> None:
+    api.backups = {"nightly": backup("nightly")}
+    assert found("prune_would", writing).verdict == "passed"
+    waited = writing.wait
+
+    def delete_meanwhile(_: Trial, started: Started) -> Run:
+        api.backups.clear()
+        return waited(started)
+
+    monkeypatch.setattr(Trial, "wait", delete_meanwhile)
+    assert "1 backups are gone" in found("prune_would", writing).evidence
+
+
+def test_times_are_told_by_kind(writing: Trial) -> None:
+    writing.runs += [run("backup-1"), run("backup-2")]
+    assert found("times", writing).evidence == "backup 12.0 to 12.0 s"

@@ -1,0 +1,125 @@
+"""The command `acceptance`: what it refuses at once, what it asks, and what it tells."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from milvus_vault.acceptance import account as accounts
+from milvus_vault.acceptance import trying
+from milvus_vault.acceptance.items import Item, Need, failed, not_possible, passed
+from milvus_vault.cli.session import Session
+from milvus_vault.client import Door, VaultClient
+from milvus_vault.client import discovery as doors
+from tests.support.fake_api import FakeApi, backup, problem
+from tests.unit.acceptance.conftest import GoodAccount
+from tests.unit.cli.conftest import Cli
+
+ITEMS = (
+    Item("well", 1, "It is well.", lambda _: passed("all of it"), frozenset({Need.WRITES})),
+    Item("elsewhere", 2, "It is elsewhere.", lambda _: not_possible("not in this account", "Use another one.")),
+)
+BROKEN = Item("broken", 3, "It is not broken.", lambda _: failed("alice broke backups", "Mend it."))
+
+
+@pytest.fixture(autouse=True)
+def deployed(api: FakeApi, monkeypatch: pytest.MonkeyPatch) -> GoodAccount:
+    """Let a stack be found that has the fake API, and no Milvus."""
+    account = GoodAccount()
+    door = Door(api.url, account.session, "stack", "vault")
+    monkeypatch.setattr("milvus_vault.client.find_door", lambda **_: door)
+    monkeypatch.setattr(accounts, "Account", lambda *_: account)
+    monkeypatch.setattr(Session, "vault", lambda _: VaultClient(api.url, account.session))
+    monkeypatch.setattr(trying, "items", lambda: ITEMS)
+    return account
+
+
+def test_what_was_found_is_a_table(cli: Cli) -> None:
+    done = cli("acceptance", "--yes")
+    assert done.code == 0
+    lines = [line.split() for line in done.out.splitlines()]
+    assert ["well", "passed"] in [line[:2] for line in lines]
+    assert "not in this account" in done.out
+    assert "Use another one." in done.out
+    assert "2 passed, 0 failed, 1 not possible here" in done.out  # with the cleaning up
+
+
+def test_as_json_it_is_one_document(cli: Cli) -> None:
+    document = cli("-o", "json", "acceptance", "--yes").document
+    assert [(one["name"], one["verdict"]) for one in document["items"]] == [
+        ("well", "passed"), ("elsewhere", "not_possible"), ("clean_up", "passed")
+    ]  # fmt: skip
+    assert document["is_ok"]
+
+
+def test_a_failure_is_an_exit_code_and_its_report_has_no_names(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(trying, "items", lambda: (*ITEMS, BROKEN))
+    file = tmp_path / "acceptance.json"
+    done = cli("acceptance", "--yes", "--save", str(file))
+    assert done.code == 1
+    assert "alice broke backups" in done.out
+    told = {one["name"]: one for one in json.loads(file.read_text())["items"]}
+    assert told["broken"]["evidence"] == "<name> broke <name>"
+    assert told["broken"]["hint"] == "Mend it."
+
+
+def test_it_says_what_it_costs_and_makes_nothing_where_the_answer_is_no(
+    api: FakeApi, cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("typer.confirm", lambda *_, **__: False)
+    done = cli("acceptance")
+    assert done.code == 130
+    assert "400 state transitions: 3 cents" in done.err
+    assert "Nothing was made." in done.err
+    assert api.asked == []
+
+
+def test_where_nothing_is_made_nothing_is_asked(api: FakeApi, cli: Cli) -> None:
+    done = cli("acceptance", "--read-only")
+    assert done.code == 0
+    assert "only reading was asked for" in done.out
+    assert api.asked == []
+
+
+@pytest.mark.parametrize("collection", ["shop.*", "a,b"])
+def test_what_is_not_one_collection_is_refused(collection: str, api: FakeApi, cli: Cli) -> None:
+    done = cli("acceptance", "--yes", "--collection", collection)
+    assert done.code == 2
+    assert "is not one collection" in done.err
+    assert api.asked == []
+
+
+def test_a_collection_that_is_not_there_is_refused_before_anything_is_made(api: FakeApi, cli: Cli) -> None:
+    api.answers.append(problem("CollectionNotFoundError", "collection 'default.no' does not exist", 404))
+    done = cli("acceptance", "--yes", "--collection", "no")
+    assert done.code == 4
+    assert [asked.path for asked in api.asked] == ["/live/estimate"]
+
+
+def test_a_file_that_cannot_be_written_is_refused_before_anything_is_made(
+    api: FakeApi, cli: Cli, tmp_path: Path
+) -> None:
+    done = cli("acceptance", "--yes", "--save", str(tmp_path / "no" / "x.json"))
+    assert done.code == 2
+    assert "cannot write" in done.err
+    assert api.asked == []
+
+
+def test_an_address_alone_names_no_stack(cli: Cli, monkeypatch: pytest.MonkeyPatch, api: FakeApi) -> None:
+    monkeypatch.setattr("milvus_vault.client.find_door", doors.find_door)
+    done = cli("acceptance", "--yes")
+    assert done.code == 2
+    assert "--stack" in done.err
+    assert api.asked == []
+
+
+def test_what_one_left_that_was_killed_is_removed(api: FakeApi, cli: Cli) -> None:
+    name = "vault_acceptance_0a1b2c3d_full"
+    api.backups = {name: backup(name), "nightly": backup("nightly")}
+    done = cli("-o", "json", "acceptance", "--clean-up")
+    # There is no Milvus to look for collections in, which is said.
+    assert done.code == 1
+    assert "collections were not looked at" in done.document["problems"][0]
+    assert [asked.body["backup_names"] for asked in api.asked if asked.path.endswith("/prune")] == [[name]]
