@@ -48,7 +48,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """Stop all servers in order when the test run is told to end, and write down which features the tests show."""
     exit_on_signals()
-    os.environ[RIGHTS] = str(config.rootpath / ".make" / "rights-of-stacks.txt")
+    given = config.rootpath / ".make" / "rights-of-stacks.txt"
+    # It names resources by their places in a statement, which another template may have changed.
+    if given.exists() and given.stat().st_mtime < (config.rootpath / "template.yaml").stat().st_mtime:
+        given.unlink(missing_ok=True)
+    os.environ[RIGHTS] = str(given)
     # A shell's program in the background ignores Ctrl-C, and so would each that a test starts and interrupts.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     recording.register(config)
