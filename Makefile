@@ -72,9 +72,10 @@ test: .make/venv .make/build-$(ARCHITECTURE) ## run the tests, each way through 
 
 .PHONY: test-all
 test-all: .make/venv .make/build-$(ARCHITECTURE) ## run all tests, and then test-faults: before a release
-	@rm -f .make/features.json
+	@rm -f .make/features.json .make/rights*
 	$(PYTEST) --all
 	$(RUN) -m tests.compatibility.table
+	$(RUN) -m tests.rights --forget
 	$(BIN)/python -m tests.tiers
 	@$(MAKE) test-faults ARGS=
 

@@ -1,5 +1,6 @@
 """The AWS side of the stack: ministack, which runs the template, the state machines and the handlers."""
 
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,6 +16,9 @@ from local import clients, deployment
 from local.processes import LOOPBACK, Server, fetch, free_ports, host_environment
 
 _ARTIFACTS_BUCKET = "local-artifacts"
+
+RIGHTS = "MINISTACK_RIGHTS"
+"""The variable of the environment that names a file, to which an emulator adds the rights that roles have given."""
 
 
 class Ministack(Server):
@@ -50,6 +54,7 @@ class Ministack(Server):
             # The default is every interface, and it runs any code it is given.
             "BIND_HOST": LOOPBACK,
             "LOG_LEVEL": log_level,
+            RIGHTS: os.environ.get(RIGHTS, ""),
             "AUTH": str(enforce_policies).lower(),
             "SFN_WAIT_SCALE": str(wait_scale),
             "LAMBDA_ACCOUNT_CONCURRENCY": str(lambda_concurrency),

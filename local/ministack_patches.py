@@ -294,6 +294,32 @@ def patch_conditional_write_keys() -> None:
     iam_actions._s3_object_context = context_with_conditions
 
 
+_RIGHTS = "MINISTACK_RIGHTS"
+"""The variable that names a file for the rights that roles have given; see local/aws.py."""
+
+
+def patch_given_rights() -> None:
+    """Write down each right by which a role allows a request, once: the role, statement, action, and which resource."""
+    path = os.environ.get(_RIGHTS)
+    if not path:
+        return
+    find, written = iam_evaluator._first_match, set[str]()
+
+    def find_and_note(request: Any, statements: list[Any], effect: str) -> Any:
+        found = find(request, statements, effect)
+        if found is not None and effect == "Allow" and ":assumed-role/" in request.principal_arn:
+            role = request.principal_arn.split("/")[1]
+            for number, resource in enumerate(found.resources):
+                line = f"{role} {found.sid} {request.action} {number}\n"
+                if line not in written and iam_evaluator._resource_matches(request.resource_arn, [resource], []):
+                    written.add(line)
+                    with Path(path).open("a") as file:
+                        file.write(line)
+        return found
+
+    iam_evaluator._first_match = find_and_note
+
+
 _is_in_branch = contextvars.ContextVar("is_in_branch", default=False)
 
 
@@ -577,6 +603,7 @@ def apply() -> None:
     patch_failing_branches()
     patch_condition_keys()
     patch_conditional_write_keys()
+    patch_given_rights()
     patch_layer_extraction()
     patch_cold_starts()
     patch_any_method()

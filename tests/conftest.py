@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 from collections import Counter
 from collections.abc import Iterator
 from functools import cache
@@ -14,7 +15,7 @@ import botocore.loaders
 import botocore.session
 import pytest
 
-from local.aws import Ministack
+from local.aws import RIGHTS, Ministack
 from local.processes import exit_on_signals
 from local.seaweedfs import SeaweedFS
 from local.stack import LocalStack
@@ -47,6 +48,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """Stop all servers in order when the test run is told to end, and write down which features the tests show."""
     exit_on_signals()
+    given = config.rootpath / ".make" / "rights-of-stacks.txt"
+    # It names resources by their places in a statement, which another template may have changed.
+    if given.exists() and given.stat().st_mtime < (config.rootpath / "template.yaml").stat().st_mtime:
+        given.unlink(missing_ok=True)
+    os.environ[RIGHTS] = str(given)
     # A shell's program in the background ignores Ctrl-C, and so would each that a test starts and interrupts.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     recording.register(config)
@@ -66,6 +72,15 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         msg = f"several tests have the ID {doubled[0]}"
         raise pytest.UsageError(msg)
     tiers.leave_out(config, items)
+
+
+def pytest_sessionfinish() -> None:
+    """Write down which rights the functions have needed, where any was held against its role."""
+    if "tests.support.privilege" in sys.modules:
+        from tests import rights
+        from tests.support import privilege
+
+        rights.add(privilege.NOTED)
 
 
 @pytest.fixture(autouse=True)

@@ -6,6 +6,7 @@ docs/requests.md     the fields of the requests, from their models, with example
 docs/openapi.json    the API, from its routes and their models
 docs/schemas/*.json  JSON schemas of requests, results, events and the manifest
 docs/aws-checklist.md  the items of `milvus-vault acceptance`, with `docs/aws-checklist.yaml`
+docs/permissions.md  the rights of all roles, from the template, and what needed them, from `tests/data/rights.json`
 docs/threads.md      what users have reported, from `docs/threads.yaml` and the tests that name it
 
 With `--check` nothing is written: it names the files that are not what the code says, and ends with 1 if there
@@ -50,6 +51,7 @@ from milvus_vault.model.requests import (
     VerifyRequest,
 )
 from tools.checklist import ChecklistError, checklist, checklist_document
+from tools.permissions import RightsError, permissions_document
 from tools.threads import guards, register, threads_document
 
 ROOT = Path(__file__).parent.parent
@@ -349,6 +351,7 @@ def documents() -> dict[Path, str]:
         DOCS / "requests.md": requests_document(EXAMPLES),
         DOCS / "openapi.json": json.dumps(openapi_document(ROUTES), indent=2) + "\n",
         DOCS / "aws-checklist.md": checklist_document(checklist(), items(), GENERATED),
+        DOCS / "permissions.md": permissions_document(GENERATED),
         DOCS / "threads.md": threads_document(register(), guards(), GENERATED),
     }
     for name, (model, mode) in SCHEMAS.items():
@@ -369,7 +372,7 @@ def main(arguments: Sequence[str]) -> int:
     check = parser.parse_args(arguments).check
     try:
         made = documents()
-    except (SourceError, ChecklistError) as err:
+    except (SourceError, ChecklistError, RightsError) as err:
         print(f"the documents cannot be made: {err}", file=sys.stderr)
         return 1
     stale = stale_files(made)

@@ -34,7 +34,7 @@ def copy_in_parts(restoring: Restoring, key: str) -> None:
 
 def check(call: Call, name: str, *, repair: bool) -> dict[str, Any]:
     """Return the result of a verification."""
-    arn = f"arn:aws:states:us-east-1:000000000000:execution:verify:{uuid.uuid4()}"
+    arn = f"arn:aws:states:us-east-1:000000000000:execution:vault-verify:{uuid.uuid4()}"
     execution = {"arn": arn, "started_at": "2026-01-01T00:00:00Z"}
     return call(verify_backup, {"execution": execution, "request": {"backup_name": name, "repair": repair}})
 

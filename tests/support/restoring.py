@@ -90,7 +90,7 @@ class Restoring:
             request: The drill's.
             between: Called with what PrepareDrill returned, when the restore is through.
         """
-        arn = f"arn:aws:states:us-east-1:000000000000:execution:drill:{uuid.uuid4()}"
+        arn = f"arn:aws:states:us-east-1:000000000000:execution:vault-drill:{uuid.uuid4()}"
         execution = {"arn": arn, "started_at": "2026-01-01T00:00:00Z"}
         failure = {"error": "", "cause": ""}
         with self._in_environment():
@@ -105,7 +105,7 @@ class Restoring:
 
     def restore(self, request: Mapping[str, Any], name: str = "") -> Json:
         """Return the report of a restore. Raises what a function raised, after the clean-up."""
-        arn = f"arn:aws:states:us-east-1:000000000000:execution:restore:{name or uuid.uuid4()}"
+        arn = f"arn:aws:states:us-east-1:000000000000:execution:vault-restore:{name or uuid.uuid4()}"
         execution = {"arn": arn, "started_at": "2026-01-01T00:00:00Z"}
         with self._in_environment():
             plan = self.prepare(execution, request)
@@ -139,7 +139,7 @@ class Restoring:
     def back_up(self, name: str, *, started_at: str = "2026-01-01T00:00:00Z", **request: Any) -> None:
         """Make a backup of the server."""
         self._make_bucket()
-        arn = f"arn:aws:states:us-east-1:000000000000:execution:backup:{uuid.uuid4()}"
+        arn = f"arn:aws:states:us-east-1:000000000000:execution:vault-backup:{uuid.uuid4()}"
         execution = {"arn": arn, "started_at": started_at}
         with self._in_environment():
             event = {"execution": execution, "request": {"backup_name": name, **request}}

@@ -42,9 +42,15 @@ def template() -> Data:
     return written_out
 
 
-@cache
 def translated() -> dict[str, Data]:
     """Return the resources that SAM makes of the template."""
+    made: dict[str, Data] = transformed()["Resources"]
+    return made
+
+
+@cache
+def transformed() -> Data:
+    """Return what SAM makes of the template."""
     found = copy.deepcopy(template())
     for resource in found["Resources"].values():
         for local in ("CodeUri", "ContentUri", "DefinitionUri"):
@@ -52,7 +58,7 @@ def translated() -> dict[str, Data]:
                 resource["Properties"][local] = "s3://bucket/key"
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-        made: dict[str, Data] = transform(found, {}, _NoManagedPolicies())["Resources"]
+        made: Data = transform(found, {}, _NoManagedPolicies())
     return made
 
 

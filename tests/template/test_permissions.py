@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from milvus_vault.model.events import EVENT_SOURCE
+from tests.support.privilege import LOG_DELIVERY, TRACES
 from tests.template.loading import (
     Data,
     Machine,
@@ -64,23 +65,6 @@ PLACES = {
 }
 # The only action of a function that has no resource of its own.
 LIST_SCHEDULES = ("scheduler:ListSchedules", "unknown: *")
-LOG_DELIVERY = {
-    f"logs:{action}"
-    for action in (
-        "CreateLogDelivery",
-        "GetLogDelivery",
-        "UpdateLogDelivery",
-        "DeleteLogDelivery",
-        "ListLogDeliveries",
-        "PutResourcePolicy",
-        "DescribeResourcePolicies",
-        "DescribeLogGroups",
-    )
-}
-
-TRACES = {
-    f"xray:{action}" for action in ("PutTraceSegments", "PutTelemetryRecords", "GetSamplingRules", "GetSamplingTargets")
-}
 INVOKE = "lambda:InvokeFunction"
 
 FUNCTIONS = [pytest.param(name, function, id=name) for name, function in functions().items()]

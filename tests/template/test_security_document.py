@@ -6,6 +6,7 @@ from fnmatch import fnmatchcase
 
 import pytest
 
+from tests.support.privilege import LOG_DELIVERY, TRACES
 from tests.support.terminal import REPOSITORY
 from tests.template.loading import (
     actions_of,
@@ -18,7 +19,7 @@ from tests.template.loading import (
     statements,
     translated,
 )
-from tests.template.test_permissions import LIST_SCHEDULES, LOG_DELIVERY, TRACES, grants
+from tests.template.test_permissions import LIST_SCHEDULES, grants
 from tests.template.test_privileges import who_may
 
 DOCUMENT = (REPOSITORY / "SECURITY.md").read_text()
