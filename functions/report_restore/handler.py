@@ -8,8 +8,10 @@ from milvus_vault.model.messages import ReportRestoreResult, RestoreStepRequest
 from milvus_vault.model.readable import first_of
 from milvus_vault.ports import HTML
 from milvus_vault.reports.restore import render_restore_report
-from milvus_vault.restore.report import report_restore
+from milvus_vault.restore.report import report_restore, sum_if_known
 from milvus_vault.restore.working_files import PLAN, RestorePlan
+from milvus_vault.runs.collections import follow_restore
+from milvus_vault.runs.paces import remember_paces
 from milvus_vault.runtime import task
 from milvus_vault.settings import StorageSettings
 from milvus_vault.stores import open_workspace
@@ -25,14 +27,18 @@ def handler(event: RestoreStepRequest) -> ReportRestoreResult:
     page = render_restore_report(report, plan.execution_arn)
     page_key = record_key(run.prefix, "reports", plan.execution_arn, "html")
     run.store.put(run.bucket, page_key, page, content_type=HTML)
+    followed = follow_restore(run, plan.execution_arn)
+    remember_paces(run, "restore", followed.phases if followed else ())
     failed = [collection for collection in report.collections if collection.status != "restored"]
-    restored = len(report.collections) - len(failed)
+    restored = [collection for collection in report.collections if collection.status == "restored"]
+    # A restore without rows, as one of a schema, has none to expect.
+    rows = () if plan.request.meta_only else restored
     return ReportRestoreResult(
         backup_name=report.backup_name,
         status=report.status,
         error=outcome_error(
             [collection.error for collection in failed],
-            some_succeeded=restored > 0,
+            some_succeeded=bool(restored),
             partial="RestorePartialError",
             failed="RestoreFailedError",
         )
@@ -42,9 +48,11 @@ def handler(event: RestoreStepRequest) -> ReportRestoreResult:
             first_of([f"{c.target}: {c.error}: {c.message}" for c in failed], separator="; "),
             shared_hint(c.hint for c in failed),
         ),
-        restored_count=restored,
+        restored_count=len(restored),
         failed_count=len(failed),
         row_count=sum(collection.row_count for collection in report.collections),
+        expected_row_count=sum_if_known(collection.expected_row_count for collection in rows),
+        deleted_row_count=sum_if_known(collection.deleted_row_count for collection in rows),
         imported_row_count=sum(collection.imported_row_count for collection in report.collections),
         content_checked=report.content_checked,
         read_count=report.read_count,

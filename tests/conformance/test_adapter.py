@@ -79,7 +79,8 @@ def test_a_collection_is_described_indexed_loaded_counted_renamed_and_dropped(st
         assert database.list_databases() == [DATABASE]
         _fill(milvus, database)
         database.create_index(DATABASE, NAME, INDEX)
-        _until(lambda: database.are_indexes_built(DATABASE, NAME))
+        _until(lambda: database.index_progress(DATABASE, NAME).is_built)
+        assert database.index_progress(DATABASE, NAME) == (True, ROWS, ROWS)
         assert database.load_percent(DATABASE, NAME) is None
         assert database.load_percent(DATABASE, NAME, ["p"]) is None
         database.request_load(DATABASE, NAME, replicas=1)

@@ -105,5 +105,5 @@ def test_a_collection_is_loaded_when_it_has_its_index(database: Database) -> Non
     for _ in range(2):
         database.create_index(PLACE, "a", INDEX)
     assert [index.name for index in database.list_indexes(PLACE, "a")] == ["by_v"]
-    assert (database.are_indexes_built(PLACE, "a"), database.load_percent(PLACE, "a")) == (True, None)
+    assert (database.index_progress(PLACE, "a").is_built, database.load_percent(PLACE, "a")) == (True, None)
     assert database.count_query_nodes("none") == 0

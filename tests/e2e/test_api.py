@@ -183,8 +183,21 @@ def test_a_restore_is_started_and_followed(vault: Deployment, backup: dict[str, 
     chosen = {"collections": ["default.books"], "suffix": "_back", "allow_version": True}
     request = {"backup_name": backup["backup_name"], **chosen}
     started = send(vault, "POST", "/restores", request)
-    run = ended(vault, started.json["id"])
+    seen: list[dict[str, Any]] = []
+    run = ended(vault, started.json["id"], seen)
 
+    # What it waited for was told by phase, in what moves there: rows that never go back, and jobs.
+    phases = [(phase["name"], phase["counts"]) for told in seen for phase in told["progress"]["phases"]]
+    assert {"copying", "importing"} <= {name for name, _ in phases}
+    imported = [counts for name, counts in phases if name == "importing"]
+    assert [count["unit"] for count in imported[-1]] == ["row", "job"]
+    rows = [counts[0]["done"] for counts in imported]
+    assert rows == sorted(rows)
+    assert {counts[0]["total"] for counts in imported} == {ROWS}
+    assert {c["phase"] for told in seen for c in told["collections"]} & {"importing", "indexing", "loading"}
+    assert all(phase["counts"][0]["done"] == phase["counts"][0]["total"] for phase in run["progress"]["phases"])
+    assert run["result"]["row_count"] == run["result"]["expected_row_count"] == ROWS
+    assert run["result"]["deleted_row_count"] == 0
     assert (run["status"], run["backup_name"]) == ("succeeded", backup["backup_name"])
     (collection,) = run["collections"]
     assert (collection["name"], collection["target"]) == ("books", "default.books_back")

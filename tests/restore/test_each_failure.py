@@ -155,7 +155,8 @@ def test_rows_that_are_in_are_kept_where_milvus_refuses_to_load_them(filled: Fil
     assert (told["status"], told["row_count"]) == ("restored", len(filled.keys("default.books")))
     (warning,) = [text for text in told["warnings"] if "not as it was" in text]
     uncounted = (
-        "default.books_unloaded is restored, but not as it was, and no query has counted its rows: default.books"
+        "default.books_unloaded is restored, but not as it was, and no query has counted its rows."
+        " Milvus said: default.books"
     )
     assert warning.startswith(uncounted)
     assert "cannot be loaded with 1 replica(s)" in warning
@@ -220,7 +221,7 @@ def test_one_index_that_is_refused_costs_neither_the_others_nor_load_and_count(d
 
     (told,) = report["collections"]
     (warning,) = told["warnings"]
-    assert warning.startswith("default.indexed_again is restored without an index: ")
+    assert warning.startswith("default.indexed_again is restored without an index. Milvus said: ")
     assert "by_id" in warning
     again = server.core.catalog.collection("default", "indexed_again")
     assert (set(again.indexes), again.load is not None, told["row_count"]) == ({"by_v"}, True, ROWS)

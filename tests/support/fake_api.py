@@ -35,6 +35,7 @@ from milvus_vault.model.resources import (
     IncrementalEstimate,
     ModeStats,
     ObjectCount,
+    PhaseProgress,
     PlannedCollection,
     PlannedRestore,
     PoolListing,
@@ -49,6 +50,7 @@ from milvus_vault.model.resources import (
     ScheduleStats,
     Started,
     Stats,
+    UnitCount,
 )
 
 BEGAN = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -130,12 +132,24 @@ def run(run_id: str, status: str = "succeeded", **fields: Any) -> Run:
 
 def stages(run_id: str, **last: Any) -> list[Run]:
     """Return a run as it is at several times, until it has ended."""
+    counts = (UnitCount(unit="byte", done=20_000_000, total=42_000_000), UnitCount(unit="object", done=300, total=612))
+    copying = PhaseProgress(
+        name="copying", counts=counts, per_second=4_000_000.0, eta_seconds=5.5, eta_from="this run"
+    )  # fmt: skip
     halfway = Progress(
+        phases=(copying,), collections_running=1,
         collections_done=1, collections_total=2, objects_done=300, objects_total=612, bytes_done=20_000_000,
         bytes_total=42_000_000, bytes_per_second=4_000_000.0, eta_seconds=5.5,
     )  # fmt: skip
     whole = halfway.model_copy(
-        update={"collections_done": 2, "objects_done": 612, "bytes_done": 42_000_000, "eta_seconds": None}
+        update={
+            "phases": (),
+            "collections_done": 2,
+            "collections_running": 0,
+            "objects_done": 612,
+            "bytes_done": 42_000_000,
+            "eta_seconds": None,
+        }
     )
     copied = RunCollection(database="default", name="articles", status="running", objects_done=300, objects_total=612)
     return [

@@ -31,7 +31,7 @@ from milvus_vault.model.collections import (
     SegmentLogs,
 )
 from milvus_vault.model.flushes import FlushAllPoint, FlushPoint
-from milvus_vault.ports import Flushes, Indexes, Loads, Maker, Schemas, Segments
+from milvus_vault.ports import Flushes, Indexes, IndexProgress, Loads, Maker, Schemas, Segments
 
 
 @dataclass(eq=False)
@@ -207,9 +207,10 @@ class InMemoryDatabase(Schemas, Maker, Indexes, Loads, Flushes, Segments):
             found.indexes.append(index)
 
     @override
-    def are_indexes_built(self, database: str, name: str) -> bool:
-        self._find(database, name)
-        return True
+    def index_progress(self, database: str, name: str) -> IndexProgress:
+        found = self._find(database, name)
+        rows = found.row_count * len(found.indexes)
+        return IndexProgress(is_built=True, rows_done=rows, rows_total=rows)
 
     @override
     def count_query_nodes(self, resource_group: str) -> int:

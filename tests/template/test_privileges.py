@@ -290,7 +290,7 @@ TABLE: dict[str, May] = {
         write=(".runs/restore-*/claim.json", ".runs/restore-*/collections/*/abandoned-*.json"),
         delete=(".runs/restore-*/composed/*", "milvus:staging/restore-*/*"),
     ),
-    "ReportRestore": May(read=(".runs/restore-*/*",), write=(".runs/reports/*",)),
+    "ReportRestore": May(read=(".runs/reports/paces/*", ".runs/restore-*/*"), write=(".runs/reports/*",)),
     "PlanPrune": May(
         read=(
             "*/meta/*",

@@ -1,6 +1,6 @@
 """Collections of a restore, each brought as far as it goes, on a Milvus in memory whose imports a test lets end."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Self, cast
 
@@ -11,11 +11,11 @@ from milvus_vault.copying.engine import copy_batch
 from milvus_vault.copying.plan import plan_copy
 from milvus_vault.copying.working_files import CopyPart, CopyTarget, write_job, write_target
 from milvus_vault.errors import ImportFailedError, MilvusUnavailableError
-from milvus_vault.model.collections import ImportJobState, ImportStatus, ImportTask, LoadState
+from milvus_vault.model.collections import ImportJobState, ImportStatus, ImportTask, IndexDescription, LoadState
 from milvus_vault.model.names import attempt_of, temporary_name
 from milvus_vault.model.objects import CopyItem, CopyJob
 from milvus_vault.model.requests import RestoreRequest
-from milvus_vault.ports import VectorDatabase
+from milvus_vault.ports import IndexProgress, VectorDatabase
 from milvus_vault.restore.advance import LONGEST_IN_CALL_SECONDS, RESERVE_SECONDS, Advance, Advanced
 from milvus_vault.restore.journal import Journal
 from milvus_vault.restore.working_files import (
@@ -24,7 +24,9 @@ from milvus_vault.restore.working_files import (
     ImportPaths,
     ImportSource,
     RestorePlan,
+    ServingMoved,
     Target,
+    serving_name,
     target_name,
 )
 from milvus_vault.workspace import Workspace
@@ -251,3 +253,37 @@ def test_a_call_goes_on_over_short_waits_and_ends_with_the_first_long_one() -> N
     assert slow.call.advance_for(AN_HOUR, pause).wait_seconds == LONGEST_IN_CALL_SECONDS + 1
     assert slow.call.advance_for(0, pause).pending == 1
     assert pauses == [1, 1, 1]
+
+
+class Slow(InMemoryDatabase):
+    """A Milvus that is asked some times before an index is built, and before a collection is loaded."""
+
+    steps = 3
+
+    def index_progress(self, database: str, name: str) -> IndexProgress:
+        """Return that a row more is indexed with each question, of three."""
+        super().index_progress(database, name)
+        self.steps -= 1
+        return IndexProgress(self.steps <= 0, 3 - max(0, self.steps), 3)
+
+    def load_percent(self, database: str, name: str, partitions: Sequence[str] = ()) -> int | None:
+        """Return that it is half loaded first."""
+        loaded = super().load_percent(database, name, partitions)
+        return loaded if loaded is None or self.steps < -1 else 50
+
+
+def test_how_far_milvus_indexes_and_loads_is_written_down() -> None:
+    restore = Restore("a")
+    target = restore.run.read(target_name(0), Target)
+    index = IndexDescription(index_id=1, name="i", field_name="v", params=())
+    wanted = {"indexes": (index,), "load_state": LoadState.LOADED, "imports": (), "live_row_count": None}
+    restore.run.write(target_name(0), target.model_copy(update=wanted))
+    restore.database = Slow()
+    seen = []
+    while not restore.call.advance().is_done:
+        served = restore.run.read(serving_name(ARN), ServingMoved)
+        seen.append((served.collections[0].indexed_rows, served.collections[0].load_percent))
+    assert seen == [(1, None), (2, None), (3, 0), (3, 50)]
+    assert served.indexing
+    assert served.loading
+    assert served.indexing.begun_at <= served.indexing.since <= served.loading.begun_at <= served.loading.since

@@ -327,6 +327,15 @@ class Maker(Protocol):
         """Drop a collection and its aliases; one that does not exist is no error."""
 
 
+class IndexProgress(NamedTuple):
+    """How far Milvus has built the indexes of a collection, by their rows: each counts once for each index."""
+
+    is_built: bool
+    """Whether all of them are; of a collection without an index, too."""
+    rows_done: int = 0
+    rows_total: int = 0
+
+
 class Indexes(Protocol):
     """The indexes of collections. A part of `VectorDatabase`."""
 
@@ -336,8 +345,8 @@ class Indexes(Protocol):
     def create_index(self, database: str, name: str, index: IndexDescription) -> None:
         """Create an index (Milvus builds it in the background); an equal one that exists is no error."""
 
-    def are_indexes_built(self, database: str, name: str) -> bool:
-        """Return whether Milvus has built all indexes of a collection. Raises `IndexFailedError` where it gave up."""
+    def index_progress(self, database: str, name: str) -> IndexProgress:
+        """Return how far Milvus has built the indexes of a collection. Raises `IndexFailedError` where it gave up."""
 
 
 class Loads(Protocol):

@@ -92,7 +92,7 @@ OF_MILVUS: Mapping[str, Callable[[MilvusDatabase], object]] = {
     "create_index": lambda milvus: milvus.create_index(
         "d", "c", IndexDescription(index_id=1, name="i", field_name="v", params=())
     ),
-    "are_indexes_built": lambda milvus: milvus.are_indexes_built("d", "c"),
+    "index_progress": lambda milvus: milvus.index_progress("d", "c"),
     "request_load": lambda milvus: milvus.request_load("d", "c", replicas=1),
     "load_percent": lambda milvus: milvus.load_percent("d", "c"),
     "release": lambda milvus: milvus.release("d", "c"),

@@ -16,6 +16,7 @@ from milvus_vault.model.resources import (
     Drill,
     ObjectCount,
     PoolListing,
+    Progress,
     RunCollection,
     Verification,
 )
@@ -40,7 +41,7 @@ class TestCreate:
         done = cli("create", "first", "--wait")
         assert done.code == 0
         assert "preparing" in done.out
-        assert "1/2 collections  300/612 objects  19.1 MiB/40.1 MiB  3.8 MiB/s  6 s left" in done.out
+        assert "1/2 collections, 1 at work  19.1 MiB of 40.1 MiB, 300 of 612 objects, 3.8 MiB/s, 6 s left" in done.out
         assert "backup of first succeeded in 12 s: 2 collections, 50,000 rows, 612 objects, 40.1 MiB" in done.out
 
     def test_as_json_it_writes_one_document_and_tells_progress_beside_it(self, api: FakeApi, cli: Cli) -> None:
@@ -198,16 +199,37 @@ class TestRestore:
         assert message in done.err
 
     @pytest.mark.parametrize(
-        ("imported", "told"),
-        [(54_034, "227 rows of the 54,034 in its segments had been deleted, or came after its moment"), (53_807, "")],
+        ("imported", "deleted", "told"),
+        [
+            (54_034, None, "227 rows of the 54,034 in its segments had been deleted, or came after its moment\n"),
+            (54_034, 227, "227 rows of the 54,034 in its segments had been deleted\n"),
+            (53_807, 0, "53,807 of 53,807 rows came back that were counted at the backup\n"),
+        ],
     )
-    def test_rows_that_do_not_come_back_are_explained(self, api: FakeApi, cli: Cli, imported: int, told: str) -> None:
+    def test_rows_are_told_against_those_that_were_counted_and_what_does_not_come_back_is_explained(
+        self, api: FakeApi, cli: Cli, imported: int, deleted: int | None, told: str
+    ) -> None:
         api.backups = {"b": backup("b")}
-        api.outcomes["restore"] = {"result": {"row_count": 53_807, "imported_row_count": imported}}
+        rows = {"row_count": 53_807, "imported_row_count": imported, "deleted_row_count": deleted}
+        api.outcomes["restore"] = {"result": {**rows, "expected_row_count": 53_807}}
         done = cli("restore", "b", "--wait")
         assert "53,807 rows" in done.out
         assert told in done.out
-        assert ("deleted" in done.out) is bool(told)
+        assert ("deleted" in done.out) is (imported > 53_807)
+        api.outcomes["restore"] = {"result": {**rows, "expected_row_count": None}}
+        assert "counted at the backup" not in cli("restore", "b", "--wait").out
+
+    def test_of_150_that_failed_all_are_counted(self, api: FakeApi, cli: Cli) -> None:
+        api.backups = {"b": backup("b")}
+        broken = [
+            RunCollection(database="d", name=f"c{number}", status="failed", error="ImportFailedError", message="m")
+            for number in range(100)
+        ]
+        api.outcomes["restore"] = {
+            "status": "partial", "error": "RestorePartialError", "collections": broken,
+            "progress": Progress(collections_done=50, collections_failed=150, collections_total=200),
+        }  # fmt: skip
+        assert "  d.c99: ImportFailedError: m\n  and 50 more collections failed\n" in cli("restore", "b", "--wait").out
 
     def test_a_partial_restore_names_what_is_missing(self, api: FakeApi, cli: Cli) -> None:
         api.backups = {"b": backup("b")}

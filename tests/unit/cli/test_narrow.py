@@ -5,8 +5,10 @@ import io
 import pytest
 
 from milvus_vault.cli import details, tables
+from milvus_vault.cli.following import finish
 from milvus_vault.cli.session import Output
 from milvus_vault.cli.terminal import HarmlessConsole
+from milvus_vault.model.readable import with_reason
 from milvus_vault.model.requests import BackupRequest
 from milvus_vault.model.resources import BackupSummary, CollectionInfo, RunSummary, Schedule, Stats
 from milvus_vault.model.retention import Retention
@@ -86,12 +88,25 @@ def schedules(output: Output) -> object:
     return tables.schedules(output, [found])
 
 
+def decisions(output: Output) -> object:
+    decided = [
+        {"name": NAME, "keep": False, "reason": "deleted: older than every rule of the policy of nightly_of_the_shop"},
+        {"name": "other", "keep": True, "reason": "kept: newest of day 2026-11-22"},
+    ]
+    freed = {"backups": [{"name": NAME, "size_bytes": 42_000_000}]}
+    return tables.decisions(output, run("prune-1", result={"decisions": decided, "freed": freed, "decision_count": 5}))
+
+
 @pytest.mark.parametrize("width", [40, 50, 80, 100, 200])
 @pytest.mark.parametrize(
     ("show", "shown"),
     [
         (backups, [NAME, "complete", "2026-03-01", "50,000", "40.1 MiB", "nightly_of_the_shop", "ago", "held"]),
         (runs, [RUN, "failed", "2026-03-01", "12 s", NAME, "nightly", "RowCountMismatchError"]),
+        (
+            decisions,
+            [NAME, "older than every rule of the policy of nightly_of_the_shop", "40.1 MiB", "and 3 more backups"],
+        ),
         (stats, ["1,000 (500 full, 500 incremental, 10 damaged)", "nightly_of_the_shop", "2,142.0419 USD a month"]),
         (collections, ["warehouse_of_the_north.measurements_by_hour_and_sensor", "50,000", "612", "40.1 MiB", "yes"]),
         (
@@ -137,3 +152,22 @@ def test_a_backup_in_full_is_whole_at_80_columns() -> None:
     assert "…" not in text
     for part in ("49,857", "612", "50,000", "default.articles"):
         assert part in text
+
+
+def test_a_warning_goes_on_below_its_beginning_with_what_milvus_said_under_it() -> None:
+    warning = with_reason(
+        "Alias current_articles stays where it is, and is not given to default.articles: another has that name.",
+        "CreateAlias default.articles: alias is in use (code 1602)",
+    )
+
+    def show(output: Output) -> object:
+        finish(output, run("restore-1", backup_name="b", warnings=[warning]))
+        return ""
+
+    assert [line.rstrip() for line in screen(50, show).splitlines()[2:7]] == [
+        "  ! Alias current_articles stays where it is, and",
+        "    is not given to default.articles: another has",
+        "    that name.",
+        "    Milvus said: CreateAlias default.articles:",
+        "    alias is in use (code 1602)",
+    ]

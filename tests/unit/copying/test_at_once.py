@@ -74,7 +74,10 @@ def test_it_leaves_what_three_functions_leave() -> None:
     assert (plan.object_count, plan.batch_count) == (4, 1)
     # The name of what was copied ends with the rate that was found, which is another each time.
     left = [
-        {re.sub(r"(/copied-.*)\.\d+$", r"\1", key): stored.body for key, stored in job.store.buckets[BACKUPS].items()}
+        {
+            re.sub(r"(/copied-.*)\.\d+(\.jsonl)$", r"\1\2", key): stored.body
+            for key, stored in job.store.buckets[BACKUPS].items()
+        }
         for job in (at_once, stepped)
     ]
     assert left[0] == left[1]

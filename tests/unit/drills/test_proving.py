@@ -22,7 +22,7 @@ from milvus_vault.errors import LoadFailedError
 from milvus_vault.model.collections import CollectionName, FieldSchema, IndexDescription, KeyValue
 from milvus_vault.model.messages_drill import ProveDrillResult
 from milvus_vault.model.requests import DrillRequest
-from milvus_vault.ports import Neighbour
+from milvus_vault.ports import IndexProgress, Neighbour
 from milvus_vault.rows import WRITTEN_AT, Selection, read_rows
 from milvus_vault.workspace import Workspace
 from tests.unit.archive.samples import BUCKET, PREFIX, golden_layout, golden_store
@@ -70,8 +70,8 @@ class Copy:
         assert (database, name) == (TARGET.database, TARGET.name)
         self.indexes[index.field_name] = index.param("metric_type")
 
-    def are_indexes_built(self, database: str, name: str) -> bool:
-        return (database, name) == (TARGET.database, TARGET.name)
+    def index_progress(self, database: str, name: str) -> IndexProgress:
+        return IndexProgress((database, name) == (TARGET.database, TARGET.name))
 
     def load_percent(self, database: str, name: str, partitions: Sequence[str] = ()) -> int | None:
         assert (database, name) == (TARGET.database, TARGET.name)
@@ -361,8 +361,8 @@ class ManyLoading(Loading):
         self.asked_of.append(name)
         return super().list_indexes(database, TARGET.name)
 
-    def are_indexes_built(self, database: str, name: str) -> bool:
-        return bool(database and name)
+    def index_progress(self, database: str, name: str) -> IndexProgress:
+        return IndexProgress(bool(database and name))
 
     def load_percent(self, database: str, name: str, partitions: Sequence[str] = ()) -> int | None:
         assert (database, list(partitions)) in ((TARGET.database, ["_default"]), (TARGET.database, []))

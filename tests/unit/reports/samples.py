@@ -54,13 +54,13 @@ def failure(name: str, error: str = "SourceChangedError", message: str = "it cha
 
 
 def restored(
-    name: str, rows: int = 0, warnings: tuple[str, ...] = (), imported: int | None = None
+    name: str, rows: int = 0, warnings: tuple[str, ...] = (), imported: int | None = None, **others: Any
 ) -> RestoredCollection:
     """Return a collection that was restored with a suffix."""
     source, target = (CollectionName(database="db", name=text) for text in (name, f"{name}_new"))
     return RestoredCollection(
         source=source, target=target, status="restored", row_count=rows, warnings=warnings,
-        imported_row_count=rows if imported is None else imported,
+        imported_row_count=rows if imported is None else imported, **others,
     )  # fmt: skip
 
 

@@ -12,8 +12,8 @@ from tests.unit.reports.samples import EXECUTION, not_restored, restore_report, 
 
 def test_says_what_became_of_each_collection_failed_ones_first() -> None:
     collections = [
-        restored("a", 10, ("an alias stays elsewhere",)),
-        restored("b", 2_000, imported=2_227),
+        restored("a", 10, ("an alias stays elsewhere",), expected_row_count=10, deleted_row_count=0),
+        restored("b", 2_000, imported=2_227, expected_row_count=2_000, deleted_row_count=227),
         not_restored("c", "LoadFailedError", "no memory", "Load fewer."),
     ]
     report = restore_report(collections, status="partial", warnings=("the version is not in the matrix",))
@@ -21,7 +21,12 @@ def test_says_what_became_of_each_collection_failed_ones_first() -> None:
     page = Page(render_restore_report(report, EXECUTION))
 
     assert page.texts["h1"] == ["nightly partial"]
-    assert page.texts["dd"] == ["2,010227 more in segments: deleted or too new", "2of 3 collections", "1", "1 h 0 min"]
+    assert page.texts["dd"] == [
+        "2,010of 2,010 counted at the backup; 227 more in segments: deleted",
+        "2of 3 collections",
+        "1",
+        "1 h 0 min",
+    ]
     assert page.texts["h2"][:2] == ["1 collection was not restored", "2 warnings"]
     assert page.texts["li"] == [
         f"db.c_new: LoadFailedError\n{LoadFailedError.__doc__}\nno memory\nLoad fewer.",
@@ -29,13 +34,24 @@ def test_says_what_became_of_each_collection_failed_ones_first() -> None:
         "db.a_new: an alias stays elsewhere",
     ]
     assert page.tables[1].rows == [
-        ["In the backup", "Restored as", "Status", "Rows", "In segments", "Warnings"],
-        ["db.c", "db.c_new", "failed", "0", "0", "0"],
-        ["db.b", "db.b_new", "restored", "2,000", "2,227", "0"],
-        ["db.a", "db.a_new", "restored", "10", "10", "1"],
-        ["All 3", "", "", "2,010", "2,237", ""],
+        ["In the backup", "Restored as", "Status", "Rows", "Expected", "Deleted", "In segments", "Warnings"],
+        ["db.c", "db.c_new", "failed", "0", "-", "-", "0", "0"],
+        ["db.b", "db.b_new", "restored", "2,000", "2,000", "227", "2,227", "0"],
+        ["db.a", "db.a_new", "restored", "10", "10", "0", "10", "1"],
+        ["All 3", "", "", "2,010", "2,010", "227", "2,237", ""],
     ]
     assert page.texts["text"] == ["db.b_new", "2,000", "db.a_new", "10"]
+
+
+def test_rows_that_nobody_counted_are_not_expected_and_what_may_be_too_new_is_not_called_deleted() -> None:
+    collections = [restored("a", 10, imported=12), restored("b", 5, expected_row_count=5, deleted_row_count=0)]
+    page = Page(render_restore_report(restore_report(collections), EXECUTION))
+    assert page.texts["dd"][0] == "152 more in segments: deleted or too new"
+    assert page.tables[1].rows[1:] == [
+        ["db.a", "db.a_new", "restored", "10", "-", "-", "12", "0"],
+        ["db.b", "db.b_new", "restored", "5", "5", "0", "5", "0"],
+        ["All 2", "", "", "15", "-", "-", "17", ""],
+    ]
 
 
 @pytest.mark.parametrize(("checked", "text"), [(True, "ETag against the backup's lists"), (False, "size only")])
@@ -64,7 +80,7 @@ def test_ten_thousand_collections_make_a_page_that_a_telephone_can_show() -> Non
     page = Page(body)
     assert len(body) < 1024**2
     assert len(page.tables[1].rows) == 1 + 1000 + 2
-    assert page.tables[1].rows[1001] == ["9,000 more", "", "", "40,495,500", "40,495,500", ""]
+    assert page.tables[1].rows[1001] == ["9,000 more", "", "", "40,495,500", "", "", "40,495,500", ""]
     assert page.texts["h2"][0] == "10,000 warnings"
     assert page.tags["li"] == 1000
 

@@ -8,65 +8,222 @@ import pytest
 from milvus_vault.copying.progress import CopyState
 from milvus_vault.copying.working_files import CopyProgress
 from milvus_vault.errors import WorkingFileError
-from milvus_vault.model.collections import CollectionName
-from milvus_vault.restore.working_files import ImportsMoved
+from milvus_vault.model.collections import CollectionName, LoadState
+from milvus_vault.model.requests import RestoreRequest
+from milvus_vault.model.resources import PhaseProgress, UnitCount
+from milvus_vault.restore.working_files import (
+    PLAN,
+    ImportedSoFar,
+    ImportPaths,
+    ImportsMoved,
+    ImportSource,
+    Movement,
+    RestorePlan,
+    ServedSoFar,
+    ServingMoved,
+    Target,
+    imports_name,
+    serving_name,
+    target_name,
+)
 from milvus_vault.retention.policy import Decision
 from milvus_vault.retention.working_files import PruneReport, Swept
-from milvus_vault.runs.collections import Followed
+from milvus_vault.runs.collections import Followed, copying_phases, follow_restore
 from milvus_vault.runs.describing import WorkingFiles
+from milvus_vault.runs.measuring import Phase
+from milvus_vault.runs.paces import read_paces, remember_paces
+from milvus_vault.workspace import Workspace
 from tests.support.memory_store import InMemoryObjectStore
+from tests.unit.test_restore_aliases import layout
 
 NOW = datetime(2026, 11, 28, 3, tzinfo=UTC)
-NAMES = (CollectionName(database="db", name="a"), CollectionName(database="db", name="b"))
 
 
-def followed(copied: int, imports: ImportsMoved | None = None, seconds: int = 10) -> Followed:
-    """Return a restore of two collections, of whose 1,000 bytes some were copied in so many seconds."""
-    total = CopyProgress(objects_done=copied // 100, objects_total=10, bytes_done=copied, bytes_total=1000)
-    copying = CopyState(total, copied, NOW - timedelta(seconds=seconds), round_number=1)
-    percent = imports.overall_percent((100, 900), set()) if imports else None
-    return Followed(NAMES, (), ("running", "running"), copying, lambda _, collection: collection, imports, percent)
+ARN = "arn:aws:states:eu-west-1:1:execution:restore:mine"
+ROWS = (100, 900)
 
 
-def moved(percents: tuple[float, float], *, took: int = 60, ago: int = 0) -> ImportsMoved:
-    """Return imports of 100 and of 900 rows that came so far in so many seconds."""
-    since = NOW - timedelta(seconds=ago)
-    return ImportsMoved(
-        percent=1,
-        since=since,
-        begun_at=since - timedelta(seconds=took),
-        percents=dict(enumerate(percents)),
-    )
+class Restore:
+    """The working files of a restore of two collections, of 100 and of 900 rows."""
+
+    def __init__(self, count: int = 2) -> None:
+        self.run = Workspace(InMemoryObjectStore("backups"), "backups", "p", "restore-b-0123456789ab")
+        self.row_counts = (ROWS * count)[:count]
+        names = tuple(CollectionName(database="db", name=f"c{number}") for number in range(count))
+        plan = RestorePlan(
+            request=RestoreRequest(backup_name="b"), execution_arn=ARN, started_at=NOW, backup_etag="e",
+            backup_version="2.4.4", server_version="2.4.4", content_checked=True, is_staged=True,
+            staging_folder="staging/", targets=names, row_counts=self.row_counts, databases=(),
+        )  # fmt: skip
+        self.run.write(PLAN, plan)
+        for index, named in enumerate(names):
+            pairs = (ImportPaths(insert_prefix="a", delta_prefix="", row_count=self.row_counts[index]),)
+            target = Target(
+                index=index, source=named, name=named, collection_id=index, layout=layout(), indexes=(), aliases=(),
+                load_state=LoadState.LOADED, replicas=1, loaded_partitions=(), live_row_count=None,
+                imports=(ImportSource(partition="p", pairs=pairs),),
+            )  # fmt: skip
+            self.run.write(target_name(index), target)
+
+    def note(self, index: int, *steps: str) -> None:
+        """Note how far a collection is."""
+        for step in steps:
+            self.run.write_bytes(f"collections/{index}/{step}.json", b'{"collection_id": 1, "row_count": 7}')
+
+    def import_rows(self, *rows: int, took: int = 60, ago: int = 0, jobs: int = 4) -> None:
+        """Note how many rows of the first collections are imported, half of whose jobs are done."""
+        since = NOW - timedelta(seconds=ago)
+        for index in range(len(rows)):
+            self.note(index, "attempt-1", "importing-1-1")
+        self.run.write(
+            imports_name(ARN),
+            ImportsMoved(
+                percent=1, since=since, begun_at=since - timedelta(seconds=took),
+                percents=dict.fromkeys(range(len(rows)), 1.0),
+                collections={
+                    index: ImportedSoFar(rows_done=done, jobs_done=jobs // 2, jobs_total=jobs)
+                    for index, done in enumerate(rows)
+                },
+            ),
+        )  # fmt: skip
+
+    @property
+    def followed(self) -> Followed:
+        """What is told of it."""
+        found = follow_restore(self.run, ARN)
+        assert found
+        return found
+
+    def phase(self, name: str) -> PhaseProgress:
+        """Return how far a phase is."""
+        (found,) = (phase for phase in self.followed.progress(NOW).phases if phase.name == name)
+        return found
 
 
 def test_while_it_copies_rate_and_time_are_those_of_the_copy() -> None:
-    progress = followed(400).progress(NOW)
-    assert (progress.bytes_per_second, progress.eta_seconds, progress.import_percent) == (40, 15, None)
+    total = CopyProgress(objects_done=4, objects_total=10, bytes_done=500, bytes_total=1000)
+    # 100 bytes were there before.
+    state = CopyState(total, 400, NOW - timedelta(seconds=10), round_number=1)
+    names = (CollectionName(database="db", name="a"),)
+    told = Followed(names, (), ("running",), state, lambda _, one: one, copying_phases(state)).progress(NOW)
+    assert (told.bytes_per_second, told.eta_seconds) == (40, 12.5)
+    (phase,) = told.phases
+    assert (phase.name, phase.per_second, phase.eta_seconds, phase.eta_from) == ("copying", 40, 12.5, "this run")
+    assert phase.counts == (
+        UnitCount(unit="byte", done=500, total=1000), UnitCount(unit="object", done=4, total=10)
+    )  # fmt: skip
 
 
 @pytest.mark.parametrize("seconds", [10, 100, 1000])
 def test_once_all_is_copied_there_is_no_rate_that_falls(seconds: int) -> None:
-    progress = followed(1000, seconds=seconds).progress(NOW)
-    assert (progress.bytes_per_second, progress.eta_seconds, progress.import_percent) == (None, None, None)
+    total = CopyProgress(objects_done=10, objects_total=10, bytes_done=1000, bytes_total=1000)
+    state = CopyState(total, 1000, NOW - timedelta(seconds=seconds), round_number=1)
+    told = Followed((), (), (), state, lambda _, one: one, copying_phases(state)).progress(NOW)
+    assert (told.bytes_per_second, told.eta_seconds) == (None, None)
 
 
-def test_imports_count_by_their_rows_and_tell_how_long_they_still_take() -> None:
-    progress = followed(1000, moved((100, 0))).progress(NOW)
-    assert (progress.import_percent, progress.eta_seconds) == (10, 540)
-    later = followed(1000, moved((100, 0), ago=40)).progress(NOW)
-    assert (later.import_percent, later.eta_seconds) == (10, 500)
+def test_imports_count_rows_and_jobs_and_tell_how_long_they_still_take() -> None:
+    restore = Restore()
+    restore.import_rows(100, 0)
+    told = restore.phase("importing")
+    assert told.counts == (UnitCount(unit="row", done=100, total=1000), UnitCount(unit="job", done=4, total=8))
+    assert (round(told.per_second or 0, 2), round(told.eta_seconds or 0)) == (1.67, 540)
+    restore.import_rows(100, 0, ago=40)
+    assert round(restore.phase("importing").eta_seconds or 0) == 500
+    assert restore.followed.progress(NOW).eta_seconds == restore.phase("importing").eta_seconds
 
 
-def test_what_has_not_begun_counts_as_nothing_and_what_an_earlier_execution_imported_as_all() -> None:
-    begun = ImportsMoved(percent=50, since=NOW, begun_at=NOW, percents={0: 50.0})
-    assert begun.overall_percent((100, 900), set()) == 5
-    assert begun.overall_percent((100, 900), {1}) == 95
-    assert begun.overall_percent((), set()) is None
+def test_what_an_earlier_execution_imported_is_done_and_says_nothing_of_the_rate() -> None:
+    restore = Restore()
+    restore.note(1, "attempt-1", "imported-1")
+    restore.import_rows(50)
+    told = restore.phase("importing")
+    assert (told.counts[0].done, told.counts[0].total) == (950, 1000)
+    assert round(told.per_second or 0, 2) == round(50 / 60, 2)
 
 
-@pytest.mark.parametrize("imports", [moved((0, 0)), moved((100, 100)), moved((100, 0), ago=9000)])
-def test_where_nothing_can_be_said_nothing_is(imports: ImportsMoved) -> None:
-    assert followed(1000, imports).progress(NOW).eta_seconds is None
+def test_a_collection_that_failed_is_not_waited_for() -> None:
+    restore = Restore()
+    restore.import_rows(100)
+    restore.note(1, "failed")
+    told = restore.phase("importing")
+    assert (told.counts[0].done, told.counts[0].total, told.eta_seconds) == (100, 100, None)
+    assert restore.followed.progress(NOW).collections_failed == 1
+
+
+@pytest.mark.parametrize(("rows", "ago"), [((0, 0), 0), ((100, 900), 0), ((100, 0), 9000)])
+def test_where_nothing_can_be_said_nothing_is(rows: tuple[int, int], ago: int) -> None:
+    restore = Restore()
+    restore.import_rows(*rows, ago=ago)
+    told = restore.phase("importing")
+    assert (told.eta_seconds, told.eta_from) == (None, None)
+
+
+def test_indexing_and_loading_have_rows_and_rates_of_their_own() -> None:
+    restore = Restore()
+    for index in range(2):
+        restore.note(index, "attempt-1", "importing-1-1", "imported-1")
+    begun = NOW - timedelta(seconds=100)
+    seen = ServingMoved().seen({0: ServedSoFar(indexed_rows=0, rows_to_index=200)}, begun)
+    assert seen.seen({0: ServedSoFar(indexed_rows=0, rows_to_index=200)}, NOW) is seen
+    half = NOW - timedelta(seconds=50)
+    seen = seen.seen({0: ServedSoFar(indexed_rows=100, rows_to_index=200)}, half)
+    assert seen.indexing == Movement(begun_at=begun, since=half)
+    restore.run.write(serving_name(ARN), seen)
+    told = restore.phase("indexing")
+    assert told.counts == (UnitCount(unit="row", done=50, total=1000),)
+    assert (told.per_second, told.eta_seconds) == (1, 900)
+    assert [one.phase for one in restore.followed.collections([0, 1])] == ["indexing", "indexing and loading"]
+    seen = seen.seen({0: ServedSoFar(indexed_rows=200, rows_to_index=200, load_percent=40)}, half)
+    restore.run.write(serving_name(ARN), seen)
+    assert restore.phase("indexing").counts[0].done == 100
+    assert restore.phase("loading").counts[0].done == 40
+    (first,) = restore.followed.collections([0])
+    assert (first.phase, first.counts) == ("loading", (UnitCount(unit="row", done=40, total=100),))
+    restore.note(0, "finished")
+    assert restore.phase("loading").counts[0].done == 100
+
+
+def test_a_phase_that_has_not_moved_is_told_by_the_last_run_that_had_it() -> None:
+    restore = Restore()
+    restore.import_rows(0, 0)
+    assert restore.phase("importing").eta_from is None
+    done = Phase(
+        "importing", (UnitCount(unit="row", done=500, total=500),), NOW - timedelta(seconds=100),
+        begun_with=100, ended_at=NOW - timedelta(seconds=20),
+    )  # fmt: skip
+    remember_paces(restore.run, "restore", [done])
+    told = restore.phase("importing")
+    assert (told.per_second, told.eta_seconds, told.eta_from) == (None, 1000 / 5, "an earlier run")
+    # What moves by itself is told by that.
+    restore.import_rows(100, 0)
+    assert restore.phase("importing").eta_from == "this run"
+
+
+def test_a_pace_is_kept_until_another_run_has_that_phase_and_nothing_short_is_one() -> None:
+    store = Restore().run
+    count = (UnitCount(unit="row", done=500, total=500),)
+    begun = NOW - timedelta(seconds=100)
+    remember_paces(store, "restore", [Phase(name, count, begun, ended_at=NOW) for name in ("importing", "indexing")])
+    remember_paces(store, "restore", [Phase("importing", count, NOW - timedelta(seconds=10), ended_at=NOW)])
+    remember_paces(store, "restore", [Phase("indexing", count, NOW - timedelta(seconds=1), ended_at=NOW)])
+    unfinished = (UnitCount(unit="row", done=1, total=500),)
+    remember_paces(store, "restore", [Phase("indexing", unfinished, begun, ended_at=NOW)])
+    assert read_paces(store, "restore") == {"importing": 50, "indexing": 5}
+    assert read_paces(store, "backup") == {}
+
+
+def test_of_250_collections_each_is_counted() -> None:
+    restore = Restore(250)
+    for index in range(40):
+        restore.note(index, "finished")
+    for index in range(40, 52):
+        restore.note(index, "failed")
+    for index in range(52, 90):
+        restore.note(index, "attempt-1")
+    told = restore.followed.progress(NOW)
+    counts = (told.collections_done, told.collections_failed, told.collections_running, told.collections_total)
+    assert counts == (40, 12, 38, 250)
 
 
 def test_a_report_of_a_prune_that_cannot_be_read_is_named() -> None:

@@ -11,7 +11,7 @@ from milvus_vault.adapters.milvus_errors import check, one_line
 from milvus_vault.adapters.milvus_schema import key_values, pairs
 from milvus_vault.errors import IndexFailedError
 from milvus_vault.model.collections import IndexDescription
-from milvus_vault.ports import Indexes
+from milvus_vault.ports import Indexes, IndexProgress
 
 _FINISHED, _FAILED = 3, 4  # common.IndexState
 
@@ -45,7 +45,7 @@ class IndexClient(MilvusClient, Indexes):
         )
 
     @override
-    def are_indexes_built(self, database: str, name: str) -> bool:
+    def index_progress(self, database: str, name: str) -> IndexProgress:
         indexes = self._describe(database, name)
         for index in indexes:
             if index.state == _FAILED:
@@ -53,7 +53,9 @@ class IndexClient(MilvusClient, Indexes):
                 msg = f"Milvus cannot build index {index.index_name} of {database}.{name}: {reason}"
                 raise IndexFailedError(msg, hint="Restore with `restore_index: false`, and build the index by hand.")
         # The state alone is "finished" as well while no segment has been looked at: count the rows.
-        return all(index.state == _FINISHED and index.indexed_rows >= index.total_rows for index in indexes)
+        is_built = all(index.state == _FINISHED and index.indexed_rows >= index.total_rows for index in indexes)
+        done = sum(min(index.indexed_rows, index.total_rows) for index in indexes)
+        return IndexProgress(is_built, done, sum(index.total_rows for index in indexes))
 
     def _describe(self, database: str, name: str) -> Sequence[Message]:
         request = milvus_pb2.DescribeIndexRequest(db_name=database, collection_name=name)

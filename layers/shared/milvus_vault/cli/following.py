@@ -149,13 +149,16 @@ def _tell_outcome(output: Output, run: Run) -> None:
     for line in _result_lines(run.kind, result):
         output.say("  {line}", line=line)
     for warning in run.warnings or result.get("warnings", ()):
-        output.say("  [yellow]![/] {warning}", warning=warning)
+        output.warn(*readable.warning_parts(warning))
     if run.kind == "verify":
         _tell_verified(output, result)
     for item in run.collections:
         if item.status == "failed":
             name = f"{item.database}.{item.name}"
             output.say("  {name}: {error}: {message}", name=name, error=item.error, message=item.message)
+    # An answer has a hundred collections at most, failed ones first.
+    if (untold := run.progress.collections_failed - sum(item.status == "failed" for item in run.collections)) > 0:
+        output.say("  and {more} failed", more=readable.number_of(untold, "more collection"))
     # Many collections fail for one reason, and the run's own hint comes with its error.
     hints = dict.fromkeys(item.hint for item in run.collections if item.hint not in {"", run.hint})
     for hint in hints:
@@ -164,8 +167,8 @@ def _tell_outcome(output: Output, run: Run) -> None:
 
 def _result_lines(kind: RunKind, result: Mapping[str, Any]) -> Iterator[str]:
     """Yield what else is told of what a run did, a line each."""
-    if missing := _rows_left_out(result):
-        yield missing
+    if kind == "restore":
+        yield from _rows_told(result)
     if kind == "export" and isinstance(location := result.get("location"), str):
         yield location
     if kind == "backup" and isinstance(verification := result.get("verification"), dict):
@@ -190,13 +193,18 @@ def _tell_verified(output: Output, result: Mapping[str, Any]) -> None:
         output.say("  [yellow]![/] lost: {lost}", lost=lost)
 
 
-def _rows_left_out(result: Mapping[str, Any]) -> str:
-    """Return why a restore brought fewer rows than its backup has in segments; empty where it did not."""
+def _rows_told(result: Mapping[str, Any]) -> Iterator[str]:
+    """Yield how many rows a restore was to bring, and why that is less than its backup has in segments."""
     imported, rows = result.get("imported_row_count"), result.get("row_count")
-    if not (isinstance(imported, int) and isinstance(rows, int) and imported > rows > 0):
-        return ""
-    left_out = readable.number_of(imported - rows, "row")
-    return f"{left_out} of the {readable.count(imported)} in its segments had been deleted, or came after its moment"
+    if not (isinstance(imported, int) and isinstance(rows, int)):
+        return
+    if isinstance(expected := result.get("expected_row_count"), int):
+        counted = readable.number_of(expected, "row")
+        yield f"{readable.count(rows)} of {counted} came back that were counted at the backup"
+    if imported > rows > 0:
+        left_out = readable.number_of(imported - rows, "row")
+        why = "" if result.get("deleted_row_count") == imported - rows else ", or came after its moment"
+        yield f"{left_out} of the {readable.count(imported)} in its segments had been deleted{why}"
 
 
 def _freed_lines(freed: Mapping[str, Any]) -> Iterator[str]:

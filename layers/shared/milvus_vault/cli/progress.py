@@ -1,86 +1,91 @@
 """A run that goes on: bars on a terminal, lines in a file."""
 
-from collections.abc import Callable
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 
-from rich.console import Group, RenderableType
-from rich.progress import BarColumn, Progress, ProgressColumn, TextColumn
+from rich.cells import cell_len
+from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
+from rich.padding import Padding
+from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
 from milvus_vault.cli import tables
 from milvus_vault.model import readable
+from milvus_vault.model.resources import PhaseProgress, Run, RunCollection
 from milvus_vault.model.resources import Progress as RunProgress
-from milvus_vault.model.resources import Run, RunCollection
 
-# What fits a small terminal beside the bars.
 _SHOWN_COLLECTIONS = 10
 _LINE_EVERY_SECONDS = 10.0
 
+# Lines of a screen for what is above and below the collections.
+_OTHER_LINES = 8
+_BAR, _SHORT_BAR, _WIDE = 20, 10, 70
+
 
 class RunBars:
-    """The bars of one run, and lines for the collections that are running or have failed."""
+    """The bars of one run, and lines for the collections that are running or have failed.
+
+    Nothing is cut off where the screen is narrow: what does not fit goes on in the next line.
+    """
 
     def __init__(self) -> None:
         """Make bars without numbers."""
-        columns: tuple[ProgressColumn, ...] = (
-            TextColumn("  {task.description:<12}"),
-            BarColumn(bar_width=20, complete_style="cyan", finished_style="green", pulse_style="cyan"),
-            TextColumn("{task.fields[done]:>20}"),
-            TextColumn("[dim]{task.fields[more]}"),
-        )
-        self._bars = Progress(*columns)
-        self._tasks = {
-            name: self._bars.add_task(name, total=None, done="", more="")
-            for name in ("collections", "objects", "data", "import")
-        }
         self._run: Run | None = None
 
     def update(self, run: Run) -> None:
         """Show what is known now."""
         self._run = run
-        now = run.progress
-        left = _left(now)
-        more = "  ".join(text for text in (_rate(now), left) if text)
-        self._set("collections", now.collections_done, now.collections_total, readable.count)
-        self._set("objects", now.objects_done, now.objects_total, readable.count)
-        self._set("data", now.bytes_done, now.bytes_total, readable.size, more)
-        percent = now.import_percent
-        self._set("import", int(percent or 0), None if percent is None else 100, lambda n: f"{n}%", left)
-        # Bars that are full say that all is done, and of a restore the longest part comes after its copy.
-        is_copied = run.kind == "restore" and is_past_copy(run)
-        for name, is_shown in (
-            ("collections", now.collections_total is not None),
-            ("objects", now.objects_total is not None and not is_copied),
-            ("data", now.bytes_total is not None and not is_copied),
-            ("import", percent is not None),
-        ):
-            self._bars.update(self._tasks[name], visible=is_shown)
 
-    def _set(self, name: str, done: int, total: int | None, text: Callable[[int | None], str], more: str = "") -> None:
-        shown = f"{text(done)} of {text(total)}" if total is not None else ""
-        # A total of 0 would be a bar that never fills.
-        known = None if total is None else max(total, 1)
-        completed = done if total else (1 if total == 0 else 0)
-        self._bars.update(self._tasks[name], total=known, completed=completed, done=shown, more=more)
-
-    def __rich__(self) -> RenderableType:
-        """Return what is on the screen."""
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """Yield what is on the screen."""
         run = self._run
         if run is None:
-            return Text("asking the API ...", style="dim")
-        parts: list[RenderableType] = [headline(run)]
-        # What has ended is told by its outcome, and a check or a prune has nothing that is counted on the way.
-        if run.status == "running" and any(task.visible for task in self._bars.tasks):
-            parts.append(self._bars)
-        parts.append(_collections(run))
-        return Group(*parts)
+            yield Text("asking the API ...", style="dim")
+            return
+        yield headline(run)
+        # What has ended is told by its outcome.
+        if run.status == "running":
+            yield from _bars(run.progress, _BAR if options.max_width >= _WIDE else _SHORT_BAR)
+        yield from _collections(run, options.max_width, console.size.height - _OTHER_LINES)
 
 
-def is_past_copy(run: Run) -> bool:
-    """Return whether nothing is left to copy: then the numbers of the copy say nothing of what goes on."""
-    now = run.progress
-    return now.bytes_total is not None and now.bytes_done == now.bytes_total
+def _bars(now: RunProgress, width: int) -> Iterator[RenderableType]:
+    grid = Table.grid(padding=(0, 1))
+    grid.add_column(no_wrap=True)
+    grid.add_column()
+    grid.add_column(overflow="fold")
+    if now.collections_total is not None:
+        done = readable.count(now.collections_done)
+        said = f"{done} of {readable.count(now.collections_total)}{_others(now)}"
+        grid.add_row("  collections", _bar(now.collections_done, now.collections_total, width), said)
+    # Bars that are full say that all is done, and of a restore the longest part comes after its copy.
+    for phase in at_work(now):
+        first = phase.counts[0]
+        percent = readable.percent_of(phase)
+        said = ("" if percent is None else f"{percent} %, ") + readable.moving(phase)
+        grid.add_row(Text(f"  {phase.name}"), _bar(first.done, first.total, width), said)
+    if grid.rows:
+        yield grid
+
+
+def _bar(done: int, total: int | None, width: int) -> ProgressBar:
+    # A total of 0 would be a bar that never fills.
+    return ProgressBar(
+        total=max(total or 0, 1), completed=done if total else 1, width=width, complete_style="cyan",
+        finished_style="green",
+    )  # fmt: skip
+
+
+def _others(now: RunProgress) -> str:
+    """Return how many collections are not done, by what they are."""
+    counts = (("at work", now.collections_running), ("failed", now.collections_failed))
+    return "".join(f", {readable.count(count)} {what}" for what, count in counts if count)
+
+
+def at_work(now: RunProgress) -> Sequence[PhaseProgress]:
+    """Return the phases in which something is left to do."""
+    return [phase for phase in now.phases if phase.counts[0].done != phase.counts[0].total]
 
 
 def kind_of(run: Run) -> str:
@@ -104,30 +109,50 @@ def headline(run: Run) -> Text:
     )
 
 
-def _collections(run: Run) -> Table:
-    grid = Table.grid(padding=(0, 2))
-    told = list(run.collections)
-    looked_at = [item for item in told if item.status in {"running", "failed"}]
-    for item in looked_at[:_SHOWN_COLLECTIONS]:
-        name = f"  {item.database}.{item.name}" + (f" → {item.target}" if item.target else "")
-        told_of = Text(item.error, style="red") if item.status == "failed" else Text(_share(item))
-        grid.add_row(Text(name), tables.word(item.status), told_of)
+def _collections(run: Run, width: int, height: int) -> Iterator[RenderableType]:
+    """Yield the collections that are at work or have failed, as many as fit, and how many others are not done."""
+    shown: list[RunCollection] = []
+    lines = 0
+    for item in run.collections:
+        if item.status not in {"running", "failed"} or len(shown) == _SHOWN_COLLECTIONS:
+            continue
+        name = f"{item.database}.{item.name}" + (f" → {item.target}" if item.target else "")
+        told = Text(item.error, style="red") if item.status == "failed" else Text(_share(item))
+        title = Text.assemble(name, "  ", tables.word(item.status))
+        whole = Text.assemble(title, "  ", told)
+        fits = cell_len(whole.plain) + 2 <= width
+        lines += 1 if fits else sum(-(-cell_len(part.plain) // max(1, width - 4)) for part in (title, told))
+        if lines > height and shown:
+            break
+        shown.append(item)
+        if fits:
+            yield Padding(whole, (0, 0, 0, 2))
+        else:
+            yield Padding(title, (0, 0, 0, 2))
+            yield Padding(told, (0, 0, 0, 4))
+    now = run.progress
     # An answer has a hundred collections at most; of the others it says only how many there are.
-    untold = max((run.progress.collections_total or 0) - run.progress.collections_done - len(told), 0)
-    left = len(looked_at) - _SHOWN_COLLECTIONS
-    if left > 0:
-        grid.add_row(Text(f"  and {left + untold} more", style="dim"), "", "")
-    return grid
+    left = (now.collections_total or 0) - now.collections_done - len(shown)
+    if shown and left > 0:
+        waiting = left + len(shown) - now.collections_running - now.collections_failed
+        running = now.collections_running - sum(item.status == "running" for item in shown)
+        failed = now.collections_failed - sum(item.status == "failed" for item in shown)
+        parts = [
+            f"{readable.count(count)} {what}"
+            for what, count in (("failed", failed), ("at work", running), ("waiting", waiting))
+            if count > 0
+        ]
+        yield Text(f"  and {readable.count(left)} more: {', '.join(parts)}", style="dim")
 
 
 def _share(item: RunCollection) -> str:
     if item.phase and item.phase != "copying":
-        return item.phase if item.import_percent is None else f"{item.phase} {item.import_percent:.0f}%"
+        return f"{item.phase}{', ' if item.counts else ''}{', '.join(readable.counted(one) for one in item.counts)}"
     done, total = (item.bytes_done, item.bytes_total) if item.bytes_total else (item.objects_done, item.objects_total)
     if not total:
         return ""
-    objects = "" if item.objects_total is None else f"  {item.objects_done:,} of {item.objects_total:,} objects"
-    return f"{100 * done // total:3}%{objects}"
+    objects = "" if item.objects_total is None else f", {item.objects_done:,} of {item.objects_total:,} objects"
+    return f"{100 * done // total} %{objects}"
 
 
 class RunLines:
@@ -137,18 +162,19 @@ class RunLines:
         """Nothing was told yet."""
         self._told: tuple[object, ...] = ()
         self._told_at = 0.0
-        self._numbers: tuple[int, ...] = ()
+        self._counts: object = None
         self._collections: dict[str, str] = {}
 
     def lines(self, run: Run, now_seconds: float) -> list[str]:
         """Return what is new in an answer, given a clock that goes on in seconds."""
         new = []
-        progress = run.progress
-        told = (run.status, run.phase, progress.collections_done, progress.collections_total)
-        numbers = (progress.objects_done, progress.bytes_done, int(progress.import_percent or 0))
-        is_due = numbers != self._numbers and now_seconds - self._told_at >= _LINE_EVERY_SECONDS
+        now = run.progress
+        phases = tuple(phase.name for phase in at_work(now))
+        told = (run.status, run.phase, now.collections_done, now.collections_total, phases)
+        counts = tuple(phase.counts for phase in now.phases)
+        is_due = counts != self._counts and now_seconds - self._told_at >= _LINE_EVERY_SECONDS
         if told != self._told or is_due:
-            self._told, self._told_at, self._numbers = told, now_seconds, numbers
+            self._told, self._told_at, self._counts = told, now_seconds, counts
             new.append(_line(run))
         for item in run.collections:
             name = f"{item.database}.{item.name}"
@@ -160,24 +186,11 @@ class RunLines:
 
 def _line(run: Run) -> str:
     now = run.progress
-    parts = [run.id, (run.phase or run.status).replace("_", " ") if run.status == "running" else run.status]
-    if now.collections_total is not None:
-        parts.append(f"{now.collections_done}/{now.collections_total} collections")
     is_running = run.status == "running"
-    is_copied = run.kind == "restore" and is_running and is_past_copy(run)
-    if now.objects_total is not None and not is_copied:
-        parts.append(f"{now.objects_done:,}/{now.objects_total:,} objects")
-    if now.bytes_total is not None and not is_copied:
-        parts.append(f"{readable.size(now.bytes_done)}/{readable.size(now.bytes_total)}")
-    if is_running:
-        parts.append("" if now.import_percent is None else f"import {now.import_percent:.0f}%")
-        parts += [_rate(now), _left(now)]
-    return "  ".join(part for part in parts if part)
-
-
-def _rate(now: RunProgress) -> str:
-    return "" if now.bytes_per_second is None else readable.rate(now.bytes_per_second)
-
-
-def _left(now: RunProgress) -> str:
-    return f"{readable.duration(now.eta_seconds)} left" if now.eta_seconds else ""
+    parts = [run.id, (run.phase if is_running and run.phase else run.status).replace("_", " ")]
+    if now.collections_total is not None:
+        parts.append(f"{now.collections_done}/{now.collections_total} collections{_others(now)}")
+    for phase in at_work(now) if is_running else ():
+        name = "" if phase.name == run.phase else f"{phase.name}: "
+        parts.append(f"{name}{readable.moving(phase)}")
+    return "  ".join(parts)

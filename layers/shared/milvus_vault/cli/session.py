@@ -77,6 +77,25 @@ class Output:
         self._write(self.errors if self.is_json else self.text, markup, values, is_whole=is_whole)
         sys.stdout.flush()
 
+    def warn(self, sentence: str, said: str) -> None:
+        """Write a warning below what it concerns: a sentence, and under it what Milvus said, which may be empty."""
+        if not self.text.is_terminal or self.is_json:
+            self.say("  [yellow]![/] {sentence}", sentence=sentence)
+            if said:
+                self.say("    Milvus said: {said}", said=said)
+            return
+        from rich.table import Table  # noqa: PLC0415 - most commands need none
+        from rich.text import Text  # noqa: PLC0415
+
+        # What goes on in the next line is below its beginning.
+        grid = Table.grid(padding=(0, 1, 0, 0))
+        grid.add_column()
+        grid.add_column(overflow="fold")
+        grid.add_row(Text("  !", style="yellow"), Text(spoken(sentence)))
+        if said:
+            grid.add_row("", Text(f"Milvus said: {spoken(said)}", style="dim"))
+        self.text.print(grid)
+
     def tell(self, markup: str, /, *, is_whole: bool = False, **values: object) -> None:
         """Write a remark to standard error; see `say`."""
         self._write(self.errors, markup, values, is_whole=is_whole)

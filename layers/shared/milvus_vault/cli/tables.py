@@ -209,7 +209,7 @@ def collections(output: Output, items: Iterable[CollectionInfo]) -> RenderableTy
     )
 
 
-def decisions(output: Output, run: Run) -> Table | None:
+def decisions(output: Output, run: Run) -> RenderableType | None:
     """Return what a prune decided of each backup, with the reasons, and of a dry run with what each would free alone.
 
     None where the run has left nothing.
@@ -219,17 +219,18 @@ def decisions(output: Output, run: Run) -> Table | None:
         return None
     freed = (run.result or {}).get("freed")
     sizes = {backup["name"]: readable.size(backup["size_bytes"]) for backup in (freed or {}).get("backups", ())}
-    made = table(output, "backup", "decision", *([] if freed is None else [">frees"]), "why")
-    made.columns[-1].no_wrap = False
-    for decision in decided:
-        verdict = Text("keep", style="green") if decision["keep"] else Text("delete", style="red")
-        reason = str(decision["reason"]).removeprefix("kept: ").removeprefix("deleted: ")
-        frees = [] if freed is None else ["" if decision["keep"] else sizes.get(decision["name"], "-")]
-        made.add_row(Text(str(decision["name"]), style="bold"), verdict, *frees, Text(reason))
+    rows = [
+        (
+            Text(str(decision["name"]), style="bold"),
+            Text("keep", style="green") if decision["keep"] else Text("delete", style="red"),
+            "" if freed is None or decision["keep"] else sizes.get(decision["name"], "-"),
+            str(decision["reason"]).removeprefix("kept: ").removeprefix("deleted: "),
+        )
+        for decision in decided
+    ]
+    made = listed(output, ("backup", "decision", ">frees", "why"), rows, in_title=2)
     left_out = (run.result or {}).get("decision_count", len(decided)) - len(decided)
-    if left_out > 0:
-        made.add_row(*[""] * (len(made.columns) - 1), f"and {readable.number_of(left_out, 'more backup')}")
-    return made
+    return Group(made, Text(f"and {readable.number_of(left_out, 'more backup')}")) if left_out > 0 else made
 
 
 def acceptance(output: Output, report: "AcceptanceReport") -> RenderableType:

@@ -43,10 +43,10 @@ def to_run(run: str) -> Response:
 def _percent(run: Run) -> float | None:
     """Return how far a run is with what it does now; None where nothing can be said."""
     told = run.progress
-    if told.import_percent is not None:
-        return told.import_percent
-    pairs = ((told.bytes_done, told.bytes_total), (told.collections_done, told.collections_total))
-    return next((100 * done / total for done, total in pairs if total), None)
+    percents = [percent for phase in told.phases if (percent := readable.percent_of(phase)) not in {None, 100}]
+    if percents:
+        return percents[-1]
+    return 100 * told.collections_done / told.collections_total if told.collections_total else None
 
 
 def _growth(difference: int) -> str:
@@ -80,6 +80,8 @@ def environment() -> Environment:
     made.filters |= {"bytes": readable.size, "count": readable.count, "duration": readable.duration}
     made.filters |= {"minute": utc_minute, "time": utc_second, "rate": readable.rate, "ago": _ago}
     made.filters |= {"growth": _growth, "change": _change}
+    made.filters |= {"counted": readable.counted, "moving": readable.moving, "percent_of": readable.percent_of}
+    made.filters |= {"warning_parts": readable.warning_parts}
     made.filters |= {"part": lambda text: quote(text, safe="")}
     made.globals |= {"verified": lambda found: readable.how_verified(found.model_dump())}
     made.globals |= {"drilled": lambda found: readable.how_drilled(found.model_dump()), "percent": _percent}

@@ -27,6 +27,8 @@ class CopyState:
     """Bytes that this round has copied; `total` has in addition what it found done."""
     planned_at: datetime | None
     round_number: int
+    copied_at: datetime | None = None
+    """When the last of these was noted."""
     by_target: dict[int, TargetProgress] = field(default_factory=lambda: defaultdict(TargetProgress))
 
 
@@ -36,7 +38,9 @@ def copy_state(run: Workspace, attempt: str) -> CopyState | None:
     if plan is None or plan.attempt != attempt:
         return None
     folder = round_folder(attempt, plan.round_number)
-    copied = most_complete(run.names(f"{folder}/copied-"))
+    noted = dict(run.documents(f"{folder}/copied-"))
+    copied = most_complete(noted)
+    copied_at = max((when for when in noted.values() if when), default=None)
     # A round that PlanCopy copied at once and planned again after that has its copies among those present as well.
     total = CopyProgress(
         objects_done=plan.present_object_count + min(plan.object_count, sum(name.objects for name in copied)),
@@ -45,7 +49,7 @@ def copy_state(run: Workspace, attempt: str) -> CopyState | None:
         bytes_total=plan.present_size_bytes + plan.size_bytes,
     )
     planned_at = run.store.modified_at(run.bucket, run.key(CURRENT))
-    state = CopyState(total, total.bytes_done - plan.present_size_bytes, planned_at, plan.round_number)
+    state = CopyState(total, total.bytes_done - plan.present_size_bytes, planned_at, plan.round_number, copied_at)
     settled = {name.number: name for name in copied}
     for share in plan.present:
         _add(state.by_target[share.target], share.objects, share.bytes, 1.0)

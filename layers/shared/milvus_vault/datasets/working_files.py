@@ -17,6 +17,7 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import NamedTuple, Self
 from urllib.parse import quote
 
@@ -214,9 +215,10 @@ class WrittenName(NamedTuple):
         return f"{folder}{self.collection}-{self.number}-{self.bytes}.json"
 
 
-def list_written(run: Workspace, folder: str) -> set[WrittenName]:
-    """Return which files are written."""
-    found = (_WRITTEN.match(name) for name in run.names(folder))
+def list_written(run: Workspace, folder: str, since: datetime | None = None) -> set[WrittenName]:
+    """Return which files are written, or which of them were since then."""
+    names = (name for name, when in run.documents(folder) if since is None or when is None or when >= since)
+    found = (_WRITTEN.match(name) for name in names)
     return {WrittenName(int(match["index"]), int(match["number"]), int(match["bytes"])) for match in found if match}
 
 

@@ -216,7 +216,7 @@ class DrillProof:
         for vector in _vectors(archived.layout.collection_schema):
             if vector.name not in there and vector.data_type in _OWN_INDEXES:
                 self.database.create_index(database, name, _own_index(vector))
-        if not self.database.are_indexes_built(database, name):
+        if not self.database.index_progress(database, name).is_built:
             return False
         partitions = () if archived.layout.has_partition_key else archived.layout.partitions
         percent = self.database.load_percent(database, name, partitions)

@@ -254,8 +254,12 @@ class ReportRestoreResult(Model):
     restored_count: int
     failed_count: int
     row_count: int
+    expected_row_count: int | None = None
+    """Rows that were counted of it when it was backed up; null where they were not of all of it."""
     imported_row_count: int
     """Rows in the segments of what was restored: more than came back where some were deleted or are too new."""
+    deleted_row_count: int | None = None
+    """Those of them that had been deleted; null where some may be too new instead."""
     content_checked: bool
     """Whether ETags were recorded, and the listing's compared with them; else only presence and size were."""
     read_count: Count = 0

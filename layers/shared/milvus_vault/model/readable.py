@@ -5,9 +5,12 @@ lengths of time are in their two largest units; a dash stands for what there is 
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from milvus_vault.model.retention import Retention
+
+if TYPE_CHECKING:
+    from milvus_vault.model.resources import PhaseProgress, UnitCount
 
 _UNITS = ("KiB", "MiB", "GiB", "TiB", "PiB")
 _STEP = 1024
@@ -40,6 +43,49 @@ def size(size_bytes: float | None) -> str:
 def rate(bytes_per_second: float | None) -> str:
     """Return a rate: `1.5 MiB/s`; a dash for none."""
     return "-" if bytes_per_second is None else f"{size(bytes_per_second)}/s"
+
+
+def counted(item: "UnitCount") -> str:
+    """Return how many of something are done: `450 of 1,000 rows`, `20.0 MiB of 40.1 MiB`."""
+    if item.unit == "byte":
+        return size(item.done) + ("" if item.total is None else f" of {size(item.total)}")
+    if item.total is None:
+        return number_of(item.done, item.unit)
+    return f"{count(item.done)} of {number_of(item.total, item.unit)}"
+
+
+def moving(phase: "PhaseProgress") -> str:
+    """Return what moves in a phase, how fast, and how long it takes: `450 of 1,000 rows, 30 rows/s, 18 s left`."""
+    said = [counted(item) for item in phase.counts]
+    if phase.per_second:
+        unit = phase.counts[0].unit
+        said.append(rate(phase.per_second) if unit == "byte" else f"{phase.per_second:,.1f} {unit}s/s")
+    if phase.eta_seconds:
+        by = ", as fast as in an earlier run" if phase.eta_from == "an earlier run" else ""
+        said.append(f"{duration(phase.eta_seconds)} left{by}")
+    return ", ".join(said)
+
+
+def percent_of(phase: "PhaseProgress") -> int | None:
+    """Return how much of a phase is done, 100 only where all is; None where that is not known."""
+    first = phase.counts[0]
+    if first.total is None:
+        return None
+    return 100 * first.done // first.total if first.total else 100
+
+
+_SAID = " Milvus said: "
+
+
+def with_reason(sentence: str, said: str) -> str:
+    """Return a warning: a sentence for people, and behind it what Milvus said, which `warning_parts` takes apart."""
+    return f"{sentence}{_SAID}{said}"
+
+
+def warning_parts(warning: str) -> tuple[str, str]:
+    """Return the sentence of a warning, and what Milvus said; empty where that is not told."""
+    sentence, _, said = warning.partition(_SAID)
+    return sentence, said
 
 
 def share(part: int, whole: int) -> str:

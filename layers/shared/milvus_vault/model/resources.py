@@ -16,6 +16,7 @@ type RunKind = Literal["backup", "restore", "verify", "prune", "export", "drill"
 type RunStatus = Literal["running", "succeeded", "partial", "failed", "stopped", "timed_out"]
 type BackupStatus = Literal["complete", "partial", "damaged"]
 type SettingKind = Literal["collection", "field", "function", "property", "index", "alias"]
+type Unit = Literal["object", "byte", "job", "row", "collection", "batch", "backup"]
 type CollectionChange = Literal["added", "removed", "replaced", "renamed", "changed", "unknown"]
 
 RunId = Annotated[
@@ -600,6 +601,17 @@ class RunSummary(Model):
     """The error's name, once it has failed."""
 
 
+class UnitCount(Model):
+    """How many of something are done."""
+
+    unit: Unit
+    """What is counted."""
+    done: Count
+    """How many are done."""
+    total: Count | None = None
+    """How many there are; null where that is not known yet."""
+
+
 class RunCollection(Model):
     """A collection in a run."""
 
@@ -613,8 +625,8 @@ class RunCollection(Model):
     """Restores: the full name that it gets."""
     phase: str = ""
     """Restores: what is done with it now, for example `importing`; empty where nothing is."""
-    import_percent: float | None = None
-    """Restores: how far Milvus says that its import is; null where it has not said."""
+    counts: tuple[UnitCount, ...] = ()
+    """Restores: what moves in that phase after the copy, as far as Milvus has said it. Rows are by its percentages."""
     objects_done: int = 0
     """Objects that are copied."""
     objects_total: int | None = None
@@ -633,11 +645,34 @@ class RunCollection(Model):
     """What to do about the error."""
 
 
+class PhaseProgress(Model):
+    """How far a phase of a run is, by what moves in it. Those of a restore go on at the same time."""
+
+    name: str
+    """For example `copying`, `importing`, `indexing` or `loading`."""
+    counts: tuple[UnitCount, ...]
+    """What moves in it. Of the first unit are rate and time. Rows of importing and loading are by Milvus' percentages;
+    a row to index counts once, however many indexes there are. Jobs are those of the collections that have begun."""
+    per_second: float | None = None
+    """Mean of this phase in this run, in the first unit; null before it has moved, and once it is done."""
+    eta_seconds: float | None = None
+    """What is left of it at that rate, or else at the rate of the last run that had this phase; null where neither is
+    known, or it takes longer than by that."""
+    eta_from: Literal["this run", "an earlier run"] | None = None
+    """Where the rate comes from by which that was told."""
+
+
 class Progress(Model):
     """How far a run is. Totals are null as long as they are not known."""
 
+    phases: tuple[PhaseProgress, ...] = ()
+    """Those that have begun, those that are done too."""
     collections_done: int = 0
     """Collections that are done."""
+    collections_running: int = 0
+    """Collections that are at work."""
+    collections_failed: int = 0
+    """Collections that have failed."""
     collections_total: int | None = None
     """Collections that the run has."""
     objects_done: int = 0
@@ -650,10 +685,9 @@ class Progress(Model):
     """Bytes to copy."""
     bytes_per_second: float | None = None
     """Mean since copying began; null before, and when nothing is left to copy."""
-    import_percent: float | None = None
-    """Restores: how far Milvus says that the imports are, by rows; null where it has not said."""
     eta_seconds: float | None = None
-    """What is left of the copy at that rate, or else of the import at its own; null where nothing can be said."""
+    """The longest of what the phases say that have begun: no phase that comes after them is in it. Null where none says
+    anything."""
 
 
 class Run(RunSummary):

@@ -62,6 +62,7 @@ def _environment() -> Environment:
         auto_reload=False,
     )
     environment.filters |= {"bytes": readable.size, "count": readable.count, "duration": readable.duration}
+    environment.filters |= {"warning_parts": readable.warning_parts}
     environment.filters |= {"day": utc_day, "minute": utc_minute}
     environment.filters |= {"time": utc_second, "exact_time": utc_millisecond, "hybrid": as_text}
     environment.globals |= {"max_rows": MAX_ROWS, "share": readable.share}

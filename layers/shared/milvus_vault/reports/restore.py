@@ -3,6 +3,7 @@
 from milvus_vault.model import readable
 from milvus_vault.reports.charts import bar_chart
 from milvus_vault.reports.pages import MAX_ROWS, failure, render
+from milvus_vault.restore.report import sum_if_known
 from milvus_vault.restore.working_files import RestoreReport
 
 
@@ -21,7 +22,13 @@ def render_restore_report(report: RestoreReport, execution_arn: str) -> bytes:
     rows = [*failed, *listed]
     row_count = sum(collection.row_count for collection in restored)
     imported = sum(collection.imported_row_count for collection in restored)
+    expected = sum_if_known(collection.expected_row_count for collection in restored)
+    deleted = sum_if_known(collection.deleted_row_count for collection in restored)
     left_out = imported - row_count if row_count else 0
+    notes = [] if expected is None else [f"of {readable.count(expected)} counted at the backup"]
+    if left_out > 0:
+        why = "deleted" if deleted == left_out else "deleted or too new"
+        notes.append(f"{readable.count(left_out)} more in segments: {why}")
     chart = bar_chart("rows", ((str(c.target), c.row_count) for c in restored), readable.count)
     return render(
         "restore.html.j2",
@@ -31,7 +38,9 @@ def render_restore_report(report: RestoreReport, execution_arn: str) -> bytes:
             "seconds": (report.finished_at - report.started_at).total_seconds(),
             "row_count": row_count,
             "imported_row_count": imported,
-            "rows_note": f"{readable.count(left_out)} more in segments: deleted or too new" if left_out > 0 else "",
+            "rows_note": "; ".join(notes),
+            "expected_row_count": expected,
+            "deleted_row_count": deleted,
             "restored_count": len(restored),
             "failed_count": len(failed),
             "charts": [chart] if chart else [],

@@ -7,7 +7,7 @@ What is waited for is S3's copying or Milvus' own work, never another collection
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
@@ -20,7 +20,7 @@ from milvus_vault.restore.finish import Finishing
 from milvus_vault.restore.imports import Imports, Look
 from milvus_vault.restore.journal import Journal, JournalEntry
 from milvus_vault.restore.submission import Submission
-from milvus_vault.restore.working_files import RestorePlan, Target, target_name
+from milvus_vault.restore.working_files import RestorePlan, ServedSoFar, ServingMoved, Target, serving_name, target_name
 from milvus_vault.workspace import Workspace
 
 # Before a call has to be over, a collection gets no further turn: it may wait for two answers, a minute each.
@@ -64,6 +64,8 @@ class _Pass:
 
     looks: dict[int, Look] = field(default_factory=dict)
     """By index: how far the imports are of the collections that were asked for."""
+    served: dict[int, ServedSoFar] = field(default_factory=dict)
+    """By index: how far the collections are that Milvus indexes or loads."""
     unanswered: list[MilvusUnavailableError] = field(default_factory=list)
     since: list[datetime] = field(default_factory=list)
     """Since when the collections have waited for what they wait for."""
@@ -134,9 +136,10 @@ class Advance:
                 if not self._is_imported(seen, imports, journal, index, entry, target, unstaged.get(index)):
                     return
                 entry = journal.entry(index)
-            waits_since = finishing.bring_on(journal, index, entry, target)
-            if waits_since is not None:
-                seen.since.append(waits_since)
+            waiting = finishing.bring_on(journal, index, entry, target)
+            if waiting is not None:
+                seen.since.append(waiting.since)
+                seen.served[index] = waiting.served
 
         ready = [index for index in todo if unstaged.get(index) != 0]
         journal.work_on(ready, bring_on, execution_arn=self.execution_arn, threads=self.threads)
@@ -144,6 +147,7 @@ class Advance:
             raise seen.unanswered[0]
         if seen.looks:
             imports.check_moves(journal, seen.looks)
+        self._note_served(seen.served)
         entries = journal.read().values()
         finished = sum(entry.is_finished for entry in entries)
         failed = sum(entry.has_failed and not entry.is_finished for entry in entries)
@@ -153,6 +157,16 @@ class Advance:
             pending=len(self.plan.targets) - finished - failed,
             wait_seconds=max(SHORTEST_SECONDS, seen.wait_seconds(datetime.now(UTC))),
         )
+
+    def _note_served(self, served: Mapping[int, ServedSoFar]) -> None:
+        """Write down how far Milvus is with indexing and loading, for those who follow the run."""
+        if not served:
+            return
+        name = serving_name(self.execution_arn)
+        before = self.run.find(name, ServingMoved) or ServingMoved()
+        now = before.seen(served, datetime.now(UTC))
+        if now is not before:
+            self.run.write(name, now)
 
     def _is_imported(
         self,

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from milvus_vault.archive.contents import ArchivedCollection
 from milvus_vault.errors import AliasConflictError, CollectionExistsError
 from milvus_vault.model.collections import CollectionName
+from milvus_vault.model.readable import with_reason
 from milvus_vault.ports import Maker, Schemas
 
 _HINT = "Leave out `switch_aliases`, restore less at a time, or free the name first."
@@ -50,7 +51,8 @@ def give_aliases(
         try:
             database.create_alias(name.database, name.name, alias, take=switch)
         except CollectionExistsError as err:
-            warnings.append(f"Alias {alias} was not created: {err.message}")
+            kept = f"Alias {alias} stays where it is, and is not given to {name}: another collection has that name."
+            warnings.append(with_reason(kept, err.message))
         else:
             given.append(alias)
     return given, warnings

@@ -14,6 +14,7 @@ from milvus_vault.errors import (
     RowCountMismatchError,
 )
 from milvus_vault.model.names import attempt_of
+from milvus_vault.model.readable import with_reason
 from milvus_vault.ports import VectorDatabase
 from milvus_vault.restore.aliases import give_aliases
 from milvus_vault.restore.indexes import create_missing_indexes
@@ -25,6 +26,7 @@ from milvus_vault.restore.working_files import (
     Imported,
     Replaced,
     RestorePlan,
+    ServedSoFar,
     Target,
 )
 from milvus_vault.workspace import Workspace
@@ -40,10 +42,19 @@ _STAYS_HINT = (
 )
 
 
-class _Served(NamedTuple):
-    """Whether there is nothing left to be done for a collection's indexes and load, and what cannot be."""
+class Waiting(NamedTuple):
+    """A collection of which all rows are imported, and which Milvus indexes or loads."""
 
-    is_done: bool
+    since: datetime
+    """Since when it has been waited for."""
+    served: ServedSoFar
+
+
+class _Served(NamedTuple):
+    """How far a collection's indexes and load are, and what cannot be."""
+
+    waits: ServedSoFar | None = None
+    """None: there is nothing left to be done."""
     warnings: tuple[str, ...] = ()
 
 
@@ -56,11 +67,8 @@ class Finishing:
     database: VectorDatabase
     execution_arn: str
 
-    def bring_on(self, journal: Journal, index: int, entry: JournalEntry, target: Target) -> datetime | None:
-        """Bring an imported collection as far as it goes without waiting for Milvus.
-
-        Returns since when it has waited for that; None where it is finished.
-        """
+    def bring_on(self, journal: Journal, index: int, entry: JournalEntry, target: Target) -> Waiting | None:
+        """Bring an imported collection as far as it goes without waiting for Milvus; None where it is finished."""
         made = {
             journal.get(index, "created", Created, attempt).collection_id: attempt
             for attempt, steps in entry.attempts.items()
@@ -73,8 +81,8 @@ class Finishing:
         name = journal.get(index, "attempt", Attempt, attempt).name if current not in made else target.name.name
         imported = journal.get(index, "imported", Imported, attempt) if self._has_rows else Imported(row_count=0)
         served = self._serve(target, name, imported)
-        if not served.is_done:
-            return self._since(imported)
+        if served.waits:
+            return Waiting(self._since(imported), served.waits)
         if current not in made:
             self._take_name(target, name, current, journal)
         aliases, warnings = self._give_aliases(target, journal)
@@ -106,19 +114,24 @@ class Finishing:
         try:
             refused = self._refused_indexes(target, name)
             if not self._wants_load(target):
-                return _Served(is_done=True, warnings=refused)
+                return _Served(warnings=refused)
+            indexes = self.database.index_progress(target.name.database, name)
+            so_far = ServedSoFar(indexed_rows=indexes.rows_done, rows_to_index=indexes.rows_total)
             # Before its index is built, a segment that is loaded answers from a makeshift index, less exactly.
-            if not self.database.are_indexes_built(target.name.database, name) or not self._is_loaded(target, name):
-                return _Served(is_done=False)
+            if not indexes.is_built:
+                return _Served(so_far)
+            percent = self._load_percent(target, name)
             needs_no_count = not self._has_rows or bool(target.loaded_partitions)
-            return _Served(needs_no_count or self._shows_all_rows(target, name, imported), refused)
+            if percent == FULLY_LOADED and (needs_no_count or self._shows_all_rows(target, name, imported)):
+                return _Served(warnings=refused)
+            return _Served(so_far.model_copy(update={"load_percent": percent or 0}))
         except (IndexFailedError, LoadFailedError, MilvusRequestError) as err:
             # Milvus knows it by the name that it has until it is whole.
             said = err.message.replace(name, target.name.name)
             if target.replaces is not None:
                 raise type(err)(said, hint=_STAYS_HINT) from err
-            uncounted = f"{target.name} is restored, but not as it was, and no query has counted its rows: {said}"
-            return _Served(is_done=True, warnings=(*refused, uncounted))
+            uncounted = f"{target.name} is restored, but not as it was, and no query has counted its rows."
+            return _Served(warnings=(*refused, with_reason(uncounted, said)))
 
     def _refused_indexes(self, target: Target, name: str) -> tuple[str, ...]:
         """Create the indexes, and say where Milvus refuses some; the others serve all the same."""
@@ -128,15 +141,16 @@ class Finishing:
         except MilvusRequestError as err:
             if target.replaces is not None:
                 raise
-            return (f"{target.name} is restored without an index: {err.message.replace(name, target.name.name)}",)
+            said = err.message.replace(name, target.name.name)
+            return (with_reason(f"{target.name} is restored without an index.", said),)
         return ()
 
     def _wants_load(self, target: Target) -> bool:
         request = self.plan.request
         return request.load and request.restore_index and target.load_state.is_wanted
 
-    def _is_loaded(self, target: Target, name: str) -> bool:
-        """Return whether the collection is loaded; where it is not, ask for it."""
+    def _load_percent(self, target: Target, name: str) -> int | None:
+        """Return how much of the collection is loaded; where nothing is, ask for it."""
         database, partitions = target.name.database, target.loaded_partitions
         percent = self.database.load_percent(database, name, partitions)
         if not percent:
@@ -147,7 +161,7 @@ class Finishing:
                 partitions=partitions,
                 resource_groups=target.resource_groups,
             )
-        return percent == FULLY_LOADED
+        return percent
 
     def _shows_all_rows(self, target: Target, name: str, imported: Imported) -> bool:
         """Return whether a query finds all rows; raises `RowCountMismatchError` where it will not."""

@@ -18,6 +18,7 @@ from milvus_vault.restore.journal import Journal, JournalEntry
 from milvus_vault.restore.submission import Submission, jobs_done, submitted
 from milvus_vault.restore.working_files import (
     Imported,
+    ImportedSoFar,
     ImportJob,
     ImportsMoved,
     JobsDone,
@@ -40,6 +41,8 @@ class Look(NamedTuple):
     """Those that are not started yet included."""
     percent: int
     """The sum over all jobs."""
+    rows_done: int
+    """Of the rows to import, each job's by its percentage."""
     since: datetime
     """When the first were started."""
     is_staged: bool
@@ -67,7 +70,7 @@ class Imports:
         look starts the others. Raises `MilvusUnavailableError` where none of its questions was answered.
         """
         rows, deletes = (submitted(journal, index, entry, step) for step in ("jobs", "deletes"))
-        done, percent = self._ask(journal, index, entry, target, (*rows.jobs, *deletes.jobs))
+        done, percents = self._ask(journal, index, entry, target, (*rows.jobs, *deletes.jobs))
         for job in rows.jobs:
             if job.job_id in done:
                 check_imported_rows(target, job, done[job.job_id])
@@ -91,18 +94,21 @@ class Imports:
             elif not deletes.has_all and is_staged:
                 # Deletes are copied last: of a folder that is half there none would be missed by the server.
                 submission.start_deletes(journal, index, entry, target)
-        return Look(is_done, len(done), total, percent, rows.since or datetime.now(UTC), is_staged)
+        since = rows.since or datetime.now(UTC)
+        rows_done = sum(job.row_count * percents.get(job.job_id, 0) // 100 for job in rows.jobs)
+        return Look(is_done, len(done), total, sum(percents.values()), rows_done, since, is_staged)
 
     def _ask(
         self, journal: Journal, index: int, entry: JournalEntry, target: Target, jobs: Sequence[ImportJob]
-    ) -> tuple[Mapping[str, int], int]:
-        """Return the rows of each job that is done, and the sum of what percentage all of them have come to.
+    ) -> tuple[Mapping[str, int], Mapping[str, int]]:
+        """Return the rows of each job that is done, and the percentage that each has come to, by their IDs.
 
         Those that are done are written down, and not asked for again: their records are gone some hours later, when
         others still run. After the first that gets no answer no other is asked for: each may take a minute.
         """
         known = jobs_done(journal, index, entry)
-        done, percent, answers, unanswered = dict(known), 100 * len(known), 0, list[MilvusUnavailableError]()
+        done, unanswered = dict(known), list[MilvusUnavailableError]()
+        percents = dict.fromkeys(known, 100)
         for job in jobs:
             if job.job_id in known:
                 continue
@@ -111,15 +117,14 @@ class Imports:
             except MilvusUnavailableError as err:
                 unanswered.append(err)
                 break
-            answers += 1
-            percent += state.percent
+            percents[job.job_id] = state.percent
             if is_completed(target, job, state):
                 done[job.job_id] = state.row_count
         if len(done) > len(known):
             journal.note_again(index, "done", JobsDone(rows=done), entry.latest)
-        if unanswered and not answers:
+        if unanswered and len(percents) == len(known):
             raise unanswered[0]
-        return done, percent
+        return done, percents
 
     def check_moves(self, journal: Journal, looks: Mapping[int, Look]) -> None:
         """Give up the collections that are not done once nothing at all has moved for long.
@@ -135,7 +140,11 @@ class Imports:
         waits_for_copies = not all(look.is_staged for look in waiting.values())
         if waits_for_copies or moved is None or moved.percent != percent or moved.percents.keys() != percents.keys():
             begun_at = moved.begun_at if moved else now
-            self.run.write(name, ImportsMoved(percent=percent, since=now, begun_at=begun_at, percents=percents))
+            collections = (moved.collections if moved else {}) | {index: _so_far(look) for index, look in looks.items()}
+            self.run.write(
+                name,
+                ImportsMoved(percent=percent, since=now, begun_at=begun_at, percents=percents, collections=collections),
+            )
         elif (now - moved.since).total_seconds() > STALLED_SECONDS:
             for index, look in waiting.items():
                 msg = f"the imports of {self.plan.targets[index]} are at {look.jobs_done} of {look.jobs_total} job(s)"
@@ -167,6 +176,10 @@ class Imports:
         if found > imported:
             msg = f"{target.name} has {found} row(s) in its segments, and {imported} were imported"
             raise RowCountMismatchError(msg, hint="Drop and create the collection, and start the restore again.")
+
+
+def _so_far(look: Look) -> ImportedSoFar:
+    return ImportedSoFar(rows_done=look.rows_done, jobs_done=look.jobs_done, jobs_total=look.jobs_total)
 
 
 def _percent(look: Look) -> float:

@@ -1,6 +1,6 @@
 """ReportRestore: what became of each collection."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 
 from milvus_vault.model.collections import CollectionName
@@ -35,19 +35,23 @@ def _warnings_of_databases(run: Workspace) -> tuple[str, ...]:
 
 
 def _told(
-    run: Workspace, journal: Journal, entry: JournalEntry, index: int, name: CollectionName
+    run: Workspace, plan: RestorePlan, journal: Journal, entry: JournalEntry, index: int, name: CollectionName
 ) -> RestoredCollection:
     """Return what the report says of a collection."""
     target = run.read(target_name(index), Target)
     if entry.is_finished:
         finished = journal.get(index, "finished", Finished)
+        # Where a person chose the time, rows were counted by it; else only those that are cut may be too new.
+        is_exact = plan.request.as_of is not None or index not in plan.cuts
         return RestoredCollection(
             source=target.source,
             target=name,
             status="restored",
             as_of=as_datetime_or_none(target.cut),
             row_count=finished.row_count,
+            expected_row_count=target.live_row_count,
             imported_row_count=target.row_count,
+            deleted_row_count=max(0, target.row_count - finished.row_count) if is_exact else None,
             aliases=finished.aliases,
             warnings=finished.warnings,
         )
@@ -66,13 +70,20 @@ def _told(
     )
 
 
+def sum_if_known(numbers: Iterable[int | None]) -> int | None:
+    """Return the sum of some numbers; None where one is not known, or there are none."""
+    found = list(numbers)
+    known = [number for number in found if number is not None]
+    return sum(known) if known and len(known) == len(found) else None
+
+
 def report_restore(run: Workspace, plan: RestorePlan, finished_at: datetime) -> RestoreReport:
     """Write and return the report of a restore."""
     journal = Journal(run)
     progress = journal.read()
 
     def told(numbered: tuple[int, CollectionName]) -> RestoredCollection:
-        return _told(run, journal, progress[numbered[0]], *numbered)
+        return _told(run, plan, journal, progress[numbered[0]], *numbered)
 
     collections = tuple(each(told, enumerate(plan.targets), threads=SMALL_REQUESTS_AT_A_TIME))
     restored = sum(collection.status == "restored" for collection in collections)

@@ -12,13 +12,14 @@
     collections/<index>/target.json      `Target`: what is to become of one collection
     collections/<index>/...              its journal, see `journal.py`
     importing/<attempt>.json             `ImportsMoved`
+    importing/<attempt>.serving.json     `ServingMoved`
     check-<level>-<hash>/check/...       working files of `verifying` for the content check of objects of this hash
 
 The `RestoreReport` lies outside, so that the next restore of the same request leaves it alone.
 """
 
-from collections.abc import Container, Sequence
-from operator import mul
+from collections.abc import Callable, Mapping
+from datetime import datetime
 from typing import Any, Literal
 
 from pydantic import Field, field_serializer
@@ -281,6 +282,16 @@ class JobsDone(Model):
     """How many rows each has imported, by its ID."""
 
 
+class ImportedSoFar(Model):
+    """How far Milvus says that the import of one collection is."""
+
+    rows_done: int = 0
+    """Of the rows to import, each job's by its percentage."""
+    jobs_done: int = 0
+    jobs_total: int = 0
+    """Those that are not started yet included."""
+
+
 class ImportsMoved(Model):
     """When an execution last saw any of its jobs get further, and how far they are."""
 
@@ -291,12 +302,54 @@ class ImportsMoved(Model):
     """When they were looked at for the first time."""
     percents: dict[int, float] = Field(default_factory=dict)
     """How far the import of each collection is that has begun, by its index."""
+    collections: dict[int, ImportedSoFar] = Field(default_factory=dict)
+    """The same in rows and jobs. An older release did not write it."""
 
-    def overall_percent(self, row_counts: Sequence[int], imported: Container[int]) -> float | None:
-        """Return how far all are, by their rows; None where there are none. `imported` are those that are through."""
-        percents = (100.0 if index in imported else self.percents.get(index, 0.0) for index in range(len(row_counts)))
-        rows = sum(row_counts)
-        return sum(map(mul, row_counts, percents)) / rows if rows else None
+
+class ServedSoFar(Model):
+    """How far Milvus says that it is with a collection of which all rows are imported."""
+
+    indexed_rows: int = 0
+    """Of `rows_to_index`: each row counts once for each index."""
+    rows_to_index: int = 0
+    load_percent: int | None = None
+    """None: it is not loaded before its indexes are built."""
+
+
+class Movement(Model):
+    """When something was first seen, and when it was last seen to have got further."""
+
+    begun_at: Time
+    since: Time
+
+
+class ServingMoved(Model):
+    """How far an execution saw Milvus index and load what is imported."""
+
+    indexing: Movement | None = None
+    """Null: nothing was waited for."""
+    loading: Movement | None = None
+    collections: dict[int, ServedSoFar] = Field(default_factory=dict)
+    """Of those that it has waited for, by their indexes: how they were seen last."""
+
+    def seen(self, served: Mapping[int, ServedSoFar], now: datetime) -> "ServingMoved":
+        """Return what is known after another look at some collections; itself where none of them got further."""
+        collections = {**self.collections, **served}
+        if collections == self.collections:
+            return self
+
+        def moved(before: Movement | None, kept: Callable[[ServedSoFar], int | None]) -> Movement | None:
+            # Where a collection has come further, or one more has got to this step.
+            seen = {index: kept(one) for index, one in collections.items() if kept(one) is not None}
+            if seen == {index: kept(one) for index, one in self.collections.items() if kept(one) is not None}:
+                return before
+            return Movement(begun_at=before.begun_at if before else now, since=now)
+
+        return ServingMoved(
+            indexing=moved(self.indexing, lambda one: one.indexed_rows),
+            loading=moved(self.loading, lambda one: one.load_percent),
+            collections=collections,
+        )
 
 
 class Imported(Model):
@@ -344,9 +397,13 @@ class RestoredCollection(Model):
     as_of: Time | None = None
     """What came back is what there was then, UTC; None where all that the backup holds did."""
     row_count: int = 0
+    expected_row_count: int | None = None
+    """Rows that were counted when it was backed up; None: they could not be then, or other rows were asked for."""
     imported_row_count: int = 0
     """Rows in the segments that were imported: more than came back where rows were deleted, or are newer than what was
     asked for."""
+    deleted_row_count: int | None = None
+    """Those of them that had been deleted; None where some may be too new instead."""
     aliases: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     error: str = ""
@@ -397,6 +454,11 @@ def composed_folder(index: int) -> str:
 def target_name(index: int) -> str:
     """Return the name of a collection's target document."""
     return f"collections/{index}/target.json"
+
+
+def serving_name(execution_arn: str) -> str:
+    """Return the name of what an execution noted of how Milvus indexes and loads."""
+    return f"importing/{attempt_of(execution_arn)}.serving.json"
 
 
 def imports_name(execution_arn: str) -> str:

@@ -3,7 +3,7 @@
 Names of working files tell the status of all by a few listings; documents are read only of those that are asked for.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
@@ -15,14 +15,29 @@ from milvus_vault.copying.working_files import CopyProgress, complete_indexes, t
 from milvus_vault.datasets import working_files as datasets
 from milvus_vault.model.collections import CollectionName
 from milvus_vault.model.names import attempt_of, backup_of
-from milvus_vault.model.resources import Progress, RunCollection
+from milvus_vault.model.resources import Progress, RunCollection, UnitCount
 from milvus_vault.parallel import each
 from milvus_vault.restore import working_files as restore
 from milvus_vault.restore.journal import Journal, JournalEntry
-from milvus_vault.restore.working_files import ImportsMoved, imports_name
+from milvus_vault.restore.working_files import (
+    ImportedSoFar,
+    ImportsMoved,
+    Movement,
+    ServedSoFar,
+    ServingMoved,
+    imports_name,
+    serving_name,
+)
+from milvus_vault.runs.measuring import Phase
+from milvus_vault.runs.paces import read_paces
 from milvus_vault.workspace import Workspace
 
-_ALL = 100.0
+_ALL = 100
+
+COPYING, WRITING = "copying", "writing rows"
+COPIES = frozenset({COPYING, WRITING})
+"""Phases whose first unit are the bytes that `Progress` has by themselves."""
+
 
 type Status = Literal["waiting", "running", "done", "failed"]
 
@@ -37,10 +52,10 @@ class Followed:
     copying: CopyState | None
     read: Callable[[int, RunCollection], RunCollection]
     """Adds to a collection what its documents say."""
-    imports: ImportsMoved | None = None
-    """How far Milvus said that the imports are that have begun."""
-    import_percent: float | None = None
-    """How far the rows of all collections are imported."""
+    phases: Sequence[Phase] = ()
+    """Those that have begun, in their order."""
+    paces: Callable[[], Mapping[str, float]] = dict
+    """Looks up how fast the last runs of this kind were, by phase."""
 
     def collections(self, indexes: Iterable[int]) -> tuple[RunCollection, ...]:
         """Return some collections in full."""
@@ -69,44 +84,37 @@ class Followed:
 
     def progress(self, now: datetime) -> Progress:
         """Return how far the run is as a whole."""
-        counted = Progress(collections_done=self.statuses.count("done"), collections_total=len(self.names))
-        if self.imports is not None:
-            percent = self.import_percent
-            update = {"import_percent": percent, "eta_seconds": _import_eta(self.imports, percent, now)}
-            counted = counted.model_copy(update=update)
-        if self.copying is None:
-            return counted
-        total = self.copying.total
-        left = total.bytes_total - total.bytes_done
-        # A mean over what comes after the copy would say less and less.
-        rate = _rate(self.copying, now) if left > 0 else None
-        return counted.model_copy(
-            update={
-                "objects_done": total.objects_done,
-                "objects_total": total.objects_total,
-                "bytes_done": total.bytes_done,
-                "bytes_total": total.bytes_total,
-                "bytes_per_second": rate,
-                "eta_seconds": left / rate if rate else counted.eta_seconds,
-            }
+        phases = [phase.told(now) for phase in self.phases]
+        if any(phase.left and told.eta_from is None for phase, told in zip(self.phases, phases, strict=True)):
+            paces = self.paces()
+            phases = [phase.told(now, paces.get(phase.name)) for phase in self.phases]
+        total = self.copying.total if self.copying else None
+        return Progress(
+            phases=tuple(phases),
+            collections_done=self.statuses.count("done"),
+            collections_running=self.statuses.count("running"),
+            collections_failed=self.statuses.count("failed"),
+            collections_total=len(self.names),
+            objects_done=total.objects_done if total else 0,
+            objects_total=total.objects_total if total else None,
+            bytes_done=total.bytes_done if total else 0,
+            bytes_total=total.bytes_total if total else None,
+            bytes_per_second=next((phase.per_second for phase in phases if phase.name in COPIES), None),
+            eta_seconds=max((phase.eta_seconds for phase in phases if phase.eta_seconds), default=None),
         )
 
 
-def _rate(copying: CopyState, now: datetime) -> float | None:
-    """Return the bytes a second since the round was planned, as long as it copies; what was there does not count."""
-    if copying.planned_at is None or not copying.copied_bytes:
-        return None
-    seconds = (now - copying.planned_at).total_seconds()
-    return copying.copied_bytes / seconds if seconds > 0 else None
-
-
-def _import_eta(imports: ImportsMoved, percent: float | None, now: datetime) -> float | None:
-    """Return how long the imports still take if they go on as until they last moved."""
-    if not percent or percent >= _ALL:
-        return None
-    took = (imports.since - imports.begun_at).total_seconds()
-    left = took * (_ALL - percent) / percent - (now - imports.since).total_seconds()
-    return left if left > 0 else None
+def copying_phases(copying: CopyState | None, name: str = COPYING) -> list[Phase]:
+    """Return the phase in which objects are copied; none before it is planned."""
+    if copying is None:
+        return []
+    total = copying.total
+    counts = (
+        UnitCount(unit="byte", done=total.bytes_done, total=total.bytes_total),
+        UnitCount(unit="object", done=total.objects_done, total=total.objects_total),
+    )
+    begun_with = total.bytes_done - copying.copied_bytes
+    return [Phase(name, counts, copying.planned_at, begun_with=begun_with, ended_at=copying.copied_at)]
 
 
 def follow_backup(run: Workspace, execution_arn: str) -> Followed | None:
@@ -143,7 +151,10 @@ def follow_backup(run: Workspace, execution_arn: str) -> Followed | None:
         return collection.model_copy(update={"row_count": rows, **nothing})
 
     statuses = [status(index) for index in range(len(plan.collections))]
-    return Followed(plan.collections, plan.warnings, statuses, copying, read)
+    listed = UnitCount(unit="collection", done=len(snapshots), total=len(plan.collections))
+    listing = Phase("checking the backup" if plan.export else "flushing and listing", (listed,), plan.started_at)
+    phases = [listing, *copying_phases(copying)]
+    return Followed(plan.collections, plan.warnings, statuses, copying, read, phases)
 
 
 def follow_export(run: Workspace, execution_arn: str) -> Followed | None:
@@ -168,7 +179,9 @@ def follow_export(run: Workspace, execution_arn: str) -> Followed | None:
         index: TargetProgress(here.files, share.files, here.bytes, share.bytes)
         for index, (here, share) in enumerate(zip(done, plan.shares, strict=True))
     }
-    writing = CopyState(total, 0, None, 1, by_target)
+    begun_at = run.store.modified_at(run.bucket, run.key(datasets.PLAN))
+    new = sum(name.bytes for name in datasets.list_written(run, plan.written, begun_at))
+    writing = CopyState(total, min(new, total.bytes_done), begun_at, 1, by_target=by_target)
 
     def status(index: int) -> Status:
         if done[index] == plan.shares[index]:
@@ -176,7 +189,8 @@ def follow_export(run: Workspace, execution_arn: str) -> Followed | None:
         return "running" if done[index].files else "waiting"
 
     statuses = [status(index) for index in range(len(plan.collections))]
-    return Followed(plan.collections, plan.warnings, statuses, writing, lambda _, collection: collection)
+    phases = copying_phases(writing, WRITING)
+    return Followed(plan.collections, plan.warnings, statuses, writing, lambda _, collection: collection, phases)
 
 
 def follow_restore(run: Workspace, execution_arn: str) -> Followed | None:
@@ -188,6 +202,9 @@ def follow_restore(run: Workspace, execution_arn: str) -> Followed | None:
     progress = journal.read()
     copying = copy_state(run, attempt_of(execution_arn))
     imports = run.find(imports_name(execution_arn), ImportsMoved)
+    serving = run.find(serving_name(execution_arn), ServingMoved) or ServingMoved()
+
+    restoring = _Restoring(plan, progress, imports, serving)
 
     def status(index: int) -> Status:
         entry = progress[index]
@@ -206,7 +223,7 @@ def follow_restore(run: Workspace, execution_arn: str) -> Followed | None:
             "target": str(target.name),
         }
         if collection.status == "running":
-            update |= _phase(progress[index], imports.percents.get(index) if imports else None)
+            update |= _phase(progress[index], target, restoring.imported.get(index), serving.collections.get(index))
         if collection.status == "done":
             update["row_count"] = journal.get(index, "finished", restore.Finished).row_count
         if collection.status == "failed":
@@ -215,15 +232,106 @@ def follow_restore(run: Workspace, execution_arn: str) -> Followed | None:
         return collection.model_copy(update=update)
 
     statuses = [status(index) for index in range(len(plan.targets))]
-    imported = {index for index, entry in progress.items() if entry.is_imported}
-    percent = imports.overall_percent(plan.row_counts, imported) if imports else None
-    return Followed(plan.targets, plan.warnings, statuses, copying, read, imports, percent)
+    phases = [*_cutting(run, plan), *copying_phases(copying), *restoring.phases()]
+    return Followed(plan.targets, plan.warnings, statuses, copying, read, phases, lambda: read_paces(run, "restore"))
 
 
-def _phase(entry: JournalEntry, import_percent: float | None) -> dict[str, object]:
-    """Return what is done with a collection that is being restored, and how far its import is."""
+def _cutting(run: Workspace, plan: restore.RestorePlan) -> list[Phase]:
+    """Return the phase in which logs are read; none where none have to be."""
+    if not plan.cuts:
+        return []
+    done = sum(name.endswith(".done.json") for name in run.names("cuts/"))
+    count = UnitCount(unit="collection", done=done, total=len(plan.cuts))
+    # It begins when the plan is written.
+    return [Phase("reading logs", (count,), run.store.modified_at(run.bucket, run.key(restore.PLAN)))]
+
+
+@dataclass(frozen=True, slots=True)
+class _Restoring:
+    """What Milvus does with the rows of a restore's collections."""
+
+    plan: restore.RestorePlan
+    progress: Mapping[int, JournalEntry]
+    imports: ImportsMoved | None
+    serving: ServingMoved
+
+    @property
+    def imported(self) -> Mapping[int, ImportedSoFar]:
+        """How far the import of each collection is that has begun."""
+        return self.imports.collections if self.imports else {}
+
+    def phases(self) -> Iterator[Phase]:
+        """Yield the phases that have begun, in rows: where a backup has none, collections alone tell how far it is."""
+        if not sum(self.plan.row_counts):
+            return
+        if self.imports:
+            jobs = self.imported.values()
+            job = UnitCount(
+                unit="job", done=sum(one.jobs_done for one in jobs), total=sum(one.jobs_total for one in jobs)
+            )
+            moved = Movement(begun_at=self.imports.begun_at, since=self.imports.since)
+            yield self._phase("importing", moved, self._rows_imported, self.imported, job)
+        if self.serving.indexing:
+            yield self._phase("indexing", self.serving.indexing, self._rows_indexed, self.serving.collections)
+        if self.serving.loading:
+            yield self._phase("loading", self.serving.loading, self._rows_loaded, self.serving.collections)
+
+    def _phase(
+        self, name: str, moved: Movement, done: Callable[[int], int], seen: Container[int], *more: UnitCount
+    ) -> Phase:
+        """Return a phase in which all rows are done; those of collections that were never seen in it needed no time."""
+        wanted = [index for index in range(len(self.plan.row_counts)) if not self.progress[index].has_failed]
+        rows = {index: min(done(index), self.plan.row_counts[index]) for index in wanted}
+        total = sum(self.plan.row_counts[index] for index in wanted)
+        count = UnitCount(unit="row", done=sum(rows.values()), total=total)
+        begun_with = sum(number for index, number in rows.items() if index not in seen)
+        return Phase(name, (count, *more), moved.begun_at, moved.since, begun_with, moved.since)
+
+    def _rows_imported(self, index: int) -> int:
+        if self.progress[index].is_imported:
+            return self.plan.row_counts[index]
+        found = self.imported.get(index)
+        return found.rows_done if found else 0
+
+    def _rows_indexed(self, index: int) -> int:
+        if self.progress[index].is_finished:
+            return self.plan.row_counts[index]
+        found = self.serving.collections.get(index)
+        return _indexed_rows(found, self.plan.row_counts[index]) if found else 0
+
+    def _rows_loaded(self, index: int) -> int:
+        if self.progress[index].is_finished:
+            return self.plan.row_counts[index]
+        found = self.serving.collections.get(index)
+        return self.plan.row_counts[index] * (found.load_percent or 0) // _ALL if found else 0
+
+
+def _indexed_rows(served: ServedSoFar, row_count: int) -> int:
+    """Return how many rows of a collection are indexed: all where it is loaded, as a part of the rows to index."""
+    if served.load_percent is not None:
+        return row_count
+    return row_count * served.indexed_rows // served.rows_to_index if served.rows_to_index else 0
+
+
+def _phase(
+    entry: JournalEntry, target: restore.Target, imported: ImportedSoFar | None, served: ServedSoFar | None
+) -> dict[str, object]:
+    """Return what is done with a collection that is being restored, and how far that is."""
+    rows = target.row_count
     if entry.is_imported:
-        return {"phase": "indexing and loading"}
+        if served is None:
+            return {"phase": "indexing and loading"}
+        if served.load_percent is None:
+            count = UnitCount(unit="row", done=_indexed_rows(served, rows), total=rows)
+            return {"phase": "indexing", "counts": (count,)}
+        count = UnitCount(unit="row", done=rows * served.load_percent // _ALL, total=rows)
+        return {"phase": "loading", "counts": (count,)}
     if entry.has("importing"):
-        return {"phase": "importing", "import_percent": import_percent}
+        if imported is None:
+            return {"phase": "importing"}
+        counts = (
+            UnitCount(unit="row", done=min(imported.rows_done, rows), total=rows),
+            UnitCount(unit="job", done=imported.jobs_done, total=imported.jobs_total),
+        )
+        return {"phase": "importing", "counts": counts}
     return {"phase": "creating" if entry.attempts else "copying"}
