@@ -130,8 +130,8 @@ def test_a_collection_of_a_backup_is_looked_at(page: Page, backup: str) -> None:
     page.goto(f"/backups/{backup}")
     page.get_by_role("link", name=f"{DATABASE}.plain").click()
     expect(page.get_by_role("heading", name="Indexes")).to_be_visible()
-    expect(page.get_by_role("rowheader", name=SAMPLE.key)).to_be_visible()
-    expect(page.get_by_role("rowheader", name="_default")).to_be_visible()
+    expect(page.get_by_role("rowheader", name=SAMPLE.key, exact=True).first).to_be_visible()
+    expect(page.get_by_role("rowheader", name="_default", exact=True)).to_be_visible()
 
 
 def test_a_schedule_is_made_switched_off_and_deleted(page: Page) -> None:
