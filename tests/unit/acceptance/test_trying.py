@@ -163,3 +163,14 @@ def test_runs_that_go_on_are_stopped(api: FakeApi, trial: Trial) -> None:
     api.runs["backup-8"] = [run("backup-8", "running", backup_name="nightly")]
     trial._stop()
     assert [asked.path for asked in api.asked if asked.method == "DELETE"] == ["/live/runs/backup-9"]
+
+
+def test_what_a_stopped_restore_staged_is_removed_and_no_other_s(
+    trial: Trial, account: GoodAccount, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own, other = f"staging/restore-{trial.name}full-1/2/insert_log", f"staging/restore-{PREFIX}notes-1/2/insert_log"
+    deleted: list[tuple[str, list[str]]] = []
+    monkeypatch.setattr(account, "keys", lambda bucket, _: [own, other] if bucket == "milvus" else [])
+    monkeypatch.setattr(account, "delete", lambda bucket, keys: deleted.append((bucket, list(keys))))
+    assert trial.clean_up() == []
+    assert deleted == [("backups", []), ("milvus", [own])]

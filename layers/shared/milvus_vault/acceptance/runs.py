@@ -114,10 +114,7 @@ def _restored_problems(trial: Trial, suffix: str) -> Iterator[str]:
 
 
 def _staged(trial: Trial) -> Iterator[str]:
-    parameters = trial.stack.parameters
-    folder = parameters.get("StagingPrefix", "").strip("/") + "/"
-    left = [key for key in trial.account.keys(parameters["MilvusBucketName"], folder) if "/claims/" not in key]
-    if left:
+    if left := trial.staged():
         yield f"{len(left)} staged objects are left"
 
 

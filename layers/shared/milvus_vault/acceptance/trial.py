@@ -96,7 +96,11 @@ class Trial:
 
     def clean_up(self) -> list[str]:
         """Remove everything that was made, and return what could not be removed and why. It may be called again."""
-        return [problem for step in (self._stop, self._unschedule, self._delete, self._drop) if (problem := _try(step))]
+        return [
+            problem
+            for step in (self._stop, self._unschedule, self._delete, self._drop, self._unstage)
+            if (problem := _try(step))
+        ]
 
     def _stop(self) -> None:
         for run in self._own_runs():
@@ -132,6 +136,17 @@ class Trial:
         folder = f"{self.folder}.datasets/"
         found = self.account.keys(self.bucket, folder + self.name)
         self.account.delete(self.bucket, (key for key in found if self.owns(key.removeprefix(folder))))
+
+    def staged(self) -> list[str]:
+        """Return the keys of what restores of the trial, and of its drills, have staged in Milvus' bucket."""
+        parameters = self.stack.parameters
+        folder = f"{parameters.get('StagingPrefix', '').strip('/')}/restore-"
+        found = self.account.keys(parameters["MilvusBucketName"], folder + self.name)
+        return [key for key in found if self.owns(key.removeprefix(folder))]
+
+    def _unstage(self) -> None:
+        # A restore that was stopped leaves it to the daily prune.
+        self.account.delete(self.stack.parameters["MilvusBucketName"], self.staged())
 
     def _drop(self) -> None:
         if self.scratch is not None:
