@@ -1,10 +1,14 @@
 """Import jobs as each version takes them: how many, in which order, and what happens when they go wrong."""
 
 import time
+from datetime import UTC, datetime
 
 import pytest
 
 from milvus_vault.errors import BackupDamagedError, ImportFailedError, InvalidRequestError, RowCountMismatchError
+from milvus_vault.runs.describing import WorkingFiles
+from milvus_vault.settings import StorageSettings
+from milvus_vault.stores import open_workspace
 from tests.compatibility.features import Feature
 from tests.restore.conftest import Deploy
 from tests.support.golden_rows import GOLDEN, full_meta, oracle
@@ -18,6 +22,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:No application metrics to publis
 
 ARCHIVE, LAYERED = "golden_2_4", "gold.layers"
 AFTERWARDS = {"FOLD_SEGMENT_BYTES": "0"}
+EXECUTION = "arn:aws:states:us-east-1:000000000000:execution:restore:followed"
 BY_GRPC = {"MILVUS_REST_URI": "http://127.0.0.1:9"}
 
 
@@ -199,3 +204,28 @@ def test_a_backup_in_milvus_own_bucket_is_imported_where_it_lies_unless_deletes_
     assert sum(c["row_count"] for c in report["collections"]) == sum(c["count"] for c in oracle("2_3").values())
     again = restoring.restore({"backup_name": ARCHIVE, "suffix": "_2"})
     assert (again["status"], again["is_staged"]) == ("complete", True)
+
+
+def test_rows_are_told_as_they_are_imported_and_deleted_ones_at_the_end(deploy: Deploy) -> None:
+    restoring = deploy("2.6.19")
+    restoring.upload(GOLDEN / "golden_0516")
+    seen: list[tuple[int, int | None]] = []
+    units: set[tuple[str, str]] = set()
+
+    def look() -> None:
+        run = open_workspace(StorageSettings.from_env(), "")
+        told = WorkingFiles(run.store, run.bucket, run.prefix).follow("restore", EXECUTION)
+        assert told
+        for phase in told.progress(datetime.now(UTC)).phases:
+            units.update((phase.name, count.unit) for count in phase.counts)
+            if phase.name == "importing":
+                seen.append((phase.counts[0].done, phase.counts[0].total))
+
+    restoring.after = {"advance_restore": look}
+    report = restoring.restore({"backup_name": "golden_0516"}, EXECUTION.rpartition(":")[2])
+    assert {("copying", "byte"), ("copying", "object"), ("importing", "row"), ("importing", "job")} <= units
+    assert seen == sorted(seen)
+    assert seen[-1][0] == seen[-1][1] == sum(c["imported_row_count"] for c in report["collections"])
+    for collection in report["collections"]:
+        if collection["deleted_row_count"] is not None:
+            assert collection["row_count"] + collection["deleted_row_count"] == collection["imported_row_count"]
