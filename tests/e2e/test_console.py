@@ -126,6 +126,60 @@ def test_a_backup_is_held_so_that_it_cannot_be_deleted_and_let_go(page: Page, ba
     expect(page.get_by_role("button", name="Hold it")).to_be_visible()
 
 
+def test_a_collection_of_a_backup_is_looked_at(page: Page, backup: str) -> None:
+    page.goto(f"/backups/{backup}")
+    page.get_by_role("link", name=f"{DATABASE}.plain").click()
+    expect(page.get_by_role("heading", name="Indexes")).to_be_visible()
+    expect(page.get_by_role("rowheader", name=SAMPLE.key)).to_be_visible()
+    expect(page.get_by_role("rowheader", name="_default")).to_be_visible()
+
+
+def test_a_schedule_is_made_switched_off_and_deleted(page: Page) -> None:
+    page.goto("/schedules")
+    page.get_by_role("link", name="New schedule…").click()
+    page.get_by_label("Name").fill("in_the_browser")
+    page.get_by_label("When").fill("rate(1 fortnight)")
+    page.get_by_label("One a day, of days").fill("7")
+    page.get_by_role("button", name="Make it").click()
+    expect(page.get_by_role("alert")).to_contain_text("is neither rate(<number> <unit>) nor cron(<six fields>)")
+    page.get_by_label("When").fill("cron(0 3 * * ? *)")
+    page.get_by_role("button", name="Show what it would keep").click()
+    expect(page.get_by_text("7 backups would be there")).to_be_visible()
+    page.get_by_role("button", name="Make it").click()
+    expect(page.get_by_role("heading", name="Schedule in_the_browser")).to_be_visible()
+    expect(page.get_by_role("heading", name="Next")).to_be_visible()
+    page.get_by_role("button", name="Switch it off").click()
+    expect(page.get_by_role("button", name="Switch it on")).to_be_visible()
+    expect(page.get_by_text("keeps daily 7")).to_be_visible()
+    page.get_by_label("Type in_the_browser to delete it").fill("in_the_browser")
+    page.get_by_role("button", name="Delete").click()
+    expect(page.get_by_role("heading", name="Schedules")).to_be_visible()
+    expect(page.get_by_text("in_the_browser")).to_have_count(0)
+
+
+def test_what_a_prune_would_delete_is_shown_before_the_button(page: Page, backup: str) -> None:
+    page.goto("/prune")
+    page.get_by_role("button", name="Start a dry run").click()
+    expect(page.get_by_role("rowheader", name=backup)).to_be_visible(timeout=60_000)
+    expect(page.get_by_text("backups would be deleted")).to_be_visible()
+
+
+def test_a_backup_is_exported(page: Page, backup: str) -> None:
+    page.goto(f"/backups/{backup}")
+    page.get_by_text("Export it").click()
+    page.get_by_label("New name").fill("seen_exported")
+    page.get_by_role("button", name="Export").click()
+    expect(page.get_by_role("heading", name=f"Export of {backup}")).to_be_visible()
+    expect(page.get_by_text("succeeded", exact=True)).to_be_visible(timeout=60_000)
+
+
+def test_the_api_is_described_as_it_describes_itself(page: Page) -> None:
+    page.goto("/")
+    page.get_by_role("link", name="its API").click()
+    page.locator("#put_schedule summary").click()
+    expect(page.get_by_text("Europe/Berlin").first).to_be_visible()
+
+
 def test_what_a_deployment_needs_is_checked(page: Page) -> None:
     page.goto("/")
     page.get_by_role("link", name="Check").click()

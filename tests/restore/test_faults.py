@@ -74,9 +74,9 @@ def api_event(method: str, path: str) -> Json:
     names = {
         "name": "weekly" if path.startswith("/schedules") else "newer",
         "other": "newer",
+        "collection": "default.books",
         "run_id": "backup-b",
         "restore_id": "restore-r",
-        "collection": "default.books",
     }
     return {
         "httpMethod": method,

@@ -185,3 +185,39 @@ def test_a_dry_run_that_deletes_fails(api: FakeApi, writing: Trial, monkeypatch:
 def test_times_are_told_by_kind(writing: Trial) -> None:
     writing.runs += [run("backup-1"), run("backup-2")]
     assert found("times", writing).evidence == "backup 12.0 to 12.0 s"
+
+
+@pytest.mark.parametrize(
+    ("ended", "verdict"),
+    [
+        ([("ABORTED", ""), ("SUCCEEDED", "")], "passed"),
+        ([("ABORTED", ""), ("FAILED", "States.Runtime")], "failed"),
+        ([("SUCCEEDED", "")], "not_possible"),
+    ],
+)
+def test_a_stopped_execution_that_is_redriven_must_succeed(
+    ended: list[tuple[str, str]], verdict: str, account: GoodAccount, writing: Trial, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    redriven: list[str] = []
+    ends(account, monkeypatch, *ended)
+    monkeypatch.setattr(account, "stop", lambda _: None)
+    monkeypatch.setattr(account, "redrive", redriven.append)
+    assert found("redrive", writing).verdict == verdict
+    assert len(redriven) == len(ended) - 1
+
+
+def test_a_run_that_is_stopped_must_say_so_and_be_done_when_started_again(
+    api: FakeApi, account: GoodAccount, writing: Trial, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(account, "stop", lambda _: None)
+    outcomes = [("stopped", "RunStoppedError"), ("succeeded", ""), ("failed", "RunTimedOutError"), ("succeeded", "")]
+    left = iter(outcomes)
+
+    def ended(_: Trial, started: Started) -> Run:
+        status, error = next(left)
+        return run(started.id, status, error=error)
+
+    monkeypatch.setattr(Trial, "wait", ended)
+    assert found("stop_and_start_again", writing).verdict == "passed"
+    assert "the stopped run is told as failed RunTimedOutError" in found("stop_and_start_again", writing).evidence
+    assert len([asked for asked in api.asked if asked.path == "/live/backups"]) == len(outcomes)

@@ -18,8 +18,8 @@ def exactly(time: datetime | None) -> str:
 
 
 def minute(time: datetime) -> str:
-    """Return a time in the time zone of this machine, which it names, to the minute."""
-    return time.astimezone().strftime("%Y-%m-%d %H:%M %Z")
+    """Return a time in the time zone of this machine, to the minute."""
+    return time.astimezone().strftime("%Y-%m-%d %H:%M")
 
 
 def roughly(seconds: float) -> str:
