@@ -26,9 +26,9 @@ ATTEMPTS = 6
 (`bench.deleting`). The SDK has then asked up to five times for each."""
 
 STOP_SECONDS = 120
-"""How much time has to be left where a request is begun: at the least rate it waits for up to 18 s before each try, 34
-where two deletions share the rate, and the SDK takes up to 15 s for one. What S3 refuses for longer ends with the
-function; the next call goes on."""
+"""How much time has to be left where a request is begun: at the least rate it waits for up to 18 s before each try, 42
+where four deletions share the rate, as in a sweep of the pool, and the SDK takes up to 15 s for one. What S3 refuses
+for longer ends with the function; the next call goes on."""
 
 
 def deletion_pacer(clock: Callable[[], float] = time.monotonic) -> Pacer:

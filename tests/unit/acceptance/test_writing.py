@@ -116,6 +116,9 @@ def test_a_password_or_a_row_in_a_log_fails_and_is_not_quoted(
     lines |= {"hunter2": 2}
     finding = found("rows_are_in_no_log", writing)
     assert (finding.verdict, finding.evidence) == ("failed", "2 lines have the password")
+    # Milvus' default password is in the name of our metrics, which each function logs.
+    monkeypatch.setattr(account, "secret", lambda _: {"username": "root", "password": "Milvus"})
+    assert found("rows_are_in_no_log", writing).evidence == "looked for a text of the rows"
 
 
 def test_a_search_that_finds_nothing_at_all_proves_nothing(

@@ -157,6 +157,15 @@ def test_a_plan_that_is_refused_says_why_and_keeps_what_was_chosen(api: FakeApi,
     assert (wrong.status, "is no suffix" in wrong.text) == (409, True)
 
 
+@pytest.mark.parametrize("error", ["AnswerTimeoutError", "RouteNotFoundError", "CollectionExistsError"])
+def test_what_can_have_no_plan_can_be_restored_without_one(api: FakeApi, browser: Browser, error: str) -> None:
+    api.backups["first"] = backup("first")
+    api.answers = [problem(error, "no plan", 409, "Start it.")]
+    page = browser.post("/backups/first/restore/plan", suffix="_r").text
+    is_offered = 'formaction="/backups/first/restore">Start without a plan' in page
+    assert is_offered == (error != "CollectionExistsError")
+
+
 def test_a_backup_is_verified_held_and_let_go(api: FakeApi, browser: Browser) -> None:
     api.backups["first"] = backup("first")
     assert browser.post("/backups/first/verify", level="deep").headers["location"].startswith("/runs/verify-")

@@ -142,6 +142,16 @@ def test_what_an_earlier_execution_imported_is_done_and_says_nothing_of_the_rate
     assert round(told.per_second or 0, 2) == round(50 / 60, 2)
 
 
+def test_logs_that_an_earlier_execution_read_are_not_counted() -> None:
+    restore = Restore()
+    plan = restore.run.read(PLAN, RestorePlan)
+    restore.run.write(PLAN, plan.model_copy(update={"cuts": (1,)}))
+    restore.run.write_bytes("cuts/0.done.json", b"{}")
+    assert restore.phase("reading logs").counts == (UnitCount(unit="collection", done=0, total=1),)
+    restore.run.write_bytes("cuts/1.done.json", b"{}")
+    assert restore.phase("reading logs").counts == (UnitCount(unit="collection", done=1, total=1),)
+
+
 def test_a_collection_that_failed_is_not_waited_for() -> None:
     restore = Restore()
     restore.import_rows(100)
@@ -173,7 +183,7 @@ def test_indexing_and_loading_have_rows_and_rates_of_their_own() -> None:
     told = restore.phase("indexing")
     assert told.counts == (UnitCount(unit="row", done=50, total=1000),)
     assert (told.per_second, told.eta_seconds) == (1, 900)
-    assert [one.phase for one in restore.followed.collections([0, 1])] == ["indexing", "indexing and loading"]
+    assert [one.phase for one in restore.followed.collections([0, 1])] == ["indexing", "indexing"]
     seen = seen.seen({0: ServedSoFar(indexed_rows=200, rows_to_index=200, load_percent=40)}, half)
     restore.run.write(serving_name(ARN), seen)
     assert restore.phase("indexing").counts[0].done == 100

@@ -115,10 +115,13 @@ def post_restore_plan(services: Services, body: RestoreRequest) -> PlannedRestor
         raise services.catalogue.no_backup(body.backup_name)
     found = services.look_at_milvus(RestorePlanFound, InspectMilvusRequest(inspection="plan", restore=body))
     earlier = _earlier(services, body, found.run)
+    excused = []
     for one in found.refused:
         if not (earlier and one.is_of_target):
             raise leaf_named(one.error)(one.message, hint=one.hint)
-    update: dict[str, object] = {"continues": earlier}
+        excused.append(f"Refused, unless the earlier execution made it: {one.message}.")
+    left_to_run = (*found.plan.left_to_run, *excused)
+    update: dict[str, object] = {"continues": earlier, "left_to_run": left_to_run}
     if expected := expect(found.plan.row_count, last_restores(services.machines)):
         update |= {"expected_seconds": expected.seconds, "expected_by": expected.told_by}
     return found.plan.model_copy(update=update)

@@ -1,7 +1,7 @@
 """The objects of a collection as a backup lists them, on the function's disk: there may be millions of them."""
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from milvus_vault.errors import BackupDamagedError, WorkingFileError
 from milvus_vault.model.objects import ArchivedObject
@@ -90,11 +90,11 @@ class ObjectTable:
     def of(self, part: str) -> Iterator[ArchivedObject]:
         """Yield those of a part, in their order."""
         self._index("part")
-        return (ArchivedObject(*row) for row in self._tables.execute(_OF_PART, (part,)))
+        return (ArchivedObject(*row) for row in self._rows(_OF_PART, part))
 
     def sorted_by(self, order: Order) -> Iterator[ArchivedObject]:
         """Yield all, by their place in the list, by where they lie, or by where Milvus kept them."""
-        return (ArchivedObject(*row) for row in self._tables.execute(_READ + _BY[order]))
+        return (ArchivedObject(*row) for row in self._rows(_READ + _BY[order]))
 
     def keys_evenly(self) -> list[str]:
         """Return some thousand of the keys where they lie, as `list_in_spans` takes marks."""
@@ -123,7 +123,7 @@ class ObjectTable:
     def noted(self, order: Order = "position") -> Iterator[tuple[ArchivedObject, str | None]]:
         """Yield all, sorted as `sorted_by` does, each with the ETag that was noted of it, or None."""
         self._keep()
-        return ((ArchivedObject(*row[:5]), row[5]) for row in self._tables.execute(_NOTED + _BY[order]))
+        return ((ArchivedObject(*row[:5]), row[5]) for row in self._rows(_NOTED + _BY[order]))
 
     def forget_notes(self) -> None:
         """Be as before the first note."""
@@ -133,7 +133,12 @@ class ObjectTable:
     def missing(self) -> list[str]:
         """Return the keys of those that were not noted, in their order."""
         self._keep()
-        return [key for (key,) in self._tables.execute(_MISSING)]
+        return [key for (key,) in self._rows(_MISSING)]
+
+    def _rows(self, query: str, *values: str) -> Iterator[tuple[Any, ...]]:
+        # What is sorted goes to the disk as well, ahead of the first row.
+        with room_on_disk():
+            return self._tables.execute(query, values)
 
     def _keep(self) -> None:
         with room_on_disk():

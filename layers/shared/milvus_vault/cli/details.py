@@ -420,6 +420,8 @@ _PLAN_HEADINGS = ("collection", "becomes", ">rows", ">objects", ">size", ">jobs"
 
 
 def _staged(item: PlannedRestore) -> str:
+    if not item.row_count:
+        return "nothing"
     if item.object_count is None or item.size_bytes is None:
         return "not looked up"
     return (

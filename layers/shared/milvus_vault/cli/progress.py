@@ -18,8 +18,8 @@ from milvus_vault.model.resources import Progress as RunProgress
 _SHOWN_COLLECTIONS = 10
 _LINE_EVERY_SECONDS = 10.0
 
-# Lines of a screen for what is above and below the collections.
-_OTHER_LINES = 8
+# Of a screen, for how many collections are not shown, and for the cursor.
+_LINES_BELOW = 2
 _BAR, _SHORT_BAR, _WIDE = 20, 10, 70
 
 
@@ -43,11 +43,13 @@ class RunBars:
         if run is None:
             yield Text("asking the API ...", style="dim")
             return
-        yield headline(run)
+        above: list[RenderableType] = [headline(run)]
         # What has ended is told by its outcome.
         if run.status == "running":
-            yield from _bars(run.progress, _BAR if options.max_width >= _WIDE else _SHORT_BAR)
-        yield from _collections(run, options.max_width, console.size.height - _OTHER_LINES)
+            above += _bars(run.progress, _BAR if options.max_width >= _WIDE else _SHORT_BAR)
+        yield from above
+        used = sum(len(console.render_lines(part, options, pad=False)) for part in above)
+        yield from _collections(run, options.max_width, console.size.height - used - _LINES_BELOW)
 
 
 def _bars(now: RunProgress, width: int) -> Iterator[RenderableType]:

@@ -1,6 +1,5 @@
 """The client: one method for each thing that the API can do."""
 
-import json
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
@@ -303,8 +302,7 @@ class VaultClient:
 
     def openapi(self) -> dict[str, Any]:
         """Return the API's description of itself, an OpenAPI document."""
-        document: dict[str, Any] = json.loads(self._transport.request("GET", "/openapi.json"))
-        return document
+        return self._ask("GET", "/openapi.json", dict[str, Any])
 
     def download(self, url: str) -> bytes:
         """Return what lies at a `report_url`. Raises ApiUnavailableError, also when its hour is over."""
@@ -313,7 +311,7 @@ class VaultClient:
     def _start(self, method: str, path: str, request: Model | None, idempotency_key: str) -> Started:
         return self._ask(method, path, Started, body=request, idempotency_key=idempotency_key or uuid.uuid4().hex)
 
-    def _ask[Answer: Model](
+    def _ask[Answer: Model | dict[str, Any]](
         self,
         method: str,
         path: str,
@@ -330,13 +328,14 @@ class VaultClient:
         )
         try:
             # A newer API may tell more than this client knows.
-            return TypeAdapter(answer).validate_json(content, extra="ignore")
+            answered: Answer = TypeAdapter(answer).validate_json(content, extra="ignore")
         except ValidationError as err:
             msg = f"{self.url}{path} does not answer as Milvus Vault's API does: {': '.join(next(wrong_fields(err)))}"
             raise ApiUnavailableError(
                 msg,
                 hint="See that the address is the stack's output ApiUrl, and that the client is not too old for it.",
             ) from err
+        return answered
 
     def _pages[Item: Model](
         self, path: str, page_type: type[Page[Item]], page_size: int, query: Mapping[str, str]

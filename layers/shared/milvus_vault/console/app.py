@@ -22,9 +22,11 @@ from milvus_vault.console.forms import Form
 from milvus_vault.console.schedules import SchedulePages
 from milvus_vault.console.showing import FOLDER, Clock, environment, to, to_run
 from milvus_vault.errors import (
+    AnswerTimeoutError,
     BackupNotFoundError,
     CollectionNotFoundError,
     InvalidRequestError,
+    RouteNotFoundError,
     RunNotFoundError,
     ScheduleNotFoundError,
     VaultError,
@@ -56,6 +58,9 @@ _LOOKED_THROUGH = 500
 """Backups, of which the newest complete one is looked for."""
 
 _NOT_THERE = (BackupNotFoundError, CollectionNotFoundError, RunNotFoundError, ScheduleNotFoundError)
+
+_UNPLANNED = (AnswerTimeoutError.__name__, RouteNotFoundError.__name__)
+"""Why a restore may have no plan that can be restored all the same: it is too large for one, or the stack too old."""
 
 _RESTORE_FIELDS = ("collections", "suffix", "drop_existing", "allow_version")
 
@@ -256,7 +261,9 @@ class _Pages:
             plan = self._vault.plan_restore(_restore_request(name, form))
         except VaultError as err:
             shown = self._vault.get_backup(name)
-            return self._show("restore", HTTPStatus.CONFLICT, backup=shown, form=form, refusal=err)
+            return self._show(
+                "restore", HTTPStatus.CONFLICT, backup=shown, form=form, refusal=err, unplanned=_UNPLANNED
+            )
         back = urlencode({field: form[field] for field in _RESTORE_FIELDS if form[field]})
         return self._show(
             "restore_plan", name=name, plan=plan, form=form, fields=_RESTORE_FIELDS, back=back, shown=_SHOWN_COLLECTIONS

@@ -100,6 +100,9 @@ def schedule_spec(form: Form, before: Schedule | None) -> ScheduleSpec:
         _set(wanted, "mode", form["mode"])
         verify = {**(wanted.get("verify") or {}), "level": form["level"]} if form["level"] else {}
         if verify:
+            # No field of this form: what a deep verification may read at most.
+            if form["level"] != "deep":
+                verify.pop("max_bytes", None)
             _set(verify, "sample_percent", form["sample_percent"])
         _set(wanted, "verify", verify)
         # The stack's own place is an empty one.

@@ -23,11 +23,13 @@ from milvus_vault.model.collections import CollectionName, SegmentLevel
 from milvus_vault.model.messages import RefusedRestore, RestorePlanFound
 from milvus_vault.model.prices import GET_USD, REQUEST_USD
 from milvus_vault.model.readable import count
+from milvus_vault.model.requests import VerifyLevel
 from milvus_vault.model.resources import ObjectCount, PlannedCollection, PlannedRestore
 from milvus_vault.model.versions import has_import_jobs
 from milvus_vault.paging import fitting
 from milvus_vault.parallel import LISTS_AT_A_TIME_BYTES, SMALL_REQUESTS_AT_A_TIME, each
 from milvus_vault.ports import Importer
+from milvus_vault.restore.content_check import level_of
 from milvus_vault.restore.cut import cut_of
 from milvus_vault.restore.deciding import Decision, RestoreDecider, left_out_warning, refuse_damaged
 from milvus_vault.restore.journal import Journal
@@ -161,7 +163,7 @@ class RestorePlanner(RestoreDecider):
             index_count=len(part.indexes) if self.request.restore_index else 0,
             is_loaded=self.request.load and self.request.restore_index and part.load_state.is_wanted,
             aliases=part.aliases if self.request.restore_aliases else (),
-            verify=decision.listed.levels.get(collection.name, "quick"),
+            verify=decision.listed.levels.get(collection.name, self._unlisted_level(decision)),
             damage=left_out_warning(damage) if damage else "",
         )
         if damage or not decision.has_rows:
@@ -198,8 +200,16 @@ class RestorePlanner(RestoreDecider):
             planned.model_copy(update={"row_count": sum(rows), **unknown}),
             copy_requests=recorded.object_count,
             list_requests=2 + LISTINGS * pages(recorded.object_count),
+            checked_count=recorded.object_count if planned.verify != "quick" else 0,
             rounds=1,
         )
+
+    def _unlisted_level(self, decision: Decision) -> VerifyLevel:
+        """Return how objects are looked at that were not listed, as far as what is known of none of them decides it."""
+        if decision.is_listed or not decision.has_rows:
+            return "quick"
+        has_checksums = decision.archive.has_checksums
+        return level_of(self.request.verify, has_checksums=has_checksums, last=None, is_doubted=False)
 
     def _refused_deletes(self, target: CollectionName) -> InvalidRequestError | None:
         try:

@@ -255,7 +255,8 @@ class ReportRestoreResult(Model):
     failed_count: int
     row_count: int
     expected_row_count: int | None = None
-    """Rows that were counted of it when it was backed up; null where they were not of all of it."""
+    """Rows that were counted of it when it was backed up; null where they were not of all of it, or where nobody has
+    counted what came back."""
     imported_row_count: int
     """Rows in the segments of what was restored: more than came back where some were deleted or are too new."""
     deleted_row_count: int | None = None

@@ -16,6 +16,11 @@ _UNITS = ("KiB", "MiB", "GiB", "TiB", "PiB")
 _STEP = 1024
 _MINUTE, _HOUR, _DAY = 60, 3600, 86400
 
+# A time that is longer says only that hardly anything has moved yet.
+_LONGEST_TOLD_SECONDS = 30 * _DAY
+# Below it a rate needs its second digit.
+_WHOLE_FROM = 10
+
 
 def count(number: int | None) -> str:
     """Return a whole number with its thousands set apart by commas; a dash for none."""
@@ -59,11 +64,16 @@ def moving(phase: "PhaseProgress") -> str:
     said = [counted(item) for item in phase.counts]
     if phase.per_second:
         unit = phase.counts[0].unit
-        said.append(rate(phase.per_second) if unit == "byte" else f"{phase.per_second:,.1f} {unit}s/s")
-    if phase.eta_seconds:
+        said.append(rate(phase.per_second) if unit == "byte" else f"{_digits(phase.per_second)} {unit}s/s")
+    if phase.eta_seconds and phase.eta_seconds < _LONGEST_TOLD_SECONDS:
         by = ", as fast as in an earlier run" if phase.eta_from == "an earlier run" else ""
         said.append(f"{duration(phase.eta_seconds)} left{by}")
     return ", ".join(said)
+
+
+def _digits(number: float) -> str:
+    """Return a rate in two digits or more, without a part where that says nothing: `0.005`, `2.5`, `1,200`."""
+    return f"{number:,.0f}" if number >= _WHOLE_FROM else f"{number:.2g}"
 
 
 def percent_of(phase: "PhaseProgress") -> int | None:

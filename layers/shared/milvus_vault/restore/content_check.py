@@ -125,6 +125,8 @@ class ContentCheck:
         """
         planned = self.run.find(_PLANNED, _Planned) if check_count else None
         if planned is None:
+            # Where another release gave batches, they were not these.
+            check_count = 0
             planned = self._plan()
             forget_damage(self.run, planned.batch_count)
         if are_missing(self.run, self.layout, planned.batch_count, check_count):

@@ -56,6 +56,8 @@ class _Served(NamedTuple):
     waits: ServedSoFar | None = None
     """None: there is nothing left to be done."""
     warnings: tuple[str, ...] = ()
+    is_counted: bool = False
+    """Whether a query has counted the rows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +92,8 @@ class Finishing:
         finished = Finished(
             collection_id=collection_id,
             row_count=imported.row_count,
+            # What was imported is counted by Milvus' jobs, what deletes leave of it by a query alone.
+            is_counted=served.is_counted or not target.deletes,
             aliases=tuple(aliases),
             warnings=(*served.warnings, *warnings, *_doubts(target, imported)),
         )
@@ -121,9 +125,9 @@ class Finishing:
             if not indexes.is_built:
                 return _Served(so_far)
             percent = self._load_percent(target, name)
-            needs_no_count = not self._has_rows or bool(target.loaded_partitions)
-            if percent == FULLY_LOADED and (needs_no_count or self._shows_all_rows(target, name, imported)):
-                return _Served(warnings=refused)
+            is_counted = self._has_rows and not target.loaded_partitions
+            if percent == FULLY_LOADED and (not is_counted or self._shows_all_rows(target, name, imported)):
+                return _Served(warnings=refused, is_counted=is_counted)
             return _Served(so_far.model_copy(update={"load_percent": percent or 0}))
         except (IndexFailedError, LoadFailedError, MilvusRequestError) as err:
             # Milvus knows it by the name that it has until it is whole.

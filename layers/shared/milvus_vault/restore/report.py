@@ -49,7 +49,7 @@ def _told(
             status="restored",
             as_of=as_datetime_or_none(target.cut),
             row_count=finished.row_count,
-            expected_row_count=target.live_row_count,
+            expected_row_count=target.live_row_count if finished.is_counted else None,
             imported_row_count=target.row_count,
             deleted_row_count=max(0, target.row_count - finished.row_count) if is_exact else None,
             aliases=finished.aliases,

@@ -374,6 +374,8 @@ class Finished(Model):
 
     collection_id: int
     row_count: int
+    is_counted: bool = True
+    """Whether these were seen there; else they are as many as the backup counted. An older release did not write it."""
     aliases: tuple[str, ...] = ()
     """Those that it has now, of the backup and of the collection that it replaced."""
     warnings: tuple[str, ...] = ()

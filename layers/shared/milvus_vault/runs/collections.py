@@ -240,7 +240,9 @@ def _cutting(run: Workspace, plan: restore.RestorePlan) -> list[Phase]:
     """Return the phase in which logs are read; none where none have to be."""
     if not plan.cuts:
         return []
-    done = sum(name.endswith(".done.json") for name in run.names("cuts/"))
+    # Those of collections that an execution before this one has imported lie there as well.
+    wanted = {restore.cut_done_name(index) for index in plan.cuts}
+    done = sum(name in wanted for name in run.names("cuts/"))
     count = UnitCount(unit="collection", done=done, total=len(plan.cuts))
     # It begins when the plan is written.
     return [Phase("reading logs", (count,), run.store.modified_at(run.bucket, run.key(restore.PLAN)))]
@@ -320,7 +322,7 @@ def _phase(
     rows = target.row_count
     if entry.is_imported:
         if served is None:
-            return {"phase": "indexing and loading"}
+            return {"phase": "indexing"}
         if served.load_percent is None:
             count = UnitCount(unit="row", done=_indexed_rows(served, rows), total=rows)
             return {"phase": "indexing", "counts": (count,)}

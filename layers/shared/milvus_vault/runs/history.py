@@ -53,18 +53,18 @@ def _measured(execution: ExecutionDescription) -> Measured | None:
 
 
 def expect(row_count: int, history: Sequence[Measured]) -> Expected | None:
-    """Return how long a restore of so many rows may take, by the one of the history that is nearest in rows.
+    """Return how long a restore of so many rows may take, by the slowest of the history that is near in rows.
 
-    Its time is taken for each row, and never less than the shortest restore took. None where none is near enough:
-    within ten times, either way.
+    The slowest, since one that went on with what another had done was fast for its rows. Its time is taken for each
+    row, and never less than the shortest restore took. None where none is near enough: within ten times, either way.
     """
     near = [one for one in history if row_count <= one.row_count * _ALIKE and one.row_count <= row_count * _ALIKE]
     if not near:
         return None
-    nearest = min(near, key=lambda one: max(row_count / one.row_count, one.row_count / row_count))
-    seconds = max(nearest.seconds * row_count / nearest.row_count, min(one.seconds for one in history))
+    slowest = max(near, key=lambda one: one.seconds / one.row_count)
+    seconds = max(slowest.seconds * row_count / slowest.row_count, min(one.seconds for one in history))
     told_by = (
-        f"{nearest.id} of {utc_minute(nearest.ended_at)}, which imported {count(nearest.row_count)} rows in"
-        f" {duration(nearest.seconds)}"
+        f"{slowest.id} of {utc_minute(slowest.ended_at)}, which imported {count(slowest.row_count)} rows in"
+        f" {duration(slowest.seconds)}"
     )
     return Expected(seconds, told_by)

@@ -98,8 +98,11 @@ def _check_writable(file: Path | None) -> None:
     if file is None:
         return
     try:
+        was_there = file.exists()
         with file.open("ab"):
             pass
+        if not was_there:
+            file.unlink()
     except OSError as err:
         msg = f"cannot write {file}: {err.strerror or err}"
         raise InvalidRequestError(msg, hint="Name a file in a folder that is there.") from err
