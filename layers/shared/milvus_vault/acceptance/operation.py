@@ -18,10 +18,12 @@ def _schedule(trial: Trial) -> str:
     return f"{trial.name}minutes"
 
 
-@item(15, Need.WRITES, Need.COLLECTION)
+@item(15, Need.WRITES, Need.COLLECTION, is_late=True)
 def schedule_is_made(trial: Trial) -> Finding:
     """A schedule is made by the API, and is told with its next firing."""
-    spec = ScheduleSpec(expression=_EVERY_MINUTE, request=BackupRequest(collections=trial.collections))
+    # Where this is killed, what the schedule then makes does not stay for ever.
+    request = BackupRequest(collections=trial.collections, expire_after="1d")
+    spec = ScheduleSpec(expression=_EVERY_MINUTE, request=request)
     made = trial.vault.put_schedule(_schedule(trial), spec)
     problems = [] if made.next_run_at else ["nobody knows when it fires next"]
     in_seconds = (made.next_run_at - datetime.now(UTC)).total_seconds() if made.next_run_at else 0

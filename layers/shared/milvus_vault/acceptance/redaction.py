@@ -14,6 +14,7 @@ _PATTERNS = (
     (re.compile(r"[\w.+-]+@[\w-]+(?:\.[\w-]+)+"), "<user>"),
     (re.compile(r"\b(?:AKIA|ASIA)[A-Z0-9]{12,}\b"), "<key>"),
     (re.compile(r"\b\d{1,3}(?:\.\d{1,3}){3}(?::\d+)?\b"), "<host>"),
+    (re.compile(r"\b[A-Za-z][\w-]*(?:\.[\w-]+)*:\d{2,5}\b"), "<host>"),
     (re.compile(r"\b\S*\.amazonaws\.com\S*"), "<host>"),
     (re.compile(r"(?<!\d)\d{12}(?!\d)"), "<account>"),
 )
@@ -34,7 +35,8 @@ _SHORTEST = 3
 
 def names_of(trial: Trial) -> set[str]:
     """Return the names that must not be told: of stack, buckets, hosts, resources, and of who asks."""
-    found = {trial.stack.name, trial.selected, trial.name, trial.marked, *trial.stack.outputs.values()}
+    found = {trial.stack.name, trial.selected, *trial.selected.split("."), trial.name, trial.marked}
+    found |= {*trial.stack.outputs.values()}
     found |= {value for key, value in trial.stack.parameters.items() if key not in _TELLING}
     found |= {physical for _, physical in trial.stack.resources.values()}
     try:

@@ -111,7 +111,7 @@ def restore(trial: Trial) -> Finding:
 
 
 def _restored_problems(trial: Trial, suffix: str) -> Iterator[str]:
-    if trial.scratch is not None and not trial.selected:
+    if trial.scratch is not None:
         count, _ = trial.scratch.versions(f"{ROWS}{suffix}")
         if count != SCRATCH_ROWS:
             yield f"{count} rows came back of {SCRATCH_ROWS}"

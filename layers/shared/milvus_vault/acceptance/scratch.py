@@ -37,12 +37,14 @@ class Scratch:
         self.prefix = prefix
         self._marked = marked
         try:
+            import grpc  # noqa: PLC0415 - what pymilvus does not catch of it
             import pymilvus  # noqa: PLC0415 - what users install does not bring it
         except ImportError as err:
             msg = "pymilvus is not installed here"
             raise MilvusUnavailableError(msg, hint="'pip install pymilvus' beside the command line brings it.") from err
         self._module: Any = pymilvus
-        self._errors: type[Exception] = pymilvus.MilvusException
+        # It hands on as they are, for example, PERMISSION_DENIED and UNIMPLEMENTED.
+        self._errors: tuple[type[Exception], ...] = (pymilvus.MilvusException, grpc.RpcError)
         with self._asked("connect", uri):
             self._client: Any = pymilvus.MilvusClient(uri=uri, token=token, timeout=_TIMEOUT_SECONDS)
         self._uri = uri
@@ -92,7 +94,7 @@ class Scratch:
             version = 1
             while not ended.wait(0.05):
                 # What breaks a writer breaks the item that looks at its rows.
-                with contextlib.suppress(self._errors):
+                with contextlib.suppress(*self._errors):
                     self._client.upsert(self.prefix + name, self._rows(version))
                 version += 1
 

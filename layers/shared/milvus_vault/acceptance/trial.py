@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from itertools import batched
 
 from milvus_vault.acceptance.account import Account, Stack
 from milvus_vault.acceptance.scratch import Scratch
@@ -98,7 +99,7 @@ class Trial:
         """Remove everything that was made, and return what could not be removed and why. It may be called again."""
         return [
             problem
-            for step in (self._stop, self._unschedule, self._delete, self._drop, self._unstage)
+            for step in (self._unschedule, self._stop, self._delete, self._drop, self._unstage)
             if (problem := _try(step))
         ]
 
@@ -123,10 +124,10 @@ class Trial:
                 self.vault.delete_schedule(schedule.name)
 
     def _delete(self) -> None:
-        names = tuple(
+        owned = [
             backup.name for backup in self.vault.list_backups() if self.owns(backup.name) or self.owns(backup.schedule)
-        )
-        if names:
+        ]
+        for names in batched(owned, 1000, strict=False):
             run = self.vault.wait_for_run(
                 self.vault.prune(PruneRequest(backup_names=names)).id, timeout_seconds=RUN_TIMEOUT_SECONDS
             )

@@ -3,6 +3,7 @@
 import secrets
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 
 from milvus_vault import __version__
 from milvus_vault.acceptance.account import Account
@@ -144,6 +145,8 @@ def _make_collection(trial: Trial) -> None:
     try:
         trial.scratch.make(ROWS)
     except VaultError as err:
+        with suppress(VaultError):
+            trial.scratch.remove(trial.owns)
         trial.scratch, trial.scratch_problem = None, f"{err.message}. {err.hint}"
 
 
