@@ -1,5 +1,6 @@
 """What AWS refuses has a name, and the action that is missing."""
 
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -35,7 +36,12 @@ QUESTIONS: list[tuple[str, str, str, Callable[[Account], object]]] = [
     ("s3", "get_bucket_policy", "s3:GetBucketPolicy", lambda a: a.bucket_statements("bucket")),
     ("cloudwatch", "describe_alarms", "cloudwatch:DescribeAlarms", lambda a: a.alarm("alarm")),
     ("cloudwatch", "set_alarm_state", "cloudwatch:SetAlarmState", lambda a: a.set_alarm("alarm", "OK", "why")),
-    ("cloudwatch", "describe_alarm_history", "cloudwatch:DescribeAlarmHistory", lambda a: a.alarm_history("alarm")),
+    (
+        "cloudwatch",
+        "describe_alarm_history",
+        "cloudwatch:DescribeAlarmHistory",
+        lambda a: a.alarm_history("alarm", BEGAN),
+    ),
     ("cloudwatch", "list_metrics", "cloudwatch:ListMetrics", lambda a: a.metrics("n", "d", "v")),
     ("cloudwatch", "get_dashboard", "cloudwatch:GetDashboard", lambda a: a.widgets("d")),
     ("sns", "list_subscriptions_by_topic", "sns:ListSubscriptionsByTopic", lambda a: a.subscriptions("arn")),
@@ -120,6 +126,39 @@ def test_a_bucket_without_object_lock_says_so() -> None:
     with Stubber(account._client("s3")) as stubber:
         stubber.add_client_error("get_object_lock_configuration", "ObjectLockConfigurationNotFoundError")
         assert not account.keeps_locks("bucket")
+
+
+def test_of_an_alarm_s_history_only_what_is_of_this_time_is_asked_for() -> None:
+    account = an_account()
+    with Stubber(account._client("cloudwatch")) as stubber:
+        items = [{"HistoryItemType": "Action", "HistorySummary": "Successfully executed action"}]
+        stubber.add_response(
+            "describe_alarm_history", {"AlarmHistoryItems": items}, {"AlarmName": "alarm", "StartDate": BEGAN}
+        )
+        assert account.alarm_history("alarm", BEGAN) == [("Action", "Successfully executed action")]
+
+
+def test_only_what_an_execution_started_itself_is_its_child(monkeypatch: pytest.MonkeyPatch) -> None:
+    account = an_account()
+    monkeypatch.setattr(account, "executions_since", lambda *_: ["other", "ended", "own"])
+    with Stubber(account._client("stepfunctions")) as stubber:
+        for arn, parent, status in (("other", "b", "RUNNING"), ("ended", "a", "SUCCEEDED"), ("own", "a", "RUNNING")):
+            described = {
+                "executionArn": arn, "stateMachineArn": "machine", "status": status, "startDate": BEGAN,
+                "input": json.dumps({"AWS_STEP_FUNCTIONS_STARTED_BY_EXECUTION_ID": parent}),
+            }  # fmt: skip
+            stubber.add_response("describe_execution", described)
+        assert account.children_running("machine", "a", BEGAN) == ["own"]
+
+
+def test_an_object_that_is_gone_is_none_and_another_refusal_is_told() -> None:
+    account = an_account()
+    with Stubber(account._client("s3")) as stubber:
+        stubber.add_client_error("get_object", "NoSuchKey", http_status_code=404)
+        assert account.find("bucket", "key") is None
+        stubber.add_client_error("get_object", "InternalError", http_status_code=500)
+        with pytest.raises(ServiceRequestError, match="InternalError"):
+            account.find("bucket", "key")
 
 
 def test_what_is_hidden_is_looked_for_here_and_asked_of_nobody() -> None:

@@ -2,7 +2,10 @@
 
 import json
 from collections.abc import Mapping
+from datetime import datetime
+from itertools import count
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
@@ -32,7 +35,8 @@ def found(name: str, trial: Trial) -> Finding:
 def ends(account: GoodAccount, monkeypatch: pytest.MonkeyPatch, *ended: tuple[str, str]) -> None:
     """Let executions end so, one after the other."""
     left = [Execution(f"arn:{number}", *how, "", {}) for number, how in enumerate(ended)]
-    monkeypatch.setattr(account, "start", lambda *_: "arn")
+    started = count()
+    monkeypatch.setattr(account, "start", lambda *_: f"arn:{next(started)}")
     monkeypatch.setattr(account, "wait", lambda *_: left.pop(0))
 
 
@@ -53,14 +57,16 @@ def test_executions_must_end_by_their_names(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     ends(account, monkeypatch, *ended)
-    monkeypatch.setattr(account, "keys", lambda *_: ["failures/1"])
+    monkeypatch.setattr(account, "keys", lambda *_: ["failures/0.json", "failures/1.json"])
     assert found(name, writing).verdict == verdict
 
 
-def test_without_a_failure_record_the_names_are_not_enough(
-    account: GoodAccount, writing: Trial, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("records", [[], ["failures/last-month.json", "failures/1.json"]])
+def test_without_a_failure_record_of_these_executions_the_names_are_not_enough(
+    records: list[str], account: GoodAccount, writing: Trial, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ends(account, monkeypatch, ("FAILED", "InvalidRequestError"), ("FAILED", "BackupNotFoundError"))
+    monkeypatch.setattr(account, "keys", lambda *_: records)
     assert "no failure record" in found("error_names", writing).evidence
 
 
@@ -158,18 +164,34 @@ def test_an_estimate_that_is_not_what_was_copied_fails(writing: Trial) -> None:
     assert "1 objects were copied" in found("estimate_is_right", writing).evidence
 
 
-def test_an_alarm_that_tells_nobody_fails_and_is_set_back(
-    account: GoodAccount, writing: Trial, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("before", "set_to"),
+    [
+        ("OK", ["ALARM", "OK"]),
+        ("INSUFFICIENT_DATA", ["ALARM", "INSUFFICIENT_DATA"]),
+        ("ALARM", ["OK", "ALARM", "ALARM"]),
+    ],
+)
+def test_an_alarm_that_tells_nobody_fails_and_is_set_back_to_what_it_was(
+    before: str, set_to: list[str], account: GoodAccount, writing: Trial, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    states: list[str] = []
+    states = [before]
     monkeypatch.setattr(account, "set_alarm", lambda _, state, __: states.append(state))
     monkeypatch.setattr(account, "alarm", lambda _: (states[-1], [TOPIC]))
-    monkeypatch.setattr(account, "alarm_history", lambda _: [("Action", f"Successfully executed action {TOPIC}")])
+    told: list[tuple[str, str]] = [("Action", f"Successfully executed action {TOPIC}")]
+    asked: list[datetime] = []
+
+    def history(_: str, since: datetime) -> list[tuple[str, str]]:
+        asked.append(since)
+        return told
+
+    monkeypatch.setattr(account, "alarm_history", history)
     assert found("alarm_is_set_off", writing).verdict == "passed"
-    monkeypatch.setattr(account, "alarm_history", lambda _: [("Action", f"Failed to execute action {TOPIC}")])
+    told[:] = [("Action", f"Failed to execute action {TOPIC}")]
     monkeypatch.setattr(Trial, "until", lambda _, __, look: look())
     assert found("alarm_is_set_off", writing).verdict == "failed"
-    assert states == ["ALARM", "OK", "ALARM", "OK"]
+    assert states[1:] == set_to * 2
+    assert set(asked) == {writing.began}
 
 
 def test_a_dry_run_that_deletes_fails(api: FakeApi, writing: Trial, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -224,3 +246,27 @@ def test_a_run_that_is_stopped_must_say_so_and_be_done_when_started_again(
     assert found("stop_and_start_again", writing).verdict == "passed"
     assert "the stopped run is told as failed RunTimedOutError" in found("stop_and_start_again", writing).evidence
     assert len([asked for asked in api.asked if asked.path == "/live/backups"]) == len(outcomes)
+    # Copies of others go on.
+    left = iter(outcomes)
+    monkeypatch.setattr(account, "children_running", lambda _, parent, __: [parent])
+    assert found("stop_and_start_again", writing).evidence == "1 copies go on"
+
+
+def test_of_what_is_left_of_drills_only_that_of_this_one_counts(
+    api: FakeApi, account: GoodAccount, writing: Trial, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own, other = "vault_drill_0a1b2c3d4e5f", "vault_drill_a1b2c3d4e5f0"
+    drilled = run("drill-1", result={"row_count": 1, "compared_count": 1, "database": own})
+    notes: dict[str, bytes | None] = {"scratch/1": b'{"execution_arn": "arn:other"}', "scratch/2": None}
+    databases = ["default", other]
+    api.backups = {f"{NAME}full": backup(f"{NAME}full")}
+    monkeypatch.setattr(Trial, "wait", lambda *_: drilled)
+    monkeypatch.setattr(account, "keys", lambda _, prefix: list(notes) if prefix.endswith("/scratch/") else [])
+    monkeypatch.setattr(account, "find", lambda _, key: notes[key])
+    writing.scratch = Mock(databases=lambda: databases)
+    assert found("drill", writing).verdict == "passed"
+    databases.append(own)
+    assert found("drill", writing).evidence == "its scratch database is left"
+    databases.remove(own)
+    notes["scratch/2"] = json.dumps({"execution_arn": drilled.execution_arn}).encode()
+    assert found("drill", writing).evidence == "the note of its scratch database is left"

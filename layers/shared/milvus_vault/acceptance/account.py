@@ -27,6 +27,11 @@ _LOCAL_POLL_SECONDS = 0.2
 FUNCTION, MACHINE, ALARM = "AWS::Lambda::Function", "AWS::StepFunctions::StateMachine", "AWS::CloudWatch::Alarm"
 ROLE = "AWS::IAM::Role"
 
+_RUNNING = {"RUNNING", "PENDING_REDRIVE"}
+
+# Of an execution's input: which other one started it, as our machines and Step Functions' console have it.
+_STARTED_BY = "AWS_STEP_FUNCTIONS_STARTED_BY_EXECUTION_ID"
+
 # Garbled answers, as `adapters.aws_errors` has them: a member that is missing or of another type.
 _GARBLED = (LookupError, TypeError, ValueError)
 
@@ -42,7 +47,7 @@ class Execution(NamedTuple):
 
 
 class Entered(NamedTuple):
-    """How often executions entered states, and for how long each phase was the newest."""
+    """How many states an execution entered, and how many of them were tasks."""
 
     transitions: int
     invocations: int
@@ -174,7 +179,7 @@ class Account:
         """Return an execution once it has ended, and None before."""
         with asked("states:DescribeExecution"):
             found = self._client("stepfunctions").describe_execution(executionArn=arn)
-            if found["status"] in {"RUNNING", "PENDING_REDRIVE"}:
+            if found["status"] in _RUNNING:
                 return None
             output = json.loads(found.get("output") or "{}")
             cause = str(found.get("cause", ""))
@@ -211,6 +216,15 @@ class Account:
                         return found
                     found.append(str(one["executionArn"]))
         return found
+
+    def children_running(self, machine_arn: str, parent_arn: str, since: datetime) -> list[str]:
+        """Return the ARNs of a machine's executions since a time that another one started, and that go on."""
+        return [arn for arn in self.executions_since(machine_arn, since) if self._is_running_child(arn, parent_arn)]
+
+    def _is_running_child(self, arn: str, parent_arn: str) -> bool:
+        with asked("states:DescribeExecution"):
+            found = self._client("stepfunctions").describe_execution(executionArn=arn)
+            return found["status"] in _RUNNING and json.loads(found["input"]).get(_STARTED_BY) == parent_arn
 
     def entered(self, arn: str) -> Entered:
         """Return what an execution entered."""
@@ -298,6 +312,15 @@ class Account:
         with asked("s3:GetObject"):
             return bytes(self._client("s3").get_object(Bucket=bucket, Key=key)["Body"].read())
 
+    def find(self, bucket: str, key: str) -> bytes | None:
+        """Return an object's content; None where there is none of this key, or no longer."""
+        try:
+            return self.read(bucket, key)
+        except ServiceRequestError as err:
+            if "NoSuchKey" in err.message:
+                return None
+            raise
+
     def keys(self, bucket: str, prefix: str) -> list[str]:
         """Return the keys below a prefix."""
         with asked("s3:ListBucket"):
@@ -356,11 +379,14 @@ class Account:
         with asked("cloudwatch:SetAlarmState"):
             self._client("cloudwatch").set_alarm_state(AlarmName=name, StateValue=state, StateReason=reason)
 
-    def alarm_history(self, name: str) -> list[tuple[str, str]]:
-        """Return kind and summary of what an alarm did, the newest first."""
+    def alarm_history(self, name: str, since: datetime) -> list[tuple[str, str]]:
+        """Return kind and summary of what an alarm did at a time or later."""
         with asked("cloudwatch:DescribeAlarmHistory"):
-            found = self._client("cloudwatch").describe_alarm_history(AlarmName=name)["AlarmHistoryItems"]
-            return [(str(one["HistoryItemType"]), str(one["HistorySummary"])) for one in found]
+            pages = self._client("cloudwatch").get_paginator("describe_alarm_history").paginate(
+                AlarmName=name, StartDate=since
+            )  # fmt: skip
+            items = (one for page in pages for one in page["AlarmHistoryItems"])
+            return [(str(one["HistoryItemType"]), str(one["HistorySummary"])) for one in items]
 
     def metrics(self, namespace: str, dimension: str, value: str) -> set[str]:
         """Return the names of metrics."""

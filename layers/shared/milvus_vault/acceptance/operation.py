@@ -77,14 +77,17 @@ def _alarm_problems(trial: Trial, alarms_by_name: dict[str, str]) -> Iterator[st
 
 @item(16, Need.WRITES)
 def alarm_is_set_off(trial: Trial) -> Finding:
-    """An alarm that is set off tells the topic, and is set back."""
+    """An alarm that is set off tells the topic, and is set back to what it was."""
     alarm = trial.stack.physical("RunFailedAlarm")
-    trial.account.set_alarm(alarm, "ALARM", _REASON)
+    before, _ = trial.account.alarm(alarm)
+    # Only a change of its state tells anybody.
+    for state in ("OK", "ALARM") if before == "ALARM" else ("ALARM",):
+        trial.account.set_alarm(alarm, state, _REASON)
     try:
         state, _ = trial.account.alarm(alarm)
         told = trial.is_local or trial.until(90, lambda: _has_told(trial, alarm))
     finally:
-        trial.account.set_alarm(alarm, "OK", _REASON)
+        trial.account.set_alarm(alarm, before, _REASON)
     problems = [] if state == "ALARM" else [f"it is {state} after it was set off"]
     if not told:
         problems.append("its history does not say that it has told the topic")
@@ -95,7 +98,7 @@ def alarm_is_set_off(trial: Trial) -> Finding:
 def _has_told(trial: Trial, alarm: str) -> bool:
     return any(
         kind == "Action" and "Successfully executed action" in summary
-        for kind, summary in trial.account.alarm_history(alarm)
+        for kind, summary in trial.account.alarm_history(alarm, trial.began)
     )
 
 
