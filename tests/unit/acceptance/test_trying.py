@@ -161,8 +161,24 @@ def test_a_refusal_of_the_api_has_its_name(api: FakeApi, writing: Trial, monkeyp
 def test_runs_that_go_on_are_stopped(api: FakeApi, trial: Trial) -> None:
     api.runs["backup-9"] = [run("backup-9", "running", backup_name=f"{trial.name}stopped")]
     api.runs["backup-8"] = [run("backup-8", "running", backup_name="nightly")]
-    trial._stop()
+    trial.clean_up()
     assert [asked.path for asked in api.asked if asked.method == "DELETE"] == ["/live/runs/backup-9"]
+
+
+def test_what_is_left_of_runs_that_were_stopped_is_said(
+    api: FakeApi, writing: Trial, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(trial: Trial) -> Finding:
+        for kind in ("backup", "drill"):
+            api.runs[f"{kind}-9"] = [run(f"{kind}-9", "running", backup_name=f"{trial.name}full")]
+        raise KeyboardInterrupt
+
+    verdict, said = told(writing, monkeypatch, one("a", interrupted))[CLEAN_UP]
+    assert verdict == "passed"
+    assert said.split("; ") == [
+        "what a stopped backup had copied goes with the daily prune",
+        "the scratch database of a stopped drill goes with the next drill",
+    ]
 
 
 def test_what_a_stopped_restore_staged_is_removed_and_no_other_s(
@@ -173,4 +189,4 @@ def test_what_a_stopped_restore_staged_is_removed_and_no_other_s(
     monkeypatch.setattr(account, "keys", lambda bucket, _: [own, other] if bucket == "milvus" else [])
     monkeypatch.setattr(account, "delete", lambda bucket, keys: deleted.append((bucket, list(keys))))
     assert trial.clean_up() == []
-    assert deleted == [("backups", []), ("milvus", [own])]
+    assert deleted == [("milvus", [own])]

@@ -11,7 +11,7 @@ from milvus_vault.acceptance.items import Item, Need, failed, not_possible, pass
 from milvus_vault.cli.session import Session
 from milvus_vault.client import Door, VaultClient
 from milvus_vault.client import discovery as doors
-from tests.support.fake_api import FakeApi, backup, problem
+from tests.support.fake_api import FakeApi, backup, problem, run
 from tests.unit.acceptance.conftest import GoodAccount
 from tests.unit.cli.conftest import Cli
 
@@ -115,10 +115,52 @@ def test_an_address_alone_names_no_stack(cli: Cli, monkeypatch: pytest.MonkeyPat
     assert api.asked == []
 
 
+LEFT = "vault_acceptance_0a1b2c3d_"
+
+
+def removed(api: FakeApi) -> list[str]:
+    return [f"{asked.method} {asked.path}" for asked in api.asked if asked.method != "GET"]
+
+
+@pytest.mark.parametrize("answer", [False, True])
+def test_the_question_names_what_cleaning_up_removes(
+    answer: bool, api: FakeApi, cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("typer.confirm", lambda *_, **__: answer)
+    names = [f"{LEFT}{number:02}" for number in range(12)]
+    api.backups = {name: backup(name) for name in (*names, "nightly")}
+    api.runs["backup-9"] = [run("backup-9", "running", backup_name=f"{LEFT}full")]
+    done = cli("acceptance", "--clean-up")
+    assert f"12 backups: {names[0]}, " in done.err
+    assert f"{names[9]} and 2 more" in done.err
+    assert "1 runs that go on: backup-9" in done.err
+    assert "whoever began it" in done.err
+    assert "nightly" not in done.err
+    assert removed(api) == (["DELETE /live/runs/backup-9", "POST /live/prune"] if answer else [])
+    assert ("Nothing was removed." in done.err) is not answer
+    assert done.code == (1 if answer else 130)
+    # What nobody may remove at once is said, too.
+    assert ("What a stopped backup had copied goes with the daily prune." in done.err) is answer
+
+
+def test_where_nothing_is_left_nobody_is_asked(api: FakeApi, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("typer.confirm", lambda *_, **__: pytest.fail("it asks"))
+    assert "collections were not looked at" in cli("acceptance", "--clean-up").err
+    assert removed(api) == []
+
+
+def test_cleaning_up_is_no_reading(api: FakeApi, cli: Cli) -> None:
+    api.backups = {f"{LEFT}full": backup(f"{LEFT}full")}
+    done = cli("acceptance", "--clean-up", "--read-only", "--yes")
+    assert done.code == 2
+    assert "--read-only changes nothing" in done.err
+    assert api.asked == []
+
+
 def test_what_one_left_that_was_killed_is_removed(api: FakeApi, cli: Cli) -> None:
     name = "vault_acceptance_0a1b2c3d_full"
     api.backups = {name: backup(name), "nightly": backup("nightly")}
-    done = cli("-o", "json", "acceptance", "--clean-up")
+    done = cli("-o", "json", "acceptance", "--clean-up", "--yes")
     # There is no Milvus to look for collections in, which is said.
     assert done.code == 1
     assert "collections were not looked at" in done.document["problems"][0]

@@ -6,7 +6,7 @@ The only module of what users install that speaks to Milvus: it needs pymilvus, 
 import contextlib
 import re
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -106,14 +106,16 @@ class Scratch:
             ended.set()
             writer.join()
 
-    def remove(self, is_own: Callable[[str], bool]) -> int:
-        """Drop the collections whose names are the trial's, and return how many there were."""
+    def collections(self) -> list[str]:
+        """Return the names of all collections of the database `default`, with the prefix where they have it."""
+        with self._asked("list collections"):
+            return [str(name) for name in self._client.list_collections()]
+
+    def drop(self, names: Iterable[str]) -> None:
+        """Drop collections by their whole names."""
         with self._asked("drop collections"):
-            # Restored ones have the name of the original and a suffix.
-            found = [name for name in self._client.list_collections() if is_own(name)]
-            for name in found:
+            for name in names:
                 self._client.drop_collection(name)
-        return len(found)
 
     @contextmanager
     def _asked(self, what: str, uri: str = "") -> Iterator[None]:

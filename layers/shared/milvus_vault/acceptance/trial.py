@@ -2,10 +2,13 @@
 
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from itertools import batched
+from typing import NamedTuple
 
 from milvus_vault.acceptance.account import Account, Stack
 from milvus_vault.acceptance.scratch import Scratch
@@ -21,6 +24,15 @@ PREFIX = "vault_acceptance_"
 _OWN_NAME = re.compile(rf"^{PREFIX}[0-9a-f]{{8}}_")
 RUN_TIMEOUT_SECONDS = 900.0
 _LOCAL_POLL_SECONDS = 0.3
+_PRUNED_AT_ONCE = 1000
+
+# What nobody but the product itself may remove, by the kinds of the runs that leave it.
+_LATER = {
+    "backup": "what a stopped backup had copied goes with the daily prune",
+    "export": "what a stopped export had copied goes with the daily prune",
+    "restore": "collections vault_restoring_… of a stopped restore are yours to drop",
+    "drill": "the scratch database of a stopped drill goes with the next drill",
+}
 
 ROWS = "rows"
 """The scratch collection that nobody changes."""
@@ -47,6 +59,8 @@ class Trial:
     began: datetime = field(default_factory=lambda: datetime.now(UTC))
     runs: list[Run] = field(default_factory=list)
     """Those that were waited for."""
+    stopped: list[str] = field(default_factory=list)
+    """IDs of the runs that cleaning up has stopped."""
 
     @property
     def is_local(self) -> bool:
@@ -97,19 +111,35 @@ class Trial:
 
     def clean_up(self) -> list[str]:
         """Remove everything that was made, and return what could not be removed and why. It may be called again."""
-        return [
-            problem
-            for step in (self._unschedule, self._stop, self._delete, self._drop, self._unstage)
-            if (problem := _try(step))
-        ]
+        return [problem for kind in self._kinds() if (problem := _try(kind.remove_found))]
 
-    def _stop(self) -> None:
-        for run in self._own_runs():
-            try:
-                self.vault.stop_run(run)
-                self.vault.wait_for_run(run, timeout_seconds=60)
-            except (RunEndedError, RunNotFoundError):
-                continue
+    def left(self) -> dict[str, list[str]]:
+        """Return the names of what `clean_up` would remove, by what they are; without what may not be listed."""
+        found: dict[str, list[str]] = {}
+        for kind in self._kinds():
+            # The cleaning up says why.
+            with suppress(VaultError):
+                found[kind.title] = kind.find()
+        return {title: names for title, names in found.items() if names}
+
+    def _kinds(self) -> tuple["_Kind", ...]:
+        """Return what is removed, in this order: what makes more comes first."""
+        return (
+            _Kind("schedules", self._own_schedules, self._unschedule),
+            _Kind("runs that go on", self._own_runs, self._stop),
+            _Kind("backups", self._own_backups, self._delete),
+            _Kind("objects of datasets", self._own_datasets, partial(self.account.delete, self.bucket)),
+            _Kind("collections", self._own_collections, self._drop),
+            # A restore that was stopped leaves it to the daily prune.
+            _Kind("staged objects", self.staged, partial(self.account.delete, self._milvus_bucket)),
+        )
+
+    def _own_schedules(self) -> list[str]:
+        return [schedule.name for schedule in self.vault.list_schedules() if self.owns(schedule.name)]
+
+    def _unschedule(self, names: Iterable[str]) -> None:
+        for name in names:
+            self.vault.delete_schedule(name)
 
     def _own_runs(self) -> list[str]:
         return [
@@ -118,40 +148,61 @@ class Trial:
             if any(map(self.owns, (run.backup_name, run.export_name, run.schedule)))
         ]
 
-    def _unschedule(self) -> None:
-        for schedule in list(self.vault.list_schedules()):
-            if self.owns(schedule.name):
-                self.vault.delete_schedule(schedule.name)
+    def _stop(self, runs: Iterable[str]) -> None:
+        for run in runs:
+            try:
+                self.vault.stop_run(run)
+                self.stopped.append(run)
+                self.vault.wait_for_run(run, timeout_seconds=60)
+            except (RunEndedError, RunNotFoundError):
+                continue
 
-    def _delete(self) -> None:
-        owned = [
+    def later(self) -> str:
+        """Return what stopping runs to clean up has left, and what removes it; empty where none was stopped."""
+        kinds = {run.partition("-")[0] for run in self.stopped}
+        return "; ".join(said for kind, said in _LATER.items() if kind in kinds)
+
+    def _own_backups(self) -> list[str]:
+        return [
             backup.name for backup in self.vault.list_backups() if self.owns(backup.name) or self.owns(backup.schedule)
         ]
-        for names in batched(owned, 1000, strict=False):
+
+    def _delete(self, owned: Iterable[str]) -> None:
+        for names in batched(owned, _PRUNED_AT_ONCE, strict=False):
             run = self.vault.wait_for_run(
                 self.vault.prune(PruneRequest(backup_names=names)).id, timeout_seconds=RUN_TIMEOUT_SECONDS
             )
             if run.status != "succeeded":
                 msg = f"the backups {', '.join(names)} were not deleted: {run.error}: {run.message}"
                 raise ServiceUnavailableError(msg, hint=run.hint)
-        folder = f"{self.folder}.datasets/"
-        found = self.account.keys(self.bucket, folder + self.name)
-        self.account.delete(self.bucket, (key for key in found if self.owns(key.removeprefix(folder))))
+
+    def _own_datasets(self) -> list[str]:
+        return self._own_keys(self.bucket, f"{self.folder}.datasets/")
 
     def staged(self) -> list[str]:
         """Return the keys of what restores of the trial, and of its drills, have staged in Milvus' bucket."""
-        parameters = self.stack.parameters
-        folder = f"{parameters.get('StagingPrefix', '').strip('/')}/restore-"
-        found = self.account.keys(parameters["MilvusBucketName"], folder + self.name)
+        staging = self.stack.parameters.get("StagingPrefix", "").strip("/")
+        return self._own_keys(self._milvus_bucket, f"{staging}/restore-")
+
+    def _own_keys(self, bucket: str, folder: str) -> list[str]:
+        found = self.account.keys(bucket, folder + self.name)
         return [key for key in found if self.owns(key.removeprefix(folder))]
 
-    def _unstage(self) -> None:
-        # A restore that was stopped leaves it to the daily prune.
-        self.account.delete(self.stack.parameters["MilvusBucketName"], self.staged())
+    @property
+    def _milvus_bucket(self) -> str:
+        return self.stack.parameters["MilvusBucketName"]
 
-    def _drop(self) -> None:
+    def _own_collections(self) -> list[str]:
+        # Restored ones have the name of the original and a suffix.
+        return [] if self.scratch is None else [name for name in self.scratch.collections() if self.owns(name)]
+
+    def _drop(self, names: Iterable[str]) -> None:
         if self.scratch is not None:
-            self.scratch.remove(self.owns)
+            self.scratch.drop(names)
+
+    def drop_collections(self) -> None:
+        """Drop the trial's collections. Raises MilvusRequestError."""
+        self._drop(self._own_collections())
 
     def until(self, seconds: float, look: Callable[[], bool]) -> bool:
         """Look again and again, and return whether it was so within the time."""
@@ -159,6 +210,19 @@ class Trial:
         while not (found := look()) and time.monotonic() < deadline:
             time.sleep(_LOCAL_POLL_SECONDS if self.is_local else 2.0)
         return found
+
+
+class _Kind(NamedTuple):
+    """One kind of what a trial makes."""
+
+    title: str
+    find: Callable[[], list[str]]
+    remove: Callable[[Iterable[str]], None]
+
+    def remove_found(self) -> None:
+        """Remove what there is now."""
+        if found := self.find():
+            self.remove(found)
 
 
 def _try(step: Callable[[], None]) -> str:

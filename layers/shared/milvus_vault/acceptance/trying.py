@@ -146,7 +146,7 @@ def _make_collection(trial: Trial) -> None:
         trial.scratch.make(ROWS)
     except VaultError as err:
         with suppress(VaultError):
-            trial.scratch.remove(trial.owns)
+            trial.drop_collections()
         trial.scratch, trial.scratch_problem = None, f"{err.message}. {err.hint}"
 
 
@@ -195,7 +195,7 @@ def _cleaned_up(trial: Trial) -> ItemResult:
     hint = f"Clean up once more: it removes what begins with {PREFIX}, digits and an underscore."
     try:
         problems = trial.clean_up()
-        finding = failed("; ".join(problems), hint) if problems else passed("nothing of it is left")
+        finding = failed("; ".join(problems), hint) if problems else passed(trial.later() or "nothing of it is left")
     except KeyboardInterrupt:
         finding = failed("it was interrupted", hint)
     return _result(CLEAN_UP, 0, "Everything that was made is removed again.", finding, time.monotonic() - began)

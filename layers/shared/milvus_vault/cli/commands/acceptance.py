@@ -12,9 +12,14 @@ from milvus_vault.cli.session import Output, Session, session_of
 from milvus_vault.errors import InvalidRequestError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from milvus_vault.acceptance.account import Account
     from milvus_vault.acceptance.trial import Trial
     from milvus_vault.acceptance.trying import AcceptanceReport, ItemResult
+
+# That many names of one kind are told.
+_SHOWN = 10
 
 
 def acceptance(
@@ -45,7 +50,12 @@ def acceptance(
     ] = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     clean_up: Annotated[
-        bool, typer.Option("--clean-up", help="Only remove what an acceptance left that was killed.")
+        bool,
+        typer.Option(
+            "--clean-up",
+            help="Only remove what an acceptance left that was killed. It says what it finds, and asks. One that goes "
+            "on now, whoever began it, is stopped and loses what it made.",
+        ),
     ] = False,
 ) -> None:
     """Try a deployment item by item: roles, runs, alarms, quotas, prices. It cleans up after itself.
@@ -60,6 +70,9 @@ def acceptance(
     from milvus_vault.acceptance import trying
 
     session = session_of(context)
+    if clean_up and read_only:
+        msg = "--clean-up removes what it finds, and --read-only changes nothing"
+        raise InvalidRequestError(msg, hint="Leave one of them out.")
     selected = _one_collection(collection)
     _check_writable(save)
     account, vault = _account(session), session.vault()
@@ -67,7 +80,8 @@ def acceptance(
     if clean_up:
         left = trying.leftovers(vault, account)
         trying.connect_scratch(left, milvus_uri, token)
-        _tell_clean_up(session, left.clean_up(), left.scratch_problem)
+        _ask_what_is_removed(session.output, left.left(), is_sure=yes)
+        _tell_clean_up(session, left.clean_up(), left)
         return
     trial = trying.begin(vault, account, may_write=not read_only, selected=selected)
     _ask(session, trial, is_sure=yes)
@@ -146,6 +160,19 @@ def _ask(session: Session, trial: "Trial", *, is_sure: bool) -> None:
         raise typer.Exit(ExitCode.INTERRUPTED)
 
 
+def _ask_what_is_removed(output: Output, found: "Mapping[str, Sequence[str]]", *, is_sure: bool) -> None:
+    """Say what cleaning up will remove, and go on if that is wanted. Where nothing is found, nobody is asked."""
+    for title, names in found.items():
+        shown = ", ".join(names[:_SHOWN]) + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")
+        output.tell("{count} {title}: {names}", count=len(names), title=title, names=shown)
+    if not found or is_sure:
+        return
+    output.tell("An acceptance that goes on now, whoever began it, is stopped and loses what it made.")
+    if not typer.confirm("Remove all of this?", err=True):
+        output.tell("Nothing was removed.")
+        raise typer.Exit(ExitCode.INTERRUPTED)
+
+
 def _tell(output: Output, found: "ItemResult") -> None:
     """Say of each item at once that it was tried: on AWS they take minutes. The table has what they found."""
     mark = {"passed": "[green]✓[/]", "failed": "[red]✗[/]"}.get(found.verdict, "[dim]-[/]")
@@ -177,9 +204,11 @@ def _save(output: Output, report: "AcceptanceReport", trial: "Trial", file: Path
     output.tell("{file} has the report without names, accounts and addresses. Read it before you send it.", file=file)
 
 
-def _tell_clean_up(session: Session, problems: list[str], scratch_problem: str) -> None:
+def _tell_clean_up(session: Session, problems: list[str], trial: "Trial") -> None:
     output = session.output
-    said = [*problems, *([f"collections were not looked at: {scratch_problem}"] if scratch_problem else [])]
+    said = [*problems, *([f"collections were not looked at: {trial.scratch_problem}"] if trial.scratch_problem else [])]
+    if later := trial.later():
+        output.tell("{later}.", later=later[0].upper() + later[1:])
     if output.is_json:
         output.document({"is_clean": not said, "problems": said})
     for problem in said:
@@ -187,4 +216,4 @@ def _tell_clean_up(session: Session, problems: list[str], scratch_problem: str) 
     if said:
         raise typer.Exit(ExitCode.FAILED)
     if not output.is_json:
-        output.say("[green]✓[/] Nothing of an acceptance is left.")
+        output.say("[green]✓[/] Nothing {more}of an acceptance is left.", more="else " if later else "")
