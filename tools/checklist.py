@@ -28,7 +28,9 @@ class Checklist(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     introduction: str
-    """With `{minutes}`, `{cents}` and `{transitions}`."""
+    """With `{minutes}`, `{cents}`, `{transitions}` and `{rights}`."""
+    rights: dict[str, tuple[str, ...]]
+    """What the credentials have to allow, by what on."""
     sections: dict[int, Section]
     preparation: str
     """What comes before the items by hand."""
@@ -48,7 +50,10 @@ def checklist_document(found: Checklist, items: Sequence[Item], preamble: str) -
     """Return docs/aws-checklist.md. Raises `ChecklistError` where a section or an item by hand is on one side only."""
     _check(found, items)
     introduction = found.introduction.format(
-        minutes=MINUTES, cents=f"{100 * EXPECTED.usd:.0f}", transitions=EXPECTED.transitions
+        minutes=MINUTES,
+        cents=f"{100 * EXPECTED.usd:.0f}",
+        transitions=EXPECTED.transitions,
+        rights="\n".join(_rights(found.rights)),
     )
     lines = [preamble, "", introduction]
     for number, section in found.sections.items():
@@ -61,6 +66,12 @@ def checklist_document(found: Checklist, items: Sequence[Item], preamble: str) -
     for name, text in found.by_hand.items():
         lines += [f"### {name}", "", f"{by_name[name].section}. {by_name[name].proves}", "", text.strip(), ""]
     return "\n".join(lines).rstrip() + "\n"
+
+
+def _rights(rights: Mapping[str, Sequence[str]]) -> Iterator[str]:
+    yield from ("| on | rights |", "|---|---|")
+    for on, actions in rights.items():
+        yield f"| {on} | {', '.join(f'`{action}`' for action in actions)} |"
 
 
 def _row(one: Item) -> str:
