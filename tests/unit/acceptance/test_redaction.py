@@ -2,6 +2,7 @@
 
 import string
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -40,6 +41,18 @@ def test_a_name_that_is_known_is_not_told_however_it_is_joined(
 def test_a_bucket_in_an_address_and_an_account_in_an_arn_are_not_told(bucket: str, key: str, account: str) -> None:
     text = redacted(f"s3://{bucket}/{key} of arn:aws:s3:::{bucket}/{key}, {account}", [])
     assert not {bucket, key, account} & set(text.replace("/", " ").split())
+
+
+@pytest.mark.parametrize("host", ["milvus:19530", "milvus.internal:19530", "milvus-1.prod.example.org:443"])
+def test_a_host_without_a_scheme_is_not_told(host: str) -> None:
+    assert redacted(f"cannot reach {host} from here", []) == "cannot reach <host> from here"
+
+
+def test_neither_part_of_a_collection_s_name_is_told(trial: Trial) -> None:
+    trial.selected = "shop.orders"
+    assert redacted("'orders' of database shop: shop.orders", names_of(trial)) == (
+        "'<name>' of database <name>: <name>"
+    )
 
 
 def test_a_report_has_no_name_of_the_stack_and_keeps_what_was_found(trial: Trial) -> None:

@@ -165,6 +165,26 @@ def test_runs_that_go_on_are_stopped(api: FakeApi, trial: Trial) -> None:
     assert [asked.path for asked in api.asked if asked.method == "DELETE"] == ["/live/runs/backup-9"]
 
 
+def test_what_makes_more_is_removed_first(api: FakeApi, trial: Trial) -> None:
+    spread(api, trial)
+    api.runs["backup-9"] = [run("backup-9", "running", backup_name=f"{trial.name}stopped")]
+    api.asked.clear()
+    assert trial.clean_up() == []
+    assert [asked.path for asked in api.asked if asked.method in {"DELETE", "POST"}] == [
+        f"/live/schedules/{trial.name}minutes",
+        "/live/runs/backup-9",
+        "/live/prune",
+    ]
+
+
+def test_more_backups_than_one_prune_takes_are_deleted_by_several(api: FakeApi, trial: Trial) -> None:
+    names = [f"{trial.name}{number}" for number in range(1001)]
+    api.backups = {name: backup(name) for name in names}
+    assert trial.clean_up() == []
+    deleted = [asked.body["backup_names"] for asked in api.asked if asked.path.endswith("/prune")]
+    assert deleted == [names[:1000], names[1000:]]
+
+
 def test_what_is_left_of_runs_that_were_stopped_is_said(
     api: FakeApi, writing: Trial, monkeypatch: pytest.MonkeyPatch
 ) -> None:

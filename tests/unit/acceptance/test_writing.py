@@ -194,6 +194,19 @@ def test_an_alarm_that_tells_nobody_fails_and_is_set_back_to_what_it_was(
     assert set(asked) == {writing.began}
 
 
+def test_the_schedule_comes_late_and_what_it_makes_does_not_stay(api: FakeApi, writing: Trial) -> None:
+    assert found("schedule_is_made", writing).verdict == "passed"
+    assert api.schedules[f"{NAME}minutes"].request.expire_after == "1d"
+    # It would make runs beside those of other items.
+    order = [one.name for one in items() if not one.is_manual]
+    assert order.index("schedule_is_made") > max(order.index(name) for name in order if not BY_NAME[name].is_late)
+
+
+def test_an_existing_collection_is_not_restored_beside_itself(api: FakeApi, writing: Trial) -> None:
+    assert found("restore", writing).verdict == "not_possible"
+    assert api.asked == []
+
+
 def test_a_dry_run_that_deletes_fails(api: FakeApi, writing: Trial, monkeypatch: pytest.MonkeyPatch) -> None:
     api.backups = {"nightly": backup("nightly")}
     assert found("prune_would", writing).verdict == "passed"
