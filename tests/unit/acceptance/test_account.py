@@ -161,6 +161,14 @@ def test_an_object_that_is_gone_is_none_and_another_refusal_is_told() -> None:
             account.find("bucket", "key")
 
 
+def test_a_stage_that_is_not_there_has_a_name() -> None:
+    account = an_account()
+    with Stubber(account._client("apigateway")) as stubber:
+        stubber.add_response("get_stages", {"item": [{"stageName": "v0"}]})
+        with pytest.raises(ServiceUnavailableError, match="apigateway:GET"):
+            account.api_stage_rate("api", "v1")
+
+
 def test_what_is_hidden_is_looked_for_here_and_asked_of_nobody() -> None:
     account = an_account()
     with Stubber(account._client("logs")) as stubber:

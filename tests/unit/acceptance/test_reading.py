@@ -10,6 +10,7 @@ from milvus_vault.acceptance.items import Need, items
 from milvus_vault.acceptance.trial import Trial
 from milvus_vault.acceptance.trying import conduct
 from milvus_vault.errors import ApiAccessDeniedError
+from tests.support.fake_api import Answer, FakeApi
 from tests.unit.acceptance.conftest import NUMBER, GoodAccount
 
 BY_NAME = {one.name: one for one in items()}
@@ -119,6 +120,23 @@ def test_who_may_not_simulate_policies_is_told_so_and_all_else_is_tried(
         assert "iam:SimulatePrincipalPolicy" in by_name[name].evidence
     assert by_name["trust"].verdict == "passed"
     assert {one.name for one in report.items if one.verdict == "failed"} <= ELSEWHERE
+
+
+@pytest.mark.parametrize(
+    ("answer", "verdict", "said"),
+    [
+        (Answer(403), "passed", "403"),
+        (Answer(200), "failed", "answered with 200"),
+        (Answer(500), "failed", "answered with 500"),
+        (Answer(0, closes=True), "failed", "cannot be reached"),
+    ],
+)
+def test_an_api_that_is_not_closed_to_others_fails(
+    answer: Answer, verdict: str, said: str, api: FakeApi, trial: Trial
+) -> None:
+    api.answers.append(answer)
+    found = BY_NAME["api_is_closed"].run(trial)
+    assert (found.verdict, said in found.evidence) == (verdict, True), found.evidence
 
 
 def test_while_the_stack_is_updated_nothing_is_written(account: GoodAccount, trial: Trial) -> None:

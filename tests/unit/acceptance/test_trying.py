@@ -1,6 +1,7 @@
 """Items are tried one after the other, whatever becomes of one, and what was made is removed in every case."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
@@ -50,6 +51,34 @@ def test_an_item_that_fails_has_the_name_of_the_error_and_the_next_is_tried(
 ) -> None:
     found = told(trial, monkeypatch, one("a", break_down), one("b", lambda _: passed("well")))
     assert found == {"a": ("failed", "BackupDamagedError: the backup is damaged"), "b": ("passed", "well")}
+
+
+@pytest.mark.parametrize(
+    ("bug", "said"),
+    [
+        (lambda trial: passed(trial.stack.outputs["Gone"]), "KeyError: 'Gone'"),
+        (lambda _: passed(str(int("many"))), "ValueError: invalid literal"),
+        (lambda _: passed("*".Service), "AttributeError: 'str' object"),  # type: ignore[attr-defined] # what it is about
+    ],
+)
+def test_an_item_that_does_not_understand_what_it_sees_fails_and_the_next_is_tried(
+    bug: Callable[[Trial], Finding], said: str, trial: Trial, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = told(trial, monkeypatch, one("a", bug), one("b", lambda _: passed("well")))
+    assert found["a"][0] == "failed"
+    assert found["a"][1].startswith(said)
+    assert found["b"] == ("passed", "well")
+
+
+def test_what_cannot_be_understood_keeps_nothing_else_from_being_removed(
+    api: FakeApi, account: GoodAccount, trial: Trial
+) -> None:
+    spread(api, trial)
+    without = {key: value for key, value in account.stack.outputs.items() if key != "BackupPrefix"}
+    account.stack = replace(account.stack, outputs=without)
+    assert trial.clean_up() == ["KeyError: 'BackupPrefix'"]
+    assert f"{trial.name}minutes" not in left(trial)
+    assert [asked.path for asked in api.asked if asked.method == "POST"] == ["/live/prune"]
 
 
 def test_what_follows_on_a_failure_is_not_possible(trial: Trial, monkeypatch: pytest.MonkeyPatch) -> None:

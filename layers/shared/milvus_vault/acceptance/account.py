@@ -32,8 +32,8 @@ _RUNNING = {"RUNNING", "PENDING_REDRIVE"}
 # Of an execution's input: which other one started it, as our machines and Step Functions' console have it.
 _STARTED_BY = "AWS_STEP_FUNCTIONS_STARTED_BY_EXECUTION_ID"
 
-# Garbled answers, as `adapters.aws_errors` has them: a member that is missing or of another type.
-_GARBLED = (LookupError, TypeError, ValueError)
+GARBLED = (LookupError, TypeError, ValueError, AttributeError)
+"""What it raises to take apart an answer, or a stack, of which a member is missing or of another type."""
 
 
 class Execution(NamedTuple):
@@ -478,7 +478,7 @@ class Account:
         """Return how many requests a second a stage of an API takes."""
         with asked("apigateway:GET"):
             stages = self._client("apigateway").get_stages(restApiId=api_id)["item"]
-            settings = next(one for one in stages if one["stageName"] == stage)["methodSettings"]["*/*"]
+            settings = {one["stageName"]: one for one in stages}[stage]["methodSettings"]["*/*"]
             return float(settings["throttlingRateLimit"])
 
     def vpc_endpoints(self, subnet_id: str) -> dict[str, str]:
@@ -519,6 +519,6 @@ def asked(action: str) -> Iterator[None]:
     except BotoCoreError as err:
         msg = f"{action} is not answered: {err}"
         raise ServiceUnavailableError(msg, hint="Check the network, and try again in a minute.") from err
-    except _GARBLED as err:
+    except GARBLED as err:
         msg = f"{action} is answered with something else than expected: {type(err).__name__}: {err}"
         raise ServiceUnavailableError(msg, hint="Please report it with the report file.") from err

@@ -2,7 +2,8 @@
 
 import time
 from collections.abc import Iterator
-from urllib.error import HTTPError, URLError
+from http.client import HTTPException
+from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
 from milvus_vault.acceptance.account import FUNCTION, MACHINE
@@ -128,5 +129,5 @@ def api_is_closed(trial: Trial) -> Finding:
     except HTTPError as err:
         problems = [] if err.code == _FORBIDDEN else [f"an unsigned request is answered with {err.code}, not with 403"]
         return judged(problems, "403 for an unsigned request")
-    except URLError as err:
-        return failed(f"the API cannot be reached: {err.reason}", "Check the network.")
+    except (OSError, HTTPException) as err:
+        return failed(f"the API cannot be reached: {err}", "Check the network.")

@@ -6,11 +6,10 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from functools import partial
 from itertools import batched
 from typing import NamedTuple
 
-from milvus_vault.acceptance.account import Account, Stack
+from milvus_vault.acceptance.account import GARBLED, Account, Stack
 from milvus_vault.acceptance.scratch import Scratch
 from milvus_vault.client.vault import VaultClient
 from milvus_vault.errors import RunEndedError, RunNotFoundError, ServiceUnavailableError, VaultError
@@ -118,7 +117,7 @@ class Trial:
         found: dict[str, list[str]] = {}
         for kind in self._kinds():
             # The cleaning up says why.
-            with suppress(VaultError):
+            with suppress(VaultError, *GARBLED):
                 found[kind.title] = kind.find()
         return {title: names for title, names in found.items() if names}
 
@@ -128,10 +127,10 @@ class Trial:
             _Kind("schedules", self._own_schedules, self._unschedule),
             _Kind("runs that go on", self._own_runs, self._stop),
             _Kind("backups", self._own_backups, self._delete),
-            _Kind("objects of datasets", self._own_datasets, partial(self.account.delete, self.bucket)),
+            _Kind("objects of datasets", self._own_datasets, self._delete_datasets),
             _Kind("collections", self._own_collections, self._drop),
             # A restore that was stopped leaves it to the daily prune.
-            _Kind("staged objects", self.staged, partial(self.account.delete, self._milvus_bucket)),
+            _Kind("staged objects", self.staged, self._unstage),
         )
 
     def _own_schedules(self) -> list[str]:
@@ -179,10 +178,16 @@ class Trial:
     def _own_datasets(self) -> list[str]:
         return self._own_keys(self.bucket, f"{self.folder}.datasets/")
 
+    def _delete_datasets(self, keys: Iterable[str]) -> None:
+        self.account.delete(self.bucket, keys)
+
     def staged(self) -> list[str]:
         """Return the keys of what restores of the trial, and of its drills, have staged in Milvus' bucket."""
         staging = self.stack.parameters.get("StagingPrefix", "").strip("/")
         return self._own_keys(self._milvus_bucket, f"{staging}/restore-")
+
+    def _unstage(self, keys: Iterable[str]) -> None:
+        self.account.delete(self._milvus_bucket, keys)
 
     def _own_keys(self, bucket: str, folder: str) -> list[str]:
         found = self.account.keys(bucket, folder + self.name)
@@ -230,4 +235,6 @@ def _try(step: Callable[[], None]) -> str:
         step()
     except VaultError as err:
         return err.message
+    except GARBLED as err:
+        return f"{type(err).__name__}: {err}"
     return ""

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 
 from milvus_vault import __version__
-from milvus_vault.acceptance.account import Account
+from milvus_vault.acceptance.account import GARBLED, Account
 from milvus_vault.acceptance.items import Finding, Item, Need, Verdict, failed, items, not_possible, passed
 from milvus_vault.acceptance.scratch import Scratch
 from milvus_vault.acceptance.stack import is_stable
@@ -188,6 +188,8 @@ def _found(one: Item, trial: Trial) -> Finding:
         return not_possible(err.message, err.hint)
     except VaultError as err:
         return failed(f"{type(err).__name__}: {err.message}", err.hint)
+    except GARBLED as err:
+        return failed(f"{type(err).__name__}: {err}", "Nobody foresaw this: please report it with the report file.")
 
 
 def _cleaned_up(trial: Trial) -> ItemResult:
