@@ -5,7 +5,8 @@
 The name of the stack and its parameters are those of the arguments, else those of samconfig.toml, as for `sam deploy`.
 Of each parameter its type and constraints in template.yaml are looked at, of all together its Rules, and of the stack's
 name whether all names that are made of it keep within AWS' limits, which no rule of CloudFormation can tell. Where
-something would be refused it ends with 1, and with a line for each mistake on standard error.
+something would be refused it ends with 1, and with a line for each mistake on standard error. A parameter that is not
+given is only noted: `sam deploy` leaves to a stack that is there what it has. Of `--guided` nothing is known yet.
 """
 
 import argparse
@@ -14,6 +15,7 @@ import shlex
 import sys
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -79,7 +81,6 @@ def refusals(template: Data, stack_name: str, given: Mapping[str, str]) -> list[
     for name, parameter in parameters.items():
         value = given.get(name, parameter.get("Default"))
         if value is None:
-            found.append(f"{name}: not given, and it has no default. {parameter['Description']}")
             continue
         values[name] = str(value)
         if reason := _mistake(parameter, str(value)):
@@ -91,6 +92,11 @@ def refusals(template: Data, stack_name: str, given: Mapping[str, str]) -> list[
             template, {name: value.split(",") if name in are_lists else value for name, value in values.items()}
         )
     return found
+
+
+def not_given(template: Data, given: Mapping[str, str]) -> list[str]:
+    """Return the parameters that have no default and were not given: only a stack that is there has values of them."""
+    return [name for name, one in template["Parameters"].items() if name not in given and "Default" not in one]
 
 
 def broken_rules(template: Data, values: Mapping[str, str | list[str]]) -> list[str]:
@@ -153,22 +159,32 @@ def meant(arguments: Sequence[str]) -> tuple[str, dict[str, str], str]:
     overrides = known.parameter_overrides or saved.get("parameter_overrides", [])
     words = shlex.split(overrides) if isinstance(overrides, str) else overrides
     found = {}
-    for word in words:
-        # Both of the ways that sam takes.
+    for word in chain.from_iterable(map(_words, words)):
+        # Both of the ways that sam takes, of which one word may have several.
         both = re.fullmatch(r"ParameterKey=([^,]*),ParameterValue=(.*)", word)
         name, value = both.groups() if both else word.split("=", 1) if "=" in word else (word, "")
         found[name] = value.strip("\"'")
     return known.stack_name or saved.get("stack_name", ""), found, known.built_for
 
 
+def _words(word: str) -> list[str]:
+    """Return the parameters in a word: a value may have blanks as well, as that of a schedule has."""
+    parts = shlex.split(word) if " " in word else [word]
+    return parts if all(re.match(r"\w+=", part) for part in parts) else [word]
+
+
 def main() -> int:
     """Return 0 where CloudFormation would take it, else 1 with the reasons on standard error."""
+    if {"--guided", "-g"} & {*sys.argv}:
+        return 0
     stack_name, given, built_for = meant(sys.argv[1:])
     template = yaml_parse((ROOT / "template.yaml").read_text())
     found = refusals(template, stack_name, given)
     wanted = given.get("Architecture", template["Parameters"]["Architecture"]["Default"])
     if built_for not in {"", wanted}:
         found.append(f"Architecture '{wanted}': what was built is for {built_for}; make deploy ARCHITECTURE={wanted}")
+    for name in not_given(template, given):
+        print(f"note: {name} is not given: a stack that is there keeps its own, a new one is refused", file=sys.stderr)
     for line in found:
         print(f"error: {line}", file=sys.stderr)
     if found:

@@ -15,6 +15,7 @@ from jsonschema import Draft202012Validator
 
 from local.stack import LocalStack
 from milvus_vault.model.events import EVENT_SOURCE, RUN_EVENT_TYPE
+from milvus_vault.model.requests import ExportPlace
 from tests.support import library, vault_runs
 from tests.support.api_calls import Answer, call
 
@@ -182,7 +183,8 @@ def test_the_backup_of_a_schedule_is_verified_as_its_request_asks(stack: LocalSt
     backup = call(stack.api_url, "GET", f"/backups/{name}").json
     found = backup["verification"]
     assert (found["status"], found["level"], found["sample_percent"]) == ("intact", "deep", 50)
-    assert 0 < found["read_count"] < found["object_count"]
+    # Each object is in the sample with a chance of one half, and there are few of them.
+    assert found["read_count"] <= found["object_count"]
     assert found["run"] == event["detail"]["run"]
     made = call(stack.api_url, "GET", f"/runs/{backup['run']}").json
     assert made["result"]["verification"]["run"] == found["run"]
@@ -313,7 +315,7 @@ def test_a_deleted_schedule_is_gone(stack: LocalStack) -> None:
                 "skip_flush": True,
                 "collections": ["a.*"],
                 "verify": {"level": "deep", "sample_percent": 5, "max_bytes": None},
-                "copy_to": {"bucket": None, "prefix": "milvus-vault-exports/nightly"},
+                "copy_to": ExportPlace(prefix="milvus-vault-exports/nightly").model_dump(),
             },
             3,
             id="all-parameters",

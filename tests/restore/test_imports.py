@@ -22,7 +22,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:No application metrics to publis
 
 ARCHIVE, LAYERED = "golden_2_4", "gold.layers"
 AFTERWARDS = {"FOLD_SEGMENT_BYTES": "0"}
-EXECUTION = "arn:aws:states:us-east-1:000000000000:execution:restore:followed"
+EXECUTION = "arn:aws:states:us-east-1:000000000000:execution:vault-restore:followed"
 BY_GRPC = {"MILVUS_REST_URI": "http://127.0.0.1:9"}
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from tests.template.loading import template, translated
 from tools import parameters
-from tools.parameters import NAME_LIMITS, longest_stack_name, meant, refusals
+from tools.parameters import NAME_LIMITS, longest_stack_name, main, meant, not_given, refusals
 
 GIVEN = {"MilvusUri": "http://milvus.internal:19530", "MilvusBucketName": "milvus-data"}
 NETWORK = {"VpcSubnetIds": "subnet-1,subnet-2", "VpcSecurityGroupIds": "sg-1"}
@@ -20,6 +20,11 @@ KEY = "arn:aws:kms:eu-central-1:123456789012:key/1234abcd-12ab-34cd-56ef-1234567
     [
         {},
         NETWORK,
+        # What an earlier release took: outside a VPC they count for nothing.
+        {"VpcSecurityGroupIds": "sg-1,sg-2"},
+        {"MilvusKmsKeyArn": "*"},
+        {"MilvusKmsKeyArn": "arn:aws:kms:*:123456789012:key/*"},
+        {"KmsKeyArn": KEY.rpartition(":")[0] + ":alias/backups"},
         {
             "BackupBucketName": "my.backups-2",
             "ExportBucketName": "exports",
@@ -39,7 +44,6 @@ def test_good_parameters_are_taken(more: dict[str, str]) -> None:
     ("more", "said"),
     [
         ({"VpcSubnetIds": "subnet-1"}, "VpcSubnetIds needs VpcSecurityGroupIds"),
-        ({"VpcSecurityGroupIds": "sg-1,sg-2"}, "VpcSecurityGroupIds needs VpcSubnetIds"),
         ({"MilvusBucketName": ""}, "MilvusBucketName ''"),
         ({"MilvusBucketName": "s3://data"}, "MilvusBucketName 's3://data'"),
         ({"BackupBucketName": " "}, "BackupBucketName ' '"),
@@ -60,9 +64,24 @@ def test_each_mistake_is_refused_by_name(more: dict[str, str], said: str) -> Non
     assert line.startswith(said)
 
 
-def test_what_has_no_default_has_to_be_given() -> None:
-    said = refusals(template(), "milvus-vault", {})
-    assert [line.partition(":")[0] for line in said] == list(GIVEN)
+def test_what_has_no_default_is_left_to_a_stack_that_is_there(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert not_given(template(), {}) == list(GIVEN)
+    assert refusals(template(), "milvus-vault", {}) == []
+    monkeypatch.setattr("sys.argv", ["", "--stack-name", "v", "--parameter-overrides", "CopyConcurrency=32"])
+    assert main() == 0
+    assert "note: MilvusUri is not given: a stack that is there keeps its own" in capsys.readouterr().err
+
+
+def test_one_word_may_be_several_parameters_or_a_value_with_blanks() -> None:
+    words = ["CopyConcurrency=32 BackupPrefix=b", "ScheduleExpression=cron(0 3 * * ? *)"]
+    _, given, _ = meant(["--parameter-overrides", *words])
+    assert given == {
+        "CopyConcurrency": "32",
+        "BackupPrefix": "b",
+        "ScheduleExpression": "cron(0 3 * * ? *)",
+    }
 
 
 def test_the_longest_name_of_a_stack_is_what_the_names_of_its_resources_leave() -> None:

@@ -31,3 +31,11 @@ def no_services() -> Services:
 def test_what_is_no_event_of_api_gateway_is_refused_by_name(event: Any) -> None:
     with pytest.raises(InvalidRequestError):
         Api(ROUTES, no_services).handle(event, Invocation())
+
+
+@pytest.mark.parametrize("method", ["GET", "DELETE", "PUT"])
+def test_a_word_that_is_a_routes_own_is_never_a_name(method: str) -> None:
+    event = {"httpMethod": method, "path": "/restores/plan", "requestContext": {}}
+    answer = Api(ROUTES, no_services).handle(event, Invocation())
+    assert answer["statusCode"] == 405
+    assert answer["multiValueHeaders"]["Allow"] == ["POST"]

@@ -68,6 +68,8 @@ class Api:
 
     def _handler(self, route: Route) -> Callable[..., Response[str]]:
         def answer(**path_values: str) -> Response[str]:
+            if route not in self._routes_of(self._event.get("path", "")):
+                return self._not_found(NotFoundError())
             return self._answer(route, path_values)
 
         return answer
@@ -85,7 +87,7 @@ class Api:
 
     def _not_found(self, _: NotFoundError) -> Response[str]:
         method, path = self._event.get("httpMethod", ""), self._event.get("path", "")
-        allowed = sorted({route.method for route in self._routes if _matches(route.path, path)})
+        allowed = sorted({route.method for route in self._routes_of(path)})
         if method in allowed:
             # The resolver finds no route for a part with a character that none of our names can have.
             msg = f"the path {path!r} has a character that is in no name"
@@ -99,6 +101,11 @@ class Api:
             return _response(problem)
         problem = problem.model_copy(update={"status": HTTPStatus.METHOD_NOT_ALLOWED})
         return _response(problem, {"Allow": ", ".join(allowed)})
+
+    def _routes_of(self, path: str) -> list[Route]:
+        """Return the routes of a path. A word that is a route's own is never a name: there is no restore `plan`."""
+        named = [route for route in self._routes if route.path == path]
+        return named or [route for route in self._routes if _matches(route.path, path)]
 
     def _problem(self, error: VaultError) -> Response[str]:
         logger.info("refused", error_name=type(error).__name__, error_message=error.message)
