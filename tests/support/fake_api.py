@@ -421,7 +421,7 @@ def planned(name: str, **fields: Any) -> PlannedRestore:
         "request_cost_usd": 0.0031, "expected_seconds": 27.5,
         "expected_by": "restore-9d1c7a52 of 2026-02-28 12:00 UTC, which imported 48,000 rows in 26 s",
         "warnings": ["default.articles may lack rows, or have halves of upserts"],
-        "left_to_run": ["Logs of 1 collection(s) are read before anything is imported."],
+        "left_to_run": ["Logs of 1 collection are read before anything is imported."],
         "collections": [collection],
     }  # fmt: skip
     return PlannedRestore.model_validate(given | fields)

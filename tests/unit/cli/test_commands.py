@@ -840,7 +840,7 @@ class TestLookingFirst:
             "default.articles default.articles_restored 50,000 612 40.1 MiB 6 indexed, loaded, aliases current" in told
         )
         assert "! default.articles may lack rows, or have halves of upserts" in told
-        assert "- Logs of 1 collection(s) are read before anything is imported." in told
+        assert "- Logs of 1 collection are read before anything is imported." in told
         assert cli("-o", "json", "restore", "b", "--dry-run").document["import_jobs"] == 6
 
     def test_a_plan_that_finds_a_refusal_ends_with_its_code(self, cli: Cli, api: FakeApi) -> None:

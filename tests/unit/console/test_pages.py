@@ -134,7 +134,7 @@ def test_a_restore_is_started_with_what_was_chosen(api: FakeApi, browser: Browse
     asked = {"suffix": "_r", "collections": "", "allow_version": "yes"}
     plan = browser.post("/backups/first/restore/plan", **asked)
     assert plan.status == 200
-    for told in ("default.articles_restored", "50,000", "6 import jobs", "may lack rows", "Logs of 1 collection(s)"):
+    for told in ("default.articles_restored", "50,000", "6 import jobs", "may lack rows", "Logs of 1 collection"):
         assert told in plan.text
     assert "Start the restore" in plan.text
     hidden = dict(re.findall(r'type="hidden" name="(\w+)" value="([^"]*)"', plan.text))
@@ -421,3 +421,11 @@ def test_a_date_that_is_none_is_refused(api: FakeApi, browser: Browser) -> None:
     refused: Answer = browser.post("/backups/first/hold", until="soon")
     assert (refused.status, "soon&#39; is no date" in refused.text) == (409, True)
     assert json.dumps(sent(api, "PUT")) == "[]"
+
+
+def test_what_a_run_warned_of_is_told_once_it_has_ended(api: FakeApi, browser: Browser) -> None:
+    warned = {"warnings": ["Alias shelf stays where it is. Milvus said: alias <exists>"]}
+    api.runs["restore-1"] = [run("restore-1", "succeeded", backup_name="first", result=warned)]
+    page = browser.get("/runs/restore-1").text
+    assert "Alias shelf stays where it is" in page
+    assert "Milvus said: alias &lt;exists&gt;" in page

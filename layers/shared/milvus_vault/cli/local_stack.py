@@ -5,12 +5,14 @@ What runs it is `local/background.py` of a clone of the repository: the emulator
 """
 
 import contextlib
+import fcntl
 import os
 import shutil
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
@@ -42,6 +44,28 @@ def start(output: Output, repository: Path | None, *, with_sample: bool) -> Loca
         output.say("It runs already:")
         return running
     clone = find_repository(repository or (Path(running.repository) if running else None))
+    with _alone(output, clone):
+        return _start(output, clone, running_stack(), with_sample=with_sample)
+
+
+@contextlib.contextmanager
+def _alone(output: Output, clone: Path) -> Iterator[None]:
+    """Wait until nobody else starts the stack from this clone: an install removes what was half installed."""
+    folder = clone / ".make"
+    folder.mkdir(exist_ok=True)
+    with (folder / "local-up.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            output.say("Another 'local up' is at work here; waiting for it.")
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _start(output: Output, clone: Path, running: LocalState | None, *, with_sample: bool) -> LocalState:
+    if running is not None and not with_sample:
+        output.say("It runs already:")
+        return running
     steps = [
         ("local-install", "Install what it needs"),
         ("build", "Build what is deployed"),

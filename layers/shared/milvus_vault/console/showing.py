@@ -45,7 +45,7 @@ def _percent(run: Run) -> float | None:
     told = run.progress
     percents = [percent for phase in told.phases if (percent := readable.percent_of(phase)) not in {None, 100}]
     if percents:
-        return percents[-1]
+        return percents[0]
     return 100 * told.collections_done / told.collections_total if told.collections_total else None
 
 

@@ -22,7 +22,7 @@ from milvus_vault.inspection.estimate import (
 from milvus_vault.model.collections import CollectionName, SegmentLevel
 from milvus_vault.model.messages import RefusedRestore, RestorePlanFound
 from milvus_vault.model.prices import GET_USD, REQUEST_USD
-from milvus_vault.model.readable import count
+from milvus_vault.model.readable import count, number_of
 from milvus_vault.model.requests import VerifyLevel
 from milvus_vault.model.resources import ObjectCount, PlannedCollection, PlannedRestore
 from milvus_vault.model.versions import has_import_jobs
@@ -267,12 +267,12 @@ class RestorePlanner(RestoreDecider):
             )
         if checked := [one for one in found if one.planned.verify != "quick"]:
             yield (
-                f"The contents of {count(sum(one.checked_count for one in checked))} object(s) of"
-                f" {count(len(checked))} collection(s) are looked at before anything is staged: what is damaged there"
-                " refuses the restore."
+                f"The contents of {number_of(sum(one.checked_count for one in checked), 'object')} of"
+                f" {number_of(len(checked), 'collection')} are looked at before anything is staged: what is damaged"
+                " there refuses the restore."
             )
         if cut := sum(one.is_cut for one in found):
-            yield f"Logs of {count(cut)} collection(s) are read before anything is imported."
+            yield f"Logs of {number_of(cut, 'collection')} are read before anything is imported."
         if self.request.skip_create:
             yield "Rows that are not flushed yet are seen when the restore begins: it flushes what it is to fill."
 

@@ -51,7 +51,9 @@ PHASES: Mapping[RunKind, Mapping[str, str]] = {
         "HasCuts": "preparing",
         "CutCollections": "reading logs",
         "IsStaged": "preparing",
-        "Staged": "copying",
+        # The branch that copies ends while the other goes on with the collections.
+        "IsCopyComplete": "restoring collections",
+        "Staged": "restoring collections",
         "StagingIncomplete": "cleaning up",
         "AdvanceRestore": "restoring collections",
         "AreAllRestored": "restoring collections",
