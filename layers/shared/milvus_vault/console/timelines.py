@@ -75,7 +75,7 @@ def next_firings(schedule: Schedule) -> list[datetime]:
 
 def _backup_of(number: int, at: datetime) -> BackupSummary:
     return BackupSummary(
-        name=f"backup {number + 1}",
+        name=f"number {number + 1} to come",
         status="complete",
         created_at=at,
         finished_at=at,
