@@ -1,6 +1,5 @@
 """The console in a real browser, on the local stack with a real Milvus: what a person looks at, and what he does."""
 
-import shutil
 import threading
 from collections.abc import Iterator
 
@@ -12,9 +11,9 @@ from milvus_vault.client import VaultClient
 from milvus_vault.client.discovery import local_door
 from milvus_vault.console.serving import ConsoleServer
 from tests.support import vault_runs
+from tests.support.chromium import CHROMIUM, needs_chromium
 from tests.support.milvus_data import Sample, drop_databases, make, rows_of
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 DATABASE, BACKUP, SAMPLE = "looked_at", "seen_first", Sample("plain")
 RESTORE_SECONDS = 120
 
@@ -23,9 +22,7 @@ _TOO_WIDE = """() => [...document.querySelectorAll("body *")]
     .filter(one => one.getBoundingClientRect().right > innerWidth && !one.closest(".scroll, .skip"))
     .map(one => one.outerHTML.slice(0, 200))"""
 
-# A browser comes from the system: no package of Python brings one, and Playwright's own is downloaded from elsewhere.
-# The pages themselves are tested without one in tests/unit/console.
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed: apt-get install chromium")
+pytestmark = needs_chromium
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,8 @@ import ast
 import inspect
 from collections.abc import Iterator
 
-import boto3
+from botocore import xform_name
+from botocore.session import get_session
 
 from milvus_vault.acceptance import account
 from tools.checklist import checklist
@@ -52,8 +53,9 @@ def client(node: ast.expr) -> str:
 
 
 def right(service: str, method: str) -> str:
-    made = boto3.Session(region_name="eu-west-1").client(service)  # type: ignore[call-overload] # it wants a literal
-    name = f"{PREFIXES.get(service, service)}:{made.meta.method_to_api_mapping[method]}"
+    called = get_session().get_service_model(service).operation_names
+    (operation,) = (operation for operation in called if xform_name(operation) == method)
+    name = f"{PREFIXES.get(service, service)}:{operation}"
     return OTHERS.get(name, name)
 
 

@@ -110,4 +110,6 @@ def test_help_keeps_examples_on_their_lines_and_says_nothing_in_markup(cli: Cli)
 
 def test_help_is_in_bold_on_a_terminal() -> None:
     root = typer.main.get_command(app)
-    assert "\x1b[1m--schedule NAME\x1b[0m" in root.commands["list"].get_help(typer.Context(root.commands["list"]))  # type: ignore[attr-defined]
+    assert isinstance(root, TyperGroup)
+    command = root.commands["list"]
+    assert "\x1b[1m--schedule NAME\x1b[0m" in command.get_help(typer.Context(command))

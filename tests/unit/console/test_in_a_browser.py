@@ -1,6 +1,5 @@
 """Every page in a real browser: by keyboard, for a screen reader, on a telephone, in light and dark."""
 
-import shutil
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
@@ -24,11 +23,11 @@ from milvus_vault.model.resources import (
     Setting,
 )
 from milvus_vault.model.retention import Retention
+from tests.support.chromium import CHROMIUM, needs_chromium
 from tests.support.fake_api import FakeApi, backup, run, stages
 from tests.unit.console.conftest import Browser
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed: apt-get install chromium")
+pytestmark = needs_chromium
 
 LONG = "a_collection_with_a_name_that_is_as_long_as_somebody_who_names_things_by_all_that_is_in_them_has_made_it"
 PAGES = {
