@@ -7,6 +7,7 @@ handler prints goes to standard error.
 import json
 import os
 import sys
+from importlib import import_module
 from types import SimpleNamespace
 
 answers = os.fdopen(os.dup(1), "w")
@@ -14,8 +15,7 @@ os.dup2(2, 1)
 # As on Lambda, where /opt/python comes after the function's own folder.
 sys.path[:0] = sys.argv[1:]
 
-import handler  # noqa: E402 - found in the folders that were given
-
+handle = import_module("handler").handler
 CONTEXT = SimpleNamespace(
     function_name="function",
     memory_limit_in_mb=1024,
@@ -26,7 +26,7 @@ CONTEXT = SimpleNamespace(
 
 for line in sys.stdin:
     try:
-        answer = {"result": handler.handler(json.loads(line), CONTEXT)}
+        answer = {"result": handle(json.loads(line), CONTEXT)}
     except Exception as err:  # noqa: BLE001 - whatever it is, Lambda would report it
         answer = {"error": type(err).__name__, "message": str(err)}
     print(json.dumps(answer), file=answers, flush=True)
