@@ -121,10 +121,6 @@ class Resolved:
         for name, role in self.of("AWS::IAM::Role").items():
             yield name, sum(len(written(policy["PolicyDocument"])) for policy in role.get("Policies", []))
 
-    def as_template(self) -> Data:
-        """Return a template that makes the same, without parameters and conditions."""
-        return {"AWSTemplateFormatVersion": "2010-09-09", "Resources": self.resources, "Outputs": self.outputs}
-
     def _is_there(self, part: Data) -> bool:
         return "Condition" not in part or self.conditions[part["Condition"]]
 
