@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from mypy_boto3_s3 import S3Client
 from urllib3.exceptions import ProtocolError
 
+from milvus_vault.adapters import s3 as adapter
 from milvus_vault.adapters.s3 import S3ObjectStore
 from milvus_vault.copying.parts import MIB
 from milvus_vault.errors import (
@@ -157,6 +158,59 @@ def test_sends_the_condition_and_returns_etag_and_checksum(store: S3ObjectStore)
         )
 
         assert store.copy(JOB, ITEM) == CopiedObject("copies/a", "copied", "CRC64NVME:AAAAAAAAAAA=")
+
+
+def test_reads_the_checksum_that_s3_made_by_itself(store: S3ObjectStore) -> None:
+    with Stubber(store.client) as stub:
+        stub.add_response(
+            "head_object",
+            {"ETag": '"e"', "ChecksumCRC64NVME": "AAAAAAAAAAA=", "ChecksumType": "FULL_OBJECT"},
+            {"Bucket": "milvus", "Key": "files/a", "IfMatch": '"e"', "ChecksumMode": "ENABLED"},
+        )
+
+        assert store.checksum("milvus", "files/a", "e") == "CRC64NVME:AAAAAAAAAAA="
+
+
+def test_a_copy_in_parts_has_the_checksum_of_the_whole(store: S3ObjectStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(adapter, "MAX_SINGLE_COPY_BYTES", 1)
+    part = {"Bucket": "backups", "Key": "copies/a", "UploadId": "u"}
+    with Stubber(store.client) as stub:
+        # No algorithm is asked for: S3 takes no list of parts without their checksums otherwise.
+        stub.add_response("create_multipart_upload", {"UploadId": "u"}, {"Bucket": "backups", "Key": "copies/a"})
+        stub.add_response(
+            "upload_part_copy",
+            {"CopyPartResult": {"ETag": '"p"'}},
+            {
+                **part,
+                "PartNumber": 1,
+                "CopySource": {"Bucket": "milvus", "Key": "files/a"},
+                "CopySourceRange": "bytes=0-4",
+                "CopySourceIfMatch": "etag",
+            },
+        )
+        stub.add_response(
+            "complete_multipart_upload",
+            {"ETag": '"w-1"', "ChecksumCRC64NVME": "AAAAAAAAAAA=", "ChecksumType": "FULL_OBJECT"},
+            {**part, "MultipartUpload": {"Parts": [{"PartNumber": 1, "ETag": '"p"'}]}},
+        )
+
+        assert store.copy(JOB, ITEM) == CopiedObject("copies/a", "w-1", "CRC64NVME:AAAAAAAAAAA=")
+
+
+@pytest.mark.parametrize(
+    ("told", "is_md5"),
+    [
+        ({}, True),
+        ({"ServerSideEncryption": "AES256"}, True),
+        ({"ServerSideEncryption": "aws:kms"}, False),
+        ({"ServerSideEncryption": "aws:kms:dsse"}, False),
+    ],
+)
+def test_an_etag_under_kms_is_no_md5(store: S3ObjectStore, told: Mapping[str, str], *, is_md5: bool) -> None:
+    with Stubber(store.client) as stub:
+        stub.add_response("head_object", {"ETag": '"e"', **told})
+
+        assert store.has_md5_etag("milvus", "files/a", "e") is is_md5
 
 
 @pytest.mark.parametrize(
