@@ -1,5 +1,6 @@
 """However many objects there are, no more than some pages of them are held."""
 
+import json
 import tracemalloc
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -14,6 +15,8 @@ from milvus_vault.archive.contents import ArchivedCollection, ArchivedPartition,
 from milvus_vault.archive.layout import BackupLayout, parse_log_key
 from milvus_vault.archive.manifest import CollectionDocument, Source
 from milvus_vault.archive.object_table import ObjectTable
+from milvus_vault.archive.reference_messages import BackupMessage, read_message
+from milvus_vault.archive.reference_translate import translate_collection
 from milvus_vault.archive.reference_writer import FILES, FULL_META, CollectionTexts
 from milvus_vault.backup.segments import Listing, StoredSegment
 from milvus_vault.copying.comparing import TargetItems
@@ -155,6 +158,25 @@ def describe(count: int) -> None:
         assert files[FULL_META].tell() > 50 * count
 
 
+def metadata(count: int) -> Iterator[bytes]:
+    """Yield `full_meta.json` of a collection of so many objects."""
+    yield b'{"milvus_version":"v2.5.20","collection_backups":[{"collection_id":7,"collection_name":"a","schema":'
+    yield b'{"fields":[]},"partition_backups":[{"partition_id":8,"partition_name":"_default","segment_backups":['
+    for number in range(count // OBJECTS_OF_A_SEGMENT):
+        logs = [{"log_path": f"files/insert_log/7/8/{number}/100/{n}", "log_size": n} for n in range(1, 51)]
+        segment = {"segment_id": number, "num_of_rows": 1, "binlogs": [{"fieldID": 100, "binlogs": logs}]}
+        yield (b"," if number else b"") + json.dumps(segment).encode()
+    yield b"]}]}]}"
+
+
+def read_metadata(count: int) -> None:
+    """Read what milvus-backup tells of so many objects."""
+    message, _ = read_message(BackupMessage, metadata(count))
+    found = translate_collection(BackupLayout("nightly", "b"), message.collection_backups[0])
+    assert len(found.listed_objects) == sum(1 for _ in found.listed_objects) == count
+    assert len(found.segments) == count // OBJECTS_OF_A_SEGMENT
+
+
 def compare(count: int) -> None:
     """Compare so many objects with what is to be there."""
     run = Workspace(InMemoryObjectStore("backups"), "backups", "prefix", "run")
@@ -184,7 +206,7 @@ def look_up(count: int) -> None:
     assert sum(1 for place in pool.places(7, objects(count)) if not place.shared) == count
 
 
-@pytest.mark.parametrize("work", [compare, capture, look_up, check, stage, stage_partitions, describe])
+@pytest.mark.parametrize("work", [compare, capture, look_up, check, stage, stage_partitions, describe, read_metadata])
 def test_what_is_held_does_not_grow_with_the_objects(
     work: Callable[[int], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
