@@ -58,9 +58,7 @@ def main() -> None:
             parser.error("what draws is not there: make .make/venv-bench")
         raise SystemExit(subprocess.run([PYTHON, "-m", "bench.plots"], check=False).returncode)
     objects, collections = (list(read_runs(RESULTS, name)) for name in ("objects", "many_collections"))
-    for plot in _plots(objects, collections):
-        if not plot.lines:
-            continue
+    for plot in drawn(objects, collections):
         (IMAGES / f"{plot.name}.svg").write_text(_draw(plot))
         print(f"![{_told(plot)}](images/{plot.name}.svg)\n\n{_table(plot)}\n")
     print("Measured by:\n")
@@ -70,6 +68,11 @@ def main() -> None:
         load = f"load {min(here['load'])} to {max(here['load'])}"
         on = f"{here['cores']} cores, {here['memory_gib']} GiB, {load}"
         print(f"* `bench.{run.benchmark}`, {of}; {on}")
+
+
+def drawn(objects: Sequence[Run], collections: Sequence[Run]) -> Iterator[Plot]:
+    """Yield what is drawn of these runs; what none of them measured is left out."""
+    yield from (plot for plot in _plots(objects, collections) if plot.lines)
 
 
 def _plots(objects: Sequence[Run], collections: Sequence[Run]) -> Iterator[Plot]:
@@ -126,7 +129,7 @@ def _draw(plot: Plot) -> str:
     """Return a picture as SVG."""
     import matplotlib as mpl  # noqa: PLC0415 - it is in an environment of the benchmarks' own
     from matplotlib.figure import Figure  # noqa: PLC0415
-    from matplotlib.ticker import FuncFormatter  # noqa: PLC0415
+    from matplotlib.ticker import FuncFormatter, NullFormatter  # noqa: PLC0415
 
     # Text stays text, and the same figures make the same file.
     mpl.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": plot.name, "font.family": "sans-serif"})
@@ -143,6 +146,7 @@ def _draw(plot: Plot) -> str:
         axes.set_yscale("log")
         axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
+    axes.xaxis.set_minor_formatter(NullFormatter())
     axes.set_title(plot.title, color=_INK, loc="left")
     axes.set_xlabel(plot.size, color=_INK)
     axes.set_ylabel(plot.value, color=_INK)
