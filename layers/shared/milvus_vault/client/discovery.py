@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from milvus_vault.client.caller import Caller, configured_caller, local_caller
-from milvus_vault.client.deployments import find_deployment
 from milvus_vault.client.local_state import running_stack
 from milvus_vault.client.vault import VaultClient
 from milvus_vault.errors import ApiAccessDeniedError, ApiNotFoundError, ApiUnavailableError, InvalidRequestError
@@ -83,6 +82,8 @@ def find_door(
         variables = {"url": URL_VARIABLE, "stack": STACK_VARIABLE, "deployment": DEPLOYMENT_VARIABLE}
         given = {name: environment.get(variable, "") for name, variable in variables.items()}
     if not given["url"] and not given["stack"] and given["deployment"]:
+        from milvus_vault.client.deployments import find_deployment  # noqa: PLC0415 - most do without
+
         known = find_deployment(given["deployment"])
         given, region, profile = known.model_dump(), region or known.region, profile or known.profile
     if given["url"]:
