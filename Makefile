@@ -195,9 +195,12 @@ clean: ## remove all that make made
 	mv .make/package/dist/mermaid.min.js $@
 	rm -rf .make/package .make/mermaid-$(MERMAID).tgz
 
+# A comma would end the argument of a call.
+AS_USERS := '.[rows,console]'
+
 # Not editable, as users have it; the stamp makes it anew when the code has changed.
 .make/venv-cli: $(call files,pyproject.toml layers/shared/milvus_vault)
-	$(call new_venv,.venv-cli,'.[rows,console]')
+	$(call new_venv,.venv-cli,$(AS_USERS))
 	rm -rf build milvus_vault.egg-info
 	@touch $@
 
