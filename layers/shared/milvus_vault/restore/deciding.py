@@ -27,7 +27,7 @@ from milvus_vault.model.requests import RestoreRequest, VerifyLevel
 from milvus_vault.model.resources import Verification
 from milvus_vault.model.rights import Right
 from milvus_vault.model.versions import ServerVersion, check_target_version, has_import_jobs
-from milvus_vault.parallel import LISTS_AT_A_TIME_BYTES, SMALL_REQUESTS_AT_A_TIME, each
+from milvus_vault.parallel import LISTS_AT_A_TIME, LISTS_AT_A_TIME_BYTES, each
 from milvus_vault.pool.doubts import Doubt, PoolDoubts
 from milvus_vault.ports import ObjectStore, VectorDatabase
 from milvus_vault.restore.aliases import check_switches
@@ -277,7 +277,7 @@ class RestoreDecider(ABC):
             found = each(
                 lambda collection: self._check_objects_of(collection, server, archive, listed),
                 collections,
-                threads=SMALL_REQUESTS_AT_A_TIME,
+                threads=LISTS_AT_A_TIME,
                 weight=list_bytes,
                 max_weight=LISTS_AT_A_TIME_BYTES,
             )
