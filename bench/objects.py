@@ -39,6 +39,7 @@ from unittest.mock import patch
 from urllib.parse import quote, unquote
 
 from bench.counting_store import CountingStore, Written
+from bench.figures import Row, write_run
 from bench.instance import BEGIN, DAY, ENVIRONMENT, FIELDS, MIB, Instance, Json, number_at
 from milvus_vault.adapters.s3 import S3ObjectStore
 from milvus_vault.archive.layout import DELTA_LOG, BackupLayout, parse_log_key
@@ -446,6 +447,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--runs", nargs="+", choices=STAGES, default=list(STAGES), help="(default: all)")
     parser.add_argument("--other-etags", action="store_true", help="copies have other ETags than their sources")
     parser.add_argument("--before", type=Path, help="another checkout, which is measured as well")
+    parser.add_argument("--json", type=Path, help="write the figures to this file too, for bench.plots")
     parser.add_argument("--stage", help=argparse.SUPPRESS)
     parser.add_argument("--what", help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
@@ -459,10 +461,20 @@ def main(arguments: Sequence[str] | None = None) -> None:
         return
     here = Path(__file__).parent.parent
     checkouts = {"before": options.before} if options.before else {}
+    rows = list[Row]()
     for name, checkout in (checkouts | {"this build": here}).items():
         print(f"## {name}")
         of = partial(measure, options, checkout=checkout)
-        report(options.objects, [of(objects) for objects in options.objects])
+        found = {objects: of(objects) for objects in options.objects}
+        report(options.objects, list(found.values()))
+        rows += [
+            {"build": name, "objects": objects, "collections": options.collections, "function": function}
+            | {"cpu_seconds": round(seconds, 2), "peak_mb": round(peak, 1)}
+            for objects, functions in found.items()
+            for function, (seconds, peak) in functions.items()
+        ]
+    if options.json:
+        write_run(options.json, "objects", rows)
 
 
 if __name__ == "__main__":
