@@ -56,7 +56,7 @@ from milvus_vault.copying.working_files import (
     write_target,
 )
 from milvus_vault.errors import ObjectNotFoundError
-from milvus_vault.model.collections import CollectionName, Segment
+from milvus_vault.model.collections import CollectionName, Segment, SegmentLogs
 from milvus_vault.model.objects import CopyItem, CopyJob, ListedObject
 from milvus_vault.runtime import logger, metrics
 from milvus_vault.workspace import Workspace
@@ -234,6 +234,20 @@ class ManyObjects(Instance):
     def list_segments(self, database: str, name: str) -> list[Segment]:
         numbers = self._there.segments(self._ids[name])
         return [Segment(segment_id=number, partition_id=1, row_count=1000) for number in numbers]
+
+    @override
+    def describe_segments(
+        self, database: str, collection_id: int, segment_ids: Sequence[int]
+    ) -> dict[int, SegmentLogs]:
+        # As `Collections.logs` numbers them, and as servers from 2.5.8 on tell it.
+        return {
+            segment: SegmentLogs(
+                virtual_channel=f"by-dev-rootcoord-dml_0_{collection_id}v0",
+                insert_logs=frozenset((f, segment + 10 * f + n) for f in FIELDS for n in range(LOGS_OF_A_FIELD)),
+                delta_logs=frozenset(),
+            )
+            for segment in segment_ids
+        }
 
 
 class Stage:

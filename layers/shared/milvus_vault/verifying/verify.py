@@ -33,7 +33,7 @@ from milvus_vault.model.messages_verify import VerifyBackupResult
 from milvus_vault.model.readable import first_of, size
 from milvus_vault.model.requests import VerifyOptions, VerifyRequest
 from milvus_vault.model.resources import Verification
-from milvus_vault.parallel import LISTS_AT_A_TIME_BYTES, SMALL_REQUESTS_AT_A_TIME, each
+from milvus_vault.parallel import LISTS_AT_A_TIME, LISTS_AT_A_TIME_BYTES, each
 from milvus_vault.pool.doubts import Doubt, PoolDoubts
 from milvus_vault.pool.references import listed_by
 from milvus_vault.ports import Executions
@@ -166,7 +166,7 @@ class BackupVerification:
         found = each(
             check,
             rest,
-            threads=SMALL_REQUESTS_AT_A_TIME,
+            threads=LISTS_AT_A_TIME,
             weight=lambda numbered: list_bytes(numbered[1]),
             max_weight=LISTS_AT_A_TIME_BYTES,
         )
