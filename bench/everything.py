@@ -73,7 +73,7 @@ BENCHES = (
     Bench("Plots", "plots", ""),
     Bench("Folding of deletes", "folding", "--sizes 10x10 100x200"),
     Bench("Deletions", "deleting", "--objects 30000"),
-    Bench("Deep verification", "deep", "--megabytes 8 --turns 2"),
+    Bench("Deep verification", "deep", "--megabytes 8 --turns 2 --large 0"),
     Bench("Cutting and reading deletes", "cutting", "--turns 2"),
     Bench("Datasets", "dataset --megabytes 512", "--megabytes 128"),
     Bench("Publishing", "publishing", "--collections 20"),
