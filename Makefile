@@ -43,7 +43,7 @@ demo-keep: .make/build-$(ARCHITECTURE) ## the same, and keep everything running 
 	@$(STACK_RUN) -m local.demo --keep
 
 .PHONY: bench
-bench: .make/venv .make/build-$(ARCHITECTURE) ## run the benchmarks, and write docs/benchmarks.md; ARGS=--servers runs all
+bench: .make/venv .make/venv-bench .make/build-$(ARCHITECTURE) ## run the benchmarks, and write docs/benchmarks.md; ARGS=--servers runs all
 	$(BIN)/python -m bench.everything $(ARGS)
 
 .PHONY: cli
@@ -152,7 +152,7 @@ build-digest: .make/build-$(ARCHITECTURE) ## a hash over the names and bytes of 
 
 .PHONY: clean
 clean: ## remove all that make made
-	rm -rf .make .venv .venv-checkov .venv-cli .venv-docs .venv-local .venv-sam .local-cache build milvus_vault.egg-info .aws-sam
+	rm -rf .make .venv .venv-bench .venv-checkov .venv-cli .venv-docs .venv-local .venv-sam .local-cache build milvus_vault.egg-info .aws-sam
 	rm -rf .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
 
 # Stamps.
@@ -181,6 +181,9 @@ clean: ## remove all that make made
 
 .make/venv-sam: requirements/sam.txt
 	$(call make_venv,.venv-sam)
+
+.make/venv-bench: requirements/bench.txt
+	$(call make_venv,.venv-bench)
 
 .make/venv-checkov: requirements/checkov.txt
 	$(call make_venv,.venv-checkov)

@@ -38,6 +38,7 @@ from unittest.mock import patch
 from urllib.parse import quote, unquote
 
 from bench.counting_store import CountingStore, Written
+from bench.figures import Row, write_run
 from bench.instance import BEGIN, DAY, ENVIRONMENT, FIELDS, MIB, Instance, Json, number_at
 from milvus_vault.adapters.s3 import S3ObjectStore
 from milvus_vault.archive.layout import DELTA_LOG, BackupLayout, parse_log_key
@@ -55,7 +56,7 @@ from milvus_vault.copying.working_files import (
     write_target,
 )
 from milvus_vault.errors import ObjectNotFoundError
-from milvus_vault.model.collections import CollectionName, Segment
+from milvus_vault.model.collections import CollectionName, Segment, SegmentLogs
 from milvus_vault.model.objects import CopyItem, CopyJob, ListedObject
 from milvus_vault.runtime import logger, metrics
 from milvus_vault.workspace import Workspace
@@ -234,6 +235,20 @@ class ManyObjects(Instance):
         numbers = self._there.segments(self._ids[name])
         return [Segment(segment_id=number, partition_id=1, row_count=1000) for number in numbers]
 
+    @override
+    def describe_segments(
+        self, database: str, collection_id: int, segment_ids: Sequence[int]
+    ) -> dict[int, SegmentLogs]:
+        # As `Collections.logs` numbers them, and as servers from 2.5.8 on tell it.
+        return {
+            segment: SegmentLogs(
+                virtual_channel=f"by-dev-rootcoord-dml_0_{collection_id}v0",
+                insert_logs=frozenset((f, segment + 10 * f + n) for f in FIELDS for n in range(LOGS_OF_A_FIELD)),
+                delta_logs=frozenset(),
+            )
+            for segment in segment_ids
+        }
+
 
 class Stage:
     """One function of a run, in a process of its own."""
@@ -408,6 +423,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--runs", nargs="+", choices=STAGES, default=list(STAGES), help="(default: all)")
     parser.add_argument("--other-etags", action="store_true", help="copies have other ETags than their sources")
     parser.add_argument("--before", type=Path, help="another checkout, which is measured as well")
+    parser.add_argument("--json", type=Path, help="write the figures to this file too, for bench.plots")
     parser.add_argument("--stage", help=argparse.SUPPRESS)
     parser.add_argument("--what", help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
@@ -421,10 +437,20 @@ def main(arguments: Sequence[str] | None = None) -> None:
         return
     here = Path(__file__).parent.parent
     checkouts = {"before": options.before} if options.before else {}
+    rows = list[Row]()
     for name, checkout in (checkouts | {"this build": here}).items():
         print(f"## {name}")
         of = partial(measure, options, checkout=checkout)
-        report(options.objects, [of(objects) for objects in options.objects])
+        found = {objects: of(objects) for objects in options.objects}
+        report(options.objects, list(found.values()))
+        rows += [
+            {"build": name, "objects": objects, "collections": options.collections, "function": function}
+            | {"cpu_seconds": round(seconds, 2), "peak_mb": round(peak, 1)}
+            for objects, functions in found.items()
+            for function, (seconds, peak) in functions.items()
+        ]
+    if options.json:
+        write_run(options.json, "objects", rows)
 
 
 if __name__ == "__main__":

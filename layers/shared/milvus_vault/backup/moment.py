@@ -15,8 +15,10 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import groupby
 
 from milvus_vault.archive.layout import DELTA_LOG, holds_timestamps, parse_log_key
+from milvus_vault.backup.segments import is_recent
 from milvus_vault.backup.working_files import Evidence
 from milvus_vault.errors import ServerClockError
 from milvus_vault.model.collections import CollectionName
@@ -140,7 +142,7 @@ def evidence_of(
     """Return what the proof of a collection's moment has to read.
 
     Args:
-        objects: The collection's objects in Milvus' bucket, each with its key in the backup.
+        objects: The collection's objects in Milvus' bucket, segment by segment, each with its key in the backup.
         storage_versions: Of each segment.
         replaced: Delta logs of segments that were replaced.
         uncounted: Segments whose rows have to be counted.
@@ -150,36 +152,32 @@ def evidence_of(
         counted_row_count: How many rows Milvus counted.
         hides_expired: Whether it leaves out rows that have expired.
     """
-    rows: dict[int, list[str]] = {}
-    to_read = set(uncounted)
+    rows: dict[int, tuple[str, ...]] = {}
     deletes: list[str] = []
-    groups: dict[int, set[int]] = {}
-    for listed, stored_key in objects:
-        key = parse_log_key(listed.key)
-        if key is None:
-            continue
-        if key.kind == DELTA_LOG:
-            if key.segment_id in uncounted or _is_recent(listed, since):
-                deletes.append(stored_key)
-            continue
-        groups.setdefault(key.segment_id, set()).add(key.field_id)
-        if holds_timestamps(key, storage_versions.get(key.segment_id, 0)):
-            rows.setdefault(key.segment_id, []).append(stored_key)
-            if _is_recent(listed, since):
-                to_read.add(key.segment_id)
+    groups: dict[int, int] = {}
+    logs = ((key, listed, stored_key) for listed, stored_key in objects if (key := parse_log_key(listed.key)))
+    for segment, of_segment in groupby(logs, lambda log: log[0].segment_id):
+        is_read, fields, with_times = segment in uncounted, set[int](), list[str]()
+        for key, listed, stored_key in of_segment:
+            if key.kind == DELTA_LOG:
+                if segment in uncounted or is_recent(listed, since):
+                    deletes.append(stored_key)
+                continue
+            fields.add(key.field_id)
+            if holds_timestamps(key, storage_versions.get(segment, 0)):
+                with_times.append(stored_key)
+                is_read = is_read or is_recent(listed, since)
+        if is_read and with_times:
+            rows[segment], groups[segment] = tuple(with_times), len(fields)
     return Evidence(
         # Up to 2.4 a segment that fills slowly has older logs, too: only all of them together are all of its rows.
-        rows={number: tuple(keys) for number, keys in rows.items() if number in to_read},
-        column_groups={number: len(groups[number]) for number in rows if number in to_read},
+        rows=rows,
+        column_groups=groups,
         uncounted=tuple(sorted(uncounted)),
         deletes=tuple(deletes),
-        replaced=tuple(listed.key for listed in replaced if _is_recent(listed, since)),
+        replaced=tuple(listed.key for listed in replaced if is_recent(listed, since)),
         is_settled=is_settled,
         undeleted_row_count=undeleted_row_count,
         counted_row_count=counted_row_count,
         hides_expired=hides_expired,
     )
-
-
-def _is_recent(listed: ListedObject, since: datetime | None) -> bool:
-    return since is None or listed.modified_at is None or listed.modified_at >= since

@@ -34,15 +34,15 @@ def look(state: LocalState) -> tuple[CheckItem, ...]:
     door = local_door(state.api_url)
 
     def collections() -> str:
-        count = sum(1 for _ in VaultClient(door.url, door.session).list_collections())
+        count = sum(1 for _ in VaultClient(door.url, door.caller).list_collections())
         return f"the deployment sees {readable.number_of(count, 'collection')}"
 
     def buckets() -> str:
-        client = door.session.client("s3", endpoint_url=state.aws_url, config=_QUICK)
+        client = door.caller.session.client("s3", endpoint_url=state.aws_url, config=_QUICK)
         return readable.number_of(len(client.list_buckets()["Buckets"]), "bucket")
 
     def machines() -> str:
-        client = door.session.client("stepfunctions", endpoint_url=state.aws_url, config=_QUICK)
+        client = door.caller.session.client("stepfunctions", endpoint_url=state.aws_url, config=_QUICK)
         return readable.number_of(len(client.list_state_machines()["stateMachines"]), "state machine")
 
     milvus = _tried("milvus", lambda: _milvus(state))

@@ -8,7 +8,7 @@ from types import FrameType
 
 import typer
 
-from milvus_vault.cli.app import app
+from milvus_vault.cli.app import app_for
 from milvus_vault.cli.exit_codes import ExitCode, code_of
 from milvus_vault.cli.session import Output, help_hint
 from milvus_vault.errors import InvalidRequestError, VaultError
@@ -40,7 +40,9 @@ def run(arguments: Sequence[str]) -> int:
     output = Output(is_json=_asks_for_json(found_globals))
     try:
         _check_values(arguments)
-        result = app(args=found_globals + rest, prog_name="milvus-vault", standalone_mode=False)
+        result = app_for(next(iter(rest), ""))(
+            args=found_globals + rest, prog_name="milvus-vault", standalone_mode=False
+        )
     except VaultError as err:
         code = code_of(type(err).__name__)
         output.error(type(err).__name__, err.message, err.hint, code)

@@ -913,7 +913,7 @@ class PlannedCollection(Model):
     is_loaded: bool
     """Whether it is loaded when it is there."""
     aliases: tuple[str, ...] = ()
-    """Those that it gets, unless other collections have them."""
+    """Those that it will get, of a collection that is replaced as well; others have their warning."""
     verify: VerifyLevel = "quick"
     """How its objects are looked at before anything is staged."""
     damage: str = ""

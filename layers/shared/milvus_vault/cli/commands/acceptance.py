@@ -137,7 +137,7 @@ def _account(session: Session) -> "Account":
     if not door.stack:
         msg = "an address tells of the API alone, and the acceptance looks at the stack"
         raise InvalidRequestError(msg, hint="Name it with --stack, or a deployment that was added with its stack.")
-    return Account(door.session, door.stack, door.aws_url)
+    return Account(door.caller.session, door.stack, door.aws_url)
 
 
 def _ask(session: Session, trial: "Trial", *, is_sure: bool) -> None:
