@@ -218,21 +218,31 @@ endef
 	mv .make/package/dist/mermaid.min.js $@
 	rm -rf .make/package .make/mermaid-$(MERMAID).tgz
 
+# A comma would end the argument of a call.
+AS_USERS := '.[rows,console]'
+
 # Not editable, as users have it; the stamp makes it anew when the code has changed.
 .make/venv-cli: $(call files,pyproject.toml layers/shared/milvus_vault)
-	rm -rf .venv-cli
-	$(PYTHON) -m venv .venv-cli
-	.venv-cli/bin/python -m pip install --quiet --disable-pip-version-check '.[rows,console]'
+	$(call new_venv,.venv-cli,$(AS_USERS))
 	rm -rf build milvus_vault.egg-info
-	@mkdir -p .make
 	@touch $@
 
 remove_all_but = find . -mindepth 1 -maxdepth 1 $(foreach name,$(1),-not -name '$(name)') -exec rm -rf {} +
 
 define make_venv
+	$(call new_venv,$(1),-r $<)
+	@touch $@
+endef
+
+# What pip says of a machine that is offline fills a screen, and does not say so.
+define new_venv
+	@command -v $(PYTHON) >/dev/null || { echo "error: there is no $(PYTHON) here." \
+		"Install Python 3.13, or say where it is: make $(MAKECMDGOALS) PYTHON=/path/to/python3.13" >&2; exit 1; }
 	rm -rf $(1)
 	$(PYTHON) -m venv $(1)
-	$(1)/bin/python -m pip install --quiet --disable-pip-version-check -r $<
 	@mkdir -p .make
-	@touch $@
+	@$(1)/bin/python -m pip install --quiet --disable-pip-version-check $(2) 2>.make/pip.log || { \
+		if grep -q 'connection broken' .make/pip.log; then echo "error: the index of Python packages cannot be reached." \
+			"Is this machine online, and are its proxy and index set? .make/pip.log has what pip says." >&2; \
+		else cat .make/pip.log >&2; fi; exit 1; }
 endef
