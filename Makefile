@@ -119,7 +119,7 @@ check-template: .make/venv .make/venv-sam ## the template and the state machines
 	$(BIN)/python -m local.validate_asl statemachine/*.asl.yaml
 
 # It reads neither anchors nor merges, and so what sam build made.
-# Not in `check`: from nothing it takes longer than two minutes.
+# Not in `check`: from nothing it takes 95 s of a processor and 200 MB of packages, five minutes on a loaded machine.
 .PHONY: check-arm64
 check-arm64: .make/venv .make/arm64/python .make/arm64/built ## what is built for arm64, under an emulated Python: before a release; Debian
 	$(BIN)/python -m pytest --numprocesses=0 --verbose tests/arm64 $(ARGS)
