@@ -65,6 +65,7 @@ class _Placed(NamedTuple):
 
     stored: Iterator[tuple[ListedObject, str]]
     """Each with its key there."""
+    object_count: int
     lost_count: int = 0
     """How many of them the pool has lost."""
     has_target: bool = True
@@ -168,7 +169,7 @@ class SnapshotBatch:
             document=document,
             flushed=captured.point.segment_ids,
             sealed=captured.point.sealed_ids,
-            object_count=sum(1 for _ in captured.objects.objects),
+            object_count=placed.object_count,
             is_second_look=captured.is_second_look,
             has_target=placed.has_target,
             warnings=tuple(_warnings(document, captured.objects, lost_count)),
@@ -185,8 +186,8 @@ class SnapshotBatch:
         number = document.description.collection_id
         if self.pool is None:
             target = CopyTarget(index=index, name=str(name), folders=self.layout.collection_folders(number))
-            write_target(self.run, self.attempt, target, _items(self._stored(captured)))
-            return _Placed(self._stored(captured))
+            count = write_target(self.run, self.attempt, target, _items(self._stored(captured)))
+            return _Placed(self._stored(captured), count)
         places = self.pool.places(number, captured.objects)
         shared = (object_row(place.shared) for place in places if place.shared)
         write_lines(self.run, shared_name(self.attempt, index), shared)
@@ -200,7 +201,7 @@ class SnapshotBatch:
             # It may have been one in an earlier round.
             drop_target(self.run, self.attempt, index)
         stored = ((place.listed, place.key) for place in places)
-        return _Placed(stored, places.count_lost(), has_target=bool(folders))
+        return _Placed(stored, places.count, places.count_lost(), has_target=bool(folders))
 
     def _stored(self, captured: CollectionObjects) -> Iterator[tuple[ListedObject, str]]:
         return ((listed, self._stored_key(listed)) for listed in captured.objects)
@@ -248,7 +249,7 @@ class SnapshotBatch:
         # A partition that came since the first look has segments; one that went took its rows with it.
         description = self.database.describe_collection(name.database, name.name)
         captured = captured.within({partition.partition_id for partition in description.partitions})
-        self.storage.check_readable(name, captured.objects)
+        self.storage.check_readable(name, captured.archived)
         return self._judged(description, captured, point, counted, at)
 
     def _judged(
@@ -329,7 +330,7 @@ class SnapshotBatch:
         if found is None:
             return None
         found = found.within({partition.partition_id for partition in description.partitions})
-        self.storage.check_readable(description.name, found.objects)
+        self.storage.check_readable(description.name, found.archived)
         update = {"description": description, "segments": found.segments, "live_row_count": None}
         again = document.model_copy(update=update)
         return _Captured(again, found, is_settled=True, point=point, is_second_look=True)
