@@ -87,8 +87,8 @@ class Moment:
 class Margin:
     """What lies between a moment that another function took and the flush of a collection that nothing settles.
 
-    It is `MARGIN_SECONDS` of this process, which began after the moment: no clock of a server has to be right for it. What
-    that says saves the wait only where it says that the moment was long ago, as of later batches of a large backup.
+    It is `MARGIN_SECONDS` of this process, which began after the moment: no clock of a server has to be right for it.
+    That saves the wait only where by it the moment was long ago, as for later batches of a large backup.
     """
 
     def __init__(self, moment: int) -> None:
