@@ -408,7 +408,7 @@ TABLE: dict[str, May] = {
             ".runs/executions/*",
             ".runs/verify-*/*",
         ),
-        abort_uploads=(".runs/*/*",),
+        abort_uploads=("*/meta/vault/other_etags.json", ".runs/*/*"),
         delete=(
             "*/meta/vault/manifest.json",
             ".catalogue/damage/*",
