@@ -4,6 +4,7 @@
     .venv/bin/python -m bench.objects --objects 100000 300000 1000000
     .venv/bin/python -m bench.objects --objects 100000 300000 --runs restore --before CHECKOUT
     .venv/bin/python -m bench.objects --objects 100000 --collections 100 --other-etags
+    .venv/bin/python -m bench.objects --objects 50 5000 --collections 1 100 --runs backup
 
 Each function has a process of its own, so that its peak is its own; what it reads and writes is on a disk. Listings are
 made up as they are read, in S3's order, a segment of 50 objects after the other, and cost nothing but that. With
@@ -267,7 +268,7 @@ class Stage:
 
     def __init__(self, options: argparse.Namespace) -> None:
         self._what, self._folder = options.what, options.folder
-        self._there = Collections(options.collections, options.objects[0])
+        self._there = Collections(options.collections[0], options.objects[0])
         self.store = DiskStore(options.folder, self._there, other_etags=options.other_etags)
         self._memory = options.folder / "memory.json"
         self._arn = f"arn:aws:states:us-east-1:000000000000:execution:backup:{options.what}"
@@ -434,12 +435,14 @@ class Stage:
         run.delete(list(run.names("copy/bench/verified/")))
 
 
-def measure(options: argparse.Namespace, objects: int, checkout: Path) -> dict[str, tuple[float, float]]:
+def measure(
+    options: argparse.Namespace, objects: int, collections: int, checkout: Path
+) -> dict[str, tuple[float, float]]:
     """Return processor seconds and peak MB of each function."""
     here = Path(__file__).parent.parent
     path = ":".join(str(folder) for folder in (checkout / "layers/shared", checkout / "functions", here))
     found: dict[str, tuple[float, float]] = {}
-    given = ["--objects", str(objects), "--collections", str(options.collections)]
+    given = ["--objects", str(objects), "--collections", str(collections)]
     given += ["--other-etags"] * options.other_etags
     with TemporaryDirectory(prefix="bench-objects-") as folder:
         for run in options.runs:
@@ -474,7 +477,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Measure."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--objects", type=int, nargs="+", default=[100_000, 300_000], help="(default: %(default)s)")
-    parser.add_argument("--collections", type=int, default=1, help="of equal size (default: %(default)s)")
+    parser.add_argument(
+        "--collections", type=int, nargs="+", default=[1], help="of equal size, for all or each (default: %(default)s)"
+    )
     parser.add_argument("--runs", nargs="+", choices=STAGES, default=list(STAGES), help="(default: all)")
     parser.add_argument("--other-etags", action="store_true", help="copies have other ETags than their sources")
     parser.add_argument("--before", type=Path, help="another checkout, which is measured as well")
@@ -490,18 +495,21 @@ def main(arguments: Sequence[str] | None = None) -> None:
         used = resource.getrusage(resource.RUSAGE_SELF)
         print(json.dumps([used.ru_utime + used.ru_stime, used.ru_maxrss * 1024 / 1e6]))
         return
+    collections = options.collections * (len(options.objects) if len(options.collections) == 1 else 1)
+    if len(collections) != len(options.objects):
+        parser.error("--collections has one number, or one for each of --objects")
+    sizes = list(zip(options.objects, collections, strict=True))
     here = Path(__file__).parent.parent
     checkouts = {"before": options.before} if options.before else {}
     rows = list[Row]()
     for name, checkout in (checkouts | {"this build": here}).items():
         print(f"## {name}")
-        of = partial(measure, options, checkout=checkout)
-        found = {objects: of(objects) for objects in options.objects}
+        found = {size: measure(options, *size, checkout) for size in sizes}
         report(options.objects, list(found.values()))
         rows += [
-            {"build": name, "objects": objects, "collections": options.collections, "function": function}
+            {"build": name, "objects": objects, "collections": collections, "function": function}
             | {"cpu_seconds": round(seconds, 2), "peak_mb": round(peak, 1)}
-            for objects, functions in found.items()
+            for (objects, collections), functions in found.items()
             for function, (seconds, peak) in functions.items()
         ]
     if options.json:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from milvus_vault.archive.added_vectors import IN_ROUNDS_HINT, older_segments
 from milvus_vault.archive.layout import BackupLayout, parse_log_key
 from milvus_vault.archive.manifest import CollectionDocument, CollectionFailure, object_row
-from milvus_vault.backup.moment import check_clock, evidence_of, take_moment
+from milvus_vault.backup.moment import Margin, check_clock, evidence_of, take_moment
 from milvus_vault.backup.segments import CollectionObjects, capture_flushed, capture_objects
 from milvus_vault.backup.working_files import BackupPlan, Evidence, Snapshot, Verdict, shared_name, snapshot_name
 from milvus_vault.copying.verify import read_copy_check
@@ -44,6 +44,8 @@ class _At(NamedTuple):
     """Whether requests that were stamped before it must have arrived by now."""
     before: Snapshot | None = None
     """What gets a second look."""
+    margin: Margin | None = None
+    """What is waited for before a flush that no count has settled; None: it is over."""
 
 
 class _Captured(NamedTuple):
@@ -124,7 +126,8 @@ class SnapshotBatch:
             return dict.fromkeys(before, _At(0, is_settled=True))
         is_ordered = stamps_in_order(self._version)
         if self.round == 1:
-            return dict.fromkeys(before, _At(self.plan.moment, is_settled=is_ordered))
+            margin = None if self.plan.flush_all else Margin(self.plan.moment)
+            return dict.fromkeys(before, _At(self.plan.moment, is_settled=is_ordered, margin=margin))
         found: dict[int, _At] = {}
         for index, snapshot in before.items():
             if snapshot and snapshot.document and snapshot.evidence and snapshot.wants_second_look:
@@ -132,7 +135,7 @@ class SnapshotBatch:
         rest = [index for index in before if index not in found]
         moment = take_moment(self.database, [self.plan.collections[index] for index in rest])
         if moment is not None:
-            moment.wait(self.database)
+            moment.wait(self.database, flushes=True)
             found |= dict.fromkeys(rest, _At(moment.timestamp, is_settled=is_ordered))
         return found
 
@@ -237,6 +240,8 @@ class SnapshotBatch:
         if at.before is not None and (again := self._capture_again(description, at.before)) is not None:
             return again
         counted = self._live_rows(description)
+        if counted is None and at.margin is not None:
+            at.margin.wait(self.database)
         point = self._flush(description)
         if at.moment:
             check_clock(at.moment, point.timestamp, f"the flush of {name}")
