@@ -225,6 +225,7 @@ TABLE: dict[str, May] = {
             ".runs/export-*/rows/*",
             DATASETS_ELSEWHERE,
             "exports:*.pool/.condemned/*",
+            USERS_ELSEWHERE,
             NAMES_OF_EXPORTS,
             *MANIFESTS_OF_EXPORTS,
             OTHER_ETAGS_ELSEWHERE,

@@ -21,7 +21,7 @@ from milvus_vault.errors import ApiAccessDeniedError, ApiNotFoundError, ApiUnava
 URL = "https://abc123.execute-api.eu-west-1.amazonaws.com/v1"
 FOUND = """<DescribeStacksResponse xmlns="http://cloudformation.amazonaws.com/doc/2010-05-15/"><DescribeStacksResult>
 <Stacks><member><StackName>vault</StackName><CreationTime>2026-01-01T00:00:00Z</CreationTime>
-<StackStatus>CREATE_COMPLETE</StackStatus><Outputs><member><OutputKey>{}</OutputKey><OutputValue>{}</OutputValue>
+<StackStatus>{2}</StackStatus><Outputs><member><OutputKey>{0}</OutputKey><OutputValue>{1}</OutputValue>
 </member></Outputs></member></Stacks></DescribeStacksResult></DescribeStacksResponse>"""
 REFUSED = "<ErrorResponse><Error><Type>Sender</Type><Code>{}</Code><Message>{}</Message></Error></ErrorResponse>"
 
@@ -41,7 +41,8 @@ class CloudFormation(BaseHTTPRequestHandler):
         if name == "forbidden":
             status, text = 403, REFUSED.format("AccessDenied", "no cloudformation:DescribeStacks for you")
         if (region, name) in STACKS:
-            status, text = 200, FOUND.format(STACKS[region, name], URL)
+            state = "CREATE_IN_PROGRESS" if name == "young" else "CREATE_COMPLETE"
+            status, text = 200, FOUND.format(STACKS[region, name], URL, state)
         self.send_response(status)
         self.send_header("Content-Length", str(len(text)))
         self.end_headers()
@@ -108,6 +109,13 @@ def test_a_stack_without_an_api_is_told() -> None:
         find_door(stack="other")
 
 
+def test_a_stack_that_is_being_made_is_told() -> None:
+    deploy("young", "Something")
+    with pytest.raises(ApiNotFoundError, match="ApiUrl yet: CloudFormation says CREATE_IN_PROGRESS") as raised:
+        find_door(stack="young")
+    assert "when that is done" in raised.value.hint
+
+
 def test_a_caller_who_may_not_describe_stacks_is_told() -> None:
     with pytest.raises(ApiAccessDeniedError, match="no cloudformation:DescribeStacks for you") as raised:
         find_door(stack="forbidden")
@@ -133,9 +141,12 @@ def test_without_anything_it_is_said_what_to_give() -> None:
     assert "`stack`" in raised.value.hint
 
 
-def test_an_address_without_a_scheme_is_refused() -> None:
+@pytest.mark.parametrize(
+    "url", ["abc123.execute-api.eu-west-1.amazonaws.com/v1", "https://", "http://[::1/v1", "http://a:65536", "ftp://a"]
+)
+def test_what_is_no_address_is_refused(url: str) -> None:
     with pytest.raises(ApiNotFoundError, match="is no address"):
-        find_door(url="abc123.execute-api.eu-west-1.amazonaws.com/v1")
+        find_door(url=url)
 
 
 def test_a_profile_that_is_not_there_is_named() -> None:

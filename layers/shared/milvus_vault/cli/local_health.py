@@ -45,10 +45,15 @@ def look(state: LocalState) -> tuple[CheckItem, ...]:
         client = door.caller.session.client("stepfunctions", endpoint_url=state.aws_url, config=_QUICK)
         return readable.number_of(len(client.list_state_machines()["stateMachines"]), "state machine")
 
-    milvus = _tried("milvus", lambda: _milvus(state))
+    well = milvus(state)
     # What is not ready itself makes who asks for collections wait.
-    seen = () if milvus.verdict == "failed" else (_tried("collections", collections),)
-    return (milvus, *seen, _tried("s3", buckets), _tried("step_functions", machines))
+    seen = () if well.verdict == "failed" else (_tried("collections", collections),)
+    return (well, *seen, _tried("s3", buckets), _tried("step_functions", machines))
+
+
+def milvus(state: LocalState) -> CheckItem:
+    """Return a verdict on Milvus, by what it says of itself."""
+    return _tried("milvus", lambda: _milvus(state))
 
 
 def _tried(name: str, ask: Callable[[], str]) -> CheckItem:

@@ -1,5 +1,6 @@
 """The program: reads the command line, runs the command, and turns every error into a message and an exit code."""
 
+import os
 import signal
 import sys
 from collections.abc import Iterator, Sequence
@@ -31,6 +32,8 @@ def main() -> None:
     """Run the command line of this process, and exit."""
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _interrupt)
+    # To look for some takes as long as to ask the API. They would only watch.
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     sys.exit(run(sys.argv[1:]))
 
 

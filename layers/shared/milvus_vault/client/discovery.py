@@ -4,9 +4,9 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
+from urllib.parse import urlsplit
 
 from milvus_vault.client.caller import Caller, configured_caller, local_caller
-from milvus_vault.client.deployments import find_deployment
 from milvus_vault.client.local_state import running_stack
 from milvus_vault.client.vault import VaultClient
 from milvus_vault.errors import ApiAccessDeniedError, ApiNotFoundError, ApiUnavailableError, InvalidRequestError
@@ -83,6 +83,8 @@ def find_door(
         variables = {"url": URL_VARIABLE, "stack": STACK_VARIABLE, "deployment": DEPLOYMENT_VARIABLE}
         given = {name: environment.get(variable, "") for name, variable in variables.items()}
     if not given["url"] and not given["stack"] and given["deployment"]:
+        from milvus_vault.client.deployments import find_deployment  # noqa: PLC0415 - most do without
+
         known = find_deployment(given["deployment"])
         given, region, profile = known.model_dump(), region or known.region, profile or known.profile
     if given["url"]:
@@ -109,7 +111,13 @@ def local_door(api_url: str, *, stack: str = "", aws_url: str = "") -> Door:
 
 def checked_address(url: str) -> str:
     """Return the address of an API. Raises `ApiNotFoundError` for what is none."""
-    if not url.startswith(("https://", "http://")):
+    try:
+        parts = urlsplit(url)
+        is_one = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        # A bracket without its other, or a port that is none.
+        is_one = False
+    if not is_one:
         msg = f"'{url}' is no address of an API"
         raise ApiNotFoundError(msg, hint="Give the stack's output ApiUrl: https://...")
     return url
@@ -138,6 +146,9 @@ def _url_of_stack(stack: str, session: "boto3.Session") -> str:
     for output in described.get("Outputs", []):
         if output.get("OutputKey") == OUTPUT_KEY:
             return output["OutputValue"]
+    if (status := described["StackStatus"]).endswith("_IN_PROGRESS"):
+        msg = f"the {where} has no output {OUTPUT_KEY} yet: CloudFormation says {status}"
+        raise ApiNotFoundError(msg, hint="Try again when that is done.")
     msg = f"the {where} has no output {OUTPUT_KEY}"
     raise ApiNotFoundError(msg, hint="Deploy this release, or name another stack.")
 
@@ -163,4 +174,7 @@ def _error_of_boto(where: str, err: "BotoCoreError") -> ApiAccessDeniedError | A
             f"cannot ask CloudFormation for the {where}: {err}",
             hint="Sign in, for example with 'aws sso login', or choose another `profile`, also by AWS_PROFILE.",
         )
-    return ApiUnavailableError(f"cannot ask CloudFormation for the {where}: {err}", hint="Check the network.")
+    return ApiUnavailableError(
+        f"cannot ask CloudFormation for the {where}: {err}",
+        hint="See that there is a Region of that name, and that this machine reaches it.",
+    )

@@ -91,9 +91,10 @@ def _certificates() -> str:
 
 def _said(err: HTTPError) -> str:
     """Return what went wrong, without the object of urllib3 that met it."""
+    by = "by the proxy that the environment names: " if isinstance(err, ProxyError) else ""
     while isinstance(err.args[-1] if err.args else None, HTTPError):
         err = err.args[-1]
-    return re.sub(r"^HTTPS?Connection(Pool)?\(.*?\): ", "", str(err.args[-1] if err.args else err))
+    return by + re.sub(r"^HTTPS?Connection(Pool)?\(.*?\): ", "", str(err.args[-1] if err.args else err))
 
 
 class Transport:
