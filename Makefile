@@ -43,7 +43,7 @@ demo-keep: .make/build-$(ARCHITECTURE) ## the same, and keep everything running 
 	@$(STACK_RUN) -m local.demo --keep
 
 .PHONY: bench
-bench: .make/venv .make/build-$(ARCHITECTURE) ## run the benchmarks, and write docs/benchmarks.md; ARGS=--servers runs all
+bench: .make/venv .make/venv-bench .make/build-$(ARCHITECTURE) ## run the benchmarks, and write docs/benchmarks.md; ARGS=--servers runs all
 	$(BIN)/python -m bench.everything $(ARGS)
 
 .PHONY: cli
@@ -119,6 +119,11 @@ check-template: .make/venv .make/venv-sam ## the template and the state machines
 	$(BIN)/python -m local.validate_asl statemachine/*.asl.yaml
 
 # It reads neither anchors nor merges, and so what sam build made.
+# Not in `check`: from nothing it takes longer than two minutes.
+.PHONY: check-arm64
+check-arm64: .make/venv .make/arm64/python .make/arm64/built ## what is built for arm64, under an emulated Python: before a release; Debian
+	$(BIN)/python -m pytest --numprocesses=0 --verbose tests/arm64 $(ARGS)
+
 .PHONY: check-checkov
 check-checkov: .make/build-$(ARCHITECTURE) .make/venv-checkov ## what checkov asks of the template, but for .checkov.yaml
 	.venv-checkov/bin/checkov --config-file .checkov.yaml --file .aws-sam/build/template.yaml
@@ -152,7 +157,7 @@ build-digest: .make/build-$(ARCHITECTURE) ## a hash over the names and bytes of 
 
 .PHONY: clean
 clean: ## remove all that make made
-	rm -rf .make .venv .venv-checkov .venv-cli .venv-docs .venv-local .venv-sam .local-cache build milvus_vault.egg-info .aws-sam
+	rm -rf .make .venv .venv-bench .venv-checkov .venv-cli .venv-docs .venv-local .venv-sam .local-cache build milvus_vault.egg-info .aws-sam
 	rm -rf .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
 
 # Stamps.
@@ -165,13 +170,28 @@ clean: ## remove all that make made
 # Flight are 44 of the 250 MB that a function's code may have, and nothing imports them. Of pymilvus the functions import
 # generated files alone; its own `__init__` would import its client, and that pandas and numpy: an empty one takes its place.
 .make/build-$(ARCHITECTURE): $(DEPLOYED) .make/$(STACK) .make/venv-sam
-	$(call SAM_ENV,.$(STACK)/bin) $(SAM) build --cached --parallel --parameter-overrides Architecture=$(ARCHITECTURE)
-	cd .aws-sam/build/ArrowLayer/python/pyarrow && rm -rf tests include *flight*
-	cd .aws-sam/build/PymilvusLayer/python && $(call remove_all_but,google grpc* protobuf* pymilvus* typing_extensions*)
-	cd .aws-sam/build/PymilvusLayer/python/pymilvus && $(call remove_all_but,grpc_gen) && touch __init__.py
-	.$(STACK)/bin/python -m compileall -q -j 2 --invalidation-mode unchecked-hash .aws-sam/build
+	$(call build,.aws-sam,$(ARCHITECTURE))
 	@rm -f .make/build-*
 	@touch $@
+
+# Beside what the other tests run.
+.make/arm64/built: $(DEPLOYED) .make/$(STACK) .make/venv-sam
+	@mkdir -p $(@D)
+	$(call build,$(@D),arm64)
+	@touch $@
+
+.make/arm64/python: tools/arm64.py .make/$(STACK)
+	.$(STACK)/bin/python -m tools.arm64 $@
+	@touch $@
+
+define build
+	$(call SAM_ENV,.$(STACK)/bin) $(SAM) build --cached --parallel --cache-dir $(1)/cache --build-dir $(1)/build \
+		--parameter-overrides Architecture=$(2)
+	cd $(1)/build/ArrowLayer/python/pyarrow && rm -rf tests include *flight*
+	cd $(1)/build/PymilvusLayer/python && $(call remove_all_but,google grpc* protobuf* pymilvus* typing_extensions*)
+	cd $(1)/build/PymilvusLayer/python/pymilvus && $(call remove_all_but,grpc_gen) && touch __init__.py
+	.$(STACK)/bin/python -m compileall -q -j 2 --invalidation-mode unchecked-hash $(1)/build
+endef
 
 .make/venv: requirements/dev.txt
 	$(call make_venv,.venv)
@@ -181,6 +201,9 @@ clean: ## remove all that make made
 
 .make/venv-sam: requirements/sam.txt
 	$(call make_venv,.venv-sam)
+
+.make/venv-bench: requirements/bench.txt
+	$(call make_venv,.venv-bench)
 
 .make/venv-checkov: requirements/checkov.txt
 	$(call make_venv,.venv-checkov)
@@ -195,21 +218,31 @@ clean: ## remove all that make made
 	mv .make/package/dist/mermaid.min.js $@
 	rm -rf .make/package .make/mermaid-$(MERMAID).tgz
 
+# A comma would end the argument of a call.
+AS_USERS := '.[rows,console]'
+
 # Not editable, as users have it; the stamp makes it anew when the code has changed.
 .make/venv-cli: $(call files,pyproject.toml layers/shared/milvus_vault)
-	rm -rf .venv-cli
-	$(PYTHON) -m venv .venv-cli
-	.venv-cli/bin/python -m pip install --quiet --disable-pip-version-check '.[rows,console]'
+	$(call new_venv,.venv-cli,$(AS_USERS))
 	rm -rf build milvus_vault.egg-info
-	@mkdir -p .make
 	@touch $@
 
 remove_all_but = find . -mindepth 1 -maxdepth 1 $(foreach name,$(1),-not -name '$(name)') -exec rm -rf {} +
 
 define make_venv
+	$(call new_venv,$(1),-r $<)
+	@touch $@
+endef
+
+# What pip says of a machine that is offline fills a screen, and does not say so.
+define new_venv
+	@command -v $(PYTHON) >/dev/null || { echo "error: there is no $(PYTHON) here." \
+		"Install Python 3.13, or say where it is: make $(MAKECMDGOALS) PYTHON=/path/to/python3.13" >&2; exit 1; }
 	rm -rf $(1)
 	$(PYTHON) -m venv $(1)
-	$(1)/bin/python -m pip install --quiet --disable-pip-version-check -r $<
 	@mkdir -p .make
-	@touch $@
+	@$(1)/bin/python -m pip install --quiet --disable-pip-version-check $(2) 2>.make/pip.log || { \
+		if grep -q 'connection broken' .make/pip.log; then echo "error: the index of Python packages cannot be reached." \
+			"Is this machine online, and are its proxy and index set? .make/pip.log has what pip says." >&2; \
+		else cat .make/pip.log >&2; fi; exit 1; }
 endef

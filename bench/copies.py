@@ -1,13 +1,17 @@
-"""Measure what a copy takes of the processor: CopyBatch by either client, bare boto3, and s5cmd where it is there.
+"""Measure what a copy takes of the processor: CopyBatch by either client, bare boto3, and other engines.
 
-    PYTHONPATH=layers/shared:functions .venv/bin/python -m bench.copies [--rounds 4] [--https] [--s5cmd PATH]
+    PYTHONPATH=layers/shared:functions:. .venv/bin/python -m bench.copies [--rounds 4] [--https] [--peers]
 
 Each engine copies the same objects, 64 at a time, from a server in another process that answers a copy 35 ms after it
 was asked, as S3 does, and that does nothing else. Engines take turns, each time in a process of its own, so that what
-else the machine does meets all of them. Processor time is user and system time of that process, without its start;
-s5cmd is measured whole. CopyBatch is the deployed handler, with its pacer, its records and what it reads and writes of
+else the machine does meets all of them. Processor time is user and system time of that process, without its start.
+CopyBatch is the deployed handler, with its pacer, its records and what it reads and writes of
 working files, in batches of a thousand, after one batch that is not counted; CopyBatch of another build is
 `--other FOLDER`, a checkout of it.
+
+`--peers` are awscrt, aiohttp, s5cmd, the AWS command line and rclone, each one if it is there (bench/copy_peers.py says
+where it is looked for). The last three are programs, and measured whole, with their start; they list the
+source first, and rclone looks at each copy. Requests a copy are those that the server answered.
 """
 
 import argparse
@@ -22,14 +26,19 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.request
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
+from importlib import metadata
 from pathlib import Path
 from typing import Any, NamedTuple, override
 from urllib.parse import parse_qs, unquote, urlsplit
 from xml.sax.saxutils import escape
+
+from bench.copy_peers import PACKAGES, PYTHON, TOOLS, Copies, find_tool, version_of
 
 THREADS = 64
 BATCH = 1000
@@ -43,6 +52,9 @@ _COPIED = (
     b"<LastModified>2026-11-30T10:00:00.000Z</LastModified><ETag>&quot;0cc175b9c0f1b6a831c399e269772661&quot;</ETag>"
     b"<ChecksumType>FULL_OBJECT</ChecksumType><ChecksumCRC64NVME>AAAAAAAAAAA=</ChecksumCRC64NVME></CopyObjectResult>"
 )
+_SIZE = 5
+_COUNTS = "/-/counts"
+"""Asked for this, the server says how many requests and copies there were since it was last asked."""
 _ETAG = "0cc175b9c0f1b6a831c399e269772661"
 # What S3 sends beside an answer.
 _HEADERS = (
@@ -60,8 +72,11 @@ class _Server(asyncio.Protocol):
     """Answers one connection: copies late, working files from memory."""
 
     objects: dict[str, bytes]
+    sources: Sequence[str]
+    """Keys of what is to be copied, in order."""
     delay_seconds: float
     copies = 0
+    requests = 0
 
     def __init__(self) -> None:
         self._waiting = b""
@@ -87,6 +102,11 @@ class _Server(asyncio.Protocol):
 
     def _answer(self, head: bytes, body: bytes) -> None:
         method, target, _ = head.split(b"\r\n", 1)[0].decode().split(" ")
+        if target == _COUNTS:
+            self._transport.write(_message(200, f"{_Server.requests} {_Server.copies}".encode()))
+            _Server.requests = _Server.copies = 0
+            return
+        _Server.requests += 1
         if b"\r\nx-amz-copy-source:" in head.lower():
             _Server.copies += 1
             loop = asyncio.get_running_loop()
@@ -99,25 +119,33 @@ class _Server(asyncio.Protocol):
             self._transport.write(_message(200, b""))
         elif method == "HEAD":
             self._transport.write(
-                _message(200, b"", "Content-Length: 5\r\nLast-Modified: Mon, 30 Nov 2026 10:00:00 GMT\r\n")
+                _message(200, b"", f"Content-Length: {_SIZE}\r\nLast-Modified: Mon, 30 Nov 2026 10:00:00 GMT\r\n")
             )
         elif "list-type" in parse_qs(url.query):
-            self._transport.write(_message(200, self._listing(path, url.query)))
+            self._transport.write(_message(200, self._listing(path, parse_qs(url.query))))
         elif path in self.objects:
             self._transport.write(_message(200, self.objects[path]))
         else:
             self._transport.write(_message(404, b"<Error><Code>NoSuchKey</Code><Message>m</Message></Error>"))
 
-    def _listing(self, bucket: str, query: str) -> bytes:
-        prefix = parse_qs(query).get("prefix", [""])[0]
-        start = f"{bucket.rstrip('/')}/"
-        keys = sorted(key.removeprefix(start) for key in self.objects if key.startswith(f"{start}{prefix}"))
+    def _listing(self, bucket: str, query: dict[str, list[str]]) -> bytes:
+        start, prefix = f"{bucket.rstrip('/')}/", query.get("prefix", [""])[0]
+        if start == f"/{SOURCE}/":
+            found = self.sources
+        else:
+            found = sorted(key.removeprefix(start) for key in self.objects if key.startswith(start))
+        after = query.get("continuation-token", query.get("start-after", [""]))[0]
+        keys = [key for key in found if key.startswith(prefix) and key > after]
+        page = keys[:BATCH]
         contents = "".join(
-            f"<Contents><Key>{escape(key)}</Key><Size>1</Size><ETag>e</ETag>"
-            "<LastModified>2026-11-30T10:00:00.000Z</LastModified></Contents>"
-            for key in keys
+            f"<Contents><Key>{escape(key)}</Key><Size>{_SIZE}</Size><ETag>&quot;{_ETAG}&quot;</ETag>"
+            "<StorageClass>STANDARD</StorageClass><LastModified>2026-11-30T10:00:00.000Z</LastModified></Contents>"
+            for key in page
         )
-        return f"<ListBucketResult><IsTruncated>false</IsTruncated>{contents}</ListBucketResult>".encode()
+        more = "<IsTruncated>false</IsTruncated>"
+        if len(keys) > len(page):
+            more = f"<IsTruncated>true</IsTruncated><NextContinuationToken>{page[-1]}</NextContinuationToken>"
+        return f"<ListBucketResult>{more}<KeyCount>{len(page)}</KeyCount>{contents}</ListBucketResult>".encode()
 
 
 def _message(status: int, body: bytes, more: str = "") -> bytes:
@@ -125,9 +153,10 @@ def _message(status: int, body: bytes, more: str = "") -> bytes:
     return f'HTTP/1.1 {status} OK\r\n{_HEADERS}ETag: "{_ETAG}"\r\n{more}{length}\r\n'.encode() + body
 
 
-async def _serve(delay_seconds: float, certificate: str, key: str) -> None:
+async def _serve(delay_seconds: float, objects: int, certificate: str, key: str) -> None:
     loop = asyncio.get_running_loop()
     _Server.objects, _Server.delay_seconds = {}, delay_seconds
+    _Server.sources = sorted(map(_key, range(objects)))
     tls = None
     if certificate:
         tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
@@ -218,16 +247,34 @@ def _copy_batch(count: int) -> Callable[[], None]:
     return copy
 
 
+def _peer(engine: str, count: int) -> Callable[[], None]:
+    """Return how a package of another engine copies, once it has copied a batch."""
+    copy = PACKAGES[engine][1]
+    copies = _copies(os.environ["AWS_ENDPOINT_URL"], os.environ.get("AWS_CA_BUNDLE", ""), count)
+    copy(copies._replace(keys=copies.keys[:BATCH]))
+    return lambda: copy(copies)
+
+
+def _copies(url: str, ca: str, count: int) -> Copies:
+    return Copies(
+        url=url, ca=ca, at_once=THREADS, source=SOURCE, destination=DESTINATION, source_folder="files/",
+        folder="team/night/binlogs/files/", keys=[_key(number) for number in range(count)], etag=_ETAG,
+    )  # fmt: skip
+
+
 class Result(NamedTuple):
     """What copies took."""
 
     cpu_seconds: float
     seconds: float
     peak_mb: float
+    requests_a_copy: float = 0.0
+    """Of all that the server answered, the first batch and what else an engine asks among them."""
 
 
 def _measured(engine: str, count: int) -> Result:
-    copy = _bare_boto3(count) if engine == BOTO3 else _copy_batch(count)
+    engines = {BOTO3: _bare_boto3} | dict.fromkeys(PACKAGES, partial(_peer, engine))
+    copy = engines.get(engine, _copy_batch)(count)
     began, cpu = time.monotonic(), time.process_time()
     copy()
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
@@ -237,7 +284,6 @@ def _measured(engine: str, count: int) -> Result:
 BOTO3 = "bare boto3, 64 threads"
 OURS = {"CopyBatch, direct": "direct", "CopyBatch, boto3": "boto3"}
 OTHER = "CopyBatch of the other build"
-S5CMD = "s5cmd"
 
 
 def _run(engine: str, url: str, arguments: argparse.Namespace, ca: str) -> Result:
@@ -263,31 +309,39 @@ def _run(engine: str, url: str, arguments: argparse.Namespace, ca: str) -> Resul
     }
     if not ca:
         del environment["AWS_CA_BUNDLE"]
-    if engine == S5CMD:
-        return _run_s5cmd(arguments, url, environment)
+    if engine in TOOLS:
+        with tempfile.TemporaryDirectory() as folder:
+            given, more = TOOLS[engine].command(_copies(url, ca, arguments.objects), Path(folder))
+            return _run_tool([find_tool(TOOLS[engine]), *given], environment | more)
     root = Path(arguments.other if engine == OTHER else ".").resolve()
     environment["PYTHONPATH"] = os.pathsep.join(str(root / part) for part in ("layers/shared", "functions", "."))
-    command = [sys.executable, str(Path(__file__).resolve()), "--measure", engine, "--objects", str(arguments.objects)]
+    python = str(PYTHON) if engine in PACKAGES else sys.executable
     # By its path, so that another build is measured by this file.
+    command = [python, str(Path(__file__).resolve()), "--measure", engine, "--objects", str(arguments.objects)]
     done = subprocess.run(command, check=True, capture_output=True, text=True, env=environment, cwd=root)
     return Result(**json.loads(done.stdout.splitlines()[-1]))
 
 
-def _run_s5cmd(arguments: argparse.Namespace, url: str, environment: dict[str, str]) -> Result:
-    lines = "".join(
-        f"cp s3://{SOURCE}/{_key(number)} s3://{DESTINATION}/team/night/binlogs/{_key(number)}\n"
-        for number in range(arguments.objects)
-    )
-    command = [arguments.s5cmd, "--endpoint-url", url, "--numworkers", str(THREADS), "--log", "error"]
-    command += ["--no-verify-ssl"] if url.startswith("https") else []
-    before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
-    subprocess.run([*command, "run"], check=True, input=lines, text=True, env=environment)
-    after, took = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic() - began
-    return Result(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, took, 0.0)
+def _run_tool(command: list[str], environment: dict[str, str]) -> Result:
+    """Measure a program as a whole."""
+    began = time.monotonic()
+    with subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL) as process:
+        _, status, used = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise subprocess.CalledProcessError(process.returncode, command)
+    return Result(used.ru_utime + used.ru_stime, time.monotonic() - began, used.ru_maxrss / 1024)
+
+
+def _counts(url: str, ca: str) -> tuple[int, int]:
+    context = ssl.create_default_context(cafile=ca) if ca else None
+    with urllib.request.urlopen(f"{url}{_COUNTS}", context=context, timeout=60) as answer:
+        requests, copies = map(int, answer.read().split())
+        return requests, copies
 
 
 @contextmanager
-def _serving(*, https: bool) -> Iterator[tuple[str, str]]:
+def _serving(objects: int, *, https: bool) -> Iterator[tuple[str, str]]:
     """Yield a server's address, and the file of the authority that it is to be trusted by."""
     with tempfile.TemporaryDirectory() as folder:
         certificate: tuple[str, ...] = ("", "")
@@ -297,7 +351,7 @@ def _serving(*, https: bool) -> Iterator[tuple[str, str]]:
 
             authority = Authority(Path(folder))
             certificate, ca = tuple(map(str, authority.make("server"))), str(authority.certificate)
-        command = [sys.executable, "-m", "bench.copies", "--serve", *certificate]
+        command = [sys.executable, "-m", "bench.copies", "--objects", str(objects), "--serve", *certificate]
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
             assert process.stdout  # noqa: S101
             try:
@@ -307,19 +361,28 @@ def _serving(*, https: bool) -> Iterator[tuple[str, str]]:
 
 
 def _compare(arguments: argparse.Namespace) -> None:
-    engines = [BOTO3, *OURS, *([OTHER] if arguments.other else []), *([S5CMD] if arguments.s5cmd else [])]
+    versions = {name: version_of(name) for name in (*PACKAGES, *TOOLS)} if arguments.peers else {}
+    peers = [name for name, version in versions.items() if version]
+    engines = [BOTO3, *OURS, *([OTHER] if arguments.other else []), *peers]
     results: dict[str, list[Result]] = {engine: [] for engine in engines}
-    with _serving(https=arguments.https) as (url, ca):
+    with _serving(arguments.objects, https=arguments.https) as (url, ca):
         for _ in range(arguments.rounds):
             for engine in engines:
-                results[engine].append(_run(engine, url, arguments, ca))
+                result = _run(engine, url, arguments, ca)
+                requests, copies = _counts(url, ca)
+                if copies < arguments.objects:
+                    msg = f"{engine} copied {copies} of {arguments.objects} objects"
+                    raise SystemExit(msg)
+                results[engine].append(result._replace(requests_a_copy=requests / copies))
     how = "HTTPS" if arguments.https else "HTTP"
     print(
         f"{arguments.objects} objects over {how}, {arguments.rounds} rounds, load {os.getloadavg()[0]:.1f} at the end"
     )
+    for name, version in ({"boto3": metadata.version("boto3")} | versions).items():
+        print(f"{name}: {version or 'not here'}")
     sizes = " and ".join(f"{size} MB" for size in MEMORIES_MB)
     print("\n| engine | ms of CPU a copy, each round | median | beside boto3, each round | median | MB |", end="")
-    print(f" copies a second by CPU at {sizes} |\n|---|---|---|---|---|---|---|")
+    print(f" requests a copy | copies a second by CPU at {sizes} |\n|---|---|---|---|---|---|---|---|")
     for engine, found in results.items():
         each_ms = [1000 * one.cpu_seconds / arguments.objects for one in found]
         ratios = [one.cpu_seconds / base.cpu_seconds for one, base in zip(found, results[BOTO3], strict=True)]
@@ -328,6 +391,7 @@ def _compare(arguments: argparse.Namespace) -> None:
         print(
             f"| {engine} | {shown[0]} | {statistics.median(each_ms):.3f} | {shown[1]} |"
             f" {statistics.median(ratios):.3f} | {max(one.peak_mb for one in found):.0f} |"
+            f" {max(one.requests_a_copy for one in found):.3f} |"
             f" {', '.join(f'{value:.0f}' for value in share)} |"
         )
 
@@ -339,12 +403,12 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=4, help="how often each engine copies them")
     parser.add_argument("--https", action="store_true", help="over TLS, as to AWS")
     parser.add_argument("--other", default="", help="a checkout of another build, whose CopyBatch is measured as well")
-    parser.add_argument("--s5cmd", default="", help="path of s5cmd, which is measured as well")
+    parser.add_argument("--peers", action="store_true", help="other engines as well, those that are there")
     parser.add_argument("--measure", default="", help=argparse.SUPPRESS)
     parser.add_argument("--serve", nargs=2, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.serve:
-        asyncio.run(_serve(LATENCY_SECONDS, *arguments.serve))
+        asyncio.run(_serve(LATENCY_SECONDS, arguments.objects, *arguments.serve))
     elif arguments.measure:
         print(json.dumps(_measured(arguments.measure, arguments.objects)._asdict()))
     else:

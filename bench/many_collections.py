@@ -46,6 +46,7 @@ from verify_backup import handler as verify_backup
 from verify_copy import handler as verify_copy
 
 from bench.counting_store import CountingStore
+from bench.figures import Row, write_run
 from bench.instance import ENVIRONMENT, Instance, Json
 from milvus_vault.adapters.s3 import S3ObjectStore
 from milvus_vault.model.collections import (
@@ -254,6 +255,7 @@ def measure(options: argparse.Namespace) -> None:
     sizes = [("this build", here, collections) for collections in options.collections]
     if options.before:
         sizes += [("before", options.before, collections) for collections in options.before_collections]
+    rows = list[Row]()
     for name, checkout, collections in sizes:
         path = ":".join(str(folder) for folder in (checkout / "layers/shared", checkout / "functions", here))
         given = ["--objects", str(options.objects), "--latency", str(options.latency)]
@@ -265,6 +267,14 @@ def measure(options: argparse.Namespace) -> None:
         for run, functions in found["took"].items():
             _print(f"{title}: {run}", functions, collections * options.latency)
         print(f"memory at most {found['rss_mb']} MB, with the store and the instance in it")
+        size = {"build": name, "collections": collections, "objects": options.objects, "latency": options.latency}
+        rows += [
+            size | {"run": run, "function": function} | {name: round(value, 3) for name, value in took.items()}
+            for run, functions in found["took"].items()
+            for function, took in functions.items()
+        ]
+    if options.json:
+        write_run(options.json, "many_collections", rows)
 
 
 def _print(title: str, functions: Json, unit_seconds: float) -> None:
@@ -295,6 +305,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--before", type=Path, help="another checkout")
     parser.add_argument("--before-collections", type=int, nargs="+", default=[300], help="its sizes (default: 300)")
     parser.add_argument("--backup-only", action="store_true", help="neither verify nor restore")
+    parser.add_argument("--json", type=Path, help="write the figures to this file too, for bench.plots")
     parser.add_argument("--once", action="store_true", help="measure one size of this build, and print JSON")
     options = parser.parse_args(arguments)
     os.environ.update(ENVIRONMENT)

@@ -2,12 +2,12 @@
 
     python -m bench.steps [--before FOLDER] [--backups NUMBER]
 
-`FOLDER` is what `sam build` made of another revision (its .aws-sam/build): then both stand side by side, from one run.
-Counted is what AWS would charge for: each state that is entered, of all machines, each task that is a function, and
-each request to S3 that is not Milvus' own, the dear ones (PUT, COPY, POST, LIST) and those that read; deletions are
-free. It also tells how long the executions took, with the emulator's starts of functions in it. Of several backups the
-median is told, and how long each task of that one took. Beside another revision each count has its ratio to that: 1.0
-or less, or there is a reason.
+`FOLDER` is what `sam build` made of another revision (its .aws-sam/build): then both stand side by side, from one
+run. Counted is what AWS would charge for: each state that is entered, of all machines, each task that is a function,
+and each request to S3 that is not Milvus' own, the dear ones (PUT, COPY, POST, LIST) and those that read; deletions
+are free. It also tells how long the executions took, with the emulator's starts of functions in it. Of several
+backups the median is told, and how long each task and each wait of that one took: those of two branches take place at
+once. Beside another revision each count has its ratio to that: 1.0 or less, or there is a reason.
 """
 
 import argparse
@@ -15,7 +15,7 @@ import json
 import urllib.request
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from itertools import pairwise
+from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -43,8 +43,8 @@ class Steps(NamedTuple):
     read_requests: int
     """To S3: GET and HEAD."""
     seconds: float
-    tasks: Mapping[str, float]
-    """Seconds until the next state was entered, by task; of a restore, where two branches run, they say little."""
+    phases: Mapping[str, float]
+    """Seconds from entering to leaving a state, by task or wait; those of two branches take place at once."""
 
 
 def main() -> None:
@@ -62,12 +62,12 @@ def main() -> None:
     for run in ("backup", "restore"):
         before = measured["before"][run] if "before" in measured else None
         for name, steps in ((name, found[run]) for name, found in measured.items()):
-            tasks = ", ".join(f"{task} {seconds:.2f}" for task, seconds in steps.tasks.items())
+            phases = ", ".join(f"{state} {seconds:.2f}" for state, seconds in steps.phases.items())
             told = [
                 f"{count}" if before is None or before is steps else f"{count} ({count / old:.2f})"
                 for count, old in zip(steps[:4], before[:4] if before else steps[:4], strict=True)
             ]
-            table.add_row(run, name, *told, f"{steps.seconds:.2f}", tasks)
+            table.add_row(run, name, *told, f"{steps.seconds:.2f}", phases)
     Console(width=200).print(table)
 
 
@@ -76,17 +76,21 @@ def _measure(build: Path, backups: int) -> Iterator[tuple[str, Steps]]:
         names = fill(stack.milvus_uri)
         # Once more than is counted, so that the starts of functions are not in the times.
         for name in ("warm", "demo"):
-            backup = _run(stack, "BackupStateMachineArn", {"backup_name": name})
+            backup = run_counted(stack, "BackupStateMachineArn", {"backup_name": name})
             for full_name in names:
                 database, _, collection = full_name.partition(".")
                 MilvusClient(uri=stack.milvus_uri, db_name=database).drop_collection(collection)
-            restore = _run(stack, "RestoreStateMachineArn", {"backup_name": name, "allow_version": True})
-        timed = [backup, *(_run(stack, "BackupStateMachineArn", {"backup_name": f"b{n}"}) for n in range(1, backups))]
+            restore = run_counted(stack, "RestoreStateMachineArn", {"backup_name": name, "allow_version": True})
+        timed = [
+            backup,
+            *(run_counted(stack, "BackupStateMachineArn", {"backup_name": f"b{n}"}) for n in range(1, backups)),
+        ]
         yield "backup", sorted(timed, key=lambda steps: steps.seconds)[len(timed) // 2]
         yield "restore", restore
 
 
-def _run(stack: LocalStack, machine: str, request: dict[str, object]) -> Steps:
+def run_counted(stack: LocalStack, machine: str, request: Mapping[str, object]) -> Steps:
+    """Run a machine to its end, and return what that took."""
     # Its calls are recorded as CloudTrail would.
     _post(stack, "/_ministack/config", {"cloudtrail._recording_enabled": "true"})
     arn = stack.start(machine, request)
@@ -109,7 +113,7 @@ def _run(stack: LocalStack, machine: str, request: dict[str, object]) -> Steps:
     dear = sum(count for name, count in requests.items() if name.startswith(_DEAR))
     read = sum(count for name, count in requests.items() if name.startswith(("Get", "Head")))
     invocations = sum(name != "CopyObjects" for name in tasks)
-    return Steps(len(events), invocations, dear, read, seconds, _task_seconds(stack, arn))
+    return Steps(len(events), invocations, dear, read, seconds, _phases(stack, arn))
 
 
 def _requests(stack: LocalStack, first: float, last: float) -> Counter[str]:
@@ -140,16 +144,40 @@ def _post(stack: LocalStack, path: str, body: Mapping[str, object], target: str 
         return json.load(answer)
 
 
-def _task_seconds(stack: LocalStack, arn: str) -> Mapping[str, float]:
-    """Return for how long each task of an execution was the state that it had entered last."""
-    found: dict[str, float] = {}
-    entered = [event for event in _history(stack, arn) if event["type"].endswith("StateEntered")]
-    for event, after in pairwise(entered):
-        if event["type"] == "TaskStateEntered":
-            name = event["stateEnteredEventDetails"]["name"]
-            seconds = (after["timestamp"] - event["timestamp"]).total_seconds()
-            found[name] = found.get(name, 0) + seconds
+def _phases(stack: LocalStack, arn: str) -> Mapping[str, float]:
+    """Return for how long an execution was in each state that is a task or a wait."""
+    states = stack.client("stepfunctions")
+    described = states.describe_execution(executionArn=arn)
+    machine = states.describe_state_machine(stateMachineArn=described["stateMachineArn"])
+    branches = dict(_branches(json.loads(machine["definition"]), ""))
+    found, open_ones = dict[str, float](), dict[str, tuple[str, datetime]]()
+    # The emulator writes down that a state within a branch was entered, and not that it was left. The next one tells,
+    # of the same branch or of one that the branch is in.
+    for event in _history(stack, arn):
+        if not event["type"].endswith("StateEntered"):
+            continue
+        name = event["stateEnteredEventDetails"]["name"]
+        for branch in [one for one in open_ones if one.startswith(branches[name])]:
+            _close(found, open_ones.pop(branch), event["timestamp"])
+        if event["type"] in {"TaskStateEntered", "WaitStateEntered"}:
+            open_ones[branches[name]] = name, event["timestamp"]
+    for last in open_ones.values():
+        _close(found, last, described["stopDate"])
     return found
+
+
+def _branches(definition: Mapping[str, Any], branch: str) -> Iterator[tuple[str, str]]:
+    """Yield each state of a machine with the branch that it is in."""
+    for name, state in definition["States"].items():
+        yield name, branch
+        inner = [*state.get("Branches", []), *filter(None, [state.get("ItemProcessor")])]
+        for number, below in enumerate(inner):
+            yield from _branches(below, f"{branch}{name}/{number}/")
+
+
+def _close(found: dict[str, float], was: tuple[str, datetime], ended_at: datetime) -> None:
+    name, began_at = was
+    found[name] = found.get(name, 0) + (ended_at - began_at).total_seconds()
 
 
 def _history(stack: LocalStack, arn: str) -> Iterator[HistoryEventTypeDef]:

@@ -5,9 +5,9 @@ the tests' own process, and the local stack adds to another file what it let fun
 to tests/data/rights.json what these have and it lacks; docs/permissions.md is made of that and of the template.
 
 Without `--write` it ends with 1 where the tests have needed rights that tests/data/rights.json lacks. With `--forget`,
-for a record of all tests, what that record lacks counts as well, and is taken out. `make test-all` asks so. What only the
-local stack has shown stays: whether a function asks once more there is a matter of time, by which no run of hours is to
-fail.
+for a record of all tests, what that record lacks counts as well, and is taken out. `make test-all` asks so. What only
+the local stack has shown stays: whether a function asks once more there is a matter of time, and no run of hours is to
+fail by it.
 """
 
 import argparse

@@ -7,6 +7,7 @@ docs/openapi.json    the API, from its routes and their models
 docs/schemas/*.json  JSON schemas of requests, results, events and the manifest
 docs/aws-checklist.md  the items of `milvus-vault acceptance`, with `docs/aws-checklist.yaml`
 docs/permissions.md  the rights of all roles, from the template, and what needed them, from `tests/data/rights.json`
+docs/s3-habits.md    what S3 and other servers answer, from `tests/contract/s3_habits.yaml`
 docs/threads.md      what users have reported, from `docs/threads.yaml` and the tests that name it
 
 With `--check` nothing is written: it names the files that are not what the code says, and ends with 1 if there
@@ -51,6 +52,7 @@ from milvus_vault.model.requests import (
     VerifyRequest,
 )
 from tools.checklist import ChecklistError, checklist, checklist_document
+from tools.habits import habits_document, read_record
 from tools.permissions import RightsError, permissions_document
 from tools.threads import guards, register, threads_document
 
@@ -352,6 +354,7 @@ def documents() -> dict[Path, str]:
         DOCS / "openapi.json": json.dumps(openapi_document(ROUTES), indent=2) + "\n",
         DOCS / "aws-checklist.md": checklist_document(checklist(), items(), GENERATED),
         DOCS / "permissions.md": permissions_document(GENERATED),
+        DOCS / "s3-habits.md": habits_document(read_record(), GENERATED),
         DOCS / "threads.md": threads_document(register(), guards(), GENERATED),
     }
     for name, (model, mode) in SCHEMAS.items():

@@ -5,11 +5,14 @@ from milvus_vault.backup.snapshot import SnapshotBatch
 from milvus_vault.backup.working_files import PLAN, BackupPlan
 from milvus_vault.connection import connect_milvus
 from milvus_vault.model.messages import SnapshotBatchRequest, SnapshotBatchResult
-from milvus_vault.pool.sharing import Pool
+from milvus_vault.pool.sharing import BaseLists, Pool
 from milvus_vault.runtime import task
 from milvus_vault.settings import MilvusSettings, StorageSettings
 from milvus_vault.stores import open_workspace
 from milvus_vault.wiring import milvus_storage
+
+# A backup of many collections has many batches, and this environment takes some of them.
+_BASE_LISTS = BaseLists()
 
 
 @task
@@ -18,7 +21,16 @@ def handler(event: SnapshotBatchRequest) -> SnapshotBatchResult:
     storage, milvus = StorageSettings.from_env(), MilvusSettings.from_env()
     run = open_workspace(storage, event.run)
     plan = run.read(PLAN, BackupPlan)
-    pool = Pool(run.store, run.bucket, run.prefix, plan.source, event.attempt, plan.bases, plan.damaged)
+    pool = Pool(
+        run.store,
+        run.bucket,
+        run.prefix,
+        plan.source,
+        event.attempt,
+        plan.bases,
+        plan.damaged,
+        base_lists=_BASE_LISTS,
+    )
     with connect_milvus(milvus) as database:
         batch = SnapshotBatch(
             run=run,

@@ -71,6 +71,7 @@ DEVIATIONS = {
     ("quick_s3", "checksum"): "returns none for a copy",
     ("ministack", "changed mode"): "makes a governance lock one of compliance for anybody",
     ("seaweedfs", "checksum"): "returns none for a copy",
+    ("seaweedfs", "lock of what is hidden"): "takes a lock for a delete marker",
 }
 
 # Those that are asked by requests. The other two lie within the process, where a thousand objects take no time.
@@ -786,6 +787,18 @@ class TestLocks(Locked):
             subject.store.lock(self.BUCKET, f"{key}-other", ObjectLock(mode="governance", until=self.SOON))
         with pytest.raises(ObjectNotFoundError):
             subject.store.lock_of(self.BUCKET, f"{key}-other")
+
+    def test_what_a_deletion_hid_is_not_found(self, subject: Subject, key: str) -> None:
+        subject.store.lock(self.BUCKET, key, ObjectLock(mode="governance", until=self.SOON))
+        subject.store.delete(self.BUCKET, [key])
+        later = ObjectLock(mode="governance", until=self.LATER)
+        if subject.deviates("lock of what is hidden"):
+            subject.store.lock(self.BUCKET, key, later)
+            return
+        with pytest.raises(ObjectNotFoundError):
+            subject.store.lock(self.BUCKET, key, later)
+        with pytest.raises(ObjectNotFoundError):
+            subject.store.lock_of(self.BUCKET, key)
 
     def test_a_lock_is_extended_and_never_shortened(self, subject: Subject, key: str) -> None:
         later = ObjectLock(mode="governance", until=self.LATER)

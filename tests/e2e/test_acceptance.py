@@ -20,7 +20,7 @@ def test_all_that_an_emulator_can_answer_passes_and_nothing_is_left(stack: Local
     # A stack of its own: no other's dead letters, and no other's runs among those that are counted.
     deployment = stack.deploy("acceptance", stack.milvus, QUIET)
     door = local_door(deployment.api_url, stack=deployment.stack_name, aws_url=stack.ministack.url)
-    vault, account = VaultClient(door.url, door.session), Account(door.session, door.stack, door.aws_url)
+    vault, account = VaultClient(door.url, door.caller), Account(door.caller.session, door.stack, door.aws_url)
 
     trial = begin(vault, account, may_write=True)
     report = conduct(trial)

@@ -44,7 +44,7 @@ def address(stack: LocalStack) -> Iterator[str]:
         ready.set()
 
     door = local_door(stack.deployment.api_url)
-    console = ConsoleServer(VaultClient(door.url, door.session))
+    console = ConsoleServer(VaultClient(door.url, door.caller))
     thread = threading.Thread(target=console.serve, args=(0, tell))
     thread.start()
     assert ready.wait(30)

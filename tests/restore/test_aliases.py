@@ -3,9 +3,11 @@
 from typing import Any
 
 import pytest
+from inspect_milvus.handler import handler as inspect_milvus
 
 from milvus_vault.adapters.milvus import MilvusDatabase
 from milvus_vault.errors import AliasConflictError
+from milvus_vault.model.readable import warning_parts
 from milvus_vault.restore.aliases import give_aliases
 from tests.compatibility.features import Feature
 from tests.conformance.asking import Milvus, base_fields
@@ -43,6 +45,20 @@ def request(restoring: Restoring, **options: Any) -> dict[str, Any]:
     return {"backup_name": backup_of(restoring), "allow_version": True, **options}
 
 
+def planned(restoring: Restoring, **options: Any) -> tuple[list[str], list[str]]:
+    """Return the aliases that a plan foretells of the collection, and what it warns of."""
+    with restoring.functions() as call:
+        found = call(inspect_milvus, {"inspection": "plan", "restore": request(restoring, **options)})["found"]
+    (collection,) = found["plan"]["collections"]
+    assert found["refused"] == []
+    return collection["aliases"], found["plan"]["warnings"]
+
+
+def told(collection: dict[str, Any]) -> tuple[list[str], list[str]]:
+    """Return the same of a restored collection, without what Milvus said."""
+    return collection["aliases"], [warning_parts(warning)[0] for warning in collection["warnings"]]
+
+
 def aliases(restoring: Restoring, database: str = "default") -> dict[str, str]:
     """Return the collections by alias."""
     return restoring.server.core.catalog.databases[database].aliases
@@ -51,12 +67,14 @@ def aliases(restoring: Restoring, database: str = "default") -> dict[str, str]:
 @pytest.mark.parametrize("version", ALL)
 def test_an_alias_that_is_in_use_stays_where_it_is_with_a_warning(deploy: Deploy, version: str) -> None:
     restoring, _ = with_backup(deploy, version)
+    foretold = planned(restoring, suffix="_new")
     report = restoring.restore(request(restoring, suffix="_new"))
     assert report["status"] == "complete", report["collections"][0]["message"]
     assert aliases(restoring) == {ALIAS: NAME}
     (collection,) = report["collections"]
     assert collection["aliases"] == []
     assert any(f"Alias {ALIAS} stays where it is" in warning for warning in collection["warnings"])
+    assert foretold == told(collection)
 
 
 @pytest.mark.feature(Feature.SWITCHED_ALIASES)
@@ -95,20 +113,23 @@ def test_aliases_of_a_collection_that_is_replaced_are_those_of_its_replacement(d
     restoring, milvus = with_backup(deploy, version)
     milvus.must("CreateAlias", collection_name=NAME, alias="since")
     old = restoring.server.core.catalog.collection("default", NAME).collection_id
+    foretold = planned(restoring, drop_existing=True)
     report = restoring.restore(request(restoring, drop_existing=True))
     assert report["status"] == "complete", report["collections"][0]["message"]
     assert restoring.server.core.catalog.collection("default", NAME).collection_id != old
     assert aliases(restoring) == {ALIAS: NAME, "since": NAME}
-    assert report["collections"][0]["aliases"] == [ALIAS, "since"]
+    assert foretold == told(report["collections"][0]) == ([ALIAS, "since"], [])
 
 
 @pytest.mark.parametrize("version", ["2.4.23", "2.6.19"])
 def test_aliases_that_nobody_wants_go_with_what_is_replaced_and_are_named(deploy: Deploy, version: str) -> None:
     restoring, _ = with_backup(deploy, version)
+    foretold = planned(restoring, drop_existing=True, restore_aliases=False)
     report = restoring.restore(request(restoring, drop_existing=True, restore_aliases=False))
     assert report["status"] == "complete", report["collections"][0]["message"]
     assert aliases(restoring) == {}
     assert report["collections"][0]["warnings"] == [f"Alias {ALIAS} of the replaced collection was dropped with it."]
+    assert foretold == told(report["collections"][0])
 
 
 @pytest.mark.parametrize("version", ["2.3.5", "2.6.19"])

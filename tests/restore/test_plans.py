@@ -63,7 +63,7 @@ _TWISTS: tuple[Json, ...] = (
     {"skip_create": True, "suffix": "_like", "collections": ["default.plain"]},
     {"drop_existing": True, "suffix": ""},
     {"drop_existing": True, "suffix": "", "skip_damaged": True, "backup_name": "rotten"},
-    {"as_of": "2020-01-01T00:00:00Z"},
+    *({"as_of": f"{year}-01-01T00:00:00Z"} for year in (2020, 2090, 2090)),
     *({"partitions": {"default.books": [one]}} for one in ("p", "_default", "q")),
     {"partitions": {"default.nope": ["p"]}},
     *({"replicas": wanted} for wanted in (1, 2, 9, {"default.books": 2}, {"default.nope": 1})),
@@ -209,7 +209,9 @@ def told_of_both(planned: Json) -> Json:
     if "refusal" in planned:
         return planned
     collections = [{field: one[field] for field in _OF_BOTH} for one in planned["collections"]]
-    return {"warnings": planned["warnings"], "collections": collections}
+    # Of aliases a restore tells when a collection is whole (test_aliases.py).
+    warnings = [warning for warning in planned["warnings"] if not warning.startswith("Alias ")]
+    return {"warnings": warnings, "collections": collections}
 
 
 @pytest.mark.parametrize("version", VERSIONS)
@@ -248,6 +250,20 @@ def test_a_restore_imports_by_as_many_jobs_as_its_plan_said(
     ]
     # The names are taken now.
     assert deployment.plan(request)["refusal"][0] == "CollectionExistsError"
+
+
+def test_a_time_after_the_moment_is_refused_at_once_and_one_before_the_first_row_is_left_to_the_logs(
+    deployments: Callable[[str], Deployment],
+) -> None:
+    deployment = deployments(VERSIONS[-1])
+    request = {"backup_name": deployment.names["sound"], "suffix": "_then"}
+    late = {**request, "as_of": "2090-01-01T00:00:00Z"}
+    refused = deployment.plan(late)["refusal"]
+    assert refused[0] == "MomentOutOfRangeError"
+    with deployment.prepared(late) as written:
+        assert written["refusal"] == refused
+    early = deployment.plan({**request, "as_of": "2020-01-01T00:00:00Z"})
+    assert any("Whether the chosen time is before the first row" in left for left in early["left_to_run"])
 
 
 @pytest.mark.parametrize("most", ["MOST_OBJECTS", "MOST_COLLECTIONS"])

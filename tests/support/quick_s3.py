@@ -31,11 +31,11 @@ _CONTENT_TYPE = "binary/octet-stream"
 
 
 class RefusedError(Exception):
-    """What the server says no with: a code, and the status that S3 has for it."""
+    """What the server says no with: a code, the status that S3 has for it, and what of S3's error is read beside it."""
 
-    def __init__(self, code: str, status: int) -> None:
+    def __init__(self, code: str, status: int, **details: str) -> None:
         super().__init__(code)
-        self.code, self.status = code, status
+        self.code, self.status, self.details = code, status, details
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +131,8 @@ class QuickS3:
                 return {**self.between(client, operation, lambda: method(request)), "ResponseMetadata": about}
         except RefusedError as err:
             about["HTTPStatusCode"] = err.status
-            said = {"Error": {"Code": err.code, "Message": f"{operation}: {err.code}"}, "ResponseMetadata": about}
+            error = {"Code": err.code, "Message": f"{operation}: {err.code}", **err.details}
+            said = {"Error": error, "ResponseMetadata": about}
             raise client.exceptions.from_code(err.code)(said, operation) from err
 
     def _bucket(self, request: Mapping[str, Any]) -> dict[str, _Object]:
@@ -145,6 +146,14 @@ class QuickS3:
             return self._bucket(request)[request["Key"]]
         except KeyError:
             raise RefusedError("NoSuchKey", 404) from None
+
+    def _with_lock(self, request: Mapping[str, Any]) -> _Object:
+        """Return the object of a call about its lock; where a deletion hid it, S3 refuses in its own way."""
+        bucket, key = request["Bucket"], request["Key"]
+        is_hidden = key not in self._bucket(request) and any(found[:2] == (bucket, key) for found in self._versions)
+        if is_hidden:
+            raise RefusedError("MethodNotAllowed", 405, ResourceType="DeleteMarker")
+        return self._object(request)
 
     def _copied(self, request: Mapping[str, Any]) -> _Object:
         """Return the source of a copy, as it must be by the request."""
@@ -187,7 +196,7 @@ class QuickS3:
         return {"ObjectLockConfiguration": {"ObjectLockEnabled": "Enabled"}}
 
     def PutObjectRetention(self, request: Mapping[str, Any]) -> Answer:
-        found, asked = self._object(request), request["Retention"]
+        found, asked = self._with_lock(request), request["Retention"]
         lock = self._lock_of(request, asked["Mode"], asked["RetainUntilDate"])
         if found.is_locked and found.lock:
             mode, until = found.lock
@@ -198,7 +207,7 @@ class QuickS3:
         return {}
 
     def GetObjectRetention(self, request: Mapping[str, Any]) -> Answer:
-        found = self._object(request)
+        found = self._with_lock(request)
         if request["Bucket"] not in self._lockable:
             raise RefusedError("InvalidRequest", 400)
         if found.lock is None:

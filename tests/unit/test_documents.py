@@ -11,7 +11,7 @@ import pytest
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from milvus_vault.cli.app import app
+from milvus_vault.cli.app import app_for
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")]
@@ -71,7 +71,7 @@ def commands(document: Path) -> Iterator[list[str]]:
 
 def _mistake(words: list[str]) -> str:
     """Return what is wrong with a command line, as its command's options say it; nothing is run."""
-    command = typer.main.get_command(app)
+    command = typer.main.get_command(app_for())
     known = {option for parameter in command.params for option in (*parameter.opts, *parameter.secondary_opts)}
     rest = list(words)
     while isinstance(command, TyperGroup):

@@ -1,9 +1,10 @@
 """However many objects there are, no more than some pages of them are held."""
 
+import json
 import tracemalloc
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from tempfile import TemporaryFile
 from typing import IO, cast
 
@@ -14,8 +15,13 @@ from milvus_vault.archive.contents import ArchivedCollection, ArchivedPartition,
 from milvus_vault.archive.layout import BackupLayout, parse_log_key
 from milvus_vault.archive.manifest import CollectionDocument, Source
 from milvus_vault.archive.object_table import ObjectTable
+from milvus_vault.archive.other_etags import OtherEtags, read_other_etags
+from milvus_vault.archive.reference_messages import BackupMessage, read_message
+from milvus_vault.archive.reference_translate import translate_collection
 from milvus_vault.archive.reference_writer import FILES, FULL_META, CollectionTexts
-from milvus_vault.backup.segments import Listing, StoredSegment
+from milvus_vault.archive.sealing import seal_pieces
+from milvus_vault.backup.moment import evidence_of
+from milvus_vault.backup.segments import Listing, StoredSegment, capture_objects
 from milvus_vault.copying.comparing import TargetItems
 from milvus_vault.copying.records import Records
 from milvus_vault.copying.working_files import CopyTarget, read_items, write_target, write_verified
@@ -24,16 +30,19 @@ from milvus_vault.model.collections import (
     CollectionLayout,
     CollectionName,
     CollectionSchema,
+    FieldSchema,
     LoadState,
     Partition,
     Segment,
     SegmentLevel,
+    SegmentLogs,
 )
 from milvus_vault.model.objects import ArchivedObject, CopiedObject, CopyItem, CopyJob, ListedObject
 from milvus_vault.pool.sharing import Pool
-from milvus_vault.ports import ObjectStore
+from milvus_vault.ports import ObjectStore, Segments
 from milvus_vault.restore.staging import CollectionImport, FoldLimits
 from milvus_vault.restore.staging_legacy import LegacyImport
+from milvus_vault.source import MilvusStorage
 from milvus_vault.workspace import Workspace
 from tests.support.memory_store import InMemoryObjectStore
 from tests.support.verified import read_verified
@@ -48,6 +57,23 @@ def objects(count: int) -> Iterator[ListedObject]:
     for number in range(count):
         key = f"files/insert_log/7/8/{number // OBJECTS_OF_A_SEGMENT}/100/{number}"
         yield ListedObject(key, number, f"{number:032x}", WRITTEN_AT)
+
+
+def description(name: str, schema: CollectionSchema) -> CollectionDescription:
+    """Return what Milvus tells of the collection."""
+    return CollectionDescription(
+        collection_id=7,
+        name=CollectionName(database="default", name=name),
+        schema_proto=b"",
+        collection_schema=schema,
+        shards=1,
+        consistency_level=1,
+        properties=(),
+        partitions=(Partition(partition_id=8, name="_default"),),
+        indexes=(),
+        aliases=(),
+        load_state=LoadState.NOT_LOADED,
+    )
 
 
 class Made:
@@ -135,24 +161,51 @@ def describe(count: int) -> None:
     segments = [
         Segment(segment_id=number, partition_id=8, row_count=1) for number in range(count // OBJECTS_OF_A_SEGMENT)
     ]
-    description = CollectionDescription(
-        collection_id=7,
-        name=CollectionName(database="default", name="a"),
-        schema_proto=b"",
-        collection_schema=CollectionSchema(name="a", fields=()),
-        shards=1,
-        consistency_level=1,
-        properties=(),
-        partitions=(Partition(partition_id=8, name="_default"),),
-        indexes=(),
-        aliases=(),
-        load_state=LoadState.NOT_LOADED,
-    )
-    document = CollectionDocument(description=description, segments=tuple(segments))
+    described = description("a", CollectionSchema(name="a", fields=()))
+    document = CollectionDocument(description=described, segments=tuple(segments))
     with ExitStack() as stack:
         files: dict[str, IO[bytes]] = {name: stack.enter_context(TemporaryFile()) for name in FILES}
         CollectionTexts("run-1", document, archived(count)).write(files)
         assert files[FULL_META].tell() > 50 * count
+
+
+def metadata(count: int) -> Iterator[bytes]:
+    """Yield `full_meta.json` of a collection of so many objects."""
+    yield b'{"milvus_version":"v2.5.20","collection_backups":[{"collection_id":7,"collection_name":"a","schema":'
+    yield b'{"fields":[]},"partition_backups":[{"partition_id":8,"partition_name":"_default","segment_backups":['
+    for number in range(count // OBJECTS_OF_A_SEGMENT):
+        logs = [{"log_path": f"files/insert_log/7/8/{number}/100/{n}", "log_size": n} for n in range(1, 51)]
+        segment = {"segment_id": number, "num_of_rows": 1, "binlogs": [{"fieldID": 100, "binlogs": logs}]}
+        yield (b"," if number else b"") + json.dumps(segment).encode()
+    yield b"]}]}]}"
+
+
+def read_metadata(count: int) -> None:
+    """Read what milvus-backup tells of so many objects."""
+    message, _ = read_message(BackupMessage, metadata(count))
+    found = translate_collection(BackupLayout("nightly", "b"), message.collection_backups[0])
+    assert len(found.listed_objects) == sum(1 for _ in found.listed_objects) == count
+    assert len(found.segments) == count // OBJECTS_OF_A_SEGMENT
+
+
+def note(count: int) -> None:
+    """Note, write and read other ETags of so many objects, whose document comes in pieces."""
+    noted = OtherEtags()
+    noted.note((listed.key, (listed.etag, "here")) for listed in objects(count))
+    written = cast("ObjectStore", Written(seal_pieces(noted.document())))
+    found = read_other_etags(written, "backups", BackupLayout("nightly", "b"))
+    assert len(found) == sum(1 for _ in found) == count
+
+
+class Written:
+    """A store that has one object, and tells it once."""
+
+    def __init__(self, pieces: Iterator[bytes]) -> None:
+        self._pieces = pieces
+
+    def chunks(self, *_: str) -> Iterator[bytes]:
+        """Yield it."""
+        return self._pieces
 
 
 def compare(count: int) -> None:
@@ -177,6 +230,54 @@ def capture(count: int) -> None:
     assert sum(len(segment.read().all()) for segment in segments) == count
 
 
+FIELDS_WITH_LOGS = (0, 1, 100)
+LOGS_OF_A_FIELD = 20
+DELETES_OF_A_SEGMENT = 190
+LOGS_OF_A_SEGMENT = len(FIELDS_WITH_LOGS) * LOGS_OF_A_FIELD + DELETES_OF_A_SEGMENT
+
+
+class Telling:
+    """A Milvus that names the logs of its segments, most of them of deletes, and the store where they lie."""
+
+    def __init__(self, count: int) -> None:
+        self._segments = range(count // LOGS_OF_A_SEGMENT)
+
+    def list_segments(self, *_: str) -> list[Segment]:
+        """Return all segments."""
+        return [Segment(segment_id=number, partition_id=8, row_count=1) for number in self._segments]
+
+    def describe_segments(self, database: str, collection_id: int, segments: Sequence[int]) -> dict[int, SegmentLogs]:
+        """Return the logs of segments."""
+        assert (database, collection_id) == ("default", 7)
+        inserts = [(field, log) for field in FIELDS_WITH_LOGS for log in range(LOGS_OF_A_FIELD)]
+        return {n: SegmentLogs("v0", frozenset(inserts), frozenset(range(DELETES_OF_A_SEGMENT))) for n in segments}
+
+    def list_objects(self, bucket: str, prefix: str, **_: str) -> Iterator[ListedObject]:
+        """Yield the logs below the folder of inserts or of deletes."""
+        assert bucket == "milvus"
+        names = [f"{field}/{log}" for field in FIELDS_WITH_LOGS for log in range(LOGS_OF_A_FIELD)]
+        if "delta_log" in prefix:
+            names = [f"{log}" for log in range(DELETES_OF_A_SEGMENT)]
+        for number in self._segments:
+            for name in names:
+                yield ListedObject(f"{prefix}8/{number}/{name}", 1, f"{number:032x}", WRITTEN_AT)
+
+
+def take_in(count: int) -> None:
+    """Find out of what a collection of so many objects is made, and what of it proves its moment."""
+    there = Telling(count)
+    schema = CollectionSchema(name="a", fields=(FieldSchema(field_id=100, name="key", data_type=5),))
+    later = WRITTEN_AT + timedelta(days=1)
+    described = description("a", schema)
+    found = capture_objects(
+        cast("Segments", there), cast("ObjectStore", there), MilvusStorage("milvus", "files"), described, later
+    )
+    stored = ((listed, listed.key) for listed in found.objects)
+    assert not evidence_of(stored, {}, (), since=later, is_settled=True).rows
+    assert sum(1 for _ in found.objects) == count
+    assert found.is_told
+
+
 def look_up(count: int) -> None:
     """Look so many objects up in a pool."""
     source = Source(milvus_version="v2.3.5", bucket="milvus", root_path="files")
@@ -184,7 +285,9 @@ def look_up(count: int) -> None:
     assert sum(1 for place in pool.places(7, objects(count)) if not place.shared) == count
 
 
-@pytest.mark.parametrize("work", [compare, capture, look_up, check, stage, stage_partitions, describe])
+@pytest.mark.parametrize(
+    "work", [compare, capture, take_in, look_up, check, stage, stage_partitions, describe, read_metadata]
+)
 def test_what_is_held_does_not_grow_with_the_objects(
     work: Callable[[int], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -194,6 +297,11 @@ def test_what_is_held_does_not_grow_with_the_objects(
     # Spans hold some pages, 120 at most (`spans.py`), and more of a longer listing until then.
     monkeypatch.setattr("milvus_vault.copying.comparing.list_in_spans", listed)
     monkeypatch.setattr("milvus_vault.archive.check.list_in_spans", listed)
+    monkeypatch.setattr("milvus_vault.backup.segments.list_in_spans", listed)
+    monkeypatch.setattr("milvus_vault.backup.segments._TOLD_TOGETHER", 2)
+    monkeypatch.setattr("milvus_vault.archive.other_etags._PIECE_BYTES", 1000)
+    monkeypatch.setattr("milvus_vault.archive.other_etags._TOGETHER", 100)
+
     peaks = []
     work(FEW)  # what is made once
     for count in (FEW, MANY):

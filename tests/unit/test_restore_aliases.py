@@ -3,6 +3,8 @@
 from typing import Any
 
 import pytest
+from hypothesis import assume, given, reject
+from hypothesis import strategies as st
 
 from milvus_vault.archive.contents import ArchivedCollection
 from milvus_vault.errors import AliasConflictError
@@ -14,7 +16,9 @@ from milvus_vault.model.collections import (
     KeyValue,
     LoadState,
 )
-from milvus_vault.restore.aliases import check_switches, give_aliases
+from milvus_vault.model.readable import warning_parts
+from milvus_vault.model.requests import RestoreRequest
+from milvus_vault.restore.aliases import check_switches, foresee_aliases, give_aliases
 from tests.support.memory_database import InMemoryDatabase
 
 PLACE = "default"
@@ -108,3 +112,60 @@ def test_an_alias_that_readers_use_in_another_database_cannot_be_switched() -> N
     there.create_alias(PLACE, "a", "one")
     with pytest.raises(AliasConflictError, match="alias one is one of database default"):
         check_switches(pairs, there)
+
+
+COLLECTIONS = ("a", "b", "c", "d")
+ALIASES = ("one", "two", "three", "c")
+
+
+def restored(
+    made: InMemoryDatabase, chosen: list[tuple[ArchivedCollection, CollectionName]], *, switch: bool
+) -> list[tuple[list[str], list[str]]]:
+    """Restore collections in turn; return of each its aliases, and its warnings without what Milvus said."""
+    own = {target: made.list_aliases(PLACE, target.name) for _, target in chosen if _is_there(made, target)}
+    # What is replaced hands its aliases on in the step that drops it, so that no other collection gets them.
+    for _, target in chosen:
+        if target in own:
+            made.drop_collection(PLACE, target.name)
+        made.create_collection(PLACE, target.name, layout())
+        give_aliases(made, target, sorted(own.get(target, ())), switch=False)
+    found = []
+    for collection, target in chosen:
+        wanted = sorted({*collection.aliases, *own.get(target, ())})
+        has, warnings = give_aliases(made, target, wanted, switch=switch)
+        found.append((has, [warning_parts(warning)[0] for warning in warnings]))
+    return found
+
+
+def _is_there(made: InMemoryDatabase, target: CollectionName) -> bool:
+    return target.name in made.list_collections(PLACE)
+
+
+@given(
+    there=st.sets(st.sampled_from(COLLECTIONS)),
+    held=st.dictionaries(st.sampled_from(ALIASES), st.sampled_from(COLLECTIONS)),
+    wanted=st.dictionaries(
+        st.sampled_from(COLLECTIONS), st.frozensets(st.sampled_from(ALIASES)), min_size=1, max_size=3
+    ),
+    suffix=st.sampled_from(["", "_new"]),
+    switch=st.booleans(),
+)
+def test_what_is_foreseen_of_aliases_is_what_becomes_of_them(
+    there: set[str], held: dict[str, str], wanted: dict[str, frozenset[str]], suffix: str, switch: bool
+) -> None:
+    made = database(*sorted(there))
+    for alias, owner in held.items():
+        if owner in there and alias not in there:
+            made.create_alias(PLACE, owner, alias)
+    chosen = [(archived(one, aliases=tuple(sorted(had))), name(one + suffix)) for one, had in sorted(wanted.items())]
+    replaced = {index for index, (_, target) in enumerate(chosen) if _is_there(made, target)}
+    # Such targets are refused.
+    assume(not made.list_aliases(PLACE) & {target.name for _, target in chosen})
+    if switch:
+        try:
+            check_switches(chosen, made)
+        except AliasConflictError:
+            reject()
+    request = RestoreRequest(backup_name="b", drop_existing=True, switch_aliases=switch)
+    foreseen = foresee_aliases(request, chosen, replaced, made)
+    assert foreseen == restored(made, chosen, switch=switch)

@@ -1,7 +1,8 @@
 """Tables on the function's disk, for what a run may have millions of.
 
-The tables are SQLite's, in a file that nobody else can open and that is gone with the connection. Few pages of it are
-held in memory, so that small tables never come to the disk, and large ones take no more memory than that.
+The tables are SQLite's, in a temporary file of its own that nobody else can open and that is gone with the connection.
+Few pages of it are held in memory. The file is made with the first page that finds no room there, so that small tables
+need none, and large ones take no more memory than that.
 
 A merge of sorted streams would need no tables, but nothing comes sorted: an item list is in the order in which a
 restore imports, records are in that of the batches, and a store may list in any order. All three would have to be
@@ -14,7 +15,6 @@ from contextlib import contextmanager
 from datetime import datetime
 from errno import ENOSPC
 from itertools import islice
-from tempfile import NamedTemporaryFile
 from typing import Literal
 
 from milvus_vault.errors import DiskFullError
@@ -22,6 +22,9 @@ from milvus_vault.model.objects import ListedObject
 
 LISTED = "key TEXT, size_bytes INTEGER, etag TEXT, modified_at TEXT, archive_class TEXT"
 """The columns of an object as a listing shows it."""
+
+# The name by which SQLite makes a database in a temporary file, which it deletes as soon as it has opened it.
+_OF_ITS_OWN = ""
 
 # Of each table. Some 30 are open at a time, where many small targets are looked at side by side.
 _CACHE_KIB = 4096
@@ -42,14 +45,11 @@ def open_tables(schema: str) -> sqlite3.Connection:
     Args:
         schema: Statements that make the tables.
     """
-    with NamedTemporaryFile(prefix="milvus-vault-") as file:
-        connection = sqlite3.connect(file.name, isolation_level=None, check_same_thread=False, factory=_Tables)
-        # What is lost with the function is made anew by its next call. Without a journal nothing is written twice.
-        connection.executescript(
-            f"PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; PRAGMA cache_size = -{_CACHE_KIB};"
-            f"PRAGMA locking_mode = EXCLUSIVE; BEGIN; {schema}"
-        )
-    # The file has no name any more, and its space is free as soon as the connection is closed.
+    connection = sqlite3.connect(_OF_ITS_OWN, isolation_level=None, check_same_thread=False, factory=_Tables)
+    # What is lost with the function is made anew by its next call. Without a journal nothing is written twice.
+    connection.executescript(
+        f"PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; PRAGMA cache_size = -{_CACHE_KIB}; BEGIN; {schema}"
+    )
     return connection
 
 

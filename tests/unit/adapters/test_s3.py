@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from mypy_boto3_s3 import S3Client
 from urllib3.exceptions import ProtocolError
 
+from milvus_vault.adapters import s3 as adapter
 from milvus_vault.adapters.s3 import S3ObjectStore
 from milvus_vault.copying.parts import MIB
 from milvus_vault.errors import (
@@ -30,6 +31,7 @@ from milvus_vault.errors import (
     StorageUnavailableError,
     VaultError,
 )
+from milvus_vault.model.locks import ObjectLock
 from milvus_vault.model.objects import BucketSettings, CopiedObject, CopyItem, CopyJob, UnfinishedUpload
 from tests.support.faults import cases
 
@@ -158,6 +160,59 @@ def test_sends_the_condition_and_returns_etag_and_checksum(store: S3ObjectStore)
         assert store.copy(JOB, ITEM) == CopiedObject("copies/a", "copied", "CRC64NVME:AAAAAAAAAAA=")
 
 
+def test_reads_the_checksum_that_s3_made_by_itself(store: S3ObjectStore) -> None:
+    with Stubber(store.client) as stub:
+        stub.add_response(
+            "head_object",
+            {"ETag": '"e"', "ChecksumCRC64NVME": "AAAAAAAAAAA=", "ChecksumType": "FULL_OBJECT"},
+            {"Bucket": "milvus", "Key": "files/a", "IfMatch": '"e"', "ChecksumMode": "ENABLED"},
+        )
+
+        assert store.checksum("milvus", "files/a", "e") == "CRC64NVME:AAAAAAAAAAA="
+
+
+def test_a_copy_in_parts_has_the_checksum_of_the_whole(store: S3ObjectStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(adapter, "MAX_SINGLE_COPY_BYTES", 1)
+    part = {"Bucket": "backups", "Key": "copies/a", "UploadId": "u"}
+    with Stubber(store.client) as stub:
+        # No algorithm is asked for: S3 takes no list of parts without their checksums otherwise.
+        stub.add_response("create_multipart_upload", {"UploadId": "u"}, {"Bucket": "backups", "Key": "copies/a"})
+        stub.add_response(
+            "upload_part_copy",
+            {"CopyPartResult": {"ETag": '"p"'}},
+            {
+                **part,
+                "PartNumber": 1,
+                "CopySource": {"Bucket": "milvus", "Key": "files/a"},
+                "CopySourceRange": "bytes=0-4",
+                "CopySourceIfMatch": "etag",
+            },
+        )
+        stub.add_response(
+            "complete_multipart_upload",
+            {"ETag": '"w-1"', "ChecksumCRC64NVME": "AAAAAAAAAAA=", "ChecksumType": "FULL_OBJECT"},
+            {**part, "MultipartUpload": {"Parts": [{"PartNumber": 1, "ETag": '"p"'}]}},
+        )
+
+        assert store.copy(JOB, ITEM) == CopiedObject("copies/a", "w-1", "CRC64NVME:AAAAAAAAAAA=")
+
+
+@pytest.mark.parametrize(
+    ("told", "is_md5"),
+    [
+        ({}, True),
+        ({"ServerSideEncryption": "AES256"}, True),
+        ({"ServerSideEncryption": "aws:kms"}, False),
+        ({"ServerSideEncryption": "aws:kms:dsse"}, False),
+    ],
+)
+def test_an_etag_under_kms_is_no_md5(store: S3ObjectStore, told: Mapping[str, str], *, is_md5: bool) -> None:
+    with Stubber(store.client) as stub:
+        stub.add_response("head_object", {"ETag": '"e"', **told})
+
+        assert store.has_md5_etag("milvus", "files/a", "e") is is_md5
+
+
 @pytest.mark.parametrize(
     ("code", "error"), [("SlowDown", StorageThrottledError), ("InternalError", StorageUnavailableError)]
 )
@@ -193,6 +248,65 @@ def test_says_that_there_are_no_credentials(monkeypatch: pytest.MonkeyPatch) -> 
 
     with pytest.raises(StorageAccessDeniedError, match="Unable to locate credentials"):
         S3ObjectStore.connect().get("milvus", "files/a")
+
+
+@pytest.mark.parametrize(
+    ("code", "status", "told"),
+    [
+        ("ExpiredToken", 400, "get new ones"),
+        ("RequestTimeTooSkewed", 403, "clock"),
+        ("KMS.DisabledException", 400, "Enable the KMS key"),
+        ("KMS.KMSInvalidStateException", 400, "about to be deleted"),
+        ("KMS.NotFoundException", 400, "is not there"),
+    ],
+)
+def test_a_refusal_that_no_permission_mends_says_what_does(
+    store: S3ObjectStore, code: str, status: int, told: str
+) -> None:
+    with Stubber(store.client) as stub:
+        stub.add_client_error("get_object", code, "the reason", status)
+
+        with pytest.raises(StorageAccessDeniedError, match=code) as caught:
+            store.get("milvus", "files/a")
+
+    assert told in caught.value.hint
+    assert "s3:GetObject" not in caught.value.hint
+
+
+def test_a_head_that_is_refused_without_a_reason_has_a_hint(store: S3ObjectStore) -> None:
+    answer(store.client, "HeadObject", (400, b""))
+    answer(store.client, "HeadBucket", (400, b""))  # the SDK asks whether it is another Region
+
+    with pytest.raises(StorageRequestError, match="s3://milvus/files/a") as caught:
+        store.checksum("milvus", "files/a", "etag")
+
+    assert "run out" in caught.value.hint
+
+
+# As S3 answered the tests of LocalStack (test_object_lock_delete_markers, February 2026), and for the newest version
+# those of tags and of access lists. Of a bucket with Object Lock each deletion leaves such a marker.
+ON_A_DELETE_MARKER = (
+    b"<Error><Code>MethodNotAllowed</Code><Message>The specified method is not allowed against this resource.</Message>"
+    b"<Method>PUT</Method><ResourceType>DeleteMarker</ResourceType></Error>"
+)
+
+
+def test_what_a_deletion_hid_is_not_found_to_be_locked(store: S3ObjectStore) -> None:
+    lock = ObjectLock(mode="governance", until=NOW)
+    answer(store.client, "PutObjectRetention", (405, ON_A_DELETE_MARKER))
+    answer(store.client, "GetObjectRetention", (405, ON_A_DELETE_MARKER))
+
+    with pytest.raises(ObjectNotFoundError, match="s3://backups/a"):
+        store.lock("backups", "a", lock)
+    with pytest.raises(ObjectNotFoundError, match="s3://backups/a"):
+        store.lock_of("backups", "a")
+
+
+def test_another_call_that_is_not_allowed_is_not_a_missing_object(store: S3ObjectStore) -> None:
+    answer(store.client, "GetObjectRetention", (405, error_body("MethodNotAllowed")))
+
+    with pytest.raises(StorageRequestError, match="MethodNotAllowed"):
+        store.lock_of("backups", "a")
 
 
 def test_says_that_a_bucket_name_is_not_one(store: S3ObjectStore) -> None:
@@ -245,6 +359,36 @@ def test_knows_its_own_write_whose_answer_got_lost(store: S3ObjectStore, found: 
     answer(store.client, "GetObject", (200, found))
 
     assert store.put_if_absent("backups", "claim", b"mine") is is_ours
+
+
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize(("found", "is_ours"), [(b"mine", True), (b"theirs", False)])
+def test_knows_its_own_write_that_was_in_conflict_with_itself(
+    store: S3ObjectStore, found: bytes, *, is_ours: bool
+) -> None:
+    # The answer to the first got lost, the second came while the first was not decided, the third after it.
+    answer(
+        store.client,
+        "PutObject",
+        (500, error_body("InternalError")),
+        (409, error_body("ConditionalRequestConflict")),
+        (412, error_body("PreconditionFailed")),
+    )
+    answer(store.client, "GetObject", (200, found))
+
+    assert store.put_if_absent("backups", "claim", b"mine") is is_ours
+
+
+@pytest.mark.usefixtures("quick")
+def test_takes_no_equal_write_for_its_own_that_was_never_sent_twice(store: S3ObjectStore) -> None:
+    answer(
+        store.client,
+        "PutObject",
+        (409, error_body("ConditionalRequestConflict")),
+        (412, error_body("PreconditionFailed")),
+    )
+
+    assert not store.put_if_absent("backups", "claim", b"mine")
 
 
 BREAKS = [

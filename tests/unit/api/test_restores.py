@@ -20,6 +20,7 @@ from milvus_vault.errors import (
     CollectionExistsError,
     MilvusPermissionError,
     MilvusUnavailableError,
+    MomentOutOfRangeError,
     ServiceRequestError,
     ServiceUnavailableError,
     TargetClaimedError,
@@ -311,3 +312,34 @@ class TestPlans:
         assert planned.expected_seconds == pytest.approx(100)
         assert "restore-small" in planned.expected_by
         assert "300 rows in 30 s" in planned.expected_by
+
+    @pytest.mark.parametrize("call", ["list_executions", "describe"])
+    def test_where_earlier_restores_cannot_be_looked_up_the_plan_holds_and_says_so(
+        self, services: Services, states: FakeMachines, monkeypatch: pytest.MonkeyPatch, call: str
+    ) -> None:
+        def throttled(*_: object, **__: object) -> None:
+            raise ServiceUnavailableError("Rate exceeded")
+
+        states.add("restore", "one", NOW, seconds=30, output='{"imported_row_count": 1000}')
+        monkeypatch.setattr(states, call, throttled)
+        planned = post_restore_plan(services, self.REQUEST)
+        assert planned.expected_seconds == PLANNED.expected_seconds
+        assert planned.expected_by == "rates, since earlier restores could not be looked up: Rate exceeded"
+
+
+@pytest.mark.parametrize("how", [{}, {"collections": ("books.works",)}])
+def test_a_time_after_the_moment_is_refused_at_once(
+    services: Services, states: FakeMachines, monkeypatch: pytest.MonkeyPatch, how: dict[str, Any]
+) -> None:
+    backup = services.catalogue.get(NAME)
+    moments = {"works": NOW, "orders": NOW.replace(hour=2)}
+    collections = tuple(one.model_copy(update={"moment": moments.get(one.name)}) for one in backup.collections)
+    monkeypatch.setattr(Catalogue, "get", lambda *_: backup.model_copy(update={"collections": collections}))
+    for at, is_in_it in ((NOW, True), (NOW.replace(hour=1), False)):
+        request = RestoreRequest(backup_name=NAME, suffix="_x", as_of=at, **how)
+        if is_in_it:
+            post_restore(services, request, Caller())
+            continue
+        with pytest.raises(MomentOutOfRangeError, match="which holds nothing after 2026-11-28 00:00:00"):
+            post_restore(services, request, Caller())
+    assert len(states.found) == 1

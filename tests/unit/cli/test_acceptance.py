@@ -11,6 +11,7 @@ from milvus_vault.acceptance.items import Item, Need, failed, not_possible, pass
 from milvus_vault.cli.session import Session
 from milvus_vault.client import Door, VaultClient
 from milvus_vault.client import discovery as doors
+from milvus_vault.client.caller import Caller
 from tests.support.fake_api import FakeApi, backup, problem, run
 from tests.unit.acceptance.conftest import GoodAccount
 from tests.unit.cli.conftest import Cli
@@ -26,7 +27,7 @@ BROKEN = Item("broken", 3, "It is not broken.", lambda _: failed("alice broke ba
 def deployed(api: FakeApi, monkeypatch: pytest.MonkeyPatch) -> GoodAccount:
     """Let a stack be found that has the fake API, and no Milvus."""
     account = GoodAccount()
-    door = Door(api.url, account.session, "stack", "vault")
+    door = Door(api.url, Caller(lambda: account.session), "stack", "vault")
     monkeypatch.setattr("milvus_vault.client.find_door", lambda **_: door)
     monkeypatch.setattr(accounts, "Account", lambda *_: account)
     monkeypatch.setattr(Session, "vault", lambda _: VaultClient(api.url, account.session))

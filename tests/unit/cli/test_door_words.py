@@ -11,7 +11,7 @@ from typer.core import TyperCommand, TyperGroup
 
 import milvus_vault
 from milvus_vault.archive.reader import REPAIR_HINT
-from milvus_vault.cli.app import app
+from milvus_vault.cli.app import app_for
 from milvus_vault.cli.words import COMMANDS, OPTIONS, WITHOUT, spoken
 from milvus_vault.model.requests import BackupRequest, PruneRequest, RestoreRequest, VerifyRequest
 from milvus_vault.model.resources import Hold, ScheduleSpec
@@ -38,7 +38,7 @@ def known_options(group: TyperGroup) -> Iterator[str]:
 
 
 def test_each_field_of_a_request_has_words_of_the_command_line_which_it_knows() -> None:
-    root = typer.main.get_command(app)
+    root = typer.main.get_command(app_for())
     assert isinstance(root, TyperGroup)
     known = {*known_options(root), *(option for parameter in root.params for option in parameter.opts)}
     assert OPTIONS.keys() >= FIELDS - WITHOUT
@@ -60,7 +60,7 @@ def test_a_route_in_a_hint_is_a_command() -> None:
              for route in re.findall(r"`[A-Z]+ /[^`]*`", text)}  # fmt: skip
     # What the API alone says of itself.
     assert named - {"GET /openapi.json", "PUT /schedules/{name}"} == COMMANDS.keys()
-    root = typer.main.get_command(app)
+    root = typer.main.get_command(app_for())
     assert isinstance(root, TyperGroup)
     assert set(COMMANDS.values()) <= set(known_options(root))
 

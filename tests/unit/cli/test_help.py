@@ -10,7 +10,7 @@ import pytest
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from milvus_vault.cli.app import app
+from milvus_vault.cli.app import app_for
 from milvus_vault.cli.exit_codes import ExitCode
 from tests.unit.cli.conftest import Cli
 
@@ -28,7 +28,7 @@ def commands(group: TyperGroup, before: str = "") -> Iterator[tuple[str, TyperCo
             yield f"{before}{name}", command
 
 
-ROOT = typer.main.get_command(app)
+ROOT = typer.main.get_command(app_for())
 assert isinstance(ROOT, TyperGroup)
 COMMANDS = dict(commands(ROOT))
 
@@ -109,7 +109,7 @@ def test_help_keeps_examples_on_their_lines_and_says_nothing_in_markup(cli: Cli)
 
 
 def test_help_is_in_bold_on_a_terminal() -> None:
-    root = typer.main.get_command(app)
+    root = typer.main.get_command(app_for())
     assert isinstance(root, TyperGroup)
     command = root.commands["list"]
     assert "\x1b[1m--schedule NAME\x1b[0m" in command.get_help(typer.Context(command))

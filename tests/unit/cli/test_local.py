@@ -291,6 +291,19 @@ def test_status_says_why_milvus_is_not_well_and_does_not_wait_for_it(
     assert api.asked == []
 
 
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_up_says_that_what_runs_already_is_not_well(
+    api: FakeApi, cli: Cli, holders: list[subprocess.Popen[str]], parts: str, monkeypatch: pytest.MonkeyPatch, form: str
+) -> None:
+    monkeypatch.setattr(Parts, "health", (500, "component standalone is Abnormal"))
+    hold(holders, api.url, aws=parts, management=parts)
+    done = cli("local", "up", "-o", form)
+    assert done.code == 7
+    assert "component standalone is Abnormal" in done.out
+    assert "local down" in done.out
+    assert "Try" not in done.out
+
+
 def test_status_says_which_part_does_not_answer(api: FakeApi, cli: Cli, holders: list[subprocess.Popen[str]]) -> None:
     hold(holders, api.url, management="http://127.0.0.1:1")
     done = cli("local", "status", "-o", "json")

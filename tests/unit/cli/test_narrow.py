@@ -1,8 +1,15 @@
 """At the width of a small terminal nothing is left out and nothing is cut off."""
 
 import io
+import time
+from collections.abc import Iterator
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
 
 from milvus_vault.cli import details, tables
 from milvus_vault.cli.following import finish
@@ -171,3 +178,46 @@ def test_a_warning_goes_on_below_its_beginning_with_what_milvus_said_under_it() 
         "    Milvus said: CreateAlias default.articles:",
         "    alias is in use (code 1602)",
     ]
+
+
+CELLS = st.text(st.sampled_from("ab, コü-"), max_size=9).map(str.strip)
+
+
+@given(st.lists(st.tuples(CELLS, CELLS, CELLS), min_size=1, max_size=5))
+def test_columns_of_a_file_are_those_of_rich(rows: list[tuple[str, str, str]]) -> None:
+    headings = ("name", ">rows", "schedule")
+    made = Table(box=None, pad_edge=False, show_edge=False)
+    for heading in headings:
+        made.add_column(
+            heading.removeprefix(">").upper(), justify="right" if heading.startswith(">") else "left", no_wrap=True
+        )
+    for row in rows:
+        made.add_row(*(Text(cell) for cell in row))
+    file = io.StringIO()
+    Console(file=file, width=1000).print(made)
+    drawn, written = file.getvalue().splitlines(), tables._columns(headings, rows).splitlines()
+    assert [line.rstrip() for line in drawn] == [line.rstrip() for line in written]
+
+
+@pytest.fixture
+def in_vienna(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Let this machine be in a time zone with a summer."""
+    monkeypatch.setenv("TZ", "CET-1CEST,M3.5.0,M10.5.0/3")
+    time.tzset()
+    yield
+    monkeypatch.undo()
+    time.tzset()
+
+
+@pytest.mark.usefixtures("in_vienna")
+def test_people_are_told_of_which_time_zone_times_are_and_scripts_have_the_same_columns() -> None:
+    winter = backup("b")
+    summer = winter.model_copy(update={"created_at": winter.created_at.replace(year=2026, month=7)})
+    winter = winter.model_copy(update={"created_at": winter.created_at.replace(year=2026, month=1)})
+    for items, zones in (((winter,), "CET"), ((summer, winter), "CEST/CET")):
+        assert f"CREATED ({zones})" in screen(200, lambda output, items=items: tables.backups(output, items))
+        assert f"created ({zones}) 2026" in screen(40, lambda output, items=items: tables.backups(output, items))
+    plain = tables.backups(Output(), [winter])
+    assert isinstance(plain, Text)
+    assert plain.plain.split()[:3] == ["NAME", "STATUS", "CREATED"]
+    assert plain.plain.split()[3] != "(CET)"

@@ -1,7 +1,9 @@
 """The client asks as the API wants to be asked, repeats only what may be repeated, and names every error."""
 
 import json
+from base64 import b64encode
 from collections.abc import Iterator
+from urllib.parse import urlsplit
 
 import boto3
 import pytest
@@ -224,6 +226,34 @@ def test_an_address_where_nothing_listens_is_named(api: FakeApi) -> None:
             VaultClient(url, session()).get_backup("b")
     finally:
         api.__enter__()
+
+
+@pytest.mark.parametrize(
+    ("variable", "said"),
+    [
+        ("http_proxy", "by the proxy that the environment names: Failed to establish a new connection"),
+        ("no_proxy", r"^the API at http://vault.invalid cannot be reached: Failed to resolve"),
+    ],
+)
+def test_a_proxy_that_does_not_answer_is_told_of(monkeypatch: pytest.MonkeyPatch, variable: str, said: str) -> None:
+    monkeypatch.setattr("milvus_vault.client.transport.time.sleep", lambda _: None)
+    monkeypatch.setenv("http_proxy", "127.0.0.1:1")
+    if variable == "no_proxy":
+        monkeypatch.setenv("no_proxy", "vault.invalid")
+    with pytest.raises(ApiUnavailableError, match=said):
+        VaultClient("http://vault.invalid", session()).get_backup("b")
+
+
+def test_a_proxy_of_the_environment_is_used_with_its_login(api: FakeApi, monkeypatch: pytest.MonkeyPatch) -> None:
+    address = urlsplit(api.url)
+    monkeypatch.setenv("http_proxy", f"alice:p%40ss@{address.netloc}")
+    api.backups = {"b": backup("b")}
+
+    assert VaultClient(f"http://vault.invalid{address.path}", session()).get_backup("b").name == "b"
+
+    headers = {name.lower(): value for name, value in api.asked[0].headers.items()}
+    assert headers["proxy-authorization"] == "Basic " + b64encode(b"alice:p@ss").decode()
+    assert headers["host"] == "vault.invalid"
 
 
 def test_something_else_at_the_address_is_told(api: FakeApi, client: VaultClient) -> None:

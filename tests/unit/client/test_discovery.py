@@ -9,8 +9,10 @@ from urllib.parse import parse_qs
 
 import boto3
 import pytest
+from botocore.credentials import RefreshableCredentials
 
 from milvus_vault.client import connect, find_door
+from milvus_vault.client.caller import Caller, Credentials
 from milvus_vault.client.deployments import Deployment, deployments_path, write_deployments
 from milvus_vault.client.discovery import local_door
 from milvus_vault.client.transport import Transport
@@ -19,7 +21,7 @@ from milvus_vault.errors import ApiAccessDeniedError, ApiNotFoundError, ApiUnava
 URL = "https://abc123.execute-api.eu-west-1.amazonaws.com/v1"
 FOUND = """<DescribeStacksResponse xmlns="http://cloudformation.amazonaws.com/doc/2010-05-15/"><DescribeStacksResult>
 <Stacks><member><StackName>vault</StackName><CreationTime>2026-01-01T00:00:00Z</CreationTime>
-<StackStatus>CREATE_COMPLETE</StackStatus><Outputs><member><OutputKey>{}</OutputKey><OutputValue>{}</OutputValue>
+<StackStatus>{2}</StackStatus><Outputs><member><OutputKey>{0}</OutputKey><OutputValue>{1}</OutputValue>
 </member></Outputs></member></Stacks></DescribeStacksResult></DescribeStacksResponse>"""
 REFUSED = "<ErrorResponse><Error><Type>Sender</Type><Code>{}</Code><Message>{}</Message></Error></ErrorResponse>"
 
@@ -39,7 +41,8 @@ class CloudFormation(BaseHTTPRequestHandler):
         if name == "forbidden":
             status, text = 403, REFUSED.format("AccessDenied", "no cloudformation:DescribeStacks for you")
         if (region, name) in STACKS:
-            status, text = 200, FOUND.format(STACKS[region, name], URL)
+            state = "CREATE_IN_PROGRESS" if name == "young" else "CREATE_COMPLETE"
+            status, text = 200, FOUND.format(STACKS[region, name], URL, state)
         self.send_response(status)
         self.send_header("Content-Length", str(len(text)))
         self.end_headers()
@@ -52,7 +55,15 @@ class CloudFormation(BaseHTTPRequestHandler):
 @pytest.fixture(autouse=True)
 def aws(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
     """Use a CloudFormation of our own, and no local stack."""
-    for name in ("AWS_PROFILE", "AWS_REGION", "MILVUS_VAULT_URL", "MILVUS_VAULT_STACK", "MILVUS_VAULT_DEPLOYMENT"):
+    for name in (
+        "AWS_PROFILE",
+        "AWS_DEFAULT_PROFILE",
+        "AWS_REGION",
+        "AWS_SESSION_TOKEN",
+        "MILVUS_VAULT_URL",
+        "MILVUS_VAULT_STACK",
+        "MILVUS_VAULT_DEPLOYMENT",
+    ):
         monkeypatch.delenv(name, raising=False)
     server = ThreadingHTTPServer(("127.0.0.1", 0), CloudFormation)
     thread = threading.Thread(target=server.serve_forever, args=(0.02,))
@@ -98,6 +109,13 @@ def test_a_stack_without_an_api_is_told() -> None:
         find_door(stack="other")
 
 
+def test_a_stack_that_is_being_made_is_told() -> None:
+    deploy("young", "Something")
+    with pytest.raises(ApiNotFoundError, match="ApiUrl yet: CloudFormation says CREATE_IN_PROGRESS") as raised:
+        find_door(stack="young")
+    assert "when that is done" in raised.value.hint
+
+
 def test_a_caller_who_may_not_describe_stacks_is_told() -> None:
     with pytest.raises(ApiAccessDeniedError, match="no cloudformation:DescribeStacks for you") as raised:
         find_door(stack="forbidden")
@@ -123,9 +141,12 @@ def test_without_anything_it_is_said_what_to_give() -> None:
     assert "`stack`" in raised.value.hint
 
 
-def test_an_address_without_a_scheme_is_refused() -> None:
+@pytest.mark.parametrize(
+    "url", ["abc123.execute-api.eu-west-1.amazonaws.com/v1", "https://", "http://[::1/v1", "http://a:65536", "ftp://a"]
+)
+def test_what_is_no_address_is_refused(url: str) -> None:
     with pytest.raises(ApiNotFoundError, match="is no address"):
-        find_door(url="abc123.execute-api.eu-west-1.amazonaws.com/v1")
+        find_door(url=url)
 
 
 def test_a_profile_that_is_not_there_is_named() -> None:
@@ -142,8 +163,9 @@ def test_a_missing_region_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_requests_are_signed_for_the_region_in_the_address() -> None:
     session = boto3.Session(aws_access_key_id="a", aws_secret_access_key="b", region_name="us-east-1")
-    assert Transport(URL, session)._region() == "eu-west-1"
-    assert Transport("https://vault.example.org/v1", session)._region() == "us-east-1"
+    caller = Caller(lambda: session)
+    assert Transport(URL, caller)._region() == "eu-west-1"
+    assert Transport("https://vault.example.org/v1", caller)._region() == "us-east-1"
 
 
 def test_an_aws_that_does_not_answer_is_unavailable(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -162,7 +184,7 @@ def test_a_deployment_leads_to_what_was_kept_under_its_name() -> None:
     deploy("vault", region="us-west-2")
     write_deployments({"prod": Deployment(stack="vault", region="us-west-2"), "test": Deployment(url="https://test")})
     assert find_door(deployment="prod").url == URL
-    assert find_door(environment={"MILVUS_VAULT_DEPLOYMENT": "prod"}).session.region_name == "us-west-2"
+    assert find_door(environment={"MILVUS_VAULT_DEPLOYMENT": "prod"}).caller.region == "us-west-2"
     assert find_door(deployment="test", environment={"MILVUS_VAULT_URL": "https://elsewhere"}).url == "https://test"
     both = {"MILVUS_VAULT_URL": "https://elsewhere", "MILVUS_VAULT_DEPLOYMENT": "test"}
     assert find_door(environment=both).url == "https://elsewhere"
@@ -189,7 +211,8 @@ def test_a_file_of_deployments_that_is_none_is_named(content: str) -> None:
     assert str(deployments_path()) in raised.value.message
 
 
-def test_a_configuration_that_cannot_be_read_is_told(tmp_path: Path) -> None:
+def test_a_configuration_that_cannot_be_read_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
     (tmp_path / "config").write_text("[default\nregion = eu-west-1\n")
     with pytest.raises(ApiAccessDeniedError, match="AWS configuration cannot be read"):
         find_door(url=URL)
@@ -202,8 +225,67 @@ def test_a_local_stack_needs_nothing_of_the_configuration(
     monkeypatch.setenv("AWS_PROFILE", "nobody")
     (tmp_path / "config").write_text(content)
     (tmp_path / "credentials").write_text(content)
-    session = local_door("http://127.0.0.1:1").session
-    found = session.get_credentials()
-    assert found is not None
-    assert (found.access_key, session.region_name) == ("test", "us-east-1")
+    caller = local_door("http://127.0.0.1:1").caller
+    session = caller.session
+    for found in (caller.credentials(), session.get_credentials()):
+        assert found is not None
+        assert (found.access_key, found.secret_key, found.token) == ("test", "test", None)
+    assert caller.region == session.region_name == "us-east-1"
     assert session.client("s3").meta.region_name == "us-east-1"
+
+
+PROFILES = """[profile work]
+region = eu-north-1
+aws_access_key_id = AKIAWORK
+aws_secret_access_key = of work
+aws_session_token = token of work
+"""
+
+
+@pytest.mark.parametrize(
+    ("environment", "given", "access_key", "region"),
+    [
+        ({}, {}, "AKIAEXAMPLE", "eu-west-1"),
+        ({"AWS_REGION": "eu-west-3"}, {}, "AKIAEXAMPLE", "eu-west-3"),
+        ({"AWS_REGION": "eu-west-3"}, {"region": "us-west-1"}, "AKIAEXAMPLE", "us-west-1"),
+        ({"AWS_PROFILE": "work"}, {}, "AKIAEXAMPLE", "eu-west-1"),
+        ({}, {"profile": "work"}, "AKIAWORK", "eu-west-1"),
+        ({"AWS_PROFILE": "work", "AWS_ACCESS_KEY_ID": "", "AWS_DEFAULT_REGION": None}, {}, "AKIAWORK", "eu-north-1"),
+        ({"AWS_PROFILE": "work", "AWS_ACCESS_KEY_ID": "", "AWS_REGION": "eu-west-3"}, {}, "AKIAWORK", "eu-west-3"),
+    ],
+)
+def test_the_environment_signs_unless_a_profile_is_named(
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    environment: dict[str, str | None],
+    given: dict[str, str],
+    access_key: str,
+    region: str,
+) -> None:
+    (tmp_path / "config").write_text(PROFILES)
+    for name, value in environment.items():
+        monkeypatch.delenv(name) if value is None else monkeypatch.setenv(name, value)
+    caller = find_door(url=URL, region=given.get("region", ""), profile=given.get("profile", "")).caller
+    for found in (caller.credentials(), caller.session.get_credentials()):
+        assert found is not None
+        assert found.access_key == access_key
+    assert caller.region == caller.session.region_name == region
+
+
+def test_what_the_environment_has_is_signed_with_at_once_and_with_its_token(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "config").write_text("[default\n")
+    monkeypatch.setenv("AWS_SESSION_TOKEN", "a token")
+    caller = find_door(url=URL).caller
+    assert caller.credentials() == Credentials("AKIAEXAMPLE", "secret", "a token")
+
+
+def test_credentials_of_the_environment_that_run_out_are_renewed_by_botocore(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_CREDENTIAL_EXPIRATION", "2999-01-01T00:00:00Z")
+    caller = find_door(url=URL).caller
+    assert isinstance(caller.session.get_credentials(), RefreshableCredentials)
+    assert caller.credentials() == Credentials("AKIAEXAMPLE", "secret")
+    monkeypatch.setenv("AWS_CREDENTIAL_EXPIRATION", "2000-01-01T00:00:00Z")
+    with pytest.raises(ApiAccessDeniedError, match="expired"):
+        find_door(url=URL).caller.credentials()

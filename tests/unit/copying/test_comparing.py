@@ -1,5 +1,6 @@
 """What a target has to hold beside what is there, compared as a dictionary would."""
 
+import os
 import random
 import sqlite3
 from collections.abc import Iterator, Sequence
@@ -140,14 +141,19 @@ def test_a_disk_that_is_full_has_a_name(monkeypatch: pytest.MonkeyPatch) -> None
     assert "EphemeralStorage" in caught.value.hint
 
 
-def test_tables_leave_nothing_behind_on_the_disk(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+def test_tables_leave_nothing_behind_on_the_disk_where_small_ones_need_none() -> None:
+    def unnamed() -> int:
+        """Return how many files this process has open that have no name any more."""
+        return sum(os.path.realpath(file).endswith("(deleted)") for file in Path("/proc/self/fd").iterdir())
 
-    found = TargetItems((CopyItem("source", f"f/{number}", 1, "e" * 32) for number in range(50_000)), "default.a")
-
-    assert list(tmp_path.iterdir()) == []
-    assert sum(1 for _ in found.missing()) == 50_000
-    found.close()
+    before, files = unnamed(), []
+    for count in (50, 100_000):
+        found = TargetItems((CopyItem("source", f"f/{number}", 1, "e" * 32) for number in range(count)), "default.a")
+        assert sum(1 for _ in found.missing()) == count
+        files.append(unnamed() - before)
+        found.close()
+        assert unnamed() == before
+    assert files == [0, 1]
 
 
 class TestRecords:

@@ -20,7 +20,7 @@ from milvus_vault.errors import (
 )
 from milvus_vault.model.objects import ArchivedObject, CopyItem, CopyJob, ListedObject
 from milvus_vault.pool.condemned import Condemned
-from milvus_vault.pool.sharing import Place, Pool, ranges
+from milvus_vault.pool.sharing import BaseLists, Place, Pool, ranges
 from milvus_vault.pool.users import PoolUse, PoolUser
 from milvus_vault.workspace import Workspace
 from tests.support.memory_store import InMemoryObjectStore
@@ -261,6 +261,51 @@ class TestRecorded:
         store.put(BACKUPS, LAYOUT.condemned(GROUP), listed.model_dump_json().encode())
         places = pool(store, "bbbbbbbb", ["base"]).places(COLLECTION, filled(store, 4))
         assert [place.is_lost for place in places] == [False, True, False, False]
+
+    def test_batches_of_one_process_read_the_manifest_of_a_base_once(self, store: InMemoryObjectStore) -> None:
+        objects = filled(store, 1, 2)
+        first = copied(store, pool(store).places(COLLECTION, objects))
+        self.recorded(store, "base", first[:1])
+        manifest, kept = BackupLayout(PREFIX, "base").manifest, BaseLists()
+        read: list[str] = []
+        store.before = lambda operation, _, key: read.append(key) if operation == "get" else None
+
+        def shared() -> list[ArchivedObject | None]:
+            batch = Pool(store, BACKUPS, PREFIX, FROM, "bbbbbbbb", ("base",), base_lists=kept)
+            places = [*batch.places(COLLECTION, objects)]
+            assert [place.shared for place in batch.places(COLLECTION, objects)] == [place.shared for place in places]
+            return [place.shared for place in places]
+
+        assert [shared() for _ in range(3)] == 3 * [[first[0], None]]
+        assert read.count(manifest) == 1
+        # Deleted, and made anew by the same name.
+        self.recorded(store, "base", first)
+        read.clear()
+        assert [shared() for _ in range(2)] == 2 * [first]
+        assert read.count(manifest) == 1
+
+    def test_a_manifest_that_was_repaired_is_believed(self, store: InMemoryObjectStore) -> None:
+        objects = filled(store, 1)
+        first = copied(store, pool(store).places(COLLECTION, objects))
+        self.recorded(store, "base", first)
+        manifest, kept = BackupLayout(PREFIX, "base").manifest, BaseLists()
+        whole = store.get(BACKUPS, manifest)
+        for body, shared in ((b"{}", []), (whole, [first[0].stored_key])):
+            store.put(BACKUPS, manifest, body)
+            batch = Pool(store, BACKUPS, PREFIX, FROM, "bbbbbbbb", ("base",), base_lists=kept)
+            assert keys(batch.places(COLLECTION, objects))[0] == shared
+
+    def test_no_more_bases_are_kept_than_a_backup_has(self, store: InMemoryObjectStore) -> None:
+        first = copied(store, pool(store).places(COLLECTION, filled(store, 1)))
+        names, kept = ["one", "two", "three", "four"], BaseLists()
+        for name in names:
+            self.recorded(store, name, first)
+        read: list[str] = []
+        store.before = lambda operation, _, key: read.append(key) if operation == "get" else None
+        for name in [*names, *names[1:], names[0]]:
+            assert set(kept.find(store, BACKUPS, BackupLayout(PREFIX, name))) == {GROUP}
+        counts = {name: read.count(BackupLayout(PREFIX, name).manifest) for name in names}
+        assert counts == {"one": 2, "two": 1, "three": 1, "four": 1}
 
     @pytest.mark.parametrize("damage", ["list", "manifest"])
     def test_a_damaged_backup_records_nothing(self, store: InMemoryObjectStore, damage: str) -> None:

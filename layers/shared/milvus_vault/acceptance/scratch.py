@@ -13,6 +13,8 @@ from typing import Any
 from milvus_vault.errors import MilvusRequestError, MilvusUnavailableError
 
 ROWS = 1000
+INSTALL = "'pip install .[acceptance]'"
+"""What brings pymilvus, within a clone."""
 _DIMENSIONS = 8
 _TIMEOUT_SECONDS = 15.0
 _CONSISTENCY = "Strong"
@@ -41,7 +43,7 @@ class Scratch:
             import pymilvus  # noqa: PLC0415 - what users install does not bring it
         except ImportError as err:
             msg = "pymilvus is not installed here"
-            raise MilvusUnavailableError(msg, hint="'pip install pymilvus' beside the command line brings it.") from err
+            raise MilvusUnavailableError(msg, hint=f"{INSTALL} in the clone brings it.") from err
         self._module: Any = pymilvus
         # It hands on as they are, for example, PERMISSION_DENIED and UNIMPLEMENTED.
         self._errors: tuple[type[Exception], ...] = (pymilvus.MilvusException, grpc.RpcError)

@@ -129,10 +129,18 @@ _ERROR_BY_STATUS: dict[int, type[VaultError]] = {
     503: StorageThrottledError,
     504: StorageUnavailableError,
 }
+_CREDENTIALS_OVER = "The credentials have run out: get new ones."
 _HINT_BY_CODE = {
+    # To a HEAD S3 answers with the status alone ("HeadObject", S3 API reference).
+    "400": "S3 gives no reason here: the credentials may have run out, or the bucket may lie in another Region.",
     "AuthorizationHeaderMalformed": "The bucket lies in another Region than the one that is configured.",
+    "ExpiredToken": _CREDENTIALS_OVER,
     "KMS.DisabledException": "Enable the KMS key that encrypts the bucket.",
+    "KMS.KMSInvalidStateException": "The KMS key of the bucket cannot be used: it may be about to be deleted.",
+    "KMS.NotFoundException": "The KMS key that encrypts the bucket is not there: check its account and its Region.",
     "PermanentRedirect": "The bucket lies in another Region than the one that is configured.",
+    "RequestTimeTooSkewed": "Set this machine's clock: it is more than 15 minutes off.",
+    "TokenRefreshRequired": _CREDENTIALS_OVER,
 }
 _HINT_BY_ERROR: dict[type[VaultError], str] = {
     BucketNotFoundError: "Check the bucket parameters of the stack.",
@@ -727,10 +735,14 @@ class S3ObjectStore(ObjectStore):
         else:
             request["IfMatch"] = etag
         with _translated("write", bucket, key):
+            was_sent_again = False
             for attempt in range(1, _CONFLICT_ATTEMPTS + 1):
                 try:
                     self._to(bucket).put_object(**request)
                 except sdk.ClientError as err:
+                    # The SDK may have sent it again after an answer that got lost: then the condition fails
+                    # for what we wrote ourselves, or is in conflict with it until that is decided.
+                    was_sent_again |= err.response["ResponseMetadata"].get("RetryAttempts", 0) > 0
                     if _status(err) == _CONFLICT and attempt < _CONFLICT_ATTEMPTS:
                         time.sleep(_CONFLICT_WAIT_SECONDS * attempt)
                         continue
@@ -738,9 +750,6 @@ class S3ObjectStore(ObjectStore):
                     is_lost = _status(err) == _PRECONDITION_FAILED or _code(err) == "NoSuchKey"
                     if not is_lost:
                         raise
-                    # The SDK may have sent it again after an answer that got lost: then the condition fails
-                    # for what we wrote ourselves.
-                    was_sent_again = err.response["ResponseMetadata"].get("RetryAttempts", 0) > 0
                     return was_sent_again and self._holds(bucket, key, body)
                 else:
                     return True
@@ -970,6 +979,10 @@ def _error_for_answer(err: sdk.ClientError, what: str) -> VaultError:
         leaf: type[VaultError] = StorageThrottledError
     elif code.upper().startswith("KMS"):
         leaf = StorageAccessDeniedError
+    elif err.response.get("Error", {}).get("ResourceType") == "DeleteMarker":
+        # A 405: reads say 404 of a key whose newest version is one ("Working with delete markers", S3 user guide),
+        # calls for its lock do not.
+        leaf = ObjectNotFoundError
     else:
         leaf = _ERROR_BY_CODE.get(code) or _ERROR_BY_STATUS.get(_status(err), StorageRequestError)
     hint = _HINT_BY_CODE.get(code) or _HINT_BY_ERROR.get(leaf) or _permission_hint(err.operation_name)

@@ -24,10 +24,12 @@ from milvus_vault.errors import (
     FieldIdMismatchError,
     IdempotencyConflictError,
     MilvusPermissionError,
+    MomentOutOfRangeError,
     NameConflictError,
     ObjectArchivedError,
     ResourceGroupError,
     RunNotFoundError,
+    ServiceUnavailableError,
     TargetClaimedError,
     VaultError,
     VersionUnsupportedError,
@@ -36,11 +38,13 @@ from milvus_vault.errors import (
     leaf_named,
 )
 from milvus_vault.model.collections import CollectionName
+from milvus_vault.model.hybrid import from_datetime
 from milvus_vault.model.messages import InspectMilvusRequest, RestorePlanFound, TargetsFound
 from milvus_vault.model.requests import RestoreRequest
 from milvus_vault.model.resources import Backup, Page, PlannedRestore, Run, RunSummary, Started
 from milvus_vault.model.versions import check_target_version, parse_version
 from milvus_vault.model.words import Form
+from milvus_vault.restore.cut import check_not_after
 from milvus_vault.restore.loading import check_replicas
 from milvus_vault.restore.naming import resolve_targets
 from milvus_vault.restore.partitions import check_partitions
@@ -73,6 +77,7 @@ _REFUSED = (
     EmptySelectionError,
     NameConflictError,
     CollectionExistsError,
+    MomentOutOfRangeError,
     TargetClaimedError,
     VersionUnsupportedError,
 )
@@ -122,8 +127,15 @@ def post_restore_plan(services: Services, body: RestoreRequest) -> PlannedRestor
         excused.append(f"Refused, unless the earlier execution made it: {one.message}.")
     left_to_run = (*found.plan.left_to_run, *excused)
     update: dict[str, object] = {"continues": earlier, "left_to_run": left_to_run}
-    if expected := expect(found.plan.row_count, last_restores(services.machines)):
-        update |= {"expected_seconds": expected.seconds, "expected_by": expected.told_by}
+    try:
+        expected = expect(found.plan.row_count, last_restores(services.machines))
+    except ServiceUnavailableError as err:
+        # The plan holds without a history, as where there was no restore yet.
+        update["expected_by"] = (
+            f"{found.plan.expected_by}, since earlier restores could not be looked up: {err.message}"
+        )
+    else:
+        update |= {"expected_seconds": expected.seconds, "expected_by": expected.told_by} if expected else {}
     return found.plan.model_copy(update=update)
 
 
@@ -133,6 +145,9 @@ def _check_names(backup: Backup, request: RestoreRequest) -> list[CollectionName
     targets = resolve_targets(request, names, backup.databases).collections
     check_partitions(request.partitions, list(targets))
     check_replicas(request.replicas, list(targets))
+    moments = (found.moment for name, found in zip(names, backup.collections, strict=True) if name in targets)
+    if not (backup.meta_only or request.meta_only):
+        check_not_after(request, (from_datetime(moment) for moment in moments if moment))
     return list(targets.values())
 
 

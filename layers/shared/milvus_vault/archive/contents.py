@@ -1,6 +1,6 @@
 """What a reader finds in a backup, whichever tool wrote it."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -69,7 +69,7 @@ class ArchivedCollection:
     """Rows that a query saw at the time of the backup, if one was made."""
     object_list: FileDigest | None
     """The document that lists the objects; None where the metadata already read lists them."""
-    listed_objects: tuple[ArchivedObject, ...] = ()
+    listed_objects: Sequence[ArchivedObject] = ()
     resource_groups: tuple[str, ...] = ()
     """The resource group of each replica; none where nobody recorded them."""
     moment: int = 0
@@ -119,5 +119,5 @@ def segments_with_deletes(objects: Iterable[ArchivedObject]) -> frozenset[int]:
 
 
 def list_bytes(collection: ArchivedCollection) -> int:
-    """Return the bytes of the list of a collection's objects; 0 where they are in memory with the collection."""
+    """Return the bytes of the list of a collection's objects; 0 where it was read with the collection."""
     return collection.object_list.size_bytes if collection.object_list else 0

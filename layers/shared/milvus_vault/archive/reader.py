@@ -230,9 +230,12 @@ class _Content:
 
 def _here(item: ArchivedObject, layout: BackupLayout, collection: ArchivedCollection) -> ArchivedObject:
     """Return an object as it is in this place, to which the backup may have been copied since."""
-    recorded, here = collection.other_etags.get(layout.below(item.stored_key), ("", ""))
-    etag = here if recorded == item.etag else item.etag
-    return replace(item, stored_key=layout.here(item.stored_key), etag=etag)
+    key, etag = layout.here(item.stored_key), item.etag
+    if collection.other_etags:
+        recorded, here = collection.other_etags.get(layout.below(item.stored_key), ("", ""))
+        etag = here if recorded == etag else etag
+    # Of most nothing has changed, and a new object costs as much as all the rest of this.
+    return item if (key, etag) == (item.stored_key, item.etag) else replace(item, stored_key=key, etag=etag)
 
 
 def read_document(store: ObjectStore, bucket: str, layout: BackupLayout, expected: FileDigest) -> bytes:

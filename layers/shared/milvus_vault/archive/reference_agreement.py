@@ -5,6 +5,7 @@ that is damaged and can still be read is found by the others.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import fields
 
 from pydantic import BaseModel
 
@@ -12,6 +13,7 @@ from milvus_vault.archive.reference_messages import (
     BackupMessage,
     CollectionMessage,
     CollectionsMessage,
+    Level,
     PartitionMessage,
     PartitionsMessage,
     SegmentMessage,
@@ -19,13 +21,10 @@ from milvus_vault.archive.reference_messages import (
 )
 from milvus_vault.model.collections import DEFAULT_DATABASE
 
-type Level = BackupMessage | CollectionsMessage | PartitionsMessage | SegmentsMessage
-"""What a file beside `full_meta.json` holds."""
-
 type _Item = CollectionMessage | PartitionMessage | SegmentMessage
 
 # What some releases left out of the file of a level: where it has nothing of the kind, it says nothing of it.
-_LEFT_OUT: dict[type[BaseModel], frozenset[str]] = {
+_LEFT_OUT: dict[type, frozenset[str]] = {
     BackupMessage: frozenset({"collection_backups", "rbac_meta", "database_backups"}),
     CollectionMessage: frozenset({"partition_backups", "l0_segments", "properties", "replicas", "aliases"}),
     PartitionMessage: frozenset({"segment_backups"}),
@@ -106,7 +105,7 @@ def _difference(full: object, level: object) -> str | None:
     inner: Iterable[tuple[str, object, object]]
     if isinstance(full, list) and isinstance(level, list) and len(full) == len(level):
         inner = ((str(number), *both) for number, both in enumerate(zip(full, level, strict=True)))
-    elif isinstance(full, BaseModel) and isinstance(level, type(full)):
+    elif isinstance(full, BaseModel | SegmentMessage) and isinstance(level, type(full)):
         inner = _members(full, level)
     else:
         return ""
@@ -117,9 +116,13 @@ def _difference(full: object, level: object) -> str | None:
     return None
 
 
-def _members(full: BaseModel, level: BaseModel) -> Iterator[tuple[str, object, object]]:
+def _members(full: BaseModel | SegmentMessage, level: object) -> Iterator[tuple[str, object, object]]:
     left_out = _LEFT_OUT.get(type(full), frozenset())
-    for name, field in type(full).model_fields.items():
+    if isinstance(full, BaseModel):
+        names = {name: field.alias or name for name, field in type(full).model_fields.items()}
+    else:
+        names = {field.name: field.name for field in fields(full)}
+    for name, written in names.items():
         said: object = getattr(level, name)
         if name not in _ELSEWHERE and (said or name not in left_out):
-            yield field.alias or name, getattr(full, name), said
+            yield written, getattr(full, name), said

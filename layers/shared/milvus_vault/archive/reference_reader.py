@@ -6,24 +6,25 @@ those are looked up by listing.
 """
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
-
-from pydantic import BaseModel, ValidationError
 
 from milvus_vault.archive.contents import Archive
 from milvus_vault.archive.layout import BackupLayout, parse_log_key
-from milvus_vault.archive.reference_agreement import Level, disagreement
+from milvus_vault.archive.reference_agreement import disagreement
 from milvus_vault.archive.reference_messages import (
     BackupMessage,
     BinlogMessage,
     CollectionsMessage,
     FieldBinlogMessage,
+    Kept,
+    Level,
+    Logs,
     PartitionMessage,
     PartitionsMessage,
     SegmentMessage,
     SegmentsMessage,
-    parse_message,
+    read_message,
 )
 from milvus_vault.archive.reference_rbac import translate_rbac
 from milvus_vault.archive.reference_translate import (
@@ -99,11 +100,11 @@ def read_full_message(
         BackupFormatError: The backup is not one of copied binlogs.
         BackupDamagedError: A file that is there cannot be read, or says something else than the others.
     """
-    summary = _parse(BackupMessage, layout.marker, marker) if marker is not None else None
+    summary = _parse(BackupMessage, layout.marker, [marker]) if marker is not None else None
     if summary is not None:
         _check_format(layout, summary)
     try:
-        full = _parse(BackupMessage, layout.meta(FULL_META), store.get(bucket, layout.meta(FULL_META)))
+        full = _read(store, bucket, BackupMessage, layout.meta(FULL_META))
     except ObjectNotFoundError:
         return None
     _check_format(layout, full)
@@ -114,7 +115,7 @@ def read_full_message(
     for model, file_name in _LEVELS:
         key = layout.meta(file_name)
         with suppress(ObjectNotFoundError):
-            _check_agreement(layout, full, key, _parse(model, key, store.get(bucket, key)))
+            _check_agreement(layout, full, key, _read(store, bucket, model, key))
     return full
 
 
@@ -137,13 +138,15 @@ def _check_databases(layout: BackupLayout, full: BackupMessage) -> None:
             raise BackupDamagedError(msg, hint="Restore this object from a copy, or use another backup.")
 
 
-def _parse[T: BaseModel](model: type[T], key: str, body: bytes) -> T:
+def _read[T: Level](store: ObjectStore, bucket: str, model: type[T], key: str) -> T:
+    return _parse(model, key, store.chunks(bucket, key))
+
+
+def _parse[T: Level](model: type[T], key: str, pieces: Iterable[bytes]) -> T:
     try:
-        return parse_message(model, body)
-    except ValidationError as err:
-        first = err.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        msg = f"{key} is not metadata of milvus-backup: {where or 'file'}: {first['msg']}"
+        return read_message(model, pieces)[0]
+    except ValueError as err:
+        msg = f"{key} is not metadata of milvus-backup: {err}"
         raise BackupDamagedError(msg, hint="Restore this object from a copy, or use another backup.") from err
 
 
@@ -154,10 +157,10 @@ def _check_format(layout: BackupLayout, backup: BackupMessage) -> None:
 
 
 def _read_levels(store: ObjectStore, bucket: str, layout: BackupLayout, marker: bytes) -> BackupMessage:
-    def read[T: BaseModel](model: type[T], file_name: str) -> T:
+    def read[T: Level](model: type[T], file_name: str) -> T:
         key = layout.meta(file_name)
         try:
-            return _parse(model, key, store.get(bucket, key))
+            return _read(store, bucket, model, key)
         except ObjectNotFoundError as err:
             msg = f"backup '{layout.name}' has neither {layout.meta(FULL_META)} nor {key}"
             raise BackupDamagedError(msg, hint="Restore one of them from a copy, or use another backup.") from err
@@ -175,7 +178,7 @@ def _read_levels(store: ObjectStore, bucket: str, layout: BackupLayout, marker: 
         msg = f"{layout.meta(SEGMENT_META)} has segments of partition {partition_id} of collection {collection_id}"
         msg += f", which {layout.meta(PARTITION_META)} does not know"
         raise BackupDamagedError(msg, hint="Restore the metadata from a copy, or use another backup.")
-    return _parse(BackupMessage, layout.marker, marker).model_copy(
+    return _parse(BackupMessage, layout.marker, [marker]).model_copy(
         update={
             "collection_backups": [
                 collection.model_copy(
@@ -201,11 +204,12 @@ def _list_l0_segments(
         if key is not None:
             log_path = listed.key.removeprefix(layout.binlogs)
             logs[key.segment_id].append(BinlogMessage(log_path=log_path, log_size=listed.size_bytes, log_id=key.log_id))
+    kept = Kept()
     for segment_id in sorted(logs):
         yield SegmentMessage(
             segment_id=segment_id,
             collection_id=collection_id,
             partition_id=ALL_PARTITIONS,
-            deltalogs=[FieldBinlogMessage(binlogs=logs[segment_id])],
+            deltalogs=Logs([FieldBinlogMessage(binlogs=logs[segment_id])], kept),
             is_l0=True,
         )

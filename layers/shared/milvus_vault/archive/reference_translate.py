@@ -1,7 +1,9 @@
 """Translate what milvus-backup recorded of a collection into our terms."""
 
 import base64
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import overload, override
 
 from milvus_vault.archive.contents import ArchivedCollection, ArchivedPartition, ArchivedSegment
 from milvus_vault.archive.layout import DELTA_LOG, INSERT_LOG, BackupLayout, LogKey, parse_log_key
@@ -9,7 +11,6 @@ from milvus_vault.archive.reference_messages import (
     BinlogMessage,
     CollectionMessage,
     DatabaseMessage,
-    FieldBinlogMessage,
     FieldMessage,
     IndexMessage,
     KeyValueMessage,
@@ -86,11 +87,7 @@ def _collection(layout: BackupLayout, collection: CollectionMessage) -> Archived
         l0_segments=tuple(_segment(segment) for segment in collection.l0_segments),
         live_row_count=None,
         object_list=None,
-        listed_objects=tuple(
-            item
-            for segment in [*segments, *collection.l0_segments]
-            for item in _objects(layout, collection.collection_id, segment)
-        ),
+        listed_objects=_Objects(layout, collection.collection_id, (*segments, *collection.l0_segments)),
     )
 
 
@@ -205,7 +202,7 @@ def _written(partition: PartitionMessage) -> list[SegmentMessage]:
 
 def _is_written(segment: SegmentMessage) -> bool:
     # Milvus counts rows once their logs are there. A backup without a flush may have found logs before.
-    return bool(segment.num_of_rows) or not _has_logs(segment.binlogs)
+    return bool(segment.num_of_rows) or not segment.binlogs.count
 
 
 def _segment(segment: SegmentMessage) -> ArchivedSegment:
@@ -221,31 +218,48 @@ def _segment(segment: SegmentMessage) -> ArchivedSegment:
 
 def _is_l0(segment: SegmentMessage) -> bool:
     # Releases before 0.4.15 did not say so of a segment that holds deletes alone.
-    return segment.is_l0 or (_has_logs(segment.deltalogs) and not _has_logs(segment.binlogs))
+    return segment.is_l0 or (segment.deltalogs.count > 0 and not segment.binlogs.count)
 
 
-def _has_logs(fields: Iterable[FieldBinlogMessage]) -> bool:
-    return any(field.binlogs for field in fields)
+@dataclass(frozen=True, slots=True)
+class _Objects(Sequence[ArchivedObject]):
+    """The objects of a collection, which are read from the disk whenever they are asked for."""
+
+    _layout: BackupLayout
+    _collection_id: int
+    _segments: tuple[SegmentMessage, ...]
+
+    @override
+    def __len__(self) -> int:
+        return sum(segment.binlogs.count + segment.deltalogs.count for segment in self._segments)
+
+    @override
+    def __iter__(self) -> Iterator[ArchivedObject]:
+        for segment in self._segments:
+            yield from _objects(self._layout, self._collection_id, segment)
+
+    @overload
+    def __getitem__(self, index: int) -> ArchivedObject: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[ArchivedObject]: ...
+    @override
+    def __getitem__(self, index: int | slice) -> ArchivedObject | Sequence[ArchivedObject]:
+        return tuple(self)[index]
 
 
 def _objects(layout: BackupLayout, collection_id: int, segment: SegmentMessage) -> Iterator[ArchivedObject]:
     partition_id, group_id, segment_id = segment.partition_id, segment.group_id, segment.segment_id
     for field in segment.binlogs:
         for log in field.binlogs:
-            key = LogKey(INSERT_LOG, collection_id, partition_id, segment_id, field.field_id, _log_id(log))
+            key = LogKey(INSERT_LOG, collection_id, partition_id, segment_id, field.field_id, log.number)
             stored = layout.insert_log(collection_id, partition_id, group_id, segment_id, key.field_id, key.log_id)
             yield ArchivedObject(stored, _source_key(log, key), log.log_size, etag="")
     # What delta logs have for a field says nothing: one entry without a field, or with the primary key's.
     for field in segment.deltalogs:
         for log in field.binlogs:
-            key = LogKey(DELTA_LOG, collection_id, partition_id, segment_id, 0, _log_id(log))
+            key = LogKey(DELTA_LOG, collection_id, partition_id, segment_id, 0, log.number)
             stored = layout.delta_log(collection_id, partition_id, group_id, segment_id, key.log_id)
             yield ArchivedObject(stored, _source_key(log, key), log.log_size, etag="")
-
-
-def _log_id(log: BinlogMessage) -> int:
-    # Old releases recorded the path only.
-    return log.log_id or int(log.log_path.rpartition("/")[2])
 
 
 def _source_key(log: BinlogMessage, key: LogKey) -> str:

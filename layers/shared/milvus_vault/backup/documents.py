@@ -46,7 +46,7 @@ from milvus_vault.claims import check_owner
 from milvus_vault.copying.working_files import read_items, verified_objects
 from milvus_vault.errors import BackupDamagedError, WorkingFileError
 from milvus_vault.model.objects import ArchivedObject
-from milvus_vault.parallel import LISTS_AT_A_TIME_BYTES, SMALL_REQUESTS_AT_A_TIME, begun, do_each, each
+from milvus_vault.parallel import LISTS_AT_A_TIME, LISTS_AT_A_TIME_BYTES, SMALL_REQUESTS_AT_A_TIME, begun, do_each, each
 from milvus_vault.tables import room_on_disk
 from milvus_vault.workspace import Workspace
 
@@ -157,7 +157,7 @@ class Documents:
         for written in each(
             self._write_collection,
             collections[current.first :],
-            threads=SMALL_REQUESTS_AT_A_TIME,
+            threads=LISTS_AT_A_TIME,
             weight=list_bytes,
             max_weight=LISTS_AT_A_TIME_BYTES,
         ):

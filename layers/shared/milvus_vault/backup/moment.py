@@ -5,19 +5,24 @@ then: of an upsert that arrives in between, the delete is in the backup and the 
 is taken first, and the flush comes later, by more time than a request needs to arrive. What is newer than the timestamp
 is in the backup by chance, and no restore brings it back. docs/consistency.md has the whole argument.
 
+Where a collection is counted between the two, the count has waited for those requests. The others wait for `Margin`.
+
 `judging.py` proves the moment by what lies in the backup.
 """
 
+import threading
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import groupby
 
 from milvus_vault.archive.layout import DELTA_LOG, holds_timestamps, parse_log_key
+from milvus_vault.backup.segments import is_recent
 from milvus_vault.backup.working_files import Evidence
 from milvus_vault.errors import ServerClockError
 from milvus_vault.model.collections import CollectionName
-from milvus_vault.model.hybrid import as_text, at_whole_millisecond
+from milvus_vault.model.hybrid import as_text, at_whole_millisecond, milliseconds
 from milvus_vault.model.objects import ListedObject
 from milvus_vault.ports import Flushes
 
@@ -42,6 +47,8 @@ class Moment:
     """Hybrid, at a whole millisecond: servers up to 2.4 can be told no other."""
     taken_at: float
     """By the monotonic clock."""
+    is_of_a_flush: bool = False
+    """Whether the server tells no time but that of a flush, so that nobody else can tell how long ago this was."""
 
     def recent_since(self, written_at: datetime) -> datetime:
         """Return since when, by S3's clock, Milvus may have written what the proof of the moment has to read.
@@ -56,15 +63,44 @@ class Moment:
         ago = time.monotonic() - self.taken_at
         return written_at - timedelta(seconds=ago + SUSPECT_SECONDS + _CLOCKS_SECONDS)
 
-    def wait(self, database: Flushes) -> None:
+    def wait(self, database: Flushes, *, flushes: bool) -> None:
         """Return once every request that was stamped before it has arrived, in all likelihood.
 
-        Raises `ServerClockError` where the server's time has not gone on meanwhile.
+        Args:
+            database: Whose moment it is.
+            flushes: Whether this process flushes next. Where another one does, by `Margin`, nothing is waited for here
+                that can be told there.
+
+        Raises:
+            ServerClockError: The server's time has not gone on since.
         """
-        time.sleep(max(0.0, self.taken_at + MARGIN_SECONDS - time.monotonic()))
+        if flushes or self.is_of_a_flush:
+            time.sleep(max(0.0, self.taken_at + MARGIN_SECONDS - time.monotonic()))
         now = database.current_timestamp()
         if now is not None:
             check_clock(self.timestamp, now, "its clock")
+
+
+class Margin:
+    """What lies between a moment that another function took and the flush of a collection that nothing settles."""
+
+    def __init__(self, moment: int) -> None:
+        """Begin at a moment."""
+        self._moment, self._is_over, self._lock = moment, False, threading.Lock()
+
+    def wait(self, database: Flushes) -> None:
+        """Return as `Moment.wait` does, by the server's clock; at once where the server tells no time.
+
+        The first of many threads asks for the time, and the others wait with it. Raises `ServerClockError`.
+        """
+        with self._lock:
+            if self._is_over:
+                return
+            now = database.current_timestamp()
+            if now is not None:
+                check_clock(self._moment, now, "its clock")
+                time.sleep(max(0.0, MARGIN_SECONDS - (milliseconds(now) - milliseconds(self._moment)) / 1000))
+            self._is_over = True
 
 
 def take_moment(database: Flushes, collections: Sequence[CollectionName]) -> Moment | None:
@@ -75,10 +111,10 @@ def take_moment(database: Flushes, collections: Sequence[CollectionName]) -> Mom
     if not collections:
         return None
     timestamp = database.current_timestamp()
-    if timestamp is None:
+    if is_of_a_flush := timestamp is None:
         name = collections[0]
         timestamp = database.flush(name.database, name.name, timeout_seconds=FIRST_FLUSH_SECONDS).timestamp
-    return Moment(at_whole_millisecond(timestamp), time.monotonic())
+    return Moment(at_whole_millisecond(timestamp), time.monotonic(), is_of_a_flush)
 
 
 def check_clock(moment: int, later: int, what: str) -> None:
@@ -106,7 +142,7 @@ def evidence_of(
     """Return what the proof of a collection's moment has to read.
 
     Args:
-        objects: The collection's objects in Milvus' bucket, each with its key in the backup.
+        objects: The collection's objects in Milvus' bucket, segment by segment, each with its key in the backup.
         storage_versions: Of each segment.
         replaced: Delta logs of segments that were replaced.
         uncounted: Segments whose rows have to be counted.
@@ -116,36 +152,32 @@ def evidence_of(
         counted_row_count: How many rows Milvus counted.
         hides_expired: Whether it leaves out rows that have expired.
     """
-    rows: dict[int, list[str]] = {}
-    to_read = set(uncounted)
+    rows: dict[int, tuple[str, ...]] = {}
     deletes: list[str] = []
-    groups: dict[int, set[int]] = {}
-    for listed, stored_key in objects:
-        key = parse_log_key(listed.key)
-        if key is None:
-            continue
-        if key.kind == DELTA_LOG:
-            if key.segment_id in uncounted or _is_recent(listed, since):
-                deletes.append(stored_key)
-            continue
-        groups.setdefault(key.segment_id, set()).add(key.field_id)
-        if holds_timestamps(key, storage_versions.get(key.segment_id, 0)):
-            rows.setdefault(key.segment_id, []).append(stored_key)
-            if _is_recent(listed, since):
-                to_read.add(key.segment_id)
+    groups: dict[int, int] = {}
+    logs = ((key, listed, stored_key) for listed, stored_key in objects if (key := parse_log_key(listed.key)))
+    for segment, of_segment in groupby(logs, lambda log: log[0].segment_id):
+        is_read, fields, with_times = segment in uncounted, set[int](), list[str]()
+        for key, listed, stored_key in of_segment:
+            if key.kind == DELTA_LOG:
+                if segment in uncounted or is_recent(listed, since):
+                    deletes.append(stored_key)
+                continue
+            fields.add(key.field_id)
+            if holds_timestamps(key, storage_versions.get(segment, 0)):
+                with_times.append(stored_key)
+                is_read = is_read or is_recent(listed, since)
+        if is_read and with_times:
+            rows[segment], groups[segment] = tuple(with_times), len(fields)
     return Evidence(
         # Up to 2.4 a segment that fills slowly has older logs, too: only all of them together are all of its rows.
-        rows={number: tuple(keys) for number, keys in rows.items() if number in to_read},
-        column_groups={number: len(groups[number]) for number in rows if number in to_read},
+        rows=rows,
+        column_groups=groups,
         uncounted=tuple(sorted(uncounted)),
         deletes=tuple(deletes),
-        replaced=tuple(listed.key for listed in replaced if _is_recent(listed, since)),
+        replaced=tuple(listed.key for listed in replaced if is_recent(listed, since)),
         is_settled=is_settled,
         undeleted_row_count=undeleted_row_count,
         counted_row_count=counted_row_count,
         hides_expired=hides_expired,
     )
-
-
-def _is_recent(listed: ListedObject, since: datetime | None) -> bool:
-    return since is None or listed.modified_at is None or listed.modified_at >= since

@@ -9,11 +9,13 @@ A segment of deletes (L0) that goes away takes more with it: its deletes are by 
 segments that keep their IDs. So all segments are listed anew.
 """
 
+import json
 import time
 from collections import Counter
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from itertools import batched
 from types import MappingProxyType
 
 from milvus_vault.archive.layout import DELTA_LOG, LogKey, parse_log_key
@@ -37,6 +39,8 @@ from milvus_vault.spans import list_in_spans
 from milvus_vault.tables import LISTED, listed_object, listed_row, open_tables, room_on_disk
 
 _KEPT_TOGETHER = 1000
+# A whole number of the adapter's calls.
+_TOLD_TOGETHER = 1000
 _DELETES = -1  # stands for the field of delta logs, which have none
 
 # From 2.5 on every segment is replaced once, 0.2 to 0.8 s after its flush: two passes are normal there.
@@ -90,7 +94,11 @@ class SegmentObjects:
 
 
 # Numbers of keys may be larger than any that is a number in a table.
-_LOGS = f"CREATE TABLE logs (segment TEXT, field TEXT, log TEXT, {LISTED}); CREATE INDEX by_segment ON logs (segment);"
+_LOGS = f"""
+CREATE TABLE logs (segment TEXT, field TEXT, log TEXT, {LISTED});
+CREATE INDEX by_segment ON logs (segment);
+CREATE TABLE told (segment TEXT PRIMARY KEY, logs TEXT);
+"""
 _READ = "SELECT * FROM logs WHERE segment = ? ORDER BY rowid"
 
 
@@ -103,6 +111,31 @@ class Listing:
         self._rows: list[tuple[str | int | None, ...]] = []
         self.partitions: dict[int, int] = {}
         """By segment of which there are logs, the partition of the first that was found."""
+        self.channels: dict[int, str] = {}
+        """Of segments whose logs the server has named."""
+        self.has_archived = False
+        """Whether any of the logs lies in an archive class of S3."""
+
+    def ask(self, database: Segments, name: CollectionName, collection_id: int, segments: Sequence[int]) -> None:
+        """Have the server name the logs of segments, as far as it does: `told` returns them."""
+        for together in batched(segments, _TOLD_TOGETHER, strict=False):
+            told = database.describe_segments(name.database, collection_id, together)
+            self.channels |= {number: logs.virtual_channel for number, logs in told.items()}
+            rows = (
+                (str(number), json.dumps((sorted(logs.insert_logs), sorted(logs.delta_logs))))
+                for number, logs in told.items()
+            )
+            with room_on_disk():
+                self._tables.executemany("INSERT OR REPLACE INTO told VALUES (?, ?)", rows)
+
+    def told(self, segment: int) -> SegmentLogs | None:
+        """Return the logs that the server has named; None where it named none."""
+        row = self._tables.execute("SELECT logs FROM told WHERE segment = ?", (str(segment),)).fetchone()
+        if row is None:
+            return None
+        inserts, deletes = json.loads(row[0])
+        insert_logs = frozenset((field_id, log_id) for field_id, log_id in inserts)
+        return SegmentLogs(self.channels[segment], insert_logs, delta_logs=frozenset(deletes))
 
     def add(self, key: LogKey, listed: ListedObject) -> None:
         """Add a log that was listed."""
@@ -110,6 +143,7 @@ class Listing:
         self._add(key.segment_id, _DELETES if key.kind == DELTA_LOG else key.field_id, key.log_id, listed)
 
     def _add(self, segment: int, field_id: int, log_id: int, listed: ListedObject) -> None:
+        self.has_archived = self.has_archived or bool(listed.archive_class)
         self._rows.append((str(segment), str(field_id), str(log_id), *listed_row(listed)))
         if len(self._rows) == _KEPT_TOGETHER:
             self._keep()
@@ -173,6 +207,12 @@ class CollectionObjects:
         return (listed for segment in self.stored for listed in segment.read().all())
 
     @property
+    def archived(self) -> Iterator[ListedObject]:
+        """Yield those that cannot be read at once, since they lie in an archive class of S3."""
+        stored = (segment for segment in self.stored if segment.listing.has_archived)
+        return (listed for segment in stored for listed in segment.read().all() if listed.archive_class)
+
+    @property
     def undeleted_row_count(self) -> int | None:
         """Return the number of rows where none is deleted; None where some may be."""
         if any(segment.has_deletes for segment in self.stored):
@@ -215,13 +255,14 @@ def capture_objects(
         _Logs(store, storage, description.collection_id),
         description.name,
         description.collection_schema,
+        since,
         can_be_older=can_be_older,
     )
     last = capture.begin()
     for _ in range(PASSES):
         last = capture.look(last)
         if last.is_settled:
-            return capture.settled(last, since)
+            return capture.settled(last)
         time.sleep(PAUSE_SECONDS)
     raise capture.unsettled(last)
 
@@ -257,29 +298,29 @@ class _Logs:
                     msg = f"s3://{self.storage.bucket}/{listed.key} is not named as Milvus {KNOWN} name their logs"
                     raise VersionUnsupportedError(msg, hint=NEWER_STORAGE_HINT)
 
-    def of_segments(self, segments: Iterable[Segment], *, at_once: bool) -> tuple[Listing, dict[LogKey, ListedObject]]:
-        """Return the objects of some segments, by one listing of the collection or one of each segment.
+    def of_segments(
+        self, segments: Iterable[Segment], found: Listing, since: datetime | None, *, at_once: bool
+    ) -> dict[LogKey, ListedObject]:
+        """Add the objects of some segments to a listing, by listing the collection or each segment.
 
-        And the delta logs of all segments: they are few, and listed as a whole each time.
+        Delta logs are listed as a whole each time: those of all segments that were written since a time are returned.
         """
         homes = {segment.segment_id: segment.partition_id for segment in segments}
-        found, deletes = Listing(), dict[LogKey, ListedObject]()
+        deletes = dict[LogKey, ListedObject]()
         if not homes:
-            return found, deletes
+            return deletes
         below = [""] if at_once else [f"{partition}/{segment}/" for segment, partition in homes.items()]
         for key, listed in self.list(homes, below, homes):
             if key.segment_id in homes:
                 found.add(key, listed)
-            if key.kind == DELTA_LOG:
+            if key.kind == DELTA_LOG and is_recent(listed, since):
                 deletes[key] = listed
-        return found, deletes
+        return deletes
 
-    def all(self, wanted: Container[int], homes: Mapping[int, int]) -> Listing:
-        """Return the logs of all segments. Raises as `list`."""
-        found = Listing()
+    def all(self, wanted: Container[int], homes: Mapping[int, int], found: Listing) -> None:
+        """Add the logs of all segments to a listing. Raises as `list`."""
         for key, listed in self.list(wanted, homes=homes):
             found.add(key, listed)
-        return found
 
     def replaced(self, logs: Iterable[tuple[LogKey, ListedObject]], captured: Container[int]) -> Iterator[ListedObject]:
         """Yield those delta logs of segments with rows that are not captured: a compaction or a drop replaced them.
@@ -319,7 +360,7 @@ class _Pass:
     channels: Mapping[int, str] = field(default_factory=dict)
     """Of segments whose logs the server has named."""
     deletes: Mapping[LogKey, ListedObject] = field(default_factory=dict)
-    """All delta logs that any listing found."""
+    """The delta logs that any listing found, as far as they were written since the time that is asked for."""
     has_lost: bool = False
     """Whether a segment went, in this pass or before."""
     has_folded: bool = False
@@ -360,7 +401,7 @@ class _Listed:
     torn: Mapping[int, StoredSegment]
     channels: Mapping[int, str]
     deletes: Mapping[LogKey, ListedObject]
-    """Delta logs of all segments."""
+    """Delta logs of all segments that were written since the time that is asked for."""
     is_empty: bool
     """Whether none of the segments has any object."""
 
@@ -377,6 +418,8 @@ class _Capture:
     logs: _Logs
     name: CollectionName
     schema: CollectionSchema
+    since: datetime | None
+    """When the oldest deletes of replaced segments that are looked for were written; None: all are."""
     can_be_older: bool
 
     def begin(self) -> _Pass:
@@ -392,28 +435,30 @@ class _Capture:
 
     def _list(self, segments: Sequence[Segment], *, at_once: bool) -> _Listed:
         ids = [segment.segment_id for segment in segments]
-        told = self.database.describe_segments(self.name.database, self.logs.collection_id, ids)
-        found, deletes = self.logs.of_segments(segments, at_once=at_once)
+        found = Listing()
+        found.ask(self.database, self.name, self.logs.collection_id, ids)
+        deletes = self.logs.of_segments(segments, found, self.since, at_once=at_once)
         whole: dict[int, StoredSegment] = {}
         torn: dict[int, StoredSegment] = {}
         for segment in segments:
             number = segment.segment_id
-            stored = _complete(self.schema, segment, found, told.get(number), self.can_be_older)
+            stored = _complete(self.schema, segment, found, self.can_be_older)
             if stored is None:
                 torn[number] = StoredSegment(found, number, has_deletes=False)
             else:
                 whole[number] = stored
-        return _Listed(whole, torn, _channels(told), deletes, is_empty=not found.partitions)
+        return _Listed(whole, torn, found.channels, deletes, is_empty=not found.partitions)
 
-    def settled(self, last: _Pass, since: datetime | None) -> CollectionObjects:
-        """Return what was captured. Of replaced segments, the deletes written since a time are looked for."""
+    def settled(self, last: _Pass) -> CollectionObjects:
+        """Return what was captured. Of replaced segments, the deletes written since `since` are looked for."""
         # A segment whose rows are all deleted goes without another in its place, and is in no list then.
-        gone = dict(self.logs.list(below=())) if last.has_lost else {}
+        there = self.logs.list(below=()) if last.has_lost else ()
+        gone = {key: listed for key, listed in there if is_recent(listed, self.since)}
         deletes = {**last.deletes, **gone}
         return CollectionObjects(
             segments=tuple(_on_channel(last.segments[number], last.channels) for number in sorted(last.whole)),
             stored=tuple(last.whole[number] for number in sorted(last.whole)),
-            replaced_deletes=tuple(self.logs.replaced(_written_since(deletes, since), last.whole)),
+            replaced_deletes=tuple(self.logs.replaced(deletes.items(), last.whole)),
         )
 
     def unsettled(self, last: _Pass) -> SegmentTornError | SourceChangedError:
@@ -450,14 +495,15 @@ def capture_flushed(
     logs = _Logs(store, storage, description.collection_id)
     wanted = frozenset(point.segment_ids) | arrived
     listed_now = _list_segments(database, name)
-    told = database.describe_segments(name.database, description.collection_id, sorted(wanted))
+    found = Listing()
+    found.ask(database, name, description.collection_id, sorted(wanted))
     homes = {number: segment.partition_id for number, segment in listed_now.items()}
-    found = logs.all(wanted | listed_now.keys(), homes)
+    logs.all(wanted | listed_now.keys(), homes, found)
     rows: dict[int, StoredSegment] = {}
     segments: list[Segment] = []
     for number in sorted(wanted & found.partitions.keys()):
         segment = listed_now.get(number) or _as_told_by_logs(schema, number, found)
-        whole = _complete(schema, segment, found, told.get(number), can_be_older)
+        whole = _complete(schema, segment, found, can_be_older)
         if whole is None and number not in listed_now:
             # It was replaced, and garbage collection is taking it.
             return None
@@ -465,14 +511,14 @@ def capture_flushed(
             msg = f"segment {number} of {name} is not whole ({found.read(number)})"
             raise SegmentTornError(msg, hint="Compact the collection, and back up again.")
         rows[number] = whole
-        segments.append(_on_channel(segment, _channels(told)))
+        segments.append(_on_channel(segment, found.channels))
     if _has_lost(point, found.partitions, listed_now):
         return None
     others = _with_deletes(found, rows)
     # Asked for apart, because one segment that has gone refuses a whole batch.
     rest = (found.partitions.keys() - rows.keys()) & listed_now.keys()
-    channels = _channels(database.describe_segments(name.database, description.collection_id, sorted(rest)))
-    segments += [_on_channel(_of_deletes(number, found), channels) for number in others]
+    found.ask(database, name, description.collection_id, sorted(rest))
+    segments += [_on_channel(_of_deletes(number, found), found.channels) for number in others]
     replaced = (
         listed
         for number, there in others.items()
@@ -526,10 +572,6 @@ def _has_lost(point: FlushPoint, found: Container[int], listed_now: Mapping[int,
     return False
 
 
-def _channels(told: Mapping[int, SegmentLogs]) -> dict[int, str]:
-    return {number: logs.virtual_channel for number, logs in told.items()}
-
-
 def _on_channel(segment: Segment, channels: Mapping[int, str]) -> Segment:
     """Return a segment with its channel, where the server tells."""
     return segment.model_copy(update={"virtual_channel": channels.get(segment.segment_id, "")})
@@ -559,11 +601,9 @@ def newer_storage(name: CollectionName, segments: Iterable[Segment]) -> str:
     return f"{first} {newer[0].storage_version}: {NEWER_STORAGE}"
 
 
-def _complete(
-    schema: CollectionSchema, segment: Segment, found: Listing, logs: SegmentLogs | None, can_be_older: bool
-) -> StoredSegment | None:
+def _complete(schema: CollectionSchema, segment: Segment, found: Listing, can_be_older: bool) -> StoredSegment | None:
     """Return what makes up a segment; None where it lacks objects that it must have."""
-    there = found.read(segment.segment_id)
+    there, logs = found.read(segment.segment_id), found.told(segment.segment_id)
     made_of = there.only(logs) if logs is not None else there
     if made_of is None:
         return None
@@ -575,7 +615,6 @@ def _complete(
     return StoredSegment(found, segment.segment_id, has_deletes=deletes > 0)
 
 
-def _written_since(
-    logs: Mapping[LogKey, ListedObject], since: datetime | None
-) -> Iterator[tuple[LogKey, ListedObject]]:
-    return ((k, o) for k, o in logs.items() if since is None or o.modified_at is None or o.modified_at >= since)
+def is_recent(listed: ListedObject, since: datetime | None) -> bool:
+    """Return whether an object may have been written since a time. None: whenever that was."""
+    return since is None or listed.modified_at is None or listed.modified_at >= since

@@ -180,7 +180,7 @@ def _times(store: ObjectStore, bucket: str, layout: BackupLayout) -> tuple[datet
     """
     try:
         said = parse_message(BackupMessage, store.get(bucket, layout.marker))
-    except ValidationError:
+    except ValueError:
         said = BackupMessage()
     finished_at = _moment(layout, said.end_time) if said.end_time else None
     if said.start_time:

@@ -1,30 +1,17 @@
 """The commands by name, and the global options."""
 
+from importlib import import_module
 from typing import Annotated, Literal
 
 import typer
 
 from milvus_vault import __version__
-from milvus_vault.cli.commands import (
-    acceptance,
-    backups,
-    config,
-    console,
-    drills,
-    local,
-    planning,
-    restores,
-    rows,
-    runs,
-    schedules,
-)
 from milvus_vault.cli.help import App
 from milvus_vault.cli.session import Output, Session
 
-app = App(
-    name="milvus-vault",
-    epilog="Exit codes: 0 done, 1 failed or damaged, 2 wrong usage, 3 partial, 4 not found, 5 refused, 6 denied, "
-    "7 unavailable, 8 waited long enough, 130 interrupted.",
+_EPILOG = (
+    "Exit codes: 0 done, 1 failed or damaged, 2 wrong usage, 3 partial, 4 not found, 5 refused, 6 denied, "
+    "7 unavailable, 8 waited long enough, 130 interrupted."
 )
 
 
@@ -34,7 +21,6 @@ def _show_version(is_asked: bool) -> None:
         raise typer.Exit
 
 
-@app.callback(invoke_without_command=True)
 def _global_options(
     context: typer.Context,
     url: Annotated[
@@ -77,30 +63,51 @@ def _global_options(
 
 _SETUP, _BACKUPS, _RUNS, _TIME = "Look first", "Back up and restore", "Runs", "By itself"
 
-app.command(rich_help_panel=_SETUP)(planning.check)
-app.command(rich_help_panel=_SETUP)(acceptance.acceptance)
-app.command(rich_help_panel=_SETUP)(console.console)
-app.command(rich_help_panel=_SETUP)(planning.collections)
-app.command(rich_help_panel=_SETUP)(planning.estimate)
-app.command(rich_help_panel=_BACKUPS)(backups.create)
-app.command("list", rich_help_panel=_BACKUPS)(backups.list_backups)
-app.command(rich_help_panel=_BACKUPS)(backups.get)
-app.command(rich_help_panel=_BACKUPS)(backups.diff)
-app.command(rich_help_panel=_BACKUPS)(rows.rows)
-app.command(rich_help_panel=_BACKUPS)(restores.restore)
-app.command(rich_help_panel=_BACKUPS)(backups.export)
-app.command(rich_help_panel=_BACKUPS)(backups.copy)
-app.command(rich_help_panel=_BACKUPS)(backups.verify)
-app.command(rich_help_panel=_BACKUPS)(drills.drill)
-app.command(rich_help_panel=_BACKUPS)(backups.repair)
-app.command(rich_help_panel=_BACKUPS)(runs.report)
-app.command(rich_help_panel=_BACKUPS)(backups.hold)
-app.command(rich_help_panel=_BACKUPS)(backups.delete)
-app.command(rich_help_panel=_RUNS)(runs.runs)
-app.command(rich_help_panel=_RUNS)(runs.watch)
-app.command(rich_help_panel=_RUNS)(runs.stop)
-app.add_typer(schedules.app, name="schedule", rich_help_panel=_TIME)
-app.command(rich_help_panel=_TIME)(planning.prune)
-app.command(rich_help_panel=_TIME)(planning.stats)
-app.add_typer(local.app, name="local", rich_help_panel=_SETUP)
-app.add_typer(config.app, name="config", rich_help_panel=_SETUP)
+# In the order of help: where a command is, below cli/commands, and its heading there.
+_COMMANDS = {
+    "check": ("planning.check", _SETUP),
+    "acceptance": ("acceptance.acceptance", _SETUP),
+    "console": ("console.console", _SETUP),
+    "collections": ("planning.collections", _SETUP),
+    "estimate": ("planning.estimate", _SETUP),
+    "create": ("backups.create", _BACKUPS),
+    "list": ("backups.list_backups", _BACKUPS),
+    "get": ("backups.get", _BACKUPS),
+    "diff": ("backups.diff", _BACKUPS),
+    "rows": ("rows.rows", _BACKUPS),
+    "restore": ("restores.restore", _BACKUPS),
+    "export": ("backups.export", _BACKUPS),
+    "copy": ("backups.copy", _BACKUPS),
+    "verify": ("backups.verify", _BACKUPS),
+    "drill": ("drills.drill", _BACKUPS),
+    "repair": ("backups.repair", _BACKUPS),
+    "report": ("runs.report", _BACKUPS),
+    "hold": ("backups.hold", _BACKUPS),
+    "delete": ("backups.delete", _BACKUPS),
+    "runs": ("runs.runs", _RUNS),
+    "watch": ("runs.watch", _RUNS),
+    "stop": ("runs.stop", _RUNS),
+    "prune": ("planning.prune", _TIME),
+    "stats": ("planning.stats", _TIME),
+    "schedule": ("schedules.app", _TIME),
+    "local": ("local.app", _SETUP),
+    "config": ("config.app", _SETUP),
+}
+
+
+def app_for(word: str = "") -> App:
+    """Return the program with the command of this name alone, since to make the others takes its time.
+
+    For a word that is none, and for no word, it has all of them: it is to list or to suggest them.
+    """
+    app = App(name="milvus-vault", epilog=_EPILOG)
+    app.callback(invoke_without_command=True)(_global_options)
+    for name in [word] if word in _COMMANDS else _COMMANDS:
+        place, heading = _COMMANDS[name]
+        module, _, attribute = place.partition(".")
+        command = getattr(import_module(f"milvus_vault.cli.commands.{module}"), attribute)
+        if isinstance(command, App):
+            app.add_typer(command, name=name, rich_help_panel=heading)
+        else:
+            app.command(name, rich_help_panel=heading)(command)
+    return app

@@ -1,5 +1,6 @@
 """Times as the person at this machine reads them: in its time zone, or by how far they are."""
 
+from collections.abc import Iterable
 from datetime import UTC, datetime
 
 from milvus_vault.model import readable
@@ -20,6 +21,11 @@ def exactly(time: datetime | None) -> str:
 def minute(time: datetime) -> str:
     """Return a time in the time zone of this machine, to the minute."""
     return time.astimezone().strftime("%Y-%m-%d %H:%M")
+
+
+def zones(times: Iterable[datetime]) -> str:
+    """Return the names of this machine's time zone at these times: `CET`, or `CET/CEST`."""
+    return "/".join(dict.fromkeys(time.astimezone().strftime("%Z") for time in times))
 
 
 def roughly(seconds: float) -> str:

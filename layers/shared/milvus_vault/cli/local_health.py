@@ -34,21 +34,26 @@ def look(state: LocalState) -> tuple[CheckItem, ...]:
     door = local_door(state.api_url)
 
     def collections() -> str:
-        count = sum(1 for _ in VaultClient(door.url, door.session).list_collections())
+        count = sum(1 for _ in VaultClient(door.url, door.caller).list_collections())
         return f"the deployment sees {readable.number_of(count, 'collection')}"
 
     def buckets() -> str:
-        client = door.session.client("s3", endpoint_url=state.aws_url, config=_QUICK)
+        client = door.caller.session.client("s3", endpoint_url=state.aws_url, config=_QUICK)
         return readable.number_of(len(client.list_buckets()["Buckets"]), "bucket")
 
     def machines() -> str:
-        client = door.session.client("stepfunctions", endpoint_url=state.aws_url, config=_QUICK)
+        client = door.caller.session.client("stepfunctions", endpoint_url=state.aws_url, config=_QUICK)
         return readable.number_of(len(client.list_state_machines()["stateMachines"]), "state machine")
 
-    milvus = _tried("milvus", lambda: _milvus(state))
+    well = milvus(state)
     # What is not ready itself makes who asks for collections wait.
-    seen = () if milvus.verdict == "failed" else (_tried("collections", collections),)
-    return (milvus, *seen, _tried("s3", buckets), _tried("step_functions", machines))
+    seen = () if well.verdict == "failed" else (_tried("collections", collections),)
+    return (well, *seen, _tried("s3", buckets), _tried("step_functions", machines))
+
+
+def milvus(state: LocalState) -> CheckItem:
+    """Return a verdict on Milvus, by what it says of itself."""
+    return _tried("milvus", lambda: _milvus(state))
 
 
 def _tried(name: str, ask: Callable[[], str]) -> CheckItem:

@@ -1,5 +1,6 @@
 """The program: reads the command line, runs the command, and turns every error into a message and an exit code."""
 
+import os
 import signal
 import sys
 from collections.abc import Iterator, Sequence
@@ -8,7 +9,7 @@ from types import FrameType
 
 import typer
 
-from milvus_vault.cli.app import app
+from milvus_vault.cli.app import app_for
 from milvus_vault.cli.exit_codes import ExitCode, code_of
 from milvus_vault.cli.session import Output, help_hint
 from milvus_vault.errors import InvalidRequestError, VaultError
@@ -31,6 +32,8 @@ def main() -> None:
     """Run the command line of this process, and exit."""
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _interrupt)
+    # To look for some takes as long as to ask the API. They would only watch.
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     sys.exit(run(sys.argv[1:]))
 
 
@@ -40,7 +43,9 @@ def run(arguments: Sequence[str]) -> int:
     output = Output(is_json=_asks_for_json(found_globals))
     try:
         _check_values(arguments)
-        result = app(args=found_globals + rest, prog_name="milvus-vault", standalone_mode=False)
+        result = app_for(next(iter(rest), ""))(
+            args=found_globals + rest, prog_name="milvus-vault", standalone_mode=False
+        )
     except VaultError as err:
         code = code_of(type(err).__name__)
         output.error(type(err).__name__, err.message, err.hint, code)

@@ -61,9 +61,17 @@ class Output:
         if self.text.is_terminal:
             self.text.print(renderable)
             return
-        with self.text.capture() as captured:
-            self.text.print(renderable)
-        print(*(line.rstrip() for line in captured.get().splitlines()), sep="\n", flush=True)
+        from rich.text import Text  # noqa: PLC0415 - see above
+
+        from milvus_vault.cli.terminal import harmless  # noqa: PLC0415 - see above
+
+        if isinstance(renderable, Text):
+            written = harmless(renderable.plain)
+        else:
+            with self.text.capture() as captured:
+                self.text.print(renderable)
+            written = captured.get()
+        print(*(line.rstrip() for line in written.splitlines()), sep="\n", flush=True)
 
     def say(self, markup: str, /, *, is_whole: bool = False, **values: object) -> None:
         """Write a remark: to standard output as text, to standard error beside JSON.

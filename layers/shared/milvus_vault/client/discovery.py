@@ -3,45 +3,30 @@
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
+from urllib.parse import urlsplit
 
-import boto3
-import botocore.session
-from botocore.exceptions import (
-    BotoCoreError,
-    ClientError,
-    ConfigParseError,
-    CredentialRetrievalError,
-    NoCredentialsError,
-    NoRegionError,
-    PartialCredentialsError,
-    ProfileNotFound,
-    SSOError,
-    TokenRetrievalError,
-)
-
-from milvus_vault.client.deployments import find_deployment
-from milvus_vault.client.local_state import LOCAL_ACCESS_KEY, LOCAL_REGION, LOCAL_SECRET_KEY, running_stack
+from milvus_vault.client.caller import Caller, configured_caller, local_caller
+from milvus_vault.client.local_state import running_stack
 from milvus_vault.client.vault import VaultClient
 from milvus_vault.errors import ApiAccessDeniedError, ApiNotFoundError, ApiUnavailableError, InvalidRequestError
+
+if TYPE_CHECKING:
+    import boto3
+    from botocore.exceptions import BotoCoreError
 
 URL_VARIABLE = "MILVUS_VAULT_URL"
 STACK_VARIABLE = "MILVUS_VAULT_STACK"
 DEPLOYMENT_VARIABLE = "MILVUS_VAULT_DEPLOYMENT"
 OUTPUT_KEY = "ApiUrl"
 
-# No files and no profile: a variable of a session has a key in the files, one in the environment, and a default.
-_NO_CONFIGURATION = dict.fromkeys(("profile", "config_file", "credentials_file"), (None, None, None, None))
-
-_CREDENTIALS = (NoCredentialsError, PartialCredentialsError, CredentialRetrievalError, SSOError, TokenRetrievalError)
-
 
 @dataclass(frozen=True, slots=True)
 class Door:
-    """An API, and the session that signs requests to it."""
+    """An API, and who calls it."""
 
     url: str
-    session: boto3.Session
+    caller: Caller
     found_by: Literal["url", "stack", "local"]
     stack: str = ""
     """The CloudFormation stack; empty where an address was given."""
@@ -60,7 +45,7 @@ def connect(
 ) -> VaultClient:
     """Return a client of the API that `find_door` finds; raises as that does. See `VaultClient` for `on_repetition`."""
     door = find_door(url=url, stack=stack, deployment=deployment, region=region, profile=profile)
-    return VaultClient(door.url, door.session, on_repetition=on_repetition)
+    return VaultClient(door.url, door.caller, on_repetition=on_repetition)
 
 
 def find_door(
@@ -78,7 +63,7 @@ def find_door(
         url: address of the API.
         stack: CloudFormation stack whose output `ApiUrl` is the address.
         deployment: what `milvus-vault config` has under that name. At most one of these three is given.
-        region: Region of the stack; default: that of the deployment, of the profile or of the environment.
+        region: Region of the stack; default: that of the deployment, of the environment or of the profile.
         profile: profile of the AWS configuration; default: that of the deployment.
         environment: has `MILVUS_VAULT_URL`, `MILVUS_VAULT_STACK` or `MILVUS_VAULT_DEPLOYMENT`, of which the first one
             counts, where nothing is given.
@@ -98,13 +83,15 @@ def find_door(
         variables = {"url": URL_VARIABLE, "stack": STACK_VARIABLE, "deployment": DEPLOYMENT_VARIABLE}
         given = {name: environment.get(variable, "") for name, variable in variables.items()}
     if not given["url"] and not given["stack"] and given["deployment"]:
+        from milvus_vault.client.deployments import find_deployment  # noqa: PLC0415 - most do without
+
         known = find_deployment(given["deployment"])
         given, region, profile = known.model_dump(), region or known.region, profile or known.profile
     if given["url"]:
-        return Door(checked_address(given["url"]), _session(region, profile), "url")
+        return Door(checked_address(given["url"]), configured_caller(region, profile), "url")
     if given["stack"]:
-        session = _session(region, profile)
-        return Door(_url_of_stack(given["stack"], session), session, "stack", given["stack"])
+        caller = configured_caller(region, profile)
+        return Door(_url_of_stack(given["stack"], caller.session), caller, "stack", given["stack"])
     local = running_stack()
     if local is None:
         msg = "nothing tells where the API is"
@@ -119,39 +106,26 @@ def find_door(
 
 def local_door(api_url: str, *, stack: str = "", aws_url: str = "") -> Door:
     """Return the API of a local stack, with the credentials that it takes, whatever the AWS configuration is."""
-    core = botocore.session.Session(session_vars=_NO_CONFIGURATION)
-    session = boto3.Session(
-        aws_access_key_id=LOCAL_ACCESS_KEY,
-        aws_secret_access_key=LOCAL_SECRET_KEY,
-        region_name=LOCAL_REGION,
-        botocore_session=core,
-    )
-    return Door(api_url, session, "local", stack, aws_url)
+    return Door(api_url, local_caller(), "local", stack, aws_url)
 
 
 def checked_address(url: str) -> str:
     """Return the address of an API. Raises `ApiNotFoundError` for what is none."""
-    if not url.startswith(("https://", "http://")):
+    try:
+        parts = urlsplit(url)
+        is_one = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        # A bracket without its other, or a port that is none.
+        is_one = False
+    if not is_one:
         msg = f"'{url}' is no address of an API"
         raise ApiNotFoundError(msg, hint="Give the stack's output ApiUrl: https://...")
     return url
 
 
-def _session(region: str, profile: str) -> boto3.Session:
-    core = botocore.session.Session(profile=profile or None)
-    try:
-        # Which else each client would look at, and fail by.
-        core.get_scoped_config()
-    except ProfileNotFound as err:
-        msg = f"there is no AWS profile '{core.get_config_variable('profile')}'"
-        raise ApiAccessDeniedError(msg, hint="'aws configure list-profiles' lists them.") from err
-    except ConfigParseError as err:
-        msg = f"the AWS configuration cannot be read: {err}"
-        raise ApiAccessDeniedError(msg, hint="Mend the file: AWS' own programs cannot read it either.") from err
-    return boto3.Session(region_name=region or None, botocore_session=core)
+def _url_of_stack(stack: str, session: "boto3.Session") -> str:
+    from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415 - see Caller
 
-
-def _url_of_stack(stack: str, session: boto3.Session) -> str:
     where = f"stack '{stack}' in {session.region_name}" if session.region_name else f"stack '{stack}'"
     try:
         described = session.client("cloudformation").describe_stacks(StackName=stack)["Stacks"][0]
@@ -172,18 +146,35 @@ def _url_of_stack(stack: str, session: boto3.Session) -> str:
     for output in described.get("Outputs", []):
         if output.get("OutputKey") == OUTPUT_KEY:
             return output["OutputValue"]
+    if (status := described["StackStatus"]).endswith("_IN_PROGRESS"):
+        msg = f"the {where} has no output {OUTPUT_KEY} yet: CloudFormation says {status}"
+        raise ApiNotFoundError(msg, hint="Try again when that is done.")
     msg = f"the {where} has no output {OUTPUT_KEY}"
     raise ApiNotFoundError(msg, hint="Deploy this release, or name another stack.")
 
 
-def _error_of_boto(where: str, err: BotoCoreError) -> ApiAccessDeniedError | ApiNotFoundError | ApiUnavailableError:
-    if isinstance(err, NoRegionError):
+def _error_of_boto(where: str, err: "BotoCoreError") -> ApiAccessDeniedError | ApiNotFoundError | ApiUnavailableError:
+    from botocore import exceptions  # noqa: PLC0415 - see Caller
+
+    if isinstance(err, exceptions.NoRegionError):
         return ApiNotFoundError(
             f"cannot look for the {where} without a Region", hint="Give `region`, or set AWS_REGION."
         )
-    if isinstance(err, _CREDENTIALS):
+    if isinstance(
+        err,
+        (
+            exceptions.NoCredentialsError,
+            exceptions.PartialCredentialsError,
+            exceptions.CredentialRetrievalError,
+            exceptions.SSOError,
+            exceptions.TokenRetrievalError,
+        ),
+    ):
         return ApiAccessDeniedError(
             f"cannot ask CloudFormation for the {where}: {err}",
             hint="Sign in, for example with 'aws sso login', or choose another `profile`, also by AWS_PROFILE.",
         )
-    return ApiUnavailableError(f"cannot ask CloudFormation for the {where}: {err}", hint="Check the network.")
+    return ApiUnavailableError(
+        f"cannot ask CloudFormation for the {where}: {err}",
+        hint="See that there is a Region of that name, and that this machine reaches it.",
+    )

@@ -5,24 +5,30 @@ import random
 import re
 import time
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from functools import cached_property
 from http import HTTPStatus
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
-from urllib.parse import quote, urlencode, urlsplit
+from urllib.parse import quote, unquote, urlencode, urlsplit
+from urllib.request import getproxies, proxy_bypass
 
-import boto3
-from botocore.auth import SigV4Auth
-from botocore.awsrequest import AWSRequest
-from botocore.exceptions import BotoCoreError, ConnectionError, HTTPClientError  # noqa: A004 - botocore's own
-from botocore.httpsession import URLLib3Session
-from botocore.utils import get_environ_proxies
+import urllib3
+from urllib3.exceptions import ConnectTimeoutError, HTTPError, NewConnectionError, ProxyError, SSLError
 
 from milvus_vault import __version__
+from milvus_vault.client.caller import Caller
 from milvus_vault.client.problems import error_of
-from milvus_vault.errors import ApiAccessDeniedError, ApiUnavailableError, VaultError
+from milvus_vault.client.signing import signature
+from milvus_vault.errors import ApiUnavailableError, VaultError
 
 CONNECT_TIMEOUT_SECONDS = 5
 # API Gateway gives up after 29 s.
 READ_TIMEOUT_SECONDS = 35
+_TIMEOUT = urllib3.Timeout(connect=CONNECT_TIMEOUT_SECONDS, read=READ_TIMEOUT_SECONDS)
+# As many threads as ask at the same time keep one each.
+_CONNECTIONS = 10
 ATTEMPTS = 4
 FIRST_PAUSE_SECONDS = 0.5
 # Who is to wait for longer, by Retry-After, is told so instead.
@@ -38,7 +44,7 @@ _PASSING = {
     HTTPStatus.GATEWAY_TIMEOUT,
 }
 # No connection was made, so nothing was sent.
-_NEVER_SENT = ConnectionError
+_NEVER_SENT = (ConnectTimeoutError, NewConnectionError, ProxyError, SSLError)
 
 
 def _passes(status: int, error: VaultError) -> bool:
@@ -53,13 +59,51 @@ def _retry_after(headers: Mapping[str, str]) -> float:
     return float(said) if re.fullmatch(r"[0-9]{1,9}", said) else 0.0
 
 
+def _http(url: str) -> urllib3.PoolManager:
+    """Return what sends requests to an address: by the proxy that the environment has for it. Raises HTTPError."""
+    address = urlsplit(url)
+    settings: dict[str, Any] = {"timeout": _TIMEOUT, "maxsize": _CONNECTIONS}
+    if address.scheme == "https":
+        settings["ca_certs"] = _certificates()
+    # A proxy cannot reach this machine's own servers.
+    is_near = address.hostname in _LOOPBACK or proxy_bypass(address.netloc)
+    proxy = "" if is_near else getproxies().get(address.scheme, "")
+    if not proxy:
+        return urllib3.PoolManager(**settings)
+    if "://" not in proxy:
+        proxy = f"http://{proxy}"
+    user = urlsplit(proxy)
+    if user.username and user.password:
+        login = f"{unquote(user.username)}:{unquote(user.password)}"
+        settings["proxy_headers"] = urllib3.make_headers(proxy_basic_auth=login)
+    return urllib3.ProxyManager(proxy, **settings)
+
+
+def _certificates() -> str:
+    """Return the file of the authorities that botocore trusts."""
+    try:
+        import certifi  # noqa: PLC0415 - it need not be there
+    except ImportError:
+        botocore = find_spec("botocore")
+        return str(Path(botocore.origin).with_name("cacert.pem")) if botocore and botocore.origin else ""
+    return certifi.where()
+
+
+def _said(err: HTTPError) -> str:
+    """Return what went wrong, without the object of urllib3 that met it."""
+    by = "by the proxy that the environment names: " if isinstance(err, ProxyError) else ""
+    while isinstance(err.args[-1] if err.args else None, HTTPError):
+        err = err.args[-1]
+    return by + re.sub(r"^HTTPS?Connection(Pool)?\(.*?\): ", "", str(err.args[-1] if err.args else err))
+
+
 class Transport:
     """Sends requests to one API, signed with the caller's AWS credentials."""
 
     def __init__(
         self,
         url: str,
-        session: boto3.Session,
+        caller: Caller,
         *,
         attempts: int = ATTEMPTS,
         pause_seconds: float = FIRST_PAUSE_SECONDS,
@@ -69,22 +113,21 @@ class Transport:
 
         Args:
             url: the stack's output `ApiUrl`.
-            session: whose credentials and Region sign.
+            caller: whose credentials and Region sign.
             attempts: how often a request is sent at most.
             pause_seconds: before the first repetition; each further pause is twice as long. An answer with Retry-After
                 says how long it is at least.
             on_repetition: called with the reason before a request is sent again.
         """
         self.url = url.rstrip("/")
-        self._session = session
+        self._caller = caller
         self._attempts = attempts
         self._pause_seconds = pause_seconds
         self._on_repetition = on_repetition
-        # A proxy of the environment cannot reach this machine's own servers.
-        host = urlsplit(self.url).hostname or ""
-        proxies = {} if host in _LOOPBACK else get_environ_proxies(self.url)
-        timeouts: Any = (CONNECT_TIMEOUT_SECONDS, READ_TIMEOUT_SECONDS)  # the stubs know of one number only
-        self._http = URLLib3Session(timeout=timeouts, proxies=proxies)
+
+    @cached_property
+    def _http(self) -> urllib3.PoolManager:
+        return _http(self.url)
 
     def request(
         self,
@@ -120,18 +163,18 @@ class Transport:
             is_last = attempt + 1 == self._attempts
             pause = self._pause_seconds * 2**attempt * random.uniform(0.5, 1)  # noqa: S311 - no secret
             try:
-                answer = self._http.send(self._signed(method, path, query or {}, body, idempotency_key).prepare())
-            except (ConnectionError, HTTPClientError) as err:
+                answer = self._send(method, path, query or {}, body, idempotency_key)
+            except HTTPError as err:
                 if is_last or not (is_repeatable or isinstance(err, _NEVER_SENT)):
                     raise self._unreachable(err) from err
                 reason = self._unreachable(err).message
             else:
-                if answer.status_code < HTTPStatus.BAD_REQUEST:
-                    return answer.content
-                error = error_of(answer.status_code, answer.content, self.url)
-                may_repeat = is_repeatable or answer.status_code == HTTPStatus.TOO_MANY_REQUESTS
+                if answer.status < HTTPStatus.BAD_REQUEST:
+                    return answer.data
+                error = error_of(answer.status, answer.data, self.url)
+                may_repeat = is_repeatable or answer.status == HTTPStatus.TOO_MANY_REQUESTS
                 pause = max(pause, _retry_after(answer.headers))
-                if is_last or not may_repeat or not _passes(answer.status_code, error) or pause > LONGEST_PAUSE_SECONDS:
+                if is_last or not may_repeat or not _passes(answer.status, error) or pause > LONGEST_PAUSE_SECONDS:
                     raise error
                 reason = error.message
             self._on_repetition(reason)
@@ -142,54 +185,40 @@ class Transport:
     def download(self, url: str) -> bytes:
         """Return what lies at an address that needs no signature. Raises ApiUnavailableError."""
         try:
-            answer = self._http.send(AWSRequest(method="GET", url=url).prepare())
-        except (ConnectionError, HTTPClientError) as err:
-            msg = f"{url} cannot be reached: {err}"
+            answer = _http(url).request("GET", url, redirect=False, retries=False)
+        except HTTPError as err:
+            msg = f"{url} cannot be reached: {_said(err)}"
             raise ApiUnavailableError(msg) from err
-        if answer.status_code >= HTTPStatus.BAD_REQUEST:
-            msg = f"{url} answers with status {answer.status_code}"
+        if answer.status >= HTTPStatus.BAD_REQUEST:
+            msg = f"{url} answers with status {answer.status}"
             raise ApiUnavailableError(
                 msg,
                 hint="Such an address works for an hour: get a new one.",
             )
-        return answer.content
+        return answer.data
 
-    def _signed(
+    def _send(
         self, method: str, path: str, query: Mapping[str, str], body: Mapping[str, Any] | None, idempotency_key: str
-    ) -> AWSRequest:
+    ) -> urllib3.BaseHTTPResponse:
         url = self.url + quote(path) + (f"?{urlencode(query, quote_via=quote)}" if query else "")
         headers = {"Accept": "application/json", "User-Agent": f"milvus-vault/{__version__}"}
         if body is not None:
             headers["Content-Type"] = "application/json"
         if idempotency_key:
             headers[IDEMPOTENCY_HEADER] = idempotency_key
-        data = None if body is None else json.dumps(body).encode()
-        request = AWSRequest(method=method, url=url, headers=headers, data=data)
-        try:
-            credentials = self._session.get_credentials()
-            if credentials is None:
-                msg = "there are none"
-                raise self._unsigned(msg)
-            SigV4Auth(credentials, "execute-api", self._region()).add_auth(request)
-        except BotoCoreError as err:
-            raise self._unsigned(str(err)) from err
-        return request
+        data = b"" if body is None else json.dumps(body).encode()
+        headers |= signature(method, url, headers, data, self._caller.credentials(), self._region(), datetime.now(UTC))
+        return self._http.request(method, url, headers=headers, body=data or None, redirect=False, retries=False)
 
     def _region(self) -> str:
-        """Return the Region that the address names, as those of API Gateway do, else the session's."""
+        """Return the Region that the address names, as those of API Gateway do, else the caller's."""
         labels = (urlsplit(self.url).hostname or "").split(".")
         if "execute-api" in labels:
             return labels[labels.index("execute-api") + 1]
-        return self._session.region_name or "us-east-1"
+        return self._caller.region or "us-east-1"
 
-    def _unsigned(self, reason: str) -> ApiAccessDeniedError:
-        return ApiAccessDeniedError(
-            f"cannot sign requests to {self.url} with AWS credentials: {reason}",
-            hint="Sign in, for example with 'aws sso login', or choose another `profile`, also by AWS_PROFILE.",
-        )
-
-    def _unreachable(self, err: BotoCoreError) -> ApiUnavailableError:
+    def _unreachable(self, err: HTTPError) -> ApiUnavailableError:
         return ApiUnavailableError(
-            f"the API at {self.url} cannot be reached: {err}",
+            f"the API at {self.url} cannot be reached: {_said(err)}",
             hint="See that the address is right and that this machine can reach it.",
         )

@@ -3,11 +3,11 @@
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import boto3
 from pydantic import TypeAdapter, ValidationError
 
+from milvus_vault.client.caller import Caller, configured_caller
 from milvus_vault.client.transport import Transport
 from milvus_vault.client.waiting import wait_for_run
 from milvus_vault.errors import ApiUnavailableError, InvalidRequestError
@@ -49,6 +49,9 @@ from milvus_vault.model.resources import (
 )
 from milvus_vault.model.words import shown, wrong_fields
 
+if TYPE_CHECKING:
+    import boto3
+
 MAX_PAGE = 100
 
 
@@ -65,7 +68,7 @@ class VaultClient:
     def __init__(
         self,
         url: str,
-        session: boto3.Session | None = None,
+        session: "boto3.Session | Caller | None" = None,
         *,
         on_repetition: Callable[[str], None] = lambda _: None,
     ) -> None:
@@ -73,12 +76,23 @@ class VaultClient:
 
         Args:
             url: the stack's output `ApiUrl`.
-            session: whose credentials sign; default: that of the environment.
+            session: whose credentials sign; default: what the AWS configuration says.
             on_repetition: called with the reason before a request is sent again.
         """
         self.url = url
-        self.session = session or boto3.Session()
-        self._transport = Transport(url, self.session, on_repetition=on_repetition)
+        self._caller = (
+            configured_caller("", "")
+            if session is None
+            else session
+            if isinstance(session, Caller)
+            else Caller(lambda: session)
+        )
+        self._transport = Transport(url, self._caller, on_repetition=on_repetition)
+
+    @property
+    def session(self) -> "boto3.Session":
+        """The session whose credentials sign."""
+        return self._caller.session
 
     def create_backup(self, request: BackupRequest | None = None, *, idempotency_key: str = "") -> Started:
         """Start a backup; without a request, of everything."""

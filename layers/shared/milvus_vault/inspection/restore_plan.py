@@ -29,6 +29,7 @@ from milvus_vault.model.versions import has_import_jobs
 from milvus_vault.paging import fitting
 from milvus_vault.parallel import LISTS_AT_A_TIME_BYTES, SMALL_REQUESTS_AT_A_TIME, each
 from milvus_vault.ports import Importer
+from milvus_vault.restore.aliases import foresee_aliases
 from milvus_vault.restore.content_check import level_of
 from milvus_vault.restore.cut import cut_of
 from milvus_vault.restore.deciding import Decision, RestoreDecider, left_out_warning, refuse_damaged
@@ -60,6 +61,8 @@ class _Measured(NamedTuple):
     """What a restore would do for a collection, and what that takes."""
 
     planned: PlannedCollection
+    warnings: tuple[str, ...] = ()
+    """What its restore will say of it."""
     copy_requests: int = 0
     list_requests: int = 0
     checked_count: int = 0
@@ -91,9 +94,10 @@ class RestorePlanner(RestoreDecider):
         except BackupDamagedError as err:
             refused.append(_refused(err))
         known = {} if decision.is_listed else self._recorded(decision.archive, decision.collections)
+        aliases = foresee_aliases(self.request, decision.chosen, replaced, self.database)
         found = list(
             each(
-                lambda index: self._measure(decision, index, known, is_replaced=index in replaced),
+                lambda index: self._measure(decision, index, known, aliases[index], is_replaced=index in replaced),
                 range(len(decision.chosen)),
                 threads=SMALL_REQUESTS_AT_A_TIME,
                 weight=lambda index: list_bytes(decision.chosen[index][0]),
@@ -143,7 +147,13 @@ class RestorePlanner(RestoreDecider):
         return {index for index, number in enumerate(there) if number is not None}, None
 
     def _measure(
-        self, decision: Decision, index: int, recorded: Mapping[CollectionName, ObjectCount], *, is_replaced: bool
+        self,
+        decision: Decision,
+        index: int,
+        recorded: Mapping[CollectionName, ObjectCount],
+        aliases: tuple[list[str], list[str]],
+        *,
+        is_replaced: bool,
     ) -> _Measured:
         """Return what the restore would do for a collection; of `recorded` objects without looking at them."""
         collection, target = decision.chosen[index]
@@ -162,14 +172,15 @@ class RestorePlanner(RestoreDecider):
             import_jobs=0,
             index_count=len(part.indexes) if self.request.restore_index else 0,
             is_loaded=self.request.load and self.request.restore_index and part.load_state.is_wanted,
-            aliases=part.aliases if self.request.restore_aliases else (),
+            aliases=tuple(aliases[0]),
             verify=decision.listed.levels.get(collection.name, self._unlisted_level(decision)),
             damage=left_out_warning(damage) if damage else "",
         )
+        warnings = (planned.damage,) if damage else tuple(aliases[1])
         if damage or not decision.has_rows:
-            return _Measured(planned)
+            return _Measured(planned, warnings)
         if not decision.is_listed:
-            return self._by_documents(planned, part, recorded[collection.name])
+            return self._by_documents(planned, part, recorded[collection.name])._replace(warnings=warnings)
         sources = self.sources(decision, index)
         sizes = [item.size_bytes for item in sources.items] if decision.is_staged else []
         pairs_a_job = self.importer.pairs_a_job
@@ -184,6 +195,7 @@ class RestorePlanner(RestoreDecider):
         checked = sum(1 for _ in objects_in(part, self._objects(collection))) if is_checked else 0
         return _Measured(
             planned.model_copy(update=update),
+            warnings,
             copy_requests=sum(map(copy_requests, sizes)),
             list_requests=2 + LISTINGS * pages(len(sizes)),
             checked_count=checked,
@@ -224,7 +236,7 @@ class RestorePlanner(RestoreDecider):
         listings = sum(one.list_requests for one in found)
         gets = COLLECTION_GETS * len(found) + sum(one.checked_count for one in found)
         there = {*self.database.list_databases()}
-        warnings = (*decision.warnings, *(one.damage for one in planned if one.damage))
+        warnings = (*decision.warnings, *(warning for one in found for warning in one.warnings))
         left = tuple(self._left_to_run(decision, found))
         told = fitting([*warnings, *left, *planned]) - len(warnings) - len(left)
         jobs = _sum(one.import_jobs for one in planned)
@@ -273,6 +285,11 @@ class RestorePlanner(RestoreDecider):
             )
         if cut := sum(one.is_cut for one in found):
             yield f"Logs of {number_of(cut, 'collection')} are read before anything is imported."
+        if self.request.as_of:
+            yield (
+                "Whether the chosen time is before the first row is seen when logs are read, before anything is made;"
+                " so is whether it is after the last one, where nobody knows the moment of the backup."
+            )
         if self.request.skip_create:
             yield "Rows that are not flushed yet are seen when the restore begins: it flushes what it is to fill."
 

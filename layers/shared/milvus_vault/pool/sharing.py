@@ -1,5 +1,6 @@
 """Which of a collection's objects are in the pool: looked up in S3, never believed from an older backup alone."""
 
+import threading
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -9,10 +10,10 @@ from itertools import accumulate
 from typing import NamedTuple
 
 from milvus_vault.archive.layout import BackupLayout, parse_log_key
-from milvus_vault.archive.manifest import Manifest, Source
+from milvus_vault.archive.manifest import FileDigest, Source
 from milvus_vault.archive.pool import PooledKey, PoolLayout, content_of, group_of, parse_pooled_key
 from milvus_vault.archive.reader import find_manifest, listed_entries
-from milvus_vault.archive.remains import is_there
+from milvus_vault.archive.remains import is_there, marker_etag
 from milvus_vault.errors import BackupDamagedError, BackupFormatError
 from milvus_vault.model.objects import ArchivedObject, ListedObject
 from milvus_vault.pool.condemned import read_condemned
@@ -23,6 +24,9 @@ from milvus_vault.tables import LISTED, evenly, listed_object, listed_row, open_
 _PAGE = 1000  # ListObjectsV2, S3 API reference
 _DIGITS = "0123456789abcdef"
 _AFTER = "g"  # sorts after every digit, and after the slash behind them
+
+# As many bases as a backup has. Of 16,000 collections each takes some 12 MB.
+_BASES_KEPT = 3
 
 
 class Place(NamedTuple):
@@ -74,10 +78,9 @@ class Places:
             for number, listed in enumerate(objects)
         )
         with room_on_disk():
-            count = self._tables.executemany("INSERT INTO wanted VALUES (?, ?, ?, ?, ?, ?, ?)", rows).rowcount
+            self.count = self._tables.executemany("INSERT INTO wanted VALUES (?, ?, ?, ?, ?, ?, ?)", rows).rowcount
             # In the order of a listing of the group, and of the lists of backups, which lie together in it.
             self._tables.execute("CREATE INDEX by_place ON wanted (place)")
-        self.has_any = count > 0
 
     def look_up(self) -> None:
         """Find out which objects are there. Raises `WorkingFileError` as `Pool.places`."""
@@ -151,6 +154,46 @@ def _place(segment_id: int, content: str) -> str:
     return PooledKey("", segment_id, content, "").below.removesuffix("-")
 
 
+class _ObjectLists(NamedTuple):
+    """Where the object lists of a backup are."""
+
+    marker_etag: str
+    """Of its marker, which has a digest of what says so."""
+    by_group: Mapping[str, FileDigest]
+
+
+class BaseLists:
+    """Where the object lists of bases are, by their manifests, which have 10 MB where there are 16,000 collections.
+
+    They are read once in a process, as long as their backups have the same markers: each batch of a backup has the same
+    bases.
+    """
+
+    def __init__(self) -> None:
+        """Begin with none."""
+        self._kept: dict[tuple[str, str], _ObjectLists] = {}
+
+    def find(self, store: ObjectStore, bucket: str, layout: BackupLayout) -> Mapping[str, FileDigest]:
+        """Return those of a backup, by group; none where there is no such backup, or its manifest cannot be read."""
+        etag = marker_etag(store, bucket, layout)
+        key = bucket, layout.root
+        found = self._kept.get(key)
+        if found is not None and found.marker_etag == etag:
+            return found.by_group
+        self._kept.pop(key, None)
+        try:
+            manifest = find_manifest(store, bucket, layout) if etag else None
+        except (BackupDamagedError, BackupFormatError):
+            # Nothing is kept of it: it may be repaired.
+            return {}
+        by_group = {entry.group: entry.objects for entry in manifest.collections if entry.group} if manifest else {}
+        if etag and manifest:
+            self._kept[key] = _ObjectLists(etag, by_group)
+            for oldest in [*self._kept][:-_BASES_KEPT]:
+                del self._kept[oldest]
+        return by_group
+
+
 @dataclass(frozen=True, slots=True)
 class Pool:
     """The pool, as an attempt sees it that makes a backup."""
@@ -167,7 +210,10 @@ class Pool:
     may be right."""
     listed_counts: dict[int, int] = field(default_factory=dict)
     """By collection whose places were asked for: how many objects its folder had."""
-    _manifests: dict[str, Manifest | None] = field(default_factory=dict)
+    base_lists: BaseLists = field(default_factory=BaseLists)
+    """What is kept of bases from one invocation to the next."""
+    _lists: dict[str, Mapping[str, FileDigest]] = field(default_factory=dict)
+    _reading: threading.Lock = field(default_factory=threading.Lock)
 
     def folder(self, collection_id: int) -> str:
         """Return the folder of a collection's objects, with a slash at its end."""
@@ -186,7 +232,7 @@ class Pool:
             DiskFullError: There are more objects than the disk has room for.
         """
         places = Places(self, group_of(self.source.bucket, self.source.root_path, collection_id), objects)
-        if places.has_any:
+        if places.count:
             self.listed_counts[collection_id] = 0
             places.look_up()
         return places
@@ -209,22 +255,19 @@ class Pool:
         Reading one raises `BackupDamagedError` or `ValueError` where it is damaged.
         """
         for name in self.bases:
-            layout, manifest = BackupLayout(self.prefix, name), self._manifest(name)
-            entries = manifest.collections if manifest else ()
-            entry = next((found for found in entries if found.group == group), None)
+            layout = BackupLayout(self.prefix, name)
+            objects = self._lists_of(layout).get(group)
             # Asked for each time, after what is condemned was read: else what a backup had that is being deleted may be
             # gone, and a late deletion would hit what is copied there anew.
-            if entry is not None and is_there(self.store, self.bucket, layout.marker):
-                yield layout, listed_entries(self.store, self.bucket, layout, entry.objects)
+            if objects is not None and is_there(self.store, self.bucket, layout.marker):
+                yield layout, listed_entries(self.store, self.bucket, layout, objects)
 
-    def _manifest(self, name: str) -> Manifest | None:
-        """Return the manifest of a backup; None where it cannot be read."""
-        if name not in self._manifests:
-            try:
-                self._manifests[name] = find_manifest(self.store, self.bucket, BackupLayout(self.prefix, name))
-            except (BackupDamagedError, BackupFormatError):
-                self._manifests[name] = None
-        return self._manifests[name]
+    def _lists_of(self, layout: BackupLayout) -> Mapping[str, FileDigest]:
+        """Return where the object lists of a base are; the first of many threads that ask finds it out."""
+        with self._reading:
+            if layout.name not in self._lists:
+                self._lists[layout.name] = self.base_lists.find(self.store, self.bucket, layout)
+            return self._lists[layout.name]
 
 
 def ranges(folder: str, new: Iterable[str], others: Iterable[str]) -> tuple[str, ...]:

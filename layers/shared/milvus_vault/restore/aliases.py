@@ -1,11 +1,13 @@
 """Aliases of restored collections: created, left where they are, or switched as a restore's last step."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 
 from milvus_vault.archive.contents import ArchivedCollection
 from milvus_vault.errors import AliasConflictError, CollectionExistsError
 from milvus_vault.model.collections import CollectionName
 from milvus_vault.model.readable import with_reason
+from milvus_vault.model.requests import RestoreRequest
+from milvus_vault.parallel import SMALL_REQUESTS_AT_A_TIME, each
 from milvus_vault.ports import Maker, Schemas
 
 _HINT = "Leave out `switch_aliases`, restore less at a time, or free the name first."
@@ -51,8 +53,53 @@ def give_aliases(
         try:
             database.create_alias(name.database, name.name, alias, take=switch)
         except CollectionExistsError as err:
-            kept = f"Alias {alias} stays where it is, and is not given to {name}: another collection has that name."
-            warnings.append(with_reason(kept, err.message))
+            warnings.append(with_reason(_stays(alias, name), err.message))
         else:
             given.append(alias)
     return given, warnings
+
+
+def dropped_warnings(aliases: Iterable[str]) -> list[str]:
+    """Return a warning for each alias that goes with the collection that is replaced."""
+    return [f"Alias {alias} of the replaced collection was dropped with it." for alias in aliases]
+
+
+def foresee_aliases(
+    request: RestoreRequest,
+    chosen: Sequence[tuple[ArchivedCollection, CollectionName]],
+    replaced: Set[int],
+    database: Schemas,
+) -> list[tuple[list[str], list[str]]]:
+    """Return for each collection the aliases that it will get, and the warnings that its restore will give of others.
+
+    `replaced` are the indexes of targets that replace a collection. Milvus is only asked. Of collections that are to
+    get the same alias the first one gets it, as nobody knows which is whole first.
+    """
+    there = set(database.list_databases())
+    places = {target.database for _, target in chosen}
+    names = {place: {*database.list_collections(place)} for place in places & there}
+    taken = {place: {*names[place], *database.list_aliases(place)} if place in there else set() for place in places}
+    for _, target in chosen:
+        taken[target.database].add(target.name)
+
+    def own(index: int) -> frozenset[str]:
+        """Return the aliases of the collection that has the target's name now."""
+        target = chosen[index][1]
+        is_there = target.name in names.get(target.database, ())
+        return database.list_aliases(target.database, target.name) if is_there else frozenset()
+
+    def foresee(index: int, owned: frozenset[str]) -> tuple[list[str], list[str]]:
+        collection, target = chosen[index]
+        of_replaced = owned if index in replaced else frozenset[str]()
+        if not request.restore_aliases:
+            return [], dropped_warnings(sorted(of_replaced))
+        wanted, held = sorted({*collection.aliases, *of_replaced}), taken[target.database]
+        given = wanted if request.switch_aliases else [one for one in wanted if one in owned or one not in held]
+        held.update(given)
+        return given, [_stays(one, target) for one in wanted if one not in given]
+
+    return [foresee(*one) for one in enumerate(each(own, range(len(chosen)), threads=SMALL_REQUESTS_AT_A_TIME))]
+
+
+def _stays(alias: str, name: CollectionName) -> str:
+    return f"Alias {alias} stays where it is, and is not given to {name}: another collection has that name."

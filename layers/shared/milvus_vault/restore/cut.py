@@ -1,10 +1,12 @@
 """Where a restored collection is cut: rows and deletes up to there come back, and none that are newer."""
 
 from collections.abc import Iterable, Iterator
+from datetime import datetime
 
 from milvus_vault.archive.contents import ArchivedCollection
 from milvus_vault.archive.layout import DELTA_LOG, holds_timestamps, log_of
-from milvus_vault.model.hybrid import from_datetime
+from milvus_vault.errors import MomentOutOfRangeError
+from milvus_vault.model.hybrid import as_text, from_datetime
 from milvus_vault.model.objects import ArchivedObject
 from milvus_vault.model.requests import RestoreRequest
 from milvus_vault.restore.working_files import Composition, Cut
@@ -15,6 +17,23 @@ def cut_of(request: RestoreRequest, collection: ArchivedCollection) -> int:
     if request.as_of is not None:
         return from_datetime(request.as_of)
     return collection.moment if request.point_in_time else 0
+
+
+def check_not_after(request: RestoreRequest, moments: Iterable[int]) -> None:
+    """Return if a time that a person chose is not after the backup, as far as its collections have known moments.
+
+    `moments` are those of the collections that are restored; 0: nobody knows it. Raises `MomentOutOfRangeError`.
+    """
+    newest = min(filter(None, moments), default=0)
+    if request.as_of is not None and newest and from_datetime(request.as_of) > newest:
+        raise out_of_range(request.as_of, newest, is_after=True)
+
+
+def out_of_range(as_of: datetime, end: int, *, is_after: bool) -> MomentOutOfRangeError:
+    """Return the error of a time that is not in the backup; `end` is the one of its ends behind which it lies."""
+    side, other = ("after", "an earlier") if is_after else ("before", "a later")
+    msg = f"{as_text(from_datetime(as_of))} does not lie in the backup, which holds nothing {side} {as_text(end)}"
+    return MomentOutOfRangeError(msg, hint=f"Choose {other} time, or leave it out.")
 
 
 def doubts(request: RestoreRequest, collections: Iterable[ArchivedCollection]) -> Iterator[str]:

@@ -27,11 +27,12 @@ from milvus_vault.binlogs import (
 )
 from milvus_vault.claims import check_owner
 from milvus_vault.copying.working_files import read_items, read_target, write_target
-from milvus_vault.errors import BackupDamagedError, MomentOutOfRangeError, ObjectNotFoundError, WorkingFileError
-from milvus_vault.model.hybrid import as_text, from_datetime, from_milliseconds
+from milvus_vault.errors import BackupDamagedError, ObjectNotFoundError, WorkingFileError
+from milvus_vault.model.hybrid import from_datetime, from_milliseconds
 from milvus_vault.model.names import attempt_of, short_hash
 from milvus_vault.model.objects import CopyItem
 from milvus_vault.parallel import each
+from milvus_vault.restore.cut import check_not_after, out_of_range
 from milvus_vault.restore.working_files import (
     Composition,
     Cut,
@@ -221,14 +222,15 @@ class Cutting:
 
     def _check_range(self, done: Sequence[CutDone]) -> None:
         """Raise `MomentOutOfRangeError` where the chosen time is before or after what the backup holds."""
-        if self.plan.request.as_of is None:
+        as_of = self.plan.request.as_of
+        if as_of is None:
             return
-        end = from_datetime(self.plan.request.as_of)
+        # PrepareRestore has looked at known moments, unless it was that of a release before.
+        moments = [item.moment for item in done if item.moment]
+        check_not_after(self.plan.request, moments or [max(item.newest for item in done)])
         oldest = min((item.oldest for item in done if item.oldest), default=0)
-        newest = min((item.moment for item in done if item.moment), default=max(item.newest for item in done))
-        if not oldest <= end <= newest:
-            msg = f"{as_text(end)} does not lie in the backup, which holds {as_text(oldest)} to {as_text(newest)}"
-            raise MomentOutOfRangeError(msg, hint="Choose a time between these two, or leave it out.")
+        if from_datetime(as_of) < oldest:
+            raise out_of_range(as_of, oldest, is_after=False)
 
 
 class _Seen:

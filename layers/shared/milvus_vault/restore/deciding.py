@@ -27,12 +27,12 @@ from milvus_vault.model.requests import RestoreRequest, VerifyLevel
 from milvus_vault.model.resources import Verification
 from milvus_vault.model.rights import Right
 from milvus_vault.model.versions import ServerVersion, check_target_version, has_import_jobs
-from milvus_vault.parallel import LISTS_AT_A_TIME_BYTES, SMALL_REQUESTS_AT_A_TIME, each
+from milvus_vault.parallel import LISTS_AT_A_TIME, LISTS_AT_A_TIME_BYTES, each
 from milvus_vault.pool.doubts import Doubt, PoolDoubts
 from milvus_vault.ports import ObjectStore, VectorDatabase
 from milvus_vault.restore.aliases import check_switches
 from milvus_vault.restore.content_check import level_of
-from milvus_vault.restore.cut import cut_of, cut_to_read, doubts
+from milvus_vault.restore.cut import check_not_after, cut_of, cut_to_read, doubts
 from milvus_vault.restore.loading import Loading, LoadPlanner, check_loading
 from milvus_vault.restore.naming import resolve_targets, target_databases
 from milvus_vault.restore.partitions import check_partitions, objects_in, partition_ids, with_partitions
@@ -192,6 +192,8 @@ class RestoreDecider(ABC):
         untried = list(self._check_shards(collections))
         if self.request.switch_aliases:
             check_switches(chosen, self.database)
+        if self._has_rows(archive):
+            check_not_after(self.request, (collection.moment for collection in collections))
         is_listed = self._may_list(archive, collections)
         listed = self._check_objects(archive, collections, server) if is_listed else Listed(can_import_in_place=False)
         etag = self._backup_etag()
@@ -275,7 +277,7 @@ class RestoreDecider(ABC):
             found = each(
                 lambda collection: self._check_objects_of(collection, server, archive, listed),
                 collections,
-                threads=SMALL_REQUESTS_AT_A_TIME,
+                threads=LISTS_AT_A_TIME,
                 weight=list_bytes,
                 max_weight=LISTS_AT_A_TIME_BYTES,
             )

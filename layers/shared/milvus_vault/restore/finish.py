@@ -16,7 +16,7 @@ from milvus_vault.errors import (
 from milvus_vault.model.names import attempt_of
 from milvus_vault.model.readable import with_reason
 from milvus_vault.ports import VectorDatabase
-from milvus_vault.restore.aliases import give_aliases
+from milvus_vault.restore.aliases import dropped_warnings, give_aliases
 from milvus_vault.restore.indexes import create_missing_indexes
 from milvus_vault.restore.journal import Journal, JournalEntry
 from milvus_vault.restore.working_files import (
@@ -205,7 +205,7 @@ class Finishing:
         replaced = journal.find(target.index, "replaced", Replaced) or Replaced()
         request = self.plan.request
         if not request.restore_aliases:
-            return [], [f"Alias {alias} of the replaced collection was dropped with it." for alias in replaced.aliases]
+            return [], dropped_warnings(replaced.aliases)
         aliases = sorted({*target.aliases, *replaced.aliases})
         return give_aliases(self.database, target.name, aliases, switch=request.switch_aliases)
 

@@ -14,7 +14,7 @@ from milvus_vault.errors import BackupDamagedError, VaultError
 from milvus_vault.model.collections import DEFAULT_DATABASE, CollectionName
 from milvus_vault.model.names import attempt_of, short_hash, temporary_prefix
 from milvus_vault.model.objects import CopyJob
-from milvus_vault.parallel import LISTS_AT_A_TIME_BYTES, SMALL_REQUESTS_AT_A_TIME, do_each, each
+from milvus_vault.parallel import LISTS_AT_A_TIME, LISTS_AT_A_TIME_BYTES, SMALL_REQUESTS_AT_A_TIME, do_each, each
 from milvus_vault.ports import Executions
 from milvus_vault.restore.content_check import ContentCheck, ContentsFound
 from milvus_vault.restore.deciding import Decision, RestoreDecider, Sources, left_out_warning, refuse_damaged
@@ -209,7 +209,7 @@ class RestorePreparation(RestoreDecider):
         for written in each(
             write,
             range(len(row_counts), len(chosen)),
-            threads=SMALL_REQUESTS_AT_A_TIME,
+            threads=LISTS_AT_A_TIME,
             weight=lambda index: list_bytes(chosen[index][0]),
             max_weight=LISTS_AT_A_TIME_BYTES,
         ):

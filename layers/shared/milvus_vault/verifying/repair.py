@@ -33,7 +33,7 @@ from milvus_vault.archive.manifest import (
 )
 from milvus_vault.archive.pool import PoolLayout
 from milvus_vault.archive.reader import check_backup_exists, read_archive, read_document, read_manifest
-from milvus_vault.archive.reference_messages import BackupMessage, parse_message
+from milvus_vault.archive.reference_messages import BackupMessage, parse_message, read_message
 from milvus_vault.archive.reference_reader import read_full_message
 from milvus_vault.archive.reference_translate import translate_database
 from milvus_vault.archive.reference_writer import (
@@ -315,13 +315,15 @@ class BackupRepair:
                 yield digest(f"meta/{name}", body)
 
     def _as_of_milvus_backup(self, manifest: bytes | None) -> Repaired:
-        full = self._find(self.layout.meta(FULL_META))
-        members = _members(full) if full is not None else None
-        if members is None or _parse_message(full) is None:
+        try:
+            _, members = read_message(
+                BackupMessage, self.run.store.chunks(self.run.bucket, self.layout.meta(FULL_META))
+            )
+        except (ObjectNotFoundError, ValueError) as err:
             msg = (
                 f"backup '{self.layout.name}' has neither a manifest, nor documents, nor a {FULL_META} that can be read"
             )
-            raise BackupDamagedError(msg, hint=_NO_REPAIR_HINT)
+            raise BackupDamagedError(msg, hint=_NO_REPAIR_HINT) from err
         summary = {key: value for key, value in members.items() if key not in {"collection_backups", "rbac_meta"}}
         marker = json.dumps(summary, separators=(",", ":")).encode()
         # Before anything is written: a new marker is of no use where the other files contradict this one.
@@ -434,7 +436,7 @@ def _members(body: bytes) -> dict[str, object] | None:
 def _parse_message(body: bytes | None) -> BackupMessage | None:
     try:
         return parse_message(BackupMessage, body) if body is not None else None
-    except ValidationError:
+    except ValueError:
         return None
 
 

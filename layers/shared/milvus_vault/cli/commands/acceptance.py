@@ -137,12 +137,13 @@ def _account(session: Session) -> "Account":
     if not door.stack:
         msg = "an address tells of the API alone, and the acceptance looks at the stack"
         raise InvalidRequestError(msg, hint="Name it with --stack, or a deployment that was added with its stack.")
-    return Account(door.session, door.stack, door.aws_url)
+    return Account(door.caller.session, door.stack, door.aws_url)
 
 
 def _ask(session: Session, trial: "Trial", *, is_sure: bool) -> None:
     """Say what it will make and cost, and go on if that is wanted."""
     from milvus_vault.acceptance import bill
+    from milvus_vault.acceptance.scratch import INSTALL
 
     if not trial.may_write:
         session.output.tell("Nothing is made: only items that look at what is there are tried.")
@@ -158,8 +159,9 @@ def _ask(session: Session, trial: "Trial", *, is_sure: bool) -> None:
     session.output.tell("Three of them fail or are stopped on purpose, of which the topic of alarms is told.")
     if not trial.selected and find_spec("pymilvus") is None:
         session.output.tell(
-            "pymilvus is not installed here, which makes that collection: some fifty items are not tried. 'pip install"
-            " pymilvus' beside the command line brings it; --collection DB.NAME backs up one that is there."
+            "pymilvus is not installed here, which makes that collection: some fifty items are not tried. "
+            "{install} in the clone brings it; --collection DB.NAME backs up one that is there.",
+            install=INSTALL,
         )
     if not is_sure and not typer.confirm("Begin?", err=True):
         session.output.tell("Nothing was made.")

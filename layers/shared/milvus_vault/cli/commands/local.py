@@ -31,15 +31,21 @@ def up(
     """Start the local stack in the background, from a clone of the repository.
 
     The first time takes some minutes, for what it needs is downloaded and built. All other commands then use this
-    stack, unless an address or a stack is named.
+    stack, unless an address or a stack is named. The exit code is 7 where it runs, and Milvus is not well.
 
     [dim]milvus-vault local up --sample[/]
     """
-    from milvus_vault.cli import local_stack
+    from milvus_vault.cli import details, local_health, local_stack
 
     output = session_of(context).output
     state = local_stack.start(output, repo, with_sample=sample)
-    _show(output, state.model_dump())
+    milvus = local_health.milvus(state)
+    is_well = milvus.verdict != "failed"
+    _show(output, state.model_dump() | ({} if is_well else {"checks": [milvus.model_dump()]}))
+    if not is_well:
+        if not output.is_json:
+            output.show(details.verdicts((milvus,)))
+        raise typer.Exit(ExitCode.UNAVAILABLE)
     if not output.is_json:
         output.say("\nTry [bold]milvus-vault check[/], then [bold]milvus-vault create -n first --wait[/]")
         output.say("Stop it with [bold]milvus-vault local down[/]")
