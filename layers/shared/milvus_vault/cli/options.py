@@ -317,8 +317,8 @@ def lock(days: int | None, mode: str | None) -> dict[str, object] | None:
 def split(texts: Iterable[str]) -> list[str]:
     """Return the names in texts, of which each can have several with commas between.
 
-    Raises InvalidRequestError for a text without any, as of a variable that is not set: all would be meant, and nobody
-    has said so.
+    Raises InvalidRequestError for a text without any, as of two variables that are not set: all would be meant, and
+    nobody has said so.
     """
     found = []
     for text in texts:
