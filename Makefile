@@ -119,6 +119,11 @@ check-template: .make/venv .make/venv-sam ## the template and the state machines
 	$(BIN)/python -m local.validate_asl statemachine/*.asl.yaml
 
 # It reads neither anchors nor merges, and so what sam build made.
+# Not in `check`: from nothing it takes longer than two minutes.
+.PHONY: check-arm64
+check-arm64: .make/venv .make/arm64/python .make/arm64/built ## what is built for arm64, under an emulated Python: before a release; Debian
+	$(BIN)/python -m pytest --numprocesses=0 --verbose tests/arm64 $(ARGS)
+
 .PHONY: check-checkov
 check-checkov: .make/build-$(ARCHITECTURE) .make/venv-checkov ## what checkov asks of the template, but for .checkov.yaml
 	.venv-checkov/bin/checkov --config-file .checkov.yaml --file .aws-sam/build/template.yaml
@@ -165,13 +170,28 @@ clean: ## remove all that make made
 # Flight are 44 of the 250 MB that a function's code may have, and nothing imports them. Of pymilvus the functions import
 # generated files alone; its own `__init__` would import its client, and that pandas and numpy: an empty one takes its place.
 .make/build-$(ARCHITECTURE): $(DEPLOYED) .make/$(STACK) .make/venv-sam
-	$(call SAM_ENV,.$(STACK)/bin) $(SAM) build --cached --parallel --parameter-overrides Architecture=$(ARCHITECTURE)
-	cd .aws-sam/build/ArrowLayer/python/pyarrow && rm -rf tests include *flight*
-	cd .aws-sam/build/PymilvusLayer/python && $(call remove_all_but,google grpc* protobuf* pymilvus* typing_extensions*)
-	cd .aws-sam/build/PymilvusLayer/python/pymilvus && $(call remove_all_but,grpc_gen) && touch __init__.py
-	.$(STACK)/bin/python -m compileall -q -j 2 --invalidation-mode unchecked-hash .aws-sam/build
+	$(call build,.aws-sam,$(ARCHITECTURE))
 	@rm -f .make/build-*
 	@touch $@
+
+# Beside what the other tests run.
+.make/arm64/built: $(DEPLOYED) .make/$(STACK) .make/venv-sam
+	@mkdir -p $(@D)
+	$(call build,$(@D),arm64)
+	@touch $@
+
+.make/arm64/python: tools/arm64.py .make/$(STACK)
+	.$(STACK)/bin/python -m tools.arm64 $@
+	@touch $@
+
+define build
+	$(call SAM_ENV,.$(STACK)/bin) $(SAM) build --cached --parallel --cache-dir $(1)/cache --build-dir $(1)/build \
+		--parameter-overrides Architecture=$(2)
+	cd $(1)/build/ArrowLayer/python/pyarrow && rm -rf tests include *flight*
+	cd $(1)/build/PymilvusLayer/python && $(call remove_all_but,google grpc* protobuf* pymilvus* typing_extensions*)
+	cd $(1)/build/PymilvusLayer/python/pymilvus && $(call remove_all_but,grpc_gen) && touch __init__.py
+	.$(STACK)/bin/python -m compileall -q -j 2 --invalidation-mode unchecked-hash $(1)/build
+endef
 
 .make/venv: requirements/dev.txt
 	$(call make_venv,.venv)

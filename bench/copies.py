@@ -32,6 +32,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
+from importlib import metadata
 from pathlib import Path
 from typing import Any, NamedTuple, override
 from urllib.parse import parse_qs, unquote, urlsplit
@@ -377,7 +378,7 @@ def _compare(arguments: argparse.Namespace) -> None:
     print(
         f"{arguments.objects} objects over {how}, {arguments.rounds} rounds, load {os.getloadavg()[0]:.1f} at the end"
     )
-    for name, version in versions.items():
+    for name, version in ({"boto3": metadata.version("boto3")} | versions).items():
         print(f"{name}: {version or 'not here'}")
     sizes = " and ".join(f"{size} MB" for size in MEMORIES_MB)
     print("\n| engine | ms of CPU a copy, each round | median | beside boto3, each round | median | MB |", end="")

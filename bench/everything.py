@@ -55,7 +55,7 @@ BENCHES = (
     Bench("Copies", "copies --rounds 3 --peers", "--rounds 2 --peers --objects 3000"),
     Bench("Copies by HTTPS", "copies --rounds 2 --peers --https", "--rounds 1 --peers --https --objects 3000"),
     Bench("Listings, processor time", "listing cpu", "cpu --turns 5"),
-    Bench("Listings in spans", "listing spans", "spans --turns 1"),
+    Bench("Listings in spans", "listing spans", "spans --turns 1 --keys 30000"),
     Bench("Small rounds", "at_once", ""),
     Bench(
         "Many collections",
@@ -64,10 +64,16 @@ BENCHES = (
         results="many_collections.json",
     ),
     Bench("Many objects", "objects --objects 10000 100000 300000", "--objects 10000 50000", results="objects.json"),
+    Bench(
+        "Many collections, memory",
+        "objects --objects 50 500 5000 50000 --collections 1 10 100 1000 --runs backup",
+        "--objects 50 500 --collections 1 10 --runs backup",
+        results="objects-of-collections.json",
+    ),
     Bench("Plots", "plots", ""),
     Bench("Folding of deletes", "folding", "--sizes 10x10 100x200"),
     Bench("Deletions", "deleting", "--objects 30000"),
-    Bench("Deep verification", "deep", "--turns 2"),
+    Bench("Deep verification", "deep", "--megabytes 8 --turns 2 --large 0"),
     Bench("Cutting and reading deletes", "cutting", "--turns 2"),
     Bench("Datasets", "dataset --megabytes 512", "--megabytes 128"),
     Bench("Publishing", "publishing", "--collections 20"),
@@ -103,8 +109,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     ]
     if not chosen:
         parser.error(f"no benchmark has any of these names: {' '.join(options.only)}")
-    # Written as it goes on, so that what was measured stays where one fails or is interrupted.
-    with options.output.open("w") as document:
+    # Written line by line, so that what was measured stays where one fails or is interrupted.
+    with options.output.open("w", buffering=1) as document:
         document.write("\n".join(_head(quick=options.quick)))
         failed = [one.title for one in chosen if not _run(one, one.line(options), document.write)]
     print(f"{len(chosen) - len(failed)} of {len(chosen)} ran; {options.output} has what they say", file=sys.stderr)

@@ -4,15 +4,16 @@
     .venv/bin/python -m bench.objects --objects 100000 300000 1000000
     .venv/bin/python -m bench.objects --objects 100000 300000 --runs restore --before CHECKOUT
     .venv/bin/python -m bench.objects --objects 100000 --collections 100 --other-etags
+    .venv/bin/python -m bench.objects --objects 50 5000 --collections 1 100 --runs backup
 
 Each function has a process of its own, so that its peak is its own; what it reads and writes is on a disk. Listings are
 made up as they are read, in S3's order, a segment of 50 objects after the other, and cost nothing but that. With
 `--other-etags` copies have other ETags than their sources, as under KMS.
 
 `backup` is a full backup, `incremental` one whose pool is empty, each from its first function to PublishBackup, with a
-verification of it, and the first functions of its restore and its export. `again` is a backup of the same objects with
-that one as its base, `restore` the staging of one. CopyBatch is left out: it has a thousand
-objects at a time, however many there are.
+verification of it, and the first functions of its restore and its export. `read_reference` reads a full backup as one
+of milvus-backup, whose files it has too. `again` is a backup of the same objects with that one as its base, `restore`
+the staging of one. CopyBatch is left out: it has a thousand objects at a time, however many there are.
 
 A row is a function: seconds of processor time, user and system, and the largest resident set. Last come the bytes that
 an object more costs, from each number of objects to the next.
@@ -23,13 +24,13 @@ import hashlib
 import importlib
 import json
 import os
+import re
 import resource
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -43,6 +44,7 @@ from bench.instance import BEGIN, DAY, ENVIRONMENT, FIELDS, MIB, Instance, Json,
 from milvus_vault.adapters.s3 import S3ObjectStore
 from milvus_vault.archive.layout import DELTA_LOG, BackupLayout, parse_log_key
 from milvus_vault.archive.pool import PooledKey, PoolLayout, content_of, group_of
+from milvus_vault.archive.reference_reader import read_reference_archive
 from milvus_vault.copying.batches import BatchLimits
 from milvus_vault.copying.plan import plan_copy
 from milvus_vault.copying.verify import incomplete_targets, verify_copy
@@ -68,12 +70,13 @@ SEGMENTS_OF_A_PART = 256
 _BACKING_UP = ("prepare_backup", "snapshot_batch", "plan_copy", "copy", "verify_copy")
 _READING = ("verify_backup", "prepare_restore", "prepare_export")
 STAGES = {
-    "backup": (*_BACKING_UP, "publish_backup", *_READING),
+    "backup": (*_BACKING_UP, "publish_backup", "read_reference", *_READING),
     "incremental": (*_BACKING_UP, "publish_backup", *_READING),
     "again": ("prepare_backup", "snapshot_batch", "plan_copy", "verify_copy"),
     "restore": ("stage", "plan_copy", "copy", "look", "verify_copy"),
 }
 UNMEASURED = {"prepare_backup", "stage", "copy"}
+_ID = re.compile(r"\d{18,}")
 CHECKSUM = "CRC64NVME:AAAAAAAAAAA="
 
 
@@ -85,13 +88,19 @@ class Collections:
         self.ids = {f"c{index:05}": number_at(BEGIN - 101 * DAY, 10 * index) for index in range(collections)}
         self._segments = objects // collections // OBJECTS_OF_A_SEGMENT
 
-    def segments(self, collection: int) -> Iterator[int]:
-        """Yield the IDs of the segments of a collection, in order."""
-        yield from (number_at(BEGIN - 100 * DAY, 1 + collection % 1000 + index * 7) for index in range(self._segments))
+    def segments(self, collection: int, after: str = "") -> Iterator[int]:
+        """Yield the IDs of the segments of a collection, in order, from that on of which a key is."""
+        first = number_at(BEGIN - 100 * DAY, 1 + collection % 1000)
+        numbers = range(first, first + 7 * self._segments, 7)
+        of_key = next((number for number in map(int, _ID.findall(after)) if number in numbers), first)
+        yield from numbers[numbers.index(of_key) :]
 
-    def logs(self, collection: int) -> Iterator[tuple[int, str, str]]:
-        """Yield segment, place below the folder of insert logs, and ETag of each log, in S3's order."""
-        for segment in self.segments(collection):
+    def logs(self, collection: int, after: str = "") -> Iterator[tuple[int, str, str]]:
+        """Yield segment, place below the folder of insert logs, and ETag of each log, in S3's order.
+
+        Whoever lists behind a key is spared what lies in the segments before it, as by S3.
+        """
+        for segment in self.segments(collection, after):
             for field in sorted(FIELDS, key=str):
                 for log in range(LOGS_OF_A_FIELD):
                     below = f"{collection}/1/{segment}/{field}/{segment + 10 * field + log}"
@@ -172,34 +181,34 @@ class DiskStore(CountingStore):
                 size = self._path(bucket, key).stat().st_size
                 yield ListedObject(key, size, "etag", datetime.now(UTC))
             return
-        for key, etag in self._made_up(bucket, prefix):
+        for key, etag in self._made_up(bucket, prefix, after):
             if key.startswith(prefix) and key > after:
                 yield ListedObject(key, MIB, etag, BEGIN)
 
-    def _made_up(self, bucket: str, prefix: str) -> Iterator[tuple[str, str]]:
+    def _made_up(self, bucket: str, prefix: str, after: str) -> Iterator[tuple[str, str]]:
         """Yield keys and ETags of what may lie below a prefix."""
         for number in (number for number in self._there.ids.values() if str(number) in prefix):
             if bucket == "milvus" and prefix.startswith("files/insert_log/"):
-                yield from ((f"files/insert_log/{below}", etag) for _, below, etag in self._there.logs(number))
+                yield from ((f"files/insert_log/{below}", etag) for _, below, etag in self._there.logs(number, after))
             elif (self._folder / "is_copied").exists() and DELTA_LOG not in prefix:
-                yield from self._copies(prefix, number)
+                yield from self._copies(prefix, number, after)
 
-    def _copies(self, prefix: str, collection: int) -> Iterator[tuple[str, str]]:
+    def _copies(self, prefix: str, collection: int, after: str) -> Iterator[tuple[str, str]]:
         if "/.pool/" in prefix:
-            yield from self._pooled(collection)
+            yield from self._pooled(collection, after)
         elif prefix.startswith("staging/"):
             for item in staged(self._there, collection):
                 yield item.key, self.copied_etag(item.source_etag)
         else:
             layout = BackupLayout("nightly", "bench_backup")
-            for _, below, etag in self._there.logs(collection):
+            for _, below, etag in self._there.logs(collection, after):
                 if log := parse_log_key(f"files/insert_log/{below}"):
                     yield layout.log(log), self.copied_etag(etag)
 
-    def _pooled(self, collection: int) -> Iterator[tuple[str, str]]:
+    def _pooled(self, collection: int, after: str) -> Iterator[tuple[str, str]]:
         layout, attempt = PoolLayout("nightly"), (self._folder / "is_copied").read_text()
         group, here, of = group_of("milvus", "files", collection), list[tuple[str, str]](), 0
-        for segment, below, etag in self._there.logs(collection):
+        for segment, below, etag in self._there.logs(collection, after):
             if segment != of:
                 yield from sorted(here)
                 here, of = [], segment
@@ -255,14 +264,19 @@ class Stage:
 
     def __init__(self, options: argparse.Namespace) -> None:
         self._what, self._folder = options.what, options.folder
-        self._there = Collections(options.collections, options.objects[0])
+        self._there = Collections(options.collections[0], options.objects[0])
         self.store = DiskStore(options.folder, self._there, other_etags=options.other_etags)
         self._memory = options.folder / "memory.json"
         self._arn = f"arn:aws:states:us-east-1:000000000000:execution:backup:{options.what}"
 
     def run(self, name: str) -> None:
         """Run it."""
-        own: dict[str, Callable[[], object]] = {"copy": self._copy, "stage": self._stage, "look": self._look}
+        own: dict[str, Callable[[], object]] = {
+            "copy": self._copy,
+            "stage": self._stage,
+            "look": self._look,
+            "read_reference": self._read_reference,
+        }
         if name in own:
             own[name]()
         elif self._what == "restore":
@@ -370,6 +384,16 @@ class Stage:
             msg = f"not complete: {found}"
             raise SystemExit(msg)
 
+    def _read_reference(self) -> None:
+        """Read the backup as one of milvus-backup, which what is published is as well."""
+        layout = BackupLayout("nightly", f"bench_{self._what}")
+        archive = read_reference_archive(self.store, "backups", layout, self.store.get("backups", layout.marker))
+        found = sum(sum(1 for _ in collection.listed_objects) for collection in archive.collections)
+        wanted = sum(sum(1 for _ in self._there.logs(number)) for number in self._there.ids.values())
+        if found != wanted:
+            msg = f"{found} objects instead of {wanted}"
+            raise SystemExit(msg)
+
     def _look(self) -> None:
         """Look at what is copied as AdvanceRestore does, once all is."""
         if found := incomplete_targets(self._workspace, "bench", checked=set()):
@@ -379,12 +403,14 @@ class Stage:
         run.delete(list(run.names("copy/bench/verified/")))
 
 
-def measure(options: argparse.Namespace, objects: int, checkout: Path) -> dict[str, tuple[float, float]]:
+def measure(
+    options: argparse.Namespace, objects: int, collections: int, checkout: Path
+) -> dict[str, tuple[float, float]]:
     """Return processor seconds and peak MB of each function."""
     here = Path(__file__).parent.parent
     path = ":".join(str(folder) for folder in (checkout / "layers/shared", checkout / "functions", here))
     found: dict[str, tuple[float, float]] = {}
-    given = ["--objects", str(objects), "--collections", str(options.collections)]
+    given = ["--objects", str(objects), "--collections", str(collections)]
     given += ["--other-etags"] * options.other_etags
     with TemporaryDirectory(prefix="bench-objects-") as folder:
         for run in options.runs:
@@ -419,7 +445,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Measure."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--objects", type=int, nargs="+", default=[100_000, 300_000], help="(default: %(default)s)")
-    parser.add_argument("--collections", type=int, default=1, help="of equal size (default: %(default)s)")
+    parser.add_argument(
+        "--collections", type=int, nargs="+", default=[1], help="of equal size, for all or each (default: %(default)s)"
+    )
     parser.add_argument("--runs", nargs="+", choices=STAGES, default=list(STAGES), help="(default: all)")
     parser.add_argument("--other-etags", action="store_true", help="copies have other ETags than their sources")
     parser.add_argument("--before", type=Path, help="another checkout, which is measured as well")
@@ -435,18 +463,21 @@ def main(arguments: Sequence[str] | None = None) -> None:
         used = resource.getrusage(resource.RUSAGE_SELF)
         print(json.dumps([used.ru_utime + used.ru_stime, used.ru_maxrss * 1024 / 1e6]))
         return
+    collections = options.collections * (len(options.objects) if len(options.collections) == 1 else 1)
+    if len(collections) != len(options.objects):
+        parser.error("--collections has one number, or one for each of --objects")
+    sizes = list(zip(options.objects, collections, strict=True))
     here = Path(__file__).parent.parent
     checkouts = {"before": options.before} if options.before else {}
     rows = list[Row]()
     for name, checkout in (checkouts | {"this build": here}).items():
         print(f"## {name}")
-        of = partial(measure, options, checkout=checkout)
-        found = {objects: of(objects) for objects in options.objects}
+        found = {size: measure(options, *size, checkout) for size in sizes}
         report(options.objects, list(found.values()))
         rows += [
-            {"build": name, "objects": objects, "collections": options.collections, "function": function}
+            {"build": name, "objects": objects, "collections": collections, "function": function}
             | {"cpu_seconds": round(seconds, 2), "peak_mb": round(peak, 1)}
-            for objects, functions in found.items()
+            for (objects, collections), functions in found.items()
             for function, (seconds, peak) in functions.items()
         ]
     if options.json:

@@ -151,12 +151,14 @@ def _phases(stack: LocalStack, arn: str) -> Mapping[str, float]:
     machine = states.describe_state_machine(stateMachineArn=described["stateMachineArn"])
     branches = dict(_branches(json.loads(machine["definition"]), ""))
     found, open_ones = dict[str, float](), dict[str, tuple[str, datetime]]()
-    # The emulator writes down that a state within a branch was entered, and not that it was left: the next one tells.
+    # The emulator writes down that a state within a branch was entered, and not that it was left. The next one tells,
+    # of the same branch or of one that the branch is in.
     for event in _history(stack, arn):
         if not event["type"].endswith("StateEntered"):
             continue
         name = event["stateEnteredEventDetails"]["name"]
-        _close(found, open_ones.pop(branches[name], None), event["timestamp"])
+        for branch in [one for one in open_ones if one.startswith(branches[name])]:
+            _close(found, open_ones.pop(branch), event["timestamp"])
         if event["type"] in {"TaskStateEntered", "WaitStateEntered"}:
             open_ones[branches[name]] = name, event["timestamp"]
     for last in open_ones.values():
@@ -170,13 +172,12 @@ def _branches(definition: Mapping[str, Any], branch: str) -> Iterator[tuple[str,
         yield name, branch
         inner = [*state.get("Branches", []), *filter(None, [state.get("ItemProcessor")])]
         for number, below in enumerate(inner):
-            yield from _branches(below, f"{branch}/{name}/{number}")
+            yield from _branches(below, f"{branch}{name}/{number}/")
 
 
-def _close(found: dict[str, float], was: tuple[str, datetime] | None, ended_at: datetime) -> None:
-    if was:
-        name, began_at = was
-        found[name] = found.get(name, 0) + (ended_at - began_at).total_seconds()
+def _close(found: dict[str, float], was: tuple[str, datetime], ended_at: datetime) -> None:
+    name, began_at = was
+    found[name] = found.get(name, 0) + (ended_at - began_at).total_seconds()
 
 
 def _history(stack: LocalStack, arn: str) -> Iterator[HistoryEventTypeDef]:

@@ -4,7 +4,8 @@
 
 The name of the stack and its parameters are those of the arguments, else those of samconfig.toml, as for `sam deploy`.
 Of each parameter its type and constraints in template.yaml are looked at, of all together its Rules, and of the stack's
-name whether all names that are made of it keep within AWS' limits, which no rule of CloudFormation can tell. Where
+name whether all names that are made of it keep within AWS' limits, and of both how large the policies of roles become,
+which no rule of CloudFormation can tell. Where
 something would be refused it ends with 1, and with a line for each mistake on standard error. A parameter that is not
 given is only noted: `sam deploy` leaves to a stack that is there what it has. Of `--guided` nothing is known yet.
 """
@@ -20,6 +21,8 @@ from pathlib import Path
 from typing import Any
 
 from samtranslator.yaml_helper import yaml_parse
+
+from tools.resolved import MAX_POLICY_CHARACTERS, Resolved
 
 ROOT = Path(__file__).parents[1]
 
@@ -92,6 +95,20 @@ def refusals(template: Data, stack_name: str, given: Mapping[str, str]) -> list[
             template, {name: value.split(",") if name in are_lists else value for name, value in values.items()}
         )
     return found
+
+
+def too_large(template: Data, stack_name: str, given: Mapping[str, str]) -> list[str]:
+    """Return the roles whose policies would be too large for IAM, of parameters and a name that else are taken.
+
+    Each right names its objects with bucket and prefix: what is far below the quota with usual names is above it where
+    all that is optional is given, with names of the greatest length.
+    """
+    return [
+        f"{role}: its rights would have {size:,} characters, and IAM allows {MAX_POLICY_CHARACTERS:,}; "
+        "shorter names of buckets, prefixes or of the stack have room"
+        for role, size in Resolved(template, stack_name, given).policy_sizes()
+        if size > MAX_POLICY_CHARACTERS
+    ]
 
 
 def not_given(template: Data, given: Mapping[str, str]) -> list[str]:
@@ -179,7 +196,7 @@ def main() -> int:
         return 0
     stack_name, given, built_for = meant(sys.argv[1:])
     template = yaml_parse((ROOT / "template.yaml").read_text())
-    found = refusals(template, stack_name, given)
+    found = refusals(template, stack_name, given) or too_large(template, stack_name, given)
     wanted = given.get("Architecture", template["Parameters"]["Architecture"]["Default"])
     if built_for not in {"", wanted}:
         found.append(f"Architecture '{wanted}': what was built is for {built_for}; make deploy ARCHITECTURE={wanted}")

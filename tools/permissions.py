@@ -17,6 +17,7 @@ from tests.rights import NEEDED, Calls, all_rights, read
 from tests.support.privilege import Right, needed_by_machines
 from tests.template.loading import as_list, functions, machines, statements, template, transformed
 from tools.parameters import longest_stack_name
+from tools.resolved import met
 
 ROOT = Path(__file__).parent.parent
 REASONS = ROOT / "docs" / "permissions.yaml"
@@ -168,7 +169,7 @@ def _sizes() -> Iterator[tuple[str, str, str]]:
     yield "parameters", str(len(made["Parameters"])), str(MAX_PARAMETERS)
     yield "outputs", str(len(made["Outputs"])), str(MAX_OUTPUTS)
     for name, given in COMBINATIONS.items():
-        there = {key: met(made["Conditions"], condition, given) for key, condition in made["Conditions"].items()}
+        there = {key: met(template(), made["Conditions"], one, given) for key, one in made["Conditions"].items()}
         found = [r for r in made["Resources"].values() if there.get(r.get("Condition", ""), True)]
         rights = sum(_rights_in(resource, there) for resource in found)
         yield f"resources and rights of a stack with {name}", f"{len(found)} and {rights}", ""
@@ -191,28 +192,6 @@ COMBINATIONS: Mapping[str, Mapping[str, Any]] = {
     "a secret, and a permissions boundary": {"MilvusSecretArn": "d", "PermissionsBoundaryArn": "e"},
 }
 COMBINATIONS = {**COMBINATIONS, "all of that": {k: v for given in COMBINATIONS.values() for k, v in given.items()}}
-
-
-def met(conditions: Mapping[str, Any], condition: Any, given: Mapping[str, Any]) -> bool:
-    """Return whether a condition of the template holds with some parameters, and the defaults of the others."""
-
-    def value(part: Any) -> Any:
-        match part:
-            case {"Ref": "AWS::Partition"}:
-                return "aws"
-            case {"Ref": name}:
-                return given.get(name, template()["Parameters"][name].get("Default", ""))
-            case {"Fn::Join": [between, inner]}:
-                return between.join(as_list(value(inner)))
-        return part
-
-    match condition:
-        case {"Fn::Equals": [first, last]}:
-            return bool(value(first) == value(last))
-        case {"Fn::Not": [inner]}:
-            return not met(conditions, inner, given)
-    msg = f"no rule to decide {condition!r}"
-    raise ValueError(msg)
 
 
 def _rights_in(resource: Mapping[str, Any], there: Mapping[str, bool]) -> int:

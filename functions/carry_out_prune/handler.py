@@ -15,6 +15,9 @@ from milvus_vault.retention.freed import tell_freed
 from milvus_vault.retention.report import report_prune
 from milvus_vault.retention.sweep import Sweep
 from milvus_vault.retention.working_files import PLAN, SWEPT, PrunePlan, Swept
+from milvus_vault.runs.collections import phases_of
+from milvus_vault.runs.following import follow_prune
+from milvus_vault.runs.paces import remember_paces
 from milvus_vault.runtime import logger, task
 from milvus_vault.settings import StorageSettings, SweepSettings
 from milvus_vault.stores import open_workspace
@@ -39,6 +42,8 @@ def handler(event: CarryOutPruneRequest, context: LambdaContext) -> CarryOutPrun
         is_done = tell_freed(run, plan, seconds_left)
     else:
         is_done = _delete(run, plan, seconds_left) and (not plan.sweeps or _sweep(run, plan, seconds_left))
+    if is_done and not plan.request.dry_run:
+        remember_paces(run, "prune", lambda: phases_of(follow_prune(run, plan.execution_arn)))
     end = report_prune(run, plan, datetime.now(UTC))
     report = end.report
     deleted = [outcome for outcome in report.outcomes if outcome.status == "deleted"]

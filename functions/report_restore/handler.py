@@ -1,9 +1,8 @@
 """ReportRestore: write what became of each collection, for programs and to read."""
 
-from contextlib import suppress
 from datetime import UTC, datetime
 
-from milvus_vault.errors import WorkingFileError, shared_hint, with_hint
+from milvus_vault.errors import shared_hint, with_hint
 from milvus_vault.failures import outcome_error
 from milvus_vault.model.messages import ReportRestoreResult, RestoreStepRequest
 from milvus_vault.model.readable import first_of
@@ -11,7 +10,7 @@ from milvus_vault.ports import HTML
 from milvus_vault.reports.restore import render_restore_report
 from milvus_vault.restore.report import report_restore, sum_if_known
 from milvus_vault.restore.working_files import PLAN, RestorePlan
-from milvus_vault.runs.collections import follow_restore
+from milvus_vault.runs.collections import follow_restore, phases_of
 from milvus_vault.runs.paces import remember_paces
 from milvus_vault.runtime import task
 from milvus_vault.settings import StorageSettings
@@ -28,10 +27,7 @@ def handler(event: RestoreStepRequest) -> ReportRestoreResult:
     page = render_restore_report(report, plan.execution_arn)
     page_key = record_key(run.prefix, "reports", plan.execution_arn, "html")
     run.store.put(run.bucket, page_key, page, content_type=HTML)
-    # All is restored by now: how fast that was may get lost.
-    with suppress(WorkingFileError):
-        followed = follow_restore(run, plan.execution_arn)
-        remember_paces(run, "restore", followed.phases if followed else ())
+    remember_paces(run, "restore", lambda: phases_of(follow_restore(run, plan.execution_arn)))
     failed = [collection for collection in report.collections if collection.status != "restored"]
     restored = [collection for collection in report.collections if collection.status == "restored"]
     # A restore without rows, as one of a schema, has none to expect.

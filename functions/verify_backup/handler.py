@@ -9,6 +9,9 @@ from milvus_vault.execution_records import record_execution
 from milvus_vault.model.messages_verify import VerifyBackupRequest, VerifyBackupResult
 from milvus_vault.model.names import execution_name, run_id
 from milvus_vault.model.requests import VerifyRequest
+from milvus_vault.runs.collections import phases_of
+from milvus_vault.runs.following import follow_verify
+from milvus_vault.runs.paces import remember_paces
 from milvus_vault.runtime import logger, read_request, task
 from milvus_vault.settings import StorageSettings
 from milvus_vault.stores import open_workspace
@@ -32,6 +35,8 @@ def handler(event: VerifyBackupRequest, context: LambdaContext) -> VerifyBackupR
         seconds_left=lambda: context.get_remaining_time_in_millis() / 1000,
         check_count=event.check_count,
     )
+    if result.is_done:
+        remember_paces(run, "verify", lambda: phases_of(follow_verify(run, event.execution.arn)))
     if request.repair:
         logger.info("repaired", mended=result.mended, lost=result.lost)
     return result

@@ -24,6 +24,7 @@ _RATE_LIMITED = 8
 _LOG_KINDS = ("insert_log", "delta_log", "stats_log", "bm25_stats")
 _LONGEST_REASON, _LONGEST_TEXT = 160, 300
 _LARGEST_PLAIN_NUMBER = 10**6
+_LOADED = 100
 _AUTHORIZATION = {"Authorization": "Bearer root:Milvus"}
 
 
@@ -136,6 +137,15 @@ class Milvus:
             lambda given: getattr(given, "flushed", False),
         )
         return answer
+
+    def load(self, name: str) -> None:
+        """Index a collection, load it, and wait until Milvus counts its rows."""
+        pairs = [{"key": "index_type", "value": "FLAT"}, {"key": "metric_type", "value": "L2"}]
+        self.must("CreateIndex", collection_name=name, field_name="v", extra_params=pairs)
+        self.must("LoadCollection", collection_name=name, replica_number=1)
+        self._until(
+            lambda: self.must("GetLoadingProgress", collection_name=name), lambda given: bool(given.progress == _LOADED)
+        )
 
     def _until(self, ask: Callable[[], Message], is_right: Callable[[Message], bool]) -> Message:
         end = time.monotonic() + _PATIENCE_SECONDS

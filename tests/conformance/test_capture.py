@@ -1,15 +1,18 @@
 """What a backup captures of each version: every row once, deletes included, whatever the server does meanwhile."""
 
 import json
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from milvus_vault.adapters.milvus import MilvusDatabase, connect
 from milvus_vault.archive.layout import BackupLayout
+from milvus_vault.backup import moment
 from milvus_vault.backup.working_files import Snapshot, Verdict, snapshot_name
 from milvus_vault.model.collections import SegmentLevel
 from milvus_vault.model.names import attempt_of
@@ -99,6 +102,50 @@ def test_what_is_dropped_while_all_is_listed_costs_nothing_else(
 
     assert {failure.name.name for failure in manifest.failures} == ({"a"} if call == "list_segments" else set())
     assert taken.rows("b", FULL_NAME) == taken.live_rows(FULL_NAME)
+
+
+@pytest.mark.versions("2.2.16", "2.3.5", "2.5.27", "2.6.19")
+@pytest.mark.parametrize("is_loaded", [True, False])
+@pytest.mark.parametrize("collections", [[FULL_NAME], None])
+@pytest.mark.parametrize("version", ["2.2.16", "2.3.5", "2.5.27", "2.6.19"])
+def test_the_margin_is_waited_for_where_no_count_has_waited_for_what_is_on_its_way(
+    start: Start,
+    backups: Open,
+    monkeypatch: pytest.MonkeyPatch,
+    version: str,
+    collections: list[str] | None,
+    is_loaded: bool,
+) -> None:
+    running = start(version)
+    _fill(running.milvus)
+    if is_loaded:
+        running.milvus.load(NAME)
+    taken, done = backups(running), list[str]()
+    for call in ("count_rows", "flush", "flush_all"):
+        monkeypatch.setattr(MilvusDatabase, call, _told(done, call, getattr(MilvusDatabase, call)))
+    clock = SimpleNamespace(monotonic=time.monotonic, sleep=_told(done, "margin", time.sleep))
+    monkeypatch.setattr(moment, "time", clock)
+
+    taken.take("b", collections=collections)
+
+    expected = [*["count_rows"] * is_loaded, *["margin"] * (not is_loaded), "flush"]
+    if version == "2.2.16":
+        # It tells no time, so that nobody but PrepareBackup knows how long ago the moment was.
+        expected = ["flush", "margin", *["count_rows"] * is_loaded, "flush"]
+    elif version == "2.6.19" and collections is None:
+        expected = ["margin", "flush_all"]
+    assert done[: len(expected)] == expected
+    assert taken.rows("b", FULL_NAME) == taken.live_rows(FULL_NAME)
+
+
+def _told(done: list[str], what: str, real: Callable[..., Any]) -> Callable[..., Any]:
+    """Return what does the same, and notes it."""
+
+    def tell(*arguments: Any, **named: Any) -> Any:
+        done.append(what)
+        return real(*arguments, **named)
+
+    return tell
 
 
 @pytest.mark.parametrize("version", ["2.3.5", "2.6.19"])

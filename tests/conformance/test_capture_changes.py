@@ -1,6 +1,5 @@
 """Captures while the server flushes, sorts, folds, compacts and collects; and what a flush says."""
 
-import time
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -310,24 +309,13 @@ def test_a_replaced_segment_that_garbage_collection_has_taken_in_part_is_gone_an
     assert capture_flushed(*there) is None
 
 
-def _load(running: Running) -> None:
-    milvus = running.milvus
-    pairs = [{"key": "index_type", "value": "FLAT"}, {"key": "metric_type", "value": "L2"}]
-    milvus.must("CreateIndex", collection_name=NAME, field_name="v", extra_params=pairs)
-    milvus.must("LoadCollection", collection_name=NAME, replica_number=1)
-    end = time.monotonic() + 10
-    while milvus.must("GetLoadingProgress", collection_name=NAME).progress < 100:
-        assert time.monotonic() < end
-        time.sleep(0.02)
-
-
 @pytest.mark.feature(Feature.LIVE_ROWS)
 @pytest.mark.parametrize("version", ALL)
 def test_the_number_of_live_rows_is_that_of_the_rows_in_the_backup(start: Start, backups: Open, version: str) -> None:
     running = start(version)
     _insert(running.milvus)
     running.milvus.delete(NAME, range(5))
-    _load(running)
+    running.milvus.load(NAME)
     taken = backups(running)
     (entry,) = taken.take("b", collections=[FULL_NAME]).collections
     assert entry.live_row_count == len(taken.rows("b", FULL_NAME)) == 2 * ROWS - 5
@@ -339,7 +327,7 @@ def test_rows_that_came_after_the_flush_of_all_are_not_counted(
 ) -> None:
     running = start("2.6.19")
     _insert(running.milvus)
-    _load(running)
+    running.milvus.load(NAME)
     running.milvus.settle()
     if deletes:
         running.milvus.delete(NAME, range(deletes))

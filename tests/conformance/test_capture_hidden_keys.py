@@ -4,7 +4,6 @@ No backup is called complete of which rows are lost or deleted ones come back: t
 out is found elsewhere. Where nothing but the listing tells of a log, that is said here, and in docs/limits.md.
 """
 
-import time
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
@@ -69,7 +68,7 @@ def without_its_delete_log(start: Start, quick_s3: QuickS3, version: str) -> Run
     running = filled(start, version)
     fold(running)
     collect_garbage(running)
-    load(running.milvus)
+    running.milvus.load("torn")
     (hidden,) = keys(running.milvus, "delta_log")
     quick_s3.hidden_keys = {hidden}
     return running
@@ -79,17 +78,6 @@ def collect_garbage(running: Running) -> None:
     """Delete the files of what was replaced."""
     with running.server.core.lock:
         compaction.collect_garbage(running.server.core)
-
-
-def load(milvus: Milvus) -> None:
-    """Load the collection, so that Milvus counts its rows."""
-    pairs = [{"key": "index_type", "value": "FLAT"}, {"key": "metric_type", "value": "L2"}]
-    milvus.must("CreateIndex", collection_name="torn", field_name="v", extra_params=pairs)
-    milvus.must("LoadCollection", collection_name="torn", replica_number=1)
-    end = time.monotonic() + 10
-    while milvus.must("GetLoadingProgress", collection_name="torn").progress < 100:
-        assert time.monotonic() < end
-        time.sleep(0.02)
 
 
 def keys(milvus: Milvus, kind: str) -> list[str]:
@@ -225,7 +213,7 @@ def test_deletes_are_found_where_they_lay_before_they_were_folded(
 ) -> None:
     running = filled(start, version)
     fold(running)
-    load(running.milvus)
+    running.milvus.load("torn")
     (hidden,) = keys(running.milvus, "delta_log")
     quick_s3.hidden_keys = {hidden}
     taken = backups(running)
@@ -241,7 +229,7 @@ def test_a_delete_log_is_lost_unseen_where_nothing_but_a_listing_tells_of_it(
     running = filled(start, version)
     fold(running)
     if is_loaded:
-        load(running.milvus)
+        running.milvus.load("torn")
     (hidden,) = keys(running.milvus, "delta_log")
     quick_s3.hidden_keys = {hidden}
     taken = backups(running)
@@ -261,7 +249,7 @@ def test_rows_that_expire_by_a_setting_of_the_server_do_not_fail_a_backup(
     milvus.insert("torn", range(ROWS))
     milvus.flush("torn")
     milvus.settle()
-    load(milvus)
+    milvus.load("torn")
     if not tells_logs:
         running.server.core.faults.unavailable_names = DESCRIBES
         running.server.core.faults.unavailable_calls = 10**6

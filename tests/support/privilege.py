@@ -293,6 +293,9 @@ def _needs_of_s3(operation: str, request: Mapping[str, Any]) -> Iterator[Need]:
     else:
         keys = frozenset(key for header, key in _HEADERS.items() if request.get(header))
         yield Need(_ON_OBJECT[operation], f"{bucket}/{request['Key']}", keys)
+        if request.get("IfMatch") and operation == "PutObject":
+            # "How to prevent object overwrites with conditional writes", S3 user guide: who writes by an ETag reads it.
+            yield Need("s3:GetObject", f"{bucket}/{request['Key']}")
         if request.get("ObjectLockMode"):
             yield Need("s3:PutObjectRetention", f"{bucket}/{request['Key']}")
         if source := request.get("CopySource"):

@@ -1,6 +1,5 @@
 """The template, the state machines and the handlers as data that tests can ask."""
 
-import copy
 import importlib
 import json
 import re
@@ -10,13 +9,12 @@ from functools import cache
 from pathlib import Path
 from typing import Any, get_type_hints
 
-import pytest
 import yaml
 from pydantic import BaseModel
-from samtranslator.translator.transform import transform
 from samtranslator.yaml_helper import yaml_parse
 
 from milvus_vault.errors import VaultError
+from tools import resolved
 
 ROOT = Path(__file__).parents[2]
 BUILD = ROOT / ".aws-sam" / "build"
@@ -51,23 +49,7 @@ def translated() -> dict[str, Data]:
 @cache
 def transformed() -> Data:
     """Return what SAM makes of the template."""
-    found = copy.deepcopy(template())
-    for resource in found["Resources"].values():
-        for local in ("CodeUri", "ContentUri", "DefinitionUri"):
-            if local in resource["Properties"]:
-                resource["Properties"][local] = "s3://bucket/key"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-        made: Data = transform(found, {}, _NoManagedPolicies())
-    return made
-
-
-class _NoManagedPolicies:
-    """What SAM asks for the policies of AWS' own that a template names; ours names none."""
-
-    def load(self) -> dict[str, str]:
-        """Return none."""
-        return {}
+    return resolved.transformed(template(), {})
 
 
 def resources(kind: str) -> dict[str, Data]:

@@ -365,8 +365,19 @@ def _targets(body: Data) -> Iterator[str]:
     yield from (body[name] for name in ("Next", "Default") if name in body)
 
 
-# What AWS documents of the language ("Amazon States Language", "Processing input and output", "Handling errors"), asked
-# of both. Where an interpreter is laxer, local/validate_asl.py refuses what would pass there alone, or a test does.
+# What AWS documents of the language, asked of both. Where an interpreter is laxer, local/validate_asl.py refuses what
+# would pass there alone, or a test does. Pages are of AWS' Step Functions Developer Guide, with the titles they had
+# when they were looked up (November 2026), or the specification of the language, which AWS wrote and does not follow in
+# all names of errors.
+_LANGUAGE = "Amazon States Language (states-language.net/spec.html)"
+_RESULT_PATH = "Specifying state output using ResultPath in Step Functions"
+_ERRORS = "Handling errors in Step Functions workflows"
+_CHOICE = "Choice workflow state"
+_PARALLEL = "Parallel workflow state"
+_MAP = "Using Map state in Inline mode in Step Functions workflows"
+_CONTEXT = "Accessing execution data from the Context object in Step Functions"
+_PATHS = "Input and Output Processing in Step Functions"
+_INTRINSIC = "Intrinsic functions in Amazon States Language for Step Functions workflows"
 
 _CALL = {"Type": "Task", "Resource": "arn:aws:lambda:us-east-1:123456789012:function:Call", "End": True}
 _PASS = {"Type": "Pass", "End": True}
@@ -378,6 +389,8 @@ MISSING = test_messages.test_every_path_leads_to_something_that_a_task_or_a_catc
 class Habit(NamedTuple):
     """A state, and what becomes of an execution that begins with it; the next state passes on what it is given."""
 
+    page: str
+    """Where AWS says so, by the title."""
     state: Data
     status: str
     end: Any
@@ -389,55 +402,92 @@ class Habit(NamedTuple):
 
 
 HABITS: Mapping[str, Habit] = {
-    "a result takes the place of the input": Habit(_CALL, "SUCCEEDED", {"a": 1}),
+    "a result takes the place of the input": Habit(_RESULT_PATH, _CALL, "SUCCEEDED", {"a": 1}),
     "ResultPath puts it beside": Habit(
-        _CALL | {"ResultPath": "$.b"}, "SUCCEEDED", {"n": 2, "list": [1, 2, 3], "b": {"a": 1}}
+        _RESULT_PATH, _CALL | {"ResultPath": "$.b"}, "SUCCEEDED", {"n": 2, "list": [1, 2, 3], "b": {"a": 1}}
     ),
-    "ResultPath null drops it": Habit(_CALL | {"ResultPath": None}, "SUCCEEDED", {"n": 2, "list": [1, 2, 3]}),
+    "ResultPath null drops it": Habit(
+        _RESULT_PATH, _CALL | {"ResultPath": None}, "SUCCEEDED", {"n": 2, "list": [1, 2, 3]}
+    ),
     "ResultPath makes the way to its place": Habit(
-        _CALL | {"ResultPath": "$.b.c"}, "SUCCEEDED", {"n": 2, "list": [1, 2, 3], "b": {"c": {"a": 1}}}
+        _LANGUAGE, _CALL | {"ResultPath": "$.b.c"}, "SUCCEEDED", {"n": 2, "list": [1, 2, 3], "b": {"c": {"a": 1}}}
     ),
-    "OutputPath null leaves an empty object": Habit(_CALL | {"OutputPath": None}, "SUCCEEDED", {}),
+    "OutputPath null leaves an empty object": Habit(_LANGUAGE, _CALL | {"OutputPath": None}, "SUCCEEDED", {}),
     "an intrinsic function": Habit(
+        _INTRINSIC,
         _PASS | {"Parameters": {"x.$": "States.Format('{} of {}', $.n, States.ArrayLength($.list))"}},
         "SUCCEEDED",
         {"x": "2 of 3"},
     ),
-    "the name of the state": Habit(_PASS | {"Parameters": {"x.$": "$$.State.Name"}}, "SUCCEEDED", {"x": "First"}),
+    "the name of the state": Habit(
+        _CONTEXT, _PASS | {"Parameters": {"x.$": "$$.State.Name"}}, "SUCCEEDED", {"x": "First"}
+    ),
     "a path that leads nowhere": Habit(
+        _ERRORS,
         _PASS | {"Parameters": {"x.$": "$.gone"}},
         "FAILED",
+        # The page has States.ParameterPathFailure as well. Histories of executions that people show have this one.
         "States.Runtime",
         {"ministack": ("SUCCEEDED", {"x": None})},
         MISSING,
     ),
     "a path of a result that leads nowhere": Habit(
-        _CALL | {"OutputPath": "$.gone"}, "FAILED", "States.Runtime", {"ministack": ("SUCCEEDED", None)}, MISSING
+        _ERRORS,
+        _CALL | {"OutputPath": "$.gone"},
+        "FAILED",
+        "States.Runtime",
+        {"ministack": ("SUCCEEDED", None)},
+        MISSING,
     ),
     "a choice of what is not there": Habit(
+        _CHOICE,
         {"Type": "Choice", "Choices": [{"Variable": "$.gone", "NumericEquals": 1, "Next": "Next"}], "Default": "Next"},
         "FAILED",
         "States.Runtime",
         dict.fromkeys(("ministack", "moto"), ("SUCCEEDED", {"n": 2, "list": [1, 2, 3]})),
         MISSING,
     ),
+    "an error that is caught takes the place of the input": Habit(
+        _ERRORS,
+        {
+            "Type": "Parallel",
+            "Branches": [{"StartAt": "F", "States": {"F": {"Type": "Fail", "Error": "OwnError", "Cause": "c"}}}],
+            "Catch": [{"ErrorEquals": ["OwnError"], "Next": "Next"}],
+            "End": True,
+        },
+        "SUCCEEDED",
+        {"Error": "OwnError", "Cause": "c"},
+    ),
+    "States.ALL does not catch States.Runtime": Habit(
+        _ERRORS,
+        _CALL | {"OutputPath": "$.gone", "Catch": _CAUGHT},
+        "FAILED",
+        "States.Runtime",
+        {"ministack": ("SUCCEEDED", None)},
+        MISSING,
+    ),
     "whether something is there": Habit(
+        _LANGUAGE,
         {"Type": "Choice", "Choices": [{"Variable": "$.gone", "IsPresent": True, "Next": "Bad"}], "Default": "Next"},
         "SUCCEEDED",
         {"n": 2, "list": [1, 2, 3]},
     ),
     "nothing chosen": Habit(
+        _CHOICE,
         {"Type": "Choice", "Choices": [{"Variable": "$.n", "NumericEquals": 1, "Next": "Next"}]},
         "FAILED",
-        "States.NoChoiceMatched",
-        {"moto": ("FAILED", "States.Runtime")},
+        # "A failure to transition out of the state": the language's States.NoChoiceMatched is what AWS does not say.
+        "States.Runtime",
+        {"ministack": ("FAILED", "States.NoChoiceMatched")},
     ),
     "a comparison of other types is false": Habit(
+        _LANGUAGE,
         {"Type": "Choice", "Choices": [{"Variable": "$.n", "StringEquals": "2", "Next": "Bad"}], "Default": "Next"},
         "SUCCEEDED",
         {"n": 2, "list": [1, 2, 3]},
     ),
     "an error of a branch is that of the Parallel": Habit(
+        _PARALLEL,
         {
             "Type": "Parallel",
             "Branches": [{"StartAt": "F", "States": {"F": {"Type": "Fail", "Error": "OwnError", "Cause": "c"}}}],
@@ -448,6 +498,7 @@ HABITS: Mapping[str, Habit] = {
         {"n": 2, "list": [1, 2, 3], "failure": {"Error": "OwnError", "Cause": "c"}},
     ),
     "an error of an item is that of the Map": Habit(
+        _MAP,
         {
             "Type": "Map",
             "ItemsPath": "$.list",
@@ -463,6 +514,7 @@ HABITS: Mapping[str, Habit] = {
         {"n": 2, "list": [1, 2, 3], "failure": {"Error": "OwnError", "Cause": "c"}},
     ),
     "results of items are in their order": Habit(
+        _MAP,
         {
             "Type": "Map",
             "ItemsPath": "$.list",
@@ -474,6 +526,7 @@ HABITS: Mapping[str, Habit] = {
         [{"v": 1, "i": 0, "n": 2}, {"v": 2, "i": 1, "n": 2}, {"v": 3, "i": 2, "n": 2}],
     ),
     "results of branches are in their order": Habit(
+        _PARALLEL,
         {
             "Type": "Parallel",
             "Branches": [
@@ -486,6 +539,7 @@ HABITS: Mapping[str, Habit] = {
         [1, 2],
     ),
     "a slice gives a list": Habit(
+        _PATHS,
         _PASS | {"Parameters": {"x.$": "$.list[0:2]"}},
         "SUCCEEDED",
         {"x": [1, 2]},

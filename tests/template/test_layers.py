@@ -24,6 +24,10 @@ MAX_BYTES_FOR_MILVUS = 25 * 1024**2
 # What is left of the pinned packages in that layer.
 KEPT_FOR_MILVUS = {"grpcio", "protobuf", "pymilvus", "typing-extensions"}
 
+# What Lambda's python3.13 runs on, Amazon Linux 2023, has of the C and C++ libraries: glibc 2.34, and those of GCC 11.
+SYSTEM = {"GLIBC": "2.34", "GLIBCXX": "3.4.29", "CXXABI": "1.3.13"}
+NEEDED = re.compile(rb"\0(GLIBC|GLIBCXX|CXXABI)_([0-9.]+)(?=\0)")
+
 # In the flags of a .pyc: it is found by a hash of its source, and Python does not check the hash.
 UNCHECKED_HASH = 0b01
 
@@ -89,6 +93,27 @@ def test_everything_is_compiled_in_a_way_that_survives_zipping(built: str) -> No
             header = stream.read(8)
         assert header[:4] == importlib.util.MAGIC_NUMBER
         assert int.from_bytes(header[4:], "little") == UNCHECKED_HASH, source
+
+
+@pytest.mark.parametrize("layer", LAYERS)
+def test_what_is_compiled_needs_no_newer_system_than_lambdas(layer: str) -> None:
+    assert too_new(folder(layer)) == []
+
+
+def too_new(built: Path) -> list[tuple[str, str]]:
+    """Return the compiled files below a folder that ask for what Lambda's system lacks, each with what that is."""
+    compiled = sorted(built.rglob("*.so*"))
+    assert compiled
+    return [
+        (str(path.relative_to(built)), f"{name.decode()}_{version.decode()}")
+        for path in compiled
+        for name, version in NEEDED.findall(path.read_bytes())
+        if _numbers(version.decode()) > _numbers(SYSTEM[name.decode()])
+    ]
+
+
+def _numbers(version: str) -> list[int]:
+    return [int(number) for number in version.split(".")]
 
 
 @pytest.mark.parametrize("left_out", ["tests", "include"])

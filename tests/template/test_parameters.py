@@ -100,6 +100,20 @@ def test_the_longest_name_of_a_stack_is_what_the_names_of_its_resources_leave() 
     assert f"{longest} characters" in (Path(parameters.ROOT) / "docs" / "deploying.md").read_text()
 
 
+def test_names_with_which_rights_would_be_too_long_for_iam_are_refused_before_anything_is_uploaded(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    longest = {"BackupBucketName": "b" * 63, "ExportBucketName": "e" * 63, "MilvusBucketName": "m" * 63}
+    given = GIVEN | longest | {"ExportKmsKeyArn": KEY, "KmsKeyArn": KEY, "MilvusKmsKeyArn": KEY}
+    for prefix, code in (("p" * 12, 0), ("p" * 40, 1)):
+        overrides = [f"{name}={value}" for name, value in (given | {"BackupPrefix": prefix}).items()]
+        monkeypatch.setattr("sys.argv", ["", "--stack-name", "milvus-vault", "--parameter-overrides", *overrides])
+        assert main() == code
+    said = capsys.readouterr().err
+    assert "error: CarryOutPruneFunctionRole: its rights would have 10," in said
+    assert "Nothing was uploaded" in said
+
+
 def test_the_limit_of_each_name_that_is_made_of_the_stacks_is_known() -> None:
     made = {
         (resource["Type"], property_)

@@ -225,6 +225,7 @@ TABLE: dict[str, May] = {
             ".runs/export-*/rows/*",
             DATASETS_ELSEWHERE,
             "exports:*.pool/.condemned/*",
+            USERS_ELSEWHERE,
             NAMES_OF_EXPORTS,
             *MANIFESTS_OF_EXPORTS,
             OTHER_ETAGS_ELSEWHERE,
@@ -290,7 +291,7 @@ TABLE: dict[str, May] = {
         write=(".runs/restore-*/claim.json", ".runs/restore-*/collections/*/abandoned-*.json"),
         delete=(".runs/restore-*/composed/*", "milvus:staging/restore-*/*"),
     ),
-    "ReportRestore": May(read=(".runs/reports/paces/*", ".runs/restore-*/*"), write=(".runs/reports/*",)),
+    "ReportRestore": May(read=(".runs/restore-*/*",), write=(".runs/reports/*",)),
     "PlanPrune": May(
         read=(
             "*/meta/*",
@@ -406,6 +407,7 @@ TABLE: dict[str, May] = {
             ".pool/.users/verify-*",
             ".runs/backup-*/claim.json",
             ".runs/executions/*",
+            ".runs/reports/paces/*",
             ".runs/verify-*/*",
         ),
         abort_uploads=(".runs/*/*",),
@@ -430,7 +432,7 @@ TABLE: dict[str, May] = {
     ),
     "ProveDrill": May(
         read=("*/binlogs/*", "*/meta/*", ".pool/*-*/*/*-*", ".runs/drill-*/*", ".runs/reports/*"),
-        write=(".runs/drill-*/*",),
+        write=(".runs/drill-*/*", ".runs/reports/paces/*"),
     ),
     "ConcludeDrill": May(
         read=(
@@ -456,14 +458,16 @@ TABLE: dict[str, May] = {
             ".runs/*/copy/*",
             ".runs/backup-*/backup.json",
             ".runs/backup-*/collections/*",
-            ".runs/drill-*/claim.json",
+            ".runs/drill-*/*.json",
             ".runs/executions/*",
             ".runs/export-*/backup.json",
             ".runs/export-*/claim.json",
             ".runs/export-*/collections/*",
             ".runs/export-*/rows/dataset.json",
+            ".runs/prune-*/*.json",
             ".runs/reports/*",
             ".runs/restore-*/*",
+            ".runs/verify-*/verified.json",
         ),
         write=(".catalogue/backups/*", ".catalogue/holds/*"),
         delete=(".catalogue/backups/*", ".catalogue/holds/*"),

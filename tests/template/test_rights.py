@@ -7,10 +7,11 @@ from cfnlint.api import ManualArgs, lint
 
 from tests import rights
 from tests.support.privilege import Need, Right, needed_by_machines, needs, needs_of_keys, not_allowed
-from tests.template.loading import Data, machines, transformed
+from tests.template.loading import Data, machines, template, transformed
 from tests.template.test_privileges import PARAMETERS
 from tools import permissions
-from tools.permissions import COMBINATIONS, Reason, RightsError, met, why
+from tools.permissions import COMBINATIONS, Reason, RightsError, why
+from tools.resolved import met
 
 READ, WRITE = (Right("ApiFunction", "Files", f"s3:{verb}Object", "b/*") for verb in ("Get", "Put"))
 BECAUSE = Reason(holders=("Api",), actions=("s3:Put*",), resources=("b/*",), reason="it is good")
@@ -88,7 +89,7 @@ def test_what_is_deployed_is_within_the_quotas_of_cloudformation() -> None:
 def test_each_condition_is_met_by_some_combination_of_parameters_and_not_by_another() -> None:
     conditions = transformed()["Conditions"]
     answers = {
-        name: {met(conditions, condition, given) for given in COMBINATIONS.values()}
+        name: {met(template(), conditions, condition, given) for given in COMBINATIONS.values()}
         for name, condition in conditions.items()
     }
     # The first two are of where it is deployed.

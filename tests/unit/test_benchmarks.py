@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from bench import copy_peers
 from bench.everything import BENCHES, Bench
 from bench.figures import RESULTS, read_runs, write_run
 from bench.plots import IMAGES, drawn
@@ -68,3 +69,31 @@ def test_each_picture_of_the_documents_has_a_text_and_colours_for_both_kinds_of_
         # What was to be replaced by a colour of the page.
         assert "#010101" not in picture
         assert "#fefefe" not in picture
+
+
+def test_a_peer_that_is_not_there_has_no_version(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(copy_peers, "VENV", tmp_path)
+    monkeypatch.setattr(copy_peers, "PYTHON", tmp_path / "python")
+    monkeypatch.setenv("PATH", str(tmp_path))
+
+    assert {copy_peers.version_of(name) for name in (*copy_peers.PACKAGES, *copy_peers.TOOLS)} == {""}
+
+
+@pytest.mark.parametrize(
+    ("name", "told", "version"),
+    [
+        ("s5cmd", "v2.3.0-991c9fb", "v2.3.0-991c9fb"),
+        ("aws s3 cp", "aws-cli/1.46.2 Python/3.13.0 Linux/6.18.44 botocore/1.43.62", "1.46.2"),
+        ("rclone copy", "rclone v1.60.1-DEV\n- os/version: debian 12.11 (64 bit)", "v1.60.1-DEV"),
+    ],
+)
+def test_each_tool_tells_its_version_in_its_own_way(
+    name: str, told: str, version: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = tmp_path / copy_peers.TOOLS[name].program
+    program.write_text(f"#!/bin/sh\nprintf '%s' '{told}'\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(copy_peers, "VENV", tmp_path / "none")
+
+    assert copy_peers.version_of(name) == version

@@ -15,9 +15,11 @@ from milvus_vault.archive.contents import ArchivedCollection, ArchivedPartition,
 from milvus_vault.archive.layout import BackupLayout, parse_log_key
 from milvus_vault.archive.manifest import CollectionDocument, Source
 from milvus_vault.archive.object_table import ObjectTable
+from milvus_vault.archive.other_etags import OtherEtags, read_other_etags
 from milvus_vault.archive.reference_messages import BackupMessage, read_message
 from milvus_vault.archive.reference_translate import translate_collection
 from milvus_vault.archive.reference_writer import FILES, FULL_META, CollectionTexts
+from milvus_vault.archive.sealing import seal_pieces
 from milvus_vault.backup.moment import evidence_of
 from milvus_vault.backup.segments import Listing, StoredSegment, capture_objects
 from milvus_vault.copying.comparing import TargetItems
@@ -186,6 +188,26 @@ def read_metadata(count: int) -> None:
     assert len(found.segments) == count // OBJECTS_OF_A_SEGMENT
 
 
+def note(count: int) -> None:
+    """Note, write and read other ETags of so many objects, whose document comes in pieces."""
+    noted = OtherEtags()
+    noted.note((listed.key, (listed.etag, "here")) for listed in objects(count))
+    written = cast("ObjectStore", Written(seal_pieces(noted.document())))
+    found = read_other_etags(written, "backups", BackupLayout("nightly", "b"))
+    assert len(found) == sum(1 for _ in found) == count
+
+
+class Written:
+    """A store that has one object, and tells it once."""
+
+    def __init__(self, pieces: Iterator[bytes]) -> None:
+        self._pieces = pieces
+
+    def chunks(self, *_: str) -> Iterator[bytes]:
+        """Yield it."""
+        return self._pieces
+
+
 def compare(count: int) -> None:
     """Compare so many objects with what is to be there."""
     run = Workspace(InMemoryObjectStore("backups"), "backups", "prefix", "run")
@@ -277,6 +299,8 @@ def test_what_is_held_does_not_grow_with_the_objects(
     monkeypatch.setattr("milvus_vault.archive.check.list_in_spans", listed)
     monkeypatch.setattr("milvus_vault.backup.segments.list_in_spans", listed)
     monkeypatch.setattr("milvus_vault.backup.segments._TOLD_TOGETHER", 2)
+    monkeypatch.setattr("milvus_vault.archive.other_etags._PIECE_BYTES", 1000)
+    monkeypatch.setattr("milvus_vault.archive.other_etags._TOGETHER", 100)
 
     peaks = []
     work(FEW)  # what is made once

@@ -1,14 +1,21 @@
 """Since when the objects of Milvus are read to prove a moment."""
 
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from typing import override
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from milvus_vault.backup.moment import SUSPECT_SECONDS, Moment, evidence_of
+from milvus_vault.backup import moment as moments
+from milvus_vault.backup.moment import SUSPECT_SECONDS, Margin, Moment, evidence_of
+from milvus_vault.errors import ServerClockError
+from milvus_vault.model.hybrid import from_milliseconds
 from milvus_vault.model.objects import ListedObject
+from tests.support.memory_database import InMemoryDatabase
 
 # A moment, of which S3 has its own opinion.
 TAKEN = datetime(2026, 11, 28, 12, tzinfo=UTC)
@@ -48,3 +55,64 @@ def test_without_a_time_of_s3_everything_is_read() -> None:
     assert not evidence_of(
         [(ListedObject("files/insert_log/1/2/3/1/5", 1, "etag"), "copy")], {3: 0}, [], since=TAKEN, is_settled=True
     ).has_nothing_newer
+
+
+class Server(InMemoryDatabase):
+    """A Milvus whose time stands still, and which counts how often it is asked for it."""
+
+    def __init__(self, milliseconds: int | None) -> None:
+        """Let it be some time; None: it tells none."""
+        super().__init__()
+        self.milliseconds, self.asked = milliseconds, 0
+
+    @override
+    def current_timestamp(self) -> int | None:
+        self.asked += 1
+        return None if self.milliseconds is None else from_milliseconds(self.milliseconds)
+
+
+class TestMargin:
+    """What is left of it is known by the server's clock, whichever function asks."""
+
+    @pytest.mark.parametrize(
+        ("passed", "left"), [(1, 1.499), (700, 0.8), (1500, 0.0), (90_000, 0.0), (None, None)], ids=str
+    )
+    def test_what_is_left_of_it_is_waited_for_once(
+        self, monkeypatch: pytest.MonkeyPatch, passed: int | None, left: float | None
+    ) -> None:
+        slept: list[float] = []
+        monkeypatch.setattr(time, "sleep", slept.append)
+        monkeypatch.setattr(moments, "MARGIN_SECONDS", 1.5)
+        server, margin = Server(None if passed is None else 10**12 + passed), Margin(from_milliseconds(10**12))
+        for _ in range(3):
+            margin.wait(server)
+        assert slept == pytest.approx([] if left is None else [left])
+        assert server.asked == 1
+
+    def test_all_threads_wait_with_the_first(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        is_over, over = threading.Event(), list[bool]()
+
+        def sleep(_: float) -> None:
+            # The others are there by now, or come later.
+            together.wait()
+            is_over.set()
+
+        together = threading.Barrier(2)
+        monkeypatch.setattr(time, "sleep", sleep)
+        server, margin = Server(10**12 + 1), Margin(from_milliseconds(10**12))
+
+        def wait() -> None:
+            margin.wait(server)
+            over.append(is_over.is_set())
+
+        with ThreadPoolExecutor(4) as pool:
+            for _ in range(4):
+                pool.submit(wait)
+            together.wait()
+        assert over == [True] * 4
+        assert server.asked == 1
+
+    def test_a_clock_that_has_run_back_is_refused(self) -> None:
+        margin = Margin(from_milliseconds(10**12))
+        with pytest.raises(ServerClockError, match="and afterwards that its clock is at"):
+            margin.wait(Server(10**12 - 1))

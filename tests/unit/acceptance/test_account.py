@@ -43,6 +43,13 @@ QUESTIONS: list[tuple[str, str, str, Callable[[Account], object]]] = [
         lambda a: a.alarm_history("alarm", BEGAN),
     ),
     ("cloudwatch", "list_metrics", "cloudwatch:ListMetrics", lambda a: a.metrics("n", "d", "v")),
+    ("cloudwatch", "get_metric_data", "cloudwatch:GetMetricData", lambda a: a.sums("n", [("m", {"d": "v"})], BEGAN)),
+    (
+        "s3",
+        "list_bucket_metrics_configurations",
+        "s3:GetMetricsConfiguration",
+        lambda a: a.request_filter("bucket", "folder/"),
+    ),
     ("cloudwatch", "get_dashboard", "cloudwatch:GetDashboard", lambda a: a.widgets("d")),
     ("sns", "list_subscriptions_by_topic", "sns:ListSubscriptionsByTopic", lambda a: a.subscriptions("arn")),
     ("sqs", "get_queue_attributes", "sqs:GetQueueAttributes", lambda a: a.queue_length("https://q")),
@@ -183,3 +190,42 @@ def test_what_is_hidden_is_looked_for_here_and_asked_of_nobody() -> None:
             "secret-1": 1,
             "secret-2": 0,
         }
+
+
+def test_what_cloudwatch_counted_is_summed_over_its_minutes_and_pages() -> None:
+    account = an_account()
+    with Stubber(account._client("cloudwatch")) as stubber:
+        for token, values in ((None, [2.0, 3.0]), ("more", [4.0])):
+            result = {"Id": "m1", "Label": "m1", "StatusCode": "Complete", "Timestamps": [BEGAN] * len(values)}
+            answer: dict[str, Any] = {"MetricDataResults": [result | {"Values": values}]}
+            stubber.add_response("get_metric_data", answer | ({} if token else {"NextToken": "more"}))
+        assert account.sums("AWS/Lambda", [("Invocations", {"FunctionName": f}) for f in "ab"], BEGAN) == [0.0, 9.0]
+
+
+def test_more_metrics_than_one_question_takes_are_asked_for_by_several() -> None:
+    account = an_account()
+    with Stubber(account._client("cloudwatch")) as stubber:
+        for _ in range(2):
+            stubber.add_response("get_metric_data", {"MetricDataResults": []})
+        assert account.sums("n", [("m", {})] * 501, BEGAN) == [0.0] * 501
+        stubber.assert_no_pending_responses()
+
+
+@pytest.mark.parametrize(
+    ("configurations", "name"),
+    [
+        ([], ""),
+        ([{"Id": "all"}], "all"),
+        ([{"Id": "all", "Filter": {}}], "all"),
+        ([{"Id": "other", "Filter": {"Prefix": "other/"}}, {"Id": "ours", "Filter": {"Prefix": "milvus-"}}], "ours"),
+        ([{"Id": "part", "Filter": {"Prefix": "milvus-vault/x"}}], ""),
+        ([{"Id": "tag", "Filter": {"Tag": {"Key": "a", "Value": "b"}}}], ""),
+        ([{"Id": "and", "Filter": {"And": {"Prefix": "milvus-vault/", "Tags": [{"Key": "a", "Value": "b"}]}}}], ""),
+    ],
+)
+def test_only_metrics_of_all_requests_for_the_folder_count(configurations: list[dict[str, Any]], name: str) -> None:
+    account = an_account()
+    with Stubber(account._client("s3")) as stubber:
+        answer = {"MetricsConfigurationList": configurations} if configurations else {}
+        stubber.add_response("list_bucket_metrics_configurations", answer)
+        assert account.request_filter("backups", "milvus-vault/") == name

@@ -16,6 +16,7 @@ OTHERS = {
     "s3:HeadBucket": "s3:ListBucket",
     "s3:ListObjectsV2": "s3:ListBucket",
     "s3:GetObjectLockConfiguration": "s3:GetBucketObjectLockConfiguration",
+    "s3:ListBucketMetricsConfigurations": "s3:GetMetricsConfiguration",
     "lambda:Invoke": "lambda:InvokeFunction",
     "apigateway:GetAccount": "apigateway:GET",
     "apigateway:GetStages": "apigateway:GET",

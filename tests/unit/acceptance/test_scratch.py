@@ -23,10 +23,13 @@ class FakeMilvus:
 
     refuses: dict[str, Exception]
     collections: list[str]
+    databases: dict[str, list[str]]
 
-    def __init__(self, **_: object) -> None:
+    def __init__(self, db_name: str = "", **_: object) -> None:
         """Connect."""
         self._call("connect")
+        if db_name:
+            self.collections = self.databases[db_name]
 
     def _call(self, method: str) -> None:
         if method in self.refuses:
@@ -64,12 +67,20 @@ class FakeMilvus:
         self._call("list_databases")
         return []
 
+    def drop_database(self, name: str) -> None:
+        self._call("drop_database")
+        assert self.databases.pop(name) == []
+
+    def close(self) -> None:
+        """End it."""
+
 
 @pytest.fixture
 def milvus(monkeypatch: pytest.MonkeyPatch) -> type[FakeMilvus]:
     """Put a Milvus into pymilvus' place."""
     monkeypatch.setattr(FakeMilvus, "refuses", {}, raising=False)
     monkeypatch.setattr(FakeMilvus, "collections", ["theirs"], raising=False)
+    monkeypatch.setattr(FakeMilvus, "databases", {"vault_drill_1": ["a", "b"], "theirs": ["c"]}, raising=False)
     monkeypatch.setattr(pymilvus, "MilvusClient", FakeMilvus)
     return FakeMilvus
 
@@ -86,6 +97,7 @@ ERRORS = [NOT_ALLOWED, pymilvus.MilvusException(1, "no")]
         ("list_databases", lambda scratch: scratch.databases()),
         ("list_collections", lambda scratch: scratch.collections()),
         ("drop_collection", lambda scratch: scratch.drop(["theirs"])),
+        ("drop_database", lambda scratch: scratch.drop_database("vault_drill_1")),
     ],
 )
 def test_what_milvus_refuses_has_a_name(
@@ -119,3 +131,8 @@ def test_a_collection_whose_rows_were_refused_is_removed_and_no_other(
     assert milvus.collections == ["theirs"]
     assert report.items[0].verdict == "not_possible"
     assert "PERMISSION_DENIED" in report.items[0].evidence
+
+
+def test_a_database_is_dropped_with_all_that_is_in_it_and_no_other(milvus: type[FakeMilvus]) -> None:
+    Scratch("http://milvus:19530", PREFIX).drop_database("vault_drill_1")
+    assert (milvus.databases, milvus.collections) == ({"theirs": ["c"]}, ["theirs"])

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from unittest.mock import Mock
 
 import pytest
 
@@ -12,6 +13,7 @@ from milvus_vault.acceptance.trial import PREFIX, Trial
 from milvus_vault.acceptance.trying import CLEAN_UP, conduct, leftovers
 from milvus_vault.client import VaultClient
 from milvus_vault.errors import ApiUnavailableError, BackupDamagedError
+from milvus_vault.model.names import temporary_name
 from milvus_vault.model.resources import ScheduleSpec
 from tests.support.fake_api import FakeApi, backup, problem, run
 from tests.unit.acceptance.conftest import GoodAccount
@@ -226,7 +228,7 @@ def test_what_is_left_of_runs_that_were_stopped_is_said(
     verdict, said = told(writing, monkeypatch, one("a", interrupted))[CLEAN_UP]
     assert verdict == "passed"
     assert said.split("; ") == [
-        "what a stopped backup had copied goes with the daily prune",
+        "objects of incremental backups go from the pool with the daily prune",
         "the scratch database of a stopped drill goes with the next drill",
     ]
 
@@ -240,3 +242,67 @@ def test_what_a_stopped_restore_staged_is_removed_and_no_other_s(
     monkeypatch.setattr(account, "delete", lambda bucket, keys: deleted.append((bucket, list(keys))))
     assert trial.clean_up() == []
     assert deleted == [("milvus", [own])]
+
+
+RESTORES = "milvus-vault/.runs/restore-"
+DRILLED = json.dumps({"database": "vault_drill_1", "restore_run": "restore-vault_acceptance_0a1b2c3d_full-2"}).encode()
+OTHER_DRILL = json.dumps({"database": "vault_drill_2", "restore_run": "restore-nightly-2"}).encode()
+
+
+def interrupted_in_milvus(trial: Trial, account: GoodAccount, monkeypatch: pytest.MonkeyPatch) -> Mock:
+    """Let a restore and a drill of the trial have been stopped beside others, and return the Milvus."""
+    own, other = f"restore-{trial.name}full-1", "restore-nightly-1"
+    keys = [f"{RESTORES}{trial.name}full-1/plan.json", f"{RESTORES}nightly-1/plan.json", *NOTES]
+    monkeypatch.setattr(account, "keys", lambda _, prefix: [key for key in keys if key.startswith(prefix)])
+    monkeypatch.setattr(account, "find", lambda _, key: NOTES[key])
+    collections = [temporary_name(run, 0, 1) for run in (own, other)]
+    trial.scratch = Mock(
+        collections=lambda: collections, databases=lambda: ["default", "vault_drill_1", "vault_drill_2"]
+    )
+    return trial.scratch
+
+
+NOTES = {
+    "milvus-vault/.runs/scratch/1.json": DRILLED,
+    "milvus-vault/.runs/scratch/2.json": OTHER_DRILL,
+    # Deleted meanwhile.
+    "milvus-vault/.runs/scratch/3.json": None,
+}
+
+
+@pytest.mark.parametrize("is_of_any", [False, True])
+def test_what_a_stopped_restore_or_drill_left_in_milvus_is_dropped_and_no_other_s(
+    is_of_any: bool, trial: Trial, account: GoodAccount, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    milvus = interrupted_in_milvus(trial, account, monkeypatch)
+    cleaning = leftovers(trial.vault, account) if is_of_any else trial
+    cleaning.scratch = milvus
+    temporary = temporary_name(f"restore-{trial.name}full-1", 0, 1)
+    assert cleaning.left() == {
+        "collections of stopped restores": [temporary],
+        "databases of stopped drills": ["vault_drill_1"],
+    }
+    assert cleaning.clean_up() == []
+    milvus.drop.assert_called_once_with([temporary])
+    milvus.drop_database.assert_called_once_with("vault_drill_1")
+
+
+def test_where_milvus_is_not_reached_it_is_said_what_stays_in_it(api: FakeApi, trial: Trial) -> None:
+    for kind in ("restore", "drill"):
+        api.runs[f"{kind}-9"] = [run(f"{kind}-9", "running", backup_name=f"{trial.name}full")]
+    trial.clean_up()
+    assert "vault_restoring_… of a stopped restore are yours to drop" in trial.later()
+    assert "goes with the next drill" in trial.later()
+    trial.scratch = Mock()
+    assert trial.later() == ""
+
+
+def test_what_a_stopped_backup_had_copied_is_removed(
+    trial: Trial, account: GoodAccount, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own, others = f"milvus-vault/{trial.name}stopped/binlogs/1", ["milvus-vault/nightly/meta/backup_meta.json"]
+    deleted: list[str] = []
+    monkeypatch.setattr(account, "keys", lambda _, prefix: [key for key in (own, *others) if key.startswith(prefix)])
+    monkeypatch.setattr(account, "delete", lambda _, keys: deleted.extend(keys))
+    assert trial.clean_up() == []
+    assert deleted == [own]

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime
 from itertools import count
 from typing import Any
@@ -9,7 +10,7 @@ from unittest.mock import Mock
 
 import pytest
 
-from milvus_vault.acceptance.account import Entered, Execution
+from milvus_vault.acceptance.account import FUNCTION, Entered, Execution
 from milvus_vault.acceptance.items import Finding, items
 from milvus_vault.acceptance.trial import Trial
 from milvus_vault.client import VaultClient
@@ -155,6 +156,59 @@ def test_more_transitions_than_were_foreseen_fail(
     assert found("transitions", writing).verdict == "failed"
 
 
+@pytest.mark.parametrize(
+    ("calls", "milliseconds", "verdict", "said"),
+    [
+        ((40, 60, 100, 0), (0, 0, 0, 300_000), "passed", "200 calls by the state machines of 200 foreseen, 600 GB"),
+        ((40, 60, 301, 0), (0, 0, 0, 0), "failed", "401 calls"),
+        ((40, 0, 0, 0), (300_000, 300_000, 1000, 0), "failed", "1202 GB-seconds of 600"),
+        ((0, 0, 0, 0), (0, 0, 0, 0), "not_possible", "has counted no call"),
+    ],
+)
+def test_the_time_of_functions_is_what_was_foreseen(
+    calls: tuple[int, ...], milliseconds: tuple[int, ...], verdict: str, said: str, account: GoodAccount,
+    writing: Trial, monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    told = {"Invocations": calls, "Duration": milliseconds}
+    monkeypatch.setattr(account, "sums", lambda _, wanted, __: [float(n) for n in told[wanted[0][0]]])
+    monkeypatch.setattr(Trial, "until", lambda _, __, look: look())
+    finding = found("function_time", writing)
+    assert (finding.verdict, said in finding.evidence) == (verdict, True), finding.evidence
+
+
+def test_calls_of_the_api_are_told_and_not_judged(
+    account: GoodAccount, writing: Trial, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    account.stack = replace(account.stack, resources={**account.stack.resources, "ApiFunction": (FUNCTION, "api")})
+    monkeypatch.setattr(
+        account, "sums", lambda _, wanted, __: [9000.0 * (d["FunctionName"] == "api") for _, d in wanted]
+    )
+    monkeypatch.setattr(account, "function", lambda _: ("Active", "arm64", 1))
+    assert "0 calls by the state machines" in found("function_time", writing).evidence
+    assert "9000 calls by the API" in found("function_time", writing).evidence
+
+
+@pytest.mark.parametrize(
+    ("filtered", "counts", "verdict", "said"),
+    [
+        ("", (), "not_possible", "no request metrics"),
+        ("all", (0, 0, 0), "not_possible", "has counted no request"),
+        ("all", (1000, 0, 400), "passed", "1400 requests of 1500 foreseen, 0.70 cents"),
+        ("all", (1, 0, 400), "failed", "1 PUTs were counted"),
+        ("all", (2000, 1, 1000), "failed", "3001 requests, 1500 foreseen"),
+    ],
+)
+def test_the_requests_that_s3_counted_are_those_that_were_foreseen(
+    filtered: str, counts: tuple[int, ...], verdict: str, said: str, account: GoodAccount, writing: Trial,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.setattr(account, "request_filter", lambda *_: filtered)
+    monkeypatch.setattr(account, "sums", lambda *_: [float(n) for n in counts])
+    monkeypatch.setattr(Trial, "until", lambda _, __, look: look())
+    finding = found("requests", writing)
+    assert (finding.verdict, said in finding.evidence) == (verdict, True), finding.evidence
+
+
 def test_an_estimate_that_is_not_what_was_copied_fails(writing: Trial) -> None:
     told = writing.vault.estimate()
     result = {"object_count": told.object_count, "size_bytes": told.size_bytes}
@@ -195,11 +249,11 @@ def test_an_alarm_that_tells_nobody_fails_and_is_set_back_to_what_it_was(
 
 
 def test_the_schedule_comes_late_and_what_it_makes_does_not_stay(api: FakeApi, writing: Trial) -> None:
-    assert found("schedule_is_made", writing).verdict == "passed"
+    assert found("schedules_are_made", writing).verdict == "passed"
     assert api.schedules[f"{NAME}minutes"].request.expire_after == "1d"
     # It would make runs beside those of other items.
     order = [one.name for one in items() if not one.is_manual]
-    assert order.index("schedule_is_made") > max(order.index(name) for name in order if not BY_NAME[name].is_late)
+    assert order.index("schedules_are_made") > max(order.index(name) for name in order if not BY_NAME[name].is_late)
 
 
 def test_an_existing_collection_is_not_restored_beside_itself(api: FakeApi, writing: Trial) -> None:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from milvus_vault.archive import reference_text
+from milvus_vault.archive import json_reader
 from milvus_vault.archive.reference_text import Shape, read_outline
 
 SHAPE: Shape = {"collections": {"partitions": {"segments": None}, "level_zero": None}}
@@ -99,7 +99,7 @@ def test_bytes_that_are_no_text_are_refused() -> None:
 
 
 def test_a_value_without_an_end_is_not_read_to_the_end_of_the_file(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reference_text, "MOST_CHARACTERS", 1000)
+    monkeypatch.setattr(json_reader, "MOST_CHARACTERS", 1000)
     asked = 0
 
     def endless() -> Iterator[bytes]:

@@ -141,7 +141,7 @@ def test_the_question_names_what_cleaning_up_removes(
     assert ("Nothing was removed." in done.err) is not answer
     assert done.code == (1 if answer else 130)
     # What nobody may remove at once is said, too.
-    assert ("What a stopped backup had copied goes with the daily prune." in done.err) is answer
+    assert ("Objects of incremental backups go from the pool with the daily prune." in done.err) is answer
 
 
 def test_where_nothing_is_left_nobody_is_asked(api: FakeApi, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,6 +15,7 @@ from milvus_vault.pool.doubts import Doubt, PoolDoubts
 from milvus_vault.pool.references import References, unlisted
 from milvus_vault.retention import pool_sweep
 from milvus_vault.retention.pool_sweep import STOP_SECONDS, PoolSweep
+from milvus_vault.retention.working_files import POOL_SWEPT, PoolSwept
 from milvus_vault.workspace import Workspace
 from tests.support.pool_world import BUCKET, MILVUS, NIGHT, PREFIX, SOURCE, World, source_key
 
@@ -40,6 +41,9 @@ def test_what_no_backup_lists_goes_and_is_counted(world: World) -> None:
     swept = sweep(world)
     assert (swept.counts, swept.waiting, swept.reasons) == ({"objects": 1, "bytes": 10}, [], [])
     assert len(world.pooled()) == 1
+    noted = PoolSwept.model_validate_json(world.store.buckets[BUCKET][swept.run.key(POOL_SWEPT)].body)
+    assert (noted.groups_done, noted.groups_total, noted.object_count) == (1, 1, 1)
+    assert noted.begun_at is not None
 
 
 def test_each_list_is_read_when_it_is_condemned_and_when_it_is_decided(world: World) -> None:

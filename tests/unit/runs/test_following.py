@@ -202,7 +202,7 @@ def test_a_phase_that_has_not_moved_is_told_by_the_last_run_that_had_it() -> Non
         "importing", (UnitCount(unit="row", done=500, total=500),), NOW - timedelta(seconds=100),
         begun_with=100, ended_at=NOW - timedelta(seconds=20),
     )  # fmt: skip
-    remember_paces(restore.run, "restore", [done])
+    remember_paces(restore.run, "restore", lambda: [done])
     told = restore.phase("importing")
     assert (told.per_second, told.eta_seconds, told.eta_from) == (None, 1000 / 5, "an earlier run")
     # What moves by itself is told by that.
@@ -214,11 +214,13 @@ def test_a_pace_is_kept_until_another_run_has_that_phase_and_nothing_short_is_on
     store = Restore().run
     count = (UnitCount(unit="row", done=500, total=500),)
     begun = NOW - timedelta(seconds=100)
-    remember_paces(store, "restore", [Phase(name, count, begun, ended_at=NOW) for name in ("importing", "indexing")])
-    remember_paces(store, "restore", [Phase("importing", count, NOW - timedelta(seconds=10), ended_at=NOW)])
-    remember_paces(store, "restore", [Phase("indexing", count, NOW - timedelta(seconds=1), ended_at=NOW)])
+    remember_paces(
+        store, "restore", lambda: [Phase(name, count, begun, ended_at=NOW) for name in ("importing", "indexing")]
+    )
+    remember_paces(store, "restore", lambda: [Phase("importing", count, NOW - timedelta(seconds=10), ended_at=NOW)])
+    remember_paces(store, "restore", lambda: [Phase("indexing", count, NOW - timedelta(seconds=1), ended_at=NOW)])
     unfinished = (UnitCount(unit="row", done=1, total=500),)
-    remember_paces(store, "restore", [Phase("indexing", unfinished, begun, ended_at=NOW)])
+    remember_paces(store, "restore", lambda: [Phase("indexing", unfinished, begun, ended_at=NOW)])
     assert read_paces(store, "restore") == {"importing": 50, "indexing": 5}
     assert read_paces(store, "backup") == {}
 

@@ -17,7 +17,8 @@ from milvus_vault.copying.parts import MIB
 from milvus_vault.errors import BackupDamagedError, BackupNotFoundError, ObjectChangedError
 from milvus_vault.model.objects import ArchivedObject
 from milvus_vault.verifying.contents import STOP_SECONDS, Comparison, ContentComparison
-from milvus_vault.verifying.verify import BackupVerification, VerifyProgress
+from milvus_vault.verifying.verify import BackupVerification
+from milvus_vault.verifying.working_files import VerifyProgress
 from milvus_vault.workspace import Workspace
 from tests.support.memory_store import InMemoryObjectStore
 from tests.unit.archive.samples import BUCKET, PREFIX, golden_layout, golden_store, sample_contents, write_backup

@@ -14,7 +14,8 @@ from milvus_vault.model.messages_verify import VerifyBackupResult
 from milvus_vault.model.objects import ArchivedObject
 from milvus_vault.model.requests import VerifyRequest
 from milvus_vault.model.resources import Verification
-from milvus_vault.verifying.verify import BackupVerification, VerifyProgress, verify_backup
+from milvus_vault.verifying.verify import BackupVerification, verify_backup
+from milvus_vault.verifying.working_files import VerifyProgress
 from milvus_vault.workspace import Workspace
 from tests.support.memory_store import InMemoryObjectStore
 from tests.unit.archive.samples import BUCKET, PREFIX, golden_store, sample_contents, write_backup

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
+from itertools import batched
 from typing import Any, NamedTuple
 
 import boto3
@@ -23,6 +24,9 @@ from milvus_vault.errors import (
 
 _POLL_SECONDS = 1.0
 _LOCAL_POLL_SECONDS = 0.2
+
+# That many metrics CloudWatch takes in one question.
+_METRICS_AT_ONCE = 500
 
 FUNCTION, MACHINE, ALARM = "AWS::Lambda::Function", "AWS::StepFunctions::StateMachine", "AWS::CloudWatch::Alarm"
 ROLE = "AWS::IAM::Role"
@@ -395,6 +399,46 @@ class Account:
                 Namespace=namespace, Dimensions=[{"Name": dimension, "Value": value}]
             )  # fmt: skip
             return {str(one["MetricName"]) for page in pages for one in page["Metrics"]}
+
+    def sums(self, namespace: str, wanted: Sequence[tuple[str, Mapping[str, str]]], since: datetime) -> list[float]:
+        """Return of each metric, given by its name and dimensions, the sum of its values since the minute of a time."""
+        queries = [
+            {
+                "Id": f"m{number}",
+                "MetricStat": {
+                    "Metric": {
+                        "Namespace": namespace,
+                        "MetricName": name,
+                        "Dimensions": [{"Name": key, "Value": value} for key, value in dimensions.items()],
+                    },
+                    "Period": 60,
+                    "Stat": "Sum",
+                },
+            }
+            for number, (name, dimensions) in enumerate(wanted)
+        ]
+        found = dict.fromkeys((str(query["Id"]) for query in queries), 0.0)
+        times = {"StartTime": since.replace(second=0, microsecond=0), "EndTime": datetime.now(UTC)}
+        with asked("cloudwatch:GetMetricData"):
+            for some in batched(queries, _METRICS_AT_ONCE, strict=False):
+                pages = self._client("cloudwatch").get_paginator("get_metric_data").paginate(
+                    MetricDataQueries=list(some), **times
+                )  # fmt: skip
+                for result in (result for page in pages for result in page["MetricDataResults"]):
+                    found[result["Id"]] += sum(result["Values"])
+        return [*found.values()]
+
+    def request_filter(self, bucket: str, folder: str) -> str:
+        """Return the ID of request metrics that count all requests for a folder of a bucket; empty where none do."""
+        with asked("s3:GetMetricsConfiguration"):
+            found = self._client("s3").list_bucket_metrics_configurations(Bucket=bucket)
+            ids = {
+                str(one["Id"]): str(one["Filter"].get("Prefix", "")) if one.get("Filter") else ""
+                for one in found.get("MetricsConfigurationList", [])
+                # Others count by a tag or an access point, which what we write does not have.
+                if not one.get("Filter") or [*one["Filter"]] == ["Prefix"]
+            }
+        return next((name for name, prefix in ids.items() if folder.startswith(prefix)), "")
 
     def widgets(self, dashboard: str) -> Sequence[Mapping[str, Any]]:
         """Return the widgets of a dashboard."""

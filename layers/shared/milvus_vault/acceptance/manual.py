@@ -6,7 +6,6 @@ by_hand(9, "copies_in_parts", "Objects in parts, or encrypted by KMS, are found 
 by_hand(
     15, "schedule_keeps_local_time", "A schedule fires at the local time of its time zone, and when it was said to."
 )
-by_hand(15, "schedule_drills", "A schedule drills by itself.")
 by_hand(15, "dead_letters", "What Scheduler could not start comes into the queue, and sets off its alarm.")
 by_hand(16, "email_arrives", "Somebody is told by e-mail, and the dashboard shows what happened.")
 by_hand(17, "calls_are_denied_by_name", "Who may not call the API is told so by name.")

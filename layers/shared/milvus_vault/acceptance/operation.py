@@ -4,13 +4,15 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 
 from milvus_vault.acceptance.account import ALARM
-from milvus_vault.acceptance.items import Finding, Need, failed, item, judged, not_possible, passed
+from milvus_vault.acceptance.items import Finding, Need, item, judged, not_possible
+from milvus_vault.acceptance.runs import FULL
 from milvus_vault.acceptance.trial import Trial
-from milvus_vault.model.requests import BackupRequest
+from milvus_vault.model.requests import BackupRequest, DrillRequest
 from milvus_vault.model.resources import ScheduleSpec
 
 _EVERY_MINUTE = "rate(1 minute)"
 _FIRES_WITHIN_SECONDS = 240.0
+_DEAD = "See whether the queue of dead letters has messages, and what their ERROR_CODE is."
 _REASON = "Set by the acceptance of this deployment, to see whom it tells."
 
 
@@ -18,19 +20,27 @@ def _schedule(trial: Trial) -> str:
     return f"{trial.name}minutes"
 
 
-@item(15, Need.WRITES, Need.COLLECTION, is_late=True)
-def schedule_is_made(trial: Trial) -> Finding:
-    """A schedule is made by the API, and is told with its next firing."""
+def _drills(trial: Trial) -> str:
+    return f"{trial.name}drills"
+
+
+@item(15, Need.WRITES, Need.COLLECTION, after="backup", is_late=True)
+def schedules_are_made(trial: Trial) -> Finding:
+    """A schedule that backs up and one that drills are made by the API, and are told with their next firing."""
     # Where this is killed, what the schedule then makes does not stay for ever.
     request = BackupRequest(collections=trial.collections, expire_after="1d")
-    spec = ScheduleSpec(expression=_EVERY_MINUTE, request=request)
-    made = trial.vault.put_schedule(_schedule(trial), spec)
-    problems = [] if made.next_run_at else ["nobody knows when it fires next"]
-    in_seconds = (made.next_run_at - datetime.now(UTC)).total_seconds() if made.next_run_at else 0
-    return judged(problems, f"{_EVERY_MINUTE}, which fires in {in_seconds:.0f} s")
+    drill = DrillRequest(backup_name=trial.name + FULL, allow_version=True)
+    made = [
+        trial.vault.put_schedule(_schedule(trial), ScheduleSpec(expression=_EVERY_MINUTE, request=request)),
+        trial.vault.put_schedule(_drills(trial), ScheduleSpec(expression=_EVERY_MINUTE, drill=drill)),
+    ]
+    next_runs = [one.next_run_at for one in made if one.next_run_at is not None]
+    problems = ["nobody knows when it fires next"] * (len(made) - len(next_runs))
+    in_seconds = [f"{(at - datetime.now(UTC)).total_seconds():.0f}" for at in next_runs]
+    return judged(problems, f"{_EVERY_MINUTE}, which fire in {' and '.join(in_seconds)} s")
 
 
-@item(15, Need.WRITES, Need.COLLECTION, after="schedule_is_made", is_late=True)
+@item(15, Need.WRITES, Need.COLLECTION, after="schedules_are_made", is_late=True)
 def schedule_fires(trial: Trial) -> Finding:
     """A schedule starts backups by itself, with the role that it was given."""
     name = _schedule(trial)
@@ -40,12 +50,20 @@ def schedule_fires(trial: Trial) -> Finding:
 
     is_there = trial.until(_FIRES_WITHIN_SECONDS, has_backup)
     trial.vault.delete_schedule(name)
-    if not is_there:
-        return failed(
-            f"no backup was made within {_FIRES_WITHIN_SECONDS:.0f} s",
-            "See whether the queue of dead letters has messages, and what their ERROR_CODE is.",
-        )
-    return passed("a backup that nobody started by hand")
+    return judged([] if is_there else [_not_within("backup was made")], "a backup that nobody started by hand", _DEAD)
+
+
+@item(15, Need.WRITES, Need.COLLECTION, after="schedules_are_made", is_late=True)
+def schedule_drills(trial: Trial) -> Finding:
+    """A schedule starts drills by itself, and tells when the last one succeeded."""
+    name = _drills(trial)
+    is_there = trial.until(_FIRES_WITHIN_SECONDS, lambda: trial.vault.get_schedule(name).last_success_at is not None)
+    trial.vault.delete_schedule(name)
+    return judged([] if is_there else [_not_within("drill succeeded")], "a drill that nobody started by hand", _DEAD)
+
+
+def _not_within(what: str) -> str:
+    return f"no {what} within {_FIRES_WITHIN_SECONDS:.0f} s"
 
 
 @item(15)

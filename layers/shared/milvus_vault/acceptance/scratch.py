@@ -49,7 +49,7 @@ class Scratch:
         self._errors: tuple[type[Exception], ...] = (pymilvus.MilvusException, grpc.RpcError)
         with self._asked("connect", uri):
             self._client: Any = pymilvus.MilvusClient(uri=uri, token=token, timeout=_TIMEOUT_SECONDS)
-        self._uri = uri
+        self._uri, self._token = uri, token
 
     def make(self, name: str) -> None:
         """Make a collection of `ROWS` rows, flushed, indexed and loaded."""
@@ -86,6 +86,17 @@ class Scratch:
         """Return the names of the databases."""
         with self._asked("list databases"):
             return [str(name) for name in self._client.list_databases()]
+
+    def drop_database(self, name: str) -> None:
+        """Drop a database with all of its collections."""
+        with self._asked("drop a database"):
+            within: Any = self._module.MilvusClient(
+                uri=self._uri, token=self._token, db_name=name, timeout=_TIMEOUT_SECONDS
+            )
+            for collection in within.list_collections():
+                within.drop_collection(collection)
+            within.close()
+            self._client.drop_database(name)
 
     @contextmanager
     def upserts(self, name: str) -> Iterator[None]:

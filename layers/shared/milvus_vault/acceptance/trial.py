@@ -1,5 +1,6 @@
 """What the items share: whom they ask, what they may do, and what they have made."""
 
+import json
 import re
 import time
 from collections.abc import Callable, Iterable
@@ -14,6 +15,7 @@ from milvus_vault.acceptance.scratch import Scratch
 from milvus_vault.client.vault import VaultClient
 from milvus_vault.errors import RunEndedError, RunNotFoundError, ServiceUnavailableError, VaultError
 from milvus_vault.model.collections import DEFAULT_DATABASE
+from milvus_vault.model.names import temporary_prefix
 from milvus_vault.model.requests import BackupRequest, PruneRequest
 from milvus_vault.model.resources import Run, Started
 
@@ -26,9 +28,13 @@ _LOCAL_POLL_SECONDS = 0.3
 _PRUNED_AT_ONCE = 1000
 
 # What nobody but the product itself may remove, by the kinds of the runs that leave it.
+_LATER_POOL = "objects of incremental backups go from the pool with the daily prune"
 _LATER = {
-    "backup": "what a stopped backup had copied goes with the daily prune",
-    "export": "what a stopped export had copied goes with the daily prune",
+    "export": "uploads that a stopped export had begun go with the daily prune",
+}
+
+# What is left besides where Milvus is not reached from here.
+_LATER_IN_MILVUS = {
     "restore": "collections vault_restoring_… of a stopped restore are yours to drop",
     "drill": "the scratch database of a stopped drill goes with the next drill",
 }
@@ -60,6 +66,8 @@ class Trial:
     """Those that were waited for."""
     stopped: list[str] = field(default_factory=list)
     """IDs of the runs that cleaning up has stopped."""
+    has_pooled: bool = False
+    """Whether it has had incremental backups, whose objects are the pool's."""
 
     @property
     def is_local(self) -> bool:
@@ -110,7 +118,9 @@ class Trial:
 
     def clean_up(self) -> list[str]:
         """Remove everything that was made, and return what could not be removed and why. It may be called again."""
-        return [problem for kind in self._kinds() if (problem := _try(kind.remove_found))]
+        # What keeps one kind from being found may keep others, too.
+        problems = dict.fromkeys(_try(kind.remove_found) for kind in self._kinds())
+        return [problem for problem in problems if problem]
 
     def left(self) -> dict[str, list[str]]:
         """Return the names of what `clean_up` would remove, by what they are; without what may not be listed."""
@@ -127,8 +137,12 @@ class Trial:
             _Kind("schedules", self._own_schedules, self._unschedule),
             _Kind("runs that go on", self._own_runs, self._stop),
             _Kind("backups", self._own_backups, self._delete),
-            _Kind("objects of datasets", self._own_datasets, self._delete_datasets),
+            _Kind("objects of datasets", self._own_datasets, self._delete_objects),
+            # What has no marker is no backup, which the prune of it would refuse.
+            _Kind("objects of stopped backups", self._own_objects, self._delete_objects),
             _Kind("collections", self._own_collections, self._drop),
+            _Kind("collections of stopped restores", self._own_temporary_collections, self._drop),
+            _Kind("databases of stopped drills", self._own_scratch_databases, self._drop_databases),
             # A restore that was stopped leaves it to the daily prune.
             _Kind("staged objects", self.staged, self._unstage),
         )
@@ -157,14 +171,18 @@ class Trial:
                 continue
 
     def later(self) -> str:
-        """Return what stopping runs to clean up has left, and what removes it; empty where none was stopped."""
+        """Return what cleaning up has left to others, and what removes it; empty where all is gone."""
         kinds = {run.partition("-")[0] for run in self.stopped}
-        return "; ".join(said for kind, said in _LATER.items() if kind in kinds)
+        left = _LATER if self.scratch is not None else _LATER | _LATER_IN_MILVUS
+        said = [said for kind, said in left.items() if kind in kinds]
+        if self.has_pooled or "backup" in kinds:
+            said.insert(0, _LATER_POOL)
+        return "; ".join(said)
 
     def _own_backups(self) -> list[str]:
-        return [
-            backup.name for backup in self.vault.list_backups() if self.owns(backup.name) or self.owns(backup.schedule)
-        ]
+        owned = [one for one in self.vault.list_backups() if self.owns(one.name) or self.owns(one.schedule)]
+        self.has_pooled |= any(one.mode == "incremental" for one in owned)
+        return [one.name for one in owned]
 
     def _delete(self, owned: Iterable[str]) -> None:
         for names in batched(owned, _PRUNED_AT_ONCE, strict=False):
@@ -178,7 +196,12 @@ class Trial:
     def _own_datasets(self) -> list[str]:
         return self._own_keys(self.bucket, f"{self.folder}.datasets/")
 
-    def _delete_datasets(self, keys: Iterable[str]) -> None:
+    def _own_objects(self) -> list[str]:
+        backups = {f"{self.folder}{name}/" for name in self._own_backups()}
+        found = self._own_keys(self.bucket, self.folder)
+        return [key for key in found if not key.startswith(tuple(backups))]
+
+    def _delete_objects(self, keys: Iterable[str]) -> None:
         self.account.delete(self.bucket, keys)
 
     def staged(self) -> list[str]:
@@ -200,6 +223,34 @@ class Trial:
     def _own_collections(self) -> list[str]:
         # Restored ones have the name of the original and a suffix.
         return [] if self.scratch is None else [name for name in self.scratch.collections() if self.owns(name)]
+
+    def _own_temporary_collections(self) -> list[str]:
+        """Return what restores of the trial have not given its name; it is named by the run, whose files are there."""
+        if self.scratch is None:
+            return []
+        folder = f"{self.folder}.runs/"
+        keys = self.account.keys(self.bucket, f"{folder}restore-{self.name}")
+        runs = {key.removeprefix(folder).partition("/")[0] for key in keys}
+        prefixes = tuple(temporary_prefix(run) for run in runs if self.owns(run.removeprefix("restore-")))
+        return [name for name in self.scratch.collections() if name.startswith(prefixes)]
+
+    def _own_scratch_databases(self) -> list[str]:
+        """Return what drills of the trial have not dropped, by the notes that they keep as long as it is there."""
+        if self.scratch is None:
+            return []
+        keys = self.account.keys(self.bucket, f"{self.folder}.runs/scratch/")
+        notes = [json.loads(note) for key in keys if (note := self.account.find(self.bucket, key))]
+        there = self.scratch.databases()
+        return [
+            note["database"]
+            for note in notes
+            if self.owns(note["restore_run"].removeprefix("restore-")) and note["database"] in there
+        ]
+
+    def _drop_databases(self, names: Iterable[str]) -> None:
+        if self.scratch is not None:
+            for name in names:
+                self.scratch.drop_database(name)
 
     def _drop(self, names: Iterable[str]) -> None:
         if self.scratch is not None:

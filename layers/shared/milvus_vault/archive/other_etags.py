@@ -6,16 +6,19 @@ document of the backup's folder. That document can be lost without harm: without
 """
 
 import hashlib
+import json
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import batched
+from threading import Lock
+from typing import override
 
-from pydantic import ValidationError
-
+from milvus_vault.archive.json_reader import JsonReader
 from milvus_vault.archive.layout import BackupLayout
-from milvus_vault.archive.sealing import is_sealed, seal, unseal
+from milvus_vault.archive.sealing import seal_pieces, unseal_pieces
 from milvus_vault.errors import ObjectNotFoundError
-from milvus_vault.model.base import Model
 from milvus_vault.model.objects import ArchivedObject
 from milvus_vault.ports import ObjectStore
+from milvus_vault.tables import open_tables, room_on_disk
 
 _MIB = 1024**2
 
@@ -24,11 +27,57 @@ _MIB = 1024**2
 _PART_MIB = (5, 8, 10, 15, 16, 20, 25, 32, 50, 64, 100, 128, 200, 250, 256, 500, 512, 1000, 1024, 2048, 4096, 5120)
 
 
-class OtherEtags(Model):
-    """The document."""
+_NOTED = "CREATE TABLE noted (key TEXT PRIMARY KEY, recorded TEXT, here TEXT) WITHOUT ROWID"
+_TOGETHER = 1000
+_PIECE_BYTES = 8 * 1024**2
 
-    objects: dict[str, tuple[str, str]]
-    """By key below `binlogs/`, or from `.pool/` on: the ETag that was recorded, and the one that it has here."""
+
+class OtherEtags(Mapping[str, tuple[str, str]]):
+    """What the document notes, on the function's disk: there may be millions of objects under another key of KMS.
+
+    By key below `binlogs/`, or from `.pool/` on: the ETag that was recorded, and the one that it has here.
+    """
+
+    def __init__(self) -> None:
+        """Begin empty."""
+        self._tables = open_tables(_NOTED)
+        self._lock = Lock()
+
+    def note(self, noted: Iterable[tuple[str, tuple[str, str]]]) -> None:
+        """Note ETags, in place of what was noted of the same objects. Raises `DiskFullError`."""
+        for some in batched(noted, _TOGETHER, strict=False):
+            rows = [(key, *etags) for key, etags in some]
+            with self._lock, room_on_disk():
+                self._tables.executemany("INSERT OR REPLACE INTO noted VALUES (?, ?, ?)", rows)
+
+    @override
+    def __getitem__(self, key: str) -> tuple[str, str]:
+        with self._lock:
+            row = self._tables.execute("SELECT recorded, here FROM noted WHERE key = ?", (key,)).fetchone()
+        if row is None:
+            raise KeyError(key)
+        recorded, here = row
+        return recorded, here
+
+    @override
+    def __iter__(self) -> Iterator[str]:
+        return (key for (key,) in self._tables.execute("SELECT key FROM noted ORDER BY key"))
+
+    @override
+    def __len__(self) -> int:
+        (count,) = self._tables.execute("SELECT count(*) FROM noted").fetchone()
+        return int(count)
+
+    def document(self) -> Iterator[bytes]:
+        """Yield the document in pieces."""
+        piece, comma = bytearray(b'{"objects":{'), b""
+        for key, *etags in self._tables.execute("SELECT key, recorded, here FROM noted ORDER BY key"):
+            piece += comma + f"{json.dumps(key)}:{json.dumps(etags)}".encode()
+            comma = b","
+            if len(piece) >= _PIECE_BYTES:
+                yield bytes(piece)
+                piece.clear()
+        yield bytes(piece) + b"}}"
 
 
 def read_other_etags(store: ObjectStore, bucket: str, layout: BackupLayout) -> Mapping[str, tuple[str, str]]:
@@ -36,18 +85,34 @@ def read_other_etags(store: ObjectStore, bucket: str, layout: BackupLayout) -> M
 
     Nothing where there is no such document, or one that rots: the objects are as unproven then as they were.
     """
+    found = OtherEtags()
     try:
-        body = store.get(bucket, layout.other_etags)
-        return OtherEtags.model_validate_json(unseal(body)).objects if is_sealed(body) else {}
-    except (ObjectNotFoundError, ValidationError, ValueError):
+        found.note(_noted(unseal_pieces(store.chunks(bucket, layout.other_etags))))
+    except (ObjectNotFoundError, ValueError):
         return {}
+    return found
 
 
-def write_other_etags(
-    store: ObjectStore, bucket: str, layout: BackupLayout, noted: Mapping[str, tuple[str, str]]
-) -> None:
+def _noted(pieces: Iterable[bytes]) -> Iterator[tuple[str, tuple[str, str]]]:
+    """Yield what a document notes. Raises `ValueError`, at the latest at its end, where it is none."""
+    reader = JsonReader(pieces)
+    for name in reader.names():
+        if name != "objects":
+            reader.value()
+            continue
+        for key in reader.names():
+            match reader.value()[0]:
+                case [str(recorded), str(here)]:
+                    yield key, (recorded, here)
+                case other:
+                    msg = f"no two ETags: {other!r:.100}"
+                    raise ValueError(msg)
+    reader.end()
+
+
+def write_other_etags(store: ObjectStore, bucket: str, layout: BackupLayout, noted: OtherEtags) -> None:
     """Write the document in place of the one that is there."""
-    store.put(bucket, layout.other_etags, seal(OtherEtags(objects=dict(noted))))
+    store.put_in_parts(bucket, layout.other_etags, seal_pieces(noted.document()))
 
 
 def has_recorded_content(store: ObjectStore, bucket: str, item: ArchivedObject, etag: str) -> bool:

@@ -7,7 +7,7 @@ that no sweep takes what it is about to list.
 """
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 from contextlib import closing, suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
@@ -17,7 +17,7 @@ from typing import NamedTuple, override
 from milvus_vault.archive.layout import BackupLayout
 from milvus_vault.archive.manifest import CollectionEntry, FileDigest, Manifest, object_row, read_object
 from milvus_vault.archive.object_table import ObjectTable, Recorded
-from milvus_vault.archive.other_etags import read_other_etags, write_other_etags
+from milvus_vault.archive.other_etags import OtherEtags, read_other_etags, write_other_etags
 from milvus_vault.archive.pool import PoolLayout, parse_pooled_key
 from milvus_vault.archive.reader import document_pieces, listed_entries, read_manifest
 from milvus_vault.archive.remains import deleted_meanwhile
@@ -325,7 +325,6 @@ class _Written(NamedTuple):
     object_count: int = 0
     """Objects that were copied."""
     size_bytes: int = 0
-    other_etags: Sequence[tuple[str, tuple[str, str]]] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -347,17 +346,16 @@ class _Documents:
         """Write it; return how many objects and bytes were copied."""
         run, store, bucket, there = self.run, self.place.store, self.place.bucket, self._there
         object_count = size_bytes = 0
-        noted: dict[str, tuple[str, str]] = {}
+        noted = OtherEtags()
         copied, shared = target_indexes(run, self.attempt), run.numbers(shared_folder(self.attempt))
         for written in each(
-            lambda index: self._write_collection(index, is_copied=index in copied, is_shared=index in shared),
+            lambda index: self._write_collection(index, noted, is_copied=index in copied, is_shared=index in shared),
             range(len(self.manifest.collections)),
             threads=SMALL_REQUESTS_AT_A_TIME,
             weight=lambda index: self.manifest.collections[index].objects.size_bytes,
             max_weight=LISTS_AT_A_TIME_BYTES,
         ):
             object_count, size_bytes = object_count + written.object_count, size_bytes + written.size_bytes
-            noted.update(written.other_etags)
         for document in self.manifest.documents:
             self._copy(document)
         with suppress(ObjectNotFoundError):
@@ -374,7 +372,8 @@ class _Documents:
         pieces = document_pieces(self.run.store, self.run.bucket, self.original, document)
         put_streamed(self.place, self._there.root + document.key, document.key, pieces, self.lock)
 
-    def _write_collection(self, index: int, *, is_copied: bool, is_shared: bool) -> _Written:
+    def _write_collection(self, index: int, noted: OtherEtags, *, is_copied: bool, is_shared: bool) -> _Written:
+        """Write the documents of a collection, and note the ETags that its copies have, where they have others."""
         entry = self.manifest.collections[index]
         check_owner(self.run, self.attempt)
         self._copy(entry.document)
@@ -387,7 +386,8 @@ class _Documents:
         listed = listed_entries(self.run.store, self.run.bucket, self.original, entry.objects)
         verified = ObjectTable(self._verified(index, is_copied=is_copied, is_shared=is_shared))
         with closing(verified):
-            return _Written(object_count, size_bytes, list(_other_etags(listed, self._there, verified)))
+            noted.note(_other_etags(listed, self._there, verified))
+        return _Written(object_count, size_bytes)
 
     def _verified(self, index: int, *, is_copied: bool, is_shared: bool) -> Iterator[ArchivedObject]:
         """Yield the objects of a collection as they lie there."""

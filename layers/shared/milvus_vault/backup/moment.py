@@ -5,9 +5,12 @@ then: of an upsert that arrives in between, the delete is in the backup and the 
 is taken first, and the flush comes later, by more time than a request needs to arrive. What is newer than the timestamp
 is in the backup by chance, and no restore brings it back. docs/consistency.md has the whole argument.
 
+Where a collection is counted between the two, the count has waited for those requests. The others wait for `Margin`.
+
 `judging.py` proves the moment by what lies in the backup.
 """
 
+import threading
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,7 +22,7 @@ from milvus_vault.backup.segments import is_recent
 from milvus_vault.backup.working_files import Evidence
 from milvus_vault.errors import ServerClockError
 from milvus_vault.model.collections import CollectionName
-from milvus_vault.model.hybrid import as_text, at_whole_millisecond
+from milvus_vault.model.hybrid import as_text, at_whole_millisecond, milliseconds
 from milvus_vault.model.objects import ListedObject
 from milvus_vault.ports import Flushes
 
@@ -44,6 +47,8 @@ class Moment:
     """Hybrid, at a whole millisecond: servers up to 2.4 can be told no other."""
     taken_at: float
     """By the monotonic clock."""
+    is_of_a_flush: bool = False
+    """Whether the server tells no time but that of a flush, so that nobody else can tell how long ago this was."""
 
     def recent_since(self, written_at: datetime) -> datetime:
         """Return since when, by S3's clock, Milvus may have written what the proof of the moment has to read.
@@ -58,15 +63,44 @@ class Moment:
         ago = time.monotonic() - self.taken_at
         return written_at - timedelta(seconds=ago + SUSPECT_SECONDS + _CLOCKS_SECONDS)
 
-    def wait(self, database: Flushes) -> None:
+    def wait(self, database: Flushes, *, flushes: bool) -> None:
         """Return once every request that was stamped before it has arrived, in all likelihood.
 
-        Raises `ServerClockError` where the server's time has not gone on meanwhile.
+        Args:
+            database: Whose moment it is.
+            flushes: Whether this process flushes next. Where another one does, by `Margin`, nothing is waited for here
+                that can be told there.
+
+        Raises:
+            ServerClockError: The server's time has not gone on since.
         """
-        time.sleep(max(0.0, self.taken_at + MARGIN_SECONDS - time.monotonic()))
+        if flushes or self.is_of_a_flush:
+            time.sleep(max(0.0, self.taken_at + MARGIN_SECONDS - time.monotonic()))
         now = database.current_timestamp()
         if now is not None:
             check_clock(self.timestamp, now, "its clock")
+
+
+class Margin:
+    """What lies between a moment that another function took and the flush of a collection that nothing settles."""
+
+    def __init__(self, moment: int) -> None:
+        """Begin at a moment."""
+        self._moment, self._is_over, self._lock = moment, False, threading.Lock()
+
+    def wait(self, database: Flushes) -> None:
+        """Return as `Moment.wait` does, by the server's clock; at once where the server tells no time.
+
+        The first of many threads asks for the time, and the others wait with it. Raises `ServerClockError`.
+        """
+        with self._lock:
+            if self._is_over:
+                return
+            now = database.current_timestamp()
+            if now is not None:
+                check_clock(self._moment, now, "its clock")
+                time.sleep(max(0.0, MARGIN_SECONDS - (milliseconds(now) - milliseconds(self._moment)) / 1000))
+            self._is_over = True
 
 
 def take_moment(database: Flushes, collections: Sequence[CollectionName]) -> Moment | None:
@@ -77,10 +111,10 @@ def take_moment(database: Flushes, collections: Sequence[CollectionName]) -> Mom
     if not collections:
         return None
     timestamp = database.current_timestamp()
-    if timestamp is None:
+    if is_of_a_flush := timestamp is None:
         name = collections[0]
         timestamp = database.flush(name.database, name.name, timeout_seconds=FIRST_FLUSH_SECONDS).timestamp
-    return Moment(at_whole_millisecond(timestamp), time.monotonic())
+    return Moment(at_whole_millisecond(timestamp), time.monotonic(), is_of_a_flush)
 
 
 def check_clock(moment: int, later: int, what: str) -> None:

@@ -106,7 +106,7 @@ def prepare_backup(
     places = by_database(collections) or {name: [] for name in whole}
     check_rights(database, server, backup_rights(request), places)
     has_moment = not (request.skip_flush or request.meta_only)
-    # Early, since it has to be some time before the first flush: the rest of the preparation is not waited for twice.
+    # Early, since it has to be some time before the first flush: what comes in between is not waited for twice.
     moment = take_moment(database, collections) if has_moment else None
     rbac = database.backup_rbac() if request.include_rbac else None
     warnings: list[str] = []
@@ -127,8 +127,9 @@ def prepare_backup(
         write_job(run, attempt_of(execution_arn), job)
         concerned = sorted({*whole, *(name.database for name in collections)})
         described = tuple(_describe_databases(database, concerned, warnings))
+        flushes_all = bool(collections) and _flushes_all(server, request)
         if moment is not None:
-            moment.wait(database)
+            moment.wait(database, flushes=flushes_all)
         plan = BackupPlan(
             request=request,
             backup_name=layout.name,
@@ -140,7 +141,7 @@ def prepare_backup(
             collections=tuple(collections),
             moment=moment.timestamp if moment else 0,
             recent_since=recent_since,
-            flush_all=_flush_all(database, server, request) if collections else None,
+            flush_all=_flush_all(database) if flushes_all else None,
             warnings=tuple(warnings),
             lock=request.lock.from_time(started_at, is_shared=request.mode == "incremental") if request.lock else None,
             bases=tuple(bases),
@@ -188,11 +189,13 @@ def _describe_databases(database: Schemas, names: Sequence[str], warnings: list[
             yield DatabaseDescription(name=name)
 
 
-def _flush_all(database: Flushes, server: ServerVersion, request: BackupRequest) -> FlushAllPoint | None:
-    """Flush all collections in one call, which no rate limits; None where each is to be flushed by itself."""
+def _flushes_all(server: ServerVersion, request: BackupRequest) -> bool:
     is_wanted = request.collections is None and not request.skip_flush and not request.meta_only
-    if not is_wanted or not has_flush_all(server):
-        return None
+    return is_wanted and has_flush_all(server)
+
+
+def _flush_all(database: Flushes) -> FlushAllPoint | None:
+    """Flush all collections in one call, which no rate limits; None where each is to be flushed by itself."""
     try:
         return database.flush_all(timeout_seconds=FLUSH_ALL_TIMEOUT_SECONDS)
     except MilvusPermissionError:

@@ -113,6 +113,8 @@ class Listing:
         """By segment of which there are logs, the partition of the first that was found."""
         self.channels: dict[int, str] = {}
         """Of segments whose logs the server has named."""
+        self.has_archived = False
+        """Whether any of the logs lies in an archive class of S3."""
 
     def ask(self, database: Segments, name: CollectionName, collection_id: int, segments: Sequence[int]) -> None:
         """Have the server name the logs of segments, as far as it does: `told` returns them."""
@@ -141,6 +143,7 @@ class Listing:
         self._add(key.segment_id, _DELETES if key.kind == DELTA_LOG else key.field_id, key.log_id, listed)
 
     def _add(self, segment: int, field_id: int, log_id: int, listed: ListedObject) -> None:
+        self.has_archived = self.has_archived or bool(listed.archive_class)
         self._rows.append((str(segment), str(field_id), str(log_id), *listed_row(listed)))
         if len(self._rows) == _KEPT_TOGETHER:
             self._keep()
@@ -202,6 +205,12 @@ class CollectionObjects:
     def objects(self) -> Iterator[ListedObject]:
         """Yield all objects, segment by segment; the same each time."""
         return (listed for segment in self.stored for listed in segment.read().all())
+
+    @property
+    def archived(self) -> Iterator[ListedObject]:
+        """Yield those that cannot be read at once, since they lie in an archive class of S3."""
+        stored = (segment for segment in self.stored if segment.listing.has_archived)
+        return (listed for segment in stored for listed in segment.read().all() if listed.archive_class)
 
     @property
     def undeleted_row_count(self) -> int | None:

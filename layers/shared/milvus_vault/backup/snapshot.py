@@ -10,7 +10,7 @@ from typing import NamedTuple
 from milvus_vault.archive.added_vectors import IN_ROUNDS_HINT, older_segments
 from milvus_vault.archive.layout import BackupLayout, parse_log_key
 from milvus_vault.archive.manifest import CollectionDocument, CollectionFailure, object_row
-from milvus_vault.backup.moment import check_clock, evidence_of, take_moment
+from milvus_vault.backup.moment import Margin, check_clock, evidence_of, take_moment
 from milvus_vault.backup.segments import CollectionObjects, capture_flushed, capture_objects
 from milvus_vault.backup.working_files import BackupPlan, Evidence, Snapshot, Verdict, shared_name, snapshot_name
 from milvus_vault.copying.verify import read_copy_check
@@ -44,6 +44,8 @@ class _At(NamedTuple):
     """Whether requests that were stamped before it must have arrived by now."""
     before: Snapshot | None = None
     """What gets a second look."""
+    margin: Margin | None = None
+    """What is waited for before a flush that no count has settled; None: it is over."""
 
 
 class _Captured(NamedTuple):
@@ -63,6 +65,7 @@ class _Placed(NamedTuple):
 
     stored: Iterator[tuple[ListedObject, str]]
     """Each with its key there."""
+    object_count: int
     lost_count: int = 0
     """How many of them the pool has lost."""
     has_target: bool = True
@@ -123,7 +126,8 @@ class SnapshotBatch:
             return dict.fromkeys(before, _At(0, is_settled=True))
         is_ordered = stamps_in_order(self._version)
         if self.round == 1:
-            return dict.fromkeys(before, _At(self.plan.moment, is_settled=is_ordered))
+            margin = None if self.plan.flush_all else Margin(self.plan.moment)
+            return dict.fromkeys(before, _At(self.plan.moment, is_settled=is_ordered, margin=margin))
         found: dict[int, _At] = {}
         for index, snapshot in before.items():
             if snapshot and snapshot.document and snapshot.evidence and snapshot.wants_second_look:
@@ -131,7 +135,7 @@ class SnapshotBatch:
         rest = [index for index in before if index not in found]
         moment = take_moment(self.database, [self.plan.collections[index] for index in rest])
         if moment is not None:
-            moment.wait(self.database)
+            moment.wait(self.database, flushes=True)
             found |= dict.fromkeys(rest, _At(moment.timestamp, is_settled=is_ordered))
         return found
 
@@ -165,7 +169,7 @@ class SnapshotBatch:
             document=document,
             flushed=captured.point.segment_ids,
             sealed=captured.point.sealed_ids,
-            object_count=sum(1 for _ in captured.objects.objects),
+            object_count=placed.object_count,
             is_second_look=captured.is_second_look,
             has_target=placed.has_target,
             warnings=tuple(_warnings(document, captured.objects, lost_count)),
@@ -182,8 +186,8 @@ class SnapshotBatch:
         number = document.description.collection_id
         if self.pool is None:
             target = CopyTarget(index=index, name=str(name), folders=self.layout.collection_folders(number))
-            write_target(self.run, self.attempt, target, _items(self._stored(captured)))
-            return _Placed(self._stored(captured))
+            count = write_target(self.run, self.attempt, target, _items(self._stored(captured)))
+            return _Placed(self._stored(captured), count)
         places = self.pool.places(number, captured.objects)
         shared = (object_row(place.shared) for place in places if place.shared)
         write_lines(self.run, shared_name(self.attempt, index), shared)
@@ -197,7 +201,7 @@ class SnapshotBatch:
             # It may have been one in an earlier round.
             drop_target(self.run, self.attempt, index)
         stored = ((place.listed, place.key) for place in places)
-        return _Placed(stored, places.count_lost(), has_target=bool(folders))
+        return _Placed(stored, places.count, places.count_lost(), has_target=bool(folders))
 
     def _stored(self, captured: CollectionObjects) -> Iterator[tuple[ListedObject, str]]:
         return ((listed, self._stored_key(listed)) for listed in captured.objects)
@@ -236,6 +240,8 @@ class SnapshotBatch:
         if at.before is not None and (again := self._capture_again(description, at.before)) is not None:
             return again
         counted = self._live_rows(description)
+        if counted is None and at.margin is not None:
+            at.margin.wait(self.database)
         point = self._flush(description)
         if at.moment:
             check_clock(at.moment, point.timestamp, f"the flush of {name}")
@@ -243,7 +249,7 @@ class SnapshotBatch:
         # A partition that came since the first look has segments; one that went took its rows with it.
         description = self.database.describe_collection(name.database, name.name)
         captured = captured.within({partition.partition_id for partition in description.partitions})
-        self.storage.check_readable(name, captured.objects)
+        self.storage.check_readable(name, captured.archived)
         return self._judged(description, captured, point, counted, at)
 
     def _judged(
@@ -324,7 +330,7 @@ class SnapshotBatch:
         if found is None:
             return None
         found = found.within({partition.partition_id for partition in description.partitions})
-        self.storage.check_readable(description.name, found.objects)
+        self.storage.check_readable(description.name, found.archived)
         update = {"description": description, "segments": found.segments, "live_row_count": None}
         again = document.model_copy(update=update)
         return _Captured(again, found, is_settled=True, point=point, is_second_look=True)

@@ -187,6 +187,8 @@ def _result_lines(kind: RunKind, result: Mapping[str, Any]) -> Iterator[str]:
 def _tell_verified(output: Output, result: Mapping[str, Any]) -> None:
     if "level" in result:
         output.say("  {level}: {how}", level=result["level"], how=readable.how_verified(result))
+    for problem in result.get("problems", ()):
+        output.say("  [red]✗[/] {problem}", problem=problem)
     for mended in result.get("mended", ()):
         output.say("  [green]✓[/] mended: {mended}", mended=mended)
     for lost in result.get("lost", ()):

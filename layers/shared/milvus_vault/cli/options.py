@@ -316,8 +316,19 @@ def lock(days: int | None, mode: str | None) -> dict[str, object] | None:
 
 
 def split(texts: Iterable[str]) -> list[str]:
-    """Return the names in texts, of which each can have several with commas between."""
-    return [name.strip() for text in texts for name in text.split(",") if name.strip()]
+    """Return the names in texts, of which each can have several with commas between.
+
+    Raises InvalidRequestError for a text without any, as of a variable that is not set: all would be meant, and nobody
+    has said so.
+    """
+    found = []
+    for text in texts:
+        names = [name.strip() for name in text.split(",") if name.strip()]
+        if not names:
+            msg = f"'{text}' names nothing"
+            raise InvalidRequestError(msg, hint="Leave the option out if all of them are meant.")
+        found += names
+    return found
 
 
 def full_name(name: str) -> str:

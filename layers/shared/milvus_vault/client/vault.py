@@ -158,8 +158,16 @@ class VaultClient:
         return self._start("POST", f"/backups/{_backup(name)}/repair", None, idempotency_key)
 
     def place_hold(self, name: str, *, reason: str = "", until: datetime | None = None) -> HoldState:
-        """Forbid to delete a backup, until the hold is lifted or its time has come. Raises BackupNotFoundError."""
-        return self._ask("PUT", f"/backups/{_backup(name)}/hold", HoldState, body=Hold(reason=reason, until=until))
+        """Forbid to delete a backup, until the hold is lifted or its time has come.
+
+        Raises BackupNotFoundError, and InvalidRequestError for a reason that is too long or a time without a zone.
+        """
+        try:
+            hold = Hold(reason=reason, until=until)
+        except ValidationError as err:
+            msg = "; ".join(f"`{field}`: {text}" for field, text in wrong_fields(err))
+            raise InvalidRequestError(msg) from err
+        return self._ask("PUT", f"/backups/{_backup(name)}/hold", HoldState, body=hold)
 
     def lift_hold(self, name: str) -> None:
         """Allow again to delete a backup; nothing happens where it has no hold. Raises BackupNotFoundError."""

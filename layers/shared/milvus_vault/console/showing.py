@@ -83,7 +83,7 @@ def environment() -> Environment:
     made.filters |= {"counted": readable.counted, "moving": readable.moving, "percent_of": readable.percent_of}
     made.filters |= {"warning_parts": readable.warning_parts}
     made.filters |= {"part": lambda text: quote(text, safe="")}
-    made.globals |= {"verified": lambda found: readable.how_verified(found.model_dump())}
+    made.filters["how_verified"] = readable.how_verified
     made.globals |= {"drilled": lambda found: readable.how_drilled(found.model_dump()), "percent": _percent}
     made.globals |= {"keeps": readable.keeps, "setting": readable.setting}
     made.globals |= {"error_name": lambda error: type(error).__name__}

@@ -377,12 +377,15 @@ def read_job(run: Workspace, attempt: str) -> CopyJob:
     return run.read(_job_name(attempt), CopyJob)
 
 
-def write_target(run: Workspace, attempt: str, target: CopyTarget, items: Iterable[CopyItem]) -> None:
-    """Write a target and its item list, replacing an older one. Where its parts end in the list is counted here."""
-    size_bytes, part_of, ends_at = 0, part_finder(target.parts), [0] * len(target.parts)
+def write_target(run: Workspace, attempt: str, target: CopyTarget, items: Iterable[CopyItem]) -> int:
+    """Write a target and its item list, replacing an older one, and return how many items it has.
+
+    Where its parts end in the list is counted here.
+    """
+    number, size_bytes, part_of, ends_at = 0, 0, part_finder(target.parts), [0] * len(target.parts)
 
     def counted() -> Iterator[CopyItem]:
-        nonlocal size_bytes
+        nonlocal number, size_bytes
         for number, item in enumerate(items, start=1):
             size_bytes += item.size_bytes
             if (part := part_of(item.key)) is not None:
@@ -393,6 +396,7 @@ def write_target(run: Workspace, attempt: str, target: CopyTarget, items: Iterab
     parts = [part.model_copy(update={"ends_at": end}) for part, end in zip(target.parts, ends_at, strict=True)]
     found = {"size_bytes": size_bytes, "parts": tuple(parts)}
     run.write(_target_name(attempt, target.index), target.model_copy(update=found))
+    return number
 
 
 def part_finder(parts: Sequence[CopyPart]) -> Callable[[str], int | None]:

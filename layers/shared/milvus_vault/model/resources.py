@@ -16,7 +16,7 @@ type RunKind = Literal["backup", "restore", "verify", "prune", "export", "drill"
 type RunStatus = Literal["running", "succeeded", "partial", "failed", "stopped", "timed_out"]
 type BackupStatus = Literal["complete", "partial", "damaged"]
 type SettingKind = Literal["collection", "field", "function", "property", "index", "alias"]
-type Unit = Literal["object", "byte", "job", "row", "collection", "batch", "backup"]
+type Unit = Literal["object", "byte", "job", "row", "collection", "batch", "backup", "group"]
 type CollectionChange = Literal["added", "removed", "replaced", "renamed", "changed", "unknown"]
 
 RunId = Annotated[
@@ -183,6 +183,8 @@ class Verified(Model):
 
     level: VerifyLevel = "quick"
     """How much was proven: `quick`, `checksum` or `deep`."""
+    collection_count: Count | None = None
+    """Collections that the backup has, each of which was looked at; null where that was not noted."""
     object_count: Count
     """Objects that a listing was compared with; this and their bytes are all of the backup."""
     size_bytes: Count

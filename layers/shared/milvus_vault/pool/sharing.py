@@ -78,10 +78,9 @@ class Places:
             for number, listed in enumerate(objects)
         )
         with room_on_disk():
-            count = self._tables.executemany("INSERT INTO wanted VALUES (?, ?, ?, ?, ?, ?, ?)", rows).rowcount
+            self.count = self._tables.executemany("INSERT INTO wanted VALUES (?, ?, ?, ?, ?, ?, ?)", rows).rowcount
             # In the order of a listing of the group, and of the lists of backups, which lie together in it.
             self._tables.execute("CREATE INDEX by_place ON wanted (place)")
-        self.has_any = count > 0
 
     def look_up(self) -> None:
         """Find out which objects are there. Raises `WorkingFileError` as `Pool.places`."""
@@ -233,7 +232,7 @@ class Pool:
             DiskFullError: There are more objects than the disk has room for.
         """
         places = Places(self, group_of(self.source.bucket, self.source.root_path, collection_id), objects)
-        if places.has_any:
+        if places.count:
             self.listed_counts[collection_id] = 0
             places.look_up()
         return places

@@ -180,7 +180,7 @@ class ContentCheck:
             )
         )
         checks = plan_checks(self.run, self.layout, VerifyOptions(level=self.level), begin=0, always=())
-        planned = _Planned(batch_count=checks.batch_count, too_large=too_large)
+        planned = _Planned(batch_count=len(checks.batches), too_large=too_large)
         self.run.write(_PLANNED, planned)
         return planned
 

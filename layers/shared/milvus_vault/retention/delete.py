@@ -36,6 +36,9 @@ from milvus_vault.retention.proof import Prover
 from milvus_vault.retention.working_files import Deletion, Outcome, PrunePlan, outcome_name, removed_name
 from milvus_vault.workspace import Workspace
 
+# Batches of a thousand keys, of which a second has one or a few: a note each half minute or so.
+_BATCHES_A_NOTE = 32
+
 _REASONS_TO_SKIP = (BackupHeldError, BackupLockedError, BackupInUseError, BackupInProgressError, BackupDamagedError)
 
 
@@ -194,7 +197,9 @@ class BackupDeletion:
     def _remove_objects(self) -> bool:
         """Remove the folder; return whether all of it is gone, or time ran short."""
         store, bucket = self.run.store, self.run.bucket
-        count, size_bytes, has_time = 0, 0, True
+        has_time = True
+        before = self._removed()
+        count, size_bytes = before.object_count, before.size_bytes
 
         def in_time() -> Iterator[Sequence[ListedObject]]:
             nonlocal has_time
@@ -205,19 +210,23 @@ class BackupDeletion:
                 yield some
 
         # Functions of a stopped execution go on: what is there by then may be the successor's.
-        for some in delete_batches(
+        batches = delete_batches(
             store, bucket, in_time(), attrgetter("key"), pacer=self.pacer, before=self._check_owner
-        ):
+        )
+        for number, some in enumerate(batches, start=1):
             objects = [listed.size_bytes for listed in some if listed.key.startswith(self._layout.binlogs)]
             count, size_bytes = count + len(objects), size_bytes + sum(objects)
-        if count and not self._deletion.size_bytes:
-            so_far = self._removed()
-            gone = ObjectCount(object_count=so_far.object_count + count, size_bytes=so_far.size_bytes + size_bytes)
-            self.run.write(removed_name(self.index), gone)
+            if number % _BATCHES_A_NOTE == 0:
+                self._note_removed(count, size_bytes)
+        self._note_removed(count, size_bytes)
         return has_time
 
+    def _note_removed(self, count: int, size_bytes: int) -> None:
+        if count:
+            self.run.write(removed_name(self.index), ObjectCount(object_count=count, size_bytes=size_bytes))
+
     def _removed(self) -> ObjectCount:
-        """Return what `_remove_objects` removed so far of the objects of a backup of which nothing is sealed."""
+        """Return what `_remove_objects` removed so far of the objects in the backup's folder."""
         return self.run.find(removed_name(self.index), ObjectCount) or ObjectCount()
 
     def _remove_traces(self) -> None:

@@ -39,7 +39,6 @@ from milvus_vault.copying.pacer import Pacer
 from milvus_vault.copying.verify import DELETE_AT_A_TIME
 from milvus_vault.deleting import delete_batches, deletion_pacer
 from milvus_vault.errors import BackupDamagedError, WorkingFileError
-from milvus_vault.model.base import Model
 from milvus_vault.model.objects import ListedObject
 from milvus_vault.parallel import REQUESTS_AT_A_TIME, each
 from milvus_vault.pool.condemned import Condemned, read_condemned
@@ -47,16 +46,12 @@ from milvus_vault.pool.doubts import PoolDoubts
 from milvus_vault.pool.references import ReferenceList, References, listed_keys, read_references, unlisted
 from milvus_vault.pool.users import PoolUser, read_user
 from milvus_vault.ports import Executions
+from milvus_vault.retention.working_files import POOL_GROUPS_AT_A_TIME, POOL_SWEPT, PoolSwept
 from milvus_vault.workspace import Workspace
-
-PROGRESS = "pool.json"
 
 # A list of 200,000 keys has 14 MB, which who makes a backup reads for each collection that has one, and a set of them
 # 35 MB. A night's changes of 2 % of 10 million objects are one list.
 CONDEMNED_AT_A_TIME = 200_000
-
-# Manifests are read twice for these together: 16,000 collections and 30 backups are then 9,600 reads.
-_GROUPS_AT_A_TIME = 100
 
 # Objects of a group that is dealt with side by side with others: what is known of 16 such groups takes some 40 MB.
 _SMALL_GROUP = 5000
@@ -81,15 +76,6 @@ _LONG_AGO = datetime.fromtimestamp(0, UTC)
 STOP_SECONDS = 120
 
 _FAULTS_OF_A_GROUP = (BackupDamagedError, WorkingFileError)
-
-
-class Progress(Model):
-    """How far a sweep of the pool has come."""
-
-    group: str = ""
-    """The last group that was dealt with; groups come in order."""
-    at_a_time: int = _GROUPS_AT_A_TIME
-    """Groups that are dealt with together next: fewer where a function had not the time for so many."""
 
 
 class _OutOfTimeError(Exception):
@@ -187,11 +173,13 @@ class PoolSweep:
         users = list(store.list_objects(bucket, self._layout.users))
         if not (folders or lists or users):
             return
-        progress = self.run.find(PROGRESS, Progress) or Progress()
-        self.run.write(PROGRESS, progress)
-        self._now = self._written_at(self.run.key(PROGRESS)) or _LONG_AGO
-        self._claim()
+        progress = self.run.find(POOL_SWEPT, PoolSwept) or PoolSwept()
         left = sorted(group for group in folders | lists.keys() if group > progress.group)
+        progress = progress.model_copy(update={"groups_total": progress.groups_done + len(left)})
+        self.run.write(POOL_SWEPT, progress)
+        self._now = self._written_at(self.run.key(POOL_SWEPT)) or _LONG_AGO
+        progress = progress.model_copy(update={"begun_at": progress.begun_at or self._now})
+        self._claim()
         is_first = True
         while left:
             some, left = left[: progress.at_a_time], left[progress.at_a_time :]
@@ -201,27 +189,38 @@ class PoolSweep:
         PoolDoubts(store, bucket, self.run.prefix).forget_all_but(folders, self._is_old)
         self._forget_users(users)
 
-    def _bring_on(self, groups: Sequence[str], progress: Progress, *, is_first: bool) -> Progress:
+    def _bring_on(self, groups: Sequence[str], progress: PoolSwept, *, is_first: bool) -> PoolSwept:
         """Bring groups to their end, and return how far the sweep is then.
 
         Where a function runs out of time over the first that it deals with, they were too many; where it began with one
         alone, that is too large.
         """
-        again = groups
+        again, before = groups, self.counts["objects"]
+
+        def note(**update: object) -> PoolSwept:
+            object_count = progress.object_count + self.counts["objects"] - before
+            noted = progress.model_copy(update={"object_count": object_count, **update})
+            self.run.write(POOL_SWEPT, noted)
+            return noted
+
         try:
             while again:
                 self._check()
                 again = self._turn(again)
         except _OutOfTimeError as err:
             if is_first and progress.at_a_time > 1:
-                self.run.write(PROGRESS, progress.model_copy(update={"at_a_time": max(1, len(groups) // 4)}))
+                note(at_a_time=max(1, len(groups) // 4))
             elif is_first and isinstance(err, _ListsTooLongError):
                 self._wait(groups[0], "the lists of a collection take longer to read than a function may run")
-                self.run.write(PROGRESS, progress.model_copy(update={"group": groups[0]}))
+                note(group=groups[0], groups_done=progress.groups_done + 1)
+            else:
+                note()
             raise
-        progress = Progress(group=groups[-1], at_a_time=min(_GROUPS_AT_A_TIME, 4 * progress.at_a_time))
-        self.run.write(PROGRESS, progress)
-        return progress
+        return note(
+            group=groups[-1],
+            groups_done=progress.groups_done + len(groups),
+            at_a_time=min(POOL_GROUPS_AT_A_TIME, 4 * progress.at_a_time),
+        )
 
     def _turn(self, groups: Sequence[str]) -> Sequence[str]:
         """Bring groups one list further; return those of which there may be more to do.

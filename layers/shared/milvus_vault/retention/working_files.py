@@ -2,9 +2,9 @@
 
     plan.json                `PrunePlan`
     outcomes/<index>.json            `Outcome` of one deletion
-    outcomes/<index>.removed.json    what is gone of a backup of which nothing is sealed, an `ObjectCount`
+    outcomes/<index>.removed.json    what is gone so far of the objects in a backup's folder, an `ObjectCount`
     swept.json                       `Swept`
-    pool.json                        how far the sweep of the pool has come
+    pool.json                        `PoolSwept`: how far the sweep of the pool has come
     freed.json                       `FreedSoFar` of a dry run
 
 The report is `<prefix>/.runs/reports/<execution name>.json`, a `PruneReport`.
@@ -12,7 +12,7 @@ The report is `<prefix>/.runs/reports/<execution name>.json`, a `PruneReport`.
 
 from typing import Literal
 
-from milvus_vault.model.base import Model
+from milvus_vault.model.base import Count, Model
 from milvus_vault.model.requests import PruneRequest
 from milvus_vault.model.resources import ObjectCount
 from milvus_vault.model.times import Time
@@ -21,6 +21,10 @@ from milvus_vault.retention.policy import Decision
 PLAN = "plan.json"
 SWEPT = "swept.json"
 FREED = "freed.json"
+POOL_SWEPT = "pool.json"
+
+POOL_GROUPS_AT_A_TIME = 100
+"""Manifests are read twice for these together: 16,000 collections and 30 backups are then 9,600 reads."""
 
 
 class Deletion(Model):
@@ -108,6 +112,22 @@ class Swept(Model):
         return Swept.model_validate(sums | once)
 
 
+class PoolSwept(Model):
+    """How far a sweep of the pool has come."""
+
+    begun_at: Time | None = None
+    """None in documents of before it was noted, as is the number of groups."""
+    group: str = ""
+    """The last group that was dealt with; groups come in order."""
+    groups_done: Count = 0
+    groups_total: Count | None = None
+    """As many as the call found that works, and those that were done before it."""
+    object_count: Count = 0
+    """Objects that are deleted so far."""
+    at_a_time: int = POOL_GROUPS_AT_A_TIME
+    """Groups that are dealt with together next: fewer where a function had not the time for so many."""
+
+
 class FreedBackup(ObjectCount):
     """What deleting one backup alone would free."""
 
@@ -157,5 +177,5 @@ def outcome_name(index: int) -> str:
 
 
 def removed_name(index: int) -> str:
-    """Return the name of what was removed so far by a deletion that has no `Outcome` yet."""
+    """Return the name of what was removed so far by a deletion."""
     return f"outcomes/{index}.removed.json"

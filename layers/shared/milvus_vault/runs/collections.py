@@ -56,6 +56,8 @@ class Followed:
     """Those that have begun, in their order."""
     paces: Callable[[], Mapping[str, float]] = dict
     """Looks up how fast the last runs of this kind were, by phase."""
+    has_collections: bool = True
+    """Whether it works on collections that its plan names, each for itself."""
 
     def collections(self, indexes: Iterable[int]) -> tuple[RunCollection, ...]:
         """Return some collections in full."""
@@ -94,7 +96,7 @@ class Followed:
             collections_done=self.statuses.count("done"),
             collections_running=self.statuses.count("running"),
             collections_failed=self.statuses.count("failed"),
-            collections_total=len(self.names),
+            collections_total=len(self.names) if self.has_collections else None,
             objects_done=total.objects_done if total else 0,
             objects_total=total.objects_total if total else None,
             bytes_done=total.bytes_done if total else 0,
@@ -102,6 +104,11 @@ class Followed:
             bytes_per_second=next((phase.per_second for phase in phases if phase.name in COPIES), None),
             eta_seconds=max((phase.eta_seconds for phase in phases if phase.eta_seconds), default=None),
         )
+
+
+def phases_of(followed: Followed | None) -> Sequence[Phase]:
+    """Return the phases of a run that have begun; none where nobody knows how far it is."""
+    return followed.phases if followed else ()
 
 
 def copying_phases(copying: CopyState | None, name: str = COPYING) -> list[Phase]:

@@ -11,11 +11,13 @@ from milvus_vault.failures import run_failure
 from milvus_vault.model.executions import ExecutionDescription
 from milvus_vault.model.messages_verify import VerifyResult
 from milvus_vault.model.names import run_id
+from milvus_vault.model.requests import VerifyRequest
 from milvus_vault.model.resources import Page, Progress, Run, RunCollection, RunKind, RunSummary
 from milvus_vault.paging import ANSWER_BYTES, answer_bytes, fitting, index_of
 from milvus_vault.ports import ObjectStore
 from milvus_vault.retention.working_files import PruneReport
 from milvus_vault.runs.collections import Followed, follow_backup, follow_export, follow_restore
+from milvus_vault.runs.following import follow_drill, follow_prune, follow_verify
 from milvus_vault.runs.machines import (
     Machines,
     as_object,
@@ -27,6 +29,7 @@ from milvus_vault.runs.machines import (
     schedule_of,
 )
 from milvus_vault.runs.phases import phase_of
+from milvus_vault.verifying.working_files import PROGRESS, VerifyProgress
 from milvus_vault.workspace import Workspace, record_key
 
 # That many are in a run's description; `list_run_collections` has all.
@@ -34,11 +37,13 @@ FIRST_COLLECTIONS = 100
 
 LINK_SECONDS = 3600
 
-# The kinds of run that work on collections.
 _FOLLOW: Mapping[RunKind, Callable[[Workspace, str], Followed | None]] = {
     "backup": follow_backup,
     "restore": follow_restore,
     "export": follow_export,
+    "verify": follow_verify,
+    "prune": follow_prune,
+    "drill": follow_drill,
 }
 
 
@@ -51,12 +56,12 @@ class WorkingFiles:
     prefix: str
 
     def follow(self, kind: RunKind, execution_arn: str) -> Followed | None:
-        """Return the collections of a run; None where it has none, or its working files are gone or another's."""
+        """Return how far a run is; None before it has begun, or where its working files are gone or another's."""
         record = find_execution_record(self.store, self.bucket, self.prefix, execution_arn)
         if record is None:
             return None
         run = Workspace(self.store, self.bucket, self.prefix, record.run)
-        return _FOLLOW[kind](run, execution_arn) if kind in _FOLLOW else None
+        return _FOLLOW[kind](run, execution_arn)
 
     def report_link(self, kind: RunKind, execution_arn: str, backup: str | None) -> str | None:
         """Return where the HTML report of a run that has ended can be read for an hour; None where there is none."""
@@ -68,6 +73,19 @@ class WorkingFiles:
             return None
         is_there = any(listed.key == key for listed in self.store.list_objects(self.bucket, key))
         return self.store.link(self.bucket, key, LINK_SECONDS) if is_there else None
+
+    def verify_result(self, execution: ExecutionDescription) -> dict[str, Any]:
+        """Return what a verification found that failed, and the first hundred problems; empty where it found nothing.
+
+        It did not come to its end, then, or its working files are gone.
+        """
+        record = find_execution_record(self.store, self.bucket, self.prefix, execution.arn)
+        run = Workspace(self.store, self.bucket, self.prefix, record.run) if record else None
+        found = run.find(PROGRESS, VerifyProgress) if run else None
+        if found is None or not found.is_done:
+            return {}
+        request = VerifyRequest.model_validate_json(execution.input_json)
+        return {**found.result(request).model_dump(mode="json"), "problems": list(found.found)}
 
     def prune_report(self, execution_arn: str) -> dict[str, Any]:
         """Return what a prune decided of each backup, what became of it, and what was swept; empty where it is gone.
@@ -160,6 +178,8 @@ def _result(files: WorkingFiles, kind: RunKind, execution: ExecutionDescription,
     if kind == "verify":
         # What its states tell each other beside that is nobody else's concern.
         output = {name: value for name, value in output.items() if name in VerifyResult.model_fields}
+    if kind == "verify" and status == "failed":
+        output = files.verify_result(execution)
     if kind == "prune" and status in {"succeeded", "failed"}:
         output |= files.prune_report(execution.arn)
     return output if output or status == "succeeded" else None

@@ -9,7 +9,7 @@ from milvus_vault.archive.check import check_objects
 from milvus_vault.archive.contents import ArchivedCollection, list_bytes
 from milvus_vault.archive.layout import BackupLayout
 from milvus_vault.archive.object_table import ObjectTable
-from milvus_vault.archive.other_etags import has_recorded_content, read_other_etags, write_other_etags
+from milvus_vault.archive.other_etags import OtherEtags, has_recorded_content, read_other_etags, write_other_etags
 from milvus_vault.archive.reader import check_backup_exists, read_archive, read_manifest, stored_objects
 from milvus_vault.archive.tombstones import check_not_being_deleted
 from milvus_vault.errors import BackupDamagedError, ObjectChangedError, ObjectNotFoundError
@@ -118,7 +118,10 @@ class ContentComparison:
         if proven:
             check_not_being_deleted(store, bucket, self.run.prefix, self.layout.name)
             check_backup_exists(store, bucket, self.layout)
-            write_other_etags(store, bucket, self.layout, {**read_other_etags(store, bucket, self.layout), **proven})
+            noted = OtherEtags()
+            noted.note(read_other_etags(store, bucket, self.layout).items())
+            noted.note(proven.items())
+            write_other_etags(store, bucket, self.layout, noted)
         update = {"proven_count": progress.proven_count + len(proven), "damaged": tuple(damaged)}
         return progress.model_copy(update=update), is_through
 

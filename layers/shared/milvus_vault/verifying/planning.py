@@ -26,6 +26,7 @@ from milvus_vault.pool.doubts import Doubt
 from milvus_vault.verifying.working_files import (
     JOB,
     LOCKED,
+    BatchShare,
     CheckedBatch,
     CheckedCollection,
     CheckedSegment,
@@ -215,7 +216,7 @@ class _Chosen:
 class ChecksPlanned:
     """What is to be looked at."""
 
-    batch_count: int
+    batches: tuple[BatchShare, ...]
     next_position: int
     """Where the next sample begins."""
 
@@ -229,7 +230,7 @@ def plan_checks(
     always: Collection[str],
     lock: ObjectLock | None = None,
 ) -> ChecksPlanned:
-    """Write the batches of a verification, and return how many there are. Repeated, it writes the same ones.
+    """Write the batches of a verification, and return what each has. Repeated, it writes the same ones.
 
     Args:
         run: The run's working files, with the lists of the collections' objects.
@@ -245,16 +246,20 @@ def plan_checks(
         if options.max_bytes is not None:
             sample = within_bytes(sample, _Chosen(run, layout, sample, always).sizes(), options.max_bytes)
 
-    def write(numbered: tuple[int, list[_Segment]]) -> None:
+    is_deep = options.level == "deep"
+
+    def write(numbered: tuple[int, list[_Segment]]) -> BatchShare:
         number, batch = numbered
         write_items(run, batch_name(number), (item for segment in batch for item in segment.items))
+        size_bytes = sum(segment.size_bytes for segment in batch)
+        return BatchShare(sum(segment.object_count for segment in batch), size_bytes if is_deep else 0)
 
-    limits = DEEP_LIMITS if options.level == "deep" else CHECKSUM_LIMITS
+    limits = DEEP_LIMITS if is_deep else CHECKSUM_LIMITS
     segments = _Chosen(run, layout, sample, always).segments()
     run.write(JOB, CheckJob(level=options.level, lock=lock))
-    batch_count = sum(1 for _ in each(write, enumerate(cut_batches(segments, limits))))
-    write_batches(run, batch_count)
-    return ChecksPlanned(batch_count, sample.next_position if sample else 0)
+    batches = tuple(each(write, enumerate(cut_batches(segments, limits))))
+    write_batches(run, len(batches))
+    return ChecksPlanned(batches, sample.next_position if sample else 0)
 
 
 def write_collection(

@@ -10,9 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
 from itertools import islice
-from typing import Any, Literal, NamedTuple
-
-from pydantic import Field
+from typing import NamedTuple
 
 from milvus_vault.archive.check import ObjectCheck, check_objects
 from milvus_vault.archive.contents import ArchivedCollection, list_bytes
@@ -26,9 +24,6 @@ from milvus_vault.catalogue import Catalogue
 from milvus_vault.catalogue.entries import CatalogueKeys
 from milvus_vault.claims import CLAIM, Claims
 from milvus_vault.errors import BackupDamagedError
-from milvus_vault.model.base import Count, Model
-from milvus_vault.model.hybrid import HybridTimestamp
-from milvus_vault.model.locks import ObjectLock
 from milvus_vault.model.messages_verify import VerifyBackupResult
 from milvus_vault.model.readable import first_of, size
 from milvus_vault.model.requests import VerifyOptions, VerifyRequest
@@ -50,12 +45,15 @@ from milvus_vault.verifying.planning import (
     write_collection,
 )
 from milvus_vault.verifying.repair import BackupRepair, Repaired
-from milvus_vault.verifying.working_files import BATCHES, CheckedBatch, CheckItem
+from milvus_vault.verifying.working_files import (
+    BATCHES,
+    MAX_PROBLEMS,
+    PROGRESS,
+    CheckedBatch,
+    CheckItem,
+    VerifyProgress,
+)
 from milvus_vault.workspace import Workspace
-
-PROGRESS = "verified.json"
-
-MAX_PROBLEMS = 100
 
 # How many problems the cause of a failed run names, and how many losses its result.
 _NAMED = 5
@@ -66,55 +64,6 @@ STOP_SECONDS = 300
 
 # Collections that are listed again at most where a call dies.
 _NOTED_AT_A_TIME = 100
-
-
-class VerifyProgress(Model):
-    """What is checked so far: the documents, the first of the collections, and then the objects one by one."""
-
-    next_collection: int = 0
-    batch_count: int | None = None
-    """Of the objects that are looked at one by one; None: that is not written down yet."""
-    next_position: Count = 0
-    """Where the next sample begins."""
-    is_done: bool = False
-    object_count: int = 0
-    size_bytes: int = 0
-    etags_compared: bool = False
-    to_check: int = 0
-    """Objects that can be looked at one by one."""
-    too_large: int = 0
-    """Objects that are too large to be read."""
-    newest: HybridTimestamp = 0
-    """No row or delete may be newer; 0: not known."""
-    lock: ObjectLock | None = None
-    """How its objects must be locked; None: no lock is looked at."""
-    checked: CheckedBatch = Field(default_factory=CheckedBatch)
-    """What was found of the objects one by one, without their digests."""
-    known_damage: dict[str, str] = Field(default_factory=dict)
-    """By key, what earlier deep verifications found wrong with contents of the backup's own."""
-    is_incremental: bool = False
-    doubts: dict[str, Doubt] = Field(default_factory=dict)
-    """By key, what they found wrong with contents in the pool that the backup lists, of whichever backup they were."""
-    problems: tuple[str, ...] = ()
-    archived: tuple[str, ...] = ()
-    """The first hundred objects that are as they were, and cannot be read where they lie."""
-
-    @property
-    def status(self) -> Literal["intact", "damaged", "archived"]:
-        """Return what the backup is to be called."""
-        if self.problems:
-            return "damaged"
-        return "archived" if self.archived else "intact"
-
-    @property
-    def error(self) -> str:
-        """Return the error under which the run ends, or an empty text."""
-        return {"damaged": "BackupDamagedError", "archived": "ObjectArchivedError"}.get(self.status, "")
-
-    @property
-    def found(self) -> tuple[str, ...]:
-        """Return the first hundred things that are not as they should be."""
-        return (*self.problems, *self.archived)[:MAX_PROBLEMS]
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +111,11 @@ class BackupVerification:
             return self._end(progress.model_copy(update={"problems": (*progress.problems, err.message)})), False
         check = partial(self._check, progress, self._doubts.read() if progress.is_incremental else {})
         rest = list(enumerate(archive.collections))[progress.next_collection :]
-        progress = progress.model_copy(update={"etags_compared": archive.has_checksums})
+        totals = {"etags_compared": archive.has_checksums, "collections_total": len(archive.collections)}
+        progress = progress.model_copy(update=totals)
+        if not progress.next_collection:
+            # What is to be listed is told from the beginning on.
+            self.run.write(PROGRESS, progress)
         found = each(
             check,
             rest,
@@ -215,6 +168,8 @@ class BackupVerification:
         return VerifyProgress(
             problems=tuple(problems),
             known_damage={key: text for key, text in damaged.items() if not is_pooled(key)},
+            begun_at=self.now,
+            objects_total=sum(entry.object_count for entry in manifest.collections) if manifest else None,
             is_incremental=manifest is not None and manifest.is_incremental,
             next_position=earlier.next_position if earlier else 0,
             newest=newest_of(manifest),
@@ -290,7 +245,7 @@ class BackupVerification:
             always=progress.known_damage.keys() | progress.doubts.keys(),
             lock=progress.lock,
         )
-        update: dict[str, object] = {"batch_count": planned.batch_count}
+        update: dict[str, object] = {"batch_count": len(planned.batches), "batches": planned.batches}
         if self.options.level == "deep":
             update["next_position"] = planned.next_position
         progress = progress.model_copy(update=update)
@@ -481,18 +436,15 @@ def _result(
     listed = first_of(said, _NAMED + len(mended) + len(repaired.lost), separator="; ")
     has_batches = not found.is_done and found.batch_count is not None
     return VerifyBackupResult(
-        **_verified(request, found),
+        **found.result(request).model_dump(exclude={"warnings", "mended", "lost"}),
         is_done=found.is_done,
         run=run.run,
         has_batches=has_batches,
         bucket=run.bucket if has_batches else "",
         batches_key=run.key(BATCHES) if has_batches else "",
         check_count=check_count + has_batches,
-        backup_name=name,
-        status=found.status,
         error=found.error,
         cause=f"backup '{name}' is {found.status}: {listed}" if found.error else "",
-        problem_count=len(found.found),
         warnings=_warnings(found),
         mended=mended,
         lost=repaired.lost[:_LOST_NAMED],
@@ -509,34 +461,12 @@ def _warnings(found: VerifyProgress) -> tuple[str, ...]:
     return (f"{found.too_large} object(s) of more than {limit} were not read",) if found.too_large else ()
 
 
-def _verified(options: VerifyOptions, found: VerifyProgress) -> dict[str, Any]:
-    """Return the fields of `Verified`."""
-    checked, is_checksum = found.checked, options.level == "checksum"
-    # What has no recorded checksum was not even asked for.
-    without = found.object_count - found.to_check if is_checksum and found.is_done else 0
-    return {
-        "level": options.level,
-        "object_count": found.object_count,
-        "size_bytes": found.size_bytes,
-        "etags_compared": found.etags_compared,
-        "content_checked": options.level == "deep" and found.is_done and checked.read_count >= found.object_count,
-        "checksum_count": checked.checksum_count,
-        "incomparable_count": checked.incomparable_count + without,
-        "read_count": checked.read_count,
-        "read_bytes": checked.read_bytes,
-        "baseline_count": checked.baseline_count,
-        "locked_count": checked.locked_count,
-        "sample_percent": options.sample_percent,
-        "max_bytes": options.max_bytes,
-    }
-
-
 def _record(run: Workspace, request: VerifyRequest, found: VerifyProgress, now: datetime) -> None:
     """Write what was found into the catalogue, in place of an earlier verification."""
     damaged = found.checked.damaged if request.level == "deep" else {}
     damaged = damaged | found.known_damage | {key: doubt.problem for key, doubt in found.doubts.items()}
     verification = Verification(
-        **_verified(request, found),
+        **found.verified(request),
         verified_at=now,
         status=found.status,
         run=run.run,

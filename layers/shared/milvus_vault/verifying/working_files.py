@@ -15,8 +15,9 @@ Lists are JSON arrays a line, as those of the copy machine are.
 
 import json
 import re
-from collections.abc import Iterable, Iterator
-from typing import Literal, NamedTuple
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import datetime
+from typing import Any, Literal, NamedTuple
 
 from pydantic import Field
 
@@ -25,9 +26,13 @@ from milvus_vault.model.base import Count, Model, Number
 from milvus_vault.model.collections import CollectionSchema
 from milvus_vault.model.hybrid import HybridTimestamp
 from milvus_vault.model.locks import ObjectLock
-from milvus_vault.model.requests import VerifyLevel
+from milvus_vault.model.messages_verify import VerifyResult
+from milvus_vault.model.requests import VerifyLevel, VerifyOptions, VerifyRequest
+from milvus_vault.model.times import Time
+from milvus_vault.pool.doubts import Doubt
 from milvus_vault.workspace import Workspace
 
+PROGRESS = "verified.json"
 JOB = "check/job.json"
 BATCHES = "check/batches.json"
 
@@ -35,6 +40,8 @@ type Finding = Literal["etag", "checksum", "digest", "baseline", "incomparable",
 """How an object's content was proven, or that it was not."""
 
 LOCKED = "locked"
+
+MAX_PROBLEMS = 100
 
 _ITEM = (int, str, str, str, int, str, str, str)
 _RECORD = (int, str, str, int, int, str, str, str)
@@ -126,6 +133,101 @@ class CheckedBatch(Model):
     """SHA-256 of contents that are to be remembered, by index of the collection and by key."""
 
 
+class BatchShare(NamedTuple):
+    """What a batch has."""
+
+    object_count: Count
+    read_bytes: Count
+    """Of the objects that are read; 0 where S3 is only asked for checksums."""
+
+
+class VerifyProgress(Model):
+    """What is checked so far: the documents, the first of the collections, and then the objects one by one."""
+
+    begun_at: Time | None = None
+    """None in documents of before it was noted, as are the totals."""
+    next_collection: int = 0
+    collections_total: Count | None = None
+    objects_total: Count | None = None
+    """Of the listings, by the manifest; None where nobody wrote one."""
+    batch_count: int | None = None
+    """Of the objects that are looked at one by one; None: that is not written down yet."""
+    batches: tuple[BatchShare, ...] = ()
+    """What each of these has."""
+    next_position: Count = 0
+    """Where the next sample begins."""
+    is_done: bool = False
+    object_count: int = 0
+    size_bytes: int = 0
+    etags_compared: bool = False
+    to_check: int = 0
+    """Objects that can be looked at one by one."""
+    too_large: int = 0
+    """Objects that are too large to be read."""
+    newest: HybridTimestamp = 0
+    """No row or delete may be newer; 0: not known."""
+    lock: ObjectLock | None = None
+    """How its objects must be locked; None: no lock is looked at."""
+    checked: CheckedBatch = Field(default_factory=CheckedBatch)
+    """What was found of the objects one by one, without their digests."""
+    known_damage: dict[str, str] = Field(default_factory=dict)
+    """By key, what earlier deep verifications found wrong with contents of the backup's own."""
+    is_incremental: bool = False
+    doubts: dict[str, Doubt] = Field(default_factory=dict)
+    """By key, what they found wrong with contents in the pool that the backup lists, of whichever backup they were."""
+    problems: tuple[str, ...] = ()
+    archived: tuple[str, ...] = ()
+    """The first hundred objects that are as they were, and cannot be read where they lie."""
+
+    @property
+    def status(self) -> Literal["intact", "damaged", "archived"]:
+        """Return what the backup is to be called."""
+        if self.problems:
+            return "damaged"
+        return "archived" if self.archived else "intact"
+
+    @property
+    def error(self) -> str:
+        """Return the error under which the run ends, or an empty text."""
+        return {"damaged": "BackupDamagedError", "archived": "ObjectArchivedError"}.get(self.status, "")
+
+    @property
+    def found(self) -> tuple[str, ...]:
+        """Return the first hundred things that are not as they should be."""
+        return (*self.problems, *self.archived)[:MAX_PROBLEMS]
+
+    def verified(self, options: VerifyOptions) -> dict[str, Any]:
+        """Return the fields of `Verified`."""
+        checked, is_checksum = self.checked, options.level == "checksum"
+        # What has no recorded checksum was not even asked for.
+        without = self.object_count - self.to_check if is_checksum and self.is_done else 0
+        return {
+            "level": options.level,
+            "collection_count": self.collections_total,
+            "object_count": self.object_count,
+            "size_bytes": self.size_bytes,
+            "etags_compared": self.etags_compared,
+            "content_checked": options.level == "deep" and self.is_done and checked.read_count >= self.object_count,
+            "checksum_count": checked.checksum_count,
+            "incomparable_count": checked.incomparable_count + without,
+            "read_count": checked.read_count,
+            "read_bytes": checked.read_bytes,
+            "baseline_count": checked.baseline_count,
+            "locked_count": checked.locked_count,
+            "sample_percent": options.sample_percent,
+            "max_bytes": options.max_bytes,
+        }
+
+    def result(self, request: VerifyRequest) -> VerifyResult:
+        """Return what the run found, without what is told of a repair, and of what was not looked at."""
+        return VerifyResult(
+            **self.verified(request),
+            backup_name=request.backup_name,
+            status=self.status,
+            problem_count=len(self.found),
+        )
+
+
 def collection_name(index: int) -> str:
     """Return the name of what a collection's logs must be."""
     return f"check/collections/{index}.json"
@@ -180,6 +282,32 @@ def write_records(run: Workspace, number: int, records: Iterable[CheckRecord]) -
     """Write what was found of a batch so far; a longer list does not replace a shorter one, and either is true."""
     found = list(records)
     run.write_bytes(f"check/checked-{number}.{len(found)}.jsonl", lines(found))
+
+
+class Checked(NamedTuple):
+    """How far the batches are."""
+
+    planned_at: datetime | None
+    """When they were written down."""
+    changed_at: datetime | None
+    """When something was last noted of them; None before."""
+    counts: Mapping[int, int | None]
+    """How many objects of each batch were looked at; None: all."""
+
+
+def read_checked(run: Workspace) -> Checked:
+    """Return how far the batches are, by names alone."""
+    noted = dict(run.documents("check/checked-")) | (done := dict(run.documents("check/done-")))
+    counts: dict[int, int | None] = {}
+    for match in filter(None, map(_CHECKED_NAME.match, noted)):
+        number = int(match["number"])
+        counts[number] = max(counts.get(number) or 0, int(match["objects"]))
+    counts |= dict.fromkeys(run.numbers("check/done-", done), None)
+    return Checked(
+        planned_at=dict(run.documents(BATCHES)).get(BATCHES),
+        changed_at=max(filter(None, noted.values()), default=None),
+        counts=counts,
+    )
 
 
 def read_records(run: Workspace, number: int) -> list[CheckRecord]:
