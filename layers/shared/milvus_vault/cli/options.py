@@ -78,7 +78,8 @@ Sample = Annotated[
     str,
     typer.Option(
         metavar="PERCENT",
-        help="Of a deep one: how much of the objects to read, as 5%, but at least one. The next one goes on behind it.",
+        help="Of a deep verification: how much of the objects to read, as 5%, but at least one. The next one goes on "
+        "behind it.",
         show_default=False,
     ),
 ]
@@ -87,7 +88,7 @@ MaxBytes = Annotated[
     typer.Option(
         "--max-bytes",
         metavar="SIZE",
-        help="Of a deep one: how much to read at most, as 500GiB, but at least one object.",
+        help="Of a deep verification: how much to read at most, as 500GiB, but at least one object.",
         show_default=False,
     ),
 ]
@@ -164,7 +165,7 @@ Timeout = Annotated[
         show_default=False,
     ),
 ]
-Limit = Annotated[int, typer.Option("--limit", "-l", min=1, help="How many at most, newest first.")]
+Limit = Annotated[int, typer.Option("--limit", "-l", metavar="N", min=1, help="How many at most, newest first.")]
 Key = Annotated[
     str,
     typer.Option(
