@@ -11,9 +11,9 @@ made up as they are read, in S3's order, a segment of 50 objects after the other
 `--other-etags` copies have other ETags than their sources, as under KMS.
 
 `backup` is a full backup, `incremental` one whose pool is empty, each from its first function to PublishBackup, with a
-verification of it, and the first functions of its restore and its export. `read_reference` reads a full backup as one
-of milvus-backup, whose files it has too. `again` is a backup of the same objects with that one as its base, `restore`
-the staging of one. CopyBatch is left out: it has a thousand objects at a time, however many there are.
+verification of it, and the first functions of its restore and its export. `again` is a backup of the same objects with
+that one as its base, `restore` the staging of one, and `reference` the reading of a backup of milvus-backup, with which
+each function begins that is given one. CopyBatch is left out: it has a thousand objects at a time.
 
 A row is a function: seconds of processor time, user and system, and the largest resident set. Last come the bytes that
 an object more costs, from each number of objects to the next.
@@ -29,12 +29,13 @@ import resource
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import Any, cast, override
+from tempfile import TemporaryDirectory, TemporaryFile
+from typing import IO, Any, cast, override
 from unittest.mock import patch
 from urllib.parse import quote, unquote
 
@@ -43,8 +44,10 @@ from bench.figures import Row, write_run
 from bench.instance import BEGIN, DAY, ENVIRONMENT, FIELDS, MIB, Instance, Json, number_at
 from milvus_vault.adapters.s3 import S3ObjectStore
 from milvus_vault.archive.layout import DELTA_LOG, BackupLayout, parse_log_key
+from milvus_vault.archive.manifest import CollectionDocument
 from milvus_vault.archive.pool import PooledKey, PoolLayout, content_of, group_of
 from milvus_vault.archive.reference_reader import read_reference_archive
+from milvus_vault.archive.reference_writer import FILES, CollectionTexts, ReferenceFiles
 from milvus_vault.copying.batches import BatchLimits
 from milvus_vault.copying.plan import plan_copy
 from milvus_vault.copying.verify import incomplete_targets, verify_copy
@@ -58,8 +61,8 @@ from milvus_vault.copying.working_files import (
     write_target,
 )
 from milvus_vault.errors import ObjectNotFoundError
-from milvus_vault.model.collections import CollectionName, Segment, SegmentLogs
-from milvus_vault.model.objects import CopyItem, CopyJob, ListedObject
+from milvus_vault.model.collections import CollectionName, DatabaseDescription, Segment, SegmentLogs
+from milvus_vault.model.objects import ArchivedObject, CopyItem, CopyJob, ListedObject
 from milvus_vault.runtime import logger, metrics
 from milvus_vault.workspace import Workspace
 from tests.support.lambda_context import Invocation
@@ -70,12 +73,13 @@ SEGMENTS_OF_A_PART = 256
 _BACKING_UP = ("prepare_backup", "snapshot_batch", "plan_copy", "copy", "verify_copy")
 _READING = ("verify_backup", "prepare_restore", "prepare_export")
 STAGES = {
-    "backup": (*_BACKING_UP, "publish_backup", "read_reference", *_READING),
+    "backup": (*_BACKING_UP, "publish_backup", *_READING),
     "incremental": (*_BACKING_UP, "publish_backup", *_READING),
     "again": ("prepare_backup", "snapshot_batch", "plan_copy", "verify_copy"),
     "restore": ("stage", "plan_copy", "copy", "look", "verify_copy"),
+    "reference": ("write_reference", "read_reference"),
 }
-UNMEASURED = {"prepare_backup", "stage", "copy"}
+UNMEASURED = {"prepare_backup", "stage", "copy", "write_reference"}
 _ID = re.compile(r"\d{18,}")
 CHECKSUM = "CRC64NVME:AAAAAAAAAAA="
 
@@ -275,6 +279,7 @@ class Stage:
             "copy": self._copy,
             "stage": self._stage,
             "look": self._look,
+            "write_reference": self._write_reference,
             "read_reference": self._read_reference,
         }
         if name in own:
@@ -384,9 +389,36 @@ class Stage:
             msg = f"not complete: {found}"
             raise SystemExit(msg)
 
+    def _write_reference(self) -> None:
+        """Write the metadata of a backup as milvus-backup does."""
+        layout, milvus = BackupLayout("nightly", "bench_reference"), ManyObjects(self.store, self._there)
+        with ExitStack() as stack:
+            files: dict[str, IO[bytes]] = {name: stack.enter_context(TemporaryFile()) for name in FILES}
+            for name, number in self._there.ids.items():
+                keys = (parse_log_key(f"files/insert_log/{below}") for _, below, _ in self._there.logs(number))
+                objects = (ArchivedObject(layout.log(key), f"files/{key}", MIB, "") for key in keys if key)
+                document = CollectionDocument(
+                    description=milvus.describe_collection("default", name),
+                    segments=tuple(milvus.list_segments("default", name)),
+                )
+                CollectionTexts("bench", document, objects).write(files)
+            told = ReferenceFiles(
+                backup_id="bench",
+                backup_name=layout.name,
+                milvus_version="v2.5.27",
+                databases=[DatabaseDescription(name="default")],
+                size_bytes=0,
+            )
+            for name, file in files.items():
+                file.seek(0)
+                self.store.put_in_parts(
+                    "backups", layout.meta(name), told.pieces(name, [iter(partial(file.read, MIB), b"")])
+                )
+        self.store.put("backups", layout.marker, b'{"name":"bench_reference","milvus_version":"v2.5.27"}')
+
     def _read_reference(self) -> None:
-        """Read the backup as one of milvus-backup, which what is published is as well."""
-        layout = BackupLayout("nightly", f"bench_{self._what}")
+        """Read it, and go through its objects once."""
+        layout = BackupLayout("nightly", "bench_reference")
         archive = read_reference_archive(self.store, "backups", layout, self.store.get("backups", layout.marker))
         found = sum(sum(1 for _ in collection.listed_objects) for collection in archive.collections)
         wanted = sum(sum(1 for _ in self._there.logs(number)) for number in self._there.ids.values())

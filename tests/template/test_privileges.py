@@ -410,7 +410,7 @@ TABLE: dict[str, May] = {
             ".runs/reports/paces/*",
             ".runs/verify-*/*",
         ),
-        abort_uploads=(".runs/*/*",),
+        abort_uploads=("*/meta/vault/other_etags.json", ".runs/*/*"),
         delete=(
             "*/meta/vault/manifest.json",
             ".catalogue/damage/*",
