@@ -2,7 +2,8 @@
 
     PYTHONPATH=layers/shared:. python -m bench.cli_start [--before FOLDER] [--turns 15]
 
-`--help` is asked for, and `list` from an API in this process with twenty backups. The builds take turns, so that what
+`--help` is asked for, and `list` from an API in this process with twenty backups: with credentials of the environment,
+and with those of a profile, which botocore has to look for. The builds take turns, so that what
 else the machine does is in the figures of all of them, and so does a Python that does nothing. A
 build is the folder that has the package, such as layers/shared of a worktree of the release before; its bytecode is
 made first, as `pip install` does.
@@ -24,7 +25,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import override
 
-COMMANDS = {"--help": ["--help"], "list": ["list"]}
+COMMANDS = {"--help": ["--help"], "list": ["list"], "list by a profile": ["--profile", "bench", "list"]}
 BACKUPS = 20
 _BACKUP = {
     "status": "complete",
@@ -36,6 +37,7 @@ _BACKUP = {
     "row_count": 304_000,
     "milvus_version": "v2.3.5",
 }
+_PROFILE = "[bench]\naws_access_key_id = none\naws_secret_access_key = none\n"
 _RUN = "import sys; from milvus_vault.cli.main import main; sys.argv[0] = 'milvus-vault'; main()"
 
 
@@ -85,6 +87,8 @@ def main() -> None:
     with served() as url, tempfile.TemporaryDirectory() as home:
         environment = {"HOME": home, "PATH": os.environ["PATH"], "MILVUS_VAULT_URL": url, "COLUMNS": "120"}
         environment |= {"AWS_ACCESS_KEY_ID": "none", "AWS_SECRET_ACCESS_KEY": "none", "AWS_REGION": "us-east-1"}
+        (Path(home) / ".aws").mkdir()
+        (Path(home) / ".aws" / "credentials").write_text(_PROFILE)
         for command, words in COMMANDS.items():
             # The first turn has to read the files from the disk, and does not count.
             turns = [

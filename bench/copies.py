@@ -376,10 +376,10 @@ def _compare(arguments: argparse.Namespace) -> None:
                 results[engine].append(result._replace(requests_a_copy=requests / copies))
     how = "HTTPS" if arguments.https else "HTTP"
     print(
-        f"{arguments.objects} objects over {how}, {arguments.rounds} rounds, load {os.getloadavg()[0]:.1f} at the end"
+        f"{arguments.objects} objects over {how}, {arguments.rounds} rounds, load {os.getloadavg()[0]:.1f} at the end\n"
     )
     for name, version in ({"boto3": metadata.version("boto3")} | versions).items():
-        print(f"{name}: {version or 'not here'}")
+        print(f"* {name}: {version or 'not here'}")
     sizes = " and ".join(f"{size} MB" for size in MEMORIES_MB)
     print("\n| engine | ms of CPU a copy, each round | median | beside boto3, each round | median | MB |", end="")
     print(f" requests a copy | copies a second by CPU at {sizes} |\n|---|---|---|---|---|---|---|---|")

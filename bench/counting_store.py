@@ -36,29 +36,34 @@ class Written(NamedTuple):
 
 
 class Documents(dict[str, Written]):
-    """Documents by key, whose keys are kept in order, so that a listing costs what it yields."""
+    """Documents by key, whose keys are kept in order, so that a listing costs what it yields. For many threads."""
 
     def __init__(self) -> None:
         """Begin empty."""
         super().__init__()
         self._keys: list[str] = []
+        self._lock = threading.Lock()
 
     @override
     def __setitem__(self, key: str, written: Written) -> None:
-        if key not in self:
-            insort(self._keys, key)
-        super().__setitem__(key, written)
+        with self._lock:
+            if key not in self:
+                insort(self._keys, key)
+            super().__setitem__(key, written)
 
     @override
     def __delitem__(self, key: str) -> None:
-        super().__delitem__(key)
-        del self._keys[bisect_left(self._keys, key)]
+        with self._lock:
+            super().__delitem__(key)
+            del self._keys[bisect_left(self._keys, key)]
 
     def below(self, prefix: str) -> list[str]:
         """Return the keys that begin so, in order."""
-        begin = bisect_left(self._keys, prefix)
-        end = bisect_left(self._keys, prefix + chr(0x10FFFF), begin)
-        return self._keys[begin:end]
+        # A key that comes between the two would move another one in, which a verification deletes as surplus.
+        with self._lock:
+            begin = bisect_left(self._keys, prefix)
+            end = bisect_left(self._keys, prefix + chr(0x10FFFF), begin)
+            return self._keys[begin:end]
 
 
 @dataclass

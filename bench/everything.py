@@ -102,6 +102,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     options = parser.parse_args(arguments)
     options.before = options.before and options.before.resolve()
+    if options.before and not (options.before / ".aws-sam" / "build").is_dir():
+        parser.error(f"{options.before} has no .aws-sam/build: make build there first")
     chosen = [
         one
         for one in BENCHES

@@ -116,7 +116,9 @@ READ_ONLY = """
 import errno, os, sys
 
 def refuse(event, arguments):
-    if event in {"open", "sqlite3.connect", "os.mkdir", "os.rename"} and isinstance(arguments[0], (str, bytes)):
+    named = arguments and isinstance(arguments[0], (str, bytes)) and arguments[0]
+    # A database without a name lies where SQLite finds room: of its folders Lambda lets /tmp be written alone.
+    if event in {"open", "sqlite3.connect", "os.mkdir", "os.rename"} and named:
         path = os.path.abspath(os.fsdecode(arguments[0]))
         writes = event != "open" or arguments[2] & (os.O_WRONLY | os.O_RDWR | os.O_CREAT)
         if writes and not (path + "/").startswith((os.environ["TMPDIR"] + "/", "/dev/", "/proc/self/")):

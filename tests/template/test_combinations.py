@@ -5,6 +5,7 @@ CloudFormation resolves them. The quotas are of CloudFormation, IAM, Lambda, S3,
 cannot be raised. A linter looks at all rows at once, in test_rights.py: it knows conditions, and no more of parameters.
 """
 
+import copy
 import itertools
 import json
 import re
@@ -121,6 +122,14 @@ def resolved(row: int) -> Resolved:
 def test_each_condition_is_met_in_some_row_and_not_in_another() -> None:
     answers = [resolved(row).conditions for row in range(len(ROWS))]
     assert {name for name in answers[0] if len({found[name] for found in answers}) != 2} == set()
+
+
+def test_what_refers_to_nothing_and_what_has_an_empty_part_is_found() -> None:
+    changed = copy.deepcopy(template())
+    changed["Outputs"]["BackupBucketName"]["Value"] = {"Ref": "BackupBucket"}
+    changed["Outputs"]["BackupPrefix"]["Value"] = {"Fn::Sub": "arn:${AWS::Partition}:s3:::${ExportBucketName}"}
+    found = Resolved(changed, "vault", ALWAYS | {"BackupBucketName": "backups"})
+    assert (found.lost, found.empty) == (["BackupBucket"], ["arn:${AWS::Partition}:s3:::${ExportBucketName}"])
 
 
 @each_row

@@ -39,6 +39,13 @@ def test_a_record_is_read_as_it_was_written_and_forgets_rights_that_are_not_give
     assert rights.read(rights.written({given: {"GetObject"}, READ: {"GetObject"}})) == {given: {"GetObject"}}
 
 
+def test_what_only_the_local_stack_has_shown_is_not_forgotten_where_it_does_not_show_it_again() -> None:
+    kept = {READ: {"GetObject", rights.ON_THE_STACK}, WRITE: {rights.ON_THE_STACK}}
+    assert rights.forgetting({}, kept) == {WRITE: {rights.ON_THE_STACK}}
+    assert rights.forgetting({READ: {"HeadObject"}}, kept) == {READ: {"HeadObject"}, WRITE: {rights.ON_THE_STACK}}
+    assert rights.forgetting({WRITE: {"PutObject"}}, kept) == {WRITE: {"PutObject"}}
+
+
 def test_the_calls_that_are_written_down_are_those_of_rights_that_there_are() -> None:
     written = rights.NEEDED.read_text()
     assert rights.written(rights.read(written)) == written

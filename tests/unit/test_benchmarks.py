@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from bench import copy_peers
-from bench.everything import BENCHES, Bench
+from bench.everything import BENCHES, Bench, main
 from bench.figures import RESULTS, read_runs, write_run
 from bench.plots import IMAGES, drawn
 
@@ -40,6 +40,16 @@ def test_the_build_of_another_checkout_stands_beside_ours_where_steps_are_counte
 
     assert bench("steps").line(before) == ["steps", "--before", "/other/.aws-sam/build"]
     assert bench("cutting").line(before) == ["cutting"]
+
+
+def test_a_checkout_that_was_not_built_is_refused_before_anything_runs(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        main(["--before", str(tmp_path), "--output", str(tmp_path / "benchmarks.md")])
+
+    assert "has no .aws-sam/build: make build there first" in capsys.readouterr().err
+    assert not (tmp_path / "benchmarks.md").exists()
 
 
 def test_figures_are_read_as_they_were_written_the_oldest_run_first(tmp_path: Path) -> None:

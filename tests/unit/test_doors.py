@@ -64,21 +64,21 @@ class Handler:
 
         return note
 
-    def send(self, request: Any) -> Any:
-        """Answer what botocore would send, by way of an event of API Gateway."""
-        url = urlsplit(request.url)
+    def request(self, method: str, url: str, *, headers: Mapping[str, str], body: bytes | None, **_: object) -> Any:
+        """Answer what urllib3 would send, by way of an event of API Gateway."""
+        asked = urlsplit(url)
         answer = self._api.handle(
             {
-                "httpMethod": request.method,
-                "path": url.path.removeprefix("/v1"),
-                "headers": {name: str(value) for name, value in request.headers.items()},
-                "multiValueQueryStringParameters": parse_qs(url.query, keep_blank_values=True),
+                "httpMethod": method,
+                "path": asked.path.removeprefix("/v1"),
+                "headers": dict(headers),
+                "multiValueQueryStringParameters": parse_qs(asked.query, keep_blank_values=True),
                 "requestContext": {"requestId": "7"},
-                "body": request.body.decode() if isinstance(request.body, bytes) else request.body,
+                "body": body.decode() if body else None,
             },
             Invocation(),
         )
-        return Mock(status_code=answer["statusCode"], content=answer["body"].encode(), headers={})
+        return Mock(status=answer["statusCode"], data=answer["body"].encode(), headers={})
 
     def only(self) -> tuple[str, Mapping[str, Any]]:
         """Return the one request that was read since the last time."""
@@ -92,7 +92,7 @@ def handler() -> Iterator[Handler]:
     """Put the handler behind each door."""
     found = Handler()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(transport, "URLLib3Session", lambda **_: found)
+        patch.setattr(transport, "_http", lambda _: found)
         patch.setenv("MILVUS_VAULT_URL", URL)
         for name, value in (("ACCESS_KEY_ID", "a"), ("SECRET_ACCESS_KEY", "b"), ("DEFAULT_REGION", "eu-west-1")):
             patch.setenv(f"AWS_{name}", value)

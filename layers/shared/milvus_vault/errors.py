@@ -6,12 +6,14 @@ from this file) explains. Raise a leaf with a message that names the object conc
 tells the operator what to do.
 """
 
-from collections.abc import Iterable
+import re
+from collections.abc import Callable, Iterable
 from typing import ClassVar
 
 from milvus_vault.untrusted import encodable
 
 _HINT = "\nHint: "
+_NAMED = re.compile(r"`([a-z_]+|[A-Z]+ /[a-z/{}]+)(?:: [a-z]+)?`")
 
 
 def with_hint(message: str, hint: str) -> str:
@@ -29,6 +31,18 @@ def shared_hint(hints: Iterable[str]) -> str:
     """Return the hint of several failures as one: what all of them say, or none where they differ."""
     different = set(hints)
     return different.pop() if len(different) == 1 else ""
+
+
+def renamed(text: str, name_of: Callable[[str], str]) -> str:
+    """Return a message or a hint in which what the API calls so has other names.
+
+    Fields and routes are in backquotes there, a field with its value where that matters: `load: false`.
+
+    Args:
+        text: The message or the hint.
+        name_of: Returns the other name of a field or a route; nothing where it has none.
+    """
+    return _NAMED.sub(lambda found: name_of(found[1]) or found[0], text)
 
 
 class VaultError(Exception):

@@ -1157,3 +1157,34 @@ class TestErrors:
         assert done.code == 7
         assert "http://127.0.0.1:1/live" in done.err
         assert not api.asked
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("create", "--filter", ","),
+        ("create", "--databases", " , "),
+        ("restore", "b", "--drop-existing", "-c", ","),
+        ("restore", "b", "--rename", ","),
+        ("restore", "b", "--partition", ","),
+        ("export", "b", "--as", "c", "--format", "parquet", "-c", "a.b", "-d", ","),
+        ("drill", "b", "-c", ",,"),
+        ("schedule", "put", "s", "rate(1 day)", "-c", " "),
+        ("estimate", "-d", ","),
+    ],
+)
+def test_an_option_that_names_nothing_does_not_mean_all(words: tuple[str, ...], api: FakeApi, cli: Cli) -> None:
+    done = cli(*words)
+    assert (done.code, api.asked) == (2, [])
+    assert "names nothing" in done.err or "empty value" in done.err
+
+
+@pytest.mark.parametrize(
+    ("options", "said"), [(("--reason", "r" * 501), "--reason: "), (("--until", "1969-12-31"), "--until: ")]
+)
+def test_a_hold_that_cannot_be_meant_is_refused_by_its_field(
+    options: tuple[str, ...], said: str, api: FakeApi, cli: Cli
+) -> None:
+    done = cli("hold", "b", *options)
+    assert (done.code, api.asked) == (2, [])
+    assert said in done.err

@@ -113,3 +113,30 @@ def test_help_is_in_bold_on_a_terminal() -> None:
     assert isinstance(root, TyperGroup)
     command = root.commands["list"]
     assert "\x1b[1m--schedule NAME\x1b[0m" in command.get_help(typer.Context(command))
+
+
+def test_options_that_belong_together_are_under_a_heading_of_their_own(cli: Cli) -> None:
+    sections = re.split(r"\n(?=\S[^\n]*:\n)", cli("schedule", "put", "--help").out)
+    titles = {section.partition(":\n")[0]: section for section in sections}
+    assert "--keep-last N" in titles["What is kept (default: all)"]
+    assert "--drill-backup" in titles["A drill instead of backups"]
+    assert "--keep-last" not in titles["Options"]
+
+
+def test_each_command_says_where_the_other_options_are(cli: Cli) -> None:
+    assert cli("list", "--help").out.rstrip().endswith("such as --stack and --profile: milvus-vault --help")
+
+
+def test_on_a_narrow_terminal_the_text_of_an_option_has_most_of_the_width(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "50")
+    lines = cli("rows", "--help").out.partition("Options:")[2].splitlines()
+    assert any(re.match(r" {10,20}Only this partition\.", line) for line in lines)
+
+
+def test_a_command_is_made_without_the_others() -> None:
+    root = typer.main.get_command(app_for("list"))
+    assert isinstance(root, TyperGroup)
+    assert list(root.commands) == ["list"]
+    assert set(COMMANDS) > {"list", "schedule put"}

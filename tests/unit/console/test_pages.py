@@ -21,8 +21,11 @@ from milvus_vault.model.resources import (
     HoldState,
     ObjectCount,
     ObjectKinds,
+    PhaseProgress,
+    Progress,
     Schedule,
     Setting,
+    UnitCount,
 )
 from milvus_vault.model.retention import Retention
 from tests.support.fake_api import BEGAN, FakeApi, backup, problem, run, stages
@@ -305,6 +308,27 @@ def test_a_backup_is_deleted_only_by_its_whole_name(api: FakeApi, browser: Brows
     assert sent(api, "DELETE") == []
     assert browser.post("/backups/first/delete", typed="first").headers["location"].startswith("/runs/")
     assert sent(api, "DELETE") == [("/backups/first", None)]
+
+
+def test_a_verification_that_failed_says_what_it_looked_at_and_how_far_a_stopped_one_came(
+    api: FakeApi, browser: Browser
+) -> None:
+    result = {
+        "level": "deep", "object_count": 1200, "collection_count": 7, "status": "damaged", "read_count": 1200,
+        "read_bytes": 2**30, "baseline_count": 0, "problems": ["shop.orders: insert_log/1 is missing"],
+    }  # fmt: skip
+    counts = (UnitCount(unit="byte", done=2**20, total=2**30), UnitCount(unit="object", done=10, total=1200))
+    reading = PhaseProgress(name="reading objects", counts=counts, per_second=1e6)
+    api.runs["verify-bad"] = [
+        run("verify-bad", "failed", error="BackupDamagedError", message="1 is missing", result=result)
+    ]
+    api.runs["verify-cut"] = [run("verify-cut", "stopped", progress=Progress(phases=(reading,)))]
+    page = browser.get("/runs/verify-bad").text
+    assert "deep: 1,200 of 1,200 objects read (1.0 GiB); all 1,200 objects of 7 collections were looked up" in page
+    assert "shop.orders: insert_log/1 is missing" in page
+    page = browser.get("/runs/verify-cut").text
+    assert "How far it came" in page
+    assert "1.0 MiB of 1.0 GiB, 10 of 1,200 objects, " in page
 
 
 def test_a_run_is_followed_until_it_has_ended(api: FakeApi, browser: Browser) -> None:

@@ -382,7 +382,9 @@ def test_progress_is_told_by_files_and_by_the_bytes_of_their_logs(made: Made, mo
         assert followed.copying is not None
         assert (followed.copying.total.objects_done, followed.copying.total.objects_total) == (done, 6)
         run.write(batch)
+    made.store.requests.clear()
     followed = follow_export(run.run, run.arn)
+    assert made.store.requests["list_objects"] == 1
     assert followed is not None
     assert list(followed.statuses) == ["done", "done"]
 

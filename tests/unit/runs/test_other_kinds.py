@@ -22,13 +22,14 @@ from milvus_vault.model.requests import DrillRequest, VerifyRequest
 from milvus_vault.model.resources import ObjectCount, PhaseProgress
 from milvus_vault.retention.working_files import POOL_SWEPT, PoolSwept, removed_name
 from milvus_vault.runs.collections import Followed
-from milvus_vault.runs.describing import WorkingFiles
+from milvus_vault.runs.describing import WorkingFiles, describe_run
 from milvus_vault.runs.following import follow_drill, follow_prune, follow_verify
 from milvus_vault.runs.paces import read_paces, remember_paces
 from milvus_vault.verifying.objects import check_batch
 from milvus_vault.verifying.verify import verify_backup
 from milvus_vault.verifying.working_files import CheckRecord, batch_name, read_items, write_records
 from milvus_vault.workspace import Workspace, record_key
+from tests.support.fake_machines import FakeMachines, machines
 from tests.support.memory_store import InMemoryObjectStore
 from tests.unit.archive.samples import BUCKET, PREFIX
 from tests.unit.retention.test_prune import add, pruner
@@ -142,6 +143,25 @@ def test_a_verification_that_failed_tells_what_it_found() -> None:
     assert key in found["problems"][0]
     elsewhere = execution.model_copy(update={"arn": ARN + "x"})
     assert files.verify_result(elsewhere) == {}
+
+
+def test_of_a_run_that_was_stopped_it_is_told_how_far_it_came_and_no_time_that_is_left() -> None:
+    verification = Verification(level="deep")
+    verification.step()
+    verification.clock.pass_seconds(10)
+    items = list(read_items(verification.run, batch_name(0)))
+    write_records(verification.run, 0, [CheckRecord(0, items[0].key, "digest", 1, 0, "", "")])
+    states, now = FakeMachines(), verification.clock.now
+    deployed = machines(states)
+    for status, has_time in (("RUNNING", True), ("ABORTED", False)):
+        states.add("verify", "mine", NOW, status, given='{"backup_name": "books", "level": "deep"}', seconds=10)
+        arn = deployed.execution_arn("verify-mine")[1]
+        record_execution(verification.run, Execution(arn=arn, started_at=NOW), "verify", "books")
+        files = WorkingFiles(verification.store, BUCKET, PREFIX)
+        run = describe_run(deployed, files, "verify-mine", now)
+        (reading,) = (phase for phase in run.progress.phases if phase.name == "reading objects")
+        assert (reading.counts[0].done > 0, reading.per_second is not None) == (True, True)
+        assert (reading.eta_seconds is not None, run.progress.eta_seconds is not None) == (has_time, has_time)
 
 
 def test_a_prune_tells_backups_and_their_objects_as_they_go() -> None:

@@ -30,6 +30,9 @@ from milvus_vault.ports import Flushes
 # that is short of it. On the real 2.5.27 a margin of 50 ms was enough (11 backups of 11), on the real 2.3.5 1.5 s.
 MARGIN_SECONDS = 1.5
 
+# A server's time may leap by seconds: one that starts anew goes on behind what it had reserved before.
+_LONG_AGO_SECONDS = 30
+
 # A request that was on its way for longer would have held up its channel's time, and every query with it.
 SUSPECT_SECONDS = 30
 
@@ -82,14 +85,18 @@ class Moment:
 
 
 class Margin:
-    """What lies between a moment that another function took and the flush of a collection that nothing settles."""
+    """What lies between a moment that another function took and the flush of a collection that nothing settles.
+
+    It is `MARGIN_SECONDS` of this process, which began after the moment: no clock of a server has to be right for it.
+    That saves the wait only where by it the moment was long ago, as for later batches of a large backup.
+    """
 
     def __init__(self, moment: int) -> None:
-        """Begin at a moment."""
-        self._moment, self._is_over, self._lock = moment, False, threading.Lock()
+        """Begin, now, after a moment."""
+        self._moment, self._began, self._is_over, self._lock = moment, time.monotonic(), False, threading.Lock()
 
     def wait(self, database: Flushes) -> None:
-        """Return as `Moment.wait` does, by the server's clock; at once where the server tells no time.
+        """Return as `Moment.wait` does; at once where the server tells no time, since that has waited there.
 
         The first of many threads asks for the time, and the others wait with it. Raises `ServerClockError`.
         """
@@ -99,7 +106,8 @@ class Margin:
             now = database.current_timestamp()
             if now is not None:
                 check_clock(self._moment, now, "its clock")
-                time.sleep(max(0.0, MARGIN_SECONDS - (milliseconds(now) - milliseconds(self._moment)) / 1000))
+                if milliseconds(now) - milliseconds(self._moment) < _LONG_AGO_SECONDS * 1000:
+                    time.sleep(max(0.0, self._began + MARGIN_SECONDS - time.monotonic()))
             self._is_over = True
 
 

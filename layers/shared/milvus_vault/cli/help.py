@@ -38,16 +38,29 @@ def _write_text(formatter: Any, text: str) -> None:
             formatter.write_text(_shown(" ".join(lines)))
 
 
+def _widest_name(formatter: Any) -> int:
+    """Return how wide a name may be beside its text: on a narrow terminal the text has most of it."""
+    width: int = formatter.width
+    return min(30, width // 3)
+
+
 def _write_section(formatter: Any, title: str, rows: list[tuple[str, str]]) -> None:
     if rows:
         with formatter.section(_heading(title)):
-            formatter.write_dl([(_heading(name), _shown(text)) for name, text in rows])
+            formatter.write_dl([(_heading(name), _shown(text)) for name, text in rows], col_max=_widest_name(formatter))
 
 
 def _write_parameters(command: TyperCommand | TyperGroup, context: Any, formatter: Any) -> None:
-    records = [(parameter, parameter.get_help_record(context)) for parameter in command.get_params(context)]
-    for title, are_options in (("Arguments", False), ("Options", True)):
-        rows = [row for one, row in records if row is not None and isinstance(one, TyperOption) is are_options]
+    sections: dict[str, list[tuple[str, str]]] = {"Arguments": [], "Options": []}
+    for parameter in command.get_params(context):
+        if (record := parameter.get_help_record(context)) is None:
+            continue
+        panel = getattr(parameter, "rich_help_panel", None)
+        title = "Options" if isinstance(parameter, TyperOption) else "Arguments"
+        # That a name is a text says nothing to anybody.
+        row = (record[0].removesuffix(" <str>"), record[1])
+        sections.setdefault(panel if isinstance(panel, str) else title, []).append(row)
+    for title, rows in sections.items():
         _write_section(formatter, title, rows)
 
 
@@ -63,6 +76,8 @@ class _Command(TyperCommand):
     @override
     def format_options(self, ctx: Any, formatter: Any) -> None:
         _write_parameters(self, ctx, formatter)
+        formatter.write_paragraph()
+        formatter.write_text("Options of every command, such as --stack and --profile: milvus-vault --help")
 
 
 class _Group(TyperGroup):

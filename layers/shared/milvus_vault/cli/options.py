@@ -78,7 +78,8 @@ Sample = Annotated[
     str,
     typer.Option(
         metavar="PERCENT",
-        help="Of a deep one: how much of the objects to read, as 5%, but at least one. The next one goes on behind it.",
+        help="Of a deep verification: how much of the objects to read, as 5%, but at least one. The next one goes on "
+        "behind it.",
         show_default=False,
     ),
 ]
@@ -87,7 +88,7 @@ MaxBytes = Annotated[
     typer.Option(
         "--max-bytes",
         metavar="SIZE",
-        help="Of a deep one: how much to read at most, as 500GiB, but at least one object.",
+        help="Of a deep verification: how much to read at most, as 500GiB, but at least one object.",
         show_default=False,
     ),
 ]
@@ -164,7 +165,7 @@ Timeout = Annotated[
         show_default=False,
     ),
 ]
-Limit = Annotated[int, typer.Option("--limit", "-l", min=1, help="How many at most, newest first.")]
+Limit = Annotated[int, typer.Option("--limit", "-l", metavar="N", min=1, help="How many at most, newest first.")]
 Key = Annotated[
     str,
     typer.Option(
@@ -317,8 +318,8 @@ def lock(days: int | None, mode: str | None) -> dict[str, object] | None:
 def split(texts: Iterable[str]) -> list[str]:
     """Return the names in texts, of which each can have several with commas between.
 
-    Raises InvalidRequestError for a text without any, as of a variable that is not set: all would be meant, and nobody
-    has said so.
+    Raises InvalidRequestError for a text without any, as of two variables that are not set: all would be meant, and
+    nobody has said so.
     """
     found = []
     for text in texts:

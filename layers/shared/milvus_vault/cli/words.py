@@ -4,8 +4,9 @@ Messages and hints name a field in backquotes, with a value where that matters: 
 route in backquotes is a command.
 """
 
-import re
 from collections.abc import Mapping
+
+from milvus_vault.errors import renamed
 
 OPTIONS: Mapping[str, str] = {
     # Of backups.
@@ -95,10 +96,9 @@ COMMANDS: Mapping[str, str] = {
 WITHOUT = frozenset({"schedule", "request", "retention"})
 """Fields for which there is no option: set by schedules, or made of others."""
 
-_NAMED = re.compile(r"`([a-z_]+|[A-Z]+ /[a-z/{}]+)(?:: [a-z]+)?`")
 _WORDS = {**OPTIONS, **{route: f"'{command}'" for route, command in COMMANDS.items()}}
 
 
 def spoken(text: str) -> str:
     """Return a text in the words of the command line."""
-    return _NAMED.sub(lambda found: _WORDS.get(found[1], found[0]), text)
+    return renamed(text, lambda name: _WORDS.get(name, ""))

@@ -11,6 +11,7 @@ from urllib.parse import quote
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.responses import RedirectResponse, Response
 
+from milvus_vault.console.words import spoken
 from milvus_vault.model import readable
 from milvus_vault.model.resources import Run
 from milvus_vault.model.times import utc_minute, utc_second
@@ -83,7 +84,7 @@ def environment() -> Environment:
     made.filters |= {"counted": readable.counted, "moving": readable.moving, "percent_of": readable.percent_of}
     made.filters |= {"warning_parts": readable.warning_parts}
     made.filters |= {"part": lambda text: quote(text, safe="")}
-    made.filters["how_verified"] = readable.how_verified
+    made.filters |= {"how_verified": readable.how_verified, "spoken": spoken}
     made.globals |= {"drilled": lambda found: readable.how_drilled(found.model_dump()), "percent": _percent}
     made.globals |= {"keeps": readable.keeps, "setting": readable.setting}
     made.globals |= {"error_name": lambda error: type(error).__name__}

@@ -4,7 +4,7 @@ It is called again after WriteRows was given the batches, as PrepareRestore is i
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -344,7 +344,7 @@ class DatasetPreparation:
         self._store.delete(plan.layout.bucket, [plan.layout.claim])
         return self._result(document)
 
-    def _unwritten(self, plan: DatasetPlan, written: set[WrittenName]) -> Unwritten:
+    def _unwritten(self, plan: DatasetPlan, written: Container[WrittenName]) -> Unwritten:
         """Write the list of the batches with files that are not written.
 
         Raises what one of them gave up for, and `DatasetIncompleteError` where they were given too often.

@@ -215,11 +215,14 @@ class WrittenName(NamedTuple):
         return f"{folder}{self.collection}-{self.number}-{self.bytes}.json"
 
 
-def list_written(run: Workspace, folder: str, since: datetime | None = None) -> set[WrittenName]:
-    """Return which files are written, or which of them were since then."""
-    names = (name for name, when in run.documents(folder) if since is None or when is None or when >= since)
-    found = (_WRITTEN.match(name) for name in names)
-    return {WrittenName(int(match["index"]), int(match["number"]), int(match["bytes"])) for match in found if match}
+def list_written(run: Workspace, folder: str) -> Mapping[WrittenName, datetime | None]:
+    """Return which files are written, each with when it was, by the server's clock, where it tells."""
+    found = ((_WRITTEN.match(name), when) for name, when in run.documents(folder))
+    return {
+        WrittenName(int(match["index"]), int(match["number"]), int(match["bytes"])): when
+        for match, when in found
+        if match
+    }
 
 
 def source_name(attempt: str, index: int) -> str:

@@ -174,7 +174,8 @@ def follow_export(run: Workspace, execution_arn: str) -> Followed | None:
         return follow_backup(run, execution_arn)
     if plan.execution_arn != execution_arn:
         return None
-    written = datasets.by_collection(datasets.list_written(run, plan.written))
+    files = datasets.list_written(run, plan.written)
+    written = datasets.by_collection(files)
     done = [written.get(index, datasets.Share(0, 0)) for index in range(len(plan.collections))]
     total = CopyProgress(
         objects_done=sum(share.files for share in done),
@@ -187,7 +188,7 @@ def follow_export(run: Workspace, execution_arn: str) -> Followed | None:
         for index, (here, share) in enumerate(zip(done, plan.shares, strict=True))
     }
     begun_at = run.store.modified_at(run.bucket, run.key(datasets.PLAN))
-    new = sum(name.bytes for name in datasets.list_written(run, plan.written, begun_at))
+    new = sum(name.bytes for name, when in files.items() if begun_at is None or when is None or when >= begun_at)
     writing = CopyState(total, min(new, total.bytes_done), begun_at, 1, by_target=by_target)
 
     def status(index: int) -> Status:

@@ -144,7 +144,7 @@ def describe_run(machines: Machines, files: WorkingFiles, wanted: str, now: date
         **dict(summary),
         execution_arn=execution.arn,
         phase=phase_of(kind, machines.states.last_state(execution.arn)) if status == "running" else "",
-        progress=followed.progress(execution.ended_at or now) if followed else Progress(),
+        progress=_progress(followed, execution, now),
         collections=followed.first(FIRST_COLLECTIONS) if followed else (),
         warnings=warnings[: fitting(warnings)],
         request=request,
@@ -155,6 +155,18 @@ def describe_run(machines: Machines, files: WorkingFiles, wanted: str, now: date
         if has_report
         else None,
     )
+
+
+def _progress(followed: Followed | None, execution: ExecutionDescription, now: datetime) -> Progress:
+    """Return how far a run is, or how far it came: then nothing is told of how long the rest takes."""
+    if followed is None:
+        return Progress()
+    if execution.ended_at is None:
+        return followed.progress(now)
+    told = followed.progress(execution.ended_at)
+    ended = {"eta_seconds": None, "eta_from": None}
+    phases = tuple(phase.model_copy(update=ended) for phase in told.phases)
+    return told.model_copy(update={"phases": phases, "eta_seconds": None})
 
 
 def list_run_collections(

@@ -14,7 +14,12 @@ def console(
     port: Annotated[
         int | None,
         typer.Option(
-            "--port", min=1024, max=65535, help="Port on this machine. Default: one that is free.", show_default=False
+            "--port",
+            metavar="N",
+            min=1024,
+            max=65535,
+            help="Port on this machine. Default: one that is free.",
+            show_default=False,
         ),
     ] = None,
     no_browser: Annotated[bool, typer.Option("--no-browser", help="Only print the address.")] = False,

@@ -29,7 +29,7 @@ def rows(
         str, typer.Option("--partition", "-p", metavar="NAME", help="Only this partition.", show_default=False)
     ] = "",
     limit: Annotated[
-        int | None, typer.Option("--limit", "-l", min=1, help="How many rows at most.", show_default=False)
+        int | None, typer.Option("--limit", "-l", metavar="N", min=1, help="How many rows at most.", show_default=False)
     ] = None,
     fields: Annotated[
         list[str],
