@@ -1,5 +1,7 @@
 """Where the API is, and who calls it."""
 
+from __future__ import annotations
+
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -123,7 +125,7 @@ def checked_address(url: str) -> str:
     return url
 
 
-def _url_of_stack(stack: str, session: "boto3.Session") -> str:
+def _url_of_stack(stack: str, session: boto3.Session) -> str:
     from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415 - see Caller
 
     where = f"stack '{stack}' in {session.region_name}" if session.region_name else f"stack '{stack}'"
@@ -153,7 +155,7 @@ def _url_of_stack(stack: str, session: "boto3.Session") -> str:
     raise ApiNotFoundError(msg, hint="Deploy this release, or name another stack.")
 
 
-def _error_of_boto(where: str, err: "BotoCoreError") -> ApiAccessDeniedError | ApiNotFoundError | ApiUnavailableError:
+def _error_of_boto(where: str, err: BotoCoreError) -> ApiAccessDeniedError | ApiNotFoundError | ApiUnavailableError:
     from botocore import exceptions  # noqa: PLC0415 - see Caller
 
     if isinstance(err, exceptions.NoRegionError):
