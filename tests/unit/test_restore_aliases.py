@@ -1,6 +1,7 @@
 """Aliases of restored collections, on a Milvus in memory."""
 
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from hypothesis import assume, given, reject
@@ -18,6 +19,7 @@ from milvus_vault.model.collections import (
 )
 from milvus_vault.model.readable import warning_parts
 from milvus_vault.model.requests import RestoreRequest
+from milvus_vault.ports import Schemas
 from milvus_vault.restore.aliases import check_switches, foresee_aliases, give_aliases
 from tests.support.memory_database import InMemoryDatabase
 
@@ -202,3 +204,10 @@ def test_a_plan_says_what_will_be_dropped_and_not_what_was() -> None:
     request = RestoreRequest(backup_name="b", drop_existing=True, restore_aliases=False)
     (foreseen,) = foresee_aliases(request, [(archived("a"), name("a"))], {0}, set(), there)
     assert foreseen == ([], ["Alias one of the replaced collection will be dropped with it."])
+
+
+def test_milvus_is_not_asked_where_nothing_is_replaced_and_nothing_has_an_alias() -> None:
+    milvus = Mock(spec=Schemas)
+    chosen = [(archived(each), name(each)) for each in "ab"]
+    assert foresee_aliases(RestoreRequest(backup_name="b"), chosen, set(), set(), milvus) == [([], [])] * 2
+    assert milvus.mock_calls == []

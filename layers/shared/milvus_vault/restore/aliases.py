@@ -74,9 +74,12 @@ def foresee_aliases(
     """Return for each collection the aliases that it will get, and the warnings that its restore will give of others.
 
     `replaced` are the indexes of targets that replace a collection, and `left_out` those of collections that are not
-    restored. Milvus is only asked. Of collections that are to get the same alias the first one gets it, as nobody knows
-    which is whole first; of those that switch it that one which has it in the backup, whichever is whole first.
+    restored. Milvus is only asked, and not even that where no alias is concerned. Of collections that are to get the
+    same alias the first one gets it, as nobody knows which is whole first; of those that switch it that one which has
+    it in the backup, whichever is whole first.
     """
+    if not replaced and not (request.restore_aliases and any(collection.aliases for collection, _ in chosen)):
+        return [([], []) for _ in chosen]
     there = set(database.list_databases())
     places = {target.database for _, target in chosen}
     names = {place: {*database.list_collections(place)} for place in places & there}
