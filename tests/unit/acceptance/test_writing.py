@@ -282,17 +282,23 @@ def test_an_existing_collection_is_not_restored_beside_itself(api: FakeApi, writ
     assert api.asked == []
 
 
-def test_a_dry_run_that_deletes_fails(api: FakeApi, writing: Trial, monkeypatch: pytest.MonkeyPatch) -> None:
-    api.backups = {"nightly": backup("nightly")}
-    assert found("prune_would", writing).verdict == "passed"
+def test_a_dry_run_that_deletes_fails_and_another_acceptance_may_clean_up_meanwhile(
+    api: FakeApi, writing: Trial, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    of_another = "vault_acceptance_99999999_full"
+    api.backups = {name: backup(name) for name in ("nightly", f"{NAME}full", of_another)}
     waited = writing.wait
+    deleted = [of_another]
 
     def delete_meanwhile(_: Trial, started: Started) -> Run:
-        api.backups.clear()
+        for name in deleted:
+            api.backups.pop(name, None)
         return waited(started)
 
     monkeypatch.setattr(Trial, "wait", delete_meanwhile)
-    assert "1 backups are gone" in found("prune_would", writing).evidence
+    assert found("prune_would", writing).verdict == "passed"
+    deleted[:] = ["nightly", f"{NAME}full"]
+    assert "2 backups are gone" in found("prune_would", writing).evidence
 
 
 def test_times_are_told_by_kind(writing: Trial) -> None:

@@ -116,6 +116,10 @@ class Trial:
         """Return whether something of this name was made by the trial, or where it has no digits by any."""
         return name is not None and name.startswith(self.name) and bool(_OWN_NAME.match(name))
 
+    def is_anothers(self, name: str) -> bool:
+        """Return whether another trial made what has this name, and removes it whenever it ends."""
+        return bool(_OWN_NAME.match(name)) and not self.owns(name)
+
     def clean_up(self) -> list[str]:
         """Remove everything that was made, and return what could not be removed and why. It may be called again."""
         # What keeps one kind from being found may keep others, too.
