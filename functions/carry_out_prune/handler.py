@@ -42,9 +42,10 @@ def handler(event: CarryOutPruneRequest, context: LambdaContext) -> CarryOutPrun
         is_done = tell_freed(run, plan, seconds_left)
     else:
         is_done = _delete(run, plan, seconds_left) and (not plan.sweeps or _sweep(run, plan, seconds_left))
-    if is_done and not plan.request.dry_run:
-        remember_paces(run, "prune", lambda: phases_of(follow_prune(run, plan.execution_arn)))
     end = report_prune(run, plan, datetime.now(UTC))
+    if is_done and not plan.request.dry_run:
+        # What was deleted is told even where this is refused.
+        remember_paces(run, "prune", lambda: phases_of(follow_prune(run, plan.execution_arn)))
     report = end.report
     deleted = [outcome for outcome in report.outcomes if outcome.status == "deleted"]
     to_delete = sum(not decision.keep for decision in report.decisions)

@@ -39,7 +39,13 @@ from milvus_vault.backup.working_files import RBAC
 from milvus_vault.catalogue import Catalogue
 from milvus_vault.catalogue.describe import summary_of
 from milvus_vault.claims import CLAIM, Claim
-from milvus_vault.errors import BackupDamagedError, MilvusRequestError, MilvusUnavailableError, VaultError
+from milvus_vault.errors import (
+    BackupDamagedError,
+    MilvusRequestError,
+    MilvusUnavailableError,
+    StorageAccessDeniedError,
+    VaultError,
+)
 from milvus_vault.execution_records import record_execution
 from milvus_vault.inspection.check import Deployment, check_deployment
 from milvus_vault.model.messages import Execution
@@ -50,7 +56,7 @@ from milvus_vault.model.requests import ScheduleTag
 from milvus_vault.model.resources import Damage, Hold, RunKind
 from milvus_vault.model.retention import Retention
 from milvus_vault.pool.doubts import Doubt, PoolDoubts
-from milvus_vault.retention.working_files import SWEPT, Swept
+from milvus_vault.retention.working_files import SWEPT, PruneReport, Swept
 from milvus_vault.runs.describing import WorkingFiles
 from milvus_vault.source import MilvusStorage
 from milvus_vault.workspace import Workspace
@@ -181,6 +187,18 @@ def prune(request: Json) -> Json:
     end = run(carry_out_prune.handler.handler, {"run": plan["run"]})
     assert end["is_done"]
     return end
+
+
+def test_a_prune_whose_paces_cannot_be_written_has_its_report(s3: S3Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise StorageAccessDeniedError("the paces may not be written")
+
+    monkeypatch.setattr(carry_out_prune.handler, "remember_paces", refuse)
+    with pytest.raises(StorageAccessDeniedError):
+        prune({"backup_names": ["books"]})
+    (report,) = (key for key in keys(s3) if "/reports/" in key)
+    deleted = PruneReport.model_validate_json(s3.get_object(Bucket=BUCKET, Key=report)["Body"].read())
+    assert [(outcome.name, outcome.status) for outcome in deleted.outcomes] == [("books", "deleted")]
 
 
 def test_a_prune_by_name_deletes_all_that_there_is_of_a_backup(s3: S3Client) -> None:

@@ -1,6 +1,7 @@
 """Aliases of restored collections, on a Milvus in memory."""
 
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from hypothesis import assume, given, reject
@@ -18,6 +19,7 @@ from milvus_vault.model.collections import (
 )
 from milvus_vault.model.readable import warning_parts
 from milvus_vault.model.requests import RestoreRequest
+from milvus_vault.ports import Schemas
 from milvus_vault.restore.aliases import check_switches, foresee_aliases, give_aliases
 from tests.support.memory_database import InMemoryDatabase
 
@@ -131,10 +133,12 @@ def restored(
         give_aliases(made, target, sorted(own.get(target, ())), switch=False)
     found = []
     for collection, target in chosen:
-        wanted = sorted({*collection.aliases, *own.get(target, ())})
-        has, warnings = give_aliases(made, target, wanted, switch=switch)
-        found.append((has, [warning_parts(warning)[0] for warning in warnings]))
-    return found
+        # One that was switched away meanwhile is not handed on.
+        wanted = sorted({*collection.aliases, *made.list_aliases(PLACE, target.name)})
+        _, warnings = give_aliases(made, target, wanted, switch=switch)
+        found.append([warning_parts(warning)[0] for warning in warnings])
+    has = [sorted(made.list_aliases(PLACE, target.name)) for _, target in chosen]
+    return list(zip(has, found, strict=True))
 
 
 def _is_there(made: InMemoryDatabase, target: CollectionName) -> bool:
@@ -167,5 +171,43 @@ def test_what_is_foreseen_of_aliases_is_what_becomes_of_them(
         except AliasConflictError:
             reject()
     request = RestoreRequest(backup_name="b", drop_existing=True, switch_aliases=switch)
-    foreseen = foresee_aliases(request, chosen, replaced, made)
+    foreseen = foresee_aliases(request, chosen, replaced, set(), made)
     assert foreseen == restored(made, chosen, switch=switch)
+
+
+@pytest.mark.parametrize("order", ["ab", "ba"])
+def test_an_alias_is_foreseen_of_one_collection_where_it_is_switched_from_another_that_is_replaced(order: str) -> None:
+    there = database("a", "b")
+    there.create_alias(PLACE, "b", "one")
+    chosen = [(archived(each, aliases=("one",) if each == "a" else ()), name(each)) for each in order]
+    request = RestoreRequest(backup_name="b", drop_existing=True, switch_aliases=True)
+    foreseen = foresee_aliases(request, chosen, {0, 1}, set(), there)
+    assert dict(zip(order, foreseen, strict=True)) == {"a": (["one"], []), "b": ([], [])}
+
+
+@pytest.mark.parametrize("switch", [False, True])
+def test_a_collection_that_is_left_out_gets_no_alias_and_keeps_none_from_others(switch: bool) -> None:
+    there = database("a")
+    there.create_alias(PLACE, "a", "two")
+    chosen = [(archived("a", aliases=("one",)), name("a")), (archived("b", aliases=("one", "two")), name("b"))]
+    request = RestoreRequest(backup_name="b", drop_existing=True, switch_aliases=switch, skip_damaged=True)
+    left, other = foresee_aliases(request, chosen, {0}, {0}, there)
+    assert left == ([], [])
+    # What a collection has that stays is its own as ever.
+    stays = ["Alias two stays where it is, and is not given to default.b: another collection has that name."]
+    assert other == ((["one", "two"], []) if switch else (["one"], stays))
+
+
+def test_a_plan_says_what_will_be_dropped_and_not_what_was() -> None:
+    there = database("a")
+    there.create_alias(PLACE, "a", "one")
+    request = RestoreRequest(backup_name="b", drop_existing=True, restore_aliases=False)
+    (foreseen,) = foresee_aliases(request, [(archived("a"), name("a"))], {0}, set(), there)
+    assert foreseen == ([], ["Alias one of the replaced collection will be dropped with it."])
+
+
+def test_milvus_is_not_asked_where_nothing_is_replaced_and_nothing_has_an_alias() -> None:
+    milvus = Mock(spec=Schemas)
+    chosen = [(archived(each), name(each)) for each in "ab"]
+    assert foresee_aliases(RestoreRequest(backup_name="b"), chosen, set(), set(), milvus) == [([], [])] * 2
+    assert milvus.mock_calls == []

@@ -13,7 +13,7 @@ from typing import ClassVar
 from milvus_vault.untrusted import encodable
 
 _HINT = "\nHint: "
-_NAMED = re.compile(r"`([a-z_]+|[A-Z]+ /[a-z/{}]+)(?:: [a-z]+)?`")
+_NAMED = re.compile(r"`([a-z_]+|[A-Z]+ /[a-z/{}]+)(: [a-z]+)?`")
 
 
 def with_hint(message: str, hint: str) -> str:
@@ -33,16 +33,17 @@ def shared_hint(hints: Iterable[str]) -> str:
     return different.pop() if len(different) == 1 else ""
 
 
-def renamed(text: str, name_of: Callable[[str], str]) -> str:
+def renamed(text: str, name_of: Callable[[str, str], str]) -> str:
     """Return a message or a hint in which what the API calls so has other names.
 
     Fields and routes are in backquotes there, a field with its value where that matters: `load: false`.
 
     Args:
         text: The message or the hint.
-        name_of: Returns the other name of a field or a route; nothing where it has none.
+        name_of: Returns the other name of a field or a route, given with its value (`: false`, or nothing), in place
+            of both; nothing where it has none.
     """
-    return _NAMED.sub(lambda found: name_of(found[1]) or found[0], text)
+    return _NAMED.sub(lambda found: name_of(found[1], found[2] or "") or found[0], text)
 
 
 class VaultError(Exception):

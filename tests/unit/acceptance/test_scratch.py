@@ -12,7 +12,7 @@ from milvus_vault.acceptance.items import Item, Need, passed
 from milvus_vault.acceptance.scratch import Scratch
 from milvus_vault.acceptance.trial import Trial
 from milvus_vault.acceptance.trying import conduct
-from milvus_vault.errors import MilvusRequestError, MilvusUnavailableError
+from milvus_vault.errors import MilvusRequestError, MilvusUnavailableError, ScratchInUseError
 
 PREFIX = "vault_acceptance_0a1b2c3d_"
 NOT_ALLOWED = grpc.RpcError("PERMISSION_DENIED")
@@ -80,7 +80,9 @@ def milvus(monkeypatch: pytest.MonkeyPatch) -> type[FakeMilvus]:
     """Put a Milvus into pymilvus' place."""
     monkeypatch.setattr(FakeMilvus, "refuses", {}, raising=False)
     monkeypatch.setattr(FakeMilvus, "collections", ["theirs"], raising=False)
-    monkeypatch.setattr(FakeMilvus, "databases", {"vault_drill_1": ["a", "b"], "theirs": ["c"]}, raising=False)
+    monkeypatch.setattr(
+        FakeMilvus, "databases", {"vault_drill_1": ["drill_a", "vault_restoring_b"], "theirs": ["c"]}, raising=False
+    )
     monkeypatch.setattr(pymilvus, "MilvusClient", FakeMilvus)
     return FakeMilvus
 
@@ -97,7 +99,7 @@ ERRORS = [NOT_ALLOWED, pymilvus.MilvusException(1, "no")]
         ("list_databases", lambda scratch: scratch.databases()),
         ("list_collections", lambda scratch: scratch.collections()),
         ("drop_collection", lambda scratch: scratch.drop(["theirs"])),
-        ("drop_database", lambda scratch: scratch.drop_database("vault_drill_1")),
+        ("drop_database", lambda scratch: scratch.drop_database("vault_drill_1", ("drill_", "vault_"))),
     ],
 )
 def test_what_milvus_refuses_has_a_name(
@@ -133,6 +135,13 @@ def test_a_collection_whose_rows_were_refused_is_removed_and_no_other(
     assert "PERMISSION_DENIED" in report.items[0].evidence
 
 
-def test_a_database_is_dropped_with_all_that_is_in_it_and_no_other(milvus: type[FakeMilvus]) -> None:
-    Scratch("http://milvus:19530", PREFIX).drop_database("vault_drill_1")
+def test_a_database_is_dropped_with_all_that_a_drill_made_in_it_and_no_other(milvus: type[FakeMilvus]) -> None:
+    Scratch("http://milvus:19530", PREFIX).drop_database("vault_drill_1", ("drill_", "vault_restoring_"))
     assert (milvus.databases, milvus.collections) == ({"theirs": ["c"]}, ["theirs"])
+
+
+def test_what_no_drill_made_stays_and_its_database_with_it(milvus: type[FakeMilvus]) -> None:
+    milvus.databases["vault_drill_1"].append("guest")
+    with pytest.raises(ScratchInUseError, match="vault_drill_1 is not dropped: no drill made its guest"):
+        Scratch("http://milvus:19530", PREFIX).drop_database("vault_drill_1", ("drill_", "vault_restoring_"))
+    assert milvus.databases == {"vault_drill_1": ["guest"], "theirs": ["c"]}

@@ -12,8 +12,9 @@ from milvus_vault.acceptance.items import Finding, Item, Need, items, passed
 from milvus_vault.acceptance.trial import PREFIX, Trial
 from milvus_vault.acceptance.trying import CLEAN_UP, conduct, leftovers
 from milvus_vault.client import VaultClient
-from milvus_vault.errors import ApiUnavailableError, BackupDamagedError
-from milvus_vault.model.names import temporary_name
+from milvus_vault.drills.scratch import Scratch
+from milvus_vault.errors import ApiUnavailableError, BackupDamagedError, MilvusRequestError
+from milvus_vault.model.names import drill_database, temporary_name, temporary_prefix
 from milvus_vault.model.resources import ScheduleSpec
 from tests.support.fake_api import FakeApi, backup, problem, run
 from tests.unit.acceptance.conftest import GoodAccount
@@ -245,8 +246,20 @@ def test_what_a_stopped_restore_staged_is_removed_and_no_other_s(
 
 
 RESTORES = "milvus-vault/.runs/restore-"
-DRILLED = json.dumps({"database": "vault_drill_1", "restore_run": "restore-vault_acceptance_0a1b2c3d_full-2"}).encode()
-OTHER_DRILL = json.dumps({"database": "vault_drill_2", "restore_run": "restore-nightly-2"}).encode()
+DRILL_RESTORE = f"restore-{PREFIX}0a1b2c3d_full-2"
+
+
+def note(database: str, restore_run: str = DRILL_RESTORE, *, is_made: bool = True, arn: str = "") -> bytes:
+    """Return what a drill writes down of its scratch database."""
+    scratch = Scratch(
+        database=database,
+        milvus="m",
+        execution_arn=arn,
+        collection_prefix="drill_1_",
+        restore_run=restore_run,
+        is_made=is_made,
+    )
+    return scratch.model_dump_json().encode()
 
 
 def interrupted_in_milvus(trial: Trial, account: GoodAccount, monkeypatch: pytest.MonkeyPatch) -> Mock:
@@ -263,8 +276,8 @@ def interrupted_in_milvus(trial: Trial, account: GoodAccount, monkeypatch: pytes
 
 
 NOTES = {
-    "milvus-vault/.runs/scratch/1.json": DRILLED,
-    "milvus-vault/.runs/scratch/2.json": OTHER_DRILL,
+    "milvus-vault/.runs/scratch/1.json": note("vault_drill_1"),
+    "milvus-vault/.runs/scratch/2.json": note("vault_drill_2", "restore-nightly-2"),
     # Deleted meanwhile.
     "milvus-vault/.runs/scratch/3.json": None,
 }
@@ -284,7 +297,32 @@ def test_what_a_stopped_restore_or_drill_left_in_milvus_is_dropped_and_no_other_
     }
     assert cleaning.clean_up() == []
     milvus.drop.assert_called_once_with([temporary])
-    milvus.drop_database.assert_called_once_with("vault_drill_1")
+    milvus.drop_database.assert_called_once_with("vault_drill_1", ("drill_1_", temporary_prefix(DRILL_RESTORE)))
+
+
+def test_a_database_that_a_drill_may_not_have_made_is_left(
+    trial: Trial, account: GoodAccount, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = drill_database("arn")
+    notes = {
+        "milvus-vault/.runs/scratch/1.json": note("chosen", is_made=False, arn="arn"),
+        "milvus-vault/.runs/scratch/2.json": note(own, is_made=False, arn="arn"),
+    }
+    monkeypatch.setattr(account, "keys", lambda _, prefix: [key for key in notes if key.startswith(prefix)])
+    monkeypatch.setattr(account, "find", lambda _, key: notes[key])
+    trial.scratch = Mock(collections=list, databases=lambda: ["chosen", own])
+    assert trial.left() == {"databases of stopped drills": [own]}
+
+
+def test_a_milvus_that_lists_no_databases_is_not_asked_where_no_drill_left_one(
+    trial: Trial, account: GoodAccount, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    others = note("vault_drill_2", "restore-nightly-2")
+    monkeypatch.setattr(account, "keys", lambda _, prefix: [prefix + "2.json"] if "scratch" in prefix else [])
+    monkeypatch.setattr(account, "find", lambda *_: others)
+    refusal = MilvusRequestError("Milvus refuses to list databases: unimplemented")
+    trial.scratch = Mock(collections=list, databases=Mock(side_effect=refusal))
+    assert trial.clean_up() == []
 
 
 def test_where_milvus_is_not_reached_it_is_said_what_stays_in_it(api: FakeApi, trial: Trial) -> None:

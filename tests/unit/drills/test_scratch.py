@@ -4,8 +4,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from milvus_vault.drills.scratch import Scratch, ScratchDatabases, own_name
+from milvus_vault.drills.scratch import Scratch, ScratchDatabases
 from milvus_vault.errors import DatabaseExistsError, MilvusUnavailableError
+from milvus_vault.model.names import drill_database
 from milvus_vault.workspace import Workspace
 from tests.support.memory_database import InMemoryDatabase
 from tests.support.memory_store import InMemoryObjectStore
@@ -87,7 +88,7 @@ def test_a_database_that_somebody_made_after_a_drill_died_stays(world: World) ->
 
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_a_database_with_the_name_of_its_drill_is_made_again_and_dropped(world: World, when: str) -> None:
-    name = own_name(ARN)
+    name = drill_database(ARN)
     dying(world, when, name)
     world.scratches().make(scratch(name))
     assert world.left().is_made

@@ -10,7 +10,8 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from milvus_vault.errors import MilvusRequestError, MilvusUnavailableError
+from milvus_vault.errors import MilvusRequestError, MilvusUnavailableError, ScratchInUseError
+from milvus_vault.model.readable import first_of
 
 ROWS = 1000
 INSTALL = "'pip install .[acceptance]'"
@@ -87,16 +88,27 @@ class Scratch:
         with self._asked("list databases"):
             return [str(name) for name in self._client.list_databases()]
 
-    def drop_database(self, name: str) -> None:
-        """Drop a database with all of its collections."""
+    def drop_database(self, name: str, prefixes: tuple[str, ...]) -> None:
+        """Drop a database with those of its collections whose names begin with one of the prefixes.
+
+        Raises `ScratchInUseError` where something else is in it: then that stays, and the database with it.
+        """
         with self._asked("drop a database"):
             within: Any = self._module.MilvusClient(
                 uri=self._uri, token=self._token, db_name=name, timeout=_TIMEOUT_SECONDS
             )
-            for collection in within.list_collections():
-                within.drop_collection(collection)
+            others = []
+            for collection in map(str, within.list_collections()):
+                if collection.startswith(prefixes):
+                    within.drop_collection(collection)
+                else:
+                    others.append(collection)
             within.close()
-            self._client.drop_database(name)
+            if not others:
+                self._client.drop_database(name)
+        if others:
+            msg = f"scratch database {name} is not dropped: no drill made its {first_of(others)}"
+            raise ScratchInUseError(msg, hint="Move or drop them; the next drill then drops the database.")
 
     @contextmanager
     def upserts(self, name: str) -> Iterator[None]:

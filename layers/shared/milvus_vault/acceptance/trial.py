@@ -15,7 +15,7 @@ from milvus_vault.acceptance.scratch import Scratch
 from milvus_vault.client.vault import VaultClient
 from milvus_vault.errors import RunEndedError, RunNotFoundError, ServiceUnavailableError, VaultError
 from milvus_vault.model.collections import DEFAULT_DATABASE
-from milvus_vault.model.names import temporary_prefix
+from milvus_vault.model.names import drill_database, temporary_prefix
 from milvus_vault.model.requests import BackupRequest, PruneRequest
 from milvus_vault.model.resources import Run, Started
 
@@ -142,7 +142,7 @@ class Trial:
             _Kind("objects of stopped backups", self._own_objects, self._delete_objects),
             _Kind("collections", self._own_collections, self._drop),
             _Kind("collections of stopped restores", self._own_temporary_collections, self._drop),
-            _Kind("databases of stopped drills", self._own_scratch_databases, self._drop_databases),
+            _Kind("databases of stopped drills", lambda: [*self._own_scratch_databases()], self._drop_databases),
             # A restore that was stopped leaves it to the daily prune.
             _Kind("staged objects", self.staged, self._unstage),
         )
@@ -234,23 +234,31 @@ class Trial:
         prefixes = tuple(temporary_prefix(run) for run in runs if self.owns(run.removeprefix("restore-")))
         return [name for name in self.scratch.collections() if name.startswith(prefixes)]
 
-    def _own_scratch_databases(self) -> list[str]:
-        """Return what drills of the trial have not dropped, by the notes that they keep as long as it is there."""
+    def _own_scratch_databases(self) -> dict[str, tuple[str, ...]]:
+        """Return what drills of the trial have not dropped, each with what the names of its collections begin with.
+
+        They are known by the notes that drills keep as long as they are there. As a drill itself does, it passes by a
+        database that may be somebody's: it has a name that was chosen, and Milvus has not said that the drill made it.
+        """
         if self.scratch is None:
-            return []
+            return {}
         keys = self.account.keys(self.bucket, f"{self.folder}.runs/scratch/")
         notes = [json.loads(note) for key in keys if (note := self.account.find(self.bucket, key))]
-        there = self.scratch.databases()
-        return [
-            note["database"]
+        owned = {
+            note["database"]: (note["collection_prefix"], temporary_prefix(note["restore_run"]))
             for note in notes
-            if self.owns(note["restore_run"].removeprefix("restore-")) and note["database"] in there
-        ]
+            if self.owns(note["restore_run"].removeprefix("restore-"))
+            and (note["is_made"] or note["database"] == drill_database(note["execution_arn"]))
+        }
+        # Milvus is not asked where there is none: an older one has no databases, and not every user may list them.
+        there = self.scratch.databases() if owned else []
+        return {name: prefixes for name, prefixes in owned.items() if name in there}
 
     def _drop_databases(self, names: Iterable[str]) -> None:
         if self.scratch is not None:
-            for name in names:
-                self.scratch.drop_database(name)
+            owned, wanted = self._own_scratch_databases(), set(names)
+            for name in wanted & owned.keys():
+                self.scratch.drop_database(name, owned[name])
 
     def _drop(self, names: Iterable[str]) -> None:
         if self.scratch is not None:

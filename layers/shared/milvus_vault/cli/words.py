@@ -101,4 +101,4 @@ _WORDS = {**OPTIONS, **{route: f"'{command}'" for route, command in COMMANDS.ite
 
 def spoken(text: str) -> str:
     """Return a text in the words of the command line."""
-    return renamed(text, lambda name: _WORDS.get(name, ""))
+    return renamed(text, lambda name, _: _WORDS.get(name, ""))

@@ -51,13 +51,15 @@ _FIELDS = frozenset(
     )
     for name in request.model_fields
 )
-_WORDS = {
-    **{name: f"`{name}` (of the command line and the API)" for name in _FIELDS},
-    **LABELS,
-    **PAGES,
-}
 
 
 def spoken(text: str) -> str:
     """Return a text in the words of the console; a field that no form has comes with who has it."""
-    return renamed(text, lambda name: _WORDS.get(name, ""))
+    return renamed(text, _word)
+
+
+def _word(name: str, value: str) -> str:
+    # The value stays: without `load: false` a hint would advise what it warns of.
+    if word := LABELS.get(name) or PAGES.get(name):
+        return word + value
+    return f"`{name}{value}` (of the command line and the API)" if name in _FIELDS else ""

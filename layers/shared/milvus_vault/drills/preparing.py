@@ -12,11 +12,11 @@ from milvus_vault.archive.tombstones import check_not_being_deleted
 from milvus_vault.backup.selection import select_collections
 from milvus_vault.catalogue import Catalogue
 from milvus_vault.claims import CLAIM, Claims
-from milvus_vault.drills.scratch import Databases, Scratch, ScratchDatabases, own_name
+from milvus_vault.drills.scratch import Databases, Scratch, ScratchDatabases
 from milvus_vault.drills.working_files import PLAN, DrilledCollection, DrillPlan
 from milvus_vault.errors import EmptySelectionError, InvalidRequestError, VersionUnsupportedError
 from milvus_vault.model.collections import DEFAULT_RESOURCE_GROUP, CollectionName
-from milvus_vault.model.names import short_hash
+from milvus_vault.model.names import drill_database, short_hash
 from milvus_vault.model.readable import number_of
 from milvus_vault.model.requests import DrillRequest, RestoreRequest
 from milvus_vault.model.resources import BackedUpCollection, Backup
@@ -153,7 +153,7 @@ class DrillPreparation:
 
     @property
     def _database(self) -> str:
-        return self.request.database or own_name(self.execution_arn)
+        return self.request.database or drill_database(self.execution_arn)
 
     @property
     def _prefix(self) -> str:

@@ -14,7 +14,7 @@ from typing import Protocol
 from milvus_vault.claims import LONGEST_EXECUTION, RUNNING
 from milvus_vault.errors import DatabaseExistsError, ScratchInUseError, VaultError
 from milvus_vault.model.base import Model
-from milvus_vault.model.names import named_run, short_hash, temporary_prefix
+from milvus_vault.model.names import drill_database, named_run, short_hash, temporary_prefix
 from milvus_vault.model.readable import first_of
 from milvus_vault.ports import Executions, Maker, Schemas
 from milvus_vault.workspace import Workspace
@@ -44,7 +44,7 @@ class Scratch(Model):
     @property
     def is_own(self) -> bool:
         """Return whether a database of this name is the drill's: it was made, or nobody else would call one so."""
-        return self.is_made or self.database == own_name(self.execution_arn)
+        return self.is_made or self.database == drill_database(self.execution_arn)
 
     @property
     def record(self) -> str:
@@ -116,11 +116,6 @@ class ScratchDatabases:
                 if err.retryable:
                     raise
                 yield err.message
-
-
-def own_name(execution_arn: str) -> str:
-    """Return the name of a scratch database for which the request has none."""
-    return f"vault_drill_{short_hash(execution_arn, 12)}"
 
 
 def find_scratch(records: Workspace, milvus: str, database: str, execution_arn: str) -> Scratch | None:

@@ -94,7 +94,8 @@ class RestorePlanner(RestoreDecider):
         except BackupDamagedError as err:
             refused.append(_refused(err))
         known = {} if decision.is_listed else self._recorded(decision.archive, decision.collections)
-        aliases = foresee_aliases(self.request, decision.chosen, replaced, self.database)
+        left_out = {index for index, (collection, _) in enumerate(decision.chosen) if collection.name in damaged}
+        aliases = foresee_aliases(self.request, decision.chosen, replaced, left_out, self.database)
         found = list(
             each(
                 lambda index: self._measure(decision, index, known, aliases[index], is_replaced=index in replaced),

@@ -68,6 +68,11 @@ def drill_restore_name(execution_arn: str) -> str:
     return f"drill-{short_hash(execution_arn, 24)}"
 
 
+def drill_database(execution_arn: str) -> str:
+    """Return the name of a drill's scratch database for which the request has none: nobody else would give it."""
+    return f"vault_drill_{short_hash(execution_arn, 12)}"
+
+
 def is_restore_of_drill(run: str) -> bool:
     """Return whether a run is the restore of a drill, by its ID."""
     return _RESTORE_OF_DRILL.fullmatch(run) is not None

@@ -61,26 +61,34 @@ def give_aliases(
 
 def dropped_warnings(aliases: Iterable[str]) -> list[str]:
     """Return a warning for each alias that goes with the collection that is replaced."""
-    return [f"Alias {alias} of the replaced collection was dropped with it." for alias in aliases]
+    return [_dropped(alias, "was") for alias in aliases]
 
 
 def foresee_aliases(
     request: RestoreRequest,
     chosen: Sequence[tuple[ArchivedCollection, CollectionName]],
     replaced: Set[int],
+    left_out: Set[int],
     database: Schemas,
 ) -> list[tuple[list[str], list[str]]]:
     """Return for each collection the aliases that it will get, and the warnings that its restore will give of others.
 
-    `replaced` are the indexes of targets that replace a collection. Milvus is only asked. Of collections that are to
-    get the same alias the first one gets it, as nobody knows which is whole first.
+    `replaced` are the indexes of targets that replace a collection, and `left_out` those of collections that are not
+    restored. Milvus is only asked, and not even that where no alias is concerned. Of collections that are to get the
+    same alias the first one gets it, as nobody knows which is whole first; of those that switch it that one which has
+    it in the backup, whichever is whole first.
     """
+    if not replaced and not (request.restore_aliases and any(collection.aliases for collection, _ in chosen)):
+        return [([], []) for _ in chosen]
     there = set(database.list_databases())
     places = {target.database for _, target in chosen}
     names = {place: {*database.list_collections(place)} for place in places & there}
     taken = {place: {*names[place], *database.list_aliases(place)} if place in there else set() for place in places}
-    for _, target in chosen:
-        taken[target.database].add(target.name)
+    switched: dict[tuple[str, str], int] = {}
+    for index, (collection, target) in enumerate(chosen):
+        if index not in left_out:
+            taken[target.database].add(target.name)
+            switched |= {(target.database, alias): index for alias in collection.aliases if request.switch_aliases}
 
     def own(index: int) -> frozenset[str]:
         """Return the aliases of the collection that has the target's name now."""
@@ -90,15 +98,22 @@ def foresee_aliases(
 
     def foresee(index: int, owned: frozenset[str]) -> tuple[list[str], list[str]]:
         collection, target = chosen[index]
+        if index in left_out:
+            return [], []
         of_replaced = owned if index in replaced else frozenset[str]()
         if not request.restore_aliases:
-            return [], dropped_warnings(sorted(of_replaced))
-        wanted, held = sorted({*collection.aliases, *of_replaced}), taken[target.database]
+            return [], [_dropped(alias, "will be") for alias in sorted(of_replaced)]
+        handed_on = {alias for alias in of_replaced if switched.get((target.database, alias), index) == index}
+        wanted, held = sorted({*collection.aliases, *handed_on}), taken[target.database]
         given = wanted if request.switch_aliases else [one for one in wanted if one in owned or one not in held]
         held.update(given)
         return given, [_stays(one, target) for one in wanted if one not in given]
 
     return [foresee(*one) for one in enumerate(each(own, range(len(chosen)), threads=SMALL_REQUESTS_AT_A_TIME))]
+
+
+def _dropped(alias: str, verb: str) -> str:
+    return f"Alias {alias} of the replaced collection {verb} dropped with it."
 
 
 def _stays(alias: str, name: CollectionName) -> str:
