@@ -118,12 +118,12 @@ check-template: .make/venv .make/venv-sam ## the template and the state machines
 	$(call SAM_ENV,$(BIN)) $(SAM) validate --lint
 	$(BIN)/python -m local.validate_asl statemachine/*.asl.yaml
 
-# It reads neither anchors nor merges, and so what sam build made.
 # Not in `check`: from nothing it takes 95 s of a processor and 200 MB of packages, five minutes on a loaded machine.
 .PHONY: check-arm64
-check-arm64: .make/venv .make/arm64/python .make/arm64/built ## what is built for arm64, under an emulated Python: before a release; Debian
+check-arm64: .make/venv .make/arm64/got .make/arm64/built ## what is built for arm64, under an emulated Python: before a release; Debian
 	$(BIN)/python -m pytest --numprocesses=0 --verbose tests/arm64 $(ARGS)
 
+# It reads neither anchors nor merges, and so what sam build made.
 .PHONY: check-checkov
 check-checkov: .make/build-$(ARCHITECTURE) .make/venv-checkov ## what checkov asks of the template, but for .checkov.yaml
 	.venv-checkov/bin/checkov --config-file .checkov.yaml --file .aws-sam/build/template.yaml
@@ -180,8 +180,8 @@ clean: ## remove all that make made
 	$(call build,$(@D),arm64)
 	@touch $@
 
-.make/arm64/python: tools/arm64.py .make/$(STACK)
-	.$(STACK)/bin/python -m tools.arm64 $@
+.make/arm64/got: tools/arm64.py .make/$(STACK)
+	.$(STACK)/bin/python -m tools.arm64 $(@D)/python
 	@touch $@
 
 define build

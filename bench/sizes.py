@@ -8,7 +8,7 @@ so that the starts of functions are not in the times. The collection is dropped 
 and its rows are counted after.
 
 A phase is a task or a wait of the state machine: the time from entering it to leaving it, added up where that is done
-again. A restore has two branches, which copy and import at once, so that its phases add up to more than the whole.
+again. A restore has two branches, which copy and import at once, so that its phases may add up to more than the whole.
 """
 
 import argparse

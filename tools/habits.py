@@ -50,7 +50,7 @@ class Habit(BaseModel):
     source: str
     """The title of the page of AWS that it is from."""
     recorded: str = ""
-    """The test of LocalStack, in tests/aws/services/s3, whose record of an AWS account has it, of February 2026."""
+    """The test of LocalStack, in tests/aws/services/s3, whose record of an AWS account has it; most are of 2026."""
     servers: dict[str, str] = {}
     """The answers that are others than AWS'."""
     test: str = ""

@@ -12,7 +12,7 @@ import pytest
 
 from milvus_vault.adapters.milvus import MilvusDatabase, connect
 from milvus_vault.archive.layout import BackupLayout
-from milvus_vault.backup import moment
+from milvus_vault.backup import moment, snapshot
 from milvus_vault.backup.working_files import Snapshot, Verdict, snapshot_name
 from milvus_vault.model.collections import SegmentLevel
 from milvus_vault.model.names import attempt_of
@@ -136,6 +136,25 @@ def test_the_margin_is_waited_for_where_no_count_has_waited_for_what_is_on_its_w
         expected = ["margin", "flush_all"]
     assert done[: len(expected)] == expected
     assert taken.rows("b", FULL_NAME) == taken.live_rows(FULL_NAME)
+
+
+@pytest.mark.parametrize("version", ["2.3.5"])
+def test_the_margin_is_waited_for_where_a_flush_tells_its_second_alone(
+    start: Start, backups: Open, monkeypatch: pytest.MonkeyPatch, version: str
+) -> None:
+    running = start(version)
+    _fill(running.milvus)
+    running.milvus.load(NAME)
+    taken, done = backups(running), list[str]()
+    for call in ("count_rows", "flush"):
+        monkeypatch.setattr(MilvusDatabase, call, _told(done, call, getattr(MilvusDatabase, call)))
+    clock = SimpleNamespace(monotonic=time.monotonic, sleep=_told(done, "margin", time.sleep))
+    monkeypatch.setattr(moment, "time", clock)
+    monkeypatch.setattr(snapshot, "tells_flush_times", lambda _: False)
+
+    taken.take("b", collections=[FULL_NAME])
+
+    assert done[:3] == ["count_rows", "margin", "flush"]
 
 
 def _told(done: list[str], what: str, real: Callable[..., Any]) -> Callable[..., Any]:

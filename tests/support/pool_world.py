@@ -105,6 +105,8 @@ class Actor:
             self._arrived.release()
             self._go.acquire()
         if self._is_killed:
+            # Others of its threads may wait, too.
+            self._go.release()
             raise KilledError
 
     def step(self, count: int = 1) -> None:
@@ -126,7 +128,7 @@ class Actor:
         if not self.is_over:
             self._is_killed = True
             self._go.release()
-            self._arrived.acquire()
+            self._thread.join()
 
     def _run(self) -> None:
         try:

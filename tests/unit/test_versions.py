@@ -20,6 +20,7 @@ from milvus_vault.model.versions import (
     is_older,
     line_text,
     parse_version,
+    tells_flush_times,
 )
 from tests.support.milvus_server.versions import NEWEST, VERSIONS
 
@@ -215,3 +216,10 @@ def test_from_2_5_on_rights_are_granted_without_a_type(text: str, *, expected: b
 
 def test_messages_name_the_versions_that_are_known() -> None:
     assert f"2.2 to {line_text(LAST)}" == KNOWN
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"), [("v2.2.16", False), ("v2.3.0", False), ("v2.3.1", True), ("v2.6.19", True)]
+)
+def test_servers_whose_flush_says_its_timestamp(text: str, expected: bool) -> None:
+    assert tells_flush_times(parse_version(text)) is expected

@@ -26,7 +26,7 @@ LISTED = "key TEXT, size_bytes INTEGER, etag TEXT, modified_at TEXT, archive_cla
 # The name by which SQLite makes a database in a temporary file, which it deletes as soon as it has opened it.
 _OF_ITS_OWN = ""
 
-# Of each table. Some 30 are open at a time, where many small targets are looked at side by side.
+# Of each table. Some 60 are open at a time, where many small targets are looked at side by side.
 _CACHE_KIB = 4096
 _EVENLY = 10_000
 

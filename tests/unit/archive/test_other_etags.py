@@ -36,6 +36,16 @@ def test_what_is_noted_is_read_again_and_written_in_pieces(
     assert 10 < len(list(noted.document())) < 100
 
 
+def test_whether_anything_is_noted_is_told_without_a_count() -> None:
+    noted, asked = OtherEtags(), list[str]()
+    assert not noted
+    noted.note(NOTED.items())
+    noted._tables.set_trace_callback(asked.append)
+    assert noted
+    assert asked
+    assert not [statement for statement in asked if "count" in statement]
+
+
 def test_an_earlier_release_wrote_the_same_document(store: InMemoryObjectStore) -> None:
     document = json.dumps({"objects": NOTED}, ensure_ascii=False, separators=(",", ":")).encode()
     store.put(BUCKET, LAYOUT.other_etags, sealed(document))

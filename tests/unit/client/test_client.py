@@ -14,6 +14,7 @@ from milvus_vault.errors import (
     ApiUnavailableError,
     BackupHeldError,
     BackupNotFoundError,
+    InvalidRequestError,
     VaultError,
     WaitTimeoutError,
 )
@@ -254,6 +255,37 @@ def test_a_proxy_of_the_environment_is_used_with_its_login(api: FakeApi, monkeyp
     headers = {name.lower(): value for name, value in api.asked[0].headers.items()}
     assert headers["proxy-authorization"] == "Basic " + b64encode(b"alice:p@ss").decode()
     assert headers["host"] == "vault.invalid"
+
+
+def test_a_proxy_that_is_none_is_told_of_without_its_login(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("milvus_vault.client.transport.time.sleep", lambda _: None)
+    monkeypatch.setenv("http_proxy", "http://alice:p4ss@127.0.0.1:99999")
+    with pytest.raises(ApiUnavailableError, match="99999") as caught:
+        VaultClient("http://vault.invalid", session()).get_backup("b")
+    assert "p4ss" not in caught.value.message
+
+
+def test_what_no_header_may_have_is_refused_and_not_shown(api: FakeApi) -> None:
+    stale = boto3.Session(
+        aws_access_key_id="AKIAEXAMPLE",
+        aws_secret_access_key="s",
+        aws_session_token="t0ken\r\n",
+        region_name="eu-west-1",
+    )
+    with pytest.raises(InvalidRequestError, match="no header may have") as caught:
+        VaultClient(api.url, stale).get_backup("b")
+    assert "t0ken" not in caught.value.message
+    assert api.asked == []
+
+
+@pytest.mark.parametrize("variable", ["AWS_CA_BUNDLE", "REQUESTS_CA_BUNDLE"])
+def test_the_authorities_are_those_that_the_environment_names(
+    api: FakeApi, monkeypatch: pytest.MonkeyPatch, variable: str
+) -> None:
+    monkeypatch.delenv("AWS_CA_BUNDLE", raising=False)
+    monkeypatch.setenv(variable, "/nowhere/ca.pem")
+    with pytest.raises(ApiUnavailableError, match="No such file"):
+        VaultClient(api.url.replace("http:", "https:"), session()).get_backup("b")
 
 
 def test_something_else_at_the_address_is_told(api: FakeApi, client: VaultClient) -> None:

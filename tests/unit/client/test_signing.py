@@ -7,7 +7,7 @@ import pytest
 from botocore import auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import ReadOnlyCredentials
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from milvus_vault.client.caller import Credentials
@@ -19,6 +19,15 @@ TEXTS = st.text(st.characters(codec="utf-8", exclude_categories=["Cc"]), max_siz
 PARTS = TEXTS.filter(lambda part: part.strip("."))
 
 
+@example(
+    method="GET",
+    parts=[],
+    query={"0": "", "00": "", "a": "1", "a-b": "2"},
+    body=b"",
+    key="",
+    token=None,
+    host="http://h",
+)
 @given(
     method=st.sampled_from(["GET", "PUT", "POST", "DELETE"]),
     parts=st.lists(PARTS.map(lambda part: part.replace("/", "-")), max_size=4),
@@ -26,12 +35,21 @@ PARTS = TEXTS.filter(lambda part: part.strip("."))
     body=st.binary(max_size=40),
     key=st.text(st.sampled_from("ab  c-"), max_size=8),
     token=st.sampled_from([None, "token/of+somebody=="]),
+    host=st.sampled_from(
+        [
+            "https://abc.execute-api.eu-west-1.amazonaws.com:8443",
+            "https://ABC.execute-api.eu-west-1.amazonaws.com:443",
+            "https://someone:secret@vault.example",
+            "http://localhost:80",
+            "http://[::1]:4566",
+        ]
+    ),
 )
 def test_a_signature_is_that_of_botocore(
-    method: str, parts: list[str], query: dict[str, str], body: bytes, key: str, token: str | None
+    method: str, parts: list[str], query: dict[str, str], body: bytes, key: str, token: str | None, host: str
 ) -> None:
     path = quote("/".join(["", "v1", *parts]))
-    url = f"https://abc.execute-api.eu-west-1.amazonaws.com:8443{path}"
+    url = f"{host}{path}"
     url += f"?{urlencode(query, quote_via=quote)}" if query else ""
     headers = {"Accept": "application/json", "User-Agent": "milvus-vault/1", "Idempotency-Key": key}
     request = AWSRequest(method=method, url=url, headers=headers, data=body)

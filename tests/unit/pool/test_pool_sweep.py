@@ -21,14 +21,16 @@ from tests.support.pool_world import BUCKET, MILVUS, NIGHT, PREFIX, SOURCE, Worl
 
 
 @pytest.fixture
-def world() -> World:
+def world() -> Iterator[World]:
     """A pool with an object that no backup lists, and one that a backup does."""
     world = World(sweeper=PoolSweep)
     world.finish(world.make("r0", {1: [10]}))
     world.finish(world.make("r1", {1: [11]}))
     world.finish(world.delete("r0"))
     world.pass_night()
-    return world
+    yield world
+    # Threads of an actor would wait for their turn for ever.
+    world.close()
 
 
 def sweep(world: World) -> PoolSweep:

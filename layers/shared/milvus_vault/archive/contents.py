@@ -1,11 +1,11 @@
 """What a reader finds in a backup, whichever tool wrote it."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
 from milvus_vault.archive.layout import DELTA_LOG, log_of
-from milvus_vault.archive.manifest import CollectionFailure, FileDigest
+from milvus_vault.archive.manifest import LISTED_OBJECT_BYTES, CollectionFailure, FileDigest
 from milvus_vault.model.collections import (
     CollectionLayout,
     CollectionName,
@@ -69,7 +69,7 @@ class ArchivedCollection:
     """Rows that a query saw at the time of the backup, if one was made."""
     object_list: FileDigest | None
     """The document that lists the objects; None where the metadata already read lists them."""
-    listed_objects: Sequence[ArchivedObject] = ()
+    listed_objects: Collection[ArchivedObject] = ()
     resource_groups: tuple[str, ...] = ()
     """The resource group of each replica; none where nobody recorded them."""
     moment: int = 0
@@ -119,5 +119,7 @@ def segments_with_deletes(objects: Iterable[ArchivedObject]) -> frozenset[int]:
 
 
 def list_bytes(collection: ArchivedCollection) -> int:
-    """Return the bytes of the list of a collection's objects; 0 where it was read with the collection."""
-    return collection.object_list.size_bytes if collection.object_list else 0
+    """Return the bytes of the list of a collection's objects, or what they would be in a document of ours."""
+    if collection.object_list:
+        return collection.object_list.size_bytes
+    return len(collection.listed_objects) * LISTED_OBJECT_BYTES

@@ -65,8 +65,14 @@ class OtherEtags(Mapping[str, tuple[str, str]]):
 
     @override
     def __len__(self) -> int:
-        (count,) = self._tables.execute("SELECT count(*) FROM noted").fetchone()
+        with self._lock:
+            (count,) = self._tables.execute("SELECT count(*) FROM noted").fetchone()
         return int(count)
+
+    def __bool__(self) -> bool:
+        """Return whether anything is noted. It is asked for each object of a backup, and to count takes time."""
+        with self._lock:
+            return self._tables.execute("SELECT 1 FROM noted LIMIT 1").fetchone() is not None
 
     def document(self) -> Iterator[bytes]:
         """Yield the document in pieces."""

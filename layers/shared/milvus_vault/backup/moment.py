@@ -51,7 +51,7 @@ class Moment:
     taken_at: float
     """By the monotonic clock."""
     is_of_a_flush: bool = False
-    """Whether the server tells no time but that of a flush, so that nobody else can tell how long ago this was."""
+    """Whether the server tells no time but that of a flush."""
 
     def recent_since(self, written_at: datetime) -> datetime:
         """Return since when, by S3's clock, Milvus may have written what the proof of the moment has to read.
@@ -66,18 +66,17 @@ class Moment:
         ago = time.monotonic() - self.taken_at
         return written_at - timedelta(seconds=ago + SUSPECT_SECONDS + _CLOCKS_SECONDS)
 
-    def wait(self, database: Flushes, *, flushes: bool) -> None:
+    def wait(self, database: Flushes, *, leaves_margin: bool = False) -> None:
         """Return once every request that was stamped before it has arrived, in all likelihood.
 
         Args:
             database: Whose moment it is.
-            flushes: Whether this process flushes next. Where another one does, by `Margin`, nothing is waited for here
-                that can be told there.
+            leaves_margin: Whether nothing is waited for here, since whoever flushes has a `Margin`.
 
         Raises:
             ServerClockError: The server's time has not gone on since.
         """
-        if flushes or self.is_of_a_flush:
+        if not leaves_margin:
             time.sleep(max(0.0, self.taken_at + MARGIN_SECONDS - time.monotonic()))
         now = database.current_timestamp()
         if now is not None:
@@ -96,7 +95,7 @@ class Margin:
         self._moment, self._began, self._is_over, self._lock = moment, time.monotonic(), False, threading.Lock()
 
     def wait(self, database: Flushes) -> None:
-        """Return as `Moment.wait` does; at once where the server tells no time, since that has waited there.
+        """Return as `Moment.wait` does.
 
         The first of many threads asks for the time, and the others wait with it. Raises `ServerClockError`.
         """
@@ -106,8 +105,8 @@ class Margin:
             now = database.current_timestamp()
             if now is not None:
                 check_clock(self._moment, now, "its clock")
-                if milliseconds(now) - milliseconds(self._moment) < _LONG_AGO_SECONDS * 1000:
-                    time.sleep(max(0.0, self._began + MARGIN_SECONDS - time.monotonic()))
+            if now is None or milliseconds(now) - milliseconds(self._moment) < _LONG_AGO_SECONDS * 1000:
+                time.sleep(max(0.0, self._began + MARGIN_SECONDS - time.monotonic()))
             self._is_over = True
 
 

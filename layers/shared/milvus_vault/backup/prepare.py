@@ -128,8 +128,9 @@ def prepare_backup(
         concerned = sorted({*whole, *(name.database for name in collections)})
         described = tuple(_describe_databases(database, concerned, warnings))
         flushes_all = bool(collections) and _flushes_all(server, request)
+        leaves_margin = moment is not None and not (flushes_all or moment.is_of_a_flush)
         if moment is not None:
-            moment.wait(database, flushes=flushes_all)
+            moment.wait(database, leaves_margin=leaves_margin)
         plan = BackupPlan(
             request=request,
             backup_name=layout.name,
@@ -140,6 +141,7 @@ def prepare_backup(
             databases=described,
             collections=tuple(collections),
             moment=moment.timestamp if moment else 0,
+            leaves_margin=leaves_margin,
             recent_since=recent_since,
             flush_all=_flush_all(database) if flushes_all else None,
             warnings=tuple(warnings),

@@ -21,7 +21,14 @@ from milvus_vault.model.flushes import FlushPoint
 from milvus_vault.model.hybrid import milliseconds
 from milvus_vault.model.names import COLLECTIONS_PER_BATCH
 from milvus_vault.model.objects import CopyItem, ListedObject
-from milvus_vault.model.versions import ServerVersion, adds_fields, hides_expired, parse_version, stamps_in_order
+from milvus_vault.model.versions import (
+    ServerVersion,
+    adds_fields,
+    hides_expired,
+    parse_version,
+    stamps_in_order,
+    tells_flush_times,
+)
 from milvus_vault.parallel import each, for_each
 from milvus_vault.pool.sharing import Pool, ranges
 from milvus_vault.ports import VectorDatabase
@@ -126,7 +133,7 @@ class SnapshotBatch:
             return dict.fromkeys(before, _At(0, is_settled=True))
         is_ordered = stamps_in_order(self._version)
         if self.round == 1:
-            margin = None if self.plan.flush_all else Margin(self.plan.moment)
+            margin = Margin(self.plan.moment) if self.plan.leaves_margin else None
             return dict.fromkeys(before, _At(self.plan.moment, is_settled=is_ordered, margin=margin))
         found: dict[int, _At] = {}
         for index, snapshot in before.items():
@@ -135,7 +142,7 @@ class SnapshotBatch:
         rest = [index for index in before if index not in found]
         moment = take_moment(self.database, [self.plan.collections[index] for index in rest])
         if moment is not None:
-            moment.wait(self.database, flushes=True)
+            moment.wait(self.database)
             found |= dict.fromkeys(rest, _At(moment.timestamp, is_settled=is_ordered))
         return found
 
@@ -240,7 +247,8 @@ class SnapshotBatch:
         if at.before is not None and (again := self._capture_again(description, at.before)) is not None:
             return again
         counted = self._live_rows(description)
-        if counted is None and at.margin is not None:
+        # Without the margin the second that some servers tell of a flush may be the moment's own.
+        if at.margin is not None and (counted is None or not tells_flush_times(self._version)):
             at.margin.wait(self.database)
         point = self._flush(description)
         if at.moment:

@@ -74,6 +74,8 @@ class BackupPlan(Model):
     """Their positions here are the indexes by which all other files name them."""
     moment: int = 0
     """Hybrid timestamp at which restores cut all collections that were captured in the first round; 0: none is cut."""
+    leaves_margin: bool = False
+    """Whether nobody has waited between the moment and the flush yet. A build that does not know this takes no plan."""
     recent_since: Time | None = None
     """By S3's clock: objects of Milvus that were written before it say nothing of the moment. None: any may."""
     flush_all: FlushAllPoint | None = None

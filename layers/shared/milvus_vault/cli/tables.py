@@ -49,10 +49,9 @@ def word(status: str) -> Text:
     return Text(status.replace("_", " "), style=STYLES.get(status, ""))
 
 
-def table(output: Output, *headings: str) -> Table:
+def table(*headings: str) -> Table:
     """Return an empty table; a heading that begins with `>` is of numbers. Cells are kept on one line."""
-    lines = box.SIMPLE_HEAD if output.text.is_terminal else None
-    made = Table(box=lines, pad_edge=False, header_style="bold", show_edge=False)
+    made = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold", show_edge=False)
     for heading in headings:
         justify: JustifyMethod = "right" if heading.startswith(">") else "left"
         made.add_column(heading.removeprefix(">").upper(), justify=justify, no_wrap=True)
@@ -72,7 +71,7 @@ def listed(
     if not output.text.is_terminal:
         lines = [[_on_one_line(row[number]) for number in shown] for row in kept]
         return Text(_columns([headings[number] for number in shown], lines))
-    made = table(output, *(headings[number] for number in shown))
+    made = table(*(headings[number] for number in shown))
     for row in kept:
         made.add_row(*(row[number] for number in shown))
     if _width(output, made) <= output.text.width:

@@ -60,13 +60,13 @@ class Caller:
         """Return what signs now. Raises ApiAccessDeniedError where there is nothing, and as `session` does."""
         if self._credentials is not None:
             return self._credentials
-        from botocore.exceptions import BotoCoreError  # noqa: PLC0415 - see above
+        from botocore.exceptions import BotoCoreError, ClientError  # noqa: PLC0415 - see above
 
         try:
             found = self.session.get_credentials()
             # They may be renewed between one and the next of them.
             frozen = found.get_frozen_credentials() if found else None
-        except BotoCoreError as err:
+        except (BotoCoreError, ClientError) as err:
             raise _unsigned(str(err)) from err
         except RuntimeError as err:
             # So botocore says that what it was given as new has run out as well.

@@ -115,7 +115,7 @@ def checked_address(url: str) -> str:
     """Return the address of an API. Raises `ApiNotFoundError` for what is none."""
     try:
         parts = urlsplit(url)
-        is_one = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+        is_one = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0 and url.split() == [url]
     except ValueError:
         # A bracket without its other, or a port that is none.
         is_one = False

@@ -12,6 +12,8 @@ _ALGORITHM = "AWS4-HMAC-SHA256"
 _SERVICE = "execute-api"
 # Proxies write it anew.
 _UNSIGNED = "user-agent"
+# What the header Host has no port for.
+_PORTS = {"http": ":80", "https": ":443"}
 
 
 def signature(
@@ -34,14 +36,17 @@ def signature(
     time = now.strftime("%Y%m%dT%H%M%SZ")
     added = {"X-Amz-Date": time} | ({"X-Amz-Security-Token": credentials.token} if credentials.token else {})
     signed = {name.lower(): " ".join(value.split()) for name, value in {**headers, **added}.items()}
-    signed = {"host": parts.netloc} | {name: value for name, value in signed.items() if name != _UNSIGNED}
+    # As urllib3 sends it: in small letters, without a login and the scheme's own port.
+    host = parts.netloc.rpartition("@")[2].lower().removesuffix(_PORTS[parts.scheme])
+    signed = {"host": host} | {name: value for name, value in signed.items() if name != _UNSIGNED}
     names = ";".join(sorted(signed))
     request = "\n".join(
         (
             method,
             # What is quoted already is quoted once more, but for S3.
             quote(parts.path or "/", safe="/~"),
-            "&".join(sorted(parts.query.split("&"))),
+            # By the names, and not by what follows them.
+            "&".join(sorted(parts.query.split("&"), key=lambda part: part.partition("="))),
             *(f"{name}:{signed[name]}" for name in sorted(signed)),
             "",
             names,

@@ -1,6 +1,7 @@
 """Signed requests to the API, repeated where that is safe."""
 
 import json
+import os
 import random
 import re
 import time
@@ -21,7 +22,7 @@ from milvus_vault import __version__
 from milvus_vault.client.caller import Caller
 from milvus_vault.client.problems import error_of
 from milvus_vault.client.signing import signature
-from milvus_vault.errors import ApiUnavailableError, VaultError
+from milvus_vault.errors import ApiUnavailableError, InvalidRequestError, VaultError
 
 CONNECT_TIMEOUT_SECONDS = 5
 # API Gateway gives up after 29 s.
@@ -80,7 +81,9 @@ def _http(url: str) -> urllib3.PoolManager:
 
 
 def _certificates() -> str:
-    """Return the file of the authorities that botocore trusts."""
+    """Return the file of the authorities that a client of boto3 trusts."""
+    if chosen := os.environ.get("AWS_CA_BUNDLE") or os.environ.get("REQUESTS_CA_BUNDLE"):
+        return chosen
     try:
         import certifi  # noqa: PLC0415 - it need not be there
     except ImportError:
@@ -90,11 +93,12 @@ def _certificates() -> str:
 
 
 def _said(err: HTTPError) -> str:
-    """Return what went wrong, without the object of urllib3 that met it."""
+    """Return what went wrong, without the object of urllib3 that met it, and the login of a proxy."""
     by = "by the proxy that the environment names: " if isinstance(err, ProxyError) else ""
     while isinstance(err.args[-1] if err.args else None, HTTPError):
         err = err.args[-1]
-    return by + re.sub(r"^HTTPS?Connection(Pool)?\(.*?\): ", "", str(err.args[-1] if err.args else err))
+    said = re.sub(r"^HTTPS?Connection(Pool)?\(.*?\): ", "", str(err.args[-1] if err.args else err))
+    return by + re.sub(r"//[^/\s]*@", "//***@", said)
 
 
 class Transport:
@@ -168,6 +172,11 @@ class Transport:
                 if is_last or not (is_repeatable or isinstance(err, _NEVER_SENT)):
                     raise self._unreachable(err) from err
                 reason = self._unreachable(err).message
+            except ValueError:
+                # Which it quotes: a secret, perhaps.
+                msg = f"the API at {self.url} cannot be asked: something has a character that no header may have"
+                hint = "See the AWS credentials, the idempotency key and the proxy of the environment."
+                raise InvalidRequestError(msg, hint=hint) from None
             else:
                 if answer.status < HTTPStatus.BAD_REQUEST:
                     return answer.data

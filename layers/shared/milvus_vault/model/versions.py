@@ -28,6 +28,9 @@ MATRIX_BEGIN = line_text(OLDEST_TARGET)
 # From then on FlushAll says for each channel up to where it has flushed.
 _FLUSH_ALL_SINCE = (2, 6, 11)
 
+# Whose answer to Flush has `coll_flush_ts` (milvus-proto/go-api v2.3.1).
+_FLUSH_TIMES_SINCE = (2, 3, 1)
+
 # `2.6-20260404-31fb3fc` is the head of a branch: newer than each of its releases.
 BRANCH_HEAD_PATCH = 9999
 
@@ -144,6 +147,11 @@ def has_databases(server: ServerVersion) -> bool:
 def has_flush_all(server: ServerVersion) -> bool:
     """Return whether one call can flush a whole server, and says up to where."""
     return (server.major, server.minor, server.patch) >= _FLUSH_ALL_SINCE
+
+
+def tells_flush_times(server: ServerVersion) -> bool:
+    """Return whether a flush of a collection says its timestamp, and not the second alone."""
+    return (server.major, server.minor, server.patch) >= _FLUSH_TIMES_SINCE
 
 
 def stamps_in_order(server: ServerVersion) -> bool:

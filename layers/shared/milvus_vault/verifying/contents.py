@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import batched
 
 from milvus_vault.archive.check import check_objects
@@ -38,7 +39,7 @@ class Comparison(Model):
     damaged: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class ContentComparison:
     """The comparison of one backup by one execution."""
 
@@ -118,12 +119,17 @@ class ContentComparison:
         if proven:
             check_not_being_deleted(store, bucket, self.run.prefix, self.layout.name)
             check_backup_exists(store, bucket, self.layout)
-            noted = OtherEtags()
-            noted.note(read_other_etags(store, bucket, self.layout).items())
-            noted.note(proven.items())
-            write_other_etags(store, bucket, self.layout, noted)
+            self._noted.note(proven.items())
+            write_other_etags(store, bucket, self.layout, self._noted)
         update = {"proven_count": progress.proven_count + len(proven), "damaged": tuple(damaged)}
         return progress.model_copy(update=update), is_through
+
+    @cached_property
+    def _noted(self) -> OtherEtags:
+        """What is noted of the backup: of millions of objects it is read once."""
+        noted = OtherEtags()
+        noted.note(read_other_etags(self.run.store, self.run.bucket, self.layout).items())
+        return noted
 
     def _is_right(self, item: ArchivedObject, etag: str) -> bool:
         try:

@@ -1,10 +1,8 @@
 #!/usr/bin/env bash
-# What versitygw makes of a key that was deleted in a bucket with versions, whose newest version is a delete marker.
+# What versitygw does with PutObject and If-None-Match `*` for a key that was deleted in a bucket with versions.
 #
-# Expected: as on S3, and as its own GetObject has it, nothing is there: CopyObject of it fails with NoSuchKey (404), and
-#           PutObject with If-None-Match `*` writes it.
-# Seen:     CopyObject answers 200, and the copy has the content that was deleted; PutObject with If-None-Match `*` fails
-#           with PreconditionFailed (412). Who writes a key only if it is not there can never write one that was deleted.
+# Expected: as on S3, and as its own GetObject has it, nothing is there, so that it is written.
+# Seen:     PreconditionFailed (412). Who writes a key only if it is not there can never write one that was deleted.
 #
 # Versions: github.com/versity/versitygw v1.8.0 (Go module), boto3 1.43.106, Python 3.13. Needs Go; builds for minutes and
 # runs for seconds, in a temporary folder, on a file system with extended attributes. Fails if this is no longer so.
@@ -16,7 +14,8 @@ server=
 trap '[ -z "$server" ] || kill "$server" 2>/dev/null || true; wait 2>/dev/null || true; rm -rf "$folder"' EXIT
 "$python" -m venv "$folder/venv"
 "$folder/venv/bin/python" -m pip install --quiet --disable-pip-version-check boto3==1.43.106
-GOBIN="$folder/bin" go install github.com/versity/versitygw/cmd/versitygw@v1.8.0
+GOFLAGS=-modcacherw GOPATH="$folder/go" GOCACHE="$folder/cache" GOBIN="$folder/bin" \
+    go install github.com/versity/versitygw/cmd/versitygw@v1.8.0
 
 port=$("$python" -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
 mkdir "$folder/data" "$folder/versions"
@@ -61,11 +60,8 @@ s3.put_bucket_versioning(Bucket="bucket", VersioningConfiguration={"Status": "En
 s3.put_object(Bucket="bucket", Key="rows", Body=b"deleted rows")
 s3.delete_object(Bucket="bucket", Key="rows")
 got = outcome(s3.get_object, Key="rows")
-copied = outcome(s3.copy_object, Key="copy", CopySource="bucket/rows")
-body = s3.get_object(Bucket="bucket", Key="copy")["Body"].read() if copied == "200" else b""
 written = outcome(s3.put_object, Key="rows", Body=b"new rows", IfNoneMatch="*")
-print(f"versitygw v1.8.0: GetObject {got}, CopyObject {copied} ({body!r}), PutObject if absent {written}")
-seen = (got, copied, body, written)
-sys.exit(0 if seen == ("404 NoSuchKey", "200", b"deleted rows", "412 PreconditionFailed") else 1)
+print(f"versitygw v1.8.0: GetObject {got}, PutObject if absent {written}")
+sys.exit(0 if (got, written) == ("404 NoSuchKey", "412 PreconditionFailed") else 1)
 PYTHON
 "$folder/venv/bin/python" "$folder/look.py" "$port" || { tail -5 "$folder/server.log"; exit 1; }
