@@ -332,7 +332,7 @@ class _Pages:
         name = request.path_params["name"]
         if form["typed"] != name:
             msg = f"'{form['typed']}' is not the name of the backup: nothing is deleted"
-            raise InvalidRequestError(msg, hint=f"Type {name} to delete it.")
+            raise InvalidRequestError(msg, hint=f"Type '{name}' to delete it.")
         return to_run(self._vault.delete_backup(name).id)
 
     def runs(self, request: Request, _: Form) -> Response:

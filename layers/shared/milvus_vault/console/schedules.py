@@ -63,7 +63,7 @@ class SchedulePages:
         name = request.path_params["name"]
         if form["typed"] != name:
             msg = f"'{form['typed']}' is not the name of the schedule: nothing is deleted"
-            raise InvalidRequestError(msg, hint=f"Type {name} to delete it.")
+            raise InvalidRequestError(msg, hint=f"Type '{name}' to delete it.")
         self._vault.delete_schedule(name)
         return to("/schedules")
 
