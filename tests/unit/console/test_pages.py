@@ -360,6 +360,13 @@ def test_runs_and_schedules_are_listed(api: FakeApi, browser: Browser) -> None:
     assert "never" in page
 
 
+@pytest.mark.parametrize("path", ["/runs", "/runs/export-a"])
+def test_an_export_tells_what_it_writes_and_where(api: FakeApi, browser: Browser, path: str) -> None:
+    given = {"backup_name": "first", "export_name": "archived", "export_to": "s3://archive/vault"}
+    api.runs["export-a"] = [run("export-a", **given)]
+    assert "first</a> as archived to s3://archive/vault" in browser.get(path).text
+
+
 def test_runs_are_filtered_by_the_api(api: FakeApi, browser: Browser) -> None:
     api.runs |= {f"backup-{number}": [run(f"backup-{number}")] for number in range(250)}
     api.asked.clear()
