@@ -11,7 +11,15 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from milvus_vault.client import VaultClient
-from milvus_vault.console.forms import Form, Refusal, refusal_of, schedule_fields, schedule_spec, spec_of
+from milvus_vault.console.forms import (
+    Form,
+    Refusal,
+    refusal_of,
+    schedule_fields,
+    schedule_spec,
+    spec_of,
+    wrong_fields_of,
+)
 from milvus_vault.console.showing import Clock, Show, to
 from milvus_vault.console.timelines import Kept, in_the_long_run, kept, next_firings
 from milvus_vault.errors import InvalidRequestError, ScheduleNotFoundError, VaultError
@@ -77,9 +85,9 @@ class SchedulePages:
                 self._check_is_free(name)
             self._vault.put_schedule(name, spec)
         except ValidationError as err:
-            return self._page(before, form, refusal_of(err, _FIELDS))
+            return self._page(before, form, wrong_fields_of(err, _FIELDS))
         except VaultError as err:
-            return self._page(before, form, Refusal(err.message, err.hint))
+            return self._page(before, form, refusal_of(err))
         return _to_schedule(name)
 
     def _check_is_free(self, name: str) -> None:
