@@ -71,7 +71,9 @@ class SchedulePages:
         name = request.path_params["name"]
         if form["typed"] != name:
             msg = f"'{form['typed']}' is not the name of the schedule: nothing is deleted"
-            raise InvalidRequestError(msg, hint=f"Type '{name}' to delete it.")
+            refusal = Refusal(msg, f"Type '{name}' to delete it.")
+            schedule = self._vault.get_schedule(name)
+            return self._page(schedule, schedule_fields(schedule, schedule.kind), refusal)
         self._vault.delete_schedule(name)
         return to("/schedules")
 
