@@ -14,8 +14,11 @@ TEMPLATES = {path.name: path.read_text() for path in (FOLDER / "templates").glob
     ("said", "in_its_words"),
     [
         ("Give `allow_version`.", "Give “Into Milvus 2.2 or 2.3 as well”."),
-        ("other names (`suffix`, `rename`)", "other names (“Suffix of the new names”, `rename` (of the command line"),
-        ("with `load: false`", "with `load: false` (of the command line and the API)"),
+        (
+            "other names (`suffix`, `rename`)",
+            "other names (“Suffix of the new names”, `rename` of the command line and the API)",
+        ),
+        ("with `load: false`", "with `load: false` of the command line and the API"),
         ("with `drop_existing: false`", "with “Replace what exists”: false"),
         ("`GET /runs` lists the runs.", "“Runs” lists the runs."),
         ("partition `p` is none", "partition `p` is none"),

@@ -19,6 +19,7 @@ from milvus_vault.model.resources import (
     ComparedCollection,
     ObjectCount,
     ObjectKinds,
+    RunCollection,
     Schedule,
     Setting,
 )
@@ -244,3 +245,31 @@ def test_what_grew_is_found_within_two_clicks(page: Page) -> None:
     page.get_by_role("link", name="What grew since yesterday").click()
     page.get_by_role("link", name=f"default.{LONG}").click()
     expect(page.get_by_role("heading", name="Partitions")).to_be_visible()
+
+
+def test_names_of_errors_stay_whole_beside_long_names(page: Page, filled: FakeApi) -> None:
+    name = "a_backup_with_thirty_letters__"
+    error = "ImportJobsUnsupportedError"
+    filled.runs["x"] = [run(f"backup-{name}", "failed", backup_name=name, schedule=name, error=error)]
+    page.set_viewport_size({"width": 1200, "height": 800})
+    page.goto("/runs")
+    cell = page.get_by_text(error)
+    assert cell.evaluate("one => Math.round(one.offsetHeight / parseFloat(getComputedStyle(one).lineHeight))") == 1
+    assert page.locator(".scroll").evaluate("one => one.scrollWidth <= one.clientWidth")
+
+
+def test_a_table_that_goes_on_by_itself_lies_on_a_card(page: Page, filled: FakeApi) -> None:
+    one = RunCollection(database="default", name="articles", status="done", phase="", objects_done=1, bytes_done=1)
+    filled.runs["backup-one"] = [run("backup-one", collections=(one,))]
+    page.goto("/runs/backup-one")
+    table = page.get_by_role("region", name="Collections")
+    assert table.evaluate("one => getComputedStyle(one).backgroundColor") == "rgb(255, 255, 255)"
+
+
+def test_a_telephone_shows_what_a_collection_becomes(page: Page) -> None:
+    page.set_viewport_size({"width": 390, "height": 800})
+    page.goto("/backups/today/restore")
+    page.get_by_role("button", name="Show the plan").click()
+    table = page.get_by_role("region", name="Collections of the plan")
+    right = table.locator("tbody td").first.evaluate("one => one.getBoundingClientRect().right")
+    assert right <= table.evaluate("one => one.getBoundingClientRect().right")

@@ -199,6 +199,36 @@ def test_a_backup_is_drilled_exported_and_copied(api: FakeApi, browser: Browser)
     ]
 
 
+@pytest.mark.parametrize(
+    ("action", "form", "told"),
+    [
+        ("export", {"export_name": "a b"}, "“New name”: &#39;a b&#39; is no name"),
+        ("drill", {"row_count": "many"}, "“Rows compared of each”: should be a whole number"),
+        ("copy", {"bucket": "X"}, "is no name"),
+        ("verify", {"level": "odd"}, "“Verify”: "),
+    ],
+)
+def test_what_is_refused_of_a_backup_is_shown_above_its_forms_with_what_they_had(
+    api: FakeApi, browser: Browser, action: str, form: dict[str, str], told: str
+) -> None:
+    api.backups["first"] = backup("first")
+    refused = browser.post(f"/backups/first/{action}", **form)
+    assert (refused.status, "<h1>first</h1>" in refused.text) == (409, True)
+    assert told in refused.text
+    if action != "verify":
+        assert "<details open>" in refused.text
+        assert all(f'name="{name}" value="{value}"' in refused.text for name, value in form.items())
+    assert sent(api, "POST") == []
+
+
+def test_parts_of_a_list_are_parts_of_the_backup_where_it_was_shown_again(api: FakeApi, browser: Browser) -> None:
+    one = backup("first").collections[0]
+    api.backups["first"] = backup(
+        "first", collections=tuple(one.model_copy(update={"name": f"c{n}"}) for n in range(250))
+    )
+    assert 'href="/backups/first?from=100"' in browser.post("/backups/first/delete", typed="firs").text
+
+
 def test_a_prune_shows_its_dry_run_before_it_deletes(api: FakeApi, browser: Browser) -> None:
     decisions = [
         {"name": "old", "keep": False, "reason": "deleted: no rule keeps it"},
@@ -265,22 +295,26 @@ def test_what_grew_is_one_click_from_the_overview(api: FakeApi, browser: Browser
         ComparedBackup(name=name, created_at=BEGAN, origin="x", milvus_version="2.5", meta_only=False, **counts)
         for name in ("yesterday", "today")
     ]
-    changes = [("small", 10, 20), ("gone", 500, 0), ("large", 10, 4000)]
+    changes = [("restored", 0, 9000), ("small", 10, 20), ("gone", 500, 0), ("large", 10, 4000)]
     collections = tuple(
         CollectionDiff(
-            change="changed", a=compared(name, before, before), b=compared(name, after, after) if after else None
+            change="changed",
+            a=compared(name, before, before) if before else None,
+            b=compared(name, after, after) if after else None,
         )
         for name, before, after in changes
     )
     api.diffs.append(
         BackupDiff(
             a=sides[0], b=sides[1], same_source=True, databases_added=(), databases_removed=(), collections=collections,
-            differing_count=3, unchanged_count=0, objects=None,
+            differing_count=4, unchanged_count=0, objects=None,
         )
     )  # fmt: skip
     assert 'href="/diff?a=yesterday&amp;b=today"' in browser.get("/").text
     page = browser.get("/diff?a=yesterday&b=today").text
-    order = [page.index(f"default.{name}") for name in ("large", "small", "gone")]
+    order = [
+        page.index(text) for text in ("default.large", "default.small", "default.gone", "New since", "default.restored")
+    ]
     assert order == sorted(order)
     for text in ("+3.9 KiB", "+3,990", "-500 B"):
         assert text in page
@@ -305,6 +339,7 @@ def test_a_backup_is_deleted_only_by_its_whole_name(api: FakeApi, browser: Brows
     api.backups["first"] = backup("first")
     refused = browser.post("/backups/first/delete", typed="firs")
     assert (refused.status, "nothing is deleted" in refused.text) == (409, True)
+    assert 'name="typed" value="firs"' in refused.text
     assert sent(api, "DELETE") == []
     assert browser.post("/backups/first/delete", typed="first").headers["location"].startswith("/runs/")
     assert sent(api, "DELETE") == [("/backups/first", None)]
@@ -358,6 +393,13 @@ def test_runs_and_schedules_are_listed(api: FakeApi, browser: Browser) -> None:
     page = browser.get("/schedules").text
     assert "daily 14" in page
     assert "never" in page
+
+
+@pytest.mark.parametrize("path", ["/runs", "/runs/export-a"])
+def test_an_export_tells_what_it_writes_and_where(api: FakeApi, browser: Browser, path: str) -> None:
+    given = {"backup_name": "first", "export_name": "archived", "export_to": "s3://archive/vault"}
+    api.runs["export-a"] = [run("export-a", **given)]
+    assert "first</a> as archived to s3://archive/vault" in browser.get(path).text
 
 
 def test_runs_are_filtered_by_the_api(api: FakeApi, browser: Browser) -> None:
@@ -429,7 +471,7 @@ def test_what_the_api_refuses_is_shown_with_what_to_do(api: FakeApi, browser: Br
     api.answers.append(problem("BackupExistsError", "it is there already", hint="Choose another name."))
     refused = browser.post("/backups", name="first", mode="full")
     assert refused.status == 409
-    for text in ("BackupExistsError", "it is there already", "Choose another name."):
+    for text in ("BackupExistsError", "it is there already", "Choose another name.", 'value="first"', 'full" selected'):
         assert text in refused.text
 
 
@@ -437,6 +479,8 @@ def test_what_the_api_refuses_is_shown_with_what_to_do(api: FakeApi, browser: Br
 def test_a_form_that_is_not_right_is_refused_in_words(api: FakeApi, browser: Browser, form: dict[str, str]) -> None:
     refused = browser.post("/backups", **form)
     assert (refused.status, "InvalidRequestError" in refused.text) == (409, True)
+    assert f'name="name" value="{form["name"]}"' in refused.text
+    assert "backup_name" not in refused.text
     assert sent(api, "POST") == []
 
 

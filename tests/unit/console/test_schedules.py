@@ -158,6 +158,7 @@ def test_a_schedule_is_deleted_only_by_its_whole_name(api: FakeApi, browser: Bro
     api.schedules["nightly"] = nightly()
     refused = browser.post("/schedules/nightly/delete", typed="night")
     assert (refused.status, "nothing is deleted" in refused.text, "nightly" in api.schedules) == (409, True, True)
+    assert "<h1>Schedule nightly</h1>" in refused.text
     assert browser.post("/schedules/nightly/delete", typed="nightly").headers["location"] == "/schedules"
     assert api.schedules == {}
     missing = browser.get("/schedules/nightly")

@@ -18,11 +18,13 @@ from starlette.staticfiles import StaticFiles
 
 from milvus_vault import __version__
 from milvus_vault.client import VaultClient
-from milvus_vault.console.forms import Form
+from milvus_vault.client.local_state import running_stack
+from milvus_vault.console.forms import Form, Refusal, refusal_of, wrong_request
 from milvus_vault.console.schedules import SchedulePages
 from milvus_vault.console.showing import FOLDER, Clock, environment, to, to_run
 from milvus_vault.errors import (
     AnswerTimeoutError,
+    ApiUnavailableError,
     BackupNotFoundError,
     CollectionNotFoundError,
     InvalidRequestError,
@@ -42,7 +44,6 @@ from milvus_vault.model.requests import (
     VerifyOptions,
 )
 from milvus_vault.model.resources import BackupSummary, CollectionDiff, Page, RunKind, RunStatus
-from milvus_vault.model.words import wrong_fields
 from milvus_vault.reports import COLOURS, openapi
 from milvus_vault.reports.charts import COLUMN_HEIGHT, history_chart
 
@@ -85,14 +86,14 @@ class _Paging:
     after: str | None
 
     @classmethod
-    def of(cls, request: Request, count: int) -> Self:
-        """Return what a request asks for by `from`, the number of those before."""
+    def of(cls, request: Request, count: int, path: str) -> Self:
+        """Return what a request asks for by `from`, the number of those before; the others are at a path."""
         asked = request.query_params.get("from", "")
         begin = min(int(asked), max(count - 1, 0)) if asked.isascii() and asked.isdigit() else 0
         end = min(begin + _SHOWN_COLLECTIONS, count)
 
         def at(first: int) -> str:
-            return str(request.url.include_query_params(**{"from": first}).replace(scheme="", netloc=""))
+            return f"{path}?{urlencode({**request.query_params, 'from': first})}"
 
         before = at(max(begin - _SHOWN_COLLECTIONS, 0)) if begin else None
         return cls(count, begin, end, before, at(end) if end < count else None)
@@ -110,12 +111,12 @@ def make_app(vault: VaultClient, now: Clock = lambda: datetime.now(UTC)) -> Star
         Route("/backups/{name}/restore", pages.handler(pages.restore_form)),
         Route("/backups/{name}/restore", pages.handler(pages.restore), methods=["POST"]),
         Route("/backups/{name}/restore/plan", pages.handler(pages.plan_restore), methods=["POST"]),
-        Route("/backups/{name}/verify", pages.handler(pages.verify), methods=["POST"]),
-        Route("/backups/{name}/hold", pages.handler(pages.hold), methods=["POST"]),
-        Route("/backups/{name}/drill", pages.handler(pages.drill), methods=["POST"]),
-        Route("/backups/{name}/export", pages.handler(pages.export), methods=["POST"]),
-        Route("/backups/{name}/copy", pages.handler(pages.copy), methods=["POST"]),
-        Route("/backups/{name}/delete", pages.handler(pages.delete), methods=["POST"]),
+        Route("/backups/{name}/verify", pages.handler(pages.or_backup(pages.verify)), methods=["POST"]),
+        Route("/backups/{name}/hold", pages.handler(pages.or_backup(pages.hold)), methods=["POST"]),
+        Route("/backups/{name}/drill", pages.handler(pages.or_backup(pages.drill)), methods=["POST"]),
+        Route("/backups/{name}/export", pages.handler(pages.or_backup(pages.export)), methods=["POST"]),
+        Route("/backups/{name}/copy", pages.handler(pages.or_backup(pages.copy)), methods=["POST"]),
+        Route("/backups/{name}/delete", pages.handler(pages.or_backup(pages.delete)), methods=["POST"]),
         Route("/diff", pages.handler(pages.diff)),
         Route("/runs", pages.handler(pages.runs)),
         Route("/runs/{run}", pages.handler(pages.run)),
@@ -143,6 +144,8 @@ class _Pages:
 
     def __init__(self, vault: VaultClient, now: Clock) -> None:
         self._vault, self._now = vault, now
+        # Which has another address each time it is started.
+        self._is_local = (stack := running_stack()) is not None and stack.api_url == vault.url
         self.schedules = SchedulePages(vault, now, self._show)
 
     def handler(self, page: Handler) -> Callable[[Request], Awaitable[Response]]:
@@ -166,11 +169,28 @@ class _Pages:
         try:
             return page(request, form)
         except ValidationError as err:
-            return self._problem(request, InvalidRequestError(": ".join(next(wrong_fields(err)))))
+            return self._problem(request, wrong_request(err))
         except VaultError as err:
             return self._problem(request, err)
 
+    def _told(self, err: VaultError) -> VaultError:
+        """Return an error; of a local stack that is gone or elsewhere, what became of it."""
+        if not self._is_local or not isinstance(err, ApiUnavailableError):
+            return err
+        stack = running_stack()
+        if stack is None:
+            msg, hint = (
+                "no local stack runs",
+                "Start it with 'milvus-vault local up', then 'milvus-vault console' again.",
+            )
+        elif stack.api_url != self._vault.url:
+            msg, hint = "the local stack has another address now", "Start 'milvus-vault console' again."
+        else:
+            return err
+        return ApiUnavailableError(f"{msg}: {err.message}", hint=hint)
+
     def _problem(self, request: Request, err: VaultError) -> Response:
+        err = self._told(err)
         is_missing = isinstance(err, _NOT_THERE)
         code = HTTPStatus.NOT_FOUND if is_missing else HTTPStatus.CONFLICT
         template = "problem_part" if request.query_params.get("part") else "problem"
@@ -201,6 +221,7 @@ class _Pages:
             history=history,
             height=COLUMN_HEIGHT,
             running=running,
+            form=Form(),
             failed=list(islice(self._vault.list_runs(status="failed", page_size=_SHOWN_RUNS), _SHOWN_RUNS)),
         )
 
@@ -216,7 +237,16 @@ class _Pages:
         return self._show("backups", rows=rows, more=_following(asked, token), **asked)
 
     def create(self, _: Request, form: Form) -> Response:
-        """Start a backup."""
+        """Start a backup, or show the form again with what it had and why not."""
+        try:
+            return self._create(form)
+        except ValidationError as err:
+            refusal = refusal_of(wrong_request(err))
+        except VaultError as err:
+            refusal = refusal_of(self._told(err))
+        return self._show("create", HTTPStatus.CONFLICT, form=form, refusal=refusal)
+
+    def _create(self, form: Form) -> Response:
         given: dict[str, object] = {"mode": form["mode"] or "full"}
         given |= {"backup_name": form["name"]} if form["name"] else {}
         given |= {"collections": form.words("collections")} if form["collections"] else {}
@@ -224,14 +254,46 @@ class _Pages:
 
     def backup(self, request: Request, _: Form) -> Response:
         """Show one backup."""
+        return self._backup(request, Form(), Refusal())
+
+    def or_backup(self, action: Handler) -> Handler:
+        """Return what does something with a backup, or shows that again with what the form had and why not."""
+
+        def act(request: Request, form: Form) -> Response:
+            try:
+                return action(request, form)
+            except ValidationError as err:
+                refusal = refusal_of(wrong_request(err))
+            except BackupNotFoundError:
+                raise
+            except VaultError as err:
+                refusal = refusal_of(self._told(err))
+            return self._backup(request, form, refusal)
+
+        return act
+
+    def _backup(self, request: Request, form: Form, refusal: Refusal) -> Response:
         found = self._vault.get_backup(request.path_params["name"])
         query = request.query_params.get("q", "").strip()
         named = [one for one in found.collections if query.lower() in f"{one.database}.{one.name}".lower()]
-        paging = _Paging.of(request, len(named))
+        paging = _Paging.of(request, len(named), f"/backups/{quote(found.name, safe='')}")
         shown = sorted(named, key=lambda one: one.size_bytes, reverse=True)[paging.begin : paging.end]
         listed = self._vault.list_backups(schedule=found.schedule or "", page_size=2 * _PAGE)
         older = _before(found, islice(listed, 2 * _PAGE))
-        return self._show("backup", backup=found, shown=shown, paging=paging, q=query, older=older)
+        code = HTTPStatus.CONFLICT if refusal.message else HTTPStatus.OK
+        action = request.url.path.rpartition("/")[2] if refusal.message else ""
+        return self._show(
+            "backup",
+            code,
+            backup=found,
+            shown=shown,
+            paging=paging,
+            q=query,
+            older=older,
+            form=form,
+            refusal=refusal,
+            action=action,
+        )
 
     def diff(self, request: Request, _: Form) -> Response:
         """Show what has changed from one backup to another, what has grown most first."""
@@ -239,8 +301,9 @@ class _Pages:
         query = request.query_params.get("q", "").strip()
         diff = self._vault.diff_backups(a, b, objects=False)
         named = [one for one in diff.collections if query.lower() in _name_of(one).lower()]
-        paging = _Paging.of(request, len(named))
-        shown = sorted(named, key=_grown_bytes, reverse=True)[paging.begin : paging.end]
+        paging = _Paging.of(request, len(named), "/diff")
+        # What is new has not grown: a copy under another name would hide what has.
+        shown = sorted(named, key=lambda one: (one.a is None, -_grown_bytes(one)))[paging.begin : paging.end]
         rows = [(_name_of(one), one, _grown_rows(one), _grown_bytes(one)) for one in shown]
         return self._show("diff", diff=diff, rows=rows, paging=paging, q=query, a=a, b=b)
 
@@ -252,7 +315,8 @@ class _Pages:
     def restore_form(self, request: Request, _: Form) -> Response:
         """Ask how a backup is to be restored."""
         asked = Form(request.query_params)
-        return self._show("restore", backup=self._vault.get_backup(request.path_params["name"]), form=asked)
+        backup = self._vault.get_backup(request.path_params["name"])
+        return self._show("restore", backup=backup, form=asked, refusal=Refusal(), unplanned=_UNPLANNED)
 
     def plan_restore(self, request: Request, form: Form) -> Response:
         """Show what a restore would do, with the button that starts it; or why not, above the form."""
@@ -262,7 +326,7 @@ class _Pages:
         except VaultError as err:
             shown = self._vault.get_backup(name)
             return self._show(
-                "restore", HTTPStatus.CONFLICT, backup=shown, form=form, refusal=err, unplanned=_UNPLANNED
+                "restore", HTTPStatus.CONFLICT, backup=shown, form=form, refusal=refusal_of(err), unplanned=_UNPLANNED
             )
         back = urlencode({field: form[field] for field in _RESTORE_FIELDS if form[field]})
         return self._show(
@@ -332,7 +396,7 @@ class _Pages:
         name = request.path_params["name"]
         if form["typed"] != name:
             msg = f"'{form['typed']}' is not the name of the backup: nothing is deleted"
-            raise InvalidRequestError(msg, hint=f"Type {name} to delete it.")
+            raise InvalidRequestError(msg, hint=f"Type '{name}' to delete it.")
         return to_run(self._vault.delete_backup(name).id)
 
     def runs(self, request: Request, _: Form) -> Response:
@@ -375,7 +439,7 @@ def _restore_request(name: str, form: Form) -> RestoreRequest:
     try:
         return RestoreRequest.model_validate(given)
     except ValidationError as err:
-        raise InvalidRequestError(": ".join(next(wrong_fields(err)))) from err
+        raise wrong_request(err) from err
 
 
 def _enough[Item: Model](pages: Iterable[Page[Item]], fits: Callable[[Item], bool]) -> tuple[list[Item], str]:

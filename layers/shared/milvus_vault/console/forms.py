@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from milvus_vault.errors import InvalidRequestError
+from milvus_vault.errors import InvalidRequestError, VaultError
 from milvus_vault.model.resources import Schedule, ScheduleSpec
 from milvus_vault.model.retention import Retention
 from milvus_vault.model.words import wrong_fields
@@ -36,11 +36,24 @@ class Refusal:
 
     message: str = ""
     hint: str = ""
+    error: str = ""
+    """The error's name; empty where fields of the form are wrong."""
     fields: Mapping[str, str] = field(default_factory=dict)
     """What is wrong with single fields, by their names in the form."""
 
 
-def refusal_of(err: ValidationError, fields: Iterable[str]) -> Refusal:
+def refusal_of(err: VaultError) -> Refusal:
+    """Return what was refused, by its name."""
+    return Refusal(err.message, err.hint, type(err).__name__)
+
+
+def wrong_request(err: ValidationError) -> InvalidRequestError:
+    """Return what is wrong first with a request, its field in backquotes, for which `spoken` has the form's word."""
+    path, words = next(wrong_fields(err))
+    return InvalidRequestError(f"`{path.partition('.')[0]}`: {words}" if path else words)
+
+
+def wrong_fields_of(err: ValidationError, fields: Iterable[str]) -> Refusal:
     """Return what is wrong with a form, beside its field where it has one of that name, and else above all."""
     found: dict[str, str] = {}
     others: list[str] = []

@@ -11,7 +11,15 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from milvus_vault.client import VaultClient
-from milvus_vault.console.forms import Form, Refusal, refusal_of, schedule_fields, schedule_spec, spec_of
+from milvus_vault.console.forms import (
+    Form,
+    Refusal,
+    refusal_of,
+    schedule_fields,
+    schedule_spec,
+    spec_of,
+    wrong_fields_of,
+)
 from milvus_vault.console.showing import Clock, Show, to
 from milvus_vault.console.timelines import Kept, in_the_long_run, kept, next_firings
 from milvus_vault.errors import InvalidRequestError, ScheduleNotFoundError, VaultError
@@ -63,7 +71,9 @@ class SchedulePages:
         name = request.path_params["name"]
         if form["typed"] != name:
             msg = f"'{form['typed']}' is not the name of the schedule: nothing is deleted"
-            raise InvalidRequestError(msg, hint=f"Type {name} to delete it.")
+            refusal = Refusal(msg, f"Type '{name}' to delete it.")
+            schedule = self._vault.get_schedule(name)
+            return self._page(schedule, schedule_fields(schedule, schedule.kind), refusal)
         self._vault.delete_schedule(name)
         return to("/schedules")
 
@@ -77,9 +87,9 @@ class SchedulePages:
                 self._check_is_free(name)
             self._vault.put_schedule(name, spec)
         except ValidationError as err:
-            return self._page(before, form, refusal_of(err, _FIELDS))
+            return self._page(before, form, wrong_fields_of(err, _FIELDS))
         except VaultError as err:
-            return self._page(before, form, Refusal(err.message, err.hint))
+            return self._page(before, form, refusal_of(err))
         return _to_schedule(name)
 
     def _check_is_free(self, name: str) -> None:

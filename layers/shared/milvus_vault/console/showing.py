@@ -87,5 +87,4 @@ def environment() -> Environment:
     made.filters |= {"how_verified": readable.how_verified, "spoken": spoken}
     made.globals |= {"drilled": lambda found: readable.how_drilled(found.model_dump()), "percent": _percent}
     made.globals |= {"keeps": readable.keeps, "setting": readable.setting}
-    made.globals |= {"error_name": lambda error: type(error).__name__}
     return made

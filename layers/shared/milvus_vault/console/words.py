@@ -62,4 +62,4 @@ def _word(name: str, value: str) -> str:
     # The value stays: without `load: false` a hint would advise what it warns of.
     if word := LABELS.get(name) or PAGES.get(name):
         return word + value
-    return f"`{name}{value}` (of the command line and the API)" if name in _FIELDS else ""
+    return f"`{name}{value}` of the command line and the API" if name in _FIELDS else ""
