@@ -189,3 +189,12 @@ def test_what_one_left_that_was_killed_is_removed(api: FakeApi, cli: Cli) -> Non
     assert done.code == 1
     assert "collections were not looked at" in done.document["problems"][0]
     assert [asked.body["backup_names"] for asked in api.asked if asked.path.endswith("/prune")] == [[name]]
+
+
+def test_on_a_terminal_only_failures_have_more_than_a_line(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trying, "items", lambda: (BROKEN, *ITEMS))
+    for name, value in {"FORCE_COLOR": "1", "TERM": "dumb", "COLUMNS": "80"}.items():
+        monkeypatch.setenv(name, value)
+    lines = [line.rstrip() for line in cli("acceptance", "--yes").out.splitlines()]
+    assert lines[:2] == ["✓ well: all of it", "- elsewhere: not in this account"]
+    assert lines[3:5] == ["✗ broken: alice broke backups", "  took 0.0 s. Mend it."]

@@ -1,6 +1,7 @@
 """Each command asks the API for the right thing, and shows the answer as text and as one JSON document."""
 
 import json
+import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, get_args
@@ -1188,3 +1189,55 @@ def test_a_hold_that_cannot_be_meant_is_refused_by_its_field(
     done = cli("hold", "b", *options)
     assert (done.code, api.asked) == (2, [])
     assert said in done.err
+
+
+@pytest.mark.parametrize(("copied", "rest"), [(612, ""), (611, "; the rest was there")])
+def test_of_what_was_all_copied_nothing_was_there(api: FakeApi, cli: Cli, copied: int, rest: str) -> None:
+    api.backups = {"b": backup("b", copied_object_count=copied, copied_size_bytes=42_000_000)}
+    (line,) = [line for line in cli("get", "b").out.splitlines() if line.startswith("copied ")]
+    assert line.endswith(f"{copied} objects, 40.1 MiB{rest}")
+
+
+@pytest.mark.parametrize(("meta_only", "is_shown"), [(False, True), (True, False)])
+def test_an_empty_collection_has_no_live_rows(api: FakeApi, cli: Cli, meta_only: bool, is_shown: bool) -> None:
+    (whole,) = backup("b").collections
+    empty = whole.model_copy(update={"row_count": 0, "live_row_count": None})
+    api.backups = {"b": backup("b", collections=[empty], meta_only=meta_only)}
+    out = cli("get", "b").out
+    assert ("LIVE ROWS" in out) == is_shown
+    assert re.search(r"default\.articles +0 +" + ("0 +" if is_shown else "") + "6 ", out)
+
+
+def test_an_incremental_backup_says_how_much_was_copied(api: FakeApi, cli: Cli) -> None:
+    api.outcomes["backup"] = {"result": {"object_count": 95, "size_bytes": 42_000_000, "copied_size_bytes": 0}}
+    done = cli("create", "first", "--incremental", "--wait")
+    assert "95 objects, 40.1 MiB (0 B copied)" in done.out
+
+
+def test_a_stopped_run_says_how_far_it_came(api: FakeApi, cli: Cli) -> None:
+    now = Progress(collections_done=2, collections_total=8, objects_done=170, objects_total=170)
+    api.runs = {"restore-1": [run("restore-1", "stopped", progress=now)]}
+    assert "stopped in 12 s: 2 of 8 collections, 170 of 170 objects" in cli("watch", "restore-1").out
+
+
+def test_on_a_terminal_the_newest_failed_run_has_the_command_that_tells_why(
+    api: FakeApi, cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    api.runs = {one: [run(one, "failed", error="RowCountMismatchError")] for one in ("restore-1", "restore-2")}
+    assert "Why:" not in cli("runs").err
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("TERM", "dumb")
+    newest = cli("runs", "-o", "json").document["items"][0]["id"]
+    assert cli("runs").err == f"Why: milvus-vault watch {newest}\n"
+    assert "Why:" not in cli("runs", "-o", "json").err
+
+
+def test_the_id_of_a_run_is_for_watch_and_a_backup_is_no_run(api: FakeApi, cli: Cli) -> None:
+    done = cli("get", "drill-1")
+    assert done.code == 4
+    assert "milvus-vault watch drill-1" in done.err
+    assert "watch" not in cli("get", "first").err
+    asked = len(api.asked)
+    done = cli("stop", "first")
+    assert (done.code, done.err.splitlines()[1]) == (2, "hint: 'milvus-vault runs' lists them.")
+    assert len(api.asked) == asked

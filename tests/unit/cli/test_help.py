@@ -140,3 +140,33 @@ def test_a_command_is_made_without_the_others() -> None:
     assert isinstance(root, TyperGroup)
     assert list(root.commands) == ["list"]
     assert set(COMMANDS) > {"list", "schedule put"}
+
+
+@pytest.mark.parametrize(
+    ("words", "near"),
+    [(["restor"], "Did you mean 'restore'?"), (["schedule", "lst"], "Did you mean 'list'?"), (["frobnicate"], "")],
+)
+def test_only_near_commands_are_suggested(cli: Cli, words: list[str], near: str) -> None:
+    done = cli(*words)
+    assert done.code == 2
+    assert near in done.err
+    assert ("Did you mean" in done.err) == bool(near)
+
+
+def test_ctrl_c_while_it_is_imported_leaves_no_traceback() -> None:
+    program = """
+import builtins, signal, os
+real = builtins.__import__
+def interrupted(name, *rest):
+    if name == "typer":
+        os.kill(os.getpid(), signal.SIGINT)
+    return real(name, *rest)
+from milvus_vault.cli.entry import main
+builtins.__import__ = interrupted
+main()
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], env={"PYTHONPATH": str(REPOSITORY / "layers" / "shared")},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "\n")

@@ -221,6 +221,26 @@ def test_steps_are_shown_and_what_make_says_is_in_files(
     assert (folder / "asked").read_text().split("\n") == ["", *(["--sample"] if sample else []), ""]
 
 
+def test_while_it_is_installed_others_are_told(
+    cli: Cli, holders: list[subprocess.Popen[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = []
+
+    def make(*_: object, **__: object) -> int:
+        told.append((cli("local", "status"), cli("list")))
+        return 1
+
+    monkeypatch.setattr(local_stack, "_make", make)
+    done = cli("local", "up", "--repo", str(clone(tmp_path, "")))
+
+    ((status, listed),) = told
+    assert (status.code, listed.code, done.code, holders) == (4, 7, 1, [])
+    assert "Install what it needs ..." in status.out
+    assert "is being started" in status.out
+    assert "is being started" in listed.err
+    assert "does not run" in cli("local", "status").out
+
+
 def test_a_missing_clone_is_named(tmp_path: Path) -> None:
     with pytest.raises(LocalStackError, match=str(tmp_path)):
         local_stack.find_repository(tmp_path)

@@ -148,3 +148,11 @@ def test_of_250_collections_those_that_are_not_shown_are_counted_by_what_they_ar
     assert "20 of 250, 26 at work, 4 failed" in shown
     assert shown.count("shop.orders_") == 10
     assert "  and 220 more: 20 at work, 200 waiting\n" in shown
+
+
+def test_collections_are_counted_once() -> None:
+    listing = PhaseProgress(name="listing", counts=(UnitCount(unit="collection", done=0, total=4),))
+    now = Progress(phases=(listing,), collections_total=4)
+    shown = run("backup-1", "running", phase="listing", progress=now)
+    assert RunLines().lines(shown, 0) == ["backup-1  listing  0/4 collections"]
+    assert bars(shown).count("0 of 4") == 1

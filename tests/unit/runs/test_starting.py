@@ -45,7 +45,7 @@ def test_a_run_is_stopped_once() -> None:
     found = machines(FakeMachines())
     start(found, "backup", REQUEST, "key")
     stop_run(found, "backup-key", "enough")
-    with pytest.raises(RunEndedError):
+    with pytest.raises(RunEndedError, match="has ended: stopped"):
         stop_run(found, "backup-key", "enough")
     with pytest.raises(RunNotFoundError):
         stop_run(found, "backup-other", "enough")

@@ -12,6 +12,7 @@ from milvus_vault.cli.session import Output
 from milvus_vault.cli.words import spoken
 from milvus_vault.model import readable
 from milvus_vault.model.resources import (
+    BackedUpCollection,
     Backup,
     BackupDiff,
     CheckItem,
@@ -116,7 +117,8 @@ def _copied(item: Backup) -> str:
     """Return what was copied for a backup that shares the rest with others."""
     if item.copied_object_count is None:
         return ""
-    return f"{_objects(item.copied_object_count, item.copied_size_bytes or 0)}; the rest was there"
+    rest = "; the rest was there" if item.copied_object_count < item.object_count else ""
+    return f"{_objects(item.copied_object_count, item.copied_size_bytes or 0)}{rest}"
 
 
 def _copies(item: Backup) -> str:
@@ -139,7 +141,7 @@ def _collections(output: Output, item: Backup) -> RenderableType:
             (
                 f"{collection.database}.{collection.name}",
                 readable.count(collection.row_count),
-                readable.count(collection.live_row_count),
+                readable.count(_live_rows(item, collection)),
                 readable.count(collection.segment_count),
                 readable.count(collection.object_count),
                 readable.size(collection.size_bytes),
@@ -147,6 +149,12 @@ def _collections(output: Output, item: Backup) -> RenderableType:
             for collection in item.collections
         ),
     )
+
+
+def _live_rows(item: Backup, collection: BackedUpCollection) -> int | None:
+    """Return how many rows a query saw. Of a collection without rows nobody asks, and there are none."""
+    is_empty = not item.meta_only and collection.row_count == 0
+    return 0 if is_empty and collection.live_row_count is None else collection.live_row_count
 
 
 def _as_of(item: Backup) -> str:

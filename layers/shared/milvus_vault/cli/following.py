@@ -13,7 +13,7 @@ from milvus_vault.cli.progress import RunBars, RunLines, kind_of
 from milvus_vault.cli.session import Output, Session
 from milvus_vault.errors import WaitTimeoutError
 from milvus_vault.model import readable
-from milvus_vault.model.resources import Run, RunKind, Started
+from milvus_vault.model.resources import Progress, Run, RunKind, Started, UnitCount
 
 # That many of a prune are shown; its report has all.
 _REASONS = 5
@@ -245,6 +245,8 @@ def _numbers(run: Run) -> str:
         return (
             f": {readable.number_of(result['deleted_count'], 'backup')} {verb}{sizes}, {result.get('kept_count')} kept"
         )
+    if not result and run.status not in {"succeeded", "partial"}:
+        return _how_far(now)
     collections = result.get("collection_count", result.get("restored_count", now.collections_total))
     counts = {
         "collection": collections,
@@ -255,4 +257,21 @@ def _numbers(run: Run) -> str:
     size = result.get("size_bytes", now.bytes_total)
     if isinstance(size, int) and size:
         parts.append(readable.size(size))
+    if isinstance(copied := result.get("copied_size_bytes"), int):
+        # Of an incremental backup: the other objects were there.
+        parts[-1:] = [f"{' '.join(parts[-1:])} ({readable.size(copied)} copied)".lstrip()]
+    return f": {', '.join(parts)}" if parts else ""
+
+
+def _how_far(now: Progress) -> str:
+    """Return how much was done of a run that did not come to its end."""
+    parts = [
+        readable.counted(UnitCount(unit=unit, done=done, total=total))
+        for unit, done, total in (
+            ("collection", now.collections_done, now.collections_total),
+            ("object", now.objects_done, now.objects_total),
+            ("byte", now.bytes_done, now.bytes_total),
+        )
+        if total
+    ]
     return f": {', '.join(parts)}" if parts else ""

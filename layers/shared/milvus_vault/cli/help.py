@@ -4,6 +4,7 @@ import inspect
 import re
 from collections import defaultdict
 from collections.abc import Callable
+from difflib import get_close_matches
 from typing import Any, override
 
 import typer
@@ -17,6 +18,8 @@ _SIGNS = {"[bold]": "\ue000", "[dim]": "\ue001", "[/]": "\ue002"}
 _TAGS = re.compile("|".join(map(re.escape, _SIGNS)))
 _CODES = str.maketrans({"\ue000": "\x1b[1m", "\ue001": "\x1b[2m", "\ue002": "\x1b[0m"})
 _EXAMPLE = "[dim]"
+# Of 1: how much two words have in common at least.
+_NEAR = 0.7
 
 
 def _shown(text: str) -> str:
@@ -82,6 +85,17 @@ class _Command(TyperCommand):
 
 class _Group(TyperGroup):
     @override
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Suggest commands for a word that is none: near ones only, where typer suggests `stop` for `restor`."""
+        try:
+            return super().resolve_command(ctx, args)
+        except typer.TyperException as err:
+            if near := get_close_matches(args[0], self.commands, cutoff=_NEAR):
+                names = " or ".join(f"'{name}'" for name in near)
+                err.message = f"{err.message.rstrip('.')}. Did you mean {names}?"
+            raise
+
+    @override
     def get_help(self, ctx: Any) -> str:
         return super().get_help(ctx).translate(_CODES)
 
@@ -114,6 +128,7 @@ class App(typer.Typer):
             **settings,
             cls=_Group,
             rich_markup_mode=None,
+            suggest_commands=False,  # _Group has its own
             context_settings={"help_option_names": ["-h", "--help"], "max_content_width": _WIDEST},
         )
 

@@ -23,6 +23,7 @@ from milvus_vault.client.local_state import (
     lock_path,
     log_path,
     running_stack,
+    starting_path,
     state_folder,
     state_path,
 )
@@ -59,6 +60,17 @@ def _alone(output: Output, clone: Path) -> Iterator[None]:
         except BlockingIOError:
             output.say("Another 'local up' is at work here; waiting for it.")
             fcntl.flock(lock, fcntl.LOCK_EX)
+        with _told_to_others():
+            yield
+
+
+@contextlib.contextmanager
+def _told_to_others() -> Iterator[None]:
+    """Let `is_starting` be true meanwhile. It is as well where another clone's 'local up' has the lock."""
+    state_folder().mkdir(parents=True, exist_ok=True)
+    with starting_path().open("w") as lock:
+        with contextlib.suppress(BlockingIOError):
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         yield
 
 
@@ -90,6 +102,8 @@ def _step(output: Output, repository: Path, target: str, text: str, *arguments: 
     with log.open("w") as said, contextlib.ExitStack() as shown:
         if output.is_live:
             shown.enter_context(output.text.status(text))
+        else:
+            output.say("{text} ...", text=text)
         code = _make(repository, target, *arguments, to=said)
     if code != 0:
         for line in log.read_text(errors="replace").splitlines()[-_LAST_LINES:]:
@@ -152,7 +166,7 @@ def stop() -> bool:
             if not _wait_until_gone(_KILL_TIMEOUT_SECONDS):
                 msg = f"process {_pid()} of the local stack does not end"
                 raise LocalStackError(msg, hint="Kill it by hand.")
-    for path in (state_path(), lock_path(), log_path()):
+    for path in (state_path(), lock_path(), log_path(), starting_path()):
         path.unlink(missing_ok=True)
     with contextlib.suppress(OSError):  # there is something else in it, or it was never made
         state_folder().rmdir()

@@ -87,7 +87,18 @@ def _others(now: RunProgress) -> str:
 
 def at_work(now: RunProgress) -> Sequence[PhaseProgress]:
     """Return the phases in which something is left to do."""
-    return [phase for phase in now.phases if phase.counts[0].done != phase.counts[0].total]
+    return [
+        phase
+        for phase in now.phases
+        if phase.counts[0].done != phase.counts[0].total and not _says_what_is_known(phase, now)
+    ]
+
+
+def _says_what_is_known(phase: PhaseProgress, now: RunProgress) -> bool:
+    """Whether a phase only counts the run's collections, of which there is a count already."""
+    first = phase.counts[0]
+    is_same = (first.done, first.total) == (now.collections_done, now.collections_total)
+    return first.unit == "collection" and is_same and len(phase.counts) == 1 and not phase.eta_seconds
 
 
 def kind_of(run: Run) -> str:

@@ -17,7 +17,7 @@ from milvus_vault.model import readable
 from milvus_vault.model.resources import BackupSummary, CollectionInfo, Run, RunSummary, Schedule
 
 if TYPE_CHECKING:
-    from milvus_vault.acceptance.trying import AcceptanceReport
+    from milvus_vault.acceptance.trying import AcceptanceReport, ItemResult
 
 # Columns.
 _ENOUGH = 1000
@@ -264,9 +264,26 @@ def decisions(output: Output, run: Run) -> RenderableType | None:
 
 
 def acceptance(output: Output, report: "AcceptanceReport") -> RenderableType:
-    """Return the items of an acceptance with what each found."""
+    """Return the items of an acceptance with what each found; on a terminal, those that failed come last, with hints.
+
+    There are a hundred and more, and of most a line says all.
+    """
+    if output.text.is_terminal:
+        items = sorted(report.items, key=lambda one: one.verdict == "failed")
+        return Group(*(part for one in items for part in _item(one)))
     rows = (
         (one.name, word(one.verdict), f"{one.seconds:.1f} s", one.evidence, "" if one.verdict == "passed" else one.hint)
         for one in report.items
     )
     return listed(output, ("item", "verdict", ">took", "evidence", "hint"), rows)
+
+
+def _item(one: "ItemResult") -> Iterator[RenderableType]:
+    mark = {"passed": "✓", "failed": "✗"}.get(one.verdict, "-")
+    grid = Table.grid(padding=(0, 1, 0, 0))
+    grid.add_column()
+    grid.add_column(overflow="fold")
+    grid.add_row(Text(mark, style=STYLES[one.verdict]), Text(f"{one.name}: {one.evidence}"))
+    if one.verdict == "failed":
+        grid.add_row("", Text(f"took {one.seconds:.1f} s. {one.hint}", style="dim"))
+    yield grid

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 from urllib.parse import urlsplit
 
 from milvus_vault.client.caller import Caller, configured_caller, local_caller
-from milvus_vault.client.local_state import running_stack
+from milvus_vault.client.local_state import is_starting, running_stack
 from milvus_vault.client.vault import VaultClient
 from milvus_vault.errors import ApiAccessDeniedError, ApiNotFoundError, ApiUnavailableError, InvalidRequestError
 
@@ -96,6 +96,9 @@ def find_door(
         return Door(_url_of_stack(given["stack"], caller.session), caller, "stack", given["stack"])
     local = running_stack()
     if local is None:
+        if is_starting():
+            msg = "nothing tells where the API is: the local stack is being started"
+            raise ApiNotFoundError(msg, hint="Wait until it is ready: the first time takes some minutes.")
         msg = "nothing tells where the API is"
         raise ApiNotFoundError(
             msg,

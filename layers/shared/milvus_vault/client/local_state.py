@@ -52,10 +52,24 @@ def log_path() -> Path:
     return state_folder() / "local.log"
 
 
+def starting_path() -> Path:
+    """Return the path of the file that 'local up' has locked while it is at work."""
+    return state_folder() / "local-up.lock"
+
+
 def is_alive() -> bool:
     """Tell whether a local stack's process lives. Its lock ends with it, however it ends."""
+    return _is_locked(lock_path())
+
+
+def is_starting() -> bool:
+    """Tell whether 'local up' is at work: it installs and builds before the stack's process lives."""
+    return _is_locked(starting_path())
+
+
+def _is_locked(path: Path) -> bool:
     try:
-        with lock_path().open("rb") as lock:
+        with path.open("rb") as lock:
             fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except FileNotFoundError:
         return False

@@ -9,7 +9,7 @@ from milvus_vault.model.executions import ExecutionDescription, StartedExecution
 from milvus_vault.model.names import run_id
 from milvus_vault.model.resources import RunKind
 from milvus_vault.model.times import Time, utc_second
-from milvus_vault.runs.machines import Machines
+from milvus_vault.runs.machines import STATUSES, Machines
 
 
 class StartedRun(Model):
@@ -54,7 +54,7 @@ def stop_run(machines: Machines, wanted: str, cause: str) -> None:
     found = machines.describe(wanted)
     if found.status != "RUNNING":
         since = f" since {utc_second(found.ended_at)}" if found.ended_at else ""
-        msg = f"run {wanted} has ended: {found.status.lower()}{since}"
+        msg = f"run {wanted} has ended: {STATUSES[found.status].replace('_', ' ')}{since}"
         raise RunEndedError(msg, hint="Only a run that is running can be stopped.")
     machines.states.stop(found.arn, cause)
 

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 import typer
 
 from milvus_vault.cli.commands.planning import show_estimate
+from milvus_vault.cli.commands.runs import is_called_like_a_run
 from milvus_vault.cli.exit_codes import ExitCode
 from milvus_vault.cli.options import (
     AllOrNothing,
@@ -40,7 +41,7 @@ from milvus_vault.cli.options import (
     size_bytes,
 )
 from milvus_vault.cli.session import Session, session_of
-from milvus_vault.errors import InvalidRequestError
+from milvus_vault.errors import BackupNotFoundError, InvalidRequestError
 
 
 def create(
@@ -165,7 +166,12 @@ def get(
 
     session = session_of(context)
     chosen = backup_name(argument, name)
-    found = session.vault().get_backup(chosen, unique=unique)
+    try:
+        found = session.vault().get_backup(chosen, unique=unique)
+    except BackupNotFoundError as err:
+        if not is_called_like_a_run(chosen):
+            raise
+        raise BackupNotFoundError(err.message, hint=f"Of a run tells 'milvus-vault watch {chosen}'.") from err
     if session.output.is_json:
         session.output.document(found)
     else:

@@ -60,12 +60,15 @@ def status(context: typer.Context) -> None:
     [dim]milvus-vault local status[/]
     """
     from milvus_vault.cli import details, local_health
-    from milvus_vault.client.local_state import is_alive, running_stack
+    from milvus_vault.client.local_state import is_alive, is_starting, running_stack
 
     output = session_of(context).output
     state = running_stack()
     if state is None:
-        text = "The local stack is starting or stopping." if is_alive() else "The local stack does not run."
+        if is_starting():
+            text = "The local stack is being started."
+        else:
+            text = "The local stack is starting or stopping." if is_alive() else "The local stack does not run."
         if output.is_json:
             output.document({"is_running": False, "message": text})
         else:

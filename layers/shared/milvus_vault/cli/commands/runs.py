@@ -11,7 +11,7 @@ import typer
 
 from milvus_vault.cli.options import Limit, NameArgument, NameOption, Timeout, backup_name
 from milvus_vault.cli.session import Session, session_of
-from milvus_vault.errors import BackupNotFoundError, RunNotFoundError
+from milvus_vault.errors import BackupNotFoundError, InvalidRequestError, RunNotFoundError
 
 if TYPE_CHECKING:
     from milvus_vault.model.resources import Run
@@ -41,7 +41,11 @@ def runs(
 
     session = session_of(context)
     items = session.vault().list_runs(kind=kind, status=status, page_size=min(limit, 100))
-    show_list(session.output, itertools.islice(items, limit + 1), limit, tables.runs, "There is no such run.")
+    found = list(itertools.islice(items, limit + 1))
+    show_list(session.output, found, limit, tables.runs, "There is no such run.")
+    failed = next((item for item in found[:limit] if item.error), None)
+    if failed and session.output.text.is_terminal and not session.output.is_json:
+        session.output.tell("[dim]Why:[/] milvus-vault watch {run}", is_whole=True, run=failed.id)
 
 
 def watch(
@@ -76,10 +80,7 @@ def _run_called(session: Session, name: str) -> "Run | None":
 
     Raises RunNotFoundError.
     """
-    # Within the function, as all that starts slowly here.
-    from milvus_vault.model.resources import RunKind
-
-    if name.partition("-")[0] not in get_args(RunKind.__value__) or "-" not in name:
+    if not is_called_like_a_run(name):
         return None
     try:
         return session.vault().get_run(name)
@@ -88,6 +89,15 @@ def _run_called(session: Session, name: str) -> "Run | None":
             session.vault().get_backup(name)
             return None
         raise
+
+
+def is_called_like_a_run(name: str) -> bool:
+    """Whether a name has the form of a run's ID; a backup may be called so too, where it was copied to."""
+    # Within the function, as all that starts slowly here.
+    from milvus_vault.model.resources import RunKind
+
+    kind, _, rest = name.partition("-")
+    return kind in get_args(RunKind.__value__) and bool(rest)
 
 
 def _newest(session: Session, name: str) -> str:
@@ -110,6 +120,9 @@ def stop(
 
     [dim]milvus-vault stop backup-9d1c7a52[/]
     """
+    if not is_called_like_a_run(run_id):
+        msg = f"'{run_id}' is no ID of a run"
+        raise InvalidRequestError(msg, hint="'milvus-vault runs' lists them.")
     session = session_of(context)
     session.vault().stop_run(run_id)
     if session.output.is_json:
