@@ -6,7 +6,7 @@ from pathlib import Path
 import yaml
 from pydantic import BaseModel, ConfigDict
 
-from milvus_vault.acceptance.bill import EXPECTED, MINUTES
+from milvus_vault.acceptance.bill import EXPECTED, FAILED_RUNS, MINUTES, STOPPED_RUNS
 from milvus_vault.acceptance.items import Item, Need
 
 _SOURCE = Path(__file__).parents[1] / "docs" / "aws-checklist.yaml"
@@ -28,7 +28,7 @@ class Checklist(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     introduction: str
-    """With `{minutes}`, `{cents}`, `{transitions}` and `{rights}`."""
+    """With `{minutes}`, `{cents}`, `{transitions}`, `{failed}`, `{stopped}` and `{rights}`."""
     rights: dict[str, tuple[str, ...]]
     """What the credentials have to allow, by what on."""
     sections: dict[int, Section]
@@ -53,6 +53,8 @@ def checklist_document(found: Checklist, items: Sequence[Item], preamble: str) -
         minutes=MINUTES,
         cents=f"{100 * EXPECTED.usd:.0f}",
         transitions=EXPECTED.transitions,
+        failed=FAILED_RUNS,
+        stopped=STOPPED_RUNS,
         rights="\n".join(_rights(found.rights)),
     )
     lines = [preamble, "", introduction]

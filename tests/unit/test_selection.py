@@ -105,3 +105,13 @@ def test_the_order_of_the_selectors_does_not_matter(server: dict[str, list[str]]
         chosen = data.draw(st.lists(st.sampled_from(there), min_size=1))
         assert select(chosen, server) == select(chosen[::-1], server)
         assert set(select(chosen, server)) == set(chosen)
+
+
+def test_a_name_that_is_not_there_tells_where_it_was_looked_for_and_which_are_near() -> None:
+    there = ["customers", "orders", temporary_name("restore-x", 0, 1)]
+    with pytest.raises(CollectionNotFoundError) as refused:
+        select_collections(["shop.custmers"], ["shop"], lambda _: there, where="backup 'first'")
+    assert refused.value.message == "collection 'shop.custmers' does not exist in backup 'first'"
+    assert refused.value.hint == "Near it: 'shop.customers'."
+    with pytest.raises(DatabaseNotFoundError, match=r"database 'shp' of 'shp\.\*' does not exist in Milvus"):
+        select_collections(["shp.*"], ["shop"], lambda _: there)

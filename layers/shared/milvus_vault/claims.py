@@ -59,10 +59,12 @@ class Claim(Model):
 class ClaimHeldError(Exception):
     """Another execution, which still runs, holds the claim. Callers turn it into one of their errors."""
 
-    def __init__(self, holder: Claim, key: str) -> None:
+    def __init__(self, holder: Claim, key: str, *, is_known: bool) -> None:
+        """`is_known`: its execution is known to run; else nobody can tell, and it is taken for one that does."""
         super().__init__(holder.execution_arn)
         self.holder = holder
         self.key = key
+        self.is_known = is_known
 
 
 class Claims:
@@ -114,7 +116,7 @@ class Claims:
             return claim
         status = self._status(claim)
         if status in RUNNING and not (status == "UNKNOWN" and has_outlived()):
-            raise ClaimHeldError(claim, key)
+            raise ClaimHeldError(claim, key, is_known=status == "RUNNING")
         if not self._store.put_if_unchanged(self._bucket, key, body, etag):
             # Somebody else was faster: look again, and most likely find it held.
             return self.take(key, has_outlived)

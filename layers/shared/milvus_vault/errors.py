@@ -13,7 +13,7 @@ from typing import ClassVar
 from milvus_vault.untrusted import encodable
 
 _HINT = "\nHint: "
-_NAMED = re.compile(r"`([a-z_]+|[A-Z]+ /[a-z/{}]+)(: [a-z]+)?`")
+_NAMED = re.compile(r"`([a-z_]+|[A-Z]+ /[a-z_/{}]+)(: [a-z]+)?`")
 
 
 def with_hint(message: str, hint: str) -> str:

@@ -19,12 +19,15 @@ from milvus_vault.errors import (
     DatabaseNotFoundError,
     InvalidRequestError,
     ScheduleNotFoundError,
+    ServiceUnavailableError,
+    VersionUnsupportedError,
 )
 from milvus_vault.model.requests import DrillRequest, ScheduleTag
 from milvus_vault.model.resources import Schedule, ScheduleSpec
 from tests.support.fake_machines import FakeMachines, machines
 from tests.support.memory_store import InMemoryObjectStore
 from tests.unit.api.test_exports import PLACES
+from tests.unit.api.test_restores import Milvus
 from tests.unit.archive.samples import BUCKET, PREFIX, sample_contents, write_backup
 
 NOW = datetime(2026, 11, 28, tzinfo=UTC)
@@ -44,9 +47,10 @@ def services(states: FakeMachines) -> Services:
     manifest = write_backup(store, layout, sample_contents(layout), schedule=ScheduleTag(name="nightly"))
     Catalogue(store, BUCKET, PREFIX).publish(summary_of(manifest))
     unused = cast("Any", None)
+    milvus = Milvus()
     return Services(
         store=store, bucket=BUCKET, prefix=PREFIX, catalogue=Catalogue(store, BUCKET, PREFIX, clock=lambda: NOW),
-        machines=machines(states), executions=unused, schedules=unused, inspector=unused, now=NOW, export_places=unused,
+        machines=machines(states), executions=unused, schedules=unused, inspector=milvus, now=NOW, export_places=unused,
     )  # fmt: skip
 
 
@@ -90,6 +94,22 @@ def test_what_a_backup_lacks_is_refused_before_anything_is_started(
         post_drill(services, DrillRequest(**of, **more), Caller())
     assert states.found == {}
     assert post_drill(services, DrillRequest(**of, collections=("books.*",), max_bytes=2**40), Caller()).kind == "drill"
+
+
+@pytest.mark.parametrize(
+    "of", [{"backup_name": "monday"}, {"newest_of": "nightly"}, {"backup_name": "monday", "max_bytes": 2**40}]
+)
+def test_a_milvus_that_takes_no_backup_of_its_version_is_refused_at_once_as_by_a_restore(
+    services: Services, states: FakeMachines, of: dict[str, Any]
+) -> None:
+    milvus = Milvus()
+    milvus.version = "2.2.9"
+    with pytest.raises(VersionUnsupportedError, match="which is older"):
+        post_drill(replace(services, inspector=milvus), DrillRequest(**of), Caller())
+    assert states.found == {}
+    # A Milvus that cannot be asked now is no reason: the run tries for longer.
+    milvus.error = ServiceUnavailableError("too many invocations at once", hint="")
+    assert post_drill(replace(services, inspector=milvus), DrillRequest(**of), Caller()).kind == "drill"
 
 
 class _Stored:

@@ -28,6 +28,7 @@ from milvus_vault.errors import (
     VersionUnsupportedError,
 )
 from milvus_vault.model.messages import InspectMilvusRequest, Occupied, RefusedRestore, RestorePlanFound, TargetsFound
+from milvus_vault.model.names import WATCH_OR_STOP
 from milvus_vault.model.requests import BackupRequest, RestoreRequest
 from milvus_vault.model.resources import EstimateRequest, PlannedRestore
 from milvus_vault.restore.working_files import PLAN, RestorePlan
@@ -256,8 +257,10 @@ def test_a_restore_that_runs_already_is_refused_at_once(
     request = RestoreRequest(backup_name=NAME, collections=("books.works",))
     leave_a_run(services, request)
     milvus.status_of_claim = "RUNNING"
-    with pytest.raises(TargetClaimedError, match=EARLIER):
+    with pytest.raises(TargetClaimedError, match=f"^run restore-earlier .{EARLIER}. is restoring") as refused:
         start(services, request)
+    # Its execution is known: to delete its claim is no advice.
+    assert refused.value.hint == f"{WATCH_OR_STOP}."
     assert states.found == {}
 
 

@@ -73,9 +73,20 @@ def test_it_says_what_it_costs_and_makes_nothing_where_the_answer_is_no(
     monkeypatch.setattr("typer.confirm", lambda *_, **__: False)
     done = cli("acceptance")
     assert done.code == 130
-    assert "400 state transitions: 3 cents" in done.err
+    assert "400 state transitions: 3 cents, 15 minutes" in done.err
+    assert "4 of these runs fail and 2 are stopped" in done.err
     assert "Nothing was made." in done.err
     assert api.asked == []
+
+
+def test_on_the_local_stack_it_costs_nothing_and_redrives_none(
+    deployed: GoodAccount, cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("typer.confirm", lambda *_, **__: False)
+    monkeypatch.setattr(type(deployed), "is_local", True)
+    told = cli("acceptance").err
+    assert "400 state transitions: nothing to pay on the local stack, 2 minutes" in told
+    assert "4 of these runs fail and 1 is stopped" in told
 
 
 def test_where_nothing_is_made_nothing_is_asked(api: FakeApi, cli: Cli) -> None:

@@ -13,6 +13,7 @@ import milvus_vault
 from milvus_vault.archive.reader import REPAIR_HINT
 from milvus_vault.cli.app import app_for
 from milvus_vault.cli.words import COMMANDS, OPTIONS, WITHOUT, spoken
+from milvus_vault.model.names import WATCH_OR_STOP
 from milvus_vault.model.requests import BackupRequest, PruneRequest, RestoreRequest, VerifyRequest
 from milvus_vault.model.resources import Hold, ScheduleSpec
 from milvus_vault.model.retention import Retention
@@ -56,6 +57,7 @@ def test_a_field_in_backquotes_is_an_option_and_nothing_else_is_touched() -> Non
 def test_a_route_in_a_hint_is_a_command() -> None:
     assert spoken("`GET /backups` lists them.") == "'milvus-vault list' lists them."
     assert spoken(REPAIR_HINT) == "Repair it: 'milvus-vault repair'."
+    assert spoken(WATCH_OR_STOP) == "Watch it by 'milvus-vault watch', or stop it by 'milvus-vault stop'"
     named = {route.removeprefix("`").removesuffix("`") for path in BEHIND for text in texts(path)
              for route in re.findall(r"`[A-Z]+ /[^`]*`", text)}  # fmt: skip
     # What the API alone says of itself.

@@ -6,6 +6,7 @@ import pytest
 
 from milvus_vault.console.showing import FOLDER, environment
 from milvus_vault.console.words import LABELS, spoken
+from milvus_vault.model.names import WATCH_OR_STOP
 
 TEMPLATES = {path.name: path.read_text() for path in (FOLDER / "templates").glob("*.j2")}
 
@@ -21,6 +22,7 @@ TEMPLATES = {path.name: path.read_text() for path in (FOLDER / "templates").glob
         ("with `load: false`", "with `load: false` of the command line and the API"),
         ("with `drop_existing: false`", "with “Replace what exists”: false"),
         ("`GET /runs` lists the runs.", "“Runs” lists the runs."),
+        (f"{WATCH_OR_STOP}.", "Watch it by “Runs”, or stop it by “Stop it” on its page."),
         ("partition `p` is none", "partition `p` is none"),
     ],
 )

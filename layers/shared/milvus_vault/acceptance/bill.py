@@ -33,6 +33,9 @@ class Counts(NamedTuple):
 # 309 transitions and 108 tasks, some of which start executions, were counted on the local stack. On AWS imports take
 # longer, and are asked about more often.
 EXPECTED_RUNS = 19
+# Of `error_names` two, one each of `backup_exists` and `claims`; then `stop_and_start_again`, and on AWS `redrive`.
+FAILED_RUNS = 4
+STOPPED_RUNS, LOCAL_STOPPED_RUNS = 2, 1
 MINUTES, LOCAL_MINUTES = 15, 2
 EXPECTED = Counts(transitions=400, invocations=200, requests=1500, gb_seconds=600.0)
 

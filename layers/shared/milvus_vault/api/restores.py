@@ -1,5 +1,6 @@
 """Restores: runs that make collections from a backup."""
 
+from collections.abc import Sequence
 from typing import Annotated
 
 from pydantic import Field
@@ -158,22 +159,43 @@ def _check_targets(services: Services, request: RestoreRequest, names: list[Coll
     """
     if not names:
         return
-    inspection = InspectMilvusRequest(inspection="targets", restore=request, targets=tuple(names))
+    found = find_targets(services, request, names, version)
+    if found is None:
+        return
     try:
-        found = services.look_at_milvus(TargetsFound, inspection)
         earlier = _earlier(services, request, found.run)
     except TargetClaimedError:
         raise
     except VaultError as err:
-        # Whatever keeps Milvus from being asked now, the run tries for longer, and tells.
-        logger.info("targets not checked", error_name=type(err).__name__, error_message=err.message)
+        _tell_unchecked(err)
         return
+    if earlier is None:
+        check_targets(request, names, found.occupied)
+
+
+def find_targets(
+    services: Services, request: RestoreRequest, names: Sequence[CollectionName], version: str
+) -> TargetsFound | None:
+    """Return what is in the way of a restore, or None where Milvus cannot be asked now.
+
+    Raises `VersionUnsupportedError` where Milvus takes no backup of this version.
+    """
+    inspection = InspectMilvusRequest(inspection="targets", restore=request, targets=tuple(names))
+    try:
+        found = services.look_at_milvus(TargetsFound, inspection)
+    except VaultError as err:
+        _tell_unchecked(err)
+        return None
     if found.server_version:
         check_target_version(
             parse_version(version), parse_version(found.server_version), allow_version=request.allow_version
         )
-    if earlier is None:
-        check_targets(request, names, found.occupied)
+    return found
+
+
+def _tell_unchecked(err: VaultError) -> None:
+    """Log why targets were not looked at: whatever keeps Milvus from being asked now, the run waits for, and tells."""
+    logger.info("targets not checked", error_name=type(err).__name__, error_message=err.message)
 
 
 def _earlier(services: Services, request: RestoreRequest, name: str) -> str | None:
@@ -187,7 +209,7 @@ def _earlier(services: Services, request: RestoreRequest, name: str) -> str | No
         return None
     status = services.executions.status(claim.execution_arn)
     if status == "RUNNING":
-        raise target_claimed(claim, run.key(CLAIM))
+        raise target_claimed(claim)
     etag = marker_etag(services.store, services.bucket, BackupLayout(services.prefix, request.backup_name))
     is_resumed = etag is not None and can_resume(run, claim, services.executions, backup_etag=etag)
     return claim.execution_arn if is_resumed or status in RUNNING else None

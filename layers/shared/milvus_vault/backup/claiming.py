@@ -11,7 +11,7 @@ from milvus_vault.backup.publish import find_published
 from milvus_vault.backup.working_files import PLAN, BackupPlan
 from milvus_vault.claims import CLAIM, RUNNING, Claim, ClaimHeldError, Claims
 from milvus_vault.errors import BackupDamagedError, BackupExistsError, BackupFormatError, BackupInProgressError
-from milvus_vault.model.names import attempt_of, named_run
+from milvus_vault.model.names import WATCH_OR_STOP, attempt_of, named_run
 from milvus_vault.model.times import utc_second
 from milvus_vault.workspace import Workspace
 
@@ -146,4 +146,4 @@ def _named(name: str) -> str:
 def _in_progress(what: str, holder: Claim) -> BackupInProgressError:
     since = utc_second(holder.claimed_at)
     msg = f"{named_run(holder.execution_arn)} is working on {what} since {since}"
-    return BackupInProgressError(msg, hint="Wait for it, stop it, or choose another name.")
+    return BackupInProgressError(msg, hint=f"{WATCH_OR_STOP}. Or choose another name.")

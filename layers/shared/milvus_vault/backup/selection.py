@@ -1,6 +1,7 @@
 """Which collections and databases a request means."""
 
 from collections.abc import Callable, Iterable, Sequence
+from difflib import get_close_matches
 
 from milvus_vault.errors import CollectionNotFoundError, DatabaseNotFoundError
 from milvus_vault.model.collections import CollectionName
@@ -8,18 +9,23 @@ from milvus_vault.model.names import TEMPORARY_PREFIX
 
 
 def select_collections(
-    selectors: Sequence[str] | None, databases: Sequence[str], collections_of: Callable[[str], Sequence[str]]
+    selectors: Sequence[str] | None,
+    databases: Sequence[str],
+    collections_of: Callable[[str], Sequence[str]],
+    *,
+    where: str = "Milvus",
 ) -> list[CollectionName]:
     """Return the collections that the selectors name, each once, in the order of database and name.
 
     `None` selects all. Collections of a restore that is under way are left out of `db.*` and of all. There are none
-    where all that is selected is databases without any. Raises `DatabaseNotFoundError` or `CollectionNotFoundError`.
+    where all that is selected is databases without any. Raises `DatabaseNotFoundError` or `CollectionNotFoundError`,
+    which say `where` it was looked for.
     """
     chosen: set[tuple[str, str]] = set()
     for selector in selectors if selectors is not None else [f"{database}.*" for database in databases]:
         database, _, name = selector.partition(".")
         if database not in databases:
-            msg = f"database '{database}' of '{selector}' does not exist"
+            msg = f"database '{database}' of '{selector}' does not exist in {where}"
             raise DatabaseNotFoundError(msg, hint=f"There are: {', '.join(databases) or 'none'}.")
         try:
             there = collections_of(database)
@@ -32,12 +38,17 @@ def select_collections(
         elif name in there:
             chosen.add((database, name))
         else:
-            msg = f"collection '{selector}' does not exist"
-            raise CollectionNotFoundError(
-                msg,
-                hint=f"'{database}' has {len(there)}. Names are case sensitive; aliases do not count.",
-            )
+            msg = f"collection '{selector}' does not exist in {where}"
+            raise CollectionNotFoundError(msg, hint=_near(database, name, there))
     return [CollectionName(database=database, name=name) for database, name in sorted(chosen)]
+
+
+def _near(database: str, name: str, there: Sequence[str]) -> str:
+    """Return which collections of a database may have been meant, and else why a name may not be among them."""
+    near = get_close_matches(name, [one for one in there if not one.startswith(TEMPORARY_PREFIX)])
+    if near:
+        return f"Near it: {', '.join(f"'{database}.{one}'" for one in near)}."
+    return f"'{database}' has {len(there)}. Names are case sensitive; aliases do not count."
 
 
 def select_databases(selectors: Sequence[str] | None, databases: Iterable[str]) -> list[str]:

@@ -89,6 +89,8 @@ OPTIONS: Mapping[str, str] = {
 COMMANDS: Mapping[str, str] = {
     "GET /backups": "milvus-vault list",
     "GET /runs": "milvus-vault runs",
+    "GET /runs/{run_id}": "milvus-vault watch",
+    "DELETE /runs/{run_id}": "milvus-vault stop",
     "POST /backups/{name}/repair": "milvus-vault repair",
 }
 """Commands by routes, of those that hints name."""

@@ -33,6 +33,8 @@ LABELS: Mapping[str, str] = {
 PAGES: Mapping[str, str] = {
     "GET /backups": "“Backups”",
     "GET /runs": "“Runs”",
+    "GET /runs/{run_id}": "“Runs”",
+    "DELETE /runs/{run_id}": "“Stop it” on its page",
     "POST /backups/{name}/repair": "'milvus-vault repair'",
 }
 """Where routes lead that hints name; the console mends no backup."""

@@ -227,7 +227,12 @@ class DatasetPreparation:
         names: dict[str, list[str]] = {database: [] for database in archive.databases}
         for name in by_name:
             names.setdefault(name.database, []).append(name.name)
-        selected = select_collections(self.request.collections, sorted(names), lambda database: names[database])
+        selected = select_collections(
+            self.request.collections,
+            sorted(names),
+            lambda database: names[database],
+            where=f"backup '{self.request.backup_name}'",
+        )
         return [by_name[name] for name in selected]
 
     def _plan(

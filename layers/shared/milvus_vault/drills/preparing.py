@@ -69,7 +69,12 @@ def choices_of(request: DrillRequest, backup: Backup) -> list[BackedUpCollection
         raise InvalidRequestError(msg, hint="Drill a backup that was made with rows.")
     by_name = {(found.database, found.name): found for found in backup.collections}
     databases = {database: [name for of, name in by_name if of == database] for database, _ in by_name}
-    selected = select_collections(request.collections, sorted(databases), lambda database: sorted(databases[database]))
+    selected = select_collections(
+        request.collections,
+        sorted(databases),
+        lambda database: sorted(databases[database]),
+        where=f"backup '{backup.name}'",
+    )
     if not selected:
         msg = f"there is no collection of backup '{backup.name}' to restore"
         raise EmptySelectionError(msg, hint="Correct `collections`, or drill another backup.")

@@ -9,6 +9,9 @@ TEMPORARY_PREFIX = "vault_restoring_"
 # As `drill_restore_name` names the execution.
 _RESTORE_OF_DRILL = re.compile(r"restore-drill-[0-9a-f]{24}")
 
+WATCH_OR_STOP = "Watch it by `GET /runs/{run_id}`, or stop it by `DELETE /runs/{run_id}`"
+"""What a hint says of a run that is in the way, and whose ID the message has."""
+
 # The template names each state machine by the stack and the kind of its runs.
 _EXECUTION = re.compile(r":execution:[^:]+-([a-z]+):([^:]+)$")
 

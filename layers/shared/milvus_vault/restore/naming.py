@@ -58,7 +58,9 @@ def _select(
     names: dict[str, list[str]] = {database: [] for database in databases}
     for collection in archived:
         names.setdefault(collection.database, []).append(collection.name)
-    selected = select_collections(request.collections, sorted(names), lambda database: names[database])
+    selected = select_collections(
+        request.collections, sorted(names), lambda database: names[database], where=f"backup '{request.backup_name}'"
+    )
     empty = [
         database
         for database in select_databases(request.collections, names)

@@ -14,6 +14,7 @@ from milvus_vault.errors import (
 )
 from milvus_vault.model.collections import CollectionName
 from milvus_vault.model.messages import Occupied
+from milvus_vault.model.names import WATCH_OR_STOP, named_run
 from milvus_vault.model.requests import RestoreRequest
 from milvus_vault.model.times import utc_second
 from milvus_vault.parallel import SMALL_REQUESTS_AT_A_TIME, do_each, each
@@ -165,10 +166,14 @@ def check_targets(
     return to_replace
 
 
-def target_claimed(holder: Claim, key: str) -> TargetClaimedError:
-    """Return the error where another execution holds the claim of a run, or of a target, at this key."""
-    msg = f"execution {holder.execution_arn} is restoring to the same target since {utc_second(holder.claimed_at)}"
-    return TargetClaimedError(msg, hint=f"Wait for it, or stop it. If it is long gone, delete the claim {key}.")
+def target_claimed(holder: Claim, *, unknown_at: str = "") -> TargetClaimedError:
+    """Return the error where another execution holds the claim of a run, or of a target.
+
+    `unknown_at` is the key of the claim where nobody can tell whether its execution runs.
+    """
+    msg = f"{named_run(holder.execution_arn)} is restoring to the same target since {utc_second(holder.claimed_at)}"
+    gone = f" If it is long gone, delete the claim {unknown_at}." if unknown_at else ""
+    return TargetClaimedError(msg, hint=f"{WATCH_OR_STOP}.{gone}")
 
 
 def can_resume(

@@ -62,8 +62,8 @@ def acceptance(
     """Try a deployment item by item: roles, runs, alarms, quotas, prices. It cleans up after itself.
 
     It makes a collection of 1,000 rows, backs it up, restores it beside itself, stops runs and starts them again. Some
-    runs fail on purpose, of which the topic of alarms is told. Milvus is asked with what the stack's secret has, or
-    with the variable MILVUS_TOKEN.
+    runs fail on purpose: the topic of alarms gets a message about each. Milvus is asked with what the stack's secret
+    has, or with the variable MILVUS_TOKEN.
 
     [dim]milvus-vault --stack milvus-vault acceptance --save acceptance.json[/]
     [dim]milvus-vault acceptance --read-only[/]
@@ -150,13 +150,19 @@ def _ask(session: Session, trial: "Trial", *, is_sure: bool) -> None:
         return
     cost = bill.EXPECTED
     session.output.tell(
-        "About {runs} runs of a small collection, {transitions} state transitions: {cents} cents, {minutes} minutes.",
+        "About {runs} runs of a small collection, {transitions} state transitions: {price}, {minutes} minutes.",
         runs=bill.EXPECTED_RUNS,
         transitions=cost.transitions,
-        cents=f"{100 * cost.usd:.0f}",
+        price="nothing to pay on the local stack" if trial.is_local else f"{100 * cost.usd:.0f} cents",
         minutes=bill.LOCAL_MINUTES if trial.is_local else bill.MINUTES,
     )
-    session.output.tell("Three of them fail or are stopped on purpose, of which the topic of alarms is told.")
+    session.output.tell(
+        "On purpose, {failed} of these runs fail and {stopped} {are} stopped: "
+        "the topic of alarms gets a message about each.",
+        failed=bill.FAILED_RUNS,
+        stopped=(stopped := bill.LOCAL_STOPPED_RUNS if trial.is_local else bill.STOPPED_RUNS),
+        are="is" if stopped == 1 else "are",
+    )
     if not trial.selected and find_spec("pymilvus") is None:
         session.output.tell(
             "pymilvus is not installed here, which makes that collection: some fifty items are not tried. "
