@@ -9,7 +9,7 @@ import pytest
 from botocore.exceptions import EndpointConnectionError, NoCredentialsError
 from botocore.stub import Stubber
 
-from milvus_vault.acceptance.account import Account, asked
+from milvus_vault.acceptance.account import Account, Entered, asked
 from milvus_vault.errors import ApiAccessDeniedError, ServiceRequestError, ServiceUnavailableError, VaultError
 from tests.unit.acceptance.conftest import BEGAN, REGION, good_stack
 
@@ -94,6 +94,28 @@ def test_a_right_that_is_missing_is_named(
     assert isinstance(error, ApiAccessDeniedError)
     assert error.message == f"these credentials may not call {action}"
     assert action in error.hint
+
+
+def scheduled(kind: str, resource: str) -> dict[str, Any]:
+    details = {"resourceType": kind, "resource": resource, "region": REGION, "parameters": "{}"}
+    return {"type": "TaskScheduled", "taskScheduledEventDetails": details}
+
+
+@pytest.mark.parametrize(
+    "of_function",
+    [
+        {"type": "LambdaFunctionScheduled", "lambdaFunctionScheduledEventDetails": {"resource": "arn:f"}},
+        scheduled("lambda", "arn:f"),
+    ],
+    ids=["AWS", "emulator"],
+)
+def test_tasks_that_start_executions_are_no_calls_of_functions(of_function: dict[str, Any]) -> None:
+    account, start = an_account(), scheduled("states", "startExecution.sync:2")
+    events = [{"type": "TaskStateEntered"}, of_function, of_function, {"type": "TaskStateEntered"}, start]
+    history = [{"id": number, "timestamp": BEGAN, **event} for number, event in enumerate(events, start=1)]
+    with Stubber(account._client("stepfunctions")) as stubber:
+        stubber.add_response("get_execution_history", {"events": history})
+        assert account.entered("arn:" + "a" * 20) == Entered(transitions=2, invocations=2)
 
 
 def test_any_other_refusal_is_quoted() -> None:

@@ -151,7 +151,9 @@ def test_more_transitions_than_were_foreseen_fail(
     account: GoodAccount, writing: Trial, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(account, "executions_since", lambda *_: ["arn"])
-    assert found("transitions", writing).evidence.startswith("117 transitions of 400 foreseen, 45 tasks, 0.29 cents")
+    assert found("transitions", writing).evidence.startswith(
+        "117 transitions of 400 foreseen, 45 calls of functions, 0.29 cents"
+    )
     monkeypatch.setattr(account, "entered", lambda _: Entered(100, 5))
     assert found("transitions", writing).verdict == "failed"
 
@@ -186,6 +188,25 @@ def test_calls_of_the_api_are_told_and_not_judged(
     monkeypatch.setattr(account, "function", lambda _: ("Active", "arm64", 1))
     assert "0 calls by the state machines" in found("function_time", writing).evidence
     assert "9000 calls by the API" in found("function_time", writing).evidence
+
+
+def test_cloudwatch_has_counted_once_it_has_the_calls_by_the_machines_whatever_the_api_was_asked(
+    account: GoodAccount, writing: Trial, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    account.stack = replace(account.stack, resources={**account.stack.resources, "ApiFunction": (FUNCTION, "api")})
+    monkeypatch.setattr(account, "executions_since", lambda *_: ["arn"])
+    looks: list[bool] = []
+    monkeypatch.setattr(Trial, "until", lambda _, __, look: looks.append(look()))
+    # Of nine machines, each of which has had five functions called.
+    for by_machines in (44.0, 45.0):
+        counts = {"api": 9000.0, "vault-PlanCopyFunction": by_machines}
+        monkeypatch.setattr(
+            account,
+            "sums",
+            lambda _, wanted, __, counts=counts: [counts.get(where["FunctionName"], 0.0) for _, where in wanted],
+        )
+        found("function_time", writing)
+    assert looks == [False, True]
 
 
 @pytest.mark.parametrize(
@@ -261,17 +282,23 @@ def test_an_existing_collection_is_not_restored_beside_itself(api: FakeApi, writ
     assert api.asked == []
 
 
-def test_a_dry_run_that_deletes_fails(api: FakeApi, writing: Trial, monkeypatch: pytest.MonkeyPatch) -> None:
-    api.backups = {"nightly": backup("nightly")}
-    assert found("prune_would", writing).verdict == "passed"
+def test_a_dry_run_that_deletes_fails_and_another_acceptance_may_clean_up_meanwhile(
+    api: FakeApi, writing: Trial, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    of_another = "vault_acceptance_99999999_full"
+    api.backups = {name: backup(name) for name in ("nightly", f"{NAME}full", of_another)}
     waited = writing.wait
+    deleted = [of_another]
 
     def delete_meanwhile(_: Trial, started: Started) -> Run:
-        api.backups.clear()
+        for name in deleted:
+            api.backups.pop(name, None)
         return waited(started)
 
     monkeypatch.setattr(Trial, "wait", delete_meanwhile)
-    assert "1 backups are gone" in found("prune_would", writing).evidence
+    assert found("prune_would", writing).verdict == "passed"
+    deleted[:] = ["nightly", f"{NAME}full"]
+    assert "2 backups are gone" in found("prune_would", writing).evidence
 
 
 def test_times_are_told_by_kind(writing: Trial) -> None:

@@ -12,6 +12,7 @@ from milvus_vault.cli.session import Session
 from milvus_vault.client import Door, VaultClient
 from milvus_vault.client import discovery as doors
 from milvus_vault.client.caller import Caller
+from milvus_vault.errors import ServiceUnavailableError
 from tests.support.fake_api import FakeApi, backup, problem, run
 from tests.unit.acceptance.conftest import GoodAccount
 from tests.unit.cli.conftest import Cli
@@ -148,6 +149,28 @@ def test_where_nothing_is_left_nobody_is_asked(api: FakeApi, cli: Cli, monkeypat
     monkeypatch.setattr("typer.confirm", lambda *_, **__: pytest.fail("it asks"))
     assert "collections were not looked at" in cli("acceptance", "--clean-up").err
     assert removed(api) == []
+
+
+def test_what_cannot_be_listed_at_first_is_not_removed_without_a_question(
+    cli: Cli, deployed: GoodAccount, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("typer.confirm", lambda *_, **__: False)
+    deleted: list[str] = []
+    answers = [ServiceUnavailableError("S3 does not answer")]
+
+    def keys(_: str, prefix: str) -> list[str]:
+        if ".datasets/" in prefix:
+            if answers:
+                raise answers.pop()
+            return [f"{prefix}{LEFT}dataset/rows.parquet"]
+        return []
+
+    monkeypatch.setattr(deployed, "keys", keys)
+    monkeypatch.setattr(deployed, "delete", lambda _, found: deleted.extend(found))
+    done = cli("acceptance", "--clean-up")
+    assert "objects of datasets: they cannot be listed now" in done.err
+    assert (done.code, deleted) == (130, [])
+    assert "Nothing was removed." in done.err
 
 
 def test_cleaning_up_is_no_reading(api: FakeApi, cli: Cli) -> None:

@@ -1,6 +1,6 @@
 """Comparing real archives with a Milvus that holds what they hold, but for one thing."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import cache
@@ -407,13 +407,13 @@ def test_of_many_collections_a_bounded_number_is_asked_for_before_some_are_compa
     store = golden_store(one.archive)
     run = Workspace(store, BUCKET, PREFIX, "drill-a-1")
     manifests: list[str] = []
-    get = store.get
+    chunks = store.chunks
 
-    def watched(bucket: str, key: str) -> bytes:
+    def watched(bucket: str, key: str, etag: str = "") -> Iterator[bytes]:
         manifests.extend([key] if "full_meta.json" in key else [])
-        return get(bucket, key)
+        return chunks(bucket, key, etag)
 
-    monkeypatch.setattr(store, "get", watched)
+    monkeypatch.setattr(store, "chunks", watched)
     many = tuple(
         DrilledCollection(
             source=one.name, target=CollectionName(database=TARGET.database, name=f"drill_{number}"), size_bytes=0

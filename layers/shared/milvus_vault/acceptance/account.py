@@ -51,7 +51,7 @@ class Execution(NamedTuple):
 
 
 class Entered(NamedTuple):
-    """How many states an execution entered, and how many of them were tasks."""
+    """How many states an execution entered, and how often it had a function called, again after an error as well."""
 
     transitions: int
     invocations: int
@@ -78,6 +78,16 @@ class Stack:
             return self.resources[logical_id][1]
         msg = f"stack '{self.name}' has no resource {logical_id}"
         raise ApiNotFoundError(msg, hint="Deploy this release: command line and stack are to be of one.")
+
+
+def _is_of_function(event: Mapping[str, Any]) -> bool:
+    """Return whether an event has a function called: a task may start another execution as well.
+
+    AWS names such an event so where the function's ARN is the task's resource; the emulator names all tasks alike.
+    """
+    kind: str = event["type"]
+    resource_type: str = event.get("taskScheduledEventDetails", {}).get("resourceType", "")
+    return kind == "LambdaFunctionScheduled" or resource_type == "lambda"
 
 
 class Account:
@@ -234,10 +244,10 @@ class Account:
         """Return what an execution entered."""
         with asked("states:GetExecutionHistory"):
             pages = self._client("stepfunctions").get_paginator("get_execution_history").paginate(executionArn=arn)
-            kinds = [event["type"] for page in pages for event in page["events"]]
-        return Entered(
-            sum(kind.endswith("StateEntered") for kind in kinds), sum(kind == "TaskStateEntered" for kind in kinds)
-        )
+            events = [event for page in pages for event in page["events"]]
+            return Entered(
+                sum(event["type"].endswith("StateEntered") for event in events), sum(map(_is_of_function, events))
+            )
 
     def map_runs(self, machine_arn: str, since: datetime) -> list[Mapping[str, int]]:
         """Return how many items the distributed Maps of a machine's executions have had, by what became of them."""

@@ -30,8 +30,8 @@ class Counts(NamedTuple):
         )
 
 
-# 309 transitions and 108 tasks were counted on the local stack. On AWS imports take longer, and are asked about more
-# often.
+# 309 transitions and 108 tasks, some of which start executions, were counted on the local stack. On AWS imports take
+# longer, and are asked about more often.
 EXPECTED_RUNS = 19
 MINUTES, LOCAL_MINUTES = 15, 2
 EXPECTED = Counts(transitions=400, invocations=200, requests=1500, gb_seconds=600.0)
@@ -52,7 +52,7 @@ _DEAR = ("PutRequests", "PostRequests", "ListRequests")
 
 
 def counted(trial: Trial) -> Counts:
-    """Return the transitions and invocations of all executions since the trial began, whoever started them."""
+    """Return the transitions and calls of functions of all executions since the trial began, whoever started them."""
     entered = [
         trial.account.entered(arn)
         for machine in trial.stack.of_type(MACHINE).values()
@@ -92,7 +92,7 @@ def transitions(trial: Trial) -> Finding:
     found, foreseen = counted(trial), EXPECTED
     cents = 100 * (found.transitions * TRANSITION_USD + found.invocations * INVOCATION_USD)
     told = f"{found.transitions} transitions of {foreseen.transitions} foreseen"
-    evidence = f"{told}, {found.invocations} tasks, {cents:.2f} cents"
+    evidence = f"{told}, {found.invocations} calls of functions, {cents:.2f} cents"
     too_many = found.transitions > _MOST_TIMES * foreseen.transitions
     return judged([evidence] if too_many else [], evidence, _OTHERS)
 
@@ -105,22 +105,24 @@ def function_time(trial: Trial) -> Finding:
     tasks = counted(trial).invocations
     calls: dict[str, float] = {}
 
+    def of_machines() -> float:
+        return sum(count for name, count in calls.items() if name != _API)
+
     def is_counted() -> bool:
         calls.update(zip(functions, _sums(trial, "Invocations", functions.values()), strict=True))
-        return sum(calls.values()) >= tasks
+        return of_machines() >= tasks
 
     trial.until(_COUNTED_WITHIN_SECONDS, is_counted)
     if not any(calls.values()):
         return not_possible("CloudWatch has counted no call of a function yet", "Look at it again in some minutes.")
     milliseconds = dict(zip(functions, _sums(trial, "Duration", functions.values()), strict=True))
     spent = sum(milliseconds[name] / 1000 * gigabytes[name] for name in functions)
-    of_machines = sum(count for name, count in calls.items() if name != _API)
     told = (
-        f"{of_machines:.0f} calls by the state machines of {EXPECTED.invocations} foreseen",
+        f"{of_machines():.0f} calls by the state machines of {EXPECTED.invocations} foreseen",
         f"{spent:.0f} GB-seconds of {EXPECTED.gb_seconds:.0f}",
     )
     too_many = (
-        of_machines > _MOST_TIMES * EXPECTED.invocations,
+        of_machines() > _MOST_TIMES * EXPECTED.invocations,
         spent > _MOST_TIMES * EXPECTED.gb_seconds,
     )
     problems = [one for one, is_problem in zip(told, too_many, strict=True) if is_problem]

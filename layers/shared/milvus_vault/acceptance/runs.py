@@ -235,12 +235,12 @@ def report_is_read(trial: Trial) -> Finding:
 @item(18, Need.WRITES)
 def prune_would(trial: Trial) -> Finding:
     """A dry run of a prune gives each backup a reason, and deletes nothing."""
-    before = sum(1 for _ in trial.vault.list_backups())
+    before = {one.name for one in trial.vault.list_backups() if not trial.is_anothers(one.name)}
     run = trial.wait(trial.vault.prune(PruneRequest(dry_run=True)))
     found = _ended(run)
-    after = sum(1 for _ in trial.vault.list_backups())
-    if found.verdict == "passed" and after < before:
-        return failed(f"{before - after} backups are gone after a dry run")
+    gone = before - {one.name for one in trial.vault.list_backups()}
+    if found.verdict == "passed" and gone:
+        return failed(f"{len(gone)} backups are gone after a dry run")
     result = run.result or {}
     numbers = f"{result.get('kept_count')} kept, {result.get('deleted_count')} would go"
     return found if found.verdict == "failed" else passed(f"{numbers}; {found.evidence}")

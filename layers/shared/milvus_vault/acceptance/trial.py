@@ -116,20 +116,25 @@ class Trial:
         """Return whether something of this name was made by the trial, or where it has no digits by any."""
         return name is not None and name.startswith(self.name) and bool(_OWN_NAME.match(name))
 
+    def is_anothers(self, name: str) -> bool:
+        """Return whether another trial made what has this name, and removes it whenever it ends."""
+        return bool(_OWN_NAME.match(name)) and not self.owns(name)
+
     def clean_up(self) -> list[str]:
         """Remove everything that was made, and return what could not be removed and why. It may be called again."""
         # What keeps one kind from being found may keep others, too.
         problems = dict.fromkeys(_try(kind.remove_found) for kind in self._kinds())
         return [problem for problem in problems if problem]
 
-    def left(self) -> dict[str, list[str]]:
-        """Return the names of what `clean_up` would remove, by what they are; without what may not be listed."""
-        found: dict[str, list[str]] = {}
+    def left(self) -> dict[str, list[str] | None]:
+        """Return the names of what `clean_up` would remove, by what they are; None where they cannot be listed now."""
+        found: dict[str, list[str] | None] = {}
         for kind in self._kinds():
-            # The cleaning up says why.
+            found[kind.title] = None
+            # The cleaning up says why, or finds them then.
             with suppress(VaultError, *GARBLED):
                 found[kind.title] = kind.find()
-        return {title: names for title, names in found.items() if names}
+        return {title: names for title, names in found.items() if names != []}
 
     def _kinds(self) -> tuple["_Kind", ...]:
         """Return what is removed, in this order: what makes more comes first."""

@@ -1,6 +1,6 @@
 """What a reader finds in a backup, whichever tool wrote it."""
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -69,7 +69,7 @@ class ArchivedCollection:
     """Rows that a query saw at the time of the backup, if one was made."""
     object_list: FileDigest | None
     """The document that lists the objects; None where the metadata already read lists them."""
-    listed_objects: Collection[ArchivedObject] = ()
+    listed_objects: Sequence[ArchivedObject] = ()
     resource_groups: tuple[str, ...] = ()
     """The resource group of each replica; none where nobody recorded them."""
     moment: int = 0

@@ -1,9 +1,9 @@
 """Translate what milvus-backup recorded of a collection into our terms."""
 
 import base64
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import override
+from typing import overload, override
 
 from milvus_vault.archive.contents import ArchivedCollection, ArchivedPartition, ArchivedSegment
 from milvus_vault.archive.layout import DELTA_LOG, INSERT_LOG, BackupLayout, LogKey, parse_log_key
@@ -222,7 +222,7 @@ def _is_l0(segment: SegmentMessage) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class _Objects(Collection[ArchivedObject]):
+class _Objects(Sequence[ArchivedObject]):
     """The objects of a collection, which are read from the disk whenever they are asked for."""
 
     _layout: BackupLayout
@@ -238,9 +238,13 @@ class _Objects(Collection[ArchivedObject]):
         for segment in self._segments:
             yield from _objects(self._layout, self._collection_id, segment)
 
+    @overload
+    def __getitem__(self, index: int) -> ArchivedObject: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[ArchivedObject]: ...
     @override
-    def __contains__(self, item: object) -> bool:
-        return any(one == item for one in self)
+    def __getitem__(self, index: int | slice) -> ArchivedObject | Sequence[ArchivedObject]:
+        return tuple(self)[index]
 
 
 def _objects(layout: BackupLayout, collection_id: int, segment: SegmentMessage) -> Iterator[ArchivedObject]:

@@ -168,9 +168,12 @@ def _ask(session: Session, trial: "Trial", *, is_sure: bool) -> None:
         raise typer.Exit(ExitCode.INTERRUPTED)
 
 
-def _ask_what_is_removed(output: Output, found: "Mapping[str, Sequence[str]]", *, is_sure: bool) -> None:
-    """Say what cleaning up will remove, and go on if that is wanted. Where nothing is found, nobody is asked."""
+def _ask_what_is_removed(output: Output, found: "Mapping[str, Sequence[str] | None]", *, is_sure: bool) -> None:
+    """Say what cleaning up will remove, and go on if that is wanted. Where nothing is there, nobody is asked."""
     for title, names in found.items():
+        if names is None:
+            output.tell("{title}: they cannot be listed now, and those that are found later are removed", title=title)
+            continue
         shown = ", ".join(names[:_SHOWN]) + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")
         output.tell("{count} {title}: {names}", count=len(names), title=title, names=shown)
     if not found or is_sure:
