@@ -57,6 +57,14 @@ class Documents(dict[str, Written]):
             super().__delitem__(key)
             del self._keys[bisect_left(self._keys, key)]
 
+    def __deepcopy__(self, memo: dict[int, object]) -> "Documents":
+        """Return others of the same contents, which nothing changes."""
+        made = Documents()
+        with self._lock:
+            made.update(self)
+            made._keys = list(self._keys)
+        return made
+
     def below(self, prefix: str) -> list[str]:
         """Return the keys that begin so, in order."""
         # A key that comes between the two would move another one in, which a verification deletes as surplus.

@@ -14,6 +14,7 @@ os.environ["GRPC_ENABLE_FORK_SUPPORT"] = "0"
 import botocore.loaders
 import botocore.session
 import pytest
+from hypothesis import settings
 
 from local.aws import RIGHTS, Ministack
 from local.processes import exit_on_signals
@@ -28,6 +29,10 @@ from tests.support.quick_s3 import QuickS3
 from tests.support.vault_runs import staged
 
 faults.register()
+
+# How long an example takes says what else the machine does.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 # Each session reads the descriptions of services anew, which is most of what a client of S3 takes to make. Here they
 # share what has been read: nothing changes it.

@@ -52,7 +52,7 @@ def reads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     original = S3ObjectStore.chunks
 
     def chunks(self: S3ObjectStore, bucket: str, key: str, etag: str = "") -> Iterator[bytes]:
-        if "/.runs/" not in key:
+        if "/.runs/" not in key and "/meta/" not in key:
             keys.append(key)
         return original(self, bucket, key, etag)
 
