@@ -7,7 +7,7 @@ import pytest
 
 from milvus_vault.copying.progress import CopyState
 from milvus_vault.copying.working_files import CopyProgress
-from milvus_vault.errors import WorkingFileError
+from milvus_vault.errors import StorageAccessDeniedError, WorkingFileError
 from milvus_vault.model.collections import CollectionName, LoadState
 from milvus_vault.model.requests import RestoreRequest
 from milvus_vault.model.resources import PhaseProgress, UnitCount
@@ -223,6 +223,17 @@ def test_a_pace_is_kept_until_another_run_has_that_phase_and_nothing_short_is_on
     remember_paces(store, "restore", lambda: [Phase("indexing", unfinished, begun, ended_at=NOW)])
     assert read_paces(store, "restore") == {"importing": 50, "indexing": 5}
     assert read_paces(store, "backup") == {}
+
+
+def test_who_may_not_write_a_pace_has_done_all_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    def denied(*_: object, **__: object) -> None:
+        raise StorageAccessDeniedError("no right", hint="")
+
+    run = Restore().run
+    monkeypatch.setattr(run.store, "put", denied)
+    count = (UnitCount(unit="row", done=500, total=500),)
+    remember_paces(run, "restore", lambda: [Phase("importing", count, NOW - timedelta(seconds=100), ended_at=NOW)])
+    assert read_paces(run, "restore") == {}
 
 
 def test_of_250_collections_each_is_counted() -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 
-from milvus_vault.errors import WorkingFileError
+from milvus_vault.errors import StorageAccessDeniedError, WorkingFileError
 from milvus_vault.model.base import Model
 from milvus_vault.model.resources import RunKind
 from milvus_vault.parallel import each
@@ -41,9 +41,10 @@ def read_paces(run: Workspace, kind: RunKind) -> Mapping[str, float]:
 def remember_paces(run: Workspace, kind: RunKind, phases: Callable[[], Iterable[Phase]]) -> None:
     """Write down how fast the phases of a run were that are done; others keep the rate that they had.
 
-    Where a working file cannot be read by which that is known, it gets lost: all else of the run is done by then.
+    Where a working file cannot be read by which that is known, or none may be written, as in the minute after an update
+    that brings the right, it gets lost: all else of the run is done by then.
     """
     reports, folder = _paces_of(run, kind)
-    with suppress(WorkingFileError):
+    with suppress(WorkingFileError, StorageAccessDeniedError):
         for name, per_second in filter(None, (phase.pace for phase in phases())):
             reports.write(f"{folder}{name.replace(' ', '_')}.json", Pace(name=name, per_second=per_second))
