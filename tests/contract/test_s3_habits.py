@@ -6,20 +6,20 @@ from typing import Any
 
 import pytest
 
-from tests.support import s3_habits, versitygw
+from tests.support import s3_habits
 from tests.support.s3_habits import HABITS, Server
+from tests.support.versitygw import needs_versitygw
 from tools.habits import SERVERS, read_record
 
 ROOT = Path(__file__).parents[2]
 RECORD = read_record()
+HERE = [pytest.param(name, marks=[needs_versitygw] if name == "versitygw" else []) for name in SERVERS]
 
 
-@pytest.fixture(scope="module", params=SERVERS)
+@pytest.fixture(scope="module", params=HERE)
 def asked(request: pytest.FixtureRequest) -> Iterator[tuple[Server, Any]]:
     """Each of the servers in turn, and a client of it."""
     name = request.param
-    if name == "versitygw" and not versitygw.installed_version():
-        pytest.skip(f"versitygw is not on the PATH: {versitygw.INSTALL}@{RECORD.versions[name]}")
     if name in {"ministack", "seaweedfs"}:
         server = s3_habits.server_of(request.getfixturevalue(name))
         yield server, s3_habits.prepare(server)
@@ -36,13 +36,9 @@ def test_a_server_answers_as_it_is_on_record(asked: tuple[Server, Any], habit: s
     assert s3_habits.ask(server, s3, habit) == known.servers.get(server.name, known.aws)
 
 
-@pytest.mark.parametrize("server", SERVERS)
+@pytest.mark.parametrize("server", HERE)
 def test_the_record_is_of_the_version_that_is_installed(server: str) -> None:
-    installed = s3_habits.version_of(server)
-    if server == "versitygw" and not installed:
-        pytest.skip("versitygw is not on the PATH")
-
-    assert RECORD.versions[server] == installed
+    assert RECORD.versions[server] == s3_habits.version_of(server)
 
 
 def test_each_habit_is_on_record_and_each_answer_another_than_aws() -> None:

@@ -838,9 +838,12 @@ def versions_of_a_bucket(asking: Asking) -> str:
 
 @habit
 def settings_that_a_bucket_has_not(asking: Asking) -> str:
-    asking.s3.delete_public_access_block(Bucket=asking.bucket)
-    calls = ("get_bucket_policy", "get_bucket_policy_status", "get_public_access_block")
-    return ", ".join(asking.outcome(call) for call in calls)
+    # Of a bucket that no other habit has to do with.
+    bare = f"{asking.bucket}-bare"
+    asking.s3.create_bucket(Bucket=bare)
+    asking.s3.delete_public_access_block(Bucket=bare)
+    calls = ("get_bucket_policy", "get_public_access_block")
+    return ", ".join(asking.outcome(call, bucket=bare) for call in calls)
 
 
 # Links.
