@@ -2,14 +2,17 @@
 
 import dataclasses
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from pymilvus import MilvusClient
 
+from milvus_vault.claims import Claim
 from milvus_vault.errors import FieldIdMismatchError, InvalidRequestError, TargetClaimedError
 from milvus_vault.model.rbac import PrivilegeGroup, Rbac, RbacGrant, RbacRole, RbacUser
 from milvus_vault.restore.rbac import difference
+from milvus_vault.restore.targets import target_claimed
 from tests.compatibility.features import Feature
 from tests.conformance.asking import base_fields
 from tests.restore.conftest import Deploy
@@ -22,6 +25,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:No application metrics to publis
 
 ARCHIVE = "golden_2_4"
 COLLECTION = "gold.layers"
+NOW = datetime(2026, 11, 30, 12, tzinfo=UTC)
 
 
 def deployed(deploy: Deploy, version: str, **settings: Any) -> Restoring:
@@ -82,6 +86,21 @@ def test_a_target_that_another_restore_goes_to_is_refused_by_name(
     assert restoring.restore({"backup_name": ARCHIVE, "collections": [COLLECTION]})["status"] == "complete"
     assert len(refused) == 1
     assert set(restoring.server.core.catalog.database("gold").collections) == {"layers"}
+
+
+def test_one_that_has_restored_meanwhile_is_told_as_done() -> None:
+    claim = Claim(execution_arn="arn:aws:states:eu-west-1:1:execution:Restore:other", run="x", claimed_at=NOW)
+    refusal = target_claimed(claim, "SUCCEEDED", "claims/key")
+    assert refusal.message.endswith(", which began together with this one, has restored to the same target")
+    assert refusal.hint == "Look at what is there; start this one again if it is to replace that."
+
+
+@pytest.mark.parametrize(("status", "names_key"), [("RUNNING", False), ("UNKNOWN", True)])
+def test_a_claim_is_to_be_deleted_by_hand_only_where_its_holder_cannot_be_asked(
+    status: str, *, names_key: bool
+) -> None:
+    claim = Claim(execution_arn="arn:aws:states:eu-west-1:1:execution:Restore:other", run="x", claimed_at=NOW)
+    assert (target_claimed(claim, status, "claims/key").hint or "").endswith("claims/key.") == names_key
 
 
 def test_structs_that_can_be_null_are_not_put_where_they_cannot(deploy: Deploy) -> None:

@@ -85,7 +85,7 @@ def test_a_claim_is_held_by_an_execution_that_runs_or_may_run(store: InMemoryObj
     with pytest.raises(ClaimHeldError) as caught:
         claims(store, "me", other=status).take(KEY)
     assert caught.value.holder.execution_arn == "other"
-    assert (caught.value.key, caught.value.is_known) == (KEY, status == "RUNNING")
+    assert (caught.value.key, caught.value.status) == (KEY, status)
     assert holder(store) == "other"
 
 
@@ -214,6 +214,33 @@ class TestManyAtOnce:
         with pytest.raises(ClaimHeldError):
             claims(store, "first").take_all("b", waits.append)
         assert sum(waits) == 10
+
+    def test_the_first_is_refused_where_the_other_has_done_it_meanwhile(
+        self, store: InMemoryObjectStore, waits: list[float]
+    ) -> None:
+        """What it has restored is not replaced by one that was to run at the same time, even if that may replace."""
+        executions = FakeExecutions()
+        first = Claims(store, executions, BUCKET, execution_arn="first", run="x")
+        claims(store, "second").take("b")
+
+        def pause(seconds: float) -> None:
+            waits.append(seconds)
+            executions.statuses["second"] = "SUCCEEDED"
+
+        with pytest.raises(ClaimHeldError) as caught:
+            first.take_all("abc", pause)
+
+        assert (caught.value.key, caught.value.status, len(waits)) == ("b", "SUCCEEDED", 1)
+        assert holder(store, "b") == "second"
+
+    def test_the_first_takes_over_from_one_that_died_meanwhile(self, store: InMemoryObjectStore) -> None:
+        executions = FakeExecutions()
+        first = Claims(store, executions, BUCKET, execution_arn="first", run="x")
+        claims(store, "second").take("b")
+
+        first.take_all("abc", lambda _: executions.statuses.update(second="ABORTED"))
+
+        assert [holder(store, key) for key in "abc"] == ["first"] * 3
 
     def test_one_that_has_begun_long_ago_is_not_waited_for(
         self, store: InMemoryObjectStore, waits: list[float]

@@ -209,7 +209,7 @@ def _earlier(services: Services, request: RestoreRequest, name: str) -> str | No
         return None
     status = services.executions.status(claim.execution_arn)
     if status == "RUNNING":
-        raise target_claimed(claim)
+        raise target_claimed(claim, status)
     etag = marker_etag(services.store, services.bucket, BackupLayout(services.prefix, request.backup_name))
     is_resumed = etag is not None and can_resume(run, claim, services.executions, backup_etag=etag)
     return claim.execution_arn if is_resumed or status in RUNNING else None

@@ -273,7 +273,7 @@ class RestorePreparation(RestoreDecider):
                 self.run.delete([name for name in self.run.names() if name != CLAIM])
             target_claims.take_all(claim_key(self.staging_prefix, self.storage, target) for target in targets)
         except ClaimHeldError as err:
-            raise target_claimed(err.holder, unknown_at="" if err.is_known else err.key) from err
+            raise target_claimed(err.holder, err.status, err.key) from err
 
 
 def claim_key(staging_prefix: str, storage: MilvusStorage, target: CollectionName) -> str:

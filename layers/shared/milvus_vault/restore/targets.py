@@ -166,13 +166,16 @@ def check_targets(
     return to_replace
 
 
-def target_claimed(holder: Claim, *, unknown_at: str = "") -> TargetClaimedError:
-    """Return the error where another execution holds the claim of a run, or of a target.
+def target_claimed(holder: Claim, status: str, key: str = "") -> TargetClaimedError:
+    """Return the error where another execution holds the claim of a run, or of a target: see `ClaimHeldError`.
 
-    `unknown_at` is the key of the claim where nobody can tell whether its execution runs.
+    `key` is that of the claim, to be deleted by hand where nobody can tell whether its execution runs.
     """
+    if status == "SUCCEEDED":
+        msg = f"{named_run(holder.execution_arn)}, which began together with this one, has restored to the same target"
+        return TargetClaimedError(msg, hint="Look at what is there; start this one again if it is to replace that.")
     msg = f"{named_run(holder.execution_arn)} is restoring to the same target since {utc_second(holder.claimed_at)}"
-    gone = f" If it is long gone, delete the claim {unknown_at}." if unknown_at else ""
+    gone = f" If it is long gone, delete the claim {key}." if status == "UNKNOWN" and key else ""
     return TargetClaimedError(msg, hint=f"{WATCH_OR_STOP}.{gone}")
 
 
