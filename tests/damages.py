@@ -111,7 +111,7 @@ def ours() -> Subject:
         found = []
         for item in items:
             store.put(BUCKET, item.stored_key, b"." * item.size_bytes)
-            found.append(dataclasses.replace(item, etag=store.get_with_etag(BUCKET, item.stored_key)[1]))
+            found.append(item._replace(etag=store.get_with_etag(BUCKET, item.stored_key)[1]))
         contents.append((document, found))
     write_backup(store, layout, contents)
     return _subject(store, layout)
@@ -138,7 +138,7 @@ def _read(store: InMemoryObjectStore, layout: BackupLayout) -> Content:
         items = read_objects(store, BUCKET, layout, collection)
         raise_if_damaged(collection, check_objects(store, BUCKET, layout, collection, items))
         # Of the key that an object had in Milvus' bucket a restore takes the numbers, and not the folder before them.
-        lists.append(tuple(dataclasses.replace(item, source_key=str(log_of(item))) for item in items))
+        lists.append(tuple(item._replace(source_key=str(log_of(item))) for item in items))
     collections = tuple(dataclasses.replace(collection, listed_objects=()) for collection in archive.collections)
     return Content(dataclasses.replace(archive, collections=collections), tuple(lists))
 

@@ -1,7 +1,6 @@
 """The contents of a backup of a real Milvus are read, and what is not what it should be is named."""
 
 import json
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -179,7 +178,7 @@ def _record_what_is_there(stack: LocalStack, backup: StoredBackup) -> None:
     for entry in backup.manifest.collections:
         key = backup.layout.root + entry.objects.key
         items = [
-            replace(item, etag=etags[item.stored_key], size_bytes=len(backup.read(item.stored_key)), checksum="")
+            item._replace(etag=etags[item.stored_key], size_bytes=len(backup.read(item.stored_key)), checksum="")
             for item in read_object_list(backup.read(key))
         ]
         body = write_object_list(items)

@@ -5,7 +5,6 @@ Those that back up and restore are held against their roles wherever they run: s
 
 import hashlib
 from collections.abc import Iterator
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Any, Self, override
 
@@ -612,7 +611,7 @@ def test_a_verification_that_looks_at_each_object(s3: S3Client, level: str, *, i
     night = BackupLayout(PREFIX, "night")
     contents = [(document, [stored(item, is_pooled=is_pooled) for item in o]) for document, o in sample_contents(night)]
     if level == "checksum":
-        contents = [(document, [replace(item, checksum="CRC32:AAAAAA==") for item in o]) for document, o in contents]
+        contents = [(document, [item._replace(checksum="CRC32:AAAAAA==") for item in o]) for document, o in contents]
     write_backup(store(), night, contents, mode="incremental" if is_pooled else "full")
     event = {"execution": execution("verify", "v"), "request": {"backup_name": "night", "level": level}}
 
@@ -637,7 +636,7 @@ def stored(item: ArchivedObject, *, is_pooled: bool) -> ArchivedObject:
     pooled = PooledKey(group_of("milvus", "files", key.collection_id), key.segment_id, content, "1a2b3c4d")
     etag = hashlib.md5(b"." * item.size_bytes).hexdigest()  # noqa: S324
     where = PoolLayout(PREFIX).key(pooled) if is_pooled else item.stored_key
-    return replace(item, stored_key=where, etag=etag, checksum="")
+    return item._replace(stored_key=where, etag=etag, checksum="")
 
 
 def test_an_export_that_is_refused_gives_its_claims_back(s3: S3Client) -> None:

@@ -125,7 +125,7 @@ def write_next(store: InMemoryObjectStore) -> BackupLayout:
     layout = BackupLayout(PREFIX, "next")
     contents = stored(sample_contents(layout), pooled_key)
     document, objects = contents[0]
-    new = [replace(item, source_key=item.source_key + "7") if n == 0 else item for n, item in enumerate(objects)]
+    new = [item._replace(source_key=item.source_key + "7") if n == 0 else item for n, item in enumerate(objects)]
     contents[0] = stored([(document, new)], pooled_key)[0]
     write_backup(store, layout, contents, mode="incremental", format_version=3)
     return layout

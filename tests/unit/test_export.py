@@ -82,7 +82,7 @@ def stored(contents: Contents, key_of: Callable[[int, ListedObject], str]) -> Co
         for item in objects:
             etag = hashlib.md5(b"." * item.size_bytes).hexdigest()  # noqa: S324
             key = key_of(number, ListedObject(item.source_key, item.size_bytes, etag))
-            listed.append(replace(item, stored_key=key, etag=etag, checksum=f"MD5:{etag}"))
+            listed.append(item._replace(stored_key=key, etag=etag, checksum=f"MD5:{etag}"))
         found.append((document.model_copy(update={"moment": MOMENT}), sorted(listed, key=lambda one: one.stored_key)))
     return found
 
@@ -261,8 +261,8 @@ def test_its_objects_lie_where_milvus_backup_looks_and_are_told_as_those_of_the_
         assert {item.stored_key: log_of(item) for item in objects} == {
             EXPORT.log(log_of(o)): log_of(o) for o in objects
         }
-        assert {replace(item, stored_key="") for item in objects} == {
-            replace(item, stored_key="") for item in read_objects(store, BUCKET, ORIGINAL, before)
+        assert {item._replace(stored_key="") for item in objects} == {
+            item._replace(stored_key="") for item in read_objects(store, BUCKET, ORIGINAL, before)
         }
         assert not check_objects(store, BUCKET, EXPORT, exported, objects).is_damaged
         assert {(o.stored_key, o.size_bytes) for o in told.listed_objects} == {

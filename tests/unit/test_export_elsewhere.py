@@ -80,8 +80,8 @@ def test_it_is_a_full_backup_there_with_what_the_original_has(store: InMemoryObj
     for exported, original in zip(found.collections, before.collections, strict=True):
         objects = read_objects(store, place.bucket, there, exported)
         assert {item.stored_key for item in objects} == {there.log(log_of(item)) for item in objects}
-        assert {replace(item, stored_key="") for item in objects} == {
-            replace(item, stored_key="") for item in read_objects(store, BUCKET, ORIGINAL, original)
+        assert {item._replace(stored_key="") for item in objects} == {
+            item._replace(stored_key="") for item in read_objects(store, BUCKET, ORIGINAL, original)
         }
         assert not check_objects(store, place.bucket, there, exported, objects).is_damaged
 

@@ -152,8 +152,8 @@ def test_what_is_copied_grows_with_segments_and_files_of_deletes_and_not_with_th
     segments: int, files: int
 ) -> None:
     level_zero = segment(10**6, ALL_PARTITIONS, rows=0)
-    deletes = [replace(delete(9, ALL_PARTITIONS), source_key=f"files/delta_log/7/-1/9/{n}") for n in range(files)]
-    deletes = [replace(item, source_key=item.source_key.replace("/9/", "/1000000/")) for item in deletes]
+    deletes = [delete(9, ALL_PARTITIONS)._replace(source_key=f"files/delta_log/7/-1/9/{n}") for n in range(files)]
+    deletes = [item._replace(source_key=item.source_key.replace("/9/", "/1000000/")) for item in deletes]
     numbers = range(1, segments + 1)
     found = whole([*map(segment, numbers), level_zero], [*map(insert, numbers), *deletes], RARELY)
     staged = list(found.staged_items(BASE))

@@ -37,9 +37,7 @@ def known_twice(archive: Archive) -> Archive:
         collections=tuple(
             dataclasses.replace(
                 collection,
-                listed_objects=tuple(
-                    dataclasses.replace(item, source_key=str(log_of(item))) for item in collection.listed_objects
-                ),
+                listed_objects=tuple(item._replace(source_key=str(log_of(item))) for item in collection.listed_objects),
             )
             for collection in archive.collections
         ),

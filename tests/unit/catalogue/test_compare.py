@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Callable
-from dataclasses import replace
 from itertools import cycle
 from typing import Any
 
@@ -281,8 +280,8 @@ def test_two_archives_of_milvus_backup_are_compared_as_far_as_they_go() -> None:
 def test_numbers_that_add_up_to_what_no_backup_can_have_are_damage(store: InMemoryObjectStore) -> None:
     contents = sample_contents(B)
     document, objects = contents[0]
-    odd = replace(objects[0], stored_key=objects[0].stored_key + "1", source_key=objects[0].source_key + "1")
-    write_backup(store, B, [(document, [*objects, replace(odd, size_bytes=-1)]), contents[1]])
+    odd = objects[0]._replace(stored_key=objects[0].stored_key + "1", source_key=objects[0].source_key + "1")
+    write_backup(store, B, [(document, [*objects, odd._replace(size_bytes=-1)]), contents[1]])
     with pytest.raises(BackupDamagedError, match="the metadata of backup 'a or b' says what no backup can be"):
         diff(store)
 

@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import UTC, timedelta
 from itertools import count
 
@@ -137,7 +136,7 @@ def share_what_was_found_damaged(store: InMemoryObjectStore) -> str:
         (
             document,
             [
-                replace(item, stored_key=PoolLayout(PREFIX).key(PooledKey(GROUP, next(number), "0" * 32, "1a2b3c4d")))
+                item._replace(stored_key=PoolLayout(PREFIX).key(PooledKey(GROUP, next(number), "0" * 32, "1a2b3c4d")))
                 for item in objects
             ],
         )

@@ -2,7 +2,6 @@
 
 import hashlib
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -39,7 +38,7 @@ def replica() -> InMemoryObjectStore:
     origin = InMemoryObjectStore(BUCKET)
     contents = []
     for document, objects in sample_contents(LAYOUT):
-        listed = [replace(o, etag=md5(body_of(o)), checksum="") for o in objects]
+        listed = [o._replace(etag=md5(body_of(o)), checksum="") for o in objects]
         contents.append((document, listed))
     write_backup(origin, LAYOUT, contents)
     for item in (item for _, objects in contents for item in objects):

@@ -60,7 +60,8 @@ def check_objects(
     check = ObjectCheck(torn=list(_torn(collection, table)))
     # Of milvus-backup's files one alone names them, and what is missing there nothing else proves.
     level_zero = f"{layout.collection_folders(collection.collection_id)[1]}{ALL_PARTITIONS}/"
-    for folder in layout.folders_of(collection.collection_id, table):
+    # In the order of their keys, in which the table is asked for them most quickly.
+    for folder in sorted(layout.folders_of(collection.collection_id, table)):
         for listed in list_in_spans(store, bucket, folder, table.keys_evenly):
             recorded = table.find(listed.key)
             if recorded is None:

@@ -15,6 +15,7 @@ Only binlogs may lie below `binlogs/`: Milvus parses each path element there as 
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 from milvus_vault.archive.pool import POOL_FOLDER, PoolLayout, parse_pooled_key
@@ -34,12 +35,12 @@ OWN_FOLDERS = frozenset({RUNS_FOLDER, CATALOGUE_FOLDER, DATASETS_FOLDER, POOL_FO
 INSERT_LOG = kinds.INSERT_LOG
 DELTA_LOG = kinds.DELTA_LOG
 
-_LOG_KEY = re.compile(r"(?:^|/)(insert_log|delta_log)/(-?[0-9]+(?:/-?[0-9]+)*)$")
-_INSERT_LOG_IDS = 5
+_NUMBER = "(-?[0-9]+)"
+# Collection, partition and segment, then field and log of an insert log, or the log of one of deletes.
+_LOG_KEY = re.compile(rf"(?:.*/)?(insert_log|delta_log)/{_NUMBER}/{_NUMBER}/{_NUMBER}/{_NUMBER}(?:/{_NUMBER})?", re.S)
 
 _TIMESTAMP_FIELD = 1
 _TIMESTAMP_GROUP = 0  # together with the key and the row ID
-_DELTA_LOG_IDS = 4
 
 
 class LogKey(NamedTuple):
@@ -63,16 +64,14 @@ class LogKey(NamedTuple):
 
 def parse_log_key(key: str) -> LogKey | None:
     """Return what the key of an insert or delta log in Milvus' bucket says; None for any other key."""
-    found = _LOG_KEY.search(key)
+    found = _LOG_KEY.fullmatch(key)
     if found is None:
         return None
-    ids = [int(part) for part in found[2].split("/")]
-    if found[1] == INSERT_LOG and len(ids) == _INSERT_LOG_IDS:
-        collection, partition, segment, field, log = ids
-        return LogKey(INSERT_LOG, collection, partition, segment, field, log)
-    if found[1] == DELTA_LOG and len(ids) == _DELTA_LOG_IDS:
-        collection, partition, segment, log = ids
-        return LogKey(DELTA_LOG, collection, partition, segment, 0, log)
+    kind, collection, partition, segment, number, of_field = found.groups()
+    if kind == INSERT_LOG and of_field:
+        return LogKey(INSERT_LOG, int(collection), int(partition), int(segment), int(number), int(of_field))
+    if kind == DELTA_LOG and not of_field:
+        return LogKey(DELTA_LOG, int(collection), int(partition), int(segment), 0, int(number))
     return None
 
 
@@ -104,7 +103,7 @@ def milvus_location(bucket: str, root_path: str) -> str:
     return f"s3://{bucket}/{root_path}"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class BackupLayout:
     """The keys of one backup."""
 
@@ -112,12 +111,13 @@ class BackupLayout:
     """The backup prefix of the deployment; may be empty."""
     name: str
 
-    @property
+    # Kept, since a backup may have millions of keys that are told by them.
+    @cached_property
     def root(self) -> str:
         """Return the backup's folder, with a slash at its end."""
         return join(self.prefix, self.name) + "/"
 
-    @property
+    @cached_property
     def binlogs(self) -> str:
         """Return the folder of the copied objects, with a slash at its end."""
         return f"{self.root}binlogs/"

@@ -10,7 +10,6 @@ Three kinds of documents below `meta/vault/`, chained by SHA-256 from the commit
 
 import hashlib
 import io
-import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
@@ -18,6 +17,7 @@ from pydantic import Field
 
 from milvus_vault.archive.layout import BackupLayout
 from milvus_vault.archive.pool import parse_pooled_key
+from milvus_vault.lines import parse_row, row_line
 from milvus_vault.model.base import Count, Model, Number
 from milvus_vault.model.collections import CollectionDescription, CollectionName, DatabaseDescription, Segment
 from milvus_vault.model.flushes import ChannelCheckpoint, FlushAllPoint
@@ -38,6 +38,8 @@ def _is_unset(value: object) -> bool:
     """Return whether a member of format 3 says nothing. It is left out then: those who read format 2 are strict."""
     return value in (None, "")
 
+
+_COLUMNS = (str, str, int, str, str)
 
 LISTED_OBJECT_BYTES = 320
 """What an object takes in an object list, about: two keys of a hundred characters, ETag and checksum."""
@@ -257,22 +259,13 @@ def entry_by(
 
 
 def write_object_list(objects: Iterable[ArchivedObject]) -> bytes:
-    """Return an object list: a JSON array a line, `[stored key, source key, bytes, etag, checksum]`.
-
-    Arrays, since a list may have a million lines and the names of the five columns would be half of it.
-    """
+    """Return an object list: a JSON array a line, `[stored key, source key, bytes, etag, checksum]`."""
     return b"".join(object_lines(objects))
 
 
 def object_lines(objects: Iterable[ArchivedObject]) -> Iterator[bytes]:
     """Yield the lines of an object list."""
-    encode = json.JSONEncoder(separators=(",", ":")).encode
-    return (f"{encode(object_row(o))}\n".encode() for o in objects)
-
-
-def object_row(o: ArchivedObject) -> tuple[str, str, int, str, str]:
-    """Return the columns of an entry of an object list."""
-    return o.stored_key, o.source_key, o.size_bytes, o.etag, o.checksum
+    return map(row_line, objects)
 
 
 def read_object_list(body: bytes) -> Iterator[ArchivedObject]:
@@ -282,8 +275,4 @@ def read_object_list(body: bytes) -> Iterator[ArchivedObject]:
 
 def read_object(line: bytes) -> ArchivedObject:
     """Return an entry of an object list. Raises `ValueError` where the line is not one."""
-    columns = json.loads(line)
-    if not isinstance(columns, list) or [type(column) for column in columns] != [str, str, int, str, str]:
-        msg = f"not an entry of an object list: {line[:120]!r}"
-        raise ValueError(msg)
-    return ArchivedObject(*columns)
+    return ArchivedObject(*parse_row(line, _COLUMNS))

@@ -1,6 +1,7 @@
 """The objects of a collection as a backup lists them, on the function's disk: there may be millions of them."""
 
 from collections.abc import Callable, Iterable, Iterator
+from itertools import starmap
 from typing import Any, Literal, NamedTuple
 
 from milvus_vault.errors import BackupDamagedError, WorkingFileError
@@ -15,7 +16,8 @@ CREATE TABLE there (position INTEGER PRIMARY KEY, etag TEXT);
 """
 _READ = "SELECT key, source_key, size_bytes, etag, checksum FROM items"
 _OF_PART = f"{_READ} WHERE part = ? ORDER BY position"
-_OF_KEY = "SELECT position, size_bytes, etag, checksum FROM items WHERE key = ? ORDER BY position"
+_RECORDED = "SELECT key, position, size_bytes, etag, checksum FROM items"
+_OF_KEY = f"{_RECORDED} WHERE key = ? ORDER BY position"
 _BY = {
     "position": " ORDER BY position",
     "stored_key": " ORDER BY key, position",
@@ -44,6 +46,27 @@ class Recorded(NamedTuple):
     checksum: str
 
 
+class _Walk:
+    """A walk through rows that are in the order of their keys, which come first in them."""
+
+    def __init__(self, rows: Iterator[tuple[Any, ...]]) -> None:
+        self._rows = rows
+        self._ahead = next(rows, None)
+        self.passed = ""
+        """The last key that was asked for: what is behind it is still ahead."""
+
+    def to(self, key: str) -> list[tuple[Any, ...]]:
+        """Return the rows of a key behind the last one, none of which is to be asked for again."""
+        self.passed = key
+        while self._ahead and self._ahead[0] < key:
+            self._ahead = next(self._rows, None)
+        found = []
+        while self._ahead and self._ahead[0] == key:
+            found.append(self._ahead)
+            self._ahead = next(self._rows, None)
+        return found
+
+
 class ObjectTable:
     """The objects of a collection, in the order of its list, told as often as they are asked for.
 
@@ -67,10 +90,10 @@ class ObjectTable:
         self._found: list[tuple[int, str | None]] = []
         self._indexes: set[str] = set()
         self._reading: ArchivedObject | None = None
-        rows = (
-            (n, part_of(o) if part_of else "", o.stored_key, o.source_key, o.size_bytes, o.etag, o.checksum)
-            for n, o in enumerate(self._read(objects))
-        )
+        self._walk: _Walk | None = None
+        self.size_bytes = 0
+        """Of all of them."""
+        rows = ((n, part_of(o) if part_of else "", *o) for n, o in enumerate(self._read(objects)))
         try:
             with room_on_disk():
                 self.count = self._tables.executemany("INSERT INTO items VALUES (?, ?, ?, ?, ?, ?, ?)", rows).rowcount
@@ -80,8 +103,10 @@ class ObjectTable:
             raise BackupDamagedError(msg, hint="Restore the other collections, or from another backup.") from err
 
     def _read(self, objects: Iterable[ArchivedObject]) -> Iterator[ArchivedObject]:
-        for self._reading in objects:
-            yield self._reading
+        for item in objects:
+            self._reading = item
+            self.size_bytes += item.size_bytes
+            yield item
 
     def __iter__(self) -> Iterator[ArchivedObject]:
         """Yield all, in their order."""
@@ -90,11 +115,11 @@ class ObjectTable:
     def of(self, part: str) -> Iterator[ArchivedObject]:
         """Yield those of a part, in their order."""
         self._index("part")
-        return (ArchivedObject(*row) for row in self._rows(_OF_PART, part))
+        return starmap(ArchivedObject, self._rows(_OF_PART, part))
 
     def sorted_by(self, order: Order) -> Iterator[ArchivedObject]:
         """Yield all, by their place in the list, by where they lie, or by where Milvus kept them."""
-        return (ArchivedObject(*row) for row in self._rows(_READ + _BY[order]))
+        return starmap(ArchivedObject, self._rows(_READ + _BY[order]))
 
     def keys_evenly(self) -> list[str]:
         """Return some thousand of the keys where they lie, as `list_in_spans` takes marks."""
@@ -102,10 +127,17 @@ class ObjectTable:
         return evenly(self._tables, "items")
 
     def find(self, stored_key: str) -> Recorded | None:
-        """Return what is recorded of a key: where that is more than once, what is recorded last. None: nothing is."""
+        """Return what is recorded of a key: where that is more than once, what is recorded last. None: nothing is.
+
+        Asked for in their order, as S3 lists them, all keys are found by one walk through the table.
+        """
         self._index("key")
-        rows = self._tables.execute(_OF_KEY, (stored_key,)).fetchall()
-        return Recorded(tuple(row[0] for row in rows), *rows[-1][1:]) if rows else None
+        if self._walk is None:
+            self._walk = _Walk(self._rows(_RECORDED + _BY["stored_key"]))
+        is_ahead = stored_key > self._walk.passed
+        rows = self._walk.to(stored_key) if is_ahead else self._rows(_OF_KEY, stored_key)
+        found = [*rows]
+        return Recorded(tuple(row[1] for row in found), *found[-1][2:]) if found else None
 
     def proven(self, stored_key: str) -> Recorded:
         """Return what is recorded of a copy that has to be there. Raises `WorkingFileError` where it is not."""
@@ -116,7 +148,8 @@ class ObjectTable:
 
     def note(self, found: Recorded, etag: str | None) -> None:
         """Note that an object was listed: with which ETag, if it is as it was and can be read, else None."""
-        self._found += ((position, etag) for position in found.positions)
+        for position in found.positions:
+            self._found.append((position, etag))
         if len(self._found) >= _KEPT_TOGETHER:
             self._keep()
 
@@ -128,6 +161,7 @@ class ObjectTable:
     def forget_notes(self) -> None:
         """Be as before the first note."""
         self._found.clear()
+        self._walk = None
         self._tables.execute("DELETE FROM there")
 
     def missing(self) -> list[str]:

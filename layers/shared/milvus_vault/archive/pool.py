@@ -54,7 +54,7 @@ class PooledKey(NamedTuple):
 
 def parse_pooled_key(key: str) -> PooledKey | None:
     """Return what the key of an object in a pool says; None for any other key."""
-    found = _KEY.search(key)
+    found = _found(key)
     return PooledKey(found["group"], int(found["segment"], 16), found["content"], found["attempt"]) if found else None
 
 
@@ -66,7 +66,12 @@ def copied_by(key: str) -> str:
 
 def is_pooled(key: str) -> bool:
     """Return whether a key is one of an object in a pool."""
-    return _KEY.search(key) is not None
+    return _found(key) is not None
+
+
+def _found(key: str) -> re.Match[str] | None:
+    # Most are not, which this tells in a tenth of the time.
+    return _KEY.search(key) if POOL_FOLDER in key else None
 
 
 def is_below_group(text: str) -> bool:

@@ -235,7 +235,7 @@ def _here(item: ArchivedObject, layout: BackupLayout, collection: ArchivedCollec
         recorded, here = collection.other_etags.get(layout.below(item.stored_key), ("", ""))
         etag = here if recorded == etag else etag
     # Of most nothing has changed, and a new object costs as much as all the rest of this.
-    return item if (key, etag) == (item.stored_key, item.etag) else replace(item, stored_key=key, etag=etag)
+    return item if (key, etag) == (item.stored_key, item.etag) else item._replace(stored_key=key, etag=etag)
 
 
 def read_document(store: ObjectStore, bucket: str, layout: BackupLayout, expected: FileDigest) -> bytes:

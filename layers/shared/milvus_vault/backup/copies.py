@@ -15,7 +15,7 @@ from itertools import chain
 from typing import NamedTuple, override
 
 from milvus_vault.archive.layout import BackupLayout
-from milvus_vault.archive.manifest import CollectionEntry, FileDigest, Manifest, object_row, read_object
+from milvus_vault.archive.manifest import CollectionEntry, FileDigest, Manifest, read_object
 from milvus_vault.archive.object_table import ObjectTable, Recorded
 from milvus_vault.archive.other_etags import OtherEtags, read_other_etags, write_other_etags
 from milvus_vault.archive.pool import PoolLayout, parse_pooled_key
@@ -159,8 +159,8 @@ class CopyPreparation(ExportPreparation):
             else:
                 # A copy that is repeated where ETags are others: what is proven there is not written over.
                 self._look(folders, wanted, other_etags)
-            shared = (replace(item, etag=etag) for item, etag in wanted.noted() if etag is not None)
-            write_lines(self.run, shared_name(self._attempt, index), map(object_row, shared))
+            shared = (item._replace(etag=etag) for item, etag in wanted.noted() if etag is not None)
+            write_lines(self.run, shared_name(self._attempt, index), shared)
             lacking = (
                 CopyItem(item.source_key, item.stored_key, item.size_bytes, item.etag)
                 for item, etag in wanted.noted()
@@ -273,7 +273,7 @@ def lock_copied(
 
     def listed(entry: CollectionEntry) -> ListedObjects:
         objects = listed_entries(run.store, run.bucket, original, entry.objects)
-        return ListedObjects(ObjectTable(replace(one, stored_key=there.here(one.stored_key)) for one in objects))
+        return ListedObjects(ObjectTable(one._replace(stored_key=there.here(one.stored_key)) for one in objects))
 
     lists = [partial(listed, entry) for entry in manifest.collections]
     list_bytes = [entry.objects.size_bytes for entry in manifest.collections]

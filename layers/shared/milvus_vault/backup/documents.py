@@ -7,7 +7,7 @@ with few collections, which are a part of one section, nothing is written down: 
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from tempfile import SpooledTemporaryFile
 from typing import IO, NamedTuple
@@ -292,7 +292,7 @@ def _exported(original: ArchivedObject, key: str, copy: Recorded) -> ArchivedObj
     Raises as `check_checksum` does.
     """
     check_checksum(original, copy.checksum)
-    return replace(original, stored_key=key, etag=copy.etag, checksum=copy.checksum or original.checksum)
+    return original._replace(stored_key=key, etag=copy.etag, checksum=copy.checksum or original.checksum)
 
 
 def check_checksum(original: ArchivedObject, checksum: str) -> None:

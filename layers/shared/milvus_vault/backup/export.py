@@ -11,7 +11,7 @@ from datetime import datetime
 
 from milvus_vault.archive.check import check_objects, raise_if_damaged
 from milvus_vault.archive.layout import BackupLayout, log_of
-from milvus_vault.archive.manifest import CollectionEntry, ExportOrigin, Manifest, object_row
+from milvus_vault.archive.manifest import CollectionEntry, ExportOrigin, Manifest
 from milvus_vault.archive.object_table import ObjectTable, Order
 from milvus_vault.archive.other_etags import read_other_etags
 from milvus_vault.archive.pool import is_pooled
@@ -313,12 +313,11 @@ class ExportPreparation:
         # As a listing of Milvus' bucket has them: in the pool they lie in no order.
         is_in_pool = any(is_pooled(item.stored_key) for item in objects)
         order: Order = "source_key" if is_in_pool else "position"
-        write_lines(self.run, exported_name(self._attempt, index), map(object_row, objects.sorted_by(order)))
-        target = CopyTarget(
-            index=index, name=str(entry.name), folders=self._layout.collection_folders(entry.collection_id)
-        )
+        write_lines(self.run, exported_name(self._attempt, index), objects.sorted_by(order))
+        layout = self._layout
+        target = CopyTarget(index=index, name=str(entry.name), folders=layout.collection_folders(entry.collection_id))
         items = (
-            CopyItem(item.stored_key, self._layout.log(log_of(item)), item.size_bytes, item.etag)
+            CopyItem(item.stored_key, layout.log(log_of(item)), item.size_bytes, item.etag)
             for item in objects.sorted_by(order)
         )
         write_target(self.run, self._attempt, target, items)

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from milvus_vault.archive.added_vectors import IN_ROUNDS_HINT, older_segments
 from milvus_vault.archive.layout import BackupLayout, parse_log_key
-from milvus_vault.archive.manifest import CollectionDocument, CollectionFailure, object_row
+from milvus_vault.archive.manifest import CollectionDocument, CollectionFailure
 from milvus_vault.backup.moment import Margin, check_clock, evidence_of, take_moment
 from milvus_vault.backup.segments import CollectionObjects, capture_flushed, capture_objects
 from milvus_vault.backup.working_files import BackupPlan, Evidence, Snapshot, Verdict, shared_name, snapshot_name
@@ -196,7 +196,7 @@ class SnapshotBatch:
             count = write_target(self.run, self.attempt, target, _items(self._stored(captured)))
             return _Placed(self._stored(captured), count)
         places = self.pool.places(number, captured.objects)
-        shared = (object_row(place.shared) for place in places if place.shared)
+        shared = (place.shared for place in places if place.shared)
         write_lines(self.run, shared_name(self.attempt, index), shared)
         new = (place.key for place in places if not place.shared)
         there = (place.key for place in places if place.shared)

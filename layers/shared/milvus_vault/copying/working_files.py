@@ -20,7 +20,6 @@ LIST tell the progress, and how many requests a second S3 took (an older release
 Lists are JSON arrays a line, since a run may have a million objects.
 """
 
-import json
 import re
 from bisect import bisect_right
 from collections import defaultdict
@@ -31,6 +30,7 @@ from typing import Any, Literal, NamedTuple, Self
 from pydantic import Field, model_validator
 
 from milvus_vault.errors import WorkingFileError, leaf_named
+from milvus_vault.lines import parse_row, row_line
 from milvus_vault.model.base import Model
 from milvus_vault.model.objects import CopiedObject, CopyItem, CopyJob
 from milvus_vault.parallel import SMALL_REQUESTS_AT_A_TIME, each
@@ -392,7 +392,7 @@ def write_target(run: Workspace, attempt: str, target: CopyTarget, items: Iterab
                 ends_at[part] = number
             yield item
 
-    write_lines(run, _items_name(attempt, target.index), map(_item_row, counted()))
+    write_lines(run, _items_name(attempt, target.index), counted())
     parts = [part.model_copy(update={"ends_at": end}) for part, end in zip(target.parts, ends_at, strict=True)]
     found = {"size_bytes": size_bytes, "parts": tuple(parts)}
     run.write(_target_name(attempt, target.index), target.model_copy(update=found))
@@ -473,11 +473,7 @@ def read_items(run: Workspace, attempt: str, index: int) -> Iterator[CopyItem]:
 
 def items_body(items: Iterable[CopyItem]) -> bytes:
     """Return the content of an item list, be it a target's or a batch's."""
-    return lines(map(_item_row, items))
-
-
-def _item_row(item: CopyItem) -> tuple[str | int, ...]:
-    return item.source_key, item.key, item.size_bytes, item.source_etag
+    return lines(items)
 
 
 def read_batch(run: Workspace, name: str) -> list[CopyItem]:
@@ -538,8 +534,7 @@ def verified_objects(run: Workspace, attempt: str, index: int) -> Iterator[Copie
 
 
 def _items(run: Workspace, name: str) -> Iterator[CopyItem]:
-    for source_key, key, size_bytes, source_etag in rows(run, name, _ITEM):
-        yield CopyItem(source_key, key, size_bytes, source_etag)
+    return (CopyItem(*row) for row in rows(run, name, _ITEM))
 
 
 def lines(rows: Iterable[tuple[str | int, ...]]) -> bytes:
@@ -553,11 +548,9 @@ def write_lines(run: Workspace, name: str, rows: Iterable[tuple[str | int, ...]]
 
 
 def _pieces(rows: Iterable[tuple[str | int, ...]]) -> Iterator[bytes]:
-    encode = json.JSONEncoder(separators=(",", ":")).encode
     piece = bytearray()
     for row in rows:
-        piece += encode(row).encode()
-        piece += b"\n"
+        piece += row_line(row)
         if len(piece) >= _PIECE_BYTES:
             yield bytes(piece)
             piece.clear()
@@ -569,11 +562,9 @@ def rows(run: Workspace, name: str, columns: tuple[type, ...]) -> Iterator[list[
     """Yield the rows of a list. Raises `WorkingFileError` where one has other columns."""
     for number, line in enumerate(run.read_lines(name), start=1):
         try:
-            row = json.loads(line)
+            row = parse_row(line, columns)
         except ValueError as err:
             raise _damaged(run, name, number) from err
-        if not isinstance(row, list) or tuple(map(type, row)) != columns:
-            raise _damaged(run, name, number)
         yield row
 
 

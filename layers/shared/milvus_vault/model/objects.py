@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from milvus_vault.model.base import Model
 
@@ -64,8 +64,7 @@ class CopyJob(Model):
     """Whether the objects of complete targets are written down; else only that they are complete."""
 
 
-@dataclass(frozen=True, slots=True)
-class CopyItem:
+class CopyItem(NamedTuple):
     """One object to copy. Buckets belong to the `CopyJob`, since all its items share them.
 
     `source_etag` is what the source must still be (empty: not known, any content is taken).
@@ -89,9 +88,8 @@ class CopiedObject:
     checksum: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class ArchivedObject:
-    """An entry of a collection's object list in a backup.
+class ArchivedObject(NamedTuple):
+    """An entry of a collection's object list in a backup. No dataclass: some functions make ten of each object.
 
     `stored_key` is where the object is stored, relative to the backup's bucket; `source_key` is where
     Milvus kept it. `etag` and `checksum` are those of the stored object, and empty where nobody

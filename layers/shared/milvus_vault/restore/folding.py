@@ -7,7 +7,7 @@ with segments and logs, and not with their product.
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from milvus_vault.archive.layout import log_of
 from milvus_vault.model.collections import ALL_PARTITIONS
@@ -52,7 +52,7 @@ class Folding:
                     beside[number] += share
                     continue
                 composition = _composition(f"{folder}{number}/", share)
-                beside[number].append(replace(share[0], stored_key=composition.key, size_bytes=0, etag=""))
+                beside[number].append(share[0]._replace(stored_key=composition.key, size_bytes=0, etag=""))
                 compositions.append(composition)
         return cls(beside, tuple(compositions))
 

@@ -214,10 +214,10 @@ class BackupVerification:
         check = check_objects(store, bucket, self.layout, collection, objects)
         found = _Listed(
             object_count=objects.count,
-            size_bytes=sum(item.size_bytes for item in objects),
+            size_bytes=objects.size_bytes,
             problems=tuple(_problems(collection, check)),
             archived=tuple(f"{collection.name}: {key} is archived" for key in check.archived[:MAX_PROBLEMS]),
-            doubts={item.stored_key: doubts[item.stored_key] for item in objects if item.stored_key in doubts},
+            doubts={key: doubt for key, doubt in doubts.items() if objects.find(key)},
         )
         if self.options.level == "quick":
             return found
@@ -232,8 +232,9 @@ class BackupVerification:
             doubts=found.doubts,
             has_lock=progress.lock is not None,
         )
-        too_large = sum(1 for item in objects if item.size_bytes > MAX_READ_BYTES)
-        return found._replace(to_check=items, too_large=too_large if self.options.level == "deep" else 0)
+        if self.options.level == "deep":
+            found = found._replace(too_large=sum(1 for item in objects if item.size_bytes > MAX_READ_BYTES))
+        return found._replace(to_check=items)
 
     def _plan(self, progress: VerifyProgress) -> VerifyProgress:
         """Write down in which batches the objects are looked at."""
