@@ -5,6 +5,7 @@ import tracemalloc
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from tempfile import TemporaryFile
 from typing import IO, cast
 
@@ -22,9 +23,11 @@ from milvus_vault.archive.reference_writer import FILES, FULL_META, CollectionTe
 from milvus_vault.archive.sealing import seal_pieces
 from milvus_vault.backup.moment import evidence_of
 from milvus_vault.backup.segments import Listing, StoredSegment, capture_objects
+from milvus_vault.copying.batches import BatchLimits
 from milvus_vault.copying.comparing import TargetItems
 from milvus_vault.copying.records import Records
 from milvus_vault.copying.working_files import CopyTarget, read_items, write_target, write_verified
+from milvus_vault.lines import row_line
 from milvus_vault.model.collections import (
     CollectionDescription,
     CollectionLayout,
@@ -38,11 +41,14 @@ from milvus_vault.model.collections import (
     SegmentLogs,
 )
 from milvus_vault.model.objects import ArchivedObject, CopiedObject, CopyItem, CopyJob, ListedObject
+from milvus_vault.model.requests import VerifyOptions
+from milvus_vault.parallel import each
 from milvus_vault.pool.sharing import Pool
 from milvus_vault.ports import ObjectStore, Segments
 from milvus_vault.restore.staging import CollectionImport, FoldLimits
 from milvus_vault.restore.staging_legacy import LegacyImport
 from milvus_vault.source import MilvusStorage
+from milvus_vault.verifying.planning import plan_checks
 from milvus_vault.workspace import Workspace
 from tests.support.memory_store import InMemoryObjectStore
 from tests.support.verified import read_verified
@@ -285,8 +291,44 @@ def look_up(count: int) -> None:
     assert sum(1 for place in pool.places(7, objects(count)) if not place.shared) == count
 
 
+class Items:
+    """A store that has a list of what is to be looked at, and keeps nothing that is written."""
+
+    def __init__(self, count: int) -> None:
+        self._count = count
+        self.written = 0
+
+    def list_objects(self, bucket: str, prefix: str) -> Iterator[ListedObject]:
+        """Yield the list."""
+        assert bucket == "backups"
+        yield ListedObject(f"{prefix}0.jsonl", 2**30, "etag")
+
+    def chunks(self, *_: str) -> Iterator[bytes]:
+        """Yield its lines."""
+        for one in archived(self._count):
+            yield row_line((0, one.stored_key, one.etag, one.etag, one.size_bytes, one.source_key, "", ""))
+
+    def put(self, *_: object) -> None:
+        """Forget a document."""
+
+    def put_in_parts(self, *names_and_parts: Iterator[bytes]) -> None:
+        """Count the objects of a batch."""
+        *_, parts = names_and_parts
+        self.written += sum(part.count(b"\n") for part in parts)
+
+
+def plan_verification(count: int) -> None:
+    """Say in which batches so many objects are looked at."""
+    store = Items(count)
+    run = Workspace(cast("ObjectStore", store), "backups", "nightly", "verify-run")
+    options = VerifyOptions(level="checksum")
+    planned = plan_checks(run, BackupLayout("nightly", "b"), options, begin=0, always=())
+    assert sum(batch.object_count for batch in planned.batches) == store.written == count
+
+
 @pytest.mark.parametrize(
-    "work", [compare, capture, take_in, look_up, check, stage, stage_partitions, describe, read_metadata]
+    "work",
+    [plan_verification, compare, capture, take_in, look_up, check, stage, stage_partitions, describe, read_metadata],
 )
 def test_what_is_held_does_not_grow_with_the_objects(
     work: Callable[[int], None], monkeypatch: pytest.MonkeyPatch
@@ -299,6 +341,9 @@ def test_what_is_held_does_not_grow_with_the_objects(
     monkeypatch.setattr("milvus_vault.archive.check.list_in_spans", listed)
     monkeypatch.setattr("milvus_vault.backup.segments.list_in_spans", listed)
     monkeypatch.setattr("milvus_vault.backup.segments._TOLD_TOGETHER", 2)
+    # Some batches are held while they are written.
+    monkeypatch.setattr("milvus_vault.verifying.planning.CHECKSUM_LIMITS", BatchLimits(50, 2**63))
+    monkeypatch.setattr("milvus_vault.verifying.planning.each", partial(each, threads=1))
     monkeypatch.setattr("milvus_vault.archive.other_etags._PIECE_BYTES", 1000)
     monkeypatch.setattr("milvus_vault.archive.other_etags._TOGETHER", 100)
 
@@ -321,9 +366,9 @@ def test_lists_are_written_and_read_in_pieces(monkeypatch: pytest.MonkeyPatch) -
     written = store.put_in_parts
 
     def put_in_parts(bucket: str, key: str, parts: Iterator[bytes]) -> None:
-        each = list(parts)
-        pieces.extend(map(len, each))
-        written(bucket, key, each)
+        all_of_it = list(parts)
+        pieces.extend(map(len, all_of_it))
+        written(bucket, key, all_of_it)
 
     monkeypatch.setattr(store, "put_in_parts", put_in_parts)
     items = [CopyItem(o.key, f"there/{o.key}", o.size_bytes, o.etag) for o in objects(100)]

@@ -24,7 +24,8 @@ def row_line(row: Sequence[str | int]) -> bytes:
 
 def parse_row(line: bytes, columns: tuple[type, ...]) -> list[Any]:
     """Return the row of a line. Raises `ValueError` where it is no row of these columns."""
-    row = from_json(line)
+    # Hardly a value is there twice.
+    row = from_json(line, cache_strings=False)
     if not isinstance(row, list) or tuple(map(type, row)) != columns:
         names = ", ".join(column.__name__ for column in columns)
         msg = f"not a row of {names}: {line[:120]!r}"

@@ -3,6 +3,7 @@
 import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import timedelta
 from itertools import groupby, islice
@@ -23,6 +24,7 @@ from milvus_vault.model.objects import ArchivedObject
 from milvus_vault.model.requests import VerifyLevel, VerifyOptions
 from milvus_vault.parallel import LISTS_AT_A_TIME_BYTES, SMALL_REQUESTS_AT_A_TIME, begun, do_each, each
 from milvus_vault.pool.doubts import Doubt
+from milvus_vault.tables import open_tables, room_on_disk
 from milvus_vault.verifying.working_files import (
     JOB,
     LOCKED,
@@ -58,6 +60,15 @@ CHECKSUM_LIMITS = BatchLimits(max_objects=10_000, max_bytes=2**63)
 
 MAX_READ_BYTES = 9 * 1024**3
 """Larger objects do not fit beside others into the 10 GiB that a function has on its disk."""
+
+_SCHEMA = """
+CREATE TABLE items (
+    segment TEXT, collection INTEGER, key TEXT, etag TEXT, recorded_etag TEXT, size_bytes INTEGER, source_key TEXT,
+    checksum TEXT, digest TEXT
+);
+"""
+_INSERT = "INSERT INTO items VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_IN_ORDER = "SELECT * FROM items ORDER BY segment, rowid"
 
 # Batches are given to CheckObjects that often: a function may be killed for reasons of its own.
 MAX_CHECKS = 3
@@ -172,11 +183,7 @@ class _Chosen:
     def segments(self) -> Iterator[_Segment]:
         """Yield them, collection by collection."""
         for listed in self._lists():
-            together: defaultdict[int, list[CheckItem]] = defaultdict(list)
-            for item in listed:
-                log = parse_log_key(item.source_key)
-                together[log.segment_id if log else 0].append(item)
-            for items in together.values():
+            for items in _by_segment(listed):
                 # What is wrong may be seen only where all logs of the segment are read.
                 is_whole = any(item.key in self.always for item in items)
                 if chosen := [item for item in items if is_whole or self._is_sampled(item)]:
@@ -210,6 +217,15 @@ class _Chosen:
 
     def _position(self, item: CheckItem) -> int:
         return position_of(self.layout.name, self.layout.below(item.key))
+
+
+def _by_segment(items: Iterable[CheckItem]) -> Iterator[list[CheckItem]]:
+    """Yield those of each segment, which a list has in several places: insert logs, and deletes behind all of them."""
+    with closing(open_tables(_SCHEMA)) as tables, room_on_disk():
+        logs = ((parse_log_key(item.source_key), item) for item in items)
+        tables.executemany(_INSERT, ((str(log.segment_id) if log else "", *item) for log, item in logs))
+        for _, together in groupby(tables.execute(_IN_ORDER), key=itemgetter(0)):
+            yield [CheckItem(*row[1:]) for row in together]
 
 
 @dataclass(frozen=True, slots=True)
