@@ -1,6 +1,6 @@
 """SnapshotBatch: flush collections and record what they are made of, up to one moment."""
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import islice
@@ -24,7 +24,7 @@ from milvus_vault.errors import (
     VaultError,
 )
 from milvus_vault.model.collections import CollectionDescription, CollectionName, LoadState
-from milvus_vault.model.flushes import FlushPoint
+from milvus_vault.model.flushes import FlushAllPoint, FlushPoint
 from milvus_vault.model.hybrid import milliseconds
 from milvus_vault.model.names import COLLECTIONS_PER_BATCH
 from milvus_vault.model.objects import CopyItem, ListedObject
@@ -46,6 +46,10 @@ from milvus_vault.workspace import Workspace
 # A Lambda function runs for at most 900 s; the rest is for describing, listing and writing.
 FLUSH_TIMEOUT_SECONDS = 600.0
 
+# Milvus' garbage collection leaves what was replaced for 3 hours, and a pause of it ends with the execution that asked
+# for it. An hour is for the rest of the work.
+_REPLACED_STAYS_SECONDS = 2 * 3600
+
 _AGAIN_HINT = "Start the backup again when collections and partitions are not dropped or renamed."
 
 # Of which lists of many collections fit into the memory.
@@ -65,6 +69,8 @@ class _At(NamedTuple):
     """What gets a second look."""
     margin: Margin | None = None
     """What is waited for before a flush that no count has settled; None: it is over."""
+    flushed: FlushAllPoint | None = None
+    """The flush of all collections that PrepareBackup made after the moment, before any was counted."""
 
 
 class _Captured(NamedTuple):
@@ -141,32 +147,45 @@ class SnapshotBatch:
         wait (on 2.2 a whole round has gone by): a second flush seals what it arrived in. If that does not help, rows
         may be gone, and only a later moment does.
         """
-        is_ordered = stamps_in_order(self._version)
-        ids = self._ids(before)
         if not self.plan.moment:
-            return {index: _At(number, 0, is_settled=True) for index, number in ids.items()}
-        if self.round == 1:
-            margin = Margin(self.plan.moment) if self.plan.leaves_margin else None
-            taken = self.plan.moment
-            return {index: _At(ids[index], taken, is_settled=is_ordered, margin=margin) for index in before}
+            return {index: _At(number, 0, is_settled=True) for index, number in self._ids(before).items()}
+        now = self.database.current_timestamp()
+        # An execution that was stopped may go on days later, when only a later moment is one.
+        is_first = self.round == 1 and _shows_replaced(self.plan.moment, now)
+        ids = self._ids(before, is_first=is_first)
+        if is_first:
+            at = _At(
+                0,
+                self.plan.moment,
+                is_settled=self._is_ordered,
+                margin=Margin(self.plan.moment) if self.plan.leaves_margin else None,
+                flushed=self.plan.flush_all,
+            )
+            return {index: at._replace(collection_id=number) for index, number in ids.items()}
         found: dict[int, _At] = {}
         for index, snapshot in before.items():
             if snapshot and snapshot.document and snapshot.evidence and snapshot.wants_second_look:
-                number = snapshot.document.description.collection_id
-                found[index] = _At(number, snapshot.document.moment, is_settled=True, before=snapshot)
+                number, moment = snapshot.document.description.collection_id, snapshot.document.moment
+                if _shows_replaced(moment, now):
+                    found[index] = _At(number, moment, is_settled=True, before=snapshot)
         rest = [index for index in before if index not in found]
-        moment = take_moment(self.database, [self.plan.collections[index] for index in rest if ids[index]])
-        if moment is not None:
-            moment.wait(self.database)
-        timestamp = moment.timestamp if moment else 0
-        return found | {index: _At(ids[index], timestamp, is_settled=is_ordered) for index in rest}
+        moment = self._later_moment([self.plan.collections[index] for index in rest if ids[index]])
+        return found | {index: _At(ids[index], moment, is_settled=self._is_ordered) for index in rest}
 
-    def _ids(self, indexes: Collection[int]) -> Mapping[int, int]:
-        """Return which collections had the names before the moment: the plan's in the first round, and now else."""
-        if self.round == 1 and self.plan.collection_ids:
+    def _ids(self, indexes: Collection[int], *, is_first: bool = True) -> Mapping[int, int]:
+        """Return which collections had the names before the moment: for the plan's by the plan, and now else."""
+        if is_first and self.plan.collection_ids:
             return {index: self.plan.collection_ids[index] for index in indexes}
         names = [self.plan.collections[index] for index in indexes]
         return dict(zip(indexes, ids_of(names, self.database.list_collections), strict=True))
+
+    def _later_moment(self, names: Sequence[CollectionName]) -> int:
+        """Return a moment of now; 0 where there is no collection that it could be one of."""
+        moment = take_moment(self.database, names)
+        if moment is None:
+            return 0
+        moment.wait(self.database)
+        return moment.timestamp
 
     def _snapshot(self, index: int, at: _At, before: Snapshot | None, asking: BoundedSemaphore) -> None:
         name = self.plan.collections[index]
@@ -279,16 +298,19 @@ class SnapshotBatch:
         if request.meta_only:
             document = CollectionDocument(description=description, segments=())
             return _Captured(document, CollectionObjects((), ()), is_settled=True)
-        if at.before is not None and (again := self._capture_again(description, at.before)) is not None:
-            return again
+        if at.before is not None:
+            if (again := self._capture_again(description, at.before)) is not None:
+                return again
+            # What it was when it was flushed is gone, and maybe what tells which rows went with it.
+            at = _At(at.collection_id, self._later_moment([name]), is_settled=self._is_ordered)
         counted = self._live_rows(description)
-        if counted is not None and not self._is_flushed_before:
+        if counted is not None and not at.flushed:
             # A count waits for all requests that were stamped before it.
             at = at._replace(is_settled=True)
         # Without the margin the second that some servers tell of a flush may be the moment's own.
         if at.margin is not None and (counted is None or not tells_flush_times(self._version)):
             at.margin.wait(self.database)
-        point = self._flush(description)
+        point = self._flush(description, at.flushed)
         if at.moment:
             check_clock(at.moment, point.timestamp, f"the flush of {name}")
         captured = self._list(description, point)
@@ -321,7 +343,7 @@ class SnapshotBatch:
         """Return what was captured of a collection, with what the count of its rows before the flush says of it."""
         # Rows that came between the flush of all collections and the count are in it, and not in the backup. Between
         # the moment and the count nothing may have come either: that is seen when the backup is proved.
-        is_known = at.moment and (not self._is_flushed_before or captured.undeleted_row_count == counted)
+        is_known = at.moment and (not at.flushed or captured.undeleted_row_count == counted)
         # Logs that Milvus names are all that there are: rows that it does not count have expired, and come back.
         has_expired = counted is not None and captured.is_told and counted < (captured.undeleted_row_count or 0)
         document = CollectionDocument(
@@ -338,7 +360,6 @@ class SnapshotBatch:
             captured,
             at.is_settled,
             point,
-            is_second_look=at.before is not None,
             counted=None if has_expired else counted,
         )
 
@@ -355,9 +376,9 @@ class SnapshotBatch:
         return capture_objects(*where, self.plan.recent_since, can_be_older=older) if found is None else found
 
     @property
-    def _is_flushed_before(self) -> bool:
-        """Whether PrepareBackup has flushed all collections at once, before any was counted."""
-        return self.plan.flush_all is not None and self.round == 1
+    def _is_ordered(self) -> bool:
+        """Whether requests that were stamped before a moment have arrived before a flush that came after it."""
+        return stamps_in_order(self._version)
 
     @property
     def _can_be_older(self) -> bool:
@@ -396,12 +417,12 @@ class SnapshotBatch:
         again = document.model_copy(update=update)
         return _Captured(again, found, is_settled=True, point=point, is_second_look=True)
 
-    def _flush(self, description: CollectionDescription) -> FlushPoint:
+    def _flush(self, description: CollectionDescription, flushed: FlushAllPoint | None = None) -> FlushPoint:
         """Flush a collection, unless it is not wanted or PrepareBackup has just flushed all of them at once."""
         if self.plan.request.skip_flush:
             return FlushPoint()
-        if self.plan.flush_all is not None and self._is_flushed_before:
-            return self.plan.flush_all.of(description.virtual_channels)
+        if flushed is not None:
+            return flushed.of(description.virtual_channels)
         name = description.name
         return self.database.flush(name.database, name.name, timeout_seconds=FLUSH_TIMEOUT_SECONDS)
 
@@ -421,6 +442,11 @@ class SnapshotBatch:
             msg = f"not a log of Milvus: {listed.key}"
             raise ValueError(msg)
         return self.layout.log(key)
+
+
+def _shows_replaced(moment: int, now: int | None) -> bool:
+    """Return whether it is seen what was replaced since a moment. `now` is by the server; None: it tells no time."""
+    return now is None or milliseconds(now) - milliseconds(moment) < _REPLACED_STAYS_SECONDS * 1000
 
 
 def _is_loaded(description: CollectionDescription) -> bool:
