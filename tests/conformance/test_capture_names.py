@@ -155,6 +155,35 @@ def test_a_collection_that_loses_a_partition_while_it_is_captured_has_a_later_mo
 
 @pytest.mark.versions("2.3.5", "2.6.19")
 @pytest.mark.parametrize("version", ["2.3.5", "2.6.19"])
+def test_a_collection_that_is_captured_by_one_name_is_not_captured_by_another(
+    start: Start, backups: Open, monkeypatch: pytest.MonkeyPatch, version: str
+) -> None:
+    running = start(version)
+    _fill(running.milvus)
+    running.milvus.make("other", *base_fields())
+    running.milvus.insert("other", range(1000, 1000 + NEW_ROWS))
+    swaps = [lambda: running.milvus.must("RenameCollection", oldName="other", newName=NAME)]
+    swaps += [lambda: running.milvus.must("RenameCollection", oldName=NAME, newName="old")]
+
+    def swap() -> None:
+        # After the first round, in which one of both was captured.
+        while swaps:
+            swaps.pop()()
+
+    taken = backups(running, before_copies=swap)
+    run, plan = taken.prepare("b", collections=[FULL_NAME, "default.other"])
+    drop = {"collection_name": NAME, "partition_name": "p"}
+    _before(monkeypatch, "list_segments", 1, lambda: running.milvus.must("DropPartition", **drop))
+
+    manifest = taken.finish(run, plan)
+
+    assert [(str(found.name), found.error) for found in manifest.failures] == [(FULL_NAME, "CollectionNotFoundError")]
+    assert [entry.name.name for entry in manifest.collections] == ["other"]
+    assert taken.rows("b", "default.other") == taken.live_rows(FULL_NAME)
+
+
+@pytest.mark.versions("2.3.5", "2.6.19")
+@pytest.mark.parametrize("version", ["2.3.5", "2.6.19"])
 def test_rows_that_were_counted_while_a_partition_was_released_are_not_the_number_of_rows(
     start: Start, backups: Open, monkeypatch: pytest.MonkeyPatch, version: str
 ) -> None:

@@ -177,7 +177,16 @@ class SnapshotBatch:
         if is_first and self.plan.collection_ids:
             return {index: self.plan.collection_ids[index] for index in indexes}
         names = [self.plan.collections[index] for index in indexes]
-        return dict(zip(indexes, ids_of(names, self.database.list_collections), strict=True))
+        found = zip(indexes, ids_of(names, self.database.list_collections), strict=True)
+        return {index: 0 if self._is_captured(number, index) else number for index, number in found}
+
+    def _is_captured(self, collection_id: int, index: int) -> bool:
+        """Return whether the backup has a collection by the name that it had when the backup began."""
+        if collection_id not in self.plan.collection_ids:
+            return False
+        before = self.plan.collection_ids.index(collection_id)
+        found = self.run.find(snapshot_name(self.attempt, before), Snapshot) if before != index else None
+        return bool(found and found.document and found.document.description.collection_id == collection_id)
 
     def _later_moment(self, names: Sequence[CollectionName]) -> int:
         """Return a moment of now; 0 where there is no collection that it could be one of."""
