@@ -198,3 +198,16 @@ def test_rows_that_were_counted_while_a_partition_was_released_are_not_the_numbe
 
     assert entry.live_row_count is None
     assert taken.rows("b", FULL_NAME) == taken.live_rows(FULL_NAME)
+
+
+def test_a_plan_that_an_older_build_wrote_has_no_ids(start: Start, backups: Open) -> None:
+    running = start("2.5.27")
+    _fill(running.milvus)
+    taken = backups(running)
+    run, plan = taken.prepare("b", collections=[FULL_NAME])
+    assert plan.collection_ids == (taken.database.collection_id("default", NAME),)
+
+    taken.finish(run, plan.model_copy(update={"collection_ids": ()}))
+
+    assert taken.document("b").moment == plan.moment
+    assert taken.rows("b", FULL_NAME) == taken.live_rows(FULL_NAME)

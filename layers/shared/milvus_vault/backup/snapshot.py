@@ -20,6 +20,7 @@ from milvus_vault.errors import (
     CollectionNotFoundError,
     MilvusPermissionError,
     MilvusRequestError,
+    MilvusUnavailableError,
     SourceChangedError,
     VaultError,
 )
@@ -441,8 +442,9 @@ class SnapshotBatch:
             return None
         try:
             return self.database.count_rows(description.name.database, description.name.name)
-        except (MilvusRequestError, MilvusPermissionError):
-            # Released since, a query node is down, or the user may not query: a backup can do without the number.
+        except (MilvusRequestError, MilvusPermissionError, MilvusUnavailableError):
+            # Released since, query nodes are down or far behind, or the user may not query: a backup can do without the
+            # number. Where it is all of Milvus that is away, the flush says so.
             return None
 
     def _stored_key(self, listed: ListedObject) -> str:
