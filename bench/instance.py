@@ -117,8 +117,8 @@ class Instance(InMemoryDatabase, Server, Access):
         """Do nothing: there are no users."""
 
     @override
-    def list_collections(self, database: str) -> list[str]:
-        return sorted(self._ids)
+    def list_collections(self, database: str) -> dict[str, int]:
+        return dict(sorted(self._ids.items()))
 
     @override
     def collection_id(self, database: str, name: str) -> int | None:

@@ -71,8 +71,8 @@ class Milvus(Instance):
     """An instance to which collections can be restored beside those that it has."""
 
     @override
-    def list_collections(self, database: str) -> list[str]:
-        return [*super().list_collections(database), *InMemoryDatabase.list_collections(self, database)]
+    def list_collections(self, database: str) -> dict[str, int]:
+        return super().list_collections(database) | InMemoryDatabase.list_collections(self, database)
 
     @override
     def collection_id(self, database: str, name: str) -> int | None:

@@ -95,7 +95,7 @@ def test_a_collection_is_described_indexed_loaded_counted_renamed_and_dropped(st
         assert [(index.name, index.field_name) for index in described.indexes] == [("by_v", "v")]
         assert [partition.is_loaded for partition in described.partitions] == [True, True]
         database.drop_collection(DATABASE, "renamed")
-        assert database.list_collections(DATABASE) == []
+        assert not database.list_collections(DATABASE)
         with pytest.raises(CollectionNotFoundError):
             database.describe_collection(DATABASE, "renamed")
 

@@ -157,6 +157,28 @@ def test_the_margin_is_waited_for_where_a_flush_tells_its_second_alone(
     assert done[:3] == ["count_rows", "margin", "flush"]
 
 
+@pytest.mark.versions("2.3.5", "2.5.27", "2.6.19")
+@pytest.mark.parametrize("version", ["2.3.5", "2.5.27", "2.6.19"])
+def test_a_loaded_collection_that_nobody_can_query_is_backed_up(
+    start: Start, backups: Open, monkeypatch: pytest.MonkeyPatch, version: str
+) -> None:
+    running = start(version)
+    _fill(running.milvus)
+    running.milvus.load(NAME)
+    running.server.core.faults.unavailable_names = frozenset({"Query"})
+    running.server.core.faults.unavailable_calls = 10**6
+    taken, done = backups(running), list[str]()
+    monkeypatch.setattr(MilvusDatabase, "flush", _told(done, "flush", MilvusDatabase.flush))
+    clock = SimpleNamespace(monotonic=time.monotonic, sleep=_told(done, "margin", time.sleep))
+    monkeypatch.setattr(moment, "time", clock)
+
+    taken.take("b", collections=[FULL_NAME])
+
+    assert done[:2] == ["margin", "flush"]
+    assert taken.document("b").live_row_count is None
+    assert taken.rows("b", FULL_NAME) == taken.live_rows(FULL_NAME)
+
+
 def _told(done: list[str], what: str, real: Callable[..., Any]) -> Callable[..., Any]:
     """Return what does the same, and notes it."""
 

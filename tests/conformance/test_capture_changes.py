@@ -4,12 +4,14 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from milvus_vault.adapters.milvus import connect
+from milvus_vault.adapters.milvus import MilvusDatabase, connect
 from milvus_vault.adapters.s3 import S3ObjectStore
 from milvus_vault.backup.segments import capture_flushed, capture_objects
+from milvus_vault.backup.snapshot import SnapshotBatch
 from milvus_vault.errors import SegmentTornError, VersionUnsupportedError
 from milvus_vault.inspection.segments import unfit_collections
 from milvus_vault.model.collections import CollectionName, SegmentLevel
+from milvus_vault.model.flushes import FlushPoint
 from milvus_vault.model.objects import ListedObject
 from milvus_vault.ports import ObjectStore
 from tests.compatibility.features import Feature
@@ -307,6 +309,109 @@ def test_a_replaced_segment_that_garbage_collection_has_taken_in_part_is_gone_an
         capture_flushed(*there)
     monkeypatch.setattr(taken.database, "list_segments", lambda *_: [])
     assert capture_flushed(*there) is None
+
+
+def _delete_for_good(running: Running) -> None:
+    """Delete rows, and leave nothing behind that tells of it."""
+    _delete_and_compact(running)
+    _collect(running)
+
+
+def _collect(running: Running) -> None:
+    with running.server.core.lock:
+        compaction.collect_garbage(running.server.core)
+
+
+def _collect_hours_later(running: Running) -> None:
+    _collect(running)
+    _let_hours_pass(running)
+
+
+def _delete_and_compact(running: Running) -> None:
+    running.milvus.delete(NAME, range(5))
+    running.milvus.flush(NAME)
+    running.milvus.settle()
+    with running.server.core.lock:
+        compaction.compact(running.server.core, running.server.core.catalog.collection("default", NAME))
+
+
+def _let_hours_pass(running: Running) -> None:
+    """Be at a time when an execution that was stopped goes on, and Milvus' garbage collection has been there."""
+    running.server.core.clock.behind -= 3 * 3600
+
+
+@pytest.mark.versions("2.3.5", "2.5.27", "2.6.19")
+@pytest.mark.parametrize("collections", [[FULL_NAME], None])
+@pytest.mark.parametrize("version", ["2.3.5", "2.5.27", "2.6.19"])
+def test_an_execution_that_goes_on_hours_later_takes_a_later_moment(
+    start: Start, backups: Open, version: str, collections: list[str] | None
+) -> None:
+    running = start(version, {"gc_tolerance": 0}, auto_compaction=False)
+    _insert(running.milvus)
+    taken = backups(running)
+    run, plan = taken.prepare("b", collections=collections)
+    _delete_for_good(running)
+    _let_hours_pass(running)
+
+    taken.finish(run, plan)
+
+    assert taken.document("b").moment > plan.moment
+    assert taken.rows("b", FULL_NAME) == taken.live_rows(FULL_NAME)
+
+
+@pytest.mark.versions("2.3.5", "2.5.27", "2.6.19")
+@pytest.mark.parametrize("version", ["2.3.5", "2.5.27", "2.6.19"])
+def test_a_second_look_hours_later_is_none(
+    start: Start, backups: Open, monkeypatch: pytest.MonkeyPatch, version: str
+) -> None:
+    running = start(version, {"gc_tolerance": 0}, auto_compaction=False)
+    _insert(running.milvus)
+    taken = backups(running)
+    run, plan = taken.prepare("b", collections=[FULL_NAME])
+    _delete_and_compact(running)
+    _before_round_two(monkeypatch, lambda: _collect_hours_later(running))
+
+    taken.finish(run, plan)
+
+    assert taken.document("b").moment > plan.moment
+    assert taken.rows("b", FULL_NAME) == taken.live_rows(FULL_NAME)
+
+
+@pytest.mark.versions("2.3.5", "2.5.27", "2.6.19")
+@pytest.mark.parametrize("version", ["2.3.5", "2.5.27", "2.6.19"])
+def test_where_the_segments_of_a_flush_are_gone_before_the_second_look_a_later_moment_is_taken(
+    start: Start, backups: Open, monkeypatch: pytest.MonkeyPatch, version: str
+) -> None:
+    running = start(version, {"gc_tolerance": 0}, auto_compaction=False)
+    _insert(running.milvus)
+    taken = backups(running)
+    run, plan = taken.prepare("b", collections=[FULL_NAME])
+    flush, flushes = MilvusDatabase.flush, list[FlushPoint]()
+
+    def flush_and_compact(database: MilvusDatabase, place: str, name: str, *, timeout_seconds: float) -> FlushPoint:
+        flushes.append(flush(database, place, name, timeout_seconds=timeout_seconds))
+        if len(flushes) == 1:
+            _delete_and_compact(running)
+        return flushes[-1]
+
+    monkeypatch.setattr(MilvusDatabase, "flush", flush_and_compact)
+    _before_round_two(monkeypatch, lambda: _collect(running))
+
+    taken.finish(run, plan)
+
+    assert taken.document("b").moment > plan.moment
+    assert taken.rows("b", FULL_NAME) == taken.live_rows(FULL_NAME)
+
+
+def _before_round_two(monkeypatch: pytest.MonkeyPatch, work: Callable[[], None]) -> None:
+    take = SnapshotBatch.take
+
+    def take_after(batch: SnapshotBatch, number: int) -> int:
+        if batch.round == 2:
+            work()
+        return take(batch, number)
+
+    monkeypatch.setattr(SnapshotBatch, "take", take_after)
 
 
 @pytest.mark.feature(Feature.LIVE_ROWS)

@@ -52,7 +52,7 @@ def test_collections_are_found_by_name_and_alias_until_they_are_renamed_or_dropp
     number = database.create_collection(PLACE, "a", LAYOUT)
     other = database.create_collection(PLACE, "b", LAYOUT)
     database.create_alias(PLACE, "a", "reader")
-    assert (database.list_databases(), database.list_collections(PLACE)) == ([PLACE], ["a", "b"])
+    assert (database.list_databases(), database.list_collections(PLACE)) == ([PLACE], {"a": number, "b": other})
     assert [database.collection_id(PLACE, name) for name in ("a", "reader", "c")] == [number, number, None]
     assert database.list_aliases(PLACE) == {"reader"}
     assert not database.list_aliases(PLACE, "b")
@@ -62,7 +62,7 @@ def test_collections_are_found_by_name_and_alias_until_they_are_renamed_or_dropp
         database.rename_collection(PLACE, "c", "a")
     database.drop_collection(PLACE, "a")
     database.drop_collection(PLACE, "a")
-    assert (database.list_collections(PLACE), database.list_aliases(PLACE)) == (["c"], frozenset())
+    assert (database.list_collections(PLACE), database.list_aliases(PLACE)) == ({"c": other}, frozenset())
     with pytest.raises(CollectionNotFoundError):
         database.schema(PLACE, "a")
 

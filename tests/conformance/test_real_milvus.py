@@ -85,6 +85,19 @@ def test_an_alias_is_taken_from_another_collection_only_if_that_is_asked_for(mil
         assert database.list_aliases("default", "second") == {"moved"}
 
 
+def test_the_ids_of_collections_go_with_them_when_they_are_renamed(milvus: Milvus) -> None:
+    for name in ("kept", "moving"):
+        milvus.make(name, *base_fields())
+    with connect(milvus.uri) as database:
+        before = database.list_collections("default")
+        milvus.must("RenameCollection", oldName="kept", newName="away")
+        milvus.must("RenameCollection", oldName="moving", newName="kept")
+        database.create_alias("default", "kept", "moving")
+        now = database.list_collections("default")
+        assert (now["away"], now["kept"], "moving" in now) == (before["kept"], before["moving"], False)
+        assert database.describe_collection("default", "kept").collection_id == before["moving"]
+
+
 def _import(milvus: Milvus, target: str, *paths: str) -> None:
     milvus.make(target, *base_fields())
     names = {"collection_name": target, "partition_name": "_default"}

@@ -6,10 +6,10 @@ from local.stack import QUIET, LocalStack
 from milvus_vault.acceptance.account import Account
 from milvus_vault.acceptance.items import items
 from milvus_vault.acceptance.redaction import names_of, redacted_report
-from milvus_vault.acceptance.trial import PREFIX
 from milvus_vault.acceptance.trying import CLEAN_UP, begin, conduct
 from milvus_vault.client import VaultClient
 from milvus_vault.client.discovery import local_door
+from milvus_vault.model.names import ACCEPTANCE_PREFIX
 from tests.support.milvus_data import collections_of
 
 # What the parameters of this stack leave out, and not the emulator.
@@ -35,7 +35,7 @@ def test_all_that_an_emulator_can_answer_passes_and_nothing_is_left(stack: Local
     assert list(vault.list_backups()) == []
     assert list(vault.list_schedules()) == []
     assert list(vault.list_runs(status="running")) == []
-    assert not [name for name in collections_of(stack.milvus_uri) if PREFIX in name]
+    assert not [name for name in collections_of(stack.milvus_uri) if ACCEPTANCE_PREFIX in name]
     left = account.keys(trial.bucket, trial.folder)
     assert not [
         key

@@ -82,8 +82,8 @@ class InMemoryDatabase(Schemas, Maker, Indexes, Loads, Flushes, Segments):
         return DatabaseDescription(name=name)
 
     @override
-    def list_collections(self, database: str) -> list[str]:
-        return sorted(self._of(database))
+    def list_collections(self, database: str) -> dict[str, int]:
+        return {name: found.number for name, found in sorted(self._of(database).items())}
 
     @override
     def collection_id(self, database: str, name: str) -> int | None:

@@ -258,7 +258,7 @@ class BackupFailedError(VaultError):
 
 
 class SourceChangedError(VaultError):
-    """A collection's segments kept being replaced faster than they could be copied."""
+    """A collection kept changing: its segments were replaced faster than they could be copied, or it lost its name."""
 
 
 class SegmentTornError(VaultError):

@@ -233,8 +233,8 @@ class Schemas(Protocol):
     def describe_database(self, name: str) -> DatabaseDescription:
         """Return a database; its name alone from a server that tells no more (before 2.4.3)."""
 
-    def list_collections(self, database: str) -> list[str]:
-        """Return the names of a database's collections, sorted."""
+    def list_collections(self, database: str) -> dict[str, int]:
+        """Return the IDs of a database's collections, in the order of their names; aliases are none of these."""
 
     def collection_id(self, database: str, name: str) -> int | None:
         """Return the ID of a collection, or None where there is none of this name or alias."""

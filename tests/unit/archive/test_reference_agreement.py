@@ -127,7 +127,7 @@ ONE_SIDED: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
         r"collection_meta\.json .* collection books\.tenants: full_meta\.json does not have it",
     ),
     "another partition": (
-        lambda meta: partition(meta).update(partition_name="_default_1"),
+        lambda meta: partition(meta).update(partition_name="_default_77"),
         r"collection_meta\.json .* collection books\.tenants: partition_backups\.0\.partition_name",
     ),
     "a row less": (
@@ -245,3 +245,78 @@ def test_deletes_of_all_partitions_that_nothing_names_are_damage(name: str) -> N
     store.put(BUCKET, golden_layout(name).meta("full_meta.json"), json.dumps(meta).encode())
     with pytest.raises(BackupDamagedError, match="is of deletes that the metadata does not name"):
         read_and_check(store, name)
+
+
+def _named_twice() -> dict[str, tuple[Callable[[Any], object], str]]:
+    def logs(meta: Any) -> Any:
+        return segment(meta)["binlogs"]
+
+    return {
+        "collection": (
+            lambda meta: meta["collection_backups"].append(meta["collection_backups"][0]),
+            r"names collection books\.tenants twice",
+        ),
+        "name": (
+            lambda meta: meta["collection_backups"].append(
+                meta["collection_backups"][0] | {"collection_id": 7, "partition_backups": []}
+            ),
+            r"names collection books\.tenants twice",
+        ),
+        "ID": (
+            lambda meta: meta["collection_backups"].append(
+                meta["collection_backups"][0] | {"collection_name": "other", "partition_backups": []}
+            ),
+            r"names the ID of collection books\.tenants twice",
+        ),
+        "partition": (
+            lambda meta: meta["collection_backups"][0]["partition_backups"].append(partition(meta)),
+            r"names partition _default_0 of books\.tenants twice",
+        ),
+        "partition under another name": (
+            lambda meta: meta["collection_backups"][0]["partition_backups"].append(
+                partition(meta) | {"partition_name": "p", "segment_backups": []}
+            ),
+            r"names collection books\.tenants, partition p twice",
+        ),
+        "segment": (
+            lambda meta: partition(meta)["segment_backups"].append(segment(meta)),
+            r"names collection books\.tenants, segment 470642820001452548 twice",
+        ),
+        "segment of all partitions": (
+            lambda meta: meta["collection_backups"][0].update(l0_segments=[segment(meta)]),
+            r"names collection books\.tenants, segment 470642820001452548 twice",
+        ),
+        "logs": (
+            lambda meta: [field["binlogs"].append(field["binlogs"][0]) for field in logs(meta)],
+            r"full_meta\.json .*segment_backups\.0\.binlogs: .* a log is named twice",
+        ),
+        "field": (lambda meta: logs(meta).append(logs(meta)[0]), r"binlogs: .* a log is named twice"),
+    }
+
+
+NAMED_TWICE = _named_twice()
+
+
+@pytest.mark.parametrize("kind", NAMED_TWICE)
+def test_what_is_named_twice_is_damage_where_no_other_file_tells(kind: str) -> None:
+    edit, message = NAMED_TWICE[kind]
+    meta = full_meta(NAME)
+    edit(meta)
+    store = golden_store(NAME)
+    store.put(BUCKET, FULL, json.dumps(meta).encode())
+    store.delete(BUCKET, [LAYOUT.meta(f"{level}_meta.json") for level in ("collection", "partition", "segment")])
+    with pytest.raises(BackupDamagedError, match=message):
+        read_archive(store, BUCKET, LAYOUT)
+
+
+def test_a_partition_of_no_collection_is_damage() -> None:
+    meta = full_meta(NAME)
+    files = meta_files(meta)
+    meta["collection_backups"].pop(0)
+    files["collection_meta.json"] = meta_files(meta)["collection_meta.json"]
+    store = golden_store(NAME)
+    store.delete(BUCKET, [FULL])
+    for file_name in ("collection_meta.json", "partition_meta.json", "segment_meta.json"):
+        store.put(BUCKET, LAYOUT.meta(file_name), files[file_name])
+    with pytest.raises(BackupDamagedError, match=r"has partition _default_0 of collection \d+, which .* does not know"):
+        read_archive(store, BUCKET, LAYOUT)

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from milvus_vault.archive import json_reader
+from milvus_vault.archive.reference_messages import BackupMessage, parse_message
 from milvus_vault.archive.reference_text import Shape, read_outline
 
 SHAPE: Shape = {"collections": {"partitions": {"segments": None}, "level_zero": None}}
@@ -112,3 +113,10 @@ def test_a_value_without_an_end_is_not_read_to_the_end_of_the_file(monkeypatch: 
     with pytest.raises(ValueError, match="no end within 1000 characters"):
         read_outline(endless(), SHAPE, lambda _, segment: segment)
     assert asked < 4000
+
+
+def test_what_nests_too_deeply_as_a_whole_alone_is_refused_as_well() -> None:
+    # The deepest that is read as a value by itself lies in an object more.
+    for depth in range(9_900, 10_000):
+        with pytest.raises(ValueError, match=r"nests too deeply|recursion limit"):
+            parse_message(BackupMessage, b'{"a":' + b"[" * depth + b"]" * depth + b"}")

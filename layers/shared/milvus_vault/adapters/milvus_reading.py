@@ -75,10 +75,11 @@ class SchemaClient(MilvusClient, Schemas):
         return DatabaseDescription(name=name, database_id=answer.dbID, properties=key_values(answer.properties))
 
     @override
-    def list_collections(self, database: str) -> list[str]:
+    def list_collections(self, database: str) -> dict[str, int]:
         answer = self._call("ShowCollections", milvus_pb2.ShowCollectionsRequest(db_name=database), database)
         check(answer.status, "ShowCollections", f"database {database}")
-        return sorted(answer.collection_names)
+        with understood("ShowCollections", f"database {database}"):
+            return dict(sorted(zip(answer.collection_names, answer.collection_ids, strict=True)))
 
     @override
     def collection_id(self, database: str, name: str) -> int | None:

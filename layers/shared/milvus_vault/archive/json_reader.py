@@ -15,6 +15,11 @@ _DECODE = json.JSONDecoder().raw_decode
 MOST_CHARACTERS = 32 * 1024 * 1024
 
 
+def too_deep() -> ValueError:
+    """Return the error for a text that nests more deeply than anybody can read."""
+    return ValueError("file: it nests too deeply")
+
+
 class JsonReader:
     """A text, and how far it is read. Whatever is asked of it raises `ValueError` where that is not what comes next."""
 
@@ -68,8 +73,7 @@ class JsonReader:
             try:
                 value, end = _DECODE(self._text, self._at)
             except RecursionError as err:
-                msg = "file: it nests too deeply"
-                raise ValueError(msg) from err
+                raise too_deep() from err
             except ValueError as err:
                 if self._has_ended:
                     msg = f"file: {err}"

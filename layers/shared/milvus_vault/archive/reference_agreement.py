@@ -4,6 +4,7 @@ Each of its releases wrote them from one tree: `full_meta.json` has all of it, a
 that is damaged and can still be read is found by the others.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import fields
 
@@ -51,6 +52,33 @@ def disagreement(full: BackupMessage, level: Level) -> str:
         case SegmentsMessage():
             segments = [segment for partition in _partitions(collections) for segment in partition.segment_backups]
             return _first(names, segments, level.infos)
+
+
+def named_twice(backup: BackupMessage) -> str:
+    """Return what is in a backup more than once, in words; empty where all is there once. Its rows would be, too."""
+    return next(_named_twice(backup.collection_backups), "")
+
+
+def _named_twice(collections: Sequence[CollectionMessage]) -> Iterator[str]:
+    names = {collection.collection_id: _name(collection) for collection in collections}
+    for name, count in Counter(map(_name, collections)).items():
+        if count > 1:
+            yield f"collection {name}"
+    for collection in collections:
+        if names[collection.collection_id] != _name(collection):
+            yield f"the ID of collection {_name(collection)}"
+        partitions = collection.partition_backups
+        segments = [segment for partition in partitions for segment in partition.segment_backups]
+        segments += collection.l0_segments
+        of_names = Counter(partition.partition_name for partition in partitions)
+        yield from (f"partition {name} of {_name(collection)}" for name, count in of_names.items() if count > 1)
+        for items in (partitions, segments):
+            seen = set[int]()
+            for item in items:
+                *_, number = _identity(item)
+                if number in seen:
+                    yield _title(names, item)
+                seen.add(number)
 
 
 def _name(collection: CollectionMessage) -> str:

@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, TypeAda
 from pydantic.dataclasses import dataclass
 from pydantic_core import CoreSchema, core_schema
 
+from milvus_vault.archive.json_reader import too_deep
 from milvus_vault.archive.reference_text import Shape, read_outline
 from milvus_vault.model.base import Number
 from milvus_vault.tables import open_tables, room_on_disk
@@ -90,11 +91,13 @@ class Logs:
     __slots__ = ("_digest", "_kept", "_number", "count")
 
     def __init__(self, fields: list[FieldBinlogMessage], kept: Kept | None = None) -> None:
-        """Keep them. Raises `ValueError` where one has no ID, and `DiskFullError`."""
+        """Keep them. Raises `ValueError` where one has no ID or is there twice, and `DiskFullError`."""
         body = _of_fields().dump_json(fields, by_alias=True)
-        logs = [log for field in fields for log in field.binlogs]
-        numbers = [log.number for log in logs]
-        self.count = len(numbers)
+        logs = [(field.field_id, log.number) for field in fields for log in field.binlogs]
+        if len(set(logs)) < len(logs):
+            msg = "a log is named twice"
+            raise ValueError(msg)
+        self.count = len(logs)
         """How many objects they are."""
         self._digest = hashlib.blake2b(body, digest_size=16).digest()
         self._kept = (kept or Kept()) if logs else None
@@ -395,7 +398,12 @@ def read_message[T: BaseModel](model: type[T], pieces: Iterable[bytes]) -> tuple
     def read(text: bytes) -> T:
         return model.model_validate_json(text, context=kept)
 
-    found = _validated(read, json.dumps(outline).encode())
+    try:
+        text = json.dumps(outline)
+    except RecursionError as err:
+        # What was read member by member lies deeper in the whole.
+        raise too_deep() from err
+    found = _validated(read, text.encode())
     kept.arrays = []
     return found, outline
 

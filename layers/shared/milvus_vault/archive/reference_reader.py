@@ -11,7 +11,7 @@ from contextlib import suppress
 
 from milvus_vault.archive.contents import Archive
 from milvus_vault.archive.layout import BackupLayout, parse_log_key
-from milvus_vault.archive.reference_agreement import disagreement
+from milvus_vault.archive.reference_agreement import disagreement, named_twice
 from milvus_vault.archive.reference_messages import (
     BackupMessage,
     BinlogMessage,
@@ -61,6 +61,9 @@ def read_reference_archive(store: ObjectStore, bucket: str, layout: BackupLayout
         warnings = [f"{layout.meta(FULL_META)} is missing, with what it alone knows: {known}"]
     if not backup.collection_backups and any(store.list_objects(bucket, layout.binlogs)):
         msg = f"the metadata of backup '{layout.name}' names no collection, and there are objects in {layout.binlogs}"
+        raise BackupDamagedError(msg, hint="Restore the metadata from a copy, or use another backup.")
+    if twice := named_twice(backup):
+        msg = f"the metadata of backup '{layout.name}' names {twice} twice"
         raise BackupDamagedError(msg, hint="Restore the metadata from a copy, or use another backup.")
     warnings += [
         f"database {database.db_name} is encrypted; Milvus needs its key to import from this backup"
@@ -170,7 +173,12 @@ def _read_levels(store: ObjectStore, bucket: str, layout: BackupLayout, marker: 
     for segment in read(SegmentsMessage, SEGMENT_META).infos:
         segments[segment.collection_id, segment.partition_id].append(segment)
     partitions: defaultdict[int, list[PartitionMessage]] = defaultdict(list)
+    ids = {collection.collection_id for collection in collections}
     for partition in read(PartitionsMessage, PARTITION_META).infos:
+        if partition.collection_id not in ids:
+            msg = f"{layout.meta(PARTITION_META)} has partition {partition.partition_name} of collection"
+            msg += f" {partition.collection_id}, which {layout.meta(COLLECTION_META)} does not know"
+            raise BackupDamagedError(msg, hint="Restore the metadata from a copy, or use another backup.")
         found = segments.pop((partition.collection_id, partition.partition_id), [])
         partitions[partition.collection_id].append(partition.model_copy(update={"segment_backups": found}))
     if segments:

@@ -12,7 +12,7 @@ from milvus_vault.backup.moment import Moment, take_moment
 from milvus_vault.backup.pauses import Pauses
 from milvus_vault.backup.publish import name_taken
 from milvus_vault.backup.rights import backup_rights
-from milvus_vault.backup.selection import select_collections, select_databases
+from milvus_vault.backup.selection import ids_of, select_collections, select_databases
 from milvus_vault.backup.working_files import PLAN, RBAC, BackupPlan
 from milvus_vault.claims import CLAIM, Claims, check_owner
 from milvus_vault.copying.working_files import write_job
@@ -105,6 +105,8 @@ def prepare_backup(
     # Without a right Milvus may show no collection, and that is not to be taken for none.
     places = by_database(collections) or {name: [] for name in whole}
     check_rights(database, server, backup_rights(request), places)
+    # Of a collection that goes after the moment the name alone would not tell, where another one gets it.
+    ids = ids_of(collections, database.list_collections)
     has_moment = not (request.skip_flush or request.meta_only)
     # Early, since it has to be some time before the first flush: what comes in between is not waited for twice.
     moment = take_moment(database, collections) if has_moment else None
@@ -140,6 +142,7 @@ def prepare_backup(
             source=Source(milvus_version=str(server), bucket=storage.bucket, root_path=storage.root_path),
             databases=described,
             collections=tuple(collections),
+            collection_ids=tuple(ids),
             moment=moment.timestamp if moment else 0,
             leaves_margin=leaves_margin,
             recent_since=recent_since,

@@ -30,6 +30,8 @@ class MomentProof:
 
     def _prove(self, index: int) -> int | None:
         snapshot = self.run.find(snapshot_name(self.attempt, index), Snapshot)
+        if snapshot is not None and snapshot.verdict is Verdict.CHANGED:
+            return index
         if snapshot is None or snapshot.document is None or snapshot.evidence is None:
             return None
         if snapshot.verdict is None:

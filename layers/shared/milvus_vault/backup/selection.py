@@ -1,6 +1,6 @@
 """Which collections and databases a request means."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from difflib import get_close_matches
 
 from milvus_vault.errors import CollectionNotFoundError, DatabaseNotFoundError
@@ -11,7 +11,7 @@ from milvus_vault.model.names import TEMPORARY_PREFIX
 def select_collections(
     selectors: Sequence[str] | None,
     databases: Sequence[str],
-    collections_of: Callable[[str], Sequence[str]],
+    collections_of: Callable[[str], Collection[str]],
     *,
     where: str = "Milvus",
 ) -> list[CollectionName]:
@@ -43,7 +43,19 @@ def select_collections(
     return [CollectionName(database=database, name=name) for database, name in sorted(chosen)]
 
 
-def _near(database: str, name: str, there: Sequence[str]) -> str:
+def ids_of(names: Iterable[CollectionName], collections_of: Callable[[str], Mapping[str, int]]) -> list[int]:
+    """Return the ID of the collection that has each of some names now; 0 where none has, though it may be an alias."""
+    there: dict[str, Mapping[str, int]] = {}
+    for name in (wanted := list(names)):
+        if name.database not in there:
+            try:
+                there[name.database] = collections_of(name.database)
+            except DatabaseNotFoundError:
+                there[name.database] = {}
+    return [there[name.database].get(name.name, 0) for name in wanted]
+
+
+def _near(database: str, name: str, there: Collection[str]) -> str:
     """Return which collections of a database may have been meant, and else why a name may not be among them."""
     near = get_close_matches(name, [one for one in there if not one.startswith(TEMPORARY_PREFIX)])
     if near:

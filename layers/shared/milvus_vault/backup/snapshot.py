@@ -1,6 +1,6 @@
 """SnapshotBatch: flush collections and record what they are made of, up to one moment."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import islice
@@ -12,15 +12,24 @@ from milvus_vault.archive.layout import BackupLayout, parse_log_key
 from milvus_vault.archive.manifest import CollectionDocument, CollectionFailure
 from milvus_vault.backup.moment import Margin, check_clock, evidence_of, take_moment
 from milvus_vault.backup.segments import CollectionObjects, capture_flushed, capture_objects
+from milvus_vault.backup.selection import ids_of
 from milvus_vault.backup.working_files import BackupPlan, Evidence, Snapshot, Verdict, shared_name, snapshot_name
 from milvus_vault.copying.verify import read_copy_check
 from milvus_vault.copying.working_files import CopyTarget, drop_target, write_lines, write_target
-from milvus_vault.errors import MilvusPermissionError, MilvusRequestError, VaultError
+from milvus_vault.errors import (
+    CollectionNotFoundError,
+    MilvusPermissionError,
+    MilvusRequestError,
+    MilvusUnavailableError,
+    SourceChangedError,
+    VaultError,
+)
 from milvus_vault.model.collections import CollectionDescription, CollectionName, LoadState
-from milvus_vault.model.flushes import FlushPoint
+from milvus_vault.model.flushes import FlushAllPoint, FlushPoint
 from milvus_vault.model.hybrid import milliseconds
 from milvus_vault.model.names import COLLECTIONS_PER_BATCH
 from milvus_vault.model.objects import CopyItem, ListedObject
+from milvus_vault.model.readable import first_of
 from milvus_vault.model.versions import (
     ServerVersion,
     adds_fields,
@@ -38,6 +47,12 @@ from milvus_vault.workspace import Workspace
 # A Lambda function runs for at most 900 s; the rest is for describing, listing and writing.
 FLUSH_TIMEOUT_SECONDS = 600.0
 
+# Milvus' garbage collection leaves what was replaced for 3 hours, and a pause of it ends with the execution that asked
+# for it. An hour is for the rest of the work.
+_REPLACED_STAYS_SECONDS = 2 * 3600
+
+_AGAIN_HINT = "Start the backup again when collections and partitions are not dropped or renamed."
+
 # Of which lists of many collections fit into the memory.
 _FEW_OBJECTS = 5000
 
@@ -45,6 +60,8 @@ _FEW_OBJECTS = 5000
 class _At(NamedTuple):
     """The moment of a collection."""
 
+    collection_id: int
+    """Which collection had the name before the moment; 0: none had."""
     moment: int
     """0: it has none."""
     is_settled: bool
@@ -53,6 +70,8 @@ class _At(NamedTuple):
     """What gets a second look."""
     margin: Margin | None = None
     """What is waited for before a flush that no count has settled; None: it is over."""
+    flushed: FlushAllPoint | None = None
+    """The flush of all collections that PrepareBackup made after the moment, before any was counted."""
 
 
 class _Captured(NamedTuple):
@@ -130,21 +149,53 @@ class SnapshotBatch:
         may be gone, and only a later moment does.
         """
         if not self.plan.moment:
-            return dict.fromkeys(before, _At(0, is_settled=True))
-        is_ordered = stamps_in_order(self._version)
-        if self.round == 1:
-            margin = Margin(self.plan.moment) if self.plan.leaves_margin else None
-            return dict.fromkeys(before, _At(self.plan.moment, is_settled=is_ordered, margin=margin))
+            return {index: _At(number, 0, is_settled=True) for index, number in self._ids(before).items()}
+        now = self.database.current_timestamp()
+        # An execution that was stopped may go on days later, when only a later moment is one.
+        is_first = self.round == 1 and _shows_replaced(self.plan.moment, now)
+        ids = self._ids(before, is_first=is_first)
+        if is_first:
+            at = _At(
+                0,
+                self.plan.moment,
+                is_settled=self._is_ordered,
+                margin=Margin(self.plan.moment) if self.plan.leaves_margin else None,
+                flushed=self.plan.flush_all,
+            )
+            return {index: at._replace(collection_id=number) for index, number in ids.items()}
         found: dict[int, _At] = {}
         for index, snapshot in before.items():
             if snapshot and snapshot.document and snapshot.evidence and snapshot.wants_second_look:
-                found[index] = _At(snapshot.document.moment, is_settled=True, before=snapshot)
+                number, moment = snapshot.document.description.collection_id, snapshot.document.moment
+                if _shows_replaced(moment, now):
+                    found[index] = _At(number, moment, is_settled=True, before=snapshot)
         rest = [index for index in before if index not in found]
-        moment = take_moment(self.database, [self.plan.collections[index] for index in rest])
-        if moment is not None:
-            moment.wait(self.database)
-            found |= dict.fromkeys(rest, _At(moment.timestamp, is_settled=is_ordered))
-        return found
+        moment = self._later_moment([self.plan.collections[index] for index in rest if ids[index]])
+        return found | {index: _At(ids[index], moment, is_settled=self._is_ordered) for index in rest}
+
+    def _ids(self, indexes: Collection[int], *, is_first: bool = True) -> Mapping[int, int]:
+        """Return which collections had the names before the moment: for the plan's by the plan, and now else."""
+        if is_first and self.plan.collection_ids:
+            return {index: self.plan.collection_ids[index] for index in indexes}
+        names = [self.plan.collections[index] for index in indexes]
+        found = zip(indexes, ids_of(names, self.database.list_collections), strict=True)
+        return {index: 0 if self._is_captured(number, index) else number for index, number in found}
+
+    def _is_captured(self, collection_id: int, index: int) -> bool:
+        """Return whether the backup has a collection by the name that it had when the backup began."""
+        if collection_id not in self.plan.collection_ids:
+            return False
+        before = self.plan.collection_ids.index(collection_id)
+        found = self.run.find(snapshot_name(self.attempt, before), Snapshot) if before != index else None
+        return bool(found and found.document and found.document.description.collection_id == collection_id)
+
+    def _later_moment(self, names: Sequence[CollectionName]) -> int:
+        """Return a moment of now; 0 where there is no collection that it could be one of."""
+        moment = take_moment(self.database, names)
+        if moment is None:
+            return 0
+        moment.wait(self.database)
+        return moment.timestamp
 
     def _snapshot(self, index: int, at: _At, before: Snapshot | None, asking: BoundedSemaphore) -> None:
         name = self.plan.collections[index]
@@ -235,30 +286,61 @@ class SnapshotBatch:
         if self.pool is not None:
             # Of an earlier round: with it, and no target, the collection would be taken for one that is all shared.
             self.run.delete([shared_name(self.attempt, index)])
-        snapshot = Snapshot(round=self.round, failure=failure, hint=error.hint)
+        verdict = Verdict.CHANGED if isinstance(error, SourceChangedError) else None
+        snapshot = Snapshot(round=self.round, failure=failure, hint=error.hint, verdict=verdict)
         self.run.write(snapshot_name(self.attempt, index), snapshot)
 
     def _capture(self, name: CollectionName, at: _At) -> _Captured:
+        if not at.collection_id:
+            msg = f"{name} was dropped or renamed after the backup had begun"
+            raise CollectionNotFoundError(msg, hint="Back up the collection by the name that it has now.")
+        try:
+            return self._capture_one(name, at)
+        except VaultError as err:
+            # Whatever it is about, it may be about two collections.
+            if not err.retryable and self.database.collection_id(name.database, name.name) != at.collection_id:
+                raise _changed(name) from err
+            raise
+
+    def _capture_one(self, name: CollectionName, at: _At) -> _Captured:
         request = self.plan.request
-        description = self.database.describe_collection(name.database, name.name)
+        description = self._describe(name, at)
         if request.meta_only:
             document = CollectionDocument(description=description, segments=())
             return _Captured(document, CollectionObjects((), ()), is_settled=True)
-        if at.before is not None and (again := self._capture_again(description, at.before)) is not None:
-            return again
+        if at.before is not None:
+            if (again := self._capture_again(description, at.before)) is not None:
+                return again
+            # What it was when it was flushed is gone, and maybe what tells which rows went with it.
+            at = _At(at.collection_id, self._later_moment([name]), is_settled=self._is_ordered)
         counted = self._live_rows(description)
+        if counted is not None and not at.flushed:
+            # A count waits for all requests that were stamped before it.
+            at = at._replace(is_settled=True)
         # Without the margin the second that some servers tell of a flush may be the moment's own.
         if at.margin is not None and (counted is None or not tells_flush_times(self._version)):
             at.margin.wait(self.database)
-        point = self._flush(description)
+        point = self._flush(description, at.flushed)
         if at.moment:
             check_clock(at.moment, point.timestamp, f"the flush of {name}")
         captured = self._list(description, point)
         # A partition that came since the first look has segments; one that went took its rows with it.
-        description = self.database.describe_collection(name.database, name.name)
+        described, description = description, self._describe(name, at)
+        if at.moment:
+            _check_partitions(described, description)
+        if not _is_loaded(description):
+            # What was released since may have been so when the rows were counted.
+            counted = None
         captured = captured.within({partition.partition_id for partition in description.partitions})
         self.storage.check_readable(name, captured.archived)
         return self._judged(description, captured, point, counted, at)
+
+    def _describe(self, name: CollectionName, at: _At) -> CollectionDescription:
+        """Return the collection that had the name before the moment. Raises `SourceChangedError` for another one."""
+        description = self.database.describe_collection(name.database, name.name)
+        if description.collection_id != at.collection_id:
+            raise _changed(name)
+        return description
 
     def _judged(
         self,
@@ -269,10 +351,9 @@ class SnapshotBatch:
         at: _At,
     ) -> _Captured:
         """Return what was captured of a collection, with what the count of its rows before the flush says of it."""
-        is_flushed_before = self.plan.flush_all is not None and self.round == 1
         # Rows that came between the flush of all collections and the count are in it, and not in the backup. Between
         # the moment and the count nothing may have come either: that is seen when the backup is proved.
-        is_known = at.moment and (not is_flushed_before or captured.undeleted_row_count == counted)
+        is_known = at.moment and (not at.flushed or captured.undeleted_row_count == counted)
         # Logs that Milvus names are all that there are: rows that it does not count have expired, and come back.
         has_expired = counted is not None and captured.is_told and counted < (captured.undeleted_row_count or 0)
         document = CollectionDocument(
@@ -284,14 +365,11 @@ class SnapshotBatch:
             moment=at.moment,
             live_row_count=counted if is_known and not has_expired else None,
         )
-        # A count waits for all requests that were stamped before it.
-        is_settled = at.is_settled or (counted is not None and not is_flushed_before)
         return _Captured(
             document,
             captured,
-            is_settled,
+            at.is_settled,
             point,
-            is_second_look=at.before is not None,
             counted=None if has_expired else counted,
         )
 
@@ -308,6 +386,11 @@ class SnapshotBatch:
         return capture_objects(*where, self.plan.recent_since, can_be_older=older) if found is None else found
 
     @property
+    def _is_ordered(self) -> bool:
+        """Whether requests that were stamped before a moment have arrived before a flush that came after it."""
+        return stamps_in_order(self._version)
+
+    @property
     def _can_be_older(self) -> bool:
         """Whether segments may be older than fields of their collection."""
         return adds_fields(self._version)
@@ -322,8 +405,9 @@ class SnapshotBatch:
         None where some of it is gone.
         """
         document, evidence = before.document, before.evidence
-        if document is None or evidence is None or document.description.collection_id != description.collection_id:
+        if document is None or evidence is None:
             return None
+        _check_partitions(document.description, description)
         arrived = () if evidence.is_settled else self._flush(description).sealed_ids
         point = FlushPoint(segment_ids=before.flushed, sealed_ids=before.sealed)
         found = capture_flushed(
@@ -343,23 +427,24 @@ class SnapshotBatch:
         again = document.model_copy(update=update)
         return _Captured(again, found, is_settled=True, point=point, is_second_look=True)
 
-    def _flush(self, description: CollectionDescription) -> FlushPoint:
+    def _flush(self, description: CollectionDescription, flushed: FlushAllPoint | None = None) -> FlushPoint:
         """Flush a collection, unless it is not wanted or PrepareBackup has just flushed all of them at once."""
         if self.plan.request.skip_flush:
             return FlushPoint()
-        if self.plan.flush_all is not None and self.round == 1:
-            return self.plan.flush_all.of(description.virtual_channels)
+        if flushed is not None:
+            return flushed.of(description.virtual_channels)
         name = description.name
         return self.database.flush(name.database, name.name, timeout_seconds=FLUSH_TIMEOUT_SECONDS)
 
     def _live_rows(self, description: CollectionDescription) -> int | None:
         """Return the number of live rows, where the server can tell: in a collection loaded as a whole."""
-        if description.load_state is not LoadState.LOADED or not all(p.is_loaded for p in description.partitions):
+        if not _is_loaded(description):
             return None
         try:
             return self.database.count_rows(description.name.database, description.name.name)
-        except (MilvusRequestError, MilvusPermissionError):
-            # Released since, a query node is down, or the user may not query: a backup can do without the number.
+        except (MilvusRequestError, MilvusPermissionError, MilvusUnavailableError):
+            # Released since, query nodes are down or far behind, or the user may not query: a backup can do without the
+            # number. Where it is all of Milvus that is away, the flush says so.
             return None
 
     def _stored_key(self, listed: ListedObject) -> str:
@@ -368,6 +453,29 @@ class SnapshotBatch:
             msg = f"not a log of Milvus: {listed.key}"
             raise ValueError(msg)
         return self.layout.log(key)
+
+
+def _shows_replaced(moment: int, now: int | None) -> bool:
+    """Return whether it is seen what was replaced since a moment. `now` is by the server; None: it tells no time."""
+    return now is None or milliseconds(now) - milliseconds(moment) < _REPLACED_STAYS_SECONDS * 1000
+
+
+def _is_loaded(description: CollectionDescription) -> bool:
+    """Return whether a collection is loaded as a whole."""
+    return description.load_state is LoadState.LOADED and all(part.is_loaded for part in description.partitions)
+
+
+def _check_partitions(before: CollectionDescription, now: CollectionDescription) -> None:
+    """Raise `SourceChangedError` where partitions went since the moment, and their rows with them."""
+    there = {partition.partition_id for partition in now.partitions}
+    if gone := [partition.name for partition in before.partitions if partition.partition_id not in there]:
+        msg = f"{now.name} lost {len(gone)} partition(s) while it was captured: {first_of(gone)}"
+        raise SourceChangedError(msg, hint=_AGAIN_HINT)
+
+
+def _changed(name: CollectionName) -> SourceChangedError:
+    msg = f"{name} was dropped or renamed while the backup was made, and its name may be another collection's by now"
+    return SourceChangedError(msg, hint=_AGAIN_HINT)
 
 
 def _items(to_copy: Iterable[tuple[ListedObject, str]]) -> Iterator[CopyItem]:

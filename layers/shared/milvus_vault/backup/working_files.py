@@ -12,7 +12,7 @@ from milvus_vault.archive.manifest import (
     Source,
 )
 from milvus_vault.backup.places import Place
-from milvus_vault.model.base import Model
+from milvus_vault.model.base import Model, Number
 from milvus_vault.model.collections import CollectionName, DatabaseDescription, expires
 from milvus_vault.model.flushes import FlushAllPoint
 from milvus_vault.model.locks import ObjectLock
@@ -72,6 +72,8 @@ class BackupPlan(Model):
     """Those that are selected as a whole, with or without collections, and those of the collections."""
     collections: tuple[CollectionName, ...]
     """Their positions here are the indexes by which all other files name them."""
+    collection_ids: tuple[Number, ...] = ()
+    """Of the collections, from just before the moment; 0: there was none any more. Empty: an older build wrote it."""
     moment: int = 0
     """Hybrid timestamp at which restores cut all collections that were captured in the first round; 0: none is cut."""
     leaves_margin: bool = False
@@ -176,6 +178,8 @@ class Verdict(StrEnum):
     server (`common.entityExpiration`), which no collection shows; or a listing has left deletes out."""
     UNREADABLE = "unreadable"
     """A log cannot be read, so that nobody knows."""
+    CHANGED = "changed"
+    """It changed while it was captured, and nothing was: another collection may have its name by now."""
 
 
 class Snapshot(Model):
