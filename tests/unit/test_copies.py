@@ -527,7 +527,7 @@ class TestKilled:
         assert plan.export is not None
         other = plan.export.model_copy(update={"marker_sha256": "0" * 64})
         copy.run.write(PLAN, plan.model_copy(update={"export": other}))
-        with pytest.raises(BackupNotFoundError, match="was deleted while this run began"):
+        with pytest.raises(BackupNotFoundError, match="was deleted, or made anew, since this run began"):
             copy.publish()
 
     def test_a_prune_leaves_a_backup_that_is_copied(self, store: InMemoryObjectStore) -> None:

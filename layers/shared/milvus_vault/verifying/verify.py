@@ -18,6 +18,7 @@ from milvus_vault.archive.layout import BackupLayout
 from milvus_vault.archive.object_table import ObjectTable
 from milvus_vault.archive.pool import is_pooled
 from milvus_vault.archive.reader import check_backup_exists, read_archive, read_document, read_manifest, stored_objects
+from milvus_vault.archive.remains import deleted_meanwhile, marker_etag
 from milvus_vault.archive.sealing import seal
 from milvus_vault.archive.tombstones import check_not_being_deleted
 from milvus_vault.catalogue import Catalogue
@@ -149,10 +150,11 @@ class BackupVerification:
         claims = Claims(store, self.executions, bucket, execution_arn=self.execution_arn, run=self.run.run)
         claims.take_own(self.run.key(CLAIM))
         problems = []
+        etag = marker_etag(store, bucket, self.layout) or ""
         try:
             manifest = read_manifest(store, bucket, self.layout)
         except BackupDamagedError as err:
-            return VerifyProgress(problems=(err.message,))
+            return VerifyProgress(problems=(err.message,), marker_etag=etag)
         for expected in manifest.documents if manifest else ():
             try:
                 read_document(store, bucket, self.layout, expected)
@@ -163,12 +165,15 @@ class BackupVerification:
             lock = lock_to_prove(store, bucket, self.layout, manifest.lock, self.now)
         if manifest and lock:
             problems += islice(unlocked_documents(store, bucket, self.layout, manifest, lock), MAX_PROBLEMS)
-        earlier = self._earlier(manifest.finished_at if manifest else None)
+        last = self._last()
+        earlier = last if last and not (manifest and last.verified_at < manifest.finished_at) else None
         damaged = earlier.damaged_contents if earlier else {}
         return VerifyProgress(
             problems=tuple(problems),
             known_damage={key: text for key, text in damaged.items() if not is_pooled(key)},
             begun_at=self.now,
+            marker_etag=etag,
+            last_run=last.run if last else "",
             objects_total=sum(entry.object_count for entry in manifest.collections) if manifest else None,
             is_incremental=manifest is not None and manifest.is_incremental,
             next_position=earlier.next_position if earlier else 0,
@@ -176,12 +181,10 @@ class BackupVerification:
             lock=lock,
         )
 
-    def _earlier(self, finished_at: datetime | None) -> Verification | None:
-        """Return the last verification of this backup, if there is one that can be read."""
+    def _last(self) -> Verification | None:
+        """Return the last verification of a backup of this name, if there is one that can be read."""
         try:
-            return Catalogue(self.run.store, self.run.bucket, self.run.prefix).verification_of(
-                self.layout.name, finished_at
-            )
+            return Catalogue(self.run.store, self.run.bucket, self.run.prefix).verification(self.layout.name)
         except ValueError:
             return None
 
@@ -329,16 +332,39 @@ class BackupVerification:
         )
 
     def _end(self, progress: VerifyProgress) -> VerifyProgress:
-        known = [f"{text} (found by an earlier deep verification)" for text in progress.known_damage.values()]
-        doubts = [doubt.of_another for doubt in progress.doubts.values()]
-        problems = tuple(dict.fromkeys((*progress.problems, *known, *doubts)))[:MAX_PROBLEMS]
-        if problems:
-            # What is missing may just have been deleted.
-            check_not_being_deleted(self.run.store, self.run.bucket, self.run.prefix, self.layout.name)
-            check_backup_exists(self.run.store, self.run.bucket, self.layout)
-        ended = progress.model_copy(update={"is_done": True, "problems": problems})
+        other = self._ended_meanwhile(progress)
+        if other is not None:
+            # What it had to tell of contents it has carried on.
+            known = {key: text for key, text in other.damaged_contents.items() if not is_pooled(key)}
+            progress = progress.model_copy(update={"known_damage": known})
+        if other is not None and other.status == "damaged":
+            # It may have looked at what this one had looked at already.
+            earlier = [f"{text} (found by {other.run}, which ended meanwhile)" for text in other.problems]
+        else:
+            earlier = [f"{text} (found by an earlier deep verification)" for text in progress.known_damage.values()]
+        problems = [*progress.problems, *earlier]
+        problems += [doubt.of_another for doubt in progress.doubts.values()]
+        self._check_stays(progress)
+        ended = progress.model_copy(update={"is_done": True, "problems": tuple(dict.fromkeys(problems))[:MAX_PROBLEMS]})
         self.run.write(PROGRESS, ended)
         return ended
+
+    def _ended_meanwhile(self, progress: VerifyProgress) -> Verification | None:
+        """Return the verification that was remembered since this one began."""
+        last = self._last() if progress.last_run is not None else None
+        return last if last and last.run not in {progress.last_run, self.run.run} else None
+
+    def _check_stays(self, progress: VerifyProgress) -> None:
+        """Return if it is still this backup: what is missing may just have been deleted, or what is there be another's.
+
+        Raises `BackupNotFoundError`.
+        """
+        store, bucket = self.run.store, self.run.bucket
+        check_not_being_deleted(store, bucket, self.run.prefix, self.layout.name)
+        check_backup_exists(store, bucket, self.layout)
+        etag = marker_etag(store, bucket, self.layout)
+        if etag and progress.marker_etag and etag != progress.marker_etag:
+            raise deleted_meanwhile(self.layout.name)
 
 
 class _Listed(NamedTuple):
