@@ -416,6 +416,7 @@ def verify_backup(
         BackupNotFoundError: There is no such backup, or it is being deleted.
         BackupFormatError: It is in a format that cannot be read.
         BackupInProgressError: It is to be mended, and an execution works on it.
+        RunTakenOverError: It is to be mended, and this execution was stopped, and another one works on it since.
         BackupDamagedError: It is to be mended, and nothing is left to mend it from.
         CheckIncompleteError: CheckObjects ended again and again before it had looked at all objects.
     """
