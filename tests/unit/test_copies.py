@@ -23,6 +23,7 @@ from milvus_vault.errors import (
     BackupDamagedError,
     BackupExistsError,
     BackupInProgressError,
+    BackupInUseError,
     BackupNotExportableError,
     BackupNotFoundError,
     BucketNotLockableError,
@@ -358,6 +359,9 @@ class TestOtherEtags:
         first.prepare()
         with pytest.raises(CopyInProgressError, match="execution first copies to s3://archive/exports/team since"):
             second.prepare()
+        # It waits for up to a day, with the backup that it is to copy.
+        with pytest.raises(BackupInUseError, match="second"):
+            Catalogue(store, BUCKET, PREFIX).check_deletable("next", FakeExecutions())
         first.copy()
         first.publish()
         second.executions = FakeExecutions(first="SUCCEEDED")
