@@ -207,6 +207,24 @@ def test_what_another_one_finds_and_writes_down_meanwhile_stays(
     assert Catalogue(store, BUCKET, PREFIX).get("books").damage == ""
 
 
+def test_what_a_deep_one_reads_as_it_should_be_no_quick_one_brings_back_that_ends_meanwhile(
+    store: InMemoryObjectStore,
+) -> None:
+    keys = backup(store)
+    change_below_s3(store, keys[ONE], flip(OBJECTS[ONE]))
+    assert verify(store, level="deep").status == "damaged"
+    change_below_s3(store, keys[ONE], OBJECTS[ONE])
+
+    def verify_quickly(operation: str, _bucket: str, key: str) -> None:
+        if operation == "put" and key.endswith("/verify-2/check/done-0.json"):
+            store.before = lambda *_: None
+            assert verify(store, run="verify-3").status == "damaged"
+
+    store.before = verify_quickly
+    assert verify(store, run="verify-2", level="deep").status == "intact"
+    assert remembered(store).damaged_contents == {}
+
+
 def test_what_is_missing_or_changed_is_not_read(store: InMemoryObjectStore) -> None:
     keys = backup(store)
     store.delete(BUCKET, [keys[ONE]])
@@ -251,6 +269,18 @@ def test_damage_of_contents_stays_until_a_deep_verification_reads_them_as_they_s
     assert again.status == "intact"
     assert again.read_count < len(keys)
     assert remembered(store).damaged_contents == {}
+
+
+def test_damage_of_contents_stays_where_a_deep_verification_cannot_read_them(store: InMemoryObjectStore) -> None:
+    keys = backup(store)
+    change_below_s3(store, keys[ONE], flip(OBJECTS[ONE]))
+    assert verify(store, level="deep").status == "damaged"
+
+    store.archived.add(keys[ONE])
+    assert verify(store, run="verify-2", level="deep").status == "damaged"
+    store.archived.clear()
+
+    assert verify(store, run="verify-3").status == "damaged"
 
 
 def test_of_an_object_in_the_pool_the_next_backup_is_told(store: InMemoryObjectStore) -> None:

@@ -4,7 +4,7 @@ At the level `quick` that is all. Otherwise it then writes down which objects Ch
 concludes when that is done.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -265,7 +265,10 @@ class BackupVerification:
         damaged = list(damaged_items(self.run, count))
         listing = self._sharers(item.key for item, _ in damaged)
         texts = {item.key: _shared(text, listing.get(item.key, ())) for item, text in damaged}
-        doubts = self._change_doubts(progress, found, damaged, listing, texts) if is_deep else progress.doubts
+        doubts, settled = progress.doubts, frozenset[str]()
+        if is_deep:
+            settled = self._read_again(progress, found)
+            doubts = self._change_doubts(progress, settled, damaged, listing, texts)
         return self._end(
             progress.model_copy(
                 update={
@@ -277,29 +280,39 @@ class BackupVerification:
                             "damaged": {key: texts[key] for key in found.damaged},
                         }
                     ),
-                    # All that is known was read again, but for what a listing finds wrong now.
-                    "known_damage": {} if is_deep else progress.known_damage,
+                    "known_damage": {
+                        key: text for key, text in progress.known_damage.items() if key not in settled | texts.keys()
+                    },
                     "doubts": doubts,
                     "problems": (*progress.problems, *(texts[key] for key in found.damaged), *found.unlocked)[
                         :MAX_PROBLEMS
                     ],
                     "archived": (*progress.archived, *found.archived)[:MAX_PROBLEMS],
                 }
-            )
+            ),
+            settled - texts.keys(),
         )
+
+    def _read_again(self, progress: VerifyProgress, found: CheckedBatch) -> frozenset[str]:
+        """Return which objects that were known to be damaged were looked at, if nothing was in the way of reading.
+
+        What is wrong with a segment shows only where all of its logs are read.
+        """
+        known = progress.known_damage.keys() | progress.doubts.keys()
+        is_all_read = not (progress.archived or found.archived)
+        return looked_at(self.run, progress.batch_count or 0, known) if is_all_read else frozenset()
 
     def _change_doubts(
         self,
         progress: VerifyProgress,
-        found: CheckedBatch,
+        read: Collection[str],
         damaged: Sequence[tuple[CheckItem, str]],
         listing: Mapping[str, Sequence[str]],
         texts: Mapping[str, str],
     ) -> dict[str, Doubt]:
         """Write down what was found of objects of the pool; return the doubts that stay as they were.
 
-        A doubt is settled where its object was read as it should be, and nothing was in the way of reading: what is
-        wrong with a segment shows only where all of its logs are read.
+        A doubt is settled where its object was read as it should be.
         """
         new = {
             item.key: Doubt(
@@ -313,10 +326,8 @@ class BackupVerification:
             if is_pooled(item.key)
         }
         known = progress.doubts.keys() - new.keys()
-        is_all_read = not (progress.archived or found.archived)
-        read = looked_at(self.run, progress.batch_count or 0, known) if is_all_read else frozenset[str]()
-        self._doubts.change(new, {key: progress.doubts[key] for key in read})
-        return {key: progress.doubts[key] for key in known - read}
+        self._doubts.change(new, {key: progress.doubts[key] for key in known.intersection(read)})
+        return {key: progress.doubts[key] for key in known.difference(read)}
 
     def _sharers(self, keys: Iterable[str]) -> Mapping[str, Sequence[str]]:
         """Return the names of the other backups that list some objects of the pool."""
@@ -331,15 +342,22 @@ class BackupVerification:
             lambda: self.seconds_left() >= STOP_SECONDS,
         )
 
-    def _end(self, progress: VerifyProgress) -> VerifyProgress:
+    def _end(self, progress: VerifyProgress, settled: Collection[str] = ()) -> VerifyProgress:
+        """Write down what was found; `settled` are objects of which known damage was not found again."""
         other = self._ended_meanwhile(progress)
         if other is not None:
-            # What it had to tell of contents it has carried on.
-            known = {key: text for key, text in other.damaged_contents.items() if not is_pooled(key)}
+            # What was known before it has carried on.
+            known = {
+                key: text
+                for key, text in other.damaged_contents.items()
+                if not (is_pooled(key) or key in settled or key in progress.checked.damaged)
+            }
             progress = progress.model_copy(update={"known_damage": known})
         if other is not None and other.status == "damaged":
             # It may have looked at what this one had looked at already.
-            earlier = [f"{text} (found by {other.run}, which ended meanwhile)" for text in other.problems]
+            mended = tuple(text for key, text in other.damaged_contents.items() if key in settled)
+            found = [text for text in other.problems if not text.startswith(mended)]
+            earlier = [f"{text} (found by {other.run}, which ended meanwhile)" for text in found]
         else:
             earlier = [f"{text} (found by an earlier deep verification)" for text in progress.known_damage.values()]
         problems = [*progress.problems, *earlier]
