@@ -15,7 +15,7 @@ from milvus_vault.archive.remains import has_lost_its_marker, marker_etag
 from milvus_vault.archive.sealing import seal
 from milvus_vault.archive.tombstones import Tombstone, has_begun, is_being_deleted, tombstone_key
 from milvus_vault.catalogue import Catalogue
-from milvus_vault.claims import CLAIM, RUNNING, ClaimHeldError, Claims, check_owner
+from milvus_vault.claims import CLAIM, DIED, ClaimHeldError, Claims, check_owner
 from milvus_vault.copying.pacer import Pacer
 from milvus_vault.copying.verify import DELETE_AT_A_TIME
 from milvus_vault.deleting import STOP_SECONDS, delete_batches, deletion_pacer
@@ -83,7 +83,7 @@ class BackupDeletion:
         if self.run.find(outcome_name(self.index), Outcome) is not None:
             return True
         # A function goes on for up to 15 minutes, and who has stopped its execution wants what is left.
-        if (status := self.executions.status(self.plan.execution_arn)) not in RUNNING:
+        if (status := self.executions.status(self.plan.execution_arn)) in DIED:
             msg = f"execution {self.plan.execution_arn} has ended ({status}), and deletes nothing more"
             raise RunTakenOverError(msg, hint="Start another prune if need be.")
         try:
