@@ -504,3 +504,24 @@ def test_a_prune_that_was_stopped_begins_no_other_deletion(store: InMemoryObject
         prune.delete(1)
 
     assert store.buckets[BUCKET] == before
+
+
+def test_a_prune_that_was_stopped_at_its_end_takes_nothing_from_who_makes_the_backup_anew(
+    store: InMemoryObjectStore,
+) -> None:
+    prune = pruner(store)
+    prune.plan()
+    anew = Workspace(store, BUCKET, PREFIX, "backup-night_3")
+
+    def begin_anew(operation: str, _bucket: str, key: str) -> None:
+        if operation == "delete" and "/holds/" in key:
+            store.before = lambda *_: None
+            executions = FakeExecutions(prune="ABORTED")
+            Claims(store, executions, BUCKET, execution_arn="anew", run=anew.run).take(anew.key("claim.json"))
+            store.put(BUCKET, anew.key("plan.json"), b"{}")
+
+    store.before = begin_anew
+    prune.delete()
+
+    assert prune.outcome() == ("failed", "RunTakenOverError")
+    assert set(anew.names()) == {"plan.json", "claim.json"}

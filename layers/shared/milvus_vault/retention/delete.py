@@ -246,6 +246,8 @@ class BackupDeletion:
         self._check_owner()
         self.catalogue.forget_traces(self._deletion.name)
         files = [name for name in self._backup_run.names() if name != CLAIM]
+        # Where S3 is slow they may be a successor's by now.
+        self._check_owner()
         self._backup_run.delete(files)
         self.run.store.delete(self.run.bucket, [tombstone_key(self.run.prefix, self._deletion.name)])
         self._give_claim_back()
